@@ -1,0 +1,283 @@
+/**
+ * When a session ends, as a pure value. No clock is read here: `now` is always an argument.
+ *
+ * All times are milliseconds since the epoch, all lengths are milliseconds.
+ *
+ * @since 0.1.0
+ */
+import * as DateTime from "effect/DateTime"
+import * as Duration from "effect/Duration"
+
+/**
+ * A policy: each limit that is set ends the session, the earliest first.
+ *
+ * `Bounded` is true when the policy has an end that no activity can move (`absolute` or `at`). A session tag accepts
+ * bounded policies only, because a session that activity can prolong for ever is a stolen session for ever (OWASP
+ * ASVS 5.0, 7.3.2).
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Expiry<Bounded extends boolean = boolean> {
+  readonly bounded: Bounded
+  /** Longest time between two uses. */
+  readonly idle: number | undefined
+  /** Longest time since the data was last changed; reading does not prolong it. */
+  readonly sinceModified: number | undefined
+  /** Longest time since the last authentication, or since the session was made. */
+  readonly absolute: number | undefined
+  /** A moment at which every session ends. */
+  readonly at: number | undefined
+}
+
+/**
+ * A session's own lifetime, in place of the policy's `idle` or `sinceModified`. The policy's fixed end still caps it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Lifetime =
+  /** A length of inactivity, in milliseconds. */
+  | { readonly _tag: "Inactivity"; readonly millis: number }
+  /** A fixed moment. */
+  | { readonly _tag: "Until"; readonly at: number }
+  /** The cookie ends with the browser; the server keeps the policy's own limits. */
+  | { readonly _tag: "Browser" }
+
+/**
+ * The times of a session that its expiry depends on.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Times {
+  readonly createdAt: number
+  readonly authenticatedAt: number | undefined
+  readonly modifiedAt: number
+  readonly lastSeenAt: number
+}
+
+/**
+ * The computed end of one session, as a record keeps it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface SessionExpiry {
+  /** The session is dead from this moment on. */
+  readonly at: number
+  /** The end that no activity can move; absent where the policy has none. Only authenticating again moves it. */
+  readonly deadline: number | undefined
+  /** The session's own lifetime, where one was set. */
+  readonly lifetime: Lifetime | undefined
+}
+
+const make = <Bounded extends boolean>(
+  bounded: Bounded,
+  limits: Partial<Omit<Expiry, "bounded">>
+): Expiry<Bounded> => ({
+  bounded,
+  idle: limits.idle,
+  sinceModified: limits.sinceModified,
+  absolute: limits.absolute,
+  at: limits.at
+})
+
+/**
+ * Ends a session that was not used for this long. "Used" means that a handler read or changed it.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const idle = (duration: Duration.DurationInput): Expiry<false> =>
+  make(false, { idle: Duration.toMillis(duration) })
+
+/**
+ * Ends a session whose data was not changed for this long.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const sinceModified = (duration: Duration.DurationInput): Expiry<false> =>
+  make(false, { sinceModified: Duration.toMillis(duration) })
+
+/**
+ * Ends a session this long after its last authentication (or after it was made), whatever happens in between.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const absolute = (duration: Duration.DurationInput): Expiry<true> =>
+  make(true, { absolute: Duration.toMillis(duration) })
+
+/**
+ * Ends every session at one moment.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const at = (date: DateTime.DateTime.Input): Expiry<true> =>
+  make(true, { at: DateTime.toEpochMillis(DateTime.unsafeMake(date)) })
+
+const earlier = (a: number | undefined, b: number | undefined): number | undefined =>
+  a === undefined ? b : b === undefined ? a : Math.min(a, b)
+
+/**
+ * The earliest of several limits. Associative, commutative and idempotent; bounded if one of them is.
+ *
+ * @example
+ * ```ts
+ * import { Expiry } from "effect-session"
+ *
+ * export const office = Expiry.earliest(Expiry.idle("20 minutes"), Expiry.absolute("8 hours"))
+ * ```
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export function earliest<const Limits extends readonly [Expiry, ...ReadonlyArray<Expiry>]>(
+  ...limits: Limits
+): Expiry<true extends Limits[number]["bounded"] ? true : false>
+export function earliest(first: Expiry, ...others: ReadonlyArray<Expiry>): Expiry {
+  return others.reduce((a, b) => ({
+    bounded: a.bounded || b.bounded,
+    idle: earlier(a.idle, b.idle),
+    sinceModified: earlier(a.sinceModified, b.sinceModified),
+    absolute: earlier(a.absolute, b.absolute),
+    at: earlier(a.at, b.at)
+  }), first)
+}
+
+/**
+ * Django's rule: two weeks since the last change, and no fixed end. The one policy without an absolute limit that a
+ * session tag accepts; a touch never extends it.
+ *
+ * @since 0.1.0
+ * @category presets
+ */
+export const django: Expiry<true> = make(true, { sinceModified: Duration.toMillis("14 days") })
+
+/**
+ * NIST SP 800-63B-4, authentication assurance level 1: at most 30 days.
+ *
+ * @since 0.1.0
+ * @category presets
+ */
+export const aal1: Expiry<true> = absolute("30 days")
+
+/**
+ * NIST SP 800-63B-4, level 2: at most 24 hours, and 1 hour of inactivity.
+ *
+ * @since 0.1.0
+ * @category presets
+ */
+export const aal2: Expiry<true> = earliest(idle("1 hour"), absolute("24 hours"))
+
+/**
+ * NIST SP 800-63B-4, level 3: at most 12 hours, and 15 minutes of inactivity.
+ *
+ * @since 0.1.0
+ * @category presets
+ */
+export const aal3: Expiry<true> = earliest(idle("15 minutes"), absolute("12 hours"))
+
+/**
+ * What is used unless a tag says otherwise: two weeks of inactivity, thirty days in all.
+ *
+ * @since 0.1.0
+ * @category presets
+ */
+export const standard: Expiry<true> = earliest(idle("14 days"), absolute("30 days"))
+
+/**
+ * Says in one sentence why a policy cannot be used, or `undefined`.
+ *
+ * @since 0.1.0
+ * @category validation
+ */
+export const problemOf = (self: Expiry): string | undefined => {
+  for (
+    const [name, value] of [["idle", self.idle], ["sinceModified", self.sinceModified], [
+      "absolute",
+      self.absolute
+    ]] as const
+  ) {
+    if (value !== undefined && !(Number.isFinite(value) && value >= 1000)) {
+      return `The ${name} limit of a session must be a finite length of at least one second.`
+    }
+  }
+  if (!self.bounded) {
+    return "A session needs an end that activity cannot move: add Expiry.absolute(…) to the policy with Expiry.earliest."
+  }
+  for (const [name, value] of [["idle", self.idle], ["sinceModified", self.sinceModified]] as const) {
+    if (value !== undefined && self.absolute !== undefined && value > self.absolute) {
+      return `The ${name} limit of a session is longer than its absolute limit, so it would never apply.`
+    }
+  }
+  return undefined
+}
+
+/**
+ * Computes the end of a session that begins, or whose subject has just authenticated: the earliest of all limits.
+ *
+ * @since 0.1.0
+ * @category computation
+ */
+export const begin = (self: Expiry, times: Times, lifetime: Lifetime | undefined): SessionExpiry => {
+  const start = times.authenticatedAt ?? times.createdAt
+  const deadline = earlier(self.absolute === undefined ? undefined : start + self.absolute, self.at)
+  // A policy that passed `problemOf` has at least one limit, and so has the result.
+  return { at: earlier(deadline, movingEnd(self, times, lifetime)) ?? start, deadline, lifetime }
+}
+
+/**
+ * Computes the end of a session that goes on: the moving limits anew, under the fixed end that it was born with.
+ *
+ * @since 0.1.0
+ * @category computation
+ */
+export const proceed = (
+  self: Expiry,
+  previous: SessionExpiry,
+  times: Times,
+  lifetime: Lifetime | undefined
+): SessionExpiry => ({
+  at: earlier(previous.deadline, movingEnd(self, times, lifetime)) ?? previous.at,
+  deadline: previous.deadline,
+  lifetime
+})
+
+const movingEnd = (self: Expiry, times: Times, lifetime: Lifetime | undefined): number | undefined => {
+  switch (lifetime?._tag) {
+    case "Inactivity":
+      return (self.idle === undefined ? times.modifiedAt : times.lastSeenAt) + lifetime.millis
+    case "Until":
+      return lifetime.at
+    default:
+      return earlier(
+        self.idle === undefined ? undefined : times.lastSeenAt + self.idle,
+        self.sinceModified === undefined ? undefined : times.modifiedAt + self.sinceModified
+      )
+  }
+}
+
+/**
+ * True from the moment of expiry on.
+ *
+ * @since 0.1.0
+ * @category computation
+ */
+export const isExpired = (self: SessionExpiry, now: number): boolean => self.at <= now
+
+/**
+ * The time that must have passed since the last touch before another is worth a write: a tenth of the idle limit.
+ * A session may therefore end up to a tenth of its idle limit early, and never late. `undefined` where activity does
+ * not prolong the session at all.
+ *
+ * @since 0.1.0
+ * @category computation
+ */
+export const touchWindow = (self: Expiry, lifetime: Lifetime | undefined): number | undefined => {
+  if (self.idle === undefined || lifetime?._tag === "Until") return undefined
+  return Math.ceil((lifetime?._tag === "Inactivity" ? lifetime.millis : self.idle) / 10)
+}

@@ -1,0 +1,22 @@
+/**
+ * Sessions in this process's memory.
+ *
+ * @since 0.1.0
+ */
+import * as Layer from "effect/Layer"
+import * as MemoryStore from "./MemoryStore.js"
+import type { SessionDirectory } from "./SessionDirectory.js"
+import type { SessionEngine } from "./SessionEngine.js"
+import type { SessionRevocation } from "./SessionRevocation.js"
+import * as StoredEngine from "./StoredEngine.js"
+
+/**
+ * Sessions that live as long as the process: for tests and for one-process servers that may forget.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (
+  options: MemoryStore.Options = {}
+): Layer.Layer<SessionEngine | SessionDirectory | SessionRevocation> =>
+  Layer.provide(StoredEngine.layer(), MemoryStore.layer(options))

@@ -1,0 +1,187 @@
+/**
+ * The session tag: one class that declares a session, and everything an application needs of it.
+ *
+ * @since 0.1.0
+ */
+import type * as HttpApp from "@effect/platform/HttpApp"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type * as Layer from "effect/Layer"
+import type { Option } from "effect/Option"
+import type * as Schema from "effect/Schema"
+import type { Merge } from "./Merge.js"
+import type { SessionConfigError } from "./SessionConfigError.js"
+import type { SessionEngine } from "./SessionEngine.js"
+import type { SessionCommitted, SessionError, SessionUnavailable, SessionWriteError } from "./SessionError.js"
+import type { OptionalKey, SessionHandle } from "./SessionHandle.js"
+import type { SessionId } from "./SessionId.js"
+import * as SessionMiddleware from "./SessionMiddleware.js"
+import type * as SessionSchema from "./SessionSchema.js"
+import * as SessionService from "./SessionService.js"
+
+/**
+ * What declares a session. `initial` is asked for if, and only if, `{}` does not decode.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Options<S extends SessionSchema.Any> =
+  & CommonOptions<S>
+  & ({} extends Schema.Schema.Encoded<S> ? { readonly initial?: Schema.Schema.Type<S> }
+    : { readonly initial: Schema.Schema.Type<S> })
+
+/**
+ * The options that do not depend on whether `{}` decodes.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface CommonOptions<S extends SessionSchema.Any> extends SessionService.Settings {
+  /** A Struct, or a Class of one. It must encode to JSON. */
+  readonly schema: S
+  /** Keeps the sessions of several tags apart in one store. Default: the tag's id. */
+  readonly namespace?: string
+  /** How a field that this request read and set is merged when another request changed it meanwhile. */
+  readonly merge?: { readonly [K in keyof Schema.Schema.Type<S> & string]?: Merge<Schema.Schema.Type<S>[K]> }
+}
+
+type MissingSelf = "Missing `Self` generic - use `class AppSession extends Session.Tag<AppSession>()(…) {}`"
+
+/**
+ * The class that {@link Tag} returns. `yield*` of it gives the request's session; its statics do the same in one step.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface TagClass<Self, Id extends string, A extends object, R>
+  extends Context.TagClass<Self, Id, SessionHandle<A>>
+{
+  /** The long-lived service of this session. */
+  readonly service: Context.Tag<SessionService.SessionService<Self>, SessionService.Shape<A>>
+  /** The service with the tag's own settings. */
+  readonly layer: Layer.Layer<SessionService.SessionService<Self>, SessionConfigError, SessionEngine | R>
+  /** The service with other settings, for this deployment. */
+  readonly layerWith: (
+    settings: SessionService.Settings
+  ) => Layer.Layer<SessionService.SessionService<Self>, SessionConfigError, SessionEngine | R>
+  /** For `HttpRouter.use` and `HttpServer.serve`. */
+  readonly middleware: <E, R>(
+    app: HttpApp.Default<E, R>
+  ) => HttpApp.Default<E, Exclude<R, Self> | SessionService.SessionService<Self>>
+
+  /** {@inheritDoc SessionHandle.value} */
+  readonly value: Effect.Effect<A, SessionUnavailable, Self>
+  readonly get: <K extends keyof A & string>(key: K) => Effect.Effect<A[K], SessionUnavailable, Self>
+  readonly getOption: <K extends OptionalKey<A>>(
+    key: K
+  ) => Effect.Effect<Option<Exclude<A[K], undefined>>, SessionUnavailable, Self>
+  readonly has: (key: keyof A & string) => Effect.Effect<boolean, SessionUnavailable, Self>
+  readonly set: <K extends keyof A & string>(
+    key: K,
+    value: Required<A>[K]
+  ) => Effect.Effect<void, SessionWriteError, Self>
+  readonly update: <K extends keyof A & string>(
+    key: K,
+    f: (value: A[K]) => Required<A>[K]
+  ) => Effect.Effect<void, SessionWriteError, Self>
+  readonly modify: <K extends keyof A & string, B>(
+    key: K,
+    f: (value: A[K]) => readonly [result: B, next: Required<A>[K]],
+    same?: (a: B, b: B) => boolean
+  ) => Effect.Effect<B, SessionWriteError, Self>
+  readonly patch: (fields: Partial<A>) => Effect.Effect<void, SessionWriteError, Self>
+  readonly pop: <K extends OptionalKey<A>>(
+    key: K
+  ) => Effect.Effect<Option<Exclude<A[K], undefined>>, SessionWriteError, Self>
+  readonly remove: (key: OptionalKey<A>) => Effect.Effect<void, SessionWriteError, Self>
+  readonly clear: Effect.Effect<void, SessionWriteError, Self>
+  readonly cycleKey: Effect.Effect<void, SessionWriteError, Self>
+  readonly flush: Effect.Effect<void, SessionCommitted, Self>
+  readonly authenticate: (subject: string) => Effect.Effect<void, SessionWriteError, Self>
+  readonly subject: Effect.Effect<Option<string>, SessionUnavailable, Self>
+  readonly discard: Effect.Effect<void, never, Self>
+  readonly save: Effect.Effect<void, SessionError, Self>
+  readonly id: Effect.Effect<Option<SessionId>, SessionUnavailable, Self>
+}
+
+/**
+ * Declares a session.
+ *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Session } from "effect-session"
+ *
+ * export class AppSession extends Session.Tag<AppSession>()("app/Session", {
+ *   schema: Schema.Struct({
+ *     user: Schema.optional(Schema.String),
+ *     visits: Schema.optionalWith(Schema.Number, { default: () => 0 })
+ *   })
+ * }) {}
+ *
+ * export const visit = AppSession.update("visits", (n) => n + 1)
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const Tag = <Self = never>() =>
+<const Id extends string, S extends SessionSchema.Any>(
+  id: Id,
+  options: Options<S>
+): [Self] extends [never] ? MissingSelf
+  : TagClass<Self, Id, Schema.Schema.Type<S> & object, Schema.Schema.Context<S>> =>
+{
+  type A = Schema.Schema.Type<S> & object
+  const { merge, namespace = id, schema, ...settings }: CommonOptions<S> = options
+  const definition: SessionService.Definition<A> = {
+    name: id,
+    namespace,
+    schema,
+    initial: options.initial,
+    // Each merge was checked against its field's type above; here only their names matter.
+    merges: (merge ?? {}) as Readonly<Record<string, Merge<unknown>>>,
+    settings
+  }
+
+  class Handle extends Context.Tag(id)<Self, SessionHandle<A>>() {}
+  const service = Context.GenericTag<SessionService.SessionService<Self>, SessionService.Shape<A>>(`${id}/Service`)
+  const layerWith = (overrides: SessionService.Settings) =>
+    SessionService.layer<Self, A, Schema.Schema.Context<S>>(service, definition, overrides)
+
+  type Class = TagClass<Self, Id, A, Schema.Schema.Context<S>>
+  const statics: Omit<Class, keyof Context.TagClass<Self, Id, SessionHandle<A>>> = {
+    service,
+    // Layers are shared by reference, so this is one value and not a getter.
+    layer: layerWith({}),
+    layerWith,
+    middleware: SessionMiddleware.make(Handle, service),
+    value: Effect.flatMap(Handle, (session) => session.value),
+    get: <K extends keyof A & string>(key: K) => Effect.flatMap(Handle, (session) => session.get(key)),
+    getOption: <K extends OptionalKey<A>>(key: K) => Effect.flatMap(Handle, (session) => session.getOption(key)),
+    has: (key: keyof A & string) => Effect.flatMap(Handle, (session) => session.has(key)),
+    set: <K extends keyof A & string>(key: K, value: Required<A>[K]) =>
+      Effect.flatMap(Handle, (session) => session.set(key, value)),
+    update: <K extends keyof A & string>(key: K, f: (value: A[K]) => Required<A>[K]) =>
+      Effect.flatMap(Handle, (session) => session.update(key, f)),
+    modify: <K extends keyof A & string, B>(
+      key: K,
+      f: (value: A[K]) => readonly [result: B, next: Required<A>[K]],
+      same?: (a: B, b: B) => boolean
+    ) => Effect.flatMap(Handle, (session) => session.modify(key, f, same)),
+    patch: (fields: Partial<A>) => Effect.flatMap(Handle, (session) => session.patch(fields)),
+    pop: <K extends OptionalKey<A>>(key: K) => Effect.flatMap(Handle, (session) => session.pop(key)),
+    remove: (key: OptionalKey<A>) => Effect.flatMap(Handle, (session) => session.remove(key)),
+    clear: Effect.flatMap(Handle, (session) => session.clear),
+    cycleKey: Effect.flatMap(Handle, (session) => session.cycleKey),
+    flush: Effect.flatMap(Handle, (session) => session.flush),
+    authenticate: (subject: string) => Effect.flatMap(Handle, (session) => session.authenticate(subject)),
+    subject: Effect.flatMap(Handle, (session) => session.subject),
+    discard: Effect.flatMap(Handle, (session) => session.discard),
+    save: Effect.flatMap(Handle, (session) => session.save),
+    id: Effect.flatMap(Handle, (session) => session.id)
+  }
+  // The statics are checked above. What remains cannot be said in types: the class's own symbols name the bare tag, and
+  // with `Self` missing the result's type is the sentence that says so.
+  return Object.assign(Handle, statics) as unknown as [Self] extends [never] ? MissingSelf : Class
+}

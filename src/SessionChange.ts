@@ -1,0 +1,82 @@
+/**
+ * The decision at the end of a request, as one pure function.
+ *
+ * @since 0.1.0
+ */
+
+/**
+ * What is to be done with a session when its request ends.
+ *
+ * - `Keep`: nothing is written and no cookie is sent.
+ * - `Destroy`: the record is deleted and the cookie expired.
+ * - `Replace`: the record is deleted and a new one created under a new id and token.
+ * - `Create`: a record is made and its token sent.
+ * - `Rotate`: the record moves to a new token.
+ * - `Save`: the record is written where it is.
+ * - `Touch`: its times move, and nothing else.
+ * - `Reseal`: a value opened with an older key is written with the first one, times unchanged.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type SessionChange = "Keep" | "Destroy" | "Replace" | "Create" | "Rotate" | "Save" | "Touch" | "Reseal"
+
+/**
+ * What the decision depends on.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Situation {
+  /** The response has already been decided, the connection was upgraded, or the session could not be loaded. */
+  readonly settled: boolean
+  /** The request presented a cookie of ours, valid or not. */
+  readonly presented: boolean
+  /** `flush` was called. */
+  readonly flushed: boolean
+  /** `discard` was called. */
+  readonly discarded: boolean
+  /** The handler opened the session. Without that there is nothing to decide. */
+  readonly opened: boolean
+  /** No live record belongs to the request. */
+  readonly isNew: boolean
+  /** Data or metadata (subject, lifetime, `clear`) differ from the record. */
+  readonly changed: boolean
+  /** A new token is due: authentication, a change of privilege, or `cycleKey`. */
+  readonly rotates: boolean
+  /** When the record was last seen, and how long that may lie back before it is touched. */
+  readonly lastSeenAt: number
+  readonly touchWindow: number | undefined
+  /** The cookie value was opened with an older key of the ring. */
+  readonly stale: boolean
+}
+
+/**
+ * The status that stands for a request that the client aborted.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
+export const aborted = 499
+
+/**
+ * Decides what to do with a session, from its situation, the time (milliseconds) and the response status. Total and
+ * pure; the first row that matches wins.
+ *
+ * @since 0.1.0
+ * @category computation
+ */
+export const decide = (situation: Situation, now: number, status: number): SessionChange => {
+  const { changed, discarded, flushed, isNew, lastSeenAt, opened, presented, rotates, settled, stale, touchWindow } =
+    situation
+  if (settled || !(opened || flushed)) return "Keep"
+  if (flushed && !changed) return presented ? "Destroy" : "Keep"
+  if (status >= 500 || status === aborted || discarded) return "Keep"
+  if (flushed) return presented ? "Replace" : "Create"
+  if (isNew) return changed ? "Create" : "Keep"
+  if (rotates) return "Rotate"
+  if (changed) return "Save"
+  if (touchWindow !== undefined && now - lastSeenAt >= touchWindow) return "Touch"
+  if (stale) return "Reseal"
+  return "Keep"
+}

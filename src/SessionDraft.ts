@@ -1,0 +1,268 @@
+/**
+ * What a request makes of its session: a value, and the steps that led to it as functions that can be replayed.
+ *
+ * A step is applied when the handler takes it, and applied again to the fresh record if another request won the race to
+ * the store. That is how no update is lost without a lock.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import type { Lifetime } from "./Expiry.js"
+import type { Json, JsonRecord } from "./internal/json.js"
+import { equals } from "./internal/json.js"
+import type { Merge } from "./Merge.js"
+import type { Misfit, SessionSchema } from "./SessionSchema.js"
+
+/**
+ * A session in the making. Immutable: each step makes the next draft.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Draft<A> {
+  /** The value as it was loaded, or the initial one. */
+  readonly loaded: A
+  /** What the diff is taken against: `loaded`, or the initial value once the data began anew. */
+  readonly base: A
+  /** What the handler sees. */
+  readonly value: A
+  /** The fields that steps touched since `base`, with their encodings. */
+  readonly touched: ReadonlyMap<string, Json | undefined>
+  readonly subject: string | undefined
+  readonly lifetime: Lifetime | undefined
+  /** `clear` was called: nothing of the old data stays, not even fields that this version does not know. */
+  readonly cleared: boolean
+  /** Another subject took over: the record starts again from the initial value, under a new id. */
+  readonly renewed: boolean
+  /** The subject has authenticated. */
+  readonly authenticated: boolean
+  /** A new token is due. */
+  readonly rotates: boolean
+}
+
+/**
+ * A step could not be replayed: what it relied on was changed by another request.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Clash {
+  readonly _tag: "Clash"
+  /** The field, or what happened. */
+  readonly what: string
+}
+
+const clash = (what: string): Effect.Effect<never, Clash> => Effect.fail({ _tag: "Clash", what })
+
+/**
+ * One step. `origin` is the value that the handler had loaded, given when the step is replayed on another.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Step<A> = (draft: Draft<A>, origin: A | undefined) => Effect.Effect<Draft<A>, Misfit | Clash>
+
+/**
+ * Where every session begins.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const start = <A>(
+  loaded: A,
+  subject: string | undefined,
+  lifetime: Lifetime | undefined
+): Draft<A> => ({
+  loaded,
+  base: loaded,
+  value: loaded,
+  touched: new Map(),
+  subject,
+  lifetime,
+  cleared: false,
+  renewed: false,
+  authenticated: false,
+  rotates: false
+})
+
+/**
+ * The step that always clashes: what it would replace was changed before it was taken.
+ *
+ * @since 0.1.0
+ * @category steps
+ */
+export const clashing = (what: string): () => Effect.Effect<never, Clash> => () => clash(what)
+
+/**
+ * Applies steps in order to a draft of a fresh record.
+ *
+ * @since 0.1.0
+ * @category replay
+ */
+export const replay = <A>(
+  fresh: Draft<A>,
+  steps: ReadonlyArray<Step<A>>,
+  origin: A
+): Effect.Effect<Draft<A>, Clash> =>
+  Effect.reduce(steps, fresh, (draft, step) => Effect.suspend(() => step(draft, origin))).pipe(
+    Effect.catchAll((error) => error._tag === "Clash" ? Effect.fail(error) : clash(error.field)),
+    // A function of the handler's may throw on a value that it had not seen before.
+    Effect.catchAllDefect(() => clash("an update that threw when it was replayed"))
+  )
+
+/**
+ * The steps that a session offers, for one schema.
+ *
+ * @since 0.1.0
+ * @category steps
+ */
+export const stepsFor = <A extends object>(
+  schema: SessionSchema<A>,
+  initial: A,
+  merges: Readonly<Record<string, Merge<unknown> | undefined>>
+) => {
+  type Key = keyof A & string
+
+  const put = (draft: Draft<A>, value: A, key: Key): Effect.Effect<Draft<A>, Misfit> =>
+    Effect.map(schema.encodeField(key, value), (encoded) => ({
+      ...draft,
+      value,
+      touched: new Map(draft.touched).set(key, encoded)
+    }))
+
+  const sameField = (key: Key, a: A, b: A): Effect.Effect<boolean, Misfit> =>
+    a[key] === b[key]
+      ? Effect.succeed(true)
+      : Effect.zipWith(schema.encodeField(key, a), schema.encodeField(key, b), equals)
+
+  /**
+   * Sets a field, or removes it. `read`: the handler had read it, so a change by another request matters. `merging`: the
+   * field's merge may settle it.
+   */
+  const assign = (key: Key, next: Field, read: boolean, merging = true): Step<A> => (draft, origin) => {
+    const mine = withField(draft.value, key, next)
+    if (origin === undefined || !read || draft.renewed) return put(draft, mine, key)
+    return Effect.flatMap(sameField(key, origin, draft.loaded), (same): Effect.Effect<Draft<A>, Misfit | Clash> => {
+      if (same) return put(draft, mine, key)
+      const merge = merging ? merges[key] : undefined
+      if (merge === undefined) return clash(key)
+      const merged = merge(origin[key], mine[key], draft.loaded[key])
+      return put(draft, withField(draft.value, key, { present: merged !== undefined, value: merged }), key)
+    })
+  }
+
+  /** Changes a field by a function, which sees the fresh value when it is replayed. */
+  const alter = (key: Key, f: (draft: Draft<A>) => Field): Step<A> => (draft) =>
+    Effect.suspend(() => put(draft, withField(draft.value, key, f(draft)), key))
+
+  /** As `alter`, with a result that the handler saw: a replay that gives another one is a clash. */
+  const alterSeen = <B>(
+    key: Key,
+    f: (draft: Draft<A>) => readonly [result: B, next: Field],
+    same: (a: B, b: B) => boolean,
+    [seen, next]: readonly [result: B, next: Field]
+  ): Step<A> =>
+  (draft, origin) =>
+    Effect.suspend((): Effect.Effect<Draft<A>, Misfit | Clash> => {
+      if (origin === undefined) return put(draft, withField(draft.value, key, next), key)
+      const [result, again] = f(draft)
+      return same(seen, result) ? put(draft, withField(draft.value, key, again), key) : clash(key)
+    })
+
+  /** Back to the initial value. `reads` are the fields that the handler had read. */
+  const clear = (reads: ReadonlyArray<Key>): Step<A> => (draft, origin) =>
+    Effect.as(
+      origin === undefined || draft.renewed
+        ? Effect.void
+        : Effect.forEach(
+          reads,
+          (key) =>
+            Effect.flatMap(
+              sameField(key, origin, draft.loaded),
+              (same) => same ? Effect.void : clash(key)
+            ),
+          { discard: true }
+        ),
+      { ...draft, base: initial, value: initial, touched: new Map(), cleared: true }
+    )
+
+  /** Sets whose session it is. Another subject's data is never carried over. */
+  const authenticate = (subject: string): Step<A> => (draft) =>
+    Effect.succeed({
+      ...(draft.subject === undefined || draft.subject === subject
+        ? draft
+        : { ...start(initial, subject, undefined), loaded: draft.loaded, renewed: true }),
+      subject,
+      authenticated: true,
+      rotates: true
+    })
+
+  const cycleKey: Step<A> = (draft) => Effect.succeed({ ...draft, rotates: true })
+
+  return { assign, alter, alterSeen, clear, authenticate, cycleKey, sameField }
+}
+
+/**
+ * A field's content, or its absence.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Field {
+  readonly present: boolean
+  readonly value?: unknown
+}
+
+/** A copy with one field changed; an instance of a class stays one. */
+const withField = <A extends object>(self: A, key: keyof A & string, field: Field): A => {
+  const copy: A = Object.assign(Object.create(Object.getPrototypeOf(self)), self)
+  if (field.present) Object.defineProperty(copy, key, { ...descriptor, value: field.value })
+  else delete copy[key]
+  return copy
+}
+
+const descriptor = { enumerable: true, configurable: true, writable: true }
+
+/**
+ * The encoded fields that differ from the base: what a save has to write. Fields whose value is the same, or encodes to
+ * the same, are no difference.
+ *
+ * @since 0.1.0
+ * @category diff
+ */
+export const diff = <A extends object>(
+  schema: SessionSchema<A>,
+  draft: Draft<A>
+): Effect.Effect<ReadonlyMap<string, Json | undefined>, Misfit> =>
+  Effect.suspend(() => {
+    const changes = new Map<string, Json | undefined>()
+    return Effect.as(
+      Effect.forEach(schema.keys.filter((key) => draft.touched.has(key)), (key) => {
+        if (
+          draft.value[key] === draft.base[key] && Object.hasOwn(draft.value, key) === Object.hasOwn(draft.base, key)
+        ) {
+          return Effect.void
+        }
+        const after = draft.touched.get(key)
+        return Effect.map(schema.encodeField(key, draft.base), (before) => {
+          if (!equals(before, after)) changes.set(schema.encodedName(key), after)
+        })
+      }, { discard: true }),
+      changes
+    )
+  })
+
+/**
+ * Writes a difference into an encoded record. Fields that it does not name stay, known to this version or not.
+ *
+ * @since 0.1.0
+ * @category diff
+ */
+export const patch = (raw: JsonRecord, changes: ReadonlyMap<string, Json | undefined>): JsonRecord => {
+  const result: Record<string, Json> = { ...raw }
+  for (const [name, value] of changes) {
+    if (value === undefined) delete result[name]
+    else result[name] = value
+  }
+  return result
+}

@@ -1,0 +1,197 @@
+/**
+ * What can go wrong with a session while a request is handled. An error that a handler lets through answers the request
+ * by itself, with its own status.
+ *
+ * @since 0.1.0
+ */
+import * as HttpApiSchema from "@effect/platform/HttpApiSchema"
+import * as HttpServerRespondable from "@effect/platform/HttpServerRespondable"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+
+/** The tag and the sentence, and nothing of the cause. */
+const respond = (
+  error: { readonly _tag: string; readonly message: string },
+  status: number,
+  headers: Readonly<Record<string, string>> = {}
+) =>
+  Effect.succeed(
+    HttpServerResponse.unsafeJson({ _tag: error._tag, message: error.message }, { status, headers })
+  )
+
+/**
+ * The session could not be read or written, and the visitor is not to blame: 503 with `Retry-After`, and the cookie
+ * stays as it is. The `cause` is kept for logs and never sent.
+ *
+ * - `store`: the store is down or failed; a write may have to be repeated by the visitor.
+ * - `busy`: so many requests changed the session at once that this one did not get its turn before the deadline.
+ * - `data`: the record does not fit the schema, and the tag's policy is to fail.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class SessionUnavailable extends Schema.TaggedError<SessionUnavailable>("effect-session/SessionUnavailable")(
+  "SessionUnavailable",
+  {
+    session: Schema.String,
+    reason: Schema.Literal("store", "busy", "data"),
+    /** Seconds after which another try is worthwhile. */
+    retryAfter: Schema.Number
+  },
+  HttpApiSchema.annotations({ status: 503 })
+) {
+  /** @since 0.1.0 */
+  static because(
+    fields: { readonly session: string; readonly reason: "store" | "busy" | "data"; readonly retryAfter: number },
+    cause: unknown
+  ): SessionUnavailable {
+    // Not a field: what is encoded for a client must not tell it about the store.
+    return Object.assign(new SessionUnavailable(fields), { cause })
+  }
+  override get message(): string {
+    return unavailable[this.reason]
+  }
+  [HttpServerRespondable.symbol]() {
+    return respond(this, 503, { "retry-after": String(this.retryAfter) })
+  }
+}
+
+const unavailable = {
+  store: "The session store is not available at the moment. Nothing is lost; try again.",
+  busy: "The session is being changed by too many requests at once. Try again.",
+  data: "The stored session does not fit this version of the application. It was left as it is."
+}
+
+/**
+ * A value does not fit the session's schema, or cannot be kept as JSON. Raised where the value is set; the session stays
+ * as it was. The message names the place and never the value. 400.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class SessionInvalid extends Schema.TaggedError<SessionInvalid>("effect-session/SessionInvalid")(
+  "SessionInvalid",
+  { session: Schema.String, field: Schema.String, problem: Schema.String },
+  HttpApiSchema.annotations({ status: 400 })
+) {
+  override get message(): string {
+    return `The value does not fit the session at "${this.field}": ${this.problem}`
+  }
+  [HttpServerRespondable.symbol]() {
+    return respond(this, 400)
+  }
+}
+
+/**
+ * Another request changed what this one had read and then set, and no rule says how to merge the two. Nothing was
+ * written. 409.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class SessionConflict extends Schema.TaggedError<SessionConflict>("effect-session/SessionConflict")(
+  "SessionConflict",
+  { session: Schema.String, what: Schema.String },
+  HttpApiSchema.annotations({ status: 409 })
+) {
+  override get message(): string {
+    return `Another request changed the session meanwhile (${this.what}). Nothing was written; load the page again.`
+  }
+  [HttpServerRespondable.symbol]() {
+    return respond(this, 409)
+  }
+}
+
+/**
+ * The session was ended meanwhile, by a logout, a revocation or its expiry. The changes of this request were not
+ * written, and nothing brings the session back. 409.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class SessionGone extends Schema.TaggedError<SessionGone>("effect-session/SessionGone")(
+  "SessionGone",
+  { session: Schema.String },
+  HttpApiSchema.annotations({ status: 409 })
+) {
+  override get message(): string {
+    return "The session has ended meanwhile. Nothing was written."
+  }
+  [HttpServerRespondable.symbol]() {
+    return respond(this, 409)
+  }
+}
+
+/**
+ * The session was changed after its request had been answered, for instance by a fiber that outlived the handler or in
+ * a response stream. Call `save` before the response is returned. 500.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class SessionCommitted extends Schema.TaggedError<SessionCommitted>("effect-session/SessionCommitted")(
+  "SessionCommitted",
+  { session: Schema.String },
+  HttpApiSchema.annotations({ status: 500 })
+) {
+  override get message(): string {
+    return "The session was changed after its request had been answered, so the change cannot be kept. " +
+      "Change it earlier, or call save in the handler."
+  }
+  [HttpServerRespondable.symbol]() {
+    return respond(this, 500)
+  }
+}
+
+/**
+ * `save` was called inside a transaction of the application, whose rollback would undo it. Call it after the
+ * transaction, or give the store a pool of its own. 500.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class SessionInTransaction
+  extends Schema.TaggedError<SessionInTransaction>("effect-session/SessionInTransaction")(
+    "SessionInTransaction",
+    { session: Schema.String },
+    HttpApiSchema.annotations({ status: 500 })
+  )
+{
+  override get message(): string {
+    return "The session cannot be saved inside a transaction of the application: a rollback would undo it. " +
+      "Save after the transaction, or give the store a pool of its own."
+  }
+  [HttpServerRespondable.symbol]() {
+    return respond(this, 500)
+  }
+}
+
+/**
+ * Every error that a handler can meet. A schema too, for declaring it in an HttpApi.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export const SessionError = Schema.Union(
+  SessionUnavailable,
+  SessionInvalid,
+  SessionConflict,
+  SessionGone,
+  SessionCommitted,
+  SessionInTransaction
+)
+
+/**
+ * @since 0.1.0
+ * @category errors
+ */
+export type SessionError = typeof SessionError.Type
+
+/**
+ * What changing a session can fail with before it is written.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export type SessionWriteError = SessionUnavailable | SessionInvalid | SessionConflict | SessionCommitted

@@ -1,0 +1,47 @@
+/**
+ * The public handle of a session.
+ *
+ * @since 0.1.0
+ */
+import type * as Brand from "effect/Brand"
+import * as Encoding from "effect/Encoding"
+import * as Option from "effect/Option"
+
+/**
+ * The public handle of a session: safe to list, to log and to revoke by. It says nothing about the token and is
+ * useless as one. 128 random bits, as 22 characters of base64url.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type SessionId = string & Brand.Brand<"effect-session/SessionId">
+
+/**
+ * The number of random bytes in an id.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
+export const byteLength = 16
+
+const pattern = /^[A-Za-z0-9_-]{22}$/
+
+/**
+ * Makes an id of 16 random bytes.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const fromBytes = (bytes: Uint8Array): SessionId => {
+  if (bytes.length !== byteLength) throw new RangeError(`a session id is made of ${byteLength} bytes`)
+  return Encoding.encodeBase64Url(bytes) as SessionId
+}
+
+/**
+ * Reads an id, for instance from a form or a command line.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const parse = (value: string): Option.Option<SessionId> =>
+  pattern.test(value) ? Option.some(value as SessionId) : Option.none()

@@ -1,0 +1,18 @@
+/**
+ * Ending sessions without a token.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import type { Shape } from "./SessionStore.js"
+
+/**
+ * Ends sessions by id, by subject, or all of them. Each is one write, whatever the number of sessions.
+ *
+ * @since 0.1.0
+ * @category tags
+ */
+export class SessionRevocation extends Context.Tag("effect-session/SessionRevocation")<
+  SessionRevocation,
+  Pick<Shape, "revoke" | "revokeSubject" | "revokeAll">
+>() {}

@@ -1,0 +1,190 @@
+/**
+ * A session's schema, prepared once: whole values are decoded, single fields encoded.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as ParseResult from "effect/ParseResult"
+import * as Schema from "effect/Schema"
+import * as AST from "effect/SchemaAST"
+import type { Json, JsonRecord } from "./internal/json.js"
+import { isRecord, problemOf } from "./internal/json.js"
+
+/**
+ * A schema that can describe a session: a Struct, or a Class of one. A union lives inside a field.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Any = Schema.Schema.All & { readonly fields: Schema.Struct.Fields }
+
+/**
+ * Why a value does not fit. Names the place and what was expected, never the value.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Misfit {
+  readonly _tag: "Misfit"
+  readonly field: string
+  readonly problem: string
+}
+
+/**
+ * A schema, prepared.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface SessionSchema<A> {
+  /** The names of the fields, decoded side. */
+  readonly keys: ReadonlyArray<keyof A & string>
+  /** A field's name in the encoded record. */
+  readonly encodedName: (key: keyof A & string) => string
+  readonly decode: (raw: JsonRecord) => Effect.Effect<A, Misfit>
+  /** The encoding of one field of a value, or `undefined` where the encoded record has no such field. */
+  readonly encodeField: (key: keyof A & string, value: A) => Effect.Effect<Json | undefined, Misfit>
+}
+
+/**
+ * Prepares a schema. The services that it requires are taken from `context`.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = <A extends object>(schema: Any, context: Context.Context<never>): SessionSchema<A> => {
+  // A session's schema is a Struct or a Class of one: its type is an object, its encoding a record.
+  const whole = schema as unknown as Schema.Schema<A, JsonRecord>
+  /** A schema that needs no service gives its result at once, as an `Either`; others run with the context. */
+  const provided = <B, E>(result: Effect.Effect<B, E>): Effect.Effect<B, E> =>
+    Either.isEither(result)
+      ? result
+      : Effect.mapInputContext(result, (outer: Context.Context<never>) => Context.merge(outer, context))
+  const decode = ParseResult.decodeUnknown(whole, { onExcessProperty: "ignore" })
+
+  const fields = new Map(
+    Object.entries(schema.fields).map(([key, field]) => {
+      const single = Schema.Struct({ [key]: field }) as unknown as Schema.Schema<Record<string, unknown>, JsonRecord>
+      const encoded = Schema.encodedSchema(single).ast as AST.TypeLiteral
+      return [key, {
+        encodedName: String(encoded.propertySignatures[0]?.name ?? key),
+        encode: ParseResult.encodeUnknown(single)
+      }] as const
+    })
+  )
+
+  return {
+    keys: [...fields.keys()] as Array<keyof A & string>,
+    encodedName: (key) => fields.get(key)?.encodedName ?? key,
+    decode: (raw) => Effect.mapError(provided(decode(raw)), (issue) => misfitOf(issue, "")),
+    encodeField: (key, value) => {
+      const field = fields.get(key)
+      if (field === undefined) {
+        return Effect.fail<Misfit>({ _tag: "Misfit", field: key, problem: "the session has no such field" })
+      }
+      const { encode, encodedName } = field
+      return Effect.matchEffect(provided(encode(Object.hasOwn(value, key) ? { [key]: value[key] } : {})), {
+        onFailure: (issue) => Effect.fail(misfitOf(issue, key)),
+        onSuccess: (record) => {
+          const encoded: unknown = isRecord(record) ? record[encodedName] : undefined
+          if (encoded === undefined) return Effect.succeed(undefined)
+          const problem = problemOf(encoded)
+          return problem === undefined
+            ? Effect.succeed(encoded as Json)
+            : Effect.fail({ _tag: "Misfit", field: [key, ...problem.path].join("."), problem: problem.message })
+        }
+      })
+    }
+  }
+}
+
+/**
+ * Says where a schema encodes to something that JSON cannot hold, or `undefined`. Checked when a layer is built, so that
+ * no request is the first to find out.
+ *
+ * @since 0.1.0
+ * @category validation
+ */
+export const problemOfSchema = (schema: Any): string | undefined => {
+  const seen = new Set<AST.AST>()
+  const visit = (ast: AST.AST, path: string): string | undefined => {
+    if (seen.has(ast)) return undefined
+    seen.add(ast)
+    switch (ast._tag) {
+      case "BigIntKeyword":
+      case "SymbolKeyword":
+      case "UniqueSymbol":
+      case "Declaration":
+        return `The session's schema must encode to JSON, and ${String(ast)} at ${path || "its root"} does not. ` +
+          "Use a schema that encodes it as text, a number or a struct."
+      case "TypeLiteral":
+        return first([
+          ...ast.propertySignatures.map((signature) => () =>
+            visit(signature.type, `${path}.${String(signature.name)}`)
+          ),
+          ...ast.indexSignatures.map((signature) => () => visit(signature.type, `${path}[]`))
+        ])
+      case "TupleType":
+        return first([...ast.elements, ...ast.rest].map((element) => () => visit(element.type, `${path}[]`)))
+      case "Union":
+        return first(ast.types.map((type) => () => visit(type, path)))
+      case "Refinement":
+        return visit(ast.from, path)
+      case "Suspend":
+        return visit(ast.f(), path)
+      default:
+        return undefined
+    }
+  }
+  return visit(AST.encodedAST(schema.ast), "")
+}
+
+const first = (checks: ReadonlyArray<() => string | undefined>): string | undefined => {
+  for (const check of checks) {
+    const problem = check()
+    if (problem !== undefined) return problem
+  }
+  return undefined
+}
+
+/** The first thing that is wrong, in words that never contain the value: it may be a secret of the user's. */
+const misfitOf = (issue: ParseResult.ParseIssue, key: string): Misfit => {
+  const path: Array<string> = []
+  const misfit = (problem: string): Misfit => ({ _tag: "Misfit", field: path.join(".") || key, problem })
+  let current = issue
+  while (true) {
+    switch (current._tag) {
+      case "Pointer": {
+        const parts: ReadonlyArray<PropertyKey> = Array.isArray(current.path)
+          ? current.path
+          : [current.path as PropertyKey]
+        path.push(...parts.map(String))
+        current = current.issue
+        continue
+      }
+      case "Composite": {
+        const first: ParseResult.ParseIssue | undefined = Array.isArray(current.issues)
+          ? current.issues[0]
+          : current.issues as ParseResult.ParseIssue
+        if (first === undefined) return misfit(`expected ${String(current.ast)}`)
+        current = first
+        continue
+      }
+      case "Refinement":
+      case "Transformation":
+        if (current.kind === "Predicate") {
+          return misfit(`expected ${String(current.ast)}`)
+        }
+        current = current.issue
+        continue
+      case "Missing":
+        return misfit("it is missing")
+      case "Unexpected":
+        return misfit("it was not expected")
+      default:
+        return misfit(`expected ${String(current.ast)}`)
+    }
+  }
+}

@@ -1,0 +1,216 @@
+/**
+ * The service behind a session tag: configured and checked once, when its layer is built.
+ *
+ * @since 0.1.0
+ */
+import * as Config from "effect/Config"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Expiry from "./Expiry.js"
+import type { Core } from "./internal/core.js"
+import type { Json, JsonRecord } from "./internal/json.js"
+import { LiveSession } from "./internal/liveSession.js"
+import * as Queue from "./internal/queue.js"
+import type { Merge } from "./Merge.js"
+import { SessionConfigError } from "./SessionConfigError.js"
+import * as SessionCookie from "./SessionCookie.js"
+import * as SessionDraft from "./SessionDraft.js"
+import { SessionEngine } from "./SessionEngine.js"
+import type { SessionError } from "./SessionError.js"
+import type { SessionHandle } from "./SessionHandle.js"
+import * as SessionSchema from "./SessionSchema.js"
+
+/**
+ * The identity of the service of one session tag: two tags never share one.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface SessionService<in out Self> {
+  readonly "~effect-session/SessionService": (self: Self) => Self
+}
+
+/**
+ * What a deployment may choose. A session tag gives its own defaults; `layerWith` overrides them.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Settings {
+  /** When sessions end. Default `Expiry.standard`: two weeks of inactivity, thirty days in all. */
+  readonly expiry?: Expiry.Expiry<true>
+  /** The cookie. Default `__Host-Http-session`: Secure, HttpOnly, SameSite=Lax, Path=/. */
+  readonly cookie?: SessionCookie.CookieOptions
+  /**
+   * What becomes of changes to a session that has ended meanwhile: `"fail"` answers 409 and is the default;
+   * `"discard"` lets the handler's response stand and drops the changes.
+   */
+  readonly onGone?: "fail" | "discard"
+  /**
+   * What becomes of a session whose data does not fit the schema: `"restart"` treats the visitor as anonymous and
+   * leaves the record alone, and is the default; `"fail"` answers 503.
+   */
+  readonly onUndecodable?: "restart" | "fail"
+  /** How long a commit may take in all, replays included. Default 2 seconds. */
+  readonly commitTimeout?: Duration.DurationInput
+  /** What `Retry-After` says when the store is down. Default 5 seconds. */
+  readonly retryAfter?: Duration.DurationInput
+}
+
+/**
+ * What a session tag is made of.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Definition<A extends object> {
+  readonly name: string
+  readonly namespace: string
+  readonly schema: SessionSchema.Any
+  readonly initial: A | undefined
+  readonly merges: Readonly<Record<string, Merge<unknown> | undefined>>
+  readonly settings: Settings
+}
+
+/**
+ * One request's session, for a front end: the handle that the handler gets, and the end of the request.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface RequestSession<A> extends SessionHandle<A> {
+  /** The session was used, so that the response depends on the cookie. */
+  readonly accessed: boolean
+  /** The cookie that the response must carry: a value with its Max-Age in seconds, or its end. */
+  readonly owed: LiveSession<object>["owed"]
+  /**
+   * Decides and writes, once, however often it is called, before the first byte of the response. Total: an error is
+   * its result, and the front end answers with it.
+   */
+  readonly finish: (status: number, upgraded: boolean) => Effect.Effect<SessionError | undefined>
+}
+
+/**
+ * The service of one session tag.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Shape<A> {
+  readonly cookie: SessionCookie.SessionCookie
+  /** The session of a request with this raw `Cookie` header. Does no I/O. */
+  readonly request: (cookieHeader: string | undefined) => RequestSession<A>
+}
+
+/**
+ * Makes the service: checks the configuration, prepares the schema, and binds the engine.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = <A extends object>(
+  definition: Definition<A>,
+  overrides: Settings
+): Effect.Effect<Shape<A>, SessionConfigError, SessionEngine> =>
+  Effect.gen(function*() {
+    const { name, namespace } = definition
+    const settings = { ...definition.settings, ...overrides }
+    const cookie = SessionCookie.make(settings.cookie)
+    const expiry = settings.expiry ?? Expiry.standard
+    const reject = (problem: string) => new SessionConfigError({ subject: name, problem })
+
+    const problem = SessionCookie.problemOf(cookie) ?? Expiry.problemOf(expiry) ??
+      SessionSchema.problemOfSchema(definition.schema)
+    if (problem !== undefined) return yield* reject(problem)
+    if (!cookie.secure && (yield* isProduction)) {
+      return yield* reject(
+        "A cookie that is not Secure is for development on this machine, and NODE_ENV is production. " +
+          "Leave out the cookie options, or choose a prefix."
+      )
+    }
+    yield* claimCookieName(cookie.name, name)
+
+    const schema = SessionSchema.make<A>(definition.schema, yield* Effect.context<never>())
+    const [initial, initialRaw] = yield* Effect.mapError(
+      initialOf(schema, definition.initial),
+      (misfit) => reject(`The initial value does not fit the schema at "${misfit.field}": ${misfit.problem}.`)
+    )
+    const core: Core<A> = {
+      name,
+      namespace,
+      settings: {
+        expiry,
+        cookie,
+        onGone: settings.onGone ?? "fail",
+        onUndecodable: settings.onUndecodable ?? "restart",
+        commitTimeout: Duration.toMillis(settings.commitTimeout ?? "2 seconds"),
+        retryAfter: Math.ceil(Duration.toSeconds(settings.retryAfter ?? "5 seconds"))
+      },
+      engine: yield* Effect.flatMap(SessionEngine, (engine) => engine.bind({ namespace, cookieName: cookie.name })),
+      schema,
+      initial,
+      initialRaw,
+      steps: SessionDraft.stepsFor(schema, initial, definition.merges),
+      queue: Queue.make()
+    }
+    return { cookie, request: (cookieHeader) => new LiveSession(core, cookieHeader) }
+  })
+
+/** The value and the encoded record that a new session starts from. */
+const initialOf = <A extends object>(
+  schema: SessionSchema.SessionSchema<A>,
+  initial: A | undefined
+): Effect.Effect<readonly [A, JsonRecord], SessionSchema.Misfit> =>
+  initial === undefined
+    // Defaults stay out of the record, so that a later version may change them.
+    ? Effect.map(schema.decode({}), (decoded) => [decoded, {}] as const)
+    : Effect.map(
+      Effect.forEach(schema.keys, (key) =>
+        Effect.map(schema.encodeField(key, initial), (encoded) => [schema.encodedName(key), encoded] as const)),
+      (fields) =>
+        [
+          initial,
+          Object.fromEntries(fields.filter((field): field is [string, Json] =>
+            field[1] !== undefined
+          ))
+        ] as const
+    )
+
+const isProduction = Config.string("NODE_ENV").pipe(
+  Config.withDefault(""),
+  Effect.orElseSucceed(() => ""),
+  Effect.map((environment) => environment === "production")
+)
+
+// One build of the layers is one server, and in one server a cookie name belongs to one session tag.
+const claimed = new WeakMap<Layer.MemoMap, Map<string, string>>()
+
+const claimCookieName = (cookieName: string, owner: string): Effect.Effect<void, SessionConfigError> =>
+  Effect.flatMap(Layer.CurrentMemoMap, (build) => {
+    const names = claimed.get(build) ?? new Map<string, string>()
+    claimed.set(build, names)
+    const other = names.get(cookieName)
+    if (other !== undefined && other !== owner) {
+      return new SessionConfigError({
+        subject: owner,
+        problem: `The cookie name "${cookieName}" is taken by the session "${other}"; give one of them another name.`
+      })
+    }
+    names.set(cookieName, owner)
+    return Effect.void
+  })
+
+/**
+ * The service as a layer, under the tag of one session.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = <Self, A extends object, R>(
+  tag: Context.Tag<SessionService<Self>, Shape<A>>,
+  definition: Definition<A>,
+  overrides: Settings = {}
+): Layer.Layer<SessionService<Self>, SessionConfigError, SessionEngine | R> =>
+  Layer.effect(tag, make(definition, overrides))

@@ -1,0 +1,177 @@
+/**
+ * Where records live.
+ *
+ * A store is these functions and the laws in their comments. Outcomes that a visitor can cause are values; the error
+ * channel is for a store that is broken. `now` is always an argument (milliseconds since the epoch): a store never
+ * reads a clock, and server-side time-to-live is clean-up, never the judge.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import type { Option } from "effect/Option"
+import * as Schema from "effect/Schema"
+import type { SessionId } from "./SessionId.js"
+import type { SessionInfo, SessionRecord } from "./SessionRecord.js"
+import type { StoreKey } from "./StoreKey.js"
+
+/**
+ * A store is broken, slow, or was asked inside a transaction of the application.
+ *
+ * - `unavailable`: it could not be reached, or it failed.
+ * - `timeout`: no answer within the limit. A write may have been applied.
+ * - `corrupt`: it holds something that is not a record.
+ * - `transaction`: a write inside the application's own transaction, whose rollback would undo it, was refused.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class SessionStoreError extends Schema.TaggedError<SessionStoreError>("effect-session/SessionStoreError")(
+  "SessionStoreError",
+  {
+    operation: Schema.String,
+    reason: Schema.Literal("unavailable", "timeout", "corrupt", "transaction"),
+    cause: Schema.optional(Schema.Defect)
+  }
+) {
+  override get message(): string {
+    return `The session store failed in "${this.operation}": ${reasons[this.reason]}`
+  }
+}
+
+const reasons = {
+  unavailable: "it could not be reached or reported an error; see the cause.",
+  timeout: "it did not answer in time.",
+  corrupt: "it holds something that is not a session record; look at the row before deleting it.",
+  transaction: "a session write inside the application's own transaction would be undone by its rollback. " +
+    "Write after the transaction, or give the store a pool of its own."
+}
+
+/**
+ * The outcome of a compare-and-set: done; another version was there; nothing alive was there.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type WriteOutcome = "saved" | "conflict" | "gone"
+
+/**
+ * What a store promises beyond the laws. The law suite checks each claim.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Capabilities {
+  /** An acknowledged `destroy` survives a crash, a restart and a fail-over. */
+  readonly durableDestroy: boolean
+  /** Calls leave the process: they can hang, and replies can be lost. Time limits and retries apply to them only. */
+  readonly remote: boolean
+}
+
+/**
+ * The functions of a store.
+ *
+ * A record is *alive* if it has not expired and neither its subject nor its namespace was revoked after it was made.
+ * What is not alive is absent, for every function but `destroy`, `revoke` and `removeExpired`, even if it is still there.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Shape {
+  readonly capabilities: Capabilities
+
+  /** Inserts. `exists` if the key or the id is taken, by a live record or not; then nothing changes. */
+  readonly create: (
+    key: StoreKey,
+    record: SessionRecord,
+    now: number
+  ) => Effect.Effect<"created" | "exists", SessionStoreError>
+
+  /** The live record. */
+  readonly load: (key: StoreKey, now: number) => Effect.Effect<Option<SessionRecord>, SessionStoreError>
+
+  /**
+   * Replaces data, lifetime and times if the live record has the expected version, in one atomic step; the version
+   * grows by one. Never inserts. Times only move forward, except for an end moved by another lifetime. Id, subject,
+   * `createdAt` and `authenticatedAt` stay as they are.
+   */
+  readonly save: (
+    key: StoreKey,
+    record: SessionRecord,
+    expectedVersion: number,
+    now: number
+  ) => Effect.Effect<WriteOutcome, SessionStoreError>
+
+  /** Moves `lastSeenAt` and the end of a live record forward, never beyond its deadline. Data and version stay. */
+  readonly touch: (
+    key: StoreKey,
+    lastSeenAt: number,
+    expiresAt: number,
+    now: number
+  ) => Effect.Effect<"touched" | "gone", SessionStoreError>
+
+  /**
+   * Moves the live record of the expected version to a new key and replaces all of it, in one atomic step. The old key
+   * is dead from then on; a crash may leave neither, never both. A revocation at the same moment reaches the record
+   * under either key. If the subject stays, so does the record's exposure to earlier revocations.
+   */
+  readonly rotate: (
+    key: StoreKey,
+    newKey: StoreKey,
+    record: SessionRecord,
+    expectedVersion: number,
+    now: number
+  ) => Effect.Effect<WriteOutcome, SessionStoreError>
+
+  /** Deletes. A missing key is fine. Terminal: nothing but `create` under that key can follow. */
+  readonly destroy: (key: StoreKey) => Effect.Effect<void, SessionStoreError>
+
+  /** Deletes at most `limit` records that have expired at `now`, and says how many. One touched meanwhile stays. */
+  readonly removeExpired: (now: number, limit: number) => Effect.Effect<number, SessionStoreError>
+
+  /** Live records of a subject, oldest first, by index. */
+  readonly list: (
+    namespace: string,
+    subject: string,
+    now: number
+  ) => Effect.Effect<ReadonlyArray<SessionInfo>, SessionStoreError>
+
+  /** The live record with this id, by index. */
+  readonly find: (
+    namespace: string,
+    id: SessionId,
+    now: number
+  ) => Effect.Effect<Option<SessionRecord>, SessionStoreError>
+
+  /** Live records in the order of their ids, after `after`, at most `limit`: pages that a stream is made of. */
+  readonly scan: (
+    namespace: string,
+    after: SessionId | undefined,
+    limit: number,
+    now: number
+  ) => Effect.Effect<ReadonlyArray<SessionRecord>, SessionStoreError>
+
+  /** Ends one session. True if there was a record to end. */
+  readonly revoke: (namespace: string, id: SessionId) => Effect.Effect<boolean, SessionStoreError>
+
+  /**
+   * Ends every session of a subject, also those that no list knows and those being saved or rotated at this moment,
+   * by one write. The session `except` stays, if it is alive and belongs to the subject.
+   */
+  readonly revokeSubject: (
+    namespace: string,
+    subject: string,
+    except?: SessionId
+  ) => Effect.Effect<void, SessionStoreError>
+
+  /** Ends every session of a namespace by one write. */
+  readonly revokeAll: (namespace: string) => Effect.Effect<void, SessionStoreError>
+}
+
+/**
+ * The tag under which a store is provided.
+ *
+ * @since 0.1.0
+ * @category tags
+ */
+export class SessionStore extends Context.Tag("effect-session/SessionStore")<SessionStore, Shape>() {}

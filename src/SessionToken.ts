@@ -1,0 +1,65 @@
+/**
+ * The secret that a visitor's cookie carries.
+ *
+ * @since 0.1.0
+ */
+import type * as Brand from "effect/Brand"
+import * as Encoding from "effect/Encoding"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+
+/**
+ * The secret of a stored session: 256 random bits, spelled `r1.` and 43 characters of base64url. It is never stored
+ * and never logged: stores see only its {@link "./StoreKey.js"}.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type SessionToken = Redacted.Redacted<string> & Brand.Brand<"effect-session/SessionToken">
+
+/**
+ * The number of random bytes in a token.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
+export const byteLength = 32
+
+// The last character carries four spare bits that must be zero: every token has exactly one spelling.
+const pattern = /^r1\.[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$/
+
+const brand = (wire: string): SessionToken => Redacted.make(wire) as SessionToken
+
+/**
+ * Makes a token of 32 random bytes. The bytes come from the caller, because this module has no source of randomness.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const fromBytes = (bytes: Uint8Array): SessionToken => {
+  if (bytes.length !== byteLength) throw new RangeError(`a session token is made of ${byteLength} bytes`)
+  return brand(`r1.${Encoding.encodeBase64Url(bytes)}`)
+}
+
+/**
+ * Reads a cookie value. Anything but the one canonical spelling of a token is `None`: absence is a value, because any
+ * visitor can cause it.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const parse = (value: string): Option.Option<SessionToken> =>
+  value.length === 46 && pattern.test(value) ? Option.some(brand(value)) : Option.none()
+
+/**
+ * The random bytes of a token, for deriving the key under which a store keeps the record. One of the two places that
+ * unwrap a token; the other writes the cookie.
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
+export const unsafeBytes = (token: SessionToken): Uint8Array => {
+  const decoded = Encoding.decodeBase64Url(Redacted.value(token).slice(3))
+  if (decoded._tag === "Left") throw new TypeError("not a session token")
+  return decoded.right
+}

@@ -1,0 +1,30 @@
+/**
+ * Sessions in a SQL database.
+ *
+ * @since 0.1.0
+ */
+import type * as SqlClient from "@effect/sql/SqlClient"
+import * as Layer from "effect/Layer"
+import type { SessionConfigError } from "./SessionConfigError.js"
+import type { SessionDirectory } from "./SessionDirectory.js"
+import type { SessionEngine } from "./SessionEngine.js"
+import type { SessionRevocation } from "./SessionRevocation.js"
+import * as SqlStore from "./SqlStore.js"
+import * as StoredEngine from "./StoredEngine.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options extends SqlStore.Options, StoredEngine.Options {}
+
+/**
+ * Sessions in the database of a `SqlClient`. The tables must exist: see `SqlMigrations`.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (
+  options: Options = {}
+): Layer.Layer<SessionEngine | SessionDirectory | SessionRevocation, SessionConfigError, SqlClient.SqlClient> =>
+  Layer.provide(StoredEngine.layer(options), SqlStore.layer(options))

@@ -1,0 +1,221 @@
+/**
+ * The engine over a store: the cookie holds a random token, the store knows the record by the token's hash.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Encoding from "effect/Encoding"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import { lengthPrefixed, randomBytes, sha256 } from "./internal/crypto.js"
+import { SessionDirectory } from "./SessionDirectory.js"
+import type { BoundEngine, CookieValue, Written } from "./SessionEngine.js"
+import { SessionEngine } from "./SessionEngine.js"
+import type { SessionRecord } from "./SessionRecord.js"
+import { SessionRevocation } from "./SessionRevocation.js"
+import type { Shape, WriteOutcome } from "./SessionStore.js"
+import { SessionStore, SessionStoreError } from "./SessionStore.js"
+import * as SessionToken from "./SessionToken.js"
+import type { StoreKey } from "./StoreKey.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  /**
+   * How long one call to a remote store may take. A load that takes longer is answered with 503; a write is tried a
+   * second time, and its outcome settled. Default 1 second.
+   */
+  readonly timeout?: Duration.DurationInput
+}
+
+/**
+ * Derives the store keys of one namespace: SHA-256 over purpose and namespace (length-prefixed) and the token's bytes.
+ * The token has 256 bits of entropy, so a slow hash would add nothing but work for an attacker to cause.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const storeKeys = (namespace: string): (token: SessionToken.SessionToken) => StoreKey => {
+  const prefix = lengthPrefixed("effect-session/r1", namespace)
+  return (token) => {
+    const input = new Uint8Array(prefix.length + SessionToken.byteLength)
+    input.set(prefix)
+    input.set(SessionToken.unsafeBytes(token), prefix.length)
+    return Encoding.encodeBase64Url(sha256(input)) as StoreKey
+  }
+}
+
+/**
+ * Makes an engine over a store.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (store: Shape, options: Options = {}): Context.Tag.Service<SessionEngine> => ({
+  bind: ({ namespace }) =>
+    Effect.succeed(bind(store, storeKeys(namespace), Duration.decode(options.timeout ?? "1 second")))
+})
+
+const bind = (
+  store: Shape,
+  keyOf: (token: SessionToken.SessionToken) => StoreKey,
+  timeout: Duration.Duration
+): BoundEngine => {
+  const { remote } = store.capabilities
+
+  const limited = <A>(operation: string, effect: Effect.Effect<A, SessionStoreError>) =>
+    remote
+      ? Effect.timeoutFail(effect, {
+        duration: timeout,
+        onTimeout: () => new SessionStoreError({ operation, reason: "timeout" })
+      })
+      : effect
+
+  /** Runs a write; if its reply is lost, runs it again and lets `settle` tell what the second answer means. */
+  const settled = <A, B>(
+    operation: string,
+    write: Effect.Effect<A, SessionStoreError>,
+    first: (outcome: A) => Effect.Effect<B, SessionStoreError>,
+    second: (outcome: A, error: SessionStoreError) => Effect.Effect<B, SessionStoreError>
+  ): Effect.Effect<B, SessionStoreError> =>
+    Effect.matchEffect(limited(operation, write), {
+      onSuccess: first,
+      onFailure: (error) =>
+        remote && (error.reason === "unavailable" || error.reason === "timeout")
+          ? Effect.flatMap(limited(operation, write), (outcome) => second(outcome, error))
+          : Effect.fail(error)
+    })
+
+  /** What is under the key, if it bears our own write id: then the write whose reply was lost had succeeded. */
+  const own = (key: StoreKey, value: CookieValue, record: SessionRecord, now: number) =>
+    Effect.map(
+      limited("load", store.load(key, now)),
+      Option.filterMap((found) =>
+        found.writeId === record.writeId
+          ? Option.some<Written>({ _tag: "Written", value, record: found })
+          : Option.none()
+      )
+    )
+
+  const create = (record: SessionRecord, now: number, tries = 3): Effect.Effect<Written, SessionStoreError> =>
+    Effect.suspend(() => {
+      const token = SessionToken.fromBytes(randomBytes(SessionToken.byteLength))
+      const key = keyOf(token)
+      const written: Written = { _tag: "Written", value: token, record }
+      // A taken key or id is never adopted: another one is drawn, and a source that repeats itself is an error.
+      const taken = tries > 1
+        ? create(record, now, tries - 1)
+        : Effect.fail(new SessionStoreError({ operation: "create", reason: "corrupt" }))
+      return settled<"created" | "exists", Written>(
+        "create",
+        store.create(key, record, now),
+        (outcome) => outcome === "created" ? Effect.succeed(written) : taken,
+        (outcome, error) =>
+          outcome === "created"
+            ? Effect.succeed(written)
+            : Effect.flatMap(
+              own(key, token, record, now),
+              Option.match({ onNone: () => Effect.fail(error), onSome: Effect.succeed })
+            )
+      )
+    })
+
+  const save = (value: SessionToken.SessionToken, record: SessionRecord, expectedVersion: number, now: number) => {
+    const key = keyOf(value)
+    return settled(
+      "save",
+      store.save(key, record, expectedVersion, now),
+      (outcome) => Effect.succeed(writtenIf(outcome, value, record)),
+      (outcome, error) =>
+        outcome === "conflict"
+          // Ours, or another's after ours: only the first is known, and a replay of the second would write twice.
+          ? Effect.flatMap(
+            own(key, value, record, now),
+            Option.match({ onNone: () => Effect.fail(error), onSome: Effect.succeed })
+          )
+          : Effect.succeed(writtenIf(outcome, value, record))
+    )
+  }
+
+  const rotate = (value: SessionToken.SessionToken, record: SessionRecord, expectedVersion: number, now: number) =>
+    Effect.suspend(() => {
+      const next = SessionToken.fromBytes(randomBytes(SessionToken.byteLength))
+      const nextKey = keyOf(next)
+      return settled(
+        "rotate",
+        store.rotate(keyOf(value), nextKey, record, expectedVersion, now),
+        (outcome) => Effect.succeed(writtenIf(outcome, next, record)),
+        (outcome) =>
+          outcome === "gone"
+            ? Effect.map(own(nextKey, next, record, now), Option.getOrElse((): Written => ({ _tag: "Gone" })))
+            : Effect.succeed(writtenIf(outcome, next, record))
+      )
+    })
+
+  const touch = (value: SessionToken.SessionToken, record: SessionRecord, now: number) => {
+    const answer = (outcome: "touched" | "gone") =>
+      Effect.succeed<Written>(outcome === "touched" ? { _tag: "Written", value, record } : { _tag: "Gone" })
+    return settled("touch", store.touch(keyOf(value), record.lastSeenAt, record.expiry.at, now), answer, answer)
+  }
+
+  return {
+    remote,
+    open: (value, now) =>
+      Option.match(SessionToken.parse(Redacted.value(value)), {
+        onNone: () => Effect.succeedNone,
+        onSome: (token) =>
+          Effect.map(
+            limited("load", store.load(keyOf(token), now)),
+            Option.map((record) => ({ value: token, record, stale: false }))
+          )
+      }),
+    write: (write, now) => {
+      if (write._tag === "Create") return create(write.record, now)
+      return Option.match(SessionToken.parse(Redacted.value(write.value)), {
+        onNone: () => Effect.succeed<Written>({ _tag: "Gone" }),
+        onSome: (token) => {
+          switch (write._tag) {
+            case "Save":
+              return save(token, write.record, write.expectedVersion, now)
+            case "Rotate":
+              return rotate(token, write.record, write.expectedVersion, now)
+            case "Touch":
+              return touch(token, write.record, now)
+          }
+        }
+      })
+    },
+    destroy: (value) =>
+      Option.match(SessionToken.parse(Redacted.value(value)), {
+        onNone: () => Effect.void,
+        onSome: (token) => settled("destroy", store.destroy(keyOf(token)), Effect.succeed, Effect.succeed)
+      })
+  }
+}
+
+const writtenIf = (outcome: WriteOutcome, value: CookieValue, record: SessionRecord): Written =>
+  outcome === "saved"
+    ? { _tag: "Written", value, record }
+    : outcome === "conflict"
+    ? { _tag: "Conflict" }
+    : { _tag: "Gone" }
+
+/**
+ * The engine, the directory and the revocation of a store.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (
+  options: Options = {}
+): Layer.Layer<SessionEngine | SessionDirectory | SessionRevocation, never, SessionStore> =>
+  Layer.effectContext(Effect.map(SessionStore, (store) =>
+    Context.make(SessionEngine, make(store, options)).pipe(
+      Context.add(SessionDirectory, store),
+      Context.add(SessionRevocation, store)
+    )))

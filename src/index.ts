@@ -1,0 +1,30 @@
+/**
+ * Typed, durable, revocable sessions for Effect HTTP servers.
+ *
+ * Modules with a driver of their own are imported by their path: `effect-session/SqlEngine`, `effect-session/SqlStore`,
+ * `effect-session/SqlMigrations`.
+ *
+ * @since 0.1.0
+ */
+export * as CookieHeader from "./CookieHeader.js"
+export * as Expiry from "./Expiry.js"
+export * as MemoryEngine from "./MemoryEngine.js"
+export * as MemoryStore from "./MemoryStore.js"
+export * as Merge from "./Merge.js"
+export * as Session from "./Session.js"
+export * as SessionChange from "./SessionChange.js"
+export { SessionConfigError } from "./SessionConfigError.js"
+export * as SessionCookie from "./SessionCookie.js"
+export { SessionDirectory } from "./SessionDirectory.js"
+export { SessionEngine } from "./SessionEngine.js"
+export * as SessionError from "./SessionError.js"
+export type { SessionHandle } from "./SessionHandle.js"
+export * as SessionId from "./SessionId.js"
+export * as SessionMetrics from "./SessionMetrics.js"
+export type { SessionInfo, SessionRecord } from "./SessionRecord.js"
+export { SessionRevocation } from "./SessionRevocation.js"
+export type { SessionService } from "./SessionService.js"
+export { SessionStore, SessionStoreError } from "./SessionStore.js"
+export * as SessionToken from "./SessionToken.js"
+export * as StoredEngine from "./StoredEngine.js"
+export * as StoreKey from "./StoreKey.js"

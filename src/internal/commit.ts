@@ -1,0 +1,190 @@
+/**
+ * From a draft to a written record: build it, write it, and on a conflict replay the steps on the fresh record.
+ */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Encoding from "effect/Encoding"
+import * as Metric from "effect/Metric"
+import * as Option from "effect/Option"
+import * as Expiry from "../Expiry.js"
+import type { SessionChange } from "../SessionChange.js"
+import type { Draft, Step } from "../SessionDraft.js"
+import * as SessionDraft from "../SessionDraft.js"
+import type { Write } from "../SessionEngine.js"
+import type { SessionError } from "../SessionError.js"
+import {
+  SessionConflict,
+  SessionGone,
+  SessionInTransaction,
+  SessionInvalid,
+  SessionUnavailable
+} from "../SessionError.js"
+import * as SessionId from "../SessionId.js"
+import * as SessionMetrics from "../SessionMetrics.js"
+import type { SessionRecord } from "../SessionRecord.js"
+import type { SessionStoreError } from "../SessionStore.js"
+import type { Core } from "./core.js"
+import { randomBytes } from "./crypto.js"
+import type { Json, JsonRecord } from "./json.js"
+import type { Held } from "./opening.js"
+import { hold, unavailable } from "./opening.js"
+
+/** What is to be written: a draft, the record it belongs to, and the steps from one to the other. */
+export interface Work<A extends object> {
+  readonly held: Held<A> | undefined
+  readonly draft: Draft<A>
+  readonly steps: ReadonlyArray<Step<A>>
+  /** The value that the handler had loaded. */
+  readonly origin: A
+  /** The encoded fields that differ. */
+  readonly changes: ReadonlyMap<string, Json | undefined>
+}
+
+/** What differs between a draft and its record. The steps checked every value, so it cannot fail to encode. */
+export const changesOf = <A extends object>(core: Core<A>, draft: Draft<A>) =>
+  draft.touched.size === 0 ? Effect.succeed(noChanges) : Effect.mapError(
+    SessionDraft.diff(core.schema, draft),
+    ({ field, problem }) => new SessionInvalid({ session: core.name, field, problem })
+  )
+
+const noChanges: ReadonlyMap<string, Json | undefined> = new Map()
+
+/** Whether data or metadata differ from the record. */
+export const isChanged = <A extends object>(
+  { changes, draft, held }: Pick<Work<A>, "changes" | "draft" | "held">
+): boolean =>
+  changes.size > 0 ||
+  (held === undefined
+    ? draft.subject !== undefined || draft.lifetime !== undefined
+    : draft.cleared || draft.renewed || draft.subject !== held.record.subject ||
+      draft.lifetime !== held.record.expiry.lifetime)
+
+/** What a write left: the record that is now current, or nothing where the session had ended and that was fine. */
+export type Committed<A> = { readonly held: Held<A>; readonly replayed: boolean } | undefined
+
+/** Writes, and keeps at it until the outcome is certain. */
+export const write = <A extends object>(
+  core: Core<A>,
+  change: SessionChange & ("Create" | "Rotate" | "Save"),
+  work: Work<A>
+): Effect.Effect<Committed<A>, SessionError> => {
+  const attempt = (change: "Create" | "Rotate" | "Save", work: Work<A>, replayed: boolean): Effect.Effect<
+    Committed<A>,
+    SessionError
+  > =>
+    Effect.flatMap(Clock.currentTimeMillis, (now) => {
+      const held = change === "Create" ? undefined : work.held
+      const { raw, record } = build(core, { ...work, held }, now)
+      const request: Write = held === undefined || change === "Create"
+        ? { _tag: "Create", record }
+        : { _tag: change, value: held.value, record, expectedVersion: held.record.version }
+      return Effect.flatMap(Effect.mapError(core.engine.write(request, now), failure(core)), (outcome) => {
+        switch (outcome._tag) {
+          case "Written":
+            return Effect.succeed({
+              held: { value: outcome.value, record: outcome.record, stale: false, raw, decoded: work.draft.value },
+              replayed
+            })
+          case "Conflict":
+            return replay(change, work)
+          case "Gone":
+            return gone(work)
+        }
+      })
+    })
+
+  const replay = (change: "Create" | "Rotate" | "Save", work: Work<A>): Effect.Effect<Committed<A>, SessionError> =>
+    Effect.gen(function*() {
+      yield* Metric.increment(SessionMetrics.commits.replayed)
+      const now = yield* Clock.currentTimeMillis
+      const fresh = work.held === undefined
+        ? Option.none()
+        : yield* Effect.mapError(core.engine.open(work.held.value, now), failure(core))
+      if (Option.isNone(fresh)) return yield* gone(work)
+      const held = yield* hold(core, fresh.value)
+      if (held === undefined) return yield* conflict("it no longer fits this version")
+      const start = SessionDraft.start(held.decoded, held.record.subject, held.record.expiry.lifetime)
+      const next = yield* rework({ ...work, held }, start)
+      // The other request may have made the very same change.
+      return isChanged(next) || change === "Rotate"
+        ? yield* attempt(change, next, true)
+        : { held, replayed: true }
+    })
+
+  /** The record has ended. A login begins another session; other changes have nowhere to go. */
+  const gone = (work: Work<A>): Effect.Effect<Committed<A>, SessionError> => {
+    if (work.draft.authenticated) {
+      const start = SessionDraft.start(core.initial, undefined, undefined)
+      return Effect.flatMap(rework({ ...work, held: undefined }, start), (next) => attempt("Create", next, true))
+    }
+    return core.settings.onGone === "discard"
+      ? Effect.succeed(undefined)
+      : Effect.fail(new SessionGone({ session: core.name }))
+  }
+
+  const rework = (work: Work<A>, start: Draft<A>): Effect.Effect<Work<A>, SessionError> =>
+    Effect.gen(function*() {
+      const draft = yield* Effect.catchAll(
+        SessionDraft.replay(start, work.steps, work.origin),
+        ({ what }) => conflict(what)
+      )
+      return { ...work, draft, changes: yield* changesOf(core, draft) }
+    })
+
+  const conflict = (what: string) => Effect.fail(new SessionConflict({ session: core.name, what }))
+
+  const writing = attempt(change, work, false)
+  // Commits of one session take turns within this process, so that a hot session converges.
+  return work.held === undefined ? writing : core.queue(work.held.record.id, writing)
+}
+
+/** Runs a write to its end: neither a client that hangs up nor a handler's timeout may cut it in two. */
+export const toTheEnd = <A extends object, B>(
+  core: Core<A>,
+  effect: Effect.Effect<B, SessionError>
+): Effect.Effect<B, SessionError> => {
+  if (!core.engine.remote) return Effect.uninterruptible(effect)
+  const limited = Effect.timeoutFail(Effect.interruptible(effect), {
+    duration: core.settings.commitTimeout,
+    onTimeout: () =>
+      new SessionUnavailable({ session: core.name, reason: "busy", retryAfter: core.settings.retryAfter })
+  })
+  return Effect.uninterruptible(Effect.flatMap(Effect.forkDaemon(Effect.interruptible(limited)), (fiber) => fiber))
+}
+
+/** What a broken store is to a commit. */
+export const failure = <A extends object>(core: Core<A>) => (error: SessionStoreError): SessionError =>
+  error.reason === "transaction" ? new SessionInTransaction({ session: core.name }) : unavailable(core, error)
+
+/** The record that a draft makes of the one before it, if there was one. */
+const build = <A extends object>(
+  core: Core<A>,
+  { changes, draft, held }: Work<A>,
+  now: number
+): { readonly raw: JsonRecord; readonly record: SessionRecord } => {
+  const before = draft.renewed ? undefined : held
+  const raw = SessionDraft.patch(before === undefined || draft.cleared ? core.initialRaw : before.raw, changes)
+  const old = before?.record
+  const times: Expiry.Times = {
+    createdAt: old?.createdAt ?? now,
+    authenticatedAt: draft.authenticated ? now : old?.authenticatedAt,
+    modifiedAt: Math.max(now, old?.modifiedAt ?? now),
+    lastSeenAt: Math.max(now, old?.lastSeenAt ?? now)
+  }
+  return {
+    raw,
+    record: {
+      namespace: core.namespace,
+      id: old?.id ?? SessionId.fromBytes(randomBytes(SessionId.byteLength)),
+      data: JSON.stringify(raw),
+      schemaVersion: 1,
+      subject: draft.subject,
+      version: (held?.record.version ?? 0) + 1,
+      writeId: Encoding.encodeBase64Url(randomBytes(12)),
+      ...times,
+      expiry: old === undefined || draft.authenticated
+        ? Expiry.begin(core.settings.expiry, times, draft.lifetime)
+        : Expiry.proceed(core.settings.expiry, old.expiry, times, draft.lifetime)
+    }
+  }
+}

@@ -1,0 +1,483 @@
+/**
+ * One request's session, alive: what the handle's methods do, and what happens when the request ends.
+ */
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Equal from "effect/Equal"
+import * as Exit from "effect/Exit"
+import * as Metric from "effect/Metric"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import { scan } from "../CookieHeader.js"
+import * as Expiry from "../Expiry.js"
+import type { SessionChange } from "../SessionChange.js"
+import { decide } from "../SessionChange.js"
+import * as SessionCookie from "../SessionCookie.js"
+import type { Draft, Step } from "../SessionDraft.js"
+import * as SessionDraft from "../SessionDraft.js"
+import type { CookieValue } from "../SessionEngine.js"
+import type { SessionError, SessionWriteError } from "../SessionError.js"
+import { SessionCommitted, SessionConflict, SessionInvalid, SessionUnavailable } from "../SessionError.js"
+import type { OptionalKey, SessionHandle } from "../SessionHandle.js"
+import type { SessionId } from "../SessionId.js"
+import * as SessionMetrics from "../SessionMetrics.js"
+import type { Misfit } from "../SessionSchema.js"
+import type { Work } from "./commit.js"
+import * as Commit from "./commit.js"
+import type { Core } from "./core.js"
+import type { Held } from "./opening.js"
+import { open } from "./opening.js"
+
+/** What the response owes the browser: a value and its Max-Age in seconds (none: until the browser closes), or its end. */
+export type OwedCookie = { readonly value: CookieValue; readonly maxAge: number | undefined } | "expire"
+
+/** A session that was opened: its record, if it has one, and what the request has made of it so far. */
+interface Open<A> {
+  readonly held: Held<A> | undefined
+  readonly draft: Draft<A>
+}
+
+/**
+ * The handle behind `yield* AppSession`. All mutable state is confined to this class, and each change of it is one
+ * synchronous step, so concurrent branches of a handler may share the handle.
+ */
+export class LiveSession<A extends object> implements SessionHandle<A> {
+  /** Anything was asked of the session, so that the response depends on the cookie. */
+  accessed = false
+  /** The cookie that the response must carry. */
+  owed: OwedCookie | undefined
+
+  readonly #core: Core<A>
+  readonly #presented: boolean
+  /** The values that end with the session: those presented, and one that a `save` of this request has made. */
+  #values: ReadonlyArray<CookieValue>
+  #ambiguous = false
+  #open: Open<A> | undefined
+  #unreadable = false
+  /** Completed when the load, or the save, that is under way has ended. */
+  #busy: Deferred.Deferred<void> | undefined
+  #steps: Array<Step<A>> = []
+  /** Fields whose stored content the handler has seen. */
+  readonly #reads = new Set<string>()
+  /** Fields that it set without looking: what it sees there is its own. */
+  readonly #blind = new Set<string>()
+  /** Fields that it had seen before a save found them changed. */
+  readonly #outdated = new Set<string>()
+  #flushed = false
+  #discarded = false
+  #finished = false
+  /** A write whose outcome is not known must not be tried again. */
+  #broken: SessionError | undefined
+
+  constructor(core: Core<A>, cookieHeader: string | undefined) {
+    const { presented, values } = scan(cookieHeader, core.settings.cookie.name)
+    this.#core = core
+    this.#presented = presented
+    this.#values = values.map((value) => Redacted.make(value))
+  }
+
+  // ---- reading
+
+  get value(): Effect.Effect<A, SessionUnavailable> {
+    return this.#read(({ draft }) => {
+      for (const key of this.#core.schema.keys) this.#noteRead(key)
+      return draft.value
+    })
+  }
+
+  readonly get = <K extends keyof A & string>(key: K): Effect.Effect<A[K], SessionUnavailable> =>
+    this.#read(({ draft }) => {
+      this.#noteRead(key)
+      return draft.value[key]
+    })
+
+  readonly getOption = <K extends OptionalKey<A>>(key: K) =>
+    Effect.map(this.get(key), (value) => Option.fromNullable(value as Exclude<A[K], undefined> | undefined))
+
+  readonly has = (key: keyof A & string): Effect.Effect<boolean, SessionUnavailable> =>
+    Effect.map(this.get(key), (value) => value !== undefined)
+
+  get subject(): Effect.Effect<Option.Option<string>, SessionUnavailable> {
+    return this.#read(({ draft }) => Option.fromNullable(draft.subject))
+  }
+
+  get id(): Effect.Effect<Option.Option<SessionId>, SessionUnavailable> {
+    return this.#read(({ held }) => held === undefined ? Option.none() : Option.some(held.record.id))
+  }
+
+  // ---- changing
+
+  readonly set = <K extends keyof A & string>(key: K, value: Required<A>[K]) =>
+    this.#assign([[key, { present: true, value }]])
+
+  readonly remove = (key: OptionalKey<A>) => this.#assign([[key, { present: false }]])
+
+  readonly patch = (fields: Partial<A>) =>
+    this.#assign(Object.entries(fields).map(([key, value]) => [key as keyof A & string, { present: true, value }]))
+
+  readonly update = <K extends keyof A & string>(key: K, f: (value: A[K]) => Required<A>[K]) =>
+    this.#step(() => this.#core.steps.alter(key, ({ value }) => ({ present: true, value: f(value[key]) })))
+
+  readonly modify = <K extends keyof A & string, B>(
+    key: K,
+    f: (value: A[K]) => readonly [result: B, next: Required<A>[K]],
+    same: (a: B, b: B) => boolean = Equal.equals
+  ) => {
+    const alter = ({ value }: Draft<A>): readonly [B, SessionDraft.Field] => {
+      const [result, next] = f(value[key])
+      return [result, { present: true, value: next }]
+    }
+    return this.#change((draft) => {
+      const first = alter(draft)
+      return [first[0], this.#core.steps.alterSeen(key, alter, same, first)]
+    })
+  }
+
+  readonly pop = <K extends OptionalKey<A>>(key: K) =>
+    this.#change((draft) => {
+      this.#noteRead(key)
+      const value = draft.value[key] as Exclude<A[K], undefined> | undefined
+      return [Option.fromNullable(value), this.#core.steps.assign(key, { present: false }, this.#reads.has(key), false)]
+    })
+
+  get clear(): Effect.Effect<void, SessionWriteError> {
+    return this.#step(() => this.#core.steps.clear([...this.#reads] as Array<keyof A & string>))
+  }
+
+  get cycleKey(): Effect.Effect<void, SessionWriteError> {
+    return this.#step(() => this.#core.steps.cycleKey)
+  }
+
+  readonly authenticate = (subject: string): Effect.Effect<void, SessionWriteError> =>
+    subjectPattern.test(subject)
+      ? this.#change((draft) => [
+        undefined,
+        this.#core.steps.authenticate(subject),
+        () => {
+          if (draft.subject !== undefined && draft.subject !== subject) this.#forgetReads()
+        }
+      ])
+      : Effect.fail(
+        new SessionInvalid({
+          session: this.#core.name,
+          field: "subject",
+          problem: "a subject is a text of 1 to 255 characters without control characters"
+        })
+      )
+
+  get flush(): Effect.Effect<void, SessionCommitted> {
+    return this.#idle(() => {
+      this.accessed = true
+      if (this.#finished) return Effect.fail(this.#committed())
+      const held = this.#open?.held
+      if (held !== undefined) this.#values = [...this.#values, held.value]
+      this.#flushed = true
+      this.#unreadable = false
+      this.#begin(undefined)
+      return Effect.void
+    })
+  }
+
+  get discard(): Effect.Effect<void> {
+    return Effect.sync(() => void (this.#discarded = true))
+  }
+
+  get save(): Effect.Effect<void, SessionError> {
+    return this.#idle(() => {
+      this.accessed = true
+      if (this.#finished) return Effect.fail(this.#committed())
+      return this.#broken === undefined ? this.#exclusively(this.#settle(200)) : Effect.fail(this.#broken)
+    })
+  }
+
+  // ---- the end of the request
+
+  /**
+   * Decides and writes, once, however often it is called. Total: what goes wrong is the result, and the caller answers
+   * with it. `status` is that of the handler's response; after an upgrade to a socket, only `save` has written.
+   */
+  finish(status: number, upgraded: boolean): Effect.Effect<SessionError | undefined> {
+    return this.#idle(() => {
+      const before = this.#finished
+      this.#finished = true
+      if (before || upgraded || !this.accessed) return Effect.succeed(undefined)
+      if (this.#broken !== undefined) return Effect.succeed(status >= 500 ? undefined : this.#broken)
+      return Effect.matchCauseEffect(this.#settle(status), {
+        onSuccess: () => Effect.succeed(undefined),
+        onFailure: (cause) => {
+          const error = Option.getOrElse(
+            Cause.failureOption(cause),
+            () =>
+              SessionUnavailable.because({
+                session: this.#core.name,
+                reason: "store",
+                retryAfter: this.#core.settings.retryAfter
+              }, cause)
+          )
+          return Effect.as(logFailure(error), error)
+        }
+      })
+    })
+  }
+
+  // ---- machinery
+
+  /** Runs when no load and no save is under way. */
+  #idle<B, E>(run: () => Effect.Effect<B, E>): Effect.Effect<B, E> {
+    return Effect.suspend(() =>
+      this.#busy === undefined ? run() : Effect.zipRight(Deferred.await(this.#busy), this.#idle(run))
+    )
+  }
+
+  /** Keeps others out until the effect has ended, however it ends. */
+  #exclusively<B, E>(effect: Effect.Effect<B, E>): Effect.Effect<B, E> {
+    return Effect.withFiberRuntime((fiber) => {
+      const done = Deferred.unsafeMake<void>(fiber.id())
+      this.#busy = done
+      return Effect.ensuring(
+        effect,
+        Effect.sync(() => {
+          this.#busy = undefined
+          Deferred.unsafeDone(done, Exit.void)
+        })
+      )
+    })
+  }
+
+  /** Loads on first use. One load at a time; a branch that is interrupted leaves it to the next. */
+  #opened(): Effect.Effect<Open<A>, SessionUnavailable> {
+    return this.#idle((): Effect.Effect<Open<A>, SessionUnavailable> =>
+      this.#open !== undefined ? Effect.succeed(this.#open) : this.#exclusively(this.#load())
+    )
+  }
+
+  #load(): Effect.Effect<Open<A>, SessionUnavailable> {
+    this.#unreadable = true
+    return Effect.map(
+      Effect.flatMap(Clock.currentTimeMillis, (now) => open(this.#core, this.#values, this.#presented, now)),
+      ({ ambiguous, held }) => {
+        this.#unreadable = false
+        this.#ambiguous = ambiguous.length > 0
+        return this.#begin(held)
+      }
+    )
+  }
+
+  /** Starts over from a record, or from nothing. */
+  #begin(held: Held<A> | undefined): Open<A> {
+    this.#steps = []
+    this.#forgetReads()
+    this.#open = {
+      held,
+      draft: held === undefined
+        ? SessionDraft.start(this.#core.initial, undefined, undefined)
+        : SessionDraft.start(held.decoded, held.record.subject, held.record.expiry.lifetime)
+    }
+    return this.#open
+  }
+
+  #read<B>(f: (open: Open<A>) => B): Effect.Effect<B, SessionUnavailable> {
+    return Effect.suspend(() => {
+      this.accessed = true
+      return this.#open === undefined ? Effect.map(this.#opened(), f) : Effect.succeed(f(this.#open))
+    })
+  }
+
+  /** Takes a step: applies it to the draft, and keeps it for a replay. */
+  #change<B>(
+    make: (draft: Draft<A>) => readonly [result: B, step: Step<A>, applied?: () => void]
+  ): Effect.Effect<B, SessionWriteError> {
+    const apply = (open: Open<A> | undefined): Effect.Effect<B, SessionWriteError> => {
+      if (this.#finished || open === undefined) return Effect.fail(this.#committed())
+      const [result, step, applied] = make(open.draft)
+      return Effect.matchEffect(step(open.draft, undefined), {
+        onFailure: (error) => Effect.fail(this.#refused(error)),
+        onSuccess: (draft) => {
+          // Encoding a field may take time, and another branch of the handler may have been faster.
+          if (this.#open !== open) return this.#change(make)
+          this.#open = { ...open, draft }
+          this.#steps.push(step)
+          applied?.()
+          return Effect.succeed(result)
+        }
+      })
+    }
+    return this.#idle(() => {
+      this.accessed = true
+      return this.#open === undefined && !this.#finished ? Effect.flatMap(this.#opened(), apply) : apply(this.#open)
+    })
+  }
+
+  #step(make: () => Step<A>): Effect.Effect<void, SessionWriteError> {
+    return this.#change(() => [undefined, make()])
+  }
+
+  /** Sets or removes fields, all or none. */
+  #assign(
+    fields: ReadonlyArray<readonly [keyof A & string, SessionDraft.Field]>
+  ): Effect.Effect<void, SessionWriteError> {
+    return this.#change(() => {
+      const steps = fields.map(([key, field]) =>
+        this.#outdated.has(key)
+          ? SessionDraft.clashing(key)
+          : this.#core.steps.assign(key, field, this.#reads.has(key))
+      )
+      return [
+        undefined,
+        (draft, origin) => Effect.reduce(steps, draft, (draft, step) => step(draft, origin)),
+        () => {
+          for (const [key] of fields) if (!this.#reads.has(key)) this.#blind.add(key)
+        }
+      ]
+    })
+  }
+
+  #noteRead(key: string): void {
+    this.#outdated.delete(key)
+    if (!this.#blind.has(key)) this.#reads.add(key)
+  }
+
+  #forgetReads(): void {
+    this.#reads.clear()
+    this.#blind.clear()
+    this.#outdated.clear()
+  }
+
+  #committed(): SessionCommitted {
+    return new SessionCommitted({ session: this.#core.name })
+  }
+
+  #refused(error: Misfit | SessionDraft.Clash): SessionInvalid | SessionConflict {
+    return error._tag === "Misfit"
+      ? new SessionInvalid({ session: this.#core.name, field: error.field, problem: error.problem })
+      : new SessionConflict({ session: this.#core.name, what: error.what })
+  }
+
+  /** Decides what the session needs, and does it. */
+  #settle(status: number): Effect.Effect<void, SessionError> {
+    return Effect.gen(this, function*() {
+      const { expiry } = this.#core.settings
+      const now = yield* Clock.currentTimeMillis
+      const { draft, held } = this.#open ?? { held: undefined, draft: undefined }
+      const changes = draft === undefined ? undefined : yield* Commit.changesOf(this.#core, draft)
+      const work = draft === undefined || changes === undefined
+        ? undefined
+        : { held, draft, changes, steps: this.#steps, origin: draft.loaded }
+      const change = decide(
+        {
+          settled: this.#unreadable,
+          presented: this.#presented || this.#values.length > 0,
+          flushed: this.#flushed,
+          discarded: this.#discarded,
+          opened: work !== undefined,
+          isNew: held === undefined,
+          changed: work !== undefined && Commit.isChanged(work),
+          rotates: draft?.rotates ?? false,
+          lastSeenAt: held?.record.lastSeenAt ?? now,
+          touchWindow: Expiry.touchWindow(expiry, held?.record.expiry.lifetime),
+          stale: held?.stale ?? false
+        },
+        now,
+        status
+      )
+      yield* Metric.increment(SessionMetrics.commits[change])
+      if (change === "Keep" || work === undefined) return
+      yield* Effect.tapError(
+        Commit.toTheEnd(this.#core, this.#perform(change, work, now)),
+        (error) =>
+          Effect.sync(() => {
+            if (error._tag === "SessionUnavailable") this.#broken = error
+          })
+      )
+    })
+  }
+
+  #perform(change: Exclude<SessionChange, "Keep">, work: Work<A>, now: number): Effect.Effect<void, SessionError> {
+    switch (change) {
+      case "Destroy":
+        return this.#destroy("expire")
+      case "Replace":
+        return Effect.zipRight(this.#destroy(undefined), this.#write("Create", work))
+      case "Create":
+        return this.#ambiguous && work.draft.authenticated
+          ? Effect.zipRight(this.#destroy(undefined), this.#write("Create", work))
+          : this.#write("Create", work)
+      case "Touch":
+      case "Reseal":
+        return this.#touch(work, change === "Touch" ? now : undefined)
+      default:
+        return this.#write(change, work)
+    }
+  }
+
+  #destroy(owed: "expire" | undefined): Effect.Effect<void, SessionError> {
+    return Effect.map(
+      Effect.mapError(
+        Effect.forEach(this.#values, (value) => this.#core.engine.destroy(value), { discard: true }),
+        Commit.failure(this.#core)
+      ),
+      () => {
+        this.#values = []
+        this.#flushed = false
+        this.#ambiguous = false
+        if (owed !== undefined) this.owed = owed
+      }
+    )
+  }
+
+  #write(change: "Create" | "Rotate" | "Save", work: Work<A>): Effect.Effect<void, SessionError> {
+    return Effect.flatMap(Commit.write(this.#core, change, work), (committed) => {
+      if (committed === undefined) return Effect.sync(() => void this.#begin(undefined))
+      const { held, replayed } = committed
+      const { expiry } = held.record
+      if (
+        change !== "Save" || SessionCookie.slides(this.#core.settings.cookie, expiry) ||
+        work.held?.record.expiry.lifetime !== expiry.lifetime
+      ) this.#owe(held)
+      this.#values = []
+      const seen = replayed ? [...this.#reads] as Array<keyof A & string> : []
+      this.#begin(held)
+      // A save in the middle of a handler may find that what it had read has changed.
+      return Effect.forEach(
+        seen,
+        (key) =>
+          Effect.match(this.#core.steps.sameField(key, work.draft.value, held.decoded), {
+            onFailure: () => this.#outdated.add(key),
+            onSuccess: (same) => same ? undefined : this.#outdated.add(key)
+          }),
+        { discard: true }
+      )
+    })
+  }
+
+  #touch({ held }: Work<A>, seenAt: number | undefined): Effect.Effect<void, SessionError> {
+    if (held === undefined) return Effect.void
+    const times = { ...held.record, lastSeenAt: Math.max(seenAt ?? 0, held.record.lastSeenAt) }
+    const { lifetime } = held.record.expiry
+    const record = { ...times, expiry: Expiry.proceed(this.#core.settings.expiry, held.record.expiry, times, lifetime) }
+    return Effect.map(
+      Effect.mapError(
+        this.#core.engine.write({ _tag: "Touch", value: held.value, record }, times.lastSeenAt),
+        Commit.failure(this.#core)
+      ),
+      (outcome) => {
+        if (outcome._tag !== "Written") return
+        const sent = outcome.value !== held.value || SessionCookie.slides(this.#core.settings.cookie, record.expiry)
+        if (sent) this.#owe({ ...held, value: outcome.value, record })
+      }
+    )
+  }
+
+  #owe({ record, value }: Held<A>): void {
+    // The clock was read when the record was made: its last use is "now".
+    this.owed = { value, maxAge: SessionCookie.maxAge(this.#core.settings.cookie, record.expiry, record.lastSeenAt) }
+  }
+}
+
+// No control characters, no lone surrogates: every store keeps it as it is.
+const subjectPattern = /^(?:[^\p{Cc}\p{Cs}]){1,255}$/u
+
+const logFailure = (error: SessionError): Effect.Effect<void> =>
+  error._tag === "SessionUnavailable" ? Effect.logError(error.message, error.cause) : Effect.logDebug(error.message)

@@ -1,0 +1,124 @@
+/**
+ * From the cookie values of a request to the session that belongs to it.
+ */
+import * as Effect from "effect/Effect"
+import * as Metric from "effect/Metric"
+import * as Option from "effect/Option"
+import type { CookieValue, Opened } from "../SessionEngine.js"
+import { SessionUnavailable } from "../SessionError.js"
+import * as SessionMetrics from "../SessionMetrics.js"
+import type { SessionStoreError } from "../SessionStore.js"
+import type { Core } from "./core.js"
+import type { JsonRecord } from "./json.js"
+import { isRecord, problemOf } from "./json.js"
+
+/** A record whose data fits the schema. */
+export interface Held<A> extends Opened {
+  /** The encoded data as it is kept, fields of other versions included. */
+  readonly raw: JsonRecord
+  readonly decoded: A
+}
+
+/** What a request presents: a session, or nothing that counts as one. */
+export interface Presented<A> {
+  readonly held: Held<A> | undefined
+  /** Several live sessions were presented. None is trusted; a login or logout destroys them all. */
+  readonly ambiguous: ReadonlyArray<CookieValue>
+}
+
+const anonymous: Presented<never> = { held: undefined, ambiguous: [] }
+
+/** Opens what a request presents. Whatever a visitor can send is anonymous; a store that is down is an error. */
+export const open = <A extends object>(
+  core: Core<A>,
+  values: ReadonlyArray<CookieValue>,
+  presented: boolean,
+  now: number
+): Effect.Effect<Presented<A>, SessionUnavailable> => {
+  if (values.length === 0) {
+    return Effect.as(Metric.increment(SessionMetrics.loads[presented ? "malformed" : "no_cookie"]), anonymous)
+  }
+  const only = values[0]
+  const opened = values.length === 1 && only !== undefined
+    ? Effect.map(core.engine.open(only, now), Option.toArray)
+    : Effect.map(
+      Effect.forEach(values, (value) => core.engine.open(value, now)),
+      (found) => found.flatMap(Option.toArray)
+    )
+  return Effect.flatMap(
+    Effect.tapError(
+      Effect.mapError(opened, (error) => unavailable(core, error)),
+      () => Metric.increment(SessionMetrics.loads.unavailable)
+    ),
+    (live): Effect.Effect<Presented<A>, SessionUnavailable> => {
+      const one = live[0]
+      if (one === undefined) return Effect.as(Metric.increment(SessionMetrics.loads.unknown), anonymous)
+      if (live.length > 1) {
+        return Effect.zipRight(
+          Effect.logWarning(`A request presented ${live.length} live sessions of "${core.name}"; none is trusted.`),
+          Effect.as(Metric.increment(SessionMetrics.loads.ambiguous), {
+            held: undefined,
+            ambiguous: live.map(({ value }) => value)
+          })
+        )
+      }
+      return Effect.flatMap(hold(core, one), (held) =>
+        Effect.as(
+          Metric.increment(SessionMetrics.loads[held === undefined ? "undecodable" : "loaded"]),
+          { held, ambiguous: [] }
+        ))
+    }
+  )
+}
+
+/**
+ * Decodes a record. One whose data does not fit is left as it is, for a roll-back of the deploy; the tag's policy
+ * says whether the visitor starts again or gets an error.
+ */
+export const hold = <A extends object>(
+  core: Core<A>,
+  opened: Opened
+): Effect.Effect<Held<A> | undefined, SessionUnavailable> =>
+  Effect.matchEffect(decode(core, opened.record.data), {
+    onSuccess: ({ decoded, raw }) => Effect.succeed({ ...opened, raw, decoded }),
+    onFailure: (problem) =>
+      Effect.zipRight(
+        Effect.logError(
+          `The data of session ${opened.record.id} does not fit "${core.name}": ${problem}. It was left as it is.`
+        ),
+        core.settings.onUndecodable === "restart"
+          ? Effect.succeed(undefined)
+          : Effect.fail(
+            new SessionUnavailable({ session: core.name, reason: "data", retryAfter: core.settings.retryAfter })
+          )
+      )
+  })
+
+const decode = <A extends object>(core: Core<A>, data: string) => {
+  const raw = parse(data)
+  if (typeof raw === "string") return Effect.fail(raw)
+  return Effect.mapBoth(core.schema.decode(raw), {
+    onSuccess: (decoded) => ({ raw, decoded }),
+    onFailure: ({ field, problem }) => `at "${field}": ${problem}`
+  })
+}
+
+const parse = (data: string): JsonRecord | string => {
+  let raw: unknown
+  try {
+    raw = JSON.parse(data)
+  } catch {
+    // The parser's own message quotes the text, which may hold secrets.
+    return "it is not JSON"
+  }
+  const problem = problemOf(raw)
+  if (problem !== undefined) return problem.message
+  return isRecord(raw) ? raw : "it is not an object"
+}
+
+/** What a broken store is to a handler. */
+export const unavailable = <A extends object>(core: Core<A>, error: SessionStoreError): SessionUnavailable =>
+  SessionUnavailable.because(
+    { session: core.name, reason: "store", retryAfter: core.settings.retryAfter },
+    error
+  )
