@@ -68,9 +68,10 @@ const bind = (
 ): BoundEngine => {
   const { remote } = store.capabilities
 
+  // The limit holds inside uninterruptible regions, and does not wait for a driver that cannot be interrupted.
   const limited = <A>(operation: string, effect: Effect.Effect<A, SessionStoreError>) =>
     remote
-      ? Effect.timeoutFail(effect, {
+      ? Effect.timeoutFail(Effect.interruptible(Effect.disconnect(effect)), {
         duration: timeout,
         onTimeout: () => new SessionStoreError({ operation, reason: "timeout" })
       })

@@ -144,7 +144,7 @@ export const toTheEnd = <A extends object, B>(
   effect: Effect.Effect<B, SessionError>
 ): Effect.Effect<B, SessionError> => {
   if (!core.engine.remote) return Effect.uninterruptible(effect)
-  const limited = Effect.timeoutFail(Effect.interruptible(effect), {
+  const limited = Effect.timeoutFail(Effect.interruptible(Effect.disconnect(effect)), {
     duration: core.settings.commitTimeout,
     onTimeout: () =>
       new SessionUnavailable({ session: core.name, reason: "busy", retryAfter: core.settings.retryAfter })

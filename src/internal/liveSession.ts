@@ -464,7 +464,8 @@ export class LiveSession<A extends object> implements SessionHandle<A> {
       ),
       (outcome) => {
         if (outcome._tag !== "Written") return
-        const sent = outcome.value !== held.value || SessionCookie.slides(this.#core.settings.cookie, record.expiry)
+        const sent = !Equal.equals(outcome.value, held.value) ||
+          SessionCookie.slides(this.#core.settings.cookie, record.expiry)
         if (sent) this.#owe({ ...held, value: outcome.value, record })
       }
     )

@@ -1,0 +1,188 @@
+import { it } from "@effect/vitest"
+import { Deferred, Effect, Option } from "effect"
+import { assert, describe } from "vitest"
+import * as Shop from "../support/shop.js"
+import { begin, between, ok, race, ShopSession, show, valueOf } from "../support/shop.js"
+import { stores } from "../support/stores.js"
+
+/** Ways in which a session ends while another request of it is being handled. */
+const endings: ReadonlyArray<readonly [string, (shop: Shop.Shop, cookie: string) => Effect.Effect<unknown, unknown>]> =
+  [
+    ["a logout", (shop, cookie) => shop.request(Effect.zipRight(ShopSession.flush, ok), cookie)],
+    ["a rotation", (shop, cookie) => shop.request(Effect.zipRight(ShopSession.cycleKey, ok), cookie)],
+    ["revokeAll", (shop) => shop.store.revokeAll("test/Shop")],
+    ["revokeSubject", (shop) => shop.store.revokeSubject("test/Shop", "ann")],
+    [
+      "revoke by id",
+      (shop, cookie) =>
+        Effect.flatMap(
+          shop.request(show(Effect.map(ShopSession.id, Option.getOrNull)), cookie),
+          ({ body }) =>
+            Effect.flatMap(shop.store.list("test/Shop", "ann", Date.now()), (list) => {
+              const found = list.find(({ id }) => JSON.stringify(id) === body)
+              return found === undefined ? Effect.dieMessage("not listed") : shop.store.revoke("test/Shop", found.id)
+            })
+        )
+    ]
+  ]
+
+/** What the parked request does afterwards, and how it must be answered. */
+const attempts: ReadonlyArray<readonly [string, Effect.Effect<unknown, unknown, ShopSession>, number]> = [
+  ["save", ShopSession.set("count", 1), 409],
+  ["update", ShopSession.update("count", (n) => n + 1), 409],
+  ["clear", ShopSession.clear, 409],
+  ["rotate", ShopSession.cycleKey, 409],
+  ["save in the handler", Effect.zipRight(ShopSession.set("count", 1), ShopSession.save), 409],
+  ["only read", Effect.void, 200]
+]
+
+const login = (shop: Shop.Shop) =>
+  Effect.flatMap(
+    shop.request(
+      Effect.all([ShopSession.authenticate("ann"), ShopSession.set("user", "ann")]).pipe(Effect.zipRight(ok))
+    ),
+    Shop.cookieOf
+  )
+
+const isAnonymous = (shop: Shop.Shop, cookie: string) =>
+  Effect.map(shop.request(show(Effect.map(ShopSession.id, Option.isNone)), cookie), ({ body }) => body === "true")
+
+for (const [name, layer] of stores) {
+  const law = (title: string, body: (shop: Shop.Shop, cookie: string) => Effect.Effect<void, unknown>) =>
+    it.live(title, () =>
+      Effect.gen(function*() {
+        const shop = yield* Shop.make(layer())
+        yield* body(shop, yield* login(shop))
+      }).pipe(Effect.scoped, Effect.orDie))
+
+  describe(`L2 gone is gone (${name})`, () => {
+    for (const [ending, end] of endings) {
+      for (const [attempt, step, status] of attempts) {
+        law(
+          `after ${ending}, a request in flight cannot bring the session back by: ${attempt}`,
+          (shop, cookie) =>
+            Effect.gen(function*() {
+              const { go, handler, reached } = yield* between(ShopSession.get("user"), step)
+              const parked = yield* Effect.fork(shop.request(handler, cookie))
+              yield* reached
+              yield* end(shop, cookie)
+              yield* go
+              const answer = yield* parked
+              assert.strictEqual(answer.status, status)
+              assert.strictEqual(answer.cookie, undefined)
+              assert.isTrue(yield* isAnonymous(shop, cookie))
+            })
+        )
+      }
+    }
+
+    law(
+      "a touch that comes after the logout is no error, and revives nothing",
+      (shop, cookie) =>
+        Effect.gen(function*() {
+          const record = yield* Effect.flatMap(
+            shop.store.list("test/Shop", "ann", Date.now()),
+            (list) => list[0] === undefined ? Effect.dieMessage("not listed") : Effect.succeed(list[0])
+          )
+          // The record was last seen long ago, so that the request that reads it wants to touch it.
+          const touched = yield* Deferred.make<void>()
+          const go = yield* Deferred.make<void>()
+          shop.intercept = (operation, call) =>
+            operation === "load"
+              ? Effect.map(call, (found) => age(found, record.lastSeenAt - 5 * 86_400_000))
+              : operation === "touch"
+              ? Deferred.succeed(touched, undefined).pipe(Effect.zipRight(Deferred.await(go)), Effect.zipRight(call))
+              : call
+          const parked = yield* Effect.fork(shop.request(show(ShopSession.get("user")), cookie))
+          yield* Deferred.await(touched)
+          yield* shop.request(Effect.zipRight(ShopSession.flush, ok), cookie)
+          yield* Deferred.succeed(go, undefined)
+          const answer = yield* parked
+          assert.deepStrictEqual([answer.status, answer.body, answer.cookie], [200, `"ann"`, undefined])
+          assert.isTrue(yield* isAnonymous(shop, cookie))
+        })
+    )
+
+    law(
+      "logging out in one tab while the other logs in: the login that commits last has its own session",
+      (shop, cookie) =>
+        Effect.gen(function*() {
+          const answer = yield* race(shop, cookie, {
+            first: ShopSession.get("user"),
+            meanwhile: ShopSession.flush,
+            second: Effect.zipRight(ShopSession.authenticate("bob"), ShopSession.set("user", "bob"))
+          })
+          assert.strictEqual(answer.status, 200)
+          const fresh = yield* Shop.cookieOf(answer)
+          assert.notStrictEqual(fresh, cookie)
+          assert.strictEqual((yield* valueOf(shop, fresh)).user, "bob")
+          assert.isTrue(yield* isAnonymous(shop, cookie))
+        })
+    )
+
+    law(
+      "two tabs log in from one anonymous session: its data is merged at most once",
+      (shop) =>
+        Effect.gen(function*() {
+          const anonymous = yield* begin(shop)
+          yield* shop.request(Effect.zipRight(ShopSession.set("count", 5), ok), anonymous)
+          const answer = yield* race(shop, anonymous, {
+            first: ShopSession.get("user"),
+            meanwhile: ShopSession.authenticate("bob"),
+            second: ShopSession.authenticate("bob")
+          })
+          assert.strictEqual(answer.status, 200)
+          const second = yield* Shop.cookieOf(answer)
+          assert.strictEqual((yield* valueOf(shop, second)).count, 0)
+          assert.isTrue(yield* isAnonymous(shop, anonymous))
+        })
+    )
+
+    law(
+      "the token from before a login is dead after it, and after a second login too (7.2.4)",
+      (shop, cookie) =>
+        Effect.gen(function*() {
+          const answer = yield* shop.request(Effect.zipRight(ShopSession.authenticate("ann"), ok), cookie)
+          const next = yield* Shop.cookieOf(answer)
+          assert.notStrictEqual(next, cookie)
+          assert.isTrue(yield* isAnonymous(shop, cookie))
+          assert.strictEqual((yield* valueOf(shop, next)).user, "ann")
+        })
+    )
+
+    law("another subject gets nothing of the one before, and another id", (shop, cookie) =>
+      Effect.gen(function*() {
+        const idOf = (cookie: string) =>
+          Effect.map(shop.request(show(Effect.map(ShopSession.id, Option.getOrNull)), cookie), ({ body }) => body)
+        const before = yield* idOf(cookie)
+        yield* shop.request(Effect.zipRight(ShopSession.set("notes", { secret: "ann's" }), ok), cookie)
+        const next = yield* Effect.flatMap(
+          shop.request(
+            Effect.all([ShopSession.get("notes"), ShopSession.authenticate("bob")]).pipe(Effect.zipRight(ok)),
+            cookie
+          ),
+          Shop.cookieOf
+        )
+        const value = yield* valueOf(shop, next)
+        assert.deepStrictEqual([value.user, value.notes], [undefined, {}])
+        assert.notStrictEqual(yield* idOf(next), before)
+      }))
+
+    law("a write after the logout in one request begins another session", (shop, cookie) =>
+      Effect.gen(function*() {
+        const answer = yield* shop.request(
+          Effect.all([ShopSession.flush, ShopSession.set("count", 3)]).pipe(Effect.zipRight(ok)),
+          cookie
+        )
+        const next = yield* Shop.cookieOf(answer)
+        const value = yield* valueOf(shop, next)
+        assert.deepStrictEqual([value.user, value.count], [undefined, 3])
+        assert.isTrue(yield* isAnonymous(shop, cookie))
+      }))
+  })
+}
+
+const age = <A>(found: A, lastSeenAt: number): A =>
+  Option.isOption(found) && Option.isSome(found)
+    ? Option.some({ ...(found.value as object), lastSeenAt }) as A
+    : found

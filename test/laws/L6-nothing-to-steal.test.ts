@@ -1,0 +1,120 @@
+import { HttpServerResponse } from "@effect/platform"
+import * as SqlClient from "@effect/sql/SqlClient"
+import { it } from "@effect/vitest"
+import { Context, Effect, Layer, Redacted } from "effect"
+import { SessionStore, SessionStoreError, SessionToken } from "effect-session"
+import { inspect } from "node:util"
+import { assert, describe } from "vitest"
+import * as Shop from "../support/shop.js"
+import { begin, ok, ShopSession, show } from "../support/shop.js"
+import { freshPrefix, postgresClient, sqliteClient, sqlStore, stores } from "../support/stores.js"
+
+/** Every spelling of a token that would let a thief present it. */
+const spellings = (token: string): ReadonlyArray<string> => {
+  const bytes = Buffer.from(token.slice(3), "base64url")
+  return [token, token.slice(3), bytes.toString("hex"), bytes.toString("base64"), bytes.toString("latin1")]
+}
+
+const assertAbsent = (token: string, where: string, text: string) => {
+  for (const spelling of spellings(token)) assert.isFalse(text.includes(spelling), `the token is in ${where}`)
+}
+
+/** A life of a session: made, read, changed, rotated, refused, in trouble, ended. Gives all its tokens. */
+const life = (shop: Shop.Shop) =>
+  Effect.gen(function*() {
+    const first = yield* begin(shop)
+    yield* shop.request(show(ShopSession.value), first)
+    yield* shop.request(Effect.zipRight(ShopSession.update("count", (n) => n + 1), ok), first)
+    const second = yield* Effect.flatMap(
+      shop.request(Effect.zipRight(ShopSession.authenticate("ann"), ok), first),
+      Shop.cookieOf
+    )
+    yield* shop.request(show(ShopSession.value), first)
+    yield* shop.request(show(ShopSession.value), `${second}; ${Shop.cookieName}=${first}`)
+    yield* shop.request(Effect.zipRight(ShopSession.update("count", () => Number.NaN), ok), second)
+    shop.intercept = (operation) =>
+      Effect.fail(new SessionStoreError({ operation, reason: "unavailable", cause: new Error("gone") }))
+    yield* shop.request(show(ShopSession.value), second)
+    yield* shop.request(Effect.zipRight(ShopSession.flush, ok), second)
+    shop.intercept = (operation, call) => operation === "save" ? Effect.dieMessage("broken") : call
+    yield* shop.request(Effect.zipRight(ShopSession.set("count", 9), ok), second)
+    shop.intercept = (_, call) => call
+    return [first, second]
+  })
+
+for (const [name, layer] of stores) {
+  describe(`L6 nothing to steal (${name})`, () => {
+    it.live("no token in a log, a span, an error or a body", () =>
+      Effect.gen(function*() {
+        const shop = yield* Shop.make(layer(), { remote: true })
+        const bodies: Array<string> = []
+        const request = shop.request
+        Object.assign(shop, {
+          request: (...args: Parameters<typeof request>) =>
+            Effect.tap(request(...args), (answer) => Effect.sync(() => bodies.push(answer.body)))
+        })
+        const tokens = yield* life(shop)
+        assert.isAbove(shop.logs.length, 0)
+        assert.isAbove(shop.spans.length, 0)
+        assert.isAbove(bodies.length, 0)
+        for (const token of tokens) {
+          assertAbsent(token, "a log line", shop.logs.join("\n"))
+          assertAbsent(token, "a span", shop.spans.join("\n"))
+          assertAbsent(token, "a body", bodies.join("\n"))
+        }
+      }).pipe(Effect.scoped, Effect.orDie))
+
+    it.live("no token in the handle, however it is printed", () =>
+      Effect.gen(function*() {
+        const shop = yield* Shop.make(layer())
+        const cookie = yield* begin(shop)
+        const answer = yield* shop.request(
+          Effect.gen(function*() {
+            const session = yield* ShopSession
+            yield* session.get("user")
+            yield* session.cycleKey
+            yield* session.save
+            return HttpServerResponse.text([
+              inspect(session, { depth: 20, showHidden: true }),
+              JSON.stringify(session),
+              String(session)
+            ].join("\n"))
+          }),
+          cookie
+        )
+        assertAbsent(cookie, "the handle", answer.body)
+        assertAbsent(yield* Shop.cookieOf(answer), "the handle", answer.body)
+      }).pipe(Effect.scoped, Effect.orDie))
+  })
+}
+
+describe("L6 nothing to steal: a copy of the database", () => {
+  const clients: ReadonlyArray<readonly [string, Layer.Layer<SqlClient.SqlClient, unknown>]> = [
+    ["sqlite", sqliteClient],
+    ["postgres", postgresClient()]
+  ]
+  for (const [name, client] of clients) {
+    it.live(`no token in a dump of every table (${name})`, () =>
+      Effect.gen(function*() {
+        const prefix = freshPrefix()
+        const context = yield* Layer.build(sqlStore(client, prefix))
+        const shop = yield* Shop.make(Layer.succeedContext(Context.pick(SessionStore)(context)))
+        const tokens = yield* life(shop)
+        const sql = Context.get(context, SqlClient.SqlClient)
+        const rows = yield* sql.unsafe(`SELECT * FROM ${prefix}sessions`)
+        const epochs = yield* sql.unsafe(`SELECT * FROM ${prefix}session_epochs`)
+        assert.isAbove(rows.length, 0)
+        const dump = inspect([rows, epochs], { depth: 10, maxStringLength: null })
+        for (const token of tokens) assertAbsent(token, "the database", dump)
+      }).pipe(Effect.scoped, Effect.orDie))
+  }
+})
+
+describe("L6 nothing to steal: a token", () => {
+  it("is redacted however it is printed", () => {
+    const token = SessionToken.fromBytes(new Uint8Array(32).fill(7))
+    for (const printed of [inspect(token, { showHidden: true }), JSON.stringify(token), String(token), `${token}`]) {
+      assertAbsent(Redacted.value(token), "print", printed)
+    }
+  })
+})

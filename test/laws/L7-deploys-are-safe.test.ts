@@ -1,0 +1,201 @@
+import { HttpApp, HttpServerResponse } from "@effect/platform"
+import { it } from "@effect/vitest"
+import { Context, Effect, Layer, Option, Schema, type Scope } from "effect"
+import {
+  Session,
+  type SessionEngine,
+  type SessionService,
+  SessionStore,
+  SessionToken,
+  StoredEngine
+} from "effect-session"
+import { assert, describe } from "vitest"
+import { stores } from "../support/stores.js"
+
+/** Two versions of one application, with the same session; the newer one knows a field more and one less. */
+class Old extends Session.Tag<Old>()("test/Deploy", {
+  schema: Schema.Struct({
+    user: Schema.optional(Schema.String),
+    legacy: Schema.optional(Schema.Number),
+    hits: Schema.optionalWith(Schema.Number, { default: () => 0 })
+  })
+}) {}
+
+class New extends Session.Tag<New>()("test/Deploy", {
+  schema: Schema.Struct({
+    user: Schema.optional(Schema.String),
+    hits: Schema.optionalWith(Schema.Number, { default: () => 0 }),
+    basket: Schema.optional(Schema.Array(Schema.Struct({ sku: Schema.String }))),
+    theme: Schema.optionalWith(Schema.Literal("light", "dark"), { default: () => "light" })
+  })
+}) {}
+
+/** A version whose idea of `hits` is another, with either policy. */
+class Changed extends Session.Tag<Changed>()("test/Deploy", {
+  schema: Schema.Struct({ user: Schema.optional(Schema.String), hits: Schema.optional(Schema.Array(Schema.String)) })
+}) {}
+
+const cookieName = "__Host-Http-session"
+
+/** Sends one request to one version. All versions share the store. */
+const visitor = (store: Context.Context<SessionStore>) => {
+  const engine = StoredEngine.layer().pipe(Layer.provide(Layer.succeedContext(store)))
+  return <Self, A>(
+    version: {
+      readonly middleware: (
+        app: HttpApp.Default<unknown, Self>
+      ) => HttpApp.Default<unknown, SessionService<Self>>
+    },
+    layer: Layer.Layer<SessionService<Self>, unknown, SessionEngine>,
+    handler: Effect.Effect<A, unknown, Self>,
+    cookie?: string
+  ) =>
+    Effect.gen(function*() {
+      const runtime = yield* Effect.provide(
+        Effect.runtime<SessionService<Self>>(),
+        yield* Layer.build(Layer.provide(layer, engine))
+      )
+      const app = version.middleware(Effect.map(handler, (value) => HttpServerResponse.unsafeJson(value ?? null)))
+      const response = yield* Effect.promise(() =>
+        HttpApp.toWebHandlerRuntime(runtime)(app)(
+          new Request(
+            "http://localhost/",
+            cookie === undefined ? {} : { headers: { cookie: `${cookieName}=${cookie}` } }
+          )
+        )
+      )
+      const sent = response.headers.getSetCookie()[0]?.slice(cookieName.length + 1).split(";")[0]
+      return { status: response.status, body: yield* Effect.promise(() => response.text()), cookie: sent }
+    })
+}
+
+const text = (value: string | undefined): Effect.Effect<string> => Effect.orDie(Option.fromNullable(value))
+
+for (const [name, layer] of stores) {
+  const law = (
+    title: string,
+    body: (
+      visit: ReturnType<typeof visitor>,
+      store: Context.Tag.Service<SessionStore>
+    ) => Effect.Effect<void, unknown, Scope.Scope>
+  ) =>
+    it.live(title, () =>
+      Effect.gen(function*() {
+        const context = yield* Layer.build(layer())
+        const only = Context.make(SessionStore, Context.get(context, SessionStore))
+        yield* body(visitor(only), Context.get(context, SessionStore))
+      }).pipe(Effect.scoped, Effect.orDie))
+
+  const raw = (store: Context.Tag.Service<SessionStore>) =>
+    Effect.flatMap(
+      store.scan("test/Deploy", undefined, 10, Date.now()),
+      (records) => Effect.map(text(records[0]?.data), (data) => JSON.parse(data))
+    )
+
+  describe(`L7 deploys are safe (${name})`, () => {
+    law(
+      "a field written by a newer version survives a save by an older one, and the other way round",
+      (visit, store) =>
+        Effect.gen(function*() {
+          const made = yield* visit(New, New.layer, New.patch({ user: "ann", basket: [{ sku: "tea" }] }))
+          const cookie = yield* text(made.cookie)
+          assert.strictEqual((yield* visit(Old, Old.layer, Old.patch({ legacy: 7, hits: 1 }), cookie)).status, 200)
+          assert.deepStrictEqual(yield* raw(store), { user: "ann", basket: [{ sku: "tea" }], legacy: 7, hits: 1 })
+          yield* visit(New, New.layer, New.update("hits", (n) => n + 1), cookie)
+          assert.deepStrictEqual(yield* raw(store), { user: "ann", basket: [{ sku: "tea" }], legacy: 7, hits: 2 })
+          const seen = yield* visit(New, New.layer, New.value, cookie)
+          assert.deepStrictEqual(JSON.parse(seen.body), {
+            user: "ann",
+            hits: 2,
+            basket: [{ sku: "tea" }],
+            theme: "light"
+          })
+        })
+    )
+
+    law("a login keeps the fields of other versions; clear does not", (visit, store) =>
+      Effect.gen(function*() {
+        const made = yield* visit(New, New.layer, New.patch({ user: "ann", basket: [] }))
+        const login = yield* visit(Old, Old.layer, Old.authenticate("ann"), yield* text(made.cookie))
+        assert.deepStrictEqual(yield* raw(store), { user: "ann", basket: [] })
+        yield* visit(Old, Old.layer, Old.clear, yield* text(login.cookie))
+        assert.deepStrictEqual(yield* raw(store), {})
+      }))
+
+    law("defaults are no change: they are neither written nor frozen", (visit, store) =>
+      Effect.gen(function*() {
+        const made = yield* visit(New, New.layer, New.set("user", "ann"))
+        yield* visit(
+          New,
+          New.layer,
+          Effect.zipRight(New.get("theme"), New.set("theme", "light")),
+          yield* text(made.cookie)
+        )
+        assert.deepStrictEqual(yield* raw(store), { user: "ann" })
+      }))
+
+    law(
+      "data that does not fit: anonymous by default, and the record waits for the roll-back",
+      (visit, store) =>
+        Effect.gen(function*() {
+          const made = yield* visit(Old, Old.layer, Old.patch({ user: "ann", hits: 3 }))
+          const cookie = yield* text(made.cookie)
+          const seen = yield* visit(Changed, Changed.layer, Changed.value, cookie)
+          assert.deepStrictEqual([seen.status, seen.body, seen.cookie], [200, "{}", undefined])
+          const wrote = yield* visit(Changed, Changed.layer, Changed.set("user", "bob"), cookie)
+          assert.notStrictEqual(yield* text(wrote.cookie), cookie)
+          const back = yield* visit(Old, Old.layer, Old.get("hits"), cookie)
+          assert.strictEqual(back.body, "3")
+          assert.strictEqual((yield* store.scan("test/Deploy", undefined, 10, Date.now())).length, 2)
+        })
+    )
+
+    law(
+      "data that does not fit: 503 where the policy is to fail, and the record is left alone",
+      (visit) =>
+        Effect.gen(function*() {
+          const made = yield* visit(Old, Old.layer, Old.patch({ user: "ann", hits: 3 }))
+          const cookie = yield* text(made.cookie)
+          const failing = Changed.layerWith({ onUndecodable: "fail" })
+          for (const handler of [Effect.asVoid(Changed.value), Changed.set("user", "bob")]) {
+            const answer = yield* visit(Changed, failing, handler, cookie)
+            assert.deepStrictEqual([answer.status, answer.cookie], [503, undefined])
+            assert.notInclude(answer.body, "3")
+          }
+          assert.strictEqual((yield* visit(Old, Old.layer, Old.get("hits"), cookie)).body, "3")
+        })
+    )
+
+    law(
+      "a row with junk in it: the declared policy, never a crash, never overwritten (F27)",
+      (visit, store) =>
+        Effect.gen(function*() {
+          for (
+            const junk of [
+              "",
+              "nonsense",
+              "[]",
+              "null",
+              "7",
+              `{"user":`,
+              `{"__proto__":{"admin":true}}`,
+              "[".repeat(100_000)
+            ]
+          ) {
+            const made = yield* visit(Old, Old.layer, Old.set("user", "ann"))
+            const cookie = yield* text(made.cookie)
+            const key = StoredEngine.storeKeys("test/Deploy")
+            const token = yield* Effect.orDie(SessionToken.parse(cookie))
+            const record = yield* Effect.flatMap(store.load(key(token), Date.now()), Effect.orDie)
+            assert.strictEqual(yield* store.save(key(token), { ...record, data: junk }, 1, Date.now()), "saved")
+            const seen = yield* visit(Old, Old.layer, Old.value, cookie)
+            assert.deepStrictEqual([seen.status, seen.body], [200, `{"hits":0}`])
+            const failing = yield* visit(Old, Old.layerWith({ onUndecodable: "fail" }), Old.set("hits", 1), cookie)
+            assert.strictEqual(failing.status, 503)
+            const after = yield* Effect.flatMap(store.load(key(token), Date.now()), Effect.orDie)
+            assert.strictEqual(after.data, junk)
+          }
+        })
+    )
+  })
+}

@@ -1,0 +1,219 @@
+/**
+ * A small application with a session, its store, and browsers that visit it: what the laws about requests are run on.
+ */
+import { HttpApp, type HttpServerRequest, HttpServerResponse } from "@effect/platform"
+import { Context, Deferred, Effect, Exit, Layer, Logger, LogLevel, Option, Schema, Tracer } from "effect"
+import {
+  Merge,
+  Session,
+  type SessionDirectory,
+  type SessionEngine,
+  type SessionHandle,
+  type SessionRevocation,
+  type SessionService,
+  SessionStore,
+  StoredEngine,
+  type StoreKey
+} from "effect-session"
+import { inspect } from "node:util"
+import * as Intercept from "./intercept.js"
+
+export class ShopSession extends Session.Tag<ShopSession>()("test/Shop", {
+  schema: Schema.Struct({
+    user: Schema.optional(Schema.String),
+    count: Schema.optionalWith(Schema.Number, { default: () => 0 }),
+    tags: Schema.optionalWith(Schema.Array(Schema.String), { default: () => [] }),
+    seen: Schema.optionalWith(Schema.Number, { default: () => 0 }),
+    visits: Schema.optionalWith(Schema.Number, { default: () => 0 }),
+    best: Schema.optionalWith(Schema.Number, { default: () => 0 }),
+    notes: Schema.optionalWith(Schema.Record({ key: Schema.String, value: Schema.String }), { default: () => ({}) })
+  }),
+  merge: { tags: Merge.union, visits: Merge.sum, best: Merge.max }
+}) {}
+
+/** What a response was, as a browser sees it. */
+export interface Answer {
+  readonly status: number
+  readonly body: string
+  readonly headers: Headers
+  /** The value of our cookie in `Set-Cookie`; an empty one deletes it. */
+  readonly cookie: string | undefined
+}
+
+type Handler = Effect.Effect<
+  HttpServerResponse.HttpServerResponse,
+  unknown,
+  ShopSession | SessionService<ShopSession> | HttpServerRequest.HttpServerRequest
+>
+
+/** A server: handlers are passed with the request, so that each test reads as one story. */
+export interface Shop {
+  /** Every call of the store, in order. */
+  readonly calls: Array<Intercept.Operation>
+  /** What becomes of the store's calls; tests replace it. */
+  intercept: Intercept.Interception
+  /** The store keys of those calls that have one. */
+  readonly keys: Array<StoreKey.StoreKey>
+  /** Every line that was logged, as text. */
+  readonly logs: Array<string>
+  /** Every span that ended, with its attributes and events, as text. */
+  readonly spans: Array<string>
+  /** The store itself, past the interception. */
+  readonly store: Context.Tag.Service<SessionStore>
+  readonly request: (handler: Handler, cookie?: string, headers?: Record<string, string>) => Effect.Effect<Answer>
+}
+
+/** Starts a shop on a store. Lives as long as the scope. */
+export const make = <E>(
+  storeLayer: Layer.Layer<SessionStore, E>,
+  options: {
+    /** Time limits and retries apply, as they do to a store behind a network. Default: what the store says. */
+    readonly remote?: boolean
+    readonly session?: Layer.Layer<SessionService<ShopSession>, unknown, SessionEngine>
+  } = {}
+) =>
+  Effect.gen(function*() {
+    const calls: Array<Intercept.Operation> = []
+    const shop: { intercept: Intercept.Interception } = { intercept: (_, call) => call }
+    const keys: Array<StoreKey.StoreKey> = []
+    const logs: Array<string> = []
+    const spans: Array<string> = []
+    const base = yield* Layer.build(storeLayer)
+    const wrapped = Layer.provide(
+      Intercept.layer((operation, call, key) =>
+        Effect.suspend(() => {
+          calls.push(operation)
+          if (key !== undefined) keys.push(key)
+          return shop.intercept(operation, call)
+        }), options.remote),
+      Layer.succeedContext(base)
+    )
+    const context = yield* Layer.build(
+      (options.session ?? ShopSession.layer).pipe(
+        Layer.provideMerge(StoredEngine.layer()),
+        Layer.provide(wrapped)
+      )
+    )
+    const runtime = Effect.runtime<SessionService<ShopSession> | SessionDirectory | SessionRevocation>().pipe(
+      Effect.provide(context),
+      Effect.provide(Layer.mergeAll(
+        Logger.replace(Logger.defaultLogger, Logger.map(Logger.stringLogger, (line) => void logs.push(line))),
+        Layer.setTracer(recordingTracer(spans)),
+        Logger.minimumLogLevel(LogLevel.All)
+      ))
+    )
+    const toWeb = HttpApp.toWebHandlerRuntime(yield* runtime)
+    return Object.assign(shop, {
+      calls,
+      keys,
+      logs,
+      spans,
+      store: Context.get(base, SessionStore),
+      request: (handler: Handler, cookie?: string, headers: Record<string, string> = {}) =>
+        Effect.promise(async (): Promise<Answer> => {
+          const response = await toWeb(ShopSession.middleware(handler))(
+            new Request("http://localhost/", {
+              headers: cookie === undefined ? headers : { ...headers, cookie: `${cookieName}=${cookie}` }
+            })
+          )
+          const setCookie = response.headers.getSetCookie().filter((header) => header.startsWith(`${cookieName}=`))
+          return {
+            status: response.status,
+            body: await response.text(),
+            headers: response.headers,
+            cookie: setCookie[0]?.slice(cookieName.length + 1).split(";")[0]
+          }
+        })
+    })
+  })
+
+const recordingTracer = (spans: Array<string>): Tracer.Tracer => {
+  return Tracer.make({
+    span: (name, parent, context, links, startTime, kind) => {
+      const attributes = new Map<string, unknown>()
+      const seen: Array<unknown> = [name]
+      return {
+        _tag: "Span",
+        name,
+        spanId: String(spans.length),
+        traceId: "trace",
+        parent,
+        context,
+        status: { _tag: "Started", startTime },
+        attributes,
+        links,
+        sampled: true,
+        kind,
+        end: (_, exit) => {
+          // A response that succeeded carries its cookie by design; what exporters take of an exit is its failure.
+          spans.push(inspect([seen, [...attributes], Exit.isFailure(exit) ? exit.cause : undefined], { depth: 20 }))
+        },
+        attribute: (key, value) => {
+          attributes.set(key, value)
+        },
+        event: (event, _, attributes) => {
+          seen.push(event, attributes)
+        },
+        addLinks: () => {}
+      }
+    },
+    context: (f) => f()
+  })
+}
+
+export const cookieName = "__Host-Http-session"
+
+/** The cookie that an answer sets; the test cannot go on without it. */
+export const cookieOf = (answer: Answer): Effect.Effect<string> =>
+  Option.fromNullable(answer.cookie).pipe(Option.filter((value) => value !== ""), Effect.orDie)
+
+/** A response that says nothing. */
+export const ok = Effect.succeed(HttpServerResponse.empty({ status: 200 }))
+/** Answers with the result as JSON. */
+export const show = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.map(effect, (value) => HttpServerResponse.unsafeJson(value))
+
+/** A handler that stops after its first part until the latch opens, so that another request gets between. */
+export const between = <R, E>(first: Effect.Effect<unknown, E, R>, second: Effect.Effect<unknown, E, R>) =>
+  Effect.map(Effect.all([Deferred.make<void>(), Deferred.make<void>()]), ([reached, go]) => ({
+    handler: first.pipe(
+      Effect.zipRight(Deferred.succeed(reached, undefined)),
+      Effect.zipRight(Deferred.await(go)),
+      Effect.zipRight(second),
+      Effect.zipRight(ok)
+    ),
+    reached: Deferred.await(reached),
+    go: Deferred.succeed(go, undefined)
+  }))
+
+/** One request is parked after `first`; another runs wholly; then the parked one goes on with `second`. */
+export const race = (
+  shop: Shop,
+  cookie: string,
+  story: {
+    readonly first: Effect.Effect<unknown, unknown, ShopSession>
+    readonly meanwhile: Effect.Effect<unknown, unknown, ShopSession>
+    readonly second: Effect.Effect<unknown, unknown, ShopSession>
+  }
+) =>
+  Effect.gen(function*() {
+    const { go, handler, reached } = yield* between(story.first, story.second)
+    const parked = yield* Effect.fork(shop.request(handler, cookie))
+    yield* reached
+    const other = yield* shop.request(Effect.zipRight(story.meanwhile, ok), cookie)
+    if (other.status !== 200) return yield* Effect.dieMessage(`the request in between was answered ${other.status}`)
+    yield* go
+    return yield* parked
+  })
+
+/** A session with one field, as its cookie. */
+export const begin = (shop: Shop) =>
+  Effect.flatMap(shop.request(Effect.zipRight(ShopSession.set("user", "ann"), ok)), cookieOf)
+
+/** The session's value, as a later request sees it. */
+export const valueOf = (shop: Shop, cookie: string) =>
+  Effect.map(
+    shop.request(show(ShopSession.value), cookie),
+    (answer): Context.Tag.Service<typeof ShopSession> extends SessionHandle<infer A> ? A : never =>
+      JSON.parse(answer.body)
+  )
