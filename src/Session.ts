@@ -130,9 +130,9 @@ export const Tag = <Self = never>() =>
   id: Id,
   options: Options<S>
 ): [Self] extends [never] ? MissingSelf
-  : TagClass<Self, Id, Schema.Schema.Type<S> & object, Schema.Schema.Context<S>> =>
+  : TagClass<Self, Id, Extract<Schema.Schema.Type<S>, object>, Schema.Schema.Context<S>> =>
 {
-  type A = Schema.Schema.Type<S> & object
+  type A = Extract<Schema.Schema.Type<S>, object>
   const { merge, namespace = id, schema, ...settings }: CommonOptions<S> = options
   const definition: SessionService.Definition<A> = {
     name: id,

@@ -13,6 +13,7 @@ import type { Core } from "./internal/core.js"
 import type { Json, JsonRecord } from "./internal/json.js"
 import { LiveSession } from "./internal/liveSession.js"
 import * as Queue from "./internal/queue.js"
+import type { OwedCookie } from "./internal/settlement.js"
 import type { Merge } from "./Merge.js"
 import { SessionConfigError } from "./SessionConfigError.js"
 import * as SessionCookie from "./SessionCookie.js"
@@ -84,7 +85,7 @@ export interface RequestSession<A> extends SessionHandle<A> {
   /** The session was used, so that the response depends on the cookie. */
   readonly accessed: boolean
   /** The cookie that the response must carry: a value with its Max-Age in seconds, or its end. */
-  readonly owed: LiveSession<object>["owed"]
+  readonly owed: OwedCookie | undefined
   /**
    * Decides and writes, once, however often it is called, before the first byte of the response. Total: an error is
    * its result, and the front end answers with it.

@@ -7,14 +7,9 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Equal from "effect/Equal"
 import * as Exit from "effect/Exit"
-import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import { scan } from "../CookieHeader.js"
-import * as Expiry from "../Expiry.js"
-import type { SessionChange } from "../SessionChange.js"
-import { decide } from "../SessionChange.js"
-import * as SessionCookie from "../SessionCookie.js"
 import type { Draft, Step } from "../SessionDraft.js"
 import * as SessionDraft from "../SessionDraft.js"
 import type { CookieValue } from "../SessionEngine.js"
@@ -22,16 +17,12 @@ import type { SessionError, SessionWriteError } from "../SessionError.js"
 import { SessionCommitted, SessionConflict, SessionInvalid, SessionUnavailable } from "../SessionError.js"
 import type { OptionalKey, SessionHandle } from "../SessionHandle.js"
 import type { SessionId } from "../SessionId.js"
-import * as SessionMetrics from "../SessionMetrics.js"
 import type { Misfit } from "../SessionSchema.js"
-import type { Work } from "./commit.js"
-import * as Commit from "./commit.js"
 import type { Core } from "./core.js"
 import type { Held } from "./opening.js"
 import { open } from "./opening.js"
-
-/** What the response owes the browser: a value and its Max-Age in seconds (none: until the browser closes), or its end. */
-export type OwedCookie = { readonly value: CookieValue; readonly maxAge: number | undefined } | "expire"
+import type { OwedCookie } from "./settlement.js"
+import { settle } from "./settlement.js"
 
 /** A session that was opened: its record, if it has one, and what the request has made of it so far. */
 interface Open<A> {
@@ -355,125 +346,39 @@ export class LiveSession<A extends object> implements SessionHandle<A> {
       : new SessionConflict({ session: this.#core.name, what: error.what })
   }
 
-  /** Decides what the session needs, and does it. */
+  /** Settles what is pending, and goes on from there. */
   #settle(status: number): Effect.Effect<void, SessionError> {
-    return Effect.gen(this, function*() {
-      const { expiry } = this.#core.settings
-      const now = yield* Clock.currentTimeMillis
-      const { draft, held } = this.#open ?? { held: undefined, draft: undefined }
-      const changes = draft === undefined ? undefined : yield* Commit.changesOf(this.#core, draft)
-      const work = draft === undefined || changes === undefined
-        ? undefined
-        : { held, draft, changes, steps: this.#steps, origin: draft.loaded }
-      const change = decide(
-        {
-          settled: this.#unreadable,
-          presented: this.#presented || this.#values.length > 0,
+    return Effect.suspend(() =>
+      Effect.matchEffect(
+        settle(this.#core, {
+          open: this.#open,
+          steps: this.#steps,
+          reads: [...this.#reads] as Array<keyof A & string>,
+          presented: this.#presented,
+          values: this.#values,
+          ambiguous: this.#ambiguous,
           flushed: this.#flushed,
           discarded: this.#discarded,
-          opened: work !== undefined,
-          isNew: held === undefined,
-          changed: work !== undefined && Commit.isChanged(work),
-          rotates: draft?.rotates ?? false,
-          lastSeenAt: held?.record.lastSeenAt ?? now,
-          touchWindow: Expiry.touchWindow(expiry, held?.record.expiry.lifetime),
-          stale: held?.stale ?? false
-        },
-        now,
-        status
-      )
-      yield* Metric.increment(SessionMetrics.commits[change])
-      if (change === "Keep" || work === undefined) return
-      yield* Effect.tapError(
-        Commit.toTheEnd(this.#core, this.#perform(change, work, now)),
-        (error) =>
-          Effect.sync(() => {
+          unreadable: this.#unreadable
+        }, status),
+        {
+          onSuccess: (settled) => {
+            if (settled === undefined) return Effect.void
+            this.owed = settled.owed ?? this.owed
+            this.#values = []
+            this.#ambiguous = false
+            this.#flushed = false
+            this.#begin(settled.held)
+            for (const key of settled.outdated) this.#outdated.add(key)
+            return Effect.void
+          },
+          onFailure: (error) => {
             if (error._tag === "SessionUnavailable") this.#broken = error
-          })
+            return Effect.fail(error)
+          }
+        }
       )
-    })
-  }
-
-  #perform(change: Exclude<SessionChange, "Keep">, work: Work<A>, now: number): Effect.Effect<void, SessionError> {
-    switch (change) {
-      case "Destroy":
-        return this.#destroy("expire")
-      case "Replace":
-        return Effect.zipRight(this.#destroy(undefined), this.#write("Create", work))
-      case "Create":
-        return this.#ambiguous && work.draft.authenticated
-          ? Effect.zipRight(this.#destroy(undefined), this.#write("Create", work))
-          : this.#write("Create", work)
-      case "Touch":
-      case "Reseal":
-        return this.#touch(work, change === "Touch" ? now : undefined)
-      default:
-        return this.#write(change, work)
-    }
-  }
-
-  #destroy(owed: "expire" | undefined): Effect.Effect<void, SessionError> {
-    return Effect.map(
-      Effect.mapError(
-        Effect.forEach(this.#values, (value) => this.#core.engine.destroy(value), { discard: true }),
-        Commit.failure(this.#core)
-      ),
-      () => {
-        this.#values = []
-        this.#flushed = false
-        this.#ambiguous = false
-        if (owed !== undefined) this.owed = owed
-      }
     )
-  }
-
-  #write(change: "Create" | "Rotate" | "Save", work: Work<A>): Effect.Effect<void, SessionError> {
-    return Effect.flatMap(Commit.write(this.#core, change, work), (committed) => {
-      if (committed === undefined) return Effect.sync(() => void this.#begin(undefined))
-      const { held, replayed } = committed
-      const { expiry } = held.record
-      if (
-        change !== "Save" || SessionCookie.slides(this.#core.settings.cookie, expiry) ||
-        work.held?.record.expiry.lifetime !== expiry.lifetime
-      ) this.#owe(held)
-      this.#values = []
-      const seen = replayed ? [...this.#reads] as Array<keyof A & string> : []
-      this.#begin(held)
-      // A save in the middle of a handler may find that what it had read has changed.
-      return Effect.forEach(
-        seen,
-        (key) =>
-          Effect.match(this.#core.steps.sameField(key, work.draft.value, held.decoded), {
-            onFailure: () => this.#outdated.add(key),
-            onSuccess: (same) => same ? undefined : this.#outdated.add(key)
-          }),
-        { discard: true }
-      )
-    })
-  }
-
-  #touch({ held }: Work<A>, seenAt: number | undefined): Effect.Effect<void, SessionError> {
-    if (held === undefined) return Effect.void
-    const times = { ...held.record, lastSeenAt: Math.max(seenAt ?? 0, held.record.lastSeenAt) }
-    const { lifetime } = held.record.expiry
-    const record = { ...times, expiry: Expiry.proceed(this.#core.settings.expiry, held.record.expiry, times, lifetime) }
-    return Effect.map(
-      Effect.mapError(
-        this.#core.engine.write({ _tag: "Touch", value: held.value, record }, times.lastSeenAt),
-        Commit.failure(this.#core)
-      ),
-      (outcome) => {
-        if (outcome._tag !== "Written") return
-        const sent = !Equal.equals(outcome.value, held.value) ||
-          SessionCookie.slides(this.#core.settings.cookie, record.expiry)
-        if (sent) this.#owe({ ...held, value: outcome.value, record })
-      }
-    )
-  }
-
-  #owe({ record, value }: Held<A>): void {
-    // The clock was read when the record was made: its last use is "now".
-    this.owed = { value, maxAge: SessionCookie.maxAge(this.#core.settings.cookie, record.expiry, record.lastSeenAt) }
   }
 }
 

@@ -1,0 +1,28 @@
+/**
+ * `npm run check`: types, format, architecture is a test, and the examples of the documentation compile.
+ * Prints one line per check and fails if one of them fails.
+ */
+import { spawnSync } from "node:child_process"
+import { writeExamples } from "./docExamples.js"
+
+const checks: ReadonlyArray<readonly [name: string, run: () => boolean]> = [
+  ["format", () => run("dprint", "check")],
+  ["types, type tests", () => run("tsc", "--noEmit", "-p", "tsconfig.json")],
+  ["documentation examples", () => {
+    const count = writeExamples()
+    console.log(`${count} examples`)
+    return count > 0 && run("tsc", "--noEmit", "-p", "node_modules/.cache/doc-examples/tsconfig.json")
+  }]
+]
+
+const run = (command: string, ...args: ReadonlyArray<string>): boolean =>
+  spawnSync(`./node_modules/.bin/${command}`, args, { stdio: "inherit" }).status === 0
+
+let failed = 0
+for (const [name, check] of checks) {
+  const passed = check()
+  if (!passed) failed++
+  console.log(`${passed ? "ok" : "FAILED"}: ${name}`)
+}
+console.log(`${checks.length - failed} passed, ${failed} failed`)
+process.exitCode = failed === 0 ? 0 : 1

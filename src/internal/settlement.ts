@@ -1,0 +1,174 @@
+/**
+ * The end of a request, or a save in the middle of one: decide what the session needs, and do it.
+ */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Equal from "effect/Equal"
+import * as Metric from "effect/Metric"
+import * as Expiry from "../Expiry.js"
+import type { SessionChange } from "../SessionChange.js"
+import { decide } from "../SessionChange.js"
+import * as SessionCookie from "../SessionCookie.js"
+import type { Draft, Step } from "../SessionDraft.js"
+import type { CookieValue } from "../SessionEngine.js"
+import type { SessionError } from "../SessionError.js"
+import * as SessionMetrics from "../SessionMetrics.js"
+import type { Work } from "./commit.js"
+import * as Commit from "./commit.js"
+import type { Core } from "./core.js"
+import type { Held } from "./opening.js"
+
+/** What the response owes the browser: a value and its Max-Age in seconds (none: until the browser closes), or its end. */
+export type OwedCookie = { readonly value: CookieValue; readonly maxAge: number | undefined } | "expire"
+
+/** What a request has made of its session. */
+export interface Pending<A extends object> {
+  /** Absent while nothing was opened. */
+  readonly open: { readonly held: Held<A> | undefined; readonly draft: Draft<A> } | undefined
+  readonly steps: ReadonlyArray<Step<A>>
+  /** The fields whose stored content the handler has seen. */
+  readonly reads: ReadonlyArray<keyof A & string>
+  /** A cookie of ours was presented, whatever its value. */
+  readonly presented: boolean
+  /** The values that end with the session. */
+  readonly values: ReadonlyArray<CookieValue>
+  readonly ambiguous: boolean
+  readonly flushed: boolean
+  readonly discarded: boolean
+  readonly unreadable: boolean
+}
+
+/** What has become of it. */
+export interface Settled<A> {
+  readonly owed: OwedCookie | undefined
+  /** The session from now on; `undefined`: there is none any more. */
+  readonly held: Held<A> | undefined
+  /** Fields that the handler had read and that turned out to be changed. */
+  readonly outdated: ReadonlyArray<string>
+}
+
+/** Decides and writes. `undefined`: there was nothing to do. */
+export const settle = <A extends object>(
+  core: Core<A>,
+  pending: Pending<A>,
+  status: number
+): Effect.Effect<Settled<A> | undefined, SessionError> =>
+  Effect.gen(function*() {
+    const { discarded, flushed, open, presented, unreadable, values } = pending
+    if (open === undefined) return undefined
+    const now = yield* Clock.currentTimeMillis
+    const { draft, held } = open
+    const work: Work<A> = {
+      held,
+      draft,
+      steps: pending.steps,
+      origin: draft.loaded,
+      changes: yield* Commit.changesOf(core, draft)
+    }
+    const change = decide(
+      {
+        settled: unreadable,
+        presented: presented || values.length > 0,
+        flushed,
+        discarded,
+        opened: true,
+        isNew: held === undefined,
+        changed: Commit.isChanged(work),
+        rotates: draft.rotates,
+        lastSeenAt: held?.record.lastSeenAt ?? now,
+        touchWindow: Expiry.touchWindow(core.settings.expiry, held?.record.expiry.lifetime),
+        stale: held?.stale ?? false
+      },
+      now,
+      status
+    )
+    yield* Metric.increment(SessionMetrics.commits[change])
+    return change === "Keep" ? undefined : yield* Commit.toTheEnd(core, perform(core, change, pending, work, now))
+  })
+
+const perform = <A extends object>(
+  core: Core<A>,
+  change: Exclude<SessionChange, "Keep">,
+  pending: Pending<A>,
+  work: Work<A>,
+  now: number
+): Effect.Effect<Settled<A>, SessionError> => {
+  switch (change) {
+    case "Destroy":
+      return Effect.as(destroy(core, pending.values), { owed: "expire", held: undefined, outdated: [] })
+    case "Replace":
+      return Effect.zipRight(destroy(core, pending.values), write(core, "Create", pending, work))
+    case "Create":
+      // Whoever presented several sessions and logs in is rid of all of them: no request of theirs is ambiguous again.
+      return pending.ambiguous && work.draft.authenticated
+        ? Effect.zipRight(destroy(core, pending.values), write(core, "Create", pending, work))
+        : write(core, "Create", pending, work)
+    case "Touch":
+    case "Reseal":
+      return touch(core, work, change === "Touch" ? now : 0)
+    default:
+      return write(core, change, pending, work)
+  }
+}
+
+const destroy = <A extends object>(
+  core: Core<A>,
+  values: ReadonlyArray<CookieValue>
+): Effect.Effect<void, SessionError> =>
+  Effect.mapError(
+    Effect.forEach(values, (value) => core.engine.destroy(value), { discard: true }),
+    Commit.failure(core)
+  )
+
+const write = <A extends object>(
+  core: Core<A>,
+  change: "Create" | "Rotate" | "Save",
+  pending: Pending<A>,
+  work: Work<A>
+): Effect.Effect<Settled<A>, SessionError> =>
+  Effect.gen(function*() {
+    const committed = yield* Commit.write(core, change, work)
+    if (committed === undefined) return { owed: undefined, held: undefined, outdated: [] }
+    const { held, replayed } = committed
+    const { expiry } = held.record
+    const sent = change !== "Save" || SessionCookie.slides(core.settings.cookie, expiry) ||
+      work.held?.record.expiry.lifetime !== expiry.lifetime
+    const outdated = replayed
+      ? yield* Effect.filter(pending.reads, (key) =>
+        Effect.match(core.steps.sameField(key, work.draft.value, held.decoded), {
+          onFailure: () =>
+            true,
+          onSuccess: (same) => !same
+        }))
+      : []
+    return { owed: sent ? cookieFor(core, held) : undefined, held, outdated }
+  })
+
+const touch = <A extends object>(
+  core: Core<A>,
+  { held }: Work<A>,
+  seenAt: number
+): Effect.Effect<Settled<A>, SessionError> => {
+  const settled = (held: Held<A> | undefined, owed?: OwedCookie): Settled<A> => ({ held, owed, outdated: [] })
+  if (held === undefined) return Effect.succeed(settled(held))
+  const times = { ...held.record, lastSeenAt: Math.max(seenAt, held.record.lastSeenAt) }
+  const { expiry, lastSeenAt } = times
+  const record = { ...times, expiry: Expiry.proceed(core.settings.expiry, expiry, times, expiry.lifetime) }
+  return Effect.map(
+    Effect.mapError(core.engine.write({ _tag: "Touch", value: held.value, record }, lastSeenAt), Commit.failure(core)),
+    (outcome) => {
+      // A session that has ended meanwhile has nothing to lose by it: the handler's response stands.
+      if (outcome._tag !== "Written") return settled(undefined)
+      const next = { ...held, value: outcome.value, record }
+      return !Equal.equals(outcome.value, held.value) || SessionCookie.slides(core.settings.cookie, record.expiry)
+        ? settled(next, cookieFor(core, next))
+        : settled(next)
+    }
+  )
+}
+
+// The clock was read when the record was made: its last use is "now".
+const cookieFor = <A extends object>(core: Core<A>, { record, value }: Held<A>): OwedCookie => ({
+  value,
+  maxAge: SessionCookie.maxAge(core.settings.cookie, record.expiry, record.lastSeenAt)
+})

@@ -1,0 +1,137 @@
+import { it } from "@effect/vitest"
+import { Cause, ConfigProvider, Duration, Effect, Exit, Layer, Schema } from "effect"
+import { Expiry, MemoryEngine, Session, SessionConfigError, SessionCookie } from "effect-session"
+import { assert, describe } from "vitest"
+
+const engine = MemoryEngine.layer()
+
+class Plain
+  extends Session.Tag<Plain>()("test/Plain", { schema: Schema.Struct({ a: Schema.optional(Schema.String) }) })
+{}
+class Other
+  extends Session.Tag<Other>()("test/Other", { schema: Schema.Struct({ a: Schema.optional(Schema.String) }) })
+{}
+
+/** The sentence with which a layer refuses to be built. */
+const refusal = <A>(layer: Layer.Layer<A, unknown>) =>
+  Effect.map(Effect.exit(Effect.scoped(Layer.build(layer))), (exit) => {
+    if (Exit.isSuccess(exit)) return "built"
+    const error = Cause.squash(exit.cause)
+    return error instanceof SessionConfigError ? error.message : `not a SessionConfigError: ${error}`
+  })
+
+const plainWith = (settings: Parameters<typeof Plain.layerWith>[0]) => Layer.provide(Plain.layerWith(settings), engine)
+
+/** Settings that the types refuse come from configuration files too. */
+const untyped = (settings: unknown) => plainWith(settings as Parameters<typeof Plain.layerWith>[0])
+
+const environment = (NODE_ENV: string) =>
+  Layer.setConfigProvider(ConfigProvider.fromMap(new Map([["NODE_ENV", NODE_ENV]])))
+
+describe("a configuration that cannot work fails the layer with a sentence", () => {
+  const cases: ReadonlyArray<readonly [string, Layer.Layer<never, unknown>, RegExp]> = [
+    [
+      "idle longer than absolute",
+      plainWith({ expiry: Expiry.earliest(Expiry.idle("2 days"), Expiry.absolute("1 day")) }),
+      /idle limit .* longer than its absolute limit/
+    ],
+    [
+      "a zero idle limit",
+      plainWith({ expiry: Expiry.earliest(Expiry.idle(0), Expiry.absolute("1 day")) }),
+      /idle limit .* finite length of at least one second/
+    ],
+    [
+      "an infinite absolute limit",
+      plainWith({ expiry: Expiry.absolute(Duration.infinity) }),
+      /absolute limit .* finite length/
+    ],
+    ["no fixed end", untyped({ expiry: Expiry.idle("1 day") }), /needs an end that activity cannot move/],
+    [
+      "__Host- with a domain",
+      untyped({ cookie: { prefix: "__Host-", domain: "example.com" } }),
+      /__Host- cannot carry a Domain/
+    ],
+    ["__Host- with a path", untyped({ cookie: { path: "/shop" } }), /__Host- must have the path \//],
+    ["__Secure- without Secure", untyped({ cookie: { prefix: "__Secure-", secure: false } }), /must be Secure/],
+    [
+      "SameSite=None without Secure",
+      untyped({ cookie: { prefix: "", secure: false, sameSite: "none" } }),
+      /SameSite=None that is not Secure/
+    ],
+    [
+      "partitioned without SameSite=None",
+      untyped({ cookie: { partitioned: true } }),
+      /partitioned cookie needs SameSite=None/
+    ],
+    ["a name that is no cookie name", untyped({ cookie: { name: "my session" } }), /name of a session cookie/],
+    [
+      "a path over 1,024 characters (R3)",
+      untyped({ cookie: { prefix: "", path: `/${"a".repeat(1024)}` } }),
+      /path of a session cookie/
+    ],
+    ["a domain that is none", untyped({ cookie: { prefix: "", domain: "exa mple" } }), /not a host name/],
+    [
+      "a cookie for development in production",
+      Layer.provide(plainWith({ cookie: SessionCookie.development }), environment("production")),
+      /NODE_ENV is production/
+    ],
+    [
+      "equal cookie names of two tags in one server",
+      Layer.provide(Layer.merge(Plain.layer, Other.layer), engine),
+      /"__Host-Http-session" is taken by the session "test\//
+    ],
+    [
+      "equal cookie names on two engines",
+      Layer.merge(Layer.provide(Plain.layer, MemoryEngine.layer()), Layer.provide(Other.layer, MemoryEngine.layer())),
+      /is taken by the session/
+    ]
+  ]
+  for (const [title, layer, sentence] of cases) {
+    it.effect(title, () => Effect.map(refusal(layer), (message) => assert.match(message, sentence)))
+  }
+
+  it.effect("a schema that does not encode to JSON", () =>
+    Effect.gen(function*() {
+      class Dates extends Session.Tag<Dates>()("test/Dates", {
+        schema: Schema.Struct({ list: Schema.optional(Schema.Array(Schema.Struct({ at: Schema.DateFromSelf }))) })
+      }) {}
+      assert.match(
+        yield* refusal(Layer.provide(Dates.layer, engine)),
+        /must encode to JSON, and DateFromSelf at \.list\[\]\.at does not/
+      )
+    }))
+
+  it.effect("an initial value that does not fit, without saying the value", () =>
+    Effect.gen(function*() {
+      class Bad extends Session.Tag<Bad>()("test/Bad", {
+        schema: Schema.Struct({ n: Schema.Int }),
+        initial: { n: 1.2345 }
+      }) {}
+      const message = yield* refusal(Layer.provide(Bad.layer, engine))
+      assert.match(message, /initial value does not fit the schema at "n"/)
+      assert.notInclude(message, "1.2345")
+    }))
+})
+
+describe("a configuration that works", () => {
+  const layers: ReadonlyArray<readonly [string, Layer.Layer<never, unknown>]> = [
+    ["the defaults", plainWith({})],
+    ["django's expiry, the one without a fixed end", plainWith({ expiry: Expiry.django })],
+    [
+      "development, elsewhere than in production",
+      Layer.provide(plainWith({ cookie: SessionCookie.development }), environment("development"))
+    ],
+    [
+      "two tags with names of their own",
+      Layer.provide(Layer.merge(Plain.layer, Other.layerWith({ cookie: { name: "other" } })), engine)
+    ],
+    ["one tag whose layer is built twice", Layer.provide(Layer.merge(Plain.layer, Plain.layerWith({})), engine)],
+    [
+      "SameSite=None, acknowledged and partitioned",
+      plainWith({ cookie: { sameSite: "none", acknowledgeCrossSite: true, partitioned: true } })
+    ]
+  ]
+  for (const [title, layer] of layers) {
+    it.effect(title, () => Effect.map(refusal(layer), (message) => assert.strictEqual(message, "built")))
+  }
+})

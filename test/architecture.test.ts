@@ -1,0 +1,157 @@
+/**
+ * The floors of the design: imports point down, and floor 0 knows only `effect`.
+ */
+import { readdirSync, readFileSync } from "node:fs"
+import { assert, describe, it } from "vitest"
+
+/** Which floor a module stands on. A module that is not named here fails the test: it has no place yet. */
+const floors: Readonly<Record<string, number>> = {
+  // 0 domain: pure, no clock, no tag, no I/O
+  "internal/json": 0,
+  CookieHeader: 0,
+  Expiry: 0,
+  Merge: 0,
+  SessionChange: 0,
+  SessionConfigError: 0,
+  SessionCookie: 0,
+  SessionDraft: 0,
+  SessionId: 0,
+  SessionRecord: 0,
+  SessionSchema: 0,
+  SessionToken: 0,
+  StoreKey: 0,
+  // 1 contracts
+  "internal/crypto": 1,
+  SessionDirectory: 1,
+  SessionEngine: 1,
+  SessionRevocation: 1,
+  SessionStore: 1,
+  // 2 back ends
+  "internal/sqlStatements": 2,
+  MemoryEngine: 2,
+  MemoryStore: 2,
+  SqlEngine: 2,
+  SqlMigrations: 2,
+  SqlStore: 2,
+  StoredEngine: 2,
+  // 3 service
+  "internal/commit": 3,
+  "internal/core": 3,
+  "internal/liveSession": 3,
+  "internal/opening": 3,
+  "internal/queue": 3,
+  "internal/settlement": 3,
+  SessionError: 3,
+  SessionHandle: 3,
+  SessionMetrics: 3,
+  SessionService: 3,
+  // 4 http, and the tag that binds it all
+  Session: 4,
+  SessionMiddleware: 4,
+  index: 5
+}
+
+/** What belongs to one back end, besides what every engine is made of. */
+const backEnds: ReadonlyArray<ReadonlyArray<string>> = [
+  ["MemoryEngine", "MemoryStore"],
+  ["SqlEngine", "SqlMigrations", "SqlStore", "internal/sqlStatements"]
+]
+
+/** Modules that an API definition shared with a browser imports. */
+const portable = 4
+
+const modules = readdirSync("src", { recursive: true, encoding: "utf8" })
+  .filter((file) => file.endsWith(".ts"))
+  .map((file) => file.replace(/\.ts$/, ""))
+
+const importsOf = (module: string): ReadonlyArray<string> =>
+  [
+    ...readFileSync(`src/${module}.ts`, "utf8").replaceAll(/\/\*\*[\s\S]*?\*\//g, "").matchAll(
+      /^(?:import|export)\b[^"]*?from "([^"]+)"$/gm
+    )
+  ]
+    .flatMap((match) => match[1] ?? [])
+
+/** The module that a relative import names. */
+const resolve = (from: string, path: string): string =>
+  new URL(path.replace(/\.js$/, ""), `file:///${from}`).pathname.slice(1)
+
+const own = (module: string) =>
+  importsOf(module).filter((path) => path.startsWith(".")).map((path) => resolve(module, path))
+const foreign = (module: string) => importsOf(module).filter((path) => !path.startsWith("."))
+
+describe("architecture", () => {
+  it("every module has its floor", () => {
+    assert.deepStrictEqual([...modules].sort(), Object.keys(floors).sort())
+  })
+
+  it("imports point down, or stay on the floor", () => {
+    const upwards = modules.flatMap((module) =>
+      own(module).filter((other) => (floors[other] ?? 99) > (floors[module] ?? -1)).map((other) =>
+        `${module} → ${other}`
+      )
+    )
+    assert.deepStrictEqual(upwards, [])
+  })
+
+  it("floor 0 knows only effect", () => {
+    const others = modules.filter((module) => floors[module] === 0)
+      .flatMap((module) =>
+        foreign(module).filter((path) => !path.startsWith("effect/")).map((path) => `${module} → ${path}`)
+      )
+    assert.deepStrictEqual(others, [])
+  })
+
+  it("the modules below HTTP do not know HTTP, but for the errors that answer by themselves", () => {
+    const http = modules.filter((module) => (floors[module] ?? 0) < 4 && module !== "SessionError")
+      .flatMap((module) =>
+        foreign(module).filter((path) => path.startsWith("@effect/platform")).map((path) => `${module} → ${path}`)
+      )
+    assert.deepStrictEqual(http, [])
+  })
+
+  it("a back end never imports another", () => {
+    const strangers = backEnds.flatMap((backEnd) =>
+      backEnd.flatMap((module) =>
+        own(module).filter((other) => backEnds.some((rest) => rest !== backEnd && rest.includes(other)))
+          .map((other) => `${module} → ${other}`)
+      )
+    )
+    assert.deepStrictEqual(strangers, [])
+  })
+
+  it("no module of the library imports node, and drivers are imported by their own modules only", () => {
+    const node = modules.flatMap((module) =>
+      foreign(module).filter((path) => path.startsWith("node:")).map((path) => `${module} → ${path}`)
+    )
+    assert.deepStrictEqual(node, [])
+    const sql = modules.filter((module) => foreign(module).some((path) => path.startsWith("@effect/sql")))
+    assert.deepStrictEqual(sql.sort(), ["SqlEngine", "SqlMigrations", "SqlStore"])
+    const reachable = (module: string, seen = new Set<string>()): Set<string> => {
+      if (!seen.has(module)) {
+        seen.add(module)
+        for (const other of own(module)) reachable(other, seen)
+      }
+      return seen
+    }
+    assert.deepStrictEqual([...reachable("index")].filter((module) => module.startsWith("Sql")), [])
+    assert.isTrue([...reachable("Session")].every((module) => (floors[module] ?? 99) <= portable))
+  })
+
+  it("no cycles", () => {
+    const visit = (module: string, path: ReadonlyArray<string>): ReadonlyArray<string> =>
+      path.includes(module)
+        ? [[...path, module].join(" → ")]
+        : own(module).flatMap((other) => visit(other, [...path, module]))
+    assert.deepStrictEqual(modules.flatMap((module) => visit(module, [])), [])
+  })
+
+  it("no module imports the barrel of effect", () => {
+    const barrels = modules.flatMap((module) =>
+      foreign(module).filter((path) => path === "effect" || /^@effect\/[a-z-]+$/.test(path)).map((path) =>
+        `${module} → ${path}`
+      )
+    )
+    assert.deepStrictEqual(barrels, [])
+  })
+})
