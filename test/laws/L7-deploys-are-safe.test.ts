@@ -1,6 +1,6 @@
 import { HttpApp, HttpServerResponse } from "@effect/platform"
 import { it } from "@effect/vitest"
-import { Context, Effect, Layer, Option, Schema, type Scope } from "effect"
+import { Context, Effect, Layer, Logger, Option, Schema, type Scope } from "effect"
 import {
   Session,
   type SessionEngine,
@@ -53,7 +53,7 @@ const visitor = (store: Context.Context<SessionStore>) => {
     Effect.gen(function*() {
       const runtime = yield* Effect.provide(
         Effect.runtime<SessionService<Self>>(),
-        yield* Layer.build(Layer.provide(layer, engine))
+        yield* Layer.build(Layer.merge(Layer.provide(layer, engine), Logger.remove(Logger.defaultLogger)))
       )
       const app = version.middleware(Effect.map(handler, (value) => HttpServerResponse.unsafeJson(value ?? null)))
       const response = yield* Effect.promise(() =>

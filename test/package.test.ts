@@ -1,0 +1,137 @@
+/**
+ * The tarball that is published: it installs into an empty project, type-checks there under strict settings, runs, and
+ * its tag module can be bundled for a browser.
+ */
+import { build } from "esbuild"
+import { execFileSync } from "node:child_process"
+import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import * as Path from "node:path"
+import { afterAll, assert, beforeAll, describe, it } from "vitest"
+
+const project = mkdtempSync(Path.join(tmpdir(), "effect-session-package-"))
+const root = process.cwd()
+
+const run = (command: string, args: ReadonlyArray<string>, cwd = project): string => {
+  try {
+    return execFileSync(command, args, { cwd, encoding: "utf8", stdio: "pipe" })
+  } catch (error) {
+    // What the command printed is what went wrong.
+    const { stderr, stdout } = error as { stdout?: string; stderr?: string }
+    throw new Error(`${command} ${args.join(" ")}\n${stdout}\n${stderr}`)
+  }
+}
+
+beforeAll(() => {
+  run("npm", ["pack", "--pack-destination", project], root)
+  run("tar", ["xzf", "effect-session-0.1.0.tgz"])
+  mkdirSync(Path.join(project, "node_modules"))
+  cpSync(Path.join(project, "package"), Path.join(project, "node_modules/effect-session"), { recursive: true })
+  // The peers are those of this repository: no registry is needed to install them.
+  for (const peer of ["effect", "@effect", "@noble", "@types", "typescript"]) {
+    symlinkSync(Path.join(root, "node_modules", peer), Path.join(project, "node_modules", peer))
+  }
+  writeFileSync(Path.join(project, "package.json"), JSON.stringify({ name: "empty", type: "module" }))
+  writeFileSync(
+    Path.join(project, "tsconfig.json"),
+    JSON.stringify({
+      compilerOptions: {
+        strict: true,
+        exactOptionalPropertyTypes: true,
+        noUncheckedIndexedAccess: true,
+        target: "ES2022",
+        lib: ["ES2022", "DOM", "DOM.Iterable"],
+        module: "NodeNext",
+        types: ["node"],
+        skipLibCheck: false,
+        noEmit: false,
+        outDir: "out"
+      },
+      include: ["*.ts"]
+    })
+  )
+  writeFileSync(Path.join(project, "session.ts"), session)
+  writeFileSync(Path.join(project, "main.ts"), main)
+}, 120_000)
+
+afterAll(() => rmSync(project, { recursive: true, force: true }))
+
+const session = `
+import { Schema } from "effect"
+import { Session } from "effect-session"
+
+export class AppSession extends Session.Tag<AppSession>()("app/Session", {
+  schema: Schema.Struct({ visits: Schema.optionalWith(Schema.Number, { default: () => 0 }) })
+}) {}
+`
+
+const main = `
+import { HttpApp, HttpServerResponse } from "@effect/platform"
+import { SqliteClient } from "@effect/sql-sqlite-node"
+import { Effect, Layer, ManagedRuntime } from "effect"
+import * as SqlEngine from "effect-session/SqlEngine"
+import * as SqlMigrations from "effect-session/SqlMigrations"
+import { AppSession } from "./session.js"
+
+const app = AppSession.middleware(
+  AppSession.modify("visits", (n): readonly [number, number] => [n + 1, n + 1]).pipe(
+    Effect.map((n) => HttpServerResponse.text(String(n)))
+  )
+)
+const database = SqliteClient.layer({ filename: ":memory:" })
+const runtime = ManagedRuntime.make(
+  AppSession.layer.pipe(
+    Layer.provide(SqlEngine.layer()),
+    Layer.provide(SqlMigrations.layer()),
+    Layer.provide(database)
+  )
+)
+const handle = HttpApp.toWebHandlerRuntime(await runtime.runtime())(app)
+const first = await handle(new Request("http://localhost/"))
+const cookie = first.headers.getSetCookie()[0]?.split(";")[0] ?? ""
+const second = await handle(new Request("http://localhost/", { headers: { cookie } }))
+console.log(await first.text(), await second.text())
+await runtime.dispose()
+`
+
+describe("the published package", () => {
+  it("holds what it should, and nothing else", () => {
+    const files = run("tar", ["tzf", "effect-session-0.1.0.tgz"]).trim().split("\n")
+    for (
+      const file of ["dist/index.js", "dist/index.d.ts", "dist/SqlEngine.js", "src/index.ts", "README.md", "LICENSE"]
+    ) {
+      assert.include(files, `package/${file}`)
+    }
+    assert.deepStrictEqual(
+      files.filter((file) => !/^package\/(dist|src|package\.json|README\.md|LICENSE|CHANGELOG\.md)/.test(file)),
+      []
+    )
+  })
+
+  it("type-checks in an empty project under strict settings, and runs there", () => {
+    run("node_modules/typescript/bin/tsc", ["-p", "."])
+    assert.strictEqual(run("node", ["out/main.js"]).trim(), "1 2")
+  }, 120_000)
+
+  it("does not let internal modules be imported", () => {
+    writeFileSync(Path.join(project, "internal.mjs"), `import "effect-session/internal/json"`)
+    assert.throws(() => run("node", ["internal.mjs"]), /ERR_PACKAGE_PATH_NOT_EXPORTED/)
+  })
+
+  it("bundles the tag for a browser, without node", async () => {
+    const { outputFiles } = await build({
+      entryPoints: [Path.join(project, "session.ts")],
+      bundle: true,
+      write: false,
+      platform: "browser",
+      format: "esm",
+      absWorkingDir: project,
+      preserveSymlinks: true,
+      nodePaths: [Path.join(root, "node_modules")],
+      logLevel: "silent"
+    })
+    const text = outputFiles[0]?.text ?? ""
+    assert.include(text, "app/Session")
+    assert.notMatch(text, /from\s*"node:|require\("node:|import\("node:/)
+  })
+})
