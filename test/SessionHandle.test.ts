@@ -1,0 +1,374 @@
+import { it } from "@effect/vitest"
+import { DateTime, Duration, Effect, Layer, Option, Schema, TestClock } from "effect"
+import { Expiry, MemoryEngine, Session, StoredEngine } from "effect-session"
+import { assert, describe } from "vitest"
+import { stores } from "./support/stores.js"
+import { visit } from "./support/visits.js"
+
+class Point extends Schema.Class<Point>("Point")({ x: Schema.Number, y: Schema.Number }) {}
+
+class App extends Session.Tag<App>()("test/App", {
+  schema: Schema.Struct({
+    user: Schema.optional(Schema.String),
+    since: Schema.optional(Schema.Date),
+    point: Schema.optional(Point),
+    nickname: Schema.optionalWith(Schema.String, { as: "Option" }),
+    renamed: Schema.optional(Schema.Number).pipe(Schema.fromKey("old_name")),
+    cart: Schema.optionalWith(Schema.Array(Schema.String), { default: () => [] })
+  })
+}) {}
+
+class Required extends Session.Tag<Required>()("test/Required", {
+  schema: Schema.Struct({ step: Schema.Int, name: Schema.NonEmptyString }),
+  initial: { step: 0, name: "new" }
+}) {}
+
+const memory = Layer.provide(App.layer, MemoryEngine.layer())
+const test = <E>(title: string, effect: Effect.Effect<unknown, E, Layer.Layer.Success<typeof memory>>) =>
+  it.effect(title, () => Effect.provide(effect, memory))
+
+describe("reading and changing", () => {
+  test(
+    "a new session is the schema's defaults",
+    Effect.gen(function*() {
+      const { result } = yield* visit(App, App.value)
+      assert.deepStrictEqual(result, { cart: [], nickname: Option.none() })
+    })
+  )
+
+  test(
+    "set, get, getOption, has, remove and pop",
+    Effect.gen(function*() {
+      const { result } = yield* visit(
+        App,
+        Effect.gen(function*() {
+          const session = yield* App
+          const before = [yield* session.has("user"), yield* session.getOption("user"), yield* session.pop("user")]
+          yield* session.set("user", "ann")
+          const during = [yield* session.has("user"), yield* session.getOption("user"), yield* session.get("user")]
+          const popped = yield* session.pop("user")
+          const after = [popped, yield* session.has("user")]
+          yield* session.set("user", "bob")
+          yield* session.remove("user")
+          return [before, during, [...after, yield* session.get("user")]]
+        })
+      )
+      assert.deepStrictEqual(result, [
+        [false, Option.none(), Option.none()],
+        [true, Option.some("ann"), "ann"],
+        [Option.some("ann"), false, undefined]
+      ])
+    })
+  )
+
+  test(
+    "decoded types come back: dates, classes, options, renamed fields",
+    Effect.gen(function*() {
+      const since = new Date("2026-01-02T03:04:05.678Z")
+      const written = yield* visit(
+        App,
+        App.patch({ since, point: new Point({ x: 1, y: 2 }), nickname: Option.some("cat"), renamed: 7 })
+      )
+      const { result } = yield* visit(App, App.value, written.cookie)
+      assert.deepStrictEqual([result.since, result.nickname, result.renamed], [since, Option.some("cat"), 7])
+      assert.instanceOf(result.point, Point)
+    })
+  )
+
+  test(
+    "methods work when they are taken off the handle",
+    Effect.gen(function*() {
+      const { result } = yield* visit(
+        App,
+        Effect.gen(function*() {
+          const { get, set, update } = yield* App
+          yield* set("user", "ann")
+          yield* update("cart", (cart) => [...cart, "tea"])
+          return [yield* get("user"), yield* get("cart")]
+        })
+      )
+      assert.deepStrictEqual(result, ["ann", ["tea"]])
+    })
+  )
+
+  test(
+    "a patch with one value that does not fit changes nothing",
+    Effect.gen(function*() {
+      const { result } = yield* visit(
+        App,
+        Effect.gen(function*() {
+          const error = yield* Effect.flip(App.patch({ user: "ann", cart: [7 as unknown as string] }))
+          return [error._tag, yield* App.value]
+        })
+      )
+      assert.deepStrictEqual(result, ["SessionInvalid", { cart: [], nickname: Option.none() }])
+    })
+  )
+
+  test(
+    "a field that the session does not have is a typed error",
+    Effect.gen(function*() {
+      const error = yield* Effect.flip(visit(App, App.patch({ ["crat" as "cart"]: [] })))
+      assert.deepStrictEqual([error._tag, error.message.includes(`"crat"`)], ["SessionInvalid", true])
+    })
+  )
+
+  test(
+    "an error names the place and never the value",
+    Effect.gen(function*() {
+      const secret = "correct horse battery staple"
+      const error = yield* Effect.flip(visit(App, App.set("cart", ["tea", { secret } as unknown as string])))
+      assert.strictEqual(error._tag, "SessionInvalid")
+      assert.include(error.message, "cart.1")
+      assert.notInclude(JSON.stringify(error) + String(error) + error.message, secret)
+    })
+  )
+
+  test(
+    "clear goes back to the initial value and keeps subject and id",
+    Effect.gen(function*() {
+      const before = yield* visit(App, Effect.all([App.set("user", "ann"), App.authenticate("ann")]))
+      const identity = Effect.all([App.id, App.subject])
+      const known = yield* visit(App, identity, before.cookie)
+      yield* visit(App, App.clear, before.cookie)
+      const after = yield* visit(App, Effect.all([App.get("user"), identity]), before.cookie)
+      assert.deepStrictEqual(after.result, [undefined, known.result])
+      assert.deepStrictEqual(known.result[1], Option.some("ann"))
+    })
+  )
+
+  test(
+    "cycleKey keeps the data, the subject and the id",
+    Effect.gen(function*() {
+      const before = yield* visit(App, Effect.all([App.set("user", "ann"), App.authenticate("ann")]))
+      const everything = Effect.all([App.value, App.id, App.subject])
+      const known = yield* visit(App, everything, before.cookie)
+      const moved = yield* visit(App, App.cycleKey, before.cookie)
+      assert.notStrictEqual(moved.cookie, before.cookie)
+      assert.deepStrictEqual((yield* visit(App, everything, moved.cookie)).result, known.result)
+    })
+  )
+
+  test(
+    "discard: nothing of the request is written",
+    Effect.gen(function*() {
+      const before = yield* visit(App, App.set("user", "ann"))
+      const failedLogin = Effect.all([App.authenticate("mallory"), App.set("user", "mallory"), App.discard])
+      const after = yield* visit(App, failedLogin, before.cookie)
+      assert.strictEqual(after.owed, undefined)
+      assert.strictEqual((yield* visit(App, App.get("user"), before.cookie)).result, "ann")
+    })
+  )
+
+  test(
+    "a subject is a text of 1 to 255 characters that any store keeps",
+    Effect.gen(function*() {
+      for (const subject of ["", "a\u0000b", "a\nb", "\ud800", "x".repeat(256)]) {
+        const error = yield* Effect.flip(visit(App, App.authenticate(subject)))
+        assert.strictEqual(error._tag, "SessionInvalid")
+      }
+      for (const subject of ["a", "x".repeat(255), "名前", "😀", "O'Brien; --"]) {
+        const { cookie } = yield* visit(App, App.authenticate(subject))
+        assert.deepStrictEqual((yield* visit(App, App.subject, cookie)).result, Option.some(subject))
+      }
+    })
+  )
+
+  test(
+    "what JSON cannot hold is refused where it is set (F8, F9, F11)",
+    Effect.gen(function*() {
+      const { cookie } = yield* visit(App, App.set("user", "nul \u0000, lone \ud800, astral 😀"))
+      assert.strictEqual((yield* visit(App, App.get("user"), cookie)).result, "nul \u0000, lone \ud800, astral 😀")
+      const error = yield* Effect.flip(visit(App, App.update("point", () => new Point({ x: Number.NaN, y: 0 }))))
+      assert.deepStrictEqual([error._tag, error.message.includes("point.x")], ["SessionInvalid", true])
+    })
+  )
+
+  it.effect("a schema whose fields are required starts from its initial value", () =>
+    Effect.gen(function*() {
+      const first = yield* visit(Required, Required.value)
+      assert.deepStrictEqual([first.result, first.owed], [{ step: 0, name: "new" }, undefined])
+      const { cookie } = yield* visit(Required, Required.update("step", (n) => n + 1))
+      assert.deepStrictEqual((yield* visit(Required, Required.value, cookie)).result, { step: 1, name: "new" })
+      const error = yield* Effect.flip(visit(Required, Required.set("name", ""), cookie))
+      assert.strictEqual(error._tag, "SessionInvalid")
+      assert.deepStrictEqual((yield* visit(Required, Required.value, cookie)).result, { step: 1, name: "new" })
+    }).pipe(Effect.provide(Layer.provide(Required.layer, MemoryEngine.layer()))))
+})
+
+describe("concurrent branches of one handler share the handle", () => {
+  test(
+    "a branch that is interrupted while it loads leaves the load to the next",
+    Effect.gen(function*() {
+      const { result } = yield* visit(
+        App,
+        Effect.gen(function*() {
+          yield* Effect.all([Effect.timeoutOption(App.get("user"), 0), App.set("user", "ann")], {
+            concurrency: "unbounded"
+          })
+          return yield* App.get("user")
+        })
+      )
+      assert.strictEqual(result, "ann")
+    })
+  )
+
+  test(
+    "100 branches that update one field give +100",
+    Effect.gen(function*() {
+      const add = App.update("cart", (cart) => [...cart, "x"])
+      const { cookie } = yield* visit(App, Effect.replicateEffect(add, 100, { concurrency: "unbounded" }))
+      assert.strictEqual((yield* visit(App, App.get("cart"), cookie)).result.length, 100)
+    })
+  )
+
+  test(
+    "changes made while a save is under way are not lost",
+    Effect.gen(function*() {
+      const { cookie } = yield* visit(
+        App,
+        Effect.all([
+          Effect.zipRight(App.set("user", "ann"), App.save),
+          Effect.replicateEffect(App.update("cart", (cart) => [...cart, "x"]), 10)
+        ], { concurrency: "unbounded" })
+      )
+      const { result } = yield* visit(App, App.value, cookie)
+      assert.deepStrictEqual([result.user, result.cart.length], ["ann", 10])
+    })
+  )
+})
+
+for (const [name, layer] of stores) {
+  const timed = (
+    title: string,
+    expiry: Expiry.Expiry<true>,
+    effect: Effect.Effect<void, unknown, Layer.Layer.Success<typeof memory>>
+  ) =>
+    it.effect(title, () =>
+      effect.pipe(
+        Effect.provide(App.layerWith({ expiry }).pipe(Layer.provide(StoredEngine.layer()), Layer.provide(layer()))),
+        Effect.orDie
+      ))
+  const isAlive = (cookie: string | undefined) =>
+    Effect.map(visit(App, App.get("user"), cookie), ({ result }) => result === "ann")
+  const begin = Effect.map(visit(App, App.set("user", "ann")), ({ cookie }) => cookie)
+  const login = Effect.map(
+    visit(App, Effect.all([App.set("user", "ann"), App.authenticate("ann")])),
+    ({ cookie }) => cookie
+  )
+
+  describe(`time, on ${name}: the server decides (7.3.1, 7.3.2)`, () => {
+    timed(
+      "idle: alive until the limit, dead at it",
+      Expiry.earliest(Expiry.idle("1 hour"), Expiry.absolute("1 day")),
+      Effect.gen(function*() {
+        const cookie = yield* begin
+        yield* TestClock.adjust(Duration.subtract("1 hour", 1))
+        assert.isTrue(yield* isAlive(cookie))
+        const other = yield* begin
+        yield* TestClock.adjust("1 hour")
+        assert.isFalse(yield* isAlive(other))
+      })
+    )
+
+    timed(
+      "use prolongs it, up to the absolute limit and no further",
+      Expiry.earliest(Expiry.idle("1 hour"), Expiry.absolute("5 hours")),
+      Effect.gen(function*() {
+        const cookie = yield* begin
+        for (let used = 0; used < 9; used++) {
+          yield* TestClock.adjust("33 minutes")
+          assert.isTrue(yield* isAlive(cookie))
+        }
+        // 4:57 have passed; at 5:00 it ends, however much it is used.
+        yield* TestClock.adjust(Duration.subtract("3 minutes", 1))
+        assert.isTrue(yield* isAlive(cookie))
+        yield* TestClock.adjust(1)
+        assert.isFalse(yield* isAlive(cookie))
+      })
+    )
+
+    timed(
+      "only authenticating again moves the absolute limit",
+      Expiry.absolute("5 hours"),
+      Effect.gen(function*() {
+        const cookie = yield* login
+        yield* TestClock.adjust("4 hours")
+        const kept = yield* visit(App, App.cycleKey, cookie)
+        const again = yield* visit(App, App.authenticate("ann"), kept.cookie)
+        yield* TestClock.adjust("4 hours")
+        assert.isTrue(yield* isAlive(again.cookie))
+        const rotated = yield* visit(App, App.cycleKey, again.cookie)
+        yield* TestClock.adjust("1 hour")
+        assert.isFalse(yield* isAlive(rotated.cookie))
+      })
+    )
+
+    timed(
+      "sinceModified: reading does not prolong it, writing does",
+      Expiry.earliest(Expiry.sinceModified("1 hour"), Expiry.absolute("1 day")),
+      Effect.gen(function*() {
+        const [read, written] = [yield* begin, yield* begin]
+        yield* TestClock.adjust("59 minutes")
+        assert.isTrue(yield* isAlive(read))
+        yield* visit(App, App.update("cart", (cart) => [...cart, "tea"]), written)
+        yield* TestClock.adjust("1 minute")
+        assert.deepStrictEqual([yield* isAlive(read), yield* isAlive(written)], [false, true])
+      })
+    )
+
+    timed(
+      "at: everything ends at one moment",
+      Expiry.at(DateTime.unsafeMake(7_200_000)),
+      Effect.gen(function*() {
+        const cookie = yield* begin
+        yield* TestClock.setTime(7_199_999)
+        assert.isTrue(yield* isAlive(cookie))
+        yield* TestClock.setTime(7_200_000)
+        assert.isFalse(yield* isAlive(cookie))
+      })
+    )
+
+    timed(
+      "django: two weeks since the last change, a touch never extends it, and the cookie slides",
+      Expiry.django,
+      Effect.gen(function*() {
+        const first = yield* visit(App, App.set("user", "ann"))
+        yield* TestClock.adjust("13 days")
+        assert.isTrue(yield* isAlive(first.cookie))
+        const saved = yield* visit(App, App.set("cart", ["tea"]), first.cookie)
+        assert.strictEqual(typeof saved.owed === "object" ? saved.owed.maxAge : undefined, 14 * 86_400)
+        yield* TestClock.adjust("13 days")
+        assert.isTrue(yield* isAlive(first.cookie))
+        yield* TestClock.adjust("1 day")
+        assert.isFalse(yield* isAlive(first.cookie))
+      })
+    )
+
+    timed(
+      "a clock that goes back neither ends a session nor prolongs it (F-T2)",
+      Expiry.earliest(Expiry.idle("1 hour"), Expiry.absolute("1 day")),
+      Effect.gen(function*() {
+        yield* TestClock.setTime(10_000_000)
+        const cookie = yield* begin
+        yield* TestClock.setTime(6_400_000)
+        assert.isTrue(yield* isAlive(cookie))
+        const saved = yield* visit(App, App.set("cart", ["tea"]), cookie)
+        assert.strictEqual(saved.error, undefined)
+        yield* TestClock.setTime(13_600_000)
+        assert.isFalse(yield* isAlive(cookie))
+      })
+    )
+
+    timed(
+      "a session that expires while a request of it is handled is gone for its changes",
+      Expiry.absolute("1 hour"),
+      Effect.gen(function*() {
+        const cookie = yield* begin
+        const { error } = yield* visit(App, Effect.all([App.set("user", "bob"), TestClock.adjust("1 hour")]), cookie)
+        assert.strictEqual(error?._tag, "SessionGone")
+        assert.isFalse(yield* isAlive(cookie))
+      })
+    )
+  })
+}

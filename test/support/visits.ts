@@ -1,0 +1,38 @@
+/**
+ * Requests without HTTP: a handler, its session, and the end of the request, under the test clock.
+ */
+import { type Context, Effect, Redacted } from "effect"
+import type { SessionError, SessionHandle, SessionService } from "effect-session"
+import type { RequestSession, Shape } from "effect-session/SessionService"
+
+type Owed = RequestSession<object>["owed"]
+
+/** What became of a request. */
+export interface Visit<B> {
+  readonly result: B
+  readonly error: SessionError.SessionError | undefined
+  /** The cookie that the browser holds from now on. */
+  readonly cookie: string | undefined
+  readonly owed: Owed
+}
+
+/** Handles one request that presents the cookie. */
+export const visit = <Self, A, B, E>(
+  tag: Context.Tag<Self, SessionHandle<A>> & { readonly service: Context.Tag<SessionService<Self>, Shape<A>> },
+  handler: Effect.Effect<B, E, Self>,
+  cookie?: string,
+  status = 200
+): Effect.Effect<Visit<B>, E, SessionService<Self>> =>
+  Effect.gen(function*() {
+    const service = yield* tag.service
+    const session = service.request(cookie === undefined ? undefined : `${service.cookie.name}=${cookie}`)
+    const result = yield* Effect.provideService(handler, tag, session)
+    const error = yield* session.finish(status, false)
+    const { owed } = session
+    return {
+      result,
+      error,
+      owed,
+      cookie: owed === undefined ? cookie : owed === "expire" ? undefined : Redacted.value(owed.value)
+    }
+  })
