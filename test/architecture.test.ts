@@ -41,6 +41,7 @@ const floors: Readonly<Record<string, number>> = {
   "internal/opening": 3,
   "internal/queue": 3,
   "internal/settlement": 3,
+  "internal/sightings": 3,
   SessionError: 3,
   SessionHandle: 3,
   SessionMetrics: 3,

@@ -23,6 +23,7 @@ import type { Held } from "./opening.js"
 import { open } from "./opening.js"
 import type { OwedCookie } from "./settlement.js"
 import { settle } from "./settlement.js"
+import { Sightings } from "./sightings.js"
 
 /** A session that was opened: its record, if it has one, and what the request has made of it so far. */
 interface Open<A> {
@@ -50,12 +51,7 @@ export class LiveSession<A extends object> implements SessionHandle<A> {
   /** Completed when the load, or the save, that is under way has ended. */
   #busy: Deferred.Deferred<void> | undefined
   #steps: Array<Step<A>> = []
-  /** Fields whose stored content the handler has seen. */
-  readonly #reads = new Set<string>()
-  /** Fields that it set without looking: what it sees there is its own. */
-  readonly #blind = new Set<string>()
-  /** Fields that it had seen before a save found them changed. */
-  readonly #outdated = new Set<string>()
+  readonly #sightings = new Sightings<keyof A & string>()
   #flushed = false
   #discarded = false
   #finished = false
@@ -73,14 +69,14 @@ export class LiveSession<A extends object> implements SessionHandle<A> {
 
   get value(): Effect.Effect<A, SessionUnavailable> {
     return this.#read(({ draft }) => {
-      for (const key of this.#core.schema.keys) this.#noteRead(key)
+      for (const key of this.#core.schema.keys) this.#sightings.look(key)
       return draft.value
     })
   }
 
   readonly get = <K extends keyof A & string>(key: K): Effect.Effect<A[K], SessionUnavailable> =>
     this.#read(({ draft }) => {
-      this.#noteRead(key)
+      this.#sightings.look(key)
       return draft.value[key]
     })
 
@@ -128,13 +124,16 @@ export class LiveSession<A extends object> implements SessionHandle<A> {
 
   readonly pop = <K extends OptionalKey<A>>(key: K) =>
     this.#change((draft) => {
-      this.#noteRead(key)
+      this.#sightings.look(key)
       const value = draft.value[key] as Exclude<A[K], undefined> | undefined
-      return [Option.fromNullable(value), this.#core.steps.assign(key, { present: false }, this.#reads.has(key), false)]
+      return [
+        Option.fromNullable(value),
+        this.#core.steps.assign(key, { present: false }, this.#sightings.hasRead(key), false)
+      ]
     })
 
   get clear(): Effect.Effect<void, SessionWriteError> {
-    return this.#step(() => this.#core.steps.clear([...this.#reads] as Array<keyof A & string>))
+    return this.#step(() => this.#core.steps.clear(this.#sightings.read))
   }
 
   get cycleKey(): Effect.Effect<void, SessionWriteError> {
@@ -147,7 +146,7 @@ export class LiveSession<A extends object> implements SessionHandle<A> {
         undefined,
         this.#core.steps.authenticate(subject),
         () => {
-          if (draft.subject !== undefined && draft.subject !== subject) this.#forgetReads()
+          if (draft.subject !== undefined && draft.subject !== subject) this.#sightings.restart()
         }
       ])
       : Effect.fail(
@@ -259,7 +258,7 @@ export class LiveSession<A extends object> implements SessionHandle<A> {
   /** Starts over from a record, or from nothing. */
   #begin(held: Held<A> | undefined): Open<A> {
     this.#steps = []
-    this.#forgetReads()
+    this.#sightings.restart()
     this.#open = {
       held,
       draft: held === undefined
@@ -311,29 +310,18 @@ export class LiveSession<A extends object> implements SessionHandle<A> {
   ): Effect.Effect<void, SessionWriteError> {
     return this.#change(() => {
       const steps = fields.map(([key, field]) =>
-        this.#outdated.has(key)
+        this.#sightings.isOutdated(key)
           ? SessionDraft.clashing(key)
-          : this.#core.steps.assign(key, field, this.#reads.has(key))
+          : this.#core.steps.assign(key, field, this.#sightings.hasRead(key))
       )
       return [
         undefined,
         (draft, origin) => Effect.reduce(steps, draft, (draft, step) => step(draft, origin)),
         () => {
-          for (const [key] of fields) if (!this.#reads.has(key)) this.#blind.add(key)
+          for (const [key] of fields) this.#sightings.replace(key)
         }
       ]
     })
-  }
-
-  #noteRead(key: string): void {
-    this.#outdated.delete(key)
-    if (!this.#blind.has(key)) this.#reads.add(key)
-  }
-
-  #forgetReads(): void {
-    this.#reads.clear()
-    this.#blind.clear()
-    this.#outdated.clear()
   }
 
   #committed(): SessionCommitted {
@@ -353,7 +341,7 @@ export class LiveSession<A extends object> implements SessionHandle<A> {
         settle(this.#core, {
           open: this.#open,
           steps: this.#steps,
-          reads: [...this.#reads] as Array<keyof A & string>,
+          reads: this.#sightings.read,
           presented: this.#presented,
           values: this.#values,
           ambiguous: this.#ambiguous,
@@ -369,7 +357,7 @@ export class LiveSession<A extends object> implements SessionHandle<A> {
             this.#ambiguous = false
             this.#flushed = false
             this.#begin(settled.held)
-            for (const key of settled.outdated) this.#outdated.add(key)
+            this.#sightings.restart(settled.outdated)
             return Effect.void
           },
           onFailure: (error) => {

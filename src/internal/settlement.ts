@@ -39,12 +39,12 @@ export interface Pending<A extends object> {
 }
 
 /** What has become of it. */
-export interface Settled<A> {
+export interface Settled<A extends object> {
   readonly owed: OwedCookie | undefined
   /** The session from now on; `undefined`: there is none any more. */
   readonly held: Held<A> | undefined
   /** Fields that the handler had read and that turned out to be changed. */
-  readonly outdated: ReadonlyArray<string>
+  readonly outdated: ReadonlyArray<keyof A & string>
 }
 
 /** Decides and writes. `undefined`: there was nothing to do. */

@@ -1,0 +1,44 @@
+/**
+ * What a handler knows of each field: whether a set would rest on something that another request may have changed.
+ */
+
+/** Field by field, what the handler has seen. */
+export class Sightings<Key extends string> {
+  /** Fields whose stored content it has seen. */
+  readonly #read = new Set<Key>()
+  /** Fields that it set without looking: what it sees there is its own. */
+  readonly #own = new Set<Key>()
+  /** Fields that it had seen before a save found them changed. */
+  readonly #outdated = new Set<Key>()
+
+  /** It looks at the field now. */
+  look(key: Key): void {
+    this.#outdated.delete(key)
+    if (!this.#own.has(key)) this.#read.add(key)
+  }
+
+  /** It has set the field. */
+  replace(key: Key): void {
+    if (!this.#read.has(key)) this.#own.add(key)
+  }
+
+  hasRead(key: Key): boolean {
+    return this.#read.has(key)
+  }
+
+  isOutdated(key: Key): boolean {
+    return this.#outdated.has(key)
+  }
+
+  get read(): ReadonlyArray<Key> {
+    return [...this.#read]
+  }
+
+  /** Forgets everything, but for what turned out to be changed. */
+  restart(outdated: Iterable<Key> = []): void {
+    this.#read.clear()
+    this.#own.clear()
+    this.#outdated.clear()
+    for (const key of outdated) this.#outdated.add(key)
+  }
+}
