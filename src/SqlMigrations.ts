@@ -46,10 +46,26 @@ export const run = (
       ])
     ))
     // A table of its own for each prefix: migration ids are global in one table.
-    return yield* Migrator.make({})({ loader, table: `${prefix}session_migrations` }).pipe(
+    const table = `${prefix}session_migrations`
+    if (dialect === "pg") yield* sql.unsafe(createMigrationsTable(table))
+    return yield* Migrator.make({})({ loader, table }).pipe(
       Effect.provideService(SqlClient.SqlClient, sql)
     )
   })
+
+/**
+ * The migrator's own table, made by one process at a time: in Postgres two `CREATE TABLE IF NOT EXISTS` at once fail. From
+ * then on the migrator's lock on that table keeps processes apart.
+ */
+const createMigrationsTable = (table: string): string =>
+  `DO $$ BEGIN
+  PERFORM pg_advisory_xact_lock(hashtext('${table}'));
+  CREATE TABLE IF NOT EXISTS ${table} (
+    migration_id integer PRIMARY KEY,
+    created_at timestamp with time zone NOT NULL DEFAULT now(),
+    name text NOT NULL
+  );
+END $$`
 
 /**
  * The same as plain SQL, for those who apply migrations by their own means.

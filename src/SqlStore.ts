@@ -8,12 +8,15 @@
  * @since 0.1.0
  */
 import * as SqlClient from "@effect/sql/SqlClient"
-import type { SqlError } from "@effect/sql/SqlError"
+import { SqlError } from "@effect/sql/SqlError"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
+import type { Lifetime } from "./Expiry.js"
 import type { Dialect, Prepared } from "./internal/sqlStatements.js"
 import { statements } from "./internal/sqlStatements.js"
 import { SessionConfigError } from "./SessionConfigError.js"
@@ -54,24 +57,27 @@ export const make = (
     const [sql, dialect] = yield* clientOf
     const statement = statements(dialect, prefix)
 
+    /** All clients share one tag for "inside a transaction": a pool of our own must not see that of another client. */
+    const apart = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+      options.ownPool === true
+        ? Effect.mapInputContext(
+          effect,
+          (context: Context.Context<never>) => Context.omit(SqlClient.TransactionConnection)(context)
+        )
+        : effect
+
     const execute = (operation: string, prepared: Prepared, parameters: Parameters) =>
       Effect.mapError(
         sql.unsafe<Row>(prepared.text, prepared.names.map((name) => parameters[name])),
         storeError(operation)
       )
 
-    // All clients share one tag for "inside a transaction": a pool of our own must not see that of another client.
     const read = (operation: string, prepared: Prepared, parameters: Parameters) =>
-      options.ownPool === true
-        ? Effect.mapInputContext(
-          execute(operation, prepared, parameters),
-          (context: Context.Context<never>) => Context.omit(SqlClient.TransactionConnection)(context)
-        )
-        : execute(operation, prepared, parameters)
+      apart(execute(operation, prepared, parameters))
 
     const outsideTransaction = <A>(operation: string, effect: Effect.Effect<A, SessionStoreError>) =>
       options.ownPool === true
-        ? effect
+        ? apart(effect)
         : Effect.contextWithEffect((context: Context.Context<never>) =>
           context.unsafeMap.has(SqlClient.TransactionConnection.key)
             ? Effect.fail(new SessionStoreError({ operation, reason: "transaction" }))
@@ -79,7 +85,7 @@ export const make = (
         )
 
     const write = (operation: string, prepared: Prepared, parameters: Parameters) =>
-      outsideTransaction(operation, read(operation, prepared, parameters))
+      outsideTransaction(operation, execute(operation, prepared, parameters))
 
     /** A compare-and-set that changed no row met another version, or nothing alive: only then is it asked which. */
     const compareAndSet = (operation: string, prepared: Prepared, parameters: Parameters) =>
@@ -116,7 +122,12 @@ export const make = (
           (rows) => rows.length > 0 ? "touched" : "gone"
         ),
       rotate: (key, newKey, record, expected, now) =>
-        compareAndSet("rotate", statement.rotate, { key, newKey, expected, now, ...parametersOf(record) }),
+        Effect.catchIf(
+          compareAndSet("rotate", statement.rotate, { key, newKey, expected, now, ...parametersOf(record) }),
+          // Another rotation took the key, or the id, in the same moment.
+          isDuplicate,
+          () => Effect.succeed<WriteOutcome>("conflict")
+        ),
       destroy: (key) => Effect.asVoid(write("destroy", statement.destroy, { key })),
       removeExpired: (now, limit) =>
         Effect.map(write("removeExpired", statement.removeExpired, { now, limit }), (rows) => rows.length),
@@ -131,10 +142,10 @@ export const make = (
       revoke: (namespace, id) =>
         Effect.map(write("revoke", statement.revoke, { namespace, id }), (rows) => rows.length > 0),
       revokeSubject: (namespace, subject, except) => {
-        const raise = write("revokeSubject", statement.raiseEpoch, { namespace, subject })
+        const raise = write("revokeSubject", statement.raiseEpoch, { namespace, kind: "subject", subject })
         if (except === undefined) return Effect.asVoid(raise)
         const both = Effect.zipRight(
-          execute("revokeSubject", statement.raiseEpoch, { namespace, subject }),
+          execute("revokeSubject", statement.raiseEpoch, { namespace, kind: "subject", subject }),
           execute("revokeSubject", statement.spare, { namespace, subject, id: except })
         )
         return outsideTransaction(
@@ -145,7 +156,8 @@ export const make = (
           )
         )
       },
-      revokeAll: (namespace) => Effect.asVoid(write("revokeAll", statement.raiseEpoch, { namespace, subject: "" }))
+      revokeAll: (namespace) =>
+        Effect.asVoid(write("revokeAll", statement.raiseEpoch, { namespace, kind: "all", subject: "" }))
     }
   })
 
@@ -161,12 +173,13 @@ export const layer = (
 
 /** @internal */
 export const prefixOf = (prefix = "effect_"): Effect.Effect<string, SessionConfigError> =>
-  /^[A-Za-z_][A-Za-z0-9_]{0,30}$|^$/.test(prefix)
+  /^[a-z_][a-z0-9_]{0,30}$|^$/.test(prefix)
     ? Effect.succeed(prefix)
     : Effect.fail(
       new SessionConfigError({
         subject: "SqlStore",
-        problem: "A table prefix may hold at most 31 letters, digits and underscores, and must not begin with a digit."
+        problem:
+          "A table prefix may hold at most 31 small letters, digits and underscores, and must not begin with a digit."
       })
     )
 
@@ -211,27 +224,40 @@ const parametersOf = (record: SessionRecord): Parameters => ({
   lifetime: record.expiry.lifetime === undefined ? null : JSON.stringify(record.expiry.lifetime)
 })
 
-const decodeLifetime = Schema.decodeUnknownSync(Schema.parseJson(Schema.Union(
+const lifetimeSchema = Schema.parseJson(Schema.Union(
   Schema.TaggedStruct("Inactivity", { millis: Schema.Number }),
   Schema.TaggedStruct("Until", { at: Schema.Number }),
   Schema.TaggedStruct("Browser", {})
-)))
+))
+
+const decodeLifetime = (value: unknown): Lifetime =>
+  Either.getOrThrowWith(
+    Schema.decodeUnknownEither(lifetimeSchema)(value),
+    () => new TypeError("the column lifetime does not hold a lifetime")
+  )
+
+/** A row that must be unique was there already: 23505 in Postgres, a constraint of SQLite. */
+const isDuplicate = (error: SessionStoreError): boolean => {
+  const driver: unknown = error.cause instanceof SqlError ? error.cause.cause : undefined
+  return Predicate.hasProperty(driver, "code") &&
+    ["23505", "SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_UNIQUE"].includes(String(driver.code))
+}
 
 const decodeInfo = (row: Row): SessionInfo => ({
   namespace: text(row, "namespace"),
   id: text(row, "id") as SessionId,
   schemaVersion: integer(row, "schema_version"),
-  subject: row.subject == null ? undefined : text(row, "subject"),
+  subject: row.subject === null ? undefined : text(row, "subject"),
   version: integer(row, "version"),
   writeId: text(row, "write_id"),
   createdAt: integer(row, "created_at"),
-  authenticatedAt: row.authenticated_at == null ? undefined : integer(row, "authenticated_at"),
+  authenticatedAt: row.authenticated_at === null ? undefined : integer(row, "authenticated_at"),
   modifiedAt: integer(row, "modified_at"),
   lastSeenAt: integer(row, "last_seen_at"),
   expiry: {
     at: integer(row, "expires_at"),
-    deadline: row.deadline == null ? undefined : integer(row, "deadline"),
-    lifetime: row.lifetime == null ? undefined : decodeLifetime(row.lifetime)
+    deadline: row.deadline === null ? undefined : integer(row, "deadline"),
+    lifetime: row.lifetime === null ? undefined : decodeLifetime(row.lifetime)
   }
 })
 
@@ -247,7 +273,9 @@ const text = (row: Row, column: string): string => {
 // Drivers return 64-bit integers as text (pg), as a number or as a bigint (SQLite).
 const integer = (row: Row, column: string): number => {
   const value = row[column]
-  const number = typeof value === "string" || typeof value === "bigint" ? Number(value) : value
+  const number = typeof value === "bigint" || (typeof value === "string" && /^-?\d+$/.test(value))
+    ? Number(value)
+    : value
   if (typeof number !== "number" || !Number.isSafeInteger(number)) {
     throw new TypeError(`the column ${column} does not hold an integer`)
   }

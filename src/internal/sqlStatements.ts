@@ -68,20 +68,22 @@ export const statements = (dialect: Dialect, prefix: string) => {
   const sessions = `${prefix}sessions`
   const epochs = `${prefix}session_epochs`
 
-  const epochOf = (namespace: string, subject: string) =>
-    `COALESCE((SELECT epoch FROM ${epochs} e WHERE e.namespace = ${namespace} AND e.subject = ${subject}), 0)`
-  // The epoch of the empty subject is that of the whole namespace.
-  const alive = `expires_at > :now AND namespace_epoch = ${epochOf(`${sessions}.namespace`, "''")} ` +
-    `AND subject_epoch = ${epochOf(`${sessions}.namespace`, `${sessions}.subject`)}`
+  const epochOf = (namespace: string, subject?: string) =>
+    `COALESCE((SELECT epoch FROM ${epochs} e WHERE e.namespace = ${namespace} AND ` +
+    `${
+      subject === undefined ? "e.kind = 'all' AND e.subject = ''" : `e.kind = 'subject' AND e.subject = ${subject}`
+    }), 0)`
+  // Greater, not just equal: a write that waited for a revocation which spares its row sees the row's new epoch beside
+  // the old one of the subject.
+  const alive = `expires_at > :now AND namespace_epoch >= ${epochOf(`${sessions}.namespace`)} ` +
+    `AND subject_epoch >= ${epochOf(`${sessions}.namespace`, `${sessions}.subject`)}`
   const expectedAlive = `key = :key AND version = :expected AND ${alive}`
 
   const texts = {
     create:
       `INSERT INTO ${sessions} (key, ${columns}, namespace_epoch, subject_epoch) VALUES (:key, :namespace, :id, ` +
       `:schemaVersion, :subject, :version, :writeId, :createdAt, :authenticatedAt, :modifiedAt, :lastSeenAt, ` +
-      `:expiresAt, :deadline, :lifetime, :data, ${epochOf(":namespace", "''")}, ${
-        epochOf(":namespace", ":subject")
-      }) ` +
+      `:expiresAt, :deadline, :lifetime, :data, ${epochOf(":namespace")}, ${epochOf(":namespace", ":subject")}) ` +
       `ON CONFLICT DO NOTHING RETURNING key`,
     load: `SELECT ${columns} FROM ${sessions} WHERE key = :key AND ${alive}`,
     save: `UPDATE ${sessions} SET data = :data, schema_version = :schemaVersion, version = version + 1, ` +
@@ -97,7 +99,8 @@ export const statements = (dialect: Dialect, prefix: string) => {
       `${epochOf(`${sessions}.namespace`, ":subject")} END, subject = :subject, version = version + 1, ` +
       `write_id = :writeId, created_at = :createdAt, authenticated_at = :authenticatedAt, modified_at = :modifiedAt, ` +
       `last_seen_at = :lastSeenAt, expires_at = :expiresAt, deadline = :deadline, lifetime = :lifetime ` +
-      `WHERE ${expectedAlive} RETURNING key`,
+      `WHERE ${expectedAlive} AND key <> :newKey AND NOT EXISTS (SELECT 1 FROM ${sessions} taken ` +
+      `WHERE taken.key = :newKey OR (taken.namespace = :namespace AND taken.id = :id AND taken.key <> :key)) RETURNING key`,
     exists: `SELECT key FROM ${sessions} WHERE key = :key AND ${alive}`,
     destroy: `DELETE FROM ${sessions} WHERE key = :key`,
     removeExpired: removeExpired(sessions),
@@ -107,8 +110,8 @@ export const statements = (dialect: Dialect, prefix: string) => {
     scan: `SELECT ${columns} FROM ${sessions} WHERE namespace = :namespace AND id > :after AND ${alive} ` +
       `ORDER BY id LIMIT :limit`,
     revoke: `DELETE FROM ${sessions} WHERE namespace = :namespace AND id = :id RETURNING key`,
-    raiseEpoch: `INSERT INTO ${epochs} (namespace, subject, epoch) VALUES (:namespace, :subject, 1) ` +
-      `ON CONFLICT (namespace, subject) DO UPDATE SET epoch = ${epochs}.epoch + 1`,
+    raiseEpoch: `INSERT INTO ${epochs} (namespace, kind, subject, epoch) VALUES (:namespace, :kind, :subject, 1) ` +
+      `ON CONFLICT (namespace, kind, subject) DO UPDATE SET epoch = ${epochs}.epoch + 1`,
     spare: `UPDATE ${sessions} SET subject_epoch = subject_epoch + 1 WHERE namespace = :namespace AND id = :id ` +
       `AND subject = :subject AND subject_epoch = ${epochOf(":namespace", ":subject")} - 1`
   }
@@ -152,9 +155,10 @@ export const migrations = (
       `CREATE INDEX IF NOT EXISTS ${sessions}_by_expiry ON ${sessions} (expires_at)`,
       `CREATE TABLE IF NOT EXISTS ${prefix}session_epochs (
   namespace ${text} NOT NULL,
+  kind ${text} NOT NULL,
   subject ${text} NOT NULL,
   epoch ${bigint} NOT NULL,
-  PRIMARY KEY (namespace, subject)
+  PRIMARY KEY (namespace, kind, subject)
 )`
     ]]
   ]

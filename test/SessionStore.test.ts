@@ -1,0 +1,10 @@
+import { it } from "@effect/vitest"
+import { Effect } from "effect"
+import { storeLaws } from "./laws/storeLaws.js"
+import { stores } from "./support/stores.js"
+
+for (const [store, layer] of stores) {
+  for (const { law, name } of storeLaws) {
+    it.live(`${store}: ${name}`, () => Effect.provide(law, layer()))
+  }
+}

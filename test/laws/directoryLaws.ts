@@ -1,0 +1,118 @@
+/**
+ * What `list`, `find` and `scan` promise: records without a key, and only those that are alive.
+ */
+import { Effect, Option } from "effect"
+import type { SessionRecord } from "effect-session"
+import type { Shape } from "effect-session/SessionStore"
+import type { Law } from "./law.js"
+import { equal, holds, law, range, together } from "./law.js"
+import { freshId, freshKey, hour, isAlive, minute, namespace, start, stored } from "./records.js"
+
+const ids = (records: ReadonlyArray<Pick<SessionRecord, "id">>) => records.map(({ id }) => id)
+
+/** Records that are not alive, and such as belong to others: none of them may be seen. */
+const othersAndDead = (store: Shape) =>
+  Effect.gen(function*() {
+    yield* stored(store, { expiry: { at: start, deadline: undefined, lifetime: undefined } })
+    yield* store.destroy((yield* stored(store)).key)
+    yield* store.revoke(namespace, (yield* stored(store)).record.id)
+    yield* stored(store, { subject: "revoked" })
+    yield* store.revokeSubject(namespace, "revoked")
+    yield* stored(store, { namespace: "another" })
+  })
+
+/** All pages, each asked for after the last id of the one before it; at most 100, for stores that never end. */
+const pages = (store: Shape, limit: number) =>
+  Effect.gen(function*() {
+    const all: Array<ReadonlyArray<SessionRecord>> = []
+    let after: SessionRecord["id"] | undefined
+    do {
+      const page = yield* store.scan(namespace, after, limit, start)
+      all.push(page)
+      after = page.at(-1)?.id
+    } while (after !== undefined && all.length < 100)
+    return all
+  })
+
+export const directoryLaws: ReadonlyArray<Law> = [
+  law("list shows a subject's live records, oldest first, without their data", function*(store) {
+    yield* othersAndDead(store)
+    yield* stored(store, { subject: "bob" })
+    yield* stored(store, { subject: undefined })
+    const ages = [3, 1, 4, 0, 2]
+    const all = yield* Effect.forEach(ages, (age) => stored(store, { subject: "ann", createdAt: start - age * minute }))
+    const expected = all
+      .map(({ record: { data: _, ...info } }) => info)
+      .sort((a, b) => a.createdAt - b.createdAt)
+    const listed = yield* store.list(namespace, "ann", start)
+    yield* equal("the list", listed, expected)
+    yield* holds("no data is in the list", listed.every((info) => !("data" in info)))
+  }),
+
+  law("list shows nothing of a stranger, and nothing in another namespace", function*(store) {
+    yield* stored(store, { subject: "ann" })
+    yield* equal("of a stranger", yield* store.list(namespace, "stranger", start), [])
+    yield* equal("in another namespace", yield* store.list("another", "ann", start), [])
+  }),
+
+  law("list follows what happens to a record", function*(store) {
+    const { key, record } = yield* stored(store, { subject: "ann" })
+    const newKey = freshKey()
+    const versions = Effect.map(store.list(namespace, "ann", start), (list) => list.map(({ version }) => version))
+    yield* equal("save", yield* store.save(key, record, 1, start), "saved")
+    yield* equal("after a save", yield* versions, [2])
+    yield* equal("rotate", yield* store.rotate(key, newKey, record, 2, start), "saved")
+    yield* equal("after a rotation", yield* versions, [3])
+    yield* equal("rotate", yield* store.rotate(newKey, key, { ...record, subject: "bob" }, 3, start), "saved")
+    yield* equal("after a rotation to another subject", yield* versions, [])
+    yield* equal("of that subject", ids(yield* store.list(namespace, "bob", start)), [record.id])
+  }),
+
+  law("find gives the live record of an id, in its namespace", function*(store) {
+    const { key, record } = yield* stored(store)
+    yield* stored(store)
+    const found = (namespace: string, now: number) =>
+      Effect.map(store.find(namespace, record.id, now), Option.getOrUndefined)
+    yield* equal("find", yield* found(namespace, start), record)
+    yield* equal("in another namespace", yield* found("another", start), undefined)
+    yield* equal("once expired", yield* found(namespace, start + hour), undefined)
+    yield* equal("a stranger", yield* store.find(namespace, freshId(), start), Option.none())
+    yield* store.destroy(key)
+    yield* equal("once destroyed", yield* found(namespace, start), undefined)
+  }),
+
+  law("find no longer knows the id that a rotation replaced", function*(store) {
+    const { key, record } = yield* stored(store)
+    const rotated = { key: freshKey(), record: { ...record, id: freshId(), version: 2 } }
+    yield* equal("rotate", yield* store.rotate(key, rotated.key, rotated.record, 1, start), "saved")
+    yield* equal("the old id", yield* store.find(namespace, record.id, start), Option.none())
+    yield* isAlive(store, rotated, start)
+  }),
+
+  law("the pages of scan are complete, in the order of ids, disjoint, and of no more than the limit", function*(store) {
+    yield* othersAndDead(store)
+    const all = yield* together(range(23).map((i) => stored(store, { subject: i % 2 === 0 ? undefined : `s${i}` })))
+    const expected = all.map(({ record }) => record).sort((a, b) => a.id < b.id ? -1 : 1)
+    for (const limit of [1, 2, 5, 22, 23, 24, 1000]) {
+      const found = yield* pages(store, limit)
+      yield* equal(`all pages of ${limit}`, found.flat(), expected)
+      yield* holds(`pages of at most ${limit}`, found.every((page) => page.length <= limit))
+    }
+  }),
+
+  law("scan goes on after an id that is no longer there", function*(store) {
+    const all = yield* together(range(6).map(() => stored(store)))
+    const sorted = all.sort((a, b) => a.record.id < b.record.id ? -1 : 1)
+    const first = yield* store.scan(namespace, undefined, 3, start)
+    yield* equal("the first page", ids(first), ids(sorted.slice(0, 3).map(({ record }) => record)))
+    yield* Effect.forEach(first, ({ id }) => store.revoke(namespace, id))
+    const second = yield* store.scan(namespace, first.at(-1)?.id, 3, start)
+    yield* equal("the second page", ids(second), ids(sorted.slice(3).map(({ record }) => record)))
+  }),
+
+  law("scan gives nothing of an empty namespace, and nothing when nothing is asked for", function*(store) {
+    yield* stored(store)
+    yield* equal("of another namespace", yield* store.scan("another", undefined, 10, start), [])
+    yield* equal("with a limit of 0", yield* store.scan(namespace, undefined, 0, start), [])
+  })
+]

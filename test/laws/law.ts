@@ -1,0 +1,74 @@
+/**
+ * What a law is made of: a name, a program over a store, and expectations that fail as values. No test runner is
+ * known here.
+ */
+import { Data, Effect, FastCheck } from "effect"
+import { SessionStore } from "effect-session"
+import type { Shape } from "effect-session/SessionStore"
+import type { YieldWrap } from "effect/Utils"
+
+/** One promise of the contract. It must be run on a store that is empty. */
+export interface Law {
+  readonly name: string
+  readonly law: Effect.Effect<void, unknown, SessionStore>
+}
+
+/** A store did not do what the contract says. */
+export class LawBroken extends Data.TaggedError("LawBroken")<{ readonly message: string }> {}
+
+/** Names a program over a store. */
+export const law = (
+  name: string,
+  body: (store: Shape) => Generator<YieldWrap<Effect.Effect<unknown, unknown>>, void, never>
+): Law => ({ name, law: Effect.flatMap(SessionStore, (store) => Effect.gen(() => body(store))) })
+
+/** Deep equality. A field that is absent equals one that is `undefined`. */
+export const equal = (what: string, actual: unknown, expected: unknown): Effect.Effect<void, LawBroken> =>
+  isSame(actual, expected)
+    ? Effect.void
+    : Effect.fail(new LawBroken({ message: `${what}: expected ${render(expected)} but got ${render(actual)}` }))
+
+/** A condition of which no more can be said than its name. */
+export const holds = (what: string, condition: boolean): Effect.Effect<void, LawBroken> =>
+  condition ? Effect.void : Effect.fail(new LawBroken({ message: `does not hold: ${what}` }))
+
+/** Runs a check on random values, and reports the smallest one that breaks it. */
+export const forAll = <A>(
+  arbitrary: FastCheck.Arbitrary<A>,
+  check: (value: A) => Effect.Effect<void, unknown>,
+  numRuns = 25
+): Effect.Effect<void, LawBroken> =>
+  Effect.flatMap(
+    Effect.promise(() =>
+      FastCheck.check(FastCheck.asyncProperty(arbitrary, (value) => Effect.runPromise(check(value))), { numRuns })
+    ),
+    (result) =>
+      result.failed
+        ? Effect.fail(new LawBroken({ message: FastCheck.defaultReportMessage(result) ?? "a property failed" }))
+        : Effect.void
+  )
+
+/** Runs programs at once, as far as the store lets them. */
+export const together = <A, E>(effects: Iterable<Effect.Effect<A, E>>): Effect.Effect<Array<A>, E> =>
+  Effect.all(effects, { concurrency: "unbounded" })
+
+/** The numbers from 0 to below `count`. */
+export const range = (count: number): ReadonlyArray<number> => Array.from({ length: count }, (_, i) => i)
+
+/** How many of the outcomes are this one. */
+export const count = <A>(outcomes: ReadonlyArray<A>, outcome: A): number =>
+  outcomes.filter((other) => other === outcome).length
+
+const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null
+
+const isSame = (a: unknown, b: unknown): boolean => {
+  if (Object.is(a, b)) return true
+  if (!isObject(a) || !isObject(b) || Array.isArray(a) !== Array.isArray(b)) return false
+  return [...new Set([...Object.keys(a), ...Object.keys(b)])].every((name) => isSame(a[name], b[name]))
+}
+
+const render = (value: unknown): string => {
+  const text = JSON.stringify(value) ?? "nothing"
+  return text.length > 600 ? `${text.slice(0, 600)}… (${text.length} characters)` : text
+}

@@ -1,0 +1,164 @@
+/**
+ * Records to put into stores, and what can be asked of a store about one of them.
+ */
+import { Effect, Encoding, FastCheck, Option } from "effect"
+import type { SessionRecord } from "effect-session"
+import { SessionId, StoreKey } from "effect-session"
+import type { Shape } from "effect-session/SessionStore"
+import { equal, LawBroken } from "./law.js"
+
+/** The moment at which the records of the laws begin. */
+export const start = 1_700_000_000_000
+export const minute = 60_000
+export const hour = 60 * minute
+export const day = 24 * hour
+
+export const namespace = "laws"
+
+const bytes = (length: number) => globalThis.crypto.getRandomValues(new Uint8Array(length))
+
+/** A key, spelled out. */
+export const keyOf = (text: string): StoreKey.StoreKey => Option.getOrThrow(StoreKey.parse(text))
+
+/** An id, spelled out. */
+export const idOf = (text: string): SessionId.SessionId => Option.getOrThrow(SessionId.parse(text))
+
+/** A key that nothing has. */
+export const freshKey = (): StoreKey.StoreKey => keyOf(Encoding.encodeBase64Url(bytes(32)))
+
+/** An id that nothing has. */
+export const freshId = (): SessionId.SessionId => SessionId.fromBytes(bytes(SessionId.byteLength))
+
+/** A record with an id of its own: one hour to live, one day at the most. */
+export const aRecord = (fields: Partial<SessionRecord> = {}): SessionRecord => ({
+  namespace,
+  id: freshId(),
+  data: `{"cart":[]}`,
+  schemaVersion: 1,
+  subject: "ann",
+  version: 1,
+  writeId: Encoding.encodeBase64Url(bytes(12)),
+  createdAt: start,
+  authenticatedAt: start,
+  modifiedAt: start,
+  lastSeenAt: start,
+  expiry: { at: start + hour, deadline: start + day, lifetime: undefined },
+  ...fields
+})
+
+export interface Stored {
+  readonly key: StoreKey.StoreKey
+  readonly record: SessionRecord
+}
+
+/** A record that is in the store. */
+export const stored = (store: Shape, fields: Partial<SessionRecord> = {}, key = freshKey()) =>
+  Effect.gen(function*() {
+    const record = aRecord(fields)
+    yield* equal("create", yield* store.create(key, record, start), "created")
+    return { key, record } satisfies Stored
+  })
+
+/** Every way of asking gives exactly this record. */
+export const isAlive = (store: Shape, { key, record }: Stored, now: number) =>
+  Effect.gen(function*() {
+    const { data: _, ...info } = record
+    yield* equal("load", Option.getOrUndefined(yield* store.load(key, now)), record)
+    yield* equal("find", Option.getOrUndefined(yield* store.find(record.namespace, record.id, now)), record)
+    yield* equal("scan", ofId(yield* store.scan(record.namespace, undefined, 1000, now), record.id), [record])
+    if (record.subject === undefined) return
+    yield* equal("list", ofId(yield* store.list(record.namespace, record.subject, now), record.id), [info])
+  })
+
+/** Nothing alive is under the key, and no write brings anything back. */
+export const isKeyDead = (store: Shape, { key, record }: Stored, now: number) =>
+  Effect.gen(function*() {
+    const newKey = freshKey()
+    const end = now + hour
+    const prolonged = { ...record, lastSeenAt: now, expiry: { ...record.expiry, at: end } }
+    yield* equal("load", yield* isThere(store, key, now), false)
+    yield* equal("save", yield* store.save(key, prolonged, record.version, now), "gone")
+    yield* equal("touch", yield* store.touch(key, now, end, now), "gone")
+    yield* equal("rotate", yield* store.rotate(key, newKey, prolonged, record.version, now), "gone")
+    yield* equal("load of the new key", yield* isThere(store, newKey, now), false)
+    yield* equal("load after the writes", yield* isThere(store, key, now), false)
+  })
+
+/** No way of asking shows the record, and no write brings it back. */
+export const isDead = (store: Shape, { key, record }: Stored, now: number) =>
+  Effect.gen(function*() {
+    yield* isKeyDead(store, { key, record }, now)
+    yield* equal("find", Option.isSome(yield* store.find(record.namespace, record.id, now)), false)
+    yield* equal("scan", ofId(yield* store.scan(record.namespace, undefined, 1000, now), record.id), [])
+    yield* equal("list", ofId(yield* store.list(record.namespace, record.subject ?? "", now), record.id), [])
+  })
+
+/** Whether something alive is under the key. */
+export const isThere = (store: Shape, key: StoreKey.StoreKey, now: number) =>
+  Effect.map(store.load(key, now), Option.isSome)
+
+/** The live record, where the law wants one. */
+export const loaded = (store: Shape, key: StoreKey.StoreKey, now: number) =>
+  Effect.flatMap(
+    store.load(key, now),
+    Option.match({
+      onNone: () => Effect.fail(new LawBroken({ message: "load: expected a record but got none" })),
+      onSome: Effect.succeed
+    })
+  )
+
+const ofId = <A extends { readonly id: SessionId.SessionId }>(records: ReadonlyArray<A>, id: SessionId.SessionId) =>
+  records.filter((record) => record.id === id)
+
+/** Characters that databases, drivers and encoders are known to lose, on top of any code unit whatever. */
+export const anyText: FastCheck.Arbitrary<string> = FastCheck.array(
+  FastCheck.oneof(
+    FastCheck.integer({ min: 0, max: 0xffff }).map((unit) => String.fromCharCode(unit)),
+    FastCheck.constantFrom(
+      "\u0000",
+      "\ud800",
+      "\udfff",
+      "\u{1f600}",
+      `"`,
+      `'`,
+      "\\",
+      "\u2028",
+      "\ufeff",
+      "\r\n",
+      "\u007f"
+    )
+  ),
+  { maxLength: 60 }
+).map((parts) => parts.join(""))
+
+/** Text that is well formed and without U+0000, as JSON text and the metadata of a record are. */
+export const opaqueText: FastCheck.Arbitrary<string> = anyText.map((text) => text.replace(/[\p{Cs}\u0000]/gu, " "))
+
+const time = FastCheck.integer({ min: start - day, max: start + day })
+
+const lifetime = FastCheck.oneof(
+  FastCheck.constant(undefined),
+  FastCheck.constant({ _tag: "Browser" as const }),
+  FastCheck.integer({ min: 1, max: day }).map((millis) => ({ _tag: "Inactivity" as const, millis })),
+  time.map((at) => ({ _tag: "Until" as const, at }))
+)
+
+/** Any record that is alive at `start`. */
+export const anyRecord: FastCheck.Arbitrary<SessionRecord> = FastCheck.record({
+  namespace: opaqueText,
+  id: FastCheck.constant(undefined).map(freshId),
+  data: FastCheck.oneof(opaqueText, anyText.map((text) => JSON.stringify({ text }))),
+  schemaVersion: FastCheck.integer({ min: 0, max: 1_000_000 }),
+  subject: FastCheck.oneof(FastCheck.constant(undefined), opaqueText.map((text) => `s${text}`)),
+  version: FastCheck.integer({ min: 0, max: Number.MAX_SAFE_INTEGER - 1 }),
+  writeId: opaqueText,
+  createdAt: time,
+  authenticatedAt: FastCheck.oneof(FastCheck.constant(undefined), time),
+  modifiedAt: time,
+  lastSeenAt: time,
+  expiry: FastCheck.record({
+    at: FastCheck.integer({ min: start + 1, max: 8.64e15 }),
+    deadline: FastCheck.oneof(FastCheck.constant(undefined), FastCheck.integer({ min: start + 1, max: 8.64e15 })),
+    lifetime
+  })
+})

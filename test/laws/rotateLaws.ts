@@ -1,0 +1,218 @@
+/**
+ * What `rotate` promises: a record moves to a new key in one step, and the two keys are never alive together.
+ */
+import { Effect, Option } from "effect"
+import type { SessionRecord, StoreKey } from "effect-session"
+import type { Shape } from "effect-session/SessionStore"
+import type { Law } from "./law.js"
+import { count, equal, holds, law, range, together } from "./law.js"
+import {
+  aRecord,
+  day,
+  freshId,
+  freshKey,
+  hour,
+  isAlive,
+  isDead,
+  isKeyDead,
+  isThere,
+  minute,
+  namespace,
+  start,
+  stored
+} from "./records.js"
+
+/** What a rotation writes: everything differs from the record before it, and the times may lie earlier. */
+const successor = (fields: Partial<SessionRecord> = {}): SessionRecord => ({
+  ...aRecord(),
+  data: `"successor"`,
+  schemaVersion: 2,
+  subject: "bob",
+  version: 2,
+  createdAt: start - minute,
+  authenticatedAt: start + minute,
+  modifiedAt: start - minute,
+  lastSeenAt: start - minute,
+  expiry: { at: start + minute, deadline: start + 2 * day, lifetime: { _tag: "Browser" } },
+  ...fields
+})
+
+/** A rotation to where something is already: a conflict that leaves the record as it was. */
+const refused = (
+  store: Shape,
+  name: string,
+  target: (key: StoreKey.StoreKey) => { readonly newKey: StoreKey.StoreKey; readonly record: SessionRecord }
+) =>
+  Effect.gen(function*() {
+    const one = yield* stored(store)
+    const { newKey, record } = target(one.key)
+    yield* equal(name, yield* store.rotate(one.key, newKey, record, 1, start), "conflict")
+    yield* isAlive(store, one, start)
+  })
+
+export const rotateLaws: ReadonlyArray<Law> = [
+  law("rotate moves the record to the new key and replaces all of it; the old key and id are dead", function*(store) {
+    const one = yield* stored(store)
+    const newKey = freshKey()
+    const record = successor()
+    yield* equal("rotate", yield* store.rotate(one.key, newKey, record, 1, start), "saved")
+    yield* isDead(store, one, start)
+    yield* isAlive(store, { key: newKey, record }, start)
+    yield* isDead(store, { key: newKey, record }, start + minute)
+  }),
+
+  law("rotate may keep the id, and the version goes on from the expected one", function*(store) {
+    const one = yield* stored(store, { version: 41 })
+    const newKey = freshKey()
+    const record = { ...one.record, version: 42 }
+    yield* equal("rotate", yield* store.rotate(one.key, newKey, { ...record, version: 0 }, 41, start), "saved")
+    yield* isKeyDead(store, one, start)
+    yield* isAlive(store, { key: newKey, record }, start)
+    yield* equal("save", yield* store.save(newKey, record, 42, start), "saved")
+  }),
+
+  law("rotate at another version is a conflict and changes nothing", function*(store) {
+    const one = yield* stored(store, { version: 5 })
+    const newKey = freshKey()
+    const record = successor()
+    yield* equal("rotate at 4", yield* store.rotate(one.key, newKey, record, 4, start), "conflict")
+    yield* equal("rotate at 6", yield* store.rotate(one.key, newKey, record, 6, start), "conflict")
+    yield* isAlive(store, one, start)
+    yield* isDead(store, { key: newKey, record }, start)
+  }),
+
+  law("rotate never inserts, and an expired record is gone from the very moment of expiry on", function*(store) {
+    const newKey = freshKey()
+    const record = successor({ expiry: { at: start + day, deadline: undefined, lifetime: undefined } })
+    yield* equal("without a record", yield* store.rotate(freshKey(), newKey, record, 1, start), "gone")
+    const { key } = yield* stored(store)
+    yield* equal("at the end", yield* store.rotate(key, newKey, record, 1, start + hour), "gone")
+    yield* isDead(store, { key: newKey, record }, start + hour)
+    yield* equal("just before", yield* store.rotate(key, newKey, record, 1, start + hour - 1), "saved")
+    yield* isAlive(store, { key: newKey, record }, start + hour)
+  }),
+
+  law("rotate never replaces: onto a taken key it is a conflict, and both records stay", function*(store) {
+    const other = yield* stored(store, { subject: "bob" })
+    yield* refused(store, "rotate", () => ({ newKey: other.key, record: successor() }))
+    yield* isAlive(store, other, start)
+  }),
+
+  law("rotate never replaces, not even a record that has expired", function*(store) {
+    const expiry = { at: start, deadline: undefined, lifetime: undefined }
+    const expired = yield* stored(store, { expiry })
+    yield* refused(store, "onto its key", () => ({ newKey: expired.key, record: successor() }))
+    yield* refused(store, "to its id", () => ({ newKey: freshKey(), record: successor({ id: expired.record.id }) }))
+    yield* isDead(store, expired, start)
+  }),
+
+  law("rotate never replaces: to a taken id it is a conflict, and both records stay", function*(store) {
+    const other = yield* stored(store, { subject: "bob" })
+    yield* refused(store, "rotate", () => ({ newKey: freshKey(), record: successor({ id: other.record.id }) }))
+    yield* isAlive(store, other, start)
+  }),
+
+  law("rotate onto the record's own key is a conflict: the old key would live", function*(store) {
+    yield* refused(store, "rotate", (key) => ({ newKey: key, record: successor() }))
+  }),
+
+  law("of concurrent rotations of one record exactly one is done, and for all others it is gone", function*(store) {
+    const one = yield* stored(store)
+    const keys = range(8).map(freshKey)
+    const outcomes = yield* together(keys.map((key) => store.rotate(one.key, key, successor(), 1, start)))
+    const there = yield* together(keys.map((key) => isThere(store, key, start)))
+    yield* equal("how many were saved", count(outcomes, "saved"), 1)
+    yield* equal("how many were gone", count(outcomes, "gone"), 7)
+    yield* equal("which keys are alive", there, outcomes.map((outcome) => outcome === "saved"))
+    yield* isDead(store, one, start)
+  }),
+
+  law(
+    "of concurrent rotations onto one key exactly one is done, and for all others it is a conflict",
+    function*(store) {
+      const newKey = freshKey()
+      const all = yield* together(range(4).map(() => stored(store)))
+      const outcomes = yield* together(all.map(({ key }) => store.rotate(key, newKey, successor(), 1, start)))
+      const there = yield* together(all.map(({ key }) => isThere(store, key, start)))
+      yield* equal("how many were saved", count(outcomes, "saved"), 1)
+      yield* equal("how many met a conflict", count(outcomes, "conflict"), 3)
+      yield* equal("which stay", there, outcomes.map((outcome) => outcome === "conflict"))
+      yield* equal("load of the new key", yield* isThere(store, newKey, start), true)
+    }
+  ),
+
+  law("old and new key are never alive together, while saves, touches and destroys go on", function*(store) {
+    yield* Effect.forEach(range(20), () =>
+      Effect.gen(function*() {
+        const { key, record } = yield* stored(store)
+        const newKey = freshKey()
+        // Once the new key has been seen alive, the old one must be dead.
+        const observed = Effect.flatMap(isThere(store, newKey, start), (newAlive) =>
+          Effect.flatMap(isThere(store, key, start), (oldAlive) =>
+            holds("old and new key are not both alive", !(newAlive && oldAlive))))
+        const rotated = { ...record, data: `"rotated"`, version: 2 }
+        const [outcome] = yield* Effect.all([
+          store.rotate(key, newKey, rotated, 1, start),
+          observed,
+          store.save(key, { ...record, data: `"saved"` }, 1, start),
+          observed,
+          store.touch(key, start + 1, start + hour, start),
+          observed,
+          store.destroy(key),
+          observed
+        ], { concurrency: "unbounded" })
+        yield* isKeyDead(store, { key, record }, start)
+        const now = Option.getOrUndefined(yield* store.load(newKey, start))
+        yield* equal("what is under the new key", now?.data, outcome === "saved" ? `"rotated"` : undefined)
+      }))
+  }),
+
+  law("after a rotation, to destroy the old key is not to destroy the new one", function*(store) {
+    const one = yield* stored(store)
+    const newKey = freshKey()
+    const record = successor()
+    yield* equal("rotate", yield* store.rotate(one.key, newKey, record, 1, start), "saved")
+    yield* store.destroy(one.key)
+    yield* isAlive(store, { key: newKey, record }, start)
+    yield* store.destroy(newKey)
+    yield* isDead(store, { key: newKey, record }, start)
+  }),
+
+  ...([
+    ["revoke", (store: Shape, record: SessionRecord) => store.revoke(namespace, record.id)],
+    ["revokeSubject", (store: Shape) => store.revokeSubject(namespace, "ann")],
+    ["revokeAll", (store: Shape) => store.revokeAll(namespace)]
+  ] as const).map(([name, revocation]) =>
+    law(`${name} at the moment of a rotation reaches the record under either key`, function*(store) {
+      yield* Effect.forEach(range(10), () =>
+        Effect.gen(function*() {
+          const { key, record } = yield* stored(store)
+          const newKey = freshKey()
+          const rotated = { ...record, writeId: "rotated", version: 2 }
+          const [outcome] = yield* Effect.all(
+            [store.rotate(key, newKey, rotated, 1, start), revocation(store, record)],
+            { concurrency: "unbounded" }
+          )
+          yield* holds("the rotation was saved, or the record was gone", outcome !== "conflict")
+          yield* isDead(store, { key, record }, start)
+          yield* isDead(store, { key: newKey, record: rotated }, start)
+        }))
+    })
+  ),
+
+  law(
+    "a rotation to another subject leaves the first one's sessions, and is ended by the second one's end",
+    function*(store) {
+      const first = yield* stored(store, { subject: "ann" })
+      const stays = yield* stored(store, { subject: "ann" })
+      const newKey = freshKey()
+      const record = successor({ subject: "bob", id: freshId() })
+      yield* equal("rotate", yield* store.rotate(first.key, newKey, record, 1, start), "saved")
+      yield* isAlive(store, stays, start)
+      yield* store.revokeSubject(namespace, "ann")
+      yield* isAlive(store, { key: newKey, record }, start)
+      yield* store.revokeSubject(namespace, "bob")
+      yield* isDead(store, { key: newKey, record }, start)
+    }
+  )
+]

@@ -1,0 +1,185 @@
+/**
+ * What `save` promises: compare-and-set, no insertion, and times that only move forward.
+ */
+import { Effect, FastCheck } from "effect"
+import type { SessionRecord } from "effect-session"
+import type { Law } from "./law.js"
+import { count, equal, forAll, law, range, together } from "./law.js"
+import {
+  aRecord,
+  day,
+  freshId,
+  freshKey,
+  hour,
+  isAlive,
+  isDead,
+  isThere,
+  loaded,
+  minute,
+  start,
+  stored
+} from "./records.js"
+
+const offset = FastCheck.integer({ min: -day, max: day })
+
+const lifetimes: ReadonlyArray<SessionRecord["expiry"]["lifetime"]> = [
+  undefined,
+  { _tag: "Inactivity", millis: hour },
+  { _tag: "Inactivity", millis: 2 * hour },
+  { _tag: "Until", at: start + 3 * hour },
+  { _tag: "Until", at: start + 4 * hour },
+  { _tag: "Browser" }
+]
+
+export const saveLaws: ReadonlyArray<Law> = [
+  law(
+    "save replaces data, schema version, write id, lifetime and times, and the version grows by one",
+    function*(store) {
+      const { key, record } = yield* stored(store, { version: 7 })
+      const saved: SessionRecord = {
+        ...record,
+        data: `{"cart":["tea"]}`,
+        schemaVersion: 2,
+        writeId: "another write",
+        modifiedAt: start + minute,
+        lastSeenAt: start + 2 * minute,
+        expiry: { ...record.expiry, at: start + 2 * hour, lifetime: { _tag: "Inactivity", millis: hour } }
+      }
+      yield* equal("save", yield* store.save(key, saved, 7, start), "saved")
+      yield* isAlive(store, { key, record: { ...saved, version: 8 } }, start)
+    }
+  ),
+
+  law(
+    "save leaves id, subject, namespace, deadline and the times of birth and authentication as they are",
+    function*(store) {
+      const { key, record } = yield* stored(store)
+      const other: SessionRecord = {
+        ...record,
+        namespace: "another",
+        id: freshId(),
+        subject: "bob",
+        createdAt: start + minute,
+        authenticatedAt: start + minute,
+        expiry: { ...record.expiry, deadline: start + 2 * day }
+      }
+      yield* equal("save", yield* store.save(key, other, 1, start), "saved")
+      yield* isAlive(store, { key, record: { ...record, version: 2 } }, start)
+      yield* isDead(store, { key: freshKey(), record: other }, start)
+    }
+  ),
+
+  law("save never inserts", function*(store) {
+    const key = freshKey()
+    const record = aRecord()
+    yield* equal("save", yield* store.save(key, record, 1, start), "gone")
+    yield* isDead(store, { key, record }, start)
+  }),
+
+  law("save at another version, later or earlier, is a conflict and changes nothing", function*(store) {
+    const one = yield* stored(store, { version: 5 })
+    for (const expected of [0, 4, 6, Number.MAX_SAFE_INTEGER]) {
+      const outcome = yield* store.save(
+        one.key,
+        { ...one.record, data: `"lost"`, version: expected + 1 },
+        expected,
+        start
+      )
+      yield* equal(`save at ${expected}`, outcome, "conflict")
+    }
+    yield* isAlive(store, one, start)
+  }),
+
+  law(
+    "of concurrent saves at one version exactly one is saved, and all others are told of a conflict",
+    function*(store) {
+      const { key, record } = yield* stored(store)
+      const outcomes = yield* together(range(8).map((i) => store.save(key, { ...record, data: `${i}` }, 1, start)))
+      yield* equal("how many were saved", count(outcomes, "saved"), 1)
+      yield* equal("how many met a conflict", count(outcomes, "conflict"), 7)
+      yield* isAlive(store, { key, record: { ...record, data: `${outcomes.indexOf("saved")}`, version: 2 } }, start)
+    }
+  ),
+
+  law("no update is lost: ten writers that load and save until they are saved add up", function*(store) {
+    const { key } = yield* stored(store, { data: "0" })
+    const increment: Effect.Effect<void, unknown> = Effect.gen(function*() {
+      const found = yield* loaded(store, key, start)
+      const data = `${Number(found.data) + 1}`
+      const outcome = yield* store.save(key, { ...found, data }, found.version, start)
+      if (outcome !== "saved") yield* Effect.zipRight(equal("the outcome", outcome, "conflict"), increment)
+    })
+    yield* together(range(10).map(() => increment))
+    const { data, version } = yield* loaded(store, key, start)
+    yield* equal("the sum and the version", { data, version }, { data: "10", version: 11 })
+  }),
+
+  law("save moves times only forward", function*(store) {
+    yield* forAll(FastCheck.tuple(offset, offset, offset), ([modified, seen, end]) =>
+      Effect.gen(function*() {
+        const { key, record } = yield* stored(store, {
+          expiry: { at: start + hour, deadline: start + 2 * day, lifetime: { _tag: "Inactivity", millis: hour } }
+        })
+        const saved: SessionRecord = {
+          ...record,
+          modifiedAt: start + modified,
+          lastSeenAt: start + seen,
+          // An equal lifetime, not the same object.
+          expiry: { ...record.expiry, at: start + hour + end, lifetime: { _tag: "Inactivity", millis: hour } }
+        }
+        yield* equal("save", yield* store.save(key, saved, 1, start), "saved")
+        yield* isAlive(store, {
+          key,
+          record: {
+            ...record,
+            version: 2,
+            modifiedAt: start + Math.max(0, modified),
+            lastSeenAt: start + Math.max(0, seen),
+            expiry: { ...record.expiry, at: start + hour + Math.max(0, end) }
+          }
+        }, start)
+      }))
+  }),
+
+  law("save moves the end back only for another lifetime", function*(store) {
+    for (const before of lifetimes) {
+      for (const after of lifetimes) {
+        const { key, record } = yield* stored(store, {
+          expiry: { at: start + hour, deadline: start + day, lifetime: before }
+        })
+        const earlier = { ...record, expiry: { ...record.expiry, at: start + minute, lifetime: after } }
+        yield* equal("save", yield* store.save(key, earlier, 1, start), "saved")
+        yield* equal(
+          `the end, from ${JSON.stringify(before)} to ${JSON.stringify(after)}`,
+          (yield* loaded(store, key, start)).expiry,
+          { at: before === after ? start + hour : start + minute, deadline: start + day, lifetime: after }
+        )
+      }
+    }
+  }),
+
+  law("a save that gives a lifetime which is over ends the session", function*(store) {
+    const { key, record } = yield* stored(store)
+    const over = { ...record, expiry: { ...record.expiry, at: start + minute, lifetime: lifetimes[3] } }
+    yield* equal("save", yield* store.save(key, over, 1, start), "saved")
+    yield* equal("load before", yield* isThere(store, key, start + minute - 1), true)
+    yield* isDead(store, { key, record: { ...over, version: 2 } }, start + minute)
+  }),
+
+  law("a save of an expired record is gone, from the very moment of expiry on", function*(store) {
+    const { key, record } = yield* stored(store)
+    const prolonged = { ...record, expiry: { ...record.expiry, at: start + 2 * hour } }
+    yield* equal("save at the end", yield* store.save(key, prolonged, 1, start + hour), "gone")
+    yield* equal("save later", yield* store.save(key, prolonged, 1, start + day), "gone")
+    yield* isDead(store, { key, record }, start + hour)
+    yield* equal("save just before", yield* store.save(key, prolonged, 1, start + hour - 1), "saved")
+  }),
+
+  law("versions may be as large as an integer can be", function*(store) {
+    const version = Number.MAX_SAFE_INTEGER - 2
+    const { key, record } = yield* stored(store, { version })
+    yield* equal("save", yield* store.save(key, record, version, start), "saved")
+    yield* equal("save at the old version", yield* store.save(key, record, version, start), "conflict")
+    yield* isAlive(store, { key, record: { ...record, version: version + 1 } }, start)
+  })
+]

@@ -1,0 +1,103 @@
+/**
+ * What `touch` promises: it moves two times forward, and nothing else.
+ */
+import { Effect, FastCheck } from "effect"
+import type { Law } from "./law.js"
+import { equal, forAll, law, range, together } from "./law.js"
+import { aRecord, day, freshKey, hour, isAlive, isDead, loaded, minute, start, stored } from "./records.js"
+
+export const touchLaws: ReadonlyArray<Law> = [
+  law("touch moves lastSeenAt and the end forward, never beyond the deadline, and nothing else", function*(store) {
+    const offset = FastCheck.integer({ min: -day, max: 3 * day })
+    const deadline = FastCheck.oneof(
+      FastCheck.constant(undefined),
+      FastCheck.integer({ min: start + hour, max: start + 2 * day })
+    )
+    yield* forAll(FastCheck.tuple(offset, offset, deadline), ([seen, end, deadline]) =>
+      Effect.gen(function*() {
+        const { key, record } = yield* stored(store, {
+          version: 3,
+          expiry: { at: start + hour, deadline, lifetime: { _tag: "Inactivity", millis: hour } }
+        })
+        yield* equal("touch", yield* store.touch(key, start + seen, start + end, start), "touched")
+        yield* isAlive(store, {
+          key,
+          record: {
+            ...record,
+            lastSeenAt: start + Math.max(0, seen),
+            expiry: {
+              ...record.expiry,
+              at: Math.max(start + hour, Math.min(start + end, deadline ?? Number.MAX_SAFE_INTEGER))
+            }
+          }
+        }, start)
+      }))
+  }),
+
+  law("touch never inserts", function*(store) {
+    const key = freshKey()
+    yield* equal("touch", yield* store.touch(key, start, start + hour, start), "gone")
+    yield* isDead(store, { key, record: aRecord() }, start)
+  }),
+
+  law("a touch of an expired record is gone, from the very moment of expiry on", function*(store) {
+    const { key, record } = yield* stored(store)
+    yield* equal("touch at the end", yield* store.touch(key, start + hour, start + 2 * hour, start + hour), "gone")
+    yield* isDead(store, { key, record }, start + hour)
+    const before = start + hour - 1
+    yield* equal("touch just before", yield* store.touch(key, before, start + 2 * hour, before), "touched")
+    yield* equal("the end", (yield* loaded(store, key, start + hour)).expiry.at, start + 2 * hour)
+  }),
+
+  law("a touch is no conflict for a save of what was read before it, and is not undone by it", function*(store) {
+    const { key, record } = yield* stored(store)
+    yield* equal("touch", yield* store.touch(key, start + minute, start + 2 * hour, start), "touched")
+    yield* equal("save", yield* store.save(key, { ...record, data: `"new"` }, 1, start), "saved")
+    yield* isAlive(store, {
+      key,
+      record: {
+        ...record,
+        version: 2,
+        data: `"new"`,
+        lastSeenAt: start + minute,
+        expiry: { ...record.expiry, at: start + 2 * hour }
+      }
+    }, start)
+  }),
+
+  law("of concurrent touches the latest times stay", function*(store) {
+    const { key, record } = yield* stored(store)
+    const outcomes = yield* together(
+      range(20).map((i) => store.touch(key, start + (i * 7) % 20, start + hour + (i * 3) % 20, start))
+    )
+    yield* equal("the outcomes", outcomes, range(20).map(() => "touched"))
+    yield* isAlive(store, {
+      key,
+      record: { ...record, lastSeenAt: start + 19, expiry: { ...record.expiry, at: start + hour + 19 } }
+    }, start)
+  }),
+
+  law("touches and saves at the same time all take effect", function*(store) {
+    yield* Effect.forEach(range(10), () =>
+      Effect.gen(function*() {
+        const { key, record } = yield* stored(store)
+        const outcomes = yield* together<string, unknown>([
+          store.touch(key, start + 1, start + hour + 2, start),
+          store.save(key, { ...record, data: `"new"`, modifiedAt: start + 3 }, 1, start),
+          store.touch(key, start + 2, start + hour + 1, start)
+        ])
+        yield* equal("the outcomes", outcomes, ["touched", "saved", "touched"])
+        yield* isAlive(store, {
+          key,
+          record: {
+            ...record,
+            version: 2,
+            data: `"new"`,
+            modifiedAt: start + 3,
+            lastSeenAt: start + 2,
+            expiry: { ...record.expiry, at: start + hour + 2 }
+          }
+        }, start)
+      }))
+  })
+]
