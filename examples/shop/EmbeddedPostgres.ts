@@ -3,7 +3,7 @@
  */
 import { Effect, Schema } from "effect"
 import { existsSync } from "node:fs"
-import { mkdir, readFile, stat } from "node:fs/promises"
+import { mkdir, readFile, rename, rm, stat } from "node:fs/promises"
 import { createServer } from "node:net"
 import * as Path from "node:path"
 
@@ -23,7 +23,7 @@ export interface Options {
 export const make = ({ directory, ...options }: Options) =>
   Effect.gen(function*() {
     const root = process.getuid?.() === 0
-    yield* attempt("its data directory cannot be made", () => mkdir(directory, { recursive: true }))
+    yield* attempt("its data directory cannot be made", () => mkdir(Path.dirname(directory), { recursive: true }))
     if (root) yield* traversable(Path.resolve(directory))
     const port = options.port ?? (yield* freePort)
     const log: Array<string> = []
@@ -32,28 +32,35 @@ export const make = ({ directory, ...options }: Options) =>
       log.splice(0, log.length - 20)
     }
     const Server = yield* serverClass
-    const server = new Server({
-      databaseDir: directory,
-      port,
-      user: "postgres",
-      password: "postgres",
-      persistent: true,
-      // As root the server runs as the system's user postgres, because it refuses to run as root.
-      createPostgresUser: root,
-      initdbFlags: ["--encoding=UTF8", "--locale=C"],
-      postgresFlags: ["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="],
-      onLog: keep,
-      onError: keep
-    })
+    const serverOn = (databaseDir: string) =>
+      new Server({
+        databaseDir,
+        port,
+        user: "postgres",
+        password: "postgres",
+        persistent: true,
+        // As root the server runs as the system's user postgres, because it refuses to run as root.
+        createPostgresUser: root,
+        initdbFlags: ["--encoding=UTF8", "--locale=C"],
+        postgresFlags: ["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="],
+        onLog: keep,
+        onError: keep
+      })
     const because = (what: string) => (cause: unknown) =>
       new EmbeddedPostgresError({ message: `Postgres ${what}. It said: ${log.join("\n") || "nothing."}`, cause })
 
     if (!existsSync(Path.join(directory, "PG_VERSION"))) {
-      yield* Effect.tryPromise({
-        try: () => server.initialise(),
+      // Made elsewhere and then moved, so that a process killed meanwhile leaves no half of a database.
+      const draft = `${directory}.${process.pid}`
+      yield* Effect.uninterruptible(Effect.tryPromise({
+        try: () =>
+          serverOn(draft).initialise()
+            .then(() => rename(draft, directory))
+            .finally(() => rm(draft, { recursive: true, force: true })),
         catch: because(`could not make its data directory ${directory}`)
-      })
+      }))
     }
+    const server = serverOn(directory)
     const start = Effect.tryPromise({ try: () => server.start(), catch: because("did not start") })
     yield* Effect.acquireRelease(
       // A server whose parent was killed is still running on the data: it is stopped, and its data taken over.

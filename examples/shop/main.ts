@@ -1,0 +1,53 @@
+/**
+ * A tea shop whose visitors have sessions. `npm start` opens it, Ctrl-C closes it, and who was logged in stays so.
+ */
+import { HttpServer } from "@effect/platform"
+import { NodeRuntime } from "@effect/platform-node"
+import { Cause, Console, Effect, Layer } from "effect"
+import { SessionCookie, StoredEngine } from "effect-session"
+import * as SqlMigrations from "effect-session/SqlMigrations"
+import * as SqlStore from "effect-session/SqlStore"
+import { AppSession } from "./AppSession.js"
+import * as Database from "./database.js"
+import { shop } from "./routes.js"
+import * as Server from "./server.js"
+import * as StoreCosts from "./StoreCosts.js"
+
+// Plain http on this machine. Behind HTTPS it is `AppSession.layer`.
+const Sessions = AppSession.layerWith({ cookie: SessionCookie.development }).pipe(
+  // The usual line is `Layer.provide(SqlEngine.layer())`. Here it is taken apart, to count the calls in between.
+  Layer.provide(StoredEngine.layer()),
+  Layer.provideMerge(StoreCosts.layer),
+  Layer.provide(SqlStore.layer()),
+  Layer.provide(SqlMigrations.layer()),
+  Layer.provide(Database.layer)
+)
+
+const announced = Layer.effectDiscard(
+  HttpServer.addressFormattedWith((url) => Console.log(`The shop is open at ${url} - Ctrl-C closes it.`))
+)
+
+const Shop = announced.pipe(
+  Layer.provide(HttpServer.serve(shop, StoreCosts.middleware)),
+  Layer.provide(Server.layer),
+  Layer.provide(Sessions)
+)
+
+const open = Effect.zipRight(Server.portIsFree, Layer.launch(Shop))
+
+/** Why the shop cannot open, in a sentence. What a database objects to is in the innermost cause. */
+const explain = (error: Effect.Effect.Error<typeof open>): string =>
+  error._tag === "SqlError" || error._tag === "MigrationError"
+    ? `The database cannot be used: ${innermost(error)}.`
+    : error.message
+
+const innermost = (error: Error): string =>
+  error.cause instanceof Error ? innermost(error.cause) : error.message || String(error)
+
+NodeRuntime.runMain(
+  open.pipe(
+    Effect.tapError((error) => Console.error(explain(error))),
+    Effect.tapDefect((cause) => Console.error(Cause.pretty(cause)))
+  ),
+  { disableErrorReporting: true }
+)

@@ -1,0 +1,84 @@
+/**
+ * What each request does.
+ */
+import { HttpRouter, HttpServerRequest, HttpServerResponse } from "@effect/platform"
+import { Data, Effect, Ref, Schema } from "effect"
+import { AppSession, Locale, UserName } from "./AppSession.js"
+import * as Catalogue from "./catalogue.js"
+import * as Pages from "./pages.js"
+import { StoreCosts } from "./StoreCosts.js"
+
+class BadForm extends Data.TaggedError("BadForm") {}
+
+/** The fields of the form that was sent. What does not fit is the visitor's mistake, and no reason to look further. */
+const form = <A, I extends Readonly<Record<string, string | ReadonlyArray<string> | undefined>>>(
+  schema: Schema.Schema<A, I>
+) => Effect.mapError(HttpServerRequest.schemaBodyUrlParams(schema), () => new BadForm())
+
+/** Answers a POST with the page to look at next, so that reloading it does not post again. */
+const see = (path: string) => HttpServerResponse.redirect(path, { status: 303 })
+
+const showCatalogue = Effect.map(AppSession.value, Pages.catalogue)
+
+const showCart = Effect.map(AppSession.value, Pages.cart)
+
+const addToCart = Effect.gen(function*() {
+  const { sku } = yield* form(Schema.Struct({ sku: Catalogue.Sku }))
+  // Two of these at the same moment are two more in the cart: the later one is replayed on what the first has written.
+  yield* AppSession.update("cart", Catalogue.add(sku))
+  return see("/cart")
+})
+
+const removeFromCart = Effect.gen(function*() {
+  const { sku } = yield* form(Schema.Struct({ sku: Schema.String }))
+  yield* AppSession.update("cart", Catalogue.remove(sku))
+  return see("/cart")
+})
+
+const setLocale = Effect.gen(function*() {
+  const { locale } = yield* form(Schema.Struct({ locale: Locale }))
+  yield* AppSession.set("locale", locale)
+  return see("/")
+})
+
+/** Looks at no session, and so costs the store nothing. */
+const showLogin = Effect.succeed(Pages.login())
+
+const login = Effect.gen(function*() {
+  const { name } = yield* form(Schema.Struct({ name: Schema.compose(Schema.Trim, UserName) }))
+  // Here a real shop checks the password, before it says whose session it is.
+  yield* AppSession.authenticate(name)
+  yield* AppSession.set("user", name)
+  return see("/")
+}).pipe(
+  Effect.catchTag("BadForm", () => Effect.succeed(Pages.login("A name has 1 to 60 characters.")))
+)
+
+const logout = Effect.as(AppSession.flush, see("/"))
+
+const showSession = Effect.gen(function*() {
+  const session = yield* AppSession
+  return Pages.session({
+    visitor: yield* session.value,
+    id: yield* session.id,
+    subject: yield* session.subject,
+    costs: yield* Effect.flatMap(StoreCosts, Ref.get)
+  })
+})
+
+export const shop = HttpRouter.empty.pipe(
+  HttpRouter.get("/", showCatalogue),
+  HttpRouter.get("/cart", showCart),
+  HttpRouter.post("/cart", addToCart),
+  HttpRouter.post("/cart/remove", removeFromCart),
+  HttpRouter.post("/locale", setLocale),
+  HttpRouter.get("/login", showLogin),
+  HttpRouter.post("/login", login),
+  HttpRouter.post("/logout", logout),
+  HttpRouter.get("/session", showSession),
+  HttpRouter.use(AppSession.middleware),
+  Effect.catchTags({
+    BadForm: () => Effect.succeed(Pages.problem(400, "Bad request", "The shop does not understand this form.")),
+    RouteNotFound: () => Effect.succeed(Pages.problem(404, "Not found", "The shop has no such page."))
+  })
+)
