@@ -52,6 +52,8 @@ export const scan = (header: string | undefined, name: string): Candidates => {
   for (let pairs = 0; from < end && pairs < mostPairs; pairs++) {
     const semicolon = header.indexOf(";", from)
     const to = semicolon < 0 || semicolon > end ? end : semicolon
+    // What the bound cuts in two is not looked at: half a value would pass for a shorter one.
+    if (to === end && end < header.length && header[end] !== ";") break
     const start = skipBlanks(header, from, to)
     if (header.startsWith(name, start) && header[start + name.length] === "=" && start + name.length < to) {
       presented = true

@@ -192,8 +192,9 @@ export const make = (options: Options = {}): Shape => {
   }
 }
 
-// JSON keeps the two parts apart, whatever they contain.
-const scopeOf = (namespace: string, name?: string): string => JSON.stringify([namespace, name])
+// The length keeps the two parts apart, whatever they contain.
+const scopeOf = (namespace: string, name?: string): string =>
+  name === undefined ? `:${namespace}` : `${namespace.length}:${namespace}${name}`
 
 /** What a save leaves: the new data and lifetime, times that only moved forward, and identity as it was. */
 const saved = (old: SessionRecord, record: SessionRecord): SessionRecord => ({

@@ -24,21 +24,16 @@ const commitOutcomes = [
   "unavailable"
 ] as const
 
-const counters = <const Name extends string>(metric: string, description: string, outcomes: ReadonlyArray<Name>) => {
-  const all = Metric.counter(metric, { description, incremental: true })
-  return Object.fromEntries(outcomes.map((outcome) => [outcome, Metric.tagged(all, "outcome", outcome)])) as Record<
-    Name,
-    typeof all
-  >
-}
-
 /**
  * `session_loads`, by outcome. `unknown` covers expired, revoked and invented tokens: a store does not tell them apart.
  *
  * @since 0.1.0
  * @category metrics
  */
-export const loads = counters("session_loads", "Sessions opened by a request, by outcome", loadOutcomes)
+export const loads: Metric.Metric.Frequency<string> = Metric.frequency("session_loads", {
+  description: "Sessions opened by a request, by outcome",
+  preregisteredWords: loadOutcomes
+})
 
 /**
  * `session_commits`, by outcome. `replayed` counts the replays of an update on a fresh record.
@@ -46,8 +41,13 @@ export const loads = counters("session_loads", "Sessions opened by a request, by
  * @since 0.1.0
  * @category metrics
  */
-export const commits = counters(
-  "session_commits",
-  "Sessions written at the end of a request, by outcome",
-  commitOutcomes
-)
+export const commits: Metric.Metric.Frequency<string> = Metric.frequency("session_commits", {
+  description: "What the ends of requests did to their sessions, by outcome",
+  preregisteredWords: commitOutcomes
+})
+
+/** @internal */
+export const countLoad = (outcome: typeof loadOutcomes[number]) => Metric.update(loads, outcome)
+
+/** @internal */
+export const countCommit = (outcome: typeof commitOutcomes[number]) => Metric.update(commits, outcome)

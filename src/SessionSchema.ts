@@ -10,7 +10,7 @@ import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import * as AST from "effect/SchemaAST"
 import type { Json, JsonRecord } from "./internal/json.js"
-import { isRecord, problemOf } from "./internal/json.js"
+import { hasHostileKey, isHostileKey, isRecord, problemOf } from "./internal/json.js"
 
 /**
  * A schema that can describe a session: a Struct, or a Class of one. A union lives inside a field.
@@ -85,12 +85,16 @@ export const make = <A extends object>(schema: Any, context: Context.Context<nev
         return Effect.fail<Misfit>({ _tag: "Misfit", field: key, problem: "the session has no such field" })
       }
       const { encode, encodedName } = field
+      // Encoding would drop such a key without a word.
+      if (hasHostileKey(value[key])) {
+        return Effect.fail<Misfit>({ _tag: "Misfit", field: key, problem: "it holds a field name that is not allowed" })
+      }
       return Effect.matchEffect(provided(encode(Object.hasOwn(value, key) ? { [key]: value[key] } : {})), {
         onFailure: (issue) => Effect.fail(misfitOf(issue, key)),
         onSuccess: (record) => {
           const encoded: unknown = isRecord(record) ? record[encodedName] : undefined
           if (encoded === undefined) return Effect.succeed(undefined)
-          const problem = problemOf(encoded)
+          const problem = problemOf(encoded, 1)
           return problem === undefined
             ? Effect.succeed(encoded as Json)
             : Effect.fail({ _tag: "Misfit", field: [key, ...problem.path].join("."), problem: problem.message })
@@ -107,8 +111,31 @@ export const make = <A extends object>(schema: Any, context: Context.Context<nev
  * @since 0.1.0
  * @category validation
  */
-export const problemOfSchema = (schema: Any): string | undefined => {
+export const problemOfSchema = (schema: Any): string | undefined =>
+  problemOfRoot(schema.ast) ?? problemOfEncoded(schema.ast)
+
+/** A session is written field by field, so its schema must be no more than its fields. */
+const problemOfRoot = (ast: AST.AST): string | undefined => {
+  switch (ast._tag) {
+    case "TypeLiteral":
+      return ast.indexSignatures.length === 0
+        ? undefined
+        : "A session's schema cannot be open to any key; put a Record into one of its fields."
+    case "Transformation":
+      return ast.transformation._tag === "TypeLiteralTransformation" || AST.isDeclaration(ast.to)
+        ? problemOfRoot(ast.from)
+        : "A session's schema cannot be transformed as a whole; transform its fields."
+    default:
+      return "A session's schema must be a Struct or a Class of one, without a rule between its fields; " +
+        "put fields that belong together into one field, and the rule there."
+  }
+}
+
+const problemOfEncoded = (root: AST.AST): string | undefined => {
   const seen = new Set<AST.AST>()
+  const refuse = (what: string, path: string) =>
+    `The session's schema must encode to JSON, and ${what} at ${path || "its root"} does not. ` +
+    "Use a schema that encodes it as text, a number or a struct."
   const visit = (ast: AST.AST, path: string): string | undefined => {
     if (seen.has(ast)) return undefined
     seen.add(ast)
@@ -117,20 +144,30 @@ export const problemOfSchema = (schema: Any): string | undefined => {
       case "SymbolKeyword":
       case "UniqueSymbol":
       case "Declaration":
-        return `The session's schema must encode to JSON, and ${String(ast)} at ${path || "its root"} does not. ` +
-          "Use a schema that encodes it as text, a number or a struct."
+        return refuse(String(ast), path)
+      case "Literal":
+        return typeof ast.literal === "bigint" ? refuse(String(ast), path) : undefined
       case "TypeLiteral":
         return first([
-          ...ast.propertySignatures.map((signature) => () =>
-            visit(signature.type, `${path}.${String(signature.name)}`)
+          ...ast.propertySignatures.map(({ name, type }) => () =>
+            typeof name === "symbol" || isHostileKey(String(name))
+              ? refuse(`a field named ${String(name)}`, path || `.${String(name)}`)
+              : visit(type, `${path}.${String(name)}`)
           ),
-          ...ast.indexSignatures.map((signature) => () => visit(signature.type, `${path}[]`))
+          ...ast.indexSignatures.map(({ parameter, type }) => () =>
+            AST.isSymbolKeyword(parameter) ? refuse("a record with symbols for keys", path) : visit(type, `${path}[]`)
+          )
         ])
       case "TupleType":
-        return first([...ast.elements, ...ast.rest].map((element) => () => visit(element.type, `${path}[]`)))
+        return first(
+          [...ast.elements, ...ast.rest].map(({ type }) => () =>
+            mayBeUndefined(type) ? refuse("undefined", `${path}[]`) : visit(type, `${path}[]`)
+          )
+        )
       case "Union":
         return first(ast.types.map((type) => () => visit(type, path)))
       case "Refinement":
+      case "Transformation":
         return visit(ast.from, path)
       case "Suspend":
         return visit(ast.f(), path)
@@ -138,8 +175,11 @@ export const problemOfSchema = (schema: Any): string | undefined => {
         return undefined
     }
   }
-  return visit(AST.encodedAST(schema.ast), "")
+  return visit(root, "")
 }
+
+const mayBeUndefined = (ast: AST.AST): boolean =>
+  AST.isUndefinedKeyword(ast) || (AST.isUnion(ast) && ast.types.some(mayBeUndefined))
 
 const first = (checks: ReadonlyArray<() => string | undefined>): string | undefined => {
   for (const check of checks) {

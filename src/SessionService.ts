@@ -122,7 +122,7 @@ export const make = <A extends object>(
     const expiry = settings.expiry ?? Expiry.standard
     const reject = (problem: string) => new SessionConfigError({ subject: name, problem })
 
-    const problem = SessionCookie.problemOf(cookie) ?? Expiry.problemOf(expiry) ??
+    const problem = problemOfNamespace(namespace) ?? SessionCookie.problemOf(cookie) ?? Expiry.problemOf(expiry) ??
       SessionSchema.problemOfSchema(definition.schema)
     if (problem !== undefined) return yield* reject(problem)
     if (!cookie.secure && (yield* isProduction)) {
@@ -158,6 +158,11 @@ export const make = <A extends object>(
     }
     return { cookie, request: (cookieHeader) => new LiveSession(core, cookieHeader) }
   })
+
+const problemOfNamespace = (namespace: string): string | undefined =>
+  /^[\x21-\x7E]{1,128}$/.test(namespace)
+    ? undefined
+    : "A namespace (by default the tag's id) is a text of 1 to 128 visible ASCII characters."
 
 /** The value and the encoded record that a new session starts from. */
 const initialOf = <A extends object>(

@@ -6,7 +6,6 @@
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Encoding from "effect/Encoding"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
@@ -46,7 +45,7 @@ export const storeKeys = (namespace: string): (token: SessionToken.SessionToken)
     const input = new Uint8Array(prefix.length + SessionToken.byteLength)
     input.set(prefix)
     input.set(SessionToken.unsafeBytes(token), prefix.length)
-    return Encoding.encodeBase64Url(sha256(input)) as StoreKey
+    return sha256(input) as StoreKey
   }
 }
 

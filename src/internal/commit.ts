@@ -4,7 +4,6 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Encoding from "effect/Encoding"
-import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
 import * as Expiry from "../Expiry.js"
 import type { SessionChange } from "../SessionChange.js"
@@ -95,7 +94,7 @@ export const write = <A extends object>(
 
   const replay = (change: "Create" | "Rotate" | "Save", work: Work<A>): Effect.Effect<Committed<A>, SessionError> =>
     Effect.gen(function*() {
-      yield* Metric.increment(SessionMetrics.commits.replayed)
+      yield* SessionMetrics.countCommit("replayed")
       const now = yield* Clock.currentTimeMillis
       const fresh = work.held === undefined
         ? Option.none()
@@ -133,9 +132,11 @@ export const write = <A extends object>(
 
   const conflict = (what: string) => Effect.fail(new SessionConflict({ session: core.name, what }))
 
-  const writing = attempt(change, work, false)
-  // Commits of one session take turns within this process, so that a hot session converges.
-  return work.held === undefined ? writing : core.queue(work.held.record.id, writing)
+  // Commits of one session take turns within this process, so that a hot session converges. Who had to wait knows that
+  // its version is no longer current.
+  return work.held === undefined
+    ? attempt(change, work, false)
+    : core.queue(work.held.record.id, (waited) => waited ? replay(change, work) : attempt(change, work, false))
 }
 
 /** Runs a write to its end: neither a client that hangs up nor a handler's timeout may cut it in two. */

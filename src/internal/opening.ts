@@ -2,7 +2,6 @@
  * From the cookie values of a request to the session that belongs to it.
  */
 import * as Effect from "effect/Effect"
-import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
 import type { CookieValue, Opened } from "../SessionEngine.js"
 import { SessionUnavailable } from "../SessionError.js"
@@ -36,7 +35,7 @@ export const open = <A extends object>(
   now: number
 ): Effect.Effect<Presented<A>, SessionUnavailable> => {
   if (values.length === 0) {
-    return Effect.as(Metric.increment(SessionMetrics.loads[presented ? "malformed" : "no_cookie"]), anonymous)
+    return Effect.as(SessionMetrics.countLoad(presented ? "malformed" : "no_cookie"), anonymous)
   }
   const only = values[0]
   const opened = values.length === 1 && only !== undefined
@@ -48,15 +47,15 @@ export const open = <A extends object>(
   return Effect.flatMap(
     Effect.tapError(
       Effect.mapError(opened, (error) => unavailable(core, error)),
-      () => Metric.increment(SessionMetrics.loads.unavailable)
+      (error) => Effect.zipRight(SessionMetrics.countLoad("unavailable"), Effect.logError(error.message, error.cause))
     ),
     (live): Effect.Effect<Presented<A>, SessionUnavailable> => {
       const one = live[0]
-      if (one === undefined) return Effect.as(Metric.increment(SessionMetrics.loads.unknown), anonymous)
+      if (one === undefined) return Effect.as(SessionMetrics.countLoad("unknown"), anonymous)
       if (live.length > 1) {
         return Effect.zipRight(
           Effect.logWarning(`A request presented ${live.length} live sessions of "${core.name}"; none is trusted.`),
-          Effect.as(Metric.increment(SessionMetrics.loads.ambiguous), {
+          Effect.as(SessionMetrics.countLoad("ambiguous"), {
             held: undefined,
             ambiguous: live.map(({ value }) => value)
           })
@@ -64,7 +63,7 @@ export const open = <A extends object>(
       }
       return Effect.flatMap(hold(core, one), (held) =>
         Effect.as(
-          Metric.increment(SessionMetrics.loads[held === undefined ? "undecodable" : "loaded"]),
+          SessionMetrics.countLoad(held === undefined ? "undecodable" : "loaded"),
           { held, ambiguous: [] }
         ))
     }

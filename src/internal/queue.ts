@@ -1,28 +1,28 @@
 /**
  * One at a time, by name.
  */
-import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 
-/** Runs effects of one name one after another, in the order of their arrival; those of other names side by side. */
-export type Queue = <A, E, R>(name: string, effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+/**
+ * Runs effects of one name one after another; those of other names side by side. The effect is told whether others of its
+ * name were there before it.
+ */
+export type Queue = <A, E, R>(name: string, run: (waited: boolean) => Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
-/** Makes a queue. A name that nobody waits for takes no memory. */
+/** Makes a queue. A name that nobody uses takes no memory. */
 export const make = (): Queue => {
-  const tails = new Map<string, Deferred.Deferred<void>>()
-  return (name, effect) =>
-    Effect.withFiberRuntime((fiber) => {
-      const before = tails.get(name)
-      const mine = Deferred.unsafeMake<void>(fiber.id())
-      tails.set(name, mine)
-      const turn = before === undefined ? effect : Effect.zipRight(Deferred.await(before), effect)
-      return Effect.ensuring(
-        turn,
+  const turns = new Map<string, { readonly semaphore: Effect.Semaphore; users: number }>()
+  return (name, run) =>
+    Effect.acquireUseRelease(
+      Effect.sync(() => {
+        const turn = turns.get(name) ?? { semaphore: Effect.unsafeMakeSemaphore(1), users: 0 }
+        turns.set(name, turn)
+        return { turn, waited: turn.users++ > 0 }
+      }),
+      ({ turn, waited }) => turn.semaphore.withPermits(1)(Effect.suspend(() => run(waited))),
+      ({ turn }) =>
         Effect.sync(() => {
-          if (tails.get(name) === mine) tails.delete(name)
-          Deferred.unsafeDone(mine, Exit.void)
+          if (--turn.users === 0) turns.delete(name)
         })
-      )
-    })
+    )
 }

@@ -4,7 +4,6 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Equal from "effect/Equal"
-import * as Metric from "effect/Metric"
 import * as Expiry from "../Expiry.js"
 import type { SessionChange } from "../SessionChange.js"
 import { decide } from "../SessionChange.js"
@@ -82,9 +81,15 @@ export const settle = <A extends object>(
       now,
       status
     )
-    yield* Metric.increment(SessionMetrics.commits[change])
-    return change === "Keep" ? undefined : yield* Commit.toTheEnd(core, perform(core, change, pending, work, now))
+    yield* SessionMetrics.countCommit(change)
+    if (change === "Keep") return undefined
+    return yield* Effect.tapError(
+      Commit.toTheEnd(core, perform(core, change, pending, work, now)),
+      (error) => SessionMetrics.countCommit(failures[error._tag] ?? "unavailable")
+    )
   })
+
+const failures: Readonly<Record<string, "conflict" | "gone">> = { SessionConflict: "conflict", SessionGone: "gone" }
 
 const perform = <A extends object>(
   core: Core<A>,

@@ -120,7 +120,9 @@ const router = HttpRouter.empty.pipe(
   HttpRouter.get("/", Effect.map(App.get("cart"), (cart) => HttpServerResponse.unsafeJson(cart))),
   HttpRouter.use(App.middleware)
 )
-expectTypeOf<typeof router extends HttpRouter.HttpRouter<infer _, infer R> ? R : "not a router">().toEqualTypeOf<SessionService<App>>()
+expectTypeOf<typeof router extends HttpRouter.HttpRouter<infer _, infer R> ? R : "not a router">().toEqualTypeOf<
+  SessionService<App>
+>()
 expectTypeOf<SessionDirectory>().not.toEqualTypeOf<SessionEngine>()
 
 // ---- what a browser would drop does not compile

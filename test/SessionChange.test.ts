@@ -1,0 +1,144 @@
+import { assert, describe, it } from "@effect/vitest"
+import type { SessionChange, Situation } from "effect-session/SessionChange"
+import { aborted, decide } from "effect-session/SessionChange"
+
+const now = 1_000_000
+const window = 60_000
+
+interface Row {
+  readonly when: string
+  readonly applies: (situation: Situation, status: number) => boolean
+  readonly then: SessionChange
+}
+
+/** The table of the design, section 7: the first row that applies decides. */
+const rows: ReadonlyArray<Row> = [
+  { when: "committed, upgraded, or the load had failed", applies: (s) => s.settled, then: "Keep" },
+  { when: "L3: never used", applies: (s) => !s.opened && !s.flushed, then: "Keep" },
+  { when: "flushed, nothing written after", applies: (s) => s.flushed && !s.changed && s.presented, then: "Destroy" },
+  { when: "flushed, and there was nothing to end", applies: (s) => s.flushed && !s.changed, then: "Keep" },
+  { when: "R17: status 500 or more", applies: (_, status) => status >= 500, then: "Keep" },
+  { when: "aborted by the client", applies: (_, status) => status === 499, then: "Keep" },
+  { when: "discarded", applies: (s) => s.discarded, then: "Keep" },
+  { when: "flushed, then written", applies: (s) => s.flushed && s.presented, then: "Replace" },
+  { when: "flushed, then written, with nothing to end", applies: (s) => s.flushed, then: "Create" },
+  { when: "F12: new and unchanged", applies: (s) => s.isNew && !s.changed, then: "Keep" },
+  { when: "new and changed", applies: (s) => s.isNew, then: "Create" },
+  { when: "authenticated or cycled", applies: (s) => s.rotates, then: "Rotate" },
+  { when: "changed", applies: (s) => s.changed, then: "Save" },
+  {
+    when: "last seen before the touch window",
+    applies: (s) => s.touchWindow !== undefined && s.lastSeenAt <= now - s.touchWindow,
+    then: "Touch"
+  },
+  { when: "opened with an older key", applies: (s) => s.stale, then: "Reseal" },
+  { when: "otherwise", applies: () => true, then: "Keep" }
+]
+
+const both = [false, true]
+const statuses = [100, 101, 200, 204, 206, 301, 304, 400, 401, 403, 404, 409, 498, 499, 500, 503, 599, 600]
+const ages: ReadonlyArray<Pick<Situation, "lastSeenAt" | "touchWindow">> = [
+  { lastSeenAt: 0, touchWindow: undefined },
+  { lastSeenAt: now, touchWindow: window },
+  { lastSeenAt: now - window + 1, touchWindow: window },
+  { lastSeenAt: now - window, touchWindow: window },
+  { lastSeenAt: 0, touchWindow: window },
+  { lastSeenAt: now + 5 * window, touchWindow: window }
+]
+
+/** Every combination of the flags and ages. */
+const situations: ReadonlyArray<Situation> = ages.flatMap((age) =>
+  both.flatMap((settled) =>
+    both.flatMap((presented) =>
+      both.flatMap((flushed) =>
+        both.flatMap((discarded) =>
+          both.flatMap((opened) =>
+            both.flatMap((isNew) =>
+              both.flatMap((changed) =>
+                both.flatMap((rotates) =>
+                  both.map((stale): Situation => ({
+                    ...age,
+                    settled,
+                    presented,
+                    flushed,
+                    discarded,
+                    opened,
+                    isNew,
+                    changed,
+                    rotates,
+                    stale
+                  }))
+                )
+              )
+            )
+          )
+        )
+      )
+    )
+  )
+)
+
+const cases = situations.flatMap((situation) => statuses.map((status) => ({ situation, status })))
+
+const deciding = (situation: Situation, status: number): Row => {
+  const row = rows.find(({ applies }) => applies(situation, status))
+  return row ?? assert.fail("the last row applies always")
+}
+
+describe("decide", () => {
+  for (const row of rows) {
+    it(`${row.when}: ${row.then}`, () => {
+      const covered = cases.filter(({ situation, status }) => deciding(situation, status) === row)
+      assert.isNotEmpty(covered, "no combination reaches this row")
+      for (const { situation, status } of covered) {
+        if (decide(situation, now, status) !== row.then) {
+          assert.fail(`${JSON.stringify({ situation, status })} gave ${decide(situation, now, status)}`)
+        }
+      }
+    })
+  }
+
+  it("covers every combination of the flags, ages and statuses", () =>
+    assert.strictEqual(cases.length, 2 ** 9 * ages.length * statuses.length))
+
+  it("the status of an aborted request is one that writes nothing", () => assert.strictEqual(aborted, 499))
+})
+
+const decided = (where: (situation: Situation, status: number) => boolean): ReadonlyArray<SessionChange> => [
+  ...new Set(
+    cases.filter(({ situation, status }) => where(situation, status))
+      .map(({ situation, status }) => decide(situation, now, status))
+  )
+]
+
+describe("laws that follow from the table", () => {
+  it("L2: once flushed, the old record is never saved, touched or rotated", () =>
+    assert.sameMembers([...decided((s) => s.flushed)], ["Keep", "Destroy", "Replace", "Create"]))
+
+  it("a logout is carried out at any status, even if the handler failed or called discard", () =>
+    assert.deepStrictEqual(
+      decided((s) => s.flushed && !s.changed && s.presented && !s.settled),
+      ["Destroy"]
+    ))
+
+  it("R17: a failed or discarded request writes nothing but a logout", () =>
+    assert.sameMembers(
+      [...decided((s, status) => status >= 500 || status === aborted || s.discarded)],
+      ["Keep", "Destroy"]
+    ))
+
+  it("L3: a request that did not use the session decides nothing, whatever else holds", () =>
+    assert.deepStrictEqual(decided((s) => !s.opened && !s.flushed), ["Keep"]))
+
+  it("L5: a session whose load failed is never written or destroyed", () =>
+    assert.deepStrictEqual(decided((s) => s.settled), ["Keep"]))
+
+  it("only a request without a live record, or after a flush, creates one", () =>
+    assert.notIncludeMembers([...decided((s) => !s.isNew && !s.flushed)], ["Create", "Replace"]))
+
+  it("F12: an anonymous visitor whose session did not change gets no row and no cookie", () =>
+    assert.deepStrictEqual(decided((s) => s.isNew && !s.changed && !s.flushed), ["Keep"]))
+
+  it("F-T2: a clock that went back touches nothing", () =>
+    assert.notInclude(decided((s) => s.lastSeenAt > now), "Touch"))
+})

@@ -1,0 +1,260 @@
+import { assert, describe, it } from "@effect/vitest"
+import type { Lifetime, SessionExpiry } from "effect-session/Expiry"
+import * as Expiry from "effect-session/Expiry"
+import type { CookieOptions } from "effect-session/SessionCookie"
+import * as SessionCookie from "effect-session/SessionCookie"
+import * as fc from "fast-check"
+
+const plain = SessionCookie.make()
+
+describe("make", () => {
+  it("N12: the defaults are __Host-Http-session, Secure, SameSite=Lax, Path=/, no Domain", () => {
+    assert.deepStrictEqual(plain, {
+      name: "__Host-Http-session",
+      domain: undefined,
+      path: "/",
+      secure: true,
+      sameSite: "lax",
+      partitioned: false,
+      browserLength: false
+    })
+    assert.isUndefined(SessionCookie.problemOf(plain))
+  })
+
+  it("R27: the development preset has a name of its own, no prefix, and is not Secure", () => {
+    const cookie = SessionCookie.make(SessionCookie.development)
+    assert.notInclude(plain.name, cookie.name)
+    assert.isFalse(cookie.name.startsWith("__"))
+    assert.isFalse(cookie.secure)
+    assert.isUndefined(SessionCookie.problemOf(cookie))
+  })
+
+  it("keeps what is given", () =>
+    assert.deepStrictEqual(
+      SessionCookie.make({
+        prefix: "__Secure-",
+        name: "shop",
+        domain: "example.com",
+        path: "/shop",
+        sameSite: "none",
+        acknowledgeCrossSite: true,
+        partitioned: true,
+        browserLength: true
+      }),
+      {
+        name: "__Secure-shop",
+        domain: "example.com",
+        path: "/shop",
+        secure: true,
+        sameSite: "none",
+        partitioned: true,
+        browserLength: true
+      }
+    ))
+})
+
+describe("a combination that browsers drop does not type-check, and is refused when it comes from a configuration", () => {
+  const illegal: Readonly<Record<string, CookieOptions>> = {
+    // @ts-expect-error a __Host- cookie cannot carry a Domain
+    "3.3.1: __Host- with a Domain": { prefix: "__Host-", domain: "example.com" },
+    // @ts-expect-error nor can the default prefix
+    "3.3.1: the default prefix with a Domain": { domain: "example.com" },
+    // @ts-expect-error a __Host- cookie has the path /
+    "3.3.1: __Host-Http- with a Path": { prefix: "__Host-Http-", path: "/app" },
+    // @ts-expect-error a prefixed cookie is Secure
+    "3.3.1: __Secure- that is not Secure": { prefix: "__Secure-", secure: false },
+    // @ts-expect-error a prefixed cookie is Secure
+    "3.3.1: __Http- that is not Secure": { prefix: "__Http-", secure: false },
+    // @ts-expect-error SameSite=None needs Secure
+    "R20: SameSite=None that is not Secure": { prefix: "", secure: false, sameSite: "none" },
+    // @ts-expect-error partitioned cookies are for other sites
+    "R26: Partitioned without SameSite=None": { partitioned: true }
+  }
+  for (const [title, options] of Object.entries(illegal)) {
+    it(title, () => assert.isString(SessionCookie.problemOf(SessionCookie.make(options))))
+  }
+
+  it("3.3.2: SameSite=None must be acknowledged", () => {
+    // @ts-expect-error the acknowledgement is missing
+    const options: CookieOptions = { sameSite: "none" }
+    assert.strictEqual(SessionCookie.make(options).sameSite, "none")
+  })
+})
+
+/** What a browser does with it, read from the rules and not from the code: RFC 6265bis 5.7, layered cookies 5. */
+const browserKeeps = (cookie: SessionCookie.SessionCookie): boolean => {
+  const begins = (prefix: string) => cookie.name.toLowerCase().startsWith(prefix)
+  const rules = [
+    !begins("__secure-") || cookie.secure,
+    !begins("__http-") || cookie.secure,
+    !begins("__host-http-") || (cookie.secure && cookie.path === "/" && cookie.domain === undefined),
+    !begins("__host-") || (cookie.secure && cookie.path === "/" && cookie.domain === undefined),
+    cookie.sameSite !== "none" || cookie.secure,
+    !cookie.partitioned || cookie.secure
+  ]
+  // R26 is stricter than browsers: a partitioned cookie that is not for other sites is a mistake.
+  return rules.every((rule) => rule) && (!cookie.partitioned || cookie.sameSite === "none")
+}
+
+const prefixes = [
+  "",
+  "__Host-Http-",
+  "__Host-",
+  "__Secure-",
+  "__Http-",
+  "__HOST-",
+  "__secure-",
+  "__hTTP-",
+  "__host-HTTP-"
+]
+const mixes: ReadonlyArray<SessionCookie.SessionCookie> = prefixes.flatMap((prefix) =>
+  [undefined, "example.com", ".example.com"].flatMap((domain) =>
+    ["/", "/app"].flatMap((path) =>
+      [true, false].flatMap((secure) =>
+        (["lax", "strict", "none"] as const).flatMap((sameSite) =>
+          [true, false].map((partitioned) => ({
+            name: `${prefix}session`,
+            domain,
+            path,
+            secure,
+            sameSite,
+            partitioned,
+            browserLength: false
+          }))
+        )
+      )
+    )
+  )
+)
+
+describe("problemOf", () => {
+  for (const prefix of prefixes) {
+    it(`3.3.1: ${prefix || "no prefix"}: refuses exactly the mixes of attributes that a browser drops`, () => {
+      for (const cookie of mixes.filter(({ name }) => name === `${prefix}session`)) {
+        assert.strictEqual(SessionCookie.problemOf(cookie) === undefined, browserKeeps(cookie), JSON.stringify(cookie))
+      }
+    })
+  }
+
+  const refused: Readonly<Record<string, Partial<SessionCookie.SessionCookie>>> = {
+    "a name with a space": { name: "my session" },
+    "a name with =": { name: "a=b" },
+    "a name with ;": { name: "a;b" },
+    "a name with a quote": { name: "\"a\"" },
+    "a name with a line break": { name: "session\n" },
+    "a name that is not ASCII": { name: "sessi\u00F3n" },
+    "no name": { name: "" },
+    "R2: a name of which a value of 4096 bytes leaves no room": { name: "a".repeat(4096) },
+    "R3: a path of 1025 characters": { name: "s", path: `/${"a".repeat(1024)}` },
+    "R3: a domain of 1025 characters": { name: "s", domain: `${"a.".repeat(512)}a` },
+    "a path that does not begin with /": { name: "s", path: "app" },
+    "a path with a semicolon": { name: "s", path: "/; Domain=evil.example" },
+    "a path with a line break": { name: "s", path: "/\r\nSet-Cookie: a=b" },
+    "a path that is not ASCII": { name: "s", path: "/caf\u00E9" },
+    "an empty domain": { name: "s", domain: "" },
+    "a domain with a semicolon": { name: "s", domain: "example.com; Path=/" },
+    "a domain with a port": { name: "s", domain: "example.com:80" },
+    "a domain with an empty label": { name: "s", domain: "example..com" }
+  }
+  for (const [title, fields] of Object.entries(refused)) {
+    it(`refuses ${title}`, () => assert.isString(SessionCookie.problemOf({ ...plain, ...fields })))
+  }
+
+  const accepted: Readonly<Record<string, Partial<SessionCookie.SessionCookie>>> = {
+    "R3: a path of 1024 characters": { name: "s", path: `/${"a".repeat(1023)}` },
+    "R3: a domain of 1024 characters": { name: "s", domain: `${"a.".repeat(511)}aa` },
+    "a domain": { name: "s", domain: "shop.example.com" },
+    "every character of a token": { name: "!#$%&'*+-.^_`|~09azAZ" }
+  }
+  for (const [title, fields] of Object.entries(accepted)) {
+    it(`accepts ${title}`, () => assert.isUndefined(SessionCookie.problemOf({ ...plain, ...fields })))
+  }
+})
+
+const moment = fc.integer({ min: 0, max: 8_000_000_000_000 })
+const lifetime: fc.Arbitrary<Lifetime | undefined> = fc.oneof(
+  fc.constant(undefined),
+  fc.constant<Lifetime>({ _tag: "Browser" }),
+  fc.nat().map((millis): Lifetime => ({ _tag: "Inactivity", millis })),
+  moment.map((at): Lifetime => ({ _tag: "Until", at }))
+)
+const expiry: fc.Arbitrary<SessionExpiry> = fc.record({
+  at: moment,
+  deadline: fc.option(moment, { nil: undefined }),
+  lifetime
+})
+const cookie = fc.boolean().map((browserLength) => SessionCookie.make({ browserLength }))
+const fourHundredDays = 400 * 86_400
+
+describe("maxAge", () => {
+  it("R4, R5: is whole seconds, never negative and never over 400 days", () =>
+    fc.assert(fc.property(cookie, expiry, moment, (cookie, expiry, now) => {
+      const age = SessionCookie.maxAge(cookie, expiry, now)
+      if (age === undefined) return
+      assert.isTrue(Number.isInteger(age) && age >= 0 && age <= fourHundredDays, String(age))
+      assert.isFalse(Object.is(age, -0))
+    })))
+
+  it("R5: never outlives the end that it stands for, and falls short of it by less than a second", () =>
+    fc.assert(fc.property(moment, moment, moment, fc.boolean(), (now, left, at, fixed) => {
+      const end = now + (left % (fourHundredDays * 1000))
+      const expiry: SessionExpiry = fixed
+        ? { at, deadline: end, lifetime: undefined }
+        : { at: end, deadline: undefined, lifetime: undefined }
+      const until = now + 1000 * (SessionCookie.maxAge(plain, expiry, now) ?? Number.NaN)
+      assert.isAtMost(until, end)
+      assert.isAbove(until, end - 1000)
+    })))
+
+  it("runs to the computed end where the session has its own lifetime, even if the cookie is browser-length", () =>
+    fc.assert(fc.property(cookie, moment, (cookie, now) =>
+      assert.strictEqual(
+        SessionCookie.maxAge(
+          cookie,
+          { at: now + 90_999, deadline: now + 9_000_000, lifetime: { _tag: "Until", at: now + 90_999 } },
+          now
+        ),
+        90
+      ))))
+
+  it("is absent exactly where the cookie ends with the browser", () =>
+    fc.assert(fc.property(cookie, expiry, moment, (cookie, expiry, now) =>
+      assert.strictEqual(
+        SessionCookie.maxAge(cookie, expiry, now) === undefined,
+        expiry.lifetime?._tag === "Browser" || (expiry.lifetime === undefined && cookie.browserLength)
+      ))))
+
+  it("F-T2: does not grow as time passes", () =>
+    fc.assert(fc.property(cookie, expiry, moment, fc.nat(), (cookie, expiry, now, passed) =>
+      assert.isAtMost(
+        SessionCookie.maxAge(cookie, expiry, now + passed) ?? 0,
+        SessionCookie.maxAge(cookie, expiry, now) ?? 0
+      ))))
+})
+
+describe("slides", () => {
+  const policy = fc.constantFrom(Expiry.standard, Expiry.django, Expiry.aal3, Expiry.at(6_000_000_000_000))
+  const born = (policy: Expiry.Expiry, now: number, own: Lifetime | undefined) =>
+    Expiry.begin(policy, { createdAt: now, authenticatedAt: undefined, modifiedAt: now, lastSeenAt: now }, own)
+
+  it("where it is false, activity does not move the end that the browser holds", () =>
+    fc.assert(
+      fc.property(cookie, policy, lifetime, moment, fc.nat(), (cookie, policy, own, now, passed) => {
+        const first = born(policy, now, own)
+        fc.pre(!SessionCookie.slides(cookie, first))
+        const later = Expiry.proceed(
+          policy,
+          first,
+          { createdAt: now, authenticatedAt: undefined, modifiedAt: now + passed, lastSeenAt: now + passed },
+          own
+        )
+        assert.strictEqual(SessionCookie.maxAge(cookie, later, now), SessionCookie.maxAge(cookie, first, now))
+      })
+    ))
+
+  it("is true where there is no fixed end, and after an inactivity of the session's own", () => {
+    assert.isTrue(SessionCookie.slides(plain, born(Expiry.django, 0, undefined)))
+    assert.isTrue(SessionCookie.slides(plain, born(Expiry.standard, 0, { _tag: "Inactivity", millis: 5000 })))
+    assert.isFalse(SessionCookie.slides(plain, born(Expiry.standard, 0, undefined)))
+  })
+})

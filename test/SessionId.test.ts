@@ -1,0 +1,54 @@
+import { assert, describe, expectTypeOf, it } from "@effect/vitest"
+import { Option } from "effect"
+import * as SessionId from "effect-session/SessionId"
+import * as SessionToken from "effect-session/SessionToken"
+import * as StoreKey from "effect-session/StoreKey"
+import * as fc from "fast-check"
+
+const bytes = fc.uint8Array({ minLength: 16, maxLength: 16 })
+
+describe("fromBytes", () => {
+  it("spells 16 bytes as 22 characters of base64url", () =>
+    fc.assert(
+      fc.property(bytes, (bytes) =>
+        assert.strictEqual(SessionId.fromBytes(bytes), Buffer.from(bytes).toString("base64url")))
+    ))
+
+  it("gives different bytes different ids", () =>
+    fc.assert(fc.property(bytes, bytes, (a, b) =>
+      assert.strictEqual(
+        SessionId.fromBytes(a) === SessionId.fromBytes(b),
+        Buffer.from(a).equals(Buffer.from(b))
+      ))))
+
+  it("refuses any other number of bytes", () => {
+    for (const length of [0, 15, 17, 32]) assert.throws(() => SessionId.fromBytes(new Uint8Array(length)), RangeError)
+  })
+})
+
+describe("parse", () => {
+  it("reads what fromBytes spells", () =>
+    fc.assert(fc.property(bytes, (bytes) => {
+      const id = SessionId.fromBytes(bytes)
+      assert.deepStrictEqual(SessionId.parse(id), Option.some(id))
+    })))
+
+  it("reads nothing that is not 22 characters of base64url", () => {
+    const id = "A".repeat(22)
+    for (
+      const value of ["", id.slice(1), `${id}A`, `${id}\n`, ` ${id}`, `${id.slice(1)}=`, `${id.slice(1)}+`, `${id}==`]
+    ) {
+      assert.isTrue(Option.isNone(SessionId.parse(value)), JSON.stringify(value))
+    }
+  })
+
+  it("a session id is no token and no store key, and they are no session ids", () => {
+    const id = SessionId.fromBytes(new Uint8Array(16))
+    assert.isTrue(Option.isNone(SessionToken.parse(id)))
+    assert.isTrue(Option.isNone(SessionToken.parse(`r1.${id}`)))
+    assert.isTrue(Option.isNone(StoreKey.parse(id)))
+    assert.isTrue(Option.isNone(SessionId.parse(`r1.${"A".repeat(43)}`)))
+    assert.isTrue(Option.isNone(SessionId.parse("A".repeat(43))))
+    expectTypeOf(id).not.toExtend<StoreKey.StoreKey>()
+  })
+})
