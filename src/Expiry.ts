@@ -137,7 +137,7 @@ const earlier = (a: number | undefined, b: number | undefined): number | undefin
  */
 export function earliest<const Limits extends readonly [Expiry, ...ReadonlyArray<Expiry>]>(
   ...limits: Limits
-): Expiry<true extends Limits[number]["bounded"] ? true : false>
+): Expiry<[Extract<Limits[number], Expiry<true>>] extends [never] ? false : true>
 export function earliest(first: Expiry, ...others: ReadonlyArray<Expiry>): Expiry {
   return others.reduce((a, b) => ({
     bounded: a.bounded || b.bounded,
@@ -267,7 +267,8 @@ const movingEnd = (self: Expiry, times: Times, lifetime: Lifetime | undefined): 
  * @since 0.1.0
  * @category computation
  */
-export const isExpired = (self: SessionExpiry, now: number): boolean => self.at <= now
+// Asked this way round, an end that is no number has passed.
+export const isExpired = (self: SessionExpiry, now: number): boolean => !(self.at > now)
 
 /**
  * The time that must have passed since the last touch before another is worth a write: a tenth of the idle limit.

@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type { Lifetime } from "./Expiry.js"
+import { isExpired } from "./Expiry.js"
 import type { SessionRecord } from "./SessionRecord.js"
 import type { Shape } from "./SessionStore.js"
 import { SessionStore } from "./SessionStore.js"
@@ -50,7 +51,7 @@ export const make = (options: Options = {}): Shape => {
 
   const alive = (key: StoreKey | undefined, now: number): Entry | undefined => {
     const entry = key === undefined ? undefined : entries.get(key)
-    return entry !== undefined && entry.record.expiry.at > now &&
+    return entry !== undefined && !isExpired(entry.record.expiry, now) &&
         entry.subjectEpoch === subjectEpoch(entry.record) && entry.namespaceEpoch === epoch(entry.record.namespace)
       ? entry
       : undefined
@@ -76,7 +77,7 @@ export const make = (options: Options = {}): Shape => {
     let removed = 0
     for (const [key, { record }] of entries) {
       if (removed >= limit) break
-      if (record.expiry.at <= now && remove(key)) removed++
+      if (isExpired(record.expiry, now) && remove(key)) removed++
     }
     return removed
   }

@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import * as Equal from "effect/Equal"
+import { structuralRegion } from "effect/Utils"
 
 /**
  * Decides what a field holds when this request set it after reading it, and another request changed it meanwhile:
@@ -33,7 +34,8 @@ export const max = <A extends number | bigint | string | Date>(_base: A, mine: A
 export const sum = (base: number, mine: number, theirs: number): number => theirs + (mine - base)
 
 /**
- * Everything that either added, without what either removed, compared by `Equal`: for sets kept as arrays.
+ * Everything that either added, without what either removed, compared by `Equal` and, where they are plain
+ * objects and arrays, by their content: for sets kept as arrays.
  *
  * @since 0.1.0
  * @category merges
@@ -43,7 +45,8 @@ export const union = <A>(
   mine: ReadonlyArray<A>,
   theirs: ReadonlyArray<A>
 ): ReadonlyArray<A> => {
-  const has = (items: ReadonlyArray<A>, item: A) => items.some((other) => Equal.equals(other, item))
+  const has = (items: ReadonlyArray<A>, item: A) =>
+    items.some((other) => structuralRegion(() => Equal.equals(other, item)))
   const kept = theirs.filter((item) => has(mine, item) || !has(base, item))
   return [...kept, ...mine.filter((item) => !has(base, item) && !has(theirs, item))]
 }

@@ -25,7 +25,7 @@ export type SessionToken = Redacted.Redacted<string> & Brand.Brand<"effect-sessi
  */
 export const byteLength = 32
 
-// The last character carries four spare bits that must be zero: every token has exactly one spelling.
+// The last character carries two spare bits that must be zero: every token has exactly one spelling.
 const pattern = /^r1\.[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$/
 
 const brand = (wire: string): SessionToken => Redacted.make(wire) as SessionToken

@@ -107,3 +107,12 @@ describe("union", () => {
     assert.isTrue(Equal.equals(Data.array(merged), Data.array([item(1), item(3), item(4)])))
   })
 })
+
+describe("union of plain objects", () => {
+  it("knows them by their content, whichever decoding they came from", () => {
+    const item = (sku: string) => ({ sku, options: ["a"] })
+    const base = [item("tea"), item("cup")]
+    const merged = Merge.union(base, base.slice(1), [item("tea"), item("cup"), item("pot")])
+    assert.deepStrictEqual(merged, [item("cup"), item("pot")])
+  })
+})

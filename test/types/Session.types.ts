@@ -135,6 +135,9 @@ App.layerWith({ cookie: { sameSite: "none", acknowledgeCrossSite: true, partitio
 App.layerWith({ expiry: Expiry.idle("1 hour") })
 // @ts-expect-error nor do two such limits make one
 App.layerWith({ expiry: Expiry.earliest(Expiry.idle("1 hour"), Expiry.sinceModified("1 day")) })
+declare const unknownExpiry: Expiry.Expiry
+// @ts-expect-error nor does one of which nothing is known
+App.layerWith({ expiry: Expiry.earliest(unknownExpiry) })
 // @ts-expect-error a __Host- cookie cannot carry a Domain
 App.layerWith({ cookie: { prefix: "__Host-", domain: "example.com" } })
 // @ts-expect-error nor another path
