@@ -5,9 +5,6 @@
  */
 import * as Layer from "effect/Layer"
 import * as MemoryStore from "./MemoryStore.js"
-import type { SessionDirectory } from "./SessionDirectory.js"
-import type { SessionEngine } from "./SessionEngine.js"
-import type { SessionRevocation } from "./SessionRevocation.js"
 import * as StoredEngine from "./StoredEngine.js"
 
 /**
@@ -18,5 +15,4 @@ import * as StoredEngine from "./StoredEngine.js"
  */
 export const layer = (
   options: MemoryStore.Options = {}
-): Layer.Layer<SessionEngine | SessionDirectory | SessionRevocation> =>
-  Layer.provide(StoredEngine.layer(), MemoryStore.layer(options))
+): Layer.Layer<StoredEngine.Provided> => Layer.provide(StoredEngine.layer(), MemoryStore.layer(options))

@@ -151,6 +151,12 @@ export const make = (options: Options = {}): Shape => {
 
     removeExpired: (now, limit) => Effect.sync(() => removeExpired(now, limit)),
 
+    count: (now) =>
+      Effect.sync(() => {
+        const expired = [...entries.values()].filter(({ record }) => isExpired(record.expiry, now)).length
+        return { current: entries.size - expired, expired }
+      }),
+
     list: (namespace, subject, now) =>
       Effect.sync(() =>
         allAlive(namespace, now)

@@ -69,6 +69,17 @@ export interface Capabilities {
 }
 
 /**
+ * How many records a store holds. Sessions that were revoked by subject or namespace count until they expire.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Count {
+  readonly current: number
+  readonly expired: number
+}
+
+/**
  * The functions of a store.
  *
  * A record is *alive* if it has not expired and neither its subject nor its namespace was revoked after it was made.
@@ -126,8 +137,14 @@ export interface Shape {
   /** Deletes. A missing key is fine. Terminal: nothing but `create` under that key can follow. */
   readonly destroy: (key: StoreKey) => Effect.Effect<void, SessionStoreError>
 
-  /** Deletes at most `limit` records that have expired at `now`, and says how many. One touched meanwhile stays. */
+  /**
+   * Deletes at most `limit` records that have expired at `now`, and says how many. One touched meanwhile stays. `0` may
+   * also mean that another process is deleting at this moment: it needs no help.
+   */
   readonly removeExpired: (now: number, limit: number) => Effect.Effect<number, SessionStoreError>
+
+  /** How many records have not expired at `now`, and how many have. Reads an index, never data. */
+  readonly count: (now: number) => Effect.Effect<Count, SessionStoreError>
 
   /** Live records of a subject, oldest first, by index. */
   readonly list: (

@@ -6,9 +6,6 @@
 import type * as SqlClient from "@effect/sql/SqlClient"
 import * as Layer from "effect/Layer"
 import type { SessionConfigError } from "./SessionConfigError.js"
-import type { SessionDirectory } from "./SessionDirectory.js"
-import type { SessionEngine } from "./SessionEngine.js"
-import type { SessionRevocation } from "./SessionRevocation.js"
 import * as SqlStore from "./SqlStore.js"
 import * as StoredEngine from "./StoredEngine.js"
 
@@ -26,5 +23,5 @@ export interface Options extends SqlStore.Options, StoredEngine.Options {}
  */
 export const layer = (
   options: Options = {}
-): Layer.Layer<SessionEngine | SessionDirectory | SessionRevocation, SessionConfigError, SqlClient.SqlClient> =>
+): Layer.Layer<StoredEngine.Provided, SessionConfigError, SqlClient.SqlClient> =>
   Layer.provide(StoredEngine.layer(options), SqlStore.layer(options))

@@ -131,6 +131,18 @@ export const make = (
       destroy: (key) => Effect.asVoid(write("destroy", statement.destroy, { key })),
       removeExpired: (now, limit) =>
         Effect.map(write("removeExpired", statement.removeExpired, { now, limit }), (rows) => rows.length),
+      count: (now) =>
+        Effect.flatMap(
+          read("count", statement.count, { now }),
+          (rows) =>
+            Effect.map(
+              decodeAll("count", (row) => ({
+                current: integer(row, "current_records"),
+                expired: integer(row, "expired_records")
+              }))(rows),
+              ([count]) => count ?? { current: 0, expired: 0 }
+            )
+        ),
       list: (namespace, subject, now) =>
         Effect.flatMap(read("list", statement.list, { namespace, subject, now }), decodeAll("list", decodeInfo)),
       find: (namespace, id, now) => one("find", statement.find, { namespace, id, now }),

@@ -13,6 +13,7 @@ import { lengthPrefixed, randomBytes, sha256 } from "./internal/crypto.js"
 import { SessionDirectory } from "./SessionDirectory.js"
 import type { BoundEngine, CookieValue, Written } from "./SessionEngine.js"
 import { SessionEngine } from "./SessionEngine.js"
+import { SessionMaintenance } from "./SessionMaintenance.js"
 import type { SessionRecord } from "./SessionRecord.js"
 import { SessionRevocation } from "./SessionRevocation.js"
 import type { Shape, WriteOutcome } from "./SessionStore.js"
@@ -206,16 +207,25 @@ const writtenIf = (outcome: WriteOutcome, value: CookieValue, record: SessionRec
     : { _tag: "Gone" }
 
 /**
- * The engine, the directory and the revocation of a store.
+ * What every stored engine provides.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Provided = SessionEngine | SessionDirectory | SessionMaintenance | SessionRevocation
+
+/**
+ * The engine over a store, and what goes with it.
  *
  * @since 0.1.0
  * @category layers
  */
 export const layer = (
   options: Options = {}
-): Layer.Layer<SessionEngine | SessionDirectory | SessionRevocation, never, SessionStore> =>
+): Layer.Layer<Provided, never, SessionStore> =>
   Layer.effectContext(Effect.map(SessionStore, (store) =>
     Context.make(SessionEngine, make(store, options)).pipe(
       Context.add(SessionDirectory, store),
+      Context.add(SessionMaintenance, store),
       Context.add(SessionRevocation, store)
     )))

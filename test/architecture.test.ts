@@ -24,6 +24,7 @@ const floors: Readonly<Record<string, number>> = {
   "internal/crypto": 1,
   SessionDirectory: 1,
   SessionEngine: 1,
+  SessionMaintenance: 1,
   SessionRevocation: 1,
   SessionStore: 1,
   // 2 back ends

@@ -57,6 +57,7 @@ const noting = (store: Store): Store => ({
   rotate: (...args) => noted("rotate", store.rotate(...args)),
   destroy: (...args) => noted("destroy", store.destroy(...args)),
   removeExpired: (...args) => noted("removeExpired", store.removeExpired(...args)),
+  count: (...args) => noted("count", store.count(...args)),
   list: (...args) => noted("list", store.list(...args)),
   find: (...args) => noted("find", store.find(...args)),
   scan: (...args) => noted("scan", store.scan(...args)),

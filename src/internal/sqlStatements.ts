@@ -32,6 +32,8 @@ const syntaxes: Record<Dialect, Syntax> = {
     text: `text COLLATE "C"`,
     removeExpired: (sessions) =>
       `DELETE FROM ${sessions} WHERE ctid = ANY(ARRAY(SELECT ctid FROM ${sessions} WHERE expires_at <= :now ` +
+      // One process at a time: another finds the lock taken, and nothing to do.
+      `AND (SELECT pg_try_advisory_xact_lock(hashtext('${sessions}'))) ` +
       `ORDER BY expires_at LIMIT :limit FOR UPDATE SKIP LOCKED)) AND expires_at <= :now RETURNING key`
   },
   sqlite: {
@@ -104,6 +106,8 @@ export const statements = (dialect: Dialect, prefix: string) => {
     exists: `SELECT key FROM ${sessions} WHERE key = :key AND ${alive}`,
     destroy: `DELETE FROM ${sessions} WHERE key = :key`,
     removeExpired: removeExpired(sessions),
+    count: `SELECT (SELECT count(*) FROM ${sessions} WHERE expires_at > :now) AS current_records, ` +
+      `(SELECT count(*) FROM ${sessions} WHERE expires_at <= :now) AS expired_records`,
     list: `SELECT ${infoColumns} FROM ${sessions} WHERE namespace = :namespace AND subject = :subject AND ${alive} ` +
       `ORDER BY created_at, id`,
     find: `SELECT ${columns} FROM ${sessions} WHERE namespace = :namespace AND id = :id AND ${alive}`,

@@ -26,6 +26,7 @@ export const intercepted = (store: Store, wrap: Interception, remote = store.cap
   rotate: (...args) => wrap("rotate", store.rotate(...args), args[0]),
   destroy: (...args) => wrap("destroy", store.destroy(...args), args[0]),
   removeExpired: (...args) => wrap("removeExpired", store.removeExpired(...args)),
+  count: (...args) => wrap("count", store.count(...args)),
   list: (...args) => wrap("list", store.list(...args)),
   find: (...args) => wrap("find", store.find(...args)),
   scan: (...args) => wrap("scan", store.scan(...args)),

@@ -42,6 +42,7 @@ export const recorded = (
       rotate: (...args) => note("rotate", args, store.rotate(...args)),
       destroy: (...args) => note("destroy", args, store.destroy(...args)),
       removeExpired: (...args) => note("removeExpired", args, store.removeExpired(...args)),
+      count: (...args) => note("count", args, store.count(...args)),
       list: (...args) => note("list", args, store.list(...args)),
       find: (...args) => note("find", args, store.find(...args)),
       scan: (...args) => note("scan", args, store.scan(...args)),

@@ -1,0 +1,18 @@
+/**
+ * Keeping a store in order.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import type { Shape } from "./SessionStore.js"
+
+/**
+ * Counts records and deletes those that have expired. Stored engines provide it, for the reaper and the command line.
+ *
+ * @since 0.1.0
+ * @category tags
+ */
+export class SessionMaintenance extends Context.Tag("effect-session/SessionMaintenance")<
+  SessionMaintenance,
+  Pick<Shape, "removeExpired" | "count">
+>() {}
