@@ -7,6 +7,7 @@
  */
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
+import * as Either from "effect/Either"
 
 /**
  * A policy: each limit that is set ends the session, the earliest first.
@@ -71,6 +72,98 @@ export interface SessionExpiry {
   /** The session's own lifetime, where one was set. */
   readonly lifetime: Lifetime | undefined
 }
+
+/**
+ * What a session's lifetime can be set to: a lifetime, a length that is counted from the moment of setting, or the
+ * policy's own rule.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export type LifetimeInput = Lifetime | { readonly _tag: "Lasting"; readonly millis: number } | {
+  readonly _tag: "Policy"
+}
+
+/**
+ * Ends the session after this long without use; for a policy without an idle limit, without a change.
+ *
+ * @since 0.2.0
+ * @category lifetimes
+ */
+export const inactivity = (duration: Duration.DurationInput): Lifetime => ({
+  _tag: "Inactivity",
+  millis: Duration.toMillis(duration)
+})
+
+/**
+ * Ends the session at a moment.
+ *
+ * @since 0.2.0
+ * @category lifetimes
+ */
+export const until = (date: DateTime.DateTime.Input): Lifetime => ({
+  _tag: "Until",
+  at: DateTime.toEpochMillis(DateTime.unsafeMake(date))
+})
+
+/**
+ * Ends the session this long after it is set, used or not.
+ *
+ * @since 0.2.0
+ * @category lifetimes
+ */
+export const lasting = (duration: Duration.DurationInput): LifetimeInput => ({
+  _tag: "Lasting",
+  millis: Duration.toMillis(duration)
+})
+
+/**
+ * Ends the cookie with the browser; the server keeps the policy's limits.
+ *
+ * @since 0.2.0
+ * @category lifetimes
+ */
+export const browser: Lifetime = { _tag: "Browser" }
+
+/**
+ * Back to the policy.
+ *
+ * @since 0.2.0
+ * @category lifetimes
+ */
+export const byPolicy: LifetimeInput = { _tag: "Policy" }
+
+/**
+ * The lifetime that an input means when it is set now. An error is a sentence.
+ *
+ * @since 0.2.0
+ * @category lifetimes
+ */
+export const resolve = (input: LifetimeInput, now: number): Either.Either<Lifetime | undefined, string> => {
+  const amount = input._tag === "Until"
+    ? input.at
+    : input._tag === "Policy" || input._tag === "Browser"
+    ? 0
+    : input.millis
+  if (!Number.isFinite(amount)) return Either.left("a lifetime must be finite")
+  switch (input._tag) {
+    case "Policy":
+      return Either.right(undefined)
+    case "Lasting":
+      return Either.right({ _tag: "Until", at: now + input.millis })
+    default:
+      return Either.right(input)
+  }
+}
+
+/**
+ * Whether two lifetimes are the same.
+ *
+ * @since 0.2.0
+ * @category lifetimes
+ */
+export const sameLifetime = (a: Lifetime | undefined, b: Lifetime | undefined): boolean =>
+  a === b || (a !== undefined && b !== undefined && JSON.stringify(a) === JSON.stringify(b))
 
 const make = <Bounded extends boolean>(
   bounded: Bounded,
@@ -246,6 +339,32 @@ export const proceed = (
   deadline: previous.deadline,
   lifetime
 })
+
+/**
+ * The moment at which a session would end if it was last changed and used at `modification`, by its lifetime and under
+ * the fixed end that it has.
+ *
+ * @since 0.2.0
+ * @category computation
+ */
+export const endAfter = (
+  self: Expiry,
+  modification: number,
+  lifetime: Lifetime | undefined,
+  deadline: number | undefined
+): number => {
+  const times = {
+    createdAt: modification,
+    authenticatedAt: undefined,
+    modifiedAt: modification,
+    lastSeenAt: modification
+  }
+  const begun = begin(self, times, lifetime)
+  return Math.min(
+    deadline ?? Infinity,
+    deadline === undefined ? begun.at : movingEnd(self, times, lifetime) ?? begun.at
+  )
+}
 
 const movingEnd = (self: Expiry, times: Times, lifetime: Lifetime | undefined): number | undefined => {
   switch (lifetime?._tag) {

@@ -7,8 +7,7 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import type { Lifetime } from "./Expiry.js"
-import { isExpired } from "./Expiry.js"
+import { isExpired, sameLifetime } from "./Expiry.js"
 import type { SessionRecord } from "./SessionRecord.js"
 import type { Shape } from "./SessionStore.js"
 import { SessionStore } from "./SessionStore.js"
@@ -220,9 +219,6 @@ const saved = (old: SessionRecord, record: SessionRecord): SessionRecord => ({
     lifetime: record.expiry.lifetime
   }
 })
-
-const sameLifetime = (a: Lifetime | undefined, b: Lifetime | undefined): boolean =>
-  a === b || (a !== undefined && JSON.stringify(a) === JSON.stringify(b))
 
 /**
  * A store of its own for each build of the layer.

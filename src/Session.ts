@@ -4,16 +4,25 @@
  * @since 0.1.0
  */
 import type * as HttpApp from "@effect/platform/HttpApp"
+import type { ConfigError } from "effect/ConfigError"
 import * as Context from "effect/Context"
+import type * as DateTime from "effect/DateTime"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import type { Option } from "effect/Option"
+import type * as Redacted from "effect/Redacted"
 import type * as Schema from "effect/Schema"
+import type * as Expiry from "./Expiry.js"
 import type { Merge } from "./Merge.js"
+import type * as ReadOnce from "./ReadOnce.js"
+import * as SessionConfig from "./SessionConfig.js"
 import type { SessionConfigError } from "./SessionConfigError.js"
+import type { SessionDirectory } from "./SessionDirectory.js"
 import type { SessionEngine } from "./SessionEngine.js"
 import type { SessionCommitted, SessionError, SessionUnavailable, SessionWriteError } from "./SessionError.js"
-import type { OptionalKey, SessionHandle } from "./SessionHandle.js"
+import type { ExpiryOptions, OptionalKey, SessionHandle } from "./SessionHandle.js"
+import type * as SessionHistory from "./SessionHistory.js"
 import type { SessionId } from "./SessionId.js"
 import * as SessionMiddleware from "./SessionMiddleware.js"
 import type * as SessionSchema from "./SessionSchema.js"
@@ -41,6 +50,8 @@ export interface CommonOptions<S extends SessionSchema.Any> extends SessionServi
   readonly schema: S
   /** Keeps the sessions of several tags apart in one store. Default: the tag's id. */
   readonly namespace?: string
+  /** The earlier schemas, and the way from each to the next. It ends with `schema`. */
+  readonly history?: SessionHistory.SessionHistory<NoInfer<S>>
   /** How a field that this request read and set is merged when another request changed it meanwhile. */
   readonly merge?: { readonly [K in keyof Schema.Schema.Type<S> & string]?: Merge<Schema.Schema.Type<S>[K]> }
 }
@@ -64,6 +75,12 @@ export interface TagClass<Self, Id extends string, A extends object, R>
   readonly layerWith: (
     settings: SessionService.Settings
   ) => Layer.Layer<SessionService.SessionService<Self>, SessionConfigError, SessionEngine | R>
+  /** The service with the tag's own settings and the environment's over them: see `SessionConfig.settings`. */
+  readonly layerConfig: Layer.Layer<
+    SessionService.SessionService<Self>,
+    SessionConfigError | ConfigError,
+    SessionEngine | R
+  >
   /** For `HttpRouter.use` and `HttpServer.serve`. */
   readonly middleware: <E, R>(
     app: HttpApp.Default<E, R>
@@ -75,6 +92,14 @@ export interface TagClass<Self, Id extends string, A extends object, R>
   readonly getOption: <K extends OptionalKey<A>>(
     key: K
   ) => Effect.Effect<Option<Exclude<A[K], undefined>>, SessionUnavailable, Self>
+  readonly getOrElse: <K extends OptionalKey<A>, B>(
+    key: K,
+    orElse: () => B
+  ) => Effect.Effect<Exclude<A[K], undefined> | B, SessionUnavailable, Self>
+  readonly getOrSet: <K extends OptionalKey<A>>(
+    key: K,
+    value: Exclude<A[K], undefined>
+  ) => Effect.Effect<Exclude<A[K], undefined>, SessionWriteError, Self>
   readonly has: (key: keyof A & string) => Effect.Effect<boolean, SessionUnavailable, Self>
   readonly set: <K extends keyof A & string>(
     key: K,
@@ -93,12 +118,29 @@ export interface TagClass<Self, Id extends string, A extends object, R>
   readonly pop: <K extends OptionalKey<A>>(
     key: K
   ) => Effect.Effect<Option<Exclude<A[K], undefined>>, SessionWriteError, Self>
+  readonly popOrElse: <K extends OptionalKey<A>, B>(
+    key: K,
+    orElse: () => B
+  ) => Effect.Effect<Exclude<A[K], undefined> | B, SessionWriteError, Self>
+  readonly take: <K extends ReadOnce.Key<A>>(
+    key: K
+  ) => Effect.Effect<Option<ReadOnce.Content<A[K]>>, SessionError, Self | SessionDirectory>
   readonly remove: (key: OptionalKey<A>) => Effect.Effect<void, SessionWriteError, Self>
   readonly clear: Effect.Effect<void, SessionWriteError, Self>
   readonly cycleKey: Effect.Effect<void, SessionWriteError, Self>
   readonly flush: Effect.Effect<void, SessionCommitted, Self>
   readonly authenticate: (subject: string) => Effect.Effect<void, SessionWriteError, Self>
   readonly subject: Effect.Effect<Option<string>, SessionUnavailable, Self>
+  readonly token: Effect.Effect<Option<Redacted.Redacted<string>>, SessionUnavailable, Self>
+  readonly isEmpty: Effect.Effect<boolean, SessionUnavailable, Self>
+  readonly setExpiry: (lifetime: Expiry.LifetimeInput) => Effect.Effect<void, SessionWriteError, Self>
+  readonly expiryDate: (options?: ExpiryOptions) => Effect.Effect<DateTime.Utc, SessionUnavailable, Self>
+  readonly expiryAge: (options?: ExpiryOptions) => Effect.Effect<Duration.Duration, SessionUnavailable, Self>
+  readonly expireAtBrowserClose: Effect.Effect<boolean, SessionUnavailable, Self>
+  readonly cookieAge: Effect.Effect<Duration.Duration, never, Self>
+  readonly setTestCookie: Effect.Effect<void, SessionWriteError, Self>
+  readonly testCookieWorked: Effect.Effect<boolean, SessionUnavailable, Self>
+  readonly deleteTestCookie: Effect.Effect<void, SessionWriteError, Self>
   readonly discard: Effect.Effect<void, never, Self>
   readonly save: Effect.Effect<void, SessionError, Self>
   readonly id: Effect.Effect<Option<SessionId>, SessionUnavailable, Self>
@@ -133,12 +175,13 @@ export const Tag = <Self = never>() =>
   : TagClass<Self, Id, Extract<Schema.Schema.Type<S>, object>, Schema.Schema.Context<S>> =>
 {
   type A = Extract<Schema.Schema.Type<S>, object>
-  const { merge, namespace = id, schema, ...settings }: CommonOptions<S> = options
+  const { history, merge, namespace = id, schema, ...settings }: CommonOptions<S> = options
   const definition: SessionService.Definition<A> = {
     name: id,
     namespace,
     schema,
     initial: options.initial,
+    history,
     // Each merge was checked against its field's type above; here only their names matter.
     merges: (merge ?? {}) as Readonly<Record<string, Merge<unknown>>>,
     settings
@@ -155,10 +198,15 @@ export const Tag = <Self = never>() =>
     // Layers are shared by reference, so this is one value and not a getter.
     layer: layerWith({}),
     layerWith,
+    layerConfig: SessionConfig.layer<Self, A, Schema.Schema.Context<S>>(service, definition),
     middleware: SessionMiddleware.make(Handle, service),
     value: Effect.flatMap(Handle, (session) => session.value),
     get: <K extends keyof A & string>(key: K) => Effect.flatMap(Handle, (session) => session.get(key)),
     getOption: <K extends OptionalKey<A>>(key: K) => Effect.flatMap(Handle, (session) => session.getOption(key)),
+    getOrElse: <K extends OptionalKey<A>, B>(key: K, orElse: () => B) =>
+      Effect.flatMap(Handle, (session) => session.getOrElse(key, orElse)),
+    getOrSet: <K extends OptionalKey<A>>(key: K, value: Exclude<A[K], undefined>) =>
+      Effect.flatMap(Handle, (session) => session.getOrSet(key, value)),
     has: (key: keyof A & string) => Effect.flatMap(Handle, (session) => session.has(key)),
     set: <K extends keyof A & string>(key: K, value: Required<A>[K]) =>
       Effect.flatMap(Handle, (session) => session.set(key, value)),
@@ -171,12 +219,25 @@ export const Tag = <Self = never>() =>
     ) => Effect.flatMap(Handle, (session) => session.modify(key, f, same)),
     patch: (fields: Partial<A>) => Effect.flatMap(Handle, (session) => session.patch(fields)),
     pop: <K extends OptionalKey<A>>(key: K) => Effect.flatMap(Handle, (session) => session.pop(key)),
+    popOrElse: <K extends OptionalKey<A>, B>(key: K, orElse: () => B) =>
+      Effect.flatMap(Handle, (session) => session.popOrElse(key, orElse)),
+    take: <K extends ReadOnce.Key<A>>(key: K) => Effect.flatMap(Handle, (session) => session.take(key)),
     remove: (key: OptionalKey<A>) => Effect.flatMap(Handle, (session) => session.remove(key)),
     clear: Effect.flatMap(Handle, (session) => session.clear),
     cycleKey: Effect.flatMap(Handle, (session) => session.cycleKey),
     flush: Effect.flatMap(Handle, (session) => session.flush),
     authenticate: (subject: string) => Effect.flatMap(Handle, (session) => session.authenticate(subject)),
     subject: Effect.flatMap(Handle, (session) => session.subject),
+    token: Effect.flatMap(Handle, (session) => session.token),
+    isEmpty: Effect.flatMap(Handle, (session) => session.isEmpty),
+    setExpiry: (lifetime: Expiry.LifetimeInput) => Effect.flatMap(Handle, (session) => session.setExpiry(lifetime)),
+    expiryDate: (options?: ExpiryOptions) => Effect.flatMap(Handle, (session) => session.expiryDate(options)),
+    expiryAge: (options?: ExpiryOptions) => Effect.flatMap(Handle, (session) => session.expiryAge(options)),
+    expireAtBrowserClose: Effect.flatMap(Handle, (session) => session.expireAtBrowserClose),
+    cookieAge: Effect.flatMap(Handle, (session) => session.cookieAge),
+    setTestCookie: Effect.flatMap(Handle, (session) => session.setTestCookie),
+    testCookieWorked: Effect.flatMap(Handle, (session) => session.testCookieWorked),
+    deleteTestCookie: Effect.flatMap(Handle, (session) => session.deleteTestCookie),
     discard: Effect.flatMap(Handle, (session) => session.discard),
     save: Effect.flatMap(Handle, (session) => session.save),
     id: Effect.flatMap(Handle, (session) => session.id)

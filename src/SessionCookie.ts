@@ -64,6 +64,24 @@ export type CookieOptions =
   & ((HostScope & SameSite) | (SecureScope & SameSite) | (InsecureScope & { readonly partitioned?: never }))
 
 /**
+ * Options that were read from somewhere, where types cannot refuse a combination that a browser would drop:
+ * {@link problemOf} does. All `CookieOptions` are among them.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface LooseOptions {
+  readonly name?: string
+  readonly prefix?: "__Host-Http-" | "__Host-" | "__Secure-" | "__Http-" | ""
+  readonly domain?: string
+  readonly path?: string
+  readonly secure?: boolean
+  readonly sameSite?: "lax" | "strict" | "none"
+  readonly partitioned?: boolean
+  readonly browserLength?: boolean
+}
+
+/**
  * The options with their defaults filled in.
  *
  * @since 0.1.0
@@ -95,7 +113,15 @@ export const development = { prefix: "", name: "session-dev", secure: false } as
  * @since 0.1.0
  * @category constructors
  */
-export const make = (options: CookieOptions = {}): SessionCookie => {
+export const make = (options: CookieOptions = {}): SessionCookie => fromLoose(options)
+
+/**
+ * The same of options that no type has checked: ask {@link problemOf} before using the result.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const fromLoose = (options: LooseOptions = {}): SessionCookie => {
   const prefix = options.prefix ?? "__Host-Http-"
   return {
     name: prefix + (options.name ?? "session"),
@@ -111,6 +137,8 @@ export const make = (options: CookieOptions = {}): SessionCookie => {
 const namePattern = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}$/
 const domainPattern = /^\.?[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*$/
 const pathPattern = /^\/[\x20-\x3A\x3C-\x7E]*$/
+
+const prefixPattern = /^__(?:host|secure|http)-/i
 
 /** Browsers ignore an attribute longer than this (RFC 6265bis, 5.7). */
 const longestAttribute = 1024
@@ -130,7 +158,7 @@ export const problemOf = (self: SessionCookie): string | undefined => {
   }
   if (hostPrefix && self.domain !== undefined) return "A cookie whose name begins with __Host- cannot carry a Domain."
   if (hostPrefix && self.path !== "/") return "A cookie whose name begins with __Host- must have the path /."
-  if (/^__(host|secure|http)-/.test(name) && !self.secure) {
+  if (prefixPattern.test(self.name) && !self.secure) {
     return "A cookie whose name begins with __Host-, __Secure- or __Http- must be Secure."
   }
   if (self.sameSite === "none" && !self.secure) return "Browsers drop a cookie with SameSite=None that is not Secure."
@@ -142,6 +170,29 @@ export const problemOf = (self: SessionCookie): string | undefined => {
     return "The path of a session cookie must begin with / and hold visible ASCII other than ; only, at most 1024 characters."
   }
   return undefined
+}
+
+/**
+ * Says in one sentence each what is legal here, and doubtful on a public server.
+ *
+ * @since 0.2.0
+ * @category validation
+ */
+export const doubtsOf = (self: SessionCookie): ReadonlyArray<string> => {
+  const doubts: Array<string> = []
+  if (self.secure && !prefixPattern.test(self.name)) {
+    doubts.push(
+      "The name of the session cookie has no prefix, so another host of the domain, or plain HTTP, can plant one; " +
+        "__Host-Http-, or __Secure- where a Domain is needed, prevents it."
+    )
+  }
+  if (self.sameSite === "none") {
+    doubts.push(
+      "The session cookie is SameSite=None, so browsers send it with requests that other sites forge; every route " +
+        "that changes something needs a defence of its own."
+    )
+  }
+  return doubts
 }
 
 /** Browsers cut longer lifetimes to this (RFC 6265bis, 5.5). */

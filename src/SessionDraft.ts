@@ -38,6 +38,8 @@ export interface Draft<A> {
   readonly authenticated: boolean
   /** A new token is due. */
   readonly rotates: boolean
+  /** The session is wanted even if nothing is in it. */
+  readonly kept: boolean
 }
 
 /**
@@ -82,7 +84,8 @@ export const start = <A>(
   cleared: false,
   renewed: false,
   authenticated: false,
-  rotates: false
+  rotates: false,
+  kept: false
 })
 
 /**
@@ -199,7 +202,13 @@ export const stepsFor = <A extends object>(
 
   const cycleKey: Step<A> = (draft) => Effect.succeed({ ...draft, rotates: true })
 
-  return { assign, alter, alterSeen, clear, authenticate, cycleKey, sameField }
+  const keep: Step<A> = (draft) => Effect.succeed({ ...draft, kept: true })
+
+  const setLifetime = (lifetime: Lifetime | undefined): Step<A> => (draft) => Effect.succeed({ ...draft, lifetime })
+
+  const nothing: Step<A> = Effect.succeed
+
+  return { assign, alter, alterSeen, clear, authenticate, cycleKey, keep, nothing, setLifetime, sameField }
 }
 
 /**

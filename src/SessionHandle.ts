@@ -3,8 +3,14 @@
  *
  * @since 0.1.0
  */
+import type * as DateTime from "effect/DateTime"
+import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import type { Option } from "effect/Option"
+import type * as Redacted from "effect/Redacted"
+import type * as Expiry from "./Expiry.js"
+import type * as ReadOnce from "./ReadOnce.js"
+import type { SessionDirectory } from "./SessionDirectory.js"
 import type { SessionCommitted, SessionError, SessionUnavailable, SessionWriteError } from "./SessionError.js"
 import type { SessionId } from "./SessionId.js"
 
@@ -18,6 +24,17 @@ export type OptionalKey<A> = { [K in keyof A & string]-?: Pick<A, K> extends Req
   & keyof A
   & string
 ]
+
+/**
+ * What an expiry is asked for.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface ExpiryOptions {
+  readonly modification?: DateTime.Utc
+  readonly expiry?: Expiry.LifetimeInput
+}
 
 /**
  * One request's session. `yield* AppSession` gives it and does no I/O; the first use loads the record, once.
@@ -42,6 +59,12 @@ export interface SessionHandle<A> {
   readonly getOption: <K extends OptionalKey<A>>(
     key: K
   ) => Effect.Effect<Option<Exclude<A[K], undefined>>, SessionUnavailable>
+
+  /** A field that may be absent, or something else in its place. */
+  readonly getOrElse: <K extends OptionalKey<A>, B>(
+    key: K,
+    orElse: () => B
+  ) => Effect.Effect<Exclude<A[K], undefined> | B, SessionUnavailable>
 
   /** Whether a field is there. */
   readonly has: (key: keyof A & string) => Effect.Effect<boolean, SessionUnavailable>
@@ -79,6 +102,27 @@ export interface SessionHandle<A> {
     key: K
   ) => Effect.Effect<Option<Exclude<A[K], undefined>>, SessionWriteError>
 
+  /** As `pop`, or something else in its place. */
+  readonly popOrElse: <K extends OptionalKey<A>, B>(
+    key: K,
+    orElse: () => B
+  ) => Effect.Effect<Exclude<A[K], undefined> | B, SessionWriteError>
+
+  /** What a field holds; if it is absent, it is set first. */
+  readonly getOrSet: <K extends OptionalKey<A>>(
+    key: K,
+    value: Exclude<A[K], undefined>
+  ) => Effect.Effect<Exclude<A[K], undefined>, SessionWriteError>
+
+  /**
+   * Takes a value that is read once, and writes that at once: of several requests at most one gets it, and a request
+   * that the browser makes in advance gets nothing. Asks for the directory, which only stored engines provide: a cookie
+   * cannot keep such a promise.
+   */
+  readonly take: <K extends ReadOnce.Key<A>>(
+    key: K
+  ) => Effect.Effect<Option<ReadOnce.Content<A[K]>>, SessionError, SessionDirectory>
+
   /** Removes a field. */
   readonly remove: (key: OptionalKey<A>) => Effect.Effect<void, SessionWriteError>
 
@@ -96,13 +140,46 @@ export interface SessionHandle<A> {
 
   /**
    * Says whose session it is, and always moves it to a new token. Data of an anonymous session, or of the same
-   * subject, is carried over; another subject starts from the initial value under a new id. Make it the last step of a
-   * login, or call `discard` if a later check fails.
+   * subject, is carried over; another subject starts from the initial value under a new id, so set what belongs to the
+   * new one after it. Check the password before it, or call `discard` if a later check fails.
    */
   readonly authenticate: (subject: string) => Effect.Effect<void, SessionWriteError>
 
   /** Whose session it is. */
   readonly subject: Effect.Effect<Option<string>, SessionUnavailable>
+
+  /** The secret that the browser holds, redacted; absent until a new session is written. */
+  readonly token: Effect.Effect<Option<Redacted.Redacted<string>>, SessionUnavailable>
+
+  /** Whether the data is the initial value. */
+  readonly isEmpty: Effect.Effect<boolean, SessionUnavailable>
+
+  /** Gives this session a lifetime of its own, or the policy's again. The fixed end of the policy still caps it. */
+  readonly setExpiry: (lifetime: Expiry.LifetimeInput) => Effect.Effect<void, SessionWriteError>
+
+  /**
+   * When the session ends if it was last changed and used at `modification` (default: now). With `expiry` given, that
+   * is asked instead of the session, and nothing is loaded.
+   */
+  readonly expiryDate: (options?: ExpiryOptions) => Effect.Effect<DateTime.Utc, SessionUnavailable>
+
+  /** The same as a length from `modification` on; zero when it has passed. */
+  readonly expiryAge: (options?: ExpiryOptions) => Effect.Effect<Duration.Duration, SessionUnavailable>
+
+  /** Whether the cookie ends with the browser. */
+  readonly expireAtBrowserClose: Effect.Effect<boolean, SessionUnavailable>
+
+  /** How long a session of this tag lives if it is not used, by the policy. */
+  readonly cookieAge: Effect.Effect<Duration.Duration>
+
+  /** Makes sure that the visitor gets a cookie, even if nothing is set: to see whether it comes back. */
+  readonly setTestCookie: Effect.Effect<void, SessionWriteError>
+
+  /** Whether a cookie came back: the request presented a live session. */
+  readonly testCookieWorked: Effect.Effect<boolean, SessionUnavailable>
+
+  /** Ends the session if nothing else is in it. */
+  readonly deleteTestCookie: Effect.Effect<void, SessionWriteError>
 
   /** Nothing of this request's changes is written. */
   readonly discard: Effect.Effect<void>

@@ -8,6 +8,7 @@
  * @since 0.1.0
  */
 import * as Cookies from "@effect/platform/Cookies"
+import type * as Headers from "@effect/platform/Headers"
 import * as HttpApp from "@effect/platform/HttpApp"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerRespondable from "@effect/platform/HttpServerRespondable"
@@ -39,7 +40,7 @@ export const make = <Self, A>(
     const { cookie, request: open } = Context.unsafeGet(context, service)
     const request = Context.unsafeGet(context, HttpServerRequest.HttpServerRequest)
     if (!cookie.secure && !isLoopback(request.headers.host)) return Effect.succeed(notLoopback)
-    const session = open(request.headers.cookie)
+    const session = open(request.headers.cookie, { prefetch: isPrefetch(request.headers) })
     const upgraded = request.headers.upgrade?.toLowerCase() === "websocket"
     return Effect.zipRight(
       HttpApp.appendPreResponseHandler((_, response) =>
@@ -94,6 +95,12 @@ const varyOnCookie = (vary: string | undefined): string =>
     : vary.split(",").some((name) => name.trim() === "*" || name.trim().toLowerCase() === "cookie")
     ? vary
     : `${vary}, Cookie`
+
+/** A page that the browser fetches in advance, and that the visitor may never see. */
+const isPrefetch = (headers: Headers.Headers): boolean =>
+  [headers["sec-purpose"], headers.purpose, headers["x-purpose"], headers["x-moz"]].some((value) =>
+    value !== undefined && /prefetch|preview|prerender/i.test(value)
+  )
 
 const notLoopback = HttpServerResponse.text(
   "This server uses a session cookie for development, which is not Secure, and therefore answers on localhost only. " +

@@ -8,19 +8,25 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import { scan } from "./CookieHeader.js"
 import * as Expiry from "./Expiry.js"
 import type { Core } from "./internal/core.js"
+import { Handle } from "./internal/handle.js"
 import type { Json, JsonRecord } from "./internal/json.js"
 import { LiveSession } from "./internal/liveSession.js"
+import type { Outside } from "./internal/outside.js"
+import { outside } from "./internal/outside.js"
 import * as Queue from "./internal/queue.js"
 import type { OwedCookie } from "./internal/settlement.js"
 import type { Merge } from "./Merge.js"
+import * as SessionCodec from "./SessionCodec.js"
 import { SessionConfigError } from "./SessionConfigError.js"
 import * as SessionCookie from "./SessionCookie.js"
 import * as SessionDraft from "./SessionDraft.js"
 import { SessionEngine } from "./SessionEngine.js"
 import type { SessionError } from "./SessionError.js"
 import type { SessionHandle } from "./SessionHandle.js"
+import * as SessionHistory from "./SessionHistory.js"
 import * as SessionSchema from "./SessionSchema.js"
 
 /**
@@ -58,6 +64,23 @@ export interface Settings {
   readonly commitTimeout?: Duration.DurationInput
   /** What `Retry-After` says when the store is down. Default 5 seconds. */
   readonly retryAfter?: Duration.DurationInput
+  /**
+   * How often the use of a session is written down. Default: once per tenth of the idle limit. `0`: with every request
+   * that uses the session.
+   */
+  readonly touchEvery?: Duration.DurationInput
+}
+
+/**
+ * Settings that were read from somewhere, where types cannot refuse a cookie that a browser would drop, or a policy that
+ * never ends. Building the service does.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface LooseSettings extends Omit<Settings, "cookie" | "expiry"> {
+  readonly cookie?: SessionCookie.LooseOptions
+  readonly expiry?: Expiry.Expiry
 }
 
 /**
@@ -72,6 +95,7 @@ export interface Definition<A extends object> {
   readonly schema: SessionSchema.Any
   readonly initial: A | undefined
   readonly merges: Readonly<Record<string, Merge<unknown> | undefined>>
+  readonly history: SessionHistory.SessionHistory<SessionSchema.Any> | undefined
   readonly settings: Settings
 }
 
@@ -99,10 +123,16 @@ export interface RequestSession<A> extends SessionHandle<A> {
  * @since 0.1.0
  * @category models
  */
-export interface Shape<A> {
+export interface Shape<A> extends Outside<A> {
   readonly cookie: SessionCookie.SessionCookie
-  /** The session of a request with this raw `Cookie` header. Does no I/O. */
-  readonly request: (cookieHeader: string | undefined) => RequestSession<A>
+  /**
+   * The session of a request with this raw `Cookie` header. Does no I/O. What a browser fetches in advance takes no
+   * value that is read once.
+   */
+  readonly request: (
+    cookieHeader: string | undefined,
+    options?: { readonly prefetch?: boolean }
+  ) => RequestSession<A>
 }
 
 /**
@@ -113,12 +143,12 @@ export interface Shape<A> {
  */
 export const make = <A extends object>(
   definition: Definition<A>,
-  overrides: Settings
+  overrides: LooseSettings
 ): Effect.Effect<Shape<A>, SessionConfigError, SessionEngine> =>
   Effect.gen(function*() {
     const { name, namespace } = definition
     const settings = { ...definition.settings, ...overrides }
-    const cookie = SessionCookie.make(settings.cookie)
+    const cookie = SessionCookie.fromLoose(settings.cookie)
     const expiry = settings.expiry ?? Expiry.standard
     const reject = (problem: string) => new SessionConfigError({ subject: name, problem })
 
@@ -132,8 +162,14 @@ export const make = <A extends object>(
       )
     }
     yield* claimCookieName(cookie.name, name)
+    yield* Effect.forEach(SessionCookie.doubtsOf(cookie), (doubt) => Effect.logWarning(`${name}: ${doubt}`))
 
-    const schema = SessionSchema.make<A>(definition.schema, yield* Effect.context<never>())
+    const { history } = definition
+    if (history !== undefined && history.last !== definition.schema) {
+      return yield* reject("The history must end with the schema of the session.")
+    }
+    const context = yield* Effect.context<never>()
+    const schema = SessionSchema.make<A>(definition.schema, context)
     const [initial, initialRaw] = yield* Effect.mapError(
       initialOf(schema, definition.initial),
       (misfit) => reject(`The initial value does not fit the schema at "${misfit.field}": ${misfit.problem}.`)
@@ -147,16 +183,27 @@ export const make = <A extends object>(
         onGone: settings.onGone ?? "fail",
         onUndecodable: settings.onUndecodable ?? "restart",
         commitTimeout: Duration.toMillis(settings.commitTimeout ?? "2 seconds"),
-        retryAfter: Math.ceil(Duration.toSeconds(settings.retryAfter ?? "5 seconds"))
+        retryAfter: Math.ceil(Duration.toSeconds(settings.retryAfter ?? "5 seconds")),
+        touchEvery: settings.touchEvery === undefined ? undefined : Duration.toMillis(settings.touchEvery)
       },
       engine: yield* Effect.flatMap(SessionEngine, (engine) => engine.bind({ namespace, cookieName: cookie.name })),
+      codec: yield* SessionCodec.SessionCodec,
       schema,
+      history: {
+        version: SessionHistory.versionOf(history),
+        upgrade: (raw, version) => SessionHistory.upgrade(history?.upgrades ?? [], raw, version, context)
+      },
       initial,
       initialRaw,
       steps: SessionDraft.stepsFor(schema, initial, definition.merges),
       queue: Queue.make()
     }
-    return { cookie, request: (cookieHeader) => new LiveSession(core, cookieHeader) }
+    return {
+      cookie,
+      request: (cookieHeader, options) =>
+        new Handle(core, new LiveSession(core, scan(cookieHeader, cookie.name), options?.prefetch ?? false)),
+      ...outside(core)
+    }
   })
 
 const problemOfNamespace = (namespace: string): string | undefined =>

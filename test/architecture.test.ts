@@ -15,6 +15,8 @@ const floors: Readonly<Record<string, number>> = {
   SessionConfigError: 0,
   SessionCookie: 0,
   SessionDraft: 0,
+  ReadOnce: 0,
+  SessionHistory: 0,
   SessionId: 0,
   SessionRecord: 0,
   SessionSchema: 0,
@@ -22,6 +24,7 @@ const floors: Readonly<Record<string, number>> = {
   StoreKey: 0,
   // 1 contracts
   "internal/crypto": 1,
+  SessionCodec: 1,
   SessionDirectory: 1,
   SessionEngine: 1,
   SessionMaintenance: 1,
@@ -38,19 +41,27 @@ const floors: Readonly<Record<string, number>> = {
   // 3 service
   "internal/commit": 3,
   "internal/core": 3,
+  "internal/handle": 3,
   "internal/liveSession": 3,
   "internal/opening": 3,
+  "internal/outside": 3,
   "internal/queue": 3,
   "internal/settlement": 3,
   "internal/sightings": 3,
+  SessionConfig: 3,
   SessionError: 3,
   SessionHandle: 3,
   SessionMetrics: 3,
+  SessionReaper: 3,
   SessionService: 3,
   // 4 http, and the tag that binds it all
   Session: 4,
   SessionMiddleware: 4,
-  index: 5
+  index: 5,
+  // 5 tools
+  "internal/cliDatabase": 5,
+  Cli: 5,
+  bin: 5
 }
 
 /** What belongs to one back end, besides what every engine is made of. */
@@ -128,7 +139,21 @@ describe("architecture", () => {
     )
     assert.deepStrictEqual(node, [])
     const sql = modules.filter((module) => foreign(module).some((path) => path.startsWith("@effect/sql")))
-    assert.deepStrictEqual(sql.sort(), ["SqlEngine", "SqlMigrations", "SqlStore"])
+    assert.deepStrictEqual(sql.sort(), ["SqlEngine", "SqlMigrations", "SqlStore", "internal/cliDatabase"])
+    // The command line loads the driver in use, and its program what it is made of, when they are needed.
+    const lazy = modules.flatMap((module) =>
+      [...readFileSync(`src/${module}.ts`, "utf8").matchAll(/(?<![\w"])import\("([^"]+)"\)/g)].map((match) =>
+        `${module} → ${match[1]}`
+      )
+    )
+    assert.deepStrictEqual(lazy.sort(), [
+      "bin → ./Cli.js",
+      "bin → @effect/platform-node/NodeContext",
+      "bin → @effect/platform-node/NodeRuntime",
+      "bin → effect/Effect",
+      "internal/cliDatabase → @effect/sql-pg/PgClient",
+      "internal/cliDatabase → @effect/sql-sqlite-node/SqliteClient"
+    ])
     const reachable = (module: string, seen = new Set<string>()): Set<string> => {
       if (!seen.has(module)) {
         seen.add(module)

@@ -4,13 +4,15 @@
  */
 import { build } from "esbuild"
 import { execFileSync } from "node:child_process"
-import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import * as Path from "node:path"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 
 const project = mkdtempSync(Path.join(tmpdir(), "effect-session-package-"))
 const root = process.cwd()
+const { version } = JSON.parse(readFileSync("package.json", "utf8"))
+const tarball = `effect-session-${version}.tgz`
 
 const run = (command: string, args: ReadonlyArray<string>, cwd = project): string => {
   try {
@@ -24,7 +26,7 @@ const run = (command: string, args: ReadonlyArray<string>, cwd = project): strin
 
 beforeAll(() => {
   run("npm", ["pack", "--pack-destination", project], root)
-  run("tar", ["xzf", "effect-session-0.1.0.tgz"])
+  run("tar", ["xzf", tarball])
   mkdirSync(Path.join(project, "node_modules"))
   cpSync(Path.join(project, "package"), Path.join(project, "node_modules/effect-session"), { recursive: true })
   // The peers are those of this repository: no registry is needed to install them.
@@ -96,7 +98,7 @@ await runtime.dispose()
 
 describe("the published package", () => {
   it("holds what it should, and nothing else", () => {
-    const files = run("tar", ["tzf", "effect-session-0.1.0.tgz"]).trim().split("\n")
+    const files = run("tar", ["tzf", tarball]).trim().split("\n")
     for (
       const file of ["dist/index.js", "dist/index.d.ts", "dist/SqlEngine.js", "src/index.ts", "README.md", "LICENSE"]
     ) {
@@ -112,6 +114,14 @@ describe("the published package", () => {
     run("node_modules/typescript/bin/tsc", ["-p", "."])
     assert.strictEqual(run("node", ["out/main.js"]).trim(), "1 2")
   }, 120_000)
+
+  it("has a program", () => {
+    const program = JSON.parse(readFileSync("package.json", "utf8")).bin["effect-session"]
+    assert.strictEqual(
+      run("node", [Path.join(project, "node_modules/effect-session", program), "--version"]).trim(),
+      version
+    )
+  })
 
   it("does not let internal modules be imported", () => {
     writeFileSync(Path.join(project, "internal.mjs"), `import "effect-session/internal/json"`)

@@ -54,9 +54,9 @@ export const isChanged = <A extends object>(
 ): boolean =>
   changes.size > 0 ||
   (held === undefined
-    ? draft.subject !== undefined || draft.lifetime !== undefined
+    ? draft.subject !== undefined || draft.lifetime !== undefined || draft.kept
     : draft.cleared || draft.renewed || draft.subject !== held.record.subject ||
-      draft.lifetime !== held.record.expiry.lifetime)
+      !Expiry.sameLifetime(draft.lifetime, held.record.expiry.lifetime))
 
 /** What a write left: the record that is now current, or nothing where the session had ended and that was fine. */
 export type Committed<A> = { readonly held: Held<A>; readonly replayed: boolean } | undefined
@@ -177,8 +177,9 @@ const build = <A extends object>(
     record: {
       namespace: core.namespace,
       id: old?.id ?? SessionId.fromBytes(randomBytes(SessionId.byteLength)),
-      data: JSON.stringify(raw),
-      schemaVersion: 1,
+      data: core.codec.encode(raw),
+      // A newer version that runs beside this one has its own; its mark stays.
+      schemaVersion: Math.max(core.history.version, old?.schemaVersion ?? 0),
       subject: draft.subject,
       version: (held?.record.version ?? 0) + 1,
       writeId: Encoding.encodeBase64Url(randomBytes(12)),

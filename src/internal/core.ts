@@ -1,17 +1,19 @@
 /**
  * What all requests of one session tag share: built once, when its layer is built.
  */
+import type * as Effect from "effect/Effect"
 import type { Expiry } from "../Expiry.js"
+import type * as SessionCodec from "../SessionCodec.js"
 import type { SessionCookie } from "../SessionCookie.js"
 import type { stepsFor } from "../SessionDraft.js"
 import type { BoundEngine } from "../SessionEngine.js"
-import type { SessionSchema } from "../SessionSchema.js"
+import type { Misfit, SessionSchema } from "../SessionSchema.js"
 import type { JsonRecord } from "./json.js"
 import type { Queue } from "./queue.js"
 
 /** What a deployment may choose. */
 export interface Settings {
-  readonly expiry: Expiry<true>
+  readonly expiry: Expiry
   readonly cookie: SessionCookie
   readonly onGone: "fail" | "discard"
   readonly onUndecodable: "restart" | "fail"
@@ -19,6 +21,8 @@ export interface Settings {
   readonly commitTimeout: number
   /** Seconds. */
   readonly retryAfter: number
+  /** Milliseconds; absent: a tenth of the idle limit. */
+  readonly touchEvery: number | undefined
 }
 
 /** A session tag, ready to serve requests. */
@@ -27,7 +31,13 @@ export interface Core<A extends object> {
   readonly namespace: string
   readonly settings: Settings
   readonly engine: BoundEngine
+  readonly codec: SessionCodec.Shape
   readonly schema: SessionSchema<A>
+  /** Its version, and the way from older data to it. */
+  readonly history: {
+    readonly version: number
+    readonly upgrade: (raw: JsonRecord, version: number) => Effect.Effect<JsonRecord, Misfit>
+  }
   readonly initial: A
   /** The encoded record that a new session starts from. */
   readonly initialRaw: JsonRecord

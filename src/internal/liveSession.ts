@@ -1,22 +1,22 @@
 /**
- * One request's session, alive: what the handle's methods do, and what happens when the request ends.
+ * One request's session, alive: loaded at most once, changed step by step, settled when the request ends.
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import * as Equal from "effect/Equal"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
-import { scan } from "../CookieHeader.js"
+import type { Candidates } from "../CookieHeader.js"
+import { ReadOnce } from "../ReadOnce.js"
+import type * as ReadOnceModule from "../ReadOnce.js"
+import { SessionDirectory } from "../SessionDirectory.js"
 import type { Draft, Step } from "../SessionDraft.js"
 import * as SessionDraft from "../SessionDraft.js"
 import type { CookieValue } from "../SessionEngine.js"
 import type { SessionError, SessionWriteError } from "../SessionError.js"
 import { SessionCommitted, SessionConflict, SessionInvalid, SessionUnavailable } from "../SessionError.js"
-import type { OptionalKey, SessionHandle } from "../SessionHandle.js"
-import type { SessionId } from "../SessionId.js"
 import type { Misfit } from "../SessionSchema.js"
 import type { Core } from "./core.js"
 import type { Held } from "./opening.js"
@@ -32,16 +32,18 @@ interface Open<A> {
 }
 
 /**
- * The handle behind `yield* AppSession`. All mutable state is confined to this class, and each change of it is one
+ * What is behind the handle of `yield* AppSession`. All mutable state is confined to this class, and each change of it is one
  * synchronous step, so concurrent branches of a handler may share the handle.
  */
-export class LiveSession<A extends object> implements SessionHandle<A> {
+export class LiveSession<A extends object> {
   /** Anything was asked of the session, so that the response depends on the cookie. */
   accessed = false
   /** The cookie that the response must carry. */
   owed: OwedCookie | undefined
 
   readonly #core: Core<A>
+  /** The browser fetches in advance what the visitor may never see. */
+  readonly #prefetch: boolean
   readonly #presented: boolean
   /** The values that end with the session: those presented, and one that a `save` of this request has made. */
   #values: ReadonlyArray<CookieValue>
@@ -51,111 +53,21 @@ export class LiveSession<A extends object> implements SessionHandle<A> {
   /** Completed when the load, or the save, that is under way has ended. */
   #busy: Deferred.Deferred<void> | undefined
   #steps: Array<Step<A>> = []
-  readonly #sightings = new Sightings<keyof A & string>()
+  readonly sightings = new Sightings<keyof A & string>()
   #flushed = false
   #discarded = false
   #finished = false
   /** A write whose outcome is not known must not be tried again. */
   #broken: SessionError | undefined
 
-  constructor(core: Core<A>, cookieHeader: string | undefined) {
-    const { presented, values } = scan(cookieHeader, core.settings.cookie.name)
+  constructor(core: Core<A>, { presented, values }: Candidates, prefetch: boolean) {
     this.#core = core
+    this.#prefetch = prefetch
     this.#presented = presented
     this.#values = values.map((value) => Redacted.make(value))
   }
 
-  // ---- reading
-
-  get value(): Effect.Effect<A, SessionUnavailable> {
-    return this.#read(({ draft }) => {
-      for (const key of this.#core.schema.keys) this.#sightings.look(key)
-      return draft.value
-    })
-  }
-
-  readonly get = <K extends keyof A & string>(key: K): Effect.Effect<A[K], SessionUnavailable> =>
-    this.#read(({ draft }) => {
-      this.#sightings.look(key)
-      return draft.value[key]
-    })
-
-  readonly getOption = <K extends OptionalKey<A>>(key: K) =>
-    Effect.map(this.get(key), (value) => Option.fromNullable(value as Exclude<A[K], undefined> | undefined))
-
-  readonly has = (key: keyof A & string): Effect.Effect<boolean, SessionUnavailable> =>
-    Effect.map(this.get(key), (value) => value !== undefined)
-
-  get subject(): Effect.Effect<Option.Option<string>, SessionUnavailable> {
-    return this.#read(({ draft }) => Option.fromNullable(draft.subject))
-  }
-
-  get id(): Effect.Effect<Option.Option<SessionId>, SessionUnavailable> {
-    return this.#read(({ held }) => held === undefined ? Option.none() : Option.some(held.record.id))
-  }
-
-  // ---- changing
-
-  readonly set = <K extends keyof A & string>(key: K, value: Required<A>[K]) =>
-    this.#assign([[key, { present: true, value }]])
-
-  readonly remove = (key: OptionalKey<A>) => this.#assign([[key, { present: false }]])
-
-  readonly patch = (fields: Partial<A>) =>
-    this.#assign(Object.entries(fields).map(([key, value]) => [key as keyof A & string, { present: true, value }]))
-
-  readonly update = <K extends keyof A & string>(key: K, f: (value: A[K]) => Required<A>[K]) =>
-    this.#step(() => this.#core.steps.alter(key, ({ value }) => ({ present: true, value: f(value[key]) })))
-
-  readonly modify = <K extends keyof A & string, B>(
-    key: K,
-    f: (value: A[K]) => readonly [result: B, next: Required<A>[K]],
-    same: (a: B, b: B) => boolean = Equal.equals
-  ) => {
-    const alter = ({ value }: Draft<A>): readonly [B, SessionDraft.Field] => {
-      const [result, next] = f(value[key])
-      return [result, { present: true, value: next }]
-    }
-    return this.#change((draft) => {
-      const first = alter(draft)
-      return [first[0], this.#core.steps.alterSeen(key, alter, same, first)]
-    })
-  }
-
-  readonly pop = <K extends OptionalKey<A>>(key: K) =>
-    this.#change((draft) => {
-      this.#sightings.look(key)
-      const value = draft.value[key] as Exclude<A[K], undefined> | undefined
-      return [
-        Option.fromNullable(value),
-        this.#core.steps.assign(key, { present: false }, this.#sightings.hasRead(key), false)
-      ]
-    })
-
-  get clear(): Effect.Effect<void, SessionWriteError> {
-    return this.#step(() => this.#core.steps.clear(this.#sightings.read))
-  }
-
-  get cycleKey(): Effect.Effect<void, SessionWriteError> {
-    return this.#step(() => this.#core.steps.cycleKey)
-  }
-
-  readonly authenticate = (subject: string): Effect.Effect<void, SessionWriteError> =>
-    subjectPattern.test(subject)
-      ? this.#change((draft) => [
-        undefined,
-        this.#core.steps.authenticate(subject),
-        () => {
-          if (draft.subject !== undefined && draft.subject !== subject) this.#sightings.restart()
-        }
-      ])
-      : Effect.fail(
-        new SessionInvalid({
-          session: this.#core.name,
-          field: "subject",
-          problem: "a subject is a text of 1 to 255 characters without control characters"
-        })
-      )
+  // ---- ends
 
   get flush(): Effect.Effect<void, SessionCommitted> {
     return this.#idle(() => {
@@ -237,7 +149,7 @@ export class LiveSession<A extends object> implements SessionHandle<A> {
   }
 
   /** Loads on first use. One load at a time; a branch that is interrupted leaves it to the next. */
-  #opened(): Effect.Effect<Open<A>, SessionUnavailable> {
+  opened(): Effect.Effect<Open<A>, SessionUnavailable> {
     return this.#idle((): Effect.Effect<Open<A>, SessionUnavailable> =>
       this.#open !== undefined ? Effect.succeed(this.#open) : this.#exclusively(this.#load())
     )
@@ -258,7 +170,7 @@ export class LiveSession<A extends object> implements SessionHandle<A> {
   /** Starts over from a record, or from nothing. */
   #begin(held: Held<A> | undefined): Open<A> {
     this.#steps = []
-    this.#sightings.restart()
+    this.sightings.restart()
     this.#open = {
       held,
       draft: held === undefined
@@ -268,25 +180,25 @@ export class LiveSession<A extends object> implements SessionHandle<A> {
     return this.#open
   }
 
-  #read<B>(f: (open: Open<A>) => B): Effect.Effect<B, SessionUnavailable> {
+  read<B>(f: (open: Open<A>) => B): Effect.Effect<B, SessionUnavailable> {
     return Effect.suspend(() => {
       this.accessed = true
-      return this.#open === undefined ? Effect.map(this.#opened(), f) : Effect.succeed(f(this.#open))
+      return this.#open === undefined ? Effect.map(this.opened(), f) : Effect.succeed(f(this.#open))
     })
   }
 
   /** Takes a step: applies it to the draft, and keeps it for a replay. */
-  #change<B>(
+  change<B>(
     make: (draft: Draft<A>) => readonly [result: B, step: Step<A>, applied?: () => void]
   ): Effect.Effect<B, SessionWriteError> {
     const apply = (open: Open<A> | undefined): Effect.Effect<B, SessionWriteError> => {
       if (this.#finished || open === undefined) return Effect.fail(this.#committed())
       const [result, step, applied] = make(open.draft)
       return Effect.matchEffect(step(open.draft, undefined), {
-        onFailure: (error) => Effect.fail(this.#refused(error)),
+        onFailure: (error) => Effect.fail(this.refused(error)),
         onSuccess: (draft) => {
           // Encoding a field may take time, and another branch of the handler may have been faster.
-          if (this.#open !== open) return this.#change(make)
+          if (this.#open !== open) return this.change(make)
           this.#open = { ...open, draft }
           this.#steps.push(step)
           applied?.()
@@ -296,29 +208,99 @@ export class LiveSession<A extends object> implements SessionHandle<A> {
     }
     return this.#idle(() => {
       this.accessed = true
-      return this.#open === undefined && !this.#finished ? Effect.flatMap(this.#opened(), apply) : apply(this.#open)
+      return this.#open === undefined && !this.#finished ? Effect.flatMap(this.opened(), apply) : apply(this.#open)
     })
   }
 
-  #step(make: () => Step<A>): Effect.Effect<void, SessionWriteError> {
-    return this.#change(() => [undefined, make()])
+  step(make: () => Step<A>): Effect.Effect<void, SessionWriteError> {
+    return this.change(() => [undefined, make()])
+  }
+
+  /** Takes a value that is read once. */
+  take<K extends ReadOnceModule.Key<A>>(
+    key: K
+  ): Effect.Effect<Option.Option<ReadOnceModule.Content<A[K]>>, SessionError, SessionDirectory> {
+    return Effect.zipRight(
+      SessionDirectory,
+      this.#prefetch
+        ? Effect.succeedNone
+        : Effect.flatMap(
+          this.opened(),
+          ({ held }) => held === undefined ? this.#takeOwn(key) : this.#takeStored(key, held.value)
+        )
+    )
+  }
+
+  /** Takes what this request itself has set. */
+  #takeOwn<K extends ReadOnceModule.Key<A>>(key: K) {
+    return this.change((draft) => [
+      contentOf(draft.value[key]),
+      this.#core.steps.assign(key, { present: false }, false)
+    ])
+  }
+
+  /**
+   * Takes from the record, and writes at once: only then is it certain that nobody else gets it. A handle of its own
+   * does it, so that nothing else of this request is written before its time.
+   */
+  #takeStored<K extends ReadOnceModule.Key<A>>(
+    key: K,
+    value: CookieValue
+  ): Effect.Effect<Option.Option<ReadOnceModule.Content<A[K]>>, SessionError> {
+    const once = Effect.suspend(() => {
+      this.accessed = true
+      const aside = new LiveSession(this.#core, { presented: true, values: [Redacted.value(value)] }, false)
+      const taken = aside.change((draft) => [
+        contentOf(draft.value[key]),
+        this.#core.steps.assign(key, { present: false }, true, false)
+      ])
+      return taken.pipe(Effect.zipLeft(aside.save), Effect.map((content) => ({ content, now: aside.#open?.held })))
+    })
+    return once.pipe(
+      // Another request took it, or set another: look again.
+      Effect.retry({ while: (error) => error._tag === "SessionConflict" }),
+      Effect.catchTag("SessionGone", () => Effect.succeed({ content: Option.none(), now: undefined })),
+      Effect.flatMap(({ content, now }) => Effect.as(this.#follow(key, now), content))
+    )
+  }
+
+  /** Takes notice of what was written aside: from there if nothing is pending here, else by a step of its own. */
+  #follow(key: keyof A & string, held: Held<A> | undefined): Effect.Effect<void, SessionWriteError> {
+    const open = this.#open
+    if (held === undefined || open === undefined || this.#steps.length > 0) {
+      return this.step(() => this.#core.steps.assign(key, { present: false }, false))
+    }
+    return Effect.map(
+      Effect.filter(
+        this.sightings.read,
+        (read) =>
+          Effect.match(this.#core.steps.sameField(read, open.draft.value, held.decoded), {
+            onFailure: () => true,
+            onSuccess: (same) => !same && read !== key
+          })
+      ),
+      (outdated) => {
+        this.#begin(held)
+        this.sightings.restart(outdated)
+      }
+    )
   }
 
   /** Sets or removes fields, all or none. */
-  #assign(
+  assign(
     fields: ReadonlyArray<readonly [keyof A & string, SessionDraft.Field]>
   ): Effect.Effect<void, SessionWriteError> {
-    return this.#change(() => {
+    return this.change(() => {
       const steps = fields.map(([key, field]) =>
-        this.#sightings.isOutdated(key)
+        this.sightings.isOutdated(key)
           ? SessionDraft.clashing(key)
-          : this.#core.steps.assign(key, field, this.#sightings.hasRead(key))
+          : this.#core.steps.assign(key, field, this.sightings.hasRead(key))
       )
       return [
         undefined,
         (draft, origin) => Effect.reduce(steps, draft, (draft, step) => step(draft, origin)),
         () => {
-          for (const [key] of fields) this.#sightings.replace(key)
+          for (const [key] of fields) this.sightings.replace(key)
         }
       ]
     })
@@ -328,7 +310,7 @@ export class LiveSession<A extends object> implements SessionHandle<A> {
     return new SessionCommitted({ session: this.#core.name })
   }
 
-  #refused(error: Misfit | SessionDraft.Clash): SessionInvalid | SessionConflict {
+  refused(error: Misfit | SessionDraft.Clash): SessionInvalid | SessionConflict {
     return error._tag === "Misfit"
       ? new SessionInvalid({ session: this.#core.name, field: error.field, problem: error.problem })
       : new SessionConflict({ session: this.#core.name, what: error.what })
@@ -341,7 +323,7 @@ export class LiveSession<A extends object> implements SessionHandle<A> {
         settle(this.#core, {
           open: this.#open,
           steps: this.#steps,
-          reads: this.#sightings.read,
+          reads: this.sightings.read,
           presented: this.#presented,
           values: this.#values,
           ambiguous: this.#ambiguous,
@@ -357,7 +339,7 @@ export class LiveSession<A extends object> implements SessionHandle<A> {
             this.#ambiguous = false
             this.#flushed = false
             this.#begin(settled.held)
-            this.#sightings.restart(settled.outdated)
+            this.sightings.restart(settled.outdated)
             return Effect.void
           },
           onFailure: (error) => {
@@ -370,8 +352,8 @@ export class LiveSession<A extends object> implements SessionHandle<A> {
   }
 }
 
-// No control characters, no lone surrogates: every store keeps it as it is.
-const subjectPattern = /^(?:[^\p{Cc}\p{Cs}]){1,255}$/u
+const contentOf = <B>(once: B): Option.Option<ReadOnceModule.Content<B>> =>
+  once instanceof ReadOnce ? Option.some(ReadOnce.contentOf(once) as ReadOnceModule.Content<B>) : Option.none()
 
 const logFailure = (error: SessionError): Effect.Effect<void> =>
   error._tag === "SessionUnavailable" ? Effect.logError(error.message, error.cause) : Effect.logDebug(error.message)

@@ -6,6 +6,7 @@ import * as Option from "effect/Option"
 import type { CookieValue, Opened } from "../SessionEngine.js"
 import { SessionUnavailable } from "../SessionError.js"
 import * as SessionMetrics from "../SessionMetrics.js"
+import type { SessionRecord } from "../SessionRecord.js"
 import type { SessionStoreError } from "../SessionStore.js"
 import type { Core } from "./core.js"
 import type { JsonRecord } from "./json.js"
@@ -78,7 +79,7 @@ export const hold = <A extends object>(
   core: Core<A>,
   opened: Opened
 ): Effect.Effect<Held<A> | undefined, SessionUnavailable> =>
-  Effect.matchEffect(decode(core, opened.record.data), {
+  Effect.matchEffect(decode(core, opened.record), {
     onSuccess: ({ decoded, raw }) => Effect.succeed({ ...opened, raw, decoded }),
     onFailure: (problem) =>
       Effect.zipRight(
@@ -93,22 +94,29 @@ export const hold = <A extends object>(
       )
   })
 
-const decode = <A extends object>(core: Core<A>, data: string) => {
-  const raw = parse(data)
-  if (typeof raw === "string") return Effect.fail(raw)
-  return Effect.mapBoth(core.schema.decode(raw), {
-    onSuccess: (decoded) => ({ raw, decoded }),
-    onFailure: ({ field, problem }) => `at "${field}": ${problem}`
-  })
+/** The data of a record, upgraded and decoded. The error is a sentence that never contains the data. */
+export const decode = <A extends object>(
+  core: Core<A>,
+  record: SessionRecord
+): Effect.Effect<{ readonly raw: JsonRecord; readonly decoded: A }, string> => {
+  const parsed = parse(core, record.data)
+  if (typeof parsed === "string") return Effect.fail(parsed)
+  const raw = record.schemaVersion < core.history.version
+    ? core.history.upgrade(parsed, record.schemaVersion)
+    : Effect.succeed(parsed)
+  return Effect.mapError(
+    Effect.flatMap(raw, (raw) => Effect.map(core.schema.decode(raw), (decoded) => ({ raw, decoded }))),
+    ({ field, problem }) => `at "${field}": ${problem}`
+  )
 }
 
-const parse = (data: string): JsonRecord | string => {
+const parse = <A extends object>(core: Core<A>, data: string): JsonRecord | string => {
   let raw: unknown
   try {
-    raw = JSON.parse(data)
+    raw = core.codec.decode(data)
   } catch {
     // The parser's own message quotes the text, which may hold secrets.
-    return "it is not JSON"
+    return "it cannot be parsed"
   }
   const problem = problemOf(raw)
   if (problem !== undefined) return problem.message

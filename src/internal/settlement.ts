@@ -75,7 +75,8 @@ export const settle = <A extends object>(
         changed: Commit.isChanged(work),
         rotates: draft.rotates,
         lastSeenAt: held?.record.lastSeenAt ?? now,
-        touchWindow: Expiry.touchWindow(core.settings.expiry, held?.record.expiry.lifetime),
+        touchWindow: core.settings.touchEvery ??
+          Expiry.touchWindow(core.settings.expiry, held?.record.expiry.lifetime),
         stale: held?.stale ?? false
       },
       now,
@@ -137,7 +138,7 @@ const write = <A extends object>(
     const { held, replayed } = committed
     const { expiry } = held.record
     const sent = change !== "Save" || SessionCookie.slides(core.settings.cookie, expiry) ||
-      work.held?.record.expiry.lifetime !== expiry.lifetime
+      !Expiry.sameLifetime(work.held?.record.expiry.lifetime, expiry.lifetime)
     const outdated = replayed
       ? yield* Effect.filter(pending.reads, (key) =>
         Effect.match(core.steps.sameField(key, work.draft.value, held.decoded), {

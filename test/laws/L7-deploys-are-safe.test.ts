@@ -4,6 +4,7 @@ import { Context, Effect, Layer, Logger, Option, Schema, type Scope } from "effe
 import {
   Session,
   type SessionEngine,
+  SessionHistory,
   type SessionService,
   SessionStore,
   SessionToken,
@@ -34,6 +35,29 @@ class New extends Session.Tag<New>()("test/Deploy", {
 class Changed extends Session.Tag<Changed>()("test/Deploy", {
   schema: Schema.Struct({ user: Schema.optional(Schema.String), hits: Schema.optional(Schema.Array(Schema.String)) })
 }) {}
+
+/** Three versions with a history: `name` moved into `user`, then got a language. All share the store of one application. */
+const V1 = Schema.Struct({ name: Schema.optional(Schema.String), hits: Schema.optional(Schema.Number) })
+const V2 = Schema.Struct({
+  user: Schema.optional(Schema.Struct({ name: Schema.String })),
+  hits: Schema.optional(Schema.Number)
+})
+const V3 = Schema.Struct({
+  user: Schema.optional(Schema.Struct({ name: Schema.String, language: Schema.String })),
+  hits: Schema.optional(Schema.Number)
+})
+const toV2 = SessionHistory.from(V1).to(V2, ({ hits, name }) => ({
+  ...(hits === undefined ? {} : { hits }),
+  ...(name === undefined ? {} : { user: { name } })
+}))
+const toV3 = toV2.to(V3, ({ hits, user }) => ({
+  ...(hits === undefined ? {} : { hits }),
+  ...(user === undefined ? {} : { user: { name: user.name.toUpperCase(), language: "en" } })
+}))
+
+class One extends Session.Tag<One>()("test/Deploy", { schema: V1 }) {}
+class Two extends Session.Tag<Two>()("test/Deploy", { schema: V2, history: toV2 }) {}
+class Three extends Session.Tag<Three>()("test/Deploy", { schema: V3, history: toV3 }) {}
 
 const cookieName = "__Host-Http-session"
 
@@ -91,6 +115,9 @@ for (const [name, layer] of stores) {
       store.scan("test/Deploy", undefined, 10, Date.now()),
       (records) => Effect.map(text(records[0]?.data), (data) => JSON.parse(data))
     )
+
+  const versions = (store: Context.Tag.Service<SessionStore>) =>
+    Effect.map(store.scan("test/Deploy", undefined, 10, Date.now()), (all) => all.map((record) => record.schemaVersion))
 
   describe(`L7 deploys are safe (${name})`, () => {
     law(
@@ -195,6 +222,62 @@ for (const [name, layer] of stores) {
             const after = yield* Effect.flatMap(store.load(key(token), Date.now()), Effect.orDie)
             assert.strictEqual(after.data, junk)
           }
+        })
+    )
+
+    law(
+      "older data is upgraded when it is read, step by step, and written with the next change only",
+      (visit, store) =>
+        Effect.gen(function*() {
+          const made = yield* visit(One, One.layer, One.patch({ name: "ann", hits: 1 }))
+          const cookie = yield* text(made.cookie)
+          const seen = yield* visit(Three, Three.layer, Three.value, cookie)
+          assert.deepStrictEqual(JSON.parse(seen.body), { hits: 1, user: { name: "ANN", language: "en" } })
+          assert.deepStrictEqual(yield* raw(store), { name: "ann", hits: 1 })
+          yield* visit(Three, Three.layer, Three.update("hits", (n = 0) => n + 1), cookie)
+          assert.deepStrictEqual(yield* raw(store), { hits: 2, user: { name: "ANN", language: "en" } })
+          assert.deepStrictEqual(yield* versions(store), [3])
+        })
+    )
+
+    law(
+      "a deploy rolls forward and back with both versions running: nobody is logged out for good",
+      (visit, store) =>
+        Effect.gen(function*() {
+          const made = yield* visit(One, One.layer, One.patch({ name: "ann", hits: 1 }))
+          const cookie = yield* text(made.cookie)
+          // Both versions serve the session while nobody changes what moved.
+          assert.strictEqual((yield* visit(Two, Two.layer, Two.get("user"), cookie)).body, `{"name":"ann"}`)
+          assert.strictEqual((yield* visit(One, One.layer, One.get("name"), cookie)).body, `"ann"`)
+          // The new one writes; the old one goes on, keeps what it does not know, and does not claim the older shape.
+          yield* visit(Two, Two.layer, Two.update("hits", (n = 0) => n + 1), cookie)
+          yield* visit(One, One.layer, One.update("hits", (n = 0) => n + 10), cookie)
+          assert.deepStrictEqual(yield* raw(store), { hits: 12, user: { name: "ann" } })
+          assert.deepStrictEqual(yield* versions(store), [2])
+          // Forward again: everything is there.
+          const seen = yield* visit(Two, Two.layer, Two.value, cookie)
+          assert.deepStrictEqual(JSON.parse(seen.body), { hits: 12, user: { name: "ann" } })
+        })
+    )
+
+    law(
+      "an upgrade that throws, or makes what does not fit, follows the policy and leaves the record alone",
+      (visit, store) =>
+        Effect.gen(function*() {
+          const history = SessionHistory.from(V1).to(V2, ({ name }) => {
+            if (name === "boom") throw new Error("secret")
+            return { user: { name: 7 as unknown as string } }
+          })
+          class Bad extends Session.Tag<Bad>()("test/Deploy", { schema: V2, history }) {}
+          for (const name of ["boom", "misfit"]) {
+            const made = yield* visit(One, One.layer, One.set("name", name))
+            const cookie = yield* text(made.cookie)
+            assert.strictEqual((yield* visit(Bad, Bad.layer, Bad.value, cookie)).body, "{}")
+            const failing = yield* visit(Bad, Bad.layerWith({ onUndecodable: "fail" }), Bad.value, cookie)
+            assert.deepStrictEqual([failing.status, failing.body.includes("secret")], [503, false])
+            assert.strictEqual((yield* visit(One, One.layer, One.get("name"), cookie)).body, JSON.stringify(name))
+          }
+          assert.deepStrictEqual(yield* versions(store), [1, 1])
         })
     )
   })

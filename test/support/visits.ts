@@ -17,12 +17,12 @@ export interface Visit<B> {
 }
 
 /** Handles one request that presents the cookie. */
-export const visit = <Self, A, B, E>(
+export const visit = <Self, A, B, E, R>(
   tag: Context.Tag<Self, SessionHandle<A>> & { readonly service: Context.Tag<SessionService<Self>, Shape<A>> },
-  handler: Effect.Effect<B, E, Self>,
+  handler: Effect.Effect<B, E, R>,
   cookie?: string,
   status = 200
-): Effect.Effect<Visit<B>, E, SessionService<Self>> =>
+): Effect.Effect<Visit<B>, E, Exclude<R, Self> | SessionService<Self>> =>
   Effect.gen(function*() {
     const service = yield* tag.service
     const session = service.request(cookie === undefined ? undefined : `${service.cookie.name}=${cookie}`)

@@ -1,0 +1,282 @@
+/**
+ * The command line: `effect-session migrate | clear-expired | stats | show | revoke`.
+ *
+ * @since 0.2.0
+ */
+import * as Args from "@effect/cli/Args"
+import type * as CliApp from "@effect/cli/CliApp"
+import * as Command from "@effect/cli/Command"
+import * as HelpDoc from "@effect/cli/HelpDoc"
+import * as Options from "@effect/cli/Options"
+import * as ValidationError from "@effect/cli/ValidationError"
+import * as Terminal from "@effect/platform/Terminal"
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Config from "effect/Config"
+import * as Console from "effect/Console"
+import * as Effect from "effect/Effect"
+import * as Logger from "effect/Logger"
+import * as Option from "effect/Option"
+import type { DatabaseUrl, ExitCode } from "./internal/cliDatabase.js"
+import { client, CliFailure, dialectOf, explain } from "./internal/cliDatabase.js"
+import { SessionConfigError } from "./SessionConfigError.js"
+import * as SessionId from "./SessionId.js"
+import { SessionMaintenance } from "./SessionMaintenance.js"
+import * as SessionReaper from "./SessionReaper.js"
+import type { SessionRecord } from "./SessionRecord.js"
+import type { Shape } from "./SessionStore.js"
+import * as SqlMigrations from "./SqlMigrations.js"
+import * as SqlStore from "./SqlStore.js"
+
+/**
+ * Runs a command line (`process.argv`) and returns the exit code: 0 done, 1 failed, 2 used in a wrong way, 3 not found.
+ * Results go to the console's `log`, one sentence about what went wrong to its `error`.
+ *
+ * @since 0.2.0
+ * @category running
+ */
+export const run = (argv: ReadonlyArray<string>): Effect.Effect<ExitCode, never, CliApp.CliApp.Environment> =>
+  Effect.gen(function*() {
+    const console = yield* Console.consoleWith(Effect.succeed)
+    const { isTTY } = yield* Terminal.Terminal
+    const plain = !(yield* isTTY)
+    const outcome = program(dashedIdLast(argv)).pipe(
+      Effect.as<ExitCode>(0),
+      Effect.catchAll((error) => {
+        const { exitCode, message } = ValidationError.isValidationError(error) ? misuse(error, argv) : error
+        return Effect.as(console.error(message), exitCode)
+      }),
+      Effect.catchAllDefect(() => Effect.as(console.error("The command line failed; this is a bug of it."), 1 as const))
+    )
+    // The parser prints its errors itself, in colours; they are printed above instead, as ours are.
+    return yield* Effect.withConsole(outcome, {
+      ...console,
+      error: () => Effect.void,
+      log: (...args) => console.log(...args.map((arg) => plain && typeof arg === "string" ? withoutColours(arg) : arg))
+    })
+  }).pipe(Effect.provide(Logger.replace(Logger.defaultLogger, Logger.withConsoleError(Logger.logfmtLogger))))
+
+// Commands
+
+const connection = {
+  url: Options.redacted("database-url").pipe(
+    Options.withFallbackConfig(Config.redacted("DATABASE_URL")),
+    Options.withDescription("postgres://user:password@host/database or sqlite:path. Variable: DATABASE_URL.")
+  ),
+  prefix: Options.text("prefix").pipe(
+    Options.withDefault("effect_"),
+    Options.withDescription("What the names of the tables begin with.")
+  )
+}
+
+const session = {
+  ...connection,
+  namespace: Options.text("namespace").pipe(
+    Options.withFallbackConfig(Config.string("SESSION_NAMESPACE")),
+    Options.withDescription("The namespace of the session's tag: its id, unless given. Variable: SESSION_NAMESPACE.")
+  ),
+  id: Args.text({ name: "id" }).pipe(
+    // The value is not repeated: somebody may have pasted a token.
+    Args.mapEffect((id) =>
+      Option.match(SessionId.parse(id), {
+        onNone: () => Effect.fail(HelpDoc.p("A session id has 22 characters: letters, digits, \"-\" and \"_\".")),
+        onSome: Effect.succeed
+      })
+    ),
+    Args.withDescription("The public id of a session, as lists and logs show it.")
+  )
+}
+
+const migrate = Command.make("migrate", {
+  ...connection,
+  print: Options.boolean("print").pipe(
+    Options.withDescription("Print the SQL and do nothing: no connection is made.")
+  )
+}, ({ prefix, print, url }) =>
+  print
+    ? dialectOf(url).pipe(
+      Effect.flatMap((dialect) => SqlMigrations.print(dialect, { prefix })),
+      Effect.flatMap((sql) => Console.log(sql.trimEnd())),
+      explained(url)
+    )
+    : SqlMigrations.run({ prefix }).pipe(
+      Effect.flatMap((applied) =>
+        Console.log(
+          applied.length === 0
+            ? "The tables are up to date."
+            : applied.map(([id, name]) => `Applied ${String(id).padStart(4, "0")}_${name}.`).join("\n")
+        )
+      ),
+      connected(url, true)
+    )).pipe(Command.withDescription("Create or upgrade the tables. Safe to run again."))
+
+const clearExpired = Command.make("clear-expired", {
+  ...connection,
+  dryRun: Options.boolean("dry-run").pipe(Options.withDescription("Say how many have expired, and delete nothing."))
+}, ({ dryRun, prefix, url }) =>
+  withStore(url, prefix, (store, now) =>
+    dryRun
+      ? Effect.flatMap(
+        store.count(now),
+        ({ current, expired }) => Console.log(`${expired} expired would be deleted, ${current} current kept.`)
+      )
+      : Effect.gen(function*() {
+        const deleted = yield* removeAll(store)
+        const { current, expired } = yield* store.count(now)
+        yield* Console.log(`${deleted} expired deleted, ${current} current kept.`)
+        if (expired > 0) yield* Console.log(`${expired} expired left: another process holds or deletes them.`)
+      }))).pipe(Command.withDescription("Delete the sessions that have expired, in batches."))
+
+const stats = Command.make(
+  "stats",
+  connection,
+  ({ prefix, url }) =>
+    withStore(url, prefix, (store, now) =>
+      Effect.flatMap(
+        store.count(now),
+        ({ current, expired }) => Console.log(table([["current", String(current)], ["expired", String(expired)]]))
+      ))
+).pipe(Command.withDescription("Count the sessions, current and expired, of all namespaces."))
+
+const show = Command.make("show", {
+  ...session,
+  data: Options.boolean("data").pipe(Options.withDescription("Also print what the session holds."))
+}, ({ data, id, namespace, prefix, url }) =>
+  withStore(url, prefix, (store, now) =>
+    Effect.flatMap(
+      store.find(namespace, id, now),
+      Option.match({
+        onNone: () => notFound,
+        onSome: (record) => Console.log(table([...metadata(record), ...data ? [["data", record.data] as const] : []]))
+      })
+    ))).pipe(Command.withDescription("Print the public metadata of one session."))
+
+const revoke = Command.make(
+  "revoke",
+  session,
+  ({ id, namespace, prefix, url }) =>
+    withStore(url, prefix, (store) =>
+      Effect.flatMap(
+        store.revoke(namespace, id),
+        (found) => found ? Console.log("The session is revoked.") : notFound
+      ))
+).pipe(Command.withDescription("End one session at once."))
+
+const program = Command.run(
+  Command.make(
+    "effect-session",
+    {},
+    () => new CliFailure({ exitCode: 2, message: "A command is missing; --help lists them." })
+  ).pipe(
+    Command.withSubcommands([migrate, clearExpired, stats, show, revoke]),
+    Command.withDescription("Keeps the tables of effect-session in order.")
+  ),
+  { name: "effect-session", version: "0.2.0", executable: "effect-session" }
+)
+
+// Connecting
+
+const withStore = <A, E, R>(
+  url: DatabaseUrl,
+  prefix: string,
+  use: (store: Shape, now: number) => Effect.Effect<A, E, R>
+) =>
+  Effect.gen(function*() {
+    const store = yield* SqlStore.make({ prefix })
+    return yield* use(store, yield* Clock.currentTimeMillis)
+  }).pipe(connected(url, false))
+
+const connected = (url: DatabaseUrl, create: boolean) => <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  client(url, create).pipe(
+    Effect.flatMap((layer) => Effect.provide(effect, layer)),
+    explained(url)
+  )
+
+/** Any failure, also what a driver throws, as the sentence it is reported with. */
+const explained = (url: DatabaseUrl) => <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, CliFailure, R> =>
+  Effect.catchAllCause(effect, (cause) => {
+    if (Cause.isInterruptedOnly(cause)) return Effect.interrupt
+    const error = Cause.squash(cause)
+    return error instanceof CliFailure
+      ? error
+      : error instanceof SessionConfigError
+      ? new CliFailure({ exitCode: 2, message: error.problem })
+      : Effect.flatMap(explain(error, url), (message) => new CliFailure({ exitCode: 1, message }))
+  })
+
+const notFound = new CliFailure({ exitCode: 3, message: "There is no such session in this namespace." })
+
+// Work
+
+/** Deletes until nothing is left to delete. Says how far it is where somebody may be watching. */
+const removeAll = (store: Shape) =>
+  Effect.gen(function*() {
+    const terminal = yield* Terminal.Terminal
+    const watched = yield* terminal.isTTY
+    const progress = (text: string) => watched ? Effect.ignore(terminal.display(text)) : Effect.void
+    let deleted = 0
+    const onBatch = (removed: number) => progress(`\r${deleted += removed} deleted …`)
+    // Nobody has set a time: whoever ran it can stop it.
+    return yield* Effect.ensuring(SessionReaper.sweep({ budget: "20 days", onBatch }), progress("\r\u001b[K"))
+  }).pipe(Effect.provideService(SessionMaintenance, store))
+
+// Text
+
+const metadata = (record: SessionRecord): ReadonlyArray<readonly [label: string, value: string]> => [
+  ["namespace", record.namespace],
+  ["id", record.id],
+  ["subject", record.subject ?? "-"],
+  ["version", String(record.version)],
+  ["schema version", String(record.schemaVersion)],
+  ["created", time(record.createdAt)],
+  ["authenticated", time(record.authenticatedAt)],
+  ["modified", time(record.modifiedAt)],
+  ["last seen", time(record.lastSeenAt)],
+  ["expires", time(record.expiry.at)],
+  ["deadline", time(record.expiry.deadline)]
+]
+
+const table = (rows: ReadonlyArray<readonly [label: string, value: string]>): string => {
+  const width = Math.max(...rows.map(([label]) => label.length))
+  return rows.map(([label, value]) => `${label.padEnd(width)}  ${printable(value)}`).join("\n")
+}
+
+const time = (millis: number | undefined): string => {
+  if (millis === undefined) return "-"
+  const date = new Date(millis)
+  return Number.isNaN(date.getTime()) ? String(millis) : date.toISOString()
+}
+
+/** What an application stored must not move the cursor of a terminal, nor begin a line of its own. */
+const printable = (text: string): string =>
+  text.replace(
+    /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`
+  )
+
+/** A wrong command line. What was given is not repeated, but for names: it may hold a password or a token. */
+const misuse = (error: ValidationError.ValidationError, argv: ReadonlyArray<string>): CliFailure => {
+  const message = withoutColours(HelpDoc.toAnsiText(error.error)).replace(/\s+/g, " ").trim()
+  const repeated = argv.some((arg) => message.includes(`'${arg}'`) && !/^--[a-z-]{1,20}$/.test(arg))
+  const missing = /^Expected to find option: '--(database-url|namespace)'$/.exec(message)?.[1]
+  // The parser also misses an option that another argument made it overlook.
+  const overlooked = missing !== undefined && argv.some((arg) => arg.startsWith(`--${missing}`))
+  return new CliFailure({
+    exitCode: 2,
+    message: message === "" || message.includes("://") || repeated || overlooked
+      ? "An argument is wrong or too many; --help lists what there is."
+      : missing === undefined
+      ? message
+      : `Neither --${missing} nor ${missing === "namespace" ? "SESSION_NAMESPACE" : "DATABASE_URL"} is given.`
+  })
+}
+
+const withoutColours = (text: string): string => text.replace(/\u001b\[[0-9;]*m/g, "")
+
+/** An id may begin with "-", and must not be taken for an option then. */
+const dashedIdLast = (argv: ReadonlyArray<string>): ReadonlyArray<string> => {
+  const dashed = argv.filter((arg) => arg.startsWith("-") && Option.isSome(SessionId.parse(arg)))
+  return dashed.length === 0 || argv.includes("--")
+    ? argv
+    : [...argv.filter((arg) => !dashed.includes(arg)), "--", ...dashed]
+}

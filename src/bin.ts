@@ -1,0 +1,39 @@
+#!/usr/bin/env node
+/**
+ * The program `effect-session`.
+ */
+
+// What is used of it, so that the other modules are compiled without the types of node.
+declare const process: { readonly argv: ReadonlyArray<string>; exitCode: number | undefined }
+
+const main = async () => {
+  const [Cli, NodeContext, NodeRuntime, Effect] = await Promise.all([
+    import("./Cli.js"),
+    import("@effect/platform-node/NodeContext"),
+    import("@effect/platform-node/NodeRuntime"),
+    import("effect/Effect")
+  ])
+  Cli.run(process.argv).pipe(
+    Effect.map((exitCode) => {
+      process.exitCode = exitCode
+    }),
+    Effect.provide(NodeContext.layer),
+    // Ctrl-C does not wait for a database that is silent.
+    Effect.disconnect,
+    NodeRuntime.runMain({
+      disablePrettyLogger: true,
+      // What was interrupted is not done, though the default says 0. Nothing else makes it fail.
+      teardown: (exit, onExit) => onExit(exit._tag === "Success" ? 0 : 130)
+    })
+  )
+}
+
+// Only the command line needs these packages, so nobody else has to install them.
+main().catch((error: unknown) => {
+  if (!(error instanceof Error && "code" in error && error.code === "ERR_MODULE_NOT_FOUND")) throw error
+  process.exitCode = 1
+  console.error(
+    "The command line needs packages that are not installed: npm install @effect/cli @effect/printer " +
+      "@effect/printer-ansi @effect/platform-node @effect/sql"
+  )
+})

@@ -1,0 +1,167 @@
+/**
+ * The database of the command line: from a URL to a store, and from a failure to one sentence.
+ */
+import * as FileSystem from "@effect/platform/FileSystem"
+import type * as SqlClient from "@effect/sql/SqlClient"
+import type { SqlError } from "@effect/sql/SqlError"
+import type { ConfigError } from "effect/ConfigError"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Predicate from "effect/Predicate"
+import * as Redacted from "effect/Redacted"
+import type { Dialect } from "./sqlStatements.js"
+
+/** Done; failed; used in a wrong way; not found. */
+export type ExitCode = 0 | 1 | 2 | 3
+
+/** How a command ends that cannot do what it was asked: with one sentence, and without a stack. */
+export class CliFailure extends Data.TaggedError("CliFailure")<{
+  readonly exitCode: Exclude<ExitCode, 0>
+  readonly message: string
+}> {}
+
+const failed = (message: string) => new CliFailure({ exitCode: 1, message })
+
+/** The URL of a database, as it was given. It may hold a password. */
+export type DatabaseUrl = Redacted.Redacted
+
+/** The dialect that a URL names, found without connecting. */
+export const dialectOf = (url: DatabaseUrl): Effect.Effect<Dialect, CliFailure> => {
+  const scheme = /^([a-z0-9+.-]+):/i.exec(Redacted.value(url))?.[1]?.toLowerCase()
+  switch (scheme) {
+    case "postgres":
+    case "postgresql":
+      return Effect.succeed("pg")
+    case "sqlite":
+      return Effect.succeed("sqlite")
+    case "mysql":
+    case "mariadb":
+      return Effect.fail(failed("MySQL and MariaDB are not supported yet; use postgres:// or sqlite:."))
+    default:
+      return Effect.fail(failed("The database URL must begin with postgres:// or sqlite:."))
+  }
+}
+
+type Client = Effect.Effect<
+  Layer.Layer<SqlClient.SqlClient, SqlError | ConfigError>,
+  CliFailure,
+  FileSystem.FileSystem
+>
+
+/** A client for the URL. Only `migrate` makes a SQLite file that is not there. */
+export const client = (url: DatabaseUrl, create: boolean): Client =>
+  Effect.flatMap(dialectOf(url), (dialect) => dialect === "pg" ? postgres(url) : sqlite(url, create))
+
+const postgres = (url: DatabaseUrl): Client =>
+  Effect.gen(function*() {
+    yield* parse(url)
+    const PgClient = yield* driver("@effect/sql-pg", () => import("@effect/sql-pg/PgClient"))
+    return PgClient.layer({
+      url,
+      maxConnections: 1,
+      applicationName: "effect-session",
+      // Said here, the driver keeps to it too: the client alone waits for ever for a server that is silent.
+      connectTimeout: "5 seconds"
+    })
+  })
+
+const sqlite = (url: DatabaseUrl, create: boolean): Client =>
+  Effect.gen(function*() {
+    const filename = fileOf(url)
+    if (filename === "") return yield* failed("The database URL names no file: sqlite:path/to/file.")
+    const files = yield* FileSystem.FileSystem
+    const there = yield* Effect.orElseSucceed(files.exists(filename), () => false)
+    if (!there && !create) {
+      return yield* failed(`There is no file ${filename}: "effect-session migrate" makes one.`)
+    }
+    const SqliteClient = yield* driver("@effect/sql-sqlite-node", () => import("@effect/sql-sqlite-node/SqliteClient"))
+    // The journal mode is kept in the file and is the application's choice.
+    return SqliteClient.layer({ filename, disableWAL: true })
+  })
+
+/** Drivers are loaded when they are needed, so that only the one in use must be installed. */
+const driver = <A>(name: string, load: () => Promise<A>): Effect.Effect<A, CliFailure> =>
+  Effect.tryPromise({
+    try: load,
+    catch: (cause) =>
+      failed(
+        Predicate.hasProperty(cause, "code") && cause.code === "ERR_MODULE_NOT_FOUND"
+          ? `The database driver is not installed: npm install ${name}`
+          : `The database driver ${name} could not be loaded: ${firstLine(cause)}`
+      )
+  })
+
+/** `sqlite:path`, and `sqlite://` before an absolute path. */
+const fileOf = (url: DatabaseUrl): string => Redacted.value(url).replace(/^sqlite:(?:\/\/)?/i, "")
+
+const parse = (url: DatabaseUrl): Effect.Effect<URL, CliFailure> =>
+  Effect.try({
+    try: () => {
+      const parsed = new URL(Redacted.value(url))
+      decodeURIComponent(parsed.username + parsed.password)
+      // A password with a raw "/", "?" or "#" ends the authority early: what follows is not a name to show or look up.
+      if (`${parsed.pathname}${parsed.search}${parsed.hash}`.includes("@")) throw new TypeError()
+      return parsed
+    },
+    catch: () =>
+      failed(
+        "The database URL cannot be read; special characters in its user, password and name must be percent-encoded."
+      )
+  })
+
+/** What went wrong, as one sentence that never holds the password. */
+export const explain = (error: unknown, url: DatabaseUrl): Effect.Effect<string> =>
+  Effect.map(Effect.option(parse(url)), (parsed) => {
+    const cause = rootOf(error)
+    const code = Predicate.hasProperty(cause, "code") ? String(cause.code) : ""
+    const message = firstLine(cause)
+    if (unmigrated.has(code) || /^no such (?:table|column)/.test(message)) {
+      return `The tables are missing or out of date: run "effect-session migrate" with the same --prefix.`
+    }
+    const place = parsed._tag === "Some" && parsed.value.host !== "" ? ` at ${parsed.value.host}` : ""
+    if (unreachable.has(code)) return `The database${place} cannot be reached (${code}).`
+    if (/connection (?:time(?:d )?out|terminated)|timeout exceeded/i.test(message)) {
+      return `The database${place} cannot be reached (no answer).`
+    }
+    const known = sentences[code]
+    if (known !== undefined) return known
+    const secrets = parsed._tag === "Some" ? secretsOf(parsed.value) : []
+    return message === "" || secrets.some((secret) => message.includes(secret))
+      ? `The database${place} failed${code === "" ? "" : ` (${code})`}.`
+      : `The database${place} failed: ${message.replace(/\.?$/, ".")}`
+  })
+
+const unmigrated = new Set(["42P01", "42703"])
+
+const unreachable = new Set([
+  "ECONNREFUSED",
+  "ECONNRESET",
+  "EAI_AGAIN",
+  "EHOSTUNREACH",
+  "ENETUNREACH",
+  "ENOENT",
+  "ENOTFOUND",
+  "EPIPE",
+  "ETIMEDOUT"
+])
+
+const sentences: Readonly<Record<string, string>> = {
+  "28000": "The database refuses the user.",
+  "28P01": "The database refuses the user or the password.",
+  "3D000": "The server has no database of that name.",
+  SQLITE_BUSY: "The SQLite file is locked by another process; try again.",
+  SQLITE_CANTOPEN: "The SQLite file cannot be opened.",
+  SQLITE_NOTADB: "The file is not a SQLite database.",
+  SQLITE_READONLY: "The SQLite file cannot be written."
+}
+
+const secretsOf = (url: URL): ReadonlyArray<string> =>
+  [url.password, decodeURIComponent(url.password), url.searchParams.get("password") ?? ""]
+    .filter((secret) => secret !== "")
+
+/** The failure at the bottom: what the driver said. */
+const rootOf = (error: unknown): unknown =>
+  Predicate.hasProperty(error, "cause") && Predicate.isObject(error.cause) ? rootOf(error.cause) : error
+
+const firstLine = (error: unknown): string => error instanceof Error ? error.message.split("\n", 1).join("").trim() : ""

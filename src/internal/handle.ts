@@ -1,0 +1,234 @@
+/**
+ * The methods of a handle, each a line or two over the live session behind it.
+ */
+import * as Clock from "effect/Clock"
+import * as DateTime from "effect/DateTime"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Equal from "effect/Equal"
+import * as Option from "effect/Option"
+import * as Expiry from "../Expiry.js"
+import type * as ReadOnce from "../ReadOnce.js"
+import type { Draft } from "../SessionDraft.js"
+import type * as SessionDraft from "../SessionDraft.js"
+import type { CookieValue } from "../SessionEngine.js"
+import type { SessionUnavailable, SessionWriteError } from "../SessionError.js"
+import { SessionInvalid } from "../SessionError.js"
+import type { ExpiryOptions, OptionalKey, SessionHandle } from "../SessionHandle.js"
+import type { SessionId } from "../SessionId.js"
+import type { Core } from "./core.js"
+import type { LiveSession } from "./liveSession.js"
+import type { OwedCookie } from "./settlement.js"
+
+/** What `yield* AppSession` gives. Its functions may be taken off it. */
+export class Handle<A extends object> implements SessionHandle<A> {
+  readonly #core: Core<A>
+  readonly #live: LiveSession<A>
+
+  constructor(core: Core<A>, live: LiveSession<A>) {
+    this.#core = core
+    this.#live = live
+  }
+
+  // ---- reading
+
+  get value(): Effect.Effect<A, SessionUnavailable> {
+    return this.#live.read(({ draft }) => {
+      for (const key of this.#core.schema.keys) this.#live.sightings.look(key)
+      return draft.value
+    })
+  }
+
+  readonly get = <K extends keyof A & string>(key: K): Effect.Effect<A[K], SessionUnavailable> =>
+    this.#live.read(({ draft }) => {
+      this.#live.sightings.look(key)
+      return draft.value[key]
+    })
+
+  readonly getOption = <K extends OptionalKey<A>>(key: K) =>
+    Effect.map(this.get(key), (value) => Option.fromNullable(value as Exclude<A[K], undefined> | undefined))
+
+  readonly has = (key: keyof A & string): Effect.Effect<boolean, SessionUnavailable> =>
+    Effect.map(this.get(key), (value) => value !== undefined)
+
+  readonly getOrElse = <K extends OptionalKey<A>, B>(key: K, orElse: () => B) =>
+    Effect.map(this.getOption(key), Option.getOrElse(orElse))
+
+  get isEmpty(): Effect.Effect<boolean, SessionUnavailable> {
+    return Effect.flatMap(
+      this.value,
+      (value) =>
+        Effect.every(
+          this.#core.schema.keys,
+          (key) => Effect.orElseSucceed(this.#core.steps.sameField(key, value, this.#core.initial), () => false)
+        )
+    )
+  }
+
+  get token(): Effect.Effect<Option.Option<CookieValue>, SessionUnavailable> {
+    return this.#live.read(({ held }) => Option.map(Option.fromNullable(held), ({ value }) => value))
+  }
+
+  get subject(): Effect.Effect<Option.Option<string>, SessionUnavailable> {
+    return this.#live.read(({ draft }) => Option.fromNullable(draft.subject))
+  }
+
+  get id(): Effect.Effect<Option.Option<SessionId>, SessionUnavailable> {
+    return this.#live.read(({ held }) => held === undefined ? Option.none() : Option.some(held.record.id))
+  }
+
+  // ---- changing
+
+  readonly set = <K extends keyof A & string>(key: K, value: Required<A>[K]) =>
+    this.#live.assign([[key, { present: true, value }]])
+
+  readonly remove = (key: OptionalKey<A>) => this.#live.assign([[key, { present: false }]])
+
+  readonly patch = (fields: Partial<A>) =>
+    this.#live.assign(Object.entries(fields).map(([key, value]) => [key as keyof A & string, { present: true, value }]))
+
+  readonly update = <K extends keyof A & string>(key: K, f: (value: A[K]) => Required<A>[K]) =>
+    this.#live.step(() => this.#core.steps.alter(key, ({ value }) => ({ present: true, value: f(value[key]) })))
+
+  readonly modify = <K extends keyof A & string, B>(
+    key: K,
+    f: (value: A[K]) => readonly [result: B, next: Required<A>[K]],
+    same: (a: B, b: B) => boolean = Equal.equals
+  ) => {
+    const alter = ({ value }: Draft<A>): readonly [B, SessionDraft.Field] => {
+      const [result, next] = f(value[key])
+      return [result, { present: true, value: next }]
+    }
+    return this.#live.change((draft) => {
+      const first = alter(draft)
+      return [first[0], this.#core.steps.alterSeen(key, alter, same, first)]
+    })
+  }
+
+  readonly pop = <K extends OptionalKey<A>>(key: K) =>
+    this.#live.change((draft) => {
+      this.#live.sightings.look(key)
+      const value = draft.value[key] as Exclude<A[K], undefined> | undefined
+      return [
+        Option.fromNullable(value),
+        this.#core.steps.assign(key, { present: false }, this.#live.sightings.hasRead(key), false)
+      ]
+    })
+
+  readonly popOrElse = <K extends OptionalKey<A>, B>(key: K, orElse: () => B) =>
+    Effect.map(this.pop(key), Option.getOrElse(orElse))
+
+  readonly getOrSet = <K extends OptionalKey<A>>(key: K, value: Exclude<A[K], undefined>) =>
+    this.#live.change((draft) => {
+      this.#live.sightings.look(key)
+      const there = draft.value[key] as Exclude<A[K], undefined> | undefined
+      return there === undefined
+        ? [value, this.#core.steps.assign(key, { present: true, value }, this.#live.sightings.hasRead(key), false)]
+        : [there, this.#core.steps.nothing]
+    })
+
+  readonly take = <K extends ReadOnce.Key<A>>(key: K) => this.#live.take(key)
+
+  get clear(): Effect.Effect<void, SessionWriteError> {
+    return this.#live.step(() => this.#core.steps.clear(this.#live.sightings.read))
+  }
+
+  get cycleKey(): Effect.Effect<void, SessionWriteError> {
+    return this.#live.step(() => this.#core.steps.cycleKey)
+  }
+
+  get setTestCookie(): Effect.Effect<void, SessionWriteError> {
+    return this.#live.step(() => this.#core.steps.keep)
+  }
+
+  get testCookieWorked(): Effect.Effect<boolean, SessionUnavailable> {
+    return this.#live.read(({ held }) => held !== undefined)
+  }
+
+  get deleteTestCookie(): Effect.Effect<void, SessionWriteError> {
+    return Effect.flatMap(
+      Effect.all([this.isEmpty, this.subject]),
+      ([empty, subject]) => empty && Option.isNone(subject) ? this.flush : Effect.void
+    )
+  }
+
+  readonly setExpiry = (input: Expiry.LifetimeInput): Effect.Effect<void, SessionWriteError> =>
+    Effect.flatMap(Clock.currentTimeMillis, (now) =>
+      Either.match(Expiry.resolve(input, now), {
+        onLeft: (problem) => Effect.fail(this.#live.refused({ _tag: "Misfit", field: "expiry", problem })),
+        onRight: (lifetime) => this.#live.step(() => this.#core.steps.setLifetime(lifetime))
+      }))
+
+  readonly expiryDate = (options: ExpiryOptions = {}): Effect.Effect<DateTime.Utc, SessionUnavailable> =>
+    Effect.flatMap(Clock.currentTimeMillis, (now) => {
+      const { expiry } = this.#core.settings
+      const modification = options.modification === undefined ? now : DateTime.toEpochMillis(options.modification)
+      const end = (lifetime: Expiry.Lifetime | undefined, deadline: number | undefined) =>
+        DateTime.unsafeMake(Expiry.endAfter(expiry, modification, lifetime, deadline))
+      return options.expiry !== undefined
+        ? Effect.succeed(end(Either.getOrElse(Expiry.resolve(options.expiry, now), () => undefined), undefined))
+        : this.#live.read(({ draft, held }) => end(draft.lifetime, held?.record.expiry.deadline))
+    })
+
+  readonly expiryAge = (options: ExpiryOptions = {}): Effect.Effect<Duration.Duration, SessionUnavailable> =>
+    Effect.zipWith(
+      Effect.map(Clock.currentTimeMillis, (now) => options.modification ?? DateTime.unsafeMake(now)),
+      this.expiryDate(options),
+      (from, to) => Duration.millis(DateTime.distance(from, to))
+    )
+
+  get expireAtBrowserClose(): Effect.Effect<boolean, SessionUnavailable> {
+    return this.#live.read(({ draft }) =>
+      draft.lifetime === undefined ? this.#core.settings.cookie.browserLength : draft.lifetime._tag === "Browser"
+    )
+  }
+
+  get cookieAge(): Effect.Effect<Duration.Duration> {
+    return Effect.sync(() => Duration.millis(Expiry.endAfter(this.#core.settings.expiry, 0, undefined, undefined)))
+  }
+
+  readonly authenticate = (subject: string): Effect.Effect<void, SessionWriteError> =>
+    subjectPattern.test(subject)
+      ? this.#live.change((draft) => [
+        undefined,
+        this.#core.steps.authenticate(subject),
+        () => {
+          if (draft.subject !== undefined && draft.subject !== subject) this.#live.sightings.restart()
+        }
+      ])
+      : Effect.fail(
+        new SessionInvalid({
+          session: this.#core.name,
+          field: "subject",
+          problem: "a subject is a text of 1 to 255 characters without control characters"
+        })
+      )
+
+  get flush() {
+    return this.#live.flush
+  }
+
+  get discard() {
+    return this.#live.discard
+  }
+
+  get save() {
+    return this.#live.save
+  }
+
+  // ---- for the front end
+
+  get accessed(): boolean {
+    return this.#live.accessed
+  }
+
+  get owed(): OwedCookie | undefined {
+    return this.#live.owed
+  }
+
+  readonly finish = (status: number, upgraded: boolean) => this.#live.finish(status, upgraded)
+}
+
+// No control characters, no lone surrogates: every store keeps it as it is.
+const subjectPattern = /^(?:[^\p{Cc}\p{Cs}]){1,255}$/u

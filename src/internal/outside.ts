@@ -1,0 +1,130 @@
+/**
+ * Sessions outside a request: jobs, scripts, administration.
+ */
+import * as Chunk from "effect/Chunk"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import * as Stream from "effect/Stream"
+import { SessionDirectory } from "../SessionDirectory.js"
+import type { SessionError, SessionUnavailable } from "../SessionError.js"
+import type { SessionHandle } from "../SessionHandle.js"
+import type { SessionId } from "../SessionId.js"
+import type { SessionInfo, SessionRecord } from "../SessionRecord.js"
+import { SessionRevocation } from "../SessionRevocation.js"
+import type { SessionStoreError } from "../SessionStore.js"
+import type { Core } from "./core.js"
+import { Handle } from "./handle.js"
+import { LiveSession } from "./liveSession.js"
+import { decode, unavailable } from "./opening.js"
+
+/** A live session in a listing. */
+export interface Entry<A> {
+  readonly info: SessionInfo
+  readonly value: A
+}
+
+/** A live session whose data does not fit the schema, and why. */
+export interface Undecodable {
+  readonly info: SessionInfo
+  readonly problem: string
+}
+
+/** What can be done with sessions outside a request. Nothing is written before `commit`. */
+export interface Outside<A> {
+  /** The live session that a token leads to, to be read and changed as in a handler. */
+  readonly open: (
+    token: Redacted.Redacted<string>
+  ) => Effect.Effect<Option.Option<SessionHandle<A>>, SessionUnavailable>
+  /** Makes a session, even an empty one, and writes it. Its token is `handle.token`. */
+  readonly create: (
+    fields?: Partial<A>,
+    options?: { readonly subject?: string }
+  ) => Effect.Effect<SessionHandle<A>, SessionError>
+  /** Writes what was changed: the same as `handle.save`. */
+  readonly commit: (handle: SessionHandle<A>) => Effect.Effect<void, SessionError>
+  /** Whether a token leads to a live session. */
+  readonly exists: (token: Redacted.Redacted<string>) => Effect.Effect<boolean, SessionUnavailable>
+  /** Ends the session that a token leads to. An unknown token is fine. */
+  readonly destroy: (token: Redacted.Redacted<string>) => Effect.Effect<void, SessionUnavailable>
+  /** All live sessions of the tag, decoded. Those that do not decode come as values; the stream goes on. */
+  readonly sessions: Stream.Stream<Either.Either<Entry<A>, Undecodable>, SessionUnavailable, SessionDirectory>
+  /** The live sessions of a subject, oldest first. */
+  readonly list: (
+    subject: string
+  ) => Effect.Effect<ReadonlyArray<SessionInfo>, SessionUnavailable, SessionDirectory>
+  /** Ends one session by its public id. False if there was none. */
+  readonly revoke: (id: SessionId) => Effect.Effect<boolean, SessionUnavailable, SessionRevocation>
+  /** Ends every session of a subject but `except`, by one write. */
+  readonly revokeSubject: (
+    subject: string,
+    options?: { readonly except?: SessionId }
+  ) => Effect.Effect<void, SessionUnavailable, SessionRevocation>
+  /** Ends every session of the tag, by one write. */
+  readonly revokeAll: Effect.Effect<void, SessionUnavailable, SessionRevocation>
+}
+
+/** How many records one page of the stream holds. */
+const pageSize = 100
+
+export const outside = <A extends object>(core: Core<A>): Outside<A> => {
+  const known = <B, R>(effect: Effect.Effect<B, SessionStoreError, R>) =>
+    Effect.mapError(effect, (error) => unavailable(core, error))
+
+  const entry = ({ data, ...info }: SessionRecord): Effect.Effect<Either.Either<Entry<A>, Undecodable>> =>
+    Effect.either(Effect.mapBoth(decode(core, { ...info, data }), {
+      onSuccess: ({ decoded }) => ({ info, value: decoded }),
+      onFailure: (problem) => ({ info, problem })
+    }))
+
+  const page = (after: SessionId | undefined) =>
+    Effect.gen(function*() {
+      const now = yield* Clock.currentTimeMillis
+      const records = yield* known(
+        Effect.flatMap(SessionDirectory, ({ scan }) => scan(core.namespace, after, pageSize, now))
+      )
+      const entries = yield* Effect.forEach(records, entry)
+      const last = records.length < pageSize ? undefined : records.at(-1)
+      return [Chunk.unsafeFromArray(entries), Option.map(Option.fromNullable(last), ({ id }) => id)] as const
+    })
+
+  return {
+    open: (token) =>
+      Effect.suspend(() => {
+        const session = new Handle(
+          core,
+          new LiveSession(core, { presented: true, values: [Redacted.value(token)] }, false)
+        )
+        return Effect.map(session.id, Option.as(session))
+      }),
+    create: (fields = {}, { subject } = {}) =>
+      Effect.suspend(() => {
+        const session = new Handle(core, new LiveSession(core, { presented: false, values: [] }, false))
+        return Effect.as(
+          Effect.all([
+            session.setTestCookie,
+            session.patch(fields),
+            subject === undefined ? Effect.void : session.authenticate(subject),
+            session.save
+          ]),
+          session
+        )
+      }),
+    commit: (handle) => handle.save,
+    exists: (token) =>
+      Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.map(known(core.engine.open(token, now)), Option.isSome)),
+    destroy: (token) => known(core.engine.destroy(token)),
+    sessions: Stream.paginateChunkEffect(undefined, page),
+    list: (subject) =>
+      Effect.flatMap(
+        Clock.currentTimeMillis,
+        (now) => known(Effect.flatMap(SessionDirectory, ({ list }) => list(core.namespace, subject, now)))
+      ),
+    revoke: (id) => known(Effect.flatMap(SessionRevocation, ({ revoke }) => revoke(core.namespace, id))),
+    revokeSubject: (subject, { except } = {}) =>
+      known(Effect.flatMap(SessionRevocation, ({ revokeSubject }) => revokeSubject(core.namespace, subject, except))),
+    revokeAll: known(Effect.flatMap(SessionRevocation, ({ revokeAll }) => revokeAll(core.namespace)))
+  }
+}

@@ -1,0 +1,347 @@
+import { SqlClient } from "@effect/sql/SqlClient"
+import { it } from "@effect/vitest"
+import { Deferred, Duration, Effect, Exit, Fiber, Layer, Logger, Metric, Random, Ref, Scope, TestClock } from "effect"
+import { MemoryStore, SessionConfigError, SessionMaintenance, SessionReaper, SessionStoreError } from "effect-session"
+import type { Shape } from "effect-session/SessionStore"
+import { SessionStore } from "effect-session/SessionStore"
+import * as SqlStore from "effect-session/SqlStore"
+import { assert, describe } from "vitest"
+import { range, together } from "./laws/law.js"
+import { day, hour, isAlive, isThere, minute, start, stored } from "./laws/records.js"
+import { freshPrefix, postgresClient, sqliteClient, sqlStore } from "./support/stores.js"
+
+const endingAt = (at: number) => ({ expiry: { at, deadline: undefined, lifetime: undefined } })
+const rows = (store: Shape, count: number, at = start) => together(range(count).map(() => stored(store, endingAt(at))))
+
+type Maintenance = SessionMaintenance["Type"]
+const maintains = (store: Maintenance) => Layer.succeed(SessionMaintenance, store)
+const noCount = Effect.succeed({ current: 0, expired: 0 })
+
+/** A store whose rounds go as `removeExpired` says, and the moments at which they began. */
+const watched = (removeExpired: (call: number) => Effect.Effect<number, SessionStoreError>) => {
+  const moments: Array<number> = []
+  const store: Maintenance = {
+    count: () => noCount,
+    removeExpired: (now) => Effect.suspend(() => removeExpired(moments.push(now) - 1))
+  }
+  return { moments, layer: maintains(store) }
+}
+const idle = () => Effect.succeed(0)
+
+/** Random numbers that are always this one, below one. */
+const always = (fraction: number): Random.Random => {
+  return { ...Random.make("any"), next: Effect.succeed(fraction) }
+}
+const tenMinutes = 10 * minute
+describe("rounds", () => {
+  for (
+    const [fraction, moments] of [
+      [0, [0, 8 * minute, 16 * minute]],
+      [0.5, [0.5 * minute, 10.5 * minute, 20.5 * minute]],
+      [0.999, [0.999 * minute, 0.999 * minute + 11.996 * minute, 0.999 * minute + 2 * 11.996 * minute]]
+    ] as const
+  ) {
+    it.scoped(`of ten minutes, with a jitter of ${fraction}`, () =>
+      Effect.gen(function*() {
+        const rounds = watched(idle)
+        yield* Layer.build(Layer.provide(SessionReaper.layer(), rounds.layer))
+        yield* TestClock.adjust(3 * tenMinutes - minute)
+        moments.forEach((moment, i) => assert.strictEqual(rounds.moments[i], Math.round(moment)))
+      }).pipe(Effect.withRandom(always(fraction))))
+  }
+
+  it.scoped("of several nodes do not march in step, and none leaves its bounds", () =>
+    Effect.gen(function*() {
+      const nodes = range(20).map(() => watched(idle))
+      yield* Effect.forEach(nodes, ({ layer }) => Layer.build(Layer.provide(SessionReaper.layer(), layer)))
+      yield* TestClock.adjust(3 * hour)
+      const all = nodes.map(({ moments }) => moments)
+      for (const moments of all) {
+        assert.isAtMost(moments[0] ?? Infinity, minute)
+        const gaps = moments.slice(1).map((moment, i) => moment - (moments[i] ?? 0))
+        assert.isAtLeast(gaps.length, 14)
+        assert.isTrue(gaps.every((gap) => gap >= 8 * minute && gap <= 12 * minute), String(gaps))
+      }
+      assert.strictEqual(new Set(all.map(String)).size, nodes.length)
+    }))
+
+  it.scoped("delete what has expired by then, and nothing else", () =>
+    Effect.gen(function*() {
+      yield* TestClock.setTime(start)
+      const store = MemoryStore.make()
+      yield* rows(store, 2500, start - 1)
+      yield* rows(store, 7, start + hour)
+      const living = yield* stored(store, endingAt(start + 3 * hour))
+      yield* Layer.build(Layer.provide(SessionReaper.layer(), maintains(store)))
+      yield* TestClock.adjust(2 * minute)
+      assert.deepStrictEqual(yield* store.count(start), { current: 8, expired: 0 })
+      yield* TestClock.adjust(hour + tenMinutes * 1.2)
+      assert.deepStrictEqual(yield* store.count(start + 2 * hour), { current: 1, expired: 0 })
+      yield* isAlive(store, living, start + 2 * hour)
+    }))
+})
+
+describe("a round", () => {
+  it.effect("gives requests a pause after each batch, and ends when nothing is left", () =>
+    Effect.gen(function*() {
+      yield* TestClock.setTime(start)
+      const store = MemoryStore.make()
+      yield* rows(store, 25, start)
+      const batches: Array<number> = []
+      const fiber = yield* Effect.fork(
+        Effect.provide(
+          SessionReaper.sweep({
+            batch: 10,
+            pause: "1 seconds",
+            onBatch: (removed) => Effect.sync(() => void batches.push(removed))
+          }),
+          maintains(store)
+        )
+      )
+      for (const expected of [[10], [10, 10], [10, 10, 5]]) {
+        yield* TestClock.adjust(batches.length === 0 ? 0 : "1 seconds")
+        assert.deepStrictEqual(batches, expected)
+      }
+      yield* TestClock.adjust("1 seconds")
+      assert.strictEqual(yield* Fiber.join(fiber), 25)
+      assert.deepStrictEqual(batches, [10, 10, 5])
+    }))
+
+  it.scoped("ends when its budget is spent, and the next one goes on with what is left", () =>
+    Effect.gen(function*() {
+      yield* TestClock.setTime(start)
+      const store = MemoryStore.make()
+      yield* rows(store, 50, start)
+      // Each batch takes three seconds: three begin within ten, with their pauses, and the fourth at nine.
+      const slow: Maintenance = {
+        ...store,
+        removeExpired: (now, limit) => Effect.delay(store.removeExpired(now, limit), "3 seconds")
+      }
+      yield* Layer.build(Layer.provide(SessionReaper.layer({ batch: 10 }), maintains(slow)))
+      const left = Effect.map(store.count(start), ({ expired }) => expired)
+      yield* TestClock.adjust(5 * minute)
+      assert.strictEqual(yield* left, 10)
+      yield* TestClock.adjust(12 * minute)
+      assert.strictEqual(yield* left, 0)
+    }))
+
+  it.effect("gives up a batch that outlasts the budget, even one that cannot be interrupted", () =>
+    Effect.gen(function*() {
+      const release = yield* Deferred.make<void>()
+      const hanging = watched(() => Effect.uninterruptible(Effect.as(Deferred.await(release), 1)))
+      const fiber = yield* Effect.fork(Effect.provide(Effect.flip(SessionReaper.sweep()), hanging.layer))
+      yield* TestClock.adjust("10 seconds")
+      const error = yield* Fiber.join(fiber)
+      assert.deepStrictEqual([error.operation, error.reason], ["removeExpired", "timeout"])
+      yield* Deferred.succeed(release, undefined)
+    }))
+
+  it.effect("counts what it removed", () =>
+    Effect.gen(function*() {
+      const store = MemoryStore.make()
+      yield* TestClock.setTime(start)
+      yield* rows(store, 12, start)
+      const before = (yield* Metric.value(SessionReaper.removals)).count
+      const fiber = yield* Effect.fork(Effect.provide(SessionReaper.sweep(), maintains(store)))
+      yield* TestClock.adjust("1 seconds")
+      assert.strictEqual(yield* Fiber.join(fiber), 12)
+      assert.strictEqual((yield* Metric.value(SessionReaper.removals)).count - before, 12)
+    }))
+})
+
+describe("a store that fails", () => {
+  const broken = new SessionStoreError({ operation: "removeExpired", reason: "unavailable" })
+  for (
+    const [what, failure] of [
+      ["an error", Effect.fail(broken)],
+      ["a defect", Effect.dieMessage("a bug")],
+      ["an interruption of its own", Effect.interrupt],
+      ["a throw", Effect.sync((): number => JSON.parse("{"))],
+      ["silence", Effect.never]
+    ] as const
+  ) {
+    it.scoped(`${what} is logged once and counted, and does not end the reaper`, () => {
+      const lines: Array<unknown> = []
+      const logger = Logger.replace(Logger.defaultLogger, Logger.make(({ message }) => void lines.push(message)))
+      return Effect.gen(function*() {
+        const before = (yield* Metric.value(SessionReaper.failures)).count
+        const rounds = watched((call) => call === 0 ? failure : Effect.succeed(0))
+        yield* Layer.build(Layer.provide(SessionReaper.layer(), rounds.layer))
+        yield* TestClock.adjust(2 * tenMinutes)
+        assert.isAtLeast(rounds.moments.length, 2)
+        assert.strictEqual((yield* Metric.value(SessionReaper.failures)).count - before, 1)
+        assert.deepStrictEqual(lines, [["Expired sessions could not be removed; the next round tries again."]])
+      }).pipe(Effect.provide(logger))
+    })
+  }
+
+  it.effect("ends a sweep with its error, and what was removed before is counted", () =>
+    Effect.gen(function*() {
+      const before = (yield* Metric.value(SessionReaper.removals)).count
+      const store = watched((call) => call === 0 ? Effect.succeed(5) : Effect.fail(broken))
+      const fiber = yield* Effect.fork(Effect.provide(Effect.flip(SessionReaper.sweep()), store.layer))
+      yield* TestClock.adjust("1 seconds")
+      assert.strictEqual(yield* Fiber.join(fiber), broken)
+      assert.strictEqual((yield* Metric.value(SessionReaper.removals)).count - before, 5)
+    }))
+})
+
+describe("the end of the scope", () => {
+  const whileRunning = (batch: Effect.Effect<number>) =>
+    Effect.gen(function*() {
+      const begun = yield* Deferred.make<void>()
+      const rounds = watched(() => Effect.zipRight(Deferred.succeed(begun, undefined), batch))
+      const scope = yield* Scope.make()
+      yield* Layer.buildWithScope(Layer.provide(SessionReaper.layer(), rounds.layer), scope).pipe(
+        Effect.uninterruptible
+      )
+      yield* TestClock.adjust(minute)
+      yield* Deferred.await(begun)
+      const before = yield* Metric.value(SessionReaper.failures)
+      yield* Scope.close(scope, Exit.void)
+      yield* TestClock.adjust(day)
+      assert.strictEqual(rounds.moments.length, 1)
+      assert.deepStrictEqual(yield* Metric.value(SessionReaper.failures), before)
+    })
+
+  it.effect("interrupts a batch, also if the layer was built where nothing is interrupted", () =>
+    Effect.gen(function*() {
+      const interrupted = yield* Deferred.make<void>()
+      yield* whileRunning(Effect.onInterrupt(Effect.never, () => Deferred.succeed(interrupted, undefined)))
+      yield* Deferred.await(interrupted)
+    }))
+
+  it.effect("does not wait for a batch that cannot be interrupted", () =>
+    Effect.gen(function*() {
+      const release = yield* Deferred.make<void>()
+      yield* whileRunning(Effect.uninterruptible(Effect.as(Deferred.await(release), 1)))
+      yield* Deferred.succeed(release, undefined)
+    }))
+
+  it.effect("interrupts the wait for the next round", () => whileRunning(Effect.succeed(0)))
+})
+
+describe("options that cannot work", () => {
+  const bad: ReadonlyArray<readonly [options: SessionReaper.Options, problem: string]> = [
+    ...[0, -1, 1.5, 100_001, NaN, Infinity].map((batch) =>
+      [{ batch }, "A batch must be a whole number of records from 1 to 100,000."] as const
+    ),
+    ...(["every", "budget", "pause"] as const).flatMap((name) =>
+      ([0, -5, NaN, Infinity, "0 seconds", "21 days", Duration.infinity] as const).map((input) =>
+        [{ [name]: input }, `"${name}" must be a positive duration of at most 20 days.`] as const
+      )
+    ),
+    // What TypeScript refuses comes from a configuration file.
+    [JSON.parse(`{"every":"often"}`), `"every" is not a duration.`]
+  ]
+  for (const [options, problem] of bad) {
+    it.effect(`${Object.entries(options).map(([name, value]) => `${name}: ${String(value)}`)} is refused`, () =>
+      Effect.gen(function*() {
+        const store = watched(idle)
+        const error = yield* Effect.flip(Effect.scoped(Layer.build(SessionReaper.layer(options))))
+        assert.deepStrictEqual(error, new SessionConfigError({ subject: "SessionReaper", problem }))
+        const exit = yield* Effect.exit(SessionReaper.sweep(options))
+        assert.deepStrictEqual(exit, Exit.die(error))
+        assert.deepStrictEqual(store.moments, [])
+      }).pipe(Effect.provide(maintains(MemoryStore.make()))))
+  }
+
+  for (const batch of [1, 100_000]) {
+    it.effect(`a batch of ${batch} is not`, () =>
+      Effect.gen(function*() {
+        assert.strictEqual(yield* SessionReaper.sweep({ batch, budget: "20 days", pause: "20 days" }), 0)
+      }).pipe(Effect.provide(maintains(MemoryStore.make()))))
+  }
+})
+
+describe("databases", () => {
+  const end = Date.now() + day
+  const clients = [["sqlite", () => sqliteClient], ["postgres", () => postgresClient()]] as const
+  const sweepOf = (store: Shape, options: SessionReaper.SweepOptions) =>
+    Effect.provide(SessionReaper.sweep(options), maintains(store))
+
+  for (const [name, client] of clients) {
+    it.live(`${name}: two processes at once delete each record exactly once`, () => {
+      const prefix = freshPrefix()
+      return Effect.gen(function*() {
+        const sql = yield* SqlClient
+        const one = yield* SessionStore
+        // Another process has connections of its own; SQLite has one writer anyway.
+        const other = name === "sqlite"
+          ? one
+          : yield* Effect.provide(SqlStore.make({ prefix }), yield* Layer.build(client()))
+        yield* rows(one, 300)
+        const living = yield* stored(one, endingAt(end))
+        const removed = yield* together([one, other].map((store) => sweepOf(store, { batch: 7, pause: "1 nanos" })))
+        assert.strictEqual(removed.reduce((a, b) => a + b, 0), 300)
+        yield* isAlive(one, living, start)
+        assert.strictEqual((yield* sql.unsafe(`SELECT key FROM ${prefix}sessions`)).length, 1)
+      }).pipe(Effect.scoped, Effect.provide(sqlStore<unknown>(client(), prefix)))
+    })
+
+    it.live(`${name}: a record touched between two batches stays`, () =>
+      Effect.gen(function*() {
+        const store = yield* SessionStore
+        yield* rows(store, 5, start - 1)
+        const touched = yield* stored(store, endingAt(start + 1))
+        const once = yield* Ref.make(false)
+        // A node whose clock is behind: there the record is still alive.
+        const touch = Effect.zipRight(
+          Ref.set(once, true),
+          Effect.map(
+            Effect.orDie(store.touch(touched.key, start, end, start)),
+            (outcome) => assert.strictEqual(outcome, "touched")
+          )
+        )
+        const onBatch = () => Effect.unlessEffect(touch, Ref.get(once)).pipe(Effect.asVoid)
+        assert.strictEqual(yield* sweepOf(store, { batch: 1, onBatch }), 5)
+        assert.isTrue(yield* isThere(store, touched.key, end - 1))
+      }).pipe(Effect.provide(sqlStore<unknown>(client()))))
+  }
+
+  it.live("postgres: a record that is being touched stays, and nobody waits for it", () => {
+    const prefix = freshPrefix()
+    return Effect.gen(function*() {
+      const store = yield* SessionStore
+      const sql = yield* SqlClient
+      yield* rows(store, 20, start - 1)
+      const { key } = yield* stored(store, endingAt(start - 2))
+      const held = yield* Deferred.make<void>()
+      const release = yield* Deferred.make<void>()
+      const holder = yield* Effect.fork(sql.withTransaction(
+        sql.unsafe(`UPDATE ${prefix}sessions SET expires_at = ${end} WHERE key = '${key}'`).pipe(
+          Effect.zipRight(Deferred.succeed(held, undefined)),
+          Effect.zipRight(Deferred.await(release))
+        )
+      ))
+      yield* Deferred.await(held)
+      assert.strictEqual(yield* sweepOf(store, { batch: 6 }), 20)
+      yield* Deferred.succeed(release, undefined)
+      yield* Fiber.join(holder)
+      assert.strictEqual(yield* sweepOf(store, { batch: 6 }), 0)
+      assert.isTrue(yield* isThere(store, key, end - 1))
+    }).pipe(Effect.provide(sqlStore(postgresClient(), prefix)))
+  })
+
+  it.live("postgres: while another process deletes, there is nothing to do", () => {
+    const prefix = freshPrefix()
+    return Effect.gen(function*() {
+      const store = yield* SessionStore
+      const sql = yield* SqlClient
+      yield* rows(store, 9)
+      const held = yield* Deferred.make<void>()
+      const release = yield* Deferred.make<void>()
+      const holder = yield* Effect.fork(sql.withTransaction(
+        sql.unsafe(`SELECT pg_advisory_xact_lock(hashtext('${prefix}sessions'))`).pipe(
+          Effect.zipRight(Deferred.succeed(held, undefined)),
+          Effect.zipRight(Deferred.await(release))
+        )
+      ))
+      yield* Deferred.await(held)
+      assert.strictEqual(yield* sweepOf(store, {}), 0)
+      yield* Deferred.succeed(release, undefined)
+      yield* Fiber.join(holder)
+      assert.strictEqual(yield* sweepOf(store, {}), 9)
+    }).pipe(Effect.provide(sqlStore(postgresClient(), prefix)))
+  })
+})

@@ -1,0 +1,70 @@
+/**
+ * The documentation points at what is there, and its table of Django's features at tests that exist.
+ */
+import { existsSync, readdirSync, readFileSync } from "node:fs"
+import * as Path from "node:path"
+import { assert, describe, it } from "vitest"
+
+const pages = [
+  "README.md",
+  ...readdirSync("docs", { recursive: true, encoding: "utf8" })
+    .filter((file) => file.endsWith(".md"))
+    .map((file) => Path.join("docs", file))
+    .sort()
+]
+
+interface Link {
+  readonly text: string
+  readonly target: string
+  readonly anchor: string
+}
+
+/** A page without its fenced blocks. */
+const proseOf = (page: string) => readFileSync(page, "utf8").replaceAll(/^```[\s\S]*?^```/gm, "")
+
+const linksIn = (prose: string): ReadonlyArray<Link> =>
+  [...prose.matchAll(/\[((?:\\.|`[^`]*`|[^\]`\\])*)\]\(([^)#\s]*)(?:#([^)\s]*))?\)/g)].map(
+    ([, text = "", target = "", anchor = ""]) => ({ text: text.replaceAll(/\\(.)/g, "$1"), target, anchor })
+  )
+
+/** The names under which headings can be linked to. */
+const anchorsOf = (page: string) =>
+  [...proseOf(page).matchAll(/^#+ (.*)$/gm)].map(([, heading = ""]) =>
+    heading.toLowerCase().replaceAll(/[^\p{L}\p{N}\s_-]/gu, "").replaceAll(" ", "-")
+  )
+
+describe("every relative link leads to something", () => {
+  for (const page of pages) {
+    it(page, () => {
+      for (const { anchor, target } of linksIn(proseOf(page))) {
+        if (/^[a-z]+:/i.test(target)) continue
+        const path = target === "" ? page : Path.join(Path.dirname(page), target)
+        assert.isTrue(existsSync(path), `${target} is not there`)
+        if (anchor !== "" && path.endsWith(".md")) assert.include(anchorsOf(path), anchor)
+      }
+    })
+  }
+})
+
+describe("docs/django.md", () => {
+  const page = "docs/django.md"
+  const lines = proseOf(page).split("\n")
+  const rows = lines.filter((line, index) =>
+    line.startsWith("|") && !/^\|[\s:|-]+$/.test(line) && !/^\|[\s:|-]+$/.test(lines[index + 1] ?? "")
+  )
+  const testsOf = (row: string) => linksIn(row).filter(({ target }) => /^\.\.\/test\/.*\.ts$/.test(target))
+
+  it("has rows, and each links to the tests that prove it", () => {
+    assert.isAbove(rows.length, 150)
+    assert.deepStrictEqual(rows.filter((row) => testsOf(row).length === 0), [])
+  })
+
+  it("each such link is a title in that file, or names the file", () => {
+    const unknown = rows.flatMap(testsOf).filter(({ target, text }) => {
+      if (text === Path.basename(target)) return false
+      const path = Path.join("docs", target)
+      return !(existsSync(path) && readFileSync(path, "utf8").replaceAll("\\", "").includes(text))
+    })
+    assert.deepStrictEqual(unknown, [])
+  })
+})
