@@ -130,7 +130,17 @@ export const make = (
         ),
       destroy: (key) => Effect.asVoid(write("destroy", statement.destroy, { key })),
       removeExpired: (now, limit) =>
-        Effect.map(write("removeExpired", statement.removeExpired, { now, limit }), (rows) => rows.length),
+        Effect.flatMap(
+          write("removeExpired", statement.removeExpired, { now, limit }),
+          // Postgres counts for us, so that a thousand rows need not be read; SQLite can only name them.
+          ([first, ...others]) =>
+            first === undefined || !("removed" in first)
+              ? Effect.succeed(first === undefined ? 0 : 1 + others.length)
+              : Effect.map(
+                decodeAll("removeExpired", (row) => integer(row, "removed"))([first]),
+                ([removed = 0]) => removed
+              )
+        ),
       count: (now) =>
         Effect.flatMap(
           read("count", statement.count, { now }),

@@ -31,10 +31,11 @@ const syntaxes: Record<Dialect, Syntax> = {
     bigint: "bigint",
     text: `text COLLATE "C"`,
     removeExpired: (sessions) =>
-      `DELETE FROM ${sessions} WHERE ctid = ANY(ARRAY(SELECT ctid FROM ${sessions} WHERE expires_at <= :now ` +
+      `WITH removed AS (DELETE FROM ${sessions} WHERE ctid = ANY(ARRAY(SELECT ctid FROM ${sessions} WHERE expires_at <= :now ` +
       // One process at a time: another finds the lock taken, and nothing to do.
       `AND (SELECT pg_try_advisory_xact_lock(hashtext('${sessions}'))) ` +
-      `ORDER BY expires_at LIMIT :limit FOR UPDATE SKIP LOCKED)) AND expires_at <= :now RETURNING key`
+      `ORDER BY expires_at LIMIT :limit FOR UPDATE SKIP LOCKED)) AND expires_at <= :now RETURNING 1) ` +
+      `SELECT count(*) AS removed FROM removed`
   },
   sqlite: {
     greatest: "MAX",
