@@ -7,7 +7,7 @@
  */
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
-import * as Either from "effect/Either"
+import type { Lifetime } from "./Lifetime.js"
 
 /**
  * A policy: each limit that is set ends the session, the earliest first.
@@ -30,20 +30,6 @@ export interface Expiry<Bounded extends boolean = boolean> {
   /** A moment at which every session ends. */
   readonly at: number | undefined
 }
-
-/**
- * A session's own lifetime, in place of the policy's `idle` or `sinceModified`. The policy's fixed end still caps it.
- *
- * @since 0.1.0
- * @category models
- */
-export type Lifetime =
-  /** A length of inactivity, in milliseconds. */
-  | { readonly _tag: "Inactivity"; readonly millis: number }
-  /** A fixed moment. */
-  | { readonly _tag: "Until"; readonly at: number }
-  /** The cookie ends with the browser; the server keeps the policy's own limits. */
-  | { readonly _tag: "Browser" }
 
 /**
  * The times of a session that its expiry depends on.
@@ -72,98 +58,6 @@ export interface SessionExpiry {
   /** The session's own lifetime, where one was set. */
   readonly lifetime: Lifetime | undefined
 }
-
-/**
- * What a session's lifetime can be set to: a lifetime, a length that is counted from the moment of setting, or the
- * policy's own rule.
- *
- * @since 0.2.0
- * @category models
- */
-export type LifetimeInput = Lifetime | { readonly _tag: "Lasting"; readonly millis: number } | {
-  readonly _tag: "Policy"
-}
-
-/**
- * Ends the session after this long without use; for a policy without an idle limit, without a change.
- *
- * @since 0.2.0
- * @category lifetimes
- */
-export const inactivity = (duration: Duration.DurationInput): Lifetime => ({
-  _tag: "Inactivity",
-  millis: Duration.toMillis(duration)
-})
-
-/**
- * Ends the session at a moment.
- *
- * @since 0.2.0
- * @category lifetimes
- */
-export const until = (date: DateTime.DateTime.Input): Lifetime => ({
-  _tag: "Until",
-  at: DateTime.toEpochMillis(DateTime.unsafeMake(date))
-})
-
-/**
- * Ends the session this long after it is set, used or not.
- *
- * @since 0.2.0
- * @category lifetimes
- */
-export const lasting = (duration: Duration.DurationInput): LifetimeInput => ({
-  _tag: "Lasting",
-  millis: Duration.toMillis(duration)
-})
-
-/**
- * Ends the cookie with the browser; the server keeps the policy's limits.
- *
- * @since 0.2.0
- * @category lifetimes
- */
-export const browser: Lifetime = { _tag: "Browser" }
-
-/**
- * Back to the policy.
- *
- * @since 0.2.0
- * @category lifetimes
- */
-export const byPolicy: LifetimeInput = { _tag: "Policy" }
-
-/**
- * The lifetime that an input means when it is set now. An error is a sentence.
- *
- * @since 0.2.0
- * @category lifetimes
- */
-export const resolve = (input: LifetimeInput, now: number): Either.Either<Lifetime | undefined, string> => {
-  const amount = input._tag === "Until"
-    ? input.at
-    : input._tag === "Policy" || input._tag === "Browser"
-    ? 0
-    : input.millis
-  if (!Number.isFinite(amount)) return Either.left("a lifetime must be finite")
-  switch (input._tag) {
-    case "Policy":
-      return Either.right(undefined)
-    case "Lasting":
-      return Either.right({ _tag: "Until", at: now + input.millis })
-    default:
-      return Either.right(input)
-  }
-}
-
-/**
- * Whether two lifetimes are the same.
- *
- * @since 0.2.0
- * @category lifetimes
- */
-export const sameLifetime = (a: Lifetime | undefined, b: Lifetime | undefined): boolean =>
-  a === b || (a !== undefined && b !== undefined && JSON.stringify(a) === JSON.stringify(b))
 
 const make = <Bounded extends boolean>(
   bounded: Bounded,

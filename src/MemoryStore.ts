@@ -7,7 +7,8 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import { isExpired, sameLifetime } from "./Expiry.js"
+import { isExpired } from "./Expiry.js"
+import * as Lifetime from "./Lifetime.js"
 import type { SessionRecord } from "./SessionRecord.js"
 import type { Shape } from "./SessionStore.js"
 import { SessionStore } from "./SessionStore.js"
@@ -212,7 +213,7 @@ const saved = (old: SessionRecord, record: SessionRecord): SessionRecord => ({
   modifiedAt: Math.max(old.modifiedAt, record.modifiedAt),
   lastSeenAt: Math.max(old.lastSeenAt, record.lastSeenAt),
   expiry: {
-    at: sameLifetime(old.expiry.lifetime, record.expiry.lifetime)
+    at: Lifetime.equals(old.expiry.lifetime, record.expiry.lifetime)
       ? Math.max(old.expiry.at, record.expiry.at)
       : record.expiry.at,
     deadline: old.expiry.deadline,

@@ -13,7 +13,7 @@ import type * as Layer from "effect/Layer"
 import type { Option } from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import type * as Schema from "effect/Schema"
-import type * as Expiry from "./Expiry.js"
+import type * as Lifetime from "./Lifetime.js"
 import type { Merge } from "./Merge.js"
 import type * as ReadOnce from "./ReadOnce.js"
 import * as SessionConfig from "./SessionConfig.js"
@@ -133,7 +133,7 @@ export interface TagClass<Self, Id extends string, A extends object, R>
   readonly subject: Effect.Effect<Option<string>, SessionUnavailable, Self>
   readonly token: Effect.Effect<Option<Redacted.Redacted<string>>, SessionUnavailable, Self>
   readonly isEmpty: Effect.Effect<boolean, SessionUnavailable, Self>
-  readonly setExpiry: (lifetime: Expiry.LifetimeInput) => Effect.Effect<void, SessionWriteError, Self>
+  readonly setExpiry: (lifetime: Lifetime.LifetimeInput) => Effect.Effect<void, SessionWriteError, Self>
   readonly expiryDate: (options?: ExpiryOptions) => Effect.Effect<DateTime.Utc, SessionUnavailable, Self>
   readonly expiryAge: (options?: ExpiryOptions) => Effect.Effect<Duration.Duration, SessionUnavailable, Self>
   readonly expireAtBrowserClose: Effect.Effect<boolean, SessionUnavailable, Self>
@@ -230,7 +230,7 @@ export const Tag = <Self = never>() =>
     subject: Effect.flatMap(Handle, (session) => session.subject),
     token: Effect.flatMap(Handle, (session) => session.token),
     isEmpty: Effect.flatMap(Handle, (session) => session.isEmpty),
-    setExpiry: (lifetime: Expiry.LifetimeInput) => Effect.flatMap(Handle, (session) => session.setExpiry(lifetime)),
+    setExpiry: (lifetime: Lifetime.LifetimeInput) => Effect.flatMap(Handle, (session) => session.setExpiry(lifetime)),
     expiryDate: (options?: ExpiryOptions) => Effect.flatMap(Handle, (session) => session.expiryDate(options)),
     expiryAge: (options?: ExpiryOptions) => Effect.flatMap(Handle, (session) => session.expiryAge(options)),
     expireAtBrowserClose: Effect.flatMap(Handle, (session) => session.expireAtBrowserClose),

@@ -8,7 +8,7 @@ import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import type { Option } from "effect/Option"
 import type * as Redacted from "effect/Redacted"
-import type * as Expiry from "./Expiry.js"
+import type * as Lifetime from "./Lifetime.js"
 import type * as ReadOnce from "./ReadOnce.js"
 import type { SessionDirectory } from "./SessionDirectory.js"
 import type { SessionCommitted, SessionError, SessionUnavailable, SessionWriteError } from "./SessionError.js"
@@ -33,7 +33,7 @@ export type OptionalKey<A> = { [K in keyof A & string]-?: Pick<A, K> extends Req
  */
 export interface ExpiryOptions {
   readonly modification?: DateTime.Utc
-  readonly expiry?: Expiry.LifetimeInput
+  readonly expiry?: Lifetime.LifetimeInput
 }
 
 /**
@@ -155,7 +155,7 @@ export interface SessionHandle<A> {
   readonly isEmpty: Effect.Effect<boolean, SessionUnavailable>
 
   /** Gives this session a lifetime of its own, or the policy's again. The fixed end of the policy still caps it. */
-  readonly setExpiry: (lifetime: Expiry.LifetimeInput) => Effect.Effect<void, SessionWriteError>
+  readonly setExpiry: (lifetime: Lifetime.LifetimeInput) => Effect.Effect<void, SessionWriteError>
 
   /**
    * When the session ends if it was last changed and used at `modification` (default: now). With `expiry` given, that

@@ -8,6 +8,7 @@
  */
 export * as CookieHeader from "./CookieHeader.js"
 export * as Expiry from "./Expiry.js"
+export * as Lifetime from "./Lifetime.js"
 export * as MemoryEngine from "./MemoryEngine.js"
 export * as MemoryStore from "./MemoryStore.js"
 export * as Merge from "./Merge.js"

@@ -1,5 +1,6 @@
 import { assert, describe, expectTypeOf, it } from "@effect/vitest"
 import * as Expiry from "effect-session/Expiry"
+import type * as Lifetime from "effect-session/Lifetime"
 import * as fc from "fast-check"
 
 const seconds = 1000
@@ -17,11 +18,11 @@ const limit: fc.Arbitrary<Expiry.Expiry> = fc.oneof(
 )
 const policy: fc.Arbitrary<Expiry.Expiry> = fc.tuple(limit, fc.array(limit, { maxLength: 4 }))
   .map(([first, others]) => Expiry.earliest(first, ...others))
-const lifetime: fc.Arbitrary<Expiry.Lifetime | undefined> = fc.oneof(
+const lifetime: fc.Arbitrary<Lifetime.Lifetime | undefined> = fc.oneof(
   fc.constant(undefined),
-  fc.constant<Expiry.Lifetime>({ _tag: "Browser" }),
-  fc.integer({ min: 0, max: 1000 * days }).map((millis): Expiry.Lifetime => ({ _tag: "Inactivity", millis })),
-  moment.map((at): Expiry.Lifetime => ({ _tag: "Until", at }))
+  fc.constant<Lifetime.Lifetime>({ _tag: "Browser" }),
+  fc.integer({ min: 0, max: 1000 * days }).map((millis): Lifetime.Lifetime => ({ _tag: "Inactivity", millis })),
+  moment.map((at): Lifetime.Lifetime => ({ _tag: "Until", at }))
 )
 const times: fc.Arbitrary<Expiry.Times> = fc.record({
   createdAt: moment,
@@ -101,7 +102,7 @@ describe("begin", () => {
     })))
 
   it("lets an inactivity of the session's own replace idle, and sinceModified where there is no idle", () => {
-    const own: Expiry.Lifetime = { _tag: "Inactivity", millis: 2 * days }
+    const own: Lifetime.Lifetime = { _tag: "Inactivity", millis: 2 * days }
     const from: Expiry.Times = {
       createdAt: 0,
       authenticatedAt: undefined,
@@ -134,7 +135,7 @@ describe("begin", () => {
 
 type Event =
   | { readonly _tag: "Touch" | "Save" | "Rotate" | "Reseal"; readonly now: number }
-  | { readonly _tag: "SetLifetime"; readonly now: number; readonly lifetime: Expiry.Lifetime | undefined }
+  | { readonly _tag: "SetLifetime"; readonly now: number; readonly lifetime: Lifetime.Lifetime | undefined }
   | { readonly _tag: "Deploy"; readonly now: number; readonly policy: Expiry.Expiry }
   | { readonly _tag: "Authenticate"; readonly now: number }
 

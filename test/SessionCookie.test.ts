@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
-import type { Lifetime, SessionExpiry } from "effect-session/Expiry"
+import type { SessionExpiry } from "effect-session/Expiry"
 import * as Expiry from "effect-session/Expiry"
+import type { Lifetime } from "effect-session/Lifetime"
 import type { CookieOptions } from "effect-session/SessionCookie"
 import * as SessionCookie from "effect-session/SessionCookie"
 import * as fc from "fast-check"

@@ -10,6 +10,7 @@ const floors: Readonly<Record<string, number>> = {
   "internal/json": 0,
   CookieHeader: 0,
   Expiry: 0,
+  Lifetime: 0,
   Merge: 0,
   SessionChange: 0,
   SessionConfigError: 0,

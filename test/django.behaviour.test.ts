@@ -4,7 +4,15 @@
 import { HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { it } from "@effect/vitest"
 import { DateTime, Duration, Effect, Layer, Option, Redacted, Schema, TestClock } from "effect"
-import { Expiry, Session, SessionCookie, type SessionService, SessionStore, StoredEngine } from "effect-session"
+import {
+  Expiry,
+  Lifetime,
+  Session,
+  SessionCookie,
+  type SessionService,
+  SessionStore,
+  StoredEngine
+} from "effect-session"
 import type { Settings } from "effect-session/SessionService"
 import { assert, describe } from "vitest"
 import * as Shop from "./support/shop.js"
@@ -128,13 +136,13 @@ const cases: ReadonlyArray<Case> = [
   {
     title: "no cookie, set_expiry(0)",
     presented: "nothing",
-    handler: does(ShopSession.setExpiry(Expiry.browser)),
+    handler: does(ShopSession.setExpiry(Lifetime.browser)),
     django: gives("new", "varies", [{}])
   },
   {
     title: "no cookie, set_expiry(60)",
     presented: "nothing",
-    handler: does(ShopSession.setExpiry(Expiry.inactivity("60 seconds"))),
+    handler: does(ShopSession.setExpiry(Lifetime.inactivity("60 seconds"))),
     django: gives("new, Max-Age=60", "varies", [{}])
   },
   {
@@ -309,7 +317,7 @@ for (const [name, layer] of stores) {
     test(
       "del of an absent key, update({}) and set_expiry(None) are no error, no change, and make no session",
       Effect.gen(function*() {
-        const nothing = Effect.all([App.remove("user"), App.patch({}), App.setExpiry(Expiry.byPolicy)])
+        const nothing = Effect.all([App.remove("user"), App.patch({}), App.setExpiry(Lifetime.byPolicy)])
         assert.isUndefined((yield* visit(App, nothing)).owed)
         assert.deepStrictEqual(yield* recordsOf, [])
         const { cookie } = yield* visit(App, App.set("cart", ["tea"]))
@@ -364,7 +372,7 @@ for (const [name, layer] of stores) {
       "an expiry that is asked about is no access",
       Effect.gen(function*() {
         const session = (yield* App.service).request(undefined)
-        const age = yield* session.expiryAge({ expiry: Expiry.inactivity("10 seconds") })
+        const age = yield* session.expiryAge({ expiry: Lifetime.inactivity("10 seconds") })
         assert.deepStrictEqual([Duration.toSeconds(age), session.accessed], [10, false])
         yield* session.expiryAge()
         assert.isTrue(session.accessed)
@@ -391,7 +399,7 @@ for (const [name, layer] of stores) {
     test(
       "a login of another user: what is set after it stays, what was set before it does not",
       Effect.gen(function*() {
-        const settings = Effect.all([App.set("user", "bob"), App.setExpiry(Expiry.browser)])
+        const settings = Effect.all([App.set("user", "bob"), App.setExpiry(Lifetime.browser)])
         const seen = Effect.all([App.get("user"), App.expireAtBrowserClose])
         for (
           const [login, expected] of [
@@ -521,41 +529,41 @@ describe("the attributes of the cookie", () => {
 const lifetimes: ReadonlyArray<
   readonly [
     title: string,
-    lifetime: () => Expiry.LifetimeInput,
+    lifetime: () => Lifetime.LifetimeInput,
     django: readonly [age: number, date: string, browserClose: boolean],
     here?: readonly [age: number, date: string, browserClose: boolean]
   ]
 > = [
-  ["nothing", () => Expiry.byPolicy, [1209600, "2026-01-15T00:00:00.000Z", false]],
-  ["0", () => Expiry.browser, [1209600, "2026-01-15T00:00:00.000Z", true]],
-  ["10", () => Expiry.inactivity("10 seconds"), [10, "2026-01-01T00:00:10.000Z", false]],
-  ["300", () => Expiry.inactivity("300 seconds"), [300, "2026-01-01T00:05:00.000Z", false]],
+  ["nothing", () => Lifetime.byPolicy, [1209600, "2026-01-15T00:00:00.000Z", false]],
+  ["0", () => Lifetime.browser, [1209600, "2026-01-15T00:00:00.000Z", true]],
+  ["10", () => Lifetime.inactivity("10 seconds"), [10, "2026-01-01T00:00:10.000Z", false]],
+  ["300", () => Lifetime.inactivity("300 seconds"), [300, "2026-01-01T00:05:00.000Z", false]],
   [
     "-10: over at once, and no length is negative",
-    () => Expiry.inactivity(-10_000),
+    () => Lifetime.inactivity(-10_000),
     [-10, "2025-12-31T23:59:50.000Z", false],
     [0, "2026-01-01T00:00:00.000Z", false]
   ],
   [
     "a date",
-    () => Expiry.until("2026-01-01T01:00:00+00:00"),
+    () => Lifetime.until("2026-01-01T01:00:00+00:00"),
     [3600, "2026-01-01T01:00:00.000Z", false]
   ],
   [
     "a date with fractions: a Duration is not rounded",
-    () => Expiry.until("2026-01-01T00:00:10.900000+00:00"),
+    () => Lifetime.until("2026-01-01T00:00:10.900000+00:00"),
     [10, "2026-01-01T00:00:10.900Z", false],
     [10.9, "2026-01-01T00:00:10.900Z", false]
   ],
   [
     "a date that has passed: no length is negative",
-    () => Expiry.until("2025-12-31T23:59:59.500000+00:00"),
+    () => Lifetime.until("2025-12-31T23:59:59.500000+00:00"),
     [-1, "2025-12-31T23:59:59.500Z", false],
     [0, "2025-12-31T23:59:59.500Z", false]
   ],
   [
     "a date of another zone: the same moment",
-    () => Expiry.until("2026-01-01T05:30:01+05:30"),
+    () => Lifetime.until("2026-01-01T05:30:01+05:30"),
     [1, "2026-01-01T00:00:01.000Z", false]
   ]
 ]

@@ -3,7 +3,16 @@
  */
 import { it } from "@effect/vitest"
 import { Clock, DateTime, Duration, Effect, Either, Layer, Option, Redacted, Schema, Stream, TestClock } from "effect"
-import { Expiry, ReadOnce, Session, SessionCodec, SessionStore, SessionToken, StoredEngine } from "effect-session"
+import {
+  Expiry,
+  Lifetime,
+  ReadOnce,
+  Session,
+  SessionCodec,
+  SessionStore,
+  SessionToken,
+  StoredEngine
+} from "effect-session"
 import { Packr } from "msgpackr"
 import { assert, describe } from "vitest"
 import { stores } from "./support/stores.js"
@@ -109,7 +118,7 @@ for (const [name, layer] of stores) {
       Effect.gen(function*() {
         const first = yield* visit(
           App,
-          Effect.all([App.set("user", "ann"), App.setExpiry(Expiry.inactivity("10 minutes"))])
+          Effect.all([App.set("user", "ann"), App.setExpiry(Lifetime.inactivity("10 minutes"))])
         )
         assert.strictEqual(maxAge(first), 600)
         yield* TestClock.adjust("9 minutes")
@@ -125,7 +134,7 @@ for (const [name, layer] of stores) {
     test(
       "a duration and a date: a fixed end, which use does not move",
       Effect.gen(function*() {
-        for (const lifetime of [() => Expiry.lasting("2 hours"), (now: number) => Expiry.until(now + 2 * hour)]) {
+        for (const lifetime of [() => Lifetime.lasting("2 hours"), (now: number) => Lifetime.until(now + 2 * hour)]) {
           const now = yield* Clock.currentTimeMillis
           const first = yield* visit(App, Effect.all([App.set("user", "ann"), App.setExpiry(lifetime(now))]))
           assert.strictEqual(maxAge(first), 7200)
@@ -142,7 +151,7 @@ for (const [name, layer] of stores) {
       Effect.gen(function*() {
         const first = yield* visit(
           App,
-          Effect.all([App.set("user", "ann"), App.setExpiry(Expiry.browser), App.expireAtBrowserClose])
+          Effect.all([App.set("user", "ann"), App.setExpiry(Lifetime.browser), App.expireAtBrowserClose])
         )
         assert.deepStrictEqual([maxAge(first), first.result[2]], [undefined, true])
         yield* TestClock.adjust("59 minutes")
@@ -155,21 +164,21 @@ for (const [name, layer] of stores) {
     test(
       "None: back to the policy, and the cookie is told",
       Effect.gen(function*() {
-        const first = yield* visit(App, Effect.all([App.set("user", "ann"), App.setExpiry(Expiry.browser)]))
+        const first = yield* visit(App, Effect.all([App.set("user", "ann"), App.setExpiry(Lifetime.browser)]))
         const second = yield* visit(
           App,
-          Effect.all([App.setExpiry(Expiry.byPolicy), App.expireAtBrowserClose]),
+          Effect.all([App.setExpiry(Lifetime.byPolicy), App.expireAtBrowserClose]),
           first.cookie
         )
         assert.deepStrictEqual([maxAge(second), second.result[1]], [86_400, false])
-        assert.isUndefined((yield* visit(App, App.setExpiry(Expiry.byPolicy), first.cookie)).owed)
+        assert.isUndefined((yield* visit(App, App.setExpiry(Lifetime.byPolicy), first.cookie)).owed)
       })
     )
 
     test(
       "the absolute limit caps every form",
       Effect.gen(function*() {
-        for (const lifetime of [Expiry.inactivity("30 days"), Expiry.lasting("30 days"), Expiry.browser]) {
+        for (const lifetime of [Lifetime.inactivity("30 days"), Lifetime.lasting("30 days"), Lifetime.browser]) {
           const { cookie } = yield* visit(App, Effect.all([App.set("user", "ann"), App.setExpiry(lifetime)]))
           for (let hours = 0; hours < 23; hours++) {
             yield* TestClock.adjust("59 minutes")
@@ -184,7 +193,7 @@ for (const [name, layer] of stores) {
     test(
       "a lifetime that is not finite is refused where it is set",
       Effect.gen(function*() {
-        const error = yield* Effect.flip(visit(App, App.setExpiry(Expiry.inactivity(Duration.infinity))))
+        const error = yield* Effect.flip(visit(App, App.setExpiry(Lifetime.inactivity(Duration.infinity))))
         assert.strictEqual(error._tag, "SessionInvalid")
       })
     )
@@ -206,13 +215,13 @@ for (const [name, layer] of stores) {
           )
         assert.deepStrictEqual(yield* ask(), [3600, hour])
         assert.deepStrictEqual(yield* ask({ modification: at(5000) }), [3600, hour + 5000])
-        assert.deepStrictEqual(yield* ask({ expiry: Expiry.inactivity(10_000) }), [10, 10_000])
-        assert.deepStrictEqual(yield* ask({ expiry: Expiry.until(7000), modification: at(5000) }), [2, 7000])
-        assert.deepStrictEqual(yield* ask({ expiry: Expiry.until(1000), modification: at(5000) }), [0, 1000])
-        assert.deepStrictEqual(yield* ask({ expiry: Expiry.browser }), [3600, hour])
+        assert.deepStrictEqual(yield* ask({ expiry: Lifetime.inactivity(10_000) }), [10, 10_000])
+        assert.deepStrictEqual(yield* ask({ expiry: Lifetime.until(7000), modification: at(5000) }), [2, 7000])
+        assert.deepStrictEqual(yield* ask({ expiry: Lifetime.until(1000), modification: at(5000) }), [0, 1000])
+        assert.deepStrictEqual(yield* ask({ expiry: Lifetime.browser }), [3600, hour])
         // Near the absolute limit there is less left than the idle limit says.
         assert.deepStrictEqual(yield* ask({ modification: at(23.5 * hour) }), [1800, 24 * hour])
-        yield* visit(App, App.setExpiry(Expiry.inactivity("1 minute")), cookie)
+        yield* visit(App, App.setExpiry(Lifetime.inactivity("1 minute")), cookie)
         assert.deepStrictEqual(yield* ask(), [60, 60_000])
         assert.strictEqual(Duration.toSeconds((yield* visit(App, App.cookieAge)).result), 3600)
       })

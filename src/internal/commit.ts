@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Encoding from "effect/Encoding"
 import * as Option from "effect/Option"
 import * as Expiry from "../Expiry.js"
+import * as Lifetime from "../Lifetime.js"
 import type { SessionChange } from "../SessionChange.js"
 import type { Draft, Step } from "../SessionDraft.js"
 import * as SessionDraft from "../SessionDraft.js"
@@ -56,7 +57,7 @@ export const isChanged = <A extends object>(
   (held === undefined
     ? draft.subject !== undefined || draft.lifetime !== undefined || draft.kept
     : draft.cleared || draft.renewed || draft.subject !== held.record.subject ||
-      !Expiry.sameLifetime(draft.lifetime, held.record.expiry.lifetime))
+      !Lifetime.equals(draft.lifetime, held.record.expiry.lifetime))
 
 /** What a write left: the record that is now current, or nothing where the session had ended and that was fine. */
 export type Committed<A> = { readonly held: Held<A>; readonly replayed: boolean } | undefined

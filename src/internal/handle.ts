@@ -9,6 +9,7 @@ import * as Either from "effect/Either"
 import * as Equal from "effect/Equal"
 import * as Option from "effect/Option"
 import * as Expiry from "../Expiry.js"
+import * as Lifetime from "../Lifetime.js"
 import type * as ReadOnce from "../ReadOnce.js"
 import type { Draft } from "../SessionDraft.js"
 import type * as SessionDraft from "../SessionDraft.js"
@@ -153,9 +154,9 @@ export class Handle<A extends object> implements SessionHandle<A> {
     )
   }
 
-  readonly setExpiry = (input: Expiry.LifetimeInput): Effect.Effect<void, SessionWriteError> =>
+  readonly setExpiry = (input: Lifetime.LifetimeInput): Effect.Effect<void, SessionWriteError> =>
     Effect.flatMap(Clock.currentTimeMillis, (now) =>
-      Either.match(Expiry.resolve(input, now), {
+      Either.match(Lifetime.resolve(input, now), {
         onLeft: (problem) => Effect.fail(this.#live.refused({ _tag: "Misfit", field: "expiry", problem })),
         onRight: (lifetime) => this.#live.step(() => this.#core.steps.setLifetime(lifetime))
       }))
@@ -164,10 +165,10 @@ export class Handle<A extends object> implements SessionHandle<A> {
     Effect.flatMap(Clock.currentTimeMillis, (now) => {
       const { expiry } = this.#core.settings
       const modification = options.modification === undefined ? now : DateTime.toEpochMillis(options.modification)
-      const end = (lifetime: Expiry.Lifetime | undefined, deadline: number | undefined) =>
+      const end = (lifetime: Lifetime.Lifetime | undefined, deadline: number | undefined) =>
         DateTime.unsafeMake(Expiry.endAfter(expiry, modification, lifetime, deadline))
       return options.expiry !== undefined
-        ? Effect.succeed(end(Either.getOrElse(Expiry.resolve(options.expiry, now), () => undefined), undefined))
+        ? Effect.succeed(end(Either.getOrElse(Lifetime.resolve(options.expiry, now), () => undefined), undefined))
         : this.#live.read(({ draft, held }) => end(draft.lifetime, held?.record.expiry.deadline))
     })
 

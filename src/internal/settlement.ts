@@ -5,6 +5,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Equal from "effect/Equal"
 import * as Expiry from "../Expiry.js"
+import * as Lifetime from "../Lifetime.js"
 import type { SessionChange } from "../SessionChange.js"
 import { decide } from "../SessionChange.js"
 import * as SessionCookie from "../SessionCookie.js"
@@ -138,7 +139,7 @@ const write = <A extends object>(
     const { held, replayed } = committed
     const { expiry } = held.record
     const sent = change !== "Save" || SessionCookie.slides(core.settings.cookie, expiry) ||
-      !Expiry.sameLifetime(work.held?.record.expiry.lifetime, expiry.lifetime)
+      !Lifetime.equals(work.held?.record.expiry.lifetime, expiry.lifetime)
     const outdated = replayed
       ? yield* Effect.filter(pending.reads, (key) =>
         Effect.match(core.steps.sameField(key, work.draft.value, held.decoded), {
