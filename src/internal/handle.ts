@@ -22,7 +22,10 @@ import type { Core } from "./core.js"
 import type { LiveSession } from "./liveSession.js"
 import type { OwedCookie } from "./settlement.js"
 
-/** What `yield* AppSession` gives. Its functions may be taken off it. */
+/**
+ * What `yield* AppSession` gives. Its functions may be taken off it: they come from getters, so that a request that uses
+ * none makes none.
+ */
 export class Handle<A extends object> implements SessionHandle<A> {
   readonly #core: Core<A>
   readonly #live: LiveSession<A>
@@ -41,20 +44,28 @@ export class Handle<A extends object> implements SessionHandle<A> {
     })
   }
 
-  readonly get = <K extends keyof A & string>(key: K): Effect.Effect<A[K], SessionUnavailable> =>
-    this.#live.read(({ draft }) => {
-      this.#live.sightings.look(key)
-      return draft.value[key]
-    })
+  get get() {
+    return <K extends keyof A & string>(key: K): Effect.Effect<A[K], SessionUnavailable> =>
+      this.#live.read(({ draft }) => {
+        this.#live.sightings.look(key)
+        return draft.value[key]
+      })
+  }
 
-  readonly getOption = <K extends OptionalKey<A>>(key: K) =>
-    Effect.map(this.get(key), (value) => Option.fromNullable(value as Exclude<A[K], undefined> | undefined))
+  get getOption() {
+    return <K extends OptionalKey<A>>(key: K) =>
+      Effect.map(this.get(key), (value) => Option.fromNullable(value as Exclude<A[K], undefined> | undefined))
+  }
 
-  readonly has = (key: keyof A & string): Effect.Effect<boolean, SessionUnavailable> =>
-    Effect.map(this.get(key), (value) => value !== undefined)
+  get has() {
+    return (key: keyof A & string): Effect.Effect<boolean, SessionUnavailable> =>
+      Effect.map(this.get(key), (value) => value !== undefined)
+  }
 
-  readonly getOrElse = <K extends OptionalKey<A>, B>(key: K, orElse: () => B) =>
-    Effect.map(this.getOption(key), Option.getOrElse(orElse))
+  get getOrElse() {
+    return <K extends OptionalKey<A>, B>(key: K, orElse: () => B) =>
+      Effect.map(this.getOption(key), Option.getOrElse(orElse))
+  }
 
   get isEmpty(): Effect.Effect<boolean, SessionUnavailable> {
     return Effect.flatMap(
@@ -81,55 +92,74 @@ export class Handle<A extends object> implements SessionHandle<A> {
 
   // ---- changing
 
-  readonly set = <K extends keyof A & string>(key: K, value: Required<A>[K]) =>
-    this.#live.assign([[key, { present: true, value }]])
-
-  readonly remove = (key: OptionalKey<A>) => this.#live.assign([[key, { present: false }]])
-
-  readonly patch = (fields: Partial<A>) =>
-    this.#live.assign(Object.entries(fields).map(([key, value]) => [key as keyof A & string, { present: true, value }]))
-
-  readonly update = <K extends keyof A & string>(key: K, f: (value: A[K]) => Required<A>[K]) =>
-    this.#live.step(() => this.#core.steps.alter(key, ({ value }) => ({ present: true, value: f(value[key]) })))
-
-  readonly modify = <K extends keyof A & string, B>(
-    key: K,
-    f: (value: A[K]) => readonly [result: B, next: Required<A>[K]],
-    same: (a: B, b: B) => boolean = Equal.equals
-  ) => {
-    const alter = ({ value }: Draft<A>): readonly [B, SessionDraft.Field] => {
-      const [result, next] = f(value[key])
-      return [result, { present: true, value: next }]
-    }
-    return this.#live.change((draft) => {
-      const first = alter(draft)
-      return [first[0], this.#core.steps.alterSeen(key, alter, same, first)]
-    })
+  get set() {
+    return <K extends keyof A & string>(key: K, value: Required<A>[K]) =>
+      this.#live.assign([[key, { present: true, value }]])
   }
 
-  readonly pop = <K extends OptionalKey<A>>(key: K) =>
-    this.#live.change((draft) => {
-      this.#live.sightings.look(key)
-      const value = draft.value[key] as Exclude<A[K], undefined> | undefined
-      return [
-        Option.fromNullable(value),
-        this.#core.steps.assign(key, { present: false }, this.#live.sightings.hasRead(key), false)
-      ]
-    })
+  get remove() {
+    return (key: OptionalKey<A>) => this.#live.assign([[key, { present: false }]])
+  }
 
-  readonly popOrElse = <K extends OptionalKey<A>, B>(key: K, orElse: () => B) =>
-    Effect.map(this.pop(key), Option.getOrElse(orElse))
+  get patch() {
+    return (fields: Partial<A>) =>
+      this.#live.assign(
+        Object.entries(fields).map(([key, value]) => [key as keyof A & string, { present: true, value }])
+      )
+  }
 
-  readonly getOrSet = <K extends OptionalKey<A>>(key: K, value: Exclude<A[K], undefined>) =>
-    this.#live.change((draft) => {
-      this.#live.sightings.look(key)
-      const there = draft.value[key] as Exclude<A[K], undefined> | undefined
-      return there === undefined
-        ? [value, this.#core.steps.assign(key, { present: true, value }, this.#live.sightings.hasRead(key), false)]
-        : [there, this.#core.steps.nothing]
-    })
+  get update() {
+    return <K extends keyof A & string>(key: K, f: (value: A[K]) => Required<A>[K]) =>
+      this.#live.step(() => this.#core.steps.alter(key, ({ value }) => ({ present: true, value: f(value[key]) })))
+  }
 
-  readonly take = <K extends ReadOnce.Key<A>>(key: K) => this.#live.take(key)
+  get modify() {
+    return <K extends keyof A & string, B>(
+      key: K,
+      f: (value: A[K]) => readonly [result: B, next: Required<A>[K]],
+      same: (a: B, b: B) => boolean = Equal.equals
+    ) => {
+      const alter = ({ value }: Draft<A>): readonly [B, SessionDraft.Field] => {
+        const [result, next] = f(value[key])
+        return [result, { present: true, value: next }]
+      }
+      return this.#live.change((draft) => {
+        const first = alter(draft)
+        return [first[0], this.#core.steps.alterSeen(key, alter, same, first)]
+      })
+    }
+  }
+
+  get pop() {
+    return <K extends OptionalKey<A>>(key: K) =>
+      this.#live.change((draft) => {
+        this.#live.sightings.look(key)
+        const value = draft.value[key] as Exclude<A[K], undefined> | undefined
+        return [
+          Option.fromNullable(value),
+          this.#core.steps.assign(key, { present: false }, this.#live.sightings.hasRead(key), false)
+        ]
+      })
+  }
+
+  get popOrElse() {
+    return <K extends OptionalKey<A>, B>(key: K, orElse: () => B) => Effect.map(this.pop(key), Option.getOrElse(orElse))
+  }
+
+  get getOrSet() {
+    return <K extends OptionalKey<A>>(key: K, value: Exclude<A[K], undefined>) =>
+      this.#live.change((draft) => {
+        this.#live.sightings.look(key)
+        const there = draft.value[key] as Exclude<A[K], undefined> | undefined
+        return there === undefined
+          ? [value, this.#core.steps.assign(key, { present: true, value }, this.#live.sightings.hasRead(key), false)]
+          : [there, this.#core.steps.nothing]
+      })
+  }
+
+  get take() {
+    return <K extends ReadOnce.Key<A>>(key: K) => this.#live.take(key)
+  }
 
   get clear(): Effect.Effect<void, SessionWriteError> {
     return this.#live.step(() => this.#core.steps.clear(this.#live.sightings.read))
@@ -154,30 +184,36 @@ export class Handle<A extends object> implements SessionHandle<A> {
     )
   }
 
-  readonly setExpiry = (input: Lifetime.LifetimeInput): Effect.Effect<void, SessionWriteError> =>
-    Effect.flatMap(Clock.currentTimeMillis, (now) =>
-      Either.match(Lifetime.resolve(input, now), {
-        onLeft: (problem) => Effect.fail(this.#live.refused({ _tag: "Misfit", field: "expiry", problem })),
-        onRight: (lifetime) => this.#live.step(() => this.#core.steps.setLifetime(lifetime))
-      }))
+  get setExpiry() {
+    return (input: Lifetime.LifetimeInput): Effect.Effect<void, SessionWriteError> =>
+      Effect.flatMap(Clock.currentTimeMillis, (now) =>
+        Either.match(Lifetime.resolve(input, now), {
+          onLeft: (problem) => Effect.fail(this.#live.refused({ _tag: "Misfit", field: "expiry", problem })),
+          onRight: (lifetime) => this.#live.step(() => this.#core.steps.setLifetime(lifetime))
+        }))
+  }
 
-  readonly expiryDate = (options: ExpiryOptions = {}): Effect.Effect<DateTime.Utc, SessionUnavailable> =>
-    Effect.flatMap(Clock.currentTimeMillis, (now) => {
-      const { expiry } = this.#core.settings
-      const modification = options.modification === undefined ? now : DateTime.toEpochMillis(options.modification)
-      const end = (lifetime: Lifetime.Lifetime | undefined, deadline: number | undefined) =>
-        DateTime.unsafeMake(Expiry.endAfter(expiry, modification, lifetime, deadline))
-      return options.expiry !== undefined
-        ? Effect.succeed(end(Either.getOrElse(Lifetime.resolve(options.expiry, now), () => undefined), undefined))
-        : this.#live.read(({ draft, held }) => end(draft.lifetime, held?.record.expiry.deadline))
-    })
+  get expiryDate() {
+    return (options: ExpiryOptions = {}): Effect.Effect<DateTime.Utc, SessionUnavailable> =>
+      Effect.flatMap(Clock.currentTimeMillis, (now) => {
+        const { expiry } = this.#core.settings
+        const modification = options.modification === undefined ? now : DateTime.toEpochMillis(options.modification)
+        const end = (lifetime: Lifetime.Lifetime | undefined, deadline: number | undefined) =>
+          DateTime.unsafeMake(Expiry.endAfter(expiry, modification, lifetime, deadline))
+        return options.expiry !== undefined
+          ? Effect.succeed(end(Either.getOrElse(Lifetime.resolve(options.expiry, now), () => undefined), undefined))
+          : this.#live.read(({ draft, held }) => end(draft.lifetime, held?.record.expiry.deadline))
+      })
+  }
 
-  readonly expiryAge = (options: ExpiryOptions = {}): Effect.Effect<Duration.Duration, SessionUnavailable> =>
-    Effect.zipWith(
-      Effect.map(Clock.currentTimeMillis, (now) => options.modification ?? DateTime.unsafeMake(now)),
-      this.expiryDate(options),
-      (from, to) => Duration.millis(DateTime.distance(from, to))
-    )
+  get expiryAge() {
+    return (options: ExpiryOptions = {}): Effect.Effect<Duration.Duration, SessionUnavailable> =>
+      Effect.zipWith(
+        Effect.map(Clock.currentTimeMillis, (now) => options.modification ?? DateTime.unsafeMake(now)),
+        this.expiryDate(options),
+        (from, to) => Duration.millis(DateTime.distance(from, to))
+      )
+  }
 
   get expireAtBrowserClose(): Effect.Effect<boolean, SessionUnavailable> {
     return this.#live.read(({ draft }) =>
@@ -189,22 +225,24 @@ export class Handle<A extends object> implements SessionHandle<A> {
     return Effect.sync(() => Duration.millis(Expiry.endAfter(this.#core.settings.expiry, 0, undefined, undefined)))
   }
 
-  readonly authenticate = (subject: string): Effect.Effect<void, SessionWriteError> =>
-    subjectPattern.test(subject)
-      ? this.#live.change((draft) => [
-        undefined,
-        this.#core.steps.authenticate(subject),
-        () => {
-          if (draft.subject !== undefined && draft.subject !== subject) this.#live.sightings.restart()
-        }
-      ])
-      : Effect.fail(
-        new SessionInvalid({
-          session: this.#core.name,
-          field: "subject",
-          problem: "a subject is a text of 1 to 255 characters without control characters"
-        })
-      )
+  get authenticate() {
+    return (subject: string): Effect.Effect<void, SessionWriteError> =>
+      subjectPattern.test(subject)
+        ? this.#live.change((draft) => [
+          undefined,
+          this.#core.steps.authenticate(subject),
+          () => {
+            if (draft.subject !== undefined && draft.subject !== subject) this.#live.sightings.restart()
+          }
+        ])
+        : Effect.fail(
+          new SessionInvalid({
+            session: this.#core.name,
+            field: "subject",
+            problem: "a subject is a text of 1 to 255 characters without control characters"
+          })
+        )
+  }
 
   get flush() {
     return this.#live.flush
@@ -228,7 +266,9 @@ export class Handle<A extends object> implements SessionHandle<A> {
     return this.#live.owed
   }
 
-  readonly finish = (status: number, upgraded: boolean) => this.#live.finish(status, upgraded)
+  get finish() {
+    return (status: number, upgraded: boolean) => this.#live.finish(status, upgraded)
+  }
 }
 
 // No control characters, no lone surrogates: every store keeps it as it is.
