@@ -138,6 +138,13 @@ export const stepsFor = <A extends object>(
       ? Effect.succeed(true)
       : Effect.zipWith(schema.encodeField(key, a), schema.encodeField(key, b), equals)
 
+  /** Those of the fields that two values do not share. */
+  const differing = (keys: ReadonlyArray<Key>, a: A, b: A): Effect.Effect<ReadonlyArray<Key>> =>
+    Effect.filter(
+      keys,
+      (key) => Effect.match(sameField(key, a, b), { onFailure: () => true, onSuccess: (same) => !same })
+    )
+
   /**
    * Sets a field, or removes it. `read`: the handler had read it, so a change by another request matters. `merging`: the
    * field's merge may settle it.
@@ -208,7 +215,7 @@ export const stepsFor = <A extends object>(
 
   const nothing: Step<A> = Effect.succeed
 
-  return { assign, alter, alterSeen, clear, authenticate, cycleKey, keep, nothing, setLifetime, sameField }
+  return { assign, alter, alterSeen, clear, authenticate, cycleKey, keep, nothing, setLifetime, sameField, differing }
 }
 
 /**

@@ -1,7 +1,8 @@
 import { it } from "@effect/vitest"
-import { DateTime, Duration, Effect, Layer, Option, Schema, TestClock } from "effect"
-import { Expiry, MemoryEngine, Session, StoredEngine } from "effect-session"
+import { DateTime, Deferred, Duration, Effect, Fiber, Layer, Option, Schema, TestClock } from "effect"
+import { Expiry, MemoryEngine, MemoryStore, Session, StoredEngine } from "effect-session"
 import { assert, describe } from "vitest"
+import * as Intercept from "./support/intercept.js"
 import { stores } from "./support/stores.js"
 import { visit } from "./support/visits.js"
 
@@ -236,6 +237,78 @@ describe("concurrent branches of one handler share the handle", () => {
       assert.deepStrictEqual([result.user, result.cart.length], ["ann", 10])
     })
   )
+})
+
+describe("a field whose encoding takes time", () => {
+  /** Encodes when the latch opens. */
+  const slow = (latch: Deferred.Deferred<void>, reached: Deferred.Deferred<void>) => {
+    class Slow extends Session.Tag<Slow>()("test/Slow", {
+      schema: Schema.Struct({
+        quick: Schema.optional(Schema.String),
+        slow: Schema.optional(Schema.transformOrFail(Schema.String, Schema.String, {
+          decode: (text) => Effect.succeed(text),
+          encode: (text) =>
+            Deferred.succeed(reached, undefined).pipe(Effect.zipRight(Deferred.await(latch)), Effect.as(text))
+        }))
+      })
+    }) {}
+    return Slow
+  }
+
+  it.effect("is not lost to a save that is under way when it is ready", () =>
+    Effect.gen(function*() {
+      const latch = yield* Deferred.make<void>()
+      const reached = yield* Deferred.make<void>()
+      const saving = yield* Deferred.make<void>()
+      const saved = yield* Deferred.make<void>()
+      const Slow = slow(latch, reached)
+      const parked = Intercept.layer((operation, call) =>
+        operation === "create"
+          ? Deferred.succeed(saving, undefined).pipe(Effect.zipRight(Deferred.await(saved)), Effect.zipRight(call))
+          : call
+      )
+      const layer = Slow.layer.pipe(
+        Layer.provide(StoredEngine.layer()),
+        Layer.provide(parked),
+        Layer.provide(MemoryStore.layer())
+      )
+      const handler = Effect.gen(function*() {
+        const session = yield* Slow
+        yield* session.set("quick", "q")
+        const setting = yield* Effect.fork(session.set("slow", "s"))
+        yield* Deferred.await(reached)
+        const save = yield* Effect.fork(session.save)
+        yield* Deferred.await(saving)
+        yield* Deferred.succeed(latch, undefined)
+        yield* Effect.yieldNow()
+        yield* Deferred.succeed(saved, undefined)
+        yield* Fiber.joinAll([setting, save])
+      })
+      yield* Effect.gen(function*() {
+        const { cookie } = yield* visit(Slow, handler)
+        assert.deepStrictEqual((yield* visit(Slow, Slow.value, cookie)).result, { quick: "q", slow: "s" })
+      }).pipe(Effect.provide(layer))
+    }))
+
+  it.effect("is a typed error if the request ended meanwhile", () =>
+    Effect.gen(function*() {
+      const latch = yield* Deferred.make<void>()
+      const reached = yield* Deferred.make<void>()
+      const Slow = slow(latch, reached)
+      yield* Effect.gen(function*() {
+        const begun = yield* visit(
+          Slow,
+          Effect.gen(function*() {
+            const setting = yield* Effect.forkDaemon((yield* Slow).set("slow", "s"))
+            yield* Deferred.await(reached)
+            return setting
+          })
+        )
+        yield* Deferred.succeed(latch, undefined)
+        const error = yield* Effect.flip(Fiber.join(begun.result))
+        assert.strictEqual(error._tag, "SessionCommitted")
+      }).pipe(Effect.provide(Layer.provide(Slow.layer, MemoryEngine.layer())))
+    }))
 })
 
 for (const [name, layer] of stores) {

@@ -197,8 +197,9 @@ export class LiveSession<A extends object> {
       return Effect.matchEffect(step(open.draft, undefined), {
         onFailure: (error) => Effect.fail(this.refused(error)),
         onSuccess: (draft) => {
-          // Encoding a field may take time, and another branch of the handler may have been faster.
-          if (this.#open !== open) return this.change(make)
+          // Encoding a field may take time: another branch of the handler may have been faster, a save may have begun, or
+          // the request may have ended.
+          if (this.#open !== open || this.#busy !== undefined || this.#finished) return this.change(make)
           this.#open = { ...open, draft }
           this.#steps.push(step)
           applied?.()
@@ -271,14 +272,7 @@ export class LiveSession<A extends object> {
       return this.step(() => this.#core.steps.assign(key, { present: false }, false))
     }
     return Effect.map(
-      Effect.filter(
-        this.sightings.read,
-        (read) =>
-          Effect.match(this.#core.steps.sameField(read, open.draft.value, held.decoded), {
-            onFailure: () => true,
-            onSuccess: (same) => !same && read !== key
-          })
-      ),
+      this.#core.steps.differing(this.sightings.read.filter((read) => read !== key), open.draft.value, held.decoded),
       (outdated) => {
         this.#begin(held)
         this.sightings.restart(outdated)

@@ -140,14 +140,7 @@ const write = <A extends object>(
     const { expiry } = held.record
     const sent = change !== "Save" || SessionCookie.slides(core.settings.cookie, expiry) ||
       !Lifetime.equals(work.held?.record.expiry.lifetime, expiry.lifetime)
-    const outdated = replayed
-      ? yield* Effect.filter(pending.reads, (key) =>
-        Effect.match(core.steps.sameField(key, work.draft.value, held.decoded), {
-          onFailure: () =>
-            true,
-          onSuccess: (same) => !same
-        }))
-      : []
+    const outdated = replayed ? yield* core.steps.differing(pending.reads, work.draft.value, held.decoded) : []
     return { owed: sent ? cookieFor(core, held) : undefined, held, outdated }
   })
 
