@@ -7,7 +7,8 @@ import { assert, describe } from "vitest"
 import { start } from "./laws/records.js"
 import type { Session } from "./support/engines.js"
 import { namespace, next, opened, record, seen, withSession, written } from "./support/engines.js"
-import type { Fault, Operation } from "./support/recording.js"
+import type { Operation } from "./support/intercept.js"
+import type { Fault } from "./support/recording.js"
 import { faults, faulty } from "./support/recording.js"
 
 /** Lets time pass until every time limit has been met, and gives the outcome. */

@@ -1,17 +1,11 @@
-import { it } from "@effect/vitest"
 import { Effect, Option } from "effect"
 import { assert, describe } from "vitest"
 import * as Shop from "../support/shop.js"
-import { begin, ok, race, ShopSession, show, valueOf } from "../support/shop.js"
+import { ok, race, ShopSession, show, valueOf } from "../support/shop.js"
 import { stores } from "../support/stores.js"
 
 for (const [name, layer] of stores) {
-  const law = (title: string, body: (shop: Shop.Shop, cookie: string) => Effect.Effect<void>) =>
-    it.live(title, () =>
-      Effect.gen(function*() {
-        const shop = yield* Shop.make(layer())
-        yield* body(shop, yield* begin(shop))
-      }).pipe(Effect.scoped, Effect.orDie))
+  const law = Shop.lawOn(layer)
 
   describe(`L1 no lost update (${name})`, () => {
     law("50 concurrent requests that each set their own note keep 50 of 50", (shop, cookie) =>

@@ -1,5 +1,4 @@
 import { HttpApp, HttpServerResponse } from "@effect/platform"
-import { it } from "@effect/vitest"
 import { Deferred, Effect, Fiber } from "effect"
 import { SessionStoreError } from "effect-session"
 import { assert, describe } from "vitest"
@@ -11,12 +10,7 @@ const redirect = Effect.succeed(HttpServerResponse.redirect("/next"))
 const increment = ShopSession.update("count", (n) => n + 1)
 
 for (const [name, layer] of stores) {
-  const law = (title: string, body: (shop: Shop.Shop, cookie: string) => Effect.Effect<void, unknown>) =>
-    it.live(title, () =>
-      Effect.gen(function*() {
-        const shop = yield* Shop.make(layer())
-        yield* body(shop, yield* begin(shop))
-      }).pipe(Effect.scoped, Effect.orDie))
+  const law = Shop.lawOn(layer)
 
   describe(`L4 commit, then answer (${name})`, () => {
     law("no response leaves while the save is under way", (shop, cookie) =>

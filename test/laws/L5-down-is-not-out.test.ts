@@ -31,12 +31,7 @@ const down = (shop: Shop.Shop, cookie: string) =>
     }))
 
 for (const [name, layer] of stores) {
-  const law = (title: string, body: (shop: Shop.Shop, cookie: string) => Effect.Effect<void, unknown>) =>
-    it.live(title, () =>
-      Effect.gen(function*() {
-        const shop = yield* Shop.make(layer())
-        yield* body(shop, yield* begin(shop))
-      }).pipe(Effect.scoped, Effect.orDie))
+  const law = Shop.lawOn(layer)
 
   describe(`L5 down is not out (${name})`, () => {
     law(

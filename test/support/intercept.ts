@@ -2,7 +2,7 @@
  * A store with something put before, after or in place of its calls.
  */
 import { type Context, Effect, Layer } from "effect"
-import { SessionStore, type SessionStoreError, type StoreKey } from "effect-session"
+import { SessionStore, type SessionStoreError } from "effect-session"
 
 type Store = Context.Tag.Service<SessionStore>
 
@@ -13,26 +13,26 @@ export type Operation = Exclude<keyof Store, "capabilities">
 export type Interception = <A>(
   operation: Operation,
   call: Effect.Effect<A, SessionStoreError>,
-  key?: StoreKey.StoreKey
+  args: ReadonlyArray<unknown>
 ) => Effect.Effect<A, SessionStoreError>
 
 /** Wraps every function by name, so that none is forgotten. */
 export const intercepted = (store: Store, wrap: Interception, remote = store.capabilities.remote): Store => ({
   capabilities: { ...store.capabilities, remote },
-  create: (...args) => wrap("create", store.create(...args), args[0]),
-  load: (...args) => wrap("load", store.load(...args), args[0]),
-  save: (...args) => wrap("save", store.save(...args), args[0]),
-  touch: (...args) => wrap("touch", store.touch(...args), args[0]),
-  rotate: (...args) => wrap("rotate", store.rotate(...args), args[0]),
-  destroy: (...args) => wrap("destroy", store.destroy(...args), args[0]),
-  removeExpired: (...args) => wrap("removeExpired", store.removeExpired(...args)),
-  count: (...args) => wrap("count", store.count(...args)),
-  list: (...args) => wrap("list", store.list(...args)),
-  find: (...args) => wrap("find", store.find(...args)),
-  scan: (...args) => wrap("scan", store.scan(...args)),
-  revoke: (...args) => wrap("revoke", store.revoke(...args)),
-  revokeSubject: (...args) => wrap("revokeSubject", store.revokeSubject(...args)),
-  revokeAll: (...args) => wrap("revokeAll", store.revokeAll(...args))
+  create: (...args) => wrap("create", store.create(...args), args),
+  load: (...args) => wrap("load", store.load(...args), args),
+  save: (...args) => wrap("save", store.save(...args), args),
+  touch: (...args) => wrap("touch", store.touch(...args), args),
+  rotate: (...args) => wrap("rotate", store.rotate(...args), args),
+  destroy: (...args) => wrap("destroy", store.destroy(...args), args),
+  removeExpired: (...args) => wrap("removeExpired", store.removeExpired(...args), args),
+  count: (...args) => wrap("count", store.count(...args), args),
+  list: (...args) => wrap("list", store.list(...args), args),
+  find: (...args) => wrap("find", store.find(...args), args),
+  scan: (...args) => wrap("scan", store.scan(...args), args),
+  revoke: (...args) => wrap("revoke", store.revoke(...args), args),
+  revokeSubject: (...args) => wrap("revokeSubject", store.revokeSubject(...args), args),
+  revokeAll: (...args) => wrap("revokeAll", store.revokeAll(...args), args)
 })
 
 /** The same as a layer over a store. */

@@ -4,52 +4,31 @@
 import { Effect } from "effect"
 import { SessionStoreError } from "effect-session"
 import type { Shape } from "effect-session/SessionStore"
-
-/** The functions of a store. */
-export type Operation = Exclude<keyof Shape, "capabilities">
+import type { Interception, Operation } from "./intercept.js"
+import { intercepted } from "./intercept.js"
 
 export interface Call {
   readonly operation: Operation
   readonly args: ReadonlyArray<unknown>
 }
 
-/** What becomes of a call. */
-export type Around = <A>(
-  operation: Operation,
-  call: Effect.Effect<A, SessionStoreError>
-) => Effect.Effect<A, SessionStoreError>
+/** What is done around a call. */
+export type Around = Interception
 
-/** Wraps every function by name, so that none is forgotten. A call is noted each time it is run. */
+/** A call is noted each time it is run. */
 export const recorded = (
   store: Shape,
   around: Around = (_, call) => call,
   remote = store.capabilities.remote
 ): { readonly store: Shape; readonly calls: ReadonlyArray<Call> } => {
   const calls: Array<Call> = []
-  const note = <A>(operation: Operation, args: ReadonlyArray<unknown>, call: Effect.Effect<A, SessionStoreError>) =>
-    Effect.suspend(() => {
-      calls.push({ operation, args })
-      return around(operation, call)
-    })
   return {
     calls,
-    store: {
-      capabilities: { ...store.capabilities, remote },
-      create: (...args) => note("create", args, store.create(...args)),
-      load: (...args) => note("load", args, store.load(...args)),
-      save: (...args) => note("save", args, store.save(...args)),
-      touch: (...args) => note("touch", args, store.touch(...args)),
-      rotate: (...args) => note("rotate", args, store.rotate(...args)),
-      destroy: (...args) => note("destroy", args, store.destroy(...args)),
-      removeExpired: (...args) => note("removeExpired", args, store.removeExpired(...args)),
-      count: (...args) => note("count", args, store.count(...args)),
-      list: (...args) => note("list", args, store.list(...args)),
-      find: (...args) => note("find", args, store.find(...args)),
-      scan: (...args) => note("scan", args, store.scan(...args)),
-      revoke: (...args) => note("revoke", args, store.revoke(...args)),
-      revokeSubject: (...args) => note("revokeSubject", args, store.revokeSubject(...args)),
-      revokeAll: (...args) => note("revokeAll", args, store.revokeAll(...args))
-    }
+    store: intercepted(store, (operation, call, args) =>
+      Effect.suspend(() => {
+        calls.push({ operation, args })
+        return around(operation, call, args)
+      }), remote)
   }
 }
 

@@ -2,6 +2,7 @@
  * A small application with a session, its store, and browsers that visit it: what the laws about requests are run on.
  */
 import { HttpApp, type HttpServerRequest, HttpServerResponse } from "@effect/platform"
+import { it } from "@effect/vitest"
 import { Context, Deferred, Effect, Exit, Layer, Logger, LogLevel, Option, Schema, Tracer } from "effect"
 import {
   Merge,
@@ -13,7 +14,7 @@ import {
   type SessionService,
   SessionStore,
   StoredEngine,
-  type StoreKey
+  StoreKey
 } from "effect-session"
 import { inspect } from "node:util"
 import * as Intercept from "./intercept.js"
@@ -80,11 +81,11 @@ export const make = <E>(
     const spans: Array<string> = []
     const base = yield* Layer.build(storeLayer)
     const wrapped = Layer.provide(
-      Intercept.layer((operation, call, key) =>
+      Intercept.layer((operation, call, args) =>
         Effect.suspend(() => {
           calls.push(operation)
-          if (key !== undefined) keys.push(key)
-          return shop.intercept(operation, call)
+          keys.push(...Option.toArray(StoreKey.parse(String(args[0]))))
+          return shop.intercept(operation, call, args)
         }), options.remote),
       Layer.succeedContext(base)
     )
@@ -217,3 +218,13 @@ export const valueOf = (shop: Shop, cookie: string) =>
     (answer): Context.Tag.Service<typeof ShopSession> extends SessionHandle<infer A> ? A : never =>
       JSON.parse(answer.body)
   )
+
+/** A law about one session: told on a shop of its own, with the cookie of a session in it. */
+export const lawOn =
+  <E>(layer: () => Layer.Layer<SessionStore, E>) =>
+  (title: string, body: (shop: Shop, cookie: string) => Effect.Effect<void, unknown>) =>
+    it.live(title, () =>
+      Effect.gen(function*() {
+        const shop = yield* make(layer())
+        yield* body(shop, yield* begin(shop))
+      }).pipe(Effect.scoped, Effect.orDie))
