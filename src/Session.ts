@@ -9,7 +9,7 @@ import * as Context from "effect/Context"
 import type * as DateTime from "effect/DateTime"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type * as Layer from "effect/Layer"
+import * as Layer from "effect/Layer"
 import type { Option } from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import type * as Schema from "effect/Schema"
@@ -18,11 +18,13 @@ import type { Merge } from "./Merge.js"
 import type * as ReadOnce from "./ReadOnce.js"
 import * as SessionConfig from "./SessionConfig.js"
 import type { SessionConfigError } from "./SessionConfigError.js"
+import * as SessionCookie from "./SessionCookie.js"
 import type { SessionDirectory } from "./SessionDirectory.js"
 import type { SessionEngine } from "./SessionEngine.js"
 import type { SessionCommitted, SessionError, SessionUnavailable, SessionWriteError } from "./SessionError.js"
-import type { ExpiryOptions, OptionalKey, SessionHandle } from "./SessionHandle.js"
+import type { EndedOptions, ExpiryOptions, OptionalKey, SessionHandle } from "./SessionHandle.js"
 import type * as SessionHistory from "./SessionHistory.js"
+import * as SessionHttpApi from "./SessionHttpApi.js"
 import type { SessionId } from "./SessionId.js"
 import * as SessionMiddleware from "./SessionMiddleware.js"
 import type * as SessionSchema from "./SessionSchema.js"
@@ -56,6 +58,14 @@ export interface CommonOptions<S extends SessionSchema.Any> extends SessionServi
   readonly merge?: { readonly [K in keyof Schema.Schema.Type<S> & string]?: Merge<Schema.Schema.Type<S>[K]> }
 }
 
+/**
+ * What the layer of a session tag provides: the service, and its middleware for HttpApi.
+ *
+ * @since 0.3.0
+ * @category models
+ */
+export type Provided<Self> = SessionService.SessionService<Self> | SessionHttpApi.SessionHttpApi<Self>
+
 type MissingSelf = "Missing `Self` generic - use `class AppSession extends Session.Tag<AppSession>()(…) {}`"
 
 /**
@@ -69,22 +79,27 @@ export interface TagClass<Self, Id extends string, A extends object, R>
 {
   /** The long-lived service of this session. */
   readonly service: Context.Tag<SessionService.SessionService<Self>, SessionService.Shape<A>>
-  /** The service with the tag's own settings. */
-  readonly layer: Layer.Layer<SessionService.SessionService<Self>, SessionConfigError, SessionEngine | R>
+  /** The service with the tag's own settings, for all front ends. */
+  readonly layer: Layer.Layer<Provided<Self>, SessionConfigError, SessionEngine | R>
   /** The service with other settings, for this deployment. */
   readonly layerWith: (
     settings: SessionService.Settings
-  ) => Layer.Layer<SessionService.SessionService<Self>, SessionConfigError, SessionEngine | R>
+  ) => Layer.Layer<Provided<Self>, SessionConfigError, SessionEngine | R>
   /** The service with the tag's own settings and the environment's over them: see `SessionConfig.settings`. */
-  readonly layerConfig: Layer.Layer<
-    SessionService.SessionService<Self>,
-    SessionConfigError | ConfigError,
-    SessionEngine | R
-  >
+  readonly layerConfig: Layer.Layer<Provided<Self>, SessionConfigError | ConfigError, SessionEngine | R>
   /** For `HttpRouter.use` and `HttpServer.serve`. */
   readonly middleware: <E, R>(
     app: HttpApp.Default<E, R>
   ) => HttpApp.Default<E, Exclude<R, Self> | SessionService.SessionService<Self>>
+  /** For HttpLayerRouter: `Layer.provide(AppSession.routes.layer)` gives some routes the session. */
+  readonly routes: SessionMiddleware.Routes<Self>
+  /** For HttpLayerRouter: gives every request the session, also one that no route answers. */
+  readonly allRoutes: SessionMiddleware.AllRoutes<Self>
+  /**
+   * For HttpApi: `group.middleware(AppSession.HttpApi)`. The errors of the session join those of the endpoints, and the
+   * description of the API shows the cookie, under the name that the tag gives it.
+   */
+  readonly HttpApi: SessionHttpApi.Tag<Self, A, Id>
 
   /** {@inheritDoc SessionHandle.value} */
   readonly value: Effect.Effect<A, SessionUnavailable, Self>
@@ -143,6 +158,8 @@ export interface TagClass<Self, Id extends string, A extends object, R>
   readonly deleteTestCookie: Effect.Effect<void, SessionWriteError, Self>
   readonly discard: Effect.Effect<void, never, Self>
   readonly save: Effect.Effect<void, SessionError, Self>
+  readonly optional: Effect.Effect<Option<SessionHandle<A>>, never, Self>
+  readonly ended: (options?: EndedOptions) => Effect.Effect<void, SessionUnavailable, Self>
   readonly id: Effect.Effect<Option<SessionId>, SessionUnavailable, Self>
 }
 
@@ -189,8 +206,11 @@ export const Tag = <Self = never>() =>
 
   class Handle extends Context.Tag(id)<Self, SessionHandle<A>>() {}
   const service = Context.GenericTag<SessionService.SessionService<Self>, SessionService.Shape<A>>(`${id}/Service`)
+  const HttpApi = SessionHttpApi.make<Self, A, Id>(Handle, id, SessionCookie.make(settings.cookie).name)
+  const complete = <E, R>(layer: Layer.Layer<SessionService.SessionService<Self>, E, R>) =>
+    Layer.provideMerge(SessionHttpApi.layer(HttpApi, Handle, service), layer)
   const layerWith = (overrides: SessionService.Settings) =>
-    SessionService.layer<Self, A, Schema.Schema.Context<S>>(service, definition, overrides)
+    complete(SessionService.layer<Self, A, Schema.Schema.Context<S>>(service, definition, overrides))
 
   type Class = TagClass<Self, Id, A, Schema.Schema.Context<S>>
   const statics: Omit<Class, keyof Context.TagClass<Self, Id, SessionHandle<A>>> = {
@@ -198,8 +218,10 @@ export const Tag = <Self = never>() =>
     // Layers are shared by reference, so this is one value and not a getter.
     layer: layerWith({}),
     layerWith,
-    layerConfig: SessionConfig.layer<Self, A, Schema.Schema.Context<S>>(service, definition),
+    layerConfig: complete(SessionConfig.layer<Self, A, Schema.Schema.Context<S>>(service, definition)),
     middleware: SessionMiddleware.make(Handle, service),
+    ...SessionMiddleware.forLayerRouter(Handle, service),
+    HttpApi,
     value: Effect.flatMap(Handle, (session) => session.value),
     get: <K extends keyof A & string>(key: K) => Effect.flatMap(Handle, (session) => session.get(key)),
     getOption: <K extends OptionalKey<A>>(key: K) => Effect.flatMap(Handle, (session) => session.getOption(key)),
@@ -240,6 +262,8 @@ export const Tag = <Self = never>() =>
     deleteTestCookie: Effect.flatMap(Handle, (session) => session.deleteTestCookie),
     discard: Effect.flatMap(Handle, (session) => session.discard),
     save: Effect.flatMap(Handle, (session) => session.save),
+    optional: Effect.flatMap(Handle, (session) => session.optional),
+    ended: (options?: EndedOptions) => Effect.flatMap(Handle, (session) => session.ended(options)),
     id: Effect.flatMap(Handle, (session) => session.id)
   }
   // The statics are checked above. What remains cannot be said in types: the class's own symbols name the bare tag, and

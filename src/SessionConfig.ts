@@ -174,7 +174,8 @@ const rest = optional<Required<Omit<Overrides, "cookie" | "expiry">>>({
   }),
   commitTimeout: duration("SESSION_COMMIT_TIMEOUT", "How long a commit may take in all."),
   retryAfter: duration("SESSION_RETRY_AFTER", "What Retry-After says when the store is down."),
-  touchEvery: duration("SESSION_TOUCH_EVERY", "How often the use of a session is written down.", { zero: true })
+  touchEvery: duration("SESSION_TOUCH_EVERY", "How often the use of a session is written down.", { zero: true }),
+  watchEvery: duration("SESSION_WATCH_EVERY", "How often a connection looks whether its session has ended.")
 })
 
 /**

@@ -10,14 +10,10 @@ import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 
-/** The tag and the sentence, and nothing of the cause. */
-const respond = (
-  error: { readonly _tag: string; readonly message: string },
-  status: number,
-  headers: Readonly<Record<string, string>> = {}
-) =>
+/** What an HttpApi would answer, with the sentence beside it, and nothing of the cause. */
+const respond = (error: SessionError, status: number, headers: Readonly<Record<string, string>> = {}) =>
   Effect.succeed(
-    HttpServerResponse.unsafeJson({ _tag: error._tag, message: error.message }, { status, headers })
+    HttpServerResponse.unsafeJson({ ...encode(error), message: error.message }, { status, headers })
   )
 
 /**
@@ -187,6 +183,8 @@ export const SessionError = Schema.Union(
  * @category errors
  */
 export type SessionError = typeof SessionError.Type
+
+const encode = Schema.encodeSync(SessionError)
 
 /**
  * What changing a session can fail with before it is written.

@@ -37,6 +37,17 @@ export interface ExpiryOptions {
 }
 
 /**
+ * How the end of a session is waited for.
+ *
+ * @since 0.3.0
+ * @category models
+ */
+export interface EndedOptions {
+  /** How often the store is asked. Default: the tag's `watchEvery`, 30 seconds. */
+  readonly every?: Duration.DurationInput
+}
+
+/**
  * One request's session. `yield* AppSession` gives it and does no I/O; the first use loads the record, once.
  *
  * A change is a pure step: nothing is written before the response is decided, and then everything at once. If another
@@ -192,4 +203,18 @@ export interface SessionHandle<A> {
 
   /** The public handle of the session; absent until a new session is written. */
   readonly id: Effect.Effect<Option<SessionId>, SessionUnavailable>
+
+  /**
+   * The session, or nothing while it cannot be read: for routes that must work while the store is down. The response then
+   * carries no cookie and deletes none. A change that cannot be saved is still answered with 503.
+   */
+  readonly optional: Effect.Effect<Option<SessionHandle<A>>>
+
+  /**
+   * Completes when the session has ended, by logout, revocation or expiry, or has moved to another token: for streams
+   * and sockets, which outlive their request. What this process ends is known at once, the rest within `every`. The
+   * open connection counts as no activity: it does not keep the session alive. While the store is down nothing ends but
+   * by the absolute deadline. For a visitor without a session it never completes: ask for the `subject` first.
+   */
+  readonly ended: (options?: EndedOptions) => Effect.Effect<void, SessionUnavailable>
 }

@@ -1,25 +1,25 @@
 /**
- * The session at the HTTP edge.
- *
- * Everything hangs on the pre-response handler, the one hook that all of Effect's HTTP front ends share: it is installed
- * once, in the request's root fiber, before the handler runs; it is total, because a handler that fails there leaves
- * the client without an answer; and it may run twice.
+ * The session around an HTTP application.
  *
  * @since 0.1.0
  */
-import * as Cookies from "@effect/platform/Cookies"
-import type * as Headers from "@effect/platform/Headers"
 import * as HttpApp from "@effect/platform/HttpApp"
-import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
-import * as HttpServerRespondable from "@effect/platform/HttpServerRespondable"
-import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import * as HttpLayerRouter from "@effect/platform/HttpLayerRouter"
+import type { HttpServerRequest } from "@effect/platform/HttpServerRequest"
+import type { HttpServerResponse } from "@effect/platform/HttpServerResponse"
+import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Redacted from "effect/Redacted"
-import type { SessionCookie } from "./SessionCookie.js"
+import * as FiberRef from "effect/FiberRef"
+import type * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import type { Edge } from "./internal/edge.js"
+import { begin, notLoopback } from "./internal/edge.js"
+import { SessionError } from "./SessionError.js"
+import { SessionErrorPage } from "./SessionErrorPage.js"
 import type { SessionHandle } from "./SessionHandle.js"
-import type { RequestSession, SessionService, Shape } from "./SessionService.js"
+import type { SessionService, Shape } from "./SessionService.js"
 
 /**
  * Wraps an HTTP application so that it can use the session. Used twice on one route, it opens one session and commits
@@ -33,80 +33,95 @@ export const make = <Self, A>(
   service: Context.Tag<SessionService<Self>, Shape<A>>
 ) =>
 <E, R>(app: HttpApp.Default<E, R>): HttpApp.Default<E, Exclude<R, Self> | SessionService<Self>> =>
-  Effect.withFiberRuntime((fiber) => {
-    const context: Context.Context<never> = fiber.currentContext
-    // What is provided to the application already includes the handle where a session of this tag is open.
-    if (context.unsafeMap.has(handle.key)) return app as HttpApp.Default<E, Exclude<R, Self>>
-    const { cookie, request: open } = Context.unsafeGet(context, service)
-    const request = Context.unsafeGet(context, HttpServerRequest.HttpServerRequest)
-    if (!cookie.secure && !isLoopback(request.headers.host)) return Effect.succeed(notLoopback)
-    const session = open(request.headers.cookie, { prefetch: isPrefetch(request.headers) })
-    const upgraded = request.headers.upgrade?.toLowerCase() === "websocket"
-    return Effect.zipRight(
-      HttpApp.appendPreResponseHandler((_, response) =>
-        Effect.flatMap(session.finish(response.status, upgraded), (error) =>
-          error === undefined
-            ? Effect.succeed(decorate(response, session, cookie))
-            : Effect.map(
-              HttpServerRespondable.toResponse(error),
-              (failure) => decorate(failure, session, cookie)
-            ))
-      ),
-      Effect.provideService(app, handle, session)
-    )
-  })
-
-/** Adds what a response that used the session must carry, whatever its status. */
-const decorate = <A>(
-  response: HttpServerResponse.HttpServerResponse,
-  session: RequestSession<A>,
-  cookie: SessionCookie
-): HttpServerResponse.HttpServerResponse => {
-  if (!session.accessed) return response
-  const varying = HttpServerResponse.setHeader(response, "vary", varyOnCookie(response.headers.vary))
-  const { owed } = session
-  if (owed === undefined) return varying
-  const value = owed === "expire" ? "" : Redacted.value(owed.value)
-  const lifetime = owed === "expire"
-    ? { maxAge: Duration.zero, expires: new Date(0) }
-    : owed.maxAge === undefined
-    ? {}
-    : { maxAge: Duration.seconds(owed.maxAge) }
-  // The name was checked when the layer was built, and the alphabet of our values needs no encoding.
-  const ours = Cookies.unsafeMakeCookie(cookie.name, value, {
-    ...lifetime,
-    ...(cookie.domain === undefined ? {} : { domain: cookie.domain }),
-    path: cookie.path,
-    secure: cookie.secure,
-    httpOnly: true,
-    partitioned: cookie.partitioned,
-    sameSite: cookie.sameSite
-  })
-  return HttpServerResponse.setHeader(
-    HttpServerResponse.updateCookies(varying, Cookies.setCookie(ours)),
-    "cache-control",
-    "no-store"
+  Effect.contextWithEffect((context: Context.Context<SessionService<Self>>) =>
+    around(handle, Context.get(context, service))(app as HttpApp.Default<E, Exclude<R, Self> | Self>)
   )
+
+/**
+ * The middleware as HttpLayerRouter knows it: `routes.layer` for the routes that it is provided to, and `allRoutes` for
+ * every request, also one that no route answers.
+ *
+ * @since 0.3.0
+ * @category middleware
+ */
+export const forLayerRouter = <Self, A>(
+  handle: Context.Tag<Self, SessionHandle<A>>,
+  service: Context.Tag<SessionService<Self>, Shape<A>>
+): { readonly routes: Routes<Self>; readonly allRoutes: AllRoutes<Self> } => {
+  const wrap = Effect.map(service, (shape) => around(handle, shape)<HttpLayerRouter.unhandled, HttpServerRequest>)
+  return {
+    routes: HttpLayerRouter.middleware<{ provides: Self }>()(wrap),
+    allRoutes: HttpLayerRouter.middleware<{ provides: Self }>()(wrap, { global: true })
+  }
 }
 
-const varyOnCookie = (vary: string | undefined): string =>
-  vary === undefined || vary.trim() === ""
-    ? "Cookie"
-    : vary.split(",").some((name) => name.trim() === "*" || name.trim().toLowerCase() === "cookie")
-    ? vary
-    : `${vary}, Cookie`
+/**
+ * @since 0.3.0
+ * @category models
+ */
+export type Routes<Self> = HttpLayerRouter.Middleware<{
+  provides: Self
+  handles: never
+  error: never
+  requires: never
+  layerError: never
+  layerRequires: SessionService<Self>
+}>
 
-/** A page that the browser fetches in advance, and that the visitor may never see. */
-const isPrefetch = (headers: Headers.Headers): boolean =>
-  [headers["sec-purpose"], headers.purpose, headers["x-purpose"], headers["x-moz"]].some((value) =>
-    value !== undefined && /prefetch|preview|prerender/i.test(value)
-  )
+/**
+ * @since 0.3.0
+ * @category models
+ */
+export type AllRoutes<Self> = Layer.Layer<
+  HttpLayerRouter.Request.From<"Requires", Self> | HttpLayerRouter.Request.From<"GlobalRequires", Self>,
+  never,
+  HttpLayerRouter.HttpRouter | SessionService<Self>
+>
 
-const notLoopback = HttpServerResponse.text(
-  "This server uses a session cookie for development, which is not Secure, and therefore answers on localhost only. " +
-    "Use the default cookie with HTTPS elsewhere.\n",
-  { status: 500 }
-)
+const around =
+  <Self, A>(handle: Context.Tag<Self, SessionHandle<A>>, service: Shape<A>) =>
+  <E, R>(app: Effect.Effect<HttpServerResponse, E, R | Self>): Effect.Effect<HttpServerResponse, E, R> =>
+    Effect.withFiberRuntime((fiber) => {
+      const context: Context.Context<never> = fiber.currentContext
+      // What is provided to the application already includes the handle where a session of this tag is open.
+      if (context.unsafeMap.has(handle.key)) return app as Effect.Effect<HttpServerResponse, E, R>
+      const edge = begin(context, service, Context.get(context, SessionErrorPage))
+      if (edge === undefined) return Effect.succeed(notLoopback)
+      const { hook } = edge
+      const installed = Option.some(after(fiber.getFiberRef(HttpApp.currentPreResponseHandlers), hook))
+      // Hooks that were added inside run after ours, and one that sets `Vary` would undo it. So ours runs once more.
+      const last = <B, E>(effect: Effect.Effect<B, E>): Effect.Effect<B, E> =>
+        fiber.getFiberRef(HttpApp.currentPreResponseHandlers) === installed
+          ? effect
+          : Effect.zipRight(HttpApp.appendPreResponseHandler(hook), effect)
+      const provided = Effect.provideService(app, handle, edge.session) as Effect.Effect<HttpServerResponse, E, R>
+      return Effect.zipRight(
+        FiberRef.set(HttpApp.currentPreResponseHandlers, installed),
+        Effect.matchCauseEffect(provided, {
+          onSuccess: (response) => last(Effect.succeed(response)),
+          onFailure: (cause) => last(explained(context, edge, cause))
+        })
+      )
+    })
 
-const isLoopback = (host: string | undefined): boolean =>
-  host !== undefined && /^(?:(?:[a-z0-9-]+\.)*localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d+)?$/i.test(host)
+const after = (before: Option.Option<HttpApp.PreResponseHandler>, hook: HttpApp.PreResponseHandler) =>
+  Option.match(before, {
+    onNone: () => hook,
+    onSome: (before): HttpApp.PreResponseHandler => (request, response) =>
+      Effect.flatMap(before(request, response), (response) => hook(request, response))
+  })
+
+/** Where the application has a page for session errors, it is shown for those that a handler lets through. */
+const explained = <A, E>(
+  context: Context.Context<never>,
+  edge: Edge<A>,
+  cause: Cause.Cause<E>
+): Effect.Effect<HttpServerResponse, E> => {
+  if (!context.unsafeMap.has(SessionErrorPage.key)) return Effect.failCause(cause)
+  return Option.match(Option.filter(Cause.failureOption(cause), isSessionError), {
+    onNone: () => Effect.failCause(cause),
+    onSome: edge.answer
+  })
+}
+
+const isSessionError: (u: unknown) => u is SessionError = Schema.is(SessionError)

@@ -18,6 +18,7 @@ import type { Outside } from "./internal/outside.js"
 import { outside } from "./internal/outside.js"
 import * as Queue from "./internal/queue.js"
 import type { OwedCookie } from "./internal/settlement.js"
+import { Watchers } from "./internal/watchers.js"
 import type { Merge } from "./Merge.js"
 import * as SessionCodec from "./SessionCodec.js"
 import { SessionConfigError } from "./SessionConfigError.js"
@@ -69,6 +70,11 @@ export interface Settings {
    * that uses the session.
    */
   readonly touchEvery?: Duration.DurationInput
+  /**
+   * How often a connection that outlives its request looks whether its session has ended elsewhere: see
+   * `SessionHandle.ended`. Default 30 seconds.
+   */
+  readonly watchEvery?: Duration.DurationInput
 }
 
 /**
@@ -110,11 +116,15 @@ export interface RequestSession<A> extends SessionHandle<A> {
   readonly accessed: boolean
   /** The cookie that the response must carry: a value with its Max-Age in seconds, or its end. */
   readonly owed: OwedCookie | undefined
+  /** The session could not be read: the seconds after which another try is worthwhile. */
+  readonly retryAfter: number | undefined
   /**
    * Decides and writes, once, however often it is called, before the first byte of the response. Total: an error is
    * its result, and the front end answers with it.
    */
-  readonly finish: (status: number, upgraded: boolean) => Effect.Effect<SessionError | undefined>
+  readonly finish: (status: number) => Effect.Effect<SessionError | undefined>
+  /** The request has become a socket: no response will carry a cookie, and from now on only `save` writes. */
+  readonly detach: () => void
 }
 
 /**
@@ -184,7 +194,8 @@ export const make = <A extends object>(
         onUndecodable: settings.onUndecodable ?? "restart",
         commitTimeout: Duration.toMillis(settings.commitTimeout ?? "2 seconds"),
         retryAfter: Math.ceil(Duration.toSeconds(settings.retryAfter ?? "5 seconds")),
-        touchEvery: settings.touchEvery === undefined ? undefined : Duration.toMillis(settings.touchEvery)
+        touchEvery: settings.touchEvery === undefined ? undefined : Duration.toMillis(settings.touchEvery),
+        watchEvery: Duration.toMillis(settings.watchEvery ?? "30 seconds")
       },
       engine: yield* Effect.flatMap(SessionEngine, (engine) => engine.bind({ namespace, cookieName: cookie.name })),
       codec: yield* SessionCodec.SessionCodec,
@@ -196,12 +207,13 @@ export const make = <A extends object>(
       initial,
       initialRaw,
       steps: SessionDraft.stepsFor(schema, initial, definition.merges),
-      queue: Queue.make()
+      queue: Queue.make(),
+      watchers: new Watchers()
     }
     return {
       cookie,
       request: (cookieHeader, options) =>
-        new Handle(core, new LiveSession(core, scan(cookieHeader, cookie.name), options?.prefetch ?? false)),
+        new Handle(core, new LiveSession(core, scan(cookieHeader, cookie.name)), options?.prefetch ?? false),
       ...outside(core)
     }
   })

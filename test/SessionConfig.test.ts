@@ -112,7 +112,8 @@ describe("settings", () => {
     const [name, field, value, expected] of [
       ["SESSION_COMMIT_TIMEOUT", "commitTimeout", "500 millis", 500],
       ["SESSION_RETRY_AFTER", "retryAfter", "10 seconds", 10_000],
-      ["SESSION_TOUCH_EVERY", "touchEvery", "0 seconds", 0]
+      ["SESSION_TOUCH_EVERY", "touchEvery", "0 seconds", 0],
+      ["SESSION_WATCH_EVERY", "watchEvery", "10 seconds", 10_000]
     ] as const
   ) {
     it.effect(`${name}=${value}`, () =>
@@ -272,7 +273,7 @@ describe("over a tag's own settings", () => {
           const session = service.request(cookie)
           yield* session.update("visits", (n) => n + 1)
           const visits = yield* session.get("visits")
-          assert.isUndefined(yield* session.finish(200, false))
+          assert.isUndefined(yield* session.finish(200))
           return { visits, owed: session.owed }
         })
       const first = yield* visit(undefined)

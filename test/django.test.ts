@@ -335,7 +335,7 @@ for (const [name, layer] of stores) {
         const service = yield* App.service
         const ahead = service.request(`${service.cookie.name}=${cookie}`, { prefetch: true })
         assert.deepStrictEqual(yield* Effect.provideService(App.take("notice"), App, ahead), Option.none())
-        yield* ahead.finish(200, false)
+        yield* ahead.finish(200)
         assert.deepStrictEqual((yield* visit(App, App.take("notice"), cookie)).result, Option.some("Saved."))
       })
     )

@@ -10,6 +10,7 @@ import type { BoundEngine } from "../SessionEngine.js"
 import type { Misfit, SessionSchema } from "../SessionSchema.js"
 import type { JsonRecord } from "./json.js"
 import type { Queue } from "./queue.js"
+import type { Watchers } from "./watchers.js"
 
 /** What a deployment may choose. */
 export interface Settings {
@@ -23,6 +24,8 @@ export interface Settings {
   readonly retryAfter: number
   /** Milliseconds; absent: a tenth of the idle limit. */
   readonly touchEvery: number | undefined
+  /** Milliseconds. */
+  readonly watchEvery: number
 }
 
 /** A session tag, ready to serve requests. */
@@ -43,4 +46,5 @@ export interface Core<A extends object> {
   readonly initialRaw: JsonRecord
   readonly steps: ReturnType<typeof stepsFor<A>>
   readonly queue: Queue
+  readonly watchers: Watchers
 }

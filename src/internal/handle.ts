@@ -11,16 +11,18 @@ import * as Option from "effect/Option"
 import * as Expiry from "../Expiry.js"
 import * as Lifetime from "../Lifetime.js"
 import type * as ReadOnce from "../ReadOnce.js"
+import { SessionDirectory } from "../SessionDirectory.js"
 import type { Draft } from "../SessionDraft.js"
 import type * as SessionDraft from "../SessionDraft.js"
 import type { CookieValue } from "../SessionEngine.js"
-import type { SessionUnavailable, SessionWriteError } from "../SessionError.js"
+import type { SessionError, SessionUnavailable, SessionWriteError } from "../SessionError.js"
 import { SessionInvalid } from "../SessionError.js"
-import type { ExpiryOptions, OptionalKey, SessionHandle } from "../SessionHandle.js"
+import type { EndedOptions, ExpiryOptions, OptionalKey, SessionHandle } from "../SessionHandle.js"
 import type { SessionId } from "../SessionId.js"
 import type { Core } from "./core.js"
 import type { LiveSession } from "./liveSession.js"
 import type { OwedCookie } from "./settlement.js"
+import { take } from "./taking.js"
 
 /**
  * What `yield* AppSession` gives. Its functions may be taken off it: they come from getters, so that a request that uses
@@ -29,10 +31,13 @@ import type { OwedCookie } from "./settlement.js"
 export class Handle<A extends object> implements SessionHandle<A> {
   readonly #core: Core<A>
   readonly #live: LiveSession<A>
+  /** The browser fetches in advance what the visitor may never see. */
+  readonly #prefetch: boolean
 
-  constructor(core: Core<A>, live: LiveSession<A>) {
+  constructor(core: Core<A>, live: LiveSession<A>, prefetch = false) {
     this.#core = core
     this.#live = live
+    this.#prefetch = prefetch
   }
 
   // ---- reading
@@ -158,7 +163,10 @@ export class Handle<A extends object> implements SessionHandle<A> {
   }
 
   get take() {
-    return <K extends ReadOnce.Key<A>>(key: K) => this.#live.take(key)
+    return <K extends ReadOnce.Key<A>>(
+      key: K
+    ): Effect.Effect<Option.Option<ReadOnce.Content<A[K]>>, SessionError, SessionDirectory> =>
+      Effect.zipRight(SessionDirectory, this.#prefetch ? Effect.succeedNone : take(this.#core, this.#live, key))
   }
 
   get clear(): Effect.Effect<void, SessionWriteError> {
@@ -256,6 +264,15 @@ export class Handle<A extends object> implements SessionHandle<A> {
     return this.#live.save
   }
 
+  get optional(): Effect.Effect<Option.Option<SessionHandle<A>>> {
+    return Effect.map(this.#live.readable, (readable) => readable ? Option.some(this) : Option.none())
+  }
+
+  get ended() {
+    return ({ every }: EndedOptions = {}): Effect.Effect<void, SessionUnavailable> =>
+      this.#live.ended(every === undefined ? this.#core.settings.watchEvery : Duration.toMillis(every))
+  }
+
   // ---- for the front end
 
   get accessed(): boolean {
@@ -266,8 +283,16 @@ export class Handle<A extends object> implements SessionHandle<A> {
     return this.#live.owed
   }
 
+  get retryAfter(): number | undefined {
+    return this.#live.retryAfter
+  }
+
   get finish() {
-    return (status: number, upgraded: boolean) => this.#live.finish(status, upgraded)
+    return (status: number) => this.#live.finish(status)
+  }
+
+  get detach() {
+    return () => this.#live.detach()
   }
 }
 

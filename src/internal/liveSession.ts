@@ -9,9 +9,6 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type { Candidates } from "../CookieHeader.js"
-import { ReadOnce } from "../ReadOnce.js"
-import type * as ReadOnceModule from "../ReadOnce.js"
-import { SessionDirectory } from "../SessionDirectory.js"
 import type { Draft, Step } from "../SessionDraft.js"
 import * as SessionDraft from "../SessionDraft.js"
 import type { CookieValue } from "../SessionEngine.js"
@@ -19,6 +16,7 @@ import type { SessionError, SessionWriteError } from "../SessionError.js"
 import { SessionCommitted, SessionConflict, SessionInvalid, SessionUnavailable } from "../SessionError.js"
 import type { Misfit } from "../SessionSchema.js"
 import type { Core } from "./core.js"
+import { ended } from "./ended.js"
 import type { Held } from "./opening.js"
 import { open } from "./opening.js"
 import type { OwedCookie } from "./settlement.js"
@@ -42,8 +40,6 @@ export class LiveSession<A extends object> {
   owed: OwedCookie | undefined
 
   readonly #core: Core<A>
-  /** The browser fetches in advance what the visitor may never see. */
-  readonly #prefetch: boolean
   readonly #presented: boolean
   /** The values that end with the session: those presented, and one that a `save` of this request has made. */
   #values: ReadonlyArray<CookieValue>
@@ -56,13 +52,14 @@ export class LiveSession<A extends object> {
   readonly sightings = new Sightings<keyof A & string>()
   #flushed = false
   #discarded = false
+  #detached = false
+  #optional = false
   #finished = false
   /** A write whose outcome is not known must not be tried again. */
   #broken: SessionError | undefined
 
-  constructor(core: Core<A>, { presented, values }: Candidates, prefetch: boolean) {
+  constructor(core: Core<A>, { presented, values }: Candidates) {
     this.#core = core
-    this.#prefetch = prefetch
     this.#presented = presented
     this.#values = values.map((value) => Redacted.make(value))
   }
@@ -94,17 +91,48 @@ export class LiveSession<A extends object> {
     })
   }
 
+  // ---- for connections that outlive the request
+
+  /** The request has become a socket. */
+  detach(): void {
+    this.#detached = true
+  }
+
+  /** Completes when the session has ended. A visitor without one has none that could end. */
+  ended(every: number): Effect.Effect<void, SessionUnavailable> {
+    return Effect.flatMap(
+      this.opened(),
+      ({ held }) => held === undefined ? Effect.never : ended(this.#core, held, every)
+    )
+  }
+
+  // ---- for handlers that can do without it
+
+  /** Whether the session can be read. From now on nothing but a change that cannot be saved is an error. */
+  get readable(): Effect.Effect<boolean> {
+    return Effect.suspend(() => {
+      this.#optional = true
+      return Effect.match(this.read(() => undefined), { onFailure: () => false, onSuccess: () => true })
+    })
+  }
+
+  /** The session could not be read: the seconds after which another try is worthwhile. */
+  get retryAfter(): number | undefined {
+    return this.#unreadable ? this.#core.settings.retryAfter : undefined
+  }
+
   // ---- the end of the request
 
   /**
    * Decides and writes, once, however often it is called. Total: what goes wrong is the result, and the caller answers
-   * with it. `status` is that of the handler's response; after an upgrade to a socket, only `save` has written.
+   * with it. `status` is that of the handler's response. After a socket, only `save` has written.
    */
-  finish(status: number, upgraded: boolean): Effect.Effect<SessionError | undefined> {
+  finish(status: number): Effect.Effect<SessionError | undefined> {
     return this.#idle(() => {
       const before = this.#finished
       this.#finished = true
-      if (before || upgraded || !this.accessed) return Effect.succeed(undefined)
+      if (before || !this.accessed) return Effect.succeed(undefined)
+      if (this.#detached) return Effect.as(this.#steps.length > 0 ? this.#logUnsaved : Effect.void, undefined)
       if (this.#broken !== undefined) return Effect.succeed(status >= 500 ? undefined : this.#broken)
       return Effect.matchCauseEffect(this.#settle(status), {
         onSuccess: () => Effect.succeed(undefined),
@@ -122,6 +150,12 @@ export class LiveSession<A extends object> {
         }
       })
     })
+  }
+
+  get #logUnsaved(): Effect.Effect<void> {
+    return Effect.logWarning(
+      `A socket of "${this.#core.name}" has closed with changes to its session that were never saved. Call save after a change.`
+    )
   }
 
   // ---- machinery
@@ -217,56 +251,8 @@ export class LiveSession<A extends object> {
     return this.change(() => [undefined, make()])
   }
 
-  /** Takes a value that is read once. */
-  take<K extends ReadOnceModule.Key<A>>(
-    key: K
-  ): Effect.Effect<Option.Option<ReadOnceModule.Content<A[K]>>, SessionError, SessionDirectory> {
-    return Effect.zipRight(
-      SessionDirectory,
-      this.#prefetch
-        ? Effect.succeedNone
-        : Effect.flatMap(
-          this.opened(),
-          ({ held }) => held === undefined ? this.#takeOwn(key) : this.#takeStored(key, held.value)
-        )
-    )
-  }
-
-  /** Takes what this request itself has set. */
-  #takeOwn<K extends ReadOnceModule.Key<A>>(key: K) {
-    return this.change((draft) => [
-      contentOf(draft.value[key]),
-      this.#core.steps.assign(key, { present: false }, false)
-    ])
-  }
-
-  /**
-   * Takes from the record, and writes at once: only then is it certain that nobody else gets it. A handle of its own
-   * does it, so that nothing else of this request is written before its time.
-   */
-  #takeStored<K extends ReadOnceModule.Key<A>>(
-    key: K,
-    value: CookieValue
-  ): Effect.Effect<Option.Option<ReadOnceModule.Content<A[K]>>, SessionError> {
-    const once = Effect.suspend(() => {
-      this.accessed = true
-      const aside = new LiveSession(this.#core, { presented: true, values: [Redacted.value(value)] }, false)
-      const taken = aside.change((draft) => [
-        contentOf(draft.value[key]),
-        this.#core.steps.assign(key, { present: false }, true, false)
-      ])
-      return taken.pipe(Effect.zipLeft(aside.save), Effect.map((content) => ({ content, now: aside.#open?.held })))
-    })
-    return once.pipe(
-      // Another request took it, or set another: look again.
-      Effect.retry({ while: (error) => error._tag === "SessionConflict" }),
-      Effect.catchTag("SessionGone", () => Effect.succeed({ content: Option.none(), now: undefined })),
-      Effect.flatMap(({ content, now }) => Effect.as(this.#follow(key, now), content))
-    )
-  }
-
   /** Takes notice of what was written aside: from there if nothing is pending here, else by a step of its own. */
-  #follow(key: keyof A & string, held: Held<A> | undefined): Effect.Effect<void, SessionWriteError> {
+  follow(key: keyof A & string, held: Held<A> | undefined): Effect.Effect<void, SessionWriteError> {
     const open = this.#open
     if (held === undefined || open === undefined || this.#steps.length > 0) {
       return this.step(() => this.#core.steps.assign(key, { present: false }, false))
@@ -323,7 +309,9 @@ export class LiveSession<A extends object> {
           ambiguous: this.#ambiguous,
           flushed: this.#flushed,
           discarded: this.#discarded,
-          unreadable: this.#unreadable
+          unreadable: this.#unreadable,
+          detached: this.#detached,
+          optional: this.#optional
         }, status),
         {
           onSuccess: (settled) => {
@@ -345,9 +333,6 @@ export class LiveSession<A extends object> {
     )
   }
 }
-
-const contentOf = <B>(once: B): Option.Option<ReadOnceModule.Content<B>> =>
-  once instanceof ReadOnce ? Option.some(ReadOnce.contentOf(once) as ReadOnceModule.Content<B>) : Option.none()
 
 const logFailure = (error: SessionError): Effect.Effect<void> =>
   error._tag === "SessionUnavailable" ? Effect.logError(error.message, error.cause) : Effect.logDebug(error.message)

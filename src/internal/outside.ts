@@ -95,13 +95,13 @@ export const outside = <A extends object>(core: Core<A>): Outside<A> => {
       Effect.suspend(() => {
         const session = new Handle(
           core,
-          new LiveSession(core, { presented: true, values: [Redacted.value(token)] }, false)
+          new LiveSession(core, { presented: true, values: [Redacted.value(token)] })
         )
         return Effect.map(session.id, Option.as(session))
       }),
     create: (fields = {}, { subject } = {}) =>
       Effect.suspend(() => {
-        const session = new Handle(core, new LiveSession(core, { presented: false, values: [] }, false))
+        const session = new Handle(core, new LiveSession(core, { presented: false, values: [] }))
         return Effect.as(
           Effect.all([
             session.setTestCookie,
@@ -115,16 +115,26 @@ export const outside = <A extends object>(core: Core<A>): Outside<A> => {
     commit: (handle) => handle.save,
     exists: (token) =>
       Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.map(known(core.engine.open(token, now)), Option.isSome)),
-    destroy: (token) => known(core.engine.destroy(token)),
+    destroy: (token) => Effect.zipRight(known(core.engine.destroy(token)), core.watchers.wake(token)),
     sessions: Stream.paginateChunkEffect(undefined, page),
     list: (subject) =>
       Effect.flatMap(
         Clock.currentTimeMillis,
         (now) => known(Effect.flatMap(SessionDirectory, ({ list }) => list(core.namespace, subject, now)))
       ),
-    revoke: (id) => known(Effect.flatMap(SessionRevocation, ({ revoke }) => revoke(core.namespace, id))),
+    revoke: (id) =>
+      Effect.zipLeft(
+        known(Effect.flatMap(SessionRevocation, ({ revoke }) => revoke(core.namespace, id))),
+        core.watchers.wakeAll
+      ),
     revokeSubject: (subject, { except } = {}) =>
-      known(Effect.flatMap(SessionRevocation, ({ revokeSubject }) => revokeSubject(core.namespace, subject, except))),
-    revokeAll: known(Effect.flatMap(SessionRevocation, ({ revokeAll }) => revokeAll(core.namespace)))
+      Effect.zipLeft(
+        known(Effect.flatMap(SessionRevocation, ({ revokeSubject }) => revokeSubject(core.namespace, subject, except))),
+        core.watchers.wakeAll
+      ),
+    revokeAll: Effect.zipLeft(
+      known(Effect.flatMap(SessionRevocation, ({ revokeAll }) => revokeAll(core.namespace))),
+      core.watchers.wakeAll
+    )
   }
 }

@@ -12,6 +12,7 @@ import * as SessionCookie from "../SessionCookie.js"
 import type { Draft, Step } from "../SessionDraft.js"
 import type { CookieValue } from "../SessionEngine.js"
 import type { SessionError } from "../SessionError.js"
+import { SessionCommitted } from "../SessionError.js"
 import * as SessionMetrics from "../SessionMetrics.js"
 import type { Work } from "./commit.js"
 import * as Commit from "./commit.js"
@@ -36,6 +37,10 @@ export interface Pending<A extends object> {
   readonly flushed: boolean
   readonly discarded: boolean
   readonly unreadable: boolean
+  /** No response will carry a cookie. */
+  readonly detached: boolean
+  /** The handler can do without the session. */
+  readonly optional: boolean
 }
 
 /** What has become of it. */
@@ -85,6 +90,10 @@ export const settle = <A extends object>(
     )
     yield* SessionMetrics.countCommit(change)
     if (change === "Keep") return undefined
+    // A new token that cannot be sent would lock the visitor out of the session.
+    if (pending.detached && (change === "Create" || change === "Rotate" || change === "Replace")) {
+      return yield* new SessionCommitted({ session: core.name })
+    }
     return yield* Effect.tapError(
       Commit.toTheEnd(core, perform(core, change, pending, work, now)),
       (error) => SessionMetrics.countCommit(failures[error._tag] ?? "unavailable")
@@ -111,8 +120,16 @@ const perform = <A extends object>(
         ? Effect.zipRight(destroy(core, pending.values), write(core, "Create", pending, work))
         : write(core, "Create", pending, work)
     case "Touch":
-    case "Reseal":
-      return touch(core, work, change === "Touch" ? now : 0)
+    case "Reseal": {
+      const touched = touch(core, work, change === "Touch" ? now : 0)
+      return pending.optional
+        ? Effect.catchTag(
+          touched,
+          "SessionUnavailable",
+          (error) => Effect.as(Effect.logWarning(error.message, error.cause), unchanged(work.held))
+        )
+        : touched
+    }
     default:
       return write(core, change, pending, work)
   }
@@ -123,7 +140,9 @@ const destroy = <A extends object>(
   values: ReadonlyArray<CookieValue>
 ): Effect.Effect<void, SessionError> =>
   Effect.mapError(
-    Effect.forEach(values, (value) => core.engine.destroy(value), { discard: true }),
+    Effect.forEach(values, (value) => Effect.zipRight(core.engine.destroy(value), core.watchers.wake(value)), {
+      discard: true
+    }),
     Commit.failure(core)
   )
 
@@ -137,6 +156,7 @@ const write = <A extends object>(
     const committed = yield* Commit.write(core, change, work)
     if (committed === undefined) return { owed: undefined, held: undefined, outdated: [] }
     const { held, replayed } = committed
+    if (change === "Rotate" && work.held !== undefined) yield* core.watchers.wake(work.held.value)
     const { expiry } = held.record
     const sent = change !== "Save" || SessionCookie.slides(core.settings.cookie, expiry) ||
       !Lifetime.equals(work.held?.record.expiry.lifetime, expiry.lifetime)
@@ -149,8 +169,7 @@ const touch = <A extends object>(
   { held }: Work<A>,
   seenAt: number
 ): Effect.Effect<Settled<A>, SessionError> => {
-  const settled = (held: Held<A> | undefined, owed?: OwedCookie): Settled<A> => ({ held, owed, outdated: [] })
-  if (held === undefined) return Effect.succeed(settled(held))
+  if (held === undefined) return Effect.succeed(unchanged(held))
   const times = { ...held.record, lastSeenAt: Math.max(seenAt, held.record.lastSeenAt) }
   const { expiry, lastSeenAt } = times
   const record = { ...times, expiry: Expiry.proceed(core.settings.expiry, expiry, times, expiry.lifetime) }
@@ -158,14 +177,16 @@ const touch = <A extends object>(
     Effect.mapError(core.engine.write({ _tag: "Touch", value: held.value, record }, lastSeenAt), Commit.failure(core)),
     (outcome) => {
       // A session that has ended meanwhile has nothing to lose by it: the handler's response stands.
-      if (outcome._tag !== "Written") return settled(undefined)
+      if (outcome._tag !== "Written") return unchanged(undefined)
       const next = { ...held, value: outcome.value, record }
       return !Equal.equals(outcome.value, held.value) || SessionCookie.slides(core.settings.cookie, record.expiry)
-        ? settled(next, cookieFor(core, next))
-        : settled(next)
+        ? { ...unchanged(next), owed: cookieFor(core, next) }
+        : unchanged(next)
     }
   )
 }
+
+const unchanged = <A extends object>(held: Held<A> | undefined): Settled<A> => ({ held, owed: undefined, outdated: [] })
 
 // The clock was read when the record was made: its last use is "now".
 const cookieFor = <A extends object>(core: Core<A>, { record, value }: Held<A>): OwedCookie => ({

@@ -27,7 +27,7 @@ export const visit = <Self, A, B, E, R>(
     const service = yield* tag.service
     const session = service.request(cookie === undefined ? undefined : `${service.cookie.name}=${cookie}`)
     const result = yield* Effect.provideService(handler, tag, session)
-    const error = yield* session.finish(status, false)
+    const error = yield* session.finish(status)
     const { owed } = session
     return {
       result,

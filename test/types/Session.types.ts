@@ -12,6 +12,7 @@ import {
   type SessionDirectory,
   type SessionEngine,
   type SessionError,
+  type SessionHttpApi,
   type SessionService
 } from "effect-session"
 import { expectTypeOf } from "vitest"
@@ -102,7 +103,9 @@ const wrong: Layer.Layer<SessionService<Twin2>> = twinLayer
 void wrong
 
 // ---- requirements flow to the layer, and the middleware turns the handle's into the service's
-expectTypeOf(App.layer).toEqualTypeOf<Layer.Layer<SessionService<App>, SessionConfigError, SessionEngine>>()
+expectTypeOf(App.layer).toEqualTypeOf<
+  Layer.Layer<SessionService<App> | SessionHttpApi<App>, SessionConfigError, SessionEngine>
+>()
 class Secret extends Context.Tag("types/Secret")<Secret, string>() {}
 const needing = Schema.transformOrFail(Schema.String, Schema.String, {
   decode: (text) => Effect.map(Secret, () => text),
@@ -112,7 +115,7 @@ class Needing
   extends Session.Tag<Needing>()("types/Needing", { schema: Schema.Struct({ a: Schema.optional(needing) }) })
 {}
 expectTypeOf(Needing.layer).toEqualTypeOf<
-  Layer.Layer<SessionService<Needing>, SessionConfigError, SessionEngine | Secret>
+  Layer.Layer<SessionService<Needing> | SessionHttpApi<Needing>, SessionConfigError, SessionEngine | Secret>
 >()
 expectTypeOf<Effect.Effect.Context<ReturnType<typeof Needing.get<"a">>>>().toEqualTypeOf<Needing>()
 

@@ -1,0 +1,85 @@
+/**
+ * How errors of the session are answered, where JSON is not what the visitor should see.
+ *
+ * @since 0.3.0
+ */
+import type { HttpServerRequest } from "@effect/platform/HttpServerRequest"
+import * as HttpServerRespondable from "@effect/platform/HttpServerRespondable"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type { SessionError } from "./SessionError.js"
+
+/**
+ * Makes the response to an error. It must not use the session: that has failed already.
+ *
+ * @since 0.3.0
+ * @category models
+ */
+export type Shape = (
+  error: SessionError,
+  request: HttpServerRequest
+) => Effect.Effect<HttpServerResponse.HttpServerResponse>
+
+/**
+ * The page in use. By default every error answers by itself, as JSON with its own status.
+ *
+ * It is asked for errors that a handler lets through, and for those of the commit, which no handler sees. Handlers of an
+ * HttpApi answer with the shapes that the API declares.
+ *
+ * @since 0.3.0
+ * @category tags
+ */
+export class SessionErrorPage extends Context.Reference<SessionErrorPage>()("effect-session/SessionErrorPage", {
+  defaultValue: (): Shape => HttpServerRespondable.toResponse
+}) {}
+
+/**
+ * Shows a page of the application's own.
+ *
+ * @example
+ * ```ts
+ * import { HttpServerResponse } from "@effect/platform"
+ * import { SessionErrorPage } from "effect-session"
+ *
+ * export const pages = SessionErrorPage.layer((error) =>
+ *   HttpServerResponse.html(`<h1>Sorry</h1><p>${error.message}</p>`).pipe(
+ *     HttpServerResponse.setStatus(error._tag === "SessionUnavailable" ? 503 : 409)
+ *   )
+ * )
+ * ```
+ *
+ * @since 0.3.0
+ * @category layers
+ */
+export const layer = (
+  page: (error: SessionError, request: HttpServerRequest) =>
+    | Effect.Effect<HttpServerResponse.HttpServerResponse>
+    | HttpServerResponse.HttpServerResponse
+): Layer.Layer<SessionErrorPage> =>
+  Layer.succeed(SessionErrorPage, (error, request) => Effect.suspend(() => page(error, request)))
+
+/** Total, whatever the page does; says when to come back. @internal */
+export const answer = (
+  page: Shape,
+  error: SessionError,
+  request: HttpServerRequest
+): Effect.Effect<HttpServerResponse.HttpServerResponse> =>
+  Effect.map(
+    Effect.catchAllCause(
+      Effect.suspend(() => page(error, request)),
+      (cause) =>
+        Effect.zipRight(
+          Effect.logError("The page for a session error failed.", cause),
+          HttpServerRespondable.toResponse(error)
+        )
+    ),
+    (response) => error._tag === "SessionUnavailable" ? withRetryAfter(response, error.retryAfter) : response
+  )
+
+/** @internal */
+export const withRetryAfter = (response: HttpServerResponse.HttpServerResponse, seconds: number) =>
+  response.headers["retry-after"] === undefined
+    ? HttpServerResponse.setHeader(response, "retry-after", String(seconds))
+    : response

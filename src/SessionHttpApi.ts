@@ -1,0 +1,92 @@
+/**
+ * The session as a middleware of HttpApi.
+ *
+ * @since 0.3.0
+ */
+import * as HttpApiMiddleware from "@effect/platform/HttpApiMiddleware"
+import * as HttpApiSecurity from "@effect/platform/HttpApiSecurity"
+import * as HttpApp from "@effect/platform/HttpApp"
+import * as HttpServerRespondable from "@effect/platform/HttpServerRespondable"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import { begin, notLoopback } from "./internal/edge.js"
+import { SessionError } from "./SessionError.js"
+import type { SessionHandle } from "./SessionHandle.js"
+import type { SessionService, Shape } from "./SessionService.js"
+
+/**
+ * The identity of the middleware of one session tag. It provides the handle, and its failures join those of the endpoints
+ * it is used on, so that their handlers need not handle them.
+ *
+ * @since 0.3.0
+ * @category models
+ */
+export interface SessionHttpApi<in out Self> {
+  readonly [HttpApiMiddleware.TypeId]: {
+    readonly provides: Self
+    readonly failure: SessionError
+    readonly failureContext: never
+  }
+  readonly "~effect-session/SessionHttpApi": (self: Self) => Self
+}
+
+/**
+ * The middleware's tag: `HttpApi.middleware`, `HttpApiGroup.middleware` and `HttpApiEndpoint.middleware` take it.
+ *
+ * @since 0.3.0
+ * @category models
+ */
+export type Tag<Self, A, Id extends string> = HttpApiMiddleware.TagClass<SessionHttpApi<Self>, `${Id}/HttpApi`, {
+  readonly provides: Context.Tag<Self, SessionHandle<A>>
+  readonly failure: typeof SessionError
+  readonly security: { readonly session: HttpApiSecurity.ApiKey }
+}>
+
+/**
+ * Makes the tag. It knows the cookie's name, for the description of the API, and nothing of a server: definitions that
+ * hold it can be shared with browsers.
+ *
+ * @since 0.3.0
+ * @category constructors
+ */
+export const make = <Self, A, const Id extends string>(
+  handle: Context.Tag<Self, SessionHandle<A>>,
+  id: Id,
+  cookieName: string
+): Tag<Self, A, Id> =>
+  HttpApiMiddleware.Tag<SessionHttpApi<Self>>()(`${id}/HttpApi`, {
+    provides: handle,
+    failure: SessionError,
+    security: { session: HttpApiSecurity.apiKey({ in: "cookie", key: cookieName }) }
+  })
+
+/**
+ * What the middleware does: it opens the request's session and has it committed before the response. Where one is open
+ * already, that one is used.
+ *
+ * @since 0.3.0
+ * @category layers
+ */
+export const layer = <Self, A, Id extends string>(
+  tag: Tag<Self, A, Id>,
+  handle: Context.Tag<Self, SessionHandle<A>>,
+  service: Context.Tag<SessionService<Self>, Shape<A>>
+): Layer.Layer<SessionHttpApi<Self>, never, SessionService<Self>> =>
+  // The scanner of the raw header is the only one that reads our cookie; what the scheme has parsed is left alone.
+  Layer.effect(tag, Effect.map(service, (shape) => ({ session: () => opened(handle, shape) })))
+
+const opened = <Self, A>(
+  handle: Context.Tag<Self, SessionHandle<A>>,
+  service: Shape<A>
+): Effect.Effect<SessionHandle<A>> =>
+  Effect.withFiberRuntime((fiber) => {
+    const context: Context.Context<never> = fiber.currentContext
+    const outer = Context.getOption(context, handle)
+    if (Option.isSome(outer)) return Effect.succeed(outer.value)
+    const edge = begin(context, service, HttpServerRespondable.toResponse)
+    return edge === undefined
+      ? Effect.die(notLoopback)
+      : Effect.as(HttpApp.appendPreResponseHandler(edge.hook), edge.session)
+  })

@@ -1,0 +1,89 @@
+/**
+ * The session in the handlers of an RPC group that is served over HTTP.
+ *
+ * A sub-path of its own, `effect-session/SessionRpc`: `@effect/rpc` is an optional peer.
+ *
+ * @since 0.3.0
+ */
+import * as RpcMiddleware from "@effect/rpc/RpcMiddleware"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import { SessionError } from "./SessionError.js"
+import type { SessionHandle } from "./SessionHandle.js"
+
+/**
+ * The identity of the middleware of one session tag.
+ *
+ * @since 0.3.0
+ * @category models
+ */
+export interface SessionRpc<in out Self> {
+  readonly "~effect-session/SessionRpc": (self: Self) => Self
+}
+
+/**
+ * The middleware of one session tag, and its layer.
+ *
+ * @since 0.3.0
+ * @category models
+ */
+export type Middleware<Self, A> =
+  & RpcMiddleware.TagClass<SessionRpc<Self>, string, {
+    readonly provides: Context.Tag<Self, SessionHandle<A>>
+    readonly failure: typeof SessionError
+  }>
+  & {
+    /** What the group asks for beside its handlers. */
+    readonly layer: Layer.Layer<SessionRpc<Self>>
+  }
+
+/**
+ * Makes the middleware for an RPC group: its handlers may use the session of the HTTP request that carries the call, and
+ * need not handle the session's errors. The HTTP route itself needs a session middleware, which opens and commits.
+ *
+ * The session is taken from the request and never from the call's own headers, which a client may write as it likes.
+ *
+ * @example
+ * ```ts
+ * import { Rpc, RpcGroup } from "@effect/rpc"
+ * import { Array, Layer, Schema } from "effect"
+ * import { Session } from "effect-session"
+ * import * as SessionRpc from "effect-session/SessionRpc"
+ *
+ * class AppSession extends Session.Tag<AppSession>()("app/Session", {
+ *   schema: Schema.Struct({ cart: Schema.optionalWith(Schema.Array(Schema.String), { default: () => [] }) })
+ * }) {}
+ *
+ * const WithSession = SessionRpc.make(AppSession)
+ *
+ * class Cart extends RpcGroup.make(Rpc.make("Add", { payload: { sku: Schema.String } })).middleware(WithSession) {}
+ *
+ * export const handlers = Cart.toLayer({
+ *   Add: ({ sku }) => AppSession.update("cart", Array.append(sku))
+ * }).pipe(Layer.provideMerge(WithSession.layer))
+ * ```
+ *
+ * @since 0.3.0
+ * @category constructors
+ */
+export const make = <Self, A>(handle: Context.Tag<Self, SessionHandle<A>>): Middleware<Self, A> => {
+  const tag = RpcMiddleware.Tag<SessionRpc<Self>>()<string, {
+    readonly provides: Context.Tag<Self, SessionHandle<A>>
+    readonly failure: typeof SessionError
+  }>(`${handle.key}/Rpc`, { provides: handle, failure: SessionError })
+  const inRequest = Effect.flatMap(
+    Effect.context<never>(),
+    (context) =>
+      Option.match(Context.getOption(context, handle), {
+        onNone: () =>
+          Effect.dieMessage(
+            `There is no session of "${handle.key}" around this call: ` +
+              "put its middleware around the route that serves the RPC group."
+          ),
+        onSome: Effect.succeed
+      })
+  )
+  return Object.assign(tag, { layer: Layer.succeed(tag, () => inRequest) })
+}
