@@ -1,0 +1,333 @@
+/**
+ * Responses that take time, connections that outlive their request, and clients that hang up.
+ */
+import { HttpRouter, HttpServerRequest, HttpServerResponse } from "@effect/platform"
+import { Deferred, Effect, Exit, Fiber, Logger, Queue, type Scope, Stream } from "effect"
+import { assert, describe } from "vitest"
+import { abandoned, increment, live, open, socketTo, text } from "./support/counting.js"
+import { headersOf, request } from "./support/rawHttp.js"
+import { exchange, pairOf, setCookiesOf } from "./support/server.js"
+import { ShopSession } from "./support/shop.js"
+
+const route = (
+  handler: Effect.Effect<
+    HttpServerResponse.HttpServerResponse,
+    unknown,
+    ShopSession | HttpServerRequest.HttpServerRequest | Scope.Scope
+  >
+) => HttpRouter.get(HttpRouter.empty, "/", handler)
+
+const bytes = <E>(lines: Stream.Stream<string, E>) => Stream.encodeText(lines)
+
+describe("responses that are streams", () => {
+  live(
+    "what was changed before is saved before the first byte, also if the stream then fails",
+    Effect.gen(function*() {
+      const app = yield* open(route(Effect.as(
+        increment,
+        HttpServerResponse.stream(bytes(Stream.concat(Stream.make("one "), Stream.dieMessage("the source broke"))))
+      )))
+      const answer = yield* app.get("/")
+      assert.strictEqual(answer.status, 200)
+      assert.strictEqual(yield* app.count, 1)
+      assert.deepStrictEqual(app.calls.filter((call) => call === "save"), ["save"])
+    })
+  )
+
+  live(
+    "a change inside the stream is a SessionCommitted error, and nothing is written",
+    Effect.gen(function*() {
+      const outcome = yield* Deferred.make<Exit.Exit<void, unknown>>()
+      const app = yield* open(route(Effect.map(ShopSession, (session) =>
+        HttpServerResponse.stream(
+          bytes(Stream.fromEffect(
+            Effect.exit(session.update("count", (n) => n + 1)).pipe(
+              Effect.tap((exit) => Deferred.succeed(outcome, exit)),
+              Effect.as("done")
+            )
+          ))
+        ))))
+      yield* app.get("/")
+      const exit = yield* Deferred.await(outcome)
+      assert.include(String(exit), "SessionCommitted")
+      assert.strictEqual(yield* app.count, 0)
+    })
+  )
+
+  live(
+    "a handler that streams saves first: the cookie goes out with the headers, and the stream reads what it saved",
+    Effect.gen(function*() {
+      const app = yield* open(route(Effect.gen(function*() {
+        const session = yield* ShopSession
+        yield* session.authenticate("ann")
+        yield* session.save
+        return HttpServerResponse.stream(bytes(Stream.fromEffect(Effect.map(session.subject, String))))
+      })))
+      const answer = yield* app.get("/")
+      assert.strictEqual(setCookiesOf(answer).length, 1)
+      assert.include(answer.body, "ann")
+    })
+  )
+})
+
+describe("server-sent events", () => {
+  /** One line when it is open; ends with the session. */
+  const events = Effect.map(ShopSession, (session) =>
+    HttpServerResponse.stream(
+      bytes(Stream.concat(Stream.make("data: open\n\n"), Stream.never).pipe(Stream.interruptWhen(session.ended()))),
+      { contentType: "text/event-stream" }
+    ))
+
+  live(
+    "the stream ends at once when the session is logged out in the same process",
+    Effect.gen(function*() {
+      const app = yield* open(route(Effect.zipRight(ShopSession.get("user"), events)))
+      const stream = yield* Effect.fork(app.get("/"))
+      yield* app.seen("load", 2) // the handler's, and the stream's first look
+      assert.isTrue((yield* Fiber.poll(stream))._tag === "None")
+      yield* app.get("/logout")
+      const answer = yield* Fiber.join(stream)
+      assert.include(answer.body, "data: open")
+      assert.deepStrictEqual(headersOf(answer, "vary"), ["Cookie"])
+    })
+  )
+
+  live(
+    "and when it moved to a new token by a login",
+    Effect.gen(function*() {
+      const app = yield* open(HttpRouter.get(
+        route(Effect.zipRight(ShopSession.get("user"), events)),
+        "/login",
+        Effect.as(ShopSession.authenticate("ann"), text("in"))
+      ))
+      const stream = yield* Effect.fork(app.get("/"))
+      yield* app.seen("load", 2)
+      yield* app.get("/login")
+      assert.include((yield* Fiber.join(stream)).body, "data: open")
+    })
+  )
+})
+
+describe("upgrades to a socket", () => {
+  /** Answers each line with the count; `+` adds one, `!` adds one and saves, `login` authenticates and saves. */
+  const chat = Effect.gen(function*() {
+    const session = yield* ShopSession
+    yield* session.get("count")
+    const socket = yield* HttpServerRequest.upgrade
+    const write = yield* socket.writer
+    const told = (effect: Effect.Effect<unknown, { readonly _tag: string }>) =>
+      Effect.flatMap(
+        Effect.match(effect, { onSuccess: String, onFailure: ({ _tag }) => _tag }),
+        write
+      )
+    const done = "done"
+    yield* Effect.raceFirst(
+      socket.runRaw((line) =>
+        told(
+          line === "+"
+            ? Effect.as(session.update("count", (n) => n + 1), done)
+            : line === "!"
+            ? Effect.as(Effect.zipRight(session.update("count", (n) => n + 1), session.save), done)
+            : line === "login"
+            ? Effect.as(Effect.zipRight(session.authenticate("eve"), session.save), done)
+            : session.get("count")
+        )
+      ),
+      session.ended()
+    )
+    return HttpServerResponse.empty()
+  })
+
+  live(
+    "save writes while the socket is open; what was not saved is not kept, and a warning says so",
+    Effect.gen(function*() {
+      const logged = yield* Queue.unbounded<string>()
+      const app = yield* open(
+        route(chat),
+        Logger.make(({ message }) => void logged.unsafeOffer(String(message)))
+      )
+      const socket = yield* socketTo(app.port, "/", app.cookie)
+      yield* socket.send("!")
+      assert.strictEqual(yield* socket.received, "done")
+      assert.strictEqual(yield* app.count, 1)
+      yield* socket.send("+")
+      assert.strictEqual(yield* socket.received, "done")
+      yield* socket.end
+      const warning = yield* Effect.repeat(Queue.take(logged), { until: (line) => line.includes("never saved") })
+      assert.include(warning, "test/Shop")
+      assert.strictEqual(yield* app.count, 1)
+    })
+  )
+
+  live(
+    "a new token cannot be sent over a socket: authenticate and save are refused, and the session stays as it was",
+    Effect.gen(function*() {
+      const app = yield* open(route(chat))
+      const socket = yield* socketTo(app.port, "/", app.cookie)
+      yield* socket.send("login")
+      assert.strictEqual(yield* socket.received, "SessionCommitted")
+      assert.strictEqual(yield* app.count, 0)
+    })
+  )
+
+  live(
+    "a cookie that is owed prevents the upgrade: the client gets it with the refusal",
+    Effect.gen(function*() {
+      const app = yield* open(route(Effect.all([increment, ShopSession.save]).pipe(Effect.zipRight(chat))))
+      const [answer] = yield* exchange(
+        app.port,
+        "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+          "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+      )
+      if (answer === undefined) return assert.fail("no answer")
+      assert.strictEqual(answer.status, 400)
+      const own = yield* pairOf(answer)
+      assert.strictEqual((yield* request(app.port, "/count", [["Cookie", own]])).body, "1")
+    })
+  )
+
+  live(
+    "the socket closes when its session is logged out elsewhere",
+    Effect.gen(function*() {
+      const app = yield* open(route(chat))
+      const socket = yield* socketTo(app.port, "/", app.cookie)
+      yield* socket.send("?")
+      assert.strictEqual(yield* socket.received, "0")
+      yield* app.get("/logout")
+      yield* socket.closed
+    })
+  )
+})
+
+describe("clients that hang up", () => {
+  live(
+    "a routed handler is interrupted, and nothing of it is written",
+    Effect.gen(function*() {
+      const started = yield* Deferred.make<void>()
+      const interrupted = yield* Deferred.make<void>()
+      const app = yield* open(route(
+        increment.pipe(
+          Effect.zipRight(Deferred.succeed(started, undefined)),
+          Effect.zipRight(Effect.never),
+          Effect.onInterrupt(() => Deferred.succeed(interrupted, undefined))
+        )
+      ))
+      const hangUp = yield* abandoned(app.port, "/", app.cookie)
+      yield* Deferred.await(started)
+      yield* hangUp
+      yield* Deferred.await(interrupted)
+      assert.strictEqual(yield* app.count, 0)
+    })
+  )
+
+  live(
+    "what a save has written before stays",
+    Effect.gen(function*() {
+      const saved = yield* Deferred.make<void>()
+      const interrupted = yield* Deferred.make<void>()
+      const app = yield* open(route(
+        Effect.all([increment, ShopSession.save, increment, Deferred.succeed(saved, undefined), Effect.never]).pipe(
+          Effect.as(text("never")),
+          Effect.onInterrupt(() => Deferred.succeed(interrupted, undefined))
+        )
+      ))
+      const hangUp = yield* abandoned(app.port, "/", app.cookie)
+      yield* Deferred.await(saved)
+      yield* hangUp
+      yield* Deferred.await(interrupted)
+      assert.strictEqual(yield* app.count, 1)
+    })
+  )
+
+  live(
+    "a commit that has begun is finished",
+    Effect.gen(function*() {
+      const app = yield* open(route(Effect.as(increment, text("saved"))))
+      const saving = yield* app.hold("save", "before")
+      const hangUp = yield* abandoned(app.port, "/", app.cookie)
+      yield* saving.reached
+      yield* hangUp
+      yield* saving.go
+      yield* app.seen("save", 1)
+      assert.strictEqual(yield* app.count, 1)
+    })
+  )
+})
+
+describe("concurrency inside a handler", () => {
+  live(
+    "branches of Effect.all share one load, and all their changes are kept",
+    Effect.gen(function*() {
+      const app = yield* open(route(Effect.as(
+        Effect.all(Array.from({ length: 20 }, () => increment), { concurrency: "unbounded" }),
+        text("all")
+      )))
+      yield* app.get("/")
+      assert.deepStrictEqual(app.calls, ["load", "save"])
+      assert.strictEqual(yield* app.count, 20)
+    })
+  )
+
+  live(
+    "a fork that is joined is part of the handler",
+    Effect.gen(function*() {
+      const app = yield* open(route(Effect.as(Effect.flatMap(Effect.fork(increment), Fiber.join), text("joined"))))
+      yield* app.get("/")
+      assert.strictEqual(yield* app.count, 1)
+    })
+  )
+
+  live(
+    "a fork that outlives the response gets SessionCommitted, and another request's session is not touched",
+    Effect.gen(function*() {
+      const answered = yield* Deferred.make<void>()
+      const late = yield* Deferred.make<Exit.Exit<void, unknown>>()
+      const app = yield* open(route(
+        Effect.zipRight(
+          Effect.forkDaemon(
+            Deferred.await(answered).pipe(
+              Effect.zipRight(Effect.exit(increment)),
+              Effect.flatMap((exit) => Deferred.succeed(late, exit))
+            )
+          ),
+          Effect.succeed(text("soon"))
+        )
+      ))
+      yield* app.get("/")
+      yield* Deferred.succeed(answered, undefined)
+      assert.include(String(yield* Deferred.await(late)), "SessionCommitted")
+      assert.strictEqual(yield* app.count, 0)
+    })
+  )
+
+  live(
+    "a timeout inside a handler: what was changed before it is kept, what comes after it is not done",
+    Effect.gen(function*() {
+      const app = yield* open(route(
+        Effect.all([increment, Effect.never, increment]).pipe(
+          Effect.timeout("10 millis"),
+          Effect.catchTag("TimeoutException", () => Effect.succeed(undefined)),
+          Effect.as(text("in time"))
+        )
+      ))
+      assert.strictEqual((yield* app.get("/")).status, 200)
+      assert.strictEqual(yield* app.count, 1)
+    })
+  )
+
+  live(
+    "a timeout during the load: the session is loaded again by whoever asks next",
+    Effect.gen(function*() {
+      const app = yield* open(route(
+        Effect.timeoutOption(ShopSession.get("count"), "10 millis").pipe(
+          Effect.zipRight(increment),
+          Effect.as(text("in time"))
+        )
+      ))
+      const load = yield* app.hold("load", "before")
+      assert.strictEqual((yield* app.get("/")).status, 200)
+      yield* load.go
+      assert.strictEqual(yield* app.count, 1)
+    })
+  )
+})
