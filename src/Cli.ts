@@ -171,7 +171,7 @@ const program = Command.run(
     Command.withSubcommands([migrate, clearExpired, stats, show, revoke]),
     Command.withDescription("Keeps the tables of effect-session in order.")
   ),
-  { name: "effect-session", version: "0.2.0", executable: "effect-session" }
+  { name: "effect-session", version: "0.3.0", executable: "effect-session" }
 )
 
 // Connecting

@@ -40,8 +40,9 @@ export type Middleware<Self, A> =
   }
 
 /**
- * Makes the middleware for an RPC group: its handlers may use the session of the HTTP request that carries the call, and
- * need not handle the session's errors. The HTTP route itself needs a session middleware, which opens and commits.
+ * Makes the middleware for an RPC group: its handlers may use the session of the HTTP request that carries the call. The
+ * HTTP route itself needs a session middleware, which opens and commits. A call whose handler leaves the session's errors
+ * alone declares them as its own.
  *
  * The session is taken from the request and never from the call's own headers, which a client may write as it likes.
  *
@@ -49,7 +50,7 @@ export type Middleware<Self, A> =
  * ```ts
  * import { Rpc, RpcGroup } from "@effect/rpc"
  * import { Array, Layer, Schema } from "effect"
- * import { Session } from "effect-session"
+ * import { Session, SessionError } from "effect-session"
  * import * as SessionRpc from "effect-session/SessionRpc"
  *
  * class AppSession extends Session.Tag<AppSession>()("app/Session", {
@@ -58,7 +59,9 @@ export type Middleware<Self, A> =
  *
  * const WithSession = SessionRpc.make(AppSession)
  *
- * class Cart extends RpcGroup.make(Rpc.make("Add", { payload: { sku: Schema.String } })).middleware(WithSession) {}
+ * class Cart extends RpcGroup.make(
+ *   Rpc.make("Add", { payload: { sku: Schema.String }, error: SessionError.SessionError })
+ * ).middleware(WithSession) {}
  *
  * export const handlers = Cart.toLayer({
  *   Add: ({ sku }) => AppSession.update("cart", Array.append(sku))

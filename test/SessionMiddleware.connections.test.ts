@@ -144,7 +144,7 @@ describe("upgrades to a socket", () => {
       const logged = yield* Queue.unbounded<string>()
       const app = yield* open(
         route(chat),
-        Logger.make(({ message }) => void logged.unsafeOffer(String(message)))
+        { log: Logger.make(({ message }) => void logged.unsafeOffer(String(message))) }
       )
       const socket = yield* socketTo(app.port, "/", app.cookie)
       yield* socket.send("!")
@@ -217,6 +217,23 @@ describe("clients that hang up", () => {
       yield* hangUp
       yield* Deferred.await(interrupted)
       assert.strictEqual(yield* app.count, 0)
+    })
+  )
+
+  live(
+    "a plain application is not interrupted by the platform: it runs to its end and is saved",
+    Effect.gen(function*() {
+      const started = yield* Deferred.make<void>()
+      const go = yield* Deferred.make<void>()
+      const app = yield* open(HttpRouter.empty, {
+        plain: Effect.all([increment, Deferred.succeed(started, undefined), Deferred.await(go)])
+      })
+      const hangUp = yield* abandoned(app.port, "/plain", app.cookie)
+      yield* Deferred.await(started)
+      yield* hangUp
+      yield* Deferred.succeed(go, undefined)
+      yield* app.seen("save", 1)
+      assert.strictEqual(yield* app.count, 1)
     })
   )
 

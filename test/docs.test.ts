@@ -46,25 +46,33 @@ describe("every relative link leads to something", () => {
   }
 })
 
-describe("docs/django.md", () => {
-  const page = "docs/django.md"
-  const lines = proseOf(page).split("\n")
-  const rows = lines.filter((line, index) =>
-    line.startsWith("|") && !/^\|[\s:|-]+$/.test(line) && !/^\|[\s:|-]+$/.test(lines[index + 1] ?? "")
-  )
-  const testsOf = (row: string) => linksIn(row).filter(({ target }) => /^\.\.\/test\/.*\.ts$/.test(target))
-
-  it("has rows, and each links to the tests that prove it", () => {
-    assert.isAbove(rows.length, 150)
-    assert.deepStrictEqual(rows.filter((row) => testsOf(row).length === 0), [])
+/** The rows of a page's tables that have a column of tests. */
+const provenRowsOf = (page: string): ReadonlyArray<string> =>
+  [...proseOf(page).matchAll(/^\|.*\n\|[\s:|-]+\n(?:\|.*\n)+/gm)].flatMap(([table]) => {
+    const [header = "", , ...rows] = table.trimEnd().split("\n")
+    return /\| *tests? *\|$/i.test(header) ? rows : []
   })
 
-  it("each such link is a title in that file, or names the file", () => {
-    const unknown = rows.flatMap(testsOf).filter(({ target, text }) => {
-      if (text === Path.basename(target)) return false
-      const path = Path.join("docs", target)
-      return !(existsSync(path) && readFileSync(path, "utf8").replaceAll("\\", "").includes(text))
+const testsOf = (row: string) => linksIn(row).filter(({ target }) => /^\.\.\/test\/.*\.ts$/.test(target))
+
+/** A link whose text is neither a title in that file nor the file's name. */
+const isUnknown = ({ target, text }: Link): boolean => {
+  if (text === Path.basename(target)) return false
+  const path = Path.join("docs", target)
+  return !(existsSync(path) && readFileSync(path, "utf8").replaceAll("\\", "").includes(text))
+}
+
+for (const [page, least] of [["docs/django.md", 150], ["docs/http.md", 35]] as const) {
+  describe(page, () => {
+    const rows = provenRowsOf(page)
+
+    it("has rows, and each links to the tests that prove it", () => {
+      assert.isAbove(rows.length, least)
+      assert.deepStrictEqual(rows.filter((row) => testsOf(row).length === 0), [])
     })
-    assert.deepStrictEqual(unknown, [])
+
+    it("each such link is a title in that file, or names the file", () => {
+      assert.deepStrictEqual(rows.flatMap(testsOf).filter(isUnknown), [])
+    })
   })
-})
+}

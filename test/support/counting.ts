@@ -1,7 +1,7 @@
 /**
  * A real server that counts in its sessions, for watching what of a request is kept.
  */
-import { HttpRouter, HttpServer, type HttpServerRequest, HttpServerResponse } from "@effect/platform"
+import { HttpRouter, HttpServer, HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Layer, Logger, Queue, type Scope, Stream, SubscriptionRef } from "effect"
 import { SessionStoreError } from "effect-session"
@@ -18,23 +18,28 @@ export const text = (value: unknown) => HttpServerResponse.text(String(value))
 /** A server with some routes of a test's own; `/count` tells what is stored, and `/begin` makes a session. */
 export const open = (
   routes: HttpRouter.HttpRouter<unknown, ShopSession | HttpServerRequest.HttpServerRequest>,
-  log: Logger.Logger<unknown, void> = Logger.none
+  options: {
+    readonly log?: Logger.Logger<unknown, void>
+    /** What `/plain` does, without a router around it. */
+    readonly plain?: Effect.Effect<unknown, unknown, ShopSession>
+  } = {}
 ) =>
   Effect.gen(function*() {
     const calls: Array<Operation> = []
     const done = yield* SubscriptionRef.make<ReadonlyArray<Operation>>([])
     const { hold, wrap } = gate()
     let broken: Operation | undefined
+    const router = routes.pipe(
+      HttpRouter.get("/begin", Effect.as(ShopSession.set("user", "ann"), text("begun"))),
+      HttpRouter.get("/count", Effect.map(ShopSession.get("count"), text)),
+      HttpRouter.get("/logout", Effect.as(ShopSession.flush, text("out")))
+    )
     const port = yield* serve(
       HttpServer.serve(
-        routes.pipe(
-          HttpRouter.get("/begin", Effect.as(ShopSession.set("user", "ann"), text("begun"))),
-          HttpRouter.get("/count", Effect.map(ShopSession.get("count"), text)),
-          HttpRouter.get("/logout", Effect.as(ShopSession.flush, text("out"))),
-          HttpRouter.use(ShopSession.middleware)
-        )
+        ShopSession.middleware(Effect.flatMap(HttpServerRequest.HttpServerRequest, ({ url }) =>
+          options.plain !== undefined && url === "/plain" ? Effect.as(options.plain, text("plain")) : router))
       ).pipe(
-        Layer.provide(Logger.add(log)),
+        Layer.provide(Logger.add(options.log ?? Logger.none)),
         Layer.provide(ShopSession.layer),
         Layer.provide(wrappedEngine((operation, call, args) => {
           calls.push(operation)
@@ -61,7 +66,9 @@ export const open = (
       /** Completes when the store has answered so many calls of an operation. */
       seen: (operation: Operation, times: number) =>
         done.changes.pipe(
-          Stream.filter((calls) => calls.filter((call) => call === operation).length >= times),
+          Stream.filter((calls) =>
+            calls.filter((call) => call === operation).length >= times
+          ),
           Stream.take(1),
           Stream.runDrain
         ),
