@@ -1,4 +1,5 @@
-import { defineConfig } from "vitest/config"
+import { configDefaults, defineConfig } from "vitest/config"
+import { leftOut } from "./test/support/parts.js"
 
 export default defineConfig({
   resolve: {
@@ -9,6 +10,7 @@ export default defineConfig({
   },
   test: {
     include: ["test/**/*.test.ts"],
+    exclude: [...configDefaults.exclude, ...leftOut().flatMap(({ files }) => files)],
     reporters: ["default", "./test/support/closingLine.ts"],
     globalSetup: ["test/support/globalSetup.ts"],
     testTimeout: 30_000,

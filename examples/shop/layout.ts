@@ -42,7 +42,7 @@ export const page = (
       status: options.status ?? 200,
       contentType: "text/html; charset=utf-8",
       headers: {
-        // A page shows one visitor's session: after a logout the back button must not bring it up again.
+        // A page shows one visitor's session, and must not be shown to the next one.
         "cache-control": "no-store",
         "content-security-policy": policy
       }

@@ -93,7 +93,7 @@ export const session = (
       <dt>Subject</dt><dd>${orElse(view.subject, "none: not logged in")}</dd>
     </dl>
     <h2>What it holds</h2>
-    <pre tabindex="0" aria-label="The session as JSON">${JSON.stringify(view.visitor, undefined, 2)}</pre>
+    <pre tabindex="0" role="region" aria-label="The session as JSON">${JSON.stringify(view.visitor, undefined, 2)}</pre>
     <h2>What requests cost</h2>
     <table>
       <caption>The latest requests to this server, newest first. This page itself is answered, then counted.</caption>

@@ -54,7 +54,8 @@ const login = Effect.gen(function*() {
   Effect.catchTag("BadForm", () => Effect.succeed(Pages.login("A name has 1 to 60 characters.")))
 )
 
-const logout = Effect.as(AppSession.flush, see("/"))
+/** Pages are not stored, yet a browser may hold some for its back button, with the visitor's name on them. */
+const logout = Effect.as(AppSession.flush, HttpServerResponse.setHeader(see("/"), "clear-site-data", `"cache"`))
 
 const showSession = Effect.gen(function*() {
   const session = yield* AppSession

@@ -23,6 +23,7 @@ export const style = raw(`
     h1 { margin: 2rem 0 1rem; font-size: 1.6rem; line-height: 1.2 }
     h2 { margin: 2rem 0 .5rem; font-size: 1.15rem }
     a { color: var(--leaf) }
+    h1, .link { overflow-wrap: anywhere }
     :focus-visible { outline: 3px solid var(--leaf); outline-offset: 2px }
 
     .products { margin: 0; padding: 0; list-style: none }
@@ -40,12 +41,15 @@ export const style = raw(`
     button { background: var(--leaf); color: var(--on-leaf); cursor: pointer }
     button.plain { background: none; color: var(--leaf) }
     button.plain[aria-pressed=true] { font-weight: 700; border-width: 2px }
-    button.link { padding: 0; border: 0; background: none; color: var(--leaf); text-decoration: underline }
+    button.link {
+      padding: 0; border: 0; background: none; color: var(--leaf); text-align: start; text-decoration: underline;
+    }
     .row { margin-top: 1.5rem }
 
     table { width: 100%; margin: .5rem 0; border-collapse: collapse }
     caption { text-align: left }
     th, td { padding: .45rem .5rem .45rem 0; border-bottom: 1px solid var(--line); overflow-wrap: anywhere }
+    :is(th, td):last-child { padding-right: 0 }
     th:not(.number), td:not(.number) { text-align: left }
     pre { padding: .9rem; overflow-x: auto; border: 1px solid var(--line); border-radius: .4rem }
     dt { font-weight: 600 }

@@ -1,0 +1,44 @@
+import { assert } from "vitest"
+import { cartOn, hold, inBrowser, press } from "./support.js"
+
+inBrowser("the cart", (law) => {
+  law("two tabs that add at the same moment both get what they added", async ({ shop, tab }) => {
+    const first = await tab("/")
+    await press(first, "Add Teapot to the cart")
+    await first.goto("/")
+    const second = await tab("/")
+    // Both requests see the cart with the teapot only, before either writes.
+    hold(shop, "load", 2)
+    await Promise.all([press(first, "Add Kettle to the cart"), press(second, "Add Cup to the cart")])
+    for (const page of [first, second]) {
+      await page.goto("/cart")
+      const main = await page.getByRole("main").innerText()
+      for (const name of ["Teapot", "Kettle", "Cup"]) assert.include(main, name)
+      assert.strictEqual(await cartOn(page), 3)
+    }
+  })
+
+  law(
+    "a second click on Add, before the next page has come, is a second item; reloading that page adds nothing",
+    async ({ shop, tab }) => {
+      const page = await tab("/")
+      const box = await page.getByRole("button", { name: "Add Teapot to the cart" }).boundingBox()
+      assert.isNotNull(box)
+      // By hand, because Playwright itself would wait for the page that the first click leads to.
+      const click = () => page.mouse.click(box.x + box.width / 2, box.y + box.height / 2)
+      const writes = () => shop.calls.filter((call) => call !== "load")
+
+      const following = hold(shop, "load", 2)
+      await click()
+      await following
+      // The first post is written, and what was clicked on is still shown.
+      assert.deepStrictEqual([writes(), new URL(page.url()).pathname], [["create"], "/"])
+      await Promise.all([page.waitForEvent("domcontentloaded"), click()])
+      assert.deepStrictEqual([writes(), new URL(page.url()).pathname], [["create", "save"], "/cart"])
+      assert.strictEqual(await cartOn(page), 2)
+      await page.reload()
+      assert.strictEqual(await cartOn(page), 2)
+      assert.deepStrictEqual(writes(), ["create", "save"])
+    }
+  )
+})

@@ -1,0 +1,75 @@
+/**
+ * What `npm test` makes of its arguments.
+ */
+import { assert, describe, it } from "vitest"
+import { advice, find, isInstalled, isWanted, parse, type Part, parts } from "./support/parts.js"
+
+const namesIn = (args: ReadonlyArray<string>) => parse(args).without.map(({ name }) => name)
+
+const part: Part = {
+  name: "tea",
+  programs: ["no-such-program", "node"],
+  packages: ["teapot", "kettle"],
+  files: ["test/laws/**/*.test.ts", "test/testC*.test.ts"]
+}
+
+describe("npm test", () => {
+  it("takes --without out of the arguments, in each of its forms", () => {
+    for (
+      const args of [["--without", "browser"], ["--without=browser"], ["--without", "browser, browser"], [
+        "--without=browser",
+        "--without",
+        "browser"
+      ]]
+    ) {
+      assert.deepStrictEqual(namesIn(args), ["browser"])
+      assert.deepStrictEqual(parse(args).rest, [])
+    }
+    assert.deepStrictEqual(namesIn([]), [])
+  })
+
+  it("gives every other argument to vitest as it is", () => {
+    const rest = ["test/a.test.ts", "-t", "a title", "--reporter=dot", "--bail", "1", "--no-color", "-u"]
+    assert.deepStrictEqual(parse(rest).rest, rest)
+    assert.deepStrictEqual(parse(["-t", "a", "--without", "browser", "b", "--", "--without"]).rest, [
+      "-t",
+      "a",
+      "b",
+      "--",
+      "--without"
+    ])
+  })
+
+  it("refuses a part that it does not know, in a sentence that names those it knows", () => {
+    const known = parts.map(({ name }) => name).join(", ")
+    for (
+      const [args, name] of [[["--without", "tea"], "tea"], [["--without=browser,Browser"], "Browser"], [
+        ["--without"],
+        ""
+      ]] as const
+    ) {
+      assert.throws(() => parse(args), `The tests have no part "${name}": --without takes ${known}.`)
+    }
+  })
+
+  it("knows which runs come to the files of a part", () => {
+    for (const args of [[], ["--bail=1"], ["laws"], ["test/x.test.ts", "test/testCommand.test.ts"], ["L3-idle"]]) {
+      assert.isTrue(isWanted(part, args), args.join(" "))
+    }
+    // A file of the folder that is no test does not count, nor does a folder of a similar name.
+    for (const args of [["laws/storeLaws"], ["test/Session"], ["test/law/"]]) {
+      assert.isFalse(isWanted(part, args), args.join(" "))
+    }
+  })
+
+  it("says what is missing, and the command that brings it", () => {
+    assert.isFalse(isInstalled(part))
+    assert.isTrue(isInstalled({ ...part, programs: ["node"] }))
+    assert.isUndefined(find("node", ""))
+    assert.include(
+      advice(part),
+      "`sudo apt-get update && sudo apt-get install -y --no-install-recommends teapot kettle`"
+    )
+    assert.include(advice(part), "--without tea")
+  })
+})
