@@ -164,6 +164,28 @@ export class SessionInTransaction
 }
 
 /**
+ * A request from another site, to which the browser had not given our cookie (`SameSite`), would have made a session.
+ * Its cookie would replace the one that the browser holds, and so log its visitor out: nothing was written. A login is
+ * let through, because identity providers post their answers like that; guard it by the provider's `state`. 403.
+ *
+ * @since 0.3.0
+ * @category errors
+ */
+export class SessionCrossSite extends Schema.TaggedError<SessionCrossSite>("effect-session/SessionCrossSite")(
+  "SessionCrossSite",
+  { session: Schema.String },
+  HttpApiSchema.annotations({ status: 403 })
+) {
+  override get message(): string {
+    return "This request came from another site, and the browser kept its cookie back. " +
+      "A session made for it would replace the one that the browser has. Nothing was written."
+  }
+  [HttpServerRespondable.symbol]() {
+    return respond(this, 403)
+  }
+}
+
+/**
  * Every error that a handler can meet. A schema too, for declaring it in an HttpApi.
  *
  * @since 0.1.0
@@ -175,7 +197,8 @@ export const SessionError = Schema.Union(
   SessionConflict,
   SessionGone,
   SessionCommitted,
-  SessionInTransaction
+  SessionInTransaction,
+  SessionCrossSite
 )
 
 /**

@@ -128,6 +128,19 @@ export interface RequestSession<A> extends SessionHandle<A> {
 }
 
 /**
+ * What a front end knows of a request besides its cookies.
+ *
+ * @since 0.3.0
+ * @category models
+ */
+export interface RequestOptions {
+  /** The browser fetches in advance, and takes no value that is read once. */
+  readonly prefetch?: boolean
+  /** The browser says that another site made this request, in a way in which it keeps our cookie back. */
+  readonly withheld?: boolean
+}
+
+/**
  * The service of one session tag.
  *
  * @since 0.1.0
@@ -135,14 +148,8 @@ export interface RequestSession<A> extends SessionHandle<A> {
  */
 export interface Shape<A> extends Outside<A> {
   readonly cookie: SessionCookie.SessionCookie
-  /**
-   * The session of a request with this raw `Cookie` header. Does no I/O. What a browser fetches in advance takes no
-   * value that is read once.
-   */
-  readonly request: (
-    cookieHeader: string | undefined,
-    options?: { readonly prefetch?: boolean }
-  ) => RequestSession<A>
+  /** The session of a request with this raw `Cookie` header. Does no I/O. */
+  readonly request: (cookieHeader: string | undefined, options?: RequestOptions) => RequestSession<A>
 }
 
 /**
@@ -213,7 +220,7 @@ export const make = <A extends object>(
     return {
       cookie,
       request: (cookieHeader, options) =>
-        new Handle(core, new LiveSession(core, scan(cookieHeader, cookie.name)), options?.prefetch ?? false),
+        new Handle(core, new LiveSession(core, scan(cookieHeader, cookie.name), options?.withheld), options?.prefetch),
       ...outside(core)
     }
   })

@@ -3,6 +3,7 @@
  */
 import { HttpRouter, HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { Data, Effect, Ref, Schema } from "effect"
+import { type SessionError, SessionErrorPage } from "effect-session"
 import { AppSession, Locale, UserName } from "./AppSession.js"
 import * as Catalogue from "./catalogue.js"
 import * as Pages from "./pages.js"
@@ -67,6 +68,21 @@ const showSession = Effect.gen(function*() {
   })
 })
 
+/** What went wrong with the session, on a page. The middleware adds when to come back. */
+const sorry = (error: SessionError.SessionError) => {
+  switch (error._tag) {
+    case "SessionUnavailable":
+      return Pages.problem(503, "One moment", error.message)
+    case "SessionConflict":
+    case "SessionGone":
+      return Pages.problem(409, "Not done", error.message)
+    case "SessionCrossSite":
+      return Pages.problem(403, "Not done", error.message)
+    default:
+      return Pages.problem(500, "Our mistake", "The shop could not keep what you did.")
+  }
+}
+
 export const shop = HttpRouter.empty.pipe(
   HttpRouter.get("/", showCatalogue),
   HttpRouter.get("/cart", showCart),
@@ -78,6 +94,7 @@ export const shop = HttpRouter.empty.pipe(
   HttpRouter.post("/logout", logout),
   HttpRouter.get("/session", showSession),
   HttpRouter.use(AppSession.middleware),
+  Effect.provideService(SessionErrorPage.SessionErrorPage, (error) => Effect.succeed(sorry(error))),
   Effect.catchTags({
     BadForm: () => Effect.succeed(Pages.problem(400, "Bad request", "The shop does not understand this form.")),
     RouteNotFound: () => Effect.succeed(Pages.problem(404, "Not found", "The shop has no such page."))

@@ -34,7 +34,10 @@ export const begin = <A>(context: Context.Context<never>, service: Shape<A>, pag
   const { cookie } = service
   const request = Context.unsafeGet(context, HttpServerRequest.HttpServerRequest)
   if (!cookie.secure && !isLoopback(request.headers.host)) return undefined
-  const session = service.request(request.headers.cookie, { prefetch: isPrefetch(request.headers) })
+  const session = service.request(request.headers.cookie, {
+    prefetch: isPrefetch(request.headers),
+    withheld: isWithheld(request, cookie)
+  })
   if (request.headers.upgrade !== undefined) watchUpgrade(request, session)
   const answerTo = (error: SessionError) => answer(page, error, request)
   return {
@@ -132,6 +135,14 @@ const isPrefetch = (headers: Headers.Headers): boolean =>
   [headers["sec-purpose"], headers.purpose, headers["x-purpose"], headers["x-moz"]].some((value) =>
     value !== undefined && /prefetch|preview|prerender/i.test(value)
   )
+
+/**
+ * Another site made the request, in a way in which a browser does not send our cookie: any with `SameSite=Strict`, all but
+ * navigations by a safe method with `Lax`. The browser itself says so, in a header that no page can set.
+ */
+const isWithheld = ({ headers, method }: HttpServerRequest.HttpServerRequest, { sameSite }: SessionCookie): boolean =>
+  headers["sec-fetch-site"] === "cross-site" &&
+  (sameSite === "strict" || (sameSite === "lax" && method !== "GET" && method !== "HEAD"))
 
 /** The answer to a host that a development cookie is not for. */
 export const notLoopback = HttpServerResponse.text(

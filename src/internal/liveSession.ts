@@ -41,6 +41,7 @@ export class LiveSession<A extends object> {
 
   readonly #core: Core<A>
   readonly #presented: boolean
+  readonly #withheld: boolean
   /** The values that end with the session: those presented, and one that a `save` of this request has made. */
   #values: ReadonlyArray<CookieValue>
   #ambiguous = false
@@ -58,8 +59,9 @@ export class LiveSession<A extends object> {
   /** A write whose outcome is not known must not be tried again. */
   #broken: SessionError | undefined
 
-  constructor(core: Core<A>, { presented, values }: Candidates) {
+  constructor(core: Core<A>, { presented, values }: Candidates, withheld = false) {
     this.#core = core
+    this.#withheld = withheld && !presented
     this.#presented = presented
     this.#values = values.map((value) => Redacted.make(value))
   }
@@ -311,6 +313,7 @@ export class LiveSession<A extends object> {
           discarded: this.#discarded,
           unreadable: this.#unreadable,
           detached: this.#detached,
+          withheld: this.#withheld,
           optional: this.#optional
         }, status),
         {

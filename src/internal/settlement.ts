@@ -12,7 +12,7 @@ import * as SessionCookie from "../SessionCookie.js"
 import type { Draft, Step } from "../SessionDraft.js"
 import type { CookieValue } from "../SessionEngine.js"
 import type { SessionError } from "../SessionError.js"
-import { SessionCommitted } from "../SessionError.js"
+import { SessionCommitted, SessionCrossSite } from "../SessionError.js"
 import * as SessionMetrics from "../SessionMetrics.js"
 import type { Work } from "./commit.js"
 import * as Commit from "./commit.js"
@@ -39,6 +39,8 @@ export interface Pending<A extends object> {
   readonly unreadable: boolean
   /** No response will carry a cookie. */
   readonly detached: boolean
+  /** The browser has kept our cookie back from a request of another site, and would take a new one all the same. */
+  readonly withheld: boolean
   /** The handler can do without the session. */
   readonly optional: boolean
 }
@@ -93,6 +95,9 @@ export const settle = <A extends object>(
     // A new token that cannot be sent would lock the visitor out of the session.
     if (pending.detached && (change === "Create" || change === "Rotate" || change === "Replace")) {
       return yield* new SessionCommitted({ session: core.name })
+    }
+    if (pending.withheld && change === "Create" && !draft.authenticated) {
+      return yield* new SessionCrossSite({ session: core.name })
     }
     return yield* Effect.tapError(
       Commit.toTheEnd(core, perform(core, change, pending, work, now)),

@@ -1,0 +1,94 @@
+/**
+ * Requests of another site, from which a browser keeps our cookie back while it would take a new one.
+ */
+import { HttpRouter, HttpServer } from "@effect/platform"
+import { it } from "@effect/vitest"
+import { Effect, Layer } from "effect"
+import { MemoryEngine, SessionCookie } from "effect-session"
+import { assert, describe } from "vitest"
+import { increment, text } from "./support/counting.js"
+import { request } from "./support/rawHttp.js"
+import { pairOf, serve, setCookiesOf } from "./support/server.js"
+import { ShopSession } from "./support/shop.js"
+
+const app = HttpRouter.empty.pipe(
+  HttpRouter.all("/add", Effect.as(increment, text("added"))),
+  HttpRouter.all("/login", Effect.as(ShopSession.authenticate("ann"), text("in"))),
+  HttpRouter.all("/look", Effect.map(ShopSession.get("count"), text)),
+  HttpRouter.use(ShopSession.middleware)
+)
+
+const from = (site: string) => [["Sec-Fetch-Site", site]] as const
+
+const live = (
+  title: string,
+  cookie: SessionCookie.CookieOptions,
+  body: (port: number) => Effect.Effect<void, unknown>
+) =>
+  it.live(title, () =>
+    serve(
+      HttpServer.serve(app).pipe(
+        Layer.provide(ShopSession.layerWith({ cookie })),
+        Layer.provide(MemoryEngine.layer())
+      )
+    ).pipe(Effect.flatMap(body), Effect.scoped, Effect.orDie))
+
+describe("a request of another site without our cookie", () => {
+  live("makes no session, which would replace the one in the browser: 403", {}, (port) =>
+    Effect.gen(function*() {
+      const answer = yield* request(port, "/add", from("cross-site"), "POST")
+      assert.deepStrictEqual([answer.status, setCookiesOf(answer)], [403, []])
+      assert.include(answer.body, "SessionCrossSite")
+    }))
+
+  live("may look, and then gets no cookie either", {}, (port) =>
+    Effect.gen(function*() {
+      const answer = yield* request(port, "/look", from("cross-site"), "POST")
+      assert.deepStrictEqual([answer.status, answer.body, setCookiesOf(answer)], [200, "0", []])
+    }))
+
+  live("may log in: identity providers post their answers", {}, (port) =>
+    Effect.gen(function*() {
+      const answer = yield* request(port, "/login", from("cross-site"), "POST")
+      assert.strictEqual(answer.status, 200)
+      yield* pairOf(answer)
+    }))
+
+  live(
+    "is an ordinary one where SameSite lets the cookie through: navigation with Lax, anything with None",
+    {},
+    (port) =>
+      Effect.gen(function*() {
+        assert.strictEqual((yield* request(port, "/add", from("cross-site"), "GET")).status, 200)
+      })
+  )
+
+  live("with SameSite=None", { sameSite: "none", acknowledgeCrossSite: true }, (port) =>
+    Effect.gen(function*() {
+      assert.strictEqual((yield* request(port, "/add", from("cross-site"), "POST")).status, 200)
+    }))
+
+  live(
+    "with SameSite=Strict not even a navigation makes a session",
+    { sameSite: "strict" },
+    (port) =>
+      Effect.gen(function*() {
+        assert.strictEqual((yield* request(port, "/add", from("cross-site"), "GET")).status, 403)
+      })
+  )
+
+  for (const site of ["same-origin", "same-site", "none"]) {
+    live(`is none of that when it comes from ${site}`, {}, (port) =>
+      Effect.gen(function*() {
+        assert.strictEqual((yield* request(port, "/add", from(site), "POST")).status, 200)
+      }))
+  }
+
+  live("with our cookie it is what it says", {}, (port) =>
+    Effect.gen(function*() {
+      const cookie = yield* pairOf(yield* request(port, "/add", [], "POST"))
+      const answer = yield* request(port, "/add", [...from("cross-site"), ["Cookie", cookie]], "POST")
+      assert.strictEqual(answer.status, 200)
+      assert.strictEqual((yield* request(port, "/look", [["Cookie", cookie]])).body, "2")
+    }))
+})
