@@ -31,13 +31,16 @@ export interface Candidates {
   readonly presented: boolean
   /** The distinct values that could be ours, in no meaningful order: at most eight. */
   readonly values: ReadonlyArray<string>
+  /** There was more than is looked at. Another value may have been there, so none of those seen can be trusted. */
+  readonly partial?: true
 }
 
 const none: Candidates = { presented: false, values: [] }
 
 /**
  * Collects every value of the cookie `name`. Names are compared exactly; only spaces and tabs around a pair are
- * dropped; values are never unquoted and never decoded. The work is bounded, whatever the header.
+ * dropped; values are never unquoted and never decoded. The work is bounded, whatever the header; where the bounds are met,
+ * that is said, because whoever fills a header up must not decide which of the values is seen.
  *
  * @since 0.1.0
  * @category scanning
@@ -49,7 +52,12 @@ export const scan = (header: string | undefined, name: string): Candidates => {
   const values: Array<string> = []
   let presented = false
   let from = 0
-  for (let pairs = 0; from < end && pairs < mostPairs; pairs++) {
+  let partial = end < header.length
+  for (let pairs = 0; from < end; pairs++) {
+    if (pairs === mostPairs) {
+      partial = true
+      break
+    }
     const semicolon = header.indexOf(";", from)
     const to = semicolon < 0 || semicolon > end ? end : semicolon
     // What the bound cuts in two is not looked at: half a value would pass for a shorter one.
@@ -59,13 +67,16 @@ export const scan = (header: string | undefined, name: string): Candidates => {
       presented = true
       const value = header.slice(start + name.length + 1, trimBlanks(header, start, to))
       if (value.length <= 4096 && valuePattern.test(value) && !values.includes(value)) {
+        if (values.length === mostCandidates) {
+          partial = true
+          break
+        }
         values.push(value)
-        if (values.length === mostCandidates) break
       }
     }
     from = to + 1
   }
-  return presented ? { presented, values } : none
+  return presented ? { presented, values, ...(partial ? { partial } : undefined) } : none
 }
 
 const isBlank = (code: number) => code === 0x20 || code === 0x09

@@ -116,6 +116,8 @@ export interface RequestSession<A> extends SessionHandle<A> {
   readonly accessed: boolean
   /** The cookie that the response must carry: a value with its Max-Age in seconds, or its end. */
   readonly owed: OwedCookie | undefined
+  /** The response is of no use to another request of the same visitor. */
+  readonly uncacheable: boolean
   /** The session could not be read: the seconds after which another try is worthwhile. */
   readonly retryAfter: number | undefined
   /**

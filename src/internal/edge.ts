@@ -90,9 +90,8 @@ const decorate = <A>(
   const { owed, retryAfter } = session
   const varying = HttpServerResponse.setHeader(response, "vary", varyOnCookie(response.headers.vary))
   const answered = retryAfter !== undefined && response.status === 503 ? withRetryAfter(varying, retryAfter) : varying
-  return owed === undefined
-    ? answered
-    : uncacheable(HttpServerResponse.updateCookies(answered, Cookies.setCookie(setCookie(cookie, owed))))
+  if (owed === undefined) return session.uncacheable ? uncacheable(answered) : answered
+  return uncacheable(HttpServerResponse.updateCookies(answered, Cookies.setCookie(setCookie(cookie, owed))))
 }
 
 /** The cookie that a response owes. One scope makes both, so that a deletion reaches what was set. */

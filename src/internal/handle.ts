@@ -166,7 +166,7 @@ export class Handle<A extends object> implements SessionHandle<A> {
     return <K extends ReadOnce.Key<A>>(
       key: K
     ): Effect.Effect<Option.Option<ReadOnce.Content<A[K]>>, SessionError, SessionDirectory> =>
-      Effect.zipRight(SessionDirectory, this.#prefetch ? Effect.succeedNone : take(this.#core, this.#live, key))
+      Effect.zipRight(SessionDirectory, this.#prefetch ? this.#live.ahead : take(this.#core, this.#live, key))
   }
 
   get clear(): Effect.Effect<void, SessionWriteError> {
@@ -281,6 +281,10 @@ export class Handle<A extends object> implements SessionHandle<A> {
 
   get owed(): OwedCookie | undefined {
     return this.#live.owed
+  }
+
+  get uncacheable(): boolean {
+    return this.#live.uncacheable
   }
 
   get retryAfter(): number | undefined {

@@ -36,12 +36,15 @@ interface Open<A> {
 export class LiveSession<A extends object> {
   /** Anything was asked of the session, so that the response depends on the cookie. */
   accessed = false
+  /** The response is of no use to another request of the same visitor. */
+  uncacheable = false
   /** The cookie that the response must carry. */
   owed: OwedCookie | undefined
 
   readonly #core: Core<A>
   readonly #presented: boolean
   readonly #withheld: boolean
+  readonly #partial: boolean
   /** The values that end with the session: those presented, and one that a `save` of this request has made. */
   #values: ReadonlyArray<CookieValue>
   #ambiguous = false
@@ -59,9 +62,10 @@ export class LiveSession<A extends object> {
   /** A write whose outcome is not known must not be tried again. */
   #broken: SessionError | undefined
 
-  constructor(core: Core<A>, { presented, values }: Candidates, withheld = false) {
+  constructor(core: Core<A>, { partial, presented, values }: Candidates, withheld = false) {
     this.#core = core
     this.#withheld = withheld && !presented
+    this.#partial = partial ?? false
     this.#presented = presented
     this.#values = values.map((value) => Redacted.make(value))
   }
@@ -103,9 +107,20 @@ export class LiveSession<A extends object> {
   /** Completes when the session has ended. A visitor without one has none that could end. */
   ended(every: number): Effect.Effect<void, SessionUnavailable> {
     return Effect.flatMap(
-      this.opened(),
-      ({ held }) => held === undefined ? Effect.never : ended(this.#core, held, every)
+      this.read(({ held }) => held),
+      (held) => held === undefined ? Effect.never : ended(this.#core, held, every)
     )
+  }
+
+  // ---- for browsers that fetch in advance
+
+  /** Nothing is taken, and the page without it is not shown to the visitor when they come. */
+  get ahead(): Effect.Effect<Option.Option<never>> {
+    return Effect.sync(() => {
+      this.accessed = true
+      this.uncacheable = true
+      return Option.none()
+    })
   }
 
   // ---- for handlers that can do without it
@@ -194,7 +209,10 @@ export class LiveSession<A extends object> {
   #load(): Effect.Effect<Open<A>, SessionUnavailable> {
     this.#unreadable = true
     return Effect.map(
-      Effect.flatMap(Clock.currentTimeMillis, (now) => open(this.#core, this.#values, this.#presented, now)),
+      Effect.flatMap(
+        Clock.currentTimeMillis,
+        (now) => open(this.#core, { presented: this.#presented, values: this.#values, partial: this.#partial }, now)
+      ),
       ({ ambiguous, held }) => {
         this.#unreadable = false
         this.#ambiguous = ambiguous.length > 0

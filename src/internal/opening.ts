@@ -26,18 +26,27 @@ export interface Presented<A> {
   readonly ambiguous: ReadonlyArray<CookieValue>
 }
 
+/** The values that a request presents. */
+export interface Values {
+  /** A cookie of ours was there, whatever its value. */
+  readonly presented: boolean
+  readonly values: ReadonlyArray<CookieValue>
+  /** There may have been more. */
+  readonly partial: boolean
+}
+
 const anonymous: Presented<never> = { held: undefined, ambiguous: [] }
 
 /** Opens what a request presents. Whatever a visitor can send is anonymous; a store that is down is an error. */
 export const open = <A extends object>(
   core: Core<A>,
-  values: ReadonlyArray<CookieValue>,
-  presented: boolean,
+  { partial, presented, values }: Values,
   now: number
 ): Effect.Effect<Presented<A>, SessionUnavailable> => {
   if (values.length === 0) {
     return Effect.as(SessionMetrics.countLoad(presented ? "malformed" : "no_cookie"), anonymous)
   }
+  if (partial) return Effect.as(SessionMetrics.countLoad("ambiguous"), { held: undefined, ambiguous: values })
   const only = values[0]
   const opened = values.length === 1 && only !== undefined
     ? Effect.map(core.engine.open(only, now), Option.toArray)

@@ -20,7 +20,7 @@ export const take = <A extends object, K extends ReadOnceModule.Key<A>>(
   key: K
 ): Effect.Effect<Content<A, K>, SessionError> =>
   Effect.flatMap(
-    live.opened(),
+    live.read((open) => open),
     ({ held }): Effect.Effect<Content<A, K>, SessionError> =>
       held === undefined ? takeOwn(core, live, key, false) : takeStored(core, live, key, held.value)
   )

@@ -1,0 +1,289 @@
+/**
+ * A cache between the server and its visitors, which keeps whatever `Vary` and `Cache-Control` allow by the letter,
+ * cookies included: nobody gets a page or a cookie of somebody else (F36).
+ */
+import { HttpMiddleware, HttpServer, HttpServerRequest, HttpServerResponse } from "@effect/platform"
+import { it } from "@effect/vitest"
+import { Effect, Layer, Schema } from "effect"
+import {
+  Lifetime,
+  ReadOnce,
+  Session,
+  type SessionDirectory,
+  type SessionHandle,
+  SessionStoreError
+} from "effect-session"
+import { assert, describe } from "vitest"
+import { cachingProxy } from "./support/cachingProxy.js"
+import { headersOf, type RawAnswer, request } from "./support/rawHttp.js"
+import { serve, setCookiesOf, wrappedEngine } from "./support/server.js"
+
+class Users extends Session.Tag<Users>()("test/Caches", {
+  schema: Schema.Struct({
+    name: Schema.optional(Schema.String),
+    count: Schema.optionalWith(Schema.Number, { default: () => 0 }),
+    notice: ReadOnce.field(Schema.String)
+  })
+}) {}
+
+type Way = Effect.Effect<unknown, unknown, Users | SessionDirectory | HttpServerRequest.HttpServerRequest>
+
+/** Every way to use a session. */
+const ways: Readonly<Record<keyof SessionHandle<object>, (user: string) => Way>> = {
+  value: () => Users.value,
+  get: () => Users.get("name"),
+  getOption: () => Users.getOption("name"),
+  getOrElse: () => Users.getOrElse("name", () => "nobody"),
+  has: () => Users.has("name"),
+  set: (user) => Users.set("name", user),
+  update: () => Users.update("count", (n) => n + 1),
+  modify: () => Users.modify("count", (n) => [n, n + 1]),
+  patch: (user) => Users.patch({ name: user, count: 3 }),
+  pop: () => Users.pop("name"),
+  popOrElse: () => Users.popOrElse("name", () => "nobody"),
+  getOrSet: (user) => Users.getOrSet("name", user),
+  remove: () => Users.remove("name"),
+  clear: () => Users.clear,
+  cycleKey: () => Users.cycleKey,
+  flush: () => Users.flush,
+  authenticate: (user) => Users.authenticate(user),
+  subject: () => Users.subject,
+  token: () => Users.token,
+  isEmpty: () => Users.isEmpty,
+  setExpiry: () => Users.setExpiry(Lifetime.lasting("5 minutes")),
+  expiryDate: () => Users.expiryDate(),
+  expiryAge: () => Users.expiryAge(),
+  expireAtBrowserClose: () => Users.expireAtBrowserClose,
+  setTestCookie: () => Users.setTestCookie,
+  testCookieWorked: () => Users.testCookieWorked,
+  deleteTestCookie: () => Users.deleteTestCookie,
+  save: (user) => Effect.zipRight(Users.set("name", user), Users.save),
+  id: () => Users.id,
+  optional: () => Effect.flatten(Users.optional),
+  take: () => Users.take("notice"),
+  // It waits as long as the session lives.
+  ended: () => Effect.timeoutOption(Effect.interruptible(Users.ended()), "5 millis"),
+  // These two say nothing of the visitor; with a reading, they are like others.
+  cookieAge: () => Effect.zip(Users.cookieAge, Users.get("name")),
+  discard: () => Effect.zip(Users.update("count", (n) => n + 1), Users.discard)
+}
+
+/** What a route does with its session, by its path; none if it is not here. */
+const handlers: Readonly<Record<string, (user: string) => Way>> = {
+  ...Object.fromEntries(Object.entries(ways).map(([name, way]) => [`/${name}`, way])),
+  "/sign-in": (user) => Effect.all([Users.authenticate(user), Users.set("name", user), notice]),
+  "/dead": () => Effect.zipRight(Users.get("name"), Effect.die("broken")),
+  "/failed": () => Effect.zipRight(Users.get("name"), Effect.fail("broken")),
+  "/failed-after-save": () => Effect.all([Users.cycleKey, Users.save, Effect.fail("broken")]),
+  "/refused": () => Users.set("count", Number.NaN),
+  "/cors": () => Effect.zipRight(Users.get("name"), cors(Effect.succeed(HttpServerResponse.empty())))
+}
+const cors = HttpMiddleware.cors({ allowedOrigins: ["https://a.example"] })
+const notice = Users.set("notice", ReadOnce.make("for your eyes"))
+
+/** Each page names who asked for it, by a header that no cache knows of. */
+const page = Effect.gen(function*() {
+  const { headers, url } = yield* HttpServerRequest.HttpServerRequest
+  const user = headers["x-user"] ?? "?"
+  yield* (handlers[url] ?? (() => Effect.void))(user)
+  const status = headers["if-none-match"] === undefined ? Number(headers["x-status"] ?? 200) : 304
+  return HttpServerResponse.setHeaders(HttpServerResponse.text(`for ${user}`, { status }), {
+    etag: `"page"`,
+    ...(headers["x-public"] === undefined ? {} : { "cache-control": "public, max-age=600" })
+  })
+})
+
+/** A server, a cache before it, and the number of requests that reached the server. */
+const start = Effect.gen(function*() {
+  const state = { hits: 0, down: false }
+  const engine = wrappedEngine((operation, call) =>
+    Effect.suspend(() => state.down ? Effect.fail(new SessionStoreError({ operation, reason: "unavailable" })) : call)
+  )
+  const counted = Effect.zipRight(Effect.sync(() => state.hits++), page)
+  const port = yield* serve(
+    HttpServer.serve(Users.middleware(counted)).pipe(Layer.provide(Users.layer), Layer.provide(engine))
+  )
+  const proxy = yield* cachingProxy(port)
+  const ask = (
+    at: number,
+    path: string,
+    visitor: Visitor,
+    headers: Readonly<Record<string, string>> = {},
+    method = "GET"
+  ) =>
+    Effect.tap(
+      request(at, path, [
+        ["X-User", visitor.name],
+        ...(visitor.cookie === "" ? [] : [["Cookie", visitor.cookie] as const]),
+        ...Object.entries(headers)
+      ], method),
+      (answer) => Effect.sync(() => remember(visitor, answer))
+    )
+  /** Somebody who is signed in, at the server itself. */
+  const signedIn = (name: string) => {
+    const visitor = stranger(name)
+    return Effect.as(ask(port, "/sign-in", visitor), visitor)
+  }
+  return { ask, port, proxy, signedIn, state }
+})
+
+interface Visitor {
+  readonly name: string
+  cookie: string
+  /** Every value that was set for this one. */
+  readonly given: Set<string>
+}
+
+const stranger = (name = "stranger"): Visitor => ({ name, cookie: "", given: new Set() })
+
+const remember = (visitor: Visitor, answer: RawAnswer) => {
+  for (const { name, value } of setCookiesOf(answer)) {
+    visitor.cookie = value === "" ? "" : `${name}=${value}`
+    if (value !== "") visitor.given.add(value)
+  }
+}
+
+type World = Effect.Effect.Success<typeof start>
+
+const live = (title: string, body: (world: World) => Effect.Effect<void, unknown>) =>
+  it.live(title, () => Effect.flatMap(start, body).pipe(Effect.scoped, Effect.orDie))
+
+const accessors = Object.keys(ways).map((name) => `/${name}`)
+
+describe("a careless cache", () => {
+  for (const path of accessors) {
+    live(
+      `${path}: each visitor gets a page and a cookie of their own`,
+      ({ ask, port, proxy, signedIn, state }) =>
+        Effect.gen(function*() {
+          const visitors = [yield* signedIn("ann"), yield* signedIn("bob"), stranger(), stranger("other")]
+          for (const visitor of [...visitors, ...visitors]) {
+            const others = visitors.filter((other) => other !== visitor)
+            // Two strangers are alike to a cache, as long as neither has a cookie.
+            const alike = others.filter(({ cookie }) => cookie === visitor.cookie).map(({ name }) => `for ${name}`)
+            assert.include([`for ${visitor.name}`, ...alike], (yield* ask(proxy, path, visitor)).body)
+            for (const other of others) {
+              assert.isFalse([...visitor.given].some((value) => other.given.has(value)), `${other.name}'s cookie`)
+            }
+          }
+          // While the store is down, an answer is still one visitor's.
+          state.down = true
+          for (const visitor of visitors) {
+            visitor.cookie = `x=${visitor.name}; ${visitor.cookie}`
+            const before = state.hits
+            yield* ask(proxy, path, visitor)
+            assert.strictEqual(state.hits, before + 1, `${visitor.name} got an answer out of the cache`)
+          }
+          state.down = false
+          assert.deepStrictEqual(headersOf(yield* ask(port, path, visitors[0] ?? stranger()), "vary"), ["Cookie"])
+        })
+    )
+  }
+
+  for (const path of ["/dead", "/failed", "/failed-after-save", "/refused"]) {
+    live(
+      `${path}: an answer to a handler that fails is one visitor's`,
+      ({ ask, proxy, signedIn, state }) =>
+        Effect.gen(function*() {
+          const [ann, bob] = [yield* signedIn("ann"), yield* signedIn("bob")]
+          const first = yield* ask(proxy, path, ann)
+          assert.isAtLeast(first.status, 400)
+          const before = state.hits
+          yield* ask(proxy, path, bob)
+          assert.strictEqual(state.hits, before + 1)
+          assert.isFalse([...ann.given].some((value) => bob.given.has(value)))
+        })
+    )
+  }
+
+  live("an answer of any status is one visitor's", ({ ask, proxy, signedIn, state }) =>
+    Effect.gen(function*() {
+      const [ann, bob] = [yield* signedIn("ann"), yield* signedIn("bob")]
+      for (const [at, status] of ["200", "203", "204", "301", "302", "401", "404", "410", "500", "503"].entries()) {
+        const path = accessors[at] ?? "/get"
+        yield* ask(proxy, path, ann, { "X-Status": status })
+        const before = state.hits
+        assert.strictEqual((yield* ask(proxy, path, bob, { "X-Status": status })).status, Number(status))
+        assert.strictEqual(state.hits, before + 1, status)
+      }
+    }))
+
+  live(
+    "a route that uses no session is kept and shared, and a page for its own visitor",
+    ({ ask, proxy, signedIn, state }) =>
+      Effect.gen(function*() {
+        const [ann, bob] = [yield* signedIn("ann"), yield* signedIn("bob")]
+        const before = state.hits
+        for (const visitor of [ann, bob, stranger()]) {
+          const answer = yield* ask(proxy, "/free", visitor)
+          assert.deepStrictEqual([answer.body, headersOf(answer, "vary")], ["for ann", []])
+        }
+        assert.strictEqual(state.hits, before + 1)
+        for (const visitor of [ann, ann, bob, bob, ann]) {
+          assert.strictEqual((yield* ask(proxy, "/get", visitor)).body, `for ${visitor.name}`)
+        }
+        assert.strictEqual(state.hits, before + 3)
+      })
+  )
+})
+
+describe("the headers that caches follow", () => {
+  const seen = (answer: RawAnswer) => ({
+    vary: headersOf(answer, "vary"),
+    control: headersOf(answer, "cache-control"),
+    cookies: setCookiesOf(answer).map(({ attributes, name, value }) => [
+      name,
+      value === "",
+      attributes.map(([name]) => name)
+    ])
+  })
+
+  live("GET, HEAD and 304 carry the same (F36)", ({ ask, port, signedIn }) =>
+    Effect.gen(function*() {
+      for (const path of ["/free", ...accessors]) {
+        for (const visitor of [signedIn("ann"), Effect.sync(() => stranger())]) {
+          const got = yield* ask(port, path, yield* visitor)
+          const head = yield* ask(port, path, yield* visitor, {}, "HEAD")
+          const notModified = yield* ask(port, path, yield* visitor, { "If-None-Match": `"page"` })
+          assert.deepStrictEqual([got.status, head.status, notModified.status], [200, 200, 304], path)
+          assert.deepStrictEqual(seen(head), seen(got), path)
+          assert.deepStrictEqual(seen(notModified), seen(got), path)
+          assert.deepStrictEqual(seen(got).vary, path === "/free" ? [] : ["Cookie"], path)
+        }
+      }
+    }))
+
+  live(
+    "what the handler calls public is no-store if a cookie of ours is added, and else stays",
+    ({ ask, port, signedIn }) =>
+      Effect.gen(function*() {
+        for (const path of ["/free", "/failed-after-save", ...accessors]) {
+          const answer = yield* ask(port, path, yield* signedIn("ann"), { "X-Public": "yes" })
+          const sets = ["/failed-after-save", "/flush", "/authenticate", "/cycleKey", "/setExpiry"].includes(path)
+          assert.strictEqual(setCookiesOf(answer).length, sets ? 1 : 0, path)
+          assert.deepStrictEqual(headersOf(answer, "cache-control"), [sets ? "no-store" : "public, max-age=600"], path)
+        }
+      })
+  )
+
+  live(
+    "a page fetched in advance, which lacks the notice, is not kept for the visit",
+    ({ ask, port, signedIn }) =>
+      Effect.gen(function*() {
+        const ann = yield* signedIn("ann")
+        const ahead = yield* ask(port, "/take", ann, { "Sec-Purpose": "prefetch", "X-Public": "yes" })
+        assert.deepStrictEqual([headersOf(ahead, "cache-control"), headersOf(ahead, "vary")], [["no-store"], [
+          "Cookie"
+        ]])
+      })
+  )
+
+  live(
+    "what CORS says inside the session and what we say go together",
+    ({ ask, port, signedIn }) =>
+      Effect.gen(function*() {
+        const answer = yield* ask(port, "/cors", yield* signedIn("ann"))
+        assert.deepStrictEqual(headersOf(answer, "vary"), ["Origin, Cookie"])
+      })
+  )
+})

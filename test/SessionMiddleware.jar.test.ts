@@ -1,0 +1,283 @@
+/**
+ * What a real cookie jar makes of the responses, in whatever order they reach it.
+ */
+import { HttpServer, HttpServerRequest, HttpServerResponse } from "@effect/platform"
+import { it } from "@effect/vitest"
+import { Effect, Fiber, Layer, Option, Schema, type Scope } from "effect"
+import { Expiry, Session, type SessionCookie } from "effect-session"
+import type { Settings } from "effect-session/SessionService"
+import { Cookie, CookieJar } from "tough-cookie"
+import { assert, describe } from "vitest"
+import type { Operation } from "./support/intercept.js"
+import { type RawAnswer, request } from "./support/rawHttp.js"
+import { gate, pairOf, permutations, serve, type SetCookie, setCookiesOf, wrappedEngine } from "./support/server.js"
+
+class Users extends Session.Tag<Users>()("test/Jar", {
+  schema: Schema.Struct({ cart: Schema.optionalWith(Schema.Number, { default: () => 0 }) })
+}) {}
+
+/** Whose session it is, and what is in the cart. */
+const who = Effect.map(
+  Effect.all([Users.subject, Users.get("cart")]),
+  ([subject, cart]) => HttpServerResponse.text(`${Option.getOrElse(subject, () => "nobody")} ${cart}`)
+)
+
+const add = Users.update("cart", (n) => n + 1)
+const { authenticate, cycleKey, flush, save } = Users
+
+/** Handlers that do much at once, and whose session it is after them, for nobody and for ann. */
+const busy: Readonly<Record<string, readonly [Effect.Effect<unknown, unknown, Users>, nobody: string, ann: string]>> = {
+  "/save-twice": [Effect.all([add, save, add, save, add]), "nobody 3", "ann 3"],
+  "/login-and-all": [Effect.all([authenticate("ann"), cycleKey, save, add, cycleKey, save]), "ann 1", "ann 1"],
+  "/login-twice": [Effect.all([authenticate("ann"), save, authenticate("ann"), add]), "ann 1", "ann 1"],
+  "/change-user": [Effect.all([add, authenticate("bob"), save, authenticate("eve")]), "eve 0", "eve 0"],
+  "/out-and-in": [Effect.all([add, save, flush, authenticate("ann"), save, cycleKey]), "ann 0", "ann 0"],
+  "/in-and-out": [Effect.all([authenticate("ann"), save, cycleKey, save, flush]), "nobody 0", "nobody 0"],
+  "/all-out": [Effect.all([add, save, flush, save]), "nobody 0", "nobody 0"]
+}
+
+const handlers: Readonly<Record<string, Effect.Effect<unknown, unknown, Users>>> = {
+  ...Object.fromEntries(Object.entries(busy).map(([path, [handler]]) => [path, handler])),
+  "/add": add,
+  "/ann": authenticate("ann"),
+  "/bob": authenticate("bob"),
+  "/logout": flush
+}
+
+const app = Users.middleware(Effect.flatMap(
+  HttpServerRequest.HttpServerRequest,
+  ({ url }) => Effect.zipRight(handlers[url] ?? Effect.void, who)
+))
+
+/** A server whose store's calls can be held up. Every use of a session is written down, unless the settings say otherwise. */
+const start = (settings: Settings = {}) =>
+  Effect.gen(function*() {
+    const { hold, wrap } = gate()
+    const port = yield* serve(
+      HttpServer.serve(app).pipe(
+        Layer.provide(Users.layerWith({ touchEvery: 0, ...settings })),
+        Layer.provide(wrappedEngine(wrap))
+      )
+    )
+    /** A request that is held up in the store until it is told to finish. */
+    const parked = (path: string, cookie: string, operation: Operation, when: "before" | "after") =>
+      Effect.gen(function*() {
+        const held = yield* hold(operation, when)
+        const answer = yield* Effect.fork(send(port, path, cookie))
+        yield* held.reached
+        return Effect.zipRight(held.go, Fiber.join(answer))
+      })
+    return { port, parked }
+  })
+
+const send = (port: number, path: string, cookie: string) =>
+  request(port, path, cookie === "" ? [] : [["Cookie", cookie]])
+
+const shopUrl = "https://app.example.com/shop/page"
+
+const newJar = () => new CookieJar(undefined, { prefixSecurity: "strict" })
+
+/** Puts what an answer sets into a jar; it throws where the jar refuses a cookie. */
+const keep = (jar: CookieJar, answer: RawAnswer, url = shopUrl) => {
+  for (const cookie of setCookiesOf(answer)) {
+    assertLawful(cookie)
+    jar.setCookieSync(cookie.line, url)
+  }
+}
+
+const assertLawful = ({ attributes, line, name, value }: SetCookie) => {
+  const names = attributes.map(([name]) => name)
+  assert.deepInclude(Cookie.parse(line), { key: name, value }, line)
+  assert.strictEqual(new Set(names).size, names.length, `R5: an attribute twice in ${line}`)
+  assert.includeMembers(names, ["path", "httponly", "samesite"], line)
+  assert.match(value, /^[A-Za-z0-9._-]*$/, "R1")
+  assert.strictEqual(encodeURIComponent(value), value, "R1")
+  assert.isBelow(Buffer.byteLength(`${name}${value}`), 4096, "R2")
+}
+
+/** One visit of a browser: it sends what its jar says, and keeps what it gets. */
+const visit = (port: number, jar: CookieJar, path: string, url = shopUrl) =>
+  Effect.tap(
+    Effect.suspend(() => send(port, path, jar.getCookieStringSync(url))),
+    (answer) => Effect.sync(() => keep(jar, answer, url))
+  )
+
+/** What a jar sends at the end, for each order in which the late responses may reach it. */
+const inAllOrders = (first: RawAnswer, late: ReadonlyArray<RawAnswer>): ReadonlySet<string> =>
+  new Set(
+    permutations(late).map((order) => {
+      const jar = newJar()
+      for (const answer of [first, ...order]) keep(jar, answer)
+      return jar.getCookieStringSync(shopUrl)
+    })
+  )
+
+const live = (title: string, body: Effect.Effect<void, unknown, Scope.Scope>) =>
+  it.live(title, () => Effect.orDie(Effect.scoped(body)))
+
+const sites: ReadonlyArray<SessionCookie.SameSite> = [
+  { sameSite: "lax" },
+  { sameSite: "strict" },
+  { sameSite: "none", acknowledgeCrossSite: true },
+  { sameSite: "none", acknowledgeCrossSite: true, partitioned: true }
+]
+const domains = (domain: string) => [{}, { domain }, { domain: `.${domain}` }]
+const paths = [{}, { path: "/shop" }]
+
+/** Every scope that the types allow, up to names. */
+const scopes: ReadonlyArray<readonly [SessionCookie.CookieOptions, url: string]> = [
+  ...(["__Host-Http-", "__Host-"] as const).flatMap((prefix) =>
+    sites.flatMap((site) => [{ prefix, ...site }, { prefix, ...site, browserLength: true }])
+  ).map((options) => [options, shopUrl] as const),
+  ...(["__Secure-", "__Http-", ""] as const).flatMap((prefix) =>
+    sites.flatMap((site) =>
+      domains("example.com").flatMap((domain) => paths.map((path) => ({ prefix, ...site, ...domain, ...path })))
+    )
+  ).map((options) => [options, shopUrl] as const),
+  ...(["lax", "strict"] as const).flatMap((sameSite) =>
+    domains("shop.localhost").flatMap((domain) =>
+      paths.map((path) => ({ prefix: "", secure: false, sameSite, ...domain, ...path }) as const)
+    )
+  ).map((options) => [options, "http://shop.localhost/shop/page"] as const)
+]
+
+describe("one browser", () => {
+  live(
+    "a logout empties the jar, in each scope that the types allow (R6)",
+    Effect.forEach(scopes, ([cookie, url]) =>
+      Effect.gen(function*() {
+        const { port } = yield* start({ cookie })
+        const jar = newJar()
+        const [set] = setCookiesOf(yield* visit(port, jar, "/ann", url))
+        assert.strictEqual((yield* visit(port, jar, "/who", url)).body, "ann 0", JSON.stringify(cookie))
+        const [expired] = setCookiesOf(yield* visit(port, jar, "/logout", url))
+        assert.deepStrictEqual(jar.getCookiesSync(url), [], JSON.stringify(cookie))
+        assert.deepStrictEqual(jar.serializeSync()?.cookies, [], JSON.stringify(cookie))
+        // The jar knows no partitions: there, a deletion must be equal to what was set.
+        assert.deepStrictEqual(scopeOf(expired), scopeOf(set))
+      }).pipe(Effect.scoped), { discard: true })
+  )
+
+  live(
+    "at most one cookie of ours is in a response, however much its handler does (R7)",
+    Effect.gen(function*() {
+      const { port } = yield* start()
+      for (const [path, [, ...after]] of Object.entries(busy)) {
+        for (const [at, before] of ["/who", "/ann"].entries()) {
+          const jar = newJar()
+          yield* visit(port, jar, before)
+          const held = jar.getCookieStringSync(shopUrl)
+          const answer = yield* visit(port, jar, path)
+          const story = `${before}, ${path}`
+          assert.strictEqual(answer.status, 200, story)
+          assert.isAtMost(setCookiesOf(answer).length, 1, story)
+          assert.strictEqual((yield* visit(port, jar, "/who")).body, after[at], story)
+          if (jar.getCookieStringSync(shopUrl) === held) continue
+          assert.strictEqual((yield* send(port, "/who", held)).body, "nobody 0", `${story}: the old session lives`)
+        }
+      }
+    })
+  )
+})
+
+const scopeOf = (cookie: SetCookie | undefined) => [
+  cookie?.name,
+  cookie?.attributes.filter(([name]) => name !== "max-age" && name !== "expires")
+]
+
+describe("responses that overtake one another", () => {
+  live(
+    "a login wins over all that was under way with the old cookie (F32)",
+    Effect.gen(function*() {
+      const { parked, port } = yield* start()
+      const first = yield* send(port, "/add", "")
+      const old = yield* pairOf(first)
+      const saved = yield* send(port, "/add", old)
+      const reading = yield* parked("/who", old, "load", "after")
+      const writing = yield* parked("/add", old, "load", "after")
+      const touching = yield* parked("/who", old, "touch", "before")
+      const touched = yield* parked("/who", old, "touch", "after")
+      const login = yield* parked("/ann", old, "rotate", "after")
+      const late = yield* send(port, "/who", old)
+      const answers = [late, yield* login, yield* reading, yield* writing, yield* touching, yield* touched, saved]
+      assert.deepStrictEqual(
+        answers.map(({ body, status }) => status === 200 ? body : status),
+        ["nobody 0", "ann 2", "nobody 2", 409, "nobody 2", "nobody 2", "nobody 2"]
+      )
+      const mine = yield* pairOf(answers[1] ?? first)
+      assert.deepStrictEqual(inAllOrders(first, answers), new Set([mine]))
+      assert.strictEqual((yield* send(port, "/who", mine)).body, "ann 2")
+      assert.strictEqual((yield* send(port, "/who", old)).body, "nobody 0")
+    })
+  )
+
+  live(
+    "twenty requests around a rotation leave the cookie alone (F32)",
+    Effect.gen(function*() {
+      const { parked, port } = yield* start()
+      const first = yield* send(port, "/add", "")
+      const old = yield* pairOf(first)
+      const before = yield* Effect.replicateEffect(parked("/who", old, "load", "after"), 10)
+      const login = yield* parked("/ann", old, "rotate", "after")
+      const after = yield* Effect.replicateEffect(send(port, "/who", old), 10, { concurrency: 10 })
+      const answers = [...(yield* Effect.all(before, { concurrency: 10 })), ...after]
+      assert.deepStrictEqual(answers.flatMap(setCookiesOf), [])
+      assert.strictEqual((yield* send(port, "/who", yield* Effect.flatMap(login, pairOf))).body, "ann 1")
+    })
+  )
+
+  live(
+    "two tabs log in at once: the later response decides, and the cart goes to one of them (F31)",
+    Effect.gen(function*() {
+      for (const [earlier, later] of [["/ann", "/bob"], ["/bob", "/ann"], ["/ann", "/ann"]] as const) {
+        const { parked, port } = yield* start()
+        const first = yield* send(port, "/add", "")
+        const old = yield* pairOf(first)
+        const one = yield* parked(earlier, old, "load", "after")
+        const two = yield* parked(later, old, "load", "after")
+        const reading = yield* parked("/who", old, "load", "after")
+        const logins = [yield* one, yield* two]
+        const pairs = yield* Effect.forEach(logins, pairOf)
+        for (const login of permutations(logins)) {
+          const last = yield* pairOf(login[1] ?? first)
+          const jar = newJar()
+          for (const answer of [first, ...login, yield* reading]) keep(jar, answer)
+          assert.strictEqual(jar.getCookieStringSync(shopUrl), last)
+        }
+        const seen = yield* Effect.forEach(pairs, (pair) => Effect.map(send(port, "/who", pair), ({ body }) => body))
+        assert.deepStrictEqual(seen, [`${earlier.slice(1)} 1`, `${later.slice(1)} 0`])
+        assert.strictEqual((yield* send(port, "/who", old)).body, "nobody 0")
+      }
+    })
+  )
+
+  for (const [name, expiry] of [["with a fixed end", Expiry.standard], ["that slides", Expiry.django]] as const) {
+    live(
+      `after a logout nobody is logged in, whatever comes late, with a cookie ${name} (F34)`,
+      Effect.gen(function*() {
+        const { parked, port } = yield* start({ expiry })
+        const first = yield* send(port, "/ann", "")
+        const old = yield* pairOf(first)
+        const saved = yield* send(port, "/add", old)
+        const reading = yield* parked("/who", old, "load", "after")
+        const writing = yield* parked("/add", old, "load", "after")
+        const touching = yield* parked("/who", old, "touch", "before")
+        const touched = yield* parked("/who", old, "touch", "after")
+        const logout = yield* parked("/logout", old, "destroy", "after")
+        const late = yield* send(port, "/who", old)
+        const answers = [late, yield* reading, yield* writing, yield* touching, yield* logout, yield* touched, saved]
+        assert.deepStrictEqual(
+          answers.map(({ body, status }) => status === 200 ? body : status),
+          ["nobody 0", "ann 1", 409, "ann 1", "nobody 0", "ann 1", "ann 1"]
+        )
+        // Whoever was answered after the end is sent no cookie but the one that deletes it.
+        assert.deepStrictEqual(answers.slice(0, 4).flatMap(setCookiesOf), [])
+        for (const left of inAllOrders(first, answers)) {
+          // A cookie that slides may come back, with a token that leads nowhere.
+          assert.include(expiry === Expiry.django ? ["", old] : [""], left)
+          assert.strictEqual((yield* send(port, "/who", left)).body, "nobody 0")
+        }
+      })
+    )
+  }
+})
