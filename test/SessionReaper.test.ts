@@ -6,8 +6,8 @@ import type { Shape } from "effect-session/SessionStore"
 import { SessionStore } from "effect-session/SessionStore"
 import * as SqlStore from "effect-session/SqlStore"
 import { assert, describe } from "vitest"
-import { range, together } from "./laws/law.js"
-import { day, hour, isAlive, isThere, minute, start, stored } from "./laws/records.js"
+import { range, together } from "../src/internal/testing/law.js"
+import { day, hour, isAlive, isThere, minute, start, stored } from "../src/internal/testing/records.js"
 import { freshPrefix, postgresClient, sqliteClient, sqlStore } from "./support/stores.js"
 
 const endingAt = (at: number) => ({ expiry: { at, deadline: undefined, lifetime: undefined } })

@@ -1,6 +1,6 @@
 import { it } from "@effect/vitest"
 import { Effect } from "effect"
-import { storeLaws } from "./laws/storeLaws.js"
+import { storeLaws } from "../src/internal/testing/storeLaws.js"
 import { stores } from "./support/stores.js"
 
 for (const [store, layer] of stores) {

@@ -1,9 +1,9 @@
 /**
  * What `revoke`, `revokeSubject` and `revokeAll` promise: one write ends sessions, whoever holds them.
  */
-import { Effect } from "effect"
-import type { SessionRecord } from "effect-session"
-import type { Shape } from "effect-session/SessionStore"
+import * as Effect from "effect/Effect"
+import type { SessionRecord } from "../../SessionRecord.js"
+import type { Shape } from "../../SessionStore.js"
 import type { Law } from "./law.js"
 import { equal, law, range, together } from "./law.js"
 import type { Stored } from "./records.js"

@@ -1,9 +1,11 @@
 /**
  * What `rotate` promises: a record moves to a new key in one step, and the two keys are never alive together.
  */
-import { Effect, Option } from "effect"
-import type { SessionRecord, StoreKey } from "effect-session"
-import type { Shape } from "effect-session/SessionStore"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type { SessionRecord } from "../../SessionRecord.js"
+import type { Shape } from "../../SessionStore.js"
+import type * as StoreKey from "../../StoreKey.js"
 import type { Law } from "./law.js"
 import { count, equal, holds, law, range, together } from "./law.js"
 import {

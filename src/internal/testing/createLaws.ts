@@ -1,7 +1,7 @@
 /**
  * What `create` promises: it inserts, and never replaces.
  */
-import { Effect } from "effect"
+import * as Effect from "effect/Effect"
 import type { Law } from "./law.js"
 import { count, equal, law, range, together } from "./law.js"
 import {

@@ -1,8 +1,9 @@
 /**
  * What `save` promises: compare-and-set, no insertion, and times that only move forward.
  */
-import { Effect, FastCheck } from "effect"
-import type { SessionRecord } from "effect-session"
+import * as Effect from "effect/Effect"
+import * as FastCheck from "effect/FastCheck"
+import type { SessionRecord } from "../../SessionRecord.js"
 import type { Law } from "./law.js"
 import { count, equal, forAll, law, range, together } from "./law.js"
 import {

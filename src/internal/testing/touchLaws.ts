@@ -1,7 +1,8 @@
 /**
  * What `touch` promises: it moves two times forward, and nothing else.
  */
-import { Effect, FastCheck } from "effect"
+import * as Effect from "effect/Effect"
+import * as FastCheck from "effect/FastCheck"
 import type { Law } from "./law.js"
 import { equal, forAll, law, range, together } from "./law.js"
 import { aRecord, day, freshKey, hour, isAlive, isDead, loaded, minute, start, stored } from "./records.js"

@@ -1,9 +1,10 @@
 /**
  * What `list`, `find` and `scan` promise: records without a key, and only those that are alive.
  */
-import { Effect, Option } from "effect"
-import type { SessionRecord } from "effect-session"
-import type { Shape } from "effect-session/SessionStore"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type { SessionRecord } from "../../SessionRecord.js"
+import type { Shape } from "../../SessionStore.js"
 import type { Law } from "./law.js"
 import { equal, holds, law, range, together } from "./law.js"
 import { freshId, freshKey, hour, isAlive, minute, namespace, start, stored } from "./records.js"

@@ -1,10 +1,14 @@
 /**
  * Records to put into stores, and what can be asked of a store about one of them.
  */
-import { Effect, Encoding, FastCheck, Option } from "effect"
-import type { SessionRecord } from "effect-session"
-import { SessionId, StoreKey } from "effect-session"
-import type { Shape } from "effect-session/SessionStore"
+import * as Effect from "effect/Effect"
+import * as Encoding from "effect/Encoding"
+import * as FastCheck from "effect/FastCheck"
+import * as Option from "effect/Option"
+import * as SessionId from "../../SessionId.js"
+import type { SessionRecord } from "../../SessionRecord.js"
+import type { Shape } from "../../SessionStore.js"
+import * as StoreKey from "../../StoreKey.js"
 import { equal, LawBroken } from "./law.js"
 
 /** The moment at which the records of the laws begin. */

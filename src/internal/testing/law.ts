@@ -2,18 +2,32 @@
  * What a law is made of: a name, a program over a store, and expectations that fail as values. No test runner is
  * known here.
  */
-import { Data, Effect, FastCheck } from "effect"
-import { SessionStore } from "effect-session"
-import type { Shape } from "effect-session/SessionStore"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import * as FastCheck from "effect/FastCheck"
 import type { YieldWrap } from "effect/Utils"
+import { SessionStore } from "../../SessionStore.js"
+import type { Shape } from "../../SessionStore.js"
 
-/** One promise of the contract. It must be run on a store that is empty. */
-export interface Law {
+/**
+ * One promise of a contract. It must be run on a store, or an engine, that is empty.
+ *
+ * @since 0.4.0
+ * @category models
+ */
+export interface Law<R = SessionStore> {
+  /** What is promised, in a sentence: the name of the test. */
   readonly name: string
-  readonly law: Effect.Effect<void, unknown, SessionStore>
+  /** Succeeds if the promise is kept. */
+  readonly law: Effect.Effect<void, unknown, R>
 }
 
-/** A store did not do what the contract says. */
+/**
+ * A store, or an engine, did not do what the contract says.
+ *
+ * @since 0.4.0
+ * @category errors
+ */
 export class LawBroken extends Data.TaggedError("LawBroken")<{ readonly message: string }> {}
 
 /** Names a program over a store. */

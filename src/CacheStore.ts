@@ -1,0 +1,84 @@
+/**
+ * A bounded cache of sessions in this process's memory: what was used least recently is forgotten first, and whoever is
+ * forgotten is logged out.
+ *
+ * @since 0.4.0
+ */
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { LRUCache } from "lru-cache"
+import type { Entry } from "./internal/memoryTable.js"
+import * as MemoryTable from "./internal/memoryTable.js"
+import { SessionConfigError } from "./SessionConfigError.js"
+import type { SessionRecord } from "./SessionRecord.js"
+import type { Shape } from "./SessionStore.js"
+import { SessionStore, SessionStoreError } from "./SessionStore.js"
+import type { StoreKey } from "./StoreKey.js"
+
+/**
+ * @since 0.4.0
+ * @category models
+ */
+export interface Options {
+  /** The most sessions that are kept. Default 100,000. */
+  readonly maxEntries?: number
+  /** The most bytes that they may take, as an estimate. Default 128 MiB. */
+  readonly maxBytes?: number
+}
+
+/** What an entry takes besides its texts: the record's fields, the key, and the cache's own lists. */
+const overhead = 700
+
+const bytesOf = ({ data, id, namespace, subject = "", writeId }: SessionRecord): number =>
+  overhead + 2 * (data.length + id.length + namespace.length + subject.length + writeId.length)
+
+/**
+ * Makes a store. An entry is kept or forgotten as a whole, in one step.
+ *
+ * @since 0.4.0
+ * @category constructors
+ */
+export const make = (options: Options = {}): Effect.Effect<Shape, SessionConfigError> => {
+  const { maxBytes = 128 * 1024 * 1024, maxEntries = 100_000 } = options
+  if (![maxEntries, maxBytes].every((limit) => Number.isSafeInteger(limit) && limit > 0)) {
+    return new SessionConfigError({
+      subject: "CacheStore",
+      problem: "maxEntries and maxBytes are whole numbers from 1 on."
+    })
+  }
+  const store = MemoryTable.make((forget) =>
+    new LRUCache<StoreKey, Entry>({
+      max: maxEntries,
+      maxSize: maxBytes,
+      sizeCalculation: ({ record }) => bytesOf(record),
+      dispose: (entry, _, reason) => {
+        if (reason === "evict") forget(entry)
+      }
+    })
+  )
+
+  /** The cache would drop what can never fit, the old and the new, and nobody would know. */
+  const fitting = <A>(operation: string, record: SessionRecord, call: Effect.Effect<A, SessionStoreError>) => {
+    const size = bytesOf(record)
+    if (size <= maxBytes) return call
+    const cause = new RangeError(`A session of ${size} bytes is larger than the whole cache of ${maxBytes}.`)
+    return Effect.fail(new SessionStoreError({ operation, reason: "unavailable", cause }))
+  }
+
+  return Effect.succeed({
+    ...store,
+    create: (key, record, now) => fitting("create", record, store.create(key, record, now)),
+    save: (key, record, version, now) => fitting("save", record, store.save(key, record, version, now)),
+    rotate: (key, newKey, record, version, now) =>
+      fitting("rotate", record, store.rotate(key, newKey, record, version, now))
+  })
+}
+
+/**
+ * A cache of its own for each build of the layer.
+ *
+ * @since 0.4.0
+ * @category layers
+ */
+export const layer = (options: Options = {}): Layer.Layer<SessionStore, SessionConfigError> =>
+  Layer.effect(SessionStore, make(options))

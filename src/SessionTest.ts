@@ -1,0 +1,81 @@
+/**
+ * Sessions for the tests of handlers, with no HTTP.
+ *
+ * Also exported by `effect-session/testing`.
+ *
+ * @since 0.4.0
+ */
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as MemoryEngine from "./MemoryEngine.js"
+import type { Provided } from "./Session.js"
+import type { SessionConfigError } from "./SessionConfigError.js"
+import type { SessionEngine } from "./SessionEngine.js"
+import type { SessionError } from "./SessionError.js"
+import type { SessionHandle } from "./SessionHandle.js"
+import type { SessionService, Shape } from "./SessionService.js"
+import type * as StoredEngine from "./StoredEngine.js"
+
+/**
+ * What is needed of a session tag.
+ *
+ * @since 0.4.0
+ * @category models
+ */
+export interface TestedTag<Self, A, R> extends Context.Tag<Self, SessionHandle<A>> {
+  readonly service: Context.Tag<SessionService<Self>, Shape<A>>
+  readonly layer: Layer.Layer<Provided<Self>, SessionConfigError, SessionEngine | R>
+}
+
+/**
+ * @since 0.4.0
+ * @category models
+ */
+export interface Options {
+  /** Whose session it is. Default: nobody's. */
+  readonly subject?: string
+}
+
+/**
+ * A handle with these fields, on a store in memory of its own. What a handler changes is there to be read at once, and in
+ * the store after `save`.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Schema } from "effect"
+ * import { Session } from "effect-session"
+ * import { SessionTest } from "effect-session/testing"
+ *
+ * class AppSession extends Session.Tag<AppSession>()("app/Session", {
+ *   schema: Schema.Struct({ user: Schema.optional(Schema.String) })
+ * }) {}
+ *
+ * const greeting = Effect.map(AppSession.get("user"), (user) => `Hello ${user ?? "stranger"}`)
+ *
+ * export const test = greeting.pipe(Effect.provide(SessionTest.layer(AppSession, { user: "u1" })))
+ * ```
+ *
+ * @since 0.4.0
+ * @category layers
+ */
+export const layer = <Self, A, R>(
+  tag: TestedTag<Self, A, R>,
+  fields?: Partial<A>,
+  options?: Options
+): Layer.Layer<Self | Provided<Self> | StoredEngine.Provided, SessionConfigError | SessionError, R> =>
+  handle(tag, fields, options).pipe(Layer.provideMerge(tag.layer), Layer.provideMerge(MemoryEngine.layer()))
+
+/**
+ * The handle alone, on the service that is provided to it, and so on any engine:
+ * `SessionTest.handle(AppSession).pipe(Layer.provide(AppSession.layer), Layer.provide(SqlEngine.layer()))`.
+ *
+ * @since 0.4.0
+ * @category layers
+ */
+export const handle = <Self, A, R>(
+  tag: TestedTag<Self, A, R>,
+  fields: Partial<A> = {},
+  options: Options = {}
+): Layer.Layer<Self, SessionError, SessionService<Self>> =>
+  Layer.effect(tag, Effect.flatMap(tag.service, (service) => service.create(fields, options)))

@@ -1,0 +1,236 @@
+/**
+ * What any engine promises, wherever it keeps a session; and what an engine over a store promises beyond that.
+ */
+import * as Effect from "effect/Effect"
+import * as FastCheck from "effect/FastCheck"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import type { YieldWrap } from "effect/Utils"
+import type { BoundEngine, CookieValue, Opened, Write } from "../../SessionEngine.js"
+import { SessionEngine } from "../../SessionEngine.js"
+import type { SessionRecord } from "../../SessionRecord.js"
+import type { Law } from "./law.js"
+import { equal, forAll, holds, LawBroken, range, together } from "./law.js"
+import { anyText, aRecord, hour, minute, namespace, start } from "./records.js"
+
+const scope = { namespace, cookieName: "__Host-Http-laws" }
+
+const law = (
+  name: string,
+  body: (engine: BoundEngine) => Generator<YieldWrap<Effect.Effect<unknown, unknown, SessionEngine>>, void, never>
+): Law<SessionEngine> => ({
+  name,
+  law: Effect.flatMap(
+    SessionEngine,
+    ({ bind }) => Effect.flatMap(bind(scope), (engine) => Effect.gen(() => body(engine)))
+  )
+})
+
+/** Writes where nothing may come in between. */
+const written = (engine: BoundEngine, write: Write, now = start) =>
+  Effect.flatMap(
+    engine.write(write, now),
+    (outcome) =>
+      outcome._tag === "Written"
+        ? Effect.succeed(outcome)
+        : Effect.fail(new LawBroken({ message: `${write._tag}: expected to be written, but it was ${outcome._tag}` }))
+  )
+
+const created = (engine: BoundEngine, fields: Partial<SessionRecord> = {}) =>
+  written(engine, { _tag: "Create", record: aRecord(fields) })
+
+const opened = (engine: BoundEngine, value: CookieValue, now = start): Effect.Effect<Opened | undefined, unknown> =>
+  Effect.map(engine.open(value, now), Option.getOrUndefined)
+
+/** What is kept of a record is all but what an engine itself says about it. */
+const recordAt = (engine: BoundEngine, value: CookieValue, now = start) =>
+  Effect.map(opened(engine, value, now), (found) => found?.record)
+
+const next = (record: SessionRecord, fields: Partial<SessionRecord> = {}): SessionRecord => ({
+  ...record,
+  data: `{"cart":["tea"]}`,
+  version: record.version + 1,
+  writeId: "next",
+  modifiedAt: record.modifiedAt + minute,
+  ...fields
+})
+
+const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_."
+
+/** Promises of every engine. */
+export const engineLaws: ReadonlyArray<Law<SessionEngine>> = [
+  law("a value opens as the record that was written with it", function*(engine) {
+    const { record, value } = yield* created(engine)
+    yield* equal("the record", yield* recordAt(engine, value), record)
+  }),
+
+  law(
+    "a value is one that a cookie can hold: at most 4,096 bytes with its name, of a safe alphabet",
+    function*(engine) {
+      const { value } = yield* created(engine)
+      const text = Redacted.value(value)
+      yield* holds("the alphabet", /^[A-Za-z0-9._-]+$/.test(text))
+      yield* holds("the length", text.length + scope.cookieName.length <= 4096)
+    }
+  ),
+
+  law("a value is never printed", function*(engine) {
+    const outcome = yield* created(engine)
+    const found = yield* opened(engine, outcome.value)
+    const secret = Redacted.value(outcome.value)
+    yield* holds(
+      "printed",
+      ![outcome, found].some((shown) => `${JSON.stringify(shown)}${String(shown?.value)}`.includes(secret))
+    )
+  }),
+
+  law("two sessions never share a value, also where they hold the same", function*(engine) {
+    const all = yield* together(range(50).map(() => created(engine)))
+    yield* equal("distinct values", new Set(all.map(({ value }) => Redacted.value(value))).size, 50)
+  }),
+
+  law("what a visitor invents opens nothing, and is no error", function*(engine) {
+    const invented = FastCheck.oneof(
+      FastCheck.string({ maxLength: 200 }),
+      FastCheck.array(FastCheck.constantFrom(...alphabet), { maxLength: 200 }).map((letters) => letters.join("")),
+      FastCheck.constantFrom("r1.", "e1.", "f1.", "h1.").chain((kind) =>
+        FastCheck.array(FastCheck.constantFrom(...alphabet), { minLength: 20, maxLength: 120 }).map((letters) =>
+          kind + letters.join("")
+        )
+      )
+    )
+    yield* forAll(
+      invented,
+      (text) => Effect.flatMap(opened(engine, Redacted.make(text)), (found) => equal("opened", found, undefined)),
+      200
+    )
+  }),
+
+  law("a value with one character changed, added or taken away opens nothing", function*(engine) {
+    const { value } = yield* created(engine, { data: `{"a":1}` })
+    const text = Redacted.value(value)
+    const changed = [...text].flatMap((letter, index) => [
+      `${text.slice(0, index)}${letter === "A" ? "B" : "A"}${text.slice(index + 1)}`,
+      `${text.slice(0, index)}${text.slice(index + 1)}`,
+      `${text.slice(0, index)}${letter}${text.slice(index)}`
+    ])
+    yield* Effect.forEach(
+      changed,
+      (text) => Effect.flatMap(opened(engine, Redacted.make(text)), (found) => equal("opened", found, undefined)),
+      { discard: true }
+    )
+  }),
+
+  law("a value of one namespace opens nothing in another", function*(engine) {
+    const { value } = yield* created(engine)
+    const { bind } = yield* SessionEngine
+    const other = yield* bind({ ...scope, namespace: "others" })
+    yield* equal("opened", yield* opened(other, value), undefined)
+  }),
+
+  law("after a save, its value opens as what was saved", function*(engine) {
+    const first = yield* created(engine)
+    const record = next(first.record)
+    const saved = yield* written(engine, { _tag: "Save", value: first.value, record, expectedVersion: 1 })
+    yield* equal("the record", yield* recordAt(engine, saved.value), record)
+  }),
+
+  law("after a rotation, another value opens as the record", function*(engine) {
+    const first = yield* created(engine)
+    const record = next(first.record, { subject: "bob", authenticatedAt: start + minute })
+    const rotated = yield* written(engine, { _tag: "Rotate", value: first.value, record, expectedVersion: 1 })
+    yield* holds("another value", Redacted.value(rotated.value) !== Redacted.value(first.value))
+    yield* equal("the record", yield* recordAt(engine, rotated.value), record)
+  }),
+
+  law("a touch moves the times, and nothing else", function*(engine) {
+    const first = yield* created(engine)
+    const record = {
+      ...first.record,
+      lastSeenAt: start + minute,
+      expiry: { ...first.record.expiry, at: start + hour + minute }
+    }
+    const touched = yield* written(engine, { _tag: "Touch", value: first.value, record })
+    yield* equal("the record", yield* recordAt(engine, touched.value), record)
+  }),
+
+  law("an expired record opens as nothing, from the very moment on", function*(engine) {
+    const { record, value } = yield* created(engine)
+    yield* equal("before", yield* recordAt(engine, value, record.expiry.at - 1), record)
+    yield* equal("at the moment", yield* recordAt(engine, value, record.expiry.at), undefined)
+    yield* equal("long after", yield* recordAt(engine, value, record.expiry.at * 2), undefined)
+  }),
+
+  law("any text is kept as it is", function*(engine) {
+    yield* forAll(
+      anyText.map((text) => JSON.stringify({ text })),
+      (data) =>
+        Effect.flatMap(
+          created(engine, { data }),
+          ({ value }) => Effect.flatMap(recordAt(engine, value), (record) => equal("the data", record?.data, data))
+        )
+    )
+  }),
+
+  law("to destroy what was never there is fine", function*(engine) {
+    yield* engine.destroy(Redacted.make("nothing"))
+    yield* engine.destroy(Redacted.make(`r1.${"A".repeat(43)}`))
+  })
+]
+
+/** Promises of every engine over a store: the record is in one place, and its version counts. */
+export const storedEngineLaws: ReadonlyArray<Law<SessionEngine>> = [
+  law("a save at another version is a conflict, and changes nothing", function*(engine) {
+    const { record, value } = yield* created(engine)
+    const outcome = yield* engine.write({ _tag: "Save", value, record: next(record), expectedVersion: 2 }, start)
+    yield* equal("the outcome", outcome, { _tag: "Conflict" })
+    yield* equal("the record", yield* recordAt(engine, value), record)
+  }),
+
+  law("of concurrent saves of one version exactly one is written", function*(engine) {
+    const { record, value } = yield* created(engine)
+    const outcomes = yield* together(
+      range(8).map((i) =>
+        engine.write({
+          _tag: "Save",
+          value,
+          record: next(record, { data: `${i}`, writeId: `${i}` }),
+          expectedVersion: 1
+        }, start)
+      )
+    )
+    yield* equal("how many", outcomes.filter(({ _tag }) => _tag === "Written").length, 1)
+  }),
+
+  law("a rotation kills the value that it rotates", function*(engine) {
+    const { record, value } = yield* created(engine)
+    yield* written(engine, { _tag: "Rotate", value, record: next(record), expectedVersion: 1 })
+    yield* equal("the old value", yield* opened(engine, value), undefined)
+  }),
+
+  law("destroy is final: nothing that was in flight brings the record back", function*(engine) {
+    const { record, value } = yield* created(engine)
+    yield* engine.destroy(value)
+    const writes = yield* Effect.forEach(
+      ["Save", "Rotate", "Touch"] as const,
+      (_tag) => engine.write({ _tag, value, record: next(record), expectedVersion: 1 }, start)
+    )
+    yield* equal("the writes", writes, [{ _tag: "Gone" }, { _tag: "Gone" }, { _tag: "Gone" }])
+    yield* equal("the value", yield* opened(engine, value), undefined)
+  }),
+
+  law("a save of what has expired is gone", function*(engine) {
+    const { record, value } = yield* created(engine)
+    const late = record.expiry.at
+    const outcome = yield* engine.write(
+      {
+        _tag: "Save",
+        value,
+        record: next(record, { expiry: { ...record.expiry, at: late + hour } }),
+        expectedVersion: 1
+      },
+      late
+    )
+    yield* equal("the outcome", outcome, { _tag: "Gone" })
+  })
+]

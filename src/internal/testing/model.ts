@@ -1,0 +1,201 @@
+/**
+ * The store in memory as the model: whatever is done to both, in whatever order, both answer alike.
+ */
+import * as Effect from "effect/Effect"
+import * as FastCheck from "effect/FastCheck"
+import * as Option from "effect/Option"
+import * as MemoryStore from "../../MemoryStore.js"
+import type { SessionId } from "../../SessionId.js"
+import type { SessionRecord } from "../../SessionRecord.js"
+import type { Shape } from "../../SessionStore.js"
+import type { StoreKey } from "../../StoreKey.js"
+import type { Law } from "./law.js"
+import { equal, forAll, law, range } from "./law.js"
+import { anyText, aRecord, day, freshId, freshKey, hour, keyOf, start } from "./records.js"
+
+/** Which of the four keys, or ids, that a sequence of commands has. */
+type Place = number
+
+/** What a command puts into a record. */
+interface Content {
+  readonly data: string
+  readonly lifetime: SessionRecord["expiry"]["lifetime"]
+  readonly subject: string | undefined
+  /** Milliseconds from now. */
+  readonly end: number
+  readonly seen: number
+}
+
+type Command =
+  | { readonly _tag: "create"; readonly key: Place; readonly id: Place; readonly content: Content }
+  | { readonly _tag: "save"; readonly key: Place; readonly content: Content; readonly distance: number }
+  | {
+    readonly _tag: "rotate"
+    readonly key: Place
+    readonly to: Place
+    readonly id: Place
+    readonly content: Content
+    readonly distance: number
+  }
+  | { readonly _tag: "touch"; readonly key: Place; readonly seen: number; readonly end: number }
+  | { readonly _tag: "destroy"; readonly key: Place }
+  | { readonly _tag: "revoke"; readonly id: Place }
+  | { readonly _tag: "revokeSubject"; readonly subject: string; readonly except: Place | undefined }
+  | { readonly _tag: "revokeAll" }
+  | { readonly _tag: "removeExpired" }
+  | { readonly _tag: "wait"; readonly millis: number }
+
+const place = FastCheck.nat({ max: 3 })
+const moment = FastCheck.integer({ min: -hour, max: 3 * hour })
+// Of three versions that are asked for, two are the right one.
+const distance = FastCheck.constantFrom(0, 0, 0, 0, -1, 1)
+
+const content: FastCheck.Arbitrary<Content> = FastCheck.record({
+  data: anyText.map((text) => JSON.stringify({ text })),
+  lifetime: FastCheck.constantFrom<Content["lifetime"]>(
+    undefined,
+    { _tag: "Inactivity", millis: hour },
+    { _tag: "Until", at: start + 2 * hour },
+    { _tag: "Browser" }
+  ),
+  subject: FastCheck.constantFrom(undefined, "ann", "bob"),
+  end: FastCheck.integer({ min: 1, max: 3 * hour }),
+  seen: moment
+})
+
+const commandOf = <C extends Command>(
+  weight: number,
+  _tag: C["_tag"],
+  fields: { [K in Exclude<keyof C, "_tag">]: FastCheck.Arbitrary<C[K]> }
+) => ({
+  weight,
+  arbitrary: FastCheck.record<{ [K in keyof C]: C[K] }>(
+    { _tag: FastCheck.constant(_tag), ...fields } as { [K in keyof C]: FastCheck.Arbitrary<C[K]> }
+  )
+})
+
+type Of<T extends Command["_tag"]> = Extract<Command, { _tag: T }>
+
+const command: FastCheck.Arbitrary<Command> = FastCheck.oneof(
+  commandOf<Of<"create">>(5, "create", { key: place, id: place, content }),
+  commandOf<Of<"save">>(4, "save", { key: place, content, distance }),
+  commandOf<Of<"rotate">>(3, "rotate", { key: place, to: place, id: place, content, distance }),
+  commandOf<Of<"touch">>(3, "touch", { key: place, seen: moment, end: moment }),
+  commandOf<Of<"wait">>(2, "wait", { millis: FastCheck.integer({ min: 0, max: hour }) }),
+  commandOf<Of<"destroy">>(1, "destroy", { key: place }),
+  commandOf<Of<"revoke">>(1, "revoke", { id: place }),
+  commandOf<Of<"revokeSubject">>(1, "revokeSubject", {
+    subject: FastCheck.constantFrom("ann", "bob"),
+    except: FastCheck.option(place, { nil: undefined })
+  }),
+  commandOf<Of<"revokeAll">>(1, "revokeAll", {}),
+  commandOf<Of<"removeExpired">>(1, "removeExpired", {})
+)
+
+/** The names that a sequence of commands uses. Both stores get the same ones. */
+interface World {
+  readonly namespace: string
+  readonly key: (place: Place) => StoreKey
+  readonly id: (place: Place) => SessionId
+}
+
+const places = range(4)
+
+const makeWorld = (): World => {
+  // Stores that keep keys apart by their first character can rotate among these.
+  const keys = new Map(places.map((place) => [place, keyOf(`A${freshKey().slice(1)}`)]))
+  const ids = new Map(places.map((place) => [place, freshId()]))
+  return {
+    namespace: `model ${freshId()}`,
+    key: (place) => keys.get(place) ?? freshKey(),
+    id: (place) => ids.get(place) ?? freshId()
+  }
+}
+
+/** Runs a command on one store. `version` is that of the record under its key, as the model has it. */
+const run = (store: Shape, { id, key, namespace }: World, command: Command, version: number, now: number) => {
+  const recordOf = ({ data, end, lifetime, seen, subject }: Content, id: SessionId) =>
+    aRecord({
+      namespace,
+      id,
+      data,
+      subject,
+      writeId: "model",
+      modifiedAt: now + seen,
+      lastSeenAt: now + seen,
+      expiry: { at: now + end, deadline: start + day, lifetime }
+    })
+  switch (command._tag) {
+    case "create":
+      return store.create(key(command.key), recordOf(command.content, id(command.id)), now)
+    case "save":
+      return store.save(key(command.key), recordOf(command.content, id(0)), version + command.distance, now)
+    case "rotate":
+      return store.rotate(
+        key(command.key),
+        key(command.to),
+        recordOf(command.content, id(command.id)),
+        version + command.distance,
+        now
+      )
+    case "touch":
+      return store.touch(key(command.key), now + command.seen, now + command.end, now)
+    case "destroy":
+      return Effect.asVoid(store.destroy(key(command.key)))
+    case "revoke":
+      return store.revoke(namespace, id(command.id))
+    case "revokeSubject":
+      return Effect.asVoid(store.revokeSubject(
+        namespace,
+        command.subject,
+        command.except === undefined ? undefined : id(command.except)
+      ))
+    case "revokeAll":
+      return Effect.asVoid(store.revokeAll(namespace))
+    case "removeExpired":
+      // How many there are depends on what others have left behind.
+      return Effect.asVoid(store.removeExpired(now, 1000))
+    case "wait":
+      return Effect.void
+  }
+}
+
+/** Everything that a store shows of a world. */
+const view = (store: Shape, { id, key, namespace }: World, now: number) =>
+  Effect.all({
+    load: Effect.forEach(places, (place) => Effect.map(store.load(key(place), now), Option.getOrUndefined)),
+    find: Effect.forEach(places, (place) => Effect.map(store.find(namespace, id(place), now), Option.getOrUndefined)),
+    ann: store.list(namespace, "ann", now),
+    bob: store.list(namespace, "bob", now),
+    scan: store.scan(namespace, undefined, 100, now)
+  })
+
+const agree = (store: Shape, commands: ReadonlyArray<Command>) =>
+  Effect.gen(function*() {
+    const model = MemoryStore.make()
+    const world = makeWorld()
+    let now = start
+    for (const [step, command] of commands.entries()) {
+      if (command._tag === "wait") now += command.millis
+      const held = "key" in command ? yield* model.load(world.key(command.key), now) : Option.none()
+      const version = Option.match(held, { onNone: () => 1, onSome: ({ version }) => version })
+      const expected = yield* run(model, world, command, version, now)
+      const what = `after ${step} other commands, ${command._tag}`
+      yield* equal(what, yield* run(store, world, command, version, now), expected)
+      yield* equal(`${what} left`, yield* view(store, world, now), yield* view(model, world, now))
+    }
+  })
+
+export const modelLaws: ReadonlyArray<Law> = [
+  law(
+    "any sequence of commands is answered as the store in memory answers it, and leaves the same",
+    (store) =>
+      (function*() {
+        yield* forAll(
+          FastCheck.array(command, { minLength: 1, maxLength: 12 }),
+          (commands) => agree(store, commands),
+          60
+        )
+      })()
+  )
+]

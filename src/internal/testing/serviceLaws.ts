@@ -1,0 +1,206 @@
+/**
+ * What a session promises while its store fails: nothing is lost in silence, and nothing is done twice.
+ */
+import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as LogLevel from "effect/LogLevel"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
+import type { Fault, Plan } from "../../FaultyStore.js"
+import * as FaultyStore from "../../FaultyStore.js"
+import * as Session from "../../Session.js"
+import type { CookieValue } from "../../SessionEngine.js"
+import type { Shape } from "../../SessionStore.js"
+import { SessionStore } from "../../SessionStore.js"
+import * as StoredEngine from "../../StoredEngine.js"
+import type { Operation } from "../intercepted.js"
+import type { Law } from "./law.js"
+import { equal, holds, law, range } from "./law.js"
+
+class Account extends Session.Tag<Account>()("effect-session/testing/Account", {
+  schema: Schema.Struct({ count: Schema.optionalWith(Schema.Number, { default: () => 0 }) }),
+  touchEvery: 0
+}) {}
+
+/** A service on the store. */
+const serviceOn = (store: Shape, timeout: Duration.DurationInput) =>
+  Effect.map(
+    Effect.scoped(Layer.build(
+      Account.layer.pipe(
+        Layer.provide(StoredEngine.layer({ timeout })),
+        Layer.provide(Layer.succeed(SessionStore, store))
+      )
+    )),
+    Context.get(Account.service)
+  )
+
+type Service = Effect.Effect.Success<ReturnType<typeof serviceOn>>
+
+/** How a request ended, and the cookie that the browser then has. */
+interface Answer {
+  readonly done: boolean
+  readonly cookie: CookieValue | undefined
+}
+
+const answer = (
+  service: Service,
+  cookie: CookieValue | undefined,
+  handler: Effect.Effect<unknown, unknown, Account>
+): Effect.Effect<Answer> =>
+  Effect.gen(function*() {
+    const header = cookie === undefined ? undefined : `${service.cookie.name}=${Redacted.value(cookie)}`
+    const session = service.request(header)
+    const exit = yield* Effect.exit(Effect.provideService(handler, Account, session))
+    const error = yield* session.finish(Exit.isSuccess(exit) ? 200 : 503)
+    const { owed } = session
+    return {
+      done: Exit.isSuccess(exit) && error === undefined,
+      cookie: owed === undefined ? cookie : owed === "expire" ? undefined : owed.value
+    }
+  })
+
+/** A session in the store, and the service with faults beside one without. */
+const faulty = (store: Shape, plan: Plan) =>
+  Effect.gen(function*() {
+    const healthy = yield* serviceOn(store, "10 seconds")
+    const created = yield* healthy.create({ count: 0 }, { subject: "ann" })
+    const cookie = Option.getOrThrow(yield* created.token)
+    // What hangs is soon given up.
+    const failing = yield* serviceOn(FaultyStore.make(store, plan), "150 millis")
+    const countOf = (cookie: CookieValue) =>
+      Effect.flatMap(
+        healthy.open(cookie),
+        Option.match({ onNone: () => Effect.succeed(undefined), onSome: (session) => session.get("count") })
+      )
+    return { healthy, failing, cookie, countOf }
+  })
+
+const increment = Account.update("count", (n) => n + 1)
+
+/** Each fault once, each twice in a row, and those that differ in what a second try meets. */
+const scripts: ReadonlyArray<ReadonlyArray<Fault>> = [
+  ...FaultyStore.faults.flatMap((fault) => [[fault], [fault, fault]]),
+  ["failsAfter", "failsBefore"],
+  ["losesReply", "hangs"],
+  ["hangs", "losesReply"],
+  ["losesReply", "failsAfter"]
+]
+
+const eachScript = (
+  operation: Operation,
+  check: (plan: Plan, script: ReadonlyArray<Fault>) => Effect.Effect<void, unknown>
+) =>
+  Effect.forEach(
+    scripts,
+    (script) => check(FaultyStore.schedule({ [operation]: script }), script),
+    { discard: true, concurrency: 7 }
+  ).pipe(Logger.withMinimumLogLevel(LogLevel.None))
+
+export const serviceLaws: ReadonlyArray<Law> = [
+  law("a load that fails is an error, never an anonymous visitor, and no cookie is touched", function*(store) {
+    yield* eachScript("load", (plan, script) =>
+      Effect.gen(function*() {
+        const { cookie, failing } = yield* faulty(store, plan)
+        const { cookie: after, done } = yield* answer(failing, cookie, Account.get("count"))
+        yield* holds(
+          `${script}: the cookie stays`,
+          after !== undefined && Redacted.value(after) === Redacted.value(cookie)
+        )
+        if (script[0] !== "duplicates") yield* equal(`${script}: answered with success`, done, false)
+      }))
+  }),
+
+  law("a save that fails: what was acknowledged is there, what was not is there at most once", function*(store) {
+    yield* eachScript("save", (plan, script) =>
+      Effect.gen(function*() {
+        const { cookie, countOf, failing } = yield* faulty(store, plan)
+        const { done } = yield* answer(failing, cookie, increment)
+        const count = (yield* countOf(cookie)) ?? -1
+        yield* holds(
+          `${script}: ${count} after ${done ? "success" : "503"}`,
+          done ? count === 1 : count === 0 || count === 1
+        )
+        // And from there on it works.
+        const again = yield* answer(failing, cookie, increment)
+        yield* equal(`${script}: the next one`, yield* countOf(cookie), again.done ? count + 1 : count)
+      }))
+  }),
+
+  law("a rotation that fails: never two live tokens, and the browser holds the one that lives", function*(store) {
+    yield* eachScript("rotate", (plan, script) =>
+      Effect.gen(function*() {
+        const { cookie, countOf, failing } = yield* faulty(store, plan)
+        const { cookie: after, done } = yield* answer(failing, cookie, Account.authenticate("ann"))
+        const old = yield* countOf(cookie)
+        if (done) {
+          yield* holds(
+            `${script}: a new token`,
+            after !== undefined && Redacted.value(after) !== Redacted.value(cookie)
+          )
+          yield* equal(`${script}: the old token`, old, undefined)
+          if (after !== undefined) yield* equal(`${script}: the new token`, yield* countOf(after), 0)
+        } else {
+          yield* holds(
+            `${script}: the cookie stays`,
+            after !== undefined && Redacted.value(after) === Redacted.value(cookie)
+          )
+        }
+      }))
+  }),
+
+  law(
+    "a creation that fails: the cookie of what was acknowledged works, and no cookie is sent for what was not",
+    function*(store) {
+      yield* eachScript("create", (plan, script) =>
+        Effect.gen(function*() {
+          const { countOf, failing } = yield* faulty(store, plan)
+          const { cookie, done } = yield* answer(failing, undefined, increment)
+          yield* equal(`${script}: a cookie`, cookie !== undefined, done)
+          if (cookie !== undefined) yield* equal(`${script}: its session`, yield* countOf(cookie), 1)
+        }))
+    }
+  ),
+
+  law("a logout that fails is not reported as done: the cookie stays, and the next try works", function*(store) {
+    yield* eachScript("destroy", (plan, script) =>
+      Effect.gen(function*() {
+        const { cookie, countOf, failing, healthy } = yield* faulty(store, plan)
+        const { cookie: after, done } = yield* answer(failing, cookie, Account.flush)
+        yield* equal(`${script}: the cookie is gone`, after === undefined, done)
+        if (done) yield* equal(`${script}: the session`, yield* countOf(cookie), undefined)
+        yield* answer(healthy, cookie, Account.flush)
+        yield* equal(`${script}: after another try`, yield* countOf(cookie), undefined)
+      }))
+  }),
+
+  law("a touch that fails changes nothing that was read", function*(store) {
+    yield* eachScript("touch", (plan) =>
+      Effect.gen(function*() {
+        const { cookie, countOf, failing } = yield* faulty(store, plan)
+        yield* answer(failing, cookie, Account.get("count"))
+        yield* equal("the count", yield* countOf(cookie), 0)
+      }))
+  }),
+
+  law(
+    "a third of all calls fail at random: the count is what was acknowledged, and at most what was asked",
+    function*(store) {
+      const seed = Date.now() >>> 0
+      const { cookie, countOf, failing } = yield* faulty(store, FaultyStore.random({ seed, rate: 0.33 }))
+      const answers = yield* Effect.forEach(range(40), () => answer(failing, cookie, increment)).pipe(
+        Logger.withMinimumLogLevel(LogLevel.None)
+      )
+      const acknowledged = answers.filter(({ done }) => done).length
+      const count = (yield* countOf(cookie)) ?? -1
+      yield* holds(
+        `seed ${seed}: ${acknowledged} of 40 acknowledged, and ${count} counted`,
+        count >= acknowledged && count <= 40
+      )
+    }
+  )
+]

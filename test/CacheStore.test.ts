@@ -1,0 +1,64 @@
+import { it } from "@effect/vitest"
+import { Effect, Option } from "effect"
+import * as CacheStore from "effect-session/CacheStore"
+import { assert, describe } from "vitest"
+import { range } from "../src/internal/testing/law.js"
+import { isAlive, isDead, isThere, start, stored } from "../src/internal/testing/records.js"
+
+describe("a bounded cache", () => {
+  it.effect("forgets what was used least recently, wholly: by token, by id and in every list", () =>
+    Effect.gen(function*() {
+      const store = yield* CacheStore.make({ maxEntries: 3 })
+      const first = yield* stored(store)
+      const second = yield* stored(store)
+      const third = yield* stored(store)
+      yield* store.load(first.key, start)
+      const fourth = yield* stored(store)
+      yield* isDead(store, second, start)
+      for (const kept of [first, third, fourth]) yield* isAlive(store, kept, start)
+      assert.deepStrictEqual(yield* store.count(start), { current: 3, expired: 0 })
+      // What was forgotten leaves nothing behind: its id is free again.
+      assert.isFalse(yield* store.revoke(second.record.namespace, second.record.id))
+      assert.strictEqual(yield* store.create(second.key, second.record, start), "created")
+    }))
+
+  it.effect("stays within its bytes, whatever the size of the sessions", () =>
+    Effect.gen(function*() {
+      const store = yield* CacheStore.make({ maxBytes: 100_000 })
+      yield* Effect.forEach(range(100), (i) => stored(store, { data: JSON.stringify("x".repeat(i * 100)) }))
+      const { current } = yield* store.count(start)
+      assert.isAtLeast(current, 3)
+      assert.isAtMost(current, 20)
+    }))
+
+  it.effect("a save that lets a session grow forgets others, and never that one", () =>
+    Effect.gen(function*() {
+      const store = yield* CacheStore.make({ maxBytes: 10_000 })
+      const all = yield* Effect.forEach(range(5), () => stored(store))
+      const [growing] = all
+      if (growing === undefined) return
+      const data = JSON.stringify("x".repeat(3000))
+      assert.strictEqual(yield* store.save(growing.key, { ...growing.record, data }, 1, start), "saved")
+      assert.strictEqual(Option.getOrUndefined(yield* store.load(growing.key, start))?.data, data)
+      const there = yield* Effect.filter(all, ({ key }) => isThere(store, key, start))
+      assert.isBelow(there.length, 5)
+    }))
+
+  it.effect("a session larger than the whole cache is refused, and the one that was there stays", () =>
+    Effect.gen(function*() {
+      const store = yield* CacheStore.make({ maxBytes: 5000 })
+      const one = yield* stored(store)
+      const data = JSON.stringify("x".repeat(5000))
+      const error = yield* Effect.flip(store.save(one.key, { ...one.record, data }, 1, start))
+      assert.strictEqual(error.reason, "unavailable")
+      assert.match(String(error.cause), /larger than the whole cache/)
+      yield* isAlive(store, one, start)
+    }))
+
+  it.effect("limits that are none are refused with a sentence", () =>
+    Effect.gen(function*() {
+      for (const options of [{ maxEntries: 0 }, { maxBytes: -1 }, { maxEntries: 1.5 }, { maxBytes: Number.NaN }]) {
+        assert.match((yield* Effect.flip(CacheStore.make(options))).message, /whole numbers from 1 on/)
+      }
+    }))
+})

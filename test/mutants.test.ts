@@ -1,0 +1,298 @@
+/**
+ * The suite is proved by what it catches: stores with one fault each, and the law that finds it.
+ */
+import { Effect, Exit, Layer } from "effect"
+import { SessionStore } from "effect-session"
+import type { Shape } from "effect-session/SessionStore"
+import { storeLaws } from "effect-session/testing"
+import { build } from "esbuild"
+import { readFileSync } from "node:fs"
+import { mkdir, mkdtemp, rm } from "node:fs/promises"
+import * as Path from "node:path"
+import { pathToFileURL } from "node:url"
+import { afterAll, assert, beforeAll, describe, it } from "vitest"
+import type * as MemoryTable from "../src/internal/memoryTable.js"
+
+interface Mutant {
+  /** What the store does wrong. */
+  readonly fault: string
+  /** The piece of the store in memory that is replaced, and by what. */
+  readonly replace: readonly [from: string, to: string]
+  /** The law that catches it. */
+  readonly law: string
+}
+
+const mutants: ReadonlyArray<Mutant> = [
+  {
+    fault: "load ignores expiry",
+    replace: [
+      "Option.fromNullable(alive(key, now)), (entry) => entry.record)),",
+      "Option.fromNullable(alive(key, 0)), (entry) => entry.record)),"
+    ],
+    law: "what has expired is absent for every function, from the very moment of expiry on"
+  },
+  {
+    fault: "load ignores revocations of a subject",
+    replace: ["entry.subjectEpoch === subjectEpoch(entry.record) && ", ""],
+    law: "revokeSubject ends every session that the subject had, and nobody else's"
+  },
+  {
+    fault: "load ignores revocations of everyone",
+    replace: [" && entry.namespaceEpoch === epoch(entry.record.namespace)", ""],
+    law: "revokeAll ends every session of the namespace, anonymous ones too, and no other"
+  },
+  {
+    fault: "create replaces a taken key",
+    replace: ["if (entries.has(key) || keys.has(", "if (keys.has("],
+    law: "create never replaces: a taken key keeps its record"
+  },
+  {
+    fault: "create replaces a taken id",
+    replace: [
+      "if (entries.has(key) || keys.has(scopeOf(record.namespace, record.id))) return",
+      "if (entries.has(key)) return"
+    ],
+    law: "create never replaces: a taken id keeps its record"
+  },
+  {
+    fault: "create replaces what has expired",
+    replace: ["if (entries.has(key) || keys.has(", "if (alive(key, now) !== undefined || keys.has("],
+    law: "create never replaces, not even a record that has expired"
+  },
+  {
+    fault: "save inserts where nothing is",
+    replace: [
+      `if (entry === undefined) return "gone"
+        if (entry.record.version !== expectedVersion) return "conflict"
+        put(key, { ...entry, record: saved(entry.record, record) })`,
+      `if (entry !== undefined && entry.record.version !== expectedVersion) return "conflict"
+        put(key, { subjectEpoch: subjectEpoch(record), namespaceEpoch: epoch(record.namespace), ...entry, record: saved(entry?.record ?? record, record) })`
+    ],
+    law: "save never inserts"
+  },
+  {
+    fault: "save brings back what a logout has ended",
+    replace: [
+      `if (entry === undefined) return "gone"
+        if (entry.record.version !== expectedVersion) return "conflict"
+        put(key, { ...entry, record: saved(entry.record, record) })`,
+      `if (entry !== undefined && entry.record.version !== expectedVersion) return "conflict"
+        put(key, { subjectEpoch: subjectEpoch(record), namespaceEpoch: epoch(record.namespace), ...entry, record: saved(entry?.record ?? record, record) })`
+    ],
+    law: "an update and a logout race, in every order of their calls"
+  },
+  {
+    fault: "save does not compare versions",
+    replace: [
+      `if (entry.record.version !== expectedVersion) return "conflict"
+        put(key, { ...entry, record: saved(`,
+      `put(key, { ...entry, record: saved(`
+    ],
+    law: "save at another version, later or earlier, is a conflict and changes nothing"
+  },
+  {
+    fault: "save does not compare versions: an update is lost",
+    replace: [
+      `if (entry.record.version !== expectedVersion) return "conflict"
+        put(key, { ...entry, record: saved(`,
+      `put(key, { ...entry, record: saved(`
+    ],
+    law: "an update and an update race, in every order of their calls"
+  },
+  {
+    fault: "save accepts any later version",
+    replace: [
+      `if (entry.record.version !== expectedVersion) return "conflict"
+        put(key, { ...entry, record: saved(`,
+      `if (entry.record.version > expectedVersion) return "conflict"
+        put(key, { ...entry, record: saved(`
+    ],
+    law: "save at another version, later or earlier, is a conflict and changes nothing"
+  },
+  {
+    fault: "save takes the version that it is given",
+    replace: ["version: old.version + 1,\n  writeId", "version: record.version,\n  writeId"],
+    law: "save replaces data, schema version, write id, lifetime and times, and the version grows by one"
+  },
+  {
+    fault: "save moves lastSeenAt back",
+    replace: [
+      "lastSeenAt: Math.max(old.lastSeenAt, record.lastSeenAt),\n  expiry",
+      "lastSeenAt: record.lastSeenAt,\n  expiry"
+    ],
+    law: "save moves times only forward"
+  },
+  {
+    fault: "save moves the end back",
+    replace: ["? Math.max(old.expiry.at, record.expiry.at)", "? record.expiry.at"],
+    law: "save moves times only forward"
+  },
+  {
+    fault: "save keeps the later end for another lifetime too",
+    replace: [": record.expiry.at,\n    deadline", ": Math.max(old.expiry.at, record.expiry.at),\n    deadline"],
+    law: "save moves the end back only for another lifetime"
+  },
+  {
+    fault: "save moves the deadline",
+    replace: ["deadline: old.expiry.deadline", "deadline: record.expiry.deadline"],
+    law: "save leaves id, subject, namespace, deadline and the times of birth and authentication as they are"
+  },
+  {
+    fault: "save forgets the write id",
+    replace: ["writeId: record.writeId,", "writeId: old.writeId,"],
+    law: "save replaces data, schema version, write id, lifetime and times, and the version grows by one"
+  },
+  {
+    fault: "touch moves the version",
+    replace: [
+      "...record,\n            lastSeenAt",
+      "...record,\n            version: record.version + 1,\n            lastSeenAt"
+    ],
+    law: "touch moves lastSeenAt and the end forward, never beyond the deadline, and nothing else"
+  },
+  {
+    fault: "touch moves the end beyond the deadline",
+    replace: ["Math.min(expiresAt, record.expiry.deadline ?? Infinity)", "expiresAt"],
+    law: "touch moves lastSeenAt and the end forward, never beyond the deadline, and nothing else"
+  },
+  {
+    fault: "touch moves the end back",
+    replace: ["const end = Math.max(record.expiry.at, Math.min(", "const end = (Math.min("],
+    law: "touch moves lastSeenAt and the end forward, never beyond the deadline, and nothing else"
+  },
+  {
+    fault: "touch revives what has expired",
+    replace: [
+      `const entry = alive(key, now)
+        if (entry === undefined) return "gone"
+        const { record } = entry
+        const end`,
+      `const entry = entries.get(key)
+        if (entry === undefined) return "gone"
+        const { record } = entry
+        const end`
+    ],
+    law: "a touch of an expired record is gone, from the very moment of expiry on"
+  },
+  {
+    fault: "rotate leaves the old key alive",
+    replace: ["remove(key)\n        put(newKey", "put(newKey"],
+    law: "rotate moves the record to the new key and replaces all of it; the old key and id are dead"
+  },
+  {
+    fault: "rotate leaves the old key alive: two tokens of one session",
+    replace: ["remove(key)\n        put(newKey", "put(newKey"],
+    law: "a read and a login race, in every order of their calls"
+  },
+  {
+    fault: "rotate does not compare versions",
+    replace: ["if (entry.record.version !== expectedVersion || entries.has(newKey)", "if (entries.has(newKey)"],
+    law: "rotate at another version is a conflict and changes nothing"
+  },
+  {
+    fault: "rotate replaces what is under the new key",
+    replace: ["|| entries.has(newKey) ||", "||"],
+    law: "rotate never replaces: onto a taken key it is a conflict, and both records stay"
+  },
+  {
+    fault: "rotate escapes the revocation of its subject",
+    replace: [
+      "subjectEpoch: sameSubject ? entry.subjectEpoch : subjectEpoch(record)",
+      "subjectEpoch: subjectEpoch(record) + (sameSubject ? 1 : 0)"
+    ],
+    law: "a session that stays with its subject is ended by the subject's revocation, however often it rotates"
+  },
+  {
+    fault: "destroy only says so",
+    replace: ["destroy: (key) => Effect.sync(() => void remove(key)),", "destroy: () => Effect.void,"],
+    law: "destroy ends the record: nothing but a create can follow"
+  },
+  {
+    fault: "removeExpired takes what is alive",
+    replace: ["if (isExpired(record.expiry, now) && remove(key)) removed++", "if (remove(key)) removed++"],
+    law: "removeExpired deletes what has expired, at most so many at once, and says how many"
+  },
+  {
+    fault: "removeExpired knows no limit",
+    replace: ["if (removed >= limit) break\n", ""],
+    law: "removeExpired deletes what has expired, at most so many at once, and says how many"
+  },
+  {
+    fault: "list shows what is dead",
+    replace: [
+      "record.namespace === namespace && alive(key, now) ? [record] : []",
+      "record.namespace === namespace ? [record] : []"
+    ],
+    law: "what has expired is absent for every function, from the very moment of expiry on"
+  },
+  {
+    fault: "list shows the newest first",
+    replace: ["a.createdAt - b.createdAt", "b.createdAt - a.createdAt"],
+    law: "list shows a subject's live records, oldest first, without their data"
+  },
+  {
+    fault: "revokeSubject ends the session that it should spare",
+    replace: ["put(key, { ...spared, subjectEpoch: next })", "void key"],
+    law: "revokeSubject spares the session `except`, which goes on as before"
+  },
+  {
+    fault: "revokeSubject revives an exception that was revoked before",
+    replace: ["&& spared.subjectEpoch === next - 1", ""],
+    law: "revokeSubject does not revive an `except` that was revoked before"
+  },
+  {
+    fault: "keys are compared without case",
+    replace: [
+      "entries.get(key)\n    return entry !== undefined",
+      "entries.get([...entries.keys()].find((other) => other.toLowerCase() === key.toLowerCase()) ?? key)\n    return entry !== undefined"
+    ],
+    law: "keys that differ only in case are two keys"
+  },
+  {
+    fault: "data loses U+0000",
+    replace: ["data: record.data,", "data: record.data.replaceAll(\"\\\\u0000\", \"\"),"],
+    law: "data comes back byte for byte from create, save and rotate: an escaped U+0000"
+  }
+]
+
+let folder = ""
+beforeAll(async () => {
+  // Inside the project, so that what the store imports is found.
+  await mkdir("node_modules/.cache", { recursive: true })
+  folder = await mkdtemp("node_modules/.cache/mutants-")
+})
+afterAll(() => rm(folder, { recursive: true, force: true }))
+
+const source = readFileSync("src/internal/memoryTable.ts", "utf8")
+
+const makeMutant = async ([from, to]: Mutant["replace"], name: string): Promise<Shape> => {
+  assert.strictEqual(source.split(from).length, 2, `the piece is there once: ${from}`)
+  const outfile = Path.resolve(folder, `${name}.mjs`)
+  await build({
+    stdin: { contents: source.replace(from, () => to), resolveDir: "src/internal", loader: "ts" },
+    bundle: true,
+    packages: "external",
+    format: "esm",
+    outfile,
+    logLevel: "silent"
+  })
+  const mutant: Pick<typeof MemoryTable, "make"> = await import(pathToFileURL(outfile).href)
+  return mutant.make(() => new Map())
+}
+
+describe("a store with one fault breaks the law", () => {
+  for (const [index, { fault, law: name, replace }] of mutants.entries()) {
+    it(`${fault}: ${name}`, async () => {
+      const law = storeLaws.find((law) => law.name === name)
+      if (law === undefined) return assert.fail("there is no such law")
+      const mutant = await makeMutant(replace, String(index))
+      const exit = await Effect.runPromiseExit(Effect.provide(law.law, Layer.succeed(SessionStore, mutant)))
+      assert.isTrue(Exit.isFailure(exit), "the law did not notice")
+    })
+  }
+
+  it("there are at least 20, and no fault is listed twice", () => {
+    assert.isAtLeast(new Set(mutants.map(({ fault }) => fault)).size, 20)
+    assert.strictEqual(new Set(mutants.map(({ fault }) => fault)).size, mutants.length)
+  })
+})
