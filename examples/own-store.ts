@@ -1,73 +1,60 @@
 /**
- * A session store of one's own, in less than a hundred lines: a list of rows, as a table would hold them. The laws of
+ * A session store of one's own, in less than a hundred lines of code: a list of rows, as a table would hold them. The laws of
  * `effect-session/testing` are run on it by this project's tests.
  */
 import { Effect, Layer, Option } from "effect"
 import { type SessionRecord, SessionStore, type StoreKey } from "effect-session"
 
-interface Row {
-  readonly key: StoreKey.StoreKey
-  readonly record: SessionRecord
-  /** How many revocations of its subject, and of everyone, there were when it was made. */
-  readonly ofSubject: number
-  readonly ofAll: number
-}
+/** `stamp` is how many revocations there were, of everyone and of its subject, when the record was made. */
+type Row = { readonly key: StoreKey.StoreKey; readonly record: SessionRecord; readonly stamp: string }
 
 const make = (): typeof SessionStore.Service => {
   let rows: ReadonlyArray<Row> = []
   const epochs = new Map<string, number>()
+  const scope = (namespace: string, subject?: string) => JSON.stringify([namespace, subject])
+  const raise = (scope: string) => void epochs.set(scope, (epochs.get(scope) ?? 0) + 1)
+  const stamp = ({ namespace, subject }: SessionRecord) =>
+    `${epochs.get(scope(namespace))} ${subject === undefined ? "" : epochs.get(scope(namespace, subject))}`
 
-  const epoch = (...scope: ReadonlyArray<string>) => epochs.get(JSON.stringify(scope)) ?? 0
-  const raise = (...scope: ReadonlyArray<string>) => void epochs.set(JSON.stringify(scope), epoch(...scope) + 1)
-  const stamp = ({ namespace, subject }: SessionRecord) => ({
-    ofSubject: subject === undefined ? 0 : epoch(namespace, subject),
-    ofAll: epoch(namespace)
-  })
-  const isAlive = ({ ofAll, ofSubject, record }: Row, now: number) =>
-    record.expiry.at > now && ofAll === stamp(record).ofAll && ofSubject === stamp(record).ofSubject
+  const isAlive = (row: Row, now: number) => row.record.expiry.at > now && row.stamp === stamp(row.record)
+  const isOf = (namespace: string, id?: string) => ({ record }: Row) =>
+    record.namespace === namespace && record.id === id
   const alive = (namespace: string, now: number) =>
     rows.filter((row) => row.record.namespace === namespace && isAlive(row, now)).map(({ record }) => record)
   const put = (row: Row) => void (rows = [...rows.filter(({ key }) => key !== row.key), row])
-  /** Removes the first so many that fit, and says how many they were. */
   const remove = (fits: (row: Row) => boolean, limit = Infinity) => {
     const doomed = new Set(rows.filter(fits).slice(0, limit))
     rows = rows.filter((row) => !doomed.has(row))
     return doomed.size
   }
+  const live = (key: StoreKey.StoreKey, now: number) => rows.find((row) => row.key === key && isAlive(row, now))
   /** One step on a live row: nothing comes between what it reads and what it writes. */
   const change = <A>(key: StoreKey.StoreKey, now: number, f: (row: Row) => A) =>
-    Effect.sync((): A | "gone" => {
-      const row = rows.find((row) => row.key === key && isAlive(row, now))
-      return row === undefined ? "gone" : f(row)
-    })
+    Effect.sync((): A | "gone" =>
+      Option.match(Option.fromNullable(live(key, now)), { onNone: () => "gone", onSome: f })
+    )
+  const first = (records: ReadonlyArray<SessionRecord>) => Option.fromNullable(records[0])
 
   return {
     capabilities: { durableDestroy: false, remote: false },
     create: (key, record) =>
       Effect.sync(() => {
-        const same = (row: Row) => row.record.namespace === record.namespace && row.record.id === record.id
-        if (rows.some((row) => row.key === key || same(row))) return "exists"
-        put({ key, record, ...stamp(record) })
+        if (rows.some((row) => row.key === key || isOf(record.namespace, record.id)(row))) return "exists"
+        put({ key, record, stamp: stamp(record) })
         return "created"
       }),
-    load: (key, now) =>
-      Effect.sync(() =>
-        Option.map(
-          Option.fromNullable(rows.find((row) => row.key === key && isAlive(row, now))),
-          ({ record }) => record
-        )
-      ),
+    load: (key, now) => Effect.sync(() => Option.map(Option.fromNullable(live(key, now)), (row) => row.record)),
     save: (key, { data, expiry, lastSeenAt, modifiedAt, schemaVersion, writeId }, expected, now) =>
       change(key, now, (row) => {
         const old = row.record
         if (old.version !== expected) return "conflict"
         const sameLifetime = JSON.stringify(old.expiry.lifetime) === JSON.stringify(expiry.lifetime)
         const at = sameLifetime ? Math.max(old.expiry.at, expiry.at) : expiry.at
+        const end = { ...old.expiry, at, lifetime: expiry.lifetime }
         const times = {
           modifiedAt: Math.max(old.modifiedAt, modifiedAt),
           lastSeenAt: Math.max(old.lastSeenAt, lastSeenAt)
         }
-        const end = { ...old.expiry, at, lifetime: expiry.lifetime }
         put({ ...row, record: { ...old, data, schemaVersion, writeId, ...times, version: expected + 1, expiry: end } })
         return "saved"
       }),
@@ -81,12 +68,11 @@ const make = (): typeof SessionStore.Service => {
     rotate: (key, newKey, record, expected, now) =>
       change(key, now, (row) => {
         const taken = (other: Row) =>
-          other.key === newKey ||
-          other.key !== key && other.record.namespace === record.namespace && other.record.id === record.id
+          other.key === newKey || (other.key !== key && isOf(record.namespace, record.id)(other))
         if (row.record.version !== expected || rows.some(taken)) return "conflict"
-        const ofSubject = row.record.subject === record.subject ? row.ofSubject : stamp(record).ofSubject
+        const kept = row.record.subject === record.subject ? row.stamp : stamp(record)
         remove((other) => other.key === key)
-        put({ ...row, key: newKey, ofSubject, record: { ...record, version: expected + 1 } })
+        put({ key: newKey, stamp: kept, record: { ...record, version: expected + 1 } })
         return "saved"
       }),
     destroy: (key) => Effect.sync(() => void remove((row) => row.key === key)),
@@ -98,30 +84,27 @@ const make = (): typeof SessionStore.Service => {
       }),
     list: (namespace, subject, now) =>
       Effect.sync(() =>
-        alive(namespace, now).filter((record) => record.subject === subject)
-          .sort((a, b) => a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1)).map(({ data: _, ...info }) => info)
+        alive(namespace, now).filter((record) => record.subject === subject).sort(byAge).map(withoutData)
       ),
-    find: (namespace, id, now) =>
-      Effect.sync(() => Option.fromNullable(alive(namespace, now).find((record) => record.id === id))),
+    find: (namespace, id, now) => Effect.sync(() => first(alive(namespace, now).filter((record) => record.id === id))),
     scan: (namespace, after, limit, now) =>
       Effect.sync(() =>
-        alive(namespace, now).filter(({ id }) => after === undefined || id > after).sort((
-          a,
-          b
-        ) => (a.id < b.id ? -1 : 1)).slice(0, limit)
+        alive(namespace, now).filter(({ id }) => after === undefined || after < id).sort(byId).slice(0, limit)
       ),
-    revoke: (namespace, id) =>
-      Effect.sync(() => remove(({ record }) => record.namespace === namespace && record.id === id) > 0),
+    revoke: (namespace, id) => Effect.sync(() => remove(isOf(namespace, id)) > 0),
     revokeSubject: (namespace, subject, except) =>
       Effect.sync(() => {
-        const before = epoch(namespace, subject)
-        raise(namespace, subject)
-        const isSpared = ({ ofSubject, record }: Row) =>
-          record.namespace === namespace && record.id === except && record.subject === subject && ofSubject === before
-        rows = rows.map((row) => isSpared(row) ? { ...row, ofSubject: before + 1 } : row)
+        const spared = rows.filter((row) => isOf(namespace, except)(row) && row.record.subject === subject)
+        const untouched = spared.filter((row) => row.stamp === stamp(row.record))
+        raise(scope(namespace, subject))
+        for (const row of untouched) put({ ...row, stamp: stamp(row.record) })
       }),
-    revokeAll: (namespace) => Effect.sync(() => raise(namespace))
+    revokeAll: (namespace) => Effect.sync(() => raise(scope(namespace)))
   }
 }
+
+const withoutData = ({ data: _, ...info }: SessionRecord) => info
+const byId = (a: SessionRecord, b: SessionRecord) => (a.id < b.id ? -1 : 1)
+const byAge = (a: SessionRecord, b: SessionRecord) => a.createdAt - b.createdAt || byId(a, b)
 
 export const layer = Layer.sync(SessionStore, make)

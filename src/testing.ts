@@ -5,6 +5,7 @@
  * @since 0.4.0
  */
 export * as FaultyStore from "./FaultyStore.js"
+export { capabilityLaws } from "./internal/testing/capabilityLaws.js"
 export {
   /**
    * What any engine promises.

@@ -2,9 +2,9 @@
  * The suite is proved by what it catches: stores with one fault each, and the law that finds it.
  */
 import { Effect, Exit, Layer } from "effect"
-import { SessionStore } from "effect-session"
+import { MemoryStore, SessionStore } from "effect-session"
 import type { Shape } from "effect-session/SessionStore"
-import { storeLaws } from "effect-session/testing"
+import { capabilityLaws, storeLaws } from "effect-session/testing"
 import { build } from "esbuild"
 import { readFileSync } from "node:fs"
 import { mkdir, mkdtemp, rm } from "node:fs/promises"
@@ -255,6 +255,7 @@ const mutants: ReadonlyArray<Mutant> = [
   }
 ]
 
+let lastBackup = MemoryStore.make()
 let folder = ""
 beforeAll(async () => {
   // Inside the project, so that what the store imports is found.
@@ -287,6 +288,21 @@ describe("a store with one fault breaks the law", () => {
       if (law === undefined) return assert.fail("there is no such law")
       const mutant = await makeMutant(replace, String(index))
       const exit = await Effect.runPromiseExit(Effect.provide(law.law, Layer.succeed(SessionStore, mutant)))
+      assert.isTrue(Exit.isFailure(exit), "the law did not notice")
+    })
+  }
+
+  for (const { law, name } of capabilityLaws(Effect.sync(() => lastBackup))) {
+    it(`it claims that a destroy is durable, and a crash undoes it: ${name}`, async () => {
+      lastBackup = MemoryStore.make()
+      // What the law writes reaches the backup too, but for what it ends.
+      const store = MemoryStore.make()
+      const forgetful: Shape = {
+        ...store,
+        capabilities: { durableDestroy: true, remote: false },
+        create: (...args) => Effect.zipLeft(store.create(...args), lastBackup.create(...args))
+      }
+      const exit = await Effect.runPromiseExit(Effect.provideService(law, SessionStore, forgetful))
       assert.isTrue(Exit.isFailure(exit), "the law did not notice")
     })
   }

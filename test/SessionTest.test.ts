@@ -1,0 +1,64 @@
+import { it } from "@effect/vitest"
+import { Effect, Layer, Option } from "effect"
+import { StoredEngine } from "effect-session"
+import { SessionTest } from "effect-session/testing"
+import { assert, describe } from "vitest"
+import { ShopSession } from "./support/shop.js"
+import { stores } from "./support/stores.js"
+
+const handler = Effect.gen(function*() {
+  yield* ShopSession.update("count", (n) => n + 1)
+  return yield* ShopSession.value
+})
+
+describe("a handler without HTTP", () => {
+  it.effect("has its session, with the fields that were given and the defaults of the rest", () =>
+    Effect.gen(function*() {
+      const { count, tags, user } = yield* handler
+      assert.deepStrictEqual([user, count, tags], ["u1", 8, []])
+      assert.deepStrictEqual(yield* ShopSession.subject, Option.none())
+    }).pipe(Effect.provide(SessionTest.layer(ShopSession, { user: "u1", count: 7 }))))
+
+  it.effect("has a subject if it is given one", () =>
+    Effect.map(
+      Effect.provide(ShopSession.subject, SessionTest.layer(ShopSession, {}, { subject: "ann" })),
+      (subject) => assert.deepStrictEqual(subject, Option.some("ann"))
+    ))
+
+  it.effect("changes what a save then writes", () =>
+    Effect.gen(function*() {
+      const service = yield* ShopSession.service
+      const token = Option.getOrThrow(yield* ShopSession.token)
+      const stored = Effect.flatMap(service.open(token), (session) => Option.getOrThrow(session).get("count"))
+      yield* handler
+      assert.strictEqual(yield* stored, 0)
+      yield* ShopSession.save
+      assert.strictEqual(yield* stored, 1)
+    }).pipe(Effect.provide(SessionTest.layer(ShopSession))))
+
+  it.effect("starts afresh each time", () =>
+    Effect.gen(function*() {
+      const run = () => Effect.provide(handler, SessionTest.layer(ShopSession))
+      assert.deepStrictEqual([(yield* run()).count, (yield* run()).count], [1, 1])
+    }))
+
+  it.effect("sees a value that does not fit as an error of the layer", () =>
+    Effect.map(
+      Effect.flip(Effect.provide(handler, SessionTest.layer(ShopSession, { count: Number.NaN }))),
+      (error) => assert.strictEqual(error._tag, "SessionInvalid")
+    ))
+
+  for (const [name, store] of stores) {
+    it.live(`runs on ${name}`, () =>
+      Effect.map(handler, ({ count }) => assert.strictEqual(count, 1)).pipe(
+        Effect.provide(
+          SessionTest.handle(ShopSession).pipe(
+            Layer.provide(ShopSession.layer),
+            Layer.provide(StoredEngine.layer()),
+            Layer.provide(store())
+          )
+        ),
+        Effect.orDie
+      ))
+  }
+})
