@@ -27,7 +27,7 @@ const respond = (error: SessionError, status: number, headers: Readonly<Record<s
  * @since 0.1.0
  * @category errors
  */
-export class SessionUnavailable extends Schema.TaggedError<SessionUnavailable>("effect-session/SessionUnavailable")(
+export class SessionUnavailable extends Schema.TaggedError<SessionUnavailable>("effect-session.SessionUnavailable")(
   "SessionUnavailable",
   {
     session: Schema.String,
@@ -66,7 +66,7 @@ const unavailable = {
  * @since 0.1.0
  * @category errors
  */
-export class SessionInvalid extends Schema.TaggedError<SessionInvalid>("effect-session/SessionInvalid")(
+export class SessionInvalid extends Schema.TaggedError<SessionInvalid>("effect-session.SessionInvalid")(
   "SessionInvalid",
   { session: Schema.String, field: Schema.String, problem: Schema.String },
   HttpApiSchema.annotations({ status: 400 })
@@ -86,7 +86,7 @@ export class SessionInvalid extends Schema.TaggedError<SessionInvalid>("effect-s
  * @since 0.1.0
  * @category errors
  */
-export class SessionConflict extends Schema.TaggedError<SessionConflict>("effect-session/SessionConflict")(
+export class SessionConflict extends Schema.TaggedError<SessionConflict>("effect-session.SessionConflict")(
   "SessionConflict",
   { session: Schema.String, what: Schema.String },
   HttpApiSchema.annotations({ status: 409 })
@@ -106,7 +106,7 @@ export class SessionConflict extends Schema.TaggedError<SessionConflict>("effect
  * @since 0.1.0
  * @category errors
  */
-export class SessionGone extends Schema.TaggedError<SessionGone>("effect-session/SessionGone")(
+export class SessionGone extends Schema.TaggedError<SessionGone>("effect-session.SessionGone")(
   "SessionGone",
   { session: Schema.String },
   HttpApiSchema.annotations({ status: 409 })
@@ -126,7 +126,7 @@ export class SessionGone extends Schema.TaggedError<SessionGone>("effect-session
  * @since 0.1.0
  * @category errors
  */
-export class SessionCommitted extends Schema.TaggedError<SessionCommitted>("effect-session/SessionCommitted")(
+export class SessionCommitted extends Schema.TaggedError<SessionCommitted>("effect-session.SessionCommitted")(
   "SessionCommitted",
   { session: Schema.String },
   HttpApiSchema.annotations({ status: 500 })
@@ -148,7 +148,7 @@ export class SessionCommitted extends Schema.TaggedError<SessionCommitted>("effe
  * @category errors
  */
 export class SessionInTransaction
-  extends Schema.TaggedError<SessionInTransaction>("effect-session/SessionInTransaction")(
+  extends Schema.TaggedError<SessionInTransaction>("effect-session.SessionInTransaction")(
     "SessionInTransaction",
     { session: Schema.String },
     HttpApiSchema.annotations({ status: 500 })
@@ -171,7 +171,7 @@ export class SessionInTransaction
  * @since 0.3.0
  * @category errors
  */
-export class SessionCrossSite extends Schema.TaggedError<SessionCrossSite>("effect-session/SessionCrossSite")(
+export class SessionCrossSite extends Schema.TaggedError<SessionCrossSite>("effect-session.SessionCrossSite")(
   "SessionCrossSite",
   { session: Schema.String },
   HttpApiSchema.annotations({ status: 403 })
@@ -182,6 +182,31 @@ export class SessionCrossSite extends Schema.TaggedError<SessionCrossSite>("effe
   }
   [HttpServerRespondable.symbol]() {
     return respond(this, 403)
+  }
+}
+
+/**
+ * The session does not fit into its cookie, which browsers limit to 4,096 bytes with its name. Nothing was written, and
+ * the cookie that the browser holds is as good as before. `fields` are the largest ones. 413.
+ *
+ * @since 0.5.0
+ * @category errors
+ */
+export class SessionTooLarge extends Schema.TaggedError<SessionTooLarge>("effect-session.SessionTooLarge")(
+  "SessionTooLarge",
+  {
+    session: Schema.String,
+    /** With their lengths as JSON, in characters. */
+    fields: Schema.Array(Schema.Struct({ name: Schema.String, length: Schema.Number }))
+  },
+  HttpApiSchema.annotations({ status: 413 })
+) {
+  override get message(): string {
+    const fields = this.fields.map(({ length, name }) => `${name} (${length})`).join(", ")
+    return `The session is too large for a cookie. Nothing was written. Its largest fields, in characters: ${fields}.`
+  }
+  [HttpServerRespondable.symbol]() {
+    return respond(this, 413)
   }
 }
 
@@ -198,7 +223,8 @@ export const SessionError = Schema.Union(
   SessionGone,
   SessionCommitted,
   SessionInTransaction,
-  SessionCrossSite
+  SessionCrossSite,
+  SessionTooLarge
 )
 
 /**

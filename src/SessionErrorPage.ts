@@ -3,13 +3,15 @@
  *
  * @since 0.3.0
  */
+import * as HttpBody from "@effect/platform/HttpBody"
 import type { HttpServerRequest } from "@effect/platform/HttpServerRequest"
 import * as HttpServerRespondable from "@effect/platform/HttpServerRespondable"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type { SessionError } from "./SessionError.js"
+import * as Schema from "effect/Schema"
+import { SessionError } from "./SessionError.js"
 
 /**
  * Makes the response to an error. It must not use the session: that has failed already.
@@ -25,8 +27,10 @@ export type Shape = (
 /**
  * The page in use. By default every error answers by itself, as JSON with its own status.
  *
- * It is asked for errors that a handler lets through, and for those of the commit, which no handler sees. Handlers of an
- * HttpApi answer with the shapes that the API declares.
+ * It is asked for errors that a handler lets through, and for those of the commit, which no handler sees. A request to an
+ * HttpApi is answered with the shapes that the API declares, whatever is around it. Where the middleware is given to a
+ * server (`HttpServer.serve(app, AppSession.middleware)`), errors of handlers have become responses before it sees them,
+ * and stay as they are.
  *
  * @since 0.3.0
  * @category tags
@@ -36,7 +40,7 @@ export class SessionErrorPage extends Context.Reference<SessionErrorPage>()("eff
 }) {}
 
 /**
- * Shows a page of the application's own.
+ * Shows a page of the application's own. It belongs to the server, and is provided to it and not to its routes.
  *
  * @example
  * ```ts
@@ -59,6 +63,18 @@ export const layer = (
     | HttpServerResponse.HttpServerResponse
 ): Layer.Layer<SessionErrorPage> =>
   Layer.succeed(SessionErrorPage, (error, request) => Effect.suspend(() => page(error, request)))
+
+/** Sessions that an HttpApi uses: its clients know the shapes that it declares, and no page. @internal */
+export const declared = new WeakSet<object>()
+
+/** The response to an error exactly as an HttpApi declares it. @internal */
+export const asDeclared: Shape = (error) =>
+  Effect.map(
+    HttpServerRespondable.toResponse(error),
+    (response) => HttpServerResponse.setBody(response, HttpBody.unsafeJson(encode(error)))
+  )
+
+const encode = Schema.encodeSync(SessionError)
 
 /** Total, whatever the page does; says when to come back. @internal */
 export const answer = (

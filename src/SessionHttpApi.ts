@@ -6,13 +6,14 @@
 import * as HttpApiMiddleware from "@effect/platform/HttpApiMiddleware"
 import * as HttpApiSecurity from "@effect/platform/HttpApiSecurity"
 import * as HttpApp from "@effect/platform/HttpApp"
-import * as HttpServerRespondable from "@effect/platform/HttpServerRespondable"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Record from "effect/Record"
 import { begin, notLoopback } from "./internal/edge.js"
 import { SessionError } from "./SessionError.js"
+import { asDeclared, declared } from "./SessionErrorPage.js"
 import type { SessionHandle } from "./SessionHandle.js"
 import type { SessionService, Shape } from "./SessionService.js"
 
@@ -41,7 +42,8 @@ export interface SessionHttpApi<in out Self> {
 export type Tag<Self, A, Id extends string> = HttpApiMiddleware.TagClass<SessionHttpApi<Self>, `${Id}/HttpApi`, {
   readonly provides: Context.Tag<Self, SessionHandle<A>>
   readonly failure: typeof SessionError
-  readonly security: { readonly session: HttpApiSecurity.ApiKey }
+  /** One scheme, under the name that stands for the tag in descriptions. */
+  readonly security: { readonly [scheme: string]: HttpApiSecurity.ApiKey }
 }>
 
 /**
@@ -59,8 +61,11 @@ export const make = <Self, A, const Id extends string>(
   HttpApiMiddleware.Tag<SessionHttpApi<Self>>()(`${id}/HttpApi`, {
     provides: handle,
     failure: SessionError,
-    security: { session: HttpApiSecurity.apiKey({ in: "cookie", key: cookieName }) }
+    security: { [schemeOf(id)]: HttpApiSecurity.apiKey({ in: "cookie", key: cookieName }) }
   })
+
+/** A description names each scheme once, so two sessions need two names; OpenAPI allows these characters in them. */
+const schemeOf = (id: string): string => id.replace(/[^A-Za-z0-9._-]/g, ".")
 
 /**
  * What the middleware does: it opens the request's session and has it committed before the response. Where one is open
@@ -75,7 +80,10 @@ export const layer = <Self, A, Id extends string>(
   service: Context.Tag<SessionService<Self>, Shape<A>>
 ): Layer.Layer<SessionHttpApi<Self>, never, SessionService<Self>> =>
   // The scanner of the raw header is the only one that reads our cookie; what the scheme has parsed is left alone.
-  Layer.effect(tag, Effect.map(service, (shape) => ({ session: () => opened(handle, shape) })))
+  Layer.effect(
+    tag,
+    Effect.map(service, (shape) => Record.map(tag.security, () => () => opened(handle, shape)))
+  )
 
 const opened = <Self, A>(
   handle: Context.Tag<Self, SessionHandle<A>>,
@@ -84,8 +92,11 @@ const opened = <Self, A>(
   Effect.withFiberRuntime((fiber) => {
     const context: Context.Context<never> = fiber.currentContext
     const outer = Context.getOption(context, handle)
-    if (Option.isSome(outer)) return Effect.succeed(outer.value)
-    const edge = begin(context, service, HttpServerRespondable.toResponse)
+    if (Option.isSome(outer)) {
+      declared.add(outer.value)
+      return Effect.succeed(outer.value)
+    }
+    const edge = begin(context, service, asDeclared)
     return edge === undefined
       ? Effect.die(notLoopback)
       : Effect.as(HttpApp.appendPreResponseHandler(edge.hook), edge.session)

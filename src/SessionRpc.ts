@@ -6,11 +6,11 @@
  * @since 0.3.0
  */
 import * as RpcMiddleware from "@effect/rpc/RpcMiddleware"
-import * as Context from "effect/Context"
+import * as Cause from "effect/Cause"
+import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import { SessionError } from "./SessionError.js"
 import type { SessionHandle } from "./SessionHandle.js"
 
 /**
@@ -32,7 +32,7 @@ export interface SessionRpc<in out Self> {
 export type Middleware<Self, A> =
   & RpcMiddleware.TagClass<SessionRpc<Self>, string, {
     readonly provides: Context.Tag<Self, SessionHandle<A>>
-    readonly failure: typeof SessionError
+    readonly wrap: true
   }>
   & {
     /** What the group asks for beside its handlers. */
@@ -41,10 +41,15 @@ export type Middleware<Self, A> =
 
 /**
  * Makes the middleware for an RPC group: its handlers may use the session of the HTTP request that carries the call. The
- * HTTP route itself needs a session middleware, which opens and commits. A call whose handler leaves the session's errors
- * alone declares them as its own.
+ * HTTP route itself needs a session middleware, which opens and commits. A procedure whose handler leaves errors of the
+ * session unhandled declares them, as it does its own.
  *
  * The session is taken from the request and never from the call's own headers, which a client may write as it likes.
+ *
+ * One HTTP request is one commit, before its response: a stream that is being sent can no longer change the session. The
+ * commit keeps the changes of calls that failed with an error, which are answered with status 200, but not those of a
+ * request in which a call has died. If the commit itself fails, the HTTP response says so by its status. Clients look at
+ * that only where their `HttpClient` is wrapped in `HttpClient.filterStatusOk`, and then fail with `RpcClientError`.
  *
  * @example
  * ```ts
@@ -74,19 +79,26 @@ export type Middleware<Self, A> =
 export const make = <Self, A>(handle: Context.Tag<Self, SessionHandle<A>>): Middleware<Self, A> => {
   const tag = RpcMiddleware.Tag<SessionRpc<Self>>()<string, {
     readonly provides: Context.Tag<Self, SessionHandle<A>>
-    readonly failure: typeof SessionError
-  }>(`${handle.key}/Rpc`, { provides: handle, failure: SessionError })
+    readonly wrap: true
+  }>(`${handle.key}/Rpc`, { provides: handle, wrap: true })
   const inRequest = Effect.flatMap(
-    Effect.context<never>(),
-    (context) =>
-      Option.match(Context.getOption(context, handle), {
-        onNone: () =>
-          Effect.dieMessage(
-            `There is no session of "${handle.key}" around this call: ` +
-              "put its middleware around the route that serves the RPC group."
-          ),
-        onSome: Effect.succeed
-      })
+    Effect.serviceOption(handle),
+    Option.match({
+      onNone: () =>
+        Effect.dieMessage(
+          `There is no session of "${handle.key}" around this call: ` +
+            "put its middleware around the route that serves the RPC group."
+        ),
+      onSome: Effect.succeed
+    })
   )
-  return Object.assign(tag, { layer: Layer.succeed(tag, () => inRequest) })
+  return Object.assign(tag, {
+    layer: Layer.succeed(tag, ({ next }) =>
+      Effect.flatMap(inRequest, (session) =>
+        Effect.tapErrorCause(
+          Effect.provideService(next, handle, session),
+          // The response will not say by its status that a handler broke off on its way.
+          (cause) => Cause.isDie(cause) ? session.discard : Effect.void
+        )))
+  })
 }

@@ -118,7 +118,7 @@ export interface RequestSession<A> extends SessionHandle<A> {
   readonly owed: OwedCookie | undefined
   /** The response is of no use to another request of the same visitor. */
   readonly uncacheable: boolean
-  /** The session could not be read: the seconds after which another try is worthwhile. */
+  /** The session could not be read or written: the seconds after which another try is worthwhile. */
   readonly retryAfter: number | undefined
   /**
    * Decides and writes, once, however often it is called, before the first byte of the response. Total: an error is

@@ -1,13 +1,19 @@
 /**
  * Responses that take time, connections that outlive their request, and clients that hang up.
  */
-import { HttpRouter, HttpServerRequest, HttpServerResponse } from "@effect/platform"
-import { Deferred, Effect, Exit, Fiber, Logger, Queue, type Scope, Stream } from "effect"
+import { HttpRouter, HttpServer, HttpServerRequest, HttpServerResponse } from "@effect/platform"
+import { Deferred, Effect, Exit, Fiber, Layer, Logger, Queue, Schema, type Scope, Stream } from "effect"
+import { Session } from "effect-session"
 import { assert, describe } from "vitest"
 import { abandoned, increment, live, open, socketTo, text } from "./support/counting.js"
 import { headersOf, request } from "./support/rawHttp.js"
-import { exchange, pairOf, setCookiesOf } from "./support/server.js"
+import { exchange, pairOf, serve, setCookiesOf, wrappedEngine } from "./support/server.js"
 import { ShopSession } from "./support/shop.js"
+
+class Staff extends Session.Tag<Staff>()("test/Staff", {
+  schema: Schema.Struct({ name: Schema.optional(Schema.String) }),
+  cookie: { name: "staff" }
+}) {}
 
 const route = (
   handler: Effect.Effect<
@@ -348,3 +354,29 @@ describe("concurrency inside a handler", () => {
     })
   )
 })
+
+live(
+  "a request that could become a socket, and does not, is committed as any other, also with two sessions",
+  Effect.gen(function*() {
+    const calls: Array<string> = []
+    const both = HttpRouter.empty.pipe(
+      HttpRouter.post("/", Effect.as(Effect.all([increment, Staff.set("name", "boss")]), text("set"))),
+      HttpRouter.use(ShopSession.middleware),
+      HttpRouter.use(Staff.middleware)
+    )
+    const port = yield* serve(
+      HttpServer.serve(both).pipe(
+        Layer.provide(Layer.merge(ShopSession.layer, Staff.layer)),
+        Layer.provide(wrappedEngine((operation, call) => {
+          calls.push(operation)
+          return call
+        }))
+      )
+    )
+    const [answer] = yield* exchange(
+      port,
+      "POST / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 0\r\n\r\n"
+    )
+    assert.deepStrictEqual([answer?.status, answer?.body, calls], [200, "set", ["create", "create"]])
+  })
+)

@@ -53,6 +53,7 @@ beforeAll(() => {
     })
   )
   writeFileSync(Path.join(project, "session.ts"), session)
+  writeFileSync(Path.join(project, "api.ts"), api)
   writeFileSync(Path.join(project, "main.ts"), main)
 }, 120_000)
 
@@ -65,6 +66,21 @@ import { Session } from "effect-session"
 export class AppSession extends Session.Tag<AppSession>()("app/Session", {
   schema: Schema.Struct({ visits: Schema.optionalWith(Schema.Number, { default: () => 0 }) })
 }) {}
+`
+
+const api = `
+import { HttpApi, HttpApiClient, HttpApiEndpoint, HttpApiGroup } from "@effect/platform"
+import { Schema } from "effect"
+import { AppSession } from "./session.js"
+
+export class Visits extends HttpApiGroup.make("visits")
+  .add(HttpApiEndpoint.get("count", "/visits").addSuccess(Schema.Number))
+  .middleware(AppSession.HttpApi)
+{}
+
+export class Api extends HttpApi.make("api").add(Visits) {}
+
+export const client = HttpApiClient.make(Api)
 `
 
 const main = `
@@ -129,19 +145,32 @@ describe("the published package", () => {
   })
 
   it("bundles the tag for a browser, without node", async () => {
-    const { outputFiles } = await build({
-      entryPoints: [Path.join(project, "session.ts")],
-      bundle: true,
-      write: false,
-      platform: "browser",
-      format: "esm",
-      absWorkingDir: project,
-      preserveSymlinks: true,
-      nodePaths: [Path.join(root, "node_modules")],
-      logLevel: "silent"
-    })
-    const text = outputFiles[0]?.text ?? ""
+    const text = await bundled("session.ts")
     assert.include(text, "app/Session")
-    assert.notMatch(text, /from\s*"node:|require\("node:|import\("node:/)
+    assert.notMatch(text, node)
+  })
+
+  it("bundles an API with the session, and its client, for a browser, without node", async () => {
+    const text = await bundled("api.ts")
+    assert.include(text, "app/Session")
+    assert.include(text, "/visits")
+    assert.notMatch(text, node)
   })
 })
+
+const node = /from\s*"node:|require\("node:|import\("node:/
+
+const bundled = async (file: string): Promise<string> => {
+  const { outputFiles } = await build({
+    entryPoints: [Path.join(project, file)],
+    bundle: true,
+    write: false,
+    platform: "browser",
+    format: "esm",
+    absWorkingDir: project,
+    preserveSymlinks: true,
+    nodePaths: [Path.join(root, "node_modules")],
+    logLevel: "silent"
+  })
+  return outputFiles[0]?.text ?? ""
+}

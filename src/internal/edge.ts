@@ -59,6 +59,8 @@ const watchUpgrade = <A>(request: HttpServerRequest.HttpServerRequest, session: 
   const { modify, upgrade } = request
   Object.defineProperties(request, {
     upgrade: {
+      // Another session may follow the same request.
+      configurable: true,
       value: Effect.suspend(() =>
         session.owed === undefined
           ? Effect.tap(upgrade, () => Effect.sync(session.detach))
@@ -71,6 +73,7 @@ const watchUpgrade = <A>(request: HttpServerRequest.HttpServerRequest, session: 
       )
     },
     modify: {
+      configurable: true,
       value: (options: Parameters<typeof modify>[0]) => {
         const copy = modify.call(request, options)
         watchUpgrade(copy, session)

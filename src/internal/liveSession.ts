@@ -133,9 +133,9 @@ export class LiveSession<A extends object> {
     })
   }
 
-  /** The session could not be read: the seconds after which another try is worthwhile. */
+  /** The session could not be read or written: the seconds after which another try is worthwhile. */
   get retryAfter(): number | undefined {
-    return this.#unreadable ? this.#core.settings.retryAfter : undefined
+    return this.#unreadable || this.#broken !== undefined ? this.#core.settings.retryAfter : undefined
   }
 
   // ---- the end of the request

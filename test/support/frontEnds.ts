@@ -1,0 +1,263 @@
+/**
+ * The front ends: every way in which a session is put around an application, on real servers, with a client that carries
+ * its cookies by hand.
+ */
+import {
+  Cookies,
+  HttpApp,
+  HttpClient,
+  HttpClientRequest,
+  type HttpClientResponse,
+  HttpLayerRouter,
+  HttpRouter,
+  HttpServer,
+  HttpServerResponse
+} from "@effect/platform"
+import { NodeHttpServer } from "@effect/platform-node"
+import { it } from "@effect/vitest"
+import { type Context, Effect, identity, Layer, Logger, Schema, type Scope } from "effect"
+import { Session, type SessionHttpApi, type SessionService, SessionStoreError } from "effect-session"
+import type { Operation } from "./intercept.js"
+import { headersOf, type RawAnswer } from "./rawHttp.js"
+import { serve, wrappedEngine } from "./server.js"
+
+export class Visitor extends Session.Tag<Visitor>()("test/Visitor", {
+  schema: Schema.Struct({
+    name: Schema.optional(Schema.String),
+    count: Schema.optionalWith(Schema.Number, { default: () => 0 })
+  })
+}) {}
+
+export class Staff extends Session.Tag<Staff>()("test/Staff", {
+  schema: Schema.Struct({ name: Schema.optional(Schema.String) }),
+  cookie: { name: "staff" }
+}) {}
+
+export const text = (value: unknown) => HttpServerResponse.text(String(value))
+
+/** Adds one, and says what came of it. */
+export const counted = Visitor.modify("count", (n): readonly [number, number] => [n + 1, n + 1])
+
+/** What most tests do: an application that sets a field, tells it, counts, or leaves the session alone. */
+export const pages = HttpRouter.empty.pipe(
+  HttpRouter.get("/free", Effect.succeed(text("free"))),
+  HttpRouter.get("/name", Effect.map(Visitor.get("name"), text)),
+  HttpRouter.get("/set", Effect.as(Visitor.set("name", "ann"), text("set"))),
+  HttpRouter.get("/count", Effect.map(counted, text))
+)
+
+/** A way to put the session around an application, with which it is an application again. */
+export interface FrontEnd {
+  readonly name: string
+  /** The path before those of the application. */
+  readonly prefix: string
+  readonly around: (app: Pages) => Effect.Effect<HttpApp.Default<unknown, Needs>, never, Needs>
+}
+
+/** An application that uses the session. */
+export type Pages = HttpApp.Default<unknown, Visitor | Needs>
+type Needs = SessionService<Visitor> | Scope.Scope
+
+/** An application of its own from a router's layer: routers that share a memo map are one router. */
+const routed = <R>(layer: Layer.Layer<never, never, R>) =>
+  Effect.flatMap(
+    Layer.makeMemoMap,
+    (memoMap) => Effect.provideService(HttpLayerRouter.toHttpEffect(layer), Layer.CurrentMemoMap, memoMap)
+  )
+
+export const frontEnds: ReadonlyArray<FrontEnd> = [
+  { name: "the function", prefix: "", around: (app) => Effect.succeed(Visitor.middleware(app)) },
+  {
+    name: "HttpRouter.use",
+    prefix: "",
+    around: (app) => Effect.succeed(HttpRouter.empty.pipe(HttpRouter.all("*", app), HttpRouter.use(Visitor.middleware)))
+  },
+  {
+    name: "HttpRouter.prefixAll",
+    prefix: "/prefixed",
+    around: (app) =>
+      Effect.succeed(HttpRouter.empty.pipe(
+        HttpRouter.all("/*", app),
+        HttpRouter.use(Visitor.middleware),
+        HttpRouter.prefixAll("/prefixed")
+      ))
+  },
+  {
+    name: "HttpRouter.mount",
+    prefix: "/mounted",
+    around: (app) =>
+      Effect.succeed(HttpRouter.mount(
+        HttpRouter.empty,
+        "/mounted",
+        HttpRouter.empty.pipe(HttpRouter.all("/*", app), HttpRouter.use(Visitor.middleware))
+      ))
+  },
+  {
+    name: "HttpRouter.mountApp",
+    prefix: "/mounted",
+    around: (app) => Effect.succeed(HttpRouter.mountApp(HttpRouter.empty, "/mounted", Visitor.middleware(app)))
+  },
+  {
+    name: "HttpLayerRouter routes",
+    prefix: "",
+    around: (app) =>
+      routed(
+        HttpLayerRouter.add("*", "/*", app).pipe(Layer.provide(Visitor.routes.layer))
+      )
+  },
+  {
+    name: "HttpLayerRouter routes with a prefix",
+    prefix: "/prefixed",
+    around: (app) =>
+      routed(
+        HttpLayerRouter.use((router) => router.prefixed("/prefixed").add("*", "/*", app)).pipe(
+          Layer.provide(Visitor.routes.layer)
+        )
+      )
+  },
+  {
+    name: "HttpLayerRouter allRoutes",
+    prefix: "",
+    around: (app) =>
+      routed(
+        HttpLayerRouter.add("*", "/*", app).pipe(Layer.provide(Visitor.allRoutes))
+      )
+  }
+]
+
+/** What is put around an application with its session. */
+type Outside = <E, R>(app: HttpApp.Default<E, R>) => HttpApp.Default<E, R>
+
+/** Each of them as a server, and those that are servers by themselves. */
+export const servers: ReadonlyArray<{
+  readonly name: string
+  readonly prefix: string
+  readonly serve: (app: Pages, outside?: Outside) => Layer.Layer<never, never, Served>
+  /** The middleware is around the sending of responses too, not only around the application. */
+  readonly sends: boolean
+}> = [
+  ...frontEnds.map(({ around, name, prefix }) => ({
+    name,
+    prefix,
+    serve: (app: Pages, outside: Outside = identity) =>
+      Layer.unwrapScoped(Effect.map(around(app), (app) => HttpServer.serve(outside(app)))),
+    sends: false
+  })),
+  {
+    name: "HttpServer.serve",
+    prefix: "",
+    serve: (app, outside = identity) => HttpServer.serve(app, (app) => outside(Visitor.middleware(app))),
+    sends: true
+  },
+  {
+    name: "HttpLayerRouter.serve",
+    prefix: "",
+    serve: (app, outside = identity) =>
+      HttpLayerRouter.serve(HttpLayerRouter.add("*", "/*", app), {
+        middleware: (app) => outside(Visitor.middleware(app))
+      }),
+    sends: true
+  },
+  {
+    name: "HttpApp.toWebHandlerLayer",
+    prefix: "",
+    serve: (app, outside = identity) =>
+      Layer.unwrapScoped(
+        Effect.map(Effect.context<SessionService<Visitor>>(), (context) =>
+          served(HttpApp.toWebHandlerLayer(outside(Visitor.middleware(app)), here(context))))
+      ),
+    sends: false
+  }
+]
+
+/** What an application may ask of the server that it is opened on. */
+export type Served =
+  | HttpServer.HttpServer
+  | HttpRouter.HttpRouter.DefaultServices
+  | SessionService<Visitor>
+  | SessionService<Staff>
+  | SessionHttpApi<Visitor>
+  | SessionHttpApi<Staff>
+
+/** A runtime of its own with the services of this one, which does not log either. */
+export const here = <R>(context: Context.Context<R>): Layer.Layer<R> =>
+  Layer.merge(Layer.succeedContext(context), Logger.remove(Logger.defaultLogger))
+
+/** A handler for web standards, behind a server. */
+export const served = (web: {
+  readonly handler: (request: Request) => Promise<Response>
+  readonly dispose: () => Promise<void>
+}) =>
+  Layer.unwrapScoped(
+    Effect.map(
+      Effect.acquireRelease(Effect.succeed(web), ({ dispose }) => Effect.promise(dispose)),
+      ({ handler }) => HttpServer.serve(HttpApp.fromWebHandler(handler))
+    )
+  )
+
+/** Opens a server whose store can be watched, and broken. */
+export const open = <E>(app: Layer.Layer<never, E, Served>, visitor: typeof Visitor.layer = Visitor.layer) =>
+  Effect.gen(function*() {
+    const calls: Array<Operation> = []
+    let broken: Operation | undefined
+    const port = yield* serve(
+      app.pipe(
+        Layer.provide([visitor, Staff.layer, NodeHttpServer.layerContext]),
+        Layer.provide(wrappedEngine((operation, call) =>
+          Effect.suspend(() => {
+            calls.push(operation)
+            return operation === broken
+              ? Effect.fail(new SessionStoreError({ operation, reason: "unavailable" }))
+              : call
+          })
+        ))
+      )
+    )
+    return {
+      port,
+      /** The calls of the store since the last look. */
+      calls: () => calls.splice(0),
+      breaks: (operation: Operation | undefined) => Effect.sync(() => void (broken = operation)),
+      visit: (path: string, cookie?: string, init: RequestInit = {}) =>
+        visit(`http://127.0.0.1:${port}${path}`, cookie, init)
+    }
+  })
+
+const visit = (url: string, cookie: string | undefined, init: RequestInit): Effect.Effect<RawAnswer> =>
+  Effect.promise(async (signal) => {
+    const headers = new Headers(init.headers)
+    if (cookie !== undefined) headers.set("cookie", cookie)
+    const response = await fetch(url, { redirect: "manual", ...init, headers, signal })
+    return { status: response.status, body: await response.text(), headers: [...response.headers] }
+  })
+
+/** What HTTP clients need in order to be like a browser: it keeps the cookies that it is sent, and every answer. */
+export const browse = () => {
+  let jar = Cookies.empty
+  const answers: Array<HttpClientResponse.HttpClientResponse> = []
+  return {
+    answers,
+    /** The names of its cookies. */
+    cookies: () => Object.keys(jar.cookies),
+    transformClient: <E, R>(client: HttpClient.HttpClient.With<E, R>): HttpClient.HttpClient.With<E, R> =>
+      client.pipe(
+        HttpClient.mapRequest((request) =>
+          Cookies.isEmpty(jar) ? request : HttpClientRequest.setHeader(request, "cookie", Cookies.toCookieHeader(jar))
+        ),
+        HttpClient.tap((answer) =>
+          Effect.sync(() => {
+            answers.push(answer)
+            for (const cookie of Object.values(answer.cookies.cookies)) {
+              jar = cookie.value === "" ? Cookies.remove(jar, cookie.name) : Cookies.setCookie(jar, cookie)
+            }
+          })
+        )
+      )
+  }
+}
+
+/** A header of an answer, as one text. */
+export const header = (answer: RawAnswer, name: string): string => headersOf(answer, name).join(", ")
+
+export const live = (title: string, body: Effect.Effect<void, unknown, Scope.Scope>) =>
+  it.live(title, () => Effect.orDie(Effect.scoped(body)))

@@ -1,0 +1,159 @@
+/**
+ * An HttpApi whose handlers use the session and leave its errors unhandled, the servers that it runs on, and its client
+ * with a cookie carried by hand.
+ */
+import {
+  FetchHttpClient,
+  HttpApi,
+  HttpApiBuilder,
+  HttpApiClient,
+  HttpApiEndpoint,
+  HttpApiGroup,
+  HttpApiMiddleware,
+  HttpApiSecurity,
+  HttpLayerRouter,
+  type HttpRouter
+} from "@effect/platform"
+import { Context, Effect, Layer, Redacted, Schema } from "effect"
+import { SessionError } from "effect-session"
+import { browse, counted, here, type Served, served, Staff, Visitor } from "./frontEnds.js"
+
+/** Another guard, beside the session. */
+export class Unauthorized extends Schema.TaggedError<Unauthorized>()("Unauthorized", {}) {}
+export class Bearer extends Context.Tag("test/Bearer")<Bearer, string>() {}
+export class Guard extends HttpApiMiddleware.Tag<Guard>()("test/Guard", {
+  provides: Bearer,
+  failure: Unauthorized,
+  security: { bearer: HttpApiSecurity.bearer }
+}) {}
+
+const name = { name: Schema.String }
+
+/** The session for a whole group. */
+export class Account extends HttpApiGroup.make("account")
+  .add(HttpApiEndpoint.get("whoami", "/whoami").addSuccess(Schema.Option(Schema.String)))
+  .add(HttpApiEndpoint.post("login", "/login").setPayload(Schema.Struct(name)))
+  .add(HttpApiEndpoint.post("logout", "/logout"))
+  .add(HttpApiEndpoint.post("rename", "/rename").setPayload(Schema.Struct(name)))
+  .add(HttpApiEndpoint.post("count", "/count").addSuccess(Schema.Number))
+  .add(HttpApiEndpoint.post("spoil", "/spoil"))
+  .add(HttpApiEndpoint.post("save", "/save"))
+  .middleware(Visitor.HttpApi)
+{}
+
+/** The session for single endpoints, beside other guards and another session. */
+export class Office extends HttpApiGroup.make("office")
+  .add(HttpApiEndpoint.get("open", "/open").addSuccess(Schema.String))
+  .add(
+    HttpApiEndpoint.get("guarded", "/guarded").addSuccess(Schema.String).middleware(Visitor.HttpApi).middleware(Guard)
+  )
+  .add(
+    HttpApiEndpoint.get("guardedFirst", "/guarded-first").addSuccess(Schema.String).middleware(Guard).middleware(
+      Visitor.HttpApi
+    )
+  )
+  .add(
+    HttpApiEndpoint.post("both", "/both").setPayload(Schema.Struct(name)).middleware(Visitor.HttpApi).middleware(
+      Staff.HttpApi
+    )
+  )
+{}
+
+export class ShopApi extends HttpApi.make("shop").add(Account).add(Office) {}
+
+/** Where a handler waits on its way, so that another request gets between. */
+export interface Stage {
+  pause: Effect.Effect<void>
+}
+
+const handlers = (stage: Stage) =>
+  Layer.mergeAll(
+    HttpApiBuilder.group(ShopApi, "account", (handlers) =>
+      handlers
+        .handle("whoami", () => Visitor.getOption("name"))
+        .handle("login", ({ payload: { name } }) =>
+          Effect.zipRight(Visitor.authenticate(name), Visitor.set("name", name)))
+        .handle("logout", () =>
+          Visitor.flush)
+        .handle("rename", ({ payload: { name } }) =>
+          Visitor.get("name").pipe(
+            Effect.zipRight(Effect.suspend(() => stage.pause)),
+            Effect.zipRight(Visitor.set("name", name))
+          ))
+        .handle("count", () => counted)
+        .handle("spoil", () => Visitor.set("count", Number.NaN))
+        .handle("save", () => Effect.zipRight(counted, Visitor.save))),
+    HttpApiBuilder.group(ShopApi, "office", (handlers) =>
+      handlers
+        .handle("open", () => Effect.map(Effect.serviceOption(Visitor), ({ _tag }) => _tag))
+        .handle("guarded", () => Effect.zipWith(Bearer, Visitor.get("name"), (bearer, name) => `${bearer} ${name}`))
+        .handle(
+          "guardedFirst",
+          () => Effect.zipWith(Bearer, Visitor.get("name"), (bearer, name) => `${bearer} ${name}`)
+        )
+        .handle(
+          "both",
+          ({ payload: { name } }) => Effect.asVoid(Effect.zipRight(Visitor.set("name", name), Staff.set("name", name)))
+        ))
+  ).pipe(
+    Layer.provide(Layer.succeed(Guard, {
+      bearer: (token) =>
+        Redacted.value(token) === "" ? Effect.fail(new Unauthorized()) : Effect.succeed(Redacted.value(token))
+    }))
+  )
+
+/** The ways to serve an HttpApi. */
+export const apiServers: ReadonlyArray<
+  readonly [name: string, serve: (stage?: Stage) => Layer.Layer<never, never, Served>]
+> = [
+  ["HttpApiBuilder.serve", (stage = unhurried) => Layer.provide(HttpApiBuilder.serve(), api(stage))],
+  [
+    "HttpLayerRouter.addHttpApi",
+    (stage = unhurried) => HttpLayerRouter.serve(routes(stage))
+  ],
+  [
+    "HttpApiBuilder.toWebHandler",
+    (stage = unhurried) =>
+      Layer.unwrapScoped(
+        Effect.map(
+          Effect.context<Layer.Layer.Context<ReturnType<typeof handlers>> | HttpRouter.HttpRouter.DefaultServices>(),
+          (context) => served(HttpApiBuilder.toWebHandler(Layer.provideMerge(api(stage), here(context))))
+        )
+      )
+  ]
+]
+
+const unhurried: Stage = { pause: Effect.void }
+
+/** The API with its handlers, as routes. */
+export const routes = (stage: Stage = unhurried) => Layer.provide(HttpLayerRouter.addHttpApi(ShopApi), handlers(stage))
+
+/** The API with its handlers. */
+export const api = (stage: Stage = unhurried) => Layer.provide(HttpApiBuilder.api(ShopApi), handlers(stage))
+
+/** A client in a browser of its own. */
+export const clientOn = (port: number) => {
+  const { transformClient, ...browser } = browse()
+  return Effect.map(
+    HttpApiClient.make(ShopApi, { baseUrl: `http://127.0.0.1:${port}`, transformClient }),
+    (client) => ({ ...client, ...browser })
+  ).pipe(Effect.provide(FetchHttpClient.layer))
+}
+
+/** Calls of the account that need a store which reads, and one which writes. */
+export const using = ({ count, whoami }: Effect.Effect.Success<ReturnType<typeof clientOn>>["account"]) =>
+  [["load", Effect.asVoid(whoami({}))], ["save", Effect.asVoid(count({}))]] as const
+
+/** What they fail with if it does not. */
+export const unavailable = new SessionError.SessionUnavailable({
+  session: "test/Visitor",
+  reason: "store",
+  retryAfter: 5
+})
+
+/** A login without the client. */
+export const login = (name: string): RequestInit => ({
+  method: "POST",
+  headers: { "content-type": "application/json" },
+  body: JSON.stringify({ name })
+})

@@ -1,0 +1,157 @@
+/**
+ * Types are behaviour: what each front end asks for and what it gives. Checked by the compiler, never run.
+ */
+import {
+  HttpApi,
+  HttpApiBuilder,
+  HttpApiEndpoint,
+  HttpApiGroup,
+  type HttpApiMiddleware,
+  HttpApp,
+  HttpLayerRouter,
+  HttpRouter,
+  HttpServer,
+  HttpServerResponse
+} from "@effect/platform"
+import { Rpc, RpcGroup, RpcServer } from "@effect/rpc"
+import { Effect, Layer, Schema } from "effect"
+import { Session, SessionError, SessionErrorPage, type SessionHttpApi, type SessionService } from "effect-session"
+import * as SessionRpc from "effect-session/SessionRpc"
+import { expectTypeOf } from "vitest"
+
+const fields = { user: Schema.optional(Schema.String) }
+class App extends Session.Tag<App>()("types/App", { schema: Schema.Struct(fields) }) {}
+class Twin extends Session.Tag<Twin>()("types/Twin", { schema: Schema.Struct(fields) }) {}
+
+type Services =
+  | HttpServer.HttpServer
+  | HttpRouter.HttpRouter.DefaultServices
+  | SessionService<App>
+  | SessionService<Twin>
+  | SessionHttpApi<App>
+
+/** A server of which nothing is missing but the layers of the sessions. */
+declare const complete: <R extends Services>(server: Layer.Layer<never, never, R>) => void
+
+const user = Effect.map(App.get("user"), String)
+const page = Effect.map(user, (user) => HttpServerResponse.text(user))
+
+// ---- HttpRouter, HttpServer.serve, web handlers
+expectTypeOf(App.middleware(page)).toEqualTypeOf<
+  HttpApp.Default<SessionError.SessionUnavailable, SessionService<App>>
+>()
+const router = HttpRouter.empty.pipe(HttpRouter.get("/", page))
+complete(HttpServer.serve(HttpRouter.use(router, App.middleware)))
+complete(HttpServer.serve(router, App.middleware))
+complete(HttpServer.serve(App.middleware(App.middleware(router))))
+// @ts-expect-error a handler that uses the session needs its middleware
+complete(HttpServer.serve(router))
+// @ts-expect-error and not that of another
+complete(HttpServer.serve(HttpRouter.use(router, Twin.middleware)))
+// @ts-expect-error nor that of another one in the server
+complete(HttpServer.serve(router, Twin.middleware))
+declare const service: Layer.Layer<SessionService<App>>
+HttpApp.toWebHandlerLayer(App.middleware(page), service)
+// @ts-expect-error a web handler is no exception
+HttpApp.toWebHandlerLayer(page, service)
+// @ts-expect-error and the layer of the session must be there
+HttpApp.toWebHandlerLayer(App.middleware(page), Layer.empty)
+
+// ---- HttpLayerRouter
+type Requires<R> = HttpLayerRouter.Request.From<"Requires", R>
+type GlobalRequires<R> = HttpLayerRouter.Request.From<"GlobalRequires", R>
+expectTypeOf(App.routes.layer).toEqualTypeOf<Layer.Layer<Requires<App>, never, SessionService<App>>>()
+expectTypeOf(App.allRoutes).toEqualTypeOf<
+  Layer.Layer<Requires<App> | GlobalRequires<App>, never, HttpLayerRouter.HttpRouter | SessionService<App>>
+>()
+const route = HttpLayerRouter.add("GET", "/", page)
+complete(HttpLayerRouter.serve(Layer.provide(route, App.routes.layer)))
+complete(HttpLayerRouter.serve(Layer.provide(route, App.allRoutes)))
+complete(HttpLayerRouter.serve(Layer.provide(route, [App.routes.layer, App.allRoutes])))
+// @ts-expect-error a route that uses the session needs it
+complete(HttpLayerRouter.serve(route))
+// @ts-expect-error and not another one
+complete(HttpLayerRouter.serve(Layer.provide(route, Twin.routes.layer)))
+// @ts-expect-error nor another one for all routes
+complete(HttpLayerRouter.serve(Layer.provide(route, Twin.allRoutes)))
+
+const needing = HttpLayerRouter.middleware<{ provides: never }>()((app) => Effect.zipRight(Effect.orDie(user), app))
+expectTypeOf(needing.layer).toBeString()
+complete(HttpLayerRouter.serve(Layer.provide(HttpLayerRouter.add("GET", "/", page), needing.combine(App.routes).layer)))
+const global = HttpLayerRouter.middleware((app) => Effect.zipRight(Effect.orDie(user), app), { global: true })
+complete(HttpLayerRouter.serve(Layer.provide(global, App.allRoutes)))
+// @ts-expect-error what is for all routes is not served by a session for some
+complete(HttpLayerRouter.serve(Layer.provide(global, App.routes.layer)))
+
+// ---- HttpApi
+expectTypeOf<HttpApiMiddleware.HttpApiMiddleware.Provides<SessionHttpApi<App>>>().toEqualTypeOf<App>()
+expectTypeOf<HttpApiMiddleware.HttpApiMiddleware.Error<SessionHttpApi<App>>>().toEqualTypeOf<
+  SessionError.SessionError
+>()
+const endpoint = HttpApiEndpoint.get("user", "/user").addSuccess(Schema.String)
+class With extends HttpApiGroup.make("with").add(endpoint).middleware(App.HttpApi) {}
+class Single extends HttpApiGroup.make("single").add(endpoint.middleware(App.HttpApi)) {}
+class Other extends HttpApiGroup.make("other").add(endpoint).middleware(Twin.HttpApi) {}
+class Without extends HttpApiGroup.make("without").add(endpoint) {}
+class Api extends HttpApi.make("api").add(With).add(Single).add(Other).add(Without) {}
+class Whole extends HttpApi.make("whole").add(Without).middleware(App.HttpApi) {}
+
+const grouped = HttpApiBuilder.group(Api, "with", (handlers) => handlers.handle("user", () => user))
+expectTypeOf<Layer.Layer.Context<typeof grouped>>().toEqualTypeOf<SessionHttpApi<App>>()
+expectTypeOf<
+  Layer.Layer.Context<ReturnType<typeof single>>
+>().toEqualTypeOf<SessionHttpApi<App>>()
+const single = () => HttpApiBuilder.group(Api, "single", (handlers) => handlers.handle("user", () => user))
+const whole = HttpApiBuilder.group(Whole, "without", (handlers) => handlers.handle("user", () => user))
+complete(HttpApiBuilder.serve().pipe(Layer.provide(HttpApiBuilder.api(Whole)), Layer.provide(whole)))
+complete(HttpLayerRouter.serve(Layer.provide(HttpLayerRouter.addHttpApi(Whole), whole)))
+// @ts-expect-error without the middleware the errors of the session are not declared
+HttpApiBuilder.group(Api, "without", (handlers) => handlers.handle("user", () => user))
+// and the session that nothing provides stays in what is required
+const orphan = HttpApiBuilder.group(Api, "without", (handlers) => handlers.handle("user", () => Effect.orDie(user)))
+expectTypeOf<Layer.Layer.Context<typeof orphan>>().toEqualTypeOf<App>()
+const crossed = HttpApiBuilder.group(Api, "other", (handlers) => handlers.handle("user", () => user))
+expectTypeOf<Layer.Layer.Context<typeof crossed>>().toEqualTypeOf<App | SessionHttpApi<Twin>>()
+
+// ---- two tags' middlewares never unify, even of one shape
+expectTypeOf<SessionHttpApi<App>>().not.toEqualTypeOf<SessionHttpApi<Twin>>()
+declare const twin: Layer.Layer<SessionHttpApi<Twin>>
+// @ts-expect-error the middleware of one is not that of the other
+const wrong: Layer.Layer<SessionHttpApi<App>> = twin
+void wrong
+// @ts-expect-error nor are their tags
+const mistaken: typeof App.HttpApi = Twin.HttpApi
+void mistaken
+
+// ---- RPC
+const WithSession = SessionRpc.make(App)
+const error = SessionError.SessionError
+expectTypeOf(WithSession.layer).toEqualTypeOf<Layer.Layer<SessionRpc.SessionRpc<App>>>()
+class Calls extends RpcGroup.make(Rpc.make("User", { success: Schema.String, error })) {}
+class Guarded extends Calls.middleware(WithSession) {}
+const calls = Guarded.toLayer({ User: () => user })
+expectTypeOf<Layer.Layer.Context<typeof calls>>().toEqualTypeOf<never>()
+// The group asks for the middleware beside its handlers.
+expectTypeOf<Layer.Layer.Context<ReturnType<typeof rpc>>>().toEqualTypeOf<
+  RpcServer.Protocol | SessionRpc.SessionRpc<App>
+>()
+const rpc = () => RpcServer.layer(Guarded).pipe(Layer.provide(calls))
+const unguarded = Calls.toLayer({ User: () => user })
+expectTypeOf<Layer.Layer.Context<typeof unguarded>>().toEqualTypeOf<App>()
+class Silent extends RpcGroup.make(Rpc.make("User", { success: Schema.String })).middleware(WithSession) {}
+// @ts-expect-error a procedure declares the errors that its handler leaves
+Silent.toLayer({ User: () => user })
+Silent.toLayer({ User: () => Effect.orDie(user) })
+class Crossed extends Calls.middleware(SessionRpc.make(Twin)) {}
+const astray = Crossed.toLayer({ User: () => user })
+expectTypeOf<Layer.Layer.Context<typeof astray>>().toEqualTypeOf<App>()
+expectTypeOf<SessionRpc.SessionRpc<App>>().not.toEqualTypeOf<SessionRpc.SessionRpc<Twin>>()
+
+// ---- pages for errors
+expectTypeOf(SessionErrorPage.layer((error) => HttpServerResponse.text(error._tag))).toEqualTypeOf<
+  Layer.Layer<SessionErrorPage.SessionErrorPage>
+>()
+// @ts-expect-error a page cannot fail
+SessionErrorPage.layer(() => Effect.fail("no template"))
+// @ts-expect-error nor use the session, which has failed already
+SessionErrorPage.layer(() => page)
