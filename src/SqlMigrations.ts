@@ -10,7 +10,7 @@ import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type { Dialect } from "./internal/sqlStatements.js"
-import { migrations } from "./internal/sqlStatements.js"
+import { migrations } from "./internal/sqlTables.js"
 import type { SessionConfigError } from "./SessionConfigError.js"
 import { clientOf, prefixOf } from "./SqlStore.js"
 
@@ -39,14 +39,15 @@ export const run = (
   Effect.gen(function*() {
     const prefix = yield* prefixOf(options.prefix)
     const [sql, dialect] = yield* clientOf
+    // A table of its own for each prefix: migration ids are global in one table.
+    const table = `${prefix}session_migrations`
+    if (dialect === "mysql") return yield* runOnMysql(sql, table, migrations(dialect, prefix))
     const loader = Migrator.fromRecord(Object.fromEntries(
       migrations(dialect, prefix).map(([name, statements]) => [
         name,
         Effect.forEach(statements, (statement) => sql.unsafe(statement), { discard: true })
       ])
     ))
-    // A table of its own for each prefix: migration ids are global in one table.
-    const table = `${prefix}session_migrations`
     if (dialect === "pg") yield* sql.unsafe(createMigrationsTable(table))
     return yield* Migrator.make({})({ loader, table }).pipe(
       Effect.provideService(SqlClient.SqlClient, sql)
@@ -66,6 +67,44 @@ const createMigrationsTable = (table: string): string =>
     name text NOT NULL
   );
 END $$`
+
+/**
+ * MySQL ends every transaction at a `CREATE TABLE`, so a migration is noted when it is done, and not before: one that
+ * fails is run again. A lock of the connection keeps processes apart, so all of it is on one connection.
+ */
+const runOnMysql = (sql: SqlClient.SqlClient, table: string, all: ReturnType<typeof migrations>) =>
+  Effect.gen(function*() {
+    yield* sql.unsafe(`CREATE TABLE IF NOT EXISTS ${table} (
+  migration_id integer unsigned NOT NULL PRIMARY KEY,
+  created_at timestamp NOT NULL DEFAULT CURRENT_TIMESTAMP,
+  name varchar(255) NOT NULL
+) ENGINE=InnoDB`)
+    const done = yield* sql.unsafe<{ readonly migration_id: number }>(`SELECT migration_id FROM ${table}`)
+    return yield* Effect.forEach(
+      all.map(([name, statements]) => ({ id: Number.parseInt(name), name: name.replace(/^\d+_/, ""), statements }))
+        .filter(({ id }) => !done.some(({ migration_id }) => migration_id === id)),
+      ({ id, name, statements }) =>
+        Effect.forEach(statements, (statement) => sql.unsafe(statement), { discard: true }).pipe(
+          Effect.zipRight(sql.unsafe(`INSERT INTO ${table} (migration_id, name) VALUES (?, ?)`, [id, name])),
+          Effect.as([id, name] as const)
+        )
+    )
+  }).pipe((run) => locked(sql, table, run))
+
+/** One at a time, on this server, for these tables of this database. */
+const locked = <A, E>(sql: SqlClient.SqlClient, table: string, run: Effect.Effect<A, E>) =>
+  Effect.scoped(Effect.flatMap(sql.reserve, (connection) => {
+    const lock = `SHA1(CONCAT_WS('.', DATABASE(), '${table}'))`
+    const taken = Effect.filterOrFail(
+      sql.unsafe<{ readonly taken: unknown }>(`SELECT GET_LOCK(${lock}, 60) AS taken`),
+      ([row]) => row?.taken === 1,
+      () =>
+        new Migrator.MigrationError({ reason: "locked", message: "Another process has been migrating for a minute" })
+    )
+    return Effect.acquireUseRelease(taken, () => run, () => Effect.ignore(sql.unsafe(`DO RELEASE_LOCK(${lock})`))).pipe(
+      Effect.provideService(SqlClient.TransactionConnection, [connection, 0])
+    )
+  }))
 
 /**
  * The same as plain SQL, for those who apply migrations by their own means.

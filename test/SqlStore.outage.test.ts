@@ -1,27 +1,18 @@
 import { PgClient } from "@effect/sql-pg"
 import { SqliteClient } from "@effect/sql-sqlite-node"
+import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
-import { Effect, Exit, Layer, Redacted, Scope } from "effect"
-import { SessionStore, SessionStoreError } from "effect-session"
+import { Context, Effect, Layer, Redacted } from "effect"
+import { SessionStore } from "effect-session"
 import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
-import { chmod, mkdtemp, readFile, rm } from "node:fs/promises"
-import { tmpdir } from "node:os"
+import { readFile } from "node:fs/promises"
 import * as Path from "node:path"
-import { assert, describe } from "vitest"
+import { assert, describe, inject } from "vitest"
 import * as EmbeddedPostgres from "../examples/shop/EmbeddedPostgres.js"
-import { isAlive, isDead, start, stored } from "./laws/records.js"
-import { furnish, reads, writes } from "./support/databases.js"
-
-/** A folder that users other than root may enter. */
-const directory = Effect.acquireRelease(
-  Effect.promise(async () => {
-    const directory = await mkdtemp(Path.join(tmpdir(), "effect-session-outage-"))
-    await chmod(directory, 0o755)
-    return directory
-  }),
-  (directory) => Effect.promise(() => rm(directory, { recursive: true, force: true }))
-)
+import { isAlive, isDead, start, stored } from "../src/internal/testing/records.js"
+import { crashes, directory, isCut, shopOn, starves } from "./support/outages.js"
+import { freshPrefix, postgresClient } from "./support/stores.js"
 
 describe("a database that goes away", () => {
   it.scopedLive(
@@ -30,42 +21,33 @@ describe("a database that goes away", () => {
       Effect.gen(function*() {
         const data = Path.join(yield* directory, "data")
         const port = yield* EmbeddedPostgres.freePort
-        const running = yield* Scope.make()
-        const url = yield* Scope.extend(EmbeddedPostgres.make({ directory: data, port }), running)
-        const client = PgClient.layer({ url: Redacted.make(url), maxConnections: 3 })
-        const context = yield* Layer.build(
-          SqlStore.layer().pipe(Layer.provide(SqlMigrations.layer()), Layer.provide(client))
+        // As if the power had failed: no checkpoint, no farewell.
+        const crash = Effect.promise(() => readFile(Path.join(data, "postmaster.pid"), "utf8")).pipe(
+          Effect.map((text) => process.kill(Number.parseInt(text), "SIGQUIT"))
         )
-        yield* Effect.gen(function*() {
-          const store = yield* SessionStore
-          assert.deepStrictEqual(store.capabilities, { durableDestroy: true, remote: true })
-          const one = yield* furnish(store)
-          const destroyed = yield* stored(store)
-          const revoked = yield* stored(store, { subject: "revoked" })
-          yield* store.revokeSubject(revoked.record.namespace, "revoked")
-          yield* store.destroy(destroyed.key)
-
-          // As if the power had failed: no checkpoint, no farewell.
-          const pid = Number.parseInt(yield* Effect.promise(() => readFile(Path.join(data, "postmaster.pid"), "utf8")))
-          yield* Effect.sync(() => process.kill(pid, "SIGQUIT"))
-          yield* Scope.close(running, Exit.void)
-
-          for (const [name, run] of [...reads, ...writes]) {
-            const error = yield* Effect.flip(Effect.timeout(run(store, one), "5 seconds"))
-            assert.instanceOf(error, SessionStoreError, name)
-            assert.deepStrictEqual([error.operation, error.reason], [name.split(" ")[0], "unavailable"])
-            assert.notInclude(error.message, url)
-          }
-
-          // The same store goes on with the server that comes back, without anybody's doing.
-          yield* EmbeddedPostgres.make({ directory: data, port })
-          yield* isAlive(store, one, start)
-          yield* isDead(store, destroyed, start)
-          yield* isDead(store, revoked, start)
-        }).pipe(Effect.provide(context))
+        yield* crashes({
+          start: Effect.map(EmbeddedPostgres.make({ directory: data, port }), (url) => ({ url, crash })),
+          client: (url) => PgClient.layer({ url: Redacted.make(url), maxConnections: 3 })
+        })
       }),
     60_000
   )
+
+  it.scopedLive("postgres: connections that are cut under load are 503 at the worst, and nothing is lost (F25)", () =>
+    Effect.gen(function*() {
+      const applicationName = freshPrefix()
+      const { shop } = yield* shopOn(
+        PgClient.layer({ url: Redacted.make(inject("postgresUrl")), maxConnections: 3, applicationName })
+      )
+      const admin = Context.get(yield* Layer.build(postgresClient({ maxConnections: 1 })), SqlClient)
+      const cut = admin.unsafe(
+        `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '${applicationName}'`
+      )
+      yield* isCut(shop, cut)
+    }))
+
+  it.scopedLive("postgres: a pool that the application has emptied is 503 in time, and works when it is free (F25)", () =>
+    starves(postgresClient({ maxConnections: 1 })))
 
   it.scopedLive("sqlite: what another process destroyed and revoked stays so when the file is opened again", () =>
     Effect.gen(function*() {

@@ -2,152 +2,56 @@ import { Reactivity } from "@effect/experimental"
 import * as SqlClient from "@effect/sql/SqlClient"
 import * as Statement from "@effect/sql/Statement"
 import { it } from "@effect/vitest"
-import { Deferred, Effect, Exit, Layer, String } from "effect"
-import { SessionConfigError, SessionStore, SessionStoreError } from "effect-session"
+import { Deferred, Effect, Layer, String } from "effect"
+import { SessionConfigError, SessionStore } from "effect-session"
 import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
 import { assert, describe } from "vitest"
-import { range, together } from "./laws/law.js"
-import { freshKey, isAlive, isKeyDead, loaded, namespace, start, stored } from "./laws/records.js"
-import { dump, furnish, postgresDatabase, reads, works, writes } from "./support/databases.js"
-import { freshPrefix, postgresClient, sqliteClient, sqlStore } from "./support/stores.js"
+import { range, together } from "../src/internal/testing/law.js"
+import { freshKey, isAlive, isKeyDead, loaded, namespace, start, stored } from "../src/internal/testing/records.js"
+import { mysqlDatabase, postgresDatabase, untilWaiting, works } from "./support/databases.js"
+import { freshPrefix, mysqlClient, ofMariadb, postgresClient, sqliteClient, sqlStore } from "./support/stores.js"
 
-// A pool of one connection: whoever asks for a second one while the first is held waits for ever.
-const clients: ReadonlyArray<readonly [name: string, client: () => Layer.Layer<SqlClient.SqlClient, unknown>]> = [
-  ["sqlite", () => sqliteClient],
-  ["postgres", () => postgresClient({ maxConnections: 1 })]
-]
-
-describe("inside the application's transaction", () => {
-  for (const [name, client] of clients) {
-    for (const [write, run] of writes) {
-      it.live(`${name}: ${write} is refused, and changes nothing`, () => {
+describe("a session that is spared", () => {
+  for (
+    const [name, client] of [
+      ["postgres", postgresClient],
+      ...ofMariadb(["mariadb", mysqlClient] as const)
+    ] as const
+  ) {
+    for (const operation of ["save", "touch", "rotate"] as const) {
+      it.live(`${name}: its ${operation}, waiting for the revocation that spares it, is done`, () => {
         const prefix = freshPrefix()
         return Effect.gen(function*() {
           const store = yield* SessionStore
           const sql = yield* SqlClient.SqlClient
-          const one = yield* furnish(store)
-          const before = yield* dump(sql, prefix)
-          const error = yield* sql.withTransaction(Effect.flip(run(store, one)))
-          assert.instanceOf(error, SessionStoreError)
-          assert.strictEqual(error.reason, "transaction")
-          assert.strictEqual(error.operation, write.split(" ")[0])
-          assert.strictEqual(yield* dump(sql, prefix), before)
-          yield* run(store, one)
-          assert.notStrictEqual(yield* dump(sql, prefix), before)
-        }).pipe(Effect.provide(sqlStore(client(), prefix)))
+          const { key, record } = yield* stored(store)
+          const write = {
+            save: store.save(key, record, 1, start),
+            touch: store.touch(key, start + 1, start, start),
+            rotate: store.rotate(key, freshKey(), record, 1, start)
+          }[operation]
+          // The row is held, so that both come to wait for it: the revocation first, and the write behind it.
+          const held = yield* Deferred.make<void>()
+          const release = yield* Deferred.make<void>()
+          const holder = yield* Effect.fork(sql.withTransaction(
+            sql.unsafe(`SELECT id FROM ${prefix}sessions FOR UPDATE`).pipe(
+              Effect.zipRight(Deferred.succeed(held, undefined)),
+              Effect.zipRight(Deferred.await(release))
+            )
+          ))
+          yield* Deferred.await(held)
+          const revocation = yield* Effect.fork(store.revokeSubject(namespace, "ann", record.id))
+          yield* untilWaiting(sql, name, prefix, 1)
+          const outcome = yield* Effect.fork(write)
+          yield* untilWaiting(sql, name, prefix, 2)
+          yield* Deferred.succeed(release, undefined)
+          yield* holder
+          yield* revocation
+          assert.strictEqual(yield* outcome, operation === "touch" ? "touched" : "saved")
+        }).pipe(Effect.provide(sqlStore<unknown>(client(), prefix)))
       })
     }
-
-    it.live(`${name}: reads join it, and see what it has not yet committed`, () => {
-      const prefix = freshPrefix()
-      return Effect.gen(function*() {
-        const store = yield* SessionStore
-        const sql = yield* SqlClient.SqlClient
-        const one = yield* stored(store)
-        const changed = { ...one, record: { ...one.record, version: 77, data: `"uncommitted"` } }
-        const transaction = sql.withTransaction(Effect.gen(function*() {
-          yield* sql.unsafe(`UPDATE ${prefix}sessions SET version = 77, data = '"uncommitted"'`)
-          yield* isAlive(store, changed, start)
-          return yield* Effect.fail("rolled back")
-        }))
-        assert.strictEqual(yield* Effect.flip(transaction), "rolled back")
-        yield* isAlive(store, one, start)
-      }).pipe(Effect.provide(sqlStore(client(), prefix)))
-    })
-  }
-})
-
-describe("with a pool of its own", () => {
-  /** The store on one client, the application on another, both on the same database. */
-  const ownPool = (prefix: string) =>
-    Layer.merge(
-      SqlStore.layer({ prefix, ownPool: true }).pipe(
-        Layer.provide(SqlMigrations.layer({ prefix })),
-        Layer.provide(postgresClient({ maxConnections: 2 }))
-      ),
-      postgresClient({ maxConnections: 1 })
-    )
-
-  for (const [write, run] of writes) {
-    it.live(`${write} inside the application's transaction outlives its rollback`, () => {
-      const prefix = freshPrefix()
-      return Effect.gen(function*() {
-        const store = yield* SessionStore
-        const sql = yield* SqlClient.SqlClient
-        const one = yield* furnish(store)
-        const before = yield* dump(sql, prefix)
-        const exit = yield* Effect.exit(
-          sql.withTransaction(Effect.zipRight(run(store, one), Effect.fail("rolled back")))
-        )
-        assert.deepStrictEqual(exit, Exit.fail("rolled back"))
-        assert.notStrictEqual(yield* dump(sql, prefix), before)
-      }).pipe(Effect.provide(ownPool(prefix)))
-    })
-  }
-
-  for (const [read, run] of reads) {
-    it.live(`${read} inside the application's transaction does not see what that has not committed`, () => {
-      const prefix = freshPrefix()
-      return Effect.gen(function*() {
-        const store = yield* SessionStore
-        const sql = yield* SqlClient.SqlClient
-        const one = yield* stored(store)
-        const before = yield* run(store, one)
-        const transaction = sql.withTransaction(Effect.gen(function*() {
-          yield* sql.unsafe(`UPDATE ${prefix}sessions SET version = 77`)
-          assert.deepStrictEqual(yield* run(store, one), before)
-        }))
-        yield* transaction
-        assert.notDeepEqual(yield* run(store, one), before)
-      }).pipe(Effect.provide(ownPool(prefix)))
-    })
-  }
-
-  it.live("it works as without", () => Effect.flatMap(SessionStore, works).pipe(Effect.provide(ownPool(freshPrefix()))))
-})
-
-describe("a session that is spared", () => {
-  /** How many statements on these tables wait for a lock. */
-  const waiting = (sql: SqlClient.SqlClient, prefix: string) =>
-    Effect.map(
-      sql.unsafe(`SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%${prefix}%'`),
-      (rows) => rows.length
-    )
-
-  for (const operation of ["save", "touch", "rotate"] as const) {
-    it.live(`postgres: its ${operation}, waiting for the revocation that spares it, is done`, () => {
-      const prefix = freshPrefix()
-      return Effect.gen(function*() {
-        const store = yield* SessionStore
-        const sql = yield* SqlClient.SqlClient
-        const { key, record } = yield* stored(store)
-        const until = (count: number) => Effect.repeat(waiting(sql, prefix), { until: (n) => n === count })
-        const write = {
-          save: store.save(key, record, 1, start),
-          touch: store.touch(key, start + 1, start, start),
-          rotate: store.rotate(key, freshKey(), record, 1, start)
-        }[operation]
-        // The row is held, so that both come to wait for it: the revocation first, and the write behind it.
-        const held = yield* Deferred.make<void>()
-        const release = yield* Deferred.make<void>()
-        const holder = yield* Effect.fork(sql.withTransaction(
-          sql.unsafe(`SELECT key FROM ${prefix}sessions FOR UPDATE`).pipe(
-            Effect.zipRight(Deferred.succeed(held, undefined)),
-            Effect.zipRight(Deferred.await(release))
-          )
-        ))
-        yield* Deferred.await(held)
-        const revocation = yield* Effect.fork(store.revokeSubject(namespace, "ann", record.id))
-        yield* until(1)
-        const outcome = yield* Effect.fork(write)
-        yield* until(2)
-        yield* Deferred.succeed(release, undefined)
-        yield* holder
-        yield* revocation
-        assert.strictEqual(yield* outcome, operation === "touch" ? "touched" : "saved")
-      }).pipe(Effect.provide(sqlStore(postgresClient(), prefix)))
-    })
   }
 })
 
@@ -191,7 +95,13 @@ describe("prefixes", () => {
         for (const use of uses) assert.instanceOf(yield* Effect.flip(use), SessionConfigError, JSON.stringify(prefix))
       })).pipe(Effect.provide(otherDialect("sqlite"))))
 
-  for (const [name, client] of [["sqlite", () => sqliteClient], ["postgres", postgresDatabase]] as const) {
+  for (
+    const [name, client] of [
+      ["sqlite", () => sqliteClient],
+      ["postgres", postgresDatabase],
+      ...ofMariadb(["mariadb", mysqlDatabase] as const)
+    ] as const
+  ) {
     for (const prefix of [undefined, "", "_", "a", "app_", "x1_".padEnd(31, "y")]) {
       it.live(`${name}: "${prefix ?? "the default"}" works, beside another`, () =>
         Effect.gen(function*() {
@@ -208,7 +118,7 @@ describe("prefixes", () => {
 })
 
 describe("clients", () => {
-  for (const dialect of ["mysql", "mssql", "clickhouse"] as const) {
+  for (const dialect of ["mssql", "clickhouse"] as const) {
     it.live(`one of ${dialect} is refused before a statement is sent`, () =>
       Effect.gen(function*() {
         const uses = [
@@ -219,7 +129,10 @@ describe("clients", () => {
         for (const use of uses) {
           const error = yield* Effect.flip(use)
           assert.instanceOf(error, SessionConfigError)
-          assert.strictEqual(error.message, "SqlStore: The SqlClient must be one of Postgres or SQLite.")
+          assert.strictEqual(
+            error.message,
+            "SqlStore: The SqlClient must be one of Postgres, MySQL, MariaDB or SQLite."
+          )
         }
       }).pipe(Effect.provide(otherDialect(dialect))))
   }
@@ -244,21 +157,37 @@ describe("clients", () => {
       }).pipe(Effect.provide(postgresDatabase(options))))
   }
 
-  it.live("a pool of one connection serves any number of calls at once", () =>
-    Effect.gen(function*() {
-      const store = yield* SessionStore
-      const all = yield* together(range(50).map(() => stored(store)))
-      yield* together(all.map(({ key }) =>
-        Effect.flatMap(loaded(store, key, start), (record) => store.rotate(key, freshKey(), record, 1, start))
-      ))
-      yield* Effect.forEach(all, (one) =>
-        isKeyDead(store, one, start))
-      assert.lengthOf(yield* store.list(namespace, "ann", start), 50)
-    }).pipe(Effect.provide(sqlStore(postgresClient({ maxConnections: 1 })))))
+  for (const name of ofMariadb("mariadb")) {
+    it.live(`${name}: one that renames does not reach our columns`, () =>
+      Effect.gen(function*() {
+        yield* SqlMigrations.run()
+        assert.deepStrictEqual(yield* SqlMigrations.run(), [])
+        yield* Effect.flatMap(SqlStore.make(), works)
+      }).pipe(Effect.provide(mysqlDatabase({ transformQueryNames: shout, transformResultNames: shout }))))
+  }
+
+  for (
+    const [name, client] of [
+      ["postgres", () => postgresClient({ maxConnections: 1 })],
+      ...ofMariadb(["mariadb", () => mysqlClient({ maxConnections: 1 })] as const)
+    ] as const
+  ) {
+    it.live(`${name}: a pool of one connection serves any number of calls at once`, () =>
+      Effect.gen(function*() {
+        const store = yield* SessionStore
+        const all = yield* together(range(50).map(() => stored(store)))
+        yield* together(all.map(({ key }) =>
+          Effect.flatMap(loaded(store, key, start), (record) => store.rotate(key, freshKey(), record, 1, start))
+        ))
+        yield* Effect.forEach(all, (one) =>
+          isKeyDead(store, one, start))
+        assert.lengthOf(yield* store.list(namespace, "ann", start), 50)
+      }).pipe(Effect.provide(sqlStore<unknown>(client()))))
+  }
 })
 
 /** A client of which only the dialect is known. */
-const otherDialect = (dialect: "clickhouse" | "mssql" | "mysql" | "sqlite") =>
+const otherDialect = (dialect: "clickhouse" | "mssql" | "sqlite") =>
   Layer.scoped(
     SqlClient.SqlClient,
     SqlClient.make({

@@ -37,9 +37,13 @@ export const dialectOf = (url: DatabaseUrl): Effect.Effect<Dialect, CliFailure> 
       return Effect.succeed("sqlite")
     case "mysql":
     case "mariadb":
-      return Effect.fail(failed("MySQL and MariaDB are not supported yet; use postgres:// or sqlite:."))
+      return Effect.succeed("mysql")
     default:
-      return Effect.fail(failed("The database URL must begin with postgres:// or sqlite:."))
+      return Effect.fail(
+        failed(
+          "The database URL must begin with postgres://, mysql:// or sqlite:; for all but migrate also with redis:// or file:."
+        )
+      )
   }
 }
 
@@ -51,7 +55,16 @@ type Client = Effect.Effect<
 
 /** A client for the URL. Only `migrate` makes a SQLite file that is not there. */
 export const client = (url: DatabaseUrl, create: boolean): Client =>
-  Effect.flatMap(dialectOf(url), (dialect) => dialect === "pg" ? postgres(url) : sqlite(url, create))
+  Effect.flatMap(dialectOf(url), (dialect) => {
+    switch (dialect) {
+      case "mysql":
+        return mysql(url)
+      case "pg":
+        return postgres(url)
+      case "sqlite":
+        return sqlite(url, create)
+    }
+  })
 
 const postgres = (url: DatabaseUrl): Client =>
   Effect.gen(function*() {
@@ -64,6 +77,18 @@ const postgres = (url: DatabaseUrl): Client =>
       // Said here, the driver keeps to it too: the client alone waits for ever for a server that is silent.
       connectTimeout: "5 seconds"
     })
+  })
+
+const mysql = (url: DatabaseUrl): Client =>
+  Effect.gen(function*() {
+    const parsed = yield* parse(url)
+    if (parsed.pathname.length < 2) {
+      return yield* failed("The database URL names no database: mysql://user:password@host/database.")
+    }
+    const MysqlClient = yield* driver("@effect/sql-mysql2", () => import("@effect/sql-mysql2/MysqlClient"))
+    // The driver takes its settings from the URL. It would wait ten seconds for a server that is silent.
+    if (!parsed.searchParams.has("connectTimeout")) parsed.searchParams.set("connectTimeout", "5000")
+    return MysqlClient.layer({ url: Redacted.make(parsed.href), maxConnections: 1 })
   })
 
 const sqlite = (url: DatabaseUrl, create: boolean): Client =>
@@ -81,7 +106,7 @@ const sqlite = (url: DatabaseUrl, create: boolean): Client =>
   })
 
 /** Drivers are loaded when they are needed, so that only the one in use must be installed. */
-const driver = <A>(name: string, load: () => Promise<A>): Effect.Effect<A, CliFailure> =>
+export const driver = <A>(name: string, load: () => Promise<A>): Effect.Effect<A, CliFailure> =>
   Effect.tryPromise({
     try: load,
     catch: (cause) =>
@@ -120,6 +145,7 @@ export const explain = (error: unknown, url: DatabaseUrl): Effect.Effect<string>
       return `The tables are missing or out of date: run "effect-session migrate" with the same --prefix.`
     }
     const place = parsed._tag === "Some" && parsed.value.host !== "" ? ` at ${parsed.value.host}` : ""
+    if (code === "ETIMEDOUT") return `The database${place} cannot be reached (no answer).`
     if (unreachable.has(code)) return `The database${place} cannot be reached (${code}).`
     if (/connection (?:time(?:d )?out|terminated)|timeout exceeded/i.test(message)) {
       return `The database${place} cannot be reached (no answer).`
@@ -132,7 +158,7 @@ export const explain = (error: unknown, url: DatabaseUrl): Effect.Effect<string>
       : `The database${place} failed: ${message.replace(/\.?$/, ".")}`
   })
 
-const unmigrated = new Set(["42P01", "42703"])
+const unmigrated = new Set(["42P01", "42703", "ER_BAD_FIELD_ERROR", "ER_NO_SUCH_TABLE"])
 
 const unreachable = new Set([
   "ECONNREFUSED",
@@ -143,13 +169,23 @@ const unreachable = new Set([
   "ENOENT",
   "ENOTFOUND",
   "EPIPE",
-  "ETIMEDOUT"
+  "PROTOCOL_CONNECTION_LOST"
 ])
 
 const sentences: Readonly<Record<string, string>> = {
   "28000": "The database refuses the user.",
   "28P01": "The database refuses the user or the password.",
   "3D000": "The server has no database of that name.",
+  ER_ACCESS_DENIED_ERROR: "The database refuses the user or the password.",
+  ER_BAD_DB_ERROR: "The server has no database of that name.",
+  ER_CON_COUNT_ERROR: "The server has too many connections; try again.",
+  ER_DBACCESS_DENIED_ERROR: "The user may not use that database, or there is none of that name.",
+  ER_HOST_IS_BLOCKED: "The server blocks this host after too many failures.",
+  ER_HOST_NOT_PRIVILEGED: "The server lets nobody in from this host.",
+  ER_LOCK_DEADLOCK: "Others were in the way, several times; try again.",
+  ER_LOCK_WAIT_TIMEOUT: "Others were in the way, several times; try again.",
+  ER_OPTION_PREVENTS_STATEMENT: "The server is read-only.",
+  ER_TABLEACCESS_DENIED_ERROR: "The user may not do that with these tables.",
   SQLITE_BUSY: "The SQLite file is locked by another process; try again.",
   SQLITE_CANTOPEN: "The SQLite file cannot be opened.",
   SQLITE_NOTADB: "The file is not a SQLite database.",

@@ -1,16 +1,29 @@
 /**
  * Databases to look into, and what can be seen there.
  */
+import { MysqlClient } from "@effect/sql-mysql2"
 import { PgClient } from "@effect/sql-pg"
 import { SqlClient } from "@effect/sql/SqlClient"
+import type { SqlError } from "@effect/sql/SqlError"
 import { Effect, Layer, Redacted } from "effect"
 import type { SessionStoreError } from "effect-session"
 import type { Shape } from "effect-session/SessionStore"
 import { randomBytes } from "node:crypto"
 import { inject } from "vitest"
-import type { Stored } from "../laws/records.js"
-import { aRecord, freshId, freshKey, hour, isAlive, isDead, minute, namespace, start, stored } from "../laws/records.js"
-import { postgresClient } from "./stores.js"
+import type { Stored } from "../../src/internal/testing/records.js"
+import {
+  aRecord,
+  freshId,
+  freshKey,
+  hour,
+  isAlive,
+  isDead,
+  minute,
+  namespace,
+  start,
+  stored
+} from "../../src/internal/testing/records.js"
+import { mariadbUrl, mysqlClient, postgresClient } from "./stores.js"
 
 /** A Postgres client with a database of its own, so that any name of a table is free. */
 export const postgresDatabase = (options: Partial<PgClient.PgClientConfig> = {}) =>
@@ -28,14 +41,56 @@ export const postgresDatabase = (options: Partial<PgClient.PgClientConfig> = {})
     })
   ).pipe(Layer.provide(postgresClient({ maxConnections: 1 })))
 
+/** A MariaDB client with a database of its own, so that any name of a table is free. */
+export const mysqlDatabase = (options: Partial<MysqlClient.MysqlClientConfig> = {}) =>
+  Layer.unwrapScoped(
+    Effect.gen(function*() {
+      const admin = yield* SqlClient
+      const name = `d${randomBytes(6).toString("hex")}`
+      yield* Effect.acquireRelease(
+        admin.unsafe(`CREATE DATABASE ${name}`),
+        () => Effect.orDie(admin.unsafe(`DROP DATABASE ${name}`))
+      )
+      return MysqlClient.layer({ url: Redacted.make(mariadbUrl(name)), ...options })
+    })
+  ).pipe(Layer.provide(mysqlClient({ maxConnections: 1 })))
+
 /** All rows of the store's tables, as text. */
 export const dump = (sql: SqlClient, prefix: string) =>
   Effect.map(
     Effect.all([
-      sql.unsafe(`SELECT * FROM ${prefix}sessions ORDER BY key`).withoutTransform,
-      sql.unsafe(`SELECT * FROM ${prefix}session_epochs ORDER BY namespace, subject`).withoutTransform
+      sql.unsafe<object>(`SELECT * FROM ${prefix}sessions ORDER BY namespace, id`).withoutTransform,
+      sql.unsafe<object>(`SELECT * FROM ${prefix}session_epochs ORDER BY namespace, subject`).withoutTransform
     ]),
-    (rows) => JSON.stringify(rows, null, 1)
+    (tables) => JSON.stringify(tables.map((rows) => rows.map(legible)), null, 1)
+  )
+
+/** Bytes as the text that they spell. */
+const legible = (row: object) =>
+  Object.fromEntries(
+    Object.entries(row).map(([name, value]) => [name, value instanceof Uint8Array ? String(value) : value])
+  )
+
+const lockWaits = {
+  postgres: "SELECT pid AS id FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query",
+  mariadb: "SELECT trx_mysql_thread_id AS id FROM information_schema.innodb_trx " +
+    "WHERE trx_state = 'LOCK WAIT' AND trx_query"
+}
+
+/** Waits for so many statements on tables of a prefix to wait for a lock, and gives the connections they are on. */
+export const untilWaiting = (
+  sql: SqlClient,
+  database: keyof typeof lockWaits,
+  prefix: string,
+  count: number
+): Effect.Effect<ReadonlyArray<number>, SqlError> =>
+  Effect.flatMap(
+    sql.unsafe<{ readonly id: unknown }>(`${lockWaits[database]} LIKE '%${prefix}%'`),
+    (rows) =>
+      rows.length === count
+        ? Effect.succeed(rows.map(({ id }) => Number(id)))
+        // Asked more often, MariaDB repeats what it said before.
+        : Effect.delay(untilWaiting(sql, database, prefix, count), "150 millis")
   )
 
 /** What the writes below find: a live record, and one that has expired. */

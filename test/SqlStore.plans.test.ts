@@ -1,0 +1,173 @@
+/**
+ * By which way each statement comes to its rows, as the databases themselves say it.
+ */
+import { SqlClient } from "@effect/sql/SqlClient"
+import { it } from "@effect/vitest"
+import { Effect } from "effect"
+import type { Prepared } from "effect-session/internal/sqlStatements"
+import { statements } from "effect-session/internal/sqlStatements"
+import { assert } from "vitest"
+import { namespace, start } from "../src/internal/testing/records.js"
+import { freshPrefix, mysqlClient, ofMariadb, postgresClient, sqliteClient, sqlStore } from "./support/stores.js"
+
+const parameters = {
+  key: "k5000",
+  newKey: "another",
+  namespace,
+  id: "i5000",
+  kind: "subject",
+  subject: "s50",
+  after: "i5000",
+  limit: "10",
+  expected: 1,
+  now: start,
+  lastSeenAt: start,
+  expiresAt: start,
+  data: "{}",
+  schemaVersion: 1,
+  version: 1,
+  writeId: "w",
+  createdAt: start,
+  authenticatedAt: start,
+  modifiedAt: start,
+  deadline: start,
+  lifetime: null
+}
+type Parameter = keyof typeof parameters
+const isParameter = (name: string): name is Parameter => name in parameters
+
+/** The table, and its index, that each statement must come by to its rows. */
+const ways = {
+  create: "epochs key",
+  load: "sessions key",
+  save: "sessions key",
+  touch: "sessions key",
+  rotate: "sessions key",
+  destroy: "sessions key",
+  exists: "sessions key",
+  find: "sessions by_id",
+  scan: "sessions by_id",
+  revoke: "sessions by_id",
+  spare: "sessions by_id",
+  list: "sessions by_subject",
+  removeExpired: "sessions by_expiry"
+} as const
+
+const isWay = (name: string): name is keyof typeof ways => name in ways
+
+/** What comes in the order of its index, however many rows there are, and must not be sorted. */
+const inOrder = ["scan", "removeExpired"]
+
+const columns = "namespace, id, data, schema_version, subject, version, write_id, created_at, modified_at, " +
+  "last_seen_at, expires_at, namespace_epoch, subject_epoch"
+const row = `CONCAT('k', i), '${namespace}', CONCAT('i', i), '{}', 1, CONCAT('s', i % 100), 1, 'w', i, i, i, ` +
+  `${start} - 100 + i, 1, 1`
+
+/** The numbers, in MariaDB. */
+const sequence = "(SELECT seq AS i FROM seq_1_to_10000) AS r"
+
+const dialects = [
+  {
+    dialect: "sqlite",
+    client: () => sqliteClient,
+    rows: `WITH RECURSIVE r(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM r WHERE i < 10000)`,
+    from: "r",
+    explain: "EXPLAIN QUERY PLAN",
+    analyze: "ANALYZE",
+    key: "key",
+    line: (row: Readonly<Record<string, unknown>>) => String(row.detail),
+    by: (table: string, index: string) =>
+      new RegExp(`USING (?:COVERING )?INDEX ${index === "key" ? `sqlite_autoindex_${table}_1` : `${table}_${index}`}`),
+    scan: /SCAN/,
+    sort: /TEMP B-TREE/
+  },
+  {
+    dialect: "pg",
+    client: () => postgresClient(),
+    rows: "",
+    from: "generate_series(1, 10000) r(i)",
+    explain: "EXPLAIN",
+    analyze: "VACUUM ANALYZE",
+    key: "key",
+    line: (row: Readonly<Record<string, unknown>>) => String(row["QUERY PLAN"]),
+    by: (table: string, index: string) =>
+      new RegExp(`Index (?:Only )?Scan (?:using|on) ${table}_${index === "key" ? "pkey" : index}`),
+    scan: /Seq Scan/,
+    sort: /Sort/
+  },
+  ...ofMariadb(
+    {
+      dialect: "mysql",
+      client: () => mysqlClient(),
+      rows: "",
+      from: sequence,
+      explain: "EXPLAIN",
+      analyze: "ANALYZE TABLE",
+      key: "`key`",
+      // The table that a row is put into, and the list of what a DELETE is to find, are no ways to rows.
+      line: ({ Extra, key, select_type, table, type }: Readonly<Record<string, unknown>>) =>
+        select_type === "INSERT" || String(table).startsWith("<") ? "" : `${table} ${type} ${key} ${Extra}`,
+      // The epochs go by their short name.
+      by: (table: string, index: string) =>
+        new RegExp(
+          `${table.endsWith("epochs") ? "e" : table} (?:const|ref|range) ${
+            index === "key" ? "PRIMARY" : `${table}_${index}`
+          }`
+        ),
+      scan: /^\S+ (?:ALL|index) /m,
+      sort: /filesort/
+    } as const
+  )
+] as const
+
+for (const { analyze, by, client, dialect, explain, from, key, line, rows, scan, sort } of dialects) {
+  it.live(`${dialect}: every statement comes to its rows by an index, among 10,000 sessions`, () => {
+    const prefix = freshPrefix()
+    return Effect.gen(function*() {
+      const sql = yield* SqlClient
+      const tables = { sessions: `${prefix}sessions`, epochs: `${prefix}session_epochs` }
+      yield* sql.unsafe(`INSERT INTO ${tables.sessions} (${key}, ${columns}) ${rows} SELECT ${row} FROM ${from}`)
+      yield* sql.unsafe(
+        `INSERT INTO ${tables.epochs} ${rows} SELECT '${namespace}', 'subject', CONCAT('s', i), 1 FROM ${from}`
+      )
+      yield* Effect.forEach(Object.values(tables), (table) => sql.unsafe(`${analyze} ${table}`))
+      const planOf = ({ names, text }: Prepared) =>
+        Effect.map(
+          sql.unsafe<Readonly<Record<string, unknown>>>(
+            `${explain} ${text}`,
+            names.map((name) => isParameter(name) ? parameters[name] : undefined)
+          ),
+          (lines) => lines.map(line).join("\n")
+        )
+      const all = statements(dialect, prefix)
+      for (const name of Object.keys(ways).filter(isWay)) {
+        const [table, index] = ways[name].split(" ")
+        const plan = yield* planOf(all[name])
+        assert.match(plan, by(table === "epochs" ? tables.epochs : tables.sessions, index ?? ""), name)
+        assert.notMatch(plan, scan, name)
+        if (inOrder.includes(name)) assert.notMatch(plan, sort, name)
+      }
+    }).pipe(Effect.provide(sqlStore<unknown>(client(), prefix)))
+  })
+}
+
+for (const name of ofMariadb("mariadb")) {
+  it.live(`${name}: a page of a scan reads the sessions of that page, wherever it is`, () => {
+    const prefix = freshPrefix()
+    return Effect.gen(function*() {
+      const sql = yield* SqlClient
+      const sessions = `${prefix}sessions`
+      yield* sql.unsafe(`INSERT INTO ${sessions} (\`key\`, ${columns}) SELECT ${row} FROM ${sequence}`)
+      yield* sql.unsafe(`ANALYZE TABLE ${sessions}`)
+      const { names, text } = statements("mysql", prefix).scan
+      yield* sql.unsafe("FLUSH STATUS")
+      const page = yield* sql.unsafe(text, names.map((name) => isParameter(name) ? parameters[name] : undefined))
+      const read = yield* sql.unsafe<{ readonly Value: string }>(
+        "SHOW SESSION STATUS WHERE Variable_name IN " +
+          "('Handler_read_next', 'Handler_read_rnd_next', 'Handler_icp_attempts')"
+      )
+      assert.lengthOf(page, 10)
+      assert.isBelow(read.reduce((sum, { Value }) => sum + Number(Value), 0), 100)
+    }).pipe(Effect.provide(sqlStore(mysqlClient({ maxConnections: 1 }), prefix)))
+  })
+}

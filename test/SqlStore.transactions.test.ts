@@ -1,0 +1,119 @@
+/**
+ * A store inside the application's own transactions.
+ */
+import * as SqlClient from "@effect/sql/SqlClient"
+import { it } from "@effect/vitest"
+import { Effect, Exit, Layer } from "effect"
+import { SessionStore, SessionStoreError } from "effect-session"
+import * as SqlMigrations from "effect-session/SqlMigrations"
+import * as SqlStore from "effect-session/SqlStore"
+import { assert, describe } from "vitest"
+import { isAlive, start, stored } from "../src/internal/testing/records.js"
+import { dump, furnish, reads, works, writes } from "./support/databases.js"
+import { freshPrefix, mysqlClient, ofMariadb, postgresClient, sqliteClient, sqlStore } from "./support/stores.js"
+
+// A pool of one connection: whoever asks for a second one while the first is held waits for ever.
+const clients: ReadonlyArray<readonly [name: string, client: () => Layer.Layer<SqlClient.SqlClient, unknown>]> = [
+  ["sqlite", () => sqliteClient],
+  ["postgres", () => postgresClient({ maxConnections: 1 })],
+  ...ofMariadb(["mariadb", () => mysqlClient({ maxConnections: 1 })] as const)
+]
+
+describe("inside the application's transaction", () => {
+  for (const [name, client] of clients) {
+    for (const [write, run] of writes) {
+      it.live(`${name}: ${write} is refused, and changes nothing`, () => {
+        const prefix = freshPrefix()
+        return Effect.gen(function*() {
+          const store = yield* SessionStore
+          const sql = yield* SqlClient.SqlClient
+          const one = yield* furnish(store)
+          const before = yield* dump(sql, prefix)
+          const error = yield* sql.withTransaction(Effect.flip(run(store, one)))
+          assert.instanceOf(error, SessionStoreError)
+          assert.strictEqual(error.reason, "transaction")
+          assert.strictEqual(error.operation, write.split(" ")[0])
+          assert.strictEqual(yield* dump(sql, prefix), before)
+          yield* run(store, one)
+          assert.notStrictEqual(yield* dump(sql, prefix), before)
+        }).pipe(Effect.provide(sqlStore(client(), prefix)))
+      })
+    }
+
+    it.live(`${name}: reads join it, and see what it has not yet committed`, () => {
+      const prefix = freshPrefix()
+      return Effect.gen(function*() {
+        const store = yield* SessionStore
+        const sql = yield* SqlClient.SqlClient
+        const one = yield* stored(store)
+        const changed = { ...one, record: { ...one.record, version: 77, data: `"uncommitted"` } }
+        const transaction = sql.withTransaction(Effect.gen(function*() {
+          yield* sql.unsafe(`UPDATE ${prefix}sessions SET version = 77, data = '"uncommitted"'`)
+          yield* isAlive(store, changed, start)
+          return yield* Effect.fail("rolled back")
+        }))
+        assert.strictEqual(yield* Effect.flip(transaction), "rolled back")
+        yield* isAlive(store, one, start)
+      }).pipe(Effect.provide(sqlStore(client(), prefix)))
+    })
+  }
+})
+
+describe("with a pool of its own", () => {
+  const clients: ReadonlyArray<
+    readonly [
+      name: string,
+      client: (options: { readonly maxConnections: number }) => Layer.Layer<SqlClient.SqlClient, unknown>
+    ]
+  > = [["postgres", postgresClient], ...ofMariadb(["mariadb", mysqlClient] as const)]
+
+  for (const [name, client] of clients) {
+    /** The store on one client, the application on another, both on the same database. */
+    const ownPool = (prefix: string) =>
+      Layer.merge(
+        SqlStore.layer({ prefix, ownPool: true }).pipe(
+          Layer.provide(SqlMigrations.layer({ prefix })),
+          Layer.provide(client({ maxConnections: 2 }))
+        ),
+        client({ maxConnections: 1 })
+      )
+
+    for (const [write, run] of writes) {
+      it.live(`${name}: ${write} inside the application's transaction outlives its rollback`, () => {
+        const prefix = freshPrefix()
+        return Effect.gen(function*() {
+          const store = yield* SessionStore
+          const sql = yield* SqlClient.SqlClient
+          const one = yield* furnish(store)
+          const before = yield* dump(sql, prefix)
+          const exit = yield* Effect.exit(
+            sql.withTransaction(Effect.zipRight(run(store, one), Effect.fail("rolled back")))
+          )
+          assert.deepStrictEqual(exit, Exit.fail("rolled back"))
+          assert.notStrictEqual(yield* dump(sql, prefix), before)
+        }).pipe(Effect.provide(ownPool(prefix)))
+      })
+    }
+
+    for (const [read, run] of reads) {
+      it.live(`${name}: ${read} inside the application's transaction does not see what that has not committed`, () => {
+        const prefix = freshPrefix()
+        return Effect.gen(function*() {
+          const store = yield* SessionStore
+          const sql = yield* SqlClient.SqlClient
+          const one = yield* stored(store)
+          const before = yield* run(store, one)
+          const transaction = sql.withTransaction(Effect.gen(function*() {
+            yield* sql.unsafe(`UPDATE ${prefix}sessions SET version = 77`)
+            assert.deepStrictEqual(yield* run(store, one), before)
+          }))
+          yield* transaction
+          assert.notDeepEqual(yield* run(store, one), before)
+        }).pipe(Effect.provide(ownPool(prefix)))
+      })
+    }
+
+    it.live(`${name}: it works as without`, () =>
+      Effect.flatMap(SessionStore, works).pipe(Effect.provide(ownPool(freshPrefix()))))
+  }
+})

@@ -1,0 +1,159 @@
+/**
+ * What a visitor meets while the database goes away and comes back: told once, for every database.
+ */
+import { SqlClient } from "@effect/sql/SqlClient"
+import { Context, Deferred, Duration, Effect, Exit, Layer, Scope } from "effect"
+import { SessionStore, SessionStoreError } from "effect-session"
+import * as SqlMigrations from "effect-session/SqlMigrations"
+import * as SqlStore from "effect-session/SqlStore"
+import { chmod, mkdtemp, rm } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import * as Path from "node:path"
+import { assert } from "vitest"
+import { range, together } from "../../src/internal/testing/law.js"
+import { isAlive, isDead, start, stored } from "../../src/internal/testing/records.js"
+import { furnish, reads, writes } from "./databases.js"
+import * as Shop from "./shop.js"
+import { begin, between, ok, ShopSession, valueOf } from "./shop.js"
+import { sqlStore } from "./stores.js"
+
+/** A folder that users other than root may enter. */
+export const directory = Effect.acquireRelease(
+  Effect.promise(async () => {
+    const directory = await mkdtemp(Path.join(tmpdir(), "effect-session-outage-"))
+    await chmod(directory, 0o755)
+    return directory
+  }),
+  (directory) => Effect.promise(() => rm(directory, { recursive: true, force: true }))
+)
+
+/** A server that can be started again where it was. */
+export interface Server<E> {
+  readonly start: Effect.Effect<{ readonly url: string; readonly crash: Effect.Effect<void> }, E, Scope.Scope>
+  readonly client: (url: string) => Layer.Layer<SqlClient, unknown>
+}
+
+/** Every call says that the database is unavailable; after a crash it holds what was confirmed. */
+export const crashes = <E>({ client, start: started }: Server<E>) =>
+  Effect.gen(function*() {
+    const running = yield* Scope.make()
+    const { crash, url } = yield* Scope.extend(started, running)
+    const context = yield* Layer.build(
+      SqlStore.layer().pipe(Layer.provide(SqlMigrations.layer()), Layer.provide(client(url)))
+    )
+    const store = Context.get(context, SessionStore)
+    assert.deepStrictEqual(store.capabilities, { durableDestroy: true, remote: true })
+    const one = yield* furnish(store)
+    const destroyed = yield* stored(store)
+    const revoked = yield* stored(store, { subject: "revoked" })
+    yield* store.revokeSubject(revoked.record.namespace, "revoked")
+    yield* store.destroy(destroyed.key)
+
+    yield* crash
+    yield* Scope.close(running, Exit.void)
+    for (const [name, run] of [...reads, ...writes]) {
+      const error = yield* Effect.flip(Effect.timeout(run(store, one), "5 seconds"))
+      assert.instanceOf(error, SessionStoreError, name)
+      assert.deepStrictEqual([error.operation, error.reason], [name.split(" ")[0], "unavailable"])
+      assert.notInclude(error.message, url)
+    }
+
+    // The same store goes on with the server that comes back, without anybody's doing.
+    yield* started
+    yield* isAlive(store, one, start)
+    yield* isDead(store, destroyed, start)
+    yield* isDead(store, revoked, start)
+  })
+
+export const increment = Effect.zipRight(ShopSession.update("count", (n) => n + 1), ok)
+
+/** What a visitor has been told. */
+export interface Told {
+  readonly cookie: string
+  done: number
+  refused: number
+}
+
+/** Visitors who count, each on a session of their own, while something happens. Gives what they were told. */
+export const visiting = <E, R>(shop: Shop.Shop, happens: Effect.Effect<unknown, E, R>, visitors = 4) =>
+  Effect.gen(function*() {
+    let over = false
+    const all: ReadonlyArray<Told> = yield* Effect.forEach(
+      range(visitors),
+      () => Effect.map(begin(shop), (cookie) => ({ cookie, done: 0, refused: 0 }))
+    )
+    const visit = (told: Told) =>
+      Effect.map(shop.request(increment, told.cookie), ({ cookie, status }) => {
+        assert.include([200, 503], status)
+        assert.isUndefined(cookie)
+        if (status === 200) told.done++
+        else told.refused++
+        return status === 200
+      })
+    const visits = yield* Effect.fork(together(all.map((told) => Effect.repeat(visit(told), { until: () => over }))))
+    yield* Effect.ensuring(happens, Effect.sync(() => void (over = true)))
+    yield* visits
+    // From now on it works again, for each of them.
+    yield* together(all.map((told) => Effect.repeat(visit(told), { until: (done) => done })))
+    return all
+  })
+
+/** Nothing that was confirmed is lost, and nothing that was refused is done twice. */
+export const isCounted = (shop: Shop.Shop, { cookie, done, refused }: Told) =>
+  Effect.gen(function*() {
+    const { count } = yield* valueOf(shop, cookie)
+    assert.isAtLeast(count, done)
+    assert.isAtMost(count, done + refused)
+    assert.strictEqual((yield* shop.request(increment, cookie)).status, 200)
+    assert.strictEqual((yield* valueOf(shop, cookie)).count, count + 1)
+  })
+
+/** Connections end while visitors count: 503 at the worst, and nothing is lost. */
+export const isCut = <E>(shop: Shop.Shop, cut: Effect.Effect<ReadonlyArray<unknown>, E>) =>
+  Effect.gen(function*() {
+    let ended = 0
+    const cutting = Effect.map(Effect.delay(cut, "50 millis"), (connections) => void (ended += connections.length))
+    const all = yield* visiting(shop, Effect.repeatN(cutting, 20))
+    assert.isAbove(ended, 0)
+    yield* Effect.forEach(all, (told) => isCounted(shop, told))
+  })
+
+/** A visitor is told within the time that a request has for its commit, and a second for its load, that it failed. */
+export const isRefused = (request: Effect.Effect<Shop.Answer>) =>
+  Effect.map(Effect.timed(request), ([duration, { cookie, headers, status }]) => {
+    assert.deepStrictEqual([status, headers.get("retry-after"), cookie], [503, "5", undefined])
+    assert.isBelow(Duration.toMillis(duration), 3500)
+  })
+
+/** A shop whose connections the test can take. */
+export const shopOn = (client: Layer.Layer<SqlClient, unknown>) =>
+  Effect.gen(function*() {
+    const context = yield* Layer.build(sqlStore(client))
+    const shop = yield* Shop.make(Layer.succeedContext(Context.pick(SessionStore)(context)))
+    return { shop, sql: Context.get(context, SqlClient) }
+  })
+
+/** The application holds the only connection. */
+export const starves = (client: Layer.Layer<SqlClient, unknown>) =>
+  Effect.gen(function*() {
+    const { shop, sql } = yield* shopOn(client)
+    const cookie = yield* begin(shop)
+    const rotation = yield* between(ShopSession.update("count", (n) => n + 1), ShopSession.cycleKey)
+    const rotating = yield* Effect.fork(isRefused(shop.request(rotation.handler, cookie)))
+    yield* rotation.reached
+    const [held, release] = yield* Effect.all([Deferred.make<void>(), Deferred.make<void>()])
+    const holder = yield* Effect.fork(
+      sql.withTransaction(Effect.zipRight(Deferred.succeed(held, undefined), Deferred.await(release)))
+    )
+    yield* Deferred.await(held)
+
+    yield* rotation.go
+    yield* rotating
+    yield* together(range(3).map(() => isRefused(shop.request(increment, cookie))))
+    yield* Deferred.succeed(release, undefined)
+    yield* holder
+
+    // What was refused is not done behind the visitor's back: a rotation would have ended this cookie.
+    assert.strictEqual((yield* shop.request(increment, cookie)).status, 200)
+    assert.strictEqual((yield* valueOf(shop, cookie)).count, 1)
+  })
