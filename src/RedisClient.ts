@@ -1,0 +1,111 @@
+/**
+ * What the Redis store needs of a client, and how the two usual ones give it.
+ *
+ * The client is the application's own: it is made, connected and closed elsewhere. Nothing of its package is imported
+ * here, so that neither is needed by those who use the other.
+ *
+ * @since 0.4.0
+ */
+import * as Context from "effect/Context"
+
+/**
+ * A client of one node, or of a Cluster. A call that fails rejects with whatever the driver says.
+ *
+ * @since 0.4.0
+ * @category models
+ */
+export interface Shape {
+  /** Keys live on several nodes: which one has a key depends on the part of its name in braces. */
+  readonly cluster: boolean
+  /** Sends a command to the node that has the key, never to a replica of it. */
+  readonly send: (key: string, command: ReadonlyArray<string>) => Promise<unknown>
+  /** Sends a command to every node that keys are written to: one reply each. */
+  readonly sendToAll: (command: ReadonlyArray<string>) => Promise<ReadonlyArray<unknown>>
+}
+
+/**
+ * The tag under which a client is provided.
+ *
+ * @since 0.4.0
+ * @category tags
+ */
+export class RedisClient extends Context.Tag("effect-session/RedisClient")<RedisClient, Shape>() {}
+
+/** What is used of a connection of ioredis. */
+interface IoredisNode {
+  call(command: string, args: Array<string>): Promise<unknown>
+}
+
+/**
+ * What is used of ioredis: a `Redis` (with Sentinel too), or a `Cluster`.
+ *
+ * @since 0.4.0
+ * @category models
+ */
+export interface Ioredis extends IoredisNode {
+  readonly isCluster: boolean
+  nodes?(role: "master"): ReadonlyArray<IoredisNode>
+}
+
+/**
+ * A client of the package `ioredis`, version 5.
+ *
+ * @since 0.4.0
+ * @category constructors
+ */
+export const ioredis = (client: Ioredis): Shape => {
+  const send = (node: IoredisNode, [name = "", ...args]: ReadonlyArray<string>) => node.call(name, args)
+  return {
+    cluster: client.isCluster,
+    send: (_, command) => send(client, command),
+    sendToAll: async (command) => {
+      // A Cluster knows its nodes once it has answered something.
+      if (client.isCluster) await client.call("cluster", ["info"])
+      return Promise.all((client.nodes?.("master") ?? [client]).map((node) => send(node, command)))
+    }
+  }
+}
+
+/** What is used of a client of one node, or of a pool of them. */
+interface NodeRedisNode {
+  sendCommand(command: Array<string>): Promise<unknown>
+}
+
+/** What is used of a client of a Cluster. */
+interface NodeRedisCluster<Node> {
+  sendCommand(key: string, isReadonly: boolean, command: Array<string>): Promise<unknown>
+  readonly masters: ReadonlyArray<Node>
+  nodeClient(node: Node): Promise<NodeRedisNode>
+}
+
+/**
+ * What is used of node-redis: a client, a pool, or a cluster. It must be connected.
+ *
+ * @since 0.4.0
+ * @category models
+ */
+export type NodeRedis<Node> = NodeRedisNode | NodeRedisCluster<Node>
+
+const isCluster = <Node>(client: NodeRedis<Node>): client is NodeRedisCluster<Node> => "nodeClient" in client
+
+/**
+ * A client of the package `redis` (node-redis), version 5 or 6.
+ *
+ * @since 0.4.0
+ * @category constructors
+ */
+export const nodeRedis = <Node>(client: NodeRedis<Node>): Shape =>
+  isCluster(client)
+    ? {
+      cluster: true,
+      send: (key, command) => client.sendCommand(key, false, [...command]),
+      sendToAll: (command) =>
+        Promise.all(
+          client.masters.map((master) => client.nodeClient(master).then((node) => node.sendCommand([...command])))
+        )
+    }
+    : {
+      cluster: false,
+      send: (_, command) => client.sendCommand([...command]),
+      sendToAll: async (command) => [await client.sendCommand([...command])]
+    }

@@ -1,0 +1,201 @@
+/**
+ * The store on Redis: one node, several with Sentinel, or a Cluster.
+ *
+ * Each function that changes a session is one script, so compare-and-set is atomic without locks. An end is inside the
+ * record and judged by the caller's time; Redis's own expiry only clears away what has been dead for a minute. What
+ * Redis promises of a confirmed write depends on its settings: see `durableDestroy`, and `docs/redis.md`.
+ *
+ * @since 0.4.0
+ */
+import * as Effect from "effect/Effect"
+import * as Encoding from "effect/Encoding"
+import * as Layer from "effect/Layer"
+import { randomBytes } from "./internal/crypto.js"
+import type { Calls } from "./internal/redisCalls.js"
+import { calls as callsOf, outcome } from "./internal/redisCalls.js"
+import { directory, recordIn } from "./internal/redisDirectory.js"
+import { ends } from "./internal/redisEnds.js"
+import { homes as homesIn } from "./internal/redisHomes.js"
+import { inCluster, named, namedIn, onOneNode } from "./internal/redisIds.js"
+import { encodeMetadata, spell } from "./internal/redisRecord.js"
+import { rotation } from "./internal/redisRotation.js"
+import * as Scripts from "./internal/redisScripts.js"
+import { check } from "./internal/redisServer.js"
+import { scopeOf, shards as shardsOf, subjectScopeOf } from "./internal/redisShard.js"
+import type { Shape as Client } from "./RedisClient.js"
+import { RedisClient } from "./RedisClient.js"
+import { SessionConfigError } from "./SessionConfigError.js"
+import type { SessionStoreError, Shape } from "./SessionStore.js"
+import { SessionStore } from "./SessionStore.js"
+import type { StoreKey } from "./StoreKey.js"
+
+export { ioredis, nodeRedis, RedisClient } from "./RedisClient.js"
+
+/**
+ * @since 0.4.0
+ * @category models
+ */
+export interface Options {
+  /** Put before the names of all keys; no braces. Default `"effect-session:"`. */
+  readonly prefix?: string
+  /**
+   * A confirmed logout survives a crash and a fail-over. The server is asked (`INFO`, `CONFIG GET`): it takes
+   * `appendonly yes`, `appendfsync always` and no replicas. State it where the server may not be asked and keeps the
+   * promise by other means; where it can be asked and says otherwise, the layer fails. `false` forgoes the claim.
+   */
+  readonly durableDestroy?: boolean
+  /** The server's `maxmemory-policy`, where it does not tell. What it says itself comes first. */
+  readonly maxmemoryPolicy?: string
+}
+
+/**
+ * Makes a store, after asking the server whether it can be trusted with sessions.
+ *
+ * @since 0.4.0
+ * @category constructors
+ */
+export const make = (
+  options: Options = {}
+): Effect.Effect<Shape, SessionConfigError | SessionStoreError, RedisClient> =>
+  Effect.gen(function*() {
+    const prefix = yield* prefixOf(options.prefix)
+    const client = yield* RedisClient
+    return storeOn(client, prefix, yield* check(client, options))
+  })
+
+/**
+ * The store as a layer.
+ *
+ * @since 0.4.0
+ * @category layers
+ */
+export const layer = (
+  options: Options = {}
+): Layer.Layer<SessionStore, SessionConfigError | SessionStoreError, RedisClient> =>
+  Layer.effect(SessionStore, make(options))
+
+const prefixOf = (prefix = "effect-session:"): Effect.Effect<string, SessionConfigError> =>
+  /[{}]/.test(prefix)
+    ? Effect.fail(
+      new SessionConfigError({
+        subject: "RedisStore",
+        problem: "A prefix may not hold braces: what is in braces decides which node of a Cluster has a key."
+      })
+    )
+    : Effect.succeed(prefix)
+
+const storeOn = (client: Client, prefix: string, durableDestroy: boolean): Shape => {
+  const shards = shardsOf(prefix, client.cluster)
+  const ids = client.cluster ? inCluster(shards) : onOneNode(shards)
+  const homes = homesIn(shards)
+  const { find, list, scan } = directory(shards, ids)
+  const { prune, raise, removeExpired, revoke } = ends(shards, ids, homes)
+  const calls = (operation: string): Calls => callsOf(client, operation)
+  const colocated = (key: StoreKey, newKey: StoreKey) => shards.of(key) === shards.of(newKey)
+
+  const load = (calls: Calls, key: StoreKey, now: number) =>
+    Effect.flatMap(
+      homes.at(key, ({ epochs, record }) => calls.run(Scripts.load, [record(key), epochs], [now])),
+      ({ home, reply }) => Effect.map(recordIn(calls, reply), (found) => ({ found, home }))
+    )
+  let creations = 0
+  const rotate = rotation(shards, ids, homes, load)
+
+  return {
+    capabilities: { durableDestroy, remote: true, ...(client.cluster ? { colocated } : {}) },
+
+    create: (key, record, now) =>
+      Effect.gen(function*() {
+        const made = calls("create")
+        const shard = shards.of(key)
+        const own = named(record.namespace, record.id)
+        const claim = yield* ids.claim(made, shard, own, record.expiry.at)
+        if (claim === "taken") return "exists"
+        const reply = yield* made.run(
+          Scripts.create,
+          [shard.record(key), shard.epochs, shard.ids, shard.subjects, shard.ends],
+          [key, now, callName(), encodeMetadata(record), spell(record.data)]
+        )
+        const word = yield* outcome(made, "created", "exists")(reply)
+        if (word === "exists" && reply[1] === "key" && claim === "new") yield* ids.release(made, shard, [own])
+        if (++creations % creationsPerPrune === 0) yield* Effect.ignore(prune(made, shard))
+        return word
+      }),
+
+    load: (key, now) => Effect.map(load(calls("load"), key, now), ({ found }) => found),
+
+    save: (key, record, expected, now) =>
+      Effect.suspend(() => {
+        const made = calls("save")
+        const args = [key, now, callName(), encodeMetadata(record), spell(record.data), expected]
+        return Effect.flatMap(
+          homes.at(key, (shard) => made.run(Scripts.save, [shard.record(key), shard.epochs, shard.ends], args)),
+          ({ reply }) => outcome(made, "saved", "conflict", "gone")(reply)
+        )
+      }),
+
+    touch: (key, lastSeenAt, expiresAt, now) => {
+      const made = calls("touch")
+      const args = [key, now, lastSeenAt, expiresAt]
+      return Effect.flatMap(
+        homes.at(key, (shard) => made.run(Scripts.touch, [shard.record(key), shard.epochs, shard.ends], args)),
+        ({ reply }) => outcome(made, "touched", "gone")(reply)
+      )
+    },
+
+    rotate: (key, newKey, record, expected, now) =>
+      Effect.suspend(() => rotate(calls("rotate"), { key, newKey, record, expected, now, call: callName() })),
+
+    destroy: (key) =>
+      Effect.gen(function*() {
+        const made = calls("destroy")
+        const { home, reply } = yield* homes.at(key, (shard) =>
+          made.run(Scripts.destroy, [shard.record(key), shard.ids, shard.subjects, shard.ends], [key]))
+        yield* ids.release(made, home, namedIn(reply))
+        yield* homes.leave(made, key, home)
+      }),
+
+    removeExpired: (now, limit) => removeExpired(calls("removeExpired"), now, limit),
+
+    count: (now) => {
+      const made = calls("count")
+      return Effect.map(
+        Effect.forEach(
+          shards.all,
+          ({ ends }) =>
+            Effect.all([made.command("zcount", ends, `(${now}`, "+inf"), made.command("zcount", ends, "-inf", now)], {
+              concurrency: 2
+            }),
+          { concurrency: "unbounded" }
+        ),
+        (counts) => ({
+          current: counts.reduce((sum, [[current]]) => sum + Number(current), 0),
+          expired: counts.reduce((sum, [, [expired]]) => sum + Number(expired), 0)
+        })
+      )
+    },
+
+    list: (namespace, subject, now) => list(calls("list"), namespace, subject, now),
+    find: (namespace, id, now) => find(calls("find"), named(namespace, id), now),
+    scan: (namespace, after, limit, now) => scan(calls("scan"), namespace, after, limit, now),
+    revoke: (namespace, id) => revoke(calls("revoke"), named(namespace, id)),
+
+    revokeSubject: (namespace, subject, except) =>
+      raise(
+        calls("revokeSubject"),
+        subjectScopeOf(namespace, subject),
+        except === undefined ? undefined : named(namespace, except)
+      ),
+
+    revokeAll: (namespace) => raise(calls("revokeAll"), scopeOf(namespace))
+  }
+}
+
+/** Four entries are looked at for each that is made: of all, one in four leads nowhere at the most. */
+const creationsPerPrune = 8
+
+/**
+ * Names one call, so that a driver that sends it again does not do it again. Who calls a second time makes another
+ * call: what became of the first is for the engine to find out. All names are equally long.
+ */
+const callName = () => Encoding.encodeBase64Url(randomBytes(9))

@@ -1,0 +1,140 @@
+/**
+ * The language of a Redis store's scripts: what they have in common, and how one is made of a body and named arguments.
+ *
+ * | key        | kind       | holds                                                                                 |
+ * | ---------- | ---------- | ------------------------------------------------------------------------------------- |
+ * | (a record) | hash       | `m`: metadata; `d`: data; `e`: the epoch that it was made in; `w`: the latest writes  |
+ * |            |            | or `to`: the shard where the record of this key is, if it was moved from there        |
+ * | `ids`      | sorted set | for each record: namespace, id, store key, in the order of ids                        |
+ * | `subjects` | sorted set | for each record that has a subject: namespace, subject, store key                     |
+ * | `ends`     | sorted set | for each record: store key, namespace, id, subject, by its end                        |
+ * | `epochs`   | hash       | `now`: the epoch; for each namespace and subject: the epoch of its last revocation    |
+ * | `outlived` | sorted set | for each of those: the end of the last record that it can concern                     |
+ * | `places`   | sorted set | in a Cluster, for each id that begins with the shard's tag: in which shard it is      |
+ * | `due`      | sorted set | for each of those: when to look whether it still is                                   |
+ *
+ * Redis may let a record go by itself (expired a minute ago, or evicted). Its entries stay in the sorted sets until its
+ * end has come: who reads them asks for the record too.
+ */
+import { sha1 } from "@noble/hashes/legacy.js"
+import * as Encoding from "effect/Encoding"
+import { positions } from "./redisRecord.js"
+
+/** A script, and the name that the server gives it. */
+export interface Script {
+  readonly text: string
+  readonly sha: string
+}
+
+/** What scripts have in common, by name. Each may use those before it; a script gets what it uses. */
+const library: Readonly<Record<string, string>> = {
+  ...Object.fromEntries(
+    Object.entries(positions).map(([name, position]) => [name, `local ${name} = ${position}`])
+  ),
+
+  // Long enough for every clock: Redis only clears away what nobody has cleared before.
+  SLACK: "local SLACK = 60000",
+
+  isInteger: `local function isInteger(text) return type(text) == "string" and string.match(text, "^-?%d+$") end`,
+
+  // The record under a key, its epoch, and what else is asked for; nothing if there is none. Last, where it is, if it
+  // was moved elsewhere.
+  read: `
+local function read(key, field)
+  local kept = redis.call("HMGET", key, "m", "e", "to", field or "m")
+  local epoch = tonumber(kept[2] or "")
+  if not kept[1] and (kept[3] or redis.call("EXISTS", key) == 0) then return nil, nil, nil, kept[3] end
+  local ok, m = pcall(cjson.decode, kept[1])
+  local isRecord = ok and epoch and type(m) == "table" and type(m[NAMESPACE]) == "string" and
+    type(m[ID]) == "string" and (type(m[SUBJECT]) == "string" or m[SUBJECT] == cjson.null) and
+    isInteger(m[VERSION]) and isInteger(m[MODIFIED]) and isInteger(m[SEEN]) and isInteger(m[ENDS])
+  if not isRecord then error("CORRUPT") end
+  return m, epoch, { "record", kept[1], kept[4] }
+end`,
+
+  // The length keeps the parts apart, whatever they contain.
+  scopeOf: `local function scopeOf(m) return #m[NAMESPACE] .. ":" .. m[NAMESPACE] end`,
+  subjectScopeOf: `local function subjectScopeOf(m) return scopeOf(m) .. ":" .. m[SUBJECT] end`,
+  idOf: `local function idOf(m) return scopeOf(m) .. m[ID] end`,
+  idEntry: `local function idEntry(m, key) return idOf(m) .. " " .. key end`,
+  subjectEntry: `local function subjectEntry(m, key) return scopeOf(m) .. #m[SUBJECT] .. ":" .. m[SUBJECT] .. key end`,
+  endEntry: `local function endEntry(m, key) return cjson.encode({ key, m[NAMESPACE], m[ID], m[SUBJECT] }) end`,
+
+  // Whether nothing was revoked since the record's epoch that concerns it.
+  isCurrent: `
+local function isCurrent(m, epoch, epochs)
+  local scope = scopeOf(m)
+  local raised = redis.call("HMGET", epochs, scope, m[SUBJECT] == cjson.null and scope or subjectScopeOf(m))
+  return epoch >= tonumber(raised[1] or 0) and epoch >= tonumber(raised[2] or 0)
+end`,
+  isAlive: `
+local function isAlive(m, epoch, epochs, now)
+  return m and tonumber(m[ENDS]) > tonumber(now) and isCurrent(m, epoch, epochs)
+end`,
+
+  later: `local function later(a, b) if tonumber(b) > tonumber(a) then return b else return a end end`,
+
+  // Times are those of the caller: only the distance between them means something here.
+  clearAway: `
+local function clearAway(key, m, now)
+  redis.call("PEXPIRE", key, string.format("%.0f", math.max(tonumber(m[ENDS]) - tonumber(now), 0) + SLACK))
+end`,
+
+  // Entries come before the record and go after it: what is not whole can be found, and is no record.
+  enter: `
+local function enter(m, key, ids, subjects, ends)
+  redis.call("ZADD", ids, 0, idEntry(m, key))
+  if m[SUBJECT] ~= cjson.null then redis.call("ZADD", subjects, 0, subjectEntry(m, key)) end
+  redis.call("ZADD", ends, m[ENDS], endEntry(m, key))
+end`,
+  leave: `
+local function leave(m, key, ids, subjects, ends)
+  redis.call("ZREM", ids, idEntry(m, key))
+  if m[SUBJECT] ~= cjson.null then redis.call("ZREM", subjects, subjectEntry(m, key)) end
+  redis.call("ZREM", ends, endEntry(m, key))
+end`,
+
+  // Drivers send a command again when its reply was lost. A call that has already been done is answered as it was.
+  isDone: `
+local function isDone(key, call)
+  return string.find(redis.call("HGET", key, "w") or "", call, 1, true) ~= nil
+end`,
+  callsOf: `
+local function callsOf(key, call)
+  return call .. string.sub(redis.call("HGET", key, "w") or "", 1, 7 * #call)
+end`,
+
+  // Whether another key than this one has the id.
+  isTaken: `
+local function isTaken(m, key, ids)
+  local id = idOf(m)
+  for _, entry in ipairs(redis.call("ZRANGEBYLEX", ids, "[" .. id .. " ", "(" .. id .. "!")) do
+    if entry ~= id .. " " .. key then return true end
+  end
+  return false
+end`
+}
+
+const withLibrary = (body: string): string =>
+  Object.entries(library).reduceRight(
+    (text, [name, piece]) => new RegExp(`\\b${name}\\b`).test(text) ? `${piece.trim()}\n${text}` : text,
+    body
+  )
+
+/** A script whose keys and arguments have these names. */
+export const script = (keys: string, args: string, body: string): Script => {
+  const names = (list: string, from: string) =>
+    list === "" ? "" : `local ${list} = ${list.split(", ").map((_, i) => `${from}[${i + 1}]`).join(", ")}\n`
+  const text = withLibrary(`${names(keys, "KEYS")}${names(args, "ARGV")}${body.trim()}`)
+  return { text, sha: Encoding.encodeHex(sha1(new TextEncoder().encode(text))) }
+}
+
+/** A script about the record of a key, which must be in this shard; `kept` is a reply with a field of the record. */
+export const recordScript = (keys: string, args: string, body: string, field = "m"): Script =>
+  script(
+    keys,
+    args,
+    `
+local m, epoch, kept, elsewhere = read(record, "${field}")
+if elsewhere then return { "elsewhere", elsewhere } end${body}`
+  )

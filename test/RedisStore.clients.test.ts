@@ -1,0 +1,86 @@
+import { it } from "@effect/vitest"
+import { Effect, Layer, type Scope } from "effect"
+import type { Shape as Client } from "effect-session/RedisClient"
+import * as RedisStore from "effect-session/RedisStore"
+import { Cluster } from "ioredis"
+import { createClient, createClientPool, createCluster, RESP_TYPES } from "redis"
+import { assert, describe, inject } from "vitest"
+import { isAlive, start, stored } from "../src/internal/testing/records.js"
+import { storeLaws } from "../src/internal/testing/storeLaws.js"
+import { works } from "./support/databases.js"
+import { ioredisOn, nodeRedisOn, storeOn } from "./support/redisClients.js"
+import { clusterReady } from "./support/servers/redis.js"
+import { redisStore } from "./support/stores.js"
+
+const url = () => inject("redisUrl")
+const ports = () => inject("redisClusterNodes")
+
+/** A client of node-redis that is closed with the scope. */
+const connected = <C extends { connect(): Promise<unknown>; destroy(): void }>(make: () => C) =>
+  Effect.acquireRelease(
+    Effect.promise(() => {
+      const client = make()
+      return client.connect().then(() => client)
+    }),
+    (client) => Effect.sync(() => client.destroy())
+  )
+
+describe("clients: a session's whole life, by", () => {
+  const clients: ReadonlyArray<readonly [name: string, make: () => Effect.Effect<Client, unknown, Scope.Scope>]> = [
+    ["ioredis", () => Effect.map(ioredisOn(url()), RedisStore.ioredis)],
+    ["ioredis with a prefix of its own", () => Effect.map(ioredisOn(url(), { keyPrefix: "app:" }), RedisStore.ioredis)],
+    ["a Cluster of ioredis", () =>
+      Effect.map(
+        Effect.acquireRelease(
+          Effect.sync(() => new Cluster(ports().map((port) => ({ host: "127.0.0.1", port })), { keyPrefix: "app:" })),
+          (cluster) => Effect.sync(() => cluster.disconnect())
+        ),
+        RedisStore.ioredis
+      )],
+    ["node-redis", () => Effect.map(nodeRedisOn(url()), RedisStore.nodeRedis)],
+    [
+      "node-redis speaking RESP2",
+      () => Effect.map(connected(() => createClient({ url: url(), RESP: 2 })), RedisStore.nodeRedis)
+    ],
+    ["node-redis giving bytes", () =>
+      Effect.map(
+        connected(() =>
+          createClient({
+            url: url(),
+            commandOptions: { typeMapping: { [RESP_TYPES.BLOB_STRING]: Buffer, [RESP_TYPES.SIMPLE_STRING]: Buffer } }
+          })
+        ),
+        RedisStore.nodeRedis
+      )],
+    ["a pool of node-redis", () => Effect.map(connected(() => createClientPool({ url: url() })), RedisStore.nodeRedis)],
+    ["a cluster of node-redis", () =>
+      Effect.map(
+        connected(() => createCluster({ rootNodes: ports().map((port) => ({ url: `redis://127.0.0.1:${port}` })) })),
+        RedisStore.nodeRedis
+      )]
+  ]
+  for (const [name, make] of clients) {
+    it.scopedLive(name, () =>
+      Effect.gen(function*() {
+        yield* clusterReady(ports())
+        const store = yield* Effect.flatMap(make(), (client) => storeOn(client))
+        assert.deepStrictEqual(
+          [store.capabilities.durableDestroy, store.capabilities.remote, "colocated" in store.capabilities],
+          [false, true, /cluster/i.test(name)]
+        )
+        yield* works(store)
+        const text = yield* stored(store, { data: "\ufeff\u0000\u00e9\u{1f600}", subject: "\ufeffann" })
+        yield* isAlive(store, text, start)
+      }))
+  }
+})
+
+describe("the laws on node-redis", () => {
+  const client = Layer.scoped(
+    RedisStore.RedisClient,
+    Effect.suspend(() => Effect.map(nodeRedisOn(url()), RedisStore.nodeRedis))
+  )
+  for (const { law, name } of storeLaws) {
+    it.live(name, () => Effect.provide(law, redisStore(client)))
+  }
+})

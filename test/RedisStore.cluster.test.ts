@@ -1,0 +1,280 @@
+import { it } from "@effect/vitest"
+import { Effect, Option } from "effect"
+import type { Shape as Client } from "effect-session/RedisClient"
+import * as RedisStore from "effect-session/RedisStore"
+import type { Shape } from "effect-session/SessionStore"
+import { Cluster, type ClusterOptions } from "ioredis"
+import { assert, describe, inject } from "vitest"
+import {
+  aRecord,
+  freshKey,
+  hour,
+  isAlive,
+  isDead,
+  isKeyDead,
+  isThere,
+  keyOf,
+  minute,
+  namespace,
+  start,
+  stored
+} from "../src/internal/testing/records.js"
+import { engineOf, next, opened as openedBy, record, written } from "./support/engines.js"
+import { noting, storeOn } from "./support/redisClients.js"
+import * as Server from "./support/servers/redis.js"
+import { freshPrefix } from "./support/stores.js"
+
+const clusterOn = (ports: ReadonlyArray<number>, options: ClusterOptions = {}) =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const cluster = new Cluster(ports.map((port) => ({ host: "127.0.0.1", port })), options)
+      cluster.on("error", () => {})
+      return cluster
+    }),
+    (cluster) => Effect.sync(() => cluster.disconnect())
+  )
+
+/** A store on the run's Cluster, and what it keeps there. */
+const opened = Effect.gen(function*() {
+  const ports = inject("redisClusterNodes")
+  yield* Server.clusterReady(ports)
+  const cluster = yield* clusterOn(ports)
+  const prefix = freshPrefix()
+  const { client, sent } = noting(RedisStore.ioredis(cluster))
+  const names = Effect.promise(async () =>
+    (await Promise.all(cluster.nodes("master").map((node) => node.keys(`${prefix}*`)))).flat()
+      .map((name) => name.slice(prefix.length))
+  )
+  return { cluster, client, store: yield* storeOn(client, { prefix }), sent, prefix, names }
+})
+
+/** Calls by the name of a script; one that its node does not know yet is sent again as a text. */
+const evaluations = (sent: ReadonlyArray<ReadonlyArray<string>>) => sent.filter(([name]) => name === "evalsha")
+
+/** A key in the shard of this character. */
+const keyIn = (tag: string) => keyOf(tag + freshKey().slice(1))
+
+const tags = [..."-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz"]
+const ending = (at: number) => ({ expiry: { at, deadline: undefined, lifetime: undefined } })
+const inEveryShard = (store: Shape, at = start + hour) =>
+  Effect.forEach(tags, (tag) => stored(store, ending(at), keyIn(tag)), { concurrency: 16 })
+
+describe("a Cluster", () => {
+  it.scopedLive("keeps sessions on all of its nodes, and finds, counts, ends and clears away all of them", () =>
+    Effect.gen(function*() {
+      const { cluster, names, prefix, store } = yield* opened
+      const all = yield* inEveryShard(store)
+      const sizes = yield* Effect.promise(() =>
+        Promise.all(cluster.nodes("master").map((node) => node.keys(`${prefix}*`).then((keys) => keys.length)))
+      )
+      assert.isTrue(sizes.length === 3 && sizes.every((size) => size > 10), String(sizes))
+      assert.lengthOf(yield* store.list(namespace, "ann", start), tags.length)
+      assert.deepStrictEqual(yield* store.count(start), { current: tags.length, expired: 0 })
+      const spared = all[17] ?? assert.fail()
+      yield* store.revokeSubject(namespace, "ann", spared.record.id)
+      const there = yield* Effect.forEach(all, ({ key }) => isThere(store, key, start))
+      assert.deepStrictEqual(there, all.map((one) => one === spared))
+      assert.strictEqual(yield* store.removeExpired(start + hour, 50), 50)
+      assert.strictEqual(yield* store.removeExpired(start + hour, 50), tags.length - 50)
+      yield* store.removeExpired(start + hour, 50)
+      // What is left is the number of the epoch in each shard.
+      assert.deepStrictEqual((yield* names).sort(), tags.map((tag) => `{${tag}}:epochs`).sort())
+    }))
+
+  it.scopedLive("answers a load, a save and a touch by one call, and what concerns an id by two", () =>
+    Effect.gen(function*() {
+      const { sent, store } = yield* opened
+      const { key, record } = yield* stored(store)
+      const calls: ReadonlyArray<readonly [calls: number, run: Effect.Effect<unknown, unknown>]> = [
+        [1, store.load(key, start)],
+        [1, store.save(key, record, 1, start)],
+        [1, store.touch(key, start, start + hour, start)],
+        [2, store.rotate(key, keyIn(key.charAt(0)), record, 2, start)],
+        [2, store.create(freshKey(), aRecord(), start)]
+      ]
+      for (const [count, run] of calls) {
+        sent.length = 0
+        yield* run
+        assert.lengthOf(evaluations(sent), count)
+      }
+    }))
+})
+
+describe("a rotation in a Cluster", () => {
+  it.scopedLive("stays in its shard when an engine draws the token: nothing leads from elsewhere", () =>
+    Effect.gen(function*() {
+      const { names, sent, store } = yield* opened
+      const engine = yield* engineOf(store)
+      const first = yield* written(engine, { _tag: "Create", record: record() })
+      sent.length = 0
+      const second = yield* written(engine, {
+        _tag: "Rotate",
+        value: first.value,
+        record: next(first.record),
+        expectedVersion: 1
+      })
+      assert.lengthOf(evaluations(sent), 2)
+      assert.deepStrictEqual(yield* openedBy(engine, second.value), next(first.record))
+      assert.lengthOf((yield* names).filter((name) => /^\{.\}:.{43}$/.test(name)), 1)
+    }))
+
+  it.scopedLive("to a key of another shard leaves a note there, which goes when the session goes", () =>
+    Effect.gen(function*() {
+      const { cluster, prefix, store } = yield* opened
+      const noteOf = (key: string) => `${prefix}{${key.charAt(0)}}:${key}`
+      const ends: ReadonlyArray<readonly [string, (key: ReturnType<typeof keyIn>) => Effect.Effect<unknown, unknown>]> =
+        [
+          ["destroy", (key) => store.destroy(key)],
+          [
+            "revoke",
+            (key) =>
+              Effect.flatMap(store.load(key, start), (found) => store.revoke(namespace, Option.getOrThrow(found).id))
+          ],
+          ["removeExpired", () => store.removeExpired(start + hour, 10)],
+          [
+            "rotate",
+            (key) =>
+              Effect.flatMap(
+                store.load(key, start),
+                (found) => store.rotate(key, keyIn("C"), Option.getOrThrow(found), 2, start)
+              )
+          ]
+        ]
+      for (const [name, end] of ends) {
+        const { key, record } = yield* stored(store, {}, keyIn("A"))
+        const moved = { key: keyIn("B"), record: { ...record, version: 2 } }
+        assert.strictEqual(yield* store.rotate(key, moved.key, record, 1, start), "saved")
+        yield* isAlive(store, moved, start)
+        yield* isKeyDead(store, { key, record }, start)
+        const left = yield* Effect.promise(() => cluster.pttl(noteOf(moved.key)))
+        // To the last end that the session can have, and not to that of today.
+        assert.isAbove(left, 23 * hour)
+        assert.isAtMost(left, 24 * hour + minute)
+        yield* end(moved.key)
+        assert.strictEqual(yield* Effect.promise(() => cluster.exists(noteOf(moved.key))), 0, name)
+        assert.strictEqual(yield* store.create(moved.key, aRecord(), start), "created", name)
+        yield* store.destroy(moved.key)
+      }
+    }))
+})
+
+/** A client whose calls fail from a certain one on. */
+const failing = (client: Client, from: number): Client => {
+  let calls = 0
+  return {
+    ...client,
+    send: (key, command) => {
+      if (command[0] === "evalsha") calls++
+      return calls >= from ? Promise.reject(new Error("broken")) : client.send(key, command)
+    }
+  }
+}
+
+describe("what is done in several shards, and not finished", () => {
+  it.scopedLive("a creation: nothing is seen of it, it can be tried again, and its id is given up in time", () =>
+    Effect.gen(function*() {
+      const { client, names, prefix, store } = yield* opened
+      const broken = yield* storeOn(failing(client, 2), { prefix })
+      const one = { key: freshKey(), record: aRecord() }
+      assert.strictEqual((yield* Effect.flip(broken.create(one.key, one.record, start))).reason, "unavailable")
+      yield* isDead(store, one, start)
+      assert.strictEqual(yield* store.create(one.key, one.record, start), "created")
+      yield* isAlive(store, one, start)
+
+      const lost = { key: freshKey(), record: aRecord() }
+      const again = yield* storeOn(failing(client, 2), { prefix })
+      yield* Effect.flip(again.create(lost.key, lost.record, start))
+      // The session that is there is prolonged, and stays known; the other id is forgotten.
+      yield* store.touch(one.key, start, start + 3 * hour, start)
+      yield* store.removeExpired(start + 2 * hour, 10)
+      yield* isAlive(store, {
+        ...one,
+        record: { ...one.record, expiry: { ...one.record.expiry, at: start + 3 * hour } }
+      }, start)
+      yield* store.removeExpired(start + 3 * hour, 10)
+      assert.deepStrictEqual(yield* names, [])
+    }))
+
+  it.scopedLive("a logout: the session is gone, although its id could not be given up", () =>
+    Effect.gen(function*() {
+      const { client, names, prefix, store } = yield* opened
+      const one = yield* stored(store)
+      const broken = yield* storeOn(failing(client, 2), { prefix })
+      yield* broken.destroy(one.key)
+      yield* isDead(store, one, start)
+      yield* store.removeExpired(start + hour, 10)
+      assert.deepStrictEqual(yield* names, [])
+    }))
+
+  it.scopedLive("a revocation: it is an error, and done when it is tried again", () =>
+    Effect.gen(function*() {
+      const { client, prefix, store } = yield* opened
+      const all = yield* inEveryShard(store)
+      const broken = yield* storeOn(failing(client, 30), { prefix })
+      assert.strictEqual((yield* Effect.flip(broken.revokeAll(namespace))).operation, "revokeAll")
+      const halfway = yield* Effect.forEach(all, ({ key }) => isThere(store, key, start))
+      assert.include(halfway, true)
+      yield* store.revokeAll(namespace)
+      yield* Effect.forEach(all, (one) => Effect.map(isThere(store, one.key, start), assert.isFalse))
+    }))
+})
+
+describe("a Cluster in trouble", () => {
+  it.scopedLive(
+    "while a shard is moved to another node its sessions are an error, never absent or alive again",
+    () =>
+      Effect.gen(function*() {
+        const nodes = yield* Server.makeCluster()
+        const ports = nodes.map(({ port }) => port)
+        yield* Server.clusterReady(ports)
+        const cluster = yield* clusterOn(ports, { maxRedirections: 4, retryDelayOnTryAgain: 1 })
+        const store = yield* storeOn(RedisStore.ioredis(cluster), { prefix: "" })
+        const all = yield* Effect.forEach([1, 2, 3, 4], () => stored(store, {}, keyIn("A")))
+        const revoked = yield* stored(store, { subject: "bob" }, keyIn("A"))
+        yield* store.revokeSubject(namespace, "bob")
+
+        const slot = yield* nodes[0].ask("CLUSTER", "KEYSLOT", "{A}")
+        const ids = yield* Effect.forEach(nodes, ({ ask }) => ask("CLUSTER", "MYID"))
+        const holders = yield* Effect.forEach(nodes, ({ ask }) => ask("CLUSTER", "COUNTKEYSINSLOT", slot))
+        const from = holders.findIndex((count) => count !== "0")
+        const to = (from + 1) % 3
+        const [source, target] = [nodes[from] ?? nodes[0], nodes[to] ?? nodes[0]]
+        yield* target.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", ids[from] ?? "")
+        yield* source.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", ids[to] ?? "")
+        const keys = (yield* source.ask("CLUSTER", "GETKEYSINSLOT", slot, "100")).split("\n").sort()
+        assert.isAbove(keys.length, 8)
+        for (const key of keys) {
+          yield* source.ask("MIGRATE", "127.0.0.1", String(target.port), key, "0", "5000")
+          for (const one of [...all, revoked]) {
+            const answer = yield* Effect.either(store.load(one.key, start))
+            if (answer._tag === "Left") assert.strictEqual(answer.left.reason, "unavailable")
+            else assert.strictEqual(Option.isSome(answer.right), one !== revoked, key)
+            const touched = yield* Effect.either(store.touch(one.key, start, start, start))
+            if (touched._tag === "Right") assert.strictEqual(touched.right, one === revoked ? "gone" : "touched", key)
+          }
+        }
+        for (const { ask } of nodes) yield* ask("CLUSTER", "SETSLOT", slot, "NODE", ids[to] ?? "")
+        yield* Effect.forEach(all, (one) => isAlive(store, one, start))
+        yield* isDead(store, revoked, start)
+      }),
+    60_000
+  )
+
+  it.scopedLive(
+    "one node that would drop revocations is enough to refuse it, and one that syncs later to claim less",
+    () =>
+      Effect.gen(function*() {
+        const nodes = yield* Server.makeCluster({ settings: { appendonly: "yes", appendfsync: "always" } })
+        const ports = nodes.map(({ port }) => port)
+        yield* Server.clusterReady(ports)
+        const cluster = yield* clusterOn(ports)
+        const build = storeOn(RedisStore.ioredis(cluster))
+        assert.isTrue((yield* build).capabilities.durableDestroy)
+        yield* nodes[1].ask("CONFIG", "SET", "appendfsync", "everysec")
+        assert.isFalse((yield* build).capabilities.durableDestroy)
+        yield* nodes[2].ask("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+        assert.strictEqual((yield* Effect.flip(build))._tag, "SessionConfigError")
+      }),
+    60_000
+  )
+})

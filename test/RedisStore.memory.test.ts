@@ -1,0 +1,142 @@
+/**
+ * What becomes of sessions when the server's memory is full (F21).
+ */
+import { it } from "@effect/vitest"
+import { Effect, Option } from "effect"
+import { SessionStoreError } from "effect-session"
+import type { Shape } from "effect-session/SessionStore"
+import { assert, describe } from "vitest"
+import { range } from "../src/internal/testing/law.js"
+import type { Stored } from "../src/internal/testing/records.js"
+import {
+  aRecord,
+  freshKey,
+  hour,
+  isAlive,
+  isDead,
+  isThere,
+  namespace,
+  start,
+  stored
+} from "../src/internal/testing/records.js"
+import { engineOf, opened, record, written } from "./support/engines.js"
+import { storeAt } from "./support/redisClients.js"
+import * as Server from "./support/servers/redis.js"
+
+/** A server with little room left. */
+const small = (policy: string) =>
+  Effect.gen(function*() {
+    const server = yield* Server.make({ settings: { "maxmemory-policy": policy } })
+    const store = yield* storeAt(server.url)
+    const used = /used_memory:(\d+)/.exec(yield* server.ask("INFO", "memory"))?.[1]
+    yield* server.ask("CONFIG", "SET", "maxmemory", String(Number(used) + 1_000_000))
+    return { ...server, store }
+  })
+
+const data = JSON.stringify("x".repeat(2000))
+
+/** Makes sessions until the server does not take more; gives those that it took. */
+const filled = (store: Shape) =>
+  Effect.gen(function*() {
+    const taken: Array<Stored> = []
+    for (;;) {
+      const one = { key: freshKey(), record: aRecord({ data, subject: `s${taken.length}` }) }
+      const made = yield* Effect.either(store.create(one.key, one.record, start))
+      if (made._tag === "Left") return { taken, refused: one, error: made.left }
+      taken.push(one)
+    }
+  })
+
+describe("noeviction", () => {
+  it.scopedLive("writes that need memory fail, nothing is lost, and whatever ends a session still works", () =>
+    Effect.gen(function*() {
+      const { ask, store } = yield* small("noeviction")
+      const one = yield* stored(store)
+      const spared = yield* stored(store, { subject: "bob" })
+      const ended = yield* stored(store, { subject: "bob" })
+      const { error, refused, taken } = yield* filled(store)
+      assert.isAbove(taken.length, 50)
+      assert.instanceOf(error, SessionStoreError)
+      assert.deepStrictEqual([error.operation, error.reason], ["create", "unavailable"])
+
+      // Deeper in want than by one session, so that it is no matter of luck.
+      yield* ask("CONFIG", "SET", "maxmemory", "1mb")
+      const denied = [
+        store.save(one.key, one.record, 1, start),
+        store.touch(one.key, start, start + hour, start),
+        store.rotate(one.key, freshKey(), one.record, 1, start)
+      ]
+      for (const write of denied) assert.strictEqual((yield* Effect.flip(write)).reason, "unavailable")
+      yield* isThere(store, refused.key, start).pipe(Effect.map(assert.isFalse))
+      yield* Effect.forEach(
+        [one, ...taken.slice(0, 20)],
+        (one) =>
+          Effect.map(
+            store.load(one.key, start),
+            (found) => assert.deepStrictEqual(Option.getOrUndefined(found), one.record)
+          )
+      )
+
+      yield* store.revokeSubject(namespace, "bob", spared.record.id)
+      assert.isFalse(yield* isThere(store, ended.key, start))
+      assert.isTrue(yield* isThere(store, spared.key, start))
+      yield* store.destroy(one.key)
+      assert.isFalse(yield* isThere(store, one.key, start))
+      const [last] = taken.slice(-1)
+      assert.isTrue(last !== undefined && (yield* store.revoke(namespace, last.record.id)))
+      yield* store.revokeAll("another")
+
+      yield* ask("CONFIG", "SET", "maxmemory", "0")
+      assert.strictEqual(yield* store.create(refused.key, refused.record, start), "created")
+      yield* isAlive(store, refused, start)
+      yield* isDead(store, ended, start)
+      assert.strictEqual(yield* store.save(spared.key, spared.record, 1, start), "saved")
+    }))
+})
+
+for (const policy of ["volatile-lru", "volatile-ttl", "volatile-random"]) {
+  describe(policy, () => {
+    it.scopedLive("a session is whole or not there at all, and none that was revoked comes back", () =>
+      Effect.gen(function*() {
+        const { ask, store } = yield* small(policy)
+        const engine = yield* engineOf(store)
+        const visitor = yield* written(engine, { _tag: "Create", record: record() })
+        const revoked = yield* Effect.forEach(range(20), () => stored(store, { subject: "ann" }))
+        yield* store.revokeSubject(namespace, "ann")
+        const all = yield* Effect.forEach(
+          range(1500),
+          (i) => Effect.either(stored(store, { data, subject: `s${i % 10}` }))
+        )
+        const evicted = /evicted_keys:(\d+)/.exec(yield* ask("INFO", "stats"))?.[1]
+        assert.isAbove(Number(evicted), 100)
+        yield* ask("CONFIG", "SET", "maxmemory", "0")
+
+        const made = all.flatMap((one) => one._tag === "Right" ? [one.right] : [])
+        const there = yield* Effect.filter(made, ({ key, record }) =>
+          Effect.map(store.load(key, start), (found) => {
+            if (Option.isSome(found)) assert.deepStrictEqual(found.value, record)
+            return Option.isSome(found)
+          }))
+        assert.isTrue(there.length > 0 && there.length < made.length, `${there.length} of ${made.length}`)
+        const ids = (records: ReadonlyArray<Stored["record"]>) => records.map(({ id }) => id).sort()
+        assert.deepStrictEqual(
+          ids(yield* store.scan(namespace, undefined, 2000, start)),
+          ids(there.map(({ record }) => record))
+        )
+        const listed = yield* store.list(namespace, "s3", start)
+        assert.deepStrictEqual(
+          listed.map(({ id }) => id).sort(),
+          ids(there.map(({ record }) => record).filter(({ subject }) => subject === "s3"))
+        )
+
+        for (const { key } of revoked) assert.isFalse(yield* isThere(store, key, start))
+        // A visitor whose session was evicted is nobody: one that is still there is who he was.
+        const found = yield* opened(engine, visitor.value)
+        assert.isTrue(found === undefined || found.subject === visitor.record.subject)
+        // Entries of what was evicted do not take the place of what is there.
+        const { current } = yield* store.count(start)
+        assert.isBelow(current, 2 * there.length)
+        assert.strictEqual(yield* store.removeExpired(start + hour, 10_000), current)
+      }))
+  })
+}

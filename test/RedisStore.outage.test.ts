@@ -1,0 +1,228 @@
+import { it } from "@effect/vitest"
+import { Duration, Effect, Layer, Redacted, Scope } from "effect"
+import { SessionStore, SessionStoreError } from "effect-session"
+import type { Shape as Client } from "effect-session/RedisClient"
+import * as RedisStore from "effect-session/RedisStore"
+import { capabilityLaws } from "effect-session/testing"
+import { assert, describe } from "vitest"
+import { freePort } from "../examples/shop/EmbeddedPostgres.js"
+import { range } from "../src/internal/testing/law.js"
+import { isAlive, isDead, start, stored } from "../src/internal/testing/records.js"
+import { furnish, reads, works, writes } from "./support/databases.js"
+import { engineOf, next, opened, record, written } from "./support/engines.js"
+import { ioredisOn, nodeRedisOn, storeAt, storeOn } from "./support/redisClients.js"
+import * as Server from "./support/servers/redis.js"
+import * as Shop from "./support/shop.js"
+import { begin, ok, ShopSession, show, valueOf } from "./support/shop.js"
+
+/** A server that can be ended as a crash does, and started again on what it had written down. */
+const restartable = (settings: Server.Options["settings"] = {}) =>
+  Effect.gen(function*() {
+    const directory = yield* Server.temporary
+    const start = Scope.extend(Server.make({ directory, port: yield* freePort, settings }), yield* Effect.scope)
+    let server = yield* start
+    return {
+      url: server.url,
+      ask: (...command: ReadonlyArray<string>) => Effect.suspend(() => server.ask(...command)),
+      kill: Effect.suspend(() => server.signal("SIGKILL")),
+      start: Effect.map(start, (another) => void (server = another))
+    }
+  })
+
+/** Clients that say at once that they are not connected, instead of waiting. */
+const clients: ReadonlyArray<
+  readonly [name: string, on: (url: string) => Effect.Effect<Client, never, Scope.Scope>]
+> = [
+  ["ioredis", (url) => Effect.map(ioredisOn(url, { enableOfflineQueue: false }), RedisStore.ioredis)],
+  ["node-redis", (url) => Effect.map(nodeRedisOn(url, { disableOfflineQueue: true }), RedisStore.nodeRedis)]
+]
+
+describe("a server that goes away and comes back", () => {
+  for (const [name, on] of clients) {
+    it.scopedLive(`${name}: every call is unavailable, and then the same store goes on (F14, F15, F18)`, () =>
+      Effect.gen(function*() {
+        const server = yield* restartable({ appendonly: "yes", appendfsync: "always" })
+        const store = yield* Effect.flatMap(on(server.url), (client) => storeOn(client))
+        const one = yield* furnish(store)
+        yield* server.kill
+        for (const [call, run] of [...reads, ...writes]) {
+          const error = yield* Effect.flip(Effect.timeout(run(store, one), "5 seconds"))
+          assert.instanceOf(error, SessionStoreError, call)
+          assert.deepStrictEqual([error.operation, error.reason], [call.split(" ")[0], "unavailable"])
+          assert.notInclude(error.message, one.key)
+        }
+        yield* server.start
+        yield* Server.until(Effect.either(store.load(one.key, start)), ({ _tag }) => _tag === "Right")
+        yield* isAlive(store, one, start)
+        yield* works(store)
+      }))
+  }
+})
+
+describe("a crash, and what was confirmed before it", () => {
+  const settings = { appendonly: "yes", appendfsync: "always" }
+
+  // What the laws do in the end is ask a store again: the same one, on a server that was started again.
+  for (const [i] of capabilityLaws(Effect.never).entries()) {
+    it.scopedLive(`appendfsync always: everything is kept, as durableDestroy claims (law ${i + 1})`, () =>
+      Effect.gen(function*() {
+        const server = yield* restartable(settings)
+        const store = yield* storeAt(server.url)
+        assert.isTrue(store.capabilities.durableDestroy)
+        const kept = yield* stored(store)
+        const crash = Effect.as(Effect.zipRight(server.kill, server.start), store)
+        const law = capabilityLaws(crash)[i]
+        if (law === undefined) return assert.fail("there is no such law")
+        yield* Effect.provideService(law.law, SessionStore, store)
+        yield* isAlive(store, kept, start)
+      }))
+  }
+
+  it.scopedLive("appendfsync everysec: what the disk had is kept, and nothing is claimed of the last second", () =>
+    Effect.gen(function*() {
+      const server = yield* restartable({ ...settings, appendfsync: "everysec" })
+      const store = yield* storeAt(server.url)
+      assert.isFalse(store.capabilities.durableDestroy)
+      const kept = yield* stored(store)
+      const destroyed = yield* stored(store)
+      yield* store.destroy(destroyed.key)
+      yield* Server.until(
+        server.ask("INFO", "persistence"),
+        (info) => /aof_pending_bio_fsync:0/.test(info) && /aof_buffer_length:0/.test(info)
+      )
+      yield* Effect.zipRight(server.kill, server.start)
+      yield* isAlive(store, kept, start)
+      yield* isDead(store, destroyed, start)
+    }))
+
+  it.scopedLive("snapshots only: a session that was logged out is alive again, as durableDestroy does not claim", () =>
+    Effect.gen(function*() {
+      const server = yield* restartable()
+      const store = yield* storeAt(server.url)
+      assert.isFalse(store.capabilities.durableDestroy)
+      const destroyed = yield* stored(store)
+      const revoked = yield* stored(store, { subject: "bob" })
+      yield* server.ask("SAVE")
+      const late = yield* stored(store)
+      yield* store.destroy(destroyed.key)
+      yield* store.revokeSubject(revoked.record.namespace, "bob")
+      yield* Effect.zipRight(server.kill, server.start)
+      yield* isAlive(store, destroyed, start)
+      yield* isAlive(store, revoked, start)
+      yield* isDead(store, late, start)
+    }))
+
+  it.scopedLive("a fail-over: a replica that has not heard of a logout takes over; the session is alive (F22)", () =>
+    Effect.gen(function*() {
+      const settings = { "repl-diskless-sync-delay": "0" }
+      const main = yield* Server.make({ settings })
+      const replica = yield* Server.make({ settings })
+      const link = yield* Server.way(main.port)
+      yield* replica.ask("REPLICAOF", "127.0.0.1", String(link.port))
+      yield* Server.until(main.ask("INFO", "replication"), (info) => info.includes("state=online"))
+      const store = yield* storeAt(main.url, { prefix: "shop:" })
+      assert.isFalse(store.capabilities.durableDestroy)
+      const destroyed = yield* stored(store)
+      assert.strictEqual(yield* main.ask("WAIT", "1", "5000"), "1")
+      yield* link.block
+      yield* store.destroy(destroyed.key)
+      yield* isDead(store, destroyed, start)
+
+      yield* main.signal("SIGKILL")
+      yield* replica.ask("REPLICAOF", "NO", "ONE")
+      const promoted = yield* storeAt(replica.url, { prefix: "shop:" })
+      yield* isAlive(promoted, destroyed, start)
+      yield* works(promoted)
+    }))
+})
+
+describe("a server that has stopped answering (F17)", () => {
+  it.scopedLive("is 503 within the engine's time, for a hundred requests at once; then it goes on", () =>
+    Effect.gen(function*() {
+      const server = yield* Server.make()
+      const store = yield* storeAt(server.url)
+      const shop = yield* Shop.make(Layer.succeed(SessionStore, store))
+      const cookie = yield* begin(shop)
+      yield* server.signal("SIGSTOP")
+      const [spent, answers] = yield* Effect.timed(
+        Effect.forEach(range(100), () => shop.request(show(ShopSession.get("user")), cookie), {
+          concurrency: "unbounded"
+        })
+      )
+      for (const { cookie, headers, status } of answers) {
+        assert.deepStrictEqual([status, headers.get("retry-after"), cookie], [503, "5", undefined])
+      }
+      assert.isBelow(Duration.toMillis(spent), 5000)
+      const logout = yield* shop.request(Effect.zipRight(ShopSession.flush, ok), cookie)
+      assert.deepStrictEqual([logout.status, logout.cookie], [503, undefined])
+      yield* server.signal("SIGCONT")
+      // The logout had been sent, and was done when the server woke up: it was not said to have failed.
+      assert.strictEqual((yield* valueOf(shop, cookie)).user, undefined)
+      assert.strictEqual((yield* valueOf(shop, yield* begin(shop))).user, "ann")
+    }))
+
+  it.scopedLive("does a write that it was given before at most once", () =>
+    Effect.gen(function*() {
+      const server = yield* Server.make()
+      const engine = yield* Effect.flatMap(storeAt(server.url), (store) => engineOf(store))
+      const first = yield* written(engine, { _tag: "Create", record: record() })
+      const save = { _tag: "Save", value: first.value, record: next(first.record), expectedVersion: 1 } as const
+      yield* server.signal("SIGSTOP")
+      assert.strictEqual((yield* Effect.flip(engine.write(save, start))).reason, "timeout")
+      yield* server.signal("SIGCONT")
+      assert.deepStrictEqual(yield* opened(engine, first.value), next(first.record))
+      assert.deepStrictEqual(yield* engine.write(save, start), { _tag: "Conflict" })
+    }))
+})
+
+describe("a reply that gets lost (F16)", () => {
+  const drivers: ReadonlyArray<
+    readonly [name: string, on: (url: string) => Effect.Effect<Client, never, Scope.Scope>]
+  > = [
+    ["ioredis, which sends again", (url) => Effect.map(ioredisOn(url), RedisStore.ioredis)],
+    [
+      "ioredis, told not to",
+      (url) => Effect.map(ioredisOn(url, { autoResendUnfulfilledCommands: false }), RedisStore.ioredis)
+    ],
+    ["node-redis, which does not", (url) => Effect.map(nodeRedisOn(url), RedisStore.nodeRedis)]
+  ]
+  for (const [name, on] of drivers) {
+    it.scopedLive(`${name}: each write is done once, and said to be`, () =>
+      Effect.gen(function*() {
+        const server = yield* Server.make()
+        const way = yield* Server.way(server.port)
+        const prefix = "shop:"
+        const direct = yield* storeAt(server.url, { prefix })
+        const store = yield* Effect.flatMap(on(way.url), (client) => storeOn(client, { prefix }))
+        const engine = yield* engineOf(store)
+        const plain = yield* engineOf(direct)
+        yield* works(store)
+
+        yield* way.loseNextReply
+        const first = yield* written(engine, { _tag: "Create", record: record() })
+        assert.deepStrictEqual(yield* opened(plain, first.value), first.record)
+
+        yield* way.loseNextReply
+        const saved = next(first.record)
+        yield* written(engine, { _tag: "Save", value: first.value, record: saved, expectedVersion: 1 })
+        assert.deepStrictEqual(yield* opened(plain, first.value), saved)
+
+        yield* way.loseNextReply
+        const moved = { ...saved, version: 3, writeId: "moved" }
+        const second = yield* written(engine, {
+          _tag: "Rotate",
+          value: first.value,
+          record: moved,
+          expectedVersion: 2
+        })
+        assert.notStrictEqual(Redacted.value(second.value), Redacted.value(first.value))
+        assert.deepStrictEqual(yield* opened(plain, second.value), moved)
+        assert.isUndefined(yield* opened(plain, first.value))
+
+        yield* way.loseNextReply
+        yield* engine.destroy(second.value)
+        assert.isUndefined(yield* opened(plain, second.value))
+        assert.deepStrictEqual(yield* direct.scan(first.record.namespace, undefined, 10, start), [])
+      }))
+  }
+})

@@ -1,0 +1,136 @@
+import { it } from "@effect/vitest"
+import { Cause, Effect } from "effect"
+import * as RedisStore from "effect-session/RedisStore"
+import type { Shape } from "effect-session/SessionStore"
+import { inspect } from "node:util"
+import { assert, describe, inject } from "vitest"
+import type { Stored } from "../src/internal/testing/records.js"
+import { isAlive, isDead, start, stored } from "../src/internal/testing/records.js"
+import { reads, writes } from "./support/databases.js"
+import { ioredisOn, storeOn } from "./support/redisClients.js"
+import { freshPrefix } from "./support/stores.js"
+
+const secret = "hunter2"
+const unsafe = "9007199254740993"
+
+/** The fields of the metadata, by their places, and what must not be in them. */
+const texts = [0, 1, 5]
+const integers = [2, 4, 6, 8, 9, 10]
+const optionalIntegers = [7, 11]
+const noIntegers: ReadonlyArray<unknown> = [secret, "", " ", "0x10", "1800000000000.5", "1e3", "NaN", unsafe, 1, {}, []]
+const noLifetimes: ReadonlyArray<unknown> = [
+  secret,
+  "",
+  "Browser 1",
+  "Inactivity",
+  "Inactivity ",
+  `Until ${secret}`,
+  "Until 1 2",
+  1,
+  {}
+]
+
+const fields: ReadonlyArray<readonly [place: number, values: ReadonlyArray<unknown>]> = [
+  ...texts.map((place) => [place, [null, 1, {}, [secret]]] as const),
+  [3, [1, {}, [secret]]],
+  ...integers.map((place) => [place, [null, ...noIntegers]] as const),
+  ...optionalIntegers.map((place) => [place, noIntegers] as const),
+  [12, noLifetimes]
+]
+
+/** Metadata that is none, whole. */
+const wholes = ["", secret, "null", "1", "{}", "[]", `["${secret}"]`, `"${secret}"`, "[".repeat(2000)]
+
+const opened = Effect.gen(function*() {
+  const redis = yield* ioredisOn(inject("redisUrl"))
+  const prefix = freshPrefix()
+  const nameOf = ({ key }: Stored) => `${prefix}{all}:${key}`
+  return {
+    store: yield* storeOn(RedisStore.ioredis(redis), { prefix }),
+    metadataOf: (one: Stored) =>
+      Effect.map(Effect.promise(() => redis.hget(nameOf(one), "m")), (text): Array<unknown> => JSON.parse(text ?? "")),
+    set: (one: Stored, field: string, value: string) => Effect.promise(() => redis.hset(nameOf(one), field, value)),
+    unset: (one: Stored, field: string) => Effect.promise(() => redis.hdel(nameOf(one), field)),
+    replace: (one: Stored, value: string) => Effect.promise(() => redis.set(nameOf(one), value))
+  }
+})
+
+/** A load says that this is no record, and nothing of what is in it; the other record is as it was. */
+const isRefused = (store: Shape, bad: Stored, good: Stored, what: string) =>
+  Effect.gen(function*() {
+    const answer = yield* Effect.either(store.load(bad.key, start))
+    if (answer._tag === "Right") return assert.fail(`${what} was read as if it were none, or a record`)
+    assert.strictEqual(answer.left.reason, "corrupt", what)
+    const told = [answer.left.message, Cause.pretty(Cause.fail(answer.left)), inspect(answer.left, { depth: 9 })]
+    for (const text of told) {
+      for (const part of [secret, unsafe, bad.key]) assert.notInclude(text, part)
+    }
+    yield* isAlive(store, good, start)
+  })
+
+describe("values that are no records", () => {
+  for (const [place, values] of fields) {
+    it.scopedLive(`field ${place} of the metadata`, () =>
+      Effect.gen(function*() {
+        const { metadataOf, set, store } = yield* opened
+        const good = yield* stored(store)
+        for (const value of values) {
+          const bad = yield* stored(store, { namespace: "bad" })
+          const metadata = yield* metadataOf(bad)
+          yield* set(bad, "m", JSON.stringify(metadata.map((old, i) => i === place ? value : old)))
+          yield* isRefused(store, bad, good, JSON.stringify(value))
+          yield* store.destroy(bad.key)
+          yield* isDead(store, bad, start)
+        }
+      }))
+  }
+
+  it.scopedLive("metadata that is none, a missing field, and a key of another kind", () =>
+    Effect.gen(function*() {
+      const { replace, set, store, unset } = yield* opened
+      const good = yield* stored(store)
+      const spoil: ReadonlyArray<readonly [string, (one: Stored) => Effect.Effect<unknown>]> = [
+        ...wholes.map((whole) => [`the metadata ${whole}`, (one: Stored) => set(one, "m", whole)] as const),
+        ["no metadata", (one) => unset(one, "m")],
+        ["no data", (one) => unset(one, "d")],
+        ["no epoch", (one) => unset(one, "e")],
+        ["the epoch", (one) => set(one, "e", secret)],
+        ["another kind", (one) => replace(one, secret)]
+      ]
+      for (const [what, act] of spoil) {
+        const bad = yield* stored(store, { namespace: "bad" })
+        yield* act(bad)
+        yield* isRefused(store, bad, good, what)
+        yield* store.destroy(bad.key)
+        yield* isDead(store, bad, start)
+      }
+    }))
+
+  for (const [name, run] of [...reads, ...writes.filter(([name]) => ["save", "touch", "rotate"].includes(name))]) {
+    it.scopedLive(`${name} says so, instead of leaving it out or writing over it`, () =>
+      Effect.gen(function*() {
+        const { set, store } = yield* opened
+        const bad = yield* stored(store)
+        yield* set(bad, "m", secret)
+        const error = yield* Effect.flip(run(store, bad))
+        assert.deepStrictEqual([error.operation, error.reason], [name, "corrupt"])
+      }))
+  }
+
+  it.scopedLive("are cleared away when their end has come, and do not keep others from being", () =>
+    Effect.gen(function*() {
+      const { replace, set, store } = yield* opened
+      const ending = (at: number) => ({ expiry: { at, deadline: undefined, lifetime: undefined } })
+      const all = yield* Effect.forEach([1, 2, 3, 4], (i) => stored(store, ending(start + i)))
+      const [first, second] = all
+      if (first !== undefined) yield* set(first, "m", secret)
+      if (second !== undefined) yield* replace(second, secret)
+      yield* store.revokeSubject("laws", "ann", first?.record.id)
+      assert.strictEqual(yield* store.removeExpired(start + 4, 3), 3)
+      assert.strictEqual(yield* store.removeExpired(start + 4, 3), 1)
+      assert.deepStrictEqual(yield* store.count(start), { current: 0, expired: 0 })
+      for (const { key, record } of all) {
+        assert.strictEqual(yield* store.create(key, { ...record, ...ending(start + 5) }, start), "created")
+      }
+    }))
+})

@@ -1,0 +1,62 @@
+/**
+ * Clients of Redis servers, and stores on them.
+ */
+import { Effect, type Scope } from "effect"
+import type { Shape as Client } from "effect-session/RedisClient"
+import * as RedisStore from "effect-session/RedisStore"
+import { Redis, type RedisOptions } from "ioredis"
+import { once } from "node:events"
+import { createClient, type RedisClientOptions } from "redis"
+import { freshPrefix } from "./stores.js"
+
+/** A client of ioredis: connected, if it is one that does not wait until it is. */
+export const ioredisOn = (url: string, options: RedisOptions = {}): Effect.Effect<Redis, never, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.promise(async () => {
+      const client = new Redis(url, options)
+      // Without a listener it prints what went wrong with a connection; the calls fail with it anyway.
+      client.on("error", () => {})
+      if (options.enableOfflineQueue === false) await once(client, "ready")
+      return client
+    }),
+    (client) => Effect.sync(() => client.disconnect())
+  )
+
+/** A client of node-redis, connected. */
+export const nodeRedisOn = (url: string, options: RedisClientOptions = {}) =>
+  Effect.acquireRelease(
+    Effect.promise(() => {
+      const client = createClient({ ...options, url })
+      client.on("error", () => {})
+      return client.connect()
+    }),
+    (client) => Effect.sync(() => client.destroy())
+  )
+
+/** A store on a client, with keys of its own unless a prefix is given. */
+export const storeOn = (client: Client, options: RedisStore.Options = {}) =>
+  Effect.provideService(
+    RedisStore.make({ prefix: freshPrefix(), ...options }),
+    RedisStore.RedisClient,
+    client
+  )
+
+/** The same on a server, by ioredis. */
+export const storeAt = (url: string, options: RedisStore.Options = {}, client: RedisOptions = {}) =>
+  Effect.flatMap(ioredisOn(url, client), (client) => storeOn(RedisStore.ioredis(client), options))
+
+/** A client that notes the commands that are sent through it. */
+export const noting = (client: Client): { readonly client: Client; readonly sent: Array<ReadonlyArray<string>> } => {
+  const sent: Array<ReadonlyArray<string>> = []
+  return {
+    sent,
+    client: {
+      cluster: client.cluster,
+      send: (key, command) => {
+        sent.push(command)
+        return client.send(key, command)
+      },
+      sendToAll: (command) => client.sendToAll(command)
+    }
+  }
+}

@@ -1,0 +1,58 @@
+/**
+ * Types are behaviour: which clients of Redis are accepted. Checked by the compiler, never run.
+ */
+import { Effect, Layer } from "effect"
+import { type SessionConfigError, type SessionStore, type SessionStoreError, StoredEngine } from "effect-session"
+import * as RedisStore from "effect-session/RedisStore"
+import { Cluster, Redis } from "ioredis"
+import { createClient, createClientPool, createCluster, createSentinel } from "redis"
+import { expectTypeOf } from "vitest"
+
+declare const url: string
+
+// ---- ioredis: one node, Sentinel, Cluster
+RedisStore.ioredis(new Redis(url))
+RedisStore.ioredis(new Redis({ sentinels: [{ host: "localhost" }], name: "main" }))
+RedisStore.ioredis(new Cluster([{ host: "localhost" }]))
+
+// ---- node-redis: one node, in either protocol, a pool, Cluster
+RedisStore.nodeRedis(createClient())
+RedisStore.nodeRedis(createClient({ url, RESP: 2 }))
+RedisStore.nodeRedis(createClient({ url, RESP: 3 }))
+RedisStore.nodeRedis(createClientPool({ url }))
+RedisStore.nodeRedis(createCluster({ rootNodes: [{ url }] }))
+RedisStore.nodeRedis(createCluster({ rootNodes: [{ url }], RESP: 2 }))
+
+// ---- neither for the other
+// @ts-expect-error this is a client of node-redis
+RedisStore.ioredis(createClient())
+// @ts-expect-error this is a client of ioredis
+RedisStore.nodeRedis(new Redis())
+// @ts-expect-error its commands want to know whether they only read
+RedisStore.nodeRedis(createSentinel({ name: "main", sentinelRootNodes: [] }))
+// @ts-expect-error a URL is no client
+RedisStore.ioredis(url)
+
+// ---- any other client by hand
+const sentinel = createSentinel({ name: "main", sentinelRootNodes: [] })
+RedisStore.RedisClient.of({
+  cluster: false,
+  send: (_, command) => sentinel.sendCommand(false, [...command]),
+  sendToAll: async (command) => [await sentinel.sendCommand(false, [...command])]
+})
+
+// ---- the layer wants a client, and gives a store
+expectTypeOf(RedisStore.layer()).toEqualTypeOf<
+  Layer.Layer<SessionStore, SessionConfigError | SessionStoreError, RedisStore.RedisClient>
+>()
+expectTypeOf(
+  StoredEngine.layer().pipe(
+    Layer.provide(RedisStore.layer({ prefix: "shop:" })),
+    Layer.provide(Layer.sync(RedisStore.RedisClient, () => RedisStore.ioredis(new Redis(url))))
+  )
+).toEqualTypeOf<Layer.Layer<StoredEngine.Provided, SessionConfigError | SessionStoreError>>()
+
+// @ts-expect-error there is no such option
+RedisStore.layer({ ttl: 60 })
+// @ts-expect-error without a client there is no store
+Effect.runPromise(RedisStore.make())
