@@ -1,0 +1,42 @@
+/**
+ * Sessions in files.
+ *
+ * @since 0.4.0
+ */
+import type { PlatformError } from "@effect/platform/Error"
+import type * as FileSystem from "@effect/platform/FileSystem"
+import type * as Path from "@effect/platform/Path"
+import * as Layer from "effect/Layer"
+import * as FileStore from "./FileStore.js"
+import type { SessionConfigError } from "./SessionConfigError.js"
+import * as StoredEngine from "./StoredEngine.js"
+
+/**
+ * @since 0.4.0
+ * @category models
+ */
+export interface Options extends FileStore.Options, StoredEngine.Options {}
+
+/**
+ * Sessions in files below a directory, for all processes of one machine.
+ *
+ * ```ts
+ * import { NodeContext } from "@effect/platform-node"
+ * import { Layer } from "effect"
+ * import { FileEngine } from "effect-session"
+ *
+ * export const sessions = FileEngine.layer({ directory: "/var/lib/shop/sessions" }).pipe(
+ *   Layer.provide(NodeContext.layer)
+ * )
+ * ```
+ *
+ * @since 0.4.0
+ * @category layers
+ */
+export const layer = (
+  options: Options
+): Layer.Layer<
+  StoredEngine.Provided,
+  SessionConfigError | PlatformError,
+  FileSystem.FileSystem | Path.Path
+> => Layer.provide(StoredEngine.layer(options), FileStore.layer(options))

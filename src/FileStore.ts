@@ -1,0 +1,112 @@
+/**
+ * The store in files, for any number of processes on one machine.
+ *
+ * There are no locks, so a process that is killed at any moment leaves none behind: each write prepares what it needs and
+ * then renames one empty file, which either happens or not. The directory must be on a local disk.
+ *
+ * @since 0.4.0
+ */
+import type { PlatformError } from "@effect/platform/Error"
+import * as FileSystem from "@effect/platform/FileSystem"
+import * as Path from "@effect/platform/Path"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import type { Damaged } from "./internal/fileContent.js"
+import * as Disk from "./internal/fileDisk.js"
+import * as Epochs from "./internal/fileEpochs.js"
+import * as Index from "./internal/fileIndex.js"
+import * as LookUp from "./internal/fileLookUp.js"
+import * as Records from "./internal/fileRecords.js"
+import * as Root from "./internal/fileRoot.js"
+import * as Sweep from "./internal/fileSweep.js"
+import * as Writes from "./internal/fileWrites.js"
+import type { SessionConfigError } from "./SessionConfigError.js"
+import type { Shape } from "./SessionStore.js"
+import { SessionStore, SessionStoreError } from "./SessionStore.js"
+
+/**
+ * @since 0.4.0
+ * @category models
+ */
+export interface Options {
+  /**
+   * Where the files are: a directory for this purpose only, made if it is missing. It must not be writable by anybody
+   * else, whatever its sticky bit says.
+   */
+  readonly directory: string
+  /**
+   * What a write waits for. `"fsync"`: that it is on the disk, so that it survives the loss of power. `"none"`: that the
+   * system has it, so that it survives the death of this process only; some ten times faster. Default `"fsync"`.
+   */
+  readonly durability?: "fsync" | "none"
+}
+
+/**
+ * Makes a store. Fails with `SessionConfigError` if the directory is not one, or is writable by others.
+ *
+ * @since 0.4.0
+ * @category constructors
+ */
+export const make = (
+  options: Options
+): Effect.Effect<Shape, SessionConfigError | PlatformError, FileSystem.FileSystem | Path.Path> =>
+  Effect.gen(function*() {
+    const fs = yield* FileSystem.FileSystem
+    const path = yield* Path.Path
+    const root = path.resolve(options.directory)
+    yield* Root.prepare(fs, path, root)
+    const contents = options.durability !== "none"
+    const names = contents && (yield* Effect.isSuccess(Disk.syncDirectory(fs, root)))
+    const disk = Disk.make(fs, path, root, { contents, names })
+    const epochs = Epochs.make(disk)
+    const index = Index.make(disk)
+    const records = Records.make(disk, index, epochs)
+    const sweep = Sweep.make(disk, records)
+    const writes = Writes.make(disk, index, epochs, records)
+    const lookUp = LookUp.make(index, records)
+
+    return {
+      // A disk of this machine answers or fails: there are no replies to lose.
+      capabilities: { durableDestroy: names, remote: false },
+      create: (key, record) => write("create", writes.create(key, record)),
+      load: (key, now) => read("load", Effect.map(records.alive(key, now), recordOf)),
+      save: (key, record, expected, now) => write("save", writes.save(key, record, expected, now)),
+      touch: (key, lastSeenAt, expiresAt, now) => write("touch", writes.touch(key, lastSeenAt, expiresAt, now)),
+      rotate: (key, newKey, record, expected, now) =>
+        write("rotate", writes.rotate(key, newKey, record, expected, now)),
+      destroy: (key) => write("destroy", Effect.asVoid(records.endAll(key))),
+      // Between two records it may be interrupted: each step of it is whole.
+      removeExpired: (now, limit) => read("removeExpired", sweep.removeExpired(now, limit)),
+      count: (now) => read("count", sweep.count(now)),
+      list: (namespace, subject, now) => read("list", lookUp.list(namespace, subject, now)),
+      find: (namespace, id, now) => read("find", Effect.map(lookUp.find(namespace, id, now), recordOf)),
+      scan: (namespace, after, limit, now) => read("scan", lookUp.scan(namespace, after, limit, now)),
+      revoke: (namespace, id) => write("revoke", lookUp.revoke(namespace, id)),
+      revokeSubject: (namespace, subject, except) => write("revokeSubject", epochs.raise(except, namespace, subject)),
+      revokeAll: (namespace) => write("revokeAll", epochs.raise(undefined, namespace))
+    }
+  })
+
+/**
+ * The store as a layer.
+ *
+ * @since 0.4.0
+ * @category layers
+ */
+export const layer = (
+  options: Options
+): Layer.Layer<SessionStore, SessionConfigError | PlatformError, FileSystem.FileSystem | Path.Path> =>
+  Layer.effect(SessionStore, make(options))
+
+const recordOf = (found: Records.Found | undefined) => Option.map(Option.fromNullable(found), ({ record }) => record)
+
+const read = <A>(operation: string, effect: Effect.Effect<A, PlatformError | Damaged>) =>
+  Effect.mapError(
+    effect,
+    (cause) => new SessionStoreError({ operation, reason: cause._tag === "Damaged" ? "corrupt" : "unavailable", cause })
+  )
+
+/** A write that has begun is brought to its end: what it prepared is used or removed. */
+const write = <A>(operation: string, effect: Effect.Effect<A, PlatformError | Damaged>) =>
+  Effect.uninterruptible(read(operation, effect))

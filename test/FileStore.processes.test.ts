@@ -1,0 +1,154 @@
+/**
+ * Several processes on one directory.
+ */
+import { it } from "@effect/vitest"
+import { Effect, type Scope } from "effect"
+import { chmodSync, chownSync, readdirSync, statSync } from "node:fs"
+import * as Path from "node:path"
+import { assert, describe } from "vitest"
+import { range } from "../src/internal/testing/law.js"
+import { aRecord, freshId, freshKey, isAlive, loaded, minute, start, stored } from "../src/internal/testing/records.js"
+import { begun, bundled, started } from "./support/children.js"
+import type { Job } from "./support/fileChild.js"
+import { openStore } from "./support/fileSteps.js"
+import { dataOf } from "./support/fileTale.js"
+import { temporaryDirectory } from "./support/stores.js"
+
+/** Starts a process with a job. */
+const child = (program: string, job: Job) => begun(program, job)
+
+const live = (title: string, body: Effect.Effect<void, unknown, Scope.Scope>, timeout = 60_000) =>
+  it.scopedLive(title, () => body, timeout)
+
+describe("several processes", () => {
+  live(
+    "no update is lost: four of them that increment one session add up",
+    Effect.gen(function*() {
+      const program = yield* bundled("fileChild")
+      const directory = yield* temporaryDirectory("files")
+      const store = yield* openStore(directory)
+      const { key } = yield* stored(store, { data: "0" })
+      const children = yield* Effect.forEach(
+        range(4),
+        () => child(program, { do: "increment", directory, key, times: 50 })
+      )
+      yield* Effect.forEach(children, ({ lines }) => lines)
+      const { data, version } = yield* loaded(store, key, start)
+      assert.deepStrictEqual({ data, version }, { data: "200", version: 201 })
+    })
+  )
+
+  live(
+    "F20: a hundred thousand reads beside a writer are whole, and no reader goes back in time",
+    Effect.gen(function*() {
+      const program = yield* bundled("fileChild")
+      const directory = yield* temporaryDirectory("files")
+      const store = yield* openStore(directory)
+      const { key } = yield* stored(store, { data: dataOf(1) })
+      const writer = yield* child(program, { do: "scribble", directory, key, durability: "none" })
+      yield* writer.said(1)
+      const seen = yield* Effect.forEach(range(20), () =>
+        Effect.gen(function*() {
+          let last = { version: 0, lastSeenAt: 0 }
+          for (let i = 0; i < 5000; i++) {
+            const record = yield* loaded(store, key, start)
+            assert.strictEqual(record.data, dataOf(record.version))
+            assert.isAtLeast(record.version, last.version)
+            assert.isAtLeast(record.lastSeenAt, last.lastSeenAt)
+            last = record
+          }
+          return last.version
+        }), { concurrency: "unbounded" })
+      yield* writer.kill
+      // It did write meanwhile.
+      assert.isAbove(Math.max(...seen), 500)
+    }),
+    240_000
+  )
+
+  live(
+    "two that remove what has expired share the work: each record is counted once",
+    Effect.gen(function*() {
+      const program = yield* bundled("fileChild")
+      const directory = yield* temporaryDirectory("files")
+      const store = yield* openStore(directory, { durability: "none" })
+      const expiry = { at: start + minute, deadline: undefined, lifetime: undefined }
+      yield* Effect.forEach(range(300), () => stored(store, { expiry }), { concurrency: 16 })
+      const living = yield* stored(store)
+      const job: Job = { do: "removeExpired", directory, now: start + minute, limit: 10 }
+      const children = yield* Effect.forEach(range(2), () => child(program, job))
+      const counts = yield* Effect.forEach(
+        children,
+        ({ lines }) => Effect.map(lines, (lines) => lines.filter((line) => line !== `"ready"`).map(Number))
+      )
+      assert.strictEqual(counts.flat().reduce((a, b) => a + b, 0), 300)
+      assert.isTrue(counts.flat().every((count) => count <= 10))
+      yield* isAlive(store, living, start + minute)
+      assert.deepStrictEqual(yield* store.count(start + minute), { current: 1, expired: 0 })
+      assert.strictEqual(readdirSync(Path.join(directory, "scratch")).length, 0)
+    })
+  )
+
+  for (const umask of [0, 0o777, 0o022]) {
+    live(
+      `under the umask ${umask.toString(8).padStart(3, "0")} everything has its mode, and works`,
+      Effect.gen(function*() {
+        const program = yield* bundled("fileChild")
+        const parent = yield* temporaryDirectory("files")
+        // To root no mode is an obstacle: as somebody else, then.
+        const user = process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : {}
+        if (user.uid !== undefined) chownSync(parent, user.uid, user.gid)
+        chmodSync(parent, 0o755)
+        const directory = Path.join(parent, "sessions")
+        const job: Job = { do: "live", directory, umask }
+        const { lines } = yield* begun(program, job, user)
+        assert.deepStrictEqual(yield* lines, [`"lived"`])
+        const all = readdirSync(directory, { recursive: true, encoding: "utf8" }).map((name) =>
+          Path.join(directory, name)
+        )
+        for (const path of [directory, ...all]) {
+          const { mode } = statSync(path)
+          assert.strictEqual((mode & 0o7777).toString(8), statSync(path).isDirectory() ? "700" : "600", path)
+        }
+        assert.isAbove(all.filter((path) => !statSync(path).isDirectory()).length, 8)
+        // And another process goes on with it.
+        assert.deepStrictEqual(yield* Effect.flatMap(begun(program, job, user), ({ lines }) => lines), [`"lived"`])
+      })
+    )
+  }
+
+  live(
+    "F19: a disk that takes no more keeps the session as it was, and everything goes on when there is room again",
+    Effect.gen(function*() {
+      const program = yield* bundled("fileChild")
+      const directory = yield* temporaryDirectory("files")
+      const store = yield* openStore(directory)
+      const { key, record } = yield* stored(store)
+      const [newKey, id] = [freshKey(), freshId()]
+      const filesOf = () =>
+        readdirSync(directory, { recursive: true, encoding: "utf8" }).filter((path) =>
+          !statSync(Path.join(directory, path)).isDirectory()
+        )
+      const before = filesOf().length
+      // The largest file that this user may write: every system knows this limit, and nobody must be root for it.
+      const job: Job = { do: "fill", directory, key, newKey, id, record: aRecord() }
+      const { lines } = yield* started("sh", [
+        "-c",
+        `ulimit -f 64; exec "$0" "$@"`,
+        process.execPath,
+        program,
+        JSON.stringify(job)
+      ])
+      const [saved, rotated, created, old, there, createdThen, savedThen] = (yield* lines).map((line): unknown =>
+        JSON.parse(line)
+      )
+      assert.deepStrictEqual([saved, rotated, created], ["unavailable", "unavailable", "unavailable"])
+      assert.deepStrictEqual(old, JSON.parse(JSON.stringify(record)))
+      assert.deepStrictEqual([there, createdThen, savedThen], [false, "created", "saved"])
+      yield* isAlive(store, { key, record: { ...record, data: `"small"`, version: 2 } }, start)
+      yield* store.destroy(newKey)
+      // Nothing of the attempts is left.
+      assert.strictEqual(filesOf().length, before)
+    })
+  )
+})

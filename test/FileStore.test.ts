@@ -1,0 +1,246 @@
+import { it } from "@effect/vitest"
+import { Effect, Option, Redacted } from "effect"
+import { SessionConfigError, SessionStoreError, SessionToken, StoredEngine } from "effect-session"
+import {
+  chmodSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  symlinkSync,
+  writeFileSync
+} from "node:fs"
+import * as Path from "node:path"
+import { assert, describe } from "vitest"
+import { shardOf, spell } from "../src/internal/fileNames.js"
+import { aRecord, freshKey, hour, isAlive, isDead, minute, start, stored } from "../src/internal/testing/records.js"
+import { furnish, reads, works, writes } from "./support/databases.js"
+import type { Step } from "./support/fileSteps.js"
+import { openStore, watchedStore } from "./support/fileSteps.js"
+import { temporaryDirectory } from "./support/stores.js"
+
+/** Every file and directory below one, with its mode. */
+const treeOf = (root: string): ReadonlyArray<readonly [path: string, mode: number]> =>
+  readdirSync(root, { recursive: true, encoding: "utf8" })
+    .map((path) => [path, statSync(Path.join(root, path)).mode & 0o7777] as const)
+
+describe("the directory", () => {
+  it.scopedLive("is made if it is missing, for its owner only", () =>
+    Effect.gen(function*() {
+      const directory = Path.join(yield* temporaryDirectory("files"), "var/lib/sessions")
+      yield* works(yield* openStore(directory))
+      assert.strictEqual(statSync(directory).mode & 0o7777, 0o700)
+    }))
+
+  it.scopedLive("holds directories of mode 0700 and files of mode 0600 only", () =>
+    Effect.gen(function*() {
+      const directory = yield* temporaryDirectory("files")
+      const store = yield* openStore(directory)
+      yield* works(store)
+      yield* stored(store)
+      const wrong = treeOf(directory).filter(([path, mode]) =>
+        mode !== (statSync(Path.join(directory, path)).isDirectory() ? 0o700 : 0o600)
+      )
+      assert.deepStrictEqual(wrong, [])
+      assert.isAbove(treeOf(directory).length, 20)
+    }))
+
+  const refused = (name: string, spoil: (directory: string) => void, problem: RegExp) =>
+    it.scopedLive(`is refused if ${name}`, () =>
+      Effect.gen(function*() {
+        const directory = Path.join(yield* temporaryDirectory("files"), "sessions")
+        mkdirSync(directory)
+        spoil(directory)
+        const error = yield* Effect.flip(openStore(directory))
+        assert.instanceOf(error, SessionConfigError)
+        assert.match(error.message, problem)
+        assert.include(error.message, directory)
+      }))
+
+  refused("it is a file", (directory) => {
+    renameSync(directory, `${directory}.old`)
+    writeFileSync(directory, "")
+  }, /is not a directory/)
+  refused("its group may write to it", (directory) => chmodSync(directory, 0o770), /writable by others/)
+  refused("everybody may write to it", (directory) => chmodSync(directory, 0o702), /writable by others/)
+  // Whoever is first there would own what is in it.
+  refused("it is like /tmp", (directory) => chmodSync(directory, 0o1777), /writable by others.*chmod go-w/)
+  refused("a part of it is a file", (directory) => writeFileSync(Path.join(directory, "ids"), ""), /is not a directory/)
+  refused("a part of it is a link to elsewhere", (directory) => {
+    mkdirSync(`${directory}.elsewhere`)
+    symlinkSync(`${directory}.elsewhere`, Path.join(directory, "records"))
+  }, /symbolic link/)
+
+  it.scopedLive("may be readable by others", () =>
+    Effect.gen(function*() {
+      const directory = yield* temporaryDirectory("files")
+      chmodSync(directory, 0o755)
+      yield* works(yield* openStore(directory))
+    }))
+
+  it.scopedLive("when it goes away, every call is an error: nobody becomes anonymous", () =>
+    Effect.gen(function*() {
+      const directory = Path.join(yield* temporaryDirectory("files"), "sessions")
+      const store = yield* openStore(directory)
+      const one = yield* furnish(store)
+      for (const [name, away] of [["unmounted", `${directory}.away`], ["emptied", `${directory}.again`]] as const) {
+        renameSync(directory, away)
+        if (name === "emptied") mkdirSync(directory)
+        for (const [call, run] of [...reads, ...writes]) {
+          const error = yield* Effect.flip(run(store, one))
+          assert.instanceOf(error, SessionStoreError, `${name}: ${call}`)
+          assert.deepStrictEqual([error.operation, error.reason], [call.split(" ")[0], "unavailable"])
+        }
+        if (name === "emptied") renameSync(directory, `${directory}.empty`)
+        renameSync(away, directory)
+        yield* isAlive(store, one, start)
+      }
+    }))
+})
+
+describe("paths", () => {
+  const name = /^(?:[0-9a-f_]+|p|[mcx][0-9a-f]+(?:_-?[0-9a-f.]+)*)$/
+
+  /** A store that notes every path that it uses. */
+  const noting = (directory: string) =>
+    Effect.gen(function*() {
+      const steps: Array<Step> = []
+      const store = yield* watchedStore(directory, (step, run) => {
+        steps.push(step)
+        return run
+      })
+      steps.length = 0
+      return { steps, store }
+    })
+
+  const assertOurs = (directory: string, steps: ReadonlyArray<Step>) => {
+    for (const path of steps.flatMap(({ paths }) => paths)) {
+      assert.isTrue(path.startsWith(`${directory}/`), path)
+      const [family = "", ...names] = path.slice(directory.length + 1).split("/")
+      assert.include(["records", "ids", "subjects", "epochs", "scratch"], family)
+      assert.isAtMost(names.length, 3, path)
+      for (const part of names) assert.match(part, name)
+      // What some file systems cannot take, or take for something else.
+      for (const part of names) assert.isAtMost(part.length, 255)
+    }
+  }
+
+  const hostile = [
+    "../../../etc/passwd",
+    "/etc/passwd",
+    "..\\..\\windows",
+    "C:",
+    "CON",
+    "%2e%2e%2f",
+    "a\u0000b",
+    "x".repeat(3000),
+    ".",
+    "..",
+    "",
+    "~",
+    "a b\n",
+    "\ud800",
+    "\u{1f600}"
+  ]
+
+  it.scopedLive("F7: are made of hashes, hex and numbers, whatever namespace and subject are", () =>
+    Effect.gen(function*() {
+      const directory = yield* temporaryDirectory("files")
+      const { steps, store } = yield* noting(directory)
+      for (const text of hostile) {
+        const one = yield* stored(store, { namespace: text, subject: text, writeId: text, data: text })
+        yield* isAlive(store, one, start)
+        yield* store.revokeSubject(text, text, one.record.id)
+        yield* isAlive(store, one, start)
+        yield* store.revokeSubject(text, text)
+        yield* store.revokeAll(text)
+        yield* isDead(store, one, start)
+        yield* store.revoke(text, one.record.id)
+      }
+      yield* works(store)
+      yield* store.removeExpired(start + hour, 100)
+      assert.isAbove(steps.length, 1000)
+      assertOurs(directory, steps)
+    }))
+
+  it.scopedLive("F7: are not made of what a visitor sends", () =>
+    Effect.gen(function*() {
+      const directory = yield* temporaryDirectory("files")
+      const { steps, store } = yield* noting(directory)
+      const engine = yield* StoredEngine.make(store).bind({ namespace: "test", cookieName: "session" })
+      const values = hostile.flatMap((text) => [text, `r1.${text}`])
+      for (const value of values) {
+        assert.isTrue(Option.isNone(yield* engine.open(Redacted.make(value), start)))
+        yield* engine.destroy(Redacted.make(value))
+      }
+      assert.deepStrictEqual(steps, [])
+      const token = SessionToken.fromBytes(new Uint8Array(SessionToken.byteLength))
+      assert.isTrue(Option.isNone(yield* engine.open(token, start)))
+      assert.isAbove(steps.length, 0)
+      assertOurs(directory, steps)
+      for (const path of steps.flatMap(({ paths }) => paths)) {
+        assert.notInclude(path, Redacted.value(token))
+        assert.notInclude(path, spell(Redacted.value(token)))
+      }
+    }))
+
+  it.scopedLive("F7: a link that somebody planted is not written through", () =>
+    Effect.gen(function*() {
+      const directory = yield* temporaryDirectory("files")
+      const outside = Path.join(yield* temporaryDirectory("outside"), "file")
+      writeFileSync(outside, "precious")
+      const store = yield* openStore(directory)
+      const one = yield* stored(store)
+      const { id, key } = { id: aRecord().id, key: freshKey() }
+      // The names that can be known beforehand: those of the id, and of the key.
+      const claim = readdirSync(Path.join(directory, "ids", shardOf(spell(one.record.id))))
+        .find((name) => name.split("_").length === 2)
+        ?.replace(spell(one.record.id), spell(id)) ?? ""
+      mkdirSync(Path.join(directory, "ids", shardOf(spell(id))), { recursive: true })
+      symlinkSync(outside, Path.join(directory, "ids", shardOf(spell(id)), claim))
+      assert.strictEqual(yield* store.create(freshKey(), aRecord({ id }), start), "exists")
+      mkdirSync(Path.join(directory, "records", shardOf(spell(key))), { recursive: true })
+      symlinkSync(outside, Path.join(directory, "records", shardOf(spell(key)), spell(key)))
+      assert.strictEqual(yield* store.create(key, aRecord(), start), "exists")
+      assert.strictEqual(yield* store.rotate(one.key, key, one.record, 1, start), "conflict")
+      assert.strictEqual(readFileSync(outside, "utf8"), "precious")
+      yield* isAlive(store, one, start)
+    }))
+})
+
+describe("a session's files", () => {
+  const filesOf = (directory: string) =>
+    treeOf(directory).map(([path]) => path).filter((path) => !statSync(Path.join(directory, path)).isDirectory())
+
+  it.scopedLive("are as many after a thousand writes as after one, and none when it has ended", () =>
+    Effect.gen(function*() {
+      const directory = yield* temporaryDirectory("files")
+      const store = yield* openStore(directory, { durability: "none" })
+      const { key, record } = yield* stored(store)
+      const before = filesOf(directory).length
+      for (let version = 1; version <= 500; version++) {
+        yield* store.save(key, record, version, start)
+        yield* store.touch(key, start + version, start + hour + version, start)
+      }
+      assert.strictEqual(filesOf(directory).length, before)
+      const newKey = freshKey()
+      assert.strictEqual(yield* store.rotate(key, newKey, record, 501, start), "saved")
+      assert.strictEqual(filesOf(directory).length, before)
+      yield* store.destroy(newKey)
+      assert.deepStrictEqual(filesOf(directory), [])
+    }))
+
+  it.scopedLive("a lifetime that a save shortens is not prolonged by touches before it", () =>
+    Effect.gen(function*() {
+      const store = yield* openStore(yield* temporaryDirectory("files"))
+      const { key, record } = yield* stored(store)
+      yield* store.touch(key, start + minute, start + 3 * hour, start)
+      const lifetime = { _tag: "Until", at: start + 2 * minute } as const
+      const expiry = { ...record.expiry, at: start + 2 * minute, lifetime }
+      assert.strictEqual(yield* store.save(key, { ...record, expiry }, 1, start), "saved")
+      const saved = { key, record: { ...record, expiry, version: 2, lastSeenAt: start + minute } }
+      yield* isAlive(store, saved, start + 2 * minute - 1)
+      yield* isDead(store, saved, start + 2 * minute)
+    }))
+})
