@@ -1,24 +1,32 @@
 /**
  * Hashing and random bytes: native and synchronous where the runtime has them, an audited portable library elsewhere.
- * Nothing of `node:*` is imported, so that modules above this one can be bundled for a browser.
  */
+import { equalBytes as portableEqual } from "@noble/ciphers/utils.js"
+import { hmac as portableHmac } from "@noble/hashes/hmac.js"
 import { sha256 as portableSha256 } from "@noble/hashes/sha2.js"
 import * as Encoding from "effect/Encoding"
+import { nativeCrypto } from "./native.js"
 
-interface NativeCrypto {
-  readonly hash: (algorithm: "sha256", bytes: Uint8Array, encoding: "base64url") => string
-}
-
-interface Runtime {
-  readonly process?: { readonly getBuiltinModule?: (id: string) => NativeCrypto | undefined }
-}
-
-const native = (globalThis as Runtime).process?.getBuiltinModule?.("node:crypto")
+const native = nativeCrypto
+const hash = native?.hash
 
 /** SHA-256, as base64url. */
-export const sha256: (bytes: Uint8Array) => string = native === undefined
+export const sha256: (bytes: Uint8Array) => string = hash === undefined
   ? (bytes) => Encoding.encodeBase64Url(portableSha256(bytes))
-  : (bytes) => native.hash("sha256", bytes, "base64url")
+  : (bytes) => hash("sha256", bytes, "base64url")
+
+/** HMAC-SHA-256 of the parts, one after the other. */
+export const hmacSha256: (key: Uint8Array, ...parts: ReadonlyArray<Uint8Array>) => Uint8Array = native === undefined
+  ? (key, ...parts) => parts.reduce((mac, part) => mac.update(part), portableHmac.create(portableSha256, key)).digest()
+  : (key, ...parts) => parts.reduce((mac, part) => mac.update(part), native.createHmac("sha256", key)).digest()
+
+/** HKDF-SHA-256 (RFC 5869): 32 bytes, one round of it, which is as long as a key here ever is. */
+export const hkdfSha256 = (secret: Uint8Array, salt: Uint8Array, info: Uint8Array): Uint8Array =>
+  hmacSha256(hmacSha256(salt, secret), info, Uint8Array.of(1))
+
+/** Whether two secrets are the same, in a time that does not tell where they differ. Their lengths are no secret. */
+export const equals = (a: Uint8Array, b: Uint8Array): boolean =>
+  a.length === b.length && (native === undefined ? portableEqual(a, b) : native.timingSafeEqual(a, b))
 
 /** Random bytes from the runtime's cryptographic source, which throws rather than degrade. */
 export const randomBytes = (length: number): Uint8Array => globalThis.crypto.getRandomValues(new Uint8Array(length))
@@ -26,13 +34,15 @@ export const randomBytes = (length: number): Uint8Array => globalThis.crypto.get
 const utf8 = new TextEncoder()
 
 /**
- * The parts as UTF-8, each behind its length in two bytes, so that no two lists of parts give the same bytes. Throws on a
- * part that has no such spelling: over 65,535 bytes, or with a lone surrogate.
+ * The parts as UTF-8 or as they are, each behind its length in two bytes, so that no two lists of parts give the same
+ * bytes. Throws on a part that has no such spelling: over 65,535 bytes, or text with a lone surrogate.
  */
-export const lengthPrefixed = (...parts: ReadonlyArray<string>): Uint8Array => {
+export const lengthPrefixed = (...parts: ReadonlyArray<string | Uint8Array>): Uint8Array => {
   const encoded = parts.map((part) => {
-    const bytes = utf8.encode(part)
-    if (bytes.length > 0xFFFF || /\p{Surrogate}/u.test(part)) throw new RangeError("a part that cannot be spelled")
+    const bytes = typeof part === "string" ? utf8.encode(part) : part
+    if (bytes.length > 0xFFFF || (typeof part === "string" && /\p{Surrogate}/u.test(part))) {
+      throw new RangeError("a part that cannot be spelled")
+    }
     return bytes
   })
   const bytes = new Uint8Array(encoded.reduce((sum, part) => sum + 2 + part.length, 0))

@@ -1,0 +1,151 @@
+/**
+ * Keys from the environment, and the command that makes one.
+ */
+import { NodeContext } from "@effect/platform-node"
+import { it } from "@effect/vitest"
+import { ConfigError, ConfigProvider, Console, Effect, Layer, Redacted } from "effect"
+import * as Cli from "effect-session/Cli"
+import * as Keyring from "effect-session/Keyring"
+import { SessionConfigError } from "effect-session/SessionConfigError"
+import { execFileSync } from "node:child_process"
+import { assert, describe } from "vitest"
+import { assertSilent, base64url, hex } from "./support/keys.js"
+
+type Variables = Readonly<Record<string, string>>
+
+const environment = (variables: Variables) =>
+  Layer.setConfigProvider(ConfigProvider.fromMap(new Map(Object.entries(variables))))
+
+/** The keyring of an environment. */
+const ring = (variables: Variables, layer = Keyring.layerConfig()) =>
+  Effect.provide(Keyring.Keyring, Layer.provide(layer, environment(variables)))
+
+const failure = (variables: Variables, layer = Keyring.layerConfig()) =>
+  Effect.map(Effect.flip(ring(variables, layer)), (error) => {
+    assert.isTrue(ConfigError.isConfigError(error) || error instanceof SessionConfigError)
+    return error
+  })
+
+describe("SESSION_KEYS", () => {
+  it.effect("holds one key or several, the first of which seals", () =>
+    Effect.gen(function*() {
+      assert.deepStrictEqual((yield* ring({ SESSION_KEYS: `k1:${base64url("a")}` })).ids, ["k1"])
+      const two = yield* ring({ SESSION_KEYS: `new:${base64url("a")},old:${hex("b")}` })
+      assert.deepStrictEqual(two.ids, ["new", "old"])
+      const sealing = yield* two.derive({ purpose: "seal", suite: "e1", cookieName: "session", audience: "shop" })
+      assert.match(sealing.seal(new Uint8Array(3)), /^e1\.new\./)
+    }))
+
+  it.effect("may have spaces and line breaks around its parts", () =>
+    Effect.gen(function*() {
+      const spaced = yield* ring({ SESSION_KEYS: ` k1 : ${base64url("a")} ,\n  k2:${base64url("b")}\n` })
+      assert.deepStrictEqual(spaced.ids, ["k1", "k2"])
+    }))
+
+  it.effect("may have another name", () =>
+    Effect.gen(function*() {
+      const named = Keyring.layerConfig(Keyring.config("ADMIN_KEYS"))
+      assert.deepStrictEqual((yield* ring({ ADMIN_KEYS: `k:${base64url("a")}` }, named)).ids, ["k"])
+      const error = yield* failure({ SESSION_KEYS: `k:${base64url("a")}` }, named)
+      assert.include(String(error), "ADMIN_KEYS")
+    }))
+
+  it.effect("is read as secrets", () =>
+    Effect.gen(function*() {
+      const keys = yield* Effect.provide(Keyring.config(), environment({ SESSION_KEYS: `k:${base64url("a")}` }))
+      assert.deepStrictEqual(keys.map(({ id, secret }) => [id, Redacted.value(secret)]), [["k", base64url("a")]])
+      assertSilent(JSON.stringify(keys) + String(keys[0]?.secret), base64url("a"))
+    }))
+
+  it.effect("must be there", () =>
+    Effect.forEach([{}, { SESSION_KEYS: "" }], (variables) =>
+      Effect.gen(function*() {
+        const error = yield* failure(variables)
+        assert.isTrue(ConfigError.isConfigError(error) && ConfigError.isMissingDataOnly(error))
+        assert.include(String(error), "SESSION_KEYS")
+      })))
+
+  const secret = base64url("pasted")
+
+  it.effect("that is not id:secret is refused, and not repeated", () =>
+    Effect.forEach(
+      [secret, `k1:${secret},`, `k1:${secret},${hex("b")}`, ",", `k1:${secret};k2`.replace(":", "=")],
+      (text) =>
+        Effect.gen(function*() {
+          const error = yield* failure({ SESSION_KEYS: text })
+          assert.isTrue(ConfigError.isConfigError(error))
+          const shown = String(error) + JSON.stringify(error)
+          assert.include(shown, "SESSION_KEYS must be id:secret, and may be several of these with commas between.")
+          assertSilent(shown, secret)
+        })
+    ))
+
+  const refused: ReadonlyArray<readonly [text: string, sentence: string]> = [
+    [`${secret}:k1`, "Key 1 needs an id of 1 to 8 letters and digits."],
+    [`:${secret}`, "Key 1 needs an id of 1 to 8 letters and digits."],
+    ["k1:changeme", "The secret of key 1 has less than 32 bytes; `effect-session generate-key` makes one."],
+    ["k1:", "The secret of key 1 has less than 32 bytes; `effect-session generate-key` makes one."],
+    [`k1:${secret}:`, "The secret of key 1 is neither base64url nor hex; `effect-session generate-key` makes one."],
+    [`k1:${secret},k1:${base64url("b")}`, "Keys 1 and 2 have the same id."],
+    [`k1:${secret},k2:${secret}`, "Keys 1 and 2 have the same secret."]
+  ]
+
+  it.effect("whose keys cannot work fails the layer with a sentence", () =>
+    Effect.forEach(refused, ([text, sentence]) =>
+      Effect.gen(function*() {
+        const error = yield* failure({ SESSION_KEYS: text })
+        assert.strictEqual(error instanceof SessionConfigError ? error.problem : String(error), sentence)
+        assertSilent(String(error) + JSON.stringify(error), secret)
+      })))
+})
+
+describe("effect-session generate-key", () => {
+  /** What it prints, and its exit code. */
+  const cli = (...args: ReadonlyArray<string>) =>
+    Effect.gen(function*() {
+      const [printed, errors]: [Array<unknown>, Array<unknown>] = [[], []]
+      const console = yield* Console.consoleWith(Effect.succeed)
+      const exitCode = yield* Effect.withConsole(Cli.run(["node", "effect-session", "generate-key", ...args]), {
+        ...console,
+        log: (...args) => Effect.sync(() => printed.push(...args)),
+        error: (...args) => Effect.sync(() => errors.push(...args))
+      })
+      return { exitCode, printed: printed.join("\n"), errors: errors.join("\n") }
+    }).pipe(Effect.provide(NodeContext.layer))
+
+  it.live("prints a key that SESSION_KEYS takes, another one each time", () =>
+    Effect.gen(function*() {
+      const answers = yield* Effect.all([cli(), cli()])
+      for (const { errors, exitCode, printed } of answers) {
+        assert.deepStrictEqual([exitCode, errors], [0, ""])
+        assert.match(printed, /^[a-z2-7]{4}:[A-Za-z0-9_-]{43}$/)
+      }
+      const text = answers.map(({ printed }) => printed).join(",")
+      assert.strictEqual((yield* ring({ SESSION_KEYS: text })).ids.length, 2)
+    }))
+
+  it.live("takes an id", () =>
+    Effect.gen(function*() {
+      const { exitCode, printed } = yield* cli("--id", "k2026")
+      assert.deepStrictEqual([exitCode, printed.split(":")[0]], [0, "k2026"])
+    }))
+
+  it.live("refuses another, and does not repeat it", () =>
+    Effect.forEach([["--id", base64url("pasted")], ["--id=a-b"], ["--id", ""]], (args) =>
+      Effect.gen(function*() {
+        const answer = yield* cli(...args)
+        assert.deepStrictEqual(answer, {
+          exitCode: 2,
+          printed: "",
+          errors: "A key needs an id of 1 to 8 letters and digits."
+        })
+      })))
+
+  it("prints the key alone when it is run as a program", () => {
+    const printed = execFileSync(process.execPath, ["--import", "tsx", "src/bin.ts", "generate-key", "--id", "k1"], {
+      encoding: "utf8",
+      stdio: ["ignore", "pipe", "inherit"]
+    })
+    assert.match(printed, /^k1:[A-Za-z0-9_-]{43}\n$/)
+  })
+})

@@ -1,0 +1,227 @@
+import { it } from "@effect/vitest"
+import { Cause, Context, Effect, Exit, Inspectable, type Layer, Option, Redacted } from "effect"
+import * as Keyring from "effect-session/Keyring"
+import { SessionConfigError } from "effect-session/SessionConfigError"
+import { format, inspect } from "node:util"
+import { assert, describe, expectTypeOf } from "vitest"
+import { assertSilent, base64url, bytesOf, hex, key, refusal } from "./support/keys.js"
+import { tokenOf } from "./support/referenceTokens.js"
+
+const use = { purpose: "seal", suite: "e1", cookieName: "session", audience: "shop" } as const
+const content = new TextEncoder().encode("hello")
+
+describe("make", () => {
+  it.effect("takes one to five keys, in base64url or hex, and keeps their order", () =>
+    Effect.gen(function*() {
+      const keys = [
+        key("a"),
+        key("B2", hex("B2")),
+        key("abcdefgh", base64url("c", 64)),
+        key("0", hex("d", 33).toUpperCase()),
+        key("e", `${base64url("e")}=`)
+      ]
+      assert.deepStrictEqual((yield* Keyring.make(keys)).ids, ["a", "B2", "abcdefgh", "0", "e"])
+      assert.deepStrictEqual((yield* Keyring.make(keys.slice(1, 2))).ids, ["B2"])
+    }))
+
+  it.effect("the same bytes are the same key, however they are written", () =>
+    Effect.gen(function*() {
+      const token = (yield* (yield* Keyring.make([key("k", hex("s"))])).derive(use)).seal(content)
+      const found = (yield* (yield* Keyring.make([key("k", base64url("s"))])).derive(use)).open(token)
+      assert.isTrue(Option.isSome(found))
+    }))
+
+  it.effect("refuses none and six", () =>
+    Effect.gen(function*() {
+      assert.strictEqual(yield* refusal([]), "A keyring needs a key; `effect-session generate-key` makes one.")
+      assert.strictEqual(
+        yield* refusal(["a", "b", "c", "d", "e", "f"].map((id) => key(id))),
+        "A keyring has at most 5 keys; leave out the oldest, whose sessions have expired."
+      )
+    }))
+
+  it.effect("refuses an id or a secret that is given twice, also in another writing", () =>
+    Effect.gen(function*() {
+      assert.strictEqual(
+        yield* refusal([key("a"), key("b"), key("a", base64url("c"))]),
+        "Keys 1 and 3 have the same id."
+      )
+      assert.strictEqual(
+        yield* refusal([key("a"), key("b"), key("c", base64url("b"))]),
+        "Keys 2 and 3 have the same secret."
+      )
+      assert.strictEqual(
+        yield* refusal([key("a", base64url("x")), key("b", hex("x"))]),
+        "Keys 1 and 2 have the same secret."
+      )
+      assert.deepStrictEqual((yield* Keyring.make([key("a"), key("A")])).ids, ["a", "A"])
+    }))
+
+  it.effect("refuses an id that is not 1 to 8 letters and digits, and does not repeat it", () =>
+    Effect.forEach(
+      ["", "abcdefghi", "a.b", "a-b", "a b", "a\n", "\u00e9", base64url("pasted")],
+      (id) =>
+        Effect.gen(function*() {
+          assert.strictEqual(yield* refusal([key("a"), key(id)]), "Key 2 needs an id of 1 to 8 letters and digits.")
+        })
+    ))
+})
+
+describe("derive", () => {
+  it.effect("gives sealing and opening, or signing and verifying", () =>
+    Effect.gen(function*() {
+      const ring = yield* Keyring.make([key("new"), key("old")])
+      const sealing = yield* ring.derive(use)
+      const signing = yield* ring.derive({ ...use, purpose: "sign", suite: "h1" })
+      expectTypeOf(sealing).toEqualTypeOf<Keyring.Sealing>()
+      expectTypeOf(signing).toEqualTypeOf<Keyring.Signing>()
+      assert.deepStrictEqual([Object.keys(sealing), Object.keys(signing)], [["seal", "open"], ["sign", "verify"]])
+      const held = Option.some({ content, stale: false })
+      assert.deepStrictEqual(Option.map(sealing.open(sealing.seal(content)), own), held)
+      assert.deepStrictEqual(Option.map(signing.verify(signing.sign(content)), own), held)
+      assert.deepStrictEqual(Option.map(yield* Keyring.open(sealing, yield* Keyring.seal(sealing, content)), own), held)
+      assert.deepStrictEqual(
+        Option.map(yield* Keyring.verify(signing, yield* Keyring.sign(signing, content)), own),
+        held
+      )
+      assert.isTrue(Option.isNone(sealing.open(signing.sign(content))))
+      assert.isTrue(Option.isNone(signing.verify(sealing.seal(content))))
+    }))
+
+  const own = ({ content, stale }: Keyring.Opened) => ({ content: Uint8Array.from(content), stale })
+
+  it.effect("makes tokens of the described format", () =>
+    Effect.gen(function*() {
+      const ring = yield* Keyring.make([key("new"), key("old")])
+      for (const suite of ["e1", "f1"] as const) {
+        const token = (yield* ring.derive({ ...use, suite })).seal(content)
+        const nonce = Buffer.from(token.split(".")[2] ?? "", "base64url").subarray(0, 24).toString("hex")
+        const vector = { ...use, suite, keyId: "new", secret: hex("new"), nonce }
+        assert.strictEqual(token, tokenOf(vector, Buffer.from(content)))
+      }
+      const vector = { ...use, suite: "h1", purpose: "sign", keyId: "new", secret: hex("new"), nonce: "" } as const
+      assert.strictEqual((yield* ring.derive(vector)).sign(content), tokenOf(vector, Buffer.from(content)))
+    }))
+
+  it.effect("CVE-2025-47278: the first key makes, all read, and an old one is told", () =>
+    Effect.gen(function*() {
+      const [before, both, after, later] = yield* Effect.forEach([
+        [key("old")],
+        [key("old"), key("new")],
+        [key("new"), key("old")],
+        [key("new")]
+      ], (keys) => Effect.flatMap(Keyring.make(keys), ({ derive }) => derive(use)))
+      assert.isDefined(later)
+      if (before === undefined || both === undefined || after === undefined || later === undefined) return
+      const [old, fresh] = [before.seal(content), after.seal(content)]
+      const stale = (ring: Keyring.Sealing, token: string) =>
+        Option.getOrUndefined(Option.map(ring.open(token), ({ stale }) => stale))
+      assert.match(both.seal(content), /^e1\.old\./)
+      assert.match(fresh, /^e1\.new\./)
+      assert.deepStrictEqual([before, both, after, later].map((ring) => stale(ring, old)), [
+        false,
+        false,
+        true,
+        undefined
+      ])
+      assert.deepStrictEqual([before, both, after, later].map((ring) => stale(ring, fresh)), [
+        undefined,
+        true,
+        false,
+        false
+      ])
+    }))
+
+  it.effect("refuses a name that has no spelling", () =>
+    Effect.gen(function*() {
+      const { derive } = yield* Keyring.make([key("a")])
+      for (const name of ["\ud800", "a".repeat(0x10000)]) {
+        for (const odd of [{ cookieName: name }, { audience: name }]) {
+          const error = yield* Effect.flip(derive({ ...use, ...odd }))
+          assert.strictEqual(error.message, "Keyring: A cookie name or an audience is too long, or no Unicode text.")
+        }
+      }
+    }))
+
+  it("a suite says which of the two it is", () => {
+    expectTypeOf<Parameters<Keyring.Shape["derive"]>[0]["suite"]>().toEqualTypeOf<"h1">()
+    expectTypeOf<Keyring.SealingUse["suite"]>().toEqualTypeOf<"e1" | "f1">()
+    // @ts-expect-error what is signed is not sealed
+    const signing: Keyring.Sealing = { sign: () => "", verify: () => Option.none() }
+    assert.isDefined(signing)
+  })
+})
+
+describe("generate", () => {
+  it.effect("makes a key that a keyring takes, with an id of its own or a given one", () =>
+    Effect.gen(function*() {
+      const drawn = Redacted.value(yield* Keyring.generate())
+      assert.match(drawn, /^[a-z2-7]{4}:[A-Za-z0-9_-]{43}$/)
+      const [id = "", secret = ""] = Redacted.value(yield* Keyring.generate({ id: "k1" })).split(":")
+      assert.strictEqual(id, "k1")
+      assert.strictEqual(Buffer.from(secret, "base64url").length, 32)
+      assert.deepStrictEqual((yield* Keyring.make([key(id, secret)])).ids, ["k1"])
+    }))
+
+  it.effect("makes no secret twice", () =>
+    Effect.gen(function*() {
+      const keys = yield* Effect.all(Array.from({ length: 1000 }, () => Keyring.generate({ id: "k" })))
+      assert.strictEqual(new Set(keys.map(Redacted.value)).size, 1000)
+    }))
+
+  it.effect("refuses an id that no keyring takes", () =>
+    Effect.gen(function*() {
+      const error = yield* Effect.flip(Keyring.generate({ id: "not an id" }))
+      assert.strictEqual(error.message, "Keyring: A key needs an id of 1 to 8 letters and digits.")
+    }))
+})
+
+describe("L6: a keyring shows no secret", () => {
+  const secrets = [base64url("one"), hex("two")]
+  const [one = "", two = ""] = secrets
+
+  it.effect("however it is looked at", () =>
+    Effect.gen(function*() {
+      const keys = [key("one", one), key("two", two)]
+      const ring = yield* Keyring.make(keys)
+      const sealing = yield* ring.derive(use)
+      const context = Context.make(Keyring.Keyring, ring)
+      const things = [ring, sealing, context, { keys, ring }]
+      const shown = [
+        ...things.flatMap((thing) => [
+          String(thing),
+          JSON.stringify(thing),
+          inspect(thing, { depth: Infinity, showHidden: true }),
+          format("%s %o %O %j", thing, thing, thing, thing),
+          Inspectable.format(thing),
+          Inspectable.toStringUnknown(thing),
+          inspect(Object.getOwnPropertyDescriptors(thing), { depth: Infinity, showHidden: true })
+        ]),
+        Cause.pretty(Cause.die(ring)),
+        String(Exit.fail(ring))
+      ].join("\n").replaceAll(/\s+/g, " ")
+      assert.include(shown, `"ids"`)
+      for (const secret of ["one", "two"]) {
+        for (
+          const written of [
+            base64url(secret),
+            hex(secret),
+            bytesOf(secret).toString("base64"),
+            bytesOf(secret).join(", ")
+          ]
+        ) {
+          assertSilent(shown, written)
+        }
+      }
+      assert.strictEqual(JSON.stringify(ring), `{"_id":"effect-session/Keyring","ids":["one","two"]}`)
+    }))
+
+  it.effect("is provided by a layer, which fails where the keys are refused", () =>
+    Effect.gen(function*() {
+      const ring = yield* Effect.provide(Keyring.Keyring, Keyring.layer([key("one", one)]))
+      assert.deepStrictEqual(ring.ids, ["one"])
+      const error = yield* Effect.flip(Effect.provide(Keyring.Keyring, Keyring.layer([key("one", "secret")])))
+      assert.instanceOf(error, SessionConfigError)
+      expectTypeOf(Keyring.layer).returns.toEqualTypeOf<Layer.Layer<Keyring.Keyring, SessionConfigError>>()
+    }))
+})
