@@ -3,6 +3,7 @@
  */
 import { buildSync } from "esbuild"
 import { spawnSync } from "node:child_process"
+import { readdirSync } from "node:fs"
 
 const [name = "session-tax", ...args] = process.argv.slice(2)
 const outfile = `node_modules/.cache/bench/${name}.mjs`
@@ -16,6 +17,12 @@ buildSync({
   outfile,
   // Only relative imports and the library itself are bundled.
   tsconfig: "tsconfig.json",
-  alias: { "effect-session": "./src/index.ts" }
+  alias: Object.fromEntries([
+    ...readdirSync("src").filter((file) => file.endsWith(".ts")).map((file) => [
+      `effect-session/${file.slice(0, -3)}`,
+      `./src/${file}`
+    ]),
+    ["effect-session", "./src/index.ts"]
+  ])
 })
 process.exitCode = spawnSync(process.execPath, [outfile, ...args], { stdio: "inherit" }).status ?? 1

@@ -66,6 +66,17 @@ export interface CommonOptions<S extends SessionSchema.Any> extends SessionServi
  */
 export type Provided<Self> = SessionService.SessionService<Self> | SessionHttpApi.SessionHttpApi<Self>
 
+/**
+ * How a session tag was declared.
+ *
+ * @since 0.5.0
+ * @category models
+ */
+export interface Declared<S extends SessionSchema.Any> {
+  readonly schema: S
+  readonly namespace: string
+}
+
 type MissingSelf = "Missing `Self` generic - use `class AppSession extends Session.Tag<AppSession>()(…) {}`"
 
 /**
@@ -189,7 +200,7 @@ export const Tag = <Self = never>() =>
   id: Id,
   options: Options<S>
 ): [Self] extends [never] ? MissingSelf
-  : TagClass<Self, Id, Extract<Schema.Schema.Type<S>, object>, Schema.Schema.Context<S>> =>
+  : TagClass<Self, Id, Extract<Schema.Schema.Type<S>, object>, Schema.Schema.Context<S>> & Declared<S> =>
 {
   type A = Extract<Schema.Schema.Type<S>, object>
   const { history, merge, namespace = id, schema, ...settings }: CommonOptions<S> = options
@@ -268,5 +279,6 @@ export const Tag = <Self = never>() =>
   }
   // The statics are checked above. What remains cannot be said in types: the class's own symbols name the bare tag, and
   // with `Self` missing the result's type is the sentence that says so.
-  return Object.assign(Handle, statics) as unknown as [Self] extends [never] ? MissingSelf : Class
+  return Object.assign(Handle, statics, { schema, namespace }) as unknown as [Self] extends [never] ? MissingSelf
+    : Class & Declared<S>
 }

@@ -21,6 +21,26 @@ import { hasHostileKey, isHostileKey, isRecord, problemOf } from "./internal/jso
 export type Any = Schema.Schema.All & { readonly fields: Schema.Struct.Fields }
 
 /**
+ * A schema of what visitors may read in their own cookie: see {@link readable}.
+ *
+ * @since 0.5.0
+ * @category models
+ */
+export interface Readable {
+  readonly "~effect-session/Readable": true
+}
+
+/**
+ * Says that visitors may read what a session of this schema holds. `CookieEngine.layerSigned`, whose cookies are signed and
+ * not sealed, compiles for no other.
+ *
+ * @since 0.5.0
+ * @category annotations
+ */
+export const readable = <S extends Any>(schema: S): S & Readable =>
+  Object.assign(schema, { "~effect-session/Readable": true as const })
+
+/**
  * Why a value does not fit. Names the place and what was expected, never the value.
  *
  * @since 0.1.0

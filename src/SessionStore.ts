@@ -21,6 +21,7 @@ import type { StoreKey } from "./StoreKey.js"
  * - `unavailable`: it could not be reached, or it failed.
  * - `timeout`: no answer within the limit. A write may have been applied.
  * - `corrupt`: it holds something that is not a record.
+ * - `size`: the session does not fit where it is kept.
  * - `transaction`: a write inside the application's own transaction, whose rollback would undo it, was refused.
  *
  * @since 0.1.0
@@ -30,7 +31,7 @@ export class SessionStoreError extends Schema.TaggedError<SessionStoreError>("ef
   "SessionStoreError",
   {
     operation: Schema.String,
-    reason: Schema.Literal("unavailable", "timeout", "corrupt", "transaction"),
+    reason: Schema.Literal("unavailable", "timeout", "corrupt", "transaction", "size"),
     cause: Schema.optional(Schema.Defect)
   }
 ) {
@@ -42,6 +43,7 @@ export class SessionStoreError extends Schema.TaggedError<SessionStoreError>("ef
 const reasons = {
   unavailable: "it could not be reached or reported an error; see the cause.",
   timeout: "it did not answer in time.",
+  size: "the session is too large for it.",
   corrupt: "it holds something that is not a session record; look at the row before deleting it.",
   transaction: "a session write inside the application's own transaction would be undone by its rollback. " +
     "Write after the transaction, or give the store a pool of its own."
@@ -66,6 +68,11 @@ export interface Capabilities {
   readonly durableDestroy: boolean
   /** Calls leave the process: they can hang, and replies can be lost. Time limits and retries apply to them only. */
   readonly remote: boolean
+  /**
+   * Whether two keys are kept in one place, in a store whose keys live apart. The engine draws the token of a rotation
+   * until it is, because a record that is moved to another place costs more from then on. Absent where keys live together.
+   */
+  readonly colocated?: (key: StoreKey, newKey: StoreKey) => boolean
 }
 
 /**
@@ -98,8 +105,12 @@ export interface Shape {
     now: number
   ) => Effect.Effect<"created" | "exists", SessionStoreError>
 
-  /** The live record. */
-  readonly load: (key: StoreKey, now: number) => Effect.Effect<Option<SessionRecord>, SessionStoreError>
+  /** The live record. A store that is made of others and may answer from a copy does not do so where `fresh` is asked. */
+  readonly load: (
+    key: StoreKey,
+    now: number,
+    fresh?: boolean
+  ) => Effect.Effect<Option<SessionRecord>, SessionStoreError>
 
   /**
    * Replaces data, lifetime and times if the live record has the expected version, in one atomic step; the version

@@ -10,6 +10,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import { lengthPrefixed, randomBytes, sha256 } from "./internal/crypto.js"
+import * as SealedText from "./internal/sealedText.js"
 import { SessionDirectory } from "./SessionDirectory.js"
 import type { BoundEngine, CookieValue, Written } from "./SessionEngine.js"
 import { SessionEngine } from "./SessionEngine.js"
@@ -31,6 +32,11 @@ export interface Options {
    * second time, and its outcome settled. Default 1 second.
    */
   readonly timeout?: Duration.DurationInput
+  /**
+   * `"token"`: the data of each session is sealed with a key that only its token gives, so that the store alone, and who
+   * copies it, can never read it; nor can a listing of sessions. Default: data is kept as it is.
+   */
+  readonly seal?: "token"
 }
 
 /**
@@ -58,15 +64,38 @@ export const storeKeys = (namespace: string): (token: SessionToken.SessionToken)
  */
 export const make = (store: Shape, options: Options = {}): Context.Tag.Service<SessionEngine> => ({
   bind: ({ namespace }) =>
-    Effect.succeed(bind(store, storeKeys(namespace), Duration.decode(options.timeout ?? "1 second")))
+    Effect.sync(() =>
+      bind(
+        store,
+        storeKeys(namespace),
+        Duration.decode(options.timeout ?? "1 second"),
+        options.seal === "token" ? SealedText.make(namespace) : undefined
+      )
+    )
 })
 
 const bind = (
   store: Shape,
   keyOf: (token: SessionToken.SessionToken) => StoreKey,
-  timeout: Duration.Duration
+  timeout: Duration.Duration,
+  sealedText: SealedText.SealedText | undefined
 ): BoundEngine => {
-  const { remote } = store.capabilities
+  const { colocated, remote } = store.capabilities
+
+  /** What the store keeps of a record, as its next version. */
+  const closed = (token: SessionToken.SessionToken, record: SessionRecord, version: number): SessionRecord =>
+    sealedText === undefined ? record : { ...record, data: sealedText.seal(token, version, record.data) }
+
+  const opened = (
+    token: SessionToken.SessionToken,
+    record: SessionRecord
+  ): Effect.Effect<SessionRecord, SessionStoreError> =>
+    sealedText === undefined
+      ? Effect.succeed(record)
+      : Option.match(sealedText.open(token, record.version, record.data), {
+        onNone: () => new SessionStoreError({ operation: "load", reason: "corrupt" }),
+        onSome: (data) => Effect.succeed({ ...record, data })
+      })
 
   // The limit holds inside uninterruptible regions, and does not wait for a driver that cannot be interrupted.
   const limited = <A>(operation: string, effect: Effect.Effect<A, SessionStoreError>) =>
@@ -98,7 +127,7 @@ const bind = (
       limited("load", store.load(key, now)),
       Option.filterMap((found) =>
         found.writeId === record.writeId
-          ? Option.some<Written>({ _tag: "Written", value, record: found })
+          ? Option.some<Written>({ _tag: "Written", value, record: { ...found, data: record.data } })
           : Option.none()
       )
     )
@@ -114,7 +143,7 @@ const bind = (
         : Effect.fail(new SessionStoreError({ operation: "create", reason: "corrupt" }))
       return settled<"created" | "exists", Written>(
         "create",
-        store.create(key, record, now),
+        store.create(key, closed(token, record, record.version), now),
         (outcome) => outcome === "created" ? Effect.succeed(written) : taken,
         (outcome, error) =>
           outcome === "created"
@@ -130,7 +159,7 @@ const bind = (
     const key = keyOf(value)
     return settled(
       "save",
-      store.save(key, record, expectedVersion, now),
+      store.save(key, closed(value, record, expectedVersion + 1), expectedVersion, now),
       (outcome) => Effect.succeed(writtenIf(outcome, value, record)),
       (outcome, error) =>
         outcome === "conflict"
@@ -143,13 +172,23 @@ const bind = (
     )
   }
 
+  /** A new token, with a key in the same place as another one where that matters. */
+  const tokenBeside = (key: StoreKey) => {
+    const draw = () => SessionToken.fromBytes(randomBytes(SessionToken.byteLength))
+    let token = draw()
+    // One in 64 fits in a Redis Cluster; a store of which none fits is not waited for.
+    for (let draws = 1; draws < 1000 && colocated?.(key, keyOf(token)) === false; draws++) token = draw()
+    return token
+  }
+
   const rotate = (value: SessionToken.SessionToken, record: SessionRecord, expectedVersion: number, now: number) =>
     Effect.suspend(() => {
-      const next = SessionToken.fromBytes(randomBytes(SessionToken.byteLength))
+      const key = keyOf(value)
+      const next = tokenBeside(key)
       const nextKey = keyOf(next)
       return settled(
         "rotate",
-        store.rotate(keyOf(value), nextKey, record, expectedVersion, now),
+        store.rotate(key, nextKey, closed(next, record, expectedVersion + 1), expectedVersion, now),
         (outcome) => Effect.succeed(writtenIf(outcome, next, record)),
         (outcome) =>
           outcome === "gone"
@@ -170,9 +209,13 @@ const bind = (
       Option.match(SessionToken.parse(Redacted.value(value)), {
         onNone: () => Effect.succeedNone,
         onSome: (token) =>
-          Effect.map(
+          Effect.flatMap(
             limited("load", store.load(keyOf(token), now)),
-            Option.map((record) => ({ value: token, record, stale: false }))
+            Option.match({
+              onNone: () => Effect.succeedNone,
+              onSome: (record) =>
+                Effect.map(opened(token, record), (record) => Option.some({ value: token, record, stale: false }))
+            })
           )
       }),
     write: (write, now) => {

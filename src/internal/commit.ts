@@ -17,6 +17,7 @@ import {
   SessionGone,
   SessionInTransaction,
   SessionInvalid,
+  SessionTooLarge,
   SessionUnavailable
 } from "../SessionError.js"
 import * as SessionId from "../SessionId.js"
@@ -78,7 +79,7 @@ export const write = <A extends object>(
       const request: Write = held === undefined || change === "Create"
         ? { _tag: "Create", record }
         : { _tag: change, value: held.value, record, expectedVersion: held.record.version }
-      return Effect.flatMap(Effect.mapError(core.engine.write(request, now), failure(core)), (outcome) => {
+      return Effect.flatMap(Effect.mapError(core.engine.write(request, now), failure(core, raw)), (outcome) => {
         switch (outcome._tag) {
           case "Written":
             return Effect.succeed({
@@ -155,8 +156,24 @@ export const toTheEnd = <A extends object, B>(
 }
 
 /** What a broken store is to a commit. */
-export const failure = <A extends object>(core: Core<A>) => (error: SessionStoreError): SessionError =>
-  error.reason === "transaction" ? new SessionInTransaction({ session: core.name }) : unavailable(core, error)
+export const failure =
+  <A extends object>(core: Core<A>, raw: JsonRecord = {}) => (error: SessionStoreError): SessionError => {
+    switch (error.reason) {
+      case "transaction":
+        return new SessionInTransaction({ session: core.name })
+      case "size":
+        return new SessionTooLarge({ session: core.name, fields: largest(raw) })
+      default:
+        return unavailable(core, error)
+    }
+  }
+
+/** The fields that take most of the place, with their lengths in JSON. */
+const largest = (raw: JsonRecord): ReadonlyArray<{ readonly name: string; readonly length: number }> =>
+  Object.entries(raw)
+    .map(([name, value]) => ({ name, length: JSON.stringify(value).length }))
+    .sort((a, b) => b.length - a.length)
+    .slice(0, 3)
 
 /** The record that a draft makes of the one before it, if there was one. */
 const build = <A extends object>(

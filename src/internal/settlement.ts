@@ -163,7 +163,9 @@ const write = <A extends object>(
     const { held, replayed } = committed
     if (change === "Rotate" && work.held !== undefined) yield* core.watchers.wake(work.held.value)
     const { expiry } = held.record
-    const sent = change !== "Save" || SessionCookie.slides(core.settings.cookie, expiry) ||
+    // A cookie that holds the session is another one after each save.
+    const sent = change !== "Save" || !Equal.equals(held.value, work.held?.value) ||
+      SessionCookie.slides(core.settings.cookie, expiry) ||
       !Lifetime.equals(work.held?.record.expiry.lifetime, expiry.lifetime)
     const outdated = replayed ? yield* core.steps.differing(pending.reads, work.draft.value, held.decoded) : []
     return { owed: sent ? cookieFor(core, held) : undefined, held, outdated }

@@ -1,0 +1,317 @@
+import { it } from "@effect/vitest"
+import { Effect, Layer, Redacted, Schema, TestClock } from "effect"
+import {
+  Expiry,
+  Lifetime,
+  MemoryStore,
+  Session,
+  SessionRevocation,
+  SessionSchema,
+  type SessionService,
+  SessionStore
+} from "effect-session"
+import * as CookieEngine from "effect-session/CookieEngine"
+import * as Keyring from "effect-session/Keyring"
+import { engineLaws } from "effect-session/testing"
+import { assert, describe } from "vitest"
+import { range } from "../src/internal/testing/law.js"
+import { visit } from "./support/visits.js"
+
+const secretOf = (seed: number) =>
+  Redacted.make(
+    Buffer.from(Array.from({ length: 32 }, (_, i) => (seed * 37 + i * 101 + i * i * 13) % 256)).toString("base64url")
+  )
+const key = (id: string, seed: number): Keyring.Key => ({ id, secret: secretOf(seed) })
+const ring = (...keys: ReadonlyArray<Keyring.Key>) => Keyring.layer(keys)
+const first = key("k1", 1)
+const second = key("k2", 2)
+
+class Tea extends Session.Tag<Tea>()("test/Tea", {
+  schema: Schema.Struct({
+    user: Schema.optional(Schema.String),
+    count: Schema.optionalWith(Schema.Number, { default: () => 0 }),
+    notes: Schema.optionalWith(Schema.String, { default: () => "" })
+  }),
+  expiry: Expiry.earliest(Expiry.idle("20 minutes"), Expiry.absolute("8 hours"))
+}) {}
+
+const increment = Tea.update("count", (n) => n + 1)
+
+for (const suite of ["e1", "f1"] as const) {
+  for (const { law, name } of engineLaws) {
+    it.live(`${suite}: ${name}`, () => Effect.provide(law, Layer.provide(CookieEngine.layer({ suite }), ring(first))))
+  }
+}
+for (const { law, name } of engineLaws) {
+  it.live(`with a ledger: ${name}`, () =>
+    Effect.provide(
+      law,
+      CookieEngine.layerRevocable().pipe(Layer.provide(ring(first)), Layer.provide(MemoryStore.layer()))
+    ))
+}
+
+class Shown extends Session.Tag<Shown>()("test/Shown", {
+  schema: SessionSchema.readable(Schema.Struct({ theme: Schema.optional(Schema.String) }))
+}) {}
+
+describe("a signed cookie", () => {
+  const signed = Shown.layer.pipe(Layer.provide(CookieEngine.layerSigned(Shown)), Layer.provide(ring(first)))
+
+  it.effect("can be read by whoever holds it, and changed by nobody", () =>
+    Effect.gen(function*() {
+      const { cookie = "" } = yield* visit(Shown, Shown.set("theme", "dark"))
+      const [kind, id, payload = "", mac] = cookie.split(".")
+      assert.deepStrictEqual([kind, id], ["h1", "k1"])
+      const text = Buffer.from(payload, "base64url").toString("latin1")
+      assert.include(text, `{"theme":"dark"}`)
+      assert.strictEqual((yield* visit(Shown, Shown.get("theme"), cookie)).result, "dark")
+      const forged = Buffer.from(text.replace("dark", "pink"), "latin1").toString("base64url")
+      assert.isUndefined((yield* visit(Shown, Shown.get("theme"), [kind, id, forged, mac].join("."))).result)
+    }).pipe(Effect.provide(signed)))
+
+  it.effect("is refused to a tag that is not declared readable", () =>
+    Effect.gen(function*() {
+      const wrong = Tea.layer.pipe(Layer.provide(CookieEngine.layerSigned(Shown)), Layer.provide(ring(first)))
+      const error = yield* Effect.flip(Layer.build(wrong))
+      assert.include(String(error), "not declared readable")
+      // @ts-expect-error its schema is not declared readable
+      CookieEngine.layerSigned(Tea)
+    }).pipe(Effect.scoped))
+})
+
+type Node = Layer.Layer<SessionService<Tea>, unknown>
+
+const node = (keys = ring(first), options?: CookieEngine.Options): Node =>
+  Tea.layer.pipe(Layer.provide(CookieEngine.layer(options)), Layer.provide(keys))
+
+const test = (title: string, body: Effect.Effect<void, unknown, SessionService<Tea>>, layer = node()) =>
+  it.effect(title, () => Effect.provide(body, layer))
+
+describe("a session in its cookie", () => {
+  test(
+    "is read and changed as any other; a read sends no cookie, a change does",
+    Effect.gen(function*() {
+      const one = yield* visit(Tea, increment)
+      assert.match(one.cookie ?? "", /^e1\.k1\.[A-Za-z0-9_-]+$/)
+      const read = yield* visit(Tea, Tea.get("count"), one.cookie)
+      assert.deepStrictEqual([read.result, read.owed], [1, undefined])
+      const two = yield* visit(Tea, increment, one.cookie)
+      assert.notStrictEqual(two.cookie, one.cookie)
+      assert.strictEqual((yield* visit(Tea, Tea.get("count"), two.cookie)).result, 2)
+    })
+  )
+
+  test(
+    "says nothing to who holds it",
+    Effect.gen(function*() {
+      const { cookie = "" } = yield* visit(Tea, Tea.set("notes", "a secret that nobody reads"))
+      const bytes = Buffer.from(cookie.split(".")[2] ?? "", "base64url").toString("latin1")
+      assert.notInclude(`${cookie}${bytes}`, "secret")
+      // Its length tells no more than a step of 32 bytes.
+      const lengths = yield* Effect.forEach(
+        range(64),
+        (i) => Effect.map(visit(Tea, Tea.set("notes", "x".repeat(i + 1))), ({ cookie = "" }) => cookie.length)
+      )
+      assert.strictEqual(new Set(lengths).size, 3)
+    })
+  )
+
+  test(
+    "is sealed anew only when something changed or the touch window has passed",
+    Effect.gen(function*() {
+      const { cookie } = yield* visit(Tea, increment)
+      yield* TestClock.adjust("1 minute")
+      assert.isUndefined((yield* visit(Tea, Tea.get("count"), cookie)).owed)
+      yield* TestClock.adjust("1 minute")
+      const touched = yield* visit(Tea, Tea.get("count"), cookie)
+      assert.notStrictEqual(touched.cookie, cookie)
+      yield* TestClock.adjust("19 minutes")
+      assert.strictEqual((yield* visit(Tea, Tea.get("count"), touched.cookie)).result, 1)
+      assert.strictEqual((yield* visit(Tea, Tea.get("count"), cookie)).result, 0)
+    })
+  )
+
+  test(
+    "ends when its absolute limit has come, however it is used for a year",
+    Effect.gen(function*() {
+      let { cookie } = yield* visit(Tea, increment)
+      for (let minutes = 10; minutes < 8 * 60; minutes += 10) {
+        yield* TestClock.adjust("10 minutes")
+        cookie = (yield* visit(Tea, increment, cookie)).cookie
+      }
+      assert.strictEqual((yield* visit(Tea, Tea.get("count"), cookie)).result, 48)
+      yield* TestClock.adjust("10 minutes")
+      for (let days = 0; days < 365; days += 73) {
+        assert.strictEqual((yield* visit(Tea, Tea.get("count"), cookie)).result, 0)
+        yield* TestClock.adjust("73 days")
+      }
+    })
+  )
+
+  test(
+    "honours a lifetime of its own",
+    Effect.gen(function*() {
+      const { cookie } = yield* visit(Tea, Effect.zipRight(increment, Tea.setExpiry(Lifetime.lasting("30 seconds"))))
+      yield* TestClock.adjust("29 seconds")
+      assert.strictEqual((yield* visit(Tea, Tea.get("count"), cookie)).result, 1)
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual((yield* visit(Tea, Tea.get("count"), cookie)).result, 0)
+    })
+  )
+
+  test(
+    "that grows too large is a typed error before the response, with the old cookie still good, and names what is large",
+    Effect.gen(function*() {
+      const { cookie } = yield* visit(Tea, increment)
+      const { error, owed } = yield* visit(Tea, Tea.set("notes", "x".repeat(4000)), cookie)
+      if (error?._tag !== "SessionTooLarge") return assert.fail(String(error))
+      assert.strictEqual(error.fields[0]?.name, "notes")
+      assert.include(error.message, "notes (4002)")
+      assert.isUndefined(owed)
+      assert.strictEqual((yield* visit(Tea, Tea.get("count"), cookie)).result, 1)
+    })
+  )
+
+  test(
+    "of nearly 4,096 bytes with its name fits",
+    Effect.gen(function*() {
+      const { cookie = "", error } = yield* visit(Tea, Tea.set("notes", "x".repeat(2850)))
+      assert.isUndefined(error)
+      assert.isAtMost(cookie.length + "__Host-Http-session".length, 4096)
+    })
+  )
+})
+
+describe("keys", () => {
+  const on = <A, E>(layer: Node, effect: Effect.Effect<A, E, SessionService<Tea>>) => Effect.provide(effect, layer)
+
+  it.effect("a new first key seals; what the old one sealed is read, and sealed anew with its times as they were", () =>
+    Effect.gen(function*() {
+      const before = yield* on(node(ring(first)), visit(Tea, increment))
+      yield* TestClock.adjust("1 minute")
+      const after = yield* on(node(ring(second, first)), visit(Tea, Tea.get("count"), before.cookie))
+      assert.strictEqual(after.result, 1)
+      assert.match(after.cookie ?? "", /^e1\.k2\./)
+      // It ends when it would have: the new seal is no use of the session.
+      yield* TestClock.adjust("19 minutes")
+      assert.strictEqual((yield* on(node(ring(second)), visit(Tea, Tea.get("count"), after.cookie))).result, 0)
+    }))
+
+  it.effect("1,000 requests between a node with the new key and one that has it second lose nobody", () =>
+    Effect.gen(function*() {
+      const nodes = [node(ring(first, second)), node(ring(second, first))]
+      let { cookie } = yield* on(node(ring(first)), visit(Tea, increment))
+      for (let i = 0; i < 1000; i++) {
+        const next = yield* on(nodes[i % 2] ?? node(), visit(Tea, Tea.get("count"), cookie))
+        assert.strictEqual(next.result, 1)
+        cookie = next.cookie
+      }
+    }))
+
+  it.effect("a key that was taken away opens nothing", () =>
+    Effect.gen(function*() {
+      const { cookie } = yield* on(node(ring(first)), visit(Tea, increment))
+      assert.strictEqual((yield* on(node(ring(second)), visit(Tea, Tea.get("count"), cookie))).result, 0)
+    }))
+
+  it.effect("the cookie of another application with the same secret is nothing here", () =>
+    Effect.gen(function*() {
+      const { cookie } = yield* on(node(ring(first), { audience: "one" }), visit(Tea, increment))
+      const elsewhere = node(ring(first), { audience: "two" })
+      assert.strictEqual((yield* on(elsewhere, visit(Tea, Tea.get("count"), cookie))).result, 0)
+    }))
+})
+
+describe("what a cookie cannot do", () => {
+  test(
+    "a logout deletes it in this browser, and a copy is still good: without a ledger",
+    Effect.gen(function*() {
+      const { cookie } = yield* visit(Tea, increment)
+      assert.strictEqual((yield* visit(Tea, Tea.flush, cookie)).owed, "expire")
+      assert.strictEqual((yield* visit(Tea, Tea.get("count"), cookie)).result, 1)
+    })
+  )
+})
+
+describe("with a ledger", () => {
+  const ledger = Tea.layer.pipe(
+    Layer.provideMerge(CookieEngine.layerRevocable()),
+    Layer.provide(ring(first)),
+    Layer.provideMerge(MemoryStore.layer())
+  )
+  const law = (
+    title: string,
+    body: Effect.Effect<void, unknown, SessionService<Tea> | SessionRevocation | SessionStore>
+  ) => it.effect(title, () => Effect.provide(body, ledger))
+
+  law(
+    "a logout ends it, also for a copy",
+    Effect.gen(function*() {
+      const { cookie } = yield* visit(Tea, increment)
+      yield* visit(Tea, Tea.flush, cookie)
+      assert.strictEqual((yield* visit(Tea, Tea.get("count"), cookie)).result, 0)
+    })
+  )
+
+  for (
+    const [title, revoke] of [
+      ["its subject", Effect.flatMap(Tea.service, (service) => service.revokeSubject("ann"))],
+      ["everyone", Effect.flatMap(Tea.service, (service) => service.revokeAll)]
+    ] as const
+  ) {
+    law(
+      `a revocation of ${title} ends it`,
+      Effect.gen(function*() {
+        const { cookie } = yield* visit(Tea, Effect.zipRight(Tea.authenticate("ann"), increment))
+        assert.strictEqual((yield* visit(Tea, Tea.get("count"), cookie)).result, 1)
+        yield* revoke
+        assert.strictEqual((yield* visit(Tea, Tea.get("count"), cookie)).result, 0)
+      })
+    )
+  }
+
+  law(
+    "an older generation is refused, but for the moment in which it may have been sent together with the newer one",
+    Effect.gen(function*() {
+      const one = yield* visit(Tea, increment)
+      const two = yield* visit(Tea, increment, one.cookie)
+      assert.strictEqual((yield* visit(Tea, Tea.get("count"), one.cookie)).result, 1)
+      const stale = yield* visit(Tea, increment, one.cookie)
+      assert.strictEqual(stale.error?._tag, "SessionGone")
+      yield* TestClock.adjust("11 seconds")
+      assert.strictEqual((yield* visit(Tea, Tea.get("count"), one.cookie)).result, 0)
+      assert.strictEqual((yield* visit(Tea, Tea.get("count"), two.cookie)).result, 2)
+    })
+  )
+
+  law(
+    "a login kills the cookie from before at once",
+    Effect.gen(function*() {
+      const one = yield* visit(Tea, increment)
+      const two = yield* visit(Tea, Tea.authenticate("ann"), one.cookie)
+      assert.strictEqual((yield* visit(Tea, Tea.get("count"), one.cookie)).result, 0)
+      assert.strictEqual((yield* visit(Tea, Tea.get("count"), two.cookie)).result, 1)
+    })
+  )
+
+  law(
+    "the store holds no data",
+    Effect.gen(function*() {
+      yield* visit(Tea, Tea.set("notes", "a secret"))
+      const store = yield* SessionStore
+      const kept = yield* store.scan("test/Tea", undefined, 10, 0)
+      assert.deepStrictEqual(kept.map(({ data }) => data), [""])
+    })
+  )
+
+  law(
+    "a session too large for its cookie is refused before the ledger is written",
+    Effect.gen(function*() {
+      const one = yield* visit(Tea, increment)
+      const large = yield* visit(Tea, Tea.set("notes", "x".repeat(4000)), one.cookie)
+      assert.strictEqual(large.error?._tag, "SessionTooLarge")
+      yield* TestClock.adjust("11 seconds")
+      assert.strictEqual((yield* visit(Tea, Tea.get("count"), one.cookie)).result, 1)
+    })
+  )
+})
