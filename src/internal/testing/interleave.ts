@@ -6,13 +6,12 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Queue from "effect/Queue"
-import type { Shape } from "../../SessionStore.js"
-import { intercepted } from "../intercepted.js"
+import type { Interception } from "../intercepted.js"
 import { range } from "./law.js"
 
-/** Requests on one store, and what must hold when they have ended. */
+/** Requests, each with what is to be put around its calls, and what must hold when they have ended. */
 export interface Scene<E> {
-  readonly requests: ReadonlyArray<(store: Shape) => Effect.Effect<unknown, E>>
+  readonly requests: ReadonlyArray<(parking: Interception) => Effect.Effect<unknown, E>>
   readonly check: Effect.Effect<void, E>
 }
 
@@ -24,7 +23,6 @@ interface Choice {
 
 /** Plays a scene once. Beyond the given decisions, `choose` decides. */
 const play = <E>(
-  store: Shape,
   { check, requests }: Scene<E>,
   decided: ReadonlyArray<number>,
   choose: (of: number) => number
@@ -34,13 +32,13 @@ const play = <E>(
     const parked = new Map<number, Deferred.Deferred<void>>()
     let running = requests.length
     const fibers = yield* Effect.forEach(requests, (request, index) => {
-      const parking = intercepted(store, (_, call) =>
+      const parking: Interception = (_, call) =>
         Effect.flatMap(Deferred.make<void>(), (go) =>
           Effect.suspend(() => {
             parked.set(index, go)
             running--
             return Queue.offer(changed, undefined).pipe(Effect.zipRight(Deferred.await(go)), Effect.zipRight(call))
-          })))
+          }))
       return Effect.fork(Effect.ensuring(
         request(parking),
         Effect.suspend(() => {
@@ -76,12 +74,12 @@ const following = (choices: ReadonlyArray<Choice>): ReadonlyArray<number> | unde
 }
 
 /** Plays a scene in every order of its calls. Gives how many there are. */
-export const everyOrder = <E>(store: Shape, scene: Effect.Effect<Scene<E>, E>): Effect.Effect<number, E> =>
+export const everyOrder = <E>(scene: Effect.Effect<Scene<E>, E>): Effect.Effect<number, E> =>
   Effect.gen(function*() {
     let orders = 0
     let decided: ReadonlyArray<number> | undefined = []
     while (decided !== undefined) {
-      const choices: ReadonlyArray<Choice> = yield* play(store, yield* scene, decided, () => 0)
+      const choices: ReadonlyArray<Choice> = yield* play(yield* scene, decided, () => 0)
       decided = following(choices)
       orders++
     }
@@ -90,7 +88,6 @@ export const everyOrder = <E>(store: Shape, scene: Effect.Effect<Scene<E>, E>): 
 
 /** Plays a scene in so many orders, drawn by chance. The same seed draws the same ones. */
 export const someOrders = <E>(
-  store: Shape,
   scene: Effect.Effect<Scene<E>, E>,
   orders: number,
   seed: number
@@ -100,7 +97,7 @@ export const someOrders = <E>(
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0
     return Math.floor((state / 2 ** 32) * of)
   }
-  return Effect.forEach(range(orders), () => Effect.flatMap(scene, (scene) => play(store, scene, [], below)), {
+  return Effect.forEach(range(orders), () => Effect.flatMap(scene, (scene) => play(scene, [], below)), {
     discard: true
   })
 }

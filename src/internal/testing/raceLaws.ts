@@ -16,6 +16,7 @@ import type { SessionRevocation } from "../../SessionRevocation.js"
 import type { Shape } from "../../SessionStore.js"
 import { SessionStore } from "../../SessionStore.js"
 import * as StoredEngine from "../../StoredEngine.js"
+import { intercepted } from "../intercepted.js"
 import type { Scene } from "./interleave.js"
 import { everyOrder, someOrders } from "./interleave.js"
 import type { Law } from "./law.js"
@@ -122,11 +123,14 @@ const scene = (store: Shape, racing: ReadonlyArray<Kind>): Effect.Effect<Scene<u
     const tokens = [contested.token]
     return {
       requests: racing.map((kind) => (parking) =>
-        Effect.flatMap(processOn(parking), (process) =>
-          Effect.map(kind.run(process, contested), ({ done, token }) => {
-            if (done) answered.push(kind)
-            if (token !== undefined) tokens.push(token)
-          }))
+        Effect.flatMap(
+          processOn(intercepted(store, parking)),
+          (process) =>
+            Effect.map(kind.run(process, contested), ({ done, token }) => {
+              if (done) answered.push(kind)
+              if (token !== undefined) tokens.push(token)
+            })
+        )
       ),
       check: Effect.gen(function*() {
         const live = yield* Effect.forEach(
@@ -168,7 +172,7 @@ const pairs = kinds.flatMap((one, index) => kinds.slice(index).map((other) => [o
 export const raceLaws: ReadonlyArray<Law> = [
   ...pairs.map(([one, other]) =>
     law(`${one.name} and ${other.name} race, in every order of their calls`, function*(store) {
-      const orders = yield* everyOrder(store, scene(store, [one, other]))
+      const orders = yield* everyOrder(scene(store, [one, other]))
       yield* holds("there is more than one order", orders > 1)
     })
   ),
@@ -180,7 +184,7 @@ export const raceLaws: ReadonlyArray<Law> = [
     })
     yield* Effect.forEach(draw, (racing) =>
       Effect.mapError(
-        someOrders(store, scene(store, racing), 3, seed),
+        someOrders(scene(store, racing), 3, seed),
         (error) =>
           new LawBroken({ message: `${racing.map(({ name }) => name).join(", ")} (seed ${seed}): ${String(error)}` })
       ))
