@@ -1,11 +1,13 @@
 /**
- * Sessions in a bounded cache in this process's memory.
+ * Sessions in a cache: a bounded one in this process's memory, or Redis.
  *
  * @since 0.4.0
  */
 import * as Layer from "effect/Layer"
 import * as CacheStore from "./CacheStore.js"
+import * as RedisStore from "./RedisStore.js"
 import type { SessionConfigError } from "./SessionConfigError.js"
+import type { SessionStoreError } from "./SessionStore.js"
 import * as StoredEngine from "./StoredEngine.js"
 
 /**
@@ -18,3 +20,35 @@ export const layer = (
   options: CacheStore.Options = {}
 ): Layer.Layer<StoredEngine.Provided, SessionConfigError> =>
   Layer.provide(StoredEngine.layer(), CacheStore.layer(options))
+
+/**
+ * Sessions in Redis, by the application's own client.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Layer } from "effect"
+ * import * as CacheEngine from "effect-session/CacheEngine"
+ * import * as RedisStore from "effect-session/RedisStore"
+ * import { Redis } from "ioredis"
+ *
+ * const client = Layer.scoped(
+ *   RedisStore.RedisClient,
+ *   Effect.map(
+ *     Effect.acquireRelease(
+ *       Effect.sync(() => new Redis("redis://localhost")),
+ *       (redis) => Effect.promise(() => redis.quit())
+ *     ),
+ *     RedisStore.ioredis
+ *   )
+ * )
+ *
+ * export const engine = CacheEngine.layerRedis().pipe(Layer.provide(client))
+ * ```
+ *
+ * @since 0.4.0
+ * @category layers
+ */
+export const layerRedis = (
+  options: RedisStore.Options & StoredEngine.Options = {}
+): Layer.Layer<StoredEngine.Provided, SessionConfigError | SessionStoreError, RedisStore.RedisClient> =>
+  Layer.provide(StoredEngine.layer(options), RedisStore.layer(options))

@@ -1,5 +1,5 @@
 /**
- * The command line: `effect-session migrate | clear-expired | stats | show | revoke`.
+ * The command line: `effect-session migrate | clear-expired | stats | show | revoke | generate-key`.
  *
  * @since 0.2.0
  */
@@ -17,16 +17,19 @@ import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
 import type { DatabaseUrl, ExitCode } from "./internal/cliDatabase.js"
 import { client, CliFailure, dialectOf, explain } from "./internal/cliDatabase.js"
+import { kindOf, store as storeAt } from "./internal/cliStore.js"
+import * as Keyring from "./Keyring.js"
 import { SessionConfigError } from "./SessionConfigError.js"
 import * as SessionId from "./SessionId.js"
 import { SessionMaintenance } from "./SessionMaintenance.js"
 import * as SessionReaper from "./SessionReaper.js"
 import type { SessionRecord } from "./SessionRecord.js"
 import type { Shape } from "./SessionStore.js"
+import { SessionStore } from "./SessionStore.js"
 import * as SqlMigrations from "./SqlMigrations.js"
-import * as SqlStore from "./SqlStore.js"
 
 /**
  * Runs a command line (`process.argv`) and returns the exit code: 0 done, 1 failed, 2 used in a wrong way, 3 not found.
@@ -61,11 +64,16 @@ export const run = (argv: ReadonlyArray<string>): Effect.Effect<ExitCode, never,
 const connection = {
   url: Options.redacted("database-url").pipe(
     Options.withFallbackConfig(Config.redacted("DATABASE_URL")),
-    Options.withDescription("postgres://user:password@host/database or sqlite:path. Variable: DATABASE_URL.")
+    Options.withDescription(
+      "postgres:// or mysql://user:password@host/database, sqlite:path, redis://host, or file:directory. Variable: DATABASE_URL."
+    )
   ),
   prefix: Options.text("prefix").pipe(
-    Options.withDefault("effect_"),
-    Options.withDescription("What the names of the tables begin with.")
+    Options.optional,
+    Options.map(Option.getOrUndefined),
+    Options.withDescription(
+      "What the names of the tables, or of the keys in Redis, begin with. Default: as the engine's."
+    )
   )
 }
 
@@ -93,13 +101,15 @@ const migrate = Command.make("migrate", {
     Options.withDescription("Print the SQL and do nothing: no connection is made.")
   )
 }, ({ prefix, print, url }) =>
-  print
+  kindOf(url) !== "sql"
+    ? Console.log("There is nothing to migrate: Redis and files have no tables.")
+    : print
     ? dialectOf(url).pipe(
-      Effect.flatMap((dialect) => SqlMigrations.print(dialect, { prefix })),
+      Effect.flatMap((dialect) => SqlMigrations.print(dialect, tables(prefix))),
       Effect.flatMap((sql) => Console.log(sql.trimEnd())),
       explained(url)
     )
-    : SqlMigrations.run({ prefix }).pipe(
+    : SqlMigrations.run(tables(prefix)).pipe(
       Effect.flatMap((applied) =>
         Console.log(
           applied.length === 0
@@ -162,29 +172,43 @@ const revoke = Command.make(
       ))
 ).pipe(Command.withDescription("End one session at once."))
 
+const generateKey = Command.make("generate-key", {
+  id: Options.text("id").pipe(Options.optional, Options.withDescription("1 to 8 letters and digits; drawn if absent."))
+}, ({ id }) =>
+  Keyring.generate(Option.match(id, { onNone: () => ({}), onSome: (id) => ({ id }) })).pipe(
+    Effect.mapError(({ problem }) => new CliFailure({ exitCode: 2, message: problem })),
+    Effect.flatMap((key) => Console.log(Redacted.value(key)))
+  )).pipe(Command.withDescription("Print a new key for SESSION_KEYS, which seals session cookies: id:secret."))
+
 const program = Command.run(
   Command.make(
     "effect-session",
     {},
     () => new CliFailure({ exitCode: 2, message: "A command is missing; --help lists them." })
   ).pipe(
-    Command.withSubcommands([migrate, clearExpired, stats, show, revoke]),
+    Command.withSubcommands([migrate, clearExpired, stats, show, revoke, generateKey]),
     Command.withDescription("Keeps the tables of effect-session in order.")
   ),
-  { name: "effect-session", version: "0.3.0", executable: "effect-session" }
+  { name: "effect-session", version: "0.5.0", executable: "effect-session" }
 )
 
 // Connecting
 
+const tables = (prefix: string | undefined) => prefix === undefined ? {} : { prefix }
+
 const withStore = <A, E, R>(
   url: DatabaseUrl,
-  prefix: string,
+  prefix: string | undefined,
   use: (store: Shape, now: number) => Effect.Effect<A, E, R>
 ) =>
-  Effect.gen(function*() {
-    const store = yield* SqlStore.make({ prefix })
-    return yield* use(store, yield* Clock.currentTimeMillis)
-  }).pipe(connected(url, false))
+  Effect.flatMap(storeAt(url, prefix), (layer) =>
+    Effect.provide(
+      Effect.flatMap(
+        Effect.all([SessionStore, Clock.currentTimeMillis]),
+        ([store, now]) => use(store, now)
+      ),
+      layer
+    )).pipe(explained(url))
 
 const connected = (url: DatabaseUrl, create: boolean) => <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   client(url, create).pipe(

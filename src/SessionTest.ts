@@ -11,7 +11,6 @@ import * as Layer from "effect/Layer"
 import * as MemoryEngine from "./MemoryEngine.js"
 import type { Provided } from "./Session.js"
 import type { SessionConfigError } from "./SessionConfigError.js"
-import type { SessionEngine } from "./SessionEngine.js"
 import type { SessionError } from "./SessionError.js"
 import type { SessionHandle } from "./SessionHandle.js"
 import type { SessionService, Shape } from "./SessionService.js"
@@ -25,7 +24,7 @@ import type * as StoredEngine from "./StoredEngine.js"
  */
 export interface TestedTag<Self, A, R> extends Context.Tag<Self, SessionHandle<A>> {
   readonly service: Context.Tag<SessionService<Self>, Shape<A>>
-  readonly layer: Layer.Layer<Provided<Self>, SessionConfigError, SessionEngine | R>
+  readonly layer: Layer.Layer<Provided<Self>, SessionConfigError, R>
 }
 
 /**
@@ -63,8 +62,11 @@ export const layer = <Self, A, R>(
   tag: TestedTag<Self, A, R>,
   fields?: Partial<A>,
   options?: Options
-): Layer.Layer<Self | Provided<Self> | StoredEngine.Provided, SessionConfigError | SessionError, R> =>
-  handle(tag, fields, options).pipe(Layer.provideMerge(tag.layer), Layer.provideMerge(MemoryEngine.layer()))
+): Layer.Layer<
+  Self | Provided<Self> | StoredEngine.Provided,
+  SessionConfigError | SessionError,
+  Exclude<R, StoredEngine.Provided>
+> => handle(tag, fields, options).pipe(Layer.provideMerge(tag.layer), Layer.provideMerge(MemoryEngine.layer()))
 
 /**
  * The handle alone, on the service that is provided to it, and so on any engine:

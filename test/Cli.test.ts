@@ -6,7 +6,7 @@ import { Terminal } from "@effect/platform/Terminal"
 import { SqliteClient } from "@effect/sql-sqlite-node"
 import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
-import { Console, Deferred, Effect, Exit, Layer } from "effect"
+import { Console, Context, Deferred, Effect, Exit, Layer } from "effect"
 import * as Cli from "effect-session/Cli"
 import * as SqlStore from "effect-session/SqlStore"
 import { execFile, spawn } from "node:child_process"
@@ -16,10 +16,10 @@ import { createServer } from "node:net"
 import { tmpdir } from "node:os"
 import * as Path from "node:path"
 import { afterAll, assert, describe, inject } from "vitest"
-import { range } from "./laws/law.js"
-import { aRecord, freshId, freshKey, hour, idOf } from "./laws/records.js"
+import { range, together } from "../src/internal/testing/law.js"
+import { aRecord, freshId, freshKey, hour, idOf } from "../src/internal/testing/records.js"
 import { works } from "./support/databases.js"
-import { freshPrefix, postgresClient } from "./support/stores.js"
+import { freshPrefix, mariadbUrl, mysqlClient, ofMariadb, postgresClient } from "./support/stores.js"
 
 const directory = mkdtempSync(Path.join(tmpdir(), "effect-session-cli-"))
 afterAll(() => rmSync(directory, { recursive: true, force: true }))
@@ -60,6 +60,7 @@ const databases: ReadonlyArray<
   ]
 > = [
   ["postgres", () => ({ url: inject("postgresUrl"), client: postgresClient() })],
+  ...ofMariadb(["mariadb", () => ({ url: mariadbUrl(), client: mysqlClient() })] as const),
   ["sqlite", () => {
     const filename = Path.join(directory, `${freshPrefix()}.sqlite`)
     return { url: `sqlite:${filename}`, client: SqliteClient.layer({ filename }) }
@@ -89,11 +90,20 @@ describe.each(databases)("%s", (_, open) => {
       assert.deepStrictEqual(yield* run("stats", ...options), done("current  0\nexpired  0\n"))
     }))
 
+  it.live("migrate, by three processes at once, makes the tables once, and none fails", () =>
+    Effect.gen(function*() {
+      const options = ["--database-url", open().url, "--prefix", freshPrefix()]
+      const answers = yield* together(range(3).map(() => run("migrate", ...options)))
+      const first = done("Applied 0001_sessions.\n")
+      const others = done("The tables are up to date.\n")
+      assert.sameDeepMembers(answers, [first, others, others])
+    }))
+
   it.scopedLive("migrate --print connects to nothing, and its SQL makes a store that works", () =>
     Effect.gen(function*() {
       const { client, url } = open()
       const prefix = freshPrefix()
-      const nowhere = url.startsWith("sqlite:") ? "sqlite:" : "postgres://nobody@127.0.0.1:1/nothing"
+      const nowhere = url.startsWith("sqlite:") ? "sqlite:" : `${url.split(":")[0]}://nobody@127.0.0.1:1/nothing`
       const { exitCode, stderr, stdout } = yield* run(
         "migrate",
         "--print",
@@ -219,6 +229,17 @@ describe.each(databases)("%s", (_, open) => {
     }))
 })
 
+for (const name of ofMariadb("mariadb")) {
+  it.scopedLive(`${name}: goes by its own name, too`, () =>
+    Effect.gen(function*() {
+      const { options } = yield* migrated(() => ({
+        url: mariadbUrl().replace("mysql:", "mariadb:"),
+        client: mysqlClient()
+      }))
+      assert.deepStrictEqual(yield* run("stats", ...options), done("current  0\nexpired  0\n"))
+    }))
+}
+
 describe("failures are one sentence, and never the password", () => {
   const refused = (url: string, sentence: string) =>
     it.live(`${url}`, () =>
@@ -238,10 +259,19 @@ describe("failures are one sentence, and never the password", () => {
   refused(`postgres://ann:${secret}%@127.0.0.1:1/shop`, unreadable)
   refused(`postgres://ann:${secret}@127.0.0.1:port/shop`, unreadable)
   refused(
-    `mysql://ann:${secret}@127.0.0.1/shop`,
-    "MySQL and MariaDB are not supported yet; use postgres:// or sqlite:."
+    `mysql://ann:${secret}@127.0.0.1:1/shop`,
+    "The database at 127.0.0.1:1 cannot be reached (ECONNREFUSED)."
   )
-  refused(`ann:${secret}@127.0.0.1/shop`, "The database URL must begin with postgres:// or sqlite:.")
+  refused(
+    `mariadb://ann:${secret}@127.0.0.1:1/shop`,
+    "The database at 127.0.0.1:1 cannot be reached (ECONNREFUSED)."
+  )
+  refused(`mysql://ann:1/${secret}@127.0.0.1:1/shop`, unreadable)
+  refused(
+    `mysql://ann:${secret}@127.0.0.1:1`,
+    "The database URL names no database: mysql://user:password@host/database."
+  )
+  refused(`ann:${secret}@127.0.0.1/shop`, "The database URL must begin with postgres://, mysql:// or sqlite:.")
   refused("sqlite:", "The database URL names no file: sqlite:path/to/file.")
   refused(
     `sqlite:${directory}/none.sqlite`,
@@ -249,27 +279,62 @@ describe("failures are one sentence, and never the password", () => {
   )
   refused("sqlite:package.json", "The file is not a SQLite database.")
 
-  it.live("a wrong password, a wrong user and a wrong database", () =>
-    Effect.gen(function*() {
-      const to = (change: (url: URL) => void) => {
-        const url = new URL(inject("postgresUrl"))
-        change(url)
-        return run("stats", "--database-url", url.href)
-      }
-      const wrong = failure(1, "The database refuses the user or the password.")
-      assert.deepStrictEqual(yield* to((url) => url.password = secret), wrong)
-      assert.deepStrictEqual(
-        yield* to((url) => {
-          url.username = "nobody"
-          url.password = secret
-        }),
-        wrong
-      )
-      assert.deepStrictEqual(
-        yield* to((url) => url.pathname = "nothing"),
-        failure(1, "The server has no database of that name.")
-      )
-    }))
+  for (
+    const [name, urlOf] of [
+      ["postgres", () => inject("postgresUrl")],
+      ...ofMariadb(["mariadb", () => mariadbUrl()] as const)
+    ] as const
+  ) {
+    it.live(`${name}: a wrong password, a wrong user and a wrong database`, () =>
+      Effect.gen(function*() {
+        const to = (change: (url: URL) => void) => {
+          const url = new URL(urlOf())
+          change(url)
+          return run("stats", "--database-url", url.href)
+        }
+        const wrong = failure(1, "The database refuses the user or the password.")
+        assert.deepStrictEqual(yield* to((url) => url.password = secret), wrong)
+        assert.deepStrictEqual(
+          yield* to((url) => {
+            url.username = "nobody"
+            url.password = secret
+          }),
+          wrong
+        )
+        assert.deepStrictEqual(
+          yield* to((url) => url.pathname = "nothing"),
+          failure(1, "The server has no database of that name.")
+        )
+      }))
+  }
+
+  for (const name of ofMariadb("mariadb")) {
+    it.scopedLive(`${name}: a user who may not use the database, and one who may not change the tables`, () =>
+      Effect.gen(function*() {
+        const { prefix, url } = yield* migrated(() => ({ url: mariadbUrl(), client: mysqlClient() }))
+        const sql = yield* Layer.build(mysqlClient())
+        const admin = Context.get(sql, SqlClient)
+        const user = prefix.slice(0, -1)
+        yield* Effect.acquireRelease(
+          admin.unsafe(`CREATE USER ${user} IDENTIFIED BY '${secret}'`),
+          () => Effect.orDie(admin.unsafe(`DROP USER ${user}`))
+        )
+        const theirs = new URL(url)
+        theirs.username = user
+        theirs.password = secret
+        const options = ["--database-url", theirs.href, "--prefix", prefix]
+        assert.deepStrictEqual(
+          yield* run("stats", ...options),
+          failure(1, "The user may not use that database, or there is none of that name.")
+        )
+        yield* admin.unsafe(`GRANT SELECT ON ${prefix}sessions TO ${user}`)
+        assert.strictEqual((yield* run("stats", ...options)).exitCode, 0)
+        assert.deepStrictEqual(
+          yield* run("revoke", ...options, "--namespace", "shop", freshId()),
+          failure(1, "The user may not do that with these tables.")
+        )
+      }))
+  }
 
   it.live("a driver that is not installed is named", () =>
     Effect.gen(function*() {
@@ -284,6 +349,10 @@ describe("failures are one sentence, and never the password", () => {
       assert.deepStrictEqual(
         yield* runWith({}, ["stats", "--database-url", `postgres://ann:${secret}@127.0.0.1:1/shop`], without),
         failure(1, "The database driver is not installed: npm install @effect/sql-pg")
+      )
+      assert.deepStrictEqual(
+        yield* runWith({}, ["stats", "--database-url", `mysql://ann:${secret}@127.0.0.1:1/shop`], without),
+        failure(1, "The database driver is not installed: npm install @effect/sql-mysql2")
       )
       assert.deepStrictEqual(
         yield* runWith({}, ["migrate", "--database-url", `sqlite:${directory}/new.sqlite`], without),
@@ -313,34 +382,36 @@ describe("a database that accepts and never answers", () => {
         })
     )
 
-  it.scopedLive("is a failure", () =>
-    Effect.gen(function*() {
-      const { host } = yield* silent(() => {})
-      assert.deepStrictEqual(
-        yield* run("stats", "--database-url", `postgres://ann:${secret}@${host}/shop`),
-        failure(1, `The database at ${host} cannot be reached (no answer).`)
-      )
-    }))
+  for (const scheme of ["postgres", "mysql"]) {
+    it.scopedLive(`is a failure: ${scheme}`, () =>
+      Effect.gen(function*() {
+        const { host } = yield* silent(() => {})
+        assert.deepStrictEqual(
+          yield* run("stats", "--database-url", `${scheme}://ann:${secret}@${host}/shop`),
+          failure(1, `The database at ${host} cannot be reached (no answer).`)
+        )
+      }))
 
-  it.scopedLive("can be left by Ctrl-C at once, which is not success", () =>
-    Effect.gen(function*() {
-      const connected = yield* Deferred.make<void>()
-      const { host } = yield* silent(() => Deferred.unsafeDone(connected, Exit.void))
-      const child = spawn(
-        process.execPath,
-        ["--import", "tsx", "src/bin.ts", "stats", "--database-url", `postgres://ann@${host}/shop`],
-        { stdio: "ignore" }
-      )
-      yield* Effect.addFinalizer(() => Effect.sync(() => child.kill("SIGKILL")))
-      yield* Deferred.await(connected)
-      const started = Date.now()
-      const exitCode = yield* Effect.async<number | null>((resume) => {
-        child.once("exit", (code) => resume(Effect.succeed(code)))
-        child.kill("SIGINT")
-      })
-      assert.strictEqual(exitCode, 130)
-      assert.isBelow(Date.now() - started, 3000)
-    }))
+    it.scopedLive(`can be left by Ctrl-C at once, which is not success: ${scheme}`, () =>
+      Effect.gen(function*() {
+        const connected = yield* Deferred.make<void>()
+        const { host } = yield* silent(() => Deferred.unsafeDone(connected, Exit.void))
+        const child = spawn(
+          process.execPath,
+          ["--import", "tsx", "src/bin.ts", "stats", "--database-url", `${scheme}://ann@${host}/shop`],
+          { stdio: "ignore" }
+        )
+        yield* Effect.addFinalizer(() => Effect.sync(() => child.kill("SIGKILL")))
+        yield* Deferred.await(connected)
+        const started = Date.now()
+        const exitCode = yield* Effect.async<number | null>((resume) => {
+          child.once("exit", (code) => resume(Effect.succeed(code)))
+          child.kill("SIGINT")
+        })
+        assert.strictEqual(exitCode, 130)
+        assert.isBelow(Date.now() - started, 3000)
+      }))
+  }
 })
 
 describe("usage", () => {

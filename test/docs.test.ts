@@ -53,7 +53,8 @@ const provenRowsOf = (page: string): ReadonlyArray<string> =>
     return /\| *tests? *\|$/i.test(header) ? rows : []
   })
 
-const testsOf = (row: string) => linksIn(row).filter(({ target }) => /^\.\.\/(?:test|src\/internal\/testing)\/.*\.ts$/.test(target))
+const testsOf = (row: string) =>
+  linksIn(row).filter(({ target }) => /^\.\.\/(?:test|src\/internal\/testing)\/.*\.ts$/.test(target))
 
 /** A link whose text is neither a title in that file nor the file's name. */
 const isUnknown = ({ target, text }: Link): boolean => {

@@ -41,33 +41,37 @@ export const middleware = <E, R>(app: HttpApp.Default<E, R>): HttpApp.Default<E,
     )
   })
 
-const noted = <A>(operation: Operation, call: Effect.Effect<A, SessionStoreError>) =>
-  Effect.flatMap(FiberRef.get(currentCalls), (calls) => {
-    calls?.push(operation)
-    return call
-  })
-
 /** Every function is named, so that none can be forgotten. */
-const noting = (store: Store): Store => ({
-  capabilities: store.capabilities,
-  create: (...args) => noted("create", store.create(...args)),
-  load: (...args) => noted("load", store.load(...args)),
-  save: (...args) => noted("save", store.save(...args)),
-  touch: (...args) => noted("touch", store.touch(...args)),
-  rotate: (...args) => noted("rotate", store.rotate(...args)),
-  destroy: (...args) => noted("destroy", store.destroy(...args)),
-  removeExpired: (...args) => noted("removeExpired", store.removeExpired(...args)),
-  count: (...args) => noted("count", store.count(...args)),
-  list: (...args) => noted("list", store.list(...args)),
-  find: (...args) => noted("find", store.find(...args)),
-  scan: (...args) => noted("scan", store.scan(...args)),
-  revoke: (...args) => noted("revoke", store.revoke(...args)),
-  revokeSubject: (...args) => noted("revokeSubject", store.revokeSubject(...args)),
-  revokeAll: (...args) => noted("revokeAll", store.revokeAll(...args))
-})
+const noting = (store: Store): Store => {
+  const noted = <A>(operation: Operation, call: Effect.Effect<A, SessionStoreError>) =>
+    Effect.flatMap(FiberRef.get(currentCalls), (calls) => {
+      calls?.push(operation)
+      return call
+    })
+  return {
+    capabilities: store.capabilities,
+    create: (...args) => noted("create", store.create(...args)),
+    load: (...args) => noted("load", store.load(...args)),
+    save: (...args) => noted("save", store.save(...args)),
+    touch: (...args) => noted("touch", store.touch(...args)),
+    rotate: (...args) => noted("rotate", store.rotate(...args)),
+    destroy: (...args) => noted("destroy", store.destroy(...args)),
+    removeExpired: (...args) => noted("removeExpired", store.removeExpired(...args)),
+    count: (...args) => noted("count", store.count(...args)),
+    list: (...args) => noted("list", store.list(...args)),
+    find: (...args) => noted("find", store.find(...args)),
+    scan: (...args) => noted("scan", store.scan(...args)),
+    revoke: (...args) => noted("revoke", store.revoke(...args)),
+    revokeSubject: (...args) => noted("revokeSubject", store.revokeSubject(...args)),
+    revokeAll: (...args) => noted("revokeAll", store.revokeAll(...args))
+  }
+}
+
+/** No request has been answered yet. An engine without a store costs none, and this stays empty of calls. */
+export const none: Layer.Layer<StoreCosts> = Layer.effect(StoreCosts, Ref.make<ReadonlyArray<RequestCost>>([]))
 
 /** A store over the store that is provided, and the costs. */
 export const layer: Layer.Layer<SessionStore | StoreCosts, never, SessionStore> = Layer.merge(
   Layer.effect(SessionStore, Effect.map(SessionStore, noting)),
-  Layer.effect(StoreCosts, Ref.make<ReadonlyArray<RequestCost>>([]))
+  none
 )

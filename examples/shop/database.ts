@@ -10,7 +10,7 @@ import { fileURLToPath } from "node:url"
 import * as EmbeddedPostgres from "./EmbeddedPostgres.js"
 import { answers } from "./server.js"
 
-const data = fileURLToPath(new URL("../../.data", import.meta.url))
+export const data = fileURLToPath(new URL("../../.data", import.meta.url))
 
 const embedded = Effect.gen(function*() {
   yield* keptFromOthers(Path.join(data, "shop.sock"))

@@ -4,23 +4,16 @@
 import { HttpServer } from "@effect/platform"
 import { NodeRuntime } from "@effect/platform-node"
 import { Cause, Console, Effect, Layer } from "effect"
-import { SessionCookie, StoredEngine } from "effect-session"
-import * as SqlMigrations from "effect-session/SqlMigrations"
-import * as SqlStore from "effect-session/SqlStore"
+import { SessionCookie } from "effect-session"
 import { AppSession } from "./AppSession.js"
-import * as Database from "./database.js"
+import * as Engines from "./engines.js"
 import { shop } from "./routes.js"
 import * as Server from "./server.js"
 import * as StoreCosts from "./StoreCosts.js"
 
 // Plain http on this machine. Behind HTTPS it is `AppSession.layer`.
 const Sessions = AppSession.layerWith({ cookie: SessionCookie.development }).pipe(
-  // The usual line is `Layer.provide(SqlEngine.layer())`. Here it is taken apart, to count the calls in between.
-  Layer.provide(StoredEngine.layer()),
-  Layer.provideMerge(StoreCosts.layer),
-  Layer.provide(SqlStore.layer()),
-  Layer.provide(SqlMigrations.layer()),
-  Layer.provide(Database.layer)
+  Layer.provideMerge(Layer.unwrapEffect(Engines.chosen))
 )
 
 const announced = Layer.effectDiscard(

@@ -8,11 +8,20 @@ import { constants, tmpdir } from "node:os"
 import * as Path from "node:path"
 import type { TestProject } from "vitest/node"
 import * as EmbeddedPostgres from "../../examples/shop/EmbeddedPostgres.js"
+import { isInstalled, leftOut, mariadb, redis } from "./parts.js"
+import * as Mariadb from "./servers/mariadb.js"
+import * as Redis from "./servers/redis.js"
 
 declare module "vitest" {
   export interface ProvidedContext {
     /** The URL of a real Postgres. */
     postgresUrl: string
+    /** The URL of a real MariaDB, or nothing where it is not installed or left out. */
+    mariadbUrl: string
+    /** The URL of a real Redis, or nothing where it is not installed or left out. */
+    redisUrl: string
+    /** The ports of a real Redis Cluster, or none. It may take two more seconds until it works. */
+    redisClusterNodes: ReadonlyArray<number>
   }
 }
 
@@ -20,11 +29,13 @@ export default async (project: TestProject) => {
   const scope = Effect.runSync(Scope.make())
   const directory = await mkdtemp(Path.join(tmpdir(), "effect-session-"))
   const postgres = Path.join(directory, "postgres")
+  const mariadbData = Path.join(directory, "mariadb")
   const run = <A, E>(effect: Effect.Effect<A, E, Scope.Scope>) => Effect.runPromise(Scope.extend(effect, scope))
   const remove = () => rmSync(directory, { recursive: true, force: true, maxRetries: 5 })
 
   const giveUp = () => {
-    abort(postgres)
+    abort(Path.join(postgres, "postmaster.pid"), "SIGQUIT")
+    abort(Path.join(mariadbData, "mariadbd.pid"), "SIGKILL")
     remove()
   }
   // First of all, because vitest ends the process when its own turn comes.
@@ -34,21 +45,45 @@ export default async (project: TestProject) => {
     process.on(signal, () => process.exit(128 + constants.signals[signal]))
   }
 
-  // Postgres runs as another user when the tests run as root, and must be able to enter.
+  // The servers run as other users when the tests run as root, and must be able to enter.
   await chmod(directory, 0o755)
-  project.provide("postgresUrl", await run(EmbeddedPostgres.make({ directory: postgres })))
+  // Where it is not installed, the tests that need it say so, and all others run.
+  const mariadbUrl = isInstalled(mariadb) && !leftOut().includes(mariadb)
+    ? Effect.map(Mariadb.make({ directory: mariadbData }), ({ url }) => url)
+    : Effect.succeed("")
+  const hasRedis = isInstalled(redis) && !leftOut().includes(redis)
+  const redisUrl = hasRedis
+    ? Effect.map(Redis.make({ directory: Path.join(directory, "redis") }), ({ url }) => url)
+    : Effect.succeed("")
+  const redisPorts = hasRedis
+    ? Effect.map(
+      Redis.makeCluster({ directory: Path.join(directory, "cluster") }),
+      (nodes) => nodes.map(({ port }) => port)
+    )
+    : Effect.succeed([])
+  const servers = Effect.all(
+    [EmbeddedPostgres.make({ directory: postgres }), mariadbUrl, redisUrl, redisPorts],
+    { concurrency: "unbounded" }
+  )
+  const [postgresUrl, ownMariadbUrl, ownRedisUrl, redisClusterNodes] = await run(servers)
+  project.provide("postgresUrl", postgresUrl)
+  project.provide("mariadbUrl", ownMariadbUrl)
+  project.provide("redisUrl", ownRedisUrl)
+  project.provide("redisClusterNodes", redisClusterNodes)
 
   return async () => {
+    // It takes its time for a farewell, which is for its data.
+    abort(Path.join(mariadbData, "mariadbd.pid"), "SIGKILL")
     await Effect.runPromise(Scope.close(scope, Exit.void))
     process.off("exit", giveUp)
     remove()
   }
 }
 
-/** Ends the server on data that nobody wants any more, in a process that has no time left to wait for it. */
-const abort = (data: string): void => {
+/** Ends a server whose data nobody wants any more, in a process that has no time left to wait for it. */
+const abort = (pidFile: string, signal: NodeJS.Signals): void => {
   try {
-    process.kill(Number.parseInt(readFileSync(Path.join(data, "postmaster.pid"), "utf8")), "SIGQUIT")
+    process.kill(Number.parseInt(readFileSync(pidFile, "utf8")), signal)
   } catch {
     // It is not running.
   }

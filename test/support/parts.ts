@@ -22,7 +22,23 @@ export const browser: Part = {
   files: ["test/browser/**/*.test.ts"]
 }
 
-export const parts: ReadonlyArray<Part> = [browser]
+export const mariadb: Part = {
+  name: "mariadb",
+  programs: ["mariadbd", "mariadb-install-db"],
+  packages: ["mariadb-server"],
+  // Tests of several databases leave this one out of their lists.
+  files: ["test/SqlStore.mariadb*.test.ts"]
+}
+
+export const redis: Part = {
+  name: "redis",
+  programs: ["redis-server", "redis-cli"],
+  packages: ["redis-server"],
+  // Tests of several stores leave this one out of their lists.
+  files: ["test/RedisStore*.test.ts"]
+}
+
+export const parts: ReadonlyArray<Part> = [browser, mariadb, redis]
 
 /** The environment variable by which a run is told what to leave out. */
 export const variable = "TEST_WITHOUT"

@@ -1,31 +1,100 @@
 /**
  * The stores that the laws are run on, each real and empty.
  */
+import { NodeContext } from "@effect/platform-node"
+import { MysqlClient } from "@effect/sql-mysql2"
 import { PgClient } from "@effect/sql-pg"
 import { SqliteClient } from "@effect/sql-sqlite-node"
 import type * as SqlClient from "@effect/sql/SqlClient"
 import { Effect, Layer, Redacted } from "effect"
-import { MemoryStore, type SessionStore } from "effect-session"
+import { FileStore, MemoryStore, type SessionStore } from "effect-session"
+import * as CacheStore from "effect-session/CacheStore"
+import * as RedisStore from "effect-session/RedisStore"
 import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
+import { Cluster, Redis } from "ioredis"
 import { randomBytes } from "node:crypto"
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import * as Path from "node:path"
 import { inject } from "vitest"
+import { advice, leftOut, mariadb, redis } from "./parts.js"
+import { clusterReady } from "./servers/redis.js"
 
 /** Postgres, with a pool of its own. */
 export const postgresClient = (options: { readonly maxConnections?: number } = {}) =>
   PgClient.layer({ url: Redacted.make(inject("postgresUrl")), maxConnections: 10, ...options })
 
+/** The URL of the run's MariaDB, or of one of its databases. */
+export const mariadbUrl = (database?: string): string => {
+  const there = inject("mariadbUrl")
+  if (there === "") throw new Error(advice(mariadb))
+  const url = new URL(there)
+  if (database !== undefined) url.pathname = database
+  return url.href
+}
+
+/** MariaDB, with a pool of its own. */
+export const mysqlClient = (options: { readonly maxConnections?: number } = {}) =>
+  Layer.suspend(() => MysqlClient.layer({ url: Redacted.make(mariadbUrl()), maxConnections: 10, ...options }))
+
+/** What a run has of MariaDB: everything, or nothing where it was told to leave that out. */
+export const ofMariadb = <A>(...all: ReadonlyArray<A>): ReadonlyArray<A> => leftOut().includes(mariadb) ? [] : all
+
+/** A client of the run's Redis. */
+export const redisClient = Layer.scoped(
+  RedisStore.RedisClient,
+  Effect.map(
+    Effect.acquireRelease(
+      Effect.sync(() => {
+        if (inject("redisUrl") === "") throw new Error(advice(redis))
+        return new Redis(inject("redisUrl"))
+      }),
+      (client) => Effect.sync(() => client.disconnect())
+    ),
+    RedisStore.ioredis
+  )
+)
+
+/** A client of the run's Redis Cluster. */
+export const redisClusterClient = Layer.scoped(
+  RedisStore.RedisClient,
+  Effect.gen(function*() {
+    const ports = inject("redisClusterNodes")
+    if (ports.length === 0) throw new Error(advice(redis))
+    yield* clusterReady(ports)
+    const client = yield* Effect.acquireRelease(
+      Effect.sync(() => new Cluster(ports.map((port) => ({ host: "127.0.0.1", port })))),
+      (client) => Effect.sync(() => client.disconnect())
+    )
+    return RedisStore.ioredis(client)
+  })
+)
+
+/** A Redis store with keys of its own; the client stays visible, for looking at the keys. */
+export const redisStore = <E>(client: Layer.Layer<RedisStore.RedisClient, E>, prefix = freshPrefix()) =>
+  Layer.provideMerge(RedisStore.layer({ prefix }), client)
+
+/** What a run has of Redis: everything, or nothing where it was told to leave that out. */
+export const ofRedis = <A>(...all: ReadonlyArray<A>): ReadonlyArray<A> => leftOut().includes(redis) ? [] : all
+
+/** A directory that goes with the scope. */
+export const temporaryDirectory = (name: string) =>
+  Effect.acquireRelease(
+    Effect.sync(() => mkdtempSync(Path.join(tmpdir(), `effect-session-${name}-`))),
+    (directory) => Effect.sync(() => rmSync(directory, { recursive: true, force: true }))
+  )
+
 /** SQLite, in a file of its own. */
 export const sqliteClient = Layer.unwrapScoped(Effect.map(
-  Effect.acquireRelease(
-    Effect.sync(() => mkdtempSync(Path.join(tmpdir(), "effect-session-sqlite-"))),
-    (directory) => Effect.sync(() => rmSync(directory, { recursive: true, force: true }))
-  ),
+  temporaryDirectory("sqlite"),
   (directory) => SqliteClient.layer({ filename: Path.join(directory, "sessions.sqlite") })
 ))
+
+/** A file store, in a directory of its own. */
+export const fileStore = Layer.unwrapScoped(
+  Effect.map(temporaryDirectory("files"), (directory) => FileStore.layer({ directory }))
+).pipe(Layer.provide(NodeContext.layer))
 
 /** A prefix that no other test has. */
 export const freshPrefix = (): string => `t${randomBytes(6).toString("hex")}_`
@@ -42,6 +111,13 @@ export const stores: ReadonlyArray<
   readonly [name: string, layer: () => Layer.Layer<SessionStore, unknown>]
 > = [
   ["memory", () => MemoryStore.layer()],
+  ["cache", () => CacheStore.layer()],
+  ["file", () => fileStore],
   ["sqlite", () => sqlStore(sqliteClient)],
-  ["postgres", () => sqlStore(postgresClient())]
+  ["postgres", () => sqlStore(postgresClient())],
+  ...ofMariadb(["mariadb", () => sqlStore(mysqlClient())] as const),
+  ...ofRedis(
+    ["redis", () => redisStore(redisClient)] as const,
+    ["redis-cluster", () => redisStore(redisClusterClient)] as const
+  )
 ]

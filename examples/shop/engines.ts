@@ -1,0 +1,134 @@
+/**
+ * Where the shop keeps its sessions: `npm start -- --engine sql|sqlite|mysql|redis|file|memory|cookie`. Each is a layer, and
+ * the rest of the shop does not know which it has.
+ */
+import { NodeContext } from "@effect/platform-node"
+import { MysqlClient } from "@effect/sql-mysql2"
+import { SqliteClient } from "@effect/sql-sqlite-node"
+import type { MigrationError } from "@effect/sql/Migrator"
+import type { SqlClient } from "@effect/sql/SqlClient"
+import { Config, Data, Effect, Layer, Option, Redacted } from "effect"
+import {
+  FileStore,
+  MemoryStore,
+  type SessionConfigError,
+  type SessionEngine,
+  type SessionStore,
+  type SessionStoreError,
+  StoredEngine
+} from "effect-session"
+import * as CookieEngine from "effect-session/CookieEngine"
+import * as Keyring from "effect-session/Keyring"
+import * as RedisStore from "effect-session/RedisStore"
+import * as SqlMigrations from "effect-session/SqlMigrations"
+import * as SqlStore from "effect-session/SqlStore"
+import { Redis } from "ioredis"
+import { chmod, mkdir } from "node:fs/promises"
+import * as Path from "node:path"
+import { parseArgs } from "node:util"
+import * as MariaDb from "../../test/support/servers/mariadb.js"
+import * as RedisServer from "../../test/support/servers/redis.js"
+import * as Postgres from "./database.js"
+import * as StoreCosts from "./StoreCosts.js"
+
+export class UnknownEngine extends Data.TaggedError("UnknownEngine")<{ readonly message: string }> {}
+
+/** A folder of the shop's data, which servers that run as another user may enter. */
+const folder = (name: string) =>
+  Effect.promise(async () => {
+    const path = Path.join(Postgres.data, name)
+    await mkdir(path, { recursive: true })
+    await chmod(Postgres.data, 0o755)
+    return path
+  })
+
+/** A URL from the environment, or a server of the shop's own. */
+const urlOf = <E, R>(variable: string, own: Effect.Effect<string, E, R>) =>
+  Effect.flatMap(
+    Config.option(Config.redacted(Config.nonEmptyString(variable))),
+    Option.match({ onNone: () => Effect.map(own, Redacted.make), onSome: Effect.succeed })
+  )
+
+const tables = <E>(client: Layer.Layer<SqlClient, E>) =>
+  SqlStore.layer().pipe(Layer.provide(SqlMigrations.layer()), Layer.provide(client))
+
+const sqlite = Layer.unwrapEffect(
+  Effect.map(folder("."), (path) => SqliteClient.layer({ filename: Path.join(path, "sessions.sqlite") }))
+)
+
+const mysql = Layer.unwrapScoped(Effect.map(
+  urlOf(
+    "MYSQL_URL",
+    Effect.flatMap(folder("mariadb"), (directory) => Effect.map(MariaDb.make({ directory }), ({ url }) => url))
+  ),
+  (url) => MysqlClient.layer({ url })
+))
+
+const redis = Layer.scoped(
+  RedisStore.RedisClient,
+  Effect.gen(function*() {
+    const own = Effect.flatMap(folder("redis"), (directory) =>
+      // What was confirmed is on the disk: a logout stays one.
+      Effect.map(
+        RedisServer.make({ directory, settings: { appendonly: "yes", appendfsync: "always" } }),
+        ({ url }) => url
+      ))
+    const url = yield* urlOf("REDIS_URL", own)
+    const client = yield* Effect.acquireRelease(
+      Effect.sync(() => new Redis(Redacted.value(url)).on("error", () => {})),
+      (client) => Effect.sync(() => client.disconnect())
+    )
+    return RedisStore.ioredis(client)
+  })
+)
+
+const file = Layer.unwrapEffect(
+  Effect.map(folder("files"), (path) => FileStore.layer({ directory: Path.join(path, "sessions") }))
+)
+
+/** The usual line is `Layer.provide(SqlEngine.layer())`. Here it is taken apart, to count the calls in between. */
+const stored = <E>(store: Layer.Layer<SessionStore, E>) =>
+  StoredEngine.layer().pipe(Layer.provideMerge(StoreCosts.layer), Layer.provide(store))
+
+/** The key lives as long as the shop, unless the environment gives one: then who is logged in stays so. */
+const keys = Layer.unwrapEffect(Effect.map(
+  Effect.flatMap(Effect.option(Keyring.config()), Option.match({ onNone: () => freshKeys, onSome: Effect.succeed })),
+  Keyring.layer
+))
+
+const freshKeys = Effect.map(Keyring.generate({ id: "shop" }), (text) => [
+  { id: "shop", secret: Redacted.make(Redacted.value(text).slice("shop:".length)) }
+])
+
+type Engine = Layer.Layer<SessionEngine | StoreCosts.StoreCosts, Problem>
+
+/** Why an engine cannot be used. */
+export type Problem =
+  | Layer.Layer.Error<typeof Postgres.layer>
+  | Layer.Layer.Error<typeof mysql>
+  | Layer.Layer.Error<typeof redis>
+  | Layer.Layer.Error<typeof file>
+  | MigrationError
+  | SessionConfigError
+  | SessionStoreError
+
+const engines = {
+  sql: () => stored(tables(Postgres.layer)),
+  sqlite: () => stored(tables(sqlite)),
+  mysql: () => stored(tables(mysql)),
+  redis: () => stored(Layer.provide(RedisStore.layer(), redis)),
+  file: () => stored(Layer.provide(file, NodeContext.layer)),
+  memory: () => stored(MemoryStore.layer()),
+  cookie: () => Layer.merge(Layer.provide(CookieEngine.layer(), keys), StoreCosts.none)
+} satisfies Readonly<Record<string, () => Engine>>
+
+const isName = (name: string): name is keyof typeof engines => name in engines
+
+/** The engine that the command line names. */
+export const chosen = Effect.suspend(() => {
+  const { values } = parseArgs({ options: { engine: { type: "string", default: "sql" } }, strict: false })
+  const name = String(values.engine)
+  return isName(name)
+    ? Effect.succeed<Engine>(engines[name]())
+    : new UnknownEngine({ message: `There is no engine "${name}": take ${Object.keys(engines).join(", ")}.` })
+})
