@@ -60,7 +60,7 @@ export const ioredis = (client: Ioredis): Shape => {
     send: (_, command) => send(client, command),
     sendToAll: async (command) => {
       // A Cluster knows its nodes once it has answered something.
-      if (client.isCluster) await client.call("cluster", ["info"])
+      if (client.isCluster) await client.call("info", ["server"])
       return Promise.all((client.nodes?.("master") ?? [client]).map((node) => send(node, command)))
     }
   }

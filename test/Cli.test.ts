@@ -421,7 +421,7 @@ describe("usage", () => {
     [[], "A command is missing; --help lists them."],
     [
       ["destroy"],
-      "Invalid subcommand for effect-session - use one of 'migrate', 'clear-expired', 'stats', 'show', 'revoke'"
+      "Invalid subcommand for effect-session - use one of 'migrate', 'clear-expired', 'stats', 'show', 'revoke', 'generate-key'"
     ],
     [["stats"], "Neither --database-url nor DATABASE_URL is given."],
     [["show", ...database, freshId()], "Neither --namespace nor SESSION_NAMESPACE is given."],
@@ -456,7 +456,7 @@ describe("usage", () => {
     Effect.gen(function*() {
       const { exitCode, stderr, stdout } = yield* run("--help")
       assert.deepStrictEqual([exitCode, stderr], [0, ""])
-      for (const command of ["migrate", "clear-expired", "stats", "show", "revoke"]) {
+      for (const command of ["migrate", "clear-expired", "stats", "show", "revoke", "generate-key"]) {
         assert.match(stdout, new RegExp(`^ +- ${command} `, "m"))
       }
       assert.notInclude(stdout, "\u001b")

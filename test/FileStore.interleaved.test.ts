@@ -93,13 +93,15 @@ const run = (name: string, store: Shape) => calls[name]?.run(store) ?? Effect.di
 
 /**
  * What no order explains, and nobody suffers from: a new key or id was drawn twice, and is taken for a moment by a call
- * that then fails; or a record moves before the eyes of one that looks for expired records, by a clock that is an hour
- * behind.
+ * that then fails; a record moves before the eyes of one that looks for expired records, by a clock that is an hour
+ * behind; a list looks at one session after the other while they are revoked together.
  */
 const isOdd = (names: ReadonlyArray<string>) => {
   const takes = names.flatMap((name) => calls[name]?.takes ?? [])
+  const some = (prefix: string) => names.some((name) => name.startsWith(prefix))
   return (names.length > 2 && new Set(takes).size < takes.length) ||
-    (names.includes("removeExpired") && names.some((name) => name.startsWith("rotate")))
+    (names.includes("removeExpired") && some("rotate")) ||
+    (names.includes("list") && (some("revokeSubject") || some("revokeAll")))
 }
 
 /** What is there, as far as anybody can tell. */

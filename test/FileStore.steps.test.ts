@@ -7,7 +7,7 @@ import { it } from "@effect/vitest"
 import { Effect, Either } from "effect"
 import { SessionStoreError } from "effect-session"
 import { assert, describe } from "vitest"
-import { hour } from "../src/internal/testing/records.js"
+import { freshKey, hour, minute, start } from "../src/internal/testing/records.js"
 import { atEachStep, decides, goesOn, holds, leavesNothing, writes } from "./support/fileScenes.js"
 import type { Step } from "./support/fileSteps.js"
 import { openStore } from "./support/fileSteps.js"
@@ -60,6 +60,26 @@ for (const [name, write] of writes) {
               yield* holds(healthy, written, there)
               yield* goesOn(healthy, there)
               yield* leavesNothing(root, healthy)
+            })
+        ),
+      120_000
+    )
+
+    it.live(
+      "asleep before any of its steps for less than an hour, it goes on as if nothing had been",
+      () =>
+        atEachStep(
+          write,
+          (stop) => (_, run) => Effect.zipRight(stop, run),
+          ({ healthy, resumed, written }) =>
+            Effect.gen(function*() {
+              yield* healthy.removeExpired(Date.now() + 58 * minute, 100)
+              assert.isTrue(Either.isRight(yield* resumed))
+              yield* holds(healthy, written, written.after)
+              // Its id is still its own.
+              for (const { record } of written.after) {
+                assert.strictEqual(yield* healthy.create(freshKey(), record, start), "exists")
+              }
             })
         ),
       120_000

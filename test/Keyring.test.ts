@@ -76,19 +76,30 @@ describe("derive", () => {
       expectTypeOf(sealing).toEqualTypeOf<Keyring.Sealing>()
       expectTypeOf(signing).toEqualTypeOf<Keyring.Signing>()
       assert.deepStrictEqual([Object.keys(sealing), Object.keys(signing)], [["seal", "open"], ["sign", "verify"]])
-      const held = Option.some({ content, stale: false })
-      assert.deepStrictEqual(Option.map(sealing.open(sealing.seal(content)), own), held)
-      assert.deepStrictEqual(Option.map(signing.verify(signing.sign(content)), own), held)
-      assert.deepStrictEqual(Option.map(yield* Keyring.open(sealing, yield* Keyring.seal(sealing, content)), own), held)
+      const found = [
+        sealing.open(sealing.seal(content)),
+        signing.verify(signing.sign(content)),
+        yield* Keyring.open(sealing, yield* Keyring.seal(sealing, content)),
+        yield* Keyring.verify(signing, yield* Keyring.sign(signing, content))
+      ].flatMap(Option.toArray)
       assert.deepStrictEqual(
-        Option.map(yield* Keyring.verify(signing, yield* Keyring.sign(signing, content)), own),
-        held
+        found.map(({ content, stale }) => [[...content], stale]),
+        Array.from(found, () => [[...content], false])
       )
+      assert.strictEqual(found.length, 4)
       assert.isTrue(Option.isNone(sealing.open(signing.sign(content))))
       assert.isTrue(Option.isNone(signing.verify(sealing.seal(content))))
     }))
 
-  const own = ({ content, stale }: Keyring.Opened) => ({ content: Uint8Array.from(content), stale })
+  it.effect("seals the same bytes anew each time", () =>
+    Effect.gen(function*() {
+      const ring = yield* Keyring.make([key("a")])
+      for (const suite of ["e1", "f1"] as const) {
+        const { seal } = yield* ring.derive({ ...use, suite })
+        // As a caller may do it, with an index for a second argument.
+        assert.strictEqual(new Set(Array.from({ length: 1000 }, () => content).map(seal)).size, 1000)
+      }
+    }))
 
   it.effect("makes tokens of the described format", () =>
     Effect.gen(function*() {

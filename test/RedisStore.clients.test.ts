@@ -2,7 +2,7 @@ import { it } from "@effect/vitest"
 import { Effect, Layer, type Scope } from "effect"
 import type { Shape as Client } from "effect-session/RedisClient"
 import * as RedisStore from "effect-session/RedisStore"
-import { Cluster } from "ioredis"
+import { Cluster, type ClusterOptions } from "ioredis"
 import { createClient, createClientPool, createCluster, RESP_TYPES } from "redis"
 import { assert, describe, inject } from "vitest"
 import { isAlive, start, stored } from "../src/internal/testing/records.js"
@@ -25,18 +25,26 @@ const connected = <C extends { connect(): Promise<unknown>; destroy(): void }>(m
     (client) => Effect.sync(() => client.destroy())
   )
 
+const clusterOfIoredis = (options: ClusterOptions) =>
+  Effect.map(
+    Effect.acquireRelease(
+      Effect.sync(() => new Cluster(ports().map((port) => ({ host: "127.0.0.1", port })), options)),
+      (cluster) => Effect.sync(() => cluster.disconnect())
+    ),
+    RedisStore.ioredis
+  )
+
 describe("clients: a session's whole life, by", () => {
   const clients: ReadonlyArray<readonly [name: string, make: () => Effect.Effect<Client, unknown, Scope.Scope>]> = [
     ["ioredis", () => Effect.map(ioredisOn(url()), RedisStore.ioredis)],
     ["ioredis with a prefix of its own", () => Effect.map(ioredisOn(url(), { keyPrefix: "app:" }), RedisStore.ioredis)],
-    ["a Cluster of ioredis", () =>
-      Effect.map(
-        Effect.acquireRelease(
-          Effect.sync(() => new Cluster(ports().map((port) => ({ host: "127.0.0.1", port })), { keyPrefix: "app:" })),
-          (cluster) => Effect.sync(() => cluster.disconnect())
-        ),
-        RedisStore.ioredis
-      )],
+    [
+      "ioredis that sends what it has together",
+      () => Effect.map(ioredisOn(url(), { enableAutoPipelining: true }), RedisStore.ioredis)
+    ],
+    ["a Cluster of ioredis", () => clusterOfIoredis({})],
+    ["a Cluster of ioredis with a prefix of its own", () => clusterOfIoredis({ keyPrefix: "app:" })],
+    ["a Cluster of ioredis that sends what it has together", () => clusterOfIoredis({ enableAutoPipelining: true })],
     ["node-redis", () => Effect.map(nodeRedisOn(url()), RedisStore.nodeRedis)],
     [
       "node-redis speaking RESP2",

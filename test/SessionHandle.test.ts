@@ -1,7 +1,7 @@
 import { it } from "@effect/vitest"
 import { DateTime, Deferred, Duration, Effect, Fiber, Layer, Option, Schema, TestClock } from "effect"
 import { Expiry, MemoryEngine, MemoryStore, Session, StoredEngine } from "effect-session"
-import { assert, describe } from "vitest"
+import { assert, describe, expect } from "vitest"
 import * as Intercept from "./support/intercept.js"
 import { stores } from "./support/stores.js"
 import { visit } from "./support/visits.js"
@@ -33,7 +33,7 @@ describe("reading and changing", () => {
     "a new session is the schema's defaults",
     Effect.gen(function*() {
       const { result } = yield* visit(App, App.value)
-      assert.deepStrictEqual(result, { cart: [], nickname: Option.none() })
+      expect(result).toStrictEqual({ cart: [], nickname: Option.none() })
     })
   )
 
@@ -54,7 +54,7 @@ describe("reading and changing", () => {
           return [before, during, [...after, yield* session.get("user")]]
         })
       )
-      assert.deepStrictEqual(result, [
+      expect(result).toStrictEqual([
         [false, Option.none(), Option.none()],
         [true, Option.some("ann"), "ann"],
         [Option.some("ann"), false, undefined]
@@ -71,7 +71,7 @@ describe("reading and changing", () => {
         App.patch({ since, point: new Point({ x: 1, y: 2 }), nickname: Option.some("cat"), renamed: 7 })
       )
       const { result } = yield* visit(App, App.value, written.cookie)
-      assert.deepStrictEqual([result.since, result.nickname, result.renamed], [since, Option.some("cat"), 7])
+      expect([result.since, result.nickname, result.renamed]).toStrictEqual([since, Option.some("cat"), 7])
       assert.instanceOf(result.point, Point)
     })
   )
@@ -102,7 +102,7 @@ describe("reading and changing", () => {
           return [error._tag, yield* App.value]
         })
       )
-      assert.deepStrictEqual(result, ["SessionInvalid", { cart: [], nickname: Option.none() }])
+      expect(result).toStrictEqual(["SessionInvalid", { cart: [], nickname: Option.none() }])
     })
   )
 
@@ -134,7 +134,7 @@ describe("reading and changing", () => {
       yield* visit(App, App.clear, before.cookie)
       const after = yield* visit(App, Effect.all([App.get("user"), identity]), before.cookie)
       assert.deepStrictEqual(after.result, [undefined, known.result])
-      assert.deepStrictEqual(known.result[1], Option.some("ann"))
+      expect(known.result[1]).toStrictEqual(Option.some("ann"))
     })
   )
 
@@ -170,7 +170,7 @@ describe("reading and changing", () => {
       }
       for (const subject of ["a", "x".repeat(255), "名前", "😀", "O'Brien; --"]) {
         const { cookie } = yield* visit(App, App.authenticate(subject))
-        assert.deepStrictEqual((yield* visit(App, App.subject, cookie)).result, Option.some(subject))
+        expect((yield* visit(App, App.subject, cookie)).result).toStrictEqual(Option.some(subject))
       }
     })
   )

@@ -4,7 +4,7 @@
 import { HttpLayerRouter, HttpServerResponse, OpenApi } from "@effect/platform"
 import { Deferred, Effect, Fiber, Layer, Option } from "effect"
 import { SessionCookie, SessionError, SessionErrorPage } from "effect-session"
-import { assert, describe, it } from "vitest"
+import { assert, describe, expect, it } from "vitest"
 import { type browse, live, open, Visitor } from "./support/frontEnds.js"
 import { request } from "./support/rawHttp.js"
 import { pairOf } from "./support/server.js"
@@ -25,16 +25,16 @@ for (const [name, serve] of apiServers) {
       Effect.gen(function*() {
         const site = yield* open(serve())
         const { account, cookies } = yield* clientOn(site.port)
-        assert.deepStrictEqual([yield* account.whoami({}), site.calls(), cookies()], [Option.none(), [], []])
+        expect([yield* account.whoami({}), site.calls(), cookies()]).toStrictEqual([Option.none(), [], []])
 
         yield* account.login({ payload: { name: "ann" } })
         assert.deepStrictEqual([site.calls(), cookies()], [["create"], [cookie]])
-        assert.deepStrictEqual([yield* account.whoami({}), site.calls()], [Option.some("ann"), ["load"]])
+        expect([yield* account.whoami({}), site.calls()]).toStrictEqual([Option.some("ann"), ["load"]])
         assert.deepStrictEqual([yield* account.count({}), site.calls()], [1, ["load", "save"]])
 
         yield* account.logout({})
         assert.deepStrictEqual([site.calls(), cookies()], [["destroy"], []])
-        assert.deepStrictEqual(yield* account.whoami({}), Option.none())
+        expect(yield* account.whoami({})).toStrictEqual(Option.none())
       })
     )
 
@@ -50,7 +50,7 @@ for (const [name, serve] of apiServers) {
           assert.deepStrictEqual(last(browser), [503, "5", "Cookie"], operation)
           yield* site.breaks(undefined)
         }
-        assert.deepStrictEqual(yield* account.whoami({}), Option.some("ann"))
+        expect(yield* account.whoami({})).toStrictEqual(Option.some("ann"))
       })
     )
 
@@ -88,7 +88,7 @@ for (const [name, serve] of apiServers) {
           yield* meanwhile(account.rename({ payload: { name: "eve" } })),
           ["SessionConflict", 409]
         )
-        assert.deepStrictEqual(yield* account.whoami({}), Option.some("eve"))
+        expect(yield* account.whoami({})).toStrictEqual(Option.some("eve"))
         assert.deepStrictEqual(yield* meanwhile(account.logout({})), ["SessionGone", 409])
       })
     )

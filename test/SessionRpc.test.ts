@@ -6,7 +6,7 @@ import { Rpc, RpcClient, RpcGroup, RpcSerialization, RpcServer } from "@effect/r
 import { Cause, Chunk, Deferred, Effect, Layer, Option, Schema, Stream } from "effect"
 import { SessionError } from "effect-session"
 import * as SessionRpc from "effect-session/SessionRpc"
-import { assert, describe } from "vitest"
+import { assert, describe, expect } from "vitest"
 import { browse, counted, live, open, Staff, Visitor } from "./support/frontEnds.js"
 import type { RawAnswer } from "./support/rawHttp.js"
 import { pairOf, setCookiesOf } from "./support/server.js"
@@ -110,10 +110,10 @@ for (const [name, serve] of servers) {
         Effect.gen(function*() {
           const site = yield* open(serve().pipe(Layer.provide(serialization)))
           const { call, cookies } = yield* clientOn(site.port, serialization)
-          assert.deepStrictEqual([yield* call.Name(), site.calls(), cookies()], [Option.none(), [], []])
+          expect([yield* call.Name(), site.calls(), cookies()]).toStrictEqual([Option.none(), [], []])
           yield* call.SetName({ name: "ann" })
           assert.deepStrictEqual([site.calls(), cookies()], [["create"], ["__Host-Http-session"]])
-          assert.deepStrictEqual([yield* call.Name(), site.calls()], [Option.some("ann"), ["load"]])
+          expect([yield* call.Name(), site.calls()]).toStrictEqual([Option.some("ann"), ["load"]])
           assert.deepStrictEqual([yield* call.Count(), yield* call.Count()], [1, 2])
           assert.deepStrictEqual(site.calls(), ["load", "save", "load", "save"])
           yield* call.Logout()
@@ -169,11 +169,11 @@ for (const [name, serve] of servers) {
           assert.match(cookie, /^__Host-Http-session=r1/)
           for (const header of ["cookie", "Cookie"]) {
             const name = RpcClient.withHeaders(mine.call.Name(), { [header]: cookie })
-            assert.deepStrictEqual(yield* name, Option.some("ann"))
+            expect(yield* name).toStrictEqual(Option.some("ann"))
             assert.strictEqual(yield* RpcClient.withHeaders(mine.call.Headers(), { [header]: cookie }), cookie)
           }
           const anonymous = yield* clientOn(site.port, serialization)
-          assert.deepStrictEqual(yield* RpcClient.withHeaders(anonymous.call.Name(), { cookie }), Option.none())
+          expect(yield* RpcClient.withHeaders(anonymous.call.Name(), { cookie })).toStrictEqual(Option.none())
         })
       )
     })

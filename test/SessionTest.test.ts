@@ -2,7 +2,7 @@ import { it } from "@effect/vitest"
 import { Effect, Layer, Option } from "effect"
 import { StoredEngine } from "effect-session"
 import { SessionTest } from "effect-session/testing"
-import { assert, describe } from "vitest"
+import { assert, describe, expect } from "vitest"
 import { ShopSession } from "./support/shop.js"
 import { stores } from "./support/stores.js"
 
@@ -16,13 +16,13 @@ describe("a handler without HTTP", () => {
     Effect.gen(function*() {
       const { count, tags, user } = yield* handler
       assert.deepStrictEqual([user, count, tags], ["u1", 8, []])
-      assert.deepStrictEqual(yield* ShopSession.subject, Option.none())
+      expect(yield* ShopSession.subject).toStrictEqual(Option.none())
     }).pipe(Effect.provide(SessionTest.layer(ShopSession, { user: "u1", count: 7 }))))
 
   it.effect("has a subject if it is given one", () =>
     Effect.map(
       Effect.provide(ShopSession.subject, SessionTest.layer(ShopSession, {}, { subject: "ann" })),
-      (subject) => assert.deepStrictEqual(subject, Option.some("ann"))
+      (subject) => expect(subject).toStrictEqual(Option.some("ann"))
     ))
 
   it.effect("changes what a save then writes", () =>

@@ -226,7 +226,7 @@ describe("sqlite", () => {
       const save = yield* Effect.fork(store.save(key, record, 1, start))
       // It has met the lock, and waits.
       yield* Effect.repeat(Effect.zipRight(Effect.yieldNow(), Fiber.status(save)), {
-        until: (status) => FiberStatus.isSuspended(status)
+        until: (status) => !FiberStatus.isRunning(status)
       })
       yield* other.unsafe("COMMIT")
       assert.strictEqual(yield* save, "saved")

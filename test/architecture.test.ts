@@ -134,6 +134,7 @@ const floors: Readonly<Record<string, number>> = {
   SessionTest: 5,
   testing: 5,
   "internal/cliDatabase": 5,
+  "internal/cliKeys": 5,
   "internal/cliStore": 5,
   Cli: 5,
   bin: 5

@@ -14,7 +14,7 @@ import {
   StoredEngine
 } from "effect-session"
 import { Packr } from "msgpackr"
-import { assert, describe } from "vitest"
+import { assert, describe, expect } from "vitest"
 import { stores } from "./support/stores.js"
 import { visit } from "./support/visits.js"
 
@@ -78,7 +78,7 @@ for (const [name, layer] of stores) {
       "session_key: the token is redacted, the id is public; both are absent until a session is written",
       Effect.gen(function*() {
         const before = yield* visit(App, Effect.all([App.token, App.id]))
-        assert.deepStrictEqual(before.result, [Option.none(), Option.none()])
+        expect(before.result).toStrictEqual([Option.none(), Option.none()])
         const cookie = yield* begin
         const { result: [token, id] } = yield* visit(App, Effect.all([App.token, App.id]), cookie)
         assert.strictEqual(Option.getOrUndefined(Option.map(token, Redacted.value)), cookie)
@@ -237,13 +237,13 @@ for (const [name, layer] of stores) {
         const token = yield* Effect.flatten(made.token)
         assert.isTrue(yield* sessions.exists(token))
         const opened = yield* Effect.flatten(sessions.open(token))
-        assert.deepStrictEqual([yield* opened.get("user"), yield* opened.subject], ["ann", Option.some("u1")])
+        expect([yield* opened.get("user"), yield* opened.subject]).toStrictEqual(["ann", Option.some("u1")])
         yield* opened.update("cart", (cart) => [...cart, "tea"])
         yield* sessions.commit(opened)
         assert.deepStrictEqual((yield* visit(App, App.get("cart"), Redacted.value(token))).result, ["tea"])
         yield* sessions.destroy(token)
-        assert.deepStrictEqual([yield* sessions.exists(token), yield* sessions.open(token)], [false, Option.none()])
-        assert.deepStrictEqual(yield* sessions.open(Redacted.make("nonsense")), Option.none())
+        expect([yield* sessions.exists(token), yield* sessions.open(token)]).toStrictEqual([false, Option.none()])
+        expect(yield* sessions.open(Redacted.make("nonsense"))).toStrictEqual(Option.none())
       })
     )
 
@@ -312,7 +312,7 @@ for (const [name, layer] of stores) {
       Effect.gen(function*() {
         const { cookie } = yield* visit(App, App.set("notice", ReadOnce.make("Saved.")))
         const taken = Effect.map(visit(App, App.take("notice"), cookie), ({ result }) => result)
-        assert.deepStrictEqual([yield* taken, yield* taken], [Option.some("Saved."), Option.none()])
+        expect([yield* taken, yield* taken]).toStrictEqual([Option.some("Saved."), Option.none()])
       })
     )
 
@@ -334,9 +334,9 @@ for (const [name, layer] of stores) {
         const { cookie } = yield* visit(App, App.set("notice", ReadOnce.make("Saved.")))
         const service = yield* App.service
         const ahead = service.request(`${service.cookie.name}=${cookie}`, { prefetch: true })
-        assert.deepStrictEqual(yield* Effect.provideService(App.take("notice"), App, ahead), Option.none())
+        expect(yield* Effect.provideService(App.take("notice"), App, ahead)).toStrictEqual(Option.none())
         yield* ahead.finish(200)
-        assert.deepStrictEqual((yield* visit(App, App.take("notice"), cookie)).result, Option.some("Saved."))
+        expect((yield* visit(App, App.take("notice"), cookie)).result).toStrictEqual(Option.some("Saved."))
       })
     )
 
@@ -344,12 +344,12 @@ for (const [name, layer] of stores) {
       "what the same request has set can be taken, and what was changed before stays pending",
       Effect.gen(function*() {
         const fresh = yield* visit(App, Effect.zipRight(App.set("notice", ReadOnce.make("now")), App.take("notice")))
-        assert.deepStrictEqual([fresh.result, fresh.owed], [Option.some("now"), undefined])
+        expect([fresh.result, fresh.owed]).toStrictEqual([Option.some("now"), undefined])
         const { cookie } = yield* visit(App, App.set("notice", ReadOnce.make("Saved.")))
         const failing = yield* visit(App, Effect.zipRight(App.set("user", "lost"), App.take("notice")), cookie, 500)
-        assert.deepStrictEqual(failing.result, Option.some("Saved."))
+        expect(failing.result).toStrictEqual(Option.some("Saved."))
         const after = yield* visit(App, Effect.all([App.get("user"), App.take("notice")]), cookie)
-        assert.deepStrictEqual(after.result, [undefined, Option.none()])
+        expect(after.result).toStrictEqual([undefined, Option.none()])
       })
     )
   })

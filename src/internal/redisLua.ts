@@ -104,6 +104,10 @@ local function callsOf(key, call)
   return call .. string.sub(redis.call("HGET", key, "w") or "", 1, 7 * #call)
 end`,
 
+  // A server whose memory is full refuses a script whose first write needs memory. This one needs none, so that users
+  // whose sessions are only looked at stay, and those who are to go, go.
+  insist: `local function insist(key) redis.call("HDEL", key, "") end`,
+
   // Whether another key than this one has the id.
   isTaken: `
 local function isTaken(m, key, ids)

@@ -65,6 +65,7 @@ export const touch = recordScript(
   "key, now, seen, at",
   `
 if not isAlive(m, epoch, epochs, now) then return { "gone" } end
+insist(record)
 local deadline = tonumber(m[DEADLINE])
 if deadline and deadline < tonumber(at) then at = m[DEADLINE] end
 m[SEEN], m[ENDS] = later(m[SEEN], seen), later(m[ENDS], at)
@@ -135,8 +136,7 @@ if record then
   local ok, m, epoch = pcall(read, record)
   spared = ok and m and m[SUBJECT] ~= cjson.null and subjectScopeOf(m) == scope and isCurrent(m, epoch, epochs)
 end
--- A server whose memory is full refuses a script at its first write, if that needs memory. This one needs none.
-redis.call("HDEL", epochs, "")
+insist(epochs)
 local now = redis.call("HINCRBY", epochs, "now", 1)
 redis.call("HSET", epochs, scope, now)
 redis.call("ZADD", outlived, redis.call("ZREVRANGE", ends, 0, 0, "WITHSCORES")[2] or 0, scope)

@@ -220,6 +220,7 @@ describe("what is no record", () => {
       `02${vector.content.slice(2)}`,
       `00${vector.content.slice(2)}`,
       "",
+      "01",
       header.slice(0, -2),
       header,
       text("[null,0,0]"),

@@ -82,8 +82,8 @@ describe("the format", () => {
     const tail = fc.array(fc.constantFrom(0, 0x80, 0xFF), { maxLength: 70 }).map((tail) => Uint8Array.from(tail))
     fc.assert(fc.property(fc.oneof(tail, fc.uint8Array({ maxLength: 500 })), (content) => {
       assert.deepStrictEqual(
-        Option.map(tokens.read(tokens.write(content)), ({ content, stale }) => [hex(content), stale]),
-        Option.some([hex(content), false])
+        Option.toArray(tokens.read(tokens.write(content))).map(({ content, stale }) => [hex(content), stale]),
+        [[hex(content), false]]
       )
     }))
   })
@@ -144,7 +144,8 @@ describe("names", () => {
 
 describe.each(suites)("%s: 5.5, key rotation", (suite) => {
   const of = (...keys: readonly [wire.RootKey, ...ReadonlyArray<wire.RootKey>]) => wire.tokens(keys, use(suite))
-  const stale = (tokens: wire.Tokens, token: string) => Option.map(tokens.read(token), ({ stale }) => stale)
+  const stale = (tokens: wire.Tokens, token: string) =>
+    Option.getOrUndefined(Option.map(tokens.read(token), ({ stale }) => stale))
 
   it("CVE-2025-47278: the first key makes tokens, and the others do not", () => {
     for (const ring of [of(a, b), of(a, b, key("c", 3), key("d", 4), key("e", 5)), of(a)]) {
@@ -156,26 +157,26 @@ describe.each(suites)("%s: 5.5, key rotation", (suite) => {
   it("each key reads what it made, and says whether it is the first", () => {
     const ring = [a, b, key("c", 3), key("d", 4), key("e", 5)] as const
     const found = ring.map((key) => stale(of(...ring), of(key).write(content)))
-    assert.deepStrictEqual(found, [false, true, true, true, true].map((stale) => Option.some(stale)))
+    assert.deepStrictEqual(found, [false, true, true, true, true])
   })
 
   it("a key that was taken away reads nothing", () => {
-    assert.deepStrictEqual(stale(of(b), of(a).write(content)), Option.none())
+    assert.isUndefined(stale(of(b), of(a).write(content)))
   })
 
   it("a key with the id of another reads nothing of it", () => {
-    assert.deepStrictEqual(stale(of({ ...b, id: "a" }), of(a).write(content)), Option.none())
+    assert.isUndefined(stale(of({ ...b, id: "a" }), of(a).write(content)))
   })
 
   it("an id that begins like another is another", () => {
     const ring = of(key("ab", 3), a)
-    assert.deepStrictEqual(stale(ring, ring.write(content)), Option.some(false))
-    assert.deepStrictEqual(stale(ring, of(a).write(content)), Option.some(true))
+    assert.strictEqual(stale(ring, ring.write(content)), false)
+    assert.strictEqual(stale(ring, of(a).write(content)), true)
     const long = of(key("abcdefg1", 4), key("abcdefg2", 5), key("abcdefg", 6))
     const made = [key("abcdefg1", 4), key("abcdefg2", 5), key("abcdefg", 6)].map((key) => of(key).write(content))
     assert.deepStrictEqual(
       made.map((token) => stale(long, token)),
-      [false, true, true].map((stale) => Option.some(stale))
+      [false, true, true]
     )
   })
 
@@ -183,8 +184,7 @@ describe.each(suites)("%s: 5.5, key rotation", (suite) => {
     const [before, after] = [of(a, b), of(b, a)]
     let token = before.write(content)
     for (let i = 0; i < 1000; i++) {
-      const found = (i % 2 === 0 ? after : before).read(token)
-      assert.deepStrictEqual(Option.map(found, ({ content }) => hex(content)), Option.some(hex(content)))
+      assert.strictEqual(contentIn(i % 2 === 0 ? after : before, token), hex(content))
       token = (i % 3 === 0 ? after : before).write(content)
     }
   })

@@ -1,0 +1,129 @@
+/**
+ * What is on the disk when a write is acknowledged, as far as the calls to the system tell.
+ */
+import { SystemError } from "@effect/platform/Error"
+import { it } from "@effect/vitest"
+import { Effect } from "effect"
+import type { Shape } from "effect-session/SessionStore"
+import * as Path from "node:path"
+import { assert, describe } from "vitest"
+import { isAlive, namespace, start, stored } from "../src/internal/testing/records.js"
+import { works } from "./support/databases.js"
+import { writes } from "./support/fileScenes.js"
+import type { Around, Step } from "./support/fileSteps.js"
+import { openStore, watchedStore } from "./support/fileSteps.js"
+import { temporaryDirectory } from "./support/stores.js"
+
+/** Keeps account of what a power cut would undo: contents of files, and names in directories. */
+const ledger = (root: string) => {
+  // What is thrown away is of no account, but what was not known of it before that still is.
+  const isThrownAway = (path: string) => Path.dirname(path) === Path.join(root, "scratch")
+  const contents = new Set<string>()
+  const names = new Map<string, string>()
+  const syncs: Array<string> = []
+  const note = ({ call, paths: [path = "", to = ""] }: Step) => {
+    switch (call) {
+      case "writeAll":
+        return void contents.add(path)
+      case "sync":
+        syncs.push(path)
+        names.delete(path)
+        return void contents.delete(path)
+      case "make":
+      case "makeDirectory":
+        return void names.set(Path.dirname(path), path)
+      case "link":
+        return void names.set(Path.dirname(to), to)
+      case "rename":
+        if (isThrownAway(to)) return
+        for (const open of [...contents].filter((other) => other.startsWith(`${path}/`))) {
+          contents.delete(open)
+          contents.add(to + open.slice(path.length))
+        }
+        if (names.has(path)) names.set(to, names.get(path) ?? "")
+        names.delete(path)
+        names.set(Path.dirname(path), path)
+        return void names.set(Path.dirname(to), to)
+    }
+  }
+  const around: Around = (step, run) => Effect.tap(run, () => note(step))
+  return { around, contents, names, syncs }
+}
+
+/** Where things are made and removed need not be known to the disk. */
+const matters = (root: string, names: ReadonlyMap<string, string>) =>
+  [...names].filter(([directory]) => !directory.startsWith(Path.join(root, "scratch")))
+
+const furnished = (store: Shape) =>
+  Effect.gen(function*() {
+    yield* stored(store, { expiry: { at: start, deadline: undefined, lifetime: undefined } })
+    return [yield* stored(store), yield* stored(store)] as const
+  })
+
+/** What need not survive: a touch that is lost only ends a session early, and what has expired is dead anyway. */
+const volatile = ["touch", "removeExpired"]
+
+describe("durability", () => {
+  for (const [name, write] of writes.filter(([name]) => !volatile.includes(name))) {
+    it.scopedLive(`${name}: is on the disk before it is acknowledged, each content before the name that refers to it`, () =>
+      Effect.gen(function*() {
+        const root = yield* temporaryDirectory("files")
+        const { around, contents, names, syncs } = ledger(root)
+        const store = yield* watchedStore(root, (step, run) => {
+          const target = Path.basename(step.paths[1] ?? "")
+          if (step.call === "rename" && target.startsWith("m")) assert.deepStrictEqual([...contents], [])
+          return around(step, run)
+        })
+        assert.deepStrictEqual(store.capabilities, { durableDestroy: true, remote: false })
+        const healthy = yield* openStore(root)
+        const [one, other] = yield* furnished(healthy)
+        contents.clear()
+        names.clear()
+        syncs.length = 0
+        yield* write(store, one, other).run
+        assert.isAbove(syncs.length, 0)
+        assert.deepStrictEqual([[...contents], matters(root, names)], [[], []])
+      }))
+  }
+
+  it.scopedLive("none: nothing is waited for, and nothing is promised", () =>
+    Effect.gen(function*() {
+      const root = yield* temporaryDirectory("files")
+      const { around, syncs } = ledger(root)
+      const store = yield* watchedStore(root, around, { durability: "none" })
+      assert.deepStrictEqual(store.capabilities, { durableDestroy: false, remote: false })
+      yield* works(store)
+      assert.deepStrictEqual(syncs, [])
+    }))
+
+  it.scopedLive("where directories cannot be synced it works, and promises nothing", () =>
+    Effect.gen(function*() {
+      const synced: Array<string> = []
+      const store = yield* watchedStore(yield* temporaryDirectory("files"), (step, run) => {
+        // As Windows answers.
+        if (step.call === "open") {
+          return Effect.fail(new SystemError({ module: "FileSystem", method: "open", reason: "PermissionDenied" }))
+        }
+        if (step.call === "sync") synced.push(...step.paths)
+        return run
+      })
+      assert.deepStrictEqual(store.capabilities, { durableDestroy: false, remote: false })
+      yield* works(store)
+      // Contents still are.
+      assert.isAbove(synced.length, 0)
+      for (const path of synced) assert.match(Path.basename(path), /^(?:c\d+_)?[0-9a-f]{32}$/)
+    }))
+
+  it.scopedLive("what one process acknowledged, the next one finds", () =>
+    Effect.gen(function*() {
+      const root = yield* temporaryDirectory("files")
+      const store = yield* openStore(root)
+      const [one, other] = yield* furnished(store)
+      yield* store.destroy(other.key)
+      const third = yield* stored(store, { subject: "bob" })
+      yield* store.revokeSubject(namespace, "bob")
+      const next = yield* openStore(root)
+      yield* isAlive(next, one, start)
+      for (const { key } of [other, third]) assert.strictEqual((yield* next.load(key, start))._tag, "None")
+    }))
+})
