@@ -13,6 +13,9 @@ export default defineConfig({
     exclude: [...configDefaults.exclude, ...leftOut().flatMap(({ files }) => files)],
     reporters: ["default", "./test/support/closingLine.ts"],
     globalSetup: ["test/support/globalSetup.ts"],
+    // Most tests wait for servers and for child processes: two at once, also on two cores.
+    minWorkers: 2,
+    maxWorkers: 2,
     testTimeout: 30_000,
     hookTimeout: 60_000
   }

@@ -150,9 +150,10 @@ interface Waiting {
   readonly go: Deferred.Deferred<void>
 }
 
-/** Lets one step at a time go on, mostly of the same process as before, by chance of another. */
+/** Lets one step at a time go on: more or less often of the same process as before. */
 const scheduler = (random: () => number) => {
   const waiting: Array<Waiting> = []
+  const loyalty = random()
   let last = 0
   const around = (who: number): Around => (_, run) =>
     Effect.gen(function*() {
@@ -165,7 +166,7 @@ const scheduler = (random: () => number) => {
   const pump = Effect.forever(Effect.gen(function*() {
     yield* turn
     const own = waiting.filter(({ who }) => who === last)
-    const from = own.length > 0 && random() < 0.7 ? own : waiting
+    const from = own.length > 0 && random() < loyalty ? own : waiting
     const next = from[Math.floor(random() * from.length)]
     if (next === undefined) return
     last = next.who
@@ -182,12 +183,17 @@ const played = (names: ReadonlyArray<string>, seed: number) =>
     const quiet = yield* openStore(directory, { durability: "none" })
     yield* furnish(quiet)
     const { around, pump } = scheduler(chance(seed))
+    let begun = false
+    const stores = yield* Effect.forEach(names, (_, who) =>
+      watchedStore(directory, (step, run) =>
+        Effect.suspend(() => begun ? around(who)(step, run) : run), {
+        durability: "none"
+      }))
+    begun = true
     const pumping = yield* Effect.fork(pump)
-    const answers = yield* Effect.forEach(names, (name, who) =>
-      Effect.gen(function*() {
-        const store = yield* watchedStore(directory, around(who), { durability: "none" })
-        return (yield* run(name, store)) ?? null
-      }), { concurrency: "unbounded" })
+    const answers = yield* Effect.forEach(stores, (store, who) =>
+      Effect.map(run(names[who] ?? "", store), (answer) =>
+        answer ?? null), { concurrency: "unbounded" })
     yield* Fiber.interrupt(pumping)
     return render([answers, yield* seen(quiet)])
   })
