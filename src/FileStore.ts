@@ -37,7 +37,7 @@ export interface Options {
   readonly directory: string
   /**
    * What a write waits for. `"fsync"`: that it is on the disk, so that it survives the loss of power. `"none"`: that the
-   * system has it, so that it survives the death of this process only; some ten times faster. Default `"fsync"`.
+   * system has it, so that it survives the death of this process only, and is much faster. Default `"fsync"`.
    */
   readonly durability?: "fsync" | "none"
 }

@@ -9,13 +9,14 @@ import { it } from "@effect/vitest"
 import { Console, Context, Deferred, Effect, Exit, Layer } from "effect"
 import * as Cli from "effect-session/Cli"
 import * as SqlStore from "effect-session/SqlStore"
+import { build } from "esbuild"
 import { execFile, spawn } from "node:child_process"
 import { mkdtempSync, readFileSync, rmSync } from "node:fs"
 import type { Server, Socket } from "node:net"
 import { createServer } from "node:net"
 import { tmpdir } from "node:os"
 import * as Path from "node:path"
-import { afterAll, assert, describe, inject } from "vitest"
+import { afterAll, assert, beforeAll, describe, inject } from "vitest"
 import { range, together } from "../src/internal/testing/law.js"
 import { aRecord, freshId, freshKey, hour, idOf } from "../src/internal/testing/records.js"
 import { works } from "./support/databases.js"
@@ -30,6 +31,22 @@ interface Answer {
   readonly stderr: string
 }
 
+/** The program in one file, as fast to start as it is when it is installed; inside the project, where packages are found. */
+const program = `node_modules/.cache/cli-${process.pid}.mjs`
+
+beforeAll(() =>
+  build({
+    entryPoints: ["src/bin.ts"],
+    bundle: true,
+    packages: "external",
+    platform: "node",
+    format: "esm",
+    outfile: program,
+    logLevel: "silent"
+  })
+)
+afterAll(() => rmSync(program, { force: true }))
+
 /** Runs the program and waits for its end. */
 const runWith = (
   env: Readonly<Record<string, string>>,
@@ -40,7 +57,7 @@ const runWith = (
     const { DATABASE_URL: _, SESSION_NAMESPACE: __, ...inherited } = process.env
     const child = execFile(
       process.execPath,
-      ["--import", "tsx", ...hook, "src/bin.ts", ...args],
+      [...hook, program, ...args],
       { env: { ...inherited, ...env } },
       (_, stdout, stderr) => resume(Effect.succeed({ exitCode: child.exitCode ?? -1, stdout, stderr }))
     )
@@ -271,7 +288,10 @@ describe("failures are one sentence, and never the password", () => {
     `mysql://ann:${secret}@127.0.0.1:1`,
     "The database URL names no database: mysql://user:password@host/database."
   )
-  refused(`ann:${secret}@127.0.0.1/shop`, "The database URL must begin with postgres://, mysql:// or sqlite:.")
+  refused(
+    `ann:${secret}@127.0.0.1/shop`,
+    "The database URL must begin with postgres://, mysql:// or sqlite:; for all but migrate also with redis:// or file:."
+  )
   refused("sqlite:", "The database URL names no file: sqlite:path/to/file.")
   refused(
     `sqlite:${directory}/none.sqlite`,
@@ -398,7 +418,7 @@ describe("a database that accepts and never answers", () => {
         const { host } = yield* silent(() => Deferred.unsafeDone(connected, Exit.void))
         const child = spawn(
           process.execPath,
-          ["--import", "tsx", "src/bin.ts", "stats", "--database-url", `${scheme}://ann@${host}/shop`],
+          [program, "stats", "--database-url", `${scheme}://ann@${host}/shop`],
           { stdio: "ignore" }
         )
         yield* Effect.addFinalizer(() => Effect.sync(() => child.kill("SIGKILL")))

@@ -37,8 +37,8 @@ export interface Disk {
   readonly sync: (...directories: ReadonlyArray<string>) => Effect.Effect<void, PlatformError>
   /** Removes a file or a directory; what cannot be removed now is swept later. */
   readonly remove: (path: string) => Effect.Effect<void>
-  /** Takes a directory out of the way in one step, then removes it. */
-  readonly discard: (directory: string) => Effect.Effect<void>
+  /** Takes something out of the way in one step, then removes it; a directory is put back if that is in it. */
+  readonly discard: (path: string, isWanted?: (names: ReadonlyArray<string>) => boolean) => Effect.Effect<void>
   /** When something was last changed; `undefined` if it is not there. */
   readonly changedAt: (path: string) => Effect.Effect<number | undefined, PlatformError>
 }
@@ -151,10 +151,15 @@ export const make = (
     place,
     sync,
     remove,
-    discard: (directory) =>
+    discard: (path, isWanted) =>
       Effect.suspend(() => {
         const away = scratch()
-        return Effect.zipRight(Effect.ignore(fs.rename(directory, away)), remove(away))
+        const wanted = isWanted === undefined ? Effect.succeed(false) : Effect.map(list(away), isWanted)
+        return fs.rename(path, away).pipe(
+          Effect.zipRight(wanted),
+          Effect.flatMap((wanted) => wanted ? fs.rename(away, path) : remove(away)),
+          Effect.ignore
+        )
       }),
     changedAt: (path) =>
       Effect.map(fs.stat(path), ({ mtime }) => mtime._tag === "Some" ? mtime.value.getTime() : undefined).pipe(

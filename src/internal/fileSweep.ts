@@ -51,11 +51,13 @@ export const make = (disk: Disk, records: Records): Sweep => {
           ), { concurrency: 8 })
     )
 
-  const sweepRecord = (key: StoreKey.StoreKey, names: ReadonlyArray<string>, now: number) =>
-    isLeftover(names)
-      ? Effect.flatMap(isOld(records.directoryOf(key), now), (old) =>
-        old ? records.withdraw(key, undefined) : Effect.void)
-      : Effect.void
+  const sweepRecord = (key: StoreKey.StoreKey, names: ReadonlyArray<string>, now: number) => {
+    const directory = records.directoryOf(key)
+    if (!isLeftover(names)) return Effect.void
+    return Effect.flatMap(isOld(directory, now), (old) =>
+      // Whoever slept for so long may have woken up in this moment, and brought the marker.
+      old ? Effect.uninterruptible(disk.discard(directory, (names) => markerOf(names) !== undefined)) : Effect.void)
+  }
 
   /** Ends a record by its marker, so that one that was touched since stays. */
   const endExpired = (key: StoreKey.StoreKey, marker: Marker, now: number): Effect.Effect<boolean, PlatformError> =>

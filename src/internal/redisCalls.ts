@@ -14,6 +14,9 @@ export type Reply = ReadonlyArray<string | undefined>
 /** The first key says where a call goes. */
 export type Keys = readonly [string, ...ReadonlyArray<string>]
 
+/** A plain command about one key. */
+export type Command = readonly [name: string, key: string, ...args: ReadonlyArray<string | number>]
+
 /** The calls that are made in the course of one operation of the store. */
 export interface Calls {
   readonly operation: string
@@ -22,21 +25,29 @@ export interface Calls {
     keys: Keys,
     args: ReadonlyArray<string | number>
   ) => Effect.Effect<Reply, SessionStoreError>
-  readonly command: (
-    name: string,
-    key: string,
-    ...args: ReadonlyArray<string | number>
-  ) => Effect.Effect<Reply, SessionStoreError>
+  readonly command: (...command: Command) => Effect.Effect<Reply, SessionStoreError>
+  /** The same script in several places at once: one reply each, in their order. */
+  readonly runAll: (
+    script: Script,
+    all: ReadonlyArray<Keys>,
+    args: ReadonlyArray<string | number>
+  ) => Effect.Effect<ReadonlyArray<Reply>, SessionStoreError>
+  readonly commandAll: (all: ReadonlyArray<Command>) => Effect.Effect<ReadonlyArray<Reply>, SessionStoreError>
 }
 
 /** Makes the calls of an operation, which its errors will name. */
 export const calls = (client: Client, operation: string): Calls => {
-  const attempt = (send: () => Promise<unknown>) =>
-    Effect.map(Effect.tryPromise({ try: send, catch: (error) => storeError(operation, error) }), textsOf)
+  const attempt = <A>(send: () => Promise<A>) =>
+    Effect.tryPromise({ try: send, catch: (error) => storeError(operation, error) })
+  const run = (script: Script, keys: Keys, args: ReadonlyArray<string | number>) =>
+    evaluate(client, script, keys, args.map(String)).then(textsOf)
+  const command = ([name, key, ...args]: Command) => client.send(key, [name, key, ...args.map(String)]).then(textsOf)
   return {
     operation,
-    run: (script, keys, args) => attempt(() => evaluate(client, script, keys, args.map(String))),
-    command: (name, key, ...args) => attempt(() => client.send(key, [name, key, ...args.map(String)]))
+    run: (script, keys, args) => attempt(() => run(script, keys, args)),
+    command: (...parts) => attempt(() => command(parts)),
+    runAll: (script, all, args) => attempt(() => Promise.all(all.map((keys) => run(script, keys, args)))),
+    commandAll: (all) => attempt(() => Promise.all(all.map(command)))
   }
 }
 

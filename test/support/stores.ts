@@ -64,7 +64,9 @@ export const redisClusterClient = Layer.scoped(
     if (ports.length === 0) throw new Error(advice(redis))
     yield* clusterReady(ports)
     const client = yield* Effect.acquireRelease(
-      Effect.sync(() => new Cluster(ports.map((port) => ({ host: "127.0.0.1", port })), { enableAutoPipelining: true })),
+      Effect.sync(() =>
+        new Cluster(ports.map((port) => ({ host: "127.0.0.1", port })), { enableAutoPipelining: true })
+      ),
       (client) => Effect.sync(() => client.disconnect())
     )
     return RedisStore.ioredis(client)
