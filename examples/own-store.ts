@@ -20,7 +20,7 @@ const make = (): typeof SessionStore.Service => {
   const isOf = (namespace: string, id?: string) => ({ record }: Row) =>
     record.namespace === namespace && record.id === id
   const alive = (namespace: string, now: number) =>
-    rows.filter((row) => row.record.namespace === namespace && isAlive(row, now)).map(({ record }) => record)
+    rows.filter((row) => row.record.namespace === namespace && isAlive(row, now))
   const put = (row: Row) => void (rows = [...rows.filter(({ key }) => key !== row.key), row])
   const remove = (fits: (row: Row) => boolean, limit = Infinity) => {
     const doomed = new Set(rows.filter(fits).slice(0, limit))
@@ -33,7 +33,6 @@ const make = (): typeof SessionStore.Service => {
     Effect.sync((): A | "gone" =>
       Option.match(Option.fromNullable(live(key, now)), { onNone: () => "gone", onSome: f })
     )
-  const first = (records: ReadonlyArray<SessionRecord>) => Option.fromNullable(records[0])
 
   return {
     capabilities: { durableDestroy: false, remote: false },
@@ -84,12 +83,16 @@ const make = (): typeof SessionStore.Service => {
       }),
     list: (namespace, subject, now) =>
       Effect.sync(() =>
-        alive(namespace, now).filter((record) => record.subject === subject).sort(byAge).map(withoutData)
+        alive(namespace, now).map(located).filter(({ subject: whose }) => whose === subject).sort(byAge).map(info)
       ),
-    find: (namespace, id, now) => Effect.sync(() => first(alive(namespace, now).filter((record) => record.id === id))),
+    find: (namespace, id, now) =>
+      Effect.sync(() => Option.fromNullable(alive(namespace, now).find(isOf(namespace, id))?.record)),
     scan: (namespace, after, limit, now) =>
       Effect.sync(() =>
-        alive(namespace, now).filter(({ id }) => after === undefined || after < id).sort(byId).slice(0, limit)
+        alive(namespace, now).map(located).filter(({ id }) => after === undefined || after < id).sort(byId).slice(
+          0,
+          limit
+        )
       ),
     revoke: (namespace, id) => Effect.sync(() => remove(isOf(namespace, id)) > 0),
     revokeSubject: (namespace, subject, except) =>
@@ -103,7 +106,8 @@ const make = (): typeof SessionStore.Service => {
   }
 }
 
-const withoutData = ({ data: _, ...info }: SessionRecord) => info
+const located = ({ key, record }: Row) => ({ ...record, key })
+const info = ({ data: _, key: __, ...rest }: ReturnType<typeof located>) => rest
 const byId = (a: SessionRecord, b: SessionRecord) => (a.id < b.id ? -1 : 1)
 const byAge = (a: SessionRecord, b: SessionRecord) => a.createdAt - b.createdAt || byId(a, b)
 

@@ -56,12 +56,12 @@ const sealed = (store: Shape, { open, seal }: Sealing): Shape => {
     data: seal(utf8.encode(`${key}\n${version}\n${record.data}`))
   })
 
-  /** The key is known to a load; a scan has nothing but the version to compare. */
-  const opened = (
+  /** What is found by its id has no key to compare, but the version. */
+  const opened = <A extends SessionRecord>(
     operation: string,
-    record: SessionRecord,
+    record: A,
     key?: StoreKey
-  ): Effect.Effect<SessionRecord, SessionStoreError> =>
+  ): Effect.Effect<A, SessionStoreError> =>
     Effect.suspend(() => {
       const [, sealedKey, version, data] = Option.match(open(record.data), {
         onNone: () => [],
@@ -75,8 +75,8 @@ const sealed = (store: Shape, { open, seal }: Sealing): Shape => {
   return {
     ...store,
     create: (key, record, now) => store.create(key, closed(key, record, record.version), now),
-    load: (key, now, fresh) =>
-      Effect.flatMap(store.load(key, now, fresh), Effect.transposeMapOption((record) => opened("load", record, key))),
+    load: (key, now, reading) =>
+      Effect.flatMap(store.load(key, now, reading), Effect.transposeMapOption((record) => opened("load", record, key))),
     save: (key, record, expected, now) => store.save(key, closed(key, record, expected + 1), expected, now),
     rotate: (key, newKey, record, expected, now) =>
       store.rotate(key, newKey, closed(newKey, record, expected + 1), expected, now),
@@ -88,7 +88,7 @@ const sealed = (store: Shape, { open, seal }: Sealing): Shape => {
     scan: (namespace, after, limit, now) =>
       Effect.flatMap(
         store.scan(namespace, after, limit, now),
-        Effect.forEach((record) => opened("scan", record))
+        Effect.forEach((record) => opened("scan", record, record.key))
       )
   }
 }

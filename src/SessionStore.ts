@@ -87,6 +87,36 @@ export interface Count {
 }
 
 /**
+ * What a reader asks of a store that answers from copies of what another one keeps. `"fresh"`: no copy, however new.
+ * `"copy"`: where the other one cannot be reached, a copy will do. Nothing: a copy will do while the other one can be reached.
+ *
+ * @since 0.5.0
+ * @category models
+ */
+export type Reading = "fresh" | "copy"
+
+/**
+ * A record as it was read.
+ *
+ * @since 0.5.0
+ * @category models
+ */
+export interface Loaded extends SessionRecord {
+  /** The truth could not be reached: this is what it was, a moment ago. */
+  readonly copied?: true
+}
+
+/**
+ * A record and where it is kept: the key leads to the record, and to no token.
+ *
+ * @since 0.5.0
+ * @category models
+ */
+export interface Located extends SessionRecord {
+  readonly key: StoreKey
+}
+
+/**
  * The functions of a store.
  *
  * A record is *alive* if it has not expired and neither its subject nor its namespace was revoked after it was made.
@@ -105,12 +135,12 @@ export interface Shape {
     now: number
   ) => Effect.Effect<"created" | "exists", SessionStoreError>
 
-  /** The live record. A store that is made of others and may answer from a copy does not do so where `fresh` is asked. */
+  /** The live record. Only a store that keeps copies needs to look at `reading`. */
   readonly load: (
     key: StoreKey,
     now: number,
-    fresh?: boolean
-  ) => Effect.Effect<Option<SessionRecord>, SessionStoreError>
+    reading?: Reading
+  ) => Effect.Effect<Option<Loaded>, SessionStoreError>
 
   /**
    * Replaces data, lifetime and times if the live record has the expected version, in one atomic step; the version
@@ -171,13 +201,16 @@ export interface Shape {
     now: number
   ) => Effect.Effect<Option<SessionRecord>, SessionStoreError>
 
-  /** Live records in the order of their ids, after `after`, at most `limit`: pages that a stream is made of. */
+  /**
+   * Live records, each with its key, in the order of their ids, after `after`, at most `limit`: pages that a stream, or a
+   * move to another store, is made of.
+   */
   readonly scan: (
     namespace: string,
     after: SessionId | undefined,
     limit: number,
     now: number
-  ) => Effect.Effect<ReadonlyArray<SessionRecord>, SessionStoreError>
+  ) => Effect.Effect<ReadonlyArray<Located>, SessionStoreError>
 
   /** Ends one session. True if there was a record to end. */
   readonly revoke: (namespace: string, id: SessionId) => Effect.Effect<boolean, SessionStoreError>

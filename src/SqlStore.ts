@@ -15,7 +15,7 @@ import * as Option from "effect/Option"
 import * as SqlCalls from "./internal/sqlCalls.js"
 import { codeOf } from "./internal/sqlDriver.js"
 import type { Parameters, Row } from "./internal/sqlRows.js"
-import { decodeInfo, decodeRecord, integer, parametersOf } from "./internal/sqlRows.js"
+import { decodeInfo, decodeLocated, decodeRecord, integer, parametersOf } from "./internal/sqlRows.js"
 import type { Dialect, Prepared } from "./internal/sqlStatements.js"
 import { statements } from "./internal/sqlStatements.js"
 import { SessionConfigError } from "./SessionConfigError.js"
@@ -129,7 +129,7 @@ export const make = (
       scan: (namespace, after, limit, now) =>
         Effect.flatMap(
           read("scan", statement.scan, { namespace, after: after ?? "", limit, now }),
-          decodeAll("scan", decodeRecord)
+          decodeAll("scan", decodeLocated)
         ),
       revoke: (namespace, id) => revoke(namespace, id),
       revokeSubject: (namespace, subject, except) => {

@@ -94,7 +94,7 @@ class Tiers {
       capabilities: { ...back.capabilities, remote: back.capabilities.remote || front.capabilities.remote },
       // Nobody can have read a key before it existed.
       create: back.create,
-      load: (key, now, fresh) => fresh === true ? back.load(key, now) : this.#load(key, now),
+      load: (key, now, fresh) => fresh === "fresh" ? back.load(key, now) : this.#load(key, now),
       save: (key, record, version, now) => this.#fenced([key], now, back.save(key, record, version, now)),
       touch: (key, seen, end, now) => this.#fenced([key], now, back.touch(key, seen, end, now)),
       rotate: (key, newKey, record, version, now) =>

@@ -72,7 +72,7 @@ describe("reads", () => {
       const { back, one, tiers } = yield* setUp
       yield* tiers.load(one.key, start)
       back.calls.length = 0
-      yield* tiers.load(one.key, start, true)
+      yield* tiers.load(one.key, start, "fresh")
       assert.deepStrictEqual(back.calls, ["load"])
     }))
 

@@ -7,7 +7,8 @@
 import type { PlatformError } from "@effect/platform/Error"
 import * as Effect from "effect/Effect"
 import type { SessionId } from "../SessionId.js"
-import type { SessionInfo, SessionRecord } from "../SessionRecord.js"
+import type { SessionInfo } from "../SessionRecord.js"
+import type { Located } from "../SessionStore.js"
 import type { StoreKey } from "../StoreKey.js"
 import type { Damaged } from "./fileContent.js"
 import type { Entry, Index } from "./fileIndex.js"
@@ -23,7 +24,7 @@ export interface LookUp {
     after: SessionId | undefined,
     limit: number,
     now: number
-  ) => Read<ReadonlyArray<SessionRecord>>
+  ) => Read<ReadonlyArray<Located>>
   readonly revoke: (namespace: string, id: SessionId) => Read<boolean>
 }
 
@@ -91,12 +92,12 @@ export const make = (index: Index, records: Records): LookUp => {
 
   const scan = (namespace: string, after: SessionId | undefined, limit: number, now: number) =>
     Effect.gen(function*() {
-      const page: Array<SessionRecord> = []
+      const page: Array<Located> = []
       for (const shard of yield* index.shardsAfter(after)) {
         const ids = byId(yield* index.inShard(shard, namespace, after))
         while (ids.length > 0 && page.length < limit) {
           const all = yield* alive(namespace, ids.splice(0, limit - page.length), now)
-          page.push(...all.flatMap(({ alive }) => alive === undefined ? [] : [alive.record]))
+          page.push(...all.flatMap(({ alive }) => alive === undefined ? [] : [{ ...alive.record, key: alive.key }]))
         }
         if (page.length >= limit) break
       }

@@ -6,7 +6,7 @@ import * as Option from "effect/Option"
 import { isExpired } from "../Expiry.js"
 import * as Lifetime from "../Lifetime.js"
 import type { SessionRecord } from "../SessionRecord.js"
-import type { Shape } from "../SessionStore.js"
+import type { Located, Shape } from "../SessionStore.js"
 import type { StoreKey } from "../StoreKey.js"
 
 export interface Entry {
@@ -47,9 +47,9 @@ export const make = (makeTable: (forget: (entry: Entry) => void) => Table): Shap
       : undefined
   }
 
-  const allAlive = (namespace: string, now: number): Array<SessionRecord> =>
+  const allAlive = (namespace: string, now: number): Array<Located> =>
     [...entries.entries()].flatMap(([key, { record }]) =>
-      record.namespace === namespace && alive(key, now) ? [record] : []
+      record.namespace === namespace && alive(key, now) ? [{ ...record, key }] : []
     )
 
   const put = (key: StoreKey, entry: Entry) => {
@@ -156,7 +156,7 @@ export const make = (makeTable: (forget: (entry: Entry) => void) => Table): Shap
         allAlive(namespace, now)
           .filter((record) => record.subject === subject)
           .sort((a, b) => a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1))
-          .map(({ data: _, ...info }) => info)
+          .map(({ data: _, key: __, ...info }) => info)
       ),
 
     find: (namespace, id, now) =>

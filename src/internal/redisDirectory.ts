@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { SessionId } from "../SessionId.js"
 import type { SessionInfo, SessionRecord } from "../SessionRecord.js"
-import type { SessionStoreError } from "../SessionStore.js"
+import type { Located, SessionStoreError } from "../SessionStore.js"
 import type { StoreKey } from "../StoreKey.js"
 import type { Calls, Reply } from "./redisCalls.js"
 import { decoded } from "./redisCalls.js"
@@ -48,17 +48,21 @@ export const locate = (ids: Ids, calls: Calls, named: Named): Result<Entry | und
   })
 
 export const directory = (shards: Shards, ids: Ids) => {
-  const find = (calls: Calls, named: Named, now: number): Result<Option.Option<SessionRecord>> =>
+  const located = (calls: Calls, named: Named, now: number): Result<Option.Option<Located>> =>
     Effect.gen(function*() {
       const entry = yield* locate(ids, calls, named)
       if (entry === undefined) return Option.none()
-      const { record, shard, text } = entry
+      const { key, record, shard, text } = entry
       const reply = yield* calls.run(Scripts.follow, [record, shard.epochs, shard.ids], [now, text, "d"])
-      if (reply[0] === "moved") return yield* find(calls, named, now)
+      if (reply[0] === "moved") return yield* located(calls, named, now)
       const found = yield* recordIn(calls, reply)
       // Where Redis let a record go, another may have come under its key.
-      return Option.filter(found, ({ id, namespace }) => idOf(namespace, id) === named.name)
+      return Option.filterMap(found, (record) =>
+        idOf(record.namespace, record.id) === named.name ? Option.some({ ...record, key }) : Option.none())
     })
+
+  const find = (calls: Calls, named: Named, now: number): Result<Option.Option<SessionRecord>> =>
+    Effect.map(located(calls, named, now), Option.map(({ key: _, ...record }) => record))
 
   /** The subject's sessions in one shard, but for those that were seen. */
   const listIn = (
@@ -111,16 +115,16 @@ export const directory = (shards: Shards, ids: Ids) => {
     after: SessionId | undefined,
     limit: number,
     now: number
-  ): Result<ReadonlyArray<SessionRecord>> =>
+  ): Result<ReadonlyArray<Located>> =>
     Effect.gen(function*() {
-      const page: Array<SessionRecord> = []
+      const page: Array<Located> = []
       let last = after
       while (page.length < limit) {
         const wanted = limit - page.length
         const found = yield* ids.page(calls, namespace, last, wanted)
         const records = yield* Effect.forEach(
           found,
-          (id) => find(calls, named(namespace, id), now),
+          (id) => located(calls, named(namespace, id), now),
           { concurrency: 100 }
         )
         page.push(...records.flatMap(Option.toArray))

@@ -6,6 +6,8 @@ import * as Schema from "effect/Schema"
 import type { Lifetime } from "../Lifetime.js"
 import type { SessionId } from "../SessionId.js"
 import type { SessionInfo, SessionRecord } from "../SessionRecord.js"
+import type { Located } from "../SessionStore.js"
+import type { StoreKey } from "../StoreKey.js"
 
 /** A row as a driver gives it. */
 export type Row = Readonly<Record<string, unknown>>
@@ -61,6 +63,9 @@ export const decodeInfo = (row: Row): SessionInfo => ({
     lifetime: row.lifetime === null ? undefined : decodeLifetime(row.lifetime)
   }
 })
+
+/** A record and its key. Throws if the row does not hold them. */
+export const decodeLocated = (row: Row): Located => ({ ...decodeRecord(row), key: text(row, "key") as StoreKey })
 
 /** A record. Throws if the row does not hold one. */
 export const decodeRecord = (row: Row): SessionRecord => ({ ...decodeInfo(row), data: text(row, "data") })

@@ -158,7 +158,7 @@ export const statements = (dialect: Dialect, prefix: string) => {
     list: `SELECT ${infoColumns} FROM ${sessions} WHERE namespace = :namespace AND subject = :subject AND ${alive} ` +
       `ORDER BY created_at, id`,
     find: `SELECT ${columns} FROM ${sessions} WHERE namespace = :namespace AND id = :id AND ${alive}`,
-    scan: `SELECT ${columns} FROM ${sessions} WHERE ${within} AND id > :after AND ${alive} ` +
+    scan: `SELECT ${columns}, ${key} FROM ${sessions} WHERE ${within} AND id > :after AND ${alive} ` +
       `ORDER BY namespace, id LIMIT :limit`,
     revoke: `DELETE FROM ${sessions} WHERE namespace = :namespace AND id = :id${changed}`,
     raiseEpoch: `INSERT INTO ${epochs} (namespace, kind, subject, epoch) VALUES (:namespace, :kind, :subject, 1)` +

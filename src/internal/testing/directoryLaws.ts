@@ -1,10 +1,10 @@
 /**
- * What `list`, `find` and `scan` promise: records without a key, and only those that are alive.
+ * What `list`, `find` and `scan` promise: what is found without a key, and only what is alive.
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { SessionRecord } from "../../SessionRecord.js"
-import type { Shape } from "../../SessionStore.js"
+import type { Located, Shape } from "../../SessionStore.js"
 import type { Law } from "./law.js"
 import { equal, holds, law, range, together } from "./law.js"
 import { freshId, freshKey, hour, isAlive, minute, namespace, start, stored } from "./records.js"
@@ -25,7 +25,7 @@ const othersAndDead = (store: Shape) =>
 /** All pages, each asked for after the last id of the one before it; at most 100, for stores that never end. */
 const pages = (store: Shape, limit: number) =>
   Effect.gen(function*() {
-    const all: Array<ReadonlyArray<SessionRecord>> = []
+    const all: Array<ReadonlyArray<Located>> = []
     let after: SessionRecord["id"] | undefined
     do {
       const page = yield* store.scan(namespace, after, limit, start)
@@ -93,7 +93,7 @@ export const directoryLaws: ReadonlyArray<Law> = [
   law("the pages of scan are complete, in the order of ids, disjoint, and of no more than the limit", function*(store) {
     yield* othersAndDead(store)
     const all = yield* together(range(23).map((i) => stored(store, { subject: i % 2 === 0 ? undefined : `s${i}` })))
-    const expected = all.map(({ record }) => record).sort((a, b) => a.id < b.id ? -1 : 1)
+    const expected = all.map(({ key, record }) => ({ ...record, key })).sort((a, b) => a.id < b.id ? -1 : 1)
     for (const limit of [1, 2, 5, 22, 23, 24, 1000]) {
       const found = yield* pages(store, limit)
       yield* equal(`all pages of ${limit}`, found.flat(), expected)

@@ -69,7 +69,9 @@ export const isAlive = (store: Shape, { key, record }: Stored, now: number) =>
     const { data: _, ...info } = record
     yield* equal("load", Option.getOrUndefined(yield* store.load(key, now)), record)
     yield* equal("find", Option.getOrUndefined(yield* store.find(record.namespace, record.id, now)), record)
-    yield* equal("scan", ofId(yield* store.scan(record.namespace, undefined, 1000, now), record.id), [record])
+    yield* equal("scan", ofId(yield* store.scan(record.namespace, undefined, 1000, now), record.id), [
+      { ...record, key }
+    ])
     if (record.subject === undefined) return
     yield* equal("list", ofId(yield* store.list(record.namespace, record.subject, now), record.id), [info])
   })
