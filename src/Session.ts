@@ -170,6 +170,9 @@ export interface TagClass<Self, Id extends string, A extends object, R>
   readonly discard: Effect.Effect<void, never, Self>
   readonly save: Effect.Effect<void, SessionError, Self>
   readonly optional: Effect.Effect<Option<SessionHandle<A>>, never, Self>
+  readonly fresh: Effect.Effect<void, SessionUnavailable, Self>
+  readonly readOnlyWhenDown: Effect.Effect<boolean, SessionUnavailable, Self>
+  readonly isReadOnly: Effect.Effect<boolean, SessionUnavailable, Self>
   readonly ended: (options?: EndedOptions) => Effect.Effect<void, SessionUnavailable, Self>
   readonly id: Effect.Effect<Option<SessionId>, SessionUnavailable, Self>
 }
@@ -274,6 +277,9 @@ export const Tag = <Self = never>() =>
     discard: Effect.flatMap(Handle, (session) => session.discard),
     save: Effect.flatMap(Handle, (session) => session.save),
     optional: Effect.flatMap(Handle, (session) => session.optional),
+    fresh: Effect.flatMap(Handle, (session) => session.fresh),
+    readOnlyWhenDown: Effect.flatMap(Handle, (session) => session.readOnlyWhenDown),
+    isReadOnly: Effect.flatMap(Handle, (session) => session.isReadOnly),
     ended: (options?: EndedOptions) => Effect.flatMap(Handle, (session) => session.ended(options)),
     id: Effect.flatMap(Handle, (session) => session.id)
   }

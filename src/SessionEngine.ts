@@ -12,7 +12,7 @@ import type { Option } from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import type { SessionConfigError } from "./SessionConfigError.js"
 import type { SessionRecord } from "./SessionRecord.js"
-import type { SessionStoreError } from "./SessionStore.js"
+import type { Reading, SessionStoreError } from "./SessionStore.js"
 
 /**
  * What a cookie of ours holds: secret, whatever the engine.
@@ -44,6 +44,8 @@ export interface Opened {
   readonly record: SessionRecord
   /** The value was opened with an older key of the ring and should be written again. */
   readonly stale: boolean
+  /** It is a copy of what was there a moment ago, because the store cannot be reached: it can only be read. */
+  readonly copied?: true
 }
 
 /**
@@ -83,7 +85,11 @@ export interface BoundEngine {
   /** Calls leave the process, so time limits apply to them. */
   readonly remote: boolean
   /** The live record that a value leads to. Whatever a visitor can send is `None`, never an error. */
-  readonly open: (value: CookieValue, now: number) => Effect.Effect<Option<Opened>, SessionStoreError>
+  readonly open: (
+    value: CookieValue,
+    now: number,
+    reading?: Reading
+  ) => Effect.Effect<Option<Opened>, SessionStoreError>
   /**
    * Writes. When it fails, nothing is known to have been written; when it answers, the answer is certain, even if a
    * reply was lost on the way.

@@ -23,6 +23,7 @@ const respond = (error: SessionError, status: number, headers: Readonly<Record<s
  * - `store`: the store is down or failed; a write may have to be repeated by the visitor.
  * - `busy`: so many requests changed the session at once that this one did not get its turn before the deadline.
  * - `data`: the record does not fit the schema, and the tag's policy is to fail.
+ * - `readOnly`: the store is down, the handler reads a copy (`readOnlyWhenDown`), and would have changed it.
  *
  * @since 0.1.0
  * @category errors
@@ -31,7 +32,7 @@ export class SessionUnavailable extends Schema.TaggedError<SessionUnavailable>("
   "SessionUnavailable",
   {
     session: Schema.String,
-    reason: Schema.Literal("store", "busy", "data"),
+    reason: Schema.Literal("store", "busy", "data", "readOnly"),
     /** Seconds after which another try is worthwhile. */
     retryAfter: Schema.Number
   },
@@ -39,7 +40,7 @@ export class SessionUnavailable extends Schema.TaggedError<SessionUnavailable>("
 ) {
   /** @since 0.1.0 */
   static because(
-    fields: { readonly session: string; readonly reason: "store" | "busy" | "data"; readonly retryAfter: number },
+    fields: ConstructorParameters<typeof SessionUnavailable>[0],
     cause: unknown
   ): SessionUnavailable {
     // Not a field: what is encoded for a client must not tell it about the store.
@@ -56,6 +57,7 @@ export class SessionUnavailable extends Schema.TaggedError<SessionUnavailable>("
 const unavailable = {
   store: "The session store is not available at the moment. Nothing is lost; try again.",
   busy: "The session is being changed by too many requests at once. Try again.",
+  readOnly: "The session store is not available at the moment, so the session can be read but not changed. Try again.",
   data: "The stored session does not fit this version of the application. It was left as it is."
 }
 

@@ -211,6 +211,22 @@ export interface SessionHandle<A> {
   readonly optional: Effect.Effect<Option<SessionHandle<A>>>
 
   /**
+   * From here on the session is what the store itself holds, not a copy of it in front of the store (`TieredStore`): for a
+   * payment, a change of password. Call it before the first change: what was changed already meets the store at the commit.
+   */
+  readonly fresh: Effect.Effect<void, SessionUnavailable>
+
+  /**
+   * From here on a copy will do while the store is down: for pages that only show something. Says whether it is one; it is
+   * at most as old as the lease of its store, `authenticate` and every other change fail with `SessionUnavailable`
+   * (`readOnly`), and its use is not written down. Without a copy, and by default, the store that is down is 503.
+   */
+  readonly readOnlyWhenDown: Effect.Effect<boolean, SessionUnavailable>
+
+  /** Whether the session is a copy that cannot be changed, because the store is down: see `readOnlyWhenDown`. */
+  readonly isReadOnly: Effect.Effect<boolean, SessionUnavailable>
+
+  /**
    * Completes when the session has ended, by logout, revocation or expiry, or has moved to another token: for streams
    * and sockets, which outlive their request. What this process ends is known at once, the rest within `every`. The
    * open connection counts as no activity: it does not keep the session alive. While the store is down nothing ends but

@@ -11,12 +11,12 @@ import * as Layer from "effect/Layer"
 import { scan } from "./CookieHeader.js"
 import * as Expiry from "./Expiry.js"
 import type { Core } from "./internal/core.js"
-import { Handle } from "./internal/handle.js"
 import type { Json, JsonRecord } from "./internal/json.js"
 import { LiveSession } from "./internal/liveSession.js"
 import type { Outside } from "./internal/outside.js"
 import { outside } from "./internal/outside.js"
 import * as Queue from "./internal/queue.js"
+import { RequestHandle } from "./internal/requestHandle.js"
 import type { OwedCookie } from "./internal/settlement.js"
 import { Watchers } from "./internal/watchers.js"
 import type { Merge } from "./Merge.js"
@@ -222,7 +222,11 @@ export const make = <A extends object>(
     return {
       cookie,
       request: (cookieHeader, options) =>
-        new Handle(core, new LiveSession(core, scan(cookieHeader, cookie.name), options?.withheld), options?.prefetch),
+        new RequestHandle(
+          core,
+          new LiveSession(core, scan(cookieHeader, cookie.name), options?.withheld),
+          options?.prefetch
+        ),
       ...outside(core)
     }
   })

@@ -12,7 +12,7 @@ import * as Redacted from "effect/Redacted"
 import { lengthPrefixed, randomBytes, sha256 } from "./internal/crypto.js"
 import * as SealedText from "./internal/sealedText.js"
 import { SessionDirectory } from "./SessionDirectory.js"
-import type { BoundEngine, CookieValue, Written } from "./SessionEngine.js"
+import type { BoundEngine, CookieValue, Opened, Written } from "./SessionEngine.js"
 import { SessionEngine } from "./SessionEngine.js"
 import { SessionMaintenance } from "./SessionMaintenance.js"
 import type { SessionRecord } from "./SessionRecord.js"
@@ -124,7 +124,7 @@ const bind = (
   /** What is under the key, if it bears our own write id: then the write whose reply was lost had succeeded. */
   const own = (key: StoreKey, value: CookieValue, record: SessionRecord, now: number) =>
     Effect.map(
-      limited("load", store.load(key, now)),
+      limited("load", store.load(key, now, "fresh")),
       Option.filterMap((found) =>
         found.writeId === record.writeId
           ? Option.some<Written>({ _tag: "Written", value, record: { ...found, data: record.data } })
@@ -205,17 +205,20 @@ const bind = (
 
   return {
     remote,
-    open: (value, now) =>
+    open: (value, now, reading) =>
       Option.match(SessionToken.parse(Redacted.value(value)), {
         onNone: () => Effect.succeedNone,
         onSome: (token) =>
           Effect.flatMap(
-            limited("load", store.load(keyOf(token), now)),
-            Option.match({
-              onNone: () => Effect.succeedNone,
-              onSome: (record) =>
-                Effect.map(opened(token, record), (record) => Option.some({ value: token, record, stale: false }))
-            })
+            limited("load", store.load(keyOf(token), now, reading)),
+            Effect.transposeMapOption(({ copied, ...kept }) =>
+              Effect.map(opened(token, kept), (record): Opened => ({
+                value: token,
+                record,
+                stale: false,
+                ...copied === true ? { copied } : {}
+              }))
+            )
           )
       }),
     write: (write, now) => {

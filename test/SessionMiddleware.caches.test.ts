@@ -60,6 +60,9 @@ const ways: Readonly<Record<keyof SessionHandle<object>, (user: string) => Way>>
   save: (user) => Effect.zipRight(Users.set("name", user), Users.save),
   id: () => Users.id,
   optional: () => Effect.flatten(Users.optional),
+  fresh: () => Users.fresh,
+  readOnlyWhenDown: () => Users.readOnlyWhenDown,
+  isReadOnly: () => Users.isReadOnly,
   take: () => Users.take("notice"),
   // It waits as long as the session lives.
   ended: () => Effect.timeoutOption(Effect.interruptible(Users.ended()), "5 millis"),

@@ -1,6 +1,8 @@
 import { it } from "@effect/vitest"
 import { Effect, Fiber, FiberRef, Option } from "effect"
 import { MemoryStore, SessionStoreError } from "effect-session"
+import type { Notice } from "effect-session/SessionInvalidation"
+import { SessionInvalidation } from "effect-session/SessionInvalidation"
 import type { Shape } from "effect-session/SessionStore"
 import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe } from "vitest"
@@ -8,6 +10,7 @@ import { intercepted, type Interception, type Operation } from "../src/internal/
 import { everyOrder, type Scene, someOrders } from "../src/internal/testing/interleave.js"
 import { equal, range, together } from "../src/internal/testing/law.js"
 import {
+  freshId,
   freshKey,
   isAlive,
   isDead,
@@ -25,7 +28,7 @@ const tiersOf = (front: Shape, back: Shape) => TieredStore.make(front, back, { l
 /** A store that notes its calls, and can be told to fail. */
 const watched = (store: Shape) => {
   const calls: Array<Operation> = []
-  const state = { down: false, hangs: false }
+  const state = { down: false, hangs: false, after: Effect.void as Effect.Effect<void> }
   return {
     calls,
     state,
@@ -33,7 +36,9 @@ const watched = (store: Shape) => {
       Effect.suspend(() => {
         calls.push(operation)
         if (state.hangs) return Effect.never
-        return state.down ? Effect.fail(new SessionStoreError({ operation, reason: "unavailable" })) : call
+        return state.down
+          ? Effect.fail(new SessionStoreError({ operation, reason: "unavailable" }))
+          : Effect.zipLeft(call, state.after)
       }), true)
   }
 }
@@ -57,6 +62,21 @@ describe("reads", () => {
       yield* isThere(tiers, one.key, start + lease)
       assert.deepStrictEqual(back.calls, ["load", "load"])
     }))
+
+  for (const later of [lease, lease + minute - 1, lease + minute, 10 * minute]) {
+    it.live(`a copy that has ended is replaced by a new one: after ${later} ms`, () =>
+      Effect.gen(function*() {
+        const { back, one, tiers } = yield* setUp
+        yield* isThere(tiers, one.key, start)
+        yield* back.store.save(one.key, { ...one.record, data: `"new"`, writeId: "new" }, 1, start)
+        const now = start + later
+        const truth = Option.getOrUndefined(yield* tiers.load(one.key, now))
+        assert.strictEqual(truth?.data, `"new"`)
+        back.calls.length = 0
+        assert.deepStrictEqual(Option.getOrUndefined(yield* tiers.load(one.key, now)), truth)
+        assert.deepStrictEqual(back.calls, [])
+      }))
+  }
 
   it.live("a copy is the record to the last field, and ends when the record does", () =>
     Effect.gen(function*() {
@@ -178,12 +198,14 @@ describe("no read that raced a write fills the front with what was before it", (
   const scene = (
     { write }: Race,
     readers: number,
-    nodes: "one node" | "several"
+    nodes: "one node" | "several",
+    where: "an empty front" | "an old copy"
   ): Effect.Effect<Scene<unknown>, unknown> =>
     Effect.gen(function*() {
       const front = MemoryStore.make()
       const back = MemoryStore.make()
       const one = yield* stored(back)
+      if (where === "an old copy") yield* (yield* tiersOf(front, back)).load(one.key, start - lease)
       const node = tiersOf(parked(front), parked(back))
       const only = yield* node
       const on = nodes === "one node" ? Effect.succeed(only) : node
@@ -207,13 +229,15 @@ describe("no read that raced a write fills the front with what was before it", (
     for (const race of races) {
       // A revocation does not know its keys; nodes that share a front see it within the lease.
       if (nodes === "several" && race.name.startsWith("a revocation")) continue
-      it.live(`${race.name} and a read on ${nodes}, in every order of their calls`, () =>
-        Effect.map(everyOrder(scene(race, 1, nodes)), (orders) => assert.isAbove(orders, 5)))
+      for (const where of ["an empty front", "an old copy"] as const) {
+        it.live(`${race.name} and a read on ${nodes} over ${where}, in every order of their calls`, () =>
+          Effect.map(everyOrder(scene(race, 1, nodes, where)), (orders) => assert.isAbove(orders, 5)))
 
-      // On one node the second read waits for the first, and there is nothing to order.
-      if (nodes === "one node") continue
-      it.live(`${race.name} and two reads on ${nodes}, in 300 orders by chance`, () =>
-        someOrders(scene(race, 2, nodes), 300, Date.now()))
+        // On one node the second read waits for the first, and there is nothing to order.
+        if (nodes === "one node") continue
+        it.live(`${race.name} and two reads on ${nodes} over ${where}, in 300 orders by chance`, () =>
+          someOrders(scene(race, 2, nodes, where), 300, Date.now()))
+      }
     }
   }
 })
@@ -260,17 +284,147 @@ describe("a front that is down, slow or wiped", () => {
       yield* isAlive(tiers, one, start)
       assert.include(back.calls, "load")
     }))
+})
 
-  it.live("the back down: what the front holds is answered within its lease, and nothing else", () =>
+describe("a back that is down", () => {
+  const withCopy = Effect.gen(function*() {
+    const all = yield* setUp
+    yield* all.tiers.load(all.one.key, start)
+    all.back.state.down = true
+    return { ...all, other: yield* Effect.succeed(freshKey()) }
+  })
+  const reasonOf = <A>(call: Effect.Effect<A, SessionStoreError>) =>
+    Effect.map(Effect.flip(call), ({ reason }) => reason)
+
+  it.live("until it is known, the front answers within its lease; from then on nobody is answered", () =>
     Effect.gen(function*() {
-      const { back, one, tiers } = yield* setUp
-      const other = yield* stored(tiers)
-      yield* tiers.load(one.key, start)
-      back.state.down = true
+      const { one, other, tiers } = yield* withCopy
       assert.isTrue(yield* isThere(tiers, one.key, start + lease - 1))
-      assert.strictEqual((yield* Effect.flip(tiers.load(other.key, start))).reason, "unavailable")
-      assert.strictEqual((yield* Effect.flip(tiers.load(one.key, start + lease))).reason, "unavailable")
-      assert.strictEqual((yield* Effect.flip(tiers.save(one.key, one.record, 1, start))).reason, "unavailable")
+      assert.strictEqual(yield* reasonOf(tiers.load(other, start)), "unavailable")
+      assert.strictEqual(yield* reasonOf(tiers.load(one.key, start)), "unavailable")
+      assert.strictEqual(yield* reasonOf(tiers.save(one.key, one.record, 1, start)), "unavailable")
+    }))
+
+  it.live("who is content with a copy gets it, marked, within its lease", () =>
+    Effect.gen(function*() {
+      const { one, other, tiers } = yield* withCopy
+      yield* Effect.flip(tiers.load(other, start, "copy"))
+      const copy = Option.getOrUndefined(yield* tiers.load(one.key, start + lease - 1, "copy"))
+      assert.deepStrictEqual(copy, { ...one.record, copied: true })
+      assert.strictEqual(yield* reasonOf(tiers.load(one.key, start + lease, "copy")), "unavailable")
+    }))
+
+  it.live("while it hangs, who is content with a copy does not wait for it", () =>
+    Effect.gen(function*() {
+      const { back, one, other, tiers } = yield* withCopy
+      back.state.hangs = true
+      yield* Effect.timeoutOption(tiers.load(other, start), "10 millis")
+      const calls = back.calls.length
+      assert.isTrue(Option.isSome(yield* tiers.load(one.key, start, "copy")))
+      assert.lengthOf(back.calls, calls)
+    }))
+
+  it.live("a fresh read asks it all the same", () =>
+    Effect.gen(function*() {
+      const { one, tiers } = yield* withCopy
+      assert.strictEqual(yield* reasonOf(tiers.load(one.key, start, "fresh")), "unavailable")
+    }))
+
+  it.live("once it answers again, the front is believed again, and nothing is marked", () =>
+    Effect.gen(function*() {
+      const { back, one, other, tiers } = yield* withCopy
+      yield* Effect.flip(tiers.load(other, start))
+      back.state.down = false
+      yield* isAlive(tiers, one, start)
+      back.calls.length = 0
+      assert.deepStrictEqual(Option.getOrUndefined(yield* tiers.load(one.key, start, "copy")), one.record)
+      assert.deepStrictEqual(back.calls, [])
+    }))
+})
+
+describe("nodes that tell each other", () => {
+  /** Two nodes with fronts of their own, on one back, and what they tell. */
+  const two = Effect.gen(function*() {
+    const told: Array<Notice> = []
+    const hearers: Array<(notice: Notice) => Effect.Effect<void>> = []
+    const back = watched(MemoryStore.make())
+    const node = (me: number) =>
+      Effect.provideService(TieredStore.makeTelling(MemoryStore.make(), back.store, { lease }), SessionInvalidation, {
+        tell: (notice) =>
+          Effect.suspend(() => {
+            told.push(notice)
+            return Effect.forEach(hearers.filter((_, i) => i !== me), (hear) => hear(notice), { discard: true })
+          }),
+        listen: (hear) => Effect.zipRight(Effect.sync(() => void (hearers[me] = hear)), Effect.never)
+      })
+    const nodes = [yield* node(0), yield* node(1)] as const
+    yield* Effect.yieldNow()
+    const one = yield* stored(nodes[0])
+    yield* Effect.forEach(nodes, (node) => node.load(one.key, start))
+    return { back, hearers, nodes, one, told }
+  })
+
+  for (
+    const [name, write, notice] of [
+      ["a save", (store, { key, record }) => store.save(key, { ...record, data: `"new"` }, 1, start), "Key"],
+      ["a touch", (store, { key }) => store.touch(key, start + minute, start + 90 * minute, start), "Key"],
+      ["a rotation", (store, { key, record }) => store.rotate(key, freshKey(), record, 1, start), "Key Key"],
+      ["a destroy", (store, { key }) => store.destroy(key), "Key"],
+      ["a revocation by id", (store, { record }) => store.revoke("laws", record.id), "Id"],
+      ["a revocation of the subject", (store) => store.revokeSubject("laws", "ann"), "Subject"],
+      ["a revocation of the others", (store) => store.revokeSubject("laws", "ann", freshId()), "Subject"],
+      ["a revocation of everyone", (store) => store.revokeAll("laws"), "Everyone"]
+    ] satisfies ReadonlyArray<
+      readonly [string, (store: Shape, one: Stored) => Effect.Effect<unknown, SessionStoreError>, string]
+    >
+  ) {
+    it.scopedLive(`${name} is told, and seen at once on the other`, () =>
+      Effect.gen(function*() {
+        const { back, nodes: [a, b], one, told } = yield* two
+        yield* write(a, one)
+        assert.strictEqual(told.map(({ _tag }) => _tag).join(" "), notice)
+        assert.deepStrictEqual(yield* b.load(one.key, start), yield* back.store.load(one.key, start))
+        // What was heard is not told again.
+        assert.strictEqual(told.map(({ _tag }) => _tag).join(" "), notice)
+      }))
+  }
+
+  it.scopedLive("a write that fails is told, too: it may have been done", () =>
+    Effect.gen(function*() {
+      const { back, nodes: [a], one, told } = yield* two
+      back.state.down = true
+      yield* Effect.flip(a.save(one.key, one.record, 1, start))
+      assert.deepStrictEqual(told, [{ _tag: "Key", key: one.key }])
+    }))
+
+  it.scopedLive("a read that is under way when a notice comes leaves no copy", () =>
+    Effect.gen(function*() {
+      const { back, hearers, nodes: [, b], one } = yield* two
+      yield* hearers[1]?.({ _tag: "Key", key: one.key }) ?? Effect.void
+      const latch = yield* Effect.makeLatch(false)
+      back.state.after = latch.await
+      const read = yield* Effect.fork(b.load(one.key, start))
+      yield* Effect.yieldNow()
+      yield* hearers[1]?.({ _tag: "Key", key: one.key }) ?? Effect.void
+      back.state.after = Effect.void
+      yield* latch.open
+      yield* Fiber.join(read)
+      back.calls.length = 0
+      yield* b.load(one.key, start)
+      assert.deepStrictEqual(back.calls, ["load"])
+    }))
+
+  it.scopedLive("after a gap no copy of before is believed, and new ones are when the lease has passed", () =>
+    Effect.gen(function*() {
+      const { back, hearers, nodes: [, b], one } = yield* two
+      yield* hearers[1]?.({ _tag: "Gap" }) ?? Effect.void
+      const loads = (now: number) =>
+        Effect.suspend(() => {
+          back.calls.length = 0
+          return Effect.map(Effect.all([b.load(one.key, now), b.load(one.key, now)]), () => back.calls.length)
+        })
+      assert.strictEqual(yield* loads(start), 2)
+      assert.strictEqual(yield* loads(start + 2 * lease), 1)
     }))
 })
 

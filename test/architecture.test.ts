@@ -51,6 +51,7 @@ const floors: Readonly<Record<string, number>> = {
   SessionEngine: 1,
   SessionMaintenance: 1,
   SessionRevocation: 1,
+  SessionInvalidation: 1,
   SessionStore: 1,
   // 2 back ends
   "internal/mysqlDriver": 2,
@@ -78,6 +79,12 @@ const floors: Readonly<Record<string, number>> = {
   CacheStore: 2,
   FileEngine: 2,
   FileStore: 2,
+  CachedSqlEngine: 2,
+  ObservedStore: 2,
+  PgInvalidation: 2,
+  "internal/packets": 2,
+  "internal/tierFront": 2,
+  "internal/tiers": 2,
   MemoryEngine: 2,
   MemoryStore: 2,
   SqlEngine: 2,
@@ -94,9 +101,13 @@ const floors: Readonly<Record<string, number>> = {
   "internal/opening": 3,
   "internal/outside": 3,
   "internal/queue": 3,
+  "internal/progress": 3,
+  "internal/refusals": 3,
+  "internal/requestHandle": 3,
   "internal/settlement": 3,
   "internal/sightings": 3,
   "internal/taking": 3,
+  "internal/turns": 3,
   "internal/watchers": 3,
   SessionConfig: 3,
   SessionError: 3,
@@ -260,6 +271,8 @@ describe("architecture", () => {
     assert.deepStrictEqual(node, [])
     const sql = modules.filter((module) => foreign(module).some((path) => path.startsWith("@effect/sql")))
     assert.deepStrictEqual(sql.sort(), [
+      "CachedSqlEngine",
+      "PgInvalidation",
       "SqlEngine",
       "SqlMigrations",
       "SqlStore",

@@ -12,23 +12,16 @@ import type { Draft, Step } from "../SessionDraft.js"
 import * as SessionDraft from "../SessionDraft.js"
 import type { Write } from "../SessionEngine.js"
 import type { SessionError } from "../SessionError.js"
-import {
-  SessionConflict,
-  SessionGone,
-  SessionInTransaction,
-  SessionInvalid,
-  SessionTooLarge,
-  SessionUnavailable
-} from "../SessionError.js"
+import { SessionConflict, SessionGone, SessionInvalid } from "../SessionError.js"
 import * as SessionId from "../SessionId.js"
 import * as SessionMetrics from "../SessionMetrics.js"
 import type { SessionRecord } from "../SessionRecord.js"
-import type { SessionStoreError } from "../SessionStore.js"
 import type { Core } from "./core.js"
 import { randomBytes } from "./crypto.js"
 import type { Json, JsonRecord } from "./json.js"
 import type { Held } from "./opening.js"
-import { hold, unavailable } from "./opening.js"
+import { hold } from "./opening.js"
+import { busy, failure } from "./refusals.js"
 
 /** What is to be written: a draft, the record it belongs to, and the steps from one to the other. */
 export interface Work<A extends object> {
@@ -79,19 +72,22 @@ export const write = <A extends object>(
       const request: Write = held === undefined || change === "Create"
         ? { _tag: "Create", record }
         : { _tag: change, value: held.value, record, expectedVersion: held.record.version }
-      return Effect.flatMap(Effect.mapError(core.engine.write(request, now), failure(core, raw)), (outcome) => {
-        switch (outcome._tag) {
-          case "Written":
-            return Effect.succeed({
-              held: { value: outcome.value, record: outcome.record, stale: false, raw, decoded: work.draft.value },
-              replayed
-            })
-          case "Conflict":
-            return replay(change, work)
-          case "Gone":
-            return gone(work)
+      return Effect.flatMap(
+        Effect.mapError(core.engine.write(request, now), failure(core, raw)),
+        (outcome): Effect.Effect<Committed<A>, SessionError> => {
+          switch (outcome._tag) {
+            case "Written":
+              return Effect.succeed({
+                held: { value: outcome.value, record: outcome.record, stale: false, raw, decoded: work.draft.value },
+                replayed
+              })
+            case "Conflict":
+              return replay(change, work)
+            case "Gone":
+              return gone(work)
+          }
         }
-      })
+      )
     })
 
   const replay = (change: "Create" | "Rotate" | "Save", work: Work<A>): Effect.Effect<Committed<A>, SessionError> =>
@@ -100,7 +96,7 @@ export const write = <A extends object>(
       const now = yield* Clock.currentTimeMillis
       const fresh = work.held === undefined
         ? Option.none()
-        : yield* Effect.mapError(core.engine.open(work.held.value, now), failure(core))
+        : yield* Effect.mapError(core.engine.open(work.held.value, now, "fresh"), failure(core))
       if (Option.isNone(fresh)) return yield* gone(work)
       const held = yield* hold(core, fresh.value)
       if (held === undefined) return yield* conflict("it no longer fits this version")
@@ -149,31 +145,10 @@ export const toTheEnd = <A extends object, B>(
   if (!core.engine.remote) return Effect.uninterruptible(effect)
   const limited = Effect.timeoutFail(Effect.interruptible(Effect.disconnect(effect)), {
     duration: core.settings.commitTimeout,
-    onTimeout: () =>
-      new SessionUnavailable({ session: core.name, reason: "busy", retryAfter: core.settings.retryAfter })
+    onTimeout: () => busy(core)
   })
   return Effect.uninterruptible(Effect.flatMap(Effect.forkDaemon(Effect.interruptible(limited)), (fiber) => fiber))
 }
-
-/** What a broken store is to a commit. */
-export const failure =
-  <A extends object>(core: Core<A>, raw: JsonRecord = {}) => (error: SessionStoreError): SessionError => {
-    switch (error.reason) {
-      case "transaction":
-        return new SessionInTransaction({ session: core.name })
-      case "size":
-        return new SessionTooLarge({ session: core.name, fields: largest(raw) })
-      default:
-        return unavailable(core, error)
-    }
-  }
-
-/** The fields that take most of the place, with their lengths in JSON. */
-const largest = (raw: JsonRecord): ReadonlyArray<{ readonly name: string; readonly length: number }> =>
-  Object.entries(raw)
-    .map(([name, value]) => ({ name, length: JSON.stringify(value).length }))
-    .sort((a, b) => b.length - a.length)
-    .slice(0, 3)
 
 /** The record that a draft makes of the one before it, if there was one. */
 const build = <A extends object>(

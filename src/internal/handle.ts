@@ -21,7 +21,7 @@ import type { EndedOptions, ExpiryOptions, OptionalKey, SessionHandle } from "..
 import type { SessionId } from "../SessionId.js"
 import type { Core } from "./core.js"
 import type { LiveSession } from "./liveSession.js"
-import type { OwedCookie } from "./settlement.js"
+import { refused } from "./refusals.js"
 import { take } from "./taking.js"
 
 /**
@@ -196,7 +196,7 @@ export class Handle<A extends object> implements SessionHandle<A> {
     return (input: Lifetime.LifetimeInput): Effect.Effect<void, SessionWriteError> =>
       Effect.flatMap(Clock.currentTimeMillis, (now) =>
         Either.match(Lifetime.resolve(input, now), {
-          onLeft: (problem) => Effect.fail(this.#live.refused({ _tag: "Misfit", field: "expiry", problem })),
+          onLeft: (problem) => Effect.fail(refused(this.#core, { _tag: "Misfit", field: "expiry", problem })),
           onRight: (lifetime) => this.#live.step(() => this.#core.steps.setLifetime(lifetime))
         }))
   }
@@ -268,35 +268,21 @@ export class Handle<A extends object> implements SessionHandle<A> {
     return Effect.map(this.#live.readable, (readable) => readable ? Option.some(this) : Option.none())
   }
 
+  get fresh() {
+    return this.#live.fresh
+  }
+
+  get readOnlyWhenDown() {
+    return this.#live.readOnlyWhenDown
+  }
+
+  get isReadOnly() {
+    return this.#live.isReadOnly
+  }
+
   get ended() {
     return ({ every }: EndedOptions = {}): Effect.Effect<void, SessionUnavailable> =>
       this.#live.ended(every === undefined ? this.#core.settings.watchEvery : Duration.toMillis(every))
-  }
-
-  // ---- for the front end
-
-  get accessed(): boolean {
-    return this.#live.accessed
-  }
-
-  get owed(): OwedCookie | undefined {
-    return this.#live.owed
-  }
-
-  get uncacheable(): boolean {
-    return this.#live.uncacheable
-  }
-
-  get retryAfter(): number | undefined {
-    return this.#live.retryAfter
-  }
-
-  get finish() {
-    return (status: number) => this.#live.finish(status)
-  }
-
-  get detach() {
-    return () => this.#live.detach()
   }
 }
 

@@ -1,33 +1,26 @@
 /**
  * One request's session, alive: loaded at most once, changed step by step, settled when the request ends.
  */
-import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
-import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type { Candidates } from "../CookieHeader.js"
 import type { Draft, Step } from "../SessionDraft.js"
 import * as SessionDraft from "../SessionDraft.js"
-import type { CookieValue } from "../SessionEngine.js"
-import type { SessionError, SessionWriteError } from "../SessionError.js"
-import { SessionCommitted, SessionConflict, SessionInvalid, SessionUnavailable } from "../SessionError.js"
-import type { Misfit } from "../SessionSchema.js"
+import type { SessionCommitted, SessionError, SessionUnavailable, SessionWriteError } from "../SessionError.js"
+import type { Reading } from "../SessionStore.js"
 import type { Core } from "./core.js"
 import { ended } from "./ended.js"
 import type { Held } from "./opening.js"
 import { open } from "./opening.js"
+import type { Open } from "./progress.js"
+import { Progress } from "./progress.js"
+import * as Refusals from "./refusals.js"
 import type { OwedCookie } from "./settlement.js"
 import { settle } from "./settlement.js"
-import { Sightings } from "./sightings.js"
-
-/** A session that was opened: its record, if it has one, and what the request has made of it so far. */
-interface Open<A> {
-  readonly held: Held<A> | undefined
-  readonly draft: Draft<A>
-}
+import type { Sightings } from "./sightings.js"
+import { Turns } from "./turns.js"
 
 /**
  * What is behind the handle of `yield* AppSession`. All mutable state is confined to this class, and each change of it is one
@@ -38,23 +31,15 @@ export class LiveSession<A extends object> {
   accessed = false
   /** The response is of no use to another request of the same visitor. */
   uncacheable = false
-  /** The cookie that the response must carry. */
-  owed: OwedCookie | undefined
 
   readonly #core: Core<A>
   readonly #presented: boolean
   readonly #withheld: boolean
   readonly #partial: boolean
-  /** The values that end with the session: those presented, and one that a `save` of this request has made. */
-  #values: ReadonlyArray<CookieValue>
-  #ambiguous = false
-  #open: Open<A> | undefined
+  readonly #turns = new Turns()
+  readonly #progress: Progress<A>
+  #reading: Reading | undefined
   #unreadable = false
-  /** Completed when the load, or the save, that is under way has ended. */
-  #busy: Deferred.Deferred<void> | undefined
-  #steps: Array<Step<A>> = []
-  readonly sightings = new Sightings<keyof A & string>()
-  #flushed = false
   #discarded = false
   #detached = false
   #optional = false
@@ -67,20 +52,26 @@ export class LiveSession<A extends object> {
     this.#withheld = withheld && !presented
     this.#partial = partial ?? false
     this.#presented = presented
-    this.#values = values.map((value) => Redacted.make(value))
+    this.#progress = new Progress(core.initial, values.map((value) => Redacted.make(value)))
+  }
+
+  /** The cookie that the response must carry. */
+  get owed(): OwedCookie | undefined {
+    return this.#progress.owed
+  }
+
+  get sightings(): Sightings<keyof A & string> {
+    return this.#progress.sightings
   }
 
   // ---- ends
 
   get flush(): Effect.Effect<void, SessionCommitted> {
-    return this.#idle(() => {
+    return this.#turns.idle(() => {
       this.accessed = true
-      if (this.#finished) return Effect.fail(this.#committed())
-      const held = this.#open?.held
-      if (held !== undefined) this.#values = [...this.#values, held.value]
-      this.#flushed = true
+      if (this.#finished) return Effect.fail(Refusals.committed(this.#core))
       this.#unreadable = false
-      this.#begin(undefined)
+      this.#progress.flush()
       return Effect.void
     })
   }
@@ -90,10 +81,10 @@ export class LiveSession<A extends object> {
   }
 
   get save(): Effect.Effect<void, SessionError> {
-    return this.#idle(() => {
+    return this.#turns.idle(() => {
       this.accessed = true
-      if (this.#finished) return Effect.fail(this.#committed())
-      return this.#broken === undefined ? this.#exclusively(this.#settle(200)) : Effect.fail(this.#broken)
+      if (this.#finished) return Effect.fail(Refusals.committed(this.#core))
+      return this.#broken === undefined ? this.#turns.exclusively(this.#settle(200)) : Effect.fail(this.#broken)
     })
   }
 
@@ -145,25 +136,17 @@ export class LiveSession<A extends object> {
    * with it. `status` is that of the handler's response. After a socket, only `save` has written.
    */
   finish(status: number): Effect.Effect<SessionError | undefined> {
-    return this.#idle(() => {
+    return this.#turns.idle(() => {
       const before = this.#finished
       this.#finished = true
       if (before || !this.accessed) return Effect.succeed(undefined)
-      if (this.#detached) return Effect.as(this.#steps.length > 0 ? this.#logUnsaved : Effect.void, undefined)
+      if (this.#detached) return Effect.as(this.#progress.steps.length > 0 ? this.#logUnsaved : Effect.void, undefined)
       if (this.#broken !== undefined) return Effect.succeed(status >= 500 ? undefined : this.#broken)
       return Effect.matchCauseEffect(this.#settle(status), {
         onSuccess: () => Effect.succeed(undefined),
         onFailure: (cause) => {
-          const error = Option.getOrElse(
-            Cause.failureOption(cause),
-            () =>
-              SessionUnavailable.because({
-                session: this.#core.name,
-                reason: "store",
-                retryAfter: this.#core.settings.retryAfter
-              }, cause)
-          )
-          return Effect.as(logFailure(error), error)
+          const error = Refusals.from(this.#core, cause)
+          return Effect.as(Refusals.log(error), error)
         }
       })
     })
@@ -177,33 +160,33 @@ export class LiveSession<A extends object> {
 
   // ---- machinery
 
-  /** Runs when no load and no save is under way. */
-  #idle<B, E>(run: () => Effect.Effect<B, E>): Effect.Effect<B, E> {
-    return Effect.suspend(() =>
-      this.#busy === undefined ? run() : Effect.zipRight(Deferred.await(this.#busy), this.#idle(run))
+  /** Loads on first use. One load at a time; a branch that is interrupted leaves it to the next. */
+  opened(): Effect.Effect<Open<A>, SessionUnavailable> {
+    return this.#turns.idle((): Effect.Effect<Open<A>, SessionUnavailable> =>
+      this.#progress.open !== undefined ? Effect.succeed(this.#progress.open) : this.#turns.exclusively(this.#load())
     )
   }
 
-  /** Keeps others out until the effect has ended, however it ends. */
-  #exclusively<B, E>(effect: Effect.Effect<B, E>): Effect.Effect<B, E> {
-    return Effect.withFiberRuntime((fiber) => {
-      const done = Deferred.unsafeMake<void>(fiber.id())
-      this.#busy = done
-      return Effect.ensuring(
-        effect,
-        Effect.sync(() => {
-          this.#busy = undefined
-          Deferred.unsafeDone(done, Exit.void)
-        })
-      )
+  /** Goes on from what the store itself says, unless there are changes, which meet it when they are written. */
+  get fresh(): Effect.Effect<void, SessionUnavailable> {
+    return this.#turns.idle(() => {
+      this.accessed = true
+      this.#reading = "fresh"
+      if (this.#finished || this.#progress.flushed || this.#progress.steps.length > 0) return Effect.void
+      return Effect.asVoid(this.#turns.exclusively(this.#load()))
     })
   }
 
-  /** Loads on first use. One load at a time; a branch that is interrupted leaves it to the next. */
-  opened(): Effect.Effect<Open<A>, SessionUnavailable> {
-    return this.#idle((): Effect.Effect<Open<A>, SessionUnavailable> =>
-      this.#open !== undefined ? Effect.succeed(this.#open) : this.#exclusively(this.#load())
-    )
+  /** A copy will do from now on while the store is down: whether it is, so that the session can only be read. */
+  get readOnlyWhenDown(): Effect.Effect<boolean, SessionUnavailable> {
+    return Effect.suspend(() => {
+      this.#reading ??= "copy"
+      return this.read(isReadOnly)
+    })
+  }
+
+  get isReadOnly(): Effect.Effect<boolean, SessionUnavailable> {
+    return this.read(isReadOnly)
   }
 
   #load(): Effect.Effect<Open<A>, SessionUnavailable> {
@@ -211,33 +194,26 @@ export class LiveSession<A extends object> {
     return Effect.map(
       Effect.flatMap(
         Clock.currentTimeMillis,
-        (now) => open(this.#core, { presented: this.#presented, values: this.#values, partial: this.#partial }, now)
+        (now) =>
+          open(this.#core, {
+            presented: this.#presented,
+            values: this.#progress.opening,
+            partial: this.#partial,
+            reading: this.#reading
+          }, now)
       ),
       ({ ambiguous, held }) => {
         this.#unreadable = false
-        this.#ambiguous = ambiguous.length > 0
-        return this.#begin(held)
+        this.#progress.ambiguous = ambiguous.length > 0
+        return this.#progress.begin(held)
       }
     )
-  }
-
-  /** Starts over from a record, or from nothing. */
-  #begin(held: Held<A> | undefined): Open<A> {
-    this.#steps = []
-    this.sightings.restart()
-    this.#open = {
-      held,
-      draft: held === undefined
-        ? SessionDraft.start(this.#core.initial, undefined, undefined)
-        : SessionDraft.start(held.decoded, held.record.subject, held.record.expiry.lifetime)
-    }
-    return this.#open
   }
 
   read<B>(f: (open: Open<A>) => B): Effect.Effect<B, SessionUnavailable> {
     return Effect.suspend(() => {
       this.accessed = true
-      return this.#open === undefined ? Effect.map(this.opened(), f) : Effect.succeed(f(this.#open))
+      return this.#progress.open === undefined ? Effect.map(this.opened(), f) : Effect.succeed(f(this.#progress.open))
     })
   }
 
@@ -246,24 +222,26 @@ export class LiveSession<A extends object> {
     make: (draft: Draft<A>) => readonly [result: B, step: Step<A>, applied?: () => void]
   ): Effect.Effect<B, SessionWriteError> {
     const apply = (open: Open<A> | undefined): Effect.Effect<B, SessionWriteError> => {
-      if (this.#finished || open === undefined) return Effect.fail(this.#committed())
+      if (this.#finished || open === undefined) return Effect.fail(Refusals.committed(this.#core))
+      if (isReadOnly(open)) return Effect.fail(Refusals.readOnly(this.#core))
       const [result, step, applied] = make(open.draft)
       return Effect.matchEffect(step(open.draft, undefined), {
-        onFailure: (error) => Effect.fail(this.refused(error)),
+        onFailure: (error) => Effect.fail(Refusals.refused(this.#core, error)),
         onSuccess: (draft) => {
           // Encoding a field may take time: another branch of the handler may have been faster, a save may have begun, or
           // the request may have ended.
-          if (this.#open !== open || this.#busy !== undefined || this.#finished) return this.change(make)
-          this.#open = { ...open, draft }
-          this.#steps.push(step)
+          if (this.#progress.open !== open || this.#turns.isBusy || this.#finished) return this.change(make)
+          this.#progress.take(open, draft, step)
           applied?.()
           return Effect.succeed(result)
         }
       })
     }
-    return this.#idle(() => {
+    return this.#turns.idle(() => {
       this.accessed = true
-      return this.#open === undefined && !this.#finished ? Effect.flatMap(this.opened(), apply) : apply(this.#open)
+      return this.#progress.open === undefined && !this.#finished
+        ? Effect.flatMap(this.opened(), apply)
+        : apply(this.#progress.open)
     })
   }
 
@@ -273,16 +251,13 @@ export class LiveSession<A extends object> {
 
   /** Takes notice of what was written aside: from there if nothing is pending here, else by a step of its own. */
   follow(key: keyof A & string, held: Held<A> | undefined): Effect.Effect<void, SessionWriteError> {
-    const open = this.#open
-    if (held === undefined || open === undefined || this.#steps.length > 0) {
+    const open = this.#progress.open
+    if (held === undefined || open === undefined || this.#progress.steps.length > 0) {
       return this.step(() => this.#core.steps.assign(key, { present: false }, false))
     }
     return Effect.map(
       this.#core.steps.differing(this.sightings.read.filter((read) => read !== key), open.draft.value, held.decoded),
-      (outdated) => {
-        this.#begin(held)
-        this.sightings.restart(outdated)
-      }
+      (outdated) => void this.#progress.begin(held, outdated)
     )
   }
 
@@ -306,43 +281,22 @@ export class LiveSession<A extends object> {
     })
   }
 
-  #committed(): SessionCommitted {
-    return new SessionCommitted({ session: this.#core.name })
-  }
-
-  refused(error: Misfit | SessionDraft.Clash): SessionInvalid | SessionConflict {
-    return error._tag === "Misfit"
-      ? new SessionInvalid({ session: this.#core.name, field: error.field, problem: error.problem })
-      : new SessionConflict({ session: this.#core.name, what: error.what })
-  }
-
   /** Settles what is pending, and goes on from there. */
   #settle(status: number): Effect.Effect<void, SessionError> {
     return Effect.suspend(() =>
       Effect.matchEffect(
         settle(this.#core, {
-          open: this.#open,
-          steps: this.#steps,
-          reads: this.sightings.read,
+          ...this.#progress.pending,
           presented: this.#presented,
-          values: this.#values,
-          ambiguous: this.#ambiguous,
-          flushed: this.#flushed,
           discarded: this.#discarded,
           unreadable: this.#unreadable,
           detached: this.#detached,
           withheld: this.#withheld,
-          optional: this.#optional
+          optional: this.#optional || this.#reading === "copy"
         }, status),
         {
           onSuccess: (settled) => {
-            if (settled === undefined) return Effect.void
-            this.owed = settled.owed ?? this.owed
-            this.#values = []
-            this.#ambiguous = false
-            this.#flushed = false
-            this.#begin(settled.held)
-            this.sightings.restart(settled.outdated)
+            if (settled !== undefined) this.#progress.proceed(settled)
             return Effect.void
           },
           onFailure: (error) => {
@@ -355,5 +309,4 @@ export class LiveSession<A extends object> {
   }
 }
 
-const logFailure = (error: SessionError): Effect.Effect<void> =>
-  error._tag === "SessionUnavailable" ? Effect.logError(error.message, error.cause) : Effect.logDebug(error.message)
+const isReadOnly = <A>({ held }: Open<A>): boolean => held?.copied === true

@@ -7,10 +7,11 @@ import type { CookieValue, Opened } from "../SessionEngine.js"
 import { SessionUnavailable } from "../SessionError.js"
 import * as SessionMetrics from "../SessionMetrics.js"
 import type { SessionRecord } from "../SessionRecord.js"
-import type { SessionStoreError } from "../SessionStore.js"
+import type { Reading } from "../SessionStore.js"
 import type { Core } from "./core.js"
 import type { JsonRecord } from "./json.js"
 import { isRecord, problemOf } from "./json.js"
+import { unavailable } from "./refusals.js"
 
 /** A record whose data fits the schema. */
 export interface Held<A> extends Opened {
@@ -33,6 +34,8 @@ export interface Values {
   readonly values: ReadonlyArray<CookieValue>
   /** There may have been more. */
   readonly partial: boolean
+  /** What is asked of copies. */
+  readonly reading: Reading | undefined
 }
 
 const anonymous: Presented<never> = { held: undefined, ambiguous: [] }
@@ -40,7 +43,7 @@ const anonymous: Presented<never> = { held: undefined, ambiguous: [] }
 /** Opens what a request presents. Whatever a visitor can send is anonymous; a store that is down is an error. */
 export const open = <A extends object>(
   core: Core<A>,
-  { partial, presented, values }: Values,
+  { partial, presented, reading, values }: Values,
   now: number
 ): Effect.Effect<Presented<A>, SessionUnavailable> => {
   if (values.length === 0) {
@@ -49,9 +52,9 @@ export const open = <A extends object>(
   if (partial) return Effect.as(SessionMetrics.countLoad("ambiguous"), { held: undefined, ambiguous: values })
   const only = values[0]
   const opened = values.length === 1 && only !== undefined
-    ? Effect.map(core.engine.open(only, now), Option.toArray)
+    ? Effect.map(core.engine.open(only, now, reading), Option.toArray)
     : Effect.map(
-      Effect.forEach(values, (value) => core.engine.open(value, now)),
+      Effect.forEach(values, (value) => core.engine.open(value, now, reading)),
       (found) => found.flatMap(Option.toArray)
     )
   return Effect.flatMap(
@@ -131,10 +134,3 @@ const parse = <A extends object>(core: Core<A>, data: string): JsonRecord | stri
   if (problem !== undefined) return problem.message
   return isRecord(raw) ? raw : "it is not an object"
 }
-
-/** What a broken store is to a handler. */
-export const unavailable = <A extends object>(core: Core<A>, error: SessionStoreError): SessionUnavailable =>
-  SessionUnavailable.because(
-    { session: core.name, reason: "store", retryAfter: core.settings.retryAfter },
-    error
-  )

@@ -18,7 +18,8 @@ import type { SessionStoreError } from "../SessionStore.js"
 import type { Core } from "./core.js"
 import { Handle } from "./handle.js"
 import { LiveSession } from "./liveSession.js"
-import { decode, unavailable } from "./opening.js"
+import { decode } from "./opening.js"
+import { unavailable } from "./refusals.js"
 
 /** A live session in a listing. */
 export interface Entry<A> {

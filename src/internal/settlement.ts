@@ -12,12 +12,13 @@ import * as SessionCookie from "../SessionCookie.js"
 import type { Draft, Step } from "../SessionDraft.js"
 import type { CookieValue } from "../SessionEngine.js"
 import type { SessionError } from "../SessionError.js"
-import { SessionCommitted, SessionCrossSite } from "../SessionError.js"
+import { SessionCrossSite } from "../SessionError.js"
 import * as SessionMetrics from "../SessionMetrics.js"
 import type { Work } from "./commit.js"
 import * as Commit from "./commit.js"
 import type { Core } from "./core.js"
 import type { Held } from "./opening.js"
+import * as Refusals from "./refusals.js"
 
 /** What the response owes the browser: a value and its Max-Age in seconds (none: until the browser closes), or its end. */
 export type OwedCookie = { readonly value: CookieValue; readonly maxAge: number | undefined } | "expire"
@@ -77,7 +78,8 @@ export const settle = <A extends object>(
         settled: unreadable,
         presented: presented || values.length > 0,
         flushed,
-        discarded,
+        // What was read from a copy is not written: not even the times of its use.
+        discarded: discarded || held?.copied === true,
         opened: true,
         isNew: held === undefined,
         changed: Commit.isChanged(work),
@@ -94,7 +96,7 @@ export const settle = <A extends object>(
     if (change === "Keep") return undefined
     // A new token that cannot be sent would lock the visitor out of the session.
     if (pending.detached && (change === "Create" || change === "Rotate" || change === "Replace")) {
-      return yield* new SessionCommitted({ session: core.name })
+      return yield* Refusals.committed(core)
     }
     if (pending.withheld && change === "Create" && !draft.authenticated) {
       return yield* new SessionCrossSite({ session: core.name })
@@ -148,7 +150,7 @@ const destroy = <A extends object>(
     Effect.forEach(values, (value) => Effect.zipRight(core.engine.destroy(value), core.watchers.wake(value)), {
       discard: true
     }),
-    Commit.failure(core)
+    Refusals.failure(core)
   )
 
 const write = <A extends object>(
@@ -181,7 +183,10 @@ const touch = <A extends object>(
   const { expiry, lastSeenAt } = times
   const record = { ...times, expiry: Expiry.proceed(core.settings.expiry, expiry, times, expiry.lifetime) }
   return Effect.map(
-    Effect.mapError(core.engine.write({ _tag: "Touch", value: held.value, record }, lastSeenAt), Commit.failure(core)),
+    Effect.mapError(
+      core.engine.write({ _tag: "Touch", value: held.value, record }, lastSeenAt),
+      Refusals.failure(core)
+    ),
     (outcome) => {
       // A session that has ended meanwhile has nothing to lose by it: the handler's response stands.
       if (outcome._tag !== "Written") return unchanged(undefined)

@@ -19,6 +19,7 @@ export const bundled = (name: string) =>
         outfile,
         bundle: true,
         platform: "node",
+        external: ["pg-native"],
         format: "esm",
         logLevel: "error",
         // What is CommonJS inside of it asks for modules of node this way.
@@ -32,6 +33,8 @@ export const bundled = (name: string) =>
 export interface Child {
   /** Completes when it has said so many lines. */
   readonly said: (lines: number) => Effect.Effect<void, Error>
+  /** What it has said so far. */
+  readonly soFar: () => ReadonlyArray<string>
   /** Everything that it said, when it has ended; fails if it ended by itself and not well. */
   readonly lines: Effect.Effect<ReadonlyArray<string>, Error>
   /** Nothing of the process runs after this moment. */
@@ -79,6 +82,7 @@ export const started = (
           else if (said.split("\n").length > lines) Deferred.unsafeDone(then, Exit.void)
           return Deferred.await(then)
         }),
+      soFar: () => said.split("\n").slice(0, -1),
       lines: Deferred.await(lines),
       kill: Effect.sync(() => void child.kill("SIGKILL"))
     } satisfies Child

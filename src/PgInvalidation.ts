@@ -1,0 +1,140 @@
+/**
+ * Nodes that tell each other of their writes through Postgres: `LISTEN` and `pg_notify`.
+ *
+ * Each node hears its own beat through its listener. When the beats stop, whatever has become of the connection, it
+ * listens again by a new one, and tells what it serves that notices may have been lost.
+ *
+ * @since 0.5.0
+ */
+import * as PgClient from "@effect/sql-pg/PgClient"
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Queue from "effect/Queue"
+import * as Stream from "effect/Stream"
+import { freshNode, open, packets } from "./internal/packets.js"
+import type { Notice } from "./SessionInvalidation.js"
+import { SessionInvalidation } from "./SessionInvalidation.js"
+
+/**
+ * @since 0.5.0
+ * @category models
+ */
+export interface Options {
+  /** The channel, one for all nodes that share their sessions. Default `"effect_session"`. */
+  readonly channel?: string
+  /** How often a node listens for its own beat; after three that are missing it connects again. Default 5 seconds. */
+  readonly beat?: Duration.DurationInput
+}
+
+/** How many notices may wait to be told. */
+const mostWaiting = 10_000
+
+/**
+ * The channel as a layer. Its listener has a connection of its own, made as those of the `PgClient` are.
+ *
+ * @example
+ * ```ts
+ * import { PgClient } from "@effect/sql-pg"
+ * import { Config, Layer } from "effect"
+ * import * as CachedSqlEngine from "effect-session/CachedSqlEngine"
+ * import * as PgInvalidation from "effect-session/PgInvalidation"
+ *
+ * export const engine = CachedSqlEngine.layerTelling({ lease: "1 minute" }).pipe(
+ *   Layer.provide(PgInvalidation.layer()),
+ *   Layer.provide(PgClient.layerConfig({ url: Config.redacted("DATABASE_URL") }))
+ * )
+ * ```
+ *
+ * @since 0.5.0
+ * @category layers
+ */
+export const layer = (options: Options = {}): Layer.Layer<SessionInvalidation, never, PgClient.PgClient> =>
+  Layer.scoped(
+    SessionInvalidation,
+    Effect.gen(function*() {
+      const sql = yield* PgClient.PgClient
+      const { beat = "5 seconds", channel = "effect_session" } = options
+      const pause = Duration.decode(beat)
+      const node = freshNode()
+      const waiting = yield* Queue.dropping<Notice>(mostWaiting)
+      let lost = false
+      let connections = 0
+
+      const send = (notices: ReadonlyArray<Notice>) =>
+        Effect.forEach(
+          packets(node, notices),
+          (packet) => Effect.asVoid(sql`SELECT pg_notify(${channel}, ${packet})`),
+          { discard: true }
+        ).pipe(Effect.disconnect, Effect.timeout(pause))
+
+      /** Those that wait, together; what could not be told is told as a gap. */
+      const tellOn = Effect.flatMap(Queue.takeBetween(waiting, 1, 1000), (notices) =>
+        Effect.matchEffect(
+          Effect.suspend(() => send(lost ? [...notices, { _tag: "Gap" }] : [...notices])),
+          {
+            onSuccess: () => Effect.sync(() => void (lost = false)),
+            onFailure: (cause) =>
+              Effect.logDebug("Notices of changed sessions could not be sent.", cause).pipe(
+                Effect.zipRight(Effect.sync(() => void (lost = true))),
+                Effect.zipRight(Effect.sleep(pause))
+              )
+          }
+        ))
+      yield* Effect.forkScoped(Effect.forever(tellOn))
+
+      /** One connection, until it is silent. */
+      const listenOnce = (hear: (notice: Notice) => Effect.Effect<void>) =>
+        Effect.gen(function*() {
+          const listener = Context.get(
+            yield* Layer.build(PgClient.layer({ ...sql.config, maxConnections: 1 })),
+            PgClient.PgClient
+          )
+          let heardAt = 0
+          let beats = 0
+          // Notices may have been lost since the connection before this one.
+          let mayHaveMissed = connections++ > 0
+          const received = Stream.runForEach(listener.listen(channel), (payload) =>
+            Effect.gen(function*() {
+              heardAt = beats
+              if (mayHaveMissed) yield* hear({ _tag: "Gap" })
+              mayHaveMissed = false
+              const packet = open(payload)
+              if (Option.isSome(packet) && packet.value.from !== node) {
+                yield* Effect.forEach(packet.value.notices, hear, { discard: true })
+              }
+            }))
+          const beating = Effect.gen(function*() {
+            while (beats - heardAt < 3) {
+              beats++
+              yield* Effect.ignore(send([]))
+              yield* Effect.sleep(pause)
+            }
+          })
+          yield* Effect.raceFirst(Effect.disconnect(received), beating)
+        })
+
+      return {
+        tell: (notice) =>
+          Effect.map(Queue.offer(waiting, notice), (taken) => {
+            if (!taken) lost = true
+          }),
+        listen: (hear) =>
+          Effect.gen(function*() {
+            // A connection that hangs is left behind: to close it may take as long as it hangs.
+            const ended = yield* Deferred.make<void>()
+            const fiber = yield* listenOnce(hear).pipe(
+              Effect.ensuring(Deferred.succeed(ended, undefined)),
+              Effect.scoped,
+              Effect.catchAllCause((cause) => Effect.logDebug("The listener for changed sessions has ended.", cause)),
+              Effect.forkDaemon
+            )
+            yield* Effect.onInterrupt(Deferred.await(ended), () => Fiber.interruptFork(fiber))
+          }).pipe(Effect.zipRight(Effect.sleep(pause)), Effect.forever)
+      }
+    })
+  )

@@ -1,0 +1,83 @@
+/**
+ * What a request has made of its session so far.
+ */
+import type { Draft, Step } from "../SessionDraft.js"
+import * as SessionDraft from "../SessionDraft.js"
+import type { CookieValue } from "../SessionEngine.js"
+import type { Held } from "./opening.js"
+import type { OwedCookie, Settled } from "./settlement.js"
+import { Sightings } from "./sightings.js"
+
+/** A session that was opened: its record, if it has one, and the draft of the next. */
+export interface Open<A> {
+  readonly held: Held<A> | undefined
+  readonly draft: Draft<A>
+}
+
+/** Each method is one synchronous step. */
+export class Progress<A extends object> {
+  readonly #initial: A
+  /** The values that end with the session: those presented, and one that a `save` of this request has made. */
+  values: ReadonlyArray<CookieValue>
+  ambiguous = false
+  flushed = false
+  /** Absent while nothing was opened. */
+  open: Open<A> | undefined
+  steps: Array<Step<A>> = []
+  readonly sightings = new Sightings<keyof A & string>()
+  /** The cookie that the response must carry. */
+  owed: OwedCookie | undefined
+
+  constructor(initial: A, values: ReadonlyArray<CookieValue>) {
+    this.#initial = initial
+    this.values = values
+  }
+
+  /** Starts over from a record, or from nothing. */
+  begin(held: Held<A> | undefined, outdated: ReadonlyArray<keyof A & string> = []): Open<A> {
+    this.steps = []
+    this.sightings.restart(outdated)
+    this.open = {
+      held,
+      draft: held === undefined
+        ? SessionDraft.start(this.#initial, undefined, undefined)
+        : SessionDraft.start(held.decoded, held.record.subject, held.record.expiry.lifetime)
+    }
+    return this.open
+  }
+
+  /** The values that lead to the session. */
+  get opening(): ReadonlyArray<CookieValue> {
+    const held = this.open?.held
+    return held === undefined ? this.values : [held.value]
+  }
+
+  /** What is to be settled. */
+  get pending() {
+    const { ambiguous, flushed, open, steps, values } = this
+    return { open, steps, values, ambiguous, flushed, reads: this.sightings.read }
+  }
+
+  /** Takes a step that has made this draft. */
+  take(open: Open<A>, draft: Draft<A>, step: Step<A>): void {
+    this.open = { ...open, draft }
+    this.steps.push(step)
+  }
+
+  /** The session is to end. */
+  flush(): void {
+    const held = this.open?.held
+    if (held !== undefined) this.values = [...this.values, held.value]
+    this.flushed = true
+    this.begin(undefined)
+  }
+
+  /** Goes on from what was written. */
+  proceed({ held, outdated, owed }: Settled<A>): void {
+    this.owed = owed ?? this.owed
+    this.values = []
+    this.ambiguous = false
+    this.flushed = false
+    this.begin(held, outdated)
+  }
+}

@@ -1,0 +1,177 @@
+/**
+ * The front of a tiered store: copies that end with their lease, fences that keep reads from filling it with what is no
+ * longer true, and the rule that a front which fails is passed by.
+ */
+import * as Cause from "effect/Cause"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import { isExpired } from "../Expiry.js"
+import * as SessionId from "../SessionId.js"
+import type { SessionRecord } from "../SessionRecord.js"
+import type { Shape } from "../SessionStore.js"
+import { SessionStoreError } from "../SessionStore.js"
+import type { StoreKey } from "../StoreKey.js"
+import { randomBytes } from "./crypto.js"
+
+/** How long a fence stands: longer than any read that began before the write, and any write that it announces. */
+const fenceMillis = 15_000
+
+/** How long a front that failed is left alone, besides the lease. */
+const pauseMillis = 1000
+
+/** How long a copy is kept beyond its lease, so that the next one can take its place. */
+const keptMillis = 60_000
+
+/** The version of fences, which no copy has. */
+const fenceVersion = 2 ** 50
+
+/** What the front says of a key. */
+export type Answer =
+  | { readonly _tag: "Copy"; readonly record: SessionRecord }
+  /** Nothing that may be believed; `place` is the version of the old copy whose place a new one takes. */
+  | { readonly _tag: "Nothing"; readonly place: number | undefined }
+  /** It is not to be asked, and not to be filled. */
+  | typeof closed
+
+const closed = { _tag: "Closed" } as const
+
+export class Front {
+  readonly #store: Shape
+  readonly #lease: number
+  readonly #timeout: Duration.Duration
+  /** The latest time that was heard of. */
+  #now = -Infinity
+  /** Until then it is not asked: it failed, and may hold what should have been taken from it. */
+  #passedByUntil = -Infinity
+  #sweptAt = -Infinity
+
+  constructor(store: Shape, lease: number, timeout: Duration.Duration) {
+    this.#store = store
+    this.#lease = lease
+    this.#timeout = timeout
+  }
+
+  /** The time of a call: it does not go back. */
+  at(now: number): number {
+    return (this.#now = Math.max(this.#now, now))
+  }
+
+  load(key: StoreKey, now: number): Effect.Effect<Answer> {
+    return Effect.suspend(() => {
+      this.at(now)
+      if (now < this.#passedByUntil) return Effect.succeed(closed)
+      return Effect.map(this.#ask(this.#store.load(key, now)), (answer): Answer => {
+        if (Option.isNone(answer)) return closed
+        const copy = Option.getOrUndefined(answer.value)
+        if (copy === undefined) return { _tag: "Nothing", place: undefined }
+        const found = original(copy)
+        if (found === undefined) return closed
+        return found.until > now && !isExpired(found.record.expiry, now)
+          ? { _tag: "Copy", record: found.record }
+          : { _tag: "Nothing", place: copy.version }
+      })
+    })
+  }
+
+  /** Leaves a copy, unless a fence or another copy has come in its way. */
+  fill(key: StoreKey, record: SessionRecord, now: number, place: number | undefined): Effect.Effect<void> {
+    const { create, removeExpired, save } = this.#store
+    const copy = copyOf(record, now + this.#lease)
+    if (place !== undefined) return this.#ask(save(key, copy, place, now))
+    return Effect.flatMap(this.#ask(create(key, copy, now)), (outcome) => {
+      // An old copy, or an old fence, may lie in its place. Where nobody else clears it away, this does.
+      if (Option.getOrUndefined(outcome) !== "exists" || now < this.#sweptAt + keptMillis) return Effect.void
+      this.#sweptAt = now
+      return this.#ask(Effect.zipRight(removeExpired(now, mostSwept), create(key, copy, now)))
+    })
+  }
+
+  /** Takes away what it holds of a key, and puts up what keeps others from filling it. */
+  fence(key: StoreKey, tries = 5): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      const now = this.#now
+      if (now < this.#passedByUntil) return Effect.void
+      const { create, destroy } = this.#store
+      const put = Effect.zipRight(destroy(key), Effect.suspend(() => create(key, marker(now + fenceMillis), now)))
+      return Effect.flatMap(this.#ask(put), (outcome) => {
+        if (Option.isNone(outcome) || outcome.value === "created") return Effect.void
+        // A read has filled it in between.
+        return tries > 1 ? this.fence(key, tries - 1) : this.passBy
+      })
+    })
+  }
+
+  /** Takes away what a revocation, or another node's write, has made untrue. */
+  drop(call: (store: Shape) => Effect.Effect<unknown, SessionStoreError>): Effect.Effect<void> {
+    return this.#ask(call(this.#store))
+  }
+
+  /** It is not believed, until all that it holds by now has ended. */
+  get passBy(): Effect.Effect<void> {
+    return Effect.sync(() => {
+      this.#passedByUntil = this.#now + this.#lease + pauseMillis
+    })
+  }
+
+  /** What it answers; nothing if it fails or takes too long. */
+  #ask<A>(call: Effect.Effect<A, SessionStoreError>): Effect.Effect<Option.Option<A>> {
+    const limited = this.#store.capabilities.remote
+      ? Effect.timeoutFail(Effect.interruptible(Effect.disconnect(call)), {
+        duration: this.#timeout,
+        onTimeout: () => new SessionStoreError({ operation: "front", reason: "timeout" })
+      })
+      : call
+    return Effect.matchCauseEffect(limited, {
+      onSuccess: Effect.succeedSome,
+      onFailure: (cause) =>
+        Cause.isInterruptedOnly(cause)
+          ? Effect.interrupt
+          : Effect.zipRight(
+            Effect.logDebug("The front of a tiered store failed, and is passed by for a while.", cause),
+            Effect.as(this.passBy, Option.none())
+          )
+    })
+  }
+}
+
+/** How many old copies are cleared away at once. */
+const mostSwept = 100_000
+
+/**
+ * A copy for the front. Its data is preceded by its lease, and by what the front has of its own: an end after the lease, and a
+ * version that no other copy has, so that a new one takes only the place of the one that was seen.
+ */
+const copyOf = (record: SessionRecord, until: number): SessionRecord => ({
+  ...record,
+  data: `${until} ${record.expiry.at} ${record.version} ${record.data}`,
+  version: Math.floor(Math.random() * 2 ** 48),
+  expiry: { ...record.expiry, at: until + keptMillis }
+})
+
+/** What a copy was made of, and its lease; nothing if it is no copy, but a fence. */
+const original = (copy: SessionRecord): { readonly record: SessionRecord; readonly until: number } | undefined => {
+  const [, until, at, version, data] = /^(-?\d+) (-?\d+) (\d+) ([^]*)$/.exec(copy.data) ?? []
+  return data === undefined
+    ? undefined
+    : {
+      until: Number(until),
+      record: { ...copy, data, version: Number(version), expiry: { ...copy.expiry, at: Number(at) } }
+    }
+}
+
+/** A fence: a record of nobody's, which says nothing. */
+const marker = (until: number): SessionRecord => ({
+  namespace: "effect-session/fence",
+  id: SessionId.fromBytes(randomBytes(SessionId.byteLength)),
+  data: "",
+  schemaVersion: 0,
+  subject: undefined,
+  version: fenceVersion,
+  writeId: "",
+  createdAt: 0,
+  authenticatedAt: undefined,
+  modifiedAt: 0,
+  lastSeenAt: 0,
+  expiry: { at: until, deadline: undefined, lifetime: undefined }
+})

@@ -1,0 +1,116 @@
+import { PgClient } from "@effect/sql-pg"
+import type * as SqlClient from "@effect/sql/SqlClient"
+import { it } from "@effect/vitest"
+import { Effect, Layer, type Scope } from "effect"
+import * as SqlMigrations from "effect-session/SqlMigrations"
+import { assert, describe, inject } from "vitest"
+import { begun, bundled } from "./support/children.js"
+import { freshPrefix, postgresClient } from "./support/stores.js"
+import type { Job } from "./support/telling.js"
+
+/** Nodes, each a process of its own, and what can be asked of them. */
+const nodes = (...jobs: ReadonlyArray<Omit<Job, "url" | "prefix">>) =>
+  Effect.gen(function*() {
+    const prefix = freshPrefix()
+    yield* Layer.build(SqlMigrations.layer({ prefix }))
+    const program = yield* bundled("telling")
+    const children = yield* Effect.forEach(
+      jobs,
+      (job) => begun(program, { ...job, prefix, url: inject("postgresUrl") } satisfies Job),
+      { concurrency: "unbounded" }
+    )
+    return yield* Effect.forEach(children, (child) =>
+      Effect.map(child.said(1), () => {
+        const at = `http://127.0.0.1:${child.soFar()[0]}`
+        const ask = (method: string, path: string, cookie = "") =>
+          Effect.promise(() => fetch(at + path, { method, headers: { cookie } }))
+        const who = (cookie: string, path = "/me") =>
+          Effect.flatMap(ask("GET", path, cookie), (answer) => Effect.promise(() => answer.text()))
+        return {
+          who,
+          login: Effect.map(ask("POST", "/login"), ({ headers }) => headers.get("set-cookie")?.split(";")[0] ?? ""),
+          logout: (cookie: string) => ask("POST", "/logout", cookie),
+          /** Asks until it knows nobody: after how many milliseconds. */
+          forgets: (cookie: string, since: number) =>
+            Effect.map(
+              Effect.repeat(who(cookie), { until: (name) => name === "nobody" }),
+              () => performance.now() - since
+            )
+        }
+      }))
+  })
+
+const now = Effect.sync(() => performance.now())
+const minute = 60_000
+
+/** The connections that listen on a channel. */
+const listeners = (channel: string) =>
+  Effect.flatMap(PgClient.PgClient, (sql) =>
+    Effect.map(
+      sql<{ readonly pid: number }>`SELECT pid FROM pg_stat_activity WHERE query = ${`LISTEN "${channel}"`}`,
+      (rows) => rows.map(({ pid }) => pid)
+    ))
+
+const run = <A, E>(
+  name: string,
+  test: (channel: string) => Effect.Effect<A, E, SqlClient.SqlClient | PgClient.PgClient | Scope.Scope>
+) => it.scopedLive(name, () => Effect.provide(Effect.suspend(() => test(freshPrefix())), postgresClient()), 60_000)
+
+describe("three processes", () => {
+  run(
+    "a logout on one is known to the others long before the lease of their copies ends",
+    (channel) =>
+      Effect.gen(function*() {
+        const [a, b, c] = yield* nodes(...[0, 1, 2].map(() => ({ channel, lease: minute })))
+        if (a === undefined || b === undefined || c === undefined) return yield* Effect.dieMessage("three nodes")
+        for (let round = 0; round < 5; round++) {
+          const cookie = yield* a.login
+          assert.deepStrictEqual(yield* Effect.all([b.who(cookie), c.who(cookie)]), ["ann", "ann"])
+          const since = yield* now
+          yield* a.logout(cookie)
+          const took = yield* Effect.all([b.forgets(cookie, since), c.forgets(cookie, since)], { concurrency: 2 })
+          for (const millis of took) assert.isBelow(millis, minute / 10)
+          console.log(
+            `known elsewhere ${took.map((millis) => Math.round(millis)).join(" and ")} ms after the logout began`
+          )
+        }
+      })
+  )
+
+  run("where the channel is cut, the lease holds, and a fresh read knows at once", (channel) =>
+    Effect.gen(function*() {
+      const lease = 5000
+      const [a, b] = yield* nodes({ channel, lease }, { channel: `${channel}_cut`, lease })
+      if (a === undefined || b === undefined) return yield* Effect.dieMessage("two nodes")
+      const cookie = yield* a.login
+      const since = yield* now
+      assert.strictEqual(yield* b.who(cookie), "ann")
+      yield* a.logout(cookie)
+      assert.strictEqual(yield* b.who(cookie), "ann")
+      assert.strictEqual(yield* b.who(cookie, "/me/fresh"), "nobody")
+      const took = yield* b.forgets(cookie, since)
+      assert.isBelow(took, 2 * lease)
+    }))
+
+  run(
+    "a listener whose connection dies listens again, and believes no copy of before",
+    (channel) =>
+      Effect.gen(function*() {
+        const sql = yield* PgClient.PgClient
+        const [a, b] = yield* nodes({ channel: `${channel}_a`, lease: minute }, { channel, lease: minute })
+        if (a === undefined || b === undefined) return yield* Effect.dieMessage("two nodes")
+        const isListening = (not?: number) =>
+          Effect.repeat(listeners(channel), { until: (pids) => pids.some((pid) => pid !== not) })
+        const cookie = yield* a.login
+        assert.strictEqual(yield* b.who(cookie), "ann")
+        const [pid] = yield* isListening()
+        yield* a.logout(cookie)
+        // Nothing tells this node but the gap.
+        assert.strictEqual(yield* b.who(cookie), "ann")
+        const since = yield* now
+        yield* sql`SELECT pg_terminate_backend(${pid})`
+        yield* isListening(pid)
+        assert.isBelow(yield* b.forgets(cookie, since), minute / 10)
+      })
+  )
+})

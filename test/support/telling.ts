@@ -1,0 +1,60 @@
+/**
+ * One node of several that share their sessions: a server whose sessions are in Postgres, with a cache of its own.
+ */
+import { HttpRouter, HttpServer, HttpServerResponse } from "@effect/platform"
+import { NodeHttpServer, NodeRuntime } from "@effect/platform-node"
+import { PgClient } from "@effect/sql-pg"
+import { Effect, Layer, Option, Redacted, Schema } from "effect"
+import { Session } from "effect-session"
+import * as CachedSqlEngine from "effect-session/CachedSqlEngine"
+import * as PgInvalidation from "effect-session/PgInvalidation"
+import { writeSync } from "node:fs"
+import { createServer } from "node:http"
+
+export interface Job {
+  readonly url: string
+  readonly prefix: string
+  readonly channel: string
+  /** Milliseconds. */
+  readonly lease: number
+}
+
+class Visit extends Session.Tag<Visit>()("test/Telling", {
+  schema: Schema.Struct({ name: Schema.String }),
+  initial: { name: "" }
+}) {}
+
+const app = HttpRouter.empty.pipe(
+  HttpRouter.post("/login", Effect.as(Visit.authenticate("ann"), HttpServerResponse.empty())),
+  HttpRouter.get(
+    "/me",
+    Effect.map(Visit.subject, (subject) => HttpServerResponse.text(Option.getOrElse(subject, () => "nobody")))
+  ),
+  HttpRouter.get(
+    "/me/fresh",
+    Effect.map(
+      Effect.zipRight(Visit.fresh, Visit.subject),
+      (subject) => HttpServerResponse.text(Option.getOrElse(subject, () => "nobody"))
+    )
+  ),
+  HttpRouter.post("/logout", Effect.as(Visit.flush, HttpServerResponse.empty())),
+  HttpRouter.use(Visit.middleware)
+)
+
+const job: Job = JSON.parse(process.argv[2] ?? "")
+
+const ready = Layer.effectDiscard(
+  HttpServer.addressWith((address) =>
+    Effect.sync(() => void writeSync(1, `${address._tag === "TcpAddress" ? address.port : 0}\n`))
+  )
+)
+
+app.pipe(HttpServer.serve(), Layer.merge(ready)).pipe(
+  Layer.provide(Visit.layer),
+  Layer.provide(CachedSqlEngine.layerTelling({ lease: job.lease, prefix: job.prefix, timeout: "5 seconds" })),
+  Layer.provide(PgInvalidation.layer({ channel: job.channel, beat: "200 millis" })),
+  Layer.provide(PgClient.layer({ url: Redacted.make(job.url) })),
+  Layer.provide(NodeHttpServer.layer(createServer, { port: 0, host: "127.0.0.1" })),
+  Layer.launch,
+  NodeRuntime.runMain
+)
