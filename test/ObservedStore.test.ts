@@ -1,0 +1,207 @@
+/**
+ * A store that is watched is the store that it was, and what is counted of it.
+ */
+import { it } from "@effect/vitest"
+import { Cause, Effect, Exit, Fiber, FiberRef, Metric, MetricState, Option, TestClock, Tracer } from "effect"
+import { MemoryStore, SessionStore, SessionStoreError } from "effect-session"
+import * as ObservedStore from "effect-session/ObservedStore"
+import type { Shape } from "effect-session/SessionStore"
+import { storeLaws } from "effect-session/testing"
+import * as TieredStore from "effect-session/TieredStore"
+import { assert, describe, expect } from "vitest"
+import { intercepted, type Interception, type Operation } from "../src/internal/intercepted.js"
+import { holds, range } from "../src/internal/testing/law.js"
+import { freshId, freshKey, isThere, start, stored } from "../src/internal/testing/records.js"
+
+/** Any tracer but Effect's own makes spans. */
+const traced = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.flatMap(Effect.tracer, ({ context, span }) => Effect.withTracer(effect, Tracer.make({ context, span })))
+
+const untraced = <A, E, R>(effect: Effect.Effect<A, E, R>) => effect
+
+describe("a store that is watched", () => {
+  /** Every answer is compared with the one that the wrapped store gave in that call. */
+  const compared = () => {
+    const given = FiberRef.unsafeMake<{ answer?: unknown }>({})
+    const noting: Interception = (_, call) =>
+      Effect.flatMap(FiberRef.get(given), (given) => Effect.tap(call, (answer) => void (given.answer = answer)))
+    const comparing: Interception = (operation, call) =>
+      Effect.suspend(() => {
+        const own: { answer?: unknown } = {}
+        return Effect.tap(Effect.locally(call, given, own), (answer) =>
+          Effect.orDie(holds(`${operation} gives the answer of the store, itself`, Object.is(answer, own.answer))))
+      })
+    return intercepted(ObservedStore.make(intercepted(MemoryStore.make(), noting)), comparing)
+  }
+
+  for (const { law, name } of storeLaws) {
+    it.live(name, () => Effect.provideService(law, SessionStore, compared()))
+    it.live(`traced: ${name}`, () => traced(Effect.provideService(law, SessionStore, compared())))
+  }
+
+  for (const [name, around] of [["untraced", untraced], ["traced", traced]] as const) {
+    it.live(`fails as it did, with the very cause (${name})`, () =>
+      Effect.gen(function*() {
+        const driver = new Error("the line is cut")
+        const loadOf = (end: Effect.Effect<never, SessionStoreError>) => around(failing(end).load(freshKey(), start))
+        const error = new SessionStoreError({ operation: "x", reason: "size", cause: driver })
+        const failed = yield* Effect.flip(loadOf(Effect.fail(error)))
+        assert.deepStrictEqual([failed.operation, failed.reason], ["x", "size"])
+        assert.strictEqual(failed.cause, driver)
+        const died = yield* Effect.sandbox(loadOf(Effect.die({ driver }))).pipe(Effect.flip)
+        assert.isTrue(Cause.isDie(died))
+        expect(Cause.squash(died)).toStrictEqual({ driver })
+        assert.isTrue(Exit.isInterrupted(yield* Effect.exit(loadOf(Effect.interrupt))))
+      }))
+  }
+
+  it("claims what it claimed", () => {
+    const store = { ...MemoryStore.make(), capabilities: { durableDestroy: true, remote: true, colocated: () => true } }
+    expect(ObservedStore.make(store).capabilities).toStrictEqual(store.capabilities)
+  })
+})
+
+let tiers = 0
+/** A name that no other test counts under: metrics are kept for as long as the process lives. */
+const freshTier = () => `test-${++tiers}`
+
+/** A store of which every call ends like this. */
+const failing = (end: Effect.Effect<never, SessionStoreError>, tier = freshTier()) =>
+  ObservedStore.make(intercepted(MemoryStore.make(), () => end), { tier })
+
+const counted = (tier: string, operation: Operation, outcome: ObservedStore.Outcome) =>
+  Effect.map(Metric.value(ObservedStore.calls({ tier, operation, outcome })), ({ count }) => count)
+
+/** The counters of a tier, as an exporter finds them. */
+const seriesOf = (tier: string) =>
+  Effect.map(Metric.snapshot, (pairs) =>
+    Object.fromEntries(pairs.flatMap(({ metricKey, metricState }) => {
+      const labels = new Map(metricKey.tags.map(({ key, value }) => [key, value]))
+      return metricKey.name === "session_store_calls" && labels.get("tier") === tier &&
+          MetricState.isCounterState(metricState)
+        ? [[`${labels.get("operation")} ${labels.get("outcome")}`, Number(metricState.count)]]
+        : []
+    })))
+
+describe("calls", () => {
+  it.live("are counted by tier, operation and outcome; what a store answers is there from the beginning, at zero", () =>
+    Effect.gen(function*() {
+      const tier = freshTier()
+      const store = ObservedStore.make(MemoryStore.make(), { tier })
+      const before = yield* seriesOf(tier)
+      const outcomes = {
+        create: ["created", "exists"],
+        load: ["hit", "miss"],
+        save: ["saved", "conflict", "gone"],
+        touch: ["touched", "gone"],
+        rotate: ["saved", "conflict", "gone"],
+        destroy: ["done"],
+        removeExpired: ["done"],
+        count: ["done"],
+        list: ["done"],
+        find: ["hit", "miss"],
+        scan: ["done"],
+        revoke: ["done"],
+        revokeSubject: ["done"],
+        revokeAll: ["done"]
+      }
+      const zeros = Object.entries(outcomes).flatMap(([of, all]) => all.map((outcome) => [`${of} ${outcome}`, 0]))
+      expect(before).toStrictEqual(Object.fromEntries(zeros))
+
+      const { key, record } = yield* stored(store)
+      yield* store.load(key, start)
+      yield* store.load(freshKey(), start)
+      yield* store.save(key, record, 7, start)
+      yield* store.save(key, record, 1, start)
+      yield* store.save(freshKey(), record, 1, start)
+      yield* store.revoke("laws", freshId())
+      yield* Effect.exit(failing(Effect.die("x"), tier).load(key, start))
+      yield* Effect.exit(failing(new SessionStoreError({ operation: "x", reason: "timeout" }), tier).destroy(key))
+      const names = ["create created", "load hit", "load miss", "save conflict", "save saved", "save gone"]
+      const ones = [...names, "revoke done", "load defect", "destroy timeout"].map((name) => [name, 1])
+      expect(yield* seriesOf(tier)).toStrictEqual({ ...before, ...Object.fromEntries(ones) })
+      assert.strictEqual(yield* counted(tier, "save", "conflict"), 1)
+    }))
+
+  it.live("are counted once, traced or not", () =>
+    Effect.gen(function*() {
+      const tier = freshTier()
+      const load = ObservedStore.make(MemoryStore.make(), { tier }).load(freshKey(), start)
+      yield* traced(load)
+      assert.strictEqual(yield* counted(tier, "load", "miss"), 1)
+      yield* load
+      assert.strictEqual(yield* counted(tier, "load", "miss"), 2)
+    }))
+
+  it.live("carry the labels of the fiber, too", () =>
+    Effect.gen(function*() {
+      const tier = freshTier()
+      const tagged = Effect.tagMetrics("region", "north")
+      yield* tagged(ObservedStore.make(MemoryStore.make(), { tier }).load(freshKey(), start))
+      assert.strictEqual(yield* counted(tier, "load", "miss"), 0)
+      assert.strictEqual(yield* tagged(counted(tier, "load", "miss")), 1)
+    }))
+
+  it.live("tell the hit rate, once there was a load", () =>
+    Effect.gen(function*() {
+      const tier = freshTier()
+      const store = ObservedStore.make(MemoryStore.make(), { tier })
+      assert.isUndefined(Option.getOrUndefined(yield* ObservedStore.hitRate(tier)))
+      const one = yield* stored(store)
+      yield* Effect.forEach(range(3), () => isThere(store, one.key, start))
+      yield* isThere(store, freshKey(), start)
+      assert.strictEqual(Option.getOrUndefined(yield* ObservedStore.hitRate(tier)), 0.75)
+    }))
+
+  it.live("tell of a refused fill: the session was written elsewhere while it was read", () =>
+    Effect.gen(function*() {
+      const [frontTier, backTier] = [freshTier(), freshTier()]
+      const front = MemoryStore.make()
+      const back = MemoryStore.make()
+      const one = yield* stored(back)
+      // Another node with the same front writes after this one's read of the back, and before its fill.
+      const other = yield* TieredStore.make(front, back, { lease: "5 seconds" })
+      const write = other.save(one.key, one.record, 1, start)
+      const raced: Shape = { ...back, load: (...args) => Effect.zipLeft(back.load(...args), write) }
+      const node = yield* TieredStore.make(
+        ObservedStore.make(front, { tier: frontTier }),
+        ObservedStore.make(raced, { tier: backTier }),
+        { lease: "5 seconds" }
+      )
+      yield* isThere(node, one.key, start)
+      assert.isAbove(Number(yield* counted(frontTier, "create", "exists")), 0)
+      assert.strictEqual(yield* counted(frontTier, "create", "created"), 0)
+      assert.strictEqual(yield* counted(backTier, "load", "hit"), 1)
+    }))
+})
+
+describe("latency", () => {
+  const slow = (tier: string) =>
+    ObservedStore.make(intercepted(MemoryStore.make(), (_, call) => Effect.delay(call, "30 millis")), { tier })
+  const latencyOf = (tier: string) => Metric.value(ObservedStore.latency({ tier, operation: "load" }))
+
+  for (const [name, around] of [["untraced", untraced], ["traced", traced]] as const) {
+    it.effect(`is how long a call took, in milliseconds (${name})`, () =>
+      Effect.gen(function*() {
+        const tier = freshTier()
+        const fiber = yield* Effect.fork(around(slow(tier).load(freshKey(), start)))
+        yield* TestClock.adjust("30 millis")
+        yield* Fiber.join(fiber)
+        const { buckets, count, sum } = yield* latencyOf(tier)
+        assert.deepStrictEqual([count, sum], [1, 30])
+        assert.deepStrictEqual(buckets.filter(([limit]) => limit === 25 || limit === 50), [[25, 0], [50, 1]])
+      }))
+
+    it.effect(`of a call that a time limit gave up is the limit; it counts as interrupted (${name})`, () =>
+      Effect.gen(function*() {
+        const tier = freshTier()
+        const limited = Effect.exit(Effect.timeout(slow(tier).load(freshKey(), start), "20 millis"))
+        const fiber = yield* Effect.fork(around(limited))
+        yield* TestClock.adjust("20 millis")
+        assert.isTrue(Exit.isFailure(yield* Fiber.join(fiber)))
+        assert.strictEqual(yield* counted(tier, "load", "interrupted"), 1)
+        const { count, sum } = yield* latencyOf(tier)
+        assert.deepStrictEqual([count, sum], [1, 20])
+      }))
+  }
+})
