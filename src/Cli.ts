@@ -178,7 +178,7 @@ const program = Command.run(
     () => new CliFailure({ exitCode: 2, message: "A command is missing; --help lists them." })
   ).pipe(
     Command.withSubcommands([migrate, clearExpired, stats, show, revoke, generateKey]),
-    Command.withDescription("Keeps the tables of effect-session in order.")
+    Command.withDescription("Looks after what effect-session keeps: tables, sessions and keys.")
   ),
   { name: "effect-session", version: "0.5.0", executable: "effect-session" }
 )

@@ -21,7 +21,8 @@ export class CliFailure extends Data.TaggedError("CliFailure")<{
   readonly message: string
 }> {}
 
-const failed = (message: string) => new CliFailure({ exitCode: 1, message })
+/** What cannot be done, as one sentence. */
+export const failed = (message: string) => new CliFailure({ exitCode: 1, message })
 
 /** The URL of a database, as it was given. It may hold a password. */
 export type DatabaseUrl = Redacted.Redacted
@@ -120,7 +121,8 @@ export const driver = <A>(name: string, load: () => Promise<A>): Effect.Effect<A
 /** `sqlite:path`, and `sqlite://` before an absolute path. */
 const fileOf = (url: DatabaseUrl): string => Redacted.value(url).replace(/^sqlite:(?:\/\/)?/i, "")
 
-const parse = (url: DatabaseUrl): Effect.Effect<URL, CliFailure> =>
+/** Fails with a sentence that does not repeat the URL. */
+export const parse = (url: DatabaseUrl): Effect.Effect<URL, CliFailure> =>
   Effect.try({
     try: () => {
       const parsed = new URL(Redacted.value(url))
@@ -139,8 +141,8 @@ const parse = (url: DatabaseUrl): Effect.Effect<URL, CliFailure> =>
 export const explain = (error: unknown, url: DatabaseUrl): Effect.Effect<string> =>
   Effect.map(Effect.option(parse(url)), (parsed) => {
     const cause = rootOf(error)
-    const code = Predicate.hasProperty(cause, "code") ? String(cause.code) : ""
     const message = firstLine(cause)
+    const code = codeOf(cause, message)
     if (unmigrated.has(code) || /^no such (?:table|column)/.test(message)) {
       return `The tables are missing or out of date: run "effect-session migrate" with the same --prefix.`
     }
@@ -157,6 +159,14 @@ export const explain = (error: unknown, url: DatabaseUrl): Effect.Effect<string>
       ? `The database${place} failed${code === "" ? "" : ` (${code})`}.`
       : `The database${place} failed: ${message.replace(/\.?$/, ".")}`
   })
+
+/** Redis begins what it says with a code. */
+const codeOf = (cause: unknown, message: string): string =>
+  Predicate.hasProperty(cause, "code")
+    ? String(cause.code)
+    : cause instanceof Error && cause.name === "ReplyError"
+    ? message.split(" ", 1).join("")
+    : ""
 
 const unmigrated = new Set(["42P01", "42703", "ER_BAD_FIELD_ERROR", "ER_NO_SUCH_TABLE"])
 
@@ -176,6 +186,7 @@ const sentences: Readonly<Record<string, string>> = {
   "28000": "The database refuses the user.",
   "28P01": "The database refuses the user or the password.",
   "3D000": "The server has no database of that name.",
+  ENOTDIR: "There is a file where the directory of sessions should be.",
   ER_ACCESS_DENIED_ERROR: "The database refuses the user or the password.",
   ER_BAD_DB_ERROR: "The server has no database of that name.",
   ER_CON_COUNT_ERROR: "The server has too many connections; try again.",
@@ -186,10 +197,15 @@ const sentences: Readonly<Record<string, string>> = {
   ER_LOCK_WAIT_TIMEOUT: "Others were in the way, several times; try again.",
   ER_OPTION_PREVENTS_STATEMENT: "The server is read-only.",
   ER_TABLEACCESS_DENIED_ERROR: "The user may not do that with these tables.",
+  LOADING: "The server is still loading its data; try again.",
+  NOAUTH: "The database refuses the user or the password.",
+  NOPERM: "The user may not do that with these keys.",
+  READONLY: "The server is read-only.",
   SQLITE_BUSY: "The SQLite file is locked by another process; try again.",
   SQLITE_CANTOPEN: "The SQLite file cannot be opened.",
   SQLITE_NOTADB: "The file is not a SQLite database.",
-  SQLITE_READONLY: "The SQLite file cannot be written."
+  SQLITE_READONLY: "The SQLite file cannot be written.",
+  WRONGPASS: "The database refuses the user or the password."
 }
 
 const secretsOf = (url: URL): ReadonlyArray<string> =>

@@ -1,8 +1,9 @@
 /**
  * The store of the command line: in a database, in Redis or in files, as the URL says.
  */
-import type * as FileSystem from "@effect/platform/FileSystem"
-import type * as Path from "@effect/platform/Path"
+import type { PlatformError } from "@effect/platform/Error"
+import * as FileSystem from "@effect/platform/FileSystem"
+import * as Path from "@effect/platform/Path"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
@@ -10,8 +11,9 @@ import * as FileStore from "../FileStore.js"
 import * as RedisStore from "../RedisStore.js"
 import type { SessionStore } from "../SessionStore.js"
 import * as SqlStore from "../SqlStore.js"
-import type { DatabaseUrl } from "./cliDatabase.js"
-import { client, CliFailure, driver } from "./cliDatabase.js"
+import type { CliFailure, DatabaseUrl } from "./cliDatabase.js"
+import { client, driver, failed, parse } from "./cliDatabase.js"
+import { families } from "./fileNames.js"
 
 /** Where a URL leads that is none of a SQL database. */
 export const kindOf = (url: DatabaseUrl): "sql" | "redis" | "file" => {
@@ -19,47 +21,102 @@ export const kindOf = (url: DatabaseUrl): "sql" | "redis" | "file" => {
   return /^rediss?:/i.test(text) ? "redis" : /^file:/i.test(text) ? "file" : "sql"
 }
 
-/** The store, with the names that its engine would use unless a prefix is given. */
+/** The store, with the names that its engine would use unless a prefix is given. Nothing is made that is not there. */
 export const store = (
   url: DatabaseUrl,
   prefix: string | undefined
 ): Effect.Effect<
   Layer.Layer<SessionStore, unknown, FileSystem.FileSystem | Path.Path>,
-  CliFailure,
-  FileSystem.FileSystem
+  CliFailure | PlatformError,
+  FileSystem.FileSystem | Path.Path
 > => {
   const options = prefix === undefined ? {} : { prefix }
   switch (kindOf(url)) {
     case "redis":
       return Effect.map(redis(url), (client) => Layer.provide(RedisStore.layer(options), client))
     case "file":
-      return Effect.succeed(FileStore.layer({ directory: Redacted.value(url).replace(/^file:(?:\/\/)?/i, "") }))
+      return Effect.map(directoryOf(url), (directory) => FileStore.layer({ directory }))
     case "sql":
       return Effect.map(client(url, false), (client) => Layer.provide(SqlStore.layer(options), client))
   }
 }
 
+/** `file:directory`, and `file://` before an absolute path. */
+const directoryOf = (url: DatabaseUrl) =>
+  Effect.gen(function*() {
+    const directory = Redacted.value(url).replace(/^file:(?:\/\/)?/i, "")
+    if (directory === "") return yield* failed("The database URL names no directory: file:path/to/directory.")
+    const fs = yield* FileSystem.FileSystem
+    const path = yield* Path.Path
+    // A slip of the pen must not become a store: the server makes its own.
+    return (yield* fs.exists(path.join(directory, families[0])))
+      ? directory
+      : yield* failed(`There is no file store in ${directory}: the server makes it when it starts.`)
+  })
+
+/** A client of the server, or of the Cluster that it belongs to. */
 const redis = (url: DatabaseUrl) =>
-  Effect.map(driver("ioredis", () => import("ioredis")), ({ Redis }) =>
-    Layer.scoped(
+  Effect.gen(function*() {
+    const parsed = yield* parse(url)
+    if (parsed.host === "") return yield* failed("The database URL names no host: redis://user:password@host.")
+    const database = parsed.searchParams.get("db") ?? parsed.pathname.slice(1)
+    if (!/^[0-9]*$/.test(database)) return yield* failed("A database of Redis is a number: redis://host/0.")
+    // Selected below: the driver would go on with another database if there is none of that number.
+    parsed.pathname = ""
+    parsed.searchParams.delete("db")
+    const { Cluster, Redis } = yield* driver("ioredis", () => import("ioredis"))
+    return Layer.scoped(
       RedisStore.RedisClient,
-      Effect.flatMap(
-        Effect.acquireRelease(
-          Effect.sync(() =>
-            new Redis(Redacted.value(url), {
-              lazyConnect: true,
-              connectTimeout: 5000,
-              maxRetriesPerRequest: 0,
-              retryStrategy: () => null
-            }).on("error", () => {})
-          ),
-          (client) => Effect.sync(() => client.disconnect())
-        ),
-        (client) =>
-          Effect.tryPromise({
-            try: () => client.connect(),
-            catch: () =>
-              new CliFailure({ exitCode: 1, message: "The Redis server cannot be reached, or refuses the user." })
-          }).pipe(Effect.as(RedisStore.ioredis(client)))
+      Effect.gen(function*() {
+        const node = yield* connected(() =>
+          new Redis(parsed.href, {
+            lazyConnect: true,
+            maxRetriesPerRequest: 0,
+            retryStrategy: () => null,
+            // How long it waits for a server that does not take leave.
+            disconnectTimeout: 100
+          })
+        )
+        if (Number(database) > 0) yield* attempt(() => node.select(Number(database)))
+        const info = yield* Effect.orElseSucceed(attempt(() => node.info("cluster")), () => "")
+        if (!info.includes("cluster_enabled:1")) return RedisStore.ioredis(node)
+        const { host = "", port = 6379 } = node.options
+        const cluster = yield* connected(() =>
+          new Cluster([{ host, port }], {
+            lazyConnect: true,
+            clusterRetryStrategy: () => null,
+            redisOptions: node.options
+          })
+        )
+        return RedisStore.ioredis(cluster)
+      })
+    )
+  })
+
+/** What is used of a client of ioredis while it connects. */
+interface Connecting {
+  connect(): Promise<void>
+  disconnect(): void
+  on(event: "error", listener: (error: Error) => void): unknown
+}
+
+/** A client until the end of the scope. What its connection reports tells more than what `connect` fails with. */
+const connected = <A extends Connecting>(make: () => A) =>
+  Effect.tap(
+    Effect.acquireRelease(Effect.sync(make), (client) => Effect.sync(() => client.disconnect())),
+    (client) => {
+      let reported: Error | undefined
+      client.on("error", (error) => void (reported = error))
+      return attempt(() => client.connect()).pipe(
+        Effect.mapError((error) => reported ?? error),
+        // The driver's own limit ends when the server takes the connection, whether it says something or not.
+        Effect.timeoutFail({
+          duration: "5 seconds",
+          onTimeout: () => Object.assign(new Error("the server is silent"), { code: "ETIMEDOUT" })
+        })
       )
-    ))
+    }
+  )
+
+const attempt = <A>(run: () => Promise<A>): Effect.Effect<A, unknown> =>
+  Effect.tryPromise({ try: run, catch: (error) => error })

@@ -1,0 +1,260 @@
+/**
+ * The program, run as a user runs it: a process of its own, its output in pipes. What it says to what is in the other tests
+ * of it; here is what only a process has: an environment, an exit code, two outputs, signals, and an end.
+ */
+import { SqliteClient } from "@effect/sql-sqlite-node"
+import type { SqlClient } from "@effect/sql/SqlClient"
+import { it } from "@effect/vitest"
+import { Deferred, Effect, Exit, Layer, type Scope } from "effect"
+import type { Shape } from "effect-session/SessionStore"
+import * as SqlStore from "effect-session/SqlStore"
+import { build } from "esbuild"
+import { execFile, spawn } from "node:child_process"
+import { rmSync } from "node:fs"
+import type { Server, Socket } from "node:net"
+import { createServer } from "node:net"
+import * as Path from "node:path"
+import { afterAll, assert, beforeAll, describe, inject } from "vitest"
+import { range, together } from "../src/internal/testing/law.js"
+import { aRecord, freshId, freshKey, hour } from "../src/internal/testing/records.js"
+import { openStore } from "./support/fileSteps.js"
+import { storeAt } from "./support/redisClients.js"
+import {
+  freshPrefix,
+  mariadbUrl,
+  mysqlClient,
+  ofMariadb,
+  ofRedis,
+  postgresClient,
+  temporaryDirectory
+} from "./support/stores.js"
+
+interface Answer {
+  readonly exitCode: number
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** The program in one file, as fast to start as it is when it is installed; inside the project, where packages are found. */
+const program = `node_modules/.cache/cli-${process.pid}.mjs`
+
+beforeAll(() =>
+  build({
+    entryPoints: ["src/bin.ts"],
+    bundle: true,
+    packages: "external",
+    platform: "node",
+    format: "esm",
+    outfile: program,
+    logLevel: "silent"
+  })
+)
+afterAll(() => rmSync(program, { force: true }))
+
+const { DATABASE_URL: _, SESSION_NAMESPACE: __, ...inherited } = process.env
+
+/** Runs the program and waits for its end. */
+const runWith = (
+  env: Readonly<Record<string, string>>,
+  args: ReadonlyArray<string>,
+  hook: ReadonlyArray<string> = []
+) =>
+  Effect.async<Answer>((resume) => {
+    const child = execFile(
+      process.execPath,
+      [...hook, program, ...args],
+      { env: { ...inherited, ...env } },
+      (_, stdout, stderr) => resume(Effect.succeed({ exitCode: child.exitCode ?? -1, stdout, stderr }))
+    )
+  })
+
+const run = (...args: ReadonlyArray<string>) => runWith({}, args)
+
+const done = (stdout: string): Answer => ({ exitCode: 0, stdout, stderr: "" })
+const failure = (exitCode: number, sentence: string): Answer => ({ exitCode, stdout: "", stderr: `${sentence}\n` })
+
+interface Database {
+  readonly url: string
+  readonly client: Layer.Layer<SqlClient, unknown>
+}
+
+const databases: ReadonlyArray<readonly [name: string, open: Effect.Effect<Database, never, Scope.Scope>]> = [
+  ["postgres", Effect.sync(() => ({ url: inject("postgresUrl"), client: postgresClient() }))],
+  ...ofMariadb(["mariadb", Effect.sync(() => ({ url: mariadbUrl(), client: mysqlClient() }))] as const),
+  [
+    "sqlite",
+    Effect.map(temporaryDirectory("cli"), (directory) => {
+      const filename = Path.join(directory, "sessions.sqlite")
+      return { url: `sqlite:${filename}`, client: SqliteClient.layer({ filename }) }
+    })
+  ]
+]
+
+/** A store, and what leads to it. */
+interface Opened {
+  readonly url: string
+  readonly options: ReadonlyArray<string>
+  readonly store: Shape
+}
+
+const migrated = (open: (typeof databases)[number][1]) =>
+  Effect.gen(function*() {
+    const { client, url } = yield* open
+    const prefix = freshPrefix()
+    const options = ["--prefix", prefix]
+    const answer = yield* runWith({ DATABASE_URL: url }, ["migrate", ...options])
+    assert.deepStrictEqual(answer, done("Applied 0001_sessions.\n"))
+    return { url, options, store: yield* Effect.provide(SqlStore.make({ prefix }), yield* Layer.build(client)) }
+  })
+
+const redis = Effect.gen(function*() {
+  const url = inject("redisUrl")
+  const prefix = freshPrefix()
+  return { url, options: ["--prefix", prefix], store: yield* storeAt(url, { prefix }) }
+})
+
+const files = Effect.gen(function*() {
+  const directory = yield* temporaryDirectory("cli")
+  return { url: `file:${directory}`, options: [], store: yield* openStore(directory) }
+})
+
+const stores: ReadonlyArray<readonly [name: string, open: Effect.Effect<Opened, unknown, Scope.Scope>]> = [
+  ...databases.map(([name, open]) => [name, migrated(open)] as const),
+  ...ofRedis(["redis", redis] as const),
+  ["file", files]
+]
+
+describe.each(stores)("%s", (_, open) => {
+  it.scopedLive("a command does its work and ends; what it is told by the environment counts", () =>
+    Effect.gen(function*() {
+      const { options, store, url } = yield* open
+      const expiry = { at: Date.now() + hour, deadline: undefined, lifetime: undefined }
+      const record = aRecord({ expiry })
+      yield* store.create(freshKey(), record, record.createdAt)
+      const env = { DATABASE_URL: url, SESSION_NAMESPACE: record.namespace }
+      assert.deepStrictEqual(yield* runWith(env, ["stats", ...options]), done("current  1\nexpired  0\n"))
+      assert.deepStrictEqual(
+        yield* runWith(env, ["revoke", record.id, ...options]),
+        done("The session is revoked.\n")
+      )
+    }))
+})
+
+describe.each(databases)("%s", (_, open) => {
+  it.scopedLive("migrate, by three processes at once, makes the tables once, and none fails", () =>
+    Effect.gen(function*() {
+      const { url } = yield* open
+      const options = ["--database-url", url, "--prefix", freshPrefix()]
+      const answers = yield* together(range(3).map(() => run("migrate", ...options)))
+      const first = done("Applied 0001_sessions.\n")
+      const others = done("The tables are up to date.\n")
+      assert.sameDeepMembers(answers, [first, others, others])
+    }))
+})
+
+it.scopedLive("what is wrong is one sentence on the second output, and an exit code", () =>
+  Effect.gen(function*() {
+    const { url } = yield* files
+    assert.deepStrictEqual(
+      yield* run("revoke", freshId(), "--database-url", url, "--namespace", "shop"),
+      failure(3, "There is no such session in this namespace.")
+    )
+    assert.deepStrictEqual(yield* run(), failure(2, "A command is missing; --help lists them."))
+    assert.deepStrictEqual(
+      yield* run("stats"),
+      failure(2, "Neither --database-url nor DATABASE_URL is given.")
+    )
+    assert.deepStrictEqual(
+      yield* run("stats", "--database-url", "postgres://ann:hunter2@127.0.0.1:1/shop"),
+      failure(1, "The database at 127.0.0.1:1 cannot be reached (ECONNREFUSED).")
+    )
+  }))
+
+it.live("--help goes to the first output, without colours", () =>
+  Effect.gen(function*() {
+    const { exitCode, stderr, stdout } = yield* run("--help")
+    assert.deepStrictEqual([exitCode, stderr], [0, ""])
+    assert.match(stdout, /^ +- migrate /m)
+    assert.notInclude(stdout, "\u001b")
+  }))
+
+it.live("a driver that is not installed is named", () => {
+  const hooks = `export const resolve = (name, context, next) => {
+    if (!name.startsWith("@effect/sql-") && name !== "ioredis") return next(name, context)
+    throw Object.assign(new Error("Cannot find package"), { code: "ERR_MODULE_NOT_FOUND" })
+  }`
+  const register = `import { register } from "node:module"; register(${
+    JSON.stringify(`data:text/javascript,${encodeURIComponent(hooks)}`)
+  })`
+  const without = ["--import", `data:text/javascript,${encodeURIComponent(register)}`]
+  const drivers = [
+    ["@effect/sql-pg", ["stats", "--database-url", "postgres://ann:hunter2@127.0.0.1:1/shop"]],
+    ["@effect/sql-mysql2", ["stats", "--database-url", "mysql://ann:hunter2@127.0.0.1:1/shop"]],
+    ["@effect/sql-sqlite-node", ["migrate", "--database-url", "sqlite:none.sqlite"]],
+    ["ioredis", ["stats", "--database-url", "redis://ann:hunter2@127.0.0.1:1"]]
+  ] as const
+  return Effect.forEach(
+    drivers,
+    ([name, args]) =>
+      Effect.map(runWith({}, args, without), (answer) =>
+        assert.deepStrictEqual(
+          answer,
+          failure(1, `The database driver is not installed: npm install ${name}`)
+        )),
+    { concurrency: 2 }
+  )
+})
+
+describe("a database that accepts and never answers", () => {
+  const silent = (onConnection: () => void) =>
+    Effect.acquireRelease(
+      Effect.async<{ readonly host: string; readonly sockets: Set<Socket>; readonly server: Server }>((resume) => {
+        const sockets = new Set<Socket>()
+        const server = createServer((socket) => {
+          sockets.add(socket.on("error", () => {}))
+          onConnection()
+        }).listen(0, "127.0.0.1", () => {
+          const address = server.address()
+          const port = typeof address === "object" ? address?.port : undefined
+          resume(Effect.succeed({ host: `127.0.0.1:${port}`, sockets, server }))
+        })
+      }),
+      ({ server, sockets }) =>
+        Effect.sync(() => {
+          for (const socket of sockets) socket.destroy()
+          server.close()
+        })
+    )
+
+  const schemes = ["postgres", "mysql", ...ofRedis("redis")]
+
+  it.scopedLive(`is a failure: ${schemes.join(", ")}`, () =>
+    Effect.forEach(schemes, (scheme) =>
+      Effect.gen(function*() {
+        const { host } = yield* silent(() => {})
+        assert.deepStrictEqual(
+          yield* run("stats", "--database-url", `${scheme}://ann:hunter2@${host}/${scheme === "redis" ? "" : "shop"}`),
+          failure(1, `The database at ${host} cannot be reached (no answer).`)
+        )
+      }), { concurrency: "unbounded" }))
+
+  for (const scheme of schemes) {
+    const signal = scheme === "mysql" ? "SIGTERM" : "SIGINT"
+    it.scopedLive(`can be left by ${signal} at once, which is not success: ${scheme}`, () =>
+      Effect.gen(function*() {
+        const connected = yield* Deferred.make<void>()
+        const { host } = yield* silent(() => Deferred.unsafeDone(connected, Exit.void))
+        const url = `${scheme}://ann@${host}/${scheme === "redis" ? "" : "shop"}`
+        const child = spawn(process.execPath, [program, "stats", "--database-url", url], { stdio: "ignore" })
+        yield* Effect.addFinalizer(() => Effect.sync(() => child.kill("SIGKILL")))
+        yield* Deferred.await(connected)
+        const started = Date.now()
+        const exitCode = yield* Effect.async<number | null>((resume) => {
+          child.once("exit", (code) => resume(Effect.succeed(code)))
+          child.kill(signal)
+        })
+        assert.strictEqual(exitCode, 130)
+        assert.isBelow(Date.now() - started, 3000)
+      }))
+  }
+})

@@ -1,0 +1,227 @@
+/**
+ * What stores claim beyond the contract, put to the test by real crashes: processes and servers that are killed with
+ * SIGKILL, in the middle of what they do for others, and started again.
+ */
+import { MysqlClient } from "@effect/sql-mysql2"
+import { PgClient } from "@effect/sql-pg"
+import { SqlClient } from "@effect/sql/SqlClient"
+import { it } from "@effect/vitest"
+import { Context, Deferred, Effect, Fiber, Layer, Redacted, Scope } from "effect"
+import { SessionStore, SessionStoreError } from "effect-session"
+import type { Capabilities, Shape } from "effect-session/SessionStore"
+import * as SqlMigrations from "effect-session/SqlMigrations"
+import * as SqlStore from "effect-session/SqlStore"
+import { capabilityLaws, LawBroken } from "effect-session/testing"
+import { appendFile, readFile } from "node:fs/promises"
+import * as Path from "node:path"
+import { assert, describe } from "vitest"
+import * as EmbeddedPostgres from "../examples/shop/EmbeddedPostgres.js"
+import { intercepted } from "../src/internal/intercepted.js"
+import { isAlive, start, stored } from "../src/internal/testing/records.js"
+import type { Place } from "./support/crashes.js"
+import { elsewhere, openedAt } from "./support/crashes.js"
+import { directory } from "./support/outages.js"
+import { storeAt } from "./support/redisClients.js"
+import * as Mariadb from "./support/servers/mariadb.js"
+import * as Redis from "./support/servers/redis.js"
+import { ofMariadb, ofRedis, temporaryDirectory } from "./support/stores.js"
+
+/** A store, and what can happen to what keeps its records. */
+interface Kept {
+  readonly store: Shape
+  readonly kill: Effect.Effect<void, unknown>
+  /** Starts again what was killed, and gives another store on it. */
+  readonly again: Effect.Effect<Shape, unknown, Scope.Scope>
+}
+
+type Keeping = Effect.Effect<Kept, unknown, Scope.Scope>
+
+/** Sessions on this machine, written by a process that is killed, and opened by another one. */
+const onThisMachine = (kind: Place["kind"]): Keeping =>
+  Effect.gen(function*() {
+    const place = { kind, path: Path.join(yield* temporaryDirectory("crash"), "sessions") }
+    const { kill, store } = yield* elsewhere(place)
+    return { store, kill, again: openedAt(place) }
+  })
+
+const sqlOn = (client: Layer.Layer<SqlClient, unknown>) =>
+  Effect.map(
+    Layer.build(SqlStore.layer().pipe(Layer.provide(SqlMigrations.layer()), Layer.provideMerge(client))),
+    (context) => ({ store: Context.get(context, SessionStore), sql: Context.get(context, SqlClient) })
+  )
+
+const sigkill = (...pids: ReadonlyArray<number>) =>
+  Effect.sync(() => {
+    for (const pid of pids) {
+      try {
+        process.kill(pid, "SIGKILL")
+      } catch {
+        // It has just ended by itself.
+      }
+    }
+  })
+
+/** A Postgres, whose processes are all killed; settings are lines of its configuration file. */
+const postgres = (settings = "") =>
+  Effect.gen(function*() {
+    const data = Path.join(yield* directory, "data")
+    const server = EmbeddedPostgres.make({ directory: data, port: yield* EmbeddedPostgres.freePort })
+    if (settings !== "") {
+      yield* Effect.scoped(server)
+      yield* Effect.promise(() => appendFile(Path.join(data, "postgresql.conf"), settings))
+    }
+    const opened = Effect.flatMap(
+      server,
+      (url) => sqlOn(PgClient.layer({ url: Redacted.make(url), maxConnections: 3 }))
+    )
+    const { sql, store } = yield* opened
+    const kill = Effect.gen(function*() {
+      const first = Number.parseInt(yield* Effect.promise(() => readFile(Path.join(data, "postmaster.pid"), "utf8")))
+      const others = yield* sql<{ readonly pid: number }>`SELECT pid FROM pg_stat_activity`
+      yield* sigkill(first, ...others.map(({ pid }) => pid))
+    })
+    return { sql, store, kill, again: Effect.map(opened, ({ store }) => store) }
+  })
+
+const mariadb = Effect.gen(function*() {
+  const options = { directory: Path.join(yield* directory, "data"), port: yield* EmbeddedPostgres.freePort }
+  const opened = Effect.flatMap(Mariadb.make(options), ({ pid, url }) =>
+    Effect.map(
+      sqlOn(MysqlClient.layer({ url: Redacted.make(url), maxConnections: 3 })),
+      ({ sql, store }) => ({ sql, store, kill: sigkill(pid) })
+    ))
+  return { ...yield* opened, again: Effect.map(opened, ({ store }) => store) }
+})
+
+const redis = (settings: Redis.Options["settings"] = {}) =>
+  Effect.gen(function*() {
+    const options = { directory: yield* Redis.temporary, port: yield* EmbeddedPostgres.freePort, settings }
+    const opened = Effect.gen(function*() {
+      const server = yield* Redis.make(options)
+      // What is under way when the server ends has failed, and is not sent to the next one.
+      const client = { enableOfflineQueue: false, retryStrategy: () => null }
+      const store = yield* storeAt(server.url, { prefix: "shop:" }, client)
+      return { store, kill: server.signal("SIGKILL"), save: server.ask("SAVE") }
+    })
+    return { ...yield* opened, again: Effect.map(opened, ({ store }) => store) }
+  })
+
+/** Every keeper, with what its store must claim. */
+const keepers: ReadonlyArray<readonly [name: string, claims: Capabilities, keeping: Keeping]> = [
+  ["sqlite", { durableDestroy: true, remote: false }, onThisMachine("sqlite")],
+  ["file", { durableDestroy: true, remote: false }, onThisMachine("files")],
+  ["postgres", { durableDestroy: true, remote: true }, postgres()],
+  ...ofMariadb(["mariadb", { durableDestroy: true, remote: true }, mariadb] as const),
+  ...ofRedis(
+    [
+      "redis, appendfsync always",
+      { durableDestroy: true, remote: true },
+      redis({ appendonly: "yes", appendfsync: "always" })
+    ] as const
+  )
+]
+
+/** A store that has been killed in the middle of what it did for others, as it is when it has been started again. */
+const crashed = ({ again, kill, store }: Kept) =>
+  Effect.gen(function*() {
+    const busy = yield* Deferred.make<void>()
+    const others = yield* Effect.suspend(() => stored(store, { namespace: "others" })).pipe(
+      Effect.zipRight(Deferred.succeed(busy, undefined)),
+      Effect.forever,
+      Effect.fork
+    )
+    yield* Deferred.await(busy)
+    yield* kill
+    const error = yield* Effect.flip(Fiber.join(others))
+    assert.instanceOf(error, SessionStoreError)
+    assert.strictEqual(error.reason, "unavailable")
+    return yield* again
+  }).pipe(Effect.timeout("30 seconds"))
+
+/** Runs one of the laws. What was there before the crash must be there after it, or the law has seen nothing. */
+const obeys = (index: number, kept: Kept) =>
+  Effect.gen(function*() {
+    const scope = yield* Effect.scope
+    const one = yield* stored(kept.store)
+    let after = kept.store
+    const crash = Effect.map(Scope.extend(crashed(kept), scope), (store) => after = store)
+    const law = capabilityLaws(crash)[index]
+    if (law === undefined) return assert.fail("there is no such law")
+    yield* Effect.provideService(law.law, SessionStore, kept.store)
+    assert.notStrictEqual(after, kept.store, "there was a crash")
+    yield* isAlive(after, one, start)
+  })
+
+const laws = capabilityLaws(Effect.never).map(({ name }, index) => [name, index] as const)
+
+describe.each(keepers)("%s", (_, claims, keeping) => {
+  for (const [title, index] of laws) {
+    it.scopedLive(title, () =>
+      Effect.gen(function*() {
+        const kept = yield* keeping
+        assert.deepStrictEqual(kept.store.capabilities, claims)
+        yield* obeys(index, kept)
+      }), 60_000)
+  }
+})
+
+for (const name of ofRedis("redis without persistence")) {
+  it.scopedLive(`${name} claims nothing and is not asked; a claim is caught, because nothing is left`, () =>
+    Effect.gen(function*() {
+      const kept = yield* redis()
+      assert.deepStrictEqual(kept.store.capabilities, { durableDestroy: false, remote: true })
+      const { law } = capabilityLaws(Effect.dieMessage("it was asked"))[0] ?? assert.fail("there are no laws")
+      yield* Effect.provideService(law, SessionStore, kept.store)
+      const broken = yield* Effect.flip(obeys(0, { ...kept, store: yield* boasting(kept.store, Effect.void) }))
+      assert.instanceOf(broken, LawBroken)
+      assert.match(broken.message, /^load: expected \{.* but got nothing$/)
+    }))
+}
+
+/** A keeper that can lose what it has confirmed: all that comes after `forget`. */
+type Forgetful = Effect.Effect<Kept & { readonly forget: Effect.Effect<unknown, unknown> }, unknown, Scope.Scope>
+
+const forgetful: ReadonlyArray<readonly [name: string, keeping: Forgetful]> = [
+  [
+    "postgres that writes a commit down later",
+    Effect.map(
+      postgres("synchronous_commit = off\nwal_writer_delay = 10s\n"),
+      (kept) => ({ ...kept, forget: kept.sql`CHECKPOINT` })
+    )
+  ],
+  ...ofMariadb(
+    [
+      "mariadb that writes a commit down later",
+      Effect.map(mariadb, (kept) => ({
+        ...kept,
+        forget: Effect.zipRight(
+          kept.sql`SET GLOBAL innodb_flush_log_at_timeout = 2700`,
+          kept.sql`SET GLOBAL innodb_flush_log_at_trx_commit = 0`
+        )
+      }))
+    ] as const
+  ),
+  ...ofRedis(["redis with snapshots", Effect.map(redis(), (kept) => ({ ...kept, forget: kept.save }))] as const)
+]
+
+const ends: ReadonlySet<string> = new Set(["destroy", "revoke", "revokeSubject"])
+
+/** The same store, with the claim that what it ends does not come back; it forgets that it has ended anything. */
+const boasting = (store: Shape, forget: Effect.Effect<unknown, unknown>) =>
+  Effect.map(Effect.cached(Effect.orDie(forget)), (forgetOnce) =>
+    intercepted(
+      { ...store, capabilities: { ...store.capabilities, durableDestroy: true } },
+      (operation, call) => ends.has(operation) ? Effect.zipRight(forgetOnce, call) : call
+    ))
+
+describe.each(forgetful)("%s, and a store that claims too much", (_, keeping) => {
+  for (const [title, index] of laws) {
+    it.scopedLive(`is caught: ${title}`, () =>
+      Effect.gen(function*() {
+        const { forget, ...kept } = yield* keeping
+        const broken = yield* Effect.flip(obeys(index, { ...kept, store: yield* boasting(kept.store, forget) }))
+        assert.instanceOf(broken, LawBroken)
+        assert.strictEqual(broken.message, "load: expected false but got true")
+      }), 60_000)
+  }
+})
