@@ -2,9 +2,9 @@ import { it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import { StoredEngine } from "effect-session"
 import { engineLaws, storedEngineLaws } from "effect-session/testing"
-import { stores } from "./support/stores.js"
+import { combined, stores } from "./support/stores.js"
 
-for (const [store, layer] of stores) {
+for (const [store, layer] of [...stores, ...combined]) {
   for (const { law, name } of [...engineLaws, ...storedEngineLaws]) {
     it.live(`${store}: ${name}`, () =>
       Effect.provide(law, Layer.provide(StoredEngine.layer({ timeout: "10 seconds" }), layer())))

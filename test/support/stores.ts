@@ -9,9 +9,11 @@ import type * as SqlClient from "@effect/sql/SqlClient"
 import { Effect, Layer, Redacted } from "effect"
 import { FileStore, MemoryStore, type SessionStore } from "effect-session"
 import * as CacheStore from "effect-session/CacheStore"
+import * as MigratingStore from "effect-session/MigratingStore"
 import * as RedisStore from "effect-session/RedisStore"
 import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
+import * as TieredStore from "effect-session/TieredStore"
 import { Cluster, Redis } from "ioredis"
 import { randomBytes } from "node:crypto"
 import { mkdtempSync, rmSync } from "node:fs"
@@ -108,10 +110,26 @@ export const sqlStore = <E>(client: Layer.Layer<SqlClient.SqlClient, E>, prefix 
     Layer.provideMerge(client)
   )
 
+type Named = readonly [name: string, layer: () => Layer.Layer<SessionStore, unknown>]
+
+/** Stores made of stores, by name. Each call of the layer makes an empty one. */
+export const combined: ReadonlyArray<Named> = [
+  ["cached sqlite", () => TieredStore.layer(CacheStore.layer(), sqlStore(sqliteClient), { lease: "5 seconds" })],
+  ...ofRedis(
+    ["redis, postgres", () =>
+      TieredStore.layer(redisStore(redisClient), sqlStore(postgresClient()), {
+        lease: "5 seconds",
+        frontTimeout: "5 seconds"
+      })] as const,
+    [
+      "sqlite to redis",
+      () => MigratingStore.layer(sqlStore(sqliteClient), redisStore(redisClient), { phase: "move" })
+    ] as const
+  )
+]
+
 /** Every store, by name. Each call of the layer makes an empty one. */
-export const stores: ReadonlyArray<
-  readonly [name: string, layer: () => Layer.Layer<SessionStore, unknown>]
-> = [
+export const stores: ReadonlyArray<Named> = [
   ["memory", () => MemoryStore.layer()],
   ["cache", () => CacheStore.layer()],
   ["file", () => fileStore],

@@ -1,0 +1,208 @@
+/**
+ * Two stores as one, while sessions move from the old one to the new one: a change of engine that logs nobody out.
+ *
+ * A session is where it was until it is used, or until `copy` comes to it; then it moves, in steps that any process can
+ * take further, and with the version it had: no update is lost, and what ends a session ends it wherever it is. While the
+ * move lasts, both stores must be up, and a call costs one or two more round trips.
+ *
+ * Every process must know of both stores before the first session moves:
+ *
+ * 1. Deploy `{ phase: "prepare" }` everywhere. Nothing moves yet, and new sessions begin in the old store.
+ * 2. Deploy `{ phase: "move" }` everywhere. Sessions that are used move; new ones begin in the new store.
+ * 3. Move the rest: `effect-session copy`, or `MigratingStore.copy`.
+ * 4. Deploy the new store alone. The old one can go.
+ *
+ * Until step 4 the way back is the same, with the two stores exchanged.
+ *
+ * @since 0.5.0
+ */
+import * as Chunk from "effect/Chunk"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
+import { markOf } from "./internal/marks.js"
+import { movedDirectory } from "./internal/movedDirectory.js"
+import type { Place } from "./internal/mover.js"
+import { Mover } from "./internal/mover.js"
+import type { SessionId } from "./SessionId.js"
+import type { Capabilities, Shape, WriteOutcome } from "./SessionStore.js"
+import { SessionStore, SessionStoreError } from "./SessionStore.js"
+import type { StoreKey } from "./StoreKey.js"
+
+/**
+ * @since 0.5.0
+ * @category models
+ */
+export interface Options {
+  /** `"prepare"`: nothing moves, but what others have moved is found. `"move"`: sessions move when they are used. */
+  readonly phase: "prepare" | "move"
+}
+
+/**
+ * Makes a store of two.
+ *
+ * @since 0.5.0
+ * @category constructors
+ */
+export const make = (from: Shape, to: Shape, { phase }: Options): Shape => {
+  const moves = phase === "move"
+  const mover = new Mover(from, to, moves)
+  const at = (side: Place["side"]) => side === "new" ? to : from
+
+  /** Writes where the session is. `lost`: it is no longer there, because it has moved, or because it has ended. */
+  const where = <A extends string>(
+    key: StoreKey,
+    now: number,
+    write: (place: Place) => Effect.Effect<A | "gone", SessionStoreError>,
+    tries = 5
+  ): Effect.Effect<A | "gone", SessionStoreError> =>
+    Effect.flatMap(mover.locate(key, now, "fresh"), (place) => {
+      if (Option.isNone(place)) return Effect.succeed("gone")
+      return Effect.flatMap(write(place.value), (outcome) =>
+        outcome !== "gone" || place.value.side === "new"
+          ? Effect.succeed(outcome)
+          : tries > 1
+          ? where(key, now, write, tries - 1)
+          : Effect.fail(new SessionStoreError({ operation: "move", reason: "unavailable" })))
+    })
+
+  const touch = (key: StoreKey, lastSeenAt: number, expiresAt: number, now: number) =>
+    where<"touched">(key, now, ({ side }) =>
+      side === "new"
+        ? to.touch(key, lastSeenAt, expiresAt, now)
+        : Effect.flatMap(from.touch(key, lastSeenAt, expiresAt, now), (outcome) =>
+          outcome === "gone"
+            ? Effect.succeed(outcome)
+            // A move that began in between may have taken the times from before with it.
+            : Effect.map(
+              from.load(key, now),
+              (found) => Option.exists(found, (record) => markOf(record)._tag === "Plain") ? outcome : "gone"
+            )))
+
+  return {
+    capabilities: together(from.capabilities, to.capabilities),
+    create: (moves ? to : from).create,
+    load: (key, now, reading) => Effect.map(mover.locate(key, now, reading), Option.map(({ record }) => record)),
+    save: (key, record, expected, now) =>
+      where<WriteOutcome>(key, now, ({ side }) => at(side).save(key, record, expected, now)),
+    touch,
+    rotate: (key, newKey, record, expected, now) =>
+      where<WriteOutcome>(key, now, ({ side }) => at(side).rotate(key, newKey, record, expected, now)),
+    destroy: (key) => mover.end(key),
+    removeExpired: (now, limit) =>
+      Effect.flatMap(to.removeExpired(now, limit), (removed) =>
+        removed >= limit
+          ? Effect.succeed(removed)
+          : Effect.map(from.removeExpired(now, limit - removed), (more) => removed + more)),
+    count: (now) =>
+      Effect.zipWith(from.count(now), to.count(now), (a, b) => ({
+        current: a.current + b.current,
+        expired: a.expired + b.expired
+      })),
+    ...movedDirectory(from, to),
+    // The old store first: from then on no copy can come to count.
+    revoke: (namespace, id) => Effect.zipWith(from.revoke(namespace, id), to.revoke(namespace, id), (a, b) => a || b),
+    revokeSubject: (namespace, subject, except) =>
+      Effect.zipRight(from.revokeSubject(namespace, subject, except), to.revokeSubject(namespace, subject, except)),
+    revokeAll: (namespace) => Effect.zipRight(from.revokeAll(namespace), to.revokeAll(namespace))
+  }
+}
+
+const together = (a: Capabilities, b: Capabilities): Capabilities => ({
+  durableDestroy: a.durableDestroy && b.durableDestroy,
+  remote: a.remote || b.remote,
+  ...(a.colocated === undefined && b.colocated === undefined ? {} : {
+    colocated: (key, newKey) => [a, b].every(({ colocated }) => colocated?.(key, newKey) !== false)
+  })
+})
+
+/**
+ * The same as a layer.
+ *
+ * @example
+ * ```ts
+ * import { Layer } from "effect"
+ * import { StoredEngine } from "effect-session"
+ * import * as MigratingStore from "effect-session/MigratingStore"
+ * import * as RedisStore from "effect-session/RedisStore"
+ * import * as SqlStore from "effect-session/SqlStore"
+ *
+ * export const engine = StoredEngine.layer().pipe(
+ *   Layer.provide(MigratingStore.layer(SqlStore.layer(), RedisStore.layer(), { phase: "move" }))
+ * )
+ * ```
+ *
+ * @since 0.5.0
+ * @category layers
+ */
+export const layer = <E1, R1, E2, R2>(
+  from: Layer.Layer<SessionStore, E1, R1>,
+  to: Layer.Layer<SessionStore, E2, R2>,
+  options: Options
+): Layer.Layer<SessionStore, E1 | E2, R1 | R2> =>
+  Layer.scoped(
+    SessionStore,
+    Effect.map(
+      Effect.all([Layer.build(from), Layer.build(to)]),
+      ([from, to]) => make(Context.get(from, SessionStore), Context.get(to, SessionStore), options)
+    )
+  )
+
+/**
+ * @since 0.5.0
+ * @category models
+ */
+export interface CopyOptions {
+  /** Whose sessions: the namespace of a session tag. */
+  readonly namespace: string
+  /** How many are read at once. Default 500. */
+  readonly batch?: number
+  /** How many move at once. Default 16. */
+  readonly concurrency?: number
+}
+
+/**
+ * How far a copy has come.
+ *
+ * @since 0.5.0
+ * @category models
+ */
+export interface Progress {
+  /** Sessions that live in the new store now. */
+  readonly moved: number
+  /** Sessions that ended before they could be moved. */
+  readonly ended: number
+}
+
+/**
+ * Moves all sessions of a namespace that are still in the old store, while it is in use. It may be stopped at any moment;
+ * the next one goes on from there. Every process must be in the phase `"move"`.
+ *
+ * @since 0.5.0
+ * @category moving
+ */
+export const copy = (
+  from: Shape,
+  to: Shape,
+  { batch = 500, concurrency = 16, namespace }: CopyOptions
+): Stream.Stream<Progress, SessionStoreError> => {
+  const mover = new Mover(from, to, true)
+  const page = (after: SessionId | undefined, before: Progress) =>
+    Effect.gen(function*() {
+      const now = yield* Clock.currentTimeMillis
+      const found = yield* from.scan(namespace, after, batch, now)
+      const lives = yield* Effect.forEach(found, (record) => mover.settle(record.key, record, now), { concurrency })
+      const moved = lives.filter((lives) => lives).length
+      const progress = { moved: before.moved + moved, ended: before.ended + lives.length - moved }
+      const last = found.at(-1)
+      const next = last === undefined ? Option.none() : Option.some([last.id, progress] as const)
+      return [Chunk.of(progress), next] as const
+    })
+  return Stream.paginateChunkEffect(
+    [undefined, { moved: 0, ended: 0 }] as readonly [SessionId | undefined, Progress],
+    ([after, progress]) => page(after, progress)
+  )
+}

@@ -1,0 +1,179 @@
+/**
+ * Moves a session from one store to another while both are used, by any number of processes that help each other.
+ *
+ * 1. The old record is frozen: `Moving`. Whoever wanted to write it meets a conflict, and looks again.
+ * 2. A copy is made in the new store, under a key that leads nobody to it: `Arriving`. Its id keeps it the only one.
+ * 3. The old record names the copy that counts: `Moved`. This one write is the move.
+ * 4. That copy comes to the session's key, with the version that the record had.
+ * 5. The old record is removed.
+ *
+ * A process that dies in between leaves a mark from which the next one goes on. What ends a session ends it in the old
+ * store first, so that no copy can come to count any more, and then in the new one, wherever in it the copy is.
+ */
+import * as Effect from "effect/Effect"
+import * as Encoding from "effect/Encoding"
+import * as Option from "effect/Option"
+import type { SessionRecord } from "../SessionRecord.js"
+import type { Loaded, Reading, Shape } from "../SessionStore.js"
+import { SessionStoreError } from "../SessionStore.js"
+import * as StoreKey from "../StoreKey.js"
+import { randomBytes } from "./crypto.js"
+import type { Original } from "./marks.js"
+import { marked, markOf, originalOf } from "./marks.js"
+
+/** Where a live session is, and nothing of its move is under way. */
+export interface Place {
+  readonly side: "old" | "new"
+  readonly record: Loaded
+}
+
+type Step = Effect.Effect<Option.Option<Place>, SessionStoreError>
+
+/** A move under way. */
+interface Move {
+  readonly key: StoreKey.StoreKey
+  readonly now: number
+  /** Looks anew: somebody else has taken a step. */
+  readonly again: Step
+}
+
+/** How often a session may be on its way when it is looked for. */
+const mostTries = 20
+
+const random = (bytes: number) => Encoding.encodeBase64Url(randomBytes(bytes))
+
+export class Mover {
+  readonly #old: Shape
+  readonly #new: Shape
+  readonly #moves: boolean
+
+  /** `moves`: sessions are moved when they are looked for; else only moves that others began are ended. */
+  constructor(from: Shape, to: Shape, moves: boolean) {
+    this.#old = from
+    this.#new = to
+    this.#moves = moves
+  }
+
+  /** Where the session of a key is. */
+  locate(key: StoreKey.StoreKey, now: number, reading?: Reading, tries = mostTries): Step {
+    const again = tries > 1
+      ? Effect.suspend(() => this.locate(key, now, reading, tries - 1))
+      : Effect.fail(new SessionStoreError({ operation: "move", reason: "unavailable" }))
+    const move: Move = { key, now, again }
+    return Effect.flatMap(this.#new.load(key, now, reading), (there): Step => {
+      if (Option.isSome(there)) return Effect.succeedSome({ side: "new", record: there.value })
+      return Effect.flatMap(this.#old.load(key, now, reading), (here): Step => {
+        if (Option.isNone(here)) return this.#unlessThere(move, Effect.succeedNone)
+        const mark = markOf(here.value)
+        switch (mark._tag) {
+          case "Moving":
+            return this.#carry(move, here.value, mark.original)
+          case "Moved":
+            return this.#complete(move, here.value, mark.copy)
+          default:
+            return this.#moves
+              ? this.#freeze(move, here.value)
+              : Effect.succeedSome({ side: "old", record: here.value })
+        }
+      })
+    })
+  }
+
+  /** Ends the session of a key, wherever it is. */
+  end(key: StoreKey.StoreKey): Effect.Effect<void, SessionStoreError> {
+    // Asked as of long ago, so that one that has expired is found, too.
+    return Effect.flatMap(this.#old.load(key, 0, "fresh"), (here) => {
+      const mark = Option.map(here, markOf)
+      const copy = Option.isNone(here) || Option.isNone(mark)
+        ? Effect.void
+        : mark.value._tag === "Moved"
+        ? this.#new.destroy(mark.value.copy)
+        // A copy may have been made, and come to count, since.
+        : this.#new.revoke(here.value.namespace, here.value.id)
+      return Effect.asVoid(Effect.all([this.#old.destroy(key), copy, this.#new.destroy(key)]))
+    })
+  }
+
+  /** Ends the move of what was found in the old store, or begins it. True if the session lives in the new store. */
+  settle(key: StoreKey.StoreKey, found: SessionRecord, now: number): Effect.Effect<boolean, SessionStoreError> {
+    return Effect.flatMap(this.locate(key, now, "fresh"), (place) => {
+      // It had been moved, by somebody who died before the last step.
+      const tidied = markOf(found)._tag === "Moved" ? this.#old.destroy(key) : Effect.void
+      return Effect.as(tidied, Option.exists(place, ({ side }) => side === "new"))
+    })
+  }
+
+  /** Step 1. */
+  #freeze({ again, key, now }: Move, { copied: _, ...record }: Loaded): Step {
+    const frozen = marked(record, { _tag: "Moving", original: originalOf(record) }, random(12))
+    // Its times may have moved on meanwhile: it is read again.
+    return Effect.zipRight(this.#old.save(key, frozen, record.version, now), again)
+  }
+
+  /** Step 2. */
+  #carry(move: Move, frozen: SessionRecord, original: Original): Step {
+    const copy = this.#aside(move.key)
+    const record = {
+      ...marked(frozen, { _tag: "Arriving", copy, original }, random(12)),
+      // To come to its key is one more version, which makes it the one that it was.
+      version: original.version - 1
+    }
+    return Effect.flatMap(this.#new.create(copy, record, move.now), (outcome): Step => {
+      if (outcome === "created") return this.#confirm(move, frozen, copy, true)
+      // Another has made a copy before.
+      return Effect.flatMap(this.#new.find(frozen.namespace, frozen.id, move.now), (found): Step => {
+        const mark = Option.map(found, markOf)
+        return Option.isSome(mark) && mark.value._tag === "Arriving"
+          ? this.#confirm(move, frozen, mark.value.copy, false)
+          : move.again
+      })
+    })
+  }
+
+  /** Step 3. */
+  #confirm({ again, key, now }: Move, frozen: SessionRecord, copy: StoreKey.StoreKey, isOwn: boolean): Step {
+    const moved = marked(frozen, { _tag: "Moved", copy }, random(12))
+    return Effect.flatMap(this.#old.save(key, moved, frozen.version, now), (outcome): Step => {
+      if (outcome === "saved" || !isOwn) return again
+      // Unless others have found it, and made it count, it is of no use to anybody.
+      return Effect.flatMap(this.#old.load(key, now, "fresh"), (here) => {
+        const counts = Option.exists(Option.map(here, markOf), (mark) => mark._tag === "Moved" && mark.copy === copy)
+        return counts ? again : Effect.zipRight(this.#new.destroy(copy), again)
+      })
+    })
+  }
+
+  /** Steps 4 and 5. */
+  #complete(move: Move, moved: SessionRecord, copy: StoreKey.StoreKey): Step {
+    const { again, key, now } = move
+    return Effect.flatMap(this.#new.load(copy, now, "fresh"), (found): Step => {
+      const arriving = Option.getOrUndefined(found)
+      const mark = arriving === undefined ? undefined : markOf(arriving)
+      // It has come to its key before, or has ended.
+      if (arriving === undefined || mark?._tag !== "Arriving") return this.#unlessThere(move, Effect.succeedNone)
+      const { data, version, writeId } = mark.original
+      const record = { ...arriving, data, writeId, lastSeenAt: moved.lastSeenAt, expiry: moved.expiry }
+      return Effect.flatMap(
+        this.#new.rotate(copy, key, record, arriving.version, now),
+        (outcome): Step =>
+          outcome === "saved"
+            ? Effect.as(this.#old.destroy(key), Option.some({ side: "new" as const, record: { ...record, version } }))
+            : again
+      )
+    })
+  }
+
+  /** Looks whether the session has come to its key since. */
+  #unlessThere({ again, key, now }: Move, otherwise: Step): Step {
+    return Effect.flatMap(this.#new.load(key, now, "fresh"), (there) => Option.isSome(there) ? again : otherwise)
+  }
+
+  /** A key that leads nobody to what is kept under it. */
+  #aside(key: StoreKey.StoreKey): StoreKey.StoreKey {
+    const { colocated } = this.#new.capabilities
+    const draw = () => Option.getOrThrow(StoreKey.parse(random(32)))
+    let aside = draw()
+    for (let draws = 1; draws < 1000 && colocated?.(key, aside) === false; draws++) aside = draw()
+    return aside
+  }
+}
