@@ -12,6 +12,7 @@ import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
+import { isExpired } from "./Expiry.js"
 import * as Ledger from "./internal/cookieLedger.js"
 import type { CookieRecords } from "./internal/cookieRecord.js"
 import * as CookieRecord from "./internal/cookieRecord.js"
@@ -19,6 +20,7 @@ import { Keyring } from "./Keyring.js"
 import { SessionConfigError } from "./SessionConfigError.js"
 import type { BoundEngine, CookieValue, Written } from "./SessionEngine.js"
 import { SessionEngine } from "./SessionEngine.js"
+import * as SessionMetrics from "./SessionMetrics.js"
 import type { SessionRecord } from "./SessionRecord.js"
 import { SessionRevocation } from "./SessionRevocation.js"
 import type * as SessionSchema from "./SessionSchema.js"
@@ -64,6 +66,7 @@ const bind = (
         case "Invalid":
           return Effect.succeedNone
         case "Unreadable":
+          SessionMetrics.countRejection("unreadable")
           return new SessionStoreError({ operation: "open", reason: "corrupt" })
         case "Opened":
           return Effect.succeedSome(decoded)
@@ -73,17 +76,32 @@ const bind = (
   const read = (value: CookieValue, now: number) =>
     Effect.map(
       contentOf(value),
-      Option.filter(({ record }) => record.expiry.at > now && record.createdAt <= now + skew)
+      Option.filter(({ record }) => {
+        const problem = isExpired(record.expiry, now)
+          ? "expired"
+          : record.createdAt > now + skew
+          ? "premature"
+          : undefined
+        if (problem !== undefined) SessionMetrics.countRejection(problem)
+        return problem === undefined
+      })
     )
 
   const written = (operation: string, record: SessionRecord): Effect.Effect<Written, SessionStoreError> =>
-    Either.match(records.encode(record), {
-      onLeft: (problem) => new SessionStoreError({ operation, reason: "corrupt", cause: new TypeError(problem) }),
-      onRight: (token) =>
-        token.length + cookieName.length > mostBytes
-          ? new SessionStoreError({ operation, reason: "size" })
-          : Effect.succeed({ _tag: "Written", value: Redacted.make(token), record })
-    })
+    Effect.flatMap(
+      // The source of random bytes may fail.
+      Effect.try({
+        try: () => records.encode(record),
+        catch: (cause) => new SessionStoreError({ operation, reason: "unavailable", cause })
+      }),
+      Either.match({
+        onLeft: (problem) => new SessionStoreError({ operation, reason: "corrupt", cause: new TypeError(problem) }),
+        onRight: (token): Effect.Effect<Written, SessionStoreError> =>
+          token.length + cookieName.length > mostBytes
+            ? new SessionStoreError({ operation, reason: "size" })
+            : Effect.succeed({ _tag: "Written", value: Redacted.make(token), record })
+      })
+    )
 
   return {
     remote: ledger?.remote ?? false,
@@ -95,7 +113,11 @@ const bind = (
           onSome: ({ record, stale }) =>
             Effect.map(
               ledger === undefined ? Effect.succeed(true) : ledger.isCurrent(record, now),
-              (current) => current ? Option.some({ value, record, stale }) : Option.none()
+              (current) => {
+                if (current) return Option.some({ value, record, stale })
+                SessionMetrics.countRejection("ended")
+                return Option.none()
+              }
             )
         })
       ),

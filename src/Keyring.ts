@@ -22,6 +22,7 @@ import * as RootKeys from "./internal/rootKeys.js"
 import type { RootKey } from "./internal/wire.js"
 import * as Wire from "./internal/wire.js"
 import { SessionConfigError } from "./SessionConfigError.js"
+import * as SessionMetrics from "./SessionMetrics.js"
 
 /**
  * One secret: at least 32 random bytes, in base64url or hex, and the id by which tokens refer to it, of 1 to 8 letters
@@ -83,7 +84,7 @@ export interface Opened {
 
 /**
  * The keys of one use, derived once. `open` gives `None` for whatever this ring has not sealed for this use, and does
- * not say why. `seal` throws if the source of random bytes does, or repeats itself.
+ * not say why (`session_rejections` counts it). `seal` throws if the source of random bytes does, or repeats itself.
  *
  * @since 0.5.0
  * @category models
@@ -150,7 +151,7 @@ const ring = (keys: Arr.NonEmptyReadonlyArray<RootKey>): Shape => {
   function derive(use: SealingUse | SigningUse): Effect.Effect<Sealing | Signing, SessionConfigError> {
     return Effect.try({
       try: () => {
-        const { read, write } = Wire.tokens(keys, use)
+        const { read, write } = Wire.tokens(keys, use, SessionMetrics.countRejection)
         return use.suite === "h1"
           ? { sign: (content: Uint8Array) => write(content), verify: read }
           : { seal: (content: Uint8Array) => write(content), open: read }

@@ -46,6 +46,28 @@ export const commits: Metric.Metric.Frequency<string> = Metric.frequency("sessio
   preregisteredWords: commitOutcomes
 })
 
+/** What was presented as sealed or signed was refused for one of these reasons. */
+const rejectionReasons = ["malformed", "unknown_key", "forged", "expired", "premature", "unreadable", "ended"] as const
+
+/**
+ * `session_rejections`, by reason: sealed or signed cookies, and records of a `SealedStore`, that were refused. Outside all
+ * look alike.
+ *
+ * - `malformed`: it does not look like what this ring makes. `unknown_key`: it names a key that the ring does not have.
+ * - `forged`: it is not what that key has made for this use. `unreadable`: it is, by a version that made it otherwise.
+ * - `expired`, `premature` (it was made by a clock that is ahead), `ended` (by a logout, or a newer generation).
+ *
+ * @since 0.5.0
+ * @category metrics
+ */
+export const rejections: Metric.Metric.Frequency<string> = Metric.frequency("session_rejections", {
+  description: "Sealed or signed sessions that were refused, by reason",
+  preregisteredWords: rejectionReasons
+})
+
+/** @internal */
+export const countRejection = (reason: typeof rejectionReasons[number]): void => rejections.unsafeUpdate(reason, [])
+
 /** @internal */
 export const countLoad = (outcome: typeof loadOutcomes[number]) => Metric.update(loads, outcome)
 

@@ -46,6 +46,7 @@ const floors: Readonly<Record<string, number>> = {
   "internal/rootKeys": 1,
   "internal/wire": 1,
   Keyring: 1,
+  SessionMetrics: 1,
   SessionCodec: 1,
   SessionDirectory: 1,
   SessionEngine: 1,
@@ -116,7 +117,6 @@ const floors: Readonly<Record<string, number>> = {
   SessionConfig: 3,
   SessionError: 3,
   SessionHandle: 3,
-  SessionMetrics: 3,
   SessionReaper: 3,
   SessionService: 3,
   // 4 http, and the tag that binds it all

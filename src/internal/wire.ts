@@ -54,19 +54,29 @@ export interface Tokens {
   readonly read: (token: string) => Option.Option<Content>
 }
 
+/**
+ * Why a text is not a token: it does not look like one of this suite; it names a key that is not in the ring; or what it
+ * holds is not what that key has made for this use.
+ */
+export type Rejection = "malformed" | "unknown_key" | "forged"
+
 /** What comes behind the second dot of a token, under one key. */
 interface Body {
   readonly write: (content: Uint8Array, nonce: Uint8Array | undefined) => string
-  readonly read: (body: string) => Uint8Array | undefined
+  readonly read: (body: string) => Uint8Array | "malformed" | "forged"
 }
 
 type MakeBody = (secret: Uint8Array, info: Uint8Array, aad: Uint8Array, nonces: () => Uint8Array) => Body
 
 /**
  * Derives the keys of one use, the first of which makes tokens. Throws if a name cannot be spelled: over 65,535 bytes,
- * or with a lone surrogate.
+ * or with a lone surrogate. Who counts hears why a text is no token; who asks does not.
  */
-export const tokens = (keys: Arr.NonEmptyReadonlyArray<RootKey>, use: Use): Tokens => {
+export const tokens = (
+  keys: Arr.NonEmptyReadonlyArray<RootKey>,
+  use: Use,
+  rejected: (reason: Rejection) => void = () => {}
+): Tokens => {
   const nonces = nonceSource()
   const derived = Arr.map(keys, ({ id, secret }) => {
     const prefix = `${use.suite}.${id}.`
@@ -80,11 +90,17 @@ export const tokens = (keys: Arr.NonEmptyReadonlyArray<RootKey>, use: Use): Toke
     read: (token) => {
       // No prefix begins another, so at most one key is tried, and none for an id that nobody has.
       const key = derived.find(({ prefix }) => token.startsWith(prefix))
-      const content = key?.read(token.slice(key.prefix.length))
-      return content === undefined ? Option.none() : Option.some({ content, stale: key !== first })
+      const content = key === undefined
+        ? looksLike(use.suite, token) ? "unknown_key" : "malformed"
+        : key.read(token.slice(key.prefix.length))
+      if (typeof content !== "string") return Option.some({ content, stale: key !== first })
+      rejected(content)
+      return Option.none()
     }
   }
 }
+
+const looksLike = (suite: Suite, token: string): boolean => token.startsWith(`${suite}.`) && token.indexOf(".", 3) > 3
 
 const nonceBytes = 24
 
@@ -118,11 +134,11 @@ const sealed = (
   },
   read: (body) => {
     const bytes = Base64Url.decode(body)
-    if (bytes === undefined || bytes.length < nonceBytes + tagBytes) return undefined
+    if (bytes === undefined || bytes.length < nonceBytes + tagBytes) return "malformed"
     const [aead, own] = cipherOf(bytes.subarray(0, nonceBytes))
     const padded = aead.open(own, aad, bytes.subarray(nonceBytes))
     const end = padded?.lastIndexOf(mark) ?? -1
-    return end < 0 ? undefined : padded?.subarray(0, end)
+    return padded === undefined || end < 0 ? "forged" : padded.subarray(0, end)
   }
 })
 
@@ -151,11 +167,12 @@ const suites: Readonly<Record<Suite, MakeBody>> = {
       },
       read: (body) => {
         const dot = body.indexOf(".")
-        if (dot < 0) return undefined
+        if (dot < 0) return "malformed"
         const text = body.slice(0, dot)
         const content = Base64Url.decode(text)
         const mac = Base64Url.decode(body.slice(dot + 1))
-        return content !== undefined && mac !== undefined && equals(mac, macOf(text)) ? content : undefined
+        if (content === undefined || mac === undefined) return "malformed"
+        return equals(mac, macOf(text)) ? content : "forged"
       }
     }
   }
