@@ -1,9 +1,11 @@
 /**
  * The documentation points at what is there, and its table of Django's features at tests that exist.
  */
+import { engineLaws, storedEngineLaws, storeLaws } from "effect-session/testing"
 import { existsSync, readdirSync, readFileSync } from "node:fs"
 import * as Path from "node:path"
 import { assert, describe, it } from "vitest"
+import { combined, stores } from "./support/stores.js"
 
 const pages = [
   "README.md",
@@ -77,3 +79,30 @@ for (const [page, least] of [["docs/django.md", 150], ["docs/http.md", 35]] as c
     })
   })
 }
+
+describe("docs/engines.md", () => {
+  const [, written = ""] = readFileSync("docs/engines.md", "utf8").split(/<!-- \/?laws.*-->/)
+  const [header = [], ...rows] = written.split("\n").filter((line) => /^\| (?!-)/.test(line))
+    .map((line) => line.split(/(?<!\\)\|/).slice(1, -1).map((cell) => cell.trim()))
+
+  it("has a row for every law, and a column for every store", () => {
+    assert.deepStrictEqual(
+      [...storeLaws, ...engineLaws, ...storedEngineLaws].map(({ name }) => name).filter((name) =>
+        !rows.some(([law]) => law?.replaceAll("\\|", "|").replaceAll("\\", "") === name.replaceAll("\\", ""))
+      ),
+      []
+    )
+    assert.deepStrictEqual(
+      [...stores, ...combined].map(([name]) => name).filter((name) => !header.includes(name)),
+      []
+    )
+  })
+
+  it("every store keeps every law", () => {
+    const named = new Set([...stores, ...combined].map(([name]) => name))
+    assert.deepStrictEqual(
+      rows.flatMap((row) => row.filter((cell, i) => named.has(header[i] ?? "") && cell !== "✓").map(() => row[0])),
+      []
+    )
+  })
+})
