@@ -21,6 +21,7 @@ const make = (): typeof SessionStore.Service => {
     record.namespace === namespace && record.id === id
   const alive = (namespace: string, now: number) =>
     rows.filter((row) => row.record.namespace === namespace && isAlive(row, now))
+      .map(({ key, record }) => ({ ...record, key }))
   const put = (row: Row) => void (rows = [...rows.filter(({ key }) => key !== row.key), row])
   const remove = (fits: (row: Row) => boolean, limit = Infinity) => {
     const doomed = new Set(rows.filter(fits).slice(0, limit))
@@ -82,17 +83,12 @@ const make = (): typeof SessionStore.Service => {
         return { current, expired: rows.length - current }
       }),
     list: (namespace, subject, now) =>
-      Effect.sync(() =>
-        alive(namespace, now).map(located).filter(({ subject: whose }) => whose === subject).sort(byAge).map(info)
-      ),
+      Effect.sync(() => alive(namespace, now).filter((record) => record.subject === subject).sort(byAge).map(info)),
     find: (namespace, id, now) =>
-      Effect.sync(() => Option.fromNullable(alive(namespace, now).find(isOf(namespace, id))?.record)),
+      Effect.sync(() => Option.fromNullable(rows.find((row) => isOf(namespace, id)(row) && isAlive(row, now))?.record)),
     scan: (namespace, after, limit, now) =>
       Effect.sync(() =>
-        alive(namespace, now).map(located).filter(({ id }) => after === undefined || after < id).sort(byId).slice(
-          0,
-          limit
-        )
+        alive(namespace, now).filter(({ id }) => after === undefined || after < id).sort(byId).slice(0, limit)
       ),
     revoke: (namespace, id) => Effect.sync(() => remove(isOf(namespace, id)) > 0),
     revokeSubject: (namespace, subject, except) =>
@@ -106,8 +102,7 @@ const make = (): typeof SessionStore.Service => {
   }
 }
 
-const located = ({ key, record }: Row) => ({ ...record, key })
-const info = ({ data: _, key: __, ...rest }: ReturnType<typeof located>) => rest
+const info = ({ data: _, key: __, ...rest }: SessionRecord & { key: string }) => rest
 const byId = (a: SessionRecord, b: SessionRecord) => (a.id < b.id ? -1 : 1)
 const byAge = (a: SessionRecord, b: SessionRecord) => a.createdAt - b.createdAt || byId(a, b)
 

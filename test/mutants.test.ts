@@ -249,6 +249,14 @@ const mutants: ReadonlyArray<Mutant> = [
     law: "keys that differ only in case are two keys"
   },
   {
+    fault: "scan tells a key that is not the record's",
+    replace: [
+      "alive(key, now) ? [{ ...record, key }] : []",
+      "alive(key, now) ? [{ ...record, key: record.id as never }] : []"
+    ],
+    law: "the pages of scan are complete, in the order of ids, disjoint, and of no more than the limit"
+  },
+  {
     fault: "data loses U+0000",
     replace: ["data: record.data,", "data: record.data.replaceAll(\"\\\\u0000\", \"\"),"],
     law: "data comes back byte for byte from create, save and rotate: an escaped U+0000"

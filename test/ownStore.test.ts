@@ -4,7 +4,14 @@
 import { it } from "@effect/vitest"
 import { Effect } from "effect"
 import { storeLaws } from "effect-session/testing"
+import { readFileSync } from "node:fs"
+import { assert } from "vitest"
 import { layer } from "../examples/own-store.js"
+
+it("is written in less than a hundred lines of code", () => {
+  const lines = readFileSync("examples/own-store.ts", "utf8").split("\n")
+  assert.isBelow(lines.filter((line) => !/^\s*(?:\/\/|\/?\*|$)/.test(line)).length, 100)
+})
 
 for (const { law, name } of storeLaws) {
   it.live(name, () => Effect.provide(law, layer))
