@@ -220,8 +220,8 @@ const mutants: ReadonlyArray<Mutant> = [
   {
     fault: "list shows what is dead",
     replace: [
-      "record.namespace === namespace && alive(key, now) ? [record] : []",
-      "record.namespace === namespace ? [record] : []"
+      "record.namespace === namespace && alive(key, now) ? [{ ...record, key }] : []",
+      "record.namespace === namespace ? [{ ...record, key }] : []"
     ],
     law: "what has expired is absent for every function, from the very moment of expiry on"
   },
