@@ -84,6 +84,7 @@ export const make = (
       })
 
     return {
+      // By the servers' own settings, and SQLite's against all but the loss of power: docs/engines.md.
       capabilities: { durableDestroy: true, remote: dialect !== "sqlite" },
       create: (key, record) =>
         Effect.catchIf(
