@@ -62,7 +62,7 @@ export const make = (options: Options = {}): Effect.Effect<Shape, SessionConfigE
     const size = bytesOf(record)
     if (size <= maxBytes) return call
     const cause = new RangeError(`A session of ${size} bytes is larger than the whole cache of ${maxBytes}.`)
-    return Effect.fail(new SessionStoreError({ operation, reason: "unavailable", cause }))
+    return Effect.fail(new SessionStoreError({ operation, reason: "size", cause }))
   }
 
   return Effect.succeed({

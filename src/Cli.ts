@@ -1,5 +1,5 @@
 /**
- * The command line: `effect-session migrate | clear-expired | stats | show | revoke | generate-key`.
+ * The command line: `effect-session migrate | clear-expired | stats | show | revoke | copy | generate-key`.
  *
  * @since 0.2.0
  */
@@ -10,24 +10,20 @@ import * as HelpDoc from "@effect/cli/HelpDoc"
 import * as Options from "@effect/cli/Options"
 import * as ValidationError from "@effect/cli/ValidationError"
 import * as Terminal from "@effect/platform/Terminal"
-import * as Cause from "effect/Cause"
-import * as Clock from "effect/Clock"
-import * as Config from "effect/Config"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
+import { copy } from "./internal/cliCopy.js"
 import type { DatabaseUrl, ExitCode } from "./internal/cliDatabase.js"
-import { client, CliFailure, dialectOf, explain } from "./internal/cliDatabase.js"
+import { client, CliFailure, dialectOf, explained } from "./internal/cliDatabase.js"
 import { generateKey } from "./internal/cliKeys.js"
-import { kindOf, store as storeAt } from "./internal/cliStore.js"
-import { SessionConfigError } from "./SessionConfigError.js"
+import { kindOf, namespaceOption, prefixOption, urlOption, withStore } from "./internal/cliStore.js"
 import * as SessionId from "./SessionId.js"
 import { SessionMaintenance } from "./SessionMaintenance.js"
 import * as SessionReaper from "./SessionReaper.js"
 import type { SessionRecord } from "./SessionRecord.js"
 import type { Shape } from "./SessionStore.js"
-import { SessionStore } from "./SessionStore.js"
 import * as SqlMigrations from "./SqlMigrations.js"
 
 /**
@@ -61,27 +57,17 @@ export const run = (argv: ReadonlyArray<string>): Effect.Effect<ExitCode, never,
 // Commands
 
 const connection = {
-  url: Options.redacted("database-url").pipe(
-    Options.withFallbackConfig(Config.redacted("DATABASE_URL")),
-    Options.withDescription(
-      "postgres:// or mysql://user:password@host/database, sqlite:path, redis://host, or file:directory. Variable: DATABASE_URL."
-    )
+  url: urlOption(
+    "database-url",
+    "DATABASE_URL",
+    "postgres:// or mysql://user:password@host/database, sqlite:path, redis://host, or file:directory."
   ),
-  prefix: Options.text("prefix").pipe(
-    Options.optional,
-    Options.map(Option.getOrUndefined),
-    Options.withDescription(
-      "What the names of the tables, or of the keys in Redis, begin with. Default: as the engine's."
-    )
-  )
+  prefix: prefixOption("prefix")
 }
 
 const session = {
   ...connection,
-  namespace: Options.text("namespace").pipe(
-    Options.withFallbackConfig(Config.string("SESSION_NAMESPACE")),
-    Options.withDescription("The namespace of the session's tag: its id, unless given. Variable: SESSION_NAMESPACE.")
-  ),
+  namespace: namespaceOption,
   id: Args.text({ name: "id" }).pipe(
     // The value is not repeated: somebody may have pasted a token.
     Args.mapEffect((id) =>
@@ -177,7 +163,7 @@ const program = Command.run(
     {},
     () => new CliFailure({ exitCode: 2, message: "A command is missing; --help lists them." })
   ).pipe(
-    Command.withSubcommands([migrate, clearExpired, stats, show, revoke, generateKey]),
+    Command.withSubcommands([migrate, clearExpired, stats, show, revoke, copy, generateKey]),
     Command.withDescription("Looks after what effect-session keeps: tables, sessions and keys.")
   ),
   { name: "effect-session", version: "0.5.0", executable: "effect-session" }
@@ -187,37 +173,12 @@ const program = Command.run(
 
 const tables = (prefix: string | undefined) => prefix === undefined ? {} : { prefix }
 
-const withStore = <A, E, R>(
-  url: DatabaseUrl,
-  prefix: string | undefined,
-  use: (store: Shape, now: number) => Effect.Effect<A, E, R>
-) =>
-  Effect.flatMap(storeAt(url, prefix), (layer) =>
-    Effect.provide(
-      Effect.flatMap(
-        Effect.all([SessionStore, Clock.currentTimeMillis]),
-        ([store, now]) => use(store, now)
-      ),
-      layer
-    )).pipe(explained(url))
-
 const connected = (url: DatabaseUrl, create: boolean) => <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   client(url, create).pipe(
     Effect.flatMap((layer) => Effect.provide(effect, layer)),
-    explained(url)
+    explained(url),
+    Effect.disconnect
   )
-
-/** Any failure, also what a driver throws, as the sentence it is reported with. */
-const explained = (url: DatabaseUrl) => <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, CliFailure, R> =>
-  Effect.catchAllCause(effect, (cause) => {
-    if (Cause.isInterruptedOnly(cause)) return Effect.interrupt
-    const error = Cause.squash(cause)
-    return error instanceof CliFailure
-      ? error
-      : error instanceof SessionConfigError
-      ? new CliFailure({ exitCode: 2, message: error.problem })
-      : Effect.flatMap(explain(error, url), (message) => new CliFailure({ exitCode: 1, message }))
-  })
 
 const notFound = new CliFailure({ exitCode: 3, message: "There is no such session in this namespace." })
 
@@ -273,17 +234,25 @@ const printable = (text: string): string =>
 const misuse = (error: ValidationError.ValidationError, argv: ReadonlyArray<string>): CliFailure => {
   const message = withoutColours(HelpDoc.toAnsiText(error.error)).replace(/\s+/g, " ").trim()
   const repeated = argv.some((arg) => message.includes(`'${arg}'`) && !/^--[a-z-]{1,20}$/.test(arg))
-  const missing = /^Expected to find option: '--(database-url|namespace)'$/.exec(message)?.[1]
+  const missing = [...message.matchAll(/Expected to find option: '--([a-z-]+)'/g)].map(([, name = ""]) => name)
   // The parser also misses an option that another argument made it overlook.
-  const overlooked = missing !== undefined && argv.some((arg) => arg.startsWith(`--${missing}`))
+  const overlooked = missing.some((name) => argv.some((arg) => arg === `--${name}` || arg.startsWith(`--${name}=`)))
   return new CliFailure({
     exitCode: 2,
     message: message === "" || message.includes("://") || repeated || overlooked
       ? "An argument is wrong or too many; --help lists what there is."
-      : missing === undefined
+      : missing.length === 0
       ? message
-      : `Neither --${missing} nor ${missing === "namespace" ? "SESSION_NAMESPACE" : "DATABASE_URL"} is given.`
+      : missing.map((name) => `Neither --${name} nor ${variables[name]} is given.`).join(" ")
   })
+}
+
+/** Every option that must be given, and what can be set in its place. */
+const variables: Readonly<Record<string, string>> = {
+  "database-url": "DATABASE_URL",
+  from: "FROM_DATABASE_URL",
+  namespace: "SESSION_NAMESPACE",
+  to: "TO_DATABASE_URL"
 }
 
 const withoutColours = (text: string): string => text.replace(/\u001b\[[0-9;]*m/g, "")

@@ -12,7 +12,7 @@
  * 3. Move the rest: `effect-session copy`, or `MigratingStore.copy`.
  * 4. Deploy the new store alone. The old one can go.
  *
- * Until step 4 the way back is the same, with the two stores exchanged.
+ * Until step 4 the way back is the same, with the two stores exchanged. What is half-way then arrives first, and turns round.
  *
  * @since 0.5.0
  */
@@ -52,7 +52,14 @@ export const make = (from: Shape, to: Shape, { phase }: Options): Shape => {
   const mover = new Mover(from, to, moves)
   const at = (side: Place["side"]) => side === "new" ? to : from
 
-  /** Writes where the session is. `lost`: it is no longer there, because it has moved, or because it has ended. */
+  /**
+   * In the store that sessions come from, and then in the one that they go to: from then on no copy can come to count. And
+   * for those that go the other way, because another process was deployed before or after this one.
+   */
+  const everywhere = <A>(call: (store: Shape) => Effect.Effect<A, SessionStoreError>) =>
+    Effect.forEach([from, to, from], call)
+
+  /** Writes where the session is, and looks for it again if it was no longer there. */
   const where = <A extends string>(
     key: StoreKey,
     now: number,
@@ -62,7 +69,7 @@ export const make = (from: Shape, to: Shape, { phase }: Options): Shape => {
     Effect.flatMap(mover.locate(key, now, "fresh"), (place) => {
       if (Option.isNone(place)) return Effect.succeed("gone")
       return Effect.flatMap(write(place.value), (outcome) =>
-        outcome !== "gone" || place.value.side === "new"
+        outcome !== "gone"
           ? Effect.succeed(outcome)
           : tries > 1
           ? where(key, now, write, tries - 1)
@@ -70,17 +77,19 @@ export const make = (from: Shape, to: Shape, { phase }: Options): Shape => {
     })
 
   const touch = (key: StoreKey, lastSeenAt: number, expiresAt: number, now: number) =>
-    where<"touched">(key, now, ({ side }) =>
-      side === "new"
-        ? to.touch(key, lastSeenAt, expiresAt, now)
-        : Effect.flatMap(from.touch(key, lastSeenAt, expiresAt, now), (outcome) =>
+    where<"touched">(
+      key,
+      now,
+      ({ side }) =>
+        Effect.flatMap(at(side).touch(key, lastSeenAt, expiresAt, now), (outcome) =>
           outcome === "gone"
             ? Effect.succeed(outcome)
             // A move that began in between may have taken the times from before with it.
             : Effect.map(
-              from.load(key, now),
+              at(side).load(key, now, "fresh"),
               (found) => Option.exists(found, (record) => markOf(record)._tag === "Plain") ? outcome : "gone"
-            )))
+            ))
+    )
 
   return {
     capabilities: together(from.capabilities, to.capabilities),
@@ -103,11 +112,11 @@ export const make = (from: Shape, to: Shape, { phase }: Options): Shape => {
         expired: a.expired + b.expired
       })),
     ...movedDirectory(from, to),
-    // The old store first: from then on no copy can come to count.
-    revoke: (namespace, id) => Effect.zipWith(from.revoke(namespace, id), to.revoke(namespace, id), (a, b) => a || b),
+    revoke: (namespace, id) =>
+      Effect.map(everywhere((store) => store.revoke(namespace, id)), (ended) => ended.includes(true)),
     revokeSubject: (namespace, subject, except) =>
-      Effect.zipRight(from.revokeSubject(namespace, subject, except), to.revokeSubject(namespace, subject, except)),
-    revokeAll: (namespace) => Effect.zipRight(from.revokeAll(namespace), to.revokeAll(namespace))
+      Effect.asVoid(everywhere((store) => store.revokeSubject(namespace, subject, except))),
+    revokeAll: (namespace) => Effect.asVoid(everywhere((store) => store.revokeAll(namespace)))
   }
 }
 

@@ -11,6 +11,7 @@ import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -35,7 +36,7 @@ export interface Options {
 const mostWaiting = 10_000
 
 /**
- * The channel as a layer. Its listener has a connection of its own, made as those of the `PgClient` are.
+ * The channel as a layer. Its listener has connections of its own, two at the most, made as those of the `PgClient` are.
  *
  * @example
  * ```ts
@@ -62,8 +63,8 @@ export const layer = (options: Options = {}): Layer.Layer<SessionInvalidation, n
       const pause = Duration.decode(beat)
       const node = freshNode()
       const waiting = yield* Queue.dropping<Notice>(mostWaiting)
-      let lost = false
-      let connections = 0
+      let overflowed = false
+      let attempts = 0
 
       const send = (notices: ReadonlyArray<Notice>) =>
         Effect.forEach(
@@ -73,31 +74,30 @@ export const layer = (options: Options = {}): Layer.Layer<SessionInvalidation, n
         ).pipe(Effect.disconnect, Effect.timeout(pause))
 
       /** Those that wait, together; what could not be told is told as a gap. */
-      const tellOn = Effect.flatMap(Queue.takeBetween(waiting, 1, 1000), (notices) =>
-        Effect.matchEffect(
-          Effect.suspend(() => send(lost ? [...notices, { _tag: "Gap" }] : [...notices])),
-          {
-            onSuccess: () => Effect.sync(() => void (lost = false)),
-            onFailure: (cause) =>
-              Effect.logDebug("Notices of changed sessions could not be sent.", cause).pipe(
-                Effect.zipRight(Effect.sync(() => void (lost = true))),
-                Effect.zipRight(Effect.sleep(pause))
-              )
-          }
-        ))
+      const tellOn = Effect.gen(function*() {
+        const notices = yield* Queue.takeBetween(waiting, 1, 1000)
+        const told = yield* Effect.exit(send([...notices]))
+        if (Exit.isFailure(told)) {
+          yield* Effect.logDebug("Notices of changed sessions could not be sent.", told.cause)
+          yield* Effect.sleep(pause)
+        }
+        const isLost = Exit.isFailure(told) || overflowed
+        overflowed = false
+        if (isLost && !(yield* Queue.offer(waiting, { _tag: "Gap" }))) overflowed = true
+      })
       yield* Effect.forkScoped(Effect.forever(tellOn))
 
       /** One connection, until it is silent. */
       const listenOnce = (hear: (notice: Notice) => Effect.Effect<void>) =>
         Effect.gen(function*() {
+          // Notices may have been lost since the connection before this one.
+          let mayHaveMissed = attempts++ > 0
           const listener = Context.get(
             yield* Layer.build(PgClient.layer({ ...sql.config, maxConnections: 1 })),
             PgClient.PgClient
           )
           let heardAt = 0
           let beats = 0
-          // Notices may have been lost since the connection before this one.
-          let mayHaveMissed = connections++ > 0
           const received = Stream.runForEach(listener.listen(channel), (payload) =>
             Effect.gen(function*() {
               heardAt = beats
@@ -121,19 +121,22 @@ export const layer = (options: Options = {}): Layer.Layer<SessionInvalidation, n
       return {
         tell: (notice) =>
           Effect.map(Queue.offer(waiting, notice), (taken) => {
-            if (!taken) lost = true
+            if (!taken) overflowed = true
           }),
         listen: (hear) =>
           Effect.gen(function*() {
             // A connection that hangs is left behind: to close it may take as long as it hangs.
             const ended = yield* Deferred.make<void>()
-            const fiber = yield* listenOnce(hear).pipe(
+            const connection = listenOnce(hear).pipe(
               Effect.ensuring(Deferred.succeed(ended, undefined)),
               Effect.scoped,
-              Effect.catchAllCause((cause) => Effect.logDebug("The listener for changed sessions has ended.", cause)),
-              Effect.forkDaemon
+              Effect.catchAllCause((cause) => Effect.logDebug("The listener for changed sessions has ended.", cause))
             )
-            yield* Effect.onInterrupt(Deferred.await(ended), () => Fiber.interruptFork(fiber))
+            yield* Effect.acquireUseRelease(
+              Effect.forkDaemon(Effect.interruptible(connection)),
+              () => Deferred.await(ended),
+              Fiber.interruptFork
+            )
           }).pipe(Effect.zipRight(Effect.sleep(pause)), Effect.forever)
       }
     })

@@ -188,8 +188,9 @@ export class SessionCrossSite extends Schema.TaggedError<SessionCrossSite>("effe
 }
 
 /**
- * The session does not fit into its cookie, which browsers limit to 4,096 bytes with its name. Nothing was written, and
- * the cookie that the browser holds is as good as before. `fields` are the largest ones. 413.
+ * The session does not fit where it is kept: a cookie, which browsers limit to 4,096 bytes with its name, or a cache that
+ * is smaller than one session. Nothing was written, and what was kept before is as good as before. `fields` are the
+ * largest ones. 413.
  *
  * @since 0.5.0
  * @category errors
@@ -205,7 +206,7 @@ export class SessionTooLarge extends Schema.TaggedError<SessionTooLarge>("effect
 ) {
   override get message(): string {
     const fields = this.fields.map(({ length, name }) => `${name} (${length})`).join(", ")
-    return `The session is too large for a cookie. Nothing was written. Its largest fields, in characters: ${fields}.`
+    return `The session is too large for where it is kept. Nothing was written. Its largest fields, in characters: ${fields}.`
   }
   [HttpServerRespondable.symbol]() {
     return respond(this, 413)

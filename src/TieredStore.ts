@@ -3,7 +3,7 @@
  *
  * A write fences its key in the front before it reaches the back: whatever the front held is gone, and a marker keeps reads
  * that are under way from filling it again with what they read before. So after a write through this store, or through
- * another one with the same front, no read is answered with what was there before it. What is written past the front (on
+ * another one that reaches the same front, no read is answered with what was there before it. What is written past the front (on
  * another node with a front of its own, or by a revocation of a subject on a node that shares it) is seen at the latest
  * when the lease has passed, and as a rule at once where nodes tell each other: `SessionInvalidation`.
  *

@@ -18,8 +18,6 @@ const main = async () => {
       process.exitCode = exitCode
     }),
     Effect.provide(NodeContext.layer),
-    // Ctrl-C does not wait for a database that is silent.
-    Effect.disconnect,
     NodeRuntime.runMain({
       disablePrettyLogger: true,
       // What was interrupted is not done, though the default says 0. Nothing else makes it fail.

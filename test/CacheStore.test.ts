@@ -50,7 +50,7 @@ describe("a bounded cache", () => {
       const one = yield* stored(store)
       const data = JSON.stringify("x".repeat(5000))
       const error = yield* Effect.flip(store.save(one.key, { ...one.record, data }, 1, start))
-      assert.strictEqual(error.reason, "unavailable")
+      assert.strictEqual(error.reason, "size")
       assert.match(String(error.cause), /larger than the whole cache/)
       yield* isAlive(store, one, start)
     }))

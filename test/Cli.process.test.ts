@@ -2,139 +2,38 @@
  * The program, run as a user runs it: a process of its own, its output in pipes. What it says to what is in the other tests
  * of it; here is what only a process has: an environment, an exit code, two outputs, signals, and an end.
  */
-import { SqliteClient } from "@effect/sql-sqlite-node"
-import type { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
-import { Deferred, Effect, Exit, Layer, type Scope } from "effect"
-import type { Shape } from "effect-session/SessionStore"
-import * as SqlStore from "effect-session/SqlStore"
-import { build } from "esbuild"
-import { execFile, spawn } from "node:child_process"
-import { rmSync } from "node:fs"
+import { Deferred, Effect, Exit } from "effect"
 import type { Server, Socket } from "node:net"
 import { createServer } from "node:net"
-import * as Path from "node:path"
-import { afterAll, assert, beforeAll, describe, inject } from "vitest"
+import { assert, describe } from "vitest"
 import { range, together } from "../src/internal/testing/law.js"
 import { aRecord, freshId, freshKey, hour } from "../src/internal/testing/records.js"
-import { openStore } from "./support/fileSteps.js"
-import { storeAt } from "./support/redisClients.js"
-import {
-  freshPrefix,
-  mariadbUrl,
-  mysqlClient,
-  ofMariadb,
-  ofRedis,
-  postgresClient,
-  temporaryDirectory
-} from "./support/stores.js"
+import { begun, builtProgram, databases, done, failure, files, stores } from "./support/cli.js"
+import { freshPrefix, ofRedis } from "./support/stores.js"
 
-interface Answer {
-  readonly exitCode: number
-  readonly stdout: string
-  readonly stderr: string
-}
-
-/** The program in one file, as fast to start as it is when it is installed; inside the project, where packages are found. */
-const program = `node_modules/.cache/cli-${process.pid}.mjs`
-
-beforeAll(() =>
-  build({
-    entryPoints: ["src/bin.ts"],
-    bundle: true,
-    packages: "external",
-    platform: "node",
-    format: "esm",
-    outfile: program,
-    logLevel: "silent"
-  })
-)
-afterAll(() => rmSync(program, { force: true }))
-
-const { DATABASE_URL: _, SESSION_NAMESPACE: __, ...inherited } = process.env
+const program = builtProgram()
 
 /** Runs the program and waits for its end. */
 const runWith = (
   env: Readonly<Record<string, string>>,
   args: ReadonlyArray<string>,
   hook: ReadonlyArray<string> = []
-) =>
-  Effect.async<Answer>((resume) => {
-    const child = execFile(
-      process.execPath,
-      [...hook, program, ...args],
-      { env: { ...inherited, ...env } },
-      (_, stdout, stderr) => resume(Effect.succeed({ exitCode: child.exitCode ?? -1, stdout, stderr }))
-    )
-  })
+) => Effect.scoped(Effect.flatMap(begun(program, args, env, hook), ({ ended }) => ended))
 
 const run = (...args: ReadonlyArray<string>) => runWith({}, args)
-
-const done = (stdout: string): Answer => ({ exitCode: 0, stdout, stderr: "" })
-const failure = (exitCode: number, sentence: string): Answer => ({ exitCode, stdout: "", stderr: `${sentence}\n` })
-
-interface Database {
-  readonly url: string
-  readonly client: Layer.Layer<SqlClient, unknown>
-}
-
-const databases: ReadonlyArray<readonly [name: string, open: Effect.Effect<Database, never, Scope.Scope>]> = [
-  ["postgres", Effect.sync(() => ({ url: inject("postgresUrl"), client: postgresClient() }))],
-  ...ofMariadb(["mariadb", Effect.sync(() => ({ url: mariadbUrl(), client: mysqlClient() }))] as const),
-  [
-    "sqlite",
-    Effect.map(temporaryDirectory("cli"), (directory) => {
-      const filename = Path.join(directory, "sessions.sqlite")
-      return { url: `sqlite:${filename}`, client: SqliteClient.layer({ filename }) }
-    })
-  ]
-]
-
-/** A store, and what leads to it. */
-interface Opened {
-  readonly url: string
-  readonly options: ReadonlyArray<string>
-  readonly store: Shape
-}
-
-const migrated = (open: (typeof databases)[number][1]) =>
-  Effect.gen(function*() {
-    const { client, url } = yield* open
-    const prefix = freshPrefix()
-    const options = ["--prefix", prefix]
-    const answer = yield* runWith({ DATABASE_URL: url }, ["migrate", ...options])
-    assert.deepStrictEqual(answer, done("Applied 0001_sessions.\n"))
-    return { url, options, store: yield* Effect.provide(SqlStore.make({ prefix }), yield* Layer.build(client)) }
-  })
-
-const redis = Effect.gen(function*() {
-  const url = inject("redisUrl")
-  const prefix = freshPrefix()
-  return { url, options: ["--prefix", prefix], store: yield* storeAt(url, { prefix }) }
-})
-
-const files = Effect.gen(function*() {
-  const directory = yield* temporaryDirectory("cli")
-  return { url: `file:${directory}`, options: [], store: yield* openStore(directory) }
-})
-
-const stores: ReadonlyArray<readonly [name: string, open: Effect.Effect<Opened, unknown, Scope.Scope>]> = [
-  ...databases.map(([name, open]) => [name, migrated(open)] as const),
-  ...ofRedis(["redis", redis] as const),
-  ["file", files]
-]
 
 describe.each(stores)("%s", (_, open) => {
   it.scopedLive("a command does its work and ends; what it is told by the environment counts", () =>
     Effect.gen(function*() {
-      const { options, store, url } = yield* open
+      const { prefix, store, url } = yield* open
       const expiry = { at: Date.now() + hour, deadline: undefined, lifetime: undefined }
       const record = aRecord({ expiry })
       yield* store.create(freshKey(), record, record.createdAt)
       const env = { DATABASE_URL: url, SESSION_NAMESPACE: record.namespace }
-      assert.deepStrictEqual(yield* runWith(env, ["stats", ...options]), done("current  1\nexpired  0\n"))
+      assert.deepStrictEqual(yield* runWith(env, ["stats", ...prefix]), done("current  1\nexpired  0\n"))
       assert.deepStrictEqual(
-        yield* runWith(env, ["revoke", record.id, ...options]),
+        yield* runWith(env, ["revoke", record.id, ...prefix]),
         done("The session is revoked.\n")
       )
     }))
@@ -238,22 +137,23 @@ describe("a database that accepts and never answers", () => {
         )
       }), { concurrency: "unbounded" }))
 
-  for (const scheme of schemes) {
+  for (
+    const [command, scheme] of [...schemes.map((scheme) => ["stats", scheme] as const), ["copy", "postgres"] as const]
+  ) {
     const signal = scheme === "mysql" ? "SIGTERM" : "SIGINT"
-    it.scopedLive(`can be left by ${signal} at once, which is not success: ${scheme}`, () =>
+    it.scopedLive(`can be left by ${signal} at once, which is not success: ${command} of ${scheme}`, () =>
       Effect.gen(function*() {
         const connected = yield* Deferred.make<void>()
         const { host } = yield* silent(() => Deferred.unsafeDone(connected, Exit.void))
         const url = `${scheme}://ann@${host}/${scheme === "redis" ? "" : "shop"}`
-        const child = spawn(process.execPath, [program, "stats", "--database-url", url], { stdio: "ignore" })
-        yield* Effect.addFinalizer(() => Effect.sync(() => child.kill("SIGKILL")))
+        const options = command === "copy"
+          ? ["--from", url, "--to", "sqlite:none.sqlite", "--namespace", "shop"]
+          : ["--database-url", url]
+        const child = yield* begun(program, [command, ...options])
         yield* Deferred.await(connected)
         const started = Date.now()
-        const exitCode = yield* Effect.async<number | null>((resume) => {
-          child.once("exit", (code) => resume(Effect.succeed(code)))
-          child.kill(signal)
-        })
-        assert.strictEqual(exitCode, 130)
+        yield* child.signal(signal)
+        assert.deepStrictEqual(yield* child.ended, { exitCode: 130, stdout: "", stderr: "" })
         assert.isBelow(Date.now() - started, 3000)
       }))
   }

@@ -1,144 +1,28 @@
 /**
  * The commands on every kind of store, run in this process: their output as it would be in pipes.
  */
-import { NodeContext } from "@effect/platform-node"
-import { Terminal } from "@effect/platform/Terminal"
-import { SqliteClient } from "@effect/sql-sqlite-node"
 import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
-import { ConfigProvider, Console, Context, Effect, Layer, type Scope } from "effect"
-import { FileStore, SessionStore } from "effect-session"
-import * as Cli from "effect-session/Cli"
-import type { RedisClient } from "effect-session/RedisClient"
-import type { Shape } from "effect-session/SessionStore"
+import { Effect, Layer } from "effect"
 import * as SqlStore from "effect-session/SqlStore"
 import { existsSync } from "node:fs"
-import * as Path from "node:path"
 import { assert, describe, inject } from "vitest"
 import { range } from "../src/internal/testing/law.js"
 import { aRecord, freshId, freshKey, hour, idOf } from "../src/internal/testing/records.js"
+import { databases, done, failure, migrated, redisCluster, run, runWith, stores } from "./support/cli.js"
 import { works } from "./support/databases.js"
 import { storeAt } from "./support/redisClients.js"
-import {
-  freshPrefix,
-  mariadbUrl,
-  mysqlClient,
-  ofMariadb,
-  ofRedis,
-  postgresClient,
-  redisClient,
-  redisClusterClient,
-  redisStore,
-  temporaryDirectory
-} from "./support/stores.js"
+import { freshPrefix, mariadbUrl, mysqlClient, ofMariadb, ofRedis } from "./support/stores.js"
 
-interface Answer {
-  readonly exitCode: number
-  readonly stdout: string
-  readonly stderr: string
-}
-
-/** Runs the program, with nothing but this in the environment. */
-const runWith = (env: Readonly<Record<string, string>>, args: ReadonlyArray<string>) =>
-  Effect.gen(function*() {
-    let [stdout, stderr] = ["", ""]
-    const terminal = yield* Terminal
-    const console = yield* Console.consoleWith(Effect.succeed)
-    const log = (text: unknown) => void (stdout += `${text}\n`)
-    const error = (text: unknown) => void (stderr += `${text}\n`)
-    const exitCode = yield* Cli.run(["node", "effect-session", ...args]).pipe(
-      Effect.provideService(Terminal, { ...terminal, isTTY: Effect.succeed(false) }),
-      Effect.withConsole({
-        ...console,
-        log: (text) => Effect.sync(() => log(text)),
-        error: (text) => Effect.sync(() => error(text)),
-        // What is logged goes this way.
-        unsafe: { ...console.unsafe, log, error }
-      }),
-      Effect.withConfigProvider(ConfigProvider.fromMap(new Map(Object.entries(env))))
-    )
-    return { exitCode, stdout, stderr } satisfies Answer
-  }).pipe(Effect.provide(NodeContext.layer))
-
-const run = (...args: ReadonlyArray<string>) => runWith({}, args)
-
-const done = (stdout: string): Answer => ({ exitCode: 0, stdout, stderr: "" })
-const failure = (exitCode: number, sentence: string): Answer => ({ exitCode, stdout: "", stderr: `${sentence}\n` })
-
-interface Database {
-  readonly url: string
-  readonly client: Layer.Layer<SqlClient, unknown>
-}
-
-const databases: ReadonlyArray<readonly [name: string, open: Effect.Effect<Database, never, Scope.Scope>]> = [
-  ["postgres", Effect.sync(() => ({ url: inject("postgresUrl"), client: postgresClient() }))],
-  ...ofMariadb(["mariadb", Effect.sync(() => ({ url: mariadbUrl(), client: mysqlClient() }))] as const),
-  [
-    "sqlite",
-    Effect.map(temporaryDirectory("cli"), (directory) => {
-      const filename = Path.join(directory, "sessions.sqlite")
-      return { url: `sqlite:${filename}`, client: SqliteClient.layer({ filename }) }
-    })
-  ]
-]
-
-/** A store, and what leads to it: a URL, and how the names in it begin. */
-interface Opened {
-  readonly url: string
-  readonly prefix: ReadonlyArray<string>
-  readonly options: ReadonlyArray<string>
-  readonly store: Shape
-}
-
-const opened = (url: string, prefix: ReadonlyArray<string>, store: Shape): Opened => ({
-  url,
-  prefix,
-  options: ["--database-url", url, ...prefix],
-  store
-})
-
-/** A database with our tables. */
-const migrated = (open: (typeof databases)[number][1]) =>
-  Effect.gen(function*() {
-    const { client, url } = yield* open
-    const prefix = freshPrefix()
-    const options = ["--prefix", prefix]
-    const answer = yield* run("migrate", "--database-url", url, ...options)
-    assert.deepStrictEqual(answer, done("Applied 0001_sessions.\n"))
-    return opened(url, options, yield* Effect.provide(SqlStore.make({ prefix }), yield* Layer.build(client)))
-  })
-
-const redisAt = (url: () => string, client: Layer.Layer<RedisClient>) =>
-  Effect.suspend(() => {
-    const prefix = freshPrefix()
-    return Effect.map(
-      Layer.build(redisStore(client, prefix)),
-      (context) => opened(url(), ["--prefix", prefix], Context.get(context, SessionStore))
-    )
-  })
-
-const files = Effect.gen(function*() {
-  const directory = yield* temporaryDirectory("cli")
-  const store = yield* Effect.provide(FileStore.make({ directory, durability: "none" }), NodeContext.layer)
-  return opened(`file:${directory}`, [], store)
-})
-
-const stores: ReadonlyArray<readonly [name: string, open: Effect.Effect<Opened, unknown, Scope.Scope>]> = [
-  ...databases.map(([name, open]) => [name, migrated(open)] as const),
-  ...ofRedis(
-    ["redis", redisAt(() => inject("redisUrl"), redisClient)] as const,
-    [
-      "redis-cluster, by one of its nodes",
-      redisAt(() => `redis://127.0.0.1:${inject("redisClusterNodes")[1]}`, redisClusterClient)
-    ] as const
-  ),
-  ["file", files]
+const all: typeof stores = [
+  ...stores,
+  ...ofRedis(["redis-cluster, by one of its nodes", redisCluster] as const)
 ]
 
 const soon = () => Date.now() + hour
 const endsAt = (at: number) => ({ expiry: { at, deadline: at + hour, lifetime: undefined } })
 
-describe.each(stores)("%s", (_, open) => {
+describe.each(all)("%s", (_, open) => {
   it.scopedLive("clear-expired deletes what has expired, and nothing with --dry-run", () =>
     Effect.gen(function*() {
       const { options, store, url } = yield* open

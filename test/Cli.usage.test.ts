@@ -7,7 +7,7 @@ import { Terminal } from "@effect/platform/Terminal"
 import { SqliteClient } from "@effect/sql-sqlite-node"
 import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
-import { ConfigProvider, Console, Context, Effect, Layer } from "effect"
+import { Console, Context, Effect, Layer } from "effect"
 import { FileStore } from "effect-session"
 import * as Cli from "effect-session/Cli"
 import * as SqlStore from "effect-session/SqlStore"
@@ -16,50 +16,21 @@ import * as Path from "node:path"
 import { assert, describe, inject } from "vitest"
 import { range } from "../src/internal/testing/law.js"
 import { aRecord, freshId, freshKey, hour } from "../src/internal/testing/records.js"
+import { done, failure, run } from "./support/cli.js"
 import { ioredisOn } from "./support/redisClients.js"
 import { freshPrefix, mariadbUrl, mysqlClient, ofMariadb, ofRedis, temporaryDirectory } from "./support/stores.js"
-
-interface Answer {
-  readonly exitCode: number
-  readonly stdout: string
-  readonly stderr: string
-}
-
-/** Runs the program, with nothing in the environment. */
-const run = (...args: ReadonlyArray<string>) =>
-  Effect.gen(function*() {
-    let [stdout, stderr] = ["", ""]
-    const terminal = yield* Terminal
-    const console = yield* Console.consoleWith(Effect.succeed)
-    const log = (text: unknown) => void (stdout += `${text}\n`)
-    const error = (text: unknown) => void (stderr += `${text}\n`)
-    const exitCode = yield* Cli.run(["node", "effect-session", ...args]).pipe(
-      Effect.provideService(Terminal, { ...terminal, isTTY: Effect.succeed(false) }),
-      Effect.withConsole({
-        ...console,
-        log: (text) => Effect.sync(() => log(text)),
-        error: (text) => Effect.sync(() => error(text)),
-        // What is logged goes this way.
-        unsafe: { ...console.unsafe, log, error }
-      }),
-      Effect.withConfigProvider(ConfigProvider.fromMap(new Map()))
-    )
-    return { exitCode, stdout, stderr } satisfies Answer
-  }).pipe(Effect.provide(NodeContext.layer))
-
-const done = (stdout: string): Answer => ({ exitCode: 0, stdout, stderr: "" })
-const failure = (exitCode: number, sentence: string): Answer => ({ exitCode, stdout: "", stderr: `${sentence}\n` })
 
 const secret = "hunter2"
 
 describe("usage", () => {
   const database = ["--database-url", "sqlite:none.sqlite"]
+  const both = ["--from", "sqlite:a", "--to", "sqlite:b"]
   const repeated = "An argument is wrong or too many; --help lists what there is."
   const wrong: ReadonlyArray<readonly [args: ReadonlyArray<string>, sentence: string]> = [
     [[], "A command is missing; --help lists them."],
     [
       ["destroy"],
-      "Invalid subcommand for effect-session - use one of 'migrate', 'clear-expired', 'stats', 'show', 'revoke', 'generate-key'"
+      "Invalid subcommand for effect-session - use one of 'migrate', 'clear-expired', 'stats', 'show', 'revoke', 'copy', 'generate-key'"
     ],
     [["stats"], "Neither --database-url nor DATABASE_URL is given."],
     [["show", ...database, freshId()], "Neither --namespace nor SESSION_NAMESPACE is given."],
@@ -70,6 +41,17 @@ describe("usage", () => {
     [["show", ...database, "--namespace", "shop", `-${secret}`], repeated],
     [["stats", ...database, `-a${secret}`], repeated],
     [["stats", ...database, secret], repeated],
+    [
+      ["copy", ...both.slice(2), "--from-prefix", "a", "--namespace", "shop"],
+      "Neither --from nor FROM_DATABASE_URL is given."
+    ],
+    [
+      ["copy", ...both.slice(0, 2)],
+      "Neither --to nor TO_DATABASE_URL is given. Neither --namespace nor SESSION_NAMESPACE is given."
+    ],
+    [["copy", ...both, "--namespace", "shop", "--batch", "0"], "--batch takes a whole number from 1 to 10000."],
+    [["copy", ...both, "--namespace", "shop", "--concurrency=65"], "--concurrency takes a whole number from 1 to 64."],
+    [["copy", ...both, "--namespace", "shop", "--batch", secret], repeated],
     [["stats", ...database, "--dry-run"], "Received unknown argument: '--dry-run'"],
     [
       ["stats", `--database-ulr=postgres://ann:${secret}@host`],
@@ -94,7 +76,7 @@ describe("usage", () => {
     Effect.gen(function*() {
       const { exitCode, stderr, stdout } = yield* run("--help")
       assert.deepStrictEqual([exitCode, stderr], [0, ""])
-      for (const command of ["migrate", "clear-expired", "stats", "show", "revoke", "generate-key"]) {
+      for (const command of ["migrate", "clear-expired", "stats", "show", "revoke", "copy", "generate-key"]) {
         assert.match(stdout, new RegExp(`^ +- ${command} `, "m"))
       }
       assert.notInclude(stdout, "\u001b")

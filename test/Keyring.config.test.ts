@@ -1,14 +1,13 @@
 /**
  * Keys from the environment, and the command that makes one.
  */
-import { NodeContext } from "@effect/platform-node"
 import { it } from "@effect/vitest"
-import { ConfigError, ConfigProvider, Console, Effect, Layer, Redacted } from "effect"
-import * as Cli from "effect-session/Cli"
+import { ConfigError, ConfigProvider, Effect, Layer, Redacted } from "effect"
 import * as Keyring from "effect-session/Keyring"
 import { SessionConfigError } from "effect-session/SessionConfigError"
 import { execFileSync } from "node:child_process"
 import { assert, describe } from "vitest"
+import { failure, run } from "./support/cli.js"
 import { assertSilent, base64url, hex } from "./support/keys.js"
 
 type Variables = Readonly<Record<string, string>>
@@ -20,7 +19,7 @@ const environment = (variables: Variables) =>
 const ring = (variables: Variables, layer = Keyring.layerConfig()) =>
   Effect.provide(Keyring.Keyring, Layer.provide(layer, environment(variables)))
 
-const failure = (variables: Variables, layer = Keyring.layerConfig()) =>
+const refusal = (variables: Variables, layer = Keyring.layerConfig()) =>
   Effect.map(Effect.flip(ring(variables, layer)), (error) => {
     assert.isTrue(ConfigError.isConfigError(error) || error instanceof SessionConfigError)
     return error
@@ -46,7 +45,7 @@ describe("SESSION_KEYS", () => {
     Effect.gen(function*() {
       const named = Keyring.layerConfig(Keyring.config("ADMIN_KEYS"))
       assert.deepStrictEqual((yield* ring({ ADMIN_KEYS: `k:${base64url("a")}` }, named)).ids, ["k"])
-      const error = yield* failure({ SESSION_KEYS: `k:${base64url("a")}` }, named)
+      const error = yield* refusal({ SESSION_KEYS: `k:${base64url("a")}` }, named)
       assert.include(String(error), "ADMIN_KEYS")
     }))
 
@@ -60,7 +59,7 @@ describe("SESSION_KEYS", () => {
   it.effect("must be there", () =>
     Effect.forEach([{}, { SESSION_KEYS: "" }], (variables) =>
       Effect.gen(function*() {
-        const error = yield* failure(variables)
+        const error = yield* refusal(variables)
         assert.isTrue(ConfigError.isConfigError(error) && ConfigError.isMissingDataOnly(error))
         assert.include(String(error), "SESSION_KEYS")
       })))
@@ -72,7 +71,7 @@ describe("SESSION_KEYS", () => {
       [secret, `k1:${secret},`, `k1:${secret},${hex("b")}`, ",", `k1:${secret};k2`.replace(":", "=")],
       (text) =>
         Effect.gen(function*() {
-          const error = yield* failure({ SESSION_KEYS: text })
+          const error = yield* refusal({ SESSION_KEYS: text })
           assert.isTrue(ConfigError.isConfigError(error))
           const shown = String(error) + JSON.stringify(error)
           assert.include(shown, "SESSION_KEYS must be id:secret, and may be several of these with commas between.")
@@ -93,53 +92,38 @@ describe("SESSION_KEYS", () => {
   it.effect("whose keys cannot work fails the layer with a sentence", () =>
     Effect.forEach(refused, ([text, sentence]) =>
       Effect.gen(function*() {
-        const error = yield* failure({ SESSION_KEYS: text })
+        const error = yield* refusal({ SESSION_KEYS: text })
         assert.strictEqual(error instanceof SessionConfigError ? error.problem : String(error), sentence)
         assertSilent(String(error) + JSON.stringify(error), secret)
       })))
 })
 
 describe("effect-session generate-key", () => {
-  /** What it prints, and its exit code. */
-  const cli = (...args: ReadonlyArray<string>) =>
-    Effect.gen(function*() {
-      const [printed, errors]: [Array<unknown>, Array<unknown>] = [[], []]
-      const console = yield* Console.consoleWith(Effect.succeed)
-      const exitCode = yield* Effect.withConsole(Cli.run(["node", "effect-session", "generate-key", ...args]), {
-        ...console,
-        log: (...args) => Effect.sync(() => printed.push(...args)),
-        error: (...args) => Effect.sync(() => errors.push(...args))
-      })
-      return { exitCode, printed: printed.join("\n"), errors: errors.join("\n") }
-    }).pipe(Effect.provide(NodeContext.layer))
+  const generate = (...args: ReadonlyArray<string>) => run("generate-key", ...args)
 
   it.live("prints a key that SESSION_KEYS takes, another one each time", () =>
     Effect.gen(function*() {
-      const answers = yield* Effect.all([cli(), cli()])
-      for (const { errors, exitCode, printed } of answers) {
-        assert.deepStrictEqual([exitCode, errors], [0, ""])
-        assert.match(printed, /^[a-z2-7]{4}:[A-Za-z0-9_-]{43}$/)
+      const answers = yield* Effect.all([generate(), generate()])
+      for (const { exitCode, stderr, stdout } of answers) {
+        assert.deepStrictEqual([exitCode, stderr], [0, ""])
+        assert.match(stdout, /^[a-z2-7]{4}:[A-Za-z0-9_-]{43}\n$/)
       }
-      const text = answers.map(({ printed }) => printed).join(",")
+      const text = answers.map(({ stdout }) => stdout.trim()).join(",")
       assert.strictEqual((yield* ring({ SESSION_KEYS: text })).ids.length, 2)
     }))
 
   it.live("takes an id", () =>
     Effect.gen(function*() {
-      const { exitCode, printed } = yield* cli("--id", "k2026")
-      assert.deepStrictEqual([exitCode, printed.split(":")[0]], [0, "k2026"])
+      const { exitCode, stdout } = yield* generate("--id", "k2026")
+      assert.deepStrictEqual([exitCode, stdout.split(":")[0]], [0, "k2026"])
     }))
 
   it.live("refuses another, and does not repeat it", () =>
     Effect.forEach([["--id", base64url("pasted")], ["--id=a-b"], ["--id", ""]], (args) =>
-      Effect.gen(function*() {
-        const answer = yield* cli(...args)
-        assert.deepStrictEqual(answer, {
-          exitCode: 2,
-          printed: "",
-          errors: "A key needs an id of 1 to 8 letters and digits."
-        })
-      })))
+      Effect.map(
+        generate(...args),
+        (answer) => assert.deepStrictEqual(answer, failure(2, "A key needs an id of 1 to 8 letters and digits."))
+      )))
 
   it("prints the key alone when it is run as a program", () => {
     const printed = execFileSync(process.execPath, ["--import", "tsx", "src/bin.ts", "generate-key", "--id", "k1"], {

@@ -23,7 +23,13 @@ import {
   stored
 } from "../src/internal/testing/records.js"
 
-type Phase = MigratingStore.Options["phase"]
+/** `back`: a process that moves sessions the other way, because it was deployed before or after the others. */
+type Phase = MigratingStore.Options["phase"] | "back"
+
+const migrating = (from: Shape, to: Shape, phase: Phase) =>
+  phase === "back"
+    ? MigratingStore.make(to, from, { phase: "move" })
+    : MigratingStore.make(from, to, { phase })
 
 /** Beyond the real time, too. */
 const far = { at: start * 2, deadline: undefined, lifetime: undefined }
@@ -141,7 +147,10 @@ describe("requests on several nodes, while a session moves", () => {
   /** There are millions of orders: so many of them, drawn by chance. */
   const anyOrders = (scene: Effect.Effect<Scene<unknown>, unknown>) => {
     const seed = Date.now()
-    return Effect.mapError(someOrders(scene, 400, seed), (cause) => new Error(`with seed ${seed}`, { cause }))
+    return Effect.mapError(
+      someOrders(scene, 400, seed),
+      (cause) => new Error(`with seed ${seed}: ${String(cause)}`, { cause })
+    )
   }
 
   const scene = (
@@ -161,7 +170,7 @@ describe("requests on several nodes, while a session moves", () => {
       return {
         requests: acts.map(([phase, { act }], i) => (parking: Interception) =>
           Effect.locally(
-            Effect.suspend(() => act(MigratingStore.make(parked(from), parked(to), { phase }), one, newKey)),
+            Effect.suspend(() => act(migrating(parked(from), parked(to), phase), one, newKey)),
             around,
             parking
           ).pipe(Effect.map((outcome) => void (outcomes[i] = outcome)))
@@ -170,7 +179,12 @@ describe("requests on several nodes, while a session moves", () => {
       }
     })
 
-  const phases: ReadonlyArray<readonly [Phase, Phase]> = [["move", "move"], ["prepare", "move"]]
+  const phases: ReadonlyArray<readonly [Phase, Phase]> = [
+    ["move", "move"],
+    ["prepare", "move"],
+    ["back", "move"],
+    ["move", "back"]
+  ]
 
   for (const [phase, other] of phases) {
     for (const end of ends) {
@@ -312,6 +326,24 @@ describe("a process that dies in the middle of a move", () => {
         Effect.gen(function*() {
           const { one, store } = yield* half
           yield* act(store, one, freshKey())
+          yield* isDead(store, one, start)
+        }))
+    }
+
+    it.live(`after ${done} writes: the way back finds it, and lists show it once`, () =>
+      Effect.gen(function*() {
+        const { from, one, to } = yield* half
+        const back = migrating(from, to, "back")
+        assert.deepStrictEqual(yield* back.scan("laws", undefined, 10, start), [{ ...one.record, key: one.key }])
+        yield* isAlive(back, one, start)
+        yield* isAlive(from, one, start)
+      }))
+
+    for (const { act, name } of ends) {
+      it.live(`after ${done} writes: ${name} on the way back ends it`, () =>
+        Effect.gen(function*() {
+          const { from, one, store, to } = yield* half
+          yield* act(migrating(from, to, "back"), one, freshKey())
           yield* isDead(store, one, start)
         }))
     }

@@ -148,6 +148,7 @@ const floors: Readonly<Record<string, number>> = {
   FaultyStore: 5,
   SessionTest: 5,
   testing: 5,
+  "internal/cliCopy": 5,
   "internal/cliDatabase": 5,
   "internal/cliKeys": 5,
   "internal/cliStore": 5,

@@ -4,12 +4,14 @@
 import * as FileSystem from "@effect/platform/FileSystem"
 import type * as SqlClient from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
+import * as Cause from "effect/Cause"
 import type { ConfigError } from "effect/ConfigError"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
+import { SessionConfigError } from "../SessionConfigError.js"
 import type { Dialect } from "./sqlStatements.js"
 
 /** Done; failed; used in a wrong way; not found. */
@@ -55,32 +57,32 @@ type Client = Effect.Effect<
 >
 
 /** A client for the URL. Only `migrate` makes a SQLite file that is not there. */
-export const client = (url: DatabaseUrl, create: boolean): Client =>
+export const client = (url: DatabaseUrl, create: boolean, connections = 1): Client =>
   Effect.flatMap(dialectOf(url), (dialect) => {
     switch (dialect) {
       case "mysql":
-        return mysql(url)
+        return mysql(url, connections)
       case "pg":
-        return postgres(url)
+        return postgres(url, connections)
       case "sqlite":
         return sqlite(url, create)
     }
   })
 
-const postgres = (url: DatabaseUrl): Client =>
+const postgres = (url: DatabaseUrl, maxConnections: number): Client =>
   Effect.gen(function*() {
     yield* parse(url)
     const PgClient = yield* driver("@effect/sql-pg", () => import("@effect/sql-pg/PgClient"))
     return PgClient.layer({
       url,
-      maxConnections: 1,
+      maxConnections,
       applicationName: "effect-session",
       // Said here, the driver keeps to it too: the client alone waits for ever for a server that is silent.
       connectTimeout: "5 seconds"
     })
   })
 
-const mysql = (url: DatabaseUrl): Client =>
+const mysql = (url: DatabaseUrl, maxConnections: number): Client =>
   Effect.gen(function*() {
     const parsed = yield* parse(url)
     if (parsed.pathname.length < 2) {
@@ -89,7 +91,7 @@ const mysql = (url: DatabaseUrl): Client =>
     const MysqlClient = yield* driver("@effect/sql-mysql2", () => import("@effect/sql-mysql2/MysqlClient"))
     // The driver takes its settings from the URL. It would wait ten seconds for a server that is silent.
     if (!parsed.searchParams.has("connectTimeout")) parsed.searchParams.set("connectTimeout", "5000")
-    return MysqlClient.layer({ url: Redacted.make(parsed.href), maxConnections: 1 })
+    return MysqlClient.layer({ url: Redacted.make(parsed.href), maxConnections })
   })
 
 const sqlite = (url: DatabaseUrl, create: boolean): Client =>
@@ -119,7 +121,7 @@ export const driver = <A>(name: string, load: () => Promise<A>): Effect.Effect<A
   })
 
 /** `sqlite:path`, and `sqlite://` before an absolute path. */
-const fileOf = (url: DatabaseUrl): string => Redacted.value(url).replace(/^sqlite:(?:\/\/)?/i, "")
+export const fileOf = (url: DatabaseUrl): string => Redacted.value(url).replace(/^sqlite:(?:\/\/)?/i, "")
 
 /** Fails with a sentence that does not repeat the URL. */
 export const parse = (url: DatabaseUrl): Effect.Effect<URL, CliFailure> =>
@@ -137,14 +139,32 @@ export const parse = (url: DatabaseUrl): Effect.Effect<URL, CliFailure> =>
       )
   })
 
+/** Which one of two stores, by its option. */
+export type Side = "--from" | "--to"
+
+/** Any failure, also what a driver throws, as the sentence it is reported with. */
+export const explained =
+  (url: DatabaseUrl, side?: Side) => <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, CliFailure, R> =>
+    Effect.catchAllCause(effect, (cause) => {
+      if (Cause.isInterruptedOnly(cause)) return Effect.interrupt
+      const error = Cause.squash(cause)
+      return error instanceof CliFailure
+        ? error
+        : error instanceof SessionConfigError
+        ? new CliFailure({ exitCode: 2, message: error.problem })
+        : Effect.flatMap(explain(error, url, side), (message) => new CliFailure({ exitCode: 1, message }))
+    })
+
 /** What went wrong, as one sentence that never holds the password. */
-export const explain = (error: unknown, url: DatabaseUrl): Effect.Effect<string> =>
+const explain = (error: unknown, url: DatabaseUrl, side: Side | undefined): Effect.Effect<string> =>
   Effect.map(Effect.option(parse(url)), (parsed) => {
     const cause = rootOf(error)
     const message = firstLine(cause)
     const code = codeOf(cause, message)
     if (unmigrated.has(code) || /^no such (?:table|column)/.test(message)) {
-      return `The tables are missing or out of date: run "effect-session migrate" with the same --prefix.`
+      return side === undefined
+        ? `The tables are missing or out of date: run "effect-session migrate" with the same --prefix.`
+        : `The tables of ${side} are missing or out of date: run "effect-session migrate" with its URL and prefix.`
     }
     const place = parsed._tag === "Some" && parsed.value.host !== "" ? ` at ${parsed.value.host}` : ""
     if (code === "ETIMEDOUT") return `The database${place} cannot be reached (no answer).`

@@ -1,19 +1,60 @@
 /**
  * The store of the command line: in a database, in Redis or in files, as the URL says.
  */
+import * as Options from "@effect/cli/Options"
 import type { PlatformError } from "@effect/platform/Error"
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as Path from "@effect/platform/Path"
+import * as Clock from "effect/Clock"
+import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as FileStore from "../FileStore.js"
 import * as RedisStore from "../RedisStore.js"
-import type { SessionStore } from "../SessionStore.js"
+import type { Shape } from "../SessionStore.js"
+import { SessionStore } from "../SessionStore.js"
 import * as SqlStore from "../SqlStore.js"
 import type { CliFailure, DatabaseUrl } from "./cliDatabase.js"
-import { client, driver, failed, parse } from "./cliDatabase.js"
+import { client, driver, explained, failed, fileOf, parse } from "./cliDatabase.js"
 import { families } from "./fileNames.js"
+
+/** A URL, as an option or from the environment. */
+export const urlOption = (name: string, variable: string, description: string) =>
+  Options.redacted(name).pipe(
+    Options.withFallbackConfig(Config.redacted(variable)),
+    Options.withDescription(`${description} Variable: ${variable}.`)
+  )
+
+export const prefixOption = (name: string) =>
+  Options.text(name).pipe(
+    Options.optional,
+    Options.map(Option.getOrUndefined),
+    Options.withDescription(
+      "What the names of the tables, or of the keys in Redis, begin with. Default: as the engine's."
+    )
+  )
+
+export const namespaceOption = Options.text("namespace").pipe(
+  Options.withFallbackConfig(Config.string("SESSION_NAMESPACE")),
+  Options.withDescription("The namespace of the session's tag: its id, unless given. Variable: SESSION_NAMESPACE.")
+)
+
+/** Works on one store. To leave it does not wait for a database that is silent. */
+export const withStore = <A, E, R>(
+  url: DatabaseUrl,
+  prefix: string | undefined,
+  use: (store: Shape, now: number) => Effect.Effect<A, E, R>
+) =>
+  Effect.flatMap(store(url, prefix), (layer) =>
+    Effect.provide(
+      Effect.flatMap(
+        Effect.all([SessionStore, Clock.currentTimeMillis]),
+        ([store, now]) => use(store, now)
+      ),
+      layer
+    )).pipe(explained(url), Effect.disconnect)
 
 /** Where a URL leads that is none of a SQL database. */
 export const kindOf = (url: DatabaseUrl): "sql" | "redis" | "file" => {
@@ -24,7 +65,8 @@ export const kindOf = (url: DatabaseUrl): "sql" | "redis" | "file" => {
 /** The store, with the names that its engine would use unless a prefix is given. Nothing is made that is not there. */
 export const store = (
   url: DatabaseUrl,
-  prefix: string | undefined
+  prefix: string | undefined,
+  connections = 1
 ): Effect.Effect<
   Layer.Layer<SessionStore, unknown, FileSystem.FileSystem | Path.Path>,
   CliFailure | PlatformError,
@@ -37,14 +79,26 @@ export const store = (
     case "file":
       return Effect.map(directoryOf(url), (directory) => FileStore.layer({ directory }))
     case "sql":
-      return Effect.map(client(url, false), (client) => Layer.provide(SqlStore.layer(options), client))
+      return Effect.map(client(url, false, connections), (client) => Layer.provide(SqlStore.layer(options), client))
   }
 }
 
+/** What a URL that can be read leads to, without the user, the password and what else it may hold. */
+export const placeOf = (url: DatabaseUrl): string => {
+  const kind = kindOf(url)
+  if (kind === "file") return `the files in ${pathOf(url)}`
+  const text = Redacted.value(url)
+  if (/^sqlite:/i.test(text)) return `SQLite in ${fileOf(url)}`
+  const name = kind === "redis" ? "Redis" : /^postgres/i.test(text) ? "Postgres" : "MySQL"
+  return `${name} at ${new URL(text).host}`
+}
+
 /** `file:directory`, and `file://` before an absolute path. */
+const pathOf = (url: DatabaseUrl): string => Redacted.value(url).replace(/^file:(?:\/\/)?/i, "")
+
 const directoryOf = (url: DatabaseUrl) =>
   Effect.gen(function*() {
-    const directory = Redacted.value(url).replace(/^file:(?:\/\/)?/i, "")
+    const directory = pathOf(url)
     if (directory === "") return yield* failed("The database URL names no directory: file:path/to/directory.")
     const fs = yield* FileSystem.FileSystem
     const path = yield* Path.Path

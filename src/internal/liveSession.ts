@@ -84,7 +84,7 @@ export class LiveSession<A extends object> {
     return this.#turns.idle(() => {
       this.accessed = true
       if (this.#finished) return Effect.fail(Refusals.committed(this.#core))
-      return this.#broken === undefined ? this.#turns.exclusively(this.#settle(200)) : Effect.fail(this.#broken)
+      return this.#broken === undefined ? this.#turns.exclusively(() => this.#settle(200)) : Effect.fail(this.#broken)
     })
   }
 
@@ -162,18 +162,23 @@ export class LiveSession<A extends object> {
 
   /** Loads on first use. One load at a time; a branch that is interrupted leaves it to the next. */
   opened(): Effect.Effect<Open<A>, SessionUnavailable> {
-    return this.#turns.idle((): Effect.Effect<Open<A>, SessionUnavailable> =>
-      this.#progress.open !== undefined ? Effect.succeed(this.#progress.open) : this.#turns.exclusively(this.#load())
+    return this.#turns.idle(() =>
+      this.#progress.open !== undefined
+        ? Effect.succeed(this.#progress.open)
+        : this.#turns.exclusively(() =>
+          this.#progress.open !== undefined ? Effect.succeed(this.#progress.open) : this.#load()
+        )
     )
   }
 
   /** Goes on from what the store itself says, unless there are changes, which meet it when they are written. */
   get fresh(): Effect.Effect<void, SessionUnavailable> {
-    return this.#turns.idle(() => {
+    return this.#turns.exclusively(() => {
       this.accessed = true
       this.#reading = "fresh"
-      if (this.#finished || this.#progress.flushed || this.#progress.steps.length > 0) return Effect.void
-      return Effect.asVoid(this.#turns.exclusively(this.#load()))
+      return this.#finished || this.#progress.flushed || this.#progress.steps.length > 0
+        ? Effect.void
+        : Effect.asVoid(this.#load())
     })
   }
 
@@ -190,8 +195,10 @@ export class LiveSession<A extends object> {
   }
 
   #load(): Effect.Effect<Open<A>, SessionUnavailable> {
-    this.#unreadable = true
-    return Effect.map(
+    // What was opened before stays, if it cannot be opened again.
+    this.#unreadable = this.#progress.open === undefined
+    const seen = this.#progress.open?.draft.value
+    return Effect.flatMap(
       Effect.flatMap(
         Clock.currentTimeMillis,
         (now) =>
@@ -205,7 +212,12 @@ export class LiveSession<A extends object> {
       ({ ambiguous, held }) => {
         this.#unreadable = false
         this.#progress.ambiguous = ambiguous.length > 0
-        return this.#progress.begin(held)
+        return Effect.map(
+          seen === undefined
+            ? Effect.succeed([])
+            : this.#core.steps.differing(this.sightings.read, seen, held?.decoded ?? this.#core.initial),
+          (outdated) => this.#progress.begin(held, outdated)
+        )
       }
     )
   }

@@ -3,9 +3,11 @@
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import { not } from "effect/Predicate"
 import type { SessionId } from "../SessionId.js"
 import type { SessionInfo, SessionRecord } from "../SessionRecord.js"
 import type { Located, SessionStoreError, Shape } from "../SessionStore.js"
+import type { StoreKey } from "../StoreKey.js"
 import { markOf } from "./marks.js"
 
 type Read<A> = Effect.Effect<Option.Option<A>, SessionStoreError>
@@ -24,8 +26,11 @@ export const movedDirectory = (old: Shape, fresh: Shape): Pick<Shape, "find" | "
     Effect.gen(function*() {
       const older = yield* old.scan(namespace, after, limit, now)
       const newer = yield* fresh.scan(namespace, after, limit, now)
-      // The key of a copy that is on its way is not the session's.
-      const found = new Map([...newer, ...older, ...newer.filter(isPlain)].map((record) => [record.id, record]))
+      const all = [...older, ...newer]
+      // The key of a copy that does not count yet is not the session's.
+      const found = new Map(
+        [...all.filter(isArriving), ...all.filter(not(isArriving))].map((record) => [record.id, record])
+      )
       const first = [...found.values()].sort((a, b) => a.id < b.id ? -1 : 1).slice(0, limit)
       const settled = new Set(newer.filter(isPlain).map(({ id }) => id))
       const records = yield* Effect.forEach(first, (record) =>
@@ -68,20 +73,34 @@ const visible = <A extends SessionRecord>(inNew: Read<A>, inOld: Read<A>): Read<
     const before = yield* inNew
     if (Option.exists(before, isPlain)) return before
     const found = yield* inOld
-    const mark = Option.map(found, markOf)
-    if (Option.isSome(found) && Option.isSome(mark)) {
-      if (mark.value._tag === "Plain") return found
-      if (mark.value._tag === "Moving") return Option.some({ ...found.value, ...mark.value.original })
-    }
-    const after = yield* inNew
-    return Option.filterMap(after, (copy) => {
-      const state = markOf(copy)
-      if (state._tag === "Plain") return Option.some(copy)
-      return state._tag === "Arriving" &&
-          Option.exists(mark, (mark) => mark._tag === "Moved" && mark.copy === state.copy)
-        ? Option.some({ ...copy, ...state.original })
-        : Option.none()
-    })
+    const first = Option.orElse(shown(found, before), () => shown(before, found))
+    return Option.isSome(first) ? first : shown(yield* inNew, found)
   })
+
+/** What a record is behind its mark; nothing if it is a copy that does not count, by what the other store says. */
+const shown = <A extends SessionRecord>(found: Option.Option<A>, other: Option.Option<A>): Option.Option<A> =>
+  Option.filterMap(found, (record) => {
+    const mark = markOf(record)
+    switch (mark._tag) {
+      case "Plain":
+        return Option.some(record)
+      case "Moving":
+        return Option.some({ ...record, ...mark.original })
+      case "Arriving":
+        return Option.filterMap(other, (moved) =>
+          isMovedTo(moved, mark.copy)
+            ? Option.some({ ...record, ...mark.original, expiry: moved.expiry, lastSeenAt: moved.lastSeenAt })
+            : Option.none())
+      case "Moved":
+        return Option.none()
+    }
+  })
+
+const isMovedTo = (record: SessionRecord, copy: StoreKey): boolean => {
+  const mark = markOf(record)
+  return mark._tag === "Moved" && mark.copy === copy
+}
+
+const isArriving = (record: SessionRecord): boolean => markOf(record)._tag === "Arriving"
 
 const isPlain = (record: SessionRecord): boolean => markOf(record)._tag === "Plain"

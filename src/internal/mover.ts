@@ -37,6 +37,29 @@ interface Move {
   readonly again: Step
 }
 
+/** What a store has under a key, as of long ago, so that one that has expired is found, too. */
+const whatever = (store: Shape, key: StoreKey.StoreKey) =>
+  Effect.catchIf(store.load(key, 0, "fresh"), ({ reason }) => reason === "corrupt", () => Effect.succeedNone)
+
+/** Ends the copy that a store may have, by now, of what was found in the other. */
+const endCopy = (
+  store: Shape,
+  key: StoreKey.StoreKey,
+  found: Option.Option<SessionRecord>
+): Effect.Effect<unknown, SessionStoreError> => {
+  // It may come to its key until it is ended.
+  const end = (copy: StoreKey.StoreKey) => Effect.zipRight(store.destroy(copy), store.destroy(key))
+  if (Option.isNone(found)) return Effect.void
+  const mark = markOf(found.value)
+  if (mark._tag === "Moved") return end(mark.copy)
+  return Effect.flatMap(store.find(found.value.namespace, found.value.id, 0), (copy) => {
+    const state = Option.getOrUndefined(Option.map(copy, markOf))
+    return state?._tag === "Arriving" ? end(state.copy) : store.destroy(key)
+  })
+}
+
+const year = 365 * 86_400_000
+
 /** How often a session may be on its way when it is looked for. */
 const mostTries = 20
 
@@ -61,7 +84,12 @@ export class Mover {
       : Effect.fail(new SessionStoreError({ operation: "move", reason: "unavailable" }))
     const move: Move = { key, now, again }
     return Effect.flatMap(this.#new.load(key, now, reading), (there): Step => {
-      if (Option.isSome(there)) return Effect.succeedSome({ side: "new", record: there.value })
+      if (Option.isSome(there)) {
+        return markOf(there.value)._tag === "Plain"
+          ? Effect.succeedSome({ side: "new", record: there.value })
+          // On its way in the other direction: it has to arrive there first.
+          : Effect.zipRight(new Mover(this.#new, this.#old, false).settle(key, there.value, now), again)
+      }
       return Effect.flatMap(this.#old.load(key, now, reading), (here): Step => {
         if (Option.isNone(here)) return this.#unlessThere(move, Effect.succeedNone)
         const mark = markOf(here.value)
@@ -79,19 +107,14 @@ export class Mover {
     })
   }
 
-  /** Ends the session of a key, wherever it is. */
+  /** Ends the session of a key, wherever it is, and whatever is found there. */
   end(key: StoreKey.StoreKey): Effect.Effect<void, SessionStoreError> {
-    // Asked as of long ago, so that one that has expired is found, too.
-    return Effect.flatMap(this.#old.load(key, 0, "fresh"), (here) => {
-      const mark = Option.map(here, markOf)
-      const copy = Option.isNone(here) || Option.isNone(mark)
-        ? Effect.void
-        : mark.value._tag === "Moved"
-        ? this.#new.destroy(mark.value.copy)
-        // A copy may have been made, and come to count, since.
-        : this.#new.revoke(here.value.namespace, here.value.id)
-      return Effect.asVoid(Effect.all([this.#old.destroy(key), copy, this.#new.destroy(key)]))
-    })
+    const [a, b] = [this.#old, this.#new]
+    return Effect.flatMap(
+      Effect.zip(whatever(a, key), whatever(b, key)),
+      ([inOld, inNew]) =>
+        Effect.all([a.destroy(key), b.destroy(key), endCopy(b, key, inOld), endCopy(a, key, inNew)], { discard: true })
+    )
   }
 
   /** Ends the move of what was found in the old store, or begins it. True if the session lives in the new store. */
@@ -116,7 +139,9 @@ export class Mover {
     const record = {
       ...marked(frozen, { _tag: "Arriving", copy, original }, random(12)),
       // To come to its key is one more version, which makes it the one that it was.
-      version: original.version - 1
+      version: original.version - 1,
+      // It must not end before the old record, which may still be touched.
+      expiry: { ...frozen.expiry, at: frozen.expiry.deadline ?? frozen.expiry.at + year }
     }
     return Effect.flatMap(this.#new.create(copy, record, move.now), (outcome): Step => {
       if (outcome === "created") return this.#confirm(move, frozen, copy, true)

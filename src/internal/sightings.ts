@@ -36,9 +36,10 @@ export class Sightings<Key extends string> {
 
   /** Forgets everything, but for what turned out to be changed. */
   restart(outdated: Iterable<Key> = []): void {
-    this.#read.clear()
     this.#own.clear()
-    this.#outdated.clear()
-    for (const key of outdated) this.#outdated.add(key)
+    for (const key of outdated) {
+      this.#read.delete(key)
+      this.#outdated.add(key)
+    }
   }
 }

@@ -17,7 +17,7 @@ import { randomBytes } from "./crypto.js"
 /** How long a fence stands: longer than any read that began before the write, and any write that it announces. */
 const fenceMillis = 15_000
 
-/** How long a front that failed is left alone, besides the lease. */
+/** How long a front that failed is left alone. */
 const pauseMillis = 1000
 
 /** How long a copy is kept beyond its lease, so that the next one can take its place. */
@@ -42,8 +42,10 @@ export class Front {
   readonly #timeout: Duration.Duration
   /** The latest time that was heard of. */
   #now = -Infinity
-  /** Until then it is not asked: it failed, and may hold what should have been taken from it. */
-  #passedByUntil = -Infinity
+  /** Until then it is left alone: it failed. Writes have no fence. */
+  #failsUntil = -Infinity
+  /** Until then it is not believed: it may hold what should have been taken from it. */
+  #doubtedUntil = -Infinity
   #sweptAt = -Infinity
 
   constructor(store: Shape, lease: number, timeout: Duration.Duration) {
@@ -60,14 +62,14 @@ export class Front {
   load(key: StoreKey, now: number): Effect.Effect<Answer> {
     return Effect.suspend(() => {
       this.at(now)
-      if (now < this.#passedByUntil) return Effect.succeed(closed)
+      if (now < this.#doubtedUntil) return Effect.succeed(closed)
       return Effect.map(this.#ask(this.#store.load(key, now)), (answer): Answer => {
         if (Option.isNone(answer)) return closed
         const copy = Option.getOrUndefined(answer.value)
         if (copy === undefined) return { _tag: "Nothing", place: undefined }
         const found = original(copy)
         if (found === undefined) return closed
-        return found.until > now && !isExpired(found.record.expiry, now)
+        return found.until > now && found.until <= now + this.#lease && !isExpired(found.record.expiry, now)
           ? { _tag: "Copy", record: found.record }
           : { _tag: "Nothing", place: copy.version }
       })
@@ -76,28 +78,48 @@ export class Front {
 
   /** Leaves a copy, unless a fence or another copy has come in its way. */
   fill(key: StoreKey, record: SessionRecord, now: number, place: number | undefined): Effect.Effect<void> {
-    const { create, removeExpired, save } = this.#store
+    const { create, save } = this.#store
     const copy = copyOf(record, now + this.#lease)
     if (place !== undefined) return this.#ask(save(key, copy, place, now))
     return Effect.flatMap(this.#ask(create(key, copy, now)), (outcome) => {
       // An old copy, or an old fence, may lie in its place. Where nobody else clears it away, this does.
-      if (Option.getOrUndefined(outcome) !== "exists" || now < this.#sweptAt + keptMillis) return Effect.void
-      this.#sweptAt = now
-      return this.#ask(Effect.zipRight(removeExpired(now, mostSwept), create(key, copy, now)))
+      if (Option.getOrUndefined(outcome) !== "exists" || now < this.#sweptAt + sweepMillis) return Effect.void
+      return Effect.zipRight(this.sweep(now), this.#ask(create(key, copy, now)))
     })
   }
 
-  /** Takes away what it holds of a key, and puts up what keeps others from filling it. */
+  /** Clears away what has ended. */
+  sweep(now: number): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      this.#sweptAt = now
+      return this.#ask(this.#store.removeExpired(now, mostSwept))
+    })
+  }
+
+  /**
+   * Takes away what it holds of a key, and puts up what keeps others from filling it. A fence that is there stands on for
+   * longer, without a gap.
+   */
   fence(key: StoreKey, tries = 5): Effect.Effect<void> {
     return Effect.suspend(() => {
       const now = this.#now
-      if (now < this.#passedByUntil) return Effect.void
-      const { create, destroy } = this.#store
-      const put = Effect.zipRight(destroy(key), Effect.suspend(() => create(key, marker(now + fenceMillis), now)))
-      return Effect.flatMap(this.#ask(put), (outcome) => {
-        if (Option.isNone(outcome) || outcome.value === "created") return Effect.void
-        // A read has filled it in between.
-        return tries > 1 ? this.fence(key, tries - 1) : this.passBy
+      if (now < this.#failsUntil) return Effect.void
+      const { create, destroy, load, save } = this.#store
+      const fence = marker(now + fenceMillis)
+      const put = Effect.flatMap(load(key, now), (found) =>
+        Option.match(found, {
+          onNone: () =>
+            Effect.flatMap(create(key, fence, now), (outcome) =>
+              // Something old lies there.
+              outcome === "created"
+                ? Effect.succeed(true)
+                : Effect.as(destroy(key), false)),
+          onSome: ({ version }) => Effect.map(save(key, fence, version, now), (outcome) => outcome === "saved")
+        }))
+      return Effect.flatMap(this.#ask(put), (stands) => {
+        if (Option.getOrElse(stands, () => true)) return Effect.void
+        // A read, or another write, has come in between.
+        return tries > 1 ? this.fence(key, tries - 1) : this.#failed
       })
     })
   }
@@ -107,10 +129,21 @@ export class Front {
     return this.#ask(call(this.#store))
   }
 
-  /** It is not believed, until all that it holds by now has ended. */
-  get passBy(): Effect.Effect<void> {
+  /** It is not believed until all that it holds by now has ended. */
+  get doubt(): Effect.Effect<void> {
     return Effect.sync(() => {
-      this.#passedByUntil = this.#now + this.#lease + pauseMillis
+      this.#doubtedUntil = Math.max(this.#doubtedUntil, this.#now + this.#lease)
+    })
+  }
+
+  /**
+   * It is left alone for a moment. A write that has no fence meanwhile may take its time, and another node may have filled what
+   * was there before: it is not believed until that has ended, too.
+   */
+  get #failed(): Effect.Effect<void> {
+    return Effect.sync(() => {
+      this.#failsUntil = this.#now + pauseMillis
+      this.#doubtedUntil = this.#failsUntil + fenceMillis + this.#lease
     })
   }
 
@@ -127,16 +160,23 @@ export class Front {
       onFailure: (cause) =>
         Cause.isInterruptedOnly(cause)
           ? Effect.interrupt
+          : isTooLarge(cause)
+          ? Effect.succeedNone
           : Effect.zipRight(
             Effect.logDebug("The front of a tiered store failed, and is passed by for a while.", cause),
-            Effect.as(this.passBy, Option.none())
+            Effect.as(this.#failed, Option.none())
           )
     })
   }
 }
 
-/** How many old copies are cleared away at once. */
-const mostSwept = 100_000
+/** How many old copies are cleared away at once, and how often at the most because one of them was in the way. */
+const mostSwept = 500
+const sweepMillis = 5000
+
+/** A session that does not fit says nothing about the front. */
+const isTooLarge = (cause: Cause.Cause<SessionStoreError>): boolean =>
+  Option.exists(Cause.failureOption(cause), ({ reason }) => reason === "size")
 
 /**
  * A copy for the front. Its data is preceded by its lease, and by what the front has of its own: an end after the lease, and a
@@ -173,5 +213,6 @@ const marker = (until: number): SessionRecord => ({
   authenticatedAt: undefined,
   modifiedAt: 0,
   lastSeenAt: 0,
-  expiry: { at: until, deadline: undefined, lifetime: undefined }
+  // A lifetime of its own, so that a fence which takes the place of a copy, or of another fence, ends when it should.
+  expiry: { at: until, deadline: undefined, lifetime: { _tag: "Until", at: until } }
 })

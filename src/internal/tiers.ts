@@ -18,6 +18,9 @@ import type { Front } from "./tierFront.js"
 type Read = Effect.Effect<Option.Option<Loaded>, SessionStoreError>
 type Flight = Deferred.Deferred<Option.Option<SessionRecord>, SessionStoreError>
 
+/** How long a call of the back may take, in milliseconds, before giving it up says something about the back. */
+const patience = 500
+
 /** How many reads may fill the front at once. */
 const mostFills = 10_000
 
@@ -33,12 +36,18 @@ export class Tiers {
   #revoking = 0
   /** How many revocations there were: a read that saw one happen fills nothing. */
   #revocations = 0
+  /** How many writes of a key are under way: meanwhile nothing of it is filled. */
+  readonly #writing = new Map<StoreKey, number>()
   /** One read of the back at a time for each key. */
   readonly #flights = new Map<StoreKey, Flight>()
 
   constructor(front: Front, back: Shape, remote: boolean, tell: SessionInvalidation.Shape["tell"]) {
     this.#front = front
-    this.#back = intercepted(back, (_, call) => Effect.onExit(call, (exit) => this.#noted(exit)))
+    this.#back = intercepted(
+      back,
+      (_, call) =>
+        Effect.flatMap(Clock.currentTimeMillis, (began) => Effect.onExit(call, (exit) => this.#noted(exit, began)))
+    )
     this.#remote = remote
     this.#tell = tell
   }
@@ -55,6 +64,8 @@ export class Tiers {
       rotate: (key, newKey, record, version, now) =>
         this.#fenced([key, newKey], now, back.rotate(key, newKey, record, version, now)),
       destroy: (key) => Effect.flatMap(Clock.currentTimeMillis, (now) => this.#fenced([key], now, back.destroy(key))),
+      // Old copies and fences too, whose number is no news to anybody.
+      removeExpired: (now, limit) => Effect.zipLeft(back.removeExpired(now, limit), this.#front.sweep(now)),
       revoke: (namespace, id) => this.#revoke({ _tag: "Id", namespace, id }, back.revoke(namespace, id)),
       revokeSubject: (namespace, subject, except) =>
         this.#revoke(
@@ -68,8 +79,8 @@ export class Tiers {
   /** What another node has done: this one has nothing to tell of it. */
   hear(notice: SessionInvalidation.Notice): Effect.Effect<void> {
     return Effect.suspend(() => {
-      if (notice._tag === "Gap") return this.#front.passBy
-      if (notice._tag !== "Key") return this.#alone(this.#drop(notice))
+      if (notice._tag === "Gap") return this.#front.doubt
+      if (notice._tag !== "Key") return this.#alone(Effect.void, this.#drop(notice))
       this.#flights.delete(notice.key)
       return this.#drop(notice)
     })
@@ -99,7 +110,6 @@ export class Tiers {
     return Effect.flatMap(
       Deferred.make<Option.Option<SessionRecord>, SessionStoreError>(),
       (flight) => {
-        this.#flights.set(key, flight)
         return Effect.onExit(this.#fill(key, now, place, flight), (exit) => {
           if (this.#flights.get(key) === flight) this.#flights.delete(key)
           return Deferred.done(flight, exit)
@@ -111,11 +121,13 @@ export class Tiers {
   /** Reads the back, and leaves a copy in the front unless something has happened to the session meanwhile. */
   #fill(key: StoreKey, now: number, place: number | undefined, flight: Flight): Read {
     return Effect.suspend(() => {
+      this.#flights.set(key, flight)
       const before = this.#revocations
       const keep = (record: SessionRecord) =>
         this.#filling.withPermitsIfAvailable(1)(
           Effect.suspend(() =>
-            this.#revoking > 0 || this.#revocations !== before || this.#flights.get(key) !== flight
+            this.#revoking > 0 || this.#revocations !== before || this.#flights.get(key) !== flight ||
+              this.#writing.has(key)
               ? Effect.void
               : this.#front.fill(key, record, now, place)
           )
@@ -140,14 +152,22 @@ export class Tiers {
       for (const key of keys) this.#flights.delete(key)
     })
     const tell = Effect.forEach(keys, (key) => this.#tell({ _tag: "Key", key }), { discard: true })
-    return Effect.suspend(() => {
-      this.#front.at(now)
-      return Effect.forEach(keys, (key) => this.#front.fence(key), { discard: true }).pipe(
-        Effect.zipRight(land),
-        Effect.zipRight(write),
-        Effect.ensuring(Effect.zipRight(land, tell))
-      )
-    })
+    const count = (by: 1 | -1) =>
+      Effect.sync(() => {
+        for (const key of keys) {
+          const writes = (this.#writing.get(key) ?? 0) + by
+          if (writes === 0) this.#writing.delete(key)
+          else this.#writing.set(key, writes)
+        }
+      })
+    return Effect.acquireUseRelease(
+      count(1),
+      () => {
+        this.#front.at(now)
+        return Effect.zipRight(Effect.forEach(keys, (key) => this.#front.fence(key), { discard: true }), write)
+      },
+      () => Effect.zipRight(land, Effect.zipRight(count(-1), tell))
+    )
   }
 
   /** Revokes in the back, then in the front, and tells the others. */
@@ -155,14 +175,17 @@ export class Tiers {
     notice: Exclude<SessionInvalidation.Notice, { readonly _tag: "Gap" }>,
     inBack: Effect.Effect<A, SessionStoreError>
   ): Effect.Effect<A, SessionStoreError> {
-    return Effect.ensuring(this.#alone(Effect.zipLeft(inBack, this.#drop(notice))), this.#tell(notice))
+    return Effect.flatMap(Clock.currentTimeMillis, (now) => {
+      this.#front.at(now)
+      return Effect.ensuring(this.#alone(inBack, this.#drop(notice)), this.#tell(notice))
+    })
   }
 
   /** While it runs, nothing is filled; what was read before it fills nothing afterwards. */
-  #alone<A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> {
+  #alone<A, E>(effect: Effect.Effect<A, E>, drop: Effect.Effect<void>): Effect.Effect<A, E> {
     return Effect.acquireUseRelease(
       Effect.sync(() => void this.#revoking++),
-      () => this.#filling.withPermits(mostFills)(effect),
+      () => Effect.zipLeft(effect, this.#filling.withPermits(mostFills)(drop)),
       () =>
         Effect.sync(() => {
           this.#revoking--
@@ -187,9 +210,10 @@ export class Tiers {
     })
   }
 
-  /** A call that was given up counts, too: what hangs is down, and what only was aborted is found up by the next call. */
-  #noted(exit: Exit.Exit<unknown, SessionStoreError>): Effect.Effect<void> {
-    return Effect.sync(() => {
+  /** What was given up after a while counts, too: what hangs is down. An abort is no news. */
+  #noted(exit: Exit.Exit<unknown, SessionStoreError>, began: number): Effect.Effect<void> {
+    return Effect.map(Clock.currentTimeMillis, (now) => {
+      if (Exit.isInterrupted(exit) && now - began < patience) return
       this.#isDown = Exit.match(exit, {
         onSuccess: () => false,
         onFailure: (cause) =>

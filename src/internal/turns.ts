@@ -21,18 +21,23 @@ export class Turns {
     )
   }
 
-  /** Keeps others out until the effect has ended, however it ends. Only within `idle`. */
-  exclusively<A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> {
-    return Effect.withFiberRuntime((fiber) => {
-      const done = Deferred.unsafeMake<void>(fiber.id())
-      this.#busy = done
-      return Effect.ensuring(
-        effect,
-        Effect.sync(() => {
-          this.#busy = undefined
-          Deferred.unsafeDone(done, Exit.void)
-        })
-      )
-    })
+  /** Runs when nothing is under way, and keeps others out until it has ended, however it ends. */
+  exclusively<A, E>(run: () => Effect.Effect<A, E>): Effect.Effect<A, E> {
+    return Effect.uninterruptibleMask((restore) =>
+      Effect.withFiberRuntime<A, E>((fiber) => {
+        if (this.#busy !== undefined) {
+          return Effect.zipRight(restore(Deferred.await(this.#busy)), this.exclusively(run))
+        }
+        const done = Deferred.unsafeMake<void>(fiber.id())
+        this.#busy = done
+        return Effect.ensuring(
+          restore(Effect.suspend(run)),
+          Effect.sync(() => {
+            this.#busy = undefined
+            Deferred.unsafeDone(done, Exit.void)
+          })
+        )
+      })
+    )
   }
 }

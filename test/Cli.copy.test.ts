@@ -1,0 +1,300 @@
+/**
+ * `effect-session copy`: from one kind of store to another, stopped in the middle, refused, and what it says of it.
+ */
+import { SqlClient } from "@effect/sql/SqlClient"
+import { it } from "@effect/vitest"
+import { Effect, Fiber, Layer } from "effect"
+import type { Shape } from "effect-session/SessionStore"
+import { relative } from "node:path"
+import { assert, describe } from "vitest"
+import { range } from "../src/internal/testing/law.js"
+import { freshId, hour, idOf, isAlive, type Stored, stored } from "../src/internal/testing/records.js"
+import {
+  begun,
+  builtProgram,
+  failure,
+  files,
+  mariadb,
+  migrated,
+  type Opened,
+  postgres,
+  redis,
+  redisCluster,
+  run,
+  runWith,
+  sqlite
+} from "./support/cli.js"
+import { untilWaiting } from "./support/databases.js"
+import { freshPrefix, ofMariadb, ofRedis, postgresClient } from "./support/stores.js"
+
+const program = builtProgram()
+
+/** What leads to the two stores. */
+const between = (from: Opened, to: Opened, namespace = "laws") =>
+  ["from", "to"].flatMap((side, i) => {
+    const { prefix: [, prefix], url } = i === 0 ? from : to
+    return [`--${side}`, url, ...(prefix === undefined ? [] : [`--${side}-prefix`, prefix])]
+  }).concat("--namespace", namespace)
+
+const expiry = () => ({ at: Date.now() + hour, deadline: undefined, lifetime: undefined })
+
+/** Sessions of a store that are alive now, in the order of their ids. */
+const fill = (store: Shape, count: number) =>
+  Effect.map(
+    Effect.forEach(range(count), (i) =>
+      stored(store, {
+        expiry: expiry(),
+        subject: `subject${i}`,
+        data: `{"text":"\\u0000\\ud800 é${i}"}`,
+        version: 7 + i
+      })),
+    (all) => all.sort((a, b) => a.record.id < b.record.id ? -1 : 1)
+  )
+
+/** Each is in the new store as it was in the old one, which has none. */
+const hasMoved = (from: Opened, to: Opened, all: ReadonlyArray<Stored>) =>
+  Effect.gen(function*() {
+    yield* Effect.forEach(all, (one) => isAlive(to.store, one, Date.now()), { concurrency: 8 })
+    assert.deepStrictEqual(yield* from.store.count(Date.now()), { current: 0, expired: 0 })
+    assert.strictEqual((yield* to.store.count(Date.now())).current, all.length)
+  })
+
+const tellsNothing = (text: string, all: ReadonlyArray<Stored>) => {
+  for (const { key, record: { data, id, subject, writeId } } of all) {
+    for (const secret of [key, data, id, subject ?? "", writeId]) assert.notInclude(text, secret)
+  }
+}
+
+const verdict = (moved: number) =>
+  `${moved} moved.\nOld store: 0 current, 0 expired. New store: 25 current, 0 expired.\n` +
+  "The old store holds no live session: it can go.\n"
+
+const goesOn = "Nothing is lost: run this again, and it goes on."
+
+describe("moves every session, as it is, and says that the old store can go", () => {
+  const pairs = [
+    ...ofRedis(
+      ["SQLite", migrated(sqlite), "Redis", redis] as const,
+      ["Redis", redis, "Postgres", migrated(postgres)] as const,
+      ["Redis", redis, "Redis", redisCluster] as const
+    ),
+    ...ofMariadb(["MySQL", migrated(mariadb), "the files", files] as const),
+    ["the files", files, "SQLite", migrated(sqlite)] as const
+  ]
+  for (const [here, openFrom, there, openTo] of pairs) {
+    it.scopedLive(`${here} → ${there}`, () =>
+      Effect.gen(function*() {
+        const [from, to] = [yield* openFrom, yield* openTo]
+        const all = yield* fill(from.store, 25)
+        const { exitCode, stderr, stdout } = yield* run("copy", ...between(from, to), "--batch", "10")
+        const [first = "", ...lines] = stdout.split("\n")
+        const places = `from ${here} (?:at|in) \\S+ to ${there} (?:at|in) \\S+\\.`
+        assert.match(first, new RegExp(`^Moves the sessions of "laws" ${places}$`))
+        assert.strictEqual(
+          lines.join("\n"),
+          "Of all namespaces there are 25 current in the old store, 0 in the new.\n" +
+            `Every process must be in the phase "move", in this direction: see docs/migrating.md.\n${verdict(25)}`
+        )
+        assert.match(stderr, /^10 \/ 25 \(40%\), \d+ per second\n(?:2[05] \/ 25 \((?:80|100)%\), \d+ per second\n)*$/)
+        assert.strictEqual(exitCode, 0)
+        tellsNothing(stdout + stderr, all)
+        yield* hasMoved(from, to, all)
+        const again = yield* run("copy", ...between(from, to))
+        assert.deepStrictEqual([again.exitCode, again.stdout.includes("\n0 moved.\n")], [0, true])
+      }))
+  }
+})
+
+it.scopedLive("what it is told by the environment counts", () =>
+  Effect.gen(function*() {
+    const [from, to] = [yield* files, yield* migrated(sqlite)]
+    const all = yield* fill(from.store, 3)
+    const env = { FROM_DATABASE_URL: from.url, TO_DATABASE_URL: to.url, SESSION_NAMESPACE: "laws" }
+    assert.strictEqual((yield* runWith(env, ["copy", "--to-prefix", to.prefix[1] ?? ""])).exitCode, 0)
+    yield* hasMoved(from, to, all)
+  }))
+
+it.scopedLive("a terminal gets a bar in one line", () =>
+  Effect.gen(function*() {
+    const [from, to] = [yield* migrated(sqlite), yield* migrated(sqlite)]
+    yield* fill(from.store, 25)
+    const written: Array<string> = []
+    const screen = { isTTY: true, write: (text: string) => void written.push(text.replace(/\d+ per/, "9 per")) }
+    const { exitCode, stderr } = yield* runWith({}, ["copy", ...between(from, to), "--batch", "10"], screen)
+    const line = (full: number, text: string) =>
+      `\r${"█".repeat(full)}${"░".repeat(20 - full)} ${text}, 9 per second\u001b[K`
+    assert.deepStrictEqual([exitCode, stderr], [0, ""])
+    assert.deepStrictEqual(written, [
+      line(8, "10 / 25 (40%)"),
+      line(16, "20 / 25 (80%)"),
+      line(20, "25 / 25 (100%)"),
+      line(20, "25 / 25 (100%)"),
+      "\n"
+    ])
+  }))
+
+/** Keeps a session of a Postgres store from being written, until it is let go. */
+const held = (from: Opened, one: Stored | undefined) =>
+  Effect.gen(function*() {
+    const sql = yield* Effect.provide(SqlClient, yield* Layer.build(postgresClient({ maxConnections: 2 })))
+    const prefix = from.prefix[1] ?? ""
+    const [isHeld, isOver] = [yield* Effect.makeLatch(), yield* Effect.makeLatch()]
+    const lock = sql.unsafe(`SELECT 1 FROM ${prefix}sessions WHERE id = '${one?.record.id}' FOR UPDATE`)
+    const holding = yield* Effect.forkScoped(
+      sql.withTransaction(Effect.all([lock, isHeld.open, isOver.await], { discard: true }))
+    )
+    yield* isHeld.await
+    return {
+      /** Completes when somebody waits for it. */
+      reached: untilWaiting(sql, "postgres", prefix, 1),
+      letGo: Effect.zipRight(isOver.open, Fiber.join(holding))
+    }
+  })
+
+describe("stopped by Ctrl-C in the middle", () => {
+  const stopped = Effect.gen(function*() {
+    const [from, to] = [yield* migrated(postgres), yield* migrated(sqlite)]
+    const all = yield* fill(from.store, 25)
+    const lock = yield* held(from, all[17])
+    const child = yield* begun(program, ["copy", ...between(from, to), "--batch", "5"])
+    yield* child.says(/^5 \/ 25 \(20%\)/)
+    yield* lock.reached
+    yield* child.signal("SIGINT")
+    yield* child.says(/^Stopping after the sessions that are on their way …$/m)
+    return { all, child, from, lock, to }
+  })
+
+  it.scopedLive("it waits for the sessions under way and ends with 130; a second run moves the rest", () =>
+    Effect.gen(function*() {
+      const { all, child, from, lock, to } = yield* stopped
+      yield* lock.letGo
+      const { exitCode, stderr } = yield* child.ended
+      assert.include(stderr, `\nStopped: 20 of 25 moved. ${goesOn}\n`)
+      assert.strictEqual(exitCode, 130)
+      assert.strictEqual((yield* from.store.count(Date.now())).current, 5)
+      const { stdout } = yield* run("copy", ...between(from, to))
+      assert.include(stdout, `docs/migrating.md.\n${verdict(5)}`)
+      yield* hasMoved(from, to, all)
+    }))
+
+  it.scopedLive("it does not wait for ever for a store that is silent", () =>
+    Effect.gen(function*() {
+      const { all, child, from, lock, to } = yield* stopped
+      const { exitCode, stderr } = yield* child.ended
+      assert.include(stderr, `\nStopped: 15 of 25 moved. ${goesOn}\n`)
+      assert.strictEqual(exitCode, 130)
+      yield* lock.letGo
+      assert.strictEqual((yield* run("copy", ...between(from, to))).exitCode, 0)
+      yield* hasMoved(from, to, all)
+    }))
+})
+
+describe("the old store cannot go", () => {
+  it.scopedLive("while it holds sessions of other namespaces, which stay as they are", () =>
+    Effect.gen(function*() {
+      const [from, to] = [yield* migrated(sqlite), yield* files]
+      yield* fill(from.store, 3)
+      const other = yield* stored(from.store, { namespace: "other", expiry: expiry() })
+      const { exitCode, stderr } = yield* run("copy", ...between(from, to))
+      assert.strictEqual(exitCode, 1)
+      assert.include(
+        stderr,
+        "The old store cannot go: it still holds 1 current. None is a live one of this namespace: they are of others, or " +
+          "were revoked and wait for their end.\n"
+      )
+      yield* isAlive(from.store, other, Date.now())
+      assert.strictEqual((yield* run("copy", ...between(from, to, "other"))).exitCode, 0)
+      yield* isAlive(to.store, other, Date.now())
+    }))
+
+  it.scopedLive("when a session was made in it meanwhile", () =>
+    Effect.gen(function*() {
+      const [from, to] = [yield* migrated(postgres), yield* migrated(sqlite)]
+      const all = yield* fill(from.store, 5)
+      const lock = yield* held(from, all[4])
+      const copying = yield* Effect.fork(run("copy", ...between(from, to), "--batch", "1"))
+      yield* lock.reached
+      const late = yield* stored(from.store, { id: idOf("-".repeat(12) + freshId().slice(12)), expiry: expiry() })
+      yield* lock.letGo
+      const { exitCode, stderr } = yield* Fiber.join(copying)
+      assert.strictEqual(exitCode, 1)
+      assert.include(
+        stderr,
+        `The old store cannot go: it still holds 1 current. Some are of this namespace: a process that is not in the ` +
+          `phase "move" has made them meanwhile. Put every process there, and run this again.\n`
+      )
+      yield* isAlive(from.store, late, Date.now())
+    }))
+})
+
+describe("a store that fails ends it with a sentence; the next run goes on", () => {
+  const database = Effect.gen(function*() {
+    const database = yield* sqlite
+    const sql = yield* Effect.provide(SqlClient, yield* Layer.build(database.client))
+    const opened = yield* migrated(Effect.succeed(database))
+    return { ...opened, sql, table: `${opened.prefix[1]}sessions` }
+  })
+
+  it.scopedLive("the new one, which is full", () =>
+    Effect.gen(function*() {
+      const [from, to] = [yield* database, yield* database]
+      const all = yield* fill(from.store, 25)
+      yield* to.sql.unsafe(
+        `CREATE TRIGGER full BEFORE INSERT ON ${to.table} WHEN (SELECT count(*) FROM ${to.table}) >= 12
+         BEGIN SELECT RAISE(ABORT, 'there is no room'); END`
+      )
+      const { exitCode, stderr } = yield* run("copy", ...between(from, to), "--batch", "10")
+      assert.strictEqual(exitCode, 1)
+      assert.match(stderr, new RegExp(`^10 / 25 .*\nThe database failed: there is no room\\. ${goesOn}\n$`))
+      tellsNothing(stderr, all)
+      yield* to.sql.unsafe("DROP TRIGGER full")
+      assert.strictEqual((yield* run("copy", ...between(from, to))).exitCode, 0)
+      yield* hasMoved(from, to, all)
+    }))
+
+  it.scopedLive("the old one, with a record that is damaged", () =>
+    Effect.gen(function*() {
+      const [from, to] = [yield* database, yield* database]
+      const all = yield* fill(from.store, 12)
+      const setLifetime = (text: string | null) =>
+        from.sql`UPDATE ${from.sql(from.table)} SET lifetime = ${text} WHERE id = ${all[11]?.record.id ?? ""}`
+      const [before] = yield* from.sql<{ lifetime: string | null }>`SELECT lifetime FROM ${from.sql(from.table)}`
+      yield* setLifetime("{nonsense")
+      const { exitCode, stderr } = yield* run("copy", ...between(from, to), "--batch", "10")
+      assert.strictEqual(exitCode, 1)
+      assert.include(stderr, " Nothing is lost, and nothing goes on before that record is repaired or deleted.\n")
+      tellsNothing(stderr, all)
+      yield* setLifetime(before?.lifetime ?? null)
+      assert.strictEqual((yield* run("copy", ...between(from, to))).exitCode, 0)
+      yield* hasMoved(from, to, all)
+    }))
+})
+
+describe("refuses", () => {
+  it.scopedLive("the same store twice, also by another URL of it, and leaves it as it is", () =>
+    Effect.gen(function*() {
+      const from = yield* migrated(sqlite)
+      const one = yield* stored(from.store, { expiry: expiry() })
+      const same = failure(2, "--from and --to lead to the same sessions: they must be two stores.")
+      const otherUrl = `sqlite:${relative(".", from.url.replace("sqlite:", ""))}`
+      for (const url of [from.url, otherUrl]) {
+        assert.deepStrictEqual(yield* run("copy", ...between(from, { ...from, url })), same)
+      }
+      yield* isAlive(from.store, one, Date.now())
+    }))
+
+  it.scopedLive("a store without tables; nothing moves", () =>
+    Effect.gen(function*() {
+      const [from, empty] = [yield* migrated(sqlite), yield* postgres]
+      const one = yield* stored(from.store, { expiry: expiry() })
+      const bare = { ...from, url: empty.url, prefix: ["--prefix", freshPrefix()] }
+      const missing = (side: string) =>
+        failure(
+          1,
+          `The tables of ${side} are missing or out of date: run "effect-session migrate" with its URL and prefix.`
+        )
+      assert.deepStrictEqual(yield* run("copy", ...between(from, bare)), missing("--to"))
+      assert.deepStrictEqual(yield* run("copy", ...between(bare, from)), missing("--from"))
+      yield* isAlive(from.store, one, Date.now())
+    }))
+})

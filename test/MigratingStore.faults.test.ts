@@ -1,0 +1,97 @@
+import { it } from "@effect/vitest"
+import { Deferred, Effect, Fiber } from "effect"
+import { MemoryStore, SessionStoreError } from "effect-session"
+import * as MigratingStore from "effect-session/MigratingStore"
+import type { Shape } from "effect-session/SessionStore"
+import { assert, describe } from "vitest"
+import { intercepted, type Interception, type Operation } from "../src/internal/intercepted.js"
+import { freshKey, hour, isAlive, isThere, minute, start, stored } from "../src/internal/testing/records.js"
+
+const writes: ReadonlyArray<Operation> = ["create", "save", "destroy", "touch", "rotate"]
+const dyingAfter = (from: Shape, to: Shape, count: number) => {
+  let left = count
+  const wrap: Interception = (operation, call) =>
+    Effect.suspend(() => writes.includes(operation) && left-- <= 0 ? Effect.interrupt : call)
+  return MigratingStore.make(intercepted(from, wrap), intercepted(to, wrap), { phase: "move" })
+}
+const memories = () => ({ a: MemoryStore.make(), b: MemoryStore.make() })
+const far = { at: start * 2, deadline: undefined, lifetime: undefined }
+
+describe("the way back, with the two stores exchanged", () => {
+  for (const done of [0, 1, 2, 3, 4, 5]) {
+    for (const phase of ["prepare", "move"] as const) {
+      it.live(`${phase}: after a process of the way there died after ${done} writes`, () =>
+        Effect.gen(function*() {
+          const { a, b } = memories()
+          const one = yield* stored(a, { expiry: far })
+          yield* Effect.exit(dyingAfter(a, b, done).load(one.key, start))
+          const back = MigratingStore.make(b, a, { phase })
+          yield* isAlive(back, one, start)
+        }))
+    }
+  }
+})
+
+describe("a copy on its way that has expired before the session", () => {
+  it.live("the session can be read", () =>
+    Effect.gen(function*() {
+      const { a, b } = memories()
+      const one = yield* stored(a)
+      // prepare: located in the old store, about to touch
+      const atTouch = yield* Deferred.make<void>()
+      const go = yield* Deferred.make<void>()
+      const slowA = intercepted(a, (operation, call) =>
+        operation === "touch"
+          ? Effect.zipRight(
+            Deferred.succeed(atTouch, undefined),
+            Effect.zipRight(Deferred.await(go), Effect.zipRight(call, Effect.never))
+          )
+          : call)
+      const toucher = yield* Effect.fork(
+        MigratingStore.make(slowA, b, { phase: "prepare" }).touch(one.key, start + minute, start + 2 * hour, start)
+      )
+      yield* Deferred.await(atTouch)
+      yield* Effect.exit(dyingAfter(a, b, 2).load(one.key, start))
+      yield* Deferred.succeed(go, undefined)
+      for (let i = 0; i < 10; i++) {
+        yield* Effect.yieldNow()
+      }
+      yield* Fiber.interruptFork(toucher)
+      const now = start + hour + minute
+      const store = MigratingStore.make(a, b, { phase: "move" })
+      assert.isTrue(yield* isThere(store, one.key, now))
+    }))
+})
+
+describe("a logout with the old token while the session moves and its token is exchanged", () => {
+  it.live("the exchange was acknowledged: the new token lives", () =>
+    Effect.gen(function*() {
+      const { a, b } = memories()
+      const one = yield* stored(a)
+      const newKey = freshKey()
+      const looked = yield* Deferred.make<void>()
+      const go = yield* Deferred.make<void>()
+      const slowA = intercepted(a, (operation, call) =>
+        operation === "load"
+          ? Effect.zipLeft(call, Effect.zipRight(Deferred.succeed(looked, undefined), Deferred.await(go)))
+          : call)
+      const logout = yield* Effect.fork(MigratingStore.make(slowA, b, { phase: "move" }).destroy(one.key))
+      yield* Deferred.await(looked)
+      const store = MigratingStore.make(a, b, { phase: "move" })
+      assert.strictEqual(yield* store.rotate(one.key, newKey, one.record, 1, start), "saved")
+      yield* Deferred.succeed(go, undefined)
+      yield* Fiber.join(logout)
+      assert.isTrue(yield* isThere(store, newKey, start))
+    }))
+})
+
+describe("a row that is no record", () => {
+  it.live("can be logged out of, as without a move", () =>
+    Effect.gen(function*() {
+      const { a, b } = memories()
+      const one = yield* stored(a)
+      const corrupt = intercepted(a, (operation, call) =>
+        operation === "load" ? Effect.fail(new SessionStoreError({ operation, reason: "corrupt" })) : call)
+      yield* MigratingStore.make(corrupt, b, { phase: "move" }).destroy(one.key)
+    }))
+})

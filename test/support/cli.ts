@@ -1,0 +1,229 @@
+/**
+ * Runs the command line, in this process or as a process of its own, and opens what it works on.
+ */
+import { NodeContext } from "@effect/platform-node"
+import { Terminal } from "@effect/platform/Terminal"
+import { SqliteClient } from "@effect/sql-sqlite-node"
+import type { SqlClient } from "@effect/sql/SqlClient"
+import { ConfigProvider, Console, Context, Deferred, Effect, Exit, Layer, type Scope } from "effect"
+import { FileStore, SessionStore } from "effect-session"
+import * as Cli from "effect-session/Cli"
+import type { RedisClient } from "effect-session/RedisClient"
+import type { Shape } from "effect-session/SessionStore"
+import * as SqlStore from "effect-session/SqlStore"
+import { build } from "esbuild"
+import { spawn } from "node:child_process"
+import { rmSync } from "node:fs"
+import * as Path from "node:path"
+import { afterAll, assert, beforeAll, inject } from "vitest"
+import { Screen } from "../../src/internal/cliCopy.js"
+import {
+  freshPrefix,
+  mariadbUrl,
+  mysqlClient,
+  ofMariadb,
+  ofRedis,
+  postgresClient,
+  redisClient,
+  redisClusterClient,
+  redisStore,
+  temporaryDirectory
+} from "./stores.js"
+
+export interface Answer {
+  readonly exitCode: number
+  readonly stdout: string
+  readonly stderr: string
+}
+
+export const done = (stdout: string): Answer => ({ exitCode: 0, stdout, stderr: "" })
+export const failure = (exitCode: number, sentence: string): Answer => ({
+  exitCode,
+  stdout: "",
+  stderr: `${sentence}\n`
+})
+
+/** Runs the program in this process, as it would be in pipes, with nothing but this in the environment. */
+export const runWith = (
+  env: Readonly<Record<string, string>>,
+  args: ReadonlyArray<string>,
+  screen: Screen["Type"] = { isTTY: false, write: () => {} }
+) =>
+  Effect.gen(function*() {
+    let [stdout, stderr] = ["", ""]
+    const terminal = yield* Terminal
+    const console = yield* Console.consoleWith(Effect.succeed)
+    const log = (text: unknown) => void (stdout += `${text}\n`)
+    const error = (text: unknown) => void (stderr += `${text}\n`)
+    const exitCode = yield* Cli.run(["node", "effect-session", ...args]).pipe(
+      Effect.provideService(Terminal, { ...terminal, isTTY: Effect.succeed(false) }),
+      Effect.provideService(Screen, screen),
+      Effect.withConsole({
+        ...console,
+        log: (text) => Effect.sync(() => log(text)),
+        error: (text) => Effect.sync(() => error(text)),
+        // What is logged goes this way.
+        unsafe: { ...console.unsafe, log, error }
+      }),
+      Effect.withConfigProvider(ConfigProvider.fromMap(new Map(Object.entries(env))))
+    )
+    return { exitCode, stdout, stderr } satisfies Answer
+  }).pipe(Effect.provide(NodeContext.layer))
+
+export const run = (...args: ReadonlyArray<string>) => runWith({}, args)
+
+export interface Database {
+  readonly url: string
+  readonly client: Layer.Layer<SqlClient, unknown>
+}
+
+export type OpenDatabase = Effect.Effect<Database, never, Scope.Scope>
+
+export const postgres: OpenDatabase = Effect.sync(() => ({ url: inject("postgresUrl"), client: postgresClient() }))
+
+export const mariadb: OpenDatabase = Effect.sync(() => ({ url: mariadbUrl(), client: mysqlClient() }))
+
+export const sqlite: OpenDatabase = Effect.map(temporaryDirectory("cli"), (directory) => {
+  const filename = Path.join(directory, "sessions.sqlite")
+  return { url: `sqlite:${filename}`, client: SqliteClient.layer({ filename }) }
+})
+
+export const databases: ReadonlyArray<readonly [name: string, open: OpenDatabase]> = [
+  ["postgres", postgres],
+  ...ofMariadb(["mariadb", mariadb] as const),
+  ["sqlite", sqlite]
+]
+
+/** A store, and what leads to it: a URL, and what the names in it begin with. */
+export interface Opened {
+  readonly url: string
+  readonly prefix: ReadonlyArray<string>
+  readonly options: ReadonlyArray<string>
+  readonly store: Shape
+}
+
+const opened = (url: string, prefix: ReadonlyArray<string>, store: Shape): Opened => ({
+  url,
+  prefix,
+  options: ["--database-url", url, ...prefix],
+  store
+})
+
+/** A database with our tables. */
+export const migrated = (open: OpenDatabase) =>
+  Effect.gen(function*() {
+    const { client, url } = yield* open
+    const prefix = freshPrefix()
+    const options = ["--prefix", prefix]
+    const answer = yield* run("migrate", "--database-url", url, ...options)
+    assert.deepStrictEqual(answer, done("Applied 0001_sessions.\n"))
+    return opened(url, options, yield* Effect.provide(SqlStore.make({ prefix }), yield* Layer.build(client)))
+  })
+
+const redisAt = (url: () => string, client: Layer.Layer<RedisClient>) =>
+  Effect.suspend(() => {
+    const prefix = freshPrefix()
+    return Effect.map(
+      Layer.build(redisStore(client, prefix)),
+      (context) => opened(url(), ["--prefix", prefix], Context.get(context, SessionStore))
+    )
+  })
+
+export const redis = redisAt(() => inject("redisUrl"), redisClient)
+
+/** A Cluster, by one of its nodes. */
+export const redisCluster = redisAt(() => `redis://127.0.0.1:${inject("redisClusterNodes")[1]}`, redisClusterClient)
+
+export const files = Effect.gen(function*() {
+  const directory = yield* temporaryDirectory("cli")
+  const store = yield* Effect.provide(FileStore.make({ directory, durability: "none" }), NodeContext.layer)
+  return opened(`file:${directory}`, [], store)
+})
+
+/** Stores of every kind that the command line knows. */
+export const stores: ReadonlyArray<readonly [name: string, open: Effect.Effect<Opened, unknown, Scope.Scope>]> = [
+  ...databases.map(([name, open]) => [name, migrated(open)] as const),
+  ...ofRedis(["redis", redis] as const),
+  ["file", files]
+]
+
+/** The program in one file, as fast to start as it is when it is installed; inside the project, where packages are found. */
+export const builtProgram = (): string => {
+  const program = `node_modules/.cache/cli-${process.pid}-${freshPrefix()}.mjs`
+  beforeAll(() =>
+    build({
+      entryPoints: ["src/bin.ts"],
+      bundle: true,
+      packages: "external",
+      platform: "node",
+      format: "esm",
+      outfile: program,
+      logLevel: "silent"
+    })
+  )
+  afterAll(() => rmSync(program, { force: true }))
+  return program
+}
+
+const {
+  DATABASE_URL: _,
+  FROM_DATABASE_URL: __,
+  SESSION_NAMESPACE: ___,
+  TO_DATABASE_URL: ____,
+  ...inherited
+} = process.env
+
+/** What is known of a process while it runs. */
+export interface Begun {
+  /** Completes when its second output has such a line; fails if it ends without. */
+  readonly says: (line: RegExp) => Effect.Effect<void, Error>
+  readonly signal: (signal: NodeJS.Signals) => Effect.Effect<void>
+  readonly ended: Effect.Effect<Answer>
+}
+
+/** Starts the program as a process of its own, its output in pipes. It is killed at the end of the scope. */
+export const begun = (
+  program: string,
+  args: ReadonlyArray<string>,
+  env: Readonly<Record<string, string>> = {},
+  hook: ReadonlyArray<string> = []
+): Effect.Effect<Begun, never, Scope.Scope> =>
+  Effect.gen(function*() {
+    const ended = yield* Deferred.make<Answer>()
+    const awaited: Array<readonly [line: RegExp, said: Deferred.Deferred<void, Error>]> = []
+    const child = yield* Effect.acquireRelease(
+      Effect.sync(() =>
+        spawn(process.execPath, [...hook, program, ...args], {
+          env: { ...inherited, ...env },
+          stdio: ["ignore", "pipe", "pipe"]
+        })
+      ),
+      (child) => Effect.sync(() => child.kill("SIGKILL"))
+    )
+    let [stdout, stderr] = ["", ""]
+    const look = () => {
+      for (const [line, said] of awaited) {
+        if (line.test(stderr)) Deferred.unsafeDone(said, Exit.void)
+        else if (child.exitCode !== null) Deferred.unsafeDone(said, Exit.fail(new Error(`ended with: ${stderr}`)))
+      }
+    }
+    child.stdout.setEncoding("utf8").on("data", (text: string) => void (stdout += text))
+    child.stderr.setEncoding("utf8").on("data", (text: string) => {
+      stderr += text
+      look()
+    })
+    child.on("close", (exitCode) => {
+      Deferred.unsafeDone(ended, Exit.succeed({ exitCode: exitCode ?? -1, stdout, stderr }))
+      look()
+    })
+    return {
+      says: (line) =>
+        Effect.flatMap(Deferred.make<void, Error>(), (said) => {
+          awaited.push([line, said])
+          look()
+          return Deferred.await(said)
+        }),
+      signal: (signal) => Effect.sync(() => void child.kill(signal)),
+      ended: Deferred.await(ended)
+    }
+  })
