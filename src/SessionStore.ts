@@ -164,7 +164,8 @@ export interface Shape {
 
   /**
    * Moves the live record of the expected version to a new key and replaces all of it, in one atomic step. The old key
-   * is dead from then on; a crash may leave neither, never both. A revocation at the same moment reaches the record
+   * is dead from then on; a crash may leave neither, never both. `conflict` also if the new key is taken (by the same
+   * record, too), or the id by another record. A revocation at the same moment reaches the record
    * under either key. If the subject stays, so does the record's exposure to earlier revocations.
    */
   readonly rotate: (
@@ -187,7 +188,7 @@ export interface Shape {
   /** How many records have not expired at `now`, and how many have. Reads an index, never data. */
   readonly count: (now: number) => Effect.Effect<Count, SessionStoreError>
 
-  /** Live records of a subject, oldest first, by index. */
+  /** Live records of a subject, oldest first (of one moment: in the order of their ids), by index. */
   readonly list: (
     namespace: string,
     subject: string,

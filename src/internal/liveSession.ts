@@ -84,7 +84,9 @@ export class LiveSession<A extends object> {
     return this.#turns.idle(() => {
       this.accessed = true
       if (this.#finished) return Effect.fail(Refusals.committed(this.#core))
-      return this.#broken === undefined ? this.#turns.exclusively(() => this.#settle(200)) : Effect.fail(this.#broken)
+      return this.#broken === undefined
+        ? Effect.tapError(this.#turns.exclusively(() => this.#settle(200)), Refusals.log)
+        : Effect.fail(this.#broken)
     })
   }
 

@@ -12,14 +12,14 @@ import { SessionDirectory } from "../SessionDirectory.js"
 import type { SessionError, SessionUnavailable } from "../SessionError.js"
 import type { SessionHandle } from "../SessionHandle.js"
 import type { SessionId } from "../SessionId.js"
-import type { SessionInfo, SessionRecord } from "../SessionRecord.js"
+import type { SessionInfo } from "../SessionRecord.js"
 import { SessionRevocation } from "../SessionRevocation.js"
-import type { SessionStoreError } from "../SessionStore.js"
+import type { Located, SessionStoreError } from "../SessionStore.js"
 import type { Core } from "./core.js"
 import { Handle } from "./handle.js"
 import { LiveSession } from "./liveSession.js"
 import { decode } from "./opening.js"
-import { unavailable } from "./refusals.js"
+import { log, unavailable } from "./refusals.js"
 
 /** A live session in a listing. */
 export interface Entry<A> {
@@ -58,10 +58,13 @@ export interface Outside<A> {
   ) => Effect.Effect<ReadonlyArray<SessionInfo>, SessionUnavailable, SessionDirectory>
   /** Ends one session by its public id. False if there was none. */
   readonly revoke: (id: SessionId) => Effect.Effect<boolean, SessionUnavailable, SessionRevocation>
-  /** Ends every session of a subject but `except`, by one write. */
+  /**
+   * Ends every session of a subject but `except`, by one write. At a login, before `authenticate` has been written, there is
+   * nothing to except: the session that it makes is another one.
+   */
   readonly revokeSubject: (
     subject: string,
-    options?: { readonly except?: SessionId }
+    options?: { readonly except?: SessionId | undefined }
   ) => Effect.Effect<void, SessionUnavailable, SessionRevocation>
   /** Ends every session of the tag, by one write. */
   readonly revokeAll: Effect.Effect<void, SessionUnavailable, SessionRevocation>
@@ -72,9 +75,9 @@ const pageSize = 100
 
 export const outside = <A extends object>(core: Core<A>): Outside<A> => {
   const known = <B, R>(effect: Effect.Effect<B, SessionStoreError, R>) =>
-    Effect.mapError(effect, (error) => unavailable(core, error))
+    Effect.tapError(Effect.mapError(effect, (error) => unavailable(core, error)), log)
 
-  const entry = ({ data, ...info }: SessionRecord): Effect.Effect<Either.Either<Entry<A>, Undecodable>> =>
+  const entry = ({ data, key: _, ...info }: Located): Effect.Effect<Either.Either<Entry<A>, Undecodable>> =>
     Effect.either(Effect.mapBoth(decode(core, { ...info, data }), {
       onSuccess: ({ decoded }) => ({ info, value: decoded }),
       onFailure: (problem) => ({ info, problem })

@@ -33,10 +33,11 @@ export class Progress<A extends object> {
     this.values = values
   }
 
-  /** Starts over from a record, or from nothing. */
-  begin(held: Held<A> | undefined, outdated: ReadonlyArray<keyof A & string> = []): Open<A> {
+  /** Starts over from a record, or from nothing: another session, unless it is known what has changed in this one. */
+  begin(held: Held<A> | undefined, outdated?: ReadonlyArray<keyof A & string>): Open<A> {
     this.steps = []
-    this.sightings.restart(outdated)
+    if (outdated === undefined) this.sightings.restart()
+    else this.sightings.proceed(outdated)
     this.open = {
       held,
       draft: held === undefined

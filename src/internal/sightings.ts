@@ -34,8 +34,15 @@ export class Sightings<Key extends string> {
     return [...this.#read]
   }
 
-  /** Forgets everything, but for what turned out to be changed. */
-  restart(outdated: Iterable<Key> = []): void {
+  /** Forgets everything: it is another session. */
+  restart(): void {
+    this.#read.clear()
+    this.#own.clear()
+    this.#outdated.clear()
+  }
+
+  /** It is the same session, as it is kept by now. What it had read, it has read; some of it turned out to be changed. */
+  proceed(outdated: Iterable<Key>): void {
     this.#own.clear()
     for (const key of outdated) {
       this.#read.delete(key)

@@ -10,7 +10,7 @@ const redirect = Effect.succeed(HttpServerResponse.redirect("/next"))
 const increment = ShopSession.update("count", (n) => n + 1)
 
 for (const [name, layer] of stores) {
-  const law = Shop.lawOn(layer)
+  const law = Shop.lawOn(layer, Shop.patient)
 
   describe(`L4 commit, then answer (${name})`, () => {
     law("no response leaves while the save is under way", (shop, cookie) =>

@@ -3,7 +3,7 @@
  */
 import { HttpApp, type HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { it } from "@effect/vitest"
-import { Context, Deferred, Effect, Exit, Layer, Logger, LogLevel, Option, Schema, Tracer } from "effect"
+import { Context, Deferred, type Duration, Effect, Exit, Layer, Logger, LogLevel, Option, Schema, Tracer } from "effect"
 import {
   Merge,
   Session,
@@ -64,6 +64,12 @@ export interface Shop {
   readonly request: (handler: Handler, cookie?: string, headers?: Record<string, string>) => Effect.Effect<Answer>
 }
 
+/** For laws of many requests at once, which are about order and not about time: a busy machine may take its time. */
+export const patient = {
+  timeout: "20 seconds",
+  session: ShopSession.layerWith({ commitTimeout: "20 seconds" })
+} as const
+
 /** Starts a shop on a store. Lives as long as the scope. */
 export const make = <E>(
   storeLayer: Layer.Layer<SessionStore, E>,
@@ -71,6 +77,8 @@ export const make = <E>(
     /** Time limits and retries apply, as they do to a store behind a network. Default: what the store says. */
     readonly remote?: boolean
     readonly session?: Layer.Layer<SessionService<ShopSession>, unknown, SessionEngine>
+    /** The time that a call may take. */
+    readonly timeout?: Duration.DurationInput
   } = {}
 ) =>
   Effect.gen(function*() {
@@ -91,7 +99,7 @@ export const make = <E>(
     )
     const context = yield* Layer.build(
       (options.session ?? ShopSession.layer).pipe(
-        Layer.provideMerge(StoredEngine.layer()),
+        Layer.provideMerge(StoredEngine.layer({ timeout: options.timeout ?? "1 second" })),
         Layer.provide(wrapped)
       )
     )
@@ -221,10 +229,10 @@ export const valueOf = (shop: Shop, cookie: string) =>
 
 /** A law about one session: told on a shop of its own, with the cookie of a session in it. */
 export const lawOn =
-  <E>(layer: () => Layer.Layer<SessionStore, E>) =>
+  <E>(layer: () => Layer.Layer<SessionStore, E>, options?: Parameters<typeof make>[1]) =>
   (title: string, body: (shop: Shop, cookie: string) => Effect.Effect<void, unknown>) =>
     it.live(title, () =>
       Effect.gen(function*() {
-        const shop = yield* make(layer())
+        const shop = yield* make(layer(), options)
         yield* body(shop, yield* begin(shop))
-      }).pipe(Effect.scoped, Effect.orDie))
+      }).pipe(Effect.scoped, Effect.orDie), options?.timeout === undefined ? undefined : 120_000)

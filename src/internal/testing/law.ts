@@ -40,7 +40,7 @@ export const law = (
 export const equal = (what: string, actual: unknown, expected: unknown): Effect.Effect<void, LawBroken> =>
   isSame(actual, expected)
     ? Effect.void
-    : Effect.fail(new LawBroken({ message: `${what}: expected ${render(expected)} but got ${render(actual)}` }))
+    : Effect.fail(new LawBroken({ message: `${what}: ${difference(actual, expected)}` }))
 
 /** A condition of which no more can be said than its name. */
 export const holds = (what: string, condition: boolean): Effect.Effect<void, LawBroken> =>
@@ -80,6 +80,16 @@ const isSame = (a: unknown, b: unknown): boolean => {
   if (Object.is(a, b)) return true
   if (!isObject(a) || !isObject(b) || Array.isArray(a) !== Array.isArray(b)) return false
   return [...new Set([...Object.keys(a), ...Object.keys(b)])].every((name) => isSame(a[name], b[name]))
+}
+
+/** The first place in which two values differ, and what is there. */
+const difference = (actual: unknown, expected: unknown, place = ""): string => {
+  if (isObject(actual) && isObject(expected) && Array.isArray(actual) === Array.isArray(expected)) {
+    const names = [...new Set([...Object.keys(expected), ...Object.keys(actual)])]
+    const name = names.find((name) => !isSame(actual[name], expected[name]))
+    if (name !== undefined) return difference(actual[name], expected[name], `${place}/${name}`)
+  }
+  return `${place === "" ? "" : `at ${place} `}expected ${render(expected)} but got ${render(actual)}`
 }
 
 const render = (value: unknown): string => {
