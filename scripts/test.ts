@@ -4,6 +4,7 @@
  */
 import { spawn, spawnSync } from "node:child_process"
 import { constants } from "node:os"
+import { find } from "../examples/servers/programs.js"
 import * as Parts from "../test/support/parts.js"
 
 const run = ({ rest, without }: ReturnType<typeof Parts.parse>): void => {
@@ -25,7 +26,7 @@ const run = ({ rest, without }: ReturnType<typeof Parts.parse>): void => {
 }
 
 const install = (part: Parts.Part): void => {
-  if (process.getuid?.() !== 0 || Parts.find("apt-get") === undefined) throw new Error(Parts.advice(part))
+  if (process.getuid?.() !== 0 || find("apt-get") === undefined) throw new Error(Parts.advice(part))
   console.log(`Installing ${part.packages.join(", ")}, which the ${part.name} tests need.`)
   for (const args of [["update"], Parts.installing(part)]) {
     const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" }

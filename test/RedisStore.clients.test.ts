@@ -5,11 +5,11 @@ import * as RedisStore from "effect-session/RedisStore"
 import { Cluster, type ClusterOptions } from "ioredis"
 import { createClient, createClientPool, createCluster, RESP_TYPES } from "redis"
 import { assert, describe, inject } from "vitest"
+import { clusterReady } from "../examples/servers/redis.js"
 import { isAlive, start, stored } from "../src/internal/testing/records.js"
 import { storeLaws } from "../src/internal/testing/storeLaws.js"
 import { works } from "./support/databases.js"
 import { ioredisOn, nodeRedisOn, storeOn } from "./support/redisClients.js"
-import { clusterReady } from "./support/servers/redis.js"
 import { redisStore } from "./support/stores.js"
 
 const url = () => inject("redisUrl")

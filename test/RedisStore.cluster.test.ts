@@ -5,6 +5,7 @@ import * as RedisStore from "effect-session/RedisStore"
 import type { Shape } from "effect-session/SessionStore"
 import { Cluster, type ClusterOptions } from "ioredis"
 import { assert, describe, inject } from "vitest"
+import * as Server from "../examples/servers/redis.js"
 import {
   aRecord,
   freshKey,
@@ -21,7 +22,6 @@ import {
 } from "../src/internal/testing/records.js"
 import { engineOf, next, opened as openedBy, record, written } from "./support/engines.js"
 import { noting, storeOn } from "./support/redisClients.js"
-import * as Server from "./support/servers/redis.js"
 import { freshPrefix } from "./support/stores.js"
 
 const clusterOn = (ports: ReadonlyArray<number>, options: ClusterOptions = {}) =>

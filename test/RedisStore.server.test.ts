@@ -6,11 +6,11 @@ import { Redis } from "ioredis"
 import { readFileSync } from "node:fs"
 import { inspect } from "node:util"
 import { assert, describe } from "vitest"
+import * as Server from "../examples/servers/redis.js"
 import { freePort } from "../examples/shop/EmbeddedPostgres.js"
 import { stored } from "../src/internal/testing/records.js"
 import { works, writes } from "./support/databases.js"
 import { ioredisOn, nodeRedisOn, storeAt, storeOn } from "./support/redisClients.js"
-import * as Server from "./support/servers/redis.js"
 
 /** What a store is built with, or why it is not; and the warnings that were logged meanwhile. */
 const built = (build: ReturnType<typeof storeAt>) =>

@@ -4,6 +4,7 @@ import type { Shape as Client } from "effect-session/RedisClient"
 import * as RedisStore from "effect-session/RedisStore"
 import type { Shape } from "effect-session/SessionStore"
 import { assert, describe, inject } from "vitest"
+import * as Server from "../examples/servers/redis.js"
 import { forAll, range } from "../src/internal/testing/law.js"
 import {
   anyRecord,
@@ -22,7 +23,6 @@ import {
 import { works } from "./support/databases.js"
 import { engineOf, next, record, written } from "./support/engines.js"
 import { ioredisOn, noting, storeOn } from "./support/redisClients.js"
-import * as Server from "./support/servers/redis.js"
 import { freshPrefix } from "./support/stores.js"
 
 const url = () => inject("redisUrl")

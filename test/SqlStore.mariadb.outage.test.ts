@@ -6,6 +6,7 @@ import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Context, Effect, Layer, Redacted } from "effect"
 import { assert, describe } from "vitest"
+import * as Mariadb from "../examples/servers/mariadb.js"
 import { freePort } from "../examples/shop/EmbeddedPostgres.js"
 import { range, together } from "../src/internal/testing/law.js"
 import {
@@ -19,10 +20,9 @@ import {
   starves,
   visiting
 } from "./support/outages.js"
-import * as Mariadb from "./support/servers/mariadb.js"
-import * as Way from "./support/servers/way.js"
 import { begin, between, ok, ShopSession, valueOf } from "./support/shop.js"
 import { mysqlClient } from "./support/stores.js"
+import * as Way from "./support/way.js"
 
 /** A pool that gives up a server which does not say a word after a second. */
 const client = (url: string, maxConnections = 3) => {

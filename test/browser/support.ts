@@ -11,6 +11,7 @@ import { tmpdir } from "node:os"
 import * as Path from "node:path"
 import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core"
 import { assert } from "vitest"
+import { find } from "../../examples/servers/programs.js"
 import { AppSession } from "../../examples/shop/AppSession.js"
 import { shop as shopRoutes } from "../../examples/shop/routes.js"
 import * as Server from "../../examples/shop/server.js"
@@ -104,7 +105,7 @@ export const hold = (shop: Shop, held: Intercept.Operation, count: number): Prom
 
 /** Chromium as people use it, without what it does on its own. */
 const settings = () => {
-  const executablePath = Parts.find("chromium")
+  const executablePath = find("chromium")
   if (executablePath === undefined) throw new Error(Parts.advice(Parts.browser))
   return {
     executablePath,

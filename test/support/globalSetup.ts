@@ -7,10 +7,10 @@ import { chmod, mkdtemp } from "node:fs/promises"
 import { constants, tmpdir } from "node:os"
 import * as Path from "node:path"
 import type { TestProject } from "vitest/node"
+import * as Mariadb from "../../examples/servers/mariadb.js"
+import * as Redis from "../../examples/servers/redis.js"
 import * as EmbeddedPostgres from "../../examples/shop/EmbeddedPostgres.js"
 import { isInstalled, leftOut, mariadb, redis } from "./parts.js"
-import * as Mariadb from "./servers/mariadb.js"
-import * as Redis from "./servers/redis.js"
 
 declare module "vitest" {
   export interface ProvidedContext {

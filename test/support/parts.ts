@@ -1,9 +1,10 @@
 /**
  * What tests need besides the npm packages, part by part, and which parts a run leaves out.
  */
-import { existsSync, readdirSync } from "node:fs"
+import { readdirSync } from "node:fs"
 import * as Path from "node:path"
 import { parseArgs } from "node:util"
+import { find } from "../../examples/servers/programs.js"
 
 export interface Part {
   readonly name: string
@@ -96,13 +97,6 @@ const patternOf = (glob: string): RegExp =>
         (piece) => piece === "**/" ? "(?:.*/)?" : piece === "*" ? "[^/]*" : `\\${piece}`
       )
     }$`
-  )
-
-/** Where a program is, or nothing. */
-export const find = (program: string, path = process.env.PATH ?? ""): string | undefined =>
-  // Debian keeps servers in a folder that only root has on the path.
-  [...path.split(Path.delimiter), "/usr/sbin"].map((folder) => Path.join(folder, program)).find((file) =>
-    existsSync(file)
   )
 
 export const isInstalled = (part: Part, path?: string): boolean =>

@@ -20,8 +20,8 @@ import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import * as Path from "node:path"
 import { inject } from "vitest"
+import { clusterReady } from "../../examples/servers/redis.js"
 import { advice, leftOut, mariadb, redis } from "./parts.js"
-import { clusterReady } from "./servers/redis.js"
 
 /** Postgres, with a pool of its own. */
 export const postgresClient = (options: { readonly maxConnections?: number } = {}) =>

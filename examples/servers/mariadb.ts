@@ -6,8 +6,8 @@ import { execFile, spawn } from "node:child_process"
 import { existsSync } from "node:fs"
 import { writeFile } from "node:fs/promises"
 import * as Path from "node:path"
-import { freePort } from "../../../examples/shop/EmbeddedPostgres.js"
-import { find } from "../parts.js"
+import { freePort } from "../shop/EmbeddedPostgres.js"
+import { find } from "./programs.js"
 
 export class MariadbError extends Schema.TaggedError<MariadbError>()("MariadbError", {
   message: Schema.String,

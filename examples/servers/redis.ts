@@ -8,7 +8,7 @@ import { mkdirSync, mkdtempSync, rmSync } from "node:fs"
 import * as Net from "node:net"
 import { tmpdir } from "node:os"
 import * as Path from "node:path"
-import { freePort } from "../../../examples/shop/EmbeddedPostgres.js"
+import { freePort } from "../shop/EmbeddedPostgres.js"
 
 export interface Options {
   /** Where its data is, made if it is not there; default one that goes with the scope. */
