@@ -1,4 +1,5 @@
 import { configDefaults, defineConfig } from "vitest/config"
+import { LongestFirst } from "./test/support/longestFirst.js"
 import { leftOut } from "./test/support/parts.js"
 
 export default defineConfig({
@@ -16,6 +17,7 @@ export default defineConfig({
     // Most tests wait for servers and for child processes: two at once, also on two cores.
     minWorkers: 2,
     maxWorkers: 2,
+    sequence: { sequencer: LongestFirst },
     testTimeout: 30_000,
     hookTimeout: 60_000
   }

@@ -227,7 +227,7 @@ describe(`steps of several processes, seed ${seed}`, () => {
   it.live("any three calls", () => {
     const random = chance(seed)
     const any = () => names[Math.floor(random() * names.length)] ?? ""
-    return Effect.forEach(range(150), (i) => {
+    return Effect.forEach(range(75), (i) => {
       const three = [...new Set([any(), any(), any()])]
       return isOdd(three) ? Effect.void : check(three, 2, seed + 100 * i)
     })

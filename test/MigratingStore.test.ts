@@ -148,7 +148,7 @@ describe("requests on several nodes, while a session moves", () => {
   const anyOrders = (scene: Effect.Effect<Scene<unknown>, unknown>) => {
     const seed = Date.now()
     return Effect.mapError(
-      someOrders(scene, 400, seed),
+      someOrders(scene, 200, seed),
       (cause) => new Error(`with seed ${seed}: ${String(cause)}`, { cause })
     )
   }
