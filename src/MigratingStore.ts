@@ -12,7 +12,8 @@
  * 3. Move the rest: `effect-session copy`, or `MigratingStore.copy`.
  * 4. Deploy the new store alone. The old one can go.
  *
- * Until step 4 the way back is the same, with the two stores exchanged. What is half-way then arrives first, and turns round.
+ * Until step 4 the way back is the same, with the two stores exchanged. What is half-way then arrives first, and turns round. No
+ * process of the one direction may run beside one of the other: stop them first.
  *
  * @since 0.5.0
  */
@@ -23,11 +24,12 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
-import { markOf } from "./internal/marks.js"
+import { isLeaving, markOf } from "./internal/marks.js"
 import { movedDirectory } from "./internal/movedDirectory.js"
 import type { Place } from "./internal/mover.js"
 import { Mover } from "./internal/mover.js"
 import type { SessionId } from "./SessionId.js"
+import type { SessionRecord } from "./SessionRecord.js"
 import type { Capabilities, Shape, WriteOutcome } from "./SessionStore.js"
 import { SessionStore, SessionStoreError } from "./SessionStore.js"
 import type { StoreKey } from "./StoreKey.js"
@@ -54,7 +56,7 @@ export const make = (from: Shape, to: Shape, { phase }: Options): Shape => {
 
   /**
    * In the store that sessions come from, and then in the one that they go to: from then on no copy can come to count. And
-   * for those that go the other way, because another process was deployed before or after this one.
+   * for those that were on their way in the other direction when the stores were exchanged.
    */
   const everywhere = <A>(call: (store: Shape) => Effect.Effect<A, SessionStoreError>) =>
     Effect.forEach([from, to, from], call)
@@ -199,19 +201,23 @@ export const copy = (
   { batch = 500, concurrency = 16, namespace }: CopyOptions
 ): Stream.Stream<Progress, SessionStoreError> => {
   const mover = new Mover(from, to, true)
-  const page = (after: SessionId | undefined, before: Progress) =>
-    Effect.gen(function*() {
-      const now = yield* Clock.currentTimeMillis
-      const found = yield* from.scan(namespace, after, batch, now)
-      const lives = yield* Effect.forEach(found, (record) => mover.settle(record.key, record, now), { concurrency })
-      const moved = lives.filter((lives) => lives).length
-      const progress = { moved: before.moved + moved, ended: before.ended + lives.length - moved }
-      const last = found.at(-1)
-      const next = last === undefined ? Option.none() : Option.some([last.id, progress] as const)
-      return [Chunk.of(progress), next] as const
+  const pages = (store: Shape, isMeant: (record: SessionRecord) => boolean) =>
+    Stream.paginateChunkEffect(undefined as SessionId | undefined, (after) =>
+      Effect.gen(function*() {
+        const now = yield* Clock.currentTimeMillis
+        const page = yield* store.scan(namespace, after, batch, now)
+        const found = page.filter(isMeant)
+        const lives = yield* Effect.forEach(found, (record) => mover.settle(record.key, record, now), { concurrency })
+        const moved = lives.filter((lives) => lives).length
+        const next = Option.map(Option.fromNullable(page.at(-1)), ({ id }) => id)
+        return [Chunk.of({ moved, ended: lives.length - moved }), next]
+      }))
+  // Where all have turned round, some were on their way from the store that is the new one now. They come back first.
+  const turned = Stream.filter(pages(to, isLeaving), ({ ended, moved }) => moved + ended > 0)
+  return Stream.concat(turned, pages(from, () => true)).pipe(
+    Stream.mapAccum({ moved: 0, ended: 0 }, (before, page) => {
+      const progress = { moved: before.moved + page.moved, ended: before.ended + page.ended }
+      return [progress, progress]
     })
-  return Stream.paginateChunkEffect(
-    [undefined, { moved: 0, ended: 0 }] as readonly [SessionId | undefined, Progress],
-    ([after, progress]) => page(after, progress)
   )
 }

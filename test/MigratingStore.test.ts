@@ -23,7 +23,7 @@ import {
   stored
 } from "../src/internal/testing/records.js"
 
-/** `back`: a process that moves sessions the other way, because it was deployed before or after the others. */
+/** `back`: a process that moves sessions the other way, deployed when no other is left. */
 type Phase = MigratingStore.Options["phase"] | "back"
 
 const migrating = (from: Shape, to: Shape, phase: Phase) =>
@@ -146,7 +146,7 @@ const ends: ReadonlyArray<Act> = [
 describe("requests on several nodes, while a session moves", () => {
   /** There are millions of orders: so many of them, drawn by chance. */
   const anyOrders = (scene: Effect.Effect<Scene<unknown>, unknown>) => {
-    const seed = Date.now()
+    const seed = Number(process.env["SEED"] ?? Date.now())
     return Effect.mapError(
       someOrders(scene, 200, seed),
       (cause) => new Error(`with seed ${seed}: ${String(cause)}`, { cause })
@@ -181,9 +181,7 @@ describe("requests on several nodes, while a session moves", () => {
 
   const phases: ReadonlyArray<readonly [Phase, Phase]> = [
     ["move", "move"],
-    ["prepare", "move"],
-    ["back", "move"],
-    ["move", "back"]
+    ["prepare", "move"]
   ]
 
   for (const [phase, other] of phases) {

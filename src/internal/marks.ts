@@ -16,13 +16,13 @@ export interface Original {
 /**
  * - `Plain`: it is what it looks like.
  * - `Moving`: in the old store, frozen: from here on only its move goes on.
- * - `Arriving`: in the new store, under the key `copy`: it does not count yet.
+ * - `Arriving`: in the new store, under the key `copy` and not yet under the session's `key`: it does not count yet.
  * - `Moved`: in the old store: the copy under this key counts now.
  */
 export type Mark =
   | { readonly _tag: "Plain" }
   | { readonly _tag: "Moving"; readonly original: Original }
-  | { readonly _tag: "Arriving"; readonly copy: StoreKey; readonly original: Original }
+  | { readonly _tag: "Arriving"; readonly copy: StoreKey; readonly key: StoreKey; readonly original: Original }
   | { readonly _tag: "Moved"; readonly copy: StoreKey }
 
 const Original = Schema.Struct({ version: Schema.Number, writeId: Schema.String, data: Schema.String })
@@ -31,7 +31,7 @@ const Key = Schema.declare((value): value is StoreKey => typeof value === "strin
 
 const Kept = Schema.parseJson(Schema.Union(
   Schema.TaggedStruct("Moving", { original: Original }),
-  Schema.TaggedStruct("Arriving", { copy: Key, original: Original }),
+  Schema.TaggedStruct("Arriving", { copy: Key, key: Key, original: Original }),
   Schema.TaggedStruct("Moved", { copy: Key })
 ))
 
@@ -44,6 +44,12 @@ export const markOf = ({ data }: SessionRecord): Mark =>
   data.startsWith(sign)
     ? Option.getOrElse(Schema.decodeOption(Kept)(data.slice(sign.length)), () => plain)
     : plain
+
+/** Whether it is in the store that its session is on the way from. */
+export const isLeaving = (record: SessionRecord): boolean => {
+  const { _tag } = markOf(record)
+  return _tag === "Moving" || _tag === "Moved"
+}
 
 /** The same record with a mark in place of its data, as its next version. */
 export const marked = (

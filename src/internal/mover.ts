@@ -98,6 +98,8 @@ export class Mover {
             return this.#carry(move, here.value, mark.original)
           case "Moved":
             return this.#complete(move, here.value, mark.copy)
+          case "Arriving":
+            return Effect.succeedNone
           default:
             return this.#moves
               ? this.#freeze(move, here.value)
@@ -119,9 +121,11 @@ export class Mover {
 
   /** Ends the move of what was found in the old store, or begins it. True if the session lives in the new store. */
   settle(key: StoreKey.StoreKey, found: SessionRecord, now: number): Effect.Effect<boolean, SessionStoreError> {
-    return Effect.flatMap(this.locate(key, now, "fresh"), (place) => {
-      // It had been moved, by somebody who died before the last step.
-      const tidied = markOf(found)._tag === "Moved" ? this.#old.destroy(key) : Effect.void
+    const mark = markOf(found)
+    // What is arriving here, from before all turned round, is not under its own key.
+    return Effect.flatMap(this.locate(mark._tag === "Arriving" ? mark.key : key, now, "fresh"), (place) => {
+      // It had been moved, by somebody who died before the last step; or it is a copy of what has ended.
+      const tidied = mark._tag === "Moved" || mark._tag === "Arriving" ? this.#old.destroy(key) : Effect.void
       return Effect.as(tidied, Option.exists(place, ({ side }) => side === "new"))
     })
   }
@@ -137,7 +141,7 @@ export class Mover {
   #carry(move: Move, frozen: SessionRecord, original: Original): Step {
     const copy = this.#aside(move.key)
     const record = {
-      ...marked(frozen, { _tag: "Arriving", copy, original }, random(12)),
+      ...marked(frozen, { _tag: "Arriving", copy, key: move.key, original }, random(12)),
       // To come to its key is one more version, which makes it the one that it was.
       version: original.version - 1,
       // It must not end before the old record, which may still be touched.
