@@ -5,7 +5,8 @@ import type { Shape as Client } from "effect-session/RedisClient"
 import * as RedisStore from "effect-session/RedisStore"
 import { capabilityLaws } from "effect-session/testing"
 import { assert, describe } from "vitest"
-import * as Server from "../examples/servers/redis.js"
+import * as Redis from "../examples/servers/redis.js"
+import { until } from "../examples/servers/server.js"
 import { freePort } from "../examples/shop/EmbeddedPostgres.js"
 import { range } from "../src/internal/testing/law.js"
 import { isAlive, isDead, start, stored } from "../src/internal/testing/records.js"
@@ -14,12 +15,13 @@ import { engineOf, next, opened, record, written } from "./support/engines.js"
 import { ioredisOn, nodeRedisOn, storeAt, storeOn } from "./support/redisClients.js"
 import * as Shop from "./support/shop.js"
 import { begin, ok, ShopSession, show, valueOf } from "./support/shop.js"
+import * as Way from "./support/way.js"
 
 /** A server that can be ended as a crash does, and started again on what it had written down. */
-const restartable = (settings: Server.Options["settings"] = {}) =>
+const restartable = (settings: Redis.Options["settings"] = {}) =>
   Effect.gen(function*() {
-    const directory = yield* Server.temporary
-    const start = Scope.extend(Server.make({ directory, port: yield* freePort, settings }), yield* Effect.scope)
+    const directory = yield* Redis.temporary
+    const start = Scope.extend(Redis.make({ directory, port: yield* freePort, settings }), yield* Effect.scope)
     let server = yield* start
     return {
       url: server.url,
@@ -52,7 +54,7 @@ describe("a server that goes away and comes back", () => {
           assert.notInclude(error.message, one.key)
         }
         yield* server.start
-        yield* Server.until(Effect.either(store.load(one.key, start)), ({ _tag }) => _tag === "Right")
+        yield* until(Effect.either(store.load(one.key, start)), ({ _tag }) => _tag === "Right")
         yield* isAlive(store, one, start)
         yield* works(store)
       }))
@@ -86,7 +88,7 @@ describe("a crash, and what was confirmed before it", () => {
       const kept = yield* stored(store)
       const destroyed = yield* stored(store)
       yield* store.destroy(destroyed.key)
-      yield* Server.until(
+      yield* until(
         server.ask("INFO", "persistence"),
         (info) => /aof_pending_bio_fsync:0/.test(info) && /aof_buffer_length:0/.test(info)
       )
@@ -115,16 +117,16 @@ describe("a crash, and what was confirmed before it", () => {
   it.scopedLive("a fail-over: a replica that has not heard of a logout takes over; the session is alive (F22)", () =>
     Effect.gen(function*() {
       const settings = { "repl-diskless-sync-delay": "0" }
-      const main = yield* Server.make({ settings })
-      const replica = yield* Server.make({ settings })
-      const link = yield* Server.way(main.port)
+      const main = yield* Redis.make({ settings })
+      const replica = yield* Redis.make({ settings })
+      const link = yield* Way.make(main.port)
       yield* replica.ask("REPLICAOF", "127.0.0.1", String(link.port))
-      yield* Server.until(main.ask("INFO", "replication"), (info) => info.includes("state=online"))
+      yield* until(main.ask("INFO", "replication"), (info) => info.includes("state=online"))
       const store = yield* storeAt(main.url, { prefix: "shop:" })
       assert.isFalse(store.capabilities.durableDestroy)
       const destroyed = yield* stored(store)
       assert.strictEqual(yield* main.ask("WAIT", "1", "5000"), "1")
-      yield* link.block
+      yield* link.silence
       yield* store.destroy(destroyed.key)
       yield* isDead(store, destroyed, start)
 
@@ -139,7 +141,7 @@ describe("a crash, and what was confirmed before it", () => {
 describe("a server that has stopped answering (F17)", () => {
   it.scopedLive("is 503 within the engine's time, for a hundred requests at once; then it goes on", () =>
     Effect.gen(function*() {
-      const server = yield* Server.make()
+      const server = yield* Redis.make()
       const store = yield* storeAt(server.url)
       const shop = yield* Shop.make(Layer.succeed(SessionStore, store))
       const cookie = yield* begin(shop)
@@ -163,7 +165,7 @@ describe("a server that has stopped answering (F17)", () => {
 
   it.scopedLive("does a write that it was given before at most once", () =>
     Effect.gen(function*() {
-      const server = yield* Server.make()
+      const server = yield* Redis.make()
       const engine = yield* Effect.flatMap(storeAt(server.url), (store) => engineOf(store))
       const first = yield* written(engine, { _tag: "Create", record: record() })
       const save = { _tag: "Save", value: first.value, record: next(first.record), expectedVersion: 1 } as const
@@ -189,25 +191,28 @@ describe("a reply that gets lost (F16)", () => {
   for (const [name, on] of drivers) {
     it.scopedLive(`${name}: each write is done once, and said to be`, () =>
       Effect.gen(function*() {
-        const server = yield* Server.make()
-        const way = yield* Server.way(server.port)
+        const server = yield* Redis.make()
+        const way = yield* Way.make(server.port)
         const prefix = "shop:"
         const direct = yield* storeAt(server.url, { prefix })
-        const store = yield* Effect.flatMap(on(way.url), (client) => storeOn(client, { prefix }))
+        const store = yield* Effect.flatMap(
+          on(`redis://127.0.0.1:${way.port}`),
+          (client) => storeOn(client, { prefix })
+        )
         const engine = yield* engineOf(store)
         const plain = yield* engineOf(direct)
         yield* works(store)
 
-        yield* way.loseNextReply
+        yield* way.loseNext
         const first = yield* written(engine, { _tag: "Create", record: record() })
         assert.deepStrictEqual(yield* opened(plain, first.value), first.record)
 
-        yield* way.loseNextReply
+        yield* way.loseNext
         const saved = next(first.record)
         yield* written(engine, { _tag: "Save", value: first.value, record: saved, expectedVersion: 1 })
         assert.deepStrictEqual(yield* opened(plain, first.value), saved)
 
-        yield* way.loseNextReply
+        yield* way.loseNext
         const moved = { ...saved, version: 3, writeId: "moved" }
         const second = yield* written(engine, {
           _tag: "Rotate",
@@ -219,7 +224,7 @@ describe("a reply that gets lost (F16)", () => {
         assert.deepStrictEqual(yield* opened(plain, second.value), moved)
         assert.isUndefined(yield* opened(plain, first.value))
 
-        yield* way.loseNextReply
+        yield* way.loseNext
         yield* engine.destroy(second.value)
         assert.isUndefined(yield* opened(plain, second.value))
         assert.deepStrictEqual(yield* direct.scan(first.record.namespace, undefined, 10, start), [])

@@ -7,6 +7,7 @@ import { readFileSync } from "node:fs"
 import { inspect } from "node:util"
 import { assert, describe } from "vitest"
 import * as Server from "../examples/servers/redis.js"
+import { until } from "../examples/servers/server.js"
 import { freePort } from "../examples/shop/EmbeddedPostgres.js"
 import { stored } from "../src/internal/testing/records.js"
 import { works, writes } from "./support/databases.js"
@@ -111,7 +112,7 @@ describe("durableDestroy", () => {
       const replica = yield* Server.make({ settings })
       assert.strictEqual(yield* durability(storeAt(main.url)), true)
       yield* replica.ask("REPLICAOF", "127.0.0.1", String(main.port))
-      yield* Server.until(main.ask("INFO", "replication"), (info) => info.includes("state=online"))
+      yield* until(main.ask("INFO", "replication"), (info) => info.includes("state=online"))
       assert.strictEqual(yield* durability(storeAt(main.url)), false)
       assert.strictEqual(yield* durability(storeAt(replica.url)), false)
     }))

@@ -31,8 +31,6 @@ const client = (url: string, maxConnections = 3) => {
   return MysqlClient.layer({ url: Redacted.make(patient.href), maxConnections })
 }
 
-const signal = (pid: number, name: NodeJS.Signals) => Effect.sync(() => void process.kill(pid, name))
-
 /** A server that can be started again where it was. */
 const server = Effect.gen(function*() {
   const options = { directory: `${yield* directory}/data`, port: yield* freePort }
@@ -54,7 +52,7 @@ describe("a MariaDB that goes away", () => {
     "killed: every call says that it is unavailable; started again it holds what was confirmed",
     () =>
       Effect.gen(function*() {
-        const start = Effect.map(yield* server, ({ pid, url }) => ({ url, crash: signal(pid, "SIGKILL") }))
+        const start = Effect.map(yield* server, ({ signal, url }) => ({ url, crash: signal("SIGKILL") }))
         yield* crashes({ start, client })
       }),
     60_000
@@ -65,12 +63,12 @@ describe("a MariaDB that goes away", () => {
     () =>
       Effect.gen(function*() {
         const start = yield* server
-        const { pid, url } = yield* start
+        const { signal, url } = yield* start
         const { shop } = yield* shopOn(client(url))
         const out = yield* begin(shop)
         assert.strictEqual((yield* shop.request(Effect.zipRight(ShopSession.flush, ok), out)).status, 200)
 
-        const crash = Effect.sleep("300 millis").pipe(Effect.zipRight(signal(pid, "SIGKILL")), Effect.zipRight(start))
+        const crash = Effect.sleep("300 millis").pipe(Effect.zipRight(signal("SIGKILL")), Effect.zipRight(start))
         const all = yield* visiting(shop, crash)
         assert.isAbove(all.reduce((sum, { refused }) => sum + refused, 0), 0)
         yield* Effect.forEach(all, (told) => isCounted(shop, told))
@@ -83,12 +81,12 @@ describe("a MariaDB that goes away", () => {
     "stopped, with more visitors than connections: each is refused in time; then it goes on",
     () =>
       Effect.gen(function*() {
-        const { pid, url } = yield* yield* server
+        const { signal, url } = yield* yield* server
         const { shop } = yield* shopOn(client(url, 2))
         const cookie = yield* begin(shop)
-        yield* signal(pid, "SIGSTOP")
+        yield* signal("SIGSTOP")
         yield* together(range(6).map(() => isRefused(shop.request(increment, cookie))))
-        yield* signal(pid, "SIGCONT")
+        yield* signal("SIGCONT")
         assert.strictEqual((yield* shop.request(increment, cookie)).status, 200)
         assert.strictEqual((yield* valueOf(shop, cookie)).count, 1)
       }),
@@ -99,16 +97,16 @@ describe("a MariaDB that goes away", () => {
     "stopped between load and save: the visitor is refused in time, and it is done once or not at all",
     () =>
       Effect.gen(function*() {
-        const { pid, url } = yield* yield* server
+        const { signal, url } = yield* yield* server
         const { shop } = yield* shopOn(client(url, 2))
         const cookie = yield* begin(shop)
         const { go, handler, reached } = yield* between(ShopSession.get("user"), increment)
         const parked = yield* Effect.fork(isRefused(shop.request(handler, cookie)))
         yield* reached
-        yield* signal(pid, "SIGSTOP")
+        yield* signal("SIGSTOP")
         yield* go
         yield* parked
-        yield* signal(pid, "SIGCONT")
+        yield* signal("SIGCONT")
         yield* isCounted(shop, { cookie, done: 0, refused: 1 })
       }),
     60_000
@@ -119,16 +117,16 @@ describe("a MariaDB that goes away", () => {
     () =>
       Effect.gen(function*() {
         const start = yield* server
-        const { pid, url } = yield* start
+        const { signal, url } = yield* start
         const { shop } = yield* shopOn(client(url, 2))
         const cookie = yield* begin(shop)
         const logout = Effect.zipRight(ShopSession.flush, ok)
-        yield* signal(pid, "SIGSTOP")
+        yield* signal("SIGSTOP")
         yield* isRefused(shop.request(logout, cookie))
-        yield* signal(pid, "SIGCONT")
+        yield* signal("SIGCONT")
         const answer = yield* shop.request(logout, cookie)
         assert.deepStrictEqual([answer.status, answer.cookie], [200, ""])
-        yield* signal(pid, "SIGKILL")
+        yield* signal("SIGKILL")
         yield* start
         assert.isUndefined((yield* valueOf(shop, cookie)).user)
       }),

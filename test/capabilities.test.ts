@@ -85,10 +85,10 @@ const postgres = (settings = "") =>
 
 const mariadb = Effect.gen(function*() {
   const options = { directory: Path.join(yield* directory, "data"), port: yield* EmbeddedPostgres.freePort }
-  const opened = Effect.flatMap(Mariadb.make(options), ({ pid, url }) =>
+  const opened = Effect.flatMap(Mariadb.make(options), ({ signal, url }) =>
     Effect.map(
       sqlOn(MysqlClient.layer({ url: Redacted.make(url), maxConnections: 3 })),
-      ({ sql, store }) => ({ sql, store, kill: sigkill(pid) })
+      ({ sql, store }) => ({ sql, store, kill: signal("SIGKILL") })
     ))
   return { ...yield* opened, again: Effect.map(opened, ({ store }) => store) }
 })

@@ -2,12 +2,13 @@
  * A real MariaDB, from the programs that are installed, started and stopped with a scope.
  */
 import { Effect, Schema } from "effect"
-import { execFile, spawn } from "node:child_process"
+import { execFile } from "node:child_process"
 import { existsSync } from "node:fs"
 import { writeFile } from "node:fs/promises"
 import * as Path from "node:path"
 import { freePort } from "../shop/EmbeddedPostgres.js"
 import { find } from "./programs.js"
+import * as Server from "./server.js"
 
 export class MariadbError extends Schema.TaggedError<MariadbError>()("MariadbError", {
   message: Schema.String,
@@ -26,14 +27,17 @@ export interface Options {
 /** The database that is there from the beginning. */
 const database = "test"
 
-/** Starts the server, and gives its URL and its process. Starts again on the data of one that was killed. */
+/** Starts the server, and gives its URL and the way to signal it. Starts again on the data of one that was killed. */
 export const make = ({ directory, settings = [], ...options }: Options) =>
   Effect.gen(function*() {
     const port = options.port ?? (yield* freePort)
     if (!existsSync(Path.join(directory, "mysql"))) yield* install(directory)
-    const server = yield* Effect.acquireRelease(start([...serverOptions(directory, port), ...settings]), stop)
+    const server = yield* Effect.acquireRelease(
+      Effect.sync(() => Server.start(program("mariadbd"), [...serverOptions(directory, port), ...settings])),
+      stop
+    )
     yield* ready(server)
-    return { url: `mysql://root@127.0.0.1:${port}/${database}`, pid: server.pid ?? 0 }
+    return { url: `mysql://root@127.0.0.1:${port}/${database}`, signal: server.signal }
   })
 
 /** What the program is called by its own path: servers are in a folder that only root has on the path. */
@@ -43,7 +47,9 @@ const program = (name: string) => find(name) ?? name
 const common = (directory: string) => [
   "--no-defaults",
   ...process.getuid?.() === 0 ? ["--user=mysql"] : [],
-  `--datadir=${directory}`
+  `--datadir=${directory}`,
+  // A server that starts clears its folder for temporary tables, also of those of another one.
+  `--tmpdir=${directory}`
 ]
 
 const install = (directory: string) =>
@@ -73,44 +79,27 @@ const serverOptions = (directory: string, port: number) => [
   "--aria-pagecache-buffer-size=1M"
 ]
 
-const start = (options: ReadonlyArray<string>) =>
-  Effect.sync(() => {
-    // A group of its own: Ctrl-C is for the tests, and their scope ends the server.
-    const server = spawn(program("mariadbd"), options, { detached: true, stdio: ["ignore", "ignore", "pipe"] })
-    server.on("error", () => {})
-    const guard = spawn("sh", ["-c", `read -r _; kill -KILL ${server.pid}`], {
-      detached: true,
-      stdio: ["pipe", "ignore", "ignore"]
-    })
-    // The guard ends the server as soon as the tests are no more, however they ended: then nobody holds its input.
-    server.once("exit", () => guard.kill("SIGKILL"))
-    return server
-  })
-
 /** The server writes so when it takes connections. */
-const ready = (server: Server) =>
+const ready = ({ child }: Server.Running) =>
   Effect.async<void, MariadbError>((resume) => {
     let log = ""
-    server.stderr.on("data", (chunk: Buffer) => {
+    child.stderr?.on("data", (chunk: Buffer) => {
       log = `${log}${chunk}`.slice(-4000)
       if (log.includes("ready for connections")) resume(Effect.void)
     })
-    server.once("error", (cause) => resume(new MariadbError({ message: "MariaDB cannot be run", cause })))
-    server.once("exit", () => resume(new MariadbError({ message: `MariaDB did not start. It said: ${log}` })))
+    child.once("error", (cause) => resume(new MariadbError({ message: "MariaDB cannot be run", cause })))
+    child.once("exit", () => resume(new MariadbError({ message: `MariaDB did not start. It said: ${log}` })))
   })
 
 /** Waits for its end, which is a clean one unless that takes too long. */
-const stop = (server: Server) =>
-  Effect.async<void>((resume) => {
-    if (server.pid === undefined || server.exitCode !== null || server.signalCode !== null) return resume(Effect.void)
-    const kill = setTimeout(() => server.kill("SIGKILL"), 10_000)
-    server.once("exit", () => {
-      clearTimeout(kill)
-      resume(Effect.void)
-    })
-    server.kill("SIGTERM")
+const stop = ({ child, ended, signal }: Server.Running) =>
+  Effect.suspend(() => {
+    child.kill("SIGTERM")
     // One that a test has stopped would not hear it.
-    server.kill("SIGCONT")
-  })
-
-type Server = Effect.Effect.Success<ReturnType<typeof start>>
+    child.kill("SIGCONT")
+    return Effect.timeoutTo(Effect.interruptible(ended), {
+      duration: "10 seconds",
+      onSuccess: () => Effect.void,
+      onTimeout: () => signal("SIGKILL")
+    })
+  }).pipe(Effect.flatten)
