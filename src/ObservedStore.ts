@@ -93,10 +93,6 @@ const labels = (all: Readonly<Record<string, string>>): ReadonlyArray<MetricLabe
 /**
  * `session_store_calls`, of one outcome of one operation: how often it happened.
  *
- * On the front of a `TieredStore`, a `create` that `exists`, and a `save` that is a `conflict` or `gone`, is a fill that was
- * refused: a write, or another read, was there first. (A fence that met a fill in the same moment, and is put up again,
- * counts as one, too.) Fills that were not tried, because of a revocation meanwhile, are not calls, and not counted.
- *
  * @since 0.5.0
  * @category metrics
  */
@@ -132,8 +128,8 @@ export const latency = (of: {
 /**
  * The share of loads that found a session, from 0 to 1; none before the first load.
  *
- * The front of a `TieredStore` also finds what it does not answer with: fences, and copies whose lease has passed. What
- * it spared the back is the difference between the loads of the tiered store, observed as a whole, and those of the back.
+ * The front of a `TieredStore` also finds what it does not answer with: fences, and copies whose lease has passed. Its hit
+ * rate is the share of `copy` in `SessionMetrics.frontReads`.
  *
  * @since 0.5.0
  * @category metrics

@@ -65,6 +65,50 @@ export const rejections: Metric.Metric.Frequency<string> = Metric.frequency("ses
   preregisteredWords: rejectionReasons
 })
 
+/** The front of a tiered store was asked, and answered so. */
+const frontAnswers = ["copy", "nothing", "closed"] as const
+
+/**
+ * `session_front_reads`, by answer: what the fronts of this process's tiered stores said of the sessions they were asked for.
+ * `copy` of all is the hit rate.
+ *
+ * - `copy`: a copy that may be believed. `nothing`: none, or one whose lease has passed: the back was read, for a new one.
+ * - `closed`: a fence, a front that fails, or one that is not believed for a while: the back was read, for no copy.
+ *
+ * @since 0.5.0
+ * @category metrics
+ */
+export const frontReads: Metric.Metric.Frequency<string> = Metric.frequency("session_front_reads", {
+  description: "Sessions asked for in the fronts of tiered stores, by answer",
+  preregisteredWords: frontAnswers
+})
+
+/** A copy for the front of a tiered store ended in one of these ways. */
+const fillOutcomes = ["filled", "refused", "failed"] as const
+
+/**
+ * `session_front_fills`, by outcome: what became of copies for the fronts of this process's tiered stores.
+ *
+ * - `refused`: a write or a revocation came while the back was read, or another copy was first.
+ * - `failed`: the front was down, slow, or the session did not fit.
+ *
+ * @since 0.5.0
+ * @category metrics
+ */
+export const frontFills: Metric.Metric.Frequency<string> = Metric.frequency("session_front_fills", {
+  description: "Copies for the fronts of tiered stores, by outcome",
+  preregisteredWords: fillOutcomes
+})
+
+/** @internal */
+export const countFrontRead = (answer: typeof frontAnswers[number]) => Metric.update(frontReads, answer)
+
+/** @internal */
+export type FillOutcome = typeof fillOutcomes[number]
+
+/** @internal */
+export const countFill = (outcome: FillOutcome) => Metric.update(frontFills, outcome)
+
 /** @internal */
 export const countRejection = (reason: typeof rejectionReasons[number]): void => rejections.unsafeUpdate(reason, [])
 

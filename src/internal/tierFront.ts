@@ -8,8 +8,9 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { isExpired } from "../Expiry.js"
 import * as SessionId from "../SessionId.js"
+import type { FillOutcome } from "../SessionMetrics.js"
 import type { SessionRecord } from "../SessionRecord.js"
-import type { Shape } from "../SessionStore.js"
+import type { Shape, WriteOutcome } from "../SessionStore.js"
 import { SessionStoreError } from "../SessionStore.js"
 import type { StoreKey } from "../StoreKey.js"
 import { randomBytes } from "./crypto.js"
@@ -77,15 +78,23 @@ export class Front {
   }
 
   /** Leaves a copy, unless a fence or another copy has come in its way. */
-  fill(key: StoreKey, record: SessionRecord, now: number, place: number | undefined): Effect.Effect<void> {
-    const { create, save } = this.#store
+  fill(key: StoreKey, record: SessionRecord, now: number, place: number | undefined): Effect.Effect<FillOutcome> {
     const copy = copyOf(record, now + this.#lease)
-    if (place !== undefined) return this.#ask(save(key, copy, place, now))
-    return Effect.flatMap(this.#ask(create(key, copy, now)), (outcome) => {
-      // An old copy, or an old fence, may lie in its place. Where nobody else clears it away, this does.
-      if (Option.getOrUndefined(outcome) !== "exists" || now < this.#sweptAt + sweepMillis) return Effect.void
-      return Effect.zipRight(this.sweep(now), this.#ask(create(key, copy, now)))
-    })
+    const create = this.#ask(this.#store.create(key, copy, now))
+    const put: Effect.Effect<Option.Option<WriteOutcome | "created" | "exists">> = place !== undefined
+      ? this.#ask(this.#store.save(key, copy, place, now))
+      : Effect.flatMap(create, (outcome) =>
+        // An old copy, or an old fence, may lie in its place. Where nobody else clears it away, this does.
+        Option.getOrUndefined(outcome) !== "exists" || now < this.#sweptAt + sweepMillis
+          ? Effect.succeed(outcome)
+          : Effect.zipRight(this.sweep(now), create))
+    return Effect.map(
+      put,
+      Option.match({
+        onNone: () => "failed",
+        onSome: (outcome) => outcome === "created" || outcome === "saved" ? "filled" : "refused"
+      })
+    )
   }
 
   /** Clears away what has ended. */

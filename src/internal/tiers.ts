@@ -9,6 +9,7 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import { isExpired } from "../Expiry.js"
 import type * as SessionInvalidation from "../SessionInvalidation.js"
+import * as SessionMetrics from "../SessionMetrics.js"
 import type { SessionRecord } from "../SessionRecord.js"
 import type { Loaded, Reading, SessionStoreError, Shape } from "../SessionStore.js"
 import type { StoreKey } from "../StoreKey.js"
@@ -20,6 +21,9 @@ type Flight = Deferred.Deferred<Option.Option<SessionRecord>, SessionStoreError>
 
 /** How long a call of the back may take, in milliseconds, before giving it up says something about the back. */
 const patience = 500
+
+/** What the metrics call the answers of the front. */
+const words = { Copy: "copy", Nothing: "nothing", Closed: "closed" } as const
 
 /** How many reads may fill the front at once. */
 const mostFills = 10_000
@@ -89,7 +93,8 @@ export class Tiers {
   // ---- reading
 
   #load(key: StoreKey, now: number, reading: Reading | undefined): Read {
-    return Effect.flatMap(this.#front.load(key, now), (answer): Read => {
+    const asked = Effect.tap(this.#front.load(key, now), ({ _tag }) => SessionMetrics.countFrontRead(words[_tag]))
+    return Effect.flatMap(asked, (answer): Read => {
       if (answer._tag === "Nothing") return this.#together(key, now, answer.place)
       if (answer._tag === "Closed") return this.#back.load(key, now)
       if (!this.#isDown) return Effect.succeedSome(answer.record)
@@ -124,13 +129,14 @@ export class Tiers {
       this.#flights.set(key, flight)
       const before = this.#revocations
       const keep = (record: SessionRecord) =>
-        this.#filling.withPermitsIfAvailable(1)(
-          Effect.suspend(() =>
-            this.#revoking > 0 || this.#revocations !== before || this.#flights.get(key) !== flight ||
-              this.#writing.has(key)
-              ? Effect.void
-              : this.#front.fill(key, record, now, place)
-          )
+        Effect.suspend(() =>
+          this.#revoking > 0 || this.#revocations !== before || this.#flights.get(key) !== flight ||
+            this.#writing.has(key)
+            ? Effect.succeed("refused" as const)
+            : this.#front.fill(key, record, now, place)
+        ).pipe(
+          this.#filling.withPermitsIfAvailable(1),
+          Effect.flatMap((outcome) => SessionMetrics.countFill(Option.getOrElse(outcome, () => "refused" as const)))
         )
       return Effect.tap(
         this.#back.load(key, now),

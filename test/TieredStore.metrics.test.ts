@@ -1,0 +1,79 @@
+import { it } from "@effect/vitest"
+import { Effect, Metric } from "effect"
+import { MemoryStore, SessionMetrics, SessionStoreError } from "effect-session"
+import type { Shape } from "effect-session/SessionStore"
+import * as TieredStore from "effect-session/TieredStore"
+import { assert, describe } from "vitest"
+import { intercepted, type Operation } from "../src/internal/intercepted.js"
+import { freshKey, isThere, start, stored } from "../src/internal/testing/records.js"
+
+const lease = 5000
+
+/** How often each word of both metrics was counted by now. The state of a metric goes on changing: it is copied. */
+const counted = Effect.map(
+  Effect.all([Metric.value(SessionMetrics.frontReads), Metric.value(SessionMetrics.frontFills)]),
+  (metrics) => new Map(metrics.flatMap(({ occurrences }) => [...occurrences]))
+)
+
+/** How often meanwhile. */
+const grown = <E>(effect: Effect.Effect<unknown, E>) =>
+  Effect.gen(function*() {
+    const before = yield* counted
+    yield* effect
+    const growth = [...yield* counted].map(([word, count]) => [word, count - (before.get(word) ?? 0)] as const)
+    return Object.fromEntries(growth.filter(([, count]) => count !== 0))
+  })
+
+/** A store with something done after each call of one operation. */
+const after = (store: Shape, watched: Operation, then: Effect.Effect<unknown, SessionStoreError>) =>
+  intercepted(store, (operation, call) => operation === watched ? Effect.zipLeft(call, then) : call)
+
+describe("the metrics of a tiered store", () => {
+  it.live("a first read finds nothing and fills; the next ones are copies; after the lease a new one takes its place", () =>
+    Effect.gen(function*() {
+      const tiers = yield* TieredStore.make(MemoryStore.make(), MemoryStore.make(), { lease })
+      const { key } = yield* stored(tiers)
+      assert.deepStrictEqual(yield* grown(isThere(tiers, key, start)), { nothing: 1, filled: 1 })
+      assert.deepStrictEqual(yield* grown(Effect.repeatN(isThere(tiers, key, start), 2)), { copy: 3 })
+      assert.deepStrictEqual(yield* grown(isThere(tiers, key, start + lease)), { nothing: 1, filled: 1 })
+    }))
+
+  it.live("an empty answer fills nothing", () =>
+    Effect.gen(function*() {
+      const tiers = yield* TieredStore.make(MemoryStore.make(), MemoryStore.make(), { lease })
+      assert.deepStrictEqual(yield* grown(tiers.load(freshKey(), start)), { nothing: 1 })
+    }))
+
+  it.live("a fill is refused when a write came while the back was read", () =>
+    Effect.gen(function*() {
+      const back = MemoryStore.make()
+      const { key, record } = yield* stored(back)
+      let write: Effect.Effect<unknown, SessionStoreError> = Effect.void
+      const tiers = yield* TieredStore.make(MemoryStore.make(), after(back, "load", Effect.suspend(() => write)), {
+        lease
+      })
+      write = tiers.save(key, record, 1, start)
+      assert.deepStrictEqual(yield* grown(tiers.load(key, start)), { nothing: 1, refused: 1 })
+    }))
+
+  it.live("a fill is refused when another process has put up a fence, and the next read finds it closed", () =>
+    Effect.gen(function*() {
+      const [front, back] = [MemoryStore.make(), MemoryStore.make()]
+      const { key, record } = yield* stored(back)
+      const elsewhere = yield* TieredStore.make(front, back, { lease })
+      const write = elsewhere.save(key, record, 1, start)
+      const tiers = yield* TieredStore.make(front, after(back, "load", write), { lease })
+      assert.deepStrictEqual(yield* grown(tiers.load(key, start)), { nothing: 1, refused: 1 })
+      assert.deepStrictEqual(yield* grown(tiers.load(key, start)), { closed: 1 })
+    }))
+
+  it.live("a fill fails when the front fails, which is closed then", () =>
+    Effect.gen(function*() {
+      const front = intercepted(MemoryStore.make(), (operation, call) =>
+        operation === "create" ? new SessionStoreError({ operation, reason: "unavailable" }) : call)
+      const tiers = yield* TieredStore.make(front, MemoryStore.make(), { lease })
+      const { key } = yield* stored(tiers)
+      assert.deepStrictEqual(yield* grown(isThere(tiers, key, start)), { nothing: 1, failed: 1 })
+      assert.deepStrictEqual(yield* grown(isThere(tiers, key, start)), { closed: 1 })
+    }))
+})
