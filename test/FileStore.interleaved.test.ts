@@ -13,7 +13,7 @@ import { aRecord, freshId, freshKey, hour, namespace, start } from "../src/inter
 import type { Around } from "./support/fileSteps.js"
 import { openStore, watchedStore } from "./support/fileSteps.js"
 import { chance } from "./support/fileTale.js"
-import { temporaryDirectory } from "./support/stores.js"
+import { fleetingDirectory } from "./support/stores.js"
 
 const end = start + hour
 const [one, two, old, free, spare, third, fourth] = [
@@ -179,7 +179,7 @@ const scheduler = (random: () => number) => {
 /** Plays calls at once, and says which answers came, and what is there. */
 const played = (names: ReadonlyArray<string>, seed: number) =>
   Effect.gen(function*() {
-    const directory = yield* temporaryDirectory("files")
+    const directory = yield* fleetingDirectory("files")
     const quiet = yield* openStore(directory, { durability: "none" })
     yield* furnish(quiet)
     const { around, pump } = scheduler(chance(seed))

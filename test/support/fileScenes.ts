@@ -22,7 +22,7 @@ import {
 } from "../../src/internal/testing/records.js"
 import type { Around, Step } from "./fileSteps.js"
 import { openStore, watchedStore } from "./fileSteps.js"
-import { temporaryDirectory } from "./stores.js"
+import { fleetingDirectory } from "./stores.js"
 
 /** An end beyond every clock of today, so that sweeping ends no session. */
 const far = 8_000_000_000_000_000
@@ -117,7 +117,7 @@ export const leavesNothing = (root: string, store: Shape) =>
 /** A store with sessions, and a write on it whose steps are watched. */
 const scene = (around: Around, write: typeof writes[number][1]) =>
   Effect.gen(function*() {
-    const root = yield* temporaryDirectory("files")
+    const root = yield* fleetingDirectory("files")
     const healthy = yield* openStore(root, { durability: "none" })
     yield* stored(healthy, { expiry: { at: start, deadline: undefined, lifetime: undefined } })
     const store = yield* watchedStore(root, around)
