@@ -2,9 +2,9 @@
  * What is given to the program: its usage, the kinds of URLs, and the sentence that each failure is told with. Run in this
  * process: its output as it would be in pipes.
  */
-import { NodeContext } from "@effect/platform-node"
+import * as NodeContext from "@effect/platform-node/NodeContext"
 import { Terminal } from "@effect/platform/Terminal"
-import { SqliteClient } from "@effect/sql-sqlite-node"
+import * as SqliteClient from "@effect/sql-sqlite-node/SqliteClient"
 import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Console, Context, Effect, Layer } from "effect"

@@ -1,4 +1,7 @@
-import { HttpLayerRouter, HttpRouter, HttpServer, HttpServerResponse } from "@effect/platform"
+import * as HttpLayerRouter from "@effect/platform/HttpLayerRouter"
+import * as HttpRouter from "@effect/platform/HttpRouter"
+import * as HttpServer from "@effect/platform/HttpServer"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import { Effect, Layer } from "effect"
 import { SessionErrorPage } from "effect-session"
 import { assert, describe } from "vitest"

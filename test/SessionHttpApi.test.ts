@@ -1,7 +1,9 @@
 /**
  * The session in an HttpApi, as its clients see it.
  */
-import { HttpLayerRouter, HttpServerResponse, OpenApi } from "@effect/platform"
+import * as HttpLayerRouter from "@effect/platform/HttpLayerRouter"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import * as OpenApi from "@effect/platform/OpenApi"
 import { Deferred, Effect, Fiber, Layer, Option } from "effect"
 import { SessionCookie, SessionError, SessionErrorPage } from "effect-session"
 import { assert, describe, expect, it } from "vitest"

@@ -2,7 +2,10 @@
  * A cache between the server and its visitors, which keeps whatever `Vary` and `Cache-Control` allow by the letter,
  * cookies included: nobody gets a page or a cookie of somebody else (F36).
  */
-import { HttpMiddleware, HttpServer, HttpServerRequest, HttpServerResponse } from "@effect/platform"
+import * as HttpMiddleware from "@effect/platform/HttpMiddleware"
+import * as HttpServer from "@effect/platform/HttpServer"
+import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import { it } from "@effect/vitest"
 import { Effect, Layer, Schema } from "effect"
 import {

@@ -1,7 +1,10 @@
 /**
  * What is committed, when, and what the client gets: by the response and by what fails.
  */
-import { HttpApp, HttpRouter, HttpServer, HttpServerResponse } from "@effect/platform"
+import * as HttpApp from "@effect/platform/HttpApp"
+import * as HttpRouter from "@effect/platform/HttpRouter"
+import * as HttpServer from "@effect/platform/HttpServer"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import { Effect, Layer } from "effect"
 import { assert, describe } from "vitest"
 import { increment, live, open, text } from "./support/counting.js"

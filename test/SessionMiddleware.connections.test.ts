@@ -1,7 +1,10 @@
 /**
  * Responses that take time, connections that outlive their request, and clients that hang up.
  */
-import { HttpRouter, HttpServer, HttpServerRequest, HttpServerResponse } from "@effect/platform"
+import * as HttpRouter from "@effect/platform/HttpRouter"
+import * as HttpServer from "@effect/platform/HttpServer"
+import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import { Deferred, Effect, Exit, Fiber, Layer, Logger, Queue, Schema, type Scope, Stream } from "effect"
 import { Session } from "effect-session"
 import { assert, describe } from "vitest"

@@ -1,7 +1,8 @@
 /**
  * Requests of another site, from which a browser keeps our cookie back while it would take a new one.
  */
-import { HttpRouter, HttpServer } from "@effect/platform"
+import * as HttpRouter from "@effect/platform/HttpRouter"
+import * as HttpServer from "@effect/platform/HttpServer"
 import { it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import { MemoryEngine, SessionCookie } from "effect-session"

@@ -1,7 +1,9 @@
 /**
  * A visit by curl with its cookie jar: a client that is nobody's mock.
  */
-import { HttpServer, HttpServerRequest, HttpServerResponse } from "@effect/platform"
+import * as HttpServer from "@effect/platform/HttpServer"
+import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import { it } from "@effect/vitest"
 import { Effect, Layer, Option, Schema } from "effect"
 import { MemoryEngine, Session, SessionCookie } from "effect-session"

@@ -1,14 +1,12 @@
 /**
  * One meaning in every front end, alone and around each other.
  */
-import {
-  HttpApiBuilder,
-  HttpLayerRouter,
-  HttpMiddleware,
-  HttpRouter,
-  HttpServer,
-  HttpServerResponse
-} from "@effect/platform"
+import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder"
+import * as HttpLayerRouter from "@effect/platform/HttpLayerRouter"
+import * as HttpMiddleware from "@effect/platform/HttpMiddleware"
+import * as HttpRouter from "@effect/platform/HttpRouter"
+import * as HttpServer from "@effect/platform/HttpServer"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import { Context, Effect, Layer } from "effect"
 import { assert, describe } from "vitest"
 import { counted, frontEnds, header, live, open, pages, servers, Staff, text, Visitor } from "./support/frontEnds.js"

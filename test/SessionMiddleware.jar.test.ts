@@ -1,7 +1,9 @@
 /**
  * What a real cookie jar makes of the responses, in whatever order they reach it.
  */
-import { HttpServer, HttpServerRequest, HttpServerResponse } from "@effect/platform"
+import * as HttpServer from "@effect/platform/HttpServer"
+import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import { it } from "@effect/vitest"
 import { Effect, Fiber, Layer, Option, Schema, type Scope } from "effect"
 import { Expiry, Session, type SessionCookie } from "effect-session"

@@ -1,7 +1,11 @@
 /**
  * The session in the handlers of an RPC group, and what its clients get over HTTP.
  */
-import { FetchHttpClient, HttpClient, HttpLayerRouter, HttpRouter, HttpServer } from "@effect/platform"
+import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
+import * as HttpClient from "@effect/platform/HttpClient"
+import * as HttpLayerRouter from "@effect/platform/HttpLayerRouter"
+import * as HttpRouter from "@effect/platform/HttpRouter"
+import * as HttpServer from "@effect/platform/HttpServer"
 import { Rpc, RpcClient, RpcGroup, RpcSerialization, RpcServer } from "@effect/rpc"
 import { Cause, Chunk, Deferred, Effect, Layer, Option, Schema, Stream } from "effect"
 import { SessionError } from "effect-session"

@@ -1,4 +1,4 @@
-import { MysqlClient } from "@effect/sql-mysql2"
+import * as MysqlClient from "@effect/sql-mysql2/MysqlClient"
 import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Effect, Either, Layer, Redacted } from "effect"

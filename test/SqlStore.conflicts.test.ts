@@ -1,7 +1,7 @@
 /**
  * Statements that meet others: what is tried again, how often, and what is not.
  */
-import { SqliteClient } from "@effect/sql-sqlite-node"
+import * as SqliteClient from "@effect/sql-sqlite-node/SqliteClient"
 import { SqlClient } from "@effect/sql/SqlClient"
 import { SqlError } from "@effect/sql/SqlError"
 import { it } from "@effect/vitest"

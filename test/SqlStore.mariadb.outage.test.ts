@@ -1,7 +1,7 @@
 /**
  * MariaDB, ended, stopped, cut off and out of reach, with visitors in the middle of it.
  */
-import { MysqlClient } from "@effect/sql-mysql2"
+import * as MysqlClient from "@effect/sql-mysql2/MysqlClient"
 import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Context, Effect, Layer, Redacted } from "effect"

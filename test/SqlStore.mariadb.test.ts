@@ -1,7 +1,7 @@
 /**
  * What is peculiar to MariaDB (and MySQL): a server that is not strict, names as bytes, isolation, replicas.
  */
-import { MysqlClient } from "@effect/sql-mysql2"
+import * as MysqlClient from "@effect/sql-mysql2/MysqlClient"
 import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Context, Deferred, Effect, Exit, Layer, Redacted, Scope } from "effect"

@@ -2,8 +2,8 @@
  * What stores claim beyond the contract, put to the test by real crashes: processes and servers that are killed with
  * SIGKILL, in the middle of what they do for others, and started again.
  */
-import { MysqlClient } from "@effect/sql-mysql2"
-import { PgClient } from "@effect/sql-pg"
+import * as MysqlClient from "@effect/sql-mysql2/MysqlClient"
+import * as PgClient from "@effect/sql-pg/PgClient"
 import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Context, Deferred, Effect, Fiber, Layer, Redacted, Scope } from "effect"

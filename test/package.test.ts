@@ -69,7 +69,10 @@ export class AppSession extends Session.Tag<AppSession>()("app/Session", {
 `
 
 const api = `
-import { HttpApi, HttpApiClient, HttpApiEndpoint, HttpApiGroup } from "@effect/platform"
+import * as HttpApi from "@effect/platform/HttpApi"
+import * as HttpApiClient from "@effect/platform/HttpApiClient"
+import * as HttpApiEndpoint from "@effect/platform/HttpApiEndpoint"
+import * as HttpApiGroup from "@effect/platform/HttpApiGroup"
 import { Schema } from "effect"
 import { AppSession } from "./session.js"
 
@@ -84,8 +87,9 @@ export const client = HttpApiClient.make(Api)
 `
 
 const main = `
-import { HttpApp, HttpServerResponse } from "@effect/platform"
-import { SqliteClient } from "@effect/sql-sqlite-node"
+import * as HttpApp from "@effect/platform/HttpApp"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import * as SqliteClient from "@effect/sql-sqlite-node/SqliteClient"
 import { Effect, Layer, ManagedRuntime } from "effect"
 import * as SqlEngine from "effect-session/SqlEngine"
 import * as SqlMigrations from "effect-session/SqlMigrations"

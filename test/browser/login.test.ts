@@ -1,4 +1,5 @@
-import { Headers, HttpServerResponse } from "@effect/platform"
+import * as Headers from "@effect/platform/Headers"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import { Effect } from "effect"
 import { SessionCookie } from "effect-session"
 import type { Page } from "playwright-core"

@@ -1,7 +1,8 @@
 /**
  * The shop, open to visitors with a real browser.
  */
-import { type HttpApp, HttpServer } from "@effect/platform"
+import type * as HttpApp from "@effect/platform/HttpApp"
+import * as HttpServer from "@effect/platform/HttpServer"
 import { layer as withLayer } from "@effect/vitest"
 import { ConfigProvider, Context, Deferred, Effect, Exit, FiberId, Layer, Logger, Scope } from "effect"
 import type { SessionCookie, SessionRecord, SessionService } from "effect-session"

@@ -1,4 +1,5 @@
-import { HttpApp, HttpServerResponse } from "@effect/platform"
+import * as HttpApp from "@effect/platform/HttpApp"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import { Deferred, Effect, Fiber } from "effect"
 import { SessionStoreError } from "effect-session"
 import { assert, describe } from "vitest"

@@ -1,4 +1,4 @@
-import { PgClient } from "@effect/sql-pg"
+import * as PgClient from "@effect/sql-pg/PgClient"
 import { it } from "@effect/vitest"
 import { Effect, Exit, Redacted, Scope } from "effect"
 import { SessionStoreError } from "effect-session"

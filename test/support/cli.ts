@@ -1,9 +1,9 @@
 /**
  * Runs the command line, in this process or as a process of its own, and opens what it works on.
  */
-import { NodeContext } from "@effect/platform-node"
+import * as NodeContext from "@effect/platform-node/NodeContext"
 import { Terminal } from "@effect/platform/Terminal"
-import { SqliteClient } from "@effect/sql-sqlite-node"
+import * as SqliteClient from "@effect/sql-sqlite-node/SqliteClient"
 import type { SqlClient } from "@effect/sql/SqlClient"
 import { ConfigProvider, Console, Context, Deferred, Effect, Exit, Layer, type Scope } from "effect"
 import { FileStore, SessionStore } from "effect-session"

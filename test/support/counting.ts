@@ -1,7 +1,10 @@
 /**
  * A real server that counts in its sessions, for watching what of a request is kept.
  */
-import { HttpRouter, HttpServer, HttpServerRequest, HttpServerResponse } from "@effect/platform"
+import * as HttpRouter from "@effect/platform/HttpRouter"
+import * as HttpServer from "@effect/platform/HttpServer"
+import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import { it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Layer, Logger, Queue, type Scope, Stream, SubscriptionRef } from "effect"
 import { SessionStoreError } from "effect-session"

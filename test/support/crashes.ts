@@ -1,8 +1,8 @@
 /**
  * A store in a process of its own, which can be killed. What that process runs is here too.
  */
-import { NodeContext } from "@effect/platform-node"
-import { SqliteClient } from "@effect/sql-sqlite-node"
+import * as NodeContext from "@effect/platform-node/NodeContext"
+import * as SqliteClient from "@effect/sql-sqlite-node/SqliteClient"
 import { Context, Effect, Layer, Option, type Scope } from "effect"
 import { FileStore, MemoryStore, SessionStore, SessionStoreError } from "effect-session"
 import type { Capabilities, Shape } from "effect-session/SessionStore"

@@ -1,7 +1,7 @@
 /**
  * What the tests of the file store let processes of their own do: one task, told as JSON.
  */
-import { NodeContext } from "@effect/platform-node"
+import * as NodeContext from "@effect/platform-node/NodeContext"
 import { Cause, Effect, Option } from "effect"
 import { FileStore, type SessionRecord } from "effect-session"
 import type { Shape } from "effect-session/SessionStore"

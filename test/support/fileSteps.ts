@@ -2,9 +2,9 @@
  * The platform's file system, with something done around each of its calls: to see them, to let one fail, or to stop
  * there as a process does that is killed.
  */
-import { FileSystem } from "@effect/platform"
-import { NodeContext } from "@effect/platform-node"
+import * as NodeContext from "@effect/platform-node/NodeContext"
 import type { PlatformError } from "@effect/platform/Error"
+import * as FileSystem from "@effect/platform/FileSystem"
 import { Effect, Layer } from "effect"
 import { FileStore } from "effect-session"
 

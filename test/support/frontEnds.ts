@@ -2,18 +2,16 @@
  * The front ends: every way in which a session is put around an application, on real servers, with a client that carries
  * its cookies by hand.
  */
-import {
-  Cookies,
-  HttpApp,
-  HttpClient,
-  HttpClientRequest,
-  type HttpClientResponse,
-  HttpLayerRouter,
-  HttpRouter,
-  HttpServer,
-  HttpServerResponse
-} from "@effect/platform"
-import { NodeHttpServer } from "@effect/platform-node"
+import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
+import * as Cookies from "@effect/platform/Cookies"
+import * as HttpApp from "@effect/platform/HttpApp"
+import * as HttpClient from "@effect/platform/HttpClient"
+import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
+import type * as HttpClientResponse from "@effect/platform/HttpClientResponse"
+import * as HttpLayerRouter from "@effect/platform/HttpLayerRouter"
+import * as HttpRouter from "@effect/platform/HttpRouter"
+import * as HttpServer from "@effect/platform/HttpServer"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import { it } from "@effect/vitest"
 import { type Context, Effect, identity, Layer, Logger, Schema, type Scope } from "effect"
 import { Session, type SessionHttpApi, type SessionService, SessionStoreError } from "effect-session"

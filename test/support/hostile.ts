@@ -2,7 +2,10 @@
  * A server with the sessions of a visitor and of an attacker, and requests to it whose bytes are written to the socket as
  * they stand.
  */
-import { HttpRouter, HttpServer, HttpServerRequest, HttpServerResponse } from "@effect/platform"
+import * as HttpRouter from "@effect/platform/HttpRouter"
+import * as HttpServer from "@effect/platform/HttpServer"
+import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import { it } from "@effect/vitest"
 import { Array as Arr, Effect, Layer, Schema } from "effect"
 import { Session } from "effect-session"

@@ -1,7 +1,9 @@
 /**
  * A server for many visitors, and HTTP clients whose connections are kept, and who may hang up.
  */
-import { HttpRouter, HttpServer, HttpServerResponse } from "@effect/platform"
+import * as HttpRouter from "@effect/platform/HttpRouter"
+import * as HttpServer from "@effect/platform/HttpServer"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import { it } from "@effect/vitest"
 import { Effect, Layer, Random, Schema, type Scope } from "effect"
 import { Session } from "effect-session"

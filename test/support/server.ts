@@ -1,8 +1,8 @@
 /**
  * Real servers on free ports, what they answer byte for byte, and the cookies that they set.
  */
-import { HttpServer } from "@effect/platform"
-import { NodeHttpServer } from "@effect/platform-node"
+import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
+import * as HttpServer from "@effect/platform/HttpServer"
 import { Context, Deferred, Effect, Layer, Logger } from "effect"
 import { MemoryStore, StoredEngine } from "effect-session"
 import * as Http from "node:http"

@@ -1,7 +1,9 @@
 /**
  * A small application with a session, its store, and browsers that visit it: what the laws about requests are run on.
  */
-import { HttpApp, type HttpServerRequest, HttpServerResponse } from "@effect/platform"
+import * as HttpApp from "@effect/platform/HttpApp"
+import type * as HttpServerRequest from "@effect/platform/HttpServerRequest"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import { it } from "@effect/vitest"
 import { Context, Deferred, type Duration, Effect, Exit, Layer, Logger, LogLevel, Option, Schema, Tracer } from "effect"
 import {

@@ -1,9 +1,12 @@
 /**
  * One node of several that share their sessions: a server whose sessions are in Postgres, with a cache of its own.
  */
-import { HttpRouter, HttpServer, HttpServerResponse } from "@effect/platform"
-import { NodeHttpServer, NodeRuntime } from "@effect/platform-node"
-import { PgClient } from "@effect/sql-pg"
+import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import * as HttpRouter from "@effect/platform/HttpRouter"
+import * as HttpServer from "@effect/platform/HttpServer"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import * as PgClient from "@effect/sql-pg/PgClient"
 import { Effect, Layer, Option, Redacted, Schema } from "effect"
 import { Session } from "effect-session"
 import * as CachedSqlEngine from "effect-session/CachedSqlEngine"
