@@ -17,8 +17,9 @@ import { assert, describe, inject } from "vitest"
 import { range } from "../src/internal/testing/law.js"
 import { aRecord, freshId, freshKey, hour } from "../src/internal/testing/records.js"
 import { done, failure, run } from "./support/cli.js"
+import { temporaryDirectory } from "./support/folders.js"
 import { ioredisOn } from "./support/redisClients.js"
-import { freshPrefix, mariadbUrl, mysqlClient, ofMariadb, ofRedis, temporaryDirectory } from "./support/stores.js"
+import { freshPrefix, mariadbUrl, mysqlClient, ofMariadb, ofRedis } from "./support/stores.js"
 
 const secret = "hunter2"
 

@@ -16,7 +16,7 @@ import type { Job } from "./support/fileChild.js"
 import { openStore } from "./support/fileSteps.js"
 import type { Step, Tale } from "./support/fileTale.js"
 import { applied, found, perform } from "./support/fileTale.js"
-import { temporaryDirectory } from "./support/stores.js"
+import { temporaryDirectory } from "./support/folders.js"
 
 const lanes = 4
 const killsPerLane = 50

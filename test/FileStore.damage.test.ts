@@ -9,7 +9,7 @@ import { isContentName, shardOf, spell } from "../src/internal/fileNames.js"
 import type { Stored } from "../src/internal/testing/records.js"
 import { aRecord, day, hour, isAlive, isDead, namespace, start, stored } from "../src/internal/testing/records.js"
 import { openStore } from "./support/fileSteps.js"
-import { temporaryDirectory } from "./support/stores.js"
+import { temporaryDirectory } from "./support/folders.js"
 
 const directoryOf = (root: string, key: string) => Path.join(root, "records", shardOf(spell(key)), spell(key))
 

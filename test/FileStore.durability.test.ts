@@ -12,7 +12,7 @@ import { works } from "./support/databases.js"
 import { writes } from "./support/fileScenes.js"
 import type { Around, Step } from "./support/fileSteps.js"
 import { openStore, watchedStore } from "./support/fileSteps.js"
-import { temporaryDirectory } from "./support/stores.js"
+import { temporaryDirectory } from "./support/folders.js"
 
 /** Keeps account of what a power cut would undo: contents of files, and names in directories. */
 const ledger = (root: string) => {

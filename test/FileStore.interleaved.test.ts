@@ -13,7 +13,7 @@ import { aRecord, freshId, freshKey, hour, namespace, start } from "../src/inter
 import type { Around } from "./support/fileSteps.js"
 import { openStore, watchedStore } from "./support/fileSteps.js"
 import { chance } from "./support/fileTale.js"
-import { fleetingDirectory } from "./support/stores.js"
+import { fleetingDirectory } from "./support/folders.js"
 
 const end = start + hour
 const [one, two, old, free, spare, third, fourth] = [

@@ -12,7 +12,7 @@ import { begun, bundled, started } from "./support/children.js"
 import type { Job } from "./support/fileChild.js"
 import { openStore } from "./support/fileSteps.js"
 import { dataOf } from "./support/fileTale.js"
-import { temporaryDirectory } from "./support/stores.js"
+import { temporaryDirectory } from "./support/folders.js"
 
 /** Starts a process with a job. */
 const child = (program: string, job: Job) => begun(program, job)

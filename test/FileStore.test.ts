@@ -18,7 +18,7 @@ import { aRecord, freshKey, hour, isAlive, isDead, minute, start, stored } from 
 import { furnish, reads, works, writes } from "./support/databases.js"
 import type { Step } from "./support/fileSteps.js"
 import { openStore, watchedStore } from "./support/fileSteps.js"
-import { temporaryDirectory } from "./support/stores.js"
+import { temporaryDirectory } from "./support/folders.js"
 
 /** Every file and directory below one, with its mode. */
 const treeOf = (root: string): ReadonlyArray<readonly [path: string, mode: number]> =>

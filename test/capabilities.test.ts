@@ -22,9 +22,10 @@ import { intercepted } from "../src/internal/intercepted.js"
 import { isAlive, start, stored } from "../src/internal/testing/records.js"
 import type { Place } from "./support/crashes.js"
 import { elsewhere, openedAt } from "./support/crashes.js"
+import { temporaryDirectory } from "./support/folders.js"
 import { directory } from "./support/outages.js"
 import { storeAt } from "./support/redisClients.js"
-import { ofMariadb, ofRedis, temporaryDirectory } from "./support/stores.js"
+import { ofMariadb, ofRedis } from "./support/stores.js"
 
 /** A store, and what can happen to what keeps its records. */
 interface Kept {

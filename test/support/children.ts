@@ -6,7 +6,7 @@ import { build } from "esbuild"
 import { spawn, type SpawnOptions } from "node:child_process"
 import { chmod } from "node:fs/promises"
 import * as Path from "node:path"
-import { temporaryDirectory } from "./stores.js"
+import { temporaryDirectory } from "./folders.js"
 
 /** Bundles a program of this folder, for every user to run. */
 export const bundled = (name: string) =>

@@ -17,6 +17,7 @@ import { rmSync } from "node:fs"
 import * as Path from "node:path"
 import { afterAll, assert, beforeAll, inject } from "vitest"
 import { Screen } from "../../src/internal/cliCopy.js"
+import { temporaryDirectory } from "./folders.js"
 import {
   freshPrefix,
   mariadbUrl,
@@ -26,8 +27,7 @@ import {
   postgresClient,
   redisClient,
   redisClusterClient,
-  redisStore,
-  temporaryDirectory
+  redisStore
 } from "./stores.js"
 
 export interface Answer {

@@ -22,7 +22,7 @@ import {
 } from "../../src/internal/testing/records.js"
 import type { Around, Step } from "./fileSteps.js"
 import { openStore, watchedStore } from "./fileSteps.js"
-import { fleetingDirectory } from "./stores.js"
+import { fleetingDirectory } from "./folders.js"
 
 /** An end beyond every clock of today, so that sweeping ends no session. */
 const far = 8_000_000_000_000_000

@@ -4,12 +4,13 @@
 import { Effect, Exit, Scope } from "effect"
 import { readFileSync, rmSync } from "node:fs"
 import { chmod, mkdtemp } from "node:fs/promises"
-import { constants, tmpdir } from "node:os"
+import { constants } from "node:os"
 import * as Path from "node:path"
 import type { TestProject } from "vitest/node"
 import * as Mariadb from "../../examples/servers/mariadb.js"
 import * as Redis from "../../examples/servers/redis.js"
 import * as EmbeddedPostgres from "../../examples/shop/EmbeddedPostgres.js"
+import { memory } from "./folders.js"
 import { isInstalled, leftOut, mariadb, redis } from "./parts.js"
 
 declare module "vitest" {
@@ -27,7 +28,8 @@ declare module "vitest" {
 
 export default async (project: TestProject) => {
   const scope = Effect.runSync(Scope.make())
-  const directory = await mkdtemp(Path.join(tmpdir(), "effect-session-"))
+  // Servers that are killed, and those whose claims are tried, have folders of their own on a disk.
+  const directory = await mkdtemp(Path.join(memory, "effect-session-"))
   const postgres = Path.join(directory, "postgres")
   const mariadbData = Path.join(directory, "mariadb")
   const run = <A, E>(effect: Effect.Effect<A, E, Scope.Scope>) => Effect.runPromise(Scope.extend(effect, scope))

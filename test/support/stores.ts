@@ -16,11 +16,10 @@ import * as SqlStore from "effect-session/SqlStore"
 import * as TieredStore from "effect-session/TieredStore"
 import { Cluster, Redis } from "ioredis"
 import { randomBytes } from "node:crypto"
-import { existsSync, mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
 import * as Path from "node:path"
 import { inject } from "vitest"
 import { clusterReady } from "../../examples/servers/redis.js"
+import { temporaryDirectory } from "./folders.js"
 import { advice, leftOut, mariadb, redis } from "./parts.js"
 
 /** Postgres, with a pool of its own. */
@@ -81,19 +80,6 @@ export const redisStore = <E>(client: Layer.Layer<RedisStore.RedisClient, E>, pr
 
 /** What a run has of Redis: everything, or nothing where it was told to leave that out. */
 export const ofRedis = <A>(...all: ReadonlyArray<A>): ReadonlyArray<A> => leftOut().includes(redis) ? [] : all
-
-/** A directory that goes with the scope. */
-export const temporaryDirectory = (name: string, parent = tmpdir()) =>
-  Effect.acquireRelease(
-    Effect.sync(() => mkdtempSync(Path.join(parent, `effect-session-${name}-`))),
-    (directory) => Effect.sync(() => rmSync(directory, { recursive: true, force: true }))
-  )
-
-/** Where files are in memory, on systems that have such a place: for tests to which the order of steps is all that counts. */
-const memory = existsSync("/dev/shm") ? "/dev/shm" : tmpdir()
-
-/** A directory that goes with the scope, on no disk if that is possible. */
-export const fleetingDirectory = (name: string) => temporaryDirectory(name, memory)
 
 /** SQLite, in a file of its own. */
 export const sqliteClient = Layer.unwrapScoped(Effect.map(
