@@ -17,6 +17,8 @@ export default defineConfig({
     // Most tests wait for servers and for child processes: two at once, also on two cores.
     minWorkers: 2,
     maxWorkers: 2,
+    // A process takes one file after another: to load Effect anew for each of them would take a third of the whole time.
+    poolOptions: { forks: { isolate: false } },
     sequence: { sequencer: LongestFirst },
     testTimeout: 30_000,
     hookTimeout: 60_000

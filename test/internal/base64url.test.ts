@@ -1,14 +1,12 @@
-import { assert, beforeAll, describe, it, vi } from "@effect/vitest"
+import { assert, beforeAll, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
 import * as base64url from "../../src/internal/base64url.js"
+import { portably } from "../support/portable.js"
 
 let portable: typeof base64url
 
 beforeAll(async () => {
-  vi.resetModules()
-  const builtin = vi.spyOn(process, "getBuiltinModule").mockReturnValue(undefined)
-  portable = await import("../../src/internal/base64url.js")
-  builtin.mockRestore()
+  portable = await portably(() => import("../../src/internal/base64url.js"))
 })
 
 const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"

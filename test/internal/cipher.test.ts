@@ -2,6 +2,7 @@ import { afterEach, assert, beforeAll, describe, it, vi } from "@effect/vitest"
 import * as fc from "fast-check"
 import { createCipheriv } from "node:crypto"
 import * as cipher from "../../src/internal/cipher.js"
+import { portably } from "../support/portable.js"
 import { hchacha20 } from "../support/referenceTokens.js"
 
 const hex = (bytes: Uint8Array | undefined) => bytes === undefined ? undefined : Buffer.from(bytes).toString("hex")
@@ -90,14 +91,12 @@ const vectors: ReadonlyArray<Vector> = [
 let portable: typeof cipher
 
 beforeAll(async () => {
-  vi.resetModules()
-  const builtin = vi.spyOn(process, "getBuiltinModule").mockReturnValue(undefined)
-  portable = await import("../../src/internal/cipher.js")
-  builtin.mockRestore()
+  portable = await portably(() => import("../../src/internal/cipher.js"))
 })
 
 afterEach(() => {
   vi.restoreAllMocks()
+  vi.resetModules()
 })
 
 const names: ReadonlyArray<Name> = ["xchacha20Poly1305", "aes256Gcm"]

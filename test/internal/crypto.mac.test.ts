@@ -1,7 +1,8 @@
-import { assert, beforeAll, describe, it, vi } from "@effect/vitest"
+import { assert, beforeAll, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
 import { createHmac, hkdfSync } from "node:crypto"
 import * as crypto from "../../src/internal/crypto.js"
+import { portably } from "../support/portable.js"
 
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex")
 const bytes = (hex: string) => new Uint8Array(Buffer.from(hex, "hex"))
@@ -11,10 +12,7 @@ const up = (from: number, to: number) => Uint8Array.from({ length: to - from + 1
 let portable: typeof crypto
 
 beforeAll(async () => {
-  vi.resetModules()
-  const builtin = vi.spyOn(process, "getBuiltinModule").mockReturnValue(undefined)
-  portable = await import("../../src/internal/crypto.js")
-  builtin.mockRestore()
+  portable = await portably(() => import("../../src/internal/crypto.js"))
 })
 
 const implementations = [["native", () => crypto], ["portable", () => portable]] as const

@@ -1,7 +1,8 @@
-import { afterEach, assert, describe, it, vi } from "@effect/vitest"
+import { assert, describe, it, vi } from "@effect/vitest"
 import { sha256 as noble } from "@noble/hashes/sha2.js"
 import * as fc from "fast-check"
 import { lengthPrefixed, randomBytes, sha256 } from "../../src/internal/crypto.js"
+import { portably } from "../support/portable.js"
 
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex")
 const utf8 = (text: string) => new TextEncoder().encode(text)
@@ -43,21 +44,12 @@ describe("sha256", () => {
     assert.strictEqual(sha256(around.subarray(2, 5)), sha256(utf8("abc")))
   })
 
-  describe("in a runtime without native hashing", () => {
-    afterEach(() => {
-      vi.restoreAllMocks()
-      vi.resetModules()
-    })
-
-    it("is the portable function", async () => {
-      vi.resetModules()
-      vi.spyOn(process, "getBuiltinModule").mockReturnValue(undefined)
-      const portable = await import("../../src/internal/crypto.js")
-      assert.notStrictEqual(portable.sha256, sha256)
-      for (const [, input, digest] of vectors) {
-        assert.strictEqual(portable.sha256(utf8(input)), base64url(digest))
-      }
-    })
+  it("is the portable function in a runtime without native hashing", async () => {
+    const portable = await portably(() => import("../../src/internal/crypto.js"))
+    assert.notStrictEqual(portable.sha256, sha256)
+    for (const [, input, digest] of vectors) {
+      assert.strictEqual(portable.sha256(utf8(input)), base64url(digest))
+    }
   })
 })
 

@@ -3,6 +3,7 @@ import { Option } from "effect"
 import * as fc from "fast-check"
 import type { Suite } from "../../src/internal/wire.js"
 import * as wire from "../../src/internal/wire.js"
+import { portably } from "../support/portable.js"
 import { tokenOf, vectors } from "../support/referenceTokens.js"
 import { a, accepted, b, content, contentIn, hex, key, nonce, suites, use } from "../support/tokens.js"
 
@@ -11,10 +12,7 @@ const bytes = (hex: string) => new Uint8Array(Buffer.from(hex, "hex"))
 let portable: typeof wire
 
 beforeAll(async () => {
-  vi.resetModules()
-  const builtin = vi.spyOn(process, "getBuiltinModule").mockReturnValue(undefined)
-  portable = await import("../../src/internal/wire.js")
-  builtin.mockRestore()
+  portable = await portably(() => import("../../src/internal/wire.js"))
 })
 
 afterEach(() => {
