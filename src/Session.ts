@@ -6,12 +6,8 @@
 import type * as HttpApp from "@effect/platform/HttpApp"
 import type { ConfigError } from "effect/ConfigError"
 import * as Context from "effect/Context"
-import type * as DateTime from "effect/DateTime"
-import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type { Option } from "effect/Option"
-import type * as Redacted from "effect/Redacted"
 import type * as Schema from "effect/Schema"
 import type * as Lifetime from "./Lifetime.js"
 import type { Merge } from "./Merge.js"
@@ -19,13 +15,10 @@ import type * as ReadOnce from "./ReadOnce.js"
 import * as SessionConfig from "./SessionConfig.js"
 import type { SessionConfigError } from "./SessionConfigError.js"
 import * as SessionCookie from "./SessionCookie.js"
-import type { SessionDirectory } from "./SessionDirectory.js"
 import type { SessionEngine } from "./SessionEngine.js"
-import type { SessionCommitted, SessionError, SessionUnavailable, SessionWriteError } from "./SessionError.js"
 import type { EndedOptions, ExpiryOptions, OptionalKey, SessionHandle } from "./SessionHandle.js"
 import type * as SessionHistory from "./SessionHistory.js"
 import * as SessionHttpApi from "./SessionHttpApi.js"
-import type { SessionId } from "./SessionId.js"
 import * as SessionMiddleware from "./SessionMiddleware.js"
 import type * as SessionSchema from "./SessionSchema.js"
 import * as SessionService from "./SessionService.js"
@@ -86,7 +79,7 @@ type MissingSelf = "Missing `Self` generic - use `class AppSession extends Sessi
  * @category models
  */
 export interface TagClass<Self, Id extends string, A extends object, R>
-  extends Context.TagClass<Self, Id, SessionHandle<A>>
+  extends Context.TagClass<Self, Id, SessionHandle<A>>, SessionHandle<A, Self>
 {
   /** The long-lived service of this session. */
   readonly service: Context.Tag<SessionService.SessionService<Self>, SessionService.Shape<A>>
@@ -111,70 +104,6 @@ export interface TagClass<Self, Id extends string, A extends object, R>
    * description of the API shows the cookie, under the name that the tag gives it.
    */
   readonly HttpApi: SessionHttpApi.Tag<Self, A, Id>
-
-  /** {@inheritDoc SessionHandle.value} */
-  readonly value: Effect.Effect<A, SessionUnavailable, Self>
-  readonly get: <K extends keyof A & string>(key: K) => Effect.Effect<A[K], SessionUnavailable, Self>
-  readonly getOption: <K extends OptionalKey<A>>(
-    key: K
-  ) => Effect.Effect<Option<Exclude<A[K], undefined>>, SessionUnavailable, Self>
-  readonly getOrElse: <K extends OptionalKey<A>, B>(
-    key: K,
-    orElse: () => B
-  ) => Effect.Effect<Exclude<A[K], undefined> | B, SessionUnavailable, Self>
-  readonly getOrSet: <K extends OptionalKey<A>>(
-    key: K,
-    value: Exclude<A[K], undefined>
-  ) => Effect.Effect<Exclude<A[K], undefined>, SessionWriteError, Self>
-  readonly has: (key: keyof A & string) => Effect.Effect<boolean, SessionUnavailable, Self>
-  readonly set: <K extends keyof A & string>(
-    key: K,
-    value: Required<A>[K]
-  ) => Effect.Effect<void, SessionWriteError, Self>
-  readonly update: <K extends keyof A & string>(
-    key: K,
-    f: (value: A[K]) => Required<A>[K]
-  ) => Effect.Effect<void, SessionWriteError, Self>
-  readonly modify: <K extends keyof A & string, B>(
-    key: K,
-    f: (value: A[K]) => readonly [result: B, next: Required<A>[K]],
-    same?: (a: B, b: B) => boolean
-  ) => Effect.Effect<B, SessionWriteError, Self>
-  readonly patch: (fields: Partial<A>) => Effect.Effect<void, SessionWriteError, Self>
-  readonly pop: <K extends OptionalKey<A>>(
-    key: K
-  ) => Effect.Effect<Option<Exclude<A[K], undefined>>, SessionWriteError, Self>
-  readonly popOrElse: <K extends OptionalKey<A>, B>(
-    key: K,
-    orElse: () => B
-  ) => Effect.Effect<Exclude<A[K], undefined> | B, SessionWriteError, Self>
-  readonly take: <K extends ReadOnce.Key<A>>(
-    key: K
-  ) => Effect.Effect<Option<ReadOnce.Content<A[K]>>, SessionError, Self | SessionDirectory>
-  readonly remove: (key: OptionalKey<A>) => Effect.Effect<void, SessionWriteError, Self>
-  readonly clear: Effect.Effect<void, SessionWriteError, Self>
-  readonly cycleKey: Effect.Effect<void, SessionWriteError, Self>
-  readonly flush: Effect.Effect<void, SessionCommitted, Self>
-  readonly authenticate: (subject: string) => Effect.Effect<void, SessionWriteError, Self>
-  readonly subject: Effect.Effect<Option<string>, SessionUnavailable, Self>
-  readonly token: Effect.Effect<Option<Redacted.Redacted<string>>, SessionUnavailable, Self>
-  readonly isEmpty: Effect.Effect<boolean, SessionUnavailable, Self>
-  readonly setExpiry: (lifetime: Lifetime.LifetimeInput) => Effect.Effect<void, SessionWriteError, Self>
-  readonly expiryDate: (options?: ExpiryOptions) => Effect.Effect<DateTime.Utc, SessionUnavailable, Self>
-  readonly expiryAge: (options?: ExpiryOptions) => Effect.Effect<Duration.Duration, SessionUnavailable, Self>
-  readonly expireAtBrowserClose: Effect.Effect<boolean, SessionUnavailable, Self>
-  readonly cookieAge: Effect.Effect<Duration.Duration, never, Self>
-  readonly setTestCookie: Effect.Effect<void, SessionWriteError, Self>
-  readonly testCookieWorked: Effect.Effect<boolean, SessionUnavailable, Self>
-  readonly deleteTestCookie: Effect.Effect<void, SessionWriteError, Self>
-  readonly discard: Effect.Effect<void, never, Self>
-  readonly save: Effect.Effect<void, SessionError, Self>
-  readonly optional: Effect.Effect<Option<SessionHandle<A>>, never, Self>
-  readonly fresh: Effect.Effect<void, SessionUnavailable, Self>
-  readonly readOnlyWhenDown: Effect.Effect<boolean, SessionUnavailable, Self>
-  readonly isReadOnly: Effect.Effect<boolean, SessionUnavailable, Self>
-  readonly ended: (options?: EndedOptions) => Effect.Effect<void, SessionUnavailable, Self>
-  readonly id: Effect.Effect<Option<SessionId>, SessionUnavailable, Self>
 }
 
 /**

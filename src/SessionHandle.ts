@@ -53,32 +53,34 @@ export interface EndedOptions {
  * A change is a pure step: nothing is written before the response is decided, and then everything at once. If another
  * request changed the session meanwhile, the steps are replayed on the fresh value, so no update is lost.
  *
+ * The statics of a session tag are the same, for the session of the request in which they are run: `R` is what they need.
+ *
  * A value read after `update` in the same request is provisional until the commit. Where the answer must hold, use the
  * result of `modify`, or call `save` first.
  *
  * @since 0.1.0
  * @category models
  */
-export interface SessionHandle<A> {
+export interface SessionHandle<A, R = never> {
   /** The whole session. */
-  readonly value: Effect.Effect<A, SessionUnavailable>
+  readonly value: Effect.Effect<A, SessionUnavailable, R>
 
   /** One field. */
-  readonly get: <K extends keyof A & string>(key: K) => Effect.Effect<A[K], SessionUnavailable>
+  readonly get: <K extends keyof A & string>(key: K) => Effect.Effect<A[K], SessionUnavailable, R>
 
   /** A field that may be absent. */
   readonly getOption: <K extends OptionalKey<A>>(
     key: K
-  ) => Effect.Effect<Option<Exclude<A[K], undefined>>, SessionUnavailable>
+  ) => Effect.Effect<Option<Exclude<A[K], undefined>>, SessionUnavailable, R>
 
   /** A field that may be absent, or something else in its place. */
   readonly getOrElse: <K extends OptionalKey<A>, B>(
     key: K,
     orElse: () => B
-  ) => Effect.Effect<Exclude<A[K], undefined> | B, SessionUnavailable>
+  ) => Effect.Effect<Exclude<A[K], undefined> | B, SessionUnavailable, R>
 
   /** Whether a field is there. */
-  readonly has: (key: keyof A & string) => Effect.Effect<boolean, SessionUnavailable>
+  readonly has: (key: keyof A & string) => Effect.Effect<boolean, SessionUnavailable, R>
 
   /**
    * Sets a field. If this request had read the field and another one changed it meanwhile, the field's merge decides,
@@ -87,13 +89,13 @@ export interface SessionHandle<A> {
   readonly set: <K extends keyof A & string>(
     key: K,
     value: Required<A>[K]
-  ) => Effect.Effect<void, SessionWriteError>
+  ) => Effect.Effect<void, SessionWriteError, R>
 
   /** Changes a field by a pure function, which is replayed on the fresh value if another request was faster. */
   readonly update: <K extends keyof A & string>(
     key: K,
     f: (value: A[K]) => Required<A>[K]
-  ) => Effect.Effect<void, SessionWriteError>
+  ) => Effect.Effect<void, SessionWriteError, R>
 
   /**
    * As `update`, with a result. A replay whose result differs from the one given here (by `Equal`, or by `same`) fails
@@ -103,27 +105,27 @@ export interface SessionHandle<A> {
     key: K,
     f: (value: A[K]) => readonly [result: B, next: Required<A>[K]],
     same?: (a: B, b: B) => boolean
-  ) => Effect.Effect<B, SessionWriteError>
+  ) => Effect.Effect<B, SessionWriteError, R>
 
   /** Sets several fields, as `set` does each. */
-  readonly patch: (fields: Partial<A>) => Effect.Effect<void, SessionWriteError>
+  readonly patch: (fields: Partial<A>) => Effect.Effect<void, SessionWriteError, R>
 
   /** Removes a field and gives what it held. At most one of two racing requests gets it. */
   readonly pop: <K extends OptionalKey<A>>(
     key: K
-  ) => Effect.Effect<Option<Exclude<A[K], undefined>>, SessionWriteError>
+  ) => Effect.Effect<Option<Exclude<A[K], undefined>>, SessionWriteError, R>
 
   /** As `pop`, or something else in its place. */
   readonly popOrElse: <K extends OptionalKey<A>, B>(
     key: K,
     orElse: () => B
-  ) => Effect.Effect<Exclude<A[K], undefined> | B, SessionWriteError>
+  ) => Effect.Effect<Exclude<A[K], undefined> | B, SessionWriteError, R>
 
   /** What a field holds; if it is absent, it is set first. */
   readonly getOrSet: <K extends OptionalKey<A>>(
     key: K,
     value: Exclude<A[K], undefined>
-  ) => Effect.Effect<Exclude<A[K], undefined>, SessionWriteError>
+  ) => Effect.Effect<Exclude<A[K], undefined>, SessionWriteError, R>
 
   /**
    * Takes a value that is read once, and writes that at once: of several requests at most one gets it, and a request
@@ -132,99 +134,99 @@ export interface SessionHandle<A> {
    */
   readonly take: <K extends ReadOnce.Key<A>>(
     key: K
-  ) => Effect.Effect<Option<ReadOnce.Content<A[K]>>, SessionError, SessionDirectory>
+  ) => Effect.Effect<Option<ReadOnce.Content<A[K]>>, SessionError, SessionDirectory | R>
 
   /** Removes a field. */
-  readonly remove: (key: OptionalKey<A>) => Effect.Effect<void, SessionWriteError>
+  readonly remove: (key: OptionalKey<A>) => Effect.Effect<void, SessionWriteError, R>
 
   /** Sets all data back to the initial value, unknown fields included. Subject, id and token stay. */
-  readonly clear: Effect.Effect<void, SessionWriteError>
+  readonly clear: Effect.Effect<void, SessionWriteError, R>
 
   /** Moves the session to a new token at the commit; the old one is dead from then on. */
-  readonly cycleKey: Effect.Effect<void, SessionWriteError>
+  readonly cycleKey: Effect.Effect<void, SessionWriteError, R>
 
   /**
    * Ends the session: logout. Needs no load. The cookie is expired once the store has confirmed, whatever the status
    * of the response. Changes made afterwards begin another session.
    */
-  readonly flush: Effect.Effect<void, SessionCommitted>
+  readonly flush: Effect.Effect<void, SessionCommitted, R>
 
   /**
    * Says whose session it is, and always moves it to a new token. Data of an anonymous session, or of the same
    * subject, is carried over; another subject starts from the initial value under a new id, so set what belongs to the
    * new one after it. Check the password before it, or call `discard` if a later check fails.
    */
-  readonly authenticate: (subject: string) => Effect.Effect<void, SessionWriteError>
+  readonly authenticate: (subject: string) => Effect.Effect<void, SessionWriteError, R>
 
   /** Whose session it is. */
-  readonly subject: Effect.Effect<Option<string>, SessionUnavailable>
+  readonly subject: Effect.Effect<Option<string>, SessionUnavailable, R>
 
   /** The secret that the browser holds, redacted; absent until a new session is written. */
-  readonly token: Effect.Effect<Option<Redacted.Redacted<string>>, SessionUnavailable>
+  readonly token: Effect.Effect<Option<Redacted.Redacted<string>>, SessionUnavailable, R>
 
   /** Whether the data is the initial value. */
-  readonly isEmpty: Effect.Effect<boolean, SessionUnavailable>
+  readonly isEmpty: Effect.Effect<boolean, SessionUnavailable, R>
 
   /** Gives this session a lifetime of its own, or the policy's again. The fixed end of the policy still caps it. */
-  readonly setExpiry: (lifetime: Lifetime.LifetimeInput) => Effect.Effect<void, SessionWriteError>
+  readonly setExpiry: (lifetime: Lifetime.LifetimeInput) => Effect.Effect<void, SessionWriteError, R>
 
   /**
    * When the session ends if it was last changed and used at `modification` (default: now). With `expiry` given, that
    * is asked instead of the session, and nothing is loaded.
    */
-  readonly expiryDate: (options?: ExpiryOptions) => Effect.Effect<DateTime.Utc, SessionUnavailable>
+  readonly expiryDate: (options?: ExpiryOptions) => Effect.Effect<DateTime.Utc, SessionUnavailable, R>
 
   /** The same as a length from `modification` on; zero when it has passed. */
-  readonly expiryAge: (options?: ExpiryOptions) => Effect.Effect<Duration.Duration, SessionUnavailable>
+  readonly expiryAge: (options?: ExpiryOptions) => Effect.Effect<Duration.Duration, SessionUnavailable, R>
 
   /** Whether the cookie ends with the browser. */
-  readonly expireAtBrowserClose: Effect.Effect<boolean, SessionUnavailable>
+  readonly expireAtBrowserClose: Effect.Effect<boolean, SessionUnavailable, R>
 
   /** How long a session of this tag lives if it is not used, by the policy. */
-  readonly cookieAge: Effect.Effect<Duration.Duration>
+  readonly cookieAge: Effect.Effect<Duration.Duration, never, R>
 
   /** Makes sure that the visitor gets a cookie, even if nothing is set: to see whether it comes back. */
-  readonly setTestCookie: Effect.Effect<void, SessionWriteError>
+  readonly setTestCookie: Effect.Effect<void, SessionWriteError, R>
 
   /** Whether a cookie came back: the request presented a live session. */
-  readonly testCookieWorked: Effect.Effect<boolean, SessionUnavailable>
+  readonly testCookieWorked: Effect.Effect<boolean, SessionUnavailable, R>
 
   /** Ends the session if nothing else is in it. */
-  readonly deleteTestCookie: Effect.Effect<void, SessionWriteError>
+  readonly deleteTestCookie: Effect.Effect<void, SessionWriteError, R>
 
   /** Nothing of this request's changes is written. */
-  readonly discard: Effect.Effect<void>
+  readonly discard: Effect.Effect<void, never, R>
 
   /**
    * Writes now. For handlers that stream, and where a result must be certain before the handler goes on. The cookie
    * that this causes is sent with the response, whatever its status.
    */
-  readonly save: Effect.Effect<void, SessionError>
+  readonly save: Effect.Effect<void, SessionError, R>
 
   /** The public handle of the session; absent until a new session is written. */
-  readonly id: Effect.Effect<Option<SessionId>, SessionUnavailable>
+  readonly id: Effect.Effect<Option<SessionId>, SessionUnavailable, R>
 
   /**
    * The session, or nothing while it cannot be read: for routes that must work while the store is down. The response then
    * carries no cookie and deletes none. A change that cannot be saved is still answered with 503.
    */
-  readonly optional: Effect.Effect<Option<SessionHandle<A>>>
+  readonly optional: Effect.Effect<Option<SessionHandle<A>>, never, R>
 
   /**
    * From here on the session is what the store itself holds, not a copy of it in front of the store (`TieredStore`): for a
    * payment, a change of password. Call it before the first change: what was changed already meets the store at the commit.
    */
-  readonly fresh: Effect.Effect<void, SessionUnavailable>
+  readonly fresh: Effect.Effect<void, SessionUnavailable, R>
 
   /**
    * From here on a copy will do while the store is down: for pages that only show something. Says whether it is one; it is
    * at most as old as the lease of its store, `authenticate` and every other change fail with `SessionUnavailable`
    * (`readOnly`), and its use is not written down. Without a copy, and by default, the store that is down is 503.
    */
-  readonly readOnlyWhenDown: Effect.Effect<boolean, SessionUnavailable>
+  readonly readOnlyWhenDown: Effect.Effect<boolean, SessionUnavailable, R>
 
   /** Whether the session is a copy that cannot be changed, because the store is down: see `readOnlyWhenDown`. */
-  readonly isReadOnly: Effect.Effect<boolean, SessionUnavailable>
+  readonly isReadOnly: Effect.Effect<boolean, SessionUnavailable, R>
 
   /**
    * Completes when the session has ended, by logout, revocation or expiry, or has moved to another token: for streams
@@ -232,5 +234,5 @@ export interface SessionHandle<A> {
    * open connection counts as no activity: it does not keep the session alive. While the store is down nothing ends but
    * by the absolute deadline. For a visitor without a session it never completes: ask for the `subject` first.
    */
-  readonly ended: (options?: EndedOptions) => Effect.Effect<void, SessionUnavailable>
+  readonly ended: (options?: EndedOptions) => Effect.Effect<void, SessionUnavailable, R>
 }
