@@ -3,7 +3,7 @@
  */
 import type * as HttpApp from "@effect/platform/HttpApp"
 import * as HttpServer from "@effect/platform/HttpServer"
-import { layer as withLayer } from "@effect/vitest"
+import { it } from "@effect/vitest"
 import { ConfigProvider, Context, Deferred, Effect, Exit, FiberId, Layer, Logger, Scope } from "effect"
 import type { SessionCookie, SessionRecord, SessionService } from "effect-session"
 import { SessionStore, StoredEngine } from "effect-session"
@@ -11,7 +11,7 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import * as Path from "node:path"
 import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core"
-import { assert } from "vitest"
+import { afterAll, assert, beforeAll, describe } from "vitest"
 import { find } from "../../examples/servers/programs.js"
 import { AppSession } from "../../examples/shop/AppSession.js"
 import { shop as shopRoutes } from "../../examples/shop/routes.js"
@@ -123,16 +123,6 @@ const settings = () => {
   }
 }
 
-class Chromium extends Context.Tag("test/Chromium")<Chromium, Browser>() {}
-
-const browser = Layer.scoped(
-  Chromium,
-  Effect.acquireRelease(
-    Effect.promise(() => chromium.launch(settings())),
-    (browser) => Effect.promise(() => browser.close())
-  )
-)
-
 /** What a law is told on: a shop, and a visitor with an empty jar. */
 export interface Stage {
   readonly shop: Shop
@@ -144,35 +134,39 @@ export interface Stage {
 export type Law = (title: string, story: (stage: Stage) => Promise<void>, options?: Options) => void
 
 /** Laws that share a browser. In each of them, no page may log an error. */
-export const inBrowser = (name: string, laws: (law: Law) => void): void =>
-  withLayer(browser, { excludeTestServices: true })(
-    name,
-    (it) =>
-      laws((title, story, options) =>
-        it.scoped(title, () =>
-          Effect.gen(function*() {
-            const shop = yield* Effect.orDie(open(options))
-            const browser = yield* Chromium
-            const context = yield* Effect.acquireRelease(
-              Effect.promise(() => browser.newContext({ baseURL: shop.origin })),
-              (context) => Effect.promise(() => context.close())
-            )
-            const errors = errorsIn(context)
-            const tab = async (path: string) => {
-              const page = await context.newPage()
-              await page.goto(path)
-              return page
-            }
-            yield* Effect.promise(() => story({ shop, context, tab }))
-            const { refused } = options ?? {}
-            assert.deepStrictEqual(
-              errors.filter((error) => refused === undefined || !error.includes(String(refused))),
-              []
-            )
-            if (refused !== undefined) assert.isNotEmpty(errors)
-          }))
-      )
-  )
+export const inBrowser = (name: string, laws: (law: Law) => void): void => {
+  describe(name, () => {
+    // Not by `layer`: that would change the tests of every file which this process runs later.
+    let browser: Browser
+    beforeAll(async () => {
+      browser = await chromium.launch(settings())
+    })
+    afterAll(() => browser.close())
+    laws((title, story, options) =>
+      it.scopedLive(title, () =>
+        Effect.gen(function*() {
+          const shop = yield* Effect.orDie(open(options))
+          const context = yield* Effect.acquireRelease(
+            Effect.promise(() => browser.newContext({ baseURL: shop.origin })),
+            (context) => Effect.promise(() => context.close())
+          )
+          const errors = errorsIn(context)
+          const tab = async (path: string) => {
+            const page = await context.newPage()
+            await page.goto(path)
+            return page
+          }
+          yield* Effect.promise(() => story({ shop, context, tab }))
+          const { refused } = options ?? {}
+          assert.deepStrictEqual(
+            errors.filter((error) => refused === undefined || !error.includes(String(refused))),
+            []
+          )
+          if (refused !== undefined) assert.isNotEmpty(errors)
+        }))
+    )
+  })
+}
 
 /** For a story with a browser that has settings, and keeps them and its cookies when it is closed and opened again. */
 export const withProfile = async (
