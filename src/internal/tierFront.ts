@@ -27,6 +27,12 @@ const keptMillis = 60_000
 /** The version of fences, which no copy has. */
 const fenceVersion = 2 ** 50
 
+/** A time at which nothing had ended: what has is still to be seen, where it is still there. */
+const longAgo = 0
+
+/** A fence was put up; something that cannot be read is in its place; another one was faster. */
+type Put = "stands" | "taken" | "moved"
+
 /** What the front says of a key. */
 export type Answer =
   | { readonly _tag: "Copy"; readonly record: SessionRecord }
@@ -106,34 +112,55 @@ export class Front {
   }
 
   /**
-   * Takes away what it holds of a key, and puts up what keeps others from filling it. A fence that is there stands on for
-   * longer, without a gap.
+   * Puts up what keeps others from filling a key, in place of what the front holds of it. A fence that is there stands on
+   * for longer, without a gap: nothing is ever taken away to make room, because by then it may be another write's fence.
    */
   fence(key: StoreKey, tries = 5): Effect.Effect<void> {
     return Effect.suspend(() => {
       const now = this.#now
       if (now < this.#failsUntil) return Effect.void
-      const { create, destroy, load, save } = this.#store
+      const { create, load, save } = this.#store
       const fence = marker(now + fenceMillis)
-      const put = Effect.flatMap(load(key, now), (found) =>
-        Option.match(found, {
-          onNone: () =>
-            Effect.flatMap(create(key, fence, now), (outcome) =>
-              // Something old lies there.
-              outcome === "created"
-                ? Effect.succeed(true)
-                : Effect.as(destroy(key), false)),
-          onSome: ({ version }) => Effect.map(save(key, fence, version, now), (outcome) => outcome === "saved")
-        }))
-      return Effect.flatMap(this.#ask(put), (stands) => {
-        if (Option.getOrElse(stands, () => true)) return Effect.void
+      const put = Effect.flatMap(
+        load(key, longAgo),
+        (found): Effect.Effect<Put, SessionStoreError> =>
+          Option.match(found, {
+            onNone: () => Effect.map(create(key, fence, now), (outcome) => outcome === "created" ? "stands" : "taken"),
+            // Also in the place of what has ended, as of a moment at which it had not.
+            onSome: ({ expiry, version }) =>
+              Effect.map(
+                save(key, fence, version, Math.min(now, expiry.at - 1)),
+                (outcome) => outcome === "saved" ? "stands" : "moved"
+              )
+          })
+      )
+      return Effect.flatMap(this.#ask(put), (answer) => {
+        const outcome = Option.getOrElse(answer, () => "stands")
+        if (outcome === "stands") return Effect.void
         // A read, or another write, has come in between.
-        return tries > 1 ? this.fence(key, tries - 1) : this.#failed
+        if (tries > 1) return this.fence(key, tries - 1)
+        // What can be neither read nor replaced was revoked, and so was its session: it keeps every copy out.
+        return outcome === "taken" ? Effect.void : this.#failed
       })
     })
   }
 
-  /** Takes away what a revocation, or another node's write, has made untrue. */
+  /** Takes away a copy, and no fence. */
+  forget(key: StoreKey): Effect.Effect<void> {
+    const { load, revoke } = this.#store
+    return this.#ask(
+      Effect.flatMap(load(key, longAgo), (found) =>
+        Option.match(
+          Option.filter(found, (copy) => original(copy) !== undefined),
+          {
+            onNone: () => Effect.void,
+            onSome: ({ id, namespace }) => revoke(namespace, id)
+          }
+        ))
+    )
+  }
+
+  /** Takes away what a revocation has made untrue. */
   drop(call: (store: Shape) => Effect.Effect<unknown, SessionStoreError>): Effect.Effect<void> {
     return this.#ask(call(this.#store))
   }

@@ -17,6 +17,7 @@ import { intercepted } from "./intercepted.js"
 import type { Front } from "./tierFront.js"
 
 type Read = Effect.Effect<Option.Option<Loaded>, SessionStoreError>
+type Revocation = Exclude<SessionInvalidation.Notice, { readonly _tag: "Gap" | "Key" }>
 type Flight = Deferred.Deferred<Option.Option<SessionRecord>, SessionStoreError>
 
 /** How long a call of the back may take, in milliseconds, before giving it up says something about the back. */
@@ -86,7 +87,7 @@ export class Tiers {
       if (notice._tag === "Gap") return this.#front.doubt
       if (notice._tag !== "Key") return this.#alone(Effect.void, this.#drop(notice))
       this.#flights.delete(notice.key)
-      return this.#drop(notice)
+      return this.#front.forget(notice.key)
     })
   }
 
@@ -178,7 +179,7 @@ export class Tiers {
 
   /** Revokes in the back, then in the front, and tells the others. */
   #revoke<A>(
-    notice: Exclude<SessionInvalidation.Notice, { readonly _tag: "Gap" }>,
+    notice: Revocation,
     inBack: Effect.Effect<A, SessionStoreError>
   ): Effect.Effect<A, SessionStoreError> {
     return Effect.flatMap(Clock.currentTimeMillis, (now) => {
@@ -201,11 +202,9 @@ export class Tiers {
     )
   }
 
-  #drop(notice: Exclude<SessionInvalidation.Notice, { readonly _tag: "Gap" }>): Effect.Effect<void> {
+  #drop(notice: Revocation): Effect.Effect<void> {
     return this.#front.drop((front): Effect.Effect<unknown, SessionStoreError> => {
       switch (notice._tag) {
-        case "Key":
-          return front.destroy(notice.key)
         case "Id":
           return front.revoke(notice.namespace, notice.id)
         case "Subject":
