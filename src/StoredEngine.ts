@@ -183,6 +183,7 @@ const bind = (
 
   return {
     remote,
+    selfContained: false,
     open: (value, now, reading) =>
       Option.match(SessionToken.parse(Redacted.value(value)), {
         onNone: () => Effect.succeedNone,

@@ -73,6 +73,8 @@ const floors: Readonly<Record<string, number>> = {
   "internal/fileWrites": 2,
   "internal/memoryTable": 2,
   "internal/cookieLedger": 2,
+  "internal/generations": 0,
+  "internal/ledgerEngine": 2,
   "internal/storeCalls": 2,
   CacheEngine: 2,
   "internal/sealedText": 1,
