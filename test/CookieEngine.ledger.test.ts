@@ -16,7 +16,6 @@ import * as CacheStore from "effect-session/CacheStore"
 import * as CookieEngine from "effect-session/CookieEngine"
 import * as Keyring from "effect-session/Keyring"
 import type { Shape } from "effect-session/SessionStore"
-import { engineLaws, storedEngineLaws } from "effect-session/testing"
 import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe } from "vitest"
 import { type Around, faulty, recorded } from "./support/recording.js"
@@ -62,14 +61,6 @@ const far = (around?: Around, options?: CookieEngine.LedgerOptions) => {
     /** The calls since it was last asked. */
     taken: () => (calls as Array<typeof calls[number]>).splice(0).map(({ operation }) => operation)
   }
-}
-
-for (const { law, name } of [...engineLaws, ...storedEngineLaws]) {
-  it.live(`with a ledger: ${name}`, () =>
-    Effect.provide(
-      law,
-      CookieEngine.layerRevocable().pipe(Layer.provide(ring(first)), Layer.provide(MemoryStore.layer()))
-    ))
 }
 
 describe("an end", () => {
