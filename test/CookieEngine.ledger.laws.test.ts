@@ -20,8 +20,8 @@ const engine = (timeout: Duration.DurationInput = "10 seconds") =>
   Layer.provide(CookieEngine.layerRevocable({ timeout }), ring(first))
 
 const stores = [
-  ["memory", () => MemoryStore.layer()] as const,
-  ...ofRedis(["redis", () => redisStore(redisClient)] as const)
+  ["with a ledger", () => MemoryStore.layer()] as const,
+  ...ofRedis(["with a ledger in redis", () => redisStore(redisClient)] as const)
 ]
 
 for (const [name, store] of stores) {
@@ -38,7 +38,7 @@ const afterwards = <E>(comesBack: Effect.Effect<unknown, E>) =>
   Effect.zipRight(comesBack, TestClock.adjust("11 seconds"))
 
 for (const { law, name } of raceLawsOf({ engine: engine(), afterwards })) {
-  it.effect(name, () => Effect.provide(law, MemoryStore.layer()))
+  it.effect(`with a ledger: ${name}`, () => Effect.provide(law, MemoryStore.layer()))
 }
 
 class Tea extends Session.Tag<Tea>()("test/Tea", {
