@@ -20,7 +20,12 @@ const run = (): Report => {
   const folder = mkdtempSync(Path.join(tmpdir(), "effect-session-laws-"))
   try {
     const file = Path.join(folder, "report.json")
-    const tests = ["test/SessionStore.", "test/SessionEngine.test.ts", "test/CookieEngine.test.ts"]
+    const tests = [
+      "test/SessionStore.",
+      "test/SessionEngine.test.ts",
+      "test/CookieEngine.test.ts",
+      "test/CookieEngine.ledger.laws.test.ts"
+    ]
     spawnSync("./node_modules/.bin/vitest", ["run", "--reporter=json", `--outputFile=${file}`, ...tests], {
       stdio: ["ignore", "ignore", "inherit"]
     })

@@ -7,6 +7,7 @@
  * @since 0.5.0
  */
 import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
@@ -16,15 +17,15 @@ import { isExpired } from "./Expiry.js"
 import * as Ledger from "./internal/cookieLedger.js"
 import type { CookieRecords } from "./internal/cookieRecord.js"
 import * as CookieRecord from "./internal/cookieRecord.js"
+import type { Cookies } from "./internal/ledgerEngine.js"
+import * as LedgerEngine from "./internal/ledgerEngine.js"
 import { Keyring } from "./Keyring.js"
 import { SessionConfigError } from "./SessionConfigError.js"
-import type { BoundEngine, CookieValue, Written } from "./SessionEngine.js"
+import type { BoundEngine, Written } from "./SessionEngine.js"
 import { SessionEngine } from "./SessionEngine.js"
 import * as SessionMetrics from "./SessionMetrics.js"
-import type { SessionRecord } from "./SessionRecord.js"
 import { SessionRevocation } from "./SessionRevocation.js"
 import type * as SessionSchema from "./SessionSchema.js"
-import type { Shape } from "./SessionStore.js"
 import { SessionStore, SessionStoreError } from "./SessionStore.js"
 
 /**
@@ -47,19 +48,8 @@ const mostBytes = 4096
 /** How far the clock of another node may be ahead, in milliseconds. */
 const skew = 60_000
 
-/** What a cookie holds. */
-interface Content {
-  readonly record: SessionRecord
-  readonly stale: boolean
-}
-
-const bind = (
-  records: CookieRecords,
-  cookieName: string,
-  ledger: Ledger.Ledger | undefined
-): BoundEngine => {
-  /** What a value holds, whenever that was. */
-  const contentOf = (value: CookieValue): Effect.Effect<Option.Option<Content>, SessionStoreError> =>
+const cookiesOf = (records: CookieRecords, cookieName: string): Cookies => ({
+  contentOf: (value) =>
     Effect.suspend(() => {
       const decoded = records.decode(Redacted.value(value))
       switch (decoded._tag) {
@@ -71,23 +61,13 @@ const bind = (
         case "Opened":
           return Effect.succeedSome(decoded)
       }
-    })
-
-  const read = (value: CookieValue, now: number) =>
-    Effect.map(
-      contentOf(value),
-      Option.filter(({ record }) => {
-        const problem = isExpired(record.expiry, now)
-          ? "expired"
-          : record.createdAt > now + skew
-          ? "premature"
-          : undefined
-        if (problem !== undefined) SessionMetrics.countRejection(problem)
-        return problem === undefined
-      })
-    )
-
-  const written = (operation: string, record: SessionRecord): Effect.Effect<Written, SessionStoreError> =>
+    }),
+  isPremature: ({ createdAt }, now) => {
+    const premature = createdAt > now + skew
+    if (premature) SessionMetrics.countRejection("premature")
+    return premature
+  },
+  written: (operation, record) =>
     Effect.flatMap(
       // The source of random bytes may fail.
       Effect.try({
@@ -102,60 +82,31 @@ const bind = (
             : Effect.succeed({ _tag: "Written", value: Redacted.make(token), record })
       })
     )
+})
 
-  return {
-    remote: ledger?.remote ?? false,
-    open: (value, now) =>
-      Effect.flatMap(
-        read(value, now),
-        Option.match({
-          onNone: () => Effect.succeedNone,
-          onSome: ({ record, stale }) =>
-            Effect.map(
-              ledger === undefined ? Effect.succeed(true) : ledger.isCurrent(record, now),
-              (current) => {
-                if (current) return Option.some({ value, record, stale })
-                SessionMetrics.countRejection("ended")
-                return Option.none()
-              }
-            )
-        })
-      ),
-    write: (write, now) =>
-      // Whether it fits is known before anything is written.
-      Effect.flatMap(written(write._tag.toLowerCase(), write.record), (outcome) => {
-        if (ledger === undefined) return Effect.succeed(outcome)
-        if (write._tag === "Create") return Effect.as(ledger.enter(write.record, now), outcome)
-        return Effect.flatMap(
-          read(write.value, now),
-          Option.match({
-            onNone: () => Effect.succeed<Written>({ _tag: "Gone" }),
-            onSome: ({ record: before }) =>
-              Effect.map(
-                write._tag === "Touch"
-                  ? ledger.touch(write.record, now)
-                  : ledger.advance(before, write.record, write.expectedVersion, now),
-                (done): Written => done ? outcome : { _tag: "Gone" }
-              )
-          })
-        )
-      }),
-    destroy: (value) =>
-      ledger === undefined
-        ? Effect.void
-        : Effect.flatMap(
-          contentOf(value),
-          Option.match({ onNone: () => Effect.void, onSome: ({ record }) => ledger.strike(record) })
-        )
-  }
-}
+/** The engine that keeps nothing. */
+const withoutLedger = ({ contentOf, isPremature, written }: Cookies): BoundEngine => ({
+  remote: false,
+  selfContained: true,
+  open: (value, now) =>
+    Effect.map(
+      contentOf(value),
+      Option.flatMap(({ record, stale }) => {
+        const expired = isExpired(record.expiry, now)
+        if (expired) SessionMetrics.countRejection("expired")
+        return expired || isPremature(record, now) ? Option.none() : Option.some({ value, record, stale })
+      })
+    ),
+  write: (write) => written(write._tag.toLowerCase(), write.record),
+  destroy: () => Effect.void
+})
 
 /** A namespace has no line breaks, so no two pairs read alike. */
 const audienceOf = ({ audience = "" }: Pick<Options, "audience">, namespace: string) => `${audience}\n${namespace}`
 
 const make = (
   options: Options,
-  store: Shape | undefined
+  engineOf: (cookies: Cookies, namespace: string) => BoundEngine
 ): Effect.Effect<Context.Tag.Service<SessionEngine>, never, Keyring> =>
   Effect.map(Keyring, (keyring) => ({
     bind: ({ cookieName, namespace }) =>
@@ -167,11 +118,7 @@ const make = (
           audience: audienceOf(options, namespace)
         }),
         ({ open, seal }) =>
-          bind(
-            CookieRecord.make({ read: open, write: seal }, namespace),
-            cookieName,
-            store === undefined ? undefined : Ledger.make(store, namespace)
-          )
+          engineOf(cookiesOf(CookieRecord.make({ read: open, write: seal }, namespace), cookieName), namespace)
       )
   }))
 
@@ -182,7 +129,7 @@ const make = (
  * @category layers
  */
 export const layer = (options: Options = {}): Layer.Layer<SessionEngine, never, Keyring> =>
-  Layer.effect(SessionEngine, make(options, undefined))
+  Layer.effect(SessionEngine, make(options, withoutLedger))
 
 /**
  * Sessions in signed cookies, which whoever holds them can read: for a tag whose schema was declared `SessionSchema.readable`,
@@ -203,7 +150,7 @@ export const layerSigned = (
           ? Effect.map(
             keyring.derive({ purpose: "sign", suite: "h1", cookieName, audience: audienceOf(options, namespace) }),
             ({ sign, verify }) =>
-              bind(CookieRecord.make({ read: verify, write: sign }, namespace), cookieName, undefined)
+              withoutLedger(cookiesOf(CookieRecord.make({ read: verify, write: sign }, namespace), cookieName))
           )
           : new SessionConfigError({
             subject: "CookieEngine",
@@ -213,19 +160,36 @@ export const layerSigned = (
   )
 
 /**
- * The same with a ledger in a store: for each session one small entry without data. A logout, a revocation and a rotation
- * then truly end a session, and an older generation of a cookie is refused ten seconds after a newer one was made (until then
- * requests that were sent together may read it, and none may write). Costs one read of the store for each request that
- * uses the session.
+ * @since 0.5.0
+ * @category models
+ */
+export interface LedgerOptions extends Options {
+  /**
+   * How long one call to a remote store may take. A load that takes longer is answered with 503; a write is tried a
+   * second time, and its outcome settled. Default 1 second.
+   */
+  readonly timeout?: Duration.DurationInput
+}
+
+/**
+ * The same with a ledger in a store: for each session one small entry without data. A logout and a revocation then end
+ * every copy of a cookie, and a login, a change of authority or `cycleKey` every older cookie, at once. After a save the older
+ * cookie can be read until the newer one has come back, and ten seconds more, for requests that were sent together;
+ * a write with it is `SessionConflict`. Costs one read of the store for each request that uses the session, and one
+ * write when a new cookie comes back for the first time.
  *
  * @since 0.5.0
  * @category layers
  */
 export const layerRevocable = (
-  options: Options = {}
+  options: LedgerOptions = {}
 ): Layer.Layer<SessionEngine | SessionRevocation, never, Keyring | SessionStore> =>
   Layer.effectContext(
-    Effect.flatMap(SessionStore, (store) =>
-      Effect.map(make(options, store), (engine) =>
-        Context.make(SessionEngine, engine).pipe(Context.add(SessionRevocation, store))))
+    Effect.flatMap(SessionStore, (store) => {
+      const timeout = Duration.decode(options.timeout ?? "1 second")
+      return Effect.map(
+        make(options, (cookies, namespace) => LedgerEngine.make(cookies, Ledger.make(store, namespace, timeout))),
+        (engine) => Context.make(SessionEngine, engine).pipe(Context.add(SessionRevocation, store))
+      )
+    })
   )

@@ -49,7 +49,8 @@ export interface Opened {
 }
 
 /**
- * One write. `expectedVersion` is the version that the caller had read.
+ * One write. `expectedVersion` is the version that the caller had read. `resent`: the cookie would run out in the browser,
+ * so it is sent again.
  *
  * @since 0.1.0
  * @category models
@@ -62,10 +63,15 @@ export type Write =
     readonly record: SessionRecord
     readonly expectedVersion: number
   }
-  | { readonly _tag: "Touch"; readonly value: CookieValue; readonly record: SessionRecord }
+  | {
+    readonly _tag: "Touch"
+    readonly value: CookieValue
+    readonly record: SessionRecord
+    readonly resent?: boolean
+  }
 
 /**
- * How a write ended: done (with the value and record that are now current), or overtaken.
+ * How a write ended: done (with the value and record that are now current), or overtaken, or the session had ended.
  *
  * @since 0.1.0
  * @category models
@@ -84,6 +90,11 @@ export type Written =
 export interface BoundEngine {
   /** Calls leave the process, so time limits apply to them. */
   readonly remote: boolean
+  /**
+   * The value is the record: each save makes another value, which the browser must be given, and no value leads to what
+   * another request has made of the session. A conflict is then final: there is nothing to replay the changes on.
+   */
+  readonly selfContained: boolean
   /** The live record that a value leads to. Whatever a visitor can send is `None`, never an error. */
   readonly open: (
     value: CookieValue,

@@ -11,6 +11,7 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import { lengthPrefixed, randomBytes, sha256 } from "./internal/crypto.js"
 import * as SealedText from "./internal/sealedText.js"
+import * as StoreCalls from "./internal/storeCalls.js"
 import { SessionDirectory } from "./SessionDirectory.js"
 import type { BoundEngine, CookieValue, Opened, Written } from "./SessionEngine.js"
 import { SessionEngine } from "./SessionEngine.js"
@@ -81,6 +82,7 @@ const bind = (
   sealedText: SealedText.SealedText | undefined
 ): BoundEngine => {
   const { colocated, remote } = store.capabilities
+  const { limited, settled } = StoreCalls.make(store.capabilities, timeout)
 
   /** What the store keeps of a record, as its next version. */
   const closed = (token: SessionToken.SessionToken, record: SessionRecord, version: number): SessionRecord =>
@@ -96,30 +98,6 @@ const bind = (
         onNone: () => new SessionStoreError({ operation: "load", reason: "corrupt" }),
         onSome: (data) => Effect.succeed({ ...record, data })
       })
-
-  // The limit holds inside uninterruptible regions, and does not wait for a driver that cannot be interrupted.
-  const limited = <A>(operation: string, effect: Effect.Effect<A, SessionStoreError>) =>
-    remote
-      ? Effect.timeoutFail(Effect.interruptible(Effect.disconnect(effect)), {
-        duration: timeout,
-        onTimeout: () => new SessionStoreError({ operation, reason: "timeout" })
-      })
-      : effect
-
-  /** Runs a write; if its reply is lost, runs it again and lets `settle` tell what the second answer means. */
-  const settled = <A, B>(
-    operation: string,
-    write: Effect.Effect<A, SessionStoreError>,
-    first: (outcome: A) => Effect.Effect<B, SessionStoreError>,
-    second: (outcome: A, error: SessionStoreError) => Effect.Effect<B, SessionStoreError>
-  ): Effect.Effect<B, SessionStoreError> =>
-    Effect.matchEffect(limited(operation, write), {
-      onSuccess: first,
-      onFailure: (error) =>
-        remote && (error.reason === "unavailable" || error.reason === "timeout")
-          ? Effect.flatMap(limited(operation, write), (outcome) => second(outcome, error))
-          : Effect.fail(error)
-    })
 
   /** What is under the key, if it bears our own write id: then the write whose reply was lost had succeeded. */
   const own = (key: StoreKey, value: CookieValue, record: SessionRecord, now: number) =>
@@ -205,6 +183,7 @@ const bind = (
 
   return {
     remote,
+    selfContained: false,
     open: (value, now, reading) =>
       Option.match(SessionToken.parse(Redacted.value(value)), {
         onNone: () => Effect.succeedNone,

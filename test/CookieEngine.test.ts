@@ -1,30 +1,12 @@
 import { it } from "@effect/vitest"
-import { Effect, Layer, Redacted, Schema, TestClock } from "effect"
-import {
-  Expiry,
-  Lifetime,
-  MemoryStore,
-  Session,
-  SessionRevocation,
-  SessionSchema,
-  type SessionService,
-  SessionStore
-} from "effect-session"
+import { Effect, Layer, Schema, TestClock } from "effect"
+import { Expiry, Lifetime, Session, SessionSchema, type SessionService } from "effect-session"
 import * as CookieEngine from "effect-session/CookieEngine"
-import * as Keyring from "effect-session/Keyring"
 import { engineLaws } from "effect-session/testing"
 import { assert, describe } from "vitest"
 import { range } from "../src/internal/testing/law.js"
+import { first, ring, second } from "./support/rings.js"
 import { visit } from "./support/visits.js"
-
-const secretOf = (seed: number) =>
-  Redacted.make(
-    Buffer.from(Array.from({ length: 32 }, (_, i) => (seed * 37 + i * 101 + i * i * 13) % 256)).toString("base64url")
-  )
-const key = (id: string, seed: number): Keyring.Key => ({ id, secret: secretOf(seed) })
-const ring = (...keys: ReadonlyArray<Keyring.Key>) => Keyring.layer(keys)
-const first = key("k1", 1)
-const second = key("k2", 2)
 
 class Tea extends Session.Tag<Tea>()("test/Tea", {
   schema: Schema.Struct({
@@ -42,14 +24,6 @@ for (const suite of ["e1", "f1"] as const) {
     it.live(`${suite}: ${name}`, () => Effect.provide(law, Layer.provide(CookieEngine.layer({ suite }), ring(first))))
   }
 }
-for (const { law, name } of engineLaws) {
-  it.live(`with a ledger: ${name}`, () =>
-    Effect.provide(
-      law,
-      CookieEngine.layerRevocable().pipe(Layer.provide(ring(first)), Layer.provide(MemoryStore.layer()))
-    ))
-}
-
 class Shown extends Session.Tag<Shown>()("test/Shown", {
   schema: SessionSchema.readable(Schema.Struct({ theme: Schema.optional(Schema.String) }))
 }) {}
@@ -229,89 +203,6 @@ describe("what a cookie cannot do", () => {
       const { cookie } = yield* visit(Tea, increment)
       assert.strictEqual((yield* visit(Tea, Tea.flush, cookie)).owed, "expire")
       assert.strictEqual((yield* visit(Tea, Tea.get("count"), cookie)).result, 1)
-    })
-  )
-})
-
-describe("with a ledger", () => {
-  const ledger = Tea.layer.pipe(
-    Layer.provideMerge(CookieEngine.layerRevocable()),
-    Layer.provide(ring(first)),
-    Layer.provideMerge(MemoryStore.layer())
-  )
-  const law = (
-    title: string,
-    body: Effect.Effect<void, unknown, SessionService<Tea> | SessionRevocation | SessionStore>
-  ) => it.effect(title, () => Effect.provide(body, ledger))
-
-  law(
-    "a logout ends it, also for a copy",
-    Effect.gen(function*() {
-      const { cookie } = yield* visit(Tea, increment)
-      yield* visit(Tea, Tea.flush, cookie)
-      assert.strictEqual((yield* visit(Tea, Tea.get("count"), cookie)).result, 0)
-    })
-  )
-
-  for (
-    const [title, revoke] of [
-      ["its subject", Effect.flatMap(Tea.service, (service) => service.revokeSubject("ann"))],
-      ["everyone", Effect.flatMap(Tea.service, (service) => service.revokeAll)]
-    ] as const
-  ) {
-    law(
-      `a revocation of ${title} ends it`,
-      Effect.gen(function*() {
-        const { cookie } = yield* visit(Tea, Effect.zipRight(Tea.authenticate("ann"), increment))
-        assert.strictEqual((yield* visit(Tea, Tea.get("count"), cookie)).result, 1)
-        yield* revoke
-        assert.strictEqual((yield* visit(Tea, Tea.get("count"), cookie)).result, 0)
-      })
-    )
-  }
-
-  law(
-    "an older generation is refused, but for the moment in which it may have been sent together with the newer one",
-    Effect.gen(function*() {
-      const one = yield* visit(Tea, increment)
-      const two = yield* visit(Tea, increment, one.cookie)
-      assert.strictEqual((yield* visit(Tea, Tea.get("count"), one.cookie)).result, 1)
-      const stale = yield* visit(Tea, increment, one.cookie)
-      assert.strictEqual(stale.error?._tag, "SessionGone")
-      yield* TestClock.adjust("11 seconds")
-      assert.strictEqual((yield* visit(Tea, Tea.get("count"), one.cookie)).result, 0)
-      assert.strictEqual((yield* visit(Tea, Tea.get("count"), two.cookie)).result, 2)
-    })
-  )
-
-  law(
-    "a login kills the cookie from before at once",
-    Effect.gen(function*() {
-      const one = yield* visit(Tea, increment)
-      const two = yield* visit(Tea, Tea.authenticate("ann"), one.cookie)
-      assert.strictEqual((yield* visit(Tea, Tea.get("count"), one.cookie)).result, 0)
-      assert.strictEqual((yield* visit(Tea, Tea.get("count"), two.cookie)).result, 1)
-    })
-  )
-
-  law(
-    "the store holds no data",
-    Effect.gen(function*() {
-      yield* visit(Tea, Tea.set("notes", "a secret"))
-      const store = yield* SessionStore
-      const kept = yield* store.scan("test/Tea", undefined, 10, 0)
-      assert.deepStrictEqual(kept.map(({ data }) => data), [""])
-    })
-  )
-
-  law(
-    "a session too large for its cookie is refused before the ledger is written",
-    Effect.gen(function*() {
-      const one = yield* visit(Tea, increment)
-      const large = yield* visit(Tea, Tea.set("notes", "x".repeat(4000)), one.cookie)
-      assert.strictEqual(large.error?._tag, "SessionTooLarge")
-      yield* TestClock.adjust("11 seconds")
-      assert.strictEqual((yield* visit(Tea, Tea.get("count"), one.cookie)).result, 1)
     })
   )
 })

@@ -82,7 +82,7 @@ export const write = <A extends object>(
                 replayed
               })
             case "Conflict":
-              return replay(change, work)
+              return core.engine.selfContained ? conflict("another request has saved it") : replay(change, work)
             case "Gone":
               return gone(work)
           }
@@ -134,7 +134,10 @@ export const write = <A extends object>(
   // its version is no longer current.
   return work.held === undefined
     ? attempt(change, work, false)
-    : core.queue(work.held.record.id, (waited) => waited ? replay(change, work) : attempt(change, work, false))
+    : core.queue(
+      work.held.record.id,
+      (waited) => waited && !core.engine.selfContained ? replay(change, work) : attempt(change, work, false)
+    )
 }
 
 /** Runs a write to its end: neither a client that hangs up nor a handler's timeout may cut it in two. */

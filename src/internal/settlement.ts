@@ -95,8 +95,8 @@ export const settle = <A extends object>(
     yield* SessionMetrics.countCommit(change)
     if (change === "Keep") return undefined
     // A new token that cannot be sent would lock the visitor out of the session.
-    if (pending.detached && (change === "Create" || change === "Rotate" || change === "Replace")) {
-      return yield* Refusals.committed(core)
+    if (pending.detached && needsCookie(core, change)) {
+      return change === "Touch" || change === "Reseal" ? undefined : yield* Refusals.committed(core)
     }
     if (pending.withheld && change === "Create" && !draft.authenticated) {
       return yield* new SessionCrossSite({ session: core.name })
@@ -108,6 +108,11 @@ export const settle = <A extends object>(
   })
 
 const failures: Readonly<Record<string, "conflict" | "gone">> = { SessionConflict: "conflict", SessionGone: "gone" }
+
+const needsCookie = <A extends object>(core: Core<A>, change: SessionChange): boolean =>
+  core.engine.selfContained
+    ? change !== "Destroy"
+    : change === "Create" || change === "Rotate" || change === "Replace"
 
 const perform = <A extends object>(
   core: Core<A>,
@@ -128,7 +133,7 @@ const perform = <A extends object>(
         : write(core, "Create", pending, work)
     case "Touch":
     case "Reseal": {
-      const touched = touch(core, work, change === "Touch" ? now : 0)
+      const touched = touch(core, change, work, now)
       return pending.optional
         ? Effect.catchTag(
           touched,
@@ -175,25 +180,35 @@ const write = <A extends object>(
 
 const touch = <A extends object>(
   core: Core<A>,
+  change: "Touch" | "Reseal",
   { held }: Work<A>,
-  seenAt: number
+  now: number
 ): Effect.Effect<Settled<A>, SessionError> => {
   if (held === undefined) return Effect.succeed(unchanged(held))
-  const times = { ...held.record, lastSeenAt: Math.max(seenAt, held.record.lastSeenAt) }
-  const { expiry, lastSeenAt } = times
+  const times = { ...held.record, lastSeenAt: Math.max(change === "Touch" ? now : 0, held.record.lastSeenAt) }
+  const { expiry } = times
   const record = { ...times, expiry: Expiry.proceed(core.settings.expiry, expiry, times, expiry.lifetime) }
+  const resent = change === "Touch" && SessionCookie.slides(core.settings.cookie, record.expiry)
   return Effect.map(
     Effect.mapError(
-      core.engine.write({ _tag: "Touch", value: held.value, record }, lastSeenAt),
+      core.engine.write({ _tag: "Touch", value: held.value, record, resent }, now),
       Refusals.failure(core)
     ),
     (outcome) => {
-      // A session that has ended meanwhile has nothing to lose by it: the handler's response stands.
-      if (outcome._tag !== "Written") return unchanged(undefined)
-      const next = { ...held, value: outcome.value, record }
-      return !Equal.equals(outcome.value, held.value) || SessionCookie.slides(core.settings.cookie, record.expiry)
-        ? { ...unchanged(next), owed: cookieFor(core, next) }
-        : unchanged(next)
+      switch (outcome._tag) {
+        case "Written": {
+          const next = { ...held, value: outcome.value, record: outcome.record }
+          return resent || !Equal.equals(outcome.value, held.value)
+            ? { ...unchanged(next), owed: cookieFor(core, next) }
+            : unchanged(next)
+        }
+        // A newer cookie is on its way to the browser: this one must not come after it.
+        case "Conflict":
+          return unchanged(held)
+        // A session that has ended meanwhile has nothing to lose by it: the handler's response stands.
+        case "Gone":
+          return unchanged(undefined)
+      }
     }
   )
 }

@@ -1,0 +1,86 @@
+/**
+ * Every law of engines and sessions that applies to cookies with a ledger, in memory and on a real Redis.
+ */
+import { it } from "@effect/vitest"
+import { Duration, Effect, Layer, Logger, LogLevel, Schema, TestClock } from "effect"
+import { MemoryStore, Session, SessionStore } from "effect-session"
+import * as CookieEngine from "effect-session/CookieEngine"
+import { engineLaws, storedEngineLaws } from "effect-session/testing"
+import { assert, describe } from "vitest"
+import * as Redis from "../examples/servers/redis.js"
+import { range } from "../src/internal/testing/law.js"
+import { raceLawsOf } from "../src/internal/testing/raceLaws.js"
+import { serviceLawsOf } from "../src/internal/testing/serviceLaws.js"
+import { storeAt } from "./support/redisClients.js"
+import { first, ring } from "./support/rings.js"
+import { ofRedis, redisClient, redisStore } from "./support/stores.js"
+import { visit } from "./support/visits.js"
+
+const engine = (timeout: Duration.DurationInput = "10 seconds") =>
+  Layer.provide(CookieEngine.layerRevocable({ timeout }), ring(first))
+
+const stores = [
+  ["with a ledger", () => MemoryStore.layer()] as const,
+  ...ofRedis(["with a ledger in redis", () => redisStore(redisClient)] as const)
+]
+
+for (const [name, store] of stores) {
+  for (const { law, name: title } of [...engineLaws, ...storedEngineLaws]) {
+    it.live(`${name}: ${title}`, () => Effect.provide(law, Layer.provide(engine(), store())))
+  }
+  for (const { law, name: title } of serviceLawsOf(engine)) {
+    it.live(`${name}: ${title}`, () => Effect.provide(law, store()))
+  }
+}
+
+/** The newer cookie comes back, and what was sent together is over. */
+const afterwards = <E>(comesBack: Effect.Effect<unknown, E>) =>
+  Effect.zipRight(comesBack, TestClock.adjust("11 seconds"))
+
+for (const { law, name } of raceLawsOf({ engine: engine(), afterwards })) {
+  it.effect(`with a ledger: ${name}`, () => Effect.provide(law, MemoryStore.layer()))
+}
+
+class Tea extends Session.Tag<Tea>()("test/Tea", {
+  schema: Schema.Struct({ count: Schema.optionalWith(Schema.Number, { default: () => 0 }) })
+}) {}
+
+const increment = Tea.update("count", (n) => n + 1)
+const read = Tea.get("count")
+
+describe("a Redis that has stopped answering", () => {
+  for (
+    const { test } of ofRedis({
+      test: () =>
+        it.scopedLive("is 503 in time, and nobody is out when it goes on", () =>
+          Effect.gen(function*() {
+            const server = yield* Redis.make()
+            const store = yield* storeAt(server.url)
+            const served = yield* Layer.build(
+              Tea.layer.pipe(Layer.provide(engine("1 second")), Layer.provide(Layer.succeed(SessionStore, store)))
+            )
+            const ask = Effect.provide(served)
+            const { cookie } = yield* ask(visit(Tea, increment))
+            const other = yield* ask(visit(Tea, increment))
+            const reached = yield* ask(visit(Tea, Effect.zipRight(increment, server.signal("SIGSTOP")), cookie))
+            assert.deepStrictEqual([reached.error?._tag, reached.owed], ["SessionUnavailable", undefined])
+            const [spent, errors] = yield* Effect.timed(
+              Effect.forEach(
+                range(50),
+                () => Effect.flip(ask(visit(Tea, read, cookie))),
+                { concurrency: "unbounded" }
+              ).pipe(Logger.withMinimumLogLevel(LogLevel.None))
+            )
+            assert.isBelow(Duration.toMillis(spent), 4000)
+            for (const error of errors) assert.strictEqual(error._tag, "SessionUnavailable")
+            const logout = yield* ask(visit(Tea, Tea.flush, other.cookie))
+            assert.deepStrictEqual([logout.error?._tag, logout.owed], ["SessionUnavailable", undefined])
+            yield* server.signal("SIGCONT")
+            // Whether the save was done in the end or not: its cookie was never sent, and this one is still good.
+            assert.strictEqual((yield* ask(visit(Tea, read, cookie))).result, 1)
+            assert.strictEqual((yield* ask(visit(Tea, Tea.flush, other.cookie))).owed, "expire")
+            assert.strictEqual((yield* ask(visit(Tea, read, other.cookie))).result, 0)
+          }))
+    })
+  ) test()
+})
