@@ -7,8 +7,9 @@ import { SessionInvalidation } from "effect-session/SessionInvalidation"
 import type { Shape } from "effect-session/SessionStore"
 import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe } from "vitest"
-import { intercepted, type Operation } from "../src/internal/intercepted.js"
+import { intercepted } from "../src/internal/intercepted.js"
 import { isThere, minute, start, stored } from "../src/internal/testing/records.js"
+import { watched } from "./support/watchedStore.js"
 
 const lease = 5000
 const tiersOf = (front: Shape, back: Shape) => TieredStore.make(front, back, { lease })
@@ -19,23 +20,6 @@ const yieldingAt = (op: number): Scheduler.Scheduler => {
   return {
     scheduleTask: (task, priority) => Scheduler.defaultScheduler.scheduleTask(task, priority),
     shouldYield: () => ++ops === op ? 0 : false
-  }
-}
-
-const watched = (store: Shape, remote = true) => {
-  const calls: Array<Operation> = []
-  const state = { down: false, hangs: false, before: (_: Operation): Effect.Effect<void> => Effect.void }
-  return {
-    calls,
-    state,
-    store: intercepted(store, (operation, call) =>
-      Effect.suspend(() => {
-        calls.push(operation)
-        if (state.hangs) return Effect.never
-        return state.down
-          ? Effect.fail(new SessionStoreError({ operation, reason: "unavailable" }))
-          : Effect.zipRight(state.before(operation), call)
-      }), remote)
   }
 }
 

@@ -6,7 +6,7 @@ import { SessionInvalidation } from "effect-session/SessionInvalidation"
 import type { Shape } from "effect-session/SessionStore"
 import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe } from "vitest"
-import { intercepted, type Interception, type Operation } from "../src/internal/intercepted.js"
+import { intercepted, type Interception } from "../src/internal/intercepted.js"
 import { everyOrder, type Scene, someOrders } from "../src/internal/testing/interleave.js"
 import { equal, range, together } from "../src/internal/testing/law.js"
 import {
@@ -21,28 +21,11 @@ import {
   type Stored,
   stored
 } from "../src/internal/testing/records.js"
+import { watched } from "./support/watchedStore.js"
 
 const lease = 5000
 
 const tiersOf = (front: Shape, back: Shape) => TieredStore.make(front, back, { lease })
-
-/** A store that notes its calls, and can be told to fail. */
-const watched = (store: Shape) => {
-  const calls: Array<Operation> = []
-  const state = { down: false, hangs: false, after: Effect.void as Effect.Effect<void> }
-  return {
-    calls,
-    state,
-    store: intercepted(store, (operation, call) =>
-      Effect.suspend(() => {
-        calls.push(operation)
-        if (state.hangs) return Effect.never
-        return state.down
-          ? Effect.fail(new SessionStoreError({ operation, reason: "unavailable" }))
-          : Effect.zipLeft(call, state.after)
-      }), true)
-  }
-}
 
 const setUp = Effect.gen(function*() {
   const front = watched(MemoryStore.make())
@@ -419,11 +402,11 @@ describe("nodes that tell each other", () => {
       const { back, hearers, nodes: [, b], one } = yield* two
       yield* hearers[1]?.({ _tag: "Key", key: one.key }) ?? Effect.void
       const latch = yield* Effect.makeLatch(false)
-      back.state.after = latch.await
+      back.state.after = () => latch.await
       const read = yield* Effect.fork(b.load(one.key, start))
       yield* Effect.yieldNow()
       yield* hearers[1]?.({ _tag: "Key", key: one.key }) ?? Effect.void
-      back.state.after = Effect.void
+      back.state.after = () => Effect.void
       yield* latch.open
       yield* Fiber.join(read)
       back.calls.length = 0

@@ -86,6 +86,7 @@ const floors: Readonly<Record<string, number>> = {
   CachedSqlEngine: 2,
   MigratingStore: 2,
   ObservedStore: 2,
+  "internal/asideKey": 2,
   "internal/marks": 2,
   "internal/movedDirectory": 2,
   "internal/mover": 2,

@@ -13,6 +13,7 @@ import type { SessionRecord } from "../SessionRecord.js"
 import type { Shape, WriteOutcome } from "../SessionStore.js"
 import { SessionStoreError } from "../SessionStore.js"
 import type { StoreKey } from "../StoreKey.js"
+import { asideOf } from "./asideKey.js"
 import { randomBytes } from "./crypto.js"
 
 /** How long a fence stands: longer than any read that began before the write, and any write that it announces. */
@@ -23,9 +24,6 @@ const pauseMillis = 1000
 
 /** How long a copy is kept beyond its lease, so that the next one can take its place. */
 const keptMillis = 60_000
-
-/** The version of fences, which no copy has. */
-const fenceVersion = 2 ** 50
 
 /** A time at which nothing had ended: what has is still to be seen, where it is still there. */
 const longAgo = 0
@@ -49,11 +47,10 @@ export class Front {
   readonly #timeout: Duration.Duration
   /** The latest time that was heard of. */
   #now = -Infinity
-  /** Until then it is left alone: it failed. Writes have no fence. */
+  /** Until then it is left alone: it failed. */
   #failsUntil = -Infinity
   /** Until then it is not believed: it may hold what should have been taken from it. */
   #doubtedUntil = -Infinity
-  #sweptAt = -Infinity
 
   constructor(store: Shape, lease: number, timeout: Duration.Duration) {
     this.#store = store
@@ -69,8 +66,8 @@ export class Front {
   load(key: StoreKey, now: number): Effect.Effect<Answer> {
     return Effect.suspend(() => {
       this.at(now)
-      if (now < this.#doubtedUntil) return Effect.succeed(closed)
-      return Effect.map(this.#ask(this.#store.load(key, now)), (answer): Answer => {
+      if (now < this.#doubtedUntil || now < this.#failsUntil) return Effect.succeed(closed)
+      return Effect.map(this.#ask(this.#store.load(key, now), "read"), (answer): Answer => {
         if (Option.isNone(answer)) return closed
         const copy = Option.getOrUndefined(answer.value)
         if (copy === undefined) return { _tag: "Nothing", place: undefined }
@@ -86,16 +83,17 @@ export class Front {
   /** Leaves a copy, unless a fence or another copy has come in its way. */
   fill(key: StoreKey, record: SessionRecord, now: number, place: number | undefined): Effect.Effect<FillOutcome> {
     const copy = copyOf(record, now + this.#lease)
-    const create = this.#ask(this.#store.create(key, copy, now))
-    const put: Effect.Effect<Option.Option<WriteOutcome | "created" | "exists">> = place !== undefined
-      ? this.#ask(this.#store.save(key, copy, place, now))
+    const create = this.#store.create(key, copy, now)
+    const put: Effect.Effect<WriteOutcome | "created" | "exists", SessionStoreError> = place !== undefined
+      ? this.#store.save(key, copy, place, now)
       : Effect.flatMap(create, (outcome) =>
-        // An old copy, or an old fence, may lie in its place. Where nobody else clears it away, this does.
-        Option.getOrUndefined(outcome) !== "exists" || now < this.#sweptAt + sweepMillis
-          ? Effect.succeed(outcome)
-          : Effect.zipRight(this.sweep(now), create))
+        // What has ended, a fence as a rule, lies there until somebody clears it away.
+        outcome === "created" ? Effect.succeed(outcome) : Effect.flatMap(
+          this.#takeAway(key, ({ expiry }) => isExpired(expiry, now)),
+          (taken) => taken ? create : Effect.succeed(outcome)
+        ))
     return Effect.map(
-      put,
+      this.#ask(put, "read"),
       Option.match({
         onNone: () => "failed",
         onSome: (outcome) => outcome === "created" || outcome === "saved" ? "filled" : "refused"
@@ -105,10 +103,7 @@ export class Front {
 
   /** Clears away what has ended. */
   sweep(now: number): Effect.Effect<void> {
-    return Effect.suspend(() => {
-      this.#sweptAt = now
-      return this.#ask(this.#store.removeExpired(now, mostSwept))
-    })
+    return this.#ask(this.#store.removeExpired(now, mostSwept), "read")
   }
 
   /**
@@ -118,7 +113,7 @@ export class Front {
   fence(key: StoreKey, tries = 5): Effect.Effect<void> {
     return Effect.suspend(() => {
       const now = this.#now
-      if (now < this.#failsUntil) return Effect.void
+      if (now < this.#failsUntil) return this.#unguarded
       const { create, load, save } = this.#store
       const fence = marker(now + fenceMillis)
       const put = Effect.flatMap(
@@ -134,35 +129,42 @@ export class Front {
               )
           })
       )
-      return Effect.flatMap(this.#ask(put), (answer) => {
+      return Effect.flatMap(this.#ask(put, "guard"), (answer) => {
         const outcome = Option.getOrElse(answer, () => "stands")
         if (outcome === "stands") return Effect.void
         // A read, or another write, has come in between.
         if (tries > 1) return this.fence(key, tries - 1)
         // What can be neither read nor replaced was revoked, and so was its session: it keeps every copy out.
-        return outcome === "taken" ? Effect.void : this.#failed
+        return outcome === "taken" ? Effect.void : this.#unguarded
       })
     })
   }
 
   /** Takes away a copy, and no fence. */
   forget(key: StoreKey): Effect.Effect<void> {
-    const { load, revoke } = this.#store
-    return this.#ask(
-      Effect.flatMap(load(key, longAgo), (found) =>
-        Option.match(
-          Option.filter(found, (copy) => original(copy) !== undefined),
-          {
-            onNone: () => Effect.void,
-            onSome: ({ id, namespace }) => revoke(namespace, id)
-          }
-        ))
-    )
+    return this.#ask(this.#takeAway(key, (found) => original(found) !== undefined), "guard")
   }
 
   /** Takes away what a revocation has made untrue. */
   drop(call: (store: Shape) => Effect.Effect<unknown, SessionStoreError>): Effect.Effect<void> {
-    return this.#ask(call(this.#store))
+    return this.#ask(call(this.#store), "guard")
+  }
+
+  /**
+   * Takes away what it has of a key, if that is what is meant, and still is at that moment: by its version, which nothing
+   * else has ever had.
+   */
+  #takeAway(key: StoreKey, isMeant: (found: SessionRecord) => boolean): Effect.Effect<boolean, SessionStoreError> {
+    const { capabilities, destroy, load, rotate } = this.#store
+    return Effect.flatMap(load(key, longAgo), (found) => {
+      if (Option.isNone(found) || !isMeant(found.value)) return Effect.succeed(false)
+      const { expiry, version } = found.value
+      const aside = asideOf(key, capabilities)
+      return Effect.flatMap(
+        rotate(key, aside, marker(this.#now), version, Math.min(this.#now, expiry.at - 1)),
+        (outcome) => outcome === "saved" ? Effect.as(destroy(aside), true) : Effect.succeed(false)
+      )
+    })
   }
 
   /** It is not believed until all that it holds by now has ended. */
@@ -173,18 +175,20 @@ export class Front {
   }
 
   /**
-   * It is left alone for a moment. A write that has no fence meanwhile may take its time, and another node may have filled what
-   * was there before: it is not believed until that has ended, too.
+   * A write has no fence, or something untrue was not taken away: what reads that are under way may still leave is not
+   * believed until it has ended.
    */
-  get #failed(): Effect.Effect<void> {
+  get #unguarded(): Effect.Effect<void> {
     return Effect.sync(() => {
-      this.#failsUntil = this.#now + pauseMillis
-      this.#doubtedUntil = this.#failsUntil + fenceMillis + this.#lease
+      this.#doubtedUntil = Math.max(this.#doubtedUntil, this.#now + fenceMillis + this.#lease)
     })
   }
 
-  /** What it answers; nothing if it fails or takes too long. */
-  #ask<A>(call: Effect.Effect<A, SessionStoreError>): Effect.Effect<Option.Option<A>> {
+  /**
+   * What it answers; nothing if it fails or takes too long. Then it is left alone for a moment: a read that fails costs no
+   * more than that, a guard that fails is missed.
+   */
+  #ask<A>(call: Effect.Effect<A, SessionStoreError>, kind: "read" | "guard"): Effect.Effect<Option.Option<A>> {
     const limited = this.#store.capabilities.remote
       ? Effect.timeoutFail(Effect.interruptible(Effect.disconnect(call)), {
         duration: this.#timeout,
@@ -193,26 +197,28 @@ export class Front {
       : call
     return Effect.matchCauseEffect(limited, {
       onSuccess: Effect.succeedSome,
-      onFailure: (cause) =>
-        Cause.isInterruptedOnly(cause)
-          ? Effect.interrupt
-          : isTooLarge(cause)
-          ? Effect.succeedNone
-          : Effect.zipRight(
-            Effect.logDebug("The front of a tiered store failed, and is passed by for a while.", cause),
-            Effect.as(this.#failed, Option.none())
-          )
+      onFailure: (cause) => {
+        if (Cause.isInterruptedOnly(cause)) return Effect.interrupt
+        if (kind === "read" && isOfOneSession(cause)) return Effect.succeedNone
+        this.#failsUntil = this.#now + pauseMillis
+        return Effect.logDebug("The front of a tiered store failed, and is passed by for a while.", cause).pipe(
+          Effect.zipRight(kind === "guard" ? this.#unguarded : Effect.void),
+          Effect.as(Option.none())
+        )
+      }
     })
   }
 }
 
-/** How many old copies are cleared away at once, and how often at the most because one of them was in the way. */
+/** How many old copies are cleared away at once. */
 const mostSwept = 500
-const sweepMillis = 5000
 
-/** A session that does not fit says nothing about the front. */
-const isTooLarge = (cause: Cause.Cause<SessionStoreError>): boolean =>
-  Option.exists(Cause.failureOption(cause), ({ reason }) => reason === "size")
+/** A session that does not fit, or whose copy is damaged, says nothing about the front. */
+const isOfOneSession = (cause: Cause.Cause<SessionStoreError>): boolean =>
+  Option.exists(Cause.failureOption(cause), ({ reason }) => reason === "size" || reason === "corrupt")
+
+/** A version that nothing else in the front has had: copies and fences are told apart by nothing but it. */
+const freshVersion = (): number => Math.floor(Math.random() * 2 ** 52)
 
 /**
  * A copy for the front. Its data is preceded by its lease, and by what the front has of its own: an end after the lease, and a
@@ -221,7 +227,7 @@ const isTooLarge = (cause: Cause.Cause<SessionStoreError>): boolean =>
 const copyOf = (record: SessionRecord, until: number): SessionRecord => ({
   ...record,
   data: `${until} ${record.expiry.at} ${record.version} ${record.data}`,
-  version: Math.floor(Math.random() * 2 ** 48),
+  version: freshVersion(),
   expiry: { ...record.expiry, at: until + keptMillis }
 })
 
@@ -243,7 +249,7 @@ const marker = (until: number): SessionRecord => ({
   data: "",
   schemaVersion: 0,
   subject: undefined,
-  version: fenceVersion,
+  version: freshVersion(),
   writeId: "",
   createdAt: 0,
   authenticatedAt: undefined,

@@ -60,7 +60,11 @@ export class Tiers {
   get store(): Shape {
     const back = this.#back
     return {
-      ...back,
+      create: back.create,
+      count: back.count,
+      find: back.find,
+      list: back.list,
+      scan: back.scan,
       capabilities: { ...back.capabilities, remote: this.#remote },
       // Nobody can have read a key before it existed: a create needs no fence.
       load: (key, now, reading) => reading === "fresh" ? back.load(key, now, reading) : this.#load(key, now, reading),
@@ -109,8 +113,8 @@ export class Tiers {
     if (flight !== undefined) {
       return Effect.matchCauseEffect(Deferred.await(flight), {
         onSuccess: (found) => Effect.succeed(Option.filter(found, (record) => !isExpired(record.expiry, now))),
-        // Whoever flew first may have been interrupted.
-        onFailure: (cause) => Cause.isInterrupted(cause) ? this.#back.load(key, now) : Effect.failCause(cause)
+        // Whoever flew first may have been interrupted: then one of the others flies.
+        onFailure: (cause) => Cause.isInterrupted(cause) ? this.#together(key, now, place) : Effect.failCause(cause)
       })
     }
     return Effect.flatMap(

@@ -1,0 +1,175 @@
+/**
+ * What is left in a front, by whom, and for how long.
+ */
+import { it } from "@effect/vitest"
+import { Effect, Fiber, Option } from "effect"
+import { MemoryStore } from "effect-session"
+import type { Notice } from "effect-session/SessionInvalidation"
+import { SessionInvalidation } from "effect-session/SessionInvalidation"
+import type { Shape } from "effect-session/SessionStore"
+import * as TieredStore from "effect-session/TieredStore"
+import { assert, describe } from "vitest"
+import { range, together } from "../src/internal/testing/law.js"
+import { isThere, minute, start, stored } from "../src/internal/testing/records.js"
+import { watched } from "./support/watchedStore.js"
+
+const lease = 60_000
+/** Longer than any write or read is under way. */
+const fence = 15_000
+const tiersOf = (front: Shape, back: Shape) => TieredStore.make(front, back, { lease })
+
+const setUp = Effect.gen(function*() {
+  const front = watched(MemoryStore.make())
+  const back = watched(MemoryStore.make())
+  const tiers = yield* tiersOf(front.store, back.store)
+  /** How many reads of the back it costs to read these. */
+  const cost = (keys: ReadonlyArray<Parameters<Shape["load"]>[0]>, now: number) =>
+    Effect.gen(function*() {
+      back.calls.length = 0
+      for (const key of keys) yield* isThere(tiers, key, now)
+      return back.calls.length
+    })
+  return { front, back, tiers, cost }
+})
+
+describe("a fence that has ended", () => {
+  it.live("keeps no copy out, however many there are", () =>
+    Effect.gen(function*() {
+      const { cost, tiers } = yield* setUp
+      const keys = yield* Effect.forEach(range(1000), () =>
+        Effect.gen(function*() {
+          const { key, record } = yield* stored(tiers)
+          yield* tiers.save(key, record, 1, start)
+          return key
+        }))
+      assert.strictEqual(yield* cost(keys, start + fence - 1), 1000)
+      assert.strictEqual(yield* cost(keys, start + fence), 1000)
+      assert.strictEqual(yield* cost(keys, start + fence), 0)
+    }))
+
+  for (const [name, before] of [["an empty front", false], ["a copy", true]] as const) {
+    it.live(`gives its place to a copy that is the record to the last field, and its own id ends it: over ${name}`, () =>
+      Effect.gen(function*() {
+        const { cost, front, tiers } = yield* setUp
+        const one = yield* stored(tiers, { subject: "bob" })
+        if (before) yield* isThere(tiers, one.key, start)
+        yield* tiers.save(one.key, { ...one.record, data: `"new"`, writeId: "w" }, 1, start)
+        const now = start + fence
+        yield* isThere(tiers, one.key, now)
+        assert.strictEqual(yield* cost([one.key], now), 0)
+        assert.deepStrictEqual(
+          Option.getOrUndefined(yield* tiers.load(one.key, now)),
+          { ...one.record, data: `"new"`, writeId: "w", version: 2 }
+        )
+        assert.isTrue(yield* front.store.revoke("laws", one.record.id))
+        assert.strictEqual(yield* cost([one.key], now), 1)
+      }))
+  }
+})
+
+describe("a front that fails once", () => {
+  it.live("in a read: it is left alone for a second, and believed again", () =>
+    Effect.gen(function*() {
+      const { cost, front, tiers } = yield* setUp
+      const { key } = yield* stored(tiers)
+      yield* isThere(tiers, key, start)
+      front.state.down = true
+      assert.strictEqual(yield* cost([key], start), 1)
+      front.state.down = false
+      assert.strictEqual(yield* cost([key], start + 999), 1)
+      assert.strictEqual(yield* cost([key], start + 1000), 0)
+    }))
+
+  it.live("with a damaged entry: the others are believed all the same", () =>
+    Effect.gen(function*() {
+      const { cost, front, tiers } = yield* setUp
+      const [one, other] = [yield* stored(tiers), yield* stored(tiers)]
+      yield* isThere(tiers, one.key, start)
+      yield* isThere(tiers, other.key, start)
+      front.state.fails = "corrupt"
+      assert.strictEqual(yield* cost([one.key], start), 1)
+      front.state.fails = undefined
+      assert.strictEqual(yield* cost([other.key], start), 0)
+    }))
+
+  for (const reason of ["unavailable", "corrupt"] as const) {
+    it.live(`in a fence (${reason}): what it holds is not believed until a read beside the write, and its copy, have ended`, () =>
+      Effect.gen(function*() {
+        const { cost, front, tiers } = yield* setUp
+        const { key, record } = yield* stored(tiers)
+        yield* isThere(tiers, key, start)
+        front.state.fails = reason
+        yield* tiers.save(key, record, 1, start)
+        front.state.fails = undefined
+        assert.strictEqual(yield* cost([key, key], start + fence + lease - 1), 2)
+        assert.strictEqual(yield* cost([key, key], start + fence + lease), 1)
+      }))
+  }
+
+  it.live("a write in that second has no fence: the same", () =>
+    Effect.gen(function*() {
+      const { cost, front, tiers } = yield* setUp
+      const { key, record } = yield* stored(tiers)
+      front.state.down = true
+      yield* isThere(tiers, key, start)
+      front.state.down = false
+      yield* tiers.save(key, record, 1, start + 999)
+      assert.strictEqual(yield* cost([key, key], start + 998 + fence + lease), 2)
+    }))
+})
+
+it.scopedLive("a notice that comes when a fence has taken the place of the copy leaves the fence", () =>
+  Effect.gen(function*() {
+    const [shared, back] = [watched(MemoryStore.make()), watched(MemoryStore.make())]
+    let hear: (notice: Notice) => Effect.Effect<void> = () => Effect.dieMessage("not yet")
+    yield* TieredStore.makeTelling(shared.store, back.store, { lease }).pipe(
+      Effect.provideService(SessionInvalidation, {
+        tell: () => Effect.void,
+        listen: (heard) => Effect.zipRight(Effect.sync(() => void (hear = heard)), Effect.never)
+      })
+    )
+    yield* Effect.yieldNow()
+    const [reader, writer] = [yield* tiersOf(shared.store, back.store), yield* tiersOf(shared.store, back.store)]
+    const { key } = yield* stored(back.store)
+    const latch = Effect.makeLatch(false)
+    const [read, goOn, seen, hearOn] = [yield* latch, yield* latch, yield* latch, yield* latch]
+    // A reader that has seen an empty front, and what the back held then.
+    back.state.after = () => Effect.zipRight(read.open, goOn.await)
+    const reading = yield* Effect.fork(reader.load(key, start))
+    yield* read.await
+    back.state.after = () => Effect.void
+    yield* isThere(writer, key, start)
+    // A node that has heard of another write has seen the copy that it is to take away.
+    shared.state.after = (operation) => operation === "load" ? Effect.zipRight(seen.open, hearOn.await) : Effect.void
+    const hearing = yield* Effect.fork(hear({ _tag: "Key", key }))
+    yield* seen.await
+    shared.state.after = () => Effect.void
+    yield* writer.destroy(key)
+    yield* hearOn.open
+    yield* Fiber.join(hearing)
+    yield* goOn.open
+    yield* Fiber.join(reading)
+    assert.isFalse(yield* isThere(writer, key, start))
+    assert.isFalse(yield* isThere(reader, key, start + minute))
+  }))
+
+it.live("a hundred who wait for a read that is given up wait for one other", () =>
+  Effect.gen(function*() {
+    const [front, back] = [watched(MemoryStore.make(), false), watched(MemoryStore.make(), false)]
+    const tiers = yield* tiersOf(front.store, back.store)
+    const { key } = yield* stored(tiers)
+    const [read, goOn] = [yield* Effect.makeLatch(false), yield* Effect.makeLatch(false)]
+    back.state.before = () => Effect.zipRight(read.open, goOn.await)
+    back.calls.length = 0
+    const first = yield* Effect.fork(tiers.load(key, start))
+    yield* read.await
+    front.calls.length = 0
+    const others = yield* Effect.fork(together(range(100).map(() => tiers.load(key, start))))
+    // All of them have found the front empty.
+    yield* Effect.repeat(Effect.yieldNow(), { until: () => front.calls.length === 100 })
+    yield* Fiber.interrupt(first)
+    yield* goOn.open
+    const found = yield* Fiber.join(others)
+    assert.isTrue(found.every(Option.isSome))
+    assert.deepStrictEqual(back.calls, ["load", "load"])
+  }))
