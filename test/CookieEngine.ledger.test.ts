@@ -1,67 +1,17 @@
 /**
- * Sessions in cookies with a ledger: which cookies are good, whatever happens to the store, to the answers and to others.
+ * Sessions in cookies with a ledger: which cookies are good, whatever happens to answers and to others.
  */
 import { it } from "@effect/vitest"
-import { Effect, Fiber, Layer, Option, Schema, TestClock } from "effect"
-import {
-  Expiry,
-  Lifetime,
-  MemoryStore,
-  Session,
-  SessionRevocation,
-  type SessionService,
-  SessionStore
-} from "effect-session"
-import * as CacheStore from "effect-session/CacheStore"
+import { Effect, Layer, TestClock } from "effect"
+import { Lifetime, MemoryStore, SessionStore } from "effect-session"
 import * as CookieEngine from "effect-session/CookieEngine"
-import * as Keyring from "effect-session/Keyring"
-import type { Shape } from "effect-session/SessionStore"
-import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe } from "vitest"
-import { type Around, faulty, recorded } from "./support/recording.js"
+import { far, increment, on, read, type Served, Tea } from "./support/ledgers.js"
 import { first, ring, second } from "./support/rings.js"
 import { visit } from "./support/visits.js"
 
-class Tea extends Session.Tag<Tea>()("test/Tea", {
-  schema: Schema.Struct({
-    count: Schema.optionalWith(Schema.Number, { default: () => 0 }),
-    notes: Schema.optionalWith(Schema.String, { default: () => "" })
-  }),
-  expiry: Expiry.earliest(Expiry.idle("20 minutes"), Expiry.absolute("8 hours"))
-}) {}
-
-const increment = Tea.update("count", (n) => n + 1)
-const read = Tea.get("count")
-
-type Served = SessionService<Tea> | SessionRevocation | SessionStore
-
-const on = (
-  store: Shape,
-  { keys = ring(first), session = Tea.layer, ...options }: CookieEngine.LedgerOptions & {
-    readonly keys?: Layer.Layer<Keyring.Keyring, unknown>
-    readonly session?: typeof Tea.layer
-  } = {}
-) =>
-  session.pipe(
-    Layer.provideMerge(CookieEngine.layerRevocable(options)),
-    Layer.provide(keys),
-    Layer.provideMerge(Layer.succeed(SessionStore, store))
-  )
-
 const law = (title: string, body: Effect.Effect<void, unknown, Served>) =>
   it.effect(title, () => Effect.provide(body, on(MemoryStore.make())))
-
-/** A ledger far away whose calls are noted, and go as `around` says; and one without faults, for the time before. */
-const far = (around?: Around, options?: CookieEngine.LedgerOptions) => {
-  const memory = MemoryStore.make()
-  const { calls, store } = recorded(memory, around, true)
-  return {
-    near: on(memory),
-    served: on(store, options),
-    /** The calls since it was last asked. */
-    taken: () => (calls as Array<typeof calls[number]>).splice(0).map(({ operation }) => operation)
-  }
-}
 
 describe("an end", () => {
   law(
@@ -357,134 +307,6 @@ describe("a new first key", () => {
       assert.strictEqual((yield* later(visit(Tea, read, sealed.cookie))).result, 0)
     })
   )
-})
-
-describe("a ledger far away", () => {
-  const within = <A, E, R>(effect: Effect.Effect<A, E, R>, seconds: number) =>
-    Effect.gen(function*() {
-      const fiber = yield* Effect.fork(effect)
-      for (let i = 0; i < seconds; i++) yield* TestClock.adjust("1 second")
-      const exit = yield* Fiber.poll(fiber)
-      if (Option.isNone(exit)) return assert.fail(`no answer within ${seconds} seconds`)
-      return yield* exit.value
-    })
-
-  it.effect("that does not answer is 503 after a second, and the cookie stays", () => {
-    const { near, served } = far(faulty({ load: ["silent"] }))
-    return Effect.gen(function*() {
-      const { cookie } = yield* Effect.provide(visit(Tea, increment), near)
-      const error = yield* within(Effect.flip(visit(Tea, read, cookie)), 1)
-      assert.strictEqual(error._tag, "SessionUnavailable")
-      assert.strictEqual((yield* visit(Tea, read, cookie)).result, 1)
-    }).pipe(Effect.provide(served))
-  })
-
-  it.effect("that does not answer has the time that is given to it", () => {
-    const { near, served } = far(faulty({ load: ["silent"] }), { timeout: "5 seconds" })
-    return Effect.gen(function*() {
-      const { cookie } = yield* Effect.provide(visit(Tea, increment), near)
-      const waiting = yield* Effect.fork(Effect.flip(visit(Tea, read, cookie)))
-      yield* TestClock.adjust("4999 millis")
-      assert.isTrue(Option.isNone(yield* Fiber.poll(waiting)))
-      yield* TestClock.adjust("1 millis")
-      assert.strictEqual((yield* Fiber.join(waiting))._tag, "SessionUnavailable")
-    }).pipe(Effect.provide(served))
-  })
-
-  for (
-    const [operation, handler] of [
-      ["save", increment],
-      ["save", Tea.cycleKey],
-      ["rotate", Tea.authenticate("ann")]
-    ] as const
-  ) {
-    for (const fault of ["refused", "lost", "silent", "swallowed"] as const) {
-      it.effect(`whose ${operation} is ${fault} once: it is done, once`, () => {
-        const { near, served } = far(faulty({ [operation]: [fault] }))
-        return Effect.gen(function*() {
-          const { cookie } = yield* Effect.provide(visit(Tea, increment), near)
-          const done = yield* within(visit(Tea, handler, cookie), 1)
-          assert.isUndefined(done.error)
-          assert.notStrictEqual(done.cookie, cookie)
-          yield* TestClock.adjust("11 seconds")
-          assert.strictEqual((yield* visit(Tea, read, done.cookie)).result, handler === increment ? 2 : 1)
-          assert.isUndefined((yield* visit(Tea, increment, done.cookie)).error)
-        }).pipe(Effect.provide(served))
-      })
-    }
-  }
-
-  it.effect("whose save is lost twice is 503, and the visitor goes on with the cookie that they have", () => {
-    const { near, served } = far(faulty({ save: ["swallowed", "silent"] }))
-    return Effect.gen(function*() {
-      const { cookie } = yield* Effect.provide(visit(Tea, increment), near)
-      const { error, owed } = yield* within(visit(Tea, increment, cookie), 2)
-      assert.deepStrictEqual([error?._tag, owed], ["SessionUnavailable", undefined])
-      yield* TestClock.adjust("11 seconds")
-      assert.strictEqual((yield* visit(Tea, read, cookie)).result, 1)
-      const again = yield* visit(Tea, increment, cookie)
-      assert.strictEqual((yield* visit(Tea, read, again.cookie)).result, 2)
-    }).pipe(Effect.provide(served))
-  })
-
-  it.effect("that cannot write down that a cookie came back: the answer stands, and the next request does it", () => {
-    const { near, served, taken } = far(faulty({ save: ["refused", "refused"] }))
-    return Effect.gen(function*() {
-      const one = yield* Effect.provide(visit(Tea, increment), near)
-      const two = yield* Effect.provide(visit(Tea, increment, one.cookie), near)
-      assert.deepStrictEqual(yield* visit(Tea, read, two.cookie), { ...two, result: 2, owed: undefined })
-      assert.deepStrictEqual(taken(), ["load", "save", "save"])
-      yield* visit(Tea, read, two.cookie)
-      assert.deepStrictEqual(taken(), ["load", "save"])
-      yield* TestClock.adjust("11 seconds")
-      assert.strictEqual((yield* visit(Tea, read, one.cookie)).result, 0)
-    }).pipe(Effect.provide(served))
-  })
-
-  it.effect("that holds something else is 503, and nobody is out", () => {
-    const memory = MemoryStore.make()
-    const { store } = recorded(memory, (operation, call) => operation === "load" ? Effect.map(call, spoilt) : call)
-    const spoilt = <A>(found: A): A =>
-      Option.isOption(found)
-        ? Object.assign(found, Option.map(found, (kept) => Object.assign({}, kept, { data: "?" })))
-        : found
-    return Effect.gen(function*() {
-      const { cookie } = yield* Effect.provide(visit(Tea, increment), on(memory))
-      const error = yield* Effect.flip(visit(Tea, read, cookie))
-      assert.strictEqual(error._tag, "SessionUnavailable")
-    }).pipe(Effect.provide(on(store)))
-  })
-})
-
-describe("a ledger of copies", () => {
-  it.scoped("an older copy makes nobody anonymous, and nothing that was refused good", () =>
-    Effect.gen(function*() {
-      const back = MemoryStore.make()
-      const tiered = TieredStore.layer(CacheStore.layer(), Layer.succeed(SessionStore, back), { lease: "10 seconds" })
-      const node = Effect.suspend(() =>
-        Effect.map(
-          Layer.build(Layer.fresh(Tea.layer.pipe(
-            Layer.provide(CookieEngine.layerRevocable()),
-            Layer.provide(ring(first)),
-            Layer.provide(Layer.fresh(tiered))
-          ))),
-          (context) => Effect.provide(context)
-        )
-      )
-      const [a, b] = [yield* node, yield* node]
-      const one = yield* a(visit(Tea, increment))
-      yield* TestClock.adjust("20 seconds")
-      assert.strictEqual((yield* b(visit(Tea, read, one.cookie))).result, 1)
-      const two = yield* a(visit(Tea, increment, one.cookie))
-      assert.strictEqual((yield* b(visit(Tea, increment, one.cookie))).error?._tag, "SessionConflict")
-      const three = yield* a(visit(Tea, increment, two.cookie))
-      const four = yield* a(visit(Tea, increment, three.cookie))
-      assert.strictEqual((yield* b(visit(Tea, read, four.cookie))).result, 4)
-      yield* TestClock.adjust("11 seconds")
-      const five = yield* b(visit(Tea, increment, four.cookie))
-      assert.strictEqual((yield* a(visit(Tea, read, five.cookie))).result, 5)
-      assert.strictEqual((yield* b(visit(Tea, read, three.cookie))).result, 0)
-    }))
 })
 
 law(

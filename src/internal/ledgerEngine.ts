@@ -63,7 +63,7 @@ export const make = (cookies: Cookies, ledger: Ledger): BoundEngine => {
       value,
       // Its use is written down in the ledger only.
       record: { ...record, lastSeenAt, expiry },
-      stale: mayWrite(entry, record, now) && (stale || isUnconfirmed(entry, record)),
+      stale: stale || isUnconfirmed(entry, record),
       ...copied === true ? { copied } : {}
     })
   }
