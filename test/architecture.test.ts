@@ -33,6 +33,7 @@ const floors: Readonly<Record<string, number>> = {
   "internal/redisHomes": 2,
   "internal/redisIds": 2,
   "internal/redisLua": 2,
+  "internal/redisReady": 2,
   "internal/redisRecord": 2,
   "internal/redisRotation": 2,
   "internal/redisScripts": 2,
