@@ -59,6 +59,7 @@ const floors: Readonly<Record<string, number>> = {
   "internal/mysqlDriver": 2,
   "internal/sqlCalls": 2,
   "internal/sqlDriver": 2,
+  "internal/sqlDurability": 2,
   "internal/sqlRows": 2,
   "internal/sqlStatements": 2,
   "internal/sqlTables": 2,
@@ -170,6 +171,7 @@ const backEnds: ReadonlyArray<ReadonlyArray<string>> = [
     "internal/redisHomes",
     "internal/redisIds",
     "internal/redisLua",
+    "internal/redisReady",
     "internal/redisRecord",
     "internal/redisRotation",
     "internal/redisScripts",
@@ -197,6 +199,7 @@ const backEnds: ReadonlyArray<ReadonlyArray<string>> = [
     "internal/mysqlDriver",
     "internal/sqlCalls",
     "internal/sqlDriver",
+    "internal/sqlDurability",
     "internal/sqlRows",
     "internal/sqlStatements",
     "internal/sqlTables"
@@ -285,7 +288,8 @@ describe("architecture", () => {
       "internal/cliDatabase",
       "internal/mysqlDriver",
       "internal/sqlCalls",
-      "internal/sqlDriver"
+      "internal/sqlDriver",
+      "internal/sqlDurability"
     ])
     // The command line loads the driver in use, and its program what it is made of, when they are needed.
     const lazy = modules.flatMap((module) =>
