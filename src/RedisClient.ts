@@ -1,12 +1,14 @@
 /**
  * What the Redis store needs of a client, and how the two usual ones give it.
  *
- * The client is the application's own: it is made, connected and closed elsewhere. Nothing of its package is imported
+ * While a client is not connected nothing is given to it: it would keep it, and do it when nobody waits for it any more. The
+ * client is the application's own: it is made, connected and closed elsewhere. Nothing of its package is imported
  * here, so that neither is needed by those who use the other.
  *
  * @since 0.4.0
  */
 import * as Context from "effect/Context"
+import { sentIf, slotOf } from "./internal/redisReady.js"
 
 /**
  * A client of one node, or of a Cluster. A call that fails rejects with whatever the driver says.
@@ -17,9 +19,12 @@ import * as Context from "effect/Context"
 export interface Shape {
   /** Keys live on several nodes: which one has a key depends on the part of its name in braces. */
   readonly cluster: boolean
-  /** Sends a command to the node that has the key, never to a replica of it. */
+  /**
+   * Sends a command to the node that has the key, never to a replica of it. Where that cannot be done at once, it rejects
+   * and does not keep the command.
+   */
   readonly send: (key: string, command: ReadonlyArray<string>) => Promise<unknown>
-  /** Sends a command to every node that keys are written to: one reply each. */
+  /** Sends a command to every node that keys are written to: one reply each. It may wait for a connection. */
   readonly sendToAll: (command: ReadonlyArray<string>) => Promise<ReadonlyArray<unknown>>
 }
 
@@ -33,6 +38,9 @@ export class RedisClient extends Context.Tag("effect-session/RedisClient")<Redis
 
 /** What is used of a connection of ioredis. */
 interface IoredisNode {
+  readonly status: string
+  /** The connection: it ends a moment before the status says so. */
+  readonly stream?: { readonly writable: boolean }
   call(command: string, args: Array<string>): Promise<unknown>
 }
 
@@ -55,9 +63,10 @@ export interface Ioredis extends IoredisNode {
  */
 export const ioredis = (client: Ioredis): Shape => {
   const send = (node: IoredisNode, [name = "", ...args]: ReadonlyArray<string>) => node.call(name, args)
+  const isReady = () => client.status === "ready" && client.stream?.writable !== false
   return {
     cluster: client.isCluster,
-    send: (_, command) => send(client, command),
+    send: (_, command) => sentIf(isReady(), () => send(client, command)),
     sendToAll: async (command) => {
       // A Cluster knows its nodes once it has answered something.
       if (client.isCluster) await client.call("info", ["server"])
@@ -66,15 +75,22 @@ export const ioredis = (client: Ioredis): Shape => {
   }
 }
 
-/** What is used of a client of one node, or of a pool of them. */
+/** What is used of a client of one node. */
 interface NodeRedisNode {
+  readonly isReady: boolean
   sendCommand(command: Array<string>): Promise<unknown>
+}
+
+/** What is used of a pool of them. */
+interface NodeRedisPool {
+  execute(task: (client: NodeRedisNode) => Promise<unknown>): Promise<unknown>
 }
 
 /** What is used of a client of a Cluster. */
 interface NodeRedisCluster<Node> {
   sendCommand(key: string, isReadonly: boolean, command: Array<string>): Promise<unknown>
   readonly masters: ReadonlyArray<Node>
+  readonly slots: ReadonlyArray<{ readonly master: { readonly client?: { readonly isReady: boolean } } }>
   nodeClient(node: Node): Promise<NodeRedisNode>
 }
 
@@ -84,9 +100,10 @@ interface NodeRedisCluster<Node> {
  * @since 0.4.0
  * @category models
  */
-export type NodeRedis<Node> = NodeRedisNode | NodeRedisCluster<Node>
+export type NodeRedis<Node> = NodeRedisNode | NodeRedisPool | NodeRedisCluster<Node>
 
-const isCluster = <Node>(client: NodeRedis<Node>): client is NodeRedisCluster<Node> => "nodeClient" in client
+/** How long a command may wait for one of a pool, in milliseconds: then whoever asked may be gone. */
+const longestWait = 500
 
 /**
  * A client of the package `redis` (node-redis), version 5 or 6.
@@ -95,17 +112,33 @@ const isCluster = <Node>(client: NodeRedis<Node>): client is NodeRedisCluster<No
  * @category constructors
  */
 export const nodeRedis = <Node>(client: NodeRedis<Node>): Shape =>
-  isCluster(client)
+  "nodeClient" in client
     ? {
       cluster: true,
-      send: (key, command) => client.sendCommand(key, false, [...command]),
+      send: (key, command) =>
+        sentIf(
+          // A node that was not needed before has no client yet.
+          client.slots[slotOf(key)]?.master.client?.isReady !== false,
+          () => client.sendCommand(key, false, [...command])
+        ),
       sendToAll: (command) =>
         Promise.all(
           client.masters.map((master) => client.nodeClient(master).then((node) => node.sendCommand([...command])))
         )
     }
+    : "execute" in client
+    ? {
+      cluster: false,
+      send: (_, command) => {
+        const askedAt = performance.now()
+        return client.execute((one) =>
+          sentIf(one.isReady && performance.now() - askedAt < longestWait, () => one.sendCommand([...command]))
+        )
+      },
+      sendToAll: async (command) => [await client.execute((one) => one.sendCommand([...command]))]
+    }
     : {
       cluster: false,
-      send: (_, command) => client.sendCommand([...command]),
+      send: (_, command) => sentIf(client.isReady, () => client.sendCommand([...command])),
       sendToAll: async (command) => [await client.sendCommand([...command])]
     }

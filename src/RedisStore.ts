@@ -90,7 +90,7 @@ const storeOn = (client: Client, prefix: string, durableDestroy: boolean): Shape
   const homes = homesIn(shards)
   const { find, list, scan } = directory(shards, ids)
   const { prune, raise, removeExpired, revoke } = ends(shards, ids, homes)
-  const calls = (operation: string): Calls => callsOf(client, operation)
+  const calls = callsOf(client)
   const colocated = (key: StoreKey, newKey: StoreKey) => shards.of(key) === shards.of(newKey)
 
   const load = (calls: Calls, key: StoreKey, now: number) =>

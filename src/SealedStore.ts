@@ -2,9 +2,11 @@
  * A store that keeps sealed data: who copies the database, or writes to it, can neither read a session nor put one in the
  * place of another.
  *
- * The seal is bound to the store key and the version, so a row that was moved to another key, or brought back from an
- * earlier moment under a later version, does not open: it counts as corrupt (503), and is left as it is. Metadata (ids,
- * subjects, times) stay readable, for lists and for clean-up.
+ * The seal is bound to the store key, the version, and all that a session keeps until it rotates: namespace, id, subject, the
+ * times of birth and authentication, and the deadline. A row that was moved to another key, that was brought back from an
+ * earlier moment under a later version, or of which one of these was edited, does not open, whoever looks for it: it counts
+ * as corrupt (503), and is left as it is. A live row whose deadline has passed is absent. Metadata stay readable, for lists,
+ * which show what the columns say, and for clean-up.
  *
  * @since 0.5.0
  */
@@ -15,7 +17,7 @@ import type { Sealing } from "./Keyring.js"
 import { Keyring } from "./Keyring.js"
 import type { SessionConfigError } from "./SessionConfigError.js"
 import type { SessionRecord } from "./SessionRecord.js"
-import type { Shape } from "./SessionStore.js"
+import type { Shape, WriteOutcome } from "./SessionStore.js"
 import { SessionStore, SessionStoreError } from "./SessionStore.js"
 import type { StoreKey } from "./StoreKey.js"
 
@@ -51,45 +53,128 @@ export const make = (
   )
 
 const sealed = (store: Shape, { open, seal }: Sealing): Shape => {
-  const closed = (key: StoreKey, record: SessionRecord, version: number): SessionRecord => ({
+  const { keptAt, note } = memory()
+
+  const closed = (key: StoreKey, record: SessionRecord, version: number, kept: string): SessionRecord => ({
     ...record,
-    data: seal(utf8.encode(`${key}\n${version}\n${record.data}`))
+    data: seal(utf8.encode(`${key}\n${version} ${record.schemaVersion}\n${kept}\n${record.data}`))
   })
 
-  /** What is found by its id has no key to compare, but the version. */
+  /** What is found by its id has no key to compare; all else must be what was sealed. */
   const opened = <A extends SessionRecord>(
     operation: string,
     record: A,
+    now: number,
     key?: StoreKey
-  ): Effect.Effect<A, SessionStoreError> =>
+  ): Effect.Effect<Option.Option<A>, SessionStoreError> =>
     Effect.suspend(() => {
-      const [, sealedKey, version, data] = Option.match(open(record.data), {
+      const kept = keptOf(record)
+      const [, sealedKey, versions, sealedKept, data] = Option.match(open(record.data), {
         onNone: () => [],
-        onSome: ({ content }) => /^([^\n]*)\n(\d+)\n([\s\S]*)$/.exec(fromUtf8.decode(content)) ?? []
+        onSome: ({ content }) => /^([^\n]*)\n([^\n]*)\n([^\n]*)\n([^]*)$/.exec(fromUtf8.decode(content)) ?? []
       })
-      return data === undefined || version !== String(record.version) || (key !== undefined && sealedKey !== key)
-        ? new SessionStoreError({ operation, reason: "corrupt" })
-        : Effect.succeed({ ...record, data })
+      const isWhole = versions === `${record.version} ${record.schemaVersion}` && sealedKept === kept &&
+        (key === undefined || sealedKey === key)
+      if (data === undefined || !isWhole) return new SessionStoreError({ operation, reason: "corrupt" })
+      if (key !== undefined) note(key, record.version, kept)
+      // Its end is not sealed, because a touch moves it.
+      const { deadline = Infinity } = record.expiry
+      return Effect.succeed(deadline > now ? Option.some({ ...record, data }) : Option.none())
+    })
+
+  const load: Shape["load"] = (key, now, reading) =>
+    Effect.flatMap(
+      store.load(key, now, reading),
+      Option.match({ onNone: () => Effect.succeedNone, onSome: (record) => opened("load", record, now, key) })
+    )
+
+  const scan: Shape["scan"] = (namespace, after, limit, now) =>
+    Effect.flatMap(
+      store.scan(namespace, after, limit, now),
+      (page) =>
+        Effect.flatMap(Effect.forEach(page, (record) => opened("scan", record, now, record.key)), (records) => {
+          const found = records.flatMap(Option.toArray)
+          const missing = page.length - found.length
+          // Those that are absent leave room for others.
+          return missing === 0 || page.length < limit
+            ? Effect.succeed(found)
+            : Effect.map(scan(namespace, page.at(-1)?.id, missing, now), (more) => [...found, ...more])
+        })
+    )
+
+  const save = (key: StoreKey, record: SessionRecord, expected: number, now: number, kept: string) =>
+    Effect.tap(store.save(key, closed(key, record, expected + 1, kept), expected, now), (outcome) => {
+      if (outcome === "saved") note(key, expected + 1, kept)
     })
 
   return {
     ...store,
-    create: (key, record, now) => store.create(key, closed(key, record, record.version), now),
-    load: (key, now, reading) =>
-      Effect.flatMap(store.load(key, now, reading), Effect.transposeMapOption((record) => opened("load", record, key))),
-    save: (key, record, expected, now) => store.save(key, closed(key, record, expected + 1), expected, now),
+    create: (key, record, now) =>
+      Effect.suspend(() => {
+        const kept = keptOf(record)
+        return Effect.tap(store.create(key, closed(key, record, record.version, kept), now), (outcome) => {
+          if (outcome === "created") note(key, record.version, kept)
+        })
+      }),
+    load,
+    save: (key, record, expected, now) =>
+      Effect.suspend(() => {
+        const kept = keptAt(key, expected)
+        if (kept !== undefined) return save(key, record, expected, now, kept)
+        return Effect.flatMap(
+          load(key, now, "fresh"),
+          Option.match({
+            onNone: () => Effect.succeed<WriteOutcome>("gone"),
+            onSome: (found) =>
+              found.version === expected
+                ? save(key, record, expected, now, keptOf(found))
+                : Effect.succeed<WriteOutcome>("conflict")
+          })
+        )
+      }),
     rotate: (key, newKey, record, expected, now) =>
-      store.rotate(key, newKey, closed(newKey, record, expected + 1), expected, now),
+      Effect.suspend(() => {
+        const kept = keptOf(record)
+        const sealed = closed(newKey, record, expected + 1, kept)
+        return Effect.tap(store.rotate(key, newKey, sealed, expected, now), (outcome) => {
+          if (outcome === "saved") note(newKey, expected + 1, kept)
+        })
+      }),
     find: (namespace, id, now) =>
       Effect.flatMap(
         store.find(namespace, id, now),
-        Effect.transposeMapOption((record) => opened("find", record))
+        Option.match({ onNone: () => Effect.succeedNone, onSome: (record) => opened("find", record, now) })
       ),
-    scan: (namespace, after, limit, now) =>
-      Effect.flatMap(
-        store.scan(namespace, after, limit, now),
-        Effect.forEach((record) => opened("scan", record, record.key))
-      )
+    scan
+  }
+}
+
+/** What saves and touches leave as it is, on one line. */
+const keptOf = ({ authenticatedAt, createdAt, expiry: { deadline }, id, namespace, subject }: SessionRecord): string =>
+  JSON.stringify([namespace, id, subject, createdAt, authenticatedAt, deadline])
+
+const mostNoted = 4096
+
+/**
+ * What the rows that were met last keep. A save leaves that as it is, whatever it is told, so it must be known to be sealed;
+ * who saves has loaded just before, and need not read again.
+ */
+const memory = () => {
+  const noted = new Map<StoreKey, { readonly version: number; readonly kept: string }>()
+  return {
+    keptAt: (key: StoreKey, version: number): string | undefined => {
+      const note = noted.get(key)
+      return note?.version === version ? note.kept : undefined
+    },
+    note: (key: StoreKey, version: number, kept: string): void => {
+      noted.delete(key)
+      noted.set(key, { version, kept })
+      if (noted.size <= mostNoted) return
+      for (const oldest of noted.keys()) {
+        noted.delete(oldest)
+        return
+      }
+    }
   }
 }
 

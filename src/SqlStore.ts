@@ -14,6 +14,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as SqlCalls from "./internal/sqlCalls.js"
 import { codeOf } from "./internal/sqlDriver.js"
+import * as Durability from "./internal/sqlDurability.js"
 import type { Parameters, Row } from "./internal/sqlRows.js"
 import { decodeInfo, decodeLocated, decodeRecord, integer, parametersOf } from "./internal/sqlRows.js"
 import type { Dialect, Prepared } from "./internal/sqlStatements.js"
@@ -36,6 +37,12 @@ export interface Options {
    * because a rollback would undo it.
    */
   readonly ownPool?: boolean
+  /**
+   * A confirmed logout survives a crash, a loss of power and a fail-over. The database is asked for its settings at start, and
+   * the claim is what they say. Nothing is known of standbys: where one that lags behind may take over, say `false`, which
+   * forgoes the claim and asks nothing. `true` where the database does not tell; where it says otherwise, the layer fails.
+   */
+  readonly durableDestroy?: boolean
 }
 
 /**
@@ -50,6 +57,7 @@ export const make = (
   Effect.gen(function*() {
     const prefix = yield* prefixOf(options.prefix)
     const [sql, dialect] = yield* clientOf
+    const durableDestroy = yield* Durability.check(sql, dialect, options.durableDestroy)
     const statement = statements(dialect, prefix)
     const { read, write, writeAll } = SqlCalls.make(sql, dialect, options.ownPool === true)
 
@@ -84,8 +92,7 @@ export const make = (
       })
 
     return {
-      // By the servers' own settings, and SQLite's against all but the loss of power: docs/engines.md.
-      capabilities: { durableDestroy: true, remote: dialect !== "sqlite" },
+      capabilities: { durableDestroy, remote: dialect !== "sqlite" },
       create: (key, record) =>
         Effect.catchIf(
           Effect.map(

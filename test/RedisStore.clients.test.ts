@@ -6,6 +6,7 @@ import { Cluster, type ClusterOptions } from "ioredis"
 import { createClient, createClientPool, createCluster, RESP_TYPES } from "redis"
 import { assert, describe, inject } from "vitest"
 import { clusterReady } from "../examples/servers/redis.js"
+import { slotOf } from "../src/internal/redisReady.js"
 import { isAlive, start, stored } from "../src/internal/testing/records.js"
 import { storeLaws } from "../src/internal/testing/storeLaws.js"
 import { works } from "./support/databases.js"
@@ -80,6 +81,12 @@ describe("clients: a session's whole life, by", () => {
         const text = yield* stored(store, { data: "\ufeff\u0000\u00e9\u{1f600}", subject: "\ufeffann" })
         yield* isAlive(store, text, start)
       }))
+  }
+})
+
+it("the slot of a key is what Redis says it is", () => {
+  for (const [key, slot] of [["somekey", 11_058], ["foo{hash_tag}", 2515], ["123456789", 12_739]] as const) {
+    assert.strictEqual(slotOf(key), slot)
   }
 })
 

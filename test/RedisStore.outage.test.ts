@@ -1,5 +1,5 @@
 import { it } from "@effect/vitest"
-import { Duration, Effect, Layer, Redacted, Scope } from "effect"
+import { Duration, Effect, Fiber, Layer, Redacted, Scope } from "effect"
 import { SessionStore, SessionStoreError } from "effect-session"
 import type { Shape as Client } from "effect-session/RedisClient"
 import * as RedisStore from "effect-session/RedisStore"
@@ -9,12 +9,12 @@ import * as Redis from "../examples/servers/redis.js"
 import { until } from "../examples/servers/server.js"
 import { freePort } from "../examples/shop/EmbeddedPostgres.js"
 import { range } from "../src/internal/testing/law.js"
-import { isAlive, isDead, start, stored } from "../src/internal/testing/records.js"
+import { freshKey, isAlive, isDead, start, stored } from "../src/internal/testing/records.js"
 import { furnish, reads, works, writes } from "./support/databases.js"
 import { engineOf, next, opened, record, written } from "./support/engines.js"
-import { ioredisOn, nodeRedisOn, storeAt, storeOn } from "./support/redisClients.js"
+import { ioredisOn, nodeRedisOn, nodeRedisPoolOn, storeAt, storeOn } from "./support/redisClients.js"
 import * as Shop from "./support/shop.js"
-import { begin, ok, ShopSession, show, valueOf } from "./support/shop.js"
+import { begin, between, ok, ShopSession, show, valueOf } from "./support/shop.js"
 import * as Way from "./support/way.js"
 
 /** A server that can be ended as a crash does, and started again on what it had written down. */
@@ -31,10 +31,13 @@ const restartable = (settings: Redis.Options["settings"] = {}) =>
     }
   })
 
-/** Clients that say at once that they are not connected, instead of waiting. */
+/** Clients as they come, which would keep what they cannot send, and those that say so themselves. */
 const clients: ReadonlyArray<
   readonly [name: string, on: (url: string) => Effect.Effect<Client, never, Scope.Scope>]
 > = [
+  ["ioredis as it comes", (url) => Effect.map(ioredisOn(url), RedisStore.ioredis)],
+  ["node-redis as it comes", (url) => Effect.map(nodeRedisOn(url), RedisStore.nodeRedis)],
+  ["a pool of node-redis", (url) => Effect.map(nodeRedisPoolOn(url), RedisStore.nodeRedis)],
   ["ioredis", (url) => Effect.map(ioredisOn(url, { enableOfflineQueue: false }), RedisStore.ioredis)],
   ["node-redis", (url) => Effect.map(nodeRedisOn(url, { disableOfflineQueue: true }), RedisStore.nodeRedis)]
 ]
@@ -55,8 +58,32 @@ describe("a server that goes away and comes back", () => {
         }
         yield* server.start
         yield* until(Effect.either(store.load(one.key, start)), ({ _tag }) => _tag === "Right")
+        // Nothing of what was refused is done now.
         yield* isAlive(store, one, start)
         yield* works(store)
+      }))
+
+    it.scopedLive(`${name}: a rotation that was refused is not done later, nor a save: the old cookie works`, () =>
+      Effect.gen(function*() {
+        const server = yield* restartable({ appendonly: "yes", appendfsync: "always" })
+        const store = yield* Effect.flatMap(on(server.url), (client) => storeOn(client))
+        const shop = yield* Shop.make(Layer.succeed(SessionStore, store))
+        for (const write of [ShopSession.cycleKey, ShopSession.save]) {
+          const cookie = yield* begin(shop)
+          const { go, handler, reached } = yield* between(
+            ShopSession.update("count", (n) => n + 1),
+            Effect.zipRight(write, ok)
+          )
+          const parked = yield* Effect.fork(shop.request(handler, cookie))
+          yield* reached
+          yield* server.kill
+          yield* go
+          const refused = yield* Fiber.join(parked)
+          assert.deepStrictEqual([refused.status, refused.cookie], [503, undefined])
+          yield* server.start
+          yield* until(Effect.either(store.load(freshKey(), start)), ({ _tag }) => _tag === "Right")
+          assert.deepInclude(yield* valueOf(shop, cookie), { user: "ann", count: 0 })
+        }
       }))
   }
 })

@@ -3,9 +3,13 @@ import { Effect, Layer, Option, Redacted } from "effect"
 import { MemoryStore, SessionEngine, SessionStore, StoredEngine } from "effect-session"
 import * as Keyring from "effect-session/Keyring"
 import * as SealedStore from "effect-session/SealedStore"
+import type { SessionRecord } from "effect-session/SessionRecord"
+import type { Shape } from "effect-session/SessionStore"
 import { engineLaws, storedEngineLaws, storeLaws } from "effect-session/testing"
+import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe } from "vitest"
-import { aRecord, freshKey, isAlive, start, stored } from "../src/internal/testing/records.js"
+import type { Stored } from "../src/internal/testing/records.js"
+import { aRecord, day, freshKey, hour, isAlive, minute, start, stored } from "../src/internal/testing/records.js"
 
 const secret = (seed: number) =>
   Redacted.make(
@@ -24,6 +28,14 @@ const setUp = Effect.gen(function*() {
   const store = yield* Effect.provide(SealedStore.make(memory), ring)
   return { memory, store }
 })
+
+/** Whoever looks for it is told that it is corrupt. */
+const isRefused = (store: Shape, { key, record: { id, namespace } }: Stored) =>
+  Effect.gen(function*() {
+    assert.strictEqual((yield* Effect.flip(store.load(key, start))).reason, "corrupt")
+    assert.strictEqual((yield* Effect.flip(store.find(namespace, id, start))).reason, "corrupt")
+    assert.strictEqual((yield* Effect.flip(store.scan(namespace, undefined, 10, start))).reason, "corrupt")
+  })
 
 describe("what a sealed store keeps", () => {
   it.effect("tells nothing of the data", () =>
@@ -50,6 +62,103 @@ describe("what a sealed store keeps", () => {
       yield* store.save(victim.key, victim.record, 1, start)
       yield* memory.save(victim.key, kept, 2, start)
       assert.strictEqual((yield* Effect.flip(store.load(victim.key, start))).reason, "corrupt")
+    }))
+
+  it.effect("cannot be swapped for those who look by id, or at all: data of another row is corrupt", () =>
+    Effect.gen(function*() {
+      const { memory, store } = yield* setUp
+      const ann = yield* stored(store, { subject: "ann" })
+      const bob = yield* stored(store, { subject: "bob" })
+      const kept = Option.getOrThrow(yield* memory.load(ann.key, start))
+      yield* memory.destroy(bob.key)
+      yield* memory.create(bob.key, { ...bob.record, data: kept.data }, start)
+      yield* isRefused(store, bob)
+      assert.deepStrictEqual(Option.getOrThrow(yield* store.load(ann.key, start)), ann.record)
+    }))
+
+  const edits: ReadonlyArray<readonly [string, (record: SessionRecord) => Partial<SessionRecord>]> = [
+    ["subject", () => ({ subject: "bob" })],
+    ["subject, away", () => ({ subject: undefined })],
+    ["id", () => ({ id: aRecord().id })],
+    ["namespace", () => ({ namespace: "another" })],
+    ["deadline", ({ expiry }) => ({ expiry: { ...expiry, deadline: start + 365 * day } })],
+    ["deadline, away", ({ expiry }) => ({ expiry: { ...expiry, deadline: undefined } })],
+    ["time of birth", () => ({ createdAt: start + minute })],
+    ["time of authentication", () => ({ authenticatedAt: start + minute })],
+    ["version of the schema", () => ({ schemaVersion: 2 })],
+    ["version", () => ({ version: 2 })]
+  ]
+  for (const [what, edit] of edits) {
+    it.effect(`is bound to its ${what}: edited, it is corrupt, and a save does not mend it`, () =>
+      Effect.gen(function*() {
+        const { memory } = yield* setUp
+        const sealed = Effect.provide(SealedStore.make(memory), ring)
+        const { key, record } = yield* stored(yield* sealed)
+        const kept = Option.getOrThrow(yield* memory.load(key, start))
+        const edited = { ...kept, ...edit(kept) }
+        yield* memory.destroy(key)
+        yield* memory.create(key, edited, start)
+        // Another process: it has not seen the row as it was.
+        const store = yield* sealed
+        yield* isRefused(store, { key, record: edited })
+        assert.strictEqual((yield* Effect.flip(store.save(key, record, edited.version, start))).reason, "corrupt")
+      }))
+  }
+
+  it.effect("does not outlive its deadline, whatever end was written into its row", () =>
+    Effect.gen(function*() {
+      const { memory, store } = yield* setUp
+      const { key, record } = yield* stored(store)
+      const other = yield* stored(store, { expiry: { at: start + 9 * day, deadline: undefined, lifetime: undefined } })
+      const kept = Option.getOrThrow(yield* memory.load(key, start))
+      yield* memory.destroy(key)
+      yield* memory.create(key, { ...kept, expiry: { ...kept.expiry, at: start + 9 * day } }, start)
+      assert.isTrue(Option.isSome(yield* store.load(key, start + day - 1)))
+      assert.isTrue(Option.isNone(yield* store.load(key, start + day)))
+      assert.isTrue(Option.isNone(yield* store.find(record.namespace, record.id, start + day)))
+      // A page is full as long as there is something to fill it with.
+      const page = yield* store.scan(record.namespace, undefined, 1, start + day)
+      assert.deepStrictEqual(page.map(({ id }) => id), [other.record.id])
+    }))
+
+  it.effect("is saved with no further read by who has loaded it, and after one by who has not", () =>
+    Effect.gen(function*() {
+      const { memory } = yield* setUp
+      let loads = 0
+      const counted = {
+        ...memory,
+        load: (...args: Parameters<typeof memory.load>) => Effect.suspend(() => (loads++, memory.load(...args)))
+      }
+      const sealed = Effect.provide(SealedStore.make(counted), ring)
+      const { key, record } = yield* stored(yield* sealed)
+      const store = yield* sealed
+      assert.strictEqual(yield* store.save(key, record, 1, start), "saved")
+      assert.strictEqual(loads, 1)
+      assert.strictEqual(yield* store.save(key, record, 2, start), "saved")
+      assert.strictEqual(loads, 1)
+      const elsewhere = yield* sealed
+      const found = Option.getOrThrow(yield* elsewhere.load(key, start))
+      assert.strictEqual(yield* elsewhere.save(key, found, 3, start), "saved")
+      assert.strictEqual(loads, 2)
+      assert.strictEqual(yield* store.save(key, record, 3, start), "conflict")
+    }))
+
+  it.live("may be the front of another store: its copies and fences open", () =>
+    Effect.gen(function*() {
+      const front = yield* Effect.provide(SealedStore.make(MemoryStore.make()), ring)
+      const back = MemoryStore.make()
+      const store = yield* TieredStore.make(front, back, { lease: "5 seconds" })
+      const now = Date.now()
+      const { key, record } = yield* stored(store, {
+        expiry: { at: now + hour, deadline: now + day, lifetime: undefined }
+      })
+      for (const version of [1, 2, 3]) {
+        const data = `"${version}"`
+        yield* store.load(key, now)
+        assert.strictEqual(yield* store.save(key, { ...record, data }, version, now), "saved")
+        assert.strictEqual(Option.getOrThrow(yield* front.load(key, now)).data, "")
+        assert.strictEqual(Option.getOrThrow(yield* store.load(key, now)).data, data)
+      }
     }))
 
   it.effect("that was never sealed, or with a key that is gone, is corrupt", () =>

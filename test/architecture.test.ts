@@ -33,6 +33,7 @@ const floors: Readonly<Record<string, number>> = {
   "internal/redisHomes": 2,
   "internal/redisIds": 2,
   "internal/redisLua": 2,
+  "internal/redisReady": 2,
   "internal/redisRecord": 2,
   "internal/redisRotation": 2,
   "internal/redisScripts": 2,
@@ -58,6 +59,7 @@ const floors: Readonly<Record<string, number>> = {
   "internal/mysqlDriver": 2,
   "internal/sqlCalls": 2,
   "internal/sqlDriver": 2,
+  "internal/sqlDurability": 2,
   "internal/sqlRows": 2,
   "internal/sqlStatements": 2,
   "internal/sqlTables": 2,
@@ -173,6 +175,7 @@ const backEnds: ReadonlyArray<ReadonlyArray<string>> = [
     "internal/redisHomes",
     "internal/redisIds",
     "internal/redisLua",
+    "internal/redisReady",
     "internal/redisRecord",
     "internal/redisRotation",
     "internal/redisScripts",
@@ -200,6 +203,7 @@ const backEnds: ReadonlyArray<ReadonlyArray<string>> = [
     "internal/mysqlDriver",
     "internal/sqlCalls",
     "internal/sqlDriver",
+    "internal/sqlDurability",
     "internal/sqlRows",
     "internal/sqlStatements",
     "internal/sqlTables"
@@ -288,7 +292,8 @@ describe("architecture", () => {
       "internal/cliDatabase",
       "internal/mysqlDriver",
       "internal/sqlCalls",
-      "internal/sqlDriver"
+      "internal/sqlDriver",
+      "internal/sqlDurability"
     ])
     // The command line loads the driver in use, and its program what it is made of, when they are needed.
     const lazy = modules.flatMap((module) =>

@@ -75,7 +75,7 @@ const redis = Layer.scoped(
       ))
     const url = yield* urlOf("REDIS_URL", own)
     const client = yield* Effect.acquireRelease(
-      Effect.sync(() => new Redis(Redacted.value(url)).on("error", () => {})),
+      Effect.sync(() => new Redis(Redacted.value(url), { autoResendUnfulfilledCommands: false }).on("error", () => {})),
       (client) => Effect.sync(() => client.disconnect())
     )
     return RedisStore.ioredis(client)

@@ -79,7 +79,10 @@ export const store = (
     case "file":
       return Effect.map(directoryOf(url), (directory) => FileStore.layer({ directory }))
     case "sql":
-      return Effect.map(client(url, false, connections), (client) => Layer.provide(SqlStore.layer(options), client))
+      return Effect.map(
+        client(url, false, connections),
+        (client) => Layer.provide(SqlStore.layer({ ...options, durableDestroy: false }), client)
+      )
   }
 }
 

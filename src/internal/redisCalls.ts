@@ -2,11 +2,13 @@
  * How a Redis store talks to its client: scripts by their names, replies as texts, failures as values without anything
  * that was sent.
  */
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import type { Shape as Client } from "../RedisClient.js"
 import { SessionStoreError } from "../SessionStore.js"
 import type { Script } from "./redisLua.js"
+import { NotSent } from "./redisReady.js"
 
 /** A reply: a list of texts, some of which may be absent. */
 export type Reply = ReadonlyArray<string | undefined>
@@ -35,10 +37,36 @@ export interface Calls {
   readonly commandAll: (all: ReadonlyArray<Command>) => Effect.Effect<ReadonlyArray<Reply>, SessionStoreError>
 }
 
-/** Makes the calls of an operation, which its errors will name. */
-export const calls = (client: Client, operation: string): Calls => {
-  const attempt = <A>(send: () => Promise<A>) =>
-    Effect.tryPromise({ try: send, catch: (error) => storeError(operation, error) })
+/** How long a connection that was lost may be missing, in milliseconds, before calls fail at once. */
+const patience = 500
+
+/**
+ * Makes the calls of an operation, which its errors will name. A connection that was just lost is waited for, by those who
+ * still want an answer: a client has a new one in a moment, and whoever has lost a reply asks again at once.
+ */
+export const calls = (client: Client): (operation: string) => Calls => {
+  let missedAt: number | undefined
+  const attempt = <A>(operation: string, send: () => Promise<A>): Effect.Effect<A, SessionStoreError> =>
+    Effect.tryPromise({ try: send, catch: (error) => error }).pipe(
+      Effect.tap(() => void (missedAt = undefined)),
+      Effect.catchAll((error) =>
+        Effect.flatMap(Clock.currentTimeMillis, (now) => {
+          if (!(error instanceof NotSent)) return Effect.fail(storeError(operation, error))
+          missedAt ??= now
+          return now < missedAt + patience
+            ? Effect.delay(attempt(operation, send), "25 millis")
+            : Effect.fail(storeError(operation, error))
+        })
+      )
+    )
+  return (operation) => callsOf(client, operation, (send) => attempt(operation, send))
+}
+
+const callsOf = (
+  client: Client,
+  operation: string,
+  attempt: <A>(send: () => Promise<A>) => Effect.Effect<A, SessionStoreError>
+): Calls => {
   const run = (script: Script, keys: Keys, args: ReadonlyArray<string | number>) =>
     evaluate(client, script, keys, args.map(String)).then(textsOf)
   const command = ([name, key, ...args]: Command) => client.send(key, [name, key, ...args.map(String)]).then(textsOf)

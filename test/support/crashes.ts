@@ -3,6 +3,7 @@
  */
 import * as NodeContext from "@effect/platform-node/NodeContext"
 import * as SqliteClient from "@effect/sql-sqlite-node/SqliteClient"
+import { SqlClient } from "@effect/sql/SqlClient"
 import { Context, Effect, Layer, Option, type Scope } from "effect"
 import { FileStore, MemoryStore, SessionStore, SessionStoreError } from "effect-session"
 import type { Capabilities, Shape } from "effect-session/SessionStore"
@@ -29,8 +30,15 @@ const layerAt = ({ kind, path }: Place): Layer.Layer<SessionStore, unknown> =>
     ? FileStore.layer({ directory: path }).pipe(Layer.provide(NodeContext.layer))
     : SqlStore.layer().pipe(
       Layer.provide(SqlMigrations.layer()),
-      Layer.provide(SqliteClient.layer({ filename: path }))
+      Layer.provide(waitingSqlite(path))
     )
+
+/** A SQLite that confirms a commit when it is on the disk. */
+export const waitingSqlite = (filename: string) =>
+  Layer.tap(
+    SqliteClient.layer({ filename }),
+    (context) => Context.get(context, SqlClient).unsafe("PRAGMA synchronous = FULL")
+  )
 
 /** The store at a place, in a process of its own, which ends with the scope or before. */
 export const elsewhere = (place: Place) =>

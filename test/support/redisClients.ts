@@ -6,7 +6,7 @@ import type { Shape as Client } from "effect-session/RedisClient"
 import * as RedisStore from "effect-session/RedisStore"
 import { Redis, type RedisOptions } from "ioredis"
 import { once } from "node:events"
-import { createClient, type RedisClientOptions } from "redis"
+import { createClient, createClientPool, type RedisClientOptions } from "redis"
 import { freshPrefix } from "./stores.js"
 
 /** A client of ioredis: connected, if it is one that does not wait until it is. */
@@ -31,6 +31,18 @@ export const nodeRedisOn = (url: string, options: RedisClientOptions = {}) =>
       return client.connect()
     }),
     (client) => Effect.sync(() => client.destroy())
+  )
+
+/** A pool of node-redis, connected. */
+export const nodeRedisPoolOn = (url: string) =>
+  Effect.acquireRelease(
+    Effect.promise(async () => {
+      const pool = createClientPool({ url }, { minimum: 2 })
+      pool.on("error", () => {})
+      await pool.connect()
+      return pool
+    }),
+    (pool) => Effect.sync(() => pool.destroy())
   )
 
 /** A store on a client, with keys of its own unless a prefix is given. */

@@ -1,0 +1,100 @@
+/**
+ * What a SQL store claims of its destroys is what the database says of its commits.
+ */
+import { SqlClient } from "@effect/sql/SqlClient"
+import { it } from "@effect/vitest"
+import { Effect, Logger } from "effect"
+import { SessionConfigError } from "effect-session"
+import * as SqlStore from "effect-session/SqlStore"
+import { assert, describe } from "vitest"
+import { lazyIn } from "../src/internal/sqlDurability.js"
+import { mysqlClient, ofMariadb, postgresClient, sqliteClient } from "./support/stores.js"
+
+/** What is claimed, or why the store is refused; and what was warned of. */
+const claimed = (options: SqlStore.Options = {}) =>
+  Effect.gen(function*() {
+    const warnings: Array<string> = []
+    const log = Logger.make(({ logLevel, message }) => {
+      if (logLevel._tag === "Warning") warnings.push(String(message))
+    })
+    const result = yield* Effect.either(SqlStore.make(options)).pipe(
+      Effect.provide(Logger.replace(Logger.defaultLogger, log))
+    )
+    return { claim: result._tag === "Right" ? result.right.capabilities.durableDestroy : result.left, warnings }
+  })
+
+/** It claims nothing, says why unless it was told not to, and refuses to be told otherwise. */
+const claimsNothing = (why: string) =>
+  Effect.gen(function*() {
+    const asked = yield* claimed()
+    assert.isFalse(asked.claim)
+    assert.lengthOf(asked.warnings, 1)
+    assert.include(asked.warnings[0] ?? "", why)
+    assert.deepStrictEqual(yield* claimed({ durableDestroy: false }), { claim: false, warnings: [] })
+    const refused = yield* claimed({ durableDestroy: true })
+    assert.instanceOf(refused.claim, SessionConfigError)
+    assert.include(String(refused.claim), why)
+  })
+
+const claimsAll = Effect.gen(function*() {
+  assert.deepStrictEqual(yield* claimed(), { claim: true, warnings: [] })
+  assert.deepStrictEqual(yield* claimed({ durableDestroy: true }), { claim: true, warnings: [] })
+  assert.deepStrictEqual(yield* claimed({ durableDestroy: false }), { claim: false, warnings: [] })
+})
+
+describe("what a store claims", () => {
+  it.live("postgres: as synchronous_commit says", () =>
+    Effect.gen(function*() {
+      const sql = yield* SqlClient
+      yield* claimsAll
+      for (const [value, waits] of [["local", true], ["remote_write", true], ["off", false]] as const) {
+        yield* sql.unsafe(`SET synchronous_commit = ${value}`)
+        yield* waits ? claimsAll : claimsNothing("synchronous_commit=off")
+      }
+    }).pipe(Effect.provide(postgresClient({ maxConnections: 1 }))))
+
+  for (const name of ofMariadb("mariadb")) {
+    it.live(`${name}: durable as it comes`, () => Effect.provide(claimsAll, mysqlClient({ maxConnections: 1 })))
+  }
+
+  it.live("sqlite: a write-ahead log waits with synchronous=FULL only, other journals as they are", () =>
+    Effect.gen(function*() {
+      const sql = yield* SqlClient
+      yield* claimsNothing("synchronous=1")
+      const all = [
+        ["wal", "FULL", true],
+        ["wal", "OFF", false],
+        ["truncate", "FULL", true],
+        ["truncate", "NORMAL", false],
+        ["delete", "FULL", false],
+        ["delete", "EXTRA", true],
+        ["memory", "EXTRA", false]
+      ] as const
+      for (const [journal, synchronous, waits] of all) {
+        yield* sql.unsafe(`PRAGMA journal_mode = ${journal}`)
+        yield* sql.unsafe(`PRAGMA synchronous = ${synchronous}`)
+        yield* waits ? claimsAll : claimsNothing(journal === "memory" ? "journal_mode=memory" : "synchronous=")
+      }
+    }).pipe(Effect.provide(sqliteClient)))
+
+  it.live("a database that does not tell: nothing, unless the application states it", () =>
+    Effect.gen(function*() {
+      // It is closed, so it cannot be asked.
+      const sql = yield* Effect.provide(SqlClient, sqliteClient)
+      const { claim, warnings } = yield* Effect.provideService(claimed(), SqlClient, sql)
+      assert.isFalse(claim)
+      assert.match(warnings.join(), /does not tell/)
+      const stated = yield* Effect.provideService(claimed({ durableDestroy: true }), SqlClient, sql)
+      assert.deepStrictEqual(stated, { claim: true, warnings: [] })
+    }))
+})
+
+it("what the databases answer, and what of it is lazy", () => {
+  const mysql = (flush: unknown, sync: unknown, log: unknown) =>
+    lazyIn("mysql", { innodb_flush_log_at_trx_commit: flush, sync_binlog: sync, log_bin: log })
+  assert.deepStrictEqual(mysql(1, 0, 0), [])
+  assert.deepStrictEqual(mysql("1", "1", "1"), [])
+  assert.deepStrictEqual(mysql(1n, 0, 1), ["sync_binlog=0"])
+  assert.deepStrictEqual(mysql(2, 1, 1), ["innodb_flush_log_at_trx_commit=2"])
+  assert.deepStrictEqual(lazyIn("pg", { synchronous_commit: "on", fsync: "off" }), ["fsync=off"])
+})
