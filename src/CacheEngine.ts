@@ -17,9 +17,9 @@ import * as StoredEngine from "./StoredEngine.js"
  * @category layers
  */
 export const layer = (
-  options: CacheStore.Options = {}
+  options: CacheStore.Options & StoredEngine.Options = {}
 ): Layer.Layer<StoredEngine.Provided, SessionConfigError> =>
-  Layer.provide(StoredEngine.layer(), CacheStore.layer(options))
+  Layer.provide(StoredEngine.layer(options), CacheStore.layer(options))
 
 /**
  * Sessions in Redis, by the application's own client.

@@ -1,6 +1,6 @@
 /**
- * A bounded cache of sessions in this process's memory: what was used least recently is forgotten first, and whoever is
- * forgotten is logged out.
+ * A bounded cache of sessions in this process's memory: what has expired is forgotten first, then what was used least
+ * recently, and whoever is forgotten is logged out. A listing is no use.
  *
  * @since 0.4.0
  */
@@ -46,16 +46,23 @@ export const make = (options: Options = {}): Effect.Effect<Shape, SessionConfigE
       problem: "maxEntries and maxBytes are whole numbers from 1 on."
     })
   }
-  const store = MemoryTable.make((forget) =>
-    new LRUCache<StoreKey, Entry>({
+  const store = MemoryTable.make((forget) => {
+    const entries = new LRUCache<StoreKey, Entry>({
       max: maxEntries,
       maxSize: maxBytes,
       sizeCalculation: ({ record }) => bytesOf(record),
-      dispose: (entry, _, reason) => {
-        if (reason === "evict") forget(entry)
+      dispose: (entry, key, reason) => {
+        if (reason === "evict") forget(key, entry)
       }
     })
-  )
+    return Object.assign(entries, {
+      isFull: (key: StoreKey, record: SessionRecord) => {
+        const old = entries.peek(key)
+        const grown = bytesOf(record) - (old === undefined ? 0 : bytesOf(old.record))
+        return entries.calculatedSize + grown > maxBytes || (old === undefined && entries.size >= maxEntries)
+      }
+    })
+  })
 
   /** The cache would drop what can never fit, the old and the new, and nobody would know. */
   const fitting = <A>(operation: string, record: SessionRecord, call: Effect.Effect<A, SessionStoreError>) => {

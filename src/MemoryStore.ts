@@ -31,24 +31,27 @@ export interface Options {
  */
 export const make = (options: Options = {}): Shape =>
   MemoryTable.make((forget) => {
-    const capacity = options.capacity ?? 100_000
+    const { capacity = 100_000 } = options
     const entries = new Map<StoreKey, Entry>()
-    // Looking for what has expired takes time, and where there was nothing a moment ago there will be little now.
-    let inVain = -Infinity
-    return Object.assign(entries, {
-      makeRoom: (now: number, removeExpired: (now: number, limit: number) => number) => {
-        if (entries.size < capacity) return
-        if (now > inVain + 1000) {
-          if (removeExpired(now, capacity) > 0) return
-          inVain = now
+    const isFull = (key: StoreKey) => entries.size >= capacity && !entries.has(key)
+    return {
+      get: (key) => entries.get(key),
+      peek: (key) => entries.get(key),
+      has: (key) => entries.has(key),
+      get size() {
+        return entries.size
+      },
+      set: (key, entry) => {
+        const [oldest] = isFull(key) ? entries : []
+        if (oldest !== undefined) {
+          entries.delete(oldest[0])
+          forget(...oldest)
         }
-        for (const [oldest, entry] of entries) {
-          entries.delete(oldest)
-          forget(entry)
-          break
-        }
-      }
-    })
+        entries.set(key, entry)
+      },
+      delete: (key) => entries.delete(key),
+      isFull
+    }
   })
 
 /**

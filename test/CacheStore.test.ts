@@ -3,7 +3,17 @@ import { Effect, Option } from "effect"
 import * as CacheStore from "effect-session/CacheStore"
 import { assert, describe } from "vitest"
 import { range } from "../src/internal/testing/law.js"
-import { isAlive, isDead, isThere, start, stored } from "../src/internal/testing/records.js"
+import {
+  aRecord,
+  freshKey,
+  isAlive,
+  isDead,
+  isThere,
+  minute,
+  namespace,
+  start,
+  stored
+} from "../src/internal/testing/records.js"
 
 describe("a bounded cache", () => {
   it.effect("forgets what was used least recently, wholly: by token, by id and in every list", () =>
@@ -20,6 +30,59 @@ describe("a bounded cache", () => {
       // What was forgotten leaves nothing behind: its id is free again.
       assert.isFalse(yield* store.revoke(second.record.namespace, second.record.id))
       assert.strictEqual(yield* store.create(second.key, second.record, start), "created")
+    }))
+
+  it.effect("a listing is no use of a session: what is forgotten next stays the same", () =>
+    Effect.gen(function*() {
+      const store = yield* CacheStore.make({ maxEntries: 10 })
+      const all = yield* Effect.forEach(range(10), (i) => stored(store, { subject: `user ${i}` }))
+      const [first, second, third] = all
+      if (first === undefined || second === undefined || third === undefined) return assert.fail("there are ten")
+      yield* store.load(first.key, start)
+      yield* store.list(namespace, "user 1", start)
+      yield* store.find(namespace, second.record.id, start)
+      yield* store.scan(namespace, undefined, 100, start)
+      yield* store.count(start)
+      yield* store.removeExpired(start, 100)
+      yield* store.revoke(namespace, third.record.id)
+      yield* Effect.forEach(range(2), () => stored(store))
+      const there = yield* Effect.filter(all, ({ key }) => isThere(store, key, start))
+      // The third has made room for one, and the second was used least recently.
+      assert.deepStrictEqual(there, all.filter((one) => one !== second && one !== third))
+    }))
+
+  it.effect("what has expired is forgotten before what is alive, for a new session and for one that grows", () =>
+    Effect.gen(function*() {
+      const now = start + minute
+      const expired = { expiry: { at: now, deadline: undefined, lifetime: undefined } }
+      const full = yield* CacheStore.make({ maxEntries: 2 })
+      const used = yield* stored(full)
+      yield* stored(full, expired)
+      const another = { key: freshKey(), record: aRecord() }
+      yield* full.create(another.key, another.record, now)
+      yield* isAlive(full, used, now)
+      yield* isAlive(full, another, now)
+
+      const large = JSON.stringify("x".repeat(1000))
+      const heavy = yield* CacheStore.make({ maxBytes: 10_000 })
+      const old = yield* stored(heavy)
+      const growing = yield* stored(heavy, { data: large })
+      yield* stored(heavy, { data: large, ...expired })
+      const grown = JSON.stringify("x".repeat(3000))
+      assert.strictEqual(yield* heavy.save(growing.key, { ...growing.record, data: grown }, 1, now), "saved")
+      assert.deepStrictEqual(yield* heavy.count(now), { current: 2, expired: 0 })
+      yield* isAlive(heavy, old, now)
+    }))
+
+  it.effect("a subject's revocation holds whatever is forgotten, and lasts as long as a session that it might end", () =>
+    Effect.gen(function*() {
+      const store = yield* CacheStore.make({ maxEntries: 2 })
+      yield* stored(store)
+      const revoked = yield* stored(store)
+      yield* store.revokeSubject(namespace, "ann")
+      const later = yield* stored(store)
+      yield* isDead(store, revoked, start)
+      yield* isAlive(store, later, start)
     }))
 
   it.effect("stays within its bytes, whatever the size of the sessions", () =>

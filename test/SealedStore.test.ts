@@ -1,6 +1,7 @@
 import { it } from "@effect/vitest"
 import { Effect, Layer, Option, Redacted } from "effect"
-import { MemoryStore, SessionEngine, SessionStore, StoredEngine } from "effect-session"
+import { MemoryEngine, MemoryStore, SessionDirectory, SessionEngine, SessionStore, StoredEngine } from "effect-session"
+import * as CacheEngine from "effect-session/CacheEngine"
 import * as Keyring from "effect-session/Keyring"
 import * as SealedStore from "effect-session/SealedStore"
 import type { SessionRecord } from "effect-session/SessionRecord"
@@ -191,4 +192,25 @@ describe("an engine that seals with the token", () => {
       assert.notInclude(Buffer.from(kept?.data.slice(3) ?? "", "base64url").toString("latin1"), "4242")
       assert.strictEqual(written._tag, "Written")
     }).pipe(Effect.provide(StoredEngine.layer({ seal: "token" }).pipe(Layer.provideMerge(MemoryStore.layer())))))
+})
+
+describe("every engine in memory seals with the token when it is told to, and keeps its own options", () => {
+  const engines = {
+    MemoryEngine: () => MemoryEngine.layer({ seal: "token", timeout: "1 second", capacity: 1 }),
+    CacheEngine: () => CacheEngine.layer({ seal: "token", timeout: "1 second", maxEntries: 1 })
+  }
+  for (const [name, engine] of Object.entries(engines)) {
+    it.effect(name, () =>
+      Effect.gen(function*() {
+        const bound = yield* Effect.flatMap(
+          SessionEngine,
+          ({ bind }) => bind({ namespace: "laws", cookieName: "c" })
+        )
+        const directory = yield* SessionDirectory
+        yield* bound.write({ _tag: "Create", record: aRecord() }, start)
+        yield* bound.write({ _tag: "Create", record: aRecord({ data: `{"card":"4242"}` }) }, start)
+        const kept = yield* directory.scan("laws", undefined, 10, start)
+        assert.deepStrictEqual(kept.map(({ data }) => data.slice(0, 3)), ["t1."])
+      }).pipe(Effect.provide(engine())))
+  }
 })

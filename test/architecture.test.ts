@@ -73,6 +73,8 @@ const floors: Readonly<Record<string, number>> = {
   "internal/fileRoot": 2,
   "internal/fileSweep": 2,
   "internal/fileWrites": 2,
+  "internal/sortedList": 2,
+  "internal/memoryIndex": 2,
   "internal/memoryTable": 2,
   "internal/cookieLedger": 2,
   "internal/generations": 0,

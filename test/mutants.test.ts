@@ -4,6 +4,7 @@
 import { Effect, Exit, Layer } from "effect"
 import { MemoryStore, SessionStore } from "effect-session"
 import type { Shape } from "effect-session/SessionStore"
+import type { StoreKey } from "effect-session/StoreKey"
 import { capabilityLaws, storeLaws } from "effect-session/testing"
 import { build } from "esbuild"
 import { readFileSync } from "node:fs"
@@ -26,37 +27,37 @@ const mutants: ReadonlyArray<Mutant> = [
   {
     fault: "load ignores expiry",
     replace: [
-      "Option.fromNullable(alive(key, now)), (entry) => entry.record)),",
-      "Option.fromNullable(alive(key, 0)), (entry) => entry.record)),"
+      "const entry = alive(key, now)\n        if (entry === undefined) return Option.none()",
+      "const entry = alive(key, 0)\n        if (entry === undefined) return Option.none()"
     ],
     law: "what has expired is absent for every function, from the very moment of expiry on"
   },
   {
     fault: "load ignores revocations of a subject",
-    replace: ["entry.subjectEpoch === subjectEpoch(entry.record) && ", ""],
+    replace: [" && entry.subjectEpoch === subjectEpoch(entry.record)", ""],
     law: "revokeSubject ends every session that the subject had, and nobody else's"
   },
   {
     fault: "load ignores revocations of everyone",
-    replace: [" && entry.namespaceEpoch === epoch(entry.record.namespace)", ""],
+    replace: ["entry.namespaceEpoch === epoch(entry.record.namespace) && ", ""],
     law: "revokeAll ends every session of the namespace, anonymous ones too, and no other"
   },
   {
     fault: "create replaces a taken key",
-    replace: ["if (entries.has(key) || keys.has(", "if (keys.has("],
+    replace: ["if (entries.has(key) || index.keyOf(", "if (index.keyOf("],
     law: "create never replaces: a taken key keeps its record"
   },
   {
     fault: "create replaces a taken id",
     replace: [
-      "if (entries.has(key) || keys.has(scopeOf(record.namespace, record.id))) return",
+      "if (entries.has(key) || index.keyOf(record.namespace, record.id) !== undefined) return",
       "if (entries.has(key)) return"
     ],
     law: "create never replaces: a taken id keeps its record"
   },
   {
     fault: "create replaces what has expired",
-    replace: ["if (entries.has(key) || keys.has(", "if (alive(key, now) !== undefined || keys.has("],
+    replace: ["if (entries.has(key) || index.keyOf(", "if (alive(key, now) !== undefined || index.keyOf("],
     law: "create never replaces, not even a record that has expired"
   },
   {
@@ -64,7 +65,9 @@ const mutants: ReadonlyArray<Mutant> = [
     replace: [
       `if (entry === undefined) return "gone"
         if (entry.record.version !== expectedVersion) return "conflict"
-        put(key, { ...entry, record: saved(entry.record, record) })`,
+        const next = saved(entry.record, record)
+        makeRoom(key, next, now)
+        put(key, { ...entry, record: next })`,
       `if (entry !== undefined && entry.record.version !== expectedVersion) return "conflict"
         put(key, { subjectEpoch: subjectEpoch(record), namespaceEpoch: epoch(record.namespace), ...entry, record: saved(entry?.record ?? record, record) })`
     ],
@@ -75,7 +78,9 @@ const mutants: ReadonlyArray<Mutant> = [
     replace: [
       `if (entry === undefined) return "gone"
         if (entry.record.version !== expectedVersion) return "conflict"
-        put(key, { ...entry, record: saved(entry.record, record) })`,
+        const next = saved(entry.record, record)
+        makeRoom(key, next, now)
+        put(key, { ...entry, record: next })`,
       `if (entry !== undefined && entry.record.version !== expectedVersion) return "conflict"
         put(key, { subjectEpoch: subjectEpoch(record), namespaceEpoch: epoch(record.namespace), ...entry, record: saved(entry?.record ?? record, record) })`
     ],
@@ -85,8 +90,8 @@ const mutants: ReadonlyArray<Mutant> = [
     fault: "save does not compare versions",
     replace: [
       `if (entry.record.version !== expectedVersion) return "conflict"
-        put(key, { ...entry, record: saved(`,
-      `put(key, { ...entry, record: saved(`
+        const next = saved(`,
+      `const next = saved(`
     ],
     law: "save at another version, later or earlier, is a conflict and changes nothing"
   },
@@ -94,8 +99,8 @@ const mutants: ReadonlyArray<Mutant> = [
     fault: "save does not compare versions: an update is lost",
     replace: [
       `if (entry.record.version !== expectedVersion) return "conflict"
-        put(key, { ...entry, record: saved(`,
-      `put(key, { ...entry, record: saved(`
+        const next = saved(`,
+      `const next = saved(`
     ],
     law: "an update and an update race, in every order of their calls"
   },
@@ -103,9 +108,9 @@ const mutants: ReadonlyArray<Mutant> = [
     fault: "save accepts any later version",
     replace: [
       `if (entry.record.version !== expectedVersion) return "conflict"
-        put(key, { ...entry, record: saved(`,
+        const next = saved(`,
       `if (entry.record.version > expectedVersion) return "conflict"
-        put(key, { ...entry, record: saved(`
+        const next = saved(`
     ],
     law: "save at another version, later or earlier, is a conflict and changes nothing"
   },
@@ -176,12 +181,12 @@ const mutants: ReadonlyArray<Mutant> = [
   },
   {
     fault: "rotate leaves the old key alive",
-    replace: ["remove(key)\n        put(newKey", "put(newKey"],
+    replace: ["remove(key)\n        insert(newKey", "insert(newKey"],
     law: "rotate moves the record to the new key and replaces all of it; the old key and id are dead"
   },
   {
     fault: "rotate leaves the old key alive: two tokens of one session",
-    replace: ["remove(key)\n        put(newKey", "put(newKey"],
+    replace: ["remove(key)\n        insert(newKey", "insert(newKey"],
     law: "a read and a login race, in every order of their calls"
   },
   {
@@ -197,8 +202,12 @@ const mutants: ReadonlyArray<Mutant> = [
   {
     fault: "rotate escapes the revocation of its subject",
     replace: [
-      "subjectEpoch: sameSubject ? entry.subjectEpoch : subjectEpoch(record)",
-      "subjectEpoch: subjectEpoch(record) + (sameSubject ? 1 : 0)"
+      "insert(newKey, { ...record, version: expectedVersion + 1 }, now)",
+      `put(newKey, {
+        record: { ...record, version: expectedVersion + 1 },
+        subjectEpoch: subjectEpoch(record) + (entry.record.subject === record.subject ? 1 : 0),
+        namespaceEpoch: entry.namespaceEpoch
+      })`
     ],
     law: "a session that stays with its subject is ended by the subject's revocation, however often it rotates"
   },
@@ -209,20 +218,17 @@ const mutants: ReadonlyArray<Mutant> = [
   },
   {
     fault: "removeExpired takes what is alive",
-    replace: ["if (isExpired(record.expiry, now) && remove(key)) removed++", "if (remove(key)) removed++"],
+    replace: ["remove(index.firstExpired(now))", "remove(index.firstExpired(Infinity))"],
     law: "removeExpired deletes what has expired, at most so many at once, and says how many"
   },
   {
     fault: "removeExpired knows no limit",
-    replace: ["if (removed >= limit) break\n", ""],
+    replace: ["while (removed < limit && remove(", "while (remove("],
     law: "removeExpired deletes what has expired, at most so many at once, and says how many"
   },
   {
     fault: "list shows what is dead",
-    replace: [
-      "record.namespace === namespace && alive(key, now) ? [{ ...record, key }] : []",
-      "record.namespace === namespace ? [{ ...record, key }] : []"
-    ],
+    replace: ["alive(key, now)?.record ?? []", "entries.peek(key)?.record ?? []"],
     law: "what has expired is absent for every function, from the very moment of expiry on"
   },
   {
@@ -243,17 +249,14 @@ const mutants: ReadonlyArray<Mutant> = [
   {
     fault: "keys are compared without case",
     replace: [
-      "entries.get(key)\n    return entry !== undefined",
-      "entries.get([...entries.keys()].find((other) => other.toLowerCase() === key.toLowerCase()) ?? key)\n    return entry !== undefined"
+      "entries.peek(key)\n    return entry !== undefined",
+      "entries.peek(index.firstExpired(Infinity)?.toLowerCase() === key.toLowerCase() ? index.firstExpired(Infinity) : key)\n    return entry !== undefined"
     ],
     law: "keys that differ only in case are two keys"
   },
   {
     fault: "scan tells a key that is not the record's",
-    replace: [
-      "alive(key, now) ? [{ ...record, key }] : []",
-      "alive(key, now) ? [{ ...record, key: record.id as never }] : []"
-    ],
+    replace: ["page.push({ ...entry.record, key })", "page.push({ ...entry.record, key: entry.record.id as never })"],
     law: "the pages of scan are complete, in the order of ids, disjoint, and of no more than the limit"
   },
   {
@@ -286,7 +289,10 @@ const makeMutant = async ([from, to]: Mutant["replace"], name: string): Promise<
     logLevel: "silent"
   })
   const mutant: Pick<typeof MemoryTable, "make"> = await import(pathToFileURL(outfile).href)
-  return mutant.make(() => new Map())
+  return mutant.make(() => {
+    const entries = new Map<StoreKey, MemoryTable.Entry>()
+    return Object.assign(entries, { peek: (key: StoreKey) => entries.get(key), isFull: () => false })
+  })
 }
 
 describe("a store with one fault breaks the law", () => {

@@ -8,6 +8,7 @@ import * as Lifetime from "../Lifetime.js"
 import type { SessionRecord } from "../SessionRecord.js"
 import type { Located, Shape } from "../SessionStore.js"
 import type { StoreKey } from "../StoreKey.js"
+import { MemoryIndex } from "./memoryIndex.js"
 
 export interface Entry {
   readonly record: SessionRecord
@@ -18,69 +19,76 @@ export interface Entry {
 
 /** What keeps the entries. It may forget some, and says so. */
 export interface Table {
+  /** Whoever asks uses the entry. */
   readonly get: (key: StoreKey) => Entry | undefined
+  /** The same without using it. */
+  readonly peek: (key: StoreKey) => Entry | undefined
   readonly has: (key: StoreKey) => boolean
+  readonly size: number
   readonly set: (key: StoreKey, entry: Entry) => void
   readonly delete: (key: StoreKey) => void
-  readonly entries: () => IterableIterator<[StoreKey, Entry]>
-  /** Called before an entry is added. */
-  readonly makeRoom?: (now: number, removeExpired: (now: number, limit: number) => number) => void
+  /** Whether another entry must be forgotten before this record is kept. */
+  readonly isFull: (key: StoreKey, record: SessionRecord) => boolean
 }
 
 /**
  * What the store in memory means, whatever keeps its entries. Every function is one synchronous step, so it is atomic.
  */
-export const make = (makeTable: (forget: (entry: Entry) => void) => Table): Shape => {
-  const entries = makeTable(({ record }) => keys.delete(scopeOf(record.namespace, record.id)))
-  const keys = new Map<string, StoreKey>() // by namespace and id
+export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) => Table): Shape => {
+  const entries = makeTable((key, { record }) => forget(key, record))
+  const index = new MemoryIndex()
   const epochs = new Map<string, number>() // by namespace, and by namespace and subject
 
-  const epoch = (namespace: string, subject?: string) => epochs.get(scopeOf(namespace, subject)) ?? 0
+  const epoch = (namespace: string, subject?: string) => epochs.get(epochOf(namespace, subject)) ?? 0
   const subjectEpoch = (record: SessionRecord) =>
     record.subject === undefined ? 0 : epoch(record.namespace, record.subject)
 
   const alive = (key: StoreKey | undefined, now: number): Entry | undefined => {
-    const entry = key === undefined ? undefined : entries.get(key)
+    const entry = key === undefined ? undefined : entries.peek(key)
     return entry !== undefined && !isExpired(entry.record.expiry, now) &&
-        entry.subjectEpoch === subjectEpoch(entry.record) && entry.namespaceEpoch === epoch(entry.record.namespace)
+        entry.namespaceEpoch === epoch(entry.record.namespace) && entry.subjectEpoch === subjectEpoch(entry.record)
       ? entry
       : undefined
   }
 
-  const allAlive = (namespace: string, now: number): Array<Located> =>
-    [...entries.entries()].flatMap(([key, { record }]) =>
-      record.namespace === namespace && alive(key, now) ? [{ ...record, key }] : []
-    )
-
   const put = (key: StoreKey, entry: Entry) => {
-    keys.set(scopeOf(entry.record.namespace, entry.record.id), key)
+    const old = entries.peek(key)
+    if (old === undefined) index.add(key, entry.record)
+    else index.move(key, old.record, entry.record)
     entries.set(key, entry)
   }
 
-  const remove = (key: StoreKey) => {
-    const entry = entries.get(key)
-    if (entry === undefined) return false
+  /** Inserts a record that only later revocations end. */
+  const insert = (key: StoreKey, record: SessionRecord, now: number) => {
+    makeRoom(key, record, now)
+    put(key, { record, subjectEpoch: subjectEpoch(record), namespaceEpoch: epoch(record.namespace) })
+  }
+
+  /** What has expired is forgotten before what is alive. */
+  const makeRoom = (key: StoreKey, record: SessionRecord, now: number) => {
+    while (entries.isFull(key, record) && removeExpired(now, 1) > 0);
+  }
+
+  const remove = (key: StoreKey | undefined) => {
+    const entry = key === undefined ? undefined : entries.peek(key)
+    if (key === undefined || entry === undefined) return false
     entries.delete(key)
-    keys.delete(scopeOf(entry.record.namespace, entry.record.id))
+    forget(key, entry.record)
     return true
+  }
+
+  const forget = (key: StoreKey, record: SessionRecord) => {
+    index.remove(key, record)
+    // A revocation matters while there is a record that it might have ended.
+    if (record.subject !== undefined && index.ofSubject(record.namespace, record.subject).size === 0) {
+      epochs.delete(epochOf(record.namespace, record.subject))
+    }
   }
 
   const removeExpired = (now: number, limit: number) => {
     let removed = 0
-    for (const [key, { record }] of entries.entries()) {
-      if (removed >= limit) break
-      if (isExpired(record.expiry, now) && remove(key)) removed++
-    }
-    forgetEpochs()
+    while (removed < limit && remove(index.firstExpired(now))) removed++
     return removed
-  }
-
-  /** A revocation matters while there is a record that it might have ended. */
-  const forgetEpochs = () => {
-    const subjects = new Set([...entries.entries()].map(([, { record }]) => scopeOf(record.namespace, record.subject)))
-    for (const scope of epochs.keys()) {
-      if (!scope.startsWith(":") && !subjects.has(scope)) epochs.delete(scope)
-    }
   }
 
   return {
@@ -88,20 +96,27 @@ export const make = (makeTable: (forget: (entry: Entry) => void) => Table): Shap
 
     create: (key, record, now) =>
       Effect.sync(() => {
-        if (entries.has(key) || keys.has(scopeOf(record.namespace, record.id))) return "exists"
-        entries.makeRoom?.(now, removeExpired)
-        put(key, { record, subjectEpoch: subjectEpoch(record), namespaceEpoch: epoch(record.namespace) })
+        if (entries.has(key) || index.keyOf(record.namespace, record.id) !== undefined) return "exists"
+        insert(key, record, now)
         return "created"
       }),
 
-    load: (key, now) => Effect.sync(() => Option.map(Option.fromNullable(alive(key, now)), (entry) => entry.record)),
+    load: (key, now) =>
+      Effect.sync(() => {
+        const entry = alive(key, now)
+        if (entry === undefined) return Option.none()
+        entries.get(key)
+        return Option.some(entry.record)
+      }),
 
     save: (key, record, expectedVersion, now) =>
       Effect.sync(() => {
         const entry = alive(key, now)
         if (entry === undefined) return "gone"
         if (entry.record.version !== expectedVersion) return "conflict"
-        put(key, { ...entry, record: saved(entry.record, record) })
+        const next = saved(entry.record, record)
+        makeRoom(key, next, now)
+        put(key, { ...entry, record: next })
         return "saved"
       }),
 
@@ -126,17 +141,13 @@ export const make = (makeTable: (forget: (entry: Entry) => void) => Table): Shap
       Effect.sync(() => {
         const entry = alive(key, now)
         if (entry === undefined) return "gone"
-        const idOwner = keys.get(scopeOf(record.namespace, record.id))
+        const idOwner = index.keyOf(record.namespace, record.id)
         if (entry.record.version !== expectedVersion || entries.has(newKey) || (idOwner ?? key) !== key) {
           return "conflict"
         }
-        const sameSubject = entry.record.subject === record.subject
+        // It is alive, so it is as exposed to revocations as one that is made at this moment.
         remove(key)
-        put(newKey, {
-          record: { ...record, version: expectedVersion + 1 },
-          subjectEpoch: sameSubject ? entry.subjectEpoch : subjectEpoch(record),
-          namespaceEpoch: entry.namespaceEpoch
-        })
+        insert(newKey, { ...record, version: expectedVersion + 1 }, now)
         return "saved"
       }),
 
@@ -146,56 +157,55 @@ export const make = (makeTable: (forget: (entry: Entry) => void) => Table): Shap
 
     count: (now) =>
       Effect.sync(() => {
-        const all = [...entries.entries()]
-        const expired = all.filter(([, { record }]) => isExpired(record.expiry, now)).length
-        return { current: all.length - expired, expired }
+        const expired = index.expired(now)
+        return { current: entries.size - expired, expired }
       }),
 
     list: (namespace, subject, now) =>
       Effect.sync(() =>
-        allAlive(namespace, now)
-          .filter((record) => record.subject === subject)
+        [...index.ofSubject(namespace, subject)]
+          .flatMap((key) => alive(key, now)?.record ?? [])
           .sort((a, b) => a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1))
-          .map(({ data: _, key: __, ...info }) => info)
+          .map(({ data: _, ...info }) => info)
       ),
 
     find: (namespace, id, now) =>
       Effect.sync(() =>
-        Option.map(Option.fromNullable(alive(keys.get(scopeOf(namespace, id)), now)), (entry) => entry.record)
+        Option.map(Option.fromNullable(alive(index.keyOf(namespace, id), now)), (entry) => entry.record)
       ),
 
     scan: (namespace, after, limit, now) =>
-      Effect.sync(() =>
-        allAlive(namespace, now)
-          .filter((record) => after === undefined || record.id > after)
-          .sort((a, b) => (a.id < b.id ? -1 : 1))
-          .slice(0, limit)
-      ),
-
-    revoke: (namespace, id) =>
       Effect.sync(() => {
-        const key = keys.get(scopeOf(namespace, id))
-        return key !== undefined && remove(key)
+        const page: Array<Located> = []
+        for (const key of index.afterId(namespace, after)) {
+          if (page.length >= limit) break
+          const entry = alive(key, now)
+          if (entry !== undefined) page.push({ ...entry.record, key })
+        }
+        return page
       }),
+
+    revoke: (namespace, id) => Effect.sync(() => remove(index.keyOf(namespace, id))),
 
     revokeSubject: (namespace, subject, except) =>
       Effect.sync(() => {
+        if (index.ofSubject(namespace, subject).size === 0) return
         const next = epoch(namespace, subject) + 1
-        const key = except === undefined ? undefined : keys.get(scopeOf(namespace, except))
-        const spared = key === undefined ? undefined : entries.get(key)
-        epochs.set(scopeOf(namespace, subject), next)
+        const key = except === undefined ? undefined : index.keyOf(namespace, except)
+        const spared = key === undefined ? undefined : entries.peek(key)
+        epochs.set(epochOf(namespace, subject), next)
         if (key !== undefined && spared?.record.subject === subject && spared.subjectEpoch === next - 1) {
           put(key, { ...spared, subjectEpoch: next })
         }
       }),
 
-    revokeAll: (namespace) => Effect.sync(() => void epochs.set(scopeOf(namespace), epoch(namespace) + 1))
+    revokeAll: (namespace) => Effect.sync(() => void epochs.set(epochOf(namespace), epoch(namespace) + 1))
   }
 }
 
 // The length keeps the two parts apart, whatever they contain.
-const scopeOf = (namespace: string, name?: string): string =>
-  name === undefined ? `:${namespace}` : `${namespace.length}:${namespace}${name}`
+const epochOf = (namespace: string, subject?: string): string =>
+  subject === undefined ? `:${namespace}` : `${namespace.length}:${namespace}${subject}`
 
 /** What a save leaves: the new data and lifetime, times that only moved forward, and identity as it was. */
 const saved = (old: SessionRecord, record: SessionRecord): SessionRecord => ({
