@@ -143,8 +143,8 @@ export interface Shape {
   ) => Effect.Effect<Option<Loaded>, SessionStoreError>
 
   /**
-   * Replaces data, lifetime and times if the live record has the expected version, in one atomic step; the version
-   * grows by one. Never inserts. Times only move forward, except for an end moved by another lifetime. Id, subject,
+   * Replaces data, schema version, lifetime and times if the live record has the expected version, in one atomic step; the
+   * version grows by one. The schema version is that of the data, so it may become an earlier one. Never inserts. Times only move forward, except for an end moved by another lifetime. Id, subject,
    * `createdAt` and `authenticatedAt` stay as they are.
    */
   readonly save: (
@@ -180,8 +180,9 @@ export interface Shape {
   readonly destroy: (key: StoreKey) => Effect.Effect<void, SessionStoreError>
 
   /**
-   * Deletes at most `limit` records that have expired at `now`, and says how many. One touched meanwhile stays. `0` may
-   * also mean that another process is deleting at this moment: it needs no help.
+   * Deletes at most `limit` records that have expired at `now`, and says how many. One touched meanwhile stays, and so does
+   * one that was only revoked: it counts until it expires. A revocation holds whatever is deleted, as long as there is a
+   * record that it has ended. `0` may also mean that another process is deleting at this moment: it needs no help.
    */
   readonly removeExpired: (now: number, limit: number) => Effect.Effect<number, SessionStoreError>
 
@@ -213,7 +214,7 @@ export interface Shape {
     now: number
   ) => Effect.Effect<ReadonlyArray<Located>, SessionStoreError>
 
-  /** Ends one session. True if there was a record to end. */
+  /** Ends one session: its record is deleted. True if there was one, alive or not. */
   readonly revoke: (namespace: string, id: SessionId) => Effect.Effect<boolean, SessionStoreError>
 
   /**

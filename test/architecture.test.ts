@@ -137,6 +137,7 @@ const floors: Readonly<Record<string, number>> = {
   index: 5,
   // 5 tools
   "internal/testing/capabilityLaws": 5,
+  "internal/testing/cleanUpLaws": 5,
   "internal/testing/createLaws": 5,
   "internal/testing/dataLaws": 5,
   "internal/testing/directoryLaws": 5,
@@ -150,6 +151,8 @@ const floors: Readonly<Record<string, number>> = {
   "internal/testing/revocationLaws": 5,
   "internal/testing/rotateLaws": 5,
   "internal/testing/saveLaws": 5,
+  "internal/testing/secrecyLaws": 5,
+  "internal/testing/service": 5,
   "internal/testing/serviceLaws": 5,
   "internal/testing/storeLaws": 5,
   "internal/testing/touchLaws": 5,

@@ -1,11 +1,11 @@
 /**
  * The suite is proved by what it catches: stores with one fault each, and the law that finds it.
  */
-import { Effect, Exit, Layer } from "effect"
+import { ConfigProvider, Effect, Exit } from "effect"
 import { MemoryStore, SessionStore } from "effect-session"
 import type { Shape } from "effect-session/SessionStore"
 import type { StoreKey } from "effect-session/StoreKey"
-import { capabilityLaws, storeLaws } from "effect-session/testing"
+import { capabilityLaws, LawBroken, storeLaws } from "effect-session/testing"
 import { build } from "esbuild"
 import { readFileSync } from "node:fs"
 import { mkdir, mkdtemp, rm } from "node:fs/promises"
@@ -260,11 +260,116 @@ const mutants: ReadonlyArray<Mutant> = [
     law: "the pages of scan are complete, in the order of ids, disjoint, and of no more than the limit"
   },
   {
+    fault: "removeExpired forgets the revocations of subjects",
+    replace: [
+      "removed++\n    return removed",
+      "removed++\n    for (const of of epochs.keys()) if (!of.startsWith(\":\")) epochs.delete(of)\n    return removed"
+    ],
+    law: "a revocation of a subject holds after removeExpired, whoever's records were removed"
+  },
+  {
+    fault: "removeExpired forgets the revocations of everyone",
+    replace: [
+      "removed++\n    return removed",
+      "removed++\n    for (const of of epochs.keys()) if (of.startsWith(\":\")) epochs.delete(of)\n    return removed"
+    ],
+    law: "a revocation of everyone holds after removeExpired, whoever's records were removed"
+  },
+  {
+    fault: "removeExpired forgets the revocations of the subjects whose records it removes",
+    replace: [
+      "&& index.ofSubject(record.namespace, record.subject).size === 0",
+      "&& !(record.expiry.at >= Math.max(...[...index.ofSubject(record.namespace, record.subject)].map((key) => entries.peek(key)?.record.expiry.at ?? 0)))"
+    ],
+    law: "a revocation of a subject holds after removeExpired, whoever's records were removed"
+  },
+  {
+    fault: "a session that ends takes the revocation of its subject with it",
+    replace: ["&& index.ofSubject(record.namespace, record.subject).size === 0", ""],
+    law: "a revocation of a subject holds when other sessions of the subject end"
+  },
+  {
+    fault: "a logout makes any sequence come out otherwise: the revocation of its subject goes with it",
+    replace: ["&& index.ofSubject(record.namespace, record.subject).size === 0", ""],
+    law: "any sequence of commands is answered as the store in memory answers it, and leaves the same"
+  },
+  {
+    fault: "removeExpired deletes what was revoked and has not expired",
+    replace: [
+      "while (removed < limit && remove(index.firstExpired(now))) removed++",
+      "while (removed < limit && remove(alive(index.firstExpired(Infinity), now) === undefined ? index.firstExpired(Infinity) : undefined)) removed++"
+    ],
+    law: "removeExpired leaves what was revoked and has not expired: it counts until then"
+  },
+  {
+    fault: "removeExpired says less than it has done",
+    replace: ["removed++\n    return removed", "removed++\n    return Math.min(removed, 1)"],
+    law: "any sequence of commands is answered as the store in memory answers it, and leaves the same"
+  },
+  {
+    fault: "count finds nothing",
+    replace: ["return { current: entries.size - expired, expired }", "return { current: 0, expired: 0 }"],
+    law: "count tells how many records have expired and how many have not, in all namespaces, revoked ones too"
+  },
+  {
+    fault: "count does not look at the time",
+    replace: ["return { current: entries.size - expired, expired }", "return { current: entries.size, expired: 0 }"],
+    law: "count tells how many records have expired and how many have not, in all namespaces, revoked ones too"
+  },
+  {
+    fault: "count leaves out what was revoked",
+    replace: [
+      "return { current: entries.size - expired, expired }",
+      "return { current: [...entries.keys()].filter((key) => alive(key, now) !== undefined).length, expired }"
+    ],
+    law: "count tells how many records have expired and how many have not, in all namespaces, revoked ones too"
+  },
+  {
+    fault: "count is one too many",
+    replace: ["current: entries.size - expired, expired", "current: entries.size - expired + 1, expired"],
+    law: "any sequence of commands is answered as the store in memory answers it, and leaves the same"
+  },
+  {
+    fault: "save keeps the highest schema version",
+    replace: [
+      "schemaVersion: record.schemaVersion,",
+      "schemaVersion: Math.max(old.schemaVersion, record.schemaVersion),"
+    ],
+    law: "save replaces the schema version also by an earlier one: the data is of that version"
+  },
+  {
+    fault: "revoke takes what is dead and still there for absent",
+    replace: [
+      "remove(index.keyOf(namespace, id))",
+      "alive(index.keyOf(namespace, id), 0) !== undefined && remove(index.keyOf(namespace, id))"
+    ],
+    law: "revoke deletes also what is dead and still there, and says so, once"
+  },
+  {
+    fault: "no two keys are said to live in one place",
+    replace: [
+      "capabilities: { durableDestroy: false, remote: false },",
+      "capabilities: { durableDestroy: false, remote: false, colocated: () => false },"
+    ],
+    law: "where keys live apart, as the store says, each has others in its place, and a record rotates to them"
+  },
+  {
+    fault: "a key is said to live beside another, and not the other beside it",
+    replace: [
+      `capabilities: { durableDestroy: false, remote: false },`,
+      `capabilities: { durableDestroy: false, remote: false, colocated: (key, newKey) => key < newKey },`
+    ],
+    law: "where keys live apart, as the store says, each has others in its place, and a record rotates to them"
+  },
+  {
     fault: "data loses U+0000",
     replace: ["data: record.data,", "data: record.data.replaceAll(\"\\\\u0000\", \"\"),"],
     law: "data comes back byte for byte from create, save and rotate: an escaped U+0000"
   }
 ]
+
+/** What is left to chance comes out the same way in every run. */
+const seeded = (seed: number) => ConfigProvider.fromMap(new Map([["SESSION_LAWS_SEED", String(seed)]]))
 
 let lastBackup = MemoryStore.make()
 let folder = ""
@@ -301,10 +406,37 @@ describe("a store with one fault breaks the law", () => {
       const law = storeLaws.find((law) => law.name === name)
       if (law === undefined) return assert.fail("there is no such law")
       const mutant = await makeMutant(replace, String(index))
-      const exit = await Effect.runPromiseExit(Effect.provide(law.law, Layer.succeed(SessionStore, mutant)))
+      const exit = await Effect.runPromiseExit(
+        Effect.provideService(law.law, SessionStore, mutant).pipe(Effect.withConfigProvider(seeded(1)))
+      )
       assert.isTrue(Exit.isFailure(exit), "the law did not notice")
     })
   }
+
+  it("what is left to chance is named by its seed, and the same again with it", async () => {
+    const name = "any sequence of commands is answered as the store in memory answers it, and leaves the same"
+    const law = storeLaws.find((law) => law.name === name)
+    const mutant = mutants.find(({ fault }) => fault === "count is one too many")
+    if (law === undefined || mutant === undefined) return assert.fail("there is no such law")
+    const messageOf = async (provider: ConfigProvider.ConfigProvider) => {
+      const store = await makeMutant(mutant.replace, "seeded")
+      const broken = await Effect.runPromise(
+        Effect.flip(Effect.provideService(law.law, SessionStore, store)).pipe(Effect.withConfigProvider(provider))
+      )
+      assert.instanceOf(broken, LawBroken)
+      // Names are fresh each time; the commands are what the seed draws.
+      return [/SESSION_LAWS_SEED=(-?\d+)$/.exec(broken.message)?.[1], /Counterexample: .*/.exec(broken.message)?.[0]]
+    }
+    const [seed, counterexample] = await messageOf(ConfigProvider.fromMap(new Map()))
+    assert.match(seed ?? "", /^-?\d+$/)
+    assert.match(counterexample ?? "", /_tag/)
+    assert.deepStrictEqual(await messageOf(seeded(Number(seed))), [seed, counterexample])
+    const odd = ConfigProvider.fromMap(new Map([["SESSION_LAWS_SEED", "odd"]]))
+    const refused = await Effect.runPromise(
+      Effect.flip(Effect.provideService(law.law, SessionStore, MemoryStore.make())).pipe(Effect.withConfigProvider(odd))
+    )
+    assert.match(String(refused), /SESSION_LAWS_SEED/)
+  })
 
   for (const { law, name } of capabilityLaws(Effect.sync(() => lastBackup))) {
     it(`it claims that a destroy is durable, and a crash undoes it: ${name}`, async () => {

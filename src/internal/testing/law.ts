@@ -2,6 +2,8 @@
  * What a law is made of: a name, a program over a store, and expectations that fail as values. No test runner is
  * known here.
  */
+import * as Config from "effect/Config"
+import type { ConfigError } from "effect/ConfigError"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
@@ -28,7 +30,10 @@ export interface Law<R = SessionStore> {
  * @since 0.4.0
  * @category errors
  */
-export class LawBroken extends Data.TaggedError("LawBroken")<{ readonly message: string }> {}
+export class LawBroken extends Data.TaggedError("LawBroken")<{
+  readonly message: string
+  readonly cause?: unknown
+}> {}
 
 /** Names a program over a store. */
 export const law = (
@@ -46,20 +51,41 @@ export const equal = (what: string, actual: unknown, expected: unknown): Effect.
 export const holds = (what: string, condition: boolean): Effect.Effect<void, LawBroken> =>
   condition ? Effect.void : Effect.fail(new LawBroken({ message: `does not hold: ${what}` }))
 
+/**
+ * Runs what is left to chance. The seed is another one each time, or that of the variable `SESSION_LAWS_SEED`; a failure
+ * names it.
+ */
+export const byChance = (
+  run: (seed: number) => Effect.Effect<unknown, unknown>
+): Effect.Effect<void, LawBroken | ConfigError> =>
+  Effect.flatMap(
+    Effect.suspend(() => Config.withDefault(Config.integer("SESSION_LAWS_SEED"), Date.now() | 0)),
+    (seed) =>
+      Effect.asVoid(Effect.mapError(run(seed), (cause) => {
+        const sentence = cause instanceof Error ? cause.message : String(cause)
+        return new LawBroken({ message: `${sentence}\nthe same again: SESSION_LAWS_SEED=${seed}`, cause })
+      }))
+  )
+
 /** Runs a check on random values, and reports the smallest one that breaks it. */
 export const forAll = <A>(
   arbitrary: FastCheck.Arbitrary<A>,
   check: (value: A) => Effect.Effect<void, unknown>,
   numRuns = 25
-): Effect.Effect<void, LawBroken> =>
-  Effect.flatMap(
-    Effect.promise(() =>
-      FastCheck.check(FastCheck.asyncProperty(arbitrary, (value) => Effect.runPromise(check(value))), { numRuns })
-    ),
-    (result) =>
-      result.failed
-        ? Effect.fail(new LawBroken({ message: FastCheck.defaultReportMessage(result) ?? "a property failed" }))
-        : Effect.void
+): Effect.Effect<void, LawBroken | ConfigError> =>
+  byChance((seed) =>
+    Effect.flatMap(
+      Effect.promise(() =>
+        FastCheck.check(
+          FastCheck.asyncProperty(arbitrary, (value) => Effect.runPromise(check(value))),
+          { numRuns, seed }
+        )
+      ),
+      (result) =>
+        result.failed
+          ? Effect.fail(new LawBroken({ message: FastCheck.defaultReportMessage(result) ?? "a property failed" }))
+          : Effect.void
+    )
   )
 
 /** Runs programs at once, as far as the store lets them. */

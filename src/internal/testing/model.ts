@@ -11,7 +11,7 @@ import type { Shape } from "../../SessionStore.js"
 import type { StoreKey } from "../../StoreKey.js"
 import type { Law } from "./law.js"
 import { equal, forAll, law, range } from "./law.js"
-import { anyText, aRecord, day, freshId, freshKey, hour, keyOf, start } from "./records.js"
+import { aRecord, day, freshId, freshKey, hour, keyOf, start } from "./records.js"
 
 /** Which of the four keys, or ids, that a sequence of commands has. */
 type Place = number
@@ -51,7 +51,8 @@ const moment = FastCheck.integer({ min: -hour, max: 3 * hour })
 const distance = FastCheck.constantFrom(0, 0, 0, 0, -1, 1)
 
 const content: FastCheck.Arbitrary<Content> = FastCheck.record({
-  data: anyText.map((text) => JSON.stringify({ text })),
+  // What texts are kept is for other laws; few of them make a short way to the smallest sequence.
+  data: FastCheck.constantFrom("a", "\u0000", "\ud800\u6f22").map((text) => JSON.stringify({ text })),
   lifetime: FastCheck.constantFrom<Content["lifetime"]>(
     undefined,
     { _tag: "Inactivity", millis: hour },
@@ -59,7 +60,7 @@ const content: FastCheck.Arbitrary<Content> = FastCheck.record({
     { _tag: "Browser" }
   ),
   subject: FastCheck.constantFrom(undefined, "ann", "bob"),
-  end: FastCheck.integer({ min: 1, max: 3 * hour }),
+  end: FastCheck.integer({ min: 1, max: 2 * hour }),
   seen: moment
 })
 
@@ -81,15 +82,15 @@ const command: FastCheck.Arbitrary<Command> = FastCheck.oneof(
   commandOf<Of<"save">>(4, "save", { key: place, content, distance }),
   commandOf<Of<"rotate">>(3, "rotate", { key: place, to: place, id: place, content, distance }),
   commandOf<Of<"touch">>(3, "touch", { key: place, seen: moment, end: moment }),
-  commandOf<Of<"wait">>(2, "wait", { millis: FastCheck.integer({ min: 0, max: hour }) }),
+  commandOf<Of<"wait">>(3, "wait", { millis: FastCheck.integer({ min: 0, max: hour }) }),
   commandOf<Of<"destroy">>(1, "destroy", { key: place }),
   commandOf<Of<"revoke">>(1, "revoke", { id: place }),
-  commandOf<Of<"revokeSubject">>(1, "revokeSubject", {
+  commandOf<Of<"revokeSubject">>(2, "revokeSubject", {
     subject: FastCheck.constantFrom("ann", "bob"),
     except: FastCheck.option(place, { nil: undefined })
   }),
   commandOf<Of<"revokeAll">>(1, "revokeAll", {}),
-  commandOf<Of<"removeExpired">>(1, "removeExpired", {})
+  commandOf<Of<"removeExpired">>(2, "removeExpired", {})
 )
 
 /** The names that a sequence of commands uses. Both stores get the same ones. */
@@ -104,7 +105,9 @@ const places = range(4)
 const makeWorld = (): World => {
   // Stores that keep keys apart by their first character can rotate among these.
   const keys = new Map(places.map((place) => [place, keyOf(`A${freshKey().slice(1)}`)]))
-  const ids = new Map(places.map((place) => [place, freshId()]))
+  // In order, so that the same commands are answered in the same order again.
+  const fresh = places.map(freshId).sort()
+  const ids = new Map(places.map((place) => [place, fresh[place]]))
   return {
     namespace: `model ${freshId()}`,
     key: (place) => keys.get(place) ?? freshKey(),
@@ -153,27 +156,34 @@ const run = (store: Shape, { id, key, namespace }: World, command: Command, vers
     case "revokeAll":
       return Effect.asVoid(store.revokeAll(namespace))
     case "removeExpired":
-      // How many there are depends on what others have left behind.
-      return Effect.asVoid(store.removeExpired(now, 1000))
+      return store.removeExpired(now, 1000)
     case "wait":
       return Effect.void
   }
 }
 
-/** Everything that a store shows of a world. */
+/** Everything that a store shows of a world; only its records are there. */
 const view = (store: Shape, { id, key, namespace }: World, now: number) =>
   Effect.all({
+    count: store.count(now),
     load: Effect.forEach(places, (place) => Effect.map(store.load(key(place), now), Option.getOrUndefined)),
     find: Effect.forEach(places, (place) => Effect.map(store.find(namespace, id(place), now), Option.getOrUndefined)),
     ann: store.list(namespace, "ann", now),
     bob: store.list(namespace, "bob", now),
     scan: store.scan(namespace, undefined, 100, now)
-  })
+  }, { concurrency: store.capabilities.remote ? "unbounded" : 1 })
 
 const agree = (store: Shape, commands: ReadonlyArray<Command>) =>
+  Effect.acquireUseRelease(
+    Effect.sync(makeWorld),
+    (world) => agreeIn(world, store, commands),
+    // The next one begins with an empty store again.
+    (world) => Effect.orDie(Effect.forEach(places, (place) => store.destroy(world.key(place)), { discard: true }))
+  )
+
+const agreeIn = (world: World, store: Shape, commands: ReadonlyArray<Command>) =>
   Effect.gen(function*() {
     const model = MemoryStore.make()
-    const world = makeWorld()
     let now = start
     for (const [step, command] of commands.entries()) {
       if (command._tag === "wait") now += command.millis
@@ -192,9 +202,10 @@ export const modelLaws: ReadonlyArray<Law> = [
     (store) =>
       (function*() {
         yield* forAll(
-          FastCheck.array(command, { minLength: 1, maxLength: 12 }),
+          // Without the bias towards what is small: long sequences find most.
+          FastCheck.noBias(FastCheck.array(command, { minLength: 1, maxLength: 50, size: "max" })),
           (commands) => agree(store, commands),
-          60
+          30
         )
       })()
   )

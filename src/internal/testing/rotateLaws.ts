@@ -53,6 +53,25 @@ const refused = (
   })
 
 export const rotateLaws: ReadonlyArray<Law> = [
+  law(
+    "where keys live apart, as the store says, each has others in its place, and a record rotates to them",
+    function*(store) {
+      const { colocated } = store.capabilities
+      if (colocated === undefined) return
+      for (const _ of range(5)) {
+        const { key, record } = yield* stored(store)
+        // As many as an engine draws.
+        const near = range(1000).map(freshKey).find((other) => colocated(key, other))
+        if (near === undefined) return yield* holds("a key in the same place is found among 1,000", false)
+        yield* holds("both are in one place, whoever is asked about first", colocated(near, key))
+        const rotated = { key: near, record: { ...record, version: 2 } }
+        yield* equal("rotate", yield* store.rotate(key, near, rotated.record, 1, start), "saved")
+        yield* isAlive(store, rotated, start)
+        yield* equal("load of the old key", yield* isThere(store, key, start), false)
+      }
+    }
+  ),
+
   law("rotate moves the record to the new key and replaces all of it; the old key and id are dead", function*(store) {
     const one = yield* stored(store)
     const newKey = freshKey()

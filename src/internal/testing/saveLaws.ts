@@ -70,6 +70,13 @@ export const saveLaws: ReadonlyArray<Law> = [
     }
   ),
 
+  law("save replaces the schema version also by an earlier one: the data is of that version", function*(store) {
+    const { key, record } = yield* stored(store, { schemaVersion: 3 })
+    const saved = { ...record, data: `"as it was before"`, schemaVersion: 2 }
+    yield* equal("save", yield* store.save(key, saved, 1, start), "saved")
+    yield* isAlive(store, { key, record: { ...saved, version: 2 } }, start)
+  }),
+
   law("save never inserts", function*(store) {
     const key = freshKey()
     const record = aRecord()

@@ -1,71 +1,20 @@
 /**
  * What a session promises while its store fails: nothing is lost in silence, and nothing is done twice.
  */
-import * as Context from "effect/Context"
-import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as LogLevel from "effect/LogLevel"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
-import * as Schema from "effect/Schema"
 import type { Fault, Plan } from "../../FaultyStore.js"
 import * as FaultyStore from "../../FaultyStore.js"
-import * as Session from "../../Session.js"
-import type { CookieValue, SessionEngine } from "../../SessionEngine.js"
+import type { CookieValue } from "../../SessionEngine.js"
 import type { Shape } from "../../SessionStore.js"
-import { SessionStore } from "../../SessionStore.js"
-import * as StoredEngine from "../../StoredEngine.js"
 import type { Operation } from "../intercepted.js"
 import type { Law } from "./law.js"
-import { equal, holds, law, range } from "./law.js"
-
-class Account extends Session.Tag<Account>()("effect-session/testing/Account", {
-  schema: Schema.Struct({ count: Schema.optionalWith(Schema.Number, { default: () => 0 }) }),
-  touchEvery: 0
-}) {}
-
-/** An engine over a store, with the time that a call may take. */
-type Engine = (timeout: Duration.DurationInput) => Layer.Layer<SessionEngine, unknown, SessionStore>
-
-/** A service on the store. */
-const serviceOn = (engine: Engine, store: Shape, timeout: Duration.DurationInput) =>
-  Effect.map(
-    Effect.scoped(Layer.build(
-      Account.layer.pipe(
-        Layer.provide(engine(timeout)),
-        Layer.provide(Layer.succeed(SessionStore, store))
-      )
-    )),
-    Context.get(Account.service)
-  )
-
-type Service = Effect.Effect.Success<ReturnType<typeof serviceOn>>
-
-/** How a request ended, and the cookie that the browser then has. */
-interface Answer {
-  readonly done: boolean
-  readonly cookie: CookieValue | undefined
-}
-
-const answer = (
-  service: Service,
-  cookie: CookieValue | undefined,
-  handler: Effect.Effect<unknown, unknown, Account>
-): Effect.Effect<Answer> =>
-  Effect.gen(function*() {
-    const header = cookie === undefined ? undefined : `${service.cookie.name}=${Redacted.value(cookie)}`
-    const session = service.request(header)
-    const exit = yield* Effect.exit(Effect.provideService(handler, Account, session))
-    const error = yield* session.finish(Exit.isSuccess(exit) ? 200 : 503)
-    const { owed } = session
-    return {
-      done: Exit.isSuccess(exit) && error === undefined,
-      cookie: owed === undefined ? cookie : owed === "expire" ? undefined : owed.value
-    }
-  })
+import { byChance, equal, holds, law, range } from "./law.js"
+import type { Engine } from "./service.js"
+import { Account, answer, serviceOn, storedEngine } from "./service.js"
 
 /** A session in the store, and the service with faults beside one without. */
 const faulty = (engine: Engine, store: Shape, plan: Plan) =>
@@ -196,22 +145,25 @@ export const serviceLawsOf = (engine: Engine): ReadonlyArray<Law> => [
   law(
     "a third of all calls fail at random: the count is what was acknowledged, and at most what was asked",
     function*(store) {
-      const seed = Date.now() >>> 0
-      const { cookie, countOf, failing } = yield* faulty(engine, store, FaultyStore.random({ seed, rate: 0.33 }))
-      let held = cookie
-      const answers = yield* Effect.forEach(range(40), () =>
-        Effect.tap(
-          Effect.suspend(() => answer(failing, held, increment)),
-          ({ cookie }) => void (held = cookie ?? held)
-        )).pipe(Logger.withMinimumLogLevel(LogLevel.None))
-      const acknowledged = answers.filter(({ done }) => done).length
-      const count = (yield* countOf(held)) ?? -1
-      yield* holds(
-        `seed ${seed}: ${acknowledged} of 40 acknowledged, and ${count} counted`,
-        count >= acknowledged && count <= 40
+      yield* byChance((seed) =>
+        Effect.gen(function*() {
+          const { cookie, countOf, failing } = yield* faulty(engine, store, FaultyStore.random({ seed, rate: 0.33 }))
+          let held = cookie
+          const answers = yield* Effect.forEach(range(40), () =>
+            Effect.tap(
+              Effect.suspend(() => answer(failing, held, increment)),
+              ({ cookie }) => void (held = cookie ?? held)
+            )).pipe(Logger.withMinimumLogLevel(LogLevel.None))
+          const acknowledged = answers.filter(({ done }) => done).length
+          const count = (yield* countOf(held)) ?? -1
+          yield* holds(
+            `${acknowledged} of 40 acknowledged, and ${count} counted`,
+            count >= acknowledged && count <= 40
+          )
+        })
       )
     }
   )
 ]
 
-export const serviceLaws: ReadonlyArray<Law> = serviceLawsOf((timeout) => StoredEngine.layer({ timeout }))
+export const serviceLaws: ReadonlyArray<Law> = serviceLawsOf(storedEngine)

@@ -2,6 +2,7 @@
  * The contract of a session store, as laws that any store can be run against: each is an effect over an empty store
  * that succeeds when the store keeps it.
  */
+import { cleanUpLaws } from "./cleanUpLaws.js"
 import { createLaws } from "./createLaws.js"
 import { dataLaws } from "./dataLaws.js"
 import { directoryLaws } from "./directoryLaws.js"
@@ -12,6 +13,7 @@ import { raceLaws } from "./raceLaws.js"
 import { revocationLaws } from "./revocationLaws.js"
 import { rotateLaws } from "./rotateLaws.js"
 import { saveLaws } from "./saveLaws.js"
+import { secrecyLaws } from "./secrecyLaws.js"
 import { serviceLaws } from "./serviceLaws.js"
 import { touchLaws } from "./touchLaws.js"
 
@@ -23,8 +25,10 @@ export const storeLaws: ReadonlyArray<Law> = [
   ...endLaws,
   ...directoryLaws,
   ...revocationLaws,
+  ...cleanUpLaws,
   ...dataLaws,
   ...modelLaws,
   ...raceLaws,
-  ...serviceLaws
+  ...serviceLaws,
+  ...secrecyLaws
 ]
