@@ -6,33 +6,31 @@ import { Context, Effect, Layer, Redacted } from "effect"
 import { SessionStore } from "effect-session"
 import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
-import { readFile } from "node:fs/promises"
 import * as Path from "node:path"
 import { assert, describe, inject } from "vitest"
-import * as EmbeddedPostgres from "../examples/shop/EmbeddedPostgres.js"
 import { isAlive, isDead, start, stored } from "../src/internal/testing/records.js"
 import { crashes, directory, isCut, shopOn, starves } from "./support/outages.js"
+import { play } from "./support/outageScenes.js"
+import * as Postgres from "./support/postgresServer.js"
 import { freshPrefix, postgresClient } from "./support/stores.js"
 
-describe("a database that goes away", () => {
+const startable = Effect.map(Postgres.startable(), (start) => ({
+  start,
+  client: (url: string, maxConnections = 3) =>
+    PgClient.layer({ url: Redacted.make(url), maxConnections, connectTimeout: "1 second" })
+}))
+
+describe("a Postgres that goes away", () => {
   it.scopedLive(
-    "postgres: every call says that it is unavailable; after a crash it holds what was confirmed",
-    () =>
-      Effect.gen(function*() {
-        const data = Path.join(yield* directory, "data")
-        const port = yield* EmbeddedPostgres.freePort
-        // As if the power had failed: no checkpoint, no farewell.
-        const crash = Effect.promise(() => readFile(Path.join(data, "postmaster.pid"), "utf8")).pipe(
-          Effect.map((text) => process.kill(Number.parseInt(text), "SIGQUIT"))
-        )
-        yield* crashes({
-          start: Effect.map(EmbeddedPostgres.make({ directory: data, port }), (url) => ({ url, crash })),
-          client: (url) => PgClient.layer({ url: Redacted.make(url), maxConnections: 3 })
-        })
-      }),
+    "killed: every call says that it is unavailable; started again it holds what was confirmed",
+    () => Effect.flatMap(startable, crashes),
     60_000
   )
 
+  play(startable)
+})
+
+describe("a database that goes away", () => {
   it.scopedLive("postgres: connections that are cut under load are 503 at the worst, and nothing is lost (F25)", () =>
     Effect.gen(function*() {
       const applicationName = freshPrefix()

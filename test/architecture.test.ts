@@ -57,7 +57,9 @@ const floors: Readonly<Record<string, number>> = {
   SessionStore: 1,
   // 2 back ends
   "internal/mysqlDriver": 2,
+  "internal/pgDriver": 2,
   "internal/sqlCalls": 2,
+  "internal/sqlConnection": 2,
   "internal/sqlDriver": 2,
   "internal/sqlDurability": 2,
   "internal/sqlRows": 2,
@@ -206,7 +208,9 @@ const backEnds: ReadonlyArray<ReadonlyArray<string>> = [
     "SqlMigrations",
     "SqlStore",
     "internal/mysqlDriver",
+    "internal/pgDriver",
     "internal/sqlCalls",
+    "internal/sqlConnection",
     "internal/sqlDriver",
     "internal/sqlDurability",
     "internal/sqlRows",
@@ -296,7 +300,9 @@ describe("architecture", () => {
       "SqlStore",
       "internal/cliDatabase",
       "internal/mysqlDriver",
+      "internal/pgDriver",
       "internal/sqlCalls",
+      "internal/sqlConnection",
       "internal/sqlDriver",
       "internal/sqlDurability"
     ])

@@ -12,7 +12,6 @@ import type { Capabilities, Shape } from "effect-session/SessionStore"
 import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
 import { capabilityLaws, LawBroken } from "effect-session/testing"
-import { appendFile, readFile } from "node:fs/promises"
 import * as Path from "node:path"
 import { assert, describe } from "vitest"
 import * as Mariadb from "../examples/servers/mariadb.js"
@@ -24,6 +23,7 @@ import type { Place } from "./support/crashes.js"
 import { elsewhere, openedAt } from "./support/crashes.js"
 import { temporaryDirectory } from "./support/folders.js"
 import { directory } from "./support/outages.js"
+import * as Postgres from "./support/postgresServer.js"
 import { storeAt } from "./support/redisClients.js"
 import { ofMariadb, ofRedis } from "./support/stores.js"
 
@@ -51,37 +51,16 @@ const sqlOn = (client: Layer.Layer<SqlClient, unknown>) =>
     (context) => ({ store: Context.get(context, SessionStore), sql: Context.get(context, SqlClient) })
   )
 
-const sigkill = (...pids: ReadonlyArray<number>) =>
-  Effect.sync(() => {
-    for (const pid of pids) {
-      try {
-        process.kill(pid, "SIGKILL")
-      } catch {
-        // It has just ended by itself.
-      }
-    }
-  })
-
-/** A Postgres, whose processes are all killed; settings are lines of its configuration file. */
-const postgres = (settings = "") =>
+/** A Postgres, whose processes are all killed. */
+const postgres = (settings?: string) =>
   Effect.gen(function*() {
-    const data = Path.join(yield* directory, "data")
-    const server = EmbeddedPostgres.make({ directory: data, port: yield* EmbeddedPostgres.freePort })
-    if (settings !== "") {
-      yield* Effect.scoped(server)
-      yield* Effect.promise(() => appendFile(Path.join(data, "postgresql.conf"), settings))
-    }
-    const opened = Effect.flatMap(
-      server,
-      (url) => sqlOn(PgClient.layer({ url: Redacted.make(url), maxConnections: 3 }))
-    )
-    const { sql, store } = yield* opened
-    const kill = Effect.gen(function*() {
-      const first = Number.parseInt(yield* Effect.promise(() => readFile(Path.join(data, "postmaster.pid"), "utf8")))
-      const others = yield* sql<{ readonly pid: number }>`SELECT pid FROM pg_stat_activity`
-      yield* sigkill(first, ...others.map(({ pid }) => pid))
-    })
-    return { sql, store, kill, again: Effect.map(opened, ({ store }) => store) }
+    const start = yield* Postgres.startable(settings)
+    const opened = Effect.flatMap(start, ({ signal, url }) =>
+      Effect.map(
+        sqlOn(PgClient.layer({ url: Redacted.make(url), maxConnections: 3 })),
+        ({ sql, store }) => ({ sql, store, kill: signal("SIGKILL") })
+      ))
+    return { ...yield* opened, again: Effect.map(opened, ({ store }) => store) }
   })
 
 const mariadb = Effect.gen(function*() {

@@ -35,7 +35,7 @@ export const start = (program: string, args: ReadonlyArray<string>): Running => 
     signal: (name) =>
       Effect.suspend(() => {
         child.kill(name)
-        return name === "SIGKILL" ? ended : name === "SIGSTOP" ? until(stands(child), (done) => done) : Effect.void
+        return name === "SIGKILL" ? ended : name === "SIGSTOP" ? until(stands(child.pid), (done) => done) : Effect.void
       })
   }
 }
@@ -67,7 +67,7 @@ export const hasEnded = (child: ChildProcess): boolean =>
  * Whether every thread has stopped. A signal is sent before it is heard: meanwhile a thread on another processor may still
  * answer. Where threads cannot be looked at, the word of the signal has to do.
  */
-const stands = ({ pid }: ChildProcess) =>
+export const stands = (pid: number | undefined) =>
   Effect.sync(() => {
     const tasks = `/proc/${pid}/task`
     return !existsSync(tasks) || readdirSync(tasks).every((task) => stateOf(`${tasks}/${task}/stat`) === "T")

@@ -8,6 +8,8 @@ import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import { SessionStoreError } from "../SessionStore.js"
 import { mysql } from "./mysqlDriver.js"
+import { pg } from "./pgDriver.js"
+import type { Driver } from "./sqlDriver.js"
 import { codeOf, returning } from "./sqlDriver.js"
 import type { Parameters, Row } from "./sqlRows.js"
 import type { Dialect, Prepared } from "./sqlStatements.js"
@@ -35,7 +37,7 @@ export interface Calls {
 }
 
 export const make = (sql: SqlClient.SqlClient, dialect: Dialect, ownPool: boolean): Calls => {
-  const driver = dialect === "mysql" ? mysql(sql) : returning(sql)
+  const driver = drivers[dialect](sql)
 
   /** All clients share one tag for "inside a transaction": a pool of our own must not see that of another client. */
   const unlessInside = <A>(
@@ -70,6 +72,8 @@ export const make = (sql: SqlClient.SqlClient, dialect: Dialect, ownPool: boolea
       )
   }
 }
+
+const drivers: Record<Dialect, (sql: SqlClient.SqlClient) => Driver> = { mysql, pg, sqlite: returning }
 
 /** Others were in the way: the statement has changed nothing, and may do better the next time. */
 const transient = new Set([

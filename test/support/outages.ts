@@ -10,6 +10,7 @@ import { chmod, mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import * as Path from "node:path"
 import { assert } from "vitest"
+import type { Signal } from "../../examples/servers/server.js"
 import { range, together } from "../../src/internal/testing/law.js"
 import { isAlive, isDead, start, stored } from "../../src/internal/testing/records.js"
 import { furnish, reads, writes } from "./databases.js"
@@ -27,17 +28,24 @@ export const directory = Effect.acquireRelease(
   (directory) => Effect.promise(() => rm(directory, { recursive: true, force: true }))
 )
 
-/** A server that can be started again where it was. */
-export interface Server<E> {
-  readonly start: Effect.Effect<{ readonly url: string; readonly crash: Effect.Effect<void> }, E, Scope.Scope>
-  readonly client: (url: string) => Layer.Layer<SqlClient, unknown>
+/** A server of a test's own, and what can happen to it. */
+export interface Running {
+  readonly url: string
+  /** Reaches all of its processes, and waits for what it does. */
+  readonly signal: (name: Signal) => Effect.Effect<void>
+}
+
+/** A server that can be started again where it was, and a pool that gives up one which does not say a word after a second. */
+export interface Startable<E = unknown> {
+  readonly start: Effect.Effect<Running, E, Scope.Scope>
+  readonly client: (url: string, maxConnections?: number) => Layer.Layer<SqlClient, unknown>
 }
 
 /** Every call says that the database is unavailable; after a crash it holds what was confirmed. */
-export const crashes = <E>({ client, start: started }: Server<E>) =>
+export const crashes = <E>({ client, start: started }: Startable<E>) =>
   Effect.gen(function*() {
     const running = yield* Scope.make()
-    const { crash, url } = yield* Scope.extend(started, running)
+    const { signal, url } = yield* Scope.extend(started, running)
     const context = yield* Layer.build(
       SqlStore.layer().pipe(Layer.provide(SqlMigrations.layer()), Layer.provide(client(url)))
     )
@@ -49,7 +57,7 @@ export const crashes = <E>({ client, start: started }: Server<E>) =>
     yield* store.revokeSubject(revoked.record.namespace, "revoked")
     yield* store.destroy(destroyed.key)
 
-    yield* crash
+    yield* signal("SIGKILL")
     yield* Scope.close(running, Exit.void)
     for (const [name, run] of [...reads, ...writes]) {
       const error = yield* Effect.flip(Effect.timeout(run(store, one), "5 seconds"))

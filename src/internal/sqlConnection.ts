@@ -1,0 +1,86 @@
+/**
+ * What is done on one connection of a pool: those of MySQL and Postgres.
+ */
+import * as SqlClient from "@effect/sql/SqlClient"
+import type { Connection } from "@effect/sql/SqlConnection"
+import type { SqlError } from "@effect/sql/SqlError"
+import * as Effect from "effect/Effect"
+import * as Predicate from "effect/Predicate"
+import { codeOf } from "./sqlDriver.js"
+
+/**
+ * Runs on one connection. Who is interrupted goes on at once; then
+ * - what was still waiting for a connection is never sent: done late, a rotation would take the session from a visitor
+ *   who was told that nothing was changed;
+ * - what was sent keeps its connection until the answer is there, or for so long that none can be expected. Then the
+ *   connection is closed: a pool keeps the ones that are silent for ever, until nothing else is left of it.
+ */
+export const onConnection = <A>(
+  sql: SqlClient.SqlClient,
+  effect: Effect.Effect<A, SqlError>
+): Effect.Effect<A, SqlError> =>
+  Effect.suspend(() => {
+    let busy: Connection | undefined
+    let isGone = false
+    const use = (connection: Connection): Effect.Effect<A, SqlError> => {
+      if (isGone) return Effect.interrupt
+      busy = connection
+      return effect.pipe(
+        Effect.provideService(SqlClient.TransactionConnection, [connection, 0]),
+        Effect.tapError((error) => Effect.sync(() => readOnly.has(codeOf(error)) && hangUp(connection))),
+        Effect.ensuring(Effect.sync(() => {
+          busy = undefined
+        }))
+      )
+    }
+    // A pool that is asked for a connection gives it to somebody, who must be there to give it back.
+    const run = Effect.uninterruptible(Effect.scoped(Effect.flatMap(sql.reserve, use)))
+    const close = Effect.sync(() => busy !== undefined && hangUp(busy))
+    return Effect.onInterrupt(Effect.disconnect(run), () => {
+      isGone = true
+      return busy === undefined ? Effect.void : Effect.forkDaemon(Effect.delay(close, patience))
+    })
+  })
+
+/** The server has become a replica of another, which a new connection may find. */
+const readOnly = new Set([
+  "25006",
+  "ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION",
+  "ER_OPTION_PREVENTS_STATEMENT",
+  "ER_READ_ONLY_MODE"
+])
+
+const patience = "500 millis"
+
+/** Takes the connection out of its pool, and ends its socket as a broken one ends, so that what waits for it fails. */
+const hangUp = (connection: Connection): void => {
+  if (Predicate.hasProperty(connection, "conn")) {
+    // mysql2
+    destroy(connection.conn)
+    hangUpOn(connection.conn)
+  } else if (Predicate.hasProperty(connection, "pg") && Predicate.hasProperty(connection.pg, "connection")) {
+    hangUpOn(connection.pg.connection)
+  }
+}
+
+const hangUpOn = (driver: unknown): void => {
+  if (Predicate.hasProperty(driver, "stream")) destroy(driver.stream, new Error("no answer"))
+}
+
+const destroy = (resource: unknown, ...reason: ReadonlyArray<Error>): void => {
+  if (Predicate.hasProperty(resource, "destroy") && Predicate.isFunction(resource.destroy)) resource.destroy(...reason)
+}
+
+/** Statements on one connection, of which all are done or none. */
+export const inTransaction = <A>(
+  sql: SqlClient.SqlClient,
+  effect: Effect.Effect<A, SqlError>
+): Effect.Effect<A, SqlError> => {
+  // Not by the client, whose "BEGIN" begins a block where MariaDB speaks as Oracle does.
+  const say = (statement: string) => sql.unsafe(statement).unprepared
+  return say("START TRANSACTION").pipe(
+    Effect.zipRight(effect),
+    Effect.zipLeft(say("COMMIT")),
+    Effect.tapError(() => Effect.ignore(say("ROLLBACK")))
+  )
+}

@@ -1,0 +1,68 @@
+/**
+ * A Postgres of a test's own, which is a tree of processes: signals reach all of them.
+ */
+import { Effect } from "effect"
+import { existsSync, readdirSync, readFileSync } from "node:fs"
+import { appendFile } from "node:fs/promises"
+import * as Path from "node:path"
+import { type Signal, stands, until } from "../../examples/servers/server.js"
+import * as EmbeddedPostgres from "../../examples/shop/EmbeddedPostgres.js"
+import { directory } from "./outages.js"
+
+/** Starts a server, and starts it again where it was. Settings are lines of its configuration file. */
+export const startable = (settings = "") =>
+  Effect.gen(function*() {
+    const data = Path.join(yield* directory, "data")
+    const server = EmbeddedPostgres.make({ directory: data, port: yield* EmbeddedPostgres.freePort })
+    if (settings !== "") {
+      yield* Effect.scoped(server)
+      yield* Effect.promise(() => appendFile(Path.join(data, "postgresql.conf"), settings))
+    }
+    return Effect.gen(function*() {
+      const url = yield* server
+      const first = Number.parseInt(readFileSync(Path.join(data, "postmaster.pid"), "utf8"))
+      const signal = (name: Signal) =>
+        Effect.gen(function*() {
+          // First the one that makes new processes.
+          yield* sent([first], name === "SIGKILL" ? "SIGSTOP" : name)
+          yield* sent([first, ...childrenOf(first)], name)
+        })
+      // One that a test has stopped would not hear that it has to end.
+      yield* Effect.addFinalizer(() => signal("SIGCONT"))
+      return { url, signal }
+    })
+  })
+
+/** Sends a signal, and waits for what it does. */
+const sent = (pids: ReadonlyArray<number>, name: Signal) =>
+  Effect.gen(function*() {
+    for (const pid of pids) signalTo(pid, name)
+    const isDone = name === "SIGSTOP" ? stands : name === "SIGKILL" ? isGone : () => Effect.succeed(true)
+    for (const pid of pids) yield* until(isDone(pid), (done) => done)
+  })
+
+const signalTo = (pid: number, name: Signal | 0): boolean => {
+  try {
+    return process.kill(pid, name)
+  } catch {
+    // It has just ended by itself.
+    return false
+  }
+}
+
+/** Or it is a zombie, which holds nothing. */
+const isGone = (pid: number) => Effect.sync(() => !signalTo(pid, 0) || statOf(pid)[0] === "Z")
+
+const childrenOf = (parent: number): ReadonlyArray<number> =>
+  existsSync("/proc")
+    ? readdirSync("/proc").map(Number).filter((pid) => pid > 0 && statOf(pid)[1] === String(parent))
+    : []
+
+/** State and parent of a process: what follows its name, which stands in brackets and may hold any character. */
+const statOf = (pid: number): ReadonlyArray<string> => {
+  try {
+    return /.*\) (.*)/s.exec(readFileSync(`/proc/${pid}/stat`, "utf8"))?.[1]?.split(" ") ?? []
+  } catch {
+    return []
+  }
+}
