@@ -64,19 +64,18 @@ export const layer = (options: Options = {}): Layer.Layer<SessionInvalidation, n
       const node = freshNode()
       const waiting = yield* Queue.dropping<Notice>(mostWaiting)
       let overflowed = false
-      let attempts = 0
 
-      const send = (notices: ReadonlyArray<Notice>) =>
+      const send = (client: PgClient.PgClient, notices: ReadonlyArray<Notice>) =>
         Effect.forEach(
           packets(node, notices),
-          (packet) => Effect.asVoid(sql`SELECT pg_notify(${channel}, ${packet})`),
+          (packet) => Effect.asVoid(client`SELECT pg_notify(${channel}, ${packet})`),
           { discard: true }
         ).pipe(Effect.disconnect, Effect.timeout(pause))
 
       /** Those that wait, together; what could not be told is told as a gap. */
       const tellOn = Effect.gen(function*() {
         const notices = yield* Queue.takeBetween(waiting, 1, 1000)
-        const told = yield* Effect.exit(send([...notices]))
+        const told = yield* Effect.exit(send(sql, [...notices]))
         if (Exit.isFailure(told)) {
           yield* Effect.logDebug("Notices of changed sessions could not be sent.", told.cause)
           yield* Effect.sleep(pause)
@@ -90,10 +89,13 @@ export const layer = (options: Options = {}): Layer.Layer<SessionInvalidation, n
       /** One connection, until it is silent. */
       const listenOnce = (hear: (notice: Notice) => Effect.Effect<void>) =>
         Effect.gen(function*() {
-          // Notices may have been lost since the connection before this one.
-          let mayHaveMissed = attempts++ > 0
+          // Notices may have been lost before this connection listens: since the one before it, or since the first copy.
+          let mayHaveMissed = true
+          const connectTimeout = sql.config.connectTimeout ?? "5 seconds"
+          const connected = Layer.build(PgClient.layer({ ...sql.config, connectTimeout, maxConnections: 1 }))
+          // It cannot be interrupted while it connects. One that comes too late is closed at once: so is the scope.
           const listener = Context.get(
-            yield* Layer.build(PgClient.layer({ ...sql.config, maxConnections: 1 })),
+            yield* Effect.timeout(Effect.disconnect(connected), connectTimeout),
             PgClient.PgClient
           )
           let heardAt = 0
@@ -111,7 +113,8 @@ export const layer = (options: Options = {}): Layer.Layer<SessionInvalidation, n
           const beating = Effect.gen(function*() {
             while (beats - heardAt < 3) {
               beats++
-              yield* Effect.ignore(send([]))
+              // By a connection of its own: an application's pool that is exhausted says nothing about this one.
+              yield* Effect.ignore(send(listener, []))
               yield* Effect.sleep(pause)
             }
           })

@@ -2,32 +2,43 @@ import * as PgClient from "@effect/sql-pg/PgClient"
 import type * as SqlClient from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Effect, Layer, type Scope } from "effect"
+import type { Notice } from "effect-session/SessionInvalidation"
 import * as SqlMigrations from "effect-session/SqlMigrations"
 import { assert, describe, inject } from "vitest"
+import { until } from "../examples/servers/server.js"
 import { begun, bundled } from "./support/children.js"
 import { freshPrefix, postgresClient } from "./support/stores.js"
 import type { Job } from "./support/telling.js"
+import * as Way from "./support/way.js"
 
-/** Nodes, each a process of its own, and what can be asked of them. */
-const nodes = (...jobs: ReadonlyArray<Omit<Job, "url" | "prefix">>) =>
+/** Nodes, each a process of its own that listens by now, and what can be asked of them. */
+const nodes = (...jobs: ReadonlyArray<Pick<Job, "channel" | "lease"> & Partial<Job>>) =>
   Effect.gen(function*() {
     const prefix = freshPrefix()
     yield* Layer.build(SqlMigrations.layer({ prefix }))
     const program = yield* bundled("telling")
+    const url = inject("postgresUrl")
     const children = yield* Effect.forEach(
       jobs,
-      (job) => begun(program, { ...job, prefix, url: inject("postgresUrl") } satisfies Job),
+      (job) => begun(program, { url, channelUrl: url, prefix, ...job } satisfies Job),
       { concurrency: "unbounded" }
     )
     return yield* Effect.forEach(children, (child) =>
-      Effect.map(child.said(1), () => {
+      Effect.gen(function*() {
+        yield* child.said(1)
         const at = `http://127.0.0.1:${child.soFar()[0]}`
         const ask = (method: string, path: string, cookie = "") =>
           Effect.promise(() => fetch(at + path, { method, headers: { cookie } }))
         const who = (cookie: string, path = "/me") =>
           Effect.flatMap(ask("GET", path, cookie), (answer) => Effect.promise(() => answer.text()))
+        const heard = (tag: Notice["_tag"]) => Effect.sync(() => child.soFar().filter((line) => line === tag).length)
+        const hears = (tag: Notice["_tag"], times: number) => until(heard(tag), (count) => count >= times)
+        yield* hears("Gap", 1)
         return {
           who,
+          heard,
+          /** Waits until it has heard so many notices of a kind. */
+          hears,
           login: Effect.map(ask("POST", "/login"), ({ headers }) => headers.get("set-cookie")?.split(";")[0] ?? ""),
           logout: (cookie: string) => ask("POST", "/logout", cookie),
           /** Asks until it knows nobody: after how many milliseconds. */
@@ -77,20 +88,52 @@ describe("three processes", () => {
       })
   )
 
-  run("where the channel is cut, the lease holds, and a fresh read knows at once", (channel) =>
-    Effect.gen(function*() {
-      const lease = 5000
-      const [a, b] = yield* nodes({ channel, lease }, { channel: `${channel}_cut`, lease })
-      if (a === undefined || b === undefined) return yield* Effect.dieMessage("two nodes")
-      const cookie = yield* a.login
-      const since = yield* now
-      assert.strictEqual(yield* b.who(cookie), "ann")
-      yield* a.logout(cookie)
-      assert.strictEqual(yield* b.who(cookie), "ann")
-      assert.strictEqual(yield* b.who(cookie, "/me/fresh"), "nobody")
-      const took = yield* b.forgets(cookie, since)
-      assert.isBelow(took, 2 * lease)
-    }))
+  run(
+    "where the channel is another one, the lease holds, and a fresh read knows at once",
+    (channel) =>
+      Effect.gen(function*() {
+        const lease = 5000
+        const [a, b] = yield* nodes({ channel, lease }, { channel: `${channel}_cut`, lease })
+        if (a === undefined || b === undefined) return yield* Effect.dieMessage("two nodes")
+        const cookie = yield* a.login
+        const since = yield* now
+        assert.strictEqual(yield* b.who(cookie), "ann")
+        yield* a.logout(cookie)
+        assert.strictEqual(yield* b.who(cookie), "ann")
+        assert.strictEqual(yield* b.who(cookie, "/me/fresh"), "nobody")
+        assert.isBelow(yield* b.forgets(cookie, since), lease + 1000)
+      })
+  )
+
+  run(
+    "where the way of the channel falls silent, the lease holds; open again, it is heard again",
+    (channel) =>
+      Effect.gen(function*() {
+        const lease = 5000
+        const url = new URL(inject("postgresUrl"))
+        const way = yield* Way.make(Number(url.port))
+        url.port = String(way.port)
+        const [a, b] = yield* nodes({ channel, lease }, { channel, lease, channelUrl: url.href })
+        if (a === undefined || b === undefined) return yield* Effect.dieMessage("two nodes")
+        const cookie = yield* a.login
+        yield* way.silence
+        const since = yield* now
+        assert.strictEqual(yield* b.who(cookie), "ann")
+        yield* a.logout(cookie)
+        assert.strictEqual(yield* b.who(cookie), "ann")
+        assert.isBelow(yield* b.forgets(cookie, since), lease + 1000)
+
+        // It is opened while a connection waits for an answer that is lost: one that is given up, and closed.
+        yield* until(way.unanswered, (count) => count > 0)
+        assert.strictEqual(yield* b.heard("Gap"), 1)
+        yield* way.open
+        yield* b.hears("Gap", 2)
+        yield* until(way.unanswered, (count) => count === 0)
+        const keys = yield* b.heard("Key")
+        yield* a.logout(yield* a.login)
+        yield* b.hears("Key", keys + 1)
+      })
+  )
 
   run(
     "a listener whose connection dies listens again, and believes no copy of before",
@@ -99,17 +142,15 @@ describe("three processes", () => {
         const sql = yield* PgClient.PgClient
         const [a, b] = yield* nodes({ channel: `${channel}_a`, lease: minute }, { channel, lease: minute })
         if (a === undefined || b === undefined) return yield* Effect.dieMessage("two nodes")
-        const isListening = (not?: number) =>
-          Effect.repeat(listeners(channel), { until: (pids) => pids.some((pid) => pid !== not) })
         const cookie = yield* a.login
         assert.strictEqual(yield* b.who(cookie), "ann")
-        const [pid] = yield* isListening()
+        const [pid] = yield* listeners(channel)
         yield* a.logout(cookie)
         // Nothing tells this node but the gap.
         assert.strictEqual(yield* b.who(cookie), "ann")
         const since = yield* now
         yield* sql`SELECT pg_terminate_backend(${pid})`
-        yield* isListening(pid)
+        yield* b.hears("Gap", 2)
         assert.isBelow(yield* b.forgets(cookie, since), minute / 10)
       })
   )

@@ -11,11 +11,14 @@ import { Effect, Layer, Option, Redacted, Schema } from "effect"
 import { Session } from "effect-session"
 import * as CachedSqlEngine from "effect-session/CachedSqlEngine"
 import * as PgInvalidation from "effect-session/PgInvalidation"
+import { SessionInvalidation } from "effect-session/SessionInvalidation"
 import { writeSync } from "node:fs"
 import { createServer } from "node:http"
 
 export interface Job {
   readonly url: string
+  /** Where it hears of the others. */
+  readonly channelUrl: string
   readonly prefix: string
   readonly channel: string
   /** Milliseconds. */
@@ -52,11 +55,25 @@ const ready = Layer.effectDiscard(
   )
 )
 
+const postgres = (url: string) => PgClient.layer({ url: Redacted.make(url) })
+
+/** The channel; each notice that is heard is a line. */
+const channel = Layer.effect(
+  SessionInvalidation,
+  Effect.map(SessionInvalidation, ({ listen, tell }) => ({
+    tell,
+    listen: (hear) =>
+      listen((notice) => Effect.zipRight(hear(notice), Effect.sync(() => void writeSync(1, `${notice._tag}\n`))))
+  }))
+).pipe(
+  Layer.provide(PgInvalidation.layer({ channel: job.channel, beat: "200 millis" })),
+  Layer.provide(postgres(job.channelUrl))
+)
+
 app.pipe(HttpServer.serve(), Layer.merge(ready)).pipe(
   Layer.provide(Visit.layer),
   Layer.provide(CachedSqlEngine.layerTelling({ lease: job.lease, prefix: job.prefix, timeout: "5 seconds" })),
-  Layer.provide(PgInvalidation.layer({ channel: job.channel, beat: "200 millis" })),
-  Layer.provide(PgClient.layer({ url: Redacted.make(job.url) })),
+  Layer.provide([channel, postgres(job.url)]),
   Layer.provide(NodeHttpServer.layer(createServer, { port: 0, host: "127.0.0.1" })),
   Layer.launch,
   NodeRuntime.runMain

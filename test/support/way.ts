@@ -7,23 +7,30 @@ import * as Net from "node:net"
 export const make = (to: number) =>
   Effect.gen(function*() {
     const sockets = new Set<Net.Socket>()
+    const unanswered = new Set<Net.Socket>()
     let mode: "open" | "lossy" | "silent" = "open"
     let lost = 0
     const connect = (client: Net.Socket) => {
       const server = Net.connect(to, "127.0.0.1")
       const both = [client, server]
+      let wasAnswered = false
       for (const socket of both) {
         sockets.add(socket)
         socket.on("error", () => {})
         socket.on("close", () => {
           sockets.delete(socket)
+          unanswered.delete(client)
           for (const other of both) other.destroy()
         })
       }
       client.on("data", (data) => server.write(data))
       server.on("data", (data) => {
-        if (mode === "open") return client.write(data)
+        if (mode === "open") {
+          wasAnswered = true
+          return client.write(data)
+        }
         lost++
+        if (!wasAnswered) unanswered.add(client)
         if (mode === "silent") return
         mode = "open"
         client.destroy()
@@ -45,6 +52,8 @@ export const make = (to: number) =>
       port: typeof address === "object" && address !== null ? address.port : 0,
       /** How often something was lost. */
       lost: Effect.sync(() => lost),
+      /** How many connections are there that were accepted, and whose first answer was lost. */
+      unanswered: Effect.sync(() => unanswered.size),
       /** The next thing that the server says is lost, and the connection breaks. */
       loseNext: set("lossy"),
       /** From now on all that the server says is lost, and no connection breaks. */
