@@ -12,7 +12,7 @@ import { freePort } from "../examples/shop/EmbeddedPostgres.js"
 import { storeAt } from "./support/redisClients.js"
 import * as Shop from "./support/shop.js"
 import { begin, ShopSession, show } from "./support/shop.js"
-import { ofRedis, postgresClient, sqlStore } from "./support/stores.js"
+import { postgresClient, sqlStore } from "./support/stores.js"
 
 const visitors = 5
 /** How often each of them counts on each node while something is done to the front. */
@@ -69,45 +69,43 @@ const goesOn = ({ a, b }: Nodes, meanwhile: Effect.Effect<unknown> = Effect.void
     assert.isBelow((yield* Clock.currentTimeMillis) - since, lease + 1000)
   })
 
-for (const [name] of ofRedis(["redis, postgres"])) {
-  const scene = (
-    title: string,
-    body: (nodes: Nodes) => Effect.Effect<void, unknown, Scope.Scope>,
-    settings?: Redis.Options["settings"]
-  ) => it.scopedLive(title, () => Effect.flatMap(nodes(settings), body), 60_000)
+const scene = (
+  title: string,
+  body: (nodes: Nodes) => Effect.Effect<void, unknown, Scope.Scope>,
+  settings?: Redis.Options["settings"]
+) => it.scopedLive(title, () => Effect.flatMap(nodes(settings), body), 60_000)
 
-  describe(`a front that is not what it should be (${name})`, () => {
-    scene("killed, and started again", (both) =>
-      Effect.gen(function*() {
-        yield* goesOn(both, both.server.signal("SIGKILL"))
-        yield* goesOn(both, both.start)
-      }))
+describe("a front that is not what it should be", () => {
+  scene("killed, and started again", (both) =>
+    Effect.gen(function*() {
+      yield* goesOn(both, both.server.signal("SIGKILL"))
+      yield* goesOn(both, both.start)
+    }))
 
-    scene("stopped, and awake again", (both) =>
-      Effect.gen(function*() {
-        yield* goesOn(both, both.server.signal("SIGSTOP"))
-        yield* goesOn(both, both.server.signal("SIGCONT"))
-      }))
+  scene("stopped, and awake again", (both) =>
+    Effect.gen(function*() {
+      yield* goesOn(both, both.server.signal("SIGSTOP"))
+      yield* goesOn(both, both.server.signal("SIGCONT"))
+    }))
 
-    scene("full", (both) =>
-      Effect.gen(function*() {
-        const { ask } = both.server
-        yield* goesOn(both, ask("CONFIG", "SET", "maxmemory", "1mb"))
-        assert.match(yield* ask("SET", "more", "x"), /OOM/)
-        yield* goesOn(both, ask("CONFIG", "SET", "maxmemory", "0"))
-      }), { "maxmemory-policy": "noeviction" })
+  scene("full", (both) =>
+    Effect.gen(function*() {
+      const { ask } = both.server
+      yield* goesOn(both, ask("CONFIG", "SET", "maxmemory", "1mb"))
+      assert.match(yield* ask("SET", "more", "x"), /OOM/)
+      yield* goesOn(both, ask("CONFIG", "SET", "maxmemory", "0"))
+    }), { "maxmemory-policy": "noeviction" })
 
-    scene("full, and dropping copies and fences", (both) =>
-      Effect.gen(function*() {
-        const { ask } = both.server
-        yield* goesOn(both, ask("CONFIG", "SET", "maxmemory", "1mb"))
-        assert.notMatch(yield* ask("INFO", "stats"), /evicted_keys:0\s/)
-        yield* goesOn(both, ask("CONFIG", "SET", "maxmemory", "0"))
-      }), { "maxmemory-policy": "volatile-lru" })
+  scene("full, and dropping copies and fences", (both) =>
+    Effect.gen(function*() {
+      const { ask } = both.server
+      yield* goesOn(both, ask("CONFIG", "SET", "maxmemory", "1mb"))
+      assert.notMatch(yield* ask("INFO", "stats"), /evicted_keys:0\s/)
+      yield* goesOn(both, ask("CONFIG", "SET", "maxmemory", "0"))
+    }), { "maxmemory-policy": "volatile-lru" })
 
-    scene(
-      "wiped, again and again",
-      (both) => goesOn(both, Effect.repeatN(Effect.zipLeft(both.server.ask("FLUSHALL"), Effect.yieldNow()), 9))
-    )
-  })
-}
+  scene(
+    "wiped, again and again",
+    (both) => goesOn(both, Effect.repeatN(Effect.zipLeft(both.server.ask("FLUSHALL"), Effect.yieldNow()), 9))
+  )
+})
