@@ -38,48 +38,49 @@ const bytesOf = ({ data, id, namespace, subject = "", writeId }: SessionRecord):
  * @since 0.4.0
  * @category constructors
  */
-export const make = (options: Options = {}): Effect.Effect<Shape, SessionConfigError> => {
-  const { maxBytes = 128 * 1024 * 1024, maxEntries = 100_000 } = options
-  if (![maxEntries, maxBytes].every((limit) => Number.isSafeInteger(limit) && limit > 0)) {
-    return new SessionConfigError({
-      subject: "CacheStore",
-      problem: "maxEntries and maxBytes are whole numbers from 1 on."
+export const make = (options: Options = {}): Effect.Effect<Shape, SessionConfigError> =>
+  Effect.suspend(() => {
+    const { maxBytes = 128 * 1024 * 1024, maxEntries = 100_000 } = options
+    if (![maxEntries, maxBytes].every((limit) => Number.isSafeInteger(limit) && limit > 0)) {
+      return new SessionConfigError({
+        subject: "CacheStore",
+        problem: "maxEntries and maxBytes are whole numbers from 1 on."
+      })
+    }
+    const store = MemoryTable.make((forget) => {
+      const entries = new LRUCache<StoreKey, Entry>({
+        max: maxEntries,
+        maxSize: maxBytes,
+        sizeCalculation: ({ record }) => bytesOf(record),
+        dispose: (entry, key, reason) => {
+          if (reason === "evict") forget(key, entry)
+        }
+      })
+      return Object.assign(entries, {
+        isFull: (key: StoreKey, record: SessionRecord) => {
+          const old = entries.peek(key)
+          const grown = bytesOf(record) - (old === undefined ? 0 : bytesOf(old.record))
+          return entries.calculatedSize + grown > maxBytes || (old === undefined && entries.size >= maxEntries)
+        }
+      })
     })
-  }
-  const store = MemoryTable.make((forget) => {
-    const entries = new LRUCache<StoreKey, Entry>({
-      max: maxEntries,
-      maxSize: maxBytes,
-      sizeCalculation: ({ record }) => bytesOf(record),
-      dispose: (entry, key, reason) => {
-        if (reason === "evict") forget(key, entry)
-      }
-    })
-    return Object.assign(entries, {
-      isFull: (key: StoreKey, record: SessionRecord) => {
-        const old = entries.peek(key)
-        const grown = bytesOf(record) - (old === undefined ? 0 : bytesOf(old.record))
-        return entries.calculatedSize + grown > maxBytes || (old === undefined && entries.size >= maxEntries)
-      }
+
+    /** The cache would drop what can never fit, the old and the new, and nobody would know. */
+    const fitting = <A>(operation: string, record: SessionRecord, call: Effect.Effect<A, SessionStoreError>) => {
+      const size = bytesOf(record)
+      if (size <= maxBytes) return call
+      const cause = new RangeError(`A session of ${size} bytes is larger than the whole cache of ${maxBytes}.`)
+      return Effect.fail(new SessionStoreError({ operation, reason: "size", cause }))
+    }
+
+    return Effect.succeed({
+      ...store,
+      create: (key, record, now) => fitting("create", record, store.create(key, record, now)),
+      save: (key, record, version, now) => fitting("save", record, store.save(key, record, version, now)),
+      rotate: (key, newKey, record, version, now) =>
+        fitting("rotate", record, store.rotate(key, newKey, record, version, now))
     })
   })
-
-  /** The cache would drop what can never fit, the old and the new, and nobody would know. */
-  const fitting = <A>(operation: string, record: SessionRecord, call: Effect.Effect<A, SessionStoreError>) => {
-    const size = bytesOf(record)
-    if (size <= maxBytes) return call
-    const cause = new RangeError(`A session of ${size} bytes is larger than the whole cache of ${maxBytes}.`)
-    return Effect.fail(new SessionStoreError({ operation, reason: "size", cause }))
-  }
-
-  return Effect.succeed({
-    ...store,
-    create: (key, record, now) => fitting("create", record, store.create(key, record, now)),
-    save: (key, record, version, now) => fitting("save", record, store.save(key, record, version, now)),
-    rotate: (key, newKey, record, version, now) =>
-      fitting("rotate", record, store.rotate(key, newKey, record, version, now))
-  })
-}
 
 /**
  * A cache of its own for each build of the layer.

@@ -1,5 +1,6 @@
 import { it } from "@effect/vitest"
 import { Effect, Option } from "effect"
+import { SessionStore } from "effect-session"
 import * as CacheStore from "effect-session/CacheStore"
 import { assert, describe } from "vitest"
 import { range } from "../src/internal/testing/law.js"
@@ -116,6 +117,17 @@ describe("a bounded cache", () => {
       assert.strictEqual(error.reason, "size")
       assert.match(String(error.cause), /larger than the whole cache/)
       yield* isAlive(store, one, start)
+    }))
+
+  it.effect("each run of `make`, and each build of a layer, has entries of its own", () =>
+    Effect.gen(function*() {
+      const make = CacheStore.make()
+      const layer = CacheStore.layer()
+      const built = Effect.provide(SessionStore, layer)
+      for (const store of [make, built]) {
+        const one = yield* stored(yield* store)
+        assert.isFalse(yield* isThere(yield* store, one.key, start))
+      }
     }))
 
   it.effect("limits that are none are refused with a sentence", () =>

@@ -36,7 +36,7 @@ export const redis: Part = {
   programs: ["redis-server", "redis-cli"],
   packages: ["redis-server"],
   // Tests of several stores leave this one out of their lists.
-  files: ["test/RedisStore*.test.ts"]
+  files: ["test/RedisStore*.test.ts", "test/TieredStore.redis.test.ts"]
 }
 
 export const parts: ReadonlyArray<Part> = [browser, mariadb, redis]
