@@ -297,8 +297,8 @@ const mutants: ReadonlyArray<Mutant> = [
     law: "removeExpired leaves what was revoked and has not expired: it counts until then"
   },
   {
-    fault: "removeExpired says less than it has done",
-    replace: ["removed++\n    return removed", "removed++\n    return Math.min(removed, 1)"],
+    fault: "removeExpired says more than it has done",
+    replace: ["removed++\n    return removed", "removed++\n    return removed + 1"],
     law: "any sequence of commands is answered as the store in memory answers it, and leaves the same"
   },
   {
