@@ -1,13 +1,25 @@
+import * as NodeContext from "@effect/platform-node/NodeContext"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as SqlClient from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Context, Effect, Layer, Redacted } from "effect"
-import { SessionStore, SessionStoreError, SessionToken } from "effect-session"
+import { FileStore, SessionStore, SessionStoreError, SessionToken } from "effect-session"
+import { readdirSync, readFileSync, statSync } from "node:fs"
+import * as Path from "node:path"
 import { inspect } from "node:util"
 import { assert, describe } from "vitest"
+import { temporaryDirectory } from "../support/folders.js"
 import * as Shop from "../support/shop.js"
 import { begin, ok, ShopSession, show } from "../support/shop.js"
-import { freshPrefix, postgresClient, sqliteClient, sqlStore, stores } from "../support/stores.js"
+import {
+  freshPrefix,
+  mysqlClient,
+  ofMariadb,
+  postgresClient,
+  sqliteClient,
+  sqlStore,
+  stores
+} from "../support/stores.js"
 
 /** Every spelling of a token that would let a thief present it. */
 const spellings = (token: string): ReadonlyArray<string> => {
@@ -91,7 +103,8 @@ for (const [name, layer] of stores) {
 describe("L6 nothing to steal: a copy of the database", () => {
   const clients: ReadonlyArray<readonly [string, Layer.Layer<SqlClient.SqlClient, unknown>]> = [
     ["sqlite", sqliteClient],
-    ["postgres", postgresClient()]
+    ["postgres", postgresClient()],
+    ...ofMariadb(["mariadb", mysqlClient()] as const)
   ]
   for (const [name, client] of clients) {
     it.live(`no token in a dump of every table (${name})`, () =>
@@ -108,6 +121,18 @@ describe("L6 nothing to steal: a copy of the database", () => {
         for (const token of tokens) assertAbsent(token, "the database", dump)
       }).pipe(Effect.scoped, Effect.orDie))
   }
+
+  it.live("no token in the name or the content of any file (files)", () =>
+    Effect.gen(function*() {
+      const directory = yield* temporaryDirectory("files")
+      const shop = yield* Shop.make(Layer.provide(FileStore.layer({ directory }), NodeContext.layer))
+      const tokens = yield* life(shop)
+      const names = readdirSync(directory, { recursive: true, encoding: "utf8" })
+      const files = names.map((name) => Path.join(directory, name)).filter((path) => statSync(path).isFile())
+      const contents = files.map((path) => readFileSync(path, "latin1"))
+      assert.isAbove(contents.join("").length, 0)
+      for (const token of tokens) assertAbsent(token, "the directory", [...names, ...contents].join("\n"))
+    }).pipe(Effect.scoped, Effect.orDie))
 })
 
 describe("L6 nothing to steal: a token", () => {
