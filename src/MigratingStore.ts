@@ -12,8 +12,8 @@
  * 3. Move the rest: `effect-session copy`, or `MigratingStore.copy`.
  * 4. Deploy the new store alone. The old one can go.
  *
- * Until step 4 the way back is the same, with the two stores exchanged. What is half-way then arrives first, and turns round. No
- * process of the one direction may run beside one of the other: stop them first.
+ * Until step 4 the way back is the same, with the two stores exchanged. What is half-way then arrives first where it was
+ * going, and `copy` brings it home. No process of the one direction may run beside one of the other: stop them first.
  *
  * @since 0.5.0
  */
@@ -27,10 +27,9 @@ import * as Stream from "effect/Stream"
 import { isLeaving, markOf } from "./internal/marks.js"
 import { movedDirectory } from "./internal/movedDirectory.js"
 import type { Place } from "./internal/mover.js"
-import { Mover } from "./internal/mover.js"
+import { Mover, patience } from "./internal/mover.js"
 import type { SessionId } from "./SessionId.js"
-import type { SessionRecord } from "./SessionRecord.js"
-import type { Capabilities, Shape, WriteOutcome } from "./SessionStore.js"
+import type { Capabilities, Located, Shape, WriteOutcome } from "./SessionStore.js"
 import { SessionStore, SessionStoreError } from "./SessionStore.js"
 import type { StoreKey } from "./StoreKey.js"
 
@@ -50,16 +49,15 @@ export interface Options {
  * @category constructors
  */
 export const make = (from: Shape, to: Shape, { phase }: Options): Shape => {
-  const moves = phase === "move"
-  const mover = new Mover(from, to, moves)
+  const mover = new Mover(from, to, phase)
   const at = (side: Place["side"]) => side === "new" ? to : from
 
   /**
-   * In the store that sessions come from, and then in the one that they go to: from then on no copy can come to count. And
-   * for those that were on their way in the other direction when the stores were exchanged.
+   * In the store that sessions come from, and then in the one that they go to: from then on no copy can come to count. But
+   * first for those that were on their way in the other direction when the stores were exchanged: they come from there.
    */
   const everywhere = <A>(call: (store: Shape) => Effect.Effect<A, SessionStoreError>) =>
-    Effect.forEach([from, to, from], call)
+    Effect.forEach([to, from, to], call)
 
   /** Writes where the session is, and looks for it again if it was no longer there. */
   const where = <A extends string>(
@@ -95,7 +93,7 @@ export const make = (from: Shape, to: Shape, { phase }: Options): Shape => {
 
   return {
     capabilities: together(from.capabilities, to.capabilities),
-    create: (moves ? to : from).create,
+    create: (phase === "move" ? to : from).create,
     load: (key, now, reading) => Effect.map(mover.locate(key, now, reading), Option.map(({ record }) => record)),
     save: (key, record, expected, now) =>
       where<WriteOutcome>(key, now, ({ side }) => at(side).save(key, record, expected, now)),
@@ -200,21 +198,40 @@ export const copy = (
   to: Shape,
   { batch = 500, concurrency = 16, namespace }: CopyOptions
 ): Stream.Stream<Progress, SessionStoreError> => {
-  const mover = new Mover(from, to, true)
-  const pages = (store: Shape, isMeant: (record: SessionRecord) => boolean) =>
+  const mover = new Mover(from, to, "move")
+  const pages = <A>(
+    store: Shape,
+    since: number,
+    each: (record: Located, now: number) => Effect.Effect<A, SessionStoreError>
+  ) =>
     Stream.paginateChunkEffect(undefined as SessionId | undefined, (after) =>
       Effect.gen(function*() {
-        const now = yield* Clock.currentTimeMillis
+        const now = (yield* Clock.currentTimeMillis) - since
         const page = yield* store.scan(namespace, after, batch, now)
-        const found = page.filter(isMeant)
-        const lives = yield* Effect.forEach(found, (record) => mover.settle(record.key, record, now), { concurrency })
-        const moved = lives.filter((lives) => lives).length
-        const next = Option.map(Option.fromNullable(page.at(-1)), ({ id }) => id)
-        return [Chunk.of({ moved, ended: lives.length - moved }), next]
+        const done = yield* Effect.forEach(page, (record) => each(record, now), { concurrency })
+        return [Chunk.of(done), Option.map(Option.fromNullable(page.at(-1)), ({ id }) => id)]
       }))
-  // Where all have turned round, some were on their way from the store that is the new one now. They come back first.
-  const turned = Stream.filter(pages(to, isLeaving), ({ ended, moved }) => moved + ended > 0)
-  return Stream.concat(turned, pages(from, () => true)).pipe(
+
+  // What was on its way to the old store when all turned round: it arrives there, and is not in the way any more.
+  const turned = Effect.gen(function*() {
+    const marks: Array<readonly [StoreKey, number]> = []
+    yield* Stream.runDrain(pages(to, patience, (record, now) =>
+      isLeaving(record)
+        ? Effect.zipRight(mover.arrive(record.key, now), Effect.sync(() => marks.push([record.key, now])))
+        : Effect.void))
+    if (marks.length === 0) return
+    yield* Effect.sleep(patience)
+    yield* Effect.forEach(marks, ([key, now]) => mover.forget(key, now), { concurrency, discard: true })
+  })
+
+  const moving = Stream.map(
+    pages(from, 0, (record, now) => mover.settle(record.key, record, now)),
+    (lives): Progress => {
+      const moved = lives.filter((lives) => lives).length
+      return { moved, ended: lives.length - moved }
+    }
+  )
+  return Stream.concat(Stream.execute(turned), moving).pipe(
     Stream.mapAccum({ moved: 0, ended: 0 }, (before, page) => {
       const progress = { moved: before.moved + page.moved, ended: before.ended + page.ended }
       return [progress, progress]

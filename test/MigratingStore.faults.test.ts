@@ -1,21 +1,14 @@
 import { it } from "@effect/vitest"
-import { Deferred, Effect, Fiber } from "effect"
+import { Deferred, Effect, Fiber, Option } from "effect"
 import { MemoryStore, SessionStoreError } from "effect-session"
 import * as MigratingStore from "effect-session/MigratingStore"
 import type { Shape } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
-import { intercepted, type Interception, type Operation } from "../src/internal/intercepted.js"
+import { intercepted } from "../src/internal/intercepted.js"
 import { freshKey, hour, isAlive, isThere, minute, start, stored } from "../src/internal/testing/records.js"
+import { dyingAfter, far } from "./support/halfway.js"
 
-const writes: ReadonlyArray<Operation> = ["create", "save", "destroy", "touch", "rotate"]
-const dyingAfter = (from: Shape, to: Shape, count: number) => {
-  let left = count
-  const wrap: Interception = (operation, call) =>
-    Effect.suspend(() => writes.includes(operation) && left-- <= 0 ? Effect.interrupt : call)
-  return MigratingStore.make(intercepted(from, wrap), intercepted(to, wrap), { phase: "move" })
-}
 const memories = () => ({ a: MemoryStore.make(), b: MemoryStore.make() })
-const far = { at: start * 2, deadline: undefined, lifetime: undefined }
 
 describe("the way back, with the two stores exchanged", () => {
   for (const done of [0, 1, 2, 3, 4, 5]) {
@@ -82,6 +75,44 @@ describe("a logout with the old token while the session moves and its token is e
       yield* Deferred.succeed(go, undefined)
       yield* Fiber.join(logout)
       assert.isTrue(yield* isThere(store, newKey, start))
+    }))
+
+  it.live("the new token is half-way: it lives, too", () =>
+    Effect.gen(function*() {
+      const { a, b } = memories()
+      const one = yield* stored(a)
+      const newKey = freshKey()
+      const slowA = intercepted(a, (operation, call) =>
+        operation === "load"
+          ? Effect.zipLeft(
+            call,
+            Effect.gen(function*() {
+              const prepared = MigratingStore.make(a, b, { phase: "prepare" })
+              assert.strictEqual(yield* prepared.rotate(one.key, newKey, one.record, 1, start), "saved")
+              yield* Effect.exit(dyingAfter(a, b, 3).load(newKey, start))
+            })
+          )
+          : call)
+      yield* MigratingStore.make(slowA, b, { phase: "move" }).destroy(one.key)
+      assert.isTrue(yield* isThere(MigratingStore.make(a, b, { phase: "move" }), newKey, start))
+    }))
+})
+
+describe("a copy of what cannot be reached", () => {
+  it.live("is shown as it is, and does not move", () =>
+    Effect.gen(function*() {
+      const { a, b } = memories()
+      const one = yield* stored(a)
+      const unavailable = intercepted(
+        a,
+        (operation) => Effect.fail(new SessionStoreError({ operation, reason: "unavailable" }))
+      )
+      const down: Shape = {
+        ...unavailable,
+        load: (key, now) => Effect.map(a.load(key, now), Option.map((record) => ({ ...record, copied: true as const })))
+      }
+      const found = yield* MigratingStore.make(down, b, { phase: "move" }).load(one.key, start, "copy")
+      assert.deepStrictEqual(found, Option.some({ ...one.record, copied: true }))
     }))
 })
 

@@ -1,12 +1,11 @@
 import { it } from "@effect/vitest"
-import { Effect, Stream } from "effect"
+import { Effect, Fiber, Stream, TestClock } from "effect"
 import { MemoryStore } from "effect-session"
 import * as MigratingStore from "effect-session/MigratingStore"
-import type { Shape } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
-import { intercepted } from "../src/internal/intercepted.js"
 import { range } from "../src/internal/testing/law.js"
-import { isAlive, isDead, start, stored } from "../src/internal/testing/records.js"
+import { freshKey, isAlive, isDead, isKeyDead, start, stored } from "../src/internal/testing/records.js"
+import { dyingAfter } from "./support/halfway.js"
 import { thereAndBack } from "./support/moving.js"
 import { freshPrefix, ofRedis, postgresClient, redisClient, redisStore, sqlStore } from "./support/stores.js"
 
@@ -41,25 +40,24 @@ for (const redis of ofRedis(redisStore(redisClient, prefix))) {
 }
 
 describe("all turn round, and a process died in the middle of a move", () => {
-  const writes = ["create", "save", "destroy", "touch", "rotate"]
-
-  /** A session whose move ended after so many writes, and the command that brings everything back. */
+  /** A session whose move ended after so many writes, and what brings everything back, when nobody can be late any more. */
   const half = (done: number) =>
     Effect.gen(function*() {
       const [first, second] = [MemoryStore.make(), MemoryStore.make()]
-      let left = done
-      const dying = (store: Shape) =>
-        intercepted(
-          store,
-          (operation, call) => Effect.suspend(() => writes.includes(operation) && left-- <= 0 ? Effect.interrupt : call)
-        )
-      const one = yield* stored(first, { expiry: { at: start * 2, deadline: undefined, lifetime: undefined } })
-      yield* Effect.exit(MigratingStore.make(dying(first), dying(second), { phase: "move" }).load(one.key, start))
-      return { back: Stream.runDrain(MigratingStore.copy(second, first, { namespace: "laws" })), first, one, second }
+      yield* TestClock.setTime(start)
+      const one = yield* stored(first)
+      yield* Effect.exit(dyingAfter(first, second, done).load(one.key, start))
+      const copying = Stream.runDrain(MigratingStore.copy(second, first, { namespace: "laws" }))
+      const back = Effect.gen(function*() {
+        const fiber = yield* Effect.fork(copying)
+        yield* TestClock.adjust("15 seconds")
+        yield* Fiber.join(fiber)
+      })
+      return { back, copying, first, one, second }
     })
 
   for (const done of range(6)) {
-    it.live(`after ${done} writes: copy brings it back, to where it is found without the other store`, () =>
+    it.effect(`after ${done} writes: copy brings it back, to where it is found without the other store`, () =>
       Effect.gen(function*() {
         const { back, first, one, second } = yield* half(done)
         yield* back
@@ -67,13 +65,47 @@ describe("all turn round, and a process died in the middle of a move", () => {
         assert.deepStrictEqual(yield* second.count(start), { current: 0, expired: 0 })
       }))
 
-    it.live(`after ${done} writes: what ended meanwhile stays dead, and nothing is left over`, () =>
+    it.effect(`after ${done} writes: what ended meanwhile stays dead, and nothing is left over`, () =>
       Effect.gen(function*() {
         const { back, first, one, second } = yield* half(done)
         yield* first.destroy(one.key)
         yield* second.destroy(one.key)
         yield* back
         yield* isDead(MigratingStore.make(second, first, { phase: "move" }), one, start)
+        assert.deepStrictEqual(yield* second.count(start), { current: 0, expired: 0 })
+      }))
+  }
+
+  for (const done of [1, 2, 3, 4]) {
+    it.effect(`after ${done} writes: before that it is where it arrived, and in use`, () =>
+      Effect.gen(function*() {
+        const { copying, first, one, second } = yield* half(done)
+        const fiber = yield* Effect.fork(copying)
+        yield* TestClock.adjust("14 seconds")
+        const store = MigratingStore.make(second, first, { phase: "move" })
+        yield* isAlive(store, one, start)
+        yield* isAlive(second, one, start)
+        assert.strictEqual(
+          yield* store.save(one.key, { ...one.record, writeId: "w", data: `"new"` }, 1, start),
+          "saved"
+        )
+        yield* TestClock.adjust("1 second")
+        yield* Fiber.join(fiber)
+        yield* isAlive(first, { ...one, record: { ...one.record, writeId: "w", data: `"new"`, version: 2 } }, start)
+        assert.deepStrictEqual(yield* second.count(start), { current: 0, expired: 0 })
+      }))
+
+    it.effect(`after ${done} writes: so it is if its token was exchanged meanwhile`, () =>
+      Effect.gen(function*() {
+        const { back, first, one, second } = yield* half(done)
+        const store = MigratingStore.make(second, first, { phase: "move" })
+        const newKey = freshKey()
+        assert.strictEqual(yield* store.rotate(one.key, newKey, { ...one.record, writeId: "r" }, 1, start), "saved")
+        const renewed = { key: newKey, record: { ...one.record, writeId: "r", version: 2 } }
+        yield* isAlive(store, renewed, start)
+        yield* back
+        yield* isKeyDead(store, one, start)
+        yield* isAlive(first, renewed, start)
         assert.deepStrictEqual(yield* second.count(start), { current: 0, expired: 0 })
       }))
   }

@@ -1,15 +1,14 @@
 import { it } from "@effect/vitest"
-import { Chunk, Effect, FiberRef, Layer, Option, Stream } from "effect"
+import { Chunk, Effect, Layer, Option, Stream } from "effect"
 import { MemoryStore, SessionStore, SessionStoreError } from "effect-session"
 import * as MigratingStore from "effect-session/MigratingStore"
 import type { Shape } from "effect-session/SessionStore"
 import { storeLaws } from "effect-session/testing"
 import { assert, describe } from "vitest"
-import { intercepted, type Interception, type Operation } from "../src/internal/intercepted.js"
-import { type Scene, someOrders } from "../src/internal/testing/interleave.js"
+import { intercepted, type Interception } from "../src/internal/intercepted.js"
+import type { Scene } from "../src/internal/testing/interleave.js"
 import { equal, holds, range } from "../src/internal/testing/law.js"
 import {
-  freshId,
   freshKey,
   hour,
   isAlive,
@@ -22,6 +21,20 @@ import {
   type Stored,
   stored
 } from "../src/internal/testing/records.js"
+import {
+  type Act,
+  anyOrders,
+  around,
+  data,
+  dyingAfter,
+  ends,
+  far,
+  parked,
+  reading,
+  rotating,
+  saving,
+  touching
+} from "./support/halfway.js"
 
 /** `back`: a process that moves sessions the other way, deployed when no other is left. */
 type Phase = MigratingStore.Options["phase"] | "back"
@@ -30,9 +43,6 @@ const migrating = (from: Shape, to: Shape, phase: Phase) =>
   phase === "back"
     ? MigratingStore.make(to, from, { phase: "move" })
     : MigratingStore.make(from, to, { phase })
-
-/** Beyond the real time, too. */
-const far = { at: start * 2, deadline: undefined, lifetime: undefined }
 
 const memories = () => ({ from: MemoryStore.make(), to: MemoryStore.make() })
 
@@ -107,52 +117,7 @@ describe("what moves, and when", () => {
     }))
 })
 
-/** What is put around the calls of the request that a fiber works for. */
-const around = FiberRef.unsafeMake<Interception>((_, call) => call)
-const parked = (store: Shape) =>
-  intercepted(
-    store,
-    (operation, call, args) => Effect.flatMap(FiberRef.get(around), (around) => around(operation, call, args))
-  )
-
-/** What a request does, and what must hold of the session when all have ended. */
-interface Act {
-  readonly name: string
-  readonly act: (store: Shape, one: Stored, newKey: Stored["key"]) => Effect.Effect<unknown, SessionStoreError>
-}
-
-const reading: Act = { name: "a read", act: (store, { key }) => store.load(key, start) }
-const data = `"new"`
-const saving: Act = {
-  name: "a save",
-  act: (store, { key, record }) => store.save(key, { ...record, data, writeId: "new" }, 1, start)
-}
-const touching: Act = {
-  name: "a touch",
-  act: (store, { key }) => store.touch(key, start + minute, start + hour + minute, start)
-}
-const rotating: Act = {
-  name: "a rotation",
-  act: (store, { key, record }, newKey) =>
-    store.rotate(key, newKey, { ...record, id: freshId(), data, subject: "bob" }, 1, start)
-}
-const ends: ReadonlyArray<Act> = [
-  { name: "a logout", act: (store, { key }) => store.destroy(key) },
-  { name: "a revocation by id", act: (store, { record }) => store.revoke("laws", record.id) },
-  { name: "a revocation of the subject", act: (store) => store.revokeSubject("laws", "ann") },
-  { name: "a revocation of everyone", act: (store) => store.revokeAll("laws") }
-]
-
 describe("requests on several nodes, while a session moves", () => {
-  /** There are millions of orders: so many of them, drawn by chance. */
-  const anyOrders = (scene: Effect.Effect<Scene<unknown>, unknown>) => {
-    const seed = Number(process.env["SEED"] ?? Date.now())
-    return Effect.mapError(
-      someOrders(scene, 200, seed),
-      (cause) => new Error(`with seed ${seed}: ${String(cause)}`, { cause })
-    )
-  }
-
   const scene = (
     acts: ReadonlyArray<readonly [Phase, Act]>,
     check: (
@@ -288,16 +253,6 @@ describe("requests on several nodes, while a session moves", () => {
 })
 
 describe("a process that dies in the middle of a move", () => {
-  const writes: ReadonlyArray<Operation> = ["create", "save", "destroy", "touch", "rotate"]
-
-  /** Lets a process do so many writes, the last of them perhaps without an answer, and no more. */
-  const dyingAfter = (from: Shape, to: Shape, count: number) => {
-    let left = count
-    const wrap: Interception = (operation, call) =>
-      Effect.suspend(() => writes.includes(operation) && left-- <= 0 ? Effect.interrupt : call)
-    return MigratingStore.make(intercepted(from, wrap), intercepted(to, wrap), { phase: "move" })
-  }
-
   for (const done of range(6)) {
     const half = Effect.gen(function*() {
       const { from, to } = memories()
@@ -334,7 +289,6 @@ describe("a process that dies in the middle of a move", () => {
         const back = migrating(from, to, "back")
         assert.deepStrictEqual(yield* back.scan("laws", undefined, 10, start), [{ ...one.record, key: one.key }])
         yield* isAlive(back, one, start)
-        yield* isAlive(from, one, start)
       }))
 
     for (const { act, name } of ends) {

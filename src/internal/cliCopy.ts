@@ -133,13 +133,24 @@ const verified = (from: Shape, to: Shape, namespace: string, { ended, moved }: R
         `Old store: ${old.current} current, ${old.expired} expired. ` +
         `New store: ${fresh.current} current, ${fresh.expired} expired.`
     )
+    const kept = fresh.current + fresh.expired
+    if (kept < moved) {
+      return yield* failed(
+        `The new store holds ${kept} of ${moved} that were moved: as many have ended since, or it loses what it is given. ` +
+          "Find out which before the old one goes."
+      )
+    }
     if (old.current === 0) return yield* Console.log("The old store holds no live session: it can go.")
     const left = yield* from.scan(namespace, undefined, 1, yield* Clock.currentTimeMillis)
-    return yield* failed(
-      `The old store cannot go: it still holds ${old.current} current. ` + (left.length > 0
-        ? `Some are of this namespace: a process that is not in the phase "move" has made them meanwhile. ` +
-          `Put every process there, and run this again.`
-        : "None is a live one of this namespace: they are of others, or were revoked and wait for their end.")
+    if (left.length > 0) {
+      return yield* failed(
+        `The old store cannot go: it still holds ${old.current} current. Some are of this namespace: a process that is not ` +
+          `in the phase "move" has made them meanwhile. Put every process there, and run this again.`
+      )
+    }
+    yield* Console.log(
+      `The old store holds no live session of ${JSON.stringify(namespace)}: for these it can go. ` +
+        `The ${old.current} current are of other namespaces, or were revoked and wait for their end.`
     )
   })
 

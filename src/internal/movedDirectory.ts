@@ -3,12 +3,11 @@
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { not } from "effect/Predicate"
 import type { SessionId } from "../SessionId.js"
 import type { SessionInfo, SessionRecord } from "../SessionRecord.js"
 import type { Located, SessionStoreError, Shape } from "../SessionStore.js"
 import type { StoreKey } from "../StoreKey.js"
-import { markOf } from "./marks.js"
+import { isLeaving, markOf } from "./marks.js"
 
 type Read<A> = Effect.Effect<Option.Option<A>, SessionStoreError>
 
@@ -27,9 +26,9 @@ export const movedDirectory = (old: Shape, fresh: Shape): Pick<Shape, "find" | "
       const older = yield* old.scan(namespace, after, limit, now)
       const newer = yield* fresh.scan(namespace, after, limit, now)
       const all = [...older, ...newer]
-      // The key of a copy that does not count yet is not the session's.
+      // The key of a copy that does not count yet is not the session's, and that of a mark may be so no more.
       const found = new Map(
-        [...all.filter(isArriving), ...all.filter(not(isArriving))].map((record) => [record.id, record])
+        [isArriving, isLeaving, isPlain].flatMap((kind) => all.filter(kind)).map((record) => [record.id, record])
       )
       const first = [...found.values()].sort((a, b) => a.id < b.id ? -1 : 1).slice(0, limit)
       const settled = new Set(newer.filter(isPlain).map(({ id }) => id))

@@ -9,6 +9,10 @@
  *
  * A process that dies in between leaves a mark from which the next one goes on. What ends a session ends it in the old
  * store first, so that no copy can come to count any more, and then in the new one, wherever in it the copy is.
+ *
+ * Where the two stores were exchanged, a mark of the other direction stays in what is the new one now: its session arrives
+ * where it was going, and does not turn round while the mark stands. For others may be helping it, too, and be late; a
+ * session that came back to the same key, with the version that it had, would be taken for what they had seen.
  */
 import * as Effect from "effect/Effect"
 import * as Encoding from "effect/Encoding"
@@ -19,7 +23,17 @@ import { SessionStoreError } from "../SessionStore.js"
 import * as StoreKey from "../StoreKey.js"
 import { randomBytes } from "./crypto.js"
 import type { Original } from "./marks.js"
-import { marked, markOf, originalOf } from "./marks.js"
+import { isLeaving, marked, markOf, originalOf } from "./marks.js"
+
+/** In milliseconds, more than anybody takes who helps: a request that began before is over. */
+export const patience = 15_000
+
+/**
+ * - `move`: sessions move when they are looked for.
+ * - `prepare`: moves that others began are ended.
+ * - `arrive`: the same, but the mark stays, which says that somebody may still be at it.
+ */
+export type Role = "move" | "prepare" | "arrive"
 
 /** Where a live session is, and nothing of its move is under way. */
 export interface Place {
@@ -54,7 +68,8 @@ const endCopy = (
   if (mark._tag === "Moved") return end(mark.copy)
   return Effect.flatMap(store.find(found.value.namespace, found.value.id, 0), (copy) => {
     const state = Option.getOrUndefined(Option.map(copy, markOf))
-    return state?._tag === "Arriving" ? end(state.copy) : store.destroy(key)
+    // With another key, it is what this session has become since.
+    return state?._tag === "Arriving" && state.key === key ? end(state.copy) : store.destroy(key)
   })
 }
 
@@ -68,13 +83,12 @@ const random = (bytes: number) => Encoding.encodeBase64Url(randomBytes(bytes))
 export class Mover {
   readonly #old: Shape
   readonly #new: Shape
-  readonly #moves: boolean
+  readonly #role: Role
 
-  /** `moves`: sessions are moved when they are looked for; else only moves that others began are ended. */
-  constructor(from: Shape, to: Shape, moves: boolean) {
+  constructor(from: Shape, to: Shape, role: Role) {
     this.#old = from
     this.#new = to
-    this.#moves = moves
+    this.#role = role
   }
 
   /** Where the session of a key is. */
@@ -87,8 +101,9 @@ export class Mover {
       if (Option.isSome(there)) {
         return markOf(there.value)._tag === "Plain"
           ? Effect.succeedSome({ side: "new", record: there.value })
-          // On its way in the other direction: it has to arrive there first.
-          : Effect.zipRight(new Mover(this.#new, this.#old, false).settle(key, there.value, now), again)
+          : this.#role === "arrive"
+          ? again
+          : this.arrive(key, now)
       }
       return Effect.flatMap(this.#old.load(key, now, reading), (here): Step => {
         if (Option.isNone(here)) return this.#unlessThere(move, Effect.succeedNone)
@@ -101,8 +116,9 @@ export class Mover {
           case "Arriving":
             return Effect.succeedNone
           default:
-            return this.#moves
-              ? this.#freeze(move, here.value)
+            // What is a copy is shown as it is: its truth cannot be reached, and can still less be moved.
+            return this.#role === "move" && here.value.copied !== true
+              ? this.#begin(move, here.value)
               : Effect.succeedSome({ side: "old", record: here.value })
         }
       })
@@ -115,7 +131,13 @@ export class Mover {
     return Effect.flatMap(
       Effect.zip(whatever(a, key), whatever(b, key)),
       ([inOld, inNew]) =>
-        Effect.all([a.destroy(key), b.destroy(key), endCopy(b, key, inOld), endCopy(a, key, inNew)], { discard: true })
+        Effect.zipRight(
+          Effect.all([a.destroy(key), b.destroy(key), endCopy(b, key, inOld), endCopy(a, key, inNew)], {
+            discard: true
+          }),
+          // The mark that kept it from turning round is gone: it may have done so before it was ended.
+          Option.exists(inNew, isLeaving) ? Effect.suspend(() => this.end(key)) : Effect.void
+        )
     )
   }
 
@@ -128,6 +150,38 @@ export class Mover {
       const tidied = mark._tag === "Moved" || mark._tag === "Arriving" ? this.#old.destroy(key) : Effect.void
       return Effect.as(tidied, Option.exists(place, ({ side }) => side === "new"))
     })
+  }
+
+  /** Where what was on its way in the other direction has arrived. Its mark stays. */
+  arrive(key: StoreKey.StoreKey, now: number): Step {
+    return Effect.map(
+      new Mover(this.#new, this.#old, "arrive").locate(key, now, "fresh"),
+      Option.map(({ record, side }) => ({ record, side: side === "new" ? "old" : "new" }))
+    )
+  }
+
+  /** Removes the mark of what has arrived in the other direction, where nobody can be late any more; and nothing but that. */
+  forget(key: StoreKey.StoreKey, now: number): Effect.Effect<void, SessionStoreError> {
+    return Effect.flatMap(this.#new.load(key, now, "fresh"), (found) => {
+      const mark = Option.getOrUndefined(found)
+      if (mark === undefined || markOf(mark)._tag !== "Moved") return Effect.void
+      const aside = this.#aside(key)
+      return Effect.flatMap(
+        this.#new.rotate(key, aside, { ...mark, writeId: random(12) }, mark.version, now),
+        (outcome) => outcome === "saved" ? this.#new.destroy(aside) : Effect.void
+      )
+    })
+  }
+
+  /** Step 1, unless somebody may be late who has helped it in the other direction. It may have another token since. */
+  #begin(move: Move, here: Loaded): Step {
+    return Effect.flatMap(
+      this.#new.find(here.namespace, here.id, move.now - patience),
+      (other) =>
+        Option.exists(other, isLeaving)
+          ? Effect.succeedSome({ side: "old", record: here })
+          : this.#freeze(move, here)
+    )
   }
 
   /** Step 1. */
@@ -152,9 +206,11 @@ export class Mover {
       // Another has made a copy before.
       return Effect.flatMap(this.#new.find(frozen.namespace, frozen.id, move.now), (found): Step => {
         const mark = Option.map(found, markOf)
-        return Option.isSome(mark) && mark.value._tag === "Arriving"
-          ? this.#confirm(move, frozen, mark.value.copy, false)
-          : move.again
+        if (Option.isSome(mark)) {
+          return mark.value._tag === "Arriving" ? this.#confirm(move, frozen, mark.value.copy, false) : move.again
+        }
+        // What has the id has expired: a mark from long ago, while its session was touched elsewhere.
+        return Effect.zipRight(this.#new.removeExpired(move.now - patience, 1000), move.again)
       })
     })
   }
@@ -186,7 +242,10 @@ export class Mover {
         this.#new.rotate(copy, key, record, arriving.version, now),
         (outcome): Step =>
           outcome === "saved"
-            ? Effect.as(this.#old.destroy(key), Option.some({ side: "new" as const, record: { ...record, version } }))
+            ? Effect.as(
+              this.#role === "arrive" ? Effect.void : this.#old.destroy(key),
+              Option.some({ side: "new", record: { ...record, version } })
+            )
             : again
       )
     })

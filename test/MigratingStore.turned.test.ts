@@ -1,0 +1,173 @@
+/**
+ * The way back: sessions that were half-way when the two stores were exchanged, and several requests that help each of them.
+ */
+import { it } from "@effect/vitest"
+import { Effect, Option } from "effect"
+import { MemoryStore } from "effect-session"
+import * as MigratingStore from "effect-session/MigratingStore"
+import type { Shape } from "effect-session/SessionStore"
+import { assert, describe } from "vitest"
+import { intercepted, type Interception } from "../src/internal/intercepted.js"
+import type { Scene } from "../src/internal/testing/interleave.js"
+import { equal, holds, range } from "../src/internal/testing/law.js"
+import {
+  freshKey,
+  hour,
+  isAlive,
+  isDead,
+  isKeyDead,
+  isThere,
+  loaded,
+  minute,
+  start,
+  type Stored,
+  stored
+} from "../src/internal/testing/records.js"
+import {
+  type Act,
+  anyOrders,
+  around,
+  data,
+  dyingAfter,
+  ends,
+  logout,
+  parked,
+  reading,
+  renewing,
+  revocations,
+  rotating,
+  saving,
+  touching
+} from "./support/halfway.js"
+
+/** A session whose move from the first store to the second ended after so many writes. */
+const half = (done: number) =>
+  Effect.gen(function*() {
+    const [first, second] = [MemoryStore.make(), MemoryStore.make()]
+    const one = yield* stored(first)
+    yield* Effect.exit(dyingAfter(first, second, done).load(one.key, start))
+    return { first, one, second }
+  })
+
+/** The way back, which is at its step 1 in some processes and at its step 2 in others. */
+const back = (first: Shape, second: Shape, i = 0) =>
+  MigratingStore.make(second, first, { phase: i % 2 === 0 ? "move" : "prepare" })
+
+describe("several requests on the way back, each beginning at any moment", () => {
+  type Check = (
+    store: Shape,
+    one: Stored,
+    outcomes: ReadonlyArray<unknown>,
+    newKey: Stored["key"]
+  ) => Effect.Effect<void, unknown>
+
+  /** After each number of writes of the way there, in turn. */
+  const orders = (acts: ReadonlyArray<Act>, check: Check, count = 120) => {
+    let scenes = 0
+    const scene: Effect.Effect<Scene<unknown>, unknown> = Effect.gen(function*() {
+      const { first, one, second } = yield* half(1 + scenes++ % 4)
+      const newKey = freshKey()
+      const outcomes: Array<unknown> = []
+      return {
+        requests: acts.map(({ act }, i) => (parking: Interception) =>
+          Effect.suspend(() => act(back(parked(first), parked(second), i), one, newKey)).pipe(
+            Effect.locally(around, parking),
+            Effect.map((outcome) => void (outcomes[i] = outcome))
+          )
+        ),
+        check: Effect.suspend(() => check(back(first, second), one, outcomes, newKey))
+      }
+    })
+    return anyOrders(scene, count)
+  }
+
+  /** One token at most; the old one if the rotation has failed. */
+  const isRotated: Check = (store, one, [outcome], newKey) =>
+    Effect.gen(function*() {
+      yield* equal("the new one", yield* isThere(store, newKey, start), outcome === "saved")
+      yield* outcome === "saved" ? isKeyDead(store, one, start) : isAlive(store, one, start)
+    })
+
+  for (const count of [2, 3, 4]) {
+    it.live(`${count} reads: each finds it, and so does the next one`, () =>
+      orders(range(count).map(() => reading), (store, one, outcomes) =>
+        Effect.zipRight(
+          holds("found by each", outcomes.every((found) => Option.isOption(found) && Option.isSome(found))),
+          isAlive(store, one, start)
+        )))
+  }
+
+  it.live("two saves and two reads: one is saved at most, and it is kept", () =>
+    orders([saving, saving, reading, reading], (store, { key, record }, outcomes) =>
+      Effect.gen(function*() {
+        const saved = outcomes.filter((outcome) => outcome === "saved").length
+        const found = yield* loaded(store, key, start)
+        yield* holds("one at the most", saved <= 1 && !outcomes.includes("gone"))
+        yield* equal("what is kept", [found.version, found.data], [1 + saved, saved === 1 ? data : record.data])
+      })))
+
+  it.live("a touch and two reads: its times stay", () =>
+    orders([touching, reading, reading], (store, { key }, [outcome]) =>
+      Effect.gen(function*() {
+        yield* equal("the outcome", outcome, "touched")
+        yield* equal("the times", (yield* loaded(store, key, start)).lastSeenAt, start + minute)
+      })))
+
+  for (const rotation of [rotating, renewing]) {
+    it.live(`${rotation.name}, and three reads: never both tokens, never neither`, () =>
+      orders([rotation, reading, reading, reading], isRotated))
+  }
+
+  for (const end of ends) {
+    it.live(`${end.name}, a save and two reads: it stays dead`, () =>
+      orders([end, saving, reading, reading], (store, one) => isDead(store, one, start), end === logout ? 400 : 120))
+  }
+
+  it.live(`${logout.name}, ${renewing.name}, and two reads: the old token stays dead`, () =>
+    orders([logout, renewing, reading, reading], (store, one) => isKeyDead(store, one, start)))
+
+  for (const end of revocations) {
+    it.live(`${end.name}, ${renewing.name}, and two reads: both tokens stay dead`, () =>
+      orders(
+        [end, renewing, reading, reading],
+        (store, one, _, newKey) =>
+          Effect.zipRight(isDead(store, one, start), isKeyDead(store, { ...one, key: newKey }, start))
+      ))
+  }
+})
+
+describe("a revocation on the way back, and a request after each of its calls", () => {
+  for (const { act, name } of revocations) {
+    for (const done of [1, 2, 3, 4]) {
+      it.live(`${name}, after ${done} writes of the way there: it stays dead`, () =>
+        Effect.gen(function*() {
+          const { first, one, second } = yield* half(done)
+          let calls = 0
+          const slow = (store: Shape) =>
+            intercepted(store, (operation, call) =>
+              operation.startsWith("revoke")
+                ? Effect.tap(call, () => Effect.suspend(() => back(first, second, ++calls).load(one.key, start)))
+                : call)
+          yield* act(back(slow(first), slow(second)), one, freshKey())
+          yield* isDead(back(first, second), one, start)
+        }))
+    }
+  }
+})
+
+describe("what is left over has expired, and the session has not", () => {
+  for (const later of [1, 30 * minute]) {
+    it.live(`${later} ms ago: it is found and can be written, on the way back and on the way there`, () =>
+      Effect.gen(function*() {
+        const { first, one, second } = yield* half(4)
+        const there = MigratingStore.make(first, second, { phase: "move" })
+        assert.strictEqual(yield* there.touch(one.key, start + minute, start + 3 * hour, start + minute), "touched")
+        const now = start + hour + later
+        for (const store of [back(first, second), there, back(first, second)]) {
+          const { version, ...record } = yield* loaded(store, one.key, now)
+          assert.strictEqual(yield* store.save(one.key, { ...record, version }, version, now), "saved")
+          assert.strictEqual((yield* loaded(store, one.key, now)).version, version + 1)
+        }
+      }))
+  }
+})
