@@ -3,7 +3,6 @@ import { Effect, Option } from "effect"
 import type { Shape as Client } from "effect-session/RedisClient"
 import * as RedisStore from "effect-session/RedisStore"
 import type { Shape } from "effect-session/SessionStore"
-import { Cluster, type ClusterOptions } from "ioredis"
 import { assert, describe, inject } from "vitest"
 import * as Server from "../examples/servers/redis.js"
 import {
@@ -21,18 +20,8 @@ import {
   stored
 } from "../src/internal/testing/records.js"
 import { engineOf, next, opened as openedBy, record, written } from "./support/engines.js"
-import { noting, storeOn } from "./support/redisClients.js"
+import { clusterOn, noting, storeOn } from "./support/redisClients.js"
 import { freshPrefix } from "./support/stores.js"
-
-const clusterOn = (ports: ReadonlyArray<number>, options: ClusterOptions = {}) =>
-  Effect.acquireRelease(
-    Effect.sync(() => {
-      const cluster = new Cluster(ports.map((port) => ({ host: "127.0.0.1", port })), options)
-      cluster.on("error", () => {})
-      return cluster
-    }),
-    (cluster) => Effect.sync(() => cluster.disconnect())
-  )
 
 /** A store on the run's Cluster, and what it keeps there. */
 const opened = Effect.gen(function*() {
@@ -274,6 +263,14 @@ describe("a Cluster in trouble", () => {
         assert.isFalse((yield* build).capabilities.durableDestroy)
         yield* nodes[2].ask("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
         assert.strictEqual((yield* Effect.flip(build))._tag, "SessionConfigError")
+        // Nor is the last one forgotten where they may be asked for their settings only.
+        const plain = RedisStore.ioredis(cluster)
+        const mute = {
+          ...plain,
+          sendToAll: (command: ReadonlyArray<string>) =>
+            command[0] === "info" ? Promise.reject(new Error("NOPERM no INFO")) : plain.sendToAll(command)
+        }
+        assert.strictEqual((yield* Effect.flip(storeOn(mute)))._tag, "SessionConfigError")
       }),
     60_000
   )

@@ -12,6 +12,7 @@ import { range } from "../src/internal/testing/law.js"
 import { freshKey, isAlive, isDead, start, stored } from "../src/internal/testing/records.js"
 import { furnish, reads, works, writes } from "./support/databases.js"
 import { engineOf, next, opened, record, written } from "./support/engines.js"
+import { isCounted, visiting } from "./support/outages.js"
 import { ioredisOn, nodeRedisOn, nodeRedisPoolOn, storeAt, storeOn } from "./support/redisClients.js"
 import * as Shop from "./support/shop.js"
 import { begin, between, ok, ShopSession, show, valueOf } from "./support/shop.js"
@@ -84,6 +85,32 @@ describe("a server that goes away and comes back", () => {
           yield* until(Effect.either(store.load(freshKey(), start)), ({ _tag }) => _tag === "Right")
           assert.deepInclude(yield* valueOf(shop, cookie), { user: "ann", count: 0 })
         }
+      }))
+  }
+})
+
+describe("a server that is killed under load and started again", () => {
+  for (const [name, on] of clients) {
+    it.scopedLive(`${name}: nothing that was confirmed is lost, and who is out stays out`, () =>
+      Effect.gen(function*() {
+        const server = yield* restartable({ appendonly: "yes", appendfsync: "always" })
+        const store = yield* Effect.flatMap(on(server.url), (client) => storeOn(client))
+        const shop = yield* Shop.make(Layer.succeed(SessionStore, store))
+        const out = yield* begin(shop)
+        assert.strictEqual((yield* shop.request(Effect.zipRight(ShopSession.flush, ok), out)).status, 200)
+        // Long enough for visitors to be refused: nobody waits for the connection any more.
+        const refused = until(
+          Effect.either(store.load(freshKey(), start)),
+          (answer) => answer._tag === "Left" && /nothing was sent|Timeout/.test(String(answer.left.cause))
+        )
+        const crash = Effect.delay(server.kill, "100 millis").pipe(
+          Effect.zipRight(refused),
+          Effect.zipRight(server.start)
+        )
+        const all = yield* visiting(shop, crash)
+        assert.isAbove(all.reduce((sum, { refused }) => sum + refused, 0), 0)
+        yield* Effect.forEach(all, (told) => isCounted(shop, told))
+        assert.isUndefined((yield* valueOf(shop, out)).user)
       }))
   }
 })

@@ -52,21 +52,26 @@ const cli = (port: number, command: ReadonlyArray<string>) =>
     )
   })
 
+/** A node of a Cluster, which can be started again where it was. */
+export interface Node extends Redis {
+  readonly again: Effect.Effect<Redis, never, Scope.Scope>
+}
+
 /** Starts three servers that know each other. Their Cluster works some two seconds later: see `clusterReady`. */
 export const makeCluster = (
   { directory, settings }: Pick<Options, "directory" | "settings"> = {}
-): Effect.Effect<readonly [Redis, Redis, Redis], never, Scope.Scope> =>
+): Effect.Effect<readonly [Node, Node, Node], never, Scope.Scope> =>
   Effect.gen(function*() {
+    const parent = directory ?? (yield* temporary)
     const node = (name: string) =>
-      Effect.flatMap(Effect.all([freePort, freePort]), ([port, busPort]) =>
-        Effect.map(
-          make({
-            port,
-            settings: { "cluster-enabled": "yes", "cluster-port": String(busPort), ...settings },
-            ...(directory === undefined ? {} : { directory: Path.join(directory, name) })
-          }),
-          (server) => ({ ...server, busPort })
-        ))
+      Effect.flatMap(Effect.all([freePort, freePort]), ([port, busPort]) => {
+        const again = make({
+          port,
+          settings: { "cluster-enabled": "yes", "cluster-port": String(busPort), ...settings },
+          directory: Path.join(parent, name)
+        })
+        return Effect.map(again, (server) => ({ ...server, busPort, again }))
+      })
     const nodes = yield* Effect.all([node("a"), node("b"), node("c")], { concurrency: "unbounded" })
     for (const [i, { ask, busPort, port }] of nodes.entries()) {
       const from = Math.floor((i * slots) / nodes.length)

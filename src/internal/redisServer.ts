@@ -74,9 +74,11 @@ const nodesOf = (client: Client): Effect.Effect<ReadonlyArray<Node>, SessionStor
     const infos = yield* ask(client, ["info"])
     const appendfsync = yield* ask(client, ["config", "get", "appendfsync"])
     const policies = yield* ask(client, ["config", "get", "maxmemory-policy"])
-    return infos.map((info, i) => {
+    // Who may not give a command has one answer to it, whatever the number of nodes.
+    const count = Math.max(infos.length, appendfsync.length, policies.length)
+    return Array.from({ length: count }, (_, i) => {
       const told = new Map(
-        (textOf(info) ?? "").split("\r\n").flatMap((line): ReadonlyArray<readonly [string, string]> => {
+        (textOf(infos[i]) ?? "").split("\r\n").flatMap((line): ReadonlyArray<readonly [string, string]> => {
           const colon = line.indexOf(":")
           return colon < 0 ? [] : [[line.slice(0, colon), line.slice(colon + 1)]]
         })

@@ -91,12 +91,13 @@ export const visiting = <E, R>(shop: Shop.Shop, happens: Effect.Effect<unknown, 
       () => Effect.map(begin(shop), (cookie) => ({ cookie, done: 0, refused: 0 }))
     )
     const visit = (told: Told) =>
-      Effect.map(shop.request(increment, told.cookie), ({ cookie, status }) => {
+      Effect.flatMap(shop.request(increment, told.cookie), ({ cookie, status }) => {
         assert.include([200, 503], status)
         assert.isUndefined(cookie)
-        if (status === 200) told.done++
-        else told.refused++
-        return status === 200
+        if (status === 200) return Effect.sync(() => ++told.done > 0)
+        told.refused++
+        // Who is refused at once comes back a little later, or nothing else in this process would get its turn.
+        return Effect.delay(Effect.succeed(false), "10 millis")
       })
     const visits = yield* Effect.fork(together(all.map((told) => Effect.repeat(visit(told), { until: () => over }))))
     yield* Effect.ensuring(happens, Effect.sync(() => void (over = true)))

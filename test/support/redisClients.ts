@@ -4,9 +4,9 @@
 import { Effect, type Scope } from "effect"
 import type { Shape as Client } from "effect-session/RedisClient"
 import * as RedisStore from "effect-session/RedisStore"
-import { Redis, type RedisOptions } from "ioredis"
+import { Cluster, type ClusterOptions, Redis, type RedisOptions } from "ioredis"
 import { once } from "node:events"
-import { createClient, createClientPool, type RedisClientOptions } from "redis"
+import { createClient, createClientPool, createCluster, type RedisClientOptions } from "redis"
 import { freshPrefix } from "./stores.js"
 
 /** A client of ioredis: connected, if it is one that does not wait until it is. */
@@ -43,6 +43,29 @@ export const nodeRedisPoolOn = (url: string) =>
       return pool
     }),
     (pool) => Effect.sync(() => pool.destroy())
+  )
+
+/** A Cluster of ioredis. */
+export const clusterOn = (ports: ReadonlyArray<number>, options: ClusterOptions = {}) =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const cluster = new Cluster(ports.map((port) => ({ host: "127.0.0.1", port })), options)
+      cluster.on("error", () => {})
+      return cluster
+    }),
+    (cluster) => Effect.sync(() => cluster.disconnect())
+  )
+
+/** A cluster of node-redis, connected. */
+export const nodeRedisClusterOn = (ports: ReadonlyArray<number>) =>
+  Effect.acquireRelease(
+    Effect.promise(async () => {
+      const cluster = createCluster({ rootNodes: ports.map((port) => ({ url: `redis://127.0.0.1:${port}` })) })
+      cluster.on("error", () => {})
+      await cluster.connect()
+      return cluster
+    }),
+    (cluster) => Effect.sync(() => cluster.destroy())
   )
 
 /** A store on a client, with keys of its own unless a prefix is given. */

@@ -1,0 +1,98 @@
+/**
+ * A Cluster of which a node stops, or dies and comes back, with visitors on all of them.
+ */
+import { it } from "@effect/vitest"
+import { Effect, Layer, type Scope } from "effect"
+import { SessionStore } from "effect-session"
+import type { Shape as Client } from "effect-session/RedisClient"
+import * as RedisStore from "effect-session/RedisStore"
+import { assert, describe } from "vitest"
+import * as Server from "../examples/servers/redis.js"
+import { slotOf } from "../src/internal/redisReady.js"
+import { range, together } from "../src/internal/testing/law.js"
+import type { Told } from "./support/outages.js"
+import { increment, isCounted, isRefused } from "./support/outages.js"
+import { clusterOn, nodeRedisClusterOn, storeOn } from "./support/redisClients.js"
+import * as Shop from "./support/shop.js"
+import { begin, ok, ShopSession, valueOf } from "./support/shop.js"
+
+interface Visitor extends Told {
+  /** Which node has the session. */
+  readonly node: number
+}
+
+/** A visitor, whose session is where its key says. */
+const arrive = (shop: Shop.Shop) =>
+  Effect.map(begin(shop), (cookie): Visitor => {
+    const key = shop.keys.at(-1) ?? assert.fail("nothing was kept")
+    return { cookie, done: 0, refused: 0, node: Math.floor((slotOf(`{${key.charAt(0)}}`) * 3) / 16_384) }
+  })
+
+/** All visit at once: those of this node are refused in time, and the others are served. */
+const visitWithout = (shop: Shop.Shop, visitors: ReadonlyArray<Visitor>, node: number) =>
+  together(visitors.map((told) =>
+    told.node === node
+      ? Effect.map(isRefused(shop.request(increment, told.cookie)), () => void told.refused++)
+      : Effect.map(shop.request(increment, told.cookie), ({ status }) => {
+        assert.strictEqual(status, 200)
+        told.done++
+      })
+  ))
+
+/** It works again for everybody, before anybody is asked to count. */
+const back = (shop: Shop.Shop, visitors: ReadonlyArray<Visitor>) =>
+  together(visitors.map((told) =>
+    Effect.repeat(
+      Effect.flatMap(shop.request(increment, told.cookie), ({ status }) => {
+        if (status === 200) return Effect.sync(() => ++told.done > 0)
+        told.refused++
+        return Effect.delay(Effect.succeed(false), "10 millis")
+      }),
+      { until: (done) => done }
+    )
+  )).pipe(Effect.timeout("20 seconds"))
+
+const clients: ReadonlyArray<
+  readonly [name: string, on: (ports: ReadonlyArray<number>) => Effect.Effect<Client, never, Scope.Scope>]
+> = [
+  ["ioredis", (ports) => Effect.map(clusterOn(ports), RedisStore.ioredis)],
+  ["node-redis", (ports) => Effect.map(nodeRedisClusterOn(ports), RedisStore.nodeRedis)]
+]
+
+describe("a node of a Cluster, with clients as they come", () => {
+  for (const [name, on] of clients) {
+    it.scopedLive(
+      `${name}: stopped, then killed and started again: its sessions are 503, the others go on`,
+      () =>
+        Effect.gen(function*() {
+          const nodes = yield* Server.makeCluster({
+            settings: { appendonly: "yes", appendfsync: "always", "cluster-require-full-coverage": "no" }
+          })
+          const ports = nodes.map(({ port }) => port)
+          yield* Server.clusterReady(ports)
+          const store = yield* Effect.flatMap(on(ports), (client) => storeOn(client))
+          const shop = yield* Shop.make(Layer.succeed(SessionStore, store))
+          const visitors = yield* Effect.forEach(range(24), () => arrive(shop))
+          const gone = yield* Effect.forEach(range(12), () => arrive(shop))
+          yield* Effect.forEach(gone, ({ cookie }) => shop.request(Effect.zipRight(ShopSession.flush, ok), cookie))
+          for (const node of [0, 1, 2]) {
+            assert.isTrue([visitors, gone].every((all) => all.some((one) => one.node === node)))
+          }
+
+          yield* nodes[0].signal("SIGSTOP")
+          yield* visitWithout(shop, visitors, 0)
+          yield* nodes[0].signal("SIGCONT")
+          yield* back(shop, visitors)
+
+          yield* nodes[1].signal("SIGKILL")
+          yield* visitWithout(shop, visitors, 1)
+          yield* nodes[1].again
+          yield* back(shop, visitors)
+
+          yield* Effect.forEach(visitors, (told) => isCounted(shop, told))
+          for (const { cookie } of gone) assert.isUndefined((yield* valueOf(shop, cookie)).user)
+        }),
+      60_000
+    )
+  }
+})
