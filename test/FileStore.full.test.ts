@@ -22,7 +22,7 @@ import {
   stored
 } from "../src/internal/testing/records.js"
 import { openStore } from "./support/fileSteps.js"
-import { temporaryDirectory } from "./support/stores.js"
+import { temporaryDirectory } from "./support/folders.js"
 
 /** A disk of one megabyte that goes with the scope. */
 const smallDisk = Effect.flatMap(temporaryDirectory("full"), (directory) =>
