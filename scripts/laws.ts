@@ -53,7 +53,7 @@ const tableOf = (outcomes: ReadonlyMap<string, ReadonlyMap<string, string>>): st
     `| law | ${stores.join(" | ")} |`,
     `| --- | ${stores.map(() => ":-:").join(" | ")} |`,
     ...[...outcomes].map(([law, row]) =>
-      `| ${law.replaceAll("|", "\\|")} | ${stores.map((store) => cell(row.get(store))).join(" | ")} |`
+      `| ${law.replaceAll(/[|_]/g, "\\$&")} | ${stores.map((store) => cell(row.get(store))).join(" | ")} |`
     )
   ].join("\n")
 }

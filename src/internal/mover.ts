@@ -20,7 +20,8 @@ import * as Option from "effect/Option"
 import type { SessionRecord } from "../SessionRecord.js"
 import type { Loaded, Reading, Shape } from "../SessionStore.js"
 import { SessionStoreError } from "../SessionStore.js"
-import * as StoreKey from "../StoreKey.js"
+import type { StoreKey } from "../StoreKey.js"
+import { asideOf } from "./asideKey.js"
 import { randomBytes } from "./crypto.js"
 import type { Original } from "./marks.js"
 import { isLeaving, marked, markOf, originalOf } from "./marks.js"
@@ -45,24 +46,24 @@ type Step = Effect.Effect<Option.Option<Place>, SessionStoreError>
 
 /** A move under way. */
 interface Move {
-  readonly key: StoreKey.StoreKey
+  readonly key: StoreKey
   readonly now: number
   /** Looks anew: somebody else has taken a step. */
   readonly again: Step
 }
 
 /** What a store has under a key, as of long ago, so that one that has expired is found, too. */
-const whatever = (store: Shape, key: StoreKey.StoreKey) =>
+const whatever = (store: Shape, key: StoreKey) =>
   Effect.catchIf(store.load(key, 0, "fresh"), ({ reason }) => reason === "corrupt", () => Effect.succeedNone)
 
 /** Ends the copy that a store may have, by now, of what was found in the other. */
 const endCopy = (
   store: Shape,
-  key: StoreKey.StoreKey,
+  key: StoreKey,
   found: Option.Option<SessionRecord>
 ): Effect.Effect<unknown, SessionStoreError> => {
   // It may come to its key until it is ended.
-  const end = (copy: StoreKey.StoreKey) => Effect.zipRight(store.destroy(copy), store.destroy(key))
+  const end = (copy: StoreKey) => Effect.zipRight(store.destroy(copy), store.destroy(key))
   if (Option.isNone(found)) return Effect.void
   const mark = markOf(found.value)
   if (mark._tag === "Moved") return end(mark.copy)
@@ -78,7 +79,8 @@ const year = 365 * 86_400_000
 /** How often a session may be on its way when it is looked for. */
 const mostTries = 20
 
-const random = (bytes: number) => Encoding.encodeBase64Url(randomBytes(bytes))
+/** The name of a write. */
+const freshWrite = () => Encoding.encodeBase64Url(randomBytes(12))
 
 export class Mover {
   readonly #old: Shape
@@ -92,7 +94,7 @@ export class Mover {
   }
 
   /** Where the session of a key is. */
-  locate(key: StoreKey.StoreKey, now: number, reading?: Reading, tries = mostTries): Step {
+  locate(key: StoreKey, now: number, reading?: Reading, tries = mostTries): Step {
     const again = tries > 1
       ? Effect.suspend(() => this.locate(key, now, reading, tries - 1))
       : Effect.fail(new SessionStoreError({ operation: "move", reason: "unavailable" }))
@@ -126,7 +128,7 @@ export class Mover {
   }
 
   /** Ends the session of a key, wherever it is, and whatever is found there. */
-  end(key: StoreKey.StoreKey): Effect.Effect<void, SessionStoreError> {
+  end(key: StoreKey): Effect.Effect<void, SessionStoreError> {
     const [a, b] = [this.#old, this.#new]
     return Effect.flatMap(
       Effect.zip(whatever(a, key), whatever(b, key)),
@@ -142,7 +144,7 @@ export class Mover {
   }
 
   /** Ends the move of what was found in the old store, or begins it. True if the session lives in the new store. */
-  settle(key: StoreKey.StoreKey, found: SessionRecord, now: number): Effect.Effect<boolean, SessionStoreError> {
+  settle(key: StoreKey, found: SessionRecord, now: number): Effect.Effect<boolean, SessionStoreError> {
     const mark = markOf(found)
     // What is arriving here, from before all turned round, is not under its own key.
     return Effect.flatMap(this.locate(mark._tag === "Arriving" ? mark.key : key, now, "fresh"), (place) => {
@@ -153,7 +155,7 @@ export class Mover {
   }
 
   /** Where what was on its way in the other direction has arrived. Its mark stays. */
-  arrive(key: StoreKey.StoreKey, now: number): Step {
+  arrive(key: StoreKey, now: number): Step {
     return Effect.map(
       new Mover(this.#new, this.#old, "arrive").locate(key, now, "fresh"),
       Option.map(({ record, side }) => ({ record, side: side === "new" ? "old" : "new" }))
@@ -161,13 +163,13 @@ export class Mover {
   }
 
   /** Removes the mark of what has arrived in the other direction, where nobody can be late any more; and nothing but that. */
-  forget(key: StoreKey.StoreKey, now: number): Effect.Effect<void, SessionStoreError> {
+  forget(key: StoreKey, now: number): Effect.Effect<void, SessionStoreError> {
     return Effect.flatMap(this.#new.load(key, now, "fresh"), (found) => {
       const mark = Option.getOrUndefined(found)
       if (mark === undefined || markOf(mark)._tag !== "Moved") return Effect.void
-      const aside = this.#aside(key)
+      const aside = asideOf(key, this.#new.capabilities)
       return Effect.flatMap(
-        this.#new.rotate(key, aside, { ...mark, writeId: random(12) }, mark.version, now),
+        this.#new.rotate(key, aside, { ...mark, writeId: freshWrite() }, mark.version, now),
         (outcome) => outcome === "saved" ? this.#new.destroy(aside) : Effect.void
       )
     })
@@ -186,16 +188,16 @@ export class Mover {
 
   /** Step 1. */
   #freeze({ again, key, now }: Move, { copied: _, ...record }: Loaded): Step {
-    const frozen = marked(record, { _tag: "Moving", original: originalOf(record) }, random(12))
+    const frozen = marked(record, { _tag: "Moving", original: originalOf(record) }, freshWrite())
     // Its times may have moved on meanwhile: it is read again.
     return Effect.zipRight(this.#old.save(key, frozen, record.version, now), again)
   }
 
   /** Step 2. */
   #carry(move: Move, frozen: SessionRecord, original: Original): Step {
-    const copy = this.#aside(move.key)
+    const copy = asideOf(move.key, this.#new.capabilities)
     const record = {
-      ...marked(frozen, { _tag: "Arriving", copy, key: move.key, original }, random(12)),
+      ...marked(frozen, { _tag: "Arriving", copy, key: move.key, original }, freshWrite()),
       // To come to its key is one more version, which makes it the one that it was.
       version: original.version - 1,
       // It must not end before the old record, which may still be touched.
@@ -216,8 +218,8 @@ export class Mover {
   }
 
   /** Step 3. */
-  #confirm({ again, key, now }: Move, frozen: SessionRecord, copy: StoreKey.StoreKey, isOwn: boolean): Step {
-    const moved = marked(frozen, { _tag: "Moved", copy }, random(12))
+  #confirm({ again, key, now }: Move, frozen: SessionRecord, copy: StoreKey, isOwn: boolean): Step {
+    const moved = marked(frozen, { _tag: "Moved", copy }, freshWrite())
     return Effect.flatMap(this.#old.save(key, moved, frozen.version, now), (outcome): Step => {
       if (outcome === "saved" || !isOwn) return again
       // Unless others have found it, and made it count, it is of no use to anybody.
@@ -229,7 +231,7 @@ export class Mover {
   }
 
   /** Steps 4 and 5. */
-  #complete(move: Move, moved: SessionRecord, copy: StoreKey.StoreKey): Step {
+  #complete(move: Move, moved: SessionRecord, copy: StoreKey): Step {
     const { again, key, now } = move
     return Effect.flatMap(this.#new.load(copy, now, "fresh"), (found): Step => {
       const arriving = Option.getOrUndefined(found)
@@ -254,14 +256,5 @@ export class Mover {
   /** Looks whether the session has come to its key since. */
   #unlessThere({ again, key, now }: Move, otherwise: Step): Step {
     return Effect.flatMap(this.#new.load(key, now, "fresh"), (there) => Option.isSome(there) ? again : otherwise)
-  }
-
-  /** A key that leads nobody to what is kept under it. */
-  #aside(key: StoreKey.StoreKey): StoreKey.StoreKey {
-    const { colocated } = this.#new.capabilities
-    const draw = () => Option.getOrThrow(StoreKey.parse(random(32)))
-    let aside = draw()
-    for (let draws = 1; draws < 1000 && colocated?.(key, aside) === false; draws++) aside = draw()
-    return aside
   }
 }

@@ -16,6 +16,8 @@ interface Setting {
 
 interface Question {
   readonly text: string
+  /** Less than that is how its drivers open it: no news, and nobody's mistake. */
+  readonly isLazyAsItComes?: true
   readonly settings: ReadonlyArray<Setting>
 }
 
@@ -43,6 +45,7 @@ const questions: Record<Dialect, Question> = {
     // The journal first: with a write-ahead log, the default of the other may be another one.
     text: "SELECT (SELECT journal_mode FROM pragma_journal_mode) AS journal_mode, " +
       "(SELECT synchronous FROM pragma_synchronous) AS synchronous",
+    isLazyAsItComes: true,
     settings: [
       { name: "journal_mode", waits: (value) => value in synchronous },
       {
@@ -81,12 +84,12 @@ export const check = (
         subject: "SqlStore",
         problem: `The option durableDestroy is true, but ${said}.`
       })
-      : Effect.as(
-        Effect.logWarning(`SqlStore: ${said}. Set it otherwise, or the option durableDestroy to false if that may be.`),
-        false
-      )
+      : Effect.as(questions[dialect].isLazyAsItComes === true ? Effect.void : Effect.logWarning(advised(said)), false)
   })
 }
+
+const advised = (said: string) =>
+  `SqlStore: ${said}. Set it otherwise, or the option durableDestroy to false if that may be.`
 
 const unknown = "SqlStore: the database does not tell whether a commit waits for the disk. State it in the option " +
   "durableDestroy."

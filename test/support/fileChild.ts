@@ -54,7 +54,7 @@ const scribble = (store: Shape, key: string) =>
       yield* store.save(keyOf(key), { ...first, data: dataOf(version + 1) }, version, start)
       yield* store.touch(keyOf(key), start + version, first.expiry.at + version, start)
       // A breath: a reader begins again when the session has changed between its two steps.
-      yield* Effect.sleep("2 millis")
+      yield* Effect.sleep("5 millis")
     }
   })
 

@@ -114,7 +114,10 @@ export const isCounted = (shop: Shop.Shop, { cookie, done, refused }: Told) =>
     assert.isAtLeast(count, done)
     assert.isAtMost(count, done + refused)
     assert.strictEqual((yield* shop.request(increment, cookie)).status, 200)
-    assert.strictEqual((yield* valueOf(shop, cookie)).count, count + 1)
+    // What was refused may be done late, by a server that had it all the time.
+    const after = (yield* valueOf(shop, cookie)).count
+    assert.isAtLeast(after, count + 1)
+    assert.isAtMost(after, done + refused + 1)
   })
 
 /** Connections end while visitors count: 503 at the worst, and nothing is lost. */
