@@ -218,7 +218,7 @@ describe(`steps of several processes, seed ${seed}`, () => {
       () =>
         Effect.forEach(
           names.slice(i),
-          (second) => isOdd([first, second]) || first === second ? Effect.void : check([first, second], 3, seed)
+          (second) => isOdd([first, second]) || first === second ? Effect.void : check([first, second], 2, seed)
         ),
       120_000
     )
