@@ -13,6 +13,7 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import { LRUCache } from "lru-cache"
 import type { Sealing } from "./Keyring.js"
 import { Keyring } from "./Keyring.js"
 import type { SessionConfigError } from "./SessionConfigError.js"
@@ -160,21 +161,13 @@ const mostNoted = 4096
  * who saves has loaded just before, and need not read again.
  */
 const memory = () => {
-  const noted = new Map<StoreKey, { readonly version: number; readonly kept: string }>()
+  const noted = new LRUCache<StoreKey, { readonly version: number; readonly kept: string }>({ max: mostNoted })
   return {
     keptAt: (key: StoreKey, version: number): string | undefined => {
       const note = noted.get(key)
       return note?.version === version ? note.kept : undefined
     },
-    note: (key: StoreKey, version: number, kept: string): void => {
-      noted.delete(key)
-      noted.set(key, { version, kept })
-      if (noted.size <= mostNoted) return
-      for (const oldest of noted.keys()) {
-        noted.delete(oldest)
-        return
-      }
-    }
+    note: (key: StoreKey, version: number, kept: string): void => void noted.set(key, { version, kept })
   }
 }
 
