@@ -14,9 +14,9 @@ import * as SqlStore from "effect-session/SqlStore"
 import { capabilityLaws, LawBroken } from "effect-session/testing"
 import * as Path from "node:path"
 import { assert, describe } from "vitest"
+import { freePort } from "../examples/servers/freePort.js"
 import * as Mariadb from "../examples/servers/mariadb.js"
 import * as Redis from "../examples/servers/redis.js"
-import * as EmbeddedPostgres from "../examples/shop/EmbeddedPostgres.js"
 import { intercepted } from "../src/internal/intercepted.js"
 import { isAlive, start, stored } from "../src/internal/testing/records.js"
 import type { Place } from "./support/crashes.js"
@@ -64,7 +64,7 @@ const postgres = (settings?: string) =>
   })
 
 const mariadb = Effect.gen(function*() {
-  const options = { directory: Path.join(yield* directory, "data"), port: yield* EmbeddedPostgres.freePort }
+  const options = { directory: Path.join(yield* directory, "data"), port: yield* freePort }
   const opened = Effect.flatMap(Mariadb.make(options), ({ signal, url }) =>
     Effect.map(
       sqlOn(MysqlClient.layer({ url: Redacted.make(url), maxConnections: 3 })),
@@ -75,7 +75,7 @@ const mariadb = Effect.gen(function*() {
 
 const redis = (settings: Redis.Options["settings"] = {}) =>
   Effect.gen(function*() {
-    const options = { directory: yield* Redis.temporary, port: yield* EmbeddedPostgres.freePort, settings }
+    const options = { directory: yield* Redis.temporary, port: yield* freePort, settings }
     const opened = Effect.gen(function*() {
       const server = yield* Redis.make(options)
       // What is under way when the server ends has failed, and is not sent to the next one.

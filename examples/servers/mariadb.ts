@@ -6,7 +6,7 @@ import { execFile } from "node:child_process"
 import { existsSync } from "node:fs"
 import { writeFile } from "node:fs/promises"
 import * as Path from "node:path"
-import { freePort } from "../shop/EmbeddedPostgres.js"
+import { freePort } from "./freePort.js"
 import { find } from "./programs.js"
 import * as Server from "./server.js"
 
@@ -80,15 +80,11 @@ const serverOptions = (directory: string, port: number) => [
 ]
 
 /** The server writes so when it takes connections. */
-const ready = ({ child }: Server.Running) =>
+const ready = ({ child, log }: Server.Running) =>
   Effect.async<void, MariadbError>((resume) => {
-    let log = ""
-    child.stderr?.on("data", (chunk: Buffer) => {
-      log = `${log}${chunk}`.slice(-4000)
-      if (log.includes("ready for connections")) resume(Effect.void)
-    })
+    child.stderr?.on("data", () => log().includes("ready for connections") && resume(Effect.void))
     child.once("error", (cause) => resume(new MariadbError({ message: "MariaDB cannot be run", cause })))
-    child.once("exit", () => resume(new MariadbError({ message: `MariaDB did not start. It said: ${log}` })))
+    child.once("exit", () => resume(new MariadbError({ message: `MariaDB did not start. It said: ${log()}` })))
   })
 
 /** Waits for its end, which is a clean one unless that takes too long. */

@@ -6,7 +6,7 @@ import { execFile } from "node:child_process"
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import * as Path from "node:path"
-import { freePort } from "../shop/EmbeddedPostgres.js"
+import { freePort } from "./freePort.js"
 import * as Server from "./server.js"
 
 export interface Options {
@@ -34,11 +34,11 @@ export const make = (options: Options = {}): Effect.Effect<Redis, never, Scope.S
     const settings = { port: String(port), bind: "127.0.0.1", dir: directory, save: "", appendonly: "no" }
     const all = Object.entries({ ...settings, ...options.settings })
     const args = all.flatMap(([name, value]) => [`--${name}`, ...[value].flat()])
-    const { ended, signal } = yield* Server.scoped("redis-server", args)
+    const { ended, log, signal } = yield* Server.scoped("redis-server", args)
     const ask = (...command: ReadonlyArray<string>) => cli(port, command)
     yield* Effect.raceFirst(
       Server.until(ask("PING"), (answer) => answer === "PONG"),
-      Effect.zipRight(ended, Effect.dieMessage(`redis-server did not start with ${args.join(" ")}`))
+      Effect.flatMap(ended, () => Effect.dieMessage(`redis-server ${args.join(" ")} did not start. It said: ${log()}`))
     )
     return { port, url: `redis://127.0.0.1:${port}`, ask, signal }
   })

@@ -13,13 +13,19 @@ export interface Running {
   readonly signal: (name: Signal) => Effect.Effect<void>
   /** Completes when it has ended. */
   readonly ended: Effect.Effect<void>
+  /** The end of what it has said so far. */
+  readonly log: () => string
 }
 
 /** Starts it, with a shell beside it that ends it when this process is no more: then the shell's input ends. */
 export const start = (program: string, args: ReadonlyArray<string>): Running => {
   // Groups of their own: Ctrl-C is for the tests, and their scope ends the server.
-  const child = spawn(program, args, { detached: true, stdio: ["ignore", "ignore", "pipe"] })
+  const child = spawn(program, args, { detached: true, stdio: ["ignore", "pipe", "pipe"] })
   child.on("error", () => {})
+  let log = ""
+  for (const output of [child.stdout, child.stderr]) {
+    output.on("data", (chunk: Buffer) => log = `${log}${chunk}`.slice(-4000))
+  }
   const guard = spawn("sh", ["-c", `read -r _; kill -KILL ${child.pid}`], {
     detached: true,
     stdio: ["pipe", "ignore", "ignore"]
@@ -32,6 +38,7 @@ export const start = (program: string, args: ReadonlyArray<string>): Running => 
   return {
     child,
     ended,
+    log: () => log,
     signal: (name) =>
       Effect.suspend(() => {
         child.kill(name)
@@ -42,15 +49,7 @@ export const start = (program: string, args: ReadonlyArray<string>): Running => 
 
 /** Starts it for a scope, at whose end it is killed. */
 export const scoped = (program: string, args: ReadonlyArray<string>): Effect.Effect<Running, never, Scope.Scope> =>
-  Effect.acquireRelease(
-    Effect.sync(() => {
-      const server = start(program, args)
-      // Nobody reads it, and a full pipe would stop the server.
-      server.child.stderr?.resume()
-      return server
-    }),
-    ({ signal }) => signal("SIGKILL")
-  )
+  Effect.acquireRelease(Effect.sync(() => start(program, args)), ({ signal }) => signal("SIGKILL"))
 
 /** Asks again and again, for twenty seconds at the most. */
 export const until = <A>(ask: Effect.Effect<A>, isDone: (answer: A) => boolean): Effect.Effect<void> =>

@@ -4,8 +4,8 @@
 import { Effect, Schema } from "effect"
 import { existsSync } from "node:fs"
 import { mkdir, readFile, rename, rm, stat } from "node:fs/promises"
-import { createServer } from "node:net"
 import * as Path from "node:path"
+import { freePort } from "../servers/freePort.js"
 
 export class EmbeddedPostgresError extends Schema.TaggedError<EmbeddedPostgresError>()("EmbeddedPostgresError", {
   message: Schema.String,
@@ -132,12 +132,3 @@ const signal = (pid: number, name: NodeJS.Signals | 0): boolean => {
 
 const stopOnData = (directory: string) =>
   Effect.flatMap(pidOf(directory), (pid) => pid === undefined ? Effect.void : interrupt(pid))
-
-export const freePort: Effect.Effect<number> = Effect.async((resume) => {
-  const server = createServer()
-  server.listen(0, "127.0.0.1", () => {
-    const address = server.address()
-    const port = typeof address === "object" && address !== null ? address.port : 0
-    server.close(() => resume(Effect.succeed(port)))
-  })
-})

@@ -7,6 +7,7 @@ import { chmod } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import * as Path from "node:path"
 import { assert, describe } from "vitest"
+import { freePort } from "../../examples/servers/freePort.js"
 import * as EmbeddedPostgres from "../../examples/shop/EmbeddedPostgres.js"
 import * as Shop from "../support/shop.js"
 import { begin, ok, ShopSession, show, valueOf } from "../support/shop.js"
@@ -115,7 +116,7 @@ describe("L5 down is not out: a real Postgres", () => {
         (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true }))
       )
       yield* Effect.promise(() => chmod(folder, 0o755))
-      const port = yield* EmbeddedPostgres.freePort
+      const port = yield* freePort
       const scope = yield* Scope.make()
       const directory = Path.join(folder, "postgres")
       const start = (scope: Scope.Scope) => Scope.extend(EmbeddedPostgres.make({ directory, port }), scope)

@@ -5,6 +5,7 @@ import { Effect } from "effect"
 import { existsSync, readdirSync, readFileSync } from "node:fs"
 import { appendFile } from "node:fs/promises"
 import * as Path from "node:path"
+import { freePort } from "../../examples/servers/freePort.js"
 import { type Signal, stands, until } from "../../examples/servers/server.js"
 import * as EmbeddedPostgres from "../../examples/shop/EmbeddedPostgres.js"
 import { directory } from "./outages.js"
@@ -13,7 +14,7 @@ import { directory } from "./outages.js"
 export const startable = (settings = "") =>
   Effect.gen(function*() {
     const data = Path.join(yield* directory, "data")
-    const server = EmbeddedPostgres.make({ directory: data, port: yield* EmbeddedPostgres.freePort })
+    const server = EmbeddedPostgres.make({ directory: data, port: yield* freePort })
     if (settings !== "") {
       yield* Effect.scoped(server)
       yield* Effect.promise(() => appendFile(Path.join(data, "postgresql.conf"), settings))
