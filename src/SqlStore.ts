@@ -59,7 +59,7 @@ export const make = (
     const [sql, dialect] = yield* clientOf
     const durableDestroy = yield* Durability.check(sql, dialect, options.durableDestroy)
     const statement = statements(dialect, prefix)
-    const { read, write, writeAll } = SqlCalls.make(sql, dialect, options.ownPool === true)
+    const { read, write, writeAll } = SqlCalls.make(sql, dialect, statement.frequent, options.ownPool === true)
 
     /** A compare-and-set that changed no row met another version, or nothing alive: only then is it asked which. */
     const compareAndSet = (operation: string, prepared: Prepared, parameters: Parameters) =>

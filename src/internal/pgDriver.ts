@@ -2,12 +2,79 @@
  * How statements are sent to Postgres.
  */
 import type * as SqlClient from "@effect/sql/SqlClient"
+import type { Connection } from "@effect/sql/SqlConnection"
+import { SqlError } from "@effect/sql/SqlError"
+import * as Effect from "effect/Effect"
+import * as Predicate from "effect/Predicate"
+import { sha256 } from "./crypto.js"
 import { inTransaction, onConnection } from "./sqlConnection.js"
 import type { Driver } from "./sqlDriver.js"
-import { returning } from "./sqlDriver.js"
+import { codeOf, returning } from "./sqlDriver.js"
+import type { Row } from "./sqlRows.js"
+import type { Prepared } from "./sqlStatements.js"
 
-export const pg = (sql: SqlClient.SqlClient): Driver => ({
-  ...returning(sql),
-  alone: (effect) => onConnection(sql, effect),
-  transaction: (effect) => inTransaction(sql, effect)
-})
+export const pg = (sql: SqlClient.SqlClient, frequent: ReadonlyArray<Prepared>): Driver => {
+  const names: Names = new Map(frequent.map(({ text }) => [text, nameOf(text)]))
+  return {
+    ...returning(sql),
+    alone: (effect) => onConnection(sql, effect, (connection) => naming(connection, names)),
+    transaction: (effect) => inTransaction(sql, effect)
+  }
+}
+
+/** The names of statements, by their texts. */
+type Names = Map<string, string>
+
+/** A name that no other text has, whoever else speaks to the same server through the same pooler. */
+const nameOf = (text: string): string => `effect_session_${sha256(new TextEncoder().encode(text))}`
+
+/** What is asked of the driver of a connection, to which a connection of Effect tells no names. */
+interface Client {
+  readonly query: (
+    statement: { readonly name: string; readonly text: string; readonly values: Array<unknown> },
+    done: (error: Error | null, result: { readonly rows: ReadonlyArray<Row> }) => void
+  ) => void
+}
+
+const isClient = (value: unknown): value is Client =>
+  Predicate.hasProperty(value, "query") && Predicate.isFunction(value.query)
+
+/**
+ * A connection that sends these statements by their names: the server then plans them once for each connection, which takes
+ * it longer than to do them. Where a name is not kept, nothing was done, and from then on nothing is named.
+ */
+const naming = (connection: Connection, names: Names): Connection => {
+  const client = Predicate.hasProperty(connection, "pg") ? connection.pg : undefined
+  if (!isClient(client)) return connection
+  return {
+    execute: (text, values, transformRows) => {
+      const unnamed = connection.execute(text, values, transformRows)
+      const name = names.get(text)
+      if (name === undefined || transformRows !== undefined) return unnamed
+      return Effect.catchIf(query(client, name, text, values), isNotKept, () => {
+        names.clear()
+        return unnamed
+      })
+    },
+    executeRaw: (text, values) => connection.executeRaw(text, values),
+    executeStream: (text, values, transformRows) => connection.executeStream(text, values, transformRows),
+    executeValues: (text, values) => connection.executeValues(text, values),
+    executeUnprepared: (text, values, transformRows) => connection.executeUnprepared(text, values, transformRows)
+  }
+}
+
+const query = (client: Client, name: string, text: string, values: ReadonlyArray<unknown>) =>
+  Effect.async<ReadonlyArray<Row>, SqlError>((resume) =>
+    client.query({ name, text, values: [...values] }, (cause, result) =>
+      resume(
+        cause === null
+          ? Effect.succeed(result.rows)
+          : Effect.fail(new SqlError({ cause, message: "Failed to execute statement" }))
+      ))
+  )
+
+/**
+ * A pooler between us and the server has given us another connection, where the name is not known or is somebody else's, or
+ * the table is another one since.
+ */
+const isNotKept = (error: SqlError): boolean => ["26000", "42P05", "0A000"].includes(codeOf(error))

@@ -36,8 +36,13 @@ export interface Calls {
   ) => Effect.Effect<void, SessionStoreError>
 }
 
-export const make = (sql: SqlClient.SqlClient, dialect: Dialect, ownPool: boolean): Calls => {
-  const driver = drivers[dialect](sql)
+export const make = (
+  sql: SqlClient.SqlClient,
+  dialect: Dialect,
+  frequent: ReadonlyArray<Prepared>,
+  ownPool: boolean
+): Calls => {
+  const driver = drivers[dialect](sql, frequent)
 
   /** All clients share one tag for "inside a transaction": a pool of our own must not see that of another client. */
   const unlessInside = <A>(
@@ -73,7 +78,11 @@ export const make = (sql: SqlClient.SqlClient, dialect: Dialect, ownPool: boolea
   }
 }
 
-const drivers: Record<Dialect, (sql: SqlClient.SqlClient) => Driver> = { mysql, pg, sqlite: returning }
+const drivers: Record<Dialect, (sql: SqlClient.SqlClient, frequent: ReadonlyArray<Prepared>) => Driver> = {
+  mysql,
+  pg,
+  sqlite: returning
+}
 
 /** Others were in the way: the statement has changed nothing, and may do better the next time. */
 const transient = new Set([

@@ -6,6 +6,7 @@ import type { Connection } from "@effect/sql/SqlConnection"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
+import * as Runtime from "effect/Runtime"
 import { codeOf } from "./sqlDriver.js"
 
 /**
@@ -17,30 +18,33 @@ import { codeOf } from "./sqlDriver.js"
  */
 export const onConnection = <A>(
   sql: SqlClient.SqlClient,
-  effect: Effect.Effect<A, SqlError>
+  effect: Effect.Effect<A, SqlError>,
+  spoken: (connection: Connection) => Connection = (connection) => connection
 ): Effect.Effect<A, SqlError> =>
-  Effect.suspend(() => {
-    let busy: Connection | undefined
-    let isGone = false
-    const use = (connection: Connection): Effect.Effect<A, SqlError> => {
-      if (isGone) return Effect.interrupt
-      busy = connection
-      return effect.pipe(
-        Effect.provideService(SqlClient.TransactionConnection, [connection, 0]),
-        Effect.tapError((error) => Effect.sync(() => readOnly.has(codeOf(error)) && hangUp(connection))),
-        Effect.ensuring(Effect.sync(() => {
-          busy = undefined
-        }))
-      )
-    }
-    // A pool that is asked for a connection gives it to somebody, who must be there to give it back.
-    const run = Effect.uninterruptible(Effect.scoped(Effect.flatMap(sql.reserve, use)))
-    const close = Effect.sync(() => busy !== undefined && hangUp(busy))
-    return Effect.onInterrupt(Effect.disconnect(run), () => {
-      isGone = true
-      return busy === undefined ? Effect.void : Effect.forkDaemon(Effect.delay(close, patience))
-    })
-  })
+  Effect.flatMap(Effect.runtime<never>(), (runtime) =>
+    Effect.async<A, SqlError>((resume) => {
+      const run = Runtime.runFork(runtime)
+      let busy: Connection | undefined
+      let isGone = false
+      const use = (connection: Connection): Effect.Effect<A, SqlError> => {
+        if (isGone) return Effect.interrupt
+        busy = connection
+        return effect.pipe(
+          Effect.provideService(SqlClient.TransactionConnection, [spoken(connection), 0]),
+          Effect.tapError((error) => Effect.sync(() => readOnly.has(codeOf(error)) && hangUp(connection)))
+        )
+      }
+      // A pool that is asked for a connection gives it to somebody, who must be there to give it back.
+      run(Effect.scoped(Effect.flatMap(sql.reserve, use))).addObserver((exit) => {
+        busy = undefined
+        resume(exit)
+      })
+      const close = Effect.sync(() => busy !== undefined && hangUp(busy))
+      return Effect.sync(() => {
+        isGone = true
+        if (busy !== undefined) run(Effect.delay(close, patience))
+      })
+    }))
 
 /** The server has become a replica of another, which a new connection may find. */
 const readOnly = new Set([

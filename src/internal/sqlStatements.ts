@@ -181,6 +181,16 @@ export const statements = (dialect: Dialect, prefix: string) => {
       prepared.raiseEpoch,
       prepared.spare
     ],
+    /** Those of requests. Each finds one record by its key, so that one plan serves it whatever it is told. */
+    frequent: [
+      prepared.create,
+      prepared.destroy,
+      prepared.exists,
+      prepared.load,
+      prepared.rotate,
+      prepared.save,
+      prepared.touch
+    ],
     /** Finds what a revocation by id has passed by, where that can be. */
     passedBy: moves ? prepare(dialect, byId) : undefined
   }
