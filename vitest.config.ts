@@ -20,7 +20,8 @@ export default defineConfig({
     // A process takes one file after another: to load Effect anew for each of them would take a third of the whole time.
     poolOptions: { forks: { isolate: false } },
     sequence: { sequencer: LongestFirst },
-    testTimeout: 30_000,
-    hookTimeout: 60_000
+    // Limits are for what hangs. What takes 20 seconds on a quiet machine takes several times as long on a busy one.
+    testTimeout: 180_000,
+    hookTimeout: 180_000
   }
 })

@@ -17,7 +17,7 @@ import { temporaryDirectory } from "./support/folders.js"
 /** Starts a process with a job. */
 const child = (program: string, job: Job) => begun(program, job)
 
-const live = (title: string, body: Effect.Effect<void, unknown, Scope.Scope>, timeout = 60_000) =>
+const live = (title: string, body: Effect.Effect<void, unknown, Scope.Scope>, timeout?: number) =>
   it.scopedLive(title, () => body, timeout)
 
 describe("several processes", () => {
@@ -63,7 +63,7 @@ describe("several processes", () => {
       // It did write meanwhile.
       assert.isAbove(Math.max(...seen), 500)
     }),
-    240_000
+    1_800_000
   )
 
   live(

@@ -39,8 +39,7 @@ for (const [name, write] of writes) {
               })
           )
           assert.isAbove(steps, 4)
-        }),
-      120_000
+        })
     )
 
     it.live(
@@ -61,8 +60,7 @@ for (const [name, write] of writes) {
               yield* goesOn(healthy, there)
               yield* leavesNothing(root, healthy)
             })
-        ),
-      120_000
+        )
     )
 
     it.live(
@@ -81,8 +79,7 @@ for (const [name, write] of writes) {
                 assert.strictEqual(yield* healthy.create(freshKey(), record, start), "exists")
               }
             })
-        ),
-      120_000
+        )
     )
 
     it.live(
@@ -103,8 +100,7 @@ for (const [name, write] of writes) {
               yield* goesOn(healthy, there)
               yield* leavesNothing(root, healthy)
             })
-        ),
-      120_000
+        )
     )
   })
 }

@@ -36,7 +36,7 @@ for (const redis of ofRedis(redisStore(redisClient, prefix))) {
         assert.includeMembers(waits.map(([, act]) => act), ["rotate", "logout", "login"])
       }
     }).pipe(Effect.tapErrorCause(() => Effect.sync(() => console.error(`To see it fail again: SEED=${seed}`))))
-  }, 300_000)
+  }, 1_800_000)
 }
 
 describe("all turn round, and a process died in the middle of a move", () => {

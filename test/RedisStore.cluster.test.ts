@@ -93,7 +93,7 @@ describe("a rotation in a Cluster", () => {
   it.scopedLive("stays in its shard when an engine draws the token: nothing leads from elsewhere", () =>
     Effect.gen(function*() {
       const { names, sent, store } = yield* opened
-      const engine = yield* engineOf(store)
+      const engine = yield* engineOf(store, { timeout: "20 seconds" })
       const first = yield* written(engine, { _tag: "Create", record: record() })
       sent.length = 0
       const second = yield* written(engine, {
@@ -245,8 +245,7 @@ describe("a Cluster in trouble", () => {
         for (const { ask } of nodes) yield* ask("CLUSTER", "SETSLOT", slot, "NODE", ids[to] ?? "")
         yield* Effect.forEach(all, (one) => isAlive(store, one, start))
         yield* isDead(store, revoked, start)
-      }),
-    60_000
+      })
   )
 
   it.scopedLive(
@@ -271,7 +270,6 @@ describe("a Cluster in trouble", () => {
             command[0] === "info" ? Promise.reject(new Error("NOPERM no INFO")) : plain.sendToAll(command)
         }
         assert.strictEqual((yield* Effect.flip(storeOn(mute)))._tag, "SessionConfigError")
-      }),
-    60_000
+      })
   )
 })

@@ -101,7 +101,7 @@ for (const policy of ["volatile-lru", "volatile-ttl", "volatile-random"]) {
     it.scopedLive("a session is whole or not there at all, and none that was revoked comes back", () =>
       Effect.gen(function*() {
         const { ask, store } = yield* small(policy)
-        const engine = yield* engineOf(store)
+        const engine = yield* engineOf(store, { timeout: "20 seconds" })
         const visitor = yield* written(engine, { _tag: "Create", record: record() })
         const revoked = yield* Effect.forEach(range(20), () => stored(store, { subject: "ann" }))
         yield* store.revokeSubject(namespace, "ann")

@@ -200,7 +200,7 @@ describe("calls", () => {
   it.scopedLive("tell nothing that a visitor could present", () =>
     Effect.gen(function*() {
       const { sent, store } = yield* opened
-      const engine = yield* engineOf(store)
+      const engine = yield* engineOf(store, { timeout: "20 seconds" })
       const first = yield* written(engine, { _tag: "Create", record: record({ data: "to be found" }) })
       const second = yield* written(engine, {
         _tag: "Rotate",

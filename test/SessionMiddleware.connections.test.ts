@@ -331,7 +331,7 @@ describe("concurrency inside a handler", () => {
     Effect.gen(function*() {
       const app = yield* open(route(
         Effect.all([increment, Effect.never, increment]).pipe(
-          Effect.timeout("10 millis"),
+          Effect.timeout("200 millis"),
           Effect.catchTag("TimeoutException", () => Effect.succeed(undefined)),
           Effect.as(text("in time"))
         )

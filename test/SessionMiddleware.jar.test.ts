@@ -57,7 +57,7 @@ const start = (settings: Settings = {}) =>
     const { hold, wrap } = gate()
     const port = yield* serve(
       HttpServer.serve(app).pipe(
-        Layer.provide(Users.layerWith({ touchEvery: 0, ...settings })),
+        Layer.provide(Users.layerWith({ touchEvery: 0, commitTimeout: "20 seconds", ...settings })),
         Layer.provide(wrappedEngine(wrap))
       )
     )

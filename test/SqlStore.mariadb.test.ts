@@ -174,7 +174,7 @@ describe("removeExpired", () => {
       const say = yield* somebody(sql)
       yield* say("BEGIN")
       yield* say(`SELECT * FROM ${prefix}sessions WHERE \`key\` = '${all[2]?.key}' FOR UPDATE`)
-      assert.strictEqual(yield* Effect.timeout(store.removeExpired(start, 10), "5 seconds"), 4)
+      assert.strictEqual(yield* Effect.timeout(store.removeExpired(start, 10), "30 seconds"), 4)
       yield* say("ROLLBACK")
       assert.strictEqual(yield* store.removeExpired(start, 10), 1)
     }))
@@ -195,7 +195,7 @@ describe("removeExpired", () => {
         )
       ))
       yield* Deferred.await(held)
-      const removed = yield* Effect.timeout(together(range(3).map(() => store.removeExpired(start, 30))), "5 seconds")
+      const removed = yield* Effect.timeout(together(range(3).map(() => store.removeExpired(start, 30))), "30 seconds")
       assert.strictEqual(removed.reduce((a, b) => a + b, 0), 60)
       yield* Deferred.succeed(release, undefined)
       yield* first

@@ -23,8 +23,7 @@ const startable = Effect.map(Postgres.startable(), (start) => ({
 describe("a Postgres that goes away", () => {
   it.scopedLive(
     "killed: every call says that it is unavailable; started again it holds what was confirmed",
-    () => Effect.flatMap(startable, crashes),
-    60_000
+    () => Effect.flatMap(startable, crashes)
   )
 
   play(startable)
@@ -34,14 +33,14 @@ describe("a database that goes away", () => {
   it.scopedLive("postgres: connections that are cut under load are 503 at the worst, and nothing is lost (F25)", () =>
     Effect.gen(function*() {
       const applicationName = freshPrefix()
-      const { shop } = yield* shopOn(
+      const shops = yield* shopOn(
         PgClient.layer({ url: Redacted.make(inject("postgresUrl")), maxConnections: 3, applicationName })
       )
       const admin = Context.get(yield* Layer.build(postgresClient({ maxConnections: 1 })), SqlClient)
       const cut = admin.unsafe(
         `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '${applicationName}'`
       )
-      yield* isCut(shop, cut)
+      yield* isCut(shops, cut)
     }))
 
   it.scopedLive("postgres: a pool that the application has emptied is 503 in time, and works when it is free (F25)", () =>

@@ -158,7 +158,7 @@ describe("what a copy of the store tells", () => {
   /** The life of a session, up to a dump of what the store was given or holds; each token that was ever valid. */
   const life = (store: Shape) =>
     Effect.gen(function*() {
-      const engine = yield* engineOf(store)
+      const engine = yield* engineOf(store, { timeout: "20 seconds" })
       const data = `"to be found in every dump"`
       const first = yield* written(engine, { _tag: "Create", record: record({ data }) })
       const saved = { ...first.record, version: 2 }
@@ -229,8 +229,8 @@ describe("namespaces", () => {
     it.live(`${name}: a token of one session tag means nothing to another`, () =>
       Effect.gen(function*() {
         const store = yield* SessionStore
-        const users = yield* engineOf(store, {}, "users")
-        const admins = yield* engineOf(store, {}, "admins")
+        const users = yield* engineOf(store, { timeout: "20 seconds" }, "users")
+        const admins = yield* engineOf(store, { timeout: "20 seconds" }, "admins")
         const { record: user, value } = yield* written(users, {
           _tag: "Create",
           record: record({ namespace: "users" })

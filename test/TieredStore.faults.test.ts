@@ -111,9 +111,8 @@ describe("interruption of the read that flies first", () => {
         const fiber = Effect.runFork(tiers.load(one.key, start), { scheduler: yieldingAt(op) })
         yield* Fiber.interruptFork(fiber)
         yield* Effect.sleep(2)
-        const next = Effect.runFork(tiers.load(one.key, start))
-        yield* Effect.sleep(2)
-        if (next.unsafePoll() === null) bad.push(op)
+        const next = yield* Effect.timeoutOption(tiers.load(one.key, start), "10 seconds")
+        if (Option.isNone(next)) bad.push(op)
       }
       assert.deepStrictEqual(bad, [])
     }))
@@ -139,9 +138,9 @@ describe("a revocation that hangs", () => {
       back.state.hangs = false
       const notice = yield* Effect.timeoutOption(
         hearing({ _tag: "Subject", namespace: "laws", subject: "carl" }),
-        "100 millis"
+        "10 seconds"
       )
-      const other = yield* Effect.timeoutOption(tiers.revokeSubject("other", "ann"), "100 millis")
+      const other = yield* Effect.timeoutOption(tiers.revokeSubject("other", "ann"), "10 seconds")
       assert.deepStrictEqual([Option.isSome(notice), Option.isSome(other)], [true, true])
     }).pipe(Effect.scoped))
 })

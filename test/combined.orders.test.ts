@@ -168,20 +168,17 @@ describe(`requests on stores made of stores, in orders by chance, seed ${seed}`,
   ) {
     it.live(
       `${name}: every save that was acknowledged is there once`,
-      () => someOrders(lost(make, 4), orders, seed),
-      60000
+      () => someOrders(lost(make, 4), orders, seed)
     )
     it.live(
       `${name}: the session that a revocation spares lives, and the others do not`,
-      () => someOrders(except(make), orders, seed),
-      60000
+      () => someOrders(except(make), orders, seed)
     )
     for (let w = 0; w < 4; w++) {
       for (const cut of [2, 6, 12, 1000]) {
         it.live(
           `${name}: ${endNames[w]} races everything else, each cut off after ${cut} calls or so`,
-          () => someOrders(ends(make, w, cut), orders, seed),
-          60000
+          () => someOrders(ends(make, w, cut), orders, seed)
         )
       }
     }

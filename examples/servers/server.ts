@@ -51,11 +51,11 @@ export const start = (program: string, args: ReadonlyArray<string>): Running => 
 export const scoped = (program: string, args: ReadonlyArray<string>): Effect.Effect<Running, never, Scope.Scope> =>
   Effect.acquireRelease(Effect.sync(() => start(program, args)), ({ signal }) => signal("SIGKILL"))
 
-/** Asks again and again, for twenty seconds at the most. */
+/** Asks again and again, for a minute at the most. */
 export const until = <A>(ask: Effect.Effect<A>, isDone: (answer: A) => boolean): Effect.Effect<void> =>
   Effect.flatMap(ask, (answer) => isDone(answer) ? Effect.void : Effect.fail(answer)).pipe(
     Effect.retry(Schedule.spaced("20 millis")),
-    Effect.timeout("20 seconds"),
+    Effect.timeout("1 minute"),
     Effect.orDie
   )
 

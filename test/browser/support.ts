@@ -12,6 +12,7 @@ import { tmpdir } from "node:os"
 import * as Path from "node:path"
 import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core"
 import { afterAll, assert, beforeAll, describe } from "vitest"
+import { freePort } from "../../examples/servers/freePort.js"
 import { find } from "../../examples/servers/programs.js"
 import { AppSession } from "../../examples/shop/AppSession.js"
 import { shop as shopRoutes } from "../../examples/shop/routes.js"
@@ -57,7 +58,9 @@ export const open = ({ app = shopRoutes, cookie }: Options = {}): Effect.Effect<
     const serving = (port: number) =>
       HttpServer.serve(app, StoreCosts.middleware).pipe(
         Layer.provideMerge(Server.layer),
-        Layer.provide(cookie === undefined ? AppSession.layer : AppSession.layerWith({ cookie })),
+        Layer.provide(
+          AppSession.layerWith({ commitTimeout: "20 seconds", ...(cookie === undefined ? {} : { cookie }) })
+        ),
         Layer.provide(StoredEngine.layer()),
         Layer.provide(StoreCosts.layer),
         Layer.provide(counted),
@@ -73,9 +76,9 @@ export const open = ({ app = shopRoutes, cookie }: Options = {}): Effect.Effect<
         return { scope, store: Context.get(stores, SessionStore), server: Context.get(server, HttpServer.HttpServer) }
       })
 
-    let running = yield* start(0)
-    const { address } = running.server
-    const port = address._tag === "TcpAddress" ? address.port : 0
+    // One that stays its own while the shop is closed.
+    const port = yield* freePort
+    let running = yield* start(port)
     return Object.assign(around, {
       origin: `http://localhost:${port}`,
       calls,

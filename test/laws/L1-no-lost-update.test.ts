@@ -5,7 +5,7 @@ import { ok, race, ShopSession, show, valueOf } from "../support/shop.js"
 import { stores } from "../support/stores.js"
 
 for (const [name, layer] of stores) {
-  const law = Shop.lawOn(layer, Shop.patient)
+  const law = Shop.lawOn(layer)
 
   describe(`L1 no lost update (${name})`, () => {
     law("50 concurrent requests that each set their own note keep 50 of 50", (shop, cookie) =>

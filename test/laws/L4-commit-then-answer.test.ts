@@ -11,7 +11,7 @@ const redirect = Effect.succeed(HttpServerResponse.redirect("/next"))
 const increment = ShopSession.update("count", (n) => n + 1)
 
 for (const [name, layer] of stores) {
-  const law = Shop.lawOn(layer, Shop.patient)
+  const law = Shop.lawOn(layer)
 
   describe(`L4 commit, then answer (${name})`, () => {
     law("no response leaves while the save is under way", (shop, cookie) =>

@@ -99,7 +99,7 @@ describe("L5 down is not out: a store that hangs", () => {
   ) {
     it.live(`${title}: 503 within the limit (F17)`, () =>
       Effect.gen(function*() {
-        const shop = yield* Shop.make(memory(), { remote: true })
+        const shop = yield* Shop.make(memory(), { ...Shop.impatient, remote: true })
         const cookie = yield* begin(shop)
         shop.intercept = () => Effect.never
         const answer = yield* shop.request(handler, cookie)

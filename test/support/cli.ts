@@ -201,10 +201,12 @@ export const begun = (
       (child) => Effect.sync(() => child.kill("SIGKILL"))
     )
     let [stdout, stderr] = ["", ""]
+    // Not when it has exited: some of what it said may still be on its way.
+    let isClosed = false
     const look = () => {
       for (const [line, said] of awaited) {
         if (line.test(stderr)) Deferred.unsafeDone(said, Exit.void)
-        else if (child.exitCode !== null) Deferred.unsafeDone(said, Exit.fail(new Error(`ended with: ${stderr}`)))
+        else if (isClosed) Deferred.unsafeDone(said, Exit.fail(new Error(`ended with: ${stderr}`)))
       }
     }
     child.stdout.setEncoding("utf8").on("data", (text: string) => void (stdout += text))
@@ -213,6 +215,7 @@ export const begun = (
       look()
     })
     child.on("close", (exitCode) => {
+      isClosed = true
       Deferred.unsafeDone(ended, Exit.succeed({ exitCode: exitCode ?? -1, stdout, stderr }))
       look()
     })

@@ -43,7 +43,7 @@ export const open = (
           options.plain !== undefined && url === "/plain" ? Effect.as(options.plain, text("plain")) : router))
       ).pipe(
         Layer.provide(Logger.add(options.log ?? Logger.none)),
-        Layer.provide(ShopSession.layer),
+        Layer.provide(ShopSession.layerWith({ commitTimeout: "20 seconds" })),
         Layer.provide(wrappedEngine((operation, call, args) => {
           calls.push(operation)
           return operation === broken

@@ -18,7 +18,8 @@ class Users extends Session.Tag<Users>()("test/Interleaved", {
     log: Schema.optionalWith(Schema.Array(Schema.Number), { default: () => [] }),
     left: Schema.optionalWith(Schema.Number, { default: () => 0 }),
     right: Schema.optionalWith(Schema.Number, { default: () => 0 })
-  })
+  }),
+  commitTimeout: "20 seconds"
 }) {}
 
 type Value = Effect.Effect.Success<typeof Users.value>

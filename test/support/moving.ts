@@ -183,7 +183,9 @@ const visitor = (world: World, at: number) =>
   Effect.gen(function*() {
     const share = world.users.filter((_, i) => i % world.options.visitors === at)
     while (!world.isClosing) {
-      yield* call(world, yield* Effect.orDie(Random.choice(share)))
+      // Of so many, those few who have logged out would hardly ever come again.
+      const out = (yield* Random.nextBoolean) ? share.filter(({ cookie }) => cookie === undefined) : []
+      yield* call(world, yield* Effect.orDie(Random.choice(out.length > 0 ? out : share)))
       yield* Effect.sleep(world.options.pause)
     }
   }).pipe(Effect.withRandom(Random.make(world.options.seed + at)))

@@ -35,7 +35,7 @@ export const startable = (settings = "") =>
   })
 
 /** Sends a signal, and waits for what it does. */
-const sent = (pids: ReadonlyArray<number>, name: Signal) =>
+export const sent = (pids: ReadonlyArray<number>, name: Signal) =>
   Effect.gen(function*() {
     for (const pid of pids) signalTo(pid, name)
     const isDone = name === "SIGSTOP" ? stands : name === "SIGKILL" ? isGone : () => Effect.succeed(true)

@@ -66,20 +66,17 @@ export interface Shop {
   readonly request: (handler: Handler, cookie?: string, headers?: Record<string, string>) => Effect.Effect<Answer>
 }
 
-/** For laws of many requests at once, which are about order and not about time: a busy machine may take its time. */
-export const patient = {
-  timeout: "20 seconds",
-  session: ShopSession.layerWith({ commitTimeout: "20 seconds" })
-} as const
+/** Limits of time as the library comes, for laws about them. */
+export const impatient = { timeout: "1 second", session: ShopSession.layer } as const
 
-/** Starts a shop on a store. Lives as long as the scope. */
+/** Starts a shop on a store. Lives as long as the scope. Most laws are about order: a busy machine may take its time. */
 export const make = <E>(
   storeLayer: Layer.Layer<SessionStore, E>,
   options: {
     /** Time limits and retries apply, as they do to a store behind a network. Default: what the store says. */
     readonly remote?: boolean
     readonly session?: Layer.Layer<SessionService<ShopSession>, unknown, SessionEngine>
-    /** The time that a call may take. */
+    /** The time that a call may take. Default: enough. */
     readonly timeout?: Duration.DurationInput
   } = {}
 ) =>
@@ -100,8 +97,8 @@ export const make = <E>(
       Layer.succeedContext(base)
     )
     const context = yield* Layer.build(
-      (options.session ?? ShopSession.layer).pipe(
-        Layer.provideMerge(StoredEngine.layer({ timeout: options.timeout ?? "1 second" })),
+      (options.session ?? ShopSession.layerWith({ commitTimeout: "20 seconds" })).pipe(
+        Layer.provideMerge(StoredEngine.layer({ timeout: options.timeout ?? "20 seconds" })),
         Layer.provide(wrapped)
       )
     )
@@ -237,4 +234,4 @@ export const lawOn =
       Effect.gen(function*() {
         const shop = yield* make(layer(), options)
         yield* body(shop, yield* begin(shop))
-      }).pipe(Effect.scoped, Effect.orDie), options?.timeout === undefined ? undefined : 120_000)
+      }).pipe(Effect.scoped, Effect.orDie))

@@ -22,10 +22,14 @@ import { everyOrder, someOrders } from "./interleave.js"
 import type { Law } from "./law.js"
 import { byChance, holds, law, LawBroken } from "./law.js"
 
+/** Time enough: a call waits while others have their turn, and what a limit cuts off is another order than the one that is played. */
+const patience = "1 minute"
+
 /** A session that counts. Every use is a touch, so that touches race too. */
 class Counter extends Session.Tag<Counter>()("effect-session/testing/Counter", {
   schema: Schema.Struct({ count: Schema.optionalWith(Schema.Number, { default: () => 0 }) }),
-  touchEvery: 0
+  touchEvery: 0,
+  commitTimeout: patience
 }) {}
 
 /** What the laws are about, over a store. */
@@ -207,4 +211,7 @@ export const raceLawsOf = (subject: Subject): ReadonlyArray<Law> => [
   })
 ]
 
-export const raceLaws: ReadonlyArray<Law> = raceLawsOf({ engine: StoredEngine.layer(), afterwards: () => Effect.void })
+export const raceLaws: ReadonlyArray<Law> = raceLawsOf({
+  engine: StoredEngine.layer({ timeout: patience }),
+  afterwards: () => Effect.void
+})

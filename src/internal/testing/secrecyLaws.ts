@@ -47,7 +47,7 @@ const cookieOf = (cookie: CookieValue | undefined) =>
 /** What was set is refused with a typed error and leaves nothing behind, or it is there exactly. */
 const keptOrRefused = (store: Shape, name: string, text: string) =>
   Effect.gen(function*() {
-    const service = yield* serviceOn(storedEngine, store, "10 seconds")
+    const service = yield* serviceOn(storedEngine, store, "1 minute")
     const { cookie } = yield* answer(service, undefined, Account.set("count", 1))
     let refusal: unknown
     const value: unknown = JSON.parse(text)
@@ -93,7 +93,7 @@ export const secrecyLaws: ReadonlyArray<Law> = [
         given.push(operation, ...textsIn(args))
         return call
       })
-      const service = yield* serviceOn(storedEngine, recording, "10 seconds")
+      const service = yield* serviceOn(storedEngine, recording, "1 minute")
       const made = yield* cookieOf((yield* answer(service, undefined, Account.set("count", 1))).cookie)
       yield* answer(service, made, Account.update("count", (n) => n + 1))
       const rotated = yield* cookieOf((yield* answer(service, made, Account.authenticate("ann"))).cookie)

@@ -19,7 +19,9 @@ export class Account extends Session.Tag<Account>()("effect-session/testing/Acco
     count: Schema.optionalWith(Schema.Number, { default: () => 0 }),
     anything: Schema.optional(Schema.Unknown)
   }),
-  touchEvery: 0
+  touchEvery: 0,
+  // The limits of the laws are those of single calls.
+  commitTimeout: "1 minute"
 }) {}
 
 /** An engine over a store, with the time that a call may take. */

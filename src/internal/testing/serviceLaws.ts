@@ -19,7 +19,7 @@ import { Account, answer, serviceOn, storedEngine } from "./service.js"
 /** A session in the store, and the service with faults beside one without. */
 const faulty = (engine: Engine, store: Shape, plan: Plan) =>
   Effect.gen(function*() {
-    const healthy = yield* serviceOn(engine, store, "10 seconds")
+    const healthy = yield* serviceOn(engine, store, "1 minute")
     const created = yield* healthy.create({ count: 0 }, { subject: "ann" })
     const cookie = Option.getOrThrow(yield* created.token)
     // What hangs is soon given up.
