@@ -47,7 +47,7 @@ export const make = (options: Options = {}): Effect.Effect<Shape, SessionConfigE
         problem: "maxEntries and maxBytes are whole numbers from 1 on."
       })
     }
-    const store = MemoryTable.make((forget) => {
+    const table = MemoryTable.make((forget) => {
       const entries = new LRUCache<StoreKey, Entry>({
         max: maxEntries,
         maxSize: maxBytes,
@@ -74,11 +74,22 @@ export const make = (options: Options = {}): Effect.Effect<Shape, SessionConfigE
     }
 
     return Effect.succeed({
-      ...store,
-      create: (key, record, now) => fitting("create", record, store.create(key, record, now)),
-      save: (key, record, version, now) => fitting("save", record, store.save(key, record, version, now)),
+      capabilities: table.capabilities,
+      create: (key, record, now) => fitting("create", record, table.create(key, record, now)),
+      load: table.load,
+      save: (key, record, version, now) => fitting("save", record, table.save(key, record, version, now)),
+      touch: table.touch,
       rotate: (key, newKey, record, version, now) =>
-        fitting("rotate", record, store.rotate(key, newKey, record, version, now))
+        fitting("rotate", record, table.rotate(key, newKey, record, version, now)),
+      destroy: table.destroy,
+      removeExpired: table.removeExpired,
+      count: table.count,
+      list: table.list,
+      find: table.find,
+      scan: table.scan,
+      revoke: table.revoke,
+      revokeSubject: table.revokeSubject,
+      revokeAll: table.revokeAll
     })
   })
 

@@ -109,7 +109,7 @@ const sealed = (store: Shape, { open, seal }: Sealing): Shape => {
     })
 
   return {
-    ...store,
+    capabilities: store.capabilities,
     create: (key, record, now) =>
       Effect.suspend(() => {
         const kept = keptOf(record)
@@ -133,6 +133,7 @@ const sealed = (store: Shape, { open, seal }: Sealing): Shape => {
           })
         )
       }),
+    touch: (...args) => store.touch(...args),
     rotate: (key, newKey, record, expected, now) =>
       Effect.suspend(() => {
         const kept = keptOf(record)
@@ -141,12 +142,19 @@ const sealed = (store: Shape, { open, seal }: Sealing): Shape => {
           if (outcome === "saved") note(newKey, expected + 1, kept)
         })
       }),
+    destroy: (...args) => store.destroy(...args),
+    removeExpired: (...args) => store.removeExpired(...args),
+    count: (...args) => store.count(...args),
+    list: (...args) => store.list(...args),
     find: (namespace, id, now) =>
       Effect.flatMap(
         store.find(namespace, id, now),
         Option.match({ onNone: () => Effect.succeedNone, onSome: (record) => opened("find", record, now) })
       ),
-    scan
+    scan,
+    revoke: (...args) => store.revoke(...args),
+    revokeSubject: (...args) => store.revokeSubject(...args),
+    revokeAll: (...args) => store.revokeAll(...args)
   }
 }
 

@@ -113,6 +113,7 @@ const floors: Readonly<Record<string, number>> = {
   "internal/ended": 3,
   "internal/handle": 3,
   "internal/liveSession": 3,
+  "internal/loader": 3,
   "internal/opening": 3,
   "internal/outside": 3,
   "internal/queue": 3,

@@ -43,7 +43,7 @@ export class Handle<A extends object> implements SessionHandle<A> {
   // ---- reading
 
   get value(): Effect.Effect<A, SessionUnavailable> {
-    return this.#live.read(({ draft }) => {
+    return this.#live.loader.read(({ draft }) => {
       for (const key of this.#core.schema.keys) this.#live.sightings.look(key)
       return draft.value
     })
@@ -51,7 +51,7 @@ export class Handle<A extends object> implements SessionHandle<A> {
 
   get get() {
     return <K extends keyof A & string>(key: K): Effect.Effect<A[K], SessionUnavailable> =>
-      this.#live.read(({ draft }) => {
+      this.#live.loader.read(({ draft }) => {
         this.#live.sightings.look(key)
         return draft.value[key]
       })
@@ -84,15 +84,15 @@ export class Handle<A extends object> implements SessionHandle<A> {
   }
 
   get token(): Effect.Effect<Option.Option<CookieValue>, SessionUnavailable> {
-    return this.#live.read(({ held }) => Option.map(Option.fromNullable(held), ({ value }) => value))
+    return this.#live.loader.read(({ held }) => Option.map(Option.fromNullable(held), ({ value }) => value))
   }
 
   get subject(): Effect.Effect<Option.Option<string>, SessionUnavailable> {
-    return this.#live.read(({ draft }) => Option.fromNullable(draft.subject))
+    return this.#live.loader.read(({ draft }) => Option.fromNullable(draft.subject))
   }
 
   get id(): Effect.Effect<Option.Option<SessionId>, SessionUnavailable> {
-    return this.#live.read(({ held }) => held === undefined ? Option.none() : Option.some(held.record.id))
+    return this.#live.loader.read(({ held }) => held === undefined ? Option.none() : Option.some(held.record.id))
   }
 
   // ---- changing
@@ -182,7 +182,7 @@ export class Handle<A extends object> implements SessionHandle<A> {
   }
 
   get testCookieWorked(): Effect.Effect<boolean, SessionUnavailable> {
-    return this.#live.read(({ held }) => held !== undefined)
+    return this.#live.loader.read(({ held }) => held !== undefined)
   }
 
   get deleteTestCookie(): Effect.Effect<void, SessionWriteError> {
@@ -210,7 +210,7 @@ export class Handle<A extends object> implements SessionHandle<A> {
           DateTime.unsafeMake(Expiry.endAfter(expiry, modification, lifetime, deadline))
         return options.expiry !== undefined
           ? Effect.succeed(end(Either.getOrElse(Lifetime.resolve(options.expiry, now), () => undefined), undefined))
-          : this.#live.read(({ draft, held }) => end(draft.lifetime, held?.record.expiry.deadline))
+          : this.#live.loader.read(({ draft, held }) => end(draft.lifetime, held?.record.expiry.deadline))
       })
   }
 
@@ -224,7 +224,7 @@ export class Handle<A extends object> implements SessionHandle<A> {
   }
 
   get expireAtBrowserClose(): Effect.Effect<boolean, SessionUnavailable> {
-    return this.#live.read(({ draft }) =>
+    return this.#live.loader.read(({ draft }) =>
       draft.lifetime === undefined ? this.#core.settings.cookie.browserLength : draft.lifetime._tag === "Browser"
     )
   }
@@ -269,15 +269,15 @@ export class Handle<A extends object> implements SessionHandle<A> {
   }
 
   get fresh() {
-    return this.#live.fresh
+    return this.#live.loader.fresh
   }
 
   get readOnlyWhenDown() {
-    return this.#live.readOnlyWhenDown
+    return this.#live.loader.readOnlyWhenDown
   }
 
   get isReadOnly() {
-    return this.#live.isReadOnly
+    return this.#live.loader.isReadOnly
   }
 
   get ended() {

@@ -1,21 +1,18 @@
 /**
- * One request's session, alive: loaded at most once, changed step by step, settled when the request ends.
+ * One request's session, alive: changed step by step, settled when the request ends.
  */
-import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Redacted from "effect/Redacted"
 import type { Candidates } from "../CookieHeader.js"
 import type { Draft, Step } from "../SessionDraft.js"
 import * as SessionDraft from "../SessionDraft.js"
 import type { SessionCommitted, SessionError, SessionUnavailable, SessionWriteError } from "../SessionError.js"
-import type { Reading } from "../SessionStore.js"
 import type { Core } from "./core.js"
 import { ended } from "./ended.js"
+import { Loader } from "./loader.js"
 import type { Held } from "./opening.js"
-import { open } from "./opening.js"
 import type { Open } from "./progress.js"
-import { Progress } from "./progress.js"
+import { isReadOnly, Progress } from "./progress.js"
 import * as Refusals from "./refusals.js"
 import type { OwedCookie } from "./settlement.js"
 import { settle } from "./settlement.js"
@@ -23,36 +20,34 @@ import type { Sightings } from "./sightings.js"
 import { Turns } from "./turns.js"
 
 /**
- * What is behind the handle of `yield* AppSession`. All mutable state is confined to this class, and each change of it is one
- * synchronous step, so concurrent branches of a handler may share the handle.
+ * What is behind the handle of `yield* AppSession`. All mutable state is here and in what is only known here; each change of it is
+ * one synchronous step, so concurrent branches of a handler may share the handle.
  */
 export class LiveSession<A extends object> {
-  /** Anything was asked of the session, so that the response depends on the cookie. */
-  accessed = false
+  /** How it is read. */
+  readonly loader: Loader<A>
   /** The response is of no use to another request of the same visitor. */
   uncacheable = false
 
   readonly #core: Core<A>
-  readonly #presented: boolean
   readonly #withheld: boolean
-  readonly #partial: boolean
   readonly #turns = new Turns()
   readonly #progress: Progress<A>
-  #reading: Reading | undefined
-  #unreadable = false
   #discarded = false
   #detached = false
   #optional = false
-  #finished = false
   /** A write whose outcome is not known must not be tried again. */
   #broken: SessionError | undefined
 
-  constructor(core: Core<A>, { partial, presented, values }: Candidates, withheld = false) {
+  constructor(core: Core<A>, candidates: Candidates, withheld = false) {
     this.#core = core
-    this.#withheld = withheld && !presented
-    this.#partial = partial ?? false
-    this.#presented = presented
-    this.#progress = new Progress(core.initial, values.map((value) => Redacted.make(value)))
+    this.#withheld = withheld && !candidates.presented
+    this.#progress = new Progress(core.initial, candidates)
+    this.loader = new Loader(core, this.#turns, this.#progress)
+  }
+
+  get accessed(): boolean {
+    return this.#progress.accessed
   }
 
   /** The cookie that the response must carry. */
@@ -68,9 +63,8 @@ export class LiveSession<A extends object> {
 
   get flush(): Effect.Effect<void, SessionCommitted> {
     return this.#turns.idle(() => {
-      this.accessed = true
-      if (this.#finished) return Effect.fail(Refusals.committed(this.#core))
-      this.#unreadable = false
+      this.#progress.accessed = true
+      if (this.#progress.finished) return Effect.fail(Refusals.committed(this.#core))
       this.#progress.flush()
       return Effect.void
     })
@@ -82,8 +76,8 @@ export class LiveSession<A extends object> {
 
   get save(): Effect.Effect<void, SessionError> {
     return this.#turns.idle(() => {
-      this.accessed = true
-      if (this.#finished) return Effect.fail(Refusals.committed(this.#core))
+      this.#progress.accessed = true
+      if (this.#progress.finished) return Effect.fail(Refusals.committed(this.#core))
       return this.#broken === undefined
         ? Effect.tapError(this.#turns.exclusively(() => this.#settle(200)), Refusals.log)
         : Effect.fail(this.#broken)
@@ -100,7 +94,7 @@ export class LiveSession<A extends object> {
   /** Completes when the session has ended. A visitor without one has none that could end. */
   ended(every: number): Effect.Effect<void, SessionUnavailable> {
     return Effect.flatMap(
-      this.read(({ held }) => held),
+      this.loader.read(({ held }) => held),
       (held) => held === undefined ? Effect.never : ended(this.#core, held, every)
     )
   }
@@ -110,7 +104,7 @@ export class LiveSession<A extends object> {
   /** Nothing is taken, and the page without it is not shown to the visitor when they come. */
   get ahead(): Effect.Effect<Option.Option<never>> {
     return Effect.sync(() => {
-      this.accessed = true
+      this.#progress.accessed = true
       this.uncacheable = true
       return Option.none()
     })
@@ -122,13 +116,13 @@ export class LiveSession<A extends object> {
   get readable(): Effect.Effect<boolean> {
     return Effect.suspend(() => {
       this.#optional = true
-      return Effect.match(this.read(() => undefined), { onFailure: () => false, onSuccess: () => true })
+      return Effect.match(this.loader.read(() => undefined), { onFailure: () => false, onSuccess: () => true })
     })
   }
 
   /** The session could not be read or written: the seconds after which another try is worthwhile. */
   get retryAfter(): number | undefined {
-    return this.#unreadable || this.#broken !== undefined ? this.#core.settings.retryAfter : undefined
+    return this.#progress.unreadable || this.#broken !== undefined ? this.#core.settings.retryAfter : undefined
   }
 
   // ---- the end of the request
@@ -139,8 +133,8 @@ export class LiveSession<A extends object> {
    */
   finish(status: number): Effect.Effect<SessionError | undefined> {
     return this.#turns.idle(() => {
-      const before = this.#finished
-      this.#finished = true
+      const before = this.#progress.finished
+      this.#progress.finished = true
       if (before || !this.accessed) return Effect.succeed(undefined)
       if (this.#detached) return Effect.as(this.#progress.steps.length > 0 ? this.#logUnsaved : Effect.void, undefined)
       if (this.#broken !== undefined) return Effect.succeed(status >= 500 ? undefined : this.#broken)
@@ -160,83 +154,14 @@ export class LiveSession<A extends object> {
     )
   }
 
-  // ---- machinery
-
-  /** Loads on first use. One load at a time; a branch that is interrupted leaves it to the next. */
-  opened(): Effect.Effect<Open<A>, SessionUnavailable> {
-    return this.#turns.idle(() =>
-      this.#progress.open !== undefined
-        ? Effect.succeed(this.#progress.open)
-        : this.#turns.exclusively(() =>
-          this.#progress.open !== undefined ? Effect.succeed(this.#progress.open) : this.#load()
-        )
-    )
-  }
-
-  /** Goes on from what the store itself says, unless there are changes, which meet it when they are written. */
-  get fresh(): Effect.Effect<void, SessionUnavailable> {
-    return this.#turns.exclusively(() => {
-      this.accessed = true
-      this.#reading = "fresh"
-      return this.#finished || this.#progress.flushed || this.#progress.steps.length > 0
-        ? Effect.void
-        : Effect.asVoid(this.#load())
-    })
-  }
-
-  /** A copy will do from now on while the store is down: whether it is, so that the session can only be read. */
-  get readOnlyWhenDown(): Effect.Effect<boolean, SessionUnavailable> {
-    return Effect.suspend(() => {
-      this.#reading ??= "copy"
-      return this.read(isReadOnly)
-    })
-  }
-
-  get isReadOnly(): Effect.Effect<boolean, SessionUnavailable> {
-    return this.read(isReadOnly)
-  }
-
-  #load(): Effect.Effect<Open<A>, SessionUnavailable> {
-    // What was opened before stays, if it cannot be opened again.
-    this.#unreadable = this.#progress.open === undefined
-    const seen = this.#progress.open?.draft.value
-    return Effect.flatMap(
-      Effect.flatMap(
-        Clock.currentTimeMillis,
-        (now) =>
-          open(this.#core, {
-            presented: this.#presented,
-            values: this.#progress.opening,
-            partial: this.#partial,
-            reading: this.#reading
-          }, now)
-      ),
-      ({ ambiguous, held }) => {
-        this.#unreadable = false
-        this.#progress.ambiguous = ambiguous.length > 0
-        return Effect.map(
-          seen === undefined
-            ? Effect.succeed([])
-            : this.#core.steps.differing(this.sightings.read, seen, held?.decoded ?? this.#core.initial),
-          (outdated) => this.#progress.begin(held, outdated)
-        )
-      }
-    )
-  }
-
-  read<B>(f: (open: Open<A>) => B): Effect.Effect<B, SessionUnavailable> {
-    return Effect.suspend(() => {
-      this.accessed = true
-      return this.#progress.open === undefined ? Effect.map(this.opened(), f) : Effect.succeed(f(this.#progress.open))
-    })
-  }
+  // ---- changes
 
   /** Takes a step: applies it to the draft, and keeps it for a replay. */
   change<B>(
     make: (draft: Draft<A>) => readonly [result: B, step: Step<A>, applied?: () => void]
   ): Effect.Effect<B, SessionWriteError> {
     const apply = (open: Open<A> | undefined): Effect.Effect<B, SessionWriteError> => {
-      if (this.#finished || open === undefined) return Effect.fail(Refusals.committed(this.#core))
+      if (this.#progress.finished || open === undefined) return Effect.fail(Refusals.committed(this.#core))
       if (isReadOnly(open)) return Effect.fail(Refusals.readOnly(this.#core))
       const [result, step, applied] = make(open.draft)
       return Effect.matchEffect(step(open.draft, undefined), {
@@ -244,7 +169,7 @@ export class LiveSession<A extends object> {
         onSuccess: (draft) => {
           // Encoding a field may take time: another branch of the handler may have been faster, a save may have begun, or
           // the request may have ended.
-          if (this.#progress.open !== open || this.#turns.isBusy || this.#finished) return this.change(make)
+          if (this.#progress.open !== open || this.#turns.isBusy || this.#progress.finished) return this.change(make)
           this.#progress.take(open, draft, step)
           applied?.()
           return Effect.succeed(result)
@@ -252,9 +177,9 @@ export class LiveSession<A extends object> {
       })
     }
     return this.#turns.idle(() => {
-      this.accessed = true
-      return this.#progress.open === undefined && !this.#finished
-        ? Effect.flatMap(this.opened(), apply)
+      this.#progress.accessed = true
+      return this.#progress.open === undefined && !this.#progress.finished
+        ? Effect.flatMap(this.loader.opened(), apply)
         : apply(this.#progress.open)
     })
   }
@@ -301,12 +226,10 @@ export class LiveSession<A extends object> {
       Effect.matchEffect(
         settle(this.#core, {
           ...this.#progress.pending,
-          presented: this.#presented,
           discarded: this.#discarded,
-          unreadable: this.#unreadable,
           detached: this.#detached,
           withheld: this.#withheld,
-          optional: this.#optional || this.#reading === "copy"
+          optional: this.#optional || this.loader.takesCopies
         }, status),
         {
           onSuccess: (settled) => {
@@ -322,5 +245,3 @@ export class LiveSession<A extends object> {
     )
   }
 }
-
-const isReadOnly = <A>({ held }: Open<A>): boolean => held?.copied === true

@@ -1,6 +1,8 @@
 /**
- * What a request has made of its session so far.
+ * What a request has presented, and what it has made of its session so far.
  */
+import * as Redacted from "effect/Redacted"
+import type { Candidates } from "../CookieHeader.js"
 import type { Draft, Step } from "../SessionDraft.js"
 import * as SessionDraft from "../SessionDraft.js"
 import type { CookieValue } from "../SessionEngine.js"
@@ -14,13 +16,26 @@ export interface Open<A> {
   readonly draft: Draft<A>
 }
 
+/** Only a copy of it could be had. */
+export const isReadOnly = <A>({ held }: Open<A>): boolean => held?.copied === true
+
 /** Each method is one synchronous step. */
 export class Progress<A extends object> {
   readonly #initial: A
+  /** A cookie of ours was there, whatever its value. */
+  readonly presented: boolean
+  /** There may have been more values than those that are known. */
+  readonly partial: boolean
+  /** Anything was asked of the session, so that the response depends on the cookie. */
+  accessed = false
   /** The values that end with the session: those presented, and one that a `save` of this request has made. */
   values: ReadonlyArray<CookieValue>
   ambiguous = false
   flushed = false
+  /** The request has ended. */
+  finished = false
+  /** It could not be opened. */
+  unreadable = false
   /** Absent while nothing was opened. */
   open: Open<A> | undefined
   steps: Array<Step<A>> = []
@@ -28,14 +43,17 @@ export class Progress<A extends object> {
   /** The cookie that the response must carry. */
   owed: OwedCookie | undefined
 
-  constructor(initial: A, values: ReadonlyArray<CookieValue>) {
+  constructor(initial: A, { partial, presented, values }: Candidates) {
     this.#initial = initial
-    this.values = values
+    this.presented = presented
+    this.partial = partial ?? false
+    this.values = values.map((value) => Redacted.make(value))
   }
 
   /** Starts over from a record, or from nothing: another session, unless it is known what has changed in this one. */
   begin(held: Held<A> | undefined, outdated?: ReadonlyArray<keyof A & string>): Open<A> {
     this.steps = []
+    this.unreadable = false
     if (outdated === undefined) this.sightings.restart()
     else this.sightings.proceed(outdated)
     this.open = {
@@ -55,8 +73,8 @@ export class Progress<A extends object> {
 
   /** What is to be settled. */
   get pending() {
-    const { ambiguous, flushed, open, steps, values } = this
-    return { open, steps, values, ambiguous, flushed, reads: this.sightings.read }
+    const { ambiguous, flushed, open, presented, steps, unreadable, values } = this
+    return { open, steps, presented, values, ambiguous, flushed, unreadable, reads: this.sightings.read }
   }
 
   /** Takes a step that has made this draft. */

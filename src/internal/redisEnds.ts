@@ -11,6 +11,7 @@ import { outcome } from "./redisCalls.js"
 import { locate } from "./redisDirectory.js"
 import type { Homes } from "./redisHomes.js"
 import type { Ids, Named } from "./redisIds.js"
+import { placeIn } from "./redisIds.js"
 import * as Scripts from "./redisScripts.js"
 import type { Shard, Shards } from "./redisShard.js"
 
@@ -47,33 +48,25 @@ export const ends = (shards: Shards, ids: Ids, homes: Homes) => {
       }
     })
 
-  const raiseIn = (calls: Calls, scope: string, { ends, epochs, outlived }: Shard) =>
-    calls.run(Scripts.raise, [epochs, outlived, ends], [scope])
+  /**
+   * Ends what is in scope in one shard. If the spared session is there, one script spares it and ends the others, so that
+   * it is alive at every moment. Until it is told the entry of that session as it is, it does nothing but say it.
+   */
+  const raiseIn = (calls: Calls, scope: string, shard: Shard, except?: Named, entry?: string): Result<void> => {
+    const told = entry === undefined ? [] : [entry]
+    return Effect.flatMap(
+      calls.run(
+        Scripts.raise,
+        [shard.epochs, shard.outlived, shard.ends, shard.ids, ...told.map((entry) => shard.record(placeIn(entry)))],
+        [scope, ...(except === undefined ? [] : [except.name]), ...told]
+      ),
+      ([word, there]) => word === "moved" ? raiseIn(calls, scope, shard, except, there) : Effect.void
+    )
+  }
 
   /** Ends what is in scope in every shard. It is confirmed when all of them have confirmed it. */
   const raise = (calls: Calls, scope: string, except?: Named): Result<void> =>
-    Effect.gen(function*() {
-      const entry = except === undefined ? undefined : yield* locate(ids, calls, except)
-      if (entry === undefined) {
-        return yield* Effect.forEach(shards.all, (shard) => raiseIn(calls, scope, shard), {
-          ...together,
-          discard: true
-        })
-      }
-      // Where the spared session is, one script spares it and ends the others, so that it is alive at every moment.
-      const { record, shard, text } = entry
-      const reply = yield* calls.run(
-        Scripts.raise,
-        [shard.epochs, shard.outlived, shard.ends, shard.ids, record],
-        [scope, text]
-      )
-      if (reply[0] === "moved") return yield* raise(calls, scope, except)
-      yield* Effect.forEach(
-        shards.all.filter((other) => other !== shard),
-        (other) => raiseIn(calls, scope, other),
-        { ...together, discard: true }
-      )
-    })
+    Effect.forEach(shards.all, (shard) => raiseIn(calls, scope, shard, except), { ...together, discard: true })
 
   /** Deletes what these entries lead to, if it has expired, and those of them that lead nowhere. Says how many. */
   const remove = (calls: Calls, shard: Shard, entries: Reply, now: number): Result<number> =>

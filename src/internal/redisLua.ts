@@ -108,12 +108,15 @@ end`,
   // whose sessions are only looked at stay, and those who are to go, go.
   insist: `local function insist(key) redis.call("HDEL", key, "") end`,
 
+  // What an index has of an id: one entry at the most.
+  entriesOf: `
+local function entriesOf(id, index) return redis.call("ZRANGEBYLEX", index, "[" .. id .. " ", "(" .. id .. "!") end`,
+
   // Whether another key than this one has the id.
   isTaken: `
 local function isTaken(m, key, ids)
-  local id = idOf(m)
-  for _, entry in ipairs(redis.call("ZRANGEBYLEX", ids, "[" .. id .. " ", "(" .. id .. "!")) do
-    if entry ~= id .. " " .. key then return true end
+  for _, entry in ipairs(entriesOf(idOf(m), ids)) do
+    if entry ~= idEntry(m, key) then return true end
   end
   return false
 end`

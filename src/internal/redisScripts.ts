@@ -123,18 +123,20 @@ return { "revoked" }`
 )
 
 /**
- * Ends what is in scope. With an index entry, the record that it leads to stays, if it was alive and in scope; unless
- * the entry is not there any more: then nothing is done.
+ * Ends what is in scope. The record of the spared id stays, if it was alive and in scope: it is the one that the id's entry
+ * leads to. Where there is an entry, and not the one that was told, nothing is done, and the reply has it.
  */
 export const raise = script(
   "epochs, outlived, ends, ids, record",
-  "scope, entry",
+  "scope, except, entry",
   `
 local spared = false
-if record then
-  if not redis.call("ZSCORE", ids, entry) then return { "moved" } end
+local there = except and entriesOf(except, ids)[1]
+if there and there ~= entry then return { "moved", there } end
+if there then
   local ok, m, epoch = pcall(read, record)
-  spared = ok and m and m[SUBJECT] ~= cjson.null and subjectScopeOf(m) == scope and isCurrent(m, epoch, epochs)
+  spared = ok and m and idOf(m) == except and m[SUBJECT] ~= cjson.null and subjectScopeOf(m) == scope and
+    isCurrent(m, epoch, epochs)
 end
 insist(epochs)
 local now = redis.call("HINCRBY", epochs, "now", 1)
@@ -198,7 +200,7 @@ export const claim = script(
   "id, tag, at",
   `
 local entry = id .. " " .. tag
-for _, other in ipairs(redis.call("ZRANGEBYLEX", places, "[" .. id .. " ", "(" .. id .. "!")) do
+for _, other in ipairs(entriesOf(id, places)) do
   return { other == entry and "known" or "taken" }
 end
 redis.call("ZADD", places, 0, entry)

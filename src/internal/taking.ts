@@ -20,7 +20,7 @@ export const take = <A extends object, K extends ReadOnceModule.Key<A>>(
   key: K
 ): Effect.Effect<Content<A, K>, SessionError> =>
   Effect.flatMap(
-    live.read((open) => open),
+    live.loader.read((open) => open),
     ({ held }): Effect.Effect<Content<A, K>, SessionError> =>
       held === undefined ? takeOwn(core, live, key, false) : takeStored(core, live, key, held.value)
   )
@@ -44,11 +44,10 @@ const takeStored = <A extends object, K extends ReadOnceModule.Key<A>>(
   value: CookieValue
 ): Effect.Effect<Content<A, K>, SessionError> => {
   const once = Effect.suspend(() => {
-    live.accessed = true
     const aside = new LiveSession(core, { presented: true, values: [Redacted.value(value)] })
     return Effect.all({
       content: Effect.zipLeft(takeOwn(core, aside, key, true), aside.save),
-      now: Effect.map(aside.opened(), ({ held }) => held)
+      now: Effect.map(aside.loader.opened(), ({ held }) => held)
     })
   })
   return once.pipe(

@@ -1,0 +1,146 @@
+import { it } from "@effect/vitest"
+import { Effect } from "effect"
+import { MemoryStore } from "effect-session"
+import * as MigratingStore from "effect-session/MigratingStore"
+import { RedisClient } from "effect-session/RedisStore"
+import type { Shape } from "effect-session/SessionStore"
+import { assert, describe } from "vitest"
+import { equal, range } from "../src/internal/testing/law.js"
+import {
+  aRecord,
+  freshKey,
+  isAlive,
+  isDead,
+  keyOf,
+  namespace,
+  start,
+  type Stored,
+  stored
+} from "../src/internal/testing/records.js"
+import { storeOn } from "./support/redisClients.js"
+import { freshPrefix, ofRedis, redisClient, redisClusterClient } from "./support/stores.js"
+
+/** A key whose place in a Cluster is another one. */
+const keyApart = (key: Stored["key"]) => keyOf((key.startsWith("a") ? "b" : "a") + freshKey().slice(1))
+
+/** A store, and another on the same keys that does something before one of its commands where a session is. */
+const opened = Effect.gen(function*() {
+  const client = yield* RedisClient
+  const prefix = freshPrefix()
+  const store = yield* storeOn(client, { prefix })
+  const interrupted = (key: Stored["key"], at: number, act: Effect.Effect<unknown, unknown>) => {
+    const place = client.cluster ? `{${key.charAt(0)}}` : ""
+    const done = { act: false }
+    let commands = 0
+    return Effect.map(
+      storeOn({
+        ...client,
+        send: async (name, command) => {
+          if (name.includes(place) && commands++ === at) {
+            done.act = true
+            await Effect.runPromise(act)
+          }
+          return client.send(name, command)
+        }
+      }, { prefix }),
+      (store) => ({ store, done })
+    )
+  }
+  return { store, interrupted }
+})
+
+const sparing = (store: Shape, { record }: Stored) => store.revokeSubject(namespace, "ann", record.id)
+
+/** What becomes of the session that is spared. */
+interface Change {
+  readonly name: string
+  /** What is there before. */
+  readonly before: (store: Shape, one: Stored) => Effect.Effect<unknown, unknown>
+  /** What is done meanwhile, and the session that is there then. */
+  readonly act: (store: Shape, one: Stored) => readonly [Effect.Effect<unknown, unknown>, Stored]
+}
+
+const created = (store: Shape, { key, record }: Stored) =>
+  Effect.flatMap(store.create(key, record, start), (outcome) => equal("create", outcome, "created"))
+
+const rotated = (keyFor: (key: Stored["key"]) => Stored["key"]): Change["act"] => (store, { key, record }) => {
+  const newKey = keyFor(key)
+  return [
+    Effect.flatMap(store.rotate(key, newKey, record, 1, start), (outcome) => equal("rotate", outcome, "saved")),
+    { key: newKey, record: { ...record, version: 2 } }
+  ]
+}
+
+const changes: ReadonlyArray<Change> = [
+  { name: "begins", before: () => Effect.void, act: (store, one) => [created(store, one), one] },
+  { name: "rotates", before: created, act: rotated((key) => keyOf(key.charAt(0) + freshKey().slice(1))) },
+  { name: "rotates to another place", before: created, act: rotated(keyApart) }
+]
+
+for (const [name, client] of ofRedis(["redis", redisClient] as const, ["redis-cluster", redisClusterClient] as const)) {
+  describe(`${name}: the session that a revocation of its subject spares`, () => {
+    for (const { act, before, name } of changes) {
+      it.scopedLive(`${name} before any command of the revocation, and is alive; others are not`, () =>
+        Effect.gen(function*() {
+          const { interrupted, store } = yield* opened
+          for (const at of range(4)) {
+            const one = { key: freshKey(), record: aRecord() }
+            yield* before(store, one)
+            const other = yield* stored(store)
+            const [change, changed] = act(store, one)
+            const { done, store: revoking } = yield* interrupted(one.key, at, change)
+            yield* sparing(revoking, one)
+            if (!done.act) yield* change
+            assert.isTrue(done.act || at > 0)
+            yield* isAlive(store, changed, start)
+            yield* isDead(store, other, start)
+          }
+        }).pipe(Effect.provide(client)))
+
+      it.scopedLive(`${name}, with the revocation before any command of it, and is alive; others are not`, () =>
+        Effect.gen(function*() {
+          const { interrupted, store } = yield* opened
+          for (const at of range(4)) {
+            const one = { key: freshKey(), record: aRecord() }
+            yield* before(store, one)
+            const other = yield* stored(store)
+            const { done, store: changing } = yield* interrupted(one.key, at, sparing(store, one))
+            const [change, changed] = act(changing, one)
+            yield* change
+            assert.isTrue(done.act || at > 0)
+            yield* isAlive(store, changed, start)
+            if (done.act) yield* isDead(store, other, start)
+          }
+        }).pipe(Effect.provide(client)))
+    }
+
+    it.scopedLive("moves here from another store before any command of the revocation, and is alive", () =>
+      Effect.gen(function*() {
+        const { interrupted, store: to } = yield* opened
+        for (const at of range(6)) {
+          const from = MemoryStore.make()
+          const one = yield* stored(from)
+          const other = yield* stored(from)
+          const moving = MigratingStore.make(from, to, { phase: "move" })
+          const { done, store } = yield* interrupted(one.key, at, moving.load(one.key, start))
+          yield* sparing(MigratingStore.make(from, store, { phase: "move" }), one)
+          assert.isTrue(done.act || at > 1)
+          yield* isAlive(moving, one, start)
+          yield* isDead(moving, other, start)
+        }
+      }).pipe(Effect.provide(client)))
+
+    it.scopedLive("is not another one that has come under the key of one that Redis let go", () =>
+      Effect.gen(function*() {
+        const client = yield* RedisClient
+        const prefix = freshPrefix()
+        const store = yield* storeOn(client, { prefix })
+        const gone = yield* stored(store)
+        const name = `${prefix}{${client.cluster ? gone.key.charAt(0) : "all"}}:${gone.key}`
+        yield* Effect.promise(() => client.send(name, ["del", name]))
+        const other = yield* stored(store, {}, gone.key)
+        yield* sparing(store, gone)
+        yield* isDead(store, other, start)
+      }).pipe(Effect.provide(client)))
+  })
+}
