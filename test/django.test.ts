@@ -15,6 +15,7 @@ import {
 } from "effect-session"
 import { Packr } from "msgpackr"
 import { assert, describe, expect } from "vitest"
+import { recordsIn } from "./support/pages.js"
 import { stores } from "./support/stores.js"
 import { visit } from "./support/visits.js"
 
@@ -378,10 +379,10 @@ describe("serializers", () => {
           Layer.provide(layer, StoredEngine.layer())
         )
       const json = yield* sessions(App.layer)
-      assert.strictEqual((yield* store.scan("test/Django", undefined, 1, 0))[0]?.data, `{"cart":["tea"]}`)
+      assert.strictEqual(recordsIn(yield* store.scan("test/Django", undefined, 1, 0))[0]?.data, `{"cart":["tea"]}`)
       const packed = yield* sessions(Layer.provide(App.layerWith({}), MessagePack), json.cookie)
       assert.strictEqual(packed.error, undefined)
-      const data = (yield* store.scan("test/Django", undefined, 1, 0))[0]?.data ?? ""
+      const data = recordsIn(yield* store.scan("test/Django", undefined, 1, 0))[0]?.data ?? ""
       assert.deepStrictEqual(packr.unpack(Buffer.from(data, "base64url")), { cart: ["tea", "tea"] })
     }).pipe(Effect.provide(stores[0]?.[1]() ?? Layer.die("no store")), Effect.orDie))
 })
