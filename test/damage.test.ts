@@ -4,7 +4,7 @@
 import * as NodeContext from "@effect/platform-node/NodeContext"
 import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
-import { Context, Effect, Layer, type Scope } from "effect"
+import { Context, Effect, Layer, Logger, type Scope } from "effect"
 import { FileStore, MemoryStore, SessionStore } from "effect-session"
 import * as CacheStore from "effect-session/CacheStore"
 import * as MigratingStore from "effect-session/MigratingStore"
@@ -17,6 +17,7 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs"
 import * as Path from "node:path"
 import { assert, describe } from "vitest"
 import { isContentName, shardOf, spell } from "../src/internal/fileNames.js"
+import { namespace, start, type Stored, stored } from "../src/internal/testing/records.js"
 import { temporaryDirectory } from "./support/folders.js"
 import {
   freshPrefix,
@@ -129,4 +130,33 @@ describe.each(Object.entries(stores))("%s", (_, opening) => {
         yield* Effect.provideService(law, SessionStore, store)
       }))
   }
+})
+
+/** The secrets of a session, which no log may tell. */
+const tellsNoneOf = (text: string, { key, record: { data, subject, writeId } }: Stored) => {
+  for (const secret of [key, data, subject ?? "", writeId, "nonsense"]) assert.notInclude(text, secret)
+}
+
+describe.each(Object.entries(stores))("%s", (name, opening) => {
+  it.scopedLive("the log tells what a list leaves out, and nothing of what is in it", () =>
+    Effect.gen(function*() {
+      const { damage, store } = yield* opening
+      const bad = yield* stored(store, { data: `"of the session"`, subject: "the subject", writeId: "the write" })
+      yield* damage(bad.key)
+      const lines: Array<string> = []
+      const logger = Logger.map(Logger.stringLogger, (line) => void lines.push(line))
+      assert.deepStrictEqual(
+        yield* store.list(namespace, "the subject", start).pipe(
+          Effect.provide(Logger.replace(Logger.defaultLogger, logger))
+        ),
+        []
+      )
+      assert.lengthOf(lines, 1)
+      const [line = ""] = lines
+      assert.include(line, "level=WARN")
+      // The index of a Redis store says where the record is, and only the record which one it is.
+      const which = name.startsWith("redis") ? "one whose id is not known" : bad.record.id
+      assert.include(line, `A list of sessions of \\"laws\\" leaves out ${which}: it is damaged.`)
+      tellsNoneOf(line, bad)
+    }))
 })

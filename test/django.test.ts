@@ -9,12 +9,14 @@ import {
   ReadOnce,
   Session,
   SessionCodec,
+  SessionDirectory,
   SessionStore,
   SessionToken,
   StoredEngine
 } from "effect-session"
 import { Packr } from "msgpackr"
 import { assert, describe, expect } from "vitest"
+import { corrupt, fragile } from "./support/fragile.js"
 import { recordsIn } from "./support/pages.js"
 import { stores } from "./support/stores.js"
 import { visit } from "./support/visits.js"
@@ -280,6 +282,23 @@ for (const [name, layer] of stores) {
         assert.include(failures[0]?.problem, `"user"`)
         assert.notProperty(failures[0]?.info, "data")
         assert.isTrue(values.every(({ value }) => value.user === "ann"))
+      })
+    )
+
+    test(
+      "Session.objects.all() with a record that is damaged: a value, and the stream goes on",
+      Effect.gen(function*() {
+        const sessions = yield* App.service
+        const { damage, store } = fragile(yield* SessionStore)
+        yield* Effect.replicateEffect(sessions.create({ user: "ann" }), 3)
+        const [one] = recordsIn(yield* store.scan("test/Django", undefined, 1, 0))
+        if (one === undefined) return assert.fail("there is none")
+        yield* damage(one.key)
+        const all = yield* Effect.provideService(Stream.runCollect(sessions.sessions), SessionDirectory, store)
+        const { failures, values } = split(all)
+        assert.strictEqual(values.length, 2)
+        const { message } = corrupt("scan")
+        assert.deepStrictEqual(failures, [{ id: one.id, info: undefined, problem: message }])
       })
     )
 
