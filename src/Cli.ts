@@ -16,7 +16,7 @@ import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import { copy } from "./internal/cliCopy.js"
 import type { DatabaseUrl, ExitCode } from "./internal/cliDatabase.js"
-import { client, CliFailure, dialectOf, explained } from "./internal/cliDatabase.js"
+import { client, CliFailure, dialectOf, explained, printable } from "./internal/cliDatabase.js"
 import { generateKey } from "./internal/cliKeys.js"
 import { kindOf, namespaceOption, prefixOption, urlOption, withStore } from "./internal/cliStore.js"
 import * as SessionId from "./SessionId.js"
@@ -222,13 +222,6 @@ const time = (millis: number | undefined): string => {
   const date = new Date(millis)
   return Number.isNaN(date.getTime()) ? String(millis) : date.toISOString()
 }
-
-/** What an application stored must not move the cursor of a terminal, nor begin a line of its own. */
-const printable = (text: string): string =>
-  text.replace(
-    /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g,
-    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`
-  )
 
 /** A wrong command line. What was given is not repeated, but for names: it may hold a password or a token. */
 const misuse = (error: ValidationError.ValidationError, argv: ReadonlyArray<string>): CliFailure => {

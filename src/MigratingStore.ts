@@ -17,19 +17,18 @@
  *
  * @since 0.5.0
  */
-import * as Chunk from "effect/Chunk"
-import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
+import { isCorrupt, isDamaged } from "./internal/damaged.js"
 import { isLeaving, markOf } from "./internal/marks.js"
 import { movedDirectory } from "./internal/movedDirectory.js"
 import type { Place } from "./internal/mover.js"
 import { Mover, patience } from "./internal/mover.js"
-import type { SessionId } from "./SessionId.js"
-import type { Capabilities, Located, Shape, WriteOutcome } from "./SessionStore.js"
+import { pages } from "./internal/pages.js"
+import type { Capabilities, Damaged, Located, Shape, WriteOutcome } from "./SessionStore.js"
 import { SessionStore, SessionStoreError } from "./SessionStore.js"
 import type { StoreKey } from "./StoreKey.js"
 
@@ -184,6 +183,8 @@ export interface Progress {
   readonly moved: number
   /** Sessions that ended before they could be moved. */
   readonly ended: number
+  /** Sessions that stay where they are, because their record is damaged, in the one store or in the other. */
+  readonly damaged: ReadonlyArray<Damaged>
 }
 
 /**
@@ -199,42 +200,50 @@ export const copy = (
   { batch = 500, concurrency = 16, namespace }: CopyOptions
 ): Stream.Stream<Progress, SessionStoreError> => {
   const mover = new Mover(from, to, "move")
-  const pages = <A>(
-    store: Shape,
-    since: number,
-    each: (record: Located, now: number) => Effect.Effect<A, SessionStoreError>
-  ) =>
-    Stream.paginateChunkEffect(undefined as SessionId | undefined, (after) =>
-      Effect.gen(function*() {
-        const now = (yield* Clock.currentTimeMillis) - since
-        const page = yield* store.scan(namespace, after, batch, now)
-        const done = yield* Effect.forEach(page, (record) => each(record, now), { concurrency })
-        return [Chunk.of(done), Option.map(Option.fromNullable(page.at(-1)), ({ id }) => id)]
-      }))
 
-  // What was on its way to the old store when all turned round: it arrives there, and is not in the way any more.
+  // What was on its way to the old store when all turned round: it arrives there, and is not in the way any more. What is
+  // damaged there is met again below.
   const turned = Effect.gen(function*() {
     const marks: Array<readonly [StoreKey, number]> = []
-    yield* Stream.runDrain(pages(to, patience, (record, now) =>
-      isLeaving(record)
-        ? Effect.zipRight(mover.arrive(record.key, now), Effect.sync(() => marks.push([record.key, now])))
-        : Effect.void))
+    const arrived = ({ key }: Located, now: number) =>
+      unlessDamaged(Effect.zipRight(mover.arrive(key, now), Effect.sync(() => marks.push([key, now]))))
+    yield* pages(to, namespace, batch, patience).pipe(
+      Stream.runForEach(({ found, now }) =>
+        Effect.forEach(found, (one) => isDamaged(one) || !isLeaving(one) ? Effect.void : arrived(one, now), {
+          concurrency,
+          discard: true
+        })
+      )
+    )
     if (marks.length === 0) return
     yield* Effect.sleep(patience)
-    yield* Effect.forEach(marks, ([key, now]) => mover.forget(key, now), { concurrency, discard: true })
+    yield* Effect.forEach(marks, ([key, now]) => unlessDamaged(mover.forget(key, now)), { concurrency, discard: true })
   })
 
-  const moving = Stream.map(
-    pages(from, 0, (record, now) => mover.settle(record.key, record, now)),
-    (lives): Progress => {
-      const moved = lives.filter((lives) => lives).length
-      return { moved, ended: lives.length - moved }
-    }
+  const settled = (one: Located | Damaged, now: number): Effect.Effect<Progress, SessionStoreError> =>
+    isDamaged(one)
+      ? Effect.succeed({ ...nothing, damaged: [one] })
+      : mover.settle(one.key, one, now).pipe(
+        Effect.map((lives): Progress => lives ? { ...nothing, moved: 1 } : { ...nothing, ended: 1 }),
+        Effect.catchIf(isCorrupt, (error) => Effect.succeed({ ...nothing, damaged: [{ id: one.id, error }] }))
+      )
+
+  const moving = pages(from, namespace, batch).pipe(
+    Stream.mapEffect(({ found, now }) => Effect.forEach(found, (one) => settled(one, now), { concurrency })),
+    Stream.scan(nothing, (before, page) => plus(before, page.reduce(plus, nothing))),
+    Stream.drop(1)
   )
-  return Stream.concat(Stream.execute(turned), moving).pipe(
-    Stream.mapAccum({ moved: 0, ended: 0 }, (before, page) => {
-      const progress = { moved: before.moved + page.moved, ended: before.ended + page.ended }
-      return [progress, progress]
-    })
-  )
+  return Stream.concat(Stream.execute(turned), moving)
 }
+
+const nothing: Progress = { moved: 0, ended: 0, damaged: [] }
+
+const plus = (a: Progress, b: Progress): Progress => ({
+  moved: a.moved + b.moved,
+  ended: a.ended + b.ended,
+  damaged: b.damaged.length === 0 ? a.damaged : [...a.damaged, ...b.damaged]
+})
+
+/** A record that is damaged is nobody's but its own. */
+const unlessDamaged = <A>(step: Effect.Effect<A, SessionStoreError>) =>
+  Effect.catchIf(Effect.asVoid(step), isCorrupt, () => Effect.void)

@@ -10,10 +10,12 @@
  *
  * @since 0.5.0
  */
+import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { LRUCache } from "lru-cache"
+import { isDamaged, orDamaged } from "./internal/damaged.js"
 import type { Sealing } from "./Keyring.js"
 import { Keyring } from "./Keyring.js"
 import type { SessionConfigError } from "./SessionConfigError.js"
@@ -90,18 +92,18 @@ const sealed = (store: Shape, { open, seal }: Sealing): Shape => {
     )
 
   const scan: Shape["scan"] = (namespace, after, limit, now) =>
-    Effect.flatMap(
-      store.scan(namespace, after, limit, now),
-      (page) =>
-        Effect.flatMap(Effect.forEach(page, (record) => opened("scan", record, now, record.key)), (records) => {
-          const found = records.flatMap(Option.toArray)
-          const missing = page.length - found.length
-          // Those that are absent leave room for others.
-          return missing === 0 || page.length < limit
-            ? Effect.succeed(found)
-            : Effect.map(scan(namespace, page.at(-1)?.id, missing, now), (more) => [...found, ...more])
-        })
-    )
+    Effect.gen(function*() {
+      const page = yield* store.scan(namespace, after, limit, now)
+      const found = Arr.getSomes(
+        yield* Effect.forEach(page, (one) =>
+          isDamaged(one) ? Effect.succeedSome(one) : orDamaged(one.id)(opened("scan", one, now, one.key)))
+      )
+      const missing = page.length - found.length
+      // Those that are absent leave room for others.
+      return missing === 0 || page.length < limit
+        ? found
+        : [...found, ...(yield* scan(namespace, page.at(-1)?.id, missing, now))]
+    })
 
   const save = (key: StoreKey, record: SessionRecord, expected: number, now: number, kept: string) =>
     Effect.tap(store.save(key, closed(key, record, expected + 1, kept), expected, now), (outcome) => {

@@ -117,10 +117,25 @@ export interface Located extends SessionRecord {
 }
 
 /**
+ * A record that is there and cannot be read: which one, and why.
+ *
+ * @since 0.5.0
+ * @category models
+ */
+export interface Damaged {
+  readonly id: SessionId
+  /** Its reason is `corrupt`. */
+  readonly error: SessionStoreError
+}
+
+/**
  * The functions of a store.
  *
  * A record is *alive* if it has not expired and neither its subject nor its namespace was revoked after it was made.
  * What is not alive is absent, for every function but `destroy`, `revoke` and `removeExpired`, even if it is still there.
+ *
+ * A record is *damaged* if what is kept is none any more. It is not absent: `load` and `find` fail with `corrupt`. It is in
+ * nobody's way: `list`, `scan` and `removeExpired` go on with the others. What ends a session ends it, too.
  *
  * @since 0.1.0
  * @category models
@@ -189,7 +204,10 @@ export interface Shape {
   /** How many records have not expired at `now`, and how many have. Reads an index, never data. */
   readonly count: (now: number) => Effect.Effect<Count, SessionStoreError>
 
-  /** Live records of a subject, oldest first (of one moment: in the order of their ids), by index. */
+  /**
+   * Live records of a subject, oldest first (of one moment: in the order of their ids), by index. One that is damaged is
+   * left out, and the log is told.
+   */
   readonly list: (
     namespace: string,
     subject: string,
@@ -205,14 +223,14 @@ export interface Shape {
 
   /**
    * Live records, each with its key, in the order of their ids, after `after`, at most `limit`: pages that a stream, or a
-   * move to another store, is made of.
+   * move to another store, is made of. One that is damaged has its place among them.
    */
   readonly scan: (
     namespace: string,
     after: SessionId | undefined,
     limit: number,
     now: number
-  ) => Effect.Effect<ReadonlyArray<Located>, SessionStoreError>
+  ) => Effect.Effect<ReadonlyArray<Located | Damaged>, SessionStoreError>
 
   /** Ends one session: its record is deleted. True if there was one, alive or not. */
   readonly revoke: (namespace: string, id: SessionId) => Effect.Effect<boolean, SessionStoreError>

@@ -9,19 +9,21 @@
  */
 import * as SqlClient from "@effect/sql/SqlClient"
 import { SqlError } from "@effect/sql/SqlError"
+import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import { corrupt, orDamaged, orLeftOut } from "./internal/damaged.js"
 import * as SqlCalls from "./internal/sqlCalls.js"
 import { codeOf } from "./internal/sqlDriver.js"
 import * as Durability from "./internal/sqlDurability.js"
 import type { Parameters, Row } from "./internal/sqlRows.js"
-import { decodeInfo, decodeLocated, decodeRecord, integer, parametersOf } from "./internal/sqlRows.js"
+import { decodeCount, decodeInfo, decodeLocated, decodeRecord, idIn, parametersOf } from "./internal/sqlRows.js"
 import type { Dialect, Prepared } from "./internal/sqlStatements.js"
 import { statements } from "./internal/sqlStatements.js"
 import { SessionConfigError } from "./SessionConfigError.js"
 import type { SessionId } from "./SessionId.js"
-import type { Shape, WriteOutcome } from "./SessionStore.js"
+import type { Damaged, Located, Shape, WriteOutcome } from "./SessionStore.js"
 import { SessionStore, SessionStoreError } from "./SessionStore.js"
 
 /**
@@ -71,13 +73,36 @@ export const make = (
             (found): WriteOutcome => found.length > 0 ? "conflict" : "gone"
           ))
 
-    const decodeAll = <A>(operation: string, decode: (row: Row) => A) => (rows: ReadonlyArray<Row>) =>
-      Effect.try({ try: () => rows.map(decode), catch: (cause) => corrupt(operation, cause) })
+    const one = <A>(operation: string, prepared: Prepared, parameters: Parameters, decode: (row: Row) => A) =>
+      Effect.flatMap(read(operation, prepared, parameters), ([row]) =>
+        row === undefined ? Effect.succeedNone : decoded(operation, decode, row))
 
-    const one = (operation: string, prepared: Prepared, parameters: Parameters) =>
+    const list = (namespace: string, subject: string, now: number) =>
       Effect.flatMap(
-        read(operation, prepared, parameters),
-        (rows) => Effect.map(decodeAll(operation, decodeRecord)(rows), (records) => Option.fromNullable(records[0]))
+        read("list", statement.list, { namespace, subject, now }),
+        (rows) =>
+          each(rows, (row) => orLeftOut(namespace, idIn(row))(decoded("list", decodeInfo, row)))
+      )
+
+    /** `more` is how many rows have no place in the page, because not even their ids can be read. */
+    const scan = (
+      namespace: string,
+      after: SessionId | undefined,
+      limit: number,
+      now: number,
+      more = 0
+    ): Effect.Effect<ReadonlyArray<Located | Damaged>, SessionStoreError> =>
+      Effect.flatMap(
+        read("scan", statement.scan, { namespace, after: after ?? "", limit: limit + more, now }),
+        (rows) => {
+          const nameless = rows.filter((row) => idIn(row) === undefined).length
+          if (nameless > more && rows.length === limit + more) return scan(namespace, after, limit, now, nameless)
+          const page = each(rows, (row) => {
+            const [id, located] = [idIn(row), decoded("scan", decodeLocated, row)]
+            return id === undefined ? orLeftOut(namespace)(located) : orDamaged(id)(located)
+          })
+          return Effect.map(page, Arr.take(limit))
+        }
       )
 
     const revoke = (namespace: string, id: SessionId, tries = 3): Effect.Effect<boolean, SessionStoreError> =>
@@ -102,7 +127,7 @@ export const make = (
           isDuplicate,
           () => Effect.succeed("exists" as const)
         ),
-      load: (key, now) => one("load", statement.load, { key, now }),
+      load: (key, now) => one("load", statement.load, { key, now }, decodeRecord),
       save: (key, record, expected, now) =>
         compareAndSet("save", statement.save, { key, expected, now, ...parametersOf(record) }),
       touch: (key, lastSeenAt, expiresAt, now) =>
@@ -120,25 +145,13 @@ export const make = (
       destroy: (key) => Effect.asVoid(write("destroy", statement.destroy, { key })),
       removeExpired: (now, limit) => write("removeExpired", statement.removeExpired, { now, limit }),
       count: (now) =>
-        Effect.flatMap(
-          read("count", statement.count, { now }),
-          (rows) =>
-            Effect.map(
-              decodeAll("count", (row) => ({
-                current: integer(row, "current_records"),
-                expired: integer(row, "expired_records")
-              }))(rows),
-              ([count]) => count ?? { current: 0, expired: 0 }
-            )
+        Effect.map(
+          one("count", statement.count, { now }, decodeCount),
+          Option.getOrElse(() => ({ current: 0, expired: 0 }))
         ),
-      list: (namespace, subject, now) =>
-        Effect.flatMap(read("list", statement.list, { namespace, subject, now }), decodeAll("list", decodeInfo)),
-      find: (namespace, id, now) => one("find", statement.find, { namespace, id, now }),
-      scan: (namespace, after, limit, now) =>
-        Effect.flatMap(
-          read("scan", statement.scan, { namespace, after: after ?? "", limit, now }),
-          decodeAll("scan", decodeLocated)
-        ),
+      list,
+      find: (namespace, id, now) => one("find", statement.find, { namespace, id, now }, decodeRecord),
+      scan: (namespace, after, limit, now) => scan(namespace, after, limit, now),
       revoke: (namespace, id) => revoke(namespace, id),
       revokeSubject: (namespace, subject, except) => {
         const whose = { namespace, kind: "subject", subject }
@@ -196,7 +209,11 @@ export const clientOf: Effect.Effect<
     : Effect.succeed([sql.withoutTransforms(), dialect] as const)
 })
 
-const corrupt = (operation: string, cause: unknown) => new SessionStoreError({ operation, reason: "corrupt", cause })
+const decoded = <A>(operation: string, decode: (row: Row) => A, row: Row) =>
+  Effect.asSome(Effect.try({ try: () => decode(row), catch: (cause) => corrupt(operation, cause) }))
+
+const each = <A>(rows: ReadonlyArray<Row>, read: (row: Row) => Effect.Effect<Option.Option<A>, SessionStoreError>) =>
+  Effect.map(Effect.forEach(rows, read), Arr.getSomes)
 
 /** A row that must be unique was there already: 23505 in Postgres, a constraint of SQLite, an error of MySQL. */
 const isDuplicate = (error: SessionStoreError): boolean =>

@@ -6,6 +6,7 @@
  */
 export * as FaultyStore from "./FaultyStore.js"
 export { capabilityLaws } from "./internal/testing/capabilityLaws.js"
+export { damageLaws } from "./internal/testing/damageLaws.js"
 export {
   /**
    * What any engine promises.

@@ -25,6 +25,7 @@ import {
   sqlite
 } from "./support/cli.js"
 import { untilWaiting } from "./support/databases.js"
+import { ioredisOn } from "./support/redisClients.js"
 import { freshPrefix, ofMariadb, ofRedis, postgresClient } from "./support/stores.js"
 
 const program = builtProgram()
@@ -279,23 +280,89 @@ describe("a store that fails ends it with a sentence; the next run goes on", () 
       assert.strictEqual((yield* run("copy", ...between(from, to))).exitCode, 0)
       yield* hasMoved(from, to, all)
     }))
+})
 
-  it.scopedLive("the old one, with a record that is damaged", () =>
+describe("a record that is damaged stays, and all others move", () => {
+  const setLifetime = ({ sql, table }: Effect.Effect.Success<typeof database>, one: Stored, text: string | null) =>
+    sql`UPDATE ${sql(table)} SET lifetime = ${text} WHERE id = ${one.record.id}`
+
+  it.scopedLive("in the old store: it is named, with what is wrong; mended, it moves", () =>
     Effect.gen(function*() {
       const [from, to] = [yield* database, yield* database]
-      const all = yield* fill(from.store, 12)
-      const setLifetime = (text: string | null) =>
-        from.sql`UPDATE ${from.sql(from.table)} SET lifetime = ${text} WHERE id = ${all[11]?.record.id ?? ""}`
-      const [before] = yield* from.sql<{ lifetime: string | null }>`SELECT lifetime FROM ${from.sql(from.table)}`
-      yield* setLifetime("{nonsense")
-      const { exitCode, stderr } = yield* run("copy", ...between(from, to), "--batch", "10")
+      const all = yield* fill(from.store, 25)
+      // At the beginning, where the stores are compared; and in the middle of a page.
+      const bad = all.filter((_, i) => i === 0 || i === 14)
+      yield* Effect.forEach(bad, (one) => setLifetime(from, one, "{nonsense"))
+      const { exitCode, stderr, stdout } = yield* run("copy", ...between(from, to), "--batch", "10")
+      const problem = "the column lifetime does not hold a lifetime"
+      assert.include(
+        stdout,
+        "\n23 moved, 2 damaged.\nOld store: 2 current, 0 expired. New store: 23 current, 0 expired.\n" +
+          `Damaged:\n${bad.map(({ record: { id } }) => `  ${id}  ${problem}\n`).join("")}`
+      )
+      assert.include(
+        stderr,
+        "The old store cannot go: it still holds 2 that could not be moved, because a record is damaged. Repair it, or end " +
+          `the session with "effect-session revoke", in both stores; then run this again.\n`
+      )
       assert.strictEqual(exitCode, 1)
-      assert.include(stderr, " Nothing is lost, and nothing goes on before that record is repaired or deleted.\n")
-      tellsNothing(stderr, all)
-      yield* setLifetime(before?.lifetime ?? null)
+      tellsNothing(stdout + stderr, all.filter((one) => !bad.includes(one)))
+      assert.notInclude(stdout + stderr, "nonsense")
+      const [first, second] = bad
+      if (first === undefined || second === undefined) return assert.fail("none is damaged")
+      yield* setLifetime(from, first, null)
+      const options = ["--namespace", "laws", ...from.options]
+      assert.strictEqual((yield* run("revoke", ...options, "--", second.record.id)).exitCode, 0)
+      assert.strictEqual((yield* run("copy", ...between(from, to))).exitCode, 0)
+      yield* hasMoved(from, to, all.filter((one) => one !== second))
+    }))
+
+  it.scopedLive("in the new store, under the id of one that is to move: that one stays, too", () =>
+    Effect.gen(function*() {
+      const [from, to] = [yield* database, yield* database]
+      const all = yield* fill(from.store, 5)
+      const [one] = all
+      if (one === undefined) return assert.fail("there is none")
+      const { key } = yield* stored(to.store, { id: one.record.id, expiry: expiry() })
+      yield* setLifetime(to, one, "{nonsense")
+      const { exitCode, stderr, stdout } = yield* run("copy", ...between(from, to))
+      assert.include(stdout, `\n4 moved, 1 damaged.\n`)
+      assert.include(stdout, `\nDamaged:\n  ${one.record.id}  The database failed: the column lifetime does not hold`)
+      assert.include(stderr, "it still holds 1 that could not be moved, because a record is damaged.")
+      assert.strictEqual(exitCode, 1)
+      yield* isAlive(from.store, one, Date.now())
+      yield* to.store.destroy(key)
       assert.strictEqual((yield* run("copy", ...between(from, to))).exitCode, 0)
       yield* hasMoved(from, to, all)
     }))
+
+  it.scopedLive("many: the first twenty are named", () =>
+    Effect.gen(function*() {
+      const [from, to] = [yield* database, yield* files]
+      yield* fill(from.store, 25)
+      yield* from.sql`UPDATE ${from.sql(from.table)} SET lifetime = 'nonsense'`
+      const { exitCode, stdout } = yield* run("copy", ...between(from, to))
+      assert.strictEqual(exitCode, 1)
+      assert.match(stdout, /\n0 moved, 25 damaged\.\n[^]*\nDamaged:\n(?:  \S{22}  .*\n){20}  and 5 more\n/)
+      assert.deepStrictEqual(yield* to.store.count(Date.now()), { current: 0, expired: 0 })
+    }))
+
+  for (const name of ofRedis("Redis → the files")) {
+    it.scopedLive(name, () =>
+      Effect.gen(function*() {
+        const [from, to] = [yield* redis, yield* files]
+        const all = yield* fill(from.store, 3)
+        const client = yield* ioredisOn(from.url)
+        yield* Effect.promise(() => client.hset(`${from.prefix[1]}{all}:${all[1]?.key}`, "m", "[nonsense"))
+        const { exitCode, stdout } = yield* run("copy", ...between(from, to))
+        assert.strictEqual(exitCode, 1)
+        assert.include(stdout, "\n2 moved, 1 damaged.\n")
+        assert.include(stdout, `\n  ${all[1]?.record.id}  the key does not hold a record\n`)
+        const ending = yield* run("revoke", "--namespace", "laws", ...from.options, "--", `${all[1]?.record.id}`)
+        assert.strictEqual(ending.exitCode, 0)
+        assert.strictEqual((yield* run("copy", ...between(from, to))).exitCode, 0)
+      }))
+  }
 })
 
 describe("refuses", () => {

@@ -7,6 +7,7 @@ import { Lifetime, MemoryStore, SessionStore } from "effect-session"
 import * as CookieEngine from "effect-session/CookieEngine"
 import { assert, describe } from "vitest"
 import { far, increment, on, read, type Served, Tea } from "./support/ledgers.js"
+import { recordsIn } from "./support/pages.js"
 import { first, ring, second } from "./support/rings.js"
 import { visit } from "./support/visits.js"
 
@@ -314,7 +315,7 @@ law(
   Effect.gen(function*() {
     yield* visit(Tea, Tea.set("notes", "a secret"))
     const store = yield* SessionStore
-    const kept = yield* store.scan("test/Tea", undefined, 10, 0)
+    const kept = recordsIn(yield* store.scan("test/Tea", undefined, 10, 0))
     assert.deepStrictEqual(kept.map(({ data }) => data), [`{"current":1,"fading":[]}`])
   })
 )

@@ -1,11 +1,13 @@
 import { it } from "@effect/vitest"
-import { Deferred, Effect, Fiber, Option } from "effect"
+import { Deferred, Effect, Fiber, Option, Stream } from "effect"
 import { MemoryStore, SessionStoreError } from "effect-session"
 import * as MigratingStore from "effect-session/MigratingStore"
-import type { Shape } from "effect-session/SessionStore"
+import type { Damaged, Located, Shape } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
 import { intercepted } from "../src/internal/intercepted.js"
+import type { Stored } from "../src/internal/testing/records.js"
 import { freshKey, hour, isAlive, isThere, minute, start, stored } from "../src/internal/testing/records.js"
+import { fragile } from "./support/fragile.js"
 import { dyingAfter, far } from "./support/halfway.js"
 
 const memories = () => ({ a: MemoryStore.make(), b: MemoryStore.make() })
@@ -124,5 +126,69 @@ describe("a row that is no record", () => {
       const corrupt = intercepted(a, (operation, call) =>
         operation === "load" ? Effect.fail(new SessionStoreError({ operation, reason: "corrupt" })) : call)
       yield* MigratingStore.make(corrupt, b, { phase: "move" }).destroy(one.key)
+    }))
+})
+
+describe("a record that is damaged while sessions move", () => {
+  /** A store in which this one cannot be read, under whatever key. */
+  const spoilt = (whole: Shape, { record }: Stored) => {
+    const { damaged, store } = fragile(whole)
+    damaged.add(record.id)
+    return store
+  }
+  const damagedIn = (page: ReadonlyArray<Located | Damaged>) => page.filter((one) => "error" in one).map(({ id }) => id)
+
+  for (const done of [0, 1, 2, 3, 4, 5]) {
+    it.live(`in the old store, after a move died after ${done} writes: it is shown as load shows it`, () =>
+      Effect.gen(function*() {
+        const { a, b } = memories()
+        const one = yield* stored(a, { expiry: far })
+        const good = yield* stored(a, { expiry: far })
+        yield* Effect.exit(dyingAfter(a, b, done).load(one.key, start))
+        const store = MigratingStore.make(spoilt(a, one), b, { phase: "prepare" })
+        yield* isAlive(store, good, start)
+        const loaded = yield* Effect.either(store.load(one.key, start))
+        if (loaded._tag === "Right") {
+          assert.isAtLeast(done, 4)
+          return yield* isAlive(store, one, start)
+        }
+        const page = yield* store.scan("laws", undefined, 10, start)
+        assert.deepStrictEqual([page.length, damagedIn(page)], [2, [one.record.id]])
+        const listed = yield* store.list("laws", "ann", start)
+        assert.deepStrictEqual(listed.map(({ id }) => id), [good.record.id])
+        yield* store.revoke("laws", one.record.id)
+        assert.isFalse(yield* isThere(store, one.key, start))
+      }))
+  }
+
+  it.live("copy moves all others, whichever store it is in, and gives the two", () =>
+    Effect.gen(function*() {
+      const { a, b } = memories()
+      const all = yield* Effect.forEach(Array.from({ length: 9 }), () => stored(a, { expiry: far }))
+      const [inOld, inNew, ...others] = all
+      if (inOld === undefined || inNew === undefined) return assert.fail("there are none")
+      // Its copy is on its way.
+      yield* Effect.exit(dyingAfter(a, b, 2).load(inNew.key, start))
+      const copying = MigratingStore.copy(spoilt(a, inOld), spoilt(b, inNew), { namespace: "laws", batch: 2 })
+      const { damaged, ended, moved } = yield* Effect.flatten(Stream.runLast(copying))
+      assert.deepStrictEqual([moved, ended], [7, 0])
+      assert.sameMembers(damaged.map(({ id }) => id), [inOld.record.id, inNew.record.id])
+      assert.isTrue(damaged.every(({ error }) => error.reason === "corrupt"))
+      yield* Effect.forEach(others, (one) => isAlive(b, one, start))
+      // Mended, they move.
+      const last = yield* Effect.flatten(Stream.runLast(MigratingStore.copy(a, b, { namespace: "laws" })))
+      assert.deepStrictEqual(last, { moved: 2, ended: 0, damaged: [] })
+      yield* Effect.forEach(all, (one) => isAlive(b, one, start))
+    }))
+
+  it.live("copy on the way back moves all others, too", () =>
+    Effect.gen(function*() {
+      const { a, b } = memories()
+      const [one, good] = [yield* stored(a, { expiry: far }), yield* stored(b, { expiry: far })]
+      yield* Effect.exit(dyingAfter(a, b, 2).load(one.key, start))
+      const copying = MigratingStore.copy(spoilt(b, one), a, { namespace: "laws" })
+      const { damaged, moved } = yield* Effect.flatten(Stream.runLast(copying))
+      assert.deepStrictEqual([moved, damaged.map(({ id }) => id)], [1, [one.record.id]])
+      yield* isAlive(a, good, start)
     }))
 })

@@ -22,6 +22,7 @@ import {
   stored
 } from "../src/internal/testing/records.js"
 import { engineOf, opened, record, written } from "./support/engines.js"
+import { recordsIn } from "./support/pages.js"
 import { storeAt } from "./support/redisClients.js"
 
 /** A server with little room left. */
@@ -122,7 +123,7 @@ for (const policy of ["volatile-lru", "volatile-ttl", "volatile-random"]) {
         assert.isTrue(there.length > 0 && there.length < made.length, `${there.length} of ${made.length}`)
         const ids = (records: ReadonlyArray<Stored["record"]>) => records.map(({ id }) => id).sort()
         assert.deepStrictEqual(
-          ids(yield* store.scan(namespace, undefined, 2000, start)),
+          ids(recordsIn(yield* store.scan(namespace, undefined, 2000, start))),
           ids(there.map(({ record }) => record))
         )
         const listed = yield* store.list(namespace, "s3", start)

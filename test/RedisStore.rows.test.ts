@@ -65,6 +65,11 @@ const isRefused = (store: Shape, bad: Stored, good: Stored, what: string) =>
     for (const text of told) {
       for (const part of [secret, unsafe, bad.key]) assert.notInclude(text, part)
     }
+    const { id, namespace } = bad.record
+    assert.strictEqual((yield* Effect.flip(store.find(namespace, id, start))).reason, "corrupt", what)
+    const page = yield* store.scan(namespace, undefined, 10, start)
+    assert.deepStrictEqual(page.map((one) => "error" in one && [one.id, one.error.reason]), [[id, "corrupt"]], what)
+    yield* store.list(namespace, "ann", start)
     yield* isAlive(store, good, start)
   })
 
@@ -103,10 +108,16 @@ describe("values that are no records", () => {
         yield* isRefused(store, bad, good, what)
         yield* store.destroy(bad.key)
         yield* isDead(store, bad, start)
+        const other = yield* stored(store, { namespace: "bad" })
+        yield* act(other)
+        assert.isTrue(yield* store.revoke("bad", other.record.id), what)
+        yield* isDead(store, other, start)
+        assert.isFalse(yield* store.revoke("bad", other.record.id), what)
       }
     }))
 
-  for (const [name, run] of [...reads, ...writes.filter(([name]) => ["save", "touch", "rotate"].includes(name))]) {
+  const asked = ["load", "find", "save", "touch", "rotate"]
+  for (const [name, run] of [...reads, ...writes].filter(([name]) => asked.includes(name))) {
     it.scopedLive(`${name} says so, instead of leaving it out or writing over it`, () =>
       Effect.gen(function*() {
         const { set, store } = yield* opened

@@ -4,7 +4,7 @@ import { Cause, Effect, Either, Layer } from "effect"
 import { SessionStore } from "effect-session"
 import { inspect } from "node:util"
 import { assert, describe } from "vitest"
-import { isAlive, isDead, start, stored } from "../src/internal/testing/records.js"
+import { isAlive, isDead, namespace, start, stored } from "../src/internal/testing/records.js"
 import { reads } from "./support/databases.js"
 import { freshPrefix, mysqlClient, ofMariadb, postgresClient, sqliteClient, sqlStore } from "./support/stores.js"
 
@@ -102,6 +102,12 @@ describe("rows that are no records", () => {
             }
 
             yield* isAlive(store, good, start)
+            yield* store.list("bad", "ann", start)
+            const page = yield* store.scan("bad", undefined, 10, start)
+            assert.deepStrictEqual(
+              page.flatMap((one) => "key" in one ? one.key : one.id === bad.record.id ? [] : one.id),
+              []
+            )
             assert.strictEqual(yield* store.removeExpired(start, 10), 1)
             yield* isDead(store, expired, start)
             yield* store.destroy(bad.key)
@@ -112,7 +118,7 @@ describe("rows that are no records", () => {
       })
     }
 
-    for (const [read, run] of reads) {
+    for (const [read, run] of reads.filter(([read]) => read === "load" || read === "find")) {
       it.live(`${name}: ${read} of such a row says so, instead of leaving it out`, () => {
         const prefix = freshPrefix()
         return Effect.gen(function*() {
@@ -122,6 +128,37 @@ describe("rows that are no records", () => {
           yield* sql.unsafe(`UPDATE ${prefix}sessions SET version = ${unsafe}`)
           const error = yield* Effect.flip(run(store, one))
           assert.deepStrictEqual([error.operation, error.reason], [read, "corrupt"])
+        }).pipe(Effect.provide(sqlStore(client(), prefix)))
+      })
+    }
+
+    for (const nameless of columns.id ?? []) {
+      it.live(`${name}: rows whose ids are ${nameless} have no place in pages, which go on without them`, () => {
+        const prefix = freshPrefix()
+        return Effect.gen(function*() {
+          const store = yield* SessionStore
+          const all = yield* Effect.forEach(Array.from({ length: 7 }), () => stored(store))
+          const sql = yield* SqlClient
+          const bad = all.slice(0, 3)
+          // No two have the same.
+          for (const [i, { key }] of bad.entries()) {
+            const id = nameless.replace(secret, `${i}`)
+            yield* sql`UPDATE ${sql(`${prefix}sessions`)} SET id = ${sql.literal(id)} WHERE ${sql("key")} = ${key}`
+          }
+          const good = all.slice(3).map(({ record }) => record.id).sort()
+          for (const limit of [1, 2, 3, 4, 10]) {
+            const found: Array<string> = []
+            let after: (typeof good)[number] | undefined
+            do {
+              const page = yield* store.scan(namespace, after, limit, start)
+              assert.isAtMost(page.length, limit)
+              found.push(...page.map(({ id }) => id))
+              after = page.at(-1)?.id
+            } while (after !== undefined)
+            assert.deepStrictEqual(found, good)
+          }
+          yield* Effect.forEach(bad, ({ key }) => store.destroy(key))
+          assert.strictEqual((yield* store.count(start)).current, 4)
         }).pipe(Effect.provide(sqlStore(client(), prefix)))
       })
     }

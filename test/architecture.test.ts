@@ -24,7 +24,9 @@ const floors: Readonly<Record<string, number>> = {
   SessionToken: 0,
   StoreKey: 0,
   // 1 contracts
+  "internal/damaged": 1,
   "internal/intercepted": 1,
+  "internal/pages": 1,
   RedisClient: 2,
   RedisStore: 2,
   "internal/redisCalls": 2,
@@ -142,6 +144,7 @@ const floors: Readonly<Record<string, number>> = {
   "internal/testing/capabilityLaws": 5,
   "internal/testing/cleanUpLaws": 5,
   "internal/testing/createLaws": 5,
+  "internal/testing/damageLaws": 5,
   "internal/testing/dataLaws": 5,
   "internal/testing/directoryLaws": 5,
   "internal/testing/endLaws": 5,
@@ -166,6 +169,7 @@ const floors: Readonly<Record<string, number>> = {
   "internal/cliDatabase": 5,
   "internal/cliKeys": 5,
   "internal/cliStore": 5,
+  "internal/cliVerdict": 5,
   Cli: 5,
   bin: 5
 }

@@ -16,6 +16,7 @@ import {
 } from "effect-session"
 import type { Settings } from "effect-session/SessionService"
 import { assert, describe } from "vitest"
+import { recordsIn } from "./support/pages.js"
 import * as Shop from "./support/shop.js"
 import { ok, ShopSession, show } from "./support/shop.js"
 import { stores } from "./support/stores.js"
@@ -275,7 +276,7 @@ const observe = <E>(layer: Layer.Layer<SessionStore, E>, { handler, presented, s
       : answer.cookie === ""
       ? "expired"
       : [answer.cookie === value ? "again" : "new", ...(maxAge === undefined ? [] : [maxAge])].join(", ")
-    const records = yield* shop.store.scan("test/Shop", undefined, 10, 0)
+    const records = recordsIn(yield* shop.store.scan("test/Shop", undefined, 10, 0))
     const outcome: Outcome = {
       status: answer.status,
       cookie,
@@ -311,7 +312,10 @@ for (const [name, layer] of stores) {
   ) => it.effect(`${name}: ${title}`, () => Effect.orDie(Effect.provide(effect, provided())))
   const engine = () => Layer.provideMerge(StoredEngine.layer(), layer())
   const provided = () => Layer.provideMerge(App.layer, engine())
-  const recordsOf = Effect.flatMap(SessionStore, (store) => store.scan("test/Behaviour", undefined, 10, 0))
+  const recordsOf = Effect.map(
+    Effect.flatMap(SessionStore, (store) => store.scan("test/Behaviour", undefined, 10, 0)),
+    recordsIn
+  )
   const begin = Effect.map(visit(App, App.set("user", "ann")), ({ cookie }) => cookie)
 
   describe("the session as a mapping", () => {

@@ -9,12 +9,15 @@ import {
   ReadOnce,
   Session,
   SessionCodec,
+  SessionDirectory,
   SessionStore,
   SessionToken,
   StoredEngine
 } from "effect-session"
 import { Packr } from "msgpackr"
 import { assert, describe, expect } from "vitest"
+import { corrupt, fragile } from "./support/fragile.js"
+import { recordsIn } from "./support/pages.js"
 import { stores } from "./support/stores.js"
 import { visit } from "./support/visits.js"
 
@@ -283,6 +286,23 @@ for (const [name, layer] of stores) {
     )
 
     test(
+      "Session.objects.all() with a record that is damaged: a value, and the stream goes on",
+      Effect.gen(function*() {
+        const sessions = yield* App.service
+        const { damage, store } = fragile(yield* SessionStore)
+        yield* Effect.replicateEffect(sessions.create({ user: "ann" }), 3)
+        const [one] = recordsIn(yield* store.scan("test/Django", undefined, 1, 0))
+        if (one === undefined) return assert.fail("there is none")
+        yield* damage(one.key)
+        const all = yield* Effect.provideService(Stream.runCollect(sessions.sessions), SessionDirectory, store)
+        const { failures, values } = split(all)
+        assert.strictEqual(values.length, 2)
+        const { message } = corrupt("scan")
+        assert.deepStrictEqual(failures, [{ id: one.id, info: undefined, problem: message }])
+      })
+    )
+
+    test(
       "list, revoke, revokeSubject and revokeAll",
       Effect.gen(function*() {
         const sessions = yield* App.service
@@ -378,10 +398,10 @@ describe("serializers", () => {
           Layer.provide(layer, StoredEngine.layer())
         )
       const json = yield* sessions(App.layer)
-      assert.strictEqual((yield* store.scan("test/Django", undefined, 1, 0))[0]?.data, `{"cart":["tea"]}`)
+      assert.strictEqual(recordsIn(yield* store.scan("test/Django", undefined, 1, 0))[0]?.data, `{"cart":["tea"]}`)
       const packed = yield* sessions(Layer.provide(App.layerWith({}), MessagePack), json.cookie)
       assert.strictEqual(packed.error, undefined)
-      const data = (yield* store.scan("test/Django", undefined, 1, 0))[0]?.data ?? ""
+      const data = recordsIn(yield* store.scan("test/Django", undefined, 1, 0))[0]?.data ?? ""
       assert.deepStrictEqual(packr.unpack(Buffer.from(data, "base64url")), { cart: ["tea", "tea"] })
     }).pipe(Effect.provide(stores[0]?.[1]() ?? Layer.die("no store")), Effect.orDie))
 })

@@ -14,12 +14,15 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
 import * as MigratingStore from "../MigratingStore.js"
-import type { Count, SessionStoreError, Shape } from "../SessionStore.js"
+import type { Shape } from "../SessionStore.js"
 import { SessionStore } from "../SessionStore.js"
 import type { DatabaseUrl, Side } from "./cliDatabase.js"
 import { CliFailure, explained, failed } from "./cliDatabase.js"
 import { namespaceOption, placeOf, prefixOption, store as storeAt, urlOption } from "./cliStore.js"
+import { counts, verified } from "./cliVerdict.js"
+import { corrupt, isCorrupt, isDamaged } from "./damaged.js"
 import { intercepted } from "./intercepted.js"
+import { pages } from "./pages.js"
 
 // What is used of it, so that the other modules are compiled without the types of node.
 declare const process: { readonly stderr: { readonly isTTY?: boolean; write(text: string): boolean } }
@@ -78,6 +81,8 @@ interface Reached extends MigratingStore.Progress {
   readonly total: number
 }
 
+const seen = ({ damaged, ended, moved }: MigratingStore.Progress): number => moved + ended + damaged.length
+
 const goesOn = "Nothing is lost: run this again, and it goes on."
 
 const run = (given: Given, course: Course) =>
@@ -106,11 +111,11 @@ const moved = (
   course: Course
 ) =>
   Effect.gen(function*() {
-    const begun: Reached = { moved: 0, ended: 0, total: expected }
+    const begun: Reached = { moved: 0, ended: 0, damaged: [], total: expected }
     course.reached = begun
     const show = yield* progress
     const last = yield* MigratingStore.copy(from, to, { batch, concurrency, namespace }).pipe(
-      Stream.map(({ ended, moved }): Reached => ({ moved, ended, total: Math.max(expected, moved + ended) })),
+      Stream.map((progress): Reached => ({ ...progress, total: Math.max(expected, seen(progress)) })),
       Stream.tap((reached) => {
         course.reached = reached
         return show.at(reached)
@@ -118,44 +123,13 @@ const moved = (
       Stream.takeUntilEffect(() => Deferred.isDone(course.stopping)),
       Stream.runLast,
       // What a store fails with is a sentence before it comes here.
-      Effect.mapError(() => failed(`Others were in the way, several times. ${goesOn}`)),
+      Effect.mapError(({ cause }) =>
+        failed(`${cause instanceof CliFailure ? cause.message : "Others were in the way, several times."} ${goesOn}`)
+      ),
       Effect.ensuring(show.end)
     )
     return Option.getOrElse(last, () => begun)
   })
-
-/** Counts what is in both stores, and tells whether the old one can go. */
-const verified = (from: Shape, to: Shape, namespace: string, { ended, moved }: Reached) =>
-  Effect.gen(function*() {
-    const { fresh, old } = yield* counts(from, to)
-    yield* Console.log(
-      `${moved} moved${ended === 0 ? "" : `, ${ended} ended meanwhile`}.\n` +
-        `Old store: ${old.current} current, ${old.expired} expired. ` +
-        `New store: ${fresh.current} current, ${fresh.expired} expired.`
-    )
-    const kept = fresh.current + fresh.expired
-    if (kept < moved) {
-      return yield* failed(
-        `The new store holds ${kept} of ${moved} that were moved: as many have ended since, or it loses what it is given. ` +
-          "Find out which before the old one goes."
-      )
-    }
-    if (old.current === 0) return yield* Console.log("The old store holds no live session: it can go.")
-    const left = yield* from.scan(namespace, undefined, 1, yield* Clock.currentTimeMillis)
-    if (left.length > 0) {
-      return yield* failed(
-        `The old store cannot go: it still holds ${old.current} current. Some are of this namespace: a process that is not ` +
-          `in the phase "move" has made them meanwhile. Put every process there, and run this again.`
-      )
-    }
-    yield* Console.log(
-      `The old store holds no live session of ${JSON.stringify(namespace)}: for these it can go. ` +
-        `The ${old.current} current are of other namespaces, or were revoked and wait for their end.`
-    )
-  })
-
-const counts = (from: Shape, to: Shape): Effect.Effect<Record<"old" | "fresh", Count>, SessionStoreError> =>
-  Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.all({ old: from.count(now), fresh: to.count(now) }))
 
 // One store
 
@@ -170,14 +144,16 @@ const isSame = ({ from, fromPrefix, to, toPrefix }: Given): boolean =>
 /** Whether a session is found in both as it is, which it never is while it moves. A store can have several URLs. */
 const isShared = (from: Shape, to: Shape, namespace: string) =>
   Effect.gen(function*() {
-    const now = yield* Clock.currentTimeMillis
-    for (const { key } of yield* from.scan(namespace, undefined, 1, now)) {
-      const there = yield* to.load(key, now, "fresh")
-      const here = yield* from.load(key, now, "fresh")
-      return Option.exists(here, ({ data }) => Option.exists(there, (record) => record.data === data))
-    }
-    return false
-  })
+    const first = yield* pages(from, namespace, 100).pipe(
+      Stream.mapConcat(({ found, now }) => found.flatMap((one) => isDamaged(one) ? [] : [{ key: one.key, now }])),
+      Stream.runHead
+    )
+    if (Option.isNone(first)) return false
+    const { key, now } = first.value
+    const there = yield* to.load(key, now, "fresh")
+    const here = yield* from.load(key, now, "fresh")
+    return Option.exists(here, ({ data }) => Option.exists(there, (record) => record.data === data))
+  }).pipe(Effect.catchIf(isCorrupt, () => Effect.succeed(false)))
 
 /** A store whose failures are sentences of its own, and tell what they mean for sessions that were on their way. */
 const opened = (side: Side, url: DatabaseUrl, prefix: string | undefined, connections: number, course: Course) =>
@@ -187,22 +163,23 @@ const opened = (side: Side, url: DatabaseUrl, prefix: string | undefined, connec
       intercepted(
         Context.get(context, SessionStore),
         (_, call) =>
-          Effect.catchAll(call, (error) =>
-            Effect.fail(error).pipe(
-              explained(url, side),
-              Effect.mapError(({ message }) =>
-                failed(course.reached === undefined ? message : `${message} ${outlook(error)}`)
-              ),
+          Effect.catchAll(call, (error) => {
+            const sentence = explained(url, side)(Effect.fail(error))
+            return isCorrupt(error)
+              // Others may move all the same.
+              ? Effect.mapError(sentence, (cause) => corrupt(error.operation, cause))
               // A sentence is no error of a store, so it goes beside them.
-              Effect.orDie
-            ))
+              : Effect.orDie(
+                Effect.mapError(
+                  sentence,
+                  ({ message }) => failed(course.reached === undefined ? message : `${message} ${goesOn}`)
+                )
+              )
+          })
       )
     ),
     explained(url, side)
   )
-
-const outlook = ({ reason }: SessionStoreError): string =>
-  reason === "corrupt" ? "Nothing is lost, and nothing goes on before that record is repaired or deleted." : goesOn
 
 // Being stopped
 
@@ -244,9 +221,10 @@ const progress = Effect.gen(function*() {
   const { isTTY, write } = yield* Screen
   const started = yield* Clock.currentTimeMillis
   let said = 0
-  const at = ({ ended, moved, total }: Reached) =>
+  const at = (reached: Reached) =>
     Effect.flatMap(Clock.currentTimeMillis, (now) => {
-      const done = moved + ended
+      const done = seen(reached)
+      const { total } = reached
       const part = total === 0 ? 1 : done / total
       const perSecond = Math.round(1000 * done / Math.max(now - started, 1))
       const text = `${done} / ${total} (${Math.floor(100 * part)}%), ${perSecond} per second`

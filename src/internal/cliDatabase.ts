@@ -12,6 +12,7 @@ import * as Layer from "effect/Layer"
 import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import { SessionConfigError } from "../SessionConfigError.js"
+import type { SessionStoreError } from "../SessionStore.js"
 import type { Dialect } from "./sqlStatements.js"
 
 /** Done; failed; used in a wrong way; not found. */
@@ -148,8 +149,9 @@ export const explained =
     Effect.catchAllCause(effect, (cause) => {
       if (Cause.isInterruptedOnly(cause)) return Effect.interrupt
       const error = Cause.squash(cause)
-      return error instanceof CliFailure
-        ? error
+      const root = rootOf(error)
+      return root instanceof CliFailure
+        ? root
         : error instanceof SessionConfigError
         ? new CliFailure({ exitCode: 2, message: error.problem })
         : Effect.flatMap(explain(error, url, side), (message) => new CliFailure({ exitCode: 1, message }))
@@ -235,5 +237,15 @@ const secretsOf = (url: URL): ReadonlyArray<string> =>
 /** The failure at the bottom: what the driver said. */
 const rootOf = (error: unknown): unknown =>
   Predicate.hasProperty(error, "cause") && Predicate.isObject(error.cause) ? rootOf(error.cause) : error
+
+/** What is wrong with a record: a store never tells what is in it. */
+export const problemOf = (error: SessionStoreError): string => printable(firstLine(rootOf(error)))
+
+/** What came from a database must not move the cursor of a terminal, nor begin a line of its own. */
+export const printable = (text: string): string =>
+  text.replace(
+    /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`
+  )
 
 const firstLine = (error: unknown): string => error instanceof Error ? error.message.split("\n", 1).join("").trim() : ""

@@ -5,16 +5,27 @@
  * other too late. So it looks again until it has found what it looks for, or the entries no longer change.
  */
 import type { PlatformError } from "@effect/platform/Error"
+import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import type { SessionId } from "../SessionId.js"
 import type { SessionInfo } from "../SessionRecord.js"
-import type { Located } from "../SessionStore.js"
+import type { Damaged, Located } from "../SessionStore.js"
 import type { StoreKey } from "../StoreKey.js"
-import type { Damaged } from "./fileContent.js"
+import { corrupt, leftOut } from "./damaged.js"
+import type { Damaged as DamagedFile } from "./fileContent.js"
 import type { Entry, Index } from "./fileIndex.js"
 import type { Found, Records } from "./fileRecords.js"
 
-type Read<A> = Effect.Effect<A, PlatformError | Damaged>
+type Read<A> = Effect.Effect<A, PlatformError | DamagedFile>
+
+/** What there is of an id. */
+interface Look {
+  readonly id: SessionId
+  readonly found: Found | undefined
+  readonly alive: Found | undefined
+  readonly damage?: DamagedFile
+}
 
 export interface LookUp {
   readonly find: (namespace: string, id: SessionId, now: number) => Read<Found | undefined>
@@ -24,7 +35,7 @@ export interface LookUp {
     after: SessionId | undefined,
     limit: number,
     now: number
-  ) => Read<ReadonlyArray<Located>>
+  ) => Read<ReadonlyArray<Located | Damaged>>
   readonly revoke: (namespace: string, id: SessionId) => Read<boolean>
 }
 
@@ -60,13 +71,16 @@ export const make = (index: Index, records: Records): LookUp => {
       known
     )
 
-  const alive = (namespace: string, ids: ReadonlyArray<readonly [SessionId, ReadonlyArray<StoreKey>]>, now: number) =>
+  const looks = (namespace: string, ids: ReadonlyArray<readonly [SessionId, ReadonlyArray<StoreKey>]>, now: number) =>
     Effect.forEach(
       ids,
       ([id, keys]) =>
-        Effect.flatMap(
-          located(namespace, id, keys),
-          (found) => Effect.map(records.ifAlive(found, now), (alive) => ({ found, alive }))
+        located(namespace, id, keys).pipe(
+          Effect.flatMap((found) => Effect.map(records.ifAlive(found, now), (alive): Look => ({ id, found, alive }))),
+          Effect.catchTag(
+            "Damaged",
+            (damage) => Effect.succeed<Look>({ id, found: undefined, alive: undefined, damage })
+          )
         ),
       { concurrency: 8 }
     )
@@ -80,24 +94,31 @@ export const make = (index: Index, records: Records): LookUp => {
     Effect.gen(function*() {
       const entries = yield* index.ofSubject(namespace, subject)
       const seen = entries.map(({ id, key }) => id + key)
-      const all = yield* alive(namespace, byId(entries), now)
-      if (all.some(({ found }) => found === undefined) && (before === undefined || !isSame(seen, before))) {
+      const all = yield* looks(namespace, byId(entries), now)
+      if (
+        all.some(({ damage, found }) => found === undefined && damage === undefined) &&
+        (before === undefined || !isSame(seen, before))
+      ) {
         return yield* list(namespace, subject, now, seen)
       }
-      return all
-        .flatMap(({ alive }) => alive === undefined || alive.record.subject !== subject ? [] : [alive.record])
+      const shown = yield* Effect.forEach(all, ({ alive, damage, id }) =>
+        damage === undefined
+          ? Effect.succeed(Option.fromNullable(alive))
+          : leftOut(namespace, corrupt("list", damage), id))
+      return Arr.getSomes(shown)
+        .flatMap(({ record }) => record.subject === subject ? [record] : [])
         .sort((a, b) => a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1))
         .map(({ data: _, ...info }) => info)
     })
 
   const scan = (namespace: string, after: SessionId | undefined, limit: number, now: number) =>
     Effect.gen(function*() {
-      const page: Array<Located> = []
+      const page: Array<Located | Damaged> = []
       for (const shard of yield* index.shardsAfter(after)) {
         const ids = byId(yield* index.inShard(shard, namespace, after))
         while (ids.length > 0 && page.length < limit) {
-          const all = yield* alive(namespace, ids.splice(0, limit - page.length), now)
-          page.push(...all.flatMap(({ alive }) => alive === undefined ? [] : [{ ...alive.record, key: alive.key }]))
+          const all = yield* looks(namespace, ids.splice(0, limit - page.length), now)
+          page.push(...all.flatMap(inPage))
         }
         if (page.length >= limit) break
       }
@@ -126,6 +147,13 @@ export const make = (index: Index, records: Records): LookUp => {
       Effect.map(atKeyOf(namespace, id, (key) => ended(namespace, id, key)), (ended) => ended === true)
   }
 }
+
+const inPage = ({ alive, damage, id }: Look): ReadonlyArray<Located | Damaged> =>
+  damage !== undefined
+    ? [{ id, error: corrupt("scan", damage) }]
+    : alive === undefined
+    ? []
+    : [{ ...alive.record, key: alive.key }]
 
 const belongs = (found: Found | undefined, namespace: string, id: SessionId): found is Found =>
   found?.record.namespace === namespace && found.record.id === id

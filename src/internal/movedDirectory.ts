@@ -1,12 +1,14 @@
 /**
  * What two stores hold together, while sessions move from one to the other. Nothing is moved by looking.
  */
+import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { SessionId } from "../SessionId.js"
 import type { SessionInfo, SessionRecord } from "../SessionRecord.js"
-import type { Located, SessionStoreError, Shape } from "../SessionStore.js"
+import type { Damaged, Located, SessionStoreError, Shape } from "../SessionStore.js"
 import type { StoreKey } from "../StoreKey.js"
+import { isDamaged, orDamaged, orLeftOut } from "./damaged.js"
 import { isLeaving, markOf } from "./marks.js"
 
 type Read<A> = Effect.Effect<Option.Option<A>, SessionStoreError>
@@ -16,34 +18,39 @@ export const movedDirectory = (old: Shape, fresh: Shape): Pick<Shape, "find" | "
   const find: Shape["find"] = (namespace, id, now) =>
     visible(fresh.find(namespace, id, now), old.find(namespace, id, now))
 
-  const page = (
+  const pageAfter = (
     namespace: string,
     after: SessionId | undefined,
     limit: number,
     now: number
-  ): Effect.Effect<ReadonlyArray<Located>, SessionStoreError> =>
+  ): Effect.Effect<ReadonlyArray<Located | Damaged>, SessionStoreError> =>
     Effect.gen(function*() {
       const older = yield* old.scan(namespace, after, limit, now)
       const newer = yield* fresh.scan(namespace, after, limit, now)
-      const all = [...older, ...newer]
-      // The key of a copy that does not count yet is not the session's, and that of a mark may be so no more.
-      const found = new Map(
-        [isArriving, isLeaving, isPlain].flatMap((kind) => all.filter(kind)).map((record) => [record.id, record])
-      )
+      const [whole, damaged] = Arr.partition([...older, ...newer], isDamaged)
+      // The key of a copy that does not count yet is not the session's, and that of a mark may be so no more. Of what is damaged
+      // there may be a better one.
+      const kinds = [isArriving, isLeaving, isPlain].flatMap((kind) => whole.filter(kind))
+      const found = new Map([...damaged, ...kinds].map((one) => [one.id, one]))
       const first = [...found.values()].sort((a, b) => a.id < b.id ? -1 : 1).slice(0, limit)
-      const settled = new Set(newer.filter(isPlain).map(({ id }) => id))
-      const records = yield* Effect.forEach(first, (record) =>
-        settled.has(record.id)
-          ? Effect.succeedSome(record)
-          : Effect.map(find(namespace, record.id, now), Option.map((found) => ({ ...found, key: record.key }))), {
+      const settled = new Set(newer.filter((one) => !isDamaged(one) && isPlain(one)).map(({ id }) => id))
+      const seen = yield* Effect.forEach(first, (one) =>
+        settled.has(one.id)
+          ? Effect.succeedSome(one)
+          : orDamaged(one.id)(
+            Effect.map(
+              find(namespace, one.id, now),
+              Option.map((found) => isDamaged(one) ? one : { ...found, key: one.key })
+            )
+          ), {
         concurrency: 16
       })
-      const alive = records.flatMap(Option.toArray)
+      const page = Arr.getSomes(seen)
       const last = first.at(-1)
       // Those that have ended leave room for others.
-      return last === undefined || first.length < limit || alive.length === limit
-        ? alive
-        : [...alive, ...(yield* page(namespace, last.id, limit - alive.length, now))]
+      return last === undefined || first.length < limit || page.length === limit
+        ? page
+        : [...page, ...(yield* pageAfter(namespace, last.id, limit - page.length, now))]
     })
 
   return {
@@ -54,15 +61,15 @@ export const movedDirectory = (old: Shape, fresh: Shape): Pick<Shape, "find" | "
         const newer = yield* fresh.list(namespace, subject, now)
         const found = yield* Effect.forEach(
           new Set([...older, ...newer].map(({ id }) => id)),
-          (id) => find(namespace, id, now),
+          (id) => orLeftOut(namespace, id)(find(namespace, id, now)),
           { concurrency: 16 }
         )
-        return found.flatMap(Option.toArray)
+        return Arr.getSomes(found)
           .filter((record) => record.subject === subject)
           .sort((a, b) => a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1))
           .map(({ data: _, ...info }): SessionInfo => info)
       }),
-    scan: (namespace, after, limit, now) => limit <= 0 ? Effect.succeed([]) : page(namespace, after, limit, now)
+    scan: (namespace, after, limit, now) => limit <= 0 ? Effect.succeed([]) : pageAfter(namespace, after, limit, now)
   }
 }
 

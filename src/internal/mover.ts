@@ -23,6 +23,7 @@ import { SessionStoreError } from "../SessionStore.js"
 import type { StoreKey } from "../StoreKey.js"
 import { asideOf } from "./asideKey.js"
 import { randomBytes } from "./crypto.js"
+import { isCorrupt } from "./damaged.js"
 import type { Original } from "./marks.js"
 import { isLeaving, marked, markOf, originalOf } from "./marks.js"
 
@@ -54,7 +55,7 @@ interface Move {
 
 /** What a store has under a key, as of long ago, so that one that has expired is found, too. */
 const whatever = (store: Shape, key: StoreKey) =>
-  Effect.catchIf(store.load(key, 0, "fresh"), ({ reason }) => reason === "corrupt", () => Effect.succeedNone)
+  Effect.catchIf(store.load(key, 0, "fresh"), isCorrupt, () => Effect.succeedNone)
 
 /** Ends the copy that a store may have, by now, of what was found in the other. */
 const endCopy = (

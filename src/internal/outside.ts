@@ -1,7 +1,6 @@
 /**
  * Sessions outside a request: jobs, scripts, administration.
  */
-import * as Chunk from "effect/Chunk"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -14,11 +13,13 @@ import type { SessionHandle } from "../SessionHandle.js"
 import type { SessionId } from "../SessionId.js"
 import type { SessionInfo } from "../SessionRecord.js"
 import { SessionRevocation } from "../SessionRevocation.js"
-import type { Located, SessionStoreError } from "../SessionStore.js"
+import type { Damaged, Located, SessionStoreError } from "../SessionStore.js"
 import type { Core } from "./core.js"
+import { isDamaged } from "./damaged.js"
 import { Handle } from "./handle.js"
 import { LiveSession } from "./liveSession.js"
 import { decode } from "./opening.js"
+import { pages } from "./pages.js"
 import { log, unavailable } from "./refusals.js"
 
 /** A live session in a listing. */
@@ -27,9 +28,11 @@ export interface Entry<A> {
   readonly value: A
 }
 
-/** A live session whose data does not fit the schema, and why. */
+/** A live session that cannot be read, and why. */
 export interface Undecodable {
-  readonly info: SessionInfo
+  readonly id: SessionId
+  /** There if it is the data that does not fit the schema; absent if the whole record is damaged. */
+  readonly info: SessionInfo | undefined
   readonly problem: string
 }
 
@@ -77,22 +80,26 @@ export const outside = <A extends object>(core: Core<A>): Outside<A> => {
   const known = <B, R>(effect: Effect.Effect<B, SessionStoreError, R>) =>
     Effect.tapError(Effect.mapError(effect, (error) => unavailable(core, error)), log)
 
-  const entry = ({ data, key: _, ...info }: Located): Effect.Effect<Either.Either<Entry<A>, Undecodable>> =>
-    Effect.either(Effect.mapBoth(decode(core, { ...info, data }), {
+  const entry = (one: Located | Damaged): Effect.Effect<Either.Either<Entry<A>, Undecodable>> => {
+    if (isDamaged(one)) {
+      return Effect.succeed(Either.left({ id: one.id, info: undefined, problem: one.error.message }))
+    }
+    const { data, key: _, ...info } = one
+    return Effect.either(Effect.mapBoth(decode(core, { ...info, data }), {
       onSuccess: ({ decoded }) => ({ info, value: decoded }),
-      onFailure: (problem) => ({ info, problem })
+      onFailure: (problem) => ({ id: info.id, info, problem })
     }))
+  }
 
-  const page = (after: SessionId | undefined) =>
-    Effect.gen(function*() {
-      const now = yield* Clock.currentTimeMillis
-      const records = yield* known(
-        Effect.flatMap(SessionDirectory, ({ scan }) => scan(core.namespace, after, pageSize, now))
-      )
-      const entries = yield* Effect.forEach(records, entry)
-      const last = records.length < pageSize ? undefined : records.at(-1)
-      return [Chunk.unsafeFromArray(entries), Option.map(Option.fromNullable(last), ({ id }) => id)] as const
-    })
+  const sessions = Stream.unwrap(
+    Effect.map(SessionDirectory, (directory) => pages(directory, core.namespace, pageSize))
+  )
+    .pipe(
+      Stream.mapError((error) => unavailable(core, error)),
+      Stream.tapError(log),
+      Stream.mapEffect(({ found }) => Effect.forEach(found, entry)),
+      Stream.flattenIterables
+    )
 
   return {
     open: (token) =>
@@ -120,7 +127,7 @@ export const outside = <A extends object>(core: Core<A>): Outside<A> => {
     exists: (token) =>
       Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.map(known(core.engine.open(token, now)), Option.isSome)),
     destroy: (token) => Effect.zipRight(known(core.engine.destroy(token)), core.watchers.wake(token)),
-    sessions: Stream.paginateChunkEffect(undefined, page),
+    sessions,
     list: (subject) =>
       Effect.flatMap(
         Clock.currentTimeMillis,

@@ -2,12 +2,14 @@
  * How a Redis store finds sessions by what is not their key: an index says where to look, and the record has the last
  * word. Where a session moved on between the two, it is looked for again.
  */
+import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { SessionId } from "../SessionId.js"
 import type { SessionInfo, SessionRecord } from "../SessionRecord.js"
-import type { Located, SessionStoreError } from "../SessionStore.js"
+import type { Damaged, Located, SessionStoreError } from "../SessionStore.js"
 import type { StoreKey } from "../StoreKey.js"
+import { orDamaged, orLeftOut } from "./damaged.js"
 import type { Calls, Reply } from "./redisCalls.js"
 import { decoded } from "./redisCalls.js"
 import type { Ids, Named } from "./redisIds.js"
@@ -19,14 +21,21 @@ import { idOf, subjectPrefixOf } from "./redisShard.js"
 
 type Result<A> = Effect.Effect<A, SessionStoreError>
 
+/** What is in the reply of a script, if there is a record. */
+const inReply = <A>(calls: Calls, [word, metadata = "", data]: Reply, decode: (metadata: string, data?: string) => A) =>
+  word === "record" || word === "damaged"
+    ? Effect.asSome(decoded(calls, () => {
+      if (word === "damaged") throw new TypeError("the key does not hold a record")
+      return decode(metadata, data)
+    }))
+    : Effect.succeedNone
+
 /** The record in the reply of a script, if there is one. */
-export const recordIn = (calls: Calls, [word, metadata = "", data]: Reply): Result<Option.Option<SessionRecord>> =>
-  word !== "record"
-    ? Effect.succeedNone
-    : decoded(calls, () => {
-      if (data === undefined) throw new TypeError("a record without data")
-      return Option.some(decodeRecord(metadata, data))
-    })
+export const recordIn = (calls: Calls, reply: Reply): Result<Option.Option<SessionRecord>> =>
+  inReply(calls, reply, (metadata, data) => {
+    if (data === undefined) throw new TypeError("a record without data")
+    return decodeRecord(metadata, data)
+  })
 
 /** Where an id leads to at this moment. */
 export interface Entry {
@@ -68,11 +77,13 @@ export const directory = (shards: Shards, ids: Ids) => {
   const listIn = (
     calls: Calls,
     shard: Shard,
-    prefix: string,
+    namespace: string,
+    subject: string,
     now: number,
     seen: ReadonlySet<string> = new Set()
   ): Result<ReadonlyArray<SessionInfo>> =>
     Effect.gen(function*() {
+      const prefix = subjectPrefixOf(namespace, subject)
       const entries = yield* calls.command("zrangebylex", shard.subjects, `[${prefix}`, `(${prefix}\u007f`)
       const fresh = entries.flatMap((entry) => entry === undefined || seen.has(entry) ? [] : [entry])
       const replies = yield* Effect.forEach(
@@ -85,12 +96,10 @@ export const directory = (shards: Shards, ids: Ids) => {
           ),
         { concurrency: 100 }
       )
-      const infos = yield* decoded(calls, () =>
-        replies.flatMap(([word, metadata = ""]) => word === "record" ? [decodeInfo(metadata)] : []))
-      return replies.some(([word]) =>
-          word === "moved"
-        )
-        ? [...infos, ...(yield* listIn(calls, shard, prefix, now, new Set([...seen, ...fresh])))]
+      const found = yield* Effect.forEach(replies, (reply) => orLeftOut(namespace)(inReply(calls, reply, decodeInfo)))
+      const infos = Arr.getSomes(found)
+      return replies.some(([word]) => word === "moved")
+        ? [...infos, ...(yield* listIn(calls, shard, namespace, subject, now, new Set([...seen, ...fresh])))]
         : infos
     })
 
@@ -98,7 +107,7 @@ export const directory = (shards: Shards, ids: Ids) => {
     Effect.map(
       Effect.forEach(
         shards.all,
-        (shard) => listIn(calls, shard, subjectPrefixOf(namespace, subject), now),
+        (shard) => listIn(calls, shard, namespace, subject, now),
         { concurrency: "unbounded" }
       ),
       (lists) => {
@@ -115,19 +124,19 @@ export const directory = (shards: Shards, ids: Ids) => {
     after: SessionId | undefined,
     limit: number,
     now: number
-  ): Result<ReadonlyArray<Located>> =>
+  ): Result<ReadonlyArray<Located | Damaged>> =>
     Effect.gen(function*() {
-      const page: Array<Located> = []
+      const page: Array<Located | Damaged> = []
       let last = after
       while (page.length < limit) {
         const wanted = limit - page.length
         const found = yield* ids.page(calls, namespace, last, wanted)
         const records = yield* Effect.forEach(
           found,
-          (id) => located(calls, named(namespace, id), now),
+          (id) => orDamaged(id)(located(calls, named(namespace, id), now)),
           { concurrency: 100 }
         )
-        page.push(...records.flatMap(Option.toArray))
+        page.push(...Arr.getSomes(records))
         last = found.at(-1)
         if (found.length < wanted) break
       }

@@ -36,7 +36,8 @@ export const follow = script(
   "now, entry, field",
   `
 if not redis.call("ZSCORE", index, entry) then return { "moved" } end
-local m, epoch, kept = read(record, field)
+local ok, m, epoch, kept = pcall(read, record, field)
+if not ok then return { "damaged" } end
 if not isAlive(m, epoch, epochs, now) then return { "none" } end
 return kept`
 )
@@ -109,16 +110,16 @@ leave(m, key, ids, subjects, ends)
 return { "destroyed", idOf(m), m[ID] }`
 )
 
-/** Destroys the record that an id leads to, unless the entry is not there any more. */
+/** Destroys what an id leads to, also what is no record, unless the entry is not there any more. */
 export const revoke = script(
   "record, ids, subjects, ends",
   "key, entry",
   `
 if not redis.call("ZSCORE", ids, entry) then return { "moved" } end
-local m = read(record)
-if not m or idEntry(m, key) ~= entry then return { "none" } end
+local ok, m = pcall(read, record)
+if ok and (not m or idEntry(m, key) ~= entry) then return { "none" } end
 redis.call("DEL", record)
-leave(m, key, ids, subjects, ends)
+if ok then leave(m, key, ids, subjects, ends) else redis.call("ZREM", ids, entry) end
 return { "revoked" }`
 )
 

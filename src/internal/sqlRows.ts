@@ -6,7 +6,7 @@ import * as Schema from "effect/Schema"
 import type { Lifetime } from "../Lifetime.js"
 import type { SessionId } from "../SessionId.js"
 import type { SessionInfo, SessionRecord } from "../SessionRecord.js"
-import type { Located } from "../SessionStore.js"
+import type { Count, Located } from "../SessionStore.js"
 import type { StoreKey } from "../StoreKey.js"
 
 /** A row as a driver gives it. */
@@ -69,6 +69,15 @@ export const decodeLocated = (row: Row): Located => ({ ...decodeRecord(row), key
 
 /** A record. Throws if the row does not hold one. */
 export const decodeRecord = (row: Row): SessionRecord => ({ ...decodeInfo(row), data: text(row, "data") })
+
+/** The id of a row that may hold no record. */
+export const idIn = ({ id }: Row): SessionId | undefined => typeof id === "string" ? id as SessionId : undefined
+
+/** The numbers of a count. */
+export const decodeCount = (row: Row): Count => ({
+  current: integer(row, "current_records"),
+  expired: integer(row, "expired_records")
+})
 
 // The message names the column and never the value.
 const text = (row: Row, column: string): string => {

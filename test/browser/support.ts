@@ -19,6 +19,7 @@ import { shop as shopRoutes } from "../../examples/shop/routes.js"
 import * as Server from "../../examples/shop/server.js"
 import * as StoreCosts from "../../examples/shop/StoreCosts.js"
 import * as Intercept from "../support/intercept.js"
+import { recordsIn } from "../support/pages.js"
 import * as Parts from "../support/parts.js"
 import { freshPrefix, postgresClient, sqlStore } from "../support/stores.js"
 
@@ -82,7 +83,8 @@ export const open = ({ app = shopRoutes, cookie }: Options = {}): Effect.Effect<
     return Object.assign(around, {
       origin: `http://localhost:${port}`,
       calls,
-      sessions: () => Effect.runPromise(running.store.scan("app/Session", undefined, 100, Date.now())),
+      sessions: () =>
+        Effect.runPromise(Effect.map(running.store.scan("app/Session", undefined, 100, Date.now()), recordsIn)),
       restart: () =>
         Effect.runPromise(Effect.gen(function*() {
           yield* Scope.close(running.scope, Exit.void)

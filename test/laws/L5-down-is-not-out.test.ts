@@ -9,6 +9,7 @@ import * as Path from "node:path"
 import { assert, describe } from "vitest"
 import { freePort } from "../../examples/servers/freePort.js"
 import * as EmbeddedPostgres from "../../examples/shop/EmbeddedPostgres.js"
+import { recordsIn } from "../support/pages.js"
 import * as Shop from "../support/shop.js"
 import { begin, ok, ShopSession, show, valueOf } from "../support/shop.js"
 import { sqlStore, stores } from "../support/stores.js"
@@ -138,7 +139,7 @@ describe("L5 down is not out: a real Postgres", () => {
 const otherNode = (shop: Shop.Shop) =>
   Effect.gen(function*() {
     const now = Date.now()
-    const record = (yield* shop.store.scan("test/Shop", undefined, 1, now))[0]
+    const record = recordsIn(yield* shop.store.scan("test/Shop", undefined, 1, now))[0]
     const key = shop.keys.at(-1)
     if (record === undefined || key === undefined) return yield* Effect.dieMessage("there is no session")
     const outcome = yield* shop.store.save(key, { ...record, writeId: "of-another-node" }, record.version, now)

@@ -12,6 +12,7 @@ import {
   StoredEngine
 } from "effect-session"
 import { assert, describe } from "vitest"
+import { recordsIn } from "../support/pages.js"
 import { stores } from "../support/stores.js"
 
 /** Two versions of one application, with the same session; the newer one knows a field more and one less. */
@@ -114,11 +115,14 @@ for (const [name, layer] of stores) {
   const raw = (store: Context.Tag.Service<SessionStore>) =>
     Effect.flatMap(
       store.scan("test/Deploy", undefined, 10, Date.now()),
-      (records) => Effect.map(text(records[0]?.data), (data) => JSON.parse(data))
+      (page) => Effect.map(text(recordsIn(page)[0]?.data), (data) => JSON.parse(data))
     )
 
   const versions = (store: Context.Tag.Service<SessionStore>) =>
-    Effect.map(store.scan("test/Deploy", undefined, 10, Date.now()), (all) => all.map((record) => record.schemaVersion))
+    Effect.map(
+      store.scan("test/Deploy", undefined, 10, Date.now()),
+      (page) => recordsIn(page).map(({ schemaVersion }) => schemaVersion)
+    )
 
   describe(`L7 deploys are safe (${name})`, () => {
     law(

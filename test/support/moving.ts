@@ -202,7 +202,10 @@ const checkAll = (world: World) => {
 }
 
 /** Moves what is left in a store to another one. */
-export const copy = (from: Store, to: Store): Effect.Effect<MigratingStore.Progress, unknown> =>
+export const copy = (
+  from: Store,
+  to: Store
+): Effect.Effect<Pick<MigratingStore.Progress, "moved" | "ended">, unknown> =>
   Effect.gen(function*() {
     const [old, fresh] = yield* Effect.all([Layer.build(from), Layer.build(to)])
     const options = { namespace: Visits.namespace }

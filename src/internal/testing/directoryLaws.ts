@@ -4,7 +4,7 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { SessionRecord } from "../../SessionRecord.js"
-import type { Located, Shape } from "../../SessionStore.js"
+import type { Damaged, Located, Shape } from "../../SessionStore.js"
 import type { Law } from "./law.js"
 import { equal, holds, law, range, together } from "./law.js"
 import { freshId, freshKey, hour, isAlive, minute, namespace, start, stored } from "./records.js"
@@ -25,7 +25,7 @@ const othersAndDead = (store: Shape) =>
 /** All pages, each asked for after the last id of the one before it; at most 100, for stores that never end. */
 const pages = (store: Shape, limit: number) =>
   Effect.gen(function*() {
-    const all: Array<ReadonlyArray<Located>> = []
+    const all: Array<ReadonlyArray<Damaged | Located>> = []
     let after: SessionRecord["id"] | undefined
     do {
       const page = yield* store.scan(namespace, after, limit, start)

@@ -1,0 +1,162 @@
+/**
+ * One record that is damaged harms no other: the published laws, on every store whose records can be damaged.
+ */
+import * as NodeContext from "@effect/platform-node/NodeContext"
+import { SqlClient } from "@effect/sql/SqlClient"
+import { it } from "@effect/vitest"
+import { Context, Effect, Layer, Logger, type Scope } from "effect"
+import { FileStore, MemoryStore, SessionStore } from "effect-session"
+import * as CacheStore from "effect-session/CacheStore"
+import * as MigratingStore from "effect-session/MigratingStore"
+import { RedisClient } from "effect-session/RedisClient"
+import type { Shape } from "effect-session/SessionStore"
+import type { StoreKey } from "effect-session/StoreKey"
+import { damageLaws } from "effect-session/testing"
+import * as TieredStore from "effect-session/TieredStore"
+import { readdirSync, readFileSync, writeFileSync } from "node:fs"
+import * as Path from "node:path"
+import { assert, describe } from "vitest"
+import { isContentName, shardOf, spell } from "../src/internal/fileNames.js"
+import { namespace, start, type Stored, stored } from "../src/internal/testing/records.js"
+import { temporaryDirectory } from "./support/folders.js"
+import {
+  freshPrefix,
+  mysqlClient,
+  ofMariadb,
+  ofRedis,
+  postgresClient,
+  redisClient,
+  redisClusterClient,
+  redisStore,
+  sqliteClient,
+  sqlStore
+} from "./support/stores.js"
+
+/** A store, and how a record in it is spoiled and mended. */
+interface Damageable {
+  readonly store: Shape
+  readonly damage: (key: StoreKey) => Effect.Effect<Effect.Effect<void, unknown>, unknown>
+}
+
+type Opening = Effect.Effect<Damageable, unknown, Scope.Scope>
+
+const sql = (client: Layer.Layer<SqlClient, unknown>): Opening =>
+  Effect.gen(function*() {
+    const prefix = freshPrefix()
+    const context = yield* Layer.build(sqlStore(client, prefix))
+    const sql = Context.get(context, SqlClient)
+    const write = (key: StoreKey, lifetime: string | null) =>
+      Effect.asVoid(
+        sql`UPDATE ${sql(`${prefix}sessions`)} SET lifetime = ${lifetime} WHERE ${sql("key")} = ${key}`
+      )
+    return {
+      store: Context.get(context, SessionStore),
+      damage: (key) => Effect.as(write(key, "{nonsense"), write(key, null))
+    }
+  })
+
+const redis = (client: Layer.Layer<RedisClient, unknown>, tagOf: (key: StoreKey) => string): Opening =>
+  Effect.gen(function*() {
+    const prefix = freshPrefix()
+    const context = yield* Layer.build(redisStore(client, prefix))
+    const { send } = Context.get(context, RedisClient)
+    const hash = (command: string, key: StoreKey, ...args: ReadonlyArray<string>) => {
+      const name = `${prefix}{${tagOf(key)}}:${key}`
+      return Effect.promise(() => send(name, [command, name, "m", ...args]))
+    }
+    return {
+      store: Context.get(context, SessionStore),
+      damage: (key) =>
+        Effect.flatMap(
+          hash("hget", key),
+          (before) => Effect.as(hash("hset", key, "[nonsense"), Effect.asVoid(hash("hset", key, String(before))))
+        )
+    }
+  })
+
+const files: Opening = Effect.gen(function*() {
+  const directory = yield* temporaryDirectory("files")
+  const store = yield* Effect.provide(FileStore.make({ directory, durability: "none" }), NodeContext.layer)
+  const contentOf = (key: StoreKey) => {
+    const record = Path.join(directory, "records", shardOf(spell(key)), spell(key))
+    return Path.join(record, readdirSync(record).find(isContentName) ?? assert.fail("there is no content"))
+  }
+  return {
+    store,
+    damage: (key) =>
+      Effect.sync(() => {
+        const content = contentOf(key)
+        const before = readFileSync(content)
+        writeFileSync(content, before.subarray(0, -1))
+        return Effect.sync(() => writeFileSync(content, before))
+      })
+  }
+})
+
+const over = (opening: Opening, make: (store: Shape) => Effect.Effect<Shape, unknown>): Opening =>
+  Effect.flatMap(opening, ({ damage, store }) => Effect.map(make(store), (store) => ({ store, damage })))
+
+const stores: Readonly<Record<string, Opening>> = {
+  file: files,
+  sqlite: sql(sqliteClient),
+  postgres: sql(postgresClient()),
+  ...Object.fromEntries([
+    ...ofMariadb(["mariadb", sql(mysqlClient())] as const),
+    ...ofRedis(
+      ["redis", redis(redisClient, () => "all")] as const,
+      ["redis-cluster", redis(redisClusterClient, (key) => key.charAt(0))] as const
+    )
+  ]),
+  "cached sqlite": over(
+    sql(sqliteClient),
+    (back) => Effect.flatMap(CacheStore.make(), (front) => TieredStore.make(front, back, { lease: "1 millis" }))
+  ),
+  "sqlite, from which sessions move": over(
+    sql(sqliteClient),
+    (from) => Effect.succeed(MigratingStore.make(from, MemoryStore.make(), { phase: "prepare" }))
+  ),
+  "sqlite, to which sessions move": over(
+    sql(sqliteClient),
+    (to) => Effect.succeed(MigratingStore.make(MemoryStore.make(), to, { phase: "move" }))
+  )
+}
+
+describe.each(Object.entries(stores))("%s", (_, opening) => {
+  for (const [i, { name }] of damageLaws(() => Effect.never).entries()) {
+    it.scopedLive(name, () =>
+      Effect.gen(function*() {
+        const { damage, store } = yield* opening
+        const { law } = damageLaws(damage)[i] ?? assert.fail("there is no such law")
+        yield* Effect.provideService(law, SessionStore, store)
+      }))
+  }
+})
+
+/** The secrets of a session, which no log may tell. */
+const tellsNoneOf = (text: string, { key, record: { data, subject, writeId } }: Stored) => {
+  for (const secret of [key, data, subject ?? "", writeId, "nonsense"]) assert.notInclude(text, secret)
+}
+
+describe.each(Object.entries(stores))("%s", (name, opening) => {
+  it.scopedLive("the log tells what a list leaves out, and nothing of what is in it", () =>
+    Effect.gen(function*() {
+      const { damage, store } = yield* opening
+      const bad = yield* stored(store, { data: `"of the session"`, subject: "the subject", writeId: "the write" })
+      yield* damage(bad.key)
+      const lines: Array<string> = []
+      const logger = Logger.map(Logger.stringLogger, (line) => void lines.push(line))
+      assert.deepStrictEqual(
+        yield* store.list(namespace, "the subject", start).pipe(
+          Effect.provide(Logger.replace(Logger.defaultLogger, logger))
+        ),
+        []
+      )
+      assert.lengthOf(lines, 1)
+      const [line = ""] = lines
+      assert.include(line, "level=WARN")
+      // The index of a Redis store says where the record is, and only the record which one it is.
+      const which = name.startsWith("redis") ? "one whose id is not known" : bad.record.id
+      assert.include(line, `A list of sessions of \\"laws\\" leaves out ${which}: it is damaged.`)
+      tellsNoneOf(line, bad)
+    }))
+})
