@@ -5,7 +5,7 @@
  * The seal is bound to the store key, the version, and all that a session keeps until it rotates: namespace, id, subject, the
  * times of birth and authentication, and the deadline. A row that was moved to another key, that was brought back from an
  * earlier moment under a later version, or of which one of these was edited, does not open, whoever looks for it: it counts
- * as corrupt (503), and is left as it is. A live row whose deadline has passed is absent. Metadata stay readable, for lists,
+ * as damaged (503), and is left as it is. A live row whose deadline has passed is absent. Metadata stay readable, for lists,
  * which show what the columns say, and for clean-up.
  *
  * @since 0.5.0

@@ -53,9 +53,9 @@ export interface Outside<A> {
   readonly exists: (token: Redacted.Redacted<string>) => Effect.Effect<boolean, SessionUnavailable>
   /** Ends the session that a token leads to. An unknown token is fine. */
   readonly destroy: (token: Redacted.Redacted<string>) => Effect.Effect<void, SessionUnavailable>
-  /** All live sessions of the tag, decoded. Those that do not decode come as values; the stream goes on. */
+  /** All live sessions of the tag, decoded. Those that cannot be read come as values; the stream goes on. */
   readonly sessions: Stream.Stream<Either.Either<Entry<A>, Undecodable>, SessionUnavailable, SessionDirectory>
-  /** The live sessions of a subject, oldest first. */
+  /** The live sessions of a subject, oldest first. One whose record is damaged is left out, with a warning in the log. */
   readonly list: (
     subject: string
   ) => Effect.Effect<ReadonlyArray<SessionInfo>, SessionUnavailable, SessionDirectory>
