@@ -244,6 +244,6 @@ const plus = (a: Progress, b: Progress): Progress => ({
   damaged: b.damaged.length === 0 ? a.damaged : [...a.damaged, ...b.damaged]
 })
 
-/** A record that is damaged is nobody's but its own. */
+/** A record that is damaged is in no other's way. */
 const unlessDamaged = <A>(step: Effect.Effect<A, SessionStoreError>) =>
   Effect.catchIf(Effect.asVoid(step), isCorrupt, () => Effect.void)
