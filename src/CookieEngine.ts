@@ -17,6 +17,7 @@ import { isExpired } from "./Expiry.js"
 import * as Ledger from "./internal/cookieLedger.js"
 import type { CookieRecords } from "./internal/cookieRecord.js"
 import * as CookieRecord from "./internal/cookieRecord.js"
+import { corrupt } from "./internal/damaged.js"
 import type { Cookies } from "./internal/ledgerEngine.js"
 import * as LedgerEngine from "./internal/ledgerEngine.js"
 import { Keyring } from "./Keyring.js"
@@ -75,7 +76,7 @@ const cookiesOf = (records: CookieRecords, cookieName: string): Cookies => ({
         catch: (cause) => new SessionStoreError({ operation, reason: "unavailable", cause })
       }),
       Either.match({
-        onLeft: (problem) => new SessionStoreError({ operation, reason: "corrupt", cause: new TypeError(problem) }),
+        onLeft: (problem) => corrupt(operation, new TypeError(problem)),
         onRight: (token): Effect.Effect<Written, SessionStoreError> =>
           token.length + cookieName.length > mostBytes
             ? new SessionStoreError({ operation, reason: "size" })

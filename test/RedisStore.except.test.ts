@@ -60,6 +60,14 @@ interface Change {
   readonly act: (store: Shape, one: Stored) => readonly [Effect.Effect<unknown, unknown>, Stored]
 }
 
+/** The session that is spared, as it is before, and another one of its subject. */
+const bothOf = (store: Shape, before: Change["before"]) =>
+  Effect.gen(function*() {
+    const one = { key: freshKey(), record: aRecord() }
+    yield* before(store, one)
+    return { one, other: yield* stored(store) }
+  })
+
 const created = (store: Shape, { key, record }: Stored) =>
   Effect.flatMap(store.create(key, record, start), (outcome) => equal("create", outcome, "created"))
 
@@ -84,9 +92,7 @@ for (const [name, client] of ofRedis(["redis", redisClient] as const, ["redis-cl
         Effect.gen(function*() {
           const { interrupted, store } = yield* opened
           for (const at of range(4)) {
-            const one = { key: freshKey(), record: aRecord() }
-            yield* before(store, one)
-            const other = yield* stored(store)
+            const { one, other } = yield* bothOf(store, before)
             const [change, changed] = act(store, one)
             const { done, store: revoking } = yield* interrupted(one.key, at, change)
             yield* sparing(revoking, one)
@@ -101,9 +107,7 @@ for (const [name, client] of ofRedis(["redis", redisClient] as const, ["redis-cl
         Effect.gen(function*() {
           const { interrupted, store } = yield* opened
           for (const at of range(4)) {
-            const one = { key: freshKey(), record: aRecord() }
-            yield* before(store, one)
-            const other = yield* stored(store)
+            const { one, other } = yield* bothOf(store, before)
             const { done, store: changing } = yield* interrupted(one.key, at, sparing(store, one))
             const [change, changed] = act(changing, one)
             yield* change

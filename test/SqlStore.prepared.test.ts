@@ -25,6 +25,14 @@ const prepared = Effect.flatMap(
       WHERE NOT from_sql ORDER BY statement`
 )
 
+/** The store, which has prepared what it was asked about one session. */
+const asked = Effect.gen(function*() {
+  const store = yield* SessionStore
+  const one = yield* stored(store)
+  yield* isAlive(store, one, start)
+  return { one, sql: yield* SqlClient, store }
+})
+
 it.scopedLive("what a request asks is prepared once, under a name that only its text has", () =>
   Effect.gen(function*() {
     const store = yield* SessionStore
@@ -45,10 +53,7 @@ it.scopedLive("what a request asks is prepared once, under a name that only its 
 
 it.scopedLive("a pooler that hands the connection on and clears it: the store goes on without names", () =>
   Effect.gen(function*() {
-    const store = yield* SessionStore
-    const sql = yield* SqlClient
-    const one = yield* stored(store)
-    yield* isAlive(store, one, start)
+    const { one, sql, store } = yield* asked
     yield* sql`DISCARD ALL`
     yield* isAlive(store, one, start)
     yield* works(store)
@@ -90,10 +95,7 @@ it.scopedLive("a pooler whose connection has the name from somebody else: the st
 
 it.scopedLive("a column that becomes another while the application runs: the store goes on", () =>
   Effect.gen(function*() {
-    const store = yield* SessionStore
-    const sql = yield* SqlClient
-    const one = yield* stored(store)
-    yield* isAlive(store, one, start)
+    const { one, sql, store } = yield* asked
     yield* sql`ALTER TABLE effect_sessions ALTER COLUMN write_id TYPE varchar(99)`
     yield* isAlive(store, one, start)
     yield* works(store)

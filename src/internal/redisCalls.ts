@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import type { Shape as Client } from "../RedisClient.js"
 import { SessionStoreError } from "../SessionStore.js"
+import { corrupt } from "./damaged.js"
 import type { Script } from "./redisLua.js"
 import { NotSent } from "./redisReady.js"
 
@@ -133,6 +134,6 @@ export const outcome =
 
 /** Reads what a store holds; what cannot be read is no record. */
 export const decoded = <A>({ operation }: Calls, decode: () => A): Effect.Effect<A, SessionStoreError> =>
-  Effect.try({ try: decode, catch: (cause) => new SessionStoreError({ operation, reason: "corrupt", cause }) })
+  Effect.try({ try: decode, catch: (cause) => corrupt(operation, cause) })
 
 const textsOf = (reply: unknown): Reply => (Array.isArray(reply) ? reply : [reply]).map(textOf)

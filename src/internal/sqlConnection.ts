@@ -39,9 +39,9 @@ export const onConnection = <A>(
         busy = undefined
         resume(exit)
       })
-      const close = Effect.sync(() => busy !== undefined && hangUp(busy))
       return Effect.sync(() => {
         isGone = true
+        const close = Effect.sync(() => busy !== undefined && hangUp(busy))
         if (busy !== undefined) run(Effect.delay(close, patience))
       })
     }))

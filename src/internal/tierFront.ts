@@ -15,6 +15,7 @@ import { SessionStoreError } from "../SessionStore.js"
 import type { StoreKey } from "../StoreKey.js"
 import { asideOf } from "./asideKey.js"
 import { randomBytes } from "./crypto.js"
+import { isCorrupt } from "./damaged.js"
 
 /** How long a fence stands: longer than any read that began before the write, and any write that it announces. */
 const fenceMillis = 15_000
@@ -215,7 +216,7 @@ const mostSwept = 500
 
 /** A session that does not fit, or whose copy is damaged, says nothing about the front. */
 const isOfOneSession = (cause: Cause.Cause<SessionStoreError>): boolean =>
-  Option.exists(Cause.failureOption(cause), ({ reason }) => reason === "size" || reason === "corrupt")
+  Option.exists(Cause.failureOption(cause), (error) => error.reason === "size" || isCorrupt(error))
 
 /** A version that nothing else in the front has had: copies and fences are told apart by nothing but it. */
 const freshVersion = (): number => Math.floor(Math.random() * 2 ** 52)

@@ -4,13 +4,14 @@
 import * as Effect from "effect/Effect"
 import type { Shape } from "../../SessionStore.js"
 import type { StoreKey } from "../../StoreKey.js"
+import { isDamaged } from "../damaged.js"
 import type { Law } from "./law.js"
 import { equal, holds, law, range } from "./law.js"
 import type { Stored } from "./records.js"
 import { hour, isAlive, isDead, minute, namespace, start, stored } from "./records.js"
 
 /** What asking for a record fails with. */
-const isDamaged = (store: Shape, { key, record: { id } }: Stored) =>
+const cannotBeRead = (store: Shape, { key, record: { id } }: Stored) =>
   Effect.gen(function*() {
     const calls = { load: store.load(key, start), find: store.find(namespace, id, start) }
     for (const [name, call] of Object.entries(calls)) {
@@ -35,10 +36,10 @@ export const damageLaws = <E1, E2>(
   law("a record that is damaged is an error, not absent, and is left as it is", function*(store) {
     const [bad, good] = [yield* stored(store), yield* stored(store)]
     const mend = yield* damage(bad.key)
-    yield* isDamaged(store, bad)
+    yield* cannotBeRead(store, bad)
     yield* store.list(namespace, "ann", start)
     yield* store.scan(namespace, undefined, 10, start)
-    yield* isDamaged(store, bad)
+    yield* cannotBeRead(store, bad)
     yield* isAlive(store, good, start)
     yield* mend
     yield* isAlive(store, bad, start)
@@ -57,8 +58,8 @@ export const damageLaws = <E1, E2>(
         const page = yield* store.scan(namespace, after, limit, start)
         yield* holds(`a page of at most ${limit}`, page.length <= limit)
         for (const one of page) {
-          if ("error" in one) yield* equal("the reason", one.error.reason, "corrupt")
-          found.push("error" in one ? one.id : one)
+          if (isDamaged(one)) yield* equal("the reason", one.error.reason, "corrupt")
+          found.push(isDamaged(one) ? one.id : one)
         }
         after = page.at(-1)?.id
       } while (after !== undefined && found.length < 100)
