@@ -149,7 +149,7 @@ export const Tag = <Self = never>() =>
 
   class Handle extends Context.Tag(id)<Self, SessionHandle<A>>() {}
   const service = Context.GenericTag<SessionService.SessionService<Self>, SessionService.Shape<A>>(`${id}/Service`)
-  const HttpApi = SessionHttpApi.make<Self, A, Id>(Handle, id, SessionCookie.make(settings.cookie).name)
+  const HttpApi = SessionHttpApi.make<Self, A, Id>(Handle, id, SessionCookie.make(settings.cookie, id).name)
   const complete = <E, R>(layer: Layer.Layer<SessionService.SessionService<Self>, E, R>) =>
     Layer.provideMerge(SessionHttpApi.layer(HttpApi, Handle, service), layer)
   const layerWith = (overrides: SessionService.Settings) =>

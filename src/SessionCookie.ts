@@ -20,7 +20,7 @@ export type SameSite =
   | { readonly sameSite: "none"; readonly acknowledgeCrossSite: true; readonly partitioned?: boolean }
 
 interface Common {
-  /** The name, without its prefix. Default `"session"`. */
+  /** The name, without its prefix. Default `"session"`; for a cookie that is not Secure, `session-dev-` and the tag's id. */
   readonly name?: string
   /** The cookie ends with the browser. The server's limits stay as they are. Default `false`. */
   readonly browserLength?: boolean
@@ -99,21 +99,23 @@ export interface SessionCookie {
 }
 
 /**
- * For a server on this machine, without HTTPS: its own name, no prefix, not Secure. A server built with it refuses to
- * start when `NODE_ENV` is `production`, and answers requests for any host but loopback with a 500 that says why.
+ * For a server on this machine, without HTTPS: no prefix, not Secure, and a name made of the tag's id, because cookies are
+ * shared by all ports of a host, and applications of one machine would log each other's visitors out. A server built with it
+ * refuses to start when `NODE_ENV` is `production`, and answers requests for any host but loopback with a 500 that says why.
  *
  * @since 0.1.0
  * @category presets
  */
-export const development = { prefix: "", name: "session-dev", secure: false } as const satisfies CookieOptions
+export const development = { prefix: "", secure: false } as const satisfies CookieOptions
 
 /**
- * Fills in the defaults: `__Host-Http-session`, Secure, HttpOnly, SameSite=Lax, Path=/.
+ * Fills in the defaults: `__Host-Http-session`, Secure, HttpOnly, SameSite=Lax, Path=/. `tagId`: of the session tag, for the
+ * name of a cookie that is not Secure.
  *
  * @since 0.1.0
  * @category constructors
  */
-export const make = (options: CookieOptions = {}): SessionCookie => fromLoose(options)
+export const make = (options: CookieOptions = {}, tagId = ""): SessionCookie => fromLoose(options, tagId)
 
 /**
  * The same of options that no type has checked: ask {@link problemOf} before using the result.
@@ -121,10 +123,11 @@ export const make = (options: CookieOptions = {}): SessionCookie => fromLoose(op
  * @since 0.2.0
  * @category constructors
  */
-export const fromLoose = (options: LooseOptions = {}): SessionCookie => {
+export const fromLoose = (options: LooseOptions = {}, tagId = ""): SessionCookie => {
   const prefix = options.prefix ?? "__Host-Http-"
+  const name = options.secure === false ? `session-dev-${tagId.replaceAll(/[^A-Za-z0-9._-]/g, ".")}` : "session"
   return {
-    name: prefix + (options.name ?? "session"),
+    name: prefix + (options.name ?? name),
     domain: options.domain,
     path: options.path ?? "/",
     secure: options.secure ?? true,

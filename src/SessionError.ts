@@ -23,6 +23,8 @@ const respond = (error: SessionError, status: number, headers: Readonly<Record<s
  * - `store`: the store is down or failed; a write may have to be repeated by the visitor.
  * - `busy`: so many requests changed the session at once that this one did not get its turn before the deadline.
  * - `data`: the record does not fit the schema, and the tag's policy is to fail.
+ * - `late`: the session was first used after the head of the response was sent, in a response stream or by a fiber that
+ *   outlived the handler. Read it before the response is returned.
  * - `readOnly`: the store is down, the handler reads a copy (`readOnlyWhenDown`), and would have changed it.
  *
  * @since 0.1.0
@@ -32,7 +34,7 @@ export class SessionUnavailable extends Schema.TaggedError<SessionUnavailable>("
   "SessionUnavailable",
   {
     session: Schema.String,
-    reason: Schema.Literal("store", "busy", "data", "readOnly"),
+    reason: Schema.Literal("store", "busy", "data", "late", "readOnly"),
     /** Seconds after which another try is worthwhile. */
     retryAfter: Schema.Number
   },
@@ -57,6 +59,9 @@ export class SessionUnavailable extends Schema.TaggedError<SessionUnavailable>("
 const unavailable = {
   store: "The session store is not available at the moment. Nothing is lost; try again.",
   busy: "The session is being changed by too many requests at once. Try again.",
+  late:
+    "The session was first used after the head of the response was sent, too late for its headers to protect what is read. " +
+    "Read it before the response is returned.",
   readOnly: "The session store is not available at the moment, so the session can be read but not changed. Try again.",
   data: "The stored session does not fit this version of the application. It was left as it is."
 }

@@ -3,15 +3,15 @@
  *
  * @since 0.3.0
  */
+import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder"
 import * as HttpApiMiddleware from "@effect/platform/HttpApiMiddleware"
 import * as HttpApiSecurity from "@effect/platform/HttpApiSecurity"
-import * as HttpApp from "@effect/platform/HttpApp"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Record from "effect/Record"
-import { begin, notLoopback } from "./internal/edge.js"
+import { becomeLast, begin, notLoopback } from "./internal/edge.js"
 import { SessionError } from "./SessionError.js"
 import { asDeclared, declared } from "./SessionErrorPage.js"
 import type { SessionHandle } from "./SessionHandle.js"
@@ -80,9 +80,12 @@ export const layer = <Self, A, Id extends string>(
   service: Context.Tag<SessionService<Self>, Shape<A>>
 ): Layer.Layer<SessionHttpApi<Self>, never, SessionService<Self>> =>
   // The scanner of the raw header is the only one that reads our cookie; what the scheme has parsed is left alone.
-  Layer.effect(
-    tag,
-    Effect.map(service, (shape) => Record.map(tag.security, () => () => opened(handle, shape)))
+  Layer.merge(
+    Layer.effect(
+      tag,
+      Effect.map(service, (shape) => Record.map(tag.security, () => () => opened(handle, shape)))
+    ),
+    lastWord
   )
 
 const opened = <Self, A>(
@@ -96,8 +99,21 @@ const opened = <Self, A>(
       declared.add(outer.value)
       return Effect.succeed(outer.value)
     }
-    const edge = begin(context, service, asDeclared)
-    return edge === undefined
-      ? Effect.die(notLoopback)
-      : Effect.as(HttpApp.appendPreResponseHandler(edge.hook), edge.session)
+    return Effect.flatMap(
+      begin(fiber, service, () => asDeclared),
+      (edge) => edge === undefined ? Effect.die(notLoopback) : Effect.succeed(edge.session)
+    )
   })
+
+/**
+ * A middleware of HttpApi runs before its handler and sees no response, so it cannot run after the hooks that a handler adds. One
+ * around the whole API can.
+ */
+const lastWord = HttpApiBuilder.middleware((app) =>
+  Effect.withFiberRuntime((fiber) =>
+    Effect.matchCauseEffect(app, {
+      onSuccess: (response) => Effect.as(becomeLast(fiber), response),
+      onFailure: (cause) => Effect.zipRight(becomeLast(fiber), Effect.failCause(cause))
+    })
+  )
+)

@@ -3,21 +3,18 @@
  *
  * @since 0.1.0
  */
-import * as HttpApp from "@effect/platform/HttpApp"
+import type * as HttpApp from "@effect/platform/HttpApp"
 import * as HttpLayerRouter from "@effect/platform/HttpLayerRouter"
-import type { ResponseError } from "@effect/platform/HttpServerError"
 import type { HttpServerRequest } from "@effect/platform/HttpServerRequest"
 import type { HttpServerResponse } from "@effect/platform/HttpServerResponse"
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import type * as Fiber from "effect/Fiber"
-import * as FiberRef from "effect/FiberRef"
 import type * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { Edge } from "./internal/edge.js"
-import { begin, notLoopback } from "./internal/edge.js"
+import { becomeLast, begin, notLoopback } from "./internal/edge.js"
 import { SessionError } from "./SessionError.js"
 import { asDeclared, declared, SessionErrorPage } from "./SessionErrorPage.js"
 import type { SessionHandle } from "./SessionHandle.js"
@@ -88,66 +85,22 @@ const around =
       // What is provided to the application already includes the handle where a session of this tag is open.
       if (context.unsafeMap.has(handle.key)) return app as Effect.Effect<HttpServerResponse, E, R>
       const page = Context.get(context, SessionErrorPage)
-      const edge: Edge<A> | undefined = begin(
-        context,
-        service,
-        (error, request) =>
-          edge !== undefined && declared.has(edge.session) ? asDeclared(error, request) : page(error, request)
+      return Effect.flatMap(
+        begin(
+          fiber,
+          service,
+          (session) => (error, request) => declared.has(session) ? asDeclared(error, request) : page(error, request)
+        ),
+        (edge) => {
+          if (edge === undefined) return Effect.succeed(notLoopback)
+          const provided = Effect.provideService(app, handle, edge.session) as Effect.Effect<HttpServerResponse, E, R>
+          return Effect.matchCauseEffect(provided, {
+            onSuccess: (response) => Effect.as(becomeLast(fiber), response),
+            onFailure: (cause) => Effect.zipRight(becomeLast(fiber), explained(context, edge, cause))
+          })
+        }
       )
-      if (edge === undefined) return Effect.succeed(notLoopback)
-      const provided = Effect.provideService(app, handle, edge.session) as Effect.Effect<HttpServerResponse, E, R>
-      return withLastWord(fiber, provided, edge.hook, (cause) => explained(context, edge, cause))
     })
-
-/**
- * Runs an application with a hook that has the last word: hooks that are added inside run after it, and one that sets
- * `Vary` would undo what it did, so it runs once more at the end.
- */
-const withLastWord = <E, R>(
-  fiber: Fiber.RuntimeFiber<unknown, unknown>,
-  app: Effect.Effect<HttpServerResponse, E, R>,
-  hook: HttpApp.PreResponseHandler,
-  recover: (cause: Cause.Cause<E>) => Effect.Effect<HttpServerResponse, E>
-): Effect.Effect<HttpServerResponse, E, R> => {
-  const hooks = HttpApp.currentPreResponseHandlers
-  let returned = false
-  let again: Effect.Effect<HttpServerResponse, ResponseError> | undefined
-  // What is given to a server sends its response itself, before there is a second turn. Then the first turn breaks off
-  // with the response: the platform runs the hooks again, and by now ours is the last of them. Not with an error, whose
-  // cause would be lost on the way.
-  const turn: HttpApp.PreResponseHandler = (request, response) => {
-    again = undefined
-    if (returned || response.status >= 400) return hook(request, response)
-    return Effect.flatMap(FiberRef.get(hooks), (all) => {
-      if (all === installed) return hook(request, response)
-      const round = after(all, hook)
-      installed = Option.some(round)
-      again = Effect.suspend(() => round(request, response))
-      return Effect.zipRight(FiberRef.set(hooks, installed), Effect.die(response))
-    })
-  }
-  let installed = Option.some(after(fiber.getFiberRef(hooks), turn))
-  const last = <B>(effect: Effect.Effect<B, E>): Effect.Effect<B, E> => {
-    returned = true
-    return fiber.getFiberRef(hooks) === installed
-      ? effect
-      : Effect.zipRight(HttpApp.appendPreResponseHandler(hook), effect)
-  }
-  return Effect.zipRight(
-    FiberRef.set(hooks, installed),
-    Effect.matchCauseEffect(app, {
-      onSuccess: (response) => last(Effect.succeed(response)),
-      onFailure: (cause) => last(again === undefined ? recover(cause) : Effect.flatMap(Effect.orDie(again), Effect.die))
-    })
-  )
-}
-
-const after = (before: Option.Option<HttpApp.PreResponseHandler>, hook: HttpApp.PreResponseHandler) =>
-  Option.match(before, {
-    onNone: () => hook,
-    onSome: (before): HttpApp.PreResponseHandler => (request, response) =>
-      Effect.flatMap(before(request, response), (response) => hook(request, response))
-  })
 
 /** Where the application has a page for session errors, it is shown for those that a handler lets through. */
 const explained = <A, E>(

@@ -138,8 +138,14 @@ export interface RequestSession<A> extends SessionHandle<A> {
 export interface RequestOptions {
   /** The browser fetches in advance, and takes no value that is read once. */
   readonly prefetch?: boolean
-  /** The browser says that another site made this request, in a way in which it keeps our cookie back. */
-  readonly withheld?: boolean
+  /** The response has no body, so a value that is read once is shown to the handler and stays. */
+  readonly head?: boolean
+  /**
+   * The browser says that another site made this request, in a way in which it does not send our cookie. A session that is
+   * made for it would replace the visitor's own: `"refuse"` fails with `SessionCrossSite` (403), `"discard"` drops it and lets the
+   * handler's response stand.
+   */
+  readonly withheld?: "refuse" | "discard" | undefined
 }
 
 /**
@@ -167,7 +173,7 @@ export const make = <A extends object>(
   Effect.gen(function*() {
     const { name, namespace } = definition
     const settings = { ...definition.settings, ...overrides }
-    const cookie = SessionCookie.fromLoose(settings.cookie)
+    const cookie = SessionCookie.fromLoose(settings.cookie, name)
     const expiry = settings.expiry ?? Expiry.standard
     const reject = (problem: string) => new SessionConfigError({ subject: name, problem })
 
@@ -225,7 +231,7 @@ export const make = <A extends object>(
         new RequestHandle(
           core,
           new LiveSession(core, scan(cookieHeader, cookie.name), options?.withheld),
-          options?.prefetch
+          options?.prefetch === true ? "withhold" : options?.head === true ? "peek" : "take"
         ),
       ...outside(core)
     }

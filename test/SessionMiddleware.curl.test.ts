@@ -119,7 +119,7 @@ describe("a visit by curl: a cart, a login, a logout, and old cookies again", ()
     "FALSE",
     "/",
     "FALSE",
-    "session-dev"
+    "session-dev-test.Curl"
   ])
 
   it.live("the cookie for development is not given to another host", () =>

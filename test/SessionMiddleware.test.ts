@@ -241,7 +241,7 @@ describe("the cookie for development", () => {
         assert.strictEqual(answer.status, 200, host)
         assert.match(
           headersOf(answer, "set-cookie")[0] ?? "",
-          /^session-dev=r1\.[^;]*; Max-Age=\d+; Path=\/; HttpOnly; SameSite=Lax$/
+          /^session-dev-test\.Users=r1\.[^;]*; Max-Age=\d+; Path=\/; HttpOnly; SameSite=Lax$/
         )
       }
       for (const host of ["example.com", "localhost.example.com", "127.0.0.1.example.com", "10.0.0.1", ""]) {

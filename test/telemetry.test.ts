@@ -51,9 +51,9 @@ const browser = (url: string) => {
   const send = (path: string, init: RequestInit = {}) =>
     Effect.promise(async () => {
       const cookie = cookies.at(-1)
-      const headers = { ...init.headers, ...(cookie === undefined ? {} : { cookie: `session-dev=${cookie}` }) }
+      const headers = { ...init.headers, ...(cookie === undefined ? {} : { cookie: `session-dev-app.Session=${cookie}` }) }
       const response = await fetch(url + path, { ...init, headers })
-      const [, value] = /^session-dev=([^;]+)/.exec(response.headers.getSetCookie()[0] ?? "") ?? []
+      const [, value] = /^session-dev-app.Session=([^;]+)/.exec(response.headers.getSetCookie()[0] ?? "") ?? []
       if (value !== undefined) cookies.push(value)
       return `${response.status} ${await response.text()}`
     })

@@ -22,7 +22,8 @@ import type { SessionId } from "../SessionId.js"
 import type { Core } from "./core.js"
 import type { LiveSession } from "./liveSession.js"
 import { refused } from "./refusals.js"
-import { take } from "./taking.js"
+import type { Taking } from "./taking.js"
+import { peek, take } from "./taking.js"
 
 /**
  * What `yield* AppSession` gives. Its functions may be taken off it: they come from getters, so that a request that uses
@@ -32,12 +33,12 @@ export class Handle<A extends object> implements SessionHandle<A> {
   readonly #core: Core<A>
   readonly #live: LiveSession<A>
   /** The browser fetches in advance what the visitor may never see. */
-  readonly #prefetch: boolean
+  readonly #taking: Taking
 
-  constructor(core: Core<A>, live: LiveSession<A>, prefetch = false) {
+  constructor(core: Core<A>, live: LiveSession<A>, taking: Taking = "take") {
     this.#core = core
     this.#live = live
-    this.#prefetch = prefetch
+    this.#taking = taking
   }
 
   // ---- reading
@@ -165,8 +166,22 @@ export class Handle<A extends object> implements SessionHandle<A> {
   get take() {
     return <K extends ReadOnce.Key<A>>(
       key: K
-    ): Effect.Effect<Option.Option<ReadOnce.Content<A[K]>>, SessionError, SessionDirectory> =>
-      Effect.zipRight(SessionDirectory, this.#prefetch ? this.#live.ahead : take(this.#core, this.#live, key))
+    ): Effect.Effect<Option.Option<ReadOnce.Content<A[K]>>, SessionError, SessionDirectory> => {
+      const taken = this.#take(key)
+      // A stored engine can always take. Of the cookie engines only one with a directory can: the others do not compile.
+      return this.#core.engine.selfContained ? Effect.zipRight(SessionDirectory, taken) : taken
+    }
+  }
+
+  #take<K extends ReadOnce.Key<A>>(key: K): Effect.Effect<Option.Option<ReadOnce.Content<A[K]>>, SessionError> {
+    switch (this.#taking) {
+      case "take":
+        return take(this.#core, this.#live, key)
+      case "peek":
+        return peek(this.#live, key)
+      case "withhold":
+        return this.#live.ahead
+    }
   }
 
   get clear(): Effect.Effect<void, SessionWriteError> {

@@ -30,7 +30,7 @@ export class LiveSession<A extends object> {
   uncacheable = false
 
   readonly #core: Core<A>
-  readonly #withheld: boolean
+  readonly #withheld: "refuse" | "discard" | undefined
   readonly #turns = new Turns()
   readonly #progress: Progress<A>
   #discarded = false
@@ -39,9 +39,9 @@ export class LiveSession<A extends object> {
   /** A write whose outcome is not known must not be tried again. */
   #broken: SessionError | undefined
 
-  constructor(core: Core<A>, candidates: Candidates, withheld = false) {
+  constructor(core: Core<A>, candidates: Candidates, withheld?: "refuse" | "discard") {
     this.#core = core
-    this.#withheld = withheld && !candidates.presented
+    this.#withheld = candidates.presented ? undefined : withheld
     this.#progress = new Progress(core.initial, candidates)
     this.loader = new Loader(core, this.#turns, this.#progress)
   }

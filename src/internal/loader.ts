@@ -9,6 +9,7 @@ import type { Core } from "./core.js"
 import { open } from "./opening.js"
 import type { Open, Progress } from "./progress.js"
 import { isReadOnly } from "./progress.js"
+import * as Refusals from "./refusals.js"
 import type { Turns } from "./turns.js"
 
 /** What it finds is where the request's progress begins. It keeps what is asked of copies. */
@@ -71,6 +72,13 @@ export class Loader<A extends object> {
 
   #load(): Effect.Effect<Open<A>, SessionUnavailable> {
     const { opening, partial, presented } = this.#progress
+    // The head has left without `Vary`, so what is read now could be cached for others.
+    if (this.#progress.finished && this.#progress.open === undefined) {
+      return Effect.flatMap(
+        Effect.succeed(Refusals.late(this.#core)),
+        (error) => Effect.zipRight(Refusals.log(error), Effect.fail(error))
+      )
+    }
     // What was opened before stays, if it cannot be opened again.
     this.#progress.unreadable = this.#progress.open === undefined
     const seen = this.#progress.open?.draft.value

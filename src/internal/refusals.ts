@@ -34,6 +34,10 @@ export const from = (named: Named, cause: Cause.Cause<SessionError>): SessionErr
 export const readOnly = ({ name, settings }: Named): SessionUnavailable =>
   new SessionUnavailable({ session: name, reason: "readOnly", retryAfter: settings.retryAfter })
 
+/** A first use after the head of the response was sent. */
+export const late = ({ name, settings }: Named): SessionUnavailable =>
+  new SessionUnavailable({ session: name, reason: "late", retryAfter: settings.retryAfter })
+
 /** More than could be done before the deadline of a commit. */
 export const busy = ({ name, settings }: Named): SessionUnavailable =>
   new SessionUnavailable({ session: name, reason: "busy", retryAfter: settings.retryAfter })

@@ -5,12 +5,13 @@ import type { Core } from "./core.js"
 import { Handle } from "./handle.js"
 import type { LiveSession } from "./liveSession.js"
 import type { OwedCookie } from "./settlement.js"
+import type { Taking } from "./taking.js"
 
 export class RequestHandle<A extends object> extends Handle<A> {
   readonly #live: LiveSession<A>
 
-  constructor(core: Core<A>, live: LiveSession<A>, prefetch = false) {
-    super(core, live, prefetch)
+  constructor(core: Core<A>, live: LiveSession<A>, taking?: Taking) {
+    super(core, live, taking)
     this.#live = live
   }
 

@@ -41,7 +41,7 @@ export interface Pending<A extends object> {
   /** No response will carry a cookie. */
   readonly detached: boolean
   /** The browser has kept our cookie back from a request of another site, and would take a new one all the same. */
-  readonly withheld: boolean
+  readonly withheld: "refuse" | "discard" | undefined
   /** The handler can do without the session. */
   readonly optional: boolean
 }
@@ -98,8 +98,13 @@ export const settle = <A extends object>(
     if (pending.detached && needsCookie(core, change)) {
       return change === "Touch" || change === "Reseal" ? undefined : yield* Refusals.committed(core)
     }
-    if (pending.withheld && change === "Create" && !draft.authenticated) {
-      return yield* new SessionCrossSite({ session: core.name })
+    if (pending.withheld !== undefined && change === "Create" && !draft.authenticated) {
+      if (pending.withheld === "refuse") return yield* new SessionCrossSite({ session: core.name })
+      yield* Effect.logDebug(
+        `A visitor came to "${core.name}" by a link of another site, without the session cookie (SameSite=Strict). The new ` +
+          "session was dropped: its cookie would have replaced the visitor's own."
+      )
+      return undefined
     }
     return yield* Effect.tapError(
       Commit.toTheEnd(core, perform(core, change, pending, work, now)),

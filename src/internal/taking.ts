@@ -7,11 +7,20 @@ import * as Redacted from "effect/Redacted"
 import type * as ReadOnceModule from "../ReadOnce.js"
 import { ReadOnce } from "../ReadOnce.js"
 import type { CookieValue } from "../SessionEngine.js"
-import type { SessionError, SessionWriteError } from "../SessionError.js"
+import type { SessionError, SessionUnavailable, SessionWriteError } from "../SessionError.js"
 import type { Core } from "./core.js"
 import { LiveSession } from "./liveSession.js"
 
 type Content<A, K extends keyof A> = Option.Option<ReadOnceModule.Content<A[K]>>
+
+/** What `take` does in a request: takes the value; shows it and leaves it there (HEAD); leaves it alone (prefetch). */
+export type Taking = "take" | "peek" | "withhold"
+
+/** Shows what {@link take} would take. */
+export const peek = <A extends object, K extends ReadOnceModule.Key<A>>(
+  live: LiveSession<A>,
+  key: K
+): Effect.Effect<Content<A, K>, SessionUnavailable> => live.loader.read(({ draft }) => contentOf(draft.value[key]))
 
 /** Takes it from the record, or what this request itself has set. */
 export const take = <A extends object, K extends ReadOnceModule.Key<A>>(
