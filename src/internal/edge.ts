@@ -275,24 +275,22 @@ const complete = (request: Request, response: Response, used: ReadonlyArray<Memb
   const web = webResponseOf(response)
   if (web !== undefined && request.method !== "HEAD") return completeWeb(response, web, used)
   const answered = web === undefined ? response : HttpServerResponse.fromWeb(web)
-  const { guards, suggestions } = cachingOf(
-    (name) => answered.headers[name],
-    Object.keys(answered.headers),
-    used
-  )
+  const { vary, ...headers } = cachingOf(new Map(Object.entries(answered.headers)), used)
   const completed = HttpServerResponse.setHeaders(answered, {
-    ...suggestions,
-    ...retryAfterOf(answered.status, answered.headers, used),
-    ...(last ? { ...guards, vary: varyOnCookie(answered.headers.vary) } : undefined)
+    ...headers,
+    ...(last ? { vary } : undefined),
+    ...retryAfterOf(answered.status, answered.headers, used)
   })
-  // `setHeaders` has made these headers anew.
-  for (const name of ["vary", ...Object.keys(guards)]) {
-    Reflect.deleteProperty(completed.headers, capitalized(name))
-    if (!last && name !== "vary") Reflect.deleteProperty(completed.headers, name)
-  }
+  // `setHeaders` has made these headers anew, so they may be changed.
+  for (const name of ["vary", ...cacheHeaders]) Reflect.deleteProperty(completed.headers, capitalized(name))
   if (!last) {
-    const entries = Object.entries({ ...guards, vary: "Cookie" })
-    Object.assign(completed.headers, Object.fromEntries(entries.map(([name, value]) => [capitalized(name), value])))
+    Object.assign(completed.headers, { [capitalized("vary")]: "Cookie" })
+    if (headers["cache-control"] === "no-store") {
+      for (const name of cacheHeaders) {
+        Reflect.deleteProperty(completed.headers, name)
+        Object.assign(completed.headers, { [capitalized(name)]: "no-store" })
+      }
+    }
   }
   return used.reduce(
     (response, { cookie, session }) =>
@@ -311,8 +309,7 @@ const completeWeb = (response: Response, web: globalThis.Response, used: Readonl
   if (web.status < 200 || web.bodyUsed) return response
   const copy = new globalThis.Response(web.body, web)
   for (const [name, value] of Object.entries(response.headers)) copy.headers.set(name, value)
-  const { guards, suggestions } = cachingOf((name) => copy.headers.get(name) ?? undefined, copy.headers.keys(), used)
-  const headers = { ...guards, ...suggestions, vary: varyOnCookie(copy.headers.get("vary") ?? undefined) }
+  const headers = cachingOf(new Map(copy.headers), used)
   for (const [name, value] of Object.entries(headers)) copy.headers.set(name, value)
   const ours = used.flatMap(({ cookie, session }) => session.owed === undefined ? [] : [cookieOf(cookie, session.owed)])
   const others = copy.headers.getSetCookie().filter((line) => !ours.some(({ name }) => line.startsWith(`${name}=`)))
@@ -328,25 +325,23 @@ const webResponseOf = ({ body }: Response): globalThis.Response | undefined =>
     : undefined
 
 /**
- * What caches may do with a response. `guards` must hold: nothing stores a response that sets our cookie, whether it follows
- * `Cache-Control` or a header of its own (RFC 9213). `suggestions` are for an application that has said nothing.
+ * The headers that caches follow, for a response that used sessions. Nothing stores one that sets our cookie, whether it follows
+ * `Cache-Control` or a header of its own (RFC 9213); of others the application may say so itself.
  */
 const cachingOf = (
-  get: (name: string) => string | undefined,
-  names: Iterable<string>,
+  headers: ReadonlyMap<string, string>,
   used: ReadonlyArray<Member>
-): { readonly guards: Readonly<Record<string, string>>; readonly suggestions: Readonly<Record<string, string>> } => {
-  if (used.some(({ session }) => session.uncacheable || session.owed !== undefined)) {
-    const targeted = [...names].map((name) => name.toLowerCase()).filter((name) => targetedPattern.test(name))
-    return {
-      guards: Object.fromEntries(["cache-control", ...targeted].map((name) => [name, "no-store"])),
-      suggestions: {}
-    }
+): Readonly<Record<string, string>> => {
+  const vary = { vary: varyOnCookie(headers.get("vary")) }
+  if (!used.some(({ session }) => session.uncacheable || session.owed !== undefined)) {
+    return headers.has("cache-control") ? vary : { ...vary, "cache-control": "private" }
   }
-  return { guards: {}, suggestions: get("cache-control") === undefined ? { "cache-control": "private" } : {} }
+  const targeted = [...headers.keys()].filter((name) => /(?:cdn-cache|surrogate)-control$/.test(name))
+  return { ...vary, ...Object.fromEntries(["cache-control", ...targeted].map((name) => [name, "no-store"])) }
 }
 
-const targetedPattern = /(?:cdn-cache|surrogate)-control$/
+/** The headers that caches follow, and that a handler may add later. */
+const cacheHeaders = ["cache-control", "cdn-cache-control", "surrogate-control"]
 
 const capitalized = (name: string): string => name.replaceAll(/\b[a-z]/g, (letter) => letter.toUpperCase())
 

@@ -8,6 +8,7 @@ import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import { it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Layer, Logger, Queue, type Scope, Stream, SubscriptionRef } from "effect"
 import { SessionStoreError } from "effect-session"
+import * as Http from "node:http"
 import * as Net from "node:net"
 import WebSocket from "ws"
 import type { Operation } from "./intercept.js"
@@ -31,6 +32,12 @@ export const open = (
     const calls: Array<Operation> = []
     const done = yield* SubscriptionRef.make<ReadonlyArray<Operation>>([])
     const { hold, wrap } = gate()
+    const hungUp = yield* Deferred.make<void>()
+    const createServer = () =>
+      Http.createServer().on("request", (_, response) =>
+        response.on("close", () => {
+          if (!response.writableEnded) Deferred.unsafeDone(hungUp, Exit.void)
+        }))
     let broken: Operation | undefined
     const router = routes.pipe(
       HttpRouter.get("/begin", Effect.as(ShopSession.set("user", "ann"), text("begun"))),
@@ -53,7 +60,8 @@ export const open = (
               SubscriptionRef.update(done, (calls) => [...calls, operation])
             )
         }))
-      )
+      ),
+      createServer
     )
     const cookie = yield* pairOf(yield* request(port, "/begin"))
     calls.length = 0
@@ -66,6 +74,8 @@ export const open = (
       calls,
       hold,
       get,
+      /** Completes when the server has noticed that a client hung up before its response. */
+      hungUp: Deferred.await(hungUp),
       /** Completes when the store has answered so many calls of an operation. */
       seen: (operation: Operation, times: number) =>
         done.changes.pipe(
@@ -84,11 +94,11 @@ export const live = (title: string, body: Effect.Effect<void, unknown, Scope.Sco
   it.live(title, () => Effect.orDie(Effect.scoped(body)))
 
 /** Sends a request and hangs up when told to. */
-export const abandoned = (port: number, path: string, cookie: string) =>
+export const abandoned = (port: number, path: string, cookie: string, method = "GET") =>
   Effect.map(
     Effect.async<Net.Socket>((resume) => {
       const socket = Net.connect(port, "127.0.0.1", () => {
-        socket.write(`GET ${path} HTTP/1.1\r\nHost: localhost\r\nCookie: ${cookie}\r\n\r\n`)
+        socket.write(`${method} ${path} HTTP/1.1\r\nHost: localhost\r\nCookie: ${cookie}\r\n\r\n`)
         resume(Effect.succeed(socket))
       })
       socket.on("error", () => {})
