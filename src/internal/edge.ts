@@ -62,17 +62,20 @@ class Exchange {
   installed: Option.Option<HttpApp.PreResponseHandler> | undefined
   finished = false
 
-  /** Commits, once, and completes the response. `last`: no other handler follows. */
+  /** Commits, and completes the response. `last`: no other handler follows. */
   respond(request: Request, response: Response, last: boolean): Effect.Effect<Response> {
-    const committed = this.finished ? Effect.succeed(response) : this.#commit(request, response)
-    return Effect.map(committed, (response) => this.#complete(request, response, last))
+    return Effect.map(this.commit(request, response), (response) => {
+      const used = this.members.filter(({ session }) => session.accessed)
+      return used.length === 0 ? response : complete(request, response, used, last)
+    })
   }
 
   /**
-   * Commits the sessions in the order in which they were opened. The error of one replaces the response, and those after it
-   * are not written, as after a failure of the handler; cookies that are owed by then are sent all the same.
+   * Commits the sessions once, in the order in which they were opened. The error of one replaces the response, and those after
+   * it are not written, as after a failure of the handler; cookies that are owed by then are sent all the same.
    */
-  #commit(request: Request, response: Response): Effect.Effect<Response> {
+  commit(request: Request, response: Response): Effect.Effect<Response> {
+    if (this.finished) return Effect.succeed(response)
     this.finished = true
     const commit = (at: number, answered: Response, status: number): Effect.Effect<Response> => {
       const member = this.members[at]
@@ -89,11 +92,6 @@ class Exchange {
     )
   }
 
-  #complete(request: Request, response: Response, last: boolean): Response {
-    const used = this.members.filter(({ session }) => session.accessed)
-    return used.length === 0 ? response : complete(request, response, used, last)
-  }
-
   #warnOfLostCookies(request: Request): Effect.Effect<void> {
     const lost = this.members.find(({ cookie, session }) =>
       cookie.secure && session.owed !== undefined && !warned.has(cookie) && isPlainHttp(request)
@@ -101,10 +99,11 @@ class Exchange {
     if (lost === undefined) return Effect.void
     warned.add(lost.cookie)
     return Effect.logWarning(
-      `The session cookie "${lost.cookie.name}" is Secure, and the browser asked for ${
+      `The session cookie "${lost.cookie.name}" is Secure, and a browser asked for ${
         hostsOf(request)[0]
-      } over plain http: it ` +
-        "drops the cookie, and every request begins a new session. Use https, or http://localhost with the development cookie."
+      } over plain http: ` +
+        "it drops the cookie, and each of its requests begins a new session. Use https, or http://localhost with the " +
+        "development cookie."
     )
   }
 }
@@ -123,9 +122,9 @@ const dispatch: HttpApp.PreResponseHandler = (request, response) => {
   if (exchange === undefined) return Effect.succeed(response)
   return withClient(request, (fiber) => {
     const all = fiber.getFiberRef(handlers)
-    // The handler at the end of this chain completes what is only committed here.
-    return all === exchange.installed && exchange.finished
-      ? Effect.succeed(response)
+    // The handler at the end of this chain completes the response.
+    return all === exchange.installed
+      ? exchange.commit(request, response)
       : exchange.respond(request, response, all === byDefault())
   })
 }
