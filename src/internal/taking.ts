@@ -14,7 +14,7 @@ import { LiveSession } from "./liveSession.js"
 type Content<A, K extends keyof A> = Option.Option<ReadOnceModule.Content<A[K]>>
 
 /** Takes it from the record, or what this request itself has set. */
-export const take = <A extends object, K extends ReadOnceModule.Key<A>>(
+export const take = <A extends object, K extends keyof A & string>(
   core: Core<A>,
   live: LiveSession<A>,
   key: K
@@ -25,19 +25,26 @@ export const take = <A extends object, K extends ReadOnceModule.Key<A>>(
       held === undefined ? takeOwn(core, live, key, false) : takeStored(core, live, key, held.value)
   )
 
-const takeOwn = <A extends object, K extends ReadOnceModule.Key<A>>(
+const takeOwn = <A extends object, K extends keyof A & string>(
   core: Core<A>,
   live: LiveSession<A>,
   key: K,
   stored: boolean
 ): Effect.Effect<Content<A, K>, SessionWriteError> =>
-  live.change((draft) => [contentOf(draft.value[key]), core.steps.assign(key, { present: false }, stored, false)])
+  live.change((draft) => {
+    const remove = core.steps.assign(key, { present: false }, stored, false)
+    // The content leaves the session, and what it was taken from may be the initial value of all.
+    return Effect.match(core.schema.copyField(key, draft.value), {
+      onFailure: () => [contentOf(draft.value[key]), remove] as const,
+      onSuccess: ({ value }) => [contentOf(value), remove] as const
+    })
+  })
 
 /**
  * Takes from the record, and writes at once: only then is it certain that nobody else gets it. A session of its own
  * does it, so that nothing else of this request is written before its time.
  */
-const takeStored = <A extends object, K extends ReadOnceModule.Key<A>>(
+const takeStored = <A extends object, K extends keyof A & string>(
   core: Core<A>,
   live: LiveSession<A>,
   key: K,
