@@ -153,10 +153,9 @@ export const make = <A extends object>(schema: Any, context: Context.Context<nev
     Object.entries(schema.fields).map(([key, field]) => {
       const single = Schema.Struct({ [key]: field }) as unknown as Schema.Schema<Record<string, unknown>, JsonRecord>
       const encoded = Schema.encodedSchema(single).ast as AST.TypeLiteral
-      const type = AST.typeAST(single.ast) as AST.TypeLiteral
       return [key, {
         encodedName: String(encoded.propertySignatures[0]?.name ?? key),
-        mutable: type.propertySignatures.some((signature) => isMutable(signature.type)),
+        mutable: isMutable(single.ast),
         encode: ParseResult.encodeUnknown(single),
         decode: ParseResult.decodeUnknown(single)
       }] as const
@@ -216,7 +215,8 @@ export const make = <A extends object>(schema: Any, context: Context.Context<nev
 
   const encode = (value: A): Effect.Effect<JsonRecord, Misfit> =>
     Effect.map(
-      Effect.forEach(keys, (key) => Effect.map(encodeField(key, value), (encoded) => [encodedName(key), encoded] as const)),
+      Effect.forEach(keys, (key) =>
+        Effect.map(encodeField(key, value), (encoded) => [encodedName(key), encoded] as const)),
       (encoded) =>
         Object.fromEntries(encoded.filter((field): field is readonly [string, Json] => field[1] !== undefined))
     )
@@ -245,14 +245,17 @@ type Issue = ParseResult.ParseIssue | typeof tooDeep
 
 const tooDeep = { _tag: "TooDeep" } as const
 
-const isOverflow = (defect: unknown): boolean =>
-  defect instanceof RangeError && defect.message.includes("call stack")
+const isOverflow = (defect: unknown): boolean => defect instanceof RangeError && defect.message.includes("call stack")
 
-/** Whether a decoded value may be changed in place without a cast. Of a class nobody knows, but for those of Effect. */
+/**
+ * Whether a decoded value may be changed in place without a cast. Of a class nobody knows, but for those of Effect. The type
+ * side of a recursive schema may unfold to ever new nodes: then it counts as mutable, which is never wrong.
+ */
 const isMutable = (root: AST.AST): boolean => {
   const seen = new Set<AST.AST>()
   const visit = (ast: AST.AST): boolean => {
     if (seen.has(ast)) return false
+    if (seen.size === 1000) return true
     seen.add(ast)
     switch (ast._tag) {
       case "AnyKeyword":

@@ -248,8 +248,10 @@ const initialOf = <A extends object>(
   initial: A | undefined
 ): Effect.Effect<readonly [A, JsonRecord], SessionSchema.Misfit> => {
   if (initial !== undefined) {
-    return Effect.flatMap(schema.encode(initial), (raw) =>
-      Effect.map(schema.copy(initial), (own) => [frozen(schema, own), raw] as const))
+    return Effect.flatMap(
+      schema.encode(initial),
+      (raw) => Effect.map(schema.copy(initial), (own) => [frozen(schema, own), raw] as const)
+    )
   }
   // Defaults stay out of the record, so that a later version may change them.
   return Effect.flatMap(schema.decode({}), (decoded) =>

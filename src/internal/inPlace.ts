@@ -59,11 +59,14 @@ export const readAll = <A extends object>(
     schema.isClass ? Effect.orElseSucceed(schema.copy(draft.value), () => draft.value) : Effect.succeed(draft.value),
     (whole) =>
       Effect.map(
-        Effect.forEach(schema.mutable, (key) =>
-          Effect.map(read(schema, lent, draft, key), (value) => [key, value] as const)),
+        Effect.forEach(
+          schema.mutable,
+          (key) => Effect.map(read(schema, lent, draft, key), (value) => [key, value] as const)
+        ),
         (own) =>
           own.reduce(
-            (whole, [key, value]) => Object.hasOwn(whole, key) ? withField(whole, key, { present: true, value }) : whole,
+            (whole, [key, value]) =>
+              Object.hasOwn(whole, key) ? withField(whole, key, { present: true, value }) : whole,
             whole
           )
       )
@@ -82,7 +85,8 @@ export const changed = <A extends object>(
         Effect.flatMap(schema.encodeField(key, value), (now) =>
           equals(now, encoded) ? Effect.succeed(false) : isOther(schema, key, draft.value, now))
     ),
-    (found) => found.map(([key, { value }]) => [key, { present: true, value: value[key] }] as const)
+    (found) =>
+      found.map(([key, { value }]) => [key, { present: true, value: value[key] }] as const)
   )
 
 /** Whether an encoding is not that of a fresh copy: a schema may decode more forms than it encodes, or encode at random. */
@@ -92,8 +96,10 @@ const isOther = <A extends object>(
   source: A,
   encoded: Json | undefined
 ): Effect.Effect<boolean, Misfit> => {
-  const again = Effect.flatMap(schema.copyField(key, source), ({ value }) =>
-    schema.encodeField(key, withField(source, key, { present: true, value })))
+  const again = Effect.flatMap(
+    schema.copyField(key, source),
+    ({ value }) => schema.encodeField(key, withField(source, key, { present: true, value }))
+  )
   return Effect.zipWith(again, again, (first, second) => equals(first, second) && !equals(first, encoded))
 }
 

@@ -7,7 +7,6 @@ import * as Equal from "effect/Equal"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 
-
 /** A JSON value. */
 export type Json = null | boolean | number | string | ReadonlyArray<Json> | JsonRecord
 

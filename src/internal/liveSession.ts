@@ -111,8 +111,12 @@ export class LiveSession<A extends object> {
           (misfit) => Refusals.refused(this.#core, misfit)
         ),
         (fields) =>
-          fields.length === 0 ? Effect.void : this.#change(() =>
-            this.#assignment(fields, (draft) => InPlace.taken(lent, draft, fields.map(([key]) => key))), true)
+          fields.length === 0 ?
+            Effect.void :
+            this.#change(
+              () => this.#assignment(fields, (draft) => InPlace.taken(lent, draft, fields.map(([key]) => key))),
+              true
+            )
       )
     })
   }
