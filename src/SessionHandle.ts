@@ -81,13 +81,16 @@ export interface EndedOptions {
  * @category models
  */
 export interface SessionHandle<A, R = never> {
-  /** The whole session. */
+  /** The whole session. What of it may be changed in place is this request's own: see {@link SessionHandle.get}. */
   readonly value: Effect.Effect<A, SessionUnavailable, R>
 
-  /** One field. */
+  /**
+   * One field. If its type may be changed in place (a `Map`, a `Date`, a class), it is this request's own copy, and what is
+   * changed in it counts as a `set`.
+   */
   readonly get: <K extends keyof A & string>(key: K) => Effect.Effect<A[K], SessionUnavailable, R>
 
-  /** A field that may be absent. */
+  /** A field that may be absent: one that is `undefined`. One that holds `null` is there. */
   readonly getOption: <K extends keyof A & string>(
     key: IfOptional<A, K>
   ) => Effect.Effect<Option<Exclude<A[K], undefined>>, SessionUnavailable, R>
@@ -98,12 +101,13 @@ export interface SessionHandle<A, R = never> {
     orElse: () => B
   ) => Effect.Effect<Exclude<A[K], undefined> | B, SessionUnavailable, R>
 
-  /** Whether a field is there. */
+  /** Whether a field is there, even if it holds `null`. */
   readonly has: (key: keyof A & string) => Effect.Effect<boolean, SessionUnavailable, R>
 
   /**
    * Sets a field. If this request had read the field and another one changed it meanwhile, the field's merge decides,
-   * or the commit fails with `SessionConflict`. A field that was never read is simply replaced.
+   * or the commit fails with `SessionConflict`. A field that was never read is simply replaced. A value that may be changed
+   * in place is kept as it is now.
    */
   readonly set: <K extends keyof A & string>(
     key: K,
