@@ -285,7 +285,7 @@ const isMutable = (root: AST.AST): boolean => {
 }
 
 const isImmutableClass = (ast: AST.Declaration): boolean =>
-  Option.exists(AST.getTypeConstructorAnnotation(ast), ({ _tag }) => _tag.startsWith("effect")) ||
+  Option.exists(AST.getTypeConstructorAnnotation(ast), ({ _tag }) => _tag.startsWith("effect/")) ||
   Option.contains(AST.getIdentifierAnnotation(ast), "ReadOnce")
 
 /**
