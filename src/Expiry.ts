@@ -32,6 +32,14 @@ export interface Expiry<Bounded extends boolean = boolean> {
 }
 
 /**
+ * A bounded policy, as settings ask for it. The compiler prints the sentence where a policy is not bounded.
+ *
+ * @since 0.6.0
+ * @category models
+ */
+export interface Bounded<_Sentence extends string> extends Expiry<true> {}
+
+/**
  * The times of a session that its expiry depends on.
  *
  * @since 0.1.0

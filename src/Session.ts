@@ -11,12 +11,11 @@ import * as Layer from "effect/Layer"
 import type * as Schema from "effect/Schema"
 import type * as Lifetime from "./Lifetime.js"
 import type { Merge } from "./Merge.js"
-import type * as ReadOnce from "./ReadOnce.js"
 import * as SessionConfig from "./SessionConfig.js"
 import type { SessionConfigError } from "./SessionConfigError.js"
 import * as SessionCookie from "./SessionCookie.js"
 import type { SessionEngine } from "./SessionEngine.js"
-import type { EndedOptions, ExpiryOptions, OptionalKey, SessionHandle } from "./SessionHandle.js"
+import type { EndedOptions, ExpiryOptions, IfOptional, IfReadOnce, SessionHandle } from "./SessionHandle.js"
 import type * as SessionHistory from "./SessionHistory.js"
 import * as SessionHttpApi from "./SessionHttpApi.js"
 import * as SessionMiddleware from "./SessionMiddleware.js"
@@ -167,11 +166,12 @@ export const Tag = <Self = never>() =>
     HttpApi,
     value: Effect.flatMap(Handle, (session) => session.value),
     get: <K extends keyof A & string>(key: K) => Effect.flatMap(Handle, (session) => session.get(key)),
-    getOption: <K extends OptionalKey<A>>(key: K) => Effect.flatMap(Handle, (session) => session.getOption(key)),
-    getOrElse: <K extends OptionalKey<A>, B>(key: K, orElse: () => B) =>
-      Effect.flatMap(Handle, (session) => session.getOrElse(key, orElse)),
-    getOrSet: <K extends OptionalKey<A>>(key: K, value: Exclude<A[K], undefined>) =>
-      Effect.flatMap(Handle, (session) => session.getOrSet(key, value)),
+    getOption: <K extends keyof A & string>(key: IfOptional<A, K>) =>
+      Effect.flatMap(Handle, (session) => session.getOption<K>(key)),
+    getOrElse: <K extends keyof A & string, B>(key: IfOptional<A, K>, orElse: () => B) =>
+      Effect.flatMap(Handle, (session) => session.getOrElse<K, B>(key, orElse)),
+    getOrSet: <K extends keyof A & string>(key: IfOptional<A, K>, value: Exclude<A[K], undefined>) =>
+      Effect.flatMap(Handle, (session) => session.getOrSet<K>(key, value)),
     has: (key: keyof A & string) => Effect.flatMap(Handle, (session) => session.has(key)),
     set: <K extends keyof A & string>(key: K, value: Required<A>[K]) =>
       Effect.flatMap(Handle, (session) => session.set(key, value)),
@@ -183,11 +183,14 @@ export const Tag = <Self = never>() =>
       same?: (a: B, b: B) => boolean
     ) => Effect.flatMap(Handle, (session) => session.modify(key, f, same)),
     patch: (fields: Partial<A>) => Effect.flatMap(Handle, (session) => session.patch(fields)),
-    pop: <K extends OptionalKey<A>>(key: K) => Effect.flatMap(Handle, (session) => session.pop(key)),
-    popOrElse: <K extends OptionalKey<A>, B>(key: K, orElse: () => B) =>
-      Effect.flatMap(Handle, (session) => session.popOrElse(key, orElse)),
-    take: <K extends ReadOnce.Key<A>>(key: K) => Effect.flatMap(Handle, (session) => session.take(key)),
-    remove: (key: OptionalKey<A>) => Effect.flatMap(Handle, (session) => session.remove(key)),
+    pop: <K extends keyof A & string>(key: IfOptional<A, K>) =>
+      Effect.flatMap(Handle, (session) => session.pop<K>(key)),
+    popOrElse: <K extends keyof A & string, B>(key: IfOptional<A, K>, orElse: () => B) =>
+      Effect.flatMap(Handle, (session) => session.popOrElse<K, B>(key, orElse)),
+    take: <K extends keyof A & string>(key: IfReadOnce<A, K>) =>
+      Effect.flatMap(Handle, (session) => session.take<K>(key)),
+    remove: <K extends keyof A & string>(key: IfOptional<A, K>) =>
+      Effect.flatMap(Handle, (session) => session.remove<K>(key)),
     clear: Effect.flatMap(Handle, (session) => session.clear),
     cycleKey: Effect.flatMap(Handle, (session) => session.cycleKey),
     flush: Effect.flatMap(Handle, (session) => session.flush),

@@ -24,3 +24,13 @@ export class SessionConfigError extends Schema.TaggedError<SessionConfigError>("
     return `${this.subject}: ${this.problem}`
   }
 }
+
+/**
+ * A sentence that the compiler prints where it refuses a program. No value has this type.
+ *
+ * @since 0.6.0
+ * @category models
+ */
+export interface CompileError<Sentence extends string> {
+  readonly "~effect-session/CompileError": Sentence
+}

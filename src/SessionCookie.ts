@@ -7,6 +7,7 @@
  * @since 0.1.0
  */
 import type { SessionExpiry } from "./Expiry.js"
+import type { CompileError } from "./SessionConfigError.js"
 
 /**
  * When a browser sends the cookie along with a request from another site. `"none"` must be acknowledged, because it
@@ -17,7 +18,19 @@ import type { SessionExpiry } from "./Expiry.js"
  */
 export type SameSite =
   | { readonly sameSite?: "lax" | "strict"; readonly acknowledgeCrossSite?: never; readonly partitioned?: never }
-  | { readonly sameSite: "none"; readonly acknowledgeCrossSite: true; readonly partitioned?: boolean }
+  | CrossSite<"SameSite=None sends the cookie with requests that other sites forge: add acknowledgeCrossSite: true">
+
+/**
+ * SameSite=None, acknowledged. The compiler prints the sentence where the acknowledgement is missing.
+ *
+ * @since 0.6.0
+ * @category models
+ */
+export interface CrossSite<_Sentence extends string> {
+  readonly sameSite: "none"
+  readonly acknowledgeCrossSite: true
+  readonly partitioned?: boolean
+}
 
 interface Common {
   /** The name, without its prefix. Default `"session"`; for a cookie that is not Secure, `session-dev-` and the tag's id. */
@@ -48,7 +61,10 @@ interface InsecureScope {
   readonly domain?: string
   readonly path?: string
   readonly secure: false
-  readonly sameSite?: "lax" | "strict"
+  readonly sameSite?:
+    | "lax"
+    | "strict"
+    | ("lax" & CompileError<"Browsers drop a cookie with SameSite=None that is not Secure: leave out secure: false">)
 }
 
 /**
@@ -60,8 +76,8 @@ interface InsecureScope {
  * @category models
  */
 export type CookieOptions =
+  & ((SameSite & HostScope) | (SameSite & SecureScope) | (InsecureScope & { readonly partitioned?: never }))
   & Common
-  & ((HostScope & SameSite) | (SecureScope & SameSite) | (InsecureScope & { readonly partitioned?: never }))
 
 /**
  * Options that were read from somewhere, where types cannot refuse a combination that a browser would drop:

@@ -126,12 +126,30 @@ export const stepsFor = <A extends object>(
 ) => {
   type Key = keyof A & string
 
+  /** What may be changed in place is kept as a copy, so that it stays what it was when it was checked and encoded. */
   const put = (draft: Draft<A>, value: A, key: Key): Effect.Effect<Draft<A>, Misfit> =>
-    Effect.map(schema.encodeField(key, value), (encoded) => ({
-      ...draft,
-      value,
-      touched: new Map(draft.touched).set(key, encoded)
-    }))
+    schema.mutable.has(key)
+      ? Effect.map(schema.copyField(key, value), (copy) => ({
+        ...draft,
+        value: withField(value, key, { present: Object.hasOwn(value, key), value: copy.value }),
+        touched: new Map(draft.touched).set(key, copy.encoded)
+      }))
+      : Effect.map(schema.encodeField(key, value), (encoded) => ({
+        ...draft,
+        value,
+        touched: new Map(draft.touched).set(key, encoded)
+      }))
+
+  /** A draft whose field is nobody else's, for a function of the handler's, which may change it in place. */
+  const lend = (draft: Draft<A>, key: Key): Effect.Effect<Draft<A>> =>
+    Effect.map(ownField(schema, key, draft.value), (value) => ({ ...draft, value }))
+
+  /** What is to be set, as it is now: the handler may change it in place before a replay sets it again. */
+  const snapshot = (key: Key, field: Field): Effect.Effect<Field, Misfit> =>
+    Effect.map(
+      schema.copyField(key, withField(initial, key, field)),
+      ({ value }) => ({ present: field.present, value })
+    )
 
   const sameField = (key: Key, a: A, b: A): Effect.Effect<boolean, Misfit> =>
     a[key] === b[key]
@@ -156,14 +174,24 @@ export const stepsFor = <A extends object>(
       if (same) return put(draft, mine, key)
       const merge = merging ? merges[key] : undefined
       if (merge === undefined) return clash(key)
-      const merged = merge(origin[key], mine[key], draft.loaded[key])
-      return put(draft, withField(draft.value, key, { present: merged !== undefined, value: merged }), key)
+      return Effect.flatMap(
+        Effect.forEach([origin, mine, draft.loaded], (value) => ownField(schema, key, value)),
+        (values) => {
+          const [base, mine, theirs] = values.map((value) => value[key])
+          const merged = merge(base, mine, theirs)
+          return put(draft, withField(draft.value, key, { present: merged !== undefined, value: merged }), key)
+        }
+      )
     })
   }
 
   /** Changes a field by a function, which sees the fresh value when it is replayed. */
   const alter = (key: Key, f: (draft: Draft<A>) => Field): Step<A> => (draft) =>
-    Effect.suspend(() => put(draft, withField(draft.value, key, f(draft)), key))
+    Effect.suspend(() =>
+      schema.mutable.has(key)
+        ? Effect.flatMap(lend(draft, key), (own) => put(draft, withField(draft.value, key, f(own)), key))
+        : put(draft, withField(draft.value, key, f(draft)), key)
+    )
 
   /** As `alter`, with a result that the handler saw: a replay that gives another one is a clash. */
   const alterSeen = <B>(
@@ -175,8 +203,10 @@ export const stepsFor = <A extends object>(
   (draft, origin) =>
     Effect.suspend((): Effect.Effect<Draft<A>, Misfit | Clash> => {
       if (origin === undefined) return put(draft, withField(draft.value, key, next), key)
-      const [result, again] = f(draft)
-      return same(seen, result) ? put(draft, withField(draft.value, key, again), key) : clash(key)
+      return Effect.flatMap(lend(draft, key), (own): Effect.Effect<Draft<A>, Misfit | Clash> => {
+        const [result, again] = f(own)
+        return same(seen, result) ? put(draft, withField(draft.value, key, again), key) : clash(key)
+      })
     })
 
   /** Back to the initial value. `reads` are the fields that the handler had read. */
@@ -215,8 +245,31 @@ export const stepsFor = <A extends object>(
 
   const nothing: Step<A> = Effect.succeed
 
-  return { assign, alter, alterSeen, clear, authenticate, cycleKey, keep, nothing, setLifetime, sameField, differing }
+  return {
+    assign,
+    alter,
+    alterSeen,
+    clear,
+    authenticate,
+    cycleKey,
+    keep,
+    nothing,
+    setLifetime,
+    sameField,
+    differing,
+    lend,
+    snapshot
+  }
 }
+
+/** A value whose field may be changed in place by whoever gets it. What was read and cannot be encoded has no copy. */
+const ownField = <A extends object>(schema: SessionSchema<A>, key: keyof A & string, value: A): Effect.Effect<A> =>
+  schema.mutable.has(key) && value[key] !== undefined
+    ? Effect.match(schema.copyField(key, value), {
+      onFailure: () => value,
+      onSuccess: (copy) => withField(value, key, { present: true, value: copy.value })
+    })
+    : Effect.succeed(value)
 
 /**
  * A field's content, or its absence.
@@ -229,8 +282,13 @@ export interface Field {
   readonly value?: unknown
 }
 
-/** A copy with one field changed; an instance of a class stays one. */
-const withField = <A extends object>(self: A, key: keyof A & string, field: Field): A => {
+/**
+ * A copy with one field changed; an instance of a class stays one.
+ *
+ * @since 0.6.0
+ * @category diff
+ */
+export const withField = <A extends object>(self: A, key: keyof A & string, field: Field): A => {
   const copy: A = Object.assign(Object.create(Object.getPrototypeOf(self)), self)
   if (field.present) Object.defineProperty(copy, key, { ...descriptor, value: field.value })
   else delete copy[key]

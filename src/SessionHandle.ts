@@ -10,6 +10,7 @@ import type { Option } from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import type * as Lifetime from "./Lifetime.js"
 import type * as ReadOnce from "./ReadOnce.js"
+import type { CompileError } from "./SessionConfigError.js"
 import type { SessionDirectory } from "./SessionDirectory.js"
 import type { SessionCommitted, SessionError, SessionUnavailable, SessionWriteError } from "./SessionError.js"
 import type { SessionId } from "./SessionId.js"
@@ -24,6 +25,24 @@ export type OptionalKey<A> = { [K in keyof A & string]-?: Pick<A, K> extends Req
   & keyof A
   & string
 ]
+
+/**
+ * The key of a field that may be absent. Of other fields the compiler prints what to do instead.
+ *
+ * @since 0.6.0
+ * @category models
+ */
+export type IfOptional<A, K extends keyof A & string> = K extends OptionalKey<A> ? K
+  : K & CompileError<"This field is never absent, because it is required or has a default: use get, set and update">
+
+/**
+ * The key of a field that is read once. Of other fields the compiler prints what to do instead.
+ *
+ * @since 0.6.0
+ * @category models
+ */
+export type IfReadOnce<A, K extends keyof A & string> = K extends ReadOnce.Key<A> ? K
+  : K & CompileError<"take is for a field that the schema declares with ReadOnce.field: use get, or pop to remove it">
 
 /**
  * What an expiry is asked for.
@@ -62,29 +81,33 @@ export interface EndedOptions {
  * @category models
  */
 export interface SessionHandle<A, R = never> {
-  /** The whole session. */
+  /** The whole session. What of it may be changed in place is this request's own: see {@link SessionHandle.get}. */
   readonly value: Effect.Effect<A, SessionUnavailable, R>
 
-  /** One field. */
+  /**
+   * One field. If its type may be changed in place (a `Map`, a `Date`, a class), it is this request's own copy, and what is
+   * changed in it counts as a `set`.
+   */
   readonly get: <K extends keyof A & string>(key: K) => Effect.Effect<A[K], SessionUnavailable, R>
 
-  /** A field that may be absent. */
-  readonly getOption: <K extends OptionalKey<A>>(
-    key: K
+  /** A field that may be absent: one that is `undefined`. One that holds `null` is there. */
+  readonly getOption: <K extends keyof A & string>(
+    key: IfOptional<A, K>
   ) => Effect.Effect<Option<Exclude<A[K], undefined>>, SessionUnavailable, R>
 
   /** A field that may be absent, or something else in its place. */
-  readonly getOrElse: <K extends OptionalKey<A>, B>(
-    key: K,
+  readonly getOrElse: <K extends keyof A & string, B>(
+    key: IfOptional<A, K>,
     orElse: () => B
   ) => Effect.Effect<Exclude<A[K], undefined> | B, SessionUnavailable, R>
 
-  /** Whether a field is there. */
+  /** Whether a field is there, even if it holds `null`. */
   readonly has: (key: keyof A & string) => Effect.Effect<boolean, SessionUnavailable, R>
 
   /**
    * Sets a field. If this request had read the field and another one changed it meanwhile, the field's merge decides,
-   * or the commit fails with `SessionConflict`. A field that was never read is simply replaced.
+   * or the commit fails with `SessionConflict`. A field that was never read is simply replaced. A value that may be changed
+   * in place is kept as it is now.
    */
   readonly set: <K extends keyof A & string>(
     key: K,
@@ -111,19 +134,19 @@ export interface SessionHandle<A, R = never> {
   readonly patch: (fields: Partial<A>) => Effect.Effect<void, SessionWriteError, R>
 
   /** Removes a field and gives what it held. At most one of two racing requests gets it. */
-  readonly pop: <K extends OptionalKey<A>>(
-    key: K
+  readonly pop: <K extends keyof A & string>(
+    key: IfOptional<A, K>
   ) => Effect.Effect<Option<Exclude<A[K], undefined>>, SessionWriteError, R>
 
   /** As `pop`, or something else in its place. */
-  readonly popOrElse: <K extends OptionalKey<A>, B>(
-    key: K,
+  readonly popOrElse: <K extends keyof A & string, B>(
+    key: IfOptional<A, K>,
     orElse: () => B
   ) => Effect.Effect<Exclude<A[K], undefined> | B, SessionWriteError, R>
 
   /** What a field holds; if it is absent, it is set first. */
-  readonly getOrSet: <K extends OptionalKey<A>>(
-    key: K,
+  readonly getOrSet: <K extends keyof A & string>(
+    key: IfOptional<A, K>,
     value: Exclude<A[K], undefined>
   ) => Effect.Effect<Exclude<A[K], undefined>, SessionWriteError, R>
 
@@ -132,12 +155,12 @@ export interface SessionHandle<A, R = never> {
    * that the browser makes in advance gets nothing. Asks for the directory, which only stored engines provide: a cookie
    * cannot keep such a promise.
    */
-  readonly take: <K extends ReadOnce.Key<A>>(
-    key: K
+  readonly take: <K extends keyof A & string>(
+    key: IfReadOnce<A, K>
   ) => Effect.Effect<Option<ReadOnce.Content<A[K]>>, SessionError, SessionDirectory | R>
 
   /** Removes a field. */
-  readonly remove: (key: OptionalKey<A>) => Effect.Effect<void, SessionWriteError, R>
+  readonly remove: <K extends keyof A & string>(key: IfOptional<A, K>) => Effect.Effect<void, SessionWriteError, R>
 
   /** Sets all data back to the initial value, unknown fields included. Subject, id and token stay. */
   readonly clear: Effect.Effect<void, SessionWriteError, R>

@@ -6,11 +6,12 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Option from "effect/Option"
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import * as AST from "effect/SchemaAST"
-import type { Json, JsonRecord } from "./internal/json.js"
-import { hasHostileKey, isHostileKey, isRecord, problemOf } from "./internal/json.js"
+import type { Json, JsonProblem, JsonRecord } from "./internal/json.js"
+import { clone, isHostileKey, isRecord, problemOf, problemOfValue } from "./internal/json.js"
 
 /**
  * A schema that can describe a session: a Struct, or a Class of one. A union lives inside a field.
@@ -18,7 +19,21 @@ import { hasHostileKey, isHostileKey, isRecord, problemOf } from "./internal/jso
  * @since 0.1.0
  * @category models
  */
-export type Any = Schema.Schema.All & { readonly fields: Schema.Struct.Fields }
+export type Any =
+  & StructOrClass<
+    "A session's schema is a Struct or a Class of one: put a union, a filter or a transformation into one of its fields"
+  >
+  & Schema.Schema.All
+
+/**
+ * A schema with fields. The compiler prints the sentence where there are none.
+ *
+ * @since 0.6.0
+ * @category models
+ */
+export interface StructOrClass<_Sentence extends string> {
+  readonly fields: Schema.Struct.Fields
+}
 
 /**
  * A schema of what visitors may read in their own cookie: see {@link readable}.
@@ -61,11 +76,53 @@ export interface Misfit {
 export interface SessionSchema<A> {
   /** The names of the fields, decoded side. */
   readonly keys: ReadonlyArray<keyof A & string>
+  /**
+   * The fields whose values may be changed in place, as a `Map`, a `Date` or an instance of a class may. What the schema
+   * declares readonly is not among them.
+   *
+   * @since 0.6.0
+   */
+  readonly mutable: ReadonlySet<keyof A & string>
   /** A field's name in the encoded record. */
   readonly encodedName: (key: keyof A & string) => string
+  /**
+   * Whether a session is an instance of a Class, which may hold more than its fields.
+   *
+   * @since 0.6.0
+   */
+  readonly isClass: boolean
   readonly decode: (raw: JsonRecord) => Effect.Effect<A, Misfit>
   /** The encoding of one field of a value, or `undefined` where the encoded record has no such field. */
   readonly encodeField: (key: keyof A & string, value: A) => Effect.Effect<Json | undefined, Misfit>
+  /**
+   * Encodes one field of a value and decodes it again: a copy that shares nothing with it that could be changed in place.
+   *
+   * @since 0.6.0
+   */
+  readonly copyField: <K extends keyof A & string>(key: K, value: A) => Effect.Effect<FieldCopy<A[K]>, Misfit>
+  /**
+   * Encodes a whole value and decodes it again.
+   *
+   * @since 0.6.0
+   */
+  readonly copy: (value: A) => Effect.Effect<A, Misfit>
+  /**
+   * Encodes a whole value.
+   *
+   * @since 0.6.0
+   */
+  readonly encode: (value: A) => Effect.Effect<JsonRecord, Misfit>
+}
+
+/**
+ * A copy of a field, and the encoding that it was made from.
+ *
+ * @since 0.6.0
+ * @category models
+ */
+export interface FieldCopy<V> {
+  readonly encoded: Json | undefined
+  readonly value: V
 }
 
 /**
@@ -78,11 +135,19 @@ export const make = <A extends object>(schema: Any, context: Context.Context<nev
   // A session's schema is a Struct or a Class of one: its type is an object, its encoding a record.
   const whole = schema as unknown as Schema.Schema<A, JsonRecord>
   /** A schema that needs no service gives its result at once, as an `Either`; others run with the context. */
-  const provided = <B, E>(result: Effect.Effect<B, E>): Effect.Effect<B, E> =>
-    Either.isEither(result)
-      ? result
-      : Effect.mapInputContext(result, (outer: Context.Context<never>) => Context.merge(outer, context))
-  const decode = ParseResult.decodeUnknown(whole, { onExcessProperty: "ignore" })
+  const provided = <B>(run: () => Effect.Effect<B, ParseResult.ParseIssue>): Effect.Effect<B, Issue> => {
+    try {
+      const result = run()
+      return Either.isEither(result) ? result : Effect.catchSomeDefect(
+        Effect.mapInputContext(result, (outer: Context.Context<never>) => Context.merge(outer, context)),
+        (defect) => isOverflow(defect) ? Option.some(Effect.fail(tooDeep)) : Option.none()
+      )
+    } catch (defect) {
+      if (isOverflow(defect)) return Effect.fail(tooDeep)
+      throw defect
+    }
+  }
+  const decodeWhole = ParseResult.decodeUnknown(whole, { onExcessProperty: "ignore" })
 
   const fields = new Map(
     Object.entries(schema.fields).map(([key, field]) => {
@@ -90,39 +155,138 @@ export const make = <A extends object>(schema: Any, context: Context.Context<nev
       const encoded = Schema.encodedSchema(single).ast as AST.TypeLiteral
       return [key, {
         encodedName: String(encoded.propertySignatures[0]?.name ?? key),
-        encode: ParseResult.encodeUnknown(single)
+        mutable: isMutable(single.ast),
+        encode: ParseResult.encodeUnknown(single),
+        decode: ParseResult.decodeUnknown(single)
       }] as const
     })
   )
+  const keys = [...fields.keys()] as Array<keyof A & string>
+  const encodedName = (key: keyof A & string) => fields.get(key)?.encodedName ?? key
+  const mutable = new Set(keys.filter((key) => fields.get(key)?.mutable))
+
+  const encodeField = (key: keyof A & string, value: A): Effect.Effect<Json | undefined, Misfit> => {
+    const field = fields.get(key)
+    if (field === undefined) {
+      return Effect.fail<Misfit>({ _tag: "Misfit", field: key, problem: "the session has no such field" })
+    }
+    const { encode, encodedName } = field
+    const problem = problemOfValue(value[key])
+    if (problem !== undefined) return Effect.fail(misfitAt(key, problem))
+    const alone = Object.hasOwn(value, key) ? { [key]: value[key] } : {}
+    return Effect.matchEffect(provided(() => encode(alone)), {
+      onFailure: (issue) => Effect.fail(misfitOf(issue, key)),
+      onSuccess: (record) => {
+        const encoded: unknown = isRecord(record) ? record[encodedName] : undefined
+        if (encoded === undefined) return Effect.succeed(undefined)
+        const problem = problemOf(encoded, 1)
+        return problem === undefined ? Effect.succeed(encoded as Json) : Effect.fail(misfitAt(key, problem))
+      }
+    })
+  }
+
+  const copyField = <K extends keyof A & string>(key: K, value: A): Effect.Effect<FieldCopy<A[K]>, Misfit> =>
+    Effect.flatMap(encodeField(key, value), (encoding): Effect.Effect<FieldCopy<A[K]>, Misfit> => {
+      const field = fields.get(key)
+      if (encoding === undefined || field === undefined) return Effect.succeed({ encoded: encoding, value: value[key] })
+      const { decode, encodedName } = field
+      // Some schemas encode and decode to the very object that they are given.
+      const encoded = clone(encoding)
+      return Effect.mapBoth(provided(() => decode({ [encodedName]: clone(encoding) })), {
+        onFailure: (issue) => misfitOf(issue, key),
+        onSuccess: (decoded) => ({ encoded, value: decoded[key] as A[K] })
+      })
+    })
+
+  /** A default may be one object that its function gives to all. */
+  const ownDefaults = (raw: JsonRecord, value: A): Effect.Effect<void> =>
+    Effect.forEach(mutable, (key) =>
+      raw[encodedName(key)] === undefined && value[key] !== undefined
+        ? Effect.match(copyField(key, value), {
+          onFailure: () => undefined,
+          onSuccess: (copy) => void (value[key] = copy.value)
+        })
+        : Effect.void, { discard: true })
+
+  const decode = (raw: JsonRecord): Effect.Effect<A, Misfit> => {
+    const decoded = Effect.mapError(provided(() => decodeWhole(raw)), (issue) => misfitOf(issue, ""))
+    return mutable.size === 0 ? decoded : Effect.tap(decoded, (value) => ownDefaults(raw, value))
+  }
+
+  const encode = (value: A): Effect.Effect<JsonRecord, Misfit> =>
+    Effect.map(
+      Effect.forEach(keys, (key) =>
+        Effect.map(encodeField(key, value), (encoded) => [encodedName(key), encoded] as const)),
+      (encoded) =>
+        Object.fromEntries(encoded.filter((field): field is readonly [string, Json] => field[1] !== undefined))
+    )
 
   return {
-    keys: [...fields.keys()] as Array<keyof A & string>,
-    encodedName: (key) => fields.get(key)?.encodedName ?? key,
-    decode: (raw) => Effect.mapError(provided(decode(raw)), (issue) => misfitOf(issue, "")),
-    encodeField: (key, value) => {
-      const field = fields.get(key)
-      if (field === undefined) {
-        return Effect.fail<Misfit>({ _tag: "Misfit", field: key, problem: "the session has no such field" })
-      }
-      const { encode, encodedName } = field
-      // Encoding would drop such a key without a word.
-      if (hasHostileKey(value[key])) {
-        return Effect.fail<Misfit>({ _tag: "Misfit", field: key, problem: "it holds a field name that is not allowed" })
-      }
-      return Effect.matchEffect(provided(encode(Object.hasOwn(value, key) ? { [key]: value[key] } : {})), {
-        onFailure: (issue) => Effect.fail(misfitOf(issue, key)),
-        onSuccess: (record) => {
-          const encoded: unknown = isRecord(record) ? record[encodedName] : undefined
-          if (encoded === undefined) return Effect.succeed(undefined)
-          const problem = problemOf(encoded, 1)
-          return problem === undefined
-            ? Effect.succeed(encoded as Json)
-            : Effect.fail({ _tag: "Misfit", field: [key, ...problem.path].join("."), problem: problem.message })
-        }
-      })
-    }
+    keys,
+    mutable,
+    isClass: AST.isDeclaration(AST.typeAST(schema.ast)),
+    encodedName,
+    decode,
+    encodeField,
+    copyField,
+    copy: (value) => Effect.flatMap(encode(value), (raw) => decode(clone(raw))),
+    encode
   }
 }
+
+const misfitAt = (key: string, { message, path }: JsonProblem): Misfit => ({
+  _tag: "Misfit",
+  field: [key, ...path].join("."),
+  problem: message
+})
+
+/** What a schema says, or the stack: where a class or a text hides a recursion, only the stack knows how deep it is. */
+type Issue = ParseResult.ParseIssue | typeof tooDeep
+
+const tooDeep = { _tag: "TooDeep" } as const
+
+const isOverflow = (defect: unknown): boolean => defect instanceof RangeError && defect.message.includes("call stack")
+
+/**
+ * Whether a decoded value may be changed in place without a cast. Of a class nobody knows, but for those of Effect. The type
+ * side of a recursive schema may unfold to ever new nodes: then it counts as mutable, which is never wrong.
+ */
+const isMutable = (root: AST.AST): boolean => {
+  const seen = new Set<AST.AST>()
+  const visit = (ast: AST.AST): boolean => {
+    if (seen.has(ast)) return false
+    if (seen.size === 1000) return true
+    seen.add(ast)
+    switch (ast._tag) {
+      case "AnyKeyword":
+      case "UnknownKeyword":
+      case "ObjectKeyword":
+        return true
+      case "Declaration":
+        return !isImmutableClass(ast) || ast.typeParameters.some(visit)
+      case "TypeLiteral":
+        return ast.propertySignatures.length + ast.indexSignatures.length === 0 ||
+          [...ast.propertySignatures, ...ast.indexSignatures].some(({ isReadonly, type }) => !isReadonly || visit(type))
+      case "TupleType":
+        return !ast.isReadonly || [...ast.elements, ...ast.rest].some(({ type }) => visit(type))
+      case "Union":
+        return ast.types.some(visit)
+      case "Refinement":
+        return visit(ast.from)
+      case "Transformation":
+        return visit(ast.to)
+      case "Suspend":
+        return visit(ast.f())
+      default:
+        return false
+    }
+  }
+  return visit(root)
+}
+
+const isImmutableClass = (ast: AST.Declaration): boolean =>
+  Option.exists(AST.getTypeConstructorAnnotation(ast), ({ _tag }) => _tag.startsWith("effect/")) ||
+  Option.contains(AST.getIdentifierAnnotation(ast), "ReadOnce")
 
 /**
  * Says where a schema encodes to something that JSON cannot hold, or `undefined`. Checked when a layer is built, so that
@@ -210,12 +374,14 @@ const first = (checks: ReadonlyArray<() => string | undefined>): string | undefi
 }
 
 /** The first thing that is wrong, in words that never contain the value: it may be a secret of the user's. */
-const misfitOf = (issue: ParseResult.ParseIssue, key: string): Misfit => {
+const misfitOf = (issue: Issue, key: string): Misfit => {
   const path: Array<string> = []
   const misfit = (problem: string): Misfit => ({ _tag: "Misfit", field: path.join(".") || key, problem })
   let current = issue
   while (true) {
     switch (current._tag) {
+      case "TooDeep":
+        return misfit("nested too deeply")
       case "Pointer": {
         const parts: ReadonlyArray<PropertyKey> = Array.isArray(current.path)
           ? current.path

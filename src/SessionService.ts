@@ -11,7 +11,8 @@ import * as Layer from "effect/Layer"
 import { scan } from "./CookieHeader.js"
 import * as Expiry from "./Expiry.js"
 import type { Core } from "./internal/core.js"
-import type { Json, JsonRecord } from "./internal/json.js"
+import type { JsonRecord } from "./internal/json.js"
+import { freeze } from "./internal/json.js"
 import { LiveSession } from "./internal/liveSession.js"
 import type { Outside } from "./internal/outside.js"
 import { outside } from "./internal/outside.js"
@@ -48,7 +49,9 @@ export interface SessionService<in out Self> {
  */
 export interface Settings {
   /** When sessions end. Default `Expiry.standard`: two weeks of inactivity, thirty days in all. */
-  readonly expiry?: Expiry.Expiry<true>
+  readonly expiry?: Expiry.Bounded<
+    "A session needs an end that activity cannot move: add Expiry.absolute(…) to the policy with Expiry.earliest"
+  >
   /** The cookie. Default `__Host-Http-session`: Secure, HttpOnly, SameSite=Lax, Path=/. */
   readonly cookie?: SessionCookie.CookieOptions
   /**
@@ -242,25 +245,37 @@ const problemOfNamespace = (namespace: string): string | undefined =>
     ? undefined
     : "A namespace (by default the tag's id) is a text of 1 to 128 visible ASCII characters."
 
-/** The value and the encoded record that a new session starts from. */
+/**
+ * The value and the encoded record that a new session starts from. All visitors share the value: it is one that nobody else
+ * has, and its readonly objects are frozen. Of fields that may be changed in place each visitor gets a copy.
+ */
 const initialOf = <A extends object>(
   schema: SessionSchema.SessionSchema<A>,
   initial: A | undefined
-): Effect.Effect<readonly [A, JsonRecord], SessionSchema.Misfit> =>
-  initial === undefined
-    // Defaults stay out of the record, so that a later version may change them.
-    ? Effect.map(schema.decode({}), (decoded) => [decoded, {}] as const)
-    : Effect.map(
-      Effect.forEach(schema.keys, (key) =>
-        Effect.map(schema.encodeField(key, initial), (encoded) => [schema.encodedName(key), encoded] as const)),
-      (fields) =>
-        [
-          initial,
-          Object.fromEntries(fields.filter((field): field is [string, Json] =>
-            field[1] !== undefined
-          ))
-        ] as const
+): Effect.Effect<readonly [A, JsonRecord], SessionSchema.Misfit> => {
+  if (initial !== undefined) {
+    return Effect.flatMap(
+      schema.encode(initial),
+      (raw) => Effect.map(schema.copy(initial), (own) => [frozen(schema, own), raw] as const)
     )
+  }
+  // Defaults stay out of the record, so that a later version may change them.
+  return Effect.flatMap(schema.decode({}), (decoded) =>
+    Effect.zipRight(
+      Effect.forEach(schema.mutable, (key) => schema.copyField(key, decoded), { discard: true }),
+      Effect.match(schema.copy(decoded), {
+        onFailure: () => [decoded, {}] as const,
+        onSuccess: (own) => [frozen(schema, own), {}] as const
+      })
+    ))
+}
+
+const frozen = <A extends object>(schema: SessionSchema.SessionSchema<A>, value: A): A => {
+  for (const key of schema.keys) {
+    if (!schema.mutable.has(key)) freeze(value[key])
+  }
+  return schema.isClass ? value : Object.freeze(value)
+}
 
 const isProduction = Config.string("NODE_ENV").pipe(
   Config.withDefault(""),

@@ -92,6 +92,47 @@ describe("reading and changing", () => {
     })
   )
 
+  it.effect("a field that holds null is there for every accessor; one that is undefined is absent for every accessor", () => {
+    class Nullable extends Session.Tag<Nullable>()("test/Nullable", {
+      schema: Schema.Struct({
+        note: Schema.optional(Schema.NullOr(Schema.String)),
+        kept: Schema.optional(Schema.NullOr(Schema.String)),
+        dates: Schema.optional(Schema.NullOr(Schema.Date))
+      })
+    }) {}
+    const see = (key: "note" | "dates") =>
+      Effect.all({
+        get: Nullable.get(key),
+        has: Nullable.has(key),
+        getOption: Nullable.getOption(key),
+        getOrElse: Nullable.getOrElse(key, () => "absent" as const),
+        value: Effect.map(Nullable.value, (value) => key in value)
+      })
+    const there = { get: null, has: true, getOption: Option.some(null), getOrElse: null, value: true }
+    const absent = { get: undefined, has: false, getOption: Option.none(), getOrElse: "absent", value: false }
+    return Effect.gen(function*() {
+      for (const key of ["note", "dates"] as const) {
+        expect((yield* visit(Nullable, see(key))).result).toStrictEqual(absent)
+        const { cookie } = yield* visit(Nullable, Nullable.patch({ kept: "x", [key]: null }))
+        expect((yield* visit(Nullable, see(key), cookie)).result).toStrictEqual(there)
+        // Null is what the field holds, so there is nothing to set.
+        expect((yield* visit(Nullable, Nullable.getOrSet(key, null), cookie)).result).toBeNull()
+        const other = key === "note"
+          ? Effect.map(Nullable.getOrSet("note", "new"), String)
+          : Effect.map(Nullable.getOrSet("dates", new Date(0)), String)
+        expect((yield* visit(Nullable, other, cookie)).result).toBe("null")
+        expect((yield* visit(Nullable, Nullable.popOrElse(key, () => "absent"), cookie)).result).toBeNull()
+        expect((yield* visit(Nullable, see(key), cookie)).result).toStrictEqual(absent)
+        yield* visit(Nullable, Nullable.set(key, null), cookie)
+        expect((yield* visit(Nullable, Nullable.pop(key), cookie)).result).toStrictEqual(Option.some(null))
+        expect((yield* visit(Nullable, Nullable.pop(key), cookie)).result).toStrictEqual(Option.none())
+        yield* visit(Nullable, Nullable.set(key, null), cookie)
+        yield* visit(Nullable, Nullable.remove(key), cookie)
+        expect((yield* visit(Nullable, see(key), cookie)).result).toStrictEqual(absent)
+      }
+    }).pipe(Effect.provide(Layer.provide(Nullable.layer, MemoryEngine.layer())))
+  })
+
   test(
     "a patch with one value that does not fit changes nothing",
     Effect.gen(function*() {

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Either, FastCheck, Option, Schema } from "effect"
+import { ReadOnce } from "effect-session"
 import type { Any, Misfit, SessionSchema } from "effect-session/SessionSchema"
 import { make } from "effect-session/SessionSchema"
 import type { Json, JsonRecord } from "../src/internal/json.js"
@@ -118,6 +119,53 @@ describe("encodeField and decode", () => {
       const decoded = yield* schema.decode(yield* stored(schema, { profile, all: [profile] }))
       assert.deepStrictEqual(decoded, { profile: { name: "ann" }, all: [{ name: "ann" }] })
     }))
+})
+
+interface Branch {
+  readonly leaf: string
+  readonly branches: ReadonlyArray<Branch>
+}
+const Branch: Schema.Schema<Branch> = Schema.Struct({
+  leaf: Schema.String,
+  branches: Schema.Array(Schema.suspend(() => Branch))
+})
+
+describe("mutable", () => {
+  it("names the fields whose type lets a value be changed in place, and no others", () => {
+    const immutable: Schema.Struct.Fields = {
+      text: Schema.String,
+      literal: Schema.optionalWith(Schema.Literal("a", 1, null), { default: () => 1 as const }),
+      list: Schema.optionalWith(Schema.Array(Schema.String), { default: () => [] }),
+      record: Schema.Record({ key: Schema.String, value: Schema.Array(Item) }),
+      tuple: Schema.Tuple(Schema.String, Schema.Int),
+      tree: Branch,
+      optionalTree: Schema.optional(Branch),
+      option: Schema.Option(Schema.String),
+      optional: Schema.optionalWith(Schema.String, { as: "Option" }),
+      hashMap: Schema.HashMap({ key: Schema.String, value: Schema.Chunk(Schema.Duration) }),
+      utc: Schema.DateTimeUtc,
+      bigint: Schema.BigInt,
+      decimal: Schema.BigDecimal,
+      redacted: Schema.Redacted(Schema.String),
+      once: ReadOnce.field(Schema.Struct({ a: Schema.String }))
+    }
+    const mutable: Schema.Struct.Fields = {
+      date: Schema.optionalWith(Schema.Date, { as: "Option" }),
+      map: Schema.Map({ key: Schema.String, value: Schema.String }),
+      set: Schema.optional(Schema.Set(Schema.String)),
+      array: Schema.mutable(Schema.Array(Schema.String)),
+      inner: Schema.Struct({ list: Schema.Array(Schema.mutable(Schema.Struct({ a: Schema.Int }))) }),
+      bytes: Schema.Uint8Array,
+      class: Whole,
+      hashMapOfDates: Schema.HashMap({ key: Schema.String, value: Schema.Date }),
+      unknown: Schema.Unknown,
+      any: Schema.parseJson(Schema.Any),
+      object: Schema.Object,
+      union: Schema.Union(Schema.String, Schema.URL),
+      empty: Schema.Struct({})
+    }
+    assert.deepStrictEqual([...prepare(Schema.Struct({ ...immutable, ...mutable })).mutable], Object.keys(mutable))
+  })
 })
 
 class Prefix extends Context.Tag("test/Prefix")<Prefix, string>() {}

@@ -114,6 +114,7 @@ const floors: Readonly<Record<string, number>> = {
   "internal/core": 3,
   "internal/ended": 3,
   "internal/handle": 3,
+  "internal/inPlace": 3,
   "internal/liveSession": 3,
   "internal/loader": 3,
   "internal/opening": 3,

@@ -17,13 +17,13 @@ import type * as SessionDraft from "../SessionDraft.js"
 import type { CookieValue } from "../SessionEngine.js"
 import type { SessionError, SessionUnavailable, SessionWriteError } from "../SessionError.js"
 import { SessionInvalid } from "../SessionError.js"
-import type { EndedOptions, ExpiryOptions, OptionalKey, SessionHandle } from "../SessionHandle.js"
+import type { EndedOptions, ExpiryOptions, IfOptional, IfReadOnce, SessionHandle } from "../SessionHandle.js"
 import type { SessionId } from "../SessionId.js"
 import type { Core } from "./core.js"
 import type { LiveSession } from "./liveSession.js"
 import { refused } from "./refusals.js"
 import type { Taking } from "./taking.js"
-import { peek, take } from "./taking.js"
+import { contentOf, take } from "./taking.js"
 
 /**
  * What `yield* AppSession` gives. Its functions may be taken off it: they come from getters, so that a request that uses
@@ -44,7 +44,8 @@ export class Handle<A extends object> implements SessionHandle<A> {
   // ---- reading
 
   get value(): Effect.Effect<A, SessionUnavailable> {
-    return this.#live.loader.read(({ draft }) => {
+    const { isClass, mutable } = this.#core.schema
+    return mutable.size > 0 || isClass ? this.#live.whole : this.#live.loader.read(({ draft }) => {
       for (const key of this.#core.schema.keys) this.#live.sightings.look(key)
       return draft.value
     })
@@ -52,15 +53,14 @@ export class Handle<A extends object> implements SessionHandle<A> {
 
   get get() {
     return <K extends keyof A & string>(key: K): Effect.Effect<A[K], SessionUnavailable> =>
-      this.#live.loader.read(({ draft }) => {
+      this.#core.schema.mutable.has(key) ? this.#live.read(key) : this.#live.loader.read(({ draft }) => {
         this.#live.sightings.look(key)
         return draft.value[key]
       })
   }
 
   get getOption() {
-    return <K extends OptionalKey<A>>(key: K) =>
-      Effect.map(this.get(key), (value) => Option.fromNullable(value as Exclude<A[K], undefined> | undefined))
+    return <K extends keyof A & string>(key: IfOptional<A, K>) => Effect.map(this.get<K>(key), optionOf)
   }
 
   get has() {
@@ -69,8 +69,8 @@ export class Handle<A extends object> implements SessionHandle<A> {
   }
 
   get getOrElse() {
-    return <K extends OptionalKey<A>, B>(key: K, orElse: () => B) =>
-      Effect.map(this.getOption(key), Option.getOrElse(orElse))
+    return <K extends keyof A & string, B>(key: IfOptional<A, K>, orElse: () => B) =>
+      Effect.map(this.getOption<K>(key), Option.getOrElse(orElse))
   }
 
   get isEmpty(): Effect.Effect<boolean, SessionUnavailable> {
@@ -104,7 +104,7 @@ export class Handle<A extends object> implements SessionHandle<A> {
   }
 
   get remove() {
-    return (key: OptionalKey<A>) => this.#live.assign([[key, { present: false }]])
+    return <K extends keyof A & string>(key: IfOptional<A, K>) => this.#live.assign([[key, { present: false }]])
   }
 
   get patch() {
@@ -129,7 +129,7 @@ export class Handle<A extends object> implements SessionHandle<A> {
         const [result, next] = f(value[key])
         return [result, { present: true, value: next }]
       }
-      return this.#live.change((draft) => {
+      return this.#live.changeField(key, (draft) => {
         const first = alter(draft)
         return [first[0], this.#core.steps.alterSeen(key, alter, same, first)]
       })
@@ -137,48 +137,55 @@ export class Handle<A extends object> implements SessionHandle<A> {
   }
 
   get pop() {
-    return <K extends OptionalKey<A>>(key: K) =>
-      this.#live.change((draft) => {
+    return <K extends keyof A & string>(key: IfOptional<A, K>) =>
+      this.#live.changeField(key, (draft) => {
         this.#live.sightings.look(key)
-        const value = draft.value[key] as Exclude<A[K], undefined> | undefined
         return [
-          Option.fromNullable(value),
+          optionOf<A[K]>(draft.value[key]),
           this.#core.steps.assign(key, { present: false }, this.#live.sightings.hasRead(key), false)
         ]
       })
   }
 
   get popOrElse() {
-    return <K extends OptionalKey<A>, B>(key: K, orElse: () => B) => Effect.map(this.pop(key), Option.getOrElse(orElse))
+    return <K extends keyof A & string, B>(key: IfOptional<A, K>, orElse: () => B) =>
+      Effect.map(this.pop<K>(key), Option.getOrElse(orElse))
   }
 
   get getOrSet() {
-    return <K extends OptionalKey<A>>(key: K, value: Exclude<A[K], undefined>) =>
-      this.#live.change((draft) => {
+    return <K extends keyof A & string>(key: IfOptional<A, K>, value: Exclude<A[K], undefined>) => {
+      const isMutable = this.#core.schema.mutable.has(key)
+      const set = this.#live.change((draft) => {
         this.#live.sightings.look(key)
         const there = draft.value[key] as Exclude<A[K], undefined> | undefined
-        return there === undefined
-          ? [value, this.#core.steps.assign(key, { present: true, value }, this.#live.sightings.hasRead(key), false)]
-          : [there, this.#core.steps.nothing]
+        if (there !== undefined) return [there, this.#core.steps.nothing]
+        const add = (field: SessionDraft.Field) =>
+          [value, this.#core.steps.assign(key, field, this.#live.sightings.hasRead(key), false)] as const
+        const field = { present: true, value }
+        return isMutable ? Effect.map(this.#core.steps.snapshot(key, field), add) : add(field)
       })
+      return isMutable
+        ? Effect.zipRight(set, Effect.map(this.getOption<K>(key), Option.getOrElse(() => value)))
+        : set
+    }
   }
 
   get take() {
-    return <K extends ReadOnce.Key<A>>(
-      key: K
+    return <K extends keyof A & string>(
+      key: IfReadOnce<A, K>
     ): Effect.Effect<Option.Option<ReadOnce.Content<A[K]>>, SessionError, SessionDirectory> => {
-      const taken = this.#take(key)
+      const taken = this.#take<K>(key)
       // A stored engine can always take. Of the cookie engines only one with a directory can: the others do not compile.
       return this.#core.engine.selfContained ? Effect.zipRight(SessionDirectory, taken) : taken
     }
   }
 
-  #take<K extends ReadOnce.Key<A>>(key: K): Effect.Effect<Option.Option<ReadOnce.Content<A[K]>>, SessionError> {
+  #take<K extends keyof A & string>(key: K): Effect.Effect<Option.Option<ReadOnce.Content<A[K]>>, SessionError> {
     switch (this.#taking) {
       case "take":
-        return take(this.#core, this.#live, key)
+        return take<A, K>(this.#core, this.#live, key)
       case "peek":
-        return peek(this.#live, key)
+        return Effect.map(this.get(key), contentOf)
       case "withhold":
         return this.#live.ahead
     }
@@ -284,7 +291,7 @@ export class Handle<A extends object> implements SessionHandle<A> {
   }
 
   get fresh() {
-    return this.#live.loader.fresh
+    return this.#live.fresh
   }
 
   get readOnlyWhenDown() {
@@ -300,6 +307,10 @@ export class Handle<A extends object> implements SessionHandle<A> {
       this.#live.ended(every === undefined ? this.#core.settings.watchEvery : Duration.toMillis(every))
   }
 }
+
+/** A field that is undefined is absent; one that is null is there, and holds null. */
+const optionOf = <V>(value: V): Option.Option<Exclude<V, undefined>> =>
+  value === undefined ? Option.none() : Option.some(value as Exclude<V, undefined>)
 
 // No control characters, no lone surrogates: every store keeps it as it is.
 const subjectPattern = /^(?:[^\p{Cc}\p{Cs}]){1,255}$/u

@@ -1,6 +1,11 @@
 /**
  * JSON values: what session data is when it is encoded.
  */
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Equal from "effect/Equal"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
 
 /** A JSON value. */
 export type Json = null | boolean | number | string | ReadonlyArray<Json> | JsonRecord
@@ -10,11 +15,20 @@ export interface JsonRecord {
   readonly [key: string]: Json
 }
 
-/** Nesting deeper than this is refused: recursive consumers overflow their stack long before `JSON.parse` does. */
+/** Encoded data nested deeper than this is refused: recursive consumers overflow their stack long before `JSON.parse` does. */
 export const maxDepth = 64
+
+/**
+ * The same for a value before it is encoded, which may have more levels than its encoding. A recursive schema overflows the
+ * stack at some thousand levels; this is far below.
+ */
+const maxValueDepth = 2 * maxDepth
 
 /** Objects with more fields than this are refused. */
 export const maxFields = 4096
+
+/** More values than this in one field are refused, counted as they are written: one that is shared counts for each place. */
+export const maxValues = 1_000_000
 
 // A copy by assignment would turn these keys into a change of prototype.
 const hostileKeys = new Set(["__proto__", "constructor", "prototype"])
@@ -22,16 +36,7 @@ const hostileKeys = new Set(["__proto__", "constructor", "prototype"])
 /** Whether a field may not have this name. */
 export const isHostileKey = (key: string): boolean => hostileKeys.has(key)
 
-/** Whether such a key is anywhere in plain objects and arrays, as deep as data may be. */
-export const hasHostileKey = (value: unknown, depth = 0): boolean => {
-  if (typeof value !== "object" || value === null || depth > maxDepth) return false
-  if (Array.isArray(value)) return value.some((item) => hasHostileKey(item, depth + 1))
-  const prototype: unknown = Object.getPrototypeOf(value)
-  return (prototype === Object.prototype || prototype === null) &&
-    Object.keys(value).some((key) => hostileKeys.has(key) || hasHostileKey((value as JsonRecord)[key], depth + 1))
-}
-
-/** What is wrong with a value that should be JSON, and where. */
+/** What is wrong with a value, and where. */
 export interface JsonProblem {
   readonly path: ReadonlyArray<string | number>
   readonly message: string
@@ -39,16 +44,35 @@ export interface JsonProblem {
 
 /**
  * Says why a value cannot be kept as JSON, or `undefined` when it can. `depth`: how deep in the record it is. A field that
- * is undefined counts as absent. The message never contains the value itself.
+ * is undefined counts as absent. The message never contains the value itself. Takes linear time, also for cyclic values
+ * and for values with shared parts.
  */
-export const problemOf = (value: unknown, depth = 0): JsonProblem | undefined =>
-  isFine(value, depth) ? undefined : explain(value, depth)
+export const problemOf = (value: unknown, depth = 0): JsonProblem | undefined => {
+  budget = cheapValues
+  return isFine(value, depth) ? undefined : explain(value, jsonParts, maxDepth, depth)
+}
 
-/** The same as a yes or no, without the cost of knowing where. Its recursion ends at the depth that it allows. */
+/**
+ * Says why a value must not be encoded, or `undefined`: it is cyclic, nested too deeply or too large, or has a field name
+ * that encoding would drop without a word. Looks into plain objects, arrays, collections and instances of a Schema.Class.
+ */
+export const problemOfValue = (value: unknown): JsonProblem | undefined => {
+  if (typeof value !== "object" || value === null) return undefined
+  budget = cheapValues
+  return isHarmless(value, 0) ? undefined : explain(value, valueParts, maxValueDepth, 0)
+}
+
+/** How many values are walked without remembering them. Shared parts are walked again, so there must be an end. */
+const cheapValues = 10_000
+
+/** What is left of them. The walks are synchronous. */
+let budget = 0
+
+/** `problemOf` as a yes or no, without the cost of knowing where. False also where it would take too long to know. */
 const isFine = (value: unknown, depth: number): boolean => {
   if (typeof value === "string" || typeof value === "boolean" || value === null) return true
   if (typeof value === "number") return Number.isFinite(value)
-  if (typeof value !== "object" || depth >= maxDepth) return false
+  if (typeof value !== "object" || depth >= maxDepth || budget-- <= 0) return false
   if (Array.isArray(value)) {
     // Not `every`, which skips holes.
     for (const item of value) if (!isFine(item, depth + 1)) return false
@@ -65,44 +89,127 @@ const isFine = (value: unknown, depth: number): boolean => {
   return true
 }
 
-/** Works without recursion, so that no input can overflow the stack. */
-const explain = (root: unknown, depth: number): JsonProblem | undefined => {
-  const stack: Array<readonly [value: unknown, path: ReadonlyArray<string | number>]> = [[root, []]]
-  for (let next = stack.pop(); next !== undefined; next = stack.pop()) {
-    const [value, path] = next
-    switch (typeof value) {
-      case "string":
-      case "boolean":
-        continue
-      case "number":
-        if (Number.isFinite(value)) continue
-        return { path, message: "a number that is not finite cannot be kept as JSON" }
-      case "object": {
-        if (value === null) continue
-        if (path.length + depth >= maxDepth) {
-          return { path: path.slice(0, 8), message: `nested deeper than ${maxDepth} levels` }
-        }
-        if (Array.isArray(value)) {
-          for (let i = 0; i < value.length; i++) stack.push([value[i], [...path, i]])
-          continue
-        }
-        const prototype: unknown = Object.getPrototypeOf(value)
-        if (prototype !== Object.prototype && prototype !== null) {
-          return { path, message: "an instance of a class cannot be kept as JSON; encode it in the schema" }
-        }
-        const entries = Object.entries(value)
-        if (entries.length > maxFields) return { path, message: `more than ${maxFields} fields in one object` }
-        for (const [key, child] of entries) {
-          if (hostileKeys.has(key)) return { path, message: `the field name "${key}" is not allowed` }
-          if (child !== undefined) stack.push([child, [...path, key]])
-        }
-        continue
-      }
-      default:
-        return { path, message: `a value of type ${typeof value} cannot be kept as JSON` }
-    }
+/** The same for `problemOfValue`. */
+const isHarmless = (value: unknown, depth: number): boolean => {
+  if (typeof value !== "object" || value === null) return true
+  if (depth >= maxValueDepth || budget-- <= 0) return false
+  if (Array.isArray(value)) {
+    for (const item of value) if (!isHarmless(item, depth + 1)) return false
+    return true
   }
-  return undefined
+  if (isPlain(value)) {
+    for (const key of Object.keys(value)) {
+      if (hostileKeys.has(key) || !isHarmless((value as JsonRecord)[key], depth + 1)) return false
+    }
+    return true
+  }
+  const parts = partsOfInstance(value)
+  if (parts === undefined) return true
+  for (const part of parts) if (!isHarmless(part[1], depth + 1)) return false
+  return true
+}
+
+const isPlain = (value: object): boolean => {
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return prototype === Object.prototype || prototype === null
+}
+
+/** A part of a value, and the step that leads to it. */
+type Part = readonly [step: string | number, value: unknown]
+
+/** The parts of a value; none if it is a leaf; or what is wrong with the value itself. */
+type Parts = (value: unknown) => Iterable<Part> | undefined | { readonly message: string }
+
+const jsonParts: Parts = (value) => {
+  switch (typeof value) {
+    case "string":
+    case "boolean":
+      return undefined
+    case "number":
+      return Number.isFinite(value) ? undefined : { message: "a number that is not finite cannot be kept as JSON" }
+    case "object": {
+      if (value === null) return undefined
+      if (Array.isArray(value)) return value.entries()
+      if (!isPlain(value)) {
+        return { message: "an instance of a class cannot be kept as JSON; encode it in the schema" }
+      }
+      const entries = Object.entries(value).filter(([, child]) => child !== undefined)
+      return entries.length > maxFields ? { message: `more than ${maxFields} fields in one object` } : named(entries)
+    }
+    default:
+      return { message: `a value of type ${typeof value} cannot be kept as JSON` }
+  }
+}
+
+const valueParts: Parts = (value) => {
+  if (typeof value !== "object" || value === null) return undefined
+  if (Array.isArray(value)) return value.entries()
+  return isPlain(value) ? named(Object.entries(value)) : partsOfInstance(value)
+}
+
+const named = (entries: ReadonlyArray<readonly [string, unknown]>): Iterable<Part> | { readonly message: string } => {
+  const hostile = entries.find(([key]) => hostileKeys.has(key))
+  return hostile === undefined ? entries : { message: `the field name "${hostile[0]}" is not allowed` }
+}
+
+/** What a schema encodes of an instance, where that is known. Others may refer to half of the program. */
+const partsOfInstance = (value: object): ReadonlyArray<Part> | undefined => {
+  if (value instanceof Map) return [...value].flat().map(numbered)
+  if (value instanceof Set) return [...value].map(numbered)
+  if (Option.isOption(value)) return Option.isSome(value) ? [["value", value.value]] : undefined
+  if (Either.isEither(value)) return Either.isRight(value) ? [["right", value.right]] : [["left", value.left]]
+  // Effect's collections are compared by what they hold, and iterate over it; so do not its effects.
+  if (Equal.isEqual(value) && isIterable(value) && !Effect.isEffect(value)) return [...value].map(numbered)
+  const { constructor } = value
+  if (Schema.isSchema(constructor) && "fields" in constructor && isRecord(constructor.fields)) {
+    const { fields } = constructor
+    return Object.entries(value).filter(([key]) => Object.hasOwn(fields, key))
+  }
+  return isPlain(Object.getPrototypeOf(value)) ? Object.entries(value) : undefined
+}
+
+const numbered = (value: unknown, index: number): Part => [index, value]
+
+const isIterable = (value: object): value is Iterable<unknown> => Symbol.iterator in value
+
+/** What is known of a part that was walked: its levels, and its values, those of shared parts once for each place. */
+interface Extent {
+  readonly levels: number
+  readonly values: number
+}
+
+const leaf: Extent = { levels: 0, values: 1 }
+
+/** The first problem of a value, and its place. Walks each part once. Its recursion ends at the levels that are allowed. */
+const explain = (root: unknown, parts: Parts, levels: number, depth: number): JsonProblem | undefined => {
+  const known = new Map<unknown, Extent | "under way">()
+  const path: Array<string | number> = []
+  const problem = (message: string): JsonProblem => ({ path: path.slice(0, 8), message })
+  const visit = (value: unknown): Extent | JsonProblem => {
+    const found = known.get(value)
+    if (found === "under way") return problem("it contains itself")
+    if (found !== undefined) {
+      return depth + path.length + found.levels > levels ? problem(`nested deeper than ${levels} levels`) : found
+    }
+    const inside = parts(value)
+    if (inside === undefined) return leaf
+    if ("message" in inside) return problem(inside.message)
+    if (depth + path.length >= levels) return problem(`nested deeper than ${levels} levels`)
+    known.set(value, "under way")
+    let extent = { levels: 1, values: 1 }
+    for (const [step, part] of inside) {
+      path.push(step)
+      const next = visit(part)
+      if ("message" in next) return next
+      path.pop()
+      extent = { levels: Math.max(extent.levels, 1 + next.levels), values: extent.values + next.values }
+      if (extent.values > maxValues) return problem(`more than ${maxValues} values`)
+    }
+    known.set(value, extent)
+    return extent
+  }
+  const result = visit(root)
+  return "message" in result ? result : undefined
 }
 
 /** True for a plain JSON object (not an array, not null). */
@@ -118,4 +225,15 @@ export const equals = (a: Json | undefined, b: Json | undefined): boolean => {
   if (!isRecord(a) || !isRecord(b)) return false
   return Object.keys(a).every((key) => equals(a[key], Object.hasOwn(b, key) ? b[key] : undefined)) &&
     Object.keys(b).every((key) => b[key] === undefined || Object.hasOwn(a, key))
+}
+
+/** A copy that shares nothing. */
+export const clone = <J extends Json>(value: J): J => structuredClone(value)
+
+/** Freezes plain objects and arrays, as deep as they go. */
+export const freeze = (value: unknown): void => {
+  if (typeof value !== "object" || value === null || Object.isFrozen(value)) return
+  if (!Array.isArray(value) && !isPlain(value)) return
+  Object.freeze(value)
+  for (const part of Object.values(value)) freeze(part)
 }

@@ -2,13 +2,17 @@
  * One request's session, alive: changed step by step, settled when the request ends.
  */
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type { Candidates } from "../CookieHeader.js"
+import { aborted } from "../SessionChange.js"
 import type { Draft, Step } from "../SessionDraft.js"
 import * as SessionDraft from "../SessionDraft.js"
 import type { SessionCommitted, SessionError, SessionUnavailable, SessionWriteError } from "../SessionError.js"
+import type { Misfit } from "../SessionSchema.js"
 import type { Core } from "./core.js"
 import { ended } from "./ended.js"
+import * as InPlace from "./inPlace.js"
 import { Loader } from "./loader.js"
 import type { Held } from "./opening.js"
 import type { Open } from "./progress.js"
@@ -18,6 +22,11 @@ import type { OwedCookie } from "./settlement.js"
 import { settle } from "./settlement.js"
 import type { Sightings } from "./sightings.js"
 import { Turns } from "./turns.js"
+
+/** A result, the step that changes the draft, and what is to be noted once it has. */
+type Change<A, B> = readonly [result: B, step: Step<A>, applied?: (draft: Draft<A>) => void]
+
+type Make<A, B> = (draft: Draft<A>) => Change<A, B> | Effect.Effect<Change<A, B>, Misfit>
 
 /**
  * What is behind the handle of `yield* AppSession`. All mutable state is here and in what is only known here; each change of it is
@@ -59,6 +68,59 @@ export class LiveSession<A extends object> {
     return this.#progress.sightings
   }
 
+  // ---- reading what may be changed in place
+
+  /** One field: the handler's own copy of it, if it may be changed in place. */
+  read<K extends keyof A & string>(key: K): Effect.Effect<A[K], SessionUnavailable> {
+    return Effect.flatMap(
+      this.loader.read(({ draft }) => {
+        this.sightings.look(key)
+        return draft
+      }),
+      (draft) => InPlace.read(this.#core.schema, this.#progress.lent, draft, key)
+    )
+  }
+
+  /** The whole value, with the handler's copies in it. */
+  get whole(): Effect.Effect<A, SessionUnavailable> {
+    return Effect.flatMap(
+      this.loader.read(({ draft }) => {
+        for (const key of this.#core.schema.keys) this.sightings.look(key)
+        return draft
+      }),
+      (draft) => InPlace.readAll(this.#core.schema, this.#progress.lent, draft)
+    )
+  }
+
+  /** Reads anew, unless something was changed. A change that cannot be made is an error of the commit. */
+  get fresh(): Effect.Effect<void, SessionUnavailable> {
+    return Effect.matchEffect(this.#setInPlace, {
+      onFailure: () => Effect.void,
+      onSuccess: () => this.loader.fresh
+    })
+  }
+
+  /** Sets the fields that the handler has changed in place. */
+  get #setInPlace(): Effect.Effect<void, SessionWriteError> {
+    return Effect.suspend(() => {
+      const { lent, open } = this.#progress
+      if (lent.size === 0 || open === undefined || this.#discarded) return Effect.void
+      return Effect.flatMap(
+        Effect.mapError(
+          InPlace.changed(this.#core.schema, lent, open.draft),
+          (misfit) => Refusals.refused(this.#core, misfit)
+        ),
+        (fields) =>
+          fields.length === 0 ?
+            Effect.void :
+            this.#change(
+              () => this.#assignment(fields, (draft) => InPlace.taken(lent, draft, fields.map(([key]) => key))),
+              true
+            )
+      )
+    })
+  }
+
   // ---- ends
 
   get flush(): Effect.Effect<void, SessionCommitted> {
@@ -79,7 +141,10 @@ export class LiveSession<A extends object> {
       this.#progress.accessed = true
       if (this.#progress.finished) return Effect.fail(Refusals.committed(this.#core))
       return this.#broken === undefined
-        ? Effect.tapError(this.#turns.exclusively(() => this.#settle(200)), Refusals.log)
+        ? Effect.zipRight(
+          this.#setInPlace,
+          Effect.tapError(this.#turns.exclusively(() => this.#settle(200)), Refusals.log)
+        )
         : Effect.fail(this.#broken)
     })
   }
@@ -132,13 +197,27 @@ export class LiveSession<A extends object> {
    * with it. `status` is that of the handler's response. After a socket, only `save` has written.
    */
   finish(status: number): Effect.Effect<SessionError | undefined> {
+    return this.#finish(status, undefined)
+  }
+
+  /** `inPlace`: how the fields that the handler has changed in place were set. */
+  #finish(
+    status: number,
+    inPlace: Exit.Exit<void, SessionWriteError> | undefined
+  ): Effect.Effect<SessionError | undefined> {
     return this.#turns.idle(() => {
       const before = this.#progress.finished
+      if (!before && inPlace === undefined && this.#progress.lent.size > 0) {
+        return Effect.flatMap(Effect.exit(this.#setInPlace), (exit) => this.#finish(status, exit))
+      }
       this.#progress.finished = true
       if (before || !this.accessed) return Effect.succeed(undefined)
       if (this.#detached) return Effect.as(this.#progress.steps.length > 0 ? this.#logUnsaved : Effect.void, undefined)
       if (this.#broken !== undefined) return Effect.succeed(status >= 500 ? undefined : this.#broken)
-      return Effect.matchCauseEffect(this.#settle(status), {
+      const settled = inPlace !== undefined && Exit.isFailure(inPlace) && status < 500 && status !== aborted
+        ? inPlace
+        : this.#settle(status)
+      return Effect.matchCauseEffect(settled, {
         onSuccess: () => Effect.succeed(undefined),
         onFailure: (cause) => {
           const error = Refusals.from(this.#core, cause)
@@ -157,27 +236,45 @@ export class LiveSession<A extends object> {
   // ---- changes
 
   /** Takes a step: applies it to the draft, and keeps it for a replay. */
-  change<B>(
-    make: (draft: Draft<A>) => readonly [result: B, step: Step<A>, applied?: () => void]
-  ): Effect.Effect<B, SessionWriteError> {
+  change<B>(make: Make<A, B>): Effect.Effect<B, SessionWriteError> {
+    return this.#change(make, false)
+  }
+
+  /** The same for a function of one field, which it may change in place. */
+  changeField<B>(key: keyof A & string, make: (draft: Draft<A>) => Change<A, B>): Effect.Effect<B, SessionWriteError> {
+    return this.change((draft) =>
+      this.#core.schema.mutable.has(key) ? Effect.map(this.#core.steps.lend(draft, key), make) : make(draft)
+    )
+  }
+
+  /** `inPlace`: the fields that the handler has changed in place are set. */
+  #change<B>(make: Make<A, B>, inPlace: boolean): Effect.Effect<B, SessionWriteError> {
     const apply = (open: Open<A> | undefined): Effect.Effect<B, SessionWriteError> => {
       if (this.#progress.finished || open === undefined) return Effect.fail(Refusals.committed(this.#core))
       if (isReadOnly(open)) return Effect.fail(Refusals.readOnly(this.#core))
-      const [result, step, applied] = make(open.draft)
-      return Effect.matchEffect(step(open.draft, undefined), {
+      const change = make(open.draft)
+      return Effect.isEffect(change)
+        ? Effect.matchEffect(change, {
+          onFailure: (error) => Effect.fail(Refusals.refused(this.#core, error)),
+          onSuccess: (change) => take(open, change)
+        })
+        : take(open, change)
+    }
+    const take = (open: Open<A>, [result, step, applied]: Change<A, B>): Effect.Effect<B, SessionWriteError> =>
+      Effect.matchEffect(step(open.draft, undefined), {
         onFailure: (error) => Effect.fail(Refusals.refused(this.#core, error)),
         onSuccess: (draft) => {
           // Encoding a field may take time: another branch of the handler may have been faster, a save may have begun, or
           // the request may have ended.
           if (this.#progress.open !== open || this.#turns.isBusy || this.#progress.finished) return this.change(make)
           this.#progress.take(open, draft, step)
-          applied?.()
+          applied?.(draft)
           return Effect.succeed(result)
         }
       })
-    }
     return this.#turns.idle(() => {
       this.#progress.accessed = true
+      if (!inPlace && this.#progress.lent.size > 0) return Effect.zipRight(this.#setInPlace, this.#change(make, true))
       return this.#progress.open === undefined && !this.#progress.finished
         ? Effect.flatMap(this.loader.opened(), apply)
         : apply(this.#progress.open)
@@ -190,21 +287,31 @@ export class LiveSession<A extends object> {
 
   /** Takes notice of what was written aside: from there if nothing is pending here, else by a step of its own. */
   follow(key: keyof A & string, held: Held<A> | undefined): Effect.Effect<void, SessionWriteError> {
-    const open = this.#progress.open
-    if (held === undefined || open === undefined || this.#progress.steps.length > 0) {
-      return this.step(() => this.#core.steps.assign(key, { present: false }, false))
-    }
-    return Effect.map(
-      this.#core.steps.differing(this.sightings.read.filter((read) => read !== key), open.draft.value, held.decoded),
-      (outdated) => void this.#progress.begin(held, outdated)
-    )
+    return Effect.flatMap(this.#setInPlace, () => {
+      const open = this.#progress.open
+      if (held === undefined || open === undefined || this.#progress.steps.length > 0) {
+        return this.step(() => this.#core.steps.assign(key, { present: false }, false))
+      }
+      return Effect.map(
+        this.#core.steps.differing(this.sightings.read.filter((read) => read !== key), open.draft.value, held.decoded),
+        (outdated) => void this.#progress.begin(held, outdated)
+      )
+    })
   }
 
   /** Sets or removes fields, all or none. */
   assign(
     fields: ReadonlyArray<readonly [keyof A & string, SessionDraft.Field]>
   ): Effect.Effect<void, SessionWriteError> {
-    return this.change(() => {
+    return this.change(() => this.#assignment(fields))
+  }
+
+  #assignment(
+    fields: ReadonlyArray<readonly [keyof A & string, SessionDraft.Field]>,
+    applied?: (draft: Draft<A>) => void
+  ): Change<A, void> | Effect.Effect<Change<A, void>, Misfit> {
+    const { mutable } = this.#core.schema
+    const assignment = (fields: ReadonlyArray<readonly [keyof A & string, SessionDraft.Field]>): Change<A, void> => {
       const steps = fields.map(([key, field]) =>
         this.sightings.isOutdated(key)
           ? SessionDraft.clashing(key)
@@ -213,11 +320,21 @@ export class LiveSession<A extends object> {
       return [
         undefined,
         (draft, origin) => Effect.reduce(steps, draft, (draft, step) => step(draft, origin)),
-        () => {
+        (draft) => {
           for (const [key] of fields) this.sightings.replace(key)
+          applied?.(draft)
         }
       ]
-    })
+    }
+    return mutable.size > 0 && fields.some(([key]) => mutable.has(key))
+      ? Effect.map(
+        Effect.forEach(fields, ([key, field]) =>
+          mutable.has(key) && field.present
+            ? Effect.map(this.#core.steps.snapshot(key, field), (field) => [key, field] as const)
+            : Effect.succeed([key, field] as const)),
+        assignment
+      )
+      : assignment(fields)
   }
 
   /** Settles what is pending, and goes on from there. */

@@ -6,6 +6,7 @@ import type { Candidates } from "../CookieHeader.js"
 import type { Draft, Step } from "../SessionDraft.js"
 import * as SessionDraft from "../SessionDraft.js"
 import type { CookieValue } from "../SessionEngine.js"
+import type { Lendings } from "./inPlace.js"
 import type { Held } from "./opening.js"
 import type { OwedCookie, Settled } from "./settlement.js"
 import { Sightings } from "./sightings.js"
@@ -40,6 +41,8 @@ export class Progress<A extends object> {
   open: Open<A> | undefined
   steps: Array<Step<A>> = []
   readonly sightings = new Sightings<keyof A & string>()
+  /** The fields that the handler was given to change in place. */
+  readonly lent: Lendings<A> = new Map()
   /** The cookie that the response must carry. */
   owed: OwedCookie | undefined
 
@@ -54,8 +57,10 @@ export class Progress<A extends object> {
   begin(held: Held<A> | undefined, outdated?: ReadonlyArray<keyof A & string>): Open<A> {
     this.steps = []
     this.unreadable = false
-    if (outdated === undefined) this.sightings.restart()
-    else this.sightings.proceed(outdated)
+    if (outdated === undefined) {
+      this.sightings.restart()
+      this.lent.clear()
+    } else this.sightings.proceed(outdated)
     this.open = {
       held,
       draft: held === undefined

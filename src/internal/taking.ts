@@ -7,7 +7,7 @@ import * as Redacted from "effect/Redacted"
 import type * as ReadOnceModule from "../ReadOnce.js"
 import { ReadOnce } from "../ReadOnce.js"
 import type { CookieValue } from "../SessionEngine.js"
-import type { SessionError, SessionUnavailable, SessionWriteError } from "../SessionError.js"
+import type { SessionError, SessionWriteError } from "../SessionError.js"
 import type { Core } from "./core.js"
 import { LiveSession } from "./liveSession.js"
 
@@ -16,14 +16,8 @@ type Content<A, K extends keyof A> = Option.Option<ReadOnceModule.Content<A[K]>>
 /** What `take` does in a request: takes the value; shows it and leaves it there (HEAD); leaves it alone (prefetch). */
 export type Taking = "take" | "peek" | "withhold"
 
-/** Shows what {@link take} would take. */
-export const peek = <A extends object, K extends ReadOnceModule.Key<A>>(
-  live: LiveSession<A>,
-  key: K
-): Effect.Effect<Content<A, K>, SessionUnavailable> => live.loader.read(({ draft }) => contentOf(draft.value[key]))
-
 /** Takes it from the record, or what this request itself has set. */
-export const take = <A extends object, K extends ReadOnceModule.Key<A>>(
+export const take = <A extends object, K extends keyof A & string>(
   core: Core<A>,
   live: LiveSession<A>,
   key: K
@@ -34,19 +28,26 @@ export const take = <A extends object, K extends ReadOnceModule.Key<A>>(
       held === undefined ? takeOwn(core, live, key, false) : takeStored(core, live, key, held.value)
   )
 
-const takeOwn = <A extends object, K extends ReadOnceModule.Key<A>>(
+const takeOwn = <A extends object, K extends keyof A & string>(
   core: Core<A>,
   live: LiveSession<A>,
   key: K,
   stored: boolean
 ): Effect.Effect<Content<A, K>, SessionWriteError> =>
-  live.change((draft) => [contentOf(draft.value[key]), core.steps.assign(key, { present: false }, stored, false)])
+  live.change((draft) => {
+    const remove = core.steps.assign(key, { present: false }, stored, false)
+    // The content leaves the session, and what it was taken from may be the initial value of all.
+    return Effect.match(core.schema.copyField(key, draft.value), {
+      onFailure: () => [contentOf(draft.value[key]), remove] as const,
+      onSuccess: ({ value }) => [contentOf(value), remove] as const
+    })
+  })
 
 /**
  * Takes from the record, and writes at once: only then is it certain that nobody else gets it. A session of its own
  * does it, so that nothing else of this request is written before its time.
  */
-const takeStored = <A extends object, K extends ReadOnceModule.Key<A>>(
+const takeStored = <A extends object, K extends keyof A & string>(
   core: Core<A>,
   live: LiveSession<A>,
   key: K,
@@ -67,5 +68,6 @@ const takeStored = <A extends object, K extends ReadOnceModule.Key<A>>(
   )
 }
 
-const contentOf = <B>(once: B): Option.Option<ReadOnceModule.Content<B>> =>
+/** The content of a field that is read once. */
+export const contentOf = <B>(once: B): Option.Option<ReadOnceModule.Content<B>> =>
   once instanceof ReadOnce ? Option.some(ReadOnce.contentOf(once) as ReadOnceModule.Content<B>) : Option.none()
