@@ -14,6 +14,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { corrupt, orDamaged, orLeftOut } from "./internal/damaged.js"
+import { isD1 } from "./internal/d1Driver.js"
 import * as SqlCalls from "./internal/sqlCalls.js"
 import { codeOf } from "./internal/sqlDriver.js"
 import * as Durability from "./internal/sqlDurability.js"
@@ -117,7 +118,7 @@ export const make = (
       })
 
     return {
-      capabilities: { durableDestroy, remote: dialect !== "sqlite" },
+      capabilities: { durableDestroy, remote: dialect !== "sqlite" || isD1(sql) },
       create: (key, record) =>
         Effect.catchIf(
           Effect.map(

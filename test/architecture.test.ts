@@ -26,6 +26,7 @@ const floors: Readonly<Record<string, number>> = {
   // 1 contracts
   "internal/damaged": 1,
   "internal/intercepted": 1,
+  "internal/isolates": 1,
   "internal/pages": 1,
   RedisClient: 2,
   RedisStore: 2,
@@ -58,6 +59,7 @@ const floors: Readonly<Record<string, number>> = {
   SessionInvalidation: 1,
   SessionStore: 1,
   // 2 back ends
+  "internal/d1Driver": 2,
   "internal/mysqlDriver": 2,
   "internal/pgDriver": 2,
   "internal/sqlCalls": 2,
@@ -212,6 +214,7 @@ const backEnds: ReadonlyArray<ReadonlyArray<string>> = [
     "SqlEngine",
     "SqlMigrations",
     "SqlStore",
+    "internal/d1Driver",
     "internal/mysqlDriver",
     "internal/pgDriver",
     "internal/sqlCalls",
@@ -304,6 +307,7 @@ describe("architecture", () => {
       "SqlMigrations",
       "SqlStore",
       "internal/cliDatabase",
+      "internal/d1Driver",
       "internal/mysqlDriver",
       "internal/pgDriver",
       "internal/sqlCalls",

@@ -20,7 +20,7 @@ export const ended = <A extends object>(
     const wait = (until: number): Effect.Effect<void> =>
       Effect.flatMap(Clock.currentTimeMillis, (now) =>
         // What is known to end before the next look is looked at in that moment.
-        Effect.race(bell.await, Effect.sleep(until > now ? Math.min(every, until - now) : every)).pipe(
+        Effect.race(Effect.interruptible(bell.await), Effect.sleep(until > now ? Math.min(every, until - now) : every)).pipe(
           Effect.zipRight(bell.close),
           Effect.zipRight(look(until))
         ))
