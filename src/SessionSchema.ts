@@ -9,8 +9,8 @@ import * as Either from "effect/Either"
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import * as AST from "effect/SchemaAST"
-import type { Json, JsonRecord } from "./internal/json.js"
 import { hasHostileKey, isHostileKey, isRecord, problemOf } from "./internal/json.js"
+import type { Json, JsonRecord } from "./Json.js"
 
 /**
  * A schema that can describe a session: a Struct, or a Class of one. A union lives inside a field.

@@ -10,7 +10,6 @@ import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { isD1 } from "./internal/d1Driver.js"
-import type { Dialect } from "./internal/sqlStatements.js"
 import { migrations } from "./internal/sqlTables.js"
 import type { SessionConfigError } from "./SessionConfigError.js"
 import { clientOf, prefixOf } from "./SqlStore.js"
@@ -23,6 +22,14 @@ export interface Options {
   /** Put before the names of all tables and indexes. Default `"effect_"`. */
   readonly prefix?: string
 }
+
+/**
+ * The dialects of SQL. MariaDB speaks that of MySQL.
+ *
+ * @since 0.6.0
+ * @category models
+ */
+export type Dialect = "mysql" | "pg" | "sqlite"
 
 /**
  * Creates or upgrades the tables. Safe to run again, and by several processes at once. Returns what was applied.

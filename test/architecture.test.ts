@@ -8,6 +8,7 @@ import { assert, describe, it } from "vitest"
 const floors: Readonly<Record<string, number>> = {
   // 0 domain: pure, no clock, no tag, no I/O
   "internal/json": 0,
+  Json: 0,
   CookieHeader: 0,
   Expiry: 0,
   Lifetime: 0,
@@ -129,6 +130,7 @@ const floors: Readonly<Record<string, number>> = {
   "internal/taking": 3,
   "internal/turns": 3,
   "internal/watchers": 3,
+  SessionAdmin: 3,
   SessionConfig: 3,
   SessionError: 3,
   SessionHandle: 3,
@@ -164,6 +166,7 @@ const floors: Readonly<Record<string, number>> = {
   "internal/testing/serviceLaws": 5,
   "internal/testing/storeLaws": 5,
   "internal/testing/touchLaws": 5,
+  Law: 5,
   FaultyStore: 5,
   SessionTest: 5,
   testing: 5,

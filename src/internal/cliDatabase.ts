@@ -15,12 +15,10 @@ import { SessionConfigError } from "../SessionConfigError.js"
 import type { SessionStoreError } from "../SessionStore.js"
 import type { Dialect } from "./sqlStatements.js"
 
-/** Done; failed; used in a wrong way; not found. */
-export type ExitCode = 0 | 1 | 2 | 3
-
 /** How a command ends that cannot do what it was asked: with one sentence, and without a stack. */
 export class CliFailure extends Data.TaggedError("CliFailure")<{
-  readonly exitCode: Exclude<ExitCode, 0>
+  /** Failed; used in a wrong way; not found. */
+  readonly exitCode: 1 | 2 | 3
   readonly message: string
 }> {}
 

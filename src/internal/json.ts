@@ -2,13 +2,9 @@
  * JSON values: what session data is when it is encoded.
  */
 
-/** A JSON value. */
-export type Json = null | boolean | number | string | ReadonlyArray<Json> | JsonRecord
+import type { Json, JsonRecord } from "../Json.js"
 
-/** A JSON object. */
-export interface JsonRecord {
-  readonly [key: string]: Json
-}
+export type { Json, JsonRecord }
 
 /** Nesting deeper than this is refused: recursive consumers overflow their stack long before `JSON.parse` does. */
 export const maxDepth = 64
