@@ -15,7 +15,7 @@ import * as Effect from "effect/Effect"
 import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import { copy } from "./internal/cliCopy.js"
-import type { DatabaseUrl, ExitCode } from "./internal/cliDatabase.js"
+import type { DatabaseUrl } from "./internal/cliDatabase.js"
 import { client, CliFailure, dialectOf, explained, printable } from "./internal/cliDatabase.js"
 import { generateKey } from "./internal/cliKeys.js"
 import { kindOf, namespaceOption, prefixOption, urlOption, withStore } from "./internal/cliStore.js"
@@ -25,6 +25,14 @@ import * as SessionReaper from "./SessionReaper.js"
 import type { SessionRecord } from "./SessionRecord.js"
 import type { Shape } from "./SessionStore.js"
 import * as SqlMigrations from "./SqlMigrations.js"
+
+/**
+ * How the program ends: 0 done, 1 failed, 2 used in a wrong way, 3 not found.
+ *
+ * @since 0.6.0
+ * @category models
+ */
+export type ExitCode = 0 | 1 | 2 | 3
 
 /**
  * Runs a command line (`process.argv`) and returns the exit code: 0 done, 1 failed, 2 used in a wrong way, 3 not found.

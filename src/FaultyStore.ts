@@ -7,9 +7,8 @@
  */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type { Operation } from "./internal/intercepted.js"
 import { intercepted } from "./internal/intercepted.js"
-import type { Shape } from "./SessionStore.js"
+import type { Operation, Shape } from "./SessionStore.js"
 import { SessionStore, SessionStoreError } from "./SessionStore.js"
 
 /**

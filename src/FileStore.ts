@@ -31,8 +31,9 @@ import { SessionStore, SessionStoreError } from "./SessionStore.js"
  */
 export interface Options {
   /**
-   * Where the files are: a directory for this purpose only, made if it is missing. It must not be writable by anybody
-   * else, whatever its sticky bit says.
+   * Where the files are: a directory for this purpose only, made if it is missing. It must belong to the user of this process
+   * and must not be a symbolic link. It must not be writable by anybody else, whatever its sticky bit says, and no directory
+   * above it may be writable by everybody, except with the sticky bit.
    */
   readonly directory: string
   /**
@@ -43,7 +44,8 @@ export interface Options {
 }
 
 /**
- * Makes a store. Fails with `SessionConfigError` if the directory is not one, or is writable by others.
+ * Makes a store. Fails with `SessionConfigError` if the directory is not one, is a symbolic link, belongs to another user, or is
+ * writable by others.
  *
  * @since 0.4.0
  * @category constructors

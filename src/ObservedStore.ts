@@ -24,9 +24,8 @@ import * as MetricLabel from "effect/MetricLabel"
 import * as Option from "effect/Option"
 import * as Record from "effect/Record"
 import * as Tracer from "effect/Tracer"
-import type { Operation } from "./internal/intercepted.js"
 import { intercepted } from "./internal/intercepted.js"
-import type { Shape } from "./SessionStore.js"
+import type { Operation, Shape } from "./SessionStore.js"
 import { SessionStore, SessionStoreError } from "./SessionStore.js"
 
 /**

@@ -5,7 +5,7 @@
  */
 import * as Context from "effect/Context"
 import * as Layer from "effect/Layer"
-import type { JsonRecord } from "./internal/json.js"
+import type { JsonRecord } from "./Json.js"
 
 /**
  * A pair of pure functions. `decode` may throw: such data follows the tag's policy for data that does not fit, and is

@@ -7,8 +7,8 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
-import type { Json, JsonRecord } from "./internal/json.js"
 import { equals } from "./internal/json.js"
+import type { Json, JsonRecord } from "./Json.js"
 import type { Lifetime } from "./Lifetime.js"
 import type { Merge } from "./Merge.js"
 import type { Misfit, SessionSchema } from "./SessionSchema.js"

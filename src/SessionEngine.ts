@@ -23,6 +23,15 @@ import type { Reading, SessionStoreError } from "./SessionStore.js"
 export type CookieValue = Redacted.Redacted<string>
 
 /**
+ * What a response must do with our cookie: set it to a value, with its Max-Age in seconds (`undefined`: until the browser
+ * closes), or expire it.
+ *
+ * @since 0.6.0
+ * @category models
+ */
+export type OwedCookie = { readonly value: CookieValue; readonly maxAge: number | undefined } | "expire"
+
+/**
  * What an engine must know of a session tag. Values of one scope mean nothing in another.
  *
  * @since 0.1.0

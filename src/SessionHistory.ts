@@ -6,8 +6,8 @@
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Schema from "effect/Schema"
-import type { JsonRecord } from "./internal/json.js"
 import { isRecord, problemOf } from "./internal/json.js"
+import type { JsonRecord } from "./Json.js"
 import type { Misfit } from "./SessionSchema.js"
 import * as SessionSchema from "./SessionSchema.js"
 

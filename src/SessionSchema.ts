@@ -10,8 +10,9 @@ import * as Option from "effect/Option"
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import * as AST from "effect/SchemaAST"
-import type { Json, JsonProblem, JsonRecord } from "./internal/json.js"
+import type { JsonProblem } from "./internal/json.js"
 import { clone, isHostileKey, isRecord, problemOf, problemOfValue } from "./internal/json.js"
+import type { Json, JsonRecord } from "./Json.js"
 
 /**
  * A schema that can describe a session: a Struct, or a Class of one. A union lives inside a field.

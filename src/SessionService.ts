@@ -11,20 +11,20 @@ import * as Layer from "effect/Layer"
 import { scan } from "./CookieHeader.js"
 import * as Expiry from "./Expiry.js"
 import type { Core } from "./internal/core.js"
-import type { JsonRecord } from "./internal/json.js"
 import { freeze } from "./internal/json.js"
 import { LiveSession } from "./internal/liveSession.js"
-import type { Outside } from "./internal/outside.js"
 import { outside } from "./internal/outside.js"
 import * as Queue from "./internal/queue.js"
 import { RequestHandle } from "./internal/requestHandle.js"
-import type { OwedCookie } from "./internal/settlement.js"
 import { Watchers } from "./internal/watchers.js"
+import type { JsonRecord } from "./Json.js"
 import type { Merge } from "./Merge.js"
+import type { SessionAdmin } from "./SessionAdmin.js"
 import * as SessionCodec from "./SessionCodec.js"
 import { SessionConfigError } from "./SessionConfigError.js"
 import * as SessionCookie from "./SessionCookie.js"
 import * as SessionDraft from "./SessionDraft.js"
+import type { OwedCookie } from "./SessionEngine.js"
 import { SessionEngine } from "./SessionEngine.js"
 import type { SessionError } from "./SessionError.js"
 import type { SessionHandle } from "./SessionHandle.js"
@@ -157,7 +157,7 @@ export interface RequestOptions {
  * @since 0.1.0
  * @category models
  */
-export interface Shape<A> extends Outside<A> {
+export interface Shape<A> extends SessionAdmin<A> {
   readonly cookie: SessionCookie.SessionCookie
   /** The session of a request with this raw `Cookie` header. Does no I/O. */
   readonly request: (cookieHeader: string | undefined, options?: RequestOptions) => RequestSession<A>

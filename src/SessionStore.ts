@@ -250,6 +250,14 @@ export interface Shape {
 }
 
 /**
+ * The names of the functions of a store.
+ *
+ * @since 0.6.0
+ * @category models
+ */
+export type Operation = Exclude<keyof Shape, "capabilities">
+
+/**
  * The tag under which a store is provided.
  *
  * @since 0.1.0

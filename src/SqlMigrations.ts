@@ -9,7 +9,7 @@ import * as SqlClient from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type { Dialect } from "./internal/sqlStatements.js"
+import { isD1 } from "./internal/d1Driver.js"
 import { migrations } from "./internal/sqlTables.js"
 import type { SessionConfigError } from "./SessionConfigError.js"
 import { clientOf, prefixOf } from "./SqlStore.js"
@@ -22,6 +22,14 @@ export interface Options {
   /** Put before the names of all tables and indexes. Default `"effect_"`. */
   readonly prefix?: string
 }
+
+/**
+ * The dialects of SQL. MariaDB speaks that of MySQL.
+ *
+ * @since 0.6.0
+ * @category models
+ */
+export type Dialect = "mysql" | "pg" | "sqlite"
 
 /**
  * Creates or upgrades the tables. Safe to run again, and by several processes at once. Returns what was applied.
@@ -42,6 +50,7 @@ export const run = (
     // A table of its own for each prefix: migration ids are global in one table.
     const table = `${prefix}session_migrations`
     if (dialect === "mysql") return yield* runOnMysql(sql, table, migrations(dialect, prefix))
+    if (isD1(sql)) return yield* runOnD1(sql, table, migrations(dialect, prefix))
     const loader = Migrator.fromRecord(Object.fromEntries(
       migrations(dialect, prefix).map(([name, statements]) => [
         name,
@@ -73,23 +82,36 @@ END $$`
  * fails is run again. A lock of the connection keeps processes apart, so all of it is on one connection.
  */
 const runOnMysql = (sql: SqlClient.SqlClient, table: string, all: ReturnType<typeof migrations>) =>
+  locked(sql, table, oneByOne(sql, table, " ENGINE=InnoDB", "INSERT", all))
+
+/** D1 has neither transactions nor locks. Its migrations can run twice, and several processes can run them at once. */
+const runOnD1 = (sql: SqlClient.SqlClient, table: string, all: ReturnType<typeof migrations>) =>
+  oneByOne(sql, table, "", "INSERT OR IGNORE", all)
+
+const oneByOne = (
+  sql: SqlClient.SqlClient,
+  table: string,
+  options: string,
+  insert: string,
+  all: ReturnType<typeof migrations>
+) =>
   Effect.gen(function*() {
     yield* sql.unsafe(`CREATE TABLE IF NOT EXISTS ${table} (
-  migration_id integer unsigned NOT NULL PRIMARY KEY,
+  migration_id integer NOT NULL PRIMARY KEY,
   created_at timestamp NOT NULL DEFAULT CURRENT_TIMESTAMP,
   name varchar(255) NOT NULL
-) ENGINE=InnoDB`)
+)${options}`)
     const done = yield* sql.unsafe<{ readonly migration_id: number }>(`SELECT migration_id FROM ${table}`)
     return yield* Effect.forEach(
       all.map(([name, statements]) => ({ id: Number.parseInt(name), name: name.replace(/^\d+_/, ""), statements }))
         .filter(({ id }) => !done.some(({ migration_id }) => migration_id === id)),
       ({ id, name, statements }) =>
         Effect.forEach(statements, (statement) => sql.unsafe(statement), { discard: true }).pipe(
-          Effect.zipRight(sql.unsafe(`INSERT INTO ${table} (migration_id, name) VALUES (?, ?)`, [id, name])),
+          Effect.zipRight(sql.unsafe(`${insert} INTO ${table} (migration_id, name) VALUES (?, ?)`, [id, name])),
           Effect.as([id, name] as const)
         )
     )
-  }).pipe((run) => locked(sql, table, run))
+  })
 
 /** One at a time, on this server, for these tables of this database. */
 const locked = <A, E>(sql: SqlClient.SqlClient, table: string, run: Effect.Effect<A, E>) =>

@@ -13,6 +13,7 @@ import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import { isD1 } from "./internal/d1Driver.js"
 import { corrupt, orDamaged, orLeftOut } from "./internal/damaged.js"
 import * as SqlCalls from "./internal/sqlCalls.js"
 import { codeOf } from "./internal/sqlDriver.js"
@@ -117,7 +118,7 @@ export const make = (
       })
 
     return {
-      capabilities: { durableDestroy, remote: dialect !== "sqlite" },
+      capabilities: { durableDestroy, remote: dialect !== "sqlite" || isD1(sql) },
       create: (key, record) =>
         Effect.catchIf(
           Effect.map(

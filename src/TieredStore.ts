@@ -16,6 +16,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
+import { keepsRequestsApart } from "./internal/isolates.js"
 import { Front } from "./internal/tierFront.js"
 import { Tiers } from "./internal/tiers.js"
 import { SessionConfigError } from "./SessionConfigError.js"
@@ -76,6 +77,13 @@ const tiers = (
       return new SessionConfigError({
         subject: "TieredStore",
         problem: "The lease is from 1 millisecond to 1 minute: it is how long a logout elsewhere may go unnoticed."
+      })
+    }
+    if (keepsRequestsApart()) {
+      return new SessionConfigError({
+        subject: "TieredStore",
+        problem: "Requests share the loads of a cache and wait for one another, which does not work on Cloudflare " +
+          "Workers. Use the store of the truth alone, such as SqlEngine."
       })
     }
     const remote = back.capabilities.remote || front.capabilities.remote

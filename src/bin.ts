@@ -31,7 +31,7 @@ main().catch((error: unknown) => {
   if (!(error instanceof Error && "code" in error && error.code === "ERR_MODULE_NOT_FOUND")) throw error
   process.exitCode = 1
   console.error(
-    "The command line needs packages that are not installed: npm install @effect/cli @effect/printer " +
-      "@effect/printer-ansi @effect/platform-node @effect/sql"
+    "The command line needs packages that are not installed: npm install @effect/cli@0.77 @effect/printer@0.51 " +
+      "@effect/printer-ansi@0.51 @effect/platform-node@0.108 @effect/sql@0.52"
   )
 })

@@ -88,10 +88,10 @@ it.live("a driver that is not installed is named", () => {
   })`
   const without = ["--import", `data:text/javascript,${encodeURIComponent(register)}`]
   const drivers = [
-    ["@effect/sql-pg", ["stats", "--database-url", "postgres://ann:hunter2@127.0.0.1:1/shop"]],
-    ["@effect/sql-mysql2", ["stats", "--database-url", "mysql://ann:hunter2@127.0.0.1:1/shop"]],
-    ["@effect/sql-sqlite-node", ["migrate", "--database-url", "sqlite:none.sqlite"]],
-    ["ioredis", ["stats", "--database-url", "redis://ann:hunter2@127.0.0.1:1"]]
+    ["@effect/sql-pg@0.53", ["stats", "--database-url", "postgres://ann:hunter2@127.0.0.1:1/shop"]],
+    ["@effect/sql-mysql2@0.53", ["stats", "--database-url", "mysql://ann:hunter2@127.0.0.1:1/shop"]],
+    ["@effect/sql-sqlite-node@0.53", ["migrate", "--database-url", "sqlite:none.sqlite"]],
+    ["ioredis@6", ["stats", "--database-url", "redis://ann:hunter2@127.0.0.1:1"]]
   ] as const
   return Effect.forEach(
     drivers,

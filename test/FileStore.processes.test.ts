@@ -117,6 +117,21 @@ describe("several processes", () => {
     )
   }
 
+  it.scopedLive.skipIf(process.getuid?.() !== 0)(
+    "a process of another user refuses the directory of root, and leaves it as it is",
+    () =>
+      Effect.gen(function*() {
+        const program = yield* bundled("fileChild")
+        const directory = yield* temporaryDirectory("files")
+        chmodSync(directory, 0o755)
+        const job: Job = { do: "live", directory, umask: 0 }
+        const { lines } = yield* begun(program, job, { uid: 65534, gid: 65534 })
+        const problem = yield* Effect.flip(lines)
+        assert.match(String(problem), /belongs to the user 0.*runs as the user 65534/)
+        assert.deepStrictEqual(readdirSync(directory), [])
+      })
+  )
+
   live(
     "F19: a disk that takes no more keeps the session as it was, and everything goes on when there is room again",
     Effect.gen(function*() {

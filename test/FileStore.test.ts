@@ -3,6 +3,7 @@ import { Effect, Option, Redacted } from "effect"
 import { SessionConfigError, SessionStoreError, SessionToken, StoredEngine } from "effect-session"
 import {
   chmodSync,
+  chownSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -71,6 +72,56 @@ describe("the directory", () => {
     mkdirSync(`${directory}.elsewhere`)
     symlinkSync(`${directory}.elsewhere`, Path.join(directory, "records"))
   }, /symbolic link/)
+  refused("a part of it was writable by others, who may have put something into it", (directory) => {
+    mkdirSync(Path.join(directory, "records"))
+    chmodSync(Path.join(directory, "records"), 0o777)
+  }, /records is writable by others.*chmod go-w/)
+  refused("it is a link to a directory", (directory) => {
+    renameSync(directory, `${directory}.elsewhere`)
+    symlinkSync(`${directory}.elsewhere`, directory)
+  }, /symbolic link.*Name the directory itself/)
+  refused("everybody may write to a directory above it", (directory) => {
+    chmodSync(Path.dirname(directory), 0o777)
+  }, /Everybody may write to .* chmod o-w/)
+
+  it.scopedLive("is refused if it is a link to nothing, and nothing is made there", () =>
+    Effect.gen(function*() {
+      const parent = yield* temporaryDirectory("files")
+      const directory = Path.join(parent, "sessions")
+      symlinkSync(Path.join(parent, "elsewhere"), directory)
+      const error = yield* Effect.flip(openStore(directory))
+      assert.instanceOf(error, SessionConfigError)
+      assert.match(error.message, /symbolic link/)
+      assert.deepStrictEqual(readdirSync(parent), ["sessions"])
+    }))
+
+  it.scopedLive("may be below a link, and below a directory with the sticky bit", () =>
+    Effect.gen(function*() {
+      const parent = yield* temporaryDirectory("files")
+      mkdirSync(Path.join(parent, "shared"))
+      chmodSync(Path.join(parent, "shared"), 0o1777)
+      symlinkSync(Path.join(parent, "shared"), Path.join(parent, "link"))
+      yield* works(yield* openStore(Path.join(parent, "link/sessions")))
+    }))
+
+  /** Only root can give a directory to another user. */
+  const asRoot = it.scopedLive.skipIf(process.getuid?.() !== 0)
+
+  for (const part of [".", "records"]) {
+    asRoot(
+      `is refused by root if ${part === "." ? "it" : "a part of it"} belongs to another user`,
+      () =>
+        Effect.gen(function*() {
+          const directory = yield* temporaryDirectory("files")
+          mkdirSync(Path.join(directory, part), { recursive: true })
+          chownSync(Path.join(directory, part), 65534, 65534)
+          const error = yield* Effect.flip(openStore(directory))
+          assert.instanceOf(error, SessionConfigError)
+          assert.include(error.message, Path.join(directory, part))
+          assert.match(error.message, /belongs to the user 65534.*runs as the user 0/)
+        })
+    )
+  }
 
   it.scopedLive("may be readable by others", () =>
     Effect.gen(function*() {

@@ -8,6 +8,7 @@ import { assert, describe, it } from "vitest"
 const floors: Readonly<Record<string, number>> = {
   // 0 domain: pure, no clock, no tag, no I/O
   "internal/json": 0,
+  Json: 0,
   CookieHeader: 0,
   Expiry: 0,
   Lifetime: 0,
@@ -26,6 +27,7 @@ const floors: Readonly<Record<string, number>> = {
   // 1 contracts
   "internal/damaged": 1,
   "internal/intercepted": 1,
+  "internal/isolates": 1,
   "internal/pages": 1,
   RedisClient: 2,
   RedisStore: 2,
@@ -58,6 +60,7 @@ const floors: Readonly<Record<string, number>> = {
   SessionInvalidation: 1,
   SessionStore: 1,
   // 2 back ends
+  "internal/d1Driver": 2,
   "internal/mysqlDriver": 2,
   "internal/pgDriver": 2,
   "internal/sqlCalls": 2,
@@ -128,6 +131,7 @@ const floors: Readonly<Record<string, number>> = {
   "internal/taking": 3,
   "internal/turns": 3,
   "internal/watchers": 3,
+  SessionAdmin: 3,
   SessionConfig: 3,
   SessionError: 3,
   SessionHandle: 3,
@@ -163,6 +167,7 @@ const floors: Readonly<Record<string, number>> = {
   "internal/testing/serviceLaws": 5,
   "internal/testing/storeLaws": 5,
   "internal/testing/touchLaws": 5,
+  Law: 5,
   FaultyStore: 5,
   SessionTest: 5,
   testing: 5,
@@ -213,6 +218,7 @@ const backEnds: ReadonlyArray<ReadonlyArray<string>> = [
     "SqlEngine",
     "SqlMigrations",
     "SqlStore",
+    "internal/d1Driver",
     "internal/mysqlDriver",
     "internal/pgDriver",
     "internal/sqlCalls",
@@ -305,6 +311,7 @@ describe("architecture", () => {
       "SqlMigrations",
       "SqlStore",
       "internal/cliDatabase",
+      "internal/d1Driver",
       "internal/mysqlDriver",
       "internal/pgDriver",
       "internal/sqlCalls",

@@ -15,12 +15,10 @@ import { SessionConfigError } from "../SessionConfigError.js"
 import type { SessionStoreError } from "../SessionStore.js"
 import type { Dialect } from "./sqlStatements.js"
 
-/** Done; failed; used in a wrong way; not found. */
-export type ExitCode = 0 | 1 | 2 | 3
-
 /** How a command ends that cannot do what it was asked: with one sentence, and without a stack. */
 export class CliFailure extends Data.TaggedError("CliFailure")<{
-  readonly exitCode: Exclude<ExitCode, 0>
+  /** Failed; used in a wrong way; not found. */
+  readonly exitCode: 1 | 2 | 3
   readonly message: string
 }> {}
 
@@ -109,14 +107,22 @@ const sqlite = (url: DatabaseUrl, create: boolean): Client =>
     return SqliteClient.layer({ filename, disableWAL: true })
   })
 
+/** The versions that go with Effect 3, which are not the newest ones of every package. */
+const versions = {
+  "@effect/sql-mysql2": "0.53",
+  "@effect/sql-pg": "0.53",
+  "@effect/sql-sqlite-node": "0.53",
+  ioredis: "6"
+} as const
+
 /** Drivers are loaded when they are needed, so that only the one in use must be installed. */
-export const driver = <A>(name: string, load: () => Promise<A>): Effect.Effect<A, CliFailure> =>
+export const driver = <A>(name: keyof typeof versions, load: () => Promise<A>): Effect.Effect<A, CliFailure> =>
   Effect.tryPromise({
     try: load,
     catch: (cause) =>
       failed(
         Predicate.hasProperty(cause, "code") && cause.code === "ERR_MODULE_NOT_FOUND"
-          ? `The database driver is not installed: npm install ${name}`
+          ? `The database driver is not installed: npm install ${name}@${versions[name]}`
           : `The database driver ${name} could not be loaded: ${firstLine(cause)}`
       )
   })

@@ -20,10 +20,11 @@ export const ended = <A extends object>(
     const wait = (until: number): Effect.Effect<void> =>
       Effect.flatMap(Clock.currentTimeMillis, (now) =>
         // What is known to end before the next look is looked at in that moment.
-        Effect.race(bell.await, Effect.sleep(until > now ? Math.min(every, until - now) : every)).pipe(
-          Effect.zipRight(bell.close),
-          Effect.zipRight(look(until))
-        ))
+        Effect.race(Effect.interruptible(bell.await), Effect.sleep(until > now ? Math.min(every, until - now) : every))
+          .pipe(
+            Effect.zipRight(bell.close),
+            Effect.zipRight(look(until))
+          ))
     const look = (until: number): Effect.Effect<void> =>
       Effect.flatMap(Clock.currentTimeMillis, (now) =>
         Effect.matchEffect(core.engine.open(value, now), {

@@ -2,10 +2,9 @@
  * A store with something put before, after or in place of its calls.
  */
 import type * as Effect from "effect/Effect"
-import type { SessionStoreError, Shape } from "../SessionStore.js"
+import type { Operation, SessionStoreError, Shape } from "../SessionStore.js"
 
-/** The functions of a store. */
-export type Operation = Exclude<keyof Shape, "capabilities">
+export type { Operation }
 
 /** What becomes of a call. */
 export type Interception = <A>(

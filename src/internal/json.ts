@@ -7,13 +7,9 @@ import * as Equal from "effect/Equal"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 
-/** A JSON value. */
-export type Json = null | boolean | number | string | ReadonlyArray<Json> | JsonRecord
+import type { Json, JsonRecord } from "../Json.js"
 
-/** A JSON object. */
-export interface JsonRecord {
-  readonly [key: string]: Json
-}
+export type { Json, JsonRecord }
 
 /** Encoded data nested deeper than this is refused: recursive consumers overflow their stack long before `JSON.parse` does. */
 export const maxDepth = 64

@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import { inTransaction, onConnection } from "./sqlConnection.js"
 import type { Driver } from "./sqlDriver.js"
+import { inOrder } from "./sqlDriver.js"
 import type { Parameters, Row } from "./sqlRows.js"
 import type { Prepared } from "./sqlStatements.js"
 import { mysqlNameBytes } from "./sqlTables.js"
@@ -18,13 +19,14 @@ export const mysql = (sql: SqlClient.SqlClient): Driver => {
       // A number is sent as a double, which MySQL does not take for a limit.
       names.map((name) => name === "limit" ? String(parameters[name]) : parameters[name])
     )
+  const rows: Driver["rows"] = (prepared, parameters) =>
+    fitting(parameters, Effect.map(statement(prepared, parameters), (rows) => rows.map(readable)))
   return {
-    rows: (prepared, parameters) =>
-      fitting(parameters, Effect.map(statement(prepared, parameters), (rows) => rows.map(readable))),
+    rows,
     changed: (prepared, parameters) =>
       fitting(parameters, Effect.flatMap(statement(prepared, parameters).raw, affectedRows)),
     alone: (effect) => onConnection(sql, effect),
-    transaction: (effect) => inTransaction(sql, effect)
+    together: (prepared, parameters) => inTransaction(sql, inOrder(rows, prepared, parameters))
   }
 }
 

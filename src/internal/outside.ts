@@ -7,11 +7,8 @@ import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
+import type { Entry, SessionAdmin, Undecodable } from "../SessionAdmin.js"
 import { SessionDirectory } from "../SessionDirectory.js"
-import type { SessionError, SessionUnavailable } from "../SessionError.js"
-import type { SessionHandle } from "../SessionHandle.js"
-import type { SessionId } from "../SessionId.js"
-import type { SessionInfo } from "../SessionRecord.js"
 import { SessionRevocation } from "../SessionRevocation.js"
 import type { Damaged, Located, SessionStoreError } from "../SessionStore.js"
 import type { Core } from "./core.js"
@@ -22,61 +19,10 @@ import { decode } from "./opening.js"
 import { pages } from "./pages.js"
 import { log, unavailable } from "./refusals.js"
 
-/** A live session in a listing. */
-export interface Entry<A> {
-  readonly info: SessionInfo
-  readonly value: A
-}
-
-/** A live session that cannot be read, and why. */
-export interface Undecodable {
-  readonly id: SessionId
-  /** There if it is the data that does not fit the schema; absent if the whole record is damaged. */
-  readonly info: SessionInfo | undefined
-  readonly problem: string
-}
-
-/** What can be done with sessions outside a request. Nothing is written before `commit`. */
-export interface Outside<A> {
-  /** The live session that a token leads to, to be read and changed as in a handler. */
-  readonly open: (
-    token: Redacted.Redacted<string>
-  ) => Effect.Effect<Option.Option<SessionHandle<A>>, SessionUnavailable>
-  /** Makes a session, even an empty one, and writes it. Its token is `handle.token`. */
-  readonly create: (
-    fields?: Partial<A>,
-    options?: { readonly subject?: string }
-  ) => Effect.Effect<SessionHandle<A>, SessionError>
-  /** Writes what was changed: the same as `handle.save`. */
-  readonly commit: (handle: SessionHandle<A>) => Effect.Effect<void, SessionError>
-  /** Whether a token leads to a live session. */
-  readonly exists: (token: Redacted.Redacted<string>) => Effect.Effect<boolean, SessionUnavailable>
-  /** Ends the session that a token leads to. An unknown token is fine. */
-  readonly destroy: (token: Redacted.Redacted<string>) => Effect.Effect<void, SessionUnavailable>
-  /** All live sessions of the tag, decoded. Those that cannot be read come as values; the stream goes on. */
-  readonly sessions: Stream.Stream<Either.Either<Entry<A>, Undecodable>, SessionUnavailable, SessionDirectory>
-  /** The live sessions of a subject, oldest first. One whose record is damaged is left out, with a warning in the log. */
-  readonly list: (
-    subject: string
-  ) => Effect.Effect<ReadonlyArray<SessionInfo>, SessionUnavailable, SessionDirectory>
-  /** Ends one session by its public id. False if there was none. */
-  readonly revoke: (id: SessionId) => Effect.Effect<boolean, SessionUnavailable, SessionRevocation>
-  /**
-   * Ends every session of a subject but `except`, by one write. At a login, before `authenticate` has been written, there is
-   * nothing to except: the session that it makes is another one.
-   */
-  readonly revokeSubject: (
-    subject: string,
-    options?: { readonly except?: SessionId | undefined }
-  ) => Effect.Effect<void, SessionUnavailable, SessionRevocation>
-  /** Ends every session of the tag, by one write. */
-  readonly revokeAll: Effect.Effect<void, SessionUnavailable, SessionRevocation>
-}
-
 /** How many records one page of the stream holds. */
 const pageSize = 100
 
-export const outside = <A extends object>(core: Core<A>): Outside<A> => {
+export const outside = <A extends object>(core: Core<A>): SessionAdmin<A> => {
   const known = <B, R>(effect: Effect.Effect<B, SessionStoreError, R>) =>
     Effect.tapError(Effect.mapError(effect, (error) => unavailable(core, error)), log)
 

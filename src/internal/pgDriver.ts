@@ -9,16 +9,17 @@ import * as Predicate from "effect/Predicate"
 import { sha256 } from "./crypto.js"
 import { inTransaction, onConnection } from "./sqlConnection.js"
 import type { Driver } from "./sqlDriver.js"
-import { codeOf, returning } from "./sqlDriver.js"
+import { codeOf, inOrder, returning } from "./sqlDriver.js"
 import type { Row } from "./sqlRows.js"
 import type { Prepared } from "./sqlStatements.js"
 
 export const pg = (sql: SqlClient.SqlClient, frequent: ReadonlyArray<Prepared>): Driver => {
   const names: Names = new Map(frequent.map(({ text }) => [text, nameOf(text)]))
+  const driver = returning(sql)
   return {
-    ...returning(sql),
+    ...driver,
     alone: (effect) => onConnection(sql, effect, (connection) => naming(connection, names)),
-    transaction: (effect) => inTransaction(sql, effect)
+    together: (prepared, parameters) => inTransaction(sql, inOrder(driver.rows, prepared, parameters))
   }
 }
 

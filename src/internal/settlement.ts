@@ -10,7 +10,7 @@ import type { SessionChange } from "../SessionChange.js"
 import { decide } from "../SessionChange.js"
 import * as SessionCookie from "../SessionCookie.js"
 import type { Draft, Step } from "../SessionDraft.js"
-import type { CookieValue } from "../SessionEngine.js"
+import type { CookieValue, OwedCookie } from "../SessionEngine.js"
 import type { SessionError } from "../SessionError.js"
 import { SessionCrossSite } from "../SessionError.js"
 import * as SessionMetrics from "../SessionMetrics.js"
@@ -20,8 +20,7 @@ import type { Core } from "./core.js"
 import type { Held } from "./opening.js"
 import * as Refusals from "./refusals.js"
 
-/** What the response owes the browser: a value and its Max-Age in seconds (none: until the browser closes), or its end. */
-export type OwedCookie = { readonly value: CookieValue; readonly maxAge: number | undefined } | "expire"
+export type { OwedCookie }
 
 /** What a request has made of its session. */
 export interface Pending<A extends object> {

@@ -7,6 +7,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import { SessionStoreError } from "../SessionStore.js"
+import { d1, isD1 } from "./d1Driver.js"
 import { mysql } from "./mysqlDriver.js"
 import { pg } from "./pgDriver.js"
 import type { Driver } from "./sqlDriver.js"
@@ -70,18 +71,14 @@ export const make = (
       return unlessInside(rows, operation, Effect.mapError(rows, storeError(operation)))
     },
     write: (operation, prepared, parameters) => written(operation, driver.changed(prepared, parameters)),
-    writeAll: (operation, prepared, parameters) =>
-      written(
-        operation,
-        driver.transaction(Effect.forEach(prepared, (one) => driver.rows(one, parameters), { discard: true }))
-      )
+    writeAll: (operation, prepared, parameters) => written(operation, driver.together(prepared, parameters))
   }
 }
 
 const drivers: Record<Dialect, (sql: SqlClient.SqlClient, frequent: ReadonlyArray<Prepared>) => Driver> = {
   mysql,
   pg,
-  sqlite: returning
+  sqlite: (sql) => isD1(sql) ? d1(sql) : returning(sql)
 }
 
 /** Others were in the way: the statement has changed nothing, and may do better the next time. */

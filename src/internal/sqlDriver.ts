@@ -17,7 +17,7 @@ export interface Driver {
   /** Runs what is not part of a transaction of the application. */
   readonly alone: <A>(effect: Effect.Effect<A, SqlError>) => Effect.Effect<A, SqlError>
   /** Runs statements of which all are done or none, inside `alone`. */
-  readonly transaction: <A>(effect: Effect.Effect<A, SqlError>) => Effect.Effect<A, SqlError>
+  readonly together: (prepared: ReadonlyArray<Prepared>, parameters: Parameters) => Effect.Effect<void, SqlError>
 }
 
 /** Postgres and SQLite: a write names the rows that it has changed, whatever the driver. */
@@ -33,14 +33,18 @@ export const returning = (sql: SqlClient.SqlClient): Driver => {
         (rows) => rows[0] !== undefined && "removed" in rows[0] ? integer(rows[0], "removed") : rows.length
       ),
     alone: (effect) => effect,
-    transaction: (effect) =>
+    together: (prepared, parameters) =>
       // A connection that is lost cannot be rolled back either, which the client takes for a defect.
       Effect.catchSomeDefect(
-        sql.withTransaction(effect),
+        sql.withTransaction(inOrder(rows, prepared, parameters)),
         (defect) => defect instanceof SqlError ? Option.some(Effect.fail(defect)) : Option.none()
       )
   }
 }
+
+/** Runs statements one after another. */
+export const inOrder = (rows: Driver["rows"], prepared: ReadonlyArray<Prepared>, parameters: Parameters) =>
+  Effect.forEach(prepared, (one) => rows(one, parameters), { discard: true })
 
 /** What the database itself says of an error. */
 export const codeOf = (error: SqlError): string =>

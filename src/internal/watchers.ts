@@ -4,6 +4,7 @@
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import type { CookieValue } from "../SessionEngine.js"
+import { keepsRequestsApart } from "./isolates.js"
 
 /**
  * Connections that outlive their request, by cookie value. To be woken is a hint to look again, never a verdict: what the store says
@@ -31,7 +32,10 @@ export class Watchers {
     )
   }
 
-  /** The session of this value has ended, or moved to another. */
+  /**
+   * The session of this value has ended, or moved to another. Where requests are kept apart this does nothing, because the one
+   * that waits must not be resumed by this one: it looks by its own timer.
+   */
   wake(value: CookieValue): Effect.Effect<void> {
     return Effect.suspend(() => ring(this.#waiting.get(Redacted.value(value))))
   }
@@ -43,4 +47,6 @@ export class Watchers {
 }
 
 const ring = (bells: ReadonlySet<Effect.Latch> | undefined): Effect.Effect<void> =>
-  bells === undefined ? Effect.void : Effect.forEach([...bells], (bell) => bell.open, { discard: true })
+  bells === undefined || keepsRequestsApart()
+    ? Effect.void
+    : Effect.forEach([...bells], (bell) => bell.open, { discard: true })

@@ -1,5 +1,5 @@
 import { assert, describe, it, vi } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, Option, Ref, Scheduler } from "effect"
+import { Deferred, Effect, Exit, Fiber, Option, Ref, Scheduler, TestClock } from "effect"
 import * as fc from "fast-check"
 import * as Queue from "../../src/internal/queue.js"
 
@@ -223,6 +223,72 @@ describe("waiting", () => {
       yield* Effect.yieldNow()
       yield* Deferred.succeed(release, undefined)
       assert.deepStrictEqual([yield* Fiber.join(first), yield* Fiber.join(second), other], [false, true, false])
+      assert.isFalse(yield* queue("a", Effect.succeed))
+    }))
+})
+
+describe("where requests are kept apart", () => {
+  it.effect("an effect finds by its own timer that the one before it has ended", () =>
+    Effect.gen(function*() {
+      const queue = Queue.make(true)
+      const release = yield* Deferred.make<void>()
+      const first = yield* Effect.fork(queue("a", (waited) => Effect.as(Deferred.await(release), waited)))
+      yield* Effect.yieldNow()
+      const second = yield* Effect.fork(queue("a", Effect.succeed))
+      assert.isFalse(yield* queue("b", Effect.succeed))
+      yield* Deferred.succeed(release, undefined)
+      assert.isFalse(yield* Fiber.join(first))
+      yield* settle
+      assert.isTrue(Option.isNone(yield* Fiber.poll(second)), "no other fiber resumes it")
+      yield* TestClock.adjust("2 millis")
+      assert.isTrue(yield* Fiber.join(second))
+      assert.isFalse(yield* queue("a", Effect.succeed))
+    }))
+
+  it.effect("effects of one name do not overlap while each ends within a second", () =>
+    Effect.gen(function*() {
+      const queue = Queue.make(true)
+      const { read, write } = yield* log
+      const numbers = Array.from({ length: 5 }, (_, i) => i)
+      const all = yield* Effect.fork(Effect.forEach(numbers, (i) =>
+        queue("a", () =>
+          write(`${i} begins`).pipe(Effect.zipLeft(Effect.sleep("100 millis")), Effect.zipRight(write(`${i} ends`)))), {
+        concurrency: "unbounded"
+      }))
+      yield* TestClock.adjust("600 millis")
+      yield* Fiber.join(all)
+      const lines = yield* read
+      assert.deepStrictEqual(
+        lines,
+        lines.filter((line) =>
+          line.endsWith("begins")
+        ).flatMap((line) => [line, line.replace("begins", "ends")])
+      )
+      assert.lengthOf(lines, 10)
+    }))
+
+  it.effect("an effect waits at most a second for one that never ends, and leaves the name free", () =>
+    Effect.gen(function*() {
+      const queue = Queue.make(true)
+      yield* Effect.fork(queue("a", () => Effect.never))
+      yield* Effect.yieldNow()
+      const next = yield* Effect.fork(queue("a", Effect.succeed))
+      yield* TestClock.adjust("999 millis")
+      assert.isTrue(Option.isNone(yield* Fiber.poll(next)))
+      yield* TestClock.adjust("1 millis")
+      assert.isTrue(yield* Fiber.join(next))
+      assert.isFalse(yield* queue("a", Effect.succeed))
+    }))
+
+  it.effect("an effect that is interrupted while it runs or waits leaves the name free", () =>
+    Effect.gen(function*() {
+      const queue = Queue.make(true)
+      const first = yield* Effect.fork(queue("a", () => Effect.never))
+      yield* Effect.yieldNow()
+      const second = yield* Effect.fork(queue("a", Effect.succeed))
+      yield* Effect.yieldNow()
+      yield* Fiber.interrupt(second)
+      yield* Fiber.interrupt(first)
       assert.isFalse(yield* queue("a", Effect.succeed))
     }))
 })

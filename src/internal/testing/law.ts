@@ -4,36 +4,15 @@
  */
 import * as Config from "effect/Config"
 import type { ConfigError } from "effect/ConfigError"
-import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
 import type { YieldWrap } from "effect/Utils"
+import type { Law } from "../../Law.js"
+import { LawBroken } from "../../Law.js"
 import { SessionStore } from "../../SessionStore.js"
 import type { Shape } from "../../SessionStore.js"
 
-/**
- * One promise of a contract. It must be run on a store, or an engine, that is empty.
- *
- * @since 0.4.0
- * @category models
- */
-export interface Law<R = SessionStore> {
-  /** What is promised, in a sentence: the name of the test. */
-  readonly name: string
-  /** Succeeds if the promise is kept. */
-  readonly law: Effect.Effect<void, unknown, R>
-}
-
-/**
- * A store, or an engine, did not do what the contract says.
- *
- * @since 0.4.0
- * @category errors
- */
-export class LawBroken extends Data.TaggedError("LawBroken")<{
-  readonly message: string
-  readonly cause?: unknown
-}> {}
+export { type Law, LawBroken }
 
 /** Names a program over a store. */
 export const law = (
