@@ -48,9 +48,25 @@ export const readable = <S extends Any>(schema: S): S & Readable =>
  */
 export interface Misfit {
   readonly _tag: "Misfit"
+  /** The whole path. It may hold keys of a Record, which a visitor may have chosen: not for logs and messages. */
   readonly field: string
+  /** Made of the schema and of sentences of this library only. */
   readonly problem: string
+  /**
+   * The path in words of the schema only: what is in `field` and no name of the schema is `*`. Absent if both are the same.
+   *
+   * @since 0.6.0
+   */
+  readonly place?: string
 }
+
+/**
+ * The path of a misfit in words of the schema only, for messages and logs.
+ *
+ * @since 0.6.0
+ * @category validation
+ */
+export const placeOf = ({ field, place }: Misfit): string => place ?? field
 
 /**
  * A schema, prepared.
@@ -82,6 +98,13 @@ export const make = <A extends object>(schema: Any, context: Context.Context<nev
     Either.isEither(result)
       ? result
       : Effect.mapInputContext(result, (outer: Context.Context<never>) => Context.merge(outer, context))
+  let names: ReadonlySet<string> | undefined
+  const misfitAt = (path: ReadonlyArray<PropertyKey>, problem: string): Misfit => {
+    const known = names ??= namesIn(schema.ast)
+    const field = path.map(String).join(".")
+    const place = path.map((part) => typeof part === "number" || known.has(String(part)) ? String(part) : "*").join(".")
+    return { _tag: "Misfit", field, problem, ...(place === field ? {} : { place }) }
+  }
   const decode = ParseResult.decodeUnknown(whole, { onExcessProperty: "ignore" })
 
   const fields = new Map(
@@ -98,26 +121,32 @@ export const make = <A extends object>(schema: Any, context: Context.Context<nev
   return {
     keys: [...fields.keys()] as Array<keyof A & string>,
     encodedName: (key) => fields.get(key)?.encodedName ?? key,
-    decode: (raw) => Effect.mapError(provided(decode(raw)), (issue) => misfitOf(issue, "")),
+    decode: (raw) => Effect.mapError(provided(decode(raw)), (issue) => misfitOf(issue, [], misfitAt)),
     encodeField: (key, value) => {
       const field = fields.get(key)
       if (field === undefined) {
-        return Effect.fail<Misfit>({ _tag: "Misfit", field: key, problem: "the session has no such field" })
+        return Effect.fail<Misfit>({
+          _tag: "Misfit",
+          field: key,
+          problem: "the session has no such field",
+          // Most likely a name that the application misspelt. What does not look like a name may come from a visitor.
+          ...(/^[A-Za-z_$][\w$]{0,31}$/.test(key) ? {} : { place: "*" })
+        })
       }
       const { encode, encodedName } = field
       // Encoding would drop such a key without a word.
       if (hasHostileKey(value[key])) {
-        return Effect.fail<Misfit>({ _tag: "Misfit", field: key, problem: "it holds a field name that is not allowed" })
+        return Effect.fail(misfitAt([key], "it holds a field name that is not allowed"))
       }
       return Effect.matchEffect(provided(encode(Object.hasOwn(value, key) ? { [key]: value[key] } : {})), {
-        onFailure: (issue) => Effect.fail(misfitOf(issue, key)),
+        onFailure: (issue) => Effect.fail(misfitOf(issue, [key], misfitAt)),
         onSuccess: (record) => {
           const encoded: unknown = isRecord(record) ? record[encodedName] : undefined
           if (encoded === undefined) return Effect.succeed(undefined)
           const problem = problemOf(encoded, 1)
           return problem === undefined
             ? Effect.succeed(encoded as Json)
-            : Effect.fail({ _tag: "Misfit", field: [key, ...problem.path].join("."), problem: problem.message })
+            : Effect.fail(misfitAt([key, ...problem.path], problem.message))
         }
       })
     }
@@ -198,6 +227,49 @@ const problemOfEncoded = (root: AST.AST): string | undefined => {
   return visit(root, "")
 }
 
+/** The names of all fields that a schema speaks of, on either side of its transformations. */
+const namesIn = (root: AST.AST): ReadonlySet<string> => {
+  const names = new Set<string>()
+  const seen = new Set<AST.AST>()
+  const pending: Array<readonly [ast: AST.AST, suspensions: number]> = [[root, Number.POSITIVE_INFINITY]]
+  for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
+    const [ast, suspensions] = next
+    if (seen.has(ast)) continue
+    seen.add(ast)
+    const push = (...asts: ReadonlyArray<AST.AST>) => pending.push(...asts.map((ast) => [ast, suspensions] as const))
+    switch (ast._tag) {
+      case "TypeLiteral":
+        for (const { name, type } of ast.propertySignatures) {
+          names.add(String(name))
+          push(type)
+        }
+        push(...ast.indexSignatures.map(({ type }) => type))
+        break
+      case "TupleType":
+        push(...[...ast.elements, ...ast.rest].map(({ type }) => type))
+        break
+      case "Union":
+        push(...ast.types)
+        break
+      case "Declaration":
+        push(...ast.typeParameters)
+        break
+      case "Refinement":
+        push(ast.from)
+        break
+      case "Transformation":
+        // The decoded side of a recursive schema makes a new suspension each time that one is opened: it has no end.
+        pending.push([ast.to, Math.min(suspensions, 2)])
+        push(ast.from)
+        break
+      case "Suspend":
+        if (suspensions > 0) pending.push([ast.f(), suspensions - 1])
+        break
+    }
+  }
+  return names
+}
+
 const mayBeUndefined = (ast: AST.AST): boolean =>
   AST.isUndefinedKeyword(ast) || (AST.isUnion(ast) && ast.types.some(mayBeUndefined))
 
@@ -210,9 +282,13 @@ const first = (checks: ReadonlyArray<() => string | undefined>): string | undefi
 }
 
 /** The first thing that is wrong, in words that never contain the value: it may be a secret of the user's. */
-const misfitOf = (issue: ParseResult.ParseIssue, key: string): Misfit => {
-  const path: Array<string> = []
-  const misfit = (problem: string): Misfit => ({ _tag: "Misfit", field: path.join(".") || key, problem })
+const misfitOf = (
+  issue: ParseResult.ParseIssue,
+  root: ReadonlyArray<PropertyKey>,
+  misfitAt: (path: ReadonlyArray<PropertyKey>, problem: string) => Misfit
+): Misfit => {
+  const path: Array<PropertyKey> = []
+  const misfit = (problem: string): Misfit => misfitAt(path.length === 0 ? root : path, problem)
   let current = issue
   while (true) {
     switch (current._tag) {
@@ -220,7 +296,7 @@ const misfitOf = (issue: ParseResult.ParseIssue, key: string): Misfit => {
         const parts: ReadonlyArray<PropertyKey> = Array.isArray(current.path)
           ? current.path
           : [current.path as PropertyKey]
-        path.push(...parts.map(String))
+        path.push(...parts)
         current = current.issue
         continue
       }
