@@ -337,9 +337,10 @@ describe("the description of an API with guards", () => {
   const spec = OpenApi.fromApi(Api)
   const refs = (path: "/me" | "/before" | "/open" | "/two", status: 401 | 503) =>
     Array.dedupe(
-      [...(JSON.stringify(spec.paths[path]?.get?.responses[status]) ?? "").matchAll(/schemas\/(?:[\w-]+\.)?(\w+)/g)].map((
-        match
-      ) => match[1])
+      [...(JSON.stringify(spec.paths[path]?.get?.responses[status]) ?? "").matchAll(/schemas\/(?:[\w-]+\.)?(\w+)/g)]
+        .map((
+          match
+        ) => match[1])
     )
 
   it("shows the refusal with its status beside the errors of the session", () => {
