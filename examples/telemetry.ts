@@ -25,7 +25,8 @@ class AppSession extends Session.Tag<AppSession>()("app/Session", {
 }) {}
 
 const visit = Effect.gen(function*() {
-  const visits = yield* AppSession.modify("visits", (n): readonly [number, number] => [n + 1, n + 1])
+  yield* AppSession.update("visits", (n) => n + 1)
+  const visits = yield* AppSession.get("visits")
   return HttpServerResponse.text(`Visit ${visits}\n`)
 })
 

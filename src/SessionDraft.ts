@@ -12,6 +12,7 @@ import type { Json, JsonRecord } from "./Json.js"
 import type { Lifetime } from "./Lifetime.js"
 import type { Merge } from "./Merge.js"
 import type { Misfit, SessionSchema } from "./SessionSchema.js"
+import { placeOf } from "./SessionSchema.js"
 
 /**
  * A session in the making. Immutable: each step makes the next draft.
@@ -50,7 +51,7 @@ export interface Draft<A> {
  */
 export interface Clash {
   readonly _tag: "Clash"
-  /** The field, or what happened. */
+  /** The field in words of the schema, or what happened: never what a visitor chose. */
   readonly what: string
 }
 
@@ -108,7 +109,7 @@ export const replay = <A>(
   origin: A
 ): Effect.Effect<Draft<A>, Clash> =>
   Effect.reduce(steps, fresh, (draft, step) => Effect.suspend(() => step(draft, origin))).pipe(
-    Effect.catchAll((error) => error._tag === "Clash" ? Effect.fail(error) : clash(error.field)),
+    Effect.catchAll((error) => error._tag === "Clash" ? Effect.fail(error) : clash(placeOf(error))),
     // A function of the handler's may throw on a value that it had not seen before.
     Effect.catchAllDefect(() => clash("an update that threw when it was replayed"))
   )

@@ -2,6 +2,9 @@
  * What can go wrong with a session while a request is handled. An error that a handler lets through answers the request
  * by itself, with its own status.
  *
+ * A `message` is made of sentences of this library and of names from the schema: what a visitor has sent is in fields of
+ * the error only. Names and types of a schema may hold `<` and `&`, so a page escapes messages, too.
+ *
  * @since 0.1.0
  */
 import * as HttpApiSchema from "@effect/platform/HttpApiSchema"
@@ -68,18 +71,33 @@ const unavailable = {
 
 /**
  * A value does not fit the session's schema, or cannot be kept as JSON. Raised where the value is set; the session stays
- * as it was. The message names the place and never the value. 400.
+ * as it was. The message names the place in words of the schema, and never the value. 400.
+ *
+ * `field` is the whole path. Where the schema has a Record it holds that Record's keys, which a visitor may have chosen:
+ * escape it in HTML, and do not log it.
  *
  * @since 0.1.0
  * @category errors
  */
 export class SessionInvalid extends Schema.TaggedError<SessionInvalid>("effect-session.SessionInvalid")(
   "SessionInvalid",
-  { session: Schema.String, field: Schema.String, problem: Schema.String },
+  {
+    session: Schema.String,
+    /** The whole path, with keys that a visitor may have chosen. */
+    field: Schema.String,
+    problem: Schema.String,
+    /**
+     * The path as the message quotes it: names of the schema, positions in arrays, and `*` for any other key. Absent if
+     * `field` holds no other key.
+     *
+     * @since 0.6.0
+     */
+    place: Schema.optionalWith(Schema.String, { exact: true })
+  },
   HttpApiSchema.annotations({ status: 400 })
 ) {
   override get message(): string {
-    return `The value does not fit the session at "${this.field}": ${this.problem}`
+    return `The value does not fit the session at "${this.place ?? this.field}": ${this.problem}`
   }
   [HttpServerRespondable.symbol]() {
     return respond(this, 400)

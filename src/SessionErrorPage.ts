@@ -42,15 +42,21 @@ export class SessionErrorPage extends Context.Reference<SessionErrorPage>()("eff
 /**
  * Shows a page of the application's own. It belongs to the server, and is provided to it and not to its routes.
  *
+ * Escape what is put into HTML. Fields of the error may hold what a visitor has sent (`SessionInvalid.field`); a `message`
+ * does not, but the types of a schema that it names may hold `<` and `&`.
+ *
  * @example
  * ```ts
- * import { HttpServerResponse } from "@effect/platform"
+ * import { HttpServerRespondable, HttpServerResponse } from "@effect/platform"
+ * import { Effect } from "effect"
  * import { SessionErrorPage } from "effect-session"
  *
+ * const escape = (text: string) => text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`)
+ *
  * export const pages = SessionErrorPage.layer((error) =>
- *   HttpServerResponse.html(`<h1>Sorry</h1><p>${error.message}</p>`).pipe(
- *     HttpServerResponse.setStatus(error._tag === "SessionUnavailable" ? 503 : 409)
- *   )
+ *   // The status is the one that the error has by itself.
+ *   Effect.map(HttpServerRespondable.toResponse(error), ({ status }) =>
+ *     HttpServerResponse.setStatus(HttpServerResponse.html(`<h1>Sorry</h1><p>${escape(error.message)}</p>`), status))
  * )
  * ```
  *

@@ -6,12 +6,15 @@
 import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder"
 import * as HttpApiMiddleware from "@effect/platform/HttpApiMiddleware"
 import * as HttpApiSecurity from "@effect/platform/HttpApiSecurity"
+import type * as HttpRouter from "@effect/platform/HttpRouter"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Record from "effect/Record"
-import { becomeLast, begin, notLoopback } from "./internal/edge.js"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import { becomeLast, begin, notLoopback, openedBefore } from "./internal/edge.js"
 import { SessionError } from "./SessionError.js"
 import { asDeclared, declared } from "./SessionErrorPage.js"
 import type { SessionHandle } from "./SessionHandle.js"
@@ -94,13 +97,14 @@ const opened = <Self, A>(
 ): Effect.Effect<SessionHandle<A>> =>
   Effect.withFiberRuntime((fiber) => {
     const context: Context.Context<never> = fiber.currentContext
-    const outer = Context.getOption(context, handle)
+    // A guard opens a session without providing it to what runs inside of it.
+    const outer = Context.getOption(Context.merge(context, openedBefore(fiber)), handle)
     if (Option.isSome(outer)) {
       declared.add(outer.value)
       return Effect.succeed(outer.value)
     }
     return Effect.flatMap(
-      begin(fiber, service, () => asDeclared),
+      begin(fiber, handle, service, () => asDeclared),
       (edge) => edge === undefined ? Effect.die(notLoopback) : Effect.succeed(edge.session)
     )
   })
@@ -117,3 +121,117 @@ const lastWord = HttpApiBuilder.middleware((app) =>
     })
   )
 )
+
+/**
+ * What a guard decides by: gives what is provided to the endpoints, or fails. It runs before the payload is decoded. Its
+ * changes of the session are committed with the response, also if it fails with a status below 500.
+ *
+ * @since 0.6.0
+ * @category models
+ */
+export type Check<A, B, E> = (
+  session: SessionHandle<A>
+) => Effect.Effect<B, E | SessionError, HttpRouter.HttpRouter.Provided>
+
+/**
+ * The tag of a guard, for `HttpApi.middleware`, `HttpApiGroup.middleware` and `HttpApiEndpoint.middleware`.
+ *
+ * @since 0.6.0
+ * @category models
+ */
+export type GuardClass<Self, Name extends string, Session, A, I, B, E, EI, ER> =
+  & HttpApiMiddleware.TagClass<Self, Name, {
+    readonly provides: Context.Tag<I, B>
+    readonly failure: Schema.Schema<E | SessionError, EI | typeof SessionError.Encoded, ER>
+    readonly security: { readonly [scheme: string]: HttpApiSecurity.ApiKey }
+  }>
+  & {
+    /** Implements the guard by a function, or by an effect that makes one: its requirements are those of the layer. */
+    readonly layer: <EX = never, RX = never>(
+      check: Check<A, B, E> | Effect.Effect<Check<A, B, E>, EX, RX>
+    ) => Layer.Layer<Self, EX, SessionService<Session> | Exclude<RX, Scope.Scope>>
+  }
+
+/**
+ * Makes a middleware for HttpApi that decides by the session who may call its endpoints, and provides to them what it has
+ * found: a login guard that provides the current user.
+ *
+ * It opens the session itself, or shares the one that the request has already, so it may stand before or after
+ * `AppSession.HttpApi`, or without it. Only endpoints that use `AppSession` themselves need that one, too.
+ *
+ * `failure` is what the guard refuses with. It joins the errors of the endpoints, as those of the session do: both are in
+ * the description of the API and typed in its client. Like the session's tag, the guard knows nothing of a server, so that
+ * definitions that hold it can be shared with browsers; `layer` is for the server.
+ *
+ * @example
+ * ```ts
+ * import { HttpApiEndpoint, HttpApiError, HttpApiGroup } from "@effect/platform"
+ * import { Context, Effect, Option, Schema } from "effect"
+ * import { Session } from "effect-session"
+ * import * as SessionHttpApi from "effect-session/SessionHttpApi"
+ *
+ * class AppSession extends Session.Tag<AppSession>()("app/Session", {
+ *   schema: Schema.Struct({ locale: Schema.optional(Schema.String) })
+ * }) {}
+ *
+ * class User extends Schema.Class<User>("User")({ id: Schema.String, name: Schema.String }) {}
+ * class CurrentUser extends Context.Tag("app/CurrentUser")<CurrentUser, User>() {}
+ * class Users extends Context.Tag("app/Users")<Users, {
+ *   readonly byId: (id: string) => Effect.Effect<Option.Option<User>>
+ * }>() {}
+ *
+ * class SignedIn extends SessionHttpApi.Guard<SignedIn>()("app/SignedIn", {
+ *   session: AppSession,
+ *   provides: CurrentUser,
+ *   failure: HttpApiError.Unauthorized
+ * }) {}
+ *
+ * export const account = HttpApiGroup.make("account")
+ *   .add(HttpApiEndpoint.get("me", "/me").addSuccess(User))
+ *   .middleware(SignedIn)
+ *
+ * export const SignedInLive = SignedIn.layer(
+ *   Effect.map(Users, (users) => (session) =>
+ *     session.subject.pipe(
+ *       Effect.flatMap(Option.match({ onNone: () => Effect.succeedNone, onSome: users.byId })),
+ *       Effect.flatMap(Option.match({ onNone: () => new HttpApiError.Unauthorized(), onSome: Effect.succeed }))
+ *     ))
+ * )
+ * ```
+ *
+ * @since 0.6.0
+ * @category constructors
+ */
+export const Guard = <Self>() =>
+<const Name extends string, Session, A, I, B, E = never, EI = never, ER = never>(
+  name: Name,
+  options: {
+    readonly session: Context.Tag<Session, SessionHandle<A>> & {
+      readonly service: Context.Tag<SessionService<Session>, Shape<A>>
+      readonly HttpApi: { readonly security: { readonly [scheme: string]: HttpApiSecurity.ApiKey } }
+    }
+    /** What endpoints behind the guard may use. */
+    readonly provides: Context.Tag<I, B>
+    /** What the guard refuses with. Its status is that of the schema's annotation. Default: only errors of the session. */
+    readonly failure?: Schema.Schema<E, EI, ER>
+  }
+): GuardClass<Self, Name, Session, A, I, B, E, EI, ER> => {
+  const { failure, provides, session } = options
+  const { security } = session.HttpApi
+  const failures: Schema.Schema<E | SessionError, EI | typeof SessionError.Encoded, ER> = Schema.Union(
+    ...(failure === undefined ? [] : [failure]),
+    SessionError
+  )
+  const tag = HttpApiMiddleware.Tag<Self>()(name, { provides, failure: failures, security })
+  return Object.assign(tag, {
+    layer: <EX, RX>(check: Check<A, B, E> | Effect.Effect<Check<A, B, E>, EX, RX>) =>
+      Layer.scoped(
+        tag,
+        Effect.zipWith(
+          session.service,
+          Effect.isEffect(check) ? check : Effect.succeed(check),
+          (service, check) => Record.map(security, () => () => Effect.flatMap(opened(session, service), check))
+        )
+      )
+  })
+}

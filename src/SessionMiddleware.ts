@@ -88,6 +88,7 @@ const around =
       return Effect.flatMap(
         begin(
           fiber,
+          handle,
           service,
           (session) => (error, request) => declared.has(session) ? asDeclared(error, request) : page(error, request)
         ),

@@ -10,7 +10,6 @@ import * as Option from "effect/Option"
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import * as AST from "effect/SchemaAST"
-import type { JsonProblem } from "./internal/json.js"
 import { clone, isHostileKey, isRecord, problemOf, problemOfValue } from "./internal/json.js"
 import type { Json, JsonRecord } from "./Json.js"
 
@@ -64,9 +63,25 @@ export const readable = <S extends Any>(schema: S): S & Readable =>
  */
 export interface Misfit {
   readonly _tag: "Misfit"
+  /** The whole path. It may hold keys of a Record, which a visitor may have chosen: not for logs and messages. */
   readonly field: string
+  /** Made of the schema and of sentences of this library only. */
   readonly problem: string
+  /**
+   * The path in words of the schema only: what is in `field` and no name of the schema is `*`. Absent if both are the same.
+   *
+   * @since 0.6.0
+   */
+  readonly place?: string
 }
+
+/**
+ * The path of a misfit in words of the schema only, for messages and logs.
+ *
+ * @since 0.6.0
+ * @category validation
+ */
+export const placeOf = ({ field, place }: Misfit): string => place ?? field
 
 /**
  * A schema, prepared.
@@ -148,6 +163,13 @@ export const make = <A extends object>(schema: Any, context: Context.Context<nev
       throw defect
     }
   }
+  let names: ReadonlySet<string> | undefined
+  const misfitAt = (path: ReadonlyArray<PropertyKey>, problem: string): Misfit => {
+    const known = names ??= namesIn(schema.ast)
+    const field = path.map(String).join(".")
+    const place = path.map((part) => typeof part === "number" || known.has(String(part)) ? String(part) : "*").join(".")
+    return { _tag: "Misfit", field, problem, ...(place === field ? {} : { place }) }
+  }
   const decodeWhole = ParseResult.decodeUnknown(whole, { onExcessProperty: "ignore" })
 
   const fields = new Map(
@@ -169,19 +191,27 @@ export const make = <A extends object>(schema: Any, context: Context.Context<nev
   const encodeField = (key: keyof A & string, value: A): Effect.Effect<Json | undefined, Misfit> => {
     const field = fields.get(key)
     if (field === undefined) {
-      return Effect.fail<Misfit>({ _tag: "Misfit", field: key, problem: "the session has no such field" })
+      return Effect.fail<Misfit>({
+        _tag: "Misfit",
+        field: key,
+        problem: "the session has no such field",
+        // Most likely a name that the application misspelt. What does not look like a name may come from a visitor.
+        ...(/^[A-Za-z_$][\w$]{0,31}$/.test(key) ? {} : { place: "*" })
+      })
     }
     const { encode, encodedName } = field
     const problem = problemOfValue(value[key])
-    if (problem !== undefined) return Effect.fail(misfitAt(key, problem))
+    if (problem !== undefined) return Effect.fail(misfitAt([key, ...problem.path], problem.message))
     const alone = Object.hasOwn(value, key) ? { [key]: value[key] } : {}
     return Effect.matchEffect(provided(() => encode(alone)), {
-      onFailure: (issue) => Effect.fail(misfitOf(issue, key)),
+      onFailure: (issue) => Effect.fail(misfitOf(issue, [key], misfitAt)),
       onSuccess: (record) => {
         const encoded: unknown = isRecord(record) ? record[encodedName] : undefined
         if (encoded === undefined) return Effect.succeed(undefined)
         const problem = problemOf(encoded, 1)
-        return problem === undefined ? Effect.succeed(encoded as Json) : Effect.fail(misfitAt(key, problem))
+        return problem === undefined
+          ? Effect.succeed(encoded as Json)
+          : Effect.fail(misfitAt([key, ...problem.path], problem.message))
       }
     })
   }
@@ -194,7 +224,7 @@ export const make = <A extends object>(schema: Any, context: Context.Context<nev
       // Some schemas encode and decode to the very object that they are given.
       const encoded = clone(encoding)
       return Effect.mapBoth(provided(() => decode({ [encodedName]: clone(encoding) })), {
-        onFailure: (issue) => misfitOf(issue, key),
+        onFailure: (issue) => misfitOf(issue, [key], misfitAt),
         onSuccess: (decoded) => ({ encoded, value: decoded[key] as A[K] })
       })
     })
@@ -210,7 +240,7 @@ export const make = <A extends object>(schema: Any, context: Context.Context<nev
         : Effect.void, { discard: true })
 
   const decode = (raw: JsonRecord): Effect.Effect<A, Misfit> => {
-    const decoded = Effect.mapError(provided(() => decodeWhole(raw)), (issue) => misfitOf(issue, ""))
+    const decoded = Effect.mapError(provided(() => decodeWhole(raw)), (issue) => misfitOf(issue, [], misfitAt))
     return mutable.size === 0 ? decoded : Effect.tap(decoded, (value) => ownDefaults(raw, value))
   }
 
@@ -234,12 +264,6 @@ export const make = <A extends object>(schema: Any, context: Context.Context<nev
     encode
   }
 }
-
-const misfitAt = (key: string, { message, path }: JsonProblem): Misfit => ({
-  _tag: "Misfit",
-  field: [key, ...path].join("."),
-  problem: message
-})
 
 /** What a schema says, or the stack: where a class or a text hides a recursion, only the stack knows how deep it is. */
 type Issue = ParseResult.ParseIssue | typeof tooDeep
@@ -363,6 +387,49 @@ const problemOfEncoded = (root: AST.AST): string | undefined => {
   return visit(root, "")
 }
 
+/** The names of all fields that a schema speaks of, on either side of its transformations. */
+const namesIn = (root: AST.AST): ReadonlySet<string> => {
+  const names = new Set<string>()
+  const seen = new Set<AST.AST>()
+  const pending: Array<readonly [ast: AST.AST, suspensions: number]> = [[root, Number.POSITIVE_INFINITY]]
+  for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
+    const [ast, suspensions] = next
+    if (seen.has(ast)) continue
+    seen.add(ast)
+    const push = (...asts: ReadonlyArray<AST.AST>) => pending.push(...asts.map((ast) => [ast, suspensions] as const))
+    switch (ast._tag) {
+      case "TypeLiteral":
+        for (const { name, type } of ast.propertySignatures) {
+          names.add(String(name))
+          push(type)
+        }
+        push(...ast.indexSignatures.map(({ type }) => type))
+        break
+      case "TupleType":
+        push(...[...ast.elements, ...ast.rest].map(({ type }) => type))
+        break
+      case "Union":
+        push(...ast.types)
+        break
+      case "Declaration":
+        push(...ast.typeParameters)
+        break
+      case "Refinement":
+        push(ast.from)
+        break
+      case "Transformation":
+        // The decoded side of a recursive schema makes a new suspension each time that one is opened: it has no end.
+        pending.push([ast.to, Math.min(suspensions, 2)])
+        push(ast.from)
+        break
+      case "Suspend":
+        if (suspensions > 0) pending.push([ast.f(), suspensions - 1])
+        break
+    }
+  }
+  return names
+}
+
 const mayBeUndefined = (ast: AST.AST): boolean =>
   AST.isUndefinedKeyword(ast) || (AST.isUnion(ast) && ast.types.some(mayBeUndefined))
 
@@ -375,9 +442,13 @@ const first = (checks: ReadonlyArray<() => string | undefined>): string | undefi
 }
 
 /** The first thing that is wrong, in words that never contain the value: it may be a secret of the user's. */
-const misfitOf = (issue: Issue, key: string): Misfit => {
-  const path: Array<string> = []
-  const misfit = (problem: string): Misfit => ({ _tag: "Misfit", field: path.join(".") || key, problem })
+const misfitOf = (
+  issue: Issue,
+  root: ReadonlyArray<PropertyKey>,
+  misfitAt: (path: ReadonlyArray<PropertyKey>, problem: string) => Misfit
+): Misfit => {
+  const path: Array<PropertyKey> = []
+  const misfit = (problem: string): Misfit => misfitAt(path.length === 0 ? root : path, problem)
   let current = issue
   while (true) {
     switch (current._tag) {
@@ -387,7 +458,7 @@ const misfitOf = (issue: Issue, key: string): Misfit => {
         const parts: ReadonlyArray<PropertyKey> = Array.isArray(current.path)
           ? current.path
           : [current.path as PropertyKey]
-        path.push(...parts.map(String))
+        path.push(...parts)
         current = current.issue
         continue
       }

@@ -1,8 +1,8 @@
 /**
  * Typed, durable, revocable sessions for Effect HTTP servers.
  *
- * Modules with a driver of their own are imported by their path: `effect-session/SqlEngine`, `effect-session/SqlStore`,
- * `effect-session/SqlMigrations`.
+ * What an application needs whatever its engine is, and the engines in memory and in files. Every module has a path of its
+ * own, and the others have that only: `effect-session/SqlEngine`, `effect-session/CookieEngine`, `effect-session/Keyring`.
  *
  * @since 0.1.0
  */

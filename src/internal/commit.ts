@@ -12,7 +12,7 @@ import type { Draft, Step } from "../SessionDraft.js"
 import * as SessionDraft from "../SessionDraft.js"
 import type { Write } from "../SessionEngine.js"
 import type { SessionError } from "../SessionError.js"
-import { SessionConflict, SessionGone, SessionInvalid } from "../SessionError.js"
+import { SessionConflict, SessionGone } from "../SessionError.js"
 import * as SessionId from "../SessionId.js"
 import * as SessionMetrics from "../SessionMetrics.js"
 import type { SessionRecord } from "../SessionRecord.js"
@@ -21,7 +21,7 @@ import { randomBytes } from "./crypto.js"
 import type { Json, JsonRecord } from "./json.js"
 import type { Held } from "./opening.js"
 import { hold } from "./opening.js"
-import { busy, failure } from "./refusals.js"
+import { busy, failure, invalid } from "./refusals.js"
 
 /** What is to be written: a draft, the record it belongs to, and the steps from one to the other. */
 export interface Work<A extends object> {
@@ -38,7 +38,7 @@ export interface Work<A extends object> {
 export const changesOf = <A extends object>(core: Core<A>, draft: Draft<A>) =>
   draft.touched.size === 0 ? Effect.succeed(noChanges) : Effect.mapError(
     SessionDraft.diff(core.schema, draft),
-    ({ field, problem }) => new SessionInvalid({ session: core.name, field, problem })
+    (misfit) => invalid(core, misfit)
   )
 
 const noChanges: ReadonlyMap<string, Json | undefined> = new Map()

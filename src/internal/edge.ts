@@ -33,6 +33,7 @@ import type { SessionCookie } from "../SessionCookie.js"
 import type { SessionError } from "../SessionError.js"
 import { answer } from "../SessionErrorPage.js"
 import type { Shape as Page } from "../SessionErrorPage.js"
+import type { SessionHandle } from "../SessionHandle.js"
 import type { RequestSession, Shape } from "../SessionService.js"
 
 type Response = HttpServerResponse.HttpServerResponse
@@ -58,6 +59,7 @@ interface Member {
 /** All sessions of one request, and its response. */
 class Exchange {
   readonly members: Array<Member> = []
+  handles: Context.Context<never> = Context.empty()
   /** The chain of handlers that ends with {@link respond}. */
   installed: Option.Option<HttpApp.PreResponseHandler> | undefined
   finished = false
@@ -200,8 +202,9 @@ const isWebRequest = (source: object): source is globalThis.Request =>
   typeof globalThis.Request === "function" && source instanceof globalThis.Request
 
 /** Opens a session of this fiber's request, without I/O. `undefined`: the cookie must not be sent to the request's host. */
-export const begin = <A>(
+export const begin = <Self, A>(
   fiber: RuntimeFiber,
+  handle: Context.Tag<Self, SessionHandle<A>>,
   service: Shape<A>,
   page: (session: RequestSession<A>) => Page
 ): Effect.Effect<Edge<A> | undefined> => {
@@ -218,7 +221,14 @@ export const begin = <A>(
   const answerTo = (error: SessionError) => answer(page(session), error, request)
   const exchange = exchangeOf(request)
   exchange.members.push({ session, cookie, answer: answerTo })
+  exchange.handles = Context.add(exchange.handles, handle, session)
   return Effect.as(install(fiber, exchange), { session, answer: answerTo })
+}
+
+/** The sessions that were opened for this fiber's request, whether or not they are in its context. */
+export const openedBefore = (fiber: RuntimeFiber): Context.Context<never> => {
+  const request = Context.unsafeGet(fiber.currentContext, HttpServerRequest.HttpServerRequest)
+  return exchangeOf(request).handles
 }
 
 /** The exchange of a request. A request object that was answered and is used again begins another one. */

@@ -7,6 +7,7 @@ import type { CookieValue, Opened } from "../SessionEngine.js"
 import { SessionUnavailable } from "../SessionError.js"
 import * as SessionMetrics from "../SessionMetrics.js"
 import type { SessionRecord } from "../SessionRecord.js"
+import { placeOf } from "../SessionSchema.js"
 import type { Reading } from "../SessionStore.js"
 import type { Core } from "./core.js"
 import type { JsonRecord } from "./json.js"
@@ -118,7 +119,7 @@ export const decode = <A extends object>(
     : Effect.succeed(parsed)
   return Effect.mapError(
     Effect.flatMap(raw, (raw) => Effect.map(core.schema.decode(raw), (decoded) => ({ raw, decoded }))),
-    ({ field, problem }) => `at "${field}": ${problem}`
+    (misfit) => `at "${placeOf(misfit)}": ${misfit.problem}`
   )
 }
 

@@ -45,10 +45,14 @@ export const busy = ({ name, settings }: Named): SessionUnavailable =>
 /** A change after the end of the request. */
 export const committed = ({ name }: Named): SessionCommitted => new SessionCommitted({ session: name })
 
+/** A value that does not fit. */
+export const invalid = ({ name }: Pick<Named, "name">, { _tag: _, ...misfit }: Misfit): SessionInvalid =>
+  new SessionInvalid({ session: name, ...misfit })
+
 /** A step that cannot be taken. */
 export const refused = ({ name }: Named, error: Misfit | Clash): SessionInvalid | SessionConflict =>
   error._tag === "Misfit"
-    ? new SessionInvalid({ session: name, field: error.field, problem: error.problem })
+    ? invalid({ name }, error)
     : new SessionConflict({ session: name, what: error.what })
 
 /** What a broken store is to a commit. */

@@ -22,6 +22,7 @@ import { serve, wrappedEngine } from "./server.js"
 export class Visitor extends Session.Tag<Visitor>()("test/Visitor", {
   schema: Schema.Struct({
     name: Schema.optional(Schema.String),
+    answers: Schema.optional(Schema.Record({ key: Schema.String, value: Schema.Number })),
     count: Schema.optionalWith(Schema.Number, { default: () => 0 })
   })
 }) {}

@@ -35,6 +35,7 @@ export class Account extends HttpApiGroup.make("account")
   .add(HttpApiEndpoint.post("rename", "/rename").setPayload(Schema.Struct(name)))
   .add(HttpApiEndpoint.post("count", "/count").addSuccess(Schema.Number))
   .add(HttpApiEndpoint.post("spoil", "/spoil"))
+  .add(HttpApiEndpoint.post("answer", "/answer").setPayload(Schema.Unknown))
   .add(HttpApiEndpoint.post("save", "/save"))
   .middleware(Visitor.HttpApi)
 {}
@@ -80,6 +81,7 @@ const handlers = (stage: Stage) =>
           ))
         .handle("count", () => counted)
         .handle("spoil", () => Visitor.set("count", Number.NaN))
+        .handle("answer", ({ payload }) => Visitor.set("answers", payload as Readonly<Record<string, number>>))
         .handle("save", () => Effect.zipRight(counted, Visitor.save))),
     HttpApiBuilder.group(ShopApi, "office", (handlers) =>
       handlers

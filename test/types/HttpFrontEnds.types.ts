@@ -14,8 +14,9 @@ import {
   HttpServerResponse
 } from "@effect/platform"
 import { Rpc, RpcGroup, RpcServer } from "@effect/rpc"
-import { Effect, Layer, Schema } from "effect"
+import { Context, Effect, Layer, Schema } from "effect"
 import { Session, SessionError, SessionErrorPage, type SessionHttpApi, type SessionService } from "effect-session"
+import * as SessionHttpApiModule from "effect-session/SessionHttpApi"
 import * as SessionRpc from "effect-session/SessionRpc"
 import { expectTypeOf } from "vitest"
 
@@ -112,6 +113,67 @@ const orphan = HttpApiBuilder.group(Api, "without", (handlers) => handlers.handl
 expectTypeOf<Layer.Layer.Context<typeof orphan>>().toEqualTypeOf<App>()
 const crossed = HttpApiBuilder.group(Api, "other", (handlers) => handlers.handle("user", () => user))
 expectTypeOf<Layer.Layer.Context<typeof crossed>>().toEqualTypeOf<App | SessionHttpApi<Twin>>()
+
+// ---- guards of an HttpApi
+class Unauthorized extends Schema.TaggedError<Unauthorized>()("Unauthorized", {}) {}
+class CurrentUser extends Context.Tag("types/CurrentUser")<CurrentUser, { readonly name: string }>() {}
+class Users extends Context.Tag("types/Users")<Users, { readonly byName: (name: string) => Effect.Effect<Found> }>() {}
+type Found = { readonly name: string }
+class SignedIn extends SessionHttpApiModule.Guard<SignedIn>()("types/SignedIn", {
+  session: App,
+  provides: CurrentUser,
+  failure: Unauthorized
+}) {}
+class Lenient extends SessionHttpApiModule.Guard<Lenient>()("types/Lenient", { session: App, provides: CurrentUser }) {}
+expectTypeOf<HttpApiMiddleware.HttpApiMiddleware.Provides<SignedIn>>().toEqualTypeOf<CurrentUser>()
+expectTypeOf<HttpApiMiddleware.HttpApiMiddleware.Error<SignedIn>>().toEqualTypeOf<
+  Unauthorized | SessionError.SessionError
+>()
+expectTypeOf<HttpApiMiddleware.HttpApiMiddleware.Error<Lenient>>().toEqualTypeOf<SessionError.SessionError>()
+const found = SignedIn.layer(
+  Effect.map(
+    Users,
+    ({ byName }) => (session) =>
+      Effect.flatMap(
+        session.getOption("user"),
+        (user) => user._tag === "Some" ? byName(user.value) : Effect.fail(new Unauthorized())
+      )
+  )
+)
+// What the function needs is needed once, by the layer, which also needs the service of the session.
+expectTypeOf(found).toEqualTypeOf<Layer.Layer<SignedIn, never, Users | SessionService<App>>>()
+expectTypeOf(SignedIn.layer(() => new Unauthorized())).toEqualTypeOf<
+  Layer.Layer<SignedIn, never, SessionService<App>>
+>()
+const generated = SignedIn.layer(Effect.gen(function*() {
+  yield* Effect.acquireRelease(Effect.void, () => Effect.void)
+  const { byName } = yield* Users
+  return (session) => Effect.flatMap(session.subject, () => byName("ann"))
+}))
+expectTypeOf(generated).toEqualTypeOf<Layer.Layer<SignedIn, never, Users | SessionService<App>>>()
+// @ts-expect-error it fails with what it declares, and with errors of the session
+SignedIn.layer(() => Effect.fail("an error that nobody knows"))
+// @ts-expect-error and one that declares nothing with those only
+Lenient.layer(() => new Unauthorized())
+// @ts-expect-error it gives what it provides
+SignedIn.layer(() => Effect.succeed({ nickname: "ann" }))
+// @ts-expect-error what it needs at each request is needed when the layer is built
+SignedIn.layer((session) => Effect.zipRight(session.subject, Effect.flatMap(Users, ({ byName }) => byName("ann"))))
+class Signed extends HttpApiGroup.make("signed").add(endpoint).middleware(SignedIn) {}
+class Both extends HttpApiGroup.make("both").add(endpoint.middleware(App.HttpApi)).middleware(SignedIn) {}
+class SignedApi extends HttpApi.make("signed").add(Signed).add(Both) {}
+const current = Effect.map(CurrentUser, ({ name }) => name)
+const signed = HttpApiBuilder.group(SignedApi, "signed", (handlers) => handlers.handle("user", () => current))
+expectTypeOf<Layer.Layer.Context<typeof signed>>().toEqualTypeOf<SignedIn>()
+const both = HttpApiBuilder.group(
+  SignedApi,
+  "both",
+  (handlers) => handlers.handle("user", () => Effect.zipRight(current, user))
+)
+expectTypeOf<Layer.Layer.Context<typeof both>>().toEqualTypeOf<SignedIn | SessionHttpApi<App>>()
+// The guard provides the user alone: an endpoint that uses the session has its middleware, too.
+const alone = HttpApiBuilder.group(SignedApi, "signed", (handlers) => handlers.handle("user", () => Effect.orDie(user)))
+expectTypeOf<Layer.Layer.Context<typeof alone>>().toEqualTypeOf<SignedIn | App>()
 
 // ---- two tags' middlewares never unify, even of one shape
 expectTypeOf<SessionHttpApi<App>>().not.toEqualTypeOf<SessionHttpApi<Twin>>()
