@@ -124,8 +124,13 @@ export class Front {
    * `invalidationTimeout` has passed, another process may be answered with what was there before.
    */
   fence(keys: ReadonlyArray<StoreKey>): Effect.Effect<Effect.Effect<void>> {
-    const put = Effect.forEach(keys, (key) => this.#fenceOne(key), { concurrency: "unbounded", discard: true })
-    if (!this.#store.capabilities.remote) return Effect.as(this.#invalidate(put), Effect.void)
+    const { remote } = this.#store.capabilities
+    const put = Effect.forEach(keys, (key) => this.#fenceOne(key), {
+      // A remote front is waited for once, and not once for each key.
+      concurrency: remote ? "unbounded" : 1,
+      discard: true
+    })
+    if (!remote) return Effect.as(this.#invalidate(put), Effect.void)
     return Effect.gen(this, function*() {
       const fencing = yield* Effect.forkDaemon(this.#invalidate(put))
       const confirmed = Effect.asVoid(Effect.interruptible(Fiber.await(fencing)))
