@@ -79,5 +79,6 @@ export const layerRedis = (
 > =>
   Layer.provide(
     StoredEngine.layer(options),
-    TieredStore.layer(RedisStore.layer(redis), SqlStore.layer(options), options)
+    // The database holds the truth: what Redis may forget in a crash are copies.
+    TieredStore.layer(RedisStore.layer({ durableDestroy: false, ...redis }), SqlStore.layer(options), options)
   )

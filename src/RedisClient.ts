@@ -8,7 +8,7 @@
  * @since 0.4.0
  */
 import * as Context from "effect/Context"
-import { sentIf, slotOf } from "./internal/redisReady.js"
+import { fromPrimary, sentIf, slotOf } from "./internal/redisReady.js"
 
 /**
  * A client of one node, or of a Cluster. A call that fails rejects with whatever the driver says.
@@ -21,7 +21,8 @@ export interface Shape {
   readonly cluster: boolean
   /**
    * Sends a command to the node that has the key, never to a replica of it. Where that cannot be done at once, it rejects
-   * and does not keep the command.
+   * and does not keep the command. The store sends scripts only (`evalsha`, `eval`), which clients route to primaries, and which
+   * fail with `READONLY` on a replica: then the connection should be made anew, for the server was demoted.
    */
   readonly send: (key: string, command: ReadonlyArray<string>) => Promise<unknown>
   /** Sends a command to every node that keys are written to: one reply each. It may wait for a connection. */
@@ -42,6 +43,7 @@ interface IoredisNode {
   /** The connection: it ends a moment before the status says so. */
   readonly stream?: { readonly writable: boolean }
   call(command: string, args: Array<string>): Promise<unknown>
+  disconnect(reconnect?: boolean): void
 }
 
 /**
@@ -66,7 +68,12 @@ export const ioredis = (client: Ioredis): Shape => {
   const isReady = () => client.status === "ready" && client.stream?.writable !== false
   return {
     cluster: client.isCluster,
-    send: (_, command) => sentIf(isReady(), () => send(client, command)),
+    send: (_, command) =>
+      sentIf(isReady(), () =>
+        fromPrimary(client, send(client, command), () => {
+          // A Cluster knows by itself which of its nodes are replicas.
+          if (!client.isCluster) client.disconnect(true)
+        })),
     sendToAll: async (command) => {
       // A Cluster knows its nodes once it has answered something.
       if (client.isCluster) await client.call("info", ["server"])
@@ -80,6 +87,12 @@ interface NodeRedisNode {
   readonly isReady: boolean
   sendCommand(command: Array<string>): Promise<unknown>
 }
+
+/** Closes the connection without closing the client: it connects again when the server has hung up. */
+const hangUp = (node: NodeRedisNode) => void node.sendCommand(["QUIT"]).catch(() => {})
+
+const sendTo = (node: NodeRedisNode, command: ReadonlyArray<string>) =>
+  fromPrimary(node, node.sendCommand([...command]), () => hangUp(node))
 
 /** What is used of a pool of them. */
 interface NodeRedisPool {
@@ -119,7 +132,8 @@ export const nodeRedis = <Node>(client: NodeRedis<Node>): Shape =>
         sentIf(
           // A node that was not needed before has no client yet.
           client.slots[slotOf(key)]?.master.client?.isReady !== false,
-          () => client.sendCommand(key, false, [...command])
+          // The cluster knows by itself which of its nodes are replicas.
+          () => fromPrimary(client, client.sendCommand(key, false, [...command]), () => {})
         ),
       sendToAll: (command) =>
         Promise.all(
@@ -132,13 +146,13 @@ export const nodeRedis = <Node>(client: NodeRedis<Node>): Shape =>
       send: (_, command) => {
         const askedAt = performance.now()
         return client.execute((one) =>
-          sentIf(one.isReady && performance.now() - askedAt < longestWait, () => one.sendCommand([...command]))
+          sentIf(one.isReady && performance.now() - askedAt < longestWait, () => sendTo(one, command))
         )
       },
       sendToAll: async (command) => [await client.execute((one) => one.sendCommand([...command]))]
     }
     : {
       cluster: false,
-      send: (_, command) => sentIf(client.isReady, () => client.sendCommand([...command])),
+      send: (_, command) => sentIf(client.isReady, () => sendTo(client, command)),
       sendToAll: async (command) => [await client.sendCommand([...command])]
     }

@@ -100,6 +100,28 @@ export const frontFills: Metric.Metric.Frequency<string> = Metric.frequency("ses
   preregisteredWords: fillOutcomes
 })
 
+/** The front of a tiered store was told that what it holds of a session is no longer true. */
+const invalidationOutcomes = ["confirmed", "unconfirmed"] as const
+
+/**
+ * `session_front_invalidations`, by outcome: what became of the news of writes and revocations for the fronts of this process's
+ * tiered stores.
+ *
+ * - `unconfirmed`: the front failed, or did not answer within `invalidationTimeout`: other processes that share it may read the
+ *   session as it was before until the lease has passed.
+ *
+ * @since 0.6.0
+ * @category metrics
+ */
+export const frontInvalidations: Metric.Metric.Frequency<string> = Metric.frequency("session_front_invalidations", {
+  description: "Invalidations of sessions in the fronts of tiered stores, by outcome",
+  preregisteredWords: invalidationOutcomes
+})
+
+/** @internal */
+export const countInvalidation = (outcome: typeof invalidationOutcomes[number]) =>
+  Metric.update(frontInvalidations, outcome)
+
 /** @internal */
 export const countFrontRead = (answer: typeof frontAnswers[number]) => Metric.update(frontReads, answer)
 

@@ -34,8 +34,17 @@ export interface Options {
    * From 1 millisecond to 1 minute.
    */
   readonly lease: Duration.DurationInput
-  /** How long the front may take to answer before it is passed by. Default 50 milliseconds. */
+  /** How long the front may take to answer a read before it is passed by. Default 50 milliseconds. */
   readonly frontTimeout?: Duration.DurationInput
+  /**
+   * How long a write or a revocation waits for a remote front to confirm that what it held of the session is gone. Until then
+   * other processes may read it; when this time has passed, the write is confirmed all the same, a warning is logged,
+   * `session_front_invalidations` counts it as `unconfirmed`, and the others may read what was there before until the lease ends.
+   * It must be shorter than the engine's `timeout`, or a front that hangs fails every write. Default 750 milliseconds.
+   *
+   * @since 0.6.0
+   */
+  readonly invalidationTimeout?: Duration.DurationInput
 }
 
 /**
@@ -68,7 +77,7 @@ export const makeTelling = (
 const tiers = (
   front: Shape,
   back: Shape,
-  { frontTimeout = "50 millis", lease }: Options,
+  { frontTimeout = "50 millis", invalidationTimeout = "750 millis", lease }: Options,
   tell: Context.Tag.Service<SessionInvalidation>["tell"]
 ): Effect.Effect<Tiers, SessionConfigError> =>
   Effect.suspend(() => {
@@ -86,8 +95,15 @@ const tiers = (
           "Workers. Use the store of the truth alone, such as SqlEngine."
       })
     }
+    const limits = [Duration.decode(frontTimeout), Duration.decode(invalidationTimeout)] as const
+    if (!limits.every((limit) => Duration.toMillis(limit) >= 1 && Duration.isFinite(limit))) {
+      return new SessionConfigError({
+        subject: "TieredStore",
+        problem: "frontTimeout and invalidationTimeout are 1 millisecond or more, and finite."
+      })
+    }
     const remote = back.capabilities.remote || front.capabilities.remote
-    return Effect.succeed(new Tiers(new Front(front, millis, Duration.decode(frontTimeout)), back, remote, tell))
+    return Effect.succeed(new Tiers(new Front(front, millis, ...limits), back, remote, tell))
   })
 
 /** Builds both, though they have one tag. */

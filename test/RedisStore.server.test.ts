@@ -37,9 +37,10 @@ describe("what a server does when its memory is full", () => {
     Effect.gen(function*() {
       const { ask, url } = yield* Server.make()
       for (const client of ["ioredis", "node-redis"] as const) {
+        const options = { durableDestroy: false }
         const build = client === "ioredis"
-          ? storeAt(url)
-          : Effect.flatMap(nodeRedisOn(url), (client) => storeOn(RedisStore.nodeRedis(client)))
+          ? storeAt(url, options)
+          : Effect.flatMap(nodeRedisOn(url), (client) => storeOn(RedisStore.nodeRedis(client), options))
         for (const kind of ["lru", "lfu", "random"]) {
           yield* ask("CONFIG", "SET", "maxmemory-policy", `allkeys-${kind}`)
           const { result } = yield* built(build)
@@ -68,7 +69,7 @@ describe("what a server does when its memory is full", () => {
       const unknown = yield* built(storeAt(url, {}, client))
       assert.strictEqual(unknown.result._tag, "Right")
       assert.match(unknown.warnings.join(), /does not tell its maxmemory-policy/)
-      const stated = yield* built(storeAt(url, { maxmemoryPolicy: "noeviction" }, client))
+      const stated = yield* built(storeAt(url, { maxmemoryPolicy: "noeviction", durableDestroy: false }, client))
       assert.deepStrictEqual([stated.result._tag, stated.warnings], ["Right", []])
       const bad = yield* built(storeAt(url, { maxmemoryPolicy: "allkeys-lfu" }, client))
       assert.strictEqual(bad.result._tag, "Left")
@@ -105,7 +106,7 @@ describe("durableDestroy", () => {
       }
     }))
 
-  it.scopedLive("is not claimed for a server with a replica, nor for a replica", () =>
+  it.scopedLive("is not claimed for a server with a replica, and a replica is refused", () =>
     Effect.gen(function*() {
       const settings = { appendonly: "yes", appendfsync: "always", "repl-diskless-sync-delay": "0" }
       const main = yield* Server.make({ settings })
@@ -114,7 +115,50 @@ describe("durableDestroy", () => {
       yield* replica.ask("REPLICAOF", "127.0.0.1", String(main.port))
       yield* until(main.ask("INFO", "replication"), (info) => info.includes("state=online"))
       assert.strictEqual(yield* durability(storeAt(main.url)), false)
-      assert.strictEqual(yield* durability(storeAt(replica.url)), false)
+      const { result } = yield* built(storeAt(replica.url))
+      if (result._tag === "Right") return assert.fail("a store was built on a replica")
+      assert.instanceOf(result.left, SessionConfigError)
+      assert.match(result.left.message, /The server is a replica/)
+      // A client that asks Sentinel for a replica, or a Cluster's client that reads from one, has a connection like this.
+      const node = yield* nodeRedisOn(replica.url)
+      assert.strictEqual(yield* durability(storeOn(RedisStore.nodeRedis(node))), "SessionConfigError")
+    }))
+
+  const settings = { appendonly: "yes", appendfsync: "always", "repl-diskless-sync-delay": "0" }
+  for (
+    const [name, differently, said] of [
+      ["no append-only file", { appendonly: "no" }, /the server has appendonly no: a logout/],
+      [
+        "a file that is synced each second",
+        { appendfsync: "everysec" },
+        /the server has appendfsync everysec: a logout/
+      ],
+      ["a file that is never synced", { appendfsync: "no" }, /the server has appendfsync no: a logout/]
+    ] as const
+  ) {
+    it.scopedLive(`warns once of ${name}, unless the application forgoes the claim`, () =>
+      Effect.gen(function*() {
+        const { url } = yield* Server.make({ settings: { ...settings, ...differently } })
+        const { warnings } = yield* built(storeAt(url))
+        assert.lengthOf(warnings, 1)
+        assert.match(warnings[0] ?? "", said)
+        assert.deepStrictEqual((yield* built(storeAt(url, { durableDestroy: false }))).warnings, [])
+        const { result } = yield* built(storeAt(url, { durableDestroy: true }))
+        if (result._tag === "Right") return assert.fail("a false claim was believed")
+        assert.match(result.left.message, said)
+      }))
+  }
+
+  it.scopedLive("warns of replicas, and not of a server that keeps what it confirms", () =>
+    Effect.gen(function*() {
+      const main = yield* Server.make({ settings })
+      assert.deepStrictEqual((yield* built(storeAt(main.url))).warnings, [])
+      const replica = yield* Server.make({ settings })
+      yield* replica.ask("REPLICAOF", "127.0.0.1", String(main.port))
+      yield* until(main.ask("INFO", "replication"), (info) => info.includes("state=online"))
+      const { warnings } = yield* built(storeAt(main.url))
+      assert.lengthOf(warnings, 1)
+      assert.match(warnings[0] ?? "", /the server has replicas, one of which may take over without the last writes: a/)
     }))
 
   it.scopedLive("is what the application says, where the server may not be asked", () =>
@@ -122,8 +166,15 @@ describe("durableDestroy", () => {
       const { ask, url } = yield* Server.make({ settings: { appendonly: "yes", appendfsync: "always" } })
       yield* ask("ACL", "SETUSER", "app", "on", ">pass", "~*", "+@all", "-config")
       const client = { username: "app", password: "pass" }
-      assert.strictEqual(yield* durability(storeAt(url, {}, client)), false)
-      assert.strictEqual(yield* durability(storeAt(url, { durableDestroy: true }, client)), true)
+      const { result, warnings } = yield* built(storeAt(url, {}, client))
+      if (result._tag === "Left") return assert.fail(result.left.message)
+      assert.isFalse(result.right.capabilities.durableDestroy)
+      assert.lengthOf(warnings, 1)
+      assert.match(warnings[0] ?? "", /does not tell whether it writes a change to the disk/)
+      const stated = yield* built(storeAt(url, { durableDestroy: true }, client))
+      if (stated.result._tag === "Left") return assert.fail(stated.result.left.message)
+      assert.isTrue(stated.result.right.capabilities.durableDestroy)
+      assert.deepStrictEqual(stated.warnings, [])
     }))
 })
 
@@ -162,7 +213,7 @@ it.scopedLive("the rights that the documentation names are enough", () =>
       "OK"
     )
     const user = { username: "app", password: "pass" }
-    const { result, warnings } = yield* built(storeAt(url, { prefix: "shop:" }, user))
+    const { result, warnings } = yield* built(storeAt(url, { prefix: "shop:", durableDestroy: false }, user))
     assert.deepStrictEqual([result._tag, warnings], ["Right", []])
     yield* Effect.flatMap(storeAt(url, { prefix: "shop:" }, user), works)
     const client = yield* nodeRedisOn(url, user)

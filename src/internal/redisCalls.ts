@@ -10,6 +10,7 @@ import { SessionStoreError } from "../SessionStore.js"
 import { corrupt } from "./damaged.js"
 import type { Script } from "./redisLua.js"
 import { NotSent } from "./redisReady.js"
+import * as Scripts from "./redisScripts.js"
 
 /** A reply: a list of texts, some of which may be absent. */
 export type Reply = ReadonlyArray<string | undefined>
@@ -29,55 +30,108 @@ export interface Calls {
     args: ReadonlyArray<string | number>
   ) => Effect.Effect<Reply, SessionStoreError>
   readonly command: (...command: Command) => Effect.Effect<Reply, SessionStoreError>
-  /** The same script in several places at once: one reply each, in their order. */
-  readonly runAll: (
-    script: Script,
-    all: ReadonlyArray<Keys>,
-    args: ReadonlyArray<string | number>
-  ) => Effect.Effect<ReadonlyArray<Reply>, SessionStoreError>
-  readonly commandAll: (all: ReadonlyArray<Command>) => Effect.Effect<ReadonlyArray<Reply>, SessionStoreError>
 }
 
-/** How long a connection that was lost may be missing, in milliseconds, before calls fail at once. */
+/** Milliseconds for which commands that cannot be sent are tried again, before they fail at once. */
 const patience = 500
 
+/** How many commands may be without a reply: a client keeps each of them, and a server that hangs never answers. */
+const mostUnanswered = 1000
+
+/** The same for each of the 64 parts of a Cluster, so that the nodes that answer go on. */
+const mostUnansweredOfTag = 128
+
+/** Milliseconds after which a caller that waits for its turn looks again. */
+const turnMillis = 250
+
+/** Turns without any reply after which a server with that many unanswered commands counts as hung: calls fail at once. */
+const quietTurns = 4
+
+/** The commands about keys with one hash tag, which are all on one node. */
+interface Lane {
+  unanswered: number
+  replies: number
+  isHung: boolean
+  /** Callers that wait for a reply to another command. */
+  readonly waiting: Set<() => void>
+  /** Since when commands could not be sent. */
+  missedAt: number | undefined
+}
+
+/** Of each client, by hash tags. */
+const lanes = new WeakMap<Client, Map<string, Lane>>()
+
+const laneOf = (client: Client, key: string): Lane => {
+  const [, tag = ""] = /\{([^}]+)\}/.exec(key) ?? []
+  const all = lanes.get(client) ?? new Map<string, Lane>()
+  const lane = all.get(tag) ?? { unanswered: 0, replies: 0, isHung: false, waiting: new Set(), missedAt: undefined }
+  lanes.set(client, all.set(tag, lane))
+  return lane
+}
+
+/** Counts a command as unanswered until its promise is settled, also when nobody waits for it any more. */
+const counted = async <A>(lane: Lane, send: () => Promise<A>): Promise<A> => {
+  lane.unanswered++
+  try {
+    return await send()
+  } finally {
+    lane.unanswered--
+    lane.replies++
+    lane.isHung = false
+    const [next] = lane.waiting
+    next?.()
+  }
+}
+
+/** Waits for a reply to another command. The caller that it wakes may be gone, so nobody waits for long. */
+const turn = ({ waiting }: Lane): Effect.Effect<unknown> =>
+  Effect.async<void>((resume) => {
+    const go = () => {
+      waiting.delete(go)
+      resume(Effect.void)
+    }
+    waiting.add(go)
+    return Effect.sync(() => void waiting.delete(go))
+  }).pipe(Effect.interruptible, Effect.timeoutOption(turnMillis))
+
 /**
- * Makes the calls of an operation, which its errors will name. A connection that was just lost is waited for, by those who
- * still want an answer: a client has a new one in a moment, and whoever has lost a reply asks again at once.
+ * Makes the calls of an operation, which its errors will name. What could not be sent is sent again, for those who still want an
+ * answer: a client has a new connection in a moment, and whoever has lost a reply asks again at once.
  */
-export const calls = (client: Client): (operation: string) => Calls => {
-  let missedAt: number | undefined
-  const attempt = <A>(operation: string, send: () => Promise<A>): Effect.Effect<A, SessionStoreError> =>
-    Effect.tryPromise({ try: send, catch: (error) => error }).pipe(
-      Effect.tap(() => void (missedAt = undefined)),
+export const calls = (client: Client) => (operation: string): Calls => {
+  const most = client.cluster ? mostUnansweredOfTag : mostUnanswered
+  const run: Calls["run"] = (script, keys, args) => {
+    const lane = laneOf(client, keys[0])
+    const sent: Effect.Effect<Reply, SessionStoreError> = Effect.tryPromise({
+      try: () => counted(lane, () => evaluate(client, script, keys, args.map(String))).then(textsOf),
+      catch: (error) => error
+    }).pipe(
+      Effect.tap(() => void (lane.missedAt = undefined)),
       Effect.catchAll((error) =>
         Effect.flatMap(Clock.currentTimeMillis, (now) => {
           if (!(error instanceof NotSent)) return Effect.fail(storeError(operation, error))
-          missedAt ??= now
-          return now < missedAt + patience
-            ? Effect.delay(attempt(operation, send), "25 millis")
+          lane.missedAt ??= now
+          return now < lane.missedAt + patience
+            ? Effect.delay(attempt(), "25 millis")
             : Effect.fail(storeError(operation, error))
         })
       )
     )
-  return (operation) => callsOf(client, operation, (send) => attempt(operation, send))
-}
-
-const callsOf = (
-  client: Client,
-  operation: string,
-  attempt: <A>(send: () => Promise<A>) => Effect.Effect<A, SessionStoreError>
-): Calls => {
-  const run = (script: Script, keys: Keys, args: ReadonlyArray<string | number>) =>
-    evaluate(client, script, keys, args.map(String)).then(textsOf)
-  const command = ([name, key, ...args]: Command) => client.send(key, [name, key, ...args.map(String)]).then(textsOf)
-  return {
-    operation,
-    run: (script, keys, args) => attempt(() => run(script, keys, args)),
-    command: (...parts) => attempt(() => command(parts)),
-    runAll: (script, all, args) => attempt(() => Promise.all(all.map((keys) => run(script, keys, args)))),
-    commandAll: (all) => attempt(() => Promise.all(all.map(command)))
+    /** `quiet`: how many turns have passed without a reply. */
+    const attempt = (quiet = 0): Effect.Effect<Reply, SessionStoreError> =>
+      Effect.suspend(() => {
+        if (lane.unanswered < most) return sent
+        if (quiet >= quietTurns) lane.isHung = true
+        if (lane.isHung) {
+          const problem = `the server has not answered the last ${most} commands: nothing was sent`
+          return Effect.fail(storeError(operation, new Error(problem)))
+        }
+        const { replies } = lane
+        return Effect.flatMap(turn(lane), () => attempt(lane.replies === replies ? quiet + 1 : 0))
+      })
+    return attempt()
   }
+  return { operation, run, command: (name, key, ...args) => run(Scripts.plain, [key], [name, ...args]) }
 }
 
 /** By name, and with its text only where the server does not know the script: after a restart, or on another node. */

@@ -128,11 +128,27 @@ const withLibrary = (body: string): string =>
     body
   )
 
+/**
+ * Ends every script with a write that changes nothing, for which a replica refuses it: no answer of a replica decides anything,
+ * wherever a client sends a script. Its other failures (a key of another type, a full disk) mean nothing here.
+ */
+const onPrimary = `
+local reply = main()
+local probe = redis.pcall("HDEL", KEYS[1], "")
+if type(probe) == "table" and string.find(probe.err or "", "READONLY", 1, true) then
+  return redis.error_reply("READONLY the server is a replica")
+end
+return reply`.trim()
+
 /** A script whose keys and arguments have these names. */
 export const script = (keys: string, args: string, body: string): Script => {
   const names = (list: string, from: string) =>
     list === "" ? "" : `local ${list} = ${list.split(", ").map((_, i) => `${from}[${i + 1}]`).join(", ")}\n`
-  const text = withLibrary(`${names(keys, "KEYS")}${names(args, "ARGV")}${body.trim()}`)
+  const text = withLibrary(`
+${names(keys, "KEYS")}${names(args, "ARGV")}local function main()
+${body.trim()}
+end
+${onPrimary}`.trim())
   return { text, sha: Encoding.encodeHex(sha1(new TextEncoder().encode(text))) }
 }
 

@@ -3,10 +3,10 @@
  * was said to have failed would log the visitor out then.
  */
 
-/** Nothing was sent, and nothing will be. */
+/** Rejection of a command that changed nothing and never will: the caller may send it again. */
 export class NotSent extends Error {
-  constructor() {
-    super("the client is not connected to the server: nothing was sent")
+  constructor(message = "the client is not connected to the server: nothing was sent") {
+    super(message)
     this.name = "NotSent"
   }
 }
@@ -14,6 +14,26 @@ export class NotSent extends Error {
 /** Sends if that can be done at once. */
 export const sentIf = <A>(isReady: boolean, send: () => Promise<A>): Promise<A> =>
   isReady ? send() : Promise.reject(new NotSent())
+
+/** Minimum time between two reconnects of one connection, in milliseconds: the address may lead to the replica a while longer. */
+const reconnectPauseMillis = 1000
+
+const reconnectedAt = new WeakMap<object, number>()
+
+/**
+ * Passes on a reply of a primary. If the server was demoted to a replica, which refuses every script of the store, reconnects:
+ * behind the same address, or by its Sentinel, the client finds the new primary. The refused command has changed nothing.
+ */
+export const fromPrimary = (connection: object, reply: Promise<unknown>, reconnect: () => void): Promise<unknown> =>
+  reply.catch((error: unknown) => {
+    if (!(error instanceof Error && /\b(?:READONLY|MASTERDOWN)\b/.test(error.message))) throw error
+    const now = performance.now()
+    if (now - (reconnectedAt.get(connection) ?? -Infinity) >= reconnectPauseMillis) {
+      reconnectedAt.set(connection, now)
+      reconnect()
+    }
+    throw new NotSent("the server is a replica and refuses every write: nothing was changed")
+  })
 
 const slots = 16_384
 

@@ -6,6 +6,9 @@
  */
 import { recordScript, script } from "./redisLua.js"
 
+/** A command about one key. As a script it is no read for the client, which would send reads to replicas if told so. */
+export const plain = script("key", "name", `return redis.call(name, key, unpack(ARGV, 2))`)
+
 export const create = script(
   "record, epochs, ids, subjects, ends",
   "key, now, call, meta, data",

@@ -28,6 +28,12 @@ const configError = (problem: string) => new SessionConfigError({ subject: "Redi
 export const check = (client: Client, stated: Stated): Effect.Effect<boolean, SessionConfigError | SessionStoreError> =>
   Effect.gen(function*() {
     const nodes = yield* nodesOf(client)
+    if (nodes.some(isReplica)) {
+      return yield* configError(
+        "The server is a replica: it refuses every write, and what it answers may be out of date. Connect to the primary " +
+          `(with Sentinel: the role "master").`
+      )
+    }
     const policies = nodes.map(({ maxmemoryPolicy }) => maxmemoryPolicy ?? stated.maxmemoryPolicy)
     const forgetting = policies.find((policy) => policy?.startsWith("allkeys-"))
     if (forgetting !== undefined) {
@@ -53,21 +59,53 @@ export const check = (client: Client, stated: Stated): Effect.Effect<boolean, Se
     return yield* durability(nodes, stated)
   })
 
-/** Every write on the disk before it is confirmed, and no replica that could take over without it. */
-const durability = (nodes: ReadonlyArray<Node>, { durableDestroy }: Stated) => {
-  const known = nodes.every(({ appendfsync, info }) => appendfsync !== undefined && info.has("aof_enabled"))
-  if (!known) return Effect.succeed(durableDestroy === true)
-  const durable = nodes.every(({ appendfsync, info }) =>
-    info.get("aof_enabled") === "1" && appendfsync === "always" && info.get("role") === "master" &&
-    info.get("connected_slaves") === "0"
-  )
-  return durableDestroy === true && !durable
-    ? configError(
-      "The option durableDestroy is true, but the server says otherwise: it takes appendonly yes, appendfsync " +
-        "always, and no replicas, which take over without the last writes."
-    )
-    : Effect.succeed(durable && durableDestroy !== false)
+/** What a replica answers may be out of date, and it refuses every write. */
+const isReplica = ({ info }: Node) => info.get("role") === "slave"
+
+/** Settings, as they are, with which a write that was confirmed can be undone. `undefined` if a server does not tell them. */
+const doubts = (nodes: ReadonlyArray<Node>): ReadonlyArray<string> | undefined => {
+  const all = nodes.map(({ appendfsync, info }) => {
+    const appendonly = info.get("aof_enabled")
+    const replicas = info.get("connected_slaves")
+    if (appendfsync === undefined || appendonly === undefined || replicas === undefined) return undefined
+    return [
+      ...(appendonly === "1" ? appendfsync === "always" ? [] : [`appendfsync ${appendfsync}`] : ["appendonly no"]),
+      ...(replicas === "0" ? [] : ["replicas, one of which may take over without the last writes"])
+    ]
+  })
+  return all.every((one) => one !== undefined) ? [...new Set(all.flat())] : undefined
 }
+
+/** Every write on the disk before it is confirmed, and no replica that could take over without it. */
+const durability = (
+  nodes: ReadonlyArray<Node>,
+  { durableDestroy }: Stated
+): Effect.Effect<boolean, SessionConfigError> => {
+  if (durableDestroy === false) return Effect.succeed(false)
+  const found = doubts(nodes)
+  if (found?.length === 0) return Effect.succeed(true)
+  if (found === undefined) {
+    return durableDestroy === true ? Effect.succeed(true) : Effect.as(Effect.logWarning(untold), false)
+  }
+  const said =
+    `the server has ${found.join(" and ")}: a logout that it has confirmed can be undone by a crash, a loss of ` +
+    "power or a fail-over, and its session lives on"
+  return durableDestroy === true
+    ? configError(
+      `The option durableDestroy is true, but ${said}. It takes appendonly yes, appendfsync always, and no replicas.`
+    )
+    : Effect.as(
+      Effect.logWarning(
+        `RedisStore: ${said}. Set appendonly yes and appendfsync always, or the option durableDestroy to false if that ` +
+          "may be."
+      ),
+      false
+    )
+}
+
+const untold =
+  "RedisStore: the server does not tell whether it writes a change to the disk before it confirms it (CONFIG GET " +
+  "appendfsync, INFO). A logout that it has confirmed may be undone by a crash. State it in the option durableDestroy."
 
 const nodesOf = (client: Client): Effect.Effect<ReadonlyArray<Node>, SessionStoreError> =>
   Effect.gen(function*() {

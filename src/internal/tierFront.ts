@@ -3,12 +3,14 @@
  * longer true, and the rule that a front which fails is passed by.
  */
 import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import { isExpired } from "../Expiry.js"
 import * as SessionId from "../SessionId.js"
-import type { FillOutcome } from "../SessionMetrics.js"
+import * as SessionMetrics from "../SessionMetrics.js"
 import type { SessionRecord } from "../SessionRecord.js"
 import type { Shape, WriteOutcome } from "../SessionStore.js"
 import { SessionStoreError } from "../SessionStore.js"
@@ -46,6 +48,9 @@ export class Front {
   readonly #store: Shape
   readonly #lease: number
   readonly #timeout: Duration.Duration
+  readonly #invalidationTimeout: Duration.Duration
+  /** When an invalidation that was not confirmed was logged last. */
+  #loggedAt = -Infinity
   /** The latest time that was heard of. */
   #now = -Infinity
   /** Until then it is left alone: it failed. */
@@ -53,10 +58,11 @@ export class Front {
   /** Until then it is not believed: it may hold what should have been taken from it. */
   #doubtedUntil = -Infinity
 
-  constructor(store: Shape, lease: number, timeout: Duration.Duration) {
+  constructor(store: Shape, lease: number, timeout: Duration.Duration, invalidationTimeout: Duration.Duration) {
     this.#store = store
     this.#lease = lease
     this.#timeout = timeout
+    this.#invalidationTimeout = invalidationTimeout
   }
 
   /** The time of a call: it does not go back. */
@@ -68,7 +74,7 @@ export class Front {
     return Effect.suspend(() => {
       this.at(now)
       if (now < this.#doubtedUntil || now < this.#failsUntil) return Effect.succeed(closed)
-      return Effect.map(this.#ask(this.#store.load(key, now), "read"), (answer): Answer => {
+      return Effect.map(this.#ask(this.#store.load(key, now)), (answer): Answer => {
         if (Option.isNone(answer)) return closed
         const copy = Option.getOrUndefined(answer.value)
         if (copy === undefined) return { _tag: "Nothing", place: undefined }
@@ -82,7 +88,12 @@ export class Front {
   }
 
   /** Leaves a copy, unless a fence or another copy has come in its way. */
-  fill(key: StoreKey, record: SessionRecord, now: number, place: number | undefined): Effect.Effect<FillOutcome> {
+  fill(
+    key: StoreKey,
+    record: SessionRecord,
+    now: number,
+    place: number | undefined
+  ): Effect.Effect<SessionMetrics.FillOutcome> {
     const copy = copyOf(record, now + this.#lease)
     const create = this.#store.create(key, copy, now)
     const put: Effect.Effect<WriteOutcome | "created" | "exists", SessionStoreError> = place !== undefined
@@ -94,7 +105,7 @@ export class Front {
           (taken) => taken ? create : Effect.succeed(outcome)
         ))
     return Effect.map(
-      this.#ask(put, "read"),
+      this.#ask(put),
       Option.match({
         onNone: () => "failed",
         onSome: (outcome) => outcome === "created" || outcome === "saved" ? "filled" : "refused"
@@ -104,17 +115,37 @@ export class Front {
 
   /** Clears away what has ended. */
   sweep(now: number): Effect.Effect<void> {
-    return this.#ask(this.#store.removeExpired(now, mostSwept), "read")
+    return Effect.asVoid(this.#ask(this.#store.removeExpired(now, mostSwept)))
   }
 
   /**
-   * Puts up what keeps others from filling a key, in place of what the front holds of it. A fence that is there stands on
-   * for longer, without a gap: nothing is ever taken away to make room, because by then it may be another write's fence.
+   * Puts up what keeps others from filling these keys, in place of what the front holds of them. It gives itself no longer than
+   * a read before the write may begin, and gives what the write must wait for before it is confirmed: until then, or until
+   * `invalidationTimeout` has passed, another process may be answered with what was there before.
    */
-  fence(key: StoreKey, tries = 5): Effect.Effect<void> {
+  fence(keys: ReadonlyArray<StoreKey>): Effect.Effect<Effect.Effect<void>> {
+    const { remote } = this.#store.capabilities
+    const put = Effect.forEach(keys, (key) => this.#fenceOne(key), {
+      // A remote front is waited for once, and not once for each key.
+      concurrency: remote ? "unbounded" : 1,
+      discard: true
+    })
+    if (!remote) return Effect.as(this.#invalidate(put), Effect.void)
+    return Effect.gen(this, function*() {
+      const fencing = yield* Effect.forkDaemon(this.#invalidate(put))
+      const confirmed = Effect.asVoid(Effect.interruptible(Fiber.await(fencing)))
+      yield* Effect.timeoutOption(confirmed, this.#timeout)
+      return confirmed
+    })
+  }
+
+  /**
+   * A fence that is there stands on for longer, without a gap: nothing is ever taken away to make room, because by then it may
+   * be another write's fence.
+   */
+  #fenceOne(key: StoreKey, tries = 5): Effect.Effect<void, SessionStoreError> {
     return Effect.suspend(() => {
       const now = this.#now
-      if (now < this.#failsUntil) return this.#unguarded
       const { create, load, save } = this.#store
       const fence = marker(now + fenceMillis)
       const put = Effect.flatMap(
@@ -130,25 +161,26 @@ export class Front {
               )
           })
       )
-      return Effect.flatMap(this.#ask(put, "guard"), (answer) => {
-        const outcome = Option.getOrElse(answer, () => "stands")
+      return Effect.flatMap(put, (outcome): Effect.Effect<void, SessionStoreError> => {
         if (outcome === "stands") return Effect.void
         // A read, or another write, has come in between.
-        if (tries > 1) return this.fence(key, tries - 1)
+        if (tries > 1) return this.#fenceOne(key, tries - 1)
         // What can be neither read nor replaced was revoked, and so was its session: it keeps every copy out.
-        return outcome === "taken" ? Effect.void : this.#unguarded
+        return outcome === "taken"
+          ? Effect.void
+          : new SessionStoreError({ operation: "front", reason: "unavailable", cause: new Error("others came first") })
       })
     })
   }
 
   /** Takes away a copy, and no fence. */
   forget(key: StoreKey): Effect.Effect<void> {
-    return this.#ask(this.#takeAway(key, (found) => original(found) !== undefined), "guard")
+    return this.#invalidate(this.#takeAway(key, (found) => original(found) !== undefined))
   }
 
   /** Takes away what a revocation has made untrue. */
   drop(call: (store: Shape) => Effect.Effect<unknown, SessionStoreError>): Effect.Effect<void> {
-    return this.#ask(call(this.#store), "guard")
+    return this.#invalidate(call(this.#store))
   }
 
   /**
@@ -185,31 +217,78 @@ export class Front {
     })
   }
 
-  /**
-   * What it answers; nothing if it fails or takes too long. Then it is left alone for a moment: a read that fails costs no
-   * more than that, a guard that fails is missed.
-   */
-  #ask<A>(call: Effect.Effect<A, SessionStoreError>, kind: "read" | "guard"): Effect.Effect<Option.Option<A>> {
+  /** What it answers; nothing if it fails or takes too long. Then it is left alone for a moment. */
+  #ask<A>(call: Effect.Effect<A, SessionStoreError>): Effect.Effect<Option.Option<A>> {
     const limited = this.#store.capabilities.remote
       ? Effect.timeoutFail(Effect.interruptible(Effect.disconnect(call)), {
         duration: this.#timeout,
-        onTimeout: () => new SessionStoreError({ operation: "front", reason: "timeout" })
+        onTimeout: tooSlow
       })
       : call
     return Effect.matchCauseEffect(limited, {
       onSuccess: Effect.succeedSome,
       onFailure: (cause) => {
         if (Cause.isInterruptedOnly(cause)) return Effect.interrupt
-        if (kind === "read" && isOfOneSession(cause)) return Effect.succeedNone
+        if (isOfOneSession(cause)) return Effect.succeedNone
         this.#failsUntil = this.#now + pauseMillis
-        return Effect.logDebug("The front of a tiered store failed, and is passed by for a while.", cause).pipe(
-          Effect.zipRight(kind === "guard" ? this.#unguarded : Effect.void),
-          Effect.as(Option.none())
+        return Effect.as(
+          Effect.logDebug("The front of a tiered store failed, and is passed by for a while.", cause),
+          Option.none()
         )
       }
     })
   }
+
+  /**
+   * Takes away what is no longer true, for all processes that share the front. It is tried also while reads leave the front
+   * alone, waited for longer than a read, and goes on when it is not waited for any more: until then other processes read on.
+   */
+  #invalidate(call: Effect.Effect<unknown, SessionStoreError>): Effect.Effect<void> {
+    const limited = this.#store.capabilities.remote
+      ? Effect.flatMap(
+        Effect.forkDaemon(
+          Effect.timeoutFail(Effect.interruptible(call), { duration: fenceMillis, onTimeout: tooSlow })
+        ),
+        (calling) =>
+          Effect.timeoutFail(Effect.interruptible(Fiber.join(calling)), {
+            duration: this.#invalidationTimeout,
+            onTimeout: tooSlow
+          })
+      )
+      : call
+    return Effect.matchCauseEffect(limited, {
+      onSuccess: () => SessionMetrics.countInvalidation("confirmed"),
+      onFailure: (cause) => {
+        if (Cause.isInterruptedOnly(cause)) return Effect.interrupt
+        this.#failsUntil = this.#now + pauseMillis
+        return Effect.all([
+          this.#unguarded,
+          SessionMetrics.countInvalidation("unconfirmed"),
+          this.#log(cause)
+        ], { discard: true })
+      }
+    })
+  }
+
+  /** Warns once a second at the most. */
+  #log(cause: Cause.Cause<SessionStoreError>): Effect.Effect<void> {
+    return Effect.flatMap(Clock.currentTimeMillis, (now) => {
+      if (now < this.#loggedAt + pauseMillis) return Effect.void
+      this.#loggedAt = now
+      const lease = Duration.format(Duration.millis(this.#lease))
+      return Effect.logWarning(
+        "TieredStore: the front has not confirmed that it dropped a session which was changed or ended (it was waited for " +
+          `${
+            Duration.format(this.#invalidationTimeout)
+          } at the most). Other processes that share the front may read the ` +
+          `session as it was before until the lease (${lease}) has passed.`,
+        cause
+      )
+    })
+  }
 }
+
+const tooSlow = () => new SessionStoreError({ operation: "front", reason: "timeout" })
 
 /** How many old copies are cleared away at once. */
 const mostSwept = 500

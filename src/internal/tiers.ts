@@ -152,7 +152,7 @@ export class Tiers {
 
   // ---- writing
 
-  /** Writes to the back behind a fence in the front. */
+  /** Writes to the back behind a fence in the front. A front that is slow may have it up to the moment that the write is confirmed. */
   #fenced<A>(
     keys: ReadonlyArray<StoreKey>,
     now: number,
@@ -175,7 +175,7 @@ export class Tiers {
       count(1),
       () => {
         this.#front.at(now)
-        return Effect.zipRight(Effect.forEach(keys, (key) => this.#front.fence(key), { discard: true }), write)
+        return Effect.flatMap(this.#front.fence(keys), (confirmed) => Effect.zipLeft(write, confirmed))
       },
       () => Effect.zipRight(land, Effect.zipRight(count(-1), tell))
     )

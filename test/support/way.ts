@@ -4,8 +4,10 @@
 import { Effect } from "effect"
 import * as Net from "node:net"
 
-export const make = (to: number) =>
+export const make = (port: number) =>
   Effect.gen(function*() {
+    let to = port
+    let delay = 0
     const sockets = new Set<Net.Socket>()
     const unanswered = new Set<Net.Socket>()
     let mode: "open" | "lossy" | "silent" = "open"
@@ -23,7 +25,7 @@ export const make = (to: number) =>
           for (const other of both) other.destroy()
         })
       }
-      client.on("data", (data) => server.write(data))
+      client.on("data", (data) => delay === 0 ? server.write(data) : setTimeout(() => server.write(data), delay))
       server.on("data", (data) => {
         if (mode === "open") {
           wasAnswered = true
@@ -59,6 +61,10 @@ export const make = (to: number) =>
       /** From now on all that the server says is lost, and no connection breaks. */
       silence: set("silent"),
       /** From now on it is passed on again. What was lost stays lost. */
-      open: set("open")
+      open: set("open"),
+      /** From now on whatever a client says reaches the server later by so many milliseconds. */
+      slow: (millis: number) => Effect.sync(() => void (delay = millis)),
+      /** From now on new connections lead to another server. Those that are there stay. */
+      lead: (port: number) => Effect.sync(() => void (to = port))
     }
   })

@@ -1,0 +1,96 @@
+/**
+ * Databases that refuse writes from one moment on, as a node does that was demoted, while their address leads to the new primary.
+ */
+import * as MysqlClient from "@effect/sql-mysql2/MysqlClient"
+import * as PgClient from "@effect/sql-pg/PgClient"
+import { SqlClient } from "@effect/sql/SqlClient"
+import { it } from "@effect/vitest"
+import { Context, Effect, Layer, Redacted, type Scope } from "effect"
+import { SessionStore, SessionStoreError } from "effect-session"
+import * as SqlMigrations from "effect-session/SqlMigrations"
+import * as SqlStore from "effect-session/SqlStore"
+import { assert, describe } from "vitest"
+import * as Mariadb from "../examples/servers/mariadb.js"
+import { until } from "../examples/servers/server.js"
+import { isThere, start, stored } from "../src/internal/testing/records.js"
+import { works } from "./support/databases.js"
+import { directory } from "./support/outages.js"
+import { paced } from "./support/pace.js"
+import * as Postgres from "./support/postgresServer.js"
+import { ofMariadb } from "./support/stores.js"
+import * as Way from "./support/way.js"
+
+type Client = Layer.Layer<SqlClient, unknown>
+
+interface Database {
+  /** A server that is ready, with a user `app` that may not write where the server forbids it. */
+  readonly server: Effect.Effect<string, unknown, Scope.Scope>
+  readonly client: (url: string, maxConnections?: number) => Client
+  /** Statements after which the server refuses every write, also on connections that are there. */
+  readonly demote: ReadonlyArray<string>
+  readonly app: (url: URL) => void
+}
+
+const pg: Database = {
+  server: Effect.flatMap(Postgres.startable(), (start) => Effect.map(start, ({ url }) => url)),
+  client: (url, maxConnections = 3) => PgClient.layer({ url: Redacted.make(url), maxConnections }),
+  demote: ["ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()"],
+  app: () => {}
+}
+
+const mariadb: Database = {
+  server: Effect.gen(function*() {
+    const { url } = yield* Mariadb.make({ directory: `${yield* directory}/data` })
+    const admin = Context.get(yield* Layer.build(mariadb.client(url, 1)), SqlClient)
+    const name = new URL(url).pathname.slice(1)
+    yield* admin.unsafe("CREATE USER app@'%' IDENTIFIED BY 'pass'")
+    yield* admin.unsafe(`GRANT ALL ON \`${name}\`.* TO app@'%'`)
+    return url
+  }),
+  client: (url, maxConnections = 3) => MysqlClient.layer({ url: Redacted.make(url), maxConnections }),
+  demote: ["SET GLOBAL read_only = 1"],
+  app: (url) => {
+    url.username = "app"
+    url.password = "pass"
+  }
+}
+
+describe("a database that becomes read-only, while its address leads to another one", () => {
+  for (
+    const [name, { app, client, demote, server }] of [
+      ["postgres", pg],
+      ...ofMariadb(["mariadb", mariadb] as const)
+    ] as const
+  ) {
+    it.scopedLive(`${name}: refuses writes as unavailable, and goes on with the other one within seconds`, () =>
+      Effect.gen(function*() {
+        const [first, second] = [yield* server, yield* server]
+        const portOf = (url: string) => Number(new URL(url).port)
+        for (const url of [first, second]) {
+          yield* Effect.scoped(Layer.build(Layer.provide(SqlMigrations.layer(), client(url, 1))))
+        }
+        const way = yield* Way.make(portOf(first))
+        const url = new URL(first)
+        url.port = String(way.port)
+        url.hostname = "127.0.0.1"
+        app(url)
+        const context = yield* Layer.build(Layer.provide(SqlStore.layer(), client(url.href)))
+        const store = Context.get(context, SessionStore)
+        const one = yield* stored(store)
+        const admin = Context.get(yield* Layer.build(client(first, 1)), SqlClient)
+        for (const statement of demote) yield* admin.unsafe(statement)
+        const error = yield* Effect.flip(
+          Effect.repeat(store.touch(one.key, start, one.record.expiry.at, start), { until: () => false, times: 100 })
+        )
+        assert.instanceOf(error, SessionStoreError)
+        assert.strictEqual(error.reason, "unavailable")
+        assert.isTrue(yield* isThere(store, one.key, start))
+        yield* way.lead(portOf(second))
+        const [spent] = yield* paced(
+          until(Effect.either(Effect.delay(stored(store), "100 millis")), ({ _tag }) => _tag === "Right")
+        )
+        assert.isBelow(spent, 10_000)
+        yield* works(store)
+      }))
+  }
+})
