@@ -35,7 +35,10 @@ export interface Options {
   readonly timeout?: Duration.DurationInput
   /**
    * `"token"`: the data of each session is sealed with a key that only its token gives, so that the store alone, and who
-   * copies it, can never read it; nor can a listing of sessions. Default: data is kept as it is.
+   * copies it, can never read it; nor can a listing of sessions. The seal is bound to what a `SealedStore` binds: namespace,
+   * id, subject, version, schema version, the times of birth and authentication, and the deadline. A row of which one was
+   * edited is corrupt (503), and one whose deadline has passed is absent. So is one that 0.5.0 sealed, which bound nothing of
+   * this: its visitor logs in again. Default: data is kept as it is.
    */
   readonly seal?: "token"
 }
@@ -86,28 +89,41 @@ const bind = (
 
   /** What the store keeps of a record, as its next version. */
   const closed = (token: SessionToken.SessionToken, record: SessionRecord, version: number): SessionRecord =>
-    sealedText === undefined ? record : { ...record, data: sealedText.seal(token, version, record.data) }
+    sealedText === undefined ? record : { ...record, data: sealedText.seal(token, version, record) }
 
+  /** What a row holds for its token. */
   const opened = (
     token: SessionToken.SessionToken,
-    record: SessionRecord
-  ): Effect.Effect<SessionRecord, SessionStoreError> =>
-    sealedText === undefined
-      ? Effect.succeed(record)
-      : Option.match(sealedText.open(token, record.version, record.data), {
-        onNone: () => new SessionStoreError({ operation: "load", reason: "corrupt" }),
-        onSome: (data) => Effect.succeed({ ...record, data })
-      })
+    row: SessionRecord,
+    now: number
+  ): Effect.Effect<Option.Option<SessionRecord>, SessionStoreError> => {
+    if (sealedText === undefined) return Effect.succeedSome(row)
+    const data = sealedText.open(token, row)
+    // Touches move the end of a row, so it is not sealed; the deadline is.
+    if (Option.isSome(data)) {
+      return Effect.succeed(
+        (row.expiry.deadline ?? Infinity) > now ? Option.some({ ...row, data: data.value }) : Option.none()
+      )
+    }
+    return sealedText.isUnbound(token, row)
+      ? Effect.succeedNone
+      : new SessionStoreError({ operation: "load", reason: "corrupt" })
+  }
 
   /** What is under the key, if it bears our own write id: then the write whose reply was lost had succeeded. */
-  const own = (key: StoreKey, value: CookieValue, record: SessionRecord, now: number) =>
-    Effect.map(
+  const own = (key: StoreKey, value: SessionToken.SessionToken, record: SessionRecord, now: number) =>
+    Effect.flatMap(
       limited("load", store.load(key, now, "fresh")),
-      Option.filterMap((found) =>
-        found.writeId === record.writeId
-          ? Option.some<Written>({ _tag: "Written", value, record: { ...found, data: record.data } })
-          : Option.none()
-      )
+      Option.match({
+        onNone: () => Effect.succeedNone,
+        onSome: (found) =>
+          found.writeId === record.writeId
+            ? Effect.map(
+              opened(value, found, now),
+              Option.map((record): Written => ({ _tag: "Written", value, record }))
+            )
+            : Effect.succeedNone
+      })
     )
 
   const create = (record: SessionRecord, now: number, tries = 3): Effect.Effect<Written, SessionStoreError> =>
@@ -190,14 +206,19 @@ const bind = (
         onSome: (token) =>
           Effect.flatMap(
             limited("load", store.load(keyOf(token), now, reading)),
-            Effect.transposeMapOption(({ copied, ...kept }) =>
-              Effect.map(opened(token, kept), (record): Opened => ({
-                value: token,
-                record,
-                stale: false,
-                ...copied === true ? { copied } : {}
-              }))
-            )
+            Option.match({
+              onNone: () => Effect.succeedNone,
+              onSome: ({ copied, ...kept }) =>
+                Effect.map(
+                  opened(token, kept, now),
+                  Option.map((record): Opened => ({
+                    value: token,
+                    record,
+                    stale: false,
+                    ...copied === true ? { copied } : {}
+                  }))
+                )
+            })
           )
       }),
     write: (write, now) => {
