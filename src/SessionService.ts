@@ -61,7 +61,10 @@ export interface Settings {
    * leaves the record alone, and is the default; `"fail"` answers 503.
    */
   readonly onUndecodable?: "restart" | "fail"
-  /** How long a commit may take in all, replays included. Default 2 seconds. */
+  /**
+   * How long a commit may take in all, replays included. Each of two tries of a write, and the question what became of them,
+   * may take a share of it, and at most the `timeout` of the engine. Default 3 seconds.
+   */
   readonly commitTimeout?: Duration.DurationInput
   /** What `Retry-After` says when the store is down. Default 5 seconds. */
   readonly retryAfter?: Duration.DurationInput
@@ -201,7 +204,7 @@ export const make = <A extends object>(
         cookie,
         onGone: settings.onGone ?? "fail",
         onUndecodable: settings.onUndecodable ?? "restart",
-        commitTimeout: Duration.toMillis(settings.commitTimeout ?? "2 seconds"),
+        commitTimeout: Duration.toMillis(settings.commitTimeout ?? "3 seconds"),
         retryAfter: Math.ceil(Duration.toSeconds(settings.retryAfter ?? "5 seconds")),
         touchEvery: settings.touchEvery === undefined ? undefined : Duration.toMillis(settings.touchEvery),
         watchEvery: Duration.toMillis(settings.watchEvery ?? "30 seconds")

@@ -84,6 +84,7 @@ const floors: Readonly<Record<string, number>> = {
   "internal/generations": 0,
   "internal/ledgerEngine": 2,
   "internal/storeCalls": 2,
+  "internal/deadline": 2,
   CacheEngine: 2,
   "internal/sealedText": 1,
   CookieEngine: 2,
