@@ -15,6 +15,7 @@ import type { Json, JsonRecord } from "./internal/json.js"
 import { LiveSession } from "./internal/liveSession.js"
 import type { Outside } from "./internal/outside.js"
 import { outside } from "./internal/outside.js"
+import { mostValues } from "./internal/presented.js"
 import * as Queue from "./internal/queue.js"
 import { RequestHandle } from "./internal/requestHandle.js"
 import type { OwedCookie } from "./internal/settlement.js"
@@ -196,6 +197,7 @@ export const make = <A extends object>(
       initialOf(schema, definition.initial),
       (misfit) => reject(`The initial value does not fit the schema at "${misfit.field}": ${misfit.problem}.`)
     )
+    const cookieScope = SessionCookie.scopeOf(cookie)
     const core: Core<A> = {
       name,
       namespace,
@@ -209,7 +211,12 @@ export const make = <A extends object>(
         touchEvery: settings.touchEvery === undefined ? undefined : Duration.toMillis(settings.touchEvery),
         watchEvery: Duration.toMillis(settings.watchEvery ?? "30 seconds")
       },
-      engine: yield* Effect.flatMap(SessionEngine, (engine) => engine.bind({ namespace, cookieName: cookie.name })),
+      engine: yield* Effect.flatMap(SessionEngine, (engine) =>
+        engine.bind({
+          namespace,
+          cookieName: cookie.name,
+          ...(cookieScope === undefined ? {} : { cookieScope })
+        })),
       codec: yield* SessionCodec.SessionCodec,
       schema,
       history: {
@@ -227,7 +234,7 @@ export const make = <A extends object>(
       request: (cookieHeader, options) =>
         new RequestHandle(
           core,
-          new LiveSession(core, scan(cookieHeader, cookie.name), options?.withheld),
+          new LiveSession(core, scan(cookieHeader, cookie.name, mostValues), options?.withheld),
           options?.prefetch
         ),
       ...outside(core)

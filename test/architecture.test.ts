@@ -120,6 +120,7 @@ const floors: Readonly<Record<string, number>> = {
   "internal/opening": 3,
   "internal/outside": 3,
   "internal/queue": 3,
+  "internal/presented": 3,
   "internal/progress": 3,
   "internal/refusals": 3,
   "internal/requestHandle": 3,

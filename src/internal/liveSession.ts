@@ -11,6 +11,7 @@ import type { Core } from "./core.js"
 import { ended } from "./ended.js"
 import { Loader } from "./loader.js"
 import type { Held } from "./opening.js"
+import { Presented } from "./presented.js"
 import type { Open } from "./progress.js"
 import { isReadOnly, Progress } from "./progress.js"
 import * as Refusals from "./refusals.js"
@@ -42,7 +43,11 @@ export class LiveSession<A extends object> {
   constructor(core: Core<A>, candidates: Candidates, withheld = false) {
     this.#core = core
     this.#withheld = withheld && !candidates.presented
-    this.#progress = new Progress(core.initial, candidates)
+    this.#progress = new Progress(
+      core.initial,
+      { name: core.settings.cookie.name, selfContained: core.engine.selfContained },
+      new Presented(candidates)
+    )
     this.loader = new Loader(core, this.#turns, this.#progress)
   }
 

@@ -153,6 +153,7 @@ const destroy = <A extends object>(
 ): Effect.Effect<void, SessionError> =>
   Effect.mapError(
     Effect.forEach(values, (value) => Effect.zipRight(core.engine.destroy(value), core.watchers.wake(value)), {
+      concurrency: 8,
       discard: true
     }),
     Refusals.failure(core)
