@@ -22,7 +22,7 @@ import type { Cookies } from "./internal/ledgerEngine.js"
 import * as LedgerEngine from "./internal/ledgerEngine.js"
 import { Keyring } from "./Keyring.js"
 import { SessionConfigError } from "./SessionConfigError.js"
-import type { BoundEngine, Written } from "./SessionEngine.js"
+import type { BoundEngine, Scope, Written } from "./SessionEngine.js"
 import { SessionEngine } from "./SessionEngine.js"
 import * as SessionMetrics from "./SessionMetrics.js"
 import { SessionRevocation } from "./SessionRevocation.js"
@@ -102,6 +102,10 @@ const withoutLedger = ({ contentOf, isPremature, written }: Cookies): BoundEngin
   destroy: () => Effect.void
 })
 
+/** The name of a cookie has no line breaks, so no two pairs read alike. */
+const scoped = ({ cookieName, cookieScope }: Scope): string =>
+  cookieScope === undefined ? cookieName : `${cookieName}\n${cookieScope}`
+
 /** A namespace has no line breaks, so no two pairs read alike. */
 const audienceOf = ({ audience = "" }: Pick<Options, "audience">, namespace: string) => `${audience}\n${namespace}`
 
@@ -110,17 +114,19 @@ const make = (
   engineOf: (cookies: Cookies, namespace: string) => BoundEngine
 ): Effect.Effect<Context.Tag.Service<SessionEngine>, never, Keyring> =>
   Effect.map(Keyring, (keyring) => ({
-    bind: ({ cookieName, namespace }) =>
-      Effect.map(
+    bind: (scope) => {
+      const { cookieName, namespace } = scope
+      return Effect.map(
         keyring.derive({
           purpose: "seal",
           suite: options.suite ?? "e1",
-          cookieName,
+          cookieName: scoped(scope),
           audience: audienceOf(options, namespace)
         }),
         ({ open, seal }) =>
           engineOf(cookiesOf(CookieRecord.make({ read: open, write: seal }, namespace), cookieName), namespace)
       )
+    }
   }))
 
 /**
@@ -146,10 +152,16 @@ export const layerSigned = (
   Layer.effect(
     SessionEngine,
     Effect.map(Keyring, (keyring) => ({
-      bind: ({ cookieName, namespace }) =>
-        namespace === tag.namespace
+      bind: (scope) => {
+        const { cookieName, namespace } = scope
+        return namespace === tag.namespace
           ? Effect.map(
-            keyring.derive({ purpose: "sign", suite: "h1", cookieName, audience: audienceOf(options, namespace) }),
+            keyring.derive({
+              purpose: "sign",
+              suite: "h1",
+              cookieName: scoped(scope),
+              audience: audienceOf(options, namespace)
+            }),
             ({ sign, verify }) =>
               withoutLedger(cookiesOf(CookieRecord.make({ read: verify, write: sign }, namespace), cookieName))
           )
@@ -157,6 +169,7 @@ export const layerSigned = (
             subject: "CookieEngine",
             problem: `Signed cookies were chosen for "${tag.namespace}", and "${namespace}" is not declared readable.`
           })
+      }
     }))
   )
 

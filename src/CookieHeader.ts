@@ -14,7 +14,7 @@ const longestHeader = 65_536
 /** No more pairs than this are looked at. */
 const mostPairs = 1000
 
-/** No more values of our name than this are looked at. */
+/** No more values of our name than this are looked at, unless more are asked for. */
 const mostCandidates = 8
 
 // The alphabet of every value that we write; browsers cut name and value at 4096 bytes.
@@ -29,7 +29,7 @@ const valuePattern = /^[A-Za-z0-9._-]{1,4096}$/
 export interface Candidates {
   /** A cookie of our name was there, whatever its value. */
   readonly presented: boolean
-  /** The distinct values that could be ours, in no meaningful order: at most eight. */
+  /** The distinct values that could be ours, in no meaningful order: at most eight, or as many as were asked for. */
   readonly values: ReadonlyArray<string>
   /** There was more than is looked at. Another value may have been there, so none of those seen can be trusted. */
   readonly partial?: true
@@ -45,7 +45,7 @@ const none: Candidates = { presented: false, values: [] }
  * @since 0.1.0
  * @category scanning
  */
-export const scan = (header: string | undefined, name: string): Candidates => {
+export const scan = (header: string | undefined, name: string, most = mostCandidates): Candidates => {
   // Most requests without our cookie end here.
   if (header === undefined || !header.includes(name)) return none
   const end = Math.min(header.length, longestHeader)
@@ -67,7 +67,7 @@ export const scan = (header: string | undefined, name: string): Candidates => {
       presented = true
       const value = header.slice(start + name.length + 1, trimBlanks(header, start, to))
       if (value.length <= 4096 && valuePattern.test(value) && !values.includes(value)) {
-        if (values.length === mostCandidates) {
+        if (values.length === most) {
           partial = true
           break
         }

@@ -16,6 +16,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { LRUCache } from "lru-cache"
 import { isDamaged, orDamaged } from "./internal/damaged.js"
+import { identityOf } from "./internal/sealedText.js"
 import type { Sealing } from "./Keyring.js"
 import { Keyring } from "./Keyring.js"
 import type { SessionConfigError } from "./SessionConfigError.js"
@@ -71,7 +72,7 @@ const sealed = (store: Shape, { open, seal }: Sealing): Shape => {
     key?: StoreKey
   ): Effect.Effect<Option.Option<A>, SessionStoreError> =>
     Effect.suspend(() => {
-      const kept = keptOf(record)
+      const kept = identityOf(record)
       const [, sealedKey, versions, sealedKept, data] = Option.match(open(record.data), {
         onNone: () => [],
         onSome: ({ content }) => /^([^\n]*)\n([^\n]*)\n([^\n]*)\n([^]*)$/.exec(fromUtf8.decode(content)) ?? []
@@ -114,7 +115,7 @@ const sealed = (store: Shape, { open, seal }: Sealing): Shape => {
     capabilities: store.capabilities,
     create: (key, record, now) =>
       Effect.suspend(() => {
-        const kept = keptOf(record)
+        const kept = identityOf(record)
         return Effect.tap(store.create(key, closed(key, record, record.version, kept), now), (outcome) => {
           if (outcome === "created") note(key, record.version, kept)
         })
@@ -130,7 +131,7 @@ const sealed = (store: Shape, { open, seal }: Sealing): Shape => {
             onNone: () => Effect.succeed<WriteOutcome>("gone"),
             onSome: (found) =>
               found.version === expected
-                ? save(key, record, expected, now, keptOf(found))
+                ? save(key, record, expected, now, identityOf(found))
                 : Effect.succeed<WriteOutcome>("conflict")
           })
         )
@@ -138,7 +139,7 @@ const sealed = (store: Shape, { open, seal }: Sealing): Shape => {
     touch: (...args) => store.touch(...args),
     rotate: (key, newKey, record, expected, now) =>
       Effect.suspend(() => {
-        const kept = keptOf(record)
+        const kept = identityOf(record)
         const sealed = closed(newKey, record, expected + 1, kept)
         return Effect.tap(store.rotate(key, newKey, sealed, expected, now), (outcome) => {
           if (outcome === "saved") note(newKey, expected + 1, kept)
@@ -159,10 +160,6 @@ const sealed = (store: Shape, { open, seal }: Sealing): Shape => {
     revokeAll: (...args) => store.revokeAll(...args)
   }
 }
-
-/** What saves and touches leave as it is, on one line. */
-const keptOf = ({ authenticatedAt, createdAt, expiry: { deadline }, id, namespace, subject }: SessionRecord): string =>
-  JSON.stringify([namespace, id, subject, createdAt, authenticatedAt, deadline])
 
 const mostNoted = 4096
 

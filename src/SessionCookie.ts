@@ -153,6 +153,18 @@ export const fromLoose = (options: LooseOptions = {}, tagId = ""): SessionCookie
   }
 }
 
+/**
+ * What browsers keep cookies of one name apart by, as a text without meaning: domain, path and partition. `undefined` for
+ * those that have none of them: this host, the path `/`, no partition.
+ *
+ * @since 0.6.0
+ * @category computation
+ */
+export const scopeOf = ({ domain, partitioned, path }: SessionCookie): string | undefined =>
+  domain === undefined && path === "/" && !partitioned
+    ? undefined
+    : JSON.stringify([domain?.toLowerCase().replace(/^\./, ""), path, partitioned])
+
 const namePattern = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}$/
 const domainPattern = /^\.?[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*$/
 const pathPattern = /^\/[\x20-\x3A\x3C-\x7E]*$/

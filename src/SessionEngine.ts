@@ -40,6 +40,14 @@ export type OwedCookie = { readonly value: CookieValue; readonly maxAge: number 
 export interface Scope {
   readonly namespace: string
   readonly cookieName: string
+  /**
+   * The domain, the path and the partition of the cookie, where they are not the usual ones (this host, `/`, none). A
+   * browser keeps cookies apart by them, so an engine whose value is the record must not take the value of another scope: no
+   * answer could end it.
+   *
+   * @since 0.6.0
+   */
+  readonly cookieScope?: string
 }
 
 /**

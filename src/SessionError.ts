@@ -211,9 +211,9 @@ export class SessionCrossSite extends Schema.TaggedError<SessionCrossSite>("effe
 }
 
 /**
- * The session does not fit where it is kept: a cookie, which browsers limit to 4,096 bytes with its name, or a cache that
- * is smaller than one session. Nothing was written, and what was kept before is as good as before. `fields` are the
- * largest ones. 413.
+ * The session does not fit where it is kept: in a store, more than `maxSessionBytes` of its engine (64 KiB unless set); in
+ * a cookie, which browsers limit to 4,096 bytes with its name; or in a cache that is smaller than one session. Nothing
+ * was written, and what was kept before is as good as before. `fields` are the largest ones. 413.
  *
  * @since 0.5.0
  * @category errors

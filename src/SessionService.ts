@@ -14,6 +14,7 @@ import type { Core } from "./internal/core.js"
 import { freeze } from "./internal/json.js"
 import { LiveSession } from "./internal/liveSession.js"
 import { outside } from "./internal/outside.js"
+import { mostValues } from "./internal/presented.js"
 import * as Queue from "./internal/queue.js"
 import { RequestHandle } from "./internal/requestHandle.js"
 import { Watchers } from "./internal/watchers.js"
@@ -64,7 +65,10 @@ export interface Settings {
    * leaves the record alone, and is the default; `"fail"` answers 503.
    */
   readonly onUndecodable?: "restart" | "fail"
-  /** How long a commit may take in all, replays included. Default 2 seconds. */
+  /**
+   * How long a commit may take in all, replays included. Each of two tries of a write, and the question what became of them,
+   * may take a share of it, and at most the `timeout` of the engine. Default 3 seconds.
+   */
   readonly commitTimeout?: Duration.DurationInput
   /** What `Retry-After` says when the store is down. Default 5 seconds. */
   readonly retryAfter?: Duration.DurationInput
@@ -202,6 +206,7 @@ export const make = <A extends object>(
       initialOf(schema, definition.initial),
       (misfit) => reject(`The initial value does not fit the schema at "${misfit.field}": ${misfit.problem}.`)
     )
+    const cookieScope = SessionCookie.scopeOf(cookie)
     const core: Core<A> = {
       name,
       namespace,
@@ -210,12 +215,17 @@ export const make = <A extends object>(
         cookie,
         onGone: settings.onGone ?? "fail",
         onUndecodable: settings.onUndecodable ?? "restart",
-        commitTimeout: Duration.toMillis(settings.commitTimeout ?? "2 seconds"),
+        commitTimeout: Duration.toMillis(settings.commitTimeout ?? "3 seconds"),
         retryAfter: Math.ceil(Duration.toSeconds(settings.retryAfter ?? "5 seconds")),
         touchEvery: settings.touchEvery === undefined ? undefined : Duration.toMillis(settings.touchEvery),
         watchEvery: Duration.toMillis(settings.watchEvery ?? "30 seconds")
       },
-      engine: yield* Effect.flatMap(SessionEngine, (engine) => engine.bind({ namespace, cookieName: cookie.name })),
+      engine: yield* Effect.flatMap(SessionEngine, (engine) =>
+        engine.bind({
+          namespace,
+          cookieName: cookie.name,
+          ...(cookieScope === undefined ? {} : { cookieScope })
+        })),
       codec: yield* SessionCodec.SessionCodec,
       schema,
       history: {
@@ -233,7 +243,7 @@ export const make = <A extends object>(
       request: (cookieHeader, options) =>
         new RequestHandle(
           core,
-          new LiveSession(core, scan(cookieHeader, cookie.name), options?.withheld),
+          new LiveSession(core, scan(cookieHeader, cookie.name, mostValues), options?.withheld),
           options?.prefetch === true ? "withhold" : options?.head === true ? "peek" : "take"
         ),
       ...outside(core)

@@ -12,6 +12,7 @@ import * as Redacted from "effect/Redacted"
 import { lengthPrefixed, randomBytes, sha256 } from "./internal/crypto.js"
 import * as SealedText from "./internal/sealedText.js"
 import * as StoreCalls from "./internal/storeCalls.js"
+import { SessionConfigError } from "./SessionConfigError.js"
 import { SessionDirectory } from "./SessionDirectory.js"
 import type { BoundEngine, CookieValue, Opened, Written } from "./SessionEngine.js"
 import { SessionEngine } from "./SessionEngine.js"
@@ -35,10 +36,23 @@ export interface Options {
   readonly timeout?: Duration.DurationInput
   /**
    * `"token"`: the data of each session is sealed with a key that only its token gives, so that the store alone, and who
-   * copies it, can never read it; nor can a listing of sessions. Default: data is kept as it is.
+   * copies it, can never read it; nor can a listing of sessions. The seal is bound to what a `SealedStore` binds: namespace,
+   * id, subject, version, schema version, the times of birth and authentication, and the deadline. A row of which one was
+   * edited is corrupt (503), and one whose deadline has passed is absent. So is one that 0.5.0 sealed, which bound nothing of
+   * this: its visitor logs in again. Default: data is kept as it is.
    */
   readonly seal?: "token"
+  /**
+   * The most bytes that the data of one session may take, in UTF-8, as the store keeps it: sealed data is a third longer. A
+   * write of more fails with `SessionTooLarge` (413), and nothing is written. What is larger already can be read, and
+   * written as long as it does not grow. Default 65,536 (64 KiB).
+   *
+   * @since 0.6.0
+   */
+  readonly maxSessionBytes?: number
 }
+
+const defaultMaxSessionBytes = 64 * 1024
 
 /**
  * Derives the store keys of one namespace: SHA-256 over purpose and namespace (length-prefixed) and the token's bytes.
@@ -65,49 +79,94 @@ export const storeKeys = (namespace: string): (token: SessionToken.SessionToken)
  */
 export const make = (store: Shape, options: Options = {}): Context.Tag.Service<SessionEngine> => ({
   bind: ({ namespace }) =>
-    Effect.sync(() =>
-      bind(
-        store,
-        storeKeys(namespace),
-        Duration.decode(options.timeout ?? "1 second"),
-        options.seal === "token" ? SealedText.make(namespace) : undefined
-      )
-    )
+    Effect.suspend(() => {
+      const { maxSessionBytes = defaultMaxSessionBytes, seal, timeout = "1 second" } = options
+      return Number.isSafeInteger(maxSessionBytes) && maxSessionBytes > 0
+        ? Effect.succeed(
+          bind(
+            store,
+            storeKeys(namespace),
+            Duration.decode(timeout),
+            seal === "token" ? SealedText.make(namespace) : undefined,
+            maxSessionBytes
+          )
+        )
+        : new SessionConfigError({
+          subject: "StoredEngine",
+          problem: "maxSessionBytes is a whole number of bytes from 1 on."
+        })
+    })
 })
 
 const bind = (
   store: Shape,
   keyOf: (token: SessionToken.SessionToken) => StoreKey,
   timeout: Duration.Duration,
-  sealedText: SealedText.SealedText | undefined
+  sealedText: SealedText.SealedText | undefined,
+  maxSessionBytes: number
 ): BoundEngine => {
   const { colocated, remote } = store.capabilities
   const { limited, settled } = StoreCalls.make(store.capabilities, timeout)
 
-  /** What the store keeps of a record, as its next version. */
-  const closed = (token: SessionToken.SessionToken, record: SessionRecord, version: number): SessionRecord =>
-    sealedText === undefined ? record : { ...record, data: sealedText.seal(token, version, record.data) }
+  /** The bytes of what was opened with a value, where they are more than are written today. */
+  const larger = new WeakMap<CookieValue, number>()
 
+  const noteSize = (value: CookieValue, { data }: SessionRecord): void => {
+    if (isLonger(data, maxSessionBytes)) larger.set(value, utf8Length(data))
+    else larger.delete(value)
+  }
+
+  /** What the store keeps of a record, as its next version, if it is not too large. */
+  const closed = (
+    operation: string,
+    token: SessionToken.SessionToken,
+    record: SessionRecord,
+    version: number,
+    before?: CookieValue
+  ): Effect.Effect<SessionRecord, SessionStoreError> =>
+    Effect.suspend(() => {
+      const most = (before === undefined ? undefined : larger.get(before)) ?? maxSessionBytes
+      const tooLarge = new SessionStoreError({ operation, reason: "size" })
+      if (isLonger(record.data, most)) return tooLarge
+      const kept = sealedText === undefined ? record : { ...record, data: sealedText.seal(token, version, record) }
+      if (isLonger(kept.data, most)) return tooLarge
+      noteSize(token, kept)
+      return Effect.succeed(kept)
+    })
+
+  /** What a row holds for its token. */
   const opened = (
     token: SessionToken.SessionToken,
-    record: SessionRecord
-  ): Effect.Effect<SessionRecord, SessionStoreError> =>
-    sealedText === undefined
-      ? Effect.succeed(record)
-      : Option.match(sealedText.open(token, record.version, record.data), {
-        onNone: () => new SessionStoreError({ operation: "load", reason: "corrupt" }),
-        onSome: (data) => Effect.succeed({ ...record, data })
-      })
+    row: SessionRecord,
+    now: number
+  ): Effect.Effect<Option.Option<SessionRecord>, SessionStoreError> => {
+    if (sealedText === undefined) return Effect.succeedSome(row)
+    const data = sealedText.open(token, row)
+    // Touches move the end of a row, so it is not sealed; the deadline is.
+    if (Option.isSome(data)) {
+      return Effect.succeed(
+        (row.expiry.deadline ?? Infinity) > now ? Option.some({ ...row, data: data.value }) : Option.none()
+      )
+    }
+    return sealedText.isUnbound(token, row)
+      ? Effect.succeedNone
+      : new SessionStoreError({ operation: "load", reason: "corrupt" })
+  }
 
   /** What is under the key, if it bears our own write id: then the write whose reply was lost had succeeded. */
-  const own = (key: StoreKey, value: CookieValue, record: SessionRecord, now: number) =>
-    Effect.map(
+  const own = (key: StoreKey, value: SessionToken.SessionToken, record: SessionRecord, now: number) =>
+    Effect.flatMap(
       limited("load", store.load(key, now, "fresh")),
-      Option.filterMap((found) =>
-        found.writeId === record.writeId
-          ? Option.some<Written>({ _tag: "Written", value, record: { ...found, data: record.data } })
-          : Option.none()
-      )
+      Option.match({
+        onNone: () => Effect.succeedNone,
+        onSome: (found) =>
+          found.writeId === record.writeId
+            ? Effect.map(
+              opened(value, found, now),
+              Option.map((record): Written => ({ _tag: "Written", value, record }))
+            )
+            : Effect.succeedNone
+      })
     )
 
   const create = (record: SessionRecord, now: number, tries = 3): Effect.Effect<Written, SessionStoreError> =>
@@ -119,35 +178,46 @@ const bind = (
       const taken = tries > 1
         ? create(record, now, tries - 1)
         : Effect.fail(new SessionStoreError({ operation: "create", reason: "corrupt" }))
-      return settled<"created" | "exists", Written>(
-        "create",
-        store.create(key, closed(token, record, record.version), now),
-        (outcome) => outcome === "created" ? Effect.succeed(written) : taken,
-        (outcome, error) =>
-          outcome === "created"
-            ? Effect.succeed(written)
-            : Effect.flatMap(
-              own(key, token, record, now),
-              Option.match({ onNone: () => Effect.fail(error), onSome: Effect.succeed })
-            )
+      return Effect.flatMap(
+        closed("create", token, record, record.version),
+        (kept) =>
+          settled<"created" | "exists", Written>(
+            "create",
+            store.create(key, kept, now),
+            (outcome) => outcome === "created" ? Effect.succeed(written) : taken,
+            (outcome, error) =>
+              outcome === "created"
+                ? Effect.succeed(written)
+                : Effect.flatMap(
+                  own(key, token, record, now),
+                  Option.match({ onNone: () => Effect.fail(error), onSome: Effect.succeed })
+                )
+          )
       )
     })
 
-  const save = (value: SessionToken.SessionToken, record: SessionRecord, expectedVersion: number, now: number) => {
+  const save = (
+    value: SessionToken.SessionToken,
+    record: SessionRecord,
+    expectedVersion: number,
+    now: number,
+    before: CookieValue
+  ) => {
     const key = keyOf(value)
-    return settled(
-      "save",
-      store.save(key, closed(value, record, expectedVersion + 1), expectedVersion, now),
-      (outcome) => Effect.succeed(writtenIf(outcome, value, record)),
-      (outcome, error) =>
-        outcome === "conflict"
-          // Ours, or another's after ours: only the first is known, and a replay of the second would write twice.
-          ? Effect.flatMap(
-            own(key, value, record, now),
-            Option.match({ onNone: () => Effect.fail(error), onSome: Effect.succeed })
-          )
-          : Effect.succeed(writtenIf(outcome, value, record))
-    )
+    return Effect.flatMap(closed("save", value, record, expectedVersion + 1, before), (kept) =>
+      settled(
+        "save",
+        store.save(key, kept, expectedVersion, now),
+        (outcome) => Effect.succeed(writtenIf(outcome, value, record)),
+        (outcome, error) =>
+          outcome === "conflict"
+            // Ours, or another's after ours: only the first is known, and a replay of the second would write twice.
+            ? Effect.flatMap(
+              own(key, value, record, now),
+              Option.match({ onNone: () => Effect.fail(error), onSome: Effect.succeed })
+            )
+            : Effect.succeed(writtenIf(outcome, value, record))
+      ))
   }
 
   /** A new token, with a key in the same place as another one where that matters. */
@@ -159,20 +229,27 @@ const bind = (
     return token
   }
 
-  const rotate = (value: SessionToken.SessionToken, record: SessionRecord, expectedVersion: number, now: number) =>
+  const rotate = (
+    value: SessionToken.SessionToken,
+    record: SessionRecord,
+    expectedVersion: number,
+    now: number,
+    before: CookieValue
+  ) =>
     Effect.suspend(() => {
       const key = keyOf(value)
       const next = tokenBeside(key)
       const nextKey = keyOf(next)
-      return settled(
-        "rotate",
-        store.rotate(key, nextKey, closed(next, record, expectedVersion + 1), expectedVersion, now),
-        (outcome) => Effect.succeed(writtenIf(outcome, next, record)),
-        (outcome) =>
-          outcome === "gone"
-            ? Effect.map(own(nextKey, next, record, now), Option.getOrElse((): Written => ({ _tag: "Gone" })))
-            : Effect.succeed(writtenIf(outcome, next, record))
-      )
+      return Effect.flatMap(closed("rotate", next, record, expectedVersion + 1, before), (kept) =>
+        settled(
+          "rotate",
+          store.rotate(key, nextKey, kept, expectedVersion, now),
+          (outcome) => Effect.succeed(writtenIf(outcome, next, record)),
+          (outcome) =>
+            outcome === "gone"
+              ? Effect.map(own(nextKey, next, record, now), Option.getOrElse((): Written => ({ _tag: "Gone" })))
+              : Effect.succeed(writtenIf(outcome, next, record))
+        ))
     })
 
   const touch = (value: SessionToken.SessionToken, record: SessionRecord, now: number) => {
@@ -190,14 +267,21 @@ const bind = (
         onSome: (token) =>
           Effect.flatMap(
             limited("load", store.load(keyOf(token), now, reading)),
-            Effect.transposeMapOption(({ copied, ...kept }) =>
-              Effect.map(opened(token, kept), (record): Opened => ({
-                value: token,
-                record,
-                stale: false,
-                ...copied === true ? { copied } : {}
-              }))
-            )
+            Option.match({
+              onNone: () => Effect.succeedNone,
+              onSome: ({ copied, ...kept }) => {
+                noteSize(token, kept)
+                return Effect.map(
+                  opened(token, kept, now),
+                  Option.map((record): Opened => ({
+                    value: token,
+                    record,
+                    stale: false,
+                    ...copied === true ? { copied } : {}
+                  }))
+                )
+              }
+            })
           )
       }),
     write: (write, now) => {
@@ -207,9 +291,9 @@ const bind = (
         onSome: (token) => {
           switch (write._tag) {
             case "Save":
-              return save(token, write.record, write.expectedVersion, now)
+              return save(token, write.record, write.expectedVersion, now, write.value)
             case "Rotate":
-              return rotate(token, write.record, write.expectedVersion, now)
+              return rotate(token, write.record, write.expectedVersion, now, write.value)
             case "Touch":
               return touch(token, write.record, now)
           }
@@ -223,6 +307,14 @@ const bind = (
       })
   }
 }
+
+const utf8 = new TextEncoder()
+
+const utf8Length = (text: string): number => utf8.encode(text).length
+
+/** Whether a text is longer than so many bytes. Encodes it only where its length does not say. */
+const isLonger = (text: string, bytes: number): boolean =>
+  text.length > bytes || (text.length * 3 > bytes && utf8Length(text) > bytes)
 
 const writtenIf = (outcome: WriteOutcome, value: CookieValue, record: SessionRecord): Written =>
   outcome === "saved"

@@ -16,12 +16,14 @@ import { SessionConflict, SessionGone } from "../SessionError.js"
 import * as SessionId from "../SessionId.js"
 import * as SessionMetrics from "../SessionMetrics.js"
 import type { SessionRecord } from "../SessionRecord.js"
+import { SessionStoreError } from "../SessionStore.js"
 import type { Core } from "./core.js"
 import { randomBytes } from "./crypto.js"
+import * as Deadline from "./deadline.js"
 import type { Json, JsonRecord } from "./json.js"
 import type { Held } from "./opening.js"
 import { hold } from "./opening.js"
-import { busy, failure, invalid } from "./refusals.js"
+import { busy, failure, invalid, unavailable } from "./refusals.js"
 
 /** What is to be written: a draft, the record it belongs to, and the steps from one to the other. */
 export interface Work<A extends object> {
@@ -82,7 +84,9 @@ export const write = <A extends object>(
                 replayed
               })
             case "Conflict":
-              return core.engine.selfContained ? conflict("another request has saved it") : replay(change, work)
+              return core.engine.selfContained
+                ? conflict("another request has saved it")
+                : Effect.zipRight(Effect.flatten(Deadline.overtaken), replay(change, work))
             case "Gone":
               return gone(work)
           }
@@ -132,26 +136,40 @@ export const write = <A extends object>(
 
   // Commits of one session take turns within this process, so that a hot session converges. Who had to wait knows that
   // its version is no longer current.
-  return work.held === undefined
+  const id = work.held?.record.id
+  return id === undefined
     ? attempt(change, work, false)
-    : core.queue(
-      work.held.record.id,
-      (waited) => waited && !core.engine.selfContained ? replay(change, work) : attempt(change, work, false)
-    )
+    : Effect.flatMap(Deadline.overtaken, (overtaken) =>
+      core.queue(
+        id,
+        (waited) => waited && !core.engine.selfContained ? replay(change, work) : attempt(change, work, false),
+        overtaken
+      ))
 }
 
-/** Runs a write to its end: neither a client that hangs up nor a handler's timeout may cut it in two. */
+/**
+ * Runs a write to its end: neither a client that hangs up nor a handler's timeout may cut it in two. Only the commit's own limit
+ * may. The error says who has used the time up: other commits of the same session, or the store.
+ */
 export const toTheEnd = <A extends object, B>(
   core: Core<A>,
   effect: Effect.Effect<B, SessionError>
 ): Effect.Effect<B, SessionError> => {
   if (!core.engine.remote) return Effect.uninterruptible(effect)
-  const limited = Effect.timeoutFail(Effect.interruptible(Effect.disconnect(effect)), {
-    duration: core.settings.commitTimeout,
-    onTimeout: () => busy(core)
-  })
+  const { commitTimeout } = core.settings
+  const limited = Deadline.within(commitTimeout, (deadline) =>
+    Effect.mapError(
+      Effect.timeoutFail(Effect.interruptible(Effect.disconnect(effect)), {
+        duration: commitTimeout,
+        onTimeout: () => unavailable(core, new SessionStoreError({ operation: "commit", reason: "timeout" }))
+      }),
+      (error) => isTimeout(error) && Deadline.wasBusy(deadline) ? busy(core) : error
+    ))
   return Effect.uninterruptible(Effect.flatMap(Effect.forkDaemon(Effect.interruptible(limited)), (fiber) => fiber))
 }
+
+const isTimeout = ({ _tag, cause }: SessionError): boolean =>
+  _tag === "SessionUnavailable" && cause instanceof SessionStoreError && cause.reason === "timeout"
 
 /** The record that a draft makes of the one before it, if there was one. */
 const build = <A extends object>(

@@ -23,7 +23,7 @@ export interface Entry {
 export interface Ledger {
   readonly remote: boolean
   readonly enter: (record: SessionRecord, now: number) => Effect.Effect<void, SessionStoreError>
-  /** The live entry of the session of a cookie. */
+  /** The live entry of the session of a cookie. A copy that knows less than the cookie is older than it, and is not used. */
   readonly look: (
     record: SessionRecord,
     now: number,
@@ -80,16 +80,28 @@ export const make = (store: Shape, namespace: string, timeout: Duration.Duration
       )
     },
 
-    look: (record, now, reading) =>
-      Effect.flatMap(
-        limited("load", store.load(keyOf(record), now, reading)),
-        Effect.transposeMapOption((kept) =>
-          Option.match(Gen.decode(kept.data), {
-            onNone: () => new SessionStoreError({ operation: "load", reason: "corrupt" }),
-            onSome: (generations) => Effect.succeed<Entry>({ kept, generations })
-          })
+    look: (record, now, reading) => {
+      const entry = (reading?: Reading) =>
+        Effect.flatMap(
+          store.load(keyOf(record), now, reading),
+          Effect.transposeMapOption((kept) =>
+            Option.match(Gen.decode(kept.data), {
+              onNone: () => new SessionStoreError({ operation: "load", reason: "corrupt" }),
+              onSome: (generations) => Effect.succeed<Entry>({ kept, generations })
+            })
+          )
         )
-      ),
+      return limited(
+        "load",
+        Effect.flatMap(
+          entry(reading),
+          (found) =>
+            reading !== "fresh" && Option.exists(found, ({ generations }) => generations.current < record.version)
+              ? entry("fresh")
+              : Effect.succeed(found)
+        )
+      )
+    },
 
     replace: ({ kept: { version } }, before, next, generations, now) => {
       const [from, to] = [keyOf(before), keyOf(next)]

@@ -6,7 +6,7 @@ import * as Option from "effect/Option"
 import type { BoundEngine, CookieValue, Opened, Write, Written } from "../SessionEngine.js"
 import * as SessionMetrics from "../SessionMetrics.js"
 import type { SessionRecord } from "../SessionRecord.js"
-import type { Reading, SessionStoreError } from "../SessionStore.js"
+import type { SessionStoreError } from "../SessionStore.js"
 import type { Entry, Ledger } from "./cookieLedger.js"
 import type { Generations } from "./generations.js"
 import * as Gen from "./generations.js"
@@ -44,16 +44,6 @@ const isUnconfirmed = ({ generations: { base, current } }: Entry, { version }: S
 export const make = (cookies: Cookies, ledger: Ledger): BoundEngine => {
   // What was read when a value was opened, so that a write need not read it again, and judges by what the request saw.
   const seen = new WeakMap<CookieValue, Entry>()
-
-  /** The entry. A copy that knows less than the cookie is older than it. */
-  const look = (record: SessionRecord, now: number, reading: Reading | undefined) =>
-    Effect.flatMap(
-      ledger.look(record, now, reading),
-      (found) =>
-        reading !== "fresh" && Option.exists(found, ({ generations }) => generations.current < record.version)
-          ? ledger.look(record, now, "fresh")
-          : Effect.succeed(found)
-    )
 
   const open = ({ record, stale }: Content, value: CookieValue, entry: Entry, now: number): Option.Option<Opened> => {
     if (Gen.standing(entry.generations, record.version, now) === "refused") return Option.none()
@@ -161,7 +151,7 @@ export const make = (cookies: Cookies, ledger: Ledger): BoundEngine => {
           onNone: () => Effect.succeedNone,
           onSome: (content) => {
             if (cookies.isPremature(content.record, now)) return Effect.succeedNone
-            return Effect.map(look(content.record, now, reading), (found) => {
+            return Effect.map(ledger.look(content.record, now, reading), (found) => {
               const opened = Option.flatMap(found, (entry) => open(content, value, entry, now))
               if (Option.isNone(opened)) SessionMetrics.countRejection("ended")
               return opened

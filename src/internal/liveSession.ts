@@ -15,6 +15,7 @@ import { ended } from "./ended.js"
 import * as InPlace from "./inPlace.js"
 import { Loader } from "./loader.js"
 import type { Held } from "./opening.js"
+import { Presented } from "./presented.js"
 import type { Open } from "./progress.js"
 import { isReadOnly, Progress } from "./progress.js"
 import * as Refusals from "./refusals.js"
@@ -51,7 +52,11 @@ export class LiveSession<A extends object> {
   constructor(core: Core<A>, candidates: Candidates, withheld?: "refuse" | "discard") {
     this.#core = core
     this.#withheld = candidates.presented ? undefined : withheld
-    this.#progress = new Progress(core.initial, candidates)
+    this.#progress = new Progress(
+      core.initial,
+      { name: core.settings.cookie.name, selfContained: core.engine.selfContained },
+      new Presented(candidates)
+    )
     this.loader = new Loader(core, this.#turns, this.#progress)
   }
 

@@ -55,7 +55,8 @@ export const open = <A extends object>(
   const opened = values.length === 1 && only !== undefined
     ? Effect.map(core.engine.open(only, now, reading), Option.toArray)
     : Effect.map(
-      Effect.forEach(values, (value) => core.engine.open(value, now, reading)),
+      // All at once, so that the time limit of one is the limit of all.
+      Effect.forEach(values, (value) => core.engine.open(value, now, reading), { concurrency: "unbounded" }),
       (found) => found.flatMap(Option.toArray)
     )
   return Effect.flatMap(

@@ -1,13 +1,12 @@
 /**
  * What a request has presented, and what it has made of its session so far.
  */
-import * as Redacted from "effect/Redacted"
-import type { Candidates } from "../CookieHeader.js"
 import type { Draft, Step } from "../SessionDraft.js"
 import * as SessionDraft from "../SessionDraft.js"
 import type { CookieValue } from "../SessionEngine.js"
 import type { Lendings } from "./inPlace.js"
 import type { Held } from "./opening.js"
+import type { Presented } from "./presented.js"
 import type { OwedCookie, Settled } from "./settlement.js"
 import { Sightings } from "./sightings.js"
 
@@ -17,16 +16,21 @@ export interface Open<A> {
   readonly draft: Draft<A>
 }
 
+/** The cookies of a session tag: their name, and whether they hold the session itself. */
+export interface Cookies {
+  readonly name: string
+  readonly selfContained: boolean
+}
+
 /** Only a copy of it could be had. */
 export const isReadOnly = <A>({ held }: Open<A>): boolean => held?.copied === true
 
 /** Each method is one synchronous step. */
 export class Progress<A extends object> {
   readonly #initial: A
-  /** A cookie of ours was there, whatever its value. */
-  readonly presented: boolean
-  /** There may have been more values than those that are known. */
-  readonly partial: boolean
+  /** Where the cookies that a response sends are made. */
+  readonly #cookies: Cookies
+  readonly #presented: Presented
   /** Anything was asked of the session, so that the response depends on the cookie. */
   accessed = false
   /** The values that end with the session: those presented, and one that a `save` of this request has made. */
@@ -46,11 +50,21 @@ export class Progress<A extends object> {
   /** The cookie that the response must carry. */
   owed: OwedCookie | undefined
 
-  constructor(initial: A, { partial, presented, values }: Candidates) {
+  constructor(initial: A, cookies: Cookies, presented: Presented) {
     this.#initial = initial
-    this.presented = presented
-    this.partial = partial ?? false
-    this.values = values.map((value) => Redacted.make(value))
+    this.#cookies = cookies
+    this.#presented = presented
+    this.values = presented.values
+  }
+
+  /** A cookie of ours was there, whatever its value. */
+  get presented(): boolean {
+    return this.#presented.presented
+  }
+
+  /** There may have been more values than those that are known. */
+  get partial(): boolean {
+    return this.#presented.partial
   }
 
   /** Starts over from a record, or from nothing: another session, unless it is known what has changed in this one. */
@@ -98,7 +112,13 @@ export class Progress<A extends object> {
 
   /** Goes on from what was written. */
   proceed({ held, outdated, owed }: Settled<A>): void {
-    this.owed = owed ?? this.owed
+    const isLogin = this.open?.draft.authenticated === true
+    const { isFull, isSeveral } = this.#presented
+    // What the server cannot end, or has not looked at, must not come back beside the new cookie, or in its place.
+    if ((isLogin || this.flushed) && (isFull || (this.#cookies.selfContained && (isLogin || isSeveral)))) {
+      this.#presented.end()
+    }
+    if (owed !== undefined) this.owed = this.#presented.cookie(owed, this.#cookies.name)
     this.values = []
     this.ambiguous = false
     this.flushed = false

@@ -6,26 +6,46 @@ import { keepsRequestsApart } from "./isolates.js"
 
 /**
  * Runs effects of one name one after another; those of other names side by side. The effect is told whether others of its
- * name were there before it.
+ * name were there before it. `overtaken` runs each time that another one succeeds while this one waits.
  */
-export type Queue = <A, E, R>(name: string, run: (waited: boolean) => Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+export type Queue = <A, E, R>(
+  name: string,
+  run: (waited: boolean) => Effect.Effect<A, E, R>,
+  overtaken?: Effect.Effect<void>
+) => Effect.Effect<A, E, R>
+
+interface Turn {
+  readonly semaphore: Effect.Semaphore
+  readonly waiting: Set<{ readonly overtaken: Effect.Effect<void> }>
+  users: number
+}
 
 /** Makes a queue. A name that nobody uses takes no memory. */
 export const make = (apart = keepsRequestsApart()): Queue => apart ? polling() : waking()
 
 /** Each effect wakes the one that waits behind it. */
 const waking = (): Queue => {
-  const turns = new Map<string, { readonly semaphore: Effect.Semaphore; users: number }>()
-  return (name, run) =>
+  const turns = new Map<string, Turn>()
+  return (name, run, overtaken = Effect.void) =>
     Effect.acquireUseRelease(
       Effect.sync(() => {
-        const turn = turns.get(name) ?? { semaphore: Effect.unsafeMakeSemaphore(1), users: 0 }
+        const turn = turns.get(name) ?? { semaphore: Effect.unsafeMakeSemaphore(1), waiting: new Set(), users: 0 }
         turns.set(name, turn)
-        return { turn, waited: turn.users++ > 0 }
+        const self = { overtaken }
+        turn.waiting.add(self)
+        return { turn, self, waited: turn.users++ > 0 }
       }),
-      ({ turn, waited }) => turn.semaphore.withPermits(1)(Effect.suspend(() => run(waited))),
-      ({ turn }) =>
+      ({ self, turn, waited }) =>
+        turn.semaphore.withPermits(1)(Effect.suspend(() => {
+          turn.waiting.delete(self)
+          return Effect.tap(
+            run(waited),
+            () => Effect.forEach([...turn.waiting], ({ overtaken }) => overtaken, { discard: true })
+          )
+        })),
+      ({ self, turn }) =>
         Effect.sync(() => {
+          turn.waiting.delete(self)
           if (--turn.users === 0) turns.delete(name)
         })
     )

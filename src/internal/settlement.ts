@@ -129,11 +129,11 @@ const perform = <A extends object>(
     case "Destroy":
       return Effect.as(destroy(core, pending.values), { owed: "expire", held: undefined, outdated: [] })
     case "Replace":
-      return Effect.zipRight(destroy(core, pending.values), write(core, "Create", pending, work))
+      return replace(core, pending, work)
     case "Create":
       // Whoever presented several sessions and logs in is rid of all of them: no request of theirs is ambiguous again.
       return pending.ambiguous && work.draft.authenticated
-        ? Effect.zipRight(destroy(core, pending.values), write(core, "Create", pending, work))
+        ? replace(core, pending, work)
         : write(core, "Create", pending, work)
     case "Touch":
     case "Reseal": {
@@ -157,10 +157,29 @@ const destroy = <A extends object>(
 ): Effect.Effect<void, SessionError> =>
   Effect.mapError(
     Effect.forEach(values, (value) => Effect.zipRight(core.engine.destroy(value), core.watchers.wake(value)), {
+      concurrency: 8,
       discard: true
     }),
     Refusals.failure(core)
   )
+
+/**
+ * Ends the sessions that were presented, and begins another one. That one is written first, because it may be refused: it may
+ * be too large, and then nothing may have ended. If the others cannot be ended, it does not stay either.
+ */
+const replace = <A extends object>(
+  core: Core<A>,
+  pending: Pending<A>,
+  work: Work<A>
+): Effect.Effect<Settled<A>, SessionError> =>
+  Effect.flatMap(write(core, "Create", pending, work), (settled) =>
+    Effect.as(
+      Effect.tapError(
+        destroy(core, pending.values),
+        () => settled.held === undefined ? Effect.void : Effect.ignore(core.engine.destroy(settled.held.value))
+      ),
+      settled
+    ))
 
 const write = <A extends object>(
   core: Core<A>,

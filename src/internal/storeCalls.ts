@@ -1,13 +1,17 @@
 /**
  * How an engine calls a store that may be far away: no call is waited for without end, and a lost reply is settled.
  */
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { Shape } from "../SessionStore.js"
 import { SessionStoreError } from "../SessionStore.js"
+import * as Deadline from "./deadline.js"
 
 export interface StoreCalls {
-  /** The limit holds inside uninterruptible regions, and does not wait for a driver that cannot be interrupted. */
+  /**
+   * The limit holds inside uninterruptible regions, and does not wait for a driver that cannot be interrupted. Inside a
+   * commit it is shorter where the commit has less time left.
+   */
   readonly limited: <A>(
     operation: string,
     effect: Effect.Effect<A, SessionStoreError>
@@ -21,23 +25,31 @@ export interface StoreCalls {
   ) => Effect.Effect<B, SessionStoreError>
 }
 
+/**
+ * What a call may take of the time that a commit has left. Two tries and the question what became of them fit into it, with a
+ * rest in which to report that they did not.
+ */
+const shares = { first: 0.4, second: 0.6, question: 0.9 }
+
 /** Calls that stay in the process can neither hang nor lose a reply. */
 export const make = ({ remote }: Shape["capabilities"], timeout: Duration.Duration): StoreCalls => {
-  const limited: StoreCalls["limited"] = (operation, effect) =>
+  const within = <A>(operation: string, effect: Effect.Effect<A, SessionStoreError>, fraction: number) =>
     remote
-      ? Effect.timeoutFail(Effect.interruptible(Effect.disconnect(effect)), {
-        duration: timeout,
-        onTimeout: () => new SessionStoreError({ operation, reason: "timeout" })
-      })
+      ? Effect.flatMap(Deadline.share(Duration.toMillis(timeout), fraction), (millis) =>
+        Effect.timeoutFail(Effect.interruptible(Effect.disconnect(effect)), {
+          duration: millis,
+          onTimeout: () =>
+            new SessionStoreError({ operation, reason: "timeout" })
+        }))
       : effect
   return {
-    limited,
+    limited: (operation, effect) => within(operation, effect, shares.question),
     settled: (operation, write, first, second) =>
-      Effect.matchEffect(limited(operation, write), {
+      Effect.matchEffect(within(operation, write, shares.first), {
         onSuccess: first,
         onFailure: (error) =>
           remote && (error.reason === "unavailable" || error.reason === "timeout")
-            ? Effect.flatMap(limited(operation, write), (outcome) => second(outcome, error))
+            ? Effect.flatMap(within(operation, write, shares.second), (outcome) => second(outcome, error))
             : Effect.fail(error)
       })
   }

@@ -1,0 +1,91 @@
+/**
+ * How long it takes to open a session, whatever a request presents.
+ */
+import { it } from "@effect/vitest"
+import { Effect, Fiber, Layer, Redacted, Schema, TestClock } from "effect"
+import { MemoryStore, Session, SessionStore, SessionToken, StoredEngine } from "effect-session"
+import * as CookieEngine from "effect-session/CookieEngine"
+import * as Keyring from "effect-session/Keyring"
+import type { Shape } from "effect-session/SessionStore"
+import { randomBytes } from "node:crypto"
+import { assert, describe } from "vitest"
+import { recorded } from "./support/recording.js"
+import { visit } from "./support/visits.js"
+
+class Users extends Session.Tag<Users>()("test/Opening", {
+  schema: Schema.Struct({ name: Schema.optional(Schema.String) })
+}) {}
+
+const ring = Keyring.layer([{ id: "k", secret: Redacted.make(randomBytes(32).toString("base64url")) }])
+
+/** Values that lead nowhere, each of which takes a look into the store. */
+const invented = Array.from(
+  { length: 8 },
+  (_, at) => Redacted.value(SessionToken.fromBytes(new Uint8Array(SessionToken.byteLength).fill(at)))
+)
+
+const engines = [
+  ["a stored engine", (store: Shape) =>
+    Effect.map(
+      Layer.build(Layer.provide(
+        Users.layer,
+        Layer.provide(StoredEngine.layer(), Layer.succeed(SessionStore, store))
+      )),
+      (context) => ({ context, values: Effect.succeed(invented) })
+    )],
+  ["a ledger", (store: Shape) =>
+    Effect.map(
+      Layer.build(Layer.provide(
+        Users.layer,
+        CookieEngine.layerRevocable().pipe(Layer.provide(ring), Layer.provide(Layer.succeed(SessionStore, store)))
+      )),
+      (context) => ({
+        context,
+        values: Effect.forEach(invented, () =>
+          Effect.map(
+            Effect.provide(visit(Users, Effect.zipRight(Users.set("name", "x"), Users.save)), context),
+            ({ cookie = "" }) => cookie
+          ))
+      })
+    )]
+] as const
+
+describe("a request with eight values of our name", () => {
+  for (const [name, build] of engines) {
+    it.scoped(`${name}: one time limit holds for all loads together`, () =>
+      Effect.gen(function*() {
+        let isSlow = false
+        const { calls, store } = recorded(
+          MemoryStore.make(),
+          (operation, call) => isSlow && operation === "load" ? Effect.delay(call, "10 minutes") : call,
+          true
+        )
+        const { context, values } = yield* build(store)
+        const cookies = (yield* values).join("; __Host-Http-session=")
+        isSlow = true
+        const before = calls.length
+        const opening = yield* Effect.fork(
+          Effect.flip(Effect.provide(visit(Users, Users.get("name"), cookies), context))
+        )
+        yield* TestClock.adjust("1 second")
+        assert.strictEqual((yield* Fiber.join(opening))._tag, "SessionUnavailable")
+        assert.deepStrictEqual(calls.slice(before).map(({ operation }) => operation), invented.map(() => "load"))
+      }))
+
+    it.scoped(`${name}: loads that are slow, each within the limit, take no longer together`, () =>
+      Effect.gen(function*() {
+        let isSlow = false
+        const { store } = recorded(
+          MemoryStore.make(),
+          (operation, call) => isSlow && operation === "load" ? Effect.delay(call, "900 millis") : call,
+          true
+        )
+        const { context, values } = yield* build(store)
+        const cookies = (yield* values).join("; __Host-Http-session=")
+        isSlow = true
+        const opening = yield* Effect.fork(Effect.provide(visit(Users, Users.get("name"), cookies), context))
+        yield* TestClock.adjust("900 millis")
+        assert.isUndefined((yield* Fiber.join(opening)).result)
+      }))
+  }
+})
