@@ -13,13 +13,13 @@ import type { SessionHandle } from "../SessionHandle.js"
 import type { SessionId } from "../SessionId.js"
 import type { SessionInfo } from "../SessionRecord.js"
 import { SessionRevocation } from "../SessionRevocation.js"
-import type { Damaged, Located, SessionStoreError } from "../SessionStore.js"
+import type { Damaged, Located, Page, SessionStoreError } from "../SessionStore.js"
 import type { Core } from "./core.js"
 import { isDamaged } from "./damaged.js"
 import { Handle } from "./handle.js"
 import { LiveSession } from "./liveSession.js"
 import { decode } from "./opening.js"
-import { pages } from "./pages.js"
+import { listed, pages } from "./pages.js"
 import { log, unavailable } from "./refusals.js"
 
 /** A live session in a listing. */
@@ -55,10 +55,33 @@ export interface Outside<A> {
   readonly destroy: (token: Redacted.Redacted<string>) => Effect.Effect<void, SessionUnavailable>
   /** All live sessions of the tag, decoded. Those that cannot be read come as values; the stream goes on. */
   readonly sessions: Stream.Stream<Either.Either<Entry<A>, Undecodable>, SessionUnavailable, SessionDirectory>
-  /** The live sessions of a subject, oldest first. One whose record is damaged is left out, with a warning in the log. */
+  /**
+   * A page of the live sessions of a subject, oldest first: those after `after`, at most `limit` (100 unless it is said). A
+   * shorter page is the last one. One whose record is damaged is left out, with a warning in the log.
+   *
+   * @example
+   * ```ts
+   * import type { Session, SessionDirectory, SessionError } from "effect-session"
+   * import { Effect } from "effect"
+   *
+   * declare const sessions: Session.Service<{ readonly name: string }>
+   *
+   * export const firstTwoPages = Effect.gen(function*() {
+   *   const first = yield* sessions.list("ann")
+   *   return [first, yield* sessions.list("ann", { after: first.at(-1) })]
+   * })
+   * ```
+   */
   readonly list: (
-    subject: string
+    subject: string,
+    page?: Page
   ) => Effect.Effect<ReadonlyArray<SessionInfo>, SessionUnavailable, SessionDirectory>
+  /**
+   * All live sessions of a subject, oldest first, read page by page as they are asked for.
+   *
+   * @since 0.6.0
+   */
+  readonly listAll: (subject: string) => Stream.Stream<SessionInfo, SessionUnavailable, SessionDirectory>
   /** Ends one session by its public id. False if there was none. */
   readonly revoke: (id: SessionId) => Effect.Effect<boolean, SessionUnavailable, SessionRevocation>
   /**
@@ -75,6 +98,9 @@ export interface Outside<A> {
 
 /** How many records one page of the stream holds. */
 const pageSize = 100
+
+/** The same without their data, of one subject: a page costs some stores a look at all of them. */
+const listSize = 1000
 
 export const outside = <A extends object>(core: Core<A>): Outside<A> => {
   const known = <B, R>(effect: Effect.Effect<B, SessionStoreError, R>) =>
@@ -128,11 +154,18 @@ export const outside = <A extends object>(core: Core<A>): Outside<A> => {
       Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.map(known(core.engine.open(token, now)), Option.isSome)),
     destroy: (token) => Effect.zipRight(known(core.engine.destroy(token)), core.watchers.wake(token)),
     sessions,
-    list: (subject) =>
+    list: (subject, page) =>
       Effect.flatMap(
         Clock.currentTimeMillis,
-        (now) => known(Effect.flatMap(SessionDirectory, ({ list }) => list(core.namespace, subject, now)))
+        (now) => known(Effect.flatMap(SessionDirectory, ({ list }) => list(core.namespace, subject, now, page)))
       ),
+    listAll: (subject) =>
+      Stream.unwrap(Effect.map(SessionDirectory, (directory) => listed(directory, core.namespace, subject, listSize)))
+        .pipe(
+          Stream.mapError((error) => unavailable(core, error)),
+          Stream.tapError(log),
+          Stream.flattenIterables
+        ),
     revoke: (id) =>
       Effect.zipLeft(
         known(Effect.flatMap(SessionRevocation, ({ revoke }) => revoke(core.namespace, id))),
