@@ -4,6 +4,7 @@
  */
 import { Effect, Layer, Option } from "effect"
 import { type SessionRecord, SessionStore, type StoreKey } from "effect-session"
+import { byClock, pageSize } from "effect-session/SessionStore"
 
 /** `stamp` is how many revocations there were, of everyone and of its subject, when the record was made. */
 type Row = { readonly key: StoreKey.StoreKey; readonly record: SessionRecord; readonly stamp: string }
@@ -17,8 +18,8 @@ const make = (): typeof SessionStore.Service => {
     `${epochs.get(scope(namespace))} ${subject === undefined ? "" : epochs.get(scope(namespace, subject))}`
 
   const isAlive = (row: Row, now: number) => row.record.expiry.at > now && row.stamp === stamp(row.record)
-  const isOf = (namespace: string, id?: string) => ({ record }: Row) =>
-    record.namespace === namespace && record.id === id
+  const isOf = (namespace: string, id?: string) => (row: Row) =>
+    row.record.namespace === namespace && row.record.id === id
   const alive = (namespace: string, now: number) =>
     rows.filter((row) => row.record.namespace === namespace && isAlive(row, now))
       .map(({ key, record }) => ({ ...record, key }))
@@ -51,10 +52,8 @@ const make = (): typeof SessionStore.Service => {
         const sameLifetime = JSON.stringify(old.expiry.lifetime) === JSON.stringify(expiry.lifetime)
         const at = sameLifetime ? Math.max(old.expiry.at, expiry.at) : expiry.at
         const end = { ...old.expiry, at, lifetime: expiry.lifetime }
-        const times = {
-          modifiedAt: Math.max(old.modifiedAt, modifiedAt),
-          lastSeenAt: Math.max(old.lastSeenAt, lastSeenAt)
-        }
+        const [modified, seen] = [Math.max(old.modifiedAt, modifiedAt), Math.max(old.lastSeenAt, lastSeenAt)]
+        const times = { modifiedAt: modified, lastSeenAt: seen }
         put({ ...row, record: { ...old, data, schemaVersion, writeId, ...times, version: expected + 1, expiry: end } })
         return "saved"
       }),
@@ -82,8 +81,11 @@ const make = (): typeof SessionStore.Service => {
         const current = rows.filter(({ record }) => record.expiry.at > now).length
         return { current, expired: rows.length - current }
       }),
-    list: (namespace, subject, now) =>
-      Effect.sync(() => alive(namespace, now).filter((record) => record.subject === subject).sort(byAge).map(info)),
+    list: (namespace, subject, now, { after, limit = pageSize } = {}) =>
+      Effect.sync(() => {
+        const isNext = (one: SessionRecord) => one.subject === subject && (after === undefined || byAge(after, one) < 0)
+        return alive(namespace, now).filter(isNext).sort(byAge).slice(0, limit).map(info)
+      }),
     find: (namespace, id, now) =>
       Effect.sync(() => Option.fromNullable(rows.find((row) => isOf(namespace, id)(row) && isAlive(row, now))?.record)),
     scan: (namespace, after, limit, now) =>
@@ -93,17 +95,17 @@ const make = (): typeof SessionStore.Service => {
     revoke: (namespace, id) => Effect.sync(() => remove(isOf(namespace, id)) > 0),
     revokeSubject: (namespace, subject, except) =>
       Effect.sync(() => {
-        const spared = rows.filter((row) => isOf(namespace, except)(row) && row.record.subject === subject)
-        const untouched = spared.filter((row) => row.stamp === stamp(row.record))
+        const spared = alive(namespace, 0).filter(({ id, subject: whose }) => id === except && whose === subject)
         raise(scope(namespace, subject))
-        for (const row of untouched) put({ ...row, stamp: stamp(row.record) })
+        for (const { key, ...record } of spared) put({ key, record, stamp: stamp(record) })
       }),
     revokeAll: (namespace) => Effect.sync(() => raise(scope(namespace)))
   }
 }
 
 const info = ({ data: _, key: __, ...rest }: SessionRecord & { key: string }) => rest
-const byId = (a: SessionRecord, b: SessionRecord) => (a.id < b.id ? -1 : 1)
-const byAge = (a: SessionRecord, b: SessionRecord) => a.createdAt - b.createdAt || byId(a, b)
+type Age = Pick<SessionRecord, "createdAt" | "id">
+const byId = (a: Age, b: Age) => (a.id === b.id ? 0 : a.id < b.id ? -1 : 1)
+const byAge = (a: Age, b: Age) => a.createdAt - b.createdAt || byId(a, b)
 
-export const layer = Layer.sync(SessionStore, make)
+export const layer = Layer.sync(SessionStore, () => byClock(make(), Effect.sync(Date.now)))

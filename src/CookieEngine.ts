@@ -27,7 +27,7 @@ import { SessionEngine } from "./SessionEngine.js"
 import * as SessionMetrics from "./SessionMetrics.js"
 import { SessionRevocation } from "./SessionRevocation.js"
 import type * as SessionSchema from "./SessionSchema.js"
-import { SessionStore, SessionStoreError } from "./SessionStore.js"
+import { clockSlack, SessionStore, SessionStoreError } from "./SessionStore.js"
 
 /**
  * @since 0.5.0
@@ -46,9 +46,6 @@ export interface Options {
 /** A browser drops a cookie whose name and value are longer. */
 const mostBytes = 4096
 
-/** How far the clock of another node may be ahead, in milliseconds. */
-const skew = 60_000
-
 const cookiesOf = (records: CookieRecords, cookieName: string): Cookies => ({
   contentOf: (value) =>
     Effect.suspend(() => {
@@ -63,11 +60,21 @@ const cookiesOf = (records: CookieRecords, cookieName: string): Cookies => ({
           return Effect.succeedSome(decoded)
       }
     }),
-  isPremature: ({ createdAt }, now) => {
-    const premature = createdAt > now + skew
-    if (premature) SessionMetrics.countRejection("premature")
-    return premature
-  },
+  isPremature: ({ authenticatedAt = 0, createdAt, lastSeenAt, modifiedAt }, now) =>
+    Effect.suspend(() => {
+      const ahead = Math.max(createdAt, authenticatedAt, lastSeenAt, modifiedAt) - now
+      if (!(ahead > clockSlack)) return Effect.succeed(false)
+      SessionMetrics.countRejection("premature")
+      return Effect.as(
+        Effect.logWarning(
+          `A session cookie was refused and its visitor is anonymous: it was made ${
+            Math.round(ahead / 1000)
+          } seconds in the ` +
+            "future. The clocks of the servers differ by more than a minute; set them right."
+        ),
+        true
+      )
+    }),
   written: (operation, record) =>
     Effect.flatMap(
       // The source of random bytes may fail.
@@ -90,12 +97,20 @@ const withoutLedger = ({ contentOf, isPremature, written }: Cookies): BoundEngin
   remote: false,
   selfContained: true,
   open: (value, now) =>
-    Effect.map(
+    Effect.flatMap(
       contentOf(value),
-      Option.flatMap(({ record, stale }) => {
-        const expired = isExpired(record.expiry, now)
-        if (expired) SessionMetrics.countRejection("expired")
-        return expired || isPremature(record, now) ? Option.none() : Option.some({ value, record, stale })
+      Option.match({
+        onNone: () => Effect.succeedNone,
+        onSome: ({ record, stale }) => {
+          if (!isExpired(record.expiry, now)) {
+            return Effect.map(
+              isPremature(record, now),
+              (premature) => premature ? Option.none() : Option.some({ value, record, stale })
+            )
+          }
+          SessionMetrics.countRejection("expired")
+          return Effect.succeedNone
+        }
       })
     ),
   write: (write) => written(write._tag.toLowerCase(), write.record),

@@ -9,6 +9,7 @@
 import type { PlatformError } from "@effect/platform/Error"
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as Path from "@effect/platform/Path"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -23,7 +24,7 @@ import * as Sweep from "./internal/fileSweep.js"
 import * as Writes from "./internal/fileWrites.js"
 import type { SessionConfigError } from "./SessionConfigError.js"
 import type { Shape } from "./SessionStore.js"
-import { SessionStore, SessionStoreError } from "./SessionStore.js"
+import { checkClock, SessionStore, SessionStoreError } from "./SessionStore.js"
 
 /**
  * @since 0.4.0
@@ -71,17 +72,22 @@ export const make = (
     return {
       // A disk of this machine answers or fails: there are no replies to lose.
       capabilities: { durableDestroy: names, remote: false },
-      create: (key, record) => write("create", writes.create(key, record)),
+      create: (key, record, now) => write("create", writes.create(key, record, now)),
       load: (key, now) => read("load", Effect.map(records.alive(key, now), recordOf)),
       save: (key, record, expected, now) => write("save", writes.save(key, record, expected, now)),
       touch: (key, lastSeenAt, expiresAt, now) => write("touch", writes.touch(key, lastSeenAt, expiresAt, now)),
       rotate: (key, newKey, record, expected, now) =>
         write("rotate", writes.rotate(key, newKey, record, expected, now)),
       destroy: (key) => write("destroy", Effect.asVoid(records.endAll(key))),
-      // Between two records it may be interrupted: each step of it is whole.
-      removeExpired: (now, limit) => read("removeExpired", sweep.removeExpired(now, limit)),
+      // Between two records it may be interrupted: each step of it is whole. The disk is one of this machine, so that the
+      // clocks only differ where one was set: `now` itself may be later, for a script that means it.
+      removeExpired: (now, limit) =>
+        Effect.zip(Clock.currentTimeMillis, read("removeExpired", sweep.clock)).pipe(
+          Effect.flatMap(([time, clock]) => checkClock(time, clock)),
+          Effect.zipRight(read("removeExpired", sweep.removeExpired(now, limit)))
+        ),
       count: (now) => read("count", sweep.count(now)),
-      list: (namespace, subject, now) => read("list", lookUp.list(namespace, subject, now)),
+      list: (namespace, subject, now, page = {}) => read("list", lookUp.list(namespace, subject, now, page)),
       find: (namespace, id, now) => read("find", Effect.map(lookUp.find(namespace, id, now), recordOf)),
       scan: (namespace, after, limit, now) => read("scan", lookUp.scan(namespace, after, limit, now)),
       revoke: (namespace, id) => write("revoke", lookUp.revoke(namespace, id)),

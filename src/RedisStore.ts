@@ -175,7 +175,7 @@ const storeOn = (client: Client, prefix: string, durableDestroy: boolean): Shape
       )
     },
 
-    list: (namespace, subject, now) => list(calls("list"), namespace, subject, now),
+    list: (namespace, subject, now, page = {}) => list(calls("list"), namespace, subject, now, page),
     find: (namespace, id, now) => find(calls("find"), named(namespace, id), now),
     scan: (namespace, after, limit, now) => scan(calls("scan"), namespace, after, limit, now),
     revoke: (namespace, id) => revoke(calls("revoke"), named(namespace, id)),

@@ -14,6 +14,7 @@ import type { SessionHandle } from "./SessionHandle.js"
 import type { SessionId } from "./SessionId.js"
 import type { SessionInfo } from "./SessionRecord.js"
 import type { SessionRevocation } from "./SessionRevocation.js"
+import type { Page } from "./SessionStore.js"
 
 /**
  * A live session in a listing.
@@ -63,10 +64,33 @@ export interface SessionAdmin<A> {
   readonly destroy: (token: Redacted.Redacted<string>) => Effect.Effect<void, SessionUnavailable>
   /** All live sessions of the tag, decoded. Those that cannot be read come as values; the stream goes on. */
   readonly sessions: Stream.Stream<Either.Either<Entry<A>, Undecodable>, SessionUnavailable, SessionDirectory>
-  /** The live sessions of a subject, oldest first. One whose record is damaged is left out, with a warning in the log. */
+  /**
+   * A page of the live sessions of a subject, oldest first: those after `after`, at most `limit` (100 unless it is said). A
+   * shorter page is the last one. One whose record is damaged is left out, with a warning in the log.
+   *
+   * @example
+   * ```ts
+   * import type { Session, SessionDirectory, SessionError } from "effect-session"
+   * import { Effect } from "effect"
+   *
+   * declare const sessions: Session.Service<{ readonly name: string }>
+   *
+   * export const firstTwoPages = Effect.gen(function*() {
+   *   const first = yield* sessions.list("ann")
+   *   return [first, yield* sessions.list("ann", { after: first.at(-1) })]
+   * })
+   * ```
+   */
   readonly list: (
-    subject: string
+    subject: string,
+    page?: Page
   ) => Effect.Effect<ReadonlyArray<SessionInfo>, SessionUnavailable, SessionDirectory>
+  /**
+   * All live sessions of a subject, oldest first, read page by page as they are asked for.
+   *
+   * @since 0.6.0
+   */
+  readonly listAll: (subject: string) => Stream.Stream<SessionInfo, SessionUnavailable, SessionDirectory>
   /** Ends one session by its public id. False if there was none. */
   readonly revoke: (id: SessionId) => Effect.Effect<boolean, SessionUnavailable, SessionRevocation>
   /**

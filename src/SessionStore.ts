@@ -8,7 +8,7 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
 import type { Option } from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { SessionId } from "./SessionId.js"
@@ -22,6 +22,7 @@ import type { StoreKey } from "./StoreKey.js"
  * - `timeout`: no answer within the limit. A write may have been applied.
  * - `corrupt`: it holds something that is not a record.
  * - `size`: the session does not fit where it is kept.
+ * - `clock`: the clock of the caller is further ahead of the store's than {@link clockSlack}; nothing was done.
  * - `transaction`: a write inside the application's own transaction, whose rollback would undo it, was refused.
  *
  * @since 0.1.0
@@ -31,7 +32,7 @@ export class SessionStoreError extends Schema.TaggedError<SessionStoreError>("ef
   "SessionStoreError",
   {
     operation: Schema.String,
-    reason: Schema.Literal("unavailable", "timeout", "corrupt", "transaction", "size"),
+    reason: Schema.Literal("unavailable", "timeout", "corrupt", "transaction", "size", "clock"),
     cause: Schema.optional(Schema.Defect)
   }
 ) {
@@ -44,6 +45,7 @@ const reasons = {
   unavailable: "it could not be reached or reported an error; see the cause.",
   timeout: "it did not answer in time.",
   size: "the session is too large for it.",
+  clock: "the clock of this process is too far ahead of the store's; see the cause, and set the clocks right.",
   corrupt: "it holds something that is not a session record; look at the row before deleting it.",
   transaction: "a session write inside the application's own transaction would be undone by its rollback. " +
     "Write after the transaction, or give the store a pool of its own."
@@ -117,6 +119,27 @@ export interface Located extends SessionRecord {
 }
 
 /**
+ * One page of a {@link Shape.list}.
+ *
+ * @since 0.6.0
+ * @category models
+ */
+export interface Page {
+  /** The most sessions that it holds. Default {@link pageSize}. */
+  readonly limit?: number | undefined
+  /** The last session of the page before. It need not be there any more. */
+  readonly after?: Pick<SessionInfo, "createdAt" | "id"> | undefined
+}
+
+/**
+ * How many sessions a page of a list holds unless it is said.
+ *
+ * @since 0.6.0
+ * @category models
+ */
+export const pageSize = 100
+
+/**
  * A record that is there and cannot be read: which one, and why.
  *
  * @since 0.5.0
@@ -143,7 +166,10 @@ export interface Damaged {
 export interface Shape {
   readonly capabilities: Capabilities
 
-  /** Inserts. `exists` if the key or the id is taken, by a live record or not; then nothing changes. */
+  /**
+   * Inserts. `exists` if the key or the id is taken, by a live record or not; then nothing changes. The record's times are
+   * {@link bounded} by the store's clock, here and in `save`, `touch` and `rotate`.
+   */
   readonly create: (
     key: StoreKey,
     record: SessionRecord,
@@ -198,6 +224,8 @@ export interface Shape {
    * Deletes at most `limit` records that have expired at `now`, and says how many. One touched meanwhile stays, and so does
    * one that was only revoked: it counts until it expires. A revocation holds whatever is deleted, as long as there is a
    * record that it has ended. `0` may also mean that another process is deleting at this moment: it needs no help.
+   *
+   * Fails with the reason `clock`, and deletes nothing, if the caller's clock is ahead of the store's: see {@link checkClock}.
    */
   readonly removeExpired: (now: number, limit: number) => Effect.Effect<number, SessionStoreError>
 
@@ -205,13 +233,15 @@ export interface Shape {
   readonly count: (now: number) => Effect.Effect<Count, SessionStoreError>
 
   /**
-   * Live records of a subject, oldest first (of one moment: in the order of their ids), by index. One that is damaged is
-   * left out, and the log is told.
+   * Live records of a subject, oldest first (of one moment: in the order of their ids), by index: those after `after`, at
+   * most `limit`. A page that is shorter than `limit` is the last one. A record that is there all the time is in exactly one
+   * page, whatever comes and goes between them. One that is damaged is left out, and logged as a warning.
    */
   readonly list: (
     namespace: string,
     subject: string,
-    now: number
+    now: number,
+    page?: Page
   ) => Effect.Effect<ReadonlyArray<SessionInfo>, SessionStoreError>
 
   /** The live record with this id, by index. */
@@ -258,9 +288,107 @@ export interface Shape {
 export type Operation = Exclude<keyof Shape, "capabilities">
 
 /**
+ * A store that knows no clock, with that of the place where its records are: `removeExpired` asks {@link checkClock} first,
+ * and the times of writes are {@link bounded}.
+ *
+ * @since 0.6.0
+ * @category clocks
+ */
+export const byClock = (store: Shape, clock: Effect.Effect<number, SessionStoreError>): Shape => ({
+  ...store,
+  create: (key, record, now) => Effect.flatMap(clock, (time) => store.create(key, bounded(record, now, time), now)),
+  save: (key, record, version, now) =>
+    Effect.flatMap(clock, (time) => store.save(key, bounded(record, now, time), version, now)),
+  touch: (key, lastSeenAt, expiresAt, now) =>
+    Effect.flatMap(clock, (time) => {
+      const times = boundedTouch(lastSeenAt, expiresAt, now, time)
+      return store.touch(key, times.lastSeenAt, times.expiresAt, now)
+    }),
+  rotate: (key, newKey, record, version, now) =>
+    Effect.flatMap(clock, (time) => store.rotate(key, newKey, bounded(record, now, time), version, now)),
+  removeExpired: (now, limit) =>
+    Effect.zipRight(Effect.flatMap(clock, (time) => checkClock(now, time)), store.removeExpired(now, limit))
+})
+
+/**
  * The tag under which a store is provided.
  *
  * @since 0.1.0
  * @category tags
  */
 export class SessionStore extends Context.Tag("effect-session/SessionStore")<SessionStore, Shape>() {}
+
+/**
+ * How far ahead of the store's clock a caller's clock may be, in milliseconds: one minute. A clock that is behind does no
+ * harm, so a simulated time (that of a `TestClock`, which begins in 1970) may be anywhere before that.
+ *
+ * @since 0.6.0
+ * @category clocks
+ */
+export const clockSlack = 60_000
+
+/**
+ * Fails with the reason `clock` if `now` is more than {@link clockSlack} ahead of the store's clock. `removeExpired` asks
+ * this first: by a clock that is ahead, live sessions are expired ones. Both are milliseconds since the epoch.
+ *
+ * @since 0.6.0
+ * @category clocks
+ */
+export const checkClock = (now: number, storeClock: number): Effect.Effect<void, SessionStoreError> =>
+  now <= storeClock + clockSlack ? Effect.void : new SessionStoreError({
+    operation: "removeExpired",
+    reason: "clock",
+    cause: new RangeError(
+      `The clock of this process is ${
+        Math.round((now - storeClock) / 1000)
+      } seconds ahead of the store's, and by it live ` +
+        "sessions would be deleted as expired. Nothing was deleted. Set the clock of this machine right (or the store's), " +
+        "and try again."
+    )
+  })
+
+/**
+ * The times of a record as a store keeps them that is told them at `now`. By the clock of the store, no session was seen or
+ * modified in the future, and none ends later than the caller wanted it to end after the caller's own `now`, with
+ * {@link clockSlack}. A moment that a lifetime names (`Until`) stays, and so does an end that the record had before
+ * (`end`). Of a caller whose clock is right or behind, nothing is changed.
+ *
+ * @since 0.6.0
+ * @category clocks
+ */
+export const bounded = <A extends Pick<SessionRecord, "lastSeenAt" | "modifiedAt" | "expiry">>(
+  record: A,
+  now: number,
+  storeClock: number,
+  end = -Infinity
+): A => {
+  const latest = storeClock + clockSlack
+  const { expiry, lastSeenAt, modifiedAt } = record
+  const callersClock = Math.max(now, lastSeenAt)
+  if (callersClock <= latest && modifiedAt <= latest) return record
+  const reach = latest + Math.max(0, expiry.at - Math.max(callersClock, storeClock))
+  const at = expiry.lifetime?._tag === "Until" ? expiry.at : Math.min(expiry.at, Math.max(reach, end))
+  return {
+    ...record,
+    lastSeenAt: Math.min(lastSeenAt, latest),
+    modifiedAt: Math.min(modifiedAt, latest),
+    expiry: { ...expiry, at }
+  }
+}
+
+/**
+ * The same for the two times that a touch moves.
+ *
+ * @since 0.6.0
+ * @category clocks
+ */
+export const boundedTouch = (
+  lastSeenAt: number,
+  expiresAt: number,
+  now: number,
+  storeClock: number
+): { readonly lastSeenAt: number; readonly expiresAt: number } => {
+  const expiry = { at: expiresAt, deadline: undefined, lifetime: undefined }
+  const times = bounded({ lastSeenAt, modifiedAt: lastSeenAt, expiry }, now, storeClock)
+  return { lastSeenAt: times.lastSeenAt, expiresAt: times.expiry.at }
+}

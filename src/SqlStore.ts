@@ -18,14 +18,24 @@ import { corrupt, orDamaged, orLeftOut } from "./internal/damaged.js"
 import * as SqlCalls from "./internal/sqlCalls.js"
 import { codeOf } from "./internal/sqlDriver.js"
 import * as Durability from "./internal/sqlDurability.js"
+import { tidying } from "./internal/sqlEpochs.js"
 import type { Parameters, Row } from "./internal/sqlRows.js"
-import { decodeCount, decodeInfo, decodeLocated, decodeRecord, idIn, parametersOf } from "./internal/sqlRows.js"
+import {
+  decodeCount,
+  decodeInfo,
+  decodeLocated,
+  decodeRecord,
+  idIn,
+  integer,
+  parametersOf
+} from "./internal/sqlRows.js"
 import type { Dialect, Prepared } from "./internal/sqlStatements.js"
 import { statements } from "./internal/sqlStatements.js"
 import { SessionConfigError } from "./SessionConfigError.js"
 import type { SessionId } from "./SessionId.js"
-import type { Damaged, Located, Shape, WriteOutcome } from "./SessionStore.js"
-import { SessionStore, SessionStoreError } from "./SessionStore.js"
+import type { SessionInfo } from "./SessionRecord.js"
+import type { Damaged, Located, Page, Shape, WriteOutcome } from "./SessionStore.js"
+import { checkClock, pageSize, SessionStore, SessionStoreError } from "./SessionStore.js"
 
 /**
  * @since 0.1.0
@@ -62,7 +72,16 @@ export const make = (
     const [sql, dialect] = yield* clientOf
     const durableDestroy = yield* Durability.check(sql, dialect, options.durableDestroy)
     const statement = statements(dialect, prefix)
-    const { read, write, writeAll } = SqlCalls.make(sql, dialect, statement.frequent, options.ownPool === true)
+    const calls = SqlCalls.make(sql, dialect, statement.frequent, options.ownPool === true)
+    const { read, write, writeAll } = calls
+    const tidied = tidying(calls, statement)
+
+    /** The clock of the database. */
+    const clock = (operation: string) =>
+      Effect.flatMap(
+        read(operation, statement.clock, {}),
+        ([row = {}]) => Effect.try({ try: () => integer(row, "clock"), catch: (cause) => corrupt(operation, cause) })
+      )
 
     /** A compare-and-set that changed no row met another version, or nothing alive: only then is it asked which. */
     const compareAndSet = (operation: string, prepared: Prepared, parameters: Parameters) =>
@@ -78,11 +97,35 @@ export const make = (
       Effect.flatMap(read(operation, prepared, parameters), ([row]) =>
         row === undefined ? Effect.succeedNone : decoded(operation, decode, row))
 
-    const list = (namespace: string, subject: string, now: number) =>
+    /** `more` is how many rows have no place in the page, because they are damaged. */
+    const list = (
+      namespace: string,
+      subject: string,
+      now: number,
+      after: Page["after"],
+      limit: number,
+      more = 0
+    ): Effect.Effect<ReadonlyArray<SessionInfo>, SessionStoreError> =>
       Effect.flatMap(
-        read("list", statement.list, { namespace, subject, now }),
-        (rows) =>
-          each(rows, (row) => orLeftOut(namespace, idIn(row))(decoded("list", decodeInfo, row)))
+        read("list", statement.list, {
+          namespace,
+          subject,
+          now,
+          createdAt: after?.createdAt ?? Number.MIN_SAFE_INTEGER,
+          after: after?.id ?? "",
+          limit: limit + more
+        }),
+        (rows) => {
+          const damaged = rows.filter((row) =>
+            !canDecode(decodeInfo, row)
+          ).length
+          return damaged > more && rows.length === limit + more
+            ? list(namespace, subject, now, after, limit, damaged)
+            : Effect.map(
+              each(rows, (row) => orLeftOut(namespace, idIn(row))(decoded("list", decodeInfo, row))),
+              Arr.take(limit)
+            )
+        }
       )
 
     /** `more` is how many rows have no place in the page, because not even their ids can be read. */
@@ -119,10 +162,10 @@ export const make = (
 
     return {
       capabilities: { durableDestroy, remote: dialect !== "sqlite" || isD1(sql) },
-      create: (key, record) =>
+      create: (key, record, now) =>
         Effect.catchIf(
           Effect.map(
-            write("create", statement.create, { key, ...parametersOf(record) }),
+            write("create", statement.create, { key, now, ...parametersOf(record) }),
             (changed) => changed > 0 ? "created" as const : "exists" as const
           ),
           isDuplicate,
@@ -144,13 +187,23 @@ export const make = (
           () => Effect.succeed<WriteOutcome>("conflict")
         ),
       destroy: (key) => Effect.asVoid(write("destroy", statement.destroy, { key })),
-      removeExpired: (now, limit) => write("removeExpired", statement.removeExpired, { now, limit }),
+      removeExpired: (now, limit) =>
+        Effect.zipRight(
+          Effect.flatMap(clock("removeExpired"), (clock) => checkClock(now, clock)),
+          Effect.tap(
+            write("removeExpired", statement.removeExpired, { now, limit }),
+            // What is deleted is deleted.
+            (removed) =>
+              removed >= limit ? Effect.void : Effect.catchAll(tidied, (error) => Effect.logDebug(error.message, error))
+          )
+        ),
       count: (now) =>
         Effect.map(
           one("count", statement.count, { now }, decodeCount),
           Option.getOrElse(() => ({ current: 0, expired: 0 }))
         ),
-      list,
+      list: (namespace, subject, now, { after, limit = pageSize } = {}) =>
+        list(namespace, subject, now, after, Math.max(limit, 0)),
       find: (namespace, id, now) => one("find", statement.find, { namespace, id, now }, decodeRecord),
       scan: (namespace, after, limit, now) => scan(namespace, after, limit, now),
       revoke: (namespace, id) => revoke(namespace, id),
@@ -158,7 +211,10 @@ export const make = (
         const whose = { namespace, kind: "subject", subject }
         return except === undefined
           ? Effect.asVoid(write("revokeSubject", statement.raiseEpoch, whose))
-          : writeAll("revokeSubject", statement.sparing, { ...whose, id: except })
+          : Effect.flatMap(
+            clock("revokeSubject"),
+            (now) => writeAll("revokeSubject", statement.sparing, { ...whose, id: except, now })
+          )
       },
       revokeAll: (namespace) =>
         Effect.asVoid(write("revokeAll", statement.raiseEpoch, { namespace, kind: "all", subject: "" }))
@@ -212,6 +268,15 @@ export const clientOf: Effect.Effect<
 
 const decoded = <A>(operation: string, decode: (row: Row) => A, row: Row) =>
   Effect.asSome(Effect.try({ try: () => decode(row), catch: (cause) => corrupt(operation, cause) }))
+
+const canDecode = (decode: (row: Row) => unknown, row: Row): boolean => {
+  try {
+    decode(row)
+    return true
+  } catch {
+    return false
+  }
+}
 
 const each = <A>(rows: ReadonlyArray<Row>, read: (row: Row) => Effect.Effect<Option.Option<A>, SessionStoreError>) =>
   Effect.map(Effect.forEach(rows, read), Arr.getSomes)

@@ -67,6 +67,7 @@ const floors: Readonly<Record<string, number>> = {
   "internal/sqlConnection": 2,
   "internal/sqlDriver": 2,
   "internal/sqlDurability": 2,
+  "internal/sqlEpochs": 2,
   "internal/sqlRows": 2,
   "internal/sqlStatements": 2,
   "internal/sqlTables": 2,
@@ -150,6 +151,7 @@ const floors: Readonly<Record<string, number>> = {
   // 5 tools
   "internal/testing/capabilityLaws": 5,
   "internal/testing/cleanUpLaws": 5,
+  "internal/testing/clockLaws": 5,
   "internal/testing/createLaws": 5,
   "internal/testing/damageLaws": 5,
   "internal/testing/dataLaws": 5,
@@ -227,6 +229,7 @@ const backEnds: ReadonlyArray<ReadonlyArray<string>> = [
     "internal/sqlConnection",
     "internal/sqlDriver",
     "internal/sqlDurability",
+    "internal/sqlEpochs",
     "internal/sqlRows",
     "internal/sqlStatements",
     "internal/sqlTables"

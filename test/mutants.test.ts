@@ -357,6 +357,53 @@ const mutants: ReadonlyArray<Mutant> = [
     law: "where keys live apart, as the store says, each has others in its place, and a record rotates to them"
   },
   {
+    fault: "removeExpired believes any clock",
+    replace: [
+      "Effect.zipRight(Effect.suspend(() => checkClock(now, Date.now())), store.removeExpired(now, limit))",
+      "store.removeExpired(now, limit)"
+    ],
+    law: "removeExpired by a clock that is ahead of the store's is refused with the reason clock, and deletes nothing"
+  },
+  {
+    fault: "create believes any clock",
+    replace: ["store.create(key, bounded(record, now, clock), now)", "store.create(key, record, now)"],
+    law:
+      "a write by a clock that is ahead moves an end no further than one by the store's clock, and no time into the future"
+  },
+  {
+    fault: "touch believes any clock",
+    replace: [
+      "store.touch(key, times.lastSeenAt, times.expiresAt, now)",
+      "store.touch(key, lastSeenAt, expiresAt, now)"
+    ],
+    law:
+      "a write by a clock that is ahead moves an end no further than one by the store's clock, and no time into the future"
+  },
+  {
+    fault: "save believes any clock",
+    replace: [
+      "store.save(key, bounded(record, now, clock, endAt(key)), version, now)",
+      "store.save(key, record, version, now)"
+    ],
+    law:
+      "a write by a clock that is ahead moves an end no further than one by the store's clock, and no time into the future"
+  },
+  {
+    fault: "list gives everything at once",
+    replace: ["\n          .slice(0, Math.max(limit, 0))", ""],
+    law: "the pages of list are complete, in the order of age, disjoint, and of no more than the limit"
+  },
+  {
+    fault: "list begins anew with each page",
+    replace: ["\n          .filter((record) => after === undefined || isAfter(record, after))", ""],
+    law: "list goes on after a session that is no longer there; what stays is in one page, whatever comes and goes"
+  },
+  {
+    fault: "pages of list part those of one moment",
+    replace: [" || (a.createdAt === b.createdAt && a.id > b.id)", ""],
+    law: "the pages of list are complete, in the order of age, disjoint, and of no more than the limit"
+  },
+  {
     fault: "data loses U+0000",
     replace: ["data: record.data,", "data: record.data.replaceAll(\"\\\\u0000\", \"\"),"],
     law: "data comes back byte for byte from create, save and rotate: an escaped U+0000"

@@ -168,6 +168,7 @@ const explain = (error: unknown, url: DatabaseUrl, side: Side | undefined): Effe
   Effect.map(Effect.option(parse(url)), (parsed) => {
     const cause = rootOf(error)
     const message = firstLine(cause)
+    if (Predicate.hasProperty(error, "reason") && error.reason === "clock") return message
     const code = codeOf(cause, message)
     if (unmigrated.has(code) || /^no such (?:table|column)/.test(message)) {
       return side === undefined

@@ -1,9 +1,10 @@
 /**
- * Revocations of a subject or a namespace: numbered files that are only ever added. A record remembers how many there
- * were when it was made, and is alive as long as each later one spares it.
+ * Revocations of a subject or a namespace: numbered files. A record remembers the number of the last one when it was made,
+ * and is alive as long as each later one spares it.
  *
- * The content of a file is the id that it spares, so to revoke and to spare is one step. Numbers have no gaps, so a load
- * only asks for the next one. Files are never removed: a record that was spared may still need them.
+ * The content of a file is the id that it spares, so to revoke and to spare is one step. Its number is the time at which it
+ * was made, or one more than that of the last one where this is not later. So those of a subject without sessions can be
+ * removed: a later revocation has a number that is greater than whatever a record can have noted before.
  */
 import type { PlatformError } from "@effect/platform/Error"
 import * as Effect from "effect/Effect"
@@ -15,7 +16,7 @@ import { hashOf, shardOf } from "./fileNames.js"
 export type Scope = readonly [namespace: string, subject?: string]
 
 export interface Epochs {
-  /** How many revocations there have been. */
+  /** The number of the last revocation; 0 if there is none. */
   readonly current: (...scope: Scope) => Effect.Effect<number, PlatformError>
   /** The number up to which all revocations after `since` spare this id; `undefined` if one does not. */
   readonly passed: (
@@ -30,52 +31,72 @@ export interface Epochs {
 /** No id is spelled like this. */
 const nobody = "-"
 
+/** A revocation, by the name of its file. */
+export interface Revocation {
+  /** The hash that names whose it is. */
+  readonly scope: string
+  readonly epoch: number
+  /** It is of a subject: a 1 behind the number says so. The same hash begins the entries of the subject's sessions. */
+  readonly ofSubject: boolean
+}
+
+/** What the name of a revocation's file says. */
+export const parseRevocation = (name: string): Revocation | undefined => {
+  const [, scope, epoch, kind] = /^([0-9a-f]+)_(\d+)(_1)?$/.exec(name) ?? []
+  return scope === undefined ? undefined : { scope, epoch: Number(epoch), ofSubject: kind !== undefined }
+}
+
 export const make = (disk: Disk): Epochs => {
-  const fileOf = ([namespace, subject]: Scope) => {
-    const name = subject === undefined ? hashOf("namespace", namespace) : hashOf("subject", namespace, subject)
-    return (epoch: number) => disk.at("epochs", shardOf(name), `${name}_${epoch}`)
+  const of = ([namespace, subject]: Scope) => {
+    const scope = subject === undefined ? hashOf("namespace", namespace) : hashOf("subject", namespace, subject)
+    const directory = disk.at("epochs", shardOf(scope))
+    return {
+      scope,
+      directory,
+      fileOf: (epoch: number) => disk.join(directory, `${scope}_${epoch}${subject === undefined ? "" : "_1"}`)
+    }
   }
 
-  const current = (...scope: Scope) => {
-    const file = fileOf(scope)
-    /** `low` exists, or is 0; `high`, once it is known, does not. */
-    const search = (low: number, high?: number): Effect.Effect<number, PlatformError> => {
-      if (high !== undefined && high - low <= 1) return Effect.succeed(low)
-      const next = high === undefined ? Math.max(1, low * 2) : Math.floor((low + high) / 2)
-      return Effect.flatMap(disk.exists(file(next)), (exists) => exists ? search(next, high) : search(low, next))
-    }
-    return search(0)
+  /** The files of a scope after this number, in their order. */
+  const after = (since: number, ...whose: Scope) => {
+    const { directory, scope } = of(whose)
+    return Effect.map(disk.list(directory), (names) =>
+      names.flatMap((name) => {
+        const found = name.startsWith(scope) ? parseRevocation(name) : undefined
+        return found === undefined || found.epoch <= since ? [] : [{ ...found, file: disk.join(directory, name) }]
+      }).sort((a, b) => a.epoch - b.epoch))
   }
+
+  const current = (...scope: Scope) => Effect.map(after(0, ...scope), (all) => all.at(-1)?.epoch ?? 0)
 
   const passed = (
     since: number,
     id: SessionId | undefined,
     ...scope: Scope
-  ): Effect.Effect<number | undefined, PlatformError> => {
-    const file = fileOf(scope)(since + 1)
-    return Effect.flatMap(disk.exists(file), (exists) => {
-      if (!exists) return Effect.succeed(since)
+  ): Effect.Effect<number | undefined, PlatformError> =>
+    Effect.flatMap(after(since, ...scope), ([...all]) => {
+      const last = all.at(-1)
+      if (last === undefined) return Effect.succeed(since)
       if (id === undefined) return Effect.succeed(undefined)
-      return Effect.flatMap(
-        disk.read(file),
-        (spared) => spared === id ? passed(since + 1, id, ...scope) : Effect.succeed(undefined)
+      return Effect.map(
+        Effect.forEach(all, ({ file }) => disk.read(file)),
+        (spared) => spared.every((one) => one === id) ? last.epoch : undefined
       )
     })
-  }
 
-  const raise = (except: SessionId | undefined, ...scope: Scope) => {
-    const file = fileOf(scope)
+  const raise = (except: SessionId | undefined, ...whose: Scope) => {
+    const { directory, fileOf } = of(whose)
     const made = disk.scratch()
-    // Linked to its place, a revocation is there with what it spares or not at all.
-    const add = (epoch: number): Effect.Effect<string, PlatformError> =>
-      Effect.flatMap(
-        disk.place("link", made, file(epoch)),
-        (placed) => placed ? Effect.succeed(file(epoch)) : add(epoch + 1)
-      )
+    /** Linked to its place, a revocation is there with what it spares or not at all. It must be the last one at a moment. */
+    const add = (epoch: number): Effect.Effect<void, PlatformError> =>
+      Effect.flatMap(disk.place("link", made, fileOf(epoch)), (placed) =>
+        placed
+          ? Effect.flatMap(current(...whose), (last) => last > epoch ? add(last + 1) : Effect.void)
+          : add(epoch + 1))
     return disk.write(made, except ?? nobody).pipe(
-      Effect.zipRight(current(...scope)),
-      Effect.flatMap((epoch) => add(epoch + 1)),
-      Effect.flatMap((added) => disk.sync(disk.parent(added))),
+      Effect.zipRight(current(...whose)),
+      Effect.flatMap((last) => add(Math.max(last + 1, Date.now()))),
+      Effect.zipRight(disk.sync(directory)),
       Effect.ensuring(disk.remove(made))
     )
   }

@@ -10,12 +10,13 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { SessionId } from "../SessionId.js"
 import type { SessionInfo } from "../SessionRecord.js"
-import type { Damaged, Located } from "../SessionStore.js"
+import type { Damaged, Located, Page } from "../SessionStore.js"
 import type { StoreKey } from "../StoreKey.js"
 import { corrupt, leftOut } from "./damaged.js"
 import type { Damaged as DamagedFile } from "./fileContent.js"
 import type { Entry, Index } from "./fileIndex.js"
 import type { Found, Records } from "./fileRecords.js"
+import { pageOf } from "./pages.js"
 
 type Read<A> = Effect.Effect<A, PlatformError | DamagedFile>
 
@@ -29,7 +30,12 @@ interface Look {
 
 export interface LookUp {
   readonly find: (namespace: string, id: SessionId, now: number) => Read<Found | undefined>
-  readonly list: (namespace: string, subject: string, now: number) => Read<ReadonlyArray<SessionInfo>>
+  readonly list: (
+    namespace: string,
+    subject: string,
+    now: number,
+    page: Page
+  ) => Read<ReadonlyArray<SessionInfo>>
   readonly scan: (
     namespace: string,
     after: SessionId | undefined,
@@ -89,6 +95,7 @@ export const make = (index: Index, records: Records): LookUp => {
     namespace: string,
     subject: string,
     now: number,
+    page: Page,
     before?: ReadonlyArray<string>
   ): Read<ReadonlyArray<SessionInfo>> =>
     Effect.gen(function*() {
@@ -99,15 +106,13 @@ export const make = (index: Index, records: Records): LookUp => {
         all.some(({ damage, found }) => found === undefined && damage === undefined) &&
         (before === undefined || !isSame(seen, before))
       ) {
-        return yield* list(namespace, subject, now, seen)
+        return yield* list(namespace, subject, now, page, seen)
       }
       const shown = yield* Effect.forEach(all, ({ alive, damage, id }) =>
         damage === undefined
           ? Effect.succeed(Option.fromNullable(alive))
           : leftOut(namespace, corrupt("list", damage), id))
-      return Arr.getSomes(shown)
-        .flatMap(({ record }) => record.subject === subject ? [record] : [])
-        .sort((a, b) => a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1))
+      return pageOf(Arr.getSomes(shown).flatMap(({ record }) => record.subject === subject ? [record] : []), page)
         .map(({ data: _, ...info }) => info)
     })
 
@@ -141,7 +146,7 @@ export const make = (index: Index, records: Records): LookUp => {
 
   return {
     find: (namespace, id, now) => Effect.flatMap(located(namespace, id), (found) => records.ifAlive(found, now)),
-    list: (namespace, subject, now) => list(namespace, subject, now),
+    list: (namespace, subject, now, page) => list(namespace, subject, now, page),
     scan,
     revoke: (namespace, id) =>
       Effect.map(atKeyOf(namespace, id, (key) => ended(namespace, id, key)), (ended) => ended === true)

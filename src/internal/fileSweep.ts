@@ -8,6 +8,7 @@ import * as Option from "effect/Option"
 import type { Count } from "../SessionStore.js"
 import * as StoreKey from "../StoreKey.js"
 import type { Disk } from "./fileDisk.js"
+import { parseRevocation } from "./fileEpochs.js"
 import { parseEntry } from "./fileIndex.js"
 import type { Marker } from "./fileNames.js"
 import { isLeftover, markerOf, unspell } from "./fileNames.js"
@@ -20,6 +21,8 @@ const patience = 60 * 60 * 1000
 const slice = 48
 
 export interface Sweep {
+  /** What the clock of the file system says. */
+  readonly clock: Effect.Effect<number, PlatformError>
   readonly count: (now: number) => Effect.Effect<Count, PlatformError>
   readonly removeExpired: (now: number, limit: number) => Effect.Effect<number, PlatformError>
 }
@@ -28,6 +31,7 @@ export const make = (disk: Disk, records: Records): Sweep => {
   // Where the next call goes on, so that calls which are cut short still come round.
   let nextShard = ""
   let nextIndex = 0
+  let nextEpochs = 0
 
   const isOld = (path: string, now: number) =>
     Effect.map(disk.changedAt(path), (at) => at !== undefined && now - at > patience)
@@ -109,20 +113,56 @@ export const make = (disk: Disk, records: Records): Sweep => {
       }, { concurrency: 8, discard: true })
     })
 
+  /** Revocations of a subject that no session has: nobody is still writing one that began before them. */
+  const sweepEpochs = (shard: string, now: number) =>
+    Effect.gen(function*() {
+      const directory = disk.at("epochs", shard)
+      const all = (yield* disk.list(directory)).flatMap((name) => {
+        const found = parseRevocation(name)
+        return found === undefined ? [] : [{ ...found, path: disk.join(directory, name) }]
+      })
+      for (const scope of new Set(all.flatMap(({ ofSubject, scope }) => ofSubject ? [scope] : []))) {
+        const own = all.filter((one) => one.scope === scope).sort((a, b) => a.epoch - b.epoch)
+        const areOld = yield* Effect.every(own, ({ path }) => isOld(path, now))
+        const entries = areOld ? yield* disk.list(disk.at("subjects", shard)) : []
+        if (!areOld || entries.some((name) => name.startsWith(scope))) continue
+        // The last one goes last: it says the most.
+        yield* Effect.forEach(own, ({ path }) => disk.remove(path), { discard: true })
+      }
+    })
+
   const sweep = (now: number) =>
     Effect.gen(function*() {
       yield* sweepScratch(now)
-      const shards = [
-        ...(yield* disk.shards("ids")).map((shard) => disk.at("ids", shard)),
-        ...(yield* disk.shards("subjects")).map((shard) => disk.at("subjects", shard))
+      const [ids, subjects, epochs] = yield* Effect.all([
+        disk.shards("ids"),
+        disk.shards("subjects"),
+        disk.shards("epochs")
+      ])
+      const directories = [
+        ...ids.map((shard) => disk.at("ids", shard)),
+        ...subjects.map((shard) => disk.at("subjects", shard))
       ]
-      for (let left = Math.min(slice, shards.length); left > 0; left--) {
-        const directory = shards[nextIndex++ % shards.length]
+      for (let left = Math.min(slice, directories.length); left > 0; left--) {
+        const directory = directories[nextIndex++ % directories.length]
         if (directory !== undefined) yield* sweepIndex(directory, now)
+      }
+      for (let left = Math.min(slice, epochs.length); left > 0; left--) {
+        const shard = epochs[nextEpochs++ % epochs.length]
+        if (shard !== undefined) yield* sweepEpochs(shard, now)
       }
     })
 
   return {
+    clock: Effect.suspend(() => {
+      const made = disk.scratch()
+      return disk.makeDirectory(made).pipe(
+        Effect.zipRight(disk.changedAt(made)),
+        Effect.ensuring(disk.remove(made)),
+        // Gone already: then it is of the past.
+        Effect.map((at) => at ?? 0)
+      )
+    }),
     count: (now) =>
       Effect.gen(function*() {
         const count = { current: 0, expired: 0 }

@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Lifetime from "../Lifetime.js"
 import type { SessionRecord } from "../SessionRecord.js"
 import type { WriteOutcome } from "../SessionStore.js"
+import { bounded, boundedTouch } from "../SessionStore.js"
 import type { StoreKey } from "../StoreKey.js"
 import type { Damaged, Kept } from "./fileContent.js"
 import type { Disk } from "./fileDisk.js"
@@ -19,7 +20,7 @@ import type { Found, Records } from "./fileRecords.js"
 type Written<A> = Effect.Effect<A, PlatformError | Damaged>
 
 export interface Writes {
-  readonly create: (key: StoreKey, record: SessionRecord) => Written<"created" | "exists">
+  readonly create: (key: StoreKey, record: SessionRecord, now: number) => Written<"created" | "exists">
   readonly save: (key: StoreKey, record: SessionRecord, expected: number, now: number) => Written<WriteOutcome>
   readonly touch: (
     key: StoreKey,
@@ -60,8 +61,9 @@ export const make = (disk: Disk, index: Index, epochs: Epochs, records: Records)
   const synced = (key: StoreKey, record: SessionRecord) =>
     disk.sync(directoryOf(key), disk.parent(directoryOf(key)), ...index.directories(record))
 
-  const create = (key: StoreKey, record: SessionRecord) =>
+  const create = (key: StoreKey, given: SessionRecord, now: number) =>
     Effect.gen(function*() {
+      const record = bounded(given, now, machineClock())
       const kept = {
         record,
         namespaceEpoch: yield* epochs.current(record.namespace),
@@ -77,11 +79,12 @@ export const make = (disk: Disk, index: Index, epochs: Epochs, records: Records)
       return "created"
     })
 
-  const save = (key: StoreKey, record: SessionRecord, expected: number, now: number): Written<WriteOutcome> =>
+  const save = (key: StoreKey, given: SessionRecord, expected: number, now: number): Written<WriteOutcome> =>
     Effect.gen(function*() {
       const old = yield* records.alive(key, now)
       if (old === undefined) return "gone"
       if (old.record.version !== expected) return "conflict"
+      const record = bounded(given, now, machineClock(), old.marker.end)
       const directory = directoryOf(key)
       const next = saved(old.record, record)
       const written = yield* records.write(directory, { ...old, record: next })
@@ -104,10 +107,11 @@ export const make = (disk: Disk, index: Index, epochs: Epochs, records: Records)
     Effect.gen(function*() {
       const found = yield* records.alive(key, now)
       if (found === undefined) return "gone"
-      const end = Math.min(expiresAt, found.record.expiry.deadline ?? Infinity)
+      const times = boundedTouch(lastSeenAt, expiresAt, now, machineClock())
+      const end = Math.min(times.expiresAt, found.record.expiry.deadline ?? Infinity)
       const next = (current: Marker): Marker => ({
         ...current,
-        lastSeenAt: Math.max(current.lastSeenAt, lastSeenAt),
+        lastSeenAt: Math.max(current.lastSeenAt, times.lastSeenAt),
         end: Math.max(current.end, end)
       })
       if (markerName(next(found.marker)) === markerName(found.marker)) return "touched"
@@ -129,7 +133,11 @@ export const make = (disk: Disk, index: Index, epochs: Epochs, records: Records)
       const old = yield* records.alive(key, now)
       if (old === undefined) return "gone"
       if (old.record.version !== expected || newKey === key) return "conflict"
-      const next = { ...record, namespace: old.record.namespace, version: expected + 1 }
+      const next = {
+        ...bounded(record, now, machineClock(), old.marker.end),
+        namespace: old.record.namespace,
+        version: expected + 1
+      }
       const kept = {
         record: next,
         namespaceEpoch: old.namespaceEpoch,
@@ -150,6 +158,9 @@ export const make = (disk: Disk, index: Index, epochs: Epochs, records: Records)
 
   return { create, save, touch, rotate }
 }
+
+/** The disk is one of this machine, and so is its clock. */
+const machineClock = () => Date.now()
 
 /** What a save leaves, but for the times of its marker: new data and lifetime, and identity as it was. */
 const saved = (old: SessionRecord, record: SessionRecord): SessionRecord => ({

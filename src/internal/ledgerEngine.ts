@@ -22,8 +22,11 @@ export interface Content {
 export interface Cookies {
   /** What a value holds, whenever that was. */
   readonly contentOf: (value: CookieValue) => Effect.Effect<Option.Option<Content>, SessionStoreError>
-  /** Whether it was made in a future that no clock explains. */
-  readonly isPremature: (record: SessionRecord, now: number) => boolean
+  /**
+   * Whether it was made by a clock that is too far ahead, which is logged: its end may then be too late by as much, and
+   * nothing but the cookie knows it.
+   */
+  readonly isPremature: (record: SessionRecord, now: number) => Effect.Effect<boolean>
   /** A record as a cookie, if it fits into one. */
   readonly written: (operation: string, record: SessionRecord) => Effect.Effect<Written, SessionStoreError>
 }
@@ -149,14 +152,13 @@ export const make = (cookies: Cookies, ledger: Ledger): BoundEngine => {
         cookies.contentOf(value),
         Option.match({
           onNone: () => Effect.succeedNone,
-          onSome: (content) => {
-            if (cookies.isPremature(content.record, now)) return Effect.succeedNone
-            return Effect.map(ledger.look(content.record, now, reading), (found) => {
+          // Whatever clock has made the cookie: when its session ends is in the ledger, by the clock of the store.
+          onSome: (content) =>
+            Effect.map(ledger.look(content.record, now, reading), (found) => {
               const opened = Option.flatMap(found, (entry) => open(content, value, entry, now))
               if (Option.isNone(opened)) SessionMetrics.countRejection("ended")
               return opened
             })
-          }
         })
       ),
     write: (write, now) =>

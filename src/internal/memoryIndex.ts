@@ -57,6 +57,11 @@ export class MemoryIndex {
     if (ofSubject?.size === 0) subjects.delete(subject)
   }
 
+  /** Whether there are records of a namespace. */
+  has(namespace: string): boolean {
+    return this.#namespaces.has(namespace)
+  }
+
   keyOf(namespace: string, id: SessionId): StoreKey | undefined {
     return this.#namespaces.get(namespace)?.keys.get(id)
   }

@@ -1,12 +1,14 @@
 /**
  * The store in memory, apart from what keeps its entries: a map, or a cache.
  */
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { isExpired } from "../Expiry.js"
 import * as Lifetime from "../Lifetime.js"
 import type { SessionRecord } from "../SessionRecord.js"
-import type { Located, Shape } from "../SessionStore.js"
+import type { Located, SessionStoreError, Shape } from "../SessionStore.js"
+import { bounded, boundedTouch, checkClock, clockSlack, pageSize } from "../SessionStore.js"
 import type { StoreKey } from "../StoreKey.js"
 import { MemoryIndex } from "./memoryIndex.js"
 
@@ -38,6 +40,8 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
   const entries = makeTable((key, { record }) => forget(key, record))
   const index = new MemoryIndex()
   const epochs = new Map<string, number>() // by namespace, and by namespace and subject
+  /** What the clock says, in the write that is under way. */
+  let clock = -Infinity
 
   const epoch = (namespace: string, subject?: string) => epochs.get(epochOf(namespace, subject)) ?? 0
   const subjectEpoch = (record: SessionRecord) =>
@@ -66,8 +70,10 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
 
   /** What has expired is forgotten before what is alive. */
   const makeRoom = (key: StoreKey, record: SessionRecord, now: number) => {
-    while (entries.isFull(key, record) && removeExpired(now, 1) > 0);
+    while (entries.isFull(key, record) && removeExpired(Math.min(now, clock + clockSlack), 1) > 0);
   }
+
+  const endAt = (key: StoreKey) => entries.peek(key)?.record.expiry.at
 
   const remove = (key: StoreKey | undefined) => {
     const entry = key === undefined ? undefined : entries.peek(key)
@@ -83,6 +89,7 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
     if (record.subject !== undefined && index.ofSubject(record.namespace, record.subject).size === 0) {
       epochs.delete(epochOf(record.namespace, record.subject))
     }
+    if (!index.has(record.namespace)) epochs.delete(epochOf(record.namespace))
   }
 
   const removeExpired = (now: number, limit: number) => {
@@ -91,7 +98,7 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
     return removed
   }
 
-  return {
+  const store: Shape = {
     capabilities: { durableDestroy: false, remote: false },
 
     create: (key, record, now) =>
@@ -161,11 +168,13 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
         return { current: entries.size - expired, expired }
       }),
 
-    list: (namespace, subject, now) =>
+    list: (namespace, subject, now, { after, limit = pageSize } = {}) =>
       Effect.sync(() =>
         [...index.ofSubject(namespace, subject)]
           .flatMap((key) => alive(key, now)?.record ?? [])
+          .filter((record) => after === undefined || isAfter(record, after))
           .sort((a, b) => a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1))
+          .slice(0, Math.max(limit, 0))
           .map(({ data: _, ...info }) => info)
       ),
 
@@ -199,9 +208,36 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
         }
       }),
 
-    revokeAll: (namespace) => Effect.sync(() => void epochs.set(epochOf(namespace), epoch(namespace) + 1))
+    revokeAll: (namespace) =>
+      Effect.sync(() => {
+        if (index.has(namespace)) epochs.set(epochOf(namespace), epoch(namespace) + 1)
+      })
+  }
+
+  /** Runs a write by the clock of this process, which may be a simulated one. */
+  const timed = <A>(write: (clock: number) => Effect.Effect<A, SessionStoreError>) =>
+    Effect.flatMap(Clock.currentTimeMillis, (time) => write(clock = Math.max(time, Date.now())))
+
+  return {
+    ...store,
+    create: (key, record, now) => timed((clock) => store.create(key, bounded(record, now, clock), now)),
+    save: (key, record, version, now) =>
+      timed((clock) => store.save(key, bounded(record, now, clock, endAt(key)), version, now)),
+    touch: (key, lastSeenAt, expiresAt, now) =>
+      timed((clock) => {
+        const times = boundedTouch(lastSeenAt, expiresAt, now, clock)
+        return store.touch(key, times.lastSeenAt, times.expiresAt, now)
+      }),
+    rotate: (key, newKey, record, version, now) =>
+      timed((clock) => store.rotate(key, newKey, bounded(record, now, clock, endAt(key)), version, now)),
+    // A simulated time ends no session that lives by the machine's clock.
+    removeExpired: (now, limit) =>
+      Effect.zipRight(Effect.suspend(() => checkClock(now, Date.now())), store.removeExpired(now, limit))
   }
 }
+
+const isAfter = (a: Pick<SessionRecord, "createdAt" | "id">, b: Pick<SessionRecord, "createdAt" | "id">): boolean =>
+  a.createdAt > b.createdAt || (a.createdAt === b.createdAt && a.id > b.id)
 
 // The length keeps the two parts apart, whatever they contain.
 const epochOf = (namespace: string, subject?: string): string =>

@@ -6,10 +6,12 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { SessionId } from "../SessionId.js"
 import type { SessionInfo, SessionRecord } from "../SessionRecord.js"
-import type { Damaged, Located, SessionStoreError, Shape } from "../SessionStore.js"
+import type { Damaged, Located, Page, SessionStoreError, Shape } from "../SessionStore.js"
+import { pageSize } from "../SessionStore.js"
 import type { StoreKey } from "../StoreKey.js"
 import { isDamaged, orDamaged, orLeftOut } from "./damaged.js"
 import { isLeaving, markOf } from "./marks.js"
+import { byAge } from "./pages.js"
 
 type Read<A> = Effect.Effect<Option.Option<A>, SessionStoreError>
 
@@ -53,22 +55,38 @@ export const movedDirectory = (old: Shape, fresh: Shape): Pick<Shape, "find" | "
         : [...page, ...(yield* pageAfter(namespace, last.id, limit - page.length, now))]
     })
 
+  const listAfter = (
+    namespace: string,
+    subject: string,
+    now: number,
+    after: Page["after"],
+    limit: number
+  ): Effect.Effect<ReadonlyArray<SessionInfo>, SessionStoreError> =>
+    Effect.gen(function*() {
+      const older = yield* old.list(namespace, subject, now, { after, limit })
+      const newer = yield* fresh.list(namespace, subject, now, { after, limit })
+      const all = [...new Map([...older, ...newer].map((info) => [info.id, info])).values()].sort(byAge)
+      const first = all.slice(0, limit)
+      const found = yield* Effect.forEach(
+        first,
+        ({ id }) => orLeftOut(namespace, id)(find(namespace, id, now)),
+        { concurrency: 16 }
+      )
+      const page = Arr.getSomes(found)
+        .filter((record) => record.subject === subject)
+        .map(({ data: _, ...info }): SessionInfo => info)
+      const last = first.at(-1)
+      // Those that do not count leave room for others. Where neither had more to give, there are none.
+      const hasMore = all.length > limit || older.length === limit || newer.length === limit
+      return last === undefined || page.length === limit || !hasMore
+        ? page
+        : [...page, ...(yield* listAfter(namespace, subject, now, last, limit - page.length))]
+    })
+
   return {
     find,
-    list: (namespace, subject, now) =>
-      Effect.gen(function*() {
-        const older = yield* old.list(namespace, subject, now)
-        const newer = yield* fresh.list(namespace, subject, now)
-        const found = yield* Effect.forEach(
-          new Set([...older, ...newer].map(({ id }) => id)),
-          (id) => orLeftOut(namespace, id)(find(namespace, id, now)),
-          { concurrency: 16 }
-        )
-        return Arr.getSomes(found)
-          .filter((record) => record.subject === subject)
-          .sort((a, b) => a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1))
-          .map(({ data: _, ...info }): SessionInfo => info)
-      }),
+    list: (namespace, subject, now, { after, limit = pageSize } = {}) =>
+      limit <= 0 ? Effect.succeed([]) : listAfter(namespace, subject, now, after, limit),
     scan: (namespace, after, limit, now) => limit <= 0 ? Effect.succeed([]) : pageAfter(namespace, after, limit, now)
   }
 }

@@ -16,11 +16,14 @@ import { isDamaged } from "./damaged.js"
 import { Handle } from "./handle.js"
 import { LiveSession } from "./liveSession.js"
 import { decode } from "./opening.js"
-import { pages } from "./pages.js"
+import { listed, pages } from "./pages.js"
 import { log, unavailable } from "./refusals.js"
 
 /** How many records one page of the stream holds. */
 const pageSize = 100
+
+/** The same without their data, of one subject: a page costs some stores a look at all of them. */
+const listSize = 1000
 
 export const outside = <A extends object>(core: Core<A>): SessionAdmin<A> => {
   const known = <B, R>(effect: Effect.Effect<B, SessionStoreError, R>) =>
@@ -74,11 +77,18 @@ export const outside = <A extends object>(core: Core<A>): SessionAdmin<A> => {
       Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.map(known(core.engine.open(token, now)), Option.isSome)),
     destroy: (token) => Effect.zipRight(known(core.engine.destroy(token)), core.watchers.wake(token)),
     sessions,
-    list: (subject) =>
+    list: (subject, page) =>
       Effect.flatMap(
         Clock.currentTimeMillis,
-        (now) => known(Effect.flatMap(SessionDirectory, ({ list }) => list(core.namespace, subject, now)))
+        (now) => known(Effect.flatMap(SessionDirectory, ({ list }) => list(core.namespace, subject, now, page)))
       ),
+    listAll: (subject) =>
+      Stream.unwrap(Effect.map(SessionDirectory, (directory) => listed(directory, core.namespace, subject, listSize)))
+        .pipe(
+          Stream.mapError((error) => unavailable(core, error)),
+          Stream.tapError(log),
+          Stream.flattenIterables
+        ),
     revoke: (id) =>
       Effect.zipLeft(
         known(Effect.flatMap(SessionRevocation, ({ revoke }) => revoke(core.namespace, id))),

@@ -7,9 +7,11 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { SessionId } from "../SessionId.js"
 import type { SessionInfo, SessionRecord } from "../SessionRecord.js"
-import type { Damaged, Located, SessionStoreError } from "../SessionStore.js"
+import type { Damaged, Located, Page, SessionStoreError } from "../SessionStore.js"
+import { pageSize } from "../SessionStore.js"
 import type { StoreKey } from "../StoreKey.js"
 import { orDamaged, orLeftOut } from "./damaged.js"
+import { pageOf } from "./pages.js"
 import type { Calls, Reply } from "./redisCalls.js"
 import { decoded } from "./redisCalls.js"
 import type { Ids, Named } from "./redisIds.js"
@@ -56,13 +58,32 @@ export const locate = (ids: Ids, calls: Calls, named: Named): Result<Entry | und
     return { shard, key, record: shard.record(key), text }
   })
 
+/** Where a session of a subject may be. Of a record that cannot be read, or is gone, the age and the id are not known. */
+interface Place {
+  readonly shard: Shard
+  readonly entry: string
+  readonly createdAt: number
+  readonly id: string
+}
+
+const together = { concurrency: "unbounded" } as const
+
+/** How many records one script looks at: others wait for it. */
+const entriesPerScript = 200
+
+/** A reply of one text: a word and, after a space, what there is. */
+const wordAndRest = (text: string): Reply => {
+  const space = text.indexOf(" ")
+  return space < 0 ? [text] : [text.slice(0, space), text.slice(space + 1)]
+}
+
 export const directory = (shards: Shards, ids: Ids) => {
   const located = (calls: Calls, named: Named, now: number): Result<Option.Option<Located>> =>
     Effect.gen(function*() {
       const entry = yield* locate(ids, calls, named)
       if (entry === undefined) return Option.none()
       const { key, record, shard, text } = entry
-      const reply = yield* calls.run(Scripts.follow, [record, shard.epochs, shard.ids], [now, text, "d"])
+      const reply = yield* calls.run(Scripts.follow, [record, shard.epochs, shard.ids], [now, text])
       if (reply[0] === "moved") return yield* located(calls, named, now)
       const found = yield* recordIn(calls, reply)
       // Where Redis let a record go, another may have come under its key.
@@ -73,50 +94,81 @@ export const directory = (shards: Shards, ids: Ids) => {
   const find = (calls: Calls, named: Named, now: number): Result<Option.Option<SessionRecord>> =>
     Effect.map(located(calls, named, now), Option.map(({ key: _, ...record }) => record))
 
-  /** The subject's sessions in one shard, but for those that were seen. */
-  const listIn = (
+  /** Where the subject's sessions may be in one shard, and how old they are. */
+  const placesIn = (calls: Calls, shard: Shard, prefix: string): Result<ReadonlyArray<Place>> =>
+    Effect.gen(function*() {
+      const found = yield* calls.command("zrangebylex", shard.subjects, `[${prefix}`, `(${prefix}\u007f`)
+      const entries = found.flatMap((entry) => entry === undefined ? [] : [entry])
+      const ages = yield* Effect.forEach(
+        Arr.chunksOf(entries, entriesPerScript),
+        (some) => {
+          const [first = "", ...others] = some.map((entry) => shard.record(entry.slice(prefix.length)))
+          return calls.run(Scripts.ages, [first, ...others], [])
+        },
+        { concurrency: 4 }
+      )
+      return Arr.zipWith(entries, ages.flat(), (entry, age = "") => {
+        const [createdAt, id = ""] = age.split(" ")
+        return { shard, entry, createdAt: Number(createdAt), id }
+      })
+    })
+
+  /** What is at these places, in their order; nothing where there is nothing any more. */
+  const followed = (calls: Calls, prefix: string, places: ReadonlyArray<Place>, now: number): Result<Reply> =>
+    Effect.map(
+      Effect.forEach(
+        shards.all.filter((shard) => places.some((place) => place.shard === shard)),
+        (shard) => {
+          const own = places.filter((place) => place.shard === shard)
+          return Effect.map(
+            calls.run(
+              Scripts.followAll,
+              [shard.subjects, shard.epochs, ...own.map(({ entry }) => shard.record(entry.slice(prefix.length)))],
+              [now, ...own.map(({ entry }) => entry)]
+            ),
+            (replies) => Arr.zip(own, replies)
+          )
+        },
+        together
+      ),
+      (replies) => {
+        const found = new Map(replies.flat())
+        return places.map((place) => found.get(place))
+      }
+    )
+
+  const list = (
     calls: Calls,
-    shard: Shard,
     namespace: string,
     subject: string,
     now: number,
-    seen: ReadonlySet<string> = new Set()
+    { after, limit = pageSize }: Page,
+    tries = 5
   ): Result<ReadonlyArray<SessionInfo>> =>
     Effect.gen(function*() {
       const prefix = subjectPrefixOf(namespace, subject)
-      const entries = yield* calls.command("zrangebylex", shard.subjects, `[${prefix}`, `(${prefix}\u007f`)
-      const fresh = entries.flatMap((entry) => entry === undefined || seen.has(entry) ? [] : [entry])
-      const replies = yield* Effect.forEach(
-        fresh,
-        (entry) =>
-          calls.run(
-            Scripts.follow,
-            [shard.record(entry.slice(prefix.length)), shard.epochs, shard.subjects],
-            [now, entry, "m"]
-          ),
-        { concurrency: 100 }
-      )
-      const found = yield* Effect.forEach(replies, (reply) => orLeftOut(namespace)(inReply(calls, reply, decodeInfo)))
-      const infos = Arr.getSomes(found)
-      return replies.some(([word]) => word === "moved")
-        ? [...infos, ...(yield* listIn(calls, shard, namespace, subject, now, new Set([...seen, ...fresh])))]
-        : infos
-    })
-
-  const list = (calls: Calls, namespace: string, subject: string, now: number): Result<ReadonlyArray<SessionInfo>> =>
-    Effect.map(
-      Effect.forEach(
-        shards.all,
-        (shard) => listIn(calls, shard, namespace, subject, now),
-        { concurrency: "unbounded" }
-      ),
-      (lists) => {
-        const own = lists.flat().filter((info) => info.namespace === namespace && info.subject === subject)
-        // One that was rotated meanwhile may have been seen under both keys.
-        return [...new Map(own.map((info) => [info.id, info])).values()]
-          .sort((a, b) => a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1))
+      const places = yield* Effect.forEach(shards.all, (shard) => placesIn(calls, shard, prefix), together)
+      const [known, unknown] = Arr.partition(places.flat(), ({ id }) => id === "")
+      const all = [...unknown, ...pageOf(known, { after, limit: Infinity })]
+      const page = new Map<SessionId, SessionInfo>()
+      for (let next = 0; next < all.length && page.size < limit;) {
+        const some = all.slice(next, next += Math.min(limit - page.size, entriesPerScript))
+        const replies = yield* followed(calls, prefix, some, now)
+        // Rotated meanwhile: it has another entry now.
+        if (replies.includes("moved") && tries > 1) {
+          return yield* list(calls, namespace, subject, now, { after, limit }, tries - 1)
+        }
+        const found = yield* Effect.forEach(
+          replies,
+          (reply = "") => orLeftOut(namespace)(inReply(calls, wordAndRest(reply), decodeInfo))
+        )
+        for (const info of Arr.getSomes(found)) {
+          // One that was rotated between two looks may have been seen under both keys.
+          if (info.namespace === namespace && info.subject === subject) page.set(info.id, info)
+        }
       }
-    )
+      return pageOf([...page.values()], { after, limit })
+    })
 
   const scan = (
     calls: Calls,

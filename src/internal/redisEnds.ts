@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import type { SessionId } from "../SessionId.js"
 import type { SessionStoreError } from "../SessionStore.js"
+import { checkClock } from "../SessionStore.js"
 import type { StoreKey } from "../StoreKey.js"
 import type { Calls, Reply } from "./redisCalls.js"
 import { outcome } from "./redisCalls.js"
@@ -103,6 +104,7 @@ export const ends = (shards: Shards, ids: Ids, homes: Homes) => {
         ({ ends, epochs, outlived }) => calls.run(Scripts.expired, [ends, epochs, outlived], [now]),
         together
       )
+      yield* Effect.forEach(counts, ([, clock]) => checkClock(now, Number(clock)))
       let removed = 0
       for (const [i, shard] of shards.all.entries()) {
         let more = counts[i]?.[0] !== "0"

@@ -18,8 +18,14 @@ export interface Homes {
     key: StoreKey,
     run: (shard: Shard) => Result<Reply>
   ) => Result<{ readonly home: Shard; readonly reply: Reply }>
-  /** Makes a key lead to a shard, until the record's last end at the most. `false` if something has the key already. */
-  readonly lead: (calls: Calls, key: StoreKey, home: Shard, millis: number | undefined) => Result<boolean>
+  /** Makes a key lead to a shard, until the record's deadline at the most. `false` if something has the key already. */
+  readonly lead: (
+    calls: Calls,
+    key: StoreKey,
+    home: Shard,
+    deadline: number | undefined,
+    now: number
+  ) => Result<boolean>
   /** A key leads to a shard no longer. That it fails is no harm: nothing is there. */
   readonly leave: (calls: Calls, key: StoreKey, home: Shard) => Effect.Effect<void>
 }
@@ -33,12 +39,12 @@ export const homes = (shards: Shards): Homes => ({
     })
   },
 
-  lead: (calls, key, home, millis) => {
+  lead: (calls, key, home, deadline, now) => {
     const own = shards.of(key)
     return home === own
       ? Effect.succeed(true)
       : Effect.map(
-        calls.run(Scripts.point, [own.record(key)], [home.tag, millis ?? ""]),
+        calls.run(Scripts.point, [own.record(key)], [home.tag, deadline ?? "", now]),
         ([word]) => word === "pointed"
       )
   },

@@ -18,6 +18,7 @@
  */
 import { sha1 } from "@noble/hashes/legacy.js"
 import * as Encoding from "effect/Encoding"
+import { clockSlack } from "../SessionStore.js"
 import { positions } from "./redisRecord.js"
 
 /** A script, and the name that the server gives it. */
@@ -32,8 +33,8 @@ const library: Readonly<Record<string, string>> = {
     Object.entries(positions).map(([name, position]) => [name, `local ${name} = ${position}`])
   ),
 
-  // Long enough for every clock: Redis only clears away what nobody has cleared before.
-  SLACK: "local SLACK = 60000",
+  // How far clocks may differ. Redis only clears away what nobody has cleared before.
+  SLACK: `local SLACK = ${clockSlack}`,
 
   isInteger: `local function isInteger(text) return type(text) == "string" and string.match(text, "^-?%d+$") end`,
 
@@ -73,11 +74,36 @@ local function isAlive(m, epoch, epochs, now)
 end`,
 
   later: `local function later(a, b) if tonumber(b) > tonumber(a) then return b else return a end end`,
+  earlier: `local function earlier(a, b) if tonumber(b) < tonumber(a) then return b else return a end end`,
 
-  // Times are those of the caller: only the distance between them means something here.
+  // The clock of this server, in milliseconds since the epoch.
+  clock: `
+local function clock()
+  local time = redis.call("TIME")
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end`,
+
+  // What the functions of the same names in SessionStore.ts do. Before: the end that the record had, if there was one.
+  boundedEnd: `
+local function boundedEnd(at, now, seen, before)
+  local clock = clock()
+  local ahead = math.max(0, tonumber(at) - math.max(clock, tonumber(now), tonumber(seen)))
+  local reach = string.format("%.0f", clock + SLACK + ahead)
+  return earlier(at, before and later(before, reach) or reach)
+end`,
+  boundedSeen: `local function boundedSeen(at) return earlier(at, string.format("%.0f", clock() + SLACK)) end`,
+  bounded: `
+local function bounded(m, now, before)
+  local isMoment = type(m[LIFETIME]) == "string" and string.sub(m[LIFETIME], 1, 5) == "Until"
+  if not isMoment then m[ENDS] = boundedEnd(m[ENDS], now, m[SEEN], before) end
+  m[SEEN], m[MODIFIED] = boundedSeen(m[SEEN]), boundedSeen(m[MODIFIED])
+end`,
+
+  // Times are those of the caller, where that one is not ahead: only the distance between them means something here.
   clearAway: `
-local function clearAway(key, m, now)
-  redis.call("PEXPIRE", key, string.format("%.0f", math.max(tonumber(m[ENDS]) - tonumber(now), 0) + SLACK))
+local function clearAway(key, at, now)
+  local left = math.max(tonumber(at) - math.min(tonumber(now), clock()), 0)
+  redis.call("PEXPIRE", key, string.format("%.0f", left + SLACK))
 end`,
 
   // Entries come before the record and go after it: what is not whole can be found, and is no record.

@@ -63,9 +63,7 @@ export const rotation = (
 
   const within = (home: Shard): Effect.Effect<WriteOutcome, SessionStoreError> =>
     Effect.gen(function*() {
-      const { deadline } = record.expiry
-      const millis = deadline === undefined ? undefined : Math.max(deadline - now, 0)
-      if (!(yield* homes.lead(calls, newKey, home, millis))) return yield* refusedIn(home)
+      if (!(yield* homes.lead(calls, newKey, home, record.expiry.deadline, now))) return yield* refusedIn(home)
       const claim = yield* ids.claim(calls, home, own, record.expiry.at)
       if (claim === "taken") {
         yield* homes.leave(calls, newKey, home)

@@ -18,9 +18,10 @@ if redis.call("EXISTS", record) == 1 then
 end
 local m = cjson.decode(meta)
 if isTaken(m, key, ids) then return { "exists", "id" } end
+bounded(m, now)
 enter(m, key, ids, subjects, ends)
-redis.call("HSET", record, "m", meta, "d", data, "e", redis.call("HGET", epochs, "now") or 0, "w", call)
-clearAway(record, m, now)
+redis.call("HSET", record, "m", cjson.encode(m), "d", data, "e", redis.call("HGET", epochs, "now") or 0, "w", call)
+clearAway(record, m[ENDS], now)
 return { "created" }`
 )
 
@@ -33,16 +34,49 @@ return kept`,
   "d"
 )
 
-/** The record that an index entry leads to, unless that is not there any more. Its data only where they are wanted. */
+/** The record that an index entry leads to, unless that is not there any more. */
 export const follow = script(
   "record, epochs, index",
-  "now, entry, field",
+  "now, entry",
   `
 if not redis.call("ZSCORE", index, entry) then return { "moved" } end
-local ok, m, epoch, kept = pcall(read, record, field)
+local ok, m, epoch, kept = pcall(read, record, "d")
 if not ok then return { "damaged" } end
 if not isAlive(m, epoch, epochs, now) then return { "none" } end
 return kept`
+)
+
+/**
+ * The metadata of the records that entries of subjects lead to: for each entry one text, of a word and, after a space, the
+ * metadata. The further keys are the records.
+ */
+export const followAll = script(
+  "index, epochs",
+  "now",
+  `
+local found = {}
+for i = 2, #ARGV do
+  local ok, m, epoch, kept = pcall(read, KEYS[i + 1])
+  if not redis.call("ZSCORE", index, ARGV[i]) then found[i - 1] = "moved"
+  elseif not ok then found[i - 1] = "damaged"
+  elseif not isAlive(m, epoch, epochs, now) then found[i - 1] = "none"
+  else found[i - 1] = "record " .. kept[2] end
+end
+return found`
+)
+
+/** How old records are: for each key the time of its birth and its id, or nothing. */
+export const ages = script(
+  "",
+  "",
+  `
+local found = {}
+for i, record in ipairs(KEYS) do
+  local ok, m = pcall(cjson.decode, redis.call("HGET", record, "m") or "")
+  local isRecord = ok and type(m) == "table" and isInteger(m[CREATED]) and type(m[ID]) == "string"
+  found[i] = isRecord and m[CREATED] .. " " .. m[ID] or ""
+end
+return found`
 )
 
 export const save = recordScript(
@@ -52,6 +86,7 @@ export const save = recordScript(
 if not isAlive(m, epoch, epochs, now) then return { "gone" } end
 if m[VERSION] ~= expected then return { isDone(record, call) and "saved" or "conflict" } end
 local new = cjson.decode(meta)
+bounded(new, now, m[ENDS])
 m[SCHEMA], m[WRITE] = new[SCHEMA], new[WRITE]
 m[VERSION] = string.format("%.0f", tonumber(expected) + 1)
 m[MODIFIED] = later(m[MODIFIED], new[MODIFIED])
@@ -60,7 +95,7 @@ if m[LIFETIME] == new[LIFETIME] then new[ENDS] = later(m[ENDS], new[ENDS]) end
 m[ENDS], m[LIFETIME] = new[ENDS], new[LIFETIME]
 redis.call("ZADD", ends, m[ENDS], endEntry(m, key))
 redis.call("HSET", record, "m", cjson.encode(m), "d", data, "w", callsOf(record, call))
-clearAway(record, m, now)
+clearAway(record, m[ENDS], now)
 return { "saved" }`
 )
 
@@ -72,10 +107,10 @@ if not isAlive(m, epoch, epochs, now) then return { "gone" } end
 insist(record)
 local deadline = tonumber(m[DEADLINE])
 if deadline and deadline < tonumber(at) then at = m[DEADLINE] end
-m[SEEN], m[ENDS] = later(m[SEEN], seen), later(m[ENDS], at)
+m[SEEN], m[ENDS] = later(m[SEEN], boundedSeen(seen)), later(m[ENDS], boundedEnd(at, now, seen))
 redis.call("ZADD", ends, m[ENDS], endEntry(m, key))
 redis.call("HSET", record, "m", cjson.encode(m))
-clearAway(record, m, now)
+clearAway(record, m[ENDS], now)
 return { "touched" }`
 )
 
@@ -92,9 +127,10 @@ if m[VERSION] ~= expected or redis.call("EXISTS", target) == 1 or isTaken(new, k
 -- Nothing that was revoked until now concerns a record that is alive; with its subject it also keeps its epoch.
 if m[SUBJECT] ~= new[SUBJECT] then epoch = redis.call("HGET", epochs, "now") or 0 end
 new[VERSION] = string.format("%.0f", tonumber(expected) + 1)
+bounded(new, now, m[ENDS])
 enter(new, targetKey, ids, subjects, ends)
 redis.call("HSET", target, "m", cjson.encode(new), "d", data, "e", epoch, "w", callsOf(record, call))
-clearAway(target, new, now)
+clearAway(target, new[ENDS], now)
 redis.call("DEL", record)
 leave(m, key, ids, subjects, ends)
 return { "saved", idOf(m), m[ID] }`
@@ -151,20 +187,23 @@ return { "raised" }`
 )
 
 /**
- * Says how many records have expired. Where there are none, revocations are forgotten that no record is left for: what
+ * Says how many records have expired, and the server's clock; of a caller who is ahead of it, nothing but that. Where there
+ * are none, revocations are forgotten that no record is left for: what
  * they ended could not be prolonged any more.
  */
 export const expired = script(
   "ends, epochs, outlived",
   "now",
   `
+local time = string.format("%.0f", clock())
+if tonumber(now) > time + SLACK then return { "0", time } end
 local count = redis.call("ZCOUNT", ends, "-inf", now)
-if count > 0 then return { tostring(count) } end
+if count > 0 then return { tostring(count), time } end
 for _, scope in ipairs(redis.call("ZRANGEBYSCORE", outlived, "-inf", now, "LIMIT", 0, 1000)) do
   redis.call("HDEL", epochs, scope)
   redis.call("ZREM", outlived, scope)
 end
-return { "0" }`
+return { "0", time }`
 )
 
 /**
@@ -227,11 +266,11 @@ return {}`
 /** In a Cluster: notes at the place of a key that its record is in another shard, unless something is there. */
 export const point = script(
   "record",
-  "tag, millis",
+  "tag, deadline, now",
   `
 if redis.call("EXISTS", record) == 1 then return { "taken" } end
 redis.call("HSET", record, "to", tag)
-if millis ~= "" then redis.call("PEXPIRE", record, millis + SLACK) end
+if deadline ~= "" then clearAway(record, deadline, now) end
 return { "pointed" }`
 )
 

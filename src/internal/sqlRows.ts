@@ -79,8 +79,8 @@ export const decodeCount = (row: Row): Count => ({
   expired: integer(row, "expired_records")
 })
 
-// The message names the column and never the value.
-const text = (row: Row, column: string): string => {
+/** A column that holds text. The message names the column and never the value. */
+export const text = (row: Row, column: string): string => {
   const value = row[column]
   if (typeof value !== "string") throw new TypeError(`the column ${column} does not hold text`)
   return value

@@ -293,9 +293,12 @@ const tooSlow = () => new SessionStoreError({ operation: "front", reason: "timeo
 /** How many old copies are cleared away at once. */
 const mostSwept = 500
 
-/** A session that does not fit, or whose copy is damaged, says nothing about the front. */
+/** A session that does not fit, or whose copy is damaged, and a clock that is ahead say nothing about the front. */
 const isOfOneSession = (cause: Cause.Cause<SessionStoreError>): boolean =>
-  Option.exists(Cause.failureOption(cause), (error) => error.reason === "size" || isCorrupt(error))
+  Option.exists(
+    Cause.failureOption(cause),
+    (error) => error.reason === "size" || error.reason === "clock" || isCorrupt(error)
+  )
 
 /** A version that nothing else in the front has had: copies and fences are told apart by nothing but it. */
 const freshVersion = (): number => Math.floor(Math.random() * 2 ** 52)

@@ -75,6 +75,32 @@ export const cleanUpLaws: ReadonlyArray<Law> = [
     yield* isDead(store, one, now)
   }),
 
+  law(
+    "a subject comes back after its sessions were cleaned up: its new sessions live until the next revocation",
+    function*(store) {
+      for (const round of range(3)) {
+        const gone = yield* stored(store, { subject: "ann", ...brief })
+        yield* store.revokeSubject(namespace, "ann")
+        yield* equal("removeExpired", yield* clean(store, now), 1)
+        yield* isDead(store, gone, start)
+        const back = yield* stored(store, { subject: "ann" })
+        yield* isAlive(store, back, now)
+        // Also one that begins while the last one is cleaned up.
+        const [, beside] = yield* Effect.all([
+          Effect.zipRight(store.destroy(back.key), store.removeExpired(now, 100)),
+          stored(store, { subject: "ann" })
+        ], { concurrency: "unbounded" })
+        yield* isAlive(store, beside, now)
+        if (round % 2 === 0) yield* store.revokeSubject(namespace, "ann")
+        else yield* store.revokeAll(namespace)
+        yield* isDead(store, beside, now)
+        yield* clean(store, now)
+        yield* isDead(store, beside, now)
+        yield* store.destroy(beside.key)
+      }
+    }
+  ),
+
   law("removeExpired leaves what was revoked and has not expired: it counts until then", function*(store) {
     const bySubject = yield* stored(store)
     const byAll = yield* stored(store, { subject: undefined })

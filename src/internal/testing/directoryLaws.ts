@@ -3,7 +3,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import type { SessionRecord } from "../../SessionRecord.js"
+import type { SessionInfo, SessionRecord } from "../../SessionRecord.js"
 import type { Damaged, Located, Shape } from "../../SessionStore.js"
 import type { Law } from "./law.js"
 import { equal, holds, law, range, together } from "./law.js"
@@ -35,6 +35,16 @@ const pages = (store: Shape, limit: number) =>
     return all
   })
 
+/** The same of a list: the last page is the first one that is shorter. */
+const pagesOf = (store: Shape, subject: string, limit: number) =>
+  Effect.gen(function*() {
+    const all: Array<ReadonlyArray<SessionInfo>> = []
+    do {
+      all.push(yield* store.list(namespace, subject, start, { limit, after: all.at(-1)?.at(-1) }))
+    } while (all.at(-1)?.length === limit && all.length < 100)
+    return all
+  })
+
 export const directoryLaws: ReadonlyArray<Law> = [
   law("list shows a subject's live records, oldest first, without their data", function*(store) {
     yield* othersAndDead(store)
@@ -49,6 +59,65 @@ export const directoryLaws: ReadonlyArray<Law> = [
     yield* equal("the list", listed, expected)
     yield* holds("no data is in the list", listed.every((info) => !("data" in info)))
   }),
+
+  law("the pages of list are complete, in the order of age, disjoint, and of no more than the limit", function*(store) {
+    yield* othersAndDead(store)
+    const all = yield* together(
+      range(23).map((i) => stored(store, { subject: "ann", createdAt: start - (i % 5) * minute }))
+    )
+    const expected = all
+      .map(({ record: { data: _, ...info } }) => info)
+      .sort((a, b) => a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1))
+    for (const limit of [1, 2, 5, 22, 23, 24, 1000]) {
+      const found = yield* pagesOf(store, "ann", limit)
+      yield* equal(`all pages of ${limit}`, found.flat(), expected)
+      yield* holds(`pages of at most ${limit}`, found.every((page) => page.length <= limit))
+      yield* holds(
+        `only the last page of ${limit} is shorter`,
+        found.slice(0, -1).every((page) => page.length === limit)
+      )
+    }
+    yield* equal("with a limit of 0", yield* store.list(namespace, "ann", start, { limit: 0 }), [])
+  }),
+
+  law("a page of list holds 100 sessions unless it is said", function*(store) {
+    yield* Effect.forEach(range(103), (i) => stored(store, { createdAt: start - i }), { concurrency: 8 })
+    const first = yield* store.list(namespace, "ann", start)
+    yield* equal("the first page", first.map(({ createdAt }) => createdAt), range(100).map((i) => start - 102 + i))
+    const second = yield* store.list(namespace, "ann", start, { after: first.at(-1) })
+    yield* equal("the second page", second.map(({ createdAt }) => createdAt), [start - 2, start - 1, start])
+  }),
+
+  law(
+    "list goes on after a session that is no longer there; what stays is in one page, whatever comes and goes",
+    function*(store) {
+      const all = yield* Effect.forEach(range(9), (i) => stored(store, { createdAt: start - 100 + 10 * i }))
+      const [, second, , fourth, fifth, , seventh] = all
+      const first = yield* store.list(namespace, "ann", start, { limit: 4 })
+      yield* Effect.forEach(
+        [second, fourth, seventh],
+        (one) => one === undefined ? Effect.void : store.destroy(one.key)
+      )
+      // It moves to another key, and stays as old as it is.
+      if (fifth !== undefined) {
+        yield* equal("rotate", yield* store.rotate(fifth.key, freshKey(), fifth.record, 1, start), "saved")
+      }
+      // One of an age that was passed, and one of an age that is still to come.
+      yield* stored(store, { createdAt: start - 95 })
+      const young = yield* stored(store, { createdAt: start - 15 })
+      const rest = yield* store.list(namespace, "ann", start, { limit: 100, after: first.at(-1) })
+      yield* equal(
+        "the first page",
+        ids(first),
+        all.slice(0, 4).map(({ record }) => record.id)
+      )
+      yield* equal("the second page", ids(rest), [
+        ...[all[4], all[5], all[7]].flatMap((one) => one?.record.id ?? []),
+        ...[all[8], young].sort((a, b) => (a?.record.createdAt ?? 0) - (b?.record.createdAt ?? 0))
+          .flatMap((one) => one?.record.id ?? [])
+      ])
+    }
+  ),
 
   law("list shows nothing of a stranger, and nothing in another namespace", function*(store) {
     yield* stored(store, { subject: "ann" })

@@ -3,6 +3,7 @@
  * that succeeds when the store keeps it.
  */
 import { cleanUpLaws } from "./cleanUpLaws.js"
+import { clockLaws } from "./clockLaws.js"
 import { createLaws } from "./createLaws.js"
 import { dataLaws } from "./dataLaws.js"
 import { directoryLaws } from "./directoryLaws.js"
@@ -26,6 +27,7 @@ export const storeLaws: ReadonlyArray<Law> = [
   ...directoryLaws,
   ...revocationLaws,
   ...cleanUpLaws,
+  ...clockLaws,
   ...dataLaws,
   ...modelLaws,
   ...raceLaws,
