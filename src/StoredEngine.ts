@@ -10,6 +10,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import { lengthPrefixed, randomBytes, sha256 } from "./internal/crypto.js"
+import { guarded } from "./internal/defects.js"
 import * as SealedText from "./internal/sealedText.js"
 import * as StoreCalls from "./internal/storeCalls.js"
 import { SessionDirectory } from "./SessionDirectory.js"
@@ -67,7 +68,7 @@ export const make = (store: Shape, options: Options = {}): Context.Tag.Service<S
   bind: ({ namespace }) =>
     Effect.sync(() =>
       bind(
-        store,
+        guarded(store),
         storeKeys(namespace),
         Duration.decode(options.timeout ?? "1 second"),
         options.seal === "token" ? SealedText.make(namespace) : undefined
@@ -248,9 +249,11 @@ export type Provided = SessionEngine | SessionDirectory | SessionMaintenance | S
 export const layer = (
   options: Options = {}
 ): Layer.Layer<Provided, never, SessionStore> =>
-  Layer.effectContext(Effect.map(SessionStore, (store) =>
-    Context.make(SessionEngine, make(store, options)).pipe(
+  Layer.effectContext(Effect.map(SessionStore, (unguarded) => {
+    const store = guarded(unguarded)
+    return Context.make(SessionEngine, make(unguarded, options)).pipe(
       Context.add(SessionDirectory, store),
       Context.add(SessionMaintenance, store),
       Context.add(SessionRevocation, store)
-    )))
+    )
+  }))

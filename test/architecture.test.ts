@@ -25,6 +25,7 @@ const floors: Readonly<Record<string, number>> = {
   StoreKey: 0,
   // 1 contracts
   "internal/damaged": 1,
+  "internal/defects": 1,
   "internal/intercepted": 1,
   "internal/pages": 1,
   RedisClient: 2,
@@ -65,6 +66,7 @@ const floors: Readonly<Record<string, number>> = {
   "internal/sqlDriver": 2,
   "internal/sqlDurability": 2,
   "internal/sqlRows": 2,
+  "internal/sqlStart": 2,
   "internal/sqlStatements": 2,
   "internal/sqlTables": 2,
   "internal/fileContent": 2,
@@ -219,6 +221,7 @@ const backEnds: ReadonlyArray<ReadonlyArray<string>> = [
     "internal/sqlDriver",
     "internal/sqlDurability",
     "internal/sqlRows",
+    "internal/sqlStart",
     "internal/sqlStatements",
     "internal/sqlTables"
   ]
@@ -309,7 +312,8 @@ describe("architecture", () => {
       "internal/sqlCalls",
       "internal/sqlConnection",
       "internal/sqlDriver",
-      "internal/sqlDurability"
+      "internal/sqlDurability",
+      "internal/sqlStart"
     ])
     // The command line loads the driver in use, and its program what it is made of, when they are needed.
     const lazy = modules.flatMap((module) =>
