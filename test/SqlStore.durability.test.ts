@@ -14,8 +14,7 @@ import { freshPrefix, mysqlClient, ofMariadb, postgresClient, sqliteClient } fro
 const prefix = freshPrefix()
 
 /** A client of a database with the tables that a store asks for. */
-const migrated = <E>(client: Layer.Layer<SqlClient, E>) =>
-  Layer.provideMerge(SqlMigrations.layer({ prefix }), client)
+const migrated = <E>(client: Layer.Layer<SqlClient, E>) => Layer.provideMerge(SqlMigrations.layer({ prefix }), client)
 
 /** What is claimed, or why the store is refused; and what was warned of. */
 const claimed = (options: SqlStore.Options = {}) =>
@@ -61,7 +60,8 @@ describe("what a store claims", () => {
     }).pipe(Effect.provide(migrated(postgresClient({ maxConnections: 1 })))))
 
   for (const name of ofMariadb("mariadb")) {
-    it.live(`${name}: durable as it comes`, () => Effect.provide(claimsAll, migrated(mysqlClient({ maxConnections: 1 }))))
+    it.live(`${name}: durable as it comes`, () =>
+      Effect.provide(claimsAll, migrated(mysqlClient({ maxConnections: 1 }))))
   }
 
   it.live("sqlite: a write-ahead log waits with synchronous=FULL only, other journals as they are", () =>
