@@ -18,6 +18,7 @@ import * as Ledger from "./internal/cookieLedger.js"
 import type { CookieRecords } from "./internal/cookieRecord.js"
 import * as CookieRecord from "./internal/cookieRecord.js"
 import { corrupt } from "./internal/damaged.js"
+import { guarded } from "./internal/defects.js"
 import type { Cookies } from "./internal/ledgerEngine.js"
 import * as LedgerEngine from "./internal/ledgerEngine.js"
 import { Keyring } from "./Keyring.js"
@@ -218,7 +219,7 @@ export const layerRevocable = (
       const timeout = Duration.decode(options.timeout ?? "1 second")
       return Effect.map(
         make(options, (cookies, namespace) => LedgerEngine.make(cookies, Ledger.make(store, namespace, timeout))),
-        (engine) => Context.make(SessionEngine, engine).pipe(Context.add(SessionRevocation, store))
+        (engine) => Context.make(SessionEngine, engine).pipe(Context.add(SessionRevocation, guarded(store)))
       )
     })
   )

@@ -22,7 +22,7 @@ import * as Records from "./internal/fileRecords.js"
 import * as Root from "./internal/fileRoot.js"
 import * as Sweep from "./internal/fileSweep.js"
 import * as Writes from "./internal/fileWrites.js"
-import type { SessionConfigError } from "./SessionConfigError.js"
+import { SessionConfigError } from "./SessionConfigError.js"
 import type { Shape } from "./SessionStore.js"
 import { checkClock, SessionStore, SessionStoreError } from "./SessionStore.js"
 
@@ -45,8 +45,8 @@ export interface Options {
 }
 
 /**
- * Makes a store. Fails with `SessionConfigError` if the directory is not one, is a symbolic link, belongs to another user, or is
- * writable by others.
+ * Makes a store. Fails with `SessionConfigError` if the directory is not one, is a symbolic link, belongs to another user, is
+ * writable by others, or cannot be made or written by this process.
  *
  * @since 0.4.0
  * @category constructors
@@ -58,7 +58,16 @@ export const make = (
     const fs = yield* FileSystem.FileSystem
     const path = yield* Path.Path
     const root = path.resolve(options.directory)
-    yield* Root.prepare(fs, path, root)
+    yield* Effect.mapError(
+      Root.prepare(fs, path, root),
+      (error) =>
+        error._tag === "SessionConfigError" ? error : new SessionConfigError({
+          subject: "FileStore",
+          problem:
+            `${root} cannot be used (${error.message}). Give the store a directory that this process owns and may write, ` +
+            `or one that it may make.`
+        })
+    )
     const contents = options.durability !== "none"
     const names = contents && (yield* Effect.isSuccess(Disk.syncDirectory(fs, root)))
     const disk = Disk.make(fs, path, root, { contents, names })

@@ -2,7 +2,8 @@
  * Nodes that tell each other of their writes through Postgres: `LISTEN` and `pg_notify`.
  *
  * Each node hears its own beat through its listener. When the beats stop, whatever has become of the connection, it
- * listens again by a new one, and tells what it serves that notices may have been lost.
+ * listens again by a new one, and tells what it serves that notices may have been lost. Where the database takes the beats and
+ * none comes back, as behind a pooler that hands a connection on after each transaction, it logs a warning.
  *
  * @since 0.5.0
  */
@@ -32,11 +33,18 @@ export interface Options {
   readonly beat?: Duration.DurationInput
 }
 
+const undelivered = (channel: string) =>
+  `PgInvalidation: the database takes notifications on the channel "${channel}", and none arrives. A pooler between them that ` +
+  `hands a connection on after each transaction (PgBouncer in transaction mode, and its like) does so: LISTEN succeeds on a ` +
+  `connection that is somebody else's afterwards. Until one arrives, a logout or a change on another process is known here ` +
+  `when the lease has passed. Give this layer a PgClient that connects to the database directly, or to a pooler in session mode.`
+
 /** How many notices may wait to be told. */
 const mostWaiting = 10_000
 
 /**
- * The channel as a layer. Its listener has connections of its own, two at the most, made as those of the `PgClient` are.
+ * The channel as a layer. Its listener has connections of its own, two at the most, made as those of the `PgClient` are: directly,
+ * or through a pooler in session mode. Through one in transaction mode nothing arrives; after three beats a warning says so.
  *
  * @example
  * ```ts
@@ -64,6 +72,8 @@ export const layer = (options: Options = {}): Layer.Layer<SessionInvalidation, n
       const node = freshNode()
       const waiting = yield* Queue.dropping<Notice>(mostWaiting)
       let overflowed = false
+      /** Warned, and nothing has been heard since. */
+      let warned = false
 
       const send = (client: PgClient.PgClient, notices: ReadonlyArray<Notice>) =>
         Effect.forEach(
@@ -100,9 +110,11 @@ export const layer = (options: Options = {}): Layer.Layer<SessionInvalidation, n
           )
           let heardAt = 0
           let beats = 0
+          let sent = 0
           const received = Stream.runForEach(listener.listen(channel), (payload) =>
             Effect.gen(function*() {
               heardAt = beats
+              warned = false
               if (mayHaveMissed) yield* hear({ _tag: "Gap" })
               mayHaveMissed = false
               const packet = open(payload)
@@ -114,8 +126,13 @@ export const layer = (options: Options = {}): Layer.Layer<SessionInvalidation, n
             while (beats - heardAt < 3) {
               beats++
               // By a connection of its own: an application's pool that is exhausted says nothing about this one.
-              yield* Effect.ignore(send(listener, []))
+              if (yield* Effect.isSuccess(send(listener, []))) sent++
               yield* Effect.sleep(pause)
+            }
+            // The database took our own beats on this connection, and none came back on it.
+            if (mayHaveMissed && sent > 0 && !warned) {
+              warned = true
+              yield* Effect.logWarning(undelivered(channel))
             }
           })
           yield* Effect.raceFirst(Effect.disconnect(received), beating)

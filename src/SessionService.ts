@@ -11,6 +11,7 @@ import * as Layer from "effect/Layer"
 import { scan } from "./CookieHeader.js"
 import * as Expiry from "./Expiry.js"
 import type { Core } from "./internal/core.js"
+import { guardedEngine } from "./internal/defects.js"
 import { freeze } from "./internal/json.js"
 import { LiveSession } from "./internal/liveSession.js"
 import { outside } from "./internal/outside.js"
@@ -220,12 +221,14 @@ export const make = <A extends object>(
         touchEvery: settings.touchEvery === undefined ? undefined : Duration.toMillis(settings.touchEvery),
         watchEvery: Duration.toMillis(settings.watchEvery ?? "30 seconds")
       },
-      engine: yield* Effect.flatMap(SessionEngine, (engine) =>
-        engine.bind({
-          namespace,
-          cookieName: cookie.name,
-          ...(cookieScope === undefined ? {} : { cookieScope })
-        })),
+      engine: guardedEngine(
+        yield* Effect.flatMap(SessionEngine, (engine) =>
+          engine.bind({
+            namespace,
+            cookieName: cookie.name,
+            ...(cookieScope === undefined ? {} : { cookieScope })
+          }))
+      ),
       codec: yield* SessionCodec.SessionCodec,
       schema,
       history: {

@@ -29,6 +29,7 @@ import {
   integer,
   parametersOf
 } from "./internal/sqlRows.js"
+import * as Start from "./internal/sqlStart.js"
 import type { Dialect, Prepared } from "./internal/sqlStatements.js"
 import { statements } from "./internal/sqlStatements.js"
 import { SessionConfigError } from "./SessionConfigError.js"
@@ -59,13 +60,31 @@ export interface Options {
 }
 
 /**
- * Makes a store.
+ * Makes a store. Fails with `SessionConfigError` if the database answers that it cannot keep sessions: tables that are missing
+ * or out of date, a user that may not read and write them, a database that is read-only, or an encoding that cannot hold every
+ * character. A database that does not answer within 10 seconds fails nothing here.
  *
  * @since 0.1.0
  * @category constructors
  */
 export const make = (
   options: Options = {}
+): Effect.Effect<Shape, SessionConfigError, SqlClient.SqlClient> =>
+  Effect.gen(function*() {
+    const prefix = yield* prefixOf(options.prefix)
+    const [sql, dialect] = yield* clientOf
+    yield* Start.check(sql, dialect, prefix, statements(dialect, prefix))
+    return yield* unchecked(options)
+  })
+
+/**
+ * A store whose first use shows what its database cannot do: for the command line, which explains that by itself, and
+ * needs no more privileges than its command.
+ *
+ * @internal
+ */
+export const unchecked = (
+  options: Options
 ): Effect.Effect<Shape, SessionConfigError, SqlClient.SqlClient> =>
   Effect.gen(function*() {
     const prefix = yield* prefixOf(options.prefix)

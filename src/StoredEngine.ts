@@ -10,6 +10,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import { lengthPrefixed, randomBytes, sha256 } from "./internal/crypto.js"
+import { guarded } from "./internal/defects.js"
 import * as SealedText from "./internal/sealedText.js"
 import * as StoreCalls from "./internal/storeCalls.js"
 import { SessionConfigError } from "./SessionConfigError.js"
@@ -84,7 +85,7 @@ export const make = (store: Shape, options: Options = {}): Context.Tag.Service<S
       return Number.isSafeInteger(maxSessionBytes) && maxSessionBytes > 0
         ? Effect.succeed(
           bind(
-            store,
+            guarded(store),
             storeKeys(namespace),
             Duration.decode(timeout),
             seal === "token" ? SealedText.make(namespace) : undefined,
@@ -340,9 +341,11 @@ export type Provided = SessionEngine | SessionDirectory | SessionMaintenance | S
 export const layer = (
   options: Options = {}
 ): Layer.Layer<Provided, never, SessionStore> =>
-  Layer.effectContext(Effect.map(SessionStore, (store) =>
-    Context.make(SessionEngine, make(store, options)).pipe(
+  Layer.effectContext(Effect.map(SessionStore, (unguarded) => {
+    const store = guarded(unguarded)
+    return Context.make(SessionEngine, make(unguarded, options)).pipe(
       Context.add(SessionDirectory, store),
       Context.add(SessionMaintenance, store),
       Context.add(SessionRevocation, store)
-    )))
+    )
+  }))

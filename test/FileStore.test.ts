@@ -63,6 +63,10 @@ describe("the directory", () => {
     renameSync(directory, `${directory}.old`)
     writeFileSync(directory, "")
   }, /is not a directory/)
+  refused("it cannot be made", (directory) => {
+    renameSync(directory, `${directory}.old`)
+    symlinkSync("/proc/nowhere/sessions", directory)
+  }, /cannot be used \(.*\)\. Give the store a directory that this process owns and may write/)
   refused("its group may write to it", (directory) => chmodSync(directory, 0o770), /writable by others/)
   refused("everybody may write to it", (directory) => chmodSync(directory, 0o702), /writable by others/)
   // Whoever is first there would own what is in it.

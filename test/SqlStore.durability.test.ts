@@ -3,12 +3,18 @@
  */
 import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
-import { Effect, Logger } from "effect"
+import { Effect, Layer, Logger } from "effect"
 import { SessionConfigError } from "effect-session"
+import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
 import { assert, describe } from "vitest"
 import { lazyIn } from "../src/internal/sqlDurability.js"
-import { mysqlClient, ofMariadb, postgresClient, sqliteClient } from "./support/stores.js"
+import { freshPrefix, mysqlClient, ofMariadb, postgresClient, sqliteClient } from "./support/stores.js"
+
+const prefix = freshPrefix()
+
+/** A client of a database with the tables that a store asks for. */
+const migrated = <E>(client: Layer.Layer<SqlClient, E>) => Layer.provideMerge(SqlMigrations.layer({ prefix }), client)
 
 /** What is claimed, or why the store is refused; and what was warned of. */
 const claimed = (options: SqlStore.Options = {}) =>
@@ -17,7 +23,7 @@ const claimed = (options: SqlStore.Options = {}) =>
     const log = Logger.make(({ logLevel, message }) => {
       if (logLevel._tag === "Warning") warnings.push(String(message))
     })
-    const result = yield* Effect.either(SqlStore.make(options)).pipe(
+    const result = yield* Effect.either(SqlStore.make({ prefix, ...options })).pipe(
       Effect.provide(Logger.replace(Logger.defaultLogger, log))
     )
     return { claim: result._tag === "Right" ? result.right.capabilities.durableDestroy : result.left, warnings }
@@ -51,10 +57,11 @@ describe("what a store claims", () => {
         yield* sql.unsafe(`SET synchronous_commit = ${value}`)
         yield* waits ? claimsAll : claimsNothing("synchronous_commit=off")
       }
-    }).pipe(Effect.provide(postgresClient({ maxConnections: 1 }))))
+    }).pipe(Effect.provide(migrated(postgresClient({ maxConnections: 1 })))))
 
   for (const name of ofMariadb("mariadb")) {
-    it.live(`${name}: durable as it comes`, () => Effect.provide(claimsAll, mysqlClient({ maxConnections: 1 })))
+    it.live(`${name}: durable as it comes`, () =>
+      Effect.provide(claimsAll, migrated(mysqlClient({ maxConnections: 1 }))))
   }
 
   it.live("sqlite: a write-ahead log waits with synchronous=FULL only, other journals as they are", () =>
@@ -75,7 +82,7 @@ describe("what a store claims", () => {
         yield* sql.unsafe(`PRAGMA synchronous = ${synchronous}`)
         yield* waits ? claimsAll : claimsNothing(journal === "memory" ? "journal_mode=memory" : "synchronous=", true)
       }
-    }).pipe(Effect.provide(sqliteClient)))
+    }).pipe(Effect.provide(migrated(sqliteClient))))
 
   it.live("a database that does not tell: nothing, unless the application states it", () =>
     Effect.gen(function*() {

@@ -26,6 +26,7 @@ const floors: Readonly<Record<string, number>> = {
   StoreKey: 0,
   // 1 contracts
   "internal/damaged": 1,
+  "internal/defects": 1,
   "internal/intercepted": 1,
   "internal/isolates": 1,
   "internal/pages": 1,
@@ -69,6 +70,7 @@ const floors: Readonly<Record<string, number>> = {
   "internal/sqlDurability": 2,
   "internal/sqlEpochs": 2,
   "internal/sqlRows": 2,
+  "internal/sqlStart": 2,
   "internal/sqlStatements": 2,
   "internal/sqlTables": 2,
   "internal/fileContent": 2,
@@ -231,6 +233,7 @@ const backEnds: ReadonlyArray<ReadonlyArray<string>> = [
     "internal/sqlDurability",
     "internal/sqlEpochs",
     "internal/sqlRows",
+    "internal/sqlStart",
     "internal/sqlStatements",
     "internal/sqlTables"
   ]
@@ -322,7 +325,8 @@ describe("architecture", () => {
       "internal/sqlCalls",
       "internal/sqlConnection",
       "internal/sqlDriver",
-      "internal/sqlDurability"
+      "internal/sqlDurability",
+      "internal/sqlStart"
     ])
     // The command line loads the driver in use, and its program what it is made of, when they are needed.
     const lazy = modules.flatMap((module) =>

@@ -17,6 +17,7 @@ import { assert, describe } from "vitest"
 import { freePort } from "../examples/servers/freePort.js"
 import * as Mariadb from "../examples/servers/mariadb.js"
 import * as Redis from "../examples/servers/redis.js"
+import { until } from "../examples/servers/server.js"
 import { intercepted } from "../src/internal/intercepted.js"
 import { isAlive, start, stored } from "../src/internal/testing/records.js"
 import type { Place } from "./support/crashes.js"
@@ -189,10 +190,14 @@ const forgetful: ReadonlyArray<readonly [name: string, keeping: Forgetful]> = [
       "mariadb that writes a commit down later",
       Effect.map(mariadb, (kept) => ({
         ...kept,
-        forget: Effect.zipRight(
-          kept.sql`SET GLOBAL innodb_flush_log_at_timeout = 2700`,
-          kept.sql`SET GLOBAL innodb_flush_log_at_trx_commit = 0`
-        ),
+        forget: Effect.gen(function*() {
+          yield* kept.sql`SET GLOBAL innodb_flush_log_at_timeout = 2700`
+          // The thread that writes the log each second may have read the old setting, and be about to write: on a busy machine,
+          // what is committed next would be in it. Its next turn is counted when this one has ended, and reads the new one.
+          const turns = yield* turnsOf(kept.sql)
+          yield* until(Effect.orDie(turnsOf(kept.sql)), (now) => now > turns)
+          yield* kept.sql`SET GLOBAL innodb_flush_log_at_trx_commit = 0`
+        }),
         claimed: Effect.map(Effect.provideService(SqlStore.make(), SqlClient, kept.sql), claimOf)
       }))
     ] as const
@@ -204,6 +209,16 @@ const forgetful: ReadonlyArray<readonly [name: string, keeping: Forgetful]> = [
     ] as const
   )
 ]
+
+/** How often the thread of InnoDB has ended its turn, in which it writes the log if that is due. */
+const turnsOf = (sql: SqlClient) =>
+  Effect.map(
+    sql<{ readonly Value: string }>`SHOW GLOBAL STATUS LIKE 'Innodb_master_thread_%_loops'`,
+    (rows) => {
+      assert.lengthOf(rows, 2)
+      return rows.reduce((sum, { Value }) => sum + Number(Value), 0)
+    }
+  )
 
 const ends: ReadonlySet<string> = new Set(["destroy", "revoke", "revokeSubject"])
 

@@ -2,13 +2,20 @@
  * The tarball that is published: it installs into an empty project, type-checks there under strict settings, runs, and
  * its tag module can be bundled for a browser.
  */
+import { SqlClient } from "@effect/sql/SqlClient"
+import { Effect, Layer, Schedule } from "effect"
 import { build } from "esbuild"
-import { execFile } from "node:child_process"
+import { execFile, spawn } from "node:child_process"
+import { once } from "node:events"
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import * as Path from "node:path"
+import { pathToFileURL } from "node:url"
 import { promisify } from "node:util"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
+import { freePort } from "../examples/servers/freePort.js"
+import { postgresDatabase } from "./support/databases.js"
+import { postgresUrl } from "./support/stores.js"
 
 const project = mkdtempSync(Path.join(tmpdir(), "effect-session-package-"))
 const root = process.cwd()
@@ -60,6 +67,12 @@ beforeAll(async () => {
 })
 
 afterAll(() => rmSync(project, { recursive: true, force: true }))
+
+/** The first program of the README, as it is. */
+const [, pasted = ""] = /^```ts\n([^]*?)^```/m.exec(readFileSync("README.md", "utf8")) ?? []
+
+/** Its line that makes the tables. */
+const migrated = /^ *Layer\.provide\(SqlMigrations\.layer\(\)\),.*\n/m
 
 const session = `
 import { Schema } from "effect"
@@ -136,6 +149,68 @@ describe("the published package", () => {
     await run("node_modules/typescript/bin/tsc", ["-p", "."])
     assert.strictEqual((await run("node", ["out/main.js"])).trim(), "1 2")
   })
+
+  const emptyDatabase = Effect.gen(function*() {
+    const context = yield* Layer.build(postgresDatabase())
+    const [row] = yield* Effect.provide(
+      Effect.flatMap(SqlClient, (sql) => sql<{ readonly name: string }>`SELECT current_database() AS name`),
+      context
+    )
+    return postgresUrl(row?.name ?? "")
+  })
+
+  /** Starts the program at an address of its own: the one thing that is changed in it. */
+  const started = (program: string, database: string) =>
+    Effect.gen(function*() {
+      const port = yield* freePort
+      assert.include(program, "port: 3000")
+      const file = Path.join(project, `pasted-${port}.mts`)
+      writeFileSync(file, program.replace("port: 3000", `host: "127.0.0.1", port: ${port}`))
+      const child = yield* Effect.acquireRelease(
+        Effect.sync(() =>
+          spawn("node", ["--import", pathToFileURL("node_modules/tsx/dist/loader.mjs").href, file], {
+            cwd: project,
+            env: { PATH: process.env.PATH, DATABASE_URL: database },
+            stdio: "pipe"
+          })
+        ),
+        (child) => Effect.sync(() => child.kill("SIGKILL"))
+      )
+      let output = ""
+      for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk: Buffer) => output += chunk)
+      return { child, output: () => output, at: `http://127.0.0.1:${port}` }
+    })
+
+  it("the first program of the README runs as pasted, on an empty database", () =>
+    Effect.gen(function*() {
+      const { at, child, output } = yield* started(pasted, yield* emptyDatabase)
+      const post = (path: string, cookie = "") =>
+        Effect.promise(() => fetch(at + path, { method: "POST", headers: { cookie }, redirect: "manual" }))
+      const answers = Effect.promise(() =>
+        fetch(at, { signal: AbortSignal.timeout(5000) }).then(() => true, () => child.exitCode !== null)
+      )
+      // It loads all of the platform first, which takes a busy machine a while.
+      yield* Effect.repeat(answers, { until: (answered) => answered, schedule: Schedule.spaced("100 millis") })
+      assert.strictEqual(child.exitCode, null, output())
+      const login = yield* post("/login")
+      assert.strictEqual(login.status, 302, output())
+      const cookie = login.headers.getSetCookie()[0]?.split(";")[0] ?? ""
+      assert.match(cookie, /^__Host-Http-session=r1\./)
+      for (const items of [1, 2]) {
+        const answer = yield* post("/cart", cookie)
+        assert.deepStrictEqual([answer.status, yield* Effect.promise(() => answer.json())], [200, { items }])
+      }
+    }).pipe(Effect.scoped, Effect.runPromise))
+
+  it("without its line for the tables it does not start on an empty database, and says what to run", () =>
+    Effect.gen(function*() {
+      assert.match(pasted, migrated)
+      const { child, output } = yield* started(pasted.replace(migrated, ""), yield* emptyDatabase)
+      yield* Effect.promise(() => once(child, "exit"))
+      assert.strictEqual(child.exitCode, 1)
+      assert.include(output(), "npx effect-session migrate --database-url")
+      assert.include(output(), "SqlMigrations.layer()")
+    }).pipe(Effect.scoped, Effect.runPromise))
 
   it("has a program", async () => {
     const program = JSON.parse(readFileSync("package.json", "utf8")).bin["effect-session"]

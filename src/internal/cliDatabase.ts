@@ -13,6 +13,7 @@ import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import { SessionConfigError } from "../SessionConfigError.js"
 import type { SessionStoreError } from "../SessionStore.js"
+import { isUnmigrated } from "./sqlDriver.js"
 import type { Dialect } from "./sqlStatements.js"
 
 /** How a command ends that cannot do what it was asked: with one sentence, and without a stack. */
@@ -170,7 +171,7 @@ const explain = (error: unknown, url: DatabaseUrl, side: Side | undefined): Effe
     const message = firstLine(cause)
     if (Predicate.hasProperty(error, "reason") && error.reason === "clock") return message
     const code = codeOf(cause, message)
-    if (unmigrated.has(code) || /^no such (?:table|column)/.test(message)) {
+    if (isUnmigrated(code, message)) {
       return side === undefined
         ? `The tables are missing or out of date: run "effect-session migrate" with the same --prefix.`
         : `The tables of ${side} are missing or out of date: run "effect-session migrate" with its URL and prefix.`
@@ -196,8 +197,6 @@ const codeOf = (cause: unknown, message: string): string =>
     : cause instanceof Error && cause.name === "ReplyError"
     ? message.split(" ", 1).join("")
     : ""
-
-const unmigrated = new Set(["42P01", "42703", "ER_BAD_FIELD_ERROR", "ER_NO_SUCH_TABLE"])
 
 const unreachable = new Set([
   "ECONNREFUSED",

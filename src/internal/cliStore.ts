@@ -81,7 +81,8 @@ export const store = (
     case "sql":
       return Effect.map(
         client(url, false, connections),
-        (client) => Layer.provide(SqlStore.layer({ ...options, durableDestroy: false }), client)
+        (client) =>
+          Layer.provide(Layer.effect(SessionStore, SqlStore.unchecked({ ...options, durableDestroy: false })), client)
       )
   }
 }

@@ -10,6 +10,7 @@ import type { Loaded, Reading, Shape, WriteOutcome } from "../SessionStore.js"
 import { SessionStoreError } from "../SessionStore.js"
 import type { StoreKey } from "../StoreKey.js"
 import { lengthPrefixed, randomBytes, sha256 } from "./crypto.js"
+import { guarded } from "./defects.js"
 import type { Generations } from "./generations.js"
 import * as Gen from "./generations.js"
 import * as StoreCalls from "./storeCalls.js"
@@ -41,7 +42,8 @@ export interface Ledger {
   readonly strike: (record: SessionRecord) => Effect.Effect<void, SessionStoreError>
 }
 
-export const make = (store: Shape, namespace: string, timeout: Duration.Duration): Ledger => {
+export const make = (unguarded: Shape, namespace: string, timeout: Duration.Duration): Ledger => {
+  const store = guarded(unguarded)
   const { limited, settled } = StoreCalls.make(store.capabilities, timeout)
 
   /** Another login is another entry: what was there before it is dead. */

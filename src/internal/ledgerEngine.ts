@@ -8,6 +8,7 @@ import * as SessionMetrics from "../SessionMetrics.js"
 import type { SessionRecord } from "../SessionRecord.js"
 import type { SessionStoreError } from "../SessionStore.js"
 import type { Entry, Ledger } from "./cookieLedger.js"
+import { causeOf } from "./defects.js"
 import type { Generations } from "./generations.js"
 import * as Gen from "./generations.js"
 
@@ -124,7 +125,7 @@ export const make = (cookies: Cookies, ledger: Ledger): BoundEngine => {
     return record.lastSeenAt > entry.kept.lastSeenAt
       ? confirmed
       // Nothing is lost: the next request does it.
-      : Effect.catchAll(confirmed, (error) => Effect.as(Effect.logWarning(error.message, error.cause), touched))
+      : Effect.catchAll(confirmed, (error) => Effect.as(Effect.logWarning(error.message, causeOf(error)), touched))
   }
 
   const change = (write: Change, content: Content, now: number): Effect.Effect<Written, SessionStoreError> =>

@@ -12,7 +12,7 @@ import type { Reading } from "../SessionStore.js"
 import type { Core } from "./core.js"
 import type { JsonRecord } from "./json.js"
 import { isRecord, problemOf } from "./json.js"
-import { unavailable } from "./refusals.js"
+import { log, unavailable } from "./refusals.js"
 
 /** A record whose data fits the schema. */
 export interface Held<A> extends Opened {
@@ -62,7 +62,7 @@ export const open = <A extends object>(
   return Effect.flatMap(
     Effect.tapError(
       Effect.mapError(opened, (error) => unavailable(core, error)),
-      (error) => Effect.zipRight(SessionMetrics.countLoad("unavailable"), Effect.logError(error.message, error.cause))
+      (error) => Effect.zipRight(SessionMetrics.countLoad("unavailable"), log(error))
     ),
     (live): Effect.Effect<Presented<A>, SessionUnavailable> => {
       const one = live[0]

@@ -17,6 +17,7 @@ import {
 import type { Misfit } from "../SessionSchema.js"
 import type { SessionStoreError } from "../SessionStore.js"
 import type { Core } from "./core.js"
+import { causeOf } from "./defects.js"
 import type { JsonRecord } from "./json.js"
 
 /** What all of this module is told of a session tag. */
@@ -76,4 +77,6 @@ const largest = (raw: JsonRecord): ReadonlyArray<{ readonly name: string; readon
 
 /** Only a store that is down concerns those who run the server. */
 export const log = (error: SessionError): Effect.Effect<void> =>
-  error._tag === "SessionUnavailable" ? Effect.logError(error.message, error.cause) : Effect.logDebug(error.message)
+  error._tag === "SessionUnavailable"
+    ? Effect.logError(error.message, causeOf(error))
+    : Effect.logDebug(error.message)

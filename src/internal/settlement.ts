@@ -17,6 +17,7 @@ import * as SessionMetrics from "../SessionMetrics.js"
 import type { Work } from "./commit.js"
 import * as Commit from "./commit.js"
 import type { Core } from "./core.js"
+import { causeOf } from "./defects.js"
 import type { Held } from "./opening.js"
 import * as Refusals from "./refusals.js"
 
@@ -142,7 +143,7 @@ const perform = <A extends object>(
         ? Effect.catchTag(
           touched,
           "SessionUnavailable",
-          (error) => Effect.as(Effect.logWarning(error.message, error.cause), unchanged(work.held))
+          (error) => Effect.as(Effect.logWarning(error.message, causeOf(error)), unchanged(work.held))
         )
         : touched
     }

@@ -31,6 +31,7 @@ export const onConnection = <A>(
         busy = connection
         return effect.pipe(
           Effect.provideService(SqlClient.TransactionConnection, [spoken(connection), 0]),
+          // It has become one: a new connection may find the other.
           Effect.tapError((error) => Effect.sync(() => readOnly.has(codeOf(error)) && hangUp(connection)))
         )
       }
@@ -46,8 +47,8 @@ export const onConnection = <A>(
       })
     }))
 
-/** The server has become a replica of another, which a new connection may find. */
-const readOnly = new Set([
+/** The server is a replica of another, or read-only by its settings. */
+export const readOnly: ReadonlySet<string> = new Set([
   "25006",
   "ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION",
   "ER_OPTION_PREVENTS_STATEMENT",

@@ -46,6 +46,12 @@ export const returning = (sql: SqlClient.SqlClient): Driver => {
 export const inOrder = (rows: Driver["rows"], prepared: ReadonlyArray<Prepared>, parameters: Parameters) =>
   Effect.forEach(prepared, (one) => rows(one, parameters), { discard: true })
 
+/** Tables or columns are missing: SQLite says it in words only. */
+export const isUnmigrated = (code: string, message: string): boolean =>
+  unmigrated.has(code) || /no such (?:table|column)|has no column named/.test(message)
+
+const unmigrated = new Set(["42P01", "42703", "ER_BAD_FIELD_ERROR", "ER_NO_SUCH_TABLE"])
+
 /** What the database itself says of an error. */
 export const codeOf = (error: SqlError): string =>
   Predicate.hasProperty(error.cause, "code") ? String(error.cause.code) : ""

@@ -251,3 +251,6 @@ export const statements = (dialect: Dialect, prefix: string) => {
     passedBy: moves ? prepare(dialect, byId) : undefined
   }
 }
+
+/** The statements of a store. */
+export type Statements = ReturnType<typeof statements>

@@ -9,7 +9,6 @@ import { Effect, Layer, Redacted } from "effect"
 import type { SessionStoreError } from "effect-session"
 import type { Shape } from "effect-session/SessionStore"
 import { randomBytes } from "node:crypto"
-import { inject } from "vitest"
 import type { Stored } from "../../src/internal/testing/records.js"
 import {
   aRecord,
@@ -23,21 +22,19 @@ import {
   start,
   stored
 } from "../../src/internal/testing/records.js"
-import { mariadbUrl, mysqlClient, postgresClient } from "./stores.js"
+import { mariadbUrl, mysqlClient, postgresClient, postgresUrl } from "./stores.js"
 
 /** A Postgres client with a database of its own, so that any name of a table is free. */
-export const postgresDatabase = (options: Partial<PgClient.PgClientConfig> = {}) =>
+export const postgresDatabase = (options: Partial<PgClient.PgClientConfig> = {}, made = "") =>
   Layer.unwrapScoped(
     Effect.gen(function*() {
       const admin = yield* SqlClient
       const name = `d${randomBytes(6).toString("hex")}`
       yield* Effect.acquireRelease(
-        admin.unsafe(`CREATE DATABASE ${name} TEMPLATE template0`),
+        admin.unsafe(`CREATE DATABASE ${name} TEMPLATE template0 ${made}`),
         () => Effect.orDie(admin.unsafe(`DROP DATABASE ${name} WITH (FORCE)`))
       )
-      const url = new URL(inject("postgresUrl"))
-      url.pathname = name
-      return PgClient.layer({ url: Redacted.make(url.href), ...options })
+      return PgClient.layer({ url: Redacted.make(postgresUrl(name)), ...options })
     })
   ).pipe(Layer.provide(postgresClient({ maxConnections: 1 })))
 

@@ -199,6 +199,7 @@ export const open = <E>(app: Layer.Layer<never, E, Served>, visitor: typeof Visi
   Effect.gen(function*() {
     const calls: Array<Operation> = []
     let broken: Operation | undefined
+    let how: Effect.Effect<never, SessionStoreError> | undefined
     const port = yield* serve(
       app.pipe(
         Layer.provide([visitor, Staff.layer, NodeHttpServer.layerContext]),
@@ -206,7 +207,7 @@ export const open = <E>(app: Layer.Layer<never, E, Served>, visitor: typeof Visi
           Effect.suspend(() => {
             calls.push(operation)
             return operation === broken
-              ? Effect.fail(new SessionStoreError({ operation, reason: "unavailable" }))
+              ? how ?? Effect.fail(new SessionStoreError({ operation, reason: "unavailable" }))
               : call
           })
         ))
@@ -216,7 +217,12 @@ export const open = <E>(app: Layer.Layer<never, E, Served>, visitor: typeof Visi
       port,
       /** The calls of the store since the last look. */
       calls: () => calls.splice(0),
-      breaks: (operation: Operation | undefined) => Effect.sync(() => void (broken = operation)),
+      /** From now on this call fails; it is unavailable, unless it is said what becomes of it. */
+      breaks: (operation: Operation | undefined, end?: Effect.Effect<never, SessionStoreError>) =>
+        Effect.sync(() => {
+          broken = operation
+          how = end
+        }),
       visit: (path: string, cookie?: string, init: RequestInit = {}) =>
         visit(`http://127.0.0.1:${port}${path}`, cookie, init)
     }

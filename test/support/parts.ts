@@ -31,6 +31,13 @@ export const mariadb: Part = {
   files: ["test/SqlStore.mariadb*.test.ts"]
 }
 
+export const pgbouncer: Part = {
+  name: "pgbouncer",
+  programs: ["pgbouncer"],
+  packages: ["pgbouncer"],
+  files: ["test/PgInvalidation.pooler.test.ts"]
+}
+
 export const redis: Part = {
   name: "redis",
   programs: ["redis-server", "redis-cli"],
@@ -39,7 +46,7 @@ export const redis: Part = {
   files: ["test/RedisStore*.test.ts", "test/TieredStore.redis.test.ts"]
 }
 
-export const parts: ReadonlyArray<Part> = [browser, mariadb, redis]
+export const parts: ReadonlyArray<Part> = [browser, mariadb, pgbouncer, redis]
 
 /** The environment variable by which a run is told what to leave out. */
 export const variable = "TEST_WITHOUT"

@@ -26,6 +26,13 @@ import { advice, leftOut, mariadb, redis } from "./parts.js"
 export const postgresClient = (options: { readonly maxConnections?: number } = {}) =>
   PgClient.layer({ url: Redacted.make(inject("postgresUrl")), maxConnections: 10, ...options })
 
+/** The URL of one of the databases of the run's Postgres. */
+export const postgresUrl = (database: string): string => {
+  const url = new URL(inject("postgresUrl"))
+  url.pathname = database
+  return url.href
+}
+
 /** The URL of the run's MariaDB, or of one of its databases. */
 export const mariadbUrl = (database?: string): string => {
   const there = inject("mariadbUrl")

@@ -1,0 +1,85 @@
+/**
+ * Behind a real pooler: in transaction mode no notification arrives, and a warning says so; in session mode they do.
+ */
+import * as PgClient from "@effect/sql-pg/PgClient"
+import { it } from "@effect/vitest"
+import { Context, Deferred, Effect, Layer, Logger, LogLevel, Redacted } from "effect"
+import * as PgInvalidation from "effect-session/PgInvalidation"
+import { SessionInvalidation } from "effect-session/SessionInvalidation"
+import { chmodSync, writeFileSync } from "node:fs"
+import * as Path from "node:path"
+import { assert, inject } from "vitest"
+import { freePort } from "../examples/servers/freePort.js"
+import { find } from "../examples/servers/programs.js"
+import * as Server from "../examples/servers/server.js"
+import { directory } from "./support/outages.js"
+import { advice, pgbouncer } from "./support/parts.js"
+import { freshPrefix } from "./support/stores.js"
+
+/** A pooler in front of the run's Postgres; gives the URL of that through it. */
+const pooled = (mode: "session" | "transaction") =>
+  Effect.gen(function*() {
+    const program = find("pgbouncer") ?? assert.fail(advice(pgbouncer))
+    const port = yield* freePort
+    const url = new URL(inject("postgresUrl"))
+    const folder = yield* directory
+    const file = Path.join(folder, "pgbouncer.ini")
+    writeFileSync(
+      file,
+      `[databases]
+* = host=127.0.0.1 port=${url.port} user=${url.username} password=${url.password}
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = ${port}
+unix_socket_dir =
+auth_type = any
+pool_mode = ${mode}
+ignore_startup_parameters = extra_float_digits
+`
+    )
+    chmodSync(file, 0o644)
+    // It refuses to run as root.
+    const args = process.getuid?.() === 0 ? ["-u", "nobody", file] : [file]
+    const { log } = yield* Server.scoped(program, args)
+    yield* Server.until(Effect.sync(log), (said) => said.includes("process up"))
+    url.port = String(port)
+    return PgClient.layer({ url: Redacted.make(url.href) })
+  })
+
+/** Listens through a pooler until something is heard, or a warning is logged; gives which, and all warnings. */
+const firstOf = (mode: "session" | "transaction") =>
+  Effect.gen(function*() {
+    const first = yield* Deferred.make<string>()
+    const warnings: Array<string> = []
+    const log = Logger.make(({ logLevel, message }) => {
+      if (LogLevel.lessThan(logLevel, LogLevel.Warning)) return
+      warnings.push(String(message))
+      Deferred.unsafeDone(first, Effect.succeed("a warning"))
+    })
+    const context = yield* Layer.build(
+      Layer.provide(PgInvalidation.layer({ channel: freshPrefix(), beat: "200 millis" }), yield* pooled(mode))
+    )
+    const { listen } = Context.get(context, SessionInvalidation)
+    yield* Effect.fork(
+      Effect.provide(
+        listen(({ _tag }) => Deferred.succeed(first, _tag)),
+        Logger.replace(Logger.defaultLogger, log)
+      )
+    )
+    return { heard: yield* Deferred.await(first), warnings }
+  })
+
+it.scopedLive("in transaction mode: one warning, which says what follows and what to do", () =>
+  Effect.gen(function*() {
+    const { heard, warnings } = yield* firstOf("transaction")
+    assert.strictEqual(heard, "a warning")
+    assert.lengthOf(warnings, 1)
+    assert.include(warnings[0], "none arrives")
+    assert.include(warnings[0], "when the lease has passed")
+    assert.include(warnings[0], "connects to the database directly")
+  }))
+
+it.scopedLive("in session mode: notifications arrive, and nothing is warned of", () =>
+  Effect.gen(function*() {
+    assert.deepStrictEqual(yield* firstOf("session"), { heard: "Gap", warnings: [] })
+  }))

@@ -1,0 +1,178 @@
+/**
+ * A store with a defect, which throws or dies, is a store that is down: 503 at every front end, and the cookie stays.
+ */
+import { it } from "@effect/vitest"
+import { Cause, Context, Effect, Exit, Layer, Logger, Redacted } from "effect"
+import {
+  MemoryStore,
+  SessionDirectory,
+  SessionEngine,
+  SessionMaintenance,
+  SessionRevocation,
+  SessionStore,
+  SessionStoreError,
+  StoredEngine
+} from "effect-session"
+import type { BoundEngine } from "effect-session/SessionEngine"
+import type { Shape } from "effect-session/SessionStore"
+import { assert, describe } from "vitest"
+import { aRecord, freshId, namespace, start } from "../src/internal/testing/records.js"
+import { header, live, open, pages, servers, Visitor } from "./support/frontEnds.js"
+import { pairOf, setCookiesOf } from "./support/server.js"
+
+const defect = new TypeError("a driver that throws")
+
+/** A store of somebody else, each of whose functions does the same. */
+const always = (call: () => Effect.Effect<never, SessionStoreError>, remote: boolean): Shape => ({
+  capabilities: { durableDestroy: false, remote },
+  create: call,
+  load: call,
+  save: call,
+  touch: call,
+  rotate: call,
+  destroy: call,
+  removeExpired: call,
+  count: call,
+  list: call,
+  find: call,
+  scan: call,
+  revoke: call,
+  revokeSubject: call,
+  revokeAll: call
+})
+
+const throwing = (): never => {
+  throw defect
+}
+
+const provided = (store: Shape) =>
+  Layer.build(Layer.provide(StoredEngine.layer({ timeout: "20 seconds" }), Layer.succeed(SessionStore, store)))
+
+const token = Redacted.make(`r1.${"A".repeat(43)}`)
+
+/** Every call of a store that an engine, or what goes with it, makes. */
+const calls = (store: Shape) =>
+  Effect.gen(function*() {
+    const context = yield* provided(store)
+    const engine = yield* Context.get(context, SessionEngine).bind({ namespace, cookieName: "s" })
+    const directory = Context.get(context, SessionDirectory)
+    const maintenance = Context.get(context, SessionMaintenance)
+    const revocation = Context.get(context, SessionRevocation)
+    const record = aRecord()
+    return [
+      ["open", engine.open(token, start)],
+      ["create", engine.write({ _tag: "Create", record }, start)],
+      ["save", engine.write({ _tag: "Save", value: token, record, expectedVersion: 1 }, start)],
+      ["rotate", engine.write({ _tag: "Rotate", value: token, record, expectedVersion: 1 }, start)],
+      ["touch", engine.write({ _tag: "Touch", value: token, record }, start)],
+      ["destroy", engine.destroy(token)],
+      ["list", directory.list(namespace, "ann", start)],
+      ["find", directory.find(namespace, freshId(), start)],
+      ["scan", directory.scan(namespace, undefined, 10, start)],
+      ["removeExpired", maintenance.removeExpired(start, 10)],
+      ["count", maintenance.count(start)],
+      ["revoke", revocation.revoke(namespace, freshId())],
+      ["revokeSubject", revocation.revokeSubject(namespace, "ann")],
+      ["revokeAll", revocation.revokeAll(namespace)]
+    ] as const satisfies ReadonlyArray<readonly [string, Effect.Effect<unknown, SessionStoreError>]>
+  })
+
+for (
+  const [how, call] of [
+    ["throws", throwing],
+    ["dies", () => Effect.die(defect)],
+    ["throws later", () => Effect.sync(throwing)]
+  ] as const
+) {
+  for (const remote of [true, false]) {
+    it.scopedLive(`a ${remote ? "remote" : "local"} store that ${how}: every call fails, with the defect as its cause`, () =>
+      Effect.gen(function*() {
+        for (const [name, effect] of yield* calls(always(call, remote))) {
+          const error = yield* Effect.flip(effect)
+          assert.instanceOf(error, SessionStoreError, name)
+          assert.strictEqual(error.reason, "unavailable", name)
+          assert.strictEqual(error.cause, defect, name)
+        }
+      }))
+  }
+}
+
+it.scopedLive("a call that is interrupted stays interrupted", () =>
+  Effect.gen(function*() {
+    for (const [name, effect] of yield* calls(always(() => Effect.interrupt, false))) {
+      const exit = yield* Effect.exit(effect)
+      assert.isTrue(Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause), name)
+    }
+  }))
+
+it.scopedLive("a remote write that dies after it was done is settled by a second try", () =>
+  Effect.gen(function*() {
+    const memory = MemoryStore.make()
+    let first = true
+    const store: Shape = {
+      ...memory,
+      capabilities: { durableDestroy: false, remote: true },
+      create: (...args) =>
+        Effect.tap(memory.create(...args), () => {
+          const dies = first
+          first = false
+          return dies ? Effect.die(defect) : Effect.void
+        })
+    }
+    const engine = yield* Context.get(yield* provided(store), SessionEngine).bind({ namespace, cookieName: "s" })
+    const written = yield* engine.write({ _tag: "Create", record: aRecord() }, start)
+    assert.strictEqual(written._tag, "Written")
+    assert.lengthOf(yield* memory.scan(namespace, undefined, 10, start), 1)
+  }))
+
+it.scopedLive("an engine of somebody else that throws: the session is unavailable, with the defect as its cause", () =>
+  Effect.gen(function*() {
+    const engine: BoundEngine = {
+      remote: true,
+      selfContained: false,
+      open: throwing,
+      write: throwing,
+      destroy: throwing
+    }
+    const context = yield* Layer.build(
+      Visitor.layer.pipe(Layer.provide(Layer.succeed(SessionEngine, { bind: () => Effect.succeed(engine) })))
+    )
+    const service = yield* Effect.provide(Visitor.service, context)
+    const uses = [service.exists(token), service.destroy(token), Effect.asVoid(service.open(token))]
+    for (const use of uses) {
+      const error = yield* Effect.flip(use)
+      assert.strictEqual(error._tag, "SessionUnavailable")
+      assert.instanceOf(error.cause, SessionStoreError)
+      assert.strictEqual(error.cause.cause, defect)
+    }
+  }))
+
+describe("a defect at load, in each front end", () => {
+  for (const { name, prefix, serve } of servers) {
+    live(
+      `${name}: 503 with Retry-After, the cookie stays, and the session is there when the store is mended`,
+      Effect.gen(function*() {
+        const logged: Array<string> = []
+        const log = Logger.map(Logger.logfmtLogger, (line) => void logged.push(line))
+        const site = yield* open(Layer.provide(serve(pages), Logger.add(log)))
+        const cookie = yield* pairOf(yield* site.visit(`${prefix}/set`))
+        for (const end of [Effect.die(defect), Effect.sync(throwing)]) {
+          yield* site.breaks("load", end)
+          const answer = yield* site.visit(`${prefix}/name`, cookie)
+          assert.deepStrictEqual([answer.status, header(answer, "retry-after"), setCookiesOf(answer)], [503, "5", []])
+          assert.include(answer.body, "SessionUnavailable")
+          assert.notInclude(answer.body, "a driver that throws")
+          const errors = logged.splice(0).filter((line) => line.includes("level=ERROR"))
+          // A web handler has a runtime of its own, with other loggers.
+          if (name !== "HttpApp.toWebHandlerLayer") {
+            assert.lengthOf(errors, 1)
+            assert.include(errors[0], "The session store is not available at the moment.")
+            assert.include(errors[0], "a driver that throws")
+          }
+          yield* site.breaks(undefined)
+          assert.strictEqual((yield* site.visit(`${prefix}/name`, cookie)).body, "ann")
+        }
+      })
+    )
+  }
+})
