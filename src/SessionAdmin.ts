@@ -8,6 +8,7 @@ import type * as Either from "effect/Either"
 import type * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import type * as Stream from "effect/Stream"
+import type { LifetimeInput } from "./Lifetime.js"
 import type { SessionDirectory } from "./SessionDirectory.js"
 import type { SessionError, SessionUnavailable } from "./SessionError.js"
 import type { SessionHandle } from "./SessionHandle.js"
@@ -41,6 +42,17 @@ export interface Undecodable {
 }
 
 /**
+ * A session that was opened by its id: without what needs its token, or would give it another one.
+ *
+ * @since 0.6.0
+ * @category models
+ */
+export type HandleById<A> = Omit<
+  SessionHandle<A>,
+  "authenticate" | "authenticateExclusively" | "cycleKey" | "flush" | "deleteTestCookie" | "optional" | "token"
+>
+
+/**
  * What can be done with sessions outside a request. Nothing is written before `commit`.
  *
  * @since 0.6.0
@@ -51,13 +63,26 @@ export interface SessionAdmin<A> {
   readonly open: (
     token: Redacted.Redacted<string>
   ) => Effect.Effect<Option.Option<SessionHandle<A>>, SessionUnavailable>
-  /** Makes a session, even an empty one, and writes it. Its token is `handle.token`. */
+  /**
+   * The live session with a public id, to be read and changed without its token: for jobs and administration. Nothing if there is
+   * none, or if its data cannot be read (the log says why); the latter holds for all sessions of an engine with `seal: "token"`.
+   *
+   * A change is replayed if a request of the visitor is faster. It counts as a change, and not as a use: it moves an end that is
+   * counted from the last change (`Expiry.sinceModified`), and none that is counted from the last use. What would give the session
+   * a new token is not offered, because the visitor could not be sent it.
+   */
+  readonly openById: (
+    id: SessionId
+  ) => Effect.Effect<Option.Option<HandleById<A>>, SessionUnavailable, SessionDirectory>
+  /**
+   * Makes a session, even an empty one, and writes it. Its token is `handle.token`. `lifetime` is what `setExpiry` takes.
+   */
   readonly create: (
     fields?: Partial<A>,
-    options?: { readonly subject?: string }
+    options?: { readonly subject?: string; readonly lifetime?: LifetimeInput }
   ) => Effect.Effect<SessionHandle<A>, SessionError>
   /** Writes what was changed: the same as `handle.save`. */
-  readonly commit: (handle: SessionHandle<A>) => Effect.Effect<void, SessionError>
+  readonly commit: (handle: Pick<SessionHandle<A>, "save">) => Effect.Effect<void, SessionError>
   /** Whether a token leads to a live session. */
   readonly exists: (token: Redacted.Redacted<string>) => Effect.Effect<boolean, SessionUnavailable>
   /** Ends the session that a token leads to. An unknown token is fine. */
@@ -95,7 +120,9 @@ export interface SessionAdmin<A> {
   readonly revoke: (id: SessionId) => Effect.Effect<boolean, SessionUnavailable, SessionRevocation>
   /**
    * Ends every session of a subject but `except`, by one write. At a login, before `authenticate` has been written, there is
-   * nothing to except: the session that it makes is another one.
+   * nothing to except: the session that it makes is another one. If it ends the session of the request that calls it, a login of
+   * the same subject in that request keeps the data. For a login that ends the others, `authenticateExclusively` is better: it
+   * also leaves one session where two such logins come at once.
    */
   readonly revokeSubject: (
     subject: string,

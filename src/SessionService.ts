@@ -25,6 +25,7 @@ import type { SessionAdmin } from "./SessionAdmin.js"
 import * as SessionCodec from "./SessionCodec.js"
 import { SessionConfigError } from "./SessionConfigError.js"
 import * as SessionCookie from "./SessionCookie.js"
+import { SessionDirectory } from "./SessionDirectory.js"
 import * as SessionDraft from "./SessionDraft.js"
 import type { OwedCookie } from "./SessionEngine.js"
 import { SessionEngine } from "./SessionEngine.js"
@@ -239,7 +240,9 @@ export const make = <A extends object>(
       initialRaw,
       steps: SessionDraft.stepsFor(schema, initial, definition.merges),
       queue: Queue.make(),
-      watchers: new Watchers()
+      watchers: new Watchers(),
+      directory: yield* Effect.serviceOption(SessionDirectory),
+      unattended: false
     }
     return {
       cookie,

@@ -2,6 +2,7 @@
  * Sessions outside a request: jobs, scripts, administration.
  */
 import * as Clock from "effect/Clock"
+import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
@@ -9,10 +10,13 @@ import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
 import type { Entry, SessionAdmin, Undecodable } from "../SessionAdmin.js"
 import { SessionDirectory } from "../SessionDirectory.js"
+import type { SessionUnavailable } from "../SessionError.js"
+import type { SessionRecord } from "../SessionRecord.js"
 import { SessionRevocation } from "../SessionRevocation.js"
 import type { Damaged, Located, SessionStoreError } from "../SessionStore.js"
 import type { Core } from "./core.js"
 import { isDamaged } from "./damaged.js"
+import * as EngineById from "./engineById.js"
 import { Handle } from "./handle.js"
 import { LiveSession } from "./liveSession.js"
 import { decode } from "./opening.js"
@@ -50,7 +54,30 @@ export const outside = <A extends object>(core: Core<A>): SessionAdmin<A> => {
       Stream.flattenIterables
     )
 
+  /** Runs a revocation; the request that it is called in, if any, learns whether it has ended its own session. */
+  const revoking = <B, R>(
+    ends: (record: SessionRecord) => boolean,
+    revoke: Effect.Effect<B, SessionStoreError, R>
+  ): Effect.Effect<B, SessionUnavailable, R> =>
+    Effect.contextWithEffect((context: Context.Context<R>) => {
+      // The tag of a session has the name of its core, and its handle is among the services of a request.
+      const live = Handle.liveOf(core, context.unsafeMap.get(core.name))
+      const done = Effect.provide(known(revoke), context)
+      return Effect.zipLeft(live === undefined ? done : live.revoking(ends, done), core.watchers.wakeAll)
+    })
+
   return {
+    openById: (id) =>
+      Effect.flatMap(SessionDirectory, (directory) => {
+        const live = new LiveSession({ ...core, engine: EngineById.make(core, directory), unattended: true }, {
+          presented: true,
+          values: [id]
+        })
+        // No response carries a cookie.
+        live.detach()
+        const session = new Handle(core, live)
+        return Effect.map(session.id, Option.as(session))
+      }),
     open: (token) =>
       Effect.suspend(() => {
         const session = new Handle(
@@ -59,7 +86,7 @@ export const outside = <A extends object>(core: Core<A>): SessionAdmin<A> => {
         )
         return Effect.map(session.id, Option.as(session))
       }),
-    create: (fields = {}, { subject } = {}) =>
+    create: (fields = {}, { lifetime, subject } = {}) =>
       Effect.suspend(() => {
         const session = new Handle(core, new LiveSession(core, { presented: false, values: [] }))
         return Effect.as(
@@ -67,6 +94,7 @@ export const outside = <A extends object>(core: Core<A>): SessionAdmin<A> => {
             session.setTestCookie,
             session.patch(fields),
             subject === undefined ? Effect.void : session.authenticate(subject),
+            lifetime === undefined ? Effect.void : session.setExpiry(lifetime),
             session.save
           ]),
           session
@@ -90,18 +118,15 @@ export const outside = <A extends object>(core: Core<A>): SessionAdmin<A> => {
           Stream.flattenIterables
         ),
     revoke: (id) =>
-      Effect.zipLeft(
-        known(Effect.flatMap(SessionRevocation, ({ revoke }) => revoke(core.namespace, id))),
-        core.watchers.wakeAll
+      revoking(
+        (record) => record.id === id,
+        Effect.flatMap(SessionRevocation, ({ revoke }) => revoke(core.namespace, id))
       ),
     revokeSubject: (subject, { except } = {}) =>
-      Effect.zipLeft(
-        known(Effect.flatMap(SessionRevocation, ({ revokeSubject }) => revokeSubject(core.namespace, subject, except))),
-        core.watchers.wakeAll
+      revoking(
+        (record) => record.subject === subject && record.id !== except,
+        Effect.flatMap(SessionRevocation, ({ revokeSubject }) => revokeSubject(core.namespace, subject, except))
       ),
-    revokeAll: Effect.zipLeft(
-      known(Effect.flatMap(SessionRevocation, ({ revokeAll }) => revokeAll(core.namespace))),
-      core.watchers.wakeAll
-    )
+    revokeAll: revoking(() => true, Effect.flatMap(SessionRevocation, ({ revokeAll }) => revokeAll(core.namespace)))
   }
 }

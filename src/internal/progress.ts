@@ -1,6 +1,7 @@
 /**
  * What a request has presented, and what it has made of its session so far.
  */
+import * as Effect from "effect/Effect"
 import type { Draft, Step } from "../SessionDraft.js"
 import * as SessionDraft from "../SessionDraft.js"
 import type { CookieValue } from "../SessionEngine.js"
@@ -25,7 +26,15 @@ export interface Cookies {
 /** Only a copy of it could be had. */
 export const isReadOnly = <A>({ held }: Open<A>): boolean => held?.copied === true
 
-/** Each method is one synchronous step. */
+/** A part of a handler whose changes are undone if it fails, and the part around it. */
+export interface Scope {
+  readonly outer: Scope | undefined
+}
+
+const isWithin = (inner: Scope | undefined, scope: Scope): boolean =>
+  inner !== undefined && (inner === scope || isWithin(inner.outer, scope))
+
+/** Each method is one synchronous step, but for `rollBack`. */
 export class Progress<A extends object> {
   readonly #initial: A
   /** Where the cookies that a response sends are made. */
@@ -33,6 +42,8 @@ export class Progress<A extends object> {
   readonly #presented: Presented
   /** Anything was asked of the session, so that the response depends on the cookie. */
   accessed = false
+  /** The session was read or changed, so that it counts as used. */
+  used = false
   /** The values that end with the session: those presented, and one that a `save` of this request has made. */
   values: ReadonlyArray<CookieValue>
   ambiguous = false
@@ -43,7 +54,10 @@ export class Progress<A extends object> {
   unreadable = false
   /** Absent while nothing was opened. */
   open: Open<A> | undefined
-  steps: Array<Step<A>> = []
+  /** The changes since the session was opened or saved, each with the part of the handler that made it. */
+  steps: Array<{ readonly step: Step<A>; readonly scope: Scope | undefined }> = []
+  /** What this request itself has ended, as it was: a login of the same subject goes on from it. */
+  carried: Held<A> | undefined
   readonly sightings = new Sightings<keyof A & string>()
   /** The fields that the handler was given to change in place. */
   readonly lent: Lendings<A> = new Map()
@@ -75,13 +89,14 @@ export class Progress<A extends object> {
       this.sightings.restart()
       this.lent.clear()
     } else this.sightings.proceed(outdated)
-    this.open = {
-      held,
-      draft: held === undefined
-        ? SessionDraft.start(this.#initial, undefined, undefined)
-        : SessionDraft.start(held.decoded, held.record.subject, held.record.expiry.lifetime)
-    }
+    this.open = { held, draft: this.#start(held) }
     return this.open
+  }
+
+  #start(held: Held<A> | undefined): Draft<A> {
+    return held === undefined
+      ? SessionDraft.start(this.#initial, undefined, undefined)
+      : SessionDraft.start(held.decoded, held.record.subject, held.record.expiry.lifetime)
   }
 
   /** The values that lead to the session. */
@@ -92,14 +107,32 @@ export class Progress<A extends object> {
 
   /** What is to be settled. */
   get pending() {
-    const { ambiguous, flushed, open, presented, steps, unreadable, values } = this
-    return { open, steps, presented, values, ambiguous, flushed, unreadable, reads: this.sightings.read }
+    const { ambiguous, carried, flushed, open, presented, unreadable, used, values } = this
+    const steps = this.steps.map(({ step }) => step)
+    return { open, steps, presented, values, ambiguous, flushed, unreadable, used, carried, reads: this.sightings.read }
   }
 
   /** Takes a step that has made this draft. */
-  take(open: Open<A>, draft: Draft<A>, step: Step<A>): void {
+  take(open: Open<A>, draft: Draft<A>, step: Step<A>, scope: Scope | undefined): void {
     this.open = { ...open, draft }
-    this.steps.push(step)
+    this.steps.push({ step, scope })
+  }
+
+  /** Undoes the steps of a scope. Those of others are applied again, without them. Nobody else may be at work meanwhile. */
+  rollBack(scope: Scope, before: Sightings<keyof A & string>): Effect.Effect<void, SessionDraft.Clash> {
+    return Effect.suspend(() => {
+      const { open, steps } = this
+      // What the handler has changed in place since then is undone, too.
+      this.lent.clear()
+      const others = steps.filter((one) => !isWithin(one.scope, scope))
+      if (open === undefined || others.length === steps.length) return Effect.void
+      const start = this.#start(open.held)
+      return Effect.map(SessionDraft.replay(start, others.map(({ step }) => step), start.loaded), (draft) => {
+        this.open = { ...open, draft }
+        this.steps = others
+        this.sightings.rollBack(before)
+      })
+    })
   }
 
   /** The session is to end. */
@@ -107,6 +140,7 @@ export class Progress<A extends object> {
     const held = this.open?.held
     if (held !== undefined) this.values = [...this.values, held.value]
     this.flushed = true
+    this.carried = undefined
     this.begin(undefined)
   }
 
@@ -122,6 +156,7 @@ export class Progress<A extends object> {
     this.values = []
     this.ambiguous = false
     this.flushed = false
+    this.carried = undefined
     this.begin(held, outdated)
   }
 }
