@@ -190,7 +190,8 @@ export const problemOf = (self: Expiry): string | undefined => {
     ]] as const
   ) {
     if (value !== undefined && !(Number.isFinite(value) && value >= 1000)) {
-      return `The ${name} limit of a session must be a finite length of at least one second.`
+      return `The ${name} limit of a session must be a finite length of at least one second, and it is ${value} milliseconds. ` +
+        "A number means milliseconds: write \"20 minutes\" or Duration.minutes(20)."
     }
   }
   if (!self.bounded) {

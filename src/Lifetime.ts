@@ -33,7 +33,9 @@ export type LifetimeInput = Lifetime | { readonly _tag: "Lasting"; readonly mill
 }
 
 /**
- * Ends the session after this long without use; for a policy without an idle limit, without a change.
+ * Ends the session after this long without use; for a policy without an idle limit, without a change. A number means
+ * milliseconds, as everywhere in Effect: write `"5 minutes"` or `Duration.seconds(300)`. Zero ends the session at once; any
+ * other length under one second is rejected with `SessionInvalid` where it is set.
  *
  * @since 0.2.0
  * @category lifetimes
@@ -55,7 +57,8 @@ export const until = (date: DateTime.DateTime.Input): Lifetime => ({
 })
 
 /**
- * Ends the session this long after it is set, used or not.
+ * Ends the session this long after it is set, used or not. A number means milliseconds; the same lengths are rejected as for
+ * `inactivity`.
  *
  * @since 0.2.0
  * @category lifetimes
@@ -103,6 +106,28 @@ export const resolve = (input: LifetimeInput, now: number): Either.Either<Lifeti
       return Either.right(input)
   }
 }
+
+/**
+ * Explains in one sentence why a session cannot be given a lifetime, or returns `undefined`. A number in place of a lifetime, which
+ * only untyped code can pass, has no unit. A length between zero and one second is a number of seconds where Effect counts
+ * milliseconds.
+ *
+ * @since 0.6.0
+ * @category validation
+ */
+export const problemOf = (input: LifetimeInput): string | undefined => {
+  if (typeof input !== "object") {
+    return "a lifetime is not a bare number or text: write Lifetime.inactivity(\"5 minutes\"), or Lifetime.browser for Django's 0"
+  }
+  if (input._tag !== "Inactivity" && input._tag !== "Lasting") return undefined
+  return input.millis > 0 && input.millis < minimum
+    ? `a lifetime of ${input.millis} milliseconds is under one second. A number means milliseconds: ` +
+      "write \"5 minutes\" or Duration.seconds(300)"
+    : undefined
+}
+
+/** The shortest lifetime, in milliseconds. */
+const minimum = 1000
 
 /**
  * Whether two lifetimes are the same.

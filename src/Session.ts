@@ -192,6 +192,13 @@ export const Tag = <Self = never>() =>
     cycleKey: Effect.flatMap(Handle, (session) => session.cycleKey),
     flush: Effect.flatMap(Handle, (session) => session.flush),
     authenticate: (subject: string) => Effect.flatMap(Handle, (session) => session.authenticate(subject)),
+    authenticateExclusively: (subject: string) =>
+      Effect.flatMap(Handle, (session) => session.authenticateExclusively(subject)),
+    withRollback: <B, E, R1>(effect: Effect.Effect<B, E, R1>) =>
+      Effect.flatMap(Handle, (session) => session.withRollback(effect)),
+    renew: Effect.flatMap(Handle, (session) => session.renew),
+    endsAt: Effect.flatMap(Handle, (session) => session.endsAt),
+    timeLeft: Effect.flatMap(Handle, (session) => session.timeLeft),
     subject: Effect.flatMap(Handle, (session) => session.subject),
     token: Effect.flatMap(Handle, (session) => session.token),
     isEmpty: Effect.flatMap(Handle, (session) => session.isEmpty),

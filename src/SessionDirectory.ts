@@ -7,13 +7,21 @@ import * as Context from "effect/Context"
 import type { Shape } from "./SessionStore.js"
 
 /**
- * Lists and finds sessions. Stored engines provide it; a cookie engine cannot, so a program that needs it does not
- * compile there.
+ * What a directory provides: the functions of a store that find sessions without a token, and that change what was found.
+ *
+ * @since 0.6.0
+ * @category models
+ */
+export type Directory = Pick<Shape, "capabilities" | "list" | "find" | "scan" | "save" | "destroy">
+
+/**
+ * Lists, finds and changes sessions without a token. Stored engines provide it; a cookie engine cannot, so a program that needs
+ * it does not compile there.
  *
  * @since 0.1.0
  * @category tags
  */
 export class SessionDirectory extends Context.Tag("effect-session/SessionDirectory")<
   SessionDirectory,
-  Pick<Shape, "list" | "find" | "scan">
+  Directory
 >() {}

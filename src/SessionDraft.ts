@@ -40,6 +40,10 @@ export interface Draft<A> {
   readonly rotates: boolean
   /** The session is wanted even if nothing is in it. */
   readonly kept: boolean
+  /** A session that exists is written even if nothing in it differs. */
+  readonly forceSave: boolean
+  /** The other sessions of the subject end with the commit. */
+  readonly revokeOthers: boolean
 }
 
 /**
@@ -85,7 +89,9 @@ export const start = <A>(
   renewed: false,
   authenticated: false,
   rotates: false,
-  kept: false
+  kept: false,
+  forceSave: false,
+  revokeOthers: false
 })
 
 /**
@@ -179,7 +185,7 @@ export const stepsFor = <A extends object>(
       return same(seen, result) ? put(draft, withField(draft.value, key, again), key) : clash(key)
     })
 
-  /** Back to the initial value. `reads` are the fields that the handler had read. */
+  /** Back to the initial value and the policy's lifetime. `reads` are the fields that the handler had read. */
   const clear = (reads: ReadonlyArray<Key>): Step<A> => (draft, origin) =>
     Effect.as(
       origin === undefined || draft.renewed
@@ -193,7 +199,7 @@ export const stepsFor = <A extends object>(
             ),
           { discard: true }
         ),
-      { ...draft, base: initial, value: initial, touched: new Map(), cleared: true }
+      { ...draft, base: initial, value: initial, touched: new Map(), lifetime: undefined, cleared: true }
     )
 
   /** Sets whose session it is. Another subject's data is never carried over. */
@@ -207,15 +213,35 @@ export const stepsFor = <A extends object>(
       rotates: true
     })
 
+  /** As `authenticate`, and the other sessions of the subject end with the commit. */
+  const authenticateExclusively = (subject: string): Step<A> => (draft, origin) =>
+    Effect.map(authenticate(subject)(draft, origin), (draft) => ({ ...draft, revokeOthers: true }))
+
   const cycleKey: Step<A> = (draft) => Effect.succeed({ ...draft, rotates: true })
 
   const keep: Step<A> = (draft) => Effect.succeed({ ...draft, kept: true })
+
+  const renew: Step<A> = (draft) => Effect.succeed({ ...draft, forceSave: true })
 
   const setLifetime = (lifetime: Lifetime | undefined): Step<A> => (draft) => Effect.succeed({ ...draft, lifetime })
 
   const nothing: Step<A> = Effect.succeed
 
-  return { assign, alter, alterSeen, clear, authenticate, cycleKey, keep, nothing, setLifetime, sameField, differing }
+  return {
+    assign,
+    alter,
+    alterSeen,
+    clear,
+    authenticate,
+    authenticateExclusively,
+    cycleKey,
+    keep,
+    renew,
+    nothing,
+    setLifetime,
+    sameField,
+    differing
+  }
 }
 
 /**

@@ -13,6 +13,7 @@ import type * as ReadOnce from "./ReadOnce.js"
 import type { SessionDirectory } from "./SessionDirectory.js"
 import type { SessionCommitted, SessionError, SessionUnavailable, SessionWriteError } from "./SessionError.js"
 import type { SessionId } from "./SessionId.js"
+import type { SessionRevocation } from "./SessionRevocation.js"
 
 /**
  * The fields of a session that may be absent: those that can be removed.
@@ -139,7 +140,10 @@ export interface SessionHandle<A, R = never> {
   /** Removes a field. */
   readonly remove: (key: OptionalKey<A>) => Effect.Effect<void, SessionWriteError, R>
 
-  /** Sets all data back to the initial value, unknown fields included. Subject, id and token stay. */
+  /**
+   * Sets all data back to the initial value, unknown fields included, and the lifetime back to the policy's, as in Django. Subject,
+   * id and token stay.
+   */
   readonly clear: Effect.Effect<void, SessionWriteError, R>
 
   /** Moves the session to a new token at the commit; the old one is dead from then on. */
@@ -158,6 +162,18 @@ export interface SessionHandle<A, R = never> {
    */
   readonly authenticate: (subject: string) => Effect.Effect<void, SessionWriteError, R>
 
+  /**
+   * As `authenticate`, and ends every other session of the subject right after the new one is written: one session for each user.
+   * Of several such logins at once exactly one session is left, that of the one that is written last. Data is carried over as by
+   * `authenticate`. Asks for `SessionRevocation`, which stored engines and `CookieEngine.layerRevocable` provide. If the others
+   * cannot be ended, the response is 503 and carries the cookie of the new session.
+   *
+   * @since 0.6.0
+   */
+  readonly authenticateExclusively: (
+    subject: string
+  ) => Effect.Effect<void, SessionWriteError, SessionRevocation | R>
+
   /** Whose session it is. */
   readonly subject: Effect.Effect<Option<string>, SessionUnavailable, R>
 
@@ -167,12 +183,41 @@ export interface SessionHandle<A, R = never> {
   /** Whether the data is the initial value. */
   readonly isEmpty: Effect.Effect<boolean, SessionUnavailable, R>
 
-  /** Gives this session a lifetime of its own, or the policy's again. The fixed end of the policy still caps it. */
+  /**
+   * Gives this session a lifetime of its own, or the policy's again. The fixed end of the policy still caps it. A length between zero
+   * and one second is `SessionInvalid`: a number means milliseconds.
+   */
   readonly setExpiry: (lifetime: Lifetime.LifetimeInput) => Effect.Effect<void, SessionWriteError, R>
 
   /**
-   * When the session ends if it was last changed and used at `modification` (default: now). With `expiry` given, that
-   * is asked instead of the session, and nothing is loaded.
+   * Moves the end of the session as a change does, by a save at the end of the request, even if nothing was changed: `modified =
+   * True` of Django. The fixed end of the policy stays, and so does a lifetime that ends at a moment. A visitor without a session gets
+   * none.
+   *
+   * @since 0.6.0
+   */
+  readonly renew: Effect.Effect<void, SessionWriteError, R>
+
+  /**
+   * When the session ends: the end that is stored, or the one that the pending changes of this request give it. Nothing for a visitor
+   * who has no session and gets none by those changes. To ask is no use of the session and does not prolong it; a request
+   * that also reads or changes the session may, so a page that polls calls `discard` first.
+   *
+   * @since 0.6.0
+   */
+  readonly endsAt: Effect.Effect<Option<DateTime.Utc>, SessionUnavailable, R>
+
+  /**
+   * The time from now until `endsAt`, never negative.
+   *
+   * @since 0.6.0
+   */
+  readonly timeLeft: Effect.Effect<Option<Duration.Duration>, SessionUnavailable, R>
+
+  /**
+   * When the session ends if it was last changed and used at `modification` (default: now; after `discard`, which makes this request
+   * no use: when it really was). With `expiry` given, that is asked instead of the session, and nothing is loaded. The real end is
+   * `endsAt`.
    */
   readonly expiryDate: (options?: ExpiryOptions) => Effect.Effect<DateTime.Utc, SessionUnavailable, R>
 
@@ -194,7 +239,20 @@ export interface SessionHandle<A, R = never> {
   /** Ends the session if nothing else is in it. */
   readonly deleteTestCookie: Effect.Effect<void, SessionWriteError, R>
 
-  /** Nothing of this request's changes is written. */
+  /**
+   * Runs a part of a handler; if it fails, dies or is interrupted, the changes that it has made to the session are undone: for
+   * `Effect.retry`, and for steps that may fail. Parts may be nested. It writes nothing and locks nothing: the changes of a part that
+   * succeeds are written at the end of the request, or undone with the part around it.
+   *
+   * A change belongs to the part whose fiber makes it, forked fibers included; what other branches of the handler change meanwhile
+   * stays, without what was undone. `authenticate`, `clear`, `setExpiry`, `cycleKey` and `renew` are changes. What is not undone: a
+   * `flush` (a logout stays one), what `save` has written, what `take` has taken, `discard`.
+   *
+   * @since 0.6.0
+   */
+  readonly withRollback: <B, E, R1>(effect: Effect.Effect<B, E, R1>) => Effect.Effect<B, E, R1 | R>
+
+  /** Nothing of this request's changes is written, and the request is no use that prolongs the session. */
   readonly discard: Effect.Effect<void, never, R>
 
   /**

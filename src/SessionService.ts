@@ -23,6 +23,7 @@ import type { Merge } from "./Merge.js"
 import * as SessionCodec from "./SessionCodec.js"
 import { SessionConfigError } from "./SessionConfigError.js"
 import * as SessionCookie from "./SessionCookie.js"
+import { SessionDirectory } from "./SessionDirectory.js"
 import * as SessionDraft from "./SessionDraft.js"
 import { SessionEngine } from "./SessionEngine.js"
 import type { SessionError } from "./SessionError.js"
@@ -217,7 +218,9 @@ export const make = <A extends object>(
       initialRaw,
       steps: SessionDraft.stepsFor(schema, initial, definition.merges),
       queue: Queue.make(),
-      watchers: new Watchers()
+      watchers: new Watchers(),
+      directory: yield* Effect.serviceOption(SessionDirectory),
+      unattended: false
     }
     return {
       cookie,

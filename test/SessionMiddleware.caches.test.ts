@@ -13,6 +13,7 @@ import {
   ReadOnce,
   Session,
   type SessionDirectory,
+  type SessionRevocation,
   type SessionHandle,
   SessionStoreError
 } from "effect-session"
@@ -29,7 +30,7 @@ class Users extends Session.Tag<Users>()("test/Caches", {
   })
 }) {}
 
-type Way = Effect.Effect<unknown, unknown, Users | SessionDirectory | HttpServerRequest.HttpServerRequest>
+type Way = Effect.Effect<unknown, unknown, Users | SessionDirectory | SessionRevocation | HttpServerRequest.HttpServerRequest>
 
 /** Every way to use a session. */
 const ways: Readonly<Record<keyof SessionHandle<object>, (user: string) => Way>> = {
@@ -50,10 +51,15 @@ const ways: Readonly<Record<keyof SessionHandle<object>, (user: string) => Way>>
   cycleKey: () => Users.cycleKey,
   flush: () => Users.flush,
   authenticate: (user) => Users.authenticate(user),
+  authenticateExclusively: (user) => Users.authenticateExclusively(user),
   subject: () => Users.subject,
   token: () => Users.token,
   isEmpty: () => Users.isEmpty,
   setExpiry: () => Users.setExpiry(Lifetime.lasting("5 minutes")),
+  renew: () => Users.renew,
+  withRollback: (user) => Users.withRollback(Users.set("name", user)),
+  endsAt: () => Users.endsAt,
+  timeLeft: () => Users.timeLeft,
   expiryDate: () => Users.expiryDate(),
   expiryAge: () => Users.expiryAge(),
   expireAtBrowserClose: () => Users.expireAtBrowserClose,

@@ -5,6 +5,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Encoding from "effect/Encoding"
 import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
 import * as Expiry from "../Expiry.js"
 import * as Lifetime from "../Lifetime.js"
 import type { SessionChange } from "../SessionChange.js"
@@ -18,6 +19,7 @@ import * as SessionMetrics from "../SessionMetrics.js"
 import type { SessionRecord } from "../SessionRecord.js"
 import type { Core } from "./core.js"
 import { randomBytes } from "./crypto.js"
+import * as EngineById from "./engineById.js"
 import type { Json, JsonRecord } from "./json.js"
 import type { Held } from "./opening.js"
 import { hold } from "./opening.js"
@@ -32,6 +34,8 @@ export interface Work<A extends object> {
   readonly origin: A
   /** The encoded fields that differ. */
   readonly changes: ReadonlyMap<string, Json | undefined>
+  /** The record of a session that has ended, whose data a new session of the same subject starts from. */
+  readonly carried?: Held<A> | undefined
 }
 
 /** What differs between a draft and its record. The steps checked every value, so it cannot fail to encode. */
@@ -50,7 +54,7 @@ export const isChanged = <A extends object>(
   changes.size > 0 ||
   (held === undefined
     ? draft.subject !== undefined || draft.lifetime !== undefined || draft.kept
-    : draft.cleared || draft.renewed || draft.subject !== held.record.subject ||
+    : draft.cleared || draft.renewed || draft.forceSave || draft.subject !== held.record.subject ||
       !Lifetime.equals(draft.lifetime, held.record.expiry.lifetime))
 
 /** What a write left: the record that is now current, or nothing where the session had ended and that was fine. */
@@ -111,8 +115,15 @@ export const write = <A extends object>(
   /** The record has ended. A login begins another session; other changes have nowhere to go. */
   const gone = (work: Work<A>): Effect.Effect<Committed<A>, SessionError> => {
     if (work.draft.authenticated) {
-      const start = SessionDraft.start(core.initial, undefined, undefined)
-      return Effect.flatMap(rework({ ...work, held: undefined }, start), (next) => attempt("Create", next, true))
+      return Effect.flatMap(continued(core, work), (carried) => {
+        const start = carried === undefined
+          ? SessionDraft.start(core.initial, undefined, undefined)
+          : SessionDraft.start(carried.decoded, carried.record.subject, carried.record.expiry.lifetime)
+        return Effect.flatMap(
+          rework({ ...work, held: undefined, carried }, start),
+          (next) => attempt("Create", next, true)
+        )
+      })
     }
     return core.settings.onGone === "discard"
       ? Effect.succeed(undefined)
@@ -140,6 +151,66 @@ export const write = <A extends object>(
     )
 }
 
+/**
+ * The record that a login of the same subject continues from although its own has ended: the one that the request itself has
+ * revoked, or the one that another login of the subject has moved to a new token, if this login ends that one. A session that somebody
+ * else has ended is neither: its data does not come back.
+ */
+const continued = <A extends object>(
+  core: Core<A>,
+  { carried, draft, held }: Work<A>
+): Effect.Effect<Held<A> | undefined, SessionError> => {
+  const subject = held?.record.subject
+  if (held === undefined || draft.renewed || subject === undefined || subject !== draft.subject) {
+    return Effect.succeed(undefined)
+  }
+  // Only a login that ends the other one may take its data: else the same data would live twice.
+  if (carried !== undefined || !draft.revokeOthers || Option.isNone(core.directory)) return Effect.succeed(carried)
+  const byId = EngineById.make(core, core.directory.value)
+  return Effect.flatMap(Clock.currentTimeMillis, (now) =>
+    Effect.flatMap(
+      Effect.mapError(byId.open(Redacted.make(held.record.id), now), failure(core)),
+      Option.match({
+        onNone: () => Effect.succeed(undefined),
+        onSome: (moved) => moved.record.subject === subject ? hold(core, moved) : Effect.succeed(undefined)
+      })
+    ))
+}
+
+/**
+ * Makes a session with the content of one that was written, after another login of its subject has ended that one.
+ */
+export const again = <A extends object>(
+  core: Core<A>,
+  carried: Held<A>
+): Effect.Effect<Committed<A>, SessionError> => {
+  const { expiry: { lifetime }, subject } = carried.record
+  const start = SessionDraft.start(carried.decoded, subject, lifetime)
+  const draft = { ...start, authenticated: true, revokeOthers: true, kept: true }
+  return write(core, "Create", {
+    held: undefined,
+    draft,
+    steps: [],
+    origin: carried.decoded,
+    changes: noChanges,
+    carried
+  })
+}
+
+/** When the session ends, in milliseconds: as it is stored, or as its pending changes leave it if they are written at `now`. */
+export const endOf = <A extends object>(
+  core: Core<A>,
+  { draft, held }: Pick<Work<A>, "draft" | "held">,
+  now: number
+): Effect.Effect<number | undefined> =>
+  Effect.map(
+    Effect.match(changesOf(core, draft), {
+      onFailure: () => true,
+      onSuccess: (changes) => isChanged({ changes, draft, held }) || (held !== undefined && draft.rotates)
+    }),
+    (pending) => pending ? timesOf(core, { draft, held }, now).expiry.at : held?.record.expiry.at
+  )
+
 /** Runs a write to its end: neither a client that hangs up nor a handler's timeout may cut it in two. */
 export const toTheEnd = <A extends object, B>(
   core: Core<A>,
@@ -156,18 +227,12 @@ export const toTheEnd = <A extends object, B>(
 /** The record that a draft makes of the one before it, if there was one. */
 const build = <A extends object>(
   core: Core<A>,
-  { changes, draft, held }: Work<A>,
+  { carried, changes, draft, held }: Work<A>,
   now: number
 ): { readonly raw: JsonRecord; readonly record: SessionRecord } => {
-  const before = draft.renewed ? undefined : held
-  const raw = SessionDraft.patch(before === undefined || draft.cleared ? core.initialRaw : before.raw, changes)
-  const old = before?.record
-  const times: Expiry.Times = {
-    createdAt: old?.createdAt ?? now,
-    authenticatedAt: draft.authenticated ? now : old?.authenticatedAt,
-    modifiedAt: Math.max(now, old?.modifiedAt ?? now),
-    lastSeenAt: Math.max(now, old?.lastSeenAt ?? now)
-  }
+  const source = draft.renewed ? undefined : held ?? carried
+  const raw = SessionDraft.patch(source === undefined || draft.cleared ? core.initialRaw : source.raw, changes)
+  const old = draft.renewed ? undefined : held?.record
   return {
     raw,
     record: {
@@ -175,14 +240,33 @@ const build = <A extends object>(
       id: old?.id ?? SessionId.fromBytes(randomBytes(SessionId.byteLength)),
       data: core.codec.encode(raw),
       // A newer version that runs beside this one has its own; its mark stays.
-      schemaVersion: Math.max(core.history.version, old?.schemaVersion ?? 0),
+      schemaVersion: Math.max(core.history.version, source?.record.schemaVersion ?? 0),
       subject: draft.subject,
       version: (held?.record.version ?? 0) + 1,
       writeId: Encoding.encodeBase64Url(randomBytes(12)),
-      ...times,
-      expiry: old === undefined || draft.authenticated
-        ? Expiry.begin(core.settings.expiry, times, draft.lifetime)
-        : Expiry.proceed(core.settings.expiry, old.expiry, times, draft.lifetime)
+      ...timesOf(core, { draft, held }, now)
     }
+  }
+}
+
+/** The times that a draft written at `now` gives its record, and its end. */
+const timesOf = <A extends object>(
+  core: Core<A>,
+  { draft, held }: Pick<Work<A>, "draft" | "held">,
+  now: number
+): Expiry.Times & Pick<SessionRecord, "expiry"> => {
+  const old = draft.renewed ? undefined : held?.record
+  const times: Expiry.Times = {
+    createdAt: old?.createdAt ?? now,
+    authenticatedAt: draft.authenticated ? now : old?.authenticatedAt,
+    modifiedAt: Math.max(now, old?.modifiedAt ?? now),
+    // What is changed without its visitor was not used by them.
+    lastSeenAt: core.unattended && old !== undefined ? old.lastSeenAt : Math.max(now, old?.lastSeenAt ?? now)
+  }
+  return {
+    ...times,
+    expiry: old === undefined || draft.authenticated
+      ? Expiry.begin(core.settings.expiry, times, draft.lifetime)
+      : Expiry.proceed(core.settings.expiry, old.expiry, times, draft.lifetime)
   }
 }

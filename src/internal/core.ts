@@ -2,9 +2,11 @@
  * What all requests of one session tag share: built once, when its layer is built.
  */
 import type * as Effect from "effect/Effect"
+import type { Option } from "effect/Option"
 import type { Expiry } from "../Expiry.js"
 import type * as SessionCodec from "../SessionCodec.js"
 import type { SessionCookie } from "../SessionCookie.js"
+import type { Directory } from "../SessionDirectory.js"
 import type { stepsFor } from "../SessionDraft.js"
 import type { BoundEngine } from "../SessionEngine.js"
 import type { Misfit, SessionSchema } from "../SessionSchema.js"
@@ -47,4 +49,8 @@ export interface Core<A extends object> {
   readonly steps: ReturnType<typeof stepsFor<A>>
   readonly queue: Queue
   readonly watchers: Watchers
+  /** Finds sessions by their ids, where the engine can. */
+  readonly directory: Option<Directory>
+  /** Sessions are changed without their visitors: it is no use, and moves no idle end. */
+  readonly unattended: boolean
 }

@@ -19,6 +19,7 @@ import type { SessionError, SessionUnavailable, SessionWriteError } from "../Ses
 import { SessionInvalid } from "../SessionError.js"
 import type { EndedOptions, ExpiryOptions, OptionalKey, SessionHandle } from "../SessionHandle.js"
 import type { SessionId } from "../SessionId.js"
+import { SessionRevocation } from "../SessionRevocation.js"
 import type { Core } from "./core.js"
 import type { LiveSession } from "./liveSession.js"
 import { refused } from "./refusals.js"
@@ -38,6 +39,11 @@ export class Handle<A extends object> implements SessionHandle<A> {
     this.#core = core
     this.#live = live
     this.#prefetch = prefetch
+  }
+
+  /** The session behind a value, if that is a handle of this session tag. */
+  static liveOf<A extends object>(core: Core<A>, value: unknown): LiveSession<A> | undefined {
+    return value instanceof Handle && value.#core === core ? value.#live : undefined
   }
 
   // ---- reading
@@ -195,7 +201,7 @@ export class Handle<A extends object> implements SessionHandle<A> {
   get setExpiry() {
     return (input: Lifetime.LifetimeInput): Effect.Effect<void, SessionWriteError> =>
       Effect.flatMap(Clock.currentTimeMillis, (now) =>
-        Either.match(Lifetime.resolve(input, now), {
+        Either.match(checked(input, now), {
           onLeft: (problem) => Effect.fail(refused(this.#core, { _tag: "Misfit", field: "expiry", problem })),
           onRight: (lifetime) => this.#live.step(() => this.#core.steps.setLifetime(lifetime))
         }))
@@ -210,7 +216,12 @@ export class Handle<A extends object> implements SessionHandle<A> {
           DateTime.unsafeMake(Expiry.endAfter(expiry, modification, lifetime, deadline))
         return options.expiry !== undefined
           ? Effect.succeed(end(Either.getOrElse(Lifetime.resolve(options.expiry, now), () => undefined), undefined))
-          : this.#live.loader.read(({ draft, held }) => end(draft.lifetime, held?.record.expiry.deadline))
+          : this.#live.loader.read(({ draft, held }) =>
+            // What is discarded is no use: the session ends when it would have ended.
+            held !== undefined && options.modification === undefined && this.#live.isDiscarded
+              ? DateTime.unsafeMake(held.record.expiry.at)
+              : end(draft.lifetime, held?.record.expiry.deadline)
+          )
       })
   }
 
@@ -221,6 +232,22 @@ export class Handle<A extends object> implements SessionHandle<A> {
         this.expiryDate(options),
         (from, to) => Duration.millis(DateTime.distance(from, to))
       )
+  }
+
+  get endsAt(): Effect.Effect<Option.Option<DateTime.Utc>, SessionUnavailable> {
+    return Effect.map(this.#live.endsAt, (end) => Option.map(Option.fromNullable(end), DateTime.unsafeMake))
+  }
+
+  get timeLeft(): Effect.Effect<Option.Option<Duration.Duration>, SessionUnavailable> {
+    return Effect.zipWith(
+      this.#live.endsAt,
+      Clock.currentTimeMillis,
+      (end, now) => Option.map(Option.fromNullable(end), (end) => Duration.millis(Math.max(0, end - now)))
+    )
+  }
+
+  get renew(): Effect.Effect<void, SessionWriteError> {
+    return this.#live.step(() => this.#core.steps.renew)
   }
 
   get expireAtBrowserClose(): Effect.Effect<boolean, SessionUnavailable> {
@@ -234,22 +261,37 @@ export class Handle<A extends object> implements SessionHandle<A> {
   }
 
   get authenticate() {
-    return (subject: string): Effect.Effect<void, SessionWriteError> =>
-      subjectPattern.test(subject)
-        ? this.#live.change((draft) => [
-          undefined,
-          this.#core.steps.authenticate(subject),
-          () => {
-            if (draft.subject !== undefined && draft.subject !== subject) this.#live.sightings.restart()
-          }
-        ])
-        : Effect.fail(
-          new SessionInvalid({
-            session: this.#core.name,
-            field: "subject",
-            problem: "a subject is a text of 1 to 255 characters without control characters"
-          })
-        )
+    return (subject: string) => this.#authenticate(subject, this.#core.steps.authenticate(subject))
+  }
+
+  get authenticateExclusively() {
+    return (subject: string): Effect.Effect<void, SessionWriteError, SessionRevocation> =>
+      Effect.flatMap(SessionRevocation, (revocation) => {
+        this.#live.revokeBy(revocation)
+        return this.#authenticate(subject, this.#core.steps.authenticateExclusively(subject))
+      })
+  }
+
+  #authenticate(subject: string, step: SessionDraft.Step<A>): Effect.Effect<void, SessionWriteError> {
+    return subjectPattern.test(subject)
+      ? this.#live.change((draft) => [
+        undefined,
+        step,
+        () => {
+          if (draft.subject !== undefined && draft.subject !== subject) this.#live.sightings.restart()
+        }
+      ])
+      : Effect.fail(
+        new SessionInvalid({
+          session: this.#core.name,
+          field: "subject",
+          problem: "a subject is a text of 1 to 255 characters without control characters"
+        })
+      )
+  }
+
+  get withRollback() {
+    return <B, E, R>(effect: Effect.Effect<B, E, R>) => this.#live.withRollback(effect)
   }
 
   get flush() {
@@ -284,6 +326,11 @@ export class Handle<A extends object> implements SessionHandle<A> {
     return ({ every }: EndedOptions = {}): Effect.Effect<void, SessionUnavailable> =>
       this.#live.ended(every === undefined ? this.#core.settings.watchEvery : Duration.toMillis(every))
   }
+}
+
+const checked = (input: Lifetime.LifetimeInput, now: number) => {
+  const problem = Lifetime.problemOf(input)
+  return problem === undefined ? Lifetime.resolve(input, now) : Either.left(problem)
 }
 
 // No control characters, no lone surrogates: every store keeps it as it is.

@@ -1,23 +1,34 @@
 /**
  * One request's session, alive: changed step by step, settled when the request ends.
  */
+import type * as Context from "effect/Context"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as FiberRef from "effect/FiberRef"
 import * as Option from "effect/Option"
 import type { Candidates } from "../CookieHeader.js"
 import type { Draft, Step } from "../SessionDraft.js"
 import * as SessionDraft from "../SessionDraft.js"
 import type { SessionCommitted, SessionError, SessionUnavailable, SessionWriteError } from "../SessionError.js"
+import type { SessionRecord } from "../SessionRecord.js"
+import type { SessionRevocation } from "../SessionRevocation.js"
+import { endOf } from "./commit.js"
 import type { Core } from "./core.js"
 import { ended } from "./ended.js"
 import { Loader } from "./loader.js"
 import type { Held } from "./opening.js"
-import type { Open } from "./progress.js"
+import { hold } from "./opening.js"
+import type { Open, Scope } from "./progress.js"
 import { isReadOnly, Progress } from "./progress.js"
 import * as Refusals from "./refusals.js"
 import type { OwedCookie } from "./settlement.js"
 import { settle } from "./settlement.js"
 import type { Sightings } from "./sightings.js"
 import { Turns } from "./turns.js"
+
+/** The innermost part of a handler that this fiber is in, of those whose changes are undone if they fail. */
+const currentScope = FiberRef.unsafeMake<Scope | undefined>(undefined)
 
 /**
  * What is behind the handle of `yield* AppSession`. All mutable state is here and in what is only known here; each change of it is
@@ -36,6 +47,10 @@ export class LiveSession<A extends object> {
   #discarded = false
   #detached = false
   #optional = false
+  /** A change that came too late was reported. */
+  #warned = false
+  /** Ends the other sessions of a subject that logs in exclusively. */
+  #revocation: Context.Tag.Service<SessionRevocation> | undefined
   /** A write whose outcome is not known must not be tried again. */
   #broken: SessionError | undefined
 
@@ -64,7 +79,7 @@ export class LiveSession<A extends object> {
   get flush(): Effect.Effect<void, SessionCommitted> {
     return this.#turns.idle(() => {
       this.#progress.accessed = true
-      if (this.#progress.finished) return Effect.fail(Refusals.committed(this.#core))
+      if (this.#progress.finished) return this.#tooLate
       this.#progress.flush()
       return Effect.void
     })
@@ -77,10 +92,80 @@ export class LiveSession<A extends object> {
   get save(): Effect.Effect<void, SessionError> {
     return this.#turns.idle(() => {
       this.#progress.accessed = true
-      if (this.#progress.finished) return Effect.fail(Refusals.committed(this.#core))
+      this.#progress.used = true
+      if (this.#progress.finished) return this.#tooLate
       return this.#broken === undefined
         ? Effect.tapError(this.#turns.exclusively(() => this.#settle(200)), Refusals.log)
         : Effect.fail(this.#broken)
+    })
+  }
+
+  // ---- time
+
+  /** When the session ends, in milliseconds; absent while there is none. To ask is no use. */
+  get endsAt(): Effect.Effect<number | undefined, SessionUnavailable> {
+    return Effect.flatMap(
+      Effect.zip(this.loader.read((open) => open, false), Clock.currentTimeMillis),
+      ([open, now]) => this.#discarded ? Effect.succeed(open.held?.record.expiry.at) : endOf(this.#core, open, now)
+    )
+  }
+
+  get isDiscarded(): boolean {
+    return this.#discarded
+  }
+
+  // ---- parts of a handler that may fail
+
+  /** Undoes the changes that `effect` has made if it does not succeed. */
+  withRollback<B, E, R>(effect: Effect.Effect<B, E, R>): Effect.Effect<B, E, R> {
+    return Effect.flatMap(FiberRef.get(currentScope), (outer) => {
+      const scope: Scope = { outer }
+      const before = this.sightings.copy()
+      return Effect.onExit(
+        Effect.locally(effect, currentScope, scope),
+        (exit) => Exit.isSuccess(exit) ? Effect.void : this.#rollBack(scope, before)
+      )
+    })
+  }
+
+  #rollBack(scope: Scope, before: Sightings<keyof A & string>): Effect.Effect<void> {
+    return this.#turns.exclusively(() =>
+      this.#progress.finished
+        ? Effect.void
+        : Effect.catchAll(this.#progress.rollBack(scope, before), (clash) =>
+          // Another branch has acted on a result that is undone: its change must not be written either.
+          Effect.sync(() => void (this.#broken = Refusals.refused(this.#core, clash))))
+    )
+  }
+
+  // ---- for logins that end other sessions
+
+  /** With what the commit ends the other sessions of the subject. */
+  revokeBy(revocation: Context.Tag.Service<SessionRevocation>): void {
+    this.#revocation = revocation
+  }
+
+  /**
+   * Runs a revocation. If it ends the session of this very request, a login of the same subject in this request goes on from
+   * what the store held until then.
+   */
+  revoking<B, E>(
+    ends: (record: SessionRecord) => boolean,
+    revoke: Effect.Effect<B, E>
+  ): Effect.Effect<B, E | SessionUnavailable> {
+    return Effect.flatMap(this.loader.opened(), ({ held }) => {
+      if (held === undefined || this.#progress.finished || !ends(held.record)) return revoke
+      const now = Effect.flatMap(Clock.currentTimeMillis, (now) => this.#core.engine.open(held.value, now, "fresh"))
+      return Effect.flatMap(
+        Effect.mapError(now, (error) => Refusals.unavailable(this.#core, error)),
+        Option.match({
+          // Somebody else has ended it: its data is not to come back.
+          onNone: () => revoke,
+          onSome: (opened) =>
+            Effect.flatMap(hold(this.#core, opened), (held) =>
+              Effect.tap(revoke, () => Effect.sync(() => void (this.#progress.carried = held))))
+        })
+      )
     })
   }
 
@@ -116,7 +201,7 @@ export class LiveSession<A extends object> {
   get readable(): Effect.Effect<boolean> {
     return Effect.suspend(() => {
       this.#optional = true
-      return Effect.match(this.loader.read(() => undefined), { onFailure: () => false, onSuccess: () => true })
+      return Effect.match(this.loader.read(() => undefined, false), { onFailure: () => false, onSuccess: () => true })
     })
   }
 
@@ -132,6 +217,12 @@ export class LiveSession<A extends object> {
    * with it. `status` is that of the handler's response. After a socket, only `save` has written.
    */
   finish(status: number): Effect.Effect<SessionError | undefined> {
+    // A fiber that the handler has forked and not waited for may not have begun, and is interrupted with the request. Now it
+    // begins, and reports the change that is lost.
+    return Effect.zipLeft(this.#finish(status), Effect.yieldNow())
+  }
+
+  #finish(status: number): Effect.Effect<SessionError | undefined> {
     return this.#turns.idle(() => {
       const before = this.#progress.finished
       this.#progress.finished = true
@@ -148,6 +239,21 @@ export class LiveSession<A extends object> {
     })
   }
 
+  /** A change after the request was answered. It may come from a fiber whose failure nobody sees, so it is logged, once. */
+  get #tooLate(): Effect.Effect<never, SessionCommitted> {
+    const error = Refusals.committed(this.#core)
+    if (this.#warned) return Effect.fail(error)
+    this.#warned = true
+    return Effect.zipRight(
+      Effect.logWarning(
+        `A change to the session "${this.#core.name}" came after its request had been answered, and is lost. ` +
+          "Let the handler wait for the fiber that makes it (Fiber.join, or Effect.all in place of Effect.fork), " +
+          "or change the session outside the request, with open and commit of its service."
+      ),
+      Effect.fail(error)
+    )
+  }
+
   get #logUnsaved(): Effect.Effect<void> {
     return Effect.logWarning(
       `A socket of "${this.#core.name}" has closed with changes to its session that were never saved. Call save after a change.`
@@ -160,8 +266,15 @@ export class LiveSession<A extends object> {
   change<B>(
     make: (draft: Draft<A>) => readonly [result: B, step: Step<A>, applied?: () => void]
   ): Effect.Effect<B, SessionWriteError> {
+    return Effect.flatMap(FiberRef.get(currentScope), (scope) => this.#change(make, scope))
+  }
+
+  #change<B>(
+    make: (draft: Draft<A>) => readonly [result: B, step: Step<A>, applied?: () => void],
+    scope: Scope | undefined
+  ): Effect.Effect<B, SessionWriteError> {
     const apply = (open: Open<A> | undefined): Effect.Effect<B, SessionWriteError> => {
-      if (this.#progress.finished || open === undefined) return Effect.fail(Refusals.committed(this.#core))
+      if (this.#progress.finished || open === undefined) return this.#tooLate
       if (isReadOnly(open)) return Effect.fail(Refusals.readOnly(this.#core))
       const [result, step, applied] = make(open.draft)
       return Effect.matchEffect(step(open.draft, undefined), {
@@ -169,8 +282,8 @@ export class LiveSession<A extends object> {
         onSuccess: (draft) => {
           // Encoding a field may take time: another branch of the handler may have been faster, a save may have begun, or
           // the request may have ended.
-          if (this.#progress.open !== open || this.#turns.isBusy || this.#progress.finished) return this.change(make)
-          this.#progress.take(open, draft, step)
+          if (this.#progress.open !== open || this.#turns.isBusy || this.#progress.finished) return this.#change(make, scope)
+          this.#progress.take(open, draft, step, scope)
           applied?.()
           return Effect.succeed(result)
         }
@@ -178,6 +291,7 @@ export class LiveSession<A extends object> {
     }
     return this.#turns.idle(() => {
       this.#progress.accessed = true
+      this.#progress.used = true
       return this.#progress.open === undefined && !this.#progress.finished
         ? Effect.flatMap(this.loader.opened(), apply)
         : apply(this.#progress.open)
@@ -192,7 +306,8 @@ export class LiveSession<A extends object> {
   follow(key: keyof A & string, held: Held<A> | undefined): Effect.Effect<void, SessionWriteError> {
     const open = this.#progress.open
     if (held === undefined || open === undefined || this.#progress.steps.length > 0) {
-      return this.step(() => this.#core.steps.assign(key, { present: false }, false))
+      // What was taken stays taken, whatever becomes of the part of the handler that took it.
+      return this.#change(() => [undefined, this.#core.steps.assign(key, { present: false }, false)], undefined)
     }
     return Effect.map(
       this.#core.steps.differing(this.sightings.read.filter((read) => read !== key), open.draft.value, held.decoded),
@@ -226,6 +341,7 @@ export class LiveSession<A extends object> {
       Effect.matchEffect(
         settle(this.#core, {
           ...this.#progress.pending,
+          revocation: this.#revocation,
           discarded: this.#discarded,
           detached: this.#detached,
           withheld: this.#withheld,
@@ -234,7 +350,10 @@ export class LiveSession<A extends object> {
         {
           onSuccess: (settled) => {
             if (settled !== undefined) this.#progress.proceed(settled)
-            return Effect.void
+            if (settled?.failed === undefined) return Effect.void
+            // What was written stays, and so does the cookie that leads to it.
+            this.#broken = settled.failed
+            return Effect.fail(settled.failed)
           },
           onFailure: (error) => {
             if (error._tag === "SessionUnavailable") this.#broken = error

@@ -24,9 +24,11 @@ export class Loader<A extends object> {
     this.#progress = progress
   }
 
-  read<B>(f: (open: Open<A>) => B): Effect.Effect<B, SessionUnavailable> {
+  /** Reads the session. `use`: that counts as a use, which prolongs it. */
+  read<B>(f: (open: Open<A>) => B, use = true): Effect.Effect<B, SessionUnavailable> {
     return Effect.suspend(() => {
       this.#progress.accessed = true
+      if (use) this.#progress.used = true
       return this.#progress.open === undefined ? Effect.map(this.opened(), f) : Effect.succeed(f(this.#progress.open))
     })
   }

@@ -171,7 +171,8 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
 
     find: (namespace, id, now) =>
       Effect.sync(() =>
-        Option.map(Option.fromNullable(alive(index.keyOf(namespace, id), now)), (entry) => entry.record)
+        Option.flatMap(Option.fromNullable(index.keyOf(namespace, id)), (key) =>
+          Option.map(Option.fromNullable(alive(key, now)), ({ record }) => ({ ...record, key })))
       ),
 
     scan: (namespace, after, limit, now) =>

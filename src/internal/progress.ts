@@ -1,6 +1,7 @@
 /**
  * What a request has presented, and what it has made of its session so far.
  */
+import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import type { Candidates } from "../CookieHeader.js"
 import type { Draft, Step } from "../SessionDraft.js"
@@ -19,7 +20,15 @@ export interface Open<A> {
 /** Only a copy of it could be had. */
 export const isReadOnly = <A>({ held }: Open<A>): boolean => held?.copied === true
 
-/** Each method is one synchronous step. */
+/** A part of a handler whose changes are undone if it fails, and the part around it. */
+export interface Scope {
+  readonly outer: Scope | undefined
+}
+
+const isWithin = (inner: Scope | undefined, scope: Scope): boolean =>
+  inner !== undefined && (inner === scope || isWithin(inner.outer, scope))
+
+/** Each method is one synchronous step, but for `rollBack`. */
 export class Progress<A extends object> {
   readonly #initial: A
   /** A cookie of ours was there, whatever its value. */
@@ -28,6 +37,8 @@ export class Progress<A extends object> {
   readonly partial: boolean
   /** Anything was asked of the session, so that the response depends on the cookie. */
   accessed = false
+  /** The session was read or changed, so that it counts as used. */
+  used = false
   /** The values that end with the session: those presented, and one that a `save` of this request has made. */
   values: ReadonlyArray<CookieValue>
   ambiguous = false
@@ -38,7 +49,10 @@ export class Progress<A extends object> {
   unreadable = false
   /** Absent while nothing was opened. */
   open: Open<A> | undefined
-  steps: Array<Step<A>> = []
+  /** The changes since the session was opened or saved, each with the part of the handler that made it. */
+  steps: Array<{ readonly step: Step<A>; readonly scope: Scope | undefined }> = []
+  /** What this request itself has ended, as it was: a login of the same subject goes on from it. */
+  carried: Held<A> | undefined
   readonly sightings = new Sightings<keyof A & string>()
   /** The cookie that the response must carry. */
   owed: OwedCookie | undefined
@@ -56,13 +70,14 @@ export class Progress<A extends object> {
     this.unreadable = false
     if (outdated === undefined) this.sightings.restart()
     else this.sightings.proceed(outdated)
-    this.open = {
-      held,
-      draft: held === undefined
-        ? SessionDraft.start(this.#initial, undefined, undefined)
-        : SessionDraft.start(held.decoded, held.record.subject, held.record.expiry.lifetime)
-    }
+    this.open = { held, draft: this.#start(held) }
     return this.open
+  }
+
+  #start(held: Held<A> | undefined): Draft<A> {
+    return held === undefined
+      ? SessionDraft.start(this.#initial, undefined, undefined)
+      : SessionDraft.start(held.decoded, held.record.subject, held.record.expiry.lifetime)
   }
 
   /** The values that lead to the session. */
@@ -73,14 +88,30 @@ export class Progress<A extends object> {
 
   /** What is to be settled. */
   get pending() {
-    const { ambiguous, flushed, open, presented, steps, unreadable, values } = this
-    return { open, steps, presented, values, ambiguous, flushed, unreadable, reads: this.sightings.read }
+    const { ambiguous, carried, flushed, open, presented, unreadable, used, values } = this
+    const steps = this.steps.map(({ step }) => step)
+    return { open, steps, presented, values, ambiguous, flushed, unreadable, used, carried, reads: this.sightings.read }
   }
 
   /** Takes a step that has made this draft. */
-  take(open: Open<A>, draft: Draft<A>, step: Step<A>): void {
+  take(open: Open<A>, draft: Draft<A>, step: Step<A>, scope: Scope | undefined): void {
     this.open = { ...open, draft }
-    this.steps.push(step)
+    this.steps.push({ step, scope })
+  }
+
+  /** Undoes the steps of a scope. Those of others are applied again, without them. Nobody else may be at work meanwhile. */
+  rollBack(scope: Scope, before: Sightings<keyof A & string>): Effect.Effect<void, SessionDraft.Clash> {
+    return Effect.suspend(() => {
+      const { open, steps } = this
+      const others = steps.filter((one) => !isWithin(one.scope, scope))
+      if (open === undefined || others.length === steps.length) return Effect.void
+      const start = this.#start(open.held)
+      return Effect.map(SessionDraft.replay(start, others.map(({ step }) => step), start.loaded), (draft) => {
+        this.open = { ...open, draft }
+        this.steps = others
+        this.sightings.rollBack(before)
+      })
+    })
   }
 
   /** The session is to end. */
@@ -88,6 +119,7 @@ export class Progress<A extends object> {
     const held = this.open?.held
     if (held !== undefined) this.values = [...this.values, held.value]
     this.flushed = true
+    this.carried = undefined
     this.begin(undefined)
   }
 
@@ -97,6 +129,7 @@ export class Progress<A extends object> {
     this.values = []
     this.ambiguous = false
     this.flushed = false
+    this.carried = undefined
     this.begin(held, outdated)
   }
 }

@@ -2,8 +2,11 @@
  * The end of a request, or a save in the middle of one: decide what the session needs, and do it.
  */
 import * as Clock from "effect/Clock"
+import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Equal from "effect/Equal"
+import * as Option from "effect/Option"
+import * as Random from "effect/Random"
 import * as Expiry from "../Expiry.js"
 import * as Lifetime from "../Lifetime.js"
 import type { SessionChange } from "../SessionChange.js"
@@ -14,6 +17,7 @@ import type { CookieValue } from "../SessionEngine.js"
 import type { SessionError } from "../SessionError.js"
 import { SessionCrossSite } from "../SessionError.js"
 import * as SessionMetrics from "../SessionMetrics.js"
+import type { SessionRevocation } from "../SessionRevocation.js"
 import type { Work } from "./commit.js"
 import * as Commit from "./commit.js"
 import type { Core } from "./core.js"
@@ -44,6 +48,12 @@ export interface Pending<A extends object> {
   readonly withheld: boolean
   /** The handler can do without the session. */
   readonly optional: boolean
+  /** The session was read or changed. */
+  readonly used: boolean
+  /** What this request itself has ended: a login of the same subject goes on from it. */
+  readonly carried: Held<A> | undefined
+  /** Ends the other sessions of a subject that logs in exclusively. */
+  readonly revocation: Context.Tag.Service<SessionRevocation> | undefined
 }
 
 /** What has become of it. */
@@ -53,6 +63,8 @@ export interface Settled<A extends object> {
   readonly held: Held<A> | undefined
   /** Fields that the handler had read and that turned out to be changed. */
   readonly outdated: ReadonlyArray<keyof A & string>
+  /** The session was written, and what had to follow was not done. */
+  readonly failed?: SessionError
 }
 
 /** Decides and writes. `undefined`: there was nothing to do. */
@@ -71,7 +83,8 @@ export const settle = <A extends object>(
       draft,
       steps: pending.steps,
       origin: draft.loaded,
-      changes: yield* Commit.changesOf(core, draft)
+      changes: yield* Commit.changesOf(core, draft),
+      carried: pending.carried
     }
     const change = decide(
       {
@@ -85,8 +98,9 @@ export const settle = <A extends object>(
         changed: Commit.isChanged(work),
         rotates: draft.rotates,
         lastSeenAt: held?.record.lastSeenAt ?? now,
-        touchWindow: core.settings.touchEvery ??
-          Expiry.touchWindow(core.settings.expiry, held?.record.expiry.lifetime),
+        touchWindow: pending.used && !core.unattended
+          ? core.settings.touchEvery ?? Expiry.touchWindow(core.settings.expiry, held?.record.expiry.lifetime)
+          : undefined,
         stale: held?.stale ?? false
       },
       now,
@@ -165,7 +179,7 @@ const write = <A extends object>(
   work: Work<A>
 ): Effect.Effect<Settled<A>, SessionError> =>
   Effect.gen(function*() {
-    const committed = yield* Commit.write(core, change, work)
+    const { committed, failed } = yield* writeAlone(core, change, pending, work)
     if (committed === undefined) return { owed: undefined, held: undefined, outdated: [] }
     const { held, replayed } = committed
     if (change === "Rotate" && work.held !== undefined) yield* core.watchers.wake(work.held.value)
@@ -175,8 +189,53 @@ const write = <A extends object>(
       SessionCookie.slides(core.settings.cookie, expiry) ||
       !Lifetime.equals(work.held?.record.expiry.lifetime, expiry.lifetime)
     const outdated = replayed ? yield* core.steps.differing(pending.reads, work.draft.value, held.decoded) : []
-    return { owed: sent ? cookieFor(core, held) : undefined, held, outdated }
+    return { owed: sent ? cookieFor(core, held) : undefined, held, outdated, ...failed === undefined ? {} : { failed } }
   })
+
+/** What was written, and why the subject's other sessions may be left. */
+interface Alone<A> {
+  readonly committed: Commit.Committed<A>
+  readonly failed?: SessionError
+}
+
+/**
+ * Writes a session, and for an exclusive login ends the subject's others after it.
+ *
+ * Of two such logins at once, each may have ended the other's session. So each looks whether its own is still alive, and else
+ * makes it once more: whichever revokes last finds its own alive, and no other. Within a process they take turns.
+ */
+const writeAlone = <A extends object>(
+  core: Core<A>,
+  change: "Create" | "Rotate" | "Save",
+  { revocation }: Pending<A>,
+  work: Work<A>
+): Effect.Effect<Alone<A>, SessionError> => {
+  const { revokeOthers, subject } = work.draft
+  if (!revokeOthers || revocation === undefined || subject === undefined) {
+    return Effect.map(Commit.write(core, change, work), (committed) => ({ committed }))
+  }
+  const revokeOther = ({ record, value }: Held<A>) =>
+    Effect.zipRight(
+      Effect.zipRight(revocation.revokeSubject(core.namespace, subject, record.id), core.watchers.wakeAll),
+      Effect.flatMap(Clock.currentTimeMillis, (now) => core.engine.open(value, now, "fresh"))
+    )
+  const alone = (write: Effect.Effect<Commit.Committed<A>, SessionError>): Effect.Effect<Alone<A>, SessionError> =>
+    Effect.flatMap(write, (committed) =>
+      committed === undefined
+        ? Effect.succeed<Alone<A>>({ committed })
+        : Effect.matchEffect(revokeOther(committed.held), {
+          onFailure: (error) => Effect.succeed<Alone<A>>({ committed, failed: Refusals.failure(core)(error) }),
+          onSuccess: Option.match({
+            onSome: () => Effect.succeed<Alone<A>>({ committed }),
+            onNone: () =>
+              Effect.zipRight(
+                Effect.flatMap(Random.nextIntBetween(1, 50), (millis) => Effect.sleep(millis)),
+                alone(Commit.again(core, committed.held))
+              )
+          })
+        }))
+  return core.queue(`subject ${subject}`, () => alone(Commit.write(core, change, work)))
+}
 
 const touch = <A extends object>(
   core: Core<A>,

@@ -34,6 +34,22 @@ export class Sightings<Key extends string> {
     return [...this.#read]
   }
 
+  /** What it knows at this moment. */
+  copy(): Sightings<Key> {
+    const copy = new Sightings<Key>()
+    for (const key of this.#read) copy.#read.add(key)
+    for (const key of this.#own) copy.#own.add(key)
+    return copy
+  }
+
+  /** What was set since `before` is undone. What was seen was seen. */
+  rollBack(before: Sightings<Key>): void {
+    for (const key of before.#read) this.#read.add(key)
+    for (const key of this.#own) {
+      if (!before.#own.has(key)) this.#own.delete(key)
+    }
+  }
+
   /** Forgets everything: it is another session. */
   restart(): void {
     this.#read.clear()

@@ -69,16 +69,19 @@ export const directoryLaws: ReadonlyArray<Law> = [
     yield* equal("of that subject", ids(yield* store.list(namespace, "bob", start)), [record.id])
   }),
 
-  law("find gives the live record of an id, in its namespace", function*(store) {
+  law("find gives the live record of an id, in its namespace, and its key, also after a rotation", function*(store) {
     const { key, record } = yield* stored(store)
     yield* stored(store)
     const found = (namespace: string, now: number) =>
       Effect.map(store.find(namespace, record.id, now), Option.getOrUndefined)
-    yield* equal("find", yield* found(namespace, start), record)
+    yield* equal("find", yield* found(namespace, start), { ...record, key })
     yield* equal("in another namespace", yield* found("another", start), undefined)
     yield* equal("once expired", yield* found(namespace, start + hour), undefined)
     yield* equal("a stranger", yield* store.find(namespace, freshId(), start), Option.none())
-    yield* store.destroy(key)
+    const newKey = freshKey()
+    yield* equal("rotate", yield* store.rotate(key, newKey, record, 1, start), "saved")
+    yield* equal("once rotated", yield* found(namespace, start), { ...record, version: 2, key: newKey })
+    yield* store.destroy(newKey)
     yield* equal("once destroyed", yield* found(namespace, start), undefined)
   }),
 
