@@ -116,8 +116,9 @@ export const resolve = (input: LifetimeInput, now: number): Either.Either<Lifeti
  * @category validation
  */
 export const problemOf = (input: LifetimeInput): string | undefined => {
-  if (typeof input !== "object") {
-    return "a lifetime is not a bare number or text: write Lifetime.inactivity(\"5 minutes\"), or Lifetime.browser for Django's 0"
+  if (typeof input !== "object" || input === null) {
+    return "a lifetime is not a bare number or text: write Lifetime.inactivity(\"5 minutes\"), Lifetime.browser for Django's 0, " +
+      "or Lifetime.byPolicy for its None"
   }
   if (input._tag !== "Inactivity" && input._tag !== "Lasting") return undefined
   return input.millis > 0 && input.millis < minimum

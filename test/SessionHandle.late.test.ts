@@ -30,7 +30,10 @@ describe("a change by a fiber that the handler does not wait for", () => {
       Effect.gen(function*() {
         const { late, layer, lines } = collecting()
         const go = yield* Deferred.make<void>()
-        const changes = Effect.zipRight(Deferred.await(go), Effect.all([Effect.exit(increment), Effect.exit(increment)]))
+        const changes = Effect.zipRight(
+          Deferred.await(go),
+          Effect.all([Effect.exit(increment), Effect.exit(increment)])
+        )
         const site = yield* open(serve(
           Visitor.get("count").pipe(
             Effect.tap(() => Effect.forkDaemon(changes).pipe(Effect.provide(layer))),

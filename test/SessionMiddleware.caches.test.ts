@@ -13,8 +13,8 @@ import {
   ReadOnce,
   Session,
   type SessionDirectory,
-  type SessionRevocation,
   type SessionHandle,
+  type SessionRevocation,
   SessionStoreError
 } from "effect-session"
 import { assert, describe } from "vitest"
@@ -30,7 +30,11 @@ class Users extends Session.Tag<Users>()("test/Caches", {
   })
 }) {}
 
-type Way = Effect.Effect<unknown, unknown, Users | SessionDirectory | SessionRevocation | HttpServerRequest.HttpServerRequest>
+type Way = Effect.Effect<
+  unknown,
+  unknown,
+  Users | SessionDirectory | SessionRevocation | HttpServerRequest.HttpServerRequest
+>
 
 /** Every way to use a session. */
 const ways: Readonly<Record<keyof SessionHandle<object>, (user: string) => Way>> = {

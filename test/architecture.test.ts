@@ -111,6 +111,7 @@ const floors: Readonly<Record<string, number>> = {
   TieredStore: 2,
   // 3 service
   "internal/commit": 3,
+  "internal/engineById": 3,
   "internal/core": 3,
   "internal/ended": 3,
   "internal/handle": 3,

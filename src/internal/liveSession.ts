@@ -1,8 +1,8 @@
 /**
  * One request's session, alive: changed step by step, settled when the request ends.
  */
-import type * as Context from "effect/Context"
 import * as Clock from "effect/Clock"
+import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as FiberRef from "effect/FiberRef"
@@ -162,8 +162,10 @@ export class LiveSession<A extends object> {
           // Somebody else has ended it: its data is not to come back.
           onNone: () => revoke,
           onSome: (opened) =>
-            Effect.flatMap(hold(this.#core, opened), (held) =>
-              Effect.tap(revoke, () => Effect.sync(() => void (this.#progress.carried = held))))
+            Effect.flatMap(
+              hold(this.#core, opened),
+              (held) => Effect.tap(revoke, () => Effect.sync(() => void (this.#progress.carried = held)))
+            )
         })
       )
     })
@@ -282,7 +284,9 @@ export class LiveSession<A extends object> {
         onSuccess: (draft) => {
           // Encoding a field may take time: another branch of the handler may have been faster, a save may have begun, or
           // the request may have ended.
-          if (this.#progress.open !== open || this.#turns.isBusy || this.#progress.finished) return this.#change(make, scope)
+          if (this.#progress.open !== open || this.#turns.isBusy || this.#progress.finished) {
+            return this.#change(make, scope)
+          }
           this.#progress.take(open, draft, step, scope)
           applied?.()
           return Effect.succeed(result)

@@ -171,8 +171,10 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
 
     find: (namespace, id, now) =>
       Effect.sync(() =>
-        Option.flatMap(Option.fromNullable(index.keyOf(namespace, id)), (key) =>
-          Option.map(Option.fromNullable(alive(key, now)), ({ record }) => ({ ...record, key })))
+        Option.flatMap(
+          Option.fromNullable(index.keyOf(namespace, id)),
+          (key) => Option.map(Option.fromNullable(alive(key, now)), ({ record }) => ({ ...record, key }))
+        )
       ),
 
     scan: (namespace, after, limit, now) =>

@@ -229,7 +229,7 @@ const writeAlone = <A extends object>(
             onSome: () => Effect.succeed<Alone<A>>({ committed }),
             onNone: () =>
               Effect.zipRight(
-                Effect.flatMap(Random.nextIntBetween(1, 50), (millis) => Effect.sleep(millis)),
+                Effect.flatMap(Random.nextIntBetween(1, 20), (millis) => Effect.sleep(millis)),
                 alone(Commit.again(core, committed.held))
               )
           })

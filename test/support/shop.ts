@@ -43,11 +43,15 @@ export interface Answer {
   readonly cookie: string | undefined
 }
 
-type Handler = Effect.Effect<
-  HttpServerResponse.HttpServerResponse,
-  unknown,
-  ShopSession | SessionService<ShopSession> | HttpServerRequest.HttpServerRequest
->
+/** What a handler may ask for. */
+type Needs =
+  | ShopSession
+  | SessionService<ShopSession>
+  | SessionDirectory
+  | SessionRevocation
+  | HttpServerRequest.HttpServerRequest
+
+type Handler = Effect.Effect<HttpServerResponse.HttpServerResponse, unknown, Needs>
 
 /** A server: handlers are passed with the request, so that each test reads as one story. */
 export interface Shop {
@@ -199,9 +203,9 @@ export const race = (
   shop: Shop,
   cookie: string,
   story: {
-    readonly first: Effect.Effect<unknown, unknown, ShopSession>
-    readonly meanwhile: Effect.Effect<unknown, unknown, ShopSession>
-    readonly second: Effect.Effect<unknown, unknown, ShopSession>
+    readonly first: Effect.Effect<unknown, unknown, Needs>
+    readonly meanwhile: Effect.Effect<unknown, unknown, Needs>
+    readonly second: Effect.Effect<unknown, unknown, Needs>
   }
 ) =>
   Effect.gen(function*() {

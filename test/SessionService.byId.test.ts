@@ -1,0 +1,171 @@
+/**
+ * Jobs that change sessions whose token they do not have.
+ */
+import { it } from "@effect/vitest"
+import { DateTime, Duration, Effect, Layer, Option, Redacted, Schema, TestClock } from "effect"
+import { Expiry, Lifetime, MemoryStore, Session, SessionId, SessionStore, StoredEngine } from "effect-session"
+import * as MigratingStore from "effect-session/MigratingStore"
+import * as SealedStore from "effect-session/SealedStore"
+import * as TieredStore from "effect-session/TieredStore"
+import { assert, describe } from "vitest"
+import { first, ring } from "./support/rings.js"
+import { stores } from "./support/stores.js"
+import { visit } from "./support/visits.js"
+
+class App extends Session.Tag<App>()("test/ById", {
+  schema: Schema.Struct({
+    plan: Schema.optional(Schema.String),
+    items: Schema.optionalWith(Schema.Array(Schema.String), { default: () => [] })
+  }),
+  expiry: Expiry.earliest(Expiry.idle("1 hour"), Expiry.absolute("1 day"))
+}) {}
+
+const over = (make: Effect.Effect<SessionStore["Type"], unknown>) => () => Layer.effect(SessionStore, make)
+const combined: typeof stores = [
+  ["tiered", over(TieredStore.make(MemoryStore.make(), MemoryStore.make(), { lease: "5 seconds" }))],
+  [
+    "migrating",
+    over(Effect.sync(() => MigratingStore.make(MemoryStore.make(), MemoryStore.make(), { phase: "move" })))
+  ],
+  [
+    "sealed",
+    () => Layer.provide(SealedStore.layer(), [Layer.sync(SessionStore, () => MemoryStore.make()), ring(first)])
+  ]
+]
+
+const add = (item: string) => App.update("items", (items) => [...items, item])
+
+for (const [name, layer] of [...stores, ...combined]) {
+  const provided = () => App.layer.pipe(Layer.provideMerge(StoredEngine.layer()), Layer.provideMerge(layer()))
+  const test = (
+    title: string,
+    effect: Effect.Effect<unknown, unknown, Layer.Layer.Success<ReturnType<typeof provided>>>
+  ) => it.effect(title, () => Effect.orDie(Effect.provide(effect, provided())))
+
+  /** A session, its cookie and its id. */
+  const begin = Effect.gen(function*() {
+    const sessions = yield* App.service
+    const made = yield* sessions.create({ items: ["tea"] }, { subject: "ann" })
+    const [token, id] = yield* Effect.all([Effect.flatten(made.token), Effect.flatten(made.id)])
+    return { sessions, id, cookie: Redacted.value(token) }
+  })
+  const itemsOf = (cookie: string | undefined) =>
+    Effect.map(visit(App, App.get("items"), cookie), ({ result }) => result)
+
+  describe(`a session opened by its id (${name})`, () => {
+    test(
+      "is found by list, read and changed, and the visitor goes on with the same cookie",
+      Effect.gen(function*() {
+        const { cookie, id, sessions } = yield* begin
+        const [info] = yield* sessions.list("ann")
+        assert.strictEqual(info?.id, id)
+        const session = yield* Effect.flatten(sessions.openById(id))
+        assert.deepStrictEqual(yield* session.get("items"), ["tea"])
+        yield* session.set("plan", "free")
+        yield* session.update("items", (items) => [...items, "cake"])
+        assert.deepStrictEqual(yield* itemsOf(cookie), ["tea"])
+        yield* sessions.commit(session)
+        const { result } = yield* visit(App, App.value, cookie)
+        assert.deepStrictEqual([result.plan, result.items], ["free", ["tea", "cake"]])
+        yield* session.update("items", (items) => [...items, "milk"])
+        yield* sessions.commit(session)
+        assert.deepStrictEqual(yield* itemsOf(cookie), ["tea", "cake", "milk"])
+      })
+    )
+
+    test(
+      "its change is replayed if a request of the visitor is faster, also where that has moved it to another token",
+      Effect.gen(function*() {
+        const { cookie, id, sessions } = yield* begin
+        const session = yield* Effect.flatten(sessions.openById(id))
+        yield* session.update("items", (items) => [...items, "job"])
+        yield* visit(App, add("visitor"), cookie)
+        yield* sessions.commit(session)
+        assert.deepStrictEqual(yield* itemsOf(cookie), ["tea", "visitor", "job"])
+        yield* session.update("items", (items) => [...items, "job 2"])
+        const moved = yield* visit(App, Effect.zipRight(add("visitor 2"), App.cycleKey), cookie)
+        yield* sessions.commit(session)
+        assert.deepStrictEqual(yield* itemsOf(moved.cookie), ["tea", "visitor", "job", "visitor 2", "job 2"])
+      })
+    )
+
+    test(
+      "a field that was read, changed by the visitor and then set is a conflict, and nothing is written",
+      Effect.gen(function*() {
+        const { cookie, id, sessions } = yield* begin
+        const session = yield* Effect.flatten(sessions.openById(id))
+        const items = yield* session.get("items")
+        yield* visit(App, add("visitor"), cookie)
+        yield* session.set("items", [...items, "job"])
+        assert.strictEqual((yield* Effect.flip(sessions.commit(session)))._tag, "SessionConflict")
+        assert.deepStrictEqual(yield* itemsOf(cookie), ["tea", "visitor"])
+      })
+    )
+
+    test(
+      "an unknown, revoked, expired or foreign id opens nothing, and a session that has ended meanwhile is gone",
+      Effect.gen(function*() {
+        const { id, sessions } = yield* begin
+        assert.isTrue(
+          Option.isNone(yield* sessions.openById(SessionId.fromBytes(new Uint8Array(SessionId.byteLength))))
+        )
+        const session = yield* Effect.flatten(sessions.openById(id))
+        yield* session.set("plan", "free")
+        yield* sessions.revokeSubject("ann")
+        assert.strictEqual((yield* Effect.flip(sessions.commit(session)))._tag, "SessionGone")
+        assert.isTrue(Option.isNone(yield* sessions.openById(id)))
+        const second = yield* begin
+        yield* TestClock.adjust("1 hour")
+        assert.isTrue(Option.isNone(yield* sessions.openById(second.id)))
+      })
+    )
+
+    test(
+      "neither a look nor a change is a use that prolongs it, and setExpiry, renew and timeLeft work",
+      Effect.gen(function*() {
+        const { id, sessions } = yield* begin
+        const opened = Effect.flatten(sessions.openById(id))
+        const left = Effect.flatMap(opened, ({ timeLeft }) => Effect.map(timeLeft, Option.map(Duration.toMinutes)))
+        yield* TestClock.adjust("30 minutes")
+        const session = yield* opened
+        yield* Effect.all([session.get("items"), session.set("plan", "free"), session.save])
+        assert.deepStrictEqual(yield* left, Option.some(30))
+        yield* Effect.all([session.renew, session.save])
+        assert.deepStrictEqual(yield* left, Option.some(30))
+        yield* Effect.all([session.setExpiry(Lifetime.lasting("5 minutes")), session.save])
+        assert.deepStrictEqual(yield* left, Option.some(5))
+        const end = yield* Effect.flatten(session.endsAt)
+        assert.strictEqual(DateTime.toEpochMillis(end), 35 * 60_000)
+      })
+    )
+  })
+}
+
+describe("sessions that a job cannot read", () => {
+  it.effect("one that only its token opens is none, and the log says why", () =>
+    Effect.gen(function*() {
+      const sessions = yield* App.service
+      const made = yield* sessions.create({ items: ["tea"] })
+      const id = yield* Effect.flatten(made.id)
+      assert.isTrue(Option.isNone(yield* sessions.openById(id)))
+      assert.isTrue(yield* Effect.flatMap(Effect.flatten(made.token), sessions.exists))
+    }).pipe(
+      Effect.provide(App.layer.pipe(
+        Layer.provideMerge(StoredEngine.layer({ seal: "token" })),
+        Layer.provide(MemoryStore.layer())
+      )),
+      Effect.orDie
+    ))
+})
+
+/** Never called: the compiler is the test. */
+export const mistakes = Effect.gen(function*() {
+  const sessions = yield* App.service
+  const session = yield* Effect.flatten(sessions.openById(SessionId.fromBytes(new Uint8Array(SessionId.byteLength))))
+  // @ts-expect-error: a new token could not be sent to the visitor
+  yield* session.cycleKey
+  // @ts-expect-error: the token is not known
+  yield* session.token
+  // @ts-expect-error: a login needs a response
+  yield* session.authenticate("ann")
+})
