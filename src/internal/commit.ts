@@ -22,7 +22,7 @@ import { randomBytes } from "./crypto.js"
 import * as EngineById from "./engineById.js"
 import type { Json, JsonRecord } from "./json.js"
 import type { Held } from "./opening.js"
-import { hold } from "./opening.js"
+import { decode, hold } from "./opening.js"
 import { busy, failure } from "./refusals.js"
 
 /** What is to be written: a draft, the record it belongs to, and the steps from one to the other. */
@@ -172,7 +172,14 @@ const continued = <A extends object>(
       Effect.mapError(byId.open(Redacted.make(held.record.id), now), failure(core)),
       Option.match({
         onNone: () => Effect.succeed(undefined),
-        onSome: (moved) => moved.record.subject === subject ? hold(core, moved) : Effect.succeed(undefined)
+        onSome: (moved) =>
+          moved.record.subject === subject
+            ? Effect.match(decode(core, moved.record), {
+              // Data that only a token opens stays with it.
+              onFailure: () => undefined,
+              onSuccess: (data) => ({ ...moved, ...data })
+            })
+            : Effect.succeed(undefined)
       })
     ))
 }

@@ -152,23 +152,27 @@ export class LiveSession<A extends object> {
   revoking<B, E>(
     ends: (record: SessionRecord) => boolean,
     revoke: Effect.Effect<B, E>
-  ): Effect.Effect<B, E | SessionUnavailable> {
-    return Effect.flatMap(this.loader.opened(), ({ held }) => {
-      if (held === undefined || this.#progress.finished || !ends(held.record)) return revoke
-      const now = Effect.flatMap(Clock.currentTimeMillis, (now) => this.#core.engine.open(held.value, now, "fresh"))
-      return Effect.flatMap(
-        Effect.mapError(now, (error) => Refusals.unavailable(this.#core, error)),
-        Option.match({
-          // Somebody else has ended it: its data is not to come back.
-          onNone: () => revoke,
-          onSome: (opened) =>
-            Effect.flatMap(
-              hold(this.#core, opened),
-              (held) => Effect.tap(revoke, () => Effect.sync(() => void (this.#progress.carried = held)))
-            )
-        })
-      )
-    })
+  ): Effect.Effect<B, E> {
+    const own = Effect.flatMap(
+      this.loader.opened(),
+      ({ held }) =>
+        held === undefined || this.#progress.finished || !ends(held.record)
+          ? Effect.succeedNone
+          : Effect.flatMap(
+            Effect.flatMap(Clock.currentTimeMillis, (now) => this.#core.engine.open(held.value, now, "fresh")),
+            // Nothing if somebody else has ended it: its data is not to come back.
+            Effect.transposeMapOption((opened) => hold(this.#core, opened))
+          )
+    )
+    // A session that cannot be read is no reason not to revoke.
+    return Effect.flatMap(
+      Effect.orElseSucceed(own, () => Option.none()),
+      (own) =>
+        Effect.tap(revoke, () =>
+          Effect.sync(() => {
+            if (Option.isSome(own)) this.#progress.carried = own.value
+          }))
+    )
   }
 
   // ---- for connections that outlive the request
