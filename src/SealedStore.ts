@@ -76,7 +76,8 @@ const sealed = (store: Shape, { open, seal }: Sealing): Shape => {
         onNone: () => [],
         onSome: ({ content }) => /^([^\n]*)\n([^\n]*)\n([^\n]*)\n([^]*)$/.exec(fromUtf8.decode(content)) ?? []
       })
-      const isWhole = versions === `${record.version} ${record.schemaVersion}` && sealedKept === kept && sealedKey === key
+      const isWhole = versions === `${record.version} ${record.schemaVersion}` && sealedKept === kept &&
+        sealedKey === key
       if (data === undefined || !isWhole) return new SessionStoreError({ operation, reason: "corrupt" })
       note(key, record.version, kept)
       // Its end is not sealed, because a touch moves it.
