@@ -85,7 +85,7 @@ const make = (): typeof SessionStore.Service => {
     list: (namespace, subject, now) =>
       Effect.sync(() => alive(namespace, now).filter((record) => record.subject === subject).sort(byAge).map(info)),
     find: (namespace, id, now) =>
-      Effect.sync(() => Option.fromNullable(alive(namespace, now).find((record) => record.id === id))),
+      Effect.sync(() => Option.fromNullable(rows.find((row) => isOf(namespace, id)(row) && isAlive(row, now))?.record)),
     scan: (namespace, after, limit, now) =>
       Effect.sync(() =>
         alive(namespace, now).filter(({ id }) => after === undefined || after < id).sort(byId).slice(0, limit)

@@ -80,14 +80,7 @@ export const make = (
       removeExpired: (now, limit) => read("removeExpired", sweep.removeExpired(now, limit)),
       count: (now) => read("count", sweep.count(now)),
       list: (namespace, subject, now) => read("list", lookUp.list(namespace, subject, now)),
-      find: (namespace, id, now) =>
-        read(
-          "find",
-          Effect.map(
-            lookUp.find(namespace, id, now),
-            (found) => Option.map(Option.fromNullable(found), ({ key, record }) => ({ ...record, key }))
-          )
-        ),
+      find: (namespace, id, now) => read("find", Effect.map(lookUp.find(namespace, id, now), recordOf)),
       scan: (namespace, after, limit, now) => read("scan", lookUp.scan(namespace, after, limit, now)),
       revoke: (namespace, id) => write("revoke", lookUp.revoke(namespace, id)),
       revokeSubject: (namespace, subject, except) => write("revokeSubject", epochs.raise(except, namespace, subject)),

@@ -63,12 +63,12 @@ const sealed = (store: Shape, { open, seal }: Sealing): Shape => {
     data: seal(utf8.encode(`${key}\n${version} ${record.schemaVersion}\n${kept}\n${record.data}`))
   })
 
-  /** Everything that was sealed must be as it was, the key included. */
+  /** What is found by its id has no key to compare; all else must be what was sealed. */
   const opened = <A extends SessionRecord>(
     operation: string,
     record: A,
     now: number,
-    key: StoreKey
+    key?: StoreKey
   ): Effect.Effect<Option.Option<A>, SessionStoreError> =>
     Effect.suspend(() => {
       const kept = keptOf(record)
@@ -77,9 +77,9 @@ const sealed = (store: Shape, { open, seal }: Sealing): Shape => {
         onSome: ({ content }) => /^([^\n]*)\n([^\n]*)\n([^\n]*)\n([^]*)$/.exec(fromUtf8.decode(content)) ?? []
       })
       const isWhole = versions === `${record.version} ${record.schemaVersion}` && sealedKept === kept &&
-        sealedKey === key
+        (key === undefined || sealedKey === key)
       if (data === undefined || !isWhole) return new SessionStoreError({ operation, reason: "corrupt" })
-      note(key, record.version, kept)
+      if (key !== undefined) note(key, record.version, kept)
       // Its end is not sealed, because a touch moves it.
       const { deadline = Infinity } = record.expiry
       return Effect.succeed(deadline > now ? Option.some({ ...record, data }) : Option.none())
@@ -151,7 +151,7 @@ const sealed = (store: Shape, { open, seal }: Sealing): Shape => {
     find: (namespace, id, now) =>
       Effect.flatMap(
         store.find(namespace, id, now),
-        Option.match({ onNone: () => Effect.succeedNone, onSome: (record) => opened("find", record, now, record.key) })
+        Option.match({ onNone: () => Effect.succeedNone, onSome: (record) => opened("find", record, now) })
       ),
     scan,
     revoke: (...args) => store.revoke(...args),

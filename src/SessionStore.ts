@@ -214,12 +214,12 @@ export interface Shape {
     now: number
   ) => Effect.Effect<ReadonlyArray<SessionInfo>, SessionStoreError>
 
-  /** The live record with this id, by index, and its key. */
+  /** The live record with this id, by index. */
   readonly find: (
     namespace: string,
     id: SessionId,
     now: number
-  ) => Effect.Effect<Option<Located>, SessionStoreError>
+  ) => Effect.Effect<Option<SessionRecord>, SessionStoreError>
 
   /**
    * Live records, each with its key, in the order of their ids, after `after`, at most `limit`: pages that a stream, or a

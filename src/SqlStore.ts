@@ -150,7 +150,7 @@ export const make = (
           Option.getOrElse(() => ({ current: 0, expired: 0 }))
         ),
       list,
-      find: (namespace, id, now) => one("find", statement.find, { namespace, id, now }, decodeLocated),
+      find: (namespace, id, now) => one("find", statement.find, { namespace, id, now }, decodeRecord),
       scan: (namespace, after, limit, now) => scan(namespace, after, limit, now),
       revoke: (namespace, id) => revoke(namespace, id),
       revokeSubject: (namespace, subject, except) => {

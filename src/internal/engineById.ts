@@ -13,6 +13,7 @@ import type { WriteOutcome } from "../SessionStore.js"
 import { SessionStoreError } from "../SessionStore.js"
 import type { StoreKey } from "../StoreKey.js"
 import type { Core } from "./core.js"
+import { isDamaged } from "./damaged.js"
 import * as StoreCalls from "./storeCalls.js"
 
 export const make = (
@@ -24,14 +25,19 @@ export const make = (
   /** The keys of the sessions that were opened. */
   const keys = new WeakMap<CookieValue, StoreKey>()
 
-  const find = (value: CookieValue, now: number) =>
-    Effect.map(
-      limited("find", store.find(namespace, Redacted.value(value) as SessionId, now)),
-      Option.map(({ key, ...record }) => {
-        keys.set(value, key)
-        return record
-      })
-    )
+  /** The live record of an id. `find` does not tell its key; a page of `scan` that begins with it does. */
+  const find = (value: CookieValue, now: number): Effect.Effect<Option.Option<SessionRecord>, SessionStoreError> => {
+    const id = Redacted.value(value)
+    // Sorts right before the id, and after every other one: ids are random and equally long.
+    const before = id.slice(0, -1) as SessionId
+    return Effect.flatMap(limited("scan", store.scan(namespace, before, 1, now)), ([found]) => {
+      if (found === undefined || found.id !== id) return Effect.succeedNone
+      if (isDamaged(found)) return Effect.fail(found.error)
+      const { key, ...record } = found
+      keys.set(value, key)
+      return Effect.succeedSome(record)
+    })
+  }
 
   const save = (value: CookieValue, record: SessionRecord, expectedVersion: number, now: number) => {
     const key = keys.get(value)

@@ -171,10 +171,7 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
 
     find: (namespace, id, now) =>
       Effect.sync(() =>
-        Option.flatMap(
-          Option.fromNullable(index.keyOf(namespace, id)),
-          (key) => Option.map(Option.fromNullable(alive(key, now)), ({ record }) => ({ ...record, key }))
-        )
+        Option.map(Option.fromNullable(alive(index.keyOf(namespace, id), now)), (entry) => entry.record)
       ),
 
     scan: (namespace, after, limit, now) =>

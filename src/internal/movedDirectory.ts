@@ -74,7 +74,7 @@ export const movedDirectory = (old: Shape, fresh: Shape): Pick<Shape, "find" | "
 }
 
 /** What two ways of looking, in the new store and in the old, say of one session. */
-const visible = (inNew: Read<Located>, inOld: Read<Located>): Read<Located> =>
+const visible = <A extends SessionRecord>(inNew: Read<A>, inOld: Read<A>): Read<A> =>
   Effect.gen(function*() {
     const before = yield* inNew
     if (Option.exists(before, isPlain)) return before
@@ -84,7 +84,7 @@ const visible = (inNew: Read<Located>, inOld: Read<Located>): Read<Located> =>
   })
 
 /** What a record is behind its mark; nothing if it is a copy that does not count, by what the other store says. */
-const shown = (found: Option.Option<Located>, other: Option.Option<Located>): Option.Option<Located> =>
+const shown = <A extends SessionRecord>(found: Option.Option<A>, other: Option.Option<A>): Option.Option<A> =>
   Option.filterMap(found, (record) => {
     const mark = markOf(record)
     switch (mark._tag) {
@@ -95,13 +95,7 @@ const shown = (found: Option.Option<Located>, other: Option.Option<Located>): Op
       case "Arriving":
         return Option.filterMap(other, (moved) =>
           isMovedTo(moved, mark.copy)
-            ? Option.some({
-              ...record,
-              ...mark.original,
-              key: mark.key,
-              expiry: moved.expiry,
-              lastSeenAt: moved.lastSeenAt
-            })
+            ? Option.some({ ...record, ...mark.original, expiry: moved.expiry, lastSeenAt: moved.lastSeenAt })
             : Option.none())
       case "Moved":
         return Option.none()

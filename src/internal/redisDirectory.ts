@@ -57,18 +57,21 @@ export const locate = (ids: Ids, calls: Calls, named: Named): Result<Entry | und
   })
 
 export const directory = (shards: Shards, ids: Ids) => {
-  const find = (calls: Calls, named: Named, now: number): Result<Option.Option<Located>> =>
+  const located = (calls: Calls, named: Named, now: number): Result<Option.Option<Located>> =>
     Effect.gen(function*() {
       const entry = yield* locate(ids, calls, named)
       if (entry === undefined) return Option.none()
       const { key, record, shard, text } = entry
       const reply = yield* calls.run(Scripts.follow, [record, shard.epochs, shard.ids], [now, text, "d"])
-      if (reply[0] === "moved") return yield* find(calls, named, now)
+      if (reply[0] === "moved") return yield* located(calls, named, now)
       const found = yield* recordIn(calls, reply)
       // Where Redis let a record go, another may have come under its key.
       return Option.filterMap(found, (record) =>
         idOf(record.namespace, record.id) === named.name ? Option.some({ ...record, key }) : Option.none())
     })
+
+  const find = (calls: Calls, named: Named, now: number): Result<Option.Option<SessionRecord>> =>
+    Effect.map(located(calls, named, now), Option.map(({ key: _, ...record }) => record))
 
   /** The subject's sessions in one shard, but for those that were seen. */
   const listIn = (
@@ -130,7 +133,7 @@ export const directory = (shards: Shards, ids: Ids) => {
         const found = yield* ids.page(calls, namespace, last, wanted)
         const records = yield* Effect.forEach(
           found,
-          (id) => orDamaged(id)(find(calls, named(namespace, id), now)),
+          (id) => orDamaged(id)(located(calls, named(namespace, id), now)),
           { concurrency: 100 }
         )
         page.push(...Arr.getSomes(records))

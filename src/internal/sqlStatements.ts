@@ -157,7 +157,7 @@ export const statements = (dialect: Dialect, prefix: string) => {
       `(SELECT count(*) FROM ${sessions} WHERE expires_at <= :now) AS expired_records`,
     list: `SELECT ${infoColumns} FROM ${sessions} WHERE namespace = :namespace AND subject = :subject AND ${alive} ` +
       `ORDER BY created_at, id`,
-    find: `SELECT ${columns}, ${key} FROM ${sessions} WHERE namespace = :namespace AND id = :id AND ${alive}`,
+    find: `SELECT ${columns} FROM ${sessions} WHERE namespace = :namespace AND id = :id AND ${alive}`,
     scan: `SELECT ${columns}, ${key} FROM ${sessions} WHERE ${within} AND id > :after AND ${alive} ` +
       `ORDER BY namespace, id LIMIT :limit`,
     revoke: `DELETE FROM ${sessions} WHERE namespace = :namespace AND id = :id${changed}`,
