@@ -275,7 +275,14 @@ describe("the headers that caches follow", () => {
       Effect.gen(function*() {
         for (const path of ["/free", "/failed-after-save", ...accessors]) {
           const answer = yield* ask(port, path, yield* signedIn("ann"), { "X-Public": "yes" })
-          const sets = ["/failed-after-save", "/flush", "/authenticate", "/cycleKey", "/setExpiry"].includes(path)
+          const sets = [
+            "/failed-after-save",
+            "/flush",
+            "/authenticate",
+            "/authenticateExclusively",
+            "/cycleKey",
+            "/setExpiry"
+          ].includes(path)
           assert.strictEqual(setCookiesOf(answer).length, sets ? 1 : 0, path)
           assert.deepStrictEqual(headersOf(answer, "cache-control"), [sets ? "no-store" : "public, max-age=600"], path)
         }
