@@ -27,7 +27,8 @@ export const prepare = (
     if (isNew) yield* fs.makeDirectory(root, { recursive: true, mode: 0o700 })
     yield* ours(fs, path, root)
     if (isNew) yield* fs.chmod(root, 0o700)
-    for (const parent of parentsOf(path, yield* fs.realPath(root))) {
+    // Where links cannot be resolved, the directories that the name itself goes through are looked at.
+    for (const parent of parentsOf(path, yield* Effect.orElseSucceed(fs.realPath(root), () => root))) {
       const { mode } = yield* fs.stat(parent)
       // In a directory like /tmp, with the sticky bit, only the owner of an entry may replace it.
       if (path.sep !== "\\" && (mode & 0o1002) === 0o002) {
