@@ -63,10 +63,18 @@ describe("the directory", () => {
     renameSync(directory, `${directory}.old`)
     writeFileSync(directory, "")
   }, /is not a directory/)
-  refused("it cannot be made", (directory) => {
-    renameSync(directory, `${directory}.old`)
-    symlinkSync("/proc/nowhere/sessions", directory)
-  }, /cannot be used \(.*\)\. Give the store a directory that this process owns and may write/)
+  it.scopedLive("is refused if it cannot be made", () =>
+    Effect.gen(function*() {
+      const parent = Path.join(yield* temporaryDirectory("files"), "file")
+      writeFileSync(parent, "")
+      // Not even root makes a directory below a file.
+      const error = yield* Effect.flip(openStore(Path.join(parent, "sessions")))
+      assert.instanceOf(error, SessionConfigError)
+      assert.match(
+        error.message,
+        /file\/sessions cannot be used \(.*\)\. Give the store a directory that this process owns and may write/
+      )
+    }))
   refused("its group may write to it", (directory) => chmodSync(directory, 0o770), /writable by others/)
   refused("everybody may write to it", (directory) => chmodSync(directory, 0o702), /writable by others/)
   // Whoever is first there would own what is in it.

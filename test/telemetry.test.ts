@@ -51,7 +51,10 @@ const browser = (url: string) => {
   const send = (path: string, init: RequestInit = {}) =>
     Effect.promise(async () => {
       const cookie = cookies.at(-1)
-      const headers = { ...init.headers, ...(cookie === undefined ? {} : { cookie: `session-dev-app.Session=${cookie}` }) }
+      const headers = {
+        ...init.headers,
+        ...(cookie === undefined ? {} : { cookie: `session-dev-app.Session=${cookie}` })
+      }
       const response = await fetch(url + path, { ...init, headers })
       const [, value] = /^session-dev-app.Session=([^;]+)/.exec(response.headers.getSetCookie()[0] ?? "") ?? []
       if (value !== undefined) cookies.push(value)

@@ -153,16 +153,18 @@ export const make = (disk: Disk, records: Records): Sweep => {
       }
     })
 
+  const clock: Effect.Effect<number, PlatformError> = Effect.suspend(() => {
+    const made = disk.scratch()
+    return disk.makeDirectory(made).pipe(
+      Effect.zipRight(disk.changedAt(made)),
+      Effect.ensuring(disk.remove(made)),
+      // Gone already: the sweep of another process took it for a leftover.
+      Effect.flatMap((at) => at === undefined ? clock : Effect.succeed(at))
+    )
+  })
+
   return {
-    clock: Effect.suspend(() => {
-      const made = disk.scratch()
-      return disk.makeDirectory(made).pipe(
-        Effect.zipRight(disk.changedAt(made)),
-        Effect.ensuring(disk.remove(made)),
-        // Gone already: then it is of the past.
-        Effect.map((at) => at ?? 0)
-      )
-    }),
+    clock,
     count: (now) =>
       Effect.gen(function*() {
         const count = { current: 0, expired: 0 }
