@@ -117,7 +117,8 @@ export class SessionConflict extends Schema.TaggedError<SessionConflict>("effect
   HttpApiSchema.annotations({ status: 409 })
 ) {
   override get message(): string {
-    return `Another request changed the session meanwhile (${this.what}). Nothing was written; load the page again.`
+    return `Another request changed the session "${this.session}" meanwhile (${this.what}). The changes of this request to it were ` +
+      "not written; load the page again."
   }
   [HttpServerRespondable.symbol]() {
     return respond(this, 409)
@@ -137,7 +138,7 @@ export class SessionGone extends Schema.TaggedError<SessionGone>("effect-session
   HttpApiSchema.annotations({ status: 409 })
 ) {
   override get message(): string {
-    return "The session has ended meanwhile. Nothing was written."
+    return `The session "${this.session}" has ended meanwhile. The changes of this request to it were not written.`
   }
   [HttpServerRespondable.symbol]() {
     return respond(this, 409)
@@ -203,7 +204,7 @@ export class SessionCrossSite extends Schema.TaggedError<SessionCrossSite>("effe
 ) {
   override get message(): string {
     return "This request came from another site, and the browser kept its cookie back. " +
-      "A session made for it would replace the one that the browser has. Nothing was written."
+      "A session made for it would replace the one that the browser has, so none was made."
   }
   [HttpServerRespondable.symbol]() {
     return respond(this, 403)
@@ -229,7 +230,7 @@ export class SessionTooLarge extends Schema.TaggedError<SessionTooLarge>("effect
 ) {
   override get message(): string {
     const fields = this.fields.map(({ length, name }) => `${name} (${length})`).join(", ")
-    return `The session is too large for where it is kept. Nothing was written. Its largest fields, in characters: ${fields}.`
+    return `The session "${this.session}" is too large for where it is kept, and was not written. Its largest fields, in characters: ${fields}.`
   }
   [HttpServerRespondable.symbol]() {
     return respond(this, 413)
