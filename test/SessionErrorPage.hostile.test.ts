@@ -83,7 +83,12 @@ const hostile: ReadonlyArray<
     `answers.${script}.note.${secret}.0`
   ],
   ["a key of a value of any shape", Survey.set("any", { [script]: () => secret }), "any.*", `any.${script}`],
-  ["a key that is not allowed", Survey.set("any", { [script]: JSON.parse(`{"__proto__":1}`) }), "any", "any"],
+  [
+    "a key that is not allowed",
+    Survey.set("any", { [script]: JSON.parse(`{"__proto__":1}`) }),
+    "any.*",
+    `any.${script}`
+  ],
   ["a value of a Map", Survey.set("byId", new Map([[script, points(1.5)]])), "byId.0.1.points", "byId.0.1.points"],
   ["a field that is not one", Survey.patch(wrong({ [script]: secret })), "*", script],
   ["a subject", Survey.authenticate(`${script}\n`), "subject", "subject"]

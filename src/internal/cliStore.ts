@@ -75,7 +75,10 @@ export const store = (
   const options = prefix === undefined ? {} : { prefix }
   switch (kindOf(url)) {
     case "redis":
-      return Effect.map(redis(url), (client) => Layer.provide(RedisStore.layer(options), client))
+      return Effect.map(
+        redis(url),
+        (client) => Layer.provide(RedisStore.layer({ ...options, durableDestroy: false }), client)
+      )
     case "file":
       return Effect.map(directoryOf(url), (directory) => FileStore.layer({ directory }))
     case "sql":
