@@ -295,8 +295,9 @@ export type Operation = Exclude<keyof Shape, "capabilities">
  * @category clocks
  */
 export const byClock = (store: Shape, clock: Effect.Effect<number, SessionStoreError>): Shape => ({
-  ...store,
+  capabilities: store.capabilities,
   create: (key, record, now) => Effect.flatMap(clock, (time) => store.create(key, bounded(record, now, time), now)),
+  load: (key, now, reading) => store.load(key, now, reading),
   save: (key, record, version, now) =>
     Effect.flatMap(clock, (time) => store.save(key, bounded(record, now, time), version, now)),
   touch: (key, lastSeenAt, expiresAt, now) =>
@@ -306,8 +307,16 @@ export const byClock = (store: Shape, clock: Effect.Effect<number, SessionStoreE
     }),
   rotate: (key, newKey, record, version, now) =>
     Effect.flatMap(clock, (time) => store.rotate(key, newKey, bounded(record, now, time), version, now)),
+  destroy: (key) => store.destroy(key),
   removeExpired: (now, limit) =>
-    Effect.zipRight(Effect.flatMap(clock, (time) => checkClock(now, time)), store.removeExpired(now, limit))
+    Effect.zipRight(Effect.flatMap(clock, (time) => checkClock(now, time)), store.removeExpired(now, limit)),
+  count: (now) => store.count(now),
+  list: (namespace, subject, now, page) => store.list(namespace, subject, now, page),
+  find: (namespace, id, now) => store.find(namespace, id, now),
+  scan: (namespace, after, limit, now) => store.scan(namespace, after, limit, now),
+  revoke: (namespace, id) => store.revoke(namespace, id),
+  revokeSubject: (namespace, subject, except) => store.revokeSubject(namespace, subject, except),
+  revokeAll: (namespace) => store.revokeAll(namespace)
 })
 
 /**
