@@ -314,7 +314,10 @@ describe("in a request", () => {
         const codec = { encode: () => data, decode: (text: string): unknown => JSON.parse(text) }
         const store = MemoryStore.layer()
         const layer = (policy: typeof onUndecodable) =>
-          Layer.provide(Layer.fresh(Forum.layerWith({ onUndecodable: policy })), StoredEngine.layer())
+          Layer.provide(
+            Layer.fresh(Forum.layerWith({ onUndecodable: policy })),
+            StoredEngine.layer({ maxSessionBytes: 10_000_000 })
+          )
         return Effect.gen(function*() {
           const { cookie } = yield* visit(Forum, Forum.set("count", 1)).pipe(
             Effect.provide(layer("restart").pipe(Layer.provide(SessionCodec.layer(codec))))
