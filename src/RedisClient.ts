@@ -58,7 +58,7 @@ export interface Ioredis extends IoredisNode {
 }
 
 /**
- * A client of the package `ioredis`, version 5.
+ * A client of the package `ioredis`, version 5 or 6.
  *
  * @since 0.4.0
  * @category constructors

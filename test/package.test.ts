@@ -5,62 +5,25 @@
 import { SqlClient } from "@effect/sql/SqlClient"
 import { Effect, Layer, Schedule } from "effect"
 import { build } from "esbuild"
-import { execFile, spawn } from "node:child_process"
+import { spawn } from "node:child_process"
 import { once } from "node:events"
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import * as Path from "node:path"
 import { pathToFileURL } from "node:url"
-import { promisify } from "node:util"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { freePort } from "../examples/servers/freePort.js"
 import { postgresDatabase } from "./support/databases.js"
+import { install, run as runIn, tarball, version } from "./support/packed.js"
 import { postgresUrl } from "./support/stores.js"
 
 const project = mkdtempSync(Path.join(tmpdir(), "effect-session-package-"))
 const root = process.cwd()
-const { version } = JSON.parse(readFileSync("package.json", "utf8"))
-const tarball = `effect-session-${version}.tgz`
 
-/** Not while this process stands still: it has to answer to the one that runs the tests. */
-const run = async (command: string, args: ReadonlyArray<string>, cwd = project): Promise<string> => {
-  try {
-    return (await promisify(execFile)(command, args, { cwd, encoding: "utf8" })).stdout
-  } catch (error) {
-    // What the command printed is what went wrong.
-    const { stderr, stdout } = error as { stdout?: string; stderr?: string }
-    throw new Error(`${command} ${args.join(" ")}\n${stdout}\n${stderr}`)
-  }
-}
+const run = (command: string, args: ReadonlyArray<string>) => runIn(command, args, project)
 
 beforeAll(async () => {
-  await run("npm", ["pack", "--pack-destination", project], root)
-  await run("tar", ["xzf", tarball])
-  mkdirSync(Path.join(project, "node_modules"))
-  cpSync(Path.join(project, "package"), Path.join(project, "node_modules/effect-session"), { recursive: true })
-  // The peers are those of this repository: no registry is needed to install them.
-  for (const peer of ["effect", "@effect", "@noble", "@types", "typescript"]) {
-    symlinkSync(Path.join(root, "node_modules", peer), Path.join(project, "node_modules", peer))
-  }
-  writeFileSync(Path.join(project, "package.json"), JSON.stringify({ name: "empty", type: "module" }))
-  writeFileSync(
-    Path.join(project, "tsconfig.json"),
-    JSON.stringify({
-      compilerOptions: {
-        strict: true,
-        exactOptionalPropertyTypes: true,
-        noUncheckedIndexedAccess: true,
-        target: "ES2022",
-        lib: ["ES2022", "DOM", "DOM.Iterable"],
-        module: "NodeNext",
-        types: ["node"],
-        skipLibCheck: false,
-        noEmit: false,
-        outDir: "out"
-      },
-      include: ["*.ts"]
-    })
-  )
+  await install(project)
   writeFileSync(Path.join(project, "session.ts"), session)
   writeFileSync(Path.join(project, "api.ts"), api)
   writeFileSync(Path.join(project, "main.ts"), main)

