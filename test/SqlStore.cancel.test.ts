@@ -16,9 +16,9 @@ import * as Postgres from "./support/postgresServer.js"
 import { freshPrefix, mysqlClient, ofMariadb, postgresClient, sqlStore } from "./support/stores.js"
 
 const databases = [
-  ["postgres", postgresClient, "SELECT 0 AS broken, pg_sleep(0.05)"],
-  // It says that it was broken off by its result.
-  ...ofMariadb(["mariadb", mysqlClient, "SELECT SLEEP(0.05) AS broken"] as const)
+  ["postgres", postgresClient, "SELECT 0 AS cancelled, pg_sleep(0.05)"],
+  // It says that it was cancelled by its result.
+  ...ofMariadb(["mariadb", mysqlClient, "SELECT SLEEP(0.05) AS cancelled"] as const)
 ] as const
 
 for (const [name, client, pause] of databases) {
@@ -42,14 +42,14 @@ for (const [name, client, pause] of databases) {
   /** Somebody else's statements, one on each connection of the pool. */
   const strangers = (sql: SqlClient, count: number) =>
     Effect.map(
-      together(range(count).map(() => sql.unsafe<{ readonly broken: unknown }>(pause))),
-      (all) => assert.deepStrictEqual(all.map(([row]) => Number(row?.broken)), range(count).map(() => 0))
+      together(range(count).map(() => sql.unsafe<{ readonly cancelled: unknown }>(pause))),
+      (all) => assert.deepStrictEqual(all.map(([row]) => Number(row?.cancelled)), range(count).map(() => 0))
     )
 
   describe(`${name}: a statement that is given up while it waits for a row`, () => {
     for (const size of [1, 5]) {
       for (const tag of ["Save", "Rotate"] as const) {
-        it.scopedLive(`${tag}, with a pool of ${size}: it is broken off, and the next one is done`, () =>
+        it.scopedLive(`${tag}, with a pool of ${size}: it is cancelled, and the next one is done`, () =>
           Effect.gen(function*() {
             const { hold, release, sql, store, waiting } = yield* setUp(size)
             const engine = yield* engineOf(store, { timeout: "700 millis" })
@@ -91,7 +91,7 @@ for (const [name, client, pause] of databases) {
       }))
 
     it.scopedLive(
-      "given up at the moment at which it ends: it is done or not, and no stranger is broken off",
+      "given up at the moment at which it ends: it is done or not, and no stranger's statement is cancelled",
       () =>
         Effect.gen(function*() {
           const { hold, release, sql, store, waiting } = yield* setUp(1)
@@ -115,7 +115,7 @@ for (const [name, client, pause] of databases) {
 }
 
 describe("postgres: a commit that waits for a replica", () => {
-  it.scopedLive("is not broken off when it is given up: it would be seen, and confirmed, without the replica", () =>
+  it.scopedLive("is not cancelled when it is given up: it would be seen, and confirmed, without the replica", () =>
     Effect.gen(function*() {
       const { url } = yield* yield* Postgres.startable()
       const clientWith = (parameters: Record<string, string>) => {

@@ -1,5 +1,5 @@
 /**
- * How the server is told to break off a statement that nobody waits for any more: what waits there, such as for a lock, would
+ * How the server is told to cancel a statement that nobody waits for any more: what waits there, such as for a lock, would
  * otherwise be done after the visitor was told that it was not.
  */
 import type { Connection } from "@effect/sql/SqlConnection"
@@ -8,12 +8,12 @@ import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import type * as Scope from "effect/Scope"
 
-/** The request to break off was begun, and it is not known whether the server will still come to it. */
+/** The request to cancel was begun, and it is not known whether the server will still come to it. */
 export class NotAnswered extends Data.TaggedError("NotAnswered") {}
 
 /**
- * Asks the server, on connections of its own, to break off what a connection does. Gives whether it was asked: it is not where
- * the driver is unknown, the server cannot be reached, or a commit may be waiting for a replica. Such a wait that is broken off
+ * Asks the server, on connections of its own, to cancel what a connection does. Gives whether it was asked: it is not where
+ * the driver is unknown, the server cannot be reached, or a commit may be waiting for a replica. Such a wait that is cancelled
  * leaves a commit that others see, and that is lost with its server.
  */
 export const cancel = (connection: Connection): Effect.Effect<boolean, NotAnswered> => {

@@ -15,8 +15,8 @@ import { codeOf } from "./sqlDriver.js"
  * Runs on one connection. Who is interrupted goes on at once; then
  * - what was still waiting for a connection is never sent: done late, a rotation would take the session from a visitor
  *   who was told that nothing was changed;
- * - what was sent is broken off on the server, and what would follow it in its transaction is not sent;
- * - its connection is kept until the answer is there and the server has said that it was asked, so that it breaks off nothing
+ * - what was sent is cancelled on the server, and what would follow it in its transaction is not sent;
+ * - its connection is kept until the answer is there and the server has said that it was asked, so that it cancels nothing
  *   that somebody else says on the same connection; or for so long that no answer can be expected. Then the connection is
  *   closed: a pool keeps the ones that are silent for ever, until nothing else is left of it.
  */
@@ -40,7 +40,9 @@ export const onConnection = <A>(
           Effect.tapError((error) => Effect.sync(() => readOnly.has(codeOf(error)) && hangUp(connection))),
           Effect.ensuring(
             Effect.suspend(() => cancelling === undefined ? Effect.void : cancelled(connection, cancelling))
-          )
+          ),
+          // From here on it is another's: whoever goes now has nothing to cancel.
+          Effect.ensuring(Effect.sync(() => void (busy = undefined)))
         )
       }
       // A pool that is asked for a connection gives it to somebody, who must be there to give it back.
@@ -59,14 +61,17 @@ export const onConnection = <A>(
       })
     }))
 
-/** Waits until nothing can break off what is said next on the connection, which is closed if that is not sure. */
+/** Waits until nothing can cancel what is said next on the connection, which is closed if that is not sure. */
 const cancelled = (connection: Connection, cancelling: Fiber.Fiber<boolean | undefined>): Effect.Effect<void> =>
   Effect.flatMap(Fiber.await(cancelling), (exit) => {
     const isAsked = exit._tag === "Success" ? exit.value : undefined
     if (isAsked === false) return Effect.void
-    if (isAsked === undefined) hangUp(connection)
-    // Takes a request upon itself that came after the statement had ended, and tells the pool of a connection that is closed.
-    return Effect.ignore(connection.executeUnprepared("SELECT 1", [], undefined))
+    const close = Effect.sync(() => hangUp(connection))
+    const say = (statement: string) => connection.executeUnprepared(statement, [], undefined)
+    // Takes upon itself a request that came after the statement had ended, and ends a transaction whose end was cancelled.
+    // Where a connection is closed, its pool has heard of it when this fails.
+    const last = "pg" in connection ? Effect.orElse(say("SELECT 1"), () => say(rollback)) : say(rollback)
+    return Effect.zipRight(isAsked === undefined ? close : Effect.void, Effect.catchAll(last, () => close))
   })
 
 /** A connection that says nothing more after somebody has gone, but that a transaction is given up. */
