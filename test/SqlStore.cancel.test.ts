@@ -1,0 +1,152 @@
+/**
+ * A statement that is given up while it waits on the server: it is not done later, after the visitor was told that it was not.
+ */
+import * as PgClient from "@effect/sql-pg/PgClient"
+import { SqlClient } from "@effect/sql/SqlClient"
+import { it } from "@effect/vitest"
+import { Context, Effect, Fiber, Layer, Redacted } from "effect"
+import { SessionStore } from "effect-session"
+import type { Write } from "effect-session/SessionEngine"
+import { assert, describe } from "vitest"
+import { range, together } from "../src/internal/testing/law.js"
+import { isAlive, isDead, namespace, start, stored } from "../src/internal/testing/records.js"
+import { untilWaiting } from "./support/databases.js"
+import { engineOf, next, opened, record, written } from "./support/engines.js"
+import * as Postgres from "./support/postgresServer.js"
+import { freshPrefix, mysqlClient, ofMariadb, postgresClient, sqlStore } from "./support/stores.js"
+
+const databases = [
+  ["postgres", postgresClient, "SELECT 0 AS cancelled, pg_sleep(0.05)"],
+  // It says that it was cancelled by its result.
+  ...ofMariadb(["mariadb", mysqlClient, "SELECT SLEEP(0.05) AS cancelled"] as const)
+] as const
+
+for (const [name, client, pause] of databases) {
+  /** A store whose pool has so many connections, and somebody else who can hold its rows. */
+  const setUp = (maxConnections: number) =>
+    Effect.gen(function*() {
+      const prefix = freshPrefix()
+      const context = yield* Layer.build(sqlStore<unknown>(client({ maxConnections }), prefix))
+      const admin = Context.get(yield* Layer.build(Layer.fresh(client({ maxConnections: 2 }))), SqlClient)
+      const other = yield* admin.reserve
+      const say = (statement: string) => other.executeUnprepared(statement, [], undefined)
+      return {
+        store: Context.get(context, SessionStore),
+        sql: Context.get(context, SqlClient),
+        hold: Effect.zipRight(say("BEGIN"), say(`SELECT id FROM ${prefix}sessions FOR UPDATE`)),
+        release: say("COMMIT"),
+        waiting: (count: number) => untilWaiting(admin, name, prefix, count)
+      }
+    })
+
+  /** Somebody else's statements, one on each connection of the pool. */
+  const strangers = (sql: SqlClient, count: number) =>
+    Effect.map(
+      together(range(count).map(() => sql.unsafe<{ readonly cancelled: unknown }>(pause))),
+      (all) => assert.deepStrictEqual(all.map(([row]) => Number(row?.cancelled)), range(count).map(() => 0))
+    )
+
+  describe(`${name}: a statement that is given up while it waits for a row`, () => {
+    for (const size of [1, 5]) {
+      for (const tag of ["Save", "Rotate"] as const) {
+        it.scopedLive(`${tag}, with a pool of ${size}: it is cancelled, and the next one is done`, () =>
+          Effect.gen(function*() {
+            const { hold, release, sql, store, waiting } = yield* setUp(size)
+            const engine = yield* engineOf(store, { timeout: "700 millis" })
+            const calm = yield* engineOf(store, { timeout: "20 seconds" })
+            const { record: before, value } = yield* written(calm, { _tag: "Create", record: record() })
+            const write: Write = { _tag: tag, value, record: next(before), expectedVersion: 1 }
+            yield* hold
+            const error = yield* Effect.flip(engine.write(write, start))
+            assert.strictEqual(error.reason, "timeout")
+            // The row is still held: nothing else can have ended them.
+            yield* waiting(0)
+            yield* strangers(sql, size)
+            yield* release
+            yield* strangers(sql, size)
+            assert.deepStrictEqual(yield* opened(calm, value), before)
+            const after = yield* written(calm, write)
+            assert.deepStrictEqual(yield* opened(calm, after.value), next(before))
+          }))
+      }
+    }
+
+    it.scopedLive("a transaction of several statements: none is done", () =>
+      Effect.gen(function*() {
+        const { hold, release, sql, store, waiting } = yield* setUp(1)
+        const spared = yield* stored(store)
+        const one = yield* stored(store)
+        yield* hold
+        const revocation = yield* Effect.fork(store.revokeSubject(namespace, "ann", spared.record.id))
+        yield* waiting(1)
+        yield* Fiber.interrupt(revocation)
+        yield* waiting(0)
+        yield* release
+        yield* strangers(sql, 1)
+        yield* isAlive(store, one, start)
+        yield* isAlive(store, spared, start)
+        yield* store.revokeSubject(namespace, "ann", spared.record.id)
+        yield* isDead(store, one, start)
+        yield* isAlive(store, spared, start)
+      }))
+
+    it.scopedLive(
+      "given up at the moment at which it ends: it is done or not, and no stranger's statement is cancelled",
+      () =>
+        Effect.gen(function*() {
+          const { hold, release, sql, store, waiting } = yield* setUp(1)
+          const one = yield* stored(store)
+          let now = one.record
+          for (let i = 0; i < 8; i++) {
+            yield* hold
+            const later = next(now)
+            const save = yield* Effect.fork(store.save(one.key, later, now.version, start))
+            yield* waiting(1)
+            yield* together([release, Fiber.interrupt(save), strangers(sql, 1)])
+            yield* strangers(sql, 1)
+            const found = yield* Effect.flatten(store.load(one.key, start))
+            assert.deepInclude([now, later], found)
+            now = found
+          }
+        }),
+      20_000
+    )
+  })
+}
+
+describe("postgres: a commit that waits for a replica", () => {
+  it.scopedLive("is not cancelled when it is given up: it would be seen, and confirmed, without the replica", () =>
+    Effect.gen(function*() {
+      const { url } = yield* yield* Postgres.startable()
+      const clientWith = (parameters: Record<string, string>) => {
+        const whole = new URL(url)
+        for (const [name, value] of Object.entries(parameters)) whole.searchParams.set(name, value)
+        return PgClient.layer({ url: Redacted.make(whole.href), maxConnections: 1 })
+      }
+      const prefix = freshPrefix()
+      const local = yield* Layer.build(sqlStore(clientWith({ options: "-c synchronous_commit=local" }), prefix))
+      const store = Context.get(local, SessionStore)
+      const one = yield* stored(store)
+      const strict = yield* Layer.build(Layer.fresh(sqlStore(clientWith({}), prefix)))
+      const sql = Context.get(local, SqlClient)
+      const reload = sql.unsafe("SELECT pg_reload_conf()")
+      yield* Effect.acquireRelease(
+        Effect.zipRight(sql.unsafe("ALTER SYSTEM SET synchronous_standby_names = 'nobody'"), reload),
+        () => Effect.orDie(Effect.zipRight(sql.unsafe("ALTER SYSTEM RESET synchronous_standby_names"), reload))
+      )
+      const names = sql.unsafe<{ readonly names: string }>(
+        "SELECT current_setting('synchronous_standby_names') AS names"
+      )
+      yield* Effect.repeat(names, { until: ([row]) => row?.names === "nobody" })
+      const waits = sql.unsafe("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
+      const save = yield* Effect.fork(
+        Context.get(strict, SessionStore).save(one.key, next(one.record), one.record.version, start)
+      )
+      yield* Effect.repeat(waits, { until: (rows) => rows.length === 1 })
+      yield* Fiber.interrupt(save)
+      // The only connection of the pool is free again, or there is a new one.
+      yield* Context.get(strict, SqlClient).unsafe("SELECT 1")
+      assert.lengthOf(yield* waits, 1)
+      yield* isAlive(store, one, start)
+    }))
+})
