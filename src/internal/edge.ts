@@ -435,11 +435,18 @@ export const notLoopback = HttpServerResponse.text(
 const hostsOf = (request: Request): readonly [string, ...Array<string>] => {
   const { headers } = request
   const source = sourceOf(request)
-  const url = "url" in source && typeof source.url === "string" && URL.canParse(source.url)
-    ? new URL(source.url)
-    : undefined
+  const url = "url" in source && typeof source.url === "string" ? urlOf(source.url) : undefined
   const [first, ...rest] = [headers.host, headers[":authority"], url?.host].filter((host) => host !== undefined)
   return [first ?? "", ...rest]
+}
+
+/** A complete URL. `URL.canParse` is not everywhere, such as in a Worker of an old compatibility date. */
+const urlOf = (text: string): URL | undefined => {
+  try {
+    return new URL(text)
+  } catch {
+    return undefined
+  }
 }
 
 const isLoopback = (host: string): boolean =>

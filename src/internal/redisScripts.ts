@@ -72,7 +72,7 @@ export const ages = script(
   `
 local found = {}
 for i, record in ipairs(KEYS) do
-  local ok, m = pcall(cjson.decode, redis.call("HGET", record, "m") or "")
+  local ok, m = pcall(function() return cjson.decode(redis.call("HGET", record, "m") or "") end)
   local isRecord = ok and type(m) == "table" and isInteger(m[CREATED]) and type(m[ID]) == "string"
   found[i] = isRecord and m[CREATED] .. " " .. m[ID] or ""
 end
