@@ -14,6 +14,7 @@ import { freshKey, isAlive, isDead, start, stored } from "../src/internal/testin
 import { furnish, reads, works, writes } from "./support/databases.js"
 import { paced } from "./support/pace.js"
 import { ioredisOn, nodeRedisOn, nodeRedisPoolOn, storeOn } from "./support/redisClients.js"
+import { replicated } from "./support/replicated.js"
 import * as Way from "./support/way.js"
 
 const clients: ReadonlyArray<
@@ -41,7 +42,7 @@ describe("a server that becomes a replica behind the same address", () => {
         const { first, second, url, way } = yield* pair
         const store = yield* Effect.flatMap(on(url), (client) => storeOn(client, { durableDestroy: false }))
         const one = yield* stored(store)
-        assert.strictEqual(yield* first.ask("WAIT", "1", "5000"), "1")
+        yield* replicated(first, second)
         // The connections that are there stay, and lead to what is a replica from now on.
         yield* second.ask("REPLICAOF", "NO", "ONE")
         yield* first.ask("REPLICAOF", "127.0.0.1", String(second.port))
@@ -59,7 +60,7 @@ describe("a server that becomes a replica behind the same address", () => {
         const { first, second, url, way } = yield* pair
         const store = yield* Effect.flatMap(on(url), (client) => storeOn(client, { durableDestroy: false }))
         const one = yield* furnish(store)
-        assert.strictEqual(yield* first.ask("WAIT", "1", "5000"), "1")
+        yield* replicated(first, second)
         yield* second.ask("REPLICAOF", "NO", "ONE")
         yield* first.ask("REPLICAOF", "127.0.0.1", String(second.port))
         for (const [call, run] of [...reads, ...writes]) {

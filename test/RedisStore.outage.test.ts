@@ -16,6 +16,7 @@ import { engineOf, next, opened, record, written } from "./support/engines.js"
 import { increment, inTime, isCounted, shopsOn, visiting } from "./support/outages.js"
 import { paced } from "./support/pace.js"
 import { ioredisOn, nodeRedisOn, nodeRedisPoolOn, storeAt, storeOn } from "./support/redisClients.js"
+import { replicated } from "./support/replicated.js"
 import * as Shop from "./support/shop.js"
 import { begin, between, ok, ShopSession, show, valueOf } from "./support/shop.js"
 import * as Way from "./support/way.js"
@@ -185,7 +186,7 @@ describe("a crash, and what was confirmed before it", () => {
       const store = yield* storeAt(main.url, { prefix: "shop:" })
       assert.isFalse(store.capabilities.durableDestroy)
       const destroyed = yield* stored(store)
-      assert.strictEqual(yield* main.ask("WAIT", "1", "5000"), "1")
+      yield* replicated(main, replica)
       yield* link.silence
       yield* store.destroy(destroyed.key)
       yield* isDead(store, destroyed, start)
