@@ -91,7 +91,7 @@ it.live("a driver that is not installed is named", () => {
     ["@effect/sql-pg@0.53", ["stats", "--database-url", "postgres://ann:hunter2@127.0.0.1:1/shop"]],
     ["@effect/sql-mysql2@0.53", ["stats", "--database-url", "mysql://ann:hunter2@127.0.0.1:1/shop"]],
     ["@effect/sql-sqlite-node@0.53", ["migrate", "--database-url", "sqlite:none.sqlite"]],
-    ["ioredis@6", ["stats", "--database-url", "redis://ann:hunter2@127.0.0.1:1"]]
+    ["ioredis@5", ["stats", "--database-url", "redis://ann:hunter2@127.0.0.1:1"]]
   ] as const
   return Effect.forEach(
     drivers,

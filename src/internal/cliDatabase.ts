@@ -113,7 +113,7 @@ const versions = {
   "@effect/sql-mysql2": "0.53",
   "@effect/sql-pg": "0.53",
   "@effect/sql-sqlite-node": "0.53",
-  ioredis: "6"
+  ioredis: "5"
 } as const
 
 /** Drivers are loaded when they are needed, so that only the one in use must be installed. */
