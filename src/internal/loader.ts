@@ -76,10 +76,8 @@ export class Loader<A extends object> {
     const { opening, partial, presented } = this.#progress
     // The head has left without `Vary`, so what is read now could be cached for others.
     if (this.#progress.finished && this.#progress.open === undefined) {
-      return Effect.flatMap(
-        Effect.succeed(Refusals.late(this.#core)),
-        (error) => Effect.zipRight(Refusals.log(error), Effect.fail(error))
-      )
+      const error = Refusals.late(this.#core)
+      return Effect.zipRight(Refusals.log(error), Effect.fail(error))
     }
     // What was opened before stays, if it cannot be opened again.
     this.#progress.unreadable = this.#progress.open === undefined
