@@ -177,9 +177,7 @@ const forgetful: ReadonlyArray<readonly [name: string, keeping: Forgetful]> = [
       ...kept,
       forget: Effect.gen(function*() {
         // Later is never, then: on a slow machine its next turn might come before the crash.
-        const rows = yield* kept.sql<{ pid: number }>`SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'`
-        assert.lengthOf(rows, 1)
-        yield* Postgres.sent(rows.map(({ pid }) => pid), "SIGSTOP")
+        yield* Effect.repeat(stopWalWriter(kept.sql), { until: (isIdle) => isIdle })
         yield* kept.sql`CHECKPOINT`
       }),
       claimed: Effect.succeed(claimOf(kept.store))
@@ -209,6 +207,21 @@ const forgetful: ReadonlyArray<readonly [name: string, keeping: Forgetful]> = [
     ] as const
   )
 ]
+
+/**
+ * Stops the process that writes the log of Postgres. Gives whether it was idle: if it was writing, it would hold the log's lock
+ * for ever, and a checkpoint would wait for that. Then it goes on.
+ */
+const stopWalWriter = (sql: SqlClient) =>
+  Effect.gen(function*() {
+    const ask = sql<{ pid: number; wait_event: string | null }>`
+      SELECT pid, wait_event FROM pg_stat_activity WHERE backend_type = 'walwriter'`
+    const [found = assert.fail("there is no WAL writer")] = yield* ask
+    yield* Postgres.sent([found.pid], "SIGSTOP")
+    const isIdle = (yield* ask).every(({ wait_event }) => wait_event === "WalWriterMain")
+    if (!isIdle) yield* Postgres.sent([found.pid], "SIGCONT")
+    return isIdle
+  })
 
 /** How often the thread of InnoDB has ended its turn, in which it writes the log if that is due. */
 const turnsOf = (sql: SqlClient) =>
