@@ -6,7 +6,7 @@ import { SessionEngine, SessionId, type SessionRecord } from "effect-session"
 import * as CookieEngine from "effect-session/CookieEngine"
 import * as Keyring from "effect-session/Keyring"
 import { randomBytes } from "node:crypto"
-import { xchacha20Poly1305 } from "../src/internal/cipher.js"
+import { xchacha20Poly1305 } from "../src/internal/crypto/cipher.js"
 import { compare, print } from "./measure.js"
 
 const cart = Array.from(

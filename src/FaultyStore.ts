@@ -7,7 +7,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { intercepted } from "./internal/intercepted.js"
+import { intercepted } from "./internal/store/intercepted.js"
 import type { Operation, Shape } from "./SessionStore.js"
 import { SessionStore, SessionStoreError } from "./SessionStore.js"
 

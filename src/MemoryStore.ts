@@ -5,8 +5,8 @@
  * @since 0.1.0
  */
 import * as Layer from "effect/Layer"
-import type { Entry } from "./internal/memoryTable.js"
-import * as MemoryTable from "./internal/memoryTable.js"
+import type { Entry } from "./internal/memory/table.js"
+import * as MemoryTable from "./internal/memory/table.js"
 import type { Shape } from "./SessionStore.js"
 import { SessionStore } from "./SessionStore.js"
 import type { StoreKey } from "./StoreKey.js"

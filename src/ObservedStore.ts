@@ -24,7 +24,7 @@ import * as MetricLabel from "effect/MetricLabel"
 import * as Option from "effect/Option"
 import * as Record from "effect/Record"
 import * as Tracer from "effect/Tracer"
-import { intercepted } from "./internal/intercepted.js"
+import { intercepted } from "./internal/store/intercepted.js"
 import type { Operation, Shape } from "./SessionStore.js"
 import { SessionStore, SessionStoreError } from "./SessionStore.js"
 

@@ -18,7 +18,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
-import { freshNode, open, packets } from "./internal/packets.js"
+import { freshNode, open, packets } from "./internal/tiered/packets.js"
 import type { Notice } from "./SessionInvalidation.js"
 import { SessionInvalidation } from "./SessionInvalidation.js"
 

@@ -8,7 +8,7 @@
  * @since 0.4.0
  */
 import * as Context from "effect/Context"
-import { fromPrimary, sentIf, slotOf } from "./internal/redisReady.js"
+import { fromPrimary, sentIf, slotOf } from "./internal/redis/ready.js"
 
 /**
  * A client of one node, or of a Cluster. A call that fails rejects with whatever the driver says.

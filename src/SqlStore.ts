@@ -13,13 +13,12 @@ import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import { isD1 } from "./internal/d1Driver.js"
-import { corrupt, orDamaged, orLeftOut } from "./internal/damaged.js"
-import * as SqlCalls from "./internal/sqlCalls.js"
-import { codeOf } from "./internal/sqlDriver.js"
-import * as Durability from "./internal/sqlDurability.js"
-import { tidying } from "./internal/sqlEpochs.js"
-import type { Parameters, Row } from "./internal/sqlRows.js"
+import * as SqlCalls from "./internal/sql/calls.js"
+import { isD1 } from "./internal/sql/d1Driver.js"
+import { codeOf } from "./internal/sql/driver.js"
+import * as Durability from "./internal/sql/durability.js"
+import { tidying } from "./internal/sql/epochs.js"
+import type { Parameters, Row } from "./internal/sql/rows.js"
 import {
   decodeCount,
   decodeInfo,
@@ -28,10 +27,11 @@ import {
   idIn,
   integer,
   parametersOf
-} from "./internal/sqlRows.js"
-import * as Start from "./internal/sqlStart.js"
-import type { Dialect, Prepared } from "./internal/sqlStatements.js"
-import { statements } from "./internal/sqlStatements.js"
+} from "./internal/sql/rows.js"
+import * as Start from "./internal/sql/start.js"
+import type { Dialect, Prepared } from "./internal/sql/statements.js"
+import { statements } from "./internal/sql/statements.js"
+import { corrupt, orDamaged, orLeftOut } from "./internal/store/damaged.js"
 import { SessionConfigError } from "./SessionConfigError.js"
 import type { SessionId } from "./SessionId.js"
 import type { SessionInfo } from "./SessionRecord.js"

@@ -14,7 +14,7 @@ import {
 } from "node:fs"
 import * as Path from "node:path"
 import { assert, describe } from "vitest"
-import { shardOf, spell } from "../src/internal/fileNames.js"
+import { shardOf, spell } from "../src/internal/file/names.js"
 import { aRecord, freshKey, hour, isAlive, isDead, minute, start, stored } from "../src/internal/testing/records.js"
 import { furnish, reads, works, writes } from "./support/databases.js"
 import type { Step } from "./support/fileSteps.js"

@@ -5,7 +5,7 @@ import * as MigratingStore from "effect-session/MigratingStore"
 import type { Shape } from "effect-session/SessionStore"
 import { storeLaws } from "effect-session/testing"
 import { assert, describe } from "vitest"
-import { intercepted, type Interception } from "../src/internal/intercepted.js"
+import { intercepted, type Interception } from "../src/internal/store/intercepted.js"
 import type { Scene } from "../src/internal/testing/interleave.js"
 import { equal, holds, range } from "../src/internal/testing/law.js"
 import {

@@ -9,7 +9,7 @@ import type { Shape } from "effect-session/SessionStore"
 import { storeLaws } from "effect-session/testing"
 import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe, expect } from "vitest"
-import { intercepted, type Interception, type Operation } from "../src/internal/intercepted.js"
+import { intercepted, type Interception, type Operation } from "../src/internal/store/intercepted.js"
 import { holds, range } from "../src/internal/testing/law.js"
 import { freshId, freshKey, isThere, start, stored } from "../src/internal/testing/records.js"
 

@@ -4,7 +4,7 @@ import { MemoryStore, Session, SessionStore, SessionStoreError, StoredEngine } f
 import type { Shape } from "effect-session/SessionStore"
 import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe } from "vitest"
-import { Turns } from "../src/internal/turns.js"
+import { Turns } from "../src/internal/session/turns.js"
 import { intercepted } from "./support/intercept.js"
 import { visit } from "./support/visits.js"
 

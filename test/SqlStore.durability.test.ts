@@ -8,7 +8,7 @@ import { SessionConfigError } from "effect-session"
 import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
 import { assert, describe } from "vitest"
-import { lazyIn } from "../src/internal/sqlDurability.js"
+import { lazyIn } from "../src/internal/sql/durability.js"
 import { freshPrefix, mysqlClient, ofMariadb, postgresClient, sqliteClient } from "./support/stores.js"
 
 const prefix = freshPrefix()

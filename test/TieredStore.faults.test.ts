@@ -7,7 +7,7 @@ import { SessionInvalidation } from "effect-session/SessionInvalidation"
 import type { Shape } from "effect-session/SessionStore"
 import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe } from "vitest"
-import { intercepted } from "../src/internal/intercepted.js"
+import { intercepted } from "../src/internal/store/intercepted.js"
 import { isThere, minute, start, stored } from "../src/internal/testing/records.js"
 import { watched } from "./support/watchedStore.js"
 

@@ -6,7 +6,7 @@ import { SessionInvalidation } from "effect-session/SessionInvalidation"
 import type { Shape } from "effect-session/SessionStore"
 import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe } from "vitest"
-import { intercepted, type Interception } from "../src/internal/intercepted.js"
+import { intercepted, type Interception } from "../src/internal/store/intercepted.js"
 import { everyOrder, type Scene, someOrders } from "../src/internal/testing/interleave.js"
 import { equal, range, together } from "../src/internal/testing/law.js"
 import {

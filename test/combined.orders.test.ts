@@ -5,7 +5,7 @@ import * as MigratingStore from "effect-session/MigratingStore"
 import type { Shape } from "effect-session/SessionStore"
 import * as TieredStore from "effect-session/TieredStore"
 import { describe } from "vitest"
-import { intercepted, type Interception } from "../src/internal/intercepted.js"
+import { intercepted, type Interception } from "../src/internal/store/intercepted.js"
 import { type Scene, someOrders } from "../src/internal/testing/interleave.js"
 import { freshId, freshKey, hour, minute, start, type Stored, stored } from "../src/internal/testing/records.js"
 

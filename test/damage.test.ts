@@ -16,7 +16,7 @@ import * as TieredStore from "effect-session/TieredStore"
 import { readdirSync, readFileSync, writeFileSync } from "node:fs"
 import * as Path from "node:path"
 import { assert, describe } from "vitest"
-import { isContentName, shardOf, spell } from "../src/internal/fileNames.js"
+import { isContentName, shardOf, spell } from "../src/internal/file/names.js"
 import { namespace, start, type Stored, stored } from "../src/internal/testing/records.js"
 import { temporaryDirectory } from "./support/folders.js"
 import {

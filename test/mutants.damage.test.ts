@@ -7,7 +7,7 @@ import { MemoryStore, SessionStore, SessionStoreError } from "effect-session"
 import type { Shape } from "effect-session/SessionStore"
 import { damageLaws } from "effect-session/testing"
 import { assert, describe } from "vitest"
-import { isDamaged } from "../src/internal/damaged.js"
+import { isDamaged } from "../src/internal/store/damaged.js"
 import { corrupt, fragile } from "./support/fragile.js"
 
 interface Mutant {

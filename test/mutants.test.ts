@@ -12,7 +12,7 @@ import { mkdir, mkdtemp, rm } from "node:fs/promises"
 import * as Path from "node:path"
 import { pathToFileURL } from "node:url"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
-import type * as MemoryTable from "../src/internal/memoryTable.js"
+import type * as MemoryTable from "../src/internal/memory/table.js"
 
 interface Mutant {
   /** What the store does wrong. */
@@ -422,7 +422,7 @@ beforeAll(async () => {
 })
 afterAll(() => rm(folder, { recursive: true, force: true }))
 
-const source = readFileSync("src/internal/memoryTable.ts", "utf8")
+const source = readFileSync("src/internal/memory/table.ts", "utf8")
 
 const makeMutant = async ([from, to]: Mutant["replace"], name: string): Promise<Shape> => {
   assert.strictEqual(source.split(from).length, 2, `the piece is there once: ${from}`)

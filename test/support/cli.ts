@@ -16,7 +16,7 @@ import { spawn } from "node:child_process"
 import { rmSync } from "node:fs"
 import * as Path from "node:path"
 import { afterAll, assert, beforeAll, inject } from "vitest"
-import { Screen } from "../../src/internal/cliCopy.js"
+import { Screen } from "../../src/internal/cli/copy.js"
 import { temporaryDirectory } from "./folders.js"
 import {
   freshPrefix,

@@ -5,7 +5,7 @@ import { Effect, FiberRef } from "effect"
 import type { SessionStoreError } from "effect-session"
 import * as MigratingStore from "effect-session/MigratingStore"
 import type { Shape } from "effect-session/SessionStore"
-import { intercepted, type Interception, type Operation } from "../../src/internal/intercepted.js"
+import { intercepted, type Interception, type Operation } from "../../src/internal/store/intercepted.js"
 import { type Scene, someOrders } from "../../src/internal/testing/interleave.js"
 import { freshId, hour, minute, start, type Stored } from "../../src/internal/testing/records.js"
 

@@ -2,7 +2,7 @@
  * Keys and uses for the tests of tokens, and what can be asked of those.
  */
 import { Option } from "effect"
-import type { RootKey, Suite, Tokens, Use } from "../../src/internal/wire.js"
+import type { RootKey, Suite, Tokens, Use } from "../../src/internal/crypto/tokens.js"
 
 export const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex")
 

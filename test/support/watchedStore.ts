@@ -4,7 +4,7 @@
 import { Effect } from "effect"
 import { SessionStoreError } from "effect-session"
 import type { Shape } from "effect-session/SessionStore"
-import { intercepted, type Operation } from "../../src/internal/intercepted.js"
+import { intercepted, type Operation } from "../../src/internal/store/intercepted.js"
 
 export const watched = (store: Shape, remote = true) => {
   const calls: Array<Operation> = []

@@ -4,7 +4,7 @@
 import * as Effect from "effect/Effect"
 import type { Shape } from "../../SessionStore.js"
 import type { StoreKey } from "../../StoreKey.js"
-import { isDamaged } from "../damaged.js"
+import { isDamaged } from "../store/damaged.js"
 import type { Law } from "./law.js"
 import { equal, holds, law, range } from "./law.js"
 import type { Stored } from "./records.js"

@@ -6,7 +6,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Queue from "effect/Queue"
-import type { Interception } from "../intercepted.js"
+import type { Interception } from "../store/intercepted.js"
 import { range } from "./law.js"
 
 /** Requests, each with what is to be put around its calls, and what must hold when they have ended. */

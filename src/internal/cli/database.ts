@@ -1,0 +1,257 @@
+/**
+ * The database of the command line: from a URL to a store, and from a failure to one sentence.
+ */
+import * as FileSystem from "@effect/platform/FileSystem"
+import type * as SqlClient from "@effect/sql/SqlClient"
+import type { SqlError } from "@effect/sql/SqlError"
+import * as Cause from "effect/Cause"
+import type { ConfigError } from "effect/ConfigError"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Predicate from "effect/Predicate"
+import * as Redacted from "effect/Redacted"
+import { SessionConfigError } from "../../SessionConfigError.js"
+import type { SessionStoreError } from "../../SessionStore.js"
+import { isUnmigrated } from "../sql/driver.js"
+import type { Dialect } from "../sql/statements.js"
+
+/** How a command ends that cannot do what it was asked: with one sentence, and without a stack. */
+export class CliFailure extends Data.TaggedError("CliFailure")<{
+  /** Failed; used in a wrong way; not found. */
+  readonly exitCode: 1 | 2 | 3
+  readonly message: string
+}> {}
+
+/** What cannot be done, as one sentence. */
+export const failed = (message: string) => new CliFailure({ exitCode: 1, message })
+
+/** The URL of a database, as it was given. It may hold a password. */
+export type DatabaseUrl = Redacted.Redacted
+
+/** The dialect that a URL names, found without connecting. */
+export const dialectOf = (url: DatabaseUrl): Effect.Effect<Dialect, CliFailure> => {
+  const scheme = /^([a-z0-9+.-]+):/i.exec(Redacted.value(url))?.[1]?.toLowerCase()
+  switch (scheme) {
+    case "postgres":
+    case "postgresql":
+      return Effect.succeed("pg")
+    case "sqlite":
+      return Effect.succeed("sqlite")
+    case "mysql":
+    case "mariadb":
+      return Effect.succeed("mysql")
+    default:
+      return Effect.fail(
+        failed(
+          "The database URL must begin with postgres://, mysql:// or sqlite:; for all but migrate also with redis:// or file:."
+        )
+      )
+  }
+}
+
+type Client = Effect.Effect<
+  Layer.Layer<SqlClient.SqlClient, SqlError | ConfigError>,
+  CliFailure,
+  FileSystem.FileSystem
+>
+
+/** A client for the URL. Only `migrate` makes a SQLite file that is not there. */
+export const client = (url: DatabaseUrl, create: boolean, connections = 1): Client =>
+  Effect.flatMap(dialectOf(url), (dialect) => {
+    switch (dialect) {
+      case "mysql":
+        return mysql(url, connections)
+      case "pg":
+        return postgres(url, connections)
+      case "sqlite":
+        return sqlite(url, create)
+    }
+  })
+
+const postgres = (url: DatabaseUrl, maxConnections: number): Client =>
+  Effect.gen(function*() {
+    yield* parse(url)
+    const PgClient = yield* driver("@effect/sql-pg", () => import("@effect/sql-pg/PgClient"))
+    return PgClient.layer({
+      url,
+      maxConnections,
+      applicationName: "effect-session",
+      // Said here, the driver keeps to it too: the client alone waits for ever for a server that is silent.
+      connectTimeout: "5 seconds"
+    })
+  })
+
+const mysql = (url: DatabaseUrl, maxConnections: number): Client =>
+  Effect.gen(function*() {
+    const parsed = yield* parse(url)
+    if (parsed.pathname.length < 2) {
+      return yield* failed("The database URL names no database: mysql://user:password@host/database.")
+    }
+    const MysqlClient = yield* driver("@effect/sql-mysql2", () => import("@effect/sql-mysql2/MysqlClient"))
+    // The driver takes its settings from the URL. It would wait ten seconds for a server that is silent.
+    if (!parsed.searchParams.has("connectTimeout")) parsed.searchParams.set("connectTimeout", "5000")
+    return MysqlClient.layer({ url: Redacted.make(parsed.href), maxConnections })
+  })
+
+const sqlite = (url: DatabaseUrl, create: boolean): Client =>
+  Effect.gen(function*() {
+    const filename = fileOf(url)
+    if (filename === "") return yield* failed("The database URL names no file: sqlite:path/to/file.")
+    const files = yield* FileSystem.FileSystem
+    const there = yield* Effect.orElseSucceed(files.exists(filename), () => false)
+    if (!there && !create) {
+      return yield* failed(`There is no file ${filename}: "effect-session migrate" makes one.`)
+    }
+    const SqliteClient = yield* driver("@effect/sql-sqlite-node", () => import("@effect/sql-sqlite-node/SqliteClient"))
+    // The journal mode is kept in the file and is the application's choice.
+    return SqliteClient.layer({ filename, disableWAL: true })
+  })
+
+/** The versions that go with Effect 3, which are not the newest ones of every package. */
+const versions = {
+  "@effect/sql-mysql2": "0.53",
+  "@effect/sql-pg": "0.53",
+  "@effect/sql-sqlite-node": "0.53",
+  ioredis: "5"
+} as const
+
+/** Drivers are loaded when they are needed, so that only the one in use must be installed. */
+export const driver = <A>(name: keyof typeof versions, load: () => Promise<A>): Effect.Effect<A, CliFailure> =>
+  Effect.tryPromise({
+    try: load,
+    catch: (cause) =>
+      failed(
+        Predicate.hasProperty(cause, "code") && cause.code === "ERR_MODULE_NOT_FOUND"
+          ? `The database driver is not installed: npm install ${name}@${versions[name]}`
+          : `The database driver ${name} could not be loaded: ${firstLine(cause)}`
+      )
+  })
+
+/** `sqlite:path`, and `sqlite://` before an absolute path. */
+export const fileOf = (url: DatabaseUrl): string => Redacted.value(url).replace(/^sqlite:(?:\/\/)?/i, "")
+
+/** Fails with a sentence that does not repeat the URL. */
+export const parse = (url: DatabaseUrl): Effect.Effect<URL, CliFailure> =>
+  Effect.try({
+    try: () => {
+      const parsed = new URL(Redacted.value(url))
+      decodeURIComponent(parsed.username + parsed.password)
+      // A password with a raw "/", "?" or "#" ends the authority early: what follows is not a name to show or look up.
+      if (`${parsed.pathname}${parsed.search}${parsed.hash}`.includes("@")) throw new TypeError()
+      return parsed
+    },
+    catch: () =>
+      failed(
+        "The database URL cannot be read; special characters in its user, password and name must be percent-encoded."
+      )
+  })
+
+/** Which one of two stores, by its option. */
+export type Side = "--from" | "--to"
+
+/** Any failure, also what a driver throws, as the sentence it is reported with. */
+export const explained =
+  (url: DatabaseUrl, side?: Side) => <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, CliFailure, R> =>
+    Effect.catchAllCause(effect, (cause) => {
+      if (Cause.isInterruptedOnly(cause)) return Effect.interrupt
+      const error = Cause.squash(cause)
+      const root = rootOf(error)
+      return root instanceof CliFailure
+        ? root
+        : error instanceof SessionConfigError
+        ? new CliFailure({ exitCode: 2, message: error.problem })
+        : Effect.flatMap(explain(error, url, side), (message) => new CliFailure({ exitCode: 1, message }))
+    })
+
+/** What went wrong, as one sentence that never holds the password. */
+const explain = (error: unknown, url: DatabaseUrl, side: Side | undefined): Effect.Effect<string> =>
+  Effect.map(Effect.option(parse(url)), (parsed) => {
+    const cause = rootOf(error)
+    const message = firstLine(cause)
+    if (Predicate.hasProperty(error, "reason") && error.reason === "clock") return message
+    const code = codeOf(cause, message)
+    if (isUnmigrated(code, message)) {
+      return side === undefined
+        ? `The tables are missing or out of date: run "effect-session migrate" with the same --prefix.`
+        : `The tables of ${side} are missing or out of date: run "effect-session migrate" with its URL and prefix.`
+    }
+    const place = parsed._tag === "Some" && parsed.value.host !== "" ? ` at ${parsed.value.host}` : ""
+    if (code === "ETIMEDOUT") return `The database${place} cannot be reached (no answer).`
+    if (unreachable.has(code)) return `The database${place} cannot be reached (${code}).`
+    if (/connection (?:time(?:d )?out|terminated)|timeout exceeded/i.test(message)) {
+      return `The database${place} cannot be reached (no answer).`
+    }
+    const known = sentences[code]
+    if (known !== undefined) return known
+    const secrets = parsed._tag === "Some" ? secretsOf(parsed.value) : []
+    return message === "" || secrets.some((secret) => message.includes(secret))
+      ? `The database${place} failed${code === "" ? "" : ` (${code})`}.`
+      : `The database${place} failed: ${message.replace(/\.?$/, ".")}`
+  })
+
+/** Redis begins what it says with a code. */
+const codeOf = (cause: unknown, message: string): string =>
+  Predicate.hasProperty(cause, "code")
+    ? String(cause.code)
+    : cause instanceof Error && cause.name === "ReplyError"
+    ? message.split(" ", 1).join("")
+    : ""
+
+const unreachable = new Set([
+  "ECONNREFUSED",
+  "ECONNRESET",
+  "EAI_AGAIN",
+  "EHOSTUNREACH",
+  "ENETUNREACH",
+  "ENOENT",
+  "ENOTFOUND",
+  "EPIPE",
+  "PROTOCOL_CONNECTION_LOST"
+])
+
+const sentences: Readonly<Record<string, string>> = {
+  "28000": "The database refuses the user.",
+  "28P01": "The database refuses the user or the password.",
+  "3D000": "The server has no database of that name.",
+  ENOTDIR: "There is a file where the directory of sessions should be.",
+  ER_ACCESS_DENIED_ERROR: "The database refuses the user or the password.",
+  ER_BAD_DB_ERROR: "The server has no database of that name.",
+  ER_CON_COUNT_ERROR: "The server has too many connections; try again.",
+  ER_DBACCESS_DENIED_ERROR: "The user may not use that database, or there is none of that name.",
+  ER_HOST_IS_BLOCKED: "The server blocks this host after too many failures.",
+  ER_HOST_NOT_PRIVILEGED: "The server lets nobody in from this host.",
+  ER_LOCK_DEADLOCK: "Others were in the way, several times; try again.",
+  ER_LOCK_WAIT_TIMEOUT: "Others were in the way, several times; try again.",
+  ER_OPTION_PREVENTS_STATEMENT: "The server is read-only.",
+  ER_TABLEACCESS_DENIED_ERROR: "The user may not do that with these tables.",
+  LOADING: "The server is still loading its data; try again.",
+  NOAUTH: "The database refuses the user or the password.",
+  NOPERM: "The user may not do that with these keys.",
+  READONLY: "The server is read-only.",
+  SQLITE_BUSY: "The SQLite file is locked by another process; try again.",
+  SQLITE_CANTOPEN: "The SQLite file cannot be opened.",
+  SQLITE_NOTADB: "The file is not a SQLite database.",
+  SQLITE_READONLY: "The SQLite file cannot be written.",
+  WRONGPASS: "The database refuses the user or the password."
+}
+
+const secretsOf = (url: URL): ReadonlyArray<string> =>
+  [url.password, decodeURIComponent(url.password), url.searchParams.get("password") ?? ""]
+    .filter((secret) => secret !== "")
+
+/** The failure at the bottom: what the driver said. */
+const rootOf = (error: unknown): unknown =>
+  Predicate.hasProperty(error, "cause") && Predicate.isObject(error.cause) ? rootOf(error.cause) : error
+
+/** What is wrong with a record: a store never tells what is in it. */
+export const problemOf = (error: SessionStoreError): string => printable(firstLine(rootOf(error)))
+
+/** What came from a database must not move the cursor of a terminal, nor begin a line of its own. */
+export const printable = (text: string): string =>
+  text.replace(
+    /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`
+  )
+
+const firstLine = (error: unknown): string => error instanceof Error ? error.message.split("\n", 1).join("").trim() : ""

@@ -1,0 +1,184 @@
+/**
+ * The engine of sessions in cookies, with a ledger of which cookies are good. Every cookie that is sent is a new generation.
+ */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type { BoundEngine, CookieValue, Opened, Write, Written } from "../../SessionEngine.js"
+import * as SessionMetrics from "../../SessionMetrics.js"
+import type { SessionRecord } from "../../SessionRecord.js"
+import type { SessionStoreError } from "../../SessionStore.js"
+import { causeOf } from "../store/defects.js"
+import type { Generations } from "./generations.js"
+import * as Gen from "./generations.js"
+import type { Entry, Ledger } from "./ledger.js"
+
+/** What a cookie holds. */
+export interface Content {
+  readonly record: SessionRecord
+  /** It was sealed with an older key of the ring. */
+  readonly stale: boolean
+}
+
+/** Records as cookies of one session tag. */
+export interface Cookies {
+  /** What a value holds, whenever that was. */
+  readonly contentOf: (value: CookieValue) => Effect.Effect<Option.Option<Content>, SessionStoreError>
+  /**
+   * Whether it was made by a clock that is too far ahead, which is logged: its end may then be too late by as much, and
+   * nothing but the cookie knows it.
+   */
+  readonly isPremature: (record: SessionRecord, now: number) => Effect.Effect<boolean>
+  /** A record as a cookie, if it fits into one. */
+  readonly written: (operation: string, record: SessionRecord) => Effect.Effect<Written, SessionStoreError>
+}
+
+type Change = Exclude<Write, { readonly _tag: "Create" }>
+
+const gone: Written = { _tag: "Gone" }
+const conflict: Written = { _tag: "Conflict" }
+
+const mayWrite = ({ generations }: Entry, { version }: SessionRecord, now: number): boolean => {
+  const standing = Gen.standing(generations, version, now)
+  return standing === "current" || standing === "stranded"
+}
+
+const isUnconfirmed = ({ generations: { base, current } }: Entry, { version }: SessionRecord): boolean =>
+  version === current && base !== undefined
+
+export const make = (cookies: Cookies, ledger: Ledger): BoundEngine => {
+  // What was read when a value was opened, so that a write need not read it again, and judges by what the request saw.
+  const seen = new WeakMap<CookieValue, Entry>()
+
+  const open = ({ record, stale }: Content, value: CookieValue, entry: Entry, now: number): Option.Option<Opened> => {
+    if (Gen.standing(entry.generations, record.version, now) === "refused") return Option.none()
+    seen.set(value, entry)
+    const { copied, expiry, lastSeenAt } = entry.kept
+    return Option.some({
+      value,
+      // Its use is written down in the ledger only.
+      record: { ...record, lastSeenAt, expiry },
+      stale: stale || isUnconfirmed(entry, record),
+      ...copied === true ? { copied } : {}
+    })
+  }
+
+  /** Makes the next generation. */
+  const advance = (
+    write: Change,
+    before: SessionRecord,
+    entry: Entry,
+    now: number
+  ): Effect.Effect<Written, SessionStoreError> => {
+    if (!mayWrite(entry, before, now)) return Effect.succeed(conflict)
+    // Grows with each write of the entry: what was lost on the way is not made again.
+    const record = { ...write.record, version: entry.kept.version + 1 }
+    // A change of authority leaves no older cookie good, not even for those on their way.
+    const generations: Generations = write._tag === "Rotate"
+      ? Gen.only(record.version)
+      : Gen.advance(entry.generations, before.version, record.version, now)
+    return Effect.flatMap(
+      cookies.written(write._tag.toLowerCase(), record),
+      (written) =>
+        Effect.flatMap(ledger.replace(entry, before, record, generations, now), (outcome) => {
+          switch (outcome) {
+            case "saved":
+              return Effect.succeed(written)
+            case "gone":
+              return Effect.succeed(gone)
+            case "conflict":
+              return again(write, before, now)
+          }
+        })
+    )
+  }
+
+  /** The entry has changed. If all of it was that this generation has come back, the write still stands. */
+  const again = (write: Change, before: SessionRecord, now: number): Effect.Effect<Written, SessionStoreError> =>
+    Effect.flatMap(
+      ledger.look(before, now, "fresh"),
+      Option.match({
+        onNone: () => Effect.succeed(gone),
+        onSome: (entry) =>
+          entry.generations.current === before.version
+            ? advance(write, before, entry, now)
+            : Effect.succeed(conflict)
+      })
+    )
+
+  const touch = (
+    write: Change & { readonly _tag: "Touch" },
+    { record: before, stale }: Content,
+    entry: Entry,
+    now: number
+  ): Effect.Effect<Written, SessionStoreError> => {
+    if (stale || write.resent === true) return advance(write, before, entry, now)
+    const { record, value } = write
+    const touched: Written = { _tag: "Written", value, record }
+    if (!isUnconfirmed(entry, before)) {
+      return Effect.map(ledger.touch(record, now), (outcome) => outcome === "gone" ? gone : touched)
+    }
+    const confirmed = Effect.map(
+      ledger.replace(entry, before, record, Gen.confirm(entry.generations, now), now),
+      // Another request has done it, or has made a newer one.
+      (outcome) => outcome === "gone" ? gone : touched
+    )
+    return record.lastSeenAt > entry.kept.lastSeenAt
+      ? confirmed
+      // Nothing is lost: the next request does it.
+      : Effect.catchAll(confirmed, (error) => Effect.as(Effect.logWarning(error.message, causeOf(error)), touched))
+  }
+
+  const change = (write: Change, content: Content, now: number): Effect.Effect<Written, SessionStoreError> =>
+    Effect.flatMap(
+      Effect.suspend(() => {
+        const entry = seen.get(write.value)
+        return entry === undefined ? ledger.look(content.record, now, "fresh") : Effect.succeedSome(entry)
+      }),
+      Option.match({
+        onNone: () => Effect.succeed(gone),
+        onSome: (entry) => {
+          if (write._tag === "Touch") return touch(write, content, entry, now)
+          return write.expectedVersion === content.record.version
+            ? advance(write, content.record, entry, now)
+            : Effect.succeed(conflict)
+        }
+      })
+    )
+
+  return {
+    remote: ledger.remote,
+    selfContained: true,
+    open: (value, now, reading) =>
+      Effect.flatMap(
+        cookies.contentOf(value),
+        Option.match({
+          onNone: () => Effect.succeedNone,
+          // Whatever clock has made the cookie: when its session ends is in the ledger, by the clock of the store.
+          onSome: (content) =>
+            Effect.map(ledger.look(content.record, now, reading), (found) => {
+              const opened = Option.flatMap(found, (entry) => open(content, value, entry, now))
+              if (Option.isNone(opened)) SessionMetrics.countRejection("ended")
+              return opened
+            })
+        })
+      ),
+    write: (write, now) =>
+      write._tag === "Create"
+        ? Effect.flatMap(
+          cookies.written("create", write.record),
+          (written) => Effect.as(ledger.enter(write.record, now), written)
+        )
+        : Effect.flatMap(
+          cookies.contentOf(write.value),
+          Option.match({
+            onNone: () => Effect.succeed(gone),
+            onSome: (content) => change(write, content, now)
+          })
+        ),
+    destroy: (value) =>
+      Effect.flatMap(
+        cookies.contentOf(value),
+        Option.match({ onNone: () => Effect.void, onSome: ({ record }) => ledger.strike(record) })
+      )
+  }
+}

@@ -1,0 +1,107 @@
+/**
+ * Where the records of the store in memory are found without their key: by id, by subject and by end. Nothing that is asked
+ * looks at more records than it gives.
+ */
+import type { SessionId } from "../../SessionId.js"
+import type { SessionRecord } from "../../SessionRecord.js"
+import type { StoreKey } from "../../StoreKey.js"
+import { SortedList } from "./sortedList.js"
+
+interface Namespace {
+  readonly keys: Map<SessionId, StoreKey>
+  /** The same ids, in order. */
+  readonly ids: SortedList<SessionId>
+  readonly subjects: Map<string, Set<StoreKey>>
+}
+
+/** When a record ends. */
+interface End {
+  readonly at: number
+  readonly key: StoreKey
+}
+
+export class MemoryIndex {
+  /** Those that have records. */
+  readonly #namespaces = new Map<string, Namespace>()
+  readonly #ends = new SortedList<End>((a, b) => a.at < b.at || (a.at === b.at && a.key < b.key))
+
+  add(key: StoreKey, record: SessionRecord): void {
+    const { id, subject } = record
+    const { ids, keys, subjects } = this.#namespaceOf(record)
+    keys.set(id, key)
+    ids.add(id)
+    this.#ends.add(endOf(key, record))
+    if (subject === undefined) return
+    const ofSubject = subjects.get(subject)
+    if (ofSubject === undefined) subjects.set(subject, new Set([key]))
+    else ofSubject.add(key)
+  }
+
+  /** Its end has moved. Id and subject are what they were. */
+  move(key: StoreKey, from: SessionRecord, to: SessionRecord): void {
+    if (from.expiry.at === to.expiry.at) return
+    this.#ends.delete(endOf(key, from))
+    this.#ends.add(endOf(key, to))
+  }
+
+  remove(key: StoreKey, record: SessionRecord): void {
+    const { id, namespace, subject } = record
+    const { ids, keys, subjects } = this.#namespaceOf(record)
+    keys.delete(id)
+    ids.delete(id)
+    this.#ends.delete(endOf(key, record))
+    if (keys.size === 0) this.#namespaces.delete(namespace)
+    if (subject === undefined) return
+    const ofSubject = subjects.get(subject)
+    ofSubject?.delete(key)
+    if (ofSubject?.size === 0) subjects.delete(subject)
+  }
+
+  /** Whether there are records of a namespace. */
+  has(namespace: string): boolean {
+    return this.#namespaces.has(namespace)
+  }
+
+  keyOf(namespace: string, id: SessionId): StoreKey | undefined {
+    return this.#namespaces.get(namespace)?.keys.get(id)
+  }
+
+  ofSubject(namespace: string, subject: string): ReadonlySet<StoreKey> {
+    return this.#namespaces.get(namespace)?.subjects.get(subject) ?? none
+  }
+
+  /** The keys of a namespace in the order of their ids, after this one. */
+  *afterId(namespace: string, after: SessionId | undefined): Generator<StoreKey> {
+    const found = this.#namespaces.get(namespace)
+    for (const id of found?.ids.from((id) => after !== undefined && id <= after) ?? []) {
+      const key = found?.keys.get(id)
+      if (key !== undefined) yield key
+    }
+  }
+
+  /** The key of what ends first, if it has ended. */
+  firstExpired(now: number): StoreKey | undefined {
+    const { first } = this.#ends
+    return first === undefined || first.at > now ? undefined : first.key
+  }
+
+  expired(now: number): number {
+    return this.#ends.count(({ at }) => at <= now)
+  }
+
+  #namespaceOf({ namespace }: SessionRecord): Namespace {
+    const known = this.#namespaces.get(namespace)
+    if (known !== undefined) return known
+    const made: Namespace = { keys: new Map(), ids: new SortedList((a, b) => a < b), subjects: new Map() }
+    this.#namespaces.set(namespace, made)
+    return made
+  }
+}
+
+const none: ReadonlySet<StoreKey> = new Set()
+
+// An end that is no number has passed.
+const endOf = (key: StoreKey, { expiry: { at } }: SessionRecord): End => ({
+  at: Number.isNaN(at) ? -Infinity : at,
+  key
+})

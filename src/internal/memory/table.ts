@@ -1,0 +1,262 @@
+/**
+ * The store in memory, apart from what keeps its entries: a map, or a cache.
+ */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import { isExpired } from "../../Expiry.js"
+import * as Lifetime from "../../Lifetime.js"
+import type { SessionRecord } from "../../SessionRecord.js"
+import type { Located, SessionStoreError, Shape } from "../../SessionStore.js"
+import { bounded, boundedTouch, checkClock, clockSlack, pageSize } from "../../SessionStore.js"
+import type { StoreKey } from "../../StoreKey.js"
+import { MemoryIndex } from "./indexes.js"
+
+export interface Entry {
+  readonly record: SessionRecord
+  /** The revocations that had happened when the record was made; a later one ends it. */
+  readonly subjectEpoch: number
+  readonly namespaceEpoch: number
+}
+
+/** What keeps the entries. It may forget some, and says so. */
+export interface Table {
+  /** Whoever asks uses the entry. */
+  readonly get: (key: StoreKey) => Entry | undefined
+  /** The same without using it. */
+  readonly peek: (key: StoreKey) => Entry | undefined
+  readonly has: (key: StoreKey) => boolean
+  readonly size: number
+  readonly set: (key: StoreKey, entry: Entry) => void
+  readonly delete: (key: StoreKey) => void
+  /** Whether another entry must be forgotten before this record is kept. */
+  readonly isFull: (key: StoreKey, record: SessionRecord) => boolean
+}
+
+/**
+ * What the store in memory means, whatever keeps its entries. Every function is one synchronous step, so it is atomic.
+ */
+export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) => Table): Shape => {
+  const entries = makeTable((key, { record }) => forget(key, record))
+  const index = new MemoryIndex()
+  const epochs = new Map<string, number>() // by namespace, and by namespace and subject
+  /** What the clock says, in the write that is under way. */
+  let clock = -Infinity
+
+  const epoch = (namespace: string, subject?: string) => epochs.get(epochOf(namespace, subject)) ?? 0
+  const subjectEpoch = (record: SessionRecord) =>
+    record.subject === undefined ? 0 : epoch(record.namespace, record.subject)
+
+  const alive = (key: StoreKey | undefined, now: number): Entry | undefined => {
+    const entry = key === undefined ? undefined : entries.peek(key)
+    return entry !== undefined && !isExpired(entry.record.expiry, now) &&
+        entry.namespaceEpoch === epoch(entry.record.namespace) && entry.subjectEpoch === subjectEpoch(entry.record)
+      ? entry
+      : undefined
+  }
+
+  const put = (key: StoreKey, entry: Entry) => {
+    const old = entries.peek(key)
+    if (old === undefined) index.add(key, entry.record)
+    else index.move(key, old.record, entry.record)
+    entries.set(key, entry)
+  }
+
+  /** Inserts a record that only later revocations end. */
+  const insert = (key: StoreKey, record: SessionRecord, now: number) => {
+    makeRoom(key, record, now)
+    put(key, { record, subjectEpoch: subjectEpoch(record), namespaceEpoch: epoch(record.namespace) })
+  }
+
+  /** What has expired is forgotten before what is alive. */
+  const makeRoom = (key: StoreKey, record: SessionRecord, now: number) => {
+    while (entries.isFull(key, record) && removeExpired(Math.min(now, clock + clockSlack), 1) > 0);
+  }
+
+  const endAt = (key: StoreKey) => entries.peek(key)?.record.expiry.at
+
+  const remove = (key: StoreKey | undefined) => {
+    const entry = key === undefined ? undefined : entries.peek(key)
+    if (key === undefined || entry === undefined) return false
+    entries.delete(key)
+    forget(key, entry.record)
+    return true
+  }
+
+  const forget = (key: StoreKey, record: SessionRecord) => {
+    index.remove(key, record)
+    // A revocation matters while there is a record that it might have ended.
+    if (record.subject !== undefined && index.ofSubject(record.namespace, record.subject).size === 0) {
+      epochs.delete(epochOf(record.namespace, record.subject))
+    }
+    if (!index.has(record.namespace)) epochs.delete(epochOf(record.namespace))
+  }
+
+  const removeExpired = (now: number, limit: number) => {
+    let removed = 0
+    while (removed < limit && remove(index.firstExpired(now))) removed++
+    return removed
+  }
+
+  const store: Shape = {
+    capabilities: { durableDestroy: false, remote: false },
+
+    create: (key, record, now) =>
+      Effect.sync(() => {
+        if (entries.has(key) || index.keyOf(record.namespace, record.id) !== undefined) return "exists"
+        insert(key, record, now)
+        return "created"
+      }),
+
+    load: (key, now) =>
+      Effect.sync(() => {
+        const entry = alive(key, now)
+        if (entry === undefined) return Option.none()
+        entries.get(key)
+        return Option.some(entry.record)
+      }),
+
+    save: (key, record, expectedVersion, now) =>
+      Effect.sync(() => {
+        const entry = alive(key, now)
+        if (entry === undefined) return "gone"
+        if (entry.record.version !== expectedVersion) return "conflict"
+        const next = saved(entry.record, record)
+        makeRoom(key, next, now)
+        put(key, { ...entry, record: next })
+        return "saved"
+      }),
+
+    touch: (key, lastSeenAt, expiresAt, now) =>
+      Effect.sync(() => {
+        const entry = alive(key, now)
+        if (entry === undefined) return "gone"
+        const { record } = entry
+        const end = Math.max(record.expiry.at, Math.min(expiresAt, record.expiry.deadline ?? Infinity))
+        put(key, {
+          ...entry,
+          record: {
+            ...record,
+            lastSeenAt: Math.max(record.lastSeenAt, lastSeenAt),
+            expiry: { ...record.expiry, at: end }
+          }
+        })
+        return "touched"
+      }),
+
+    rotate: (key, newKey, record, expectedVersion, now) =>
+      Effect.sync(() => {
+        const entry = alive(key, now)
+        if (entry === undefined) return "gone"
+        const idOwner = index.keyOf(record.namespace, record.id)
+        if (entry.record.version !== expectedVersion || entries.has(newKey) || (idOwner ?? key) !== key) {
+          return "conflict"
+        }
+        // It is alive, so it is as exposed to revocations as one that is made at this moment.
+        remove(key)
+        insert(newKey, { ...record, version: expectedVersion + 1 }, now)
+        return "saved"
+      }),
+
+    destroy: (key) => Effect.sync(() => void remove(key)),
+
+    removeExpired: (now, limit) => Effect.sync(() => removeExpired(now, limit)),
+
+    count: (now) =>
+      Effect.sync(() => {
+        const expired = index.expired(now)
+        return { current: entries.size - expired, expired }
+      }),
+
+    list: (namespace, subject, now, { after, limit = pageSize } = {}) =>
+      Effect.sync(() =>
+        [...index.ofSubject(namespace, subject)]
+          .flatMap((key) => alive(key, now)?.record ?? [])
+          .filter((record) => after === undefined || isAfter(record, after))
+          .sort((a, b) => a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1))
+          .slice(0, Math.max(limit, 0))
+          .map(({ data: _, ...info }) => info)
+      ),
+
+    find: (namespace, id, now) =>
+      Effect.sync(() =>
+        Option.map(Option.fromNullable(alive(index.keyOf(namespace, id), now)), (entry) => entry.record)
+      ),
+
+    scan: (namespace, after, limit, now) =>
+      Effect.sync(() => {
+        const page: Array<Located> = []
+        for (const key of index.afterId(namespace, after)) {
+          if (page.length >= limit) break
+          const entry = alive(key, now)
+          if (entry !== undefined) page.push({ ...entry.record, key })
+        }
+        return page
+      }),
+
+    revoke: (namespace, id) => Effect.sync(() => remove(index.keyOf(namespace, id))),
+
+    revokeSubject: (namespace, subject, except) =>
+      Effect.sync(() => {
+        if (index.ofSubject(namespace, subject).size === 0) return
+        const next = epoch(namespace, subject) + 1
+        const key = except === undefined ? undefined : index.keyOf(namespace, except)
+        const spared = key === undefined ? undefined : entries.peek(key)
+        epochs.set(epochOf(namespace, subject), next)
+        if (key !== undefined && spared?.record.subject === subject && spared.subjectEpoch === next - 1) {
+          put(key, { ...spared, subjectEpoch: next })
+        }
+      }),
+
+    revokeAll: (namespace) =>
+      Effect.sync(() => {
+        if (index.has(namespace)) epochs.set(epochOf(namespace), epoch(namespace) + 1)
+      })
+  }
+
+  /** Runs a write by the clock of this process, which may be a simulated one. */
+  const timed = <A>(write: (clock: number) => Effect.Effect<A, SessionStoreError>) =>
+    Effect.flatMap(Clock.currentTimeMillis, (time) => write(clock = Math.max(time, Date.now())))
+
+  return {
+    ...store,
+    create: (key, record, now) => timed((clock) => store.create(key, bounded(record, now, clock), now)),
+    save: (key, record, version, now) =>
+      timed((clock) => store.save(key, bounded(record, now, clock, endAt(key)), version, now)),
+    touch: (key, lastSeenAt, expiresAt, now) =>
+      timed((clock) => {
+        const times = boundedTouch(lastSeenAt, expiresAt, now, clock)
+        return store.touch(key, times.lastSeenAt, times.expiresAt, now)
+      }),
+    rotate: (key, newKey, record, version, now) =>
+      timed((clock) => store.rotate(key, newKey, bounded(record, now, clock, endAt(key)), version, now)),
+    // A simulated time ends no session that lives by the machine's clock.
+    removeExpired: (now, limit) =>
+      Effect.zipRight(Effect.suspend(() => checkClock(now, Date.now())), store.removeExpired(now, limit))
+  }
+}
+
+const isAfter = (a: Pick<SessionRecord, "createdAt" | "id">, b: Pick<SessionRecord, "createdAt" | "id">): boolean =>
+  a.createdAt > b.createdAt || (a.createdAt === b.createdAt && a.id > b.id)
+
+// The length keeps the two parts apart, whatever they contain.
+const epochOf = (namespace: string, subject?: string): string =>
+  subject === undefined ? `:${namespace}` : `${namespace.length}:${namespace}${subject}`
+
+/** What a save leaves: the new data and lifetime, times that only moved forward, and identity as it was. */
+const saved = (old: SessionRecord, record: SessionRecord): SessionRecord => ({
+  ...old,
+  data: record.data,
+  schemaVersion: record.schemaVersion,
+  version: old.version + 1,
+  writeId: record.writeId,
+  modifiedAt: Math.max(old.modifiedAt, record.modifiedAt),
+  lastSeenAt: Math.max(old.lastSeenAt, record.lastSeenAt),
+  expiry: {
+    at: Lifetime.equals(old.expiry.lifetime, record.expiry.lifetime)
+      ? Math.max(old.expiry.at, record.expiry.at)
+      : record.expiry.at,
+    deadline: old.expiry.deadline,
+    lifetime: record.expiry.lifetime
+  }
+})

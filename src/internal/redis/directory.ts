@@ -1,0 +1,199 @@
+/**
+ * How a Redis store finds sessions by what is not their key: an index says where to look, and the record has the last
+ * word. Where a session moved on between the two, it is looked for again.
+ */
+import * as Arr from "effect/Array"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type { SessionId } from "../../SessionId.js"
+import type { SessionInfo, SessionRecord } from "../../SessionRecord.js"
+import type { Damaged, Located, Page, SessionStoreError } from "../../SessionStore.js"
+import { pageSize } from "../../SessionStore.js"
+import type { StoreKey } from "../../StoreKey.js"
+import { orDamaged, orLeftOut } from "../store/damaged.js"
+import { pageOf } from "../store/pages.js"
+import type { Calls, Reply } from "./calls.js"
+import { decoded } from "./calls.js"
+import type { Ids, Named } from "./ids.js"
+import { entryOf, named, placeIn } from "./ids.js"
+import { decodeInfo, decodeRecord } from "./record.js"
+import * as Scripts from "./scripts.js"
+import type { Shard, Shards } from "./shards.js"
+import { idOf, subjectPrefixOf } from "./shards.js"
+
+type Result<A> = Effect.Effect<A, SessionStoreError>
+
+/** What is in the reply of a script, if there is a record. */
+const inReply = <A>(calls: Calls, [word, metadata = "", data]: Reply, decode: (metadata: string, data?: string) => A) =>
+  word === "record" || word === "damaged"
+    ? Effect.asSome(decoded(calls, () => {
+      if (word === "damaged") throw new TypeError("the key does not hold a record")
+      return decode(metadata, data)
+    }))
+    : Effect.succeedNone
+
+/** The record in the reply of a script, if there is one. */
+export const recordIn = (calls: Calls, reply: Reply): Result<Option.Option<SessionRecord>> =>
+  inReply(calls, reply, (metadata, data) => {
+    if (data === undefined) throw new TypeError("a record without data")
+    return decodeRecord(metadata, data)
+  })
+
+/** Where an id leads to at this moment. */
+export interface Entry {
+  readonly shard: Shard
+  /** The name of the record's key. */
+  readonly record: string
+  readonly key: StoreKey
+  readonly text: string
+}
+
+/** Follows an id to its entry. */
+export const locate = (ids: Ids, calls: Calls, named: Named): Result<Entry | undefined> =>
+  Effect.gen(function*() {
+    const shard = yield* ids.locate(calls, named)
+    const text = shard === undefined ? undefined : yield* entryOf(calls, shard.ids, named)
+    if (shard === undefined || text === undefined) return undefined
+    const key = placeIn(text) as StoreKey
+    return { shard, key, record: shard.record(key), text }
+  })
+
+/** Where a session of a subject may be. Of a record that cannot be read, or is gone, the age and the id are not known. */
+interface Place {
+  readonly shard: Shard
+  readonly entry: string
+  readonly createdAt: number
+  readonly id: string
+}
+
+const together = { concurrency: "unbounded" } as const
+
+/** How many records one script looks at: others wait for it. */
+const entriesPerScript = 200
+
+/** A reply of one text: a word and, after a space, what there is. */
+const wordAndRest = (text: string): Reply => {
+  const space = text.indexOf(" ")
+  return space < 0 ? [text] : [text.slice(0, space), text.slice(space + 1)]
+}
+
+export const directory = (shards: Shards, ids: Ids) => {
+  const located = (calls: Calls, named: Named, now: number): Result<Option.Option<Located>> =>
+    Effect.gen(function*() {
+      const entry = yield* locate(ids, calls, named)
+      if (entry === undefined) return Option.none()
+      const { key, record, shard, text } = entry
+      const reply = yield* calls.run(Scripts.follow, [record, shard.epochs, shard.ids], [now, text])
+      if (reply[0] === "moved") return yield* located(calls, named, now)
+      const found = yield* recordIn(calls, reply)
+      // Where Redis let a record go, another may have come under its key.
+      return Option.filterMap(found, (record) =>
+        idOf(record.namespace, record.id) === named.name ? Option.some({ ...record, key }) : Option.none())
+    })
+
+  const find = (calls: Calls, named: Named, now: number): Result<Option.Option<SessionRecord>> =>
+    Effect.map(located(calls, named, now), Option.map(({ key: _, ...record }) => record))
+
+  /** Where the subject's sessions may be in one shard, and how old they are. */
+  const placesIn = (calls: Calls, shard: Shard, prefix: string): Result<ReadonlyArray<Place>> =>
+    Effect.gen(function*() {
+      const found = yield* calls.command("zrangebylex", shard.subjects, `[${prefix}`, `(${prefix}\u007f`)
+      const entries = found.flatMap((entry) => entry === undefined ? [] : [entry])
+      const ages = yield* Effect.forEach(
+        Arr.chunksOf(entries, entriesPerScript),
+        (some) => {
+          const [first = "", ...others] = some.map((entry) => shard.record(entry.slice(prefix.length)))
+          return calls.run(Scripts.ages, [first, ...others], [])
+        },
+        { concurrency: 4 }
+      )
+      return Arr.zipWith(entries, ages.flat(), (entry, age = "") => {
+        const [createdAt, id = ""] = age.split(" ")
+        return { shard, entry, createdAt: Number(createdAt), id }
+      })
+    })
+
+  /** What is at these places, in their order; nothing where there is nothing any more. */
+  const followed = (calls: Calls, prefix: string, places: ReadonlyArray<Place>, now: number): Result<Reply> =>
+    Effect.map(
+      Effect.forEach(
+        shards.all.filter((shard) => places.some((place) => place.shard === shard)),
+        (shard) => {
+          const own = places.filter((place) => place.shard === shard)
+          return Effect.map(
+            calls.run(
+              Scripts.followAll,
+              [shard.subjects, shard.epochs, ...own.map(({ entry }) => shard.record(entry.slice(prefix.length)))],
+              [now, ...own.map(({ entry }) => entry)]
+            ),
+            (replies) => Arr.zip(own, replies)
+          )
+        },
+        together
+      ),
+      (replies) => {
+        const found = new Map(replies.flat())
+        return places.map((place) => found.get(place))
+      }
+    )
+
+  const list = (
+    calls: Calls,
+    namespace: string,
+    subject: string,
+    now: number,
+    { after, limit = pageSize }: Page,
+    tries = 5
+  ): Result<ReadonlyArray<SessionInfo>> =>
+    Effect.gen(function*() {
+      const prefix = subjectPrefixOf(namespace, subject)
+      const places = yield* Effect.forEach(shards.all, (shard) => placesIn(calls, shard, prefix), together)
+      const [known, unknown] = Arr.partition(places.flat(), ({ id }) => id === "")
+      const all = [...unknown, ...pageOf(known, { after, limit: Infinity })]
+      const page = new Map<SessionId, SessionInfo>()
+      for (let next = 0; next < all.length && page.size < limit;) {
+        const some = all.slice(next, next += Math.min(limit - page.size, entriesPerScript))
+        const replies = yield* followed(calls, prefix, some, now)
+        // Rotated meanwhile: it has another entry now.
+        if (replies.includes("moved") && tries > 1) {
+          return yield* list(calls, namespace, subject, now, { after, limit }, tries - 1)
+        }
+        const found = yield* Effect.forEach(
+          replies,
+          (reply = "") => orLeftOut(namespace)(inReply(calls, wordAndRest(reply), decodeInfo))
+        )
+        for (const info of Arr.getSomes(found)) {
+          // One that was rotated between two looks may have been seen under both keys.
+          if (info.namespace === namespace && info.subject === subject) page.set(info.id, info)
+        }
+      }
+      return pageOf([...page.values()], { after, limit })
+    })
+
+  const scan = (
+    calls: Calls,
+    namespace: string,
+    after: SessionId | undefined,
+    limit: number,
+    now: number
+  ): Result<ReadonlyArray<Located | Damaged>> =>
+    Effect.gen(function*() {
+      const page: Array<Located | Damaged> = []
+      let last = after
+      while (page.length < limit) {
+        const wanted = limit - page.length
+        const found = yield* ids.page(calls, namespace, last, wanted)
+        const records = yield* Effect.forEach(
+          found,
+          (id) => orDamaged(id)(located(calls, named(namespace, id), now)),
+          { concurrency: 100 }
+        )
+        page.push(...Arr.getSomes(records))
+        last = found.at(-1)
+        if (found.length < wanted) break
+      }
+      return page
+    })
+
+  return { find, list, scan }
+}

@@ -1,0 +1,132 @@
+/**
+ * Sessions outside a request: jobs, scripts, administration.
+ */
+import * as Clock from "effect/Clock"
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import * as Stream from "effect/Stream"
+import type { Entry, SessionAdmin, Undecodable } from "../../SessionAdmin.js"
+import { SessionDirectory } from "../../SessionDirectory.js"
+import type { SessionUnavailable } from "../../SessionError.js"
+import type { SessionRecord } from "../../SessionRecord.js"
+import { SessionRevocation } from "../../SessionRevocation.js"
+import type { Damaged, Located, SessionStoreError } from "../../SessionStore.js"
+import { isDamaged } from "../store/damaged.js"
+import { listed, pages } from "../store/pages.js"
+import type { Core } from "./core.js"
+import * as EngineById from "./engineById.js"
+import { log, unavailable } from "./errors.js"
+import { Handle } from "./handle.js"
+import { LiveSession } from "./live.js"
+import { decode } from "./open.js"
+
+/** How many records one page of the stream holds. */
+const pageSize = 100
+
+/** The same without their data, of one subject: a page costs some stores a look at all of them. */
+const listSize = 1000
+
+export const outside = <A extends object>(core: Core<A>): SessionAdmin<A> => {
+  const known = <B, R>(effect: Effect.Effect<B, SessionStoreError, R>) =>
+    Effect.tapError(Effect.mapError(effect, (error) => unavailable(core, error)), log)
+
+  const entry = (one: Located | Damaged): Effect.Effect<Either.Either<Entry<A>, Undecodable>> => {
+    if (isDamaged(one)) {
+      return Effect.succeed(Either.left({ id: one.id, info: undefined, problem: one.error.message }))
+    }
+    const { data, key: _, ...info } = one
+    return Effect.either(Effect.mapBoth(decode(core, { ...info, data }), {
+      onSuccess: ({ decoded }) => ({ info, value: decoded }),
+      onFailure: (problem) => ({ id: info.id, info, problem })
+    }))
+  }
+
+  const sessions = Stream.unwrap(
+    Effect.map(SessionDirectory, (directory) => pages(directory, core.namespace, pageSize))
+  )
+    .pipe(
+      Stream.mapError((error) => unavailable(core, error)),
+      Stream.tapError(log),
+      Stream.mapEffect(({ found }) => Effect.forEach(found, entry)),
+      Stream.flattenIterables
+    )
+
+  /** Runs a revocation; the request that it is called in, if any, learns whether it has ended its own session. */
+  const revoking = <B, R>(
+    ends: (record: SessionRecord) => boolean,
+    revoke: Effect.Effect<B, SessionStoreError, R>
+  ): Effect.Effect<B, SessionUnavailable, R> =>
+    Effect.contextWithEffect((context: Context.Context<R>) => {
+      // The tag of a session has the name of its core, and its handle is among the services of a request.
+      const live = Handle.liveOf(core, context.unsafeMap.get(core.name))
+      const done = Effect.provide(known(revoke), context)
+      return Effect.zipLeft(live === undefined ? done : live.revoking(ends, done), core.watchers.wakeAll)
+    })
+
+  return {
+    openById: (id) =>
+      Effect.flatMap(SessionDirectory, (directory) => {
+        const live = new LiveSession({ ...core, engine: EngineById.make(core, directory), unattended: true }, {
+          presented: true,
+          values: [id]
+        })
+        // No response carries a cookie.
+        live.detach()
+        const session = new Handle(core, live)
+        return Effect.map(session.id, Option.as(session))
+      }),
+    open: (token) =>
+      Effect.suspend(() => {
+        const session = new Handle(
+          core,
+          new LiveSession(core, { presented: true, values: [Redacted.value(token)] })
+        )
+        return Effect.map(session.id, Option.as(session))
+      }),
+    create: (fields = {}, { lifetime, subject } = {}) =>
+      Effect.suspend(() => {
+        const session = new Handle(core, new LiveSession(core, { presented: false, values: [] }))
+        return Effect.as(
+          Effect.all([
+            session.setTestCookie,
+            session.patch(fields),
+            subject === undefined ? Effect.void : session.authenticate(subject),
+            lifetime === undefined ? Effect.void : session.setExpiry(lifetime),
+            session.save
+          ]),
+          session
+        )
+      }),
+    commit: (handle) => handle.save,
+    exists: (token) =>
+      Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.map(known(core.engine.open(token, now)), Option.isSome)),
+    destroy: (token) => Effect.zipRight(known(core.engine.destroy(token)), core.watchers.wake(token)),
+    sessions,
+    list: (subject, page) =>
+      Effect.flatMap(
+        Clock.currentTimeMillis,
+        (now) => known(Effect.flatMap(SessionDirectory, ({ list }) => list(core.namespace, subject, now, page)))
+      ),
+    listAll: (subject) =>
+      Stream.unwrap(Effect.map(SessionDirectory, (directory) => listed(directory, core.namespace, subject, listSize)))
+        .pipe(
+          Stream.mapError((error) => unavailable(core, error)),
+          Stream.tapError(log),
+          Stream.flattenIterables
+        ),
+    revoke: (id) =>
+      revoking(
+        (record) => record.id === id,
+        Effect.flatMap(SessionRevocation, ({ revoke }) => revoke(core.namespace, id))
+      ),
+    revokeSubject: (subject, { except } = {}) =>
+      revoking(
+        (record) => record.subject === subject && record.id !== except,
+        Effect.flatMap(SessionRevocation, ({ revokeSubject }) => revokeSubject(core.namespace, subject, except))
+      ),
+    revokeAll: revoking(() => true, Effect.flatMap(SessionRevocation, ({ revokeAll }) => revokeAll(core.namespace)))
+  }
+}

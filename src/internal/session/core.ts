@@ -1,0 +1,56 @@
+/**
+ * What all requests of one session tag share: built once, when its layer is built.
+ */
+import type * as Effect from "effect/Effect"
+import type { Option } from "effect/Option"
+import type { Expiry } from "../../Expiry.js"
+import type * as SessionCodec from "../../SessionCodec.js"
+import type { SessionCookie } from "../../SessionCookie.js"
+import type { Directory } from "../../SessionDirectory.js"
+import type { stepsFor } from "../../SessionDraft.js"
+import type { BoundEngine } from "../../SessionEngine.js"
+import type { Misfit, SessionSchema } from "../../SessionSchema.js"
+import type { JsonRecord } from "../json.js"
+import type { Queue } from "./queue.js"
+import type { Watchers } from "./watchers.js"
+
+/** What a deployment may choose. */
+export interface Settings {
+  readonly expiry: Expiry
+  readonly cookie: SessionCookie
+  readonly onGone: "fail" | "discard"
+  readonly onUndecodable: "restart" | "fail"
+  /** Milliseconds. */
+  readonly commitTimeout: number
+  /** Seconds. */
+  readonly retryAfter: number
+  /** Milliseconds; absent: a tenth of the idle limit. */
+  readonly touchEvery: number | undefined
+  /** Milliseconds. */
+  readonly watchEvery: number
+}
+
+/** A session tag, ready to serve requests. */
+export interface Core<A extends object> {
+  readonly name: string
+  readonly namespace: string
+  readonly settings: Settings
+  readonly engine: BoundEngine
+  readonly codec: SessionCodec.Shape
+  readonly schema: SessionSchema<A>
+  /** Its version, and the way from older data to it. */
+  readonly history: {
+    readonly version: number
+    readonly upgrade: (raw: JsonRecord, version: number) => Effect.Effect<JsonRecord, Misfit>
+  }
+  readonly initial: A
+  /** The encoded record that a new session starts from. */
+  readonly initialRaw: JsonRecord
+  readonly steps: ReturnType<typeof stepsFor<A>>
+  readonly queue: Queue
+  readonly watchers: Watchers
+  /** Finds sessions by their ids, where the engine can. */
+  readonly directory: Option<Directory>
+  /** Sessions are changed without their visitors: it is no use, and moves no idle end. */
+  readonly unattended: boolean
+}

@@ -1,0 +1,97 @@
+/**
+ * An engine whose values are the public ids of sessions: how a job reaches a session without its token.
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import type { Directory } from "../../SessionDirectory.js"
+import type { BoundEngine, CookieValue, Written } from "../../SessionEngine.js"
+import type { SessionId } from "../../SessionId.js"
+import type { SessionRecord } from "../../SessionRecord.js"
+import type { WriteOutcome } from "../../SessionStore.js"
+import { SessionStoreError } from "../../SessionStore.js"
+import type { StoreKey } from "../../StoreKey.js"
+import * as StoreCalls from "../store/calls.js"
+import { isDamaged } from "../store/damaged.js"
+import type { Core } from "./core.js"
+
+export const make = (
+  { namespace, settings }: Pick<Core<never>, "namespace" | "settings">,
+  store: Directory
+): BoundEngine => {
+  // Two tries of a write, and the look at its outcome, fit into the limit of a commit.
+  const { limited, settled } = StoreCalls.make(store.capabilities, Duration.millis(settings.commitTimeout / 4))
+  /** The keys of the sessions that were opened. */
+  const keys = new WeakMap<CookieValue, StoreKey>()
+
+  /** The live record of an id. `find` does not tell its key; a page of `scan` that begins with it does. */
+  const find = (value: CookieValue, now: number): Effect.Effect<Option.Option<SessionRecord>, SessionStoreError> => {
+    const id = Redacted.value(value)
+    // Sorts right before the id, and after every other one: ids are random and equally long.
+    const before = id.slice(0, -1) as SessionId
+    return Effect.flatMap(limited("scan", store.scan(namespace, before, 1, now)), ([found]) => {
+      if (found === undefined || found.id !== id) return Effect.succeedNone
+      if (isDamaged(found)) return Effect.fail(found.error)
+      const { key, ...record } = found
+      keys.set(value, key)
+      return Effect.succeedSome(record)
+    })
+  }
+
+  const save = (value: CookieValue, record: SessionRecord, expectedVersion: number, now: number) => {
+    const key = keys.get(value)
+    if (key === undefined) return Effect.succeed<Written>({ _tag: "Gone" })
+    const written: Written = { _tag: "Written", value, record }
+    const answer = (outcome: WriteOutcome): Effect.Effect<Written, SessionStoreError> => {
+      switch (outcome) {
+        case "saved":
+          return Effect.succeed(written)
+        case "conflict":
+          return Effect.succeed({ _tag: "Conflict" })
+        case "gone":
+          // A rotation has moved it to another key: the caller finds it there.
+          return Effect.map(
+            find(value, now),
+            (found): Written => Option.isSome(found) ? { _tag: "Conflict" } : { _tag: "Gone" }
+          )
+      }
+    }
+    return settled(
+      "save",
+      store.save(key, record, expectedVersion, now),
+      answer,
+      (outcome, error) =>
+        outcome === "conflict"
+          ? Effect.flatMap(
+            find(value, now),
+            Option.match({
+              onNone: () => Effect.fail(error),
+              onSome: (found) => found.writeId === record.writeId ? Effect.succeed(written) : Effect.fail(error)
+            })
+          )
+          : answer(outcome)
+    )
+  }
+
+  return {
+    remote: store.capabilities.remote,
+    selfContained: false,
+    open: (value, now) => Effect.map(find(value, now), Option.map((record) => ({ value, record, stale: false }))),
+    write: (write, now) =>
+      write._tag === "Save"
+        ? save(write.value, write.record, write.expectedVersion, now)
+        : new SessionStoreError({
+          operation: write._tag.toLowerCase(),
+          reason: "unavailable",
+          cause: new TypeError("A session that was opened by its id can be saved and destroyed, and nothing else.")
+        }),
+    destroy: (value) =>
+      Effect.suspend(() => {
+        const key = keys.get(value)
+        return key === undefined
+          ? Effect.void
+          : settled("destroy", store.destroy(key), Effect.succeed, Effect.succeed)
+      })
+  }
+}

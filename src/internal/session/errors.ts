@@ -1,0 +1,82 @@
+/**
+ * The errors that a request meets, with the names and times of its session tag.
+ */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type { Clash } from "../../SessionDraft.js"
+import type { SessionError } from "../../SessionError.js"
+import {
+  SessionCommitted,
+  SessionConflict,
+  SessionInTransaction,
+  SessionInvalid,
+  SessionTooLarge,
+  SessionUnavailable
+} from "../../SessionError.js"
+import type { Misfit } from "../../SessionSchema.js"
+import type { SessionStoreError } from "../../SessionStore.js"
+import type { JsonRecord } from "../json.js"
+import { causeOf } from "../store/defects.js"
+import type { Core } from "./core.js"
+
+/** What all of this module is told of a session tag. */
+type Named = Pick<Core<never>, "name" | "settings">
+
+/** A store that is down, to a handler. */
+export const unavailable = ({ name, settings }: Named, cause: unknown): SessionUnavailable =>
+  SessionUnavailable.because({ session: name, reason: "store", retryAfter: settings.retryAfter }, cause)
+
+/** Whatever went wrong, as an error. */
+export const from = (named: Named, cause: Cause.Cause<SessionError>): SessionError =>
+  Option.getOrElse(Cause.failureOption(cause), () => unavailable(named, cause))
+
+/** A change of what is only a copy. */
+export const readOnly = ({ name, settings }: Named): SessionUnavailable =>
+  new SessionUnavailable({ session: name, reason: "readOnly", retryAfter: settings.retryAfter })
+
+/** A first use after the head of the response was sent. */
+export const late = ({ name, settings }: Named): SessionUnavailable =>
+  new SessionUnavailable({ session: name, reason: "late", retryAfter: settings.retryAfter })
+
+/** More than could be done before the deadline of a commit. */
+export const busy = ({ name, settings }: Named): SessionUnavailable =>
+  new SessionUnavailable({ session: name, reason: "busy", retryAfter: settings.retryAfter })
+
+/** A change after the end of the request. */
+export const committed = ({ name }: Named): SessionCommitted => new SessionCommitted({ session: name })
+
+/** A value that does not fit. */
+export const invalid = ({ name }: Pick<Named, "name">, { _tag: _, ...misfit }: Misfit): SessionInvalid =>
+  new SessionInvalid({ session: name, ...misfit })
+
+/** A step that cannot be taken. */
+export const refused = ({ name }: Named, error: Misfit | Clash): SessionInvalid | SessionConflict =>
+  error._tag === "Misfit"
+    ? invalid({ name }, error)
+    : new SessionConflict({ session: name, what: error.what })
+
+/** What a broken store is to a commit. */
+export const failure = (named: Named, raw: JsonRecord = {}) => (error: SessionStoreError): SessionError => {
+  switch (error.reason) {
+    case "transaction":
+      return new SessionInTransaction({ session: named.name })
+    case "size":
+      return new SessionTooLarge({ session: named.name, fields: largest(raw) })
+    default:
+      return unavailable(named, error)
+  }
+}
+
+/** The fields that take most of the place, with their lengths in JSON. */
+const largest = (raw: JsonRecord): ReadonlyArray<{ readonly name: string; readonly length: number }> =>
+  Object.entries(raw)
+    .map(([name, value]) => ({ name, length: JSON.stringify(value).length }))
+    .sort((a, b) => b.length - a.length)
+    .slice(0, 3)
+
+/** Only a store that is down concerns those who run the server. */
+export const log = (error: SessionError): Effect.Effect<void> =>
+  error._tag === "SessionUnavailable"
+    ? Effect.logError(error.message, causeOf(error))
+    : Effect.logDebug(error.message)

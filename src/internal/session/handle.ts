@@ -1,0 +1,363 @@
+/**
+ * The methods of a handle, each a line or two over the live session behind it.
+ */
+import * as Clock from "effect/Clock"
+import * as DateTime from "effect/DateTime"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Equal from "effect/Equal"
+import * as Option from "effect/Option"
+import * as Expiry from "../../Expiry.js"
+import * as Lifetime from "../../Lifetime.js"
+import type * as ReadOnce from "../../ReadOnce.js"
+import { SessionDirectory } from "../../SessionDirectory.js"
+import type { Draft } from "../../SessionDraft.js"
+import type * as SessionDraft from "../../SessionDraft.js"
+import type { CookieValue } from "../../SessionEngine.js"
+import type { SessionError, SessionUnavailable, SessionWriteError } from "../../SessionError.js"
+import { SessionInvalid } from "../../SessionError.js"
+import type { EndedOptions, ExpiryOptions, IfOptional, IfReadOnce, SessionHandle } from "../../SessionHandle.js"
+import type { SessionId } from "../../SessionId.js"
+import { SessionRevocation } from "../../SessionRevocation.js"
+import type { Core } from "./core.js"
+import { refused } from "./errors.js"
+import type { LiveSession } from "./live.js"
+import type { Taking } from "./taking.js"
+import { contentOf, take } from "./taking.js"
+
+/**
+ * What `yield* AppSession` gives. Its functions may be taken off it: they come from getters, so that a request that uses
+ * none makes none.
+ */
+export class Handle<A extends object> implements SessionHandle<A> {
+  readonly #core: Core<A>
+  readonly #live: LiveSession<A>
+  /** The browser fetches in advance what the visitor may never see. */
+  readonly #taking: Taking
+
+  constructor(core: Core<A>, live: LiveSession<A>, taking: Taking = "take") {
+    this.#core = core
+    this.#live = live
+    this.#taking = taking
+  }
+
+  /** The session behind a value, if that is a handle of this session tag. */
+  static liveOf<A extends object>(core: Core<A>, value: unknown): LiveSession<A> | undefined {
+    return value instanceof Handle && value.#core === core ? value.#live : undefined
+  }
+
+  // ---- reading
+
+  get value(): Effect.Effect<A, SessionUnavailable> {
+    const { isClass, mutable } = this.#core.schema
+    return mutable.size > 0 || isClass ? this.#live.whole : this.#live.loader.read(({ draft }) => {
+      for (const key of this.#core.schema.keys) this.#live.sightings.look(key)
+      return draft.value
+    })
+  }
+
+  get get() {
+    return <K extends keyof A & string>(key: K): Effect.Effect<A[K], SessionUnavailable> =>
+      this.#core.schema.mutable.has(key) ? this.#live.read(key) : this.#live.loader.read(({ draft }) => {
+        this.#live.sightings.look(key)
+        return draft.value[key]
+      })
+  }
+
+  get getOption() {
+    return <K extends keyof A & string>(key: IfOptional<A, K>) => Effect.map(this.get<K>(key), optionOf)
+  }
+
+  get has() {
+    return (key: keyof A & string): Effect.Effect<boolean, SessionUnavailable> =>
+      Effect.map(this.get(key), (value) => value !== undefined)
+  }
+
+  get getOrElse() {
+    return <K extends keyof A & string, B>(key: IfOptional<A, K>, orElse: () => B) =>
+      Effect.map(this.getOption<K>(key), Option.getOrElse(orElse))
+  }
+
+  get isEmpty(): Effect.Effect<boolean, SessionUnavailable> {
+    return Effect.flatMap(
+      this.value,
+      (value) =>
+        Effect.every(
+          this.#core.schema.keys,
+          (key) => Effect.orElseSucceed(this.#core.steps.sameField(key, value, this.#core.initial), () => false)
+        )
+    )
+  }
+
+  get token(): Effect.Effect<Option.Option<CookieValue>, SessionUnavailable> {
+    return this.#live.loader.read(({ held }) => Option.map(Option.fromNullable(held), ({ value }) => value))
+  }
+
+  get subject(): Effect.Effect<Option.Option<string>, SessionUnavailable> {
+    return this.#live.loader.read(({ draft }) => Option.fromNullable(draft.subject))
+  }
+
+  get id(): Effect.Effect<Option.Option<SessionId>, SessionUnavailable> {
+    return this.#live.loader.read(({ held }) => held === undefined ? Option.none() : Option.some(held.record.id))
+  }
+
+  // ---- changing
+
+  get set() {
+    return <K extends keyof A & string>(key: K, value: Required<A>[K]) =>
+      this.#live.assign([[key, { present: true, value }]])
+  }
+
+  get remove() {
+    return <K extends keyof A & string>(key: IfOptional<A, K>) => this.#live.assign([[key, { present: false }]])
+  }
+
+  get patch() {
+    return (fields: Partial<A>) =>
+      this.#live.assign(
+        Object.entries(fields).map(([key, value]) => [key as keyof A & string, { present: true, value }])
+      )
+  }
+
+  get update() {
+    return <K extends keyof A & string>(key: K, f: (value: A[K]) => Required<A>[K]) =>
+      this.#live.step(() => this.#core.steps.alter(key, ({ value }) => ({ present: true, value: f(value[key]) })))
+  }
+
+  get modify() {
+    return <K extends keyof A & string, B>(
+      key: K,
+      f: (value: A[K]) => readonly [result: B, next: Required<A>[K]],
+      same: (a: B, b: B) => boolean = Equal.equals
+    ) => {
+      const alter = ({ value }: Draft<A>): readonly [B, SessionDraft.Field] => {
+        const [result, next] = f(value[key])
+        return [result, { present: true, value: next }]
+      }
+      return this.#live.changeField(key, (draft) => {
+        const first = alter(draft)
+        return [first[0], this.#core.steps.alterSeen(key, alter, same, first)]
+      })
+    }
+  }
+
+  get pop() {
+    return <K extends keyof A & string>(key: IfOptional<A, K>) =>
+      this.#live.changeField(key, (draft) => {
+        this.#live.sightings.look(key)
+        return [
+          optionOf<A[K]>(draft.value[key]),
+          this.#core.steps.assign(key, { present: false }, this.#live.sightings.hasRead(key), false)
+        ]
+      })
+  }
+
+  get popOrElse() {
+    return <K extends keyof A & string, B>(key: IfOptional<A, K>, orElse: () => B) =>
+      Effect.map(this.pop<K>(key), Option.getOrElse(orElse))
+  }
+
+  get getOrSet() {
+    return <K extends keyof A & string>(key: IfOptional<A, K>, value: Exclude<A[K], undefined>) => {
+      const isMutable = this.#core.schema.mutable.has(key)
+      const set = this.#live.change((draft) => {
+        this.#live.sightings.look(key)
+        const there = draft.value[key] as Exclude<A[K], undefined> | undefined
+        if (there !== undefined) return [there, this.#core.steps.nothing]
+        const add = (field: SessionDraft.Field) =>
+          [value, this.#core.steps.assign(key, field, this.#live.sightings.hasRead(key), false)] as const
+        const field = { present: true, value }
+        return isMutable ? Effect.map(this.#core.steps.snapshot(key, field), add) : add(field)
+      })
+      return isMutable
+        ? Effect.zipRight(set, Effect.map(this.getOption<K>(key), Option.getOrElse(() => value)))
+        : set
+    }
+  }
+
+  get take() {
+    return <K extends keyof A & string>(
+      key: IfReadOnce<A, K>
+    ): Effect.Effect<Option.Option<ReadOnce.Content<A[K]>>, SessionError, SessionDirectory> => {
+      const taken = this.#take<K>(key)
+      // A stored engine can always take. Of the cookie engines only one with a directory can: the others do not compile.
+      return this.#core.engine.selfContained ? Effect.zipRight(SessionDirectory, taken) : taken
+    }
+  }
+
+  #take<K extends keyof A & string>(key: K): Effect.Effect<Option.Option<ReadOnce.Content<A[K]>>, SessionError> {
+    switch (this.#taking) {
+      case "take":
+        return take<A, K>(this.#core, this.#live, key)
+      case "peek":
+        return Effect.map(this.get(key), contentOf)
+      case "withhold":
+        return this.#live.ahead
+    }
+  }
+
+  get clear(): Effect.Effect<void, SessionWriteError> {
+    return this.#live.step(() => this.#core.steps.clear(this.#live.sightings.read))
+  }
+
+  get cycleKey(): Effect.Effect<void, SessionWriteError> {
+    return this.#live.step(() => this.#core.steps.cycleKey)
+  }
+
+  get setTestCookie(): Effect.Effect<void, SessionWriteError> {
+    return this.#live.step(() => this.#core.steps.keep)
+  }
+
+  get testCookieWorked(): Effect.Effect<boolean, SessionUnavailable> {
+    return this.#live.loader.read(({ held }) => held !== undefined)
+  }
+
+  get deleteTestCookie(): Effect.Effect<void, SessionWriteError> {
+    return Effect.flatMap(
+      Effect.all([this.isEmpty, this.subject]),
+      ([empty, subject]) => empty && Option.isNone(subject) ? this.flush : Effect.void
+    )
+  }
+
+  get setExpiry() {
+    return (input: Lifetime.LifetimeInput): Effect.Effect<void, SessionWriteError> =>
+      Effect.flatMap(Clock.currentTimeMillis, (now) =>
+        Either.match(checked(input, now), {
+          onLeft: (problem) => Effect.fail(refused(this.#core, { _tag: "Misfit", field: "expiry", problem })),
+          onRight: (lifetime) => this.#live.step(() => this.#core.steps.setLifetime(lifetime))
+        }))
+  }
+
+  get expiryDate() {
+    return (options: ExpiryOptions = {}): Effect.Effect<DateTime.Utc, SessionUnavailable> =>
+      Effect.flatMap(Clock.currentTimeMillis, (now) => {
+        const { expiry } = this.#core.settings
+        const modification = options.modification === undefined ? now : DateTime.toEpochMillis(options.modification)
+        const end = (lifetime: Lifetime.Lifetime | undefined, deadline: number | undefined) =>
+          DateTime.unsafeMake(Expiry.endAfter(expiry, modification, lifetime, deadline))
+        return options.expiry !== undefined
+          ? Effect.succeed(end(Either.getOrElse(Lifetime.resolve(options.expiry, now), () => undefined), undefined))
+          : this.#live.loader.read(({ draft, held }) =>
+            // What is discarded is no use: the session ends when it would have ended.
+            held !== undefined && options.modification === undefined && this.#live.isDiscarded
+              ? DateTime.unsafeMake(held.record.expiry.at)
+              : end(draft.lifetime, held?.record.expiry.deadline)
+          )
+      })
+  }
+
+  get expiryAge() {
+    return (options: ExpiryOptions = {}): Effect.Effect<Duration.Duration, SessionUnavailable> =>
+      Effect.zipWith(
+        Effect.map(Clock.currentTimeMillis, (now) => options.modification ?? DateTime.unsafeMake(now)),
+        this.expiryDate(options),
+        (from, to) => Duration.millis(DateTime.distance(from, to))
+      )
+  }
+
+  get endsAt(): Effect.Effect<Option.Option<DateTime.Utc>, SessionUnavailable> {
+    return Effect.map(this.#live.endsAt, (end) => Option.map(Option.fromNullable(end), DateTime.unsafeMake))
+  }
+
+  get timeLeft(): Effect.Effect<Option.Option<Duration.Duration>, SessionUnavailable> {
+    return Effect.zipWith(
+      this.#live.endsAt,
+      Clock.currentTimeMillis,
+      (end, now) => Option.map(Option.fromNullable(end), (end) => Duration.millis(Math.max(0, end - now)))
+    )
+  }
+
+  get renew(): Effect.Effect<void, SessionWriteError> {
+    return this.#live.step(() => this.#core.steps.renew)
+  }
+
+  get expireAtBrowserClose(): Effect.Effect<boolean, SessionUnavailable> {
+    return this.#live.loader.read(({ draft }) =>
+      draft.lifetime === undefined ? this.#core.settings.cookie.browserLength : draft.lifetime._tag === "Browser"
+    )
+  }
+
+  get cookieAge(): Effect.Effect<Duration.Duration> {
+    return Effect.sync(() => Duration.millis(Expiry.endAfter(this.#core.settings.expiry, 0, undefined, undefined)))
+  }
+
+  get authenticate() {
+    return (subject: string) => this.#authenticate(subject, this.#core.steps.authenticate(subject))
+  }
+
+  get authenticateExclusively() {
+    return (subject: string): Effect.Effect<void, SessionWriteError, SessionRevocation> =>
+      Effect.flatMap(SessionRevocation, (revocation) => {
+        this.#live.revokeBy(revocation)
+        return this.#authenticate(subject, this.#core.steps.authenticateExclusively(subject))
+      })
+  }
+
+  #authenticate(subject: string, step: SessionDraft.Step<A>): Effect.Effect<void, SessionWriteError> {
+    return subjectPattern.test(subject)
+      ? this.#live.change((draft) => [
+        undefined,
+        step,
+        () => {
+          if (draft.subject !== undefined && draft.subject !== subject) this.#live.sightings.restart()
+        }
+      ])
+      : Effect.fail(
+        new SessionInvalid({
+          session: this.#core.name,
+          field: "subject",
+          problem: "a subject is a text of 1 to 255 characters without control characters"
+        })
+      )
+  }
+
+  get withRollback() {
+    return <B, E, R>(effect: Effect.Effect<B, E, R>) => this.#live.withRollback(effect)
+  }
+
+  get flush() {
+    return this.#live.flush
+  }
+
+  get discard() {
+    return this.#live.discard
+  }
+
+  get save() {
+    return this.#live.save
+  }
+
+  get optional(): Effect.Effect<Option.Option<SessionHandle<A>>> {
+    return Effect.map(this.#live.readable, (readable) => readable ? Option.some(this) : Option.none())
+  }
+
+  get fresh() {
+    return this.#live.fresh
+  }
+
+  get readOnlyWhenDown() {
+    return this.#live.loader.readOnlyWhenDown
+  }
+
+  get isReadOnly() {
+    return this.#live.loader.isReadOnly
+  }
+
+  get ended() {
+    return ({ every }: EndedOptions = {}): Effect.Effect<void, SessionUnavailable> =>
+      this.#live.ended(every === undefined ? this.#core.settings.watchEvery : Duration.toMillis(every))
+  }
+}
+
+/** A field that is undefined is absent; one that is null is there, and holds null. */
+const optionOf = <V>(value: V): Option.Option<Exclude<V, undefined>> =>
+  value === undefined ? Option.none() : Option.some(value as Exclude<V, undefined>)
+
+const checked = (input: Lifetime.LifetimeInput, now: number) => {
+  const problem = Lifetime.problemOf(input)
+  return problem === undefined ? Lifetime.resolve(input, now) : Either.left(problem)
+}
+
+// No control characters, no lone surrogates: every store keeps it as it is.
+const subjectPattern = /^(?:[^\p{Cc}\p{Cs}]){1,255}$/u

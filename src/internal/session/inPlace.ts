@@ -1,0 +1,116 @@
+/**
+ * Fields that may be changed in place: the handler gets a copy of its own, and what it changes there counts as set.
+ */
+import * as Effect from "effect/Effect"
+import type { Draft, Field } from "../../SessionDraft.js"
+import { withField } from "../../SessionDraft.js"
+import type { Misfit, SessionSchema } from "../../SessionSchema.js"
+import type { Json } from "../json.js"
+import { equals } from "../json.js"
+
+/** What a handler was given of one field. */
+interface Lent<A> {
+  /** The value that held the field then. */
+  readonly source: A
+  /** The value that holds the handler's copy. */
+  readonly value: A
+  readonly encoded: Json | undefined
+}
+
+/** The fields that a handler was given. */
+export type Lendings<A> = Map<keyof A & string, Lent<A>>
+
+/** One field, the same copy for as long as the field is not replaced. What cannot be encoded has no copy. */
+export const read = <A extends object, K extends keyof A & string>(
+  schema: SessionSchema<A>,
+  lent: Lendings<A>,
+  draft: Draft<A>,
+  key: K
+): Effect.Effect<A[K]> => {
+  const source = draft.value
+  if (source[key] === undefined) return Effect.succeed(source[key])
+  return Effect.suspend(() => {
+    const known = find(lent, key, source)
+    return known !== undefined ? Effect.succeed(known[key]) : Effect.match(schema.copyField(key, source), {
+      onFailure: () => source[key],
+      onSuccess: ({ encoded, value }) => {
+        // Another branch of the handler may have been faster.
+        const first = find(lent, key, source)
+        if (first !== undefined) return first[key]
+        lent.set(key, { source, value: withField(source, key, { present: true, value }), encoded })
+        return value
+      }
+    })
+  })
+}
+
+const find = <A>(lent: Lendings<A>, key: keyof A & string, source: A): A | undefined => {
+  const known = lent.get(key)
+  return known !== undefined && known.source[key] === source[key] ? known.value : undefined
+}
+
+/** The whole value, with the handler's copies in it. An instance of a class is one of its own. */
+export const readAll = <A extends object>(
+  schema: SessionSchema<A>,
+  lent: Lendings<A>,
+  draft: Draft<A>
+): Effect.Effect<A> =>
+  Effect.flatMap(
+    schema.isClass ? Effect.orElseSucceed(schema.copy(draft.value), () => draft.value) : Effect.succeed(draft.value),
+    (whole) =>
+      Effect.map(
+        Effect.forEach(
+          schema.mutable,
+          (key) => Effect.map(read(schema, lent, draft, key), (value) => [key, value] as const)
+        ),
+        (own) =>
+          own.reduce(
+            (whole, [key, value]) =>
+              Object.hasOwn(whole, key) ? withField(whole, key, { present: true, value }) : whole,
+            whole
+          )
+      )
+  )
+
+/** The fields whose copies the handler has changed. */
+export const changed = <A extends object>(
+  schema: SessionSchema<A>,
+  lent: Lendings<A>,
+  draft: Draft<A>
+): Effect.Effect<ReadonlyArray<readonly [keyof A & string, Field]>, Misfit> =>
+  Effect.map(
+    Effect.filter(
+      [...lent].filter(([key]) => find(lent, key, draft.value) !== undefined),
+      ([key, { encoded, value }]) =>
+        Effect.flatMap(schema.encodeField(key, value), (now) =>
+          equals(now, encoded) ? Effect.succeed(false) : isOther(schema, key, draft.value, now))
+    ),
+    (found) =>
+      found.map(([key, { value }]) => [key, { present: true, value: value[key] }] as const)
+  )
+
+/** Whether an encoding is not that of a fresh copy: a schema may decode more forms than it encodes, or encode at random. */
+const isOther = <A extends object>(
+  schema: SessionSchema<A>,
+  key: keyof A & string,
+  source: A,
+  encoded: Json | undefined
+): Effect.Effect<boolean, Misfit> => {
+  const again = Effect.flatMap(
+    schema.copyField(key, source),
+    ({ value }) => schema.encodeField(key, withField(source, key, { present: true, value }))
+  )
+  return Effect.zipWith(again, again, (first, second) => equals(first, second) && !equals(first, encoded))
+}
+
+/** The handler's copies of these fields are what the draft holds now. */
+export const taken = <A extends object>(
+  lent: Lendings<A>,
+  draft: Draft<A>,
+  keys: ReadonlyArray<keyof A & string>
+): void => {
+  for (const key of keys) {
+    const known = lent.get(key)
+    if (known !== undefined) lent.set(key, { ...known, source: draft.value, encoded: draft.touched.get(key) })
+  }
+}

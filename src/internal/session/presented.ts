@@ -1,0 +1,95 @@
+/**
+ * The cookie values that a request presents, of which one may say that others have ended.
+ *
+ * A browser can hold several cookies of our name that a response does not reach: other paths, other domains, planted by a
+ * neighbouring host. Where the server cannot end what they lead to, or cannot even look at all of them, the next cookie
+ * says that they have ended:
+ *
+ * ```
+ * <value of the engine>..<name><name>…     or, after a logout:     ..<name><name>…
+ * ```
+ *
+ * A name is the first 8 characters of a hash of a value. So only somebody who knows a value can say that it has ended: a
+ * cookie that was planted cannot end the visitor's own.
+ */
+import * as Redacted from "effect/Redacted"
+import type { Candidates } from "../../CookieHeader.js"
+import type { CookieValue } from "../../SessionEngine.js"
+import { sha256 } from "../crypto/primitives.js"
+import type { OwedCookie } from "./commit.js"
+
+/** No more values than this are looked at, and no more are said to have ended. */
+export const mostValues = 64
+
+/** A request with more values that may be alive is nobody's: each of them costs a look into the store. */
+const mostOpened = 8
+
+/** The engines write neither two dots in a row nor none. */
+const separator = ".."
+const nameLength = 8
+const namesPattern = new RegExp(`^(?:[A-Za-z0-9_-]{${nameLength}}){1,${mostValues}}$`)
+
+/** A browser drops a cookie whose name and value are longer, and keeps none for longer than this, in seconds. */
+const mostBytes = 4096
+const longestAge = 400 * 24 * 60 * 60
+
+const utf8 = new TextEncoder()
+
+const nameOf = (value: string): string => sha256(utf8.encode(`effect-session/ended\n${value}`)).slice(0, nameLength)
+
+const parse = (text: string): { readonly value: string; readonly names: ReadonlyArray<string> } => {
+  const at = text.lastIndexOf(separator)
+  const names = at < 0 ? "" : text.slice(at + separator.length)
+  return namesPattern.test(names)
+    ? { value: text.slice(0, at), names: names.match(/.{8}/g) ?? [] }
+    : { value: text, names: [] }
+}
+
+/** What a request has presented. */
+export class Presented {
+  /** A cookie of ours was there, whatever its value. */
+  readonly presented: boolean
+  /** There may be more values that are alive than are opened. */
+  readonly partial: boolean
+  /** The values that have not ended. */
+  readonly values: ReadonlyArray<CookieValue>
+
+  readonly #all: ReadonlyArray<string>
+  /** The names of what has ended, which the next cookie must repeat. */
+  #ended: ReadonlyArray<string>
+
+  constructor({ partial, presented, values }: Candidates) {
+    const parsed = values.map(parse)
+    this.presented = presented
+    this.#all = [...new Set(parsed.flatMap(({ value }) => value === "" ? [] : [value]))]
+    this.#ended = [...new Set(parsed.flatMap(({ names }) => names))].slice(0, mostValues)
+    const ended = new Set(this.#ended)
+    const alive = ended.size === 0 ? this.#all : this.#all.filter((value) => !ended.has(nameOf(value)))
+    this.values = alive.map((value) => Redacted.make(value))
+    this.partial = partial === true || alive.length > mostOpened
+  }
+
+  /** With one more value, there would be more than are opened. */
+  get isFull(): boolean {
+    return this.partial || this.values.length >= mostOpened
+  }
+
+  /** Several values were there. */
+  get isSeveral(): boolean {
+    return this.#all.length > 1
+  }
+
+  /** From now on, all that was presented has ended. */
+  end(): void {
+    this.#ended = [...new Set([...this.#all.map(nameOf), ...this.#ended])].slice(0, mostValues)
+  }
+
+  /** The cookie to send in the place of one that is owed: it repeats what has ended, as far as there is room. */
+  cookie(owed: OwedCookie, cookieName: string): OwedCookie {
+    if (this.#ended.length === 0) return owed
+    const [value, maxAge] = owed === "expire" ? ["", longestAge] : [Redacted.value(owed.value), owed.maxAge]
+    const room = Math.floor((mostBytes - cookieName.length - value.length - separator.length) / nameLength)
+    const names = this.#ended.slice(0, Math.max(0, room))
+    return names.length === 0 ? owed : { value: Redacted.make(`${value}${separator}${names.join("")}`), maxAge }
+  }
+}

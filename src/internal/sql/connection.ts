@@ -1,0 +1,135 @@
+/**
+ * What is done on one connection of a pool: those of MySQL and Postgres.
+ */
+import * as SqlClient from "@effect/sql/SqlClient"
+import type { Connection } from "@effect/sql/SqlConnection"
+import { SqlError } from "@effect/sql/SqlError"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Predicate from "effect/Predicate"
+import * as Runtime from "effect/Runtime"
+import { cancel } from "./cancel.js"
+import { codeOf } from "./driver.js"
+
+/**
+ * Runs on one connection. Who is interrupted goes on at once; then
+ * - what was still waiting for a connection is never sent: done late, a rotation would take the session from a visitor
+ *   who was told that nothing was changed;
+ * - what was sent is cancelled on the server, and what would follow it in its transaction is not sent;
+ * - its connection is kept until the answer is there and the server has said that it was asked, so that it cancels nothing
+ *   that somebody else says on the same connection; or for so long that no answer can be expected. Then the connection is
+ *   closed: a pool keeps the ones that are silent for ever, until nothing else is left of it.
+ */
+export const onConnection = <A>(
+  sql: SqlClient.SqlClient,
+  effect: Effect.Effect<A, SqlError>,
+  spoken: (connection: Connection) => Connection = (connection) => connection
+): Effect.Effect<A, SqlError> =>
+  Effect.flatMap(Effect.runtime<never>(), (runtime) =>
+    Effect.async<A, SqlError>((resume) => {
+      const run = Runtime.runFork(runtime)
+      let busy: Connection | undefined
+      let isGone = false
+      let cancelling: Fiber.Fiber<boolean | undefined> | undefined
+      const use = (connection: Connection): Effect.Effect<A, SqlError> => {
+        if (isGone) return Effect.interrupt
+        busy = connection
+        return effect.pipe(
+          Effect.provideService(SqlClient.TransactionConnection, [unless(() => isGone, spoken(connection)), 0]),
+          // It has become one: a new connection may find the other.
+          Effect.tapError((error) => Effect.sync(() => readOnly.has(codeOf(error)) && hangUp(connection))),
+          Effect.ensuring(
+            Effect.suspend(() => cancelling === undefined ? Effect.void : cancelled(connection, cancelling))
+          ),
+          // From here on it is another's: whoever goes now has nothing to cancel.
+          Effect.ensuring(Effect.sync(() => void (busy = undefined)))
+        )
+      }
+      // A pool that is asked for a connection gives it to somebody, who must be there to give it back.
+      run(Effect.scoped(Effect.flatMap(sql.reserve, use))).addObserver((exit) => {
+        busy = undefined
+        resume(exit)
+      })
+      return Effect.sync(() => {
+        isGone = true
+        if (busy === undefined) return
+        const asked = Effect.orElseSucceed(cancel(busy), () => undefined)
+        cancelling = run(
+          Effect.timeoutTo(asked, { duration: patience, onTimeout: () => undefined, onSuccess: (it) => it })
+        )
+        run(Effect.delay(Effect.sync(() => busy !== undefined && hangUp(busy)), patience))
+      })
+    }))
+
+/** Waits until nothing can cancel what is said next on the connection, which is closed if that is not sure. */
+const cancelled = (connection: Connection, cancelling: Fiber.Fiber<boolean | undefined>): Effect.Effect<void> =>
+  Effect.flatMap(Fiber.await(cancelling), (exit) => {
+    const isAsked = exit._tag === "Success" ? exit.value : undefined
+    if (isAsked === false) return Effect.void
+    const close = Effect.sync(() => hangUp(connection))
+    const say = (statement: string) => connection.executeUnprepared(statement, [], undefined)
+    // Takes upon itself a request that came after the statement had ended, and ends a transaction whose end was cancelled.
+    // Where a connection is closed, its pool has heard of it when this fails.
+    const last = "pg" in connection ? Effect.orElse(say("SELECT 1"), () => say(rollback)) : say(rollback)
+    return Effect.zipRight(isAsked === undefined ? close : Effect.void, Effect.catchAll(last, () => close))
+  })
+
+/** A connection that says nothing more after somebody has gone, but that a transaction is given up. */
+const unless = (isGone: () => boolean, connection: Connection): Connection => {
+  const still = <A>(text: string, effect: Effect.Effect<A, SqlError>) =>
+    Effect.suspend(() => isGone() && text !== rollback ? Effect.fail(givenUp()) : effect)
+  return {
+    execute: (text, ...rest) => still(text, connection.execute(text, ...rest)),
+    executeRaw: (text, ...rest) => still(text, connection.executeRaw(text, ...rest)),
+    executeStream: (...all) => connection.executeStream(...all),
+    executeValues: (text, ...rest) => still(text, connection.executeValues(text, ...rest)),
+    executeUnprepared: (text, ...rest) => still(text, connection.executeUnprepared(text, ...rest))
+  }
+}
+
+const givenUp = () => new SqlError({ message: "Nothing more was sent", cause: new Error("nobody waits for it") })
+
+const rollback = "ROLLBACK"
+
+/** The server is a replica of another, or read-only by its settings. */
+export const readOnly: ReadonlySet<string> = new Set([
+  "25006",
+  "ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION",
+  "ER_OPTION_PREVENTS_STATEMENT",
+  "ER_READ_ONLY_MODE"
+])
+
+const patience = "500 millis"
+
+/** Takes the connection out of its pool, and ends its socket as a broken one ends, so that what waits for it fails. */
+const hangUp = (connection: Connection): void => {
+  if (Predicate.hasProperty(connection, "conn")) {
+    // mysql2
+    destroy(connection.conn)
+    hangUpOn(connection.conn)
+  } else if (Predicate.hasProperty(connection, "pg") && Predicate.hasProperty(connection.pg, "connection")) {
+    hangUpOn(connection.pg.connection)
+  }
+}
+
+const hangUpOn = (driver: unknown): void => {
+  if (Predicate.hasProperty(driver, "stream")) destroy(driver.stream, new Error("no answer"))
+}
+
+const destroy = (resource: unknown, ...reason: ReadonlyArray<Error>): void => {
+  if (Predicate.hasProperty(resource, "destroy") && Predicate.isFunction(resource.destroy)) resource.destroy(...reason)
+}
+
+/** Statements on one connection, of which all are done or none. */
+export const inTransaction = <A>(
+  sql: SqlClient.SqlClient,
+  effect: Effect.Effect<A, SqlError>
+): Effect.Effect<A, SqlError> => {
+  // Not by the client, whose "BEGIN" begins a block where MariaDB speaks as Oracle does.
+  const say = (statement: string) => sql.unsafe(statement).unprepared
+  return say("START TRANSACTION").pipe(
+    Effect.zipRight(effect),
+    Effect.zipLeft(say("COMMIT")),
+    Effect.tapError(() => Effect.ignore(say(rollback)))
+  )
+}

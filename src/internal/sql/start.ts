@@ -1,0 +1,143 @@
+/**
+ * Checks, when a store is made, that its database can keep sessions: every character comes back as it was sent, the tables
+ * are there, and the user may read and write them. Changes nothing in the database.
+ */
+import type * as SqlClient from "@effect/sql/SqlClient"
+import type { SqlError } from "@effect/sql/SqlError"
+import * as Effect from "effect/Effect"
+import { encodeBase64Url, encodeHex } from "effect/Encoding"
+import * as Option from "effect/Option"
+import { SessionConfigError } from "../../SessionConfigError.js"
+import { randomBytes } from "../crypto/primitives.js"
+import { readOnly } from "./connection.js"
+import { codeOf, isUnmigrated } from "./driver.js"
+import type { Row } from "./rows.js"
+import type { Dialect, Prepared, Statements } from "./statements.js"
+
+/**
+ * Fails if the database answers that it cannot keep sessions. A database that does not answer is not a wrong configuration:
+ * it may be back before the first request.
+ */
+export const check = (
+  sql: SqlClient.SqlClient,
+  dialect: Dialect,
+  prefix: string,
+  statement: Statements
+): Effect.Effect<void, SessionConfigError> => {
+  // A parameter without a value meets no row.
+  const send = ({ names, text }: Prepared, before = "") => sql.unsafe(`${before}${text}`, names.map(() => null))
+  return Effect.gen(function*() {
+    const unstorable = yield* encodingProblem(sql, dialect, prefix)
+    if (unstorable !== undefined) return unstorable
+    // To explain a statement, a database resolves its names and the user's privileges, and does not run it. The text is a new
+    // one each time: the client of SQLite caches texts, also those that it could not prepare.
+    const explain = `EXPLAIN /* ${encodeBase64Url(randomBytes(9))} */ `
+    for (const name of ["load", "create", "rotate", "raiseEpoch"] as const) yield* send(statement[name], explain)
+    // It deletes nothing; a database that is read-only refuses to run it.
+    yield* send(statement.destroy)
+    return undefined
+  }).pipe(
+    Effect.catchAll((error) => Effect.succeed(problemOf(error, prefix))),
+    Effect.disconnect,
+    Effect.timeoutOption("10 seconds"),
+    Effect.flatMap(Option.match({
+      onNone: () => Effect.void,
+      onSome: (problem) =>
+        problem === undefined ? Effect.void : Effect.fail(new SessionConfigError({ subject: "SqlStore", problem }))
+    }))
+  )
+}
+
+/** The sentence for an answer that every request would get. */
+const problemOf = (error: SqlError, prefix: string): string | undefined => {
+  const [code, message] = [codeOf(error), messageOf(error)]
+  const tables = `The tables ${prefix}sessions and ${prefix}session_epochs`
+  if (isUnmigrated(code, message)) {
+    const [option, argument] = prefix === "effect_" ? ["", ""] : [` --prefix "${prefix}"`, `{ prefix: "${prefix}" }`]
+    return `${tables} are missing or out of date (${message}). Run "npx effect-session migrate --database-url ` +
+      `<url>${option}" before the server starts, or provide SqlMigrations.layer(${argument}) to this layer.`
+  }
+  if (denied.has(code)) {
+    return `${tables} may not be used by this user of the database (${message}). Grant it SELECT, INSERT, UPDATE and ` +
+      `DELETE on both.`
+  }
+  return readOnly.has(code) || code.startsWith("SQLITE_READONLY")
+    ? `The database is read-only (${message}). Connect to one that can be written: not a replica; with SQLite, a file and ` +
+      `a directory that this process may write.`
+    : undefined
+}
+
+const messageOf = ({ cause }: SqlError): string => cause instanceof Error ? cause.message.split("\n", 1).join("") : ""
+
+const denied = new Set([
+  "42501",
+  "ER_COLUMNACCESS_DENIED_ERROR",
+  "ER_DBACCESS_DENIED_ERROR",
+  "ER_TABLEACCESS_DENIED_ERROR"
+])
+
+/** A character of each length that UTF-8 has, from one byte to four. */
+const everyLength = "a\u00e9\u6f22\u{1f600}"
+
+/** What does not keep every character: the database, the connection, or a column. */
+const encodingProblem = (
+  sql: SqlClient.SqlClient,
+  dialect: Dialect,
+  prefix: string
+): Effect.Effect<string | undefined, SqlError> =>
+  Effect.gen(function*() {
+    const { advice, columns, echo, where } = encodings[dialect]
+    const [echoed] = yield* Effect.catchIf(
+      sql.unsafe<Row>(echo, [everyLength]),
+      (error) => refusesCharacter.has(codeOf(error)),
+      () => Effect.succeed([])
+    )
+    const narrow = echoed?.echo !== everyLength
+      ? yield* sql.unsafe<Row>(where)
+      : columns === undefined
+      ? []
+      : yield* sql.unsafe<Row>(columns, [`${prefix}sessions`, `${prefix}session_epochs`])
+    return narrow.length === 0
+      ? undefined
+      : `${narrow.map(({ encoding, name }) => `${String(name)} has the encoding ${String(encoding)}`).join(", ")}, ` +
+        `which cannot hold every character: some sessions could never be saved. ${advice}`
+  })
+
+/** Has no equivalent in the encoding; is not valid in it. */
+const refusesCharacter = new Set(["22P05", "22021"])
+
+interface Encoding {
+  /** Gives back its parameter, after the way that text takes into a column. */
+  readonly echo: string
+  /** Names the encoding that does not hold what was to be given back. */
+  readonly where: string
+  /** Names the columns of two tables whose encoding does not hold everything, where they have their own. */
+  readonly columns?: string
+  readonly advice: string
+}
+
+const hex = (text: string) => encodeHex(text).toUpperCase()
+
+const encodings: Record<Dialect, Encoding> = {
+  pg: {
+    echo: "SELECT $1::text AS echo",
+    where: "SELECT 'The database ' || current_database() AS name, current_setting('server_encoding') || " +
+      "' (client: ' || current_setting('client_encoding') || ')' AS encoding",
+    advice: "Make one with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0."
+  },
+  mysql: {
+    // Its bytes, too: the columns of names hold bytes, and a driver that speaks utf8mb3 spells four bytes as six.
+    echo: `SELECT CASE HEX(text) WHEN '${hex(everyLength)}' THEN CONVERT(text USING utf8mb4) END AS echo ` +
+      "FROM (SELECT ? AS text) AS sent",
+    where: "SELECT 'The connection' AS name, @@character_set_client AS encoding",
+    columns: "SELECT CONCAT('The column ', table_name, '.', column_name) AS name, character_set_name AS encoding " +
+      "FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name IN (?, ?) " +
+      "AND character_set_name <> 'utf8mb4'",
+    advice: "Set it to utf8mb4."
+  },
+  sqlite: {
+    echo: "SELECT ? AS echo",
+    where: "SELECT 'The database' AS name, encoding FROM pragma_encoding",
+    advice: "Make one whose encoding is UTF-8."
+  }
+}

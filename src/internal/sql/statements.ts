@@ -1,0 +1,256 @@
+/**
+ * What a SQL store says to its database: one text per function, differences between dialects as rows of a table.
+ * Parameters are named (`:key`) here and become the positions that a dialect wants.
+ */
+
+import { clockSlack } from "../../SessionStore.js"
+
+/** The databases that are spoken to. */
+export type Dialect = "mysql" | "pg" | "sqlite"
+
+/** For how long the row of a revocation stays at least, in milliseconds: longer than any statement runs. */
+const epochGrace = 3_600_000
+
+/** A statement with its parameters in the order of their positions. */
+export interface Prepared {
+  readonly text: string
+  readonly names: ReadonlyArray<string>
+}
+
+interface Syntax {
+  /** The clock of the database, in milliseconds since the epoch; to the second is enough. */
+  readonly clock: string
+  readonly greatest: string
+  readonly least: string
+  readonly same: string
+  /** The column of the keys: a reserved word in MySQL. */
+  readonly key: string
+  /** What makes a write name the rows that it changed, where the driver does not count them. */
+  readonly changed: string
+  /** What makes an insert leave a row that is there. Where it is empty, that row is an error. */
+  readonly unlessThere: string
+  /** What makes an insert change the epoch that is there. */
+  readonly raised: (epochs: string, next: (epoch: string) => string) => string
+  /** What makes a rotation leave a row that is there. Where it is empty, that row is an error. */
+  readonly unlessTaken: (sessions: string) => string
+  /**
+   * A row that changes its key moves to another place. One who came by its id, and waited for it, looks for it in the
+   * old one.
+   */
+  readonly moves: boolean
+  /** Where a page of a namespace is looked for. */
+  readonly within: string
+  /** Deletes a bounded number of expired rows without waiting for a row that somebody else holds. */
+  readonly removeExpired: (sessions: string) => string
+}
+
+/** What Postgres and SQLite have in common. */
+const common = {
+  key: "key",
+  changed: " RETURNING key",
+  unlessThere: " ON CONFLICT DO NOTHING",
+  raised: (epochs: string, next: (epoch: string) => string) =>
+    ` ON CONFLICT (namespace, kind, subject) DO UPDATE SET epoch = ${next(`${epochs}.epoch`)}`,
+  unlessTaken: (sessions: string) =>
+    ` AND NOT EXISTS (SELECT 1 FROM ${sessions} taken ` +
+    `WHERE taken.key = :newKey OR (taken.namespace = :namespace AND taken.id = :id AND taken.key <> :key))`,
+  moves: false,
+  within: "namespace = :namespace"
+} as const
+
+const syntaxes: Record<Dialect, Syntax> = {
+  pg: {
+    ...common,
+    clock: "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)",
+    greatest: "GREATEST",
+    least: "LEAST",
+    same: "IS NOT DISTINCT FROM",
+    removeExpired: (sessions) =>
+      `WITH removed AS (DELETE FROM ${sessions} WHERE ctid = ANY(ARRAY(SELECT ctid FROM ${sessions} WHERE expires_at <= :now ` +
+      // One process at a time: another finds the lock taken, and nothing to do.
+      `AND (SELECT pg_try_advisory_xact_lock(hashtext('${sessions}'))) ` +
+      `ORDER BY expires_at LIMIT :limit FOR UPDATE SKIP LOCKED)) AND expires_at <= :now RETURNING 1) ` +
+      `SELECT count(*) AS removed FROM removed`
+  },
+  sqlite: {
+    ...common,
+    clock: "(CAST(strftime('%s', 'now') AS INTEGER) * 1000)",
+    greatest: "MAX",
+    least: "MIN",
+    same: "IS",
+    removeExpired: (sessions) =>
+      `DELETE FROM ${sessions} WHERE key IN (SELECT key FROM ${sessions} WHERE expires_at <= :now ` +
+      `ORDER BY expires_at LIMIT :limit) AND expires_at <= :now RETURNING key`
+  },
+  // MySQL and MariaDB. An UPDATE assigns from left to right, and each assignment sees those before it.
+  mysql: {
+    // Not unsigned, as it comes: differences may be negative.
+    clock: "(CAST(UNIX_TIMESTAMP() AS SIGNED) * 1000)",
+    greatest: "GREATEST",
+    least: "LEAST",
+    same: "<=>",
+    key: "`key`",
+    changed: "",
+    // IGNORE would cut off what is too long, too, and an update of the row that is there cannot be told from an insert.
+    unlessThere: "",
+    raised: (_, next) => ` ON DUPLICATE KEY UPDATE epoch = ${next("epoch")}`,
+    // An UPDATE cannot ask its own table; its unique indexes refuse.
+    unlessTaken: () => "",
+    moves: true,
+    // Told that it is equal, MariaDB reads a namespace from its beginning to come to a page in its middle.
+    within: "namespace >= :namespace AND namespace <= :namespace",
+    // Several processes at once share the work: each skips the rows that another has taken.
+    removeExpired: (sessions) =>
+      `DELETE expired FROM (SELECT \`key\` FROM ${sessions} WHERE expires_at <= :now ORDER BY expires_at ` +
+      `LIMIT :limit FOR UPDATE SKIP LOCKED) AS due STRAIGHT_JOIN ${sessions} AS expired ` +
+      `ON expired.\`key\` = due.\`key\` WHERE expired.expires_at <= :now`
+  }
+}
+
+/** Turns `:name` into the dialect's positions. */
+const prepare = (dialect: Dialect, statement: string): Prepared => {
+  const names: Array<string> = []
+  const text = statement.replace(/:([a-zA-Z]+)/g, (_, name: string) => {
+    const known = names.indexOf(name)
+    if (dialect === "pg" && known >= 0) return `$${known + 1}`
+    names.push(name)
+    return dialect === "pg" ? `$${names.length}` : "?"
+  })
+  return { text, names }
+}
+
+const infoColumns = "namespace, id, schema_version, subject, version, write_id, created_at, authenticated_at, " +
+  "modified_at, last_seen_at, expires_at, deadline, lifetime"
+const columns = `${infoColumns}, data`
+
+/** The statements of one dialect, for tables with one prefix. */
+export const statements = (dialect: Dialect, prefix: string) => {
+  const {
+    changed,
+    clock,
+    greatest,
+    key,
+    least,
+    moves,
+    raised,
+    removeExpired,
+    same,
+    unlessTaken,
+    unlessThere,
+    within
+  } = syntaxes[dialect]
+  const sessions = `${prefix}sessions`
+  const epochs = `${prefix}session_epochs`
+
+  const epochOf = (namespace: string, subject?: string) =>
+    `COALESCE((SELECT epoch FROM ${epochs} e WHERE e.namespace = ${namespace} AND ` +
+    `${
+      subject === undefined ? "e.kind = 'all' AND e.subject = ''" : `e.kind = 'subject' AND e.subject = ${subject}`
+    }), 0)`
+  // Greater, not just equal: a write that waited for a revocation which spares its row sees the row's new epoch beside
+  // the old one of the subject.
+  const alive = `expires_at > :now AND namespace_epoch >= ${epochOf(`${sessions}.namespace`)} ` +
+    `AND subject_epoch >= ${epochOf(`${sessions}.namespace`, `${sessions}.subject`)}`
+  const expectedAlive = `${key} = :key AND version = :expected AND ${alive}`
+
+  // What `bounded` of SessionStore.ts does, by the clock of the database.
+  const latest = `${clock} + ${clockSlack}`
+  const reach = `${latest} + ${greatest}(0, :expiresAt - ${greatest}(${clock}, :now, :lastSeenAt))`
+  const seen = `${least}(:lastSeenAt, ${latest})`
+  const modified = `${least}(:modifiedAt, ${latest})`
+  /** The end, where the record had one before or not. */
+  const end = (before?: string) =>
+    `CASE WHEN :lifetime LIKE '%"_tag":"Until"%' THEN :expiresAt ELSE ${least}(:expiresAt, ` +
+    `${before === undefined ? reach : `${greatest}(${before}, ${reach})`}) END`
+
+  const raise = (first: string, next: (epoch: string) => string) =>
+    `INSERT INTO ${epochs} (namespace, kind, subject, epoch) VALUES (:namespace, :kind, :subject, ${first})` +
+    raised(epochs, next)
+  const nextEpoch = (epoch: string, time: string) => `${greatest}(${epoch} + 1, ${time})`
+  // No write that began before the revocation is still under way.
+  const isUnused = `epoch < ${clock} - ${epochGrace} AND NOT EXISTS (SELECT 1 FROM ${sessions} s ` +
+    `WHERE s.namespace = ${epochs}.namespace AND s.subject = ${epochs}.subject)`
+  const afterEpoch = "kind = 'subject' AND namespace >= :namespace " +
+    "AND (namespace > :namespace OR subject > :subject)"
+
+  const texts = {
+    clock: `SELECT ${clock} AS clock`,
+    create:
+      `INSERT INTO ${sessions} (${key}, ${columns}, namespace_epoch, subject_epoch) VALUES (:key, :namespace, :id, ` +
+      `:schemaVersion, :subject, :version, :writeId, :createdAt, :authenticatedAt, ${modified}, ${seen}, ` +
+      `${end()}, :deadline, :lifetime, :data, ${epochOf(":namespace")}, ${epochOf(":namespace", ":subject")})` +
+      `${unlessThere}${changed}`,
+    load: `SELECT ${columns} FROM ${sessions} WHERE ${key} = :key AND ${alive}`,
+    save: `UPDATE ${sessions} SET data = :data, schema_version = :schemaVersion, version = version + 1, ` +
+      `write_id = :writeId, modified_at = ${greatest}(modified_at, ${modified}), ` +
+      `last_seen_at = ${greatest}(last_seen_at, ${seen}), expires_at = CASE WHEN lifetime ${same} :lifetime ` +
+      `THEN ${greatest}(expires_at, ${end()}) ELSE ${end("expires_at")} END, lifetime = :lifetime ` +
+      `WHERE ${expectedAlive}${changed}`,
+    touch: `UPDATE ${sessions} SET last_seen_at = ${greatest}(last_seen_at, ${seen}), ` +
+      `expires_at = ${greatest}(expires_at, ${least}(:expiresAt, COALESCE(deadline, :expiresAt), ${reach})) ` +
+      `WHERE ${key} = :key AND ${alive}${changed}`,
+    rotate: `UPDATE ${sessions} SET ${key} = :newKey, id = :id, data = :data, schema_version = :schemaVersion, ` +
+      `subject_epoch = CASE WHEN subject ${same} :subject THEN subject_epoch ELSE ` +
+      `${epochOf(`${sessions}.namespace`, ":subject")} END, subject = :subject, version = version + 1, ` +
+      `write_id = :writeId, created_at = :createdAt, authenticated_at = :authenticatedAt, modified_at = ${modified}, ` +
+      `last_seen_at = ${seen}, expires_at = ${end("expires_at")}, deadline = :deadline, lifetime = :lifetime ` +
+      `WHERE ${expectedAlive} AND ${key} <> :newKey${unlessTaken(sessions)}${changed}`,
+    exists: `SELECT ${key} FROM ${sessions} WHERE ${key} = :key AND ${alive}`,
+    destroy: `DELETE FROM ${sessions} WHERE ${key} = :key`,
+    removeExpired: removeExpired(sessions),
+    count: `SELECT (SELECT count(*) FROM ${sessions} WHERE expires_at > :now) AS current_records, ` +
+      `(SELECT count(*) FROM ${sessions} WHERE expires_at <= :now) AS expired_records`,
+    list: `SELECT ${infoColumns} FROM ${sessions} WHERE namespace = :namespace AND subject = :subject AND ${alive} ` +
+      `AND (created_at > :createdAt OR (created_at = :createdAt AND id > :after)) ORDER BY created_at, id LIMIT :limit`,
+    find: `SELECT ${columns} FROM ${sessions} WHERE namespace = :namespace AND id = :id AND ${alive}`,
+    scan: `SELECT ${columns}, ${key} FROM ${sessions} WHERE ${within} AND id > :after AND ${alive} ` +
+      `ORDER BY namespace, id LIMIT :limit`,
+    revoke: `DELETE FROM ${sessions} WHERE namespace = :namespace AND id = :id${changed}`,
+    // The time of the revocation, or one more where that is not later: so its age is known, and one of a subject whose
+    // row was dropped is greater than all that records have noted before.
+    raiseEpoch: raise(clock, (epoch) => nextEpoch(epoch, clock)),
+    // The same in a transaction, where `now` is what the clock said before it. The row is locked first.
+    lockEpoch: raise("0", (epoch) => epoch),
+    spare: `UPDATE ${sessions} SET subject_epoch = ${nextEpoch(epochOf(":namespace", ":subject"), ":now")} ` +
+      `WHERE namespace = :namespace AND id = :id AND subject = :subject ` +
+      `AND subject_epoch >= ${epochOf(":namespace", ":subject")}`,
+    raiseLocked: raise(":now", (epoch) => nextEpoch(epoch, ":now")),
+    // A page of the epochs of subjects, and which of them concern no session any more.
+    pageOfEpochs: `SELECT namespace, subject, CASE WHEN ${isUnused} THEN 1 ELSE 0 END AS unused FROM ${epochs} ` +
+      `WHERE ${afterEpoch} ORDER BY namespace, subject LIMIT :limit`,
+    dropEpochs: `DELETE FROM ${epochs} WHERE ${afterEpoch} AND namespace <= :toNamespace ` +
+      `AND (namespace < :toNamespace OR subject <= :toSubject) AND ${isUnused}`
+  }
+
+  type Name = keyof typeof texts
+  const prepared = Object.fromEntries(
+    Object.entries(texts).map(([name, text]) => [name, prepare(dialect, text)])
+  ) as Record<Name, Prepared>
+  const byId = `SELECT id FROM ${sessions} WHERE namespace = :namespace AND id = :id`
+  return {
+    ...prepared,
+    /** The statements of the one transaction. */
+    sparing: [
+      // A save holds its row and then reads the epochs. A revocation goes the same way, or each would wait for the other.
+      ...moves ? [prepare(dialect, `${byId} FOR UPDATE`)] : [],
+      prepared.lockEpoch,
+      prepared.spare,
+      prepared.raiseLocked
+    ],
+    /** Those of requests. Each finds one record by its key, so that one plan serves it whatever it is told. */
+    frequent: [
+      prepared.create,
+      prepared.destroy,
+      prepared.exists,
+      prepared.load,
+      prepared.rotate,
+      prepared.save,
+      prepared.touch
+    ],
+    /** Finds what a revocation by id has passed by, where that can be. */
+    passedBy: moves ? prepare(dialect, byId) : undefined
+  }
+}
+
+/** The statements of a store. */
+export type Statements = ReturnType<typeof statements>

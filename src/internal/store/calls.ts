@@ -1,0 +1,56 @@
+/**
+ * How an engine calls a store that may be far away: no call is waited for without end, and a lost reply is settled.
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type { Shape } from "../../SessionStore.js"
+import { SessionStoreError } from "../../SessionStore.js"
+import * as Deadline from "./deadline.js"
+
+export interface StoreCalls {
+  /**
+   * The limit holds inside uninterruptible regions, and does not wait for a driver that cannot be interrupted. Inside a
+   * commit it is shorter where the commit has less time left.
+   */
+  readonly limited: <A>(
+    operation: string,
+    effect: Effect.Effect<A, SessionStoreError>
+  ) => Effect.Effect<A, SessionStoreError>
+  /** Runs a write; if its reply is lost, runs it again and lets `second` tell what the second answer means. */
+  readonly settled: <A, B>(
+    operation: string,
+    write: Effect.Effect<A, SessionStoreError>,
+    first: (outcome: A) => Effect.Effect<B, SessionStoreError>,
+    second: (outcome: A, error: SessionStoreError) => Effect.Effect<B, SessionStoreError>
+  ) => Effect.Effect<B, SessionStoreError>
+}
+
+/**
+ * What a call may take of the time that a commit has left. Two tries and the question what became of them fit into it, with a
+ * rest in which to report that they did not.
+ */
+const shares = { first: 0.4, second: 0.6, question: 0.9 }
+
+/** Calls that stay in the process can neither hang nor lose a reply. */
+export const make = ({ remote }: Shape["capabilities"], timeout: Duration.Duration): StoreCalls => {
+  const within = <A>(operation: string, effect: Effect.Effect<A, SessionStoreError>, fraction: number) =>
+    remote
+      ? Effect.flatMap(Deadline.share(Duration.toMillis(timeout), fraction), (millis) =>
+        Effect.timeoutFail(Effect.interruptible(Effect.disconnect(effect)), {
+          duration: millis,
+          onTimeout: () =>
+            new SessionStoreError({ operation, reason: "timeout" })
+        }))
+      : effect
+  return {
+    limited: (operation, effect) => within(operation, effect, shares.question),
+    settled: (operation, write, first, second) =>
+      Effect.matchEffect(within(operation, write, shares.first), {
+        onSuccess: first,
+        onFailure: (error) =>
+          remote && (error.reason === "unavailable" || error.reason === "timeout")
+            ? Effect.flatMap(within(operation, write, shares.second), (outcome) => second(outcome, error))
+            : Effect.fail(error)
+      })
+  }
+}

@@ -1,0 +1,33 @@
+/**
+ * A store with something put before, after or in place of its calls.
+ */
+import * as Effect from "effect/Effect"
+import type { Operation, SessionStoreError, Shape } from "../../SessionStore.js"
+
+export type { Operation }
+
+/** What becomes of a call. */
+export type Interception = <A>(
+  operation: Operation,
+  call: Effect.Effect<A, SessionStoreError>,
+  args: ReadonlyArray<unknown>
+) => Effect.Effect<A, SessionStoreError>
+
+/** Wraps every function by name, so that none is forgotten. A store that throws does so when the call is run. */
+export const intercepted = (store: Shape, wrap: Interception, remote = store.capabilities.remote): Shape => ({
+  capabilities: { ...store.capabilities, remote },
+  create: (...args) => wrap("create", Effect.suspend(() => store.create(...args)), args),
+  load: (...args) => wrap("load", Effect.suspend(() => store.load(...args)), args),
+  save: (...args) => wrap("save", Effect.suspend(() => store.save(...args)), args),
+  touch: (...args) => wrap("touch", Effect.suspend(() => store.touch(...args)), args),
+  rotate: (...args) => wrap("rotate", Effect.suspend(() => store.rotate(...args)), args),
+  destroy: (...args) => wrap("destroy", Effect.suspend(() => store.destroy(...args)), args),
+  removeExpired: (...args) => wrap("removeExpired", Effect.suspend(() => store.removeExpired(...args)), args),
+  count: (...args) => wrap("count", Effect.suspend(() => store.count(...args)), args),
+  list: (...args) => wrap("list", Effect.suspend(() => store.list(...args)), args),
+  find: (...args) => wrap("find", Effect.suspend(() => store.find(...args)), args),
+  scan: (...args) => wrap("scan", Effect.suspend(() => store.scan(...args)), args),
+  revoke: (...args) => wrap("revoke", Effect.suspend(() => store.revoke(...args)), args),
+  revokeSubject: (...args) => wrap("revokeSubject", Effect.suspend(() => store.revokeSubject(...args)), args),
+  revokeAll: (...args) => wrap("revokeAll", Effect.suspend(() => store.revokeAll(...args)), args)
+})

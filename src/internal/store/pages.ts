@@ -1,0 +1,58 @@
+/**
+ * What a store holds, page by page: of a namespace, or of a subject.
+ */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
+import type { SessionId } from "../../SessionId.js"
+import type { SessionInfo } from "../../SessionRecord.js"
+import type * as SessionStore from "../../SessionStore.js"
+import type { Damaged, Located, SessionStoreError, Shape } from "../../SessionStore.js"
+import { pageSize } from "../../SessionStore.js"
+
+type Place = Pick<SessionInfo, "createdAt"> & { readonly id: string }
+
+/** The order of a list: oldest first, and those of one moment by their ids. */
+export const byAge = (a: Place, b: Place): number =>
+  a.createdAt - b.createdAt || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0)
+
+/** The page of a list of which all is known. */
+export const pageOf = <A extends Place>(
+  all: ReadonlyArray<A>,
+  { after, limit = pageSize }: SessionStore.Page
+): ReadonlyArray<A> =>
+  all.filter((one) => after === undefined || byAge(after, one) < 0).sort(byAge).slice(0, Math.max(limit, 0))
+
+/** All live sessions of a subject, page by page. */
+export const listed = (
+  { list }: Pick<Shape, "list">,
+  namespace: string,
+  subject: string,
+  limit: number
+): Stream.Stream<ReadonlyArray<SessionInfo>, SessionStoreError> =>
+  Stream.paginateEffect(undefined as SessionInfo | undefined, (after) =>
+    Effect.gen(function*() {
+      const found = yield* list(namespace, subject, yield* Clock.currentTimeMillis, { after, limit })
+      return [found, found.length < limit ? Option.none() : Option.some(found.at(-1))] as const
+    }))
+
+/** A page, and the moment at which it was read. */
+export interface Page {
+  readonly found: ReadonlyArray<Located | Damaged>
+  readonly now: number
+}
+
+/** The last page is empty. `since`: as of so many milliseconds ago. */
+export const pages = (
+  { scan }: Pick<Shape, "scan">,
+  namespace: string,
+  size: number,
+  since = 0
+): Stream.Stream<Page, SessionStoreError> =>
+  Stream.paginateEffect(undefined as SessionId | undefined, (after) =>
+    Effect.gen(function*() {
+      const now = (yield* Clock.currentTimeMillis) - since
+      const found = yield* scan(namespace, after, size, now)
+      return [{ found, now }, Option.map(Option.fromNullable(found.at(-1)), ({ id }) => id)] as const
+    }))

@@ -1,0 +1,119 @@
+import { FastCheck } from "effect"
+import { assert, describe, it } from "vitest"
+import type { Generations, Standing } from "../../../src/internal/cookie/generations.js"
+import * as Gen from "../../../src/internal/cookie/generations.js"
+
+/** What a browser, and requests that are late, may do to the cookies of a session. */
+interface Step {
+  readonly presents: number
+  readonly does: "read" | "save" | "rotate"
+  readonly after: number
+}
+
+const steps = FastCheck.array(
+  FastCheck.record<Step>({
+    presents: FastCheck.nat(4),
+    does: FastCheck.constantFrom("read", "read", "save", "save", "save", "rotate"),
+    after: FastCheck.constantFrom(0, 1, 5_000, Gen.grace, Gen.grace + 1)
+  }),
+  { maxLength: 40 }
+)
+
+interface Told {
+  readonly state: Generations
+  readonly now: number
+  /** All that were ever made, the latest first. */
+  readonly made: ReadonlyArray<number>
+  readonly version: number
+}
+
+const begun: Told = { state: Gen.only(1), now: 0, made: [1], version: 1 }
+
+/** Presents one of the latest generations, and does with it what it may. */
+const go = (told: Told, { after, does, presents }: Step): Told & { readonly from: number; readonly as: Standing } => {
+  const now = told.now + after
+  const from = told.made[Math.min(presents, told.made.length - 1)] ?? 1
+  const as = Gen.standing(told.state, from, now)
+  const here = { ...told, now, from, as }
+  const version = told.version + 1
+  const next = { ...here, made: [version, ...told.made], version }
+  if (as === "current" && does === "read") {
+    return told.state.base === undefined ? here : { ...here, version, state: Gen.confirm(told.state, now) }
+  }
+  if (does === "read" || as === "refused" || as === "older") return here
+  return { ...next, state: does === "rotate" ? Gen.only(version) : Gen.advance(told.state, from, version, now) }
+}
+
+/** Holds after each step of any story. */
+const always = (check: (before: Told, after: ReturnType<typeof go>, step: Step) => void) =>
+  FastCheck.assert(
+    FastCheck.property(steps, (steps) => {
+      let told = begun
+      for (const step of steps) {
+        const after = go(told, step)
+        check(told, after, step)
+        told = after
+      }
+    })
+  )
+
+describe("the generations of a cookie", () => {
+  it("there is a current one, and at most one other that may write", () => {
+    always((_, { made, now, state }) => {
+      const standings = made.map((generation) => Gen.standing(state, generation, now))
+      assert.strictEqual(standings.filter((standing) => standing === "current").length, 1)
+      assert.isAtMost(standings.filter((standing) => standing === "stranded").length, 1)
+    })
+  })
+
+  it("what is refused stays refused", () => {
+    always((before, after) => {
+      for (const generation of before.made) {
+        if (Gen.standing(before.state, generation, after.now) === "refused") {
+          assert.strictEqual(Gen.standing(after.state, generation, after.now), "refused")
+        }
+      }
+    })
+  })
+
+  it("what a browser last presented with success, or was given, is good", () => {
+    always((_, { as, from, made, now, state }, { does }) => {
+      if (as !== "current" && as !== "stranded") return
+      assert.notStrictEqual(Gen.standing(state, made[0] ?? 0, now), "refused")
+      // Save for a rotation, the answer may be lost: after any time the old one is good.
+      if (does !== "rotate") assert.notStrictEqual(Gen.standing(state, from, now + 1e12), "refused")
+    })
+  })
+
+  it("a rotation refuses all older ones at once", () => {
+    always((_, { as, made: [latest, ...older], now, state }, { does }) => {
+      if (does !== "rotate" || (as !== "current" && as !== "stranded")) return
+      assert.strictEqual(Gen.standing(state, latest ?? 0, now), "current")
+      for (const generation of older) assert.strictEqual(Gen.standing(state, generation, now), "refused")
+    })
+  })
+
+  it("ten seconds after one has come back, no older one is good", () => {
+    always((_, { as, from, made, now, state }) => {
+      if (as !== "current") return
+      for (const generation of made.filter((generation) => generation < from)) {
+        assert.strictEqual(Gen.standing(state, generation, now + Gen.grace + 1), "refused")
+      }
+    })
+  })
+
+  it("are kept as text, and text that is none is nothing", () => {
+    always((_, { state }) => {
+      assert.deepStrictEqual(Gen.decode(Gen.encode(state)), Gen.decode(JSON.stringify(state)))
+    })
+    for (const text of ["", "{}", "null", `{"current":"1","fading":[]}`]) {
+      assert.strictEqual(Gen.decode(text)._tag, "None")
+    }
+  })
+
+  it("however fast somebody saves, few are kept", () => {
+    let state = Gen.only(1)
+    for (let i = 1; i < 100; i++) state = Gen.advance(state, i, i + 1, 0)
+    assert.isAtMost(Gen.encode(state).length, 400)
+  })
+})

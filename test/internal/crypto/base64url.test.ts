@@ -1,0 +1,72 @@
+import { assert, beforeAll, describe, it } from "@effect/vitest"
+import * as fc from "fast-check"
+import * as base64url from "../../../src/internal/crypto/base64url.js"
+import { portably } from "../../support/portable.js"
+
+let portable: typeof base64url
+
+beforeAll(async () => {
+  portable = await portably(() => import("../../../src/internal/crypto/base64url.js"))
+})
+
+const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+const canonical = /^(?:[A-Za-z0-9_-]{4})*(?:[A-Za-z0-9_-][AQgw]|[A-Za-z0-9_-]{2}[AEIMQUYcgkosw048])?$/
+const some = fc.uint8Array({ maxLength: 120 })
+
+describe.each([["native", () => base64url], ["portable", () => portable]] as const)("%s", (_, implementation) => {
+  it("spells bytes without padding, and reads them back", () => {
+    assert.strictEqual(implementation().encode(Uint8Array.of(0xFB, 0xFF, 0xFE, 0)), "-__-AA")
+    fc.assert(fc.property(some, (bytes) => {
+      const text = implementation().encode(bytes)
+      assert.strictEqual(text, Buffer.from(bytes).toString("base64url"))
+      assert.deepStrictEqual([...implementation().decode(text) ?? []], [...bytes])
+    }))
+  })
+
+  it("reads a view, and not the bytes around it", () => {
+    const around = Uint8Array.of(1, 2, 3, 4, 5)
+    assert.strictEqual(implementation().encode(around.subarray(1, 4)), "AgME")
+  })
+
+  it("knows one spelling only: of the last characters that give the same bytes, one is read", () => {
+    const read = (text: string) => [...alphabet].filter((last) => implementation().decode(text + last) !== undefined)
+    assert.deepStrictEqual(read(""), [])
+    assert.deepStrictEqual(read("A"), ["A", "Q", "g", "w"])
+    assert.deepStrictEqual(read("AA"), [..."AEIMQUYcgkosw048"])
+    assert.deepStrictEqual(read("AAA"), [...alphabet])
+    assert.deepStrictEqual(read("AAAA"), [])
+  })
+
+  for (
+    const text of [
+      "AAA=",
+      "AA==",
+      "AAAA=",
+      "=",
+      "+/AA",
+      "AA\n",
+      "AAAA\n",
+      "\nAAAA",
+      "AA AA",
+      " AAAA",
+      "AA%41A",
+      "AA.AA",
+      "AA\u0000A",
+      "AAA\u0410",
+      "AAA\u0141",
+      "\u{1f600}"
+    ]
+  ) {
+    it(`does not read ${JSON.stringify(text)}`, () => assert.isUndefined(implementation().decode(text)))
+  }
+
+  it("whatever it reads is the spelling of what it gives", () =>
+    fc.assert(fc.property(
+      fc.oneof(fc.string({ unit: "binary" }), fc.base64String(), fc.string({ unit: fc.constantFrom(...alphabet) })),
+      (text) => {
+        const bytes = implementation().decode(text)
+        assert.strictEqual(bytes !== undefined, canonical.test(text))
+        if (bytes !== undefined) assert.strictEqual(Buffer.from(bytes).toString("base64url"), text)
+      }
+    )))
+})
