@@ -22,12 +22,12 @@
 export type SessionChange = "Keep" | "Destroy" | "Replace" | "Create" | "Rotate" | "Save" | "Touch" | "Reseal"
 
 /**
- * What the decision depends on.
+ * The state of a request's session that the decision depends on.
  *
  * @since 0.1.0
  * @category models
  */
-export interface Situation {
+export interface State {
   /** The response has already been decided, the connection was upgraded, or the session could not be loaded. */
   readonly settled: boolean
   /** The request presented a cookie of ours, valid or not. */
@@ -49,6 +49,8 @@ export interface Situation {
   readonly touchWindow: number | undefined
   /** The cookie value was opened with an older key of the ring. */
   readonly stale: boolean
+  /** Only a copy of the record could be had: it is not written, not even the times of its use. */
+  readonly copied?: boolean
 }
 
 /**
@@ -60,23 +62,21 @@ export interface Situation {
 export const aborted = 499
 
 /**
- * Decides what to do with a session, from its situation, the time (milliseconds) and the response status. Total and
+ * Decides what to do with a session, from its state, the time (milliseconds) and the response status. Total and
  * pure; the first row that matches wins.
  *
  * @since 0.1.0
  * @category computation
  */
-export const decide = (situation: Situation, now: number, status: number): SessionChange => {
-  const { changed, discarded, flushed, isNew, lastSeenAt, opened, presented, rotates, settled, stale, touchWindow } =
-    situation
-  if (settled || !(opened || flushed)) return "Keep"
+export const decide = (state: State, now: number, status: number): SessionChange => {
+  const { changed, flushed, isNew, presented } = state
+  if (state.settled || !(state.opened || flushed)) return "Keep"
   if (flushed && !changed) return presented ? "Destroy" : "Keep"
-  if (status >= 500 || status === aborted || discarded) return "Keep"
+  if (status >= 500 || status === aborted || state.discarded || state.copied === true) return "Keep"
   if (flushed) return presented ? "Replace" : "Create"
   if (isNew) return changed ? "Create" : "Keep"
-  if (rotates) return "Rotate"
+  if (state.rotates) return "Rotate"
   if (changed) return "Save"
-  if (touchWindow !== undefined && now - lastSeenAt >= touchWindow) return "Touch"
-  if (stale) return "Reseal"
-  return "Keep"
+  if (state.touchWindow !== undefined && now - state.lastSeenAt >= state.touchWindow) return "Touch"
+  return state.stale ? "Reseal" : "Keep"
 }

@@ -7,7 +7,11 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Done from "./internal/done.js"
 import { equals } from "./internal/json.js"
+import type * as Lazy from "./internal/schema/lazy.js"
+import { hasField, withField } from "./internal/schema/lazy.js"
 import type { Json, JsonRecord } from "./Json.js"
 import type { Lifetime } from "./Lifetime.js"
 import type { Merge } from "./Merge.js"
@@ -59,7 +63,7 @@ export interface Clash {
   readonly what: string
 }
 
-const clash = (what: string): Effect.Effect<never, Clash> => Effect.fail({ _tag: "Clash", what })
+const clash = (what: string): Effect.Effect<never, Clash> => Exit.fail({ _tag: "Clash", what })
 
 /**
  * One step. `origin` is the value that the handler had loaded, given when the step is replayed on another.
@@ -83,7 +87,7 @@ export const start = <A>(
   loaded,
   base: loaded,
   value: loaded,
-  touched: new Map(),
+  touched: none,
   subject,
   lifetime,
   cleared: false,
@@ -94,6 +98,8 @@ export const start = <A>(
   forceSave: false,
   revokeOthers: false
 })
+
+const none: Draft<never>["touched"] = new Map()
 
 /**
  * The step that always clashes: what it would replace was changed before it was taken.
@@ -114,8 +120,8 @@ export const replay = <A>(
   steps: ReadonlyArray<Step<A>>,
   origin: A
 ): Effect.Effect<Draft<A>, Clash> =>
-  Effect.reduce(steps, fresh, (draft, step) => Effect.suspend(() => step(draft, origin))).pipe(
-    Effect.catchAll((error) => error._tag === "Clash" ? Effect.fail(error) : clash(placeOf(error))),
+  Effect.suspend(() => Done.reduce(steps, fresh, (draft, step) => step(draft, origin))).pipe(
+    Effect.catchAll((error) => error._tag === "Clash" ? Exit.fail(error) : clash(placeOf(error))),
     // A function of the handler's may throw on a value that it had not seen before.
     Effect.catchAllDefect(() => clash("an update that threw when it was replayed"))
   )
@@ -136,12 +142,12 @@ export const stepsFor = <A extends object>(
   /** What may be changed in place is kept as a copy, so that it stays what it was when it was checked and encoded. */
   const put = (draft: Draft<A>, value: A, key: Key): Effect.Effect<Draft<A>, Misfit> =>
     schema.mutable.has(key)
-      ? Effect.map(schema.copyField(key, value), (copy) => ({
+      ? Done.map(schema.copyField(key, value), (copy) => ({
         ...draft,
-        value: withField(value, key, { present: Object.hasOwn(value, key), value: copy.value }),
+        value: withField(value, key, { present: hasField(value, key), value: copy.value }),
         touched: new Map(draft.touched).set(key, copy.encoded)
       }))
-      : Effect.map(schema.encodeField(key, value), (encoded) => ({
+      : Done.map(schema.encodeField(key, value), (encoded) => ({
         ...draft,
         value,
         touched: new Map(draft.touched).set(key, encoded)
@@ -149,19 +155,22 @@ export const stepsFor = <A extends object>(
 
   /** A draft whose field is nobody else's, for a function of the handler's, which may change it in place. */
   const lend = (draft: Draft<A>, key: Key): Effect.Effect<Draft<A>> =>
-    Effect.map(ownField(schema, key, draft.value), (value) => ({ ...draft, value }))
+    Done.map(ownField(schema, key, draft.value), (value) => ({ ...draft, value }))
 
   /** What is to be set, as it is now: the handler may change it in place before a replay sets it again. */
   const snapshot = (key: Key, field: Field): Effect.Effect<Field, Misfit> =>
-    Effect.map(
+    Done.map(
       schema.copyField(key, withField(initial, key, field)),
       ({ value }) => ({ present: field.present, value })
     )
 
   const sameField = (key: Key, a: A, b: A): Effect.Effect<boolean, Misfit> =>
     a[key] === b[key]
-      ? Effect.succeed(true)
-      : Effect.zipWith(schema.encodeField(key, a), schema.encodeField(key, b), equals)
+      ? Exit.succeed(true)
+      : Done.flatMap(
+        schema.encodeField(key, a),
+        (encoded) => Done.map(schema.encodeField(key, b), (other) => equals(encoded, other))
+      )
 
   /** Those of the fields that two values do not share. */
   const differing = (keys: ReadonlyArray<Key>, a: A, b: A): Effect.Effect<ReadonlyArray<Key>> =>
@@ -177,7 +186,7 @@ export const stepsFor = <A extends object>(
   const assign = (key: Key, next: Field, read: boolean, merging = true): Step<A> => (draft, origin) => {
     const mine = withField(draft.value, key, next)
     if (origin === undefined || !read || draft.renewed) return put(draft, mine, key)
-    return Effect.flatMap(sameField(key, origin, draft.loaded), (same): Effect.Effect<Draft<A>, Misfit | Clash> => {
+    return Done.flatMap(sameField(key, origin, draft.loaded), (same): Effect.Effect<Draft<A>, Misfit | Clash> => {
       if (same) return put(draft, mine, key)
       const merge = merging ? merges[key] : undefined
       if (merge === undefined) return clash(key)
@@ -194,11 +203,9 @@ export const stepsFor = <A extends object>(
 
   /** Changes a field by a function, which sees the fresh value when it is replayed. */
   const alter = (key: Key, f: (draft: Draft<A>) => Field): Step<A> => (draft) =>
-    Effect.suspend(() =>
-      schema.mutable.has(key)
-        ? Effect.flatMap(lend(draft, key), (own) => put(draft, withField(draft.value, key, f(own)), key))
-        : put(draft, withField(draft.value, key, f(draft)), key)
-    )
+    schema.mutable.has(key)
+      ? Done.flatMap(lend(draft, key), (own) => put(draft, withField(draft.value, key, f(own)), key))
+      : put(draft, withField(draft.value, key, f(draft)), key)
 
   /** As `alter`, with a result that the handler saw: a replay that gives another one is a clash. */
   const alterSeen = <B>(
@@ -207,20 +214,19 @@ export const stepsFor = <A extends object>(
     same: (a: B, b: B) => boolean,
     [seen, next]: readonly [result: B, next: Field]
   ): Step<A> =>
-  (draft, origin) =>
-    Effect.suspend((): Effect.Effect<Draft<A>, Misfit | Clash> => {
-      if (origin === undefined) return put(draft, withField(draft.value, key, next), key)
-      return Effect.flatMap(lend(draft, key), (own): Effect.Effect<Draft<A>, Misfit | Clash> => {
-        const [result, again] = f(own)
-        return same(seen, result) ? put(draft, withField(draft.value, key, again), key) : clash(key)
-      })
+  (draft, origin) => {
+    if (origin === undefined) return put(draft, withField(draft.value, key, next), key)
+    return Done.flatMap(lend(draft, key), (own): Effect.Effect<Draft<A>, Misfit | Clash> => {
+      const [result, again] = f(own)
+      return same(seen, result) ? put(draft, withField(draft.value, key, again), key) : clash(key)
     })
+  }
 
   /** Back to the initial value and the policy's lifetime. `reads` are the fields that the handler had read. */
   const clear = (reads: ReadonlyArray<Key>): Step<A> => (draft, origin) =>
     Effect.as(
       origin === undefined || draft.renewed
-        ? Effect.void
+        ? Exit.void
         : Effect.forEach(
           reads,
           (key) =>
@@ -235,7 +241,7 @@ export const stepsFor = <A extends object>(
 
   /** Sets whose session it is. Another subject's data is never carried over. */
   const authenticate = (subject: string): Step<A> => (draft) =>
-    Effect.succeed({
+    Exit.succeed({
       ...(draft.subject === undefined || draft.subject === subject
         ? draft
         : { ...start(initial, subject, undefined), loaded: draft.loaded, renewed: true }),
@@ -246,17 +252,17 @@ export const stepsFor = <A extends object>(
 
   /** As `authenticate`, and the other sessions of the subject end with the commit. */
   const authenticateExclusively = (subject: string): Step<A> => (draft, origin) =>
-    Effect.map(authenticate(subject)(draft, origin), (draft) => ({ ...draft, revokeOthers: true }))
+    Done.map(authenticate(subject)(draft, origin), (draft) => ({ ...draft, revokeOthers: true }))
 
-  const cycleKey: Step<A> = (draft) => Effect.succeed({ ...draft, rotates: true })
+  const cycleKey: Step<A> = (draft) => Exit.succeed({ ...draft, rotates: true })
 
-  const keep: Step<A> = (draft) => Effect.succeed({ ...draft, kept: true })
+  const keep: Step<A> = (draft) => Exit.succeed({ ...draft, kept: true })
 
-  const renew: Step<A> = (draft) => Effect.succeed({ ...draft, forceSave: true })
+  const renew: Step<A> = (draft) => Exit.succeed({ ...draft, forceSave: true })
 
-  const setLifetime = (lifetime: Lifetime | undefined): Step<A> => (draft) => Effect.succeed({ ...draft, lifetime })
+  const setLifetime = (lifetime: Lifetime | undefined): Step<A> => (draft) => Exit.succeed({ ...draft, lifetime })
 
-  const nothing: Step<A> = Effect.succeed
+  const nothing: Step<A> = Exit.succeed
 
   return {
     assign,
@@ -280,11 +286,11 @@ export const stepsFor = <A extends object>(
 /** A value whose field may be changed in place by whoever gets it. What was read and cannot be encoded has no copy. */
 const ownField = <A extends object>(schema: SessionSchema<A>, key: keyof A & string, value: A): Effect.Effect<A> =>
   schema.mutable.has(key) && value[key] !== undefined
-    ? Effect.match(schema.copyField(key, value), {
-      onFailure: () => value,
-      onSuccess: (copy) => withField(value, key, { present: true, value: copy.value })
+    ? Done.matchEffect(schema.copyField(key, value), {
+      onFailure: () => Exit.succeed(value),
+      onSuccess: (copy) => Exit.succeed(withField(value, key, { present: true, value: copy.value }))
     })
-    : Effect.succeed(value)
+    : Exit.succeed(value)
 
 /**
  * A field's content, or its absence.
@@ -292,25 +298,7 @@ const ownField = <A extends object>(schema: SessionSchema<A>, key: keyof A & str
  * @since 0.1.0
  * @category models
  */
-export interface Field {
-  readonly present: boolean
-  readonly value?: unknown
-}
-
-/**
- * A copy with one field changed; an instance of a class stays one.
- *
- * @since 0.6.0
- * @category diff
- */
-export const withField = <A extends object>(self: A, key: keyof A & string, field: Field): A => {
-  const copy: A = Object.assign(Object.create(Object.getPrototypeOf(self)), self)
-  if (field.present) Object.defineProperty(copy, key, { ...descriptor, value: field.value })
-  else delete copy[key]
-  return copy
-}
-
-const descriptor = { enumerable: true, configurable: true, writable: true }
+export type Field = Lazy.Field
 
 /**
  * The encoded fields that differ from the base: what a save has to write. Fields whose value is the same, or encodes to
@@ -323,23 +311,19 @@ export const diff = <A extends object>(
   schema: SessionSchema<A>,
   draft: Draft<A>
 ): Effect.Effect<ReadonlyMap<string, Json | undefined>, Misfit> =>
-  Effect.suspend(() => {
-    const changes = new Map<string, Json | undefined>()
-    return Effect.as(
-      Effect.forEach(schema.keys.filter((key) => draft.touched.has(key)), (key) => {
-        if (
-          draft.value[key] === draft.base[key] && Object.hasOwn(draft.value, key) === Object.hasOwn(draft.base, key)
-        ) {
-          return Effect.void
-        }
-        const after = draft.touched.get(key)
-        return Effect.map(schema.encodeField(key, draft.base), (before) => {
-          if (!equals(before, after)) changes.set(schema.encodedName(key), after)
-        })
-      }, { discard: true }),
-      changes
+  Done.reduce(schema.keys, noChanges, (changes, key) => {
+    const { base, touched, value } = draft
+    if (!touched.has(key) || (value[key] === base[key] && hasField(value, key) === hasField(base, key))) {
+      return Exit.succeed(changes)
+    }
+    const after = touched.get(key)
+    return Done.map(
+      schema.encodeField(key, base),
+      (before) => equals(before, after) ? changes : new Map(changes).set(schema.encodedName(key), after)
     )
   })
+
+const noChanges: ReadonlyMap<string, Json | undefined> = new Map()
 
 /**
  * Writes a difference into an encoded record. Fields that it does not name stay, known to this version or not.

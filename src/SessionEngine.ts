@@ -112,6 +112,13 @@ export interface BoundEngine {
    * another request has made of the session. A conflict is then final: there is nothing to replay the changes on.
    */
   readonly selfContained: boolean
+  /**
+   * The same engine, whose `open` and `write` do their work when they are called, and answer with an `Exit`. A request that uses
+   * it takes no turn of a scheduler and no lock. Call them inside a running effect.
+   *
+   * @since 0.6.0
+   */
+  readonly synchronous?: BoundEngine
   /** The live record that a value leads to. Whatever a visitor can send is `None`, never an error. */
   readonly open: (
     value: CookieValue,

@@ -135,7 +135,7 @@ export const countFill = (outcome: FillOutcome) => Metric.update(frontFills, out
 export const countRejection = (reason: typeof rejectionReasons[number]): void => rejections.unsafeUpdate(reason, [])
 
 /** @internal */
-export const countLoad = (outcome: typeof loadOutcomes[number]) => Metric.update(loads, outcome)
+export type LoadOutcome = typeof loadOutcomes[number]
 
 /** @internal */
-export const countCommit = (outcome: typeof commitOutcomes[number]) => Metric.update(commits, outcome)
+export type CommitOutcome = typeof commitOutcomes[number]

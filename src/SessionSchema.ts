@@ -6,11 +6,16 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import * as AST from "effect/SchemaAST"
-import { clone, isHostileKey, isRecord, problemOf, problemOfValue } from "./internal/json.js"
+import * as Done from "./internal/done.js"
+import { clone, isRecord, problemOf, problemOfValue } from "./internal/json.js"
+import { isMutable, namesIn, problemOfEncoded, problemOfRoot } from "./internal/schema/ast.js"
+import type { Field } from "./internal/schema/lazy.js"
+import { checkOf, hasField, lazyOf } from "./internal/schema/lazy.js"
 import type { Json, JsonRecord } from "./Json.js"
 
 /**
@@ -108,6 +113,13 @@ export interface SessionSchema<A> {
    */
   readonly isClass: boolean
   readonly decode: (raw: JsonRecord) => Effect.Effect<A, Misfit>
+  /**
+   * As `decode`, but fields of which it is certain that they fit are decoded when they are asked for. `Object.hasOwn` does not
+   * see the fields of such a value.
+   *
+   * @internal
+   */
+  readonly open: (raw: JsonRecord) => Effect.Effect<A, Misfit>
   /** The encoding of one field of a value, or `undefined` where the encoded record has no such field. */
   readonly encodeField: (key: keyof A & string, value: A) => Effect.Effect<Json | undefined, Misfit>
   /**
@@ -176,11 +188,14 @@ export const make = <A extends object>(schema: Any, context: Context.Context<nev
     Object.entries(schema.fields).map(([key, field]) => {
       const single = Schema.Struct({ [key]: field }) as unknown as Schema.Schema<Record<string, unknown>, JsonRecord>
       const encoded = Schema.encodedSchema(single).ast as AST.TypeLiteral
+      const encode = ParseResult.encodeUnknown(single)
+      const decode = ParseResult.decodeUnknown(single)
       return [key, {
         encodedName: String(encoded.propertySignatures[0]?.name ?? key),
         mutable: isMutable(single.ast),
-        encode: ParseResult.encodeUnknown(single),
-        decode: ParseResult.decodeUnknown(single)
+        check: checkOf(single.ast),
+        encode: (record: Readonly<Record<string, unknown>>) => Done.fromEither(provided(() => encode(record))),
+        decode: (raw: Readonly<Record<string, unknown>>) => Done.fromEither(provided(() => decode(raw)))
       }] as const
     })
   )
@@ -191,7 +206,7 @@ export const make = <A extends object>(schema: Any, context: Context.Context<nev
   const encodeField = (key: keyof A & string, value: A): Effect.Effect<Json | undefined, Misfit> => {
     const field = fields.get(key)
     if (field === undefined) {
-      return Effect.fail<Misfit>({
+      return Exit.fail<Misfit>({
         _tag: "Misfit",
         field: key,
         problem: "the session has no such field",
@@ -199,34 +214,35 @@ export const make = <A extends object>(schema: Any, context: Context.Context<nev
         ...(/^[A-Za-z_$][\w$]{0,31}$/.test(key) ? {} : { place: "*" })
       })
     }
-    const { encode, encodedName } = field
-    const problem = problemOfValue(value[key])
-    if (problem !== undefined) return Effect.fail(misfitAt([key, ...problem.path], problem.message))
-    const alone = Object.hasOwn(value, key) ? { [key]: value[key] } : {}
-    return Effect.matchEffect(provided(() => encode(alone)), {
-      onFailure: (issue) => Effect.fail(misfitOf(issue, [key], misfitAt)),
+    const { check, encode, encodedName } = field
+    const decoded: unknown = value[key]
+    if (check.isPrimitive(decoded) && problemOf(decoded) === undefined) return Exit.succeed(decoded as Json)
+    const problem = problemOfValue(decoded)
+    if (problem !== undefined) return Exit.fail(misfitAt([key, ...problem.path], problem.message))
+    return Done.matchEffect(encode(hasField(value, key) ? { [key]: decoded } : {}), {
+      onFailure: (issue) => Exit.fail(misfitOf(issue, [key], misfitAt)),
       onSuccess: (record) => {
         const encoded: unknown = isRecord(record) ? record[encodedName] : undefined
-        if (encoded === undefined) return Effect.succeed(undefined)
+        if (encoded === undefined) return Exit.succeed(undefined)
         const problem = problemOf(encoded, 1)
         return problem === undefined
-          ? Effect.succeed(encoded as Json)
-          : Effect.fail(misfitAt([key, ...problem.path], problem.message))
+          ? Exit.succeed(encoded as Json)
+          : Exit.fail(misfitAt([key, ...problem.path], problem.message))
       }
     })
   }
 
   const copyField = <K extends keyof A & string>(key: K, value: A): Effect.Effect<FieldCopy<A[K]>, Misfit> =>
-    Effect.flatMap(encodeField(key, value), (encoding): Effect.Effect<FieldCopy<A[K]>, Misfit> => {
+    Done.flatMap(encodeField(key, value), (encoding): Effect.Effect<FieldCopy<A[K]>, Misfit> => {
       const field = fields.get(key)
-      if (encoding === undefined || field === undefined) return Effect.succeed({ encoded: encoding, value: value[key] })
+      if (encoding === undefined || field === undefined) return Exit.succeed({ encoded: encoding, value: value[key] })
       const { decode, encodedName } = field
       // Some schemas encode and decode to the very object that they are given.
       const encoded = clone(encoding)
-      return Effect.mapBoth(provided(() => decode({ [encodedName]: clone(encoding) })), {
-        onFailure: (issue) => misfitOf(issue, [key], misfitAt),
-        onSuccess: (decoded) => ({ encoded, value: decoded[key] as A[K] })
-      })
+      return Done.map(
+        Done.mapError(decode({ [encodedName]: clone(encoding) }), (issue) => misfitOf(issue, [key], misfitAt)),
+        (decoded) => ({ encoded, value: decoded[key] as A[K] })
+      )
     })
 
   /** A default may be one object that its function gives to all. */
@@ -244,6 +260,40 @@ export const make = <A extends object>(schema: Any, context: Context.Context<nev
     return mutable.size === 0 ? decoded : Effect.tap(decoded, (value) => ownDefaults(raw, value))
   }
 
+  const decodeField = (key: string, raw: JsonRecord): Effect.Effect<Field, Misfit> => {
+    const { check, decode, encodedName } = fields.get(key) ?? unknownField(key)
+    const encoded = raw[encodedName]
+    if (check.isPrimitive(encoded)) return Exit.succeed({ present: true, value: encoded })
+    return Done.map(
+      Done.mapError(
+        decode(Object.hasOwn(raw, encodedName) ? { [encodedName]: encoded } : {}),
+        (issue) => misfitOf(issue, [key], misfitAt)
+      ),
+      (decoded) => ({ present: Object.hasOwn(decoded, key), value: decoded[key] })
+    )
+  }
+
+  const lazy = lazyOf<A>(keys)
+  /** What may not be there was decoded once without it. */
+  const fitsWithout = new Set<string>()
+
+  const open = (raw: JsonRecord): Effect.Effect<A, Misfit> => {
+    const known = new Map<string, Field>()
+    const value = lazy((key) => certain(decodeField(key, raw)), known)
+    return Done.reduce(keys, value, (value, key) => {
+      const { check, encodedName } = fields.get(key) ?? unknownField(key)
+      const encoded = raw[encodedName]
+      if (encoded === undefined ? fitsWithout.has(key) : check.accepts(encoded)) return Exit.succeed(value)
+      return Done.map(decodeField(key, raw), (field) => {
+        known.set(key, field)
+        if (encoded === undefined && !Object.hasOwn(raw, encodedName)) fitsWithout.add(key)
+        return value
+      })
+    })
+  }
+
+  const isClass = AST.isDeclaration(AST.typeAST(schema.ast))
+
   const encode = (value: A): Effect.Effect<JsonRecord, Misfit> =>
     Effect.map(
       Effect.forEach(keys, (key) =>
@@ -255,14 +305,26 @@ export const make = <A extends object>(schema: Any, context: Context.Context<nev
   return {
     keys,
     mutable,
-    isClass: AST.isDeclaration(AST.typeAST(schema.ast)),
+    isClass,
     encodedName,
     decode,
+    // The constructor of a class sees all fields, and what may be changed in place belongs to whoever reads it.
+    open: isClass || mutable.size > 0 ? decode : open,
     encodeField,
     copyField,
     copy: (value) => Effect.flatMap(encode(value), (raw) => decode(clone(raw))),
     encode
   }
+}
+
+/** A field that was found to fit is decoded. Only a schema whose decoder contradicts itself fails here. */
+const certain = (field: Effect.Effect<Field, Misfit>): Field => {
+  if (Done.isDone(field) && Exit.isSuccess(field)) return field.value
+  throw new TypeError("A field of a session was found to fit its schema, and did not decode.")
+}
+
+const unknownField = (key: string): never => {
+  throw new TypeError(`The session has no field ${JSON.stringify(key)}.`)
 }
 
 /** What a schema says, or the stack: where a class or a text hides a recursion, only the stack knows how deep it is. */
@@ -273,47 +335,6 @@ const tooDeep = { _tag: "TooDeep" } as const
 const isOverflow = (defect: unknown): boolean => defect instanceof RangeError && defect.message.includes("call stack")
 
 /**
- * Whether a decoded value may be changed in place without a cast. Of a class nobody knows, but for those of Effect. The type
- * side of a recursive schema may unfold to ever new nodes: then it counts as mutable, which is never wrong.
- */
-const isMutable = (root: AST.AST): boolean => {
-  const seen = new Set<AST.AST>()
-  const visit = (ast: AST.AST): boolean => {
-    if (seen.has(ast)) return false
-    if (seen.size === 1000) return true
-    seen.add(ast)
-    switch (ast._tag) {
-      case "AnyKeyword":
-      case "UnknownKeyword":
-      case "ObjectKeyword":
-        return true
-      case "Declaration":
-        return !isImmutableClass(ast) || ast.typeParameters.some(visit)
-      case "TypeLiteral":
-        return ast.propertySignatures.length + ast.indexSignatures.length === 0 ||
-          [...ast.propertySignatures, ...ast.indexSignatures].some(({ isReadonly, type }) => !isReadonly || visit(type))
-      case "TupleType":
-        return !ast.isReadonly || [...ast.elements, ...ast.rest].some(({ type }) => visit(type))
-      case "Union":
-        return ast.types.some(visit)
-      case "Refinement":
-        return visit(ast.from)
-      case "Transformation":
-        return visit(ast.to)
-      case "Suspend":
-        return visit(ast.f())
-      default:
-        return false
-    }
-  }
-  return visit(root)
-}
-
-const isImmutableClass = (ast: AST.Declaration): boolean =>
-  Option.exists(AST.getTypeConstructorAnnotation(ast), ({ _tag }) => _tag.startsWith("effect/")) ||
-  Option.contains(AST.getIdentifierAnnotation(ast), "ReadOnce")
-
-/**
  * Says where a schema encodes to something that JSON cannot hold, or `undefined`. Checked when a layer is built, so that
  * no request is the first to find out.
  *
@@ -322,124 +343,6 @@ const isImmutableClass = (ast: AST.Declaration): boolean =>
  */
 export const problemOfSchema = (schema: Any): string | undefined =>
   problemOfRoot(schema.ast) ?? problemOfEncoded(schema.ast)
-
-/** A session is written field by field, so its schema must be no more than its fields. */
-const problemOfRoot = (ast: AST.AST): string | undefined => {
-  switch (ast._tag) {
-    case "TypeLiteral":
-      return ast.indexSignatures.length === 0
-        ? undefined
-        : "A session's schema cannot be open to any key; put a Record into one of its fields."
-    case "Transformation":
-      return ast.transformation._tag === "TypeLiteralTransformation" || AST.isDeclaration(ast.to)
-        ? problemOfRoot(ast.from)
-        : "A session's schema cannot be transformed as a whole; transform its fields."
-    default:
-      return "A session's schema must be a Struct or a Class of one, without a rule between its fields; " +
-        "put fields that belong together into one field, and the rule there."
-  }
-}
-
-const problemOfEncoded = (root: AST.AST): string | undefined => {
-  const seen = new Set<AST.AST>()
-  const refuse = (what: string, path: string) =>
-    `The session's schema must encode to JSON, and ${what} at ${path || "its root"} does not. ` +
-    "Use a schema that encodes it as text, a number or a struct."
-  const visit = (ast: AST.AST, path: string): string | undefined => {
-    if (seen.has(ast)) return undefined
-    seen.add(ast)
-    switch (ast._tag) {
-      case "BigIntKeyword":
-      case "SymbolKeyword":
-      case "UniqueSymbol":
-      case "Declaration":
-        return refuse(String(ast), path)
-      case "Literal":
-        return typeof ast.literal === "bigint" ? refuse(String(ast), path) : undefined
-      case "TypeLiteral":
-        return first([
-          ...ast.propertySignatures.map(({ name, type }) => () =>
-            typeof name === "symbol" || isHostileKey(String(name))
-              ? refuse(`a field named ${String(name)}`, path || `.${String(name)}`)
-              : visit(type, `${path}.${String(name)}`)
-          ),
-          ...ast.indexSignatures.map(({ parameter, type }) => () =>
-            AST.isSymbolKeyword(parameter) ? refuse("a record with symbols for keys", path) : visit(type, `${path}[]`)
-          )
-        ])
-      case "TupleType":
-        return first(
-          [...ast.elements, ...ast.rest].map(({ type }) => () =>
-            mayBeUndefined(type) ? refuse("undefined", `${path}[]`) : visit(type, `${path}[]`)
-          )
-        )
-      case "Union":
-        return first(ast.types.map((type) => () => visit(type, path)))
-      case "Refinement":
-      case "Transformation":
-        return visit(ast.from, path)
-      case "Suspend":
-        return visit(ast.f(), path)
-      default:
-        return undefined
-    }
-  }
-  return visit(root, "")
-}
-
-/** The names of all fields that a schema speaks of, on either side of its transformations. */
-const namesIn = (root: AST.AST): ReadonlySet<string> => {
-  const names = new Set<string>()
-  const seen = new Set<AST.AST>()
-  const pending: Array<readonly [ast: AST.AST, suspensions: number]> = [[root, Number.POSITIVE_INFINITY]]
-  for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
-    const [ast, suspensions] = next
-    if (seen.has(ast)) continue
-    seen.add(ast)
-    const push = (...asts: ReadonlyArray<AST.AST>) => pending.push(...asts.map((ast) => [ast, suspensions] as const))
-    switch (ast._tag) {
-      case "TypeLiteral":
-        for (const { name, type } of ast.propertySignatures) {
-          names.add(String(name))
-          push(type)
-        }
-        push(...ast.indexSignatures.map(({ type }) => type))
-        break
-      case "TupleType":
-        push(...[...ast.elements, ...ast.rest].map(({ type }) => type))
-        break
-      case "Union":
-        push(...ast.types)
-        break
-      case "Declaration":
-        push(...ast.typeParameters)
-        break
-      case "Refinement":
-        push(ast.from)
-        break
-      case "Transformation":
-        // The decoded side of a recursive schema makes a new suspension each time that one is opened: it has no end.
-        pending.push([ast.to, Math.min(suspensions, 2)])
-        push(ast.from)
-        break
-      case "Suspend":
-        if (suspensions > 0) pending.push([ast.f(), suspensions - 1])
-        break
-    }
-  }
-  return names
-}
-
-const mayBeUndefined = (ast: AST.AST): boolean =>
-  AST.isUndefinedKeyword(ast) || (AST.isUnion(ast) && ast.types.some(mayBeUndefined))
-
-const first = (checks: ReadonlyArray<() => string | undefined>): string | undefined => {
-  for (const check of checks) {
-    const problem = check()
-    if (problem !== undefined) return problem
-  }
-  return undefined
-}
 
 /** The first thing that is wrong, in words that never contain the value: it may be a secret of the user's. */
 const misfitOf = (

@@ -8,15 +8,12 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { scan } from "./CookieHeader.js"
 import * as Expiry from "./Expiry.js"
 import { freeze } from "./internal/json.js"
-import { outside } from "./internal/session/admin.js"
+import { adminOf } from "./internal/session/admin.js"
 import type { Core } from "./internal/session/core.js"
-import { LiveSession } from "./internal/session/live.js"
-import { mostValues } from "./internal/session/presented.js"
+import { Handle } from "./internal/session/handle.js"
 import * as Queue from "./internal/session/queue.js"
-import { RequestHandle } from "./internal/session/requestHandle.js"
 import { Watchers } from "./internal/session/watchers.js"
 import { guardedEngine } from "./internal/store/defects.js"
 import type { JsonRecord } from "./Json.js"
@@ -27,10 +24,8 @@ import { SessionConfigError } from "./SessionConfigError.js"
 import * as SessionCookie from "./SessionCookie.js"
 import { SessionDirectory } from "./SessionDirectory.js"
 import * as SessionDraft from "./SessionDraft.js"
-import type { OwedCookie } from "./SessionEngine.js"
 import { SessionEngine } from "./SessionEngine.js"
-import type { SessionError } from "./SessionError.js"
-import type { SessionHandle } from "./SessionHandle.js"
+import type { RequestOptions, RequestSession } from "./SessionHandle.js"
 import * as SessionHistory from "./SessionHistory.js"
 import * as SessionSchema from "./SessionSchema.js"
 
@@ -115,49 +110,6 @@ export interface Definition<A extends object> {
 }
 
 /**
- * One request's session, for a front end: the handle that the handler gets, and the end of the request.
- *
- * @since 0.1.0
- * @category models
- */
-export interface RequestSession<A> extends SessionHandle<A> {
-  /** The session was used, so that the response depends on the cookie. */
-  readonly accessed: boolean
-  /** The cookie that the response must carry: a value with its Max-Age in seconds, or its end. */
-  readonly owed: OwedCookie | undefined
-  /** The response is of no use to another request of the same visitor. */
-  readonly uncacheable: boolean
-  /** The session could not be read or written: the seconds after which another try is worthwhile. */
-  readonly retryAfter: number | undefined
-  /**
-   * Decides and writes, once, however often it is called, before the first byte of the response. Total: an error is
-   * its result, and the front end answers with it.
-   */
-  readonly finish: (status: number) => Effect.Effect<SessionError | undefined>
-  /** The request has become a socket: no response will carry a cookie, and from now on only `save` writes. */
-  readonly detach: () => void
-}
-
-/**
- * What a front end knows of a request besides its cookies.
- *
- * @since 0.3.0
- * @category models
- */
-export interface RequestOptions {
-  /** The browser fetches in advance, and takes no value that is read once. */
-  readonly prefetch?: boolean
-  /** The response has no body, so a value that is read once is shown to the handler and stays. */
-  readonly head?: boolean
-  /**
-   * The browser says that another site made this request, in a way in which it does not send our cookie. A session that is
-   * made for it would replace the visitor's own: `"refuse"` fails with `SessionCrossSite` (403), `"discard"` drops it and lets the
-   * handler's response stand.
-   */
-  readonly withheld?: "refuse" | "discard" | undefined
-}
-
-/**
  * The service of one session tag.
  *
  * @since 0.1.0
@@ -209,6 +161,8 @@ export const make = <A extends object>(
       (misfit) => reject(`The initial value does not fit the schema at "${misfit.field}": ${misfit.problem}.`)
     )
     const cookieScope = SessionCookie.scopeOf(cookie)
+    const engine = yield* Effect.flatMap(SessionEngine, (engine) =>
+      engine.bind({ namespace, cookieName: cookie.name, ...(cookieScope === undefined ? {} : { cookieScope }) }))
     const core: Core<A> = {
       name,
       namespace,
@@ -219,22 +173,18 @@ export const make = <A extends object>(
         onUndecodable: settings.onUndecodable ?? "restart",
         commitTimeout: Duration.toMillis(settings.commitTimeout ?? "3 seconds"),
         retryAfter: Math.ceil(Duration.toSeconds(settings.retryAfter ?? "5 seconds")),
+        touchWindow: Expiry.touchWindow(expiry, undefined),
         touchEvery: settings.touchEvery === undefined ? undefined : Duration.toMillis(settings.touchEvery),
         watchEvery: Duration.toMillis(settings.watchEvery ?? "30 seconds")
       },
-      engine: guardedEngine(
-        yield* Effect.flatMap(SessionEngine, (engine) =>
-          engine.bind({
-            namespace,
-            cookieName: cookie.name,
-            ...(cookieScope === undefined ? {} : { cookieScope })
-          }))
-      ),
+      engine: guardedEngine(engine.synchronous ?? engine, engine.synchronous !== undefined),
+      isSynchronous: engine.synchronous !== undefined,
       codec: yield* SessionCodec.SessionCodec,
       schema,
       history: {
         version: SessionHistory.versionOf(history),
-        upgrade: (raw, version) => SessionHistory.upgrade(history?.upgrades ?? [], raw, version, context)
+        upgrade: (raw, version) =>
+          SessionHistory.upgrade(history?.upgrades ?? [], raw, version, context)
       },
       initial,
       initialRaw,
@@ -247,12 +197,8 @@ export const make = <A extends object>(
     return {
       cookie,
       request: (cookieHeader, options) =>
-        new RequestHandle(
-          core,
-          new LiveSession(core, scan(cookieHeader, cookie.name, mostValues), options?.withheld),
-          options?.prefetch === true ? "withhold" : options?.head === true ? "peek" : "take"
-        ),
-      ...outside(core)
+        new Handle(core, cookieHeader, options),
+      ...adminOf(core)
     }
   })
 

@@ -52,6 +52,17 @@ export const parse = (value: string): Option.Option<SessionToken> =>
   value.length === 46 && pattern.test(value) ? Option.some(brand(value)) : Option.none()
 
 /**
+ * The same for a value that is redacted already, which stays as it is; `undefined` for anything else.
+ *
+ * @since 0.6.0
+ * @category constructors
+ */
+export const refine = (value: Redacted.Redacted<string>): SessionToken | undefined => {
+  const wire = Redacted.value(value)
+  return wire.length === 46 && pattern.test(wire) ? value as SessionToken : undefined
+}
+
+/**
  * The random bytes of a token, for deriving the key under which a store keeps the record. One of the two places that
  * unwrap a token; the other writes the cookie.
  *

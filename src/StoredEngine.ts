@@ -6,13 +6,15 @@
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Redacted from "effect/Redacted"
 import { lengthPrefixed, randomBytes, sha256 } from "./internal/crypto/primitives.js"
 import * as SealedText from "./internal/crypto/sealedText.js"
+import * as Done from "./internal/done.js"
 import * as StoreCalls from "./internal/store/calls.js"
 import { guarded } from "./internal/store/defects.js"
+import { synchronousOf } from "./internal/store/synchronous.js"
 import { SessionConfigError } from "./SessionConfigError.js"
 import { SessionDirectory } from "./SessionDirectory.js"
 import type { BoundEngine, CookieValue, Opened, Written } from "./SessionEngine.js"
@@ -82,20 +84,23 @@ export const make = (store: Shape, options: Options = {}): Context.Tag.Service<S
   bind: ({ namespace }) =>
     Effect.suspend(() => {
       const { maxSessionBytes = defaultMaxSessionBytes, seal, timeout = "1 second" } = options
-      return Number.isSafeInteger(maxSessionBytes) && maxSessionBytes > 0
-        ? Effect.succeed(
-          bind(
-            guarded(store),
-            storeKeys(namespace),
-            Duration.decode(timeout),
-            seal === "token" ? SealedText.make(namespace) : undefined,
-            maxSessionBytes
-          )
-        )
-        : new SessionConfigError({
+      if (!(Number.isSafeInteger(maxSessionBytes) && maxSessionBytes > 0)) {
+        return new SessionConfigError({
           subject: "StoredEngine",
           problem: "maxSessionBytes is a whole number of bytes from 1 on."
         })
+      }
+      const boundTo = (store: Shape) =>
+        bind(
+          store,
+          storeKeys(namespace),
+          Duration.decode(timeout),
+          seal === "token" ? SealedText.make(namespace) : undefined,
+          maxSessionBytes
+        )
+      const synchronous = synchronousOf(store)
+      const engine = boundTo(guarded(store))
+      return Effect.succeed(synchronous === undefined ? engine : { ...engine, synchronous: boundTo(synchronous) })
     })
 })
 
@@ -124,16 +129,15 @@ const bind = (
     record: SessionRecord,
     version: number,
     before?: CookieValue
-  ): Effect.Effect<SessionRecord, SessionStoreError> =>
-    Effect.suspend(() => {
-      const most = (before === undefined ? undefined : larger.get(before)) ?? maxSessionBytes
-      const tooLarge = new SessionStoreError({ operation, reason: "size" })
-      if (isLonger(record.data, most)) return tooLarge
-      const kept = sealedText === undefined ? record : { ...record, data: sealedText.seal(token, version, record) }
-      if (isLonger(kept.data, most)) return tooLarge
-      noteSize(token, kept)
-      return Effect.succeed(kept)
-    })
+  ): Effect.Effect<SessionRecord, SessionStoreError> => {
+    const most = (before === undefined ? undefined : larger.get(before)) ?? maxSessionBytes
+    const tooLarge = () => Exit.fail(new SessionStoreError({ operation, reason: "size" }))
+    if (isLonger(record.data, most)) return tooLarge()
+    const kept = sealedText === undefined ? record : { ...record, data: sealedText.seal(token, version, record) }
+    if (isLonger(kept.data, most)) return tooLarge()
+    noteSize(token, kept)
+    return Exit.succeed(kept)
+  }
 
   /** What a row holds for its token. */
   const opened = (
@@ -141,17 +145,17 @@ const bind = (
     row: SessionRecord,
     now: number
   ): Effect.Effect<Option.Option<SessionRecord>, SessionStoreError> => {
-    if (sealedText === undefined) return Effect.succeedSome(row)
+    if (sealedText === undefined) return Exit.succeed(Option.some(row))
     const data = sealedText.open(token, row)
     // Touches move the end of a row, so it is not sealed; the deadline is.
     if (Option.isSome(data)) {
-      return Effect.succeed(
+      return Exit.succeed(
         (row.expiry.deadline ?? Infinity) > now ? Option.some({ ...row, data: data.value }) : Option.none()
       )
     }
     return sealedText.isUnbound(token, row)
-      ? Effect.succeedNone
-      : new SessionStoreError({ operation: "load", reason: "corrupt" })
+      ? Exit.succeed(Option.none())
+      : Exit.fail(new SessionStoreError({ operation: "load", reason: "corrupt" }))
   }
 
   /** What is under the key, if it bears our own write id: then the write whose reply was lost had succeeded. */
@@ -170,32 +174,33 @@ const bind = (
       })
     )
 
-  const create = (record: SessionRecord, now: number, tries = 3): Effect.Effect<Written, SessionStoreError> =>
-    Effect.suspend(() => {
-      const token = SessionToken.fromBytes(randomBytes(SessionToken.byteLength))
-      const key = keyOf(token)
-      const written: Written = { _tag: "Written", value: token, record }
-      // A taken key or id is never adopted: another one is drawn, and a source that repeats itself is an error.
-      const taken = tries > 1
-        ? create(record, now, tries - 1)
-        : Effect.fail(new SessionStoreError({ operation: "create", reason: "corrupt" }))
-      return Effect.flatMap(
-        closed("create", token, record, record.version),
-        (kept) =>
-          settled<"created" | "exists", Written>(
-            "create",
-            store.create(key, kept, now),
-            (outcome) => outcome === "created" ? Effect.succeed(written) : taken,
-            (outcome, error) =>
-              outcome === "created"
-                ? Effect.succeed(written)
-                : Effect.flatMap(
-                  own(key, token, record, now),
-                  Option.match({ onNone: () => Effect.fail(error), onSome: Effect.succeed })
-                )
-          )
-      )
-    })
+  const create = (record: SessionRecord, now: number, tries = 3): Effect.Effect<Written, SessionStoreError> => {
+    const token = SessionToken.fromBytes(randomBytes(SessionToken.byteLength))
+    const key = keyOf(token)
+    const written: Written = { _tag: "Written", value: token, record }
+    return Done.flatMap(
+      closed("create", token, record, record.version),
+      (kept) =>
+        settled<"created" | "exists", Written>(
+          "create",
+          store.create(key, kept, now),
+          (outcome) =>
+            outcome === "created"
+              ? Exit.succeed(written)
+              // A taken key or id is never adopted: another one is drawn, and a source that repeats itself is an error.
+              : tries > 1
+              ? create(record, now, tries - 1)
+              : Exit.fail(new SessionStoreError({ operation: "create", reason: "corrupt" })),
+          (outcome, error) =>
+            outcome === "created"
+              ? Exit.succeed(written)
+              : Effect.flatMap(
+                own(key, token, record, now),
+                Option.match({ onNone: () => Effect.fail(error), onSome: Effect.succeed })
+              )
+        )
+    )
+  }
 
   const save = (
     value: SessionToken.SessionToken,
@@ -205,11 +210,11 @@ const bind = (
     before: CookieValue
   ) => {
     const key = keyOf(value)
-    return Effect.flatMap(closed("save", value, record, expectedVersion + 1, before), (kept) =>
+    return Done.flatMap(closed("save", value, record, expectedVersion + 1, before), (kept) =>
       settled(
         "save",
         store.save(key, kept, expectedVersion, now),
-        (outcome) => Effect.succeed(writtenIf(outcome, value, record)),
+        (outcome) => Exit.succeed(writtenIf(outcome, value, record)),
         (outcome, error) =>
           outcome === "conflict"
             // Ours, or another's after ours: only the first is known, and a replay of the second would write twice.
@@ -236,78 +241,74 @@ const bind = (
     expectedVersion: number,
     now: number,
     before: CookieValue
-  ) =>
-    Effect.suspend(() => {
-      const key = keyOf(value)
-      const next = tokenBeside(key)
-      const nextKey = keyOf(next)
-      return Effect.flatMap(closed("rotate", next, record, expectedVersion + 1, before), (kept) =>
-        settled(
-          "rotate",
-          store.rotate(key, nextKey, kept, expectedVersion, now),
-          (outcome) => Effect.succeed(writtenIf(outcome, next, record)),
-          (outcome) =>
-            outcome === "gone"
-              ? Effect.map(own(nextKey, next, record, now), Option.getOrElse((): Written => ({ _tag: "Gone" })))
-              : Effect.succeed(writtenIf(outcome, next, record))
-        ))
-    })
+  ) => {
+    const key = keyOf(value)
+    const next = tokenBeside(key)
+    const nextKey = keyOf(next)
+    return Done.flatMap(closed("rotate", next, record, expectedVersion + 1, before), (kept) =>
+      settled(
+        "rotate",
+        store.rotate(key, nextKey, kept, expectedVersion, now),
+        (outcome) => Exit.succeed(writtenIf(outcome, next, record)),
+        (outcome) =>
+          outcome === "gone"
+            ? Effect.map(own(nextKey, next, record, now), Option.getOrElse((): Written => ({ _tag: "Gone" })))
+            : Exit.succeed(writtenIf(outcome, next, record))
+      ))
+  }
 
   const touch = (value: SessionToken.SessionToken, record: SessionRecord, now: number) => {
     const answer = (outcome: "touched" | "gone") =>
-      Effect.succeed<Written>(outcome === "touched" ? { _tag: "Written", value, record } : { _tag: "Gone" })
+      Exit.succeed<Written>(outcome === "touched" ? { _tag: "Written", value, record } : { _tag: "Gone" })
     return settled("touch", store.touch(keyOf(value), record.lastSeenAt, record.expiry.at, now), answer, answer)
   }
 
   return {
     remote,
     selfContained: false,
-    open: (value, now, reading) =>
-      Option.match(SessionToken.parse(Redacted.value(value)), {
-        onNone: () => Effect.succeedNone,
-        onSome: (token) =>
-          Effect.flatMap(
-            limited("load", store.load(keyOf(token), now, reading)),
-            Option.match({
-              onNone: () => Effect.succeedNone,
-              onSome: ({ copied, ...kept }) => {
-                noteSize(token, kept)
-                return Effect.map(
-                  opened(token, kept, now),
-                  Option.map((record): Opened => ({
-                    value: token,
-                    record,
-                    stale: false,
-                    ...copied === true ? { copied } : {}
-                  }))
-                )
-              }
-            })
-          )
-      }),
-    write: (write, now) => {
-      if (write._tag === "Create") return create(write.record, now)
-      return Option.match(SessionToken.parse(Redacted.value(write.value)), {
-        onNone: () => Effect.succeed<Written>({ _tag: "Gone" }),
-        onSome: (token) => {
-          switch (write._tag) {
-            case "Save":
-              return save(token, write.record, write.expectedVersion, now, write.value)
-            case "Rotate":
-              return rotate(token, write.record, write.expectedVersion, now, write.value)
-            case "Touch":
-              return touch(token, write.record, now)
-          }
-        }
+    open: (value, now, reading) => {
+      const token = SessionToken.refine(value)
+      if (token === undefined) return Exit.succeed(Option.none())
+      return Done.flatMap(limited("load", store.load(keyOf(token), now, reading)), (found) => {
+        if (Option.isNone(found)) return Exit.succeed(Option.none())
+        const { copied } = found.value
+        const kept = copied === undefined ? found.value : withoutCopied(found.value)
+        noteSize(token, kept)
+        return Done.map(
+          opened(token, kept, now),
+          Option.map((record): Opened => ({
+            value: token,
+            record,
+            stale: false,
+            ...copied === true ? { copied } : undefined
+          }))
+        )
       })
     },
+    write: (write, now) => {
+      if (write._tag === "Create") return create(write.record, now)
+      const token = SessionToken.refine(write.value)
+      if (token === undefined) return Exit.succeed<Written>({ _tag: "Gone" })
+      switch (write._tag) {
+        case "Save":
+          return save(token, write.record, write.expectedVersion, now, write.value)
+        case "Rotate":
+          return rotate(token, write.record, write.expectedVersion, now, write.value)
+        case "Touch":
+          return touch(token, write.record, now)
+      }
+    },
     destroy: (value) =>
-      Option.match(SessionToken.parse(Redacted.value(value)), {
-        onNone: () => Effect.void,
-        onSome: (token) => settled("destroy", store.destroy(keyOf(token)), Effect.succeed, Effect.succeed)
+      Effect.suspend(() => {
+        const token = SessionToken.refine(value)
+        return token === undefined
+          ? Effect.void
+          : settled("destroy", store.destroy(keyOf(token)), Exit.succeed, Exit.succeed)
       })
   }
 }
+
+const withoutCopied = ({ copied: _, ...record }: SessionRecord & { readonly copied?: true }): SessionRecord => record
 
 const utf8 = new TextEncoder()
 

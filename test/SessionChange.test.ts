@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import type { SessionChange, Situation } from "effect-session/SessionChange"
+import type { SessionChange, State } from "effect-session/SessionChange"
 import { aborted, decide } from "effect-session/SessionChange"
 
 const now = 1_000_000
@@ -7,7 +7,7 @@ const window = 60_000
 
 interface Row {
   readonly when: string
-  readonly applies: (situation: Situation, status: number) => boolean
+  readonly applies: (state: State, status: number) => boolean
   readonly then: SessionChange
 }
 
@@ -37,7 +37,7 @@ const rows: ReadonlyArray<Row> = [
 
 const both = [false, true]
 const statuses = [100, 101, 200, 204, 206, 301, 304, 400, 401, 403, 404, 409, 498, 499, 500, 503, 599, 600]
-const ages: ReadonlyArray<Pick<Situation, "lastSeenAt" | "touchWindow">> = [
+const ages: ReadonlyArray<Pick<State, "lastSeenAt" | "touchWindow">> = [
   { lastSeenAt: 0, touchWindow: undefined },
   { lastSeenAt: now, touchWindow: window },
   { lastSeenAt: now - window + 1, touchWindow: window },
@@ -47,7 +47,7 @@ const ages: ReadonlyArray<Pick<Situation, "lastSeenAt" | "touchWindow">> = [
 ]
 
 /** Every combination of the flags and ages. */
-const situations: ReadonlyArray<Situation> = ages.flatMap((age) =>
+const states: ReadonlyArray<State> = ages.flatMap((age) =>
   both.flatMap((settled) =>
     both.flatMap((presented) =>
       both.flatMap((flushed) =>
@@ -56,7 +56,7 @@ const situations: ReadonlyArray<Situation> = ages.flatMap((age) =>
             both.flatMap((isNew) =>
               both.flatMap((changed) =>
                 both.flatMap((rotates) =>
-                  both.map((stale): Situation => ({
+                  both.map((stale): State => ({
                     ...age,
                     settled,
                     presented,
@@ -78,21 +78,21 @@ const situations: ReadonlyArray<Situation> = ages.flatMap((age) =>
   )
 )
 
-const cases = situations.flatMap((situation) => statuses.map((status) => ({ situation, status })))
+const cases = states.flatMap((state) => statuses.map((status) => ({ state, status })))
 
-const deciding = (situation: Situation, status: number): Row => {
-  const row = rows.find(({ applies }) => applies(situation, status))
+const deciding = (state: State, status: number): Row => {
+  const row = rows.find(({ applies }) => applies(state, status))
   return row ?? assert.fail("the last row applies always")
 }
 
 describe("decide", () => {
   for (const row of rows) {
     it(`${row.when}: ${row.then}`, () => {
-      const covered = cases.filter(({ situation, status }) => deciding(situation, status) === row)
+      const covered = cases.filter(({ state, status }) => deciding(state, status) === row)
       assert.isNotEmpty(covered, "no combination reaches this row")
-      for (const { situation, status } of covered) {
-        if (decide(situation, now, status) !== row.then) {
-          assert.fail(`${JSON.stringify({ situation, status })} gave ${decide(situation, now, status)}`)
+      for (const { state, status } of covered) {
+        if (decide(state, now, status) !== row.then) {
+          assert.fail(`${JSON.stringify({ state, status })} gave ${decide(state, now, status)}`)
         }
       }
     })
@@ -104,10 +104,10 @@ describe("decide", () => {
   it("the status of an aborted request is one that writes nothing", () => assert.strictEqual(aborted, 499))
 })
 
-const decided = (where: (situation: Situation, status: number) => boolean): ReadonlyArray<SessionChange> => [
+const decided = (where: (state: State, status: number) => boolean): ReadonlyArray<SessionChange> => [
   ...new Set(
-    cases.filter(({ situation, status }) => where(situation, status))
-      .map(({ situation, status }) => decide(situation, now, status))
+    cases.filter(({ state, status }) => where(state, status))
+      .map(({ state, status }) => decide(state, now, status))
   )
 ]
 

@@ -4,7 +4,6 @@ import { MemoryStore, Session, SessionStore, SessionStoreError, StoredEngine } f
 import type { Shape } from "effect-session/SessionStore"
 import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe } from "vitest"
-import { Turns } from "../src/internal/session/turns.js"
 import { intercepted } from "./support/intercept.js"
 import { visit } from "./support/visits.js"
 
@@ -113,20 +112,23 @@ describe("fresh forgets what the handler has read", () => {
     }))
 })
 
-describe("turns", () => {
-  it.live("an interruption at any moment leaves the turn to the next", () =>
-    Effect.gen(function*() {
+describe("what runs alone", () => {
+  it.live("if it is interrupted at any moment, the others go on", () =>
+    Effect.scoped(Effect.gen(function*() {
+      const layer = Layer.provide(Cart.layer, StoredEngine.layer())
+      const service = yield* Effect.provide(Cart.service, Layer.provide(layer, MemoryStore.layer()))
       const bad: Array<number> = []
-      for (let op = 1; op < 40; op++) {
-        const turns = new Turns()
-        const fiber = Effect.runFork(turns.exclusively(() => Effect.void), { scheduler: yieldingAt(op) })
+      for (let op = 1; op < 80; op++) {
+        const session = service.request(undefined)
+        yield* session.set("items", op)
+        const fiber = Effect.runFork(session.save, { scheduler: yieldingAt(op) })
         // It has given way at that moment, and is interrupted in it.
         yield* Fiber.interruptFork(fiber)
-        const free = Effect.repeat(Effect.sleep(1), { until: () => !turns.isBusy })
-        if (Option.isNone(yield* Effect.timeoutOption(free, "10 seconds"))) bad.push(op)
+        const others = Effect.zipRight(session.set("items", 0), session.save)
+        if (Option.isNone(yield* Effect.timeoutOption(others, "10 seconds"))) bad.push(op)
       }
       assert.deepStrictEqual(bad, [])
-    }))
+    })))
 })
 
 describe("a request that was aborted", () => {

@@ -3,7 +3,8 @@
  */
 import { type Context, Effect, Redacted } from "effect"
 import type { SessionError, SessionHandle, SessionService } from "effect-session"
-import type { RequestSession, Shape } from "effect-session/SessionService"
+import type { RequestSession } from "effect-session/SessionHandle"
+import type { Shape } from "effect-session/SessionService"
 
 type Owed = RequestSession<object>["owed"]
 

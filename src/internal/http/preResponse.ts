@@ -33,8 +33,8 @@ import type { SessionCookie } from "../../SessionCookie.js"
 import type { SessionError } from "../../SessionError.js"
 import { answer } from "../../SessionErrorPage.js"
 import type { Shape as Page } from "../../SessionErrorPage.js"
-import type { SessionHandle } from "../../SessionHandle.js"
-import type { RequestSession, Shape } from "../../SessionService.js"
+import type { RequestSession, SessionHandle } from "../../SessionHandle.js"
+import type { Shape } from "../../SessionService.js"
 
 type Response = HttpServerResponse.HttpServerResponse
 type Request = HttpServerRequest.HttpServerRequest

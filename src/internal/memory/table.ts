@@ -1,15 +1,19 @@
 /**
  * The store in memory, apart from what keeps its entries: a map, or a cache.
  */
-import * as Clock from "effect/Clock"
-import * as Effect from "effect/Effect"
+import type * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import { isExpired } from "../../Expiry.js"
 import * as Lifetime from "../../Lifetime.js"
 import type { SessionRecord } from "../../SessionRecord.js"
-import type { Located, SessionStoreError, Shape } from "../../SessionStore.js"
+import type { Located, Shape } from "../../SessionStore.js"
 import { bounded, boundedTouch, checkClock, clockSlack, pageSize } from "../../SessionStore.js"
 import type { StoreKey } from "../../StoreKey.js"
+import * as Done from "../done.js"
+import { intercepted } from "../store/intercepted.js"
+import { register } from "../store/synchronous.js"
 import { MemoryIndex } from "./indexes.js"
 
 export interface Entry {
@@ -40,7 +44,7 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
   const entries = makeTable((key, { record }) => forget(key, record))
   const index = new MemoryIndex()
   const epochs = new Map<string, number>() // by namespace, and by namespace and subject
-  /** What the clock says, in the write that is under way. */
+  /** What the clock said in the last write. */
   let clock = -Infinity
 
   const epoch = (namespace: string, subject?: string) => epochs.get(epochOf(namespace, subject)) ?? 0
@@ -98,26 +102,34 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
     return removed
   }
 
-  const store: Shape = {
+  /** What the clock of this process says, which may be a simulated one. */
+  const tick = () => {
+    const time = Option.match(Fiber.getCurrentFiber(), { onNone: Date.now, onSome: Done.millisOf })
+    return clock = Math.max(time, Date.now())
+  }
+
+  const synchronous: Shape = {
     capabilities: { durableDestroy: false, remote: false },
 
-    create: (key, record, now) =>
-      Effect.sync(() => {
+    create: (key, proposed, now) =>
+      done(() => {
+        const record = bounded(proposed, now, tick())
         if (entries.has(key) || index.keyOf(record.namespace, record.id) !== undefined) return "exists"
         insert(key, record, now)
         return "created"
       }),
 
     load: (key, now) =>
-      Effect.sync(() => {
+      done(() => {
         const entry = alive(key, now)
         if (entry === undefined) return Option.none()
         entries.get(key)
         return Option.some(entry.record)
       }),
 
-    save: (key, record, expectedVersion, now) =>
-      Effect.sync(() => {
+    save: (key, proposed, expectedVersion, now) =>
+      done(() => {
+        const record = bounded(proposed, now, tick(), endAt(key))
         const entry = alive(key, now)
         if (entry === undefined) return "gone"
         if (entry.record.version !== expectedVersion) return "conflict"
@@ -127,8 +139,9 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
         return "saved"
       }),
 
-    touch: (key, lastSeenAt, expiresAt, now) =>
-      Effect.sync(() => {
+    touch: (key, seenAt, endsAt, now) =>
+      done(() => {
+        const { expiresAt, lastSeenAt } = boundedTouch(seenAt, endsAt, now, tick())
         const entry = alive(key, now)
         if (entry === undefined) return "gone"
         const { record } = entry
@@ -144,8 +157,9 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
         return "touched"
       }),
 
-    rotate: (key, newKey, record, expectedVersion, now) =>
-      Effect.sync(() => {
+    rotate: (key, newKey, proposed, expectedVersion, now) =>
+      done(() => {
+        const record = bounded(proposed, now, tick(), endAt(key))
         const entry = alive(key, now)
         if (entry === undefined) return "gone"
         const idOwner = index.keyOf(record.namespace, record.id)
@@ -158,18 +172,20 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
         return "saved"
       }),
 
-    destroy: (key) => Effect.sync(() => void remove(key)),
+    destroy: (key) => done(() => void remove(key)),
 
-    removeExpired: (now, limit) => Effect.sync(() => removeExpired(now, limit)),
+    // A simulated time ends no session that lives by the machine's clock.
+    removeExpired: (now, limit) =>
+      Done.flatMap(checkClock(now, Date.now()), () => done(() => removeExpired(now, limit))),
 
     count: (now) =>
-      Effect.sync(() => {
+      done(() => {
         const expired = index.expired(now)
         return { current: entries.size - expired, expired }
       }),
 
     list: (namespace, subject, now, { after, limit = pageSize } = {}) =>
-      Effect.sync(() =>
+      done(() =>
         [...index.ofSubject(namespace, subject)]
           .flatMap((key) => alive(key, now)?.record ?? [])
           .filter((record) => after === undefined || isAfter(record, after))
@@ -179,12 +195,10 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
       ),
 
     find: (namespace, id, now) =>
-      Effect.sync(() =>
-        Option.map(Option.fromNullable(alive(index.keyOf(namespace, id), now)), (entry) => entry.record)
-      ),
+      done(() => Option.map(Option.fromNullable(alive(index.keyOf(namespace, id), now)), (entry) => entry.record)),
 
     scan: (namespace, after, limit, now) =>
-      Effect.sync(() => {
+      done(() => {
         const page: Array<Located> = []
         for (const key of index.afterId(namespace, after)) {
           if (page.length >= limit) break
@@ -194,10 +208,10 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
         return page
       }),
 
-    revoke: (namespace, id) => Effect.sync(() => remove(index.keyOf(namespace, id))),
+    revoke: (namespace, id) => done(() => remove(index.keyOf(namespace, id))),
 
     revokeSubject: (namespace, subject, except) =>
-      Effect.sync(() => {
+      done(() => {
         if (index.ofSubject(namespace, subject).size === 0) return
         const next = epoch(namespace, subject) + 1
         const key = except === undefined ? undefined : index.keyOf(namespace, except)
@@ -209,32 +223,15 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
       }),
 
     revokeAll: (namespace) =>
-      Effect.sync(() => {
+      done(() => {
         if (index.has(namespace)) epochs.set(epochOf(namespace), epoch(namespace) + 1)
       })
   }
 
-  /** Runs a write by the clock of this process, which may be a simulated one. */
-  const timed = <A>(write: (clock: number) => Effect.Effect<A, SessionStoreError>) =>
-    Effect.flatMap(Clock.currentTimeMillis, (time) => write(clock = Math.max(time, Date.now())))
-
-  return {
-    ...store,
-    create: (key, record, now) => timed((clock) => store.create(key, bounded(record, now, clock), now)),
-    save: (key, record, version, now) =>
-      timed((clock) => store.save(key, bounded(record, now, clock, endAt(key)), version, now)),
-    touch: (key, lastSeenAt, expiresAt, now) =>
-      timed((clock) => {
-        const times = boundedTouch(lastSeenAt, expiresAt, now, clock)
-        return store.touch(key, times.lastSeenAt, times.expiresAt, now)
-      }),
-    rotate: (key, newKey, record, version, now) =>
-      timed((clock) => store.rotate(key, newKey, bounded(record, now, clock, endAt(key)), version, now)),
-    // A simulated time ends no session that lives by the machine's clock.
-    removeExpired: (now, limit) =>
-      Effect.zipRight(Effect.suspend(() => checkClock(now, Date.now())), store.removeExpired(now, limit))
-  }
+  return register(intercepted(synchronous, (_, call) => call), synchronous)
 }
+
+const done = <A>(run: () => A): Effect.Effect<A> => Exit.succeed(run())
 
 const isAfter = (a: Pick<SessionRecord, "createdAt" | "id">, b: Pick<SessionRecord, "createdAt" | "id">): boolean =>
   a.createdAt > b.createdAt || (a.createdAt === b.createdAt && a.id > b.id)

@@ -1,5 +1,5 @@
 /**
- * Sessions outside a request: jobs, scripts, administration.
+ * Session management outside a request: for jobs, scripts and administration.
  */
 import * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
@@ -20,7 +20,7 @@ import type { Core } from "./core.js"
 import * as EngineById from "./engineById.js"
 import { log, unavailable } from "./errors.js"
 import { Handle } from "./handle.js"
-import { LiveSession } from "./live.js"
+import { Live } from "./live.js"
 import { decode } from "./open.js"
 
 /** How many records one page of the stream holds. */
@@ -29,7 +29,7 @@ const pageSize = 100
 /** The same without their data, of one subject: a page costs some stores a look at all of them. */
 const listSize = 1000
 
-export const outside = <A extends object>(core: Core<A>): SessionAdmin<A> => {
+export const adminOf = <A extends object>(core: Core<A>): SessionAdmin<A> => {
   const known = <B, R>(effect: Effect.Effect<B, SessionStoreError, R>) =>
     Effect.tapError(Effect.mapError(effect, (error) => unavailable(core, error)), log)
 
@@ -69,26 +69,31 @@ export const outside = <A extends object>(core: Core<A>): SessionAdmin<A> => {
   return {
     openById: (id) =>
       Effect.flatMap(SessionDirectory, (directory) => {
-        const live = new LiveSession({ ...core, engine: EngineById.make(core, directory), unattended: true }, {
+        const live = new Live({
+          ...core,
+          engine: EngineById.make(core, directory),
+          isSynchronous: false,
+          unattended: true
+        }, {
           presented: true,
           values: [id]
         })
         // No response carries a cookie.
-        live.detach()
-        const session = new Handle(core, live)
+        live.detached = true
+        const session = Handle.of(core, live)
         return Effect.map(session.id, Option.as(session))
       }),
     open: (token) =>
       Effect.suspend(() => {
-        const session = new Handle(
+        const session = Handle.of(
           core,
-          new LiveSession(core, { presented: true, values: [Redacted.value(token)] })
+          new Live(core, { presented: true, values: [Redacted.value(token)] })
         )
         return Effect.map(session.id, Option.as(session))
       }),
     create: (fields = {}, { lifetime, subject } = {}) =>
       Effect.suspend(() => {
-        const session = new Handle(core, new LiveSession(core, { presented: false, values: [] }))
+        const session = Handle.of(core, new Live(core, { presented: false, values: [] }))
         return Effect.as(
           Effect.all([
             session.setTestCookie,

@@ -26,6 +26,8 @@ export interface Settings {
   readonly retryAfter: number
   /** Milliseconds; absent: a tenth of the idle limit. */
   readonly touchEvery: number | undefined
+  /** That tenth in milliseconds, for sessions without a lifetime of their own; absent where use does not prolong a session. */
+  readonly touchWindow: number | undefined
   /** Milliseconds. */
   readonly watchEvery: number
 }
@@ -36,6 +38,8 @@ export interface Core<A extends object> {
   readonly namespace: string
   readonly settings: Settings
   readonly engine: BoundEngine
+  /** The engine works when it is called: see `BoundEngine.synchronous`. */
+  readonly isSynchronous: boolean
   readonly codec: SessionCodec.Shape
   readonly schema: SessionSchema<A>
   /** Its version, and the way from older data to it. */

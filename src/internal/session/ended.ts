@@ -5,7 +5,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { Core } from "./core.js"
-import type { Held } from "./open.js"
+import type { Loaded } from "./open.js"
 
 /**
  * Completes when the session has ended. The first look is at once: it may have ended since it was loaded. A store that is
@@ -13,7 +13,7 @@ import type { Held } from "./open.js"
  */
 export const ended = <A extends object>(
   core: Core<A>,
-  { record, value }: Held<A>,
+  { record, value }: Loaded<A>,
   every: number
 ): Effect.Effect<void> =>
   core.watchers.watch(value, (bell) => {

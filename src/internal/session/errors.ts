@@ -31,6 +31,10 @@ export const unavailable = ({ name, settings }: Named, cause: unknown): SessionU
 export const from = (named: Named, cause: Cause.Cause<SessionError>): SessionError =>
   Option.getOrElse(Cause.failureOption(cause), () => unavailable(named, cause))
 
+/** A record whose data does not fit the schema. */
+export const undecodable = ({ name, settings }: Named): SessionUnavailable =>
+  new SessionUnavailable({ session: name, reason: "data", retryAfter: settings.retryAfter })
+
 /** A change of what is only a copy. */
 export const readOnly = ({ name, settings }: Named): SessionUnavailable =>
   new SessionUnavailable({ session: name, reason: "readOnly", retryAfter: settings.retryAfter })

@@ -8,61 +8,107 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Equal from "effect/Equal"
 import * as Option from "effect/Option"
+import { scan } from "../../CookieHeader.js"
 import * as Expiry from "../../Expiry.js"
 import * as Lifetime from "../../Lifetime.js"
 import type * as ReadOnce from "../../ReadOnce.js"
 import { SessionDirectory } from "../../SessionDirectory.js"
 import type { Draft } from "../../SessionDraft.js"
 import type * as SessionDraft from "../../SessionDraft.js"
-import type { CookieValue } from "../../SessionEngine.js"
+import type { CookieValue, OwedCookie } from "../../SessionEngine.js"
 import type { SessionError, SessionUnavailable, SessionWriteError } from "../../SessionError.js"
 import { SessionInvalid } from "../../SessionError.js"
-import type { EndedOptions, ExpiryOptions, IfOptional, IfReadOnce, SessionHandle } from "../../SessionHandle.js"
+import type {
+  EndedOptions,
+  ExpiryOptions,
+  IfOptional,
+  IfReadOnce,
+  RequestOptions,
+  RequestSession,
+  SessionHandle
+} from "../../SessionHandle.js"
 import type { SessionId } from "../../SessionId.js"
 import { SessionRevocation } from "../../SessionRevocation.js"
+import { wholeOf } from "../schema/lazy.js"
 import type { Core } from "./core.js"
 import { refused } from "./errors.js"
-import type { LiveSession } from "./live.js"
-import type { Taking } from "./taking.js"
+import { Live } from "./live.js"
+import { mostValues } from "./presented.js"
 import { contentOf, take } from "./taking.js"
 
 /**
  * What `yield* AppSession` gives. Its functions may be taken off it: they come from getters, so that a request that uses
- * none makes none.
+ * none makes none. The state behind it is made at the first use.
  */
-export class Handle<A extends object> implements SessionHandle<A> {
+export class Handle<A extends object> implements RequestSession<A> {
   readonly #core: Core<A>
-  readonly #live: LiveSession<A>
-  /** The browser fetches in advance what the visitor may never see. */
-  readonly #taking: Taking
+  readonly #cookieHeader: string | undefined
+  readonly #options: RequestOptions | undefined
+  #state: Live<A> | undefined
 
-  constructor(core: Core<A>, live: LiveSession<A>, taking: Taking = "take") {
+  constructor(core: Core<A>, cookieHeader: string | undefined, options?: RequestOptions, state?: Live<A>) {
     this.#core = core
-    this.#live = live
-    this.#taking = taking
+    this.#cookieHeader = cookieHeader
+    this.#options = options
+    this.#state = state
   }
 
-  /** The session behind a value, if that is a handle of this session tag. */
-  static liveOf<A extends object>(core: Core<A>, value: unknown): LiveSession<A> | undefined {
+  /** The handle of a session that has no request. */
+  static of<A extends object>(core: Core<A>, live: Live<A>): Handle<A> {
+    return new Handle(core, undefined, undefined, live)
+  }
+
+  /** The state behind a value, if that is a handle of this session tag. */
+  static liveOf<A extends object>(core: Core<A>, value: unknown): Live<A> | undefined {
     return value instanceof Handle && value.#core === core ? value.#live : undefined
+  }
+
+  get #live(): Live<A> {
+    return this.#state ??= new Live(
+      this.#core,
+      scan(this.#cookieHeader, this.#core.settings.cookie.name, mostValues),
+      this.#options?.withheld
+    )
+  }
+
+  // ---- for the front end of a request
+
+  get accessed(): boolean {
+    return this.#state?.accessed === true
+  }
+
+  get owed(): OwedCookie | undefined {
+    return this.#state?.owed
+  }
+
+  get uncacheable(): boolean {
+    return this.#state?.uncacheable === true
+  }
+
+  get retryAfter(): number | undefined {
+    return this.#state?.retryAfter
+  }
+
+  get finish() {
+    return (status: number) => this.#live.finish(status)
+  }
+
+  get detach() {
+    return () => void (this.#live.detached = true)
   }
 
   // ---- reading
 
   get value(): Effect.Effect<A, SessionUnavailable> {
-    const { isClass, mutable } = this.#core.schema
-    return mutable.size > 0 || isClass ? this.#live.whole : this.#live.loader.read(({ draft }) => {
-      for (const key of this.#core.schema.keys) this.#live.sightings.look(key)
-      return draft.value
+    const { isClass, keys, mutable } = this.#core.schema
+    return mutable.size > 0 || isClass ? this.#live.whole : this.#live.read((draft) => {
+      for (const key of keys) this.#live.reads.add(key)
+      return wholeOf(draft.value, keys)
     })
   }
 
   get get() {
-    return <K extends keyof A & string>(key: K): Effect.Effect<A[K], SessionUnavailable> =>
-      this.#core.schema.mutable.has(key) ? this.#live.read(key) : this.#live.loader.read(({ draft }) => {
-        this.#live.sightings.look(key)
-        return draft.value[key]
-      })
+    return <K extends keyof A & string>(key: K): Effect.Effect<A[K], SessionUnavailable> => this.#live.get(key)
   }
 
   get getOption() {
@@ -91,15 +137,15 @@ export class Handle<A extends object> implements SessionHandle<A> {
   }
 
   get token(): Effect.Effect<Option.Option<CookieValue>, SessionUnavailable> {
-    return this.#live.loader.read(({ held }) => Option.map(Option.fromNullable(held), ({ value }) => value))
+    return this.#live.read(() => Option.map(Option.fromNullable(this.#live.loaded), ({ value }) => value))
   }
 
   get subject(): Effect.Effect<Option.Option<string>, SessionUnavailable> {
-    return this.#live.loader.read(({ draft }) => Option.fromNullable(draft.subject))
+    return this.#live.read((draft) => Option.fromNullable(draft.subject))
   }
 
   get id(): Effect.Effect<Option.Option<SessionId>, SessionUnavailable> {
-    return this.#live.loader.read(({ held }) => held === undefined ? Option.none() : Option.some(held.record.id))
+    return this.#live.read(() => Option.map(Option.fromNullable(this.#live.loaded), ({ record }) => record.id))
   }
 
   // ---- changing
@@ -145,10 +191,10 @@ export class Handle<A extends object> implements SessionHandle<A> {
   get pop() {
     return <K extends keyof A & string>(key: IfOptional<A, K>) =>
       this.#live.changeField(key, (draft) => {
-        this.#live.sightings.look(key)
+        this.#live.reads.add(key)
         return [
           optionOf<A[K]>(draft.value[key]),
-          this.#core.steps.assign(key, { present: false }, this.#live.sightings.hasRead(key), false)
+          this.#core.steps.assign(key, { present: false }, this.#live.reads.has(key), false)
         ]
       })
   }
@@ -162,11 +208,11 @@ export class Handle<A extends object> implements SessionHandle<A> {
     return <K extends keyof A & string>(key: IfOptional<A, K>, value: Exclude<A[K], undefined>) => {
       const isMutable = this.#core.schema.mutable.has(key)
       const set = this.#live.change((draft) => {
-        this.#live.sightings.look(key)
+        this.#live.reads.add(key)
         const there = draft.value[key] as Exclude<A[K], undefined> | undefined
         if (there !== undefined) return [there, this.#core.steps.nothing]
         const add = (field: SessionDraft.Field) =>
-          [value, this.#core.steps.assign(key, field, this.#live.sightings.hasRead(key), false)] as const
+          [value, this.#core.steps.assign(key, field, this.#live.reads.has(key), false)] as const
         const field = { present: true, value }
         return isMutable ? Effect.map(this.#core.steps.snapshot(key, field), add) : add(field)
       })
@@ -187,18 +233,15 @@ export class Handle<A extends object> implements SessionHandle<A> {
   }
 
   #take<K extends keyof A & string>(key: K): Effect.Effect<Option.Option<ReadOnce.Content<A[K]>>, SessionError> {
-    switch (this.#taking) {
-      case "take":
-        return take<A, K>(this.#core, this.#live, key)
-      case "peek":
-        return Effect.map(this.get(key), contentOf)
-      case "withhold":
-        return this.#live.ahead
-    }
+    // A browser that fetches in advance may never show the page, and the response to a HEAD has no body.
+    if (this.#options?.prefetch === true) return this.#live.ahead
+    return this.#options?.head === true
+      ? Effect.map(this.get(key), contentOf)
+      : take<A, K>(this.#core, this.#live, key)
   }
 
   get clear(): Effect.Effect<void, SessionWriteError> {
-    return this.#live.step(() => this.#core.steps.clear(this.#live.sightings.read))
+    return this.#live.step(() => this.#core.steps.clear(this.#live.reads.all))
   }
 
   get cycleKey(): Effect.Effect<void, SessionWriteError> {
@@ -210,7 +253,7 @@ export class Handle<A extends object> implements SessionHandle<A> {
   }
 
   get testCookieWorked(): Effect.Effect<boolean, SessionUnavailable> {
-    return this.#live.loader.read(({ held }) => held !== undefined)
+    return this.#live.read(() => this.#live.loaded !== undefined)
   }
 
   get deleteTestCookie(): Effect.Effect<void, SessionWriteError> {
@@ -238,12 +281,13 @@ export class Handle<A extends object> implements SessionHandle<A> {
           DateTime.unsafeMake(Expiry.endAfter(expiry, modification, lifetime, deadline))
         return options.expiry !== undefined
           ? Effect.succeed(end(Either.getOrElse(Lifetime.resolve(options.expiry, now), () => undefined), undefined))
-          : this.#live.loader.read(({ draft, held }) =>
+          : this.#live.read((draft) => {
+            const record = this.#live.loaded?.record
             // What is discarded is no use: the session ends when it would have ended.
-            held !== undefined && options.modification === undefined && this.#live.isDiscarded
-              ? DateTime.unsafeMake(held.record.expiry.at)
-              : end(draft.lifetime, held?.record.expiry.deadline)
-          )
+            return record !== undefined && options.modification === undefined && this.#live.discarded
+              ? DateTime.unsafeMake(record.expiry.at)
+              : end(draft.lifetime, record?.expiry.deadline)
+          })
       })
   }
 
@@ -273,7 +317,7 @@ export class Handle<A extends object> implements SessionHandle<A> {
   }
 
   get expireAtBrowserClose(): Effect.Effect<boolean, SessionUnavailable> {
-    return this.#live.loader.read(({ draft }) =>
+    return this.#live.read((draft) =>
       draft.lifetime === undefined ? this.#core.settings.cookie.browserLength : draft.lifetime._tag === "Browser"
     )
   }
@@ -289,7 +333,7 @@ export class Handle<A extends object> implements SessionHandle<A> {
   get authenticateExclusively() {
     return (subject: string): Effect.Effect<void, SessionWriteError, SessionRevocation> =>
       Effect.flatMap(SessionRevocation, (revocation) => {
-        this.#live.revokeBy(revocation)
+        this.#live.revocation = revocation
         return this.#authenticate(subject, this.#core.steps.authenticateExclusively(subject))
       })
   }
@@ -300,7 +344,7 @@ export class Handle<A extends object> implements SessionHandle<A> {
         undefined,
         step,
         () => {
-          if (draft.subject !== undefined && draft.subject !== subject) this.#live.sightings.restart()
+          if (draft.subject !== undefined && draft.subject !== subject) this.#live.reads.restart()
         }
       ])
       : Effect.fail(
@@ -320,8 +364,8 @@ export class Handle<A extends object> implements SessionHandle<A> {
     return this.#live.flush
   }
 
-  get discard() {
-    return this.#live.discard
+  get discard(): Effect.Effect<void> {
+    return Effect.sync(() => void (this.#live.discarded = true))
   }
 
   get save() {
@@ -337,11 +381,11 @@ export class Handle<A extends object> implements SessionHandle<A> {
   }
 
   get readOnlyWhenDown() {
-    return this.#live.loader.readOnlyWhenDown
+    return this.#live.readOnlyWhenDown
   }
 
   get isReadOnly() {
-    return this.#live.loader.isReadOnly
+    return this.#live.read(() => this.#live.copied)
   }
 
   get ended() {

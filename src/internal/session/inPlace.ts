@@ -3,10 +3,10 @@
  */
 import * as Effect from "effect/Effect"
 import type { Draft, Field } from "../../SessionDraft.js"
-import { withField } from "../../SessionDraft.js"
 import type { Misfit, SessionSchema } from "../../SessionSchema.js"
 import type { Json } from "../json.js"
 import { equals } from "../json.js"
+import { hasField, withField } from "../schema/lazy.js"
 
 /** What a handler was given of one field. */
 interface Lent<A> {
@@ -65,8 +65,7 @@ export const readAll = <A extends object>(
         ),
         (own) =>
           own.reduce(
-            (whole, [key, value]) =>
-              Object.hasOwn(whole, key) ? withField(whole, key, { present: true, value }) : whole,
+            (whole, [key, value]) => hasField(whole, key) ? withField(whole, key, { present: true, value }) : whole,
             whole
           )
       )

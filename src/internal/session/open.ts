@@ -1,138 +1,152 @@
 /**
- * From the cookie values of a request to the session that belongs to it.
+ * Opens the session that a request presents: from its cookie values to the decoded record.
  */
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as FiberRef from "effect/FiberRef"
 import * as Option from "effect/Option"
 import type { CookieValue, Opened } from "../../SessionEngine.js"
-import { SessionUnavailable } from "../../SessionError.js"
+import type { SessionUnavailable } from "../../SessionError.js"
 import * as SessionMetrics from "../../SessionMetrics.js"
 import type { SessionRecord } from "../../SessionRecord.js"
+import type { Misfit } from "../../SessionSchema.js"
 import { placeOf } from "../../SessionSchema.js"
 import type { Reading } from "../../SessionStore.js"
+import * as Done from "../done.js"
 import type { JsonRecord } from "../json.js"
 import { isRecord, problemOf } from "../json.js"
 import type { Core } from "./core.js"
-import { log, unavailable } from "./errors.js"
+import { log, unavailable, undecodable } from "./errors.js"
 
-/** A record whose data fits the schema. */
-export interface Held<A> extends Opened {
-  /** The encoded data as it is kept, fields of other versions included. */
+/** A live record whose data fits the schema, and the cookie value that leads to it. */
+export interface Loaded<A> extends Opened {
+  /** The encoded data as it is stored, fields of other versions included. */
   readonly raw: JsonRecord
   readonly decoded: A
 }
 
-/** What a request presents: a session, or nothing that counts as one. */
-export interface Presented<A> {
-  readonly held: Held<A> | undefined
+/** What cookie values lead to: a session, or nothing that counts as one. */
+export interface Found<A> {
+  readonly loaded: Loaded<A> | undefined
   /** Several live sessions were presented. None is trusted; a login or logout destroys them all. */
-  readonly ambiguous: ReadonlyArray<CookieValue>
+  readonly ambiguous: boolean
 }
 
-/** The values that a request presents. */
+/** The cookie values of a request. */
 export interface Values {
   /** A cookie of ours was there, whatever its value. */
   readonly presented: boolean
   readonly values: ReadonlyArray<CookieValue>
-  /** There may have been more. */
+  /** There may have been more values. */
   readonly partial: boolean
-  /** What is asked of copies. */
-  readonly reading: Reading | undefined
 }
 
-const anonymous: Presented<never> = { held: undefined, ambiguous: [] }
+const anonymous: Found<never> = { loaded: undefined, ambiguous: false }
+const ambiguous: Found<never> = { loaded: undefined, ambiguous: true }
 
-/** Opens what a request presents. Whatever a visitor can send is anonymous; a store that is down is an error. */
+/** Loads the record. Whatever a visitor can send is anonymous; a store that is down is an error. */
 export const open = <A extends object>(
   core: Core<A>,
-  { partial, presented, reading, values }: Values,
-  now: number
-): Effect.Effect<Presented<A>, SessionUnavailable> => {
-  if (values.length === 0) {
-    return Effect.as(SessionMetrics.countLoad(presented ? "malformed" : "no_cookie"), anonymous)
+  { partial, presented, values }: Values,
+  reading: Reading | undefined,
+  fiber: Done.RuntimeFiber
+): Effect.Effect<Found<A>, SessionUnavailable> => {
+  const count = (outcome: SessionMetrics.LoadOutcome) => SessionMetrics.loads.unsafeUpdate(outcome, labelsOf(fiber))
+  const [only, ...others] = values
+  if (only === undefined) {
+    count(presented ? "malformed" : "no_cookie")
+    return Exit.succeed(anonymous)
   }
-  if (partial) return Effect.as(SessionMetrics.countLoad("ambiguous"), { held: undefined, ambiguous: values })
-  const only = values[0]
-  const opened = values.length === 1 && only !== undefined
-    ? Effect.map(core.engine.open(only, now, reading), Option.toArray)
-    : Effect.map(
-      // All at once, so that the time limit of one is the limit of all.
-      Effect.forEach(values, (value) => core.engine.open(value, now, reading), { concurrency: "unbounded" }),
-      (found) => found.flatMap(Option.toArray)
-    )
-  return Effect.flatMap(
-    Effect.tapError(
-      Effect.mapError(opened, (error) => unavailable(core, error)),
-      (error) => Effect.zipRight(SessionMetrics.countLoad("unavailable"), log(error))
-    ),
-    (live): Effect.Effect<Presented<A>, SessionUnavailable> => {
-      const one = live[0]
-      if (one === undefined) return Effect.as(SessionMetrics.countLoad("unknown"), anonymous)
-      if (live.length > 1) {
-        return Effect.zipRight(
+  if (partial) {
+    count("ambiguous")
+    return Exit.succeed(ambiguous)
+  }
+  const now = Done.millisOf(fiber)
+  const failed = (cause: unknown) => {
+    count("unavailable")
+    const error = unavailable(core, cause)
+    return Effect.zipRight(log(error), Effect.fail(error))
+  }
+  const found = (opened: Opened | undefined): Effect.Effect<Found<A>, SessionUnavailable> => {
+    if (opened === undefined) {
+      count("unknown")
+      return Exit.succeed(anonymous)
+    }
+    return Done.map(load(core, opened), (loaded) => {
+      count(loaded === undefined ? "undecodable" : "loaded")
+      return { loaded, ambiguous: false }
+    })
+  }
+  if (others.length === 0) {
+    return Done.matchEffect(core.engine.open(only, now, reading), {
+      onFailure: failed,
+      onSuccess: (opened) => found(Option.getOrUndefined(opened))
+    })
+  }
+  // All at once, so that the time limit of one is the limit of all.
+  return Effect.matchEffect(
+    Effect.forEach(values, (value) => core.engine.open(value, now, reading), { concurrency: "unbounded" }),
+    {
+      onFailure: failed,
+      onSuccess: (all) => {
+        const live = all.flatMap(Option.toArray)
+        if (live.length <= 1) return found(live[0])
+        count("ambiguous")
+        return Effect.as(
           Effect.logWarning(`A request presented ${live.length} live sessions of "${core.name}"; none is trusted.`),
-          Effect.as(SessionMetrics.countLoad("ambiguous"), {
-            held: undefined,
-            ambiguous: live.map(({ value }) => value)
-          })
+          ambiguous
         )
       }
-      return Effect.flatMap(hold(core, one), (held) =>
-        Effect.as(
-          SessionMetrics.countLoad(held === undefined ? "undecodable" : "loaded"),
-          { held, ambiguous: [] }
-        ))
     }
   )
 }
+
+/** The labels that the application has given to the metrics of a fiber. */
+export const labelsOf = (fiber: Done.RuntimeFiber) => fiber.getFiberRef(FiberRef.currentMetricLabels)
 
 /**
  * Decodes a record. One whose data does not fit is left as it is, for a roll-back of the deploy; the tag's policy
  * says whether the visitor starts again or gets an error.
  */
-export const hold = <A extends object>(
+export const load = <A extends object>(
   core: Core<A>,
   opened: Opened
-): Effect.Effect<Held<A> | undefined, SessionUnavailable> =>
-  Effect.matchEffect(decode(core, opened.record), {
-    onSuccess: ({ decoded, raw }) => Effect.succeed({ ...opened, raw, decoded }),
+): Effect.Effect<Loaded<A> | undefined, SessionUnavailable> =>
+  Done.matchEffect(contentOf(core, opened.record, core.schema.open), {
+    onSuccess: ({ decoded, raw }) => Exit.succeed({ ...opened, raw, decoded }),
     onFailure: (problem) =>
       Effect.zipRight(
         Effect.logError(
           `The data of session ${opened.record.id} does not fit "${core.name}": ${problem}. It was left as it is.`
         ),
-        core.settings.onUndecodable === "restart"
-          ? Effect.succeed(undefined)
-          : Effect.fail(
-            new SessionUnavailable({ session: core.name, reason: "data", retryAfter: core.settings.retryAfter })
-          )
+        core.settings.onUndecodable === "restart" ? Effect.succeed(undefined) : Effect.fail(undecodable(core))
       )
   })
 
 /** The data of a record, upgraded and decoded. The error is a sentence that never contains the data. */
-export const decode = <A extends object>(
-  core: Core<A>,
-  record: SessionRecord
-): Effect.Effect<{ readonly raw: JsonRecord; readonly decoded: A }, string> => {
-  const parsed = parse(core, record.data)
-  if (typeof parsed === "string") return Effect.fail(parsed)
-  const raw = record.schemaVersion < core.history.version
-    ? core.history.upgrade(parsed, record.schemaVersion)
-    : Effect.succeed(parsed)
-  return Effect.mapError(
-    Effect.flatMap(raw, (raw) => Effect.map(core.schema.decode(raw), (decoded) => ({ raw, decoded }))),
-    (misfit) => `at "${placeOf(misfit)}": ${misfit.problem}`
-  )
-}
+export const decode = <A extends object>(core: Core<A>, record: SessionRecord) =>
+  contentOf(core, record, core.schema.decode)
 
-const parse = <A extends object>(core: Core<A>, data: string): JsonRecord | string => {
-  let raw: unknown
+const contentOf = <A extends object>(
+  core: Core<A>,
+  { data, schemaVersion }: SessionRecord,
+  decode: (raw: JsonRecord) => Effect.Effect<A, Misfit>
+): Effect.Effect<{ readonly raw: JsonRecord; readonly decoded: A }, string> => {
+  let parsed: unknown
   try {
-    raw = core.codec.decode(data)
+    parsed = core.codec.decode(data)
   } catch {
     // The parser's own message quotes the text, which may hold secrets.
-    return "it cannot be parsed"
+    return Exit.fail("it cannot be parsed")
   }
-  const problem = problemOf(raw)
-  if (problem !== undefined) return problem.message
-  return isRecord(raw) ? raw : "it is not an object"
+  const problem = problemOf(parsed)
+  if (problem !== undefined) return Exit.fail(problem.message)
+  if (!isRecord(parsed)) return Exit.fail("it is not an object")
+  const upgraded: Effect.Effect<JsonRecord, Misfit> = schemaVersion < core.history.version
+    ? core.history.upgrade(parsed, schemaVersion)
+    : Exit.succeed(parsed)
+  return Done.mapError(
+    Done.flatMap(upgraded, (raw) => Done.map(decode(raw), (decoded) => ({ raw, decoded }))),
+    (misfit) => `at "${placeOf(misfit)}": ${misfit.problem}`
+  )
 }

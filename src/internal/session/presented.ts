@@ -14,9 +14,8 @@
  */
 import * as Redacted from "effect/Redacted"
 import type { Candidates } from "../../CookieHeader.js"
-import type { CookieValue } from "../../SessionEngine.js"
+import type { CookieValue, OwedCookie } from "../../SessionEngine.js"
 import { sha256 } from "../crypto/primitives.js"
-import type { OwedCookie } from "./commit.js"
 
 /** No more values than this are looked at, and no more are said to have ended. */
 export const mostValues = 64
@@ -37,7 +36,9 @@ const utf8 = new TextEncoder()
 
 const nameOf = (value: string): string => sha256(utf8.encode(`effect-session/ended\n${value}`)).slice(0, nameLength)
 
-const parse = (text: string): { readonly value: string; readonly names: ReadonlyArray<string> } => {
+const unique = <V>(values: ReadonlyArray<V>): ReadonlyArray<V> => [...new Set(values)]
+
+const parseEnded = (text: string): { readonly value: string; readonly names: ReadonlyArray<string> } => {
   const at = text.lastIndexOf(separator)
   const names = at < 0 ? "" : text.slice(at + separator.length)
   return namesPattern.test(names)
@@ -45,7 +46,7 @@ const parse = (text: string): { readonly value: string; readonly names: Readonly
     : { value: text, names: [] }
 }
 
-/** What a request has presented. */
+/** The cookie values that a request presents. */
 export class Presented {
   /** A cookie of ours was there, whatever its value. */
   readonly presented: boolean
@@ -59,10 +60,10 @@ export class Presented {
   #ended: ReadonlyArray<string>
 
   constructor({ partial, presented, values }: Candidates) {
-    const parsed = values.map(parse)
     this.presented = presented
-    this.#all = [...new Set(parsed.flatMap(({ value }) => value === "" ? [] : [value]))]
-    this.#ended = [...new Set(parsed.flatMap(({ names }) => names))].slice(0, mostValues)
+    const parsed = values.some((value) => value.includes(separator)) ? values.map(parseEnded) : undefined
+    this.#all = parsed === undefined ? values : unique(parsed.flatMap(({ value }) => value === "" ? [] : [value]))
+    this.#ended = parsed === undefined ? [] : unique(parsed.flatMap(({ names }) => names)).slice(0, mostValues)
     const ended = new Set(this.#ended)
     const alive = ended.size === 0 ? this.#all : this.#all.filter((value) => !ended.has(nameOf(value)))
     this.values = alive.map((value) => Redacted.make(value))
@@ -81,7 +82,7 @@ export class Presented {
 
   /** From now on, all that was presented has ended. */
   end(): void {
-    this.#ended = [...new Set([...this.#all.map(nameOf), ...this.#ended])].slice(0, mostValues)
+    this.#ended = unique([...this.#all.map(nameOf), ...this.#ended]).slice(0, mostValues)
   }
 
   /** The cookie to send in the place of one that is owed: it repeats what has ended, as far as there is room. */

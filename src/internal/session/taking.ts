@@ -1,5 +1,5 @@
 /**
- * Taking a value that is read once.
+ * Takes a value that is read once.
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -9,28 +9,25 @@ import { ReadOnce } from "../../ReadOnce.js"
 import type { CookieValue } from "../../SessionEngine.js"
 import type { SessionError, SessionWriteError } from "../../SessionError.js"
 import type { Core } from "./core.js"
-import { LiveSession } from "./live.js"
+import { Live } from "./live.js"
 
 type Content<A, K extends keyof A> = Option.Option<ReadOnceModule.Content<A[K]>>
-
-/** What `take` does in a request: takes the value; shows it and leaves it there (HEAD); leaves it alone (prefetch). */
-export type Taking = "take" | "peek" | "withhold"
 
 /** Takes it from the record, or what this request itself has set. */
 export const take = <A extends object, K extends keyof A & string>(
   core: Core<A>,
-  live: LiveSession<A>,
+  live: Live<A>,
   key: K
 ): Effect.Effect<Content<A, K>, SessionError> =>
   Effect.flatMap(
-    live.loader.read((open) => open),
-    ({ held }): Effect.Effect<Content<A, K>, SessionError> =>
-      held === undefined ? takeOwn(core, live, key, false) : takeStored(core, live, key, held.value)
+    live.read(() => live.loaded),
+    (loaded): Effect.Effect<Content<A, K>, SessionError> =>
+      loaded === undefined ? takeOwn(core, live, key, false) : takeStored(core, live, key, loaded.value)
   )
 
 const takeOwn = <A extends object, K extends keyof A & string>(
   core: Core<A>,
-  live: LiveSession<A>,
+  live: Live<A>,
   key: K,
   stored: boolean
 ): Effect.Effect<Content<A, K>, SessionWriteError> =>
@@ -49,15 +46,15 @@ const takeOwn = <A extends object, K extends keyof A & string>(
  */
 const takeStored = <A extends object, K extends keyof A & string>(
   core: Core<A>,
-  live: LiveSession<A>,
+  live: Live<A>,
   key: K,
   value: CookieValue
 ): Effect.Effect<Content<A, K>, SessionError> => {
   const once = Effect.suspend(() => {
-    const aside = new LiveSession(core, { presented: true, values: [Redacted.value(value)] })
+    const aside = new Live(core, { presented: true, values: [Redacted.value(value)] })
     return Effect.all({
       content: Effect.zipLeft(takeOwn(core, aside, key, true), aside.save),
-      now: Effect.map(aside.loader.opened(), ({ held }) => held)
+      now: Effect.sync(() => aside.loaded)
     })
   })
   return once.pipe(

@@ -5,6 +5,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { Shape } from "../../SessionStore.js"
 import { SessionStoreError } from "../../SessionStore.js"
+import * as Done from "../done.js"
 import * as Deadline from "./deadline.js"
 
 export interface StoreCalls {
@@ -32,23 +33,29 @@ export interface StoreCalls {
 const shares = { first: 0.4, second: 0.6, question: 0.9 }
 
 /** Calls that stay in the process can neither hang nor lose a reply. */
+const local: StoreCalls = {
+  limited: (_, effect) => effect,
+  settled: (_, write, first) => Done.flatMap(write, first)
+}
+
 export const make = ({ remote }: Shape["capabilities"], timeout: Duration.Duration): StoreCalls => {
+  if (!remote) return local
   const within = <A>(operation: string, effect: Effect.Effect<A, SessionStoreError>, fraction: number) =>
-    remote
-      ? Effect.flatMap(Deadline.share(Duration.toMillis(timeout), fraction), (millis) =>
+    Effect.flatMap(
+      Deadline.share(Duration.toMillis(timeout), fraction),
+      (millis) =>
         Effect.timeoutFail(Effect.interruptible(Effect.disconnect(effect)), {
           duration: millis,
-          onTimeout: () =>
-            new SessionStoreError({ operation, reason: "timeout" })
-        }))
-      : effect
+          onTimeout: () => new SessionStoreError({ operation, reason: "timeout" })
+        })
+    )
   return {
     limited: (operation, effect) => within(operation, effect, shares.question),
     settled: (operation, write, first, second) =>
       Effect.matchEffect(within(operation, write, shares.first), {
         onSuccess: first,
         onFailure: (error) =>
-          remote && (error.reason === "unavailable" || error.reason === "timeout")
+          (error.reason === "unavailable" || error.reason === "timeout")
             ? Effect.flatMap(within(operation, write, shares.second), (outcome) => second(outcome, error))
             : Effect.fail(error)
       })

@@ -1,0 +1,82 @@
+/**
+ * Combinators that continue at once where an effect has already succeeded or failed, so that an engine inside the process costs
+ * no step of a fiber. What is not done yet is composed as the functions of `Effect` with the same names do. Call them inside a
+ * running effect (`Effect.suspend`, `Effect.withFiberRuntime`): the work may be done when they are called.
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+
+/** The fiber that runs an effect. */
+export type RuntimeFiber = Fiber.RuntimeFiber<unknown, unknown>
+
+/** Milliseconds since the epoch, by the clock of a fiber. */
+export const millisOf = (fiber: RuntimeFiber): number =>
+  Context.get(fiber.currentDefaultServices, Clock.Clock).unsafeCurrentTimeMillis()
+
+/** Whether a fiber has forked others that have not ended. What is not known of it counts as yes. */
+export const hasChildren = (fiber: RuntimeFiber): boolean => {
+  if (!("_children" in fiber)) return true
+  const children = fiber._children
+  return !(children === null || (children instanceof Set && children.size === 0))
+}
+
+/** Whether an effect is its own result. */
+export const isDone = <A, E, R>(self: Effect.Effect<A, E, R>): self is Exit.Exit<A, E> => Exit.isExit(self)
+
+/** The same effect, which is done if it is an `Either`. */
+export const fromEither = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Either.isEither(self) ? Either.match(self as Either.Either<A, E>, { onLeft: Exit.fail, onRight: Exit.succeed }) : self
+
+export const flatMap = <A, E, R, B, E1, R1>(
+  self: Effect.Effect<A, E, R>,
+  f: (value: A) => Effect.Effect<B, E1, R1>
+): Effect.Effect<B, E | E1, R | R1> =>
+  isDone(self) ? Exit.isSuccess(self) ? f(self.value) : Exit.failCause(self.cause) : Effect.flatMap(self, f)
+
+export const map = <A, E, R, B>(self: Effect.Effect<A, E, R>, f: (value: A) => B): Effect.Effect<B, E, R> =>
+  isDone(self) ? Exit.isSuccess(self) ? Exit.succeed(f(self.value)) : Exit.failCause(self.cause) : Effect.map(self, f)
+
+export const matchEffect = <A, E, R, B, E1, R1, C, E2, R2>(
+  self: Effect.Effect<A, E, R>,
+  options: {
+    readonly onFailure: (error: E) => Effect.Effect<B, E1, R1>
+    readonly onSuccess: (value: A) => Effect.Effect<C, E2, R2>
+  }
+): Effect.Effect<B | C, E1 | E2, R | R1 | R2> =>
+  isDone(self) && Exit.isSuccess(self) ? options.onSuccess(self.value) : Effect.matchEffect(self, options)
+
+export const mapError = <A, E, R, E1>(
+  self: Effect.Effect<A, E, R>,
+  f: (error: E) => E1
+): Effect.Effect<A, E1, R> => isDone(self) && Exit.isSuccess(self) ? Exit.succeed(self.value) : Effect.mapError(self, f)
+
+/** Runs an effect for each value, in order, until one fails. */
+export const reduce = <A, B, E, R>(
+  values: ReadonlyArray<A>,
+  zero: B,
+  f: (state: B, value: A) => Effect.Effect<B, E, R>
+): Effect.Effect<B, E, R> => {
+  let state = zero
+  for (let i = 0; i < values.length; i++) {
+    const next = f(state, values[i] as A)
+    if (!isDone(next)) {
+      return Effect.flatMap(next, (state) => Effect.suspend(() => reduce(values.slice(i + 1), state, f)))
+    }
+    if (Exit.isFailure(next)) return Exit.failCause(next.cause)
+    state = next.value
+  }
+  return Exit.succeed(state)
+}
+
+/** Runs a function whose exceptions are defects of its effect. */
+export const attempt = <A, E, R>(run: () => Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
+  try {
+    return run()
+  } catch (defect) {
+    return Exit.die(defect)
+  }
+}
