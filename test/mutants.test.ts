@@ -213,7 +213,7 @@ const mutants: ReadonlyArray<Mutant> = [
   },
   {
     fault: "destroy only says so",
-    replace: ["destroy: (key) => Effect.sync(() => void remove(key)),", "destroy: () => Effect.void,"],
+    replace: ["destroy: (key) => done(() => void remove(key)),", "destroy: () => Exit.void,"],
     law: "destroy ends the record: nothing but a create can follow"
   },
   {
@@ -359,22 +359,22 @@ const mutants: ReadonlyArray<Mutant> = [
   {
     fault: "removeExpired believes any clock",
     replace: [
-      "Effect.zipRight(Effect.suspend(() => checkClock(now, Date.now())), store.removeExpired(now, limit))",
-      "store.removeExpired(now, limit)"
+      "Done.flatMap(checkClock(now, Date.now()), () => done(() => removeExpired(now, limit)))",
+      "done(() => removeExpired(now, limit))"
     ],
     law: "removeExpired by a clock that is ahead of the store's is refused with the reason clock, and deletes nothing"
   },
   {
     fault: "create believes any clock",
-    replace: ["store.create(key, bounded(record, now, clock), now)", "store.create(key, record, now)"],
+    replace: ["const record = bounded(proposed, now, tick())", "const record = proposed"],
     law:
       "a write by a clock that is ahead moves an end no further than one by the store's clock, and no time into the future"
   },
   {
     fault: "touch believes any clock",
     replace: [
-      "store.touch(key, times.lastSeenAt, times.expiresAt, now)",
-      "store.touch(key, lastSeenAt, expiresAt, now)"
+      "const { expiresAt, lastSeenAt } = boundedTouch(seenAt, endsAt, now, tick())",
+      "const [lastSeenAt, expiresAt] = [seenAt, endsAt]"
     ],
     law:
       "a write by a clock that is ahead moves an end no further than one by the store's clock, and no time into the future"
@@ -382,8 +382,10 @@ const mutants: ReadonlyArray<Mutant> = [
   {
     fault: "save believes any clock",
     replace: [
-      "store.save(key, bounded(record, now, clock, endAt(key)), version, now)",
-      "store.save(key, record, version, now)"
+      "const record = bounded(proposed, now, tick(), endAt(key))\n        const entry = alive(key, now)\n        if (entry === undefined) " +
+      "return \"gone\"\n        if (entry.record.version !== expectedVersion) return",
+      "const record = proposed\n        const entry = alive(key, now)\n        if (entry === undefined) return \"gone\"\n        " +
+      "if (entry.record.version !== expectedVersion) return"
     ],
     law:
       "a write by a clock that is ahead moves an end no further than one by the store's clock, and no time into the future"
@@ -428,7 +430,7 @@ const makeMutant = async ([from, to]: Mutant["replace"], name: string): Promise<
   assert.strictEqual(source.split(from).length, 2, `the piece is there once: ${from}`)
   const outfile = Path.resolve(folder, `${name}.mjs`)
   await build({
-    stdin: { contents: source.replace(from, () => to), resolveDir: "src/internal", loader: "ts" },
+    stdin: { contents: source.replace(from, () => to), resolveDir: "src/internal/memory", loader: "ts" },
     bundle: true,
     packages: "external",
     format: "esm",
