@@ -16,7 +16,7 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import { becomeLast, begin, notLoopback, openedBefore } from "./internal/http/preResponse.js"
 import { SessionError } from "./SessionError.js"
-import { asDeclared, declared } from "./SessionErrorPage.js"
+import { declared } from "./SessionErrorPage.js"
 import type { SessionHandle } from "./SessionHandle.js"
 import type { SessionService, Shape } from "./SessionService.js"
 
@@ -103,10 +103,8 @@ const opened = <Self, A>(
       declared.add(outer.value)
       return Effect.succeed(outer.value)
     }
-    return Effect.flatMap(
-      begin(fiber, handle, service, () => asDeclared),
-      (edge) => edge === undefined ? Effect.die(notLoopback) : Effect.succeed(edge.session)
-    )
+    const member = begin(fiber, handle, service, undefined)
+    return member === undefined ? Effect.die(notLoopback) : Effect.succeed(member.session)
   })
 
 /**

@@ -7,6 +7,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Equal from "effect/Equal"
+import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import { scan } from "../../CookieHeader.js"
 import * as Expiry from "../../Expiry.js"
@@ -29,6 +30,7 @@ import type {
 } from "../../SessionHandle.js"
 import type { SessionId } from "../../SessionId.js"
 import { SessionRevocation } from "../../SessionRevocation.js"
+import * as Done from "../done.js"
 import { wholeOf } from "../schema/lazy.js"
 import type { Core } from "./core.js"
 import { refused } from "./errors.js"
@@ -45,6 +47,8 @@ export class Handle<A extends object> implements RequestSession<A> {
   readonly #cookieHeader: string | undefined
   readonly #options: RequestOptions | undefined
   #state: Live<A> | undefined
+  /** The request has ended, and the session was not used. */
+  #isFinished = false
 
   constructor(core: Core<A>, cookieHeader: string | undefined, options?: RequestOptions, state?: Live<A>) {
     this.#core = core
@@ -58,17 +62,23 @@ export class Handle<A extends object> implements RequestSession<A> {
     return new Handle(core, undefined, undefined, live)
   }
 
+  /** Makes the handles of requests. */
+  static maker<A extends object>(core: Core<A>) {
+    return (cookieHeader: string | undefined, options?: RequestOptions): Handle<A> =>
+      new Handle(core, cookieHeader, options)
+  }
+
   /** The state behind a value, if that is a handle of this session tag. */
   static liveOf<A extends object>(core: Core<A>, value: unknown): Live<A> | undefined {
     return value instanceof Handle && value.#core === core ? value.#live : undefined
   }
 
   get #live(): Live<A> {
-    return this.#state ??= new Live(
-      this.#core,
-      scan(this.#cookieHeader, this.#core.settings.cookie.name, mostValues),
-      this.#options?.withheld
-    )
+    if (this.#state !== undefined) return this.#state
+    const { name } = this.#core.settings.cookie
+    const state = new Live(this.#core, scan(this.#cookieHeader, name, mostValues), this.#options?.withheld)
+    state.finished = this.#isFinished
+    return this.#state = state
   }
 
   // ---- for the front end of a request
@@ -90,7 +100,14 @@ export class Handle<A extends object> implements RequestSession<A> {
   }
 
   get finish() {
-    return (status: number) => this.#live.finish(status)
+    return (status: number): Effect.Effect<SessionError | undefined> =>
+      Effect.withFiberRuntime((fiber) => {
+        if (this.#state === undefined && !Done.hasChildren(fiber)) {
+          this.#isFinished = true
+          return fine
+        }
+        return this.#live.finish(status, fiber)
+      })
   }
 
   get detach() {
@@ -405,3 +422,5 @@ const checked = (input: Lifetime.LifetimeInput, now: number) => {
 
 // No control characters, no lone surrogates: every store keeps it as it is.
 const subjectPattern = /^(?:[^\p{Cc}\p{Cs}]){1,255}$/u
+
+const fine = Exit.succeed(undefined)

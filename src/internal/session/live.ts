@@ -539,13 +539,11 @@ export class Live<A extends object> implements Uncommitted<A> {
    * Decides and writes, once, however often it is called. Total: what goes wrong is the result, and the caller answers
    * with it. `status` is that of the handler's response. After a socket, only `save` has written.
    */
-  finish(status: number): Effect.Effect<SessionError | undefined> {
-    return Effect.withFiberRuntime((fiber) => {
-      const finished = this.#finish(status, undefined)
-      // A fiber that the handler has forked and not waited for may not have begun, and is interrupted with the request. Now it
-      // begins, and reports the change that is lost.
-      return Done.hasChildren(fiber) ? Effect.zipLeft(finished, Effect.yieldNow()) : finished
-    })
+  finish(status: number, fiber: Done.RuntimeFiber): Effect.Effect<SessionError | undefined> {
+    const finished = this.#finish(status, undefined)
+    // A fiber that the handler has forked and not waited for may not have begun, and is interrupted with the request. Now it
+    // begins, and reports the change that is lost.
+    return Done.hasChildren(fiber) ? Effect.zipLeft(finished, Effect.yieldNow()) : finished
   }
 
   /** `inPlace`: how the fields that the handler has changed in place were set. */

@@ -1,0 +1,166 @@
+/**
+ * Completes a response that used sessions: its cookies, and the headers that caches follow.
+ */
+import * as Cookies from "@effect/platform/Cookies"
+import type * as Headers from "@effect/platform/Headers"
+import type * as HttpServerRequest from "@effect/platform/HttpServerRequest"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import * as Duration from "effect/Duration"
+import { NodeInspectSymbol } from "effect/Inspectable"
+import * as Redacted from "effect/Redacted"
+import type { SessionCookie } from "../../SessionCookie.js"
+import type { OwedCookie } from "../../SessionEngine.js"
+
+type Response = HttpServerResponse.HttpServerResponse
+type Request = HttpServerRequest.HttpServerRequest
+
+/** A session of a request, as far as the response depends on it. */
+export interface Member {
+  readonly cookie: SessionCookie
+  readonly session: {
+    readonly owed: OwedCookie | undefined
+    readonly uncacheable: boolean
+    readonly retryAfter: number | undefined
+  }
+}
+
+/**
+ * Adds what a response that used sessions must carry, whatever its status. Can be repeated.
+ *
+ * Handlers that run later can replace what they set by the same name, and Effect writes the names of headers in lower case. A
+ * field name is case-insensitive and may be repeated (RFC 9110, 5.1 and 5.3), so where others may follow, ours are written with
+ * capitals, and stand beside theirs.
+ */
+export const complete = (
+  request: Request,
+  response: Response,
+  used: ReadonlyArray<Member>,
+  last: boolean
+): Response => {
+  const web = webResponseOf(response)
+  if (web !== undefined && request.method !== "HEAD") return completeWeb(response, web, used)
+  const answered = web === undefined ? response : HttpServerResponse.fromWeb(web)
+  const { vary, ...headers } = cachingOf(answered.headers, used)
+  const completed = HttpServerResponse.setHeaders(answered, {
+    ...headers,
+    ...(last ? { vary } : undefined),
+    ...retryAfterOf(answered.status, answered.headers, used)
+  })
+  // `setHeaders` has made these headers anew, so they may be changed.
+  for (const [, capitalized] of cacheHeaders) {
+    if (capitalized in completed.headers) Reflect.deleteProperty(completed.headers, capitalized)
+  }
+  if (!last) {
+    Object.assign(completed.headers, { Vary: "Cookie" })
+    if (headers["cache-control"] === "no-store") {
+      for (const [name, capitalized] of cacheHeaders) {
+        if (name === "vary") continue
+        Reflect.deleteProperty(completed.headers, name)
+        Object.assign(completed.headers, { [capitalized]: "no-store" })
+      }
+    }
+  }
+  return used.reduce(
+    (response, { cookie, session }) =>
+      session.owed === undefined
+        ? response
+        : HttpServerResponse.updateCookies(response, Cookies.setCookie(cookieOf(cookie, session.owed))),
+    completed
+  )
+}
+
+/**
+ * A web `Response` that is passed on as it is keeps its own headers and cookies: the platform would replace them, and fails
+ * where they cannot be changed.
+ */
+const completeWeb = (response: Response, web: globalThis.Response, used: ReadonlyArray<Member>): Response => {
+  if (web.status < 200 || web.bodyUsed) return response
+  const copy = new globalThis.Response(web.body, web)
+  for (const [name, value] of Object.entries(response.headers)) copy.headers.set(name, value)
+  const headers = cachingOf(Object.fromEntries(copy.headers), used)
+  for (const [name, value] of Object.entries(headers)) copy.headers.set(name, value)
+  const ours = used.flatMap(({ cookie, session }) => session.owed === undefined ? [] : [cookieOf(cookie, session.owed)])
+  const others = copy.headers.getSetCookie().filter((line) => !ours.some(({ name }) => line.startsWith(`${name}=`)))
+  copy.headers.delete("set-cookie")
+  const added = ours.reduce(Cookies.setCookie, response.cookies)
+  for (const line of [...others, ...Cookies.toSetCookieHeaders(added)]) copy.headers.append("set-cookie", line)
+  return HttpServerResponse.raw(copy, { status: copy.status, statusText: copy.statusText })
+}
+
+export const webResponseOf = ({ body }: Response): globalThis.Response | undefined =>
+  body._tag === "Raw" && typeof globalThis.Response === "function" && body.body instanceof globalThis.Response
+    ? body.body
+    : undefined
+
+/**
+ * The headers that caches follow, for a response that used sessions. Nothing stores one that sets our cookie, whether it follows
+ * `Cache-Control` or a header of its own (RFC 9213); of others the application may say so itself.
+ */
+const cachingOf = (
+  headers: Readonly<Record<string, string | undefined>>,
+  used: ReadonlyArray<Member>
+): Readonly<Record<string, string>> => {
+  const vary = varyOnCookie(headers.vary)
+  if (!used.some(({ session }) => session.uncacheable || session.owed !== undefined)) {
+    return headers["cache-control"] === undefined ? { vary, "cache-control": "private" } : { vary }
+  }
+  const targeted = Object.keys(headers).filter((name) => /(?:cdn-cache|surrogate)-control$/.test(name))
+  return { vary, ...Object.fromEntries(["cache-control", ...targeted].map((name) => [name, "no-store"])) }
+}
+
+/** The headers that caches follow, and that a handler may add later, in both of their spellings. */
+const cacheHeaders: ReadonlyArray<readonly [name: string, capitalized: string]> = [
+  ["vary", "Vary"],
+  ["cache-control", "Cache-Control"],
+  ["cdn-cache-control", "Cdn-Cache-Control"],
+  ["surrogate-control", "Surrogate-Control"]
+]
+
+const retryAfterOf = (status: number, headers: Headers.Headers, used: ReadonlyArray<Member>) => {
+  const seconds = used.find(({ session }) => session.retryAfter !== undefined)?.session.retryAfter
+  return status === 503 && seconds !== undefined && headers["retry-after"] === undefined
+    ? { "retry-after": String(seconds) }
+    : undefined
+}
+
+const varyOnCookie = (vary: string | undefined): string =>
+  vary === undefined || vary.trim() === ""
+    ? "Cookie"
+    : vary.split(",").some((name) => name.trim() === "*" || name.trim().toLowerCase() === "cookie")
+    ? vary
+    : `${vary}, Cookie`
+
+/**
+ * The cookie that a response owes. One scope makes both forms, so that a deletion reaches what was set. Its value is not shown
+ * by logs and traces, which print a response that breaks off while it is sent.
+ */
+const cookieOf = (cookie: SessionCookie, owed: OwedCookie): Cookies.Cookie => {
+  const lifetime = owed === "expire"
+    ? { maxAge: Duration.zero, expires: new Date(0) }
+    : owed.maxAge === undefined
+    ? {}
+    : { maxAge: Duration.seconds(owed.maxAge) }
+  // The name was checked when the layer was built, and the alphabet of our values needs no encoding.
+  const made = Cookies.unsafeMakeCookie(cookie.name, owed === "expire" ? "" : Redacted.value(owed.value), {
+    ...lifetime,
+    ...(cookie.domain === undefined ? {} : { domain: cookie.domain }),
+    path: cookie.path,
+    secure: cookie.secure,
+    httpOnly: true,
+    partitioned: cookie.partitioned,
+    sameSite: cookie.sameSite
+  })
+  const shown = () => ({
+    _id: "@effect/platform/Cookies/Cookie",
+    name: made.name,
+    value: "<redacted>",
+    options: made.options
+  })
+  return Object.defineProperties(made, {
+    value: { enumerable: false },
+    valueEncoded: { enumerable: false },
+    toJSON: { value: shown },
+    toString: { value: () => JSON.stringify(shown()) },
+    [NodeInspectSymbol]: { value: shown }
+  })
+}
