@@ -11,6 +11,7 @@ import * as Layer from "effect/Layer"
 import * as Expiry from "./Expiry.js"
 import { freeze } from "./internal/json.js"
 import { adminOf } from "./internal/session/admin.js"
+import { Batches } from "./internal/session/batches.js"
 import type { Core } from "./internal/session/core.js"
 import { Handle } from "./internal/session/handle.js"
 import * as Queue from "./internal/session/queue.js"
@@ -190,6 +191,7 @@ export const make = <A extends object>(
       initialRaw,
       steps: SessionDraft.stepsFor(schema, initial, definition.merges),
       queue: Queue.make(),
+      saves: new Batches(),
       watchers: new Watchers(),
       directory: yield* Effect.serviceOption(SessionDirectory),
       unattended: false

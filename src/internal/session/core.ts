@@ -9,10 +9,13 @@ import type { SessionCookie } from "../../SessionCookie.js"
 import type { Directory } from "../../SessionDirectory.js"
 import type { stepsFor } from "../../SessionDraft.js"
 import type { BoundEngine } from "../../SessionEngine.js"
+import type { SessionError } from "../../SessionError.js"
 import type { Misfit, SessionSchema } from "../../SessionSchema.js"
 import type { JsonRecord } from "../json.js"
+import type { Batches } from "./batches.js"
 import type { Queue } from "./queue.js"
 import type { Watchers } from "./watchers.js"
+import type { Work, Written } from "./work.js"
 
 /** What a deployment may choose. */
 export interface Settings {
@@ -52,6 +55,8 @@ export interface Core<A extends object> {
   readonly initialRaw: JsonRecord
   readonly steps: ReturnType<typeof stepsFor<A>>
   readonly queue: Queue
+  /** The saves that wait for the same session. */
+  readonly saves: Batches<Work<A>, Written<A>, SessionError>
   readonly watchers: Watchers
   /** Finds sessions by their ids, where the engine can. */
   readonly directory: Option<Directory>

@@ -5,7 +5,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { Core } from "./core.js"
-import type { Loaded } from "./open.js"
+import type { Loaded } from "./work.js"
 
 /**
  * Completes when the session has ended. The first look is at once: it may have ended since it was loaded. A store that is

@@ -17,13 +17,7 @@ import type { JsonRecord } from "../json.js"
 import { isRecord, problemOf } from "../json.js"
 import type { Core } from "./core.js"
 import { log, unavailable, undecodable } from "./errors.js"
-
-/** A live record whose data fits the schema, and the cookie value that leads to it. */
-export interface Loaded<A> extends Opened {
-  /** The encoded data as it is stored, fields of other versions included. */
-  readonly raw: JsonRecord
-  readonly decoded: A
-}
+import type { Loaded } from "./work.js"
 
 /** What cookie values lead to: a session, or nothing that counts as one. */
 export interface Found<A> {

@@ -1,0 +1,393 @@
+/**
+ * One write of a session, kept at until its outcome is certain. On a conflict, the steps of the request are replayed on the fresh
+ * record.
+ */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Encoding from "effect/Encoding"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import * as Expiry from "../../Expiry.js"
+import * as Lifetime from "../../Lifetime.js"
+import type { Draft } from "../../SessionDraft.js"
+import * as SessionDraft from "../../SessionDraft.js"
+import type { Write } from "../../SessionEngine.js"
+import type { SessionError } from "../../SessionError.js"
+import { SessionConflict, SessionGone, SessionUnavailable } from "../../SessionError.js"
+import * as SessionId from "../../SessionId.js"
+import * as SessionMetrics from "../../SessionMetrics.js"
+import type { SessionRecord } from "../../SessionRecord.js"
+import { SessionStoreError } from "../../SessionStore.js"
+import { randomBytes } from "../crypto/primitives.js"
+import * as Done from "../done.js"
+import type { JsonRecord } from "../json.js"
+import * as Deadline from "../store/deadline.js"
+import type { Core } from "./core.js"
+import * as EngineById from "./engineById.js"
+import * as Errors from "./errors.js"
+import { decode, labelsOf, load } from "./open.js"
+import type { Changes, Loaded, Work, Written } from "./work.js"
+
+/**
+ * A write to a remote store, which may take as long as the limit of a commit. The error says what has used the time up: other
+ * commits of the same session, or the store.
+ */
+export const limited = <A extends object, B, E>(
+  core: Core<A>,
+  write: Effect.Effect<B, E | SessionError>
+): Effect.Effect<B, E | SessionError> => {
+  const { commitTimeout } = core.settings
+  return Deadline.within(
+    commitTimeout,
+    (deadline) =>
+      Effect.timeoutFail(Effect.interruptible(Effect.disconnect(write)), {
+        duration: commitTimeout,
+        onTimeout: () => unanswered(core)
+      }).pipe(
+        Effect.mapError((error) => isTimeout(error) && Deadline.wasBusy(deadline) ? Errors.busy(core) : error)
+      )
+  )
+}
+
+const unanswered = <A extends object>(core: Core<A>) =>
+  Errors.unavailable(core, new SessionStoreError({ operation: "commit", reason: "timeout" }))
+
+const isTimeout = (error: unknown): boolean =>
+  error instanceof SessionUnavailable && error.cause instanceof SessionStoreError && error.cause.reason === "timeout"
+
+/** What differs between a draft and its record. The steps checked every value, so it cannot fail to encode. */
+export const changesOf = <A extends object>(core: Core<A>, draft: Draft<A>): Effect.Effect<Changes, SessionError> =>
+  draft.touched.size === 0 ? Exit.succeed(noChanges) : Done.mapError(
+    SessionDraft.diff(core.schema, draft),
+    (misfit) => Errors.invalid(core, misfit)
+  )
+
+const noChanges: Changes = new Map()
+
+/** Whether data or metadata differ from the record. */
+export const isChanged = <A extends object>(
+  { changes, draft, loaded }: Pick<Work<A>, "changes" | "draft" | "loaded">
+): boolean =>
+  changes.size > 0 ||
+  (loaded === undefined
+    ? draft.subject !== undefined || draft.lifetime !== undefined || draft.kept
+    : draft.cleared || draft.renewed || draft.forceSave || draft.subject !== loaded.record.subject ||
+      (draft.lifetime !== loaded.record.expiry.lifetime &&
+        !Lifetime.equals(draft.lifetime, loaded.record.expiry.lifetime)))
+
+/** Writes. */
+export const write = <A extends object>(
+  core: Core<A>,
+  change: "Create" | "Rotate" | "Save",
+  work: Work<A>,
+  now: number
+): Effect.Effect<Written<A>, SessionError> => {
+  const id = work.loaded?.record.id
+  const { selfContained } = core.engine
+  // Where a write is one synchronous step, there is nothing to wait for.
+  if (id === undefined || core.isSynchronous) return attempt(core, change, work, now, false)
+  const alone = Effect.withFiberRuntime<Written<A>, SessionError>((fiber) =>
+    attempt(core, change, work, Done.millisOf(fiber), false)
+  )
+  // Commits of one session take turns within this process, so that a hot session converges. One that had to wait knows that
+  // its version is no longer current.
+  return Effect.flatMap(Deadline.overtaken, (overtaken) =>
+    change === "Save" && !selfContained
+      ? core.saves.join(id, work, core.queue, overtaken, alone, (works) => saveAll(core, works))
+      : core.queue(id, (waited) => waited && !selfContained ? replay(core, change, work) : alone, overtaken))
+}
+
+/**
+ * Writes what several requests have made of one session, with one save: the steps of each are replayed on what those before it
+ * leave. One that cannot be replayed fails alone.
+ */
+const saveAll = <A extends object>(
+  core: Core<A>,
+  works: ReadonlyArray<Work<A>>
+): Effect.Effect<ReadonlyArray<Exit.Exit<Written<A>, SessionError>>> => {
+  const separately = Effect.forEach(works, (work) => Effect.exit(replay(core, "Save", work)))
+  const saved = works.length === 1 ? separately : together(core, works)
+  return Effect.matchCauseEffect(core.engine.remote ? limited(core, saved) : saved, {
+    onSuccess: Effect.succeed,
+    onFailure: (cause) =>
+      // Each may fit, though they are too large for one record when they are put together.
+      Option.exists(Cause.failureOption(cause), ({ _tag }) => _tag === "SessionTooLarge")
+        ? separately
+        : Effect.succeed(works.map(() => Exit.failCause(cause)))
+  })
+}
+
+const together = <A extends object>(
+  core: Core<A>,
+  works: ReadonlyArray<Work<A>>
+): Effect.Effect<ReadonlyArray<Exit.Exit<Written<A>, SessionError>>, SessionError> =>
+  Effect.withFiberRuntime((fiber) =>
+    Effect.gen(function*() {
+      const gones = Effect.forEach(works, (work) => Effect.exit(gone(core, work)))
+      const value = works[0]?.loaded?.value
+      const now = Done.millisOf(fiber)
+      const opened = value === undefined
+        ? Option.none()
+        : yield* Effect.mapError(core.engine.open(value, now, "fresh"), Errors.failure(core))
+      if (Option.isNone(opened)) return yield* gones
+      const fresh = yield* load(core, opened.value)
+      if (fresh === undefined) return yield* conflict(core, "it no longer fits this version")
+      let current = fresh
+      const failures: Array<Exit.Exit<never, SessionError> | undefined> = []
+      for (const work of works) {
+        SessionMetrics.commits.unsafeUpdate("replayed", labelsOf(fiber))
+        const start = SessionDraft.start(current.decoded, current.record.subject, current.record.expiry.lifetime)
+        const reworked = yield* Effect.exit(rework(core, { ...work, loaded: current }, start))
+        failures.push(Exit.isFailure(reworked) ? Exit.failCause(reworked.cause) : undefined)
+        // Another request may have made the very same change.
+        if (Exit.isFailure(reworked) || !isChanged(reworked.value)) continue
+        const { raw, record } = build(core, reworked.value, now)
+        const { draft } = reworked.value
+        current = { ...current, raw, record: { ...record, version: fresh.record.version + 1 }, decoded: draft.value }
+      }
+      const done = (loaded: Loaded<A>): ReadonlyArray<Exit.Exit<Written<A>, SessionError>> =>
+        failures.map((failure) => failure ?? Exit.succeed({ loaded, replayed: true }))
+      if (current === fresh) return done(fresh)
+      const outcome = yield* Effect.mapError(
+        core.engine.write(
+          { _tag: "Save", value: fresh.value, record: current.record, expectedVersion: fresh.record.version },
+          now
+        ),
+        Errors.failure(core, current.raw)
+      )
+      switch (outcome._tag) {
+        case "Written":
+          return done({ ...current, value: outcome.value, record: outcome.record, stale: false })
+        case "Conflict":
+          return yield* together(core, works)
+        case "Gone":
+          return yield* gones
+      }
+    })
+  )
+
+const attempt = <A extends object>(
+  core: Core<A>,
+  change: "Create" | "Rotate" | "Save",
+  work: Work<A>,
+  now: number,
+  replayed: boolean
+): Effect.Effect<Written<A>, SessionError> => {
+  const loaded = change === "Create" ? undefined : work.loaded
+  const { raw, record } = build(core, loaded === work.loaded ? work : { ...work, loaded }, now)
+  const request: Write = loaded === undefined || change === "Create"
+    ? { _tag: "Create", record }
+    : { _tag: change, value: loaded.value, record, expectedVersion: loaded.record.version }
+  return Done.matchEffect(core.engine.write(request, now), {
+    onFailure: (error) => Exit.fail(Errors.failure(core, raw)(error)),
+    onSuccess: (outcome): Effect.Effect<Written<A>, SessionError> => {
+      switch (outcome._tag) {
+        case "Written":
+          return Exit.succeed({
+            loaded: { value: outcome.value, record: outcome.record, stale: false, raw, decoded: work.draft.value },
+            replayed
+          })
+        case "Conflict":
+          return core.engine.selfContained
+            ? conflict(core, "another request has saved it")
+            : Effect.zipRight(Effect.flatten(Deadline.overtaken), replay(core, change, work))
+        case "Gone":
+          return gone(core, work)
+      }
+    }
+  })
+}
+
+const conflict = <A extends object>(core: Core<A>, what: string): Effect.Effect<never, SessionConflict> =>
+  Exit.fail(new SessionConflict({ session: core.name, what }))
+
+/** Applies the steps to the fresh record, and writes again. */
+const replay = <A extends object>(
+  core: Core<A>,
+  change: "Create" | "Rotate" | "Save",
+  work: Work<A>
+): Effect.Effect<Written<A>, SessionError> =>
+  Effect.withFiberRuntime((fiber) => {
+    SessionMetrics.commits.unsafeUpdate("replayed", labelsOf(fiber))
+    const now = Done.millisOf(fiber)
+    const found = work.loaded === undefined ? Effect.succeedNone : Effect.mapError(
+      core.engine.open(work.loaded.value, now, "fresh"),
+      Errors.failure(core)
+    )
+    return Effect.flatMap(found, (opened) => {
+      if (Option.isNone(opened)) return gone(core, work)
+      return Effect.flatMap(load(core, opened.value), (loaded) => {
+        if (loaded === undefined) return conflict(core, "it no longer fits this version")
+        const start = SessionDraft.start(loaded.decoded, loaded.record.subject, loaded.record.expiry.lifetime)
+        return Effect.flatMap(
+          rework(core, { ...work, loaded }, start),
+          (next): Effect.Effect<Written<A>, SessionError> =>
+            // The other request may have made the very same change.
+            isChanged(next) || change === "Rotate"
+              ? attempt(core, change, next, now, true)
+              : Effect.succeed({ loaded, replayed: true })
+        )
+      })
+    })
+  })
+
+/** The record has ended. A login begins another session; other changes have nowhere to go. */
+const gone = <A extends object>(
+  core: Core<A>,
+  work: Work<A>
+): Effect.Effect<Written<A>, SessionError> => {
+  if (!work.draft.authenticated) {
+    return core.settings.onGone === "discard"
+      ? Effect.succeed(undefined)
+      : Effect.fail(new SessionGone({ session: core.name }))
+  }
+  return Effect.flatMap(continued(core, work), (carried) => {
+    const start = carried === undefined
+      ? SessionDraft.start(core.initial, undefined, undefined)
+      : SessionDraft.start(carried.decoded, carried.record.subject, carried.record.expiry.lifetime)
+    return Effect.flatMap(
+      rework(core, { ...work, loaded: undefined, carried }, start),
+      (next) => Effect.withFiberRuntime((fiber) => attempt(core, "Create", next, Done.millisOf(fiber), true))
+    )
+  })
+}
+
+/** The steps of the request, applied to another start. */
+const rework = <A extends object>(
+  core: Core<A>,
+  work: Work<A>,
+  start: Draft<A>
+): Effect.Effect<Work<A>, SessionError> =>
+  Effect.flatMap(
+    Effect.catchAll(
+      SessionDraft.replay(start, work.steps.map(({ step }) => step), work.origin),
+      ({ what }) => conflict(core, what)
+    ),
+    (draft) => Effect.map(changesOf(core, draft), (changes) => ({ ...work, draft, changes }))
+  )
+
+/**
+ * The record that a login of the same subject continues from although its own has ended: the one that the request itself has
+ * revoked, or the one that another login of the subject has moved to a new token, if this login ends that one. A session that somebody
+ * else has ended is neither: its data does not come back.
+ */
+const continued = <A extends object>(
+  core: Core<A>,
+  { carried, draft, loaded }: Work<A>
+): Effect.Effect<Loaded<A> | undefined, SessionError> => {
+  const subject = loaded?.record.subject
+  if (loaded === undefined || draft.renewed || subject === undefined || subject !== draft.subject) {
+    return Effect.succeed(undefined)
+  }
+  // Only a login that ends the other one may take its data: else the same data would live twice.
+  if (carried !== undefined || !draft.revokeOthers || Option.isNone(core.directory)) return Effect.succeed(carried)
+  const byId = EngineById.make(core, core.directory.value)
+  return Effect.withFiberRuntime((fiber) =>
+    Effect.flatMap(
+      Effect.mapError(byId.open(Redacted.make(loaded.record.id), Done.millisOf(fiber)), Errors.failure(core)),
+      Option.match({
+        onNone: () => Effect.succeed(undefined),
+        onSome: (moved) =>
+          moved.record.subject === subject
+            ? Effect.match(decode(core, moved.record), {
+              // Data that only a token opens stays with it.
+              onFailure: () => undefined,
+              onSuccess: (data) => ({ ...moved, ...data })
+            })
+            : Effect.succeed(undefined)
+      })
+    )
+  )
+}
+
+/** Makes a session with the content of one that was written, after another login of its subject has ended that one. */
+export const again = <A extends object>(
+  core: Core<A>,
+  carried: Loaded<A>
+): Effect.Effect<Written<A>, SessionError> => {
+  const { expiry: { lifetime }, subject } = carried.record
+  const start = SessionDraft.start(carried.decoded, subject, lifetime)
+  const draft = { ...start, authenticated: true, revokeOthers: true, kept: true }
+  return Effect.withFiberRuntime((fiber) =>
+    attempt(
+      core,
+      "Create",
+      {
+        loaded: undefined,
+        draft,
+        steps: [],
+        origin: carried.decoded,
+        changes: noChanges,
+        carried
+      },
+      Done.millisOf(fiber),
+      false
+    )
+  )
+}
+
+// ---- the record
+
+/** The record that a draft makes of the one before it, if there was one. */
+const build = <A extends object>(
+  core: Core<A>,
+  { carried, changes, draft, loaded }: Work<A>,
+  now: number
+): { readonly raw: JsonRecord; readonly record: SessionRecord } => {
+  const source = draft.renewed ? undefined : loaded ?? carried
+  const raw = SessionDraft.patch(source === undefined || draft.cleared ? core.initialRaw : source.raw, changes)
+  const old = draft.renewed ? undefined : loaded?.record
+  const times = timesOf(core, { draft, loaded }, now)
+  return {
+    raw,
+    record: {
+      namespace: core.namespace,
+      id: old?.id ?? SessionId.fromBytes(randomBytes(SessionId.byteLength)),
+      data: core.codec.encode(raw),
+      // A newer version that runs beside this one has its own; its mark stays.
+      schemaVersion: Math.max(core.history.version, source?.record.schemaVersion ?? 0),
+      subject: draft.subject,
+      version: (loaded?.record.version ?? 0) + 1,
+      writeId: Encoding.encodeBase64Url(randomBytes(12)),
+      ...times
+    }
+  }
+}
+
+/** The times that a draft written at `now` gives its record, and its end. */
+const timesOf = <A extends object>(
+  core: Core<A>,
+  { draft, loaded }: Pick<Work<A>, "draft" | "loaded">,
+  now: number
+): Expiry.Times & Pick<SessionRecord, "expiry"> => {
+  const old = draft.renewed ? undefined : loaded?.record
+  const times: Expiry.Times = {
+    createdAt: old?.createdAt ?? now,
+    authenticatedAt: draft.authenticated ? now : old?.authenticatedAt,
+    modifiedAt: Math.max(now, old?.modifiedAt ?? now),
+    // What is changed without its visitor was not used by them.
+    lastSeenAt: core.unattended && old !== undefined ? old.lastSeenAt : Math.max(now, old?.lastSeenAt ?? now)
+  }
+  return {
+    ...times,
+    expiry: old === undefined || draft.authenticated
+      ? Expiry.begin(core.settings.expiry, times, draft.lifetime)
+      : Expiry.proceed(core.settings.expiry, old.expiry, times, draft.lifetime)
+  }
+}
+
+/** When the session ends, in milliseconds: as it is stored, or as its pending changes leave it if they are written at `now`. */
+export const endOf = <A extends object>(
+  core: Core<A>,
+  loaded: Loaded<A> | undefined,
+  draft: Draft<A>,
+  now: number
+): Effect.Effect<number | undefined> =>
+  Effect.map(
+    Effect.match(changesOf(core, draft), {
+      onFailure: () => true,
+      onSuccess: (changes) => isChanged({ changes, draft, loaded }) || (loaded !== undefined && draft.rotates)
+    }),
+    (pending) => pending ? timesOf(core, { draft, loaded }, now).expiry.at : loaded?.record.expiry.at
+  )
