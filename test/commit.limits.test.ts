@@ -139,11 +139,11 @@ describe("a store that does not answer a write", () => {
 describe("other commits in the way", () => {
   it.scoped("are blamed by a commit that they leave no time", () =>
     Effect.gen(function*() {
-      // Each save takes 700 ms; of ten at once, the first few are done in time.
+      // Each save takes 700 ms, and writes the updates of at most 64 requests; of 330 at once, the first few hundred are in time.
       const { visit } = yield* served((operation, call) =>
         operation === "save" ? Effect.delay(call, "700 millis") : call
       )
-      const requests = yield* Effect.forEach(Array.from({ length: 10 }), () => Effect.fork(visit))
+      const requests = yield* Effect.forEach(Array.from({ length: 330 }), () => Effect.fork(visit))
       yield* pass("4 seconds")
       const reasons = yield* Effect.forEach(requests, (request) =>
         Effect.map(
