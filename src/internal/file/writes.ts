@@ -9,13 +9,12 @@ import type { SessionRecord } from "../../SessionRecord.js"
 import type { WriteOutcome } from "../../SessionStore.js"
 import { bounded, boundedTouch } from "../../SessionStore.js"
 import type { StoreKey } from "../../StoreKey.js"
-import type { Damaged, Kept } from "./content.js"
 import type { Disk } from "./disk.js"
 import type { Epochs } from "./epochs.js"
 import type { Index } from "./indexes.js"
 import type { Marker } from "./names.js"
 import { contentName, markerName } from "./names.js"
-import type { Found, Records } from "./records.js"
+import type { Damaged, Found, Kept, Records } from "./records.js"
 
 type Written<A> = Effect.Effect<A, PlatformError | Damaged>
 
