@@ -6,10 +6,10 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import type { Shape as Client } from "../../RedisClient.js"
+import { NotSent } from "../../RedisClient.js"
 import { SessionStoreError } from "../../SessionStore.js"
 import { corrupt } from "../store/damaged.js"
 import type { Script } from "./lua.js"
-import { NotSent } from "./ready.js"
 import * as Scripts from "./scripts.js"
 
 /** A reply: a list of texts, some of which may be absent. */
