@@ -5,7 +5,7 @@
 
 import { clockSlack } from "../../SessionStore.js"
 
-/** The databases that are spoken to. */
+/** The dialects of SQL. MariaDB speaks that of MySQL. */
 export type Dialect = "mysql" | "pg" | "sqlite"
 
 /** For how long the row of a revocation stays at least, in milliseconds: longer than any statement runs. */
