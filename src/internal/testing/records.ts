@@ -5,11 +5,12 @@ import * as Effect from "effect/Effect"
 import * as Encoding from "effect/Encoding"
 import * as FastCheck from "effect/FastCheck"
 import * as Option from "effect/Option"
+import { LawBroken } from "../../Law.js"
 import * as SessionId from "../../SessionId.js"
 import type { SessionRecord } from "../../SessionRecord.js"
 import type { Shape } from "../../SessionStore.js"
 import * as StoreKey from "../../StoreKey.js"
-import { equal, LawBroken } from "./law.js"
+import { equal } from "./law.js"
 
 /** The moment at which the records of the laws begin. */
 export const start = 1_700_000_000_000
