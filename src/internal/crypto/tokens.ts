@@ -47,7 +47,7 @@ export interface Use {
 }
 
 /** What a token holds. */
-export interface Content {
+interface Content {
   readonly content: Uint8Array
   /** Another key than the first had made it. */
   readonly stale: boolean
@@ -65,7 +65,7 @@ export interface Tokens {
  * Why a text is not a token: it does not look like one of this suite; it names a key that is not in the ring; or what it
  * holds is not what that key has made for this use.
  */
-export type Rejection = "malformed" | "unknown_key" | "forged"
+type Rejection = "malformed" | "unknown_key" | "forged"
 
 /** What comes behind the second dot of a token, under one key. */
 interface Body {

@@ -27,7 +27,7 @@ interface Look {
   readonly damage?: DamagedFile
 }
 
-export interface LookUp {
+interface LookUp {
   readonly find: (namespace: string, id: SessionId, now: number) => Read<Found | undefined>
   readonly list: (
     namespace: string,

@@ -18,7 +18,7 @@ import type { Damaged, Found, Kept, Records } from "./records.js"
 
 type Written<A> = Effect.Effect<A, PlatformError | Damaged>
 
-export interface Writes {
+interface Writes {
   readonly create: (key: StoreKey, record: SessionRecord, now: number) => Written<"created" | "exists">
   readonly save: (key: StoreKey, record: SessionRecord, expected: number, now: number) => Written<WriteOutcome>
   readonly touch: (

@@ -16,10 +16,10 @@ import * as Scripts from "./scripts.js"
 export type Reply = ReadonlyArray<string | undefined>
 
 /** The first key says where a call goes. */
-export type Keys = readonly [string, ...ReadonlyArray<string>]
+type Keys = readonly [string, ...ReadonlyArray<string>]
 
 /** A plain command about one key. */
-export type Command = readonly [name: string, key: string, ...args: ReadonlyArray<string | number>]
+type Command = readonly [name: string, key: string, ...args: ReadonlyArray<string | number>]
 
 /** The calls that are made in the course of one operation of the store. */
 export interface Calls {

@@ -16,7 +16,7 @@ import type { Dialect, Prepared } from "./statements.js"
 import { mysqlNameBytes } from "./tables.js"
 
 /** Sends statements. */
-export interface Driver {
+interface Driver {
   readonly rows: (prepared: Prepared, parameters: Parameters) => Effect.Effect<ReadonlyArray<Row>, SqlError>
   /** How many rows a write has changed. */
   readonly changed: (prepared: Prepared, parameters: Parameters) => Effect.Effect<number, SqlError>

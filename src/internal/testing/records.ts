@@ -139,7 +139,7 @@ export const anyText: FastCheck.Arbitrary<string> = FastCheck.array(
 ).map((parts) => parts.join(""))
 
 /** Text that is well formed and without U+0000, as JSON text and the metadata of a record are. */
-export const opaqueText: FastCheck.Arbitrary<string> = anyText.map((text) => text.replace(/[\p{Cs}\u0000]/gu, " "))
+const opaqueText: FastCheck.Arbitrary<string> = anyText.map((text) => text.replace(/[\p{Cs}\u0000]/gu, " "))
 
 const time = FastCheck.integer({ min: start - day, max: start + day })
 
