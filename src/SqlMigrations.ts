@@ -10,16 +10,9 @@ import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { isD1 } from "./internal/sql/driver.js"
-import type { Dialect } from "./internal/sql/statements.js"
 import { migrations } from "./internal/sql/tables.js"
 import type { SessionConfigError } from "./SessionConfigError.js"
 import { clientOf, prefixOf } from "./SqlStore.js"
-
-/**
- * @since 0.6.0
- * @category models
- */
-export type { Dialect }
 
 /**
  * @since 0.1.0
@@ -29,6 +22,14 @@ export interface Options {
   /** Put before the names of all tables and indexes. Default `"effect_"`. */
   readonly prefix?: string
 }
+
+/**
+ * The dialects of SQL. MariaDB speaks that of MySQL.
+ *
+ * @since 0.6.0
+ * @category models
+ */
+export type Dialect = "mysql" | "pg" | "sqlite"
 
 /**
  * Creates or upgrades the tables. Safe to run again, and by several processes at once. Returns what was applied.
