@@ -14,11 +14,12 @@ import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
 import { copy } from "./internal/cli/copy.js"
 import type { DatabaseUrl } from "./internal/cli/database.js"
 import { client, CliFailure, dialectOf, explained, printable } from "./internal/cli/database.js"
-import { generateKey } from "./internal/cli/keys.js"
 import { kindOf, namespaceOption, prefixOption, urlOption, withStore } from "./internal/cli/store.js"
+import * as Keyring from "./Keyring.js"
 import * as SessionId from "./SessionId.js"
 import { SessionMaintenance } from "./SessionMaintenance.js"
 import * as SessionReaper from "./SessionReaper.js"
@@ -164,6 +165,14 @@ const revoke = Command.make(
         (found) => found ? Console.log("The session is revoked.") : notFound
       ))
 ).pipe(Command.withDescription("End one session at once."))
+
+const generateKey = Command.make("generate-key", {
+  id: Options.text("id").pipe(Options.optional, Options.withDescription("1 to 8 letters and digits; drawn if absent."))
+}, ({ id }) =>
+  Keyring.generate(Option.match(id, { onNone: () => ({}), onSome: (id) => ({ id }) })).pipe(
+    Effect.mapError(({ problem }) => new CliFailure({ exitCode: 2, message: problem })),
+    Effect.flatMap((key) => Console.log(Redacted.value(key)))
+  )).pipe(Command.withDescription("Print a new key for SESSION_KEYS, which seals session cookies: id:secret."))
 
 const program = Command.run(
   Command.make(

@@ -14,9 +14,8 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import { isExpired } from "./Expiry.js"
+import type { Cookies } from "./internal/cookie/ledger.js"
 import * as Ledger from "./internal/cookie/ledger.js"
-import type { Cookies } from "./internal/cookie/ledgerEngine.js"
-import * as LedgerEngine from "./internal/cookie/ledgerEngine.js"
 import type { CookieRecords } from "./internal/cookie/record.js"
 import * as CookieRecord from "./internal/cookie/record.js"
 import { corrupt } from "./internal/store/damaged.js"
@@ -218,7 +217,7 @@ export const layerRevocable = (
     Effect.flatMap(SessionStore, (store) => {
       const timeout = Duration.decode(options.timeout ?? "1 second")
       return Effect.map(
-        make(options, (cookies, namespace) => LedgerEngine.make(cookies, Ledger.make(store, namespace, timeout))),
+        make(options, (cookies, namespace) => Ledger.make(cookies, store, namespace, timeout)),
         (engine) => Context.make(SessionEngine, engine).pipe(Context.add(SessionRevocation, guarded(store)))
       )
     })

@@ -13,13 +13,11 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import type { Damaged } from "./internal/file/content.js"
 import * as Disk from "./internal/file/disk.js"
 import * as Epochs from "./internal/file/epochs.js"
 import * as Index from "./internal/file/indexes.js"
 import * as LookUp from "./internal/file/lookUp.js"
 import * as Records from "./internal/file/records.js"
-import * as Root from "./internal/file/root.js"
 import * as Sweep from "./internal/file/sweep.js"
 import * as Writes from "./internal/file/writes.js"
 import { SessionConfigError } from "./SessionConfigError.js"
@@ -59,7 +57,7 @@ export const make = (
     const path = yield* Path.Path
     const root = path.resolve(options.directory)
     yield* Effect.mapError(
-      Root.prepare(fs, path, root),
+      Disk.prepare(fs, path, root),
       (error) =>
         error._tag === "SessionConfigError" ? error : new SessionConfigError({
           subject: "FileStore",
@@ -118,12 +116,12 @@ export const layer = (
 
 const recordOf = (found: Records.Found | undefined) => Option.map(Option.fromNullable(found), ({ record }) => record)
 
-const read = <A>(operation: string, effect: Effect.Effect<A, PlatformError | Damaged>) =>
+const read = <A>(operation: string, effect: Effect.Effect<A, PlatformError | Records.Damaged>) =>
   Effect.mapError(
     effect,
     (cause) => new SessionStoreError({ operation, reason: cause._tag === "Damaged" ? "corrupt" : "unavailable", cause })
   )
 
 /** A write that has begun is brought to its end: what it prepared is used or removed. */
-const write = <A>(operation: string, effect: Effect.Effect<A, PlatformError | Damaged>) =>
+const write = <A>(operation: string, effect: Effect.Effect<A, PlatformError | Records.Damaged>) =>
   Effect.uninterruptible(read(operation, effect))

@@ -14,14 +14,20 @@ import { randomBytes } from "./internal/crypto/primitives.js"
 import type { Calls } from "./internal/redis/calls.js"
 import { calls as callsOf, outcome } from "./internal/redis/calls.js"
 import { directory, recordIn } from "./internal/redis/directory.js"
-import { ends } from "./internal/redis/ends.js"
-import { homes as homesIn } from "./internal/redis/homes.js"
-import { inCluster, named, namedIn, onOneNode } from "./internal/redis/ids.js"
 import { encodeMetadata, spell } from "./internal/redis/record.js"
 import { rotation } from "./internal/redis/rotation.js"
 import * as Scripts from "./internal/redis/scripts.js"
 import { check } from "./internal/redis/server.js"
-import { scopeOf, shards as shardsOf, subjectScopeOf } from "./internal/redis/shards.js"
+import {
+  homes as homesIn,
+  inCluster,
+  named,
+  namedIn,
+  onOneNode,
+  scopeOf,
+  shards as shardsOf,
+  subjectScopeOf
+} from "./internal/redis/shards.js"
 import type { Shape as Client } from "./RedisClient.js"
 import { RedisClient } from "./RedisClient.js"
 import { SessionConfigError } from "./SessionConfigError.js"
@@ -88,8 +94,7 @@ const storeOn = (client: Client, prefix: string, durableDestroy: boolean): Shape
   const shards = shardsOf(prefix, client.cluster)
   const ids = client.cluster ? inCluster(shards) : onOneNode(shards)
   const homes = homesIn(shards)
-  const { find, list, scan } = directory(shards, ids)
-  const { prune, raise, removeExpired, revoke } = ends(shards, ids, homes)
+  const { find, list, prune, raise, removeExpired, revoke, scan } = directory(shards, ids, homes)
   const calls = callsOf(client)
   const colocated = (key: StoreKey, newKey: StoreKey) => shards.of(key) === shards.of(newKey)
 

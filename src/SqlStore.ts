@@ -14,10 +14,10 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as SqlCalls from "./internal/sql/calls.js"
-import { isD1 } from "./internal/sql/d1Driver.js"
-import { codeOf } from "./internal/sql/driver.js"
+import { isD1 } from "./internal/sql/driver.js"
 import * as Durability from "./internal/sql/durability.js"
 import { tidying } from "./internal/sql/epochs.js"
+import { codeOf, duplicate } from "./internal/sql/errors.js"
 import type { Parameters, Row } from "./internal/sql/rows.js"
 import {
   decodeCount,
@@ -300,8 +300,5 @@ const canDecode = (decode: (row: Row) => unknown, row: Row): boolean => {
 const each = <A>(rows: ReadonlyArray<Row>, read: (row: Row) => Effect.Effect<Option.Option<A>, SessionStoreError>) =>
   Effect.map(Effect.forEach(rows, read), Arr.getSomes)
 
-/** A row that must be unique was there already: 23505 in Postgres, a constraint of SQLite, an error of MySQL. */
 const isDuplicate = (error: SessionStoreError): boolean =>
   error.cause instanceof SqlError && duplicate.has(codeOf(error.cause))
-
-const duplicate = new Set(["23505", "ER_DUP_ENTRY", "SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_UNIQUE"])

@@ -8,8 +8,9 @@ import * as ObservedStore from "effect-session/ObservedStore"
 import type { Shape } from "effect-session/SessionStore"
 import { inspect } from "node:util"
 import { assert, describe, expect } from "vitest"
-import { intercepted, type Interception, type Operation } from "../src/internal/store/intercepted.js"
+import { intercepted, type Interception } from "../src/internal/store/intercepted.js"
 import { aRecord, freshKey, hour, minute, start, type Stored, stored } from "../src/internal/testing/records.js"
+import type { Operation } from "../src/SessionStore.js"
 
 /** What a tracer was told of a span. */
 interface Told {

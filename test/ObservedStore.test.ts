@@ -9,9 +9,10 @@ import type { Shape } from "effect-session/SessionStore"
 import { storeLaws } from "effect-session/testing"
 import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe, expect } from "vitest"
-import { intercepted, type Interception, type Operation } from "../src/internal/store/intercepted.js"
+import { intercepted, type Interception } from "../src/internal/store/intercepted.js"
 import { holds, range } from "../src/internal/testing/law.js"
 import { freshId, freshKey, isThere, start, stored } from "../src/internal/testing/records.js"
+import type { Operation } from "../src/SessionStore.js"
 
 /** Any tracer but Effect's own makes spans. */
 const traced = <A, E, R>(effect: Effect.Effect<A, E, R>) =>

@@ -3,11 +3,10 @@
  */
 import { it } from "@effect/vitest"
 import { Effect, type Scope } from "effect"
-import type { Shape as Client } from "effect-session/RedisClient"
+import { type Shape as Client, slotOf } from "effect-session/RedisClient"
 import * as RedisStore from "effect-session/RedisStore"
 import { assert, describe } from "vitest"
 import * as Server from "../examples/servers/redis.js"
-import { slotOf } from "../src/internal/redis/ready.js"
 import { together } from "../src/internal/testing/law.js"
 import type { Shops, Told } from "./support/outages.js"
 import { increment, isCounted, isRefused, isServed, shopsOn } from "./support/outages.js"

@@ -5,7 +5,7 @@ import * as SessionDraft from "effect-session/SessionDraft"
 import type { Misfit } from "effect-session/SessionSchema"
 import * as SessionSchema from "effect-session/SessionSchema"
 import * as fc from "fast-check"
-import type { Json, JsonRecord } from "../src/internal/json.js"
+import type { Json, JsonRecord } from "../src/Json.js"
 
 const Data = Schema.Struct({
   count: Schema.optionalWith(Schema.Int, { default: () => 0 }),

@@ -3,7 +3,7 @@ import { Context, Effect, Either, FastCheck, Option, Schema } from "effect"
 import { ReadOnce } from "effect-session"
 import type { Any, Misfit, SessionSchema } from "effect-session/SessionSchema"
 import { make } from "effect-session/SessionSchema"
-import type { Json, JsonRecord } from "../src/internal/json.js"
+import type { Json, JsonRecord } from "../src/Json.js"
 
 type Values = Readonly<Record<string, unknown>>
 

@@ -7,9 +7,8 @@ import { Effect, Option, Redacted } from "effect"
 import { SessionStore, SessionToken } from "effect-session"
 import type { BoundEngine, CookieValue } from "effect-session/SessionEngine"
 import { assert, describe } from "vitest"
-import * as Base64Url from "../src/internal/crypto/base64url.js"
 import { xchacha20Poly1305 } from "../src/internal/crypto/cipher.js"
-import { hkdfSha256, lengthPrefixed, randomBytes } from "../src/internal/crypto/primitives.js"
+import { encodeBase64Url, hkdfSha256, lengthPrefixed, randomBytes } from "../src/internal/crypto/primitives.js"
 import { day, hour, start } from "../src/internal/testing/records.js"
 import { engineOf, namespace, next, record, written } from "./support/engines.js"
 import { freshPrefix, postgresClient, sqliteClient, sqlStore } from "./support/stores.js"
@@ -26,7 +25,7 @@ const sealedBefore = (value: CookieValue, version: number, data: string) => {
   const key = hkdfSha256(SessionToken.unsafeBytes(token), new Uint8Array(0), info)
   const nonce = randomBytes(24)
   const sealed = xchacha20Poly1305(key).seal(nonce, lengthPrefixed("t1.", String(version)), Buffer.from(data))
-  return `t1.${Base64Url.encode(Buffer.concat([nonce, sealed]))}`
+  return `t1.${encodeBase64Url(Buffer.concat([nonce, sealed]))}`
 }
 
 /** An `UPDATE` of each column that is bound. */

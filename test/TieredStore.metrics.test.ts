@@ -4,8 +4,9 @@ import { MemoryStore, SessionMetrics, SessionStoreError } from "effect-session"
 import type { Shape } from "effect-session/SessionStore"
 import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe } from "vitest"
-import { intercepted, type Operation } from "../src/internal/store/intercepted.js"
+import { intercepted } from "../src/internal/store/intercepted.js"
 import { freshKey, isThere, start, stored } from "../src/internal/testing/records.js"
+import type { Operation } from "../src/SessionStore.js"
 
 const lease = 5000
 

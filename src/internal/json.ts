@@ -6,10 +6,7 @@ import * as Either from "effect/Either"
 import * as Equal from "effect/Equal"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-
 import type { Json, JsonRecord } from "../Json.js"
-
-export type { Json, JsonRecord }
 
 /** Encoded data nested deeper than this is refused: recursive consumers overflow their stack long before `JSON.parse` does. */
 export const maxDepth = 64

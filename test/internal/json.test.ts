@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
-import type { Json, JsonRecord } from "../../src/internal/json.js"
 import { equals, isRecord, maxFields, problemOf } from "../../src/internal/json.js"
+import type { Json, JsonRecord } from "../../src/Json.js"
 
 const json = fc.jsonValue() as fc.Arbitrary<Json>
 const hostile = ["__proto__", "constructor", "prototype"]

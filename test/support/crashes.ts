@@ -12,8 +12,8 @@ import * as SqlStore from "effect-session/SqlStore"
 import { build } from "esbuild"
 import { type ChildProcess, fork } from "node:child_process"
 import { rmSync } from "node:fs"
-import type { Operation } from "../../src/internal/store/intercepted.js"
 import { intercepted } from "../../src/internal/store/intercepted.js"
+import type { Operation } from "../../src/SessionStore.js"
 
 /** Where sessions are on this machine: whoever opens it again finds what was there. */
 export interface Place {

@@ -5,9 +5,10 @@ import { Effect, FiberRef } from "effect"
 import type { SessionStoreError } from "effect-session"
 import * as MigratingStore from "effect-session/MigratingStore"
 import type { Shape } from "effect-session/SessionStore"
-import { intercepted, type Interception, type Operation } from "../../src/internal/store/intercepted.js"
+import { intercepted, type Interception } from "../../src/internal/store/intercepted.js"
 import { type Scene, someOrders } from "../../src/internal/testing/interleave.js"
 import { freshId, hour, minute, start, type Stored } from "../../src/internal/testing/records.js"
+import type { Operation } from "../../src/SessionStore.js"
 
 /** Beyond the real time, too. */
 export const far = { at: start * 2, deadline: undefined, lifetime: undefined }

@@ -5,7 +5,8 @@ import { Effect, Layer } from "effect"
 import { SessionStore } from "effect-session"
 import { intercepted, type Interception } from "../../src/internal/store/intercepted.js"
 
-export { intercepted, type Interception, type Operation } from "../../src/internal/store/intercepted.js"
+export { intercepted, type Interception } from "../../src/internal/store/intercepted.js"
+export type { Operation } from "../../src/SessionStore.js"
 
 /** The same as a layer over a store. */
 export const layer = (wrap: Interception, remote?: boolean): Layer.Layer<SessionStore, never, SessionStore> =>

@@ -4,7 +4,8 @@
 import { Effect } from "effect"
 import { SessionStoreError } from "effect-session"
 import type { Shape } from "effect-session/SessionStore"
-import { intercepted, type Operation } from "../../src/internal/store/intercepted.js"
+import { intercepted } from "../../src/internal/store/intercepted.js"
+import type { Operation } from "../../src/SessionStore.js"
 
 export const watched = (store: Shape, remote = true) => {
   const calls: Array<Operation> = []

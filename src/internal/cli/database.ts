@@ -13,7 +13,7 @@ import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import { SessionConfigError } from "../../SessionConfigError.js"
 import type { SessionStoreError } from "../../SessionStore.js"
-import { isUnmigrated } from "../sql/driver.js"
+import { isUnmigrated } from "../sql/errors.js"
 import type { Dialect } from "../sql/statements.js"
 
 /** How a command ends that cannot do what it was asked: with one sentence, and without a stack. */

@@ -16,7 +16,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { SessionId } from "../../SessionId.js"
 import type { SessionRecord } from "../../SessionRecord.js"
-import * as Base64Url from "../crypto/base64url.js"
+import { decodeBase64Url, encodeBase64Url } from "../crypto/primitives.js"
 import type { Tokens } from "../crypto/tokens.js"
 
 /** What a token turned out to be. `Unreadable` takes a key: a newer version of this library has made it, or it is no record. */
@@ -102,7 +102,7 @@ const encode = (record: SessionRecord): Uint8Array => {
   setTime(view, 7, record.authenticatedAt === undefined ? absent : moment(record.authenticatedAt))
   setTime(view, 13, deadline === undefined ? absent : moment(deadline))
   setTime(view, 19, moment(at))
-  bytes.set(Base64Url.decode(record.id) ?? [], 25)
+  bytes.set(decodeBase64Url(record.id) ?? [], 25)
   view.setUint32(41, record.version)
   view.setUint16(45, record.schemaVersion)
   bytes.set(text, headerBytes)
@@ -146,7 +146,7 @@ const decode = (bytes: Uint8Array, namespace: string): Option.Option<SessionReco
   const metadata = Option.filter(parseJson(text.slice(0, Math.max(end, 0))), isMetadata)
   return Option.map(metadata, ([subject, modified, seen, lifetime, data]) => ({
     namespace,
-    id: Base64Url.encode(bytes.subarray(25, 41)) as SessionId,
+    id: encodeBase64Url(bytes.subarray(25, 41)) as SessionId,
     data: data ?? text.slice(end + 1),
     schemaVersion: view.getUint16(45),
     subject: subject ?? undefined,

@@ -8,7 +8,7 @@ import { equals } from "./primitives.js"
 import type { RootKey } from "./tokens.js"
 
 /** A key as it is written down. */
-export interface WrittenKey {
+interface WrittenKey {
   readonly id: string
   readonly secret: string
 }

@@ -1,11 +1,13 @@
 /**
- * Hashing and random bytes: native and synchronous where the runtime has them, an audited portable library elsewhere.
+ * Hashing, random bytes and base64url: native and synchronous where the runtime has them, an audited portable library
+ * elsewhere.
  */
 import { equalBytes as portableEqual } from "@noble/ciphers/utils.js"
 import { hmac as portableHmac } from "@noble/hashes/hmac.js"
 import { sha256 as portableSha256 } from "@noble/hashes/sha2.js"
+import * as Either from "effect/Either"
 import * as Encoding from "effect/Encoding"
-import { nativeCrypto } from "./native.js"
+import { nativeBuffer, nativeCrypto } from "./native.js"
 
 const native = nativeCrypto
 const hash = native?.hash
@@ -53,4 +55,22 @@ export const lengthPrefixed = (...parts: ReadonlyArray<string | Uint8Array>): Ui
     offset += 2 + part.length
   }
   return bytes
+}
+
+const buffer = nativeBuffer
+
+/** Encodes bytes as base64url without padding. */
+export const encodeBase64Url: (bytes: Uint8Array) => string = buffer === undefined
+  ? Encoding.encodeBase64Url
+  : (bytes) => buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("base64url")
+
+// Both decoders accept non-canonical text: padding, spare bits, the other alphabet; the native one any character at all.
+const lenient: (text: string) => Uint8Array | undefined = buffer === undefined
+  ? (text) => Either.getOrUndefined(Encoding.decodeBase64Url(text))
+  : (text) => buffer.from(text, "base64url")
+
+/** Decodes canonical base64url without padding; `undefined` for any other text. */
+export const decodeBase64Url = (text: string): Uint8Array | undefined => {
+  const bytes = lenient(text)
+  return bytes !== undefined && encodeBase64Url(bytes) === text ? bytes : undefined
 }

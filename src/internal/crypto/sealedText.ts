@@ -13,9 +13,8 @@ import * as Option from "effect/Option"
 import type { SessionRecord } from "../../SessionRecord.js"
 import type { SessionToken } from "../../SessionToken.js"
 import { unsafeBytes } from "../../SessionToken.js"
-import * as Base64Url from "./base64url.js"
 import { xchacha20Poly1305 } from "./cipher.js"
-import { hkdfSha256, lengthPrefixed, randomBytes } from "./primitives.js"
+import { decodeBase64Url, encodeBase64Url, hkdfSha256, lengthPrefixed, randomBytes } from "./primitives.js"
 
 const nonceBytes = 24
 const tagBytes = 16
@@ -43,7 +42,7 @@ export const make = (namespace: string) => {
       ? undefined
       : cipherOf(token).open(bytes.subarray(0, nonceBytes), bound, bytes.subarray(nonceBytes))
   const bytesOf = ({ data }: SessionRecord): Uint8Array =>
-    (data.startsWith(mark) ? Base64Url.decode(data.slice(mark.length)) : undefined) ?? nothing
+    (data.startsWith(mark) ? decodeBase64Url(data.slice(mark.length)) : undefined) ?? nothing
   return {
     /** The data of a record as the row of this version keeps it. */
     seal: (token: SessionToken, version: number, record: SessionRecord): string => {
@@ -53,7 +52,7 @@ export const make = (namespace: string) => {
       bytes[0] = layout
       bytes.set(nonce, 1)
       bytes.set(sealed, 1 + nonceBytes)
-      return mark + Base64Url.encode(bytes)
+      return mark + encodeBase64Url(bytes)
     },
     /** The data of a row. Nothing if it, or one of the columns that it is bound to, is not what was sealed. */
     open: (token: SessionToken, row: SessionRecord): Option.Option<string> => {

@@ -17,10 +17,17 @@
  */
 import * as Arr from "effect/Array"
 import * as Option from "effect/Option"
-import * as Base64Url from "./base64url.js"
 import type { Aead } from "./cipher.js"
 import { aes256Gcm, tagBytes, xchacha20Poly1305 } from "./cipher.js"
-import { equals, hkdfSha256, hmacSha256, lengthPrefixed, randomBytes } from "./primitives.js"
+import {
+  decodeBase64Url,
+  encodeBase64Url,
+  equals,
+  hkdfSha256,
+  hmacSha256,
+  lengthPrefixed,
+  randomBytes
+} from "./primitives.js"
 
 /** How tokens are made. The first letters of a token name it, and nothing in a token chooses another. */
 export type Suite = "e1" | "f1" | "h1"
@@ -40,7 +47,7 @@ export interface Use {
 }
 
 /** What a token holds. */
-export interface Content {
+interface Content {
   readonly content: Uint8Array
   /** Another key than the first had made it. */
   readonly stale: boolean
@@ -58,7 +65,7 @@ export interface Tokens {
  * Why a text is not a token: it does not look like one of this suite; it names a key that is not in the ring; or what it
  * holds is not what that key has made for this use.
  */
-export type Rejection = "malformed" | "unknown_key" | "forged"
+type Rejection = "malformed" | "unknown_key" | "forged"
 
 /** What comes behind the second dot of a token, under one key. */
 interface Body {
@@ -130,10 +137,10 @@ const sealed = (
     bytes[nonceBytes + content.length] = mark
     const [aead, own] = cipherOf(nonce)
     aead.seal(own, aad, bytes.subarray(nonceBytes, nonceBytes + padded), bytes.subarray(nonceBytes))
-    return Base64Url.encode(bytes)
+    return encodeBase64Url(bytes)
   },
   read: (body) => {
-    const bytes = Base64Url.decode(body)
+    const bytes = decodeBase64Url(body)
     if (bytes === undefined || bytes.length < nonceBytes + tagBytes) return "malformed"
     const [aead, own] = cipherOf(bytes.subarray(0, nonceBytes))
     const padded = aead.open(own, aad, bytes.subarray(nonceBytes))
@@ -162,15 +169,15 @@ const suites: Readonly<Record<Suite, MakeBody>> = {
     const macOf = (text: string) => hmacSha256(key, prefix, ascii(text))
     return {
       write: (content) => {
-        const text = Base64Url.encode(content)
-        return `${text}.${Base64Url.encode(macOf(text))}`
+        const text = encodeBase64Url(content)
+        return `${text}.${encodeBase64Url(macOf(text))}`
       },
       read: (body) => {
         const dot = body.indexOf(".")
         if (dot < 0) return "malformed"
         const text = body.slice(0, dot)
-        const content = Base64Url.decode(text)
-        const mac = Base64Url.decode(body.slice(dot + 1))
+        const content = decodeBase64Url(text)
+        const mac = decodeBase64Url(body.slice(dot + 1))
         if (content === undefined || mac === undefined) return "malformed"
         return equals(mac, macOf(text)) ? content : "forged"
       }

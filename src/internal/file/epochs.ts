@@ -13,7 +13,7 @@ import type { Disk } from "./disk.js"
 import { hashOf, shardOf } from "./names.js"
 
 /** Whose sessions a revocation ends: all of a namespace, or those of one subject. */
-export type Scope = readonly [namespace: string, subject?: string]
+type Scope = readonly [namespace: string, subject?: string]
 
 export interface Epochs {
   /** The number of the last revocation; 0 if there is none. */
@@ -32,7 +32,7 @@ export interface Epochs {
 const nobody = "-"
 
 /** A revocation, by the name of its file. */
-export interface Revocation {
+interface Revocation {
   /** The hash that names whose it is. */
   readonly scope: string
   readonly epoch: number

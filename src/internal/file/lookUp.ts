@@ -14,9 +14,8 @@ import type { Damaged, Located, Page } from "../../SessionStore.js"
 import type { StoreKey } from "../../StoreKey.js"
 import { corrupt, leftOut } from "../store/damaged.js"
 import { pageOf } from "../store/pages.js"
-import type { Damaged as DamagedFile } from "./content.js"
 import type { Entry, Index } from "./indexes.js"
-import type { Found, Records } from "./records.js"
+import type { Damaged as DamagedFile, Found, Records } from "./records.js"
 
 type Read<A> = Effect.Effect<A, PlatformError | DamagedFile>
 
@@ -28,7 +27,7 @@ interface Look {
   readonly damage?: DamagedFile
 }
 
-export interface LookUp {
+interface LookUp {
   readonly find: (namespace: string, id: SessionId, now: number) => Read<Found | undefined>
   readonly list: (
     namespace: string,

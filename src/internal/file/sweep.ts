@@ -20,7 +20,7 @@ const patience = 60 * 60 * 1000
 /** How many directories of the indexes are looked through in one call. */
 const slice = 48
 
-export interface Sweep {
+interface Sweep {
   /** What the clock of the file system says. */
   readonly clock: Effect.Effect<number, PlatformError>
   readonly count: (now: number) => Effect.Effect<Count, PlatformError>

@@ -9,17 +9,16 @@ import type { SessionRecord } from "../../SessionRecord.js"
 import type { WriteOutcome } from "../../SessionStore.js"
 import { bounded, boundedTouch } from "../../SessionStore.js"
 import type { StoreKey } from "../../StoreKey.js"
-import type { Damaged, Kept } from "./content.js"
 import type { Disk } from "./disk.js"
 import type { Epochs } from "./epochs.js"
 import type { Index } from "./indexes.js"
 import type { Marker } from "./names.js"
 import { contentName, markerName } from "./names.js"
-import type { Found, Records } from "./records.js"
+import type { Damaged, Found, Kept, Records } from "./records.js"
 
 type Written<A> = Effect.Effect<A, PlatformError | Damaged>
 
-export interface Writes {
+interface Writes {
   readonly create: (key: StoreKey, record: SessionRecord, now: number) => Written<"created" | "exists">
   readonly save: (key: StoreKey, record: SessionRecord, expected: number, now: number) => Written<WriteOutcome>
   readonly touch: (

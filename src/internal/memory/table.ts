@@ -24,7 +24,7 @@ export interface Entry {
 }
 
 /** What keeps the entries. It may forget some, and says so. */
-export interface Table {
+interface Table {
   /** Whoever asks uses the entry. */
   readonly get: (key: StoreKey) => Entry | undefined
   /** The same without using it. */

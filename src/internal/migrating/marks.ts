@@ -19,7 +19,7 @@ export interface Original {
  * - `Arriving`: in the new store, under the key `copy` and not yet under the session's `key`: it does not count yet.
  * - `Moved`: in the old store: the copy under this key counts now.
  */
-export type Mark =
+type Mark =
   | { readonly _tag: "Plain" }
   | { readonly _tag: "Moving"; readonly original: Original }
   | { readonly _tag: "Arriving"; readonly copy: StoreKey; readonly key: StoreKey; readonly original: Original }

@@ -35,7 +35,7 @@ export const patience = 15_000
  * - `prepare`: moves that others began are ended.
  * - `arrive`: the same, but the mark stays, which says that somebody may still be at it.
  */
-export type Role = "move" | "prepare" | "arrive"
+type Role = "move" | "prepare" | "arrive"
 
 /** Where a live session is, and nothing of its move is under way. */
 export interface Place {

@@ -6,20 +6,20 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import type { Shape as Client } from "../../RedisClient.js"
+import { NotSent } from "../../RedisClient.js"
 import { SessionStoreError } from "../../SessionStore.js"
 import { corrupt } from "../store/damaged.js"
 import type { Script } from "./lua.js"
-import { NotSent } from "./ready.js"
 import * as Scripts from "./scripts.js"
 
 /** A reply: a list of texts, some of which may be absent. */
 export type Reply = ReadonlyArray<string | undefined>
 
 /** The first key says where a call goes. */
-export type Keys = readonly [string, ...ReadonlyArray<string>]
+type Keys = readonly [string, ...ReadonlyArray<string>]
 
 /** A plain command about one key. */
-export type Command = readonly [name: string, key: string, ...args: ReadonlyArray<string | number>]
+type Command = readonly [name: string, key: string, ...args: ReadonlyArray<string | number>]
 
 /** The calls that are made in the course of one operation of the store. */
 export interface Calls {

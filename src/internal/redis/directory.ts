@@ -1,25 +1,24 @@
 /**
- * How a Redis store finds sessions by what is not their key: an index says where to look, and the record has the last
- * word. Where a session moved on between the two, it is looked for again.
+ * Finding and ending sessions by what is not their key: by id, by subject or namespace, by expiry. An entry of an index is
+ * a hint, and the record is authoritative. Where a session was rotated between the two, it is looked up again.
  */
 import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Random from "effect/Random"
 import type { SessionId } from "../../SessionId.js"
 import type { SessionInfo, SessionRecord } from "../../SessionRecord.js"
 import type { Damaged, Located, Page, SessionStoreError } from "../../SessionStore.js"
-import { pageSize } from "../../SessionStore.js"
+import { checkClock, pageSize } from "../../SessionStore.js"
 import type { StoreKey } from "../../StoreKey.js"
 import { orDamaged, orLeftOut } from "../store/damaged.js"
 import { pageOf } from "../store/pages.js"
 import type { Calls, Reply } from "./calls.js"
-import { decoded } from "./calls.js"
-import type { Ids, Named } from "./ids.js"
-import { entryOf, named, placeIn } from "./ids.js"
+import { decoded, outcome } from "./calls.js"
 import { decodeInfo, decodeRecord } from "./record.js"
 import * as Scripts from "./scripts.js"
-import type { Shard, Shards } from "./shards.js"
-import { idOf, subjectPrefixOf } from "./shards.js"
+import type { Homes, Ids, Named, Shard, Shards } from "./shards.js"
+import { entryOf, idOf, named, placeIn, subjectPrefixOf } from "./shards.js"
 
 type Result<A> = Effect.Effect<A, SessionStoreError>
 
@@ -40,23 +39,13 @@ export const recordIn = (calls: Calls, reply: Reply): Result<Option.Option<Sessi
   })
 
 /** Where an id leads to at this moment. */
-export interface Entry {
+interface Entry {
   readonly shard: Shard
   /** The name of the record's key. */
   readonly record: string
   readonly key: StoreKey
   readonly text: string
 }
-
-/** Follows an id to its entry. */
-export const locate = (ids: Ids, calls: Calls, named: Named): Result<Entry | undefined> =>
-  Effect.gen(function*() {
-    const shard = yield* ids.locate(calls, named)
-    const text = shard === undefined ? undefined : yield* entryOf(calls, shard.ids, named)
-    if (shard === undefined || text === undefined) return undefined
-    const key = placeIn(text) as StoreKey
-    return { shard, key, record: shard.record(key), text }
-  })
 
 /** Where a session of a subject may be. Of a record that cannot be read, or is gone, the age and the id are not known. */
 interface Place {
@@ -71,16 +60,32 @@ const together = { concurrency: "unbounded" } as const
 /** How many records one script looks at: others wait for it. */
 const entriesPerScript = 200
 
+/** How many records one script deletes: others wait for it. */
+const batchSize = 500
+
+/** How many entries are looked at when a session is created. */
+const sampleSize = 32
+
 /** A reply of one text: a word and, after a space, what there is. */
 const wordAndRest = (text: string): Reply => {
   const space = text.indexOf(" ")
   return space < 0 ? [text] : [text.slice(0, space), text.slice(space + 1)]
 }
 
-export const directory = (shards: Shards, ids: Ids) => {
+export const directory = (shards: Shards, ids: Ids, homes: Homes) => {
+  /** Follows an id to its entry. */
+  const locate = (calls: Calls, named: Named): Result<Entry | undefined> =>
+    Effect.gen(function*() {
+      const shard = yield* ids.locate(calls, named)
+      const text = shard === undefined ? undefined : yield* entryOf(calls, shard.ids, named)
+      if (shard === undefined || text === undefined) return undefined
+      const key = placeIn(text) as StoreKey
+      return { shard, key, record: shard.record(key), text }
+    })
+
   const located = (calls: Calls, named: Named, now: number): Result<Option.Option<Located>> =>
     Effect.gen(function*() {
-      const entry = yield* locate(ids, calls, named)
+      const entry = yield* locate(calls, named)
       if (entry === undefined) return Option.none()
       const { key, record, shard, text } = entry
       const reply = yield* calls.run(Scripts.follow, [record, shard.epochs, shard.ids], [now, text])
@@ -195,5 +200,107 @@ export const directory = (shards: Shards, ids: Ids) => {
       return page
     })
 
-  return { find, list, scan }
+  const revoke = (calls: Calls, named: Named): Result<boolean> =>
+    Effect.gen(function*() {
+      const entry = yield* locate(calls, named)
+      if (entry === undefined) return false
+      const { key, record, shard, text } = entry
+      const reply = yield* calls.run(
+        Scripts.revoke,
+        [record, shard.ids, shard.subjects, shard.ends],
+        [key, text]
+      )
+      switch (yield* outcome(calls, "revoked", "none", "moved")(reply)) {
+        case "moved":
+          return yield* revoke(calls, named)
+        case "none":
+          return false
+        case "revoked":
+          yield* ids.release(calls, shard, [named])
+          yield* homes.leave(calls, key, shard)
+          return true
+      }
+    })
+
+  /**
+   * Ends what is in scope in one shard. If the spared session is there, one script spares it and ends the others, so that
+   * it is alive at every moment. Until it is told the entry of that session as it is, it does nothing but say it.
+   */
+  const raiseIn = (calls: Calls, scope: string, shard: Shard, except?: Named, entry?: string): Result<void> => {
+    const told = entry === undefined ? [] : [entry]
+    return Effect.flatMap(
+      calls.run(
+        Scripts.raise,
+        [shard.epochs, shard.outlived, shard.ends, shard.ids, ...told.map((entry) => shard.record(placeIn(entry)))],
+        [scope, ...(except === undefined ? [] : [except.name]), ...told]
+      ),
+      ([word, there]) => word === "moved" ? raiseIn(calls, scope, shard, except, there) : Effect.void
+    )
+  }
+
+  /** Ends what is in scope in every shard. It is confirmed when all of them have confirmed it. */
+  const raise = (calls: Calls, scope: string, except?: Named): Result<void> =>
+    Effect.forEach(shards.all, (shard) => raiseIn(calls, scope, shard, except), { ...together, discard: true })
+
+  /** Deletes what these entries lead to, if it has expired, and those of them that lead nowhere. Says how many. */
+  const remove = (calls: Calls, shard: Shard, entries: Reply, now: number): Result<number> =>
+    Effect.gen(function*() {
+      const reply = yield* calls.run(
+        Scripts.remove,
+        [shard.ids, shard.subjects, shard.ends, ...entries.map((entry) => shard.record(keyIn(entry)))],
+        [now, ...entries.map((entry) => entry ?? "")]
+      )
+      const removed = reply.flatMap((name = "", i) =>
+        i % 3 === 0 ? [{ name, id: reply[i + 1] as SessionId, key: reply[i + 2] as StoreKey }] : []
+      )
+      yield* ids.release(calls, shard, removed)
+      yield* Effect.forEach(removed, ({ key }) => homes.leave(calls, key, shard), { discard: true })
+      return removed.length
+    })
+
+  /**
+   * Looks at some entries anywhere, and drops those that lead nowhere. Redis lets sessions go by itself, expired ones
+   * and those that it evicts: their entries would fill its memory in their place.
+   */
+  const prune = (calls: Calls, shard: Shard): Result<void> =>
+    Effect.gen(function*() {
+      const [size] = yield* calls.command("zcard", shard.ends)
+      const from = yield* Random.nextIntBetween(0, Math.max(Number(size), 1))
+      const entries = yield* calls.command("zrange", shard.ends, from, from + sampleSize - 1)
+      if (entries.length > 0) yield* remove(calls, shard, entries, 0)
+    })
+
+  const removeExpired = (calls: Calls, now: number, limit: number): Result<number> =>
+    Effect.gen(function*() {
+      const counts = yield* Effect.forEach(
+        shards.all,
+        ({ ends, epochs, outlived }) => calls.run(Scripts.expired, [ends, epochs, outlived], [now]),
+        together
+      )
+      yield* Effect.forEach(counts, ([, clock]) => checkClock(now, Number(clock)))
+      let removed = 0
+      for (const [i, shard] of shards.all.entries()) {
+        let more = counts[i]?.[0] !== "0"
+        while (more && removed < limit) {
+          const size = Math.min(limit - removed, batchSize)
+          const entries = yield* calls.command("zrangebyscore", shard.ends, "-inf", now, "LIMIT", 0, size)
+          if (entries.length > 0) removed += yield* remove(calls, shard, entries, now)
+          more = entries.length === size
+        }
+      }
+      yield* ids.sweep(calls, now)
+      return removed
+    })
+
+  return { find, list, prune, raise, removeExpired, revoke, scan }
+}
+
+/** The key in an entry; of one that cannot be read, a key that no record has. */
+const keyIn = (entry = ""): string => {
+  try {
+    const parts: unknown = JSON.parse(entry)
+    return Array.isArray(parts) ? String(parts[0]) : ""
+  } catch {
+    return ""
+  }
 }

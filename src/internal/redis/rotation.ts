@@ -8,12 +8,10 @@ import type { SessionStoreError, WriteOutcome } from "../../SessionStore.js"
 import type { StoreKey } from "../../StoreKey.js"
 import type { Calls } from "./calls.js"
 import { outcome } from "./calls.js"
-import type { Homes } from "./homes.js"
-import type { Ids } from "./ids.js"
-import { named, namedIn } from "./ids.js"
 import { encodeMetadata, spell } from "./record.js"
 import * as Scripts from "./scripts.js"
-import type { Shard, Shards } from "./shards.js"
+import type { Homes, Ids, Shard, Shards } from "./shards.js"
+import { named, namedIn } from "./shards.js"
 
 interface Rotation {
   readonly key: StoreKey

@@ -10,7 +10,7 @@ import type { SessionStoreError } from "../../SessionStore.js"
 import { messageOf, storeError, textOf } from "./calls.js"
 
 /** What the application says of its servers. */
-export interface Stated {
+interface Stated {
   readonly durableDestroy?: boolean
   readonly maxmemoryPolicy?: string
 }

@@ -4,6 +4,7 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import type { JsonRecord } from "../../Json.js"
 import type { Clash } from "../../SessionDraft.js"
 import type { SessionError } from "../../SessionError.js"
 import {
@@ -16,7 +17,6 @@ import {
 } from "../../SessionError.js"
 import type { Misfit } from "../../SessionSchema.js"
 import type { SessionStoreError } from "../../SessionStore.js"
-import type { JsonRecord } from "../json.js"
 import { causeOf } from "../store/defects.js"
 import type { Core } from "./core.js"
 

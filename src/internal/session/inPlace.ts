@@ -2,9 +2,9 @@
  * Fields that may be changed in place: the handler gets a copy of its own, and what it changes there counts as set.
  */
 import * as Effect from "effect/Effect"
+import type { Json } from "../../Json.js"
 import type { Draft, Field } from "../../SessionDraft.js"
 import type { Misfit, SessionSchema } from "../../SessionSchema.js"
-import type { Json } from "../json.js"
 import { equals } from "../json.js"
 import { hasField, withField } from "../schema/lazy.js"
 

@@ -7,11 +7,8 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import { SessionStoreError } from "../../SessionStore.js"
-import { d1, isD1 } from "./d1Driver.js"
-import type { Driver } from "./driver.js"
-import { codeOf, returning } from "./driver.js"
-import { mysql } from "./mysqlDriver.js"
-import { pg } from "./pgDriver.js"
+import * as Driver from "./driver.js"
+import { codeOf, transient } from "./errors.js"
 import type { Parameters, Row } from "./rows.js"
 import type { Dialect, Prepared } from "./statements.js"
 
@@ -43,7 +40,7 @@ export const make = (
   frequent: ReadonlyArray<Prepared>,
   ownPool: boolean
 ): Calls => {
-  const driver = drivers[dialect](sql, frequent)
+  const driver = Driver.make(sql, dialect, frequent)
 
   /** All clients share one tag for "inside a transaction": a pool of our own must not see that of another client. */
   const unlessInside = <A>(
@@ -75,24 +72,7 @@ export const make = (
   }
 }
 
-const drivers: Record<Dialect, (sql: SqlClient.SqlClient, frequent: ReadonlyArray<Prepared>) => Driver> = {
-  mysql,
-  pg,
-  sqlite: (sql) => isD1(sql) ? d1(sql) : returning(sql)
-}
-
-/** Others were in the way: the statement has changed nothing, and may do better the next time. */
-const transient = new Set([
-  "40001",
-  "40P01",
-  "ER_CHECKREAD",
-  "ER_LOCK_DEADLOCK",
-  "ER_LOCK_WAIT_TIMEOUT",
-  "SQLITE_BUSY",
-  "SQLITE_BUSY_SNAPSHOT"
-])
-
-/** Three times more at the most, after pauses that keep those apart who met. */
+/** Up to three retries with jittered exponential backoff. */
 const retried = <A>(effect: Effect.Effect<A, SqlError>, pause = 5): Effect.Effect<A, SqlError> =>
   Effect.catchAll(effect, (error) =>
     pause <= 20 && transient.has(codeOf(error))

@@ -9,7 +9,7 @@ import * as Predicate from "effect/Predicate"
 import type * as Scope from "effect/Scope"
 
 /** The request to cancel was begun, and it is not known whether the server will still come to it. */
-export class NotAnswered extends Data.TaggedError("NotAnswered") {}
+class NotAnswered extends Data.TaggedError("NotAnswered") {}
 
 /**
  * Asks the server, on connections of its own, to cancel what a connection does. Gives whether it was asked: it is not where

@@ -9,7 +9,7 @@ import * as Fiber from "effect/Fiber"
 import * as Predicate from "effect/Predicate"
 import * as Runtime from "effect/Runtime"
 import { cancel } from "./cancel.js"
-import { codeOf } from "./driver.js"
+import { codeOf, readOnly } from "./errors.js"
 
 /**
  * Runs on one connection. Who is interrupted goes on at once; then
@@ -90,14 +90,6 @@ const unless = (isGone: () => boolean, connection: Connection): Connection => {
 const givenUp = () => new SqlError({ message: "Nothing more was sent", cause: new Error("nobody waits for it") })
 
 const rollback = "ROLLBACK"
-
-/** The server is a replica of another, or read-only by its settings. */
-export const readOnly: ReadonlySet<string> = new Set([
-  "25006",
-  "ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION",
-  "ER_OPTION_PREVENTS_STATEMENT",
-  "ER_READ_ONLY_MODE"
-])
 
 const patience = "500 millis"
 

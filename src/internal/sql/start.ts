@@ -9,8 +9,7 @@ import { encodeBase64Url, encodeHex } from "effect/Encoding"
 import * as Option from "effect/Option"
 import { SessionConfigError } from "../../SessionConfigError.js"
 import { randomBytes } from "../crypto/primitives.js"
-import { readOnly } from "./connection.js"
-import { codeOf, isUnmigrated } from "./driver.js"
+import { codeOf, denied, isUnmigrated, readOnly, refusesCharacter } from "./errors.js"
 import type { Row } from "./rows.js"
 import type { Dialect, Prepared, Statements } from "./statements.js"
 
@@ -69,13 +68,6 @@ const problemOf = (error: SqlError, prefix: string): string | undefined => {
 
 const messageOf = ({ cause }: SqlError): string => cause instanceof Error ? cause.message.split("\n", 1).join("") : ""
 
-const denied = new Set([
-  "42501",
-  "ER_COLUMNACCESS_DENIED_ERROR",
-  "ER_DBACCESS_DENIED_ERROR",
-  "ER_TABLEACCESS_DENIED_ERROR"
-])
-
 /** A character of each length that UTF-8 has, from one byte to four. */
 const everyLength = "a\u00e9\u6f22\u{1f600}"
 
@@ -102,9 +94,6 @@ const encodingProblem = (
       : `${narrow.map(({ encoding, name }) => `${String(name)} has the encoding ${String(encoding)}`).join(", ")}, ` +
         `which cannot hold every character: some sessions could never be saved. ${advice}`
   })
-
-/** Has no equivalent in the encoding; is not valid in it. */
-const refusesCharacter = new Set(["22P05", "22021"])
 
 interface Encoding {
   /** Gives back its parameter, after the way that text takes into a column. */

@@ -5,7 +5,7 @@
 
 import { clockSlack } from "../../SessionStore.js"
 
-/** The databases that are spoken to. */
+/** The same as `SqlMigrations.Dialect`, whose declaration may not name this module. */
 export type Dialect = "mysql" | "pg" | "sqlite"
 
 /** For how long the row of a revocation stays at least, in milliseconds: longer than any statement runs. */

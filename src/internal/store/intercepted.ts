@@ -4,8 +4,6 @@
 import * as Effect from "effect/Effect"
 import type { Operation, SessionStoreError, Shape } from "../../SessionStore.js"
 
-export type { Operation }
-
 /** What becomes of a call. */
 export type Interception = <A>(
   operation: Operation,

@@ -2,8 +2,8 @@
  * What a store claims beyond the contract, put to the test.
  */
 import * as Effect from "effect/Effect"
+import type { Law } from "../../Law.js"
 import type { Shape } from "../../SessionStore.js"
-import type { Law } from "./law.js"
 import { law, range } from "./law.js"
 import { isDead, start, stored } from "./records.js"
 

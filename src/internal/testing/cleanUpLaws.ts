@@ -2,8 +2,8 @@
  * What stays true when records are cleaned up: what was revoked stays revoked, and every record is counted once.
  */
 import * as Effect from "effect/Effect"
+import type { Law } from "../../Law.js"
 import type { Shape } from "../../SessionStore.js"
-import type { Law } from "./law.js"
 import { equal, holds, law, range } from "./law.js"
 import { freshKey, hour, isAlive, isDead, isThere, minute, namespace, start, stored } from "./records.js"
 

@@ -3,9 +3,9 @@
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import type { Law } from "../../Law.js"
 import type { Shape } from "../../SessionStore.js"
 import { clockSlack } from "../../SessionStore.js"
-import type { Law } from "./law.js"
 import { equal, holds, law } from "./law.js"
 import { aRecord, day, freshKey, hour, isAlive, isThere, loaded, minute, stored } from "./records.js"
 

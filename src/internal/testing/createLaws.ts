@@ -2,7 +2,7 @@
  * What `create` promises: it inserts, and never replaces.
  */
 import * as Effect from "effect/Effect"
-import type { Law } from "./law.js"
+import type { Law } from "../../Law.js"
 import { count, equal, law, range, together } from "./law.js"
 import {
   aRecord,

@@ -2,10 +2,10 @@
  * What becomes of a record that is damaged, and of those around it.
  */
 import * as Effect from "effect/Effect"
+import type { Law } from "../../Law.js"
 import type { Shape } from "../../SessionStore.js"
 import type { StoreKey } from "../../StoreKey.js"
 import { isDamaged } from "../store/damaged.js"
-import type { Law } from "./law.js"
 import { equal, holds, law, range } from "./law.js"
 import type { Stored } from "./records.js"
 import { hour, isAlive, isDead, minute, namespace, start, stored } from "./records.js"

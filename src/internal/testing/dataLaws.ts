@@ -2,8 +2,8 @@
  * What a store promises of contents: data, subject and write id are opaque, and come back as they went in.
  */
 import * as Effect from "effect/Effect"
+import type { Law } from "../../Law.js"
 import type { SessionRecord } from "../../SessionRecord.js"
-import type { Law } from "./law.js"
 import { equal, forAll, law } from "./law.js"
 import { anyRecord, anyText, day, freshKey, hour, isAlive, loaded, minute, start, stored } from "./records.js"
 

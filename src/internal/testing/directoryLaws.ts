@@ -3,9 +3,9 @@
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import type { Law } from "../../Law.js"
 import type { SessionInfo, SessionRecord } from "../../SessionRecord.js"
 import type { Damaged, Located, Shape } from "../../SessionStore.js"
-import type { Law } from "./law.js"
 import { equal, holds, law, range, together } from "./law.js"
 import { freshId, freshKey, hour, isAlive, minute, namespace, start, stored } from "./records.js"
 

@@ -2,7 +2,7 @@
  * How a record ends: by expiry, by `destroy`, and by `removeExpired`, which only cleans up after the first.
  */
 import * as Effect from "effect/Effect"
-import type { Law } from "./law.js"
+import type { Law } from "../../Law.js"
 import { count, equal, holds, law, range, together } from "./law.js"
 import { aRecord, day, freshKey, hour, isAlive, isDead, isThere, minute, start, stored } from "./records.js"
 

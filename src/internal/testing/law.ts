@@ -12,8 +12,6 @@ import { LawBroken } from "../../Law.js"
 import { SessionStore } from "../../SessionStore.js"
 import type { Shape } from "../../SessionStore.js"
 
-export { type Law, LawBroken }
-
 /** Names a program over a store. */
 export const law = (
   name: string,

@@ -4,12 +4,12 @@
 import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
 import * as Option from "effect/Option"
+import type { Law } from "../../Law.js"
 import * as MemoryStore from "../../MemoryStore.js"
 import type { SessionId } from "../../SessionId.js"
 import type { SessionRecord } from "../../SessionRecord.js"
 import type { Shape } from "../../SessionStore.js"
 import type { StoreKey } from "../../StoreKey.js"
-import type { Law } from "./law.js"
 import { equal, forAll, law, range } from "./law.js"
 import { aRecord, day, freshId, freshKey, hour, keyOf, start } from "./records.js"
 

@@ -5,11 +5,12 @@ import * as Effect from "effect/Effect"
 import * as Encoding from "effect/Encoding"
 import * as FastCheck from "effect/FastCheck"
 import * as Option from "effect/Option"
+import { LawBroken } from "../../Law.js"
 import * as SessionId from "../../SessionId.js"
 import type { SessionRecord } from "../../SessionRecord.js"
 import type { Shape } from "../../SessionStore.js"
 import * as StoreKey from "../../StoreKey.js"
-import { equal, LawBroken } from "./law.js"
+import { equal } from "./law.js"
 
 /** The moment at which the records of the laws begin. */
 export const start = 1_700_000_000_000
@@ -138,7 +139,7 @@ export const anyText: FastCheck.Arbitrary<string> = FastCheck.array(
 ).map((parts) => parts.join(""))
 
 /** Text that is well formed and without U+0000, as JSON text and the metadata of a record are. */
-export const opaqueText: FastCheck.Arbitrary<string> = anyText.map((text) => text.replace(/[\p{Cs}\u0000]/gu, " "))
+const opaqueText: FastCheck.Arbitrary<string> = anyText.map((text) => text.replace(/[\p{Cs}\u0000]/gu, " "))
 
 const time = FastCheck.integer({ min: start - day, max: start + day })
 

@@ -2,9 +2,9 @@
  * What `revoke`, `revokeSubject` and `revokeAll` promise: one write ends sessions, whoever holds them.
  */
 import * as Effect from "effect/Effect"
+import type { Law } from "../../Law.js"
 import type { SessionRecord } from "../../SessionRecord.js"
 import type { Shape } from "../../SessionStore.js"
-import type { Law } from "./law.js"
 import { equal, law, range, together } from "./law.js"
 import type { Stored } from "./records.js"
 import { freshId, freshKey, hour, isAlive, isDead, isThere, namespace, start, stored } from "./records.js"

@@ -3,10 +3,10 @@
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import type { Law } from "../../Law.js"
 import type { SessionRecord } from "../../SessionRecord.js"
 import type { Shape } from "../../SessionStore.js"
 import type * as StoreKey from "../../StoreKey.js"
-import type { Law } from "./law.js"
 import { count, equal, holds, law, range, together } from "./law.js"
 import {
   aRecord,

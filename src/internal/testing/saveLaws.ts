@@ -3,8 +3,8 @@
  */
 import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
+import type { Law } from "../../Law.js"
 import type { SessionRecord } from "../../SessionRecord.js"
-import type { Law } from "./law.js"
 import { count, equal, forAll, law, range, together } from "./law.js"
 import {
   aRecord,

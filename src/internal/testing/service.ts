@@ -45,7 +45,7 @@ export const serviceOn = (engine: Engine, store: Shape, timeout: Duration.Durati
 type Service = Effect.Effect.Success<ReturnType<typeof serviceOn>>
 
 /** How a request ended, and the cookie that the browser then has. */
-export interface Answer {
+interface Answer {
   readonly done: boolean
   readonly cookie: CookieValue | undefined
 }

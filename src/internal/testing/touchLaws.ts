@@ -3,7 +3,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
-import type { Law } from "./law.js"
+import type { Law } from "../../Law.js"
 import { equal, forAll, law, range, together } from "./law.js"
 import { aRecord, day, freshKey, hour, isAlive, isDead, loaded, minute, start, stored } from "./records.js"
 

@@ -35,7 +35,7 @@ const longAgo = 0
 type Put = "stands" | "taken" | "moved"
 
 /** What the front says of a key. */
-export type Answer =
+type Answer =
   | { readonly _tag: "Copy"; readonly record: SessionRecord }
   /** Nothing that may be believed; `place` is the version of the old copy whose place a new one takes. */
   | { readonly _tag: "Nothing"; readonly place: number | undefined }

@@ -1,10 +1,10 @@
 import { it } from "@effect/vitest"
 import { FastCheck } from "effect"
 import { assert } from "vitest"
-import { SortedList } from "../../../src/internal/memory/sortedList.js"
+import { SortedList } from "../../../src/internal/memory/indexes.js"
 
 it.prop(
-  "it holds what was added and not deleted, once, in order, and finds and counts as a plain list does",
+  "SortedList holds what was added and not deleted, once, in order, and finds and counts as a plain list does",
   [FastCheck.array(FastCheck.tuple(FastCheck.boolean(), FastCheck.string({ maxLength: 2 }))), FastCheck.string()],
   ([steps, from]) => {
     const list = new SortedList<string>((a, b) => a < b)

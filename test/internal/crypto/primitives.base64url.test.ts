@@ -1,35 +1,36 @@
 import { assert, beforeAll, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
-import * as base64url from "../../../src/internal/crypto/base64url.js"
+import * as primitives from "../../../src/internal/crypto/primitives.js"
 import { portably } from "../../support/portable.js"
 
-let portable: typeof base64url
+let portable: typeof primitives
 
 beforeAll(async () => {
-  portable = await portably(() => import("../../../src/internal/crypto/base64url.js"))
+  portable = await portably(() => import("../../../src/internal/crypto/primitives.js"))
 })
 
 const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 const canonical = /^(?:[A-Za-z0-9_-]{4})*(?:[A-Za-z0-9_-][AQgw]|[A-Za-z0-9_-]{2}[AEIMQUYcgkosw048])?$/
 const some = fc.uint8Array({ maxLength: 120 })
 
-describe.each([["native", () => base64url], ["portable", () => portable]] as const)("%s", (_, implementation) => {
+describe.each([["native", () => primitives], ["portable", () => portable]] as const)("%s", (_, implementation) => {
   it("spells bytes without padding, and reads them back", () => {
-    assert.strictEqual(implementation().encode(Uint8Array.of(0xFB, 0xFF, 0xFE, 0)), "-__-AA")
+    assert.strictEqual(implementation().encodeBase64Url(Uint8Array.of(0xFB, 0xFF, 0xFE, 0)), "-__-AA")
     fc.assert(fc.property(some, (bytes) => {
-      const text = implementation().encode(bytes)
+      const text = implementation().encodeBase64Url(bytes)
       assert.strictEqual(text, Buffer.from(bytes).toString("base64url"))
-      assert.deepStrictEqual([...implementation().decode(text) ?? []], [...bytes])
+      assert.deepStrictEqual([...implementation().decodeBase64Url(text) ?? []], [...bytes])
     }))
   })
 
   it("reads a view, and not the bytes around it", () => {
     const around = Uint8Array.of(1, 2, 3, 4, 5)
-    assert.strictEqual(implementation().encode(around.subarray(1, 4)), "AgME")
+    assert.strictEqual(implementation().encodeBase64Url(around.subarray(1, 4)), "AgME")
   })
 
   it("knows one spelling only: of the last characters that give the same bytes, one is read", () => {
-    const read = (text: string) => [...alphabet].filter((last) => implementation().decode(text + last) !== undefined)
+    const read = (text: string) =>
+      [...alphabet].filter((last) => implementation().decodeBase64Url(text + last) !== undefined)
     assert.deepStrictEqual(read(""), [])
     assert.deepStrictEqual(read("A"), ["A", "Q", "g", "w"])
     assert.deepStrictEqual(read("AA"), [..."AEIMQUYcgkosw048"])
@@ -57,14 +58,14 @@ describe.each([["native", () => base64url], ["portable", () => portable]] as con
       "\u{1f600}"
     ]
   ) {
-    it(`does not read ${JSON.stringify(text)}`, () => assert.isUndefined(implementation().decode(text)))
+    it(`does not read ${JSON.stringify(text)}`, () => assert.isUndefined(implementation().decodeBase64Url(text)))
   }
 
   it("whatever it reads is the spelling of what it gives", () =>
     fc.assert(fc.property(
       fc.oneof(fc.string({ unit: "binary" }), fc.base64String(), fc.string({ unit: fc.constantFrom(...alphabet) })),
       (text) => {
-        const bytes = implementation().decode(text)
+        const bytes = implementation().decodeBase64Url(text)
         assert.strictEqual(bytes !== undefined, canonical.test(text))
         if (bytes !== undefined) assert.strictEqual(Buffer.from(bytes).toString("base64url"), text)
       }

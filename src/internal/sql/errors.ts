@@ -1,0 +1,53 @@
+/**
+ * Error codes of the databases, and what they mean to the store.
+ */
+import type { SqlError } from "@effect/sql/SqlError"
+import * as Predicate from "effect/Predicate"
+
+/** The code that the database or its driver gave an error; "" if there is none. */
+export const codeOf = (error: SqlError): string =>
+  Predicate.hasProperty(error.cause, "code") ? String(error.cause.code) : ""
+
+/** Tables or columns are missing. SQLite has no code for it. */
+export const isUnmigrated = (code: string, message: string): boolean =>
+  unmigrated.has(code) || /no such (?:table|column)|has no column named/.test(message)
+
+const unmigrated = new Set(["42P01", "42703", "ER_BAD_FIELD_ERROR", "ER_NO_SUCH_TABLE"])
+
+/** The server is a replica of another, or read-only by its settings. */
+export const readOnly: ReadonlySet<string> = new Set([
+  "25006",
+  "ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION",
+  "ER_OPTION_PREVENTS_STATEMENT",
+  "ER_READ_ONLY_MODE"
+])
+
+/** The user lacks a privilege. */
+export const denied: ReadonlySet<string> = new Set([
+  "42501",
+  "ER_COLUMNACCESS_DENIED_ERROR",
+  "ER_DBACCESS_DENIED_ERROR",
+  "ER_TABLEACCESS_DENIED_ERROR"
+])
+
+/** Conflicts with other transactions: the statement has changed nothing, and may be sent again. */
+export const transient: ReadonlySet<string> = new Set([
+  "40001",
+  "40P01",
+  "ER_CHECKREAD",
+  "ER_LOCK_DEADLOCK",
+  "ER_LOCK_WAIT_TIMEOUT",
+  "SQLITE_BUSY",
+  "SQLITE_BUSY_SNAPSHOT"
+])
+
+/** A row that must be unique exists already. */
+export const duplicate: ReadonlySet<string> = new Set([
+  "23505",
+  "ER_DUP_ENTRY",
+  "SQLITE_CONSTRAINT_PRIMARYKEY",
+  "SQLITE_CONSTRAINT_UNIQUE"
+])
+
+/** A character has no equivalent in the encoding, or is not valid in it. */
+export const refusesCharacter: ReadonlySet<string> = new Set(["22P05", "22021"])
