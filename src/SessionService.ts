@@ -198,8 +198,7 @@ export const make = <A extends object>(
     }
     return {
       cookie,
-      request: (cookieHeader, options) =>
-        new Handle(core, cookieHeader, options),
+      request: Handle.maker(core),
       ...adminOf(core)
     }
   })

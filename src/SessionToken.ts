@@ -4,9 +4,9 @@
  * @since 0.1.0
  */
 import type * as Brand from "effect/Brand"
-import * as Encoding from "effect/Encoding"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
+import { decodeBase64Url, encodeBase64Url } from "./internal/crypto/primitives.js"
 
 /**
  * The secret of a stored session: 256 random bits, spelled `r1.` and 43 characters of base64url. It is never stored
@@ -38,7 +38,7 @@ const brand = (wire: string): SessionToken => Redacted.make(wire) as SessionToke
  */
 export const fromBytes = (bytes: Uint8Array): SessionToken => {
   if (bytes.length !== byteLength) throw new RangeError(`a session token is made of ${byteLength} bytes`)
-  return brand(`r1.${Encoding.encodeBase64Url(bytes)}`)
+  return brand(`r1.${encodeBase64Url(bytes)}`)
 }
 
 /**
@@ -70,7 +70,7 @@ export const refine = (value: Redacted.Redacted<string>): SessionToken | undefin
  * @category conversions
  */
 export const unsafeBytes = (token: SessionToken): Uint8Array => {
-  const decoded = Encoding.decodeBase64Url(Redacted.value(token).slice(3))
-  if (decoded._tag === "Left") throw new TypeError("not a session token")
-  return decoded.right
+  const decoded = decodeBase64Url(Redacted.value(token).slice(3))
+  if (decoded === undefined) throw new TypeError("not a session token")
+  return decoded
 }

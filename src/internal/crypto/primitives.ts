@@ -33,6 +33,21 @@ export const equals = (a: Uint8Array, b: Uint8Array): boolean =>
 /** Random bytes from the runtime's cryptographic source, which throws rather than degrade. */
 export const randomBytes = (length: number): Uint8Array => globalThis.crypto.getRandomValues(new Uint8Array(length))
 
+const pool: { bytes: Uint8Array; used: number } = { bytes: new Uint8Array(0), used: 0 }
+
+/**
+ * Random bytes for names that are not secret. A call of the runtime's source costs more than the rest of a write in memory, so many
+ * names are drawn at once.
+ */
+export const nameBytes = (length: number): Uint8Array => {
+  if (pool.used + length > pool.bytes.length) {
+    pool.bytes = randomBytes(Math.max(1024, length))
+    pool.used = 0
+  }
+  pool.used += length
+  return pool.bytes.slice(pool.used - length, pool.used)
+}
+
 const utf8 = new TextEncoder()
 
 /**

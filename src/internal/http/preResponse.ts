@@ -92,8 +92,9 @@ class Exchange {
   /** Commits, and completes the response. `last`: no other handler follows. */
   respond(request: Request, response: Response, last: boolean): Effect.Effect<Response> {
     return Done.map(this.commit(request, response), (response) => {
-      const used = this.members.filter(({ session }) => session.accessed)
-      return used.length === 0 ? response : complete(request, response, used, last)
+      const { members } = this
+      const used = members.length === 1 ? members : members.filter(({ session }) => session.accessed)
+      return used[0]?.session.accessed === true ? complete(request, response, used, last) : response
     })
   }
 
@@ -106,25 +107,22 @@ class Exchange {
     this.finished = true
     const commit = (at: number, answered: Response, status: number): Effect.Effect<Response> => {
       const member = this.members[at]
-      if (member === undefined) {
-        return this.members.some(({ session }) => session.owed !== undefined)
-          ? Effect.as(this.#warnOfLostCookies(request), answered)
-          : Exit.succeed(answered)
-      }
+      if (member === undefined) return Done.map(this.#warnOfLostCookies(request), () => answered)
       return Effect.flatMap(member.session.finish(status), (error) =>
         error === undefined
           ? commit(at + 1, answered, status)
           : Effect.flatMap(status >= 500 ? Effect.succeed(answered) : member.answer(error), (failure) =>
             commit(at + 1, failure, 500)))
     }
-    return commit(0, response, webResponseOf(response)?.status ?? response.status)
+    const web = response.body._tag === "Raw" ? webResponseOf(response) : undefined
+    return commit(0, response, web?.status ?? response.status)
   }
 
   #warnOfLostCookies(request: Request): Effect.Effect<void> {
     const lost = this.members.find(({ cookie, session }) =>
       cookie.secure && session.owed !== undefined && !warned.has(cookie) && isPlainHttp(request)
     )
-    if (lost === undefined) return Effect.void
+    if (lost === undefined) return Exit.void
     warned.add(lost.cookie)
     return Effect.logWarning(
       `The session cookie "${lost.cookie.name}" is Secure, and a browser asked for ${
@@ -174,7 +172,10 @@ const after = (before: Option.Option<HttpApp.PreResponseHandler>, handler: HttpA
       Effect.flatMap(before(request, response), (response) => handler(request, response))
   })
 
-/** Puts the handler of this fiber's request behind those that were installed meanwhile, so that it has the last word. */
+/**
+ * Puts the handler of this fiber's request behind those that were installed meanwhile, so that it has the last word, where a session
+ * was used.
+ */
 export const becomeLast = (fiber: Done.RuntimeFiber): Effect.Effect<void> => {
   const all = fiber.getFiberRef(handlers)
   // Where nobody else has installed a handler, the default one is the last.

@@ -4,7 +4,6 @@
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
-import * as Encoding from "effect/Encoding"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
@@ -20,7 +19,7 @@ import * as SessionId from "../../SessionId.js"
 import * as SessionMetrics from "../../SessionMetrics.js"
 import type { SessionRecord } from "../../SessionRecord.js"
 import { SessionStoreError } from "../../SessionStore.js"
-import { randomBytes } from "../crypto/primitives.js"
+import { encodeBase64Url, nameBytes } from "../crypto/primitives.js"
 import * as Done from "../done.js"
 import * as Deadline from "../store/deadline.js"
 import type { Core } from "./core.js"
@@ -343,13 +342,13 @@ const build = <A extends object>(
     raw,
     record: {
       namespace: core.namespace,
-      id: old?.id ?? SessionId.fromBytes(randomBytes(SessionId.byteLength)),
+      id: old?.id ?? SessionId.fromBytes(nameBytes(SessionId.byteLength)),
       data: core.codec.encode(raw),
       // A newer version that runs beside this one has its own; its mark stays.
       schemaVersion: Math.max(core.history.version, source?.record.schemaVersion ?? 0),
       subject: draft.subject,
       version: (loaded?.record.version ?? 0) + 1,
-      writeId: Encoding.encodeBase64Url(randomBytes(12)),
+      writeId: encodeBase64Url(nameBytes(12)),
       ...times
     }
   }

@@ -1,7 +1,7 @@
 import { assert, describe, it, vi } from "@effect/vitest"
 import { sha256 as noble } from "@noble/hashes/sha2.js"
 import * as fc from "fast-check"
-import { lengthPrefixed, randomBytes, sha256 } from "../../../src/internal/crypto/primitives.js"
+import { lengthPrefixed, nameBytes, randomBytes, sha256 } from "../../../src/internal/crypto/primitives.js"
 import { portably } from "../../support/portable.js"
 
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex")
@@ -71,6 +71,15 @@ describe("randomBytes", () => {
       source.mockRestore()
     }
   })
+})
+
+describe("nameBytes", () => {
+  it("gives as many bytes as were asked for, also more than are drawn at once", () => {
+    for (const length of [0, 1, 12, 16, 1000, 1024, 5000]) assert.strictEqual(nameBytes(length).length, length)
+  })
+
+  it("gives no bytes twice", () =>
+    assert.strictEqual(new Set(Array.from({ length: 1000 }, () => hex(nameBytes(12)))).size, 1000))
 })
 
 describe("lengthPrefixed", () => {
