@@ -7,13 +7,19 @@ import { parseArgs } from "node:util"
 const { values: args, positionals } = parseArgs({
   args: process.argv.slice(2),
   allowPositionals: true,
-  options: { rounds: { type: "string" }, only: { type: "string" }, save: { type: "boolean" } }
+  options: {
+    rounds: { type: "string" },
+    only: { type: "string" },
+    stores: { type: "string" },
+    save: { type: "boolean" }
+  }
 })
 
-/** Of the command line: `--rounds 5`, `--only effect-session,h3`, `--save`. */
+/** Of the command line: `--rounds 5`, `--only effect-session,h3`, `--stores memory,redis`, `--save`. */
 export const options = {
   rounds: (standard: number): number => Number(args.rounds ?? standard),
   only: args.only?.split(","),
+  has: (store: string): boolean => args.stores?.split(",").includes(store) ?? true,
   save: args.save ?? false,
   positionals
 }

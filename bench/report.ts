@@ -32,7 +32,7 @@ export interface Found {
   readonly title: string
   readonly about: string
   readonly rounds: number
-  readonly noise: Noise
+  readonly noise?: Noise
   readonly tables: ReadonlyArray<Table>
   readonly plots: ReadonlyArray<Plot>
   readonly budgets: ReadonlyArray<Budget>
@@ -63,12 +63,16 @@ export const atMost = (what: string, found: number, limit: number, unit = ""): B
   met: found <= limit
 })
 
+const noiseOf = ({ noisy, running, spread }: Noise) =>
+  ` Noise probe: quartiles ${(spread * 100).toFixed(0)} % apart, on a processor for ${
+    (running * 100).toFixed(0)
+  } % of its ` +
+  `time${noisy ? ": **the machine was busy, so compare ratios only**" : ""}.`
+
 const conditions = ({ cores, date, node, noise, processor, rounds }: Report) =>
-  `${date} UTC, Node ${node.slice(1)}, ${processor}, ${cores} cores, ${rounds} rounds. ` +
-  `Noise probe: quartiles ${(noise.spread * 100).toFixed(0)} % apart, on a processor for ` +
-  `${(noise.running * 100).toFixed(0)} % of its time${
-    noise.noisy ? ": **the machine was busy, so compare ratios only**" : ""
-  }.`
+  `${date} UTC, Node ${node.slice(1)}, ${processor}, ${cores} cores, ${rounds} ${rounds === 1 ? "round" : "rounds"}.${
+    noise === undefined ? "" : noiseOf(noise)
+  }`
 
 const tableOf = ({ columns, rows }: Table) => {
   const line = (cells: ReadonlyArray<string>) => `| ${cells.join(" | ")} |`

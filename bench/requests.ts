@@ -11,10 +11,10 @@ import type { Scenario } from "./worker.js"
 const scenarios: ReadonlyArray<Scenario> = ["hello", "untouched", "read", "modify", "create"]
 const withSession = ["untouched", "read", "modify", "create"] as const
 
-/** Requests until the compiler has done its work, or a second of them. Returns how many take some 25 ms from then on. */
+/** Requests until the compiler has done its work, or three seconds of them. Returns how many take some 25 ms from then on. */
 const warmedUp = async ({ ask }: Process, scenario: Scenario): Promise<number> => {
   let perRequest = 0
-  for (let sent = 0, micros = 0; sent < 6000 && micros < 1_000_000;) {
+  for (let sent = 0, micros = 0; sent < 10_000 && micros < 3_000_000;) {
     const times = sent === 0 || perRequest > 1000 ? 8 : 500
     perRequest = (await ask("batch", { scenario, times })).wall
     sent += times

@@ -1,7 +1,9 @@
-import { serve } from "@hono/node-server"
+import { getRequestListener } from "@hono/node-server"
 import { Hono } from "hono"
 import { CookieStore, MemoryStore, type Session, sessionMiddleware, type Store } from "hono-sessions"
+import { createServer } from "node:http"
 import { data, type Make, type Options, webApp } from "../app.js"
+import { listening } from "../listening.js"
 
 const observed = (store: MemoryStore, onCall: (operation: string) => void): Store => ({
   getSessionById: (id) => {
@@ -70,8 +72,8 @@ export const make: Make = async (options) => {
     c.get("session").deleteSession()
     return c.text("ok")
   })
-  return webApp(app.fetch, () =>
-    new Promise((resolve) => {
-      serve({ fetch: app.fetch, port: 0, hostname: "127.0.0.1" }, ({ port }) => resolve(port))
-    }))
+  return webApp(
+    app.fetch,
+    () => listening(createServer(getRequestListener(app.fetch)).listen(0, "127.0.0.1"))
+  )
 }
