@@ -19,6 +19,8 @@ const attributes = "; Max-Age=86400; Path=/; HttpOnly; Secure; SameSite=Lax"
 const ok = HttpServerResponse.text("ok", { headers: { vary: "Cookie" } })
 const setting = (value: string) => HttpServerResponse.setHeader(ok, "set-cookie", `${name}=${value}${attributes}`)
 
+const removed = HttpServerResponse.setHeader(ok, "set-cookie", `${name}=; Max-Age=0; Path=/`)
+
 const valueIn = (header: string | undefined): string | undefined => {
   const start = header?.indexOf(`${name}=`) ?? -1
   if (header === undefined || start < 0) return undefined
@@ -83,6 +85,7 @@ const inCookie = (): Sessions => {
   return {
     load: (cookie) => {
       const bytes = Buffer.from(cookie, "base64url")
+      if (bytes.length < 24 + 16) return undefined
       const opened = aead.open(bytes.subarray(0, 24), aad, bytes.subarray(24))
       if (opened === undefined) return undefined
       const content: { readonly data: Data; readonly expires: number } = JSON.parse(Buffer.from(opened).toString())
@@ -125,7 +128,7 @@ const router = ({ create, destroy, load, save }: Sessions, pause: Options["pause
       "/logout",
       Effect.map(cookie, (cookie) => {
         if (cookie !== undefined) destroy(cookie)
-        return setting("")
+        return removed
       })
     )
   )

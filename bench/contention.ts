@@ -70,7 +70,7 @@ const measure = async (contenders: ReadonlyArray<Contender>, store: Store, crowd
       })
       tasks.set(`${contender.name} many`, async () => (await write(connections, cookies)).millis)
     }
-    const { noise, results } = await interleaved(tasks, { rounds })
+    const { noise, results } = await interleaved(tasks, { rounds, warmUp: 4 })
     const of = (name: string, which: "one" | "many") => results.get(`${name} ${which}`) ?? measured([])
     const rows = contenders.map(({ name }): Row => ({
       store: store._tag,
@@ -112,8 +112,8 @@ await withStores(async (stores) => {
     title: "Many writers on one session",
     about:
       "Every writer is an HTTP request on a connection of its own: it reads the counter, waits one turn of the event loop, " +
-      "as any call to a database would, adds one and saves. All are sent at once. `kept` counts over all rounds what the " +
-      "session holds afterwards.",
+      "as any call to a database would, adds one and saves. All are sent at once. `kept` is what the session " +
+      "holds afterwards. Answers are counted over all rounds, those that warm up included.",
     rounds,
     noise: {
       spread: Math.max(...noises.map(({ spread }) => spread)),

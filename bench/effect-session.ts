@@ -4,7 +4,7 @@
 import { HttpApp, HttpRouter, HttpServer, HttpServerResponse } from "@effect/platform"
 import { NodeHttpServer } from "@effect/platform-node"
 import { PgClient } from "@effect/sql-pg"
-import { Effect, Layer, ManagedRuntime, Redacted, Schema } from "effect"
+import { Effect, Layer, Logger, ManagedRuntime, Redacted, Schema } from "effect"
 import { MemoryStore, Session, type SessionEngine, SessionStore, StoredEngine } from "effect-session"
 import * as CookieEngine from "effect-session/CookieEngine"
 import * as Keyring from "effect-session/Keyring"
@@ -112,7 +112,8 @@ const router = (pause: Options["pause"]) =>
 export const make: Make = async (options) => {
   // The contention benchmark measures how long all writers take, so none of them may give up.
   const session = Layer.provide(App.layerWith({ commitTimeout: "30 seconds" }), engine(options))
-  const runtime = ManagedRuntime.make(session)
+  // Answers that are not 2xx are counted by who asks; a thousand log lines about them would be measured, too.
+  const runtime = ManagedRuntime.make(Layer.provideMerge(session, Logger.remove(Logger.defaultLogger)))
   const routes = router(options.pause)
   return webApp(HttpApp.toWebHandlerRuntime(await runtime.runtime())(routes), () => {
     const server = createServer()
