@@ -4,9 +4,9 @@
  */
 import type { Store } from "./app.js"
 import { begin, type Connection, openMany } from "./client.js"
-import { type Contender, ours, withStore } from "./contenders.js"
+import { type Contender, leftOut, ours, overHttp } from "./contenders.js"
 import { interleaved, type Measured, measured, type Noise, options } from "./harness.js"
-import { type Process, start } from "./processes.js"
+import { serve, type Served } from "./processes.js"
 import { atMost, type Budget, publish, ratio, withSpread } from "./report.js"
 import { withStores } from "./servers.js"
 
@@ -45,15 +45,15 @@ const countOf = async (connection: Connection, cookie: string): Promise<number> 
   Number((await connection.get("count", cookie)).body)
 
 const measure = async (contenders: ReadonlyArray<Contender>, store: Store, crowd: number) => {
-  const processes: Array<Process> = []
+  const processes: Array<Served> = []
   const opened: Array<Connection> = []
   const counts = new Map<string, Count>()
   try {
     const tasks = new Map<string, () => Promise<number>>()
     for (const contender of contenders) {
-      const process = await start(contender, store)
-      processes.push(process)
-      const connections = await openMany(await process.ask("listen", {}), crowd)
+      const served = await serve(contender, store)
+      processes.push(served)
+      const connections = await openMany(await served.listen(), crowd)
       opened.push(...connections)
       const cookies = await Promise.all(connections.map(begin))
       const [first] = connections
@@ -83,7 +83,7 @@ const measure = async (contenders: ReadonlyArray<Contender>, store: Store, crowd
     return { noise, rows }
   } finally {
     for (const { close } of opened) close()
-    for (const { stop } of processes) stop()
+    for (const { stop } of processes) await stop()
   }
 }
 
@@ -102,7 +102,7 @@ await withStores(async (stores) => {
   const noises: Array<Noise> = []
   for (const store of stores) {
     for (const crowd of crowds) {
-      const found = await measure(withStore(store._tag, options.only), store, crowd)
+      const found = await measure(overHttp(store._tag, options.only), store, crowd)
       rows.push(...found.rows)
       noises.push(found.noise)
     }
@@ -113,7 +113,8 @@ await withStores(async (stores) => {
     about:
       "Every writer is an HTTP request on a connection of its own: it reads the counter, waits one turn of the event loop, " +
       "as any call to a database would, adds one and saves. All are sent at once. `kept` is what the session " +
-      "holds afterwards. Answers are counted over all rounds, those that warm up included.",
+      "holds afterwards. Answers are counted over all rounds, those that warm up included." +
+      leftOut,
     rounds,
     noise: {
       spread: Math.max(...noises.map(({ spread }) => spread)),

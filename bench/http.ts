@@ -4,9 +4,9 @@
  */
 import type { Store } from "./app.js"
 import { begin, type Connection, openMany } from "./client.js"
-import { floor, ours, withStore } from "./contenders.js"
+import { floor, leftOut, ours, overHttp } from "./contenders.js"
 import { interleaved, type Measured, measured, type Noise, options } from "./harness.js"
-import { type Process, start } from "./processes.js"
+import { serve, type Served } from "./processes.js"
 import { atMost, type Budget, digits, type Plot, publish, type Table, withSpread } from "./report.js"
 import { withStores } from "./servers.js"
 
@@ -18,7 +18,7 @@ type Scenario = typeof scenarios[number]
 /** One contender that listens, with a session for each connection. */
 interface Server {
   readonly name: string
-  readonly process: Process
+  readonly served: Served
   readonly clients: ReadonlyArray<{ readonly connection: Connection; readonly cookie: string }>
 }
 
@@ -28,8 +28,8 @@ interface Load {
   readonly perSecond: number
 }
 
-const load = async ({ clients, name, process }: Server, scenario: Scenario, each: number): Promise<Load> => {
-  const before = await process.ask("usage", { collect: false })
+const load = async ({ clients, name, served }: Server, scenario: Scenario, each: number): Promise<Load> => {
+  const before = await served.cpu()
   const began = performance.now()
   await Promise.all(clients.map(async ({ connection, cookie }) => {
     for (let i = 0; i < each; i++) {
@@ -38,9 +38,9 @@ const load = async ({ clients, name, process }: Server, scenario: Scenario, each
     }
   }))
   const seconds = (performance.now() - began) / 1000
-  const after = await process.ask("usage", { collect: false })
+  const after = await served.cpu()
   const requests = each * clients.length
-  return { cpu: (after.cpu - before.cpu) / requests, perSecond: requests / seconds }
+  return { cpu: (after - before) / requests, perSecond: requests / seconds }
 }
 
 /** Requests until the compiler has done its work, or two seconds of them. Returns how many take some 0.2 s. */
@@ -54,10 +54,10 @@ const warmedUp = async (server: Server, scenario: Scenario): Promise<number> => 
   return each
 }
 
-const listen = async (process: Process): Promise<Server> => {
-  const opened = await openMany(await process.ask("listen", {}), connections)
+const listen = async (served: Served): Promise<Server> => {
+  const opened = await openMany(await served.listen(), connections)
   const clients = await Promise.all(opened.map(async (connection) => ({ connection, cookie: await begin(connection) })))
-  return { name: process.contender.name, process, clients }
+  return { name: served.contender.name, served, clients }
 }
 
 interface Outcome {
@@ -68,15 +68,15 @@ interface Outcome {
 }
 
 const measure = async (store: Store): Promise<Outcome> => {
-  const processes: Array<Process> = []
+  const processes: Array<Served> = []
   const servers: Array<Server> = []
   try {
     const tasks = new Map<string, () => Promise<number>>()
     const rates = new Map<string, Array<number>>()
-    for (const contender of withStore(store._tag, options.only)) {
-      const process = await start(contender, store)
-      processes.push(process)
-      const server = await listen(process)
+    for (const contender of overHttp(store._tag, options.only)) {
+      const served = await serve(contender, store)
+      processes.push(served)
+      const server = await listen(served)
       servers.push(server)
       for (const scenario of scenarios) {
         const each = await warmedUp(server, scenario)
@@ -100,7 +100,7 @@ const measure = async (store: Store): Promise<Outcome> => {
     }
   } finally {
     for (const { connection } of servers.flatMap(({ clients }) => clients)) connection.close()
-    for (const { stop } of processes) stop()
+    for (const { stop } of processes) await stop()
   }
 }
 
@@ -171,7 +171,7 @@ await withStores(async (databases) => {
     about:
       `One server process per contender, ${connections} connections from another process, each with a session of its own ` +
       "and one request at a time. The processor time is that of the server alone, asked of it before and after; " +
-      "databases have their own. Each library is on its own framework, whose `hello` is the measure.",
+      "databases have their own. Each library is on its own framework, whose `hello` is the measure." + leftOut,
     rounds,
     // The worst of the runs.
     noise: {

@@ -1,7 +1,7 @@
 /**
  * What a session in memory takes, and whether the heap grows with requests. `npm run bench -- memory [requests]`
  */
-import { floor, ours, withStore } from "./contenders.js"
+import { floor, inProcess, ours } from "./contenders.js"
 import { options } from "./harness.js"
 import { start } from "./processes.js"
 import { atMost, digits, publish, type Table } from "./report.js"
@@ -16,7 +16,7 @@ const memory = { _tag: "memory" } as const
 
 /** Bytes of heap per session, of a session of 591 bytes of JSON. */
 const sizes: Array<readonly [name: string, bytes: number]> = []
-for (const contender of withStore("memory", options.only)) {
+for (const contender of inProcess("memory", options.only)) {
   const { ask, stop } = await start(contender, memory)
   await ask("batch", { scenario: "create", times: 2000 })
   const before = await ask("usage", { collect: true })
@@ -27,7 +27,7 @@ for (const contender of withStore("memory", options.only)) {
 }
 
 /** The heap of ours after each tenth of the requests, half of which read and half of which modify one session. */
-const [contender] = withStore("memory", [ours])
+const [contender] = inProcess("memory", [ours])
 if (contender === undefined) throw new Error(`${ours} has no store in memory`)
 const { ask, stop } = await start(contender, memory)
 const heaps = [(await ask("usage", { collect: true })).heap]

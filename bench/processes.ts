@@ -4,12 +4,22 @@
 import { type ChildProcess, fork } from "node:child_process"
 import type { Store } from "./app.js"
 import type { Contender } from "./contenders.js"
+import * as Django from "./django.js"
 import type { Reply, Tasks } from "./worker.js"
 
 export interface Process {
   readonly contender: Contender
   readonly ask: <K extends keyof Tasks>(task: K, of: Parameters<Tasks[K]>[0]) => Promise<ReturnType<Tasks[K]>>
   readonly stop: () => void
+}
+
+/** A contender that listens. */
+export interface Served {
+  readonly contender: Contender
+  readonly listen: () => Promise<number>
+  /** Microseconds of processor time so far. */
+  readonly cpu: () => Promise<number>
+  readonly stop: () => Promise<void>
 }
 
 const nextReply = (child: ChildProcess, name: string): Promise<unknown> =>
@@ -44,6 +54,18 @@ export const start = async (
       return await reply as ReturnType<Tasks[K]>
     },
     stop: () => child.disconnect()
+  }
+}
+
+/** Starts a contender that is measured over HTTP. */
+export const serve = async (contender: Contender, store: Store): Promise<Served> => {
+  if (contender.overHttpOnly === true) return Django.serve(contender, store)
+  const { ask, stop } = await start(contender, store)
+  return {
+    contender,
+    listen: () => ask("listen", {}),
+    cpu: async () => (await ask("usage", { collect: false })).cpu,
+    stop: async () => stop()
   }
 }
 

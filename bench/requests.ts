@@ -2,7 +2,7 @@
  * What a session costs a request in process, without sockets, and how correct each contender is beside that.
  */
 import type { Store } from "./app.js"
-import { type Contender, floor, withStore } from "./contenders.js"
+import { type Contender, floor, inProcess } from "./contenders.js"
 import { interleaved, type Measured, type Noise, options } from "./harness.js"
 import { correctness, type Process, start, writers } from "./processes.js"
 import { digits, type Plot, ratio, type Table, withSpread } from "./report.js"
@@ -61,7 +61,7 @@ const correctnessTable = async (contenders: ReadonlyArray<Contender>, store: Sto
 }
 
 export const measureRequests = async (store: Store, rounds: number): Promise<Requests> => {
-  const contenders = withStore(store._tag, options.only)
+  const contenders = inProcess(store._tag, options.only)
   const tasks = new Map<string, () => Promise<number>>()
   const processes: Array<Process> = []
   try {

@@ -32,6 +32,23 @@ const install = (): void => {
   writeFileSync(installed, lock)
 }
 
+/** Measured beside the others where Python is. If it cannot be installed, the report says that it was left out. */
+const installDjango = (): void => {
+  const [folder, environment] = ["bench/django", "bench/django/.venv"]
+  const installed = `${environment}/.installed`
+  const wanted = readFileSync(`${folder}/requirements.txt`, "utf8")
+  if (existsSync(installed) && readFileSync(installed, "utf8") === wanted) return
+  const succeeds = (command: string, ...args: ReadonlyArray<string>) =>
+    spawnSync(command, args, { stdio: ["ignore", "ignore", "inherit"] }).status === 0
+  const done = succeeds("python3", "-m", "venv", "--clear", environment) &&
+    succeeds(`${environment}/bin/pip`, "install", "--quiet", "--requirement", `${folder}/requirements.txt`)
+  if (done) writeFileSync(installed, wanted)
+  else {
+    rmSync(environment, { recursive: true, force: true })
+    console.error("Django is left out: it needs python3 with venv and pip, and they did not install it.")
+  }
+}
+
 const build = (): void => {
   rmSync(outdir, { recursive: true, force: true })
   mkdirSync(outdir, { recursive: true })
@@ -68,6 +85,7 @@ if (name !== undefined && ![...standard, ...others].includes(name)) {
   process.exit(1)
 }
 install()
+if (name === undefined || name === "http" || name === "contention") installDjango()
 build()
 if (name === undefined) { for (const name of standard) bench(name, "--save") }
 else bench(name, ...args)
