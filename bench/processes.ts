@@ -1,0 +1,92 @@
+/**
+ * Starts contenders, each in a process of its own, and asks them.
+ */
+import { type ChildProcess, fork } from "node:child_process"
+import type { Store } from "./app.js"
+import type { Contender } from "./contenders.js"
+import * as Django from "./django.js"
+import type { Reply, Tasks } from "./worker.js"
+
+export interface Process {
+  readonly contender: Contender
+  readonly ask: <K extends keyof Tasks>(task: K, of: Parameters<Tasks[K]>[0]) => Promise<ReturnType<Tasks[K]>>
+  readonly stop: () => void
+}
+
+/** A contender that listens. */
+export interface Served {
+  readonly contender: Contender
+  readonly listen: () => Promise<number>
+  /** Microseconds of processor time so far. */
+  readonly cpu: () => Promise<number>
+  readonly stop: () => Promise<void>
+}
+
+const nextReply = (child: ChildProcess, name: string): Promise<unknown> =>
+  new Promise((resolve, reject) => {
+    const ended = () => reject(new Error(`the process of ${name} ended`))
+    child.once("exit", ended)
+    child.once("message", (reply: Reply) => {
+      child.off("exit", ended)
+      if ("error" in reply) reject(new Error(`${name}: ${reply.error}`))
+      else resolve(reply.result)
+    })
+  })
+
+export const start = async (
+  contender: Contender,
+  store: Store,
+  { observed = false }: { readonly observed?: boolean } = {}
+): Promise<Process> => {
+  const child = fork(
+    new URL("./worker.mjs", import.meta.url),
+    [contender.module, JSON.stringify(store), observed ? "observed" : ""],
+    // As a deployment would run. Express, for one, is slower without it.
+    { env: { ...process.env, NODE_ENV: "production" }, execArgv: ["--expose-gc"] }
+  )
+  await nextReply(child, contender.name)
+  return {
+    contender,
+    ask: async <K extends keyof Tasks>(task: K, of: Parameters<Tasks[K]>[0]) => {
+      const reply = nextReply(child, contender.name)
+      child.send([task, of])
+      // The worker has the same table of tasks.
+      return await reply as ReturnType<Tasks[K]>
+    },
+    stop: () => child.disconnect()
+  }
+}
+
+/** Starts a contender that is measured over HTTP. */
+export const serve = async (contender: Contender, store: Store): Promise<Served> => {
+  if (contender.overHttpOnly === true) return Django.serve(contender, store)
+  const { ask, stop } = await start(contender, store)
+  return {
+    contender,
+    listen: () => ask("listen", {}),
+    cpu: async () => (await ask("usage", { collect: false })).cpu,
+    stop: async () => stop()
+  }
+}
+
+/** What is said of the correctness of one contender. */
+export interface Correctness {
+  readonly succeeded: number
+  readonly kept: number
+  readonly revived: boolean
+  readonly storeCalls: ReturnType<Tasks["storeCalls"]>
+}
+
+export const writers = 50
+
+/** Asks a process of its own, because a store that is watched is slower. */
+export const correctness = async (contender: Contender, store: Store): Promise<Correctness> => {
+  const process = await start(contender, store, { observed: true })
+  try {
+    const storeCalls = await process.ask("storeCalls", {})
+    const { kept, succeeded } = await process.ask("updates", { writers })
+    return { succeeded, kept, revived: await process.ask("revival", {}), storeCalls }
+  } finally {
+    process.stop()
+  }
+}
