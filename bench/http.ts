@@ -10,7 +10,7 @@ import { serve, type Served } from "./processes.js"
 import { atMost, type Budget, digits, type Plot, publish, type Table, withSpread } from "./report.js"
 import { withStores } from "./servers.js"
 
-const rounds = options.rounds(7)
+const rounds = options.rounds(5)
 const connections = 10
 const scenarios = ["hello", "untouched", "read", "modify"] as const
 type Scenario = typeof scenarios[number]

@@ -36,13 +36,13 @@ const nextReply = (child: ChildProcess, name: string): Promise<unknown> =>
 export const start = async (
   contender: Contender,
   store: Store,
-  { observed = false }: { readonly observed?: boolean } = {}
+  { execArgv = [], observed = false }: { readonly observed?: boolean; readonly execArgv?: ReadonlyArray<string> } = {}
 ): Promise<Process> => {
   const child = fork(
     new URL("./worker.mjs", import.meta.url),
     [contender.module, JSON.stringify(store), observed ? "observed" : ""],
     // As a deployment would run. Express, for one, is slower without it.
-    { env: { ...process.env, NODE_ENV: "production" }, execArgv: ["--expose-gc"] }
+    { env: { ...process.env, NODE_ENV: "production" }, execArgv: ["--expose-gc", ...execArgv] }
   )
   await nextReply(child, contender.name)
   return {

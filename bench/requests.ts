@@ -11,10 +11,10 @@ import type { Scenario } from "./worker.js"
 const scenarios: ReadonlyArray<Scenario> = ["hello", "untouched", "read", "modify", "create"]
 const withSession = ["untouched", "read", "modify", "create"] as const
 
-/** Requests until the compiler has done its work, or three seconds of them. Returns how many take some 25 ms from then on. */
+/** Requests until the compiler has done its work, or eight seconds of them. Returns how many take some 25 ms from then on. */
 const warmedUp = async ({ ask }: Process, scenario: Scenario): Promise<number> => {
   let perRequest = 0
-  for (let sent = 0, micros = 0; sent < 10_000 && micros < 3_000_000;) {
+  for (let sent = 0, micros = 0; sent < 10_000 && micros < 8_000_000;) {
     const times = sent === 0 || perRequest > 1000 ? 8 : 500
     perRequest = (await ask("batch", { scenario, times })).wall
     sent += times
@@ -66,7 +66,8 @@ export const measureRequests = async (store: Store, rounds: number): Promise<Req
   const processes: Array<Process> = []
   try {
     for (const contender of contenders) {
-      const process = await start(contender, store)
+      // Threads that collect garbage at the same time make the processor time of a busy machine a matter of chance.
+      const process = await start(contender, store, { execArgv: ["--single-threaded-gc"] })
       processes.push(process)
       for (const scenario of scenarios) {
         const times = await warmedUp(process, scenario)
@@ -77,6 +78,12 @@ export const measureRequests = async (store: Store, rounds: number): Promise<Req
       }
     }
     const { noise, results } = await interleaved(tasks, { rounds, warmUp: 2 })
+    const allocated = new Map<string, number>()
+    for (const { ask, contender } of processes) {
+      for (const scenario of scenarios) {
+        allocated.set(`${contender.name} ${scenario}`, await ask("allocated", { scenario, times: 200 }))
+      }
+    }
     const nothing: Measured = { median: NaN, low: NaN, high: NaN }
     const of = (contender: string, scenario: Scenario) => results.get(`${contender} ${scenario}`) ?? nothing
     const tax = (contender: string, scenario: Scenario) =>
@@ -106,6 +113,14 @@ export const measureRequests = async (store: Store, rounds: number): Promise<Req
             ...(["read", "modify"] as const).map((scenario) =>
               ratio(of(name, scenario).median, of(floor, scenario).median)
             )
+          ])
+        },
+        {
+          title: "Heap that one request allocates, KiB",
+          columns: ["", ...scenarios],
+          rows: names.map((name) => [
+            name,
+            ...scenarios.map((scenario) => digits((allocated.get(`${name} ${scenario}`) ?? NaN) / 1024))
           ])
         },
         await correctnessTable(contenders, store)

@@ -2,6 +2,7 @@
  * A process that has one contender in it and does what its parent asks. Every contender runs in a process of its own,
  * so that none pays for the heap or the compiled code of another.
  */
+import { type HeapProfiler, Session as Inspector } from "node:inspector/promises"
 import type { Answer, App, Make, Path, Store } from "./app.js"
 
 export type Scenario = "hello" | "untouched" | "read" | "modify" | "create"
@@ -13,6 +14,8 @@ export interface Tasks {
     readonly cpu: number
     readonly wall: number
   }
+  /** Bytes of heap that one request allocates: a figure that a busy machine does not change. */
+  readonly allocated: (of: { readonly scenario: Scenario; readonly times: number }) => number
   readonly listen: (of: Record<never, never>) => number
   /** The processor time of this process so far, in microseconds, and its heap after a collection, in bytes. */
   readonly usage: (of: { readonly collect: boolean }) => { readonly cpu: number; readonly heap: number }
@@ -108,16 +111,32 @@ const start = async () => {
   })
   await check(app)
   const session = (await begin(app)).header()
+  const cookieOf = (scenario: Scenario) => scenario === "create" ? "" : session
 
   const tasks: { readonly [K in keyof Tasks]: (of: Parameters<Tasks[K]>[0]) => Promise<ReturnType<Tasks[K]>> } = {
     batch: async ({ scenario, times }) => {
-      const cookie = scenario === "create" ? "" : session
+      const cookie = cookieOf(scenario)
       const before = process.cpuUsage()
       const began = performance.now()
       for (let i = 0; i < times; i++) await app.handle(scenario, cookie)
       const wall = (performance.now() - began) * 1000
       const { system, user } = process.cpuUsage(before)
       return { cpu: (user + system) / times, wall: wall / times }
+    },
+    allocated: async ({ scenario, times }) => {
+      const inspector = new Inspector()
+      inspector.connect()
+      await inspector.post("HeapProfiler.startSampling", {
+        samplingInterval: 8192,
+        includeObjectsCollectedByMajorGC: true,
+        includeObjectsCollectedByMinorGC: true
+      })
+      for (let i = 0; i < times; i++) await app.handle(scenario, cookieOf(scenario))
+      const { profile } = await inspector.post("HeapProfiler.stopSampling")
+      inspector.disconnect()
+      const bytes = ({ children, selfSize }: HeapProfiler.SamplingHeapProfileNode): number =>
+        children.reduce((sum, child) => sum + bytes(child), selfSize)
+      return bytes(profile.head) / times
     },
     listen: app.listen,
     usage: async ({ collect }) => {
@@ -153,7 +172,7 @@ const start = async () => {
       const found: Partial<Record<Scenario, ReadonlyArray<string>>> = {}
       for (const scenario of scenarios) {
         calls.length = 0
-        await app.handle(scenario, scenario === "create" ? "" : session)
+        await app.handle(scenario, cookieOf(scenario))
         found[scenario] = [...calls]
       }
       return found as Record<Scenario, ReadonlyArray<string>>
