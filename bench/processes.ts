@@ -53,7 +53,10 @@ export const start = async (
       // The worker has the same table of tasks.
       return await reply as ReturnType<Tasks[K]>
     },
-    stop: () => child.disconnect()
+    // A process that has ended by itself has an error of its own to show.
+    stop: () => {
+      if (child.connected) child.disconnect()
+    }
   }
 }
 
