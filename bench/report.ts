@@ -154,6 +154,7 @@ quartiles. Absolute times are those of the machine; compare ratios within one ta
 
 /** Writes the page and the plots from the data of the last runs. */
 export const render = (): void => {
+  mkdirSync(folder, { recursive: true })
   const reports = order.flatMap((name): ReadonlyArray<Report> =>
     readdirSync(folder).includes(`${name}.json`) ? [JSON.parse(readFileSync(`${folder}/${name}.json`, "utf8"))] : []
   )
