@@ -10,7 +10,6 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Done from "./internal/done.js"
 import { equals } from "./internal/json.js"
-import type * as Lazy from "./internal/schema/lazy.js"
 import { hasField, withField } from "./internal/schema/lazy.js"
 import type { Json, JsonRecord } from "./Json.js"
 import type { Lifetime } from "./Lifetime.js"
@@ -298,7 +297,10 @@ const ownField = <A extends object>(schema: SessionSchema<A>, key: keyof A & str
  * @since 0.1.0
  * @category models
  */
-export type Field = Lazy.Field
+export interface Field {
+  readonly present: boolean
+  readonly value?: unknown
+}
 
 /**
  * The encoded fields that differ from the base: what a save has to write. Fields whose value is the same, or encodes to
