@@ -2,7 +2,7 @@
  * Updates of one session that wait for each other in one process are written together.
  */
 import { it } from "@effect/vitest"
-import { Deferred, Effect, Fiber, Layer, Schema } from "effect"
+import { Deferred, Effect, Either, Fiber, FiberRef, Layer, Option, Schema } from "effect"
 import { MemoryStore, Session, SessionStore, SessionStoreError, StoredEngine } from "effect-session"
 import { assert, describe } from "vitest"
 import { intercepted } from "./support/intercept.js"
@@ -18,6 +18,12 @@ class Shop extends Session.Tag<Shop>()("test/Together", {
 
 const count = Shop.update("visits", (n) => n + 1)
 
+/** Every fiber that can go on has done so, and waits: the scheduler runs them in the order in which they were resumed. */
+const settled = Effect.repeatN(Effect.yieldNow(), 50)
+
+/** A fiber is in a transaction of the application, in which the store does not write. */
+const inTransaction = FiberRef.unsafeMake(false)
+
 /** A server on a remote store whose first save waits for a gate, and fails with it. */
 const served = (options: StoredEngine.Options = {}) =>
   Effect.gen(function*() {
@@ -30,18 +36,32 @@ const served = (options: StoredEngine.Options = {}) =>
         Effect.suspend(() => {
           if (operation !== "save") return call
           saves++
-          return saves > 1 ? call : Effect.zipRight(
+          const allowed = Effect.flatMap(
+            FiberRef.get(inTransaction),
+            (refused) => refused ? new SessionStoreError({ operation, reason: "transaction" }) : call
+          )
+          return saves > 1 ? allowed : Effect.zipRight(
             Deferred.succeed(blocked, undefined),
-            Effect.zipRight(Deferred.await(gate), call)
+            Effect.zipRight(Deferred.await(gate), allowed)
           )
         }),
       true
     )
     const context = yield* Layer.build(
-      Shop.layer.pipe(Layer.provide(StoredEngine.layer(options)), Layer.provide(Layer.succeed(SessionStore, store)))
+      Shop.layer.pipe(
+        Layer.provideMerge(StoredEngine.layer(options)),
+        Layer.provide(Layer.succeed(SessionStore, store))
+      )
     )
-    const { cookie } = yield* Effect.provide(visit(Shop, Shop.set("name", "ann")), context)
-    const ask = <A, E>(handler: Effect.Effect<A, E, Shop>) => Effect.provide(visit(Shop, handler, cookie), context)
+    const begun = Effect.zipRight(Shop.authenticate("ann"), Shop.set("name", "ann"))
+    const { cookie } = yield* Effect.provide(visit(Shop, begun), context)
+    const ask = <A, E>(handler: Effect.Effect<A, E, Shop>, presented = cookie) =>
+      Effect.provide(visit(Shop, handler, presented), context)
+    const openById = Effect.flatMap(
+      Shop.service,
+      (sessions) =>
+        Effect.flatMap(sessions.list("ann"), ([info]) => sessions.openById(info?.id ?? assert.fail("no session")))
+    )
     /** Runs handlers at once: the first one is in its save when the others have done their part, and wait. */
     const atOnce = <A, E>(handlers: ReadonlyArray<Effect.Effect<A, E, Shop>>) =>
       Effect.gen(function*() {
@@ -57,11 +77,10 @@ const served = (options: StoredEngine.Options = {}) =>
             return yield* Effect.fork(ask(Effect.zipLeft(handler, Deferred.succeed(done, undefined))))
           }))
         for (const done of handled) yield* Deferred.await(done)
-        // The commit of each begins in the same turn in which its handler ends, and waits then.
-        yield* Effect.yieldNow()
+        yield* settled
         return [leader, ...followers] as const
       })
-    return { ask, atOnce, gate, saves: () => saves }
+    return { ask, atOnce, blocked, gate, byId: Effect.provide(openById, context), saves: () => saves }
   })
 
 const open = (gate: Deferred.Deferred<void, SessionStoreError>) => Deferred.succeed(gate, undefined)
@@ -133,5 +152,71 @@ describe("updates of one session at once", () => {
       yield* open(gate)
       const answers = yield* Effect.forEach(requests, Fiber.join)
       assert.deepStrictEqual(answers.map(({ error }) => error?._tag), ["SessionGone", "SessionGone", "SessionGone"])
+    }))
+
+  it.scoped("one that presents a token of before a rotation is not taken along, and learns no new token", () =>
+    Effect.gen(function*() {
+      const { ask, blocked, gate } = yield* served()
+      const loaded = yield* Deferred.make<void>()
+      const goOn = yield* Deferred.make<void>()
+      const late = yield* Effect.fork(ask(
+        Effect.gen(function*() {
+          yield* Shop.get("visits")
+          yield* Deferred.succeed(loaded, undefined)
+          yield* Deferred.await(goOn)
+          yield* count
+        })
+      ))
+      yield* Deferred.await(loaded)
+      const { cookie: next } = yield* ask(Shop.cycleKey)
+      const leader = yield* Effect.fork(ask(count, next))
+      yield* Deferred.await(blocked)
+      const follower = yield* Effect.fork(ask(count, next))
+      yield* settled
+      yield* Deferred.succeed(goOn, undefined)
+      yield* settled
+      yield* open(gate)
+      assert.isUndefined((yield* Fiber.join(leader)).error)
+      assert.isUndefined((yield* Fiber.join(follower)).error)
+      const { error, owed } = yield* Fiber.join(late)
+      assert.strictEqual(error?._tag, "SessionGone")
+      assert.isUndefined(owed)
+      assert.strictEqual((yield* ask(Shop.get("visits"), next)).result, 2)
+    }))
+
+  it.scoped("a request is not taken along by a job that has opened the session by its id, and keeps its token", () =>
+    Effect.gen(function*() {
+      const { ask, atOnce, byId, gate } = yield* served()
+      const job = Option.getOrThrow(yield* byId)
+      yield* job.update("visits", (n) => n + 1)
+      const [leader] = yield* atOnce([count])
+      const saved = yield* Effect.fork(job.save)
+      yield* settled
+      const follower = yield* Effect.fork(ask(count))
+      yield* settled
+      yield* open(gate)
+      assert.isUndefined((yield* Fiber.join(leader)).error)
+      yield* Fiber.join(saved)
+      const { error, owed } = yield* Fiber.join(follower)
+      assert.isUndefined(error)
+      assert.isUndefined(owed)
+      assert.strictEqual((yield* ask(Shop.get("visits"))).result, 3)
+    }))
+
+  it.scoped("one inside a transaction of the application fails alone", () =>
+    Effect.gen(function*() {
+      const { ask, atOnce, gate } = yield* served()
+      const saving = Effect.locally(Effect.zipRight(count, Effect.either(Shop.save)), inTransaction, true)
+      const first = yield* atOnce([count])
+      const inside = yield* Effect.fork(ask(Effect.zipLeft(saving, Shop.discard)))
+      yield* settled
+      const outside = yield* Effect.fork(ask(count))
+      yield* settled
+      yield* open(gate)
+      yield* Effect.forEach(first, Fiber.join)
+      const { result } = yield* Fiber.join(inside)
+      assert.strictEqual(Either.isLeft(result) ? result.left._tag : "saved", "SessionInTransaction")
+      assert.isUndefined((yield* Fiber.join(outside)).error)
+      assert.strictEqual((yield* ask(Shop.get("visits"))).result, 2)
     }))
 })

@@ -32,7 +32,7 @@ import { load, open } from "./open.js"
 import { Presented } from "./presented.js"
 import { Reads } from "./reads.js"
 import type { Loaded } from "./work.js"
-import { endOf } from "./write.js"
+import { endOf, startOf } from "./write.js"
 
 /** A part of a handler whose changes are undone if it fails, and the part around it. */
 interface Scope {
@@ -206,13 +206,7 @@ export class Live<A extends object> implements Uncommitted<A> {
     this.stale = loaded?.stale === true
     this.copied = loaded?.copied === true
     this.loaded = loaded
-    return this.draft = this.#start(loaded)
-  }
-
-  #start(loaded: Loaded<A> | undefined): Draft<A> {
-    return loaded === undefined
-      ? SessionDraft.start(this.#core.initial, undefined, undefined)
-      : SessionDraft.start(loaded.decoded, loaded.record.subject, loaded.record.expiry.lifetime)
+    return this.draft = startOf(this.#core, loaded)
   }
 
   /**
@@ -461,7 +455,7 @@ export class Live<A extends object> implements Uncommitted<A> {
       this.#lent.clear()
       const others = this.steps.filter((one) => !isWithin(one.scope, scope))
       if (this.draft === undefined || others.length === this.steps.length) return Effect.void
-      const start = this.#start(this.loaded)
+      const start = startOf(this.#core, this.loaded)
       return Effect.match(SessionDraft.replay(start, others.map(({ step }) => step), start.loaded), {
         onSuccess: (draft) => {
           this.draft = draft

@@ -72,8 +72,7 @@ export const isChanged = <A extends object>(
   (loaded === undefined
     ? draft.subject !== undefined || draft.lifetime !== undefined || draft.kept
     : draft.cleared || draft.renewed || draft.forceSave || draft.subject !== loaded.record.subject ||
-      (draft.lifetime !== loaded.record.expiry.lifetime &&
-        !Lifetime.equals(draft.lifetime, loaded.record.expiry.lifetime)))
+      !Lifetime.equals(draft.lifetime, loaded.record.expiry.lifetime))
 
 /** Writes. */
 export const write = <A extends object>(
@@ -82,38 +81,51 @@ export const write = <A extends object>(
   work: Work<A>,
   now: number
 ): Effect.Effect<Written<A>, SessionError> => {
-  const id = work.loaded?.record.id
+  const { loaded } = work
   const { selfContained } = core.engine
   // Where a write is one synchronous step, there is nothing to wait for.
-  if (id === undefined || core.isSynchronous) return attempt(core, change, work, now, false)
+  if (loaded === undefined || core.isSynchronous) return attempt(core, change, work, now, false)
   const alone = Effect.withFiberRuntime<Written<A>, SessionError>((fiber) =>
     attempt(core, change, work, Done.millisOf(fiber), false)
   )
   // Commits of one session take turns within this process, so that a hot session converges. One that had to wait knows that
   // its version is no longer current.
-  return Effect.flatMap(Deadline.overtaken, (overtaken) =>
-    change === "Save" && !selfContained
-      ? core.saves.join(id, work, core.queue, overtaken, alone, (works) => saveAll(core, works))
-      : core.queue(id, (waited) => waited && !selfContained ? replay(core, change, work) : alone, overtaken))
+  return Effect.flatMap(Deadline.overtaken, (overtaken) => {
+    const turn = (run: (waited: boolean) => Effect.Effect<Written<A>, SessionError>) =>
+      core.queue(loaded.record.id, run, overtaken)
+    if (selfContained) return turn(() => alone)
+    const after = replay(core, change, work)
+    return change === "Save"
+      ? core.saves.join(
+        // Who presents another token than the others must not be given theirs.
+        Redacted.value(loaded.value),
+        work,
+        { alone, after, together: (works) => saveTogether(core, works) },
+        turn
+      )
+      : turn((waited) => waited ? after : alone)
+  })
 }
 
 /**
- * Writes what several requests have made of one session, with one save: the steps of each are replayed on what those before it
- * leave. One that cannot be replayed fails alone.
+ * Writes what several requests have made of one session, with one save: the steps of each are replayed on the result of those before
+ * it. One that cannot be replayed fails alone. None: nothing was written, because all are too large for one record or the first is
+ * inside a transaction of the application; each may succeed alone.
  */
-const saveAll = <A extends object>(
+const saveTogether = <A extends object>(
   core: Core<A>,
   works: ReadonlyArray<Work<A>>
-): Effect.Effect<ReadonlyArray<Exit.Exit<Written<A>, SessionError>>> => {
-  const separately = Effect.forEach(works, (work) => Effect.exit(replay(core, "Save", work)))
-  const saved = works.length === 1 ? separately : together(core, works)
-  return Effect.matchCauseEffect(core.engine.remote ? limited(core, saved) : saved, {
-    onSuccess: Effect.succeed,
+): Effect.Effect<Option.Option<ReadonlyArray<Exit.Exit<Written<A>, SessionError>>>> => {
+  const saved = together(core, works)
+  return Effect.matchCause(core.engine.remote ? limited(core, saved) : saved, {
+    onSuccess: Option.some,
     onFailure: (cause) =>
-      // Each may fit, though they are too large for one record when they are put together.
-      Option.exists(Cause.failureOption(cause), ({ _tag }) => _tag === "SessionTooLarge")
-        ? separately
-        : Effect.succeed(works.map(() => Exit.failCause(cause)))
+      Option.exists(
+          Cause.failureOption(cause),
+          ({ _tag }) => _tag === "SessionTooLarge" || _tag === "SessionInTransaction"
+        )
+        ? Option.none()
+        : Option.some(works.map(() => Exit.failCause(cause)))
   })
 }
 
@@ -123,21 +135,15 @@ const together = <A extends object>(
 ): Effect.Effect<ReadonlyArray<Exit.Exit<Written<A>, SessionError>>, SessionError> =>
   Effect.withFiberRuntime((fiber) =>
     Effect.gen(function*() {
-      const gones = Effect.forEach(works, (work) => Effect.exit(gone(core, work)))
-      const value = works[0]?.loaded?.value
       const now = Done.millisOf(fiber)
-      const opened = value === undefined
-        ? Option.none()
-        : yield* Effect.mapError(core.engine.open(value, now, "fresh"), Errors.failure(core))
-      if (Option.isNone(opened)) return yield* gones
-      const fresh = yield* load(core, opened.value)
-      if (fresh === undefined) return yield* conflict(core, "it no longer fits this version")
+      const gones = Effect.forEach(works, (work) => Effect.exit(gone(core, work)))
+      const fresh = yield* reloaded(core, works[0]?.loaded, now)
+      if (fresh === undefined) return yield* gones
       let current = fresh
       const failures: Array<Exit.Exit<never, SessionError> | undefined> = []
       for (const work of works) {
         SessionMetrics.commits.unsafeUpdate("replayed", labelsOf(fiber))
-        const start = SessionDraft.start(current.decoded, current.record.subject, current.record.expiry.lifetime)
-        const reworked = yield* Effect.exit(rework(core, { ...work, loaded: current }, start))
+        const reworked = yield* Effect.exit(rework(core, { ...work, loaded: current }, current))
         failures.push(Exit.isFailure(reworked) ? Exit.failCause(reworked.cause) : undefined)
         // Another request may have made the very same change.
         if (Exit.isFailure(reworked) || !isChanged(reworked.value)) continue
@@ -163,6 +169,25 @@ const together = <A extends object>(
         case "Gone":
           return yield* gones
       }
+    })
+  )
+
+/** The record as it is stored now; absent if the session has ended. */
+const reloaded = <A extends object>(
+  core: Core<A>,
+  loaded: Loaded<A> | undefined,
+  now: number
+): Effect.Effect<Loaded<A> | undefined, SessionError> =>
+  loaded === undefined ? Effect.succeed(undefined) : Effect.flatMap(
+    Effect.mapError(core.engine.open(loaded.value, now, "fresh"), Errors.failure(core)),
+    Option.match({
+      onNone: () => Effect.succeed(undefined),
+      onSome: (opened) =>
+        Effect.filterOrElse(
+          load(core, opened),
+          (fresh) => fresh !== undefined,
+          () => conflict(core, "it no longer fits this version")
+        )
     })
   )
 
@@ -210,25 +235,15 @@ const replay = <A extends object>(
   Effect.withFiberRuntime((fiber) => {
     SessionMetrics.commits.unsafeUpdate("replayed", labelsOf(fiber))
     const now = Done.millisOf(fiber)
-    const found = work.loaded === undefined ? Effect.succeedNone : Effect.mapError(
-      core.engine.open(work.loaded.value, now, "fresh"),
-      Errors.failure(core)
-    )
-    return Effect.flatMap(found, (opened) => {
-      if (Option.isNone(opened)) return gone(core, work)
-      return Effect.flatMap(load(core, opened.value), (loaded) => {
-        if (loaded === undefined) return conflict(core, "it no longer fits this version")
-        const start = SessionDraft.start(loaded.decoded, loaded.record.subject, loaded.record.expiry.lifetime)
-        return Effect.flatMap(
-          rework(core, { ...work, loaded }, start),
-          (next): Effect.Effect<Written<A>, SessionError> =>
-            // The other request may have made the very same change.
-            isChanged(next) || change === "Rotate"
-              ? attempt(core, change, next, now, true)
-              : Effect.succeed({ loaded, replayed: true })
-        )
-      })
-    })
+    return Effect.flatMap(reloaded(core, work.loaded, now), (loaded) =>
+      loaded === undefined ? gone(core, work) : Effect.flatMap(
+        rework(core, { ...work, loaded }, loaded),
+        (next): Effect.Effect<Written<A>, SessionError> =>
+          // The other request may have made the very same change.
+          isChanged(next) || change === "Rotate"
+            ? attempt(core, change, next, now, true)
+            : Effect.succeed({ loaded, replayed: true })
+      ))
   })
 
 /** The record has ended. A login begins another session; other changes have nowhere to go. */
@@ -241,26 +256,28 @@ const gone = <A extends object>(
       ? Effect.succeed(undefined)
       : Effect.fail(new SessionGone({ session: core.name }))
   }
-  return Effect.flatMap(continued(core, work), (carried) => {
-    const start = carried === undefined
-      ? SessionDraft.start(core.initial, undefined, undefined)
-      : SessionDraft.start(carried.decoded, carried.record.subject, carried.record.expiry.lifetime)
-    return Effect.flatMap(
-      rework(core, { ...work, loaded: undefined, carried }, start),
+  return Effect.flatMap(continued(core, work), (carried) =>
+    Effect.flatMap(
+      rework(core, { ...work, loaded: undefined, carried }, carried),
       (next) => Effect.withFiberRuntime((fiber) => attempt(core, "Create", next, Done.millisOf(fiber), true))
-    )
-  })
+    ))
 }
 
-/** The steps of the request, applied to another start. */
+/** The draft that a request starts from: a record, or a session that begins. */
+export const startOf = <A extends object>(core: Core<A>, loaded: Loaded<A> | undefined): Draft<A> =>
+  loaded === undefined
+    ? SessionDraft.start(core.initial, undefined, undefined)
+    : SessionDraft.start(loaded.decoded, loaded.record.subject, loaded.record.expiry.lifetime)
+
+/** The steps of the request, applied to another record, or to a session that begins. */
 const rework = <A extends object>(
   core: Core<A>,
   work: Work<A>,
-  start: Draft<A>
+  from: Loaded<A> | undefined
 ): Effect.Effect<Work<A>, SessionError> =>
   Effect.flatMap(
     Effect.catchAll(
-      SessionDraft.replay(start, work.steps.map(({ step }) => step), work.origin),
+      SessionDraft.replay(startOf(core, from), work.steps.map(({ step }) => step), work.origin),
       ({ what }) => conflict(core, what)
     ),
     (draft) => Effect.map(changesOf(core, draft), (changes) => ({ ...work, draft, changes }))
@@ -305,9 +322,7 @@ export const again = <A extends object>(
   core: Core<A>,
   carried: Loaded<A>
 ): Effect.Effect<Written<A>, SessionError> => {
-  const { expiry: { lifetime }, subject } = carried.record
-  const start = SessionDraft.start(carried.decoded, subject, lifetime)
-  const draft = { ...start, authenticated: true, revokeOthers: true, kept: true }
+  const draft = { ...startOf(core, carried), authenticated: true, revokeOthers: true, kept: true }
   return Effect.withFiberRuntime((fiber) =>
     attempt(
       core,
