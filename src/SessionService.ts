@@ -174,7 +174,6 @@ export const make = <A extends object>(
         onUndecodable: settings.onUndecodable ?? "restart",
         commitTimeout: Duration.toMillis(settings.commitTimeout ?? "3 seconds"),
         retryAfter: Math.ceil(Duration.toSeconds(settings.retryAfter ?? "5 seconds")),
-        touchWindow: Expiry.touchWindow(expiry, undefined),
         touchEvery: settings.touchEvery === undefined ? undefined : Duration.toMillis(settings.touchEvery),
         watchEvery: Duration.toMillis(settings.watchEvery ?? "30 seconds")
       },

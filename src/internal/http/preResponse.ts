@@ -92,9 +92,8 @@ class Exchange {
   /** Commits, and completes the response. `last`: no other handler follows. */
   respond(request: Request, response: Response, last: boolean): Effect.Effect<Response> {
     return Done.map(this.commit(request, response), (response) => {
-      const { members } = this
-      const used = members.length === 1 ? members : members.filter(({ session }) => session.accessed)
-      return used[0]?.session.accessed === true ? complete(request, response, used, last) : response
+      const used = this.members.filter(({ session }) => session.accessed)
+      return used.length === 0 ? response : complete(request, response, used, last)
     })
   }
 
@@ -114,8 +113,7 @@ class Exchange {
           : Effect.flatMap(status >= 500 ? Effect.succeed(answered) : member.answer(error), (failure) =>
             commit(at + 1, failure, 500)))
     }
-    const web = response.body._tag === "Raw" ? webResponseOf(response) : undefined
-    return commit(0, response, web?.status ?? response.status)
+    return commit(0, response, webResponseOf(response)?.status ?? response.status)
   }
 
   #warnOfLostCookies(request: Request): Effect.Effect<void> {
@@ -204,7 +202,7 @@ const withClient = (
   Effect.withFiberRuntime((fiber) =>
     Done.flatMap(run(fiber), (response) => {
       const interruption = fiber.getFiberRef(FiberRef.interruptedCause)
-      if (interruption === Cause.empty || Cause.isEmpty(interruption)) return Exit.succeed(response)
+      if (Cause.isEmpty(interruption)) return Exit.succeed(response)
       if (!HashSet.has(Cause.interruptors(interruption), HttpServerError.clientAbortFiberId)) {
         return Effect.succeed(response)
       }

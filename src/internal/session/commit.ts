@@ -24,8 +24,7 @@ import { causeOf } from "../store/defects.js"
 import type { Core } from "./core.js"
 import * as Errors from "./errors.js"
 import { labelsOf } from "./open.js"
-import type { Loaded } from "./work.js"
-import type { Work, Written } from "./work.js"
+import type { Loaded, Work, Written } from "./work.js"
 import * as Write from "./write.js"
 
 /** The state of a request, as far as a commit depends on it. It decides by the fields that it sets itself first. */
@@ -82,7 +81,9 @@ export const commit = <A extends object>(
     live.changed = Write.isChanged(work)
     live.rotates = draft.rotates
     live.lastSeenAt = loaded?.record.lastSeenAt ?? now
-    live.touchWindow = live.used && !core.unattended ? touchWindow(core, loaded) : undefined
+    live.touchWindow = live.used && !core.unattended
+      ? core.settings.touchEvery ?? Expiry.touchWindow(core.settings.expiry, loaded?.record.expiry.lifetime)
+      : undefined
     const change = decide(live, now, status)
     const count = (outcome: SessionMetrics.CommitOutcome) =>
       SessionMetrics.commits.unsafeUpdate(outcome, labelsOf(fiber))
@@ -111,12 +112,6 @@ export const commit = <A extends object>(
 }
 
 const failures: Readonly<Record<string, "conflict" | "gone">> = { SessionConflict: "conflict", SessionGone: "gone" }
-
-const touchWindow = <A extends object>({ settings }: Core<A>, loaded: Loaded<A> | undefined): number | undefined => {
-  const lifetime = loaded?.record.expiry.lifetime
-  return settings.touchEvery ??
-    (lifetime === undefined ? settings.touchWindow : Expiry.touchWindow(settings.expiry, lifetime))
-}
 
 const needsCookie = <A extends object>(core: Core<A>, change: SessionChange): boolean =>
   core.engine.selfContained

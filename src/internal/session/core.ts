@@ -29,8 +29,6 @@ export interface Settings {
   readonly retryAfter: number
   /** Milliseconds; absent: a tenth of the idle limit. */
   readonly touchEvery: number | undefined
-  /** That tenth in milliseconds, for sessions without a lifetime of their own; absent where use does not prolong a session. */
-  readonly touchWindow: number | undefined
   /** Milliseconds. */
   readonly watchEvery: number
 }

@@ -31,7 +31,6 @@ import type {
 import type { SessionId } from "../../SessionId.js"
 import { SessionRevocation } from "../../SessionRevocation.js"
 import * as Done from "../done.js"
-import { wholeOf } from "../schema/lazy.js"
 import type { Core } from "./core.js"
 import { refused } from "./errors.js"
 import { Live } from "./live.js"
@@ -117,11 +116,7 @@ export class Handle<A extends object> implements RequestSession<A> {
   // ---- reading
 
   get value(): Effect.Effect<A, SessionUnavailable> {
-    const { isClass, keys, mutable } = this.#core.schema
-    return mutable.size > 0 || isClass ? this.#live.whole : this.#live.read((draft) => {
-      for (const key of keys) this.#live.reads.add(key)
-      return wholeOf(draft.value, keys)
-    })
+    return this.#live.whole
   }
 
   get get() {

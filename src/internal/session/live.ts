@@ -4,7 +4,6 @@
  */
 import * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
-import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as FiberRef from "effect/FiberRef"
@@ -20,6 +19,7 @@ import type { SessionRevocation } from "../../SessionRevocation.js"
 import type { Misfit } from "../../SessionSchema.js"
 import type { Reading } from "../../SessionStore.js"
 import * as Done from "../done.js"
+import { wholeOf } from "../schema/lazy.js"
 import type { Uncommitted } from "./commit.js"
 import { commit } from "./commit.js"
 import type { Core } from "./core.js"
@@ -139,17 +139,6 @@ export class Live<A extends object> implements Uncommitted<A> {
     return this.optional || this.#reading === "copy"
   }
 
-  // ---- one at a time
-
-  /** Runs when nothing runs alone. */
-  #idle<B, E>(run: (fiber: Done.RuntimeFiber) => Effect.Effect<B, E>): Effect.Effect<B, E> {
-    return Effect.withFiberRuntime((fiber) =>
-      this.#mutex.busy === undefined
-        ? run(fiber)
-        : Effect.zipRight(Deferred.await(this.#mutex.busy), this.#idle(run))
-    )
-  }
-
   // ---- open
 
   /** Reads the session, which is loaded on first use. `use`: this counts as a use, which prolongs it. */
@@ -164,7 +153,7 @@ export class Live<A extends object> implements Uncommitted<A> {
   /** The draft. One load at a time; a branch that is interrupted leaves it to the next. */
   #opened(fiber: Done.RuntimeFiber): Effect.Effect<Draft<A>, SessionUnavailable> {
     if (this.draft !== undefined) return Exit.succeed(this.draft)
-    const isSynchronous = this.#core.isSynchronous && this.#mutex.busy === undefined
+    const isSynchronous = this.#core.isSynchronous && !this.#mutex.isBusy
     const loaded = isSynchronous ? this.#load(fiber) : undefined
     return loaded !== undefined && Done.isDone(loaded)
       ? loaded
@@ -249,31 +238,26 @@ export class Live<A extends object> implements Uncommitted<A> {
 
   /** One field: the handler's own copy of it, if it may be changed in place. */
   get<K extends keyof A & string>(key: K): Effect.Effect<A[K], SessionUnavailable> {
-    if (!this.#core.schema.mutable.has(key)) {
-      return this.read((draft) => {
-        this.reads.add(key)
-        return draft.value[key]
-      })
-    }
-    return Effect.flatMap(
-      this.read((draft) => {
-        this.reads.add(key)
-        return draft
-      }),
-      (draft) => InPlace.read(this.#core.schema, this.#lent, draft, key)
-    )
+    const { schema } = this.#core
+    const draft = this.read((draft) => {
+      this.reads.add(key)
+      return draft
+    })
+    return schema.mutable.has(key)
+      ? Effect.flatMap(draft, (draft) => InPlace.read(schema, this.#lent, draft, key))
+      : Effect.map(draft, ({ value }) => value[key])
   }
 
   /** The whole value, with the handler's own copies in it. */
   get whole(): Effect.Effect<A, SessionUnavailable> {
-    const { schema } = this.#core
-    return Effect.flatMap(
-      this.read((draft) => {
-        for (const key of schema.keys) this.reads.add(key)
-        return draft
-      }),
-      (draft) => InPlace.readAll(schema, this.#lent, draft)
-    )
+    const { isClass, keys, mutable } = this.#core.schema
+    const draft = this.read((draft) => {
+      for (const key of keys) this.reads.add(key)
+      return draft
+    })
+    return isClass || mutable.size > 0
+      ? Effect.flatMap(draft, (draft) => InPlace.readAll(this.#core.schema, this.#lent, draft))
+      : Effect.map(draft, ({ value }) => wholeOf(value, keys))
   }
 
   /** A browser that fetches in advance: nothing is taken, and the page without it is not shown to the visitor when they come. */
@@ -346,14 +330,14 @@ export class Live<A extends object> implements Uncommitted<A> {
         onSuccess: (next): Effect.Effect<B, SessionWriteError> => {
           // Encoding a field may take time: another branch of the handler may have been faster, a save may have begun, or
           // the request may have ended.
-          if (this.draft !== draft || this.#mutex.busy !== undefined || this.finished) return this.#change(make, scoped)
+          if (this.draft !== draft || this.#mutex.isBusy || this.finished) return this.#change(make, scoped)
           this.draft = next
           this.steps = [...this.steps, { step, scope: scoped ? fiber.getFiberRef(currentScope) : undefined }]
           taken?.(next)
           return Exit.succeed(result)
         }
       })
-    return this.#idle((fiber) => {
+    return this.#mutex.idle((fiber) => {
       this.accessed = true
       this.used = true
       if (!inPlaceIsSet && this.#lent.size > 0) {
@@ -499,7 +483,7 @@ export class Live<A extends object> implements Uncommitted<A> {
 
   /** Ends the session when the request ends. */
   get flush(): Effect.Effect<void, SessionCommitted> {
-    return this.#idle(() => {
+    return this.#mutex.idle(() => {
       this.accessed = true
       if (this.finished) return this.#tooLate
       if (this.loaded !== undefined) {
@@ -515,7 +499,7 @@ export class Live<A extends object> implements Uncommitted<A> {
 
   /** Writes what has changed, now, and goes on from there. */
   get save(): Effect.Effect<void, SessionError> {
-    return this.#idle(() => {
+    return this.#mutex.idle(() => {
       this.accessed = true
       this.used = true
       if (this.finished) return this.#tooLate
@@ -546,7 +530,7 @@ export class Live<A extends object> implements Uncommitted<A> {
     status: number,
     inPlace: Exit.Exit<void, SessionWriteError> | undefined
   ): Effect.Effect<SessionError | undefined> {
-    return this.#idle((fiber) => {
+    return this.#mutex.idle((fiber) => {
       const before = this.finished
       if (!before && inPlace === undefined && this.#lent.size > 0) {
         return Effect.flatMap(Effect.exit(this.#setInPlace), (exit) => this.#finish(status, exit))
