@@ -6,6 +6,7 @@ import { Deferred, Effect, Either, Fiber, FiberRef, Layer, Option, Schema } from
 import { MemoryStore, Session, SessionStore, SessionStoreError, StoredEngine } from "effect-session"
 import { assert, describe } from "vitest"
 import { intercepted } from "./support/intercept.js"
+import type { Visit } from "./support/visits.js"
 import { visit } from "./support/visits.js"
 
 class Shop extends Session.Tag<Shop>()("test/Together", {
@@ -83,6 +84,16 @@ const served = (options: StoredEngine.Options = {}) =>
     return { ask, atOnce, blocked, gate, byId: Effect.provide(openById, context), saves: () => saves }
   })
 
+/** Lets the first save go on, and gives the names of the errors of the requests. */
+const errorsOf = <A, E>(
+  gate: Deferred.Deferred<void, SessionStoreError>,
+  requests: ReadonlyArray<Fiber.Fiber<Visit<A>, E>>
+) =>
+  Effect.zipRight(
+    open(gate),
+    Effect.forEach(requests, (request) => Effect.map(Fiber.join(request), ({ error }) => error?._tag))
+  )
+
 const open = (gate: Deferred.Deferred<void, SessionStoreError>) => Deferred.succeed(gate, undefined)
 
 describe("updates of one session at once", () => {
@@ -90,9 +101,7 @@ describe("updates of one session at once", () => {
     Effect.gen(function*() {
       const { ask, atOnce, gate, saves } = yield* served()
       const requests = yield* atOnce(Array.from({ length: 50 }, () => count))
-      yield* open(gate)
-      const answers = yield* Effect.forEach(requests, Fiber.join)
-      assert.deepStrictEqual(answers.map(({ error }) => error), Array.from({ length: 50 }, () => undefined))
+      assert.deepStrictEqual(yield* errorsOf(gate, requests), Array.from({ length: 50 }, () => undefined))
       assert.strictEqual((yield* ask(Shop.get("visits"))).result, 50)
       assert.strictEqual(saves(), 2)
     }))
@@ -102,9 +111,7 @@ describe("updates of one session at once", () => {
       const { ask, atOnce, gate, saves } = yield* served()
       const rename = (name: string) => Effect.zipRight(Shop.get("name"), Shop.set("name", name))
       const requests = yield* atOnce([count, rename("ben"), count, rename("cid"), count])
-      yield* open(gate)
-      const answers = yield* Effect.forEach(requests, Fiber.join)
-      assert.deepStrictEqual(answers.map(({ error }) => error?._tag), [
+      assert.deepStrictEqual(yield* errorsOf(gate, requests), [
         undefined,
         undefined,
         undefined,
@@ -121,9 +128,7 @@ describe("updates of one session at once", () => {
       const { ask, atOnce, gate } = yield* served({ maxSessionBytes: 1000 })
       const note = Shop.update("notes", (notes) => [...notes, "x".repeat(300)])
       const requests = yield* atOnce([count, note, note, note, note])
-      yield* open(gate)
-      const answers = yield* Effect.forEach(requests, Fiber.join)
-      assert.deepStrictEqual(answers.map(({ error }) => error?._tag), [
+      assert.deepStrictEqual(yield* errorsOf(gate, requests), [
         undefined,
         undefined,
         undefined,
@@ -133,7 +138,7 @@ describe("updates of one session at once", () => {
       assert.lengthOf((yield* ask(Shop.get("notes"))).result ?? [], 3)
     }))
 
-  it.scoped("who waits for a save that fails is not failed by it", () =>
+  it.scoped("an update that waits for a save is not failed by the failure of that save", () =>
     Effect.gen(function*() {
       const { ask, atOnce, gate } = yield* served()
       const [leader, ...followers] = yield* atOnce([count, count, count])
@@ -149,9 +154,7 @@ describe("updates of one session at once", () => {
       const { ask, atOnce, gate } = yield* served()
       const requests = yield* atOnce([count, count, count])
       yield* ask(Shop.flush)
-      yield* open(gate)
-      const answers = yield* Effect.forEach(requests, Fiber.join)
-      assert.deepStrictEqual(answers.map(({ error }) => error?._tag), ["SessionGone", "SessionGone", "SessionGone"])
+      assert.deepStrictEqual(yield* errorsOf(gate, requests), ["SessionGone", "SessionGone", "SessionGone"])
     }))
 
   it.scoped("one that presents a token of before a rotation is not taken along, and learns no new token", () =>

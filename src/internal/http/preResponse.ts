@@ -176,7 +176,7 @@ const after = (before: Option.Option<HttpApp.PreResponseHandler>, handler: HttpA
  */
 export const becomeLast = (fiber: Done.RuntimeFiber): Effect.Effect<void> => {
   const all = fiber.getFiberRef(handlers)
-  // Where nobody else has installed a handler, the default one is the last.
+  // If no other handler is installed, the default one runs last.
   if (all === byDefault()) return Exit.void
   const request = fiber.currentContext.unsafeMap.get(HttpServerRequest.HttpServerRequest.key)
   const exchange = request === undefined ? undefined : exchanges.get(sourceOf(request))

@@ -1,5 +1,5 @@
 /**
- * What the headers of a request tell of its browser: the hosts that it names, and whether it sends our cookie and keeps what it gets.
+ * Facts from the headers of a request: the hosts that it names, whether the browser prefetches, and whether it sends and keeps our cookie.
  */
 import type * as Headers from "@effect/platform/Headers"
 import type * as HttpServerRequest from "@effect/platform/HttpServerRequest"
@@ -15,7 +15,7 @@ export const sourceOf = (request: Request): object => Predicate.isObject(request
 export const isWebRequest = (source: object): source is globalThis.Request =>
   typeof globalThis.Request === "function" && source instanceof globalThis.Request
 
-/** What a session depends on of a request besides its cookies, looked up when it is asked for. */
+/** The facts of a request that a session depends on besides its cookies. Each is looked up on demand. */
 export class Facts implements RequestOptions {
   readonly #request: Request
   readonly #cookie: SessionCookie

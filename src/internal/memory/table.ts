@@ -23,9 +23,9 @@ export interface Entry {
   readonly namespaceEpoch: number
 }
 
-/** What keeps the entries. It may forget some, and says so. */
+/** The container of the entries. It may evict some, and then calls `forget`. */
 interface Table {
-  /** Whoever asks uses the entry. */
+  /** Reads an entry, which counts as a use of it. */
   readonly get: (key: StoreKey) => Entry | undefined
   /** The same without using it. */
   readonly peek: (key: StoreKey) => Entry | undefined
@@ -38,13 +38,13 @@ interface Table {
 }
 
 /**
- * What the store in memory means, whatever keeps its entries. Every function is one synchronous step, so it is atomic.
+ * The semantics of the store in memory, for any container. Every function is one synchronous step, so it is atomic.
  */
 export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) => Table): Shape => {
   const entries = makeTable((key, { record }) => forget(key, record))
   const index = new MemoryIndex()
   const epochs = new Map<string, number>() // by namespace, and by namespace and subject
-  /** What the clock said in the last write. */
+  /** The time of the last write. */
   let clock = -Infinity
 
   const epoch = (namespace: string, subject?: string) => epochs.get(epochOf(namespace, subject)) ?? 0
@@ -72,7 +72,7 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
     put(key, { record, subjectEpoch: subjectEpoch(record), namespaceEpoch: epoch(record.namespace) })
   }
 
-  /** What has expired is forgotten before what is alive. */
+  /** Removes expired records before live ones are evicted. */
   const makeRoom = (key: StoreKey, record: SessionRecord, now: number) => {
     while (entries.isFull(key, record) && removeExpired(Math.min(now, clock + clockSlack), 1) > 0);
   }
@@ -102,7 +102,7 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
     return removed
   }
 
-  /** What the clock of this process says, which may be a simulated one. */
+  /** Reads the clock of this process, which may be a simulated one. */
   const tick = () => {
     const time = Option.match(Fiber.getCurrentFiber(), { onNone: Date.now, onSome: Done.millisOf })
     return clock = Math.max(time, Date.now())

@@ -1,5 +1,5 @@
 /**
- * What the AST of a schema tells of the sessions that it describes, found once when a layer is built.
+ * Analyses the AST of a session's schema, once, when a layer is built.
  */
 import * as Option from "effect/Option"
 import * as AST from "effect/SchemaAST"

@@ -11,10 +11,10 @@ import { isRecord } from "../json.js"
 
 type Accepts = (value: unknown) => boolean
 
-/** How the values of a schema are checked. */
+/** The check of a schema's values. */
 interface Check {
   readonly accepts: Accepts
-  /** What is accepted decodes to itself. */
+  /** An accepted value decodes to itself. */
   readonly isIdentity: boolean
 }
 

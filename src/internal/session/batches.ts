@@ -15,9 +15,9 @@ interface Entry<A, B, E> {
 
 /** The ways in which the work of an entry can be done. */
 export interface Doing<A, B, E> {
-  /** Alone, when nobody was there before. */
+  /** Alone, if the queue was empty. */
   readonly alone: Effect.Effect<B, E>
-  /** Alone, after others. */
+  /** Alone, after it has waited for others. */
   readonly after: Effect.Effect<B, E>
   /** For several, in this order. None: nothing was changed, and it may succeed for each one alone. */
   readonly together: (items: ReadonlyArray<A>) => Effect.Effect<Option.Option<ReadonlyArray<Exit.Exit<B, E>>>>

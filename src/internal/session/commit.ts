@@ -45,7 +45,7 @@ export interface Uncommitted<A extends object> extends State {
   readonly used: boolean
   /** No response will carry a cookie. */
   readonly detached: boolean
-  /** What becomes of a new session, if another site made the request and the browser did not send the cookie. */
+  /** The treatment of a new session if a cross-site request came without the cookie. */
   readonly withheld: "refuse" | "discard" | undefined
   /** A touch that cannot be written is no error. */
   readonly allowsStale: boolean
@@ -54,7 +54,7 @@ export interface Uncommitted<A extends object> extends State {
   readonly revocation: Context.Tag.Service<SessionRevocation> | undefined
 }
 
-/** What a commit leaves. */
+/** The result of a commit. */
 export interface Committed<A> {
   /** The record from now on; absent: there is none any more. */
   readonly loaded: Loaded<A> | undefined
@@ -153,7 +153,7 @@ const perform = <A extends object>(
     case "Replace":
       return replace(core, live, work, now)
     case "Create":
-      // Whoever presented several sessions and logs in is rid of all of them: no request of theirs is ambiguous again.
+      // A login ends all of several sessions that were presented, so that no later request is ambiguous.
       return live.ambiguous && work.draft.authenticated
         ? replace(core, live, work, now)
         : write(core, "Create", live, work, now)
@@ -270,7 +270,7 @@ const write = <A extends object>(
   return Done.flatMap(Write.write(core, change, work, now), (written) => committed(core, change, live, work, written))
 }
 
-/** What a write leaves to the request, and to its response. */
+/** The result for the request and its response. */
 const committed = <A extends object>(
   core: Core<A>,
   change: "Create" | "Rotate" | "Save",
@@ -305,7 +305,7 @@ const cookieFor = <A extends object>(core: Core<A>, { record, value }: Loaded<A>
 
 // ---- logins that end the subject's other sessions
 
-/** What was written, and why the subject's other sessions may be left. */
+/** The written record, and the reason why other sessions of the subject may be left. */
 interface Alone<A> {
   readonly written: Written<A>
   readonly failed?: SessionError

@@ -1,5 +1,5 @@
 /**
- * What all requests of one session tag share: built once, when its layer is built.
+ * Shared by all requests of one session tag, and built with its layer.
  */
 import type * as Effect from "effect/Effect"
 import type { Option } from "effect/Option"
@@ -17,7 +17,7 @@ import type { Queue } from "./queue.js"
 import type { Watchers } from "./watchers.js"
 import type { Work, Written } from "./work.js"
 
-/** What a deployment may choose. */
+/** The settings of a deployment. */
 export interface Settings {
   readonly expiry: Expiry
   readonly cookie: SessionCookie

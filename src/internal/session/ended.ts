@@ -19,7 +19,7 @@ export const ended = <A extends object>(
   core.watchers.watch(value, (bell) => {
     const wait = (until: number): Effect.Effect<void> =>
       Effect.flatMap(Clock.currentTimeMillis, (now) =>
-        // What is known to end before the next look is looked at in that moment.
+        // If the session is known to end before the next look, look at that moment.
         Effect.race(Effect.interruptible(bell.await), Effect.sleep(until > now ? Math.min(every, until - now) : every))
           .pipe(
             Effect.zipRight(bell.close),

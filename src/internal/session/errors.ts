@@ -20,7 +20,7 @@ import type { SessionStoreError } from "../../SessionStore.js"
 import { causeOf } from "../store/defects.js"
 import type { Core } from "./core.js"
 
-/** What all of this module is told of a session tag. */
+/** The part of a session tag that errors name. */
 type Named = Pick<Core<never>, "name" | "settings">
 
 /** A store that is down, to a handler. */
@@ -60,7 +60,7 @@ export const refused = ({ name }: Named, error: Misfit | Clash): SessionInvalid 
     ? invalid({ name }, error)
     : new SessionConflict({ session: name, what: error.what })
 
-/** What a broken store is to a commit. */
+/** Maps the error of a store to the error that a commit fails with. */
 export const failure = (named: Named, raw: JsonRecord = {}) => (error: SessionStoreError): SessionError => {
   switch (error.reason) {
     case "transaction":

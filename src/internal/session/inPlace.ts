@@ -8,7 +8,7 @@ import type { Misfit, SessionSchema } from "../../SessionSchema.js"
 import { equals } from "../json.js"
 import { hasField, withField } from "../schema/lazy.js"
 
-/** What a handler was given of one field. */
+/** The copy of one field that a handler was given. */
 interface Lent<A> {
   /** The value that held the field then. */
   readonly source: A

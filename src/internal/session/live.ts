@@ -101,13 +101,13 @@ export class Live<A extends object> implements Uncommitted<A> {
   detached = false
   /** The handler can do without the session. */
   optional = false
-  /** What this request itself has ended, as it was: a login of the same subject goes on from it. */
+  /** The record that this request itself has revoked: a login of the same subject continues from it. */
   carried: Loaded<A> | undefined
   /** Ends the other sessions of a subject that logs in exclusively. */
   revocation: Context.Tag.Service<SessionRevocation> | undefined
-  /** What the handler has read of the stored fields. */
+  /** The stored fields that the handler has read. */
   readonly reads = new Reads<keyof A & string>()
-  /** What becomes of a new session, if another site made the request and the browser did not send the cookie. */
+  /** The treatment of a new session if a cross-site request came without the cookie. */
   readonly withheld: "refuse" | "discard" | undefined
 
   readonly #core: Core<A>
@@ -167,7 +167,7 @@ export class Live<A extends object> implements Uncommitted<A> {
       const error = Errors.late(core)
       return Effect.zipRight(Errors.log(error), Effect.fail(error))
     }
-    // What was opened before stays, if it cannot be opened again.
+    // A session that was opened before stays, if it cannot be opened again.
     this.settled = this.draft === undefined
     const seen = this.draft?.value
     const values = this.loaded === undefined ? this.values : [this.loaded.value]
@@ -405,7 +405,7 @@ export class Live<A extends object> implements Uncommitted<A> {
     return Effect.flatMap(this.#setInPlace, () => {
       const { draft } = this
       if (loaded === undefined || draft === undefined || this.steps.length > 0) {
-        // What was taken stays taken, whatever becomes of the part of the handler that took it.
+        // A value that was taken is not restored by a rollback.
         return this.#change(
           () => [undefined, this.#core.steps.assign(key, { present: false }, false)],
           false
@@ -420,7 +420,7 @@ export class Live<A extends object> implements Uncommitted<A> {
 
   /** Undoes the changes that `effect` has made if it does not succeed. */
   withRollback<B, E, R>(effect: Effect.Effect<B, E, R>): Effect.Effect<B, E, R> {
-    // What was changed in place until now is not part of it. If that cannot be set, the commit fails with the reason.
+    // Earlier changes in place are not part of it. If they cannot be set, the commit fails with the reason.
     return Effect.flatMap(Effect.zipRight(Effect.ignore(this.#setInPlace), FiberRef.get(currentScope)), (outer) => {
       const scope: Scope = { outer }
       const before = this.reads.copy()
@@ -435,7 +435,7 @@ export class Live<A extends object> implements Uncommitted<A> {
   #rollBack(scope: Scope, before: Reads<keyof A & string>): Effect.Effect<void> {
     return this.#mutex.alone(() => {
       if (this.finished) return Effect.void
-      // What the handler has changed in place since then is undone, too.
+      // Changes in place since then are undone, too.
       this.#lent.clear()
       const others = this.steps.filter((one) => !isWithin(one.scope, scope))
       if (this.draft === undefined || others.length === this.steps.length) return Effect.void
@@ -558,7 +558,7 @@ export class Live<A extends object> implements Uncommitted<A> {
         if (committed === undefined) return Exit.void
         this.#proceed(committed.loaded, committed.outdated, committed.owed)
         if (committed.failed === undefined) return Exit.void
-        // What was written stays, and so does the cookie that leads to it.
+        // The written record stays, and so does its cookie.
         this.#broken = committed.failed
         return Exit.fail(committed.failed)
       },
@@ -577,7 +577,7 @@ export class Live<A extends object> implements Uncommitted<A> {
   ): void {
     const isLogin = this.draft?.authenticated === true
     const { isFull, isSeveral } = this.#presented
-    // What the server cannot end, or has not looked at, must not come back beside the new cookie, or in its place.
+    // Sessions that the server cannot end, or has not looked at, must not come back beside the new cookie, or in its place.
     if (
       (isLogin || this.flushed) && (isFull || (this.#core.engine.selfContained && (isLogin || isSeveral)))
     ) {
@@ -592,7 +592,7 @@ export class Live<A extends object> implements Uncommitted<A> {
     this.#begin(loaded, outdated)
   }
 
-  /** A change after the request was answered. It may come from a fiber whose failure nobody sees, so it is logged, once. */
+  /** A change after the request was answered. The failure of a forked fiber is not observed, so it is logged, once. */
   get #tooLate(): Effect.Effect<never, SessionCommitted> {
     const error = Errors.committed(this.#core)
     if (this.#warned) return Effect.fail(error)

@@ -19,7 +19,7 @@ import type { Core } from "./core.js"
 import { log, unavailable, undecodable } from "./errors.js"
 import type { Loaded } from "./work.js"
 
-/** What cookie values lead to: a session, or nothing that counts as one. */
+/** The session that cookie values lead to, if there is exactly one. */
 export interface Found<A> {
   readonly loaded: Loaded<A> | undefined
   /** Several live sessions were presented. None is trusted; a login or logout destroys them all. */

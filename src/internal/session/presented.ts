@@ -20,7 +20,7 @@ import { sha256 } from "../crypto/primitives.js"
 /** No more values than this are looked at, and no more are said to have ended. */
 export const mostValues = 64
 
-/** A request with more values that may be alive is nobody's: each of them costs a look into the store. */
+/** A request with more values that may be alive is anonymous: each of them costs a load. */
 const mostOpened = 8
 
 /** The engines write neither two dots in a row nor none. */

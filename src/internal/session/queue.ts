@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import { keepsRequestsApart } from "../store/isolates.js"
 
 /**
- * Runs effects of one name one after another; those of other names side by side. The effect is told whether others of its
+ * Runs effects of one name one after another; those of other names side by side. The effect gets whether others of its
  * name were there before it. `overtaken` runs each time that another one succeeds while this one waits.
  */
 export type Queue = <A, E, R>(
@@ -20,7 +20,7 @@ interface Turn {
   users: number
 }
 
-/** Makes a queue. A name that nobody uses takes no memory. */
+/** Makes a queue. A name that is not in use takes no memory. */
 export const make = (apart = keepsRequestsApart()): Queue => apart ? polling() : waking()
 
 /** Each effect wakes the one that waits behind it. */

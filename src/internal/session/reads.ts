@@ -32,7 +32,7 @@ export class Reads<Key extends string> {
     return this.#read === undefined ? [] : [...this.#read]
   }
 
-  /** What is known at this moment. */
+  /** A snapshot. */
   copy(): Reads<Key> {
     const copy = new Reads<Key>()
     copy.#read = new Set(this.#read)
@@ -40,7 +40,7 @@ export class Reads<Key extends string> {
     return copy
   }
 
-  /** What was set since `before` is undone. What was seen was seen. */
+  /** Undoes the sets since `before`. Reads are kept. */
   rollBack(before: Reads<Key>): void {
     this.#read = new Set([...this.#read ?? [], ...before.#read ?? []])
     this.#own = new Set([...this.#own ?? []].filter((key) => before.#own?.has(key) === true))

@@ -1,5 +1,5 @@
 /**
- * Who waits in this process for the end of a session.
+ * Waiters, in this process, for the end of a session.
  */
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"

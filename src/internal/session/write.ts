@@ -55,7 +55,7 @@ const unanswered = <A extends object>(core: Core<A>) =>
 const isTimeout = (error: unknown): boolean =>
   error instanceof SessionUnavailable && error.cause instanceof SessionStoreError && error.cause.reason === "timeout"
 
-/** What differs between a draft and its record. The steps checked every value, so it cannot fail to encode. */
+/** The encoded fields that differ between a draft and its record. The steps checked every value, so it cannot fail to encode. */
 export const changesOf = <A extends object>(core: Core<A>, draft: Draft<A>): Effect.Effect<Changes, SessionError> =>
   draft.touched.size === 0 ? Exit.succeed(noChanges) : Done.mapError(
     SessionDraft.diff(core.schema, draft),
@@ -97,7 +97,7 @@ export const write = <A extends object>(
     const after = replay(core, change, work)
     return change === "Save"
       ? core.saves.join(
-        // Who presents another token than the others must not be given theirs.
+        // A request that presents another token must not get the token of these.
         Redacted.value(loaded.value),
         work,
         { alone, after, together: (works) => saveTogether(core, works) },
@@ -380,7 +380,7 @@ const timesOf = <A extends object>(
     createdAt: old?.createdAt ?? now,
     authenticatedAt: draft.authenticated ? now : old?.authenticatedAt,
     modifiedAt: Math.max(now, old?.modifiedAt ?? now),
-    // What is changed without its visitor was not used by them.
+    // A change by a job is no use by the visitor.
     lastSeenAt: core.unattended && old !== undefined ? old.lastSeenAt : Math.max(now, old?.lastSeenAt ?? now)
   }
   return {

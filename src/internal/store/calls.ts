@@ -1,5 +1,5 @@
 /**
- * How an engine calls a store that may be far away: no call is waited for without end, and a lost reply is settled.
+ * Time limits and retries for calls of a remote store, with resolution of unknown write outcomes.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
