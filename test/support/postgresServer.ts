@@ -30,7 +30,7 @@ export const startable = (settings = "") =>
         })
       // One that a test has stopped would not hear that it has to end.
       yield* Effect.addFinalizer(() => signal("SIGCONT"))
-      return { url, signal }
+      return { url, signal, first }
     })
   })
 

@@ -5,7 +5,9 @@ import * as SqlClient from "@effect/sql/SqlClient"
 import type { Connection } from "@effect/sql/SqlConnection"
 import { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Runtime from "effect/Runtime"
 import { cancel } from "./cancel.js"
@@ -18,7 +20,8 @@ import { codeOf, readOnly } from "./errors.js"
  * - what was sent is cancelled on the server, and what would follow it in its transaction is not sent;
  * - its connection is kept until the answer is there and the server has said that it was asked, so that it cancels nothing
  *   that somebody else says on the same connection; or for so long that no answer can be expected. Then the connection is
- *   closed: a pool keeps the ones that are silent for ever, until nothing else is left of it.
+ *   closed: a pool keeps the ones that are silent for ever, until nothing else is left of it. The server goes on being asked:
+ *   it finishes what it has read, and it is a busy server that is slow to be reached.
  */
 export const onConnection = <A>(
   sql: SqlClient.SqlClient,
@@ -30,7 +33,7 @@ export const onConnection = <A>(
       const run = Runtime.runFork(runtime)
       let busy: Connection | undefined
       let isGone = false
-      let cancelling: Fiber.Fiber<boolean | undefined> | undefined
+      let cancelling: Effect.Effect<boolean | undefined> | undefined
       const use = (connection: Connection): Effect.Effect<A, SqlError> => {
         if (isGone) return Effect.interrupt
         busy = connection
@@ -53,18 +56,21 @@ export const onConnection = <A>(
       return Effect.sync(() => {
         isGone = true
         if (busy === undefined) return
-        const asked = Effect.orElseSucceed(cancel(busy), () => undefined)
-        cancelling = run(
-          Effect.timeoutTo(asked, { duration: patience, onTimeout: () => undefined, onSuccess: (it) => it })
+        const asked = run(Effect.timeoutOption(cancel(busy), reach))
+        const hasWaited = run(Effect.delay(Effect.sync(() => busy !== undefined && hangUp(busy)), patience))
+        cancelling = Effect.raceFirst(
+          Effect.map(
+            Fiber.await(asked),
+            (exit) => Exit.isSuccess(exit) ? Option.getOrUndefined(exit.value) : undefined
+          ),
+          Effect.as(Fiber.await(hasWaited), undefined)
         )
-        run(Effect.delay(Effect.sync(() => busy !== undefined && hangUp(busy)), patience))
       })
     }))
 
 /** Waits until nothing can cancel what is said next on the connection, which is closed if that is not sure. */
-const cancelled = (connection: Connection, cancelling: Fiber.Fiber<boolean | undefined>): Effect.Effect<void> =>
-  Effect.flatMap(Fiber.await(cancelling), (exit) => {
-    const isAsked = exit._tag === "Success" ? exit.value : undefined
+const cancelled = (connection: Connection, cancelling: Effect.Effect<boolean | undefined>): Effect.Effect<void> =>
+  Effect.flatMap(cancelling, (isAsked) => {
     if (isAsked === false) return Effect.void
     const close = Effect.sync(() => hangUp(connection))
     const say = (statement: string) => connection.executeUnprepared(statement, [], undefined)
@@ -91,7 +97,11 @@ const givenUp = () => new SqlError({ message: "Nothing more was sent", cause: ne
 
 const rollback = "ROLLBACK"
 
+/** For how long a connection is kept for an answer that nobody waits for. */
 const patience = "500 millis"
+
+/** For how long the server is asked to cancel. */
+const reach = "10 seconds"
 
 /** Takes the connection out of its pool, and ends its socket as a broken one ends, so that what waits for it fails. */
 const hangUp = (connection: Connection): void => {
