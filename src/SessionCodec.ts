@@ -25,7 +25,7 @@ export interface Shape {
  * @since 0.2.0
  * @category codecs
  */
-export const json: Shape = { encode: (data) => JSON.stringify(data), decode: (text) => JSON.parse(text) }
+export const json: Shape = { encode: JSON.stringify, decode: JSON.parse }
 
 /**
  * The codec in use. It has a default, so it is provided only to replace that.

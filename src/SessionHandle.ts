@@ -326,14 +326,8 @@ export interface SessionHandle<A, R = never> {
  * @category models
  */
 export interface RequestSession<A> extends SessionHandle<A> {
-  /** The session was used, so that the response depends on the cookie. */
-  readonly accessed: boolean
-  /** The cookie that the response must carry: a value with its Max-Age in seconds, or its end. */
-  readonly owed: OwedCookie | undefined
-  /** The response is of no use to another request of the same visitor. */
-  readonly uncacheable: boolean
-  /** The session could not be read or written: the seconds after which another try is worthwhile. */
-  readonly retryAfter: number | undefined
+  /** What the response depends on; absent while the session was not used, so that the response does not depend on the cookie. */
+  readonly used: UsedSession | undefined
   /**
    * Decides and writes, once, however often it is called, before the first byte of the response. Total: an error is
    * its result, and the front end answers with it.
@@ -341,6 +335,21 @@ export interface RequestSession<A> extends SessionHandle<A> {
   readonly finish: (status: number) => Effect.Effect<SessionError | undefined>
   /** The request has become a socket: no response will carry a cookie, and from now on only `save` writes. */
   readonly detach: () => void
+}
+
+/**
+ * What the use of a session asks of the response.
+ *
+ * @since 0.6.0
+ * @category models
+ */
+export interface UsedSession {
+  /** The cookie that the response must carry: a value with its Max-Age in seconds, or its end. */
+  readonly owed: OwedCookie | undefined
+  /** The response is of no use to another request of the same visitor. */
+  readonly uncacheable: boolean
+  /** The session could not be read or written: the seconds after which another try is worthwhile. */
+  readonly retryAfter: number | undefined
 }
 
 /**

@@ -15,7 +15,7 @@ import * as Done from "./internal/done.js"
 import { clone, isRecord, problemOf, problemOfValue } from "./internal/json.js"
 import { isMutable, namesIn, problemOfEncoded, problemOfRoot } from "./internal/schema/ast.js"
 import type { Field } from "./internal/schema/lazy.js"
-import { checkOf, hasField, lazyOf } from "./internal/schema/lazy.js"
+import { checkOf, hasField, LazyValues } from "./internal/schema/lazy.js"
 import type { Json, JsonRecord } from "./Json.js"
 
 /**
@@ -120,6 +120,12 @@ export interface SessionSchema<A> {
    * @internal
    */
   readonly open: (raw: JsonRecord) => Effect.Effect<A, Misfit>
+  /**
+   * As `open`, of what a codec gives: at once, if it is certain without decoding that it is JSON and fits.
+   *
+   * @internal
+   */
+  readonly openIfCertain: (parsed: unknown) => A | undefined
   /** The encoding of one field of a value, or `undefined` where the encoded record has no such field. */
   readonly encodeField: (key: keyof A & string, value: A) => Effect.Effect<Json | undefined, Misfit>
   /**
@@ -216,7 +222,7 @@ export const make = <A extends object>(schema: Any, context: Context.Context<nev
     }
     const { check, encode, encodedName } = field
     const decoded: unknown = value[key]
-    if (check.isPrimitive(decoded) && problemOf(decoded) === undefined) return Exit.succeed(decoded as Json)
+    if (check.isPrimitive(decoded)) return Exit.succeed(decoded as Json)
     const problem = problemOfValue(decoded)
     if (problem !== undefined) return Exit.fail(misfitAt([key, ...problem.path], problem.message))
     return Done.matchEffect(encode(hasField(value, key) ? { [key]: decoded } : {}), {
@@ -261,38 +267,22 @@ export const make = <A extends object>(schema: Any, context: Context.Context<nev
   }
 
   const decodeField = (key: string, raw: JsonRecord): Effect.Effect<Field, Misfit> => {
-    const { check, decode, encodedName } = fields.get(key) ?? unknownField(key)
-    const encoded = raw[encodedName]
-    if (check.isPrimitive(encoded)) return Exit.succeed({ present: true, value: encoded })
+    const { decode, encodedName } = fields.get(key) ?? unknownField(key)
     return Done.map(
       Done.mapError(
-        decode(Object.hasOwn(raw, encodedName) ? { [encodedName]: encoded } : {}),
+        decode(Object.hasOwn(raw, encodedName) ? { [encodedName]: raw[encodedName] } : {}),
         (issue) => misfitOf(issue, [key], misfitAt)
       ),
       (decoded) => ({ present: Object.hasOwn(decoded, key), value: decoded[key] })
     )
   }
 
-  const lazy = lazyOf<A>(keys)
-  /** What may not be there was decoded once without it. */
-  const fitsWithout = new Set<string>()
-
-  const open = (raw: JsonRecord): Effect.Effect<A, Misfit> => {
-    const known = new Map<string, Field>()
-    const value = lazy((key) => certain(decodeField(key, raw)), known)
-    return Done.reduce(keys, value, (value, key) => {
-      const { check, encodedName } = fields.get(key) ?? unknownField(key)
-      const encoded = raw[encodedName]
-      if (encoded === undefined ? fitsWithout.has(key) : check.accepts(encoded)) return Exit.succeed(value)
-      return Done.map(decodeField(key, raw), (field) => {
-        known.set(key, field)
-        if (encoded === undefined && !Object.hasOwn(raw, encodedName)) fitsWithout.add(key)
-        return value
-      })
-    })
-  }
-
   const isClass = AST.isDeclaration(AST.typeAST(schema.ast))
+  // The constructor of a class sees all fields, and what may be changed in place belongs to whoever reads it.
+  const lazy = isClass || mutable.size > 0 ? undefined : new LazyValues<A>(
+    Array.from(fields, ([key, { check, encodedName }]) => ({ key, check, encodedName })),
+    (key, raw) => certain(decodeField(key, raw))
+  )
 
   const encode = (value: A): Effect.Effect<JsonRecord, Misfit> =>
     Effect.map(
@@ -308,8 +298,8 @@ export const make = <A extends object>(schema: Any, context: Context.Context<nev
     isClass,
     encodedName,
     decode,
-    // The constructor of a class sees all fields, and what may be changed in place belongs to whoever reads it.
-    open: isClass || mutable.size > 0 ? decode : open,
+    open: lazy === undefined ? decode : (raw) => lazy.open(raw, (key) => decodeField(key, raw)),
+    openIfCertain: (parsed) => lazy?.ifCertain(parsed),
     encodeField,
     copyField,
     copy: (value) => Effect.flatMap(encode(value), (raw) => decode(clone(raw))),

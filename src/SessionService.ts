@@ -177,7 +177,7 @@ export const make = <A extends object>(
         touchEvery: settings.touchEvery === undefined ? undefined : Duration.toMillis(settings.touchEvery),
         watchEvery: Duration.toMillis(settings.watchEvery ?? "30 seconds")
       },
-      engine: guardedEngine(engine.synchronous ?? engine, engine.synchronous !== undefined),
+      engine: engine.synchronous ?? guardedEngine(engine),
       isSynchronous: engine.synchronous !== undefined,
       codec: yield* SessionCodec.SessionCodec,
       schema,

@@ -274,7 +274,7 @@ describe("over a tag's own settings", () => {
           yield* session.update("visits", (n) => n + 1)
           const visits = yield* session.get("visits")
           assert.isUndefined(yield* session.finish(200))
-          return { visits, owed: session.owed }
+          return { visits, owed: session.used?.owed }
         })
       const first = yield* visit(undefined)
       if (first.owed === undefined || first.owed === "expire") return assert.fail("no cookie was sent")

@@ -17,15 +17,8 @@ export type RuntimeFiber = Fiber.RuntimeFiber<unknown, unknown>
 export const millisOf = (fiber: RuntimeFiber): number =>
   Context.get(fiber.currentDefaultServices, Clock.Clock).unsafeCurrentTimeMillis()
 
-/** Whether a fiber has forked others that have not ended. What is not known of it counts as yes. */
-export const hasChildren = (fiber: RuntimeFiber): boolean => {
-  if (!("_children" in fiber)) return true
-  const children = fiber._children
-  return !(children === null || (children instanceof Set && children.size === 0))
-}
-
 /** Whether an effect is its own result. */
-export const isDone = <A, E, R>(self: Effect.Effect<A, E, R>): self is Exit.Exit<A, E> => Exit.isExit(self)
+export const isDone = Exit.isExit as <A, E, R>(self: Effect.Effect<A, E, R>) => self is Exit.Exit<A, E>
 
 /** The same effect, which is done if it is an `Either`. */
 export const fromEither = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>

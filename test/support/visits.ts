@@ -3,10 +3,10 @@
  */
 import { type Context, Effect, Redacted } from "effect"
 import type { SessionError, SessionHandle, SessionService } from "effect-session"
-import type { RequestSession } from "effect-session/SessionHandle"
+import type { UsedSession } from "effect-session/SessionHandle"
 import type { Shape } from "effect-session/SessionService"
 
-type Owed = RequestSession<object>["owed"]
+type Owed = UsedSession["owed"]
 
 /** What became of a request. */
 export interface Visit<B> {
@@ -29,7 +29,7 @@ export const visit = <Self, A, B, E, R>(
     const session = service.request(cookie === undefined ? undefined : `${service.cookie.name}=${cookie}`)
     const result = yield* Effect.provideService(handler, tag, session)
     const error = yield* session.finish(status)
-    const { owed } = session
+    const owed = session.used?.owed
     return {
       result,
       error,

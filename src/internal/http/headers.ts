@@ -10,18 +10,15 @@ import { NodeInspectSymbol } from "effect/Inspectable"
 import * as Redacted from "effect/Redacted"
 import type { SessionCookie } from "../../SessionCookie.js"
 import type { OwedCookie } from "../../SessionEngine.js"
+import type { UsedSession } from "../../SessionHandle.js"
 
 type Response = HttpServerResponse.HttpServerResponse
 type Request = HttpServerRequest.HttpServerRequest
 
-/** A session of a request, as far as the response depends on it. */
-export interface Member {
+/** A session that a request has used, as far as the response depends on it. */
+export interface Used {
   readonly cookie: SessionCookie
-  readonly session: {
-    readonly owed: OwedCookie | undefined
-    readonly uncacheable: boolean
-    readonly retryAfter: number | undefined
-  }
+  readonly used: UsedSession
 }
 
 /**
@@ -34,7 +31,7 @@ export interface Member {
 export const complete = (
   request: Request,
   response: Response,
-  used: ReadonlyArray<Member>,
+  used: ReadonlyArray<Used>,
   last: boolean
 ): Response => {
   const web = webResponseOf(response)
@@ -61,10 +58,10 @@ export const complete = (
     }
   }
   return used.reduce(
-    (response, { cookie, session }) =>
-      session.owed === undefined
+    (response, { cookie, used: { owed } }) =>
+      owed === undefined
         ? response
-        : HttpServerResponse.updateCookies(response, Cookies.setCookie(cookieOf(cookie, session.owed))),
+        : HttpServerResponse.updateCookies(response, Cookies.setCookie(cookieOf(cookie, owed))),
     completed
   )
 }
@@ -73,13 +70,13 @@ export const complete = (
  * A web `Response` that is passed on as it is keeps its own headers and cookies: the platform would replace them, and fails
  * where they cannot be changed.
  */
-const completeWeb = (response: Response, web: globalThis.Response, used: ReadonlyArray<Member>): Response => {
+const completeWeb = (response: Response, web: globalThis.Response, used: ReadonlyArray<Used>): Response => {
   if (web.status < 200 || web.bodyUsed) return response
   const copy = new globalThis.Response(web.body, web)
   for (const [name, value] of Object.entries(response.headers)) copy.headers.set(name, value)
   const headers = cachingOf(Object.fromEntries(copy.headers), used)
   for (const [name, value] of Object.entries(headers)) copy.headers.set(name, value)
-  const ours = used.flatMap(({ cookie, session }) => session.owed === undefined ? [] : [cookieOf(cookie, session.owed)])
+  const ours = used.flatMap(({ cookie, used: { owed } }) => owed === undefined ? [] : [cookieOf(cookie, owed)])
   const others = copy.headers.getSetCookie().filter((line) => !ours.some(({ name }) => line.startsWith(`${name}=`)))
   copy.headers.delete("set-cookie")
   const added = ours.reduce(Cookies.setCookie, response.cookies)
@@ -98,10 +95,10 @@ export const webResponseOf = ({ body }: Response): globalThis.Response | undefin
  */
 const cachingOf = (
   headers: Readonly<Record<string, string | undefined>>,
-  used: ReadonlyArray<Member>
+  used: ReadonlyArray<Used>
 ): Readonly<Record<string, string>> => {
   const vary = varyOnCookie(headers.vary)
-  if (!used.some(({ session }) => session.uncacheable || session.owed !== undefined)) {
+  if (!used.some(({ used }) => used.uncacheable || used.owed !== undefined)) {
     return headers["cache-control"] === undefined ? { vary, "cache-control": "private" } : { vary }
   }
   const targeted = Object.keys(headers).filter((name) => /(?:cdn-cache|surrogate)-control$/.test(name))
@@ -116,11 +113,10 @@ const cacheHeaders: ReadonlyArray<readonly [name: string, capitalized: string]> 
   ["surrogate-control", "Surrogate-Control"]
 ]
 
-const retryAfterOf = (status: number, headers: Headers.Headers, used: ReadonlyArray<Member>) => {
-  const seconds = used.find(({ session }) => session.retryAfter !== undefined)?.session.retryAfter
-  return status === 503 && seconds !== undefined && headers["retry-after"] === undefined
-    ? { "retry-after": String(seconds) }
-    : undefined
+const retryAfterOf = (status: number, headers: Headers.Headers, used: ReadonlyArray<Used>) => {
+  if (status !== 503 || headers["retry-after"] !== undefined) return undefined
+  const seconds = used.find(({ used }) => used.retryAfter !== undefined)?.used.retryAfter
+  return seconds === undefined ? undefined : { "retry-after": String(seconds) }
 }
 
 const varyOnCookie = (vary: string | undefined): string =>

@@ -23,14 +23,18 @@ import * as FiberRef from "effect/FiberRef"
 import * as FiberRefs from "effect/FiberRefs"
 import * as HashSet from "effect/HashSet"
 import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
+import * as Schema from "effect/Schema"
 import type { SessionCookie } from "../../SessionCookie.js"
-import type { SessionError } from "../../SessionError.js"
+import { SessionError } from "../../SessionError.js"
 import { answer, asDeclared, declared, SessionErrorPage } from "../../SessionErrorPage.js"
 import type { RequestSession, SessionHandle } from "../../SessionHandle.js"
 import type { Shape } from "../../SessionService.js"
 import * as Done from "../done.js"
+import type { Used } from "./headers.js"
 import { complete, webResponseOf } from "./headers.js"
-import { Facts, hostsOf, isLoopback, isPlainHttp, isWebRequest, sourceOf } from "./request.js"
+import { Facts, hostsOf, isPlainHttp, isWebRequest } from "./request.js"
+import { watchUpgrade } from "./upgrade.js"
 
 type Response = HttpServerResponse.HttpServerResponse
 type Request = HttpServerRequest.HttpServerRequest
@@ -74,7 +78,7 @@ export class Member<Self, A> {
 }
 
 type Any = Pick<Member<unknown, never>, "addTo" | "answer" | "cookie"> & {
-  readonly session: Pick<RequestSession<never>, "accessed" | "finish" | "owed" | "retryAfter" | "uncacheable">
+  readonly session: Pick<RequestSession<never>, "finish" | "used">
 }
 
 /** All sessions of one request, and its response. */
@@ -84,59 +88,72 @@ class Exchange {
   installed: Option.Option<HttpApp.PreResponseHandler> | undefined
   finished = false
 
-  /** Whether the response depends on one of the sessions. */
-  get accessed(): boolean {
-    return this.members.some(({ session }) => session.accessed)
+  /** The sessions on which the response depends. */
+  get used(): ReadonlyArray<Used> {
+    return this.members.flatMap(({ cookie, session: { used } }) => used === undefined ? [] : [{ cookie, used }])
   }
 
   /** Commits, and completes the response. `last`: no other handler follows. */
   respond(request: Request, response: Response, last: boolean): Effect.Effect<Response> {
-    return Done.map(this.commit(request, response), (response) => {
-      const used = this.members.filter(({ session }) => session.accessed)
-      return used.length === 0 ? response : complete(request, response, used, last)
-    })
+    if (this.finished) return Exit.succeed(completed(request, response, this.used, last))
+    this.finished = true
+    const { body, status } = response
+    return this.#commit(
+      request,
+      response,
+      body._tag === "Raw" ? webResponseOf(response)?.status ?? status : status,
+      0,
+      last
+    )
   }
 
   /**
    * Commits the sessions once, in the order in which they were opened. The error of one replaces the response, and those after
    * it are not written, as after a failure of the handler; cookies that are owed by then are sent all the same.
    */
-  commit(request: Request, response: Response): Effect.Effect<Response> {
-    if (this.finished) return Exit.succeed(response)
-    this.finished = true
-    const commit = (at: number, answered: Response, status: number): Effect.Effect<Response> => {
-      const member = this.members[at]
-      if (member === undefined) return Done.map(this.#warnOfLostCookies(request), () => answered)
-      return Effect.flatMap(member.session.finish(status), (error) =>
-        error === undefined
-          ? commit(at + 1, answered, status)
-          : Effect.flatMap(status >= 500 ? Effect.succeed(answered) : member.answer(error), (failure) =>
-            commit(at + 1, failure, 500)))
+  #commit(request: Request, response: Response, status: number, at: number, last: boolean): Effect.Effect<Response> {
+    const member = this.members[at]
+    if (member === undefined) {
+      const { used } = this
+      const lost = used.find(({ cookie, used }) =>
+        used.owed !== undefined && cookie.secure && !warned.has(cookie) && isPlainHttp(request)
+      )
+      const done = Exit.succeed(completed(request, response, used, last))
+      return lost === undefined ? done : Effect.zipRight(warnOfLost(lost.cookie, request), done)
     }
-    return commit(0, response, webResponseOf(response)?.status ?? response.status)
+    return Effect.flatMap(member.session.finish(status), (error) =>
+      error === undefined
+        ? this.#commit(request, response, status, at + 1, last)
+        : Effect.flatMap(
+          status >= 500 ? Effect.succeed(response) : member.answer(error),
+          (failure) => this.#commit(request, failure, 500, at + 1, last)
+        ))
   }
+}
 
-  #warnOfLostCookies(request: Request): Effect.Effect<void> {
-    const lost = this.members.find(({ cookie, session }) =>
-      cookie.secure && session.owed !== undefined && !warned.has(cookie) && isPlainHttp(request)
-    )
-    if (lost === undefined) return Exit.void
-    warned.add(lost.cookie)
+const completed = (request: Request, response: Response, used: ReadonlyArray<Used>, last: boolean): Response =>
+  used.length === 0 ? response : complete(request, response, used, last)
+
+const warnOfLost = (cookie: SessionCookie, request: Request): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    warned.add(cookie)
     return Effect.logWarning(
-      `The session cookie "${lost.cookie.name}" is Secure, and a browser asked for ${
+      `The session cookie "${cookie.name}" is Secure, and a browser asked for ${
         hostsOf(request)[0]
       } over plain http: ` +
         "it drops the cookie, and each of its requests begins a new session. Use https, or http://localhost with the " +
         "development cookie."
     )
-  }
-}
+  })
 
 /** The cookies whose loss was reported: once for each layer. */
 const warned = new WeakSet<SessionCookie>()
 
 /** By the driver's request, which routers that rewrite the request keep. */
 const exchanges = new WeakMap<object, Exchange>()
+
+/** The driver's request, which routers that rewrite the request keep. */
+const sourceOf = (request: Request): object => Predicate.isObject(request.source) ? request.source : request
 
 /** The default pre-response handler: runs in the root fiber of every request, before all others. */
 const dispatch: HttpApp.PreResponseHandler = (request, response) => {
@@ -180,7 +197,7 @@ export const becomeLast = (fiber: Done.RuntimeFiber): Effect.Effect<void> => {
   if (all === byDefault()) return Exit.void
   const request = fiber.currentContext.unsafeMap.get(HttpServerRequest.HttpServerRequest.key)
   const exchange = request === undefined ? undefined : exchanges.get(sourceOf(request))
-  if (exchange === undefined || !exchange.accessed || all === exchange.installed) return Exit.void
+  if (exchange === undefined || exchange.used.length === 0 || all === exchange.installed) return Exit.void
   const handler: HttpApp.PreResponseHandler = (request, response) =>
     withClient(
       request,
@@ -199,20 +216,21 @@ const withClient = (
   request: Request,
   run: (fiber: Done.RuntimeFiber) => Effect.Effect<Response>
 ): Effect.Effect<Response> =>
-  Effect.withFiberRuntime((fiber) =>
-    Done.flatMap(run(fiber), (response) => {
+  Effect.withFiberRuntime((fiber) => {
+    const whenAlive = (response: Response) => {
       const interruption = fiber.getFiberRef(FiberRef.interruptedCause)
       if (Cause.isEmpty(interruption)) return Exit.succeed(response)
       if (!HashSet.has(Cause.interruptors(interruption), HttpServerError.clientAbortFiberId)) {
         return Effect.succeed(response)
       }
-      if (request.method !== "HEAD" || isWebRequest(sourceOf(request))) {
+      if (request.method !== "HEAD" || isWebRequest(request.source)) {
         return Effect.succeed(HttpServerResponse.setBody(response, HttpBody.empty))
       }
       Object.assign(request, { [handled]: true })
       return Effect.failCause(Cause.interrupt(HttpServerError.clientAbortFiberId))
-    })
-  )
+    }
+    return Effect.flatMap(run(fiber), whenAlive)
+  })
 
 /** By this property the platform knows that a request has its response. */
 const handled = Symbol.for("@effect/platform/HttpApp/handled")
@@ -229,9 +247,10 @@ export const begin = <Self, A>(
 ): Member<Self, A> | undefined => {
   const { cookie } = service
   const request = Context.unsafeGet(fiber.currentContext, HttpServerRequest.HttpServerRequest)
-  if (!cookie.secure && !hostsOf(request).every(isLoopback)) return undefined
   startDispatching()
-  const session = service.request(request.headers.cookie, new Facts(request, cookie))
+  const facts = Facts.of(request, cookie)
+  if (facts === undefined) return undefined
+  const session = service.request(request.headers.cookie, facts)
   if (request.headers.upgrade !== undefined) watchUpgrade(request, session)
   const member = new Member(handle, session, cookie, request, context)
   exchangeOf(request).members.push(member)
@@ -254,41 +273,51 @@ const exchangeOf = (request: Request): Exchange => {
   return exchange
 }
 
-/**
- * Detaches the session when its request is upgraded to a socket. `upgrade` is a member of the request, and routers copy
- * requests, so copies are watched, too. The upgrade cannot carry a cookie, so one that is owed prevents it.
- */
-const watchUpgrade = <A>(request: Request, session: RequestSession<A>): void => {
-  const { modify, upgrade } = request
-  Object.defineProperties(request, {
-    upgrade: {
-      // Another session may follow the same request.
-      configurable: true,
-      value: Effect.suspend(() =>
-        session.owed === undefined
-          ? Effect.tap(upgrade, () => Effect.sync(session.detach))
-          : new HttpServerError.RequestError({
-            request,
-            reason: "Decode",
-            description: "The session owes the browser a cookie, which an upgrade to a socket cannot carry. " +
-              "Log in, or create the session, by an ordinary request before it."
-          })
-      )
-    },
-    modify: {
-      configurable: true,
-      value: (options: Parameters<typeof modify>[0]) => {
-        const copy = modify.call(request, options)
-        watchUpgrade(copy, session)
-        return copy
-      }
-    }
-  })
-}
-
 /** The answer to a host that a development cookie is not for. */
 export const notLoopback = HttpServerResponse.text(
   "This server uses a session cookie for development, which is not Secure, and therefore answers on localhost only. " +
     "Use the default cookie with HTTPS elsewhere.\n",
   { status: 500 }
 )
+
+/**
+ * Wraps an HTTP application so that it can use the session. Used twice on one route, it opens one session and commits it once.
+ */
+export const around =
+  <Self, A>(handle: Context.Tag<Self, SessionHandle<A>>, service: Shape<A>) =>
+  <E, R>(app: Effect.Effect<Response, E, R | Self>): Effect.Effect<Response, E, R> =>
+    Effect.withFiberRuntime((fiber) => {
+      const context: Context.Context<never> = fiber.currentContext
+      // What is provided to the application already includes the handle where a session of this tag is open.
+      if (context.unsafeMap.has(handle.key)) return app as Effect.Effect<Response, E, R>
+      const member = begin(fiber, handle, service, context)
+      if (member === undefined) return Effect.succeed(notLoopback)
+      const inside = Context.add(context, handle, member.session)
+      // Not with `provideService`, which costs more than all of this: an interruption leaves the session in the context of a fiber
+      // that ends.
+      return Effect.zipRight(
+        FiberRef.set(FiberRef.currentContext, inside as Context.Context<never>),
+        Effect.matchCauseEffect(app as Effect.Effect<Response, E, R>, {
+          onSuccess: (response) => Effect.as(leave(fiber, context), response),
+          onFailure: (cause) => Effect.zipRight(leave(fiber, context), explained(context, member, cause))
+        })
+      )
+    })
+
+const leave = (fiber: Done.RuntimeFiber, context: Context.Context<never>): Effect.Effect<void> =>
+  Effect.zipRight(becomeLast(fiber), FiberRef.set(FiberRef.currentContext, context))
+
+/** Where the application has a page for session errors, it is shown for those that a handler lets through. */
+const explained = <Self, A, E>(
+  context: Context.Context<never>,
+  member: Member<Self, A>,
+  cause: Cause.Cause<E>
+): Effect.Effect<Response, E> => {
+  if (!context.unsafeMap.has(SessionErrorPage.key)) return Effect.failCause(cause)
+  return Option.match(Option.filter(Cause.failureOption(cause), isSessionError), {
+    onNone: () => Effect.failCause(cause),
+    onSome: (error) => member.answer(error)
+  })
+}
+
+const isSessionError: (u: unknown) => u is SessionError = Schema.is(SessionError)

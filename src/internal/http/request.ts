@@ -9,10 +9,7 @@ import type { RequestOptions } from "../../SessionHandle.js"
 
 type Request = HttpServerRequest.HttpServerRequest
 
-/** The driver's request, which routers that rewrite the request keep. */
-export const sourceOf = (request: Request): object => Predicate.isObject(request.source) ? request.source : request
-
-export const isWebRequest = (source: object): source is globalThis.Request =>
+export const isWebRequest = (source: unknown): source is globalThis.Request =>
   typeof globalThis.Request === "function" && source instanceof globalThis.Request
 
 /** The facts of a request that a session depends on besides its cookies. Each is looked up on demand. */
@@ -20,9 +17,14 @@ export class Facts implements RequestOptions {
   readonly #request: Request
   readonly #cookie: SessionCookie
 
-  constructor(request: Request, cookie: SessionCookie) {
+  private constructor(request: Request, cookie: SessionCookie) {
     this.#request = request
     this.#cookie = cookie
+  }
+
+  /** `undefined`: the cookie must not be sent to the hosts that the request names. */
+  static of(request: Request, cookie: SessionCookie): Facts | undefined {
+    return cookie.secure || hostsOf(request).every(isLoopback) ? new Facts(request, cookie) : undefined
   }
 
   get prefetch(): boolean {
@@ -62,8 +64,8 @@ const withheldFrom = (
 /** The hosts that a request names: its `Host`, in HTTP/2 `:authority`, and that of a URL which is complete. */
 export const hostsOf = (request: Request): readonly [string, ...Array<string>] => {
   const { headers } = request
-  const source = sourceOf(request)
-  const url = "url" in source && typeof source.url === "string" ? urlOf(source.url) : undefined
+  const { source } = request
+  const url = Predicate.hasProperty(source, "url") && typeof source.url === "string" ? urlOf(source.url) : undefined
   const [first, ...rest] = [headers.host, headers[":authority"], url?.host].filter((host) => host !== undefined)
   return [first ?? "", ...rest]
 }
@@ -77,7 +79,7 @@ const urlOf = (text: string): URL | undefined => {
   }
 }
 
-export const isLoopback = (host: string): boolean =>
+const isLoopback = (host: string): boolean =>
   /^(?:(?:[a-z0-9-]+\.)*localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d+)?$/i.test(host)
 
 /**
@@ -86,7 +88,7 @@ export const isLoopback = (host: string): boolean =>
  */
 export const isPlainHttp = (request: Request): boolean => {
   const { headers } = request
-  const source = sourceOf(request)
+  const { source } = request
   const host = hostsOf(request)[0]
   if (isLoopback(host)) return false
   if (

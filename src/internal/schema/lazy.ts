@@ -2,12 +2,15 @@
  * Decodes the fields of a session when they are asked for.
  *
  * A record that does not fit its schema is still noticed when it is loaded, by a check that decodes nothing. If the check accepts a
- * JSON value, the value will decode. If it does not accept, only the decoder knows: so it is with transformations and declared
- * types, and with what does not fit.
+ * value, the value is JSON and will decode. If it does not accept, only the decoder knows: so it is with transformations and
+ * declared types, and with what does not fit.
  */
+import type * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as AST from "effect/SchemaAST"
-import { isRecord } from "../json.js"
+import type { JsonRecord } from "../../Json.js"
+import * as Done from "../done.js"
+import { isHostileKey, maxFields } from "../json.js"
 
 type Accepts = (value: unknown) => boolean
 
@@ -21,13 +24,15 @@ interface Check {
 /** A field, checked by its name in the encoded record. */
 export interface FieldCheck {
   readonly accepts: Accepts
+  /** An accepted value may have any depth. */
+  readonly isRecursive: boolean
   /** A primitive value that is accepted is its own decoding, and its own encoding. */
   readonly isPrimitive: (value: unknown) => boolean
 }
 
 /** Compiles the schema of one field: a struct of nothing else, or a transformation of one, as `optionalWith` makes it. */
 export const checkOf = (single: AST.AST): FieldCheck => {
-  const known = new Map<AST.AST, Check>()
+  const known: Known = new Map()
   const found = fieldOf(single)
   if (found === undefined) return never
   const { accepts, isIdentity } = compile(found.type, known)
@@ -35,11 +40,15 @@ export const checkOf = (single: AST.AST): FieldCheck => {
   return {
     // A transformation that gives a default, or maps null, has more to do there than to pass the value on.
     accepts: (value) => value !== undefined && (value !== null || isPassed === "plain") && accepts(value),
+    isRecursive: [...known.keys()].some(AST.isSuspend),
     isPrimitive: (value) => isIdentity && value !== null && typeof value !== "object" && accepts(value)
   }
 }
 
-const never: FieldCheck = { accepts: () => false, isPrimitive: () => false }
+const never: FieldCheck = { accepts: () => false, isRecursive: false, isPrimitive: () => false }
+
+/** The checks of the schemas that were seen. */
+type Known = Map<AST.AST, Check>
 
 const fieldOf = (single: AST.AST): { readonly type: AST.AST; readonly passes: "plain" | "present" } | undefined => {
   if (AST.isTypeLiteral(single)) {
@@ -70,7 +79,7 @@ const nothing: Check = { accepts: () => false, isIdentity: false }
 
 const exactly = (accepts: Accepts): Check => ({ accepts, isIdentity: true })
 
-const compile = (ast: AST.AST, known: Map<AST.AST, Check>): Check => {
+const compile = (ast: AST.AST, known: Known): Check => {
   const before = known.get(ast)
   if (before !== undefined) return before
   // Of a recursive schema, the inner occurrence is the one that is under way.
@@ -81,16 +90,16 @@ const compile = (ast: AST.AST, known: Map<AST.AST, Check>): Check => {
   return made
 }
 
-const compileNew = (ast: AST.AST, known: Map<AST.AST, Check>): Check => {
+const compileNew = (ast: AST.AST, known: Known): Check => {
   switch (ast._tag) {
     case "StringKeyword":
       return exactly((value) => typeof value === "string")
     case "NumberKeyword":
-      return exactly((value) => typeof value === "number")
+      return exactly(Number.isFinite)
     case "BooleanKeyword":
       return exactly((value) => typeof value === "boolean")
     case "Literal":
-      return exactly((value) => value === ast.literal)
+      return typeof ast.literal === "bigint" ? nothing : exactly((value) => value === ast.literal)
     case "Union":
       return unionOf(ast.types.map((type) => compile(type, known)))
     case "TupleType":
@@ -120,7 +129,7 @@ const unionOf = (members: ReadonlyArray<Check>): Check => ({
   isIdentity: members.every(({ isIdentity }) => isIdentity)
 })
 
-const tupleOf = (ast: AST.TupleType, known: Map<AST.AST, Check>): Check => {
+const tupleOf = (ast: AST.TupleType, known: Known): Check => {
   const elements = ast.elements.map(({ type }) => compile(type, known))
   const [rest, ...trailing] = ast.rest.map(({ type }) => compile(type, known))
   if (trailing.length > 0) return nothing
@@ -138,8 +147,8 @@ const tupleOf = (ast: AST.TupleType, known: Map<AST.AST, Check>): Check => {
   }
 }
 
-/** A struct is no identity: its decoder drops the fields that it does not know. */
-const structOf = (ast: AST.TypeLiteral, known: Map<AST.AST, Check>, isTransformed = false): Check => {
+/** A struct is no identity: its decoder makes another object. One with fields that it does not know is left to the decoder. */
+const structOf = (ast: AST.TypeLiteral, known: Known, isTransformed = false): Check => {
   const fields: Array<{ readonly name: string; readonly isOptional: boolean; readonly accepts: Accepts }> = []
   for (const { isOptional, name, type } of ast.propertySignatures) {
     if (typeof name !== "string") return nothing
@@ -150,20 +159,29 @@ const structOf = (ast: AST.TypeLiteral, known: Map<AST.AST, Check>, isTransforme
   const ofIndex = index === undefined ? undefined : compile(index.type, known).accepts
   return {
     accepts: (value) => {
-      if (!isRecord(value)) return false
+      if (!isPlainRecord(value)) return false
+      let others = 0
       for (const { accepts, isOptional, name } of fields) {
         if (Object.hasOwn(value, name)) {
           const inside = value[name]
           if ((isTransformed && inside === null) || !accepts(inside)) return false
+          others--
         } else if (!isOptional) return false
       }
-      if (ofIndex !== undefined) {
-        for (const key of Object.keys(value)) if (!ofIndex(value[key])) return false
+      for (const key in value) {
+        others++
+        if (ofIndex !== undefined && (isHostileKey(key) || !ofIndex(value[key]))) return false
       }
-      return true
+      return ofIndex === undefined ? others === 0 : others <= maxFields
     },
     isIdentity: false
   }
+}
+
+const isPlainRecord = (value: unknown): value is JsonRecord => {
+  if (typeof value !== "object" || value === null) return false
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return prototype === Object.prototype || prototype === null
 }
 
 // ---- values
@@ -174,49 +192,111 @@ export interface Field {
   readonly value?: unknown
 }
 
+/** A field of a lazily decoded value. */
+export interface LazyField {
+  readonly key: string
+  readonly encodedName: string
+  readonly check: FieldCheck
+}
+
+type Decode = (key: string, raw: JsonRecord) => Field
+
 /** A value of which fields are decoded at the first look. A subclass has an accessor for each field of its schema. */
 abstract class Lazy {
-  readonly #known: Map<string, Field>
-  readonly #decode: (key: string) => Field
+  readonly #raw: JsonRecord
+  /** The fields that are decoded already. */
+  #known: Map<string, Field> | undefined
 
-  constructor(decode: (key: string) => Field, known: Map<string, Field>) {
-    this.#decode = decode
+  constructor(raw: JsonRecord, known: Map<string, Field> | undefined) {
+    this.#raw = raw
     this.#known = known
   }
 
   field(key: string): Field {
-    const known = this.#known.get(key)
+    const known = this.#known?.get(key)
     if (known !== undefined) return known
-    const field = this.#decode(key)
+    const field = this.decode(key, this.#raw)
+    this.#known ??= new Map()
     this.#known.set(key, field)
     return field
   }
 
-  with(key: string, field: Field): Lazy {
-    return this.make(this.#decode, new Map(this.#known).set(key, field))
+  /** The content of a field. One that is its own decoding is not remembered. */
+  content({ check, encodedName, key }: LazyField): unknown {
+    const known = this.#known?.get(key)
+    if (known !== undefined) return known.value
+    const encoded = this.#raw[encodedName]
+    return check.isPrimitive(encoded) ? encoded : this.field(key).value
   }
 
-  protected abstract make(decode: (key: string) => Field, known: Map<string, Field>): Lazy
+  with(key: string, field: Field): Lazy {
+    return this.make(this.#raw, new Map(this.#known).set(key, field))
+  }
+
+  protected abstract decode(key: string, raw: JsonRecord): Field
+  protected abstract make(raw: JsonRecord, known: Map<string, Field>): Lazy
 }
 
-/** Makes lazy values with these fields. `known`: those that are decoded already. */
-export const lazyOf = <A extends object>(
-  keys: ReadonlyArray<string>
-): (decode: (key: string) => Field, known: Map<string, Field>) => A => {
-  class Value extends Lazy {
-    protected override make(decode: (key: string) => Field, known: Map<string, Field>): Lazy {
-      return new Value(decode, known)
-    }
-  }
-  for (const key of keys) {
-    Object.defineProperty(Value.prototype, key, {
-      get(this: Value) {
-        return this.field(key).value
+/** Lazily decoded values of one schema. */
+export class LazyValues<A extends object> {
+  readonly #fields: ReadonlyArray<LazyField>
+  readonly #make: (raw: JsonRecord, known: Map<string, Field> | undefined) => A
+  /** What may not be there was decoded once without it. */
+  readonly #fitsWithout = new Set<string>()
+
+  constructor(fields: ReadonlyArray<LazyField>, decode: Decode) {
+    this.#fields = fields
+    class Value extends Lazy {
+      protected override decode(key: string, raw: JsonRecord): Field {
+        return decode(key, raw)
       }
-    })
+      protected override make(raw: JsonRecord, known: Map<string, Field>): Lazy {
+        return new Value(raw, known)
+      }
+    }
+    for (const field of fields) {
+      Object.defineProperty(Value.prototype, field.key, {
+        get(this: Value) {
+          return this.content(field)
+        }
+      })
+    }
+    // The accessors have just been defined: it has the fields of the schema.
+    this.#make = (raw, known) => new Value(raw, known) as object as A
   }
-  // The accessors have just been defined: it has the fields of the schema.
-  return (decode, known) => new Value(decode, known) as object as A
+
+  /** A value, if it is certain without decoding that what was parsed is JSON and fits, and that nothing else is in it. */
+  ifCertain(parsed: unknown): A | undefined {
+    if (!isPlainRecord(parsed)) return undefined
+    let others = 0
+    for (const { check, encodedName, key } of this.#fields) {
+      if (Object.hasOwn(parsed, encodedName)) {
+        if (check.isRecursive || !check.accepts(parsed[encodedName])) return undefined
+        others--
+      } else if (!this.#fitsWithout.has(key)) return undefined
+    }
+    for (const _ in parsed) others++
+    return others === 0 ? this.#make(parsed, undefined) : undefined
+  }
+
+  /** A value of a JSON record. Fields of which only the decoder knows whether they fit are decoded now, by `decode`. */
+  open<E>(
+    raw: JsonRecord,
+    decode: (key: string) => Effect.Effect<Field, E>
+  ): Effect.Effect<A, E> {
+    const known = new Map<string, Field>()
+    const uncertain = this.#fields.filter(({ check, encodedName, key }) =>
+      raw[encodedName] === undefined ? !this.#fitsWithout.has(key) : !check.accepts(raw[encodedName])
+    )
+    return Done.map(
+      Done.reduce(uncertain, known, (known, { encodedName, key }) =>
+        Done.map(decode(key), (field) => {
+          if (!Object.hasOwn(raw, encodedName)) this.#fitsWithout.add(key)
+          return known.set(key, field)
+        })),
+      () => this.#make(raw, known)
+    )
+  }
 }
 
 /** Whether a value has a field. */

@@ -16,7 +16,7 @@ import type * as ReadOnce from "../../ReadOnce.js"
 import { SessionDirectory } from "../../SessionDirectory.js"
 import type { Draft } from "../../SessionDraft.js"
 import type * as SessionDraft from "../../SessionDraft.js"
-import type { CookieValue, OwedCookie } from "../../SessionEngine.js"
+import type { CookieValue } from "../../SessionEngine.js"
 import type { SessionError, SessionUnavailable, SessionWriteError } from "../../SessionError.js"
 import { SessionInvalid } from "../../SessionError.js"
 import type {
@@ -26,11 +26,12 @@ import type {
   IfReadOnce,
   RequestOptions,
   RequestSession,
-  SessionHandle
+  SessionHandle,
+  UsedSession
 } from "../../SessionHandle.js"
 import type { SessionId } from "../../SessionId.js"
 import { SessionRevocation } from "../../SessionRevocation.js"
-import * as Done from "../done.js"
+import type { RuntimeFiber } from "../done.js"
 import type { Core } from "./core.js"
 import { refused } from "./errors.js"
 import { Live } from "./live.js"
@@ -75,37 +76,26 @@ export class Handle<A extends object> implements RequestSession<A> {
   get #live(): Live<A> {
     if (this.#state !== undefined) return this.#state
     const { name } = this.#core.settings.cookie
-    const state = new Live(this.#core, scan(this.#cookieHeader, name, mostValues), this.#options?.withheld)
+    const state = new Live(this.#core, scan(this.#cookieHeader, name, mostValues), this.#options)
     state.finished = this.#isFinished
     return this.#state = state
   }
 
   // ---- for the front end of a request
 
-  get accessed(): boolean {
-    return this.#state?.accessed === true
-  }
-
-  get owed(): OwedCookie | undefined {
-    return this.#state?.owed
-  }
-
-  get uncacheable(): boolean {
-    return this.#state?.uncacheable === true
-  }
-
-  get retryAfter(): number | undefined {
-    return this.#state?.retryAfter
+  get used(): UsedSession | undefined {
+    return this.#state?.accessed === true ? this.#state : undefined
   }
 
   get finish() {
     return (status: number): Effect.Effect<SessionError | undefined> =>
       Effect.withFiberRuntime((fiber) => {
-        if (this.#state === undefined && !Done.hasChildren(fiber)) {
+        const branches = hasChildren(fiber)
+        if (this.#state === undefined && !branches) {
           this.#isFinished = true
           return fine
         }
-        return this.#live.finish(status, fiber)
+        return this.#live.finish(status, fiber, branches)
       })
   }
 
@@ -404,6 +394,13 @@ export class Handle<A extends object> implements RequestSession<A> {
     return ({ every }: EndedOptions = {}): Effect.Effect<void, SessionUnavailable> =>
       this.#live.ended(every === undefined ? this.#core.settings.watchEvery : Duration.toMillis(every))
   }
+}
+
+/** Whether a fiber has forked others that have not ended. What is not known of it counts as yes. */
+const hasChildren = (fiber: RuntimeFiber): boolean => {
+  if (!("_children" in fiber)) return true
+  const children = fiber._children
+  return !(children === null || (children instanceof Set && children.size === 0))
 }
 
 /** A field that is undefined is absent; one that is null is there, and holds null. */

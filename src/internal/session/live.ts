@@ -8,19 +8,21 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as FiberRef from "effect/FiberRef"
 import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
 import type { Candidates } from "../../CookieHeader.js"
 import { aborted } from "../../SessionChange.js"
 import type { Draft, Field, Step } from "../../SessionDraft.js"
 import * as SessionDraft from "../../SessionDraft.js"
 import type { CookieValue, OwedCookie } from "../../SessionEngine.js"
 import type { SessionCommitted, SessionError, SessionUnavailable, SessionWriteError } from "../../SessionError.js"
+import type { RequestOptions } from "../../SessionHandle.js"
 import type { SessionRecord } from "../../SessionRecord.js"
 import type { SessionRevocation } from "../../SessionRevocation.js"
 import type { Misfit } from "../../SessionSchema.js"
 import type { Reading } from "../../SessionStore.js"
 import * as Done from "../done.js"
 import { wholeOf } from "../schema/lazy.js"
-import type { Uncommitted } from "./commit.js"
+import type { Committed, Uncommitted } from "./commit.js"
 import { commit } from "./commit.js"
 import type { Core } from "./core.js"
 import { ended } from "./ended.js"
@@ -28,8 +30,9 @@ import * as Errors from "./errors.js"
 import type { Lendings } from "./inPlace.js"
 import * as InPlace from "./inPlace.js"
 import { Mutex } from "./mutex.js"
+import type { Found } from "./open.js"
 import { load, open } from "./open.js"
-import { Presented } from "./presented.js"
+import { Presented, separator } from "./presented.js"
 import { Reads } from "./reads.js"
 import type { Loaded } from "./work.js"
 import { endOf, startOf } from "./write.js"
@@ -107,11 +110,11 @@ export class Live<A extends object> implements Uncommitted<A> {
   revocation: Context.Tag.Service<SessionRevocation> | undefined
   /** The stored fields that the handler has read. */
   readonly reads = new Reads<keyof A & string>()
-  /** The treatment of a new session if a cross-site request came without the cookie. */
-  readonly withheld: "refuse" | "discard" | undefined
 
   readonly #core: Core<A>
-  readonly #presented: Presented
+  readonly #candidates: Candidates
+  readonly #options: RequestOptions | undefined
+  #presentedValues: Presented | undefined
   /** The fields that the handler was given to change in place. */
   readonly #lent: Lendings<A> = new Map()
   #reading: Reading | undefined
@@ -121,12 +124,24 @@ export class Live<A extends object> implements Uncommitted<A> {
   /** A write whose outcome is not known must not be tried again. */
   #broken: SessionError | undefined
 
-  constructor(core: Core<A>, candidates: Candidates, withheld?: "refuse" | "discard") {
+  constructor(core: Core<A>, candidates: Candidates, options?: RequestOptions) {
     this.#core = core
-    this.#presented = new Presented(candidates)
+    this.#candidates = candidates
+    this.#options = options
     this.presented = candidates.presented
-    this.values = this.#presented.values
-    this.withheld = candidates.presented ? undefined : withheld
+    const { values } = candidates
+    this.values = values.length > 1 || values[0]?.includes(separator) === true
+      ? this.#presented.values
+      : values.map((value) => Redacted.make(value))
+  }
+
+  get #presented(): Presented {
+    return this.#presentedValues ??= new Presented(this.#candidates)
+  }
+
+  /** The treatment of a new session if a cross-site request came without the cookie. */
+  get withheld(): "refuse" | "discard" | undefined {
+    return this.#candidates.presented ? undefined : this.#options?.withheld
   }
 
   /** The session could not be read or written: the seconds after which another try is worthwhile. */
@@ -146,14 +161,18 @@ export class Live<A extends object> implements Uncommitted<A> {
     return Effect.withFiberRuntime((fiber) => {
       this.accessed = true
       if (use) this.used = true
-      return this.draft === undefined ? Done.map(this.#opened(fiber), f) : Exit.succeed(f(this.draft))
+      if (this.draft !== undefined) return Exit.succeed(f(this.draft))
+      const opened = this.#opened(fiber)
+      return Done.isDone(opened) && Exit.isSuccess(opened)
+        ? Exit.succeed(f(opened.value))
+        : Effect.map(opened, f)
     })
   }
 
   /** The draft. One load at a time; a branch that is interrupted leaves it to the next. */
   #opened(fiber: Done.RuntimeFiber): Effect.Effect<Draft<A>, SessionUnavailable> {
     if (this.draft !== undefined) return Exit.succeed(this.draft)
-    const isSynchronous = this.#core.isSynchronous && !this.#mutex.isBusy
+    const isSynchronous = this.#core.isSynchronous && this.#mutex.busy === undefined
     const loaded = isSynchronous ? this.#load(fiber) : undefined
     return loaded !== undefined && Done.isDone(loaded)
       ? loaded
@@ -171,15 +190,19 @@ export class Live<A extends object> implements Uncommitted<A> {
     this.settled = this.draft === undefined
     const seen = this.draft?.value
     const values = this.loaded === undefined ? this.values : [this.loaded.value]
-    const { partial } = this.#presented
-    const found = open(core, { presented: this.presented, values, partial }, this.#reading, fiber)
-    return Done.flatMap(found, ({ ambiguous, loaded }) => {
-      this.ambiguous = ambiguous
-      return seen === undefined ? Exit.succeed(this.#begin(loaded, [])) : Effect.map(
-        core.steps.differing(this.reads.all, seen, loaded?.decoded ?? core.initial),
-        (outdated) => this.#begin(loaded, outdated)
-      )
-    })
+    const partial = this.#presentedValues?.partial ?? this.#candidates.partial === true
+    const found = open(core, this.presented, values, partial, this.#reading, fiber)
+    if (seen === undefined && Done.isDone(found) && Exit.isSuccess(found)) return Exit.succeed(this.#found(found.value))
+    return Effect.flatMap(found, (found) =>
+      seen === undefined ? Exit.succeed(this.#found(found)) : Effect.map(
+        core.steps.differing(this.reads.all, seen, found.loaded?.decoded ?? core.initial),
+        (outdated) => this.#found(found, outdated)
+      ))
+  }
+
+  #found({ ambiguous, loaded }: Found<A>, outdated: ReadonlyArray<keyof A & string> = []): Draft<A> {
+    this.ambiguous = ambiguous
+    return this.#begin(loaded, outdated)
   }
 
   /** Starts over from a record, or from nothing: another session, unless it is known which fields of this one are outdated. */
@@ -330,7 +353,7 @@ export class Live<A extends object> implements Uncommitted<A> {
         onSuccess: (next): Effect.Effect<B, SessionWriteError> => {
           // Encoding a field may take time: another branch of the handler may have been faster, a save may have begun, or
           // the request may have ended.
-          if (this.draft !== draft || this.#mutex.isBusy || this.finished) return this.#change(make, scoped)
+          if (this.draft !== draft || this.#mutex.busy !== undefined || this.finished) return this.#change(make, scoped)
           this.draft = next
           this.steps = [...this.steps, { step, scope: scoped ? fiber.getFiberRef(currentScope) : undefined }]
           taken?.(next)
@@ -516,57 +539,74 @@ export class Live<A extends object> implements Uncommitted<A> {
 
   /**
    * Decides and writes, once, however often it is called. Total: what goes wrong is the result, and the caller answers
-   * with it. `status` is that of the handler's response. After a socket, only `save` has written.
+   * with it. `status` is that of the handler's response. After a socket, only `save` has written. `branches`: the handler has forked
+   * fibers that have not ended. One may not have begun, and is interrupted with the request: now it begins, and reports the
+   * change that is lost.
    */
-  finish(status: number, fiber: Done.RuntimeFiber): Effect.Effect<SessionError | undefined> {
-    const finished = this.#finish(status, undefined)
-    // A fiber that the handler has forked and not waited for may not have begun, and is interrupted with the request. Now it
-    // begins, and reports the change that is lost.
-    return Done.hasChildren(fiber) ? Effect.zipLeft(finished, Effect.yieldNow()) : finished
+  finish(status: number, fiber: Done.RuntimeFiber, branches: boolean): Effect.Effect<SessionError | undefined> {
+    const finished = this.#mutex.busy === undefined
+      ? this.#finish(status, undefined, fiber)
+      : this.#mutex.idle((fiber) => this.#finish(status, undefined, fiber))
+    return branches ? Effect.zipLeft(finished, Effect.yieldNow()) : finished
   }
 
   /** `inPlace`: how the fields that the handler has changed in place were set. */
   #finish(
     status: number,
-    inPlace: Exit.Exit<void, SessionWriteError> | undefined
+    inPlace: Exit.Exit<void, SessionWriteError> | undefined,
+    fiber: Done.RuntimeFiber
   ): Effect.Effect<SessionError | undefined> {
-    return this.#mutex.idle((fiber) => {
-      const before = this.finished
-      if (!before && inPlace === undefined && this.#lent.size > 0) {
-        return Effect.flatMap(Effect.exit(this.#setInPlace), (exit) => this.#finish(status, exit))
+    const before = this.finished
+    if (!before && inPlace === undefined && this.#lent.size > 0) {
+      return Effect.flatMap(
+        Effect.exit(this.#setInPlace),
+        (exit) => this.#mutex.idle((fiber) => this.#finish(status, exit, fiber))
+      )
+    }
+    this.finished = true
+    if (before || !this.accessed) return fine
+    if (this.detached) return this.steps.length > 0 ? Effect.as(this.#logUnsaved, undefined) : fine
+    if (this.#broken !== undefined) return status >= 500 ? fine : Exit.succeed(this.#broken)
+    const failed = inPlace !== undefined && Exit.isFailure(inPlace) && status < 500 && status !== aborted
+    const committed = failed ? inPlace : this.#attempted(status, fiber)
+    return Exit.isExit(committed) && Exit.isSuccess(committed) ? fine : Effect.matchCauseEffect(committed, {
+      onSuccess: () => fine,
+      onFailure: (cause) => {
+        const error = Errors.from(this.#core, cause)
+        return Effect.as(Errors.log(error), error)
       }
-      this.finished = true
-      if (before || !this.accessed) return fine
-      if (this.detached) return this.steps.length > 0 ? Effect.as(this.#logUnsaved, undefined) : fine
-      if (this.#broken !== undefined) return status >= 500 ? fine : Exit.succeed(this.#broken)
-      const failed = inPlace !== undefined && Exit.isFailure(inPlace) && status < 500 && status !== aborted
-      const committed = failed ? inPlace : Done.attempt(() => this.#commit(status, fiber))
-      return Done.isDone(committed) && Exit.isSuccess(committed) ? fine : Effect.matchCauseEffect(committed, {
-        onSuccess: () => fine,
-        onFailure: (cause) => {
-          const error = Errors.from(this.#core, cause)
-          return Effect.as(Errors.log(error), error)
-        }
-      })
     })
+  }
+
+  #attempted(status: number, fiber: Done.RuntimeFiber): Effect.Effect<void, SessionError> {
+    try {
+      return this.#commit(status, fiber)
+    } catch (defect) {
+      return Exit.die(defect)
+    }
   }
 
   /** Commits what is pending, and goes on from there. */
   #commit(status: number, fiber: Done.RuntimeFiber): Effect.Effect<void, SessionError> {
-    return Done.matchEffect(commit(this.#core, this, status, fiber), {
-      onSuccess: (committed) => {
-        if (committed === undefined) return Exit.void
-        this.#proceed(committed.loaded, committed.outdated, committed.owed)
-        if (committed.failed === undefined) return Exit.void
-        // The written record stays, and so does its cookie.
-        this.#broken = committed.failed
-        return Exit.fail(committed.failed)
-      },
-      onFailure: (error) => {
-        if (error._tag === "SessionUnavailable") this.#broken = error
-        return Exit.fail(error)
-      }
-    })
+    const committed = commit(this.#core, this, status, fiber)
+    return Done.isDone(committed) && Exit.isSuccess(committed)
+      ? this.#committed(committed.value)
+      : Effect.matchEffect(committed, {
+        onSuccess: (committed) => this.#committed(committed),
+        onFailure: (error) => {
+          if (error._tag === "SessionUnavailable") this.#broken = error
+          return Exit.fail(error)
+        }
+      })
+  }
+
+  #committed(committed: Committed<A> | undefined): Exit.Exit<void, SessionError> {
+    if (committed === undefined) return Exit.void
+    this.#proceed(committed.loaded, committed.outdated, committed.owed)
+    if (committed.failed === undefined) return Exit.void
+    // The written record stays, and so does its cookie.
+    this.#broken = committed.failed
+    return Exit.fail(committed.failed)
   }
 
   /** Goes on from what was written. */
@@ -576,16 +616,16 @@ export class Live<A extends object> implements Uncommitted<A> {
     owed: OwedCookie | undefined
   ): void {
     const isLogin = this.draft?.authenticated === true
-    const { isFull, isSeveral } = this.#presented
     // Sessions that the server cannot end, or has not looked at, must not come back beside the new cookie, or in its place.
-    if (
-      (isLogin || this.flushed) && (isFull || (this.#core.engine.selfContained && (isLogin || isSeveral)))
-    ) {
-      this.#presented.end()
+    if (isLogin || this.flushed) {
+      const { isFull, isSeveral } = this.#presented
+      if (isFull || (this.#core.engine.selfContained && (isLogin || isSeveral))) this.#presented.end()
     }
-    if (owed !== undefined) this.owed = this.#presented.cookie(owed, this.#core.settings.cookie.name)
+    if (owed !== undefined) {
+      this.owed = this.#presentedValues?.cookie(owed, this.#core.settings.cookie.name) ?? owed
+    }
     this.values = []
-    this.presented = this.#presented.presented
+    this.presented = this.#candidates.presented
     this.ambiguous = false
     this.flushed = false
     this.carried = undefined

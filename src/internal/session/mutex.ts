@@ -9,17 +9,13 @@ import type { RuntimeFiber } from "../done.js"
 
 /** One effect at a time. Whichever runs may be interrupted; the next one goes on from there. */
 export class Mutex {
-  /** Completed when what runs has ended. */
-  #busy: Deferred.Deferred<void> | undefined
-
-  get isBusy(): boolean {
-    return this.#busy !== undefined
-  }
+  /** Completed when what runs has ended; absent while nothing does. */
+  busy: Deferred.Deferred<void> | undefined
 
   /** Waits for what runs, then runs this beside others. */
   idle<A, E>(run: (fiber: RuntimeFiber) => Effect.Effect<A, E>): Effect.Effect<A, E> {
     return Effect.withFiberRuntime((fiber) =>
-      this.#busy === undefined ? run(fiber) : Effect.zipRight(Deferred.await(this.#busy), this.idle(run))
+      this.busy === undefined ? run(fiber) : Effect.zipRight(Deferred.await(this.busy), this.idle(run))
     )
   }
 
@@ -27,15 +23,15 @@ export class Mutex {
   alone<A, E>(run: () => Effect.Effect<A, E>): Effect.Effect<A, E> {
     return Effect.uninterruptibleMask((restore) =>
       Effect.withFiberRuntime<A, E>((fiber) => {
-        if (this.#busy !== undefined) {
-          return Effect.zipRight(restore(Deferred.await(this.#busy)), this.alone(run))
+        if (this.busy !== undefined) {
+          return Effect.zipRight(restore(Deferred.await(this.busy)), this.alone(run))
         }
         const done = Deferred.unsafeMake<void>(fiber.id())
-        this.#busy = done
+        this.busy = done
         return Effect.ensuring(
           restore(Effect.suspend(run)),
           Effect.sync(() => {
-            this.#busy = undefined
+            this.busy = undefined
             Deferred.unsafeDone(done, Exit.void)
           })
         )

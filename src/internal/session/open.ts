@@ -14,7 +14,7 @@ import type { Misfit } from "../../SessionSchema.js"
 import { placeOf } from "../../SessionSchema.js"
 import type { Reading } from "../../SessionStore.js"
 import * as Done from "../done.js"
-import { isRecord, problemOf } from "../json.js"
+import { isRecord, maxValues, problemOf } from "../json.js"
 import type { Core } from "./core.js"
 import { log, unavailable, undecodable } from "./errors.js"
 import type { Loaded } from "./work.js"
@@ -26,27 +26,23 @@ export interface Found<A> {
   readonly ambiguous: boolean
 }
 
-/** The cookie values of a request. */
-export interface Values {
-  /** A cookie of ours was there, whatever its value. */
-  readonly presented: boolean
-  readonly values: ReadonlyArray<CookieValue>
-  /** There may have been more values. */
-  readonly partial: boolean
-}
-
 const anonymous: Found<never> = { loaded: undefined, ambiguous: false }
 const ambiguous: Found<never> = { loaded: undefined, ambiguous: true }
 
-/** Loads the record. Whatever a visitor can send is anonymous; a store that is down is an error. */
+/**
+ * Loads the record. Whatever a visitor can send is anonymous; a store that is down is an error. `presented`: a cookie of ours was
+ * there, whatever its value; `partial`: there may have been more values.
+ */
 export const open = <A extends object>(
   core: Core<A>,
-  { partial, presented, values }: Values,
+  presented: boolean,
+  values: ReadonlyArray<CookieValue>,
+  partial: boolean,
   reading: Reading | undefined,
   fiber: Done.RuntimeFiber
 ): Effect.Effect<Found<A>, SessionUnavailable> => {
   const count = (outcome: SessionMetrics.LoadOutcome) => SessionMetrics.loads.unsafeUpdate(outcome, labelsOf(fiber))
-  const [only, ...others] = values
+  const [only] = values
   if (only === undefined) {
     count(presented ? "malformed" : "no_cookie")
     return Exit.succeed(anonymous)
@@ -66,16 +62,23 @@ export const open = <A extends object>(
       count("unknown")
       return Exit.succeed(anonymous)
     }
-    return Done.map(load(core, opened), (loaded) => {
+    const decoded = (loaded: Loaded<A> | undefined): Found<A> => {
       count(loaded === undefined ? "undecodable" : "loaded")
       return { loaded, ambiguous: false }
-    })
+    }
+    const loaded = load(core, opened)
+    return Done.isDone(loaded) && Exit.isSuccess(loaded)
+      ? Exit.succeed(decoded(loaded.value))
+      : Effect.map(loaded, decoded)
   }
-  if (others.length === 0) {
-    return Done.matchEffect(core.engine.open(only, now, reading), {
-      onFailure: failed,
-      onSuccess: (opened) => found(Option.getOrUndefined(opened))
-    })
+  if (values.length === 1) {
+    const opened = core.engine.open(only, now, reading)
+    return Done.isDone(opened) && Exit.isSuccess(opened)
+      ? found(Option.getOrUndefined(opened.value))
+      : Effect.matchEffect(opened, {
+        onFailure: failed,
+        onSuccess: (opened) => found(Option.getOrUndefined(opened))
+      })
   }
   // All at once, so that the time limit of one is the limit of all.
   return Effect.matchEffect(
@@ -105,34 +108,48 @@ export const labelsOf = (fiber: Done.RuntimeFiber) => fiber.getFiberRef(FiberRef
 export const load = <A extends object>(
   core: Core<A>,
   opened: Opened
-): Effect.Effect<Loaded<A> | undefined, SessionUnavailable> =>
-  Done.matchEffect(contentOf(core, opened.record, core.schema.open), {
+): Effect.Effect<Loaded<A> | undefined, SessionUnavailable> => {
+  const { data, id, schemaVersion } = opened.record
+  const parsed = parse(core, data)
+  // A text this short cannot hold more values than are allowed.
+  if (schemaVersion >= core.history.version && data.length <= maxValues) {
+    const decoded = core.schema.openIfCertain(parsed)
+    if (decoded !== undefined) return Exit.succeed({ ...opened, raw: parsed as JsonRecord, decoded })
+  }
+  return Done.matchEffect(contentOf(core, parsed, schemaVersion, core.schema.open), {
     onSuccess: ({ decoded, raw }) => Exit.succeed({ ...opened, raw, decoded }),
     onFailure: (problem) =>
       Effect.zipRight(
         Effect.logError(
-          `The data of session ${opened.record.id} does not fit "${core.name}": ${problem}. It was left as it is.`
+          `The data of session ${id} does not fit "${core.name}": ${problem}. It was left as it is.`
         ),
         core.settings.onUndecodable === "restart" ? Effect.succeed(undefined) : Effect.fail(undecodable(core))
       )
   })
+}
 
 /** The data of a record, upgraded and decoded. The error is a sentence that never contains the data. */
-export const decode = <A extends object>(core: Core<A>, record: SessionRecord) =>
-  contentOf(core, record, core.schema.decode)
+export const decode = <A extends object>(core: Core<A>, { data, schemaVersion }: SessionRecord) =>
+  contentOf(core, parse(core, data), schemaVersion, core.schema.decode)
+
+const unparsable = Symbol("unparsable")
+
+const parse = <A extends object>(core: Core<A>, data: string): unknown => {
+  try {
+    return core.codec.decode(data)
+  } catch {
+    // The parser's own message quotes the text, which may hold secrets.
+    return unparsable
+  }
+}
 
 const contentOf = <A extends object>(
   core: Core<A>,
-  { data, schemaVersion }: SessionRecord,
+  parsed: unknown,
+  schemaVersion: number,
   decode: (raw: JsonRecord) => Effect.Effect<A, Misfit>
 ): Effect.Effect<{ readonly raw: JsonRecord; readonly decoded: A }, string> => {
-  let parsed: unknown
-  try {
-    parsed = core.codec.decode(data)
-  } catch {
-    // The parser's own message quotes the text, which may hold secrets.
-    return Exit.fail("it cannot be parsed")
-  }
+  if (parsed === unparsable) return Exit.fail("it cannot be parsed")
   const problem = problemOf(parsed)
   if (problem !== undefined) return Exit.fail(problem.message)
   if (!isRecord(parsed)) return Exit.fail("it is not an object")

@@ -23,8 +23,8 @@ export const mostValues = 64
 /** A request with more values that may be alive is anonymous: each of them costs a load. */
 const mostOpened = 8
 
-/** The engines write neither two dots in a row nor none. */
-const separator = ".."
+/** Stands before the names of what has ended. The engines write neither two dots in a row nor none. */
+export const separator = ".."
 const nameLength = 8
 const namesPattern = new RegExp(`^(?:[A-Za-z0-9_-]{${nameLength}}){1,${mostValues}}$`)
 

@@ -60,7 +60,7 @@ export const answer = (
     const session = service.request(header)
     const exit = yield* Effect.exit(Effect.provideService(handler, Account, session))
     const error = yield* session.finish(Exit.isSuccess(exit) ? 200 : 503)
-    const { owed } = session
+    const owed = session.used?.owed
     return {
       done: Exit.isSuccess(exit) && error === undefined,
       cookie: owed === undefined ? cookie : owed === "expire" ? undefined : owed.value
