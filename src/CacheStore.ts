@@ -57,6 +57,7 @@ export const make = (options: Options = {}): Effect.Effect<Shape, SessionConfigE
         }
       })
       return Object.assign(entries, {
+        bySize: true,
         isFull: (key: StoreKey, record: SessionRecord) => {
           const old = entries.peek(key)
           const grown = bytesOf(record) - (old === undefined ? 0 : bytesOf(old.record))

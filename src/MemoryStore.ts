@@ -30,28 +30,14 @@ export interface Options {
  * @category constructors
  */
 export const make = (options: Options = {}): Shape =>
-  MemoryTable.make((forget) => {
+  MemoryTable.make(() => {
     const { capacity = 100_000 } = options
     const entries = new Map<StoreKey, Entry>()
-    const isFull = (key: StoreKey) => entries.size >= capacity && !entries.has(key)
-    return {
-      get: (key) => entries.get(key),
-      peek: (key) => entries.get(key),
-      has: (key) => entries.has(key),
-      get size() {
-        return entries.size
-      },
-      set: (key, entry) => {
-        const [oldest] = isFull(key) ? entries : []
-        if (oldest !== undefined) {
-          entries.delete(oldest[0])
-          forget(...oldest)
-        }
-        entries.set(key, entry)
-      },
-      delete: (key) => entries.delete(key),
-      isFull
-    }
+    return Object.assign(entries, {
+      peek: entries.get,
+      isFull: (key: StoreKey) => entries.size >= capacity && !entries.has(key),
+      oldest: () => entries.keys().next().value
+    })
   })
 
 /**

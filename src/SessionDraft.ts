@@ -14,6 +14,7 @@ import { hasField, withField } from "./internal/schema/lazy.js"
 import type { Json, JsonRecord } from "./Json.js"
 import type { Lifetime } from "./Lifetime.js"
 import type { Merge } from "./Merge.js"
+import type { SessionRecord } from "./SessionRecord.js"
 import type { Misfit, SessionSchema } from "./SessionSchema.js"
 import { placeOf } from "./SessionSchema.js"
 
@@ -98,6 +99,19 @@ export const start = <A>(
   revokeOthers: false
 })
 
+/**
+ * Where a request begins: at a record, or at the initial value.
+ *
+ * @internal
+ */
+export const startFrom = <A>(
+  initial: A,
+  loaded: { readonly decoded: A; readonly record: Pick<SessionRecord, "expiry" | "subject"> } | undefined
+): Draft<A> =>
+  loaded === undefined
+    ? start(initial, undefined, undefined)
+    : start(loaded.decoded, loaded.record.subject, loaded.record.expiry.lifetime)
+
 const none: Draft<never>["touched"] = new Map()
 
 /**
@@ -139,18 +153,24 @@ export const stepsFor = <A extends object>(
   type Key = keyof A & string
 
   /** What may be changed in place is kept as a copy, so that it stays what it was when it was checked and encoded. */
-  const put = (draft: Draft<A>, value: A, key: Key): Effect.Effect<Draft<A>, Misfit> =>
-    schema.mutable.has(key)
-      ? Done.map(schema.copyField(key, value), (copy) => ({
+  const put = (draft: Draft<A>, value: A, key: Key): Effect.Effect<Draft<A>, Misfit> => {
+    if (schema.mutable.has(key)) {
+      return Done.map(schema.copyField(key, value), (copy) => ({
         ...draft,
         value: withField(value, key, { present: hasField(value, key), value: copy.value }),
         touched: new Map(draft.touched).set(key, copy.encoded)
       }))
-      : Done.map(schema.encodeField(key, value), (encoded) => ({
-        ...draft,
-        value,
-        touched: new Map(draft.touched).set(key, encoded)
-      }))
+    }
+    const encoded = schema.encodeField(key, value)
+    const next = (encoded: Json | undefined): Draft<A> => ({
+      ...draft,
+      value,
+      touched: new Map(draft.touched).set(key, encoded)
+    })
+    return Done.isDone(encoded) && Exit.isSuccess(encoded)
+      ? Exit.succeed(next(encoded.value))
+      : Effect.map(encoded, next)
+  }
 
   /** A draft whose field is nobody else's, for a function of the handler's, which may change it in place. */
   const lend = (draft: Draft<A>, key: Key): Effect.Effect<Draft<A>> =>
@@ -312,20 +332,33 @@ export interface Field {
 export const diff = <A extends object>(
   schema: SessionSchema<A>,
   draft: Draft<A>
-): Effect.Effect<ReadonlyMap<string, Json | undefined>, Misfit> =>
-  Done.reduce(schema.keys, noChanges, (changes, key) => {
-    const { base, touched, value } = draft
-    if (!touched.has(key) || (value[key] === base[key] && hasField(value, key) === hasField(base, key))) {
-      return Exit.succeed(changes)
+): Effect.Effect<ReadonlyMap<string, Json | undefined>, Misfit> => {
+  const changes = new Map<string, Json | undefined>()
+  const { base, touched, value } = draft
+  const compare = (from: number): Effect.Effect<ReadonlyMap<string, Json | undefined>, Misfit> => {
+    for (let i = from; i < schema.keys.length; i++) {
+      const key = schema.keys[i] as keyof A & string
+      if (!touched.has(key) || (value[key] === base[key] && hasField(value, key) === hasField(base, key))) continue
+      const after = touched.get(key)
+      const note = (before: Json | undefined): void => {
+        if (!isSame(before, after)) changes.set(schema.encodedName(key), after)
+      }
+      const before = schema.encodeField(key, base)
+      if (!Done.isDone(before) || Exit.isFailure(before)) {
+        return Effect.flatMap(before, (before) => {
+          note(before)
+          return compare(i + 1)
+        })
+      }
+      note(before.value)
     }
-    const after = touched.get(key)
-    return Done.map(
-      schema.encodeField(key, base),
-      (before) => equals(before, after) ? changes : new Map(changes).set(schema.encodedName(key), after)
-    )
-  })
+    return Exit.succeed(changes)
+  }
+  return compare(0)
+}
 
-const noChanges: ReadonlyMap<string, Json | undefined> = new Map()
+const isSame = (a: Json | undefined, b: Json | undefined): boolean =>
+  a === b || (typeof a === "object" && typeof b === "object" && equals(a, b))
 
 /**
  * Writes a difference into an encoded record. Fields that it does not name stay, known to this version or not.

@@ -299,7 +299,7 @@ export const make = <A extends object>(schema: Any, context: Context.Context<nev
     encodedName,
     decode,
     open: lazy === undefined ? decode : (raw) => lazy.open(raw, (key) => decodeField(key, raw)),
-    openIfCertain: (parsed) => lazy?.ifCertain(parsed),
+    openIfCertain: lazy === undefined ? () => undefined : lazy.ifCertain,
     encodeField,
     copyField,
     copy: (value) => Effect.flatMap(encode(value), (raw) => decode(clone(raw))),

@@ -164,6 +164,7 @@ export const make = <A extends object>(
     const cookieScope = SessionCookie.scopeOf(cookie)
     const engine = yield* Effect.flatMap(SessionEngine, (engine) =>
       engine.bind({ namespace, cookieName: cookie.name, ...(cookieScope === undefined ? {} : { cookieScope }) }))
+    const touchEvery = settings.touchEvery === undefined ? undefined : Duration.toMillis(settings.touchEvery)
     const core: Core<A> = {
       name,
       namespace,
@@ -174,7 +175,8 @@ export const make = <A extends object>(
         onUndecodable: settings.onUndecodable ?? "restart",
         commitTimeout: Duration.toMillis(settings.commitTimeout ?? "3 seconds"),
         retryAfter: Math.ceil(Duration.toSeconds(settings.retryAfter ?? "5 seconds")),
-        touchEvery: settings.touchEvery === undefined ? undefined : Duration.toMillis(settings.touchEvery),
+        touchEvery,
+        touchWindow: touchEvery ?? Expiry.touchWindow(expiry, undefined),
         watchEvery: Duration.toMillis(settings.watchEvery ?? "30 seconds")
       },
       engine: engine.synchronous ?? guardedEngine(engine),

@@ -6,7 +6,7 @@
 import type * as Brand from "effect/Brand"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
-import { decodeBase64Url, encodeBase64Url } from "./internal/crypto/primitives.js"
+import { decodeBase64Url, decodeLenient, digest, encodeBase64Url } from "./internal/crypto/primitives.js"
 
 /**
  * The secret of a stored session: 256 random bits, spelled `r1.` and 43 characters of base64url. It is never stored
@@ -63,8 +63,23 @@ export const refine = (value: Redacted.Redacted<string>): SessionToken | undefin
 }
 
 /**
- * The random bytes of a token, for deriving the key under which a store keeps the record. One of the two places that
- * unwrap a token; the other writes the cookie.
+ * Derives names from tokens: SHA-256 over a prefix and the token's bytes, as base64url.
+ *
+ * @internal
+ */
+export const hashAfter = (prefix: Uint8Array): (token: SessionToken) => string => {
+  const input = new Uint8Array(prefix.length + byteLength)
+  input.set(prefix)
+  return (token) => {
+    const bytes = decodeLenient(Redacted.value(token).slice(3), "base64url")
+    if (bytes?.length !== byteLength) throw new TypeError("not a session token")
+    input.set(bytes, prefix.length)
+    return digest(input, "base64url")
+  }
+}
+
+/**
+ * The random bytes of a token. Like {@link hashAfter} and the code that writes the cookie, this unwraps it.
  *
  * @since 0.1.0
  * @category conversions

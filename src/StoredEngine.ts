@@ -9,7 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import { lengthPrefixed, randomBytes, sha256 } from "./internal/crypto/primitives.js"
+import { lengthPrefixed, randomBytes } from "./internal/crypto/primitives.js"
 import * as SealedText from "./internal/crypto/sealedText.js"
 import * as Done from "./internal/done.js"
 import * as StoreCalls from "./internal/store/calls.js"
@@ -22,7 +22,7 @@ import { SessionEngine } from "./SessionEngine.js"
 import { SessionMaintenance } from "./SessionMaintenance.js"
 import type { SessionRecord } from "./SessionRecord.js"
 import { SessionRevocation } from "./SessionRevocation.js"
-import type { Shape, WriteOutcome } from "./SessionStore.js"
+import type { Loaded, Reading, Shape, WriteOutcome } from "./SessionStore.js"
 import { SessionStore, SessionStoreError } from "./SessionStore.js"
 import * as SessionToken from "./SessionToken.js"
 import type { StoreKey } from "./StoreKey.js"
@@ -64,15 +64,10 @@ const defaultMaxSessionBytes = 64 * 1024
  * @since 0.1.0
  * @category constructors
  */
-export const storeKeys = (namespace: string): (token: SessionToken.SessionToken) => StoreKey => {
-  const prefix = lengthPrefixed("effect-session/r1", namespace)
-  return (token) => {
-    const input = new Uint8Array(prefix.length + SessionToken.byteLength)
-    input.set(prefix)
-    input.set(SessionToken.unsafeBytes(token), prefix.length)
-    return sha256(input) as StoreKey
-  }
-}
+export const storeKeys = (namespace: string): (token: SessionToken.SessionToken) => StoreKey =>
+  SessionToken.hashAfter(lengthPrefixed("effect-session/r1", namespace)) as (
+    token: SessionToken.SessionToken
+  ) => StoreKey
 
 /**
  * Makes an engine over a store.
@@ -113,6 +108,9 @@ const bind = (
 ): BoundEngine => {
   const { colocated, remote } = store.capabilities
   const { limited, settled } = StoreCalls.make(store.capabilities, timeout)
+  const load = remote
+    ? (key: StoreKey, now: number, reading?: Reading) => limited("load", store.load(key, now, reading))
+    : store.load
 
   /** The bytes of what was opened with a value, where they are more than are written today. */
   const larger = new WeakMap<CookieValue, number>()
@@ -139,13 +137,13 @@ const bind = (
     return Exit.succeed(kept)
   }
 
-  /** What a row holds for its token. */
+  /** What a sealed row holds for its token. */
   const opened = (
+    sealedText: SealedText.SealedText,
     token: SessionToken.SessionToken,
     row: SessionRecord,
     now: number
   ): Effect.Effect<Option.Option<SessionRecord>, SessionStoreError> => {
-    if (sealedText === undefined) return Exit.succeed(Option.some(row))
     const data = sealedText.open(token, row)
     // Touches move the end of a row, so it is not sealed; the deadline is.
     if (Option.isSome(data)) {
@@ -158,17 +156,34 @@ const bind = (
       : Exit.fail(new SessionStoreError({ operation: "load", reason: "corrupt" }))
   }
 
+  /** What an engine opens of a row. */
+  const row = (
+    token: SessionToken.SessionToken,
+    found: Option.Option<Loaded>,
+    now: number
+  ): Effect.Effect<Option.Option<Opened>, SessionStoreError> => {
+    if (Option.isNone(found)) return Exit.succeed(Option.none())
+    const { copied } = found.value
+    const kept = copied === undefined ? found.value : withoutCopied(found.value)
+    noteSize(token, kept)
+    const open = (record: SessionRecord): Opened =>
+      copied === true ? { value: token, record, stale: false, copied } : { value: token, record, stale: false }
+    return sealedText === undefined
+      ? Exit.succeed(Option.some(open(kept)))
+      : Effect.map(opened(sealedText, token, kept, now), Option.map(open))
+  }
+
   /** What is under the key, if it bears our own write id: then the write whose reply was lost had succeeded. */
   const own = (key: StoreKey, value: SessionToken.SessionToken, record: SessionRecord, now: number) =>
     Effect.flatMap(
-      limited("load", store.load(key, now, "fresh")),
+      load(key, now, "fresh"),
       Option.match({
         onNone: () => Effect.succeedNone,
         onSome: (found) =>
           found.writeId === record.writeId
             ? Effect.map(
-              opened(value, found, now),
-              Option.map((record): Written => ({ _tag: "Written", value, record }))
+              row(value, Option.some(found), now),
+              Option.map(({ record }): Written => ({ _tag: "Written", value, record }))
             )
             : Effect.succeedNone
       })
@@ -210,7 +225,14 @@ const bind = (
     before: CookieValue
   ) => {
     const key = keyOf(value)
-    return Done.flatMap(closed("save", value, record, expectedVersion + 1, before), (kept) =>
+    const kept = closed("save", value, record, expectedVersion + 1, before)
+    if (!remote && Done.isDone(kept) && Exit.isSuccess(kept)) {
+      const saved = store.save(key, kept.value, expectedVersion, now)
+      return Done.isDone(saved) && Exit.isSuccess(saved)
+        ? Exit.succeed(writtenIf(saved.value, value, record))
+        : Effect.map(saved, (outcome) => writtenIf(outcome, value, record))
+    }
+    return Effect.flatMap(kept, (kept) =>
       settled(
         "save",
         store.save(key, kept, expectedVersion, now),
@@ -269,21 +291,10 @@ const bind = (
     open: (value, now, reading) => {
       const token = SessionToken.refine(value)
       if (token === undefined) return Exit.succeed(Option.none())
-      return Done.flatMap(limited("load", store.load(keyOf(token), now, reading)), (found) => {
-        if (Option.isNone(found)) return Exit.succeed(Option.none())
-        const { copied } = found.value
-        const kept = copied === undefined ? found.value : withoutCopied(found.value)
-        noteSize(token, kept)
-        return Done.map(
-          opened(token, kept, now),
-          Option.map((record): Opened => ({
-            value: token,
-            record,
-            stale: false,
-            ...copied === true ? { copied } : undefined
-          }))
-        )
-      })
+      const found = load(keyOf(token), now, reading)
+      return Done.isDone(found) && Exit.isSuccess(found)
+        ? row(token, found.value, now)
+        : Effect.flatMap(found, (found) => row(token, found, now))
     },
     write: (write, now) => {
       if (write._tag === "Create") return create(write.record, now)

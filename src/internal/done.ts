@@ -5,6 +5,7 @@
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
+import type * as DefaultServices from "effect/DefaultServices"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
@@ -13,9 +14,13 @@ import type * as Fiber from "effect/Fiber"
 /** The fiber that runs an effect. */
 export type RuntimeFiber = Fiber.RuntimeFiber<unknown, unknown>
 
+/** The clock among the services of a fiber: `clockIn(fiber.currentDefaultServices)`. */
+export const clockIn: (services: Context.Context<DefaultServices.DefaultServices>) => Clock.Clock = Context.get(
+  Clock.Clock
+)
+
 /** Milliseconds since the epoch, by the clock of a fiber. */
-export const millisOf = (fiber: RuntimeFiber): number =>
-  Context.get(fiber.currentDefaultServices, Clock.Clock).unsafeCurrentTimeMillis()
+export const millisOf = (fiber: RuntimeFiber): number => clockIn(fiber.currentDefaultServices).unsafeCurrentTimeMillis()
 
 /** Whether an effect is its own result. */
 export const isDone = Exit.isExit as <A, E, R>(self: Effect.Effect<A, E, R>) => self is Exit.Exit<A, E>

@@ -12,10 +12,13 @@ import { nativeBuffer, nativeCrypto } from "./native.js"
 const native = nativeCrypto
 const hash = native?.hash
 
-/** SHA-256, as base64url. */
-export const sha256: (bytes: Uint8Array) => string = hash === undefined
+/** SHA-256, as base64url. Where the runtime has it, this is the runtime's own function. */
+export const digest: (bytes: Uint8Array, encoding: "base64url") => string = hash === undefined
   ? (bytes) => Encoding.encodeBase64Url(portableSha256(bytes))
-  : (bytes) => hash("sha256", bytes, "base64url")
+  : hash.bind(undefined, "sha256")
+
+/** SHA-256, as base64url. */
+export const sha256 = (bytes: Uint8Array): string => digest(bytes, "base64url")
 
 /** HMAC-SHA-256 of the parts, one after the other. */
 export const hmacSha256: (key: Uint8Array, ...parts: ReadonlyArray<Uint8Array>) => Uint8Array = native === undefined
@@ -79,13 +82,16 @@ export const encodeBase64Url: (bytes: Uint8Array) => string = buffer === undefin
   ? Encoding.encodeBase64Url
   : (bytes) => buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("base64url")
 
-// Both decoders accept non-canonical text: padding, spare bits, the other alphabet; the native one any character at all.
-const lenient: (text: string) => Uint8Array | undefined = buffer === undefined
+/**
+ * Decodes base64url. Both decoders accept non-canonical text: padding, spare bits, the other alphabet; the native one any character
+ * at all.
+ */
+export const decodeLenient: (text: string, encoding: "base64url") => Uint8Array | undefined = buffer === undefined
   ? (text) => Either.getOrUndefined(Encoding.decodeBase64Url(text))
-  : (text) => buffer.from(text, "base64url")
+  : buffer.from
 
 /** Decodes canonical base64url without padding; `undefined` for any other text. */
 export const decodeBase64Url = (text: string): Uint8Array | undefined => {
-  const bytes = lenient(text)
+  const bytes = decodeLenient(text, "base64url")
   return bytes !== undefined && encodeBase64Url(bytes) === text ? bytes : undefined
 }

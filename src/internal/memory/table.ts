@@ -5,7 +5,6 @@ import type * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
-import { isExpired } from "../../Expiry.js"
 import * as Lifetime from "../../Lifetime.js"
 import type { SessionRecord } from "../../SessionRecord.js"
 import type { Located, Shape } from "../../SessionStore.js"
@@ -31,10 +30,14 @@ interface Table {
   readonly peek: (key: StoreKey) => Entry | undefined
   readonly has: (key: StoreKey) => boolean
   readonly size: number
-  readonly set: (key: StoreKey, entry: Entry) => void
-  readonly delete: (key: StoreKey) => void
+  readonly set: (key: StoreKey, entry: Entry) => unknown
+  readonly delete: (key: StoreKey) => unknown
   /** Whether another entry must be forgotten before this record is kept. */
   readonly isFull: (key: StoreKey, record: SessionRecord) => boolean
+  /** It is full by the size of its records, which grow. */
+  readonly bySize?: boolean
+  /** The entry to forget, of a container that evicts none by itself. */
+  readonly oldest?: () => StoreKey | undefined
 }
 
 /**
@@ -47,13 +50,15 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
   /** The time of the last write. */
   let clock = -Infinity
 
-  const epoch = (namespace: string, subject?: string) => epochs.get(epochOf(namespace, subject)) ?? 0
+  const epoch = (namespace: string, subject?: string) =>
+    epochs.size === 0 ? 0 : epochs.get(epochOf(namespace, subject)) ?? 0
   const subjectEpoch = (record: SessionRecord) =>
     record.subject === undefined ? 0 : epoch(record.namespace, record.subject)
 
   const alive = (key: StoreKey | undefined, now: number): Entry | undefined => {
     const entry = key === undefined ? undefined : entries.peek(key)
-    return entry !== undefined && !isExpired(entry.record.expiry, now) &&
+    // As `Expiry.isExpired`, for every load.
+    return entry !== undefined && entry.record.expiry.at > now &&
         entry.namespaceEpoch === epoch(entry.record.namespace) && entry.subjectEpoch === subjectEpoch(entry.record)
       ? entry
       : undefined
@@ -74,7 +79,11 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
 
   /** Removes expired records before live ones are evicted. */
   const makeRoom = (key: StoreKey, record: SessionRecord, now: number) => {
-    while (entries.isFull(key, record) && removeExpired(Math.min(now, clock + clockSlack), 1) > 0);
+    while (entries.isFull(key, record)) {
+      if (removeExpired(Math.min(now, clock + clockSlack), 1) > 0) continue
+      remove(entries.oldest?.())
+      return
+    }
   }
 
   const endAt = (key: StoreKey) => entries.peek(key)?.record.expiry.at
@@ -104,8 +113,11 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
 
   /** Reads the clock of this process, which may be a simulated one. */
   const tick = () => {
-    const time = Option.match(Fiber.getCurrentFiber(), { onNone: Date.now, onSome: Done.millisOf })
-    return clock = Math.max(time, Date.now())
+    const fiber = Fiber.getCurrentFiber()
+    const real = Date.now()
+    return clock = Option.isNone(fiber)
+      ? real
+      : Math.max(Done.clockIn(fiber.value.currentDefaultServices).unsafeCurrentTimeMillis(), real)
   }
 
   const synchronous: Shape = {
@@ -134,7 +146,7 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
         if (entry === undefined) return "gone"
         if (entry.record.version !== expectedVersion) return "conflict"
         const next = saved(entry.record, record)
-        makeRoom(key, next, now)
+        if (entries.bySize === true) makeRoom(key, next, now)
         put(key, { ...entry, record: next })
         return "saved"
       }),
@@ -250,7 +262,7 @@ const saved = (old: SessionRecord, record: SessionRecord): SessionRecord => ({
   modifiedAt: Math.max(old.modifiedAt, record.modifiedAt),
   lastSeenAt: Math.max(old.lastSeenAt, record.lastSeenAt),
   expiry: {
-    at: Lifetime.equals(old.expiry.lifetime, record.expiry.lifetime)
+    at: old.expiry.lifetime === record.expiry.lifetime || Lifetime.equals(old.expiry.lifetime, record.expiry.lifetime)
       ? Math.max(old.expiry.at, record.expiry.at)
       : record.expiry.at,
     deadline: old.expiry.deadline,

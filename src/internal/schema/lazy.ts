@@ -92,6 +92,9 @@ const compile = (ast: AST.AST, known: Known): Check => {
 
 const compileNew = (ast: AST.AST, known: Known): Check => {
   switch (ast._tag) {
+    case "UndefinedKeyword":
+      // What is optional may be undefined, which is not JSON.
+      return exactly(() => false)
     case "StringKeyword":
       return exactly((value) => typeof value === "string")
     case "NumberKeyword":
@@ -266,7 +269,7 @@ export class LazyValues<A extends object> {
   }
 
   /** A value, if it is certain without decoding that what was parsed is JSON and fits, and that nothing else is in it. */
-  ifCertain(parsed: unknown): A | undefined {
+  readonly ifCertain = (parsed: unknown): A | undefined => {
     if (!isPlainRecord(parsed)) return undefined
     let others = 0
     for (const { check, encodedName, key } of this.#fields) {

@@ -5,6 +5,7 @@ import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Equal from "effect/Equal"
 import * as Exit from "effect/Exit"
+import * as FiberRef from "effect/FiberRef"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Expiry from "../../Expiry.js"
@@ -23,8 +24,7 @@ import * as Done from "../done.js"
 import { causeOf } from "../store/defects.js"
 import type { Core } from "./core.js"
 import * as Errors from "./errors.js"
-import { labelsOf } from "./open.js"
-import type { Loaded, Work, Written } from "./work.js"
+import type { Changes, Loaded, Work, Written } from "./work.js"
 import * as Write from "./write.js"
 
 /** The state of a request, as far as a commit depends on it. It decides by the fields that it sets itself first. */
@@ -72,43 +72,65 @@ export const commit = <A extends object>(
   status: number,
   fiber: Done.RuntimeFiber
 ): Effect.Effect<Committed<A> | undefined, SessionError> => {
-  const { draft, loaded } = live
+  const { draft } = live
   if (draft === undefined) return Exit.succeed(undefined)
-  return Done.flatMap(Write.changesOf(core, draft), (changes) => {
-    const now = Done.millisOf(fiber)
-    const { carried, steps } = live
-    const work: Work<A> = { loaded, draft, steps, origin: draft.loaded, changes, carried }
-    live.changed = Write.isChanged(work)
-    live.rotates = draft.rotates
-    live.lastSeenAt = loaded?.record.lastSeenAt ?? now
-    live.touchWindow = live.used && !core.unattended
-      ? core.settings.touchEvery ?? Expiry.touchWindow(core.settings.expiry, loaded?.record.expiry.lifetime)
-      : undefined
-    const change = decide(live, now, status)
-    const count = (outcome: SessionMetrics.CommitOutcome) =>
-      SessionMetrics.commits.unsafeUpdate(outcome, labelsOf(fiber))
-    count(change)
-    if (change === "Keep") return Exit.succeed(undefined)
-    // A new token that cannot be sent would lock the visitor out of the session.
-    if (live.detached && needsCookie(core, change)) {
-      return change === "Touch" || change === "Reseal"
-        ? Exit.succeed(undefined)
-        : Exit.fail(Errors.committed(core))
-    }
-    if (live.withheld !== undefined && change === "Create" && !draft.authenticated) {
-      return live.withheld === "refuse" ? Exit.fail(new SessionCrossSite({ session: core.name })) : Effect.as(
-        Effect.logDebug(
-          `A visitor came to "${core.name}" by a link of another site, without the session cookie (SameSite=Strict). The ` +
-            "new session was dropped: its cookie would have replaced the visitor's own."
-        ),
-        undefined
-      )
-    }
-    const performed = toTheEnd(core, () => perform(core, change, live, work, now))
-    return Done.isDone(performed) && Exit.isSuccess(performed)
-      ? performed
-      : Effect.tapError(performed, ({ _tag }) => Effect.sync(() => count(failures[_tag] ?? "unavailable")))
-  })
+  // Without steps, the draft is the record.
+  const changes = live.steps.length === 0 ? noChanges : Write.changesOf(core, draft)
+  return Done.isDone(changes) && Exit.isSuccess(changes)
+    ? commitChanges(core, live, draft, changes.value, status, fiber)
+    : Effect.flatMap(changes, (changes) => commitChanges(core, live, draft, changes, status, fiber))
+}
+
+const noChanges: Exit.Exit<Changes> = Exit.succeed(new Map())
+
+const commitChanges = <A extends object>(
+  core: Core<A>,
+  live: Uncommitted<A>,
+  draft: Draft<A>,
+  changes: Changes,
+  status: number,
+  fiber: Done.RuntimeFiber
+): Effect.Effect<Committed<A> | undefined, SessionError> => {
+  const { carried, loaded, steps } = live
+  const now = Done.clockIn(fiber.currentDefaultServices).unsafeCurrentTimeMillis()
+  const work: Work<A> = { loaded, draft, steps, origin: draft.loaded, changes, carried }
+  live.changed = steps.length > 0 && Write.isChanged(work)
+  live.rotates = draft.rotates
+  live.lastSeenAt = loaded?.record.lastSeenAt ?? now
+  const lifetime = loaded?.record.expiry.lifetime
+  live.touchWindow = !live.used || core.unattended
+    ? undefined
+    : lifetime === undefined
+    ? core.settings.touchWindow
+    : core.settings.touchEvery ?? Expiry.touchWindow(core.settings.expiry, lifetime)
+  const change = decide(live, now, status)
+  SessionMetrics.commits.unsafeUpdate(change, fiber.getFiberRef(FiberRef.currentMetricLabels))
+  if (change === "Keep") return Exit.succeed(undefined)
+  // A new token that cannot be sent would lock the visitor out of the session.
+  if (live.detached && needsCookie(core, change)) {
+    return change === "Touch" || change === "Reseal"
+      ? Exit.succeed(undefined)
+      : Exit.fail(Errors.committed(core))
+  }
+  if (change === "Create" && live.withheld !== undefined && !draft.authenticated) {
+    return live.withheld === "refuse" ? Exit.fail(new SessionCrossSite({ session: core.name })) : Effect.as(
+      Effect.logDebug(
+        `A visitor came to "${core.name}" by a link of another site, without the session cookie (SameSite=Strict). The ` +
+          "new session was dropped: its cookie would have replaced the visitor's own."
+      ),
+      undefined
+    )
+  }
+  const performed = toTheEnd(core, () => perform(core, change, live, work, now))
+  return Done.isDone(performed) && Exit.isSuccess(performed)
+    ? performed
+    : Effect.tapError(performed, ({ _tag }) =>
+      Effect.sync(() =>
+        SessionMetrics.commits.unsafeUpdate(
+          failures[_tag] ?? "unavailable",
+          fiber.getFiberRef(FiberRef.currentMetricLabels)
+        )
+      ))
 }
 
 const failures: Readonly<Record<string, "conflict" | "gone">> = { SessionConflict: "conflict", SessionGone: "gone" }
@@ -127,7 +149,8 @@ const toTheEnd = <A extends object, B>(
   write: () => Effect.Effect<B, SessionError>
 ): Effect.Effect<B, SessionError> => {
   if (core.isSynchronous) {
-    const written = Done.attempt(write)
+    // What throws is a defect, whoever calls this: see `Live.finish`.
+    const written = write()
     return Done.isDone(written) ? written : Effect.uninterruptible(written)
   }
   return core.engine.remote
@@ -267,7 +290,10 @@ const write = <A extends object>(
         )
     )
   }
-  return Done.flatMap(Write.write(core, change, work, now), (written) => committed(core, change, live, work, written))
+  const written = Write.write(core, change, work, now)
+  return Done.isDone(written) && Exit.isSuccess(written)
+    ? committed(core, change, live, work, written.value)
+    : Effect.flatMap(written, (written) => committed(core, change, live, work, written))
 }
 
 /** The result for the request and its response. */
@@ -283,18 +309,22 @@ const committed = <A extends object>(
   const before = work.loaded
   const { expiry } = loaded.record
   // A cookie that holds the session is another one after each save.
-  const isSent = change !== "Save" || !Equal.equals(loaded.value, before?.value) ||
-    SessionCookie.slides(core.settings.cookie, expiry) ||
-    !Lifetime.equals(before?.record.expiry.lifetime, expiry.lifetime)
+  const lifetime = before?.record.expiry.lifetime
+  const isSent = change !== "Save" || !(loaded.value === before?.value || Equal.equals(loaded.value, before?.value)) ||
+    // The cookie of a session that ends by the policy alone lasts until its deadline.
+    ((expiry.deadline === undefined || expiry.lifetime !== undefined) &&
+      SessionCookie.slides(core.settings.cookie, expiry)) ||
+    !(lifetime === expiry.lifetime || Lifetime.equals(lifetime, expiry.lifetime))
   const owed = isSent ? cookieFor(core, loaded) : undefined
-  const woken = change === "Rotate" && before !== undefined ? core.watchers.wake(before.value) : Exit.void
-  return Done.flatMap(woken, () =>
-    replayed
-      ? Effect.map(
-        core.steps.differing(live.reads.all, work.draft.value, loaded.decoded),
-        (outdated) => ({ loaded, owed, outdated })
-      )
-      : Exit.succeed({ loaded, owed, outdated: [] }))
+  const result: Effect.Effect<Committed<A>> = replayed
+    ? Effect.map(
+      core.steps.differing(live.reads.all, work.draft.value, loaded.decoded),
+      (outdated) => ({ loaded, owed, outdated })
+    )
+    : Exit.succeed({ loaded, owed, outdated: [] })
+  return change === "Rotate" && before !== undefined
+    ? Effect.zipRight(core.watchers.wake(before.value), result)
+    : result
 }
 
 // The clock was read when the record was made: its last use is "now".

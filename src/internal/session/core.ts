@@ -29,6 +29,8 @@ export interface Settings {
   readonly retryAfter: number
   /** Milliseconds; absent: a tenth of the idle limit. */
   readonly touchEvery: number | undefined
+  /** The same for a session without a lifetime of its own; absent: its use moves no end. */
+  readonly touchWindow: number | undefined
   /** Milliseconds. */
   readonly watchEvery: number
 }

@@ -35,7 +35,7 @@ import { load, open } from "./open.js"
 import { Presented, separator } from "./presented.js"
 import { Reads } from "./reads.js"
 import type { Loaded } from "./work.js"
-import { endOf, startOf } from "./write.js"
+import { endOf } from "./write.js"
 
 /** A part of a handler whose changes are undone if it fails, and the part around it. */
 interface Scope {
@@ -212,13 +212,13 @@ export class Live<A extends object> implements Uncommitted<A> {
     if (outdated === undefined) {
       this.reads.restart()
       this.#lent.clear()
-    } else this.reads.proceed(outdated)
+    } else if (outdated.length > 0 || this.reads.own !== undefined) this.reads.proceed(outdated)
     this.opened = true
     this.isNew = loaded === undefined
     this.stale = loaded?.stale === true
     this.copied = loaded?.copied === true
     this.loaded = loaded
-    return this.draft = startOf(this.#core, loaded)
+    return this.draft = SessionDraft.startFrom(this.#core.initial, loaded)
   }
 
   /**
@@ -347,29 +347,39 @@ export class Live<A extends object> implements Uncommitted<A> {
         })
         : take(draft, change, fiber)
     }
-    const take = (draft: Draft<A>, [result, step, taken]: Change<A, B>, fiber: Done.RuntimeFiber) =>
-      Done.matchEffect(step(draft, undefined), {
+    const take = (
+      draft: Draft<A>,
+      [result, step, taken]: Change<A, B>,
+      fiber: Done.RuntimeFiber
+    ): Effect.Effect<B, SessionWriteError> => {
+      const took = (next: Draft<A>): Effect.Effect<B, SessionWriteError> => {
+        // Encoding a field may take time: another branch of the handler may have been faster, a save may have begun, or
+        // the request may have ended.
+        if (this.draft !== draft || this.#mutex.busy !== undefined || this.finished) return this.#change(make, scoped)
+        this.draft = next
+        this.steps = [...this.steps, { step, scope: scoped ? fiber.getFiberRef(currentScope) : undefined }]
+        taken?.(next)
+        return Exit.succeed(result)
+      }
+      const next = step(draft, undefined)
+      return Done.isDone(next) && Exit.isSuccess(next) ? took(next.value) : Effect.matchEffect(next, {
         onFailure: (error) => Exit.fail(Errors.refused(this.#core, error)),
-        onSuccess: (next): Effect.Effect<B, SessionWriteError> => {
-          // Encoding a field may take time: another branch of the handler may have been faster, a save may have begun, or
-          // the request may have ended.
-          if (this.draft !== draft || this.#mutex.busy !== undefined || this.finished) return this.#change(make, scoped)
-          this.draft = next
-          this.steps = [...this.steps, { step, scope: scoped ? fiber.getFiberRef(currentScope) : undefined }]
-          taken?.(next)
-          return Exit.succeed(result)
-        }
+        onSuccess: took
       })
-    return this.#mutex.idle((fiber) => {
+    }
+    const now = (fiber: Done.RuntimeFiber): Effect.Effect<B, SessionWriteError> => {
       this.accessed = true
       this.used = true
       if (!inPlaceIsSet && this.#lent.size > 0) {
         return Effect.zipRight(this.#setInPlace, this.#change(make, scoped, true))
       }
-      return this.draft === undefined && !this.finished
-        ? Done.flatMap(this.#opened(fiber), (draft) => apply(draft, fiber))
-        : apply(this.draft, fiber)
-    })
+      if (this.draft !== undefined || this.finished) return apply(this.draft, fiber)
+      const opened = this.#opened(fiber)
+      return Done.isDone(opened) && Exit.isSuccess(opened)
+        ? apply(opened.value, fiber)
+        : Effect.flatMap(opened, (draft) => apply(draft, fiber))
+    }
+    return Effect.withFiberRuntime((fiber) => this.#mutex.busy === undefined ? now(fiber) : this.#mutex.idle(now))
   }
 
   #assignment(
@@ -462,7 +472,7 @@ export class Live<A extends object> implements Uncommitted<A> {
       this.#lent.clear()
       const others = this.steps.filter((one) => !isWithin(one.scope, scope))
       if (this.draft === undefined || others.length === this.steps.length) return Effect.void
-      const start = startOf(this.#core, this.loaded)
+      const start = SessionDraft.startFrom(this.#core.initial, this.loaded)
       return Effect.match(SessionDraft.replay(start, others.map(({ step }) => step), start.loaded), {
         onSuccess: (draft) => {
           this.draft = draft

@@ -51,7 +51,7 @@ export const open = <A extends object>(
     count("ambiguous")
     return Exit.succeed(ambiguous)
   }
-  const now = Done.millisOf(fiber)
+  const now = Done.clockIn(fiber.currentDefaultServices).unsafeCurrentTimeMillis()
   const failed = (cause: unknown) => {
     count("unavailable")
     const error = unavailable(core, cause)

@@ -12,7 +12,7 @@ import type { JsonRecord } from "../../Json.js"
 import * as Lifetime from "../../Lifetime.js"
 import type { Draft } from "../../SessionDraft.js"
 import * as SessionDraft from "../../SessionDraft.js"
-import type { Write } from "../../SessionEngine.js"
+import type { Write, Written as EngineWritten } from "../../SessionEngine.js"
 import type { SessionError } from "../../SessionError.js"
 import { SessionConflict, SessionGone, SessionUnavailable } from "../../SessionError.js"
 import * as SessionId from "../../SessionId.js"
@@ -56,11 +56,12 @@ const isTimeout = (error: unknown): boolean =>
   error instanceof SessionUnavailable && error.cause instanceof SessionStoreError && error.cause.reason === "timeout"
 
 /** The encoded fields that differ between a draft and its record. The steps checked every value, so it cannot fail to encode. */
-export const changesOf = <A extends object>(core: Core<A>, draft: Draft<A>): Effect.Effect<Changes, SessionError> =>
-  draft.touched.size === 0 ? Exit.succeed(noChanges) : Done.mapError(
-    SessionDraft.diff(core.schema, draft),
-    (misfit) => Errors.invalid(core, misfit)
-  )
+export const changesOf = <A extends object>(core: Core<A>, draft: Draft<A>): Effect.Effect<Changes, SessionError> => {
+  const changes = SessionDraft.diff(core.schema, draft)
+  return Done.isDone(changes) && Exit.isSuccess(changes)
+    ? Exit.succeed(changes.value)
+    : Effect.mapError(changes, (misfit) => Errors.invalid(core, misfit))
+}
 
 const noChanges: Changes = new Map()
 
@@ -203,23 +204,25 @@ const attempt = <A extends object>(
   const request: Write = loaded === undefined || change === "Create"
     ? { _tag: "Create", record }
     : { _tag: change, value: loaded.value, record, expectedVersion: loaded.record.version }
-  return Done.matchEffect(core.engine.write(request, now), {
-    onFailure: (error) => Exit.fail(Errors.failure(core, raw)(error)),
-    onSuccess: (outcome): Effect.Effect<Written<A>, SessionError> => {
-      switch (outcome._tag) {
-        case "Written":
-          return Exit.succeed({
-            loaded: { value: outcome.value, record: outcome.record, stale: false, raw, decoded: work.draft.value },
-            replayed
-          })
-        case "Conflict":
-          return core.engine.selfContained
-            ? conflict(core, "another request has saved it")
-            : Effect.zipRight(Effect.flatten(Deadline.overtaken), replay(core, change, work))
-        case "Gone":
-          return gone(core, work)
-      }
+  const settle = (outcome: EngineWritten): Effect.Effect<Written<A>, SessionError> => {
+    switch (outcome._tag) {
+      case "Written":
+        return Exit.succeed({
+          loaded: { value: outcome.value, record: outcome.record, stale: false, raw, decoded: work.draft.value },
+          replayed
+        })
+      case "Conflict":
+        return core.engine.selfContained
+          ? conflict(core, "another request has saved it")
+          : Effect.zipRight(Effect.flatten(Deadline.overtaken), replay(core, change, work))
+      case "Gone":
+        return gone(core, work)
     }
+  }
+  const outcome = core.engine.write(request, now)
+  return Done.isDone(outcome) && Exit.isSuccess(outcome) ? settle(outcome.value) : Effect.matchEffect(outcome, {
+    onFailure: (error) => Exit.fail(Errors.failure(core, raw)(error)),
+    onSuccess: settle
   })
 }
 
@@ -263,12 +266,6 @@ const gone = <A extends object>(
     ))
 }
 
-/** The draft that a request starts from: a record, or a session that begins. */
-export const startOf = <A extends object>(core: Core<A>, loaded: Loaded<A> | undefined): Draft<A> =>
-  loaded === undefined
-    ? SessionDraft.start(core.initial, undefined, undefined)
-    : SessionDraft.start(loaded.decoded, loaded.record.subject, loaded.record.expiry.lifetime)
-
 /** The steps of the request, applied to another record, or to a session that begins. */
 const rework = <A extends object>(
   core: Core<A>,
@@ -277,7 +274,7 @@ const rework = <A extends object>(
 ): Effect.Effect<Work<A>, SessionError> =>
   Effect.flatMap(
     Effect.catchAll(
-      SessionDraft.replay(startOf(core, from), work.steps.map(({ step }) => step), work.origin),
+      SessionDraft.replay(SessionDraft.startFrom(core.initial, from), work.steps.map(({ step }) => step), work.origin),
       ({ what }) => conflict(core, what)
     ),
     (draft) => Effect.map(changesOf(core, draft), (changes) => ({ ...work, draft, changes }))
@@ -322,7 +319,12 @@ export const again = <A extends object>(
   core: Core<A>,
   carried: Loaded<A>
 ): Effect.Effect<Written<A>, SessionError> => {
-  const draft = { ...startOf(core, carried), authenticated: true, revokeOthers: true, kept: true }
+  const draft = {
+    ...SessionDraft.startFrom(core.initial, carried),
+    authenticated: true,
+    revokeOthers: true,
+    kept: true
+  }
   return Effect.withFiberRuntime((fiber) =>
     attempt(
       core,
