@@ -66,7 +66,7 @@ const mutants: ReadonlyArray<Mutant> = [
       `if (entry === undefined) return "gone"
         if (entry.record.version !== expectedVersion) return "conflict"
         const next = saved(entry.record, record)
-        makeRoom(key, next, now)
+        if (entries.bySize === true) makeRoom(key, next, now)
         put(key, { ...entry, record: next })`,
       `if (entry !== undefined && entry.record.version !== expectedVersion) return "conflict"
         put(key, { subjectEpoch: subjectEpoch(record), namespaceEpoch: epoch(record.namespace), ...entry, record: saved(entry?.record ?? record, record) })`
@@ -79,7 +79,7 @@ const mutants: ReadonlyArray<Mutant> = [
       `if (entry === undefined) return "gone"
         if (entry.record.version !== expectedVersion) return "conflict"
         const next = saved(entry.record, record)
-        makeRoom(key, next, now)
+        if (entries.bySize === true) makeRoom(key, next, now)
         put(key, { ...entry, record: next })`,
       `if (entry !== undefined && entry.record.version !== expectedVersion) return "conflict"
         put(key, { subjectEpoch: subjectEpoch(record), namespaceEpoch: epoch(record.namespace), ...entry, record: saved(entry?.record ?? record, record) })`
@@ -249,8 +249,8 @@ const mutants: ReadonlyArray<Mutant> = [
   {
     fault: "keys are compared without case",
     replace: [
-      "entries.peek(key)\n    return entry !== undefined",
-      "entries.peek(index.firstExpired(Infinity)?.toLowerCase() === key.toLowerCase() ? index.firstExpired(Infinity) : key)\n    return entry !== undefined"
+      "entries.peek(key)\n    // As `Expiry.isExpired`, for every load.\n    return entry !== undefined",
+      "entries.peek(index.firstExpired(Infinity)?.toLowerCase() === key.toLowerCase() ? index.firstExpired(Infinity) : key)\n    // As `Expiry.isExpired`, for every load.\n    return entry !== undefined"
     ],
     law: "keys that differ only in case are two keys"
   },
