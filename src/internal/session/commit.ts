@@ -153,12 +153,8 @@ const toTheEnd = <A extends object, B>(
     const written = write()
     return Done.isDone(written) ? written : Effect.uninterruptible(written)
   }
-  return core.engine.remote
-    ? Effect.uninterruptible(Effect.flatMap(
-      Effect.forkDaemon(Effect.interruptible(Write.limited(core, Effect.suspend(write)))),
-      (fiber) => fiber
-    ))
-    : Effect.uninterruptible(Effect.suspend(write))
+  const whole = Effect.suspend(write)
+  return Effect.uninterruptible(core.engine.remote ? Write.limited(core, whole) : whole)
 }
 
 // ---- the changes

@@ -22,6 +22,7 @@ import { SessionStoreError } from "../../SessionStore.js"
 import { encodeBase64Url, nameBytes } from "../crypto/primitives.js"
 import * as Done from "../done.js"
 import * as Deadline from "../store/deadline.js"
+import * as Limit from "../store/limit.js"
 import type { Core } from "./core.js"
 import * as EngineById from "./engineById.js"
 import * as Errors from "./errors.js"
@@ -40,11 +41,9 @@ export const limited = <A extends object, B, E>(
   return Deadline.within(
     commitTimeout,
     (deadline) =>
-      Effect.timeoutFail(Effect.interruptible(Effect.disconnect(write)), {
-        duration: commitTimeout,
-        onTimeout: () => unanswered(core)
-      }).pipe(
-        Effect.mapError((error) => isTimeout(error) && Deadline.wasBusy(deadline) ? Errors.busy(core) : error)
+      Effect.mapError(
+        Limit.within(write, commitTimeout, () => unanswered(core)),
+        (error) => isTimeout(error) && Deadline.wasBusy(deadline) ? Errors.busy(core) : error
       )
   )
 }

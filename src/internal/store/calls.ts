@@ -7,6 +7,7 @@ import type { Shape } from "../../SessionStore.js"
 import { SessionStoreError } from "../../SessionStore.js"
 import * as Done from "../done.js"
 import * as Deadline from "./deadline.js"
+import * as Limit from "./limit.js"
 
 export interface StoreCalls {
   /**
@@ -43,11 +44,7 @@ export const make = ({ remote }: Shape["capabilities"], timeout: Duration.Durati
   const within = <A>(operation: string, effect: Effect.Effect<A, SessionStoreError>, fraction: number) =>
     Effect.flatMap(
       Deadline.share(Duration.toMillis(timeout), fraction),
-      (millis) =>
-        Effect.timeoutFail(Effect.interruptible(Effect.disconnect(effect)), {
-          duration: millis,
-          onTimeout: () => new SessionStoreError({ operation, reason: "timeout" })
-        })
+      (millis) => Limit.within(effect, millis, () => new SessionStoreError({ operation, reason: "timeout" }))
     )
   return {
     limited: (operation, effect) => within(operation, effect, shares.question),

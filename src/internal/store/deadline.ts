@@ -4,7 +4,9 @@
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as FiberRef from "effect/FiberRef"
+import { millisOf } from "../done.js"
 
 /** The limit of one commit. Times are milliseconds since the epoch. */
 export interface Deadline {
@@ -47,10 +49,9 @@ const lastShare = 0.9
  * call is part of one.
  */
 export const share = (millis: number, fraction: number): Effect.Effect<number> =>
-  Effect.flatMap(FiberRef.get(current), (deadline) =>
-    deadline === undefined
-      ? Effect.succeed(millis)
-      : Effect.map(Clock.currentTimeMillis, (now) => {
-        const part = deadline.overtakenAt === undefined ? fraction : lastShare
-        return Math.min(millis, Math.max(0, Math.floor((deadline.endsAt - now) * part)))
-      }))
+  Effect.withFiberRuntime((fiber) => {
+    const deadline = fiber.getFiberRef(current)
+    if (deadline === undefined) return Exit.succeed(millis)
+    const part = deadline.overtakenAt === undefined ? fraction : lastShare
+    return Exit.succeed(Math.min(millis, Math.max(0, Math.floor((deadline.endsAt - millisOf(fiber)) * part))))
+  })

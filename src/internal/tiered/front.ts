@@ -17,6 +17,7 @@ import { SessionStoreError } from "../../SessionStore.js"
 import type { StoreKey } from "../../StoreKey.js"
 import { randomBytes } from "../crypto/primitives.js"
 import { isCorrupt } from "../store/damaged.js"
+import * as Limit from "../store/limit.js"
 import { asideOf } from "../store/randomKey.js"
 
 /** How long a fence stands: longer than any read that began before the write, and any write that it announces. */
@@ -220,10 +221,7 @@ export class Front {
   /** What it answers; nothing if it fails or takes too long. Then it is left alone for a moment. */
   #ask<A>(call: Effect.Effect<A, SessionStoreError>): Effect.Effect<Option.Option<A>> {
     const limited = this.#store.capabilities.remote
-      ? Effect.timeoutFail(Effect.interruptible(Effect.disconnect(call)), {
-        duration: this.#timeout,
-        onTimeout: tooSlow
-      })
+      ? Limit.within(call, Duration.toMillis(this.#timeout), tooSlow)
       : call
     return Effect.matchCauseEffect(limited, {
       onSuccess: Effect.succeedSome,
