@@ -10,6 +10,7 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
@@ -25,6 +26,7 @@ import { SessionConfigError } from "./SessionConfigError.js"
 import type { BoundEngine, Scope, Written } from "./SessionEngine.js"
 import { SessionEngine } from "./SessionEngine.js"
 import * as SessionMetrics from "./SessionMetrics.js"
+import type { SessionRecord } from "./SessionRecord.js"
 import { SessionRevocation } from "./SessionRevocation.js"
 import type * as SessionSchema from "./SessionSchema.js"
 import { clockSlack, SessionStore, SessionStoreError } from "./SessionStore.js"
@@ -46,76 +48,83 @@ export interface Options {
 /** A browser drops a cookie whose name and value are longer. */
 const mostBytes = 4096
 
+/** All of it works when it is called. */
 const cookiesOf = (records: CookieRecords, cookieName: string): Cookies => ({
-  contentOf: (value) =>
-    Effect.suspend(() => {
-      const decoded = records.decode(Redacted.value(value))
-      switch (decoded._tag) {
-        case "Invalid":
-          return Effect.succeedNone
-        case "Unreadable":
-          SessionMetrics.countRejection("unreadable")
-          return new SessionStoreError({ operation: "open", reason: "corrupt" })
-        case "Opened":
-          return Effect.succeedSome(decoded)
-      }
-    }),
-  isPremature: ({ authenticatedAt = 0, createdAt, lastSeenAt, modifiedAt }, now) =>
-    Effect.suspend(() => {
-      const ahead = Math.max(createdAt, authenticatedAt, lastSeenAt, modifiedAt) - now
-      if (!(ahead > clockSlack)) return Effect.succeed(false)
-      SessionMetrics.countRejection("premature")
-      return Effect.as(
-        Effect.logWarning(
-          `A session cookie was refused and its visitor is anonymous: it was made ${
-            Math.round(ahead / 1000)
-          } seconds in the ` +
-            "future. The clocks of the servers differ by more than a minute; set them right."
-        ),
-        true
-      )
-    }),
-  written: (operation, record) =>
-    Effect.flatMap(
+  contentOf: (value) => {
+    const decoded = records.decode(Redacted.value(value))
+    switch (decoded._tag) {
+      case "Invalid":
+        return Exit.succeed(Option.none())
+      case "Unreadable":
+        SessionMetrics.countRejection("unreadable")
+        return Exit.fail(new SessionStoreError({ operation: "open", reason: "corrupt" }))
+      case "Opened":
+        return Exit.succeed(Option.some(decoded))
+    }
+  },
+  written: (operation, record) => {
+    let encoded: Either.Either<string, string>
+    try {
+      encoded = records.encode(record)
+    } catch (cause) {
       // The source of random bytes may fail.
-      Effect.try({
-        try: () => records.encode(record),
-        catch: (cause) => new SessionStoreError({ operation, reason: "unavailable", cause })
-      }),
-      Either.match({
-        onLeft: (problem) => corrupt(operation, new TypeError(problem)),
-        onRight: (token): Effect.Effect<Written, SessionStoreError> =>
-          token.length + cookieName.length > mostBytes
-            ? new SessionStoreError({ operation, reason: "size" })
-            : Effect.succeed({ _tag: "Written", value: Redacted.make(token), record })
-      })
-    )
+      return Exit.fail(new SessionStoreError({ operation, reason: "unavailable", cause }))
+    }
+    return Either.match(encoded, {
+      onLeft: (problem) => Exit.fail(corrupt(operation, new TypeError(problem))),
+      onRight: (token): Exit.Exit<Written, SessionStoreError> =>
+        token.length + cookieName.length > mostBytes
+          ? Exit.fail(new SessionStoreError({ operation, reason: "size" }))
+          : Exit.succeed({ _tag: "Written", value: Redacted.make(token), record })
+    })
+  }
 })
 
 /** The engine that keeps nothing. */
-const withoutLedger = ({ contentOf, isPremature, written }: Cookies): BoundEngine => ({
-  remote: false,
-  selfContained: true,
-  open: (value, now) =>
-    Effect.flatMap(
-      contentOf(value),
-      Option.match({
-        onNone: () => Effect.succeedNone,
-        onSome: ({ record, stale }) => {
-          if (!isExpired(record.expiry, now)) {
-            return Effect.map(
-              isPremature(record, now),
-              (premature) => premature ? Option.none() : Option.some({ value, record, stale })
-            )
-          }
-          SessionMetrics.countRejection("expired")
-          return Effect.succeedNone
-        }
-      })
-    ),
-  write: (write) => written(write._tag.toLowerCase(), write.record),
-  destroy: () => Effect.void
-})
+const withoutLedger = ({ contentOf, written }: Cookies): BoundEngine => {
+  const synchronous: BoundEngine = {
+    remote: false,
+    selfContained: true,
+    open: (value, now) => {
+      const content = contentOf(value)
+      if (Exit.isFailure(content)) return Exit.failCause(content.cause)
+      if (Option.isNone(content.value)) return Exit.succeed(Option.none())
+      const { record, stale } = content.value.value
+      if (isExpired(record.expiry, now)) {
+        SessionMetrics.countRejection("expired")
+        return Exit.succeed(Option.none())
+      }
+      const ahead = aheadOf(record, now)
+      return ahead > clockSlack
+        ? Effect.as(premature(ahead), Option.none())
+        : Exit.succeed(Option.some({ value, record, stale }))
+    },
+    write: (write) => written(write._tag.toLowerCase(), write.record),
+    destroy: () => Exit.void
+  }
+  return {
+    ...synchronous,
+    open: (value, now) => Effect.suspend(() => synchronous.open(value, now)),
+    write: (write, now) => Effect.suspend(() => synchronous.write(write, now)),
+    synchronous
+  }
+}
+
+/** By how much a clock was ahead when it made a record, in milliseconds. */
+const aheadOf = ({ authenticatedAt = 0, createdAt, lastSeenAt, modifiedAt }: SessionRecord, now: number): number =>
+  Math.max(createdAt, authenticatedAt, lastSeenAt, modifiedAt) - now
+
+/** The end of such a record may be too late by as much, and nothing but the cookie knows it. */
+const premature = (ahead: number): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    SessionMetrics.countRejection("premature")
+    return Effect.logWarning(
+      `A session cookie was refused and its visitor is anonymous: it was made ${
+        Math.round(ahead / 1000)
+      } seconds in the ` +
+        "future. The clocks of the servers differ by more than a minute; set them right."
+    )
+  })
 
 /** The name of a cookie has no line breaks, so no two pairs read alike. */
 const scoped = ({ cookieName, cookieScope }: Scope): string =>

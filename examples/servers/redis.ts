@@ -85,12 +85,15 @@ export const makeCluster = (
 
 const slots = 16_384
 
-/** Waits until every node of a Cluster knows that all of it is there. */
+/** Waits until every node of a Cluster knows that all of it is there, and which node has which slots. */
 export const clusterReady = (ports: ReadonlyArray<number>): Effect.Effect<void> =>
   Effect.forEach(ports, (port) =>
     Server.until(
       cli(port, ["CLUSTER", "INFO"]),
-      (info) => info.includes("cluster_state:ok") && info.includes(`cluster_known_nodes:${ports.length}`)
+      // Without `cluster-require-full-coverage` the state is "ok" before the slots of the others are known.
+      (info) =>
+        ["cluster_state:ok", `cluster_known_nodes:${ports.length}`, `cluster_slots_ok:${slots}`]
+          .every((line) => info.includes(`${line}\r\n`))
     ), { concurrency: "unbounded", discard: true })
 
 /** A folder that goes with the scope. */

@@ -176,8 +176,10 @@ const recordingTracer = (spans: Array<string>): Tracer.Tracer => {
 export const cookieName = "__Host-Http-session"
 
 /** The cookie that an answer sets; the test cannot go on without it. */
-export const cookieOf = (answer: Answer): Effect.Effect<string> =>
-  Option.fromNullable(answer.cookie).pipe(Option.filter((value) => value !== ""), Effect.orDie)
+export const cookieOf = ({ body, cookie, status }: Answer): Effect.Effect<string> =>
+  cookie === undefined || cookie === ""
+    ? Effect.die(new Error(`no cookie was sent; the answer is ${status}: ${body}`))
+    : Effect.succeed(cookie)
 
 /** A response that says nothing. */
 export const ok = Effect.succeed(HttpServerResponse.empty({ status: 200 }))

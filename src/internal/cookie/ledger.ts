@@ -5,6 +5,7 @@
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Encoding from "effect/Encoding"
+import type * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type { BoundEngine, CookieValue, Opened, Write, Written } from "../../SessionEngine.js"
 import * as SessionMetrics from "../../SessionMetrics.js"
@@ -28,14 +29,9 @@ interface Content {
 /** Records as cookies of one session tag. */
 export interface Cookies {
   /** What a value holds, whenever that was. */
-  readonly contentOf: (value: CookieValue) => Effect.Effect<Option.Option<Content>, SessionStoreError>
-  /**
-   * Whether it was made by a clock that is too far ahead, which is logged: its end may then be too late by as much, and
-   * nothing but the cookie knows it.
-   */
-  readonly isPremature: (record: SessionRecord, now: number) => Effect.Effect<boolean>
+  readonly contentOf: (value: CookieValue) => Exit.Exit<Option.Option<Content>, SessionStoreError>
   /** A record as a cookie, if it fits into one. */
-  readonly written: (operation: string, record: SessionRecord) => Effect.Effect<Written, SessionStoreError>
+  readonly written: (operation: string, record: SessionRecord) => Exit.Exit<Written, SessionStoreError>
 }
 
 // The ledger
@@ -279,7 +275,7 @@ export const make = (
     selfContained: true,
     open: (value, now, reading) =>
       Effect.flatMap(
-        cookies.contentOf(value),
+        Effect.suspend(() => cookies.contentOf(value)),
         Option.match({
           onNone: () => Effect.succeedNone,
           // Whatever clock has made the cookie: when its session ends is in the ledger, by the clock of the store.
@@ -294,11 +290,11 @@ export const make = (
     write: (write, now) =>
       write._tag === "Create"
         ? Effect.flatMap(
-          cookies.written("create", write.record),
+          Effect.suspend(() => cookies.written("create", write.record)),
           (written) => Effect.as(ledger.enter(write.record, now), written)
         )
         : Effect.flatMap(
-          cookies.contentOf(write.value),
+          Effect.suspend(() => cookies.contentOf(write.value)),
           Option.match({
             onNone: () => Effect.succeed(gone),
             onSome: (content) => change(write, content, now)
@@ -306,7 +302,7 @@ export const make = (
         ),
     destroy: (value) =>
       Effect.flatMap(
-        cookies.contentOf(value),
+        Effect.suspend(() => cookies.contentOf(value)),
         Option.match({ onNone: () => Effect.void, onSome: ({ record }) => ledger.strike(record) })
       )
   }

@@ -3,11 +3,11 @@
  */
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Equal from "effect/Equal"
 import * as Exit from "effect/Exit"
 import * as FiberRef from "effect/FiberRef"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
+import * as Redacted from "effect/Redacted"
 import * as Expiry from "../../Expiry.js"
 import * as Lifetime from "../../Lifetime.js"
 import type { SessionChange, State } from "../../SessionChange.js"
@@ -249,7 +249,7 @@ const touch = <A extends object>(
       switch (outcome._tag) {
         case "Written": {
           const next = { ...loaded, value: outcome.value, record: outcome.record }
-          return resent || !Equal.equals(outcome.value, loaded.value)
+          return resent || !isSame(outcome.value, loaded.value)
             ? { ...unchanged(next), owed: cookieFor(core, next) }
             : unchanged(next)
         }
@@ -306,7 +306,7 @@ const committed = <A extends object>(
   const { expiry } = loaded.record
   // A cookie that holds the session is another one after each save.
   const lifetime = before?.record.expiry.lifetime
-  const isSent = change !== "Save" || !(loaded.value === before?.value || Equal.equals(loaded.value, before?.value)) ||
+  const isSent = change !== "Save" || !isSame(loaded.value, before?.value) ||
     // The cookie of a session that ends by the policy alone lasts until its deadline.
     ((expiry.deadline === undefined || expiry.lifetime !== undefined) &&
       SessionCookie.slides(core.settings.cookie, expiry)) ||
@@ -322,6 +322,9 @@ const committed = <A extends object>(
     ? Effect.zipRight(core.watchers.wake(before.value), result)
     : result
 }
+
+const isSame = (a: CookieValue, b: CookieValue | undefined): boolean =>
+  a === b || (b !== undefined && Redacted.value(a) === Redacted.value(b))
 
 // The clock was read when the record was made: its last use is "now".
 const cookieFor = <A extends object>(core: Core<A>, { record, value }: Loaded<A>): OwedCookie => ({
