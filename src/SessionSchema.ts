@@ -12,7 +12,7 @@ import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import * as AST from "effect/SchemaAST"
 import * as Done from "./internal/done.js"
-import { clone, isRecord, problemOf, problemOfValue } from "./internal/json.js"
+import { clone, copyOf, isRecord, problemOf, problemOfValue } from "./internal/json.js"
 import { isMutable, namesIn, problemOfEncoded, problemOfRoot } from "./internal/schema/ast.js"
 import type { Field } from "./internal/schema/lazy.js"
 import { checkOf, hasField, LazyValues } from "./internal/schema/lazy.js"
@@ -223,6 +223,8 @@ export const make = <A extends object>(schema: Any, context: Context.Context<nev
     const { check, encode, encodedName } = field
     const decoded: unknown = value[key]
     if (check.isPrimitive(decoded)) return Exit.succeed(decoded as Json)
+    // What the handler may change later is not what is encoded now.
+    if (check.isPlain && check.accepts(decoded)) return Exit.succeed(copyOf(decoded as Json))
     const problem = problemOfValue(decoded)
     if (problem !== undefined) return Exit.fail(misfitAt([key, ...problem.path], problem.message))
     return Done.matchEffect(encode(hasField(value, key) ? { [key]: decoded } : {}), {

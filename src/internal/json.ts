@@ -220,6 +220,15 @@ export const equals = (a: Json | undefined, b: Json | undefined): boolean => {
     Object.keys(b).every((key) => b[key] === undefined || Object.hasOwn(a, key))
 }
 
+/** A copy of JSON that is known to be shallow enough. */
+export const copyOf = (value: Json): Json => {
+  if (Array.isArray(value)) return value.map(copyOf)
+  if (!isRecord(value)) return value
+  const copy: Record<string, Json> = {}
+  for (const [key, part] of Object.entries(value)) if (part !== undefined) copy[key] = copyOf(part)
+  return copy
+}
+
 /** A copy that shares nothing. */
 export const clone = <J extends Json>(value: J): J => structuredClone(value)
 

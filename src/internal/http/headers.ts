@@ -146,17 +146,30 @@ const cookieOf = (cookie: SessionCookie, owed: OwedCookie): Cookies.Cookie => {
     partitioned: cookie.partitioned,
     sameSite: cookie.sameSite
   })
-  const shown = () => ({
-    _id: "@effect/platform/Cookies/Cookie",
-    name: made.name,
-    value: "<redacted>",
-    options: made.options
-  })
-  return Object.defineProperties(made, {
-    value: { enumerable: false },
-    valueEncoded: { enumerable: false },
-    toJSON: { value: shown },
-    toString: { value: () => JSON.stringify(shown()) },
-    [NodeInspectSymbol]: { value: shown }
-  })
+  return Object.defineProperties(made, unprintable)
+}
+
+function shown({ name, options }: Cookies.Cookie) {
+  return { _id: "@effect/platform/Cookies/Cookie", name, value: "<redacted>", options }
+}
+
+/** What keeps the value of a cookie out of every text that is made of it. */
+const unprintable: PropertyDescriptorMap & ThisType<Cookies.Cookie> = {
+  value: { enumerable: false },
+  valueEncoded: { enumerable: false },
+  toJSON: {
+    value() {
+      return shown(this)
+    }
+  },
+  toString: {
+    value() {
+      return JSON.stringify(shown(this))
+    }
+  },
+  [NodeInspectSymbol]: {
+    value() {
+      return shown(this)
+    }
+  }
 }

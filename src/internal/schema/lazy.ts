@@ -19,6 +19,8 @@ interface Check {
   readonly accepts: Accepts
   /** An accepted value decodes to itself. */
   readonly isIdentity: boolean
+  /** An accepted value decodes and encodes to the same JSON. */
+  readonly isPlain: boolean
 }
 
 /** A field, checked by its name in the encoded record. */
@@ -28,6 +30,8 @@ export interface FieldCheck {
   readonly isRecursive: boolean
   /** A primitive value that is accepted is its own decoding, and its own encoding. */
   readonly isPrimitive: (value: unknown) => boolean
+  /** The encoding of an accepted value is a copy of it. */
+  readonly isPlain: boolean
 }
 
 /** Compiles the schema of one field: a struct of nothing else, or a transformation of one, as `optionalWith` makes it. */
@@ -35,9 +39,10 @@ export const checkOf = (single: AST.AST): FieldCheck => {
   const known: Known = new Map()
   const found = fieldOf(single)
   if (found === undefined) return never
-  const { accepts, isIdentity } = compile(found.type, known)
+  const { accepts, isIdentity, isPlain } = compile(found.type, known)
   const isPassed = found.passes
   return {
+    isPlain,
     // A transformation that gives a default, or maps null, has more to do there than to pass the value on.
     accepts: (value) => value !== undefined && (value !== null || isPassed === "plain") && accepts(value),
     isRecursive: [...known.keys()].some(AST.isSuspend),
@@ -45,7 +50,7 @@ export const checkOf = (single: AST.AST): FieldCheck => {
   }
 }
 
-const never: FieldCheck = { accepts: () => false, isRecursive: false, isPrimitive: () => false }
+const never: FieldCheck = { accepts: () => false, isRecursive: false, isPrimitive: () => false, isPlain: false }
 
 /** The checks of the schemas that were seen. */
 type Known = Map<AST.AST, Check>
@@ -75,16 +80,16 @@ const passes = (f: (value: Option.Option<unknown>) => Option.Option<unknown>): b
   }
 }
 
-const nothing: Check = { accepts: () => false, isIdentity: false }
+const nothing: Check = { accepts: () => false, isIdentity: false, isPlain: false }
 
-const exactly = (accepts: Accepts): Check => ({ accepts, isIdentity: true })
+const exactly = (accepts: Accepts): Check => ({ accepts, isIdentity: true, isPlain: true })
 
 const compile = (ast: AST.AST, known: Known): Check => {
   const before = known.get(ast)
   if (before !== undefined) return before
   // Of a recursive schema, the inner occurrence is the one that is under way.
   let made: Check = nothing
-  known.set(ast, { accepts: (value) => made.accepts(value), isIdentity: false })
+  known.set(ast, { accepts: (value) => made.accepts(value), isIdentity: false, isPlain: false })
   made = compileNew(ast, known)
   known.set(ast, made)
   return made
@@ -120,7 +125,11 @@ const compileNew = (ast: AST.AST, known: Known): Check => {
     case "Suspend": {
       // Opened when a value is checked, because a recursive schema has no end.
       let inner: Check | undefined
-      return { accepts: (value) => (inner ??= compile(ast.f(), known)).accepts(value), isIdentity: false }
+      return {
+        accepts: (value) => (inner ??= compile(ast.f(), known)).accepts(value),
+        isIdentity: false,
+        isPlain: false
+      }
     }
     default:
       return nothing
@@ -129,7 +138,9 @@ const compileNew = (ast: AST.AST, known: Known): Check => {
 
 const unionOf = (members: ReadonlyArray<Check>): Check => ({
   accepts: (value) => members.some(({ accepts }) => accepts(value)),
-  isIdentity: members.every(({ isIdentity }) => isIdentity)
+  isIdentity: members.every(({ isIdentity }) => isIdentity),
+  // Of two structs, the decoder may take another one than the check.
+  isPlain: members.every(({ isIdentity }) => isIdentity)
 })
 
 const tupleOf = (ast: AST.TupleType, known: Known): Check => {
@@ -137,6 +148,7 @@ const tupleOf = (ast: AST.TupleType, known: Known): Check => {
   const [rest, ...trailing] = ast.rest.map(({ type }) => compile(type, known))
   if (trailing.length > 0) return nothing
   const required = ast.elements.filter(({ isOptional }) => !isOptional).length
+  const all = rest === undefined ? elements : [...elements, rest]
   return {
     accepts: (value) => {
       if (!Array.isArray(value) || value.length < required) return false
@@ -146,21 +158,27 @@ const tupleOf = (ast: AST.TupleType, known: Known): Check => {
       }
       return true
     },
-    isIdentity: [...elements, ...rest === undefined ? [] : [rest]].every(({ isIdentity }) => isIdentity)
+    isIdentity: all.every(({ isIdentity }) => isIdentity),
+    isPlain: all.every(({ isPlain }) => isPlain)
   }
 }
 
 /** A struct is no identity: its decoder makes another object. One with fields that it does not know is left to the decoder. */
 const structOf = (ast: AST.TypeLiteral, known: Known, isTransformed = false): Check => {
-  const fields: Array<{ readonly name: string; readonly isOptional: boolean; readonly accepts: Accepts }> = []
+  const fields: Array<
+    { readonly name: string; readonly isOptional: boolean; readonly accepts: Accepts; readonly isPlain: boolean }
+  > = []
   for (const { isOptional, name, type } of ast.propertySignatures) {
-    if (typeof name !== "string") return nothing
-    fields.push({ name, isOptional: isOptional && !isTransformed, accepts: compile(type, known).accepts })
+    if (typeof name !== "string" || isHostileKey(name)) return nothing
+    const { accepts, isPlain } = compile(type, known)
+    fields.push({ name, isOptional: isOptional && !isTransformed, accepts, isPlain })
   }
   const [index, ...others] = ast.indexSignatures
   if (others.length > 0 || (index !== undefined && !AST.isStringKeyword(index.parameter))) return nothing
-  const ofIndex = index === undefined ? undefined : compile(index.type, known).accepts
+  const indexed = index === undefined ? undefined : compile(index.type, known)
+  const ofIndex = indexed?.accepts
   return {
+    isPlain: !isTransformed && indexed?.isPlain !== false && fields.every(({ isPlain }) => isPlain),
     accepts: (value) => {
       if (!isPlainRecord(value)) return false
       let others = 0

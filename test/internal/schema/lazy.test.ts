@@ -77,19 +77,39 @@ describe.each(Object.entries(fields))("%s", (key, field) => {
   const decode = ParseResult.decodeUnknownEither(single)
   const name = key === "renamed" ? "other" : key
 
-  it("what the check accepts decodes, and a primitive value decodes to itself and is its own encoding", () => {
+  it("what the check accepts decodes; a primitive or plain value decodes to the same and is its own encoding", () => {
     fc.assert(
       fc.property(json, (value) => {
         if (!check.accepts(value)) return
         const decoded = decode({ [name]: value })
         assert.isTrue(Either.isRight(decoded), JSON.stringify(value))
-        if (!check.isPrimitive(value) || Either.isLeft(decoded)) return
-        assert.strictEqual(decoded.right[key], value)
+        if (!(check.isPrimitive(value) || check.isPlain) || Either.isLeft(decoded)) return
+        assert.deepStrictEqual(decoded.right[key], value)
         assert.deepStrictEqual(ParseResult.encodeUnknownSync(single)({ [key]: value }), { [name]: value })
       }),
       { numRuns: 2000 }
     )
   })
+})
+
+it("what holds only primitives, arrays and structs is plain, and what is transformed or recursive is not", () => {
+  const isPlain = (key: keyof typeof fields) =>
+    checkOf((Schema.Struct({ [key]: fields[key] }) as unknown as Schema.Schema<unknown>).ast).isPlain
+  const plain = [
+    "string",
+    "literal",
+    "optional",
+    "withDefault",
+    "refined",
+    "tuple",
+    "rest",
+    "items",
+    "record",
+    "both"
+  ] as const
+  assert.deepStrictEqual(plain.map(isPlain), plain.map(() => true))
+  const others = ["union", "date", "trimmed", "unknown", "tree", "filteredStruct", "inner", "innerNullable"] as const
+  assert.deepStrictEqual(others.map(isPlain), others.map(() => false))
 })
 
 describe("a check that accepted nothing would be no use", () => {
