@@ -4,6 +4,7 @@
  */
 import { Effect, Layer, Option } from "effect"
 import { type SessionRecord, SessionStore, type StoreKey } from "effect-session"
+import { applySave, applyTouch, byAge, toInfo } from "effect-session/SessionRecord"
 import { byClock, pageSize } from "effect-session/SessionStore"
 
 /** `stamp` is how many revocations there were, of everyone and of its subject, when the record was made. */
@@ -45,23 +46,15 @@ const make = (): typeof SessionStore.Service => {
         return "created"
       }),
     load: (key, now) => Effect.sync(() => Option.map(Option.fromNullable(live(key, now)), (row) => row.record)),
-    save: (key, { data, expiry, lastSeenAt, modifiedAt, schemaVersion, writeId }, expected, now) =>
+    save: (key, record, expected, now) =>
       change(key, now, (row) => {
-        const old = row.record
-        if (old.version !== expected) return "conflict"
-        const sameLifetime = JSON.stringify(old.expiry.lifetime) === JSON.stringify(expiry.lifetime)
-        const at = sameLifetime ? Math.max(old.expiry.at, expiry.at) : expiry.at
-        const end = { ...old.expiry, at, lifetime: expiry.lifetime }
-        const [modified, seen] = [Math.max(old.modifiedAt, modifiedAt), Math.max(old.lastSeenAt, lastSeenAt)]
-        const times = { modifiedAt: modified, lastSeenAt: seen }
-        put({ ...row, record: { ...old, data, schemaVersion, writeId, ...times, version: expected + 1, expiry: end } })
+        if (row.record.version !== expected) return "conflict"
+        put({ ...row, record: applySave(row.record, record) })
         return "saved"
       }),
     touch: (key, seen, end, now) =>
       change(key, now, (row) => {
-        const { expiry, lastSeenAt } = row.record
-        const at = Math.max(expiry.at, Math.min(end, expiry.deadline ?? Infinity))
-        put({ ...row, record: { ...row.record, lastSeenAt: Math.max(lastSeenAt, seen), expiry: { ...expiry, at } } })
+        put({ ...row, record: applyTouch(row.record, seen, end) })
         return "touched"
       }),
     rotate: (key, newKey, record, expected, now) =>
@@ -84,7 +77,9 @@ const make = (): typeof SessionStore.Service => {
     list: (namespace, subject, now, { after, limit = pageSize } = {}) =>
       Effect.sync(() => {
         const isNext = (one: SessionRecord) => one.subject === subject && (after === undefined || byAge(after, one) < 0)
-        return alive(namespace, now).filter(isNext).sort(byAge).slice(0, limit).map(info)
+        return alive(namespace, now).filter(isNext).sort(byAge).slice(0, limit).map(({ key: _, ...record }) =>
+          toInfo(record)
+        )
       }),
     find: (namespace, id, now) =>
       Effect.sync(() => Option.fromNullable(rows.find((row) => isOf(namespace, id)(row) && isAlive(row, now))?.record)),
@@ -103,9 +98,6 @@ const make = (): typeof SessionStore.Service => {
   }
 }
 
-const info = ({ data: _, key: __, ...rest }: SessionRecord & { key: string }) => rest
-type Age = Pick<SessionRecord, "createdAt" | "id">
-const byId = (a: Age, b: Age) => (a.id === b.id ? 0 : a.id < b.id ? -1 : 1)
-const byAge = (a: Age, b: Age) => a.createdAt - b.createdAt || byId(a, b)
+const byId = (a: SessionRecord, b: SessionRecord) => (a.id < b.id ? -1 : 1)
 
 export const layer = Layer.sync(SessionStore, () => byClock(make(), Effect.sync(Date.now)))

@@ -27,9 +27,10 @@ import type { BoundEngine, Scope, Written } from "./SessionEngine.js"
 import { SessionEngine } from "./SessionEngine.js"
 import * as SessionMetrics from "./SessionMetrics.js"
 import type { SessionRecord } from "./SessionRecord.js"
+import { clockSlack } from "./SessionRecord.js"
 import { SessionRevocation } from "./SessionRevocation.js"
 import type * as SessionSchema from "./SessionSchema.js"
-import { clockSlack, SessionStore, SessionStoreError } from "./SessionStore.js"
+import { SessionStore, SessionStoreError } from "./SessionStore.js"
 
 /**
  * @since 0.5.0

@@ -6,6 +6,7 @@
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Either from "effect/Either"
+import * as Schema from "effect/Schema"
 
 /**
  * A session's own lifetime, in place of the policy's `idle` or `sinceModified`. The policy's fixed end still caps it.
@@ -20,6 +21,18 @@ export type Lifetime =
   | { readonly _tag: "Until"; readonly at: number }
   /** The cookie ends with the browser; the server keeps the policy's own limits. */
   | { readonly _tag: "Browser" }
+
+/**
+ * The schema of a lifetime, for those who keep it.
+ *
+ * @since 0.6.0
+ * @category schemas
+ */
+export const Lifetime: Schema.Schema<Lifetime> = Schema.Union(
+  Schema.TaggedStruct("Inactivity", { millis: Schema.Number }),
+  Schema.TaggedStruct("Until", { at: Schema.Number }),
+  Schema.TaggedStruct("Browser", {})
+)
 
 /**
  * What a session's lifetime can be set to: a lifetime, a length that is counted from the moment of setting, or the

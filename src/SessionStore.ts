@@ -13,6 +13,7 @@ import type { Option } from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { SessionId } from "./SessionId.js"
 import type { SessionInfo, SessionRecord } from "./SessionRecord.js"
+import { bounded, boundedTouch, clockSlack } from "./SessionRecord.js"
 import type { StoreKey } from "./StoreKey.js"
 
 /**
@@ -22,7 +23,7 @@ import type { StoreKey } from "./StoreKey.js"
  * - `timeout`: no answer within the limit. A write may have been applied.
  * - `corrupt`: it holds something that is not a record.
  * - `size`: the session does not fit where it is kept.
- * - `clock`: the clock of the caller is further ahead of the store's than {@link clockSlack}; nothing was done.
+ * - `clock`: the clock of the caller is further ahead of the store's than `SessionRecord.clockSlack`; nothing was done.
  * - `transaction`: a write inside the application's own transaction, whose rollback would undo it, was refused.
  *
  * @since 0.1.0
@@ -168,7 +169,7 @@ export interface Shape {
 
   /**
    * Inserts. `exists` if the key or the id is taken, by a live record or not; then nothing changes. The record's times are
-   * {@link bounded} by the store's clock, here and in `save`, `touch` and `rotate`.
+   * `SessionRecord.bounded` by the store's clock, here and in `save`, `touch` and `rotate`.
    */
   readonly create: (
     key: StoreKey,
@@ -289,7 +290,7 @@ export type Operation = Exclude<keyof Shape, "capabilities">
 
 /**
  * A store that knows no clock, with that of the place where its records are: `removeExpired` asks {@link checkClock} first,
- * and the times of writes are {@link bounded}.
+ * and the times of writes are `SessionRecord.bounded`.
  *
  * @since 0.6.0
  * @category clocks
@@ -328,16 +329,7 @@ export const byClock = (store: Shape, clock: Effect.Effect<number, SessionStoreE
 export class SessionStore extends Context.Tag("effect-session/SessionStore")<SessionStore, Shape>() {}
 
 /**
- * How far ahead of the store's clock a caller's clock may be, in milliseconds: one minute. A clock that is behind does no
- * harm, so a simulated time (that of a `TestClock`, which begins in 1970) may be anywhere before that.
- *
- * @since 0.6.0
- * @category clocks
- */
-export const clockSlack = 60_000
-
-/**
- * Fails with the reason `clock` if `now` is more than {@link clockSlack} ahead of the store's clock. `removeExpired` asks
+ * Fails with the reason `clock` if `now` is more than `SessionRecord.clockSlack` ahead of the store's clock. `removeExpired` asks
  * this first: by a clock that is ahead, live sessions are expired ones. Both are milliseconds since the epoch.
  *
  * @since 0.6.0
@@ -355,49 +347,3 @@ export const checkClock = (now: number, storeClock: number): Effect.Effect<void,
         "and try again."
     )
   })
-
-/**
- * The times of a record as a store keeps them that is told them at `now`. By the clock of the store, no session was seen or
- * modified in the future, and none ends later than the caller wanted it to end after the caller's own `now`, with
- * {@link clockSlack}. A moment that a lifetime names (`Until`) stays, and so does an end that the record had before
- * (`end`). Of a caller whose clock is right or behind, nothing is changed.
- *
- * @since 0.6.0
- * @category clocks
- */
-export const bounded = <A extends Pick<SessionRecord, "lastSeenAt" | "modifiedAt" | "expiry">>(
-  record: A,
-  now: number,
-  storeClock: number,
-  end = -Infinity
-): A => {
-  const latest = storeClock + clockSlack
-  const { expiry, lastSeenAt, modifiedAt } = record
-  const callersClock = Math.max(now, lastSeenAt)
-  if (callersClock <= latest && modifiedAt <= latest) return record
-  const reach = latest + Math.max(0, expiry.at - Math.max(callersClock, storeClock))
-  const at = expiry.lifetime?._tag === "Until" ? expiry.at : Math.min(expiry.at, Math.max(reach, end))
-  return {
-    ...record,
-    lastSeenAt: Math.min(lastSeenAt, latest),
-    modifiedAt: Math.min(modifiedAt, latest),
-    expiry: { ...expiry, at }
-  }
-}
-
-/**
- * The same for the two times that a touch moves.
- *
- * @since 0.6.0
- * @category clocks
- */
-export const boundedTouch = (
-  lastSeenAt: number,
-  expiresAt: number,
-  now: number,
-  storeClock: number
-): { readonly lastSeenAt: number; readonly expiresAt: number } => {
-  const expiry = { at: expiresAt, deadline: undefined, lifetime: undefined }
-  const times = bounded({ lastSeenAt, modifiedAt: lastSeenAt, expiry }, now, storeClock)
-  return { lastSeenAt: times.lastSeenAt, expiresAt: times.expiry.at }
-}

@@ -65,11 +65,11 @@ const mutants: ReadonlyArray<Mutant> = [
     replace: [
       `if (entry === undefined) return "gone"
         if (entry.record.version !== expectedVersion) return "conflict"
-        const next = saved(entry.record, record)
+        const next = applySave(entry.record, record)
         if (entries.bySize === true) makeRoom(key, next, now)
         put(key, { ...entry, record: next })`,
       `if (entry !== undefined && entry.record.version !== expectedVersion) return "conflict"
-        put(key, { subjectEpoch: subjectEpoch(record), namespaceEpoch: epoch(record.namespace), ...entry, record: saved(entry?.record ?? record, record) })`
+        put(key, { subjectEpoch: subjectEpoch(record), namespaceEpoch: epoch(record.namespace), ...entry, record: applySave(entry?.record ?? record, record) })`
     ],
     law: "save never inserts"
   },
@@ -78,11 +78,11 @@ const mutants: ReadonlyArray<Mutant> = [
     replace: [
       `if (entry === undefined) return "gone"
         if (entry.record.version !== expectedVersion) return "conflict"
-        const next = saved(entry.record, record)
+        const next = applySave(entry.record, record)
         if (entries.bySize === true) makeRoom(key, next, now)
         put(key, { ...entry, record: next })`,
       `if (entry !== undefined && entry.record.version !== expectedVersion) return "conflict"
-        put(key, { subjectEpoch: subjectEpoch(record), namespaceEpoch: epoch(record.namespace), ...entry, record: saved(entry?.record ?? record, record) })`
+        put(key, { subjectEpoch: subjectEpoch(record), namespaceEpoch: epoch(record.namespace), ...entry, record: applySave(entry?.record ?? record, record) })`
     ],
     law: "an update and a logout race, in every order of their calls"
   },
@@ -90,8 +90,8 @@ const mutants: ReadonlyArray<Mutant> = [
     fault: "save does not compare versions",
     replace: [
       `if (entry.record.version !== expectedVersion) return "conflict"
-        const next = saved(`,
-      `const next = saved(`
+        const next = applySave(`,
+      `const next = applySave(`
     ],
     law: "save at another version, later or earlier, is a conflict and changes nothing"
   },
@@ -99,8 +99,8 @@ const mutants: ReadonlyArray<Mutant> = [
     fault: "save does not compare versions: an update is lost",
     replace: [
       `if (entry.record.version !== expectedVersion) return "conflict"
-        const next = saved(`,
-      `const next = saved(`
+        const next = applySave(`,
+      `const next = applySave(`
     ],
     law: "an update and an update race, in every order of their calls"
   },
@@ -108,61 +108,61 @@ const mutants: ReadonlyArray<Mutant> = [
     fault: "save accepts any later version",
     replace: [
       `if (entry.record.version !== expectedVersion) return "conflict"
-        const next = saved(`,
+        const next = applySave(`,
       `if (entry.record.version > expectedVersion) return "conflict"
-        const next = saved(`
+        const next = applySave(`
     ],
     law: "save at another version, later or earlier, is a conflict and changes nothing"
   },
   {
     fault: "save takes the version that it is given",
-    replace: ["version: old.version + 1,\n  writeId", "version: record.version,\n  writeId"],
+    replace: ["version: old.version + 1,", "version: next.version,"],
     law: "save replaces data, schema version, write id, lifetime and times, and the version grows by one"
   },
   {
     fault: "save moves lastSeenAt back",
     replace: [
-      "lastSeenAt: Math.max(old.lastSeenAt, record.lastSeenAt),\n  expiry",
-      "lastSeenAt: record.lastSeenAt,\n  expiry"
+      "lastSeenAt: Math.max(old.lastSeenAt, next.lastSeenAt),",
+      "lastSeenAt: next.lastSeenAt,"
     ],
     law: "save moves times only forward"
   },
   {
     fault: "save moves the end back",
-    replace: ["? Math.max(old.expiry.at, record.expiry.at)", "? record.expiry.at"],
+    replace: ["? Math.max(old.expiry.at, next.expiry.at)", "? next.expiry.at"],
     law: "save moves times only forward"
   },
   {
     fault: "save keeps the later end for another lifetime too",
-    replace: [": record.expiry.at,\n    deadline", ": Math.max(old.expiry.at, record.expiry.at),\n    deadline"],
+    replace: [": next.expiry.at,", ": Math.max(old.expiry.at, next.expiry.at),"],
     law: "save moves the end back only for another lifetime"
   },
   {
     fault: "save moves the deadline",
-    replace: ["deadline: old.expiry.deadline", "deadline: record.expiry.deadline"],
+    replace: ["deadline: old.expiry.deadline", "deadline: next.expiry.deadline"],
     law: "save leaves id, subject, namespace, deadline and the times of birth and authentication as they are"
   },
   {
     fault: "save forgets the write id",
-    replace: ["writeId: record.writeId,", "writeId: old.writeId,"],
+    replace: ["writeId: next.writeId,", "writeId: old.writeId,"],
     law: "save replaces data, schema version, write id, lifetime and times, and the version grows by one"
   },
   {
     fault: "touch moves the version",
     replace: [
-      "...record,\n            lastSeenAt",
-      "...record,\n            version: record.version + 1,\n            lastSeenAt"
+      "=> ({\n  ...old,\n  lastSeenAt",
+      "=> ({\n  ...old,\n  version: old.version + 1,\n  lastSeenAt"
     ],
     law: "touch moves lastSeenAt and the end forward, never beyond the deadline, and nothing else"
   },
   {
     fault: "touch moves the end beyond the deadline",
-    replace: ["Math.min(expiresAt, record.expiry.deadline ?? Infinity)", "expiresAt"],
+    replace: ["Math.min(expiresAt, old.expiry.deadline ?? Infinity)", "expiresAt"],
     law: "touch moves lastSeenAt and the end forward, never beyond the deadline, and nothing else"
   },
   {
     fault: "touch moves the end back",
-    replace: ["const end = Math.max(record.expiry.at, Math.min(", "const end = (Math.min("],
+    replace: ["at: Math.max(old.expiry.at, Math.min(", "at: (Math.min("],
     law: "touch moves lastSeenAt and the end forward, never beyond the deadline, and nothing else"
   },
   {
@@ -170,12 +170,10 @@ const mutants: ReadonlyArray<Mutant> = [
     replace: [
       `const entry = alive(key, now)
         if (entry === undefined) return "gone"
-        const { record } = entry
-        const end`,
+        put(key, { ...entry, record: applyTouch(`,
       `const entry = entries.get(key)
         if (entry === undefined) return "gone"
-        const { record } = entry
-        const end`
+        put(key, { ...entry, record: applyTouch(`
     ],
     law: "a touch of an expired record is gone, from the very moment of expiry on"
   },
@@ -327,8 +325,8 @@ const mutants: ReadonlyArray<Mutant> = [
   {
     fault: "save keeps the highest schema version",
     replace: [
-      "schemaVersion: record.schemaVersion,",
-      "schemaVersion: Math.max(old.schemaVersion, record.schemaVersion),"
+      "schemaVersion: next.schemaVersion,",
+      "schemaVersion: Math.max(old.schemaVersion, next.schemaVersion),"
     ],
     law: "save replaces the schema version also by an earlier one: the data is of that version"
   },
@@ -392,22 +390,22 @@ const mutants: ReadonlyArray<Mutant> = [
   },
   {
     fault: "list gives everything at once",
-    replace: ["\n          .slice(0, Math.max(limit, 0))", ""],
+    replace: [".slice(0, Math.max(limit, 0))", ""],
     law: "the pages of list are complete, in the order of age, disjoint, and of no more than the limit"
   },
   {
     fault: "list begins anew with each page",
-    replace: ["\n          .filter((record) => after === undefined || isAfter(record, after))", ""],
+    replace: ["all.filter((one) => after === undefined || byAge(after, one) < 0)", "[...all]"],
     law: "list goes on after a session that is no longer there; what stays is in one page, whatever comes and goes"
   },
   {
     fault: "pages of list part those of one moment",
-    replace: [" || (a.createdAt === b.createdAt && a.id > b.id)", ""],
+    replace: ["byAge(after, one) < 0", "after.createdAt < one.createdAt"],
     law: "the pages of list are complete, in the order of age, disjoint, and of no more than the limit"
   },
   {
     fault: "data loses U+0000",
-    replace: ["data: record.data,", "data: record.data.replaceAll(\"\\\\u0000\", \"\"),"],
+    replace: ["data: next.data,", "data: next.data.replaceAll(\"\\\\u0000\", \"\"),"],
     law: "data comes back byte for byte from create, save and rotate: an escaped U+0000"
   }
 ]
@@ -424,13 +422,28 @@ beforeAll(async () => {
 })
 afterAll(() => rm(folder, { recursive: true, force: true }))
 
-const source = readFileSync("src/internal/memory/table.ts", "utf8")
+const table = "src/internal/memory/table.ts"
+
+/** The store, and the rules that it shares with others. */
+const sources = [table, "src/SessionRecord.ts", "src/internal/store/pages.ts"].map((path) => ({
+  path: Path.resolve(path),
+  text: readFileSync(path, "utf8")
+}))
 
 const makeMutant = async ([from, to]: Mutant["replace"], name: string): Promise<Shape> => {
-  assert.strictEqual(source.split(from).length, 2, `the piece is there once: ${from}`)
+  const pieces = sources.flatMap(({ path, text }) => text.split(from).slice(1).map(() => ({ path, text })))
+  assert.lengthOf(pieces, 1, `the piece is there once: ${from}`)
   const outfile = Path.resolve(folder, `${name}.mjs`)
   await build({
-    stdin: { contents: source.replace(from, () => to), resolveDir: "src/internal/memory", loader: "ts" },
+    entryPoints: [table],
+    plugins: [{
+      name: "mutant",
+      setup: ({ onLoad }) =>
+        onLoad({ filter: /\.ts$/ }, ({ path }) => {
+          const piece = pieces.find((piece) => piece.path === path)
+          return piece === undefined ? undefined : { contents: piece.text.replace(from, () => to), loader: "ts" }
+        })
+    }],
     bundle: true,
     packages: "external",
     format: "esm",

@@ -14,6 +14,7 @@
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import { Lifetime } from "../../Lifetime.js"
 import type { SessionId } from "../../SessionId.js"
 import type { SessionRecord } from "../../SessionRecord.js"
 import { decodeBase64Url, encodeBase64Url } from "../crypto/primitives.js"
@@ -127,11 +128,7 @@ const isMetadata = Schema.is(Schema.Tuple(
   Schema.NullOr(Schema.String),
   Schema.Number,
   Schema.Number,
-  Schema.optionalElement(Schema.NullOr(Schema.Union(
-    Schema.TaggedStruct("Inactivity", { millis: Schema.Number }),
-    Schema.TaggedStruct("Until", { at: Schema.Number }),
-    Schema.TaggedStruct("Browser", {})
-  ))),
+  Schema.optionalElement(Schema.NullOr(Lifetime)),
   Schema.optionalElement(Schema.String)
 ))
 

@@ -10,6 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { SessionId } from "../../SessionId.js"
 import type { SessionInfo } from "../../SessionRecord.js"
+import { toInfo } from "../../SessionRecord.js"
 import type { Damaged, Located, Page } from "../../SessionStore.js"
 import type { StoreKey } from "../../StoreKey.js"
 import { corrupt, leftOut } from "../store/damaged.js"
@@ -112,7 +113,7 @@ export const make = (index: Index, records: Records): LookUp => {
           ? Effect.succeed(Option.fromNullable(alive))
           : leftOut(namespace, corrupt("list", damage), id))
       return pageOf(Arr.getSomes(shown).flatMap(({ record }) => record.subject === subject ? [record] : []), page)
-        .map(({ data: _, ...info }) => info)
+        .map(toInfo)
     })
 
   const scan = (namespace: string, after: SessionId | undefined, limit: number, now: number) =>

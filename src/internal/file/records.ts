@@ -12,6 +12,7 @@ import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { isExpired } from "../../Expiry.js"
+import { Lifetime } from "../../Lifetime.js"
 import * as SessionId from "../../SessionId.js"
 import type { SessionRecord } from "../../SessionRecord.js"
 import type { StoreKey } from "../../StoreKey.js"
@@ -228,11 +229,7 @@ const fields = Schema.Struct({
   authenticatedAt: Schema.optional(Schema.Number),
   modifiedAt: Schema.Number,
   deadline: Schema.optional(Schema.Number),
-  lifetime: Schema.optional(Schema.Union(
-    Schema.TaggedStruct("Inactivity", { millis: Schema.Number }),
-    Schema.TaggedStruct("Until", { at: Schema.Number }),
-    Schema.TaggedStruct("Browser", {})
-  )),
+  lifetime: Schema.optional(Lifetime),
   namespaceEpoch: Schema.Number,
   subjectEpoch: Schema.Number
 })

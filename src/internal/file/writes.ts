@@ -4,17 +4,16 @@
 import { SystemError } from "@effect/platform/Error"
 import type { PlatformError } from "@effect/platform/Error"
 import * as Effect from "effect/Effect"
-import * as Lifetime from "../../Lifetime.js"
 import type { SessionRecord } from "../../SessionRecord.js"
+import { applySave, applyTouch, bounded, boundedTouch } from "../../SessionRecord.js"
 import type { WriteOutcome } from "../../SessionStore.js"
-import { bounded, boundedTouch } from "../../SessionStore.js"
 import type { StoreKey } from "../../StoreKey.js"
 import type { Disk } from "./disk.js"
 import type { Epochs } from "./epochs.js"
 import type { Index } from "./indexes.js"
 import type { Marker } from "./names.js"
 import { contentName, markerName } from "./names.js"
-import type { Damaged, Found, Kept, Records } from "./records.js"
+import type { Damaged, Kept, Records } from "./records.js"
 
 type Written<A> = Effect.Effect<A, PlatformError | Damaged>
 
@@ -85,12 +84,15 @@ export const make = (disk: Disk, index: Index, epochs: Epochs, records: Records)
       if (old.record.version !== expected) return "conflict"
       const record = bounded(given, now, machineClock(), old.marker.end)
       const directory = directoryOf(key)
-      const next = saved(old.record, record)
+      const next = applySave(old.record, record)
       const written = yield* records.write(directory, { ...old, record: next })
       if (written === undefined) return yield* save(key, record, expected, now)
       const advanced = yield* records.advance(
         old,
-        (current) => disk.join(directory, markerName({ ...written, ...merged(current, old, record) }))
+        (current) => {
+          const { expiry, lastSeenAt } = applySave(standing(old.record, current), record)
+          return disk.join(directory, markerName({ ...written, lastSeenAt, end: expiry.at }))
+        }
       )
       if (!advanced) {
         yield* disk.remove(disk.join(directory, contentName(written)))
@@ -107,12 +109,10 @@ export const make = (disk: Disk, index: Index, epochs: Epochs, records: Records)
       const found = yield* records.alive(key, now)
       if (found === undefined) return "gone"
       const times = boundedTouch(lastSeenAt, expiresAt, now, machineClock())
-      const end = Math.min(times.expiresAt, found.record.expiry.deadline ?? Infinity)
-      const next = (current: Marker): Marker => ({
-        ...current,
-        lastSeenAt: Math.max(current.lastSeenAt, times.lastSeenAt),
-        end: Math.max(current.end, end)
-      })
+      const next = (current: Marker): Marker => {
+        const { expiry, lastSeenAt } = applyTouch(standing(found.record, current), times.lastSeenAt, times.expiresAt)
+        return { ...current, lastSeenAt, end: expiry.at }
+      }
       if (markerName(next(found.marker)) === markerName(found.marker)) return "touched"
       const advanced = yield* records.advance(
         found,
@@ -158,27 +158,15 @@ export const make = (disk: Disk, index: Index, epochs: Epochs, records: Records)
   return { create, save, touch, rotate }
 }
 
+/** A record with the times to which touches have moved its marker by now. */
+const standing = (record: SessionRecord, { end, lastSeenAt }: Marker): SessionRecord => ({
+  ...record,
+  lastSeenAt,
+  expiry: { ...record.expiry, at: end }
+})
+
 /** The disk is one of this machine, and so is its clock. */
 const machineClock = () => Date.now()
-
-/** What a save leaves, but for the times of its marker: new data and lifetime, and identity as it was. */
-const saved = (old: SessionRecord, record: SessionRecord): SessionRecord => ({
-  ...old,
-  data: record.data,
-  schemaVersion: record.schemaVersion,
-  version: old.version + 1,
-  writeId: record.writeId,
-  modifiedAt: Math.max(old.modifiedAt, record.modifiedAt),
-  expiry: { ...old.expiry, lifetime: record.expiry.lifetime }
-})
-
-/** The times that a save moves on, from where touches have moved them by now. */
-const merged = (current: Marker, old: Found, record: SessionRecord) => ({
-  lastSeenAt: Math.max(current.lastSeenAt, record.lastSeenAt),
-  end: Lifetime.equals(old.record.expiry.lifetime, record.expiry.lifetime)
-    ? Math.max(current.end, record.expiry.at)
-    : record.expiry.at
-})
 
 const sweptMeanwhile = Effect.fail(
   new SystemError({

@@ -5,13 +5,14 @@ import type * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
-import * as Lifetime from "../../Lifetime.js"
 import type { SessionRecord } from "../../SessionRecord.js"
+import { applySave, applyTouch, bounded, boundedTouch, clockSlack, toInfo } from "../../SessionRecord.js"
 import type { Located, Shape } from "../../SessionStore.js"
-import { bounded, boundedTouch, checkClock, clockSlack, pageSize } from "../../SessionStore.js"
+import { checkClock } from "../../SessionStore.js"
 import type { StoreKey } from "../../StoreKey.js"
 import * as Done from "../done.js"
 import { intercepted } from "../store/intercepted.js"
+import { pageOf } from "../store/pages.js"
 import { register } from "../store/synchronous.js"
 import { MemoryIndex } from "./indexes.js"
 
@@ -145,7 +146,7 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
         const entry = alive(key, now)
         if (entry === undefined) return "gone"
         if (entry.record.version !== expectedVersion) return "conflict"
-        const next = saved(entry.record, record)
+        const next = applySave(entry.record, record)
         if (entries.bySize === true) makeRoom(key, next, now)
         put(key, { ...entry, record: next })
         return "saved"
@@ -156,16 +157,7 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
         const { expiresAt, lastSeenAt } = boundedTouch(seenAt, endsAt, now, tick())
         const entry = alive(key, now)
         if (entry === undefined) return "gone"
-        const { record } = entry
-        const end = Math.max(record.expiry.at, Math.min(expiresAt, record.expiry.deadline ?? Infinity))
-        put(key, {
-          ...entry,
-          record: {
-            ...record,
-            lastSeenAt: Math.max(record.lastSeenAt, lastSeenAt),
-            expiry: { ...record.expiry, at: end }
-          }
-        })
+        put(key, { ...entry, record: applyTouch(entry.record, lastSeenAt, expiresAt) })
         return "touched"
       }),
 
@@ -196,14 +188,11 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
         return { current: entries.size - expired, expired }
       }),
 
-    list: (namespace, subject, now, { after, limit = pageSize } = {}) =>
+    list: (namespace, subject, now, page = {}) =>
       done(() =>
-        [...index.ofSubject(namespace, subject)]
-          .flatMap((key) => alive(key, now)?.record ?? [])
-          .filter((record) => after === undefined || isAfter(record, after))
-          .sort((a, b) => a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1))
-          .slice(0, Math.max(limit, 0))
-          .map(({ data: _, ...info }) => info)
+        pageOf([...index.ofSubject(namespace, subject)].flatMap((key) => alive(key, now)?.record ?? []), page).map(
+          toInfo
+        )
       ),
 
     find: (namespace, id, now) =>
@@ -245,27 +234,6 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
 
 const done = <A>(run: () => A): Effect.Effect<A> => Exit.succeed(run())
 
-const isAfter = (a: Pick<SessionRecord, "createdAt" | "id">, b: Pick<SessionRecord, "createdAt" | "id">): boolean =>
-  a.createdAt > b.createdAt || (a.createdAt === b.createdAt && a.id > b.id)
-
 // The length keeps the two parts apart, whatever they contain.
 const epochOf = (namespace: string, subject?: string): string =>
   subject === undefined ? `:${namespace}` : `${namespace.length}:${namespace}${subject}`
-
-/** What a save leaves: the new data and lifetime, times that only moved forward, and identity as it was. */
-const saved = (old: SessionRecord, record: SessionRecord): SessionRecord => ({
-  ...old,
-  data: record.data,
-  schemaVersion: record.schemaVersion,
-  version: old.version + 1,
-  writeId: record.writeId,
-  modifiedAt: Math.max(old.modifiedAt, record.modifiedAt),
-  lastSeenAt: Math.max(old.lastSeenAt, record.lastSeenAt),
-  expiry: {
-    at: old.expiry.lifetime === record.expiry.lifetime || Lifetime.equals(old.expiry.lifetime, record.expiry.lifetime)
-      ? Math.max(old.expiry.at, record.expiry.at)
-      : record.expiry.at,
-    deadline: old.expiry.deadline,
-    lifetime: record.expiry.lifetime
-  }
-})

@@ -6,11 +6,11 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { SessionId } from "../../SessionId.js"
 import type { SessionInfo, SessionRecord } from "../../SessionRecord.js"
+import { byAge, toInfo } from "../../SessionRecord.js"
 import type { Damaged, Located, Page, SessionStoreError, Shape } from "../../SessionStore.js"
 import { pageSize } from "../../SessionStore.js"
 import type { StoreKey } from "../../StoreKey.js"
 import { isDamaged, orDamaged, orLeftOut } from "../store/damaged.js"
-import { byAge } from "../store/pages.js"
 import { isLeaving, markOf } from "./marks.js"
 
 type Read<A> = Effect.Effect<Option.Option<A>, SessionStoreError>
@@ -74,7 +74,7 @@ export const movedDirectory = (old: Shape, fresh: Shape): Pick<Shape, "find" | "
       )
       const page = Arr.getSomes(found)
         .filter((record) => record.subject === subject)
-        .map(({ data: _, ...info }): SessionInfo => info)
+        .map(toInfo)
       const last = first.at(-1)
       // Those that do not count leave room for others. Where neither had more to give, there are none.
       const hasMore = all.length > limit || older.length === limit || newer.length === limit

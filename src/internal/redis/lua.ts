@@ -18,7 +18,7 @@
  */
 import { sha1 } from "@noble/hashes/legacy.js"
 import * as Encoding from "effect/Encoding"
-import { clockSlack } from "../../SessionStore.js"
+import { clockSlack } from "../../SessionRecord.js"
 import { positions } from "./record.js"
 
 /** A script, and the name that the server gives it. */

@@ -3,7 +3,7 @@
  */
 import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
-import type { Lifetime } from "../../Lifetime.js"
+import { Lifetime } from "../../Lifetime.js"
 import type { SessionId } from "../../SessionId.js"
 import type { SessionInfo, SessionRecord } from "../../SessionRecord.js"
 import type { Count, Located } from "../../SessionStore.js"
@@ -33,15 +33,11 @@ export const parametersOf = (record: SessionRecord): Parameters => ({
   lifetime: record.expiry.lifetime === undefined ? null : JSON.stringify(record.expiry.lifetime)
 })
 
-const lifetimeSchema = Schema.parseJson(Schema.Union(
-  Schema.TaggedStruct("Inactivity", { millis: Schema.Number }),
-  Schema.TaggedStruct("Until", { at: Schema.Number }),
-  Schema.TaggedStruct("Browser", {})
-))
+const lifetimeFromJson = Schema.decodeUnknownEither(Schema.parseJson(Lifetime))
 
 const decodeLifetime = (value: unknown): Lifetime =>
   Either.getOrThrowWith(
-    Schema.decodeUnknownEither(lifetimeSchema)(value),
+    lifetimeFromJson(value),
     () => new TypeError("the column lifetime does not hold a lifetime")
   )
 

@@ -3,7 +3,7 @@
  * Parameters are named (`:key`) here and become the positions that a dialect wants.
  */
 
-import { clockSlack } from "../../SessionStore.js"
+import { clockSlack } from "../../SessionRecord.js"
 
 /** The same as `SqlMigrations.Dialect`, whose declaration may not name this module. */
 export type Dialect = "mysql" | "pg" | "sqlite"
@@ -153,7 +153,7 @@ export const statements = (dialect: Dialect, prefix: string) => {
     `AND subject_epoch >= ${epochOf(`${sessions}.namespace`, `${sessions}.subject`)}`
   const expectedAlive = `${key} = :key AND version = :expected AND ${alive}`
 
-  // What `bounded` of SessionStore.ts does, by the clock of the database.
+  // What `SessionRecord.bounded` does, by the clock of the database.
   const latest = `${clock} + ${clockSlack}`
   const reach = `${latest} + ${greatest}(0, :expiresAt - ${greatest}(${clock}, :now, :lastSeenAt))`
   const seen = `${least}(:lastSeenAt, ${latest})`

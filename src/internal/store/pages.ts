@@ -7,18 +7,13 @@ import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import type { SessionId } from "../../SessionId.js"
 import type { SessionInfo } from "../../SessionRecord.js"
+import { byAge } from "../../SessionRecord.js"
 import type * as SessionStore from "../../SessionStore.js"
 import type { Damaged, Located, SessionStoreError, Shape } from "../../SessionStore.js"
 import { pageSize } from "../../SessionStore.js"
 
-type Place = Pick<SessionInfo, "createdAt"> & { readonly id: string }
-
-/** The order of a list: oldest first, and those of one moment by their ids. */
-export const byAge = (a: Place, b: Place): number =>
-  a.createdAt - b.createdAt || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0)
-
 /** The page of a list of which all is known. */
-export const pageOf = <A extends Place>(
+export const pageOf = <A extends Pick<SessionInfo, "createdAt"> & { readonly id: string }>(
   all: ReadonlyArray<A>,
   { after, limit = pageSize }: SessionStore.Page
 ): ReadonlyArray<A> =>

@@ -4,8 +4,8 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type { Law } from "../../Law.js"
+import { clockSlack } from "../../SessionRecord.js"
 import type { Shape } from "../../SessionStore.js"
-import { clockSlack } from "../../SessionStore.js"
 import { equal, holds, law } from "./law.js"
 import { aRecord, day, freshKey, hour, isAlive, isThere, loaded, minute, stored } from "./records.js"
 

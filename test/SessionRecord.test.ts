@@ -1,0 +1,97 @@
+/**
+ * The rules that every store shares, for any records.
+ */
+import { FastCheck as fc } from "effect"
+import type { SessionRecord } from "effect-session"
+import * as Lifetime from "effect-session/Lifetime"
+import { applySave, applyTouch, bounded, byAge, clockSlack, toInfo } from "effect-session/SessionRecord"
+import { assert, describe, it } from "vitest"
+import { aRecord } from "../src/internal/testing/records.js"
+
+const time = fc.integer({ min: 0, max: 1000 })
+const orAbsent = <A>(value: fc.Arbitrary<A>) => fc.option(value, { nil: undefined })
+const lifetime = fc.oneof(
+  time.map((millis): Lifetime.Lifetime => ({ _tag: "Inactivity", millis })),
+  time.map((at): Lifetime.Lifetime => ({ _tag: "Until", at })),
+  fc.constant(Lifetime.browser)
+)
+const records: fc.Arbitrary<SessionRecord> = fc.record({
+  data: fc.string(),
+  schemaVersion: fc.nat(3),
+  version: fc.nat(5),
+  writeId: fc.string(),
+  subject: orAbsent(fc.constantFrom("ann", "bob")),
+  createdAt: time,
+  authenticatedAt: orAbsent(time),
+  modifiedAt: time,
+  lastSeenAt: time,
+  expiry: fc.record({ at: time, deadline: orAbsent(time), lifetime: orAbsent(lifetime) })
+}).map((fields) => ({ ...aRecord(), ...fields }))
+
+describe("a save", () => {
+  it("takes what is new, keeps who it is, and counts", () => {
+    fc.assert(fc.property(records, records, (old, next) => {
+      const saved = applySave(old, next)
+      const { data, schemaVersion, writeId } = next
+      assert.deepInclude(saved, { data, schemaVersion, writeId, version: old.version + 1 })
+      const { authenticatedAt, createdAt, id, namespace, subject } = old
+      assert.deepInclude(saved, { authenticatedAt, createdAt, id, namespace, subject })
+      assert.strictEqual(saved.expiry.deadline, old.expiry.deadline)
+      assert.deepStrictEqual(saved.expiry.lifetime, next.expiry.lifetime)
+    }))
+  })
+
+  it("moves no time back, but the end for another lifetime", () => {
+    fc.assert(fc.property(records, records, (old, next) => {
+      const saved = applySave(old, next)
+      assert.isAtLeast(saved.modifiedAt, Math.max(old.modifiedAt, next.modifiedAt))
+      assert.isAtLeast(saved.lastSeenAt, Math.max(old.lastSeenAt, next.lastSeenAt))
+      const isSame = JSON.stringify(old.expiry.lifetime) === JSON.stringify(next.expiry.lifetime)
+      assert.strictEqual(saved.expiry.at, isSame ? Math.max(old.expiry.at, next.expiry.at) : next.expiry.at)
+    }))
+  })
+})
+
+describe("a touch", () => {
+  it("moves the last use and the end forward, never beyond the deadline, and nothing else", () => {
+    fc.assert(fc.property(records, time, time, (old, seen, end) => {
+      const touched = applyTouch(old, seen, end)
+      assert.strictEqual(touched.lastSeenAt, Math.max(old.lastSeenAt, seen))
+      assert.isAtLeast(touched.expiry.at, old.expiry.at)
+      assert.isAtMost(touched.expiry.at, Math.max(old.expiry.at, Math.min(end, old.expiry.deadline ?? Infinity)))
+      const { expiry, lastSeenAt: _, ...rest } = touched
+      const { expiry: before, lastSeenAt: __, ...same } = old
+      assert.deepStrictEqual([rest, expiry.deadline, expiry.lifetime], [same, before.deadline, before.lifetime])
+    }))
+  })
+
+  it("leaves the same whatever the order of two, and the second time nothing new", () => {
+    fc.assert(fc.property(records, time, time, time, time, (old, seen, end, seen2, end2) => {
+      const first = applyTouch(old, seen, end)
+      assert.deepStrictEqual(applyTouch(first, seen, end), first)
+      assert.deepStrictEqual(applyTouch(first, seen2, end2), applyTouch(applyTouch(old, seen2, end2), seen, end))
+    }))
+  })
+})
+
+it("the order of a list is total: by age, and of one moment by id", () => {
+  const places = fc.array(fc.record({ createdAt: fc.nat(3), id: fc.constantFrom("a", "b", "c") }), { maxLength: 8 })
+  fc.assert(fc.property(places, (all) => {
+    const sorted = [...all].sort(byAge).map(({ createdAt, id }) => `${createdAt}${id}`)
+    assert.deepStrictEqual(sorted, all.map(({ createdAt, id }) => `${createdAt}${id}`).sort())
+    for (const a of all) for (const b of all) assert.strictEqual(Math.sign(byAge(a, b)) + Math.sign(byAge(b, a)), 0)
+  }))
+})
+
+it("a record without its data is the rest of it", () => {
+  fc.assert(fc.property(records, (record) => {
+    assert.deepStrictEqual({ ...toInfo(record), data: record.data }, record)
+    assert.notProperty(toInfo(record), "data")
+  }))
+})
+
+it("by a clock that is right or behind, nothing is bounded", () => {
+  fc.assert(fc.property(records, time, (record, now) => {
+    assert.strictEqual(bounded(record, now, 1000 - clockSlack), record)
+  }))
+})
