@@ -17,6 +17,9 @@ import * as Way from "./support/way.js"
 
 const lease = 60_000
 
+/** The default leaves room for a slow way. On a busy machine each step takes longer, too, which is not what is asked here. */
+const patient = { invalidationTimeout: "20 seconds" } as const
+
 /** Two processes that share a Redis, and a truth. One of them is near; the other one's way can be slow. */
 const processes = (options: Partial<TieredStore.Options> = {}) =>
   Effect.gen(function*() {
@@ -76,7 +79,7 @@ describe("a process whose way to a shared front is slow", () => {
   for (const millis of [0, 60, 150, 250]) {
     it.scopedLive(`${millis} ms for each command: each write is seen elsewhere as soon as it is confirmed`, () =>
       Effect.gen(function*() {
-        const { back, far, near, way } = yield* processes()
+        const { back, far, near, way } = yield* processes(millis > 60 ? patient : {})
         // The server comes to know the scripts.
         for (const [, run] of writes) yield* Effect.flatMap(copied(near), (one) => run(far, one))
         const before = yield* unconfirmed
@@ -92,7 +95,7 @@ describe("a process whose way to a shared front is slow", () => {
 
   it.scopedLive("a read that was too slow for the front does not keep the next write from it", () =>
     Effect.gen(function*() {
-      const { back, far, near, way } = yield* processes()
+      const { back, far, near, way } = yield* processes(patient)
       for (const [, run] of writes) yield* Effect.flatMap(copied(near), (one) => run(far, one))
       const before = yield* unconfirmed
       yield* way.slow(100)
@@ -105,9 +108,9 @@ describe("a process whose way to a shared front is slow", () => {
       assert.strictEqual(yield* unconfirmed, before)
     }))
 
-  it.scopedLive("500 ms for each command: the same with an invalidationTimeout of three seconds", () =>
+  it.scopedLive("500 ms for each command: the same with an invalidationTimeout of twenty seconds", () =>
     Effect.gen(function*() {
-      const { back, far, near, way } = yield* processes({ invalidationTimeout: "3 seconds" })
+      const { back, far, near, way } = yield* processes(patient)
       for (const [, run] of writes) yield* Effect.flatMap(copied(near), (one) => run(far, one))
       yield* way.slow(500)
       for (const [name, run] of writes) {
@@ -119,7 +122,7 @@ describe("a process whose way to a shared front is slow", () => {
 
   it.scopedLive("a server that pauses for a while: the same", () =>
     Effect.gen(function*() {
-      const { back, far, near, server } = yield* processes()
+      const { back, far, near, server } = yield* processes(patient)
       for (const [, run] of writes) yield* Effect.flatMap(copied(near), (one) => run(far, one))
       for (const [name, run] of writes) {
         const one = yield* copied(near)
