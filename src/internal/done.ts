@@ -69,12 +69,3 @@ export const reduce = <A, B, E, R>(
   }
   return Exit.succeed(state)
 }
-
-/** Runs a function whose exceptions are defects of its effect. */
-export const attempt = <A, E, R>(run: () => Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
-  try {
-    return run()
-  } catch (defect) {
-    return Exit.die(defect)
-  }
-}
