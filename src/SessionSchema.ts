@@ -223,8 +223,10 @@ export const make = <A extends object>(schema: Any, context: Context.Context<nev
     const { check, encode, encodedName } = field
     const decoded: unknown = value[key]
     if (check.isPrimitive(decoded)) return Exit.succeed(decoded as Json)
-    // What the handler may change later is not what is encoded now.
-    if (check.isPlain && check.accepts(decoded)) return Exit.succeed(copyOf(decoded as Json))
+    // Bounded before the check of the schema walks it. A copy, because the handler may change the value later.
+    if (check.isPlain && problemOf(decoded, 1) === undefined && check.accepts(decoded)) {
+      return Exit.succeed(copyOf(decoded as Json))
+    }
     const problem = problemOfValue(decoded)
     if (problem !== undefined) return Exit.fail(misfitAt([key, ...problem.path], problem.message))
     return Done.matchEffect(encode(hasField(value, key) ? { [key]: decoded } : {}), {

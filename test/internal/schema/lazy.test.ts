@@ -112,6 +112,18 @@ it("what holds only primitives, arrays and structs is plain, and what is transfo
   assert.deepStrictEqual(others.map(isPlain), others.map(() => false))
 })
 
+it("a plain value with shared parts is refused if it has too many values, as any other value", () => {
+  const Grid = Schema.Struct({ grid: Schema.Array(Schema.Array(Schema.Array(Schema.Number))) })
+  const schema = SessionSchema.make<typeof Grid.Type>(Grid, Context.empty())
+  const cell = Array.from({ length: 60 }, () => 1)
+  const row = Array.from({ length: 200 }, () => cell)
+  const grid = Array.from({ length: 200 }, () => row)
+  const problem = Effect.runSync(
+    Effect.match(schema.encodeField("grid", { grid }), { onFailure: ({ problem }) => problem, onSuccess: () => "none" })
+  )
+  assert.strictEqual(problem, "more than 1000000 values")
+})
+
 describe("a check that accepted nothing would be no use", () => {
   it.each(
     [
