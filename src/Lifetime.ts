@@ -23,7 +23,7 @@ export type Lifetime =
   | { readonly _tag: "Browser" }
 
 /**
- * The schema of a lifetime, for those who keep it.
+ * The schema of a lifetime, for stores.
  *
  * @since 0.6.0
  * @category schemas

@@ -326,7 +326,7 @@ export interface SessionHandle<A, R = never> {
  * @category models
  */
 export interface RequestSession<A> extends SessionHandle<A> {
-  /** What the response depends on; absent while the session was not used, so that the response does not depend on the cookie. */
+  /** The requirements of the session for the response. Absent if the session was not used: the response then does not depend on the cookie. */
   readonly used: UsedSession | undefined
   /**
    * Decides and writes, once, however often it is called, before the first byte of the response. Total: an error is
@@ -338,7 +338,7 @@ export interface RequestSession<A> extends SessionHandle<A> {
 }
 
 /**
- * What the use of a session asks of the response.
+ * The requirements of a used session for the response.
  *
  * @since 0.6.0
  * @category models

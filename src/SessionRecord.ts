@@ -1,5 +1,5 @@
 /**
- * What a store keeps of a session, and the rules by which it changes: the same for every store.
+ * The stored record of a session, and the rules for changing it, which are the same for every store.
  *
  * @since 0.1.0
  */
@@ -48,8 +48,8 @@ export type SessionInfo = Omit<SessionRecord, "data">
 export const toInfo = <A extends SessionRecord>({ data: _, ...info }: A): Omit<A, "data"> => info
 
 /**
- * What a save leaves of a record: the new data and lifetime, times that only moved forward, and identity as it was. The end moves back
- * only for another lifetime.
+ * Applies a save to the stored record: replaces data and lifetime, moves times only forward, and keeps identity and deadline. The end
+ * moves back only if the lifetime changes.
  *
  * @since 0.6.0
  * @category rules
@@ -74,7 +74,7 @@ export const applySave = (old: SessionRecord, next: SessionRecord): SessionRecor
 }
 
 /**
- * What a touch leaves of a record: last use and end moved forward, never beyond the deadline. Times are milliseconds since the epoch.
+ * Applies a touch to the stored record: moves last use and end forward, never beyond the deadline. Times are milliseconds since the epoch.
  *
  * @since 0.6.0
  * @category rules

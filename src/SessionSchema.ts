@@ -121,7 +121,7 @@ export interface SessionSchema<A> {
    */
   readonly open: (raw: JsonRecord) => Effect.Effect<A, Misfit>
   /**
-   * As `open`, of what a codec gives: at once, if it is certain without decoding that it is JSON and fits.
+   * Opens the output of a codec without decoding it, or returns `undefined` if only the decoder knows whether it is JSON and fits.
    *
    * @internal
    */

@@ -137,7 +137,7 @@ const bind = (
     return Exit.succeed(kept)
   }
 
-  /** What a sealed row holds for its token. */
+  /** Opens a sealed row with its token. */
   const opened = (
     sealedText: SealedText.SealedText,
     token: SessionToken.SessionToken,
@@ -156,7 +156,7 @@ const bind = (
       : Exit.fail(new SessionStoreError({ operation: "load", reason: "corrupt" }))
   }
 
-  /** What an engine opens of a row. */
+  /** Opens a row. */
   const row = (
     token: SessionToken.SessionToken,
     found: Option.Option<Loaded>,

@@ -29,7 +29,7 @@ const records: fc.Arbitrary<SessionRecord> = fc.record({
 }).map((fields) => ({ ...aRecord(), ...fields }))
 
 describe("a save", () => {
-  it("takes what is new, keeps who it is, and counts", () => {
+  it("replaces data and lifetime, keeps identity and deadline, and increments the version", () => {
     fc.assert(fc.property(records, records, (old, next) => {
       const saved = applySave(old, next)
       const { data, schemaVersion, writeId } = next

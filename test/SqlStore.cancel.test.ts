@@ -160,7 +160,7 @@ describe("postgres: a commit that waits for a replica", () => {
         () => Effect.orDie(Effect.zipRight(sql.unsafe("ALTER SYSTEM RESET synchronous_standby_names"), reload))
       )
       const waits = sql.unsafe("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
-      // The commits of others wait once the process that makes checkpoints has read the setting, and no view tells when.
+      // Commits wait once the checkpointer has read the setting, and no view shows when that is.
       const probe = Context.get(yield* Layer.build(Layer.fresh(clientWith({}, 2))), SqlClient)
       yield* Effect.forkScoped(Effect.forever(probe.unsafe("SELECT pg_logical_emit_message(true, '', '')")))
       yield* Effect.repeat(waits, { until: (rows) => rows.length === 1 })

@@ -17,7 +17,7 @@ import * as Way from "./support/way.js"
 
 const lease = 60_000
 
-/** The default leaves room for a slow way. On a busy machine each step takes longer, too, which is not what is asked here. */
+/** Longer than any delay of a busy machine, so that only the delay of the proxy matters. */
 const patient = { invalidationTimeout: "20 seconds" } as const
 
 /** Two processes that share a Redis, and a truth. One of them is near; the other one's way can be slow. */

@@ -153,7 +153,7 @@ function shown({ name, options }: Cookies.Cookie) {
   return { _id: "@effect/platform/Cookies/Cookie", name, value: "<redacted>", options }
 }
 
-/** What keeps the value of a cookie out of every text that is made of it. */
+/** Property descriptors that keep the value of a cookie out of JSON, strings and `inspect`. */
 const unprintable: PropertyDescriptorMap & ThisType<Cookies.Cookie> = {
   value: { enumerable: false },
   valueEncoded: { enumerable: false },

@@ -98,7 +98,7 @@ const compile = (ast: AST.AST, known: Known): Check => {
 const compileNew = (ast: AST.AST, known: Known): Check => {
   switch (ast._tag) {
     case "UndefinedKeyword":
-      // What is optional may be undefined, which is not JSON.
+      // The type of an optional field includes undefined, which is not JSON.
       return exactly(() => false)
     case "StringKeyword":
       return exactly((value) => typeof value === "string")
@@ -286,7 +286,7 @@ export class LazyValues<A extends object> {
     this.#make = (raw, known) => new Value(raw, known) as object as A
   }
 
-  /** A value, if it is certain without decoding that what was parsed is JSON and fits, and that nothing else is in it. */
+  /** Makes a value without decoding. `undefined` if there are unknown fields, or if only the decoder knows whether the input fits. */
   readonly ifCertain = (parsed: unknown): A | undefined => {
     if (!isPlainRecord(parsed)) return undefined
     let others = 0

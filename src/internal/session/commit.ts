@@ -149,7 +149,7 @@ const toTheEnd = <A extends object, B>(
   write: () => Effect.Effect<B, SessionError>
 ): Effect.Effect<B, SessionError> => {
   if (core.isSynchronous) {
-    // What throws is a defect, whoever calls this: see `Live.finish`.
+    // An exception here is a defect; `Live.finish` handles it.
     const written = write()
     return Done.isDone(written) ? written : Effect.uninterruptible(written)
   }

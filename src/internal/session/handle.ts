@@ -396,7 +396,7 @@ export class Handle<A extends object> implements RequestSession<A> {
   }
 }
 
-/** Whether a fiber has forked others that have not ended. What is not known of it counts as yes. */
+/** Whether a fiber has running children. True if that is not known. */
 const hasChildren = (fiber: RuntimeFiber): boolean => {
   if (!("_children" in fiber)) return true
   const children = fiber._children

@@ -20,8 +20,8 @@ import { codeOf, readOnly } from "./errors.js"
  * - what was sent is cancelled on the server, and what would follow it in its transaction is not sent;
  * - its connection is kept until the answer is there and the server has said that it was asked, so that it cancels nothing
  *   that somebody else says on the same connection; or for so long that no answer can be expected. Then the connection is
- *   closed: a pool keeps the ones that are silent for ever, until nothing else is left of it. The server goes on being asked:
- *   it finishes what it has read, and it is a busy server that is slow to be reached.
+ *   closed: a pool keeps the ones that are silent for ever, until nothing else is left of it. The request to
+ *   cancel continues: a server executes a statement even if its connection is closed, and a busy server accepts new connections late.
  */
 export const onConnection = <A>(
   sql: SqlClient.SqlClient,
@@ -97,10 +97,10 @@ const givenUp = () => new SqlError({ message: "Nothing more was sent", cause: ne
 
 const rollback = "ROLLBACK"
 
-/** For how long a connection is kept for an answer that nobody waits for. */
+/** Time to wait for the answer to an interrupted statement before its connection is closed. */
 const patience = "500 millis"
 
-/** For how long the server is asked to cancel. */
+/** Time limit of the request to cancel. */
 const reach = "10 seconds"
 
 /** Takes the connection out of its pool, and ends its socket as a broken one ends, so that what waits for it fails. */

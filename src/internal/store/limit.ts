@@ -12,8 +12,8 @@ import { clockIn } from "../done.js"
 const machineClock = Context.get(DefaultServices.liveServices, Clock.Clock)
 
 /**
- * Runs an effect for at most so many milliseconds. Whoever is interrupted, or has waited for so long, goes on at once, and the effect
- * is interrupted in the background.
+ * Runs an effect with a time limit in milliseconds. On timeout or interruption the caller continues at once, and the effect is
+ * interrupted in the background.
  *
  * It runs in one fiber of its own, which starts at once. `Effect.timeoutFail` of an effect that is disconnected means the same and
  * takes three, and as many turns of the scheduler; by a clock other than the machine's, that is what happens.
@@ -31,7 +31,7 @@ export const within = <A, E, E1>(
       )
   )
 
-/** The failure is the caller's: a fiber that fails is logged as one that nobody waits for. */
+/** Never fails: Effect logs the failure of a fiber as unhandled, and this one is reported to the caller. */
 const exitOf = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<Exit.Exit<A, E>> =>
   Effect.exit(Effect.interruptible(effect))
 

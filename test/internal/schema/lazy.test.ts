@@ -77,7 +77,7 @@ describe.each(Object.entries(fields))("%s", (key, field) => {
   const decode = ParseResult.decodeUnknownEither(single)
   const name = key === "renamed" ? "other" : key
 
-  it("what the check accepts decodes; a primitive or plain value decodes to the same and is its own encoding", () => {
+  it("an accepted value decodes; a primitive or plain one decodes to the same value and is its own encoding", () => {
     fc.assert(
       fc.property(json, (value) => {
         if (!check.accepts(value)) return
@@ -92,7 +92,7 @@ describe.each(Object.entries(fields))("%s", (key, field) => {
   })
 })
 
-it("what holds only primitives, arrays and structs is plain, and what is transformed or recursive is not", () => {
+it("schemas of primitives, arrays and structs are plain; transformed and recursive ones are not", () => {
   const isPlain = (key: keyof typeof fields) =>
     checkOf((Schema.Struct({ [key]: fields[key] }) as unknown as Schema.Schema<unknown>).ast).isPlain
   const plain = [

@@ -16,7 +16,7 @@ describe.each([
 ])("by %s", (_, by) => {
   const run = <A, E>(effect: Effect.Effect<A, E>) => Effect.runPromise(by(effect))
 
-  it("gives what the effect gives", async () => {
+  it("returns the result, failure or defect of the effect", async () => {
     assert.strictEqual(await run(Limit.within(Effect.succeed(1), 1000, late)), 1)
     assert.strictEqual(await run(Limit.within(Effect.delay(Effect.succeed(2), "1 millis"), 10_000, late)), 2)
     assert.deepStrictEqual(await run(Effect.exit(Limit.within(Effect.fail("no"), 1000, late))), Exit.fail("no"))
