@@ -104,7 +104,8 @@ const commitChanges = <A extends object>(
     ? core.settings.touchWindow
     : core.settings.touchEvery ?? Expiry.touchWindow(core.settings.expiry, lifetime)
   const change = decide(live, now, status)
-  SessionMetrics.commits.unsafeUpdate(change, fiber.getFiberRef(FiberRef.currentMetricLabels))
+  const labels = fiber.getFiberRef(FiberRef.currentMetricLabels)
+  SessionMetrics.commits.unsafeUpdate(change, labels)
   if (change === "Keep") return Exit.succeed(undefined)
   // A new token that cannot be sent would lock the visitor out of the session.
   if (live.detached && needsCookie(core, change)) {
@@ -124,13 +125,10 @@ const commitChanges = <A extends object>(
   const performed = toTheEnd(core, () => perform(core, change, live, work, now))
   return Done.isDone(performed) && Exit.isSuccess(performed)
     ? performed
-    : Effect.tapError(performed, ({ _tag }) =>
-      Effect.sync(() =>
-        SessionMetrics.commits.unsafeUpdate(
-          failures[_tag] ?? "unavailable",
-          fiber.getFiberRef(FiberRef.currentMetricLabels)
-        )
-      ))
+    : Effect.tapError(
+      performed,
+      ({ _tag }) => Effect.sync(() => SessionMetrics.commits.unsafeUpdate(failures[_tag] ?? "unavailable", labels))
+    )
 }
 
 const failures: Readonly<Record<string, "conflict" | "gone">> = { SessionConflict: "conflict", SessionGone: "gone" }

@@ -14,14 +14,14 @@ import { cancel } from "./cancel.js"
 import { codeOf, readOnly } from "./errors.js"
 
 /**
- * Runs on one connection. Who is interrupted goes on at once; then
- * - what was still waiting for a connection is never sent: done late, a rotation would take the session from a visitor
- *   who was told that nothing was changed;
- * - what was sent is cancelled on the server, and what would follow it in its transaction is not sent;
- * - its connection is kept until the answer is there and the server has said that it was asked, so that it cancels nothing
- *   that somebody else says on the same connection; or for so long that no answer can be expected. Then the connection is
- *   closed: a pool keeps the ones that are silent for ever, until nothing else is left of it. The request to
- *   cancel continues: a server executes a statement even if its connection is closed, and a busy server accepts new connections late.
+ * Runs an effect on one reserved connection. Interruption returns at once; afterwards:
+ * - a statement that was waiting for a connection is never sent: a late rotation would take the session from a visitor whose request
+ *   has failed;
+ * - a statement that was sent is cancelled on the server, and the rest of its transaction is not sent;
+ * - the connection is kept until the statement has ended and the server has answered the request to cancel, so that the request cannot
+ *   cancel a later statement of somebody else on the same connection. After {@link patience} it is closed instead, because a pool never
+ *   drops a connection without an answer. The request to cancel continues: the server executes a statement even if its connection is
+ *   closed, and a busy server accepts new connections late.
  */
 export const onConnection = <A>(
   sql: SqlClient.SqlClient,
