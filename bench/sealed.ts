@@ -30,7 +30,8 @@ const record: SessionRecord = {
   authenticatedAt: now,
   modifiedAt: now,
   lastSeenAt: now,
-  expiry: { at: now + 3_600_000, deadline: now + 86_400_000, lifetime: undefined }
+  expiry: { at: now + 3_600_000, deadline: now + 86_400_000, lifetime: undefined },
+  attributes: undefined
 }
 
 const engine = await Effect.runPromise(

@@ -29,8 +29,8 @@ export interface Options {
 /** What an entry takes besides its texts: the record's fields, the key, and the cache's own lists. */
 const overhead = 700
 
-const bytesOf = ({ data, id, namespace, subject = "", writeId }: SessionRecord): number =>
-  overhead + 2 * (data.length + id.length + namespace.length + subject.length + writeId.length)
+const bytesOf = ({ attributes = "", data, id, namespace, subject = "", writeId }: SessionRecord): number =>
+  overhead + 2 * [attributes, data, id, namespace, subject, writeId].reduce((sum, { length }) => sum + length, 0)
 
 /**
  * Makes a store. An entry is kept or forgotten as a whole, in one step.

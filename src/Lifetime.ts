@@ -29,8 +29,8 @@ export type Lifetime =
  * @category schemas
  */
 export const Lifetime: Schema.Schema<Lifetime> = Schema.Union(
-  Schema.TaggedStruct("Inactivity", { millis: Schema.Number }),
-  Schema.TaggedStruct("Until", { at: Schema.Number }),
+  Schema.TaggedStruct("Inactivity", { millis: Schema.Finite }),
+  Schema.TaggedStruct("Until", { at: Schema.Finite }),
   Schema.TaggedStruct("Browser", {})
 )
 

@@ -2,7 +2,7 @@
  * A store that keeps sealed data: who copies the database, or writes to it, can neither read a session nor put one in the
  * place of another.
  *
- * The seal is bound to the store key, the version, and all that a session keeps until it rotates: namespace, id, subject, the
+ * The seal is bound to the store key, the version, the attributes, and all that a session keeps until it rotates: namespace, id, subject, the
  * times of birth and authentication, and the deadline. A row that was moved to another key, that was brought back from an
  * earlier moment under a later version, or of which one of these was edited, does not open, whoever looks for it: it counts
  * as damaged (503), and is left as it is. A live row whose deadline has passed is absent. Metadata stay readable, for lists,
@@ -15,7 +15,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { LRUCache } from "lru-cache"
-import { identityOf } from "./internal/crypto/sealedText.js"
+import { identityOf, versionsOf } from "./internal/crypto/sealedText.js"
 import { isDamaged, orDamaged } from "./internal/store/damaged.js"
 import type { Sealing } from "./Keyring.js"
 import { Keyring } from "./Keyring.js"
@@ -61,7 +61,7 @@ const sealed = (store: Shape, { open, seal }: Sealing): Shape => {
 
   const closed = (key: StoreKey, record: SessionRecord, version: number, kept: string): SessionRecord => ({
     ...record,
-    data: seal(utf8.encode(`${key}\n${version} ${record.schemaVersion}\n${kept}\n${record.data}`))
+    data: seal(utf8.encode(`${key}\n${versionsOf(version, record)}\n${kept}\n${record.data}`))
   })
 
   /** What is found by its id has no key to compare; all else must be what was sealed. */
@@ -77,7 +77,7 @@ const sealed = (store: Shape, { open, seal }: Sealing): Shape => {
         onNone: () => [],
         onSome: ({ content }) => /^([^\n]*)\n([^\n]*)\n([^\n]*)\n([^]*)$/.exec(fromUtf8.decode(content)) ?? []
       })
-      const isWhole = versions === `${record.version} ${record.schemaVersion}` && sealedKept === kept &&
+      const isWhole = versions === versionsOf(record.version, record) && sealedKept === kept &&
         (key === undefined || sealedKey === key)
       if (data === undefined || !isWhole) return new SessionStoreError({ operation, reason: "corrupt" })
       if (key !== undefined) note(key, record.version, kept)

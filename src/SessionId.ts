@@ -3,9 +3,10 @@
  *
  * @since 0.1.0
  */
-import type * as Brand from "effect/Brand"
+import * as Brand from "effect/Brand"
 import * as Encoding from "effect/Encoding"
 import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
 
 /**
  * The public handle of a session: safe to list, to log and to revoke by. It says nothing about the token and is
@@ -26,6 +27,19 @@ export const byteLength = 16
 
 const pattern = /^[A-Za-z0-9_-]{22}$/
 
+const brand = Brand.nominal<SessionId>()
+
+/**
+ * The schema of an id, for instance for a parameter of a path.
+ *
+ * @since 0.6.0
+ * @category schemas
+ */
+export const SessionId: Schema.Schema<SessionId, string> = Schema.String.pipe(
+  Schema.pattern(pattern, { message: () => "Expected the id of a session: 22 characters of base64url" }),
+  Schema.fromBrand(brand)
+)
+
 /**
  * Makes an id of 16 random bytes.
  *
@@ -34,7 +48,7 @@ const pattern = /^[A-Za-z0-9_-]{22}$/
  */
 export const fromBytes = (bytes: Uint8Array): SessionId => {
   if (bytes.length !== byteLength) throw new RangeError(`a session id is made of ${byteLength} bytes`)
-  return Encoding.encodeBase64Url(bytes) as SessionId
+  return brand(Encoding.encodeBase64Url(bytes))
 }
 
 /**
@@ -44,4 +58,4 @@ export const fromBytes = (bytes: Uint8Array): SessionId => {
  * @category constructors
  */
 export const parse = (value: string): Option.Option<SessionId> =>
-  pattern.test(value) ? Option.some(value as SessionId) : Option.none()
+  pattern.test(value) ? Option.some(brand(value)) : Option.none()

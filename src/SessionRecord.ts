@@ -3,12 +3,15 @@
  *
  * @since 0.1.0
  */
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
 import type { SessionExpiry, Times } from "./Expiry.js"
+import { isExpired } from "./Expiry.js"
 import * as Lifetime from "./Lifetime.js"
-import type { SessionId } from "./SessionId.js"
+import * as SessionId from "./SessionId.js"
 
 /**
- * One session as it is kept: encoded data and metadata. A store treats `data`, `subject` and `writeId` as opaque text.
+ * One session as it is kept: encoded data and metadata. A store treats `data`, `attributes`, `subject` and `writeId` as opaque text.
  *
  * @since 0.1.0
  * @category models
@@ -17,7 +20,7 @@ export interface SessionRecord extends Times {
   /** Which session tag it belongs to. */
   readonly namespace: string
   /** The public handle. */
-  readonly id: SessionId
+  readonly id: SessionId.SessionId
   /** The encoded session, as text. */
   readonly data: string
   /** The version of the schema that wrote `data`. */
@@ -29,6 +32,65 @@ export interface SessionRecord extends Times {
   /** Names the write that made this version, so that a writer who lost the reply recognises its own work. */
   readonly writeId: string
   readonly expiry: SessionExpiry
+  /**
+   * Encoded properties of the session that are not the application's data, and that lists show without loading it; absent if there are
+   * none. A save and a rotation replace them, a touch keeps them.
+   */
+  readonly attributes: string | undefined
+}
+
+const orAbsent = <A, I>(schema: Schema.Schema<A, I>) =>
+  Schema.optionalToRequired(schema, Schema.UndefinedOr(Schema.typeSchema(schema)), {
+    decode: Option.getOrUndefined,
+    encode: Option.fromNullable
+  })
+
+/**
+ * The schema of a record, for a store that keeps JSON documents. Times are milliseconds since the epoch; an absent field is left out.
+ *
+ * @since 0.6.0
+ * @category schemas
+ */
+export const SessionRecord: Schema.Schema<SessionRecord, SessionRecordEncoded> = Schema.Struct({
+  namespace: Schema.String,
+  id: SessionId.SessionId,
+  data: Schema.String,
+  schemaVersion: Schema.Int,
+  subject: orAbsent(Schema.String),
+  version: Schema.Int,
+  writeId: Schema.String,
+  createdAt: Schema.Int,
+  authenticatedAt: orAbsent(Schema.Int),
+  modifiedAt: Schema.Int,
+  lastSeenAt: Schema.Int,
+  expiry: Schema.Struct({
+    at: Schema.Int,
+    deadline: orAbsent(Schema.Int),
+    lifetime: orAbsent(Lifetime.Lifetime)
+  }),
+  attributes: orAbsent(Schema.String)
+})
+
+/**
+ * A record as {@link SessionRecord} encodes it.
+ *
+ * @since 0.6.0
+ * @category schemas
+ */
+export interface SessionRecordEncoded {
+  readonly namespace: string
+  readonly id: string
+  readonly data: string
+  readonly schemaVersion: number
+  readonly subject?: string
+  readonly version: number
+  readonly writeId: string
+  readonly createdAt: number
+  readonly authenticatedAt?: number
+  readonly modifiedAt: number
+  readonly lastSeenAt: number
+  readonly expiry: { readonly at: number; readonly deadline?: number; readonly lifetime?: Lifetime.Lifetime }
+  readonly attributes?: string
 }
 
 /**
@@ -48,7 +110,29 @@ export type SessionInfo = Omit<SessionRecord, "data">
 export const toInfo = <A extends SessionRecord>({ data: _, ...info }: A): Omit<A, "data"> => info
 
 /**
- * Applies a save to the stored record: replaces data and lifetime, moves times only forward, and keeps identity and deadline. The end
+ * How often the sessions of a namespace, and of a subject, had been revoked.
+ *
+ * @since 0.6.0
+ * @category rules
+ */
+export interface Epochs {
+  readonly namespaceEpoch: number
+  readonly subjectEpoch: number
+}
+
+/**
+ * Whether a session is alive at `now`: it has not expired, and nothing that concerns it was revoked after the moment for which its
+ * record notes the epochs. An anonymous session has the subject epoch 0.
+ *
+ * @since 0.6.0
+ * @category rules
+ */
+export const isAlive = (record: Pick<SessionRecord, "expiry">, noted: Epochs, current: Epochs, now: number): boolean =>
+  !isExpired(record.expiry, now) && noted.namespaceEpoch >= current.namespaceEpoch &&
+  noted.subjectEpoch >= current.subjectEpoch
+
+/**
+ * Applies a save to the stored record: replaces data, attributes and lifetime, moves times only forward, and keeps identity and deadline. The end
  * moves back only if the lifetime changes.
  *
  * @since 0.6.0
@@ -60,6 +144,7 @@ export const applySave = (old: SessionRecord, next: SessionRecord): SessionRecor
   return {
     ...old,
     data: next.data,
+    attributes: next.attributes,
     schemaVersion: next.schemaVersion,
     version: old.version + 1,
     writeId: next.writeId,

@@ -258,7 +258,7 @@ export interface Shape {
    */
   readonly scan: (
     namespace: string,
-    after: SessionId | undefined,
+    after: string | undefined,
     limit: number,
     now: number
   ) => Effect.Effect<ReadonlyArray<Located | Damaged>, SessionStoreError>

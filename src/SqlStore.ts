@@ -13,6 +13,7 @@ import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import { integer } from "./internal/record.js"
 import * as SqlCalls from "./internal/sql/calls.js"
 import { isD1 } from "./internal/sql/driver.js"
 import * as Durability from "./internal/sql/durability.js"
@@ -20,12 +21,12 @@ import { tidying } from "./internal/sql/epochs.js"
 import { codeOf, duplicate } from "./internal/sql/errors.js"
 import type { Parameters, Row } from "./internal/sql/rows.js"
 import {
+  column,
   decodeCount,
   decodeInfo,
   decodeLocated,
   decodeRecord,
   idIn,
-  integer,
   parametersOf
 } from "./internal/sql/rows.js"
 import * as Start from "./internal/sql/start.js"
@@ -99,7 +100,7 @@ export const unchecked = (
     const clock = (operation: string) =>
       Effect.flatMap(
         read(operation, statement.clock, {}),
-        ([row = {}]) => Effect.try({ try: () => integer(row, "clock"), catch: (cause) => corrupt(operation, cause) })
+        ([row = {}]) => Effect.try({ try: () => column(row, "clock", integer), catch: (cause) => corrupt(operation, cause) })
       )
 
     /** A compare-and-set that changed no row met another version, or nothing alive: only then is it asked which. */
@@ -150,7 +151,7 @@ export const unchecked = (
     /** `more` is how many rows have no place in the page, because not even their ids can be read. */
     const scan = (
       namespace: string,
-      after: SessionId | undefined,
+      after: string | undefined,
       limit: number,
       now: number,
       more = 0

@@ -3,8 +3,9 @@
  *
  * @since 0.1.0
  */
-import type * as Brand from "effect/Brand"
+import * as Brand from "effect/Brand"
 import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
 
 /**
  * SHA-256 of a namespace and a session token, as 43 characters of base64url. All that a store ever sees of a token: a
@@ -18,10 +19,28 @@ export type StoreKey = string & Brand.Brand<"effect-session/StoreKey">
 const pattern = /^[A-Za-z0-9_-]{43}$/
 
 /**
+ * Names the text of a SHA-256 that was just computed a key, unchecked.
+ *
+ * @internal
+ */
+export const ofHash = Brand.nominal<StoreKey>()
+
+/**
+ * The schema of a key.
+ *
+ * @since 0.6.0
+ * @category schemas
+ */
+export const StoreKey: Schema.Schema<StoreKey, string> = Schema.String.pipe(
+  Schema.pattern(pattern, { message: () => "Expected the key of a session: 43 characters of base64url" }),
+  Schema.fromBrand(ofHash)
+)
+
+/**
  * Reads a key, for instance from a command line.
  *
  * @since 0.1.0
  * @category constructors
  */
 export const parse = (value: string): Option.Option<StoreKey> =>
-  pattern.test(value) ? Option.some(value as StoreKey) : Option.none()
+  pattern.test(value) ? Option.some(ofHash(value)) : Option.none()

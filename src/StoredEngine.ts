@@ -25,7 +25,7 @@ import { SessionRevocation } from "./SessionRevocation.js"
 import type { Loaded, Reading, Shape, WriteOutcome } from "./SessionStore.js"
 import { SessionStore, SessionStoreError } from "./SessionStore.js"
 import * as SessionToken from "./SessionToken.js"
-import type { StoreKey } from "./StoreKey.js"
+import * as StoreKey from "./StoreKey.js"
 
 /**
  * @since 0.1.0
@@ -64,10 +64,10 @@ const defaultMaxSessionBytes = 64 * 1024
  * @since 0.1.0
  * @category constructors
  */
-export const storeKeys = (namespace: string): (token: SessionToken.SessionToken) => StoreKey =>
-  SessionToken.hashAfter(lengthPrefixed("effect-session/r1", namespace)) as (
-    token: SessionToken.SessionToken
-  ) => StoreKey
+export const storeKeys = (namespace: string): (token: SessionToken.SessionToken) => StoreKey.StoreKey => {
+  const hash = SessionToken.hashAfter(lengthPrefixed("effect-session/r1", namespace))
+  return (token) => StoreKey.ofHash(hash(token))
+}
 
 /**
  * Makes an engine over a store.
@@ -101,7 +101,7 @@ export const make = (store: Shape, options: Options = {}): Context.Tag.Service<S
 
 const bind = (
   store: Shape,
-  keyOf: (token: SessionToken.SessionToken) => StoreKey,
+  keyOf: (token: SessionToken.SessionToken) => StoreKey.StoreKey,
   timeout: Duration.Duration,
   sealedText: SealedText.SealedText | undefined,
   maxSessionBytes: number
@@ -109,7 +109,7 @@ const bind = (
   const { colocated, remote } = store.capabilities
   const { limited, settled } = StoreCalls.make(store.capabilities, timeout)
   const load = remote
-    ? (key: StoreKey, now: number, reading?: Reading) => limited("load", store.load(key, now, reading))
+    ? (key: StoreKey.StoreKey, now: number, reading?: Reading) => limited("load", store.load(key, now, reading))
     : store.load
 
   /** The bytes of what was opened with a value, where they are more than are written today. */
@@ -174,7 +174,7 @@ const bind = (
   }
 
   /** What is under the key, if it bears our own write id: then the write whose reply was lost had succeeded. */
-  const own = (key: StoreKey, value: SessionToken.SessionToken, record: SessionRecord, now: number) =>
+  const own = (key: StoreKey.StoreKey, value: SessionToken.SessionToken, record: SessionRecord, now: number) =>
     Effect.flatMap(
       load(key, now, "fresh"),
       Option.match({
@@ -249,7 +249,7 @@ const bind = (
   }
 
   /** A new token, with a key in the same place as another one where that matters. */
-  const tokenBeside = (key: StoreKey) => {
+  const tokenBeside = (key: StoreKey.StoreKey) => {
     const draw = () => SessionToken.fromBytes(randomBytes(SessionToken.byteLength))
     let token = draw()
     // One in 64 fits in a Redis Cluster; a store of which none fits is not waited for.

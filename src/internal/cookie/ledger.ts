@@ -12,7 +12,7 @@ import * as SessionMetrics from "../../SessionMetrics.js"
 import type { SessionRecord } from "../../SessionRecord.js"
 import type { Loaded, Reading, Shape, WriteOutcome } from "../../SessionStore.js"
 import { SessionStoreError } from "../../SessionStore.js"
-import type { StoreKey } from "../../StoreKey.js"
+import * as StoreKey from "../../StoreKey.js"
 import { lengthPrefixed, randomBytes, sha256 } from "../crypto/primitives.js"
 import * as StoreCalls from "../store/calls.js"
 import { causeOf, guarded } from "../store/defects.js"
@@ -48,9 +48,9 @@ const makeLedger = (unguarded: Shape, namespace: string, timeout: Duration.Durat
 
   /** Another login is another entry: what was there before it is dead. */
   const keyOf = ({ authenticatedAt, id, subject }: SessionRecord) =>
-    sha256(
-      lengthPrefixed("effect-session/ledger", namespace, id, String(authenticatedAt ?? ""), subject ?? "")
-    ) as StoreKey
+    StoreKey.ofHash(
+      sha256(lengthPrefixed("effect-session/ledger", namespace, id, String(authenticatedAt ?? ""), subject ?? ""))
+    )
 
   /** The name of the write is drawn here: cookies have none. */
   const keep = (record: SessionRecord, generations: Generations): SessionRecord => ({
@@ -60,7 +60,7 @@ const makeLedger = (unguarded: Shape, namespace: string, timeout: Duration.Durat
   })
 
   /** Whether what is under a key was left there by this very write, whose reply was lost. */
-  const isOwn = (key: StoreKey, { writeId }: SessionRecord, now: number) =>
+  const isOwn = (key: StoreKey.StoreKey, { writeId }: SessionRecord, now: number) =>
     Effect.map(limited("load", store.load(key, now, "fresh")), Option.exists((found) => found.writeId === writeId))
 
   return {

@@ -8,16 +8,17 @@
  *
  * Numbers are big-endian, times milliseconds since the epoch. All ones is an absent time: zero is a moment like others.
  * The metadata is a JSON array without a line break: subject or null, `modifiedAt` and `lastSeenAt` as differences to
- * `createdAt`, and, where there is one, the lifetime. The data follows as it is, and so comes back as it was. Data with a
- * lone surrogate, for which UTF-8 has no bytes, is a fifth element of the array instead, and nothing follows.
+ * `createdAt`, the lifetime, the data if it has a lone surrogate, for which UTF-8 has no bytes, and the attributes. The last
+ * three are null where there is none, and left out at the end of the array. The data otherwise follows as it is, and so comes
+ * back as it was.
  */
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { Lifetime } from "../../Lifetime.js"
-import type { SessionId } from "../../SessionId.js"
+import * as SessionId from "../../SessionId.js"
 import type { SessionRecord } from "../../SessionRecord.js"
-import { decodeBase64Url, encodeBase64Url } from "../crypto/primitives.js"
+import { decodeBase64Url } from "../crypto/primitives.js"
 import type { Tokens } from "../crypto/tokens.js"
 
 /** What a token turned out to be. `Unreadable` takes a key: a newer version of this library has made it, or it is no record. */
@@ -84,7 +85,7 @@ const problemOf = (record: SessionRecord, namespace: string): string | undefined
 const moment = (time: number): number => Number.isNaN(time) ? 0 : Math.min(Math.max(Math.floor(time), 0), absent - 1)
 
 const encode = (record: SessionRecord): Uint8Array => {
-  const { expiry: { at, deadline, lifetime }, subject } = record
+  const { attributes, expiry: { at, deadline, lifetime }, subject } = record
   const createdAt = moment(record.createdAt)
   const metadata: Array<unknown> = [
     subject ?? null,
@@ -92,8 +93,9 @@ const encode = (record: SessionRecord): Uint8Array => {
     moment(record.lastSeenAt) - createdAt
   ]
   const speakable = !/\p{Surrogate}/u.test(record.data)
-  if (lifetime !== undefined || !speakable) metadata.push(lifetime ?? null)
-  if (!speakable) metadata.push(record.data)
+  const optional = [lifetime, speakable ? undefined : record.data, attributes]
+  while (optional.length > 0 && optional.at(-1) === undefined) optional.pop()
+  metadata.push(...optional.map((one) => one ?? null))
   const text = utf8.encode(`${JSON.stringify(metadata)}\n${speakable ? record.data : ""}`)
 
   const bytes = new Uint8Array(headerBytes + text.length)
@@ -123,13 +125,14 @@ const optionalTime = (view: DataView, offset: number): number | undefined => {
   return time === absent ? undefined : time
 }
 
-/** Subject, changed, last seen, lifetime, data that UTF-8 cannot hold. */
+/** Subject, modified, last seen, lifetime, data that UTF-8 cannot hold, attributes. */
 const isMetadata = Schema.is(Schema.Tuple(
   Schema.NullOr(Schema.String),
   Schema.Number,
   Schema.Number,
   Schema.optionalElement(Schema.NullOr(Lifetime)),
-  Schema.optionalElement(Schema.String)
+  Schema.optionalElement(Schema.NullOr(Schema.String)),
+  Schema.optionalElement(Schema.NullOr(Schema.String))
 ))
 
 const parseJson = Option.liftThrowable((text: string): unknown => JSON.parse(text))
@@ -141,9 +144,9 @@ const decode = (bytes: Uint8Array, namespace: string): Option.Option<SessionReco
   const text = fromUtf8.decode(bytes.subarray(headerBytes))
   const end = text.indexOf("\n")
   const metadata = Option.filter(parseJson(text.slice(0, Math.max(end, 0))), isMetadata)
-  return Option.map(metadata, ([subject, modified, seen, lifetime, data]) => ({
+  return Option.map(metadata, ([subject, modified, seen, lifetime, data, attributes]) => ({
     namespace,
-    id: encodeBase64Url(bytes.subarray(25, 41)) as SessionId,
+    id: SessionId.fromBytes(bytes.subarray(25, 41)),
     data: data ?? text.slice(end + 1),
     schemaVersion: view.getUint16(45),
     subject: subject ?? undefined,
@@ -153,6 +156,7 @@ const decode = (bytes: Uint8Array, namespace: string): Option.Option<SessionReco
     authenticatedAt: optionalTime(view, 7),
     modifiedAt: createdAt + modified,
     lastSeenAt: createdAt + seen,
-    expiry: { at: getTime(view, 19), deadline: optionalTime(view, 13), lifetime: lifetime ?? undefined }
+    expiry: { at: getTime(view, 19), deadline: optionalTime(view, 13), lifetime: lifetime ?? undefined },
+    attributes: attributes ?? undefined
   }))
 }

@@ -6,7 +6,7 @@
  * ```
  *
  * The key is derived from the token, so the row of another token never opens. The associated data is the layout, the
- * version, the schema version, and {@link identityOf} the record. Rows of 0.5.0 have no layout byte, and bound the version
+ * version, the schema version, the attributes, and {@link identityOf} the record. Rows of 0.5.0 have no layout byte, and bound the version
  * alone.
  */
 import * as Option from "effect/Option"
@@ -30,8 +30,12 @@ export const identityOf = (
   { authenticatedAt, createdAt, expiry: { deadline }, id, namespace, subject }: SessionRecord
 ): string => JSON.stringify([namespace, id, subject, createdAt, authenticatedAt, deadline])
 
+/** The columns that each save writes beside the data, on one line. */
+export const versionsOf = (version: number, { attributes, schemaVersion }: SessionRecord): string =>
+  `${version} ${schemaVersion}${attributes === undefined ? "" : ` ${JSON.stringify(attributes)}`}`
+
 const boundTo = (version: number, record: SessionRecord): Uint8Array =>
-  utf8.encode(`${mark}${layout}\n${version} ${record.schemaVersion}\n${identityOf(record)}`)
+  utf8.encode(`${mark}${layout}\n${versionsOf(version, record)}\n${identityOf(record)}`)
 
 /** Seals the data of the records of a namespace, each under a key that is derived from its token. */
 export const make = (namespace: string) => {

@@ -32,12 +32,12 @@ export interface Index {
   ) => Effect.Effect<ReadonlyArray<StoreKey.StoreKey>, PlatformError>
   readonly ofSubject: (namespace: string, subject: string) => Effect.Effect<ReadonlyArray<Entry>, PlatformError>
   /** The shards of the ids after this one, in their order. */
-  readonly shardsAfter: (after: SessionId.SessionId | undefined) => Effect.Effect<ReadonlyArray<string>, PlatformError>
+  readonly shardsAfter: (after: string | undefined) => Effect.Effect<ReadonlyArray<string>, PlatformError>
   /** The entries of a shard that come after this id, in the order of ids. */
   readonly inShard: (
     shard: string,
     namespace: string,
-    after: SessionId.SessionId | undefined
+    after: string | undefined
   ) => Effect.Effect<ReadonlyArray<Entry>, PlatformError>
 }
 

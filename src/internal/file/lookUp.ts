@@ -38,7 +38,7 @@ interface LookUp {
   ) => Read<ReadonlyArray<SessionInfo>>
   readonly scan: (
     namespace: string,
-    after: SessionId | undefined,
+    after: string | undefined,
     limit: number,
     now: number
   ) => Read<ReadonlyArray<Located | Damaged>>
@@ -116,7 +116,7 @@ export const make = (index: Index, records: Records): LookUp => {
         .map(toInfo)
     })
 
-  const scan = (namespace: string, after: SessionId | undefined, limit: number, now: number) =>
+  const scan = (namespace: string, after: string | undefined, limit: number, now: number) =>
     Effect.gen(function*() {
       const page: Array<Located | Damaged> = []
       for (const shard of yield* index.shardsAfter(after)) {

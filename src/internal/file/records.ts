@@ -9,14 +9,12 @@ import type { PlatformError } from "@effect/platform/Error"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import * as Option from "effect/Option"
-import * as Schema from "effect/Schema"
+import * as Predicate from "effect/Predicate"
 import { isExpired } from "../../Expiry.js"
-import { Lifetime } from "../../Lifetime.js"
-import * as SessionId from "../../SessionId.js"
 import type { SessionRecord } from "../../SessionRecord.js"
 import type { StoreKey } from "../../StoreKey.js"
 import { sha256 } from "../crypto/primitives.js"
+import { decode as decodeValue, decodeInfo, integer, text, valuesOf } from "../record.js"
 import type { Disk } from "./disk.js"
 import type { Epochs } from "./epochs.js"
 import type { Index } from "./indexes.js"
@@ -217,31 +215,12 @@ export const make = (disk: Disk, index: Index, epochs: Epochs): Records => {
 
 // Contents: a checksum, and the record as JSON without the times that its marker carries
 
-const fields = Schema.Struct({
-  namespace: Schema.String,
-  id: Schema.String,
-  data: Schema.String,
-  schemaVersion: Schema.Number,
-  subject: Schema.optional(Schema.String),
-  version: Schema.Number,
-  writeId: Schema.String,
-  createdAt: Schema.Number,
-  authenticatedAt: Schema.optional(Schema.Number),
-  modifiedAt: Schema.Number,
-  deadline: Schema.optional(Schema.Number),
-  lifetime: Schema.optional(Lifetime),
-  namespaceEpoch: Schema.Number,
-  subjectEpoch: Schema.Number
-})
-
-const decodeFields = Schema.decodeUnknownEither(Schema.parseJson(fields))
-
 const checksum = (body: string) => sha256(new TextEncoder().encode(body))
 
 /** The text of a file. */
 const encode = ({ namespaceEpoch, record, subjectEpoch }: Kept): string => {
-  const { expiry: { deadline, lifetime }, lastSeenAt: _, ...rest } = record
-  const body = JSON.stringify({ ...rest, deadline, lifetime, namespaceEpoch, subjectEpoch })
+  const { expiresAt: _, lastSeenAt: __, ...values } = valuesOf(record)
+  const body = JSON.stringify({ ...values, data: record.data, namespaceEpoch, subjectEpoch })
   return `${checksum(body)}\n${body}`
 }
 
@@ -251,16 +230,29 @@ const decode = (text: string, marker: Marker): Either.Either<Kept, Damaged> => {
   const body = text.slice(end + 1)
   if (checksum(body) !== text.slice(0, Math.max(end, 0))) return damaged("its checksum is not that of its content")
   return Either.flatMap(
-    Either.mapLeft(decodeFields(body), () => new Damaged({ message: "a file of a session does not hold a record" })),
-    ({ deadline, id, lifetime, namespaceEpoch, subjectEpoch, ...rest }) => {
-      const known = SessionId.parse(id)
-      if (Option.isNone(known) || rest.version !== marker.version) return damaged("it holds another record")
-      const { authenticatedAt, subject } = rest
-      const expiry = { at: marker.end, deadline, lifetime }
-      const record = { ...rest, authenticatedAt, subject, id: known.value, lastSeenAt: marker.lastSeenAt, expiry }
-      return Either.right({ record, namespaceEpoch, subjectEpoch })
+    Either.try({ try: () => decodeBody(body, marker), catch: () => undefined }),
+    (kept) => kept.record.version === marker.version ? Either.right(kept) : Either.left(undefined)
+  ).pipe(Either.orElse(() => damaged("it does not hold the record that its name promises")))
+}
+
+/** Throws if the body does not hold a record. */
+const decodeBody = (body: string, { end, lastSeenAt }: Marker): Kept => {
+  const values: unknown = JSON.parse(body)
+  const valueOf = (name: string): unknown => {
+    switch (name) {
+      case "lastSeenAt":
+        return lastSeenAt
+      case "expiresAt":
+        return end
+      default:
+        return Predicate.hasProperty(values, name) ? values[name] : null
     }
-  )
+  }
+  return {
+    record: { ...decodeInfo(({ name }) => valueOf(name)), data: decodeValue(text, valueOf("data"), "data") },
+    namespaceEpoch: decodeValue(integer, valueOf("namespaceEpoch"), "namespaceEpoch"),
+    subjectEpoch: decodeValue(integer, valueOf("subjectEpoch"), "subjectEpoch")
+  }
 }
 
 const damaged = (problem: string) => Either.left(new Damaged({ message: `a file of a session is damaged: ${problem}` }))

@@ -70,7 +70,7 @@ export class MemoryIndex {
   }
 
   /** The keys of a namespace in the order of their ids, after this one. */
-  *afterId(namespace: string, after: SessionId | undefined): Generator<StoreKey> {
+  *afterId(namespace: string, after: string | undefined): Generator<StoreKey> {
     const found = this.#namespaces.get(namespace)
     for (const id of found?.ids.from((id) => after !== undefined && id <= after) ?? []) {
       const key = found?.keys.get(id)

@@ -4,7 +4,6 @@
 import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import type { SessionId } from "../../SessionId.js"
 import type { SessionInfo, SessionRecord } from "../../SessionRecord.js"
 import { byAge, toInfo } from "../../SessionRecord.js"
 import type { Damaged, Located, Page, SessionStoreError, Shape } from "../../SessionStore.js"
@@ -22,7 +21,7 @@ export const movedDirectory = (old: Shape, fresh: Shape): Pick<Shape, "find" | "
 
   const pageAfter = (
     namespace: string,
-    after: SessionId | undefined,
+    after: string | undefined,
     limit: number,
     now: number
   ): Effect.Effect<ReadonlyArray<Located | Damaged>, SessionStoreError> =>

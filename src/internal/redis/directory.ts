@@ -11,6 +11,7 @@ import type { SessionInfo, SessionRecord } from "../../SessionRecord.js"
 import type { Damaged, Located, Page, SessionStoreError } from "../../SessionStore.js"
 import { checkClock, pageSize } from "../../SessionStore.js"
 import type { StoreKey } from "../../StoreKey.js"
+import { parse as parseKey } from "../../StoreKey.js"
 import { orDamaged, orLeftOut } from "../store/damaged.js"
 import { pageOf } from "../store/pages.js"
 import type { Calls, Reply } from "./calls.js"
@@ -18,7 +19,7 @@ import { decoded, outcome } from "./calls.js"
 import { decodeInfo, decodeRecord } from "./record.js"
 import * as Scripts from "./scripts.js"
 import type { Homes, Ids, Named, Shard, Shards } from "./shards.js"
-import { entryOf, idOf, named, placeIn, subjectPrefixOf } from "./shards.js"
+import { entryOf, idOf, named, namedIn, placeIn, subjectPrefixOf } from "./shards.js"
 
 type Result<A> = Effect.Effect<A, SessionStoreError>
 
@@ -79,8 +80,10 @@ export const directory = (shards: Shards, ids: Ids, homes: Homes) => {
       const shard = yield* ids.locate(calls, named)
       const text = shard === undefined ? undefined : yield* entryOf(calls, shard.ids, named)
       if (shard === undefined || text === undefined) return undefined
-      const key = placeIn(text) as StoreKey
-      return { shard, key, record: shard.record(key), text }
+      const key = parseKey(placeIn(text))
+      return Option.isNone(key)
+        ? undefined
+        : { shard, key: key.value, record: shard.record(key.value), text }
     })
 
   const located = (calls: Calls, named: Named, now: number): Result<Option.Option<Located>> =>
@@ -178,7 +181,7 @@ export const directory = (shards: Shards, ids: Ids, homes: Homes) => {
   const scan = (
     calls: Calls,
     namespace: string,
-    after: SessionId | undefined,
+    after: string | undefined,
     limit: number,
     now: number
   ): Result<ReadonlyArray<Located | Damaged>> =>
@@ -251,10 +254,10 @@ export const directory = (shards: Shards, ids: Ids, homes: Homes) => {
         [now, ...entries.map((entry) => entry ?? "")]
       )
       const removed = reply.flatMap((name = "", i) =>
-        i % 3 === 0 ? [{ name, id: reply[i + 1] as SessionId, key: reply[i + 2] as StoreKey }] : []
+        i % 3 === 0 ? [[reply[i + 2] ?? "", name, reply[i + 1]] as const] : []
       )
-      yield* ids.release(calls, shard, removed)
-      yield* Effect.forEach(removed, ({ key }) => homes.leave(calls, key, shard), { discard: true })
+      yield* ids.release(calls, shard, removed.flatMap(namedIn))
+      yield* Effect.forEach(removed, ([key]) => homes.leave(calls, key, shard), { discard: true })
       return removed.length
     })
 

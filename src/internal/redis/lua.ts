@@ -30,7 +30,7 @@ export interface Script {
 /** What scripts have in common, by name. Each may use those before it; a script gets what it uses. */
 const library: Readonly<Record<string, string>> = {
   ...Object.fromEntries(
-    Object.entries(positions).map(([name, position]) => [name, `local ${name} = ${position}`])
+    Array.from(positions, ([name, position]) => [name, `local ${name} = ${position}`])
   ),
 
   // How far clocks may differ. Redis only clears away what nobody has cleared before.

@@ -87,7 +87,7 @@ if not isAlive(m, epoch, epochs, now) then return { "gone" } end
 if m[VERSION] ~= expected then return { isDone(record, call) and "saved" or "conflict" } end
 local new = cjson.decode(meta)
 bounded(new, now, m[ENDS])
-m[SCHEMA], m[WRITE] = new[SCHEMA], new[WRITE]
+m[SCHEMA], m[WRITE], m[ATTRIBUTES] = new[SCHEMA], new[WRITE], new[ATTRIBUTES]
 m[VERSION] = string.format("%.0f", tonumber(expected) + 1)
 m[MODIFIED] = later(m[MODIFIED], new[MODIFIED])
 m[SEEN] = later(m[SEEN], new[SEEN])

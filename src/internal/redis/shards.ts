@@ -3,7 +3,9 @@
  * one shard; in a Cluster there are 64.
  */
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import type { SessionId } from "../../SessionId.js"
+import { parse } from "../../SessionId.js"
 import type { SessionStoreError } from "../../SessionStore.js"
 import type { StoreKey } from "../../StoreKey.js"
 import type { Calls, Reply } from "./calls.js"
@@ -33,7 +35,7 @@ const characters = [..."-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqr
 export interface Shards {
   readonly all: readonly [Shard, ...ReadonlyArray<Shard>]
   /** Where the record of a key is, unless it was moved there; and where the place of an id is noted. */
-  readonly of: (name: StoreKey | SessionId) => Shard
+  readonly of: (name: string) => Shard
   readonly tagged: (tag: string | undefined) => Shard | undefined
 }
 
@@ -101,7 +103,7 @@ export interface Homes {
     now: number
   ) => Result<boolean>
   /** A key leads to a shard no longer. That it fails is no harm: nothing is there. */
-  readonly leave: (calls: Calls, key: StoreKey, home: Shard) => Effect.Effect<void>
+  readonly leave: (calls: Calls, key: string, home: Shard) => Effect.Effect<void>
 }
 
 export const homes = (shards: Shards): Homes => ({
@@ -148,7 +150,7 @@ export interface Ids {
   readonly page: (
     calls: Calls,
     namespace: string,
-    after: SessionId | undefined,
+    after: string | undefined,
     limit: number
   ) => Result<ReadonlyArray<SessionId>>
   /** Clears away what leads nowhere. */
@@ -159,7 +161,7 @@ export const named = (namespace: string, id: SessionId): Named => ({ name: idOf(
 
 /** The id at the end of a script's reply, behind its name. */
 export const namedIn = ([, name, id]: Reply): ReadonlyArray<Named> =>
-  name === undefined || id === undefined ? [] : [{ name, id: id as SessionId }]
+  name === undefined || id === undefined ? [] : Option.toArray(Option.map(parse(id), (id) => ({ name, id })))
 
 /** The entry of an id in an index. */
 export const entryOf = (calls: Calls, index: string, { name }: Named): Result<string | undefined> =>
@@ -172,11 +174,13 @@ const idsIn = (
   calls: Calls,
   index: string,
   namespace: string,
-  after: SessionId | undefined,
-  limit: number
+  after: string | undefined,
+  limit: number,
+  /** How many entries are expected to hold no id. */
+  more = 0
 ): Result<ReadonlyArray<SessionId>> => {
   const scope = scopeOf(namespace)
-  return Effect.map(
+  return Effect.flatMap(
     calls.command(
       "zrangebylex",
       index,
@@ -184,12 +188,17 @@ const idsIn = (
       `(${scope}\u007f`,
       "LIMIT",
       0,
-      limit
+      limit + more
     ),
-    (entries) =>
-      entries.flatMap((entry) =>
-        entry === undefined ? [] : [entry.slice(scope.length, entry.lastIndexOf(" ")) as SessionId]
+    (entries) => {
+      const ids = entries.flatMap((entry = "") =>
+        Option.toArray(parse(entry.slice(scope.length, entry.lastIndexOf(" "))))
       )
+      const unreadable = entries.length - ids.length
+      return unreadable > more && entries.length === limit + more
+        ? idsIn(calls, index, namespace, after, limit, unreadable)
+        : Effect.succeed(ids.slice(0, limit))
+    }
   )
 }
 

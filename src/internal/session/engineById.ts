@@ -7,7 +7,6 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type { Directory } from "../../SessionDirectory.js"
 import type { BoundEngine, CookieValue, Written } from "../../SessionEngine.js"
-import type { SessionId } from "../../SessionId.js"
 import type { SessionRecord } from "../../SessionRecord.js"
 import type { WriteOutcome } from "../../SessionStore.js"
 import { SessionStoreError } from "../../SessionStore.js"
@@ -29,7 +28,7 @@ export const make = (
   const find = (value: CookieValue, now: number): Effect.Effect<Option.Option<SessionRecord>, SessionStoreError> => {
     const id = Redacted.value(value)
     // Sorts right before the id, and after every other one: ids are random and equally long.
-    const before = id.slice(0, -1) as SessionId
+    const before = id.slice(0, -1)
     return Effect.flatMap(limited("scan", store.scan(namespace, before, 1, now)), ([found]) => {
       if (found === undefined || found.id !== id) return Effect.succeedNone
       if (isDamaged(found)) return Effect.fail(found.error)

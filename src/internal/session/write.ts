@@ -365,6 +365,7 @@ const build = <A extends object>(
       subject: draft.subject,
       version: (loaded?.record.version ?? 0) + 1,
       writeId: encodeBase64Url(nameBytes(12)),
+      attributes: old?.attributes,
       ...times
     }
   }

@@ -8,10 +8,11 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import { sha256 } from "../crypto/primitives.js"
+import { integer } from "../record.js"
 import { inTransaction, onConnection } from "./connection.js"
 import { codeOf } from "./errors.js"
 import type { Parameters, Row } from "./rows.js"
-import { integer } from "./rows.js"
+import { column } from "./rows.js"
 import type { Dialect, Prepared } from "./statements.js"
 import { mysqlNameBytes } from "./tables.js"
 
@@ -48,7 +49,7 @@ const returning = (sql: SqlClient.SqlClient): Driver => {
     changed: (prepared, parameters) =>
       Effect.map(
         rows(prepared, parameters),
-        (rows) => rows[0] !== undefined && "removed" in rows[0] ? integer(rows[0], "removed") : rows.length
+        (rows) => rows[0] !== undefined && "removed" in rows[0] ? column(rows[0], "removed", integer) : rows.length
       ),
     alone: (effect) => effect,
     together: (prepared, parameters) =>

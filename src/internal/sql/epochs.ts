@@ -7,8 +7,9 @@
  */
 import * as Effect from "effect/Effect"
 import { SessionStoreError } from "../../SessionStore.js"
+import { integer, text } from "../record.js"
 import type { Calls } from "./calls.js"
-import { integer, text } from "./rows.js"
+import { column } from "./rows.js"
 import type { Prepared } from "./statements.js"
 
 /** How many epochs a statement looks at: those who revoke wait for it. */
@@ -33,8 +34,8 @@ export const tidying = (
     const [to, isUnused] = yield* Effect.try({
       try: () =>
         [
-          { namespace: text(last, "namespace"), subject: text(last, "subject") },
-          rows.some((row) => integer(row, "unused") === 1)
+          { namespace: column(last, "namespace", text), subject: column(last, "subject", text) },
+          rows.some((row) => column(row, "unused", integer) === 1)
         ] as const,
       catch: (cause) => new SessionStoreError({ operation: "removeExpired", reason: "corrupt", cause })
     })

@@ -4,6 +4,7 @@
  */
 
 import { clockSlack } from "../../SessionRecord.js"
+import { fieldNames, fields } from "../record.js"
 
 /** The same as `SqlMigrations.Dialect`, whose declaration may not name this module. */
 export type Dialect = "mysql" | "pg" | "sqlite"
@@ -119,8 +120,7 @@ const prepare = (dialect: Dialect, statement: string): Prepared => {
   return { text, names }
 }
 
-const infoColumns = "namespace, id, schema_version, subject, version, write_id, created_at, authenticated_at, " +
-  "modified_at, last_seen_at, expires_at, deadline, lifetime"
+const infoColumns = fieldNames.map((name) => fields[name].column).join(", ")
 const columns = `${infoColumns}, data`
 
 /** The statements of one dialect, for tables with one prefix. */
@@ -178,10 +178,10 @@ export const statements = (dialect: Dialect, prefix: string) => {
     create:
       `INSERT INTO ${sessions} (${key}, ${columns}, namespace_epoch, subject_epoch) VALUES (:key, :namespace, :id, ` +
       `:schemaVersion, :subject, :version, :writeId, :createdAt, :authenticatedAt, ${modified}, ${seen}, ` +
-      `${end()}, :deadline, :lifetime, :data, ${epochOf(":namespace")}, ${epochOf(":namespace", ":subject")})` +
+      `${end()}, :deadline, :lifetime, :attributes, :data, ${epochOf(":namespace")}, ${epochOf(":namespace", ":subject")})` +
       `${unlessThere}${changed}`,
     load: `SELECT ${columns} FROM ${sessions} WHERE ${key} = :key AND ${alive}`,
-    save: `UPDATE ${sessions} SET data = :data, schema_version = :schemaVersion, version = version + 1, ` +
+    save: `UPDATE ${sessions} SET data = :data, attributes = :attributes, schema_version = :schemaVersion, version = version + 1, ` +
       `write_id = :writeId, modified_at = ${greatest}(modified_at, ${modified}), ` +
       `last_seen_at = ${greatest}(last_seen_at, ${seen}), expires_at = CASE WHEN lifetime ${same} :lifetime ` +
       `THEN ${greatest}(expires_at, ${end()}) ELSE ${end("expires_at")} END, lifetime = :lifetime ` +
@@ -189,7 +189,7 @@ export const statements = (dialect: Dialect, prefix: string) => {
     touch: `UPDATE ${sessions} SET last_seen_at = ${greatest}(last_seen_at, ${seen}), ` +
       `expires_at = ${greatest}(expires_at, ${least}(:expiresAt, COALESCE(deadline, :expiresAt), ${reach})) ` +
       `WHERE ${key} = :key AND ${alive}${changed}`,
-    rotate: `UPDATE ${sessions} SET ${key} = :newKey, id = :id, data = :data, schema_version = :schemaVersion, ` +
+    rotate: `UPDATE ${sessions} SET ${key} = :newKey, id = :id, data = :data, attributes = :attributes, schema_version = :schemaVersion, ` +
       `subject_epoch = CASE WHEN subject ${same} :subject THEN subject_epoch ELSE ` +
       `${epochOf(`${sessions}.namespace`, ":subject")} END, subject = :subject, version = version + 1, ` +
       `write_id = :writeId, created_at = :createdAt, authenticated_at = :authenticatedAt, modified_at = ${modified}, ` +

@@ -26,10 +26,13 @@ export const listed = (
   subject: string,
   limit: number
 ): Stream.Stream<ReadonlyArray<SessionInfo>, SessionStoreError> =>
-  Stream.paginateEffect(undefined as SessionInfo | undefined, (after) =>
+  Stream.paginateEffect(Option.none<SessionInfo>(), (after) =>
     Effect.gen(function*() {
-      const found = yield* list(namespace, subject, yield* Clock.currentTimeMillis, { after, limit })
-      return [found, found.length < limit ? Option.none() : Option.some(found.at(-1))] as const
+      const found = yield* list(namespace, subject, yield* Clock.currentTimeMillis, {
+        after: Option.getOrUndefined(after),
+        limit
+      })
+      return [found, found.length < limit ? Option.none() : Option.some(Option.fromNullable(found.at(-1)))] as const
     }))
 
 /** A page, and the moment at which it was read. */
@@ -45,9 +48,10 @@ export const pages = (
   size: number,
   since = 0
 ): Stream.Stream<Page, SessionStoreError> =>
-  Stream.paginateEffect(undefined as SessionId | undefined, (after) =>
+  Stream.paginateEffect(Option.none<SessionId>(), (after) =>
     Effect.gen(function*() {
       const now = (yield* Clock.currentTimeMillis) - since
-      const found = yield* scan(namespace, after, size, now)
-      return [{ found, now }, Option.map(Option.fromNullable(found.at(-1)), ({ id }) => id)] as const
+      const found = yield* scan(namespace, Option.getOrUndefined(after), size, now)
+      const last = Option.map(Option.fromNullable(found.at(-1)), ({ id }) => id)
+      return [{ found, now }, Option.map(last, Option.some)] as const
     }))

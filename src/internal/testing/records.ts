@@ -48,6 +48,7 @@ export const aRecord = (fields: Partial<SessionRecord> = {}): SessionRecord => (
   modifiedAt: start,
   lastSeenAt: start,
   expiry: { at: start + hour, deadline: start + day, lifetime: undefined },
+  attributes: undefined,
   ...fields
 })
 
@@ -167,5 +168,6 @@ export const anyRecord: FastCheck.Arbitrary<SessionRecord> = FastCheck.record({
     at: FastCheck.integer({ min: start + 1, max: 8.64e15 }),
     deadline: FastCheck.oneof(FastCheck.constant(undefined), FastCheck.integer({ min: start + 1, max: 8.64e15 })),
     lifetime
-  })
+  }),
+  attributes: FastCheck.oneof(FastCheck.constant(undefined), opaqueText)
 })

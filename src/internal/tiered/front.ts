@@ -337,5 +337,6 @@ const marker = (until: number): SessionRecord => ({
   modifiedAt: 0,
   lastSeenAt: 0,
   // A lifetime of its own, so that a fence which takes the place of a copy, or of another fence, ends when it should.
-  expiry: { at: until, deadline: undefined, lifetime: { _tag: "Until", at: until } }
+  expiry: { at: until, deadline: undefined, lifetime: { _tag: "Until", at: until } },
+  attributes: undefined
 })

@@ -39,7 +39,8 @@ describe("the golden vectors", () => {
         writeId: "",
         authenticatedAt: authenticatedAt ?? undefined,
         subject: subject ?? undefined,
-        expiry: { at, deadline: deadline ?? undefined, lifetime: lifetime ?? undefined }
+        expiry: { at, deadline: deadline ?? undefined, lifetime: lifetime ?? undefined },
+        attributes: undefined
       }
       const tokens = wire.tokens(
         [{ id: vector.keyId, secret: new Uint8Array(Buffer.from(vector.secret, "hex")) }],
