@@ -14,6 +14,7 @@ import * as Path from "node:path"
 import * as EmbeddedPostgres from "../examples/shop/EmbeddedPostgres.js"
 import { type Parameters, parametersOf } from "../src/internal/sql/rows.js"
 import { type Prepared, statements } from "../src/internal/sql/statements.js"
+import { tablesOf } from "../src/internal/sql/tables.js"
 import { start, type Stored, stored } from "../src/internal/testing/records.js"
 import * as SqlMigrations from "../src/SqlMigrations.js"
 import * as SqlStore from "../src/SqlStore.js"
@@ -68,7 +69,7 @@ const compare = (title: string, contenders: Readonly<Record<string, Operation>>,
     }
   })
 
-const texts = statements("pg", "effect_")
+const texts = statements("pg", tablesOf("effect_"))
 
 const contest = Effect.gen(function*() {
   const store = yield* SessionStore

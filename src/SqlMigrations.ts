@@ -10,17 +10,23 @@ import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { isD1 } from "./internal/sql/driver.js"
-import { migrations } from "./internal/sql/tables.js"
-import type { SessionConfigError } from "./SessionConfigError.js"
-import { clientOf, prefixOf } from "./SqlStore.js"
+import { isThere } from "./internal/sql/errors.js"
+import type { Tables } from "./internal/sql/tables.js"
+import { migrations, partitioning } from "./internal/sql/tables.js"
+import { SessionConfigError } from "./SessionConfigError.js"
+import type { Names } from "./SqlStore.js"
+import { clientOf, tablesFrom } from "./SqlStore.js"
 
 /**
  * @since 0.1.0
  * @category models
  */
-export interface Options {
-  /** Put before the names of all tables and indexes. Default `"effect_"`. */
-  readonly prefix?: string
+export interface Options extends Names {
+  /**
+   * The number of partitions of the sessions, in Postgres: from 2 to 1024. A table that is there, partitioned or not, is copied into them
+   * by the next run, during which it is locked. Default: the table stays as it is, and a new one is not partitioned.
+   */
+  readonly partitions?: number
 }
 
 /**
@@ -45,32 +51,66 @@ export const run = (
   SqlClient.SqlClient
 > =>
   Effect.gen(function*() {
-    const prefix = yield* prefixOf(options.prefix)
     const [sql, dialect] = yield* clientOf
+    const tables = yield* tablesFrom(options, dialect)
+    const partitions = yield* partitionsOf(options, dialect)
     // A table of its own for each prefix: migration ids are global in one table.
-    const table = `${prefix}session_migrations`
-    if (dialect === "mysql") return yield* runOnMysql(sql, table, migrations(dialect, prefix))
-    if (isD1(sql)) return yield* runOnD1(sql, table, migrations(dialect, prefix))
+    const table = tables.migrations
+    if (dialect === "mysql") return yield* runOnMysql(sql, table, migrations(dialect, tables))
+    if (isD1(sql)) return yield* runOnD1(sql, table, migrations(dialect, tables))
     const loader = Migrator.fromRecord(Object.fromEntries(
-      migrations(dialect, prefix).map(([name, statements]) => [
+      migrations(dialect, tables).map(([name, statements]) => [
         name,
-        Effect.forEach(statements, (statement) => sql.unsafe(statement), { discard: true })
+        applied(sql, statements)
       ])
     ))
-    if (dialect === "pg") yield* sql.unsafe(createMigrationsTable(table))
-    return yield* Migrator.make({})({ loader, table }).pipe(
+    if (dialect === "pg") yield* sql.unsafe(createMigrationsTable(tables))
+    const ran = yield* Migrator.make({})({ loader, table: table.replaceAll("\"", "") }).pipe(
       Effect.provideService(SqlClient.SqlClient, sql)
     )
+    if (partitions !== undefined) yield* sql.unsafe(partitioning(tables, partitions))
+    return ran
   })
+
+/** Runs the statements of a migration, of which somebody may have run some by hand. */
+const applied = (sql: SqlClient.SqlClient, statements: ReadonlyArray<string>) =>
+  Effect.forEach(
+    statements,
+    (statement) => Effect.catchIf(Effect.asVoid(sql.unsafe(statement)), isThere, () => Effect.void),
+    { discard: true }
+  )
+
+/** The number of partitions that is asked for. */
+const partitionsOf = (
+  { partitions }: Options,
+  dialect: Dialect
+): Effect.Effect<number | undefined, SessionConfigError> =>
+  partitions === undefined ||
+    (dialect === "pg" && Number.isInteger(partitions) && partitions >= 2 && partitions <= 1024)
+    ? Effect.succeed(partitions)
+    : Effect.fail(
+      new SessionConfigError({
+        subject: "SqlMigrations",
+        problem: dialect === "pg"
+          ? "The number of partitions is a whole number from 2 to 1024."
+          : "The option partitions is for Postgres. Leave it out."
+      })
+    )
 
 /**
  * The migrator's own table, made by one process at a time: in Postgres two `CREATE TABLE IF NOT EXISTS` at once fail. From
  * then on the migrator's lock on that table keeps processes apart.
  */
-const createMigrationsTable = (table: string): string =>
+const createMigrationsTable = ({ migrations, schema }: Tables): string =>
   `DO $$ BEGIN
-  PERFORM pg_advisory_xact_lock(hashtext('${table}'));
-  CREATE TABLE IF NOT EXISTS ${table} (
+  PERFORM pg_advisory_xact_lock(hashtext('${migrations}'));
+  ${
+    schema === undefined
+      ? ""
+      // Even where the schema exists, IF NOT EXISTS takes the privilege to create one.
+      : `IF to_regnamespace('${schema}') IS NULL THEN CREATE SCHEMA ${schema}; END IF;`
+  }
+  CREATE TABLE IF NOT EXISTS ${migrations} (
     migration_id integer PRIMARY KEY,
     created_at timestamp with time zone NOT NULL DEFAULT now(),
     name text NOT NULL
@@ -106,7 +146,7 @@ const oneByOne = (
       all.map(([name, statements]) => ({ id: Number.parseInt(name), name: name.replace(/^\d+_/, ""), statements }))
         .filter(({ id }) => !done.some(({ migration_id }) => migration_id === id)),
       ({ id, name, statements }) =>
-        Effect.forEach(statements, (statement) => sql.unsafe(statement), { discard: true }).pipe(
+        applied(sql, statements).pipe(
           Effect.zipRight(sql.unsafe(`${insert} INTO ${table} (migration_id, name) VALUES (?, ?)`, [id, name])),
           Effect.as([id, name] as const)
         )
@@ -138,10 +178,18 @@ export const print = (
   dialect: Dialect,
   options: Options = {}
 ): Effect.Effect<string, SessionConfigError> =>
-  Effect.map(prefixOf(options.prefix), (prefix) =>
-    migrations(dialect, prefix)
-      .map(([name, statements]) => [`-- ${name}`, ...statements.map((statement) => `${statement};`)].join("\n"))
-      .join("\n\n") + "\n")
+  Effect.map(
+    Effect.all([tablesFrom(options, dialect), partitionsOf(options, dialect)]),
+    ([tables, partitions]) =>
+      [
+        ...tables.schema === undefined
+          ? []
+          : [["the schema", [`CREATE SCHEMA IF NOT EXISTS ${tables.schema}`]] as const],
+        ...migrations(dialect, tables),
+        ...partitions === undefined ? [] : [["partitions", [partitioning(tables, partitions)]] as const]
+      ].map(([name, statements]) => [`-- ${name}`, ...statements.map((statement) => `${statement};`)].join("\n"))
+        .join("\n\n") + "\n"
+  )
 
 /**
  * Runs the migrations when the layer is built, for tests, examples and servers that are their own deployment.

@@ -32,6 +32,8 @@ import {
 import * as Start from "./internal/sql/start.js"
 import type { Dialect, Prepared } from "./internal/sql/statements.js"
 import { statements } from "./internal/sql/statements.js"
+import type { Tables } from "./internal/sql/tables.js"
+import { tablesOf } from "./internal/sql/tables.js"
 import { corrupt, orDamaged, orLeftOut } from "./internal/store/damaged.js"
 import { SessionConfigError } from "./SessionConfigError.js"
 import type { SessionId } from "./SessionId.js"
@@ -40,12 +42,23 @@ import type { Damaged, Located, Page, Shape, WriteOutcome } from "./SessionStore
 import { checkClock, pageSize, SessionStore, SessionStoreError } from "./SessionStore.js"
 
 /**
+ * Where the tables of a store are.
+ *
+ * @since 0.6.0
+ * @category models
+ */
+export interface Names {
+  /** Put before the names of all tables and indexes. Default `"effect_"`. */
+  readonly prefix?: string
+  /** The schema of the tables, in Postgres. Default: the first one of `search_path` that has them. */
+  readonly schema?: string
+}
+
+/**
  * @since 0.1.0
  * @category models
  */
-export interface Options {
-  /** Put before the names of all tables and indexes. Default `"effect_"`. */
-  readonly prefix?: string
+export interface Options extends Names {
   /**
    * The `SqlClient` is used for sessions only, so its connections are never inside the application's transactions.
    * Writes are then possible while a handler holds a transaction of its own. Default `false`: such a write is refused,
@@ -72,9 +85,9 @@ export const make = (
   options: Options = {}
 ): Effect.Effect<Shape, SessionConfigError, SqlClient.SqlClient> =>
   Effect.gen(function*() {
-    const prefix = yield* prefixOf(options.prefix)
     const [sql, dialect] = yield* clientOf
-    yield* Start.check(sql, dialect, prefix, statements(dialect, prefix))
+    const tables = yield* tablesFrom(options, dialect)
+    yield* Start.check(sql, dialect, tables, statements(dialect, tables))
     return yield* unchecked(options)
   })
 
@@ -88,10 +101,10 @@ export const unchecked = (
   options: Options
 ): Effect.Effect<Shape, SessionConfigError, SqlClient.SqlClient> =>
   Effect.gen(function*() {
-    const prefix = yield* prefixOf(options.prefix)
     const [sql, dialect] = yield* clientOf
+    const tables = yield* tablesFrom(options, dialect)
     const durableDestroy = yield* Durability.check(sql, dialect, options.durableDestroy)
-    const statement = statements(dialect, prefix)
+    const statement = statements(dialect, tables)
     const calls = SqlCalls.make(sql, dialect, statement.frequent, options.ownPool === true)
     const { read, write, writeAll } = calls
     const tidied = tidying(calls, statement)
@@ -100,7 +113,8 @@ export const unchecked = (
     const clock = (operation: string) =>
       Effect.flatMap(
         read(operation, statement.clock, {}),
-        ([row = {}]) => Effect.try({ try: () => column(row, "clock", integer), catch: (cause) => corrupt(operation, cause) })
+        ([row = {}]) =>
+          Effect.try({ try: () => column(row, "clock", integer), catch: (cause) => corrupt(operation, cause) })
       )
 
     /** A compare-and-set that changed no row met another version, or nothing alive: only then is it asked which. */
@@ -252,16 +266,23 @@ export const layer = (
 ): Layer.Layer<SessionStore, SessionConfigError, SqlClient.SqlClient> => Layer.effect(SessionStore, make(options))
 
 /** @internal */
-export const prefixOf = (prefix = "effect_"): Effect.Effect<string, SessionConfigError> =>
-  /^[a-z_][a-z0-9_]{0,30}$|^$/.test(prefix)
-    ? Effect.succeed(prefix)
-    : Effect.fail(
-      new SessionConfigError({
-        subject: "SqlStore",
-        problem:
-          "A table prefix may hold at most 31 small letters, digits and underscores, and must not begin with a digit."
-      })
-    )
+export const tablesFrom = (
+  { prefix = "effect_", schema }: Names,
+  dialect: Dialect
+): Effect.Effect<Tables, SessionConfigError> => {
+  const problem = !/^[a-z_][a-z0-9_]{0,30}$|^$/.test(prefix)
+    ? "A table prefix may hold at most 31 small letters, digits and underscores, and must not begin with a digit."
+    : schema === undefined
+    ? undefined
+    : dialect !== "pg"
+    ? "The option schema is for Postgres. Connect to the database that is to hold the tables instead."
+    : !/^[a-z_][a-z0-9_]{0,62}$/.test(schema)
+    ? "The name of a schema may hold at most 63 small letters, digits and underscores, and must not begin with a digit."
+    : undefined
+  return problem === undefined
+    ? Effect.succeed(tablesOf(prefix, schema))
+    : Effect.fail(new SessionConfigError({ subject: "SqlStore", problem }))
+}
 
 /** @internal */
 export const clientOf: Effect.Effect<

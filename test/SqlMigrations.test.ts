@@ -2,12 +2,14 @@ import * as MysqlClient from "@effect/sql-mysql2/MysqlClient"
 import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Effect, Either, Layer, Redacted } from "effect"
+import { parametersOf } from "effect-session/internal/sql/rows"
 import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
+import { readFileSync } from "node:fs"
 import { inspect } from "node:util"
 import { assert, describe } from "vitest"
 import { range, together } from "../src/internal/testing/law.js"
-import { isAlive, start, stored } from "../src/internal/testing/records.js"
+import { aRecord, freshKey, isAlive, isDead, start, stored } from "../src/internal/testing/records.js"
 import { mysqlDatabase, postgresDatabase, works } from "./support/databases.js"
 import { freshPrefix, mariadbUrl, mysqlClient, ofMariadb, postgresClient, sqliteClient } from "./support/stores.js"
 
@@ -38,6 +40,39 @@ const databases: ReadonlyArray<
   )
 ]
 
+const applied: ReadonlyArray<readonly [number, string]> = [[1, "sessions"], [2, "attributes"]]
+
+/** The same as the tables of 0.5.0, with a session of its subject and one that was revoked. */
+const tablesOf050 = (dialect: string) =>
+  Effect.gen(function*() {
+    const sql = yield* SqlClient
+    yield* executed(readFileSync(new URL(`./fixtures/tables-0.5.0/${dialect}.sql`, import.meta.url), "utf8"))
+    yield* sql.unsafe(
+      "CREATE TABLE effect_session_migrations (migration_id integer PRIMARY KEY, " +
+        "created_at timestamp DEFAULT CURRENT_TIMESTAMP, name varchar(255) NOT NULL)"
+    )
+    yield* sql.unsafe("INSERT INTO effect_session_migrations (migration_id, name) VALUES (1, 'sessions')")
+    const records = range(100).map((i) => ({
+      key: freshKey(),
+      record: aRecord({ subject: i % 2 === 0 ? "ann" : "bob", data: `{"i":${i}}` })
+    }))
+    yield* Effect.forEach(records, ({ key, record }) => {
+      const { attributes: _, ...parameters } = parametersOf(record)
+      const columns = { ...parameters, key, namespaceEpoch: 0, subjectEpoch: 0 }
+      const names = Object.keys(columns).map((name) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`))
+      const values = names.map((_, i) => dialect === "pg" ? `$${i + 1}` : "?")
+      return sql.unsafe(
+        `INSERT INTO effect_sessions (${names.join(", ").replace("key", dialect === "mysql" ? "`key`" : "key")}) ` +
+          `VALUES (${values.join(", ")})`,
+        Object.values(columns)
+      )
+    })
+    yield* sql.unsafe(
+      "INSERT INTO effect_session_epochs (namespace, kind, subject, epoch) VALUES ('laws', 'subject', 'bob', 1)"
+    )
+    return records
+  })
+
 /** The tables and indexes of the store, without the note of what was run. */
 const schemaOf = (query: string) =>
   Effect.flatMap(SqlClient, (sql) =>
@@ -59,7 +94,7 @@ for (const [dialect, database, schema] of databases) {
     for (const prefix of ["effect_", "app_1_", ""]) {
       it.live(`with the prefix "${prefix}", run twice, they are done once, and sessions stay`, () =>
         Effect.gen(function*() {
-          assert.deepStrictEqual(yield* SqlMigrations.run({ prefix }), [[1, "sessions"]])
+          assert.deepStrictEqual(yield* SqlMigrations.run({ prefix }), applied)
           const store = yield* SqlStore.make({ prefix })
           const one = yield* stored(store)
           const before = yield* schemaOf(schema)
@@ -91,10 +126,27 @@ for (const [dialect, database, schema] of databases) {
         yield* isAlive(store, one, start)
       }).pipe(Effect.provide(database())))
 
+    it.live("the tables of 0.5.0 are upgraded: sessions stay alive, revoked ones dead, and both can be saved with attributes", () =>
+      Effect.gen(function*() {
+        const records = yield* tablesOf050(dialect)
+        assert.include(inspect(yield* Effect.flip(SqlStore.make())), "out of date")
+        assert.deepStrictEqual(yield* SqlMigrations.run(), [[2, "attributes"]])
+        const store = yield* SqlStore.make()
+        for (const one of records) {
+          yield* one.record.subject === "ann" ? isAlive(store, one, start) : isDead(store, one, start)
+        }
+        const [one] = records
+        if (one === undefined) return assert.fail()
+        const saved = { ...one.record, attributes: `{"level":2}` }
+        assert.strictEqual(yield* store.save(one.key, saved, 1, start), "saved")
+        yield* isAlive(store, { key: one.key, record: { ...saved, version: 2 } }, start)
+        assert.deepStrictEqual(yield* SqlMigrations.run(), [])
+      }).pipe(Effect.provide(database())))
+
     it.effect("what is printed names the tables by the prefix, and nothing else", () =>
       Effect.gen(function*() {
         const script = yield* SqlMigrations.print(dialect, { prefix: "mine_" })
-        const names = [...script.matchAll(/(?:IF NOT EXISTS|^ +(?:UNIQUE )?INDEX) (\S+)/gm)]
+        const names = [...script.matchAll(/(?:(?:TABLE|INDEX) IF NOT EXISTS|^ +(?:UNIQUE )?INDEX|ALTER TABLE) (\S+)/gm)]
         assert.isTrue(names.length >= 5)
         for (const [, name] of names) assert.match(name ?? "", /^mine_session/)
         assert.notInclude(script, "effect_")
@@ -106,6 +158,116 @@ for (const [dialect, database, schema] of databases) {
       ))
   })
 }
+
+describe("partitions", () => {
+  const partitions = Effect.flatMap(SqlClient, (sql) =>
+    Effect.map(
+      sql.unsafe<{ readonly part: string; readonly rows: string }>(
+        "SELECT tableoid::regclass::text AS part, count(*) AS rows FROM effect_sessions GROUP BY 1 ORDER BY 1"
+      ),
+      (rows) => rows.map(({ part, rows }) => ({ part, rows: Number(rows) }))
+    ))
+
+  it.live("sessions of 0.5.0 are spread over 16 partitions, then over 4, and stay alive with their grants", () =>
+    Effect.gen(function*() {
+      const sql = yield* SqlClient
+      const records = yield* tablesOf050("pg")
+      const role = `r${freshPrefix()}`
+      yield* Effect.acquireRelease(
+        sql.unsafe(`CREATE ROLE ${role}`),
+        () => Effect.orDie(Effect.zipRight(sql.unsafe(`DROP OWNED BY ${role}`), sql.unsafe(`DROP ROLE ${role}`)))
+      )
+      yield* sql.unsafe(`GRANT SELECT, INSERT, UPDATE, DELETE ON effect_sessions TO ${role}, PUBLIC`)
+      for (const [number, steps] of [[16, [[2, "attributes"]]], [16, []], [4, []]] as const) {
+        assert.deepStrictEqual(yield* SqlMigrations.run({ partitions: number }), steps)
+        const found = yield* partitions
+        assert.strictEqual(found.reduce((sum, { rows }) => sum + rows, 0), records.length)
+        assert.isTrue(found.every(({ part }) => part.startsWith(`effect_sessions_${number}_`)))
+        assert.isAbove(found.length, 1)
+        const store = yield* SqlStore.make()
+        for (const one of records) {
+          yield* one.record.subject === "ann" ? isAlive(store, one, start) : isDead(store, one, start)
+        }
+        const [one] = records
+        if (one === undefined) return assert.fail()
+        const taken = aRecord({ id: one.record.id })
+        assert.strictEqual(yield* store.create(freshKey(), taken, start), "exists", "an id of before")
+        for (const table of ["effect_sessions", "effect_session_ids"]) {
+          const [grants] = yield* sql.unsafe<{ readonly number: string }>(
+            "SELECT count(*) AS number FROM information_schema.role_table_grants WHERE table_name = $1 AND " +
+              "grantee IN ($2, 'PUBLIC')",
+            [table, role]
+          )
+          assert.strictEqual(Number(grants?.number), 8, table)
+        }
+      }
+      yield* SqlMigrations.run()
+      assert.isAtMost((yield* partitions).length, 4)
+    }).pipe(Effect.scoped, Effect.provide(postgresDatabase())))
+
+  it.live("what is printed for them, executed by a shell, gives a store that works", () =>
+    Effect.gen(function*() {
+      const sql = yield* SqlClient
+      const script = yield* SqlMigrations.print("pg", { schema: "sessions", partitions: 3 })
+      yield* sql.unsafe(script)
+      yield* Effect.flatMap(SqlStore.make({ schema: "sessions" }), works)
+      assert.deepStrictEqual(yield* SqlMigrations.run({ schema: "sessions", partitions: 3 }), applied)
+      yield* Effect.flatMap(SqlStore.make({ schema: "sessions" }), works)
+    }).pipe(Effect.provide(postgresDatabase())))
+
+  for (
+    const [dialect, options] of [
+      ["pg", { partitions: 1 }],
+      ["pg", { partitions: 2.5 }],
+      ["pg", { schema: "No; DROP" }],
+      ["sqlite", { partitions: 4 }],
+      ["mysql", { schema: "sessions" }]
+    ] as const
+  ) {
+    it.effect(`${inspect(options)} is an error of the configuration for ${dialect}`, () =>
+      Effect.map(
+        Effect.flip(SqlMigrations.print(dialect, options)),
+        (error) => assert.strictEqual(error._tag, "SessionConfigError")
+      ))
+  }
+})
+
+describe("a schema", () => {
+  it.live("two stores of one database, in schemas of their own, do not see each other; search_path leads to one, too", () =>
+    Effect.gen(function*() {
+      const sql = yield* SqlClient
+      yield* SqlMigrations.run({ schema: "one" })
+      yield* SqlMigrations.run({ schema: "other" })
+      const one = yield* SqlStore.make({ schema: "one" })
+      const other = yield* SqlStore.make({ schema: "other" })
+      const session = yield* stored(one)
+      yield* isAlive(one, session, start)
+      yield* isDead(other, session, start)
+      yield* works(other)
+      assert.include(inspect(yield* Effect.flip(SqlStore.make())), "missing")
+      yield* sql.unsafe("SET search_path TO one")
+      yield* Effect.flatMap(SqlStore.make(), (store) => isAlive(store, session, start))
+    }).pipe(Effect.provide(postgresDatabase({ maxConnections: 1 }))))
+
+  it.live("that exists takes no privilege to create one", () =>
+    Effect.gen(function*() {
+      const sql = yield* SqlClient
+      const role = `r${freshPrefix()}`
+      yield* Effect.acquireRelease(
+        sql.unsafe(`CREATE ROLE ${role}`),
+        () =>
+          Effect.orDie(
+            Effect.zipRight(sql.unsafe(`RESET ROLE`), sql.unsafe(`DROP OWNED BY ${role}`)).pipe(
+              Effect.zipRight(sql.unsafe(`DROP ROLE ${role}`))
+            )
+          )
+      )
+      yield* sql.unsafe(`CREATE SCHEMA mine AUTHORIZATION ${role}`)
+      yield* sql.unsafe(`SET ROLE ${role}`)
+      assert.deepStrictEqual(yield* SqlMigrations.run({ schema: "mine", partitions: 2 }), applied)
+      yield* Effect.flatMap(SqlStore.make({ schema: "mine" }), works)
+    }).pipe(Effect.scoped, Effect.provide(postgresDatabase({ maxConnections: 1 }))))
+})
 
 for (
   const [name, client] of [
@@ -124,7 +286,7 @@ for (
             outcomes.flatMap((outcome) => Either.isLeft(outcome) ? [inspect(outcome.left)] : []),
             []
           )
-          assert.deepStrictEqual(outcomes.flatMap(Either.getOrElse(() => [])), [[1, "sessions"]])
+          assert.deepStrictEqual(outcomes.flatMap(Either.getOrElse(() => [])), applied)
           yield* Effect.flatMap(SqlStore.make({ prefix }), works)
         }))
     }).pipe(Effect.provide(client())))
@@ -147,7 +309,7 @@ for (const name of ofMariadb("mariadb")) {
       const run = Effect.provide(SqlMigrations.run(), MysqlClient.layer({ url: Redacted.make(url.href) }))
       assert.include(inspect(yield* Effect.flip(run)), "effect_session_epochs")
       yield* may("*")
-      assert.deepStrictEqual(yield* run, [[1, "sessions"]])
+      assert.deepStrictEqual(yield* run, applied)
       yield* Effect.flatMap(SqlStore.make(), works)
     }).pipe(Effect.scoped, Effect.provide(mysqlDatabase())))
 }

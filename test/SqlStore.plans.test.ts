@@ -7,6 +7,7 @@ import { Effect } from "effect"
 import type { Prepared } from "effect-session/internal/sql/statements"
 import { statements } from "effect-session/internal/sql/statements"
 import { assert } from "vitest"
+import { tablesOf } from "../src/internal/sql/tables.js"
 import { namespace, start } from "../src/internal/testing/records.js"
 import { freshPrefix, mysqlClient, ofMariadb, postgresClient, sqliteClient, sqlStore } from "./support/stores.js"
 
@@ -31,7 +32,8 @@ const parameters = {
   authenticatedAt: start,
   modifiedAt: start,
   deadline: start,
-  lifetime: null
+  lifetime: null,
+  attributes: null
 }
 type Parameter = keyof typeof parameters
 const isParameter = (name: string): name is Parameter => name in parameters
@@ -139,7 +141,7 @@ for (const { analyze, by, client, dialect, explain, from, key, line, rows, scan,
           ),
           (lines) => lines.map(line).join("\n")
         )
-      const all = statements(dialect, prefix)
+      const all = statements(dialect, tablesOf(prefix))
       for (const name of Object.keys(ways).filter(isWay)) {
         const [table, index] = ways[name].split(" ")
         const plan = yield* planOf(all[name])
@@ -159,7 +161,7 @@ for (const name of ofMariadb("mariadb")) {
       const sessions = `${prefix}sessions`
       yield* sql.unsafe(`INSERT INTO ${sessions} (\`key\`, ${columns}) SELECT ${row} FROM ${sequence}`)
       yield* sql.unsafe(`ANALYZE TABLE ${sessions}`)
-      const { names, text } = statements("mysql", prefix).scan
+      const { names, text } = statements("mysql", tablesOf(prefix)).scan
       yield* sql.unsafe("FLUSH STATUS")
       const page = yield* sql.unsafe(text, names.map((name) => isParameter(name) ? parameters[name] : undefined))
       const read = yield* sql.unsafe<{ readonly Value: string }>(

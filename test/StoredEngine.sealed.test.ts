@@ -41,6 +41,7 @@ const edits = [
   ["authenticated_at", "NULL"],
   ["deadline", `deadline + ${365 * day}`],
   ["deadline", "NULL"],
+  ["attributes", "'{}'"],
   ["data", "'{}'"],
   ["data", "'t1.'"],
   ["data", "'t1.AgAA'"]

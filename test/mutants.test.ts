@@ -117,7 +117,7 @@ const mutants: ReadonlyArray<Mutant> = [
   {
     fault: "save takes the version that it is given",
     replace: ["version: old.version + 1,", "version: next.version,"],
-    law: "save replaces data, schema version, write id, lifetime and times, and the version grows by one"
+    law: "save replaces data, attributes, schema version, write id, lifetime and times, and the version grows by one"
   },
   {
     fault: "save moves lastSeenAt back",
@@ -145,7 +145,7 @@ const mutants: ReadonlyArray<Mutant> = [
   {
     fault: "save forgets the write id",
     replace: ["writeId: next.writeId,", "writeId: old.writeId,"],
-    law: "save replaces data, schema version, write id, lifetime and times, and the version grows by one"
+    law: "save replaces data, attributes, schema version, write id, lifetime and times, and the version grows by one"
   },
   {
     fault: "touch moves the version",

@@ -6,11 +6,11 @@ import { Effect } from "effect"
 import { storeLaws } from "effect-session/testing"
 import { assert } from "vitest"
 import { leftOut } from "./parts.js"
-import { combined, notWhileMoving, stores } from "./stores.js"
+import { combined, notWhileMoving, partitioned, stores } from "./stores.js"
 
 export const onStores = (...names: ReadonlyArray<string>): void => {
   for (const name of names) {
-    const layer = [...stores, ...combined].find(([store]) => store === name)?.[1]
+    const layer = [...stores, ...combined, partitioned].find(([store]) => store === name)?.[1]
     if (layer === undefined) {
       // Left out by choice, which the end of the run says; or a slip of the pen.
       it(`${name} is left out by choice`, () => assert.isNotEmpty(leftOut()))

@@ -103,9 +103,13 @@ export const fileStore = Layer.unwrapScoped(
 export const freshPrefix = (): string => `t${randomBytes(6).toString("hex")}_`
 
 /** A SQL store on tables of its own; the client stays visible, for looking at the tables. */
-export const sqlStore = <E>(client: Layer.Layer<SqlClient.SqlClient, E>, prefix = freshPrefix()) =>
-  SqlStore.layer({ prefix }).pipe(
-    Layer.provide(SqlMigrations.layer({ prefix })),
+export const sqlStore = <E>(
+  client: Layer.Layer<SqlClient.SqlClient, E>,
+  prefix = freshPrefix(),
+  { partitions, ...names }: Omit<SqlMigrations.Options, "prefix"> = {}
+) =>
+  SqlStore.layer({ prefix, ...names }).pipe(
+    Layer.provide(SqlMigrations.layer({ prefix, ...names, ...(partitions === undefined ? {} : { partitions }) })),
     Layer.provideMerge(client)
   )
 
@@ -144,6 +148,12 @@ export const combined: ReadonlyArray<Named> = [
       () => moving(sqlStore(sqliteClient), redisStore(redisClient))
     ] as const
   )
+]
+
+/** A table of sessions that is partitioned, in a schema of its own. */
+export const partitioned: Named = [
+  "postgres, 16 partitions",
+  () => sqlStore(postgresClient(), freshPrefix(), { schema: "sessions", partitions: 16 })
 ]
 
 /** Every store, by name. Each call of the layer makes an empty one. */

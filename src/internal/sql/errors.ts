@@ -14,6 +14,11 @@ export const isUnmigrated = (code: string, message: string): boolean =>
 
 const unmigrated = new Set(["42P01", "42703", "ER_BAD_FIELD_ERROR", "ER_NO_SUCH_TABLE"])
 
+/** A column that is to be added exists already. SQLite has no code for it. */
+export const isThere = (error: SqlError): boolean =>
+  codeOf(error) === "ER_DUP_FIELDNAME" ||
+  (error.cause instanceof Error && error.cause.message.includes("duplicate column name"))
+
 /** The server is a replica of another, or read-only by its settings. */
 export const readOnly: ReadonlySet<string> = new Set([
   "25006",

@@ -28,13 +28,17 @@ export const parametersOf = (record: SessionRecord): Parameters => {
 }
 
 /** A column that holds a value of a kind. Throws a sentence that names the column, and never the value. */
-export const column = <A>(row: Row, name: string, kind: Kind<A>): A => Fields.decode(kind, row[name], `the column ${name}`)
+export const column = <A>(row: Row, name: string, kind: Kind<A>): A =>
+  Fields.decode(kind, row[name], `the column ${name}`)
 
 /** A record without its data. Throws as {@link column} does. */
 export const decodeInfo = (row: Row): SessionInfo => Fields.decodeInfo(({ column }) => row[column])
 
 /** A record. Throws as {@link column} does. */
-export const decodeRecord = (row: Row): SessionRecord => ({ ...decodeInfo(row), data: column(row, "data", Fields.text) })
+export const decodeRecord = (row: Row): SessionRecord => ({
+  ...decodeInfo(row),
+  data: column(row, "data", Fields.text)
+})
 
 /** A record and its key. Throws as {@link column} does. */
 export const decodeLocated = (row: Row): Located => ({ ...decodeRecord(row), key: column(row, "key", Fields.key) })

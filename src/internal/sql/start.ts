@@ -12,6 +12,7 @@ import { randomBytes } from "../crypto/primitives.js"
 import { codeOf, denied, isUnmigrated, readOnly, refusesCharacter } from "./errors.js"
 import type { Row } from "./rows.js"
 import type { Dialect, Prepared, Statements } from "./statements.js"
+import type { Tables } from "./tables.js"
 
 /**
  * Fails if the database answers that it cannot keep sessions. A database that does not answer is not a wrong configuration:
@@ -20,13 +21,13 @@ import type { Dialect, Prepared, Statements } from "./statements.js"
 export const check = (
   sql: SqlClient.SqlClient,
   dialect: Dialect,
-  prefix: string,
+  tables: Tables,
   statement: Statements
 ): Effect.Effect<void, SessionConfigError> => {
   // A parameter without a value meets no row.
   const send = ({ names, text }: Prepared, before = "") => sql.unsafe(`${before}${text}`, names.map(() => null))
   return Effect.gen(function*() {
-    const unstorable = yield* encodingProblem(sql, dialect, prefix)
+    const unstorable = yield* encodingProblem(sql, dialect, tables)
     if (unstorable !== undefined) return unstorable
     // To explain a statement, a database resolves its names and the user's privileges, and does not run it. The text is a new
     // one each time: the client of SQLite caches texts, also those that it could not prepare.
@@ -36,7 +37,7 @@ export const check = (
     yield* send(statement.destroy)
     return undefined
   }).pipe(
-    Effect.catchAll((error) => Effect.succeed(problemOf(error, prefix))),
+    Effect.catchAll((error) => Effect.succeed(problemOf(error, tables))),
     Effect.disconnect,
     Effect.timeoutOption("10 seconds"),
     Effect.flatMap(Option.match({
@@ -48,11 +49,16 @@ export const check = (
 }
 
 /** The sentence for an answer that every request would get. */
-const problemOf = (error: SqlError, prefix: string): string | undefined => {
+const problemOf = (error: SqlError, { epochs, prefix, schema, sessions }: Tables): string | undefined => {
   const [code, message] = [codeOf(error), messageOf(error)]
-  const tables = `The tables ${prefix}sessions and ${prefix}session_epochs`
+  const tables = `The tables ${sessions} and ${epochs}`
   if (isUnmigrated(code, message)) {
-    const [option, argument] = prefix === "effect_" ? ["", ""] : [` --prefix "${prefix}"`, `{ prefix: "${prefix}" }`]
+    const names = [
+      ...prefix === "effect_" ? [] : [["prefix", `"${prefix}"`]],
+      ...schema === undefined ? [] : [["schema", schema]]
+    ]
+    const option = names.map(([name, value]) => ` --${name} ${value}`).join("")
+    const argument = names.length === 0 ? "" : `{ ${names.map(([name, value]) => `${name}: ${value}`).join(", ")} }`
     return `${tables} are missing or out of date (${message}). Run "npx effect-session migrate --database-url ` +
       `<url>${option}" before the server starts, or provide SqlMigrations.layer(${argument}) to this layer.`
   }
@@ -75,7 +81,7 @@ const everyLength = "a\u00e9\u6f22\u{1f600}"
 const encodingProblem = (
   sql: SqlClient.SqlClient,
   dialect: Dialect,
-  prefix: string
+  tables: Tables
 ): Effect.Effect<string | undefined, SqlError> =>
   Effect.gen(function*() {
     const { advice, columns, echo, where } = encodings[dialect]
@@ -88,7 +94,7 @@ const encodingProblem = (
       ? yield* sql.unsafe<Row>(where)
       : columns === undefined
       ? []
-      : yield* sql.unsafe<Row>(columns, [`${prefix}sessions`, `${prefix}session_epochs`])
+      : yield* sql.unsafe<Row>(columns, [tables.sessions, tables.epochs])
     return narrow.length === 0
       ? undefined
       : `${narrow.map(({ encoding, name }) => `${String(name)} has the encoding ${String(encoding)}`).join(", ")}, ` +

@@ -5,6 +5,7 @@
 
 import { clockSlack } from "../../SessionRecord.js"
 import { fieldNames, fields } from "../record.js"
+import type { Tables } from "./tables.js"
 
 /** The same as `SqlMigrations.Dialect`, whose declaration may not name this module. */
 export type Dialect = "mysql" | "pg" | "sqlite"
@@ -123,8 +124,8 @@ const prepare = (dialect: Dialect, statement: string): Prepared => {
 const infoColumns = fieldNames.map((name) => fields[name].column).join(", ")
 const columns = `${infoColumns}, data`
 
-/** The statements of one dialect, for tables with one prefix. */
-export const statements = (dialect: Dialect, prefix: string) => {
+/** The statements of one dialect, for the tables of one store. */
+export const statements = (dialect: Dialect, { epochs, sessions }: Pick<Tables, "epochs" | "sessions">) => {
   const {
     changed,
     clock,
@@ -139,8 +140,6 @@ export const statements = (dialect: Dialect, prefix: string) => {
     unlessThere,
     within
   } = syntaxes[dialect]
-  const sessions = `${prefix}sessions`
-  const epochs = `${prefix}session_epochs`
 
   const epochOf = (namespace: string, subject?: string) =>
     `COALESCE((SELECT epoch FROM ${epochs} e WHERE e.namespace = ${namespace} AND ` +
@@ -178,10 +177,13 @@ export const statements = (dialect: Dialect, prefix: string) => {
     create:
       `INSERT INTO ${sessions} (${key}, ${columns}, namespace_epoch, subject_epoch) VALUES (:key, :namespace, :id, ` +
       `:schemaVersion, :subject, :version, :writeId, :createdAt, :authenticatedAt, ${modified}, ${seen}, ` +
-      `${end()}, :deadline, :lifetime, :attributes, :data, ${epochOf(":namespace")}, ${epochOf(":namespace", ":subject")})` +
+      `${end()}, :deadline, :lifetime, :attributes, :data, ${epochOf(":namespace")}, ${
+        epochOf(":namespace", ":subject")
+      })` +
       `${unlessThere}${changed}`,
     load: `SELECT ${columns} FROM ${sessions} WHERE ${key} = :key AND ${alive}`,
-    save: `UPDATE ${sessions} SET data = :data, attributes = :attributes, schema_version = :schemaVersion, version = version + 1, ` +
+    save:
+      `UPDATE ${sessions} SET data = :data, attributes = :attributes, schema_version = :schemaVersion, version = version + 1, ` +
       `write_id = :writeId, modified_at = ${greatest}(modified_at, ${modified}), ` +
       `last_seen_at = ${greatest}(last_seen_at, ${seen}), expires_at = CASE WHEN lifetime ${same} :lifetime ` +
       `THEN ${greatest}(expires_at, ${end()}) ELSE ${end("expires_at")} END, lifetime = :lifetime ` +
@@ -189,7 +191,8 @@ export const statements = (dialect: Dialect, prefix: string) => {
     touch: `UPDATE ${sessions} SET last_seen_at = ${greatest}(last_seen_at, ${seen}), ` +
       `expires_at = ${greatest}(expires_at, ${least}(:expiresAt, COALESCE(deadline, :expiresAt), ${reach})) ` +
       `WHERE ${key} = :key AND ${alive}${changed}`,
-    rotate: `UPDATE ${sessions} SET ${key} = :newKey, id = :id, data = :data, attributes = :attributes, schema_version = :schemaVersion, ` +
+    rotate:
+      `UPDATE ${sessions} SET ${key} = :newKey, id = :id, data = :data, attributes = :attributes, schema_version = :schemaVersion, ` +
       `subject_epoch = CASE WHEN subject ${same} :subject THEN subject_epoch ELSE ` +
       `${epochOf(`${sessions}.namespace`, ":subject")} END, subject = :subject, version = version + 1, ` +
       `write_id = :writeId, created_at = :createdAt, authenticated_at = :authenticatedAt, modified_at = ${modified}, ` +

@@ -3,18 +3,49 @@
  */
 import type { Dialect } from "./statements.js"
 
-/** One list of statements per migration, in order. */
+/** The names of a store's tables. */
+export interface Tables {
+  /** Put before the names of indexes, which Postgres takes without their schema. */
+  readonly prefix: string
+  /** The schema, as it is quoted in SQL. */
+  readonly schema: string | undefined
+  readonly sessions: string
+  readonly epochs: string
+  readonly migrations: string
+}
+
+export const tablesOf = (prefix: string, schema?: string): Tables => {
+  const quoted = schema === undefined ? undefined : `"${schema}"`
+  const named = (name: string) => `${quoted === undefined ? "" : `${quoted}.`}${prefix}${name}`
+  return {
+    prefix,
+    schema: quoted,
+    sessions: named("sessions"),
+    epochs: named("session_epochs"),
+    migrations: named("session_migrations")
+  }
+}
+
+/** One list of statements per migration, in order. The first is that of 0.5.0. */
 export const migrations = (
   dialect: Dialect,
-  prefix: string
+  tables: Tables
 ): ReadonlyArray<readonly [name: string, statements: ReadonlyArray<string>]> => [
-  ["0001_sessions", sessions[dialect](prefix)]
+  ["0001_sessions", sessions[dialect](tables)],
+  ["0002_attributes", [`ALTER TABLE ${tables.sessions} ADD COLUMN ${attributes[dialect]}`]]
 ]
+
+/** MySQL and SQLite cannot say IF NOT EXISTS here: see `errors.isThere`. */
+const attributes: Record<Dialect, string> = {
+  mysql: "attributes longtext",
+  pg: "IF NOT EXISTS attributes text",
+  sqlite: "attributes text"
+}
 
 // Keys, ids, namespaces and subjects are compared byte by byte, whatever the locale of the database: two that differ in
 // case, or in a blank at the end, are two.
-const standard = (text: string, bigint: string) => (prefix: string): ReadonlyArray<string> => {
-  const sessions = `${prefix}sessions`
+const standard = (text: string, bigint: string) => ({ epochs, prefix, sessions }: Tables): ReadonlyArray<string> => {
+  const index = `${prefix}sessions`
   return [
     `CREATE TABLE IF NOT EXISTS ${sessions} (
   key ${text} NOT NULL PRIMARY KEY,
@@ -35,10 +66,10 @@ const standard = (text: string, bigint: string) => (prefix: string): ReadonlyArr
   namespace_epoch ${bigint} NOT NULL,
   subject_epoch ${bigint} NOT NULL
 )`,
-    `CREATE UNIQUE INDEX IF NOT EXISTS ${sessions}_by_id ON ${sessions} (namespace, id)`,
-    `CREATE INDEX IF NOT EXISTS ${sessions}_by_subject ON ${sessions} (namespace, subject) WHERE subject IS NOT NULL`,
-    `CREATE INDEX IF NOT EXISTS ${sessions}_by_expiry ON ${sessions} (expires_at)`,
-    `CREATE TABLE IF NOT EXISTS ${prefix}session_epochs (
+    `CREATE UNIQUE INDEX IF NOT EXISTS ${index}_by_id ON ${sessions} (namespace, id)`,
+    `CREATE INDEX IF NOT EXISTS ${index}_by_subject ON ${sessions} (namespace, subject) WHERE subject IS NOT NULL`,
+    `CREATE INDEX IF NOT EXISTS ${index}_by_expiry ON ${sessions} (expires_at)`,
+    `CREATE TABLE IF NOT EXISTS ${epochs} (
   namespace ${text} NOT NULL,
   kind ${text} NOT NULL,
   subject ${text} NOT NULL,
@@ -55,8 +86,7 @@ const standard = (text: string, bigint: string) => (prefix: string): ReadonlyArr
 export const mysqlNameBytes = 1020
 
 // InnoDB by name: another engine has no transactions.
-const mysql = (prefix: string): ReadonlyArray<string> => {
-  const sessions = `${prefix}sessions`
+const mysql = ({ epochs, sessions }: Tables): ReadonlyArray<string> => {
   const options = "ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
   const name = `varbinary(${mysqlNameBytes})`
   return [
@@ -82,7 +112,7 @@ const mysql = (prefix: string): ReadonlyArray<string> => {
   INDEX ${sessions}_by_subject (namespace, subject),
   INDEX ${sessions}_by_expiry (expires_at)
 ) ${options}`,
-    `CREATE TABLE IF NOT EXISTS ${prefix}session_epochs (
+    `CREATE TABLE IF NOT EXISTS ${epochs} (
   namespace ${name} NOT NULL,
   kind varbinary(7) NOT NULL,
   subject ${name} NOT NULL,
@@ -92,8 +122,66 @@ const mysql = (prefix: string): ReadonlyArray<string> => {
   ]
 }
 
-const sessions: Record<Dialect, (prefix: string) => ReadonlyArray<string>> = {
+const sessions: Record<Dialect, (tables: Tables) => ReadonlyArray<string>> = {
   mysql,
   pg: standard(`text COLLATE "C"`, "bigint"),
   sqlite: standard("text", "integer")
+}
+
+/**
+ * Makes the sessions of Postgres a table that is partitioned by the hash of their keys, in one step that can be repeated: it does nothing
+ * where there are as many partitions already. A partitioned table has no unique index without its partition key, so a table of ids that
+ * a trigger maintains keeps these unique.
+ */
+export const partitioning = ({ prefix, schema, sessions }: Tables, partitions: number): string => {
+  const named = (name: string) => `${schema === undefined ? "" : `${schema}.`}${prefix}${name}`
+  const ids = named("session_ids")
+  const next = named("sessions_next")
+  const note = named("session_note_id")
+  const index = `${prefix}sessions`
+  const part = (i: number) => named(`sessions_${partitions}_${i}`)
+  const granted = (table: string) =>
+    `FOR granted IN SELECT privilege_type AS privilege, ` +
+    `CASE WHEN grantee = 0 THEN 'PUBLIC' ELSE grantee::regrole::text END AS grantee ` +
+    `FROM pg_class, aclexplode(relacl) WHERE oid = '${sessions}'::regclass AND relowner <> grantee LOOP
+    EXECUTE format('GRANT %s ON ${table} TO %s', granted.privilege, granted.grantee);
+  END LOOP;`
+  return `DO $partitions$
+DECLARE granted record;
+BEGIN
+  LOCK TABLE ${sessions} IN ACCESS EXCLUSIVE MODE;
+  IF (SELECT count(*) FROM pg_inherits WHERE inhparent = '${sessions}'::regclass) = ${partitions} THEN RETURN; END IF;
+  CREATE TABLE ${next} (LIKE ${sessions} INCLUDING STORAGE) PARTITION BY HASH (key);
+  ${
+    Array.from({ length: partitions }, (_, i) =>
+      `CREATE TABLE ${part(i)} PARTITION OF ${next} FOR VALUES WITH (MODULUS ${partitions}, REMAINDER ${i});`).join(
+        "\n  "
+      )
+  }
+  INSERT INTO ${next} SELECT * FROM ${sessions};
+  CREATE TABLE IF NOT EXISTS ${ids} (
+    namespace text COLLATE "C" NOT NULL,
+    id text COLLATE "C" NOT NULL,
+    PRIMARY KEY (namespace, id)
+  );
+  TRUNCATE ${ids};
+  INSERT INTO ${ids} SELECT namespace, id FROM ${sessions};
+  ${granted(next)}
+  ${granted(ids)}
+  DROP TABLE ${sessions};
+  ALTER TABLE ${next} RENAME TO ${prefix}sessions;
+  ALTER TABLE ${sessions} ADD CONSTRAINT ${index}_pkey PRIMARY KEY (key);
+  CREATE INDEX ${index}_by_id ON ${sessions} (namespace, id);
+  CREATE INDEX ${index}_by_subject ON ${sessions} (namespace, subject) WHERE subject IS NOT NULL;
+  CREATE INDEX ${index}_by_expiry ON ${sessions} (expires_at);
+  CREATE OR REPLACE FUNCTION ${note}() RETURNS trigger LANGUAGE plpgsql AS $note$
+  BEGIN
+    IF TG_OP = 'UPDATE' AND OLD.id = NEW.id AND OLD.namespace = NEW.namespace THEN RETURN NULL; END IF;
+    IF TG_OP <> 'INSERT' THEN DELETE FROM ${ids} WHERE namespace = OLD.namespace AND id = OLD.id; END IF;
+    IF TG_OP <> 'DELETE' THEN INSERT INTO ${ids} VALUES (NEW.namespace, NEW.id); END IF;
+    RETURN NULL;
+  END $note$;
+  CREATE TRIGGER ${prefix}session_note_id AFTER INSERT OR UPDATE OF namespace, id OR DELETE ON ${sessions}
+    FOR EACH ROW EXECUTE FUNCTION ${note}();
+END $partitions$`
 }

@@ -96,6 +96,7 @@ export const dataLaws: ReadonlyArray<Law> = [
       ...one.record,
       subject: "ann",
       authenticatedAt: start,
+      attributes: "{}",
       version: 2,
       expiry: { at: start + hour, deadline: start + day, lifetime: { _tag: "Browser" } }
     }

@@ -28,6 +28,7 @@ import {
 const successor = (fields: Partial<SessionRecord> = {}): SessionRecord => ({
   ...aRecord(),
   data: `"successor"`,
+  attributes: `{"level":2}`,
   schemaVersion: 2,
   subject: "bob",
   version: 2,

@@ -34,12 +34,13 @@ const lifetimes: ReadonlyArray<SessionRecord["expiry"]["lifetime"]> = [
 
 export const saveLaws: ReadonlyArray<Law> = [
   law(
-    "save replaces data, schema version, write id, lifetime and times, and the version grows by one",
+    "save replaces data, attributes, schema version, write id, lifetime and times, and the version grows by one",
     function*(store) {
       const { key, record } = yield* stored(store, { version: 7 })
       const saved: SessionRecord = {
         ...record,
         data: `{"cart":["tea"]}`,
+        attributes: `{"level":2}`,
         schemaVersion: 2,
         writeId: "another write",
         modifiedAt: start + minute,
@@ -48,6 +49,9 @@ export const saveLaws: ReadonlyArray<Law> = [
       }
       yield* equal("save", yield* store.save(key, saved, 7, start), "saved")
       yield* isAlive(store, { key, record: { ...saved, version: 8 } }, start)
+      const without = { ...saved, attributes: undefined }
+      yield* equal("save without attributes", yield* store.save(key, without, 8, start), "saved")
+      yield* isAlive(store, { key, record: { ...without, version: 9 } }, start)
     }
   ),
 

@@ -1,0 +1,3 @@
+import { onStores } from "./support/laws.js"
+
+onStores("postgres, 16 partitions")
