@@ -18,7 +18,7 @@ import * as Redacted from "effect/Redacted"
 import { copy } from "./internal/cli/copy.js"
 import type { DatabaseUrl } from "./internal/cli/database.js"
 import { client, CliFailure, dialectOf, explained, printable } from "./internal/cli/database.js"
-import { kindOf, namespaceOption, prefixOption, urlOption, withStore } from "./internal/cli/store.js"
+import { kindOf, namesOption, namespaceOption, urlOption, withStore } from "./internal/cli/store.js"
 import * as Keyring from "./Keyring.js"
 import * as SessionId from "./SessionId.js"
 import { SessionMaintenance } from "./SessionMaintenance.js"
@@ -26,6 +26,7 @@ import * as SessionReaper from "./SessionReaper.js"
 import type { SessionRecord } from "./SessionRecord.js"
 import type { Shape } from "./SessionStore.js"
 import * as SqlMigrations from "./SqlMigrations.js"
+import type { Names } from "./SqlStore.js"
 
 /**
  * How the program ends: 0 done, 1 failed, 2 used in a wrong way, 3 not found.
@@ -71,7 +72,7 @@ const connection = {
     "DATABASE_URL",
     "postgres:// or mysql://user:password@host/database, sqlite:path, redis://host, or file:directory."
   ),
-  prefix: prefixOption("prefix")
+  names: namesOption()
 }
 
 const session = {
@@ -93,17 +94,21 @@ const migrate = Command.make("migrate", {
   ...connection,
   print: Options.boolean("print").pipe(
     Options.withDescription("Print the SQL and do nothing: no connection is made.")
+  ),
+  partitions: Options.integer("partitions").pipe(
+    Options.optional,
+    Options.withDescription("Postgres: spread the sessions over so many partitions, by the hash of their keys.")
   )
-}, ({ prefix, print, url }) =>
+}, ({ names, partitions, print, url }) =>
   kindOf(url) !== "sql"
     ? Console.log("There is nothing to migrate: Redis and files have no tables.")
     : print
     ? dialectOf(url).pipe(
-      Effect.flatMap((dialect) => SqlMigrations.print(dialect, tables(prefix))),
+      Effect.flatMap((dialect) => SqlMigrations.print(dialect, tables(names, partitions))),
       Effect.flatMap((sql) => Console.log(sql.trimEnd())),
       explained(url)
     )
-    : SqlMigrations.run(tables(prefix)).pipe(
+    : SqlMigrations.run(tables(names, partitions)).pipe(
       Effect.flatMap((applied) =>
         Console.log(
           applied.length === 0
@@ -117,8 +122,8 @@ const migrate = Command.make("migrate", {
 const clearExpired = Command.make("clear-expired", {
   ...connection,
   dryRun: Options.boolean("dry-run").pipe(Options.withDescription("Say how many have expired, and delete nothing."))
-}, ({ dryRun, prefix, url }) =>
-  withStore(url, prefix, (store, now) =>
+}, ({ dryRun, names, url }) =>
+  withStore(url, names, (store, now) =>
     dryRun
       ? Effect.flatMap(
         store.count(now),
@@ -134,8 +139,8 @@ const clearExpired = Command.make("clear-expired", {
 const stats = Command.make(
   "stats",
   connection,
-  ({ prefix, url }) =>
-    withStore(url, prefix, (store, now) =>
+  ({ names, url }) =>
+    withStore(url, names, (store, now) =>
       Effect.flatMap(
         store.count(now),
         ({ current, expired }) => Console.log(table([["current", String(current)], ["expired", String(expired)]]))
@@ -145,8 +150,8 @@ const stats = Command.make(
 const show = Command.make("show", {
   ...session,
   data: Options.boolean("data").pipe(Options.withDescription("Also print what the session holds."))
-}, ({ data, id, namespace, prefix, url }) =>
-  withStore(url, prefix, (store, now) =>
+}, ({ data, id, names, namespace, url }) =>
+  withStore(url, names, (store, now) =>
     Effect.flatMap(
       store.find(namespace, id, now),
       Option.match({
@@ -158,8 +163,8 @@ const show = Command.make("show", {
 const revoke = Command.make(
   "revoke",
   session,
-  ({ id, namespace, prefix, url }) =>
-    withStore(url, prefix, (store) =>
+  ({ id, names, namespace, url }) =>
+    withStore(url, names, (store) =>
       Effect.flatMap(
         store.revoke(namespace, id),
         (found) => found ? Console.log("The session is revoked.") : notFound
@@ -188,7 +193,10 @@ const program = Command.run(
 
 // Connecting
 
-const tables = (prefix: string | undefined) => prefix === undefined ? {} : { prefix }
+const tables = (names: Names, partitions: Option.Option<number>): SqlMigrations.Options => ({
+  ...names,
+  ...Option.match(partitions, { onNone: () => ({}), onSome: (partitions) => ({ partitions }) })
+})
 
 const connected = (url: DatabaseUrl, create: boolean) => <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   client(url, create).pipe(

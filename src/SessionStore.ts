@@ -13,7 +13,7 @@ import type { Option } from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { SessionId } from "./SessionId.js"
 import type { SessionInfo, SessionRecord } from "./SessionRecord.js"
-import { bounded, boundedTouch, clockSlack } from "./SessionRecord.js"
+import { bounded, boundedTouch, byAge, clockSlack } from "./SessionRecord.js"
 import type { StoreKey } from "./StoreKey.js"
 
 /**
@@ -139,6 +139,18 @@ export interface Page {
  * @category models
  */
 export const pageSize = 100
+
+/**
+ * The page of a list of which all records are known.
+ *
+ * @since 0.6.0
+ * @category rules
+ */
+export const pageOf = <A extends Pick<SessionInfo, "createdAt"> & { readonly id: string }>(
+  all: ReadonlyArray<A>,
+  { after, limit = pageSize }: Page
+): ReadonlyArray<A> =>
+  all.filter((one) => after === undefined || byAge(after, one) < 0).sort(byAge).slice(0, Math.max(limit, 0))
 
 /**
  * A record that is there and cannot be read: which one, and why.

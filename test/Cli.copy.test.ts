@@ -386,7 +386,7 @@ describe("refuses", () => {
       const missing = (side: string) =>
         failure(
           1,
-          `The tables of ${side} are missing or out of date: run "effect-session migrate" with its URL and prefix.`
+          `The tables of ${side} are missing or out of date: run "effect-session migrate" with its URL, prefix and schema.`
         )
       assert.deepStrictEqual(yield* run("copy", ...between(from, bare)), missing("--to"))
       assert.deepStrictEqual(yield* run("copy", ...between(bare, from)), missing("--from"))

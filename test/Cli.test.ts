@@ -141,7 +141,8 @@ describe.each(databases)("%s", (_, open) => {
     Effect.gen(function*() {
       const { url } = yield* migrated(open)
       const options = ["--database-url", url, "--prefix", freshPrefix()]
-      const problem = `The tables are missing or out of date: run "effect-session migrate" with the same --prefix.`
+      const problem =
+        `The tables are missing or out of date: run "effect-session migrate" with the same --prefix and --schema.`
       const session = ["--namespace", "shop", freshId()]
       for (const [command, ...rest] of [["stats"], ["clear-expired"], ["show", ...session], ["revoke", ...session]]) {
         assert.deepStrictEqual(yield* run(command ?? "", ...options, ...rest), failure(1, problem), command)

@@ -276,6 +276,9 @@ describe("on a terminal", () => {
       yield* Effect.forEach(range(1001), () => store.create(freshKey(), aRecord(), 0))
       assert.strictEqual(yield* cli("clear-expired"), 0)
       assert.deepStrictEqual(written, ["\r1000 deleted …", "\r1001 deleted …", "\r\u001b[K"])
-      assert.deepStrictEqual(logged, ["Applied 0001_sessions.", "1001 expired deleted, 0 current kept."])
+      assert.deepStrictEqual(logged, [
+        "Applied 0001_sessions.\nApplied 0002_attributes.",
+        "1001 expired deleted, 0 current kept."
+      ])
     }).pipe(Effect.provide(NodeContext.layer)))
 })

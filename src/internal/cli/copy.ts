@@ -16,12 +16,13 @@ import * as Stream from "effect/Stream"
 import * as MigratingStore from "../../MigratingStore.js"
 import type { Count, Damaged, SessionStoreError, Shape } from "../../SessionStore.js"
 import { SessionStore } from "../../SessionStore.js"
+import type { Names } from "../../SqlStore.js"
 import { corrupt, isCorrupt, isDamaged } from "../store/damaged.js"
 import { intercepted } from "../store/intercepted.js"
 import { pages } from "../store/pages.js"
 import type { DatabaseUrl, Side } from "./database.js"
 import { CliFailure, explained, failed, printable, problemOf } from "./database.js"
-import { namespaceOption, placeOf, prefixOption, store as storeAt, urlOption } from "./store.js"
+import { namesOption, namespaceOption, placeOf, store as storeAt, urlOption } from "./store.js"
 
 // What is used of it, so that the other modules are compiled without the types of node.
 declare const process: { readonly stderr: { readonly isTTY?: boolean; write(text: string): boolean } }
@@ -51,8 +52,8 @@ export const copy = Command.make("copy", {
     "The old store, which sessions leave: any URL, as --database-url of other commands."
   ),
   to: urlOption("to", "TO_DATABASE_URL", "The new store: any URL."),
-  fromPrefix: prefixOption("from-prefix"),
-  toPrefix: prefixOption("to-prefix"),
+  fromNames: namesOption("from-"),
+  toNames: namesOption("to-"),
   namespace: namespaceOption,
   batch: between("batch", 1, 10_000, 100, "How many sessions are read at once; after each batch it can be stopped."),
   concurrency: between("concurrency", 1, 64, 16, "How many sessions move at once, and how many connections there are.")
@@ -63,8 +64,8 @@ export const copy = Command.make("copy", {
 interface Given extends Required<MigratingStore.CopyOptions> {
   readonly from: DatabaseUrl
   readonly to: DatabaseUrl
-  readonly fromPrefix: string | undefined
-  readonly toPrefix: string | undefined
+  readonly fromNames: Names
+  readonly toNames: Names
 }
 
 /** What a run and whoever stops it know of each other. */
@@ -88,8 +89,8 @@ const run = (given: Given, course: Course) =>
   Effect.gen(function*() {
     const { concurrency, namespace } = given
     if (isSame(given)) return yield* shared
-    const from = yield* opened("--from", given.from, given.fromPrefix, concurrency, course)
-    const to = yield* opened("--to", given.to, given.toPrefix, concurrency, course)
+    const from = yield* opened("--from", given.from, given.fromNames, concurrency, course)
+    const to = yield* opened("--to", given.to, given.toNames, concurrency, course)
     const before = yield* counts(from, to)
     if (yield* isShared(from, to, namespace)) return yield* shared
     yield* Console.log(
@@ -205,8 +206,9 @@ const shared = new CliFailure({
   message: "--from and --to lead to the same sessions: they must be two stores."
 })
 
-const isSame = ({ from, fromPrefix, to, toPrefix }: Given): boolean =>
-  Redacted.value(from) === Redacted.value(to) && fromPrefix === toPrefix
+const isSame = ({ from, fromNames, to, toNames }: Given): boolean =>
+  Redacted.value(from) === Redacted.value(to) && fromNames.prefix === toNames.prefix &&
+  fromNames.schema === toNames.schema
 
 /** Whether a session is found in both as it is, which it never is while it moves. A store can have several URLs. */
 const isShared = (from: Shape, to: Shape, namespace: string) =>
@@ -223,8 +225,8 @@ const isShared = (from: Shape, to: Shape, namespace: string) =>
   }).pipe(Effect.catchIf(isCorrupt, () => Effect.succeed(false)))
 
 /** A store whose failures are sentences of its own, and tell what they mean for sessions that were on their way. */
-const opened = (side: Side, url: DatabaseUrl, prefix: string | undefined, connections: number, course: Course) =>
-  storeAt(url, prefix, connections).pipe(
+const opened = (side: Side, url: DatabaseUrl, names: Names, connections: number, course: Course) =>
+  storeAt(url, names, connections).pipe(
     Effect.flatMap(Layer.build),
     Effect.map((context) =>
       intercepted(

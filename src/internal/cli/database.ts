@@ -173,8 +173,8 @@ const explain = (error: unknown, url: DatabaseUrl, side: Side | undefined): Effe
     const code = codeOf(cause, message)
     if (isUnmigrated(code, message)) {
       return side === undefined
-        ? `The tables are missing or out of date: run "effect-session migrate" with the same --prefix.`
-        : `The tables of ${side} are missing or out of date: run "effect-session migrate" with its URL and prefix.`
+        ? `The tables are missing or out of date: run "effect-session migrate" with the same --prefix and --schema.`
+        : `The tables of ${side} are missing or out of date: run "effect-session migrate" with its URL, prefix and schema.`
     }
     const place = parsed._tag === "Some" && parsed.value.host !== "" ? ` at ${parsed.value.host}` : ""
     if (code === "ETIMEDOUT") return `The database${place} cannot be reached (no answer).`

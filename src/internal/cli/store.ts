@@ -9,12 +9,13 @@ import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
+import * as Record from "effect/Record"
 import * as Redacted from "effect/Redacted"
 import * as FileStore from "../../FileStore.js"
 import * as RedisStore from "../../RedisStore.js"
 import type { Shape } from "../../SessionStore.js"
 import { SessionStore } from "../../SessionStore.js"
+import type { Names } from "../../SqlStore.js"
 import * as SqlStore from "../../SqlStore.js"
 import { families } from "../file/names.js"
 import type { CliFailure, DatabaseUrl } from "./database.js"
@@ -27,14 +28,16 @@ export const urlOption = (name: string, variable: string, description: string) =
     Options.withDescription(`${description} Variable: ${variable}.`)
   )
 
-export const prefixOption = (name: string) =>
-  Options.text(name).pipe(
-    Options.optional,
-    Options.map(Option.getOrUndefined),
-    Options.withDescription(
+/** The names of the tables or keys of a store. `side` begins the names of the options. */
+export const namesOption = (side = ""): Options.Options<Names> =>
+  Options.all({
+    prefix: Options.optional(Options.text(`${side}prefix`)).pipe(Options.withDescription(
       "What the names of the tables, or of the keys in Redis, begin with. Default: as the engine's."
-    )
-  )
+    )),
+    schema: Options.optional(Options.text(`${side}schema`)).pipe(Options.withDescription(
+      "The schema of the tables in Postgres. Default: the first one of search_path that has them."
+    ))
+  }).pipe(Options.map(Record.getSomes))
 
 export const namespaceOption = Options.text("namespace").pipe(
   Options.withFallbackConfig(Config.string("SESSION_NAMESPACE")),
@@ -44,10 +47,10 @@ export const namespaceOption = Options.text("namespace").pipe(
 /** Works on one store. To leave it does not wait for a database that is silent. */
 export const withStore = <A, E, R>(
   url: DatabaseUrl,
-  prefix: string | undefined,
+  names: Names,
   use: (store: Shape, now: number) => Effect.Effect<A, E, R>
 ) =>
-  Effect.flatMap(store(url, prefix), (layer) =>
+  Effect.flatMap(store(url, names), (layer) =>
     Effect.provide(
       Effect.flatMap(
         Effect.all([SessionStore, Clock.currentTimeMillis]),
@@ -62,22 +65,25 @@ export const kindOf = (url: DatabaseUrl): "sql" | "redis" | "file" => {
   return /^rediss?:/i.test(text) ? "redis" : /^file:/i.test(text) ? "file" : "sql"
 }
 
-/** The store, with the names that its engine would use unless a prefix is given. Nothing is made that is not there. */
+/** The store, with the names that its engine would use unless others are given. Nothing is made that is not there. */
 export const store = (
   url: DatabaseUrl,
-  prefix: string | undefined,
+  names: Names,
   connections = 1
 ): Effect.Effect<
   Layer.Layer<SessionStore, unknown, FileSystem.FileSystem | Path.Path>,
   CliFailure | PlatformError,
   FileSystem.FileSystem | Path.Path
 > => {
-  const options = prefix === undefined ? {} : { prefix }
-  switch (kindOf(url)) {
+  const kind = kindOf(url)
+  if (names.schema !== undefined && kind !== "sql") {
+    return failed("A schema is for the tables of Postgres: leave out the option.")
+  }
+  switch (kind) {
     case "redis":
       return Effect.map(
         redis(url),
-        (client) => Layer.provide(RedisStore.layer({ ...options, durableDestroy: false }), client)
+        (client) => Layer.provide(RedisStore.layer({ ...names, durableDestroy: false }), client)
       )
     case "file":
       return Effect.map(directoryOf(url), (directory) => FileStore.layer({ directory }))
@@ -85,7 +91,7 @@ export const store = (
       return Effect.map(
         client(url, false, connections),
         (client) =>
-          Layer.provide(Layer.effect(SessionStore, SqlStore.unchecked({ ...options, durableDestroy: false })), client)
+          Layer.provide(Layer.effect(SessionStore, SqlStore.unchecked({ ...names, durableDestroy: false })), client)
       )
   }
 }

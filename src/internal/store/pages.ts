@@ -7,17 +7,7 @@ import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import type { SessionId } from "../../SessionId.js"
 import type { SessionInfo } from "../../SessionRecord.js"
-import { byAge } from "../../SessionRecord.js"
-import type * as SessionStore from "../../SessionStore.js"
 import type { Damaged, Located, SessionStoreError, Shape } from "../../SessionStore.js"
-import { pageSize } from "../../SessionStore.js"
-
-/** The page of a list of which all is known. */
-export const pageOf = <A extends Pick<SessionInfo, "createdAt"> & { readonly id: string }>(
-  all: ReadonlyArray<A>,
-  { after, limit = pageSize }: SessionStore.Page
-): ReadonlyArray<A> =>
-  all.filter((one) => after === undefined || byAge(after, one) < 0).sort(byAge).slice(0, Math.max(limit, 0))
 
 /** All live sessions of a subject, page by page. */
 export const listed = (
