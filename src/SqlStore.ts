@@ -30,9 +30,9 @@ import {
   parametersOf
 } from "./internal/sql/rows.js"
 import * as Start from "./internal/sql/start.js"
-import type { Dialect, Prepared } from "./internal/sql/statements.js"
+import type { Prepared } from "./internal/sql/statements.js"
 import { statements } from "./internal/sql/statements.js"
-import type { Tables } from "./internal/sql/tables.js"
+import type { Dialect, Tables } from "./internal/sql/tables.js"
 import { tablesOf } from "./internal/sql/tables.js"
 import { corrupt, orDamaged, orLeftOut } from "./internal/store/damaged.js"
 import { SessionConfigError } from "./SessionConfigError.js"

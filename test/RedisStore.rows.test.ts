@@ -4,6 +4,7 @@ import * as RedisStore from "effect-session/RedisStore"
 import type { Shape } from "effect-session/SessionStore"
 import { inspect } from "node:util"
 import { assert, describe, inject } from "vitest"
+import { range } from "../src/internal/testing/law.js"
 import type { Stored } from "../src/internal/testing/records.js"
 import { isAlive, isDead, start, stored } from "../src/internal/testing/records.js"
 import { reads, writes } from "./support/databases.js"
@@ -35,7 +36,8 @@ const fields: ReadonlyArray<readonly [place: number, values: ReadonlyArray<unkno
   [3, [1, {}, [secret]]],
   ...integers.map((place) => [place, [null, ...noIntegers]] as const),
   ...optionalIntegers.map((place) => [place, noIntegers] as const),
-  [12, noLifetimes]
+  [12, noLifetimes],
+  [13, [1, {}, [secret]]]
 ]
 
 /** Metadata that is none, whole. */
@@ -82,7 +84,7 @@ describe("values that are no records", () => {
         for (const value of values) {
           const bad = yield* stored(store, { namespace: "bad" })
           const metadata = yield* metadataOf(bad)
-          yield* set(bad, "m", JSON.stringify(metadata.map((old, i) => i === place ? value : old)))
+          yield* set(bad, "m", JSON.stringify(range(14).map((i) => i === place ? value : metadata[i] ?? null)))
           yield* isRefused(store, bad, good, JSON.stringify(value))
           yield* store.destroy(bad.key)
           yield* isDead(store, bad, start)

@@ -1,10 +1,20 @@
 /**
  * The rules that every store shares, for any records.
  */
-import { FastCheck as fc } from "effect"
+import { FastCheck as fc, Schema } from "effect"
 import type { SessionRecord } from "effect-session"
+import { decodeInfo, fields, integer, valuesOf } from "effect-session/internal/record"
 import * as Lifetime from "effect-session/Lifetime"
-import { applySave, applyTouch, bounded, byAge, clockSlack, toInfo } from "effect-session/SessionRecord"
+import {
+  applySave,
+  applyTouch,
+  bounded,
+  byAge,
+  clockSlack,
+  isAlive,
+  SessionRecord as SessionRecordSchema,
+  toInfo
+} from "effect-session/SessionRecord"
 import { assert, describe, it } from "vitest"
 import { aRecord } from "../src/internal/testing/records.js"
 
@@ -25,15 +35,16 @@ const records: fc.Arbitrary<SessionRecord> = fc.record({
   authenticatedAt: orAbsent(time),
   modifiedAt: time,
   lastSeenAt: time,
-  expiry: fc.record({ at: time, deadline: orAbsent(time), lifetime: orAbsent(lifetime) })
+  expiry: fc.record({ at: time, deadline: orAbsent(time), lifetime: orAbsent(lifetime) }),
+  attributes: orAbsent(fc.string())
 }).map((fields) => ({ ...aRecord(), ...fields }))
 
 describe("a save", () => {
   it("replaces data and lifetime, keeps identity and deadline, and increments the version", () => {
     fc.assert(fc.property(records, records, (old, next) => {
       const saved = applySave(old, next)
-      const { data, schemaVersion, writeId } = next
-      assert.deepInclude(saved, { data, schemaVersion, writeId, version: old.version + 1 })
+      const { attributes, data, schemaVersion, writeId } = next
+      assert.deepInclude(saved, { attributes, data, schemaVersion, writeId, version: old.version + 1 })
       const { authenticatedAt, createdAt, id, namespace, subject } = old
       assert.deepInclude(saved, { authenticatedAt, createdAt, id, namespace, subject })
       assert.strictEqual(saved.expiry.deadline, old.expiry.deadline)
@@ -93,5 +104,59 @@ it("a record without its data is the rest of it", () => {
 it("by a clock that is right or behind, nothing is bounded", () => {
   fc.assert(fc.property(records, time, (record, now) => {
     assert.strictEqual(bounded(record, now, 1000 - clockSlack), record)
+  }))
+})
+
+describe("the schema of a record", () => {
+  const encode = Schema.encodeSync(Schema.parseJson(SessionRecordSchema))
+  const decode = Schema.decodeSync(Schema.parseJson(SessionRecordSchema))
+
+  it("gives back every record from its JSON, with what is absent", () => {
+    fc.assert(fc.property(records, (record) => assert.deepStrictEqual(decode(encode(record)), record)))
+  })
+
+  it("refuses an id that is not one, a fraction of a millisecond and a lifetime without an end", () => {
+    const json = JSON.parse(encode(aRecord()))
+    const broken = [
+      { id: "ann" },
+      { createdAt: 1.5 },
+      { expiry: { at: 1, lifetime: { _tag: "Until" } } },
+      { subject: null }
+    ]
+    for (const fields of broken) {
+      assert.throws(() => decode(JSON.stringify({ ...json, ...fields })), /Expected|is missing/, JSON.stringify(fields))
+    }
+  })
+})
+
+describe("the table of fields", () => {
+  it("names each field as its key", () => {
+    for (const [name, field] of Object.entries(fields)) assert.strictEqual(field.name, name)
+  })
+
+  it("decodes what it encodes, from any source of values", () => {
+    fc.assert(fc.property(records, (record) => {
+      const values = valuesOf(record)
+      const decoded = decodeInfo(({ name }) => new Map<string, unknown>(Object.entries(values)).get(name) ?? null)
+      assert.deepStrictEqual(decoded, toInfo(record))
+    }))
+  })
+
+  it("reads an integer in each form in which a driver returns it, and nothing else", () => {
+    fc.assert(fc.property(fc.maxSafeInteger(), (value) => {
+      for (const form of [value, BigInt(value), String(value)]) assert.strictEqual(integer.decode(form), value)
+    }))
+    for (const value of ["", " 1", "1e3", "0x10", 1.5, NaN, Infinity, "9007199254740993", null, undefined, true, {}]) {
+      assert.isUndefined(integer.decode(value), String(value))
+    }
+  })
+})
+
+it("a session is alive until it expires, or until a later revocation of its namespace or its subject", () => {
+  const epoch = fc.nat(3)
+  const epochs = fc.record({ namespaceEpoch: epoch, subjectEpoch: epoch })
+  fc.assert(fc.property(records, epochs, epochs, time, (record, noted, current, now) => {
+    const isRevoked = current.namespaceEpoch > noted.namespaceEpoch || current.subjectEpoch > noted.subjectEpoch
+    assert.strictEqual(isAlive(record, noted, current, now), now < record.expiry.at && !isRevoked)
   }))
 })

@@ -14,7 +14,7 @@ import * as Redacted from "effect/Redacted"
 import { SessionConfigError } from "../../SessionConfigError.js"
 import type { SessionStoreError } from "../../SessionStore.js"
 import { isUnmigrated } from "../sql/errors.js"
-import type { Dialect } from "../sql/statements.js"
+import type { Dialect } from "../sql/tables.js"
 
 /** How a command ends that cannot do what it was asked: with one sentence, and without a stack. */
 export class CliFailure extends Data.TaggedError("CliFailure")<{

@@ -10,7 +10,8 @@ import { SessionStoreError } from "../../SessionStore.js"
 import * as Driver from "./driver.js"
 import { codeOf, transient } from "./errors.js"
 import type { Parameters, Row } from "./rows.js"
-import type { Dialect, Prepared } from "./statements.js"
+import type { Prepared } from "./statements.js"
+import type { Dialect } from "./tables.js"
 
 /** The statements of a store, sent. */
 export interface Calls {

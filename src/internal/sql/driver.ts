@@ -13,7 +13,8 @@ import { inTransaction, onConnection } from "./connection.js"
 import { codeOf } from "./errors.js"
 import type { Parameters, Row } from "./rows.js"
 import { column } from "./rows.js"
-import type { Dialect, Prepared } from "./statements.js"
+import type { Prepared } from "./statements.js"
+import type { Dialect } from "./tables.js"
 import { mysqlNameBytes } from "./tables.js"
 
 /** Sends statements. */

@@ -6,7 +6,7 @@ import type * as SqlClient from "@effect/sql/SqlClient"
 import * as Effect from "effect/Effect"
 import { SessionConfigError } from "../../SessionConfigError.js"
 import type { Row } from "./rows.js"
-import type { Dialect } from "./statements.js"
+import type { Dialect } from "./tables.js"
 
 /** One setting as a database tells it, and the values with which a commit waits for the disk. */
 interface Setting {

@@ -11,8 +11,8 @@ import { SessionConfigError } from "../../SessionConfigError.js"
 import { randomBytes } from "../crypto/primitives.js"
 import { codeOf, denied, isUnmigrated, readOnly, refusesCharacter } from "./errors.js"
 import type { Row } from "./rows.js"
-import type { Dialect, Prepared, Statements } from "./statements.js"
-import type { Tables } from "./tables.js"
+import type { Prepared, Statements } from "./statements.js"
+import type { Dialect, Tables } from "./tables.js"
 
 /**
  * Fails if the database answers that it cannot keep sessions. A database that does not answer is not a wrong configuration:

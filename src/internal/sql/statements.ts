@@ -5,10 +5,7 @@
 
 import { clockSlack } from "../../SessionRecord.js"
 import { fieldNames, fields } from "../record.js"
-import type { Tables } from "./tables.js"
-
-/** The same as `SqlMigrations.Dialect`, whose declaration may not name this module. */
-export type Dialect = "mysql" | "pg" | "sqlite"
+import type { Dialect, Tables } from "./tables.js"
 
 /** For how long the row of a revocation stays at least, in milliseconds: longer than any statement runs. */
 const epochGrace = 3_600_000

@@ -1,7 +1,9 @@
 /**
  * The tables of a SQL store, as plain SQL.
  */
-import type { Dialect } from "./statements.js"
+
+/** The same as `SqlMigrations.Dialect`, whose declaration may not name this module. */
+export type Dialect = "mysql" | "pg" | "sqlite"
 
 /** The names of a store's tables. */
 export interface Tables {
