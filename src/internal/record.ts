@@ -116,12 +116,18 @@ export const decode = <A>({ decode, noun }: Kind<A>, value: unknown, place: stri
   return decoded
 }
 
-/** A record without its data. `valueOf` returns what a store keeps of a field, `null` for an absent one. Throws as {@link decode} does. */
-export const decodeInfo = (valueOf: (field: Field<unknown>) => unknown): SessionInfo => {
-  const read = <A>(field: Field<A>): A => decode(field, valueOf(field), field.column)
+/**
+ * A record without its data. `valueOf` returns what a store keeps of a field, `null` for an absent one; `placeOf` is its place in messages.
+ * Throws as {@link decode} does.
+ */
+export const decodeInfo = (
+  valueOf: (field: Field<unknown>) => unknown,
+  placeOf = ({ name }: Field<unknown>) => `the field ${name}`
+): SessionInfo => {
+  const read = <A>(field: Field<A>): A => decode(field, valueOf(field), placeOf(field))
   const orAbsent = <A>(field: Field<A>): A | undefined => {
     const value = valueOf(field)
-    return value === null ? undefined : decode(field, value, field.column)
+    return value === null ? undefined : decode(field, value, placeOf(field))
   }
   return {
     namespace: read(fields.namespace),

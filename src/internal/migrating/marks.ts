@@ -4,7 +4,7 @@
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { SessionRecord } from "../../SessionRecord.js"
-import type { StoreKey } from "../../StoreKey.js"
+import * as StoreKey from "../../StoreKey.js"
 
 /** What a mark has taken the place of. */
 export interface Original {
@@ -22,17 +22,20 @@ export interface Original {
 type Mark =
   | { readonly _tag: "Plain" }
   | { readonly _tag: "Moving"; readonly original: Original }
-  | { readonly _tag: "Arriving"; readonly copy: StoreKey; readonly key: StoreKey; readonly original: Original }
-  | { readonly _tag: "Moved"; readonly copy: StoreKey }
+  | {
+    readonly _tag: "Arriving"
+    readonly copy: StoreKey.StoreKey
+    readonly key: StoreKey.StoreKey
+    readonly original: Original
+  }
+  | { readonly _tag: "Moved"; readonly copy: StoreKey.StoreKey }
 
 const Original = Schema.Struct({ version: Schema.Number, writeId: Schema.String, data: Schema.String })
 
-const Key = Schema.declare((value): value is StoreKey => typeof value === "string")
-
 const Kept = Schema.parseJson(Schema.Union(
   Schema.TaggedStruct("Moving", { original: Original }),
-  Schema.TaggedStruct("Arriving", { copy: Key, key: Key, original: Original }),
-  Schema.TaggedStruct("Moved", { copy: Key })
+  Schema.TaggedStruct("Arriving", { copy: StoreKey.StoreKey, key: StoreKey.StoreKey, original: Original }),
+  Schema.TaggedStruct("Moved", { copy: StoreKey.StoreKey })
 ))
 
 /** Before a mark. No session is kept as a text that begins like this. */

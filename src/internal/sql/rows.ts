@@ -32,7 +32,8 @@ export const column = <A>(row: Row, name: string, kind: Kind<A>): A =>
   Fields.decode(kind, row[name], `the column ${name}`)
 
 /** A record without its data. Throws as {@link column} does. */
-export const decodeInfo = (row: Row): SessionInfo => Fields.decodeInfo(({ column }) => row[column])
+export const decodeInfo = (row: Row): SessionInfo =>
+  Fields.decodeInfo(({ column }) => row[column], ({ column }) => `the column ${column}`)
 
 /** A record. Throws as {@link column} does. */
 export const decodeRecord = (row: Row): SessionRecord => ({
