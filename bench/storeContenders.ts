@@ -267,11 +267,11 @@ const ofDriver = (
 
 /** As much as is used of `pg`, which comes without types. */
 interface PgPool {
-  readonly query: (statement: object) => Promise<unknown>
+  readonly query: (statement: object) => Promise<{ readonly rows: ReadonlyArray<Readonly<Record<string, unknown>>> }>
   readonly end: () => Promise<void>
 }
 
-const pgPool = (url: string) =>
+export const pgPool = (url: string) =>
   Effect.acquireRelease(
     Effect.sync(() => {
       const Pg: { readonly Pool: new(options: object) => PgPool } = requireBeside("@effect/sql-pg")("pg")
