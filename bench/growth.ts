@@ -70,18 +70,24 @@ const redis = (size: number): Effect.Effect<Filled, unknown, Scope.Scope> =>
     const memory = Effect.map(server.ask("INFO", "memory"), (info) => Number(/^used_memory:(\d+)/m.exec(info)?.[1]))
     const store = yield* redisStore(yield* redisClient(server.url, true))
     const empty = yield* memory
+    let created = 0
     yield* Effect.forEach(
-      Array.from({ length: size }, (_, i) => i),
-      (i) =>
-        Effect.suspend(() =>
-          stored(store, { data: record.data, subject: `user-${i}`, expiry: expiryOf(i) }, keyNumber(i))
-        ),
-      { concurrency: 500, discard: true }
+      Array.from({ length: Math.min(size, 500) }),
+      () =>
+        Effect.whileLoop({
+          while: () => created < size,
+          body: () => create(store, created++),
+          step: () => {}
+        }),
+      { concurrency: "unbounded", discard: true }
     )
     return { store, bytes: (yield* memory) - empty }
   })
 
 const expiryOf = (i: number) => ({ ...record.expiry, at: record.expiry.at + i % 3_600_000 })
+
+const create = (store: Store, i: number) =>
+  stored(store, { data: record.data, subject: `user-${i}`, expiry: expiryOf(i) }, keyNumber(i))
 
 /** Operations per second, of visitors who each go through sessions of their own in a random order. */
 const rate = async (store: Store, size: number, versions: Map<number, number>, operation: Operation) => {
