@@ -17,6 +17,7 @@ import {
 } from "./storeContenders.js"
 
 const rounds = options.rounds(25)
+const warmUp = 3
 // Short turns, so that what else the machine does meets all contenders.
 const millis = 40
 const ours = /Store$/
@@ -24,6 +25,8 @@ const ours = /Store$/
 interface Row {
   readonly name: string
   readonly rates: ReadonlyMap<string, Measured>
+  /** Processor time of this process, in microseconds per operation. */
+  readonly costs: ReadonlyMap<string, Measured>
   readonly correctness: Correctness | undefined
 }
 
@@ -39,20 +42,30 @@ const columnName = (operation: Operation, crowd: number) => `${operation}, ${cro
 const measure = ({ make, name: group }: Group): Promise<Found> =>
   Effect.gen(function*() {
     const contenders = yield* make
+    const costs = new Map<string, Array<number>>()
     const tasks = new Map(columns.flatMap(({ crowd, operation }) =>
-      contenders.map(({ name, rate }) => [`${name} ${columnName(operation, crowd)}`, () =>
-        rate(operation, crowd, millis)]
-      )
+      contenders.map(({ name, run }) => {
+        const task = `${name} ${columnName(operation, crowd)}`
+        const spent: Array<number> = []
+        costs.set(task, spent)
+        return [task, async () => {
+          const before = process.cpuUsage()
+          const began = performance.now()
+          const count = await run(operation, crowd, millis)
+          const took = performance.now() - began
+          const { system, user } = process.cpuUsage(before)
+          spent.push((system + user) / count)
+          return count * 1000 / took
+        }]
+      })
     ))
-    const { noise, results } = yield* Effect.promise(() =>
-      interleaved(tasks, { rounds, warmUp: 3 })
-    )
+    const { noise, results } = yield* Effect.promise(() => interleaved(tasks, { rounds, warmUp }))
+    const byColumn = (of: (column: string) => Measured) =>
+      new Map(columns.map(({ crowd, operation }) => columnName(operation, crowd)).map((column) => [column, of(column)]))
     const rowOf = async ({ correctness, name }: Contender): Promise<Row> => ({
       name,
-      rates: new Map(columns.map(({ crowd, operation }) => {
-        const column = columnName(operation, crowd)
-        return [column, results.get(`${name} ${column}`) ?? measured([])]
-      })),
+      rates: byColumn((column) => results.get(`${name} ${column}`) ?? measured([])),
+      costs: byColumn((column) => measured(costs.get(`${name} ${column}`)?.slice(warmUp) ?? [])),
       correctness: await correctness?.()
     })
     const [driver, ...others] = yield* Effect.forEach(contenders, (one) => Effect.promise(() => rowOf(one)))
@@ -72,6 +85,12 @@ const speedTable = ({ group, rows }: Found) => ({
       return `${digits(rateOf(row, column))} ${ratio(rateOf(row, column), rateOf(rows[0], column))}`
     })
   ])
+})
+
+const costTable = ({ group, rows }: Found) => ({
+  title: `${group}: processor time of the application per operation, µs`,
+  columns: ["", ...columns.map(({ crowd, operation }) => columnName(operation, crowd))],
+  rows: rows.map(({ costs, name }) => [name, ...[...costs.values()].map(({ median }) => digits(median))])
 })
 
 const correctnessTable = (found: ReadonlyArray<Found>) => ({
@@ -119,7 +138,7 @@ const compare = async () => {
       running: Math.min(...found.map(({ noise }) => noise.running)),
       noisy: found.some(({ noise }) => noise.noisy)
     },
-    tables: [...found.map(speedTable), correctnessTable(found)],
+    tables: [...found.flatMap((one) => [speedTable(one), costTable(one)]), correctnessTable(found)],
     plots: [],
     budgets: found.flatMap(budgetsOf)
   })
