@@ -11,16 +11,18 @@ const { values: args, positionals } = parseArgs({
     rounds: { type: "string" },
     only: { type: "string" },
     stores: { type: "string" },
-    save: { type: "boolean" }
+    save: { type: "boolean" },
+    growth: { type: "boolean" }
   }
 })
 
-/** Of the command line: `--rounds 5`, `--only effect-session,h3`, `--stores memory,redis`, `--save`. */
+/** Of the command line: `--rounds 5`, `--only effect-session,h3`, `--stores memory,redis`, `--save`, `--growth`. */
 export const options = {
   rounds: (standard: number): number => Number(args.rounds ?? standard),
   only: args.only?.split(","),
   has: (store: string): boolean => args.stores?.split(",").includes(store) ?? true,
   save: args.save ?? false,
+  growth: args.growth ?? false,
   positionals
 }
 

@@ -41,7 +41,7 @@ export interface Found {
 export type Report = Found & ReturnType<typeof circumstances>
 
 /** The order in which the page shows them. */
-const order = ["in-process", "sealed", "http", "contention", "memory"]
+const order = ["in-process", "sealed", "http", "contention", "memory", "stores"]
 const folder = "docs/benchmarks"
 
 /** Three significant digits, and no exponent. */
@@ -61,6 +61,13 @@ export const atMost = (what: string, found: number, limit: number, unit = ""): B
   limit: `≤ ${digits(limit)}${unit}`,
   found: `${digits(found)}${unit}`,
   met: found <= limit
+})
+
+export const atLeast = (what: string, found: number, limit: number): Budget => ({
+  what,
+  limit: `≥ ${digits(limit)}`,
+  found: digits(found),
+  met: found >= limit
 })
 
 const noiseOf = ({ noisy, running, spread }: Noise) =>

@@ -10,7 +10,7 @@ import * as EmbeddedPostgres from "../examples/shop/EmbeddedPostgres.js"
 import type { Store } from "./app.js"
 import { options } from "./harness.js"
 
-const directory = Effect.acquireRelease(
+export const directory = Effect.acquireRelease(
   Effect.promise(async () => {
     const directory = await mkdtemp(Path.join(tmpdir(), "effect-session-bench-"))
     // Postgres runs as another user when this runs as root, and must be able to enter.

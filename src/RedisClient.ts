@@ -116,7 +116,7 @@ export interface Ioredis extends IoredisNode {
  * @category constructors
  */
 export const ioredis = (client: Ioredis): Shape => {
-  const send = (node: IoredisNode, [name = "", ...args]: ReadonlyArray<string>) => node.call(name, args)
+  const send = (node: IoredisNode, command: ReadonlyArray<string>) => node.call(command[0] ?? "", command.slice(1))
   const isReady = () => client.status === "ready" && client.stream?.writable !== false
   return {
     cluster: client.isCluster,

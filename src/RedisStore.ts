@@ -8,9 +8,8 @@
  * @since 0.4.0
  */
 import * as Effect from "effect/Effect"
-import * as Encoding from "effect/Encoding"
 import * as Layer from "effect/Layer"
-import { randomBytes } from "./internal/crypto/primitives.js"
+import { encodeBase64Url, randomBytes } from "./internal/crypto/primitives.js"
 import type { Calls } from "./internal/redis/calls.js"
 import { calls as callsOf, outcome } from "./internal/redis/calls.js"
 import { directory, recordIn } from "./internal/redis/directory.js"
@@ -127,7 +126,13 @@ const storeOn = (client: Client, prefix: string, durableDestroy: boolean): Shape
         return word
       }),
 
-    load: (key, now) => Effect.map(load(calls("load"), key, now), ({ found }) => found),
+    load: (key, now) => {
+      const made = calls("load")
+      return Effect.flatMap(
+        homes.at(key, ({ epochs, record }) => made.run(Scripts.load, [record(key), epochs], [now])),
+        ({ reply }) => recordIn(made, reply)
+      )
+    },
 
     save: (key, record, expected, now) =>
       Effect.suspend(() => {
@@ -199,8 +204,22 @@ const storeOn = (client: Client, prefix: string, durableDestroy: boolean): Shape
 /** Four entries are looked at for each that is made: of all, one in four leads nowhere at the most. */
 const creationsPerPrune = 8
 
+const nameBytes = 9
+const nameLength = 12
+let names = ""
+let namesUsed = 0
+
 /**
  * Names one call, so that a driver that sends it again does not do it again. Who calls a second time makes another
  * call: what became of the first is for the engine to find out. All names are equally long.
+ *
+ * One call of the random source costs more than the rest of a write, so many names are drawn at once.
  */
-const callName = () => Encoding.encodeBase64Url(randomBytes(9))
+const callName = (): string => {
+  if (namesUsed === names.length) {
+    names = encodeBase64Url(randomBytes(128 * nameBytes))
+    namesUsed = 0
+  }
+  namesUsed += nameLength
+  return names.slice(namesUsed - nameLength, namesUsed)
+}

@@ -4,6 +4,7 @@
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Predicate from "effect/Predicate"
 import type { Shape as Client } from "../../RedisClient.js"
 import { NotSent } from "../../RedisClient.js"
@@ -61,26 +62,29 @@ interface Lane {
 /** Of each client, by hash tags. */
 const lanes = new WeakMap<Client, Map<string, Lane>>()
 
-const laneOf = (client: Client, key: string): Lane => {
-  const [, tag = ""] = /\{([^}]+)\}/.exec(key) ?? []
+/** Finds the lane of a key. On a client of one node there is one. */
+const lanesOf = (client: Client): (key: string) => Lane => {
   const all = lanes.get(client) ?? new Map<string, Lane>()
-  const lane = all.get(tag) ?? { unanswered: 0, replies: 0, isHung: false, waiting: new Set(), missedAt: undefined }
-  lanes.set(client, all.set(tag, lane))
-  return lane
+  lanes.set(client, all)
+  const ofTag = (tag: string): Lane => {
+    const known = all.get(tag)
+    if (known !== undefined) return known
+    const lane: Lane = { unanswered: 0, replies: 0, isHung: false, waiting: new Set(), missedAt: undefined }
+    all.set(tag, lane)
+    return lane
+  }
+  if (client.cluster) return (key) => ofTag(/\{([^}]+)\}/.exec(key)?.[1] ?? "")
+  const only = ofTag("")
+  return () => only
 }
 
-/** Counts a command as unanswered until its promise is settled, also when nobody waits for it any more. */
-const counted = async <A>(lane: Lane, send: () => Promise<A>): Promise<A> => {
-  lane.unanswered++
-  try {
-    return await send()
-  } finally {
-    lane.unanswered--
-    lane.replies++
-    lane.isHung = false
-    const [next] = lane.waiting
-    next?.()
-  }
+/** Counts a command as answered, and wakes a caller that waits for that. */
+const answered = (lane: Lane): void => {
+  lane.unanswered--
+  lane.replies++
+  lane.isHung = false
+  const [next] = lane.waiting
+  next?.()
 }
 
 /** Waits for a reply to another command. The caller that it wakes may be gone, so nobody waits for long. */
@@ -98,25 +102,41 @@ const turn = ({ waiting }: Lane): Effect.Effect<unknown> =>
  * Makes the calls of an operation, which its errors will name. What could not be sent is sent again, for those who still want an
  * answer: a client has a new connection in a moment, and whoever has lost a reply asks again at once.
  */
-export const calls = (client: Client) => (operation: string): Calls => {
+export const calls = (client: Client): (operation: string) => Calls => {
   const most = client.cluster ? mostUnansweredOfTag : mostUnanswered
+  const laneOf = lanesOf(client)
+  return (operation) => callsOf(client, laneOf, most, operation)
+}
+
+const callsOf = (client: Client, laneOf: (key: string) => Lane, most: number, operation: string): Calls => {
   const run: Calls["run"] = (script, keys, args) => {
-    const lane = laneOf(client, keys[0])
-    const sent: Effect.Effect<Reply, SessionStoreError> = Effect.tryPromise({
-      try: () => counted(lane, () => evaluate(client, script, keys, args.map(String))).then(textsOf),
-      catch: (error) => error
-    }).pipe(
-      Effect.tap(() => void (lane.missedAt = undefined)),
-      Effect.catchAll((error) =>
-        Effect.flatMap(Clock.currentTimeMillis, (now) => {
-          if (!(error instanceof NotSent)) return Effect.fail(storeError(operation, error))
-          lane.missedAt ??= now
-          return now < lane.missedAt + patience
-            ? Effect.delay(attempt(), "25 millis")
-            : Effect.fail(storeError(operation, error))
-        })
+    const lane = laneOf(keys[0])
+
+    /** A command is unanswered until its promise is settled, also when nobody waits for it any more. */
+    const sent = Effect.async<Reply, SessionStoreError>((resume) => {
+      lane.unanswered++
+      evaluate(client, script, keys, args).then(
+        (reply) => {
+          answered(lane)
+          lane.missedAt = undefined
+          resume(Exit.succeed(textsOf(reply)))
+        },
+        (error: unknown) => {
+          answered(lane)
+          resume(failed(error))
+        }
       )
-    )
+    })
+
+    const failed = (error: unknown): Effect.Effect<Reply, SessionStoreError> =>
+      Effect.flatMap(Clock.currentTimeMillis, (now) => {
+        if (!(error instanceof NotSent)) return Effect.fail(storeError(operation, error))
+        lane.missedAt ??= now
+        return now < lane.missedAt + patience
+          ? Effect.delay(attempt(), "25 millis")
+          : Effect.fail(storeError(operation, error))
+      })
+
     /** `quiet`: how many turns have passed without a reply. */
     const attempt = (quiet = 0): Effect.Effect<Reply, SessionStoreError> =>
       Effect.suspend(() => {
@@ -135,14 +155,15 @@ export const calls = (client: Client) => (operation: string): Calls => {
 }
 
 /** By name, and with its text only where the server does not know the script: after a restart, or on another node. */
-const evaluate = async (client: Client, { sha, text }: Script, keys: Keys, args: ReadonlyArray<string>) => {
-  const rest = [String(keys.length), ...keys, ...args]
+const evaluate = async (client: Client, { sha, text }: Script, keys: Keys, args: ReadonlyArray<string | number>) => {
+  const command = ["evalsha", sha, String(keys.length), ...keys]
+  for (const arg of args) command.push(String(arg))
   try {
-    return await client.send(keys[0], ["evalsha", sha, ...rest])
+    return await client.send(keys[0], command)
   } catch (error) {
     // A Cluster's client may say it in other words around.
     if (!/\bNOSCRIPT\b/.test(messageOf(error))) throw error
-    return client.send(keys[0], ["eval", text, ...rest])
+    return client.send(keys[0], ["eval", text, ...command.slice(2)])
   }
 }
 
