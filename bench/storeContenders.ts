@@ -22,7 +22,8 @@ import * as MariadbServer from "../examples/servers/mariadb.js"
 import * as RedisServer from "../examples/servers/redis.js"
 import * as EmbeddedPostgres from "../examples/shop/EmbeddedPostgres.js"
 import { parametersOf } from "../src/internal/sql/rows.js"
-import { type Dialect, type Prepared, statements } from "../src/internal/sql/statements.js"
+import { type Prepared, statements } from "../src/internal/sql/statements.js"
+import { type Dialect, tablesOf } from "../src/internal/sql/tables.js"
 import { start, type Stored, stored } from "../src/internal/testing/records.js"
 import { type Data, data } from "./app.js"
 import { directory } from "./servers.js"
@@ -244,7 +245,7 @@ const ofDriver = (
   visitors: ReadonlyArray<Visitor>,
   send: (name: Operation, prepared: Prepared, values: ReadonlyArray<unknown>) => unknown
 ): Contender => {
-  const texts = statements(dialect, prefix)
+  const texts = statements(dialect, tablesOf(prefix))
   return ofCalls(
     name,
     visitors.map((visitor): Calls => ({
@@ -359,7 +360,7 @@ const sqlite = Effect.gen(function*() {
     (database) => Effect.sync(() => database.close())
   )
   database.pragma("journal_mode = WAL")
-  const texts = statements("sqlite", prefix)
+  const texts = statements("sqlite", tablesOf(prefix))
   const prepared = { load: database.prepare(texts.load.text), save: database.prepare(texts.save.text) }
   const visitors = yield* visitorsOf(store)
   return [

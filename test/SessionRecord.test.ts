@@ -137,7 +137,10 @@ describe("the table of fields", () => {
   it("decodes what it encodes, from any source of values", () => {
     fc.assert(fc.property(records, (record) => {
       const values = valuesOf(record)
-      const decoded = decodeInfo(({ name }) => new Map<string, unknown>(Object.entries(values)).get(name) ?? null)
+      const decoded = decodeInfo(
+        "field",
+        ({ name }) => new Map<string, unknown>(Object.entries(values)).get(name) ?? null
+      )
       assert.deepStrictEqual(decoded, toInfo(record))
     }))
   })

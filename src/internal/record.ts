@@ -34,11 +34,23 @@ export const text: Kind<string> = {
 export const integer: Kind<number> = {
   noun: "an integer",
   decode: (value) => {
-    const number = typeof value === "bigint" || (typeof value === "string" && /^-?\d+$/.test(value))
-      ? Number(value)
-      : value
+    const number = typeof value === "string" ? ofDigits(value) : typeof value === "bigint" ? Number(value) : value
     return typeof number === "number" && Number.isSafeInteger(number) ? number : undefined
   }
+}
+
+/** The integer of a text of digits: a record has seven of them, and a regular expression takes four times as long. */
+const ofDigits = (text: string): number | undefined => {
+  const isNegative = text.startsWith("-")
+  const from = isNegative ? 1 : 0
+  if (text.length === from) return undefined
+  let number = 0
+  for (let i = from; i < text.length; i++) {
+    const digit = text.charCodeAt(i) - 48
+    if (digit < 0 || digit > 9) return undefined
+    number = number * 10 + digit
+  }
+  return isNegative ? -number : number
 }
 
 const parsed = <A>(noun: string, parse: (text: string) => Option.Option<A>): Kind<A> => ({
@@ -92,7 +104,7 @@ export type FieldName = keyof typeof fields
 export const fieldNames: ReadonlyArray<FieldName> = Struct.keys(fields)
 
 /** The values of a record, but for its data. */
-export const valuesOf = ({ expiry, ...record }: SessionRecord) => ({
+export const valuesOf = (record: SessionRecord) => ({
   namespace: record.namespace,
   id: record.id,
   schemaVersion: record.schemaVersion,
@@ -103,32 +115,30 @@ export const valuesOf = ({ expiry, ...record }: SessionRecord) => ({
   authenticatedAt: record.authenticatedAt,
   modifiedAt: record.modifiedAt,
   lastSeenAt: record.lastSeenAt,
-  expiresAt: expiry.at,
-  deadline: expiry.deadline,
-  lifetime: expiry.lifetime,
+  expiresAt: record.expiry.at,
+  deadline: record.expiry.deadline,
+  lifetime: record.expiry.lifetime,
   attributes: record.attributes
 } satisfies Record<FieldName, unknown>)
 
 /** Decodes one value of a kind. Throws a sentence that names its place, and never the value. */
-export const decode = <A>({ decode, noun }: Kind<A>, value: unknown, place: string): A => {
-  const decoded = decode(value)
-  if (decoded === undefined) throw new TypeError(`${place} does not hold ${noun}`)
+export const decode = <A>(kind: Kind<A>, value: unknown, place: string, name: string): A => {
+  const decoded = kind.decode(value)
+  if (decoded === undefined) throw new TypeError(`the ${place} ${name} does not hold ${kind.noun}`)
   return decoded
 }
 
 /**
- * A record without its data. `valueOf` returns what a store keeps of a field, `null` for an absent one; `placeOf` is its place in messages.
- * Throws as {@link decode} does.
+ * A record without its data. `valueOf` returns what a store keeps under the name of a field, `null` for an absent one. Throws as
+ * {@link decode} does.
  */
 export const decodeInfo = (
-  valueOf: (field: Field<unknown>) => unknown,
-  placeOf = ({ name }: Field<unknown>) => `the field ${name}`
+  place: "column" | "field",
+  valueOf: (field: Field<unknown>) => unknown
 ): SessionInfo => {
-  const read = <A>(field: Field<A>): A => decode(field, valueOf(field), placeOf(field))
-  const orAbsent = <A>(field: Field<A>): A | undefined => {
-    const value = valueOf(field)
-    return value === null ? undefined : decode(field, value, placeOf(field))
-  }
+  const read = <A>(field: Field<A>): A =>
+    decode(field, valueOf(field), place, field[place === "column" ? "column" : "name"])
+  const orAbsent = <A>(field: Field<A>): A | undefined => valueOf(field) === null ? undefined : read(field)
   return {
     namespace: read(fields.namespace),
     id: read(fields.id),

@@ -249,9 +249,12 @@ const decodeBody = (body: string, { end, lastSeenAt }: Marker): Kept => {
     }
   }
   return {
-    record: { ...decodeInfo(({ name }) => valueOf(name)), data: decodeValue(text, valueOf("data"), "data") },
-    namespaceEpoch: decodeValue(integer, valueOf("namespaceEpoch"), "namespaceEpoch"),
-    subjectEpoch: decodeValue(integer, valueOf("subjectEpoch"), "subjectEpoch")
+    record: {
+      ...decodeInfo("field", ({ name }) => valueOf(name)),
+      data: decodeValue(text, valueOf("data"), "field", "data")
+    },
+    namespaceEpoch: decodeValue(integer, valueOf("namespaceEpoch"), "field", "namespaceEpoch"),
+    subjectEpoch: decodeValue(integer, valueOf("subjectEpoch"), "field", "subjectEpoch")
   }
 }
 

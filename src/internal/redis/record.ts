@@ -3,7 +3,6 @@
  */
 import type { Lifetime } from "../../Lifetime.js"
 import type { SessionInfo, SessionRecord } from "../../SessionRecord.js"
-import type { Field } from "../record.js"
 import { decodeInfo as decodeFields, fieldNames, fields, valuesOf } from "../record.js"
 
 /** The positions of the fields in the list, counted from one as the scripts do, by the names that they have there. */
@@ -38,7 +37,7 @@ const parseLifetime = (text: string): unknown => {
 export const decodeInfo = (metadata: string): SessionInfo => {
   const list = parseJson(metadata)
   if (!Array.isArray(list)) throw new TypeError("the metadata is not a list")
-  return decodeFields((field: Field<unknown>) => {
+  return decodeFields("field", (field) => {
     const value: unknown = list[(positions.get(field.constant) ?? 0) - 1]
     if (value === undefined && field === fields.attributes) return null
     if (typeof value !== "string") return value === null ? null : undefined

@@ -15,25 +15,20 @@ export type Parameters = Readonly<Record<string, string | number | null>>
 
 /** The parameters of a statement about a record. */
 export const parametersOf = (record: SessionRecord): Parameters => {
-  const { attributes, authenticatedAt, deadline, lifetime, subject, ...others } = Fields.valuesOf(record)
-  return {
-    ...others,
-    data: record.data,
-    subject: subject ?? null,
-    authenticatedAt: authenticatedAt ?? null,
-    deadline: deadline ?? null,
-    lifetime: lifetime === undefined ? null : JSON.stringify(lifetime),
-    attributes: attributes ?? null
+  const parameters: Record<string, string | number | null> = { data: record.data }
+  const values = Fields.valuesOf(record)
+  for (const name of Fields.fieldNames) {
+    const value = values[name]
+    parameters[name] = value === undefined ? null : typeof value === "object" ? JSON.stringify(value) : value
   }
+  return parameters
 }
 
 /** A column that holds a value of a kind. Throws a sentence that names the column, and never the value. */
-export const column = <A>(row: Row, name: string, kind: Kind<A>): A =>
-  Fields.decode(kind, row[name], `the column ${name}`)
+export const column = <A>(row: Row, name: string, kind: Kind<A>): A => Fields.decode(kind, row[name], "column", name)
 
 /** A record without its data. Throws as {@link column} does. */
-export const decodeInfo = (row: Row): SessionInfo =>
-  Fields.decodeInfo(({ column }) => row[column], ({ column }) => `the column ${column}`)
+export const decodeInfo = (row: Row): SessionInfo => Fields.decodeInfo("column", ({ column }) => row[column])
 
 /** A record. Throws as {@link column} does. */
 export const decodeRecord = (row: Row): SessionRecord => ({
