@@ -199,7 +199,7 @@ export const unchecked = (
       create: (key, record, now) =>
         Effect.catchIf(
           Effect.map(
-            write("create", statement.create, { key, now, ...parametersOf(record) }),
+            write("create", statement.create, parametersOf(record, { key, now })),
             (changed) => changed > 0 ? "created" as const : "exists" as const
           ),
           isDuplicate,
@@ -207,7 +207,7 @@ export const unchecked = (
         ),
       load: (key, now) => one("load", statement.load, { key, now }, decodeRecord),
       save: (key, record, expected, now) =>
-        compareAndSet("save", statement.save, { key, expected, now, ...parametersOf(record) }),
+        compareAndSet("save", statement.save, parametersOf(record, { key, expected, now })),
       touch: (key, lastSeenAt, expiresAt, now) =>
         Effect.map(
           write("touch", statement.touch, { key, lastSeenAt, expiresAt, now }),
@@ -215,7 +215,7 @@ export const unchecked = (
         ),
       rotate: (key, newKey, record, expected, now) =>
         Effect.catchIf(
-          compareAndSet("rotate", statement.rotate, { key, newKey, expected, now, ...parametersOf(record) }),
+          compareAndSet("rotate", statement.rotate, parametersOf(record, { key, newKey, expected, now })),
           // Another rotation took the key, or the id, in the same moment.
           isDuplicate,
           () => Effect.succeed<WriteOutcome>("conflict")

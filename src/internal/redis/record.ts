@@ -46,10 +46,8 @@ export const decodeInfo = (metadata: string): SessionInfo => {
 }
 
 /** Throws as `decodeInfo` does. */
-export const decodeRecord = (metadata: string, data: string): SessionRecord => ({
-  ...decodeInfo(metadata),
-  data: unspell(data)
-})
+export const decodeRecord = (metadata: string, data: string): SessionRecord =>
+  Object.assign(decodeInfo(metadata), { data: unspell(data) })
 
 // The message of JSON.parse would quote a piece of the text.
 const parseJson = (text: string): unknown => {
