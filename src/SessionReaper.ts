@@ -38,7 +38,7 @@ import { SessionStoreError } from "./SessionStore.js"
 export interface RoundOptions {
   /**
    * How many records one statement deletes at the most: from 1 to 100,000. Default 10,000. The first batch has at most
-   * 1,000. While a batch takes less than 15 milliseconds the next one is twice as large; after one that takes more than 40
+   * 1,000. While a batch takes less than 20 milliseconds the next one is twice as large; after one that takes more than 50
    * the next one is half as large, but not smaller than the first.
    */
   readonly batch?: number
@@ -181,13 +181,13 @@ const round = (
 const firstBatch = 1000
 
 /**
- * Aims at batches of 15 to 40 milliseconds. Shorter ones spend their time in round trips and pauses. Longer ones hold their
+ * Aims at batches of 20 to 50 milliseconds. Shorter ones spend their time in round trips and pauses. Longer ones hold their
  * locks, and on Postgres the log that a visitor's commit has to flush, for longer than a visitor should notice.
  */
 const nextSize = (size: number, millis: number, most: number): number =>
-  millis < 15
+  millis < 20
     ? Math.min(2 * size, most)
-    : millis > 40
+    : millis > 50
     ? Math.max(Math.ceil(size / 2), Math.min(firstBatch, most))
     : size
 
