@@ -369,6 +369,28 @@ describe("databases", () => {
     }).pipe(Effect.provide(sqlStore(postgresClient(), prefix)))
   })
 
+  it.live("postgres: a batch deletes no more than its limit from a table with hash partitions", () => {
+    const prefix = freshPrefix()
+    return Effect.gen(function*() {
+      const store = yield* SessionStore
+      const sql = yield* SqlClient
+      const table = `${prefix}sessions`
+      yield* sql.unsafe(`ALTER TABLE ${table} RENAME TO ${table}_plain`)
+      yield* sql.unsafe(`CREATE TABLE ${table} (LIKE ${table}_plain, PRIMARY KEY (key)) PARTITION BY HASH (key)`)
+      for (const i of range(4)) {
+        yield* sql.unsafe(
+          `CREATE TABLE ${table}_${i} PARTITION OF ${table} FOR VALUES WITH (MODULUS 4, REMAINDER ${i})`
+        )
+      }
+      yield* rows(store, 40, start - 1)
+      const living = yield* stored(store, endingAt(end))
+      for (const limit of [1, 2, 7]) assert.strictEqual(yield* store.removeExpired(start, limit), limit)
+      assert.deepStrictEqual(yield* store.count(start), { current: 1, expired: 30 })
+      assert.strictEqual(yield* sweepOf(store, {}), 30)
+      yield* isAlive(store, living, start)
+    }).pipe(Effect.provide(sqlStore(postgresClient(), prefix)))
+  })
+
   it.live("postgres: while another process deletes, there is nothing to do", () => {
     const prefix = freshPrefix()
     return Effect.gen(function*() {
