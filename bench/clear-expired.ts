@@ -107,7 +107,8 @@ const bigDelete = Effect.flatMap(
 const contenders: Readonly<Record<string, Effect.Effect<number, unknown, SqlClient | SessionMaintenance>>> = {
   "idle": Effect.as(Effect.sleep("3 seconds"), 0),
   "one big DELETE": bigDelete,
-  "sweep, batches of 1,000": SessionReaper.sweep({ budget: "10 minutes" }),
+  "sweep": SessionReaper.sweep({ budget: "10 minutes" }),
+  "sweep, batches of 1,000": SessionReaper.sweep({ budget: "10 minutes", batch: 1000 }),
   "sweep, batches of 250": SessionReaper.sweep({ budget: "10 minutes", batch: 250 })
 }
 

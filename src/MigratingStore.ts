@@ -223,12 +223,14 @@ export const copy = (
   const settled = (one: Located | Damaged, now: number): Effect.Effect<Progress, SessionStoreError> =>
     isDamaged(one)
       ? Effect.succeed({ ...nothing, damaged: [one] })
-      : mover.settle(one.key, one, now).pipe(
+      : mover.settle(one, now).pipe(
         Effect.map((lives): Progress => lives ? { ...nothing, moved: 1 } : { ...nothing, ended: 1 }),
         Effect.catchIf(isCorrupt, (error) => Effect.succeed({ ...nothing, damaged: [{ id: one.id, error }] }))
       )
 
   const moving = pages(from, namespace, batch).pipe(
+    // The next page is read while this one is moved.
+    Stream.buffer({ capacity: 1 }),
     Stream.mapEffect(({ found, now }) => Effect.forEach(found, (one) => settled(one, now), { concurrency })),
     Stream.scan(nothing, (before, page) => plus(before, page.reduce(plus, nothing))),
     Stream.drop(1)

@@ -37,8 +37,9 @@ import { SessionStoreError } from "./SessionStore.js"
  */
 export interface RoundOptions {
   /**
-   * How many records one statement deletes at the most: from 1 to 100,000. Default 1,000. Fewer make the foreground
-   * wait less, more are done sooner.
+   * How many records one statement deletes at the most: from 1 to 100,000. Default 10,000. The first batch has at most
+   * 1,000. While a batch takes less than 20 milliseconds the next one is twice as large; after one that takes more than 50
+   * the next one is half as large, but not smaller than the first.
    */
   readonly batch?: number
   /**
@@ -162,9 +163,12 @@ const round = (
     const now = yield* Clock.currentTimeMillis
     const end = (yield* monotonicMillis) + budget
     let total = 0
+    let size = Math.min(batch, firstBatch)
     while (true) {
-      const removed = yield* limited(store.removeExpired(now, batch), budget)
+      const began = yield* monotonicMillis
+      const removed = yield* limited(store.removeExpired(now, size), budget)
       if (!(removed > 0)) return total
+      size = nextSize(size, (yield* monotonicMillis) - began, batch)
       total += removed
       yield* Metric.incrementBy(removals, removed)
       yield* onBatch(removed)
@@ -172,6 +176,20 @@ const round = (
       yield* Effect.sleep(pause)
     }
   })
+
+/** Also the smallest one that a slow store is asked for, unless the caller wants smaller ones. */
+const firstBatch = 1000
+
+/**
+ * Aims at batches of 20 to 50 milliseconds. Shorter ones spend their time in round trips and pauses. Longer ones hold their
+ * locks, and on Postgres the log that a visitor's commit has to flush, for longer than a visitor should notice.
+ */
+const nextSize = (size: number, millis: number, most: number): number =>
+  millis < 20
+    ? Math.min(2 * size, most)
+    : millis > 50
+    ? Math.max(Math.ceil(size / 2), Math.min(firstBatch, most))
+    : size
 
 /** The wall clock may be set back, and a round would go on for as long. */
 const monotonicMillis = Effect.map(Clock.currentTimeNanos, (nanos) => Number(nanos) / 1_000_000)
@@ -193,7 +211,7 @@ interface Limits {
 
 const limitsOf = (options: Options): Effect.Effect<Limits, SessionConfigError> =>
   Either.gen(function*() {
-    const { batch = 1000 } = options
+    const { batch = 10_000 } = options
     if (!Number.isInteger(batch) || batch < 1 || batch > 100_000) {
       return yield* refused("A batch must be a whole number of records from 1 to 100,000.")
     }

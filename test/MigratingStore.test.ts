@@ -326,6 +326,54 @@ describe("copy", () => {
       yield* Effect.forEach(all, (one) => isAlive(to, one, start))
     }))
 
+  it.live("makes seven calls for each session, none of them twice", () =>
+    Effect.gen(function*() {
+      const { from, to } = memories()
+      const one = yield* stored(from, { expiry: far })
+      const calls: Array<string> = []
+      const watched = (name: string, store: Shape) =>
+        intercepted(store, (operation, call) =>
+          Effect.suspend(() => {
+            if (operation !== "scan") calls.push(`${name} ${operation}`)
+            return call
+          }))
+      yield* Stream.runDrain(MigratingStore.copy(watched("old", from), watched("new", to), { namespace: "laws" }))
+      assert.deepStrictEqual(calls, [
+        "new find",
+        "old save",
+        "new create",
+        "old save",
+        "old load",
+        "new rotate",
+        "old destroy"
+      ])
+      yield* isAlive(to, one, start)
+    }))
+
+  for (
+    const [name, act, expected] of [
+      ["a touch", touching, { lastSeenAt: start + minute }],
+      ["a save", saving, { data, version: 2 }]
+    ] as const
+  ) {
+    it.live(`${name} between the reading of a page and the move of its session is kept`, () =>
+      Effect.gen(function*() {
+        const { from, to } = memories()
+        const one = yield* stored(from, { expiry: far })
+        const moving = MigratingStore.make(from, to, { phase: "prepare" })
+        let isFirst = true
+        const paging = intercepted(from, (operation, call) => {
+          if (operation !== "scan" || !isFirst) return call
+          isFirst = false
+          return Effect.tap(call, () => act.act(moving, one, freshKey()))
+        })
+        yield* Stream.runDrain(MigratingStore.copy(paging, to, { namespace: "laws" }))
+        const found = yield* loaded(to, one.key, start)
+        assert.deepStrictEqual({ ...found, ...expected }, found)
+        assert.deepStrictEqual(yield* from.count(start), { current: 0, expired: 0 })
+      }))
+  }
+
   it.live("stopped and begun again, it goes on", () =>
     Effect.gen(function*() {
       const { from, to } = memories()

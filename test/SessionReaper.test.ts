@@ -107,6 +107,52 @@ describe("a round", () => {
       assert.deepStrictEqual(batches, [10, 10, 5])
     }))
 
+  /** The sizes of the batches that a sweep of one second asks for, where each record takes so many milliseconds. */
+  const sizes = (millisEach: number, options: SessionReaper.SweepOptions = {}) =>
+    Effect.gen(function*() {
+      const asked: Array<number> = []
+      const store: Maintenance = {
+        count: () => noCount,
+        removeExpired: (_, limit) =>
+          Effect.delay(Effect.sync(() => (asked.push(limit), limit)), Math.round(limit * millisEach))
+      }
+      const sweep = SessionReaper.sweep({ budget: "1 seconds", ...options })
+      const fiber = yield* Effect.fork(Effect.provide(sweep, maintains(store)))
+      yield* TestClock.adjust("20 seconds")
+      yield* Fiber.join(fiber)
+      return asked.slice(0, 6)
+    })
+
+  it.effect("begins with 1,000 records and doubles its batches while they take less than 20 milliseconds", () =>
+    Effect.gen(function*() {
+      assert.deepStrictEqual(yield* sizes(0.003), [1000, 2000, 4000, 8000, 8000, 8000])
+      assert.deepStrictEqual(yield* sizes(0.0001), [1000, 2000, 4000, 8000, 10_000, 10_000])
+    }))
+
+  it.effect("never asks for more than `batch`, and takes a smaller one as it is", () =>
+    Effect.gen(function*() {
+      assert.deepStrictEqual(yield* sizes(0.0001, { batch: 3000 }), [1000, 2000, 3000, 3000, 3000, 3000])
+      assert.deepStrictEqual(yield* sizes(0.001, { batch: 250 }), [250, 250, 250, 250, 250, 250])
+      assert.deepStrictEqual((yield* sizes(1, { batch: 250 })).slice(0, 3), [250, 250, 250])
+    }))
+
+  it.effect("halves a batch after one that took more than 50 milliseconds, but keeps to 1,000", () =>
+    Effect.gen(function*() {
+      const asked: Array<number> = []
+      const store: Maintenance = {
+        count: () => noCount,
+        // The store becomes busy after three batches.
+        removeExpired: (_, limit) =>
+          Effect.suspend(() => Effect.as(Effect.sleep(asked.push(limit) > 3 ? limit / 20 : 1), limit))
+      }
+      const fiber = yield* Effect.fork(
+        Effect.provide(SessionReaper.sweep({ budget: "1 seconds" }), maintains(store))
+      )
+      yield* TestClock.adjust("20 seconds")
+      yield* Fiber.join(fiber)
+      assert.deepStrictEqual(asked.slice(0, 8), [1000, 2000, 4000, 8000, 4000, 2000, 1000, 1000])
+    }))
+
   it.scoped("ends when its budget is spent, and the next one goes on with what is left", () =>
     Effect.gen(function*() {
       yield* TestClock.setTime(start)
@@ -320,6 +366,28 @@ describe("databases", () => {
       yield* Fiber.join(holder)
       assert.strictEqual(yield* sweepOf(store, { batch: 6 }), 0)
       assert.isTrue(yield* isThere(store, key, end - 1))
+    }).pipe(Effect.provide(sqlStore(postgresClient(), prefix)))
+  })
+
+  it.live("postgres: a batch deletes no more than its limit from a table with hash partitions", () => {
+    const prefix = freshPrefix()
+    return Effect.gen(function*() {
+      const store = yield* SessionStore
+      const sql = yield* SqlClient
+      const table = `${prefix}sessions`
+      yield* sql.unsafe(`ALTER TABLE ${table} RENAME TO ${table}_plain`)
+      yield* sql.unsafe(`CREATE TABLE ${table} (LIKE ${table}_plain, PRIMARY KEY (key)) PARTITION BY HASH (key)`)
+      for (const i of range(4)) {
+        yield* sql.unsafe(
+          `CREATE TABLE ${table}_${i} PARTITION OF ${table} FOR VALUES WITH (MODULUS 4, REMAINDER ${i})`
+        )
+      }
+      yield* rows(store, 40, start - 1)
+      const living = yield* stored(store, endingAt(end))
+      for (const limit of [1, 2, 7]) assert.strictEqual(yield* store.removeExpired(start, limit), limit)
+      assert.deepStrictEqual(yield* store.count(start), { current: 1, expired: 30 })
+      assert.strictEqual(yield* sweepOf(store, {}), 30)
+      yield* isAlive(store, living, start)
     }).pipe(Effect.provide(sqlStore(postgresClient(), prefix)))
   })
 

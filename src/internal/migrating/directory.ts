@@ -8,9 +8,8 @@ import type { SessionInfo, SessionRecord } from "../../SessionRecord.js"
 import { byAge, toInfo } from "../../SessionRecord.js"
 import type { Damaged, Located, Page, SessionStoreError, Shape } from "../../SessionStore.js"
 import { pageSize } from "../../SessionStore.js"
-import type { StoreKey } from "../../StoreKey.js"
 import { isDamaged, orDamaged, orLeftOut } from "../store/damaged.js"
-import { isLeaving, markOf } from "./marks.js"
+import { isLeaving, isMovedTo, markOf } from "./marks.js"
 
 type Read<A> = Effect.Effect<Option.Option<A>, SessionStoreError>
 
@@ -118,11 +117,6 @@ const shown = <A extends SessionRecord>(found: Option.Option<A>, other: Option.O
         return Option.none()
     }
   })
-
-const isMovedTo = (record: SessionRecord, copy: StoreKey): boolean => {
-  const mark = markOf(record)
-  return mark._tag === "Moved" && mark.copy === copy
-}
 
 const isArriving = (record: SessionRecord): boolean => markOf(record)._tag === "Arriving"
 

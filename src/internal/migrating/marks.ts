@@ -54,6 +54,12 @@ export const isLeaving = (record: SessionRecord): boolean => {
   return _tag === "Moving" || _tag === "Moved"
 }
 
+/** Whether it says that its session goes on in this copy. */
+export const isMovedTo = (record: SessionRecord, copy: StoreKey.StoreKey): boolean => {
+  const mark = markOf(record)
+  return mark._tag === "Moved" && mark.copy === copy
+}
+
 /** The same record with a mark in place of its data, as its next version. */
 export const marked = (
   record: SessionRecord,

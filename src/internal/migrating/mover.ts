@@ -18,14 +18,14 @@ import * as Effect from "effect/Effect"
 import * as Encoding from "effect/Encoding"
 import * as Option from "effect/Option"
 import type { SessionRecord } from "../../SessionRecord.js"
-import type { Loaded, Reading, Shape } from "../../SessionStore.js"
+import type { Loaded, Located, Reading, Shape } from "../../SessionStore.js"
 import { SessionStoreError } from "../../SessionStore.js"
 import type { StoreKey } from "../../StoreKey.js"
 import { randomBytes } from "../crypto/primitives.js"
 import { isCorrupt } from "../store/damaged.js"
 import { asideOf } from "../store/randomKey.js"
 import type { Original } from "./marks.js"
-import { isLeaving, marked, markOf, originalOf } from "./marks.js"
+import { isLeaving, isMovedTo, marked, markOf, originalOf } from "./marks.js"
 
 /** In milliseconds, more than anybody takes who helps: a request that began before is over. */
 export const patience = 15_000
@@ -96,10 +96,8 @@ export class Mover {
 
   /** Where the session of a key is. */
   locate(key: StoreKey, now: number, reading?: Reading, tries = mostTries): Step {
-    const again = tries > 1
-      ? Effect.suspend(() => this.locate(key, now, reading, tries - 1))
-      : Effect.fail(new SessionStoreError({ operation: "move", reason: "unavailable" }))
-    const move: Move = { key, now, again }
+    const move = this.#move(key, now, reading, tries)
+    const { again } = move
     return Effect.flatMap(this.#new.load(key, now, reading), (there): Step => {
       if (Option.isSome(there)) {
         return markOf(there.value)._tag === "Plain"
@@ -145,10 +143,14 @@ export class Mover {
   }
 
   /** Ends the move of what was found in the old store, or begins it. True if the session lives in the new store. */
-  settle(key: StoreKey, found: SessionRecord, now: number): Effect.Effect<boolean, SessionStoreError> {
+  settle({ key, ...found }: Located, now: number): Effect.Effect<boolean, SessionStoreError> {
     const mark = markOf(found)
-    // What is arriving here, from before all turned round, is not under its own key.
-    return Effect.flatMap(this.locate(mark._tag === "Arriving" ? mark.key : key, now, "fresh"), (place) => {
+    const located = mark._tag === "Plain"
+      // Where it was found it is frozen, or it has changed since and is looked for.
+      ? this.#begin(this.#move(key, now, "fresh", mostTries), found)
+      // What is arriving here, from before all turned round, is not under its own key.
+      : this.locate(mark._tag === "Arriving" ? mark.key : key, now, "fresh")
+    return Effect.flatMap(located, (place) => {
       // It had been moved, by somebody who died before the last step; or it is a copy of what has ended.
       const tidied = mark._tag === "Moved" || mark._tag === "Arriving" ? this.#old.destroy(key) : Effect.void
       return Effect.as(tidied, Option.exists(place, ({ side }) => side === "new"))
@@ -176,6 +178,13 @@ export class Mover {
     })
   }
 
+  #move(key: StoreKey, now: number, reading: Reading | undefined, tries: number): Move {
+    const again: Step = tries > 1
+      ? Effect.suspend(() => this.locate(key, now, reading, tries - 1))
+      : Effect.fail(new SessionStoreError({ operation: "move", reason: "unavailable" }))
+    return { key, now, again }
+  }
+
   /** Step 1, unless somebody may be late who has helped it in the other direction. It may have another token since. */
   #begin(move: Move, here: Loaded): Step {
     return Effect.flatMap(
@@ -188,10 +197,15 @@ export class Mover {
   }
 
   /** Step 1. */
-  #freeze({ again, key, now }: Move, { copied: _, ...record }: Loaded): Step {
-    const frozen = marked(record, { _tag: "Moving", original: originalOf(record) }, freshWrite())
-    // Its times may have moved on meanwhile: it is read again.
-    return Effect.zipRight(this.#old.save(key, frozen, record.version, now), again)
+  #freeze(move: Move, { copied: _, ...record }: Loaded): Step {
+    const original = originalOf(record)
+    const frozen = marked(record, { _tag: "Moving", original }, freshWrite())
+    return Effect.flatMap(
+      this.#old.save(move.key, frozen, record.version, move.now),
+      // It may have been touched since it was read. No save moves times back, and they are read again before step 4.
+      (outcome) =>
+        outcome === "saved" ? this.#carry(move, { ...frozen, version: record.version + 1 }, original) : move.again
+    )
   }
 
   /** Step 2. */
@@ -205,12 +219,12 @@ export class Mover {
       expiry: { ...frozen.expiry, at: frozen.expiry.deadline ?? frozen.expiry.at + year }
     }
     return Effect.flatMap(this.#new.create(copy, record, move.now), (outcome): Step => {
-      if (outcome === "created") return this.#confirm(move, frozen, copy, true)
+      if (outcome === "created") return this.#confirm(move, frozen, copy, { original, record })
       // Another has made a copy before.
       return Effect.flatMap(this.#new.find(frozen.namespace, frozen.id, move.now), (found): Step => {
         const mark = Option.map(found, markOf)
         if (Option.isSome(mark)) {
-          return mark.value._tag === "Arriving" ? this.#confirm(move, frozen, mark.value.copy, false) : move.again
+          return mark.value._tag === "Arriving" ? this.#confirm(move, frozen, mark.value.copy) : move.again
         }
         // What has the id has expired: a mark from long ago, while its session was touched elsewhere.
         return Effect.zipRight(this.#new.removeExpired(move.now - patience, 1000), move.again)
@@ -218,40 +232,54 @@ export class Mover {
     })
   }
 
-  /** Step 3. */
-  #confirm({ again, key, now }: Move, frozen: SessionRecord, copy: StoreKey, isOwn: boolean): Step {
+  /** Step 3. `own`: the copy, if it was made here. */
+  #confirm(
+    move: Move,
+    frozen: SessionRecord,
+    copy: StoreKey,
+    own?: { readonly original: Original; readonly record: SessionRecord }
+  ): Step {
+    const { again, key, now } = move
     const moved = marked(frozen, { _tag: "Moved", copy }, freshWrite())
     return Effect.flatMap(this.#old.save(key, moved, frozen.version, now), (outcome): Step => {
-      if (outcome === "saved" || !isOwn) return again
-      // Unless others have found it, and made it count, it is of no use to anybody.
-      return Effect.flatMap(this.#old.load(key, now, "fresh"), (here) => {
-        const counts = Option.exists(Option.map(here, markOf), (mark) => mark._tag === "Moved" && mark.copy === copy)
-        return counts ? again : Effect.zipRight(this.#new.destroy(copy), again)
+      if (own === undefined) return again
+      return Effect.flatMap(this.#old.load(key, now, "fresh"), (found): Step => {
+        const here = Option.getOrUndefined(Option.filter(found, (record) => isMovedTo(record, copy)))
+        if (outcome === "saved" && here !== undefined) {
+          return this.#rename(move, here, copy, own.record, own.original)
+        }
+        // Unless others have found it, and made it count, it is of no use to anybody.
+        return outcome === "saved" || here !== undefined ? again : Effect.zipRight(this.#new.destroy(copy), again)
       })
     })
   }
 
   /** Steps 4 and 5. */
   #complete(move: Move, moved: SessionRecord, copy: StoreKey): Step {
-    const { again, key, now } = move
-    return Effect.flatMap(this.#new.load(copy, now, "fresh"), (found): Step => {
+    return Effect.flatMap(this.#new.load(copy, move.now, "fresh"), (found): Step => {
       const arriving = Option.getOrUndefined(found)
       const mark = arriving === undefined ? undefined : markOf(arriving)
       // It has come to its key before, or has ended.
       if (arriving === undefined || mark?._tag !== "Arriving") return this.#unlessThere(move, Effect.succeedNone)
-      const { data, version, writeId } = mark.original
-      const record = { ...arriving, data, writeId, lastSeenAt: moved.lastSeenAt, expiry: moved.expiry }
-      return Effect.flatMap(
-        this.#new.rotate(copy, key, record, arriving.version, now),
-        (outcome): Step =>
-          outcome === "saved"
-            ? Effect.as(
-              this.#role === "arrive" ? Effect.void : this.#old.destroy(key),
-              Option.some({ side: "new", record: { ...record, version } })
-            )
-            : again
-      )
+      return this.#rename(move, moved, copy, arriving, mark.original)
     })
+  }
+
+  /** Steps 4 and 5, of a copy of which it is known what it was when it was made. */
+  #rename(move: Move, moved: SessionRecord, copy: StoreKey, arriving: SessionRecord, original: Original): Step {
+    const { again, key, now } = move
+    const { data, version, writeId } = original
+    const record = { ...arriving, data, writeId, lastSeenAt: moved.lastSeenAt, expiry: moved.expiry }
+    return Effect.flatMap(
+      this.#new.rotate(copy, key, record, arriving.version, now),
+      (outcome): Step =>
+        outcome === "saved"
+          ? Effect.as(
+            this.#role === "arrive" ? Effect.void : this.#old.destroy(key),
+            Option.some({ side: "new", record: { ...record, version } })
+          )
+          : again
+    )
   }
 
   /** Looks whether the session has come to its key since. */

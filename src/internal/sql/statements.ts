@@ -65,10 +65,14 @@ const syntaxes: Record<Dialect, Syntax> = {
     least: "LEAST",
     same: "IS NOT DISTINCT FROM",
     removeExpired: (sessions) =>
-      `WITH removed AS (DELETE FROM ${sessions} WHERE ctid = ANY(ARRAY(SELECT ctid FROM ${sessions} WHERE expires_at <= :now ` +
+      `WITH due AS MATERIALIZED (SELECT tableoid AS part, ctid AS place FROM ${sessions} WHERE expires_at <= :now ` +
       // One process at a time: another finds the lock taken, and nothing to do.
       `AND (SELECT pg_try_advisory_xact_lock(hashtext('${sessions}'))) ` +
-      `ORDER BY expires_at LIMIT :limit FOR UPDATE SKIP LOCKED)) AND expires_at <= :now RETURNING 1) ` +
+      `ORDER BY expires_at LIMIT :limit FOR UPDATE SKIP LOCKED), ` +
+      // The array leads to the rows, whatever the planner takes for their number. A place alone is not unique in a table that
+      // has partitions.
+      `removed AS (DELETE FROM ${sessions} USING due WHERE ${sessions}.ctid = ANY(ARRAY(SELECT place FROM due)) ` +
+      `AND ${sessions}.ctid = place AND ${sessions}.tableoid = part AND expires_at <= :now RETURNING 1) ` +
       `SELECT count(*) AS removed FROM removed`
   },
   sqlite: {
