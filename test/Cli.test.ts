@@ -6,12 +6,13 @@ import { it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import * as SqlStore from "effect-session/SqlStore"
 import { existsSync } from "node:fs"
-import { assert, describe, inject } from "vitest"
+import { assert, describe } from "vitest"
 import { range } from "../src/internal/testing/law.js"
 import { aRecord, freshId, freshKey, hour, idOf } from "../src/internal/testing/records.js"
 import { databases, done, failure, migrated, redisCluster, run, runWith, stores } from "./support/cli.js"
 import { works } from "./support/databases.js"
 import { storeAt } from "./support/redisClients.js"
+import * as servers from "./support/servers.js"
 import { freshPrefix, mariadbUrl, mysqlClient, ofMariadb, ofRedis } from "./support/stores.js"
 
 const all: typeof stores = [
@@ -163,9 +164,9 @@ for (const name of ofRedis("redis")) {
   it.scopedLive(`${name}: a number in the URL is that of a database`, () =>
     Effect.gen(function*() {
       const prefix = freshPrefix()
-      const store = yield* storeAt(`${inject("redisUrl")}/3`, { prefix })
+      const store = yield* storeAt(`${servers.redis()}/3`, { prefix })
       yield* store.create(freshKey(), aRecord(endsAt(soon())), Date.now())
-      const count = (path: string) => run("stats", "--database-url", inject("redisUrl") + path, "--prefix", prefix)
+      const count = (path: string) => run("stats", "--database-url", servers.redis() + path, "--prefix", prefix)
       for (const path of ["/3", "?db=3"]) {
         assert.deepStrictEqual(yield* count(path), done("current  1\nexpired  0\n"))
       }

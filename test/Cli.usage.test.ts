@@ -13,12 +13,13 @@ import * as Cli from "effect-session/Cli"
 import * as SqlStore from "effect-session/SqlStore"
 import { readdirSync, readFileSync } from "node:fs"
 import * as Path from "node:path"
-import { assert, describe, inject } from "vitest"
+import { assert, describe } from "vitest"
 import { range } from "../src/internal/testing/law.js"
 import { aRecord, freshId, freshKey, hour } from "../src/internal/testing/records.js"
 import { done, failure, run } from "./support/cli.js"
 import { temporaryDirectory } from "./support/folders.js"
 import { ioredisOn } from "./support/redisClients.js"
+import * as servers from "./support/servers.js"
 import { freshPrefix, mariadbUrl, mysqlClient, ofMariadb, ofRedis } from "./support/stores.js"
 
 const secret = "hunter2"
@@ -141,7 +142,7 @@ describe("failures are one sentence, and never the password", () => {
 
   for (
     const [name, urlOf] of [
-      ["postgres", () => inject("postgresUrl")],
+      ["postgres", () => servers.postgres()],
       ...ofMariadb(["mariadb", () => mariadbUrl()] as const)
     ] as const
   ) {
@@ -171,7 +172,7 @@ describe("failures are one sentence, and never the password", () => {
   for (const name of ofRedis("redis")) {
     it.scopedLive(`${name}: a wrong password, a wrong database, and a user who may not do it`, () =>
       Effect.gen(function*() {
-        const url = new URL(inject("redisUrl"))
+        const url = new URL(servers.redis())
         const stats = () => run("stats", "--database-url", url.href)
         url.pathname = "99"
         assert.deepStrictEqual(
@@ -179,7 +180,7 @@ describe("failures are one sentence, and never the password", () => {
           failure(1, `The database at ${url.host} failed: ERR DB index is out of range.`)
         )
         url.pathname = ""
-        const admin = yield* ioredisOn(inject("redisUrl"))
+        const admin = yield* ioredisOn(servers.redis())
         const user = freshPrefix()
         yield* Effect.acquireRelease(
           Effect.promise(() => admin.acl("SETUSER", user, "on", `>${secret}`, "~*", "+info")),

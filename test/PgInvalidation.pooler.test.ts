@@ -8,12 +8,13 @@ import * as PgInvalidation from "effect-session/PgInvalidation"
 import { SessionInvalidation } from "effect-session/SessionInvalidation"
 import { chmodSync, writeFileSync } from "node:fs"
 import * as Path from "node:path"
-import { assert, inject } from "vitest"
+import { assert } from "vitest"
 import { freePort } from "../examples/servers/freePort.js"
 import { find } from "../examples/servers/programs.js"
 import * as Server from "../examples/servers/server.js"
 import { directory } from "./support/outages.js"
 import { advice, pgbouncer } from "./support/parts.js"
+import * as servers from "./support/servers.js"
 import { freshPrefix } from "./support/stores.js"
 
 /** A pooler in front of the run's Postgres; gives the URL of that through it. */
@@ -21,7 +22,7 @@ const pooled = (mode: "session" | "transaction") =>
   Effect.gen(function*() {
     const program = find("pgbouncer") ?? assert.fail(advice(pgbouncer))
     const port = yield* freePort
-    const url = new URL(inject("postgresUrl"))
+    const url = new URL(servers.postgres())
     const folder = yield* directory
     const file = Path.join(folder, "pgbouncer.ini")
     writeFileSync(

@@ -4,10 +4,11 @@ import { it } from "@effect/vitest"
 import { Effect, Layer, type Scope } from "effect"
 import type { Notice } from "effect-session/SessionInvalidation"
 import * as SqlMigrations from "effect-session/SqlMigrations"
-import { assert, describe, inject } from "vitest"
+import { assert, describe } from "vitest"
 import { until } from "../examples/servers/server.js"
 import { begun, bundled } from "./support/children.js"
 import { paced } from "./support/pace.js"
+import * as servers from "./support/servers.js"
 import { freshPrefix, postgresClient } from "./support/stores.js"
 import type { Job } from "./support/telling.js"
 import * as Way from "./support/way.js"
@@ -18,7 +19,7 @@ const nodes = (...jobs: ReadonlyArray<Pick<Job, "channel" | "lease"> & Partial<J
     const prefix = freshPrefix()
     yield* Layer.build(SqlMigrations.layer({ prefix }))
     const program = yield* bundled("telling")
-    const url = inject("postgresUrl")
+    const url = servers.postgres()
     const children = yield* Effect.forEach(
       jobs,
       (job) => begun(program, { url, channelUrl: url, prefix, ...job } satisfies Job),
@@ -116,7 +117,7 @@ describe("three processes", () => {
     "where the way of the channel falls silent, the lease holds; open again, it is heard again",
     (channel) =>
       Effect.gen(function*() {
-        const url = new URL(inject("postgresUrl"))
+        const url = new URL(servers.postgres())
         const way = yield* Way.make(Number(url.port))
         url.port = String(way.port)
         const [a, b] = yield* nodes({ channel, lease }, { channel, lease, channelUrl: url.href })

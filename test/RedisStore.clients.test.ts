@@ -4,16 +4,17 @@ import { type Shape as Client, slotOf } from "effect-session/RedisClient"
 import * as RedisStore from "effect-session/RedisStore"
 import { Cluster, type ClusterOptions } from "ioredis"
 import { createClient, createClientPool, createCluster, RESP_TYPES } from "redis"
-import { assert, describe, inject } from "vitest"
+import { assert, describe } from "vitest"
 import { clusterReady } from "../examples/servers/redis.js"
 import { isAlive, start, stored } from "../src/internal/testing/records.js"
 import { storeLaws } from "../src/internal/testing/storeLaws.js"
 import { works } from "./support/databases.js"
 import { ioredisOn, nodeRedisOn, storeOn } from "./support/redisClients.js"
+import * as servers from "./support/servers.js"
 import { redisStore } from "./support/stores.js"
 
-const url = () => inject("redisUrl")
-const ports = () => inject("redisClusterNodes")
+const url = () => servers.redis()
+const ports = () => servers.redisCluster()
 
 /** A client of node-redis that is closed with the scope. */
 const connected = <C extends { connect(): Promise<unknown>; destroy(): void }>(make: () => C) =>

@@ -3,7 +3,7 @@ import { Effect, Option } from "effect"
 import type { Shape as Client } from "effect-session/RedisClient"
 import * as RedisStore from "effect-session/RedisStore"
 import type { Shape } from "effect-session/SessionStore"
-import { assert, describe, inject } from "vitest"
+import { assert, describe } from "vitest"
 import * as Server from "../examples/servers/redis.js"
 import {
   aRecord,
@@ -21,11 +21,12 @@ import {
 } from "../src/internal/testing/records.js"
 import { engineOf, next, opened as openedBy, record, written } from "./support/engines.js"
 import { clusterOn, noting, storeOn } from "./support/redisClients.js"
+import * as servers from "./support/servers.js"
 import { freshPrefix } from "./support/stores.js"
 
 /** A store on the run's Cluster, and what it keeps there. */
 const opened = Effect.gen(function*() {
-  const ports = inject("redisClusterNodes")
+  const ports = servers.redisCluster()
   yield* Server.clusterReady(ports)
   const cluster = yield* clusterOn(ports)
   const prefix = freshPrefix()

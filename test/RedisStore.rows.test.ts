@@ -3,12 +3,13 @@ import { Cause, Effect } from "effect"
 import * as RedisStore from "effect-session/RedisStore"
 import type { Shape } from "effect-session/SessionStore"
 import { inspect } from "node:util"
-import { assert, describe, inject } from "vitest"
+import { assert, describe } from "vitest"
 import { range } from "../src/internal/testing/law.js"
 import type { Stored } from "../src/internal/testing/records.js"
 import { isAlive, isDead, start, stored } from "../src/internal/testing/records.js"
 import { reads, writes } from "./support/databases.js"
 import { ioredisOn, storeOn } from "./support/redisClients.js"
+import * as servers from "./support/servers.js"
 import { freshPrefix } from "./support/stores.js"
 
 const secret = "hunter2"
@@ -44,7 +45,7 @@ const fields: ReadonlyArray<readonly [place: number, values: ReadonlyArray<unkno
 const wholes = ["", secret, "null", "1", "{}", "[]", `["${secret}"]`, `"${secret}"`, "[".repeat(2000)]
 
 const opened = Effect.gen(function*() {
-  const redis = yield* ioredisOn(inject("redisUrl"))
+  const redis = yield* ioredisOn(servers.redis())
   const prefix = freshPrefix()
   const nameOf = ({ key }: Stored) => `${prefix}{all}:${key}`
   return {

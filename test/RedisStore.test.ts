@@ -3,7 +3,7 @@ import { Effect, FastCheck, Option, Redacted } from "effect"
 import type { Shape as Client } from "effect-session/RedisClient"
 import * as RedisStore from "effect-session/RedisStore"
 import type { Shape } from "effect-session/SessionStore"
-import { assert, describe, inject } from "vitest"
+import { assert, describe } from "vitest"
 import * as Server from "../examples/servers/redis.js"
 import { forAll, range } from "../src/internal/testing/law.js"
 import {
@@ -23,9 +23,10 @@ import {
 import { works } from "./support/databases.js"
 import { engineOf, next, record, written } from "./support/engines.js"
 import { ioredisOn, noting, storeOn } from "./support/redisClients.js"
+import * as servers from "./support/servers.js"
 import { freshPrefix } from "./support/stores.js"
 
-const url = () => inject("redisUrl")
+const url = () => servers.redis()
 
 /** A store, the keys that it uses, and a client to look at them. */
 const opened = Effect.gen(function*() {

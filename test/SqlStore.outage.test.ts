@@ -7,11 +7,12 @@ import { SessionStore } from "effect-session"
 import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
 import * as Path from "node:path"
-import { assert, describe, inject } from "vitest"
+import { assert, describe } from "vitest"
 import { isAlive, isDead, start, stored } from "../src/internal/testing/records.js"
 import { crashes, directory, isCut, shopOn, starves } from "./support/outages.js"
 import { play } from "./support/outageScenes.js"
 import * as Postgres from "./support/postgresServer.js"
+import * as servers from "./support/servers.js"
 import { freshPrefix, postgresClient } from "./support/stores.js"
 
 const startable = Effect.map(Postgres.startable(), (start) => ({
@@ -34,7 +35,7 @@ describe("a database that goes away", () => {
     Effect.gen(function*() {
       const applicationName = freshPrefix()
       const shops = yield* shopOn(
-        PgClient.layer({ url: Redacted.make(inject("postgresUrl")), maxConnections: 3, applicationName })
+        PgClient.layer({ url: Redacted.make(servers.postgres()), maxConnections: 3, applicationName })
       )
       const admin = Context.get(yield* Layer.build(postgresClient({ maxConnections: 1 })), SqlClient)
       const cut = admin.unsafe(

@@ -15,9 +15,10 @@ import { build } from "esbuild"
 import { spawn } from "node:child_process"
 import { rmSync } from "node:fs"
 import * as Path from "node:path"
-import { afterAll, assert, beforeAll, inject } from "vitest"
+import { afterAll, assert, beforeAll } from "vitest"
 import { Screen } from "../../src/internal/cli/copy.js"
 import { temporaryDirectory } from "./folders.js"
+import * as servers from "./servers.js"
 import {
   freshPrefix,
   mariadbUrl,
@@ -79,7 +80,7 @@ export interface Database {
 
 export type OpenDatabase = Effect.Effect<Database, never, Scope.Scope>
 
-export const postgres: OpenDatabase = Effect.sync(() => ({ url: inject("postgresUrl"), client: postgresClient() }))
+export const postgres: OpenDatabase = Effect.sync(() => ({ url: servers.postgres(), client: postgresClient() }))
 
 export const mariadb: OpenDatabase = Effect.sync(() => ({ url: mariadbUrl(), client: mysqlClient() }))
 
@@ -129,10 +130,10 @@ const redisAt = (url: () => string, client: Layer.Layer<RedisClient>) =>
     )
   })
 
-export const redis = redisAt(() => inject("redisUrl"), redisClient)
+export const redis = redisAt(() => servers.redis(), redisClient)
 
 /** A Cluster, by one of its nodes. */
-export const redisCluster = redisAt(() => `redis://127.0.0.1:${inject("redisClusterNodes")[1]}`, redisClusterClient)
+export const redisCluster = redisAt(() => `redis://127.0.0.1:${servers.redisCluster()[1]}`, redisClusterClient)
 
 export const files = Effect.gen(function*() {
   const directory = yield* temporaryDirectory("cli")

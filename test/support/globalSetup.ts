@@ -1,9 +1,11 @@
 /**
- * Starts the servers that the tests talk to, once for the whole run, on free ports and empty data; stops them after it.
+ * Starts the servers that the tests share, on free ports and empty data, each when a test first asks for it (see `servers.ts`); stops
+ * them after the run.
  */
-import { Effect, Exit, Scope } from "effect"
+import { Cause, Effect, Exit, Scope } from "effect"
 import { readFileSync, rmSync } from "node:fs"
 import { chmod, mkdtemp } from "node:fs/promises"
+import { createServer } from "node:http"
 import { constants } from "node:os"
 import * as Path from "node:path"
 import type { TestProject } from "vitest/node"
@@ -12,19 +14,6 @@ import * as Redis from "../../examples/servers/redis.js"
 import * as EmbeddedPostgres from "../../examples/shop/EmbeddedPostgres.js"
 import { memory } from "./folders.js"
 import { isInstalled, leftOut, mariadb, redis } from "./parts.js"
-
-declare module "vitest" {
-  export interface ProvidedContext {
-    /** The URL of a real Postgres. */
-    postgresUrl: string
-    /** The URL of a real MariaDB, or nothing where it is not installed or left out. */
-    mariadbUrl: string
-    /** The URL of a real Redis, or nothing where it is not installed or left out. */
-    redisUrl: string
-    /** The ports of a real Redis Cluster, or none. It may take two more seconds until it works. */
-    redisClusterNodes: ReadonlyArray<number>
-  }
-}
 
 export default async (project: TestProject) => {
   const scope = Effect.runSync(Scope.make())
@@ -50,31 +39,42 @@ export default async (project: TestProject) => {
   // The servers run as other users when the tests run as root, and must be able to enter.
   await chmod(directory, 0o755)
   // Where it is not installed, the tests that need it say so, and all others run.
-  const mariadbUrl = isInstalled(mariadb) && !leftOut().includes(mariadb)
-    ? Effect.map(Mariadb.make({ directory: mariadbData }), ({ url }) => url)
-    : Effect.succeed("")
   const hasRedis = isInstalled(redis) && !leftOut().includes(redis)
-  const redisUrl = hasRedis
-    ? Effect.map(Redis.make({ directory: Path.join(directory, "redis") }), ({ url }) => url)
-    : Effect.succeed("")
-  const redisPorts = hasRedis
-    ? Effect.map(
-      Redis.makeCluster({ directory: Path.join(directory, "cluster") }),
-      (nodes) => nodes.map(({ port }) => port)
-    )
-    : Effect.succeed([])
-  const servers = Effect.all(
-    [EmbeddedPostgres.make({ directory: postgres }), mariadbUrl, redisUrl, redisPorts],
-    { concurrency: "unbounded" }
-  )
-  const [postgresUrl, ownMariadbUrl, ownRedisUrl, redisClusterNodes] = await run(servers)
-  project.provide("postgresUrl", postgresUrl)
-  project.provide("mariadbUrl", ownMariadbUrl)
-  project.provide("redisUrl", ownRedisUrl)
-  project.provide("redisClusterNodes", redisClusterNodes)
+  const servers: Record<string, Effect.Effect<unknown, unknown, Scope.Scope>> = {
+    postgres: EmbeddedPostgres.make({ directory: postgres }),
+    mariadb: isInstalled(mariadb) && !leftOut().includes(mariadb)
+      ? Effect.map(Mariadb.make({ directory: mariadbData }), ({ url }) => url)
+      : Effect.succeed(""),
+    redis: hasRedis
+      ? Effect.map(Redis.make({ directory: Path.join(directory, "redis") }), ({ url }) => url)
+      : Effect.succeed(""),
+    redisCluster: hasRedis
+      ? Effect.map(
+        Redis.makeCluster({ directory: Path.join(directory, "cluster") }),
+        (nodes) => nodes.map(({ port }) => port)
+      )
+      : Effect.succeed([])
+  }
+  const started = new Map<string, Promise<unknown>>()
+  const start = (name: string): Promise<unknown> => {
+    const known = started.get(name)
+    if (known !== undefined) return known
+    const server = servers[name] ?? Effect.fail(`There is no server "${name}"`)
+    const starting = run(Effect.catchAllCause(server, (cause) => Effect.succeed({ error: Cause.pretty(cause) })))
+    started.set(name, starting)
+    return starting
+  }
+  const door = createServer((request, response) => {
+    void start((request.url ?? "").slice(1)).then((answer) => response.end(JSON.stringify(answer)))
+  })
+  await new Promise<void>((resolve) => door.listen(0, "127.0.0.1", resolve))
+  const address = door.address()
+  project.provide("serversUrl", `http://127.0.0.1:${typeof address === "object" ? address?.port : ""}/`)
 
   return async () => {
     // It takes its time for a farewell, which is for its data.
+    door.close()
+    await Promise.all(started.values())
     abort(Path.join(mariadbData, "mariadbd.pid"), "SIGKILL")
     await Effect.runPromise(Scope.close(scope, Exit.void))
     process.off("exit", giveUp)

@@ -17,25 +17,25 @@ import * as TieredStore from "effect-session/TieredStore"
 import { Cluster, Redis } from "ioredis"
 import { randomBytes } from "node:crypto"
 import * as Path from "node:path"
-import { inject } from "vitest"
 import { clusterReady } from "../../examples/servers/redis.js"
 import { temporaryDirectory } from "./folders.js"
 import { advice, leftOut, mariadb, redis } from "./parts.js"
+import * as servers from "./servers.js"
 
 /** Postgres, with a pool of its own. */
 export const postgresClient = (options: { readonly maxConnections?: number } = {}) =>
-  PgClient.layer({ url: Redacted.make(inject("postgresUrl")), maxConnections: 10, ...options })
+  PgClient.layer({ url: Redacted.make(servers.postgres()), maxConnections: 10, ...options })
 
 /** The URL of one of the databases of the run's Postgres. */
 export const postgresUrl = (database: string): string => {
-  const url = new URL(inject("postgresUrl"))
+  const url = new URL(servers.postgres())
   url.pathname = database
   return url.href
 }
 
 /** The URL of the run's MariaDB, or of one of its databases. */
 export const mariadbUrl = (database?: string): string => {
-  const there = inject("mariadbUrl")
+  const there = servers.mariadb()
   if (there === "") throw new Error(advice(mariadb))
   const url = new URL(there)
   if (database !== undefined) url.pathname = database
@@ -55,8 +55,8 @@ export const redisClient = Layer.scoped(
   Effect.map(
     Effect.acquireRelease(
       Effect.sync(() => {
-        if (inject("redisUrl") === "") throw new Error(advice(redis))
-        return new Redis(inject("redisUrl"))
+        if (servers.redis() === "") throw new Error(advice(redis))
+        return new Redis(servers.redis())
       }),
       (client) => Effect.sync(() => client.disconnect())
     ),
@@ -68,7 +68,7 @@ export const redisClient = Layer.scoped(
 export const redisClusterClient = Layer.scoped(
   RedisStore.RedisClient,
   Effect.gen(function*() {
-    const ports = inject("redisClusterNodes")
+    const ports = servers.redisCluster()
     if (ports.length === 0) throw new Error(advice(redis))
     yield* clusterReady(ports)
     const client = yield* Effect.acquireRelease(
