@@ -81,7 +81,7 @@ const contest = Effect.gen(function*() {
     (pool) => Effect.promise(() => pool.end())
   )
   const visitors = yield* Effect.forEach(
-    Array.from({ length: 16 }),
+    Array.from({ length: 64 }),
     () => Effect.map(stored(store, { data }), (one): Visitor => ({ ...one, version: 1 }))
   )
   yield* Effect.forEach(Array.from({ length: 2_000 }), () => stored(store, { data }))
@@ -121,7 +121,8 @@ const contest = Effect.gen(function*() {
         return Effect.void
       })
   }
-  for (const crowd of [visitors.slice(0, 1), visitors]) {
+  for (const count of [1, 16, 64]) {
+    const crowd = visitors.slice(0, count)
     yield* compare("load", loads, crowd)
     yield* compare("save", saves, crowd)
   }

@@ -48,7 +48,7 @@ export const make = (
     operation: string,
     inside: Effect.Effect<A, SessionStoreError>
   ): Effect.Effect<A, SessionStoreError> => {
-    const own = Effect.mapError(retried(driver.alone(effect)), storeError(operation))
+    const own = Effect.catchAll(retried(effect), (cause) => Effect.fail(storeError(operation)(cause)))
     return ownPool
       ? Effect.mapInputContext(
         own,
@@ -64,8 +64,8 @@ export const make = (
 
   return {
     read: (operation, prepared, parameters) => {
-      const rows = driver.rows(prepared, parameters)
-      return unlessInside(rows, operation, Effect.mapError(rows, storeError(operation)))
+      const inside = Effect.suspend(() => driver.inside(prepared, parameters))
+      return unlessInside(driver.rows(prepared, parameters), operation, Effect.mapError(inside, storeError(operation)))
     },
     write: (operation, prepared, parameters) => written(operation, driver.changed(prepared, parameters)),
     writeAll: (operation, prepared, parameters) => written(operation, driver.together(prepared, parameters))
