@@ -37,7 +37,7 @@ interface Job {
   readonly number: number
   readonly resume: (result: Effect.Effect<ReadonlyArray<Row>, SqlError>) => void
   /** The lease whose connection executes the statement. */
-  lease?: Lease
+  lease: Lease | undefined
 }
 
 /** A connection that is reserved from the pool. */
@@ -243,15 +243,11 @@ export const make = (sql: SqlClient.SqlClient, names: Names): Query => {
     )
 
   return (text, values) =>
-    Effect.suspend(() =>
-      isForeign
-        ? unleased(text, values)
-        : Effect.async((resume) => {
-          const job: Job = { text, values, number: ++jobs, resume }
-          submit(job)
-          return Effect.sync(() => abandon(job))
-        })
-    )
+    isForeign ? unleased(text, values) : Effect.async((resume) => {
+      const job: Job = { text, values, number: ++jobs, resume, lease: undefined }
+      submit(job)
+      return Effect.sync(() => abandon(job))
+    })
 }
 
 const isClient = (value: unknown): value is Client =>
