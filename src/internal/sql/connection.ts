@@ -111,7 +111,7 @@ const givenUp = () => new SqlError({ message: "Nothing more was sent", cause: ne
 const rollback = "ROLLBACK"
 
 /** Time to wait for the answer to an interrupted statement before its connection is closed. */
-const patience = "500 millis"
+export const patience = "500 millis"
 
 /** Time limit of the request to cancel. */
 const reach = "10 seconds"

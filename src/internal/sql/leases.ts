@@ -9,7 +9,7 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Predicate from "effect/Predicate"
-import { type Cancellation, cancelRequest, hangUp, onConnection, untilReusable } from "./connection.js"
+import { type Cancellation, cancelRequest, hangUp, onConnection, patience, untilReusable } from "./connection.js"
 import { codeOf, readOnly } from "./errors.js"
 import type { Row } from "./rows.js"
 
@@ -46,6 +46,8 @@ interface Lease {
   readonly client: Client
   /** Returns the connection to the pool once the effect has ended. */
   readonly end: (before?: Effect.Effect<void>) => void
+  /** Waits until the pool knows that the connection is closed, so that it does not pass it on. */
+  readonly closed: Effect.Effect<void>
   /** By `performance.now()`. A lease takes no further statement after this time. */
   readonly expiresAt: number
   /** The statement that is executed. */
@@ -54,7 +56,7 @@ interface Lease {
   cancellation: Cancellation | undefined
   /** The turn of the event loop in which the last statement ended. */
   idleSince: number
-  isBroken: boolean
+  isClosed: boolean
 }
 
 /**
@@ -119,8 +121,14 @@ export const make = (sql: SqlClient.SqlClient, names: Names): Query => {
       }
       // The server has become a replica: a new connection may reach the new primary.
       if (readOnly.has(codeOf(failure))) hangUp(lease.connection)
-      lease.isBroken = true
-      release(lease)
+      lease.job = undefined
+      lease.end(
+        lease.cancellation !== undefined
+          ? untilReusable(lease.connection, lease.cancellation)
+          : isClosing(failure)
+          ? lease.closed
+          : Effect.void
+      )
       job.resume(Exit.fail(failure))
     }
     try {
@@ -134,7 +142,7 @@ export const make = (sql: SqlClient.SqlClient, names: Names): Query => {
   const release = (lease: Lease) => {
     lease.job = undefined
     if (lease.cancellation !== undefined) return lease.end(untilReusable(lease.connection, lease.cancellation))
-    if (lease.isBroken || performance.now() >= lease.expiresAt) return lease.end()
+    if (lease.isClosed || performance.now() >= lease.expiresAt) return lease.end()
     for (const job of waiting) {
       waiting.delete(job)
       return send(lease, job)
@@ -192,7 +200,7 @@ export const make = (sql: SqlClient.SqlClient, names: Names): Query => {
     // Nobody waits for it any more.
     if (waiting.size === 0 || !isClient(client)) return resume(Effect.void)
     const onEnd = () => {
-      lease.isBroken = true
+      lease.isClosed = true
       const index = idle.indexOf(lease)
       if (index < 0) return
       idle.splice(index, 1)
@@ -207,10 +215,23 @@ export const make = (sql: SqlClient.SqlClient, names: Names): Query => {
         client.off("error", onEnd)
         resume(before)
       },
+      closed: Effect.ignore(Effect.timeout(
+        Effect.async((resume) => {
+          const onClosed = () => resume(Effect.void)
+          client.on("end", onClosed)
+          client.on("error", onClosed)
+          if (lease.isClosed) onClosed()
+          return Effect.sync(() => {
+            client.off("end", onClosed)
+            client.off("error", onClosed)
+          })
+        }),
+        patience
+      )),
       job: undefined,
       cancellation: undefined,
       idleSince: 0,
-      isBroken: false
+      isClosed: false
     }
     client.on("end", onEnd)
     client.on("error", onEnd)
@@ -252,6 +273,15 @@ export const make = (sql: SqlClient.SqlClient, names: Names): Query => {
 
 const isClient = (value: unknown): value is Client =>
   Predicate.isRecord(value) && ["query", "on", "off"].every((method) => Predicate.isFunction(value[method]))
+
+/**
+ * Whether a connection ends with an error: the error is not one of a statement, or the server shuts down. Of a connection that was
+ * closed because it is read-only the server has reported an error of the statement.
+ */
+const isClosing = (error: SqlError): boolean => {
+  const code = codeOf(error)
+  return !Predicate.hasProperty(error.cause, "severity") || code.startsWith("57P") || readOnly.has(code)
+}
 
 /**
  * Codes of a named statement that was not executed: a pooler between us and the server has changed the connection, where the name is
