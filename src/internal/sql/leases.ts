@@ -50,6 +50,8 @@ interface Lease {
   readonly closed: Effect.Effect<void>
   /** By `performance.now()`. A lease takes no further statement after this time. */
   readonly expiresAt: number
+  /** Further statements that it takes. */
+  left: number
   /** The statement that is executed. */
   job: Job | undefined
   /** Set if the caller of the statement was interrupted. */
@@ -59,21 +61,21 @@ interface Lease {
   isClosed: boolean
 }
 
-/**
- * Milliseconds for which one lease takes statements. Queries of the application wait in the pool for as long at the most, and for the
- * last statement.
- */
-const term = 5
+/** Statements of one lease. A reservation takes about as long as three statements, so that it adds a tenth to each. */
+const maxStatements = 32
+
+/** Milliseconds after which a lease ends earlier, so that slow statements do not keep the application from the connection. */
+const maxMillis = 20
 
 /**
  * Reservations that wait in the pool at the same time. Few, because each that is in the queue before a query of the application delays
- * that query by one lease. More than one, because a pool opens its connections one per reservation.
+ * that query by one lease. More than one, because a pool opens its connections one per reservation, and one may be slow to open.
  */
-const maxReservations = 4
+const maxReservations = 2
 
 /**
  * Executes the statements of one store on leased connections. A statement takes an idle lease or waits for the next one, in order of
- * arrival. A connection goes back to the pool after {@link term}, after any error, and if there is no statement for it during one whole
+ * arrival. A connection goes back to the pool after {@link maxStatements} or {@link maxMillis}, after any error, and if there is no statement for it during one whole
  * turn of the event loop. Interruption works as in `onConnection`.
  *
  * Statements with a name are prepared by the server once for each connection, since planning takes longer than execution. If a name
@@ -103,6 +105,7 @@ export const make = (sql: SqlClient.SqlClient, names: Names): Query => {
   }
 
   const send = (lease: Lease, job: Job) => {
+    lease.left--
     lease.job = job
     job.lease = lease
     const { text, values } = job
@@ -142,7 +145,7 @@ export const make = (sql: SqlClient.SqlClient, names: Names): Query => {
   const release = (lease: Lease) => {
     lease.job = undefined
     if (lease.cancellation !== undefined) return lease.end(untilReusable(lease.connection, lease.cancellation))
-    if (lease.isClosed || performance.now() >= lease.expiresAt) return lease.end()
+    if (lease.isClosed || lease.left <= 0 || performance.now() >= lease.expiresAt) return lease.end()
     for (const job of waiting) {
       waiting.delete(job)
       return send(lease, job)
@@ -209,7 +212,8 @@ export const make = (sql: SqlClient.SqlClient, names: Names): Query => {
     const lease: Lease = {
       connection,
       client,
-      expiresAt: performance.now() + term,
+      expiresAt: performance.now() + maxMillis,
+      left: maxStatements,
       end: (before = Effect.void) => {
         client.off("end", onEnd)
         client.off("error", onEnd)
