@@ -27,7 +27,7 @@ const Pg: { readonly Pool: new(options: object) => Pool } = createRequire(import
 
 const maxConnections = 8
 const rounds = 9
-const perRound = 1_500
+const perRound = 4_000
 const data = JSON.stringify({ cart: "x".repeat(580) })
 
 /** One who asks again and again, for a session of their own. */

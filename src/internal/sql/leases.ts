@@ -61,7 +61,7 @@ interface Lease {
   isClosed: boolean
 }
 
-/** Statements of one lease. A reservation takes about as long as three statements, so that it adds a tenth to each. */
+/** Statements of one lease. A reservation costs this process about as much as a statement, so that it adds little to each of them. */
 const maxStatements = 32
 
 /** Milliseconds after which a lease ends earlier, so that slow statements do not keep the application from the connection. */
