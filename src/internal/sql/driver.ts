@@ -159,8 +159,8 @@ const connectionOf = (query: Leases.Query): Connection => {
   }
 }
 
-/** A name that no other text has, whoever else speaks to the same server through the same pooler. */
-const nameOf = (text: string): string => `effect_session_${sha256(new TextEncoder().encode(text))}`
+/** A name that no other text has, whoever else speaks to the same server through the same pooler. It is sent with every statement. */
+const nameOf = (text: string): string => `effect_session_${sha256(new TextEncoder().encode(text)).slice(0, 22)}`
 
 // Cloudflare D1: it speaks as SQLite does, is reached over a network, and has batches in place of transactions
 
