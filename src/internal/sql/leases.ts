@@ -75,8 +75,8 @@ const maxReservations = 2
 
 /**
  * Executes the statements of one store on leased connections. A statement takes an idle lease or waits for the next one, in order of
- * arrival. A connection goes back to the pool after {@link maxStatements} or {@link maxMillis}, after any error, and if there is no statement for it during one whole
- * turn of the event loop. Interruption works as in `onConnection`.
+ * arrival. A connection goes back to the pool after {@link maxStatements} or {@link maxMillis}, after any error, and if there is no
+ * statement for it during one whole turn of the event loop. Interruption works as in `onConnection`.
  *
  * Statements with a name are prepared by the server once for each connection, since planning takes longer than execution. If a name
  * turns out not to be kept, nothing was executed: the statement is sent again, and no names are used from then on.
@@ -214,11 +214,14 @@ export const make = (sql: SqlClient.SqlClient, names: Names): Query => {
       client,
       expiresAt: performance.now() + maxMillis,
       left: maxStatements,
-      end: (before = Effect.void) => {
-        client.off("end", onEnd)
-        client.off("error", onEnd)
-        resume(before)
-      },
+      end: (before = Effect.void) =>
+        resume(Effect.ensuring(
+          before,
+          Effect.sync(() => {
+            client.off("end", onEnd)
+            client.off("error", onEnd)
+          })
+        )),
       closed: Effect.ignore(Effect.timeout(
         Effect.async((resume) => {
           const onClosed = () => resume(Effect.void)
