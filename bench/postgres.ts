@@ -35,25 +35,29 @@ const data = JSON.stringify({ cart: "x".repeat(580) })
 type Visitor = Stored & { version: number }
 type Operation = (visitor: Visitor) => Effect.Effect<unknown, unknown>
 
-/** Operations per second, of so many visitors at once. */
+/** Operations per second, of so many visitors at once, and what one costs this process, in microseconds of the processor. */
 const rate = (operation: Operation, visitors: ReadonlyArray<Visitor>) =>
   Effect.gen(function*() {
     const each = Math.floor(perRound / visitors.length)
-    const began = performance.now()
+    const [began, cpu] = [performance.now(), process.cpuUsage()]
     yield* Effect.forEach(
       visitors,
       (visitor) => Effect.repeatN(Effect.suspend(() => operation(visitor)), each - 1),
       { concurrency: "unbounded", discard: true }
     )
-    return (each * visitors.length * 1000) / (performance.now() - began)
+    const { system, user } = process.cpuUsage(cpu)
+    const count = each * visitors.length
+    return { rate: (count * 1000) / (performance.now() - began), cost: (system + user) / count }
   })
+
+type Measured = Effect.Effect.Success<ReturnType<typeof rate>>
 
 const median = (all: ReadonlyArray<number>) => [...all].sort((a, b) => a - b)[all.length >> 1] ?? 0
 
 /** The contenders in turns, each beside its ratio to the first. */
 const compare = (title: string, contenders: Readonly<Record<string, Operation>>, visitors: ReadonlyArray<Visitor>) =>
   Effect.gen(function*() {
-    const rates = new Map<string, Array<number>>(Object.keys(contenders).map((name) => [name, []]))
+    const rates = new Map<string, Array<Measured>>(Object.keys(contenders).map((name) => [name, []]))
     for (let round = -1; round < rounds; round++) {
       for (const [name, operation] of Object.entries(contenders)) {
         const measured = yield* rate(operation, visitors)
@@ -62,10 +66,21 @@ const compare = (title: string, contenders: Readonly<Record<string, Operation>>,
       }
     }
     console.log(`\n${title}, ${visitors.length} at once`)
-    const first = median([...rates.values()][0] ?? [])
-    for (const [name, all] of rates) {
-      const rate = median(all)
-      console.log(`  ${name.padEnd(24)} ${rate.toFixed(0).padStart(7)} /s   × ${(rate / first).toFixed(2)}`)
+    const medians = [...rates].map(([name, all]) => ({
+      name,
+      rate: median(all.map(({ rate }) => rate)),
+      cost: median(all.map(({ cost }) => cost))
+    }))
+    const [first] = medians
+    for (const { cost, name, rate } of medians) {
+      const [faster, dearer] = [rate / (first?.rate ?? rate), cost / (first?.cost ?? cost)].map((ratio) =>
+        ratio.toFixed(2)
+      )
+      console.log(
+        `  ${name.padEnd(24)} ${rate.toFixed(0).padStart(7)} /s   × ${faster}   ${
+          cost.toFixed(0).padStart(5)
+        } µs   × ${dearer}`
+      )
     }
   })
 
@@ -82,7 +97,7 @@ const contest = Effect.gen(function*() {
     (pool) => Effect.promise(() => pool.end())
   )
   const visitors = yield* Effect.forEach(
-    Array.from({ length: 16 }),
+    Array.from({ length: 64 }),
     () => Effect.map(stored(store, { data }), (one): Visitor => ({ ...one, version: 1 }))
   )
   yield* Effect.forEach(Array.from({ length: 2_000 }), () => stored(store, { data }))
@@ -122,7 +137,8 @@ const contest = Effect.gen(function*() {
         return Effect.void
       })
   }
-  for (const crowd of [visitors.slice(0, 1), visitors]) {
+  for (const count of [1, 16, 64]) {
+    const crowd = visitors.slice(0, count)
     yield* compare("load", loads, crowd)
     yield* compare("save", saves, crowd)
   }

@@ -10,10 +10,8 @@
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import * as DefaultServices from "effect/DefaultServices"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as FiberRef from "effect/FiberRef"
 import * as Layer from "effect/Layer"
@@ -23,7 +21,8 @@ import * as MetricKey from "effect/MetricKey"
 import * as MetricLabel from "effect/MetricLabel"
 import * as Option from "effect/Option"
 import * as Record from "effect/Record"
-import * as Tracer from "effect/Tracer"
+import type * as Tracer from "effect/Tracer"
+import { isTraced } from "./internal/done.js"
 import { intercepted } from "./internal/store/intercepted.js"
 import type { Operation, Shape } from "./SessionStore.js"
 import { SessionStore, SessionStoreError } from "./SessionStore.js"
@@ -236,12 +235,6 @@ const watched = <A>(
           })))
     )
   })
-
-const silent = Context.get(DefaultServices.liveServices, Tracer.Tracer)
-
-/** Effect's own tracer keeps spans that nobody sees, and they cost more than all the rest here. */
-const isTraced = (fiber: Fiber.RuntimeFiber<unknown, unknown>): boolean =>
-  fiber.currentTracer !== silent && fiber.getFiberRef(FiberRef.currentTracerEnabled)
 
 /** How a span ends. Not as the call did: that has the record in it, or what the driver said. */
 const told = (operation: Operation, outcome: Outcome): Exit.Exit<void, SessionStoreError> =>

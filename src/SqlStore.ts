@@ -307,8 +307,17 @@ export const clientOf: Effect.Effect<
     : Effect.succeed([sql.withoutTransforms(), dialect] as const)
 })
 
-const decoded = <A>(operation: string, decode: (row: Row) => A, row: Row) =>
-  Effect.asSome(Effect.try({ try: () => decode(row), catch: (cause) => corrupt(operation, cause) }))
+const decoded = <A>(
+  operation: string,
+  decode: (row: Row) => A,
+  row: Row
+): Effect.Effect<Option.Option<A>, SessionStoreError> => {
+  try {
+    return Effect.succeedSome(decode(row))
+  } catch (cause) {
+    return Effect.fail(corrupt(operation, cause))
+  }
+}
 
 const canDecode = (decode: (row: Row) => unknown, row: Row): boolean => {
   try {

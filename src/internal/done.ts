@@ -5,11 +5,13 @@
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import type * as DefaultServices from "effect/DefaultServices"
+import * as DefaultServices from "effect/DefaultServices"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
+import * as FiberRef from "effect/FiberRef"
+import * as Tracer from "effect/Tracer"
 
 /** The fiber that runs an effect. */
 export type RuntimeFiber = Fiber.RuntimeFiber<unknown, unknown>
@@ -21,6 +23,12 @@ export const clockIn: (services: Context.Context<DefaultServices.DefaultServices
 
 /** Milliseconds since the epoch, by the clock of a fiber. */
 export const millisOf = (fiber: RuntimeFiber): number => clockIn(fiber.currentDefaultServices).unsafeCurrentTimeMillis()
+
+const nativeTracer = Context.get(DefaultServices.liveServices, Tracer.Tracer)
+
+/** Whether a fiber has a tracer other than Effect's own, which keeps spans that nobody sees. */
+export const isTraced = (fiber: RuntimeFiber): boolean =>
+  fiber.currentTracer !== nativeTracer && fiber.getFiberRef(FiberRef.currentTracerEnabled)
 
 /** Whether an effect is its own result. */
 export const isDone = Exit.isExit as <A, E, R>(self: Effect.Effect<A, E, R>) => self is Exit.Exit<A, E>

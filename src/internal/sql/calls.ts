@@ -47,38 +47,48 @@ export const make = (
   const unlessInside = <A>(
     effect: Effect.Effect<A, SqlError>,
     operation: string,
-    inside: Effect.Effect<A, SessionStoreError>
+    inside: () => Effect.Effect<A, SessionStoreError>
   ): Effect.Effect<A, SessionStoreError> => {
-    const own = Effect.mapError(retried(driver.alone(effect)), storeError(operation))
+    const own = retried(effect, operation)
     return ownPool
       ? Effect.mapInputContext(
         own,
         (context: Context.Context<never>) => Context.omit(SqlClient.TransactionConnection)(context)
       )
-      : Effect.contextWithEffect((context: Context.Context<never>) =>
-        context.unsafeMap.has(SqlClient.TransactionConnection.key) ? inside : own
+      : Effect.withFiberRuntime((fiber) =>
+        fiber.currentContext.unsafeMap.has(SqlClient.TransactionConnection.key) ? inside() : own
       )
   }
 
   const written = <A>(operation: string, effect: Effect.Effect<A, SqlError>) =>
-    unlessInside(effect, operation, Effect.fail(new SessionStoreError({ operation, reason: "transaction" })))
+    // An error costs more than the rest of a call, and most calls need none.
+    unlessInside(effect, operation, () => Effect.fail(new SessionStoreError({ operation, reason: "transaction" })))
 
   return {
-    read: (operation, prepared, parameters) => {
-      const rows = driver.rows(prepared, parameters)
-      return unlessInside(rows, operation, Effect.mapError(rows, storeError(operation)))
-    },
+    read: (operation, prepared, parameters) =>
+      unlessInside(
+        driver.rows(prepared, parameters),
+        operation,
+        () => Effect.mapError(driver.inside(prepared, parameters), storeError(operation))
+      ),
     write: (operation, prepared, parameters) => written(operation, driver.changed(prepared, parameters)),
     writeAll: (operation, prepared, parameters) => written(operation, driver.together(prepared, parameters))
   }
 }
 
 /** Up to three retries with jittered exponential backoff. */
-const retried = <A>(effect: Effect.Effect<A, SqlError>, pause = 5): Effect.Effect<A, SqlError> =>
+const retried = <A>(
+  effect: Effect.Effect<A, SqlError>,
+  operation: string,
+  pause = 5
+): Effect.Effect<A, SessionStoreError> =>
   Effect.catchAll(effect, (error) =>
     pause <= 20 && transient.has(codeOf(error))
-      ? Effect.flatMap(Random.next, (random) => Effect.delay(retried(effect, 2 * pause), (0.5 + random) * pause))
-      : Effect.fail(error))
+      ? Effect.flatMap(
+        Random.next,
+        (random) => Effect.delay(retried(effect, operation, 2 * pause), (0.5 + random) * pause)
+      )
+      : Effect.fail(storeError(operation)(error)))
 
 const storeError = (operation: string) => (cause: SqlError) =>
   new SessionStoreError({ operation, reason: "unavailable", cause })

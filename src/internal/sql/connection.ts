@@ -1,5 +1,5 @@
 /**
- * What is done on one connection of a pool: those of MySQL and Postgres.
+ * Reserved connections of the pools of MySQL and Postgres, and what becomes of them if their caller is interrupted.
  */
 import * as SqlClient from "@effect/sql/SqlClient"
 import type { Connection } from "@effect/sql/SqlConnection"
@@ -25,24 +25,23 @@ import { codeOf, readOnly } from "./errors.js"
  */
 export const onConnection = <A>(
   sql: SqlClient.SqlClient,
-  effect: Effect.Effect<A, SqlError>,
-  spoken: (connection: Connection) => Connection = (connection) => connection
+  effect: Effect.Effect<A, SqlError, SqlClient.TransactionConnection>
 ): Effect.Effect<A, SqlError> =>
   Effect.flatMap(Effect.runtime<never>(), (runtime) =>
     Effect.async<A, SqlError>((resume) => {
       const run = Runtime.runFork(runtime)
       let busy: Connection | undefined
       let isGone = false
-      let cancelling: Effect.Effect<boolean | undefined> | undefined
+      let cancellation: Cancellation | undefined
       const use = (connection: Connection): Effect.Effect<A, SqlError> => {
         if (isGone) return Effect.interrupt
         busy = connection
         return effect.pipe(
-          Effect.provideService(SqlClient.TransactionConnection, [unless(() => isGone, spoken(connection)), 0]),
+          Effect.provideService(SqlClient.TransactionConnection, [unless(() => isGone, connection), 0]),
           // It has become one: a new connection may find the other.
           Effect.tapError((error) => Effect.sync(() => readOnly.has(codeOf(error)) && hangUp(connection))),
           Effect.ensuring(
-            Effect.suspend(() => cancelling === undefined ? Effect.void : cancelled(connection, cancelling))
+            Effect.suspend(() => cancellation === undefined ? Effect.void : untilReusable(connection, cancellation))
           ),
           // From here on it is another's: whoever goes now has nothing to cancel.
           Effect.ensuring(Effect.sync(() => void (busy = undefined)))
@@ -55,22 +54,36 @@ export const onConnection = <A>(
       })
       return Effect.sync(() => {
         isGone = true
-        if (busy === undefined) return
-        const asked = run(Effect.timeoutOption(cancel(busy), reach))
-        const hasWaited = run(Effect.delay(Effect.sync(() => busy !== undefined && hangUp(busy)), patience))
-        cancelling = Effect.raceFirst(
-          Effect.map(
-            Fiber.await(asked),
-            (exit) => Exit.isSuccess(exit) ? Option.getOrUndefined(exit.value) : undefined
-          ),
-          Effect.as(Fiber.await(hasWaited), undefined)
-        )
+        if (busy !== undefined) cancellation = cancelRequest(run, busy, () => busy !== undefined)
       })
     }))
 
-/** Waits until nothing can cancel what is said next on the connection, which is closed if that is not sure. */
-const cancelled = (connection: Connection, cancelling: Effect.Effect<boolean | undefined>): Effect.Effect<void> =>
-  Effect.flatMap(cancelling, (isAsked) => {
+/**
+ * Completes when the connection may be used or closed: with true if the server was asked to cancel and has answered, with false if it
+ * was not asked, with undefined if that is not known.
+ */
+export type Cancellation = Effect.Effect<boolean | undefined>
+
+/** Asks the server to cancel what a connection executes, and closes the connection if it is still busy after {@link patience}. */
+export const cancelRequest = (
+  run: <A>(effect: Effect.Effect<A>) => Fiber.RuntimeFiber<A>,
+  connection: Connection,
+  isBusy: () => boolean
+): Cancellation => {
+  const asked = run(Effect.exit(Effect.timeoutOption(cancel(connection), reach)))
+  const hasWaited = run(Effect.delay(Effect.sync(() => isBusy() && hangUp(connection)), patience))
+  return Effect.raceFirst(
+    Effect.map(
+      Fiber.join(asked),
+      (exit) => Exit.isSuccess(exit) ? Option.getOrUndefined(exit.value) : undefined
+    ),
+    Effect.as(Fiber.await(hasWaited), undefined)
+  )
+}
+
+/** Waits until nothing can cancel the next statement of the connection, which is closed if that is not certain. */
+export const untilReusable = (connection: Connection, cancellation: Cancellation): Effect.Effect<void> =>
+  Effect.flatMap(cancellation, (isAsked) => {
     if (isAsked === false) return Effect.void
     const close = Effect.sync(() => hangUp(connection))
     const say = (statement: string) => connection.executeUnprepared(statement, [], undefined)
@@ -98,13 +111,13 @@ const givenUp = () => new SqlError({ message: "Nothing more was sent", cause: ne
 const rollback = "ROLLBACK"
 
 /** Time to wait for the answer to an interrupted statement before its connection is closed. */
-const patience = "500 millis"
+export const patience = "500 millis"
 
 /** Time limit of the request to cancel. */
 const reach = "10 seconds"
 
 /** Takes the connection out of its pool, and ends its socket as a broken one ends, so that what waits for it fails. */
-const hangUp = (connection: Connection): void => {
+export const hangUp = (connection: Connection): void => {
   if (Predicate.hasProperty(connection, "conn")) {
     // mysql2
     destroy(connection.conn)

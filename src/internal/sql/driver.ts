@@ -1,16 +1,19 @@
 /**
  * How each database is spoken to through its driver: what the drivers, and the servers behind them, do in different ways.
  */
-import type * as SqlClient from "@effect/sql/SqlClient"
+import * as SqlClient from "@effect/sql/SqlClient"
 import type { Connection } from "@effect/sql/SqlConnection"
 import { SqlError } from "@effect/sql/SqlError"
+import * as Statement from "@effect/sql/Statement"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
+import * as Stream from "effect/Stream"
 import { sha256 } from "../crypto/primitives.js"
+import { isTraced } from "../done.js"
 import { integer } from "../record.js"
 import { inTransaction, onConnection } from "./connection.js"
-import { codeOf } from "./errors.js"
+import * as Leases from "./leases.js"
 import type { Parameters, Row } from "./rows.js"
 import { column } from "./rows.js"
 import type { Prepared } from "./statements.js"
@@ -19,14 +22,16 @@ import { mysqlNameBytes } from "./tables.js"
 
 /** Sends statements. */
 interface Driver {
-  readonly rows: (prepared: Prepared, parameters: Parameters) => Effect.Effect<ReadonlyArray<Row>, SqlError>
-  /** How many rows a write has changed. */
+  /** Rows, read inside a transaction of the application. */
+  readonly inside: Rows
+  readonly rows: Rows
+  /** The number of rows that a write has changed. */
   readonly changed: (prepared: Prepared, parameters: Parameters) => Effect.Effect<number, SqlError>
-  /** Runs what is not part of a transaction of the application. */
-  readonly alone: <A>(effect: Effect.Effect<A, SqlError>) => Effect.Effect<A, SqlError>
-  /** Runs statements of which all are done or none, inside `alone`. */
+  /** Executes all statements or none. */
   readonly together: (prepared: ReadonlyArray<Prepared>, parameters: Parameters) => Effect.Effect<void, SqlError>
 }
+
+type Rows = (prepared: Prepared, parameters: Parameters) => Effect.Effect<ReadonlyArray<Row>, SqlError>
 
 /** The driver of a client. Postgres sends the `frequent` statements by name. */
 export const make = (sql: SqlClient.SqlClient, dialect: Dialect, frequent: ReadonlyArray<Prepared>): Driver => {
@@ -40,19 +45,17 @@ export const make = (sql: SqlClient.SqlClient, dialect: Dialect, frequent: Reado
   }
 }
 
-/** Postgres and SQLite: a write names the rows that it has changed, whatever the driver. */
+/** Rows by the statements of the client. */
+const rowsOf = (sql: SqlClient.SqlClient): Rows => ({ names, text }, parameters) =>
+  sql.unsafe<Row>(text, names.map((name) => parameters[name]))
+
+/** SQLite: a write returns the rows that it has changed, whatever the driver. */
 const returning = (sql: SqlClient.SqlClient): Driver => {
-  const rows: Driver["rows"] = ({ names, text }, parameters) =>
-    sql.unsafe<Row>(text, names.map((name) => parameters[name]))
+  const rows = rowsOf(sql)
   return {
+    inside: rows,
     rows,
-    // Postgres counts for us where there may be many, so that they need not be read.
-    changed: (prepared, parameters) =>
-      Effect.map(
-        rows(prepared, parameters),
-        (rows) => rows[0] !== undefined && "removed" in rows[0] ? column(rows[0], "removed", integer) : rows.length
-      ),
-    alone: (effect) => effect,
+    changed: (prepared, parameters) => Effect.map(rows(prepared, parameters), (rows) => rows.length),
     together: (prepared, parameters) =>
       // A connection that is lost cannot be rolled back either, which the client takes for a defect.
       Effect.catchSomeDefect(
@@ -63,7 +66,7 @@ const returning = (sql: SqlClient.SqlClient): Driver => {
 }
 
 /** Runs statements one after another. */
-const inOrder = (rows: Driver["rows"], prepared: ReadonlyArray<Prepared>, parameters: Parameters) =>
+const inOrder = (rows: Rows, prepared: ReadonlyArray<Prepared>, parameters: Parameters) =>
   Effect.forEach(prepared, (one) => rows(one, parameters), { discard: true })
 
 // MySQL and MariaDB
@@ -75,14 +78,14 @@ const mysql = (sql: SqlClient.SqlClient): Driver => {
       // A number is sent as a double, which MySQL does not take for a limit.
       names.map((name) => name === "limit" ? String(parameters[name]) : parameters[name])
     )
-  const rows: Driver["rows"] = (prepared, parameters) =>
+  const inside: Rows = (prepared, parameters) =>
     fitting(parameters, Effect.map(statement(prepared, parameters), (rows) => rows.map(readable)))
   return {
-    rows,
+    inside,
+    rows: (prepared, parameters) => onConnection(sql, inside(prepared, parameters)),
     changed: (prepared, parameters) =>
-      fitting(parameters, Effect.flatMap(statement(prepared, parameters).raw, affectedRows)),
-    alone: (effect) => onConnection(sql, effect),
-    together: (prepared, parameters) => inTransaction(sql, inOrder(rows, prepared, parameters))
+      onConnection(sql, fitting(parameters, Effect.flatMap(statement(prepared, parameters).raw, affectedRows))),
+    together: (prepared, parameters) => onConnection(sql, inTransaction(sql, inOrder(inside, prepared, parameters)))
   }
 }
 
@@ -124,71 +127,42 @@ const affectedRows = (result: unknown): Effect.Effect<number, SqlError> =>
 // Postgres
 
 const pg = (sql: SqlClient.SqlClient, frequent: ReadonlyArray<Prepared>): Driver => {
-  const names: Names = new Map(frequent.map(({ text }) => [text, nameOf(text)]))
-  const driver = returning(sql)
+  const query = Leases.make(sql, new Map(frequent.map(({ text }) => [text, nameOf(text)])))
+  const inside = rowsOf(sql)
+  const leased = connectionOf(query)
+  const rows: Rows = (prepared, parameters) =>
+    Effect.withFiberRuntime((fiber) =>
+      isTraced(fiber) || Option.isSome(fiber.getFiberRef(Statement.currentTransformer))
+        ? Effect.provideService(inside(prepared, parameters), SqlClient.TransactionConnection, [leased, 0])
+        : query(prepared.text, prepared.names.map((name) => parameters[name]))
+    )
   return {
-    ...driver,
-    alone: (effect) => onConnection(sql, effect, (connection) => naming(connection, names)),
-    together: (prepared, parameters) => inTransaction(sql, inOrder(driver.rows, prepared, parameters))
+    inside,
+    rows,
+    changed: (prepared, parameters) =>
+      Effect.map(
+        rows(prepared, parameters),
+        // Where there may be many rows they are counted by the server, and not read.
+        (rows) => rows[0] !== undefined && "removed" in rows[0] ? column(rows[0], "removed", integer) : rows.length
+      ),
+    together: (prepared, parameters) => onConnection(sql, inTransaction(sql, inOrder(inside, prepared, parameters)))
   }
 }
 
-/** The names of statements, by their texts. */
-type Names = Map<string, string>
-
-/** A name that no other text has, whoever else speaks to the same server through the same pooler. */
-const nameOf = (text: string): string => `effect_session_${sha256(new TextEncoder().encode(text))}`
-
-/** What is asked of the driver of a connection, to which a connection of Effect tells no names. */
-interface Client {
-  readonly query: (
-    statement: { readonly name: string; readonly text: string; readonly values: Array<unknown> },
-    done: (error: Error | null, result: { readonly rows: ReadonlyArray<Row> }) => void
-  ) => void
-}
-
-const isClient = (value: unknown): value is Client =>
-  Predicate.hasProperty(value, "query") && Predicate.isFunction(value.query)
-
-/**
- * A connection that sends these statements by their names: the server then plans them once for each connection, which takes
- * it longer than to do them. Where a name is not kept, nothing was done, and from then on nothing is named.
- */
-const naming = (connection: Connection, names: Names): Connection => {
-  const client = Predicate.hasProperty(connection, "pg") ? connection.pg : undefined
-  if (!isClient(client)) return connection
+/** For statements of the client, which make a span and apply the transformer of the application. */
+const connectionOf = (query: Leases.Query): Connection => {
+  const execute: Connection["execute"] = (text, values) => query(text, values)
   return {
-    execute: (text, values, transformRows) => {
-      const unnamed = connection.execute(text, values, transformRows)
-      const name = names.get(text)
-      if (name === undefined || transformRows !== undefined) return unnamed
-      return Effect.catchIf(query(client, name, text, values), isNotKept, () => {
-        names.clear()
-        return unnamed
-      })
-    },
-    executeRaw: (text, values) => connection.executeRaw(text, values),
-    executeStream: (text, values, transformRows) => connection.executeStream(text, values, transformRows),
-    executeValues: (text, values) => connection.executeValues(text, values),
-    executeUnprepared: (text, values, transformRows) => connection.executeUnprepared(text, values, transformRows)
+    execute,
+    executeRaw: query,
+    executeUnprepared: execute,
+    executeStream: (text, values) => Stream.fromIterableEffect(query(text, values)),
+    executeValues: (text, values) => Effect.map(query(text, values), (rows) => rows.map((row) => Object.values(row)))
   }
 }
 
-const query = (client: Client, name: string, text: string, values: ReadonlyArray<unknown>) =>
-  Effect.async<ReadonlyArray<Row>, SqlError>((resume) =>
-    client.query({ name, text, values: [...values] }, (cause, result) =>
-      resume(
-        cause === null
-          ? Effect.succeed(result.rows)
-          : Effect.fail(new SqlError({ cause, message: "Failed to execute statement" }))
-      ))
-  )
-
-/**
- * A pooler between us and the server has given us another connection, where the name is not known or is somebody else's, or
- * the table is another one since.
- */
-const isNotKept = (error: SqlError): boolean => ["26000", "42P05", "0A000"].includes(codeOf(error))
+/** A name that no other text has, whoever else speaks to the same server through the same pooler. It is sent with every statement. */
+const nameOf = (text: string): string => `effect_session_${sha256(new TextEncoder().encode(text)).slice(0, 22)}`
 
 // Cloudflare D1: it speaks as SQLite does, is reached over a network, and has batches in place of transactions
 

@@ -1,0 +1,219 @@
+/**
+ * Connections that execute several statements of the store before they go back to the pool of the application.
+ */
+import * as PgClient from "@effect/sql-pg/PgClient"
+import { SqlClient } from "@effect/sql/SqlClient"
+import * as Statement from "@effect/sql/Statement"
+import { it } from "@effect/vitest"
+import { Context, Deferred, Effect, Exit, Fiber, Layer, Option, Redacted, Scope, Tracer } from "effect"
+import { SessionStore } from "effect-session"
+import * as SqlStore from "effect-session/SqlStore"
+import { assert, inject } from "vitest"
+import { range, together } from "../src/internal/testing/law.js"
+import { isAlive, start, stored } from "../src/internal/testing/records.js"
+import { untilWaiting, works } from "./support/databases.js"
+import { next } from "./support/engines.js"
+import { paced } from "./support/pace.js"
+import { freshPrefix, postgresClient, sqlStore } from "./support/stores.js"
+
+/** A store and the application on one pool of so many connections, and a client of the test. */
+const setUp = (maxConnections: number) =>
+  Effect.gen(function*() {
+    const [prefix, applicationName] = [freshPrefix(), freshPrefix()]
+    const client = PgClient.layer({ url: Redacted.make(inject("postgresUrl")), maxConnections, applicationName })
+    const scope = yield* Effect.acquireRelease(Scope.make(), (scope) => Scope.close(scope, Exit.void))
+    const context = yield* Layer.buildWithScope(Layer.fresh(sqlStore<unknown>(client, prefix)), scope)
+    const admin = Context.get(yield* Layer.build(Layer.fresh(postgresClient({ maxConnections: 2 }))), SqlClient)
+    const other = yield* admin.reserve
+    const say = (statement: string) => other.executeUnprepared(statement, [], undefined)
+    return {
+      store: Context.get(context, SessionStore),
+      sql: Context.get(context, SqlClient),
+      close: Scope.close(scope, Exit.void),
+      admin,
+      prefix,
+      hold: Effect.zipRight(say("BEGIN"), say(`SELECT id FROM ${prefix}sessions FOR UPDATE`)),
+      release: say("COMMIT"),
+      backends: admin<{ readonly pid: number }>`SELECT pid FROM pg_stat_activity
+        WHERE application_name = ${applicationName}`
+    }
+  })
+
+for (const size of [1, 2, 5]) {
+  it.scopedLive(`queries of the application are answered while 64 callers use a pool of ${size} without pause`, () =>
+    Effect.gen(function*() {
+      const { sql, store } = yield* setUp(size)
+      const one = yield* stored(store)
+      let loads = 0
+      const load = Effect.tap(isAlive(store, one, start), () => Effect.sync(() => loads++))
+      yield* Effect.forkScoped(together(range(64).map(() => Effect.forever(load))))
+      yield* Effect.repeat(Effect.sleep("10 millis"), { until: () => loads > 200 })
+      const begun = loads
+      const [spent] = yield* paced(
+        Effect.repeatN(Effect.zipRight(sql`SELECT 1`, sql.withTransaction(sql`SELECT 2`)), 9)
+      )
+      // Twenty turns in the queue of the pool: some 50 ms each on a pool of one connection.
+      assert.isBelow(spent, 4_000)
+      assert.isAbove(loads, begun)
+    }))
+}
+
+it.scopedLive("an idle connection goes back to the pool: the application gets the only one after every statement", () =>
+  Effect.gen(function*() {
+    const { sql, store } = yield* setUp(1)
+    const one = yield* stored(store)
+    const [spent] = yield* paced(Effect.repeatN(
+      Effect.zipRight(isAlive(store, one, start), sql.withTransaction(isAlive(store, one, start))),
+      99
+    ))
+    assert.isBelow(spent, 2_000)
+  }))
+
+it.scopedLive("consecutive and concurrent statements share one connection, and use more of the pool if one is slow", () =>
+  Effect.gen(function*() {
+    const { backends, hold, prefix, admin, release, store } = yield* setUp(3)
+    const one = yield* stored(store)
+    yield* Effect.repeatN(isAlive(store, one, start), 99)
+    assert.lengthOf(yield* backends, 1)
+    yield* hold
+    const save = yield* Effect.fork(store.save(one.key, next(one.record), 1, start))
+    yield* untilWaiting(admin, "postgres", prefix, 1)
+    yield* isAlive(store, one, start)
+    assert.lengthOf(yield* backends, 2)
+    yield* release
+    assert.strictEqual(yield* save, "saved")
+  }))
+
+it.scopedLive("a statement that is interrupted while it waits for a leased connection is never sent", () =>
+  Effect.gen(function*() {
+    const { admin, hold, prefix, release, store } = yield* setUp(1)
+    const [held, other] = [yield* stored(store), yield* stored(store)]
+    yield* hold
+    const first = yield* Effect.fork(store.save(held.key, next(held.record), 1, start))
+    yield* untilWaiting(admin, "postgres", prefix, 1)
+    const second = yield* Effect.fork(store.save(other.key, next(other.record), 1, start))
+    const third = yield* Effect.fork(store.load(other.key, start))
+    yield* Effect.sleep("20 millis")
+    yield* Fiber.interrupt(second)
+    yield* release
+    assert.strictEqual(yield* first, "saved")
+    // It was sent after the second one would have been.
+    assert.deepStrictEqual(yield* Effect.flatten(third), other.record)
+    yield* isAlive(store, other, start)
+  }))
+
+it.scopedLive("a statement that is interrupted is cancelled, and the next one in the queue is executed", () =>
+  Effect.gen(function*() {
+    const { admin, hold, prefix, release, store } = yield* setUp(1)
+    const [held, other] = [yield* stored(store), yield* stored(store)]
+    yield* hold
+    const first = yield* Effect.fork(store.save(held.key, next(held.record), 1, start))
+    yield* untilWaiting(admin, "postgres", prefix, 1)
+    const second = yield* Effect.fork(store.load(other.key, start))
+    yield* Effect.sleep("20 millis")
+    yield* Fiber.interrupt(first)
+    assert.deepStrictEqual(yield* Effect.flatten(second), other.record)
+    yield* release
+    yield* isAlive(store, held, start)
+  }))
+
+it.scopedLive("a connection that ends while it is leased fails its statement, and no other", () =>
+  Effect.gen(function*() {
+    const { admin, hold, prefix, release, store } = yield* setUp(1)
+    const [held, other] = [yield* stored(store), yield* stored(store)]
+    yield* hold
+    const first = yield* Effect.fork(Effect.flip(store.save(held.key, next(held.record), 1, start)))
+    const [pid = 0] = yield* untilWaiting(admin, "postgres", prefix, 1)
+    const second = yield* Effect.fork(store.load(other.key, start))
+    yield* Effect.sleep("20 millis")
+    yield* admin`SELECT pg_terminate_backend(${pid})`
+    const error = yield* first
+    assert.deepInclude({ ...error }, { operation: "save", reason: "unavailable" })
+    assert.deepStrictEqual(yield* Effect.flatten(second), other.record)
+    yield* release
+    yield* isAlive(store, held, start)
+  }))
+
+it.scopedLive("a connection that cannot be reserved fails the statements that have waited for it, and the next ones work", () =>
+  Effect.gen(function*() {
+    const prefix = freshPrefix()
+    const client = PgClient.layer({
+      url: Redacted.make(inject("postgresUrl")),
+      maxConnections: 1,
+      connectTimeout: "500 millis"
+    })
+    const context = yield* Layer.build(Layer.fresh(sqlStore<unknown>(client, prefix)))
+    const [store, sql] = [Context.get(context, SessionStore), Context.get(context, SqlClient)]
+    const one = yield* stored(store)
+    const held = yield* Deferred.make<void>()
+    const isHeld = yield* Deferred.make<void>()
+    yield* Effect.forkScoped(
+      sql.withTransaction(Effect.zipRight(Deferred.succeed(isHeld, undefined), Deferred.await(held)))
+    )
+    yield* Deferred.await(isHeld)
+    const errors = yield* together(range(20).map(() => Effect.flip(store.load(one.key, start))))
+    assert.deepStrictEqual([...new Set(errors.map(({ reason }) => reason))], ["unavailable"])
+    yield* Deferred.succeed(held, undefined)
+    yield* isAlive(store, one, start)
+  }))
+
+it.scopedLive("the pool closes while the store is used without pause, and leaves no connection", () =>
+  Effect.gen(function*() {
+    const { backends, close, store } = yield* setUp(2)
+    const one = yield* stored(store)
+    let ended = 0
+    const load = Effect.catchAll(isAlive(store, one, start), () => Effect.sync(() => ended++))
+    yield* Effect.forkScoped(together(range(16).map(() => Effect.forever(Effect.zipRight(load, Effect.yieldNow())))))
+    yield* Effect.sleep("100 millis")
+    // The client waits for a second.
+    const [spent] = yield* paced(close)
+    assert.isBelow(spent, 1_000)
+    yield* Effect.repeat(backends, { until: (rows) => rows.length === 0 })
+  }))
+
+it.scopedLive("statements are spans where there is a tracer, and pass the transformer of the application", () =>
+  Effect.gen(function*() {
+    const { store } = yield* setUp(1)
+    const one = yield* stored(store)
+    const spans: Array<string> = []
+    const texts: Array<string> = []
+    const silent = yield* Effect.tracer
+    const tracer = Tracer.make({
+      context: silent.context,
+      span: (...all) => {
+        spans.push(all[0])
+        return silent.span(...all)
+      }
+    })
+    yield* Effect.withTracer(store.load(one.key, start), tracer)
+    assert.deepStrictEqual(spans, ["sql.execute"])
+    yield* store.load(one.key, start).pipe(
+      Effect.locally(
+        Statement.currentTransformer,
+        Option.some((statement) => Effect.sync(() => (texts.push(statement.compile()[0]), statement)))
+      )
+    )
+    assert.lengthOf(texts, 1)
+  }))
+
+it.scopedLive("a client that does not show the connections of `pg` reserves one for every statement", () =>
+  Effect.gen(function*() {
+    const prefix = freshPrefix()
+    const context = yield* Layer.build(Layer.fresh(sqlStore<unknown>(postgresClient({ maxConnections: 1 }), prefix)))
+    const sql = Context.get(context, SqlClient).withoutTransforms()
+    let reservations = 0
+    const reserve = Effect.map(sql.reserve, (connection) => {
+      reservations++
+      return {
+        execute: connection.execute.bind(connection),
+        executeRaw: connection.executeRaw.bind(connection),
+        executeStream: connection.executeStream.bind(connection),
+        executeUnprepared: connection.executeUnprepared.bind(connection),
+        executeValues: connection.executeValues.bind(connection)
+      }
+    })
+    const foreign: SqlClient = Object.assign(Object.create(sql), { reserve, withoutTransforms: () => foreign })
+    const store = yield* Effect.provideService(SqlStore.make({ prefix }), SqlClient, foreign)
+    yield* works(store)
+    assert.isAbove(reservations, 10)
+  }))
