@@ -8,19 +8,20 @@ import { it } from "@effect/vitest"
 import { Context, Deferred, Effect, Exit, Fiber, Layer, Option, Redacted, Scope, Tracer } from "effect"
 import { SessionStore } from "effect-session"
 import * as SqlStore from "effect-session/SqlStore"
-import { assert, inject } from "vitest"
+import { assert } from "vitest"
 import { range, together } from "../src/internal/testing/law.js"
 import { isAlive, start, stored } from "../src/internal/testing/records.js"
 import { untilWaiting, works } from "./support/databases.js"
 import { next } from "./support/engines.js"
 import { paced } from "./support/pace.js"
+import * as servers from "./support/servers.js"
 import { freshPrefix, postgresClient, sqlStore } from "./support/stores.js"
 
 /** A store and the application on one pool of so many connections, and a client of the test. */
 const setUp = (maxConnections: number) =>
   Effect.gen(function*() {
     const [prefix, applicationName] = [freshPrefix(), freshPrefix()]
-    const client = PgClient.layer({ url: Redacted.make(inject("postgresUrl")), maxConnections, applicationName })
+    const client = PgClient.layer({ url: Redacted.make(servers.postgres()), maxConnections, applicationName })
     const scope = yield* Effect.acquireRelease(Scope.make(), (scope) => Scope.close(scope, Exit.void))
     const context = yield* Layer.buildWithScope(Layer.fresh(sqlStore<unknown>(client, prefix)), scope)
     const admin = Context.get(yield* Layer.build(Layer.fresh(postgresClient({ maxConnections: 2 }))), SqlClient)
@@ -138,7 +139,7 @@ it.scopedLive("a connection that cannot be reserved fails the statements that ha
   Effect.gen(function*() {
     const prefix = freshPrefix()
     const client = PgClient.layer({
-      url: Redacted.make(inject("postgresUrl")),
+      url: Redacted.make(servers.postgres()),
       maxConnections: 1,
       connectTimeout: "500 millis"
     })
