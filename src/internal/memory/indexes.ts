@@ -8,7 +8,8 @@ import type { StoreKey } from "../../StoreKey.js"
 
 interface Namespace {
   readonly keys: SortedMap<SessionId, StoreKey>
-  readonly subjects: SortedMap<string, Set<StoreKey>>
+  /** Most subjects have one session: it takes no set. */
+  readonly subjects: SortedMap<string, StoreKey | Set<StoreKey>>
 }
 
 /** When a record ends. */
@@ -29,7 +30,8 @@ export class MemoryIndex {
     this.#ends.add(endOf(key, record))
     if (subject === undefined) return
     const ofSubject = subjects.get(subject)
-    if (ofSubject === undefined) subjects.set(subject, new Set([key]))
+    if (ofSubject === undefined) subjects.set(subject, key)
+    else if (typeof ofSubject === "string") subjects.set(subject, new Set([ofSubject, key]))
     else ofSubject.add(key)
   }
 
@@ -48,8 +50,8 @@ export class MemoryIndex {
     if (keys.size === 0) this.#namespaces.delete(namespace)
     if (subject === undefined) return
     const ofSubject = subjects.get(subject)
-    ofSubject?.delete(key)
-    if (ofSubject?.size === 0) subjects.delete(subject)
+    if (typeof ofSubject === "object") ofSubject.delete(key)
+    if (ofSubject === key || (typeof ofSubject === "object" && ofSubject.size === 0)) subjects.delete(subject)
   }
 
   /** Whether there are records of a namespace. */
@@ -62,7 +64,8 @@ export class MemoryIndex {
   }
 
   ofSubject(namespace: string, subject: string): ReadonlySet<StoreKey> {
-    return this.#namespaces.get(namespace)?.subjects.get(subject) ?? none
+    const found = this.#namespaces.get(namespace)?.subjects.get(subject) ?? none
+    return typeof found === "string" ? new Set([found]) : found
   }
 
   /** The keys of a namespace in the order of their ids, after this one. */

@@ -65,8 +65,7 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
       : undefined
   }
 
-  const put = (key: StoreKey, entry: Entry) => {
-    const old = entries.peek(key)
+  const put = (key: StoreKey, entry: Entry, old?: Entry) => {
     if (old === undefined) index.add(key, entry.record)
     else index.move(key, old.record, entry.record)
     entries.set(key, entry)
@@ -99,6 +98,7 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
 
   const forget = (key: StoreKey, record: SessionRecord) => {
     index.remove(key, record)
+    if (epochs.size === 0) return
     // A revocation matters while there is a record that it might have ended.
     if (record.subject !== undefined && index.ofSubject(record.namespace, record.subject).size === 0) {
       epochs.delete(epochOf(record.namespace, record.subject))
@@ -148,7 +148,7 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
         if (entry.record.version !== expectedVersion) return "conflict"
         const next = applySave(entry.record, record)
         if (entries.bySize === true) makeRoom(key, next, now)
-        put(key, { ...entry, record: next })
+        put(key, { ...entry, record: next }, entry)
         return "saved"
       }),
 
@@ -157,7 +157,7 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
         const { expiresAt, lastSeenAt } = boundedTouch(seenAt, endsAt, now, tick())
         const entry = alive(key, now)
         if (entry === undefined) return "gone"
-        put(key, { ...entry, record: applyTouch(entry.record, lastSeenAt, expiresAt) })
+        put(key, { ...entry, record: applyTouch(entry.record, lastSeenAt, expiresAt) }, entry)
         return "touched"
       }),
 
@@ -219,7 +219,7 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
         const spared = key === undefined ? undefined : entries.peek(key)
         epochs.set(epochOf(namespace, subject), next)
         if (key !== undefined && spared?.record.subject === subject && spared.subjectEpoch === next - 1) {
-          put(key, { ...spared, subjectEpoch: next })
+          put(key, { ...spared, subjectEpoch: next }, spared)
         }
       }),
 
