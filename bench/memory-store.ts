@@ -211,7 +211,7 @@ const measureCalls = async (contender: Contender, held: number) => {
 }
 
 /** A store that takes longer for its creations is stopped. */
-const mostMillis = 30_000
+const mostMillis = 10_000
 
 const micros = () => {
   const { system, user } = process.cpuUsage()
@@ -230,7 +230,7 @@ const measureFull = async (contender: Contender, held: number, content: (i: numb
     }
   })
   observer.observe({ entryTypes: ["gc"] })
-  const creations = Math.max(1_000_000, 2 * held)
+  const creations = Math.max(500_000, 2 * held)
   const warmUp = 100_000 // code is compiled in the same thread
   const spent = new Float64Array(creations)
   /** Those that took long, and when. */
@@ -269,12 +269,14 @@ if (first === "measure") {
   console.log(JSON.stringify(found))
 } else {
   const file = fileURLToPath(import.meta.url)
-  const measure = (execArgv: ReadonlyArray<string>, ...args: ReadonlyArray<string>): ReadonlyArray<number> =>
-    JSON.parse(execFileSync(
+  const measure = (execArgv: ReadonlyArray<string>, ...args: ReadonlyArray<string>): ReadonlyArray<number> => {
+    process.stderr.write(process.stderr.isTTY ? `\r\x1b[K${args.join(", ")} ` : "")
+    return JSON.parse(execFileSync(
       process.execPath,
       ["--expose-gc", "--max-old-space-size=8192", ...execArgv, file, "measure", ...args],
       { encoding: "utf8", env: { ...process.env, NODE_ENV: "production" } }
     ))
+  }
   const sizes = options.positionals.length > 0 ? options.positionals.map(Number) : [1e3, 1e4, 1e5, 1e6]
   const names = Object.keys(contenders).filter((name) => options.only?.includes(name) ?? true)
 
@@ -311,6 +313,7 @@ if (first === "measure") {
     )
   }
 
+  process.stderr.write(process.stderr.isTTY ? "\r\x1b[K" : "")
   publish({
     name: "memory-store",
     title: "Store in memory",

@@ -65,7 +65,8 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
       : undefined
   }
 
-  const put = (key: StoreKey, entry: Entry, old?: Entry) => {
+  const put = (key: StoreKey, entry: Entry) => {
+    const old = entries.peek(key)
     if (old === undefined) index.add(key, entry.record)
     else index.move(key, old.record, entry.record)
     entries.set(key, entry)
@@ -148,7 +149,7 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
         if (entry.record.version !== expectedVersion) return "conflict"
         const next = applySave(entry.record, record)
         if (entries.bySize === true) makeRoom(key, next, now)
-        put(key, { ...entry, record: next }, entry)
+        put(key, { ...entry, record: next })
         return "saved"
       }),
 
@@ -157,7 +158,7 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
         const { expiresAt, lastSeenAt } = boundedTouch(seenAt, endsAt, now, tick())
         const entry = alive(key, now)
         if (entry === undefined) return "gone"
-        put(key, { ...entry, record: applyTouch(entry.record, lastSeenAt, expiresAt) }, entry)
+        put(key, { ...entry, record: applyTouch(entry.record, lastSeenAt, expiresAt) })
         return "touched"
       }),
 
@@ -219,7 +220,7 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
         const spared = key === undefined ? undefined : entries.peek(key)
         epochs.set(epochOf(namespace, subject), next)
         if (key !== undefined && spared?.record.subject === subject && spared.subjectEpoch === next - 1) {
-          put(key, { ...spared, subjectEpoch: next }, spared)
+          put(key, { ...spared, subjectEpoch: next })
         }
       }),
 
