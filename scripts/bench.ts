@@ -11,7 +11,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 /** Those that `npm run bench` runs. */
 const standard = ["in-process", "sealed", "http", "contention", "memory"]
 /** Those that take longer, or answer a question about one part. `plots` measures nothing. */
-const others = ["clear-expired", "move", "postgres", "stores", "plots"]
+const others = ["clear-expired", "memory-store", "move", "stores", "plots"]
 const [name, ...args] = process.argv.slice(2)
 
 // Below `bench`, so that its own packages are found before those of the library.

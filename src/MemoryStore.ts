@@ -5,6 +5,7 @@
  * @since 0.1.0
  */
 import * as Layer from "effect/Layer"
+import { AgedMap } from "./internal/memory/AgedMap.js"
 import type { Entry } from "./internal/memory/table.js"
 import * as MemoryTable from "./internal/memory/table.js"
 import type { Shape } from "./SessionStore.js"
@@ -32,11 +33,10 @@ export interface Options {
 export const make = (options: Options = {}): Shape =>
   MemoryTable.make(() => {
     const { capacity = 100_000 } = options
-    const entries = new Map<StoreKey, Entry>()
+    const entries = new AgedMap<StoreKey, Entry>()
     return Object.assign(entries, {
       peek: entries.get,
-      isFull: (key: StoreKey) => entries.size >= capacity && !entries.has(key),
-      oldest: () => entries.keys().next().value
+      isFull: (key: StoreKey) => entries.size >= capacity && !entries.has(key)
     })
   })
 

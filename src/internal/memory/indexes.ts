@@ -7,10 +7,9 @@ import type { SessionRecord } from "../../SessionRecord.js"
 import type { StoreKey } from "../../StoreKey.js"
 
 interface Namespace {
-  readonly keys: Map<SessionId, StoreKey>
-  /** The same ids, in order. */
-  readonly ids: SortedList<SessionId>
-  readonly subjects: Map<string, Set<StoreKey>>
+  readonly keys: SortedMap<SessionId, StoreKey>
+  /** Most subjects have one session: it takes no set. */
+  readonly subjects: SortedMap<string, StoreKey | Set<StoreKey>>
 }
 
 /** When a record ends. */
@@ -21,18 +20,18 @@ interface End {
 
 export class MemoryIndex {
   /** Those that have records. */
-  readonly #namespaces = new Map<string, Namespace>()
+  readonly #namespaces = new SortedMap<string, Namespace>()
   readonly #ends = new SortedList<End>((a, b) => a.at < b.at || (a.at === b.at && a.key < b.key))
 
   add(key: StoreKey, record: SessionRecord): void {
     const { id, subject } = record
-    const { ids, keys, subjects } = this.#namespaceOf(record)
+    const { keys, subjects } = this.#namespaceOf(record)
     keys.set(id, key)
-    ids.add(id)
     this.#ends.add(endOf(key, record))
     if (subject === undefined) return
     const ofSubject = subjects.get(subject)
-    if (ofSubject === undefined) subjects.set(subject, new Set([key]))
+    if (ofSubject === undefined) subjects.set(subject, key)
+    else if (typeof ofSubject === "string") subjects.set(subject, new Set([ofSubject, key]))
     else ofSubject.add(key)
   }
 
@@ -45,20 +44,19 @@ export class MemoryIndex {
 
   remove(key: StoreKey, record: SessionRecord): void {
     const { id, namespace, subject } = record
-    const { ids, keys, subjects } = this.#namespaceOf(record)
+    const { keys, subjects } = this.#namespaceOf(record)
     keys.delete(id)
-    ids.delete(id)
     this.#ends.delete(endOf(key, record))
     if (keys.size === 0) this.#namespaces.delete(namespace)
     if (subject === undefined) return
     const ofSubject = subjects.get(subject)
-    ofSubject?.delete(key)
-    if (ofSubject?.size === 0) subjects.delete(subject)
+    if (typeof ofSubject === "object") ofSubject.delete(key)
+    if (ofSubject === key || (typeof ofSubject === "object" && ofSubject.size === 0)) subjects.delete(subject)
   }
 
   /** Whether there are records of a namespace. */
   has(namespace: string): boolean {
-    return this.#namespaces.has(namespace)
+    return this.#namespaces.get(namespace) !== undefined
   }
 
   keyOf(namespace: string, id: SessionId): StoreKey | undefined {
@@ -66,16 +64,13 @@ export class MemoryIndex {
   }
 
   ofSubject(namespace: string, subject: string): ReadonlySet<StoreKey> {
-    return this.#namespaces.get(namespace)?.subjects.get(subject) ?? none
+    const found = this.#namespaces.get(namespace)?.subjects.get(subject) ?? none
+    return typeof found === "string" ? new Set([found]) : found
   }
 
   /** The keys of a namespace in the order of their ids, after this one. */
-  *afterId(namespace: string, after: string | undefined): Generator<StoreKey> {
-    const found = this.#namespaces.get(namespace)
-    for (const id of found?.ids.from((id) => after !== undefined && id <= after) ?? []) {
-      const key = found?.keys.get(id)
-      if (key !== undefined) yield key
-    }
+  afterId(namespace: string, after: string | undefined): Iterable<StoreKey> {
+    return this.#namespaces.get(namespace)?.keys.after(after) ?? []
   }
 
   /** The key of what ends first, if it has ended. */
@@ -91,7 +86,7 @@ export class MemoryIndex {
   #namespaceOf({ namespace }: SessionRecord): Namespace {
     const known = this.#namespaces.get(namespace)
     if (known !== undefined) return known
-    const made: Namespace = { keys: new Map(), ids: new SortedList((a, b) => a < b), subjects: new Map() }
+    const made: Namespace = { keys: new SortedMap(), subjects: new SortedMap() }
     this.#namespaces.set(namespace, made)
     return made
   }
@@ -124,7 +119,7 @@ const place = <A>(values: ReadonlyArray<A>, isBefore: (value: A) => boolean): nu
 }
 
 /** Values in order. Adding, deleting and finding a place take a few comparisons, however many values there are. */
-export class SortedList<A extends string | object> {
+export class SortedList<A extends object> {
   readonly #isLess: (a: A, b: A) => boolean
   /** None is empty. */
   readonly #pieces: Array<Array<A>> = []
@@ -167,18 +162,6 @@ export class SortedList<A extends string | object> {
     return whole + place(this.#pieces[at] ?? [], isBefore)
   }
 
-  /** In order, beginning with the first of which `isBefore` does not hold. Nothing may be added or deleted meanwhile. */
-  *from(isBefore: (value: A) => boolean): Generator<A> {
-    const at = this.#pieceAt(isBefore)
-    for (let i = at; i < this.#pieces.length; i++) {
-      const piece = this.#pieces[i] ?? []
-      for (let j = i === at ? place(piece, isBefore) : 0; j < piece.length; j++) {
-        const value = piece[j]
-        if (value !== undefined) yield value
-      }
-    }
-  }
-
   get first(): A | undefined {
     return this.#pieces[0]?.[0]
   }
@@ -189,5 +172,81 @@ export class SortedList<A extends string | object> {
       const last = piece.at(-1)
       return last !== undefined && isBefore(last)
     })
+  }
+}
+
+// Maps
+
+/** Few enough to be sorted or rehashed within a tenth of a millisecond. */
+const most = 256
+
+/**
+ * A map in the order of its keys. It is made of small maps, because a large `Map` is rehashed as a whole when it grows and when entries
+ * are deleted, which takes tens of milliseconds.
+ */
+export class SortedMap<K extends string, V extends string | object> {
+  /** None is empty, unless it is the only one. */
+  readonly #pieces: Array<Map<K, V>> = [new Map()]
+  /** The least key that each piece but the first may hold. */
+  readonly #starts: Array<K> = []
+  #size = 0
+
+  get size(): number {
+    return this.#size
+  }
+
+  get(key: K): V | undefined {
+    return this.#pieces[this.#pieceOf(key)]?.get(key)
+  }
+
+  set(key: K, value: V): void {
+    const at = this.#pieceOf(key)
+    const piece = this.#pieces[at]
+    if (piece === undefined) return
+    this.#size -= piece.size
+    piece.set(key, value)
+    this.#size += piece.size
+    if (piece.size > most) this.#split(at, piece)
+  }
+
+  delete(key: K): void {
+    const at = this.#pieceOf(key)
+    const piece = this.#pieces[at]
+    if (piece?.delete(key) !== true) return
+    this.#size--
+    if (piece.size > 0 || this.#starts.length === 0) return
+    this.#pieces.splice(at, 1)
+    this.#starts.splice(Math.max(at - 1, 0), 1)
+  }
+
+  /** The values in the order of their keys, after this one. Nothing may be set or deleted meanwhile. */
+  *after(key: string | undefined): Generator<V> {
+    for (let at = key === undefined ? 0 : this.#pieceOf(key); at < this.#pieces.length; at++) {
+      const piece = this.#pieces[at]
+      for (const next of [...piece?.keys() ?? []].sort()) {
+        const value = key === undefined || next > key ? piece?.get(next) : undefined
+        if (value !== undefined) yield value
+      }
+    }
+  }
+
+  /** Moves the greater half of a piece into one of its own. */
+  #split(at: number, piece: Map<K, V>): void {
+    const greater = [...piece].sort(([a], [b]) => a < b ? -1 : 1).slice(most / 2)
+    for (const [key] of greater) piece.delete(key)
+    this.#pieces.splice(at + 1, 0, new Map(greater))
+    this.#starts.splice(at, 0, ...greater.slice(0, 1).map(([key]) => key))
+  }
+
+  #pieceOf(key: K): number {
+    let low = 0
+    let high = this.#starts.length
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      const start = this.#starts[middle]
+      if (start !== undefined && start <= key) low = middle + 1
+      else high = middle
+    }
+    return low
   }
 }

@@ -98,6 +98,7 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
 
   const forget = (key: StoreKey, record: SessionRecord) => {
     index.remove(key, record)
+    if (epochs.size === 0) return
     // A revocation matters while there is a record that it might have ended.
     if (record.subject !== undefined && index.ofSubject(record.namespace, record.subject).size === 0) {
       epochs.delete(epochOf(record.namespace, record.subject))

@@ -11,6 +11,7 @@ import * as Exit from "effect/Exit"
 import * as Predicate from "effect/Predicate"
 import { type Cancellation, cancelRequest, hangUp, onConnection, patience, untilReusable } from "./connection.js"
 import { codeOf, readOnly } from "./errors.js"
+import { isPrepared, PreparedQuery } from "./preparedQuery.js"
 import type { Row } from "./rows.js"
 
 /** Executes one statement that is not part of a transaction. */
@@ -22,8 +23,15 @@ export type Names = Map<string, string>
 /** The client of `pg` behind a connection. */
 interface Client {
   readonly query: (
-    statement: { readonly name?: string; readonly text: string; readonly values: ReadonlyArray<unknown> },
-    done: (error: unknown, result?: { readonly rows: ReadonlyArray<Row> }) => void
+    statement: PreparedQuery | {
+      readonly name?: string
+      readonly text: string
+      readonly values: ReadonlyArray<unknown>
+    },
+    done: (
+      error: unknown,
+      result?: { readonly rows: ReadonlyArray<Row>; readonly fields?: ReadonlyArray<{ readonly name: string }> }
+    ) => void
   ) => void
   readonly on: (event: "end" | "error", listener: () => void) => void
   readonly off: (event: "end" | "error", listener: () => void) => void
@@ -62,7 +70,7 @@ interface Lease {
 }
 
 /** Statements of one lease. A reservation costs this process about as much as a statement, so that it adds little to each of them. */
-const maxStatements = 32
+const maxStatements = 100
 
 /** Milliseconds after which a lease ends earlier, so that slow statements do not keep the application from the connection. */
 const maxMillis = 20
@@ -87,6 +95,8 @@ export const make = (sql: SqlClient.SqlClient, names: Names): Query => {
   /** In order of arrival. */
   const waiting = new Set<Job>()
   const idle: Array<Lease> = []
+  /** The names of the columns of what was executed before, by text. */
+  const columns = new Map<string, ReadonlyArray<string>>()
   let jobs = 0
   let leases = 0
   let reservations = 0
@@ -110,8 +120,10 @@ export const make = (sql: SqlClient.SqlClient, names: Names): Query => {
     job.lease = lease
     const { text, values } = job
     const name = names.get(text)
-    const done = (error: unknown, result?: { readonly rows: ReadonlyArray<Row> }) => {
+    const known = name === undefined || !isPrepared(lease.client, name, text) ? undefined : columns.get(text)
+    const done: Parameters<Client["query"]>[1] = (error, result) => {
       if (Predicate.isNullable(error) && result !== undefined) {
+        if (result.fields !== undefined) columns.set(text, result.fields.map(({ name }) => name))
         release(lease)
         job.resume(Exit.succeed(result.rows))
         return
@@ -135,7 +147,14 @@ export const make = (sql: SqlClient.SqlClient, names: Names): Query => {
       job.resume(Exit.fail(failure))
     }
     try {
-      lease.client.query(name === undefined ? { text, values } : { name, text, values }, done)
+      lease.client.query(
+        name === undefined
+          ? { text, values }
+          : known === undefined
+          ? { name, text, values }
+          : new PreparedQuery(name, known, values, done),
+        done
+      )
     } catch (error) {
       done(error)
     }

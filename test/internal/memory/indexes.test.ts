@@ -1,24 +1,86 @@
 import { it } from "@effect/vitest"
 import { FastCheck } from "effect"
 import { assert } from "vitest"
-import { SortedList } from "../../../src/internal/memory/indexes.js"
+import { AgedMap } from "../../../src/internal/memory/AgedMap.js"
+import { SortedList, SortedMap } from "../../../src/internal/memory/indexes.js"
+
+interface At {
+  readonly at: number
+}
+
+const at = FastCheck.integer({ min: 0, max: 50 })
 
 it.prop(
-  "SortedList holds what was added and not deleted, once, in order, and finds and counts as a plain list does",
-  [FastCheck.array(FastCheck.tuple(FastCheck.boolean(), FastCheck.string({ maxLength: 2 }))), FastCheck.string()],
+  "SortedList holds each added value once, in order, and finds and counts as a sorted array does",
+  [FastCheck.array(FastCheck.tuple(FastCheck.boolean(), at)), at],
   ([steps, from]) => {
-    const list = new SortedList<string>((a, b) => a < b)
-    const plain = new Set<string>()
-    for (const [adds, value] of steps) {
-      list[adds ? "add" : "delete"](value)
-      plain[adds ? "add" : "delete"](value)
+    const list = new SortedList<At>((a, b) => a.at < b.at)
+    const plain = new Set<number>()
+    for (const [adds, at] of steps) {
+      list[adds ? "add" : "delete"]({ at })
+      plain[adds ? "add" : "delete"](at)
     }
-    const expected = [...plain].sort((a, b) => a < b ? -1 : 1)
-    assert.deepStrictEqual([...list.from(() => false)], expected)
-    assert.deepStrictEqual([...list.from((value) => value <= from)], expected.filter((value) => value > from))
-    assert.strictEqual(list.count((value) => value <= from), expected.filter((value) => value <= from).length)
-    assert.strictEqual(list.first, expected[0])
+    const expected = [...plain].sort((a, b) => a - b)
+    assert.strictEqual(list.count(({ at }) => at <= from), expected.filter((at) => at <= from).length)
+    assert.strictEqual(list.count(() => true), expected.length)
+    assert.strictEqual(list.first?.at, expected[0])
   }
+)
+
+/** Enough keys for several pieces; few enough that they are set again and deleted. */
+const key = FastCheck.integer({ min: 0, max: 2000 }).map(String)
+
+const steps = FastCheck.array(FastCheck.tuple(FastCheck.integer({ min: 0, max: 3 }), key), {
+  maxLength: 4000,
+  size: "max"
+})
+
+it.prop(
+  "SortedMap holds what a Map holds, and gives the values after any key in the order of their keys",
+  [steps, key],
+  ([steps, from]) => {
+    const map = new SortedMap<string, string>()
+    const plain = new Map<string, string>()
+    for (const [i, [step, key]] of steps.entries()) {
+      if (step === 0) {
+        map.delete(key)
+        plain.delete(key)
+      } else {
+        map.set(key, `${key} ${i}`)
+        plain.set(key, `${key} ${i}`)
+      }
+      assert.strictEqual(map.size, plain.size)
+    }
+    for (const [, key] of steps) assert.strictEqual(map.get(key), plain.get(key))
+    const sorted = [...plain].sort(([a], [b]) => a < b ? -1 : 1)
+    assert.deepStrictEqual([...map.after(undefined)], sorted.map(([, value]) => value))
+    assert.deepStrictEqual([...map.after(from)], sorted.filter(([key]) => key > from).map(([, value]) => value))
+  },
+  { fastCheck: { numRuns: 30 } }
+)
+
+it.prop(
+  "AgedMap holds what a Map holds, and gives the key that was inserted first",
+  [steps],
+  ([steps]) => {
+    const map = new AgedMap<string, number>()
+    const plain = new Map<string, number>()
+    for (const [i, [step, key]] of steps.entries()) {
+      const target = step === 1 ? plain.keys().next().value ?? key : key
+      if (step < 2) {
+        map.delete(target)
+        plain.delete(target)
+      } else {
+        map.set(key, i)
+        plain.set(key, i)
+      }
+      assert.strictEqual(map.oldest(), plain.keys().next().value)
+      assert.strictEqual(map.size, plain.size)
+      assert.strictEqual(map.has(key), plain.has(key))
+      assert.strictEqual(map.get(key), plain.get(key))
+    }
+  },
+  { fastCheck: { numRuns: 30 } }
 )
 
 const orders = {
@@ -28,16 +90,16 @@ const orders = {
 }
 
 for (const [order, value] of Object.entries(orders)) {
-  it(`it stays in order over many pieces that are filled and emptied, ${order}`, () => {
-    const list = new SortedList<{ readonly at: number }>((a, b) => a.at < b.at)
+  it(`SortedList stays in order over many pieces that are filled and emptied, ${order}`, () => {
+    const list = new SortedList<At>((a, b) => a.at < b.at)
     for (let i = 0; i < 10_000; i++) list.add({ at: value(i) })
     for (let i = 0; i < 10_000; i++) if (i % 2 === 0) list.delete({ at: value(i) })
-    const left = [...list.from(() => false)].map(({ at }) => at)
+    const left = Array.from({ length: 10_000 }, (_, i) => value(i)).filter((_, i) => i % 2 === 1).sort((a, b) => a - b)
     assert.strictEqual(list.count(({ at }) => at < 5000), left.filter((at) => at < 5000).length)
-    assert.deepStrictEqual([...list.from(({ at }) => at < 5000)].map(({ at }) => at), left.filter((at) => at >= 5000))
-    assert.strictEqual(left.length, 5000)
-    assert.isTrue(left.every((at, i) => i === 0 || at > (left[i - 1] ?? at)))
-    for (const at of left) list.delete({ at })
+    for (const at of left) {
+      assert.strictEqual(list.first?.at, at)
+      list.delete({ at })
+    }
     assert.isUndefined(list.first)
     assert.strictEqual(list.count(() => true), 0)
   })
