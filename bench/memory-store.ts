@@ -59,7 +59,8 @@ const sessionOf = (
     authenticatedAt: now,
     modifiedAt: now,
     lastSeenAt: now,
-    expiry: { at: now + lasts, deadline: now + 24 * hour, lifetime: undefined }
+    expiry: { at: now + lasts, deadline: now + 24 * hour, lifetime: undefined },
+    attributes: undefined
   }
   return {
     key,

@@ -34,12 +34,12 @@ const mutants: ReadonlyArray<Mutant> = [
   },
   {
     fault: "load ignores revocations of a subject",
-    replace: [" && entry.subjectEpoch === subjectEpoch(entry.record)", ""],
+    replace: [" &&\n  noted.subjectEpoch >= current.subjectEpoch", ""],
     law: "revokeSubject ends every session that the subject had, and nobody else's"
   },
   {
     fault: "load ignores revocations of everyone",
-    replace: ["entry.namespaceEpoch === epoch(entry.record.namespace) && ", ""],
+    replace: [" && noted.namespaceEpoch >= current.namespaceEpoch", ""],
     law: "revokeAll ends every session of the namespace, anonymous ones too, and no other"
   },
   {
@@ -69,7 +69,7 @@ const mutants: ReadonlyArray<Mutant> = [
         if (entries.bySize === true) makeRoom(key, next, now)
         put(key, { ...entry, record: next })`,
       `if (entry !== undefined && entry.record.version !== expectedVersion) return "conflict"
-        put(key, { subjectEpoch: subjectEpoch(record), namespaceEpoch: epoch(record.namespace), ...entry, record: applySave(entry?.record ?? record, record) })`
+        put(key, { ...epochsOf(record), ...entry, record: applySave(entry?.record ?? record, record) })`
     ],
     law: "save never inserts"
   },
@@ -82,7 +82,7 @@ const mutants: ReadonlyArray<Mutant> = [
         if (entries.bySize === true) makeRoom(key, next, now)
         put(key, { ...entry, record: next })`,
       `if (entry !== undefined && entry.record.version !== expectedVersion) return "conflict"
-        put(key, { subjectEpoch: subjectEpoch(record), namespaceEpoch: epoch(record.namespace), ...entry, record: applySave(entry?.record ?? record, record) })`
+        put(key, { ...epochsOf(record), ...entry, record: applySave(entry?.record ?? record, record) })`
     ],
     law: "an update and a logout race, in every order of their calls"
   },
@@ -203,7 +203,7 @@ const mutants: ReadonlyArray<Mutant> = [
       "insert(newKey, { ...record, version: expectedVersion + 1 }, now)",
       `put(newKey, {
         record: { ...record, version: expectedVersion + 1 },
-        subjectEpoch: subjectEpoch(record) + (entry.record.subject === record.subject ? 1 : 0),
+        subjectEpoch: epochsOf(record).subjectEpoch + (entry.record.subject === record.subject ? 1 : 0),
         namespaceEpoch: entry.namespaceEpoch
       })`
     ],
@@ -247,8 +247,8 @@ const mutants: ReadonlyArray<Mutant> = [
   {
     fault: "keys are compared without case",
     replace: [
-      "entries.peek(key)\n    // As `Expiry.isExpired`, for every load.\n    return entry !== undefined",
-      "entries.peek(index.firstExpired(Infinity)?.toLowerCase() === key.toLowerCase() ? index.firstExpired(Infinity) : key)\n    // As `Expiry.isExpired`, for every load.\n    return entry !== undefined"
+      "entries.peek(key)\n    return entry !== undefined",
+      "entries.peek(index.firstExpired(Infinity)?.toLowerCase() === key.toLowerCase() ? index.firstExpired(Infinity) : key)\n    return entry !== undefined"
     ],
     law: "keys that differ only in case are two keys"
   },
@@ -425,7 +425,7 @@ afterAll(() => rm(folder, { recursive: true, force: true }))
 const table = "src/internal/memory/table.ts"
 
 /** The store, and the rules that it shares with others. */
-const sources = [table, "src/SessionRecord.ts", "src/internal/store/pages.ts"].map((path) => ({
+const sources = [table, "src/SessionRecord.ts", "src/SessionStore.ts"].map((path) => ({
   path: Path.resolve(path),
   text: readFileSync(path, "utf8")
 }))

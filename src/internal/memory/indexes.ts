@@ -238,7 +238,7 @@ export class SortedMap<K extends string, V extends string | object> {
     this.#starts.splice(at, 0, ...greater.slice(0, 1).map(([key]) => key))
   }
 
-  #pieceOf(key: K): number {
+  #pieceOf(key: string): number {
     let low = 0
     let high = this.#starts.length
     while (low < high) {

@@ -5,8 +5,8 @@ import type * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
-import type { SessionRecord } from "../../SessionRecord.js"
-import { applySave, applyTouch, bounded, boundedTouch, clockSlack, toInfo } from "../../SessionRecord.js"
+import type { Epochs, SessionRecord } from "../../SessionRecord.js"
+import { applySave, applyTouch, bounded, boundedTouch, clockSlack, isAlive, toInfo } from "../../SessionRecord.js"
 import type { Located, Shape } from "../../SessionStore.js"
 import { checkClock, pageOf } from "../../SessionStore.js"
 import type { StoreKey } from "../../StoreKey.js"
@@ -15,11 +15,9 @@ import { intercepted } from "../store/intercepted.js"
 import { register } from "../store/synchronous.js"
 import { MemoryIndex } from "./indexes.js"
 
-export interface Entry {
+/** A record, and the revocations that had happened when it was made. */
+export interface Entry extends Epochs {
   readonly record: SessionRecord
-  /** The revocations that had happened when the record was made; a later one ends it. */
-  readonly subjectEpoch: number
-  readonly namespaceEpoch: number
 }
 
 /** The container of the entries. It may evict some, and then calls `forget`. */
@@ -52,16 +50,14 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
 
   const epoch = (namespace: string, subject?: string) =>
     epochs.size === 0 ? 0 : epochs.get(epochOf(namespace, subject)) ?? 0
-  const subjectEpoch = (record: SessionRecord) =>
-    record.subject === undefined ? 0 : epoch(record.namespace, record.subject)
+  const epochsOf = ({ namespace, subject }: SessionRecord): Epochs => ({
+    namespaceEpoch: epoch(namespace),
+    subjectEpoch: subject === undefined ? 0 : epoch(namespace, subject)
+  })
 
   const alive = (key: StoreKey | undefined, now: number): Entry | undefined => {
     const entry = key === undefined ? undefined : entries.peek(key)
-    // As `Expiry.isExpired`, for every load.
-    return entry !== undefined && entry.record.expiry.at > now &&
-        entry.namespaceEpoch === epoch(entry.record.namespace) && entry.subjectEpoch === subjectEpoch(entry.record)
-      ? entry
-      : undefined
+    return entry !== undefined && isAlive(entry.record, entry, epochsOf(entry.record), now) ? entry : undefined
   }
 
   const put = (key: StoreKey, entry: Entry) => {
@@ -74,7 +70,7 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
   /** Inserts a record that only later revocations end. */
   const insert = (key: StoreKey, record: SessionRecord, now: number) => {
     makeRoom(key, record, now)
-    put(key, { record, subjectEpoch: subjectEpoch(record), namespaceEpoch: epoch(record.namespace) })
+    put(key, { record, ...epochsOf(record) })
   }
 
   /** Removes expired records before live ones are evicted. */
