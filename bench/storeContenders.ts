@@ -21,7 +21,7 @@ import { createClient } from "redis"
 import * as MariadbServer from "../examples/servers/mariadb.js"
 import * as RedisServer from "../examples/servers/redis.js"
 import * as EmbeddedPostgres from "../examples/shop/EmbeddedPostgres.js"
-import { parametersOf } from "../src/internal/sql/rows.js"
+import { type Parameters, parametersOf } from "../src/internal/sql/rows.js"
 import { type Prepared, statements } from "../src/internal/sql/statements.js"
 import { type Dialect, tablesOf } from "../src/internal/sql/tables.js"
 import { start, type Stored, stored } from "../src/internal/testing/records.js"
@@ -251,12 +251,11 @@ const ofDriver = (
     visitors.map((visitor): Calls => ({
       load: () => send("load", texts.load, texts.load.names.map((name) => name === "key" ? visitor.key : start)),
       save: () => {
-        const parameters = {
+        const parameters: Parameters = parametersOf(next(visitor), {
           key: visitor.key,
           expected: visitor.version,
-          now: start,
-          ...parametersOf(next(visitor))
-        }
+          now: start
+        })
         visitor.version++
         return send("save", texts.save, texts.save.names.map((name) => Reflect.get(parameters, name)))
       }

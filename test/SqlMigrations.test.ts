@@ -57,8 +57,11 @@ const tablesOf050 = (dialect: string) =>
       record: aRecord({ subject: i % 2 === 0 ? "ann" : "bob", data: `{"i":${i}}` })
     }))
     yield* Effect.forEach(records, ({ key, record }) => {
-      const { attributes: _, ...parameters } = parametersOf(record)
-      const columns = { ...parameters, key, namespaceEpoch: 0, subjectEpoch: 0 }
+      const { attributes: _, expected: __, newKey: ___, now: ____, ...parameters } = parametersOf(record, {
+        key,
+        now: start
+      })
+      const columns = { ...parameters, namespaceEpoch: 0, subjectEpoch: 0 }
       const names = Object.keys(columns).map((name) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`))
       const values = names.map((_, i) => dialect === "pg" ? `$${i + 1}` : "?")
       return sql.unsafe(

@@ -13,15 +13,39 @@ export type Row = Readonly<Record<string, unknown>>
 /** The parameters of a statement, by name. */
 export type Parameters = Readonly<Record<string, string | number | null>>
 
-/** The parameters of a statement about a record, and others. */
-export const parametersOf = (record: SessionRecord, others: Parameters = {}): Parameters => {
-  const parameters: Record<string, string | number | null> = { ...others, data: record.data }
+/** The parameters of a statement that are not part of a record. */
+interface Others {
+  readonly key: string
+  readonly newKey?: string
+  readonly expected?: number
+  readonly now: number
+}
+
+/** The parameters of a statement about a record. */
+export const parametersOf = (record: SessionRecord, { expected = 0, key, newKey = "", now }: Others): Parameters => {
   const values = Fields.valuesOf(record)
-  for (const name of Fields.fieldNames) {
-    const value = values[name]
-    parameters[name] = value === undefined ? null : typeof value === "object" ? JSON.stringify(value) : value
-  }
-  return parameters
+  // One literal: an object that is filled name by name takes as long as sending the statement.
+  return {
+    key,
+    newKey,
+    expected,
+    now,
+    data: record.data,
+    namespace: values.namespace,
+    id: values.id,
+    schemaVersion: values.schemaVersion,
+    subject: values.subject ?? null,
+    version: values.version,
+    writeId: values.writeId,
+    createdAt: values.createdAt,
+    authenticatedAt: values.authenticatedAt ?? null,
+    modifiedAt: values.modifiedAt,
+    lastSeenAt: values.lastSeenAt,
+    expiresAt: values.expiresAt,
+    deadline: values.deadline ?? null,
+    lifetime: values.lifetime === undefined ? null : JSON.stringify(values.lifetime),
+    attributes: values.attributes ?? null
+  } satisfies Parameters & Record<Fields.FieldName, unknown>
 }
 
 /** A column that holds a value of a kind. Throws a sentence that names the column, and never the value. */
