@@ -28,7 +28,7 @@ const load = Effect.gen(function*() {
   yield* sql.unsafe(
     `INSERT INTO effect_sessions (key, namespace, id, data, schema_version, subject, version, write_id, created_at, ` +
       `modified_at, last_seen_at, expires_at, deadline, namespace_epoch, subject_epoch) ` +
-      `SELECT ${key("i")}, 'bench', 'id' || i, '{"cart":"' || repeat(md5(i::text), 18) || '"}', 1, ` +
+      `SELECT ${key("i")}, 'bench', lpad(i::text, 22, '0'), '{"cart":"' || repeat(md5(i::text), 18) || '"}', 1, ` +
       `'user' || i % 10000, 1, 'w' || i, ${now} - i, ${now} - i, ${now} - i, ` +
       // Roughly in the order of the rows, as sessions end in the order of their last use.
       `${now} + (CASE WHEN i % 2 = 0 THEN ${hour} ELSE -${hour} END) + i * 600000::bigint / ${records} + ` +
