@@ -1,15 +1,19 @@
 /**
  * Statements that Postgres has prepared, and what becomes of them.
  */
-import { SqlClient } from "@effect/sql/SqlClient"
+import * as PgClient from "@effect/sql-pg/PgClient"
+import { SqlClient, TransactionConnection } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
-import { Effect, Layer } from "effect"
+import { Context, Effect, FastCheck, Layer, Option, Predicate, Redacted } from "effect"
 import { SessionStore } from "effect-session"
 import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
+import { inspect } from "node:util"
 import { assert } from "vitest"
-import { aRecord, freshKey, isAlive, start, stored } from "../src/internal/testing/records.js"
+import { anyRecord, aRecord, freshKey, isAlive, start, stored } from "../src/internal/testing/records.js"
 import { postgresDatabase, works } from "./support/databases.js"
+import * as servers from "./support/servers.js"
+import { freshPrefix, postgresClient, sqlStore } from "./support/stores.js"
 
 /** A store on a database of its own and with one connection, so that its statements can be looked at. */
 const store = SqlStore.layer().pipe(
@@ -110,3 +114,79 @@ it.scopedLive("inside a transaction of the application nothing is named: its fai
     yield* sql.withTransaction(isAlive(store, one, start))
     assert.deepStrictEqual(yield* prepared, before)
   }).pipe(Effect.provide(store)))
+
+/** The statements that the only connection of the pool sends from here on: whether each is executed by the protocol alone. */
+const sent = Effect.gen(function*() {
+  const sql = yield* SqlClient
+  const lean: Array<boolean> = []
+  yield* Effect.scoped(Effect.map(sql.reserve, (connection) => {
+    const client: unknown = Predicate.hasProperty(connection, "pg") ? connection.pg : undefined
+    if (!Predicate.isRecord(client) || !Predicate.isFunction(client.query)) {
+      return assert.fail("this is no client of pg")
+    }
+    const query = client.query.bind(client)
+    client.query = (statement: unknown, ...rest: ReadonlyArray<unknown>) => {
+      lean.push(Predicate.hasProperty(statement, "submit"))
+      return query(statement, ...rest)
+    }
+  }))
+  return lean
+})
+
+it.scopedLive("from its second execution on, a statement is sent without a request for the description of its rows", () =>
+  Effect.gen(function*() {
+    const store = yield* SessionStore
+    const lean = yield* sent
+    for (const record of FastCheck.sample(anyRecord, { seed: 14, numRuns: 50 })) {
+      const key = freshKey()
+      assert.strictEqual(yield* store.create(key, record, start), "created")
+      const first = Option.getOrThrow(yield* store.load(key, start))
+      const second = Option.getOrThrow(yield* store.load(key, start))
+      assert.deepStrictEqual(second, first)
+      assert.deepStrictEqual(second, record)
+    }
+    // The first create and the first load are described.
+    assert.deepStrictEqual(lean, [false, false, ...Array.from({ length: 148 }, () => true)])
+  }).pipe(Effect.provide(store)))
+
+it.scopedLive("an error of a described statement, and of one that is not, are the same, and the next statement works", () =>
+  Effect.gen(function*() {
+    const { one, sql, store } = yield* asked
+    const lean = yield* sent
+    yield* isAlive(store, one, start)
+    yield* sql`ALTER TABLE effect_sessions RENAME TO elsewhere`
+    const again = yield* Effect.flip(store.load(one.key, start))
+    assert.strictEqual(again.reason, "unavailable")
+    assert.include(inspect(again.cause), "42P01")
+    yield* sql`ALTER TABLE elsewhere RENAME TO effect_sessions`
+    yield* isAlive(store, one, start)
+    yield* works(store)
+    assert.include(lean, true)
+  }).pipe(Effect.provide(store)))
+
+/** Not part of the transaction of another client. */
+const outside = <A, E>(effect: Effect.Effect<A, E>) =>
+  Effect.mapInputContext(
+    effect,
+    (context: Context.Context<never>) => Context.omit(TransactionConnection)(context)
+  )
+
+it.scopedLive("the time limit for queries of the driver holds for every execution", () => {
+  const prefix = freshPrefix()
+  const url = Redacted.make(`${servers.postgres()}?query_timeout=300`)
+  return Effect.gen(function*() {
+    const store = yield* SessionStore
+    const one = yield* stored(store)
+    yield* isAlive(store, one, start)
+    yield* isAlive(store, one, start)
+    const other = yield* Effect.map(Layer.build(postgresClient({ maxConnections: 1 })), Context.get(SqlClient))
+    const error = yield* other.withTransaction(
+      Effect.zipRight(
+        other.unsafe(`LOCK TABLE ${prefix}sessions IN ACCESS EXCLUSIVE MODE`),
+        outside(Effect.flip(store.load(one.key, start)))
+      )
+    )
+    assert.include(inspect(error.cause), "Query read timeout")
+    yield* isAlive(store, one, start)
+  }).pipe(Effect.provide(sqlStore(PgClient.layer({ url, maxConnections: 2 }), prefix)))
+})
