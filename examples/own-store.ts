@@ -7,7 +7,7 @@ import { type SessionRecord, SessionStore, type StoreKey } from "effect-session"
 import { applySave, applyTouch, type Epochs, isAlive, toInfo } from "effect-session/SessionRecord"
 import { byClock, pageOf, type WriteOutcome } from "effect-session/SessionStore"
 
-/** A record, its key, and the revocations that it has survived. */
+/** A record, its key, and the epochs when it was inserted. */
 type Row = Epochs & { readonly key: StoreKey.StoreKey; readonly record: SessionRecord }
 
 const recordOf = ([row]: ReadonlyArray<Row>) => Option.fromNullable(row?.record)
@@ -36,7 +36,7 @@ const make = (): typeof SessionStore.Service => {
     all(fits).slice(0, limit).map(({ key }) => rows.delete(key)).length
   const isTaken = (key: StoreKey.StoreKey, { id, namespace }: SessionRecord, own?: Row) =>
     rows.has(key) || all(isOf(namespace, id)).some((row) => row !== own)
-  /** Replaces a live row, unless there is nothing to replace it by, in one step. */
+  /** Replaces a live row by `next` of it, in one step. `next` returns `false` on a conflict. */
   const change = (key: StoreKey.StoreKey, now: number, next: (row: Row) => Row | false) =>
     Effect.sync((): WriteOutcome => {
       const [row] = live(now, (row) => row.key === key)

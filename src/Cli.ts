@@ -97,7 +97,7 @@ const migrate = Command.make("migrate", {
   ),
   partitions: Options.integer("partitions").pipe(
     Options.optional,
-    Options.withDescription("Postgres: spread the sessions over so many partitions, by the hash of their keys.")
+    Options.withDescription("Postgres: the number of partitions of the table of sessions, by the hash of the key.")
   )
 }, ({ names, partitions, print, url }) =>
   kindOf(url) !== "sql"

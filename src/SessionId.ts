@@ -30,7 +30,7 @@ const pattern = /^[A-Za-z0-9_-]{22}$/
 const brand = Brand.nominal<SessionId>()
 
 /**
- * The schema of an id, for instance for a parameter of a path.
+ * The schema of a session id, for instance for a path parameter.
  *
  * @since 0.6.0
  * @category schemas

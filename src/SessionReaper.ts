@@ -38,8 +38,8 @@ import { SessionStoreError } from "./SessionStore.js"
 export interface RoundOptions {
   /**
    * How many records one statement deletes at the most: from 1 to 100,000. Default 10,000. The first batch has at most
-   * 1,000. While a batch takes less than 20 milliseconds the next one is twice as large; after one that takes more than 50
-   * the next one is half as large, but not smaller than the first.
+   * 1,000. After a batch that takes less than 20 milliseconds the next one is twice as large; after one that takes more
+   * than 50 milliseconds the next one is half as large, but not smaller than the first.
    */
   readonly batch?: number
   /**
@@ -177,12 +177,12 @@ const round = (
     }
   })
 
-/** Also the smallest one that a slow store is asked for, unless the caller wants smaller ones. */
+/** Records of the first batch, and the minimum for a slow store, unless `batch` is smaller. */
 const firstBatch = 1000
 
 /**
  * Aims at batches of 20 to 50 milliseconds. Shorter ones spend their time in round trips and pauses. Longer ones hold their
- * locks, and on Postgres the log that a visitor's commit has to flush, for longer than a visitor should notice.
+ * locks for longer than a visitor should notice. On Postgres they also delay a visitor's commit, which flushes their log records.
  */
 const nextSize = (size: number, millis: number, most: number): number =>
   millis < 20

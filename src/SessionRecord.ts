@@ -33,8 +33,10 @@ export interface SessionRecord extends Times {
   readonly writeId: string
   readonly expiry: SessionExpiry
   /**
-   * Encoded properties of the session that are not the application's data, and that lists show without loading it; absent if there are
-   * none. A save and a rotation replace them, a touch keeps them.
+   * Encoded properties of the session apart from the application's data. Lists show them without loading the data. A save and a rotation
+   * replace them, a touch keeps them.
+   *
+   * @since 0.6.0
    */
   readonly attributes: string | undefined
 }
@@ -46,7 +48,7 @@ const orAbsent = <A, I>(schema: Schema.Schema<A, I>) =>
   })
 
 /**
- * The schema of a record, for a store that keeps JSON documents. Times are milliseconds since the epoch; an absent field is left out.
+ * The schema of a record, for a store that keeps JSON documents. Times are milliseconds since the epoch. An absent field has no property in the document.
  *
  * @since 0.6.0
  * @category schemas
@@ -110,7 +112,7 @@ export type SessionInfo = Omit<SessionRecord, "data">
 export const toInfo = <A extends SessionRecord>({ data: _, ...info }: A): Omit<A, "data"> => info
 
 /**
- * How often the sessions of a namespace, and of a subject, had been revoked.
+ * The numbers of revocations of a whole namespace and of one subject in it. An anonymous session has the subject epoch 0.
  *
  * @since 0.6.0
  * @category rules
@@ -121,8 +123,8 @@ export interface Epochs {
 }
 
 /**
- * Whether a session is alive at `now`: it has not expired, and nothing that concerns it was revoked after the moment for which its
- * record notes the epochs. An anonymous session has the subject epoch 0.
+ * Returns whether a session is alive at `now`, in milliseconds since the epoch: it has not expired, and neither its namespace nor its
+ * subject was revoked since the epochs were noted. `noted` are the epochs that the store keeps with the record, `current` those of now.
  *
  * @since 0.6.0
  * @category rules

@@ -141,7 +141,7 @@ export interface Page {
 export const pageSize = 100
 
 /**
- * The page of a list of which all records are known.
+ * Returns one page of a list, in the order of `byAge`, from all records of the list. They may be in any order.
  *
  * @since 0.6.0
  * @category rules

@@ -23,8 +23,11 @@ import { clientOf, tablesFrom } from "./SqlStore.js"
  */
 export interface Options extends Names {
   /**
-   * The number of partitions of the sessions, in Postgres: from 2 to 1024. A table that is there, partitioned or not, is copied into them
-   * by the next run, during which it is locked. Default: the table stays as it is, and a new one is not partitioned.
+   * The number of partitions of the table of sessions, in Postgres only: from 2 to 1024. An existing table with another number of
+   * partitions, or none, is copied by the next run, and is locked meanwhile. Default: an existing table stays as it is, and a new one is
+   * not partitioned.
+   *
+   * @since 0.6.0
    */
   readonly partitions?: number
 }
@@ -72,7 +75,7 @@ export const run = (
     return ran
   })
 
-/** Runs the statements of a migration, of which somebody may have run some by hand. */
+/** Runs the statements of a migration. Skips those that were executed by hand before. */
 const applied = (sql: SqlClient.SqlClient, statements: ReadonlyArray<string>) =>
   Effect.forEach(
     statements,
@@ -80,7 +83,7 @@ const applied = (sql: SqlClient.SqlClient, statements: ReadonlyArray<string>) =>
     { discard: true }
   )
 
-/** The number of partitions that is asked for. */
+/** Validates the number of partitions. */
 const partitionsOf = (
   { partitions }: Options,
   dialect: Dialect
@@ -93,7 +96,7 @@ const partitionsOf = (
         subject: "SqlMigrations",
         problem: dialect === "pg"
           ? "The number of partitions is a whole number from 2 to 1024."
-          : "The option partitions is for Postgres. Leave it out."
+          : "Only Postgres supports the option partitions. Leave it out."
       })
     )
 

@@ -42,7 +42,7 @@ import type { Damaged, Located, Page, Shape, WriteOutcome } from "./SessionStore
 import { checkClock, pageSize, SessionStore, SessionStoreError } from "./SessionStore.js"
 
 /**
- * Where the tables of a store are.
+ * The prefix and the schema of a store's tables.
  *
  * @since 0.6.0
  * @category models
@@ -50,7 +50,11 @@ import { checkClock, pageSize, SessionStore, SessionStoreError } from "./Session
 export interface Names {
   /** Put before the names of all tables and indexes. Default `"effect_"`. */
   readonly prefix?: string
-  /** The schema of the tables, in Postgres. Default: the first one of `search_path` that has them. */
+  /**
+   * The schema of the tables, in Postgres only. Default: the first schema of `search_path` that has them.
+   *
+   * @since 0.6.0
+   */
   readonly schema?: string
 }
 
@@ -275,7 +279,7 @@ export const tablesFrom = (
     : schema === undefined
     ? undefined
     : dialect !== "pg"
-    ? "The option schema is for Postgres. Connect to the database that is to hold the tables instead."
+    ? "Only Postgres supports the option schema. Leave it out, and connect to the database that is to hold the tables."
     : !/^[a-z_][a-z0-9_]{0,62}$/.test(schema)
     ? "The name of a schema may hold at most 63 small letters, digits and underscores, and must not begin with a digit."
     : undefined

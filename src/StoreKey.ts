@@ -19,14 +19,14 @@ export type StoreKey = string & Brand.Brand<"effect-session/StoreKey">
 const pattern = /^[A-Za-z0-9_-]{43}$/
 
 /**
- * Names the text of a SHA-256 that was just computed a key, unchecked.
+ * Brands the base64url text of a SHA-256 as a key, without a check.
  *
  * @internal
  */
 export const ofHash = Brand.nominal<StoreKey>()
 
 /**
- * The schema of a key.
+ * The schema of a store key.
  *
  * @since 0.6.0
  * @category schemas

@@ -326,7 +326,7 @@ describe("copy", () => {
       yield* Effect.forEach(all, (one) => isAlive(to, one, start))
     }))
 
-  it.live("makes seven calls for each session, none of them twice", () =>
+  it.live("makes seven calls for each session", () =>
     Effect.gen(function*() {
       const { from, to } = memories()
       const one = yield* stored(from, { expiry: far })
@@ -356,7 +356,7 @@ describe("copy", () => {
       ["a save", saving, { data, version: 2 }]
     ] as const
   ) {
-    it.live(`${name} between the reading of a page and the move of its session is kept`, () =>
+    it.live(`${name} after the scan of a page and before the move of its session is kept`, () =>
       Effect.gen(function*() {
         const { from, to } = memories()
         const one = yield* stored(from, { expiry: far })

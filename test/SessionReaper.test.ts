@@ -107,7 +107,7 @@ describe("a round", () => {
       assert.deepStrictEqual(batches, [10, 10, 5])
     }))
 
-  /** The sizes of the batches that a sweep of one second asks for, where each record takes so many milliseconds. */
+  /** The sizes of the first six batches of a sweep, if each record takes `millisEach` milliseconds. */
   const sizes = (millisEach: number, options: SessionReaper.SweepOptions = {}) =>
     Effect.gen(function*() {
       const asked: Array<number> = []
@@ -129,14 +129,14 @@ describe("a round", () => {
       assert.deepStrictEqual(yield* sizes(0.0001), [1000, 2000, 4000, 8000, 10_000, 10_000])
     }))
 
-  it.effect("never asks for more than `batch`, and takes a smaller one as it is", () =>
+  it.effect("never asks for more than `batch`, and keeps to a `batch` below 1,000", () =>
     Effect.gen(function*() {
       assert.deepStrictEqual(yield* sizes(0.0001, { batch: 3000 }), [1000, 2000, 3000, 3000, 3000, 3000])
       assert.deepStrictEqual(yield* sizes(0.001, { batch: 250 }), [250, 250, 250, 250, 250, 250])
       assert.deepStrictEqual((yield* sizes(1, { batch: 250 })).slice(0, 3), [250, 250, 250])
     }))
 
-  it.effect("halves a batch after one that took more than 50 milliseconds, but keeps to 1,000", () =>
+  it.effect("halves a batch after one that took more than 50 milliseconds, but not below 1,000", () =>
     Effect.gen(function*() {
       const asked: Array<number> = []
       const store: Maintenance = {

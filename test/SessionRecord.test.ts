@@ -111,11 +111,11 @@ describe("the schema of a record", () => {
   const encode = Schema.encodeSync(Schema.parseJson(SessionRecordSchema))
   const decode = Schema.decodeSync(Schema.parseJson(SessionRecordSchema))
 
-  it("gives back every record from its JSON, with what is absent", () => {
+  it("decodes the JSON of every record to the same record, absent fields included", () => {
     fc.assert(fc.property(records, (record) => assert.deepStrictEqual(decode(encode(record)), record)))
   })
 
-  it("refuses an id that is not one, a fraction of a millisecond and a lifetime without an end", () => {
+  it("rejects an invalid id, a fraction of a millisecond, a lifetime without an end and null", () => {
     const json = JSON.parse(encode(aRecord()))
     const broken = [
       { id: "ann" },
@@ -130,7 +130,7 @@ describe("the schema of a record", () => {
 })
 
 describe("the table of fields", () => {
-  it("names each field as its key", () => {
+  it("has each field under its name", () => {
     for (const [name, field] of Object.entries(fields)) assert.strictEqual(field.name, name)
   })
 
@@ -145,7 +145,7 @@ describe("the table of fields", () => {
     }))
   })
 
-  it("reads an integer in each form in which a driver returns it, and nothing else", () => {
+  it("decodes an integer in each form in which a driver returns it, and rejects everything else", () => {
     fc.assert(fc.property(fc.maxSafeInteger(), (value) => {
       for (const form of [value, BigInt(value), String(value)]) assert.strictEqual(integer.decode(form), value)
     }))

@@ -42,7 +42,7 @@ const databases: ReadonlyArray<
 
 const applied: ReadonlyArray<readonly [number, string]> = [[1, "sessions"], [2, "attributes"]]
 
-/** The same as the tables of 0.5.0, with a session of its subject and one that was revoked. */
+/** Creates the tables of 0.5.0 with 100 sessions, half of them of a subject that is revoked. */
 const tablesOf050 = (dialect: string) =>
   Effect.gen(function*() {
     const sql = yield* SqlClient
@@ -208,7 +208,7 @@ describe("partitions", () => {
       assert.isAtMost((yield* partitions).length, 4)
     }).pipe(Effect.scoped, Effect.provide(postgresDatabase())))
 
-  it.live("what is printed for them, executed by a shell, gives a store that works", () =>
+  it.live("the printed SQL, executed as one script, creates tables on which a store works", () =>
     Effect.gen(function*() {
       const sql = yield* SqlClient
       const script = yield* SqlMigrations.print("pg", { schema: "sessions", partitions: 3 })
@@ -234,7 +234,7 @@ describe("partitions", () => {
 })
 
 describe("a schema", () => {
-  it.live("two stores of one database, in schemas of their own, do not see each other; search_path leads to one, too", () =>
+  it.live("stores in two schemas of one database do not see each other, and search_path selects one without the option", () =>
     Effect.gen(function*() {
       const sql = yield* SqlClient
       yield* SqlMigrations.run({ schema: "one" })
@@ -250,7 +250,7 @@ describe("a schema", () => {
       yield* Effect.flatMap(SqlStore.make(), (store) => isAlive(store, session, start))
     }).pipe(Effect.provide(postgresDatabase({ maxConnections: 1 }))))
 
-  it.live("that exists takes no privilege to create one", () =>
+  it.live("that exists needs no privilege to create schemas", () =>
     Effect.gen(function*() {
       const sql = yield* SqlClient
       const role = `r${freshPrefix()}`

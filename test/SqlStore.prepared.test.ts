@@ -115,28 +115,28 @@ it.scopedLive("inside a transaction of the application nothing is named: its fai
     assert.deepStrictEqual(yield* prepared, before)
   }).pipe(Effect.provide(store)))
 
-/** The statements that the only connection of the pool sends from here on: whether each is executed by the protocol alone. */
+/** Records, of each statement that the only connection of the pool sends from now on, whether it is sent without a request for a description. */
 const sent = Effect.gen(function*() {
   const sql = yield* SqlClient
-  const lean: Array<boolean> = []
+  const undescribed: Array<boolean> = []
   yield* Effect.scoped(Effect.map(sql.reserve, (connection) => {
     const client: unknown = Predicate.hasProperty(connection, "pg") ? connection.pg : undefined
     if (!Predicate.isRecord(client) || !Predicate.isFunction(client.query)) {
-      return assert.fail("this is no client of pg")
+      return assert.fail("the connection has no client of pg")
     }
     const query = client.query.bind(client)
     client.query = (statement: unknown, ...rest: ReadonlyArray<unknown>) => {
-      lean.push(Predicate.hasProperty(statement, "submit"))
+      undescribed.push(Predicate.hasProperty(statement, "submit"))
       return query(statement, ...rest)
     }
   }))
-  return lean
+  return undescribed
 })
 
 it.scopedLive("from its second execution on, a statement is sent without a request for the description of its rows", () =>
   Effect.gen(function*() {
     const store = yield* SessionStore
-    const lean = yield* sent
+    const undescribed = yield* sent
     for (const record of FastCheck.sample(anyRecord, { seed: 14, numRuns: 50 })) {
       const key = freshKey()
       assert.strictEqual(yield* store.create(key, record, start), "created")
@@ -146,13 +146,13 @@ it.scopedLive("from its second execution on, a statement is sent without a reque
       assert.deepStrictEqual(second, record)
     }
     // The first create and the first load are described.
-    assert.deepStrictEqual(lean, [false, false, ...Array.from({ length: 148 }, () => true)])
+    assert.deepStrictEqual(undescribed, [false, false, ...Array.from({ length: 148 }, () => true)])
   }).pipe(Effect.provide(store)))
 
-it.scopedLive("an error of a described statement, and of one that is not, are the same, and the next statement works", () =>
+it.scopedLive("a statement that is sent without a request for a description fails with the error of the server, and the next one works", () =>
   Effect.gen(function*() {
     const { one, sql, store } = yield* asked
-    const lean = yield* sent
+    const undescribed = yield* sent
     yield* isAlive(store, one, start)
     yield* sql`ALTER TABLE effect_sessions RENAME TO elsewhere`
     const again = yield* Effect.flip(store.load(one.key, start))
@@ -161,10 +161,10 @@ it.scopedLive("an error of a described statement, and of one that is not, are th
     yield* sql`ALTER TABLE elsewhere RENAME TO effect_sessions`
     yield* isAlive(store, one, start)
     yield* works(store)
-    assert.include(lean, true)
+    assert.include(undescribed, true)
   }).pipe(Effect.provide(store)))
 
-/** Not part of the transaction of another client. */
+/** Runs an effect outside of the transaction of another client. */
 const outside = <A, E>(effect: Effect.Effect<A, E>) =>
   Effect.mapInputContext(
     effect,

@@ -26,7 +26,7 @@ export const millisOf = (fiber: RuntimeFiber): number => clockIn(fiber.currentDe
 
 const nativeTracer = Context.get(DefaultServices.liveServices, Tracer.Tracer)
 
-/** Whether a fiber has a tracer other than Effect's own, which keeps spans that nobody sees. */
+/** Whether a fiber has a tracer other than Effect's default one, whose spans are never exported. */
 export const isTraced = (fiber: RuntimeFiber): boolean =>
   fiber.currentTracer !== nativeTracer && fiber.getFiberRef(FiberRef.currentTracerEnabled)
 

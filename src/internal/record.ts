@@ -10,7 +10,7 @@ import * as SessionId from "../SessionId.js"
 import type { SessionInfo, SessionRecord } from "../SessionRecord.js"
 import * as StoreKey from "../StoreKey.js"
 
-/** A kind of value. */
+/** A kind of value, with its decoder. */
 export interface Kind<A> {
   /** The kind in messages, which never contain the value. */
   readonly noun: string
@@ -18,7 +18,7 @@ export interface Kind<A> {
   readonly decode: (value: unknown) => A | undefined
 }
 
-/** A field of a record, and its other names: the column in SQL, the constant in the scripts of Redis. */
+/** A field of a record: its property, its column in SQL, and its constant in the scripts of Redis. */
 export interface Field<A> extends Kind<A> {
   readonly name: string
   readonly column: string
@@ -39,7 +39,7 @@ export const integer: Kind<number> = {
   }
 }
 
-/** The integer of a text of digits: a record has seven of them, and a regular expression takes four times as long. */
+/** Parses a decimal integer. By hand, because a record has up to eight of them and a regular expression takes four times as long. */
 const ofDigits = (text: string): number | undefined => {
   const isNegative = text.startsWith("-")
   const from = isNegative ? 1 : 0
@@ -121,7 +121,7 @@ export const valuesOf = (record: SessionRecord) => ({
   attributes: record.attributes
 } satisfies Record<FieldName, unknown>)
 
-/** Decodes one value of a kind. Throws a sentence that names its place, and never the value. */
+/** Decodes one value of a kind. Throws a `TypeError` whose message names the place, and never the value. */
 export const decode = <A>(kind: Kind<A>, value: unknown, place: string, name: string): A => {
   const decoded = kind.decode(value)
   if (decoded === undefined) throw new TypeError(`the ${place} ${name} does not hold ${kind.noun}`)
@@ -129,8 +129,8 @@ export const decode = <A>(kind: Kind<A>, value: unknown, place: string, name: st
 }
 
 /**
- * A record without its data. `valueOf` returns what a store keeps under the name of a field, `null` for an absent one. Throws as
- * {@link decode} does.
+ * Decodes a record without its data. `valueOf` returns the stored value of a field, `null` for an absent one. Throws as {@link decode}
+ * does.
  */
 export const decodeInfo = (
   place: "column" | "field",

@@ -64,17 +64,18 @@ export default async (project: TestProject) => {
     started.set(name, starting)
     return starting
   }
-  const door = createServer((request, response) => {
+  /** Starts a server by name and answers with its URL or ports: see `servers.ts`. */
+  const control = createServer((request, response) => {
     void start((request.url ?? "").slice(1)).then((answer) => response.end(JSON.stringify(answer)))
   })
-  await new Promise<void>((resolve) => door.listen(0, "127.0.0.1", resolve))
-  const address = door.address()
+  await new Promise<void>((resolve) => control.listen(0, "127.0.0.1", resolve))
+  const address = control.address()
   project.provide("serversUrl", `http://127.0.0.1:${typeof address === "object" ? address?.port : ""}/`)
 
   return async () => {
-    // It takes its time for a farewell, which is for its data.
-    door.close()
+    control.close()
     await Promise.all(started.values())
+    // A clean shutdown of MariaDB would flush data that no test needs any more.
     abort(Path.join(mariadbData, "mariadbd.pid"), "SIGKILL")
     await Effect.runPromise(Scope.close(scope, Exit.void))
     process.off("exit", giveUp)

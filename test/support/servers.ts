@@ -11,7 +11,7 @@ declare module "vitest" {
   }
 }
 
-/** The answers that this process has: a worker runs many test files. */
+/** Cached answers: one worker process runs many test files. */
 const answers = new Map<string, unknown>()
 
 const script = "fetch(process.argv[1]).then((response) => response.text()).then((text) => process.stdout.write(text))"

@@ -28,7 +28,7 @@ export const urlOption = (name: string, variable: string, description: string) =
     Options.withDescription(`${description} Variable: ${variable}.`)
   )
 
-/** The names of the tables or keys of a store. `side` begins the names of the options. */
+/** The prefix and the schema of a store. `side` begins the names of the options. */
 export const namesOption = (side = ""): Options.Options<Names> =>
   Options.all({
     prefix: Options.optional(Options.text(`${side}prefix`)).pipe(Options.withDescription(
@@ -77,7 +77,7 @@ export const store = (
 > => {
   const kind = kindOf(url)
   if (names.schema !== undefined && kind !== "sql") {
-    return failed("A schema is for the tables of Postgres: leave out the option.")
+    return failed("Only Postgres has schemas: leave out the option.")
   }
   switch (kind) {
     case "redis":

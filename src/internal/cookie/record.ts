@@ -8,9 +8,8 @@
  *
  * Numbers are big-endian, times milliseconds since the epoch. All ones is an absent time: zero is a moment like others.
  * The metadata is a JSON array without a line break: subject or null, `modifiedAt` and `lastSeenAt` as differences to
- * `createdAt`, the lifetime, the data if it has a lone surrogate, for which UTF-8 has no bytes, and the attributes. The last
- * three are null where there is none, and left out at the end of the array. The data otherwise follows as it is, and so comes
- * back as it was.
+ * `createdAt`, the lifetime, the data if it has a lone surrogate, which UTF-8 cannot encode, and the attributes. The last
+ * three are null if absent, and omitted at the end of the array. Other data follows the line break unchanged.
  */
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"

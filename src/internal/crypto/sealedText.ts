@@ -30,7 +30,7 @@ export const identityOf = (
   { authenticatedAt, createdAt, expiry: { deadline }, id, namespace, subject }: SessionRecord
 ): string => JSON.stringify([namespace, id, subject, createdAt, authenticatedAt, deadline])
 
-/** The columns that each save writes beside the data, on one line. */
+/** The version, the schema version and the attributes on one line. Without attributes the line is that of earlier versions. */
 export const versionsOf = (version: number, { attributes, schemaVersion }: SessionRecord): string =>
   `${version} ${schemaVersion}${attributes === undefined ? "" : ` ${JSON.stringify(attributes)}`}`
 

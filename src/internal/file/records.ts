@@ -232,7 +232,7 @@ const decode = (text: string, marker: Marker): Either.Either<Kept, Damaged> => {
   return Either.flatMap(
     Either.try({ try: () => decodeBody(body, marker), catch: () => undefined }),
     (kept) => kept.record.version === marker.version ? Either.right(kept) : Either.left(undefined)
-  ).pipe(Either.orElse(() => damaged("it does not hold the record that its name promises")))
+  ).pipe(Either.orElse(() => damaged("it does not hold a valid record of the version in its name")))
 }
 
 /** Throws if the body does not hold a record. */

@@ -1,6 +1,6 @@
 /**
- * A map that gives its oldest key at once. The iterator of a `Map` passes over every entry that was deleted before its first
- * one, so a queue made of it takes time in proportion to its size.
+ * A map with constant-time access to the key that was inserted first. The iterator of a `Map` visits every entry that was deleted
+ * before its first live one, so eviction from a plain `Map` takes time in proportion to its size.
  */
 import { SortedMap } from "./indexes.js"
 
@@ -28,7 +28,7 @@ export class AgedMap<K extends string, V> {
     return this.#nodes.get(key) !== undefined
   }
 
-  /** A key that is there already keeps its age. */
+  /** Sets the value of a key. An existing key keeps its position. */
   set(key: K, value: V): void {
     const known = this.#nodes.get(key)
     if (known !== undefined) return void (known.value = value)
@@ -52,6 +52,7 @@ export class AgedMap<K extends string, V> {
     this.#nodes.delete(key)
   }
 
+  /** The key that was inserted first. */
   oldest(): K | undefined {
     return this.#oldest?.key
   }

@@ -8,7 +8,7 @@ import type { StoreKey } from "../../StoreKey.js"
 
 interface Namespace {
   readonly keys: SortedMap<SessionId, StoreKey>
-  /** Most subjects have one session: it takes no set. */
+  /** The key of a subject's only session, or a set of keys: most subjects have one, and sets are large. */
   readonly subjects: SortedMap<string, StoreKey | Set<StoreKey>>
 }
 
@@ -177,8 +177,8 @@ export class SortedList<A extends object> {
 
 // Maps
 
-/** Few enough to be sorted or rehashed within a tenth of a millisecond. */
-const most = 256
+/** Entries of a piece at most: few enough to be sorted or rehashed within a tenth of a millisecond. */
+const mostEntries = 256
 
 /**
  * A map in the order of its keys. It is made of small maps, because a large `Map` is rehashed as a whole when it grows and when entries
@@ -187,7 +187,7 @@ const most = 256
 export class SortedMap<K extends string, V extends string | object> {
   /** None is empty, unless it is the only one. */
   readonly #pieces: Array<Map<K, V>> = [new Map()]
-  /** The least key that each piece but the first may hold. */
+  /** Of each piece but the first, the lower bound of its keys, inclusive. */
   readonly #starts: Array<K> = []
   #size = 0
 
@@ -206,7 +206,7 @@ export class SortedMap<K extends string, V extends string | object> {
     this.#size -= piece.size
     piece.set(key, value)
     this.#size += piece.size
-    if (piece.size > most) this.#split(at, piece)
+    if (piece.size > mostEntries) this.#split(at, piece)
   }
 
   delete(key: K): void {
@@ -219,7 +219,7 @@ export class SortedMap<K extends string, V extends string | object> {
     this.#starts.splice(Math.max(at - 1, 0), 1)
   }
 
-  /** The values in the order of their keys, after this one. Nothing may be set or deleted meanwhile. */
+  /** The values of the keys after this one, in the order of their keys. The map must not be changed during the iteration. */
   *after(key: string | undefined): Generator<V> {
     for (let at = key === undefined ? 0 : this.#pieceOf(key); at < this.#pieces.length; at++) {
       const piece = this.#pieces[at]
@@ -230,9 +230,9 @@ export class SortedMap<K extends string, V extends string | object> {
     }
   }
 
-  /** Moves the greater half of a piece into one of its own. */
+  /** Moves the greater half of a piece into a new piece. */
   #split(at: number, piece: Map<K, V>): void {
-    const greater = [...piece].sort(([a], [b]) => a < b ? -1 : 1).slice(most / 2)
+    const greater = [...piece].sort(([a], [b]) => a < b ? -1 : 1).slice(mostEntries / 2)
     for (const [key] of greater) piece.delete(key)
     this.#pieces.splice(at + 1, 0, new Map(greater))
     this.#starts.splice(at, 0, ...greater.slice(0, 1).map(([key]) => key))

@@ -15,7 +15,7 @@ import { intercepted } from "../store/intercepted.js"
 import { register } from "../store/synchronous.js"
 import { MemoryIndex } from "./indexes.js"
 
-/** A record, and the revocations that had happened when it was made. */
+/** A record, and the epochs when it was inserted. */
 export interface Entry extends Epochs {
   readonly record: SessionRecord
 }

@@ -54,7 +54,7 @@ export const isLeaving = (record: SessionRecord): boolean => {
   return _tag === "Moving" || _tag === "Moved"
 }
 
-/** Whether it says that its session goes on in this copy. */
+/** Whether the mark of a record names this copy as the one that replaces it. */
 export const isMovedTo = (record: SessionRecord, copy: StoreKey.StoreKey): boolean => {
   const mark = markOf(record)
   return mark._tag === "Moved" && mark.copy === copy

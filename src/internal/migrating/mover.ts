@@ -146,7 +146,7 @@ export class Mover {
   settle({ key, ...found }: Located, now: number): Effect.Effect<boolean, SessionStoreError> {
     const mark = markOf(found)
     const located = mark._tag === "Plain"
-      // Where it was found it is frozen, or it has changed since and is looked for.
+      // Freezes the record that the scan has read. If it has changed since, that fails and the session is located.
       ? this.#begin(this.#move(key, now, "fresh", mostTries), found)
       // What is arriving here, from before all turned round, is not under its own key.
       : this.locate(mark._tag === "Arriving" ? mark.key : key, now, "fresh")
@@ -202,7 +202,7 @@ export class Mover {
     const frozen = marked(record, { _tag: "Moving", original }, freshWrite())
     return Effect.flatMap(
       this.#old.save(move.key, frozen, record.version, move.now),
-      // It may have been touched since it was read. No save moves times back, and they are read again before step 4.
+      // A touch since the read is not lost: a save never moves times back, and `#confirm` reads them again for step 4.
       (outcome) =>
         outcome === "saved" ? this.#carry(move, { ...frozen, version: record.version + 1 }, original) : move.again
     )
@@ -232,7 +232,7 @@ export class Mover {
     })
   }
 
-  /** Step 3. `own`: the copy, if it was made here. */
+  /** Step 3. `own`: the record of the copy, if this call has created it. */
   #confirm(
     move: Move,
     frozen: SessionRecord,
@@ -248,7 +248,7 @@ export class Mover {
         if (outcome === "saved" && here !== undefined) {
           return this.#rename(move, here, copy, own.record, own.original)
         }
-        // Unless others have found it, and made it count, it is of no use to anybody.
+        // Removes the copy, unless another process has found and confirmed it.
         return outcome === "saved" || here !== undefined ? again : Effect.zipRight(this.#new.destroy(copy), again)
       })
     })
@@ -265,7 +265,7 @@ export class Mover {
     })
   }
 
-  /** Steps 4 and 5, of a copy of which it is known what it was when it was made. */
+  /** Steps 4 and 5, with the record of the copy. */
   #rename(move: Move, moved: SessionRecord, copy: StoreKey, arriving: SessionRecord, original: Original): Step {
     const { again, key, now } = move
     const { data, version, writeId } = original

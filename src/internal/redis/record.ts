@@ -5,7 +5,7 @@ import type { Lifetime } from "../../Lifetime.js"
 import type { SessionInfo, SessionRecord } from "../../SessionRecord.js"
 import { decodeInfo as decodeFields, fieldNames, fields, valuesOf } from "../record.js"
 
-/** The positions of the fields in the list, counted from one as the scripts do, by the names that they have there. */
+/** The positions of the fields in the list, from one as in Lua, by the names of their constants in the scripts. */
 export const positions: ReadonlyMap<string, number> = new Map(
   fieldNames.map((name, i) => [fields[name].constant, i + 1])
 )
@@ -17,7 +17,7 @@ export const encodeMetadata = (record: SessionRecord): string => {
     const value = values[name]
     return value === undefined ? null : typeof value === "object" ? encodeLifetime(value) : spell(String(value))
   })
-  // A record of an earlier version has no attributes, and neither has the list.
+  // Without attributes, the last field, the list is that of earlier versions.
   if (record.attributes === undefined) metadata.pop()
   return JSON.stringify(metadata)
 }
@@ -25,7 +25,7 @@ export const encodeMetadata = (record: SessionRecord): string => {
 /** Equal lifetimes have equal texts: the scripts compare them. */
 const encodeLifetime = ({ _tag, ...rest }: Lifetime): string => [_tag, ...Object.values(rest)].join(" ")
 
-/** The lifetime as an object; `undefined` if the text is not of one. */
+/** Parses the text of a lifetime, to `undefined` if it is none. The decoder takes the property of the tag, and ignores the other one. */
 const parseLifetime = (text: string): unknown => {
   const [_tag, number, ...more] = text.split(" ")
   if (more.length > 0 || number === "" || (_tag === "Browser" && number !== undefined)) return undefined

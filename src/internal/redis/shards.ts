@@ -176,7 +176,7 @@ const idsIn = (
   namespace: string,
   after: string | undefined,
   limit: number,
-  /** How many entries are expected to hold no id. */
+  /** The number of entries known to hold no valid id, which are read in addition. */
   more = 0
 ): Result<ReadonlyArray<SessionId>> => {
   const scope = scopeOf(namespace)

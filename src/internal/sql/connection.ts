@@ -1,5 +1,5 @@
 /**
- * Reserved connections of the pools of MySQL and Postgres, and what becomes of them if their caller is interrupted.
+ * Reserved connections of the pools of MySQL and Postgres, and the cancellation of statements whose caller is interrupted.
  */
 import * as SqlClient from "@effect/sql/SqlClient"
 import type { Connection } from "@effect/sql/SqlConnection"

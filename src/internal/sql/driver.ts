@@ -22,8 +22,9 @@ import { mysqlNameBytes } from "./tables.js"
 
 /** Sends statements. */
 interface Driver {
-  /** Rows, read inside a transaction of the application. */
+  /** Reads rows inside a transaction of the application. */
   readonly inside: Rows
+  /** Reads rows outside of any transaction. */
   readonly rows: Rows
   /** The number of rows that a write has changed. */
   readonly changed: (prepared: Prepared, parameters: Parameters) => Effect.Effect<number, SqlError>
@@ -142,14 +143,14 @@ const pg = (sql: SqlClient.SqlClient, frequent: ReadonlyArray<Prepared>): Driver
     changed: (prepared, parameters) =>
       Effect.map(
         rows(prepared, parameters),
-        // Where there may be many rows they are counted by the server, and not read.
+        // A statement that may change many rows returns their number instead.
         (rows) => rows[0] !== undefined && "removed" in rows[0] ? column(rows[0], "removed", integer) : rows.length
       ),
     together: (prepared, parameters) => onConnection(sql, inTransaction(sql, inOrder(inside, prepared, parameters)))
   }
 }
 
-/** For statements of the client, which make a span and apply the transformer of the application. */
+/** A leased connection for the statements of the client, which create spans and apply the transformer of the application. */
 const connectionOf = (query: Leases.Query): Connection => {
   const execute: Connection["execute"] = (text, values) => query(text, values)
   return {
@@ -161,7 +162,10 @@ const connectionOf = (query: Leases.Query): Connection => {
   }
 }
 
-/** A name that no other text has, whoever else speaks to the same server through the same pooler. It is sent with every statement. */
+/**
+ * The name of a prepared statement. It is a hash of the text, because behind a pooler several processes share the names of one server
+ * connection. It is short, because each execution sends it.
+ */
 const nameOf = (text: string): string => `effect_session_${sha256(new TextEncoder().encode(text)).slice(0, 22)}`
 
 // Cloudflare D1: it speaks as SQLite does, is reached over a network, and has batches in place of transactions

@@ -14,7 +14,7 @@ export const isUnmigrated = (code: string, message: string): boolean =>
 
 const unmigrated = new Set(["42P01", "42703", "ER_BAD_FIELD_ERROR", "ER_NO_SUCH_TABLE"])
 
-/** A column that is to be added exists already. SQLite has no code for it. */
+/** Whether a column that is to be added exists already. SQLite has no code for this error. */
 export const isThere = (error: SqlError): boolean =>
   codeOf(error) === "ER_DUP_FIELDNAME" ||
   (error.cause instanceof Error && error.cause.message.includes("duplicate column name"))

@@ -62,7 +62,7 @@ interface Lease {
   left: number
   /** The statement that is executed. */
   job: Job | undefined
-  /** Set if the caller of the statement was interrupted. */
+  /** Defined if the caller of the statement was interrupted. */
   cancellation: Cancellation | undefined
   /** The turn of the event loop in which the last statement ended. */
   idleSince: number
@@ -86,8 +86,8 @@ const maxReservations = 2
  * arrival. A connection goes back to the pool after {@link maxStatements} or {@link maxMillis}, after any error, and if there is no
  * statement for it during one whole turn of the event loop. Interruption works as in `onConnection`.
  *
- * Statements with a name are prepared by the server once for each connection, since planning takes longer than execution. If a name
- * turns out not to be kept, nothing was executed: the statement is sent again, and no names are used from then on.
+ * Statements with a name are prepared by the server once for each connection, since planning takes longer than execution. If the
+ * server does not know a name, nothing was executed: the statement is sent again, and no names are used from then on.
  *
  * Where the connection is not one of `pg`, each statement reserves its own.
  */
@@ -95,7 +95,7 @@ export const make = (sql: SqlClient.SqlClient, names: Names): Query => {
   /** In order of arrival. */
   const waiting = new Set<Job>()
   const idle: Array<Lease> = []
-  /** The names of the columns of what was executed before, by text. */
+  /** Column names of the results of statements that were executed before, by text. */
   const columns = new Map<string, ReadonlyArray<string>>()
   let jobs = 0
   let leases = 0
@@ -219,7 +219,7 @@ export const make = (sql: SqlClient.SqlClient, names: Names): Query => {
       for (const { resume, text, values } of waiting) resume(unleased(text, values))
       waiting.clear()
     }
-    // Nobody waits for it any more.
+    // Other leases have executed all statements, or their callers were interrupted.
     if (waiting.size === 0 || !isClient(client)) return resume(Effect.void)
     const onEnd = () => {
       lease.isClosed = true
@@ -301,8 +301,8 @@ const isClient = (value: unknown): value is Client =>
   Predicate.isRecord(value) && ["query", "on", "off"].every((method) => Predicate.isFunction(value[method]))
 
 /**
- * Whether a connection ends with an error: the error is not one of a statement, or the server shuts down. Of a connection that was
- * closed because it is read-only the server has reported an error of the statement.
+ * Whether a connection closes with an error: the server has not reported it, or it shuts down, or it is read-only, in which case this
+ * process has closed the connection.
  */
 const isClosing = (error: SqlError): boolean => {
   const code = codeOf(error)
@@ -310,7 +310,7 @@ const isClosing = (error: SqlError): boolean => {
 }
 
 /**
- * Codes of a named statement that was not executed: a pooler between us and the server has changed the connection, where the name is
- * unknown or belongs to somebody else, or the table has changed since.
+ * Error codes of a named statement that was not executed: a pooler has passed on another server connection, where the name is unknown or
+ * belongs to another statement, or the table has changed since.
  */
 const notKept = new Set(["26000", "42P05", "0A000"])

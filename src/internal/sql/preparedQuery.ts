@@ -1,5 +1,5 @@
 /**
- * Executes prepared statements of Postgres by the protocol alone. `pg` asks for a description of the rows at each execution, and builds
+ * Executes prepared statements of Postgres without a description of their rows. `pg` asks for a description of the rows at each execution, and builds
  * its parsers from it, which takes as long as everything else that it does for a load. The description of a prepared statement does not
  * change: the server refuses to execute it when its result would be another.
  */
@@ -41,11 +41,11 @@ export class PreparedQuery {
   readonly #rows: Array<Row> = []
 
   constructor(
-    /** The client looks at it after an error. */
+    /** Read by the client after an error. */
     readonly name: string,
     columns: ReadonlyArray<string>,
     values: ReadonlyArray<unknown>,
-    /** The client replaces it where there is a time limit for queries. */
+    /** The client replaces it if it has a time limit for queries. */
     public callback: Done
   ) {
     this.#columns = columns
@@ -54,7 +54,7 @@ export class PreparedQuery {
 
   submit(protocol: unknown): Error | null {
     if (!isProtocol(protocol)) return new TypeError("the connection does not speak the protocol of pg")
-    // One packet.
+    // One write to the socket.
     protocol.stream.cork()
     try {
       protocol.bind({ statement: this.name, values: this.#values })

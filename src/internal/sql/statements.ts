@@ -69,8 +69,8 @@ const syntaxes: Record<Dialect, Syntax> = {
       // One process at a time: another finds the lock taken, and nothing to do.
       `AND (SELECT pg_try_advisory_xact_lock(hashtext('${sessions}'))) ` +
       `ORDER BY expires_at LIMIT :limit FOR UPDATE SKIP LOCKED), ` +
-      // The array leads to the rows, whatever the planner takes for their number. A place alone is not unique in a table that
-      // has partitions.
+      // The array makes the planner read the rows by `ctid`, whatever number of rows it estimates. A `ctid` is unique within one
+      // partition only, so the join compares the partition, too.
       `removed AS (DELETE FROM ${sessions} USING due WHERE ${sessions}.ctid = ANY(ARRAY(SELECT place FROM due)) ` +
       `AND ${sessions}.ctid = place AND ${sessions}.tableoid = part AND expires_at <= :now RETURNING 1) ` +
       `SELECT count(*) AS removed FROM removed`

@@ -16,9 +16,13 @@ export interface Tables {
   readonly migrations: string
 }
 
+/** Names a table with its prefix and its quoted schema. */
+const qualified = (prefix: string, schema: string | undefined) => (name: string): string =>
+  `${schema === undefined ? "" : `${schema}.`}${prefix}${name}`
+
 export const tablesOf = (prefix: string, schema?: string): Tables => {
   const quoted = schema === undefined ? undefined : `"${schema}"`
-  const named = (name: string) => `${quoted === undefined ? "" : `${quoted}.`}${prefix}${name}`
+  const named = qualified(prefix, quoted)
   return {
     prefix,
     schema: quoted,
@@ -37,7 +41,7 @@ export const migrations = (
   ["0002_attributes", [`ALTER TABLE ${tables.sessions} ADD COLUMN ${attributes[dialect]}`]]
 ]
 
-/** MySQL and SQLite cannot say IF NOT EXISTS here: see `errors.isThere`. */
+/** MySQL and SQLite have no IF NOT EXISTS here: see `errors.isThere`. */
 const attributes: Record<Dialect, string> = {
   mysql: "attributes longtext",
   pg: "IF NOT EXISTS attributes text",
@@ -131,12 +135,12 @@ const sessions: Record<Dialect, (tables: Tables) => ReadonlyArray<string>> = {
 }
 
 /**
- * Makes the sessions of Postgres a table that is partitioned by the hash of their keys, in one step that can be repeated: it does nothing
- * where there are as many partitions already. A partitioned table has no unique index without its partition key, so a table of ids that
- * a trigger maintains keeps these unique.
+ * Partitions the table of sessions of Postgres by the hash of the key, in one transaction. It is idempotent: it does nothing if the table
+ * has that number of partitions already. A partitioned table has no unique index without its partition key, so a trigger writes the ids
+ * to a table of their own, whose primary key keeps them unique.
  */
 export const partitioning = ({ prefix, schema, sessions }: Tables, partitions: number): string => {
-  const named = (name: string) => `${schema === undefined ? "" : `${schema}.`}${prefix}${name}`
+  const named = qualified(prefix, schema)
   const ids = named("session_ids")
   const next = named("sessions_next")
   const note = named("session_note_id")

@@ -36,7 +36,7 @@ const steps = FastCheck.array(FastCheck.tuple(FastCheck.integer({ min: 0, max: 3
 })
 
 it.prop(
-  "SortedMap holds what a Map holds, and gives the values after any key in the order of their keys",
+  "SortedMap behaves like a Map, and iterates over the values after any key in the order of their keys",
   [steps, key],
   ([steps, from]) => {
     const map = new SortedMap<string, string>()
@@ -60,7 +60,7 @@ it.prop(
 )
 
 it.prop(
-  "AgedMap holds what a Map holds, and gives the key that was inserted first",
+  "AgedMap behaves like a Map, and returns the key that was inserted first",
   [steps],
   ([steps]) => {
     const map = new AgedMap<string, number>()
