@@ -140,7 +140,7 @@ export const make = (sql: SqlClient.SqlClient, names: Names): Query => {
       lease.end(
         lease.cancellation !== undefined
           ? untilReusable(lease.connection, lease.cancellation)
-          : isClosing(failure)
+          : isClosing(failure, codeOf(failure))
           ? lease.closed
           : Effect.void
       )
@@ -301,13 +301,13 @@ const isClient = (value: unknown): value is Client =>
   Predicate.isRecord(value) && ["query", "on", "off"].every((method) => Predicate.isFunction(value[method]))
 
 /**
- * Whether a connection ends with an error: the error is not one of a statement, or the server shuts down. Of a connection that was
- * closed because it is read-only the server has reported an error of the statement.
+ * Whether a connection ends with an error: the error is not one of a statement, or the server or its pooler closes the connection. Of a
+ * connection that was closed because it is read-only the server has reported an error of the statement.
  */
-const isClosing = (error: SqlError): boolean => {
-  const code = codeOf(error)
-  return !Predicate.hasProperty(error.cause, "severity") || code.startsWith("57P") || readOnly.has(code)
-}
+const isClosing = ({ cause }: SqlError, code: string): boolean =>
+  // Servers translate the severity, but not the code. Poolers translate nothing.
+  !Predicate.hasProperty(cause, "severity") || cause.severity === "FATAL" || code.startsWith("57P") ||
+  readOnly.has(code)
 
 /**
  * Codes of a named statement that was not executed: a pooler between us and the server has changed the connection, where the name is
