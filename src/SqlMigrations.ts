@@ -71,7 +71,13 @@ export const run = (
     const ran = yield* Migrator.make({})({ loader, table: table.replaceAll("\"", "") }).pipe(
       Effect.provideService(SqlClient.SqlClient, sql)
     )
-    if (partitions !== undefined) yield* sql.unsafe(partitioning(tables, partitions))
+    if (partitions !== undefined) {
+      yield* sql.withTransaction(Effect.zipRight(
+        // The default may be another. It cannot be changed in a transaction of the caller, where the next statement fails.
+        sql.unsafe("SET TRANSACTION ISOLATION LEVEL READ COMMITTED"),
+        sql.unsafe(partitioning(tables, partitions))
+      ))
+    }
     return ran
   })
 

@@ -1,7 +1,8 @@
 import * as MysqlClient from "@effect/sql-mysql2/MysqlClient"
+import * as PgClient from "@effect/sql-pg/PgClient"
 import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
-import { Effect, Either, Layer, Redacted } from "effect"
+import { Deferred, Effect, Either, Layer, Redacted } from "effect"
 import { parametersOf } from "effect-session/internal/sql/rows"
 import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
@@ -10,8 +11,16 @@ import { inspect } from "node:util"
 import { assert, describe } from "vitest"
 import { range, together } from "../src/internal/testing/law.js"
 import { aRecord, freshKey, isAlive, isDead, start, stored } from "../src/internal/testing/records.js"
-import { mysqlDatabase, postgresDatabase, works } from "./support/databases.js"
-import { freshPrefix, mariadbUrl, mysqlClient, ofMariadb, postgresClient, sqliteClient } from "./support/stores.js"
+import { mysqlDatabase, postgresDatabase, untilWaiting, works } from "./support/databases.js"
+import {
+  freshPrefix,
+  mariadbUrl,
+  mysqlClient,
+  ofMariadb,
+  postgresClient,
+  postgresUrl,
+  sqliteClient
+} from "./support/stores.js"
 
 const databases: ReadonlyArray<
   readonly [dialect: "mysql" | "pg" | "sqlite", database: () => Layer.Layer<SqlClient, unknown>, schema: string]
@@ -84,11 +93,18 @@ const schemaOf = (query: string) =>
       (rows) => rows.filter(({ name, text }) => !`${name} ${text}`.includes("session_migrations"))
     ))
 
+/** Another pool of the database of a client. */
+const sameDatabase = (sql: SqlClient) =>
+  Layer.unwrapEffect(Effect.map(
+    sql.unsafe<{ readonly name: string }>("SELECT current_database() AS name"),
+    (rows) => PgClient.layer({ url: Redacted.make(postgresUrl(rows[0]?.name ?? "")) })
+  ))
+
 /** As somebody would with a database's own shell. */
 const executed = (script: string) =>
   Effect.flatMap(SqlClient, (sql) =>
     Effect.forEach(
-      script.split(";").filter((statement) => statement.trim() !== ""),
+      script.split(/;$/m).filter((statement) => statement.trim() !== ""),
       (statement) => sql.unsafe(statement)
     ))
 
@@ -208,13 +224,83 @@ describe("partitions", () => {
       assert.isAtMost((yield* partitions).length, 4)
     }).pipe(Effect.scoped, Effect.provide(postgresDatabase())))
 
-  it.live("the printed SQL, executed as one script, creates tables on which a store works", () =>
+  it.live("the printed SQL, executed as one script once or twice, creates tables on which a store works, and a run leaves them", () =>
     Effect.gen(function*() {
       const sql = yield* SqlClient
       const script = yield* SqlMigrations.print("pg", { schema: "sessions", partitions: 3 })
       yield* sql.unsafe(script)
-      yield* Effect.flatMap(SqlStore.make({ schema: "sessions" }), works)
+      const store = yield* SqlStore.make({ schema: "sessions" })
+      yield* works(store)
+      yield* sql.unsafe(script)
+      assert.deepStrictEqual(yield* SqlMigrations.run({ schema: "sessions" }), applied)
+      yield* works(store)
     }).pipe(Effect.provide(postgresDatabase())))
+
+  it.live("a database whose transactions have one snapshot by default: the copy has what was committed while it waited for the lock", () =>
+    Effect.gen(function*() {
+      const sql = yield* SqlClient
+      yield* SqlMigrations.run()
+      const one = yield* Effect.flatMap(SqlStore.make(), stored)
+      // The connections of the pool keep the default that they began with.
+      yield* sql.unsafe("SET default_transaction_isolation TO 'repeatable read'")
+      const writer = yield* Effect.provide(SqlClient, yield* Layer.build(Layer.fresh(sameDatabase(sql))))
+      const [written, isWaiting] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
+      const writing = yield* Effect.fork(writer.withTransaction(
+        writer.unsafe("UPDATE effect_sessions SET data = '\"new\"'").pipe(
+          Effect.zipRight(Deferred.succeed(written, undefined)),
+          Effect.zipRight(Deferred.await(isWaiting))
+        )
+      ))
+      yield* Deferred.await(written)
+      const run = yield* Effect.fork(SqlMigrations.run({ partitions: 3 }))
+      yield* untilWaiting(writer, "postgres", "effect_", 1)
+      yield* Deferred.succeed(isWaiting, undefined)
+      yield* writing
+      yield* run
+      yield* isAlive(yield* SqlStore.make(), { ...one, record: { ...one.record, data: `"new"` } }, start)
+      // What is printed cannot choose: it refuses.
+      const script = yield* SqlMigrations.print("pg", { partitions: 5 })
+      assert.include(String((yield* Effect.flip(sql.unsafe(script))).cause), "would lose sessions")
+    }).pipe(Effect.scoped, Effect.provide(postgresDatabase({ maxConnections: 1 }))))
+
+  it.live("made by another role belong to the owner of the table, who can use, upgrade and partition it as before", () =>
+    Effect.gen(function*() {
+      const sql = yield* SqlClient
+      const role = `r${freshPrefix()}`
+      yield* Effect.acquireRelease(
+        sql.unsafe(`CREATE ROLE ${role}`),
+        () =>
+          Effect.orDie(
+            sql.unsafe("RESET ROLE").pipe(
+              Effect.zipRight(sql.unsafe(`DROP OWNED BY ${role}`)),
+              Effect.zipRight(sql.unsafe(`DROP ROLE ${role}`))
+            )
+          )
+      )
+      yield* sql.unsafe(`CREATE SCHEMA mine AUTHORIZATION ${role}`)
+      yield* sql.unsafe(`SET ROLE ${role}`)
+      yield* SqlMigrations.run({ schema: "mine" })
+      const store = yield* SqlStore.make({ schema: "mine" })
+      const one = yield* stored(store)
+      yield* sql.unsafe("RESET ROLE")
+      yield* SqlMigrations.run({ schema: "mine", partitions: 2 })
+      yield* sql.unsafe(`SET ROLE ${role}`)
+      yield* isAlive(store, one, start)
+      yield* works(store)
+      yield* sql.unsafe("ALTER TABLE mine.effect_sessions ADD COLUMN later text")
+      yield* SqlMigrations.run({ schema: "mine", partitions: 3 })
+      yield* works(store)
+    }).pipe(Effect.scoped, Effect.provide(postgresDatabase({ maxConnections: 1 }))))
+
+  it.live("made where search_path leads to the tables work for a store that names their schema", () =>
+    Effect.gen(function*() {
+      const sql = yield* SqlClient
+      yield* sql.unsafe("CREATE SCHEMA one")
+      yield* sql.unsafe("SET search_path TO one")
+      yield* SqlMigrations.run({ partitions: 2 })
+      yield* sql.unsafe("SET search_path TO public")
+      yield* Effect.flatMap(SqlStore.make({ schema: "one" }), works)
+    }).pipe(Effect.scoped, Effect.provide(postgresDatabase({ maxConnections: 1 }))))
 
   for (
     const [dialect, options] of [

@@ -8,6 +8,8 @@ import { it } from "@effect/vitest"
 import { Context, Deferred, Effect, Exit, Fiber, Layer, Option, Redacted, Scope, Tracer } from "effect"
 import { SessionStore } from "effect-session"
 import * as SqlStore from "effect-session/SqlStore"
+import type { Socket } from "node:net"
+import { connect, createServer } from "node:net"
 import { assert } from "vitest"
 import { range, together } from "../src/internal/testing/law.js"
 import { isAlive, start, stored } from "../src/internal/testing/records.js"
@@ -39,6 +41,41 @@ const setUp = (maxConnections: number) =>
         WHERE application_name = ${applicationName}`
     }
   })
+
+/** A proxy in front of Postgres. It can answer a packet as PgBouncer does that found no server for it, and closes a moment later. */
+const pooler = (postgres: string) =>
+  Effect.async<{ readonly close: Effect.Effect<void>; readonly port: number; readonly refuseNext: () => void }>(
+    (resume) => {
+      const { hostname, port } = new URL(postgres)
+      const fields = Buffer.from("SFATAL\0C08P01\0Mquery_wait_timeout\0\0")
+      const head = Buffer.from("E\0\0\0\0")
+      head.writeInt32BE(fields.length + 4, 1)
+      let refuses = false
+      const sockets = new Set<Socket>()
+      const proxy = createServer((client) => {
+        const server = connect(Number(port), hostname)
+        for (const socket of [client, server]) sockets.add(socket.on("error", () => {}))
+        client.on("close", () => server.destroy())
+        server.on("data", (data) => client.write(data))
+        client.on("data", (data) => {
+          if (!refuses) return server.write(data)
+          refuses = false
+          client.write(Buffer.concat([head, fields]))
+          setTimeout(() => client.destroy(), 50)
+        })
+      }).listen(0, "127.0.0.1", () => {
+        const address = proxy.address()
+        resume(Effect.succeed({
+          close: Effect.sync(() => {
+            proxy.close()
+            for (const socket of sockets) socket.destroy()
+          }),
+          port: typeof address === "object" && address !== null ? address.port : 0,
+          refuseNext: () => void (refuses = true)
+        }))
+      })
+    }
+  )
 
 for (const size of [1, 2, 5]) {
   it.scopedLive(`queries of the application are answered while 64 callers use a pool of ${size} without pause`, () =>
@@ -133,6 +170,24 @@ it.scopedLive("a connection that ends while it is leased fails its statement, an
     assert.deepStrictEqual(yield* Effect.flatten(second), other.record)
     yield* release
     yield* isAlive(store, held, start)
+  }))
+
+it.scopedLive("a pooler that ends a connection with a fatal error fails one statement: the next one has a new connection", () =>
+  Effect.gen(function*() {
+    const { close, port, refuseNext } = yield* pooler(servers.postgres())
+    yield* Effect.addFinalizer(() => close)
+    const url = new URL(servers.postgres())
+    url.host = `127.0.0.1:${port}`
+    const client = PgClient.layer({ url: Redacted.make(url.href), maxConnections: 1 })
+    const context = yield* Layer.build(Layer.fresh(sqlStore<unknown>(client, freshPrefix())))
+    const store = Context.get(context, SessionStore)
+    const one = yield* stored(store)
+    yield* isAlive(store, one, start)
+    refuseNext()
+    const refused = yield* Effect.fork(Effect.flip(store.load(one.key, start)))
+    const later = yield* Effect.fork(store.load(one.key, start))
+    assert.include(JSON.stringify((yield* refused).cause), "08P01")
+    assert.deepStrictEqual(yield* Effect.flatten(later), one.record)
   }))
 
 it.scopedLive("a connection that cannot be reserved fails the statements that have waited for it, and the next ones work", () =>

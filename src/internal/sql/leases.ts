@@ -140,7 +140,7 @@ export const make = (sql: SqlClient.SqlClient, names: Names): Query => {
       lease.end(
         lease.cancellation !== undefined
           ? untilReusable(lease.connection, lease.cancellation)
-          : isClosing(failure)
+          : isClosing(failure, codeOf(failure))
           ? lease.closed
           : Effect.void
       )
@@ -301,13 +301,13 @@ const isClient = (value: unknown): value is Client =>
   Predicate.isRecord(value) && ["query", "on", "off"].every((method) => Predicate.isFunction(value[method]))
 
 /**
- * Whether a connection closes with an error: the server has not reported it, or it shuts down, or it is read-only, in which case this
- * process has closed the connection.
+ * Whether a connection closes with an error: the server has not reported it, or the server or its pooler closes the connection, or it is
+ * read-only, in which case this process has closed the connection.
  */
-const isClosing = (error: SqlError): boolean => {
-  const code = codeOf(error)
-  return !Predicate.hasProperty(error.cause, "severity") || code.startsWith("57P") || readOnly.has(code)
-}
+const isClosing = ({ cause }: SqlError, code: string): boolean =>
+  // Servers translate the severity, but not the code. Poolers translate nothing.
+  !Predicate.hasProperty(cause, "severity") || cause.severity === "FATAL" || code.startsWith("57P") ||
+  readOnly.has(code)
 
 /**
  * Error codes of a named statement that was not executed: a pooler has passed on another server connection, where the name is unknown or

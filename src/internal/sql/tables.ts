@@ -50,10 +50,12 @@ const attributes: Record<Dialect, string> = {
 
 // Keys, ids, namespaces and subjects are compared byte by byte, whatever the locale of the database: two that differ in
 // case, or in a blank at the end, are two.
-const standard = (text: string, bigint: string) => ({ epochs, prefix, sessions }: Tables): ReadonlyArray<string> => {
-  const index = `${prefix}sessions`
-  return [
-    `CREATE TABLE IF NOT EXISTS ${sessions} (
+const standard =
+  (text: string, bigint: string, unlessPartitioned: (sessions: string, statement: string) => string) =>
+  ({ epochs, prefix, sessions }: Tables): ReadonlyArray<string> => {
+    const index = `${prefix}sessions`
+    return [
+      `CREATE TABLE IF NOT EXISTS ${sessions} (
   key ${text} NOT NULL PRIMARY KEY,
   namespace ${text} NOT NULL,
   id ${text} NOT NULL,
@@ -72,18 +74,18 @@ const standard = (text: string, bigint: string) => ({ epochs, prefix, sessions }
   namespace_epoch ${bigint} NOT NULL,
   subject_epoch ${bigint} NOT NULL
 )`,
-    `CREATE UNIQUE INDEX IF NOT EXISTS ${index}_by_id ON ${sessions} (namespace, id)`,
-    `CREATE INDEX IF NOT EXISTS ${index}_by_subject ON ${sessions} (namespace, subject) WHERE subject IS NOT NULL`,
-    `CREATE INDEX IF NOT EXISTS ${index}_by_expiry ON ${sessions} (expires_at)`,
-    `CREATE TABLE IF NOT EXISTS ${epochs} (
+      unlessPartitioned(sessions, `CREATE UNIQUE INDEX IF NOT EXISTS ${index}_by_id ON ${sessions} (namespace, id)`),
+      `CREATE INDEX IF NOT EXISTS ${index}_by_subject ON ${sessions} (namespace, subject) WHERE subject IS NOT NULL`,
+      `CREATE INDEX IF NOT EXISTS ${index}_by_expiry ON ${sessions} (expires_at)`,
+      `CREATE TABLE IF NOT EXISTS ${epochs} (
   namespace ${text} NOT NULL,
   kind ${text} NOT NULL,
   subject ${text} NOT NULL,
   epoch ${bigint} NOT NULL,
   PRIMARY KEY (namespace, kind, subject)
 )`
-  ]
-}
+    ]
+  }
 
 /**
  * The length of a namespace or a subject in MySQL, in bytes: 255 characters of any kind. Text there is compared without
@@ -130,14 +132,25 @@ const mysql = ({ epochs, sessions }: Tables): ReadonlyArray<string> => {
 
 const sessions: Record<Dialect, (tables: Tables) => ReadonlyArray<string>> = {
   mysql,
-  pg: standard(`text COLLATE "C"`, "bigint"),
-  sqlite: standard("text", "integer")
+  // Of a table with partitions Postgres refuses this index, even where one of its name exists.
+  pg: standard(
+    `text COLLATE "C"`,
+    "bigint",
+    (sessions, statement) =>
+      `DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_partitioned_table WHERE partrelid = '${sessions}'::regclass) ` +
+      `THEN ${statement}; END IF; END $$`
+  ),
+  sqlite: standard("text", "integer", (_, statement) => statement)
 }
 
 /**
  * Partitions the table of sessions of Postgres by the hash of the key, in one transaction. It is idempotent: it does nothing if the table
  * has that number of partitions already. A partitioned table has no unique index without its partition key, so a trigger writes the ids
  * to a table of their own, whose primary key keeps them unique.
+ * The new tables belong to the owner of the table that they replace.
+ *
+ * It fails where the transaction has one snapshot for all of its statements: that is taken before the table is locked, so the copy would
+ * lack what was committed while it waited for the lock.
  */
 export const partitioning = ({ prefix, schema, sessions }: Tables, partitions: number): string => {
   const named = qualified(prefix, schema)
@@ -153,10 +166,20 @@ export const partitioning = ({ prefix, schema, sessions }: Tables, partitions: n
     EXECUTE format('GRANT %s ON ${table} TO %s', granted.privilege, granted.grantee);
   END LOOP;`
   return `DO $partitions$
-DECLARE granted record;
+DECLARE
+  granted record;
+  made text;
+  owner text;
 BEGIN
+  IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
+    RAISE EXCEPTION 'the isolation level % would lose sessions that are written meanwhile',
+      upper(current_setting('transaction_isolation'))
+      USING ERRCODE = 'active_sql_transaction',
+        HINT = 'Partition the table in a transaction of its own with the isolation level READ COMMITTED.';
+  END IF;
   LOCK TABLE ${sessions} IN ACCESS EXCLUSIVE MODE;
   IF (SELECT count(*) FROM pg_inherits WHERE inhparent = '${sessions}'::regclass) = ${partitions} THEN RETURN; END IF;
+  owner := (SELECT relowner::regrole::text FROM pg_class WHERE oid = '${sessions}'::regclass);
   CREATE TABLE ${next} (LIKE ${sessions} INCLUDING STORAGE) PARTITION BY HASH (key);
   ${
     Array.from({ length: partitions }, (_, i) =>
@@ -180,14 +203,24 @@ BEGIN
   CREATE INDEX ${index}_by_id ON ${sessions} (namespace, id);
   CREATE INDEX ${index}_by_subject ON ${sessions} (namespace, subject) WHERE subject IS NOT NULL;
   CREATE INDEX ${index}_by_expiry ON ${sessions} (expires_at);
-  CREATE OR REPLACE FUNCTION ${note}() RETURNS trigger LANGUAGE plpgsql AS $note$
+  -- With the schema of the ids: a session whose search_path does not lead there may write by the name of the schema.
+  EXECUTE format($function$CREATE OR REPLACE FUNCTION ${note}() RETURNS trigger LANGUAGE plpgsql AS $note$
   BEGIN
     IF TG_OP = 'UPDATE' AND OLD.id = NEW.id AND OLD.namespace = NEW.namespace THEN RETURN NULL; END IF;
-    IF TG_OP <> 'INSERT' THEN DELETE FROM ${ids} WHERE namespace = OLD.namespace AND id = OLD.id; END IF;
-    IF TG_OP <> 'DELETE' THEN INSERT INTO ${ids} VALUES (NEW.namespace, NEW.id); END IF;
+    IF TG_OP <> 'INSERT' THEN DELETE FROM %1$s WHERE namespace = OLD.namespace AND id = OLD.id; END IF;
+    IF TG_OP <> 'DELETE' THEN INSERT INTO %1$s VALUES (NEW.namespace, NEW.id); END IF;
     RETURN NULL;
-  END $note$;
+  END $note$$function$, (
+    SELECT format('%s.%I', relnamespace::regnamespace, relname) FROM pg_class WHERE oid = '${ids}'::regclass
+  ));
   CREATE TRIGGER ${prefix}session_note_id AFTER INSERT OR UPDATE OF namespace, id OR DELETE ON ${sessions}
     FOR EACH ROW EXECUTE FUNCTION ${note}();
+  IF owner <> quote_ident(current_user) THEN
+    FOR made IN SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = '${sessions}'::regclass
+      UNION ALL VALUES ('${sessions}'), ('${ids}') LOOP
+      EXECUTE format('ALTER TABLE %s OWNER TO %s', made, owner);
+    END LOOP;
+    EXECUTE format('ALTER FUNCTION ${note}() OWNER TO %s', owner);
+  END IF;
 END $partitions$`
 }
