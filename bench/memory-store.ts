@@ -2,11 +2,9 @@
  * Calls of stores in memory by the number of sessions held, and the pauses of creating in a full store.
  * `npm run bench -- memory-store [sessions...] [--only effect-session]`
  */
-import fastifySession from "@fastify/session"
 import { Effect, Option } from "effect"
 import { MemoryStore, SessionId, StoreKey } from "effect-session"
 import type { SessionRecord } from "effect-session/SessionRecord"
-import expressSession from "express-session"
 import { LRUCache } from "lru-cache"
 import { execFileSync } from "node:child_process"
 import { randomBytes } from "node:crypto"
@@ -149,14 +147,19 @@ const called = (store: Callbacks): Contender => {
 
 const floor = "bare Map of JSON text"
 const ours = "effect-session"
+// Its libraries are installed in the folder of the benchmarks, where the type checker of the sources does not look.
+const { stores: peers }: {
+  readonly stores: Readonly<Record<"express-session" | "@fastify/session", () => Callbacks>>
+} = await import(new URL("./peers/memoryStores.mjs", import.meta.url).href)
+
 const contenders: Readonly<Record<string, (capacity: number) => Contender>> = {
   [floor]: bareMap,
   [ours]: direct,
   "effect-session, Effect.runSync": run,
   "lru-cache of JSON text": (max) =>
     jsonIn(new LRUCache<string, string>(Number.isFinite(max) ? { max } : { maxSize: 1e12, sizeCalculation: () => 1 })),
-  "express-session": () => called(new expressSession.MemoryStore()),
-  "@fastify/session": () => called(new fastifySession.MemoryStore(new Map()))
+  "express-session": () => called(peers["express-session"]()),
+  "@fastify/session": () => called(peers["@fastify/session"]())
 }
 
 /** What a full store holds. */

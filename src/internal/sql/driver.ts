@@ -14,6 +14,7 @@ import { isTraced } from "../done.js"
 import { integer } from "../record.js"
 import { inTransaction, onConnection } from "./connection.js"
 import * as Leases from "./leases.js"
+import * as PgWire from "./pgWire.js"
 import type { Parameters, Row } from "./rows.js"
 import { column } from "./rows.js"
 import type { Prepared } from "./statements.js"
@@ -72,23 +73,61 @@ const inOrder = (rows: Rows, prepared: ReadonlyArray<Prepared>, parameters: Para
 
 // MySQL and MariaDB
 
+/** The client of `mysql2` behind a connection. */
+interface Mysql2Client extends Leases.Client {
+  readonly execute: (
+    statement: { readonly sql: string; readonly values: ReadonlyArray<unknown> },
+    done: (error: unknown, result?: unknown) => void
+  ) => void
+}
+
+const isMysql2Client = (value: unknown): value is Mysql2Client =>
+  Predicate.isRecord(value) && ["execute", "on", "off"].every((method) => Predicate.isFunction(value[method]))
+
+const mysqlWire: Leases.Wire<Mysql2Client, unknown> = {
+  clientOf: (connection) => {
+    const client = Predicate.hasProperty(connection, "conn") ? connection.conn : undefined
+    return isMysql2Client(client) ? client : undefined
+  },
+  send: (client, text, values, done) => client.execute({ sql: text, values }, done),
+  isResent: () => false,
+  // An error of a statement has a state.
+  isClosing: ({ cause }) =>
+    !Predicate.hasProperty(cause, "sqlState") || (Predicate.hasProperty(cause, "fatal") && cause.fatal === true),
+  execute: (connection, text, values) => connection.executeRaw(text, values)
+}
+
 const mysql = (sql: SqlClient.SqlClient): Driver => {
-  const statement = ({ names, text }: Prepared, parameters: Parameters) =>
-    sql.unsafe<Row>(
-      text,
-      // A number is sent as a double, which MySQL does not take for a limit.
-      names.map((name) => name === "limit" ? String(parameters[name]) : parameters[name])
-    )
+  const lease = leasing(sql, mysqlWire, rowsIn)
+  const valuesOf = ({ names }: Prepared, parameters: Parameters) =>
+    // A number is sent as a double, which MySQL does not take for a limit.
+    names.map((name) => name === "limit" ? String(parameters[name]) : parameters[name])
   const inside: Rows = (prepared, parameters) =>
-    fitting(parameters, Effect.map(statement(prepared, parameters), (rows) => rows.map(readable)))
+    fitting(
+      parameters,
+      Effect.map(sql.unsafe<Row>(prepared.text, valuesOf(prepared, parameters)), (rows) => rows.map(readable))
+    )
   return {
     inside,
-    rows: (prepared, parameters) => onConnection(sql, inside(prepared, parameters)),
+    rows: (prepared, parameters) =>
+      fitting(
+        parameters,
+        Effect.map(
+          lease(prepared.text, valuesOf(prepared, parameters), (statement) => statement),
+          (result) => rowsIn(result).map(readable)
+        )
+      ),
     changed: (prepared, parameters) =>
-      onConnection(sql, fitting(parameters, Effect.flatMap(statement(prepared, parameters).raw, affectedRows))),
+      fitting(
+        parameters,
+        Effect.flatMap(lease(prepared.text, valuesOf(prepared, parameters), ({ raw }) => raw), affectedRows)
+      ),
     together: (prepared, parameters) => onConnection(sql, inTransaction(sql, inOrder(inside, prepared, parameters)))
   }
 }
+
+/** The rows in a result. A write has none. */
+const rowsIn = (result: unknown): ReadonlyArray<Row> => Array.isArray(result) ? result : []
 
 /** Where the server is not strict it would cut off a name that is too long, and take it for another. */
 const fitting = <A>(parameters: Parameters, effect: Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError> =>
@@ -128,15 +167,10 @@ const affectedRows = (result: unknown): Effect.Effect<number, SqlError> =>
 // Postgres
 
 const pg = (sql: SqlClient.SqlClient, frequent: ReadonlyArray<Prepared>): Driver => {
-  const query = Leases.make(sql, new Map(frequent.map(({ text }) => [text, nameOf(text)])))
+  const lease = leasing(sql, PgWire.wire(new Map(frequent.map(({ text }) => [text, nameOf(text)]))), (rows) => rows)
   const inside = rowsOf(sql)
-  const leased = connectionOf(query)
-  const rows: Rows = (prepared, parameters) =>
-    Effect.withFiberRuntime((fiber) =>
-      isTraced(fiber) || Option.isSome(fiber.getFiberRef(Statement.currentTransformer))
-        ? Effect.provideService(inside(prepared, parameters), SqlClient.TransactionConnection, [leased, 0])
-        : query(prepared.text, prepared.names.map((name) => parameters[name]))
-    )
+  const rows: Rows = ({ names, text }, parameters) =>
+    lease(text, names.map((name) => parameters[name]), (statement) => statement)
   return {
     inside,
     rows,
@@ -150,16 +184,35 @@ const pg = (sql: SqlClient.SqlClient, frequent: ReadonlyArray<Prepared>): Driver
   }
 }
 
-/** A leased connection for the statements of the client, which create spans and apply the transformer of the application. */
-const connectionOf = (query: Leases.Query): Connection => {
-  const execute: Connection["execute"] = (text, values) => query(text, values)
-  return {
+/**
+ * Executes statements on leased connections. With a tracer, or a transformer of the application, a statement goes through the client,
+ * which creates spans and applies the transformer; `resultOf` chooses what it returns.
+ */
+const leasing = <C extends Leases.Client, R>(
+  sql: SqlClient.SqlClient,
+  wire: Leases.Wire<C, R>,
+  rowsOf: (result: R) => ReadonlyArray<Row>
+) => {
+  const query = Leases.make(sql, wire)
+  const execute: Connection["execute"] = (text, values) => Effect.map(query(text, values), rowsOf)
+  const leased: Connection = {
     execute,
     executeRaw: query,
     executeUnprepared: execute,
-    executeStream: (text, values) => Stream.fromIterableEffect(query(text, values)),
-    executeValues: (text, values) => Effect.map(query(text, values), (rows) => rows.map((row) => Object.values(row)))
+    executeStream: (text, values) => Stream.fromIterableEffect(execute(text, values, undefined)),
+    executeValues: (text, values) =>
+      Effect.map(execute(text, values, undefined), (rows) => rows.map((row) => Object.values(row)))
   }
+  return <A>(
+    text: string,
+    values: ReadonlyArray<unknown>,
+    resultOf: (statement: Statement.Statement<Row>) => Effect.Effect<A, SqlError>
+  ): Effect.Effect<A | R, SqlError> =>
+    Effect.withFiberRuntime((fiber) =>
+      isTraced(fiber) || Option.isSome(fiber.getFiberRef(Statement.currentTransformer))
+        ? Effect.provideService(resultOf(sql.unsafe<Row>(text, values)), SqlClient.TransactionConnection, [leased, 0])
+        : query(text, values)
+    )
 }
 
 /**

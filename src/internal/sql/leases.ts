@@ -1,5 +1,5 @@
 /**
- * Leases of Postgres connections: a connection executes several statements of a store before it goes back to its pool, because a
+ * Leases of the connections of MySQL and Postgres: a connection executes several statements of a store before it goes back to its pool, because a
  * reservation of its own for every statement costs more than the statement.
  */
 import * as SqlClient from "@effect/sql/SqlClient"
@@ -11,47 +11,50 @@ import * as Exit from "effect/Exit"
 import * as Predicate from "effect/Predicate"
 import { type Cancellation, cancelRequest, hangUp, onConnection, patience, untilReusable } from "./connection.js"
 import { codeOf, readOnly } from "./errors.js"
-import { isPrepared, PreparedQuery } from "./preparedQuery.js"
-import type { Row } from "./rows.js"
 
 /** Executes one statement that is not part of a transaction. */
-export type Query = (text: string, values: ReadonlyArray<unknown>) => Effect.Effect<ReadonlyArray<Row>, SqlError>
+export type Query<R> = (text: string, values: ReadonlyArray<unknown>) => Effect.Effect<R, SqlError>
 
-/** The names of prepared statements, by their texts. */
-export type Names = Map<string, string>
-
-/** The client of `pg` behind a connection. */
-interface Client {
-  readonly query: (
-    statement: PreparedQuery | {
-      readonly name?: string
-      readonly text: string
-      readonly values: ReadonlyArray<unknown>
-    },
-    done: (
-      error: unknown,
-      result?: { readonly rows: ReadonlyArray<Row>; readonly fields?: ReadonlyArray<{ readonly name: string }> }
-    ) => void
-  ) => void
+/** The client of a driver behind a connection of Effect. */
+export interface Client {
   readonly on: (event: "end" | "error", listener: () => void) => void
   readonly off: (event: "end" | "error", listener: () => void) => void
 }
 
+/** How a driver executes statements on a client. `C` is the client, `R` what a statement returns. */
+export interface Wire<C extends Client, R> {
+  /** `undefined` if the connection is not one of the driver. */
+  readonly clientOf: (connection: Connection) => C | undefined
+  /** Calls `done` once, with an error or with a result. */
+  readonly send: (
+    client: C,
+    text: string,
+    values: ReadonlyArray<unknown>,
+    done: (error: unknown, result?: R) => void
+  ) => void
+  /** Whether the statement of this text was not executed and can be sent again, which it then is. */
+  readonly isResent: (text: string, error: SqlError) => boolean
+  /** Whether the connection closes because of an error. */
+  readonly isClosing: (error: SqlError) => boolean
+  /** Executes on a connection that is not one of the driver. */
+  readonly execute: (connection: Connection, text: string, values: ReadonlyArray<unknown>) => Effect.Effect<R, SqlError>
+}
+
 /** A statement and its caller. */
-interface Job {
+interface Job<C, R> {
   readonly text: string
   readonly values: ReadonlyArray<unknown>
   /** The position in the order of all jobs. */
   readonly number: number
-  readonly resume: (result: Effect.Effect<ReadonlyArray<Row>, SqlError>) => void
+  readonly resume: (result: Effect.Effect<R, SqlError>) => void
   /** The lease whose connection executes the statement. */
-  lease: Lease | undefined
+  lease: Lease<C, R> | undefined
 }
 
 /** A connection that is reserved from the pool. */
-interface Lease {
+interface Lease<C, R> {
   readonly connection: Connection
-  readonly client: Client
+  readonly client: C
   /** Returns the connection to the pool once the effect has ended. */
   readonly end: (before?: Effect.Effect<void>) => void
   /** Waits until the pool knows that the connection is closed, so that it does not pass it on. */
@@ -61,7 +64,7 @@ interface Lease {
   /** Further statements that it takes. */
   left: number
   /** The statement that is executed. */
-  job: Job | undefined
+  job: Job<C, R> | undefined
   /** Defined if the caller of the statement was interrupted. */
   cancellation: Cancellation | undefined
   /** The turn of the event loop in which the last statement ended. */
@@ -86,17 +89,12 @@ const maxReservations = 2
  * arrival. A connection goes back to the pool after {@link maxStatements} or {@link maxMillis}, after any error, and if there is no
  * statement for it during one whole turn of the event loop. Interruption works as in `onConnection`.
  *
- * Statements with a name are prepared by the server once for each connection, since planning takes longer than execution. If the
- * server does not know a name, nothing was executed: the statement is sent again, and no names are used from then on.
- *
- * Where the connection is not one of `pg`, each statement reserves its own.
+ * Where the connection is not one of the driver, each statement reserves its own.
  */
-export const make = (sql: SqlClient.SqlClient, names: Names): Query => {
+export const make = <C extends Client, R>(sql: SqlClient.SqlClient, wire: Wire<C, R>): Query<R> => {
   /** In order of arrival. */
-  const waiting = new Set<Job>()
-  const idle: Array<Lease> = []
-  /** Column names of the results of statements that were executed before, by text. */
-  const columns = new Map<string, ReadonlyArray<string>>()
+  const waiting = new Set<Job<C, R>>()
+  const idle: Array<Lease<C, R>> = []
   let jobs = 0
   let leases = 0
   let reservations = 0
@@ -104,7 +102,7 @@ export const make = (sql: SqlClient.SqlClient, names: Names): Query => {
   let isSweeping = false
   let isForeign = false
 
-  const submit = (job: Job) => {
+  const submit = (job: Job<C, R>) => {
     const lease = idle.pop()
     if (lease === undefined) {
       waiting.add(job)
@@ -114,23 +112,19 @@ export const make = (sql: SqlClient.SqlClient, names: Names): Query => {
     }
   }
 
-  const send = (lease: Lease, job: Job) => {
+  const send = (lease: Lease<C, R>, job: Job<C, R>) => {
     lease.left--
     lease.job = job
     job.lease = lease
     const { text, values } = job
-    const name = names.get(text)
-    const known = name === undefined || !isPrepared(lease.client, name, text) ? undefined : columns.get(text)
-    const done: Parameters<Client["query"]>[1] = (error, result) => {
+    const done = (error: unknown, result?: R) => {
       if (Predicate.isNullable(error) && result !== undefined) {
-        if (result.fields !== undefined) columns.set(text, result.fields.map(({ name }) => name))
         release(lease)
-        job.resume(Exit.succeed(result.rows))
+        job.resume(Exit.succeed(result))
         return
       }
       const failure = new SqlError({ cause: error, message: "Failed to execute statement" })
-      if (name !== undefined && lease.cancellation === undefined && notKept.has(codeOf(failure))) {
-        names.clear()
+      if (lease.cancellation === undefined && wire.isResent(text, failure)) {
         send(lease, job)
         return
       }
@@ -140,28 +134,21 @@ export const make = (sql: SqlClient.SqlClient, names: Names): Query => {
       lease.end(
         lease.cancellation !== undefined
           ? untilReusable(lease.connection, lease.cancellation)
-          : isClosing(failure, codeOf(failure))
+          : readOnly.has(codeOf(failure)) || wire.isClosing(failure)
           ? lease.closed
           : Effect.void
       )
       job.resume(Exit.fail(failure))
     }
     try {
-      lease.client.query(
-        name === undefined
-          ? { text, values }
-          : known === undefined
-          ? { name, text, values }
-          : new PreparedQuery(name, known, values, done),
-        done
-      )
+      wire.send(lease.client, text, values, done)
     } catch (error) {
       done(error)
     }
   }
 
   /** Takes the next statement, or makes the lease idle, or ends it. */
-  const release = (lease: Lease) => {
+  const release = (lease: Lease<C, R>) => {
     lease.job = undefined
     if (lease.cancellation !== undefined) return lease.end(untilReusable(lease.connection, lease.cancellation))
     if (lease.isClosed || lease.left <= 0 || performance.now() >= lease.expiresAt) return lease.end()
@@ -213,14 +200,14 @@ export const make = (sql: SqlClient.SqlClient, names: Names): Query => {
 
   const begin = (connection: Connection, resume: (before: Effect.Effect<void>) => void) => {
     leases++
-    const client = Predicate.hasProperty(connection, "pg") ? connection.pg : undefined
-    if (!isClient(client)) {
+    const client = wire.clientOf(connection)
+    if (client === undefined) {
       isForeign = true
       for (const { resume, text, values } of waiting) resume(unleased(text, values))
       waiting.clear()
     }
     // Other leases have executed all statements, or their callers were interrupted.
-    if (waiting.size === 0 || !isClient(client)) return resume(Effect.void)
+    if (waiting.size === 0 || client === undefined) return resume(Effect.void)
     const onEnd = () => {
       lease.isClosed = true
       const index = idle.indexOf(lease)
@@ -228,7 +215,7 @@ export const make = (sql: SqlClient.SqlClient, names: Names): Query => {
       idle.splice(index, 1)
       lease.end()
     }
-    const lease: Lease = {
+    const lease: Lease<C, R> = {
       connection,
       client,
       expiresAt: performance.now() + maxMillis,
@@ -277,40 +264,22 @@ export const make = (sql: SqlClient.SqlClient, names: Names): Query => {
     }
   }
 
-  const abandon = (job: Job) => {
+  const abandon = (job: Job<C, R>) => {
     const { lease } = job
     if (waiting.delete(job) || lease?.job !== job) return
     lease.cancellation = cancelRequest(Effect.runFork, lease.connection, () => lease.job === job)
   }
 
-  const unleased: Query = (text, values) =>
+  const unleased: Query<R> = (text, values) =>
     onConnection(
       sql,
-      Effect.flatMap(SqlClient.TransactionConnection, ([connection]) => connection.execute(text, values, undefined))
+      Effect.flatMap(SqlClient.TransactionConnection, ([connection]) => wire.execute(connection, text, values))
     )
 
   return (text, values) =>
     isForeign ? unleased(text, values) : Effect.async((resume) => {
-      const job: Job = { text, values, number: ++jobs, resume, lease: undefined }
+      const job: Job<C, R> = { text, values, number: ++jobs, resume, lease: undefined }
       submit(job)
       return Effect.sync(() => abandon(job))
     })
 }
-
-const isClient = (value: unknown): value is Client =>
-  Predicate.isRecord(value) && ["query", "on", "off"].every((method) => Predicate.isFunction(value[method]))
-
-/**
- * Whether a connection closes with an error: the server has not reported it, or the server or its pooler closes the connection, or it is
- * read-only, in which case this process has closed the connection.
- */
-const isClosing = ({ cause }: SqlError, code: string): boolean =>
-  // Servers translate the severity, but not the code. Poolers translate nothing.
-  !Predicate.hasProperty(cause, "severity") || cause.severity === "FATAL" || code.startsWith("57P") ||
-  readOnly.has(code)
-
-/**
- * Error codes of a named statement that was not executed: a pooler has passed on another server connection, where the name is unknown or
- * belongs to another statement, or the table has changed since.
- */
-const notKept = new Set(["26000", "42P05", "0A000"])
