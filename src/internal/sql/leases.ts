@@ -128,13 +128,15 @@ export const make = <C extends Client, R>(sql: SqlClient.SqlClient, wire: Wire<C
         send(lease, job)
         return
       }
-      // The server has become a replica: a new connection may reach the new primary.
-      if (readOnly.has(codeOf(failure))) hangUp(lease.connection)
+      const isClosing = readOnly.has(codeOf(failure)) || wire.isClosing(failure)
+      // Where the server has become a replica, a new connection may reach the new primary. Where the driver has given up waiting, the server
+      // still executes the statement.
+      if (isClosing) hangUp(lease.connection)
       lease.job = undefined
       lease.end(
         lease.cancellation !== undefined
           ? untilReusable(lease.connection, lease.cancellation)
-          : readOnly.has(codeOf(failure)) || wire.isClosing(failure)
+          : isClosing
           ? lease.closed
           : Effect.void
       )

@@ -2,7 +2,8 @@
  * Executes statements on the clients of `pg`.
  *
  * A statement with a name is prepared by the server once for each connection, since planning takes longer than execution. From its second
- * execution on it is sent without a request for the description of its rows: `pg` asks for that at each execution, and builds its parsers from it, which takes as long as everything else that it does for a load. The description of a prepared statement does not change: the
+ * execution on it is sent without a request for the description of its rows: `pg` asks for that at each execution and builds its parsers
+ * from it, which takes as long as everything else that it does for a load. The description of a prepared statement does not change: the
  * server refuses to execute it when its result would be another.
  */
 import * as Predicate from "effect/Predicate"
