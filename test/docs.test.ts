@@ -9,6 +9,7 @@ import { combined, notWhileMoving, stores } from "./support/stores.js"
 
 const pages = [
   "README.md",
+  "CONTRIBUTING.md",
   ...readdirSync("docs", { recursive: true, encoding: "utf8" })
     .filter((file) => file.endsWith(".md"))
     .map((file) => Path.join("docs", file))
