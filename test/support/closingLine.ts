@@ -1,6 +1,8 @@
 /**
- * The last lines of a test run: what it left out, and how many passed and failed, in a form that any tool can read.
+ * The last lines of a test run: the slowest files, what was left out, and how many tests passed and failed, in a form that any tool can
+ * read.
  */
+import { relative } from "node:path"
 import type { Reporter, SerializedError, TestModule, TestRunEndReason } from "vitest/node"
 import { leftOut } from "./parts.js"
 
@@ -16,8 +18,17 @@ export default class ClosingLine implements Reporter {
     // A test that did not run has not passed, a file that could not be read and an error outside tests are failures, and
     // so is a run that came to no test.
     const failed = Math.max(states.length - passed + broken + errors.length, reason === "passed" ? 0 : 1)
+    const slowest = modules
+      .map((module) => ({
+        path: relative(process.cwd(), module.moduleId),
+        seconds: module.diagnostic().duration / 1000
+      }))
+      .sort((a, b) => b.seconds - a.seconds)
+      .slice(0, modules.length > 10 ? 10 : 0)
     const names = leftOut().map(({ name }) => name)
     process.on("exit", () => {
+      if (slowest.length > 0) console.log("The slowest files, in seconds:")
+      for (const { path, seconds } of slowest) console.log(`  ${seconds.toFixed(1).padStart(6)}  ${path}`)
       if (names.length > 0) console.log(`Left out by choice: ${names.join(", ")}.`)
       console.log(`${passed} passed, ${failed} failed`)
     })
