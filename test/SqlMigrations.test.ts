@@ -224,6 +224,17 @@ describe("partitions", () => {
       assert.isAtMost((yield* partitions).length, 4)
     }).pipe(Effect.scoped, Effect.provide(postgresDatabase())))
 
+  it.live("after a TRUNCATE of the sessions their ids are free", () =>
+    Effect.gen(function*() {
+      const sql = yield* SqlClient
+      yield* SqlMigrations.run({ partitions: 2 })
+      const store = yield* SqlStore.make()
+      const { key, record } = yield* stored(store)
+      yield* sql`TRUNCATE effect_sessions`
+      assert.strictEqual(yield* store.create(key, record, start), "created")
+      yield* isAlive(store, { key, record }, start)
+    }).pipe(Effect.provide(postgresDatabase())))
+
   it.live("the printed SQL, executed as one script once or twice, creates tables on which a store works, and a run leaves them", () =>
     Effect.gen(function*() {
       const sql = yield* SqlClient

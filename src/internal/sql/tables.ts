@@ -206,6 +206,7 @@ BEGIN
   -- With the schema of the ids: a session whose search_path does not lead there may write by the name of the schema.
   EXECUTE format($function$CREATE OR REPLACE FUNCTION ${note}() RETURNS trigger LANGUAGE plpgsql AS $note$
   BEGIN
+    IF TG_OP = 'TRUNCATE' THEN TRUNCATE %1$s; RETURN NULL; END IF;
     IF TG_OP = 'UPDATE' AND OLD.id = NEW.id AND OLD.namespace = NEW.namespace THEN RETURN NULL; END IF;
     IF TG_OP <> 'INSERT' THEN DELETE FROM %1$s WHERE namespace = OLD.namespace AND id = OLD.id; END IF;
     IF TG_OP <> 'DELETE' THEN INSERT INTO %1$s VALUES (NEW.namespace, NEW.id); END IF;
@@ -215,6 +216,8 @@ BEGIN
   ));
   CREATE TRIGGER ${prefix}session_note_id AFTER INSERT OR UPDATE OF namespace, id OR DELETE ON ${sessions}
     FOR EACH ROW EXECUTE FUNCTION ${note}();
+  CREATE TRIGGER ${prefix}session_forget_ids AFTER TRUNCATE ON ${sessions}
+    FOR EACH STATEMENT EXECUTE FUNCTION ${note}();
   IF owner <> quote_ident(current_user) THEN
     FOR made IN SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = '${sessions}'::regclass
       UNION ALL VALUES ('${sessions}'), ('${ids}') LOOP
