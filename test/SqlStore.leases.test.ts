@@ -192,7 +192,7 @@ it.scopedLive("a connection that cannot be reserved fails the statements that ha
     const client = PgClient.layer({
       url: Redacted.make(servers.postgres()),
       maxConnections: 1,
-      connectTimeout: "500 millis"
+      connectTimeout: "3 seconds"
     })
     const context = yield* Layer.build(Layer.fresh(sqlStore<unknown>(client, prefix)))
     const [store, sql] = [Context.get(context, SessionStore), Context.get(context, SqlClient)]

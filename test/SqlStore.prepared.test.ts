@@ -173,7 +173,7 @@ const outside = <A, E>(effect: Effect.Effect<A, E>) =>
 
 it.scopedLive("the time limit for queries of the driver holds for every execution", () => {
   const prefix = freshPrefix()
-  const url = Redacted.make(`${servers.postgres()}?query_timeout=300`)
+  const url = Redacted.make(`${servers.postgres()}?query_timeout=3000`)
   return Effect.gen(function*() {
     const store = yield* SessionStore
     const one = yield* stored(store)
