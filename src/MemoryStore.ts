@@ -5,7 +5,6 @@
  * @since 0.1.0
  */
 import * as Layer from "effect/Layer"
-import { AgedMap } from "./internal/memory/AgedMap.js"
 import type { Entry } from "./internal/memory/table.js"
 import * as MemoryTable from "./internal/memory/table.js"
 import type { Shape } from "./SessionStore.js"
@@ -33,10 +32,18 @@ export interface Options {
 export const make = (options: Options = {}): Shape =>
   MemoryTable.make(() => {
     const { capacity = 100_000 } = options
-    const entries = new AgedMap<StoreKey, Entry>()
+    const entries = new Map<StoreKey, Entry>()
+    // One iterator for all evictions: a new one would pass over each entry that was deleted before the oldest.
+    let oldest = entries.keys()
     return Object.assign(entries, {
       peek: entries.get,
-      isFull: (key: StoreKey) => entries.size >= capacity && !entries.has(key)
+      isFull: (key: StoreKey) => entries.size >= capacity && !entries.has(key),
+      takeOldest: () => {
+        const next = oldest.next()
+        if (next.done !== true) return next.value
+        oldest = entries.keys()
+        return oldest.next().value
+      }
     })
   })
 

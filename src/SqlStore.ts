@@ -34,7 +34,7 @@ import type { Prepared } from "./internal/sql/statements.js"
 import { statements } from "./internal/sql/statements.js"
 import type { Dialect, Tables } from "./internal/sql/tables.js"
 import { tablesOf } from "./internal/sql/tables.js"
-import { corrupt, orDamaged, orLeftOut } from "./internal/store/damaged.js"
+import { corrupt, filled, orDamaged, orLeftOut } from "./internal/store/damaged.js"
 import { SessionConfigError } from "./SessionConfigError.js"
 import type { SessionId } from "./SessionId.js"
 import type { SessionInfo } from "./SessionRecord.js"
@@ -135,57 +135,50 @@ export const unchecked = (
       Effect.flatMap(read(operation, prepared, parameters), ([row]) =>
         row === undefined ? Effect.succeedNone : decoded(operation, decode, row))
 
-    /** `more` is how many rows have no place in the page, because they are damaged. */
     const list = (
       namespace: string,
       subject: string,
       now: number,
       after: Page["after"],
-      limit: number,
-      more = 0
-    ): Effect.Effect<ReadonlyArray<SessionInfo>, SessionStoreError> =>
-      Effect.flatMap(
+      limit: number
+    ): Effect.Effect<ReadonlyArray<SessionInfo>, SessionStoreError> => {
+      const rows = (limit: number) =>
         read("list", statement.list, {
           namespace,
           subject,
           now,
           createdAt: after?.createdAt ?? Number.MIN_SAFE_INTEGER,
           after: after?.id ?? "",
-          limit: limit + more
-        }),
-        (rows) => {
-          const damaged = rows.filter((row) =>
-            !canDecode(decodeInfo, row)
-          ).length
-          return damaged > more && rows.length === limit + more
-            ? list(namespace, subject, now, after, limit, damaged)
-            : Effect.map(
-              each(rows, (row) => orLeftOut(namespace, idIn(row))(decoded("list", decodeInfo, row))),
-              Arr.take(limit)
-            )
-        }
+          limit
+        })
+      const page = filled(limit, rows, (row) =>
+        canDecode(decodeInfo, row))
+      return Effect.map(
+        Effect.flatMap(page, each((row) => orLeftOut(namespace, idIn(row))(decoded("list", decodeInfo, row)))),
+        Arr.take(limit)
       )
+    }
 
-    /** `more` is how many rows have no place in the page, because not even their ids can be read. */
     const scan = (
       namespace: string,
       after: string | undefined,
       limit: number,
-      now: number,
-      more = 0
-    ): Effect.Effect<ReadonlyArray<Located | Damaged>, SessionStoreError> =>
-      Effect.flatMap(
-        read("scan", statement.scan, { namespace, after: after ?? "", limit: limit + more, now }),
-        (rows) => {
-          const nameless = rows.filter((row) => idIn(row) === undefined).length
-          if (nameless > more && rows.length === limit + more) return scan(namespace, after, limit, now, nameless)
-          const page = each(rows, (row) => {
+      now: number
+    ): Effect.Effect<ReadonlyArray<Located | Damaged>, SessionStoreError> => {
+      const rows = (limit: number) => read("scan", statement.scan, { namespace, after: after ?? "", limit, now })
+      // A row whose id can be read has its place, whatever else it holds.
+      const page = filled(limit, rows, (row) => idIn(row) !== undefined)
+      return Effect.map(
+        Effect.flatMap(
+          page,
+          each((row) => {
             const [id, located] = [idIn(row), decoded("scan", decodeLocated, row)]
             return id === undefined ? orLeftOut(namespace)(located) : orDamaged(id)(located)
           })
-          return Effect.map(page, Arr.take(limit))
-        }
+        ),
+        Arr.take(limit)
       )
+    }
 
     const revoke = (namespace: string, id: SessionId, tries = 3): Effect.Effect<boolean, SessionStoreError> =>
       Effect.flatMap(write("revoke", statement.revoke, { namespace, id }), (changed) => {
@@ -332,8 +325,9 @@ const canDecode = (decode: (row: Row) => unknown, row: Row): boolean => {
   }
 }
 
-const each = <A>(rows: ReadonlyArray<Row>, read: (row: Row) => Effect.Effect<Option.Option<A>, SessionStoreError>) =>
-  Effect.map(Effect.forEach(rows, read), Arr.getSomes)
+const each =
+  <A>(read: (row: Row) => Effect.Effect<Option.Option<A>, SessionStoreError>) => (rows: ReadonlyArray<Row>) =>
+    Effect.map(Effect.forEach(rows, read), Arr.getSomes)
 
 const isDuplicate = (error: SessionStoreError): boolean =>
   error.cause instanceof SqlError && duplicate.has(codeOf(error.cause))

@@ -1,8 +1,19 @@
 import { it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, FastCheck } from "effect"
 import { MemoryStore } from "effect-session"
 import { assert, describe } from "vitest"
-import { aRecord, freshKey, hour, isAlive, isDead, minute, start, stored } from "../src/internal/testing/records.js"
+import { range } from "../src/internal/testing/law.js"
+import {
+  aRecord,
+  freshKey,
+  hour,
+  isAlive,
+  isDead,
+  isThere,
+  minute,
+  start,
+  stored
+} from "../src/internal/testing/records.js"
 
 const expiring = (at: number) => ({ expiry: { at, deadline: undefined, lifetime: undefined } })
 
@@ -36,4 +47,42 @@ describe("a bounded store in memory", () => {
       yield* isAlive(store, other, start)
       yield* isAlive(store, rotated, start)
     }))
+
+  it.effect.prop(
+    "that is full drops the session that was inserted first, whatever was deleted, saved and inserted again before",
+    [FastCheck.array(FastCheck.tuple(FastCheck.integer({ min: 0, max: 3 }), FastCheck.nat(19)), {
+      maxLength: 400,
+      size: "max"
+    })],
+    ([steps]) =>
+      Effect.gen(function*() {
+        const capacity = 8
+        const store = MemoryStore.make({ capacity })
+        const sessions = range(20).map(() => ({ key: freshKey(), record: aRecord() }))
+        // In the order of insertion.
+        const model = new Map<number, number>()
+        for (const [step, i] of steps) {
+          const target = step === 1 ? model.keys().next().value ?? i : i
+          const { key, record } = sessions[target] ?? assert.fail()
+          const version = model.get(target)
+          if (step < 2) {
+            yield* store.destroy(key)
+            model.delete(target)
+          } else if (version !== undefined) {
+            assert.strictEqual(yield* store.save(key, record, version, start), "saved")
+            model.set(target, version + 1)
+          } else {
+            const oldest = model.size < capacity ? undefined : model.keys().next().value
+            if (oldest !== undefined) model.delete(oldest)
+            assert.strictEqual(yield* store.create(key, record, start), "created")
+            model.set(target, 1)
+          }
+          assert.deepStrictEqual(yield* store.count(start), { current: model.size, expired: 0 })
+        }
+        for (const [i, one] of sessions.entries()) {
+          assert.strictEqual(yield* isThere(store, one.key, start), model.has(i))
+        }
+      }),
+    { fastCheck: { numRuns: 30 } }
+  )
 })

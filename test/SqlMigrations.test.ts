@@ -85,6 +85,16 @@ const tablesOf050 = (dialect: string) =>
     return records
   })
 
+/** A role of its own, which is dropped with what it owns. */
+const freshRole = Effect.flatMap(SqlClient, (sql) => {
+  const role = `r${freshPrefix()}`
+  const statements = ["RESET ROLE", `DROP OWNED BY ${role}`, `DROP ROLE ${role}`]
+  return Effect.acquireRelease(
+    Effect.as(sql.unsafe(`CREATE ROLE ${role}`), role),
+    () => Effect.orDie(Effect.forEach(statements, (statement) => sql.unsafe(statement), { discard: true }))
+  )
+})
+
 /** The tables and indexes of the store, without the note of what was run. */
 const schemaOf = (query: string) =>
   Effect.flatMap(SqlClient, (sql) =>
@@ -191,11 +201,7 @@ describe("partitions", () => {
     Effect.gen(function*() {
       const sql = yield* SqlClient
       const records = yield* tablesOf050("pg")
-      const role = `r${freshPrefix()}`
-      yield* Effect.acquireRelease(
-        sql.unsafe(`CREATE ROLE ${role}`),
-        () => Effect.orDie(Effect.zipRight(sql.unsafe(`DROP OWNED BY ${role}`), sql.unsafe(`DROP ROLE ${role}`)))
-      )
+      const role = yield* freshRole
       yield* sql.unsafe(`GRANT SELECT, INSERT, UPDATE, DELETE ON effect_sessions TO ${role}, PUBLIC`)
       for (const [number, steps] of [[16, [[2, "attributes"]]], [16, []], [4, []]] as const) {
         assert.deepStrictEqual(yield* SqlMigrations.run({ partitions: number }), steps)
@@ -277,17 +283,7 @@ describe("partitions", () => {
   it.live("made by another role belong to the owner of the table, who can use, upgrade and partition it as before", () =>
     Effect.gen(function*() {
       const sql = yield* SqlClient
-      const role = `r${freshPrefix()}`
-      yield* Effect.acquireRelease(
-        sql.unsafe(`CREATE ROLE ${role}`),
-        () =>
-          Effect.orDie(
-            sql.unsafe("RESET ROLE").pipe(
-              Effect.zipRight(sql.unsafe(`DROP OWNED BY ${role}`)),
-              Effect.zipRight(sql.unsafe(`DROP ROLE ${role}`))
-            )
-          )
-      )
+      const role = yield* freshRole
       yield* sql.unsafe(`CREATE SCHEMA mine AUTHORIZATION ${role}`)
       yield* sql.unsafe(`SET ROLE ${role}`)
       yield* SqlMigrations.run({ schema: "mine" })
@@ -350,16 +346,7 @@ describe("a schema", () => {
   it.live("that exists needs no privilege to create schemas", () =>
     Effect.gen(function*() {
       const sql = yield* SqlClient
-      const role = `r${freshPrefix()}`
-      yield* Effect.acquireRelease(
-        sql.unsafe(`CREATE ROLE ${role}`),
-        () =>
-          Effect.orDie(
-            Effect.zipRight(sql.unsafe(`RESET ROLE`), sql.unsafe(`DROP OWNED BY ${role}`)).pipe(
-              Effect.zipRight(sql.unsafe(`DROP ROLE ${role}`))
-            )
-          )
-      )
+      const role = yield* freshRole
       yield* sql.unsafe(`CREATE SCHEMA mine AUTHORIZATION ${role}`)
       yield* sql.unsafe(`SET ROLE ${role}`)
       assert.deepStrictEqual(yield* SqlMigrations.run({ schema: "mine", partitions: 2 }), applied)

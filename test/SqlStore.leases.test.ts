@@ -76,6 +76,16 @@ const pooler = (postgres: string) =>
     }
   )
 
+/** A pool of one connection, on which a save waits for a row that the test holds. */
+const blocked = Effect.gen(function*() {
+  const { admin, hold, prefix, release, store } = yield* setUp(1)
+  const [held, other] = [yield* stored(store), yield* stored(store)]
+  yield* hold
+  const first = yield* Effect.fork(store.save(held.key, next(held.record), 1, start))
+  const [pid = 0] = yield* untilWaiting(admin, "postgres", prefix, 1)
+  return { admin, first, held, other, pid, release, store }
+})
+
 for (const size of [1, 2, 5]) {
   it.scopedLive(`queries of the application are answered while 64 callers use a pool of ${size} without pause`, () =>
     Effect.gen(function*() {
@@ -120,11 +130,7 @@ it.scopedLive("consecutive and concurrent statements share one connection, and u
 
 it.scopedLive("a statement that is interrupted while it waits for a leased connection is never sent", () =>
   Effect.gen(function*() {
-    const { admin, hold, prefix, release, store } = yield* setUp(1)
-    const [held, other] = [yield* stored(store), yield* stored(store)]
-    yield* hold
-    const first = yield* Effect.fork(store.save(held.key, next(held.record), 1, start))
-    yield* untilWaiting(admin, "postgres", prefix, 1)
+    const { first, other, release, store } = yield* blocked
     const second = yield* Effect.fork(store.save(other.key, next(other.record), 1, start))
     const third = yield* Effect.fork(store.load(other.key, start))
     yield* Effect.sleep("20 millis")
@@ -138,11 +144,7 @@ it.scopedLive("a statement that is interrupted while it waits for a leased conne
 
 it.scopedLive("a statement that is interrupted is cancelled, and the next one in the queue is executed", () =>
   Effect.gen(function*() {
-    const { admin, hold, prefix, release, store } = yield* setUp(1)
-    const [held, other] = [yield* stored(store), yield* stored(store)]
-    yield* hold
-    const first = yield* Effect.fork(store.save(held.key, next(held.record), 1, start))
-    yield* untilWaiting(admin, "postgres", prefix, 1)
+    const { first, held, other, release, store } = yield* blocked
     const second = yield* Effect.fork(store.load(other.key, start))
     yield* Effect.sleep("20 millis")
     yield* Fiber.interrupt(first)
@@ -153,15 +155,11 @@ it.scopedLive("a statement that is interrupted is cancelled, and the next one in
 
 it.scopedLive("a connection that ends while it is leased fails its statement, and no other", () =>
   Effect.gen(function*() {
-    const { admin, hold, prefix, release, store } = yield* setUp(1)
-    const [held, other] = [yield* stored(store), yield* stored(store)]
-    yield* hold
-    const first = yield* Effect.fork(Effect.flip(store.save(held.key, next(held.record), 1, start)))
-    const [pid = 0] = yield* untilWaiting(admin, "postgres", prefix, 1)
+    const { admin, first, held, other, pid, release, store } = yield* blocked
     const second = yield* Effect.fork(store.load(other.key, start))
     yield* Effect.sleep("20 millis")
     yield* admin`SELECT pg_terminate_backend(${pid})`
-    const error = yield* first
+    const error = yield* Effect.flip(Fiber.join(first))
     assert.deepInclude({ ...error }, { operation: "save", reason: "unavailable" })
     assert.deepStrictEqual(yield* Effect.flatten(second), other.record)
     yield* release

@@ -34,8 +34,8 @@ interface Table {
   readonly isFull: (key: StoreKey, record: SessionRecord) => boolean
   /** It is full by the size of its records, which grow. */
   readonly bySize?: boolean
-  /** The entry to forget, of a container that evicts none by itself. */
-  readonly oldest?: () => StoreKey | undefined
+  /** The key of the oldest entry, which is then removed, of a container that evicts none by itself. */
+  readonly takeOldest?: () => StoreKey | undefined
 }
 
 /**
@@ -77,7 +77,7 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
   const makeRoom = (key: StoreKey, record: SessionRecord, now: number) => {
     while (entries.isFull(key, record)) {
       if (removeExpired(Math.min(now, clock + clockSlack), 1) > 0) continue
-      remove(entries.oldest?.())
+      remove(entries.takeOldest?.())
       return
     }
   }

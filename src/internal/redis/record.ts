@@ -3,7 +3,6 @@
  */
 import type { Lifetime } from "../../Lifetime.js"
 import type { SessionInfo, SessionRecord } from "../../SessionRecord.js"
-import type { FieldName } from "../record.js"
 import { decodeInfo as decodeFields, fieldNames, fields, valuesOf } from "../record.js"
 
 /** The positions of the fields in the list, from one as in Lua, by the names of their constants in the scripts. */
@@ -11,7 +10,8 @@ export const positions: ReadonlyMap<string, number> = new Map(
   fieldNames.map((name, i) => [fields[name].constant, i + 1])
 )
 
-const positionOf = (name: FieldName): number => positions.get(fields[name].constant) ?? 0
+/** The number of fields up to the lifetime: those of earlier versions. */
+const earlier = fieldNames.indexOf("lifetime") + 1
 
 /** Numbers are texts, because those of Redis's scripts are not exact when they are written down. */
 export const encodeMetadata = (record: SessionRecord): string => {
@@ -20,8 +20,8 @@ export const encodeMetadata = (record: SessionRecord): string => {
     const value = values[name]
     return value === undefined ? null : typeof value === "object" ? encodeLifetime(value) : spell(String(value))
   })
-  // Earlier versions have fields up to the lifetime: without later ones the list is theirs.
-  while (metadata.length > positionOf("lifetime") && metadata.at(-1) === null) metadata.pop()
+  // Without later ones the list is that of earlier versions.
+  while (metadata.length > earlier && metadata.at(-1) === null) metadata.pop()
   return JSON.stringify(metadata)
 }
 

@@ -2,12 +2,14 @@
  * The shards of a Redis store, and what is where. The keys of a shard are always on one node. On a single node there is
  * one shard; in a Cluster there are 64.
  */
+import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { SessionId } from "../../SessionId.js"
 import { parse } from "../../SessionId.js"
 import type { SessionStoreError } from "../../SessionStore.js"
 import type { StoreKey } from "../../StoreKey.js"
+import { filled } from "../store/damaged.js"
 import type { Calls, Reply } from "./calls.js"
 import { spell } from "./record.js"
 import * as Scripts from "./scripts.js"
@@ -175,31 +177,16 @@ const idsIn = (
   index: string,
   namespace: string,
   after: string | undefined,
-  limit: number,
-  /** The number of entries known to hold no valid id, which are read in addition. */
-  more = 0
+  limit: number
 ): Result<ReadonlyArray<SessionId>> => {
   const scope = scopeOf(namespace)
-  return Effect.flatMap(
-    calls.command(
-      "zrangebylex",
-      index,
-      after === undefined ? `[${scope}` : `[${scope}${after}!`,
-      `(${scope}\u007f`,
-      "LIMIT",
-      0,
-      limit + more
-    ),
-    (entries) => {
-      const ids = entries.flatMap((entry = "") =>
-        Option.toArray(parse(entry.slice(scope.length, entry.lastIndexOf(" "))))
-      )
-      const unreadable = entries.length - ids.length
-      return unreadable > more && entries.length === limit + more
-        ? idsIn(calls, index, namespace, after, limit, unreadable)
-        : Effect.succeed(ids.slice(0, limit))
-    }
-  )
+  const from = after === undefined ? `[${scope}` : `[${scope}${after}!`
+  const ids = (limit: number) =>
+    Effect.map(
+      calls.command("zrangebylex", index, from, `(${scope}\u007f`, "LIMIT", 0, limit),
+      Arr.map((entry = "") => parse(entry.slice(scope.length, entry.lastIndexOf(" "))))
+    )
+  return Effect.map(filled(limit, ids, Option.isSome), (page) => Arr.take(Arr.getSomes(page), limit))
 }
 
 export const onOneNode = ({ all: [shard] }: Shards): Ids => ({

@@ -40,9 +40,10 @@ export const wire = (names: Map<string, string>): Wire<PgClient, ReadonlyArray<R
     },
     send: (client, text, values, done) => {
       const name = names.get(text)
-      const known = name === undefined || !isPrepared(client, name, text) ? undefined : columns.get(text)
-      if (name !== undefined && known !== undefined) {
-        const query = new PreparedQuery(name, known, values, (error, result) => done(error, result?.rows))
+      const known = name === undefined ? undefined : columns.get(text)
+      const protocol = known === undefined ? undefined : protocolOf(client)
+      if (name !== undefined && known !== undefined && protocol?.parsedStatements[name] === text) {
+        const query = new PreparedQuery(protocol, name, known, values, (error, result) => done(error, result?.rows))
         client.query(query, query.callback)
         return
       }
@@ -91,10 +92,9 @@ const isProtocol = (value: unknown): value is Protocol =>
   Predicate.isRecord(value.stream) && Predicate.isFunction(value.stream.cork) &&
   Predicate.isFunction(value.stream.uncork)
 
-/** Whether a client of `pg` has prepared a statement. */
-const isPrepared = (client: object, name: string, text: string): boolean => {
+const protocolOf = (client: object): Protocol | undefined => {
   const protocol = Predicate.hasProperty(client, "connection") ? client.connection : undefined
-  return isProtocol(protocol) && protocol.parsedStatements[name] === text
+  return isProtocol(protocol) ? protocol : undefined
 }
 
 /**
@@ -102,11 +102,13 @@ const isPrepared = (client: object, name: string, text: string): boolean => {
  * server sends it.
  */
 class PreparedQuery {
+  readonly #protocol: Protocol
   readonly #columns: ReadonlyArray<string>
   readonly #values: ReadonlyArray<string | null>
   readonly #rows: Array<Row> = []
 
   constructor(
+    protocol: Protocol,
     /** Read by the client after an error. */
     readonly name: string,
     columns: ReadonlyArray<string>,
@@ -114,12 +116,13 @@ class PreparedQuery {
     /** The client replaces it if it has a time limit for queries. */
     public callback: Done
   ) {
+    this.#protocol = protocol
     this.#columns = columns
     this.#values = values.map((value) => Predicate.isNullable(value) ? null : String(value))
   }
 
-  submit(protocol: unknown): Error | null {
-    if (!isProtocol(protocol)) return new TypeError("the connection does not speak the protocol of pg")
+  submit(): null {
+    const protocol = this.#protocol
     // One write to the socket.
     protocol.stream.cork()
     try {

@@ -18,6 +18,24 @@ export const isCorrupt = ({ reason }: SessionStoreError): boolean => reason === 
 /** Whether a place in a page is that of a record which is damaged. */
 export const isDamaged = (one: SessionInfo | Damaged): one is Damaged => "error" in one
 
+/**
+ * Reads a page of `limit` usable entries: as long as unusable ones take places in it, it reads a longer page. The result holds the
+ * unusable entries, too, and may be longer than `limit`.
+ */
+export const filled = <A, E>(
+  limit: number,
+  read: (limit: number) => Effect.Effect<ReadonlyArray<A>, E>,
+  isUsable: (entry: A) => boolean,
+  /** The number of entries known to be unusable. */
+  unusable = 0
+): Effect.Effect<ReadonlyArray<A>, E> =>
+  Effect.flatMap(read(limit + unusable), (page) => {
+    const found = page.filter((entry) => !isUsable(entry)).length
+    return found > unusable && page.length === limit + unusable
+      ? filled(limit, read, isUsable, found)
+      : Effect.succeed(page)
+  })
+
 /** In a page: it has its place. */
 export const orDamaged = (id: SessionId) => <A>(read: Read<A>): Read<A | Damaged> =>
   Effect.catchIf(read, isCorrupt, (error) => Effect.succeedSome({ id, error }))

@@ -1,7 +1,6 @@
 import { it } from "@effect/vitest"
 import { FastCheck } from "effect"
 import { assert } from "vitest"
-import { AgedMap } from "../../../src/internal/memory/AgedMap.js"
 import { SortedList, SortedMap } from "../../../src/internal/memory/indexes.js"
 
 interface At {
@@ -55,30 +54,6 @@ it.prop(
     const sorted = [...plain].sort(([a], [b]) => a < b ? -1 : 1)
     assert.deepStrictEqual([...map.after(undefined)], sorted.map(([, value]) => value))
     assert.deepStrictEqual([...map.after(from)], sorted.filter(([key]) => key > from).map(([, value]) => value))
-  },
-  { fastCheck: { numRuns: 30 } }
-)
-
-it.prop(
-  "AgedMap behaves like a Map, and returns the key that was inserted first",
-  [steps],
-  ([steps]) => {
-    const map = new AgedMap<string, number>()
-    const plain = new Map<string, number>()
-    for (const [i, [step, key]] of steps.entries()) {
-      const target = step === 1 ? plain.keys().next().value ?? key : key
-      if (step < 2) {
-        map.delete(target)
-        plain.delete(target)
-      } else {
-        map.set(key, i)
-        plain.set(key, i)
-      }
-      assert.strictEqual(map.oldest(), plain.keys().next().value)
-      assert.strictEqual(map.size, plain.size)
-      assert.strictEqual(map.has(key), plain.has(key))
-      assert.strictEqual(map.get(key), plain.get(key))
-    }
   },
   { fastCheck: { numRuns: 30 } }
 )
