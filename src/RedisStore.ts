@@ -9,7 +9,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { encodeBase64Url, randomBytes } from "./internal/crypto/primitives.js"
+import { encodeBase64Url, nameBytes } from "./internal/crypto/primitives.js"
 import type { Calls } from "./internal/redis/calls.js"
 import { calls as callsOf, outcome } from "./internal/redis/calls.js"
 import { directory, recordIn } from "./internal/redis/directory.js"
@@ -97,9 +97,11 @@ const storeOn = (client: Client, prefix: string, durableDestroy: boolean): Shape
   const calls = callsOf(client)
   const colocated = (key: StoreKey, newKey: StoreKey) => shards.of(key) === shards.of(newKey)
 
+  const loaded = (calls: Calls, key: StoreKey, now: number) =>
+    homes.at(key, ({ epochs, record }) => calls.run(Scripts.load, [record(key), epochs], [now]))
   const load = (calls: Calls, key: StoreKey, now: number) =>
     Effect.flatMap(
-      homes.at(key, ({ epochs, record }) => calls.run(Scripts.load, [record(key), epochs], [now])),
+      loaded(calls, key, now),
       ({ home, reply }) => Effect.map(recordIn(calls, reply), (found) => ({ found, home }))
     )
   let creations = 0
@@ -128,10 +130,7 @@ const storeOn = (client: Client, prefix: string, durableDestroy: boolean): Shape
 
     load: (key, now) => {
       const made = calls("load")
-      return Effect.flatMap(
-        homes.at(key, ({ epochs, record }) => made.run(Scripts.load, [record(key), epochs], [now])),
-        ({ reply }) => recordIn(made, reply)
-      )
+      return Effect.flatMap(loaded(made, key, now), ({ reply }) => recordIn(made, reply))
     },
 
     save: (key, record, expected, now) =>
@@ -204,22 +203,8 @@ const storeOn = (client: Client, prefix: string, durableDestroy: boolean): Shape
 /** Four entries are looked at for each that is made: of all, one in four leads nowhere at the most. */
 const creationsPerPrune = 8
 
-const nameBytes = 9
-const nameLength = 12
-let names = ""
-let namesUsed = 0
-
 /**
  * Names one call, so that a driver that sends it again does not do it again. Who calls a second time makes another
  * call: what became of the first is for the engine to find out. All names are equally long.
- *
- * One call of the random source costs more than the rest of a write, so many names are drawn at once.
  */
-const callName = (): string => {
-  if (namesUsed === names.length) {
-    names = encodeBase64Url(randomBytes(128 * nameBytes))
-    namesUsed = 0
-  }
-  namesUsed += nameLength
-  return names.slice(namesUsed - nameLength, namesUsed)
-}
+const callName = (): string => encodeBase64Url(nameBytes(9))

@@ -71,6 +71,10 @@ const returning = (sql: SqlClient.SqlClient): Driver => {
 const inOrder = (rows: Rows, prepared: ReadonlyArray<Prepared>, parameters: Parameters) =>
   Effect.forEach(prepared, (one) => rows(one, parameters), { discard: true })
 
+/** Runs statements in a transaction on one reserved connection. */
+const onOneConnection = (sql: SqlClient.SqlClient, rows: Rows): Driver["together"] => (prepared, parameters) =>
+  onConnection(sql, inTransaction(sql, inOrder(rows, prepared, parameters)))
+
 // MySQL and MariaDB
 
 /** The client of `mysql2` behind a connection. */
@@ -122,7 +126,7 @@ const mysql = (sql: SqlClient.SqlClient): Driver => {
         parameters,
         Effect.flatMap(lease(prepared.text, valuesOf(prepared, parameters), ({ raw }) => raw), affectedRows)
       ),
-    together: (prepared, parameters) => onConnection(sql, inTransaction(sql, inOrder(inside, prepared, parameters)))
+    together: onOneConnection(sql, inside)
   }
 }
 
@@ -180,7 +184,7 @@ const pg = (sql: SqlClient.SqlClient, frequent: ReadonlyArray<Prepared>): Driver
         // A statement that may change many rows returns their number instead.
         (rows) => rows[0] !== undefined && "removed" in rows[0] ? column(rows[0], "removed", integer) : rows.length
       ),
-    together: (prepared, parameters) => onConnection(sql, inTransaction(sql, inOrder(inside, prepared, parameters)))
+    together: onOneConnection(sql, inside)
   }
 }
 
