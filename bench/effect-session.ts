@@ -104,7 +104,7 @@ const router = (pause: Options["pause"]) =>
         "/count",
         Effect.map(App.value, ({ count, user }) => HttpServerResponse.text(user === undefined ? "none" : String(count)))
       ),
-      HttpRouter.get("/logout", Effect.as(App.flush, ok)),
+      HttpRouter.get("/logout", Effect.as(App.destroy, ok)),
       HttpRouter.use(App.middleware)
     )
   )

@@ -17,7 +17,7 @@ import * as StoredEngine from "./StoredEngine.js"
  * @category layers
  */
 export const layer = (
-  options: CacheStore.Options & StoredEngine.Options = {}
+  options: CacheStore.CacheStoreOptions & StoredEngine.StoredEngineOptions = {}
 ): Layer.Layer<StoredEngine.Provided, SessionConfigError> =>
   Layer.provide(StoredEngine.layer(options), CacheStore.layer(options))
 
@@ -49,6 +49,6 @@ export const layer = (
  * @category layers
  */
 export const layerRedis = (
-  options: RedisStore.Options & StoredEngine.Options = {}
+  options: RedisStore.RedisStoreOptions & StoredEngine.StoredEngineOptions = {}
 ): Layer.Layer<StoredEngine.Provided, SessionConfigError | SessionStoreError, RedisStore.RedisClient> =>
   Layer.provide(StoredEngine.layer(options), RedisStore.layer(options))

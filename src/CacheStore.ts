@@ -11,7 +11,7 @@ import type { Entry } from "./internal/memory/table.js"
 import * as MemoryTable from "./internal/memory/table.js"
 import { SessionConfigError } from "./SessionConfigError.js"
 import type { SessionRecord } from "./SessionRecord.js"
-import type { Shape } from "./SessionStore.js"
+import type { Store } from "./SessionStore.js"
 import { SessionStore, SessionStoreError } from "./SessionStore.js"
 import type { StoreKey } from "./StoreKey.js"
 
@@ -19,7 +19,7 @@ import type { StoreKey } from "./StoreKey.js"
  * @since 0.4.0
  * @category models
  */
-export interface Options {
+export interface CacheStoreOptions {
   /** The most sessions that are kept. Default 100,000. */
   readonly maxEntries?: number
   /** The most bytes that they may take, as an estimate. Default 128 MiB. */
@@ -38,7 +38,7 @@ const bytesOf = ({ attributes = "", data, id, namespace, subject = "", writeId }
  * @since 0.4.0
  * @category constructors
  */
-export const make = (options: Options = {}): Effect.Effect<Shape, SessionConfigError> =>
+export const make = (options: CacheStoreOptions = {}): Effect.Effect<Store, SessionConfigError> =>
   Effect.suspend(() => {
     const { maxBytes = 128 * 1024 * 1024, maxEntries = 100_000 } = options
     if (![maxEntries, maxBytes].every((limit) => Number.isSafeInteger(limit) && limit > 0)) {
@@ -100,5 +100,5 @@ export const make = (options: Options = {}): Effect.Effect<Shape, SessionConfigE
  * @since 0.4.0
  * @category layers
  */
-export const layer = (options: Options = {}): Layer.Layer<SessionStore, SessionConfigError> =>
+export const layer = (options: CacheStoreOptions = {}): Layer.Layer<SessionStore, SessionConfigError> =>
   Layer.effect(SessionStore, make(options))

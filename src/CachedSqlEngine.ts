@@ -18,9 +18,11 @@ import * as TieredStore from "./TieredStore.js"
  * @since 0.5.0
  * @category models
  */
-export interface Options extends TieredStore.Options, SqlStore.Options, StoredEngine.Options {
+export interface CachedSqlEngineOptions
+  extends TieredStore.TieredStoreOptions, SqlStore.SqlStoreOptions, StoredEngine.StoredEngineOptions
+{
   /** The bounds of the cache in this process. */
-  readonly cache?: CacheStore.Options
+  readonly cache?: CacheStore.CacheStoreOptions
 }
 
 /**
@@ -41,7 +43,7 @@ export interface Options extends TieredStore.Options, SqlStore.Options, StoredEn
  * @category layers
  */
 export const layer = (
-  options: Options
+  options: CachedSqlEngineOptions
 ): Layer.Layer<StoredEngine.Provided, SessionConfigError, SqlClient.SqlClient> =>
   Layer.provide(
     StoredEngine.layer(options),
@@ -55,12 +57,12 @@ export const layer = (
  * @since 0.5.0
  * @category layers
  */
-export const layerTelling = (
-  options: Options
+export const layerWithInvalidation = (
+  options: CachedSqlEngineOptions
 ): Layer.Layer<StoredEngine.Provided, SessionConfigError, SqlClient.SqlClient | SessionInvalidation> =>
   Layer.provide(
     StoredEngine.layer(options),
-    TieredStore.layerTelling(CacheStore.layer(options.cache), SqlStore.layer(options), options)
+    TieredStore.layerWithInvalidation(CacheStore.layer(options.cache), SqlStore.layer(options), options)
   )
 
 /**
@@ -71,7 +73,7 @@ export const layerTelling = (
  * @category layers
  */
 export const layerRedis = (
-  { redis, ...options }: Omit<Options, "cache"> & { readonly redis?: RedisStore.Options }
+  { redis, ...options }: Omit<CachedSqlEngineOptions, "cache"> & { readonly redis?: RedisStore.RedisStoreOptions }
 ): Layer.Layer<
   StoredEngine.Provided,
   SessionConfigError | SessionStoreError,

@@ -24,9 +24,9 @@ import * as SessionId from "./SessionId.js"
 import { SessionMaintenance } from "./SessionMaintenance.js"
 import * as SessionReaper from "./SessionReaper.js"
 import type { SessionRecord } from "./SessionRecord.js"
-import type { Shape } from "./SessionStore.js"
+import type { Store } from "./SessionStore.js"
 import * as SqlMigrations from "./SqlMigrations.js"
-import type { Names } from "./SqlStore.js"
+import type { TableNames } from "./SqlStore.js"
 
 /**
  * How the program ends: 0 done, 1 failed, 2 used in a wrong way, 3 not found.
@@ -193,7 +193,7 @@ const program = Command.run(
 
 // Connecting
 
-const tables = (names: Names, partitions: Option.Option<number>): SqlMigrations.Options => ({
+const tables = (names: TableNames, partitions: Option.Option<number>): SqlMigrations.SqlMigrationsOptions => ({
   ...names,
   ...Option.match(partitions, { onNone: () => ({}), onSome: (partitions) => ({ partitions }) })
 })
@@ -210,7 +210,7 @@ const notFound = new CliFailure({ exitCode: 3, message: "There is no such sessio
 // Work
 
 /** Deletes until nothing is left to delete. Says how far it is where somebody may be watching. */
-const removeAll = (store: Shape) =>
+const removeAll = (store: Store) =>
   Effect.gen(function*() {
     const terminal = yield* Terminal.Terminal
     const watched = yield* terminal.isTTY

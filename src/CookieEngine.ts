@@ -2,7 +2,7 @@
  * Sessions inside the cookie: sealed, so that nobody reads or changes them, and nothing is kept on the server.
  *
  * What that cannot do is in `docs/cookies.md`: two requests at once lose an update, and a cookie that was copied is good
- * until it expires, unless {@link layerRevocable} is used. Lists and `take` do not compile with it.
+ * until it expires, unless {@link layerWithLedger} is used. Lists and `take` do not compile with it.
  *
  * @since 0.5.0
  */
@@ -36,7 +36,7 @@ import { SessionStore, SessionStoreError } from "./SessionStore.js"
  * @since 0.5.0
  * @category models
  */
-export interface Options {
+export interface CookieEngineOptions {
   /**
    * `"e1"`: XChaCha20-Poly1305, the default. `"f1"`: AES-256-GCM with a key for each cookie, where policy demands
    * approved algorithms.
@@ -90,7 +90,7 @@ const withoutLedger = ({ contentOf, written }: Cookies): BoundEngine => {
       const content = contentOf(value)
       if (Exit.isFailure(content)) return Exit.failCause(content.cause)
       if (Option.isNone(content.value)) return Exit.succeed(Option.none())
-      const { record, stale } = content.value.value
+      const { record, needsReseal: needsReseal } = content.value.value
       if (isExpired(record.expiry, now)) {
         SessionMetrics.countRejection("expired")
         return Exit.succeed(Option.none())
@@ -98,7 +98,7 @@ const withoutLedger = ({ contentOf, written }: Cookies): BoundEngine => {
       const ahead = aheadOf(record, now)
       return ahead > clockSlack
         ? Effect.as(premature(ahead), Option.none())
-        : Exit.succeed(Option.some({ value, record, stale }))
+        : Exit.succeed(Option.some({ value, record, needsReseal }))
     },
     write: (write) => written(write._tag.toLowerCase(), write.record),
     destroy: () => Exit.void
@@ -132,10 +132,11 @@ const scoped = ({ cookieName, cookieScope }: Scope): string =>
   cookieScope === undefined ? cookieName : `${cookieName}\n${cookieScope}`
 
 /** A namespace has no line breaks, so no two pairs read alike. */
-const audienceOf = ({ audience = "" }: Pick<Options, "audience">, namespace: string) => `${audience}\n${namespace}`
+const audienceOf = ({ audience = "" }: Pick<CookieEngineOptions, "audience">, namespace: string) =>
+  `${audience}\n${namespace}`
 
 const make = (
-  options: Options,
+  options: CookieEngineOptions,
   engineOf: (cookies: Cookies, namespace: string) => BoundEngine
 ): Effect.Effect<Context.Tag.Service<SessionEngine>, never, Keyring> =>
   Effect.map(Keyring, (keyring) => ({
@@ -160,7 +161,7 @@ const make = (
  * @since 0.5.0
  * @category layers
  */
-export const layer = (options: Options = {}): Layer.Layer<SessionEngine, never, Keyring> =>
+export const layer = (options: CookieEngineOptions = {}): Layer.Layer<SessionEngine, never, Keyring> =>
   Layer.effect(SessionEngine, make(options, withoutLedger))
 
 /**
@@ -172,7 +173,7 @@ export const layer = (options: Options = {}): Layer.Layer<SessionEngine, never, 
  */
 export const layerSigned = (
   tag: { readonly schema: SessionSchema.Any & SessionSchema.Readable; readonly namespace: string },
-  options: Pick<Options, "audience"> = {}
+  options: Pick<CookieEngineOptions, "audience"> = {}
 ): Layer.Layer<SessionEngine, never, Keyring> =>
   Layer.effect(
     SessionEngine,
@@ -202,7 +203,7 @@ export const layerSigned = (
  * @since 0.5.0
  * @category models
  */
-export interface LedgerOptions extends Options {
+export interface LedgerOptions extends CookieEngineOptions {
   /**
    * How long one call to a remote store may take. A load that takes longer is answered with 503; a write is tried a
    * second time, and its outcome settled. Default 1 second.
@@ -212,7 +213,7 @@ export interface LedgerOptions extends Options {
 
 /**
  * The same with a ledger in a store: for each session one small entry without data. A logout and a revocation then end
- * every copy of a cookie, and a login, a change of authority or `cycleKey` every older cookie, at once. After a save the older
+ * every copy of a cookie, and a login, a change of authority or `rotate` every older cookie, at once. After a save the older
  * cookie can be read until the newer one has come back, and ten seconds more, for requests that were sent together;
  * a write with it is `SessionConflict`. Costs one read of the store for each request that uses the session, and one
  * write when a new cookie comes back for the first time.
@@ -220,7 +221,7 @@ export interface LedgerOptions extends Options {
  * @since 0.5.0
  * @category layers
  */
-export const layerRevocable = (
+export const layerWithLedger = (
   options: LedgerOptions = {}
 ): Layer.Layer<SessionEngine | SessionRevocation, never, Keyring | SessionStore> =>
   Layer.effectContext(

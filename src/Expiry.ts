@@ -190,7 +190,7 @@ export const standard: Expiry<true> = earliest(idle("14 days"), absolute("30 day
  * @since 0.1.0
  * @category validation
  */
-export const problemOf = (self: Expiry): string | undefined => {
+export const validate = (self: Expiry): string | undefined => {
   for (
     const [name, value] of [["idle", self.idle], ["sinceModified", self.sinceModified], [
       "absolute",
@@ -219,7 +219,7 @@ export const problemOf = (self: Expiry): string | undefined => {
  * @since 0.1.0
  * @category computation
  */
-export const begin = (self: Expiry, times: Times, lifetime: Lifetime | undefined): SessionExpiry => {
+export const initial = (self: Expiry, times: Times, lifetime: Lifetime | undefined): SessionExpiry => {
   const start = times.authenticatedAt ?? times.createdAt
   const deadline = earlier(self.absolute === undefined ? undefined : start + self.absolute, self.at)
   // A policy that passed `problemOf` has at least one limit, and so has the result.
@@ -232,7 +232,7 @@ export const begin = (self: Expiry, times: Times, lifetime: Lifetime | undefined
  * @since 0.1.0
  * @category computation
  */
-export const proceed = (
+export const next = (
   self: Expiry,
   previous: SessionExpiry,
   times: Times,
@@ -262,7 +262,7 @@ export const endAfter = (
     modifiedAt: modification,
     lastSeenAt: modification
   }
-  const begun = begin(self, times, lifetime)
+  const begun = initial(self, times, lifetime)
   return Math.min(
     deadline ?? Infinity,
     deadline === undefined ? begun.at : movingEnd(self, times, lifetime) ?? begun.at

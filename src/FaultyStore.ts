@@ -8,7 +8,7 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { intercepted } from "./internal/store/intercepted.js"
-import type { Operation, Shape } from "./SessionStore.js"
+import type { Operation, Store } from "./SessionStore.js"
 import { SessionStore, SessionStoreError } from "./SessionStore.js"
 
 /**
@@ -71,7 +71,7 @@ export const random = (options: { readonly seed: number; readonly rate: number }
  * @since 0.4.0
  * @category constructors
  */
-export const make = (store: Shape, plan: Plan): Shape => {
+export const make = (store: Store, plan: Plan): Store => {
   const counts = new Map<Operation, number>()
   return intercepted(store, (operation, call) =>
     Effect.suspend(() => {

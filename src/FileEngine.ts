@@ -15,7 +15,7 @@ import * as StoredEngine from "./StoredEngine.js"
  * @since 0.4.0
  * @category models
  */
-export interface Options extends FileStore.Options, StoredEngine.Options {}
+export interface FileEngineOptions extends FileStore.FileStoreOptions, StoredEngine.StoredEngineOptions {}
 
 /**
  * Sessions in files below a directory, for all processes of one machine.
@@ -34,7 +34,7 @@ export interface Options extends FileStore.Options, StoredEngine.Options {}
  * @category layers
  */
 export const layer = (
-  options: Options
+  options: FileEngineOptions
 ): Layer.Layer<
   StoredEngine.Provided,
   SessionConfigError | PlatformError,

@@ -21,14 +21,14 @@ import * as Records from "./internal/file/records.js"
 import * as Sweep from "./internal/file/sweep.js"
 import * as Writes from "./internal/file/writes.js"
 import { SessionConfigError } from "./SessionConfigError.js"
-import type { Shape } from "./SessionStore.js"
+import type { Store } from "./SessionStore.js"
 import { checkClock, SessionStore, SessionStoreError } from "./SessionStore.js"
 
 /**
  * @since 0.4.0
  * @category models
  */
-export interface Options {
+export interface FileStoreOptions {
   /**
    * Where the files are: a directory for this purpose only, made if it is missing. It must belong to the user of this process
    * and must not be a symbolic link. It must not be writable by anybody else, whatever its sticky bit says, and no directory
@@ -50,8 +50,8 @@ export interface Options {
  * @category constructors
  */
 export const make = (
-  options: Options
-): Effect.Effect<Shape, SessionConfigError | PlatformError, FileSystem.FileSystem | Path.Path> =>
+  options: FileStoreOptions
+): Effect.Effect<Store, SessionConfigError | PlatformError, FileSystem.FileSystem | Path.Path> =>
   Effect.gen(function*() {
     const fs = yield* FileSystem.FileSystem
     const path = yield* Path.Path
@@ -110,7 +110,7 @@ export const make = (
  * @category layers
  */
 export const layer = (
-  options: Options
+  options: FileStoreOptions
 ): Layer.Layer<SessionStore, SessionConfigError | PlatformError, FileSystem.FileSystem | Path.Path> =>
   Layer.effect(SessionStore, make(options))
 

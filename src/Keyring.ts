@@ -77,9 +77,9 @@ export interface SigningUse extends Use {
  * @since 0.5.0
  * @category models
  */
-export interface Opened {
+export interface Unsealed {
   readonly content: Uint8Array
-  readonly stale: boolean
+  readonly outdated: boolean
 }
 
 /**
@@ -91,7 +91,7 @@ export interface Opened {
  */
 export interface Sealing {
   readonly seal: (content: Uint8Array) => string
-  readonly open: (token: string) => Option<Opened>
+  readonly open: (token: string) => Option<Unsealed>
 }
 
 /**
@@ -102,7 +102,7 @@ export interface Sealing {
  */
 export interface Signing {
   readonly sign: (content: Uint8Array) => string
-  readonly verify: (token: string) => Option<Opened>
+  readonly verify: (token: string) => Option<Unsealed>
 }
 
 /**
@@ -111,7 +111,7 @@ export interface Signing {
  * @since 0.5.0
  * @category models
  */
-export interface Shape extends Inspectable.Inspectable {
+export interface Keys extends Inspectable.Inspectable {
   readonly ids: Arr.NonEmptyReadonlyArray<string>
   /** Derives the keys of one use: when a layer is built, and not for each request. */
   readonly derive: {
@@ -126,7 +126,7 @@ export interface Shape extends Inspectable.Inspectable {
  * @since 0.5.0
  * @category tags
  */
-export class Keyring extends Context.Tag("effect-session/Keyring")<Keyring, Shape>() {}
+export class Keyring extends Context.Tag("effect-session/Keyring")<Keyring, Keys>() {}
 
 const reject = (problem: string) => new SessionConfigError({ subject: "Keyring", problem })
 
@@ -136,13 +136,13 @@ const reject = (problem: string) => new SessionConfigError({ subject: "Keyring",
  * @since 0.5.0
  * @category constructors
  */
-export const make = (keys: ReadonlyArray<Key>): Effect.Effect<Shape, SessionConfigError> =>
+export const make = (keys: ReadonlyArray<Key>): Effect.Effect<Keys, SessionConfigError> =>
   RootKeys.parse(keys.map(({ id, secret }) => ({ id, secret: Redacted.value(secret) }))).pipe(
     Either.mapBoth({ onLeft: reject, onRight: ring })
   )
 
 // The secrets are in this closure only.
-const ring = (keys: Arr.NonEmptyReadonlyArray<RootKey>): Shape => {
+const ring = (keys: Arr.NonEmptyReadonlyArray<RootKey>): Keys => {
   const ids = Arr.map(keys, ({ id }) => id)
   const toJSON = () => ({ _id: "effect-session/Keyring", ids })
 
@@ -262,7 +262,8 @@ export const seal = (keys: Sealing, content: Uint8Array): Effect.Effect<string> 
  * @since 0.5.0
  * @category sealing
  */
-export const open = (keys: Sealing, token: string): Effect.Effect<Option<Opened>> => Effect.sync(() => keys.open(token))
+export const open = (keys: Sealing, token: string): Effect.Effect<Option<Unsealed>> =>
+  Effect.sync(() => keys.open(token))
 
 /**
  * Signs bytes.
@@ -278,5 +279,5 @@ export const sign = (keys: Signing, content: Uint8Array): Effect.Effect<string> 
  * @since 0.5.0
  * @category signing
  */
-export const verify = (keys: Signing, token: string): Effect.Effect<Option<Opened>> =>
+export const verify = (keys: Signing, token: string): Effect.Effect<Option<Unsealed>> =>
   Effect.sync(() => keys.verify(token))

@@ -128,7 +128,7 @@ export const resolve = (input: LifetimeInput, now: number): Either.Either<Lifeti
  * @since 0.6.0
  * @category validation
  */
-export const problemOf = (input: LifetimeInput): string | undefined => {
+export const validate = (input: LifetimeInput): string | undefined => {
   if (typeof input !== "object" || input === null) {
     return "a lifetime is not a bare number or text: write Lifetime.inactivity(\"5 minutes\"), Lifetime.browser for Django's 0, " +
       "or Lifetime.byPolicy for its None"

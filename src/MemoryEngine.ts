@@ -14,5 +14,5 @@ import * as StoredEngine from "./StoredEngine.js"
  * @category layers
  */
 export const layer = (
-  options: MemoryStore.Options & StoredEngine.Options = {}
+  options: MemoryStore.MemoryStoreOptions & StoredEngine.StoredEngineOptions = {}
 ): Layer.Layer<StoredEngine.Provided> => Layer.provide(StoredEngine.layer(options), MemoryStore.layer(options))

@@ -7,7 +7,7 @@
 import * as Layer from "effect/Layer"
 import type { Entry } from "./internal/memory/table.js"
 import * as MemoryTable from "./internal/memory/table.js"
-import type { Shape } from "./SessionStore.js"
+import type { Store } from "./SessionStore.js"
 import { SessionStore } from "./SessionStore.js"
 import type { StoreKey } from "./StoreKey.js"
 
@@ -15,7 +15,7 @@ import type { StoreKey } from "./StoreKey.js"
  * @since 0.1.0
  * @category models
  */
-export interface Options {
+export interface MemoryStoreOptions {
   /**
    * The most records that are kept. When it is reached, expired records are dropped first, then the oldest ones: their
    * owners are logged out. Default 100,000.
@@ -29,7 +29,7 @@ export interface Options {
  * @since 0.1.0
  * @category constructors
  */
-export const make = (options: Options = {}): Shape =>
+export const make = (options: MemoryStoreOptions = {}): Store =>
   MemoryTable.make(() => {
     const { capacity = 100_000 } = options
     const entries = new Map<StoreKey, Entry>()
@@ -53,4 +53,5 @@ export const make = (options: Options = {}): Shape =>
  * @since 0.1.0
  * @category layers
  */
-export const layer = (options: Options = {}): Layer.Layer<SessionStore> => Layer.sync(SessionStore, () => make(options))
+export const layer = (options: MemoryStoreOptions = {}): Layer.Layer<SessionStore> =>
+  Layer.sync(SessionStore, () => make(options))

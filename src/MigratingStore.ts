@@ -28,7 +28,7 @@ import type { Place } from "./internal/migrating/mover.js"
 import { Mover, patience } from "./internal/migrating/mover.js"
 import { isCorrupt, isDamaged } from "./internal/store/damaged.js"
 import { pages } from "./internal/store/pages.js"
-import type { Capabilities, Damaged, Located, Shape, WriteOutcome } from "./SessionStore.js"
+import type { Capabilities, Corrupt, Located, Store, WriteOutcome } from "./SessionStore.js"
 import { SessionStore, SessionStoreError } from "./SessionStore.js"
 import type { StoreKey } from "./StoreKey.js"
 
@@ -36,7 +36,7 @@ import type { StoreKey } from "./StoreKey.js"
  * @since 0.5.0
  * @category models
  */
-export interface Options {
+export interface MigratingStoreOptions {
   /** `"prepare"`: nothing moves, but what others have moved is found. `"move"`: sessions move when they are used. */
   readonly phase: "prepare" | "move"
 }
@@ -47,7 +47,7 @@ export interface Options {
  * @since 0.5.0
  * @category constructors
  */
-export const make = (from: Shape, to: Shape, { phase }: Options): Shape => {
+export const make = (from: Store, to: Store, { phase }: MigratingStoreOptions): Store => {
   const mover = new Mover(from, to, phase)
   const at = (side: Place["side"]) => side === "new" ? to : from
 
@@ -55,7 +55,7 @@ export const make = (from: Shape, to: Shape, { phase }: Options): Shape => {
    * In the store that sessions come from, and then in the one that they go to: from then on no copy can come to count. But
    * first for those that were on their way in the other direction when the stores were exchanged: they come from there.
    */
-  const everywhere = <A>(call: (store: Shape) => Effect.Effect<A, SessionStoreError>) =>
+  const everywhere = <A>(call: (store: Store) => Effect.Effect<A, SessionStoreError>) =>
     Effect.forEach([to, from, to], call)
 
   /** Writes where the session is, and looks for it again if it was no longer there. */
@@ -149,7 +149,7 @@ const together = (a: Capabilities, b: Capabilities): Capabilities => ({
 export const layer = <E1, R1, E2, R2>(
   from: Layer.Layer<SessionStore, E1, R1>,
   to: Layer.Layer<SessionStore, E2, R2>,
-  options: Options
+  options: MigratingStoreOptions
 ): Layer.Layer<SessionStore, E1 | E2, R1 | R2> =>
   Layer.scoped(
     SessionStore,
@@ -178,13 +178,13 @@ export interface CopyOptions {
  * @since 0.5.0
  * @category models
  */
-export interface Progress {
+export interface CopyProgress {
   /** Sessions that live in the new store now. */
   readonly moved: number
   /** Sessions that ended before they could be moved. */
   readonly ended: number
   /** Sessions that stay where they are, because their record is damaged, in the one store or in the other. */
-  readonly damaged: ReadonlyArray<Damaged>
+  readonly damaged: ReadonlyArray<Corrupt>
 }
 
 /**
@@ -195,10 +195,10 @@ export interface Progress {
  * @category moving
  */
 export const copy = (
-  from: Shape,
-  to: Shape,
+  from: Store,
+  to: Store,
   { batch = 500, concurrency = 16, namespace }: CopyOptions
-): Stream.Stream<Progress, SessionStoreError> => {
+): Stream.Stream<CopyProgress, SessionStoreError> => {
   const mover = new Mover(from, to, "move")
 
   // What was on its way to the old store when all turned round: it arrives there, and is not in the way any more. What is
@@ -220,11 +220,11 @@ export const copy = (
     yield* Effect.forEach(marks, ([key, now]) => unlessDamaged(mover.forget(key, now)), { concurrency, discard: true })
   })
 
-  const settled = (one: Located | Damaged, now: number): Effect.Effect<Progress, SessionStoreError> =>
+  const settled = (one: Located | Corrupt, now: number): Effect.Effect<CopyProgress, SessionStoreError> =>
     isDamaged(one)
       ? Effect.succeed({ ...nothing, damaged: [one] })
       : mover.settle(one, now).pipe(
-        Effect.map((lives): Progress => lives ? { ...nothing, moved: 1 } : { ...nothing, ended: 1 }),
+        Effect.map((lives): CopyProgress => lives ? { ...nothing, moved: 1 } : { ...nothing, ended: 1 }),
         Effect.catchIf(isCorrupt, (error) => Effect.succeed({ ...nothing, damaged: [{ id: one.id, error }] }))
       )
 
@@ -238,9 +238,9 @@ export const copy = (
   return Stream.concat(Stream.execute(turned), moving)
 }
 
-const nothing: Progress = { moved: 0, ended: 0, damaged: [] }
+const nothing: CopyProgress = { moved: 0, ended: 0, damaged: [] }
 
-const plus = (a: Progress, b: Progress): Progress => ({
+const plus = (a: CopyProgress, b: CopyProgress): CopyProgress => ({
   moved: a.moved + b.moved,
   ended: a.ended + b.ended,
   damaged: b.damaged.length === 0 ? a.damaged : [...a.damaged, ...b.damaged]

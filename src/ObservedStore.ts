@@ -24,14 +24,14 @@ import * as Record from "effect/Record"
 import type * as Tracer from "effect/Tracer"
 import { isTraced } from "./internal/done.js"
 import { intercepted } from "./internal/store/intercepted.js"
-import type { Operation, Shape } from "./SessionStore.js"
+import type { Operation, Store } from "./SessionStore.js"
 import { SessionStore, SessionStoreError } from "./SessionStore.js"
 
 /**
  * @since 0.5.0
  * @category models
  */
-export interface Options {
+export interface ObservedStoreOptions {
   /**
    * Which store this is among those of the program: `"front"`, `"back"`, `"redis"`. Default `"store"`. It labels metrics,
    * which are kept for as long as the process lives: a constant, never something that a request brings.
@@ -150,7 +150,7 @@ export const hitRate = (tier: string): Effect.Effect<Option.Option<number>> => {
  * @since 0.5.0
  * @category constructors
  */
-export const make = (store: Shape, options: Options = {}): Shape => {
+export const make = (store: Store, options: ObservedStoreOptions = {}): Store => {
   const tier = options.tier ?? "store"
   const probes = Record.map(answers, (answers, operation) => probe(tier, operation, answers))
   return intercepted(store, (operation, call) => watched(probes[operation], call))
@@ -174,7 +174,7 @@ export const make = (store: Shape, options: Options = {}): Shape => {
  * @since 0.5.0
  * @category layers
  */
-export const layer = (options: Options = {}): Layer.Layer<SessionStore, never, SessionStore> =>
+export const layer = (options: ObservedStoreOptions = {}): Layer.Layer<SessionStore, never, SessionStore> =>
   Layer.effect(SessionStore, Effect.map(SessionStore, (store) => make(store, options)))
 
 // ---- one call

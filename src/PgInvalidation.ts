@@ -22,7 +22,7 @@ import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { randomBytes } from "./internal/crypto/primitives.js"
 import type { SessionId } from "./SessionId.js"
-import type { Notice } from "./SessionInvalidation.js"
+import type { InvalidationEvent } from "./SessionInvalidation.js"
 import { SessionInvalidation } from "./SessionInvalidation.js"
 import type { StoreKey } from "./StoreKey.js"
 
@@ -30,7 +30,7 @@ import type { StoreKey } from "./StoreKey.js"
  * @since 0.5.0
  * @category models
  */
-export interface Options {
+export interface PgInvalidationOptions {
   /** The channel, one for all nodes that share their sessions. Default `"effect_session"`. */
   readonly channel?: string
   /** How often a node listens for its own beat; after three that are missing it connects again. Default 5 seconds. */
@@ -57,7 +57,7 @@ const mostWaiting = 10_000
  * import * as CachedSqlEngine from "effect-session/CachedSqlEngine"
  * import * as PgInvalidation from "effect-session/PgInvalidation"
  *
- * export const engine = CachedSqlEngine.layerTelling({ lease: "1 minute" }).pipe(
+ * export const engine = CachedSqlEngine.layerWithInvalidation({ lease: "1 minute" }).pipe(
  *   Layer.provide(PgInvalidation.layer()),
  *   Layer.provide(PgClient.layerConfig({ url: Config.redacted("DATABASE_URL") }))
  * )
@@ -66,7 +66,9 @@ const mostWaiting = 10_000
  * @since 0.5.0
  * @category layers
  */
-export const layer = (options: Options = {}): Layer.Layer<SessionInvalidation, never, PgClient.PgClient> =>
+export const layer = (
+  options: PgInvalidationOptions = {}
+): Layer.Layer<SessionInvalidation, never, PgClient.PgClient> =>
   Layer.scoped(
     SessionInvalidation,
     Effect.gen(function*() {
@@ -74,12 +76,12 @@ export const layer = (options: Options = {}): Layer.Layer<SessionInvalidation, n
       const { beat = "5 seconds", channel = "effect_session" } = options
       const pause = Duration.decode(beat)
       const node = freshNode()
-      const waiting = yield* Queue.dropping<Notice>(mostWaiting)
+      const waiting = yield* Queue.dropping<InvalidationEvent>(mostWaiting)
       let overflowed = false
       /** Warned, and nothing has been heard since. */
       let warned = false
 
-      const send = (client: PgClient.PgClient, notices: ReadonlyArray<Notice>) =>
+      const send = (client: PgClient.PgClient, notices: ReadonlyArray<InvalidationEvent>) =>
         Effect.forEach(
           packets(node, notices),
           (packet) => Effect.asVoid(client`SELECT pg_notify(${channel}, ${packet})`),
@@ -101,7 +103,7 @@ export const layer = (options: Options = {}): Layer.Layer<SessionInvalidation, n
       yield* Effect.forkScoped(Effect.forever(tellOn))
 
       /** One connection, until it is silent. */
-      const listenOnce = (hear: (notice: Notice) => Effect.Effect<void>) =>
+      const listenOnce = (hear: (notice: InvalidationEvent) => Effect.Effect<void>) =>
         Effect.gen(function*() {
           // Notices may have been lost before this connection listens: since the one before it, or since the first copy.
           let mayHaveMissed = true
@@ -143,11 +145,11 @@ export const layer = (options: Options = {}): Layer.Layer<SessionInvalidation, n
         })
 
       return {
-        tell: (notice) =>
+        publish: (notice) =>
           Effect.map(Queue.offer(waiting, notice), (taken) => {
             if (!taken) overflowed = true
           }),
-        listen: (hear) =>
+        subscribe: (hear) =>
           Effect.gen(function*() {
             // A connection that hangs is left behind: to close it may take as long as it hangs.
             const ended = yield* Deferred.make<void>()
@@ -193,8 +195,8 @@ const longest = 2600
 const freshNode = (): string => Encoding.encodeBase64Url(randomBytes(12))
 
 /** All notices, in as many texts as it takes; at least one, which says that the node is there. */
-const packets = (from: string, notices: ReadonlyArray<Notice>): ReadonlyArray<string> => {
-  const encode = (notices: ReadonlyArray<Notice>) => Schema.encodeSync(Packet)({ from, notices })
+const packets = (from: string, notices: ReadonlyArray<InvalidationEvent>): ReadonlyArray<string> => {
+  const encode = (notices: ReadonlyArray<InvalidationEvent>) => Schema.encodeSync(Packet)({ from, notices })
   const whole = encode(notices)
   if (whole.length <= longest) return [whole]
   // One that is too long by itself is told as a gap.

@@ -15,7 +15,7 @@ import * as Context from "effect/Context"
  * @since 0.4.0
  * @category models
  */
-export interface Shape {
+export interface Client {
   /** Keys live on several nodes: which one has a key depends on the part of its name in braces. */
   readonly cluster: boolean
   /**
@@ -34,7 +34,7 @@ export interface Shape {
  * @since 0.4.0
  * @category tags
  */
-export class RedisClient extends Context.Tag("effect-session/RedisClient")<RedisClient, Shape>() {}
+export class RedisClient extends Context.Tag("effect-session/RedisClient")<RedisClient, Client>() {}
 
 /**
  * Rejection of a command that changed nothing and never will: the caller may send it again.
@@ -115,7 +115,7 @@ export interface Ioredis extends IoredisNode {
  * @since 0.4.0
  * @category constructors
  */
-export const ioredis = (client: Ioredis): Shape => {
+export const ioredis = (client: Ioredis): Client => {
   const send = (node: IoredisNode, command: ReadonlyArray<string>) => node.call(command[0] ?? "", command.slice(1))
   const isReady = () => client.status === "ready" && client.stream?.writable !== false
   return {
@@ -176,7 +176,7 @@ const longestWait = 500
  * @since 0.4.0
  * @category constructors
  */
-export const nodeRedis = <Node>(client: NodeRedis<Node>): Shape =>
+export const nodeRedis = <Node>(client: NodeRedis<Node>): Client =>
   "nodeClient" in client
     ? {
       cluster: true,

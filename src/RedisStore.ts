@@ -27,10 +27,10 @@ import {
   shards as shardsOf,
   subjectScopeOf
 } from "./internal/redis/shards.js"
-import type { Shape as Client } from "./RedisClient.js"
+import type { Client as Client } from "./RedisClient.js"
 import { RedisClient } from "./RedisClient.js"
 import { SessionConfigError } from "./SessionConfigError.js"
-import type { SessionStoreError, Shape } from "./SessionStore.js"
+import type { SessionStoreError, Store } from "./SessionStore.js"
 import { SessionStore } from "./SessionStore.js"
 import type { StoreKey } from "./StoreKey.js"
 
@@ -40,7 +40,7 @@ export { ioredis, nodeRedis, RedisClient } from "./RedisClient.js"
  * @since 0.4.0
  * @category models
  */
-export interface Options {
+export interface RedisStoreOptions {
   /** Put before the names of all keys; no braces. Default `"effect-session:"`. */
   readonly prefix?: string
   /**
@@ -60,8 +60,8 @@ export interface Options {
  * @category constructors
  */
 export const make = (
-  options: Options = {}
-): Effect.Effect<Shape, SessionConfigError | SessionStoreError, RedisClient> =>
+  options: RedisStoreOptions = {}
+): Effect.Effect<Store, SessionConfigError | SessionStoreError, RedisClient> =>
   Effect.gen(function*() {
     const prefix = yield* prefixOf(options.prefix)
     const client = yield* RedisClient
@@ -75,7 +75,7 @@ export const make = (
  * @category layers
  */
 export const layer = (
-  options: Options = {}
+  options: RedisStoreOptions = {}
 ): Layer.Layer<SessionStore, SessionConfigError | SessionStoreError, RedisClient> =>
   Layer.effect(SessionStore, make(options))
 
@@ -89,7 +89,7 @@ const prefixOf = (prefix = "effect-session:"): Effect.Effect<string, SessionConf
     )
     : Effect.succeed(prefix)
 
-const storeOn = (client: Client, prefix: string, durableDestroy: boolean): Shape => {
+const storeOn = (client: Client, prefix: string, durableDestroy: boolean): Store => {
   const shards = shardsOf(prefix, client.cluster)
   const ids = client.cluster ? inCluster(shards) : onOneNode(shards)
   const homes = homesIn(shards)

@@ -21,7 +21,7 @@ import type { Sealing } from "./Keyring.js"
 import { Keyring } from "./Keyring.js"
 import type { SessionConfigError } from "./SessionConfigError.js"
 import type { SessionRecord } from "./SessionRecord.js"
-import type { Shape, WriteOutcome } from "./SessionStore.js"
+import type { Store, WriteOutcome } from "./SessionStore.js"
 import { SessionStore, SessionStoreError } from "./SessionStore.js"
 import type { StoreKey } from "./StoreKey.js"
 
@@ -29,7 +29,7 @@ import type { StoreKey } from "./StoreKey.js"
  * @since 0.5.0
  * @category models
  */
-export interface Options {
+export interface SealedStoreOptions {
   /** As that of `CookieEngine`. */
   readonly suite?: "e1" | "f1"
   /** Keeps databases apart that share a secret. */
@@ -46,9 +46,9 @@ const fromUtf8 = new TextDecoder("utf-8", { ignoreBOM: true })
  * @category constructors
  */
 export const make = (
-  store: Shape,
-  options: Options = {}
-): Effect.Effect<Shape, SessionConfigError, Keyring> =>
+  store: Store,
+  options: SealedStoreOptions = {}
+): Effect.Effect<Store, SessionConfigError, Keyring> =>
   Effect.map(
     Effect.flatMap(Keyring, ({ derive }) =>
       derive({ purpose: "rest", suite: options.suite ?? "e1", cookieName: "", audience: options.audience ?? "" })),
@@ -56,7 +56,7 @@ export const make = (
       sealed(store, keys)
   )
 
-const sealed = (store: Shape, { open, seal }: Sealing): Shape => {
+const sealed = (store: Store, { open, seal }: Sealing): Store => {
   const { keptAt, note } = memory()
 
   const closed = (key: StoreKey, record: SessionRecord, version: number, kept: string): SessionRecord => ({
@@ -86,13 +86,13 @@ const sealed = (store: Shape, { open, seal }: Sealing): Shape => {
       return Effect.succeed(deadline > now ? Option.some({ ...record, data }) : Option.none())
     })
 
-  const load: Shape["load"] = (key, now, reading) =>
+  const load: Store["load"] = (key, now, reading) =>
     Effect.flatMap(
       store.load(key, now, reading),
       Option.match({ onNone: () => Effect.succeedNone, onSome: (record) => opened("load", record, now, key) })
     )
 
-  const scan: Shape["scan"] = (namespace, after, limit, now) =>
+  const scan: Store["scan"] = (namespace, after, limit, now) =>
     Effect.gen(function*() {
       const page = yield* store.scan(namespace, after, limit, now)
       const found = Arr.getSomes(
@@ -199,6 +199,6 @@ const memory = () => {
  * @category layers
  */
 export const layer = (
-  options: Options = {}
+  options: SealedStoreOptions = {}
 ): Layer.Layer<SessionStore, SessionConfigError, SessionStore | Keyring> =>
   Layer.effect(SessionStore, Effect.flatMap(SessionStore, (store) => make(store, options)))

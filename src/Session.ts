@@ -15,7 +15,7 @@ import * as SessionConfig from "./SessionConfig.js"
 import type { SessionConfigError } from "./SessionConfigError.js"
 import * as SessionCookie from "./SessionCookie.js"
 import type { SessionEngine } from "./SessionEngine.js"
-import type { EndedOptions, ExpiryOptions, IfOptional, IfReadOnce, SessionHandle } from "./SessionHandle.js"
+import type { AwaitEndOptions, ExpiryOptions, IfOptional, IfReadOnce, SessionHandle } from "./SessionHandle.js"
 import type * as SessionHistory from "./SessionHistory.js"
 import * as SessionHttpApi from "./SessionHttpApi.js"
 import * as SessionMiddleware from "./SessionMiddleware.js"
@@ -28,8 +28,8 @@ import * as SessionService from "./SessionService.js"
  * @since 0.1.0
  * @category models
  */
-export type Options<S extends SessionSchema.Any> =
-  & CommonOptions<S>
+export type TagOptions<S extends SessionSchema.Any> =
+  & TagOptionsBase<S>
   & ({} extends Schema.Schema.Encoded<S> ? { readonly initial?: Schema.Schema.Type<S> }
     : { readonly initial: Schema.Schema.Type<S> })
 
@@ -39,7 +39,7 @@ export type Options<S extends SessionSchema.Any> =
  * @since 0.1.0
  * @category models
  */
-export interface CommonOptions<S extends SessionSchema.Any> extends SessionService.Settings {
+export interface TagOptionsBase<S extends SessionSchema.Any> extends SessionService.Settings {
   /** A Struct, or a Class of one. It must encode to JSON. */
   readonly schema: S
   /** Keeps the sessions of several tags apart in one store. Default: the tag's id. */
@@ -81,7 +81,7 @@ export interface TagClass<Self, Id extends string, A extends object, R>
   extends Context.TagClass<Self, Id, SessionHandle<A>>, SessionHandle<A, Self>
 {
   /** The long-lived service of this session. */
-  readonly service: Context.Tag<SessionService.SessionService<Self>, SessionService.Shape<A>>
+  readonly service: Context.Tag<SessionService.SessionService<Self>, SessionService.Sessions<A>>
   /** The service with the tag's own settings, for all front ends. */
   readonly layer: Layer.Layer<Provided<Self>, SessionConfigError, SessionEngine | R>
   /** The service with other settings, for this deployment. */
@@ -129,12 +129,12 @@ export interface TagClass<Self, Id extends string, A extends object, R>
 export const Tag = <Self = never>() =>
 <const Id extends string, S extends SessionSchema.Any>(
   id: Id,
-  options: Options<S>
+  options: TagOptions<S>
 ): [Self] extends [never] ? MissingSelf
   : TagClass<Self, Id, Extract<Schema.Schema.Type<S>, object>, Schema.Schema.Context<S>> & Declared<S> =>
 {
   type A = Extract<Schema.Schema.Type<S>, object>
-  const { history, merge, namespace = id, schema, ...settings }: CommonOptions<S> = options
+  const { history, merge, namespace = id, schema, ...settings }: TagOptionsBase<S> = options
   const definition: SessionService.Definition<A> = {
     name: id,
     namespace,
@@ -147,7 +147,7 @@ export const Tag = <Self = never>() =>
   }
 
   class Handle extends Context.Tag(id)<Self, SessionHandle<A>>() {}
-  const service = Context.GenericTag<SessionService.SessionService<Self>, SessionService.Shape<A>>(`${id}/Service`)
+  const service = Context.GenericTag<SessionService.SessionService<Self>, SessionService.Sessions<A>>(`${id}/Service`)
   const HttpApi = SessionHttpApi.make<Self, A, Id>(Handle, id, SessionCookie.make(settings.cookie, id).name)
   const complete = <E, R>(layer: Layer.Layer<SessionService.SessionService<Self>, E, R>) =>
     Layer.provideMerge(SessionHttpApi.layer(HttpApi, Handle, service), layer)
@@ -192,14 +192,14 @@ export const Tag = <Self = never>() =>
     remove: <K extends keyof A & string>(key: IfOptional<A, K>) =>
       Effect.flatMap(Handle, (session) => session.remove<K>(key)),
     clear: Effect.flatMap(Handle, (session) => session.clear),
-    cycleKey: Effect.flatMap(Handle, (session) => session.cycleKey),
-    flush: Effect.flatMap(Handle, (session) => session.flush),
+    rotate: Effect.flatMap(Handle, (session) => session.rotate),
+    destroy: Effect.flatMap(Handle, (session) => session.destroy),
     authenticate: (subject: string) => Effect.flatMap(Handle, (session) => session.authenticate(subject)),
     authenticateExclusively: (subject: string) =>
       Effect.flatMap(Handle, (session) => session.authenticateExclusively(subject)),
     withRollback: <B, E, R1>(effect: Effect.Effect<B, E, R1>) =>
       Effect.flatMap(Handle, (session) => session.withRollback(effect)),
-    renew: Effect.flatMap(Handle, (session) => session.renew),
+    touch: Effect.flatMap(Handle, (session) => session.touch),
     endsAt: Effect.flatMap(Handle, (session) => session.endsAt),
     timeLeft: Effect.flatMap(Handle, (session) => session.timeLeft),
     subject: Effect.flatMap(Handle, (session) => session.subject),
@@ -216,10 +216,10 @@ export const Tag = <Self = never>() =>
     discard: Effect.flatMap(Handle, (session) => session.discard),
     save: Effect.flatMap(Handle, (session) => session.save),
     optional: Effect.flatMap(Handle, (session) => session.optional),
-    fresh: Effect.flatMap(Handle, (session) => session.fresh),
-    readOnlyWhenDown: Effect.flatMap(Handle, (session) => session.readOnlyWhenDown),
+    reload: Effect.flatMap(Handle, (session) => session.reload),
+    allowStale: Effect.flatMap(Handle, (session) => session.allowStale),
     isReadOnly: Effect.flatMap(Handle, (session) => session.isReadOnly),
-    ended: (options?: EndedOptions) => Effect.flatMap(Handle, (session) => session.ended(options)),
+    awaitEnd: (options?: AwaitEndOptions) => Effect.flatMap(Handle, (session) => session.awaitEnd(options)),
     id: Effect.flatMap(Handle, (session) => session.id)
   }
   // The statics are checked above. What remains cannot be said in types: the class's own symbols name the bare tag, and

@@ -49,7 +49,7 @@ export interface Undecodable {
  */
 export type HandleById<A> = Omit<
   SessionHandle<A>,
-  "authenticate" | "authenticateExclusively" | "cycleKey" | "flush" | "deleteTestCookie" | "optional" | "token"
+  "authenticate" | "authenticateExclusively" | "rotate" | "destroy" | "deleteTestCookie" | "optional" | "token"
 >
 
 /**
@@ -88,7 +88,7 @@ export interface SessionAdmin<A> {
   /** Ends the session that a token leads to. An unknown token is fine. */
   readonly destroy: (token: Redacted.Redacted<string>) => Effect.Effect<void, SessionUnavailable>
   /** All live sessions of the tag, decoded. Those that cannot be read come as values; the stream goes on. */
-  readonly sessions: Stream.Stream<Either.Either<Entry<A>, Undecodable>, SessionUnavailable, SessionDirectory>
+  readonly all: Stream.Stream<Either.Either<Entry<A>, Undecodable>, SessionUnavailable, SessionDirectory>
   /**
    * A page of the live sessions of a subject, oldest first: those after `after`, at most `limit` (100 unless it is said). A
    * shorter page is the last one. One whose record is damaged is left out, with a warning in the log.
@@ -98,7 +98,7 @@ export interface SessionAdmin<A> {
    * import type { Session, SessionDirectory, SessionError } from "effect-session"
    * import { Effect } from "effect"
    *
-   * declare const sessions: Session.Service<{ readonly name: string }>
+   * declare const sessions: SessionService.Sessions<{ readonly name: string }>
    *
    * export const firstTwoPages = Effect.gen(function*() {
    *   const first = yield* sessions.list("ann")

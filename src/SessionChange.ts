@@ -29,11 +29,11 @@ export type SessionChange = "Keep" | "Destroy" | "Replace" | "Create" | "Rotate"
  */
 export interface State {
   /** The response has already been decided, the connection was upgraded, or the session could not be loaded. */
-  readonly settled: boolean
+  readonly answered: boolean
   /** The request presented a cookie of ours, valid or not. */
   readonly presented: boolean
-  /** `flush` was called. */
-  readonly flushed: boolean
+  /** `destroy` was called. */
+  readonly destroyed: boolean
   /** `discard` was called. */
   readonly discarded: boolean
   /** The handler opened the session. Without that there is nothing to decide. */
@@ -42,15 +42,15 @@ export interface State {
   readonly isNew: boolean
   /** Data or metadata (subject, lifetime, `clear`) differ from the record. */
   readonly changed: boolean
-  /** A new token is due: authentication, a change of privilege, or `cycleKey`. */
+  /** A new token is due: authentication, a change of privilege, or `rotate`. */
   readonly rotates: boolean
   /** When the record was last seen, and how long that may lie back before it is touched. */
   readonly lastSeenAt: number
   readonly touchWindow: number | undefined
   /** The cookie value was opened with an older key of the ring. */
-  readonly stale: boolean
+  readonly needsReseal: boolean
   /** Only a copy of the record could be had: it is not written, not even the times of its use. */
-  readonly copied?: boolean
+  readonly stale?: boolean
 }
 
 /**
@@ -69,14 +69,14 @@ export const aborted = 499
  * @category computation
  */
 export const decide = (state: State, now: number, status: number): SessionChange => {
-  const { changed, flushed, isNew, presented } = state
-  if (state.settled || !(state.opened || flushed)) return "Keep"
-  if (flushed && !changed) return presented ? "Destroy" : "Keep"
-  if (status >= 500 || status === aborted || state.discarded || state.copied === true) return "Keep"
-  if (flushed) return presented ? "Replace" : "Create"
+  const { changed, destroyed, isNew, presented } = state
+  if (state.answered || !(state.opened || destroyed)) return "Keep"
+  if (destroyed && !changed) return presented ? "Destroy" : "Keep"
+  if (status >= 500 || status === aborted || state.discarded || state.stale === true) return "Keep"
+  if (destroyed) return presented ? "Replace" : "Create"
   if (isNew) return changed ? "Create" : "Keep"
   if (state.rotates) return "Rotate"
   if (changed) return "Save"
   if (state.touchWindow !== undefined && now - state.lastSeenAt >= state.touchWindow) return "Touch"
-  return state.stale ? "Reseal" : "Keep"
+  return state.needsReseal ? "Reseal" : "Keep"
 }

@@ -14,7 +14,7 @@ import type { JsonRecord } from "./Json.js"
  * @since 0.2.0
  * @category models
  */
-export interface Shape {
+export interface Codec {
   readonly encode: (data: JsonRecord) => string
   readonly decode: (text: string) => unknown
 }
@@ -25,7 +25,7 @@ export interface Shape {
  * @since 0.2.0
  * @category codecs
  */
-export const json: Shape = { encode: JSON.stringify, decode: JSON.parse }
+export const json: Codec = { encode: JSON.stringify, decode: JSON.parse }
 
 /**
  * The codec in use. It has a default, so it is provided only to replace that.
@@ -63,4 +63,4 @@ export class SessionCodec extends Context.Reference<SessionCodec>()("effect-sess
  * @since 0.2.0
  * @category layers
  */
-export const layer = (codec: Shape): Layer.Layer<SessionCodec> => Layer.succeed(SessionCodec, codec)
+export const layer = (codec: Codec): Layer.Layer<SessionCodec> => Layer.succeed(SessionCodec, codec)

@@ -15,7 +15,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Expiry from "./Expiry.js"
 import type { SessionConfigError } from "./SessionConfigError.js"
-import type { LooseOptions } from "./SessionCookie.js"
+import type { UncheckedCookieOptions } from "./SessionCookie.js"
 import type { SessionEngine } from "./SessionEngine.js"
 import * as SessionService from "./SessionService.js"
 
@@ -27,7 +27,7 @@ import * as SessionService from "./SessionService.js"
  * @category models
  */
 export interface Overrides extends Omit<SessionService.Settings, "cookie" | "expiry"> {
-  readonly cookie?: LooseOptions
+  readonly cookie?: UncheckedCookieOptions
   readonly expiry?: Partial<Expiry.Expiry>
 }
 
@@ -95,7 +95,7 @@ const optional = <A extends object>(
   return all
 }
 
-const cookie = optional<Required<LooseOptions>>({
+const cookie = optional<Required<UncheckedCookieOptions>>({
   name: text("SESSION_COOKIE_NAME", "The name of the session cookie, without its prefix."),
   prefix: choice("SESSION_COOKIE_PREFIX", "The prefix of the cookie's name, which browsers enforce.", {
     "__Host-Http-": "__Host-Http-",
@@ -198,7 +198,7 @@ export const settings: Config.Config<Overrides> = Config.map(
  * @since 0.2.0
  * @category combinators
  */
-export const overlay = (own: SessionService.Settings, overrides: Overrides): SessionService.LooseSettings => ({
+export const overlay = (own: SessionService.Settings, overrides: Overrides): SessionService.UncheckedSettings => ({
   ...own,
   ...overrides,
   cookie: { ...own.cookie, ...overrides.cookie },
@@ -212,7 +212,7 @@ export const overlay = (own: SessionService.Settings, overrides: Overrides): Ses
  * @category layers
  */
 export const layer = <Self, A extends object, R>(
-  tag: Context.Tag<SessionService.SessionService<Self>, SessionService.Shape<A>>,
+  tag: Context.Tag<SessionService.SessionService<Self>, SessionService.Sessions<A>>,
   definition: SessionService.Definition<A>
 ): Layer.Layer<
   SessionService.SessionService<Self>,

@@ -81,12 +81,12 @@ export type CookieOptions =
 
 /**
  * Options that were read from somewhere, where types cannot refuse a combination that a browser would drop:
- * {@link problemOf} does. All `CookieOptions` are among them.
+ * {@link validate} does. All `CookieOptions` are among them.
  *
  * @since 0.2.0
  * @category models
  */
-export interface LooseOptions {
+export interface UncheckedCookieOptions {
   readonly name?: string
   readonly prefix?: "__Host-Http-" | "__Host-" | "__Secure-" | "__Http-" | ""
   readonly domain?: string
@@ -131,15 +131,15 @@ export const development = { prefix: "", secure: false } as const satisfies Cook
  * @since 0.1.0
  * @category constructors
  */
-export const make = (options: CookieOptions = {}, tagId = ""): SessionCookie => fromLoose(options, tagId)
+export const make = (options: CookieOptions = {}, tagId = ""): SessionCookie => fromUnchecked(options, tagId)
 
 /**
- * The same of options that no type has checked: ask {@link problemOf} before using the result.
+ * The same of options that no type has checked: ask {@link validate} before using the result.
  *
  * @since 0.2.0
  * @category constructors
  */
-export const fromLoose = (options: LooseOptions = {}, tagId = ""): SessionCookie => {
+export const fromUnchecked = (options: UncheckedCookieOptions = {}, tagId = ""): SessionCookie => {
   const prefix = options.prefix ?? "__Host-Http-"
   const name = options.secure === false ? `session-dev-${tagId.replaceAll(/[^A-Za-z0-9._-]/g, ".")}` : "session"
   return {
@@ -181,7 +181,7 @@ const longestAttribute = 1024
  * @since 0.1.0
  * @category validation
  */
-export const problemOf = (self: SessionCookie): string | undefined => {
+export const validate = (self: SessionCookie): string | undefined => {
   const name = self.name.toLowerCase()
   const hostPrefix = name.startsWith("__host-")
   if (!namePattern.test(self.name)) {
@@ -209,7 +209,7 @@ export const problemOf = (self: SessionCookie): string | undefined => {
  * @since 0.2.0
  * @category validation
  */
-export const doubtsOf = (self: SessionCookie): ReadonlyArray<string> => {
+export const warnings = (self: SessionCookie): ReadonlyArray<string> => {
   const doubts: Array<string> = []
   if (self.secure && !prefixPattern.test(self.name)) {
     doubts.push(

@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
-import type { Shape } from "./SessionStore.js"
+import type { Store } from "./SessionStore.js"
 
 /**
  * What a directory provides: the functions of a store that find sessions without a token, and that change what was found.
@@ -12,7 +12,7 @@ import type { Shape } from "./SessionStore.js"
  * @since 0.6.0
  * @category models
  */
-export type Directory = Pick<Shape, "capabilities" | "list" | "find" | "scan" | "save" | "destroy">
+export type Directory = Pick<Store, "capabilities" | "list" | "find" | "scan" | "save" | "destroy">
 
 /**
  * Lists, finds and changes sessions without a token. Stored engines provide it; a cookie engine cannot, so a program that needs

@@ -15,7 +15,7 @@ import type { Json, JsonRecord } from "./Json.js"
 import type { Lifetime } from "./Lifetime.js"
 import type { Merge } from "./Merge.js"
 import type { SessionRecord } from "./SessionRecord.js"
-import type { Misfit, SessionSchema } from "./SessionSchema.js"
+import type { SessionSchema, ValidationIssue } from "./SessionSchema.js"
 import { placeOf } from "./SessionSchema.js"
 
 /**
@@ -57,13 +57,13 @@ export interface Draft<A> {
  * @since 0.1.0
  * @category models
  */
-export interface Clash {
+export interface Conflict {
   readonly _tag: "Clash"
   /** The field in words of the schema, or what happened: never what a visitor chose. */
   readonly what: string
 }
 
-const clash = (what: string): Effect.Effect<never, Clash> => Exit.fail({ _tag: "Clash", what })
+const clash = (what: string): Effect.Effect<never, Conflict> => Exit.fail({ _tag: "Clash", what })
 
 /**
  * One step. `origin` is the value that the handler had loaded, given when the step is replayed on another.
@@ -71,7 +71,7 @@ const clash = (what: string): Effect.Effect<never, Clash> => Exit.fail({ _tag: "
  * @since 0.1.0
  * @category models
  */
-export type Step<A> = (draft: Draft<A>, origin: A | undefined) => Effect.Effect<Draft<A>, Misfit | Clash>
+export type Step<A> = (draft: Draft<A>, origin: A | undefined) => Effect.Effect<Draft<A>, ValidationIssue | Conflict>
 
 /**
  * Where every session begins.
@@ -120,7 +120,7 @@ const none: Draft<never>["touched"] = new Map()
  * @since 0.1.0
  * @category steps
  */
-export const clashing = (what: string): () => Effect.Effect<never, Clash> => () => clash(what)
+export const clashing = (what: string): () => Effect.Effect<never, Conflict> => () => clash(what)
 
 /**
  * Applies steps in order to a draft of a fresh record.
@@ -132,7 +132,7 @@ export const replay = <A>(
   fresh: Draft<A>,
   steps: ReadonlyArray<Step<A>>,
   origin: A
-): Effect.Effect<Draft<A>, Clash> =>
+): Effect.Effect<Draft<A>, Conflict> =>
   Effect.suspend(() => Done.reduce(steps, fresh, (draft, step) => step(draft, origin))).pipe(
     Effect.catchAll((error) => error._tag === "Clash" ? Exit.fail(error) : clash(placeOf(error))),
     // A function of the handler's may throw on a value that it had not seen before.
@@ -153,7 +153,7 @@ export const stepsFor = <A extends object>(
   type Key = keyof A & string
 
   /** What may be changed in place is kept as a copy, so that it stays what it was when it was checked and encoded. */
-  const put = (draft: Draft<A>, value: A, key: Key): Effect.Effect<Draft<A>, Misfit> => {
+  const put = (draft: Draft<A>, value: A, key: Key): Effect.Effect<Draft<A>, ValidationIssue> => {
     if (schema.mutable.has(key)) {
       return Done.map(schema.copyField(key, value), (copy) => ({
         ...draft,
@@ -177,13 +177,13 @@ export const stepsFor = <A extends object>(
     Done.map(ownField(schema, key, draft.value), (value) => ({ ...draft, value }))
 
   /** What is to be set, as it is now: the handler may change it in place before a replay sets it again. */
-  const snapshot = (key: Key, field: Field): Effect.Effect<Field, Misfit> =>
+  const snapshot = (key: Key, field: Field): Effect.Effect<Field, ValidationIssue> =>
     Done.map(
       schema.copyField(key, withField(initial, key, field)),
       ({ value }) => ({ present: field.present, value })
     )
 
-  const sameField = (key: Key, a: A, b: A): Effect.Effect<boolean, Misfit> =>
+  const sameField = (key: Key, a: A, b: A): Effect.Effect<boolean, ValidationIssue> =>
     a[key] === b[key]
       ? Exit.succeed(true)
       : Done.flatMap(
@@ -205,19 +205,22 @@ export const stepsFor = <A extends object>(
   const assign = (key: Key, next: Field, read: boolean, merging = true): Step<A> => (draft, origin) => {
     const mine = withField(draft.value, key, next)
     if (origin === undefined || !read || draft.renewed) return put(draft, mine, key)
-    return Done.flatMap(sameField(key, origin, draft.loaded), (same): Effect.Effect<Draft<A>, Misfit | Clash> => {
-      if (same) return put(draft, mine, key)
-      const merge = merging ? merges[key] : undefined
-      if (merge === undefined) return clash(key)
-      return Effect.flatMap(
-        Effect.forEach([origin, mine, draft.loaded], (value) => ownField(schema, key, value)),
-        (values) => {
-          const [base, mine, theirs] = values.map((value) => value[key])
-          const merged = merge(base, mine, theirs)
-          return put(draft, withField(draft.value, key, { present: merged !== undefined, value: merged }), key)
-        }
-      )
-    })
+    return Done.flatMap(
+      sameField(key, origin, draft.loaded),
+      (same): Effect.Effect<Draft<A>, ValidationIssue | Conflict> => {
+        if (same) return put(draft, mine, key)
+        const merge = merging ? merges[key] : undefined
+        if (merge === undefined) return clash(key)
+        return Effect.flatMap(
+          Effect.forEach([origin, mine, draft.loaded], (value) => ownField(schema, key, value)),
+          (values) => {
+            const [base, mine, theirs] = values.map((value) => value[key])
+            const merged = merge(base, mine, theirs)
+            return put(draft, withField(draft.value, key, { present: merged !== undefined, value: merged }), key)
+          }
+        )
+      }
+    )
   }
 
   /** Changes a field by a function, which sees the fresh value when it is replayed. */
@@ -235,7 +238,7 @@ export const stepsFor = <A extends object>(
   ): Step<A> =>
   (draft, origin) => {
     if (origin === undefined) return put(draft, withField(draft.value, key, next), key)
-    return Done.flatMap(lend(draft, key), (own): Effect.Effect<Draft<A>, Misfit | Clash> => {
+    return Done.flatMap(lend(draft, key), (own): Effect.Effect<Draft<A>, ValidationIssue | Conflict> => {
       const [result, again] = f(own)
       return same(seen, result) ? put(draft, withField(draft.value, key, again), key) : clash(key)
     })
@@ -332,10 +335,10 @@ export interface Field {
 export const diff = <A extends object>(
   schema: SessionSchema<A>,
   draft: Draft<A>
-): Effect.Effect<ReadonlyMap<string, Json | undefined>, Misfit> => {
+): Effect.Effect<ReadonlyMap<string, Json | undefined>, ValidationIssue> => {
   const changes = new Map<string, Json | undefined>()
   const { base, touched, value } = draft
-  const compare = (from: number): Effect.Effect<ReadonlyMap<string, Json | undefined>, Misfit> => {
+  const compare = (from: number): Effect.Effect<ReadonlyMap<string, Json | undefined>, ValidationIssue> => {
     for (let i = from; i < schema.keys.length; i++) {
       const key = schema.keys[i] as keyof A & string
       if (!touched.has(key) || (value[key] === base[key] && hasField(value, key) === hasField(base, key))) continue

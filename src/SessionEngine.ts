@@ -12,7 +12,7 @@ import type { Option } from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import type { SessionConfigError } from "./SessionConfigError.js"
 import type { SessionRecord } from "./SessionRecord.js"
-import type { Reading, SessionStoreError } from "./SessionStore.js"
+import type { ReadConsistency, SessionStoreError } from "./SessionStore.js"
 
 /**
  * What a cookie of ours holds: secret, whatever the engine.
@@ -29,7 +29,7 @@ export type CookieValue = Redacted.Redacted<string>
  * @since 0.6.0
  * @category models
  */
-export type OwedCookie = { readonly value: CookieValue; readonly maxAge: number | undefined } | "expire"
+export type CookieUpdate = { readonly value: CookieValue; readonly maxAge: number | undefined } | "expire"
 
 /**
  * What an engine must know of a session tag. Values of one scope mean nothing in another.
@@ -60,9 +60,9 @@ export interface Opened {
   readonly value: CookieValue
   readonly record: SessionRecord
   /** The value was opened with an older key of the ring and should be written again. */
-  readonly stale: boolean
+  readonly needsReseal: boolean
   /** It is a copy of what was there a moment ago, because the store cannot be reached: it can only be read. */
-  readonly copied?: true
+  readonly stale?: true
 }
 
 /**
@@ -123,7 +123,7 @@ export interface BoundEngine {
   readonly open: (
     value: CookieValue,
     now: number,
-    reading?: Reading
+    reading?: ReadConsistency
   ) => Effect.Effect<Option<Opened>, SessionStoreError>
   /**
    * Writes. When it fails, nothing is known to have been written; when it answers, the answer is certain, even if a

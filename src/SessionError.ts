@@ -28,7 +28,7 @@ const respond = (error: SessionError, status: number, headers: Readonly<Record<s
  * - `data`: the record does not fit the schema, and the tag's policy is to fail.
  * - `late`: the session was first used after the head of the response was sent, in a response stream or by a fiber that
  *   outlived the handler. Read it before the response is returned.
- * - `readOnly`: the store is down, the handler reads a copy (`readOnlyWhenDown`), and would have changed it.
+ * - `readOnly`: the store is down, the handler reads a copy (`allowStale`), and would have changed it.
  *
  * @since 0.1.0
  * @category errors

@@ -19,7 +19,7 @@ import { SessionError } from "./SessionError.js"
  * @since 0.3.0
  * @category models
  */
-export type Shape = (
+export type Renderer = (
   error: SessionError,
   request: HttpServerRequest
 ) => Effect.Effect<HttpServerResponse.HttpServerResponse>
@@ -36,7 +36,7 @@ export type Shape = (
  * @category tags
  */
 export class SessionErrorPage extends Context.Reference<SessionErrorPage>()("effect-session/SessionErrorPage", {
-  defaultValue: (): Shape => HttpServerRespondable.toResponse
+  defaultValue: (): Renderer => HttpServerRespondable.toResponse
 }) {}
 
 /**
@@ -74,7 +74,7 @@ export const layer = (
 export const declared = new WeakSet<object>()
 
 /** The response to an error exactly as an HttpApi declares it. @internal */
-export const asDeclared: Shape = (error) =>
+export const asDeclared: Renderer = (error) =>
   Effect.map(
     HttpServerRespondable.toResponse(error),
     (response) => HttpServerResponse.setBody(response, HttpBody.unsafeJson(encode(error)))
@@ -84,7 +84,7 @@ const encode = Schema.encodeSync(SessionError)
 
 /** Total, whatever the page does; says when to come back. @internal */
 export const answer = (
-  page: Shape,
+  page: Renderer,
   error: SessionError,
   request: HttpServerRequest
 ): Effect.Effect<HttpServerResponse.HttpServerResponse> =>

@@ -12,7 +12,7 @@ import type * as Lifetime from "./Lifetime.js"
 import type * as ReadOnce from "./ReadOnce.js"
 import type { CompileError } from "./SessionConfigError.js"
 import type { SessionDirectory } from "./SessionDirectory.js"
-import type { OwedCookie } from "./SessionEngine.js"
+import type { CookieUpdate } from "./SessionEngine.js"
 import type { SessionCommitted, SessionError, SessionUnavailable, SessionWriteError } from "./SessionError.js"
 import type { SessionId } from "./SessionId.js"
 import type { SessionRevocation } from "./SessionRevocation.js"
@@ -63,7 +63,7 @@ export interface ExpiryOptions {
  * @since 0.3.0
  * @category models
  */
-export interface EndedOptions {
+export interface AwaitEndOptions {
   /** How often the store is asked. Default: the tag's `watchEvery`, 30 seconds. */
   readonly every?: Duration.DurationInput
 }
@@ -171,13 +171,13 @@ export interface SessionHandle<A, R = never> {
   readonly clear: Effect.Effect<void, SessionWriteError, R>
 
   /** Moves the session to a new token at the commit; the old one is dead from then on. */
-  readonly cycleKey: Effect.Effect<void, SessionWriteError, R>
+  readonly rotate: Effect.Effect<void, SessionWriteError, R>
 
   /**
    * Ends the session: logout. Needs no load. The cookie is expired once the store has confirmed, whatever the status
    * of the response. Changes made afterwards begin another session.
    */
-  readonly flush: Effect.Effect<void, SessionCommitted, R>
+  readonly destroy: Effect.Effect<void, SessionCommitted, R>
 
   /**
    * Says whose session it is, and always moves it to a new token. Data of an anonymous session, or of the same
@@ -189,7 +189,7 @@ export interface SessionHandle<A, R = never> {
   /**
    * As `authenticate`, and ends every other session of the subject right after the new one is written: one session for each user.
    * Of several such logins at once exactly one session is left, that of the one that is written last. Data is carried over as by
-   * `authenticate`. Asks for `SessionRevocation`, which stored engines and `CookieEngine.layerRevocable` provide. If the others
+   * `authenticate`. Asks for `SessionRevocation`, which stored engines and `CookieEngine.layerWithLedger` provide. If the others
    * cannot be ended, the response is 503 and carries the cookie of the new session.
    *
    * @since 0.6.0
@@ -220,7 +220,7 @@ export interface SessionHandle<A, R = never> {
    *
    * @since 0.6.0
    */
-  readonly renew: Effect.Effect<void, SessionWriteError, R>
+  readonly touch: Effect.Effect<void, SessionWriteError, R>
 
   /**
    * When the session ends: the end that is stored, or the one that the pending changes of this request give it. Nothing for a visitor
@@ -269,8 +269,8 @@ export interface SessionHandle<A, R = never> {
    * succeeds are written at the end of the request, or undone with the part around it.
    *
    * A change belongs to the part whose fiber makes it, forked fibers included; what other branches of the handler change meanwhile
-   * stays, without what was undone. `authenticate`, `clear`, `setExpiry`, `cycleKey` and `renew` are changes. What is not undone: a
-   * `flush` (a logout stays one), what `save` has written, what `take` has taken, `discard`.
+   * stays, without what was undone. `authenticate`, `clear`, `setExpiry`, `rotate` and `touch` are changes. What is not undone: a
+   * `destroy` (a logout stays one), what `save` has written, what `take` has taken, `discard`.
    *
    * @since 0.6.0
    */
@@ -298,16 +298,16 @@ export interface SessionHandle<A, R = never> {
    * From here on the session is what the store itself holds, not a copy of it in front of the store (`TieredStore`): for a
    * payment, a change of password. Call it before the first change: what was changed already meets the store at the commit.
    */
-  readonly fresh: Effect.Effect<void, SessionUnavailable, R>
+  readonly reload: Effect.Effect<void, SessionUnavailable, R>
 
   /**
    * From here on a copy will do while the store is down: for pages that only show something. Says whether it is one; it is
    * at most as old as the lease of its store, `authenticate` and every other change fail with `SessionUnavailable`
    * (`readOnly`), and its use is not written down. Without a copy, and by default, the store that is down is 503.
    */
-  readonly readOnlyWhenDown: Effect.Effect<boolean, SessionUnavailable, R>
+  readonly allowStale: Effect.Effect<boolean, SessionUnavailable, R>
 
-  /** Whether the session is a copy that cannot be changed, because the store is down: see `readOnlyWhenDown`. */
+  /** Whether the session is a copy that cannot be changed, because the store is down: see `allowStale`. */
   readonly isReadOnly: Effect.Effect<boolean, SessionUnavailable, R>
 
   /**
@@ -316,7 +316,7 @@ export interface SessionHandle<A, R = never> {
    * open connection counts as no activity: it does not keep the session alive. While the store is down nothing ends but
    * by the absolute deadline. For a visitor without a session it never completes: ask for the `subject` first.
    */
-  readonly ended: (options?: EndedOptions) => Effect.Effect<void, SessionUnavailable, R>
+  readonly awaitEnd: (options?: AwaitEndOptions) => Effect.Effect<void, SessionUnavailable, R>
 }
 
 /**
@@ -345,7 +345,7 @@ export interface RequestSession<A> extends SessionHandle<A> {
  */
 export interface UsedSession {
   /** The cookie that the response must carry: a value with its Max-Age in seconds, or its end. */
-  readonly owed: OwedCookie | undefined
+  readonly setCookie: CookieUpdate | undefined
   /** The response is of no use to another request of the same visitor. */
   readonly uncacheable: boolean
   /** The session could not be read or written: the seconds after which another try is worthwhile. */
@@ -368,5 +368,5 @@ export interface RequestOptions {
    * made for it would replace the visitor's own: `"refuse"` fails with `SessionCrossSite` (403), `"discard"` drops it and lets the
    * handler's response stand.
    */
-  readonly withheld?: "refuse" | "discard" | undefined
+  readonly crossSite?: "refuse" | "discard" | undefined
 }

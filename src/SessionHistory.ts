@@ -8,11 +8,11 @@ import * as Effect from "effect/Effect"
 import type * as Schema from "effect/Schema"
 import { isRecord, problemOf } from "./internal/json.js"
 import type { JsonRecord } from "./Json.js"
-import type { Misfit } from "./SessionSchema.js"
+import type { ValidationIssue } from "./SessionSchema.js"
 import * as SessionSchema from "./SessionSchema.js"
 
 /** Takes encoded data one version further. */
-type Upgrade = (raw: JsonRecord, context: Context.Context<never>) => Effect.Effect<JsonRecord, Misfit>
+type Upgrade = (raw: JsonRecord, context: Context.Context<never>) => Effect.Effect<JsonRecord, ValidationIssue>
 
 /**
  * The schemas of a session, oldest first. The last one is the schema of the tag; the number of schemas is its version,
@@ -87,7 +87,7 @@ const upgradeOf = <Last extends SessionSchema.Any>(
         if (!isRecord(next) || problemOf(next) !== undefined) throw new TypeError("not JSON")
         return { ...unknown, ...next }
       },
-      catch: (): Misfit => ({ _tag: "Misfit", field: "", problem: "the upgrade from an older version failed" })
+      catch: (): ValidationIssue => ({ _tag: "Misfit", field: "", problem: "the upgrade from an older version failed" })
     }))
 }
 
@@ -103,5 +103,5 @@ export const upgrade = (
   raw: JsonRecord,
   version: number,
   context: Context.Context<never>
-): Effect.Effect<JsonRecord, Misfit> =>
+): Effect.Effect<JsonRecord, ValidationIssue> =>
   Effect.reduce(upgrades.slice(Math.max(0, version - 1)), raw, (raw, step) => step(raw, context))

@@ -18,7 +18,7 @@ import { becomeLast, begin, notLoopback, openedBefore } from "./internal/http/pr
 import { SessionError } from "./SessionError.js"
 import { declared } from "./SessionErrorPage.js"
 import type { SessionHandle } from "./SessionHandle.js"
-import type { SessionService, Shape } from "./SessionService.js"
+import type { Sessions, SessionService } from "./SessionService.js"
 
 /**
  * The identity of the middleware of one session tag. It provides the handle, and its failures join those of the endpoints
@@ -80,7 +80,7 @@ const schemeOf = (id: string): string => id.replace(/[^A-Za-z0-9._-]/g, ".")
 export const layer = <Self, A, Id extends string>(
   tag: Tag<Self, A, Id>,
   handle: Context.Tag<Self, SessionHandle<A>>,
-  service: Context.Tag<SessionService<Self>, Shape<A>>
+  service: Context.Tag<SessionService<Self>, Sessions<A>>
 ): Layer.Layer<SessionHttpApi<Self>, never, SessionService<Self>> =>
   // The scanner of the raw header is the only one that reads our cookie; what the scheme has parsed is left alone.
   Layer.merge(
@@ -93,7 +93,7 @@ export const layer = <Self, A, Id extends string>(
 
 const opened = <Self, A>(
   handle: Context.Tag<Self, SessionHandle<A>>,
-  service: Shape<A>
+  service: Sessions<A>
 ): Effect.Effect<SessionHandle<A>> =>
   Effect.withFiberRuntime((fiber) => {
     const context: Context.Context<never> = fiber.currentContext
@@ -205,7 +205,7 @@ export const Guard = <Self>() =>
   name: Name,
   options: {
     readonly session: Context.Tag<Session, SessionHandle<A>> & {
-      readonly service: Context.Tag<SessionService<Session>, Shape<A>>
+      readonly service: Context.Tag<SessionService<Session>, Sessions<A>>
       readonly HttpApi: { readonly security: { readonly [scheme: string]: HttpApiSecurity.ApiKey } }
     }
     /** What endpoints behind the guard may use. */

@@ -18,7 +18,7 @@ import type { StoreKey } from "./StoreKey.js"
  * @since 0.5.0
  * @category models
  */
-export type Notice =
+export type InvalidationEvent =
   | { readonly _tag: "Key"; readonly key: StoreKey }
   | { readonly _tag: "Id"; readonly namespace: string; readonly id: SessionId }
   | {
@@ -36,11 +36,11 @@ export type Notice =
  * @since 0.5.0
  * @category models
  */
-export interface Shape {
+export interface Channel {
   /** Tells the other nodes. It does not wait for them, and does not fail. */
-  readonly tell: (notice: Notice) => Effect.Effect<void>
+  readonly publish: (notice: InvalidationEvent) => Effect.Effect<void>
   /** Hears what other nodes tell, until it is interrupted. */
-  readonly listen: (hear: (notice: Notice) => Effect.Effect<void>) => Effect.Effect<never>
+  readonly subscribe: (hear: (notice: InvalidationEvent) => Effect.Effect<void>) => Effect.Effect<never>
 }
 
 /**
@@ -50,5 +50,5 @@ export interface Shape {
  * @category tags
  */
 export class SessionInvalidation
-  extends Context.Tag("effect-session/SessionInvalidation")<SessionInvalidation, Shape>()
+  extends Context.Tag("effect-session/SessionInvalidation")<SessionInvalidation, Channel>()
 {}

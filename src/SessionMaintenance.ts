@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
-import type { Shape } from "./SessionStore.js"
+import type { Store } from "./SessionStore.js"
 
 /**
  * Counts records and deletes those that have expired. Stored engines provide it, for the reaper and the command line.
@@ -14,5 +14,5 @@ import type { Shape } from "./SessionStore.js"
  */
 export class SessionMaintenance extends Context.Tag("effect-session/SessionMaintenance")<
   SessionMaintenance,
-  Pick<Shape, "removeExpired" | "count">
+  Pick<Store, "removeExpired" | "count">
 >() {}

@@ -69,7 +69,7 @@ export const rejections: Metric.Metric.Frequency<string> = Metric.frequency("ses
 const frontAnswers = ["copy", "nothing", "closed"] as const
 
 /**
- * `session_front_reads`, by answer: what the fronts of this process's tiered stores said of the sessions they were asked for.
+ * `session_cache_reads`, by answer: what the fronts of this process's tiered stores said of the sessions they were asked for.
  * `copy` of all is the hit rate.
  *
  * - `copy`: a copy that may be believed. `nothing`: none, or one whose lease has passed: the back was read, for a new one.
@@ -78,7 +78,7 @@ const frontAnswers = ["copy", "nothing", "closed"] as const
  * @since 0.5.0
  * @category metrics
  */
-export const frontReads: Metric.Metric.Frequency<string> = Metric.frequency("session_front_reads", {
+export const cacheReads: Metric.Metric.Frequency<string> = Metric.frequency("session_cache_reads", {
   description: "Sessions asked for in the fronts of tiered stores, by answer",
   preregisteredWords: frontAnswers
 })
@@ -87,7 +87,7 @@ export const frontReads: Metric.Metric.Frequency<string> = Metric.frequency("ses
 const fillOutcomes = ["filled", "refused", "failed"] as const
 
 /**
- * `session_front_fills`, by outcome: what became of copies for the fronts of this process's tiered stores.
+ * `session_cache_fills`, by outcome: what became of copies for the fronts of this process's tiered stores.
  *
  * - `refused`: a write or a revocation came while the back was read, or another copy was first.
  * - `failed`: the front was down, slow, or the session did not fit.
@@ -95,7 +95,7 @@ const fillOutcomes = ["filled", "refused", "failed"] as const
  * @since 0.5.0
  * @category metrics
  */
-export const frontFills: Metric.Metric.Frequency<string> = Metric.frequency("session_front_fills", {
+export const cacheFills: Metric.Metric.Frequency<string> = Metric.frequency("session_cache_fills", {
   description: "Copies for the fronts of tiered stores, by outcome",
   preregisteredWords: fillOutcomes
 })
@@ -104,7 +104,7 @@ export const frontFills: Metric.Metric.Frequency<string> = Metric.frequency("ses
 const invalidationOutcomes = ["confirmed", "unconfirmed"] as const
 
 /**
- * `session_front_invalidations`, by outcome: what became of the news of writes and revocations for the fronts of this process's
+ * `session_cache_invalidations`, by outcome: what became of the news of writes and revocations for the fronts of this process's
  * tiered stores.
  *
  * - `unconfirmed`: the front failed, or did not answer within `invalidationTimeout`: other processes that share it may read the
@@ -113,23 +113,23 @@ const invalidationOutcomes = ["confirmed", "unconfirmed"] as const
  * @since 0.6.0
  * @category metrics
  */
-export const frontInvalidations: Metric.Metric.Frequency<string> = Metric.frequency("session_front_invalidations", {
+export const cacheInvalidations: Metric.Metric.Frequency<string> = Metric.frequency("session_cache_invalidations", {
   description: "Invalidations of sessions in the fronts of tiered stores, by outcome",
   preregisteredWords: invalidationOutcomes
 })
 
 /** @internal */
 export const countInvalidation = (outcome: typeof invalidationOutcomes[number]) =>
-  Metric.update(frontInvalidations, outcome)
+  Metric.update(cacheInvalidations, outcome)
 
 /** @internal */
-export const countFrontRead = (answer: typeof frontAnswers[number]) => Metric.update(frontReads, answer)
+export const countCacheRead = (answer: typeof frontAnswers[number]) => Metric.update(cacheReads, answer)
 
 /** @internal */
 export type FillOutcome = typeof fillOutcomes[number]
 
 /** @internal */
-export const countFill = (outcome: FillOutcome) => Metric.update(frontFills, outcome)
+export const countFill = (outcome: FillOutcome) => Metric.update(cacheFills, outcome)
 
 /** @internal */
 export const countRejection = (reason: typeof rejectionReasons[number]): void => rejections.unsafeUpdate(reason, [])

@@ -11,7 +11,7 @@ import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import { around } from "./internal/http/preResponse.js"
 import type { SessionHandle } from "./SessionHandle.js"
-import type { SessionService, Shape } from "./SessionService.js"
+import type { Sessions, SessionService } from "./SessionService.js"
 
 /**
  * Wraps an HTTP application so that it can use the session. Used twice on one route, it opens one session and commits
@@ -22,7 +22,7 @@ import type { SessionService, Shape } from "./SessionService.js"
  */
 export const make = <Self, A>(
   handle: Context.Tag<Self, SessionHandle<A>>,
-  service: Context.Tag<SessionService<Self>, Shape<A>>
+  service: Context.Tag<SessionService<Self>, Sessions<A>>
 ) =>
 <E, R>(app: HttpApp.Default<E, R>): HttpApp.Default<E, Exclude<R, Self> | SessionService<Self>> =>
   Effect.contextWithEffect((context: Context.Context<SessionService<Self>>) =>
@@ -38,7 +38,7 @@ export const make = <Self, A>(
  */
 export const forLayerRouter = <Self, A>(
   handle: Context.Tag<Self, SessionHandle<A>>,
-  service: Context.Tag<SessionService<Self>, Shape<A>>
+  service: Context.Tag<SessionService<Self>, Sessions<A>>
 ): { readonly routes: Routes<Self>; readonly allRoutes: AllRoutes<Self> } => {
   const wrap = Effect.map(service, (shape) => around(handle, shape)<HttpLayerRouter.unhandled, HttpServerRequest>)
   return {

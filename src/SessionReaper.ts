@@ -35,7 +35,7 @@ import { SessionStoreError } from "./SessionStore.js"
  * @since 0.2.0
  * @category models
  */
-export interface RoundOptions {
+export interface BatchOptions {
   /**
    * How many records one statement deletes at the most: from 1 to 100,000. Default 10,000. The first batch has at most
    * 1,000. After a batch that takes less than 20 milliseconds the next one is twice as large; after one that takes more
@@ -57,7 +57,7 @@ export interface RoundOptions {
  * @since 0.2.0
  * @category models
  */
-export interface Options extends RoundOptions {
+export interface ReaperOptions extends BatchOptions {
   /**
    * From the end of a round to the beginning of the next. Each time it is up to a fifth shorter or longer, so that the
    * nodes of a cluster do not march in step. Default 10 minutes.
@@ -71,7 +71,7 @@ export interface Options extends RoundOptions {
  * @since 0.2.0
  * @category models
  */
-export interface SweepOptions extends RoundOptions {
+export interface SweepOptions extends BatchOptions {
   /** Called after each batch that deleted something, with the number of records. */
   readonly onBatch?: (removed: number) => Effect.Effect<void>
 }
@@ -89,7 +89,7 @@ export interface SweepOptions extends RoundOptions {
  * @since 0.2.0
  * @category layers
  */
-export const layer = (options: Options = {}): Layer.Layer<never, SessionConfigError, SessionMaintenance> =>
+export const layer = (options: ReaperOptions = {}): Layer.Layer<never, SessionConfigError, SessionMaintenance> =>
   Layer.scopedDiscard(Effect.gen(function*() {
     const limits = yield* limitsOf(options)
     const store = yield* SessionMaintenance
@@ -209,7 +209,7 @@ interface Limits {
   readonly pause: number
 }
 
-const limitsOf = (options: Options): Effect.Effect<Limits, SessionConfigError> =>
+const limitsOf = (options: ReaperOptions): Effect.Effect<Limits, SessionConfigError> =>
   Either.gen(function*() {
     const { batch = 10_000 } = options
     if (!Number.isInteger(batch) || batch < 1 || batch > 100_000) {

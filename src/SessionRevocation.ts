@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
-import type { Shape } from "./SessionStore.js"
+import type { Store } from "./SessionStore.js"
 
 /**
  * Ends sessions by id, by subject, or all of them. Each is one write, whatever the number of sessions.
@@ -14,5 +14,5 @@ import type { Shape } from "./SessionStore.js"
  */
 export class SessionRevocation extends Context.Tag("effect-session/SessionRevocation")<
   SessionRevocation,
-  Pick<Shape, "revoke" | "revokeSubject" | "revokeAll">
+  Pick<Store, "revoke" | "revokeSubject" | "revokeAll">
 >() {}

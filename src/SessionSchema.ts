@@ -66,7 +66,7 @@ export const readable = <S extends Any>(schema: S): S & Readable =>
  * @since 0.1.0
  * @category models
  */
-export interface Misfit {
+export interface ValidationIssue {
   readonly _tag: "Misfit"
   /** The whole path. It may hold keys of a Record, which a visitor may have chosen: not for logs and messages. */
   readonly field: string
@@ -86,7 +86,7 @@ export interface Misfit {
  * @since 0.6.0
  * @category validation
  */
-export const placeOf = ({ field, place }: Misfit): string => place ?? field
+export const placeOf = ({ field, place }: ValidationIssue): string => place ?? field
 
 /**
  * A schema, prepared.
@@ -112,14 +112,14 @@ export interface SessionSchema<A> {
    * @since 0.6.0
    */
   readonly isClass: boolean
-  readonly decode: (raw: JsonRecord) => Effect.Effect<A, Misfit>
+  readonly decode: (raw: JsonRecord) => Effect.Effect<A, ValidationIssue>
   /**
    * As `decode`, but fields of which it is certain that they fit are decoded when they are asked for. `Object.hasOwn` does not
    * see the fields of such a value.
    *
    * @internal
    */
-  readonly open: (raw: JsonRecord) => Effect.Effect<A, Misfit>
+  readonly open: (raw: JsonRecord) => Effect.Effect<A, ValidationIssue>
   /**
    * Opens the output of a codec without decoding it, or returns `undefined` if only the decoder knows whether it is JSON and fits.
    *
@@ -127,25 +127,25 @@ export interface SessionSchema<A> {
    */
   readonly openIfCertain: (parsed: unknown) => A | undefined
   /** The encoding of one field of a value, or `undefined` where the encoded record has no such field. */
-  readonly encodeField: (key: keyof A & string, value: A) => Effect.Effect<Json | undefined, Misfit>
+  readonly encodeField: (key: keyof A & string, value: A) => Effect.Effect<Json | undefined, ValidationIssue>
   /**
    * Encodes one field of a value and decodes it again: a copy that shares nothing with it that could be changed in place.
    *
    * @since 0.6.0
    */
-  readonly copyField: <K extends keyof A & string>(key: K, value: A) => Effect.Effect<FieldCopy<A[K]>, Misfit>
+  readonly copyField: <K extends keyof A & string>(key: K, value: A) => Effect.Effect<FieldCopy<A[K]>, ValidationIssue>
   /**
    * Encodes a whole value and decodes it again.
    *
    * @since 0.6.0
    */
-  readonly copy: (value: A) => Effect.Effect<A, Misfit>
+  readonly copy: (value: A) => Effect.Effect<A, ValidationIssue>
   /**
    * Encodes a whole value.
    *
    * @since 0.6.0
    */
-  readonly encode: (value: A) => Effect.Effect<JsonRecord, Misfit>
+  readonly encode: (value: A) => Effect.Effect<JsonRecord, ValidationIssue>
 }
 
 /**
@@ -182,7 +182,7 @@ export const make = <A extends object>(schema: Any, context: Context.Context<nev
     }
   }
   let names: ReadonlySet<string> | undefined
-  const misfitAt = (path: ReadonlyArray<PropertyKey>, problem: string): Misfit => {
+  const misfitAt = (path: ReadonlyArray<PropertyKey>, problem: string): ValidationIssue => {
     const known = names ??= namesIn(schema.ast)
     const field = path.map(String).join(".")
     const place = path.map((part) => typeof part === "number" || known.has(String(part)) ? String(part) : "*").join(".")
@@ -209,10 +209,10 @@ export const make = <A extends object>(schema: Any, context: Context.Context<nev
   const encodedName = (key: keyof A & string) => fields.get(key)?.encodedName ?? key
   const mutable = new Set(keys.filter((key) => fields.get(key)?.mutable))
 
-  const encodeField = (key: keyof A & string, value: A): Effect.Effect<Json | undefined, Misfit> => {
+  const encodeField = (key: keyof A & string, value: A): Effect.Effect<Json | undefined, ValidationIssue> => {
     const field = fields.get(key)
     if (field === undefined) {
-      return Exit.fail<Misfit>({
+      return Exit.fail<ValidationIssue>({
         _tag: "Misfit",
         field: key,
         problem: "the session has no such field",
@@ -242,8 +242,8 @@ export const make = <A extends object>(schema: Any, context: Context.Context<nev
     })
   }
 
-  const copyField = <K extends keyof A & string>(key: K, value: A): Effect.Effect<FieldCopy<A[K]>, Misfit> =>
-    Done.flatMap(encodeField(key, value), (encoding): Effect.Effect<FieldCopy<A[K]>, Misfit> => {
+  const copyField = <K extends keyof A & string>(key: K, value: A): Effect.Effect<FieldCopy<A[K]>, ValidationIssue> =>
+    Done.flatMap(encodeField(key, value), (encoding): Effect.Effect<FieldCopy<A[K]>, ValidationIssue> => {
       const field = fields.get(key)
       if (encoding === undefined || field === undefined) return Exit.succeed({ encoded: encoding, value: value[key] })
       const { decode, encodedName } = field
@@ -265,12 +265,12 @@ export const make = <A extends object>(schema: Any, context: Context.Context<nev
         })
         : Effect.void, { discard: true })
 
-  const decode = (raw: JsonRecord): Effect.Effect<A, Misfit> => {
+  const decode = (raw: JsonRecord): Effect.Effect<A, ValidationIssue> => {
     const decoded = Effect.mapError(provided(() => decodeWhole(raw)), (issue) => misfitOf(issue, [], misfitAt))
     return mutable.size === 0 ? decoded : Effect.tap(decoded, (value) => ownDefaults(raw, value))
   }
 
-  const decodeField = (key: string, raw: JsonRecord): Effect.Effect<Field, Misfit> => {
+  const decodeField = (key: string, raw: JsonRecord): Effect.Effect<Field, ValidationIssue> => {
     const { decode, encodedName } = fields.get(key) ?? unknownField(key)
     return Done.map(
       Done.mapError(
@@ -288,7 +288,7 @@ export const make = <A extends object>(schema: Any, context: Context.Context<nev
     (key, raw) => certain(decodeField(key, raw))
   )
 
-  const encode = (value: A): Effect.Effect<JsonRecord, Misfit> =>
+  const encode = (value: A): Effect.Effect<JsonRecord, ValidationIssue> =>
     Effect.map(
       Effect.forEach(keys, (key) =>
         Effect.map(encodeField(key, value), (encoded) => [encodedName(key), encoded] as const)),
@@ -312,7 +312,7 @@ export const make = <A extends object>(schema: Any, context: Context.Context<nev
 }
 
 /** A field that was found to fit is decoded. Only a schema whose decoder contradicts itself fails here. */
-const certain = (field: Effect.Effect<Field, Misfit>): Field => {
+const certain = (field: Effect.Effect<Field, ValidationIssue>): Field => {
   if (Done.isDone(field) && Exit.isSuccess(field)) return field.value
   throw new TypeError("A field of a session was found to fit its schema, and did not decode.")
 }
@@ -335,17 +335,16 @@ const isOverflow = (defect: unknown): boolean => defect instanceof RangeError &&
  * @since 0.1.0
  * @category validation
  */
-export const problemOfSchema = (schema: Any): string | undefined =>
-  problemOfRoot(schema.ast) ?? problemOfEncoded(schema.ast)
+export const validate = (schema: Any): string | undefined => problemOfRoot(schema.ast) ?? problemOfEncoded(schema.ast)
 
 /** The first thing that is wrong, in words that never contain the value: it may be a secret of the user's. */
 const misfitOf = (
   issue: Issue,
   root: ReadonlyArray<PropertyKey>,
-  misfitAt: (path: ReadonlyArray<PropertyKey>, problem: string) => Misfit
-): Misfit => {
+  misfitAt: (path: ReadonlyArray<PropertyKey>, problem: string) => ValidationIssue
+): ValidationIssue => {
   const path: Array<PropertyKey> = []
-  const misfit = (problem: string): Misfit => misfitAt(path.length === 0 ? root : path, problem)
+  const misfit = (problem: string): ValidationIssue => misfitAt(path.length === 0 ? root : path, problem)
   let current = issue
   while (true) {
     switch (current._tag) {

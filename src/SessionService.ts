@@ -77,7 +77,7 @@ export interface Settings {
   readonly touchEvery?: Duration.DurationInput
   /**
    * How often a connection that outlives its request looks whether its session has ended elsewhere: see
-   * `SessionHandle.ended`. Default 30 seconds.
+   * `SessionHandle.awaitEnd`. Default 30 seconds.
    */
   readonly watchEvery?: Duration.DurationInput
 }
@@ -89,8 +89,8 @@ export interface Settings {
  * @since 0.2.0
  * @category models
  */
-export interface LooseSettings extends Omit<Settings, "cookie" | "expiry"> {
-  readonly cookie?: SessionCookie.LooseOptions
+export interface UncheckedSettings extends Omit<Settings, "cookie" | "expiry"> {
+  readonly cookie?: SessionCookie.UncheckedCookieOptions
   readonly expiry?: Expiry.Expiry
 }
 
@@ -116,7 +116,7 @@ export interface Definition<A extends object> {
  * @since 0.1.0
  * @category models
  */
-export interface Shape<A> extends SessionAdmin<A> {
+export interface Sessions<A> extends SessionAdmin<A> {
   readonly cookie: SessionCookie.SessionCookie
   /** The session of a request with this raw `Cookie` header. Does no I/O. */
   readonly request: (cookieHeader: string | undefined, options?: RequestOptions) => RequestSession<A>
@@ -130,17 +130,17 @@ export interface Shape<A> extends SessionAdmin<A> {
  */
 export const make = <A extends object>(
   definition: Definition<A>,
-  overrides: LooseSettings
-): Effect.Effect<Shape<A>, SessionConfigError, SessionEngine> =>
+  overrides: UncheckedSettings
+): Effect.Effect<Sessions<A>, SessionConfigError, SessionEngine> =>
   Effect.gen(function*() {
     const { name, namespace } = definition
     const settings = { ...definition.settings, ...overrides }
-    const cookie = SessionCookie.fromLoose(settings.cookie, name)
+    const cookie = SessionCookie.fromUnchecked(settings.cookie, name)
     const expiry = settings.expiry ?? Expiry.standard
     const reject = (problem: string) => new SessionConfigError({ subject: name, problem })
 
-    const problem = problemOfNamespace(namespace) ?? SessionCookie.problemOf(cookie) ?? Expiry.problemOf(expiry) ??
-      SessionSchema.problemOfSchema(definition.schema)
+    const problem = problemOfNamespace(namespace) ?? SessionCookie.validate(cookie) ?? Expiry.validate(expiry) ??
+      SessionSchema.validate(definition.schema)
     if (problem !== undefined) return yield* reject(problem)
     if (!cookie.secure && (yield* isProduction)) {
       return yield* reject(
@@ -149,7 +149,7 @@ export const make = <A extends object>(
       )
     }
     yield* claimCookieName(cookie.name, name)
-    yield* Effect.forEach(SessionCookie.doubtsOf(cookie), (doubt) => Effect.logWarning(`${name}: ${doubt}`))
+    yield* Effect.forEach(SessionCookie.warnings(cookie), (doubt) => Effect.logWarning(`${name}: ${doubt}`))
 
     const { history } = definition
     if (history !== undefined && history.last !== definition.schema) {
@@ -216,7 +216,7 @@ const problemOfNamespace = (namespace: string): string | undefined =>
 const initialOf = <A extends object>(
   schema: SessionSchema.SessionSchema<A>,
   initial: A | undefined
-): Effect.Effect<readonly [A, JsonRecord], SessionSchema.Misfit> => {
+): Effect.Effect<readonly [A, JsonRecord], SessionSchema.ValidationIssue> => {
   if (initial !== undefined) {
     return Effect.flatMap(
       schema.encode(initial),
@@ -272,7 +272,7 @@ const claimCookieName = (cookieName: string, owner: string): Effect.Effect<void,
  * @category layers
  */
 export const layer = <Self, A extends object, R>(
-  tag: Context.Tag<SessionService<Self>, Shape<A>>,
+  tag: Context.Tag<SessionService<Self>, Sessions<A>>,
   definition: Definition<A>,
   overrides: Settings = {}
 ): Layer.Layer<SessionService<Self>, SessionConfigError, SessionEngine | R> =>

@@ -91,12 +91,12 @@ export interface Count {
 
 /**
  * What a reader asks of a store that answers from copies of what another one keeps. `"fresh"`: no copy, however new.
- * `"copy"`: where the other one cannot be reached, a copy will do. Nothing: a copy will do while the other one can be reached.
+ * `"stale"`: where the other one cannot be reached, a copy will do. Nothing: a copy will do while the other one can be reached.
  *
  * @since 0.5.0
  * @category models
  */
-export type Reading = "fresh" | "copy"
+export type ReadConsistency = "fresh" | "stale"
 
 /**
  * A record as it was read.
@@ -106,7 +106,7 @@ export type Reading = "fresh" | "copy"
  */
 export interface Loaded extends SessionRecord {
   /** The truth could not be reached: this is what it was, a moment ago. */
-  readonly copied?: true
+  readonly stale?: true
 }
 
 /**
@@ -120,7 +120,7 @@ export interface Located extends SessionRecord {
 }
 
 /**
- * One page of a {@link Shape.list}.
+ * One page of a {@link Store.list}.
  *
  * @since 0.6.0
  * @category models
@@ -158,7 +158,7 @@ export const pageOf = <A extends Pick<SessionInfo, "createdAt"> & { readonly id:
  * @since 0.5.0
  * @category models
  */
-export interface Damaged {
+export interface Corrupt {
   readonly id: SessionId
   /** Its reason is `corrupt`. */
   readonly error: SessionStoreError
@@ -176,7 +176,7 @@ export interface Damaged {
  * @since 0.1.0
  * @category models
  */
-export interface Shape {
+export interface Store {
   readonly capabilities: Capabilities
 
   /**
@@ -193,7 +193,7 @@ export interface Shape {
   readonly load: (
     key: StoreKey,
     now: number,
-    reading?: Reading
+    reading?: ReadConsistency
   ) => Effect.Effect<Option<Loaded>, SessionStoreError>
 
   /**
@@ -273,7 +273,7 @@ export interface Shape {
     after: string | undefined,
     limit: number,
     now: number
-  ) => Effect.Effect<ReadonlyArray<Located | Damaged>, SessionStoreError>
+  ) => Effect.Effect<ReadonlyArray<Located | Corrupt>, SessionStoreError>
 
   /** Ends one session: its record is deleted. True if there was one, alive or not. */
   readonly revoke: (namespace: string, id: SessionId) => Effect.Effect<boolean, SessionStoreError>
@@ -298,7 +298,7 @@ export interface Shape {
  * @since 0.6.0
  * @category models
  */
-export type Operation = Exclude<keyof Shape, "capabilities">
+export type Operation = Exclude<keyof Store, "capabilities">
 
 /**
  * A store that knows no clock, with that of the place where its records are: `removeExpired` asks {@link checkClock} first,
@@ -307,7 +307,7 @@ export type Operation = Exclude<keyof Shape, "capabilities">
  * @since 0.6.0
  * @category clocks
  */
-export const byClock = (store: Shape, clock: Effect.Effect<number, SessionStoreError>): Shape => ({
+export const byClock = (store: Store, clock: Effect.Effect<number, SessionStoreError>): Store => ({
   capabilities: store.capabilities,
   create: (key, record, now) => Effect.flatMap(clock, (time) => store.create(key, bounded(record, now, time), now)),
   load: (key, now, reading) => store.load(key, now, reading),
@@ -338,7 +338,7 @@ export const byClock = (store: Shape, clock: Effect.Effect<number, SessionStoreE
  * @since 0.1.0
  * @category tags
  */
-export class SessionStore extends Context.Tag("effect-session/SessionStore")<SessionStore, Shape>() {}
+export class SessionStore extends Context.Tag("effect-session/SessionStore")<SessionStore, Store>() {}
 
 /**
  * Fails with the reason `clock` if `now` is more than `SessionRecord.clockSlack` ahead of the store's clock. `removeExpired` asks

@@ -13,7 +13,7 @@ import type { Provided } from "./Session.js"
 import type { SessionConfigError } from "./SessionConfigError.js"
 import type { SessionError } from "./SessionError.js"
 import type { SessionHandle } from "./SessionHandle.js"
-import type { SessionService, Shape } from "./SessionService.js"
+import type { Sessions, SessionService } from "./SessionService.js"
 import type * as StoredEngine from "./StoredEngine.js"
 
 /**
@@ -23,7 +23,7 @@ import type * as StoredEngine from "./StoredEngine.js"
  * @category models
  */
 export interface TestedTag<Self, A, R> extends Context.Tag<Self, SessionHandle<A>> {
-  readonly service: Context.Tag<SessionService<Self>, Shape<A>>
+  readonly service: Context.Tag<SessionService<Self>, Sessions<A>>
   readonly layer: Layer.Layer<Provided<Self>, SessionConfigError, R>
 }
 
@@ -31,7 +31,7 @@ export interface TestedTag<Self, A, R> extends Context.Tag<Self, SessionHandle<A
  * @since 0.4.0
  * @category models
  */
-export interface Options {
+export interface SessionTestOptions {
   /** Whose session it is. Default: nobody's. */
   readonly subject?: string
 }
@@ -61,7 +61,7 @@ export interface Options {
 export const layer = <Self, A, R>(
   tag: TestedTag<Self, A, R>,
   fields?: Partial<A>,
-  options?: Options
+  options?: SessionTestOptions
 ): Layer.Layer<
   Self | Provided<Self> | StoredEngine.Provided,
   SessionConfigError | SessionError,
@@ -78,6 +78,6 @@ export const layer = <Self, A, R>(
 export const handle = <Self, A, R>(
   tag: TestedTag<Self, A, R>,
   fields: Partial<A> = {},
-  options: Options = {}
+  options: SessionTestOptions = {}
 ): Layer.Layer<Self, SessionError, SessionService<Self>> =>
   Layer.effect(tag, Effect.flatMap(tag.service, (service) => service.create(fields, options)))

@@ -13,7 +13,7 @@ import * as StoredEngine from "./StoredEngine.js"
  * @since 0.1.0
  * @category models
  */
-export interface Options extends SqlStore.Options, StoredEngine.Options {}
+export interface SqlEngineOptions extends SqlStore.SqlStoreOptions, StoredEngine.StoredEngineOptions {}
 
 /**
  * Sessions in the database of a `SqlClient`. The tables must exist: see `SqlMigrations`.
@@ -22,6 +22,6 @@ export interface Options extends SqlStore.Options, StoredEngine.Options {}
  * @category layers
  */
 export const layer = (
-  options: Options = {}
+  options: SqlEngineOptions = {}
 ): Layer.Layer<StoredEngine.Provided, SessionConfigError, SqlClient.SqlClient> =>
   Layer.provide(StoredEngine.layer(options), SqlStore.layer(options))

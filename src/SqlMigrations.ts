@@ -14,14 +14,14 @@ import { isThere } from "./internal/sql/errors.js"
 import type { Tables } from "./internal/sql/tables.js"
 import { migrations, partitioning } from "./internal/sql/tables.js"
 import { SessionConfigError } from "./SessionConfigError.js"
-import type { Names } from "./SqlStore.js"
+import type { TableNames } from "./SqlStore.js"
 import { clientOf, tablesFrom } from "./SqlStore.js"
 
 /**
  * @since 0.1.0
  * @category models
  */
-export interface Options extends Names {
+export interface SqlMigrationsOptions extends TableNames {
   /**
    * The number of partitions of the table of sessions, in Postgres only: from 2 to 1024. An existing table with another number of
    * partitions, or none, is copied by the next run, and is locked meanwhile. Default: an existing table stays as it is, and a new one is
@@ -47,7 +47,7 @@ export type Dialect = "mysql" | "pg" | "sqlite"
  * @category migrations
  */
 export const run = (
-  options: Options = {}
+  options: SqlMigrationsOptions = {}
 ): Effect.Effect<
   ReadonlyArray<readonly [id: number, name: string]>,
   Migrator.MigrationError | SqlError | SessionConfigError,
@@ -91,7 +91,7 @@ const applied = (sql: SqlClient.SqlClient, statements: ReadonlyArray<string>) =>
 
 /** Validates the number of partitions. */
 const partitionsOf = (
-  { partitions }: Options,
+  { partitions }: SqlMigrationsOptions,
   dialect: Dialect
 ): Effect.Effect<number | undefined, SessionConfigError> =>
   partitions === undefined ||
@@ -185,7 +185,7 @@ const locked = <A, E>(sql: SqlClient.SqlClient, table: string, run: Effect.Effec
  */
 export const print = (
   dialect: Dialect,
-  options: Options = {}
+  options: SqlMigrationsOptions = {}
 ): Effect.Effect<string, SessionConfigError> =>
   Effect.map(
     Effect.all([tablesFrom(options, dialect), partitionsOf(options, dialect)]),
@@ -207,6 +207,6 @@ export const print = (
  * @category layers
  */
 export const layer = (
-  options: Options = {}
+  options: SqlMigrationsOptions = {}
 ): Layer.Layer<never, Migrator.MigrationError | SqlError | SessionConfigError, SqlClient.SqlClient> =>
   Layer.effectDiscard(run(options))

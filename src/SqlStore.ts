@@ -38,7 +38,7 @@ import { corrupt, filled, orDamaged, orLeftOut } from "./internal/store/damaged.
 import { SessionConfigError } from "./SessionConfigError.js"
 import type { SessionId } from "./SessionId.js"
 import type { SessionInfo } from "./SessionRecord.js"
-import type { Damaged, Located, Page, Shape, WriteOutcome } from "./SessionStore.js"
+import type { Corrupt, Located, Page, Store, WriteOutcome } from "./SessionStore.js"
 import { checkClock, pageSize, SessionStore, SessionStoreError } from "./SessionStore.js"
 
 /**
@@ -47,7 +47,7 @@ import { checkClock, pageSize, SessionStore, SessionStoreError } from "./Session
  * @since 0.6.0
  * @category models
  */
-export interface Names {
+export interface TableNames {
   /** Put before the names of all tables and indexes. Default `"effect_"`. */
   readonly prefix?: string
   /**
@@ -62,7 +62,7 @@ export interface Names {
  * @since 0.1.0
  * @category models
  */
-export interface Options extends Names {
+export interface SqlStoreOptions extends TableNames {
   /**
    * The `SqlClient` is used for sessions only, so its connections are never inside the application's transactions.
    * Writes are then possible while a handler holds a transaction of its own. Default `false`: such a write is refused,
@@ -86,8 +86,8 @@ export interface Options extends Names {
  * @category constructors
  */
 export const make = (
-  options: Options = {}
-): Effect.Effect<Shape, SessionConfigError, SqlClient.SqlClient> =>
+  options: SqlStoreOptions = {}
+): Effect.Effect<Store, SessionConfigError, SqlClient.SqlClient> =>
   Effect.gen(function*() {
     const [sql, dialect] = yield* clientOf
     const tables = yield* tablesFrom(options, dialect)
@@ -102,8 +102,8 @@ export const make = (
  * @internal
  */
 export const unchecked = (
-  options: Options
-): Effect.Effect<Shape, SessionConfigError, SqlClient.SqlClient> =>
+  options: SqlStoreOptions
+): Effect.Effect<Store, SessionConfigError, SqlClient.SqlClient> =>
   Effect.gen(function*() {
     const [sql, dialect] = yield* clientOf
     const tables = yield* tablesFrom(options, dialect)
@@ -164,7 +164,7 @@ export const unchecked = (
       after: string | undefined,
       limit: number,
       now: number
-    ): Effect.Effect<ReadonlyArray<Located | Damaged>, SessionStoreError> => {
+    ): Effect.Effect<ReadonlyArray<Located | Corrupt>, SessionStoreError> => {
       const rows = (limit: number) => read("scan", statement.scan, { namespace, after: after ?? "", limit, now })
       // A row whose id can be read has its place, whatever else it holds.
       const page = filled(limit, rows, (row) => idIn(row) !== undefined)
@@ -259,12 +259,12 @@ export const unchecked = (
  * @category layers
  */
 export const layer = (
-  options: Options = {}
+  options: SqlStoreOptions = {}
 ): Layer.Layer<SessionStore, SessionConfigError, SqlClient.SqlClient> => Layer.effect(SessionStore, make(options))
 
 /** @internal */
 export const tablesFrom = (
-  { prefix = "effect_", schema }: Names,
+  { prefix = "effect_", schema }: TableNames,
   dialect: Dialect
 ): Effect.Effect<Tables, SessionConfigError> => {
   const problem = !/^[a-z_][a-z0-9_]{0,30}$|^$/.test(prefix)

@@ -22,7 +22,7 @@ import { SessionEngine } from "./SessionEngine.js"
 import { SessionMaintenance } from "./SessionMaintenance.js"
 import type { SessionRecord } from "./SessionRecord.js"
 import { SessionRevocation } from "./SessionRevocation.js"
-import type { Loaded, Reading, Shape, WriteOutcome } from "./SessionStore.js"
+import type { Loaded, ReadConsistency, Store, WriteOutcome } from "./SessionStore.js"
 import { SessionStore, SessionStoreError } from "./SessionStore.js"
 import * as SessionToken from "./SessionToken.js"
 import * as StoreKey from "./StoreKey.js"
@@ -31,7 +31,7 @@ import * as StoreKey from "./StoreKey.js"
  * @since 0.1.0
  * @category models
  */
-export interface Options {
+export interface StoredEngineOptions {
   /**
    * How long one call to a remote store may take. A load that takes longer is answered with 503; a write is tried a
    * second time, and its outcome settled. Default 1 second.
@@ -75,7 +75,7 @@ export const storeKeys = (namespace: string): (token: SessionToken.SessionToken)
  * @since 0.1.0
  * @category constructors
  */
-export const make = (store: Shape, options: Options = {}): Context.Tag.Service<SessionEngine> => ({
+export const make = (store: Store, options: StoredEngineOptions = {}): Context.Tag.Service<SessionEngine> => ({
   bind: ({ namespace }) =>
     Effect.suspend(() => {
       const { maxSessionBytes = defaultMaxSessionBytes, seal, timeout = "1 second" } = options
@@ -85,7 +85,7 @@ export const make = (store: Shape, options: Options = {}): Context.Tag.Service<S
           problem: "maxSessionBytes is a whole number of bytes from 1 on."
         })
       }
-      const boundTo = (store: Shape) =>
+      const boundTo = (store: Store) =>
         bind(
           store,
           storeKeys(namespace),
@@ -100,7 +100,7 @@ export const make = (store: Shape, options: Options = {}): Context.Tag.Service<S
 })
 
 const bind = (
-  store: Shape,
+  store: Store,
   keyOf: (token: SessionToken.SessionToken) => StoreKey.StoreKey,
   timeout: Duration.Duration,
   sealedText: SealedText.SealedText | undefined,
@@ -109,7 +109,7 @@ const bind = (
   const { colocated, remote } = store.capabilities
   const { limited, settled } = StoreCalls.make(store.capabilities, timeout)
   const load = remote
-    ? (key: StoreKey.StoreKey, now: number, reading?: Reading) => limited("load", store.load(key, now, reading))
+    ? (key: StoreKey.StoreKey, now: number, reading?: ReadConsistency) => limited("load", store.load(key, now, reading))
     : store.load
 
   /** The bytes of what was opened with a value, where they are more than are written today. */
@@ -163,11 +163,13 @@ const bind = (
     now: number
   ): Effect.Effect<Option.Option<Opened>, SessionStoreError> => {
     if (Option.isNone(found)) return Exit.succeed(Option.none())
-    const { copied } = found.value
-    const kept = copied === undefined ? found.value : withoutCopied(found.value)
+    const { stale } = found.value
+    const kept = stale === undefined ? found.value : withoutStale(found.value)
     noteSize(token, kept)
     const open = (record: SessionRecord): Opened =>
-      copied === true ? { value: token, record, stale: false, copied } : { value: token, record, stale: false }
+      stale === true
+        ? { value: token, record, needsReseal: false, stale }
+        : { value: token, record, needsReseal: false }
     return sealedText === undefined
       ? Exit.succeed(Option.some(open(kept)))
       : Effect.map(opened(sealedText, token, kept, now), Option.map(open))
@@ -319,7 +321,7 @@ const bind = (
   }
 }
 
-const withoutCopied = ({ copied: _, ...record }: SessionRecord & { readonly copied?: true }): SessionRecord => record
+const withoutStale = ({ stale: _, ...record }: SessionRecord & { readonly stale?: true }): SessionRecord => record
 
 const utf8 = new TextEncoder()
 
@@ -351,7 +353,7 @@ export type Provided = SessionEngine | SessionDirectory | SessionMaintenance | S
  * @category layers
  */
 export const layer = (
-  options: Options = {}
+  options: StoredEngineOptions = {}
 ): Layer.Layer<Provided, never, SessionStore> =>
   Layer.effectContext(Effect.map(SessionStore, (unguarded) => {
     const store = guarded(unguarded)

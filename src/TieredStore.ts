@@ -7,7 +7,7 @@
  * another node with a front of its own, or by a revocation of a subject on a node that shares it) is seen at the latest
  * when the lease has passed, and as a rule at once where nodes tell each other: `SessionInvalidation`.
  *
- * While the back is down, reads fail, too, unless a route says that a copy will do (`AppSession.readOnlyWhenDown`).
+ * While the back is down, reads fail, too, unless a route says that a copy will do (`AppSession.allowStale`).
  *
  * @since 0.5.0
  */
@@ -21,25 +21,25 @@ import { Front } from "./internal/tiered/front.js"
 import { Tiers } from "./internal/tiered/tiers.js"
 import { SessionConfigError } from "./SessionConfigError.js"
 import { SessionInvalidation } from "./SessionInvalidation.js"
-import type { Shape } from "./SessionStore.js"
+import type { Store } from "./SessionStore.js"
 import { SessionStore } from "./SessionStore.js"
 
 /**
  * @since 0.5.0
  * @category models
  */
-export interface Options {
+export interface TieredStoreOptions {
   /**
    * How long the front may answer for the back: the longest time after which a logout on another node is known here.
    * From 1 millisecond to 1 minute.
    */
   readonly lease: Duration.DurationInput
   /** How long the front may take to answer a read before it is passed by. Default 50 milliseconds. */
-  readonly frontTimeout?: Duration.DurationInput
+  readonly cacheTimeout?: Duration.DurationInput
   /**
    * How long a write or a revocation waits for a remote front to confirm that what it held of the session is gone. Until then
    * other processes may read it; when this time has passed, the write is confirmed all the same, a warning is logged,
-   * `session_front_invalidations` counts it as `unconfirmed`, and the others may read what was there before until the lease ends.
+   * `session_cache_invalidations` counts it as `unconfirmed`, and the others may read what was there before until the lease ends.
    * It must be shorter than the engine's `timeout`, or a front that hangs fails every write. Default 750 milliseconds.
    *
    * @since 0.6.0
@@ -53,7 +53,11 @@ export interface Options {
  * @since 0.5.0
  * @category constructors
  */
-export const make = (front: Shape, back: Shape, options: Options): Effect.Effect<Shape, SessionConfigError> =>
+export const make = (
+  front: Store,
+  back: Store,
+  options: TieredStoreOptions
+): Effect.Effect<Store, SessionConfigError> =>
   Effect.map(tiers(front, back, options, () => Effect.void), ({ store }) => store)
 
 /**
@@ -62,23 +66,23 @@ export const make = (front: Shape, back: Shape, options: Options): Effect.Effect
  * @since 0.5.0
  * @category constructors
  */
-export const makeTelling = (
-  front: Shape,
-  back: Shape,
-  options: Options
-): Effect.Effect<Shape, SessionConfigError, SessionInvalidation | Scope.Scope> =>
+export const makeWithInvalidation = (
+  front: Store,
+  back: Store,
+  options: TieredStoreOptions
+): Effect.Effect<Store, SessionConfigError, SessionInvalidation | Scope.Scope> =>
   Effect.gen(function*() {
-    const { listen, tell } = yield* SessionInvalidation
+    const { subscribe: listen, publish: tell } = yield* SessionInvalidation
     const both = yield* tiers(front, back, options, tell)
     yield* Effect.forkScoped(listen((notice) => both.hear(notice)))
     return both.store
   })
 
 const tiers = (
-  front: Shape,
-  back: Shape,
-  { frontTimeout = "50 millis", invalidationTimeout = "750 millis", lease }: Options,
-  tell: Context.Tag.Service<SessionInvalidation>["tell"]
+  front: Store,
+  back: Store,
+  { cacheTimeout: cacheTimeout = "50 millis", invalidationTimeout = "750 millis", lease }: TieredStoreOptions,
+  tell: Context.Tag.Service<SessionInvalidation>["publish"]
 ): Effect.Effect<Tiers, SessionConfigError> =>
   Effect.suspend(() => {
     const millis = Duration.toMillis(lease)
@@ -95,11 +99,11 @@ const tiers = (
           "Workers. Use the store of the truth alone, such as SqlEngine."
       })
     }
-    const limits = [Duration.decode(frontTimeout), Duration.decode(invalidationTimeout)] as const
+    const limits = [Duration.decode(cacheTimeout), Duration.decode(invalidationTimeout)] as const
     if (!limits.every((limit) => Duration.toMillis(limit) >= 1 && Duration.isFinite(limit))) {
       return new SessionConfigError({
         subject: "TieredStore",
-        problem: "frontTimeout and invalidationTimeout are 1 millisecond or more, and finite."
+        problem: "cacheTimeout and invalidationTimeout are 1 millisecond or more, and finite."
       })
     }
     const remote = back.capabilities.remote || front.capabilities.remote
@@ -125,7 +129,7 @@ const built = <E1, R1, E2, R2>(
 export const layer = <E1, R1, E2, R2>(
   front: Layer.Layer<SessionStore, E1, R1>,
   back: Layer.Layer<SessionStore, E2, R2>,
-  options: Options
+  options: TieredStoreOptions
 ): Layer.Layer<SessionStore, E1 | E2 | SessionConfigError, R1 | R2> =>
   Layer.scoped(SessionStore, Effect.flatMap(built(front, back), ([front, back]) => make(front, back, options)))
 
@@ -135,9 +139,12 @@ export const layer = <E1, R1, E2, R2>(
  * @since 0.5.0
  * @category layers
  */
-export const layerTelling = <E1, R1, E2, R2>(
+export const layerWithInvalidation = <E1, R1, E2, R2>(
   front: Layer.Layer<SessionStore, E1, R1>,
   back: Layer.Layer<SessionStore, E2, R2>,
-  options: Options
+  options: TieredStoreOptions
 ): Layer.Layer<SessionStore, E1 | E2 | SessionConfigError, R1 | R2 | SessionInvalidation> =>
-  Layer.scoped(SessionStore, Effect.flatMap(built(front, back), ([front, back]) => makeTelling(front, back, options)))
+  Layer.scoped(
+    SessionStore,
+    Effect.flatMap(built(front, back), ([front, back]) => makeWithInvalidation(front, back, options))
+  )

@@ -8,10 +8,10 @@ import type * as Effect from "effect/Effect"
 import * as Capability from "./internal/testing/capabilityLaws.js"
 import * as Damage from "./internal/testing/damageLaws.js"
 import * as Engine from "./internal/testing/engineLaws.js"
-import * as Store from "./internal/testing/storeLaws.js"
+import * as Stores from "./internal/testing/storeLaws.js"
 import type { Law } from "./Law.js"
 import type { SessionEngine } from "./SessionEngine.js"
-import type { Shape } from "./SessionStore.js"
+import type { Store } from "./SessionStore.js"
 import type { StoreKey } from "./StoreKey.js"
 
 export * as FaultyStore from "./FaultyStore.js"
@@ -25,7 +25,7 @@ export * as SessionTest from "./SessionTest.js"
  * @since 0.4.0
  * @category laws
  */
-export const capabilityLaws: <E>(crash: Effect.Effect<Shape, E>) => ReadonlyArray<Law> = Capability.capabilityLaws
+export const capabilityLaws: <E>(crash: Effect.Effect<Store, E>) => ReadonlyArray<Law> = Capability.capabilityLaws
 
 /**
  * The laws of a record that is damaged. `damage` spoils what is kept under a key, past the store, as a disk, or a hand in the
@@ -62,4 +62,4 @@ export const storedEngineLaws: ReadonlyArray<Law<SessionEngine>> = Engine.stored
  * @since 0.4.0
  * @category laws
  */
-export const storeLaws: ReadonlyArray<Law> = Store.storeLaws
+export const storeLaws: ReadonlyArray<Law> = Stores.storeLaws

@@ -28,7 +28,7 @@ const node = <E, R>(engine: Layer.Layer<StoredEngine.Provided, E, R>) =>
       })
     return {
       login: Effect.flatMap(request(App.authenticate("ann")), ({ cookie }) => Option.fromNullable(cookie)),
-      logout: (cookie: string) => request(App.flush, cookie),
+      logout: (cookie: string) => request(App.destroy, cookie),
       /** Who it is, and after how many statements that is known. */
       who: (cookie: string) =>
         Effect.map(request(App.subject, cookie), ({ result, statements }) => [Option.getOrNull(result), statements])

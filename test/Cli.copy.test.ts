@@ -4,7 +4,7 @@
 import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Effect, Fiber, Layer } from "effect"
-import type { Shape } from "effect-session/SessionStore"
+import type { Store } from "effect-session/SessionStore"
 import { relative } from "node:path"
 import { assert, describe } from "vitest"
 import { range } from "../src/internal/testing/law.js"
@@ -40,7 +40,7 @@ const between = (from: Opened, to: Opened, namespace = "laws") =>
 const expiry = () => ({ at: Date.now() + hour, deadline: undefined, lifetime: undefined })
 
 /** Sessions of a store that are alive now, in the order of their ids. */
-const fill = (store: Shape, count: number) =>
+const fill = (store: Store, count: number) =>
   Effect.map(
     Effect.forEach(range(count), (i) =>
       stored(store, {

@@ -48,7 +48,7 @@ describe("a ledger far away", () => {
   for (
     const [operation, handler] of [
       ["save", increment],
-      ["save", Tea.cycleKey],
+      ["save", Tea.rotate],
       ["rotate", Tea.authenticate("ann")]
     ] as const
   ) {
@@ -118,7 +118,7 @@ describe("a ledger of copies", () => {
       const node = Effect.suspend(() =>
         Effect.map(
           Layer.build(Tea.layer.pipe(
-            Layer.provide(CookieEngine.layerRevocable()),
+            Layer.provide(CookieEngine.layerWithLedger()),
             Layer.provide(ring(first)),
             Layer.provide(TieredStore.layer(Layer.fresh(CacheStore.layer()), Layer.succeed(SessionStore, back), {
               lease: "10 seconds"

@@ -19,7 +19,7 @@ import { ofRedis, redisClient, redisStore } from "./support/stores.js"
 import { visit } from "./support/visits.js"
 
 const engine = (timeout: Duration.DurationInput = "1 minute") =>
-  Layer.provide(CookieEngine.layerRevocable({ timeout }), ring(first))
+  Layer.provide(CookieEngine.layerWithLedger({ timeout }), ring(first))
 
 const stores = [
   ["with a ledger", () => MemoryStore.layer()] as const,
@@ -79,12 +79,12 @@ describe("a Redis that has stopped answering", () => {
             )
             assert.isBelow(spent, inTime)
             for (const error of errors) assert.strictEqual(error._tag, "SessionUnavailable")
-            const logout = yield* ask(visit(Tea, Tea.flush, other.cookie))
+            const logout = yield* ask(visit(Tea, Tea.destroy, other.cookie))
             assert.deepStrictEqual([logout.error?._tag, logout.owed], ["SessionUnavailable", undefined])
             yield* server.signal("SIGCONT")
             // Whether the save was done in the end or not: its cookie was never sent, and this one is still good.
             assert.strictEqual((yield* calm(visit(Tea, read, cookie))).result, 1)
-            assert.strictEqual((yield* calm(visit(Tea, Tea.flush, other.cookie))).owed, "expire")
+            assert.strictEqual((yield* calm(visit(Tea, Tea.destroy, other.cookie))).owed, "expire")
             assert.strictEqual((yield* calm(visit(Tea, read, other.cookie))).result, 0)
           }))
     })

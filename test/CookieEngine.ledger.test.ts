@@ -19,7 +19,7 @@ describe("an end", () => {
     "by logout is one for every copy",
     Effect.gen(function*() {
       const { cookie } = yield* visit(Tea, increment)
-      yield* visit(Tea, Tea.flush, cookie)
+      yield* visit(Tea, Tea.destroy, cookie)
       assert.strictEqual((yield* visit(Tea, read, cookie)).result, 0)
     })
   )
@@ -44,7 +44,7 @@ describe("an end", () => {
   for (
     const [title, rotation] of [
       ["another login", Tea.authenticate("ann")],
-      ["a new cookie", Tea.cycleKey]
+      ["a new cookie", Tea.rotate]
     ] as const
   ) {
     law(
@@ -65,7 +65,7 @@ describe("an end", () => {
     Effect.gen(function*() {
       const { cookie } = yield* visit(Tea, increment)
       yield* TestClock.adjust("3 minutes")
-      const touch = yield* visit(Tea, Effect.zipRight(read, visit(Tea, Tea.flush, cookie)), cookie)
+      const touch = yield* visit(Tea, Effect.zipRight(read, visit(Tea, Tea.destroy, cookie)), cookie)
       assert.deepStrictEqual([touch.error, touch.owed], [undefined, undefined])
       assert.strictEqual((yield* visit(Tea, read, cookie)).result, 0)
     })
@@ -211,7 +211,7 @@ describe("the use of a session", () => {
       yield* TestClock.adjust("3 minutes")
       yield* visit(Tea, read, four.cookie)
       assert.deepStrictEqual(taken(), ["load", "touch"])
-      const five = yield* visit(Tea, Tea.cycleKey, four.cookie)
+      const five = yield* visit(Tea, Tea.rotate, four.cookie)
       assert.deepStrictEqual(taken(), ["load", "save"])
       yield* visit(Tea, read, five.cookie)
       assert.deepStrictEqual(taken(), ["load"])
@@ -331,7 +331,7 @@ law(
 )
 
 for (
-  const [title, engine] of [["", CookieEngine.layer()], [", with a ledger", CookieEngine.layerRevocable()]] as const
+  const [title, engine] of [["", CookieEngine.layer()], [", with a ledger", CookieEngine.layerWithLedger()]] as const
 ) {
   it.effect(`a socket cannot save what only a cookie can hold${title}`, () =>
     Effect.gen(function*() {

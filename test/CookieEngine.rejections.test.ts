@@ -18,7 +18,7 @@ class Tea extends Session.Tag<Tea>()("test/Rejected", {
   expiry: Expiry.earliest(Expiry.idle("20 minutes"), Expiry.absolute("8 hours"))
 }) {}
 
-const server = (ring: ReadonlyArray<Keyring.Key>, options?: CookieEngine.Options) =>
+const server = (ring: ReadonlyArray<Keyring.Key>, options?: CookieEngine.CookieEngineOptions) =>
   Tea.layer.pipe(Layer.provide(CookieEngine.layer(options)), Layer.provide(Keyring.layer(ring)))
 
 /** What was counted while an effect ran. */
@@ -84,12 +84,12 @@ describe("every rejection looks alike outside, and has its reason in the metrics
   it.effect("ended: after a logout, with a ledger", () =>
     Effect.gen(function*() {
       const { cookie } = yield* tea
-      yield* visit(Tea, Tea.flush, cookie)
+      yield* visit(Tea, Tea.destroy, cookie)
       const { reasons, result } = yield* counted(visit(Tea, Tea.get("count"), cookie))
       assert.deepStrictEqual([reasons, result.result], [["ended"], 0])
     }).pipe(Effect.provide(
       Tea.layer.pipe(
-        Layer.provide(CookieEngine.layerRevocable()),
+        Layer.provide(CookieEngine.layerWithLedger()),
         Layer.provide([Keyring.layer([keyOf("k1", 1)]), MemoryStore.layer()])
       )
     )))

@@ -55,7 +55,7 @@ describe("a signed cookie", () => {
 
 type Node = Layer.Layer<SessionService<Tea>, unknown>
 
-const node = (keys = ring(first), options?: CookieEngine.Options): Node =>
+const node = (keys = ring(first), options?: CookieEngine.CookieEngineOptions): Node =>
   Tea.layer.pipe(Layer.provide(CookieEngine.layer(options)), Layer.provide(keys))
 
 const test = (title: string, body: Effect.Effect<void, unknown, SessionService<Tea>>, layer = node()) =>
@@ -201,7 +201,7 @@ describe("what a cookie cannot do", () => {
     "a logout deletes it in this browser, and a copy is still good: without a ledger",
     Effect.gen(function*() {
       const { cookie } = yield* visit(Tea, increment)
-      assert.strictEqual((yield* visit(Tea, Tea.flush, cookie)).owed, "expire")
+      assert.strictEqual((yield* visit(Tea, Tea.destroy, cookie)).owed, "expire")
       assert.strictEqual((yield* visit(Tea, Tea.get("count"), cookie)).result, 1)
     })
   )

@@ -38,7 +38,7 @@ const makeTimes = (now: number): Expiry.Times => ({
   lastSeenAt: now
 })
 
-const end = (self: Expiry.Expiry, from: Expiry.Times) => Expiry.begin(self, from, undefined).at
+const end = (self: Expiry.Expiry, from: Expiry.Times) => Expiry.initial(self, from, undefined).at
 
 describe("earliest", () => {
   it("is associative", () =>
@@ -77,7 +77,7 @@ describe("earliest", () => {
 
     // @ts-expect-error a policy that activity can prolong for ever is no policy for a session
     const refused: Expiry.Expiry<true> = unbounded
-    assert.isDefined(Expiry.problemOf(refused))
+    assert.isDefined(Expiry.validate(refused))
   })
 })
 
@@ -96,7 +96,7 @@ describe("begin", () => {
 
   it("never ends after the deadline, whatever the session's own lifetime", () =>
     fc.assert(fc.property(policy, times, lifetime, (self, from, own) => {
-      const { at, deadline } = Expiry.begin(self, from, own)
+      const { at, deadline } = Expiry.initial(self, from, own)
       assert.strictEqual(deadline !== undefined, self.bounded)
       assert.isTrue(deadline === undefined || at <= deadline)
     })))
@@ -110,15 +110,15 @@ describe("begin", () => {
       lastSeenAt: 5 * hours
     }
     const idling = Expiry.earliest(Expiry.idle("1 hour"), Expiry.absolute("30 days"))
-    assert.strictEqual(Expiry.begin(idling, from, own).at, 5 * hours + 2 * days)
-    assert.strictEqual(Expiry.begin(Expiry.django, from, own).at, 1 * hours + 2 * days)
-    assert.strictEqual(Expiry.begin(Expiry.absolute("1 day"), from, own).at, 1 * days)
+    assert.strictEqual(Expiry.initial(idling, from, own).at, 5 * hours + 2 * days)
+    assert.strictEqual(Expiry.initial(Expiry.django, from, own).at, 1 * hours + 2 * days)
+    assert.strictEqual(Expiry.initial(Expiry.absolute("1 day"), from, own).at, 1 * days)
   })
 
   it("lets a date of the session's own replace idle, under the absolute limit", () =>
     fc.assert(fc.property(moment, length, moment, (now, absolute, until) =>
       assert.strictEqual(
-        Expiry.begin(
+        Expiry.initial(
           Expiry.earliest(Expiry.idle("1 second"), Expiry.absolute(absolute)),
           makeTimes(now),
           { _tag: "Until", at: until }
@@ -129,7 +129,7 @@ describe("begin", () => {
   it("takes a browser-length session for a choice about the cookie only", () =>
     fc.assert(
       fc.property(policy, times, (self, from) =>
-        assert.strictEqual(Expiry.begin(self, from, { _tag: "Browser" }).at, end(self, from)))
+        assert.strictEqual(Expiry.initial(self, from, { _tag: "Browser" }).at, end(self, from)))
     ))
 })
 
@@ -160,24 +160,24 @@ const live = ({ expiry, policy, times }: Life, event: Event): Life => {
   switch (event._tag) {
     case "Touch":
     case "Reseal":
-      return { policy, times: seen, expiry: Expiry.proceed(policy, expiry, seen, expiry.lifetime) }
+      return { policy, times: seen, expiry: Expiry.next(policy, expiry, seen, expiry.lifetime) }
     case "Save":
     case "Rotate":
-      return { policy, times: written, expiry: Expiry.proceed(policy, expiry, written, expiry.lifetime) }
+      return { policy, times: written, expiry: Expiry.next(policy, expiry, written, expiry.lifetime) }
     case "SetLifetime":
-      return { policy, times: written, expiry: Expiry.proceed(policy, expiry, written, event.lifetime) }
+      return { policy, times: written, expiry: Expiry.next(policy, expiry, written, event.lifetime) }
     case "Deploy":
       return live({ expiry, policy: event.policy, times }, { _tag: "Touch", now: event.now })
     case "Authenticate": {
       const authenticated = { ...written, authenticatedAt: event.now }
-      return { policy, times: authenticated, expiry: Expiry.begin(policy, authenticated, expiry.lifetime) }
+      return { policy, times: authenticated, expiry: Expiry.initial(policy, authenticated, expiry.lifetime) }
     }
   }
 }
 
 const born = (self: Expiry.Expiry, now: number): Life => {
   const from = makeTimes(now)
-  return { policy: self, times: from, expiry: Expiry.begin(self, from, undefined) }
+  return { policy: self, times: from, expiry: Expiry.initial(self, from, undefined) }
 }
 
 describe("proceed", () => {
@@ -273,7 +273,7 @@ describe("presets", () => {
   for (const [title, preset, limits] of presets) {
     it(title, () => {
       assert.deepStrictEqual(preset, { ...none, ...limits })
-      assert.isUndefined(Expiry.problemOf(preset))
+      assert.isUndefined(Expiry.validate(preset))
     })
   }
 })
@@ -297,12 +297,12 @@ describe("problemOf", () => {
     ]
   ]
   for (const [title, self, sentence] of refused) {
-    it(`refuses ${title}`, () => assert.match(Expiry.problemOf(self) ?? "", sentence))
+    it(`refuses ${title}`, () => assert.match(Expiry.validate(self) ?? "", sentence))
   }
 
   it("accepts one second, and an idle limit as long as the absolute one", () => {
-    assert.isUndefined(Expiry.problemOf(Expiry.absolute("1 second")))
-    assert.isUndefined(Expiry.problemOf(bounded(Expiry.idle("1 day"))))
-    assert.isUndefined(Expiry.problemOf(Expiry.at("2030-01-01T00:00:00Z")))
+    assert.isUndefined(Expiry.validate(Expiry.absolute("1 second")))
+    assert.isUndefined(Expiry.validate(bounded(Expiry.idle("1 day"))))
+    assert.isUndefined(Expiry.validate(Expiry.at("2030-01-01T00:00:00Z")))
   })
 })

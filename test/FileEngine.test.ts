@@ -15,7 +15,7 @@ import { ShopSession } from "./support/shop.js"
 
 const app = HttpRouter.empty.pipe(
   HttpRouter.get("/login", Effect.as(ShopSession.authenticate("ann"), HttpServerResponse.text("in"))),
-  HttpRouter.get("/logout", Effect.as(ShopSession.flush, HttpServerResponse.text("out"))),
+  HttpRouter.get("/logout", Effect.as(ShopSession.destroy, HttpServerResponse.text("out"))),
   HttpRouter.get(
     "/add",
     Effect.zipRight(

@@ -3,7 +3,7 @@
  */
 import { it } from "@effect/vitest"
 import { Effect, Random } from "effect"
-import type { Shape } from "effect-session/SessionStore"
+import type { Store } from "effect-session/SessionStore"
 import { readdirSync, statSync } from "node:fs"
 import * as Path from "node:path"
 import { isDeepStrictEqual } from "node:util"
@@ -37,7 +37,7 @@ const told = (before: Tale, lines: ReadonlyArray<string>) => {
 }
 
 /** What is there must be what was acknowledged, or that and the one step that was under way: all of it, or nothing. */
-const settled = (store: Shape, { begun, maybe, tale }: ReturnType<typeof told>) =>
+const settled = (store: Store, { begun, maybe, tale }: ReturnType<typeof told>) =>
   Effect.gen(function*() {
     const there = yield* found(store, new Set([...tale.keys(), ...maybe.keys()]))
     if (isDeepStrictEqual(there, maybe)) return maybe
@@ -46,7 +46,7 @@ const settled = (store: Shape, { begun, maybe, tale }: ReturnType<typeof told>) 
   })
 
 /** Every session of a subject can be found by its id and its subject, and written. */
-const isWhole = (store: Shape, tale: Tale, n: number) =>
+const isWhole = (store: Store, tale: Tale, n: number) =>
   Effect.gen(function*() {
     let next = tale
     for (const [key, record] of tale) {

@@ -1,7 +1,7 @@
 import { it } from "@effect/vitest"
 import { Effect, Inspectable, Option } from "effect"
 import { SessionStoreError } from "effect-session"
-import type { Shape } from "effect-session/SessionStore"
+import type { Store } from "effect-session/SessionStore"
 import { copyFileSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs"
 import * as Path from "node:path"
 import { assert, describe } from "vitest"
@@ -36,7 +36,7 @@ const assertCorrupt = <A>(operation: string, call: Effect.Effect<A, SessionStore
     assert.notInclude(Inspectable.toStringUnknown(error) + String(error) + String(error.cause), "do not tell")
   })
 
-const readsOf = ({ key, record }: Stored, store: Shape) =>
+const readsOf = ({ key, record }: Stored, store: Store) =>
   [
     ["load", store.load(key, start)],
     ["save", store.save(key, record, 1, start)],

@@ -4,7 +4,7 @@
 import { SystemError } from "@effect/platform/Error"
 import { it } from "@effect/vitest"
 import { Effect } from "effect"
-import type { Shape } from "effect-session/SessionStore"
+import type { Store } from "effect-session/SessionStore"
 import * as Path from "node:path"
 import { assert, describe } from "vitest"
 import { isAlive, namespace, start, stored } from "../src/internal/testing/records.js"
@@ -54,7 +54,7 @@ const ledger = (root: string) => {
 const matters = (root: string, names: ReadonlyMap<string, string>) =>
   [...names].filter(([directory]) => !directory.startsWith(Path.join(root, "scratch")))
 
-const furnished = (store: Shape) =>
+const furnished = (store: Store) =>
   Effect.gen(function*() {
     yield* stored(store, { expiry: { at: start, deadline: undefined, lifetime: undefined } })
     return [yield* stored(store), yield* stored(store)] as const

@@ -6,7 +6,7 @@ import { it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, Option } from "effect"
 import type { SessionRecord, SessionStoreError } from "effect-session"
 import { MemoryStore } from "effect-session"
-import type { Shape } from "effect-session/SessionStore"
+import type { Store } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
 import { range } from "../src/internal/testing/law.js"
 import { aRecord, freshId, freshKey, hour, namespace, start } from "../src/internal/testing/records.js"
@@ -32,7 +32,7 @@ const records = {
   old: aRecord({ writeId: "old", subject: "bob", expiry: { at: start + 1, deadline: undefined, lifetime: undefined } })
 }
 
-const furnish = (store: Shape) =>
+const furnish = (store: Store) =>
   Effect.zipRight(
     store.create(one, records.one, start),
     Effect.zipRight(store.create(two, records.two, start), store.create(old, records.old, start))
@@ -47,7 +47,7 @@ const changed = (name: string, fields: Partial<SessionRecord> = {}): SessionReco
 })
 
 interface Call {
-  readonly run: (store: Shape) => Effect.Effect<unknown, SessionStoreError>
+  readonly run: (store: Store) => Effect.Effect<unknown, SessionStoreError>
   /** The new keys and ids that it takes. */
   readonly takes: ReadonlyArray<string>
 }
@@ -89,7 +89,7 @@ const calls: Readonly<Record<string, Call>> = {
   "list": call((store) => store.list(namespace, "ann", start))
 }
 
-const run = (name: string, store: Shape) => calls[name]?.run(store) ?? Effect.dieMessage(name)
+const run = (name: string, store: Store) => calls[name]?.run(store) ?? Effect.dieMessage(name)
 
 /**
  * What no order explains, and nobody suffers from: a new key or id was drawn twice, and is taken for a moment by a call
@@ -105,7 +105,7 @@ const isOdd = (names: ReadonlyArray<string>) => {
 }
 
 /** What is there, as far as anybody can tell. */
-const seen = (store: Shape) =>
+const seen = (store: Store) =>
   Effect.all({
     loads: Effect.forEach([one, two, old, free, spare, third, fourth], (key) => store.load(key, start)),
     finds: Effect.forEach(

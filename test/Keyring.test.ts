@@ -83,7 +83,7 @@ describe("derive", () => {
         yield* Keyring.verify(signing, yield* Keyring.sign(signing, content))
       ].flatMap(Option.toArray)
       assert.deepStrictEqual(
-        found.map(({ content, stale }) => [[...content], stale]),
+        found.map(({ content, outdated }) => [[...content], outdated]),
         Array.from(found, () => [[...content], false])
       )
       assert.strictEqual(found.length, 4)
@@ -125,17 +125,17 @@ describe("derive", () => {
       assert.isDefined(later)
       if (before === undefined || both === undefined || after === undefined || later === undefined) return
       const [old, fresh] = [before.seal(content), after.seal(content)]
-      const stale = (ring: Keyring.Sealing, token: string) =>
-        Option.getOrUndefined(Option.map(ring.open(token), ({ stale }) => stale))
+      const outdated = (ring: Keyring.Sealing, token: string) =>
+        Option.getOrUndefined(Option.map(ring.open(token), ({ outdated }) => outdated))
       assert.match(both.seal(content), /^e1\.old\./)
       assert.match(fresh, /^e1\.new\./)
-      assert.deepStrictEqual([before, both, after, later].map((ring) => stale(ring, old)), [
+      assert.deepStrictEqual([before, both, after, later].map((ring) => outdated(ring, old)), [
         false,
         false,
         true,
         undefined
       ])
-      assert.deepStrictEqual([before, both, after, later].map((ring) => stale(ring, fresh)), [
+      assert.deepStrictEqual([before, both, after, later].map((ring) => outdated(ring, fresh)), [
         undefined,
         true,
         false,
@@ -155,7 +155,7 @@ describe("derive", () => {
     }))
 
   it("a suite says which of the two it is", () => {
-    expectTypeOf<Parameters<Keyring.Shape["derive"]>[0]["suite"]>().toEqualTypeOf<"h1">()
+    expectTypeOf<Parameters<Keyring.Keys["derive"]>[0]["suite"]>().toEqualTypeOf<"h1">()
     expectTypeOf<Keyring.SealingUse["suite"]>().toEqualTypeOf<"e1" | "f1">()
     // @ts-expect-error what is signed is not sealed
     const signing: Keyring.Sealing = { sign: () => "", verify: () => Option.none() }

@@ -2,7 +2,7 @@ import { it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, Option, Stream } from "effect"
 import { MemoryStore, SessionStoreError } from "effect-session"
 import * as MigratingStore from "effect-session/MigratingStore"
-import type { Damaged, Located, Shape } from "effect-session/SessionStore"
+import type { Corrupt, Located, Store } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
 import { intercepted } from "../src/internal/store/intercepted.js"
 import type { Stored } from "../src/internal/testing/records.js"
@@ -109,12 +109,12 @@ describe("a copy of what cannot be reached", () => {
         a,
         (operation) => Effect.fail(new SessionStoreError({ operation, reason: "unavailable" }))
       )
-      const down: Shape = {
+      const down: Store = {
         ...unavailable,
-        load: (key, now) => Effect.map(a.load(key, now), Option.map((record) => ({ ...record, copied: true as const })))
+        load: (key, now) => Effect.map(a.load(key, now), Option.map((record) => ({ ...record, stale: true as const })))
       }
-      const found = yield* MigratingStore.make(down, b, { phase: "move" }).load(one.key, start, "copy")
-      assert.deepStrictEqual(found, Option.some({ ...one.record, copied: true }))
+      const found = yield* MigratingStore.make(down, b, { phase: "move" }).load(one.key, start, "stale")
+      assert.deepStrictEqual(found, Option.some({ ...one.record, stale: true }))
     }))
 })
 
@@ -131,12 +131,12 @@ describe("a row that is no record", () => {
 
 describe("a record that is damaged while sessions move", () => {
   /** A store in which this one cannot be read, under whatever key. */
-  const spoilt = (whole: Shape, { record }: Stored) => {
+  const spoilt = (whole: Store, { record }: Stored) => {
     const { damaged, store } = fragile(whole)
     damaged.add(record.id)
     return store
   }
-  const damagedIn = (page: ReadonlyArray<Located | Damaged>) => page.filter((one) => "error" in one).map(({ id }) => id)
+  const damagedIn = (page: ReadonlyArray<Located | Corrupt>) => page.filter((one) => "error" in one).map(({ id }) => id)
 
   for (const done of [0, 1, 2, 3, 4, 5]) {
     it.live(`in the old store, after a move died after ${done} writes: it is shown as load shows it`, () =>

@@ -4,7 +4,7 @@ import { MemoryStore, Session, SessionStore, StoredEngine } from "effect-session
 import * as Keyring from "effect-session/Keyring"
 import * as MigratingStore from "effect-session/MigratingStore"
 import * as SealedStore from "effect-session/SealedStore"
-import type { Shape } from "effect-session/SessionStore"
+import type { Store } from "effect-session/SessionStore"
 import { assert } from "vitest"
 import { isAlive, start, stored } from "../src/internal/testing/records.js"
 import { visit } from "./support/visits.js"
@@ -22,7 +22,7 @@ class Cart extends Session.Tag<Cart>()("test/SealedMove", {
 it.scoped("data that only its token opens moves, is updated and rotated on the way", () =>
   Effect.gen(function*() {
     const a = MemoryStore.make(), b = MemoryStore.make()
-    const server = (store: Shape) =>
+    const server = (store: Store) =>
       Effect.map(
         Layer.build(
           Cart.layer.pipe(
@@ -39,7 +39,7 @@ it.scoped("data that only its token opens moves, is updated and rotated on the w
       Effect.gen(function*() {
         yield* Cart.update("items", (n) => n + 1)
         yield* Cart.save
-        yield* Cart.cycleKey
+        yield* Cart.rotate
         yield* Cart.update("items", (n) => n + 1)
       }),
       cookie
@@ -58,7 +58,7 @@ for (const where of ["above both", "below, in the old", "below, in the new"] as 
         : where === "below, in the new"
         ? [a, yield* SealedStore.make(b)]
         : [a, b]
-      const sealed = (store: Shape) => where === "above both" ? SealedStore.make(store) : Effect.succeed(store)
+      const sealed = (store: Store) => where === "above both" ? SealedStore.make(store) : Effect.succeed(store)
       const one = yield* stored(yield* sealed(from))
       const moving = yield* sealed(MigratingStore.make(from, to, { phase: "move" }))
       yield* isAlive(moving, one, start)

@@ -2,7 +2,7 @@ import { it } from "@effect/vitest"
 import { Chunk, Effect, Layer, Option, Stream } from "effect"
 import { MemoryStore, SessionStore, SessionStoreError } from "effect-session"
 import * as MigratingStore from "effect-session/MigratingStore"
-import type { Shape } from "effect-session/SessionStore"
+import type { Store } from "effect-session/SessionStore"
 import { storeLaws } from "effect-session/testing"
 import { assert, describe } from "vitest"
 import { intercepted, type Interception } from "../src/internal/store/intercepted.js"
@@ -37,9 +37,9 @@ import {
 } from "./support/halfway.js"
 
 /** `back`: a process that moves sessions the other way, deployed when no other is left. */
-type Phase = MigratingStore.Options["phase"] | "back"
+type Phase = MigratingStore.MigratingStoreOptions["phase"] | "back"
 
-const migrating = (from: Shape, to: Shape, phase: Phase) =>
+const migrating = (from: Store, to: Store, phase: Phase) =>
   phase === "back"
     ? MigratingStore.make(to, from, { phase: "move" })
     : MigratingStore.make(from, to, { phase })
@@ -121,7 +121,7 @@ describe("requests on several nodes, while a session moves", () => {
   const scene = (
     acts: ReadonlyArray<readonly [Phase, Act]>,
     check: (
-      store: Shape,
+      store: Store,
       one: Stored,
       outcomes: ReadonlyArray<unknown>,
       newKey: Stored["key"]
@@ -331,7 +331,7 @@ describe("copy", () => {
       const { from, to } = memories()
       const one = yield* stored(from, { expiry: far })
       const calls: Array<string> = []
-      const watched = (name: string, store: Shape) =>
+      const watched = (name: string, store: Store) =>
         intercepted(store, (operation, call) =>
           Effect.suspend(() => {
             if (operation !== "scan") calls.push(`${name} ${operation}`)

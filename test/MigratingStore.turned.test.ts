@@ -5,7 +5,7 @@ import { it } from "@effect/vitest"
 import { Effect, Option } from "effect"
 import { MemoryStore } from "effect-session"
 import * as MigratingStore from "effect-session/MigratingStore"
-import type { Shape } from "effect-session/SessionStore"
+import type { Store } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
 import { intercepted, type Interception } from "../src/internal/store/intercepted.js"
 import type { Scene } from "../src/internal/testing/interleave.js"
@@ -50,12 +50,12 @@ const half = (done: number) =>
   })
 
 /** The way back, which is at its step 1 in some processes and at its step 2 in others. */
-const back = (first: Shape, second: Shape, i = 0) =>
+const back = (first: Store, second: Store, i = 0) =>
   MigratingStore.make(second, first, { phase: i % 2 === 0 ? "move" : "prepare" })
 
 describe("several requests on the way back, each beginning at any moment", () => {
   type Check = (
-    store: Shape,
+    store: Store,
     one: Stored,
     outcomes: ReadonlyArray<unknown>,
     newKey: Stored["key"]
@@ -143,7 +143,7 @@ describe("a revocation on the way back, and a request after each of its calls", 
         Effect.gen(function*() {
           const { first, one, second } = yield* half(done)
           let calls = 0
-          const slow = (store: Shape) =>
+          const slow = (store: Store) =>
             intercepted(store, (operation, call) =>
               operation.startsWith("revoke")
                 ? Effect.tap(call, () => Effect.suspend(() => back(first, second, ++calls).load(one.key, start)))

@@ -5,7 +5,7 @@ import { it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Metric, Option, TestClock, Tracer } from "effect"
 import { MemoryStore, SessionStoreError } from "effect-session"
 import * as ObservedStore from "effect-session/ObservedStore"
-import type { Shape } from "effect-session/SessionStore"
+import type { Store } from "effect-session/SessionStore"
 import { inspect } from "node:util"
 import { assert, describe, expect } from "vitest"
 import { intercepted, type Interception } from "../src/internal/store/intercepted.js"
@@ -67,7 +67,7 @@ type Act = readonly [
   operation: Operation,
   ifThere: ObservedStore.Outcome,
   ifNot: ObservedStore.Outcome,
-  run: (store: Shape, one: Stored) => Effect.Effect<unknown, SessionStoreError>
+  run: (store: Store, one: Stored) => Effect.Effect<unknown, SessionStoreError>
 ]
 
 const newKey = freshKey()
@@ -146,7 +146,7 @@ describe("spans", () => {
       const made: SessionStoreError = Object.assign(Object.create(SessionStoreError.prototype), { reason: "alice" })
       yield* traced(Effect.exit(failing(Effect.fail(made)).load(freshKey(), start)))
       yield* traced(Effect.exit(failing(Effect.die("alice")).load(freshKey(), start)))
-      const answering: Shape = { ...MemoryStore.make(), save: () => Effect.succeed(JSON.parse(`"alice"`)) }
+      const answering: Store = { ...MemoryStore.make(), save: () => Effect.succeed(JSON.parse(`"alice"`)) }
       yield* traced(ObservedStore.make(answering).save(freshKey(), aRecord(), 1, start))
       assert.deepStrictEqual(outcomesOf(spans), [["unavailable", "Failure"], ["defect", "Failure"], [
         "done",

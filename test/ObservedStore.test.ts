@@ -5,7 +5,7 @@ import { it } from "@effect/vitest"
 import { Cause, Effect, Exit, Fiber, FiberRef, Metric, MetricState, Option, TestClock, Tracer } from "effect"
 import { MemoryStore, SessionStore, SessionStoreError } from "effect-session"
 import * as ObservedStore from "effect-session/ObservedStore"
-import type { Shape } from "effect-session/SessionStore"
+import type { Store } from "effect-session/SessionStore"
 import { storeLaws } from "effect-session/testing"
 import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe, expect } from "vitest"
@@ -163,7 +163,7 @@ describe("calls", () => {
       // Another node with the same front writes after this one's read of the back, and before its fill.
       const other = yield* TieredStore.make(front, back, { lease: "5 seconds" })
       const write = other.save(one.key, one.record, 1, start)
-      const raced: Shape = { ...back, load: (...args) => Effect.zipLeft(back.load(...args), write) }
+      const raced: Store = { ...back, load: (...args) => Effect.zipLeft(back.load(...args), write) }
       const node = yield* TieredStore.make(
         ObservedStore.make(front, { tier: frontTier }),
         ObservedStore.make(raced, { tier: backTier }),

@@ -60,7 +60,7 @@ const firstOf = (mode: "session" | "transaction") =>
     const context = yield* Layer.build(
       Layer.provide(PgInvalidation.layer({ channel: freshPrefix(), beat: "200 millis" }), yield* pooled(mode))
     )
-    const { listen } = Context.get(context, SessionInvalidation)
+    const { subscribe: listen } = Context.get(context, SessionInvalidation)
     yield* Effect.fork(
       Effect.provide(
         listen(({ _tag }) => Deferred.succeed(first, _tag)),

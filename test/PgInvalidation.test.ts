@@ -2,7 +2,7 @@ import * as PgClient from "@effect/sql-pg/PgClient"
 import type * as SqlClient from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Effect, Layer, type Scope } from "effect"
-import type { Notice } from "effect-session/SessionInvalidation"
+import type { InvalidationEvent } from "effect-session/SessionInvalidation"
 import * as SqlMigrations from "effect-session/SqlMigrations"
 import { assert, describe } from "vitest"
 import { until } from "../examples/servers/server.js"
@@ -33,8 +33,9 @@ const nodes = (...jobs: ReadonlyArray<Pick<Job, "channel" | "lease"> & Partial<J
           Effect.promise(() => fetch(at + path, { method, headers: { cookie } }))
         const who = (cookie: string, path = "/me") =>
           Effect.flatMap(ask("GET", path, cookie), (answer) => Effect.promise(() => answer.text()))
-        const heard = (tag: Notice["_tag"]) => Effect.sync(() => child.soFar().filter((line) => line === tag).length)
-        const hears = (tag: Notice["_tag"], times: number) => until(heard(tag), (count) => count >= times)
+        const heard = (tag: InvalidationEvent["_tag"]) =>
+          Effect.sync(() => child.soFar().filter((line) => line === tag).length)
+        const hears = (tag: InvalidationEvent["_tag"], times: number) => until(heard(tag), (count) => count >= times)
         yield* hears("Gap", 1)
         return {
           who,

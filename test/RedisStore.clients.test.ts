@@ -1,6 +1,6 @@
 import { it } from "@effect/vitest"
 import { Effect, Layer, type Scope } from "effect"
-import { type Shape as Client, slotOf } from "effect-session/RedisClient"
+import { type Client as Client, slotOf } from "effect-session/RedisClient"
 import * as RedisStore from "effect-session/RedisStore"
 import { Cluster, type ClusterOptions } from "ioredis"
 import { createClient, createClientPool, createCluster, RESP_TYPES } from "redis"

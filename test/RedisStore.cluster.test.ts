@@ -1,8 +1,8 @@
 import { it } from "@effect/vitest"
 import { Effect, Option } from "effect"
-import type { Shape as Client } from "effect-session/RedisClient"
+import type { Client as Client } from "effect-session/RedisClient"
 import * as RedisStore from "effect-session/RedisStore"
-import type { Shape } from "effect-session/SessionStore"
+import type { Store } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
 import * as Server from "../examples/servers/redis.js"
 import {
@@ -46,7 +46,7 @@ const keyIn = (tag: string) => keyOf(tag + freshKey().slice(1))
 
 const tags = [..."-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz"]
 const ending = (at: number) => ({ expiry: { at, deadline: undefined, lifetime: undefined } })
-const inEveryShard = (store: Shape, at = start + hour) =>
+const inEveryShard = (store: Store, at = start + hour) =>
   Effect.forEach(tags, (tag) => stored(store, ending(at), keyIn(tag)), { concurrency: 16 })
 
 describe("a Cluster", () => {

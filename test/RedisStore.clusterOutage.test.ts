@@ -3,7 +3,7 @@
  */
 import { it } from "@effect/vitest"
 import { Effect, type Scope } from "effect"
-import { type Shape as Client, slotOf } from "effect-session/RedisClient"
+import { type Client as Client, slotOf } from "effect-session/RedisClient"
 import * as RedisStore from "effect-session/RedisStore"
 import { assert, describe } from "vitest"
 import * as Server from "../examples/servers/redis.js"
@@ -79,7 +79,7 @@ describe("a node of a Cluster, with clients as they come", () => {
           const { calm } = shops
           const visitors = yield* arriveOnAll(calm, 6)
           const gone = yield* arriveOnAll(calm, 2)
-          yield* Effect.forEach(gone, ({ cookie }) => calm.request(Effect.zipRight(ShopSession.flush, ok), cookie))
+          yield* Effect.forEach(gone, ({ cookie }) => calm.request(Effect.zipRight(ShopSession.destroy, ok), cookie))
 
           yield* nodes[0].signal("SIGSTOP")
           yield* visitWithout(shops, visitors, 0)

@@ -3,7 +3,7 @@ import { Effect } from "effect"
 import { MemoryStore } from "effect-session"
 import * as MigratingStore from "effect-session/MigratingStore"
 import { RedisClient } from "effect-session/RedisStore"
-import type { Shape } from "effect-session/SessionStore"
+import type { Store } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
 import { equal, range } from "../src/internal/testing/law.js"
 import {
@@ -49,26 +49,26 @@ const opened = Effect.gen(function*() {
   return { store, interrupted }
 })
 
-const sparing = (store: Shape, { record }: Stored) => store.revokeSubject(namespace, "ann", record.id)
+const sparing = (store: Store, { record }: Stored) => store.revokeSubject(namespace, "ann", record.id)
 
 /** What becomes of the session that is spared. */
 interface Change {
   readonly name: string
   /** What is there before. */
-  readonly before: (store: Shape, one: Stored) => Effect.Effect<unknown, unknown>
+  readonly before: (store: Store, one: Stored) => Effect.Effect<unknown, unknown>
   /** What is done meanwhile, and the session that is there then. */
-  readonly act: (store: Shape, one: Stored) => readonly [Effect.Effect<unknown, unknown>, Stored]
+  readonly act: (store: Store, one: Stored) => readonly [Effect.Effect<unknown, unknown>, Stored]
 }
 
 /** The session that is spared, as it is before, and another one of its subject. */
-const bothOf = (store: Shape, before: Change["before"]) =>
+const bothOf = (store: Store, before: Change["before"]) =>
   Effect.gen(function*() {
     const one = { key: freshKey(), record: aRecord() }
     yield* before(store, one)
     return { one, other: yield* stored(store) }
   })
 
-const created = (store: Shape, { key, record }: Stored) =>
+const created = (store: Store, { key, record }: Stored) =>
   Effect.flatMap(store.create(key, record, start), (outcome) => equal("create", outcome, "created"))
 
 const rotated = (keyFor: (key: Stored["key"]) => Stored["key"]): Change["act"] => (store, { key, record }) => {

@@ -4,7 +4,7 @@
 import { it } from "@effect/vitest"
 import { Effect, Option, type Scope } from "effect"
 import { SessionStoreError } from "effect-session"
-import type { Shape as Client } from "effect-session/RedisClient"
+import type { Client as Client } from "effect-session/RedisClient"
 import * as RedisStore from "effect-session/RedisStore"
 import { assert, describe } from "vitest"
 import * as Server from "../examples/servers/redis.js"

@@ -4,7 +4,7 @@
 import { it } from "@effect/vitest"
 import { Effect, Logger, Option } from "effect"
 import { SessionStoreError } from "effect-session"
-import type { Shape } from "effect-session/SessionStore"
+import type { Store } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
 import * as Server from "../examples/servers/redis.js"
 import { range } from "../src/internal/testing/law.js"
@@ -39,7 +39,7 @@ const small = (policy: string) =>
 const data = JSON.stringify("x".repeat(2000))
 
 /** Makes sessions until the server does not take more; gives those that it took. */
-const filled = (store: Shape) =>
+const filled = (store: Store) =>
   Effect.gen(function*() {
     const taken: Array<Stored> = []
     for (;;) {

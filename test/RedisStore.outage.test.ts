@@ -1,9 +1,9 @@
 import { it } from "@effect/vitest"
 import { Effect, Fiber, Layer, Redacted, Scope } from "effect"
 import { SessionStore, SessionStoreError } from "effect-session"
-import type { Shape as Client } from "effect-session/RedisClient"
+import type { Client as Client } from "effect-session/RedisClient"
 import * as RedisStore from "effect-session/RedisStore"
-import type { Shape } from "effect-session/SessionStore"
+import type { Store } from "effect-session/SessionStore"
 import { capabilityLaws } from "effect-session/testing"
 import { assert, describe } from "vitest"
 import { freePort } from "../examples/servers/freePort.js"
@@ -36,7 +36,7 @@ const restartable = (settings: Redis.Options["settings"] = {}) =>
   })
 
 /** Waits until a client has found its server again. */
-const answers = (store: Shape) => until(Effect.either(store.load(freshKey(), start)), ({ _tag }) => _tag === "Right")
+const answers = (store: Store) => until(Effect.either(store.load(freshKey(), start)), ({ _tag }) => _tag === "Right")
 
 /** Clients as they come, which would keep what they cannot send, and those that say so themselves. */
 const clients: ReadonlyArray<
@@ -75,7 +75,7 @@ describe("a server that goes away and comes back", () => {
         const server = yield* restartable({ appendonly: "yes", appendfsync: "always" })
         const store = yield* Effect.flatMap(on(server.url), (client) => storeOn(client))
         const shop = yield* Shop.make(Layer.succeed(SessionStore, store))
-        for (const write of [ShopSession.cycleKey, ShopSession.save]) {
+        for (const write of [ShopSession.rotate, ShopSession.save]) {
           const cookie = yield* begin(shop)
           const { go, handler, reached } = yield* between(
             ShopSession.update("count", (n) => n + 1),
@@ -104,7 +104,7 @@ describe("a server that is killed under load and started again", () => {
         const shops = yield* shopsOn(store)
         const { calm, shop } = shops
         const out = yield* begin(calm)
-        assert.strictEqual((yield* calm.request(Effect.zipRight(ShopSession.flush, ok), out)).status, 200)
+        assert.strictEqual((yield* calm.request(Effect.zipRight(ShopSession.destroy, ok), out)).status, 200)
         // Long enough for a visitor to be refused.
         const bystander = yield* begin(calm)
         const refused = until(
@@ -216,7 +216,7 @@ describe("a server that has stopped answering (F17)", () => {
         assert.deepStrictEqual([status, headers.get("retry-after"), cookie], [503, "5", undefined])
       }
       assert.isBelow(spent, inTime)
-      const logout = yield* shop.request(Effect.zipRight(ShopSession.flush, ok), cookie)
+      const logout = yield* shop.request(Effect.zipRight(ShopSession.destroy, ok), cookie)
       assert.deepStrictEqual([logout.status, logout.cookie], [503, undefined])
       yield* server.signal("SIGCONT")
       // The logout had been sent, and was done when the server woke up: it was not said to have failed.

@@ -1,7 +1,7 @@
 import { it } from "@effect/vitest"
 import { Cause, Effect } from "effect"
 import * as RedisStore from "effect-session/RedisStore"
-import type { Shape } from "effect-session/SessionStore"
+import type { Store } from "effect-session/SessionStore"
 import { inspect } from "node:util"
 import { assert, describe } from "vitest"
 import { range } from "../src/internal/testing/law.js"
@@ -59,7 +59,7 @@ const opened = Effect.gen(function*() {
 })
 
 /** A load says that this is no record, and nothing of what is in it; the other record is as it was. */
-const isRefused = (store: Shape, bad: Stored, good: Stored, what: string) =>
+const isRefused = (store: Store, bad: Stored, good: Stored, what: string) =>
   Effect.gen(function*() {
     const answer = yield* Effect.either(store.load(bad.key, start))
     if (answer._tag === "Right") return assert.fail(`${what} was read as if it were none, or a record`)

@@ -1,8 +1,8 @@
 import { it } from "@effect/vitest"
 import { Effect, FastCheck, Option, Redacted } from "effect"
-import type { Shape as Client } from "effect-session/RedisClient"
+import type { Client as Client } from "effect-session/RedisClient"
 import * as RedisStore from "effect-session/RedisStore"
-import type { Shape } from "effect-session/SessionStore"
+import type { Store } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
 import * as Server from "../examples/servers/redis.js"
 import { forAll, range } from "../src/internal/testing/law.js"
@@ -167,7 +167,7 @@ describe("text", () => {
 })
 
 describe("calls", () => {
-  const one = (store: Shape) => stored(store)
+  const one = (store: Store) => stored(store)
 
   it.scopedLive("are one per function of the hot path", () =>
     Effect.gen(function*() {

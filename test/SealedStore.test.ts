@@ -5,7 +5,7 @@ import * as CacheEngine from "effect-session/CacheEngine"
 import * as Keyring from "effect-session/Keyring"
 import * as SealedStore from "effect-session/SealedStore"
 import type { SessionRecord } from "effect-session/SessionRecord"
-import type { Shape } from "effect-session/SessionStore"
+import type { Store } from "effect-session/SessionStore"
 import { engineLaws, storedEngineLaws, storeLaws } from "effect-session/testing"
 import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe } from "vitest"
@@ -42,7 +42,7 @@ const setUp = Effect.gen(function*() {
 })
 
 /** Whoever looks for it is told that it is corrupt; who looks at all of them is told which it is. */
-const isRefused = (store: Shape, { key, record: { id, namespace } }: Stored) =>
+const isRefused = (store: Store, { key, record: { id, namespace } }: Stored) =>
   Effect.gen(function*() {
     const page = yield* store.scan(namespace, undefined, 10, start)
     assert.strictEqual((yield* Effect.flip(store.load(key, start))).reason, "corrupt")

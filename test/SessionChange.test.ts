@@ -13,15 +13,15 @@ interface Row {
 
 /** The table of the design, section 7: the first row that applies decides. */
 const rows: ReadonlyArray<Row> = [
-  { when: "committed, upgraded, or the load had failed", applies: (s) => s.settled, then: "Keep" },
-  { when: "L3: never used", applies: (s) => !s.opened && !s.flushed, then: "Keep" },
-  { when: "flushed, nothing written after", applies: (s) => s.flushed && !s.changed && s.presented, then: "Destroy" },
-  { when: "flushed, and there was nothing to end", applies: (s) => s.flushed && !s.changed, then: "Keep" },
+  { when: "committed, upgraded, or the load had failed", applies: (s) => s.answered, then: "Keep" },
+  { when: "L3: never used", applies: (s) => !s.opened && !s.destroyed, then: "Keep" },
+  { when: "flushed, nothing written after", applies: (s) => s.destroyed && !s.changed && s.presented, then: "Destroy" },
+  { when: "flushed, and there was nothing to end", applies: (s) => s.destroyed && !s.changed, then: "Keep" },
   { when: "R17: status 500 or more", applies: (_, status) => status >= 500, then: "Keep" },
   { when: "aborted by the client", applies: (_, status) => status === 499, then: "Keep" },
   { when: "discarded", applies: (s) => s.discarded, then: "Keep" },
-  { when: "flushed, then written", applies: (s) => s.flushed && s.presented, then: "Replace" },
-  { when: "flushed, then written, with nothing to end", applies: (s) => s.flushed, then: "Create" },
+  { when: "flushed, then written", applies: (s) => s.destroyed && s.presented, then: "Replace" },
+  { when: "flushed, then written, with nothing to end", applies: (s) => s.destroyed, then: "Create" },
   { when: "F12: new and unchanged", applies: (s) => s.isNew && !s.changed, then: "Keep" },
   { when: "new and changed", applies: (s) => s.isNew, then: "Create" },
   { when: "authenticated or cycled", applies: (s) => s.rotates, then: "Rotate" },
@@ -31,7 +31,7 @@ const rows: ReadonlyArray<Row> = [
     applies: (s) => s.touchWindow !== undefined && s.lastSeenAt <= now - s.touchWindow,
     then: "Touch"
   },
-  { when: "opened with an older key", applies: (s) => s.stale, then: "Reseal" },
+  { when: "opened with an older key", applies: (s) => s.needsReseal, then: "Reseal" },
   { when: "otherwise", applies: () => true, then: "Keep" }
 ]
 
@@ -58,15 +58,15 @@ const states: ReadonlyArray<State> = ages.flatMap((age) =>
                 both.flatMap((rotates) =>
                   both.map((stale): State => ({
                     ...age,
-                    settled,
+                    answered: settled,
                     presented,
-                    flushed,
+                    destroyed: flushed,
                     discarded,
                     opened,
                     isNew,
                     changed,
                     rotates,
-                    stale
+                    needsReseal: stale
                   }))
                 )
               )
@@ -113,11 +113,11 @@ const decided = (where: (state: State, status: number) => boolean): ReadonlyArra
 
 describe("laws that follow from the table", () => {
   it("L2: once flushed, the old record is never saved, touched or rotated", () =>
-    assert.sameMembers([...decided((s) => s.flushed)], ["Keep", "Destroy", "Replace", "Create"]))
+    assert.sameMembers([...decided((s) => s.destroyed)], ["Keep", "Destroy", "Replace", "Create"]))
 
   it("a logout is carried out at any status, even if the handler failed or called discard", () =>
     assert.deepStrictEqual(
-      decided((s) => s.flushed && !s.changed && s.presented && !s.settled),
+      decided((s) => s.destroyed && !s.changed && s.presented && !s.answered),
       ["Destroy"]
     ))
 
@@ -128,16 +128,16 @@ describe("laws that follow from the table", () => {
     ))
 
   it("L3: a request that did not use the session decides nothing, whatever else holds", () =>
-    assert.deepStrictEqual(decided((s) => !s.opened && !s.flushed), ["Keep"]))
+    assert.deepStrictEqual(decided((s) => !s.opened && !s.destroyed), ["Keep"]))
 
   it("L5: a session whose load failed is never written or destroyed", () =>
-    assert.deepStrictEqual(decided((s) => s.settled), ["Keep"]))
+    assert.deepStrictEqual(decided((s) => s.answered), ["Keep"]))
 
   it("only a request without a live record, or after a flush, creates one", () =>
-    assert.notIncludeMembers([...decided((s) => !s.isNew && !s.flushed)], ["Create", "Replace"]))
+    assert.notIncludeMembers([...decided((s) => !s.isNew && !s.destroyed)], ["Create", "Replace"]))
 
   it("F12: an anonymous visitor whose session did not change gets no row and no cookie", () =>
-    assert.deepStrictEqual(decided((s) => s.isNew && !s.changed && !s.flushed), ["Keep"]))
+    assert.deepStrictEqual(decided((s) => s.isNew && !s.changed && !s.destroyed), ["Keep"]))
 
   it("F-T2: a clock that went back touches nothing", () =>
     assert.notInclude(decided((s) => s.lastSeenAt > now), "Touch"))

@@ -39,7 +39,7 @@ interface App {
 interface Data {
   readonly visits: number
 }
-const App = Context.GenericTag<Service<App>, SessionService.Shape<Data>>("test/App/Service")
+const App = Context.GenericTag<Service<App>, SessionService.Sessions<Data>>("test/App/Service")
 
 const definition = (settings: SessionService.Settings): SessionService.Definition<Data> => ({
   name: "test/App",
@@ -274,7 +274,7 @@ describe("over a tag's own settings", () => {
           yield* session.update("visits", (n) => n + 1)
           const visits = yield* session.get("visits")
           assert.isUndefined(yield* session.finish(200))
-          return { visits, owed: session.used?.owed }
+          return { visits, owed: session.used?.setCookie }
         })
       const first = yield* visit(undefined)
       if (first.owed === undefined || first.owed === "expire") return assert.fail("no cookie was sent")

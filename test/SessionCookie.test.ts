@@ -19,7 +19,7 @@ describe("make", () => {
       partitioned: false,
       browserLength: false
     })
-    assert.isUndefined(SessionCookie.problemOf(plain))
+    assert.isUndefined(SessionCookie.validate(plain))
   })
 
   it("R27: the development preset has a name of its own, no prefix, and is not Secure", () => {
@@ -27,7 +27,7 @@ describe("make", () => {
     assert.notInclude(plain.name, cookie.name)
     assert.isFalse(cookie.name.startsWith("__"))
     assert.isFalse(cookie.secure)
-    assert.isUndefined(SessionCookie.problemOf(cookie))
+    assert.isUndefined(SessionCookie.validate(cookie))
   })
 
   it("keeps what is given", () =>
@@ -72,7 +72,7 @@ describe("a combination that browsers drop does not type-check, and is refused w
     "R26: Partitioned without SameSite=None": { partitioned: true }
   }
   for (const [title, options] of Object.entries(illegal)) {
-    it(title, () => assert.isString(SessionCookie.problemOf(SessionCookie.make(options))))
+    it(title, () => assert.isString(SessionCookie.validate(SessionCookie.make(options))))
   }
 
   it("3.3.2: SameSite=None must be acknowledged", () => {
@@ -132,7 +132,7 @@ describe("problemOf", () => {
   for (const prefix of prefixes) {
     it(`3.3.1: ${prefix || "no prefix"}: refuses exactly the mixes of attributes that a browser drops`, () => {
       for (const cookie of mixes.filter(({ name }) => name === `${prefix}session`)) {
-        assert.strictEqual(SessionCookie.problemOf(cookie) === undefined, browserKeeps(cookie), JSON.stringify(cookie))
+        assert.strictEqual(SessionCookie.validate(cookie) === undefined, browserKeeps(cookie), JSON.stringify(cookie))
       }
     })
   }
@@ -158,7 +158,7 @@ describe("problemOf", () => {
     "a domain with an empty label": { name: "s", domain: "example..com" }
   }
   for (const [title, fields] of Object.entries(refused)) {
-    it(`refuses ${title}`, () => assert.isString(SessionCookie.problemOf({ ...plain, ...fields })))
+    it(`refuses ${title}`, () => assert.isString(SessionCookie.validate({ ...plain, ...fields })))
   }
 
   const accepted: Readonly<Record<string, Partial<SessionCookie.SessionCookie>>> = {
@@ -168,7 +168,7 @@ describe("problemOf", () => {
     "every character of a token": { name: "!#$%&'*+-.^_`|~09azAZ" }
   }
   for (const [title, fields] of Object.entries(accepted)) {
-    it(`accepts ${title}`, () => assert.isUndefined(SessionCookie.problemOf({ ...plain, ...fields })))
+    it(`accepts ${title}`, () => assert.isUndefined(SessionCookie.validate({ ...plain, ...fields })))
   }
 })
 
@@ -236,14 +236,14 @@ describe("maxAge", () => {
 describe("slides", () => {
   const policy = fc.constantFrom(Expiry.standard, Expiry.django, Expiry.aal3, Expiry.at(6_000_000_000_000))
   const born = (policy: Expiry.Expiry, now: number, own: Lifetime | undefined) =>
-    Expiry.begin(policy, { createdAt: now, authenticatedAt: undefined, modifiedAt: now, lastSeenAt: now }, own)
+    Expiry.initial(policy, { createdAt: now, authenticatedAt: undefined, modifiedAt: now, lastSeenAt: now }, own)
 
   it("where it is false, activity does not move the end that the browser holds", () =>
     fc.assert(
       fc.property(cookie, policy, lifetime, moment, fc.nat(), (cookie, policy, own, now, passed) => {
         const first = born(policy, now, own)
         fc.pre(!SessionCookie.slides(cookie, first))
-        const later = Expiry.proceed(
+        const later = Expiry.next(
           policy,
           first,
           { createdAt: now, authenticatedAt: undefined, modifiedAt: now + passed, lastSeenAt: now + passed },

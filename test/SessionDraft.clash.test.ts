@@ -4,7 +4,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Either, Schema } from "effect"
 import * as Merge from "effect-session/Merge"
-import type { Clash, Draft, Field, Step } from "effect-session/SessionDraft"
+import type { Conflict, Draft, Field, Step } from "effect-session/SessionDraft"
 import * as SessionDraft from "effect-session/SessionDraft"
 import * as SessionSchema from "effect-session/SessionSchema"
 import * as fc from "fast-check"
@@ -37,7 +37,7 @@ const onto = (theirs: Partial<Data>, steps: ReadonlyArray<Step<Data>>) =>
     return yield* Effect.either(SessionDraft.replay(start({ ...base, ...theirs }), steps, base))
   })
 
-const clashes = (outcome: Either.Either<Draft<Data>, Clash>, what: string) =>
+const clashes = (outcome: Either.Either<Draft<Data>, Conflict>, what: string) =>
   assert.deepStrictEqual(outcome, Either.left({ _tag: "Clash", what }))
 
 const to = (value: unknown): Field => ({ present: true, value })

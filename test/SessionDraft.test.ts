@@ -1,8 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Either, Equal, Option, Schema } from "effect"
-import type { Clash, Draft, Step } from "effect-session/SessionDraft"
+import type { Conflict, Draft, Step } from "effect-session/SessionDraft"
 import * as SessionDraft from "effect-session/SessionDraft"
-import type { Misfit } from "effect-session/SessionSchema"
+import type { ValidationIssue } from "effect-session/SessionSchema"
 import * as SessionSchema from "effect-session/SessionSchema"
 import * as fc from "fast-check"
 import type { Json, JsonRecord } from "../src/Json.js"
@@ -242,11 +242,11 @@ describe("steps", () => {
       class Range extends Schema.Class<Range>("Range")(
         Schema.Struct({ low: Schema.Int, high: Schema.Int }).pipe(Schema.filter(({ high, low }) => low <= high))
       ) {}
-      if (SessionSchema.problemOfSchema(Range) !== undefined) return
+      if (SessionSchema.validate(Range) !== undefined) return
       const range = SessionSchema.make<Range>(Range, Context.empty())
       const { assign } = SessionDraft.stepsFor<Range>(range, new Range({ low: 0, high: 1 }), {})
       const start = SessionDraft.start(yield* range.decode({ low: 0, high: 1 }), undefined, undefined)
-      const outcome: Either.Either<unknown, Misfit | Clash> = yield* Effect.either(
+      const outcome: Either.Either<unknown, ValidationIssue | Conflict> = yield* Effect.either(
         assign("low", { present: true, value: 9 }, false)(start, undefined)
       )
       assert.isTrue(Either.isLeft(outcome), "a record that no request could load")

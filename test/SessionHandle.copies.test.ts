@@ -1,7 +1,7 @@
 import { it } from "@effect/vitest"
 import { Effect, Layer, Option, Schema, TestClock } from "effect"
 import { Lifetime, MemoryStore, Session, SessionStore, SessionStoreError, StoredEngine } from "effect-session"
-import type { Shape } from "effect-session/SessionStore"
+import type { Store } from "effect-session/SessionStore"
 import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe, expect } from "vitest"
 import { intercepted } from "./support/intercept.js"
@@ -20,7 +20,7 @@ const setUp = Effect.gen(function*() {
     (operation, call) =>
       Effect.suspend(() => state.down ? Effect.fail(new SessionStoreError({ operation, reason: "unavailable" })) : call)
   )
-  const server = (store: Shape) =>
+  const server = (store: Store) =>
     Effect.map(
       Layer.build(Cart.layer.pipe(
         Layer.provide(StoredEngine.layer()),
@@ -36,7 +36,7 @@ const setUp = Effect.gen(function*() {
   /** The store is down, and that is known. */
   const goDown = Effect.zipRight(
     Effect.sync(() => void (state.down = true)),
-    here(Effect.exit(Effect.zipRight(Cart.fresh, Cart.value)), cookie)
+    here(Effect.exit(Effect.zipRight(Cart.reload, Cart.value)), cookie)
   )
   return { cookie, elsewhere, goDown, here, state, truth }
 })
@@ -47,22 +47,22 @@ describe("fresh", () => {
       const { cookie, elsewhere, here } = yield* setUp
       yield* elsewhere(Cart.set("items", 2), cookie)
       assert.strictEqual((yield* here(Cart.get("items"), cookie)).result, 1)
-      assert.strictEqual((yield* here(Effect.zipRight(Cart.fresh, Cart.get("items")), cookie)).result, 2)
+      assert.strictEqual((yield* here(Effect.zipRight(Cart.reload, Cart.get("items")), cookie)).result, 2)
     }))
 
   it.scoped("asked for after a reading, it is what the store holds from then on", () =>
     Effect.gen(function*() {
       const { cookie, elsewhere, here } = yield* setUp
       yield* elsewhere(Cart.set("items", 2), cookie)
-      const { result } = yield* here(Effect.all([Cart.get("items"), Cart.fresh, Cart.get("items")]), cookie)
+      const { result } = yield* here(Effect.all([Cart.get("items"), Cart.reload, Cart.get("items")]), cookie)
       assert.deepStrictEqual(result, [1, undefined, 2])
     }))
 
   it.scoped("after a logout elsewhere there is no session", () =>
     Effect.gen(function*() {
       const { cookie, elsewhere, here } = yield* setUp
-      yield* elsewhere(Cart.flush, cookie)
-      const { result } = yield* here(Effect.all([Cart.subject, Cart.fresh, Cart.subject]), cookie)
+      yield* elsewhere(Cart.destroy, cookie)
+      const { result } = yield* here(Effect.all([Cart.subject, Cart.reload, Cart.subject]), cookie)
       expect(result).toStrictEqual([Option.some("ann"), undefined, Option.none()])
     }))
 
@@ -70,7 +70,7 @@ describe("fresh", () => {
     Effect.gen(function*() {
       const { cookie, elsewhere, here } = yield* setUp
       yield* elsewhere(Cart.set("items", 10), cookie)
-      const { error } = yield* here(Effect.zipRight(Cart.update("items", (n) => n + 1), Cart.fresh), cookie)
+      const { error } = yield* here(Effect.zipRight(Cart.update("items", (n) => n + 1), Cart.reload), cookie)
       assert.isUndefined(error)
       assert.strictEqual((yield* elsewhere(Cart.get("items"), cookie)).result, 11)
     }))
@@ -78,11 +78,11 @@ describe("fresh", () => {
   it.scoped("after save and after flush it goes on from there", () =>
     Effect.gen(function*() {
       const { cookie, here } = yield* setUp
-      const saved = yield* here(Effect.all([Cart.set("items", 5), Cart.save, Cart.fresh, Cart.get("items")]), cookie)
+      const saved = yield* here(Effect.all([Cart.set("items", 5), Cart.save, Cart.reload, Cart.get("items")]), cookie)
       assert.strictEqual(saved.result[3], 5)
-      const made = yield* here(Effect.all([Cart.set("items", 7), Cart.save, Cart.fresh, Cart.get("items")]))
+      const made = yield* here(Effect.all([Cart.set("items", 7), Cart.save, Cart.reload, Cart.get("items")]))
       assert.strictEqual(made.result[3], 7)
-      const flushed = yield* here(Effect.all([Cart.flush, Cart.fresh, Cart.subject]), cookie)
+      const flushed = yield* here(Effect.all([Cart.destroy, Cart.reload, Cart.subject]), cookie)
       expect(flushed.result[2]).toStrictEqual(Option.none())
       assert.isUndefined(flushed.cookie)
     }))
@@ -97,10 +97,10 @@ describe("a store that is down", () => {
       assert.strictEqual(error.reason, "store")
     }))
 
-  it.scoped("readOnlyWhenDown reads the copy and says so; without it, or while the store is up, it says no", () =>
+  it.scoped("allowStale reads the copy and says so; without it, or while the store is up, it says no", () =>
     Effect.gen(function*() {
       const { cookie, goDown, here } = yield* setUp
-      const read = Effect.all([Cart.readOnlyWhenDown, Cart.isReadOnly, Cart.get("items")])
+      const read = Effect.all([Cart.allowStale, Cart.isReadOnly, Cart.get("items")])
       assert.deepStrictEqual((yield* here(read, cookie)).result, [false, false, 1])
       yield* goDown
       const { cookie: kept, error, owed, result } = yield* here(read, cookie)
@@ -118,12 +118,12 @@ describe("a store that is down", () => {
           Cart.update("items", (n) => n + 1),
           Cart.modify("items", (n) => [n, n + 1]),
           Cart.clear,
-          Cart.cycleKey,
+          Cart.rotate,
           Cart.authenticate("bob"),
           Cart.setExpiry(Lifetime.lasting("1 hour"))
         ]
       ) {
-        const { error, result } = yield* here(Effect.zipRight(Cart.readOnlyWhenDown, Effect.flip(change)), cookie)
+        const { error, result } = yield* here(Effect.zipRight(Cart.allowStale, Effect.flip(change)), cookie)
         assert.include(result, { _tag: "SessionUnavailable", reason: "readOnly", retryAfter: 5 })
         assert.match(result.message, /can be read but not changed/)
         assert.isUndefined(error)
@@ -138,7 +138,7 @@ describe("a store that is down", () => {
       yield* TestClock.adjust("9 seconds")
       const before = yield* truth.scan("test/Copies", undefined, 10, 0)
       yield* goDown
-      const { error, owed } = yield* here(Effect.zipRight(Cart.readOnlyWhenDown, Cart.value), cookie)
+      const { error, owed } = yield* here(Effect.zipRight(Cart.allowStale, Cart.value), cookie)
       assert.deepStrictEqual([error, owed], [undefined, undefined])
       state.down = false
       assert.deepStrictEqual(yield* truth.scan("test/Copies", undefined, 10, 0), before)
@@ -148,7 +148,7 @@ describe("a store that is down", () => {
     Effect.gen(function*() {
       const { cookie, goDown, here } = yield* setUp
       yield* goDown
-      const { cookie: kept, error } = yield* here(Effect.zipRight(Cart.readOnlyWhenDown, Cart.flush), cookie)
+      const { cookie: kept, error } = yield* here(Effect.zipRight(Cart.allowStale, Cart.destroy), cookie)
       assert.include(error, { _tag: "SessionUnavailable", reason: "store" })
       assert.strictEqual(kept, cookie)
     }))
@@ -158,7 +158,7 @@ describe("a store that is down", () => {
       const { cookie, goDown, here } = yield* setUp
       yield* goDown
       yield* TestClock.adjust("10 seconds")
-      const error = yield* Effect.flip(here(Cart.readOnlyWhenDown, cookie))
+      const error = yield* Effect.flip(here(Cart.allowStale, cookie))
       assert.strictEqual(error.reason, "store")
     }))
 })

@@ -59,7 +59,7 @@ const watching = Effect.gen(function*() {
   const handle = service.request(`${service.cookie.name}=${cookie}`)
   yield* handle.get("user")
   yield* handle.finish(200)
-  const waiting = yield* Effect.fork(handle.ended())
+  const waiting = yield* Effect.fork(handle.awaitEnd())
   yield* Effect.repeat(Effect.yieldNow(), { until: () => faults.looks >= 2 })
   const isOver = Effect.map(Fiber.poll(waiting), Option.isSome)
   assert.isFalse(yield* isOver)
@@ -74,7 +74,7 @@ describe("a session that is watched ends", () => {
     "by a logout in this process, at once",
     Effect.gen(function*() {
       const { cookie, over } = yield* watching
-      yield* visit(ShopSession, ShopSession.flush, cookie)
+      yield* visit(ShopSession, ShopSession.destroy, cookie)
       yield* over
     })
   )
@@ -177,7 +177,7 @@ describe("a session that is watched ends", () => {
       const first = yield* watching
       faults.looks = 0
       const second = yield* watching
-      yield* visit(ShopSession, ShopSession.flush, second.cookie)
+      yield* visit(ShopSession, ShopSession.destroy, second.cookie)
       yield* second.over
       assert.isFalse(yield* first.isOver)
     })
@@ -187,7 +187,7 @@ describe("a session that is watched ends", () => {
     "never for a visitor without one",
     Effect.gen(function*() {
       const service = yield* ShopSession.service
-      const waiting = yield* Effect.fork(service.request(undefined).ended())
+      const waiting = yield* Effect.fork(service.request(undefined).awaitEnd())
       yield* TestClock.adjust("1000 days")
       assert.isTrue(Option.isNone(yield* Fiber.poll(waiting)))
     })

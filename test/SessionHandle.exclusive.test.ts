@@ -4,7 +4,7 @@
 import { it } from "@effect/vitest"
 import { Context, Effect, Layer, MutableRef, Option, Redacted } from "effect"
 import { MemoryStore, SessionStore, SessionStoreError, StoredEngine } from "effect-session"
-import type { Shape } from "effect-session/SessionStore"
+import type { Store } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
 import { intercepted } from "../src/internal/store/intercepted.js"
 import { someOrders } from "../src/internal/testing/interleave.js"
@@ -89,7 +89,7 @@ for (const [name, layer] of stores) {
             const { go, handler, reached } = yield* between(ShopSession.get("user"), again)
             const parked = yield* Effect.fork(shop.request(handler, cookie))
             yield* reached
-            yield* shop.request(Effect.zipRight(ShopSession.flush, ok), cookie)
+            yield* shop.request(Effect.zipRight(ShopSession.destroy, ok), cookie)
             yield* go
             const next = yield* Effect.flatMap(parked, Shop.cookieOf)
             assert.deepStrictEqual((yield* valueOf(shop, next)).tags, [])
@@ -205,7 +205,7 @@ for (const [name, layer] of stores) {
 }
 
 describe("exclusive logins in processes of their own", () => {
-  const processOn = (store: Shape) =>
+  const processOn = (store: Store) =>
     Effect.scoped(Layer.build(
       ShopSession.layerWith({ commitTimeout: "1 minute" }).pipe(
         Layer.provideMerge(StoredEngine.layer({ timeout: "1 minute" })),

@@ -172,8 +172,8 @@ const ways = (
       change(yield* tag.get("box"))
       change(yield* tag.get("spare"))
     }),
-  "get, fresh": (tag) => Effect.zipRight(Effect.map(tag.get("box"), change), tag.fresh),
-  "get, cycleKey": (tag) => Effect.zipRight(Effect.map(tag.get("box"), change), tag.cycleKey),
+  "get, fresh": (tag) => Effect.zipRight(Effect.map(tag.get("box"), change), tag.reload),
+  "get, cycleKey": (tag) => Effect.zipRight(Effect.map(tag.get("box"), change), tag.rotate),
   "set, then change what was set": (tag) => {
     const box = make()
     return Effect.map(tag.set("box", box), () => change(box))
@@ -255,7 +255,7 @@ describe("a value that may be changed in place", () => {
           assert.strictEqual(seen.result[1], seen.result[2])
           assert.strictEqual(seen.result[0].box, seen.result[1])
           const service = yield* Defaulted.service
-          const entries = yield* Stream.runCollect(service.sessions)
+          const entries = yield* Stream.runCollect(service.all)
           assert.deepStrictEqual([...entries].map((entry) => entry._tag === "Right" && entry.right.info.version), [1])
         })
       ))
@@ -377,10 +377,14 @@ describe("a field that the handler changed in place", () => {
       yield* visit(Shop, Effect.zipRight(change, Shop.discard), cookie)
       yield* visit(Shop, change, cookie, 500)
       assert.deepStrictEqual((yield* visit(Shop, Shop.get("seen"), cookie)).result, ["a"])
-      const flushed = yield* visit(Shop, Effect.zipRight(change, Effect.zipRight(Shop.flush, Shop.get("seen"))), cookie)
+      const flushed = yield* visit(
+        Shop,
+        Effect.zipRight(change, Effect.zipRight(Shop.destroy, Shop.get("seen"))),
+        cookie
+      )
       assert.deepStrictEqual([flushed.result, flushed.cookie], [[], undefined])
       // Nor where there was no session, and the field was its default.
-      const anonymous = yield* visit(Shop, Effect.zipRight(change, Effect.zipRight(Shop.flush, Shop.get("seen"))))
+      const anonymous = yield* visit(Shop, Effect.zipRight(change, Effect.zipRight(Shop.destroy, Shop.get("seen"))))
       assert.deepStrictEqual([anonymous.result, anonymous.cookie], [[], undefined])
     })
   )
@@ -418,7 +422,7 @@ describe("everything else that hands out a value", () => {
         const service = yield* Listed.service
         yield* service.create()
         yield* service.create()
-        const entries = [...yield* Stream.runCollect(service.sessions)]
+        const entries = [...yield* Stream.runCollect(service.all)]
         for (const entry of entries) if (entry._tag === "Right") entry.right.value.list.push("x")
         assert.deepStrictEqual(entries.map((entry) => entry._tag === "Right" && entry.right.value.list), [["x"], ["x"]])
         assert.deepStrictEqual(shared, [])
@@ -513,7 +517,7 @@ describe("everything else that hands out a value", () => {
         const { cookie } = yield* visit(Random, Random.set("at", new Date(7)))
         yield* visit(Random, Random.get("at"), cookie)
         const service = yield* Random.service
-        const [entry] = yield* Stream.runCollect(service.sessions)
+        const [entry] = yield* Stream.runCollect(service.all)
         assert.strictEqual(entry?._tag === "Right" && entry.right.info.version, 1)
       })
     )

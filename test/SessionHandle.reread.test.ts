@@ -1,7 +1,7 @@
 import { it } from "@effect/vitest"
 import { Effect, Fiber, Layer, Option, Scheduler, Schema } from "effect"
 import { MemoryStore, Session, SessionStore, SessionStoreError, StoredEngine } from "effect-session"
-import type { Shape } from "effect-session/SessionStore"
+import type { Store } from "effect-session/SessionStore"
 import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe } from "vitest"
 import { intercepted } from "./support/intercept.js"
@@ -37,7 +37,7 @@ const setUp = Effect.gen(function*() {
           : call
       )
   )
-  const server = (store: Shape) =>
+  const server = (store: Store) =>
     Effect.map(
       Layer.build(
         Cart.layer.pipe(Layer.provide(StoredEngine.layer()), Layer.provide(Layer.succeed(SessionStore, store)))
@@ -62,7 +62,7 @@ describe("a fresh that failed", () => {
           Effect.gen(function*() {
             yield* Cart.get("items")
             state.down = true
-            yield* Effect.ignore(Cart.fresh)
+            yield* Effect.ignore(Cart.reload)
             state.down = false
             return yield* Effect.either(Cart.set("items", 5))
           }),
@@ -86,7 +86,7 @@ describe("fresh forgets what the handler has read", () => {
         Effect.gen(function*() {
           const seen = yield* Cart.get("list")
           yield* elsewhere(Cart.set("list", ["a", "b"]), cookie)
-          yield* Cart.fresh
+          yield* Cart.reload
           return yield* Effect.exit(Cart.set("list", [...seen, "c"]))
         }),
         cookie
@@ -142,7 +142,7 @@ describe("a request that was aborted", () => {
       yield* Fiber.interrupt(fiber)
       state.hangs = false
       const { result } = yield* here(
-        Effect.zipRight(Cart.readOnlyWhenDown, Effect.either(Cart.set("items", 2))),
+        Effect.zipRight(Cart.allowStale, Effect.either(Cart.set("items", 2))),
         cookie
       )
       assert.strictEqual(result._tag, "Right")
@@ -150,7 +150,7 @@ describe("a request that was aborted", () => {
 })
 
 describe("what was read stays read", () => {
-  for (const which of ["fresh", "save"] as const) {
+  for (const which of ["reload", "save"] as const) {
     it.scoped(`a field read before ${which}, changed elsewhere after it, and set: not lost`, () =>
       Effect.gen(function*() {
         const { cookie, elsewhere, plain } = yield* setUp

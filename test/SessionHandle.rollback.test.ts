@@ -151,7 +151,7 @@ describe("withRollback", () => {
       const cookie = yield* begin
       const { owed } = yield* visit(
         App,
-        Effect.ignore(App.withRollback(failing(Effect.all([App.flush, App.set("user", "ann")])))),
+        Effect.ignore(App.withRollback(failing(Effect.all([App.destroy, App.set("user", "ann")])))),
         cookie
       )
       assert.strictEqual(owed, "expire")

@@ -185,7 +185,7 @@ describe("reading and changing", () => {
       const before = yield* visit(App, Effect.all([App.set("user", "ann"), App.authenticate("ann")]))
       const everything = Effect.all([App.value, App.id, App.subject])
       const known = yield* visit(App, everything, before.cookie)
-      const moved = yield* visit(App, App.cycleKey, before.cookie)
+      const moved = yield* visit(App, App.rotate, before.cookie)
       assert.notStrictEqual(moved.cookie, before.cookie)
       assert.deepStrictEqual((yield* visit(App, everything, moved.cookie)).result, known.result)
     })
@@ -408,11 +408,11 @@ for (const [name, layer] of stores) {
       Effect.gen(function*() {
         const cookie = yield* login
         yield* TestClock.adjust("4 hours")
-        const kept = yield* visit(App, App.cycleKey, cookie)
+        const kept = yield* visit(App, App.rotate, cookie)
         const again = yield* visit(App, App.authenticate("ann"), kept.cookie)
         yield* TestClock.adjust("4 hours")
         assert.isTrue(yield* isAlive(again.cookie))
-        const rotated = yield* visit(App, App.cycleKey, again.cookie)
+        const rotated = yield* visit(App, App.rotate, again.cookie)
         yield* TestClock.adjust("1 hour")
         assert.isFalse(yield* isAlive(rotated.cookie))
       })

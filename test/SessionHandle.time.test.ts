@@ -149,7 +149,7 @@ describe("endsAt and timeLeft", () => {
       yield* TestClock.adjust("30 minutes")
       const { result } = yield* visit(
         App,
-        Effect.all([App.cycleKey, App.save, asked, TestClock.adjust("20 minutes"), asked, App.flush, asked]),
+        Effect.all([App.rotate, App.save, asked, TestClock.adjust("20 minutes"), asked, App.destroy, asked]),
         first.cookie
       )
       assert.deepStrictEqual([result[2], result[4], result[6]], [
@@ -182,7 +182,7 @@ describe("renew", () => {
       yield* TestClock.adjust("13 days")
       yield* visit(App, App.get("user"), cookie)
       assert.deepStrictEqual(yield* ask(cookie), [minutes(14 * 24 * 60), 24 * 60])
-      const { error, owed, result } = yield* visit(App, Effect.zipRight(App.renew, asked), cookie)
+      const { error, owed, result } = yield* visit(App, Effect.zipRight(App.touch, asked), cookie)
       assert.deepStrictEqual([error, result], [undefined, [minutes(27 * 24 * 60), 14 * 24 * 60]])
       assert.strictEqual(owed === undefined || owed === "expire" ? undefined : owed.maxAge, 14 * 24 * 3600)
       yield* TestClock.adjust("13 days")
@@ -197,17 +197,17 @@ describe("renew", () => {
       const cookie = yield* begin
       yield* visit(App, App.setExpiry(Lifetime.lasting("30 minutes")), cookie)
       yield* TestClock.adjust("10 minutes")
-      yield* visit(App, App.renew, cookie)
+      yield* visit(App, App.touch, cookie)
       assert.deepStrictEqual(yield* ask(cookie), [minutes(30), 20])
       const capped = yield* begin
       yield* TestClock.adjust("50 minutes")
-      yield* visit(App, App.renew, capped)
+      yield* visit(App, App.touch, capped)
       yield* TestClock.adjust("50 minutes")
-      yield* visit(App, App.renew, capped)
+      yield* visit(App, App.touch, capped)
       yield* TestClock.adjust("50 minutes")
-      yield* visit(App, App.renew, capped)
+      yield* visit(App, App.touch, capped)
       assert.deepStrictEqual(yield* ask(capped), [minutes(190), 30])
-      assert.isUndefined((yield* visit(App, App.renew)).owed)
+      assert.isUndefined((yield* visit(App, App.touch)).owed)
     })
   )
 
@@ -216,12 +216,12 @@ describe("renew", () => {
     Effect.gen(function*() {
       const cookie = yield* begin
       yield* TestClock.adjust("5 minutes")
-      yield* visit(App, Effect.all([App.renew, App.discard]), cookie)
+      yield* visit(App, Effect.all([App.touch, App.discard]), cookie)
       assert.deepStrictEqual(yield* ask(cookie), [minutes(60), 55])
       const { error } = yield* visit(
         App,
         Effect.all([
-          App.renew,
+          App.touch,
           Effect.suspend(() => visit(App, App.update("count", (n) => n + 1), cookie)),
           TestClock.adjust("5 minutes")
         ]),
@@ -281,7 +281,7 @@ describe("lengths that are meant as lifetimes", () => {
 
   it("a limit of a policy under one second says what it is, and the unit", () => {
     assert.strictEqual(
-      Expiry.problemOf(Expiry.earliest(Expiry.idle(300), Expiry.absolute("1 day"))),
+      Expiry.validate(Expiry.earliest(Expiry.idle(300), Expiry.absolute("1 day"))),
       "The idle limit of a session must be a finite length of at least one second, and it is 300 milliseconds. " +
         "A number means milliseconds: write \"20 minutes\" or Duration.minutes(20)."
     )

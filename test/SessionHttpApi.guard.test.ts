@@ -112,7 +112,7 @@ const guards = Layer.mergeAll(
   Closed.layer((session) =>
     Effect.gen(function*() {
       const { url } = yield* HttpServerRequest.HttpServerRequest
-      yield* url === "/stale" ? session.flush : session.update("count", (n) => n + 1)
+      yield* url === "/stale" ? session.destroy : session.update("count", (n) => n + 1)
       return yield* new HttpApiError.Unauthorized()
     })
   )

@@ -45,14 +45,14 @@ describe("a handler that breaks off in a child fiber", () => {
             const cookie = yield* pairOf(entered)
             assert.strictEqual(yield* who(cookie), "ann", way)
 
-            const left = yield* doing(Effect.zipRight(Visitor.flush, breakOff(403)), cookie)
+            const left = yield* doing(Effect.zipRight(Visitor.destroy, breakOff(403)), cookie)
             assert.strictEqual(left.status, 403, way)
             assert.deepStrictEqual(setCookiesOf(left).map(({ value }) => value), [""], way)
             assert.strictEqual(yield* who(cookie), "undefined", way)
           }
           const first = yield* pairOf(yield* doing(Effect.zipRight(login, Effect.succeed(respond(200)))))
           const failed = yield* doing(
-            Effect.zipRight(Effect.zipRight(Visitor.cycleKey, Visitor.save), Effect.fail("broken")),
+            Effect.zipRight(Effect.zipRight(Visitor.rotate, Visitor.save), Effect.fail("broken")),
             first
           )
           assert.strictEqual(failed.status, 500)

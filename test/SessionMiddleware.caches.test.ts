@@ -52,15 +52,15 @@ const ways: Readonly<Record<keyof SessionHandle<object>, (user: string) => Way>>
   getOrSet: (user) => Users.getOrSet("name", user),
   remove: () => Users.remove("name"),
   clear: () => Users.clear,
-  cycleKey: () => Users.cycleKey,
-  flush: () => Users.flush,
+  rotate: () => Users.rotate,
+  destroy: () => Users.destroy,
   authenticate: (user) => Users.authenticate(user),
   authenticateExclusively: (user) => Users.authenticateExclusively(user),
   subject: () => Users.subject,
   token: () => Users.token,
   isEmpty: () => Users.isEmpty,
   setExpiry: () => Users.setExpiry(Lifetime.lasting("5 minutes")),
-  renew: () => Users.renew,
+  touch: () => Users.touch,
   withRollback: (user) => Users.withRollback(Users.set("name", user)),
   endsAt: () => Users.endsAt,
   timeLeft: () => Users.timeLeft,
@@ -73,12 +73,12 @@ const ways: Readonly<Record<keyof SessionHandle<object>, (user: string) => Way>>
   save: (user) => Effect.zipRight(Users.set("name", user), Users.save),
   id: () => Users.id,
   optional: () => Effect.flatten(Users.optional),
-  fresh: () => Users.fresh,
-  readOnlyWhenDown: () => Users.readOnlyWhenDown,
+  reload: () => Users.reload,
+  allowStale: () => Users.allowStale,
   isReadOnly: () => Users.isReadOnly,
   take: () => Users.take("notice"),
   // It waits as long as the session lives.
-  ended: () => Effect.timeoutOption(Effect.interruptible(Users.ended()), "5 millis"),
+  awaitEnd: () => Effect.timeoutOption(Effect.interruptible(Users.awaitEnd()), "5 millis"),
   // These two say nothing of the visitor; with a reading, they are like others.
   cookieAge: () => Effect.zip(Users.cookieAge, Users.get("name")),
   discard: () => Effect.zip(Users.update("count", (n) => n + 1), Users.discard)
@@ -90,7 +90,7 @@ const handlers: Readonly<Record<string, (user: string) => Way>> = {
   "/sign-in": (user) => Effect.all([Users.authenticate(user), Users.set("name", user), notice]),
   "/dead": () => Effect.zipRight(Users.get("name"), Effect.die("broken")),
   "/failed": () => Effect.zipRight(Users.get("name"), Effect.fail("broken")),
-  "/failed-after-save": () => Effect.all([Users.cycleKey, Users.save, Effect.fail("broken")]),
+  "/failed-after-save": () => Effect.all([Users.rotate, Users.save, Effect.fail("broken")]),
   "/refused": () => Users.set("count", Number.NaN),
   "/cors": () => Effect.zipRight(Users.get("name"), cors(Effect.succeed(HttpServerResponse.empty())))
 }

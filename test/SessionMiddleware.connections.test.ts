@@ -83,7 +83,7 @@ describe("server-sent events", () => {
   /** One line when it is open; ends with the session. */
   const events = Effect.map(ShopSession, (session) =>
     HttpServerResponse.stream(
-      bytes(Stream.concat(Stream.make("data: open\n\n"), Stream.never).pipe(Stream.interruptWhen(session.ended()))),
+      bytes(Stream.concat(Stream.make("data: open\n\n"), Stream.never).pipe(Stream.interruptWhen(session.awaitEnd()))),
       { contentType: "text/event-stream" }
     ))
 
@@ -142,7 +142,7 @@ describe("upgrades to a socket", () => {
             : session.get("count")
         )
       ),
-      session.ended()
+      session.awaitEnd()
     )
     return HttpServerResponse.empty()
   })

@@ -30,7 +30,7 @@ const app = HttpRouter.empty.pipe(
   HttpRouter.post("/add", Effect.zipRight(Users.update("cart", (n) => n + 1), who)),
   HttpRouter.post("/ann", Effect.zipRight(Users.authenticate("ann"), who)),
   HttpRouter.post("/bob", Effect.zipRight(Users.authenticate("bob"), who)),
-  HttpRouter.post("/logout", Effect.zipRight(Users.flush, who)),
+  HttpRouter.post("/logout", Effect.zipRight(Users.destroy, who)),
   HttpRouter.use(Users.middleware)
 )
 
@@ -41,7 +41,7 @@ const engines: Readonly<Record<string, () => Layer.Layer<SessionEngine>>> = {
   memory: () => Layer.provide(StoredEngine.layer(), Layer.succeed(SessionStore, MemoryStore.make())),
   sealed: () => Layer.provide(CookieEngine.layer(), Layer.orDie(ring)),
   ledger: () =>
-    CookieEngine.layerRevocable().pipe(
+    CookieEngine.layerWithLedger().pipe(
       Layer.provide(Layer.orDie(ring)),
       Layer.provide(Layer.succeed(SessionStore, MemoryStore.make()))
     )

@@ -22,7 +22,7 @@ class Users extends Session.Tag<Users>()("test/Curl", {
 const handlers: Readonly<Record<string, Effect.Effect<unknown, unknown, Users>>> = {
   "/add": Users.update("cart", (cart) => [...cart, "book"]),
   "/login": Users.authenticate("ann"),
-  "/logout": Users.flush
+  "/logout": Users.destroy
 }
 
 const who = Effect.map(

@@ -25,7 +25,7 @@ const who = Effect.map(
 )
 
 const add = Users.update("cart", (n) => n + 1)
-const { authenticate, cycleKey, flush, save } = Users
+const { authenticate, rotate: cycleKey, destroy: flush, save } = Users
 
 /** Handlers that do much at once, and whose session it is after them, for nobody and for ann. */
 const busy: Readonly<Record<string, readonly [Effect.Effect<unknown, unknown, Users>, nobody: string, ann: string]>> = {

@@ -81,7 +81,7 @@ describe("the host of a request", () => {
       SessionCookie.make(SessionCookie.development, id)
     )
     assert.notStrictEqual(shop?.name, office?.name)
-    assert.isUndefined(SessionCookie.problemOf(SessionCookie.make(SessionCookie.development, "a b;c=d/ä")))
+    assert.isUndefined(SessionCookie.validate(SessionCookie.make(SessionCookie.development, "a b;c=d/ä")))
   })
 })
 

@@ -45,7 +45,7 @@ const app = HttpRouter.empty.pipe(
     Effect.as(Effect.zipRight(Users.set("name", "x"), Users.set("count", Number.NaN)), text("x"))
   ),
   HttpRouter.get("/fail", Effect.zipRight(Users.set("name", "lost"), Effect.fail("boom"))),
-  HttpRouter.get("/logout", Effect.as(Users.flush, text("out"))),
+  HttpRouter.get("/logout", Effect.as(Users.destroy, text("out"))),
   HttpRouter.get("/login", Effect.as(Users.authenticate("ann"), text("in"))),
   HttpRouter.use(Users.middleware),
   HttpRouter.use(Staff.middleware)

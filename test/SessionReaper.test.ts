@@ -2,7 +2,7 @@ import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Deferred, Duration, Effect, Exit, Fiber, Layer, Logger, Metric, Random, Ref, Scope, TestClock } from "effect"
 import { MemoryStore, SessionConfigError, SessionMaintenance, SessionReaper, SessionStoreError } from "effect-session"
-import type { Shape } from "effect-session/SessionStore"
+import type { Store } from "effect-session/SessionStore"
 import { SessionStore } from "effect-session/SessionStore"
 import * as SqlStore from "effect-session/SqlStore"
 import { assert, describe } from "vitest"
@@ -11,7 +11,7 @@ import { day, hour, isAlive, isThere, minute, start, stored } from "../src/inter
 import { freshPrefix, postgresClient, sqliteClient, sqlStore } from "./support/stores.js"
 
 const endingAt = (at: number) => ({ expiry: { at, deadline: undefined, lifetime: undefined } })
-const rows = (store: Shape, count: number, at = start) => together(range(count).map(() => stored(store, endingAt(at))))
+const rows = (store: Store, count: number, at = start) => together(range(count).map(() => stored(store, endingAt(at))))
 
 type Maintenance = SessionMaintenance["Type"]
 const maintains = (store: Maintenance) => Layer.succeed(SessionMaintenance, store)
@@ -268,7 +268,7 @@ describe("the end of the scope", () => {
 })
 
 describe("options that cannot work", () => {
-  const bad: ReadonlyArray<readonly [options: SessionReaper.Options, problem: string]> = [
+  const bad: ReadonlyArray<readonly [options: SessionReaper.ReaperOptions, problem: string]> = [
     ...[0, -1, 1.5, 100_001, NaN, Infinity].map((batch) =>
       [{ batch }, "A batch must be a whole number of records from 1 to 100,000."] as const
     ),
@@ -303,7 +303,7 @@ describe("options that cannot work", () => {
 describe("databases", () => {
   const end = Date.now() + day
   const clients = [["sqlite", () => sqliteClient], ["postgres", () => postgresClient()]] as const
-  const sweepOf = (store: Shape, options: SessionReaper.SweepOptions) =>
+  const sweepOf = (store: Store, options: SessionReaper.SweepOptions) =>
     Effect.provide(SessionReaper.sweep(options), maintains(store))
 
   for (const [name, client] of clients) {

@@ -34,7 +34,7 @@ const handlers = (wait: Effect.Effect<void>) =>
   Calls.toLayer({
     Name: () => Visitor.getOption("name"),
     SetName: ({ name }) => Visitor.set("name", name),
-    Logout: () => Visitor.flush,
+    Logout: () => Visitor.destroy,
     Count: () => counted,
     Spoil: () => Visitor.set("count", Number.NaN),
     Headers: (_, { headers }) => Effect.succeed(headers.cookie),

@@ -4,7 +4,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Either, Option, Schema } from "effect"
 import type { Any } from "effect-session/SessionSchema"
-import { make, problemOfSchema } from "effect-session/SessionSchema"
+import { make, validate } from "effect-session/SessionSchema"
 import { problemOf } from "../src/internal/json.js"
 
 interface Tree<A> {
@@ -66,10 +66,10 @@ describe("problemOfSchema", () => {
     "any JSON": { a: Schema.Unknown, b: Schema.parseJson(Schema.Struct({ a: Schema.Date })) }
   }
   for (const [title, fields] of Object.entries(storable)) {
-    it(`accepts ${title}`, () => assert.isUndefined(problemOfSchema(Schema.Struct(fields))))
+    it(`accepts ${title}`, () => assert.isUndefined(validate(Schema.Struct(fields))))
   }
 
-  it("accepts a class", () => assert.isUndefined(problemOfSchema(Profile)))
+  it("accepts a class", () => assert.isUndefined(validate(Profile)))
 
   const unstorable: Readonly<Record<string, readonly [field: Schema.Schema.All, place: string]>> = {
     "a date": [Schema.DateFromSelf, "a"],
@@ -96,7 +96,7 @@ describe("problemOfSchema", () => {
   }
   for (const [title, [field, place]] of Object.entries(unstorable)) {
     it(`refuses ${title}, and says where`, () => {
-      const problem = problemOfSchema(Schema.Struct({ before: Schema.String, a: field }))
+      const problem = validate(Schema.Struct({ before: Schema.String, a: field }))
       assert.include(problem ?? "", `.${place}`)
     })
   }
@@ -104,13 +104,13 @@ describe("problemOfSchema", () => {
   for (const key of ["__proto__", "constructor", "prototype"]) {
     it(`F8: refuses a session with a field that is kept as ${key}, which no request could load`, () => {
       const named = Schema.Struct({ [key]: Schema.optional(Schema.String) })
-      assert.include(problemOfSchema(named) ?? "", key)
+      assert.include(validate(named) ?? "", key)
     })
   }
 
   it("F8: refuses a field that is renamed to such a name", () => {
     const renamed = Schema.Struct({ a: Schema.optional(Schema.String).pipe(Schema.fromKey("prototype")) })
-    assert.include(problemOfSchema(renamed) ?? "", "prototype")
+    assert.include(validate(renamed) ?? "", "prototype")
   })
 })
 
@@ -175,7 +175,7 @@ describe("what can be set can be loaded again", () => {
         decode: ({ net }) => Effect.succeed({ net, gross: net * 2 }),
         encode: ({ net }) => Effect.succeed({ net })
       }) {}
-      if (problemOfSchema(Taxed) !== undefined) return
+      if (validate(Taxed) !== undefined) return
       const taxed = prepare(Taxed)
       const gross = yield* taxed.encodeField("gross", { net: 1, gross: 9 })
       const decoded = yield* taxed.decode({ net: 1, [taxed.encodedName("gross")]: gross ?? null })

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Either, FastCheck, Option, Schema } from "effect"
 import { ReadOnce } from "effect-session"
-import type { Any, Misfit, SessionSchema } from "effect-session/SessionSchema"
+import type { Any, SessionSchema, ValidationIssue } from "effect-session/SessionSchema"
 import { make } from "effect-session/SessionSchema"
 import type { Json, JsonRecord } from "../src/Json.js"
 
@@ -254,8 +254,8 @@ describe("misfits", () => {
 
   it.effect.prop("L6: what is said of a value never contains it", [records], ([record]) =>
     Effect.gen(function*() {
-      const decoding: Either.Either<unknown, Misfit> = yield* Effect.either(schema.decode(record))
-      const encodings: ReadonlyArray<Either.Either<unknown, Misfit>> = yield* Effect.forEach(
+      const decoding: Either.Either<unknown, ValidationIssue> = yield* Effect.either(schema.decode(record))
+      const encodings: ReadonlyArray<Either.Either<unknown, ValidationIssue>> = yield* Effect.forEach(
         Object.keys(fields),
         (key) => Effect.either(schema.encodeField(key, { [key]: record[schema.encodedName(key)] }))
       )

@@ -83,7 +83,7 @@ for (const [name, layer] of [...stores, ...combined]) {
         yield* sessions.commit(session)
         assert.deepStrictEqual(yield* itemsOf(cookie), ["tea", "visitor", "job"])
         yield* session.update("items", (items) => [...items, "job 2"])
-        const moved = yield* visit(App, Effect.zipRight(add("visitor 2"), App.cycleKey), cookie)
+        const moved = yield* visit(App, Effect.zipRight(add("visitor 2"), App.rotate), cookie)
         yield* sessions.commit(session)
         assert.deepStrictEqual(yield* itemsOf(moved.cookie), ["tea", "visitor", "job", "visitor 2", "job 2"])
       })
@@ -130,7 +130,7 @@ for (const [name, layer] of [...stores, ...combined]) {
         const session = yield* opened
         yield* Effect.all([session.get("items"), session.set("plan", "free"), session.save])
         assert.deepStrictEqual(yield* left, Option.some(30))
-        yield* Effect.all([session.renew, session.save])
+        yield* Effect.all([session.touch, session.save])
         assert.deepStrictEqual(yield* left, Option.some(30))
         yield* Effect.all([session.setExpiry(Lifetime.lasting("5 minutes")), session.save])
         assert.deepStrictEqual(yield* left, Option.some(5))
@@ -163,7 +163,7 @@ export const mistakes = Effect.gen(function*() {
   const sessions = yield* App.service
   const session = yield* Effect.flatten(sessions.openById(SessionId.fromBytes(new Uint8Array(SessionId.byteLength))))
   // @ts-expect-error: a new token could not be sent to the visitor
-  yield* session.cycleKey
+  yield* session.rotate
   // @ts-expect-error: the token is not known
   yield* session.token
   // @ts-expect-error: a login needs a response

@@ -17,7 +17,7 @@ const prefix = freshPrefix()
 const migrated = <E>(client: Layer.Layer<SqlClient, E>) => Layer.provideMerge(SqlMigrations.layer({ prefix }), client)
 
 /** What is claimed, or why the store is refused; and what was warned of. */
-const claimed = (options: SqlStore.Options = {}) =>
+const claimed = (options: SqlStore.SqlStoreOptions = {}) =>
   Effect.gen(function*() {
     const warnings: Array<string> = []
     const log = Logger.make(({ logLevel, message }) => {

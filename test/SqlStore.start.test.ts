@@ -18,7 +18,7 @@ import { temporaryDirectory } from "./support/folders.js"
 import { freshPrefix, mariadbUrl, ofMariadb, postgresUrl, sqliteClient } from "./support/stores.js"
 
 /** Why no store is made. */
-const problem = (options: SqlStore.Options = {}) =>
+const problem = (options: SqlStore.SqlStoreOptions = {}) =>
   Effect.map(Effect.flip(SqlStore.make({ durableDestroy: false, ...options })), (error) => {
     assert.instanceOf(error, SessionConfigError)
     assert.strictEqual(error.subject, "SqlStore")

@@ -1,7 +1,7 @@
 import { it } from "@effect/vitest"
 import { Effect } from "effect"
 import { MemoryStore } from "effect-session"
-import type { Shape } from "effect-session/SessionStore"
+import type { Store } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
 import { range } from "../src/internal/testing/law.js"
 import { engineOf, next, opened, record, written } from "./support/engines.js"
@@ -9,7 +9,7 @@ import { recorded } from "./support/recording.js"
 
 describe("a store whose keys live apart", () => {
   /** A rotation over a store of which this is said. */
-  const rotated = (colocated: Shape["capabilities"]["colocated"]) =>
+  const rotated = (colocated: Store["capabilities"]["colocated"]) =>
     Effect.gen(function*() {
       const { calls, store } = recorded(MemoryStore.make())
       const engine = yield* engineOf({

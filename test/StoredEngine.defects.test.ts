@@ -14,7 +14,7 @@ import {
   StoredEngine
 } from "effect-session"
 import type { BoundEngine } from "effect-session/SessionEngine"
-import type { Shape } from "effect-session/SessionStore"
+import type { Store } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
 import { aRecord, freshId, namespace, start } from "../src/internal/testing/records.js"
 import { header, live, open, pages, servers, Visitor } from "./support/frontEnds.js"
@@ -23,7 +23,7 @@ import { pairOf, setCookiesOf } from "./support/server.js"
 const defect = new TypeError("a driver that throws")
 
 /** A store of somebody else, each of whose functions does the same. */
-const always = (call: () => Effect.Effect<never, SessionStoreError>, remote: boolean): Shape => ({
+const always = (call: () => Effect.Effect<never, SessionStoreError>, remote: boolean): Store => ({
   capabilities: { durableDestroy: false, remote },
   create: call,
   load: call,
@@ -45,13 +45,13 @@ const throwing = (): never => {
   throw defect
 }
 
-const provided = (store: Shape) =>
+const provided = (store: Store) =>
   Layer.build(Layer.provide(StoredEngine.layer({ timeout: "20 seconds" }), Layer.succeed(SessionStore, store)))
 
 const token = Redacted.make(`r1.${"A".repeat(43)}`)
 
 /** Every call of a store that an engine, or what goes with it, makes. */
-const calls = (store: Shape) =>
+const calls = (store: Store) =>
   Effect.gen(function*() {
     const context = yield* provided(store)
     const engine = yield* Context.get(context, SessionEngine).bind({ namespace, cookieName: "s" })
@@ -109,7 +109,7 @@ it.scopedLive("a remote write that dies after it was done is settled by a second
   Effect.gen(function*() {
     const memory = MemoryStore.make()
     let first = true
-    const store: Shape = {
+    const store: Store = {
       ...memory,
       capabilities: { durableDestroy: false, remote: true },
       create: (...args) =>

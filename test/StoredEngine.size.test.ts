@@ -148,7 +148,7 @@ describe("a visitor whose session grows too large", () => {
   it.effect("keeps the session that was to be replaced, too", () =>
     Effect.gen(function*() {
       const { cookie } = yield* visit(Shop, Shop.set("basket", "full"))
-      const replaced = yield* visit(Shop, Effect.all([Shop.flush, largeNote, Shop.set("basket", "next")]), cookie)
+      const replaced = yield* visit(Shop, Effect.all([Shop.destroy, largeNote, Shop.set("basket", "next")]), cookie)
       isTooLarge(replaced.error)
       assert.strictEqual((yield* visit(Shop, Shop.get("basket"), cookie)).result, "full")
       assert.strictEqual(yield* count, 1)

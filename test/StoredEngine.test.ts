@@ -11,7 +11,7 @@ import {
   StoredEngine
 } from "effect-session"
 import type { CookieValue } from "effect-session/SessionEngine"
-import type { Shape } from "effect-session/SessionStore"
+import type { Store } from "effect-session/SessionStore"
 import { createHash } from "node:crypto"
 import { assert, describe } from "vitest"
 import { forAll } from "../src/internal/testing/law.js"
@@ -156,7 +156,7 @@ describe("what a copy of the store tells", () => {
   }
 
   /** The life of a session, up to a dump of what the store was given or holds; each token that was ever valid. */
-  const life = (store: Shape) =>
+  const life = (store: Store) =>
     Effect.gen(function*() {
       const engine = yield* engineOf(store, { timeout: "20 seconds" })
       const data = `"to be found in every dump"`

@@ -2,9 +2,9 @@ import { it } from "@effect/vitest"
 import { Effect, Fiber, Option, Scheduler } from "effect"
 import { MemoryStore, SessionStoreError } from "effect-session"
 import * as CacheStore from "effect-session/CacheStore"
-import type { Notice } from "effect-session/SessionInvalidation"
+import type { InvalidationEvent } from "effect-session/SessionInvalidation"
 import { SessionInvalidation } from "effect-session/SessionInvalidation"
-import type { Shape } from "effect-session/SessionStore"
+import type { Store } from "effect-session/SessionStore"
 import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe } from "vitest"
 import { intercepted } from "../src/internal/store/intercepted.js"
@@ -12,7 +12,7 @@ import { isThere, minute, start, stored } from "../src/internal/testing/records.
 import { watched } from "./support/watchedStore.js"
 
 const lease = 5000
-const tiersOf = (front: Shape, back: Shape) => TieredStore.make(front, back, { lease })
+const tiersOf = (front: Store, back: Store) => TieredStore.make(front, back, { lease })
 
 /** A scheduler that gives way once, at this step. */
 const yieldingAt = (op: number): Scheduler.Scheduler => {
@@ -122,13 +122,13 @@ describe("a revocation that hangs", () => {
   it.live("does not keep others, nor notices, waiting", () =>
     Effect.gen(function*() {
       const back = watched(MemoryStore.make())
-      let hearing: (notice: Notice) => Effect.Effect<void> = () => Effect.die("nobody listens")
+      let hearing: (notice: InvalidationEvent) => Effect.Effect<void> = () => Effect.die("nobody listens")
       const tiers = yield* Effect.provideService(
-        TieredStore.makeTelling(MemoryStore.make(), back.store, { lease }),
+        TieredStore.makeWithInvalidation(MemoryStore.make(), back.store, { lease }),
         SessionInvalidation,
         {
-          tell: () => Effect.void,
-          listen: (hear) => Effect.zipRight(Effect.sync(() => void (hearing = hear)), Effect.never)
+          publish: () => Effect.void,
+          subscribe: (hear) => Effect.zipRight(Effect.sync(() => void (hearing = hear)), Effect.never)
         }
       )
       yield* Effect.yieldNow()
@@ -209,7 +209,7 @@ describe("two writers and a front that fails between the two steps of a fence", 
       const gate = yield* Effect.makeLatch(false)
       const slowLoad = {
         ...slow.store,
-        load: (...args: Parameters<Shape["load"]>) => Effect.zipLeft(slow.store.load(...args), gate.await)
+        load: (...args: Parameters<Store["load"]>) => Effect.zipLeft(slow.store.load(...args), gate.await)
       }
       const b2 = yield* tiersOf(shared, slowLoad)
       void b

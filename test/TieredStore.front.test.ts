@@ -4,9 +4,9 @@
 import { it } from "@effect/vitest"
 import { Effect, Fiber, Option } from "effect"
 import { MemoryStore } from "effect-session"
-import type { Notice } from "effect-session/SessionInvalidation"
+import type { InvalidationEvent } from "effect-session/SessionInvalidation"
 import { SessionInvalidation } from "effect-session/SessionInvalidation"
-import type { Shape } from "effect-session/SessionStore"
+import type { Store } from "effect-session/SessionStore"
 import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe } from "vitest"
 import { range, together } from "../src/internal/testing/law.js"
@@ -16,14 +16,14 @@ import { watched } from "./support/watchedStore.js"
 const lease = 60_000
 /** Longer than any write or read is under way. */
 const fence = 15_000
-const tiersOf = (front: Shape, back: Shape) => TieredStore.make(front, back, { lease })
+const tiersOf = (front: Store, back: Store) => TieredStore.make(front, back, { lease })
 
 const setUp = Effect.gen(function*() {
   const front = watched(MemoryStore.make())
   const back = watched(MemoryStore.make())
   const tiers = yield* tiersOf(front.store, back.store)
   /** How many reads of the back it costs to read these. */
-  const cost = (keys: ReadonlyArray<Parameters<Shape["load"]>[0]>, now: number) =>
+  const cost = (keys: ReadonlyArray<Parameters<Store["load"]>[0]>, now: number) =>
     Effect.gen(function*() {
       back.calls.length = 0
       for (const key of keys) yield* isThere(tiers, key, now)
@@ -123,11 +123,11 @@ describe("a front that fails once", () => {
 it.scopedLive("a notice that comes when a fence has taken the place of the copy leaves the fence", () =>
   Effect.gen(function*() {
     const [shared, back] = [watched(MemoryStore.make()), watched(MemoryStore.make())]
-    let hear: (notice: Notice) => Effect.Effect<void> = () => Effect.dieMessage("not yet")
-    yield* TieredStore.makeTelling(shared.store, back.store, { lease }).pipe(
+    let hear: (notice: InvalidationEvent) => Effect.Effect<void> = () => Effect.dieMessage("not yet")
+    yield* TieredStore.makeWithInvalidation(shared.store, back.store, { lease }).pipe(
       Effect.provideService(SessionInvalidation, {
-        tell: () => Effect.void,
-        listen: (heard) => Effect.zipRight(Effect.sync(() => void (hear = heard)), Effect.never)
+        publish: () => Effect.void,
+        subscribe: (heard) => Effect.zipRight(Effect.sync(() => void (hear = heard)), Effect.never)
       })
     )
     yield* Effect.yieldNow()

@@ -1,7 +1,7 @@
 import { it } from "@effect/vitest"
 import { Effect, Metric } from "effect"
 import { MemoryStore, SessionMetrics, SessionStoreError } from "effect-session"
-import type { Shape } from "effect-session/SessionStore"
+import type { Store } from "effect-session/SessionStore"
 import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe } from "vitest"
 import { intercepted } from "../src/internal/store/intercepted.js"
@@ -12,7 +12,7 @@ const lease = 5000
 
 /** How often each word of both metrics was counted by now. The state of a metric goes on changing: it is copied. */
 const counted = Effect.map(
-  Effect.all([Metric.value(SessionMetrics.frontReads), Metric.value(SessionMetrics.frontFills)]),
+  Effect.all([Metric.value(SessionMetrics.cacheReads), Metric.value(SessionMetrics.cacheFills)]),
   (metrics) => new Map(metrics.flatMap(({ occurrences }) => [...occurrences]))
 )
 
@@ -26,7 +26,7 @@ const grown = <E>(effect: Effect.Effect<unknown, E>) =>
   })
 
 /** A store with something done after each call of one operation. */
-const after = (store: Shape, watched: Operation, then: Effect.Effect<unknown, SessionStoreError>) =>
+const after = (store: Store, watched: Operation, then: Effect.Effect<unknown, SessionStoreError>) =>
   intercepted(store, (operation, call) => operation === watched ? Effect.zipLeft(call, then) : call)
 
 describe("the metrics of a tiered store", () => {

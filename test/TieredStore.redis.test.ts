@@ -60,9 +60,9 @@ const goesOn = ({ a, b }: Nodes, meanwhile: Effect.Effect<unknown> = Effect.void
     yield* Effect.all([Effect.replicateEffect(round, rounds), Effect.zipRight(begun.await, meanwhile)], all)
     yield* round
     for (const cookie of cookies) {
-      const count = isAnswered(a, Effect.zipRight(ShopSession.fresh, ShopSession.get("count")), cookie)
+      const count = isAnswered(a, Effect.zipRight(ShopSession.reload, ShopSession.get("count")), cookie)
       assert.strictEqual(yield* count, String((rounds + 1) * shops.length))
-      yield* isAnswered(a, ShopSession.flush, cookie)
+      yield* isAnswered(a, ShopSession.destroy, cookie)
       assert.strictEqual(yield* isAnswered(a, ShopSession.has("user"), cookie), "false")
     }
     const [waited] = yield* paced(

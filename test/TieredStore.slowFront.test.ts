@@ -4,7 +4,7 @@
 import { it } from "@effect/vitest"
 import { Duration, Effect, Logger, Metric, Option } from "effect"
 import { MemoryStore, SessionMetrics, type SessionStoreError } from "effect-session"
-import type { Shape } from "effect-session/SessionStore"
+import type { Store } from "effect-session/SessionStore"
 import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe } from "vitest"
 import * as Redis from "../examples/servers/redis.js"
@@ -21,7 +21,7 @@ const lease = 60_000
 const patient = { invalidationTimeout: "20 seconds" } as const
 
 /** Two processes that share a Redis, and a truth. One of them is near; the other one's way can be slow. */
-const processes = (options: Partial<TieredStore.Options> = {}) =>
+const processes = (options: Partial<TieredStore.TieredStoreOptions> = {}) =>
   Effect.gen(function*() {
     const server = yield* Redis.make()
     const way = yield* Way.make(server.port)
@@ -35,7 +35,7 @@ const processes = (options: Partial<TieredStore.Options> = {}) =>
     const [near, far] = [
       yield* Effect.flatMap(
         storeAt(server.url, { prefix: "front:", durableDestroy: false }),
-        (front) => TieredStore.make(front, back, { lease, frontTimeout: "5 seconds", ...options })
+        (front) => TieredStore.make(front, back, { lease, cacheTimeout: "5 seconds", ...options })
       ),
       yield* process(way.port)
     ]
@@ -43,7 +43,7 @@ const processes = (options: Partial<TieredStore.Options> = {}) =>
   })
 
 /** A session of which the front has a copy, as the one that is near sees. */
-const copied = (near: Shape) =>
+const copied = (near: Store) =>
   Effect.tap(stored(near), ({ key }) =>
     Effect.gen(function*() {
       yield* near.load(key, start)
@@ -52,15 +52,15 @@ const copied = (near: Shape) =>
       assert.strictEqual(((yield* reads).get("copy") ?? 0) - (before.get("copy") ?? 0), 1, "there is no copy")
     }))
 
-const reads = Effect.map(Metric.value(SessionMetrics.frontReads), ({ occurrences }) => new Map(occurrences))
+const reads = Effect.map(Metric.value(SessionMetrics.cacheReads), ({ occurrences }) => new Map(occurrences))
 
 const unconfirmed = Effect.map(
-  Metric.value(SessionMetrics.frontInvalidations),
+  Metric.value(SessionMetrics.cacheInvalidations),
   ({ occurrences }) => occurrences.get("unconfirmed") ?? 0
 )
 
 const writes: ReadonlyArray<
-  readonly [name: string, run: (store: Shape, one: Stored) => Effect.Effect<unknown, SessionStoreError>]
+  readonly [name: string, run: (store: Store, one: Stored) => Effect.Effect<unknown, SessionStoreError>]
 > = [
   ["a save", (store, { key, record }) => store.save(key, { ...record, data: `"new"` }, 1, start)],
   ["a rotation", (store, { key, record }) => store.rotate(key, freshKey(), record, 1, start)],
@@ -70,7 +70,7 @@ const writes: ReadonlyArray<
 ]
 
 /** What the one that is near is answered is what is true. */
-const agrees = (near: Shape, back: Shape, { key }: Stored, title: string) =>
+const agrees = (near: Store, back: Store, { key }: Stored, title: string) =>
   Effect.gen(function*() {
     assert.deepStrictEqual(yield* near.load(key, start), yield* back.load(key, start), title)
   })
@@ -163,7 +163,7 @@ describe("a front that does not confirm in time", () => {
   it.effect("limits that are none are refused", () =>
     Effect.gen(function*() {
       for (const limit of [0, Infinity]) {
-        for (const name of ["invalidationTimeout", "frontTimeout"] as const) {
+        for (const name of ["invalidationTimeout", "cacheTimeout"] as const) {
           const made = TieredStore.make(MemoryStore.make(), MemoryStore.make(), { lease, [name]: limit })
           assert.match((yield* Effect.flip(made)).message, /1 millisecond or more, and finite/)
         }

@@ -1,9 +1,9 @@
 import { it } from "@effect/vitest"
 import { Effect, Fiber, FiberRef, Option } from "effect"
 import { MemoryStore, SessionStoreError } from "effect-session"
-import type { Notice } from "effect-session/SessionInvalidation"
+import type { InvalidationEvent } from "effect-session/SessionInvalidation"
 import { SessionInvalidation } from "effect-session/SessionInvalidation"
-import type { Shape } from "effect-session/SessionStore"
+import type { Store } from "effect-session/SessionStore"
 import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe } from "vitest"
 import { intercepted, type Interception } from "../src/internal/store/intercepted.js"
@@ -25,7 +25,7 @@ import { watched } from "./support/watchedStore.js"
 
 const lease = 5000
 
-const tiersOf = (front: Shape, back: Shape) => TieredStore.make(front, back, { lease })
+const tiersOf = (front: Store, back: Store) => TieredStore.make(front, back, { lease })
 
 const setUp = Effect.gen(function*() {
   const front = watched(MemoryStore.make())
@@ -115,12 +115,12 @@ describe("reads", () => {
 describe("writes", () => {
   for (
     const [name, write] of [
-      ["a save", (store: Shape, one: Stored) => store.save(one.key, { ...one.record, data: `"new"` }, 1, start)],
-      ["a touch", (store: Shape, one: Stored) => store.touch(one.key, start + minute, start + 90 * minute, start)],
-      ["a destroy", (store: Shape, one: Stored) => store.destroy(one.key)],
-      ["a revocation by id", (store: Shape, one: Stored) => store.revoke("laws", one.record.id)],
-      ["a revocation of the subject", (store: Shape) => store.revokeSubject("laws", "ann")],
-      ["a revocation of everyone", (store: Shape) => store.revokeAll("laws")]
+      ["a save", (store: Store, one: Stored) => store.save(one.key, { ...one.record, data: `"new"` }, 1, start)],
+      ["a touch", (store: Store, one: Stored) => store.touch(one.key, start + minute, start + 90 * minute, start)],
+      ["a destroy", (store: Store, one: Stored) => store.destroy(one.key)],
+      ["a revocation by id", (store: Store, one: Stored) => store.revoke("laws", one.record.id)],
+      ["a revocation of the subject", (store: Store) => store.revokeSubject("laws", "ann")],
+      ["a revocation of everyone", (store: Store) => store.revokeAll("laws")]
     ] as const
   ) {
     it.live(`${name} is seen at once, here and on another node with the same front`, () =>
@@ -160,7 +160,7 @@ describe("writes", () => {
 describe("no read that raced a write fills the front with what was before it", () => {
   interface Race {
     readonly name: string
-    readonly write: (store: Shape, one: Stored) => Effect.Effect<unknown, SessionStoreError>
+    readonly write: (store: Store, one: Stored) => Effect.Effect<unknown, SessionStoreError>
   }
   const races: ReadonlyArray<Race> = [
     { name: "a save", write: (store, { key, record }) => store.save(key, { ...record, data: `"new"` }, 1, start) },
@@ -172,7 +172,7 @@ describe("no read that raced a write fills the front with what was before it", (
 
   /** What is put around the calls of the request that a fiber works for. */
   const around = FiberRef.unsafeMake<Interception>((_, call) => call)
-  const parked = (store: Shape) =>
+  const parked = (store: Store) =>
     intercepted(
       store,
       (operation, call, args) => Effect.flatMap(FiberRef.get(around), (around) => around(operation, call, args))
@@ -195,7 +195,7 @@ describe("no read that raced a write fills the front with what was before it", (
       const node = tiersOf(parked(front), parked(back))
       const only = yield* node
       const on = nodes === "one node" ? Effect.succeed(only) : node
-      const request = (act: (tiers: Shape) => Effect.Effect<unknown, unknown>) => (parking: Interception) =>
+      const request = (act: (tiers: Store) => Effect.Effect<unknown, unknown>) => (parking: Interception) =>
         Effect.locally(Effect.flatMap(on, act), around, parking)
       return {
         requests: [
@@ -307,10 +307,10 @@ describe("a back that is down", () => {
   it.live("who is content with a copy gets it, marked, within its lease", () =>
     Effect.gen(function*() {
       const { one, other, tiers } = yield* withCopy
-      yield* Effect.flip(tiers.load(other, start, "copy"))
-      const copy = Option.getOrUndefined(yield* tiers.load(one.key, start + lease - 1, "copy"))
-      assert.deepStrictEqual(copy, { ...one.record, copied: true })
-      assert.strictEqual(yield* reasonOf(tiers.load(one.key, start + lease, "copy")), "unavailable")
+      yield* Effect.flip(tiers.load(other, start, "stale"))
+      const copy = Option.getOrUndefined(yield* tiers.load(one.key, start + lease - 1, "stale"))
+      assert.deepStrictEqual(copy, { ...one.record, stale: true })
+      assert.strictEqual(yield* reasonOf(tiers.load(one.key, start + lease, "stale")), "unavailable")
     }))
 
   it.live("while it hangs, who is content with a copy does not wait for it", () =>
@@ -319,7 +319,7 @@ describe("a back that is down", () => {
       back.state.hangs = true
       yield* Effect.timeoutOption(tiers.load(other, start), "10 millis")
       const calls = back.calls.length
-      assert.isTrue(Option.isSome(yield* tiers.load(one.key, start, "copy")))
+      assert.isTrue(Option.isSome(yield* tiers.load(one.key, start, "stale")))
       assert.lengthOf(back.calls, calls)
     }))
 
@@ -336,7 +336,7 @@ describe("a back that is down", () => {
       back.state.down = false
       yield* isAlive(tiers, one, start)
       back.calls.length = 0
-      assert.deepStrictEqual(Option.getOrUndefined(yield* tiers.load(one.key, start, "copy")), one.record)
+      assert.deepStrictEqual(Option.getOrUndefined(yield* tiers.load(one.key, start, "stale")), one.record)
       assert.deepStrictEqual(back.calls, [])
     }))
 })
@@ -344,18 +344,18 @@ describe("a back that is down", () => {
 describe("nodes that tell each other", () => {
   /** Two nodes with fronts of their own, on one back, and what they tell. */
   const two = Effect.gen(function*() {
-    const told: Array<Notice> = []
-    const hearers: Array<(notice: Notice) => Effect.Effect<void>> = []
+    const told: Array<InvalidationEvent> = []
+    const hearers: Array<(notice: InvalidationEvent) => Effect.Effect<void>> = []
     const back = watched(MemoryStore.make())
     const fronts = [MemoryStore.make(), MemoryStore.make()] as const
     const node = (me: 0 | 1) =>
-      Effect.provideService(TieredStore.makeTelling(fronts[me], back.store, { lease }), SessionInvalidation, {
-        tell: (notice) =>
+      Effect.provideService(TieredStore.makeWithInvalidation(fronts[me], back.store, { lease }), SessionInvalidation, {
+        publish: (notice) =>
           Effect.suspend(() => {
             told.push(notice)
             return Effect.forEach(hearers.filter((_, i) => i !== me), (hear) => hear(notice), { discard: true })
           }),
-        listen: (hear) => Effect.zipRight(Effect.sync(() => void (hearers[me] = hear)), Effect.never)
+        subscribe: (hear) => Effect.zipRight(Effect.sync(() => void (hearers[me] = hear)), Effect.never)
       })
     const nodes = [yield* node(0), yield* node(1)] as const
     yield* Effect.yieldNow()
@@ -375,7 +375,7 @@ describe("nodes that tell each other", () => {
       ["a revocation of the others", (store) => store.revokeSubject("laws", "ann", freshId()), "Subject"],
       ["a revocation of everyone", (store) => store.revokeAll("laws"), "Everyone"]
     ] satisfies ReadonlyArray<
-      readonly [string, (store: Shape, one: Stored) => Effect.Effect<unknown, SessionStoreError>, string]
+      readonly [string, (store: Store, one: Stored) => Effect.Effect<unknown, SessionStoreError>, string]
     >
   ) {
     it.scopedLive(`${name} is told, and seen at once on the other`, () =>

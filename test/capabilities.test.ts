@@ -8,7 +8,7 @@ import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Context, Deferred, Effect, Fiber, Layer, Redacted, Scope } from "effect"
 import { SessionStore, SessionStoreError } from "effect-session"
-import type { Capabilities, Shape } from "effect-session/SessionStore"
+import type { Capabilities, Store } from "effect-session/SessionStore"
 import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
 import { capabilityLaws, LawBroken } from "effect-session/testing"
@@ -30,10 +30,10 @@ import { ofMariadb, ofRedis } from "./support/stores.js"
 
 /** A store, and what can happen to what keeps its records. */
 interface Kept {
-  readonly store: Shape
+  readonly store: Store
   readonly kill: Effect.Effect<void, unknown>
   /** Starts again what was killed, and gives another store on it. */
-  readonly again: Effect.Effect<Shape, unknown, Scope.Scope>
+  readonly again: Effect.Effect<Store, unknown, Scope.Scope>
 }
 
 type Keeping = Effect.Effect<Kept, unknown, Scope.Scope>
@@ -168,7 +168,7 @@ interface Forgetting extends Kept {
 
 type Forgetful = Effect.Effect<Forgetting, unknown, Scope.Scope>
 
-const claimOf = ({ capabilities }: Shape) => capabilities.durableDestroy
+const claimOf = ({ capabilities }: Store) => capabilities.durableDestroy
 
 const forgetful: ReadonlyArray<readonly [name: string, keeping: Forgetful]> = [
   [
@@ -236,7 +236,7 @@ const turnsOf = (sql: SqlClient) =>
 const ends: ReadonlySet<string> = new Set(["destroy", "revoke", "revokeSubject"])
 
 /** The same store, with the claim that what it ends does not come back; it forgets that it has ended anything. */
-const boasting = (store: Shape, forget: Effect.Effect<unknown, unknown>) =>
+const boasting = (store: Store, forget: Effect.Effect<unknown, unknown>) =>
   Effect.map(Effect.cached(Effect.orDie(forget)), (forgetOnce) =>
     intercepted(
       { ...store, capabilities: { ...store.capabilities, durableDestroy: true } },

@@ -2,7 +2,7 @@ import { it } from "@effect/vitest"
 import { Effect, FiberRef, Option } from "effect"
 import { MemoryStore, SessionStoreError } from "effect-session"
 import * as MigratingStore from "effect-session/MigratingStore"
-import type { Shape } from "effect-session/SessionStore"
+import type { Store } from "effect-session/SessionStore"
 import * as TieredStore from "effect-session/TieredStore"
 import { describe } from "vitest"
 import { intercepted, type Interception } from "../src/internal/store/intercepted.js"
@@ -11,14 +11,14 @@ import { freshId, freshKey, hour, minute, start, type Stored, stored } from "../
 
 const lease = 5000
 const around = FiberRef.unsafeMake<Interception>((_, call) => call)
-const parked = (store: Shape) =>
+const parked = (store: Store) =>
   intercepted(
     store,
     (operation, call, args) => Effect.flatMap(FiberRef.get(around), (around) => around(operation, call, args))
   )
 
 type Make = Effect.Effect<
-  { readonly node: Effect.Effect<Shape, unknown>; readonly seed: Shape; readonly clear: Effect.Effect<Shape, unknown> },
+  { readonly node: Effect.Effect<Store, unknown>; readonly seed: Store; readonly clear: Effect.Effect<Store, unknown> },
   unknown
 >
 
@@ -45,12 +45,12 @@ const migrating = (pa: "move" | "prepare"): Make =>
     return { node, seed: a, clear: Effect.sync(() => MigratingStore.make(a, b, { phase: "move" })) }
   })
 
-const saving = (i: number) => (s: Shape, { key }: Stored) =>
+const saving = (i: number) => (s: Store, { key }: Stored) =>
   Effect.gen(function*() {
     for (let t = 0; t < 6; t++) {
       const found = Option.getOrUndefined(yield* s.load(key, start, "fresh"))
       if (found === undefined) return "gone"
-      const { copied: _, ...rest } = found
+      const { stale: _, ...rest } = found
       const o = yield* s.save(key, { ...rest, data: `${rest.data}+${i}`, writeId: `w${i}` }, rest.version, start)
       if (o !== "conflict") return o
     }
@@ -67,7 +67,7 @@ const lost = (make: Make, savers: number): Effect.Effect<Scene<unknown>, unknown
     return {
       requests: Array.from({ length: savers }, (_, i) => (parking: Interception) =>
         Effect.locally(
-          Effect.flatMap(Effect.succeed(nodes[i % 2] as Shape), (s) => saving(i)(s, one)),
+          Effect.flatMap(Effect.succeed(nodes[i % 2] as Store), (s) => saving(i)(s, one)),
           around,
           parking
         ).pipe(Effect.map((o) => void (out[i] = o)))),
@@ -92,7 +92,7 @@ const except = (make: Make): Effect.Effect<Scene<unknown>, unknown> =>
     const two = yield* stored(seed)
     const newKey = freshKey()
     const out: Array<unknown> = []
-    const acts: ReadonlyArray<(s: Shape) => Effect.Effect<unknown, SessionStoreError>> = [
+    const acts: ReadonlyArray<(s: Store) => Effect.Effect<unknown, SessionStoreError>> = [
       (s) => s.revokeSubject("laws", "ann", one.record.id),
       (s) => s.rotate(one.key, newKey, one.record, 1, start),
       (s) => s.load(one.key, start),
@@ -122,12 +122,12 @@ const ends = (make: Make, which: number, cut: number): Effect.Effect<Scene<unkno
     const one = yield* stored(seed)
     const newKey = freshKey(), third = freshKey()
     const end = [
-      (s: Shape) => s.destroy(one.key),
-      (s: Shape) => s.revoke("laws", one.record.id),
-      (s: Shape) => s.revokeSubject("laws", "ann"),
-      (s: Shape) => s.revokeAll("laws")
+      (s: Store) => s.destroy(one.key),
+      (s: Store) => s.revoke("laws", one.record.id),
+      (s: Store) => s.revokeSubject("laws", "ann"),
+      (s: Store) => s.revokeAll("laws")
     ][which] ?? (() => Effect.die("?"))
-    const acts: ReadonlyArray<(s: Shape) => Effect.Effect<unknown, SessionStoreError>> = [
+    const acts: ReadonlyArray<(s: Store) => Effect.Effect<unknown, SessionStoreError>> = [
       end,
       (s) => saving(1)(s, one),
       (s) => s.touch(one.key, start + minute, start + hour + minute, start),

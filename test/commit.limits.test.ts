@@ -6,7 +6,7 @@ import { Duration, Effect, Fiber, Layer, Schema, TestClock } from "effect"
 import { MemoryStore, Session, type SessionError, SessionStore, SessionStoreError, StoredEngine } from "effect-session"
 import * as MigratingStore from "effect-session/MigratingStore"
 import type { Settings } from "effect-session/SessionService"
-import type { Shape } from "effect-session/SessionStore"
+import type { Store } from "effect-session/SessionStore"
 import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe } from "vitest"
 import type { Around } from "./support/recording.js"
@@ -23,7 +23,7 @@ const count = Shop.update("visits", (n) => n + 1)
 const served = (
   around: Around,
   { over = Effect.succeed, settings = {}, timeout }: {
-    readonly over?: (store: Shape) => Effect.Effect<Shape, unknown>
+    readonly over?: (store: Store) => Effect.Effect<Store, unknown>
     readonly settings?: Settings
     readonly timeout?: Duration.DurationInput
   } = {}
@@ -77,10 +77,10 @@ const silentSaves = () => faulty({ save: ["silent", "silent", "silent", "silent"
 
 const stacks = {
   "one store": Effect.succeed,
-  "a tiered store": (back: Shape) => TieredStore.make(MemoryStore.make(), back, { lease: "5 seconds" }),
-  "a migrating store": (store: Shape) =>
+  "a tiered store": (back: Store) => TieredStore.make(MemoryStore.make(), back, { lease: "5 seconds" }),
+  "a migrating store": (store: Store) =>
     Effect.sync(() => MigratingStore.make(store, MemoryStore.make(), { phase: "prepare" }))
-} satisfies Record<string, (store: Shape) => Effect.Effect<Shape, unknown>>
+} satisfies Record<string, (store: Store) => Effect.Effect<Store, unknown>>
 
 describe("a store that does not answer a write", () => {
   for (const [name, over] of Object.entries(stacks)) {

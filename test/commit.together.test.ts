@@ -26,7 +26,7 @@ const settled = Effect.repeatN(Effect.yieldNow(), 50)
 const inTransaction = FiberRef.unsafeMake(false)
 
 /** A server on a remote store whose first save waits for a gate, and fails with it. */
-const served = (options: StoredEngine.Options = {}) =>
+const served = (options: StoredEngine.StoredEngineOptions = {}) =>
   Effect.gen(function*() {
     const gate = yield* Deferred.make<void, SessionStoreError>()
     const blocked = yield* Deferred.make<void>()
@@ -153,7 +153,7 @@ describe("updates of one session at once", () => {
     Effect.gen(function*() {
       const { ask, atOnce, gate } = yield* served()
       const requests = yield* atOnce([count, count, count])
-      yield* ask(Shop.flush)
+      yield* ask(Shop.destroy)
       assert.deepStrictEqual(yield* errorsOf(gate, requests), ["SessionGone", "SessionGone", "SessionGone"])
     }))
 
@@ -171,7 +171,7 @@ describe("updates of one session at once", () => {
         })
       ))
       yield* Deferred.await(loaded)
-      const { cookie: next } = yield* ask(Shop.cycleKey)
+      const { cookie: next } = yield* ask(Shop.rotate)
       const leader = yield* Effect.fork(ask(count, next))
       yield* Deferred.await(blocked)
       const follower = yield* Effect.fork(ask(count, next))

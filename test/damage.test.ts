@@ -9,7 +9,7 @@ import { FileStore, MemoryStore, SessionStore } from "effect-session"
 import * as CacheStore from "effect-session/CacheStore"
 import * as MigratingStore from "effect-session/MigratingStore"
 import { RedisClient } from "effect-session/RedisClient"
-import type { Shape } from "effect-session/SessionStore"
+import type { Store } from "effect-session/SessionStore"
 import type { StoreKey } from "effect-session/StoreKey"
 import { damageLaws } from "effect-session/testing"
 import * as TieredStore from "effect-session/TieredStore"
@@ -34,7 +34,7 @@ import {
 
 /** A store, and how a record in it is spoiled and mended. */
 interface Damageable {
-  readonly store: Shape
+  readonly store: Store
   readonly damage: (key: StoreKey) => Effect.Effect<Effect.Effect<void, unknown>, unknown>
 }
 
@@ -93,7 +93,7 @@ const files: Opening = Effect.gen(function*() {
   }
 })
 
-const over = (opening: Opening, make: (store: Shape) => Effect.Effect<Shape, unknown>): Opening =>
+const over = (opening: Opening, make: (store: Store) => Effect.Effect<Store, unknown>): Opening =>
   Effect.flatMap(opening, ({ damage, store }) => Effect.map(make(store), (store) => ({ store, damage })))
 
 const stores: Readonly<Record<string, Opening>> = {

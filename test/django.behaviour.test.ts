@@ -105,7 +105,7 @@ const cases: ReadonlyArray<Case> = [
   {
     title: "no cookie, flush",
     presented: "nothing",
-    handler: does(ShopSession.flush),
+    handler: does(ShopSession.destroy),
     django: gives("none", "varies", [])
   },
   {
@@ -117,7 +117,7 @@ const cases: ReadonlyArray<Case> = [
   {
     title: "no cookie, cycle_key: no record is made for nothing",
     presented: "nothing",
-    handler: does(ShopSession.cycleKey),
+    handler: does(ShopSession.rotate),
     django: gives(`new, ${twoWeeks}`, "varies", [{}]),
     here: gives("none", "varies", [])
   },
@@ -230,13 +230,13 @@ const cases: ReadonlyArray<Case> = [
   {
     title: "live session, flush",
     presented: "live",
-    handler: does(ShopSession.flush),
+    handler: does(ShopSession.destroy),
     django: gives("expired", "varies", [])
   },
   {
     title: "live session, cycle_key",
     presented: "live",
-    handler: does(ShopSession.cycleKey),
+    handler: does(ShopSession.rotate),
     django: gives(`new, ${twoWeeks}`, "varies", [tea])
   },
   {
@@ -438,7 +438,7 @@ for (const [name, layer] of stores) {
                 onSome: (except) => ({ except })
               })
             )
-            yield* App.cycleKey
+            yield* App.rotate
           }),
           mine
         )
@@ -520,7 +520,7 @@ describe("the attributes of the cookie", () => {
           Effect.map(shop.request(handler, undefined, headers), ({ headers }) => headers.getSetCookie()[0] ?? "")
         const first = yield* sentBy(write)
         const pair = first.split(";")[0] ?? ""
-        const [sent = "", ...attributes] = (ends ? yield* sentBy(does(ShopSession.flush), { cookie: pair }) : first)
+        const [sent = "", ...attributes] = (ends ? yield* sentBy(does(ShopSession.destroy), { cookie: pair }) : first)
           .split("; ")
         assert.strictEqual(sent, ends ? `${name}=` : pair)
         const summary = attributes.map((attribute) => attribute.replace(/^Expires=.*/, "Expires")).sort()

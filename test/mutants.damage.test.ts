@@ -4,7 +4,7 @@
 import { it } from "@effect/vitest"
 import { Effect, Exit, type Option } from "effect"
 import { MemoryStore, SessionStore, SessionStoreError } from "effect-session"
-import type { Shape } from "effect-session/SessionStore"
+import type { Store } from "effect-session/SessionStore"
 import { damageLaws } from "effect-session/testing"
 import { assert, describe } from "vitest"
 import { isDamaged } from "../src/internal/store/damaged.js"
@@ -15,7 +15,7 @@ interface Mutant {
   readonly fault: string
   /** The law that catches it. */
   readonly law: string
-  readonly instead: (of: ReturnType<typeof fragile>) => Partial<Shape>
+  readonly instead: (of: ReturnType<typeof fragile>) => Partial<Store>
 }
 
 const isError = "a record that is damaged is an error, not absent, and is left as it is"

@@ -3,7 +3,7 @@
  */
 import { ConfigProvider, Effect, Exit } from "effect"
 import { MemoryStore, SessionStore } from "effect-session"
-import type { Shape } from "effect-session/SessionStore"
+import type { Store } from "effect-session/SessionStore"
 import type { StoreKey } from "effect-session/StoreKey"
 import { capabilityLaws, LawBroken, storeLaws } from "effect-session/testing"
 import { build } from "esbuild"
@@ -430,7 +430,7 @@ const sources = [table, "src/SessionRecord.ts", "src/SessionStore.ts"].map((path
   text: readFileSync(path, "utf8")
 }))
 
-const makeMutant = async ([from, to]: Mutant["replace"], name: string): Promise<Shape> => {
+const makeMutant = async ([from, to]: Mutant["replace"], name: string): Promise<Store> => {
   const pieces = sources.flatMap(({ path, text }) => text.split(from).slice(1).map(() => ({ path, text })))
   assert.lengthOf(pieces, 1, `the piece is there once: ${from}`)
   const outfile = Path.resolve(folder, `${name}.mjs`)
@@ -500,7 +500,7 @@ describe("a store with one fault breaks the law", () => {
       lastBackup = MemoryStore.make()
       // What the law writes reaches the backup too, but for what it ends.
       const store = MemoryStore.make()
-      const forgetful: Shape = {
+      const forgetful: Store = {
         ...store,
         capabilities: { durableDestroy: true, remote: false },
         create: (...args) => Effect.zipLeft(store.create(...args), lastBackup.create(...args))

@@ -6,7 +6,7 @@ import { Effect, Fiber, Layer, Redacted, Schema, TestClock } from "effect"
 import { MemoryStore, Session, SessionStore, SessionToken, StoredEngine } from "effect-session"
 import * as CookieEngine from "effect-session/CookieEngine"
 import * as Keyring from "effect-session/Keyring"
-import type { Shape } from "effect-session/SessionStore"
+import type { Store } from "effect-session/SessionStore"
 import { randomBytes } from "node:crypto"
 import { assert, describe } from "vitest"
 import { recorded } from "./support/recording.js"
@@ -25,7 +25,7 @@ const invented = Array.from(
 )
 
 const engines = [
-  ["a stored engine", (store: Shape) =>
+  ["a stored engine", (store: Store) =>
     Effect.map(
       Layer.build(Layer.provide(
         Users.layer,
@@ -33,11 +33,11 @@ const engines = [
       )),
       (context) => ({ context, values: Effect.succeed(invented) })
     )],
-  ["a ledger", (store: Shape) =>
+  ["a ledger", (store: Store) =>
     Effect.map(
       Layer.build(Layer.provide(
         Users.layer,
-        CookieEngine.layerRevocable().pipe(Layer.provide(ring), Layer.provide(Layer.succeed(SessionStore, store)))
+        CookieEngine.layerWithLedger().pipe(Layer.provide(ring), Layer.provide(Layer.succeed(SessionStore, store)))
       )),
       (context) => ({
         context,

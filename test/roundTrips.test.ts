@@ -50,7 +50,7 @@ const engines: ReadonlyArray<
     ["Redis, Postgres", (redis) =>
       TieredStore.layer(countedRedis(redisClient, redis), sqlStore(postgresClient()), {
         lease: "1 minute",
-        frontTimeout: "5 seconds"
+        cacheTimeout: "5 seconds"
       })] as typeof engines[number],
     ["Redis", (redis) => countedRedis(redisClient, redis)] as typeof engines[number],
     ["Redis Cluster", (redis) => countedRedis(redisClusterClient, redis)] as typeof engines[number]
@@ -98,12 +98,12 @@ const measured = (store: (redis: () => void) => Layer.Layer<SessionStore, unknow
       yield* row("untouched", Effect.void)
       yield* row("read, for the first time", App.value)
       yield* row("read again within the lease", App.value)
-      yield* row("`fresh` and read", Effect.zipRight(App.fresh, App.value))
+      yield* row("`fresh` and read", Effect.zipRight(App.reload, App.value))
       yield* row("read and written", increment)
       yield* row("read just after a write", App.value)
-      const rotated = yield* request(App.cycleKey, created.cookie)
+      const rotated = yield* request(App.rotate, created.cookie)
       rows.push(["a login", rotated.cost])
-      rows.push(["a logout", (yield* request(App.flush, rotated.cookie)).cost])
+      rows.push(["a logout", (yield* request(App.destroy, rotated.cookie)).cost])
       return rows
     })
     // Now and then a call brings a script to a node, or tidies up: what is usual counts.

@@ -96,7 +96,7 @@ def count(request):
 
 
 def logout(request):
-    request.session.flush()
+    request.session.destroy()
     return text("ok")
 
 

@@ -1,7 +1,7 @@
 /**
  * A server that is a process of its own, and lives no longer than the process that started it, however that one ends.
  */
-import { Effect, Schedule, type Scope } from "effect"
+import { Clock, Effect, Schedule, type Scope } from "effect"
 import { type ChildProcess, spawn } from "node:child_process"
 import { existsSync, readdirSync, readFileSync } from "node:fs"
 
@@ -51,11 +51,12 @@ export const start = (program: string, args: ReadonlyArray<string>): Running => 
 export const scoped = (program: string, args: ReadonlyArray<string>): Effect.Effect<Running, never, Scope.Scope> =>
   Effect.acquireRelease(Effect.sync(() => start(program, args)), ({ signal }) => signal("SIGKILL"))
 
-/** Asks again and again, for a minute at the most. */
+/** Polls every 20 ms until `isDone`, for at most a minute. By the clock of the machine, also where a test has set its own. */
 export const until = <A>(ask: Effect.Effect<A>, isDone: (answer: A) => boolean): Effect.Effect<void> =>
   Effect.flatMap(ask, (answer) => isDone(answer) ? Effect.void : Effect.fail(answer)).pipe(
     Effect.retry(Schedule.spaced("20 millis")),
     Effect.timeout("1 minute"),
+    Effect.withClock(Clock.make()),
     Effect.orDie
   )
 

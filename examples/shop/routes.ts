@@ -56,7 +56,7 @@ const login = Effect.gen(function*() {
 )
 
 /** Pages are not stored, yet a browser may hold some for its back button, with the visitor's name on them. */
-const logout = Effect.as(AppSession.flush, HttpServerResponse.setHeader(see("/"), "clear-site-data", `"cache"`))
+const logout = Effect.as(AppSession.destroy, HttpServerResponse.setHeader(see("/"), "clear-site-data", `"cache"`))
 
 const showSession = Effect.gen(function*() {
   const session = yield* AppSession

@@ -8,8 +8,8 @@ import { stores } from "../support/stores.js"
 /** Ways in which a session ends while another request of it is being handled. */
 const endings: ReadonlyArray<readonly [string, (shop: Shop.Shop, cookie: string) => Effect.Effect<unknown, unknown>]> =
   [
-    ["a logout", (shop, cookie) => shop.request(Effect.zipRight(ShopSession.flush, ok), cookie)],
-    ["a rotation", (shop, cookie) => shop.request(Effect.zipRight(ShopSession.cycleKey, ok), cookie)],
+    ["a logout", (shop, cookie) => shop.request(Effect.zipRight(ShopSession.destroy, ok), cookie)],
+    ["a rotation", (shop, cookie) => shop.request(Effect.zipRight(ShopSession.rotate, ok), cookie)],
     ["revokeAll", (shop) => shop.store.revokeAll("test/Shop")],
     ["revokeSubject", (shop) => shop.store.revokeSubject("test/Shop", "ann")],
     [
@@ -31,7 +31,7 @@ const attempts: ReadonlyArray<readonly [string, Effect.Effect<unknown, unknown, 
   ["save", ShopSession.set("count", 1), 409],
   ["update", ShopSession.update("count", (n) => n + 1), 409],
   ["clear", ShopSession.clear, 409],
-  ["rotate", ShopSession.cycleKey, 409],
+  ["rotate", ShopSession.rotate, 409],
   ["save in the handler", Effect.zipRight(ShopSession.set("count", 1), ShopSession.save), 409],
   ["only read", Effect.void, 200]
 ]
@@ -95,7 +95,7 @@ for (const [name, layer] of stores) {
               : call
           const parked = yield* Effect.fork(shop.request(show(ShopSession.get("user")), cookie))
           yield* Deferred.await(touched)
-          yield* shop.request(Effect.zipRight(ShopSession.flush, ok), cookie)
+          yield* shop.request(Effect.zipRight(ShopSession.destroy, ok), cookie)
           yield* Deferred.succeed(go, undefined)
           const answer = yield* parked
           assert.deepStrictEqual([answer.status, answer.body, answer.cookie], [200, `"ann"`, undefined])
@@ -109,7 +109,7 @@ for (const [name, layer] of stores) {
         Effect.gen(function*() {
           const answer = yield* race(shop, cookie, {
             first: ShopSession.get("user"),
-            meanwhile: ShopSession.flush,
+            meanwhile: ShopSession.destroy,
             second: Effect.zipRight(ShopSession.authenticate("bob"), ShopSession.set("user", "bob"))
           })
           assert.strictEqual(answer.status, 200)
@@ -171,7 +171,7 @@ for (const [name, layer] of stores) {
     law("a write after the logout in one request begins another session", (shop, cookie) =>
       Effect.gen(function*() {
         const answer = yield* shop.request(
-          Effect.all([ShopSession.flush, ShopSession.set("count", 3)]).pipe(Effect.zipRight(ok)),
+          Effect.all([ShopSession.destroy, ShopSession.set("count", 3)]).pipe(Effect.zipRight(ok)),
           cookie
         )
         const next = yield* Shop.cookieOf(answer)

@@ -47,9 +47,9 @@ const withSession: ReadonlyArray<Story> = [
     true
   ],
   ["written", Effect.zipRight(ShopSession.update("count", (n) => n + 1), ok), ["load", "save"], "none", true],
-  ["rotated", Effect.zipRight(ShopSession.cycleKey, ok), ["load", "rotate"], "set", true],
+  ["rotated", Effect.zipRight(ShopSession.rotate, ok), ["load", "rotate"], "set", true],
   ["logged in", Effect.zipRight(ShopSession.authenticate("ann"), ok), ["load", "rotate"], "set", true],
-  ["logged out", Effect.zipRight(ShopSession.flush, ok), ["destroy"], "expired", true],
+  ["logged out", Effect.zipRight(ShopSession.destroy, ok), ["destroy"], "expired", true],
   [
     "discarded",
     Effect.all([ShopSession.set("count", 5), ShopSession.discard]).pipe(Effect.zipRight(ok)),
@@ -87,7 +87,7 @@ const withSession: ReadonlyArray<Story> = [
   ],
   [
     "rotated and saved in a handler that then failed: the cookie is still owed",
-    Effect.all([ShopSession.cycleKey, ShopSession.save]).pipe(Effect.zipRight(Effect.fail("boom"))),
+    Effect.all([ShopSession.rotate, ShopSession.save]).pipe(Effect.zipRight(Effect.fail("boom"))),
     ["load", "rotate"],
     "set",
     true
@@ -99,8 +99,8 @@ const anonymous: ReadonlyArray<Story> = [
   ["untouched", ok, [], "none", false],
   ["read", show(ShopSession.value), [], "none", true],
   ["cleared", Effect.zipRight(ShopSession.clear, ok), [], "none", true],
-  ["rotated", Effect.zipRight(ShopSession.cycleKey, ok), [], "none", true],
-  ["logged out", Effect.zipRight(ShopSession.flush, ok), [], "none", true],
+  ["rotated", Effect.zipRight(ShopSession.rotate, ok), [], "none", true],
+  ["logged out", Effect.zipRight(ShopSession.destroy, ok), [], "none", true],
   ["set to its default", Effect.zipRight(ShopSession.set("count", 0), ok), [], "none", true],
   ["written", Effect.zipRight(ShopSession.set("count", 1), ok), ["create"], "set", true],
   ["logged in", Effect.zipRight(ShopSession.authenticate("ann"), ok), ["create"], "set", true]
@@ -146,7 +146,7 @@ for (const [name, layer] of stores) {
 
     law(
       "logging out with a malformed cookie deletes it without a call",
-      (shop) => check(shop, junk, ["", Effect.zipRight(ShopSession.flush, ok), [], "expired", true])
+      (shop) => check(shop, junk, ["", Effect.zipRight(ShopSession.destroy, ok), [], "expired", true])
     )
 
     law(

@@ -118,7 +118,7 @@ for (const [name, layer] of stores) {
             Effect.suspend(() => failures++ === 0 ? Effect.die("first time") : Effect.succeed(response))
           )
           const answer = yield* shop.request(
-            Effect.all([failingOnce, ShopSession.cycleKey]).pipe(Effect.zipRight(ok)),
+            Effect.all([failingOnce, ShopSession.rotate]).pipe(Effect.zipRight(ok)),
             cookie
           )
           assert.strictEqual(answer.status, 500)

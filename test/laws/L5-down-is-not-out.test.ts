@@ -21,7 +21,7 @@ const stories = [
   ["has", show(ShopSession.has("user")), 503],
   ["written", Effect.zipRight(ShopSession.set("count", 1), ok), 503],
   ["logged in", Effect.zipRight(ShopSession.authenticate("bob"), ok), 503],
-  ["logged out", Effect.zipRight(ShopSession.flush, ok), 503]
+  ["logged out", Effect.zipRight(ShopSession.destroy, ok), 503]
 ] as const
 
 const down = (shop: Shop.Shop, cookie: string) =>
@@ -62,7 +62,7 @@ for (const [name, layer] of stores) {
 
     law("a logout that the store did not confirm can be tried again", (shop, cookie) =>
       Effect.gen(function*() {
-        const logout = Effect.zipRight(ShopSession.flush, ok)
+        const logout = Effect.zipRight(ShopSession.destroy, ok)
         shop.intercept = (operation) => Effect.fail(new SessionStoreError({ operation, reason: "unavailable" }))
         assert.strictEqual((yield* shop.request(logout, cookie)).status, 503)
         shop.intercept = (_, call) => call
@@ -95,7 +95,7 @@ describe("L5 down is not out: a store that hangs", () => {
   for (
     const [title, handler] of [["load", show(ShopSession.get("user"))], [
       "destroy",
-      Effect.zipRight(ShopSession.flush, ok)
+      Effect.zipRight(ShopSession.destroy, ok)
     ]] as const
   ) {
     it.live(`${title}: 503 within the limit (F17)`, () =>
@@ -153,7 +153,7 @@ describe("a write whose reply was lost (F16)", () => {
         ["save", Effect.zipRight(ShopSession.update("count", (n) => n + 1), ok)],
         [
           "rotate",
-          Effect.all([ShopSession.update("count", (n) => n + 1), ShopSession.cycleKey]).pipe(Effect.zipRight(ok))
+          Effect.all([ShopSession.update("count", (n) => n + 1), ShopSession.rotate]).pipe(Effect.zipRight(ok))
         ]
       ] as const
     ) {

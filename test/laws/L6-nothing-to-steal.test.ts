@@ -47,7 +47,7 @@ const life = (shop: Shop.Shop) =>
     shop.intercept = (operation) =>
       Effect.fail(new SessionStoreError({ operation, reason: "unavailable", cause: new Error("gone") }))
     yield* shop.request(show(ShopSession.value), second)
-    yield* shop.request(Effect.zipRight(ShopSession.flush, ok), second)
+    yield* shop.request(Effect.zipRight(ShopSession.destroy, ok), second)
     shop.intercept = (operation, call) => operation === "save" ? Effect.dieMessage("broken") : call
     yield* shop.request(Effect.zipRight(ShopSession.set("count", 9), ok), second)
     shop.intercept = (_, call) => call
@@ -84,7 +84,7 @@ for (const [name, layer] of stores) {
           Effect.gen(function*() {
             const session = yield* ShopSession
             yield* session.get("user")
-            yield* session.cycleKey
+            yield* session.rotate
             yield* session.save
             return HttpServerResponse.text([
               inspect(session, { depth: 20, showHidden: true }),

@@ -9,7 +9,7 @@ import { ConfigProvider, Console, Context, Deferred, Effect, Exit, Layer, type S
 import { FileStore, SessionStore } from "effect-session"
 import * as Cli from "effect-session/Cli"
 import type { RedisClient } from "effect-session/RedisClient"
-import type { Shape } from "effect-session/SessionStore"
+import type { Store } from "effect-session/SessionStore"
 import * as SqlStore from "effect-session/SqlStore"
 import { build } from "esbuild"
 import { spawn } from "node:child_process"
@@ -100,10 +100,10 @@ export interface Opened {
   readonly url: string
   readonly prefix: ReadonlyArray<string>
   readonly options: ReadonlyArray<string>
-  readonly store: Shape
+  readonly store: Store
 }
 
-const opened = (url: string, prefix: ReadonlyArray<string>, store: Shape): Opened => ({
+const opened = (url: string, prefix: ReadonlyArray<string>, store: Store): Opened => ({
   url,
   prefix,
   options: ["--database-url", url, ...prefix],

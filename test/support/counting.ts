@@ -42,7 +42,7 @@ export const open = (
     const router = routes.pipe(
       HttpRouter.get("/begin", Effect.as(ShopSession.set("user", "ann"), text("begun"))),
       HttpRouter.get("/count", Effect.map(ShopSession.get("count"), text)),
-      HttpRouter.get("/logout", Effect.as(ShopSession.flush, text("out")))
+      HttpRouter.get("/logout", Effect.as(ShopSession.destroy, text("out")))
     )
     const port = yield* serve(
       HttpServer.serve(

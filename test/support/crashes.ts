@@ -6,7 +6,7 @@ import * as SqliteClient from "@effect/sql-sqlite-node/SqliteClient"
 import { SqlClient } from "@effect/sql/SqlClient"
 import { Context, Effect, Layer, Option, type Scope } from "effect"
 import { FileStore, MemoryStore, SessionStore, SessionStoreError } from "effect-session"
-import type { Capabilities, Shape } from "effect-session/SessionStore"
+import type { Capabilities, Store } from "effect-session/SessionStore"
 import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
 import { build } from "esbuild"
@@ -22,7 +22,7 @@ export interface Place {
 }
 
 /** The store at a place, in this process. */
-export const openedAt = (place: Place): Effect.Effect<Shape, unknown, Scope.Scope> =>
+export const openedAt = (place: Place): Effect.Effect<Store, unknown, Scope.Scope> =>
   Effect.map(Layer.build(layerAt(place)), (context) => Context.get(context, SessionStore))
 
 const layerAt = ({ kind, path }: Place): Layer.Layer<SessionStore, unknown> =>

@@ -32,12 +32,12 @@ const app = AppSession.middleware(
         yield* AppSession.authenticate("ada")
         break
       case "/logout":
-        yield* AppSession.flush
+        yield* AppSession.destroy
         break
       case "/ended":
         yield* AppSession.get("visits")
         waiting++
-        yield* AppSession.ended()
+        yield* AppSession.awaitEnd()
     }
     return HttpServerResponse.text(url === "/ended" ? "ended" : String(yield* AppSession.get("visits")))
   })

@@ -7,7 +7,7 @@ import { SqlClient } from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import { Effect, Layer, Redacted } from "effect"
 import type { SessionStoreError } from "effect-session"
-import type { Shape } from "effect-session/SessionStore"
+import type { Store } from "effect-session/SessionStore"
 import { randomBytes } from "node:crypto"
 import type { Stored } from "../../src/internal/testing/records.js"
 import {
@@ -91,7 +91,7 @@ export const untilWaiting = (
   )
 
 /** What the writes below find: a live record, and one that has expired. */
-export const furnish = (store: Shape) =>
+export const furnish = (store: Store) =>
   Effect.gen(function*() {
     yield* stored(store, { expiry: { at: start, deadline: undefined, lifetime: undefined } })
     return yield* stored(store)
@@ -99,7 +99,7 @@ export const furnish = (store: Shape) =>
 
 /** Every write of a store, each of which changes a row. */
 export const writes: ReadonlyArray<
-  readonly [name: string, run: (store: Shape, one: Stored) => Effect.Effect<unknown, SessionStoreError>]
+  readonly [name: string, run: (store: Store, one: Stored) => Effect.Effect<unknown, SessionStoreError>]
 > = [
   ["create", (store) => store.create(freshKey(), aRecord(), start)],
   ["save", (store, { key, record }) => store.save(key, record, 1, start)],
@@ -115,7 +115,7 @@ export const writes: ReadonlyArray<
 
 /** Every read of a store. */
 export const reads: ReadonlyArray<
-  readonly [name: string, run: (store: Shape, one: Stored) => Effect.Effect<unknown, SessionStoreError>]
+  readonly [name: string, run: (store: Store, one: Stored) => Effect.Effect<unknown, SessionStoreError>]
 > = [
   ["load", (store, { key }) => store.load(key, start)],
   ["find", (store, { record }) => store.find(namespace, record.id, start)],
@@ -124,7 +124,7 @@ export const reads: ReadonlyArray<
 ]
 
 /** One session's life through every function: enough to tell a store that works from one that does not. */
-export const works = (store: Shape) =>
+export const works = (store: Store) =>
   Effect.gen(function*() {
     const { key, record } = yield* stored(store)
     const expired = yield* stored(store, { expiry: { at: start, deadline: undefined, lifetime: undefined } })

@@ -5,7 +5,7 @@ import { Effect, Option } from "effect"
 import type { SessionRecord } from "effect-session"
 import { MemoryStore, StoredEngine } from "effect-session"
 import type { BoundEngine, CookieValue, Write } from "effect-session/SessionEngine"
-import type { Shape } from "effect-session/SessionStore"
+import type { Store } from "effect-session/SessionStore"
 import { aRecord, hour, minute, start } from "../../src/internal/testing/records.js"
 import type { Operation } from "./intercept.js"
 import type { Around } from "./recording.js"
@@ -13,7 +13,7 @@ import { recorded } from "./recording.js"
 
 export const namespace = "test/Engine"
 
-export const engineOf = (store: Shape, options?: StoredEngine.Options, scope = namespace) =>
+export const engineOf = (store: Store, options?: StoredEngine.StoredEngineOptions, scope = namespace) =>
   StoredEngine.make(store, options).bind({ namespace: scope, cookieName: "session" })
 
 export const record = (fields: Partial<SessionRecord> = {}) => aRecord({ namespace, ...fields })

@@ -4,7 +4,7 @@
 import * as NodeContext from "@effect/platform-node/NodeContext"
 import { Cause, Effect, Option } from "effect"
 import { FileStore, type SessionRecord } from "effect-session"
-import type { Shape } from "effect-session/SessionStore"
+import type { Store } from "effect-session/SessionStore"
 import { writeSync } from "node:fs"
 import { freshId, freshKey, idOf, isAlive, isDead, keyOf, start, stored } from "../../src/internal/testing/records.js"
 import type { Tale } from "./fileTale.js"
@@ -35,9 +35,9 @@ export type Job = Task & { readonly directory: string; readonly durability?: "fs
 // At once, so that what was said is heard even if the process is killed in the next moment.
 const say = (what: unknown) => Effect.sync(() => writeSync(1, `${JSON.stringify(what)}\n`))
 
-const loaded = (store: Shape, key: string) => Effect.flatMap(store.load(keyOf(key), start), (found) => found)
+const loaded = (store: Store, key: string) => Effect.flatMap(store.load(keyOf(key), start), (found) => found)
 
-const increment = (store: Shape, key: string): Effect.Effect<void, unknown> =>
+const increment = (store: Store, key: string): Effect.Effect<void, unknown> =>
   Effect.gen(function*() {
     const record = yield* loaded(store, key)
     const next = { ...record, data: `${Number(record.data) + 1}` }
@@ -46,7 +46,7 @@ const increment = (store: Shape, key: string): Effect.Effect<void, unknown> =>
     if (outcome === "gone") return yield* Effect.dieMessage("the session is gone")
   })
 
-const scribble = (store: Shape, key: string) =>
+const scribble = (store: Store, key: string) =>
   Effect.gen(function*() {
     const first = yield* loaded(store, key)
     yield* say("ready")
@@ -58,7 +58,7 @@ const scribble = (store: Shape, key: string) =>
     }
   })
 
-const tell = (store: Shape, { n, seed, sessions, subject }: Extract<Job, { readonly do: "tell" }>) =>
+const tell = (store: Store, { n, seed, sessions, subject }: Extract<Job, { readonly do: "tell" }>) =>
   Effect.gen(function*() {
     const random = chance(seed)
     // JSON leaves out what is undefined.
@@ -77,7 +77,7 @@ const tell = (store: Shape, { n, seed, sessions, subject }: Extract<Job, { reado
   })
 
 /** All of a life, so that every kind of file is made; some sessions stay. */
-const live = (store: Shape) =>
+const live = (store: Store) =>
   Effect.gen(function*() {
     const one = yield* stored(store)
     const record = { ...one.record, version: 2 }
@@ -94,7 +94,7 @@ const live = (store: Shape) =>
   })
 
 /** Writes more than a file may hold, and then what it may. */
-const fill = (store: Shape, { id, key, newKey, record }: Extract<Job, { readonly do: "fill" }>) =>
+const fill = (store: Store, { id, key, newKey, record }: Extract<Job, { readonly do: "fill" }>) =>
   Effect.gen(function*() {
     const old = yield* loaded(store, key)
     const big = { ...old, data: JSON.stringify("x".repeat(200_000)) }

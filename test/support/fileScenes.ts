@@ -3,7 +3,7 @@
  */
 import { Deferred, Effect, type Either, Fiber, Option } from "effect"
 import type { SessionStoreError } from "effect-session"
-import type { Shape } from "effect-session/SessionStore"
+import type { Store } from "effect-session/SessionStore"
 import { readdirSync, statSync } from "node:fs"
 import * as Path from "node:path"
 import { assert } from "vitest"
@@ -35,7 +35,7 @@ export interface Write {
 }
 
 export const writes: ReadonlyArray<
-  readonly [name: string, write: (store: Shape, one: Stored, other: Stored) => Write]
+  readonly [name: string, write: (store: Store, one: Stored, other: Stored) => Write]
 > = [
   ["create", (store, one, other) => {
     const made = { key: freshKey(), record: { ...one.record, id: freshId() } }
@@ -56,7 +56,7 @@ export const writes: ReadonlyArray<
     }
   }],
   ...(["the same id", "another id"] as const).map((id) =>
-    [`rotate to ${id}`, (store: Shape, one: Stored, other: Stored): Write => {
+    [`rotate to ${id}`, (store: Store, one: Stored, other: Stored): Write => {
       const record = { ...one.record, version: 2, subject: "carol", ...id === "another id" ? { id: freshId() } : {} }
       const rotated = { key: freshKey(), record }
       return {
@@ -91,7 +91,7 @@ export const writes: ReadonlyArray<
 ]
 
 /** Every way of asking, and every write, says that these are there and no others are. */
-export const holds = (store: Shape, { after, before }: Write, expected: ReadonlyArray<Stored>) =>
+export const holds = (store: Store, { after, before }: Write, expected: ReadonlyArray<Stored>) =>
   Effect.gen(function*() {
     for (const one of expected) yield* isAlive(store, one, start)
     const keys = new Set(expected.map(({ key }) => key))
@@ -103,7 +103,7 @@ export const holds = (store: Shape, { after, before }: Write, expected: Readonly
   })
 
 /** Nothing is left of sessions that have ended, once it is old enough. */
-export const leavesNothing = (root: string, store: Shape) =>
+export const leavesNothing = (root: string, store: Store) =>
   Effect.gen(function*() {
     // Twice: entries go after the records that they lead to.
     yield* store.removeExpired(far + 2 * hour, 100)
@@ -131,7 +131,7 @@ export const decides = ({ call, paths: [, to = ""] }: Step) =>
   (call === "rename" && /^[mx]/.test(Path.basename(to))) || (call === "link" && to.includes("/epochs/"))
 
 /** Nobody holds anything: each session can be written, and ended. */
-export const goesOn = (store: Shape, there: ReadonlyArray<Stored>) =>
+export const goesOn = (store: Store, there: ReadonlyArray<Stored>) =>
   Effect.forEach(there, ({ key, record }) =>
     Effect.gen(function*() {
       yield* equal("save", yield* store.save(key, record, record.version, start), "saved")
@@ -142,7 +142,7 @@ export const goesOn = (store: Shape, there: ReadonlyArray<Stored>) =>
     }))
 
 export interface Played {
-  readonly healthy: Shape
+  readonly healthy: Store
   readonly root: string
   readonly written: Write
   /** The steps that were done. */

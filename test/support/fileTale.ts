@@ -4,7 +4,7 @@
  */
 import { Effect, Option } from "effect"
 import type { SessionRecord } from "effect-session"
-import type { Shape } from "effect-session/SessionStore"
+import type { Store } from "effect-session/SessionStore"
 import { aRecord, freshId, freshKey, idOf, keyOf, start } from "../../src/internal/testing/records.js"
 
 /** One write. `n` is all that its content is made of. */
@@ -68,7 +68,7 @@ export const applied = (tale: Tale, step: Step): Tale => {
 }
 
 /** Does a step. Nobody else has these sessions, so that it must succeed. */
-export const perform = (store: Shape, tale: Tale, step: Step) =>
+export const perform = (store: Store, tale: Tale, step: Step) =>
   Effect.gen(function*() {
     const key = keyOf(step.key)
     if (step.op === "create") return yield* expecting("created", store.create(key, born(step), start))
@@ -113,7 +113,7 @@ export const nextStep = (tale: Tale, subject: string, n: number, random: () => n
 }
 
 /** What a store has under these keys. */
-export const found = (store: Shape, keys: Iterable<string>) =>
+export const found = (store: Store, keys: Iterable<string>) =>
   Effect.map(
     Effect.forEach(keys, (key) =>
       Effect.map(store.load(keyOf(key), start), Option.map((record) => [key, record] as const))),

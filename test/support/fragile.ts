@@ -4,13 +4,13 @@
 import { Effect, Option } from "effect"
 import { SessionStoreError } from "effect-session"
 import type { SessionId } from "effect-session/SessionId"
-import type { Shape } from "effect-session/SessionStore"
+import type { Store } from "effect-session/SessionStore"
 import type { StoreKey } from "effect-session/StoreKey"
 
 export const corrupt = (operation: string) => new SessionStoreError({ operation, reason: "corrupt" })
 
 /** The same store, in which a record cannot be read as long as its id is in `damaged`. */
-export const fragile = (whole: Shape) => {
+export const fragile = (whole: Store) => {
   const damaged = new Set<SessionId>()
   const unlessDamaged = <A extends { readonly id: SessionId }>(
     operation: string,
@@ -21,7 +21,7 @@ export const fragile = (whole: Shape) => {
       (found) =>
         Option.exists(found, ({ id }) => damaged.has(id)) ? Effect.fail(corrupt(operation)) : Effect.succeed(found)
     )
-  const store: Shape = {
+  const store: Store = {
     ...whole,
     load: (...args) => unlessDamaged("load", whole.load(...args)),
     find: (...args) => unlessDamaged("find", whole.find(...args)),

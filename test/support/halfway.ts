@@ -4,7 +4,7 @@
 import { Effect, FiberRef } from "effect"
 import type { SessionStoreError } from "effect-session"
 import * as MigratingStore from "effect-session/MigratingStore"
-import type { Shape } from "effect-session/SessionStore"
+import type { Store } from "effect-session/SessionStore"
 import { intercepted, type Interception } from "../../src/internal/store/intercepted.js"
 import { type Scene, someOrders } from "../../src/internal/testing/interleave.js"
 import { freshId, hour, minute, start, type Stored } from "../../src/internal/testing/records.js"
@@ -16,7 +16,7 @@ export const far = { at: start * 2, deadline: undefined, lifetime: undefined }
 const writes: ReadonlyArray<Operation> = ["create", "save", "destroy", "touch", "rotate"]
 
 /** The store of a process that does so many writes, and no more. */
-export const dyingAfter = (from: Shape, to: Shape, count: number): Shape => {
+export const dyingAfter = (from: Store, to: Store, count: number): Store => {
   let left = count
   const wrap: Interception = (operation, call) =>
     Effect.suspend(() => writes.includes(operation) && left-- <= 0 ? Effect.interrupt : call)
@@ -26,7 +26,7 @@ export const dyingAfter = (from: Shape, to: Shape, count: number): Shape => {
 /** What is put around the calls of the request that a fiber works for. */
 export const around = FiberRef.unsafeMake<Interception>((_, call) => call)
 
-export const parked = (store: Shape): Shape =>
+export const parked = (store: Store): Store =>
   intercepted(
     store,
     (operation, call, args) => Effect.flatMap(FiberRef.get(around), (around) => around(operation, call, args))
@@ -47,7 +47,7 @@ export const anyOrders = (
 /** What a request does. */
 export interface Act {
   readonly name: string
-  readonly act: (store: Shape, one: Stored, newKey: Stored["key"]) => Effect.Effect<unknown, SessionStoreError>
+  readonly act: (store: Store, one: Stored, newKey: Stored["key"]) => Effect.Effect<unknown, SessionStoreError>
 }
 
 export const reading: Act = { name: "a read", act: (store, { key }) => store.load(key, start) }

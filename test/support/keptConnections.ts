@@ -45,7 +45,7 @@ const appWith = (pause: Effect.Effect<void>) => {
     HttpRouter.get("/me", show),
     HttpRouter.post("/add", Effect.zipRight(Users.update("count", (n) => n + 1), show)),
     HttpRouter.post("/login/:name", Effect.zipRight(login, show)),
-    HttpRouter.post("/logout", Effect.zipRight(Users.flush, show)),
+    HttpRouter.post("/logout", Effect.zipRight(Users.destroy, show)),
     HttpRouter.post("/write/:n", Effect.zipRight(write, show)),
     HttpRouter.post("/redirect/:n", Effect.zipRight(write, redirect)),
     HttpRouter.use(Users.middleware)

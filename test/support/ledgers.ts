@@ -5,7 +5,7 @@ import { Layer, Schema } from "effect"
 import { Expiry, MemoryStore, Session, type SessionRevocation, type SessionService, SessionStore } from "effect-session"
 import * as CookieEngine from "effect-session/CookieEngine"
 import type * as Keyring from "effect-session/Keyring"
-import type { Shape } from "effect-session/SessionStore"
+import type { Store } from "effect-session/SessionStore"
 import { type Around, recorded } from "./recording.js"
 import { first, ring } from "./rings.js"
 
@@ -23,14 +23,14 @@ export const read = Tea.get("count")
 export type Served = SessionService<Tea> | SessionRevocation | SessionStore
 
 export const on = (
-  store: Shape,
+  store: Store,
   { keys = ring(first), session = Tea.layer, ...options }: CookieEngine.LedgerOptions & {
     readonly keys?: Layer.Layer<Keyring.Keyring, unknown>
     readonly session?: typeof Tea.layer
   } = {}
 ) =>
   session.pipe(
-    Layer.provideMerge(CookieEngine.layerRevocable(options)),
+    Layer.provideMerge(CookieEngine.layerWithLedger(options)),
     Layer.provide(keys),
     Layer.provideMerge(Layer.succeed(SessionStore, store))
   )

@@ -53,9 +53,9 @@ const who = Effect.gen(function*() {
 const changes = {
   add: Visits.update("n", (n) => n + 1),
   check: Visits.discard,
-  logout: Visits.flush,
+  logout: Visits.destroy,
   look: Effect.void,
-  rotate: Visits.cycleKey
+  rotate: Visits.rotate
 }
 type Act = keyof typeof changes
 
@@ -205,7 +205,7 @@ const checkAll = (world: World) => {
 export const copy = (
   from: Store,
   to: Store
-): Effect.Effect<Pick<MigratingStore.Progress, "moved" | "ended">, unknown> =>
+): Effect.Effect<Pick<MigratingStore.CopyProgress, "moved" | "ended">, unknown> =>
   Effect.gen(function*() {
     const [old, fresh] = yield* Effect.all([Layer.build(from), Layer.build(to)])
     const options = { namespace: Visits.namespace }

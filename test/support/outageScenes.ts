@@ -11,7 +11,7 @@ import { paced } from "./pace.js"
 import { begin, between, ok, ShopSession, valueOf } from "./shop.js"
 import * as Way from "./way.js"
 
-const logout = Effect.zipRight(ShopSession.flush, ok)
+const logout = Effect.zipRight(ShopSession.destroy, ok)
 
 /** A server that the scenes of a file share, one after another. */
 interface Stage extends Pick<Startable, "client"> {
@@ -124,7 +124,7 @@ const scenes: ReadonlyArray<
   ["a lost reply to a save, and its connection with it: it is done, and once", loses(increment)],
   [
     "a lost reply to a rotation, and its connection with it: it is done, and once",
-    loses(Effect.zipRight(ShopSession.cycleKey, increment))
+    loses(Effect.zipRight(ShopSession.rotate, increment))
   ],
   ["a silence that breaks no connection empties the pool for a moment only", silenced]
 ]

@@ -171,7 +171,7 @@ export const starves = (client: Layer.Layer<SqlClient, unknown>) =>
   Effect.gen(function*() {
     const { calm, shop, sql } = yield* shopOn(client)
     const cookie = yield* begin(calm)
-    const rotation = yield* between(ShopSession.update("count", (n) => n + 1), ShopSession.cycleKey)
+    const rotation = yield* between(ShopSession.update("count", (n) => n + 1), ShopSession.rotate)
     const rotating = yield* Effect.fork(isRefused(shop.request(rotation.handler, cookie)))
     yield* rotation.reached
     const [held, release] = yield* Effect.all([Deferred.make<void>(), Deferred.make<void>()])

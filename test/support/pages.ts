@@ -1,10 +1,10 @@
 /**
  * Pages of a scan.
  */
-import type { Damaged, Located } from "effect-session/SessionStore"
+import type { Corrupt, Located } from "effect-session/SessionStore"
 
 /** The records of a page in which none is damaged. */
-export const recordsIn = (page: ReadonlyArray<Located | Damaged>): ReadonlyArray<Located> =>
+export const recordsIn = (page: ReadonlyArray<Located | Corrupt>): ReadonlyArray<Located> =>
   page.map((one) => {
     if ("error" in one) throw one.error
     return one

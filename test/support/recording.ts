@@ -3,7 +3,7 @@
  */
 import { Effect } from "effect"
 import { SessionStoreError } from "effect-session"
-import type { Shape } from "effect-session/SessionStore"
+import type { Store } from "effect-session/SessionStore"
 import type { Interception, Operation } from "./intercept.js"
 import { intercepted } from "./intercept.js"
 
@@ -17,10 +17,10 @@ export type Around = Interception
 
 /** A call is noted each time it is run. */
 export const recorded = (
-  store: Shape,
+  store: Store,
   around: Around = (_, call) => call,
   remote = store.capabilities.remote
-): { readonly store: Shape; readonly calls: ReadonlyArray<Call> } => {
+): { readonly store: Store; readonly calls: ReadonlyArray<Call> } => {
   const calls: Array<Call> = []
   return {
     calls,

@@ -2,7 +2,7 @@
  * Clients of Redis servers, and stores on them.
  */
 import { Effect, type Scope } from "effect"
-import type { Shape as Client } from "effect-session/RedisClient"
+import type { Client as Client } from "effect-session/RedisClient"
 import * as RedisStore from "effect-session/RedisStore"
 import { Cluster, type ClusterOptions, Redis, type RedisOptions } from "ioredis"
 import { once } from "node:events"
@@ -69,7 +69,7 @@ export const nodeRedisClusterOn = (ports: ReadonlyArray<number>) =>
   )
 
 /** A store on a client, with keys of its own unless a prefix is given. */
-export const storeOn = (client: Client, options: RedisStore.Options = {}) =>
+export const storeOn = (client: Client, options: RedisStore.RedisStoreOptions = {}) =>
   Effect.provideService(
     RedisStore.make({ prefix: freshPrefix(), ...options }),
     RedisStore.RedisClient,
@@ -77,7 +77,7 @@ export const storeOn = (client: Client, options: RedisStore.Options = {}) =>
   )
 
 /** The same on a server, by ioredis. */
-export const storeAt = (url: string, options: RedisStore.Options = {}, client: RedisOptions = {}) =>
+export const storeAt = (url: string, options: RedisStore.RedisStoreOptions = {}, client: RedisOptions = {}) =>
   Effect.flatMap(ioredisOn(url, client), (client) => storeOn(RedisStore.ioredis(client), options))
 
 /** A client that notes the commands that are sent through it. */

@@ -73,7 +73,7 @@ const handlers = (stage: Stage) =>
         .handle("login", ({ payload: { name } }) =>
           Effect.zipRight(Visitor.authenticate(name), Visitor.set("name", name)))
         .handle("logout", () =>
-          Visitor.flush)
+          Visitor.destroy)
         .handle("rename", ({ payload: { name } }) =>
           Visitor.get("name").pipe(
             Effect.zipRight(Effect.suspend(() => stage.pause)),

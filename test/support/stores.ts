@@ -106,7 +106,7 @@ export const freshPrefix = (): string => `t${randomBytes(6).toString("hex")}_`
 export const sqlStore = <E>(
   client: Layer.Layer<SqlClient.SqlClient, E>,
   prefix = freshPrefix(),
-  { partitions, ...names }: Omit<SqlMigrations.Options, "prefix"> = {}
+  { partitions, ...names }: Omit<SqlMigrations.SqlMigrationsOptions, "prefix"> = {}
 ) =>
   SqlStore.layer({ prefix, ...names }).pipe(
     Layer.provide(SqlMigrations.layer({ prefix, ...names, ...(partitions === undefined ? {} : { partitions }) })),
@@ -141,7 +141,7 @@ export const combined: ReadonlyArray<Named> = [
     ["redis, postgres", () =>
       TieredStore.layer(redisStore(redisClient), sqlStore(postgresClient()), {
         lease: "5 seconds",
-        frontTimeout: "5 seconds"
+        cacheTimeout: "5 seconds"
       })] as const,
     [
       "sqlite to redis",

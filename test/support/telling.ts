@@ -39,11 +39,11 @@ const app = HttpRouter.empty.pipe(
   HttpRouter.get(
     "/me/fresh",
     Effect.map(
-      Effect.zipRight(Visit.fresh, Visit.subject),
+      Effect.zipRight(Visit.reload, Visit.subject),
       (subject) => HttpServerResponse.text(Option.getOrElse(subject, () => "nobody"))
     )
   ),
-  HttpRouter.post("/logout", Effect.as(Visit.flush, HttpServerResponse.empty())),
+  HttpRouter.post("/logout", Effect.as(Visit.destroy, HttpServerResponse.empty())),
   HttpRouter.use(Visit.middleware)
 )
 
@@ -60,10 +60,10 @@ const postgres = (url: string) => PgClient.layer({ url: Redacted.make(url) })
 /** The channel; each notice that is heard is a line. */
 const channel = Layer.effect(
   SessionInvalidation,
-  Effect.map(SessionInvalidation, ({ listen, tell }) => ({
-    tell,
-    listen: (hear) =>
-      listen((notice) => Effect.zipRight(hear(notice), Effect.sync(() => void writeSync(1, `${notice._tag}\n`))))
+  Effect.map(SessionInvalidation, ({ publish, subscribe }) => ({
+    publish,
+    subscribe: (hear) =>
+      subscribe((notice) => Effect.zipRight(hear(notice), Effect.sync(() => void writeSync(1, `${notice._tag}\n`))))
   }))
 ).pipe(
   Layer.provide(PgInvalidation.layer({ channel: job.channel, beat: "500 millis" })),
@@ -72,7 +72,7 @@ const channel = Layer.effect(
 
 app.pipe(HttpServer.serve(), Layer.merge(ready)).pipe(
   Layer.provide(Visit.layer),
-  Layer.provide(CachedSqlEngine.layerTelling({ lease: job.lease, prefix: job.prefix, timeout: "5 seconds" })),
+  Layer.provide(CachedSqlEngine.layerWithInvalidation({ lease: job.lease, prefix: job.prefix, timeout: "5 seconds" })),
   Layer.provide([channel, postgres(job.url)]),
   Layer.provide(NodeHttpServer.layer(createServer, { port: 0, host: "127.0.0.1" })),
   Layer.launch,

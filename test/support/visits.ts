@@ -4,9 +4,9 @@
 import { type Context, Effect, Redacted } from "effect"
 import type { SessionError, SessionHandle, SessionService } from "effect-session"
 import type { UsedSession } from "effect-session/SessionHandle"
-import type { Shape } from "effect-session/SessionService"
+import type { Sessions } from "effect-session/SessionService"
 
-type Owed = UsedSession["owed"]
+type Owed = UsedSession["setCookie"]
 
 /** What became of a request. */
 export interface Visit<B> {
@@ -19,7 +19,7 @@ export interface Visit<B> {
 
 /** Handles one request that presents the cookie. */
 export const visit = <Self, A, B, E, R>(
-  tag: Context.Tag<Self, SessionHandle<A>> & { readonly service: Context.Tag<SessionService<Self>, Shape<A>> },
+  tag: Context.Tag<Self, SessionHandle<A>> & { readonly service: Context.Tag<SessionService<Self>, Sessions<A>> },
   handler: Effect.Effect<B, E, R>,
   cookie?: string,
   status = 200
@@ -29,7 +29,7 @@ export const visit = <Self, A, B, E, R>(
     const session = service.request(cookie === undefined ? undefined : `${service.cookie.name}=${cookie}`)
     const result = yield* Effect.provideService(handler, tag, session)
     const error = yield* session.finish(status)
-    const owed = session.used?.owed
+    const owed = session.used?.setCookie
     return {
       result,
       error,

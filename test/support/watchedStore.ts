@@ -3,11 +3,11 @@
  */
 import { Effect } from "effect"
 import { SessionStoreError } from "effect-session"
-import type { Shape } from "effect-session/SessionStore"
+import type { Store } from "effect-session/SessionStore"
 import { intercepted } from "../../src/internal/store/intercepted.js"
 import type { Operation } from "../../src/SessionStore.js"
 
-export const watched = (store: Shape, remote = true) => {
+export const watched = (store: Store, remote = true) => {
   const calls: Array<Operation> = []
   const nothing = (_: Operation): Effect.Effect<void> => Effect.void
   const state = {

@@ -25,14 +25,14 @@ type Missing<E> = E extends Effect.Effect<unknown, unknown, infer R> ? R : never
 
 const sealed = App.layer.pipe(Layer.provideMerge(CookieEngine.layer()), Layer.provide(keys))
 const revocable = App.layer.pipe(
-  Layer.provideMerge(CookieEngine.layerRevocable()),
+  Layer.provideMerge(CookieEngine.layerWithLedger()),
   Layer.provide(keys),
   Layer.provide(MemoryStore.layer())
 )
 
 // ---- lists, streams and what is read once want a directory, which no cookie engine provides
 const listed = Effect.flatMap(service, ({ list }) => list("ann"))
-const streamed = Effect.flatMap(service, ({ sessions }) => Stream.runCollect(sessions))
+const streamed = Effect.flatMap(service, ({ all: sessions }) => Stream.runCollect(sessions))
 const taken = App.take("notice")
 
 const onSealed = [

@@ -14,9 +14,9 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
 import * as MigratingStore from "../../MigratingStore.js"
-import type { Count, Damaged, SessionStoreError, Shape } from "../../SessionStore.js"
+import type { Corrupt, Count, SessionStoreError, Store } from "../../SessionStore.js"
 import { SessionStore } from "../../SessionStore.js"
-import type { Names } from "../../SqlStore.js"
+import type { TableNames } from "../../SqlStore.js"
 import { corrupt, isCorrupt, isDamaged } from "../store/damaged.js"
 import { intercepted } from "../store/intercepted.js"
 import { pages } from "../store/pages.js"
@@ -64,8 +64,8 @@ export const copy = Command.make("copy", {
 interface Given extends Required<MigratingStore.CopyOptions> {
   readonly from: DatabaseUrl
   readonly to: DatabaseUrl
-  readonly fromNames: Names
-  readonly toNames: Names
+  readonly fromNames: TableNames
+  readonly toNames: TableNames
 }
 
 /** What a run and whoever stops it know of each other. */
@@ -76,12 +76,12 @@ interface Course {
   reached: Reached | undefined
 }
 
-interface Reached extends MigratingStore.Progress {
+interface Reached extends MigratingStore.CopyProgress {
   /** How many sessions the old store held: those of other namespaces, too. */
   readonly total: number
 }
 
-const seen = ({ damaged, ended, moved }: MigratingStore.Progress): number => moved + ended + damaged.length
+const seen = ({ damaged, ended, moved }: MigratingStore.CopyProgress): number => moved + ended + damaged.length
 
 const goesOn = "Nothing is lost: run this again, and it goes on."
 
@@ -104,8 +104,8 @@ const run = (given: Given, course: Course) =>
 
 /** Moves them, and says how far that came. */
 const moved = (
-  from: Shape,
-  to: Shape,
+  from: Store,
+  to: Store,
   { batch, concurrency, namespace }: Given,
   expected: number,
   course: Course
@@ -134,11 +134,11 @@ const moved = (
 // The end: what has become of the sessions, and whether the old store can go
 
 /** How many records each of them holds. */
-const counts = (from: Shape, to: Shape): Effect.Effect<Record<"old" | "fresh", Count>, SessionStoreError> =>
+const counts = (from: Store, to: Store): Effect.Effect<Record<"old" | "fresh", Count>, SessionStoreError> =>
   Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.all({ old: from.count(now), fresh: to.count(now) }))
 
 /** Counts what is in both stores, and tells whether the old one can go. */
-const verified = (from: Shape, to: Shape, namespace: string, { damaged, ended, moved }: MigratingStore.Progress) =>
+const verified = (from: Store, to: Store, namespace: string, { damaged, ended, moved }: MigratingStore.CopyProgress) =>
   Effect.gen(function*() {
     const { fresh, old } = yield* counts(from, to)
     yield* Console.log(
@@ -176,7 +176,7 @@ const verified = (from: Shape, to: Shape, namespace: string, { damaged, ended, m
   })
 
 /** What the old store still holds: those of which a record is damaged, in it or in the new one, and how many others. */
-const leftIn = (from: Shape, namespace: string, damaged: ReadonlyArray<Damaged>) => {
+const leftIn = (from: Store, namespace: string, damaged: ReadonlyArray<Corrupt>) => {
   const known = new Map(damaged.map((one) => [one.id, one]))
   return pages(from, namespace, 1000).pipe(
     Stream.mapConcat(({ found }) => found),
@@ -192,7 +192,7 @@ const leftIn = (from: Shape, namespace: string, damaged: ReadonlyArray<Damaged>)
 /** How many corrupt records are listed by id. */
 const mostListed = 20
 
-const listed = (damaged: ReadonlyArray<Damaged>): string =>
+const listed = (damaged: ReadonlyArray<Corrupt>): string =>
   [
     "Damaged:",
     ...damaged.slice(0, mostListed).map(({ error, id }) => `  ${printable(id)}  ${problemOf(error)}`),
@@ -211,7 +211,7 @@ const isSame = ({ from, fromNames, to, toNames }: Given): boolean =>
   fromNames.schema === toNames.schema
 
 /** Whether a session is found in both as it is, which it never is while it moves. A store can have several URLs. */
-const isShared = (from: Shape, to: Shape, namespace: string) =>
+const isShared = (from: Store, to: Store, namespace: string) =>
   Effect.gen(function*() {
     const first = yield* pages(from, namespace, 100).pipe(
       Stream.mapConcat(({ found, now }) => found.flatMap((one) => isDamaged(one) ? [] : [{ key: one.key, now }])),
@@ -225,7 +225,7 @@ const isShared = (from: Shape, to: Shape, namespace: string) =>
   }).pipe(Effect.catchIf(isCorrupt, () => Effect.succeed(false)))
 
 /** A store whose failures are sentences of its own, and tell what they mean for sessions that were on their way. */
-const opened = (side: Side, url: DatabaseUrl, names: Names, connections: number, course: Course) =>
+const opened = (side: Side, url: DatabaseUrl, names: TableNames, connections: number, course: Course) =>
   storeAt(url, names, connections).pipe(
     Effect.flatMap(Layer.build),
     Effect.map((context) =>

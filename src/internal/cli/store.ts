@@ -13,9 +13,9 @@ import * as Record from "effect/Record"
 import * as Redacted from "effect/Redacted"
 import * as FileStore from "../../FileStore.js"
 import * as RedisStore from "../../RedisStore.js"
-import type { Shape } from "../../SessionStore.js"
+import type { Store } from "../../SessionStore.js"
 import { SessionStore } from "../../SessionStore.js"
-import type { Names } from "../../SqlStore.js"
+import type { TableNames } from "../../SqlStore.js"
 import * as SqlStore from "../../SqlStore.js"
 import { families } from "../file/names.js"
 import type { CliFailure, DatabaseUrl } from "./database.js"
@@ -29,7 +29,7 @@ export const urlOption = (name: string, variable: string, description: string) =
   )
 
 /** The prefix and the schema of a store. `side` begins the names of the options. */
-export const namesOption = (side = ""): Options.Options<Names> =>
+export const namesOption = (side = ""): Options.Options<TableNames> =>
   Options.all({
     prefix: Options.optional(Options.text(`${side}prefix`)).pipe(Options.withDescription(
       "What the names of the tables, or of the keys in Redis, begin with. Default: as the engine's."
@@ -47,8 +47,8 @@ export const namespaceOption = Options.text("namespace").pipe(
 /** Works on one store. To leave it does not wait for a database that is silent. */
 export const withStore = <A, E, R>(
   url: DatabaseUrl,
-  names: Names,
-  use: (store: Shape, now: number) => Effect.Effect<A, E, R>
+  names: TableNames,
+  use: (store: Store, now: number) => Effect.Effect<A, E, R>
 ) =>
   Effect.flatMap(store(url, names), (layer) =>
     Effect.provide(
@@ -68,7 +68,7 @@ export const kindOf = (url: DatabaseUrl): "sql" | "redis" | "file" => {
 /** The store, with the names that its engine would use unless others are given. Nothing is made that is not there. */
 export const store = (
   url: DatabaseUrl,
-  names: Names,
+  names: TableNames,
   connections = 1
 ): Effect.Effect<
   Layer.Layer<SessionStore, unknown, FileSystem.FileSystem | Path.Path>,

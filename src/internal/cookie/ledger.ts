@@ -10,7 +10,7 @@ import * as Option from "effect/Option"
 import type { BoundEngine, CookieValue, Opened, Write, Written } from "../../SessionEngine.js"
 import * as SessionMetrics from "../../SessionMetrics.js"
 import type { SessionRecord } from "../../SessionRecord.js"
-import type { Loaded, Reading, Shape, WriteOutcome } from "../../SessionStore.js"
+import type { Loaded, ReadConsistency, Store, WriteOutcome } from "../../SessionStore.js"
 import { SessionStoreError } from "../../SessionStore.js"
 import * as StoreKey from "../../StoreKey.js"
 import { lengthPrefixed, randomBytes, sha256 } from "../crypto/primitives.js"
@@ -23,7 +23,7 @@ import * as Gen from "./generations.js"
 interface Content {
   readonly record: SessionRecord
   /** It was sealed with an older key of the ring. */
-  readonly stale: boolean
+  readonly needsReseal: boolean
 }
 
 /** Records as cookies of one session tag. */
@@ -42,7 +42,7 @@ interface Entry {
   readonly generations: Generations
 }
 
-const makeLedger = (unguarded: Shape, namespace: string, timeout: Duration.Duration) => {
+const makeLedger = (unguarded: Store, namespace: string, timeout: Duration.Duration) => {
   const store = guarded(unguarded)
   const { limited, settled } = StoreCalls.make(store.capabilities, timeout)
 
@@ -83,8 +83,8 @@ const makeLedger = (unguarded: Shape, namespace: string, timeout: Duration.Durat
     },
 
     /** The live entry of the session of a cookie. A copy that is older than the cookie is not used. */
-    look: (record: SessionRecord, now: number, reading?: Reading) => {
-      const entry = (reading?: Reading) =>
+    look: (record: SessionRecord, now: number, reading?: ReadConsistency) => {
+      const entry = (reading?: ReadConsistency) =>
         Effect.flatMap(
           store.load(keyOf(record), now, reading),
           Effect.transposeMapOption((kept) =>
@@ -166,7 +166,7 @@ const isUnconfirmed = ({ generations: { base, current } }: Entry, { version }: S
 /** The engine of one session tag, with its ledger in a store. */
 export const make = (
   cookies: Cookies,
-  store: Shape,
+  store: Store,
   namespace: string,
   timeout: Duration.Duration
 ): BoundEngine => {
@@ -174,16 +174,21 @@ export const make = (
   // What was read when a value was opened, so that a write need not read it again, and judges by what the request saw.
   const seen = new WeakMap<CookieValue, Entry>()
 
-  const open = ({ record, stale }: Content, value: CookieValue, entry: Entry, now: number): Option.Option<Opened> => {
+  const open = (
+    { record, needsReseal: needsReseal }: Content,
+    value: CookieValue,
+    entry: Entry,
+    now: number
+  ): Option.Option<Opened> => {
     if (Gen.standing(entry.generations, record.version, now) === "refused") return Option.none()
     seen.set(value, entry)
-    const { copied, expiry, lastSeenAt } = entry.kept
+    const { stale, expiry, lastSeenAt } = entry.kept
     return Option.some({
       value,
       // Its use is written down in the ledger only.
       record: { ...record, lastSeenAt, expiry },
-      stale: stale || isUnconfirmed(entry, record),
-      ...copied === true ? { copied } : {}
+      needsReseal: needsReseal || isUnconfirmed(entry, record),
+      ...stale === true ? { stale } : {}
     })
   }
 
@@ -232,11 +237,11 @@ export const make = (
 
   const touch = (
     write: Change & { readonly _tag: "Touch" },
-    { record: before, stale }: Content,
+    { record: before, needsReseal: needsReseal }: Content,
     entry: Entry,
     now: number
   ): Effect.Effect<Written, SessionStoreError> => {
-    if (stale || write.resent === true) return advance(write, before, entry, now)
+    if (needsReseal || write.resent === true) return advance(write, before, entry, now)
     const { record, value } = write
     const touched: Written = { _tag: "Written", value, record }
     if (!isUnconfirmed(entry, before)) {

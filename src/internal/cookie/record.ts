@@ -22,7 +22,7 @@ import type { Tokens } from "../crypto/tokens.js"
 
 /** What a token turned out to be. `Unreadable` takes a key: a newer version of this library has made it, or it is no record. */
 export type Decoded =
-  | { readonly _tag: "Opened"; readonly record: SessionRecord; readonly stale: boolean }
+  | { readonly _tag: "Opened"; readonly record: SessionRecord; readonly needsReseal: boolean }
   | { readonly _tag: "Invalid" }
   | { readonly _tag: "Unreadable" }
 
@@ -50,10 +50,10 @@ export const make = (tokens: Tokens, namespace: string): CookieRecords => ({
     if (token.length > maxLength) return invalid
     const read = tokens.read(token)
     if (Option.isNone(read)) return invalid
-    const { content, stale } = read.value
+    const { content, outdated: needsReseal } = read.value
     return Option.match(decode(content, namespace), {
       onNone: () => unreadable,
-      onSome: (record) => ({ _tag: "Opened", record, stale })
+      onSome: (record) => ({ _tag: "Opened", record, needsReseal })
     })
   }
 })

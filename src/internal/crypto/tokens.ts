@@ -50,7 +50,7 @@ export interface Use {
 interface Content {
   readonly content: Uint8Array
   /** Another key than the first had made it. */
-  readonly stale: boolean
+  readonly outdated: boolean
 }
 
 /** Makes and reads the tokens of one use. */
@@ -100,7 +100,7 @@ export const tokens = (
       const content = key === undefined
         ? looksLike(use.suite, token) ? "unknown_key" : "malformed"
         : key.read(token.slice(key.prefix.length))
-      if (typeof content !== "string") return Option.some({ content, stale: key !== first })
+      if (typeof content !== "string") return Option.some({ content, outdated: key !== first })
       rejected(content)
       return Option.none()
     }

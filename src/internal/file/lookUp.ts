@@ -11,7 +11,7 @@ import * as Option from "effect/Option"
 import type { SessionId } from "../../SessionId.js"
 import type { SessionInfo } from "../../SessionRecord.js"
 import { toInfo } from "../../SessionRecord.js"
-import type { Damaged, Located, Page } from "../../SessionStore.js"
+import type { Corrupt, Located, Page } from "../../SessionStore.js"
 import { pageOf } from "../../SessionStore.js"
 import type { StoreKey } from "../../StoreKey.js"
 import { corrupt, leftOut } from "../store/damaged.js"
@@ -41,7 +41,7 @@ interface LookUp {
     after: string | undefined,
     limit: number,
     now: number
-  ) => Read<ReadonlyArray<Located | Damaged>>
+  ) => Read<ReadonlyArray<Located | Corrupt>>
   readonly revoke: (namespace: string, id: SessionId) => Read<boolean>
 }
 
@@ -118,7 +118,7 @@ export const make = (index: Index, records: Records): LookUp => {
 
   const scan = (namespace: string, after: string | undefined, limit: number, now: number) =>
     Effect.gen(function*() {
-      const page: Array<Located | Damaged> = []
+      const page: Array<Located | Corrupt> = []
       for (const shard of yield* index.shardsAfter(after)) {
         const ids = byId(yield* index.inShard(shard, namespace, after))
         while (ids.length > 0 && page.length < limit) {
@@ -153,7 +153,7 @@ export const make = (index: Index, records: Records): LookUp => {
   }
 }
 
-const inPage = ({ alive, damage, id }: Look): ReadonlyArray<Located | Damaged> =>
+const inPage = ({ alive, damage, id }: Look): ReadonlyArray<Located | Corrupt> =>
   damage !== undefined
     ? [{ id, error: corrupt("scan", damage) }]
     : alive === undefined

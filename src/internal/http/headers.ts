@@ -9,7 +9,7 @@ import * as Duration from "effect/Duration"
 import { NodeInspectSymbol } from "effect/Inspectable"
 import * as Redacted from "effect/Redacted"
 import type { SessionCookie } from "../../SessionCookie.js"
-import type { OwedCookie } from "../../SessionEngine.js"
+import type { CookieUpdate } from "../../SessionEngine.js"
 import type { UsedSession } from "../../SessionHandle.js"
 
 type Response = HttpServerResponse.HttpServerResponse
@@ -58,10 +58,10 @@ export const complete = (
     }
   }
   return used.reduce(
-    (response, { cookie, used: { owed } }) =>
-      owed === undefined
+    (response, { cookie, used: { setCookie } }) =>
+      setCookie === undefined
         ? response
-        : HttpServerResponse.updateCookies(response, Cookies.setCookie(cookieOf(cookie, owed))),
+        : HttpServerResponse.updateCookies(response, Cookies.setCookie(cookieOf(cookie, setCookie))),
     completed
   )
 }
@@ -76,7 +76,9 @@ const completeWeb = (response: Response, web: globalThis.Response, used: Readonl
   for (const [name, value] of Object.entries(response.headers)) copy.headers.set(name, value)
   const headers = cachingOf(Object.fromEntries(copy.headers), used)
   for (const [name, value] of Object.entries(headers)) copy.headers.set(name, value)
-  const ours = used.flatMap(({ cookie, used: { owed } }) => owed === undefined ? [] : [cookieOf(cookie, owed)])
+  const ours = used.flatMap(({ cookie, used: { setCookie } }) =>
+    setCookie === undefined ? [] : [cookieOf(cookie, setCookie)]
+  )
   const others = copy.headers.getSetCookie().filter((line) => !ours.some(({ name }) => line.startsWith(`${name}=`)))
   copy.headers.delete("set-cookie")
   const added = ours.reduce(Cookies.setCookie, response.cookies)
@@ -98,7 +100,7 @@ const cachingOf = (
   used: ReadonlyArray<Used>
 ): Readonly<Record<string, string>> => {
   const vary = varyOnCookie(headers.vary)
-  if (!used.some(({ used }) => used.uncacheable || used.owed !== undefined)) {
+  if (!used.some(({ used }) => used.uncacheable || used.setCookie !== undefined)) {
     return headers["cache-control"] === undefined ? { vary, "cache-control": "private" } : { vary }
   }
   const targeted = Object.keys(headers).filter((name) => /(?:cdn-cache|surrogate)-control$/.test(name))
@@ -130,14 +132,14 @@ const varyOnCookie = (vary: string | undefined): string =>
  * The cookie that a response owes. One scope makes both forms, so that a deletion reaches what was set. Its value is not shown
  * by logs and traces, which print a response that breaks off while it is sent.
  */
-const cookieOf = (cookie: SessionCookie, owed: OwedCookie): Cookies.Cookie => {
-  const lifetime = owed === "expire"
+const cookieOf = (cookie: SessionCookie, update: CookieUpdate): Cookies.Cookie => {
+  const lifetime = update === "expire"
     ? { maxAge: Duration.zero, expires: new Date(0) }
-    : owed.maxAge === undefined
+    : update.maxAge === undefined
     ? {}
-    : { maxAge: Duration.seconds(owed.maxAge) }
+    : { maxAge: Duration.seconds(update.maxAge) }
   // The name was checked when the layer was built, and the alphabet of our values needs no encoding.
-  const made = Cookies.unsafeMakeCookie(cookie.name, owed === "expire" ? "" : Redacted.value(owed.value), {
+  const made = Cookies.unsafeMakeCookie(cookie.name, update === "expire" ? "" : Redacted.value(update.value), {
     ...lifetime,
     ...(cookie.domain === undefined ? {} : { domain: cookie.domain }),
     path: cookie.path,

@@ -29,7 +29,7 @@ import type { SessionCookie } from "../../SessionCookie.js"
 import { SessionError } from "../../SessionError.js"
 import { answer, asDeclared, declared, SessionErrorPage } from "../../SessionErrorPage.js"
 import type { RequestSession, SessionHandle } from "../../SessionHandle.js"
-import type { Shape } from "../../SessionService.js"
+import type { Sessions } from "../../SessionService.js"
 import * as Done from "../done.js"
 import type { Used } from "./headers.js"
 import { complete, webResponseOf } from "./headers.js"
@@ -116,7 +116,7 @@ class Exchange {
     if (member === undefined) {
       const { used } = this
       const lost = used.find(({ cookie, used }) =>
-        used.owed !== undefined && cookie.secure && !warned.has(cookie) && isPlainHttp(request)
+        used.setCookie !== undefined && cookie.secure && !warned.has(cookie) && isPlainHttp(request)
       )
       const done = Exit.succeed(completed(request, response, used, last))
       return lost === undefined ? done : Effect.zipRight(warnOfLost(lost.cookie, request), done)
@@ -242,7 +242,7 @@ const handled = Symbol.for("@effect/platform/HttpApp/handled")
 export const begin = <Self, A>(
   fiber: Done.RuntimeFiber,
   handle: Context.Tag<Self, SessionHandle<A>>,
-  service: Shape<A>,
+  service: Sessions<A>,
   context: Context.Context<never> | undefined
 ): Member<Self, A> | undefined => {
   const { cookie } = service
@@ -284,7 +284,7 @@ export const notLoopback = HttpServerResponse.text(
  * Wraps an HTTP application so that it can use the session. Used twice on one route, it opens one session and commits it once.
  */
 export const around =
-  <Self, A>(handle: Context.Tag<Self, SessionHandle<A>>, service: Shape<A>) =>
+  <Self, A>(handle: Context.Tag<Self, SessionHandle<A>>, service: Sessions<A>) =>
   <E, R>(app: Effect.Effect<Response, E, R | Self>): Effect.Effect<Response, E, R> =>
     Effect.withFiberRuntime((fiber) => {
       const context: Context.Context<never> = fiber.currentContext

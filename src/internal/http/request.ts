@@ -35,8 +35,8 @@ export class Facts implements RequestOptions {
     return this.#request.method === "HEAD"
   }
 
-  get withheld(): "refuse" | "discard" | undefined {
-    return withheldFrom(this.#request, this.#cookie)
+  get crossSite(): "refuse" | "discard" | undefined {
+    return crossSiteOf(this.#request, this.#cookie)
   }
 }
 
@@ -51,7 +51,7 @@ const isPrefetch = (headers: Headers.Headers): boolean =>
  * with `SameSite=Strict`, all but navigations by a safe method with `Lax`. The browser states it in headers that no page can
  * set. A visitor who followed a link is not refused.
  */
-const withheldFrom = (
+const crossSiteOf = (
   { headers, method }: Request,
   { sameSite }: SessionCookie
 ): "refuse" | "discard" | undefined => {

@@ -20,7 +20,7 @@ export const watchUpgrade = <A>(
       // Another session may follow the same request.
       configurable: true,
       value: Effect.suspend(() =>
-        session.used?.owed === undefined
+        session.used?.setCookie === undefined
           ? Effect.tap(upgrade, () => Effect.sync(session.detach))
           : new HttpServerError.RequestError({
             request,

@@ -7,7 +7,7 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import type { Epochs, SessionRecord } from "../../SessionRecord.js"
 import { applySave, applyTouch, bounded, boundedTouch, clockSlack, isAlive, toInfo } from "../../SessionRecord.js"
-import type { Located, Shape } from "../../SessionStore.js"
+import type { Located, Store } from "../../SessionStore.js"
 import { checkClock, pageOf } from "../../SessionStore.js"
 import type { StoreKey } from "../../StoreKey.js"
 import * as Done from "../done.js"
@@ -41,7 +41,7 @@ interface Table {
 /**
  * The semantics of the store in memory, for any container. Every function is one synchronous step, so it is atomic.
  */
-export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) => Table): Shape => {
+export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) => Table): Store => {
   const entries = makeTable((key, { record }) => forget(key, record))
   const index = new MemoryIndex()
   const epochs = new Map<string, number>() // by namespace, and by namespace and subject
@@ -117,7 +117,7 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
       : Math.max(Done.clockIn(fiber.value.currentDefaultServices).unsafeCurrentTimeMillis(), real)
   }
 
-  const synchronous: Shape = {
+  const synchronous: Store = {
     capabilities: { durableDestroy: false, remote: false },
 
     create: (key, proposed, now) =>

@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { SessionInfo, SessionRecord } from "../../SessionRecord.js"
 import { byAge, toInfo } from "../../SessionRecord.js"
-import type { Damaged, Located, Page, SessionStoreError, Shape } from "../../SessionStore.js"
+import type { Corrupt, Located, Page, SessionStoreError, Store } from "../../SessionStore.js"
 import { pageSize } from "../../SessionStore.js"
 import { isDamaged, orDamaged, orLeftOut } from "../store/damaged.js"
 import { isLeaving, isMovedTo, markOf } from "./marks.js"
@@ -14,8 +14,8 @@ import { isLeaving, isMovedTo, markOf } from "./marks.js"
 type Read<A> = Effect.Effect<Option.Option<A>, SessionStoreError>
 
 /** Who moves on goes from the old store to the new one, so that is the order in which both are looked at. */
-export const movedDirectory = (old: Shape, fresh: Shape): Pick<Shape, "find" | "list" | "scan"> => {
-  const find: Shape["find"] = (namespace, id, now) =>
+export const movedDirectory = (old: Store, fresh: Store): Pick<Store, "find" | "list" | "scan"> => {
+  const find: Store["find"] = (namespace, id, now) =>
     visible(fresh.find(namespace, id, now), old.find(namespace, id, now))
 
   const pageAfter = (
@@ -23,7 +23,7 @@ export const movedDirectory = (old: Shape, fresh: Shape): Pick<Shape, "find" | "
     after: string | undefined,
     limit: number,
     now: number
-  ): Effect.Effect<ReadonlyArray<Located | Damaged>, SessionStoreError> =>
+  ): Effect.Effect<ReadonlyArray<Located | Corrupt>, SessionStoreError> =>
     Effect.gen(function*() {
       const older = yield* old.scan(namespace, after, limit, now)
       const newer = yield* fresh.scan(namespace, after, limit, now)

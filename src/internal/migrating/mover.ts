@@ -18,7 +18,7 @@ import * as Effect from "effect/Effect"
 import * as Encoding from "effect/Encoding"
 import * as Option from "effect/Option"
 import type { SessionRecord } from "../../SessionRecord.js"
-import type { Loaded, Located, Reading, Shape } from "../../SessionStore.js"
+import type { Loaded, Located, ReadConsistency, Store } from "../../SessionStore.js"
 import { SessionStoreError } from "../../SessionStore.js"
 import type { StoreKey } from "../../StoreKey.js"
 import { randomBytes } from "../crypto/primitives.js"
@@ -54,12 +54,12 @@ interface Move {
 }
 
 /** What a store has under a key, as of long ago, so that one that has expired is found, too. */
-const whatever = (store: Shape, key: StoreKey) =>
+const whatever = (store: Store, key: StoreKey) =>
   Effect.catchIf(store.load(key, 0, "fresh"), isCorrupt, () => Effect.succeedNone)
 
 /** Ends the copy that a store may have, by now, of what was found in the other. */
 const endCopy = (
-  store: Shape,
+  store: Store,
   key: StoreKey,
   found: Option.Option<SessionRecord>
 ): Effect.Effect<unknown, SessionStoreError> => {
@@ -84,18 +84,18 @@ const mostTries = 20
 const freshWrite = () => Encoding.encodeBase64Url(randomBytes(12))
 
 export class Mover {
-  readonly #old: Shape
-  readonly #new: Shape
+  readonly #old: Store
+  readonly #new: Store
   readonly #role: Role
 
-  constructor(from: Shape, to: Shape, role: Role) {
+  constructor(from: Store, to: Store, role: Role) {
     this.#old = from
     this.#new = to
     this.#role = role
   }
 
   /** Where the session of a key is. */
-  locate(key: StoreKey, now: number, reading?: Reading, tries = mostTries): Step {
+  locate(key: StoreKey, now: number, reading?: ReadConsistency, tries = mostTries): Step {
     const move = this.#move(key, now, reading, tries)
     const { again } = move
     return Effect.flatMap(this.#new.load(key, now, reading), (there): Step => {
@@ -118,7 +118,7 @@ export class Mover {
             return Effect.succeedNone
           default:
             // What is a copy is shown as it is: its truth cannot be reached, and can still less be moved.
-            return this.#role === "move" && here.value.copied !== true
+            return this.#role === "move" && here.value.stale !== true
               ? this.#begin(move, here.value)
               : Effect.succeedSome({ side: "old", record: here.value })
         }
@@ -178,7 +178,7 @@ export class Mover {
     })
   }
 
-  #move(key: StoreKey, now: number, reading: Reading | undefined, tries: number): Move {
+  #move(key: StoreKey, now: number, reading: ReadConsistency | undefined, tries: number): Move {
     const again: Step = tries > 1
       ? Effect.suspend(() => this.locate(key, now, reading, tries - 1))
       : Effect.fail(new SessionStoreError({ operation: "move", reason: "unavailable" }))
@@ -197,7 +197,7 @@ export class Mover {
   }
 
   /** Step 1. */
-  #freeze(move: Move, { copied: _, ...record }: Loaded): Step {
+  #freeze(move: Move, { stale: _, ...record }: Loaded): Step {
     const original = originalOf(record)
     const frozen = marked(record, { _tag: "Moving", original }, freshWrite())
     return Effect.flatMap(

@@ -8,7 +8,7 @@ import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import type { SessionId } from "../../SessionId.js"
 import type { SessionInfo, SessionRecord } from "../../SessionRecord.js"
-import type { Damaged, Located, Page, SessionStoreError } from "../../SessionStore.js"
+import type { Corrupt, Located, Page, SessionStoreError } from "../../SessionStore.js"
 import { checkClock, pageOf, pageSize } from "../../SessionStore.js"
 import type { StoreKey } from "../../StoreKey.js"
 import { parse as parseKey } from "../../StoreKey.js"
@@ -183,9 +183,9 @@ export const directory = (shards: Shards, ids: Ids, homes: Homes) => {
     after: string | undefined,
     limit: number,
     now: number
-  ): Result<ReadonlyArray<Located | Damaged>> =>
+  ): Result<ReadonlyArray<Located | Corrupt>> =>
     Effect.gen(function*() {
-      const page: Array<Located | Damaged> = []
+      const page: Array<Located | Corrupt> = []
       let last = after
       while (page.length < limit) {
         const wanted = limit - page.length

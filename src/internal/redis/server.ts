@@ -4,7 +4,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
-import type { Shape as Client } from "../../RedisClient.js"
+import type { Client as Client } from "../../RedisClient.js"
 import { SessionConfigError } from "../../SessionConfigError.js"
 import type { SessionStoreError } from "../../SessionStore.js"
 import { messageOf, storeError, textOf } from "./calls.js"

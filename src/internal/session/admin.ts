@@ -13,7 +13,7 @@ import { SessionDirectory } from "../../SessionDirectory.js"
 import type { SessionUnavailable } from "../../SessionError.js"
 import type { SessionRecord } from "../../SessionRecord.js"
 import { SessionRevocation } from "../../SessionRevocation.js"
-import type { Damaged, Located, SessionStoreError } from "../../SessionStore.js"
+import type { Corrupt, Located, SessionStoreError } from "../../SessionStore.js"
 import { isDamaged } from "../store/damaged.js"
 import { listed, pages } from "../store/pages.js"
 import type { Core } from "./core.js"
@@ -33,7 +33,7 @@ export const adminOf = <A extends object>(core: Core<A>): SessionAdmin<A> => {
   const known = <B, R>(effect: Effect.Effect<B, SessionStoreError, R>) =>
     Effect.tapError(Effect.mapError(effect, (error) => unavailable(core, error)), log)
 
-  const entry = (one: Located | Damaged): Effect.Effect<Either.Either<Entry<A>, Undecodable>> => {
+  const entry = (one: Located | Corrupt): Effect.Effect<Either.Either<Entry<A>, Undecodable>> => {
     if (isDamaged(one)) {
       return Effect.succeed(Either.left({ id: one.id, info: undefined, problem: one.error.message }))
     }
@@ -109,7 +109,7 @@ export const adminOf = <A extends object>(core: Core<A>): SessionAdmin<A> => {
     exists: (token) =>
       Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.map(known(core.engine.open(token, now)), Option.isSome)),
     destroy: (token) => Effect.zipRight(known(core.engine.destroy(token)), core.watchers.wake(token)),
-    sessions,
+    all: sessions,
     list: (subject, page) =>
       Effect.flatMap(
         Clock.currentTimeMillis,

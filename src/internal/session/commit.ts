@@ -14,7 +14,7 @@ import type { SessionChange, State } from "../../SessionChange.js"
 import { decide } from "../../SessionChange.js"
 import * as SessionCookie from "../../SessionCookie.js"
 import type { Draft, Step } from "../../SessionDraft.js"
-import type { CookieValue, OwedCookie } from "../../SessionEngine.js"
+import type { CookieUpdate, CookieValue } from "../../SessionEngine.js"
 import type { SessionError } from "../../SessionError.js"
 import { SessionCrossSite } from "../../SessionError.js"
 import * as SessionMetrics from "../../SessionMetrics.js"
@@ -46,7 +46,7 @@ export interface Uncommitted<A extends object> extends State {
   /** No response will carry a cookie. */
   readonly detached: boolean
   /** The treatment of a new session if a cross-site request came without the cookie. */
-  readonly withheld: "refuse" | "discard" | undefined
+  readonly crossSite: "refuse" | "discard" | undefined
   /** A touch that cannot be written is no error. */
   readonly allowsStale: boolean
   readonly carried: Loaded<A> | undefined
@@ -58,7 +58,7 @@ export interface Uncommitted<A extends object> extends State {
 export interface Committed<A> {
   /** The record from now on; absent: there is none any more. */
   readonly loaded: Loaded<A> | undefined
-  readonly owed: OwedCookie | undefined
+  readonly setCookie: CookieUpdate | undefined
   /** Fields that the handler had read and that turned out to be changed. */
   readonly outdated: ReadonlyArray<keyof A & string>
   /** The session was written, and what had to follow was not done. */
@@ -113,8 +113,8 @@ const commitChanges = <A extends object>(
       ? Exit.succeed(undefined)
       : Exit.fail(Errors.committed(core))
   }
-  if (change === "Create" && live.withheld !== undefined && !draft.authenticated) {
-    return live.withheld === "refuse" ? Exit.fail(new SessionCrossSite({ session: core.name })) : Effect.as(
+  if (change === "Create" && live.crossSite !== undefined && !draft.authenticated) {
+    return live.crossSite === "refuse" ? Exit.fail(new SessionCrossSite({ session: core.name })) : Effect.as(
       Effect.logDebug(
         `A visitor came to "${core.name}" by a link of another site, without the session cookie (SameSite=Strict). The ` +
           "new session was dropped: its cookie would have replaced the visitor's own."
@@ -166,7 +166,7 @@ const perform = <A extends object>(
 ): Effect.Effect<Committed<A>, SessionError> => {
   switch (change) {
     case "Destroy":
-      return Effect.as(destroy(core, live.values), { ...unchanged<A>(undefined), owed: "expire" as const })
+      return Effect.as(destroy(core, live.values), { ...unchanged<A>(undefined), setCookie: "expire" as const })
     case "Replace":
       return replace(core, live, work, now)
     case "Create":
@@ -192,7 +192,7 @@ const perform = <A extends object>(
 
 const unchanged = <A extends object>(loaded: Loaded<A> | undefined): Committed<A> => ({
   loaded,
-  owed: undefined,
+  setCookie: undefined,
   outdated: []
 })
 
@@ -236,7 +236,7 @@ const touch = <A extends object>(
   if (loaded === undefined) return Exit.succeed(unchanged(loaded))
   const times = { ...loaded.record, lastSeenAt: Math.max(change === "Touch" ? now : 0, loaded.record.lastSeenAt) }
   const { expiry } = times
-  const record = { ...times, expiry: Expiry.proceed(core.settings.expiry, expiry, times, expiry.lifetime) }
+  const record = { ...times, expiry: Expiry.next(core.settings.expiry, expiry, times, expiry.lifetime) }
   const resent = change === "Touch" && SessionCookie.slides(core.settings.cookie, record.expiry)
   return Done.map(
     Done.mapError(
@@ -248,7 +248,7 @@ const touch = <A extends object>(
         case "Written": {
           const next = { ...loaded, value: outcome.value, record: outcome.record }
           return resent || !isSame(outcome.value, loaded.value)
-            ? { ...unchanged(next), owed: cookieFor(core, next) }
+            ? { ...unchanged(next), setCookie: cookieFor(core, next) }
             : unchanged(next)
         }
         // A newer cookie is on its way to the browser: this one must not come after it.
@@ -309,13 +309,13 @@ const committed = <A extends object>(
     ((expiry.deadline === undefined || expiry.lifetime !== undefined) &&
       SessionCookie.slides(core.settings.cookie, expiry)) ||
     !(lifetime === expiry.lifetime || Lifetime.equals(lifetime, expiry.lifetime))
-  const owed = isSent ? cookieFor(core, loaded) : undefined
+  const setCookie = isSent ? cookieFor(core, loaded) : undefined
   const result: Effect.Effect<Committed<A>> = replayed
     ? Effect.map(
       core.steps.differing(live.reads.all, work.draft.value, loaded.decoded),
-      (outdated) => ({ loaded, owed, outdated })
+      (outdated) => ({ loaded, setCookie, outdated })
     )
-    : Exit.succeed({ loaded, owed, outdated: [] })
+    : Exit.succeed({ loaded, setCookie, outdated: [] })
   return change === "Rotate" && before !== undefined
     ? Effect.zipRight(core.watchers.wake(before.value), result)
     : result
@@ -325,7 +325,7 @@ const isSame = (a: CookieValue, b: CookieValue | undefined): boolean =>
   a === b || (b !== undefined && Redacted.value(a) === Redacted.value(b))
 
 // The clock was read when the record was made: its last use is "now".
-const cookieFor = <A extends object>(core: Core<A>, { record, value }: Loaded<A>): OwedCookie => ({
+const cookieFor = <A extends object>(core: Core<A>, { record, value }: Loaded<A>): CookieUpdate => ({
   value,
   maxAge: SessionCookie.maxAge(core.settings.cookie, record.expiry, record.lastSeenAt)
 })

@@ -11,7 +11,7 @@ import type { Directory } from "../../SessionDirectory.js"
 import type { stepsFor } from "../../SessionDraft.js"
 import type { BoundEngine } from "../../SessionEngine.js"
 import type { SessionError } from "../../SessionError.js"
-import type { Misfit, SessionSchema } from "../../SessionSchema.js"
+import type { SessionSchema, ValidationIssue } from "../../SessionSchema.js"
 import type { Batches } from "./batches.js"
 import type { Queue } from "./queue.js"
 import type { Watchers } from "./watchers.js"
@@ -43,12 +43,12 @@ export interface Core<A extends object> {
   readonly engine: BoundEngine
   /** The engine works when it is called: see `BoundEngine.synchronous`. */
   readonly isSynchronous: boolean
-  readonly codec: SessionCodec.Shape
+  readonly codec: SessionCodec.Codec
   readonly schema: SessionSchema<A>
   /** Its version, and the way from older data to it. */
   readonly history: {
     readonly version: number
-    readonly upgrade: (raw: JsonRecord, version: number) => Effect.Effect<JsonRecord, Misfit>
+    readonly upgrade: (raw: JsonRecord, version: number) => Effect.Effect<JsonRecord, ValidationIssue>
   }
   readonly initial: A
   /** The encoded record that a new session starts from. */

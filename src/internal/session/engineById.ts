@@ -76,7 +76,7 @@ export const make = (
   return {
     remote: store.capabilities.remote,
     selfContained: false,
-    open: (value, now) => Effect.map(find(value, now), Option.map((record) => ({ value, record, stale: false }))),
+    open: (value, now) => Effect.map(find(value, now), Option.map((record) => ({ value, record, needsReseal: false }))),
     write: (write, now) =>
       write._tag === "Save"
         ? save(write.value, write.record, write.expectedVersion, now)

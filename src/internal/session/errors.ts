@@ -5,7 +5,7 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { JsonRecord } from "../../Json.js"
-import type { Clash } from "../../SessionDraft.js"
+import type { Conflict } from "../../SessionDraft.js"
 import type { SessionError } from "../../SessionError.js"
 import {
   SessionCommitted,
@@ -15,7 +15,7 @@ import {
   SessionTooLarge,
   SessionUnavailable
 } from "../../SessionError.js"
-import type { Misfit } from "../../SessionSchema.js"
+import type { ValidationIssue } from "../../SessionSchema.js"
 import type { SessionStoreError } from "../../SessionStore.js"
 import { causeOf } from "../store/defects.js"
 import type { Core } from "./core.js"
@@ -51,11 +51,11 @@ export const busy = ({ name, settings }: Named): SessionUnavailable =>
 export const committed = ({ name }: Named): SessionCommitted => new SessionCommitted({ session: name })
 
 /** A value that does not fit. */
-export const invalid = ({ name }: Pick<Named, "name">, { _tag: _, ...misfit }: Misfit): SessionInvalid =>
+export const invalid = ({ name }: Pick<Named, "name">, { _tag: _, ...misfit }: ValidationIssue): SessionInvalid =>
   new SessionInvalid({ session: name, ...misfit })
 
 /** A step that cannot be taken. */
-export const refused = ({ name }: Named, error: Misfit | Clash): SessionInvalid | SessionConflict =>
+export const refused = ({ name }: Named, error: ValidationIssue | Conflict): SessionInvalid | SessionConflict =>
   error._tag === "Misfit"
     ? invalid({ name }, error)
     : new SessionConflict({ session: name, what: error.what })

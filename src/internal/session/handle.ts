@@ -20,7 +20,7 @@ import type { CookieValue } from "../../SessionEngine.js"
 import type { SessionError, SessionUnavailable, SessionWriteError } from "../../SessionError.js"
 import { SessionInvalid } from "../../SessionError.js"
 import type {
-  EndedOptions,
+  AwaitEndOptions,
   ExpiryOptions,
   IfOptional,
   IfReadOnce,
@@ -246,7 +246,7 @@ export class Handle<A extends object> implements RequestSession<A> {
     return this.#live.step(() => this.#core.steps.clear(this.#live.reads.all))
   }
 
-  get cycleKey(): Effect.Effect<void, SessionWriteError> {
+  get rotate(): Effect.Effect<void, SessionWriteError> {
     return this.#live.step(() => this.#core.steps.cycleKey)
   }
 
@@ -261,7 +261,7 @@ export class Handle<A extends object> implements RequestSession<A> {
   get deleteTestCookie(): Effect.Effect<void, SessionWriteError> {
     return Effect.flatMap(
       Effect.all([this.isEmpty, this.subject]),
-      ([empty, subject]) => empty && Option.isNone(subject) ? this.flush : Effect.void
+      ([empty, subject]) => empty && Option.isNone(subject) ? this.destroy : Effect.void
     )
   }
 
@@ -314,7 +314,7 @@ export class Handle<A extends object> implements RequestSession<A> {
     )
   }
 
-  get renew(): Effect.Effect<void, SessionWriteError> {
+  get touch(): Effect.Effect<void, SessionWriteError> {
     return this.#live.step(() => this.#core.steps.renew)
   }
 
@@ -362,7 +362,7 @@ export class Handle<A extends object> implements RequestSession<A> {
     return <B, E, R>(effect: Effect.Effect<B, E, R>) => this.#live.withRollback(effect)
   }
 
-  get flush() {
+  get destroy() {
     return this.#live.flush
   }
 
@@ -378,20 +378,20 @@ export class Handle<A extends object> implements RequestSession<A> {
     return Effect.map(this.#live.readable, (readable) => readable ? Option.some(this) : Option.none())
   }
 
-  get fresh() {
+  get reload() {
     return this.#live.fresh
   }
 
-  get readOnlyWhenDown() {
-    return this.#live.readOnlyWhenDown
+  get allowStale() {
+    return this.#live.allowStale
   }
 
   get isReadOnly() {
-    return this.#live.read(() => this.#live.copied)
+    return this.#live.read(() => this.#live.needsReseal)
   }
 
-  get ended() {
-    return ({ every }: EndedOptions = {}): Effect.Effect<void, SessionUnavailable> =>
+  get awaitEnd() {
+    return ({ every }: AwaitEndOptions = {}): Effect.Effect<void, SessionUnavailable> =>
       this.#live.ended(every === undefined ? this.#core.settings.watchEvery : Duration.toMillis(every))
   }
 }
@@ -408,7 +408,7 @@ const optionOf = <V>(value: V): Option.Option<Exclude<V, undefined>> =>
   value === undefined ? Option.none() : Option.some(value as Exclude<V, undefined>)
 
 const checked = (input: Lifetime.LifetimeInput, now: number) => {
-  const problem = Lifetime.problemOf(input)
+  const problem = Lifetime.validate(input)
   return problem === undefined ? Lifetime.resolve(input, now) : Either.left(problem)
 }
 

@@ -4,7 +4,7 @@
 import * as Effect from "effect/Effect"
 import type { Json } from "../../Json.js"
 import type { Draft, Field } from "../../SessionDraft.js"
-import type { Misfit, SessionSchema } from "../../SessionSchema.js"
+import type { SessionSchema, ValidationIssue } from "../../SessionSchema.js"
 import { equals } from "../json.js"
 import { hasField, withField } from "../schema/lazy.js"
 
@@ -76,7 +76,7 @@ export const changed = <A extends object>(
   schema: SessionSchema<A>,
   lent: Lendings<A>,
   draft: Draft<A>
-): Effect.Effect<ReadonlyArray<readonly [keyof A & string, Field]>, Misfit> =>
+): Effect.Effect<ReadonlyArray<readonly [keyof A & string, Field]>, ValidationIssue> =>
   Effect.map(
     Effect.filter(
       [...lent].filter(([key]) => find(lent, key, draft.value) !== undefined),
@@ -94,7 +94,7 @@ const isOther = <A extends object>(
   key: keyof A & string,
   source: A,
   encoded: Json | undefined
-): Effect.Effect<boolean, Misfit> => {
+): Effect.Effect<boolean, ValidationIssue> => {
   const again = Effect.flatMap(
     schema.copyField(key, source),
     ({ value }) => schema.encodeField(key, withField(source, key, { present: true, value }))

@@ -13,13 +13,13 @@ import type { Candidates } from "../../CookieHeader.js"
 import { aborted } from "../../SessionChange.js"
 import type { Draft, Field, Step } from "../../SessionDraft.js"
 import * as SessionDraft from "../../SessionDraft.js"
-import type { CookieValue, OwedCookie } from "../../SessionEngine.js"
+import type { CookieUpdate, CookieValue } from "../../SessionEngine.js"
 import type { SessionCommitted, SessionError, SessionUnavailable, SessionWriteError } from "../../SessionError.js"
 import type { RequestOptions } from "../../SessionHandle.js"
 import type { SessionRecord } from "../../SessionRecord.js"
 import type { SessionRevocation } from "../../SessionRevocation.js"
-import type { Misfit } from "../../SessionSchema.js"
-import type { Reading } from "../../SessionStore.js"
+import type { ValidationIssue } from "../../SessionSchema.js"
+import type { ReadConsistency } from "../../SessionStore.js"
 import * as Done from "../done.js"
 import { wholeOf } from "../schema/lazy.js"
 import type { Committed, Uncommitted } from "./commit.js"
@@ -51,7 +51,7 @@ const currentScope = FiberRef.unsafeMake<Scope | undefined>(undefined)
 /** A result, the step that changes the draft, and what to do once the step was taken. */
 type Change<A, B> = readonly [result: B, step: Step<A>, taken?: (draft: Draft<A>) => void]
 
-type Make<A, B> = (draft: Draft<A>) => Change<A, B> | Effect.Effect<Change<A, B>, Misfit>
+type Make<A, B> = (draft: Draft<A>) => Change<A, B> | Effect.Effect<Change<A, B>, ValidationIssue>
 
 type Fields<A> = ReadonlyArray<readonly [keyof A & string, Field]>
 
@@ -63,9 +63,9 @@ export class Live<A extends object> implements Uncommitted<A> {
   // ---- what the decision depends on: see `SessionChange.State`
 
   /** It could not be opened. */
-  settled = false
+  answered = false
   presented: boolean
-  flushed = false
+  destroyed = false
   discarded = false
   opened = false
   isNew = true
@@ -73,8 +73,8 @@ export class Live<A extends object> implements Uncommitted<A> {
   rotates = false
   lastSeenAt = 0
   touchWindow: number | undefined
+  needsReseal = false
   stale = false
-  copied = false
 
   // ---- what the response depends on
 
@@ -83,7 +83,7 @@ export class Live<A extends object> implements Uncommitted<A> {
   /** The response is of no use to another request of the same visitor. */
   uncacheable = false
   /** The cookie that the response must set. */
-  owed: OwedCookie | undefined
+  setCookie: CookieUpdate | undefined
 
   // ---- what it is by now
 
@@ -117,7 +117,7 @@ export class Live<A extends object> implements Uncommitted<A> {
   #presentedValues: Presented | undefined
   /** The fields that the handler was given to change in place. */
   readonly #lent: Lendings<A> = new Map()
-  #reading: Reading | undefined
+  #reading: ReadConsistency | undefined
   readonly #mutex = new Mutex()
   /** A change that came too late was reported. */
   #warned = false
@@ -140,18 +140,18 @@ export class Live<A extends object> implements Uncommitted<A> {
   }
 
   /** The treatment of a new session if a cross-site request came without the cookie. */
-  get withheld(): "refuse" | "discard" | undefined {
-    return this.#candidates.presented ? undefined : this.#options?.withheld
+  get crossSite(): "refuse" | "discard" | undefined {
+    return this.#candidates.presented ? undefined : this.#options?.crossSite
   }
 
   /** The session could not be read or written: the seconds after which another try is worthwhile. */
   get retryAfter(): number | undefined {
-    return this.settled || this.#broken !== undefined ? this.#core.settings.retryAfter : undefined
+    return this.answered || this.#broken !== undefined ? this.#core.settings.retryAfter : undefined
   }
 
   /** A touch that cannot be written is no error. */
   get allowsStale(): boolean {
-    return this.optional || this.#reading === "copy"
+    return this.optional || this.#reading === "stale"
   }
 
   // ---- open
@@ -187,7 +187,7 @@ export class Live<A extends object> implements Uncommitted<A> {
       return Effect.zipRight(Errors.log(error), Effect.fail(error))
     }
     // A session that was opened before stays, if it cannot be opened again.
-    this.settled = this.draft === undefined
+    this.answered = this.draft === undefined
     const seen = this.draft?.value
     const values = this.loaded === undefined ? this.values : [this.loaded.value]
     const partial = this.#presentedValues?.partial ?? this.#candidates.partial === true
@@ -208,15 +208,15 @@ export class Live<A extends object> implements Uncommitted<A> {
   /** Starts over from a record, or from nothing: another session, unless it is known which fields of this one are outdated. */
   #begin(loaded: Loaded<A> | undefined, outdated?: ReadonlyArray<keyof A & string>): Draft<A> {
     if (this.steps.length > 0) this.steps = []
-    this.settled = false
+    this.answered = false
     if (outdated === undefined) {
       this.reads.restart()
       this.#lent.clear()
     } else if (outdated.length > 0 || this.reads.own !== undefined) this.reads.proceed(outdated)
     this.opened = true
     this.isNew = loaded === undefined
+    this.needsReseal = loaded?.needsReseal === true
     this.stale = loaded?.stale === true
-    this.copied = loaded?.copied === true
     this.loaded = loaded
     return this.draft = SessionDraft.startFrom(this.#core.initial, loaded)
   }
@@ -233,7 +233,7 @@ export class Live<A extends object> implements Uncommitted<A> {
           Effect.withFiberRuntime<void, SessionUnavailable>((fiber) => {
             this.accessed = true
             this.#reading = "fresh"
-            return this.finished || this.flushed || this.steps.length > 0
+            return this.finished || this.destroyed || this.steps.length > 0
               ? Effect.void
               : Effect.asVoid(this.#load(fiber))
           })
@@ -242,10 +242,10 @@ export class Live<A extends object> implements Uncommitted<A> {
   }
 
   /** From now on a copy is enough while the store is down. Gives whether there is only a copy, which cannot be changed. */
-  get readOnlyWhenDown(): Effect.Effect<boolean, SessionUnavailable> {
+  get allowStale(): Effect.Effect<boolean, SessionUnavailable> {
     return Effect.suspend(() => {
-      this.#reading ??= "copy"
-      return this.read(() => this.copied)
+      this.#reading ??= "stale"
+      return this.read(() => this.stale)
     })
   }
 
@@ -338,7 +338,7 @@ export class Live<A extends object> implements Uncommitted<A> {
   #change<B>(make: Make<A, B>, scoped: boolean, inPlaceIsSet = false): Effect.Effect<B, SessionWriteError> {
     const apply = (draft: Draft<A> | undefined, fiber: Done.RuntimeFiber): Effect.Effect<B, SessionWriteError> => {
       if (this.finished || draft === undefined) return this.#tooLate
-      if (this.copied) return Exit.fail(Errors.readOnly(this.#core))
+      if (this.stale) return Exit.fail(Errors.readOnly(this.#core))
       const change = make(draft)
       return Effect.isEffect(change)
         ? Done.matchEffect(change, {
@@ -385,7 +385,7 @@ export class Live<A extends object> implements Uncommitted<A> {
   #assignment(
     fields: Fields<A>,
     taken?: (draft: Draft<A>) => void
-  ): Change<A, void> | Effect.Effect<Change<A, void>, Misfit> {
+  ): Change<A, void> | Effect.Effect<Change<A, void>, ValidationIssue> {
     const { schema: { mutable }, steps } = this.#core
     const assignment = (fields: Fields<A>): Change<A, void> => {
       const all = fields.map(([key, field]) =>
@@ -523,7 +523,7 @@ export class Live<A extends object> implements Uncommitted<A> {
         this.values = [...this.values, this.loaded.value]
         this.presented = true
       }
-      this.flushed = true
+      this.destroyed = true
       this.carried = undefined
       this.#begin(undefined)
       return Exit.void
@@ -612,7 +612,7 @@ export class Live<A extends object> implements Uncommitted<A> {
 
   #committed(committed: Committed<A> | undefined): Exit.Exit<void, SessionError> {
     if (committed === undefined) return Exit.void
-    this.#proceed(committed.loaded, committed.outdated, committed.owed)
+    this.#proceed(committed.loaded, committed.outdated, committed.setCookie)
     if (committed.failed === undefined) return Exit.void
     // The written record stays, and so does its cookie.
     this.#broken = committed.failed
@@ -623,21 +623,21 @@ export class Live<A extends object> implements Uncommitted<A> {
   #proceed(
     loaded: Loaded<A> | undefined,
     outdated: ReadonlyArray<keyof A & string>,
-    owed: OwedCookie | undefined
+    setCookie: CookieUpdate | undefined
   ): void {
     const isLogin = this.draft?.authenticated === true
     // Sessions that the server cannot end, or has not looked at, must not come back beside the new cookie, or in its place.
-    if (isLogin || this.flushed) {
+    if (isLogin || this.destroyed) {
       const { isFull, isSeveral } = this.#presented
       if (isFull || (this.#core.engine.selfContained && (isLogin || isSeveral))) this.#presented.end()
     }
-    if (owed !== undefined) {
-      this.owed = this.#presentedValues?.cookie(owed, this.#core.settings.cookie.name) ?? owed
+    if (setCookie !== undefined) {
+      this.setCookie = this.#presentedValues?.cookie(setCookie, this.#core.settings.cookie.name) ?? setCookie
     }
     this.values = []
     this.presented = this.#candidates.presented
     this.ambiguous = false
-    this.flushed = false
+    this.destroyed = false
     this.carried = undefined
     this.#begin(loaded, outdated)
   }

@@ -10,9 +10,9 @@ import type { CookieValue, Opened } from "../../SessionEngine.js"
 import type { SessionUnavailable } from "../../SessionError.js"
 import * as SessionMetrics from "../../SessionMetrics.js"
 import type { SessionRecord } from "../../SessionRecord.js"
-import type { Misfit } from "../../SessionSchema.js"
+import type { ValidationIssue } from "../../SessionSchema.js"
 import { placeOf } from "../../SessionSchema.js"
-import type { Reading } from "../../SessionStore.js"
+import type { ReadConsistency } from "../../SessionStore.js"
 import * as Done from "../done.js"
 import { isRecord, maxValues, problemOf } from "../json.js"
 import type { Core } from "./core.js"
@@ -38,7 +38,7 @@ export const open = <A extends object>(
   presented: boolean,
   values: ReadonlyArray<CookieValue>,
   partial: boolean,
-  reading: Reading | undefined,
+  reading: ReadConsistency | undefined,
   fiber: Done.RuntimeFiber
 ): Effect.Effect<Found<A>, SessionUnavailable> => {
   const count = (outcome: SessionMetrics.LoadOutcome) => SessionMetrics.loads.unsafeUpdate(outcome, labelsOf(fiber))
@@ -147,13 +147,13 @@ const contentOf = <A extends object>(
   core: Core<A>,
   parsed: unknown,
   schemaVersion: number,
-  decode: (raw: JsonRecord) => Effect.Effect<A, Misfit>
+  decode: (raw: JsonRecord) => Effect.Effect<A, ValidationIssue>
 ): Effect.Effect<{ readonly raw: JsonRecord; readonly decoded: A }, string> => {
   if (parsed === unparsable) return Exit.fail("it cannot be parsed")
   const problem = problemOf(parsed)
   if (problem !== undefined) return Exit.fail(problem.message)
   if (!isRecord(parsed)) return Exit.fail("it is not an object")
-  const upgraded: Effect.Effect<JsonRecord, Misfit> = schemaVersion < core.history.version
+  const upgraded: Effect.Effect<JsonRecord, ValidationIssue> = schemaVersion < core.history.version
     ? core.history.upgrade(parsed, schemaVersion)
     : Exit.succeed(parsed)
   return Done.mapError(

@@ -14,7 +14,7 @@
  */
 import * as Redacted from "effect/Redacted"
 import type { Candidates } from "../../CookieHeader.js"
-import type { CookieValue, OwedCookie } from "../../SessionEngine.js"
+import type { CookieUpdate, CookieValue } from "../../SessionEngine.js"
 import { sha256 } from "../crypto/primitives.js"
 
 /** No more values than this are looked at, and no more are said to have ended. */
@@ -86,7 +86,7 @@ export class Presented {
   }
 
   /** The cookie to send in the place of one that is owed: it repeats what has ended, as far as there is room. */
-  cookie(owed: OwedCookie, cookieName: string): OwedCookie {
+  cookie(owed: CookieUpdate, cookieName: string): CookieUpdate {
     if (this.#ended.length === 0) return owed
     const [value, maxAge] = owed === "expire" ? ["", longestAge] : [Redacted.value(owed.value), owed.maxAge]
     const room = Math.floor((mostBytes - cookieName.length - value.length - separator.length) / nameLength)

@@ -163,7 +163,7 @@ const together = <A extends object>(
       )
       switch (outcome._tag) {
         case "Written":
-          return done({ ...current, value: outcome.value, record: outcome.record, stale: false })
+          return done({ ...current, value: outcome.value, record: outcome.record, needsReseal: false })
         case "Conflict":
           return yield* together(core, works)
         case "Gone":
@@ -207,7 +207,7 @@ const attempt = <A extends object>(
     switch (outcome._tag) {
       case "Written":
         return Exit.succeed({
-          loaded: { value: outcome.value, record: outcome.record, stale: false, raw, decoded: work.draft.value },
+          loaded: { value: outcome.value, record: outcome.record, needsReseal: false, raw, decoded: work.draft.value },
           replayed
         })
       case "Conflict":
@@ -388,8 +388,8 @@ const timesOf = <A extends object>(
   return {
     ...times,
     expiry: old === undefined || draft.authenticated
-      ? Expiry.begin(core.settings.expiry, times, draft.lifetime)
-      : Expiry.proceed(core.settings.expiry, old.expiry, times, draft.lifetime)
+      ? Expiry.initial(core.settings.expiry, times, draft.lifetime)
+      : Expiry.next(core.settings.expiry, old.expiry, times, draft.lifetime)
   }
 }
 

@@ -3,7 +3,7 @@
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type { Shape } from "../../SessionStore.js"
+import type { Store } from "../../SessionStore.js"
 import { SessionStoreError } from "../../SessionStore.js"
 import * as Done from "../done.js"
 import * as Deadline from "./deadline.js"
@@ -39,7 +39,7 @@ const local: StoreCalls = {
   settled: (_, write, first) => Done.flatMap(write, first)
 }
 
-export const make = ({ remote }: Shape["capabilities"], timeout: Duration.Duration): StoreCalls => {
+export const make = ({ remote }: Store["capabilities"], timeout: Duration.Duration): StoreCalls => {
   if (!remote) return local
   const within = <A>(operation: string, effect: Effect.Effect<A, SessionStoreError>, fraction: number) =>
     Effect.flatMap(

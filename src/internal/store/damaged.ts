@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
 import type { SessionId } from "../../SessionId.js"
 import type { SessionInfo } from "../../SessionRecord.js"
-import type { Damaged } from "../../SessionStore.js"
+import type { Corrupt } from "../../SessionStore.js"
 import { SessionStoreError } from "../../SessionStore.js"
 
 type Read<A> = Effect.Effect<Option.Option<A>, SessionStoreError>
@@ -16,7 +16,7 @@ export const corrupt = (operation: string, cause: unknown): SessionStoreError =>
 export const isCorrupt = ({ reason }: SessionStoreError): boolean => reason === "corrupt"
 
 /** Whether a place in a page is that of a record which is damaged. */
-export const isDamaged = (one: SessionInfo | Damaged): one is Damaged => "error" in one
+export const isDamaged = (one: SessionInfo | Corrupt): one is Corrupt => "error" in one
 
 /**
  * Reads a page of `limit` usable entries: as long as unusable ones take places in it, it reads a longer page. The result holds the
@@ -37,7 +37,7 @@ export const filled = <A, E>(
   })
 
 /** In a page: it has its place. */
-export const orDamaged = (id: SessionId) => <A>(read: Read<A>): Read<A | Damaged> =>
+export const orDamaged = (id: SessionId) => <A>(read: Read<A>): Read<A | Corrupt> =>
   Effect.catchIf(read, isCorrupt, (error) => Effect.succeedSome({ id, error }))
 
 /** In a list: it is left out, and the log says so. */

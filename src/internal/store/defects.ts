@@ -5,7 +5,7 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type { BoundEngine } from "../../SessionEngine.js"
-import type { Shape } from "../../SessionStore.js"
+import type { Store } from "../../SessionStore.js"
 import { SessionStoreError } from "../../SessionStore.js"
 import { intercepted } from "./intercepted.js"
 
@@ -16,7 +16,7 @@ const defectFails = <A>(operation: string, call: () => Effect.Effect<A, SessionS
   )
 
 /** A store whose defects are errors with the reason `unavailable`. */
-export const guarded = (store: Shape): Shape =>
+export const guarded = (store: Store): Store =>
   intercepted(store, (operation, call) => defectFails(operation, () => call))
 
 /** An engine whose defects are errors with the reason `unavailable`. */

@@ -2,7 +2,7 @@
  * A store with something put before, after or in place of its calls.
  */
 import * as Effect from "effect/Effect"
-import type { Operation, SessionStoreError, Shape } from "../../SessionStore.js"
+import type { Operation, SessionStoreError, Store } from "../../SessionStore.js"
 
 /** What becomes of a call. */
 export type Interception = <A>(
@@ -12,7 +12,7 @@ export type Interception = <A>(
 ) => Effect.Effect<A, SessionStoreError>
 
 /** Wraps every function by name, so that none is forgotten. A store that throws does so when the call is run. */
-export const intercepted = (store: Shape, wrap: Interception, remote = store.capabilities.remote): Shape => ({
+export const intercepted = (store: Store, wrap: Interception, remote = store.capabilities.remote): Store => ({
   capabilities: { ...store.capabilities, remote },
   create: (...args) => wrap("create", Effect.suspend(() => store.create(...args)), args),
   load: (...args) => wrap("load", Effect.suspend(() => store.load(...args)), args),

@@ -7,11 +7,11 @@ import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import type { SessionId } from "../../SessionId.js"
 import type { SessionInfo } from "../../SessionRecord.js"
-import type { Damaged, Located, SessionStoreError, Shape } from "../../SessionStore.js"
+import type { Corrupt, Located, SessionStoreError, Store } from "../../SessionStore.js"
 
 /** All live sessions of a subject, page by page. */
 export const listed = (
-  { list }: Pick<Shape, "list">,
+  { list }: Pick<Store, "list">,
   namespace: string,
   subject: string,
   limit: number
@@ -27,13 +27,13 @@ export const listed = (
 
 /** A page, and the moment at which it was read. */
 export interface Page {
-  readonly found: ReadonlyArray<Located | Damaged>
+  readonly found: ReadonlyArray<Located | Corrupt>
   readonly now: number
 }
 
 /** The last page is empty. `since`: as of so many milliseconds ago. */
 export const pages = (
-  { scan }: Pick<Shape, "scan">,
+  { scan }: Pick<Store, "scan">,
   namespace: string,
   size: number,
   since = 0

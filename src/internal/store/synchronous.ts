@@ -3,15 +3,15 @@
  *
  * A store is known by its identity: what is wrapped around one has a store of its own, and goes the way of effects.
  */
-import type { Shape } from "../../SessionStore.js"
+import type { Store } from "../../SessionStore.js"
 
-const known = new WeakMap<Shape, Shape>()
+const known = new WeakMap<Store, Store>()
 
 /** Notes how a store does its work when it is called, and answers with an `Exit`. */
-export const register = (store: Shape, synchronous: Shape): Shape => {
+export const register = (store: Store, synchronous: Store): Store => {
   known.set(store, synchronous)
   return store
 }
 
 /** The store whose functions work when they are called, if this is known to have one. Call them inside a running effect. */
-export const synchronousOf = (store: Shape): Shape | undefined => known.get(store)
+export const synchronousOf = (store: Store): Store | undefined => known.get(store)

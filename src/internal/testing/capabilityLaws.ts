@@ -3,7 +3,7 @@
  */
 import * as Effect from "effect/Effect"
 import type { Law } from "../../Law.js"
-import type { Shape } from "../../SessionStore.js"
+import type { Store } from "../../SessionStore.js"
 import { law, range } from "./law.js"
 import { isDead, start, stored } from "./records.js"
 
@@ -14,7 +14,7 @@ import { isDead, start, stored } from "./records.js"
  * @since 0.4.0
  * @category laws
  */
-export const capabilityLaws = <E>(crash: Effect.Effect<Shape, E>): ReadonlyArray<Law> => [
+export const capabilityLaws = <E>(crash: Effect.Effect<Store, E>): ReadonlyArray<Law> => [
   law("a destroy that was acknowledged survives a crash, if the store claims that", function*(store) {
     if (!store.capabilities.durableDestroy) return
     const ended = yield* Effect.forEach(range(20), () => stored(store))

@@ -3,7 +3,7 @@
  */
 import * as Effect from "effect/Effect"
 import type { Law } from "../../Law.js"
-import type { Shape } from "../../SessionStore.js"
+import type { Store } from "../../SessionStore.js"
 import { equal, holds, law, range } from "./law.js"
 import { freshKey, hour, isAlive, isDead, isThere, minute, namespace, start, stored } from "./records.js"
 
@@ -22,7 +22,7 @@ const expiring: ReadonlyArray<readonly [whose: string, subjects: ReadonlyArray<s
 ]
 
 /** Removes everything that has expired, and says how much. */
-const clean = (store: Shape, at: number) =>
+const clean = (store: Store, at: number) =>
   Effect.iterate({ sum: 0, last: 1 }, {
     while: ({ last }) => last > 0,
     body: ({ sum }) => Effect.map(store.removeExpired(at, 100), (last) => ({ sum: sum + last, last }))
@@ -30,7 +30,7 @@ const clean = (store: Shape, at: number) =>
 
 /** A revocation of one of these, with other records that expire: it holds while they are removed, and after that. */
 const holdsWhileCleaning = (
-  store: Shape,
+  store: Store,
   subject: string | undefined,
   revoke: (namespace: string) => Effect.Effect<void, unknown>
 ) =>

@@ -5,7 +5,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type { Law } from "../../Law.js"
 import { clockSlack } from "../../SessionRecord.js"
-import type { Shape } from "../../SessionStore.js"
+import type { Store } from "../../SessionStore.js"
 import { equal, holds, law } from "./law.js"
 import { aRecord, day, freshKey, hour, isAlive, isThere, loaded, minute, stored } from "./records.js"
 
@@ -26,7 +26,7 @@ const onNodeAhead = <A, E>(millis: number, call: Effect.Effect<A, E>): Effect.Ef
   })
 
 /** A session that began at this very moment. */
-const begun = (store: Shape, now: number, fields: Parameters<typeof aRecord>[0] = {}) =>
+const begun = (store: Store, now: number, fields: Parameters<typeof aRecord>[0] = {}) =>
   stored(store, {
     ...times(now),
     expiry: { at: now + hour, deadline: undefined, lifetime: undefined },

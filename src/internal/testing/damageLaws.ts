@@ -3,7 +3,7 @@
  */
 import * as Effect from "effect/Effect"
 import type { Law } from "../../Law.js"
-import type { Shape } from "../../SessionStore.js"
+import type { Store } from "../../SessionStore.js"
 import type { StoreKey } from "../../StoreKey.js"
 import { isDamaged } from "../store/damaged.js"
 import { equal, holds, law, range } from "./law.js"
@@ -11,7 +11,7 @@ import type { Stored } from "./records.js"
 import { hour, isAlive, isDead, minute, namespace, start, stored } from "./records.js"
 
 /** What asking for a record fails with. */
-const cannotBeRead = (store: Shape, { key, record: { id } }: Stored) =>
+const cannotBeRead = (store: Store, { key, record: { id } }: Stored) =>
   Effect.gen(function*() {
     const calls = { load: store.load(key, start), find: store.find(namespace, id, start) }
     for (const [name, call] of Object.entries(calls)) {

@@ -5,14 +5,14 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { Law } from "../../Law.js"
 import type { SessionInfo, SessionRecord } from "../../SessionRecord.js"
-import type { Damaged, Located, Shape } from "../../SessionStore.js"
+import type { Corrupt, Located, Store } from "../../SessionStore.js"
 import { equal, holds, law, range, together } from "./law.js"
 import { freshId, freshKey, hour, isAlive, minute, namespace, start, stored } from "./records.js"
 
 const ids = (records: ReadonlyArray<Pick<SessionRecord, "id">>) => records.map(({ id }) => id)
 
 /** Records that are not alive, and such as belong to others: none of them may be seen. */
-const othersAndDead = (store: Shape) =>
+const othersAndDead = (store: Store) =>
   Effect.gen(function*() {
     yield* stored(store, { expiry: { at: start, deadline: undefined, lifetime: undefined } })
     yield* store.destroy((yield* stored(store)).key)
@@ -23,9 +23,9 @@ const othersAndDead = (store: Shape) =>
   })
 
 /** All pages, each asked for after the last id of the one before it; at most 100, for stores that never end. */
-const pages = (store: Shape, limit: number) =>
+const pages = (store: Store, limit: number) =>
   Effect.gen(function*() {
-    const all: Array<ReadonlyArray<Damaged | Located>> = []
+    const all: Array<ReadonlyArray<Corrupt | Located>> = []
     let after: SessionRecord["id"] | undefined
     do {
       const page = yield* store.scan(namespace, after, limit, start)
@@ -36,7 +36,7 @@ const pages = (store: Shape, limit: number) =>
   })
 
 /** The same of a list: the last page is the first one that is shorter. */
-const pagesOf = (store: Shape, subject: string, limit: number) =>
+const pagesOf = (store: Store, subject: string, limit: number) =>
   Effect.gen(function*() {
     const all: Array<ReadonlyArray<SessionInfo>> = []
     do {

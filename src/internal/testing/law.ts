@@ -10,12 +10,12 @@ import type { YieldWrap } from "effect/Utils"
 import type { Law } from "../../Law.js"
 import { LawBroken } from "../../Law.js"
 import { SessionStore } from "../../SessionStore.js"
-import type { Shape } from "../../SessionStore.js"
+import type { Store } from "../../SessionStore.js"
 
 /** Names a program over a store. */
 export const law = (
   name: string,
-  body: (store: Shape) => Generator<YieldWrap<Effect.Effect<unknown, unknown>>, void, never>
+  body: (store: Store) => Generator<YieldWrap<Effect.Effect<unknown, unknown>>, void, never>
 ): Law => ({ name, law: Effect.flatMap(SessionStore, (store) => Effect.gen(() => body(store))) })
 
 /** Deep equality. A field that is absent equals one that is `undefined`. */

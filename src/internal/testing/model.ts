@@ -8,7 +8,7 @@ import type { Law } from "../../Law.js"
 import * as MemoryStore from "../../MemoryStore.js"
 import type { SessionId } from "../../SessionId.js"
 import type { SessionRecord } from "../../SessionRecord.js"
-import type { Shape } from "../../SessionStore.js"
+import type { Store } from "../../SessionStore.js"
 import type { StoreKey } from "../../StoreKey.js"
 import { equal, forAll, law, range } from "./law.js"
 import { aRecord, day, freshId, freshKey, hour, keyOf, start } from "./records.js"
@@ -119,7 +119,7 @@ const makeWorld = (): World => {
 }
 
 /** Runs a command on one store. `version` is that of the record under its key, as the model has it. */
-const run = (store: Shape, { id, key, namespace }: World, command: Command, version: number, now: number) => {
+const run = (store: Store, { id, key, namespace }: World, command: Command, version: number, now: number) => {
   const recordOf = ({ data, end, lifetime, seen, subject }: Content, id: SessionId) =>
     aRecord({
       namespace,
@@ -168,7 +168,7 @@ const run = (store: Shape, { id, key, namespace }: World, command: Command, vers
 }
 
 /** Everything that a store shows of a world. */
-const view = (store: Shape, { id, key, namespace }: World, now: number) =>
+const view = (store: Store, { id, key, namespace }: World, now: number) =>
   Effect.all({
     load: Effect.forEach(places, (place) => Effect.map(store.load(key(place), now), Option.getOrUndefined)),
     find: Effect.forEach(places, (place) => Effect.map(store.find(namespace, id(place), now), Option.getOrUndefined)),
@@ -177,7 +177,7 @@ const view = (store: Shape, { id, key, namespace }: World, now: number) =>
     scan: store.scan(namespace, undefined, 100, now)
   }, { concurrency: store.capabilities.remote ? "unbounded" : 1 })
 
-const agree = (store: Shape, commands: ReadonlyArray<Command>) =>
+const agree = (store: Store, commands: ReadonlyArray<Command>) =>
   Effect.acquireUseRelease(
     Effect.sync(makeWorld),
     (world) => agreeIn(world, store, commands),
@@ -185,7 +185,7 @@ const agree = (store: Shape, commands: ReadonlyArray<Command>) =>
     (world) => Effect.orDie(Effect.forEach(places, (place) => store.destroy(world.key(place)), { discard: true }))
   )
 
-const agreeIn = (world: World, store: Shape, commands: ReadonlyArray<Command>) =>
+const agreeIn = (world: World, store: Store, commands: ReadonlyArray<Command>) =>
   Effect.gen(function*() {
     const model = MemoryStore.make()
     let now = start

@@ -15,7 +15,7 @@ import * as Session from "../../Session.js"
 import type { CookieValue, SessionEngine } from "../../SessionEngine.js"
 import type { SessionId } from "../../SessionId.js"
 import type { SessionRevocation } from "../../SessionRevocation.js"
-import type { Shape } from "../../SessionStore.js"
+import type { Store } from "../../SessionStore.js"
 import { SessionStore } from "../../SessionStore.js"
 import * as StoredEngine from "../../StoredEngine.js"
 import { intercepted } from "../store/intercepted.js"
@@ -37,7 +37,7 @@ class Counter extends Session.Tag<Counter>()("effect-session/testing/Counter", {
 type Engine = Layer.Layer<SessionEngine | SessionRevocation, unknown, SessionStore>
 
 /** A process of its own on the store: nothing in memory is shared with another. */
-const processOn = (engine: Engine, store: Shape) =>
+const processOn = (engine: Engine, store: Store) =>
   Effect.map(
     Effect.scoped(Layer.build(
       Counter.layer.pipe(
@@ -82,7 +82,7 @@ const request = (handler: Effect.Effect<unknown, unknown, Counter>): Kind["run"]
     const session = service.request(`${service.cookie.name}=${Redacted.value(token)}`)
     const handled = yield* Effect.exit(Effect.provideService(handler, Counter, session))
     const error = yield* session.finish(Exit.isSuccess(handled) ? 200 : 500)
-    const owed = session.used?.owed
+    const owed = session.used?.setCookie
     return {
       done: Exit.isSuccess(handled) && error === undefined,
       token: owed === undefined || owed === "expire" ? undefined : owed.value
@@ -106,12 +106,12 @@ const kinds: ReadonlyArray<Kind> = [
   { name: "a login", run: request(Counter.authenticate("ann")), ends: true, moves: true },
   {
     name: "an update with a new token",
-    run: request(Effect.zipRight(increment, Counter.cycleKey)),
+    run: request(Effect.zipRight(increment, Counter.rotate)),
     counts: true,
     ends: true,
     moves: true
   },
-  { name: "a logout", run: request(Counter.flush), ends: true },
+  { name: "a logout", run: request(Counter.destroy), ends: true },
   { name: "a revocation by id", run: revocation((service, id) => service.revoke(id)), ends: true, kills: true },
   {
     name: "a revocation of the subject",
@@ -124,7 +124,7 @@ const kinds: ReadonlyArray<Kind> = [
 /** A fresh session, the requests that race for it, and what must be true of every token that was ever given. */
 const scene = (
   { afterwards, engine }: Subject,
-  store: Shape,
+  store: Store,
   racing: ReadonlyArray<Kind>
 ): Effect.Effect<Scene<unknown>, unknown> =>
   Effect.gen(function*() {

@@ -8,7 +8,7 @@ import * as Option from "effect/Option"
 import { LawBroken } from "../../Law.js"
 import * as SessionId from "../../SessionId.js"
 import type { SessionRecord } from "../../SessionRecord.js"
-import type { Shape } from "../../SessionStore.js"
+import type { Store } from "../../SessionStore.js"
 import * as StoreKey from "../../StoreKey.js"
 import { equal } from "./law.js"
 
@@ -58,7 +58,7 @@ export interface Stored {
 }
 
 /** A record that is in the store. */
-export const stored = (store: Shape, fields: Partial<SessionRecord> = {}, key = freshKey()) =>
+export const stored = (store: Store, fields: Partial<SessionRecord> = {}, key = freshKey()) =>
   Effect.gen(function*() {
     const record = aRecord(fields)
     yield* equal("create", yield* store.create(key, record, start), "created")
@@ -66,7 +66,7 @@ export const stored = (store: Shape, fields: Partial<SessionRecord> = {}, key = 
   })
 
 /** Every way of asking gives exactly this record. */
-export const isAlive = (store: Shape, { key, record }: Stored, now: number) =>
+export const isAlive = (store: Store, { key, record }: Stored, now: number) =>
   Effect.gen(function*() {
     const { data: _, ...info } = record
     yield* equal("load", Option.getOrUndefined(yield* store.load(key, now)), record)
@@ -79,7 +79,7 @@ export const isAlive = (store: Shape, { key, record }: Stored, now: number) =>
   })
 
 /** Nothing alive is under the key, and no write brings anything back. */
-export const isKeyDead = (store: Shape, { key, record }: Stored, now: number) =>
+export const isKeyDead = (store: Store, { key, record }: Stored, now: number) =>
   Effect.gen(function*() {
     const newKey = freshKey()
     const end = now + hour
@@ -93,7 +93,7 @@ export const isKeyDead = (store: Shape, { key, record }: Stored, now: number) =>
   })
 
 /** No way of asking shows the record, and no write brings it back. */
-export const isDead = (store: Shape, { key, record }: Stored, now: number) =>
+export const isDead = (store: Store, { key, record }: Stored, now: number) =>
   Effect.gen(function*() {
     yield* isKeyDead(store, { key, record }, now)
     yield* equal("find", Option.isSome(yield* store.find(record.namespace, record.id, now)), false)
@@ -102,11 +102,11 @@ export const isDead = (store: Shape, { key, record }: Stored, now: number) =>
   })
 
 /** Whether something alive is under the key. */
-export const isThere = (store: Shape, key: StoreKey.StoreKey, now: number) =>
+export const isThere = (store: Store, key: StoreKey.StoreKey, now: number) =>
   Effect.map(store.load(key, now), Option.isSome)
 
 /** The live record, where the law wants one. */
-export const loaded = (store: Shape, key: StoreKey.StoreKey, now: number) =>
+export const loaded = (store: Store, key: StoreKey.StoreKey, now: number) =>
   Effect.flatMap(
     store.load(key, now),
     Option.match({

@@ -4,16 +4,16 @@
 import * as Effect from "effect/Effect"
 import type { Law } from "../../Law.js"
 import type { SessionRecord } from "../../SessionRecord.js"
-import type { Shape } from "../../SessionStore.js"
+import type { Store } from "../../SessionStore.js"
 import { equal, law, range, together } from "./law.js"
 import type { Stored } from "./records.js"
 import { freshId, freshKey, hour, isAlive, isDead, isThere, namespace, start, stored } from "./records.js"
 
-const allAlive = (store: Shape, all: ReadonlyArray<Stored>) => Effect.forEach(all, (one) => isAlive(store, one, start))
-const allDead = (store: Shape, all: ReadonlyArray<Stored>) => Effect.forEach(all, (one) => isDead(store, one, start))
+const allAlive = (store: Store, all: ReadonlyArray<Stored>) => Effect.forEach(all, (one) => isAlive(store, one, start))
+const allDead = (store: Store, all: ReadonlyArray<Stored>) => Effect.forEach(all, (one) => isDead(store, one, start))
 
 /** Moves a record to a new key and to this subject. */
-const rotatedTo = (store: Shape, { key, record }: Stored, subject: string | undefined) =>
+const rotatedTo = (store: Store, { key, record }: Stored, subject: string | undefined) =>
   Effect.gen(function*() {
     const next: Stored = { key: freshKey(), record: { ...record, id: freshId(), subject, version: record.version + 1 } }
     yield* equal("rotate", yield* store.rotate(key, next.key, next.record, record.version, start), "saved")

@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { Law } from "../../Law.js"
 import type { SessionRecord } from "../../SessionRecord.js"
-import type { Shape } from "../../SessionStore.js"
+import type { Store } from "../../SessionStore.js"
 import type * as StoreKey from "../../StoreKey.js"
 import { count, equal, holds, law, range, together } from "./law.js"
 import {
@@ -42,7 +42,7 @@ const successor = (fields: Partial<SessionRecord> = {}): SessionRecord => ({
 
 /** A rotation to where something is already: a conflict that leaves the record as it was. */
 const refused = (
-  store: Shape,
+  store: Store,
   name: string,
   target: (key: StoreKey.StoreKey) => { readonly newKey: StoreKey.StoreKey; readonly record: SessionRecord }
 ) =>
@@ -201,9 +201,9 @@ export const rotateLaws: ReadonlyArray<Law> = [
   }),
 
   ...([
-    ["revoke", (store: Shape, record: SessionRecord) => store.revoke(namespace, record.id)],
-    ["revokeSubject", (store: Shape) => store.revokeSubject(namespace, "ann")],
-    ["revokeAll", (store: Shape) => store.revokeAll(namespace)]
+    ["revoke", (store: Store, record: SessionRecord) => store.revoke(namespace, record.id)],
+    ["revokeSubject", (store: Store) => store.revokeSubject(namespace, "ann")],
+    ["revokeAll", (store: Store) => store.revokeAll(namespace)]
   ] as const).map(([name, revocation]) =>
     law(`${name} at the moment of a rotation reaches the record under either key`, function*(store) {
       yield* Effect.forEach(range(10), () =>

@@ -9,7 +9,7 @@ import type { Law } from "../../Law.js"
 import { LawBroken } from "../../Law.js"
 import type { CookieValue } from "../../SessionEngine.js"
 import { SessionInvalid } from "../../SessionError.js"
-import type { Shape } from "../../SessionStore.js"
+import type { Store } from "../../SessionStore.js"
 import * as SessionToken from "../../SessionToken.js"
 import { intercepted } from "../store/intercepted.js"
 import { equal, holds, law } from "./law.js"
@@ -46,7 +46,7 @@ const cookieOf = (cookie: CookieValue | undefined) =>
     : Effect.succeed(cookie)
 
 /** What was set is refused with a typed error and leaves nothing behind, or it is there exactly. */
-const keptOrRefused = (store: Shape, name: string, text: string) =>
+const keptOrRefused = (store: Store, name: string, text: string) =>
   Effect.gen(function*() {
     const service = yield* serviceOn(storedEngine, store, "1 minute")
     const { cookie } = yield* answer(service, undefined, Account.set("count", 1))
@@ -99,10 +99,10 @@ export const secrecyLaws: ReadonlyArray<Law> = [
       yield* answer(service, made, Account.update("count", (n) => n + 1))
       const rotated = yield* cookieOf((yield* answer(service, made, Account.authenticate("ann"))).cookie)
       yield* answer(service, made, Account.get("count"))
-      const again = yield* cookieOf((yield* answer(service, rotated, Account.cycleKey)).cookie)
+      const again = yield* cookieOf((yield* answer(service, rotated, Account.rotate)).cookie)
       yield* answer(service, again, Account.get("count"))
       yield* service.exists(again)
-      yield* answer(service, again, Account.flush)
+      yield* answer(service, again, Account.destroy)
       for (const operation of ["create", "load", "save", "rotate", "touch", "destroy"]) {
         yield* holds(`${operation} was recorded`, given.includes(operation))
       }

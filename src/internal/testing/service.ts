@@ -10,7 +10,7 @@ import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as Session from "../../Session.js"
 import type { CookieValue, SessionEngine } from "../../SessionEngine.js"
-import type { Shape } from "../../SessionStore.js"
+import type { Store } from "../../SessionStore.js"
 import { SessionStore } from "../../SessionStore.js"
 import * as StoredEngine from "../../StoredEngine.js"
 
@@ -31,7 +31,7 @@ export type Engine = (timeout: Duration.DurationInput) => Layer.Layer<SessionEng
 export const storedEngine: Engine = (timeout) => StoredEngine.layer({ timeout })
 
 /** A service on the store. */
-export const serviceOn = (engine: Engine, store: Shape, timeout: Duration.DurationInput) =>
+export const serviceOn = (engine: Engine, store: Store, timeout: Duration.DurationInput) =>
   Effect.map(
     Effect.scoped(Layer.build(
       Account.layer.pipe(
@@ -60,7 +60,7 @@ export const answer = (
     const session = service.request(header)
     const exit = yield* Effect.exit(Effect.provideService(handler, Account, session))
     const error = yield* session.finish(Exit.isSuccess(exit) ? 200 : 503)
-    const owed = session.used?.owed
+    const owed = session.used?.setCookie
     return {
       done: Exit.isSuccess(exit) && error === undefined,
       cookie: owed === undefined ? cookie : owed === "expire" ? undefined : owed.value

@@ -10,14 +10,14 @@ import type { Fault, Plan } from "../../FaultyStore.js"
 import * as FaultyStore from "../../FaultyStore.js"
 import type { Law } from "../../Law.js"
 import type { CookieValue } from "../../SessionEngine.js"
-import type { Shape } from "../../SessionStore.js"
+import type { Store } from "../../SessionStore.js"
 import type { Operation } from "../../SessionStore.js"
 import { byChance, equal, holds, law, range } from "./law.js"
 import type { Engine } from "./service.js"
 import { Account, answer, serviceOn, storedEngine } from "./service.js"
 
 /** A session in the store, and the service with faults beside one without. */
-const faulty = (engine: Engine, store: Shape, plan: Plan) =>
+const faulty = (engine: Engine, store: Store, plan: Plan) =>
   Effect.gen(function*() {
     const healthy = yield* serviceOn(engine, store, "1 minute")
     const created = yield* healthy.create({ count: 0 }, { subject: "ann" })
@@ -125,10 +125,10 @@ export const serviceLawsOf = (engine: Engine): ReadonlyArray<Law> => [
     yield* eachScript("destroy", (plan, script) =>
       Effect.gen(function*() {
         const { cookie, countOf, failing, healthy } = yield* faulty(engine, store, plan)
-        const { cookie: after, done } = yield* answer(failing, cookie, Account.flush)
+        const { cookie: after, done } = yield* answer(failing, cookie, Account.destroy)
         yield* equal(`${script}: the cookie is gone`, after === undefined, done)
         if (done) yield* equal(`${script}: the session`, yield* countOf(cookie), undefined)
-        yield* answer(healthy, cookie, Account.flush)
+        yield* answer(healthy, cookie, Account.destroy)
         yield* equal(`${script}: after another try`, yield* countOf(cookie), undefined)
       }))
   }),

@@ -12,7 +12,7 @@ import { isExpired } from "../../Expiry.js"
 import * as SessionId from "../../SessionId.js"
 import * as SessionMetrics from "../../SessionMetrics.js"
 import type { SessionRecord } from "../../SessionRecord.js"
-import type { Shape, WriteOutcome } from "../../SessionStore.js"
+import type { Store, WriteOutcome } from "../../SessionStore.js"
 import { SessionStoreError } from "../../SessionStore.js"
 import type { StoreKey } from "../../StoreKey.js"
 import { randomBytes } from "../crypto/primitives.js"
@@ -46,7 +46,7 @@ type Answer =
 const closed = { _tag: "Closed" } as const
 
 export class Front {
-  readonly #store: Shape
+  readonly #store: Store
   readonly #lease: number
   readonly #timeout: Duration.Duration
   readonly #invalidationTimeout: Duration.Duration
@@ -59,7 +59,7 @@ export class Front {
   /** Until then it is not believed: it may hold what should have been taken from it. */
   #doubtedUntil = -Infinity
 
-  constructor(store: Shape, lease: number, timeout: Duration.Duration, invalidationTimeout: Duration.Duration) {
+  constructor(store: Store, lease: number, timeout: Duration.Duration, invalidationTimeout: Duration.Duration) {
     this.#store = store
     this.#lease = lease
     this.#timeout = timeout
@@ -180,7 +180,7 @@ export class Front {
   }
 
   /** Takes away what a revocation has made untrue. */
-  drop(call: (store: Shape) => Effect.Effect<unknown, SessionStoreError>): Effect.Effect<void> {
+  drop(call: (store: Store) => Effect.Effect<unknown, SessionStoreError>): Effect.Effect<void> {
     return this.#invalidate(call(this.#store))
   }
 

@@ -11,13 +11,13 @@ import { isExpired } from "../../Expiry.js"
 import type * as SessionInvalidation from "../../SessionInvalidation.js"
 import * as SessionMetrics from "../../SessionMetrics.js"
 import type { SessionRecord } from "../../SessionRecord.js"
-import type { Loaded, Reading, SessionStoreError, Shape } from "../../SessionStore.js"
+import type { Loaded, ReadConsistency, SessionStoreError, Store } from "../../SessionStore.js"
 import type { StoreKey } from "../../StoreKey.js"
 import { intercepted } from "../store/intercepted.js"
 import type { Front } from "./front.js"
 
 type Read = Effect.Effect<Option.Option<Loaded>, SessionStoreError>
-type Revocation = Exclude<SessionInvalidation.Notice, { readonly _tag: "Gap" | "Key" }>
+type Revocation = Exclude<SessionInvalidation.InvalidationEvent, { readonly _tag: "Gap" | "Key" }>
 type Flight = Deferred.Deferred<Option.Option<SessionRecord>, SessionStoreError>
 
 /** How long a call of the back may take, in milliseconds, before giving it up says something about the back. */
@@ -31,9 +31,9 @@ const mostFills = 10_000
 
 export class Tiers {
   readonly #front: Front
-  readonly #back: Shape
+  readonly #back: Store
   readonly #remote: boolean
-  readonly #tell: SessionInvalidation.Shape["tell"]
+  readonly #tell: SessionInvalidation.Channel["publish"]
   /** The last call of the back did not come to its end. */
   #isDown = false
   /** Fills share it; a revocation, which does not know whom it concerns, has it alone. */
@@ -46,7 +46,7 @@ export class Tiers {
   /** One read of the back at a time for each key. */
   readonly #flights = new Map<StoreKey, Flight>()
 
-  constructor(front: Front, back: Shape, remote: boolean, tell: SessionInvalidation.Shape["tell"]) {
+  constructor(front: Front, back: Store, remote: boolean, tell: SessionInvalidation.Channel["publish"]) {
     this.#front = front
     this.#back = intercepted(
       back,
@@ -57,7 +57,7 @@ export class Tiers {
     this.#tell = tell
   }
 
-  get store(): Shape {
+  get store(): Store {
     const back = this.#back
     return {
       create: back.create,
@@ -86,7 +86,7 @@ export class Tiers {
   }
 
   /** What another node has done: this one has nothing to tell of it. */
-  hear(notice: SessionInvalidation.Notice): Effect.Effect<void> {
+  hear(notice: SessionInvalidation.InvalidationEvent): Effect.Effect<void> {
     return Effect.suspend(() => {
       if (notice._tag === "Gap") return this.#front.doubt
       if (notice._tag !== "Key") return this.#alone(Effect.void, this.#drop(notice))
@@ -97,13 +97,13 @@ export class Tiers {
 
   // ---- reading
 
-  #load(key: StoreKey, now: number, reading: Reading | undefined): Read {
-    const asked = Effect.tap(this.#front.load(key, now), ({ _tag }) => SessionMetrics.countFrontRead(words[_tag]))
+  #load(key: StoreKey, now: number, reading: ReadConsistency | undefined): Read {
+    const asked = Effect.tap(this.#front.load(key, now), ({ _tag }) => SessionMetrics.countCacheRead(words[_tag]))
     return Effect.flatMap(asked, (answer): Read => {
       if (answer._tag === "Nothing") return this.#together(key, now, answer.place)
       if (answer._tag === "Closed") return this.#back.load(key, now)
       if (!this.#isDown) return Effect.succeedSome(answer.record)
-      return reading === "copy" ? Effect.succeedSome({ ...answer.record, copied: true }) : this.#back.load(key, now)
+      return reading === "stale" ? Effect.succeedSome({ ...answer.record, stale: true }) : this.#back.load(key, now)
     })
   }
 

@@ -18,7 +18,7 @@ const records = recordsOf("e1")
 const kept = (record: SessionRecord): CookieRecord.Decoded => ({
   _tag: "Opened",
   record: { ...record, writeId: "" },
-  stale: false
+  needsReseal: false
 })
 
 const encoded = (record: SessionRecord, { encode } = records) =>
@@ -106,7 +106,7 @@ describe.each(suites)("%s: a record comes back as it was", (suite) => {
 
   it("an older key of the ring is told", () => {
     const token = encoded(aRecord(), CookieRecord.make(wire.tokens([b], use(suite)), namespace))
-    assert.deepInclude(recordsOf(suite, b).decode(token), { _tag: "Opened", stale: true })
+    assert.deepInclude(recordsOf(suite, b).decode(token), { _tag: "Opened", needsReseal: true })
   })
 })
 

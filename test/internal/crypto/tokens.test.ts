@@ -80,7 +80,7 @@ describe("the format", () => {
     const tail = fc.array(fc.constantFrom(0, 0x80, 0xFF), { maxLength: 70 }).map((tail) => Uint8Array.from(tail))
     fc.assert(fc.property(fc.oneof(tail, fc.uint8Array({ maxLength: 500 })), (content) => {
       assert.deepStrictEqual(
-        Option.toArray(tokens.read(tokens.write(content))).map(({ content, stale }) => [hex(content), stale]),
+        Option.toArray(tokens.read(tokens.write(content))).map(({ content, outdated }) => [hex(content), outdated]),
         [[hex(content), false]]
       )
     }))
@@ -142,8 +142,8 @@ describe("names", () => {
 
 describe.each(suites)("%s: 5.5, key rotation", (suite) => {
   const of = (...keys: readonly [wire.RootKey, ...ReadonlyArray<wire.RootKey>]) => wire.tokens(keys, use(suite))
-  const stale = (tokens: wire.Tokens, token: string) =>
-    Option.getOrUndefined(Option.map(tokens.read(token), ({ stale }) => stale))
+  const outdated = (tokens: wire.Tokens, token: string) =>
+    Option.getOrUndefined(Option.map(tokens.read(token), ({ outdated }) => outdated))
 
   it("CVE-2025-47278: the first key makes tokens, and the others do not", () => {
     for (const ring of [of(a, b), of(a, b, key("c", 3), key("d", 4), key("e", 5)), of(a)]) {
@@ -154,26 +154,26 @@ describe.each(suites)("%s: 5.5, key rotation", (suite) => {
 
   it("each key reads what it made, and says whether it is the first", () => {
     const ring = [a, b, key("c", 3), key("d", 4), key("e", 5)] as const
-    const found = ring.map((key) => stale(of(...ring), of(key).write(content)))
+    const found = ring.map((key) => outdated(of(...ring), of(key).write(content)))
     assert.deepStrictEqual(found, [false, true, true, true, true])
   })
 
   it("a key that was taken away reads nothing", () => {
-    assert.isUndefined(stale(of(b), of(a).write(content)))
+    assert.isUndefined(outdated(of(b), of(a).write(content)))
   })
 
   it("a key with the id of another reads nothing of it", () => {
-    assert.isUndefined(stale(of({ ...b, id: "a" }), of(a).write(content)))
+    assert.isUndefined(outdated(of({ ...b, id: "a" }), of(a).write(content)))
   })
 
   it("an id that begins like another is another", () => {
     const ring = of(key("ab", 3), a)
-    assert.strictEqual(stale(ring, ring.write(content)), false)
-    assert.strictEqual(stale(ring, of(a).write(content)), true)
+    assert.strictEqual(outdated(ring, ring.write(content)), false)
+    assert.strictEqual(outdated(ring, of(a).write(content)), true)
     const long = of(key("abcdefg1", 4), key("abcdefg2", 5), key("abcdefg", 6))
     const made = [key("abcdefg1", 4), key("abcdefg2", 5), key("abcdefg", 6)].map((key) => of(key).write(content))
     assert.deepStrictEqual(
-      made.map((token) => stale(long, token)),
+      made.map((token) => outdated(long, token)),
       [false, true, true]
     )
   })
