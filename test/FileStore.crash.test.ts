@@ -60,7 +60,7 @@ const isWhole = (store: Store, tale: Tale, n: number) =>
 
 describe("a process that is killed", () => {
   it.scopedLive(
-    `F20: at any of ${lanes * killsPerLane} moments, each session is as it was before the last write or after it`,
+    `at any of ${lanes * killsPerLane} moments, each session is as it was before the last write or after it`,
     () =>
       Effect.gen(function*() {
         const seed = Number(process.env["SEED"] ?? Math.floor(Math.random() * 2 ** 31))

@@ -46,7 +46,7 @@ const readsOf = ({ key, record }: Stored, store: Store) =>
   ] as const
 
 describe("a file that is damaged", () => {
-  it.scopedLive("F20: cut at any length it is an error, never an absent session, and it is left alone", () =>
+  it.scopedLive("cut at any length it is an error, never an absent session, and it is left alone", () =>
     Effect.gen(function*() {
       const { content, one, other, root, store } = yield* furnished
       const whole = readFileSync(content)
@@ -66,7 +66,7 @@ describe("a file that is damaged", () => {
       yield* isAlive(store, one, start)
     }))
 
-  it.scopedLive("F20: changed in any byte it is an error", () =>
+  it.scopedLive("changed in any byte it is an error", () =>
     Effect.gen(function*() {
       const { content, one, store } = yield* furnished
       const whole = readFileSync(content)

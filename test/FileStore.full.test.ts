@@ -60,7 +60,7 @@ const isFull = (call: Effect.Effect<unknown, SessionStoreError>) =>
 
 // The report says that it was left out.
 it.scopedLive.skipIf(!mountsAre)(
-  "F19: a full disk keeps every session; single ones can be ended, and no more begun",
+  "a full disk keeps every session; single ones can be ended, and no more begun",
   () =>
     Effect.gen(function*() {
       const { all, ballast, store } = yield* fullDisk

@@ -1,5 +1,5 @@
 /**
- * What becomes of sessions when the server's memory is full (F21).
+ * What becomes of sessions when the server's memory is full.
  */
 import { it } from "@effect/vitest"
 import { Effect, Logger, Option } from "effect"

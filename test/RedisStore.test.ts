@@ -38,7 +38,7 @@ const opened = Effect.gen(function*() {
 })
 
 describe("what Redis clears away by itself", () => {
-  it.scopedLive("is every record a minute after its end, whichever way it was written (F-T6), and nothing else", () =>
+  it.scopedLive("is every record a minute after its end, whichever way it was written, and nothing else", () =>
     Effect.gen(function*() {
       const { nameOf, redis, store } = yield* opened
       const { key, record } = yield* stored(store)

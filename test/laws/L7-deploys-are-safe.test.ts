@@ -199,7 +199,7 @@ for (const [name, layer] of stores) {
     )
 
     law(
-      "a row with junk in it: the declared policy, never a crash, never overwritten (F27)",
+      "a row with junk in it: the declared policy, never a crash, never overwritten",
       (visit, store) =>
         Effect.gen(function*() {
           for (
