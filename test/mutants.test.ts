@@ -168,7 +168,7 @@ const mutants: ReadonlyArray<Mutant> = [
   {
     fault: "touch revives what has expired",
     replace: [
-      `const entry = alive(key, now)
+      `const entry = alive(key, times.now)
         if (entry === undefined) return "gone"
         put(key, { ...entry, record: applyTouch(`,
       `const entry = entries.get(key)
