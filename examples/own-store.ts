@@ -51,12 +51,8 @@ const make = (): typeof SessionStore.Service => {
     create: (key, record) =>
       Effect.sync(() => isTaken(key, record) ? "exists" : put({ key, record, ...epochsOf(record) }, "created")),
     load: (key, now) => Effect.sync(() => recordOf(live(now, (row) => row.key === key))),
-    save: (key, record, { expectedVersion, now }) =>
-      change(
-        key,
-        now,
-        (row) => row.record.version === expectedVersion && { ...row, record: applySave(row.record, record) }
-      ),
+    save: (key, record, { expectedVersion: version, now }) =>
+      change(key, now, (row) => row.record.version === version && { ...row, record: applySave(row.record, record) }),
     touch: (key, times) =>
       Effect.map(change(key, times.now, (row) => ({ ...row, record: applyTouch(row.record, times) })), touched),
     rotate: (key, newKey, record, { expectedVersion, now }) =>
