@@ -105,7 +105,7 @@ describe("a process that is killed", () => {
         assert.isAbove(all.reduce((sum, { acknowledged }) => sum + acknowledged, 0), 500)
 
         // What they left goes when it is old; what is alive stays.
-        for (let i = 0; i < 20; i++) yield* store.removeExpired(Date.now() + 2 * hour, 1000)
+        for (let i = 0; i < 20; i++) yield* store.removeExpired({ now: Date.now() + 2 * hour, limit: 1000 })
         for (const { tale } of all) yield* isWhole(store, tale, 10_000_000)
         const filesIn = (...names: ReadonlyArray<string>) => {
           const path = Path.join(directory, ...names)

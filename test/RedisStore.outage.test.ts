@@ -289,7 +289,7 @@ describe("a reply that gets lost", () => {
         yield* proxy.loseNextReply
         yield* engine.destroy(second.value)
         assert.isUndefined(yield* opened(plain, second.value))
-        assert.deepStrictEqual(yield* direct.scan(first.record.namespace, undefined, 10, start), [])
+        assert.deepStrictEqual(yield* direct.scan(first.record.namespace, { limit: 10, now: start }), [])
       }))
   }
 })
