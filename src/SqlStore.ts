@@ -10,9 +10,12 @@
 import * as SqlClient from "@effect/sql/SqlClient"
 import { SqlError } from "@effect/sql/SqlError"
 import * as Arr from "effect/Array"
+import type * as Config from "effect/Config"
+import type { ConfigError } from "effect/ConfigError"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import { layerConfig as layerConfigOf } from "./internal/layerConfig.js"
 import { integer } from "./internal/record.js"
 import * as SqlCalls from "./internal/sql/calls.js"
 import { isD1 } from "./internal/sql/driver.js"
@@ -253,14 +256,32 @@ export const unchecked = (
   })
 
 /**
+ * A SQL store with options.
+ *
+ * @since 0.6.0
+ * @category layers
+ */
+export const layerWith = (
+  options: SqlStoreOptions
+): Layer.Layer<SessionStore, SessionConfigError, SqlClient.SqlClient> => Layer.effect(SessionStore, make(options))
+
+/**
  * The store as a layer.
  *
  * @since 0.1.0
  * @category layers
  */
-export const layer = (
-  options: SqlStoreOptions = {}
-): Layer.Layer<SessionStore, SessionConfigError, SqlClient.SqlClient> => Layer.effect(SessionStore, make(options))
+export const layer: Layer.Layer<SessionStore, SessionConfigError, SqlClient.SqlClient> = layerWith({})
+
+/**
+ * A SQL store with options from the configuration. Fails with a `ConfigError` if one is missing or invalid.
+ *
+ * @since 0.6.0
+ * @category layers
+ */
+export const layerConfig = (
+  options: Config.Config.Wrap<SqlStoreOptions>
+): Layer.Layer<SessionStore, SessionConfigError | ConfigError, SqlClient.SqlClient> => layerConfigOf(options, layerWith)
 
 /** @internal */
 export const tablesFrom = (

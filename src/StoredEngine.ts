@@ -3,6 +3,8 @@
  *
  * @since 0.1.0
  */
+import type * as Config from "effect/Config"
+import type { ConfigError } from "effect/ConfigError"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -12,6 +14,7 @@ import * as Option from "effect/Option"
 import { lengthPrefixed, randomBytes } from "./internal/crypto/primitives.js"
 import * as SealedText from "./internal/crypto/sealedText.js"
 import * as Done from "./internal/done.js"
+import { layerConfig as layerConfigOf } from "./internal/layerConfig.js"
 import * as StoreCalls from "./internal/store/calls.js"
 import { guarded } from "./internal/store/defects.js"
 import { synchronousOf } from "./internal/store/synchronous.js"
@@ -352,14 +355,12 @@ const writtenIf = (outcome: WriteOutcome, value: CookieValue, record: SessionRec
 export type Provided = SessionEngine | SessionDirectory | SessionMaintenance | SessionRevocation
 
 /**
- * The engine over a store, and what goes with it.
+ * The engine with options.
  *
- * @since 0.1.0
+ * @since 0.6.0
  * @category layers
  */
-export const layer = (
-  options: StoredEngineOptions = {}
-): Layer.Layer<Provided, never, SessionStore> =>
+export const layerWith = (options: StoredEngineOptions): Layer.Layer<Provided, never, SessionStore> =>
   Layer.effectContext(Effect.map(SessionStore, (unguarded) => {
     const store = guarded(unguarded)
     return Context.make(SessionEngine, make(unguarded, options)).pipe(
@@ -368,3 +369,21 @@ export const layer = (
       Context.add(SessionRevocation, store)
     )
   }))
+
+/**
+ * The engine over a store, and what goes with it.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer: Layer.Layer<Provided, never, SessionStore> = layerWith({})
+
+/**
+ * The engine with options from the configuration. Fails with a `ConfigError` if one is missing or invalid.
+ *
+ * @since 0.6.0
+ * @category layers
+ */
+export const layerConfig = (
+  options: Config.Config.Wrap<StoredEngineOptions>
+): Layer.Layer<Provided, ConfigError, SessionStore> => layerConfigOf(options, layerWith)

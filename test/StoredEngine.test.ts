@@ -254,7 +254,7 @@ it.effect("the layer gives an engine, a directory and a revocation of one store"
     assert.deepStrictEqual(list.map(({ id }) => id), [made.id])
     assert.isTrue(yield* Effect.flatMap(SessionRevocation, ({ revoke }) => revoke(namespace, made.id)))
     assert.isUndefined(yield* opened(engine, value))
-  }).pipe(Effect.provide(Layer.provide(StoredEngine.layer(), MemoryStore.layer()))))
+  }).pipe(Effect.provide(Layer.provide(StoredEngine.layer, MemoryStore.layer))))
 
 /** Everything in a value as it is, nothing escaped. */
 const textOf = (value: unknown): string =>

@@ -33,7 +33,7 @@ class App extends Session.Tag<App>()("test/Django", {
 const hour = 3_600_000
 
 for (const [name, layer] of stores) {
-  const provided = () => App.layer.pipe(Layer.provideMerge(StoredEngine.layer()), Layer.provideMerge(layer()))
+  const provided = () => App.layer.pipe(Layer.provideMerge(StoredEngine.layer), Layer.provideMerge(layer()))
   const test = (
     title: string,
     effect: Effect.Effect<unknown, unknown, Layer.Layer.Success<ReturnType<typeof provided>>>
@@ -397,7 +397,7 @@ describe("serializers", () => {
       const sessions = (layer: typeof App.layer, cookie?: string) =>
         Effect.provide(
           visit(App, App.update("cart", (cart) => [...cart, "tea"]), cookie),
-          Layer.provide(layer, StoredEngine.layer())
+          Layer.provide(layer, StoredEngine.layer)
         )
       const json = yield* sessions(App.layer)
       assert.strictEqual(recordsIn(yield* store.scan("test/Django", { limit: 1, now: 0 }))[0]?.data, `{"cart":["tea"]}`)

@@ -65,7 +65,7 @@ const cookieName = "__Host-Http-session"
 
 /** Sends one request to one version. All versions share the store. */
 const visitor = (store: Context.Context<SessionStore>) => {
-  const engine = StoredEngine.layer({ timeout: "20 seconds" }).pipe(Layer.provide(Layer.succeedContext(store)))
+  const engine = StoredEngine.layerWith({ timeout: "20 seconds" }).pipe(Layer.provide(Layer.succeedContext(store)))
   return <Self, A>(
     version: {
       readonly middleware: (

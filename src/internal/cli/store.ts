@@ -12,6 +12,7 @@ import * as Layer from "effect/Layer"
 import * as Record from "effect/Record"
 import * as Redacted from "effect/Redacted"
 import * as FileStore from "../../FileStore.js"
+import * as RedisClient from "../../RedisClient.js"
 import * as RedisStore from "../../RedisStore.js"
 import type { Store } from "../../SessionStore.js"
 import { SessionStore } from "../../SessionStore.js"
@@ -83,7 +84,7 @@ export const store = (
     case "redis":
       return Effect.map(
         redis(url),
-        (client) => Layer.provide(RedisStore.layer({ ...names, durableDestroy: false }), client)
+        (client) => Layer.provide(RedisStore.layerWith({ ...names, durableDestroy: false }), client)
       )
     case "file":
       return Effect.map(directoryOf(url), (directory) => FileStore.layer({ directory }))
@@ -133,7 +134,7 @@ const redis = (url: DatabaseUrl) =>
     parsed.searchParams.delete("db")
     const { Cluster, Redis } = yield* driver("ioredis", () => import("ioredis"))
     return Layer.scoped(
-      RedisStore.RedisClient,
+      RedisClient.RedisClient,
       Effect.gen(function*() {
         const node = yield* connected(() =>
           new Redis(parsed.href, {
@@ -146,7 +147,7 @@ const redis = (url: DatabaseUrl) =>
         )
         if (Number(database) > 0) yield* attempt(() => node.select(Number(database)))
         const info = yield* Effect.orElseSucceed(attempt(() => node.info("cluster")), () => "")
-        if (!info.includes("cluster_enabled:1")) return RedisStore.ioredis(node)
+        if (!info.includes("cluster_enabled:1")) return RedisClient.ioredis(node)
         const { host = "", port = 6379 } = node.options
         const cluster = yield* connected(() =>
           new Cluster([{ host, port }], {
@@ -155,7 +156,7 @@ const redis = (url: DatabaseUrl) =>
             redisOptions: node.options
           })
         )
-        return RedisStore.ioredis(cluster)
+        return RedisClient.ioredis(cluster)
       })
     )
   })
