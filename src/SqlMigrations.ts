@@ -12,13 +12,13 @@ import type { ConfigError } from "effect/ConfigError"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { layerConfig as layerConfigOf } from "./internal/layerConfig.js"
+import { clientOf, tablesFrom } from "./internal/sql/client.js"
 import { isD1 } from "./internal/sql/driver.js"
 import { isThere } from "./internal/sql/errors.js"
 import type { Tables } from "./internal/sql/tables.js"
 import { migrations, partitioning } from "./internal/sql/tables.js"
 import { SessionConfigError } from "./SessionConfigError.js"
 import type { TableNames } from "./SqlStore.js"
-import { clientOf, tablesFrom } from "./SqlStore.js"
 
 /**
  * @since 0.1.0

@@ -3,9 +3,10 @@
  */
 import { it } from "@effect/vitest"
 import { Effect, type Scope } from "effect"
-import { type Client as Client, slotOf } from "effect-session/RedisClient"
+import type { Client } from "effect-session/RedisClient"
 import * as RedisClient from "effect-session/RedisClient"
 import { assert, describe } from "vitest"
+import { slotOf } from "../src/internal/redis/slots.js"
 import { together } from "../src/internal/testing/law.js"
 import type { Shops, Tally } from "./support/outages.js"
 import { countIsPlausible, failsInTime, increment, shopsOn, succeedsInTime } from "./support/outages.js"

@@ -35,7 +35,7 @@ afterAll(() => rmSync(project, { recursive: true, force: true }))
 const [, pasted = ""] = /^```ts\n([^]*?)^```/m.exec(readFileSync("README.md", "utf8")) ?? []
 
 /** Its line that makes the tables. */
-const migrated = /^ *Layer\.provide\(SqlMigrations\.layer\(\)\),.*\n/m
+const migrated = /^ *Layer\.provide\(SqlMigrations\.layer\),.*\n/m
 
 const session = `
 import { Schema } from "effect"

@@ -12,6 +12,7 @@ import {
   StoredEngine
 } from "effect-session"
 import { assert, describe } from "vitest"
+import { storeKeys } from "../../src/internal/store/keys.js"
 import { recordsIn } from "../support/scanPages.js"
 import { stores } from "../support/stores.js"
 
@@ -216,7 +217,7 @@ for (const [name, layer] of stores) {
           ) {
             const made = yield* visit(Old, Old.layer, Old.set("user", "ann"))
             const cookie = yield* text(made.cookie)
-            const key = StoredEngine.storeKeys("test/Deploy")
+            const key = storeKeys("test/Deploy")
             const token = yield* Effect.orDie(SessionToken.parse(cookie))
             const record = yield* Effect.flatMap(store.load(key(token), Date.now()), Effect.orDie)
             assert.strictEqual(
