@@ -18,9 +18,8 @@ import type { Store } from "../../SessionStore.js"
 import { SessionStore } from "../../SessionStore.js"
 import type { TableNames } from "../../SqlStore.js"
 import { families } from "../file/names.js"
-import * as SqlStore from "../sql/store.js"
 import type { CliFailure, DatabaseUrl } from "./database.js"
-import { client, driver, explained, failed, fileOf, parse } from "./database.js"
+import { client, driver, explained, failed, fileOf, parse, sqlStore } from "./database.js"
 
 /** A URL, as an option or from the environment. */
 export const urlOption = (name: string, variable: string, description: string) =>
@@ -91,8 +90,7 @@ export const store = (
     case "sql":
       return Effect.map(
         client(url, false, connections),
-        (client) =>
-          Layer.provide(Layer.effect(SessionStore, SqlStore.unchecked({ ...names, durableDestroy: false })), client)
+        (client) => Layer.provide(sqlStore(names), client)
       )
   }
 }
