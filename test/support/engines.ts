@@ -5,11 +5,9 @@ import { Effect, Option } from "effect"
 import type { SessionRecord } from "effect-session"
 import { MemoryStore, StoredEngine } from "effect-session"
 import type { BoundEngine, CookieValue, Write } from "effect-session/SessionEngine"
-import type { Store } from "effect-session/SessionStore"
+import type { Operation, Store } from "effect-session/SessionStore"
+import { FaultyStore } from "effect-session/testing"
 import { aRecord, hour, minute, start } from "../../src/internal/testing/records.js"
-import type { Operation } from "./intercept.js"
-import type { Around } from "./recordedStore.js"
-import { recorded } from "./recordedStore.js"
 
 export const namespace = "test/Engine"
 
@@ -44,12 +42,12 @@ export const written = (engine: BoundEngine, write: Write) =>
   )
 
 /** A memory store with one session, seen by an engine without faults and by one whose calls go as `around` says. */
-export const withSession = (around: Around, remote = true) =>
+export const withSession = (around: FaultyStore.Interception, remote = true) =>
   Effect.gen(function*() {
     const memory = MemoryStore.make()
     const plain = yield* engineOf(memory)
     const first = yield* written(plain, { _tag: "Create", record: record() })
-    const { calls, store } = recorded(memory, around, remote)
+    const { calls, store } = FaultyStore.recorded(memory, around, remote)
     const engine = yield* engineOf(store)
     const callsOf = (operation: Operation) => calls.filter((call) => call.operation === operation)
     return { ...first, memory, plain, engine, callsOf }

@@ -15,8 +15,8 @@ import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import { it } from "@effect/vitest"
 import { type Context, Effect, identity, Layer, Logger, Schema, type Scope } from "effect"
 import { Session, type SessionHttpApi, type SessionService, SessionStoreError } from "effect-session"
+import type { Operation } from "effect-session/SessionStore"
 import { serve, wrappedEngine } from "./httpServer.js"
-import type { Operation } from "./intercept.js"
 import { headersOf, type RawAnswer } from "./rawHttp.js"
 
 export class Visitor extends Session.Tag<Visitor>()("test/Visitor", {

@@ -9,10 +9,10 @@ import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import { it } from "@effect/vitest"
 import { Array as Arr, Effect, Layer, Schema } from "effect"
 import { Session } from "effect-session"
+import type { Operation } from "effect-session/SessionStore"
 import { createServer } from "node:http"
 import { assert } from "vitest"
 import { exchange, pairOf, serve, setCookiesOf, wrappedEngine } from "./httpServer.js"
-import type { Operation } from "./intercept.js"
 import { request } from "./rawHttp.js"
 
 class Users extends Session.Tag<Users>()("test/Hostile", {

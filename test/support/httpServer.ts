@@ -5,9 +5,10 @@ import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as HttpServer from "@effect/platform/HttpServer"
 import { Context, Deferred, Effect, Layer, Logger } from "effect"
 import { MemoryStore, StoredEngine } from "effect-session"
+import type { Operation } from "effect-session/SessionStore"
+import { FaultyStore } from "effect-session/testing"
 import * as Http from "node:http"
 import * as Net from "node:net"
-import * as Intercept from "./intercept.js"
 import { headersOf, type RawAnswer } from "./rawHttp.js"
 
 /** Serves until the scope closes. The result is the port. */
@@ -29,9 +30,9 @@ export const serve = <E>(
   )
 
 /** An engine on a store in memory, whose calls are wrapped. Those that are held up have time enough. */
-export const wrappedEngine = (wrap: Intercept.Interception, remote?: boolean): Layer.Layer<StoredEngine.Provided> =>
+export const wrappedEngine = (wrap: FaultyStore.Interception, remote?: boolean): Layer.Layer<StoredEngine.Provided> =>
   StoredEngine.layer({ timeout: "20 seconds" }).pipe(
-    Layer.provide(Intercept.layer(wrap, remote)),
+    Layer.provide(FaultyStore.layerIntercepted(wrap, remote)),
     Layer.provide(MemoryStore.layer())
   )
 
@@ -45,12 +46,12 @@ export interface Held {
 /** A wrapping that holds up the next call of an operation on demand: before it is done, or before its reply. */
 export const gate = () => {
   const holds: Array<{
-    readonly operation: Intercept.Operation
+    readonly operation: Operation
     readonly when: "before" | "after"
     readonly reached: Deferred.Deferred<void>
     readonly go: Deferred.Deferred<void>
   }> = []
-  const wrap: Intercept.Interception = (operation, call) =>
+  const wrap: FaultyStore.Interception = (operation, call) =>
     Effect.suspend(() => {
       const at = holds.findIndex((hold) => hold.operation === operation)
       const hold = holds.splice(at, at < 0 ? 0 : 1)[0]
@@ -58,7 +59,7 @@ export const gate = () => {
       const pause = Effect.zipRight(Deferred.succeed(hold.reached, undefined), Deferred.await(hold.go))
       return hold.when === "before" ? Effect.zipRight(pause, call) : Effect.zipLeft(call, pause)
     })
-  const hold = (operation: Intercept.Operation, when: "before" | "after"): Effect.Effect<Held> =>
+  const hold = (operation: Operation, when: "before" | "after"): Effect.Effect<Held> =>
     Effect.map(Effect.all([Deferred.make<void>(), Deferred.make<void>()]), ([reached, go]) => {
       holds.push({ operation, when, reached, go })
       return { reached: Deferred.await(reached), go: Deferred.succeed(go, undefined) }

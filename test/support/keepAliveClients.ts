@@ -7,9 +7,9 @@ import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import { it } from "@effect/vitest"
 import { Effect, Layer, Random, Schema, type Scope } from "effect"
 import { Session } from "effect-session"
+import type { FaultyStore } from "effect-session/testing"
 import * as Http from "node:http"
 import { serve, wrappedEngine } from "./httpServer.js"
-import type { Interception } from "./intercept.js"
 
 class Users extends Session.Tag<Users>()("test/Interleaved", {
   schema: Schema.Struct({
@@ -53,7 +53,7 @@ const appWith = (pause: Effect.Effect<void>) => {
 }
 
 /** A server, and connections to it that are kept. */
-export const start = (wrap: Interception, options: {
+export const start = (wrap: FaultyStore.Interception, options: {
   readonly pause?: Effect.Effect<void>
   readonly remote?: boolean
   readonly server?: () => Http.Server

@@ -9,10 +9,10 @@ import { FileStore, MemoryStore, SessionStore, SessionStoreError } from "effect-
 import type { Capabilities, Store } from "effect-session/SessionStore"
 import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
+import { FaultyStore } from "effect-session/testing"
 import { build } from "esbuild"
 import { type ChildProcess, fork } from "node:child_process"
 import { rmSync } from "node:fs"
-import { intercepted } from "../../src/internal/store/intercepted.js"
 import type { Operation } from "../../src/SessionStore.js"
 
 /** Where sessions are on this machine: whoever opens it again finds what was there. */
@@ -51,7 +51,7 @@ export const openInChildProcess = (place: Place) =>
     const capabilities = yield* answerTo<Capabilities>(child, 0)
     let questions = 0
     // The store in memory only lends the names of its functions: none of its calls is made.
-    const store = intercepted({ ...MemoryStore.make(), capabilities }, (operation, _, args) =>
+    const store = FaultyStore.intercept({ ...MemoryStore.make(), capabilities }, (operation, _, args) =>
       Effect.suspend(() => {
         const question: Question = { id: ++questions, operation, args }
         child.send(textOf(question), () => {})

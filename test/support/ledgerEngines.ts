@@ -6,8 +6,8 @@ import { Expiry, MemoryStore, Session, type SessionRevocation, type SessionServi
 import * as CookieEngine from "effect-session/CookieEngine"
 import type * as Keyring from "effect-session/Keyring"
 import type { Store } from "effect-session/SessionStore"
+import { FaultyStore } from "effect-session/testing"
 import { firstKey, keyringOf } from "./keyrings.js"
-import { type Around, recorded } from "./recordedStore.js"
 
 export class Tea extends Session.Tag<Tea>()("test/Tea", {
   schema: Schema.Struct({
@@ -36,9 +36,9 @@ export const on = (
   )
 
 /** A ledger far away whose calls are noted, and go as `around` says; and one without faults, for the time before. */
-export const far = (around?: Around, options?: CookieEngine.LedgerOptions) => {
+export const far = (around?: FaultyStore.Interception, options?: CookieEngine.LedgerOptions) => {
   const memory = MemoryStore.make()
-  const { calls, store } = recorded(memory, around, true)
+  const { calls, store } = FaultyStore.recorded(memory, around, true)
   let known = 0
   return {
     near: on(memory),

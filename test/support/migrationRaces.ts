@@ -5,7 +5,7 @@ import { Effect, FiberRef } from "effect"
 import type { SessionStoreError } from "effect-session"
 import * as MigratingStore from "effect-session/MigratingStore"
 import type { Store } from "effect-session/SessionStore"
-import { intercepted, type Interception } from "../../src/internal/store/intercepted.js"
+import { FaultyStore } from "effect-session/testing"
 import { type Scene, someOrders } from "../../src/internal/testing/interleave.js"
 import { freshId, hour, minute, start, type Stored } from "../../src/internal/testing/records.js"
 import type { Operation } from "../../src/SessionStore.js"
@@ -18,16 +18,16 @@ const writes: ReadonlyArray<Operation> = ["create", "save", "destroy", "touch", 
 /** The store of a process that does so many writes, and no more. */
 export const dyingAfter = (from: Store, to: Store, count: number): Store => {
   let left = count
-  const wrap: Interception = (operation, call) =>
+  const wrap: FaultyStore.Interception = (operation, call) =>
     Effect.suspend(() => writes.includes(operation) && left-- <= 0 ? Effect.interrupt : call)
-  return MigratingStore.make(intercepted(from, wrap), intercepted(to, wrap), { phase: "move" })
+  return MigratingStore.make(FaultyStore.intercept(from, wrap), FaultyStore.intercept(to, wrap), { phase: "move" })
 }
 
 /** What is put around the calls of the request that a fiber works for. */
-export const requestInterception = FiberRef.unsafeMake<Interception>((_, call) => call)
+export const requestInterception = FiberRef.unsafeMake<FaultyStore.Interception>((_, call) => call)
 
 export const interceptedPerRequest = (store: Store): Store =>
-  intercepted(
+  FaultyStore.intercept(
     store,
     (operation, call, args) =>
       Effect.flatMap(FiberRef.get(requestInterception), (intercept) => intercept(operation, call, args))

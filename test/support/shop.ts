@@ -18,8 +18,9 @@ import {
   StoredEngine,
   StoreKey
 } from "effect-session"
+import type { Operation } from "effect-session/SessionStore"
+import { FaultyStore } from "effect-session/testing"
 import { inspect } from "node:util"
-import * as Intercept from "./intercept.js"
 
 export class ShopSession extends Session.Tag<ShopSession>()("test/Shop", {
   schema: Schema.Struct({
@@ -56,9 +57,9 @@ type Handler = Effect.Effect<HttpServerResponse.HttpServerResponse, unknown, Nee
 /** A server: handlers are passed with the request, so that each test reads as one story. */
 export interface Shop {
   /** Every call of the store, in order. */
-  readonly calls: Array<Intercept.Operation>
+  readonly calls: Array<Operation>
   /** What becomes of the store's calls; tests replace it. */
-  intercept: Intercept.Interception
+  intercept: FaultyStore.Interception
   /** The store keys of those calls that have one. */
   readonly keys: Array<StoreKey.StoreKey>
   /** Every line that was logged, as text. */
@@ -85,14 +86,14 @@ export const make = <E>(
   } = {}
 ) =>
   Effect.gen(function*() {
-    const calls: Array<Intercept.Operation> = []
-    const shop: { intercept: Intercept.Interception } = { intercept: (_, call) => call }
+    const calls: Array<Operation> = []
+    const shop: { intercept: FaultyStore.Interception } = { intercept: (_, call) => call }
     const keys: Array<StoreKey.StoreKey> = []
     const logs: Array<string> = []
     const spans: Array<string> = []
     const base = yield* Layer.build(storeLayer)
     const wrapped = Layer.provide(
-      Intercept.layer((operation, call, args) =>
+      FaultyStore.layerIntercepted((operation, call, args) =>
         Effect.suspend(() => {
           calls.push(operation)
           keys.push(...Option.toArray(StoreKey.parse(String(args[0]))))
