@@ -1,12 +1,12 @@
 import { it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, Option, Stream } from "effect"
 import { MemoryStore, SessionStoreError } from "effect-session"
+import type { Stored } from "effect-session/Fixtures"
+import { freshKey, hour, isAlive, isThere, minute, start, stored } from "effect-session/Fixtures"
 import * as MigratingStore from "effect-session/MigratingStore"
 import type { Corrupt, Located, Store } from "effect-session/SessionStore"
 import { FaultyStore } from "effect-session/testing"
 import { assert, describe } from "vitest"
-import type { Stored } from "../src/internal/testing/records.js"
-import { freshKey, hour, isAlive, isThere, minute, start, stored } from "../src/internal/testing/records.js"
 import { dyingAfter, farExpiry } from "./support/migrationRaces.js"
 
 const memories = () => ({ a: MemoryStore.make(), b: MemoryStore.make() })

@@ -4,12 +4,6 @@
 import { it } from "@effect/vitest"
 import { Effect, Option } from "effect"
 import { MemoryStore } from "effect-session"
-import * as MigratingStore from "effect-session/MigratingStore"
-import type { Store } from "effect-session/SessionStore"
-import { FaultyStore } from "effect-session/testing"
-import { assert, describe } from "vitest"
-import type { Scene } from "../src/internal/testing/interleave.js"
-import { equal, holds, range } from "../src/internal/testing/law.js"
 import {
   freshKey,
   hour,
@@ -22,7 +16,14 @@ import {
   start,
   type Stored,
   stored
-} from "../src/internal/testing/records.js"
+} from "effect-session/Fixtures"
+import * as MigratingStore from "effect-session/MigratingStore"
+import type { Store } from "effect-session/SessionStore"
+import { FaultyStore } from "effect-session/testing"
+import { assert, describe } from "vitest"
+import type { Scene } from "../src/internal/testing/interleave.js"
+import { equal, holds } from "../src/internal/testing/law.js"
+import { range } from "./support/concurrency.js"
 import {
   type Act,
   data,

@@ -4,12 +4,12 @@
 import { it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Metric, Option, TestClock, Tracer } from "effect"
 import { MemoryStore, SessionStoreError } from "effect-session"
+import { aRecord, freshKey, hour, minute, start, type Stored, stored } from "effect-session/Fixtures"
 import * as ObservedStore from "effect-session/ObservedStore"
 import type { Store } from "effect-session/SessionStore"
 import { FaultyStore } from "effect-session/testing"
 import { inspect } from "node:util"
 import { assert, describe, expect } from "vitest"
-import { aRecord, freshKey, hour, minute, start, type Stored, stored } from "../src/internal/testing/records.js"
 import type { Operation } from "../src/SessionStore.js"
 
 /** What a tracer was told of a span. */

@@ -4,14 +4,15 @@
 import { it } from "@effect/vitest"
 import { Cause, Effect, Exit, Fiber, FiberRef, Metric, MetricState, Option, TestClock, Tracer } from "effect"
 import { MemoryStore, SessionStore, SessionStoreError } from "effect-session"
+import { freshId, freshKey, isThere, start, stored } from "effect-session/Fixtures"
 import * as ObservedStore from "effect-session/ObservedStore"
 import type { Store } from "effect-session/SessionStore"
 import { FaultyStore, storeLaws } from "effect-session/testing"
 import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe, expect } from "vitest"
-import { holds, range } from "../src/internal/testing/law.js"
-import { freshId, freshKey, isThere, start, stored } from "../src/internal/testing/records.js"
+import { holds } from "../src/internal/testing/law.js"
 import type { Operation } from "../src/SessionStore.js"
+import { range } from "./support/concurrency.js"
 
 /** Any tracer but Effect's own makes spans. */
 const traced = <A, E, R>(effect: Effect.Effect<A, E, R>) =>

@@ -1,9 +1,5 @@
 import { it } from "@effect/vitest"
 import { Effect, Option } from "effect"
-import type { Client as Client } from "effect-session/RedisClient"
-import * as RedisStore from "effect-session/RedisStore"
-import type { Store } from "effect-session/SessionStore"
-import { assert, describe } from "vitest"
 import {
   aRecord,
   freshKey,
@@ -17,7 +13,11 @@ import {
   namespace,
   start,
   stored
-} from "../src/internal/testing/records.js"
+} from "effect-session/Fixtures"
+import type { Client as Client } from "effect-session/RedisClient"
+import * as RedisStore from "effect-session/RedisStore"
+import type { Store } from "effect-session/SessionStore"
+import { assert, describe } from "vitest"
 import { engineOf, next, opened as openedBy, record, written } from "./support/engines.js"
 import { clusterOn, noting, storeOn } from "./support/redisClients.js"
 import * as Server from "./support/servers/redis.js"

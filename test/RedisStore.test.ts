@@ -1,10 +1,5 @@
 import { it } from "@effect/vitest"
 import { Effect, FastCheck, Option, Redacted } from "effect"
-import type { Client as Client } from "effect-session/RedisClient"
-import * as RedisStore from "effect-session/RedisStore"
-import type { Store } from "effect-session/SessionStore"
-import { assert, describe } from "vitest"
-import { forAll, range } from "../src/internal/testing/law.js"
 import {
   anyRecord,
   anyText,
@@ -18,7 +13,13 @@ import {
   namespace,
   start,
   stored
-} from "../src/internal/testing/records.js"
+} from "effect-session/Fixtures"
+import type { Client as Client } from "effect-session/RedisClient"
+import * as RedisStore from "effect-session/RedisStore"
+import type { Store } from "effect-session/SessionStore"
+import { assert, describe } from "vitest"
+import { forAll } from "../src/internal/testing/law.js"
+import { range } from "./support/concurrency.js"
 import { works } from "./support/databases.js"
 import { engineOf, next, record, written } from "./support/engines.js"
 import { ioredisOn, noting, storeOn } from "./support/redisClients.js"

@@ -4,11 +4,11 @@
 import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Effect } from "effect"
+import { namespace, start } from "effect-session/Fixtures"
 import type { Prepared } from "effect-session/internal/sql/statements"
 import { statements } from "effect-session/internal/sql/statements"
 import { assert } from "vitest"
 import { tablesOf } from "../src/internal/sql/tables.js"
-import { namespace, start } from "../src/internal/testing/records.js"
 import { freshPrefix, mysqlClient, ofMariadb, postgresClient, sqliteClient, sqlStore } from "./support/stores.js"
 
 const parameters = {

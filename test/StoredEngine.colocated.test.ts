@@ -4,7 +4,7 @@ import { MemoryStore } from "effect-session"
 import type { Store } from "effect-session/SessionStore"
 import { FaultyStore } from "effect-session/testing"
 import { assert, describe } from "vitest"
-import { range } from "../src/internal/testing/law.js"
+import { range } from "./support/concurrency.js"
 import { engineOf, next, opened, record, written } from "./support/engines.js"
 
 describe("a store whose keys live apart", () => {

@@ -10,13 +10,13 @@ import {
   SessionToken,
   StoredEngine
 } from "effect-session"
+import { start } from "effect-session/Fixtures"
 import type { CookieValue } from "effect-session/SessionEngine"
 import type { Store } from "effect-session/SessionStore"
 import { FaultyStore } from "effect-session/testing"
 import { createHash } from "node:crypto"
 import { assert, describe } from "vitest"
 import { forAll } from "../src/internal/testing/law.js"
-import { start } from "../src/internal/testing/records.js"
 import { engineOf, namespace, next, opened, record, seen, withSession, written } from "./support/engines.js"
 import { freshPrefix, postgresClient, sqliteClient, sqlStore, stores } from "./support/stores.js"
 

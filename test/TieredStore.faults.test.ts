@@ -2,13 +2,13 @@ import { it } from "@effect/vitest"
 import { Effect, Fiber, Option, Scheduler } from "effect"
 import { MemoryStore, SessionStoreError } from "effect-session"
 import * as CacheStore from "effect-session/CacheStore"
+import { isThere, minute, start, stored } from "effect-session/Fixtures"
 import type { InvalidationEvent } from "effect-session/SessionInvalidation"
 import { SessionInvalidation } from "effect-session/SessionInvalidation"
 import type { Store } from "effect-session/SessionStore"
 import { FaultyStore } from "effect-session/testing"
 import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe } from "vitest"
-import { isThere, minute, start, stored } from "../src/internal/testing/records.js"
 
 const lease = 5000
 const tiersOf = (front: Store, back: Store) => TieredStore.make(front, back, { lease })

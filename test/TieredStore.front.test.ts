@@ -4,14 +4,14 @@
 import { it } from "@effect/vitest"
 import { Effect, Fiber, Option } from "effect"
 import { MemoryStore } from "effect-session"
+import { isThere, minute, start, stored } from "effect-session/Fixtures"
 import type { InvalidationEvent } from "effect-session/SessionInvalidation"
 import { SessionInvalidation } from "effect-session/SessionInvalidation"
 import type { Store } from "effect-session/SessionStore"
 import { FaultyStore } from "effect-session/testing"
 import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe } from "vitest"
-import { range, together } from "../src/internal/testing/law.js"
-import { isThere, minute, start, stored } from "../src/internal/testing/records.js"
+import { range, together } from "./support/concurrency.js"
 
 const lease = 60_000
 /** Longer than any write or read is under way. */

@@ -1,11 +1,11 @@
 import { it } from "@effect/vitest"
 import { Effect, Metric } from "effect"
 import { MemoryStore, SessionMetrics, SessionStoreError } from "effect-session"
+import { freshKey, isThere, start, stored } from "effect-session/Fixtures"
 import type { Store } from "effect-session/SessionStore"
 import { FaultyStore } from "effect-session/testing"
 import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe } from "vitest"
-import { freshKey, isThere, start, stored } from "../src/internal/testing/records.js"
 import type { Operation } from "../src/SessionStore.js"
 
 const lease = 5000

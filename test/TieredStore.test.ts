@@ -1,14 +1,6 @@
 import { it } from "@effect/vitest"
 import { Effect, Fiber, FiberRef, Option } from "effect"
 import { MemoryStore, SessionStoreError } from "effect-session"
-import type { InvalidationEvent } from "effect-session/SessionInvalidation"
-import { SessionInvalidation } from "effect-session/SessionInvalidation"
-import type { Store } from "effect-session/SessionStore"
-import { FaultyStore } from "effect-session/testing"
-import * as TieredStore from "effect-session/TieredStore"
-import { assert, describe } from "vitest"
-import { everyOrder, type Scene, someOrders } from "../src/internal/testing/interleave.js"
-import { equal, range, together } from "../src/internal/testing/law.js"
 import {
   freshId,
   freshKey,
@@ -20,7 +12,16 @@ import {
   start,
   type Stored,
   stored
-} from "../src/internal/testing/records.js"
+} from "effect-session/Fixtures"
+import type { InvalidationEvent } from "effect-session/SessionInvalidation"
+import { SessionInvalidation } from "effect-session/SessionInvalidation"
+import type { Store } from "effect-session/SessionStore"
+import { FaultyStore } from "effect-session/testing"
+import * as TieredStore from "effect-session/TieredStore"
+import { assert, describe } from "vitest"
+import { everyOrder, type Scene, someOrders } from "../src/internal/testing/interleave.js"
+import { equal } from "../src/internal/testing/law.js"
+import { range, together } from "./support/concurrency.js"
 
 const lease = 5000
 

@@ -1,13 +1,13 @@
 import { it } from "@effect/vitest"
 import { Effect, FiberRef, Option } from "effect"
 import { MemoryStore, SessionStoreError } from "effect-session"
+import { freshId, freshKey, hour, minute, start, type Stored, stored } from "effect-session/Fixtures"
 import * as MigratingStore from "effect-session/MigratingStore"
 import type { Store } from "effect-session/SessionStore"
 import { FaultyStore } from "effect-session/testing"
 import * as TieredStore from "effect-session/TieredStore"
 import { describe } from "vitest"
 import { type Scene, someOrders } from "../src/internal/testing/interleave.js"
-import { freshId, freshKey, hour, minute, start, type Stored, stored } from "../src/internal/testing/records.js"
 
 const lease = 5000
 const around = FiberRef.unsafeMake<FaultyStore.Interception>((_, call) => call)

@@ -6,13 +6,13 @@ import { it } from "@effect/vitest"
 import { InMemorySpanExporter, type ReadableSpan, SimpleSpanProcessor } from "@opentelemetry/sdk-trace-base"
 import { Deferred, Effect, Option, Redacted } from "effect"
 import { MemoryStore, SessionStoreError, SessionToken } from "effect-session"
+import { freshKey, start } from "effect-session/Fixtures"
 import * as ObservedStore from "effect-session/ObservedStore"
 import { storeKeys } from "effect-session/StoredEngine"
 import { FaultyStore } from "effect-session/testing"
 import { spawn } from "node:child_process"
 import { inspect } from "node:util"
 import { assert, describe, expect } from "vitest"
-import { freshKey, start } from "../src/internal/testing/records.js"
 
 /** The example, until the scope closes; `output` ends it as Ctrl-C does, and gives all that it printed. */
 const running = Effect.gen(function*() {

@@ -7,9 +7,7 @@ import { SqlClient } from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import { Effect, Layer, Redacted } from "effect"
 import type { SessionStoreError } from "effect-session"
-import type { Store } from "effect-session/SessionStore"
-import { randomBytes } from "node:crypto"
-import type { Stored } from "../../src/internal/testing/records.js"
+import type { Stored } from "effect-session/Fixtures"
 import {
   aRecord,
   freshId,
@@ -21,7 +19,9 @@ import {
   namespace,
   start,
   stored
-} from "../../src/internal/testing/records.js"
+} from "effect-session/Fixtures"
+import type { Store } from "effect-session/SessionStore"
+import { randomBytes } from "node:crypto"
 import { mariadbUrl, mysqlClient, postgresClient, postgresUrl } from "./stores.js"
 
 /** A Postgres client with a database of its own, so that any name of a table is free. */

@@ -4,10 +4,10 @@
 import { Effect, Option } from "effect"
 import type { SessionRecord } from "effect-session"
 import { MemoryStore, StoredEngine } from "effect-session"
+import { aRecord, hour, minute, start } from "effect-session/Fixtures"
 import type { BoundEngine, CookieValue, Write } from "effect-session/SessionEngine"
 import type { Operation, Store } from "effect-session/SessionStore"
 import { FaultyStore } from "effect-session/testing"
-import { aRecord, hour, minute, start } from "../../src/internal/testing/records.js"
 
 export const namespace = "test/Engine"
 

@@ -4,8 +4,8 @@
  */
 import { Effect, Option } from "effect"
 import type { SessionRecord } from "effect-session"
+import { aRecord, freshId, freshKey, idOf, keyOf, start } from "effect-session/Fixtures"
 import type { Store } from "effect-session/SessionStore"
-import { aRecord, freshId, freshKey, idOf, keyOf, start } from "../../src/internal/testing/records.js"
 
 /** One write. `n` is all that its content is made of. */
 export type Step =

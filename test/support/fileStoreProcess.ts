@@ -4,9 +4,9 @@
 import * as NodeContext from "@effect/platform-node/NodeContext"
 import { Cause, Effect, Option } from "effect"
 import { FileStore, type SessionRecord } from "effect-session"
+import { freshId, freshKey, idOf, isAlive, isDead, keyOf, start, stored } from "effect-session/Fixtures"
 import type { Store } from "effect-session/SessionStore"
 import { writeSync } from "node:fs"
-import { freshId, freshKey, idOf, isAlive, isDead, keyOf, start, stored } from "../../src/internal/testing/records.js"
 import type { History } from "./fileHistory.js"
 import { dataOf, historyAfter, perform, randomStep, seededRandom } from "./fileHistory.js"
 

@@ -3,23 +3,13 @@
  */
 import { Deferred, Effect, type Either, Fiber, Option } from "effect"
 import type { SessionStoreError } from "effect-session"
+import type { Stored } from "effect-session/Fixtures"
+import { freshId, freshKey, hour, isAlive, isDead, minute, namespace, start, stored } from "effect-session/Fixtures"
 import type { Store } from "effect-session/SessionStore"
 import { readdirSync, statSync } from "node:fs"
 import * as Path from "node:path"
 import { assert } from "vitest"
 import { equal } from "../../src/internal/testing/law.js"
-import type { Stored } from "../../src/internal/testing/records.js"
-import {
-  freshId,
-  freshKey,
-  hour,
-  isAlive,
-  isDead,
-  minute,
-  namespace,
-  start,
-  stored
-} from "../../src/internal/testing/records.js"
 import type { Around, Step } from "./interceptedFileSystem.js"
 import { interceptedFileStore, openStore } from "./interceptedFileSystem.js"
 import { memoryDirectory } from "./temporaryDirectories.js"

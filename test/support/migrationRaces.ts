@@ -3,11 +3,11 @@
  */
 import { Effect, FiberRef } from "effect"
 import type { SessionStoreError } from "effect-session"
+import { freshId, hour, minute, start, type Stored } from "effect-session/Fixtures"
 import * as MigratingStore from "effect-session/MigratingStore"
 import type { Store } from "effect-session/SessionStore"
 import { FaultyStore } from "effect-session/testing"
 import { type Scene, someOrders } from "../../src/internal/testing/interleave.js"
-import { freshId, hour, minute, start, type Stored } from "../../src/internal/testing/records.js"
 import type { Operation } from "../../src/SessionStore.js"
 
 /** Beyond the real time, too. */

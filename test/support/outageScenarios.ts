@@ -4,8 +4,8 @@
 import { it } from "@effect/vitest"
 import { Effect, Exit, Scope } from "effect"
 import { afterAll, assert, beforeAll } from "vitest"
-import { range, together } from "../../src/internal/testing/law.js"
 import { activeMillis } from "./activeTime.js"
+import { range, together } from "./concurrency.js"
 import * as LossyProxy from "./lossyProxy.js"
 import type { Running, Startable } from "./outages.js"
 import {
