@@ -25,8 +25,9 @@ import {
 } from "./support/cli.js"
 import { range } from "./support/concurrency.js"
 import { untilWaiting } from "./support/databases.js"
+import { freshPrefix } from "./support/localStores.js"
 import { ioredisOn } from "./support/redisClients.js"
-import { freshPrefix, ofMariadb, ofRedis, postgresClient } from "./support/stores.js"
+import { ofMariadb, ofRedis, postgresClient } from "./support/serverClients.js"
 
 const program = builtProgram()
 

@@ -11,7 +11,8 @@ import { assert, describe } from "vitest"
 import { activeMillis } from "./support/activeTime.js"
 import { begun, builtProgram, databases, done, failure, files, stores } from "./support/cli.js"
 import { range, together } from "./support/concurrency.js"
-import { freshPrefix, ofRedis } from "./support/stores.js"
+import { freshPrefix } from "./support/localStores.js"
+import { ofRedis } from "./support/serverClients.js"
 
 const program = builtProgram()
 

@@ -10,10 +10,11 @@ import { existsSync } from "node:fs"
 import { assert, describe } from "vitest"
 import { databases, done, failure, migrated, redisCluster, run, runWith, stores } from "./support/cli.js"
 import { range } from "./support/concurrency.js"
-import { works } from "./support/databases.js"
+import { freshPrefix } from "./support/localStores.js"
 import { storeAt } from "./support/redisClients.js"
+import { mariadbUrl, mysqlClient, ofMariadb, ofRedis } from "./support/serverClients.js"
 import * as servers from "./support/sharedServers.js"
-import { freshPrefix, mariadbUrl, mysqlClient, ofMariadb, ofRedis } from "./support/stores.js"
+import { works } from "./support/storeCalls.js"
 
 const all: typeof stores = [
   ...stores,

@@ -15,8 +15,8 @@ import { firstKey, keyringOf } from "./support/keyrings.js"
 import { timeLimitMillis } from "./support/outages.js"
 import { storeAt } from "./support/redisClients.js"
 import { visit } from "./support/requestWithoutHttp.js"
+import { ofRedis, redisClient, redisStore } from "./support/serverClients.js"
 import * as Redis from "./support/servers/redis.js"
-import { ofRedis, redisClient, redisStore } from "./support/stores.js"
 
 const engine = (timeout: Duration.DurationInput = "1 minute") =>
   Layer.provide(CookieEngine.layerWithLedger({ timeout }), keyringOf(firstKey))

@@ -8,10 +8,10 @@ import { isAlive, namespace, start, stored } from "effect-session/Fixtures"
 import type { Store } from "effect-session/SessionStore"
 import * as Path from "node:path"
 import { assert, describe } from "vitest"
-import { works } from "./support/databases.js"
 import { writes } from "./support/fileWriteSteps.js"
 import type { Around, Step } from "./support/interceptedFileSystem.js"
 import { interceptedFileStore, openStore } from "./support/interceptedFileSystem.js"
+import { works } from "./support/storeCalls.js"
 import { temporaryDirectory } from "./support/temporaryDirectories.js"
 
 /** Keeps account of what a power cut would undo: contents of files, and names in directories. */

@@ -16,9 +16,9 @@ import {
 import * as Path from "node:path"
 import { assert, describe } from "vitest"
 import { shardOf, spell } from "../src/internal/file/names.js"
-import { furnish, reads, works, writes } from "./support/databases.js"
 import type { Step } from "./support/interceptedFileSystem.js"
 import { interceptedFileStore, openStore } from "./support/interceptedFileSystem.js"
+import { furnish, reads, works, writes } from "./support/storeCalls.js"
 import { temporaryDirectory } from "./support/temporaryDirectories.js"
 
 /** Every file and directory below one, with its mode. */

@@ -5,9 +5,10 @@ import { freshKey, isAlive, isDead, isKeyDead, start, stored } from "effect-sess
 import * as MigratingStore from "effect-session/MigratingStore"
 import { assert, describe } from "vitest"
 import { range } from "./support/concurrency.js"
+import { freshPrefix, sqlStore } from "./support/localStores.js"
 import { dyingAfter } from "./support/migrationRaces.js"
 import { migrateThereAndBack } from "./support/migrationUnderLoad.js"
-import { freshPrefix, ofRedis, postgresClient, redisClient, redisStore, sqlStore } from "./support/stores.js"
+import { ofRedis, postgresClient, redisClient, redisStore } from "./support/serverClients.js"
 
 const prefix = freshPrefix()
 const stages = ["old alone", "prepare", "move", "copy", "new alone"]

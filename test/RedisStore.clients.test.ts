@@ -7,11 +7,11 @@ import { Cluster, type ClusterOptions } from "ioredis"
 import { createClient, createClientPool, createCluster, RESP_TYPES } from "redis"
 import { assert, describe } from "vitest"
 import { storeLaws } from "../src/internal/testing/storeLaws.js"
-import { works } from "./support/databases.js"
 import { ioredisOn, nodeRedisOn, storeOn } from "./support/redisClients.js"
+import { redisStore } from "./support/serverClients.js"
 import { clusterReady } from "./support/servers/redis.js"
 import * as servers from "./support/sharedServers.js"
-import { redisStore } from "./support/stores.js"
+import { works } from "./support/storeCalls.js"
 
 const url = () => servers.redis()
 const ports = () => servers.redisCluster()

@@ -19,10 +19,10 @@ import * as RedisStore from "effect-session/RedisStore"
 import type { Store } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
 import { engineOf, next, opened as openedBy, record, written } from "./support/engines.js"
+import { freshPrefix } from "./support/localStores.js"
 import { clusterOn, noting, storeOn } from "./support/redisClients.js"
 import * as Server from "./support/servers/redis.js"
 import * as servers from "./support/sharedServers.js"
-import { freshPrefix } from "./support/stores.js"
 
 /** A store on the run's Cluster, and what it keeps there. */
 const opened = Effect.gen(function*() {

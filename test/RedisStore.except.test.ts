@@ -18,8 +18,9 @@ import type { Store } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
 import { equal } from "../src/internal/testing/law.js"
 import { range } from "./support/concurrency.js"
+import { freshPrefix } from "./support/localStores.js"
 import { storeOn } from "./support/redisClients.js"
-import { freshPrefix, ofRedis, redisClient, redisClusterClient } from "./support/stores.js"
+import { ofRedis, redisClient, redisClusterClient } from "./support/serverClients.js"
 
 /** A key whose place in a Cluster is another one. */
 const keyApart = (key: Stored["key"]) => keyOf((key.startsWith("a") ? "b" : "a") + freshKey().slice(1))

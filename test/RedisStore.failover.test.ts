@@ -10,12 +10,12 @@ import * as RedisStore from "effect-session/RedisStore"
 import { assert, describe } from "vitest"
 import { activeMillis } from "./support/activeTime.js"
 import { range } from "./support/concurrency.js"
-import { furnish, reads, works, writes } from "./support/databases.js"
 import * as LossyProxy from "./support/lossyProxy.js"
 import { ioredisOn, nodeRedisOn, nodeRedisPoolOn, storeOn } from "./support/redisClients.js"
 import { untilReplicated } from "./support/redisReplication.js"
 import * as Server from "./support/servers/redis.js"
 import { until } from "./support/servers/server.js"
+import { furnish, reads, works, writes } from "./support/storeCalls.js"
 
 const clients: ReadonlyArray<
   readonly [name: string, on: (url: string) => Effect.Effect<Client, never, Scope.Scope>]

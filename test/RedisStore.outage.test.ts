@@ -10,7 +10,6 @@ import { assert, describe } from "vitest"
 import { freePort } from "../examples/shop/freePort.js"
 import { activeMillis } from "./support/activeTime.js"
 import { range } from "./support/concurrency.js"
-import { furnish, reads, works, writes } from "./support/databases.js"
 import { engineOf, next, opened, record, written } from "./support/engines.js"
 import * as LossyProxy from "./support/lossyProxy.js"
 import { countIsPlausible, increment, shopsOn, timeLimitMillis, underLoad } from "./support/outages.js"
@@ -20,6 +19,7 @@ import * as Redis from "./support/servers/redis.js"
 import { until } from "./support/servers/server.js"
 import * as Shop from "./support/shop.js"
 import { begin, between, ok, ShopSession, show, valueOf } from "./support/shop.js"
+import { furnish, reads, works, writes } from "./support/storeCalls.js"
 
 /** A server that can be ended as a crash does, and started again on what it had written down. */
 const restartable = (settings: Redis.Options["settings"] = {}) =>

@@ -11,10 +11,10 @@ import type { Redis } from "ioredis"
 import { createCluster } from "redis"
 import { assert, describe } from "vitest"
 import { freePort } from "../examples/shop/freePort.js"
-import { furnish, reads, works, writes } from "./support/databases.js"
 import { clusterOn, ioredisOn, storeOn } from "./support/redisClients.js"
 import * as Server from "./support/servers/redis.js"
 import { until } from "./support/servers/server.js"
+import { furnish, reads, works, writes } from "./support/storeCalls.js"
 
 /** A node that has all slots, and its replica. */
 const pair = Effect.gen(function*() {

@@ -20,12 +20,12 @@ import type { Store } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
 import { forAll } from "../src/internal/testing/law.js"
 import { range } from "./support/concurrency.js"
-import { works } from "./support/databases.js"
 import { engineOf, next, record, written } from "./support/engines.js"
+import { freshPrefix } from "./support/localStores.js"
 import { ioredisOn, noting, storeOn } from "./support/redisClients.js"
 import * as Server from "./support/servers/redis.js"
 import * as servers from "./support/sharedServers.js"
-import { freshPrefix } from "./support/stores.js"
+import { works } from "./support/storeCalls.js"
 
 const url = () => servers.redis()
 

@@ -8,7 +8,8 @@ import { SessionStore } from "effect-session/SessionStore"
 import * as SqlStore from "effect-session/SqlStore"
 import { assert, describe } from "vitest"
 import { range, together } from "./support/concurrency.js"
-import { freshPrefix, postgresClient, sqliteClient, sqlStore } from "./support/stores.js"
+import { freshPrefix, sqliteClient, sqlStore } from "./support/localStores.js"
+import { postgresClient } from "./support/serverClients.js"
 
 const endingAt = (at: number) => ({ expiry: { at, deadline: undefined, lifetime: undefined } })
 const rows = (store: Store, count: number, at = start) => together(range(count).map(() => stored(store, endingAt(at))))

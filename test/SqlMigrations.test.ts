@@ -11,16 +11,10 @@ import { readFileSync } from "node:fs"
 import { inspect } from "node:util"
 import { assert, describe } from "vitest"
 import { range, together } from "./support/concurrency.js"
-import { mysqlDatabase, postgresDatabase, untilWaiting, works } from "./support/databases.js"
-import {
-  freshPrefix,
-  mariadbUrl,
-  mysqlClient,
-  ofMariadb,
-  postgresClient,
-  postgresUrl,
-  sqliteClient
-} from "./support/stores.js"
+import { mysqlDatabase, postgresDatabase, untilWaiting } from "./support/databases.js"
+import { freshPrefix, sqliteClient } from "./support/localStores.js"
+import { mariadbUrl, mysqlClient, ofMariadb, postgresClient, postgresUrl } from "./support/serverClients.js"
+import { works } from "./support/storeCalls.js"
 
 const databases: ReadonlyArray<
   readonly [dialect: "mysql" | "pg" | "sqlite", database: () => Layer.Layer<SqlClient, unknown>, schema: string]

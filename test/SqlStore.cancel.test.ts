@@ -12,8 +12,9 @@ import { assert, describe } from "vitest"
 import { range, together } from "./support/concurrency.js"
 import { untilWaiting } from "./support/databases.js"
 import { engineOf, next, opened, record, written } from "./support/engines.js"
+import { freshPrefix, sqlStore } from "./support/localStores.js"
 import * as Postgres from "./support/postgresServer.js"
-import { freshPrefix, mysqlClient, ofMariadb, postgresClient, sqlStore } from "./support/stores.js"
+import { mysqlClient, ofMariadb, postgresClient } from "./support/serverClients.js"
 
 const databases = [
   ["postgres", postgresClient, "SELECT 0 AS cancelled, pg_sleep(0.05)"],

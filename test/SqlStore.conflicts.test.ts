@@ -15,7 +15,8 @@ import { tmpdir } from "node:os"
 import * as Path from "node:path"
 import { assert, describe } from "vitest"
 import { untilWaiting } from "./support/databases.js"
-import { freshPrefix, mysqlClient, ofMariadb, postgresClient, sqlStore } from "./support/stores.js"
+import { freshPrefix, sqlStore } from "./support/localStores.js"
+import { mysqlClient, ofMariadb, postgresClient } from "./support/serverClients.js"
 
 /** How a database is made to refuse a statement as if others were in its way, and to count how often it was asked. */
 const databases = [

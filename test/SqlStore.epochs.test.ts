@@ -8,7 +8,8 @@ import { SessionStore } from "effect-session"
 import { freshKey, hour, isAlive, isDead, namespace, start, stored } from "effect-session/Fixtures"
 import { assert, describe } from "vitest"
 import { range } from "./support/concurrency.js"
-import { freshPrefix, mysqlClient, ofMariadb, postgresClient, sqliteClient, sqlStore } from "./support/stores.js"
+import { freshPrefix, sqliteClient, sqlStore } from "./support/localStores.js"
+import { mysqlClient, ofMariadb, postgresClient } from "./support/serverClients.js"
 
 const databases = [
   ["sqlite", () => sqliteClient],

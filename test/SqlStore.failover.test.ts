@@ -12,13 +12,13 @@ import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
 import { assert, describe } from "vitest"
 import { activeMillis } from "./support/activeTime.js"
-import { works } from "./support/databases.js"
 import * as LossyProxy from "./support/lossyProxy.js"
 import { sharedDirectory } from "./support/outages.js"
 import * as Postgres from "./support/postgresServer.js"
+import { ofMariadb } from "./support/serverClients.js"
 import * as Mariadb from "./support/servers/mariadb.js"
 import { until } from "./support/servers/server.js"
-import { ofMariadb } from "./support/stores.js"
+import { works } from "./support/storeCalls.js"
 
 type Client = Layer.Layer<SqlClient, unknown>
 

@@ -13,10 +13,12 @@ import type { Socket } from "node:net"
 import { connect, createServer } from "node:net"
 import { assert } from "vitest"
 import { range, together } from "./support/concurrency.js"
-import { untilWaiting, works } from "./support/databases.js"
+import { untilWaiting } from "./support/databases.js"
 import { next } from "./support/engines.js"
+import { freshPrefix, sqlStore } from "./support/localStores.js"
+import { postgresClient } from "./support/serverClients.js"
 import * as servers from "./support/sharedServers.js"
-import { freshPrefix, postgresClient, sqlStore } from "./support/stores.js"
+import { works } from "./support/storeCalls.js"
 
 /** A store and the application on one pool of so many connections, and a client of the test. */
 const setUp = (maxConnections: number) =>

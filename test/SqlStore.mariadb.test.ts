@@ -28,10 +28,12 @@ import { rotateLaws } from "../src/internal/testing/rotateLaws.js"
 import { saveLaws } from "../src/internal/testing/saveLaws.js"
 import { touchLaws } from "../src/internal/testing/touchLaws.js"
 import { range, together } from "./support/concurrency.js"
-import { dump, furnish, untilWaiting } from "./support/databases.js"
+import { dump, untilWaiting } from "./support/databases.js"
+import { freshPrefix, sqlStore } from "./support/localStores.js"
 import { sharedDirectory } from "./support/outages.js"
+import { mysqlClient } from "./support/serverClients.js"
 import * as Mariadb from "./support/servers/mariadb.js"
-import { freshPrefix, mysqlClient, sqlStore } from "./support/stores.js"
+import { furnish } from "./support/storeCalls.js"
 
 /** The laws that come down to statements. */
 const laws = [createLaws, saveLaws, touchLaws, rotateLaws, endLaws, directoryLaws, revocationLaws, dataLaws].flat()

@@ -9,11 +9,12 @@ import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
 import * as Path from "node:path"
 import { assert, describe } from "vitest"
+import { freshPrefix } from "./support/localStores.js"
 import { poolExhausted, sharedDirectory, shopOn, survivesBrokenConnections, survivesCrash } from "./support/outages.js"
 import { play } from "./support/outageScenarios.js"
 import * as Postgres from "./support/postgresServer.js"
+import { postgresClient } from "./support/serverClients.js"
 import * as servers from "./support/sharedServers.js"
-import { freshPrefix, postgresClient } from "./support/stores.js"
 
 const startable = Effect.map(Postgres.startable(), (start) => ({
   start,

@@ -9,7 +9,8 @@ import type { Prepared } from "effect-session/internal/sql/statements"
 import { statements } from "effect-session/internal/sql/statements"
 import { assert } from "vitest"
 import { tablesOf } from "../src/internal/sql/tables.js"
-import { freshPrefix, mysqlClient, ofMariadb, postgresClient, sqliteClient, sqlStore } from "./support/stores.js"
+import { freshPrefix, sqliteClient, sqlStore } from "./support/localStores.js"
+import { mysqlClient, ofMariadb, postgresClient } from "./support/serverClients.js"
 
 const parameters = {
   key: "k5000",

@@ -11,9 +11,11 @@ import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
 import { inspect } from "node:util"
 import { assert } from "vitest"
-import { postgresDatabase, works } from "./support/databases.js"
+import { postgresDatabase } from "./support/databases.js"
+import { freshPrefix, sqlStore } from "./support/localStores.js"
+import { postgresClient } from "./support/serverClients.js"
 import * as servers from "./support/sharedServers.js"
-import { freshPrefix, postgresClient, sqlStore } from "./support/stores.js"
+import { works } from "./support/storeCalls.js"
 
 /** A store on a database of its own and with one connection, so that its statements can be looked at. */
 const store = SqlStore.layer().pipe(

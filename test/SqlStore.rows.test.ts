@@ -5,8 +5,9 @@ import { SessionStore } from "effect-session"
 import { isAlive, isDead, namespace, start, stored } from "effect-session/Fixtures"
 import { inspect } from "node:util"
 import { assert, describe } from "vitest"
-import { reads } from "./support/databases.js"
-import { freshPrefix, mysqlClient, ofMariadb, postgresClient, sqliteClient, sqlStore } from "./support/stores.js"
+import { freshPrefix, sqliteClient, sqlStore } from "./support/localStores.js"
+import { mysqlClient, ofMariadb, postgresClient } from "./support/serverClients.js"
+import { reads } from "./support/storeCalls.js"
 
 describe("rows that are no records", () => {
   const secret = "hunter2"

@@ -13,8 +13,10 @@ import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
 import * as Path from "node:path"
 import { assert, describe } from "vitest"
-import { mysqlDatabase, postgresDatabase, works } from "./support/databases.js"
-import { freshPrefix, mariadbUrl, ofMariadb, postgresUrl, sqliteClient } from "./support/stores.js"
+import { mysqlDatabase, postgresDatabase } from "./support/databases.js"
+import { freshPrefix, sqliteClient } from "./support/localStores.js"
+import { mariadbUrl, ofMariadb, postgresUrl } from "./support/serverClients.js"
+import { works } from "./support/storeCalls.js"
 import { temporaryDirectory } from "./support/temporaryDirectories.js"
 
 /** Why no store is made. */

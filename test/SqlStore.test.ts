@@ -9,8 +9,10 @@ import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
 import { assert, describe } from "vitest"
 import { range, together } from "./support/concurrency.js"
-import { mysqlDatabase, postgresDatabase, untilWaiting, works } from "./support/databases.js"
-import { freshPrefix, mysqlClient, ofMariadb, postgresClient, sqliteClient, sqlStore } from "./support/stores.js"
+import { mysqlDatabase, postgresDatabase, untilWaiting } from "./support/databases.js"
+import { freshPrefix, sqliteClient, sqlStore } from "./support/localStores.js"
+import { mysqlClient, ofMariadb, postgresClient } from "./support/serverClients.js"
+import { works } from "./support/storeCalls.js"
 
 describe("a session that is spared", () => {
   for (

@@ -11,7 +11,8 @@ import { assert, describe } from "vitest"
 import { xchacha20Poly1305 } from "../src/internal/crypto/cipher.js"
 import { encodeBase64Url, hkdfSha256, lengthPrefixed, randomBytes } from "../src/internal/crypto/primitives.js"
 import { engineOf, namespace, next, record, written } from "./support/engines.js"
-import { freshPrefix, postgresClient, sqliteClient, sqlStore } from "./support/stores.js"
+import { freshPrefix, sqliteClient, sqlStore } from "./support/localStores.js"
+import { postgresClient } from "./support/serverClients.js"
 
 const clients = [["sqlite", () => sqliteClient], ["postgres", () => postgresClient()]] as const
 

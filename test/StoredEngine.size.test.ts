@@ -13,8 +13,9 @@ import * as SqlMigrations from "effect-session/SqlMigrations"
 import { FaultyStore } from "effect-session/testing"
 import { assert, describe } from "vitest"
 import { engineOf, opened, record, written } from "./support/engines.js"
+import { sqliteClient } from "./support/localStores.js"
 import { visit } from "./support/requestWithoutHttp.js"
-import { ofRedis, redisClient, sqliteClient } from "./support/stores.js"
+import { ofRedis, redisClient } from "./support/serverClients.js"
 import { temporaryDirectory } from "./support/temporaryDirectories.js"
 
 const kib64 = 65_536

@@ -18,7 +18,9 @@ import { createHash } from "node:crypto"
 import { assert, describe } from "vitest"
 import { forAll } from "../src/internal/testing/law.js"
 import { engineOf, namespace, next, opened, record, seen, withSession, written } from "./support/engines.js"
-import { freshPrefix, postgresClient, sqliteClient, sqlStore, stores } from "./support/stores.js"
+import { freshPrefix, sqliteClient, sqlStore } from "./support/localStores.js"
+import { postgresClient } from "./support/serverClients.js"
+import { stores } from "./support/stores.js"
 
 describe("a value that a visitor sends", () => {
   const valid = Redacted.value(SessionToken.fromBytes(new Uint8Array(SessionToken.byteLength)))

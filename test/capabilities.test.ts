@@ -21,10 +21,10 @@ import { openAt, openInChildProcess } from "./support/killableStore.js"
 import { sharedDirectory } from "./support/outages.js"
 import * as Postgres from "./support/postgresServer.js"
 import { storeAt } from "./support/redisClients.js"
+import { ofMariadb, ofRedis } from "./support/serverClients.js"
 import * as Mariadb from "./support/servers/mariadb.js"
 import * as Redis from "./support/servers/redis.js"
 import { until } from "./support/servers/server.js"
-import { ofMariadb, ofRedis } from "./support/stores.js"
 import { temporaryDirectory } from "./support/temporaryDirectories.js"
 
 /** A store, and what can happen to what keeps its records. */

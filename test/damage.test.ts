@@ -18,18 +18,16 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs"
 import * as Path from "node:path"
 import { assert, describe } from "vitest"
 import { isContentName, shardOf, spell } from "../src/internal/file/names.js"
+import { freshPrefix, sqliteClient, sqlStore } from "./support/localStores.js"
 import {
-  freshPrefix,
   mysqlClient,
   ofMariadb,
   ofRedis,
   postgresClient,
   redisClient,
   redisClusterClient,
-  redisStore,
-  sqliteClient,
-  sqlStore
-} from "./support/stores.js"
+  redisStore
+} from "./support/serverClients.js"
 import { temporaryDirectory } from "./support/temporaryDirectories.js"
 
 /** A store, and how a record in it is spoiled and mended. */

@@ -19,10 +19,11 @@ import { freePort } from "../../examples/shop/freePort.js"
 import { shop as shopRoutes } from "../../examples/shop/routes.js"
 import * as Server from "../../examples/shop/server.js"
 import * as StoreCosts from "../../examples/shop/StoreCosts.js"
+import { freshPrefix, sqlStore } from "../support/localStores.js"
 import * as Parts from "../support/parts.js"
 import { recordsIn } from "../support/scanPages.js"
+import { postgresClient } from "../support/serverClients.js"
 import { find } from "../support/servers/programs.js"
-import { freshPrefix, postgresClient, sqlStore } from "../support/stores.js"
 
 export interface Options {
   /** Default: that of `AppSession.layer`. */

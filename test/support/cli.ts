@@ -17,9 +17,8 @@ import { rmSync } from "node:fs"
 import * as Path from "node:path"
 import { afterAll, assert, beforeAll } from "vitest"
 import { Screen } from "../../src/internal/cli/copy.js"
-import * as servers from "./sharedServers.js"
+import { freshPrefix } from "./localStores.js"
 import {
-  freshPrefix,
   mariadbUrl,
   mysqlClient,
   ofMariadb,
@@ -28,7 +27,8 @@ import {
   redisClient,
   redisClusterClient,
   redisStore
-} from "./stores.js"
+} from "./serverClients.js"
+import * as servers from "./sharedServers.js"
 import { temporaryDirectory } from "./temporaryDirectories.js"
 
 export interface Answer {

@@ -6,23 +6,8 @@ import * as PgClient from "@effect/sql-pg/PgClient"
 import { SqlClient } from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import { Effect, Layer, Redacted } from "effect"
-import type { SessionStoreError } from "effect-session"
-import type { Stored } from "effect-session/Fixtures"
-import {
-  aRecord,
-  freshId,
-  freshKey,
-  hour,
-  isAlive,
-  isDead,
-  minute,
-  namespace,
-  start,
-  stored
-} from "effect-session/Fixtures"
-import type { Store } from "effect-session/SessionStore"
 import { randomBytes } from "node:crypto"
-import { mariadbUrl, mysqlClient, postgresClient, postgresUrl } from "./stores.js"
+import { mariadbUrl, mysqlClient, postgresClient, postgresUrl } from "./serverClients.js"
 
 /** A Postgres client with a database of its own, so that any name of a table is free. */
 export const postgresDatabase = (options: Partial<PgClient.PgClientConfig> = {}, made = "") =>
@@ -89,60 +74,3 @@ export const untilWaiting = (
         // Asked more often, MariaDB repeats what it said before.
         : Effect.delay(untilWaiting(sql, database, prefix, count), "150 millis")
   )
-
-/** What the writes below find: a live record, and one that has expired. */
-export const furnish = (store: Store) =>
-  Effect.gen(function*() {
-    yield* stored(store, { expiry: { at: start, deadline: undefined, lifetime: undefined } })
-    return yield* stored(store)
-  })
-
-/** Every write of a store, each of which changes a row. */
-export const writes: ReadonlyArray<
-  readonly [name: string, run: (store: Store, one: Stored) => Effect.Effect<unknown, SessionStoreError>]
-> = [
-  ["create", (store) => store.create(freshKey(), aRecord(), start)],
-  ["save", (store, { key, record }) => store.save(key, record, 1, start)],
-  ["touch", (store, { key }) => store.touch(key, start + minute, start + 2 * hour, start)],
-  ["rotate", (store, { key, record }) => store.rotate(key, freshKey(), record, 1, start)],
-  ["destroy", (store, { key }) => store.destroy(key)],
-  ["removeExpired", (store) => store.removeExpired(start, 10)],
-  ["revoke", (store, { record }) => store.revoke(namespace, record.id)],
-  ["revokeSubject", (store) => store.revokeSubject(namespace, "ann")],
-  ["revokeSubject with an exception", (store, { record }) => store.revokeSubject(namespace, "ann", record.id)],
-  ["revokeAll", (store) => store.revokeAll(namespace)]
-]
-
-/** Every read of a store. */
-export const reads: ReadonlyArray<
-  readonly [name: string, run: (store: Store, one: Stored) => Effect.Effect<unknown, SessionStoreError>]
-> = [
-  ["load", (store, { key }) => store.load(key, start)],
-  ["find", (store, { record }) => store.find(namespace, record.id, start)],
-  ["list", (store) => store.list(namespace, "ann", start)],
-  ["scan", (store) => store.scan(namespace, undefined, 10, start)]
-]
-
-/** One session's life through every function: enough to tell a store that works from one that does not. */
-export const works = (store: Store) =>
-  Effect.gen(function*() {
-    const { key, record } = yield* stored(store)
-    const expired = yield* stored(store, { expiry: { at: start, deadline: undefined, lifetime: undefined } })
-    const ended = yield* stored(store)
-    yield* isAlive(store, { key, record }, start)
-    yield* store.touch(key, start + minute, start + 2 * hour, start)
-    const expiry = { ...record.expiry, at: start + 3 * hour, lifetime: { _tag: "Inactivity", millis: hour } } as const
-    const saved = { ...record, data: `"saved"`, version: 2, lastSeenAt: start + minute, expiry }
-    yield* store.save(key, saved, 1, start)
-    yield* isAlive(store, { key, record: saved }, start)
-    const rotated = { key: freshKey(), record: { ...saved, id: freshId(), version: 3 } }
-    yield* store.rotate(key, rotated.key, rotated.record, 2, start)
-    yield* isDead(store, { key, record }, start)
-    yield* store.revokeSubject(namespace, "ann", rotated.record.id)
-    yield* isDead(store, ended, start)
-    yield* isAlive(store, rotated, start)
-    yield* store.removeExpired(start, 10)
-    yield* stored(store, { subject: "bob" }, expired.key)
-    yield* store.revokeAll(namespace)
-    yield* isDead(store, rotated, start)
-  })

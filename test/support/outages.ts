@@ -13,11 +13,11 @@ import * as Path from "node:path"
 import { assert } from "vitest"
 import { activeMillis } from "./activeTime.js"
 import { range, together } from "./concurrency.js"
-import { furnish, reads, writes } from "./databases.js"
+import { sqlStore } from "./localStores.js"
 import type { Signal } from "./servers/server.js"
 import * as Shop from "./shop.js"
 import { begin, between, ok, ShopSession, valueOf } from "./shop.js"
-import { sqlStore } from "./stores.js"
+import { furnish, reads, writes } from "./storeCalls.js"
 
 /** A folder that users other than root may enter. */
 export const sharedDirectory = Effect.acquireRelease(

@@ -7,7 +7,7 @@ import * as RedisStore from "effect-session/RedisStore"
 import { Cluster, type ClusterOptions, Redis, type RedisOptions } from "ioredis"
 import { once } from "node:events"
 import { createClient, createClientPool, createCluster, type RedisClientOptions } from "redis"
-import { freshPrefix } from "./stores.js"
+import { freshPrefix } from "./localStores.js"
 
 /** A client of ioredis: connected, if it is one that does not wait until it is. */
 export const ioredisOn = (url: string, options: RedisOptions = {}): Effect.Effect<Redis, never, Scope.Scope> =>
