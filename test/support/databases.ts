@@ -1,5 +1,5 @@
 /**
- * Databases to look into, and what can be seen there.
+ * Databases of a test of its own, and queries of their tables and locks.
  */
 import * as MysqlClient from "@effect/sql-mysql2/MysqlClient"
 import * as PgClient from "@effect/sql-pg/PgClient"
@@ -9,7 +9,7 @@ import { Effect, Layer, Redacted } from "effect"
 import { randomBytes } from "node:crypto"
 import { mariadbUrl, mysqlClient, postgresClient, postgresUrl } from "./serverClients.js"
 
-/** A Postgres client with a database of its own, so that any name of a table is free. */
+/** A Postgres client on a new database, so that any table name is free. */
 export const postgresDatabase = (options: Partial<PgClient.PgClientConfig> = {}, made = "") =>
   Layer.unwrapScoped(
     Effect.gen(function*() {
@@ -23,7 +23,7 @@ export const postgresDatabase = (options: Partial<PgClient.PgClientConfig> = {},
     })
   ).pipe(Layer.provide(postgresClient({ maxConnections: 1 })))
 
-/** A MariaDB client with a database of its own, so that any name of a table is free. */
+/** A MariaDB client on a new database, so that any table name is free. */
 export const mysqlDatabase = (options: Partial<MysqlClient.MysqlClientConfig> = {}) =>
   Layer.unwrapScoped(
     Effect.gen(function*() {
@@ -37,7 +37,7 @@ export const mysqlDatabase = (options: Partial<MysqlClient.MysqlClientConfig> = 
     })
   ).pipe(Layer.provide(mysqlClient({ maxConnections: 1 })))
 
-/** All rows of the store's tables, as text. */
+/** All rows of the store's tables as JSON. */
 export const dump = (sql: SqlClient, prefix: string) =>
   Effect.map(
     Effect.all([
@@ -47,7 +47,7 @@ export const dump = (sql: SqlClient, prefix: string) =>
     (tables) => JSON.stringify(tables.map((rows) => rows.map(legible)), null, 1)
   )
 
-/** Bytes as the text that they spell. */
+/** Decodes binary columns as text. */
 const legible = (row: object) =>
   Object.fromEntries(
     Object.entries(row).map(([name, value]) => [name, value instanceof Uint8Array ? String(value) : value])
@@ -59,7 +59,7 @@ const lockWaits = {
     "WHERE trx_state = 'LOCK WAIT' AND trx_query"
 }
 
-/** Waits for so many statements on tables of a prefix to wait for a lock, and gives the connections they are on. */
+/** Waits until this number of statements on tables with a prefix wait for a lock. Returns the ids of their connections. */
 export const untilWaiting = (
   sql: SqlClient,
   database: keyof typeof lockWaits,
@@ -71,6 +71,6 @@ export const untilWaiting = (
     (rows) =>
       rows.length === count
         ? Effect.succeed(rows.map(({ id }) => Number(id)))
-        // Asked more often, MariaDB repeats what it said before.
+        // MariaDB caches the answer for 100 ms.
         : Effect.delay(untilWaiting(sql, database, prefix, count), "150 millis")
   )

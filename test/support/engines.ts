@@ -1,5 +1,5 @@
 /**
- * Engines over stores, and what can be asked of them.
+ * Engines over stores, and checks of what they return.
  */
 import { Effect, Option } from "effect"
 import type { SessionRecord } from "effect-session"
@@ -16,7 +16,7 @@ export const engineOf = (store: Store, options?: StoredEngine.StoredEngineOption
 
 export const record = (fields: Partial<SessionRecord> = {}) => aRecord({ namespace, ...fields })
 
-/** What the next write makes of a record, and what a touch does. */
+/** The record after the next write (`next`), and after a touch (`seen`). */
 export const next = (before: SessionRecord): SessionRecord => ({
   ...before,
   data: `"next"`,
@@ -29,11 +29,11 @@ export const seen = (before: SessionRecord): SessionRecord => ({
   expiry: { ...before.expiry, at: start + hour + minute }
 })
 
-/** What an engine says of a value: the record, or nothing. */
+/** The record that an engine opens for a cookie value, or `undefined`. */
 export const opened = (engine: BoundEngine, value: CookieValue) =>
   Effect.map(engine.open(value, start), (found) => Option.getOrUndefined(found)?.record)
 
-/** Writes where nothing may come in between. */
+/** Writes, and dies unless the outcome is Written. */
 export const written = (engine: BoundEngine, write: Write) =>
   Effect.flatMap(
     engine.write(write, start),
@@ -41,7 +41,7 @@ export const written = (engine: BoundEngine, write: Write) =>
       outcome._tag === "Written" ? Effect.succeed(outcome) : Effect.dieMessage(`not written, but ${outcome._tag}`)
   )
 
-/** A memory store with one session, seen by an engine without faults and by one whose calls go as `around` says. */
+/** A memory store with one session, and two engines on it: one plain, one whose calls `around` intercepts. */
 export const withSession = (around: FaultyStore.Interception, remote = true) =>
   Effect.gen(function*() {
     const memory = MemoryStore.make()

@@ -1,5 +1,5 @@
 /**
- * Sessions in cookies, with a ledger of them.
+ * Cookie sessions with a ledger.
  */
 import { Layer, Schema } from "effect"
 import { Expiry, MemoryStore, Session, type SessionRevocation, type SessionService, SessionStore } from "effect-session"
@@ -35,7 +35,7 @@ export const on = (
     Layer.provideMerge(Layer.succeed(SessionStore, store))
   )
 
-/** A ledger far away whose calls are noted, and go as `around` says; and one without faults, for the time before. */
+/** A remote ledger whose calls are recorded and intercepted (`served`), and the same ledger without faults (`near`). */
 export const far = (around?: FaultyStore.Interception, options?: CookieEngine.LedgerOptions) => {
   const memory = MemoryStore.make()
   const { calls, store } = FaultyStore.recorded(memory, around, true)
@@ -43,7 +43,7 @@ export const far = (around?: FaultyStore.Interception, options?: CookieEngine.Le
   return {
     near: on(memory),
     served: on(store, options),
-    /** The calls since it was last asked. */
+    /** The calls since the last call of this function. */
     taken: () => {
       const since = calls.slice(known)
       known = calls.length

@@ -50,7 +50,7 @@ export const localStores: ReadonlyArray<Named> = [
 ]
 
 /**
- * What cannot hold while each session moves, as `docs/engines.md` says: a rotation does not ask the old store whether its
- * key or id is taken there, as both are drawn at random.
+ * The laws that a migrating store does not keep (see `docs/engines.md`): a rotation does not check whether its random key or id exists in
+ * the old store.
  */
 export const notWhileMoving = /^rotate never replaces|^any sequence of commands/

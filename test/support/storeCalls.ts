@@ -18,14 +18,14 @@ import {
 } from "effect-session/Fixtures"
 import type { Store } from "effect-session/SessionStore"
 
-/** What the writes below find: a live record, and one that has expired. */
+/** Stores one expired and one live record, and returns the live one. */
 export const furnish = (store: Store) =>
   Effect.gen(function*() {
     yield* stored(store, { expiry: { at: start, deadline: undefined, lifetime: undefined } })
     return yield* stored(store)
   })
 
-/** Every write of a store, each of which changes a row. */
+/** Every write of a store. After `furnish`, each changes a row. */
 export const writes: ReadonlyArray<
   readonly [name: string, run: (store: Store, one: Stored) => Effect.Effect<unknown, SessionStoreError>]
 > = [
@@ -51,7 +51,7 @@ export const reads: ReadonlyArray<
   ["scan", (store) => store.scan(namespace, undefined, 10, start)]
 ]
 
-/** One session's life through every function: enough to tell a store that works from one that does not. */
+/** Runs the life of a session through every operation. Fails if the store does not work. */
 export const works = (store: Store) =>
   Effect.gen(function*() {
     const { key, record } = yield* stored(store)

@@ -18,14 +18,14 @@ import {
   redisStore
 } from "./serverClients.js"
 
-/** Two stores, with sessions that begin in the old one, so that each of them moves when it is used. */
+/** Two stores whose sessions are created in the old one, so that each migrates when it is used. */
 const moving = <E1, E2>(before: Layer.Layer<SessionStore, E1>, after: Layer.Layer<SessionStore, E2>) =>
   Layer.scoped(
     SessionStore,
     Effect.map(Effect.all([Layer.build(before), Layer.build(after)]), (contexts) => {
       const [from, to] = [Context.get(contexts[0], SessionStore), Context.get(contexts[1], SessionStore)]
       const create: typeof from.create = (key, record, now) =>
-        // A move takes two versions more, for a moment.
+        // A migration uses two more versions temporarily.
         (record.version < Number.MAX_SAFE_INTEGER - 2 ? from : to).create(key, record, now)
       return { ...MigratingStore.make(from, to, { phase: "move" }), create }
     })
@@ -47,7 +47,7 @@ export const combined: ReadonlyArray<Named> = [
   )
 ]
 
-/** A table of sessions that is partitioned, in a schema of its own. */
+/** A partitioned table of sessions, in its own schema. */
 export const partitioned: Named = [
   "postgres, 16 partitions",
   () => sqlStore(postgresClient(), freshPrefix(), { schema: "sessions", partitions: 16 })
