@@ -19,8 +19,19 @@ const slowModules = new Set(
 /** In a fast run it has the local stores only, so that its imports do not count. */
 const stores = Path.join("test", "support", "stores.ts")
 
-/** Files that need nothing but time, which is what they take. */
-const slow: ReadonlyMap<string, string> = new Map([])
+/** Files that would be fast by their imports but take long, and why. */
+const slow: Readonly<Record<string, string>> = {
+  "compileErrors": "runs the compiler",
+  "installLines": "installs packages",
+  "shop.missing": "starts the shop without its dependencies, as child processes",
+  "FileStore.crash": "starts and kills 200 processes",
+  "FileStore.full": "fills a file system, with child processes",
+  "FileStore.interleaved": "runs thousands of random orders of file system calls",
+  "FileStore.processes": "100,000 reads beside other processes",
+  "FileStore.steps": "runs each write once for each of its file system calls",
+  "L4-commit-then-answer": "repeats every case on every store",
+  "SqlStore.d1": "starts Cloudflare's runtime"
+}
 
 const importsOf = (file: string): ReadonlyArray<string> =>
   [...readFileSync(file, "utf8").matchAll(/\b(?:from|import\() ?"(\.[^"]+)\.js"/g)]
@@ -39,4 +50,4 @@ export const notFast = (): ReadonlyArray<string> =>
   readdirSync("test", { recursive: true, encoding: "utf8" })
     .filter((file) => file.endsWith(".test.ts"))
     .map((file) => Path.join("test", file))
-    .filter((file) => slow.has(Path.basename(file, ".test.ts")) || needs(file, new Set()))
+    .filter((file) => Path.basename(file, ".test.ts") in slow || needs(file, new Set()))
