@@ -30,7 +30,7 @@ const writes: ReadonlyArray<{
     isDone: ({ memory, plain }, value) =>
       Effect.gen(function*() {
         assert.deepStrictEqual(yield* opened(plain, value), other)
-        assert.lengthOf(yield* memory.scan(namespace, undefined, 10, start), 2)
+        assert.lengthOf(yield* memory.scan(namespace, { limit: 10, now: start }), 2)
       })
   },
   {
@@ -51,7 +51,7 @@ const writes: ReadonlyArray<{
       Effect.gen(function*() {
         assert.deepStrictEqual(yield* opened(plain, value), next(record))
         assert.isUndefined(yield* opened(plain, before))
-        assert.lengthOf(yield* memory.scan(namespace, undefined, 10, start), 1)
+        assert.lengthOf(yield* memory.scan(namespace, { limit: 10, now: start }), 1)
       })
   },
   {
@@ -178,7 +178,7 @@ describe("an outcome that got lost while another writer was there", () => {
       const { memory, outcome, plain, value } = yield* overtaken("Rotate", { rotate: ["failBefore"] }, saves(1))
       assert.strictEqual(outcome, "Conflict")
       assert.strictEqual((yield* opened(plain, value))?.data, `"theirs"`)
-      assert.lengthOf(yield* memory.scan(namespace, undefined, 10, start), 1)
+      assert.lengthOf(yield* memory.scan(namespace, { limit: 10, now: start }), 1)
     }))
 
   for (const tag of ["Save", "Rotate"] as const) {
@@ -188,7 +188,7 @@ describe("an outcome that got lost while another writer was there", () => {
         Effect.gen(function*() {
           const { memory, outcome } = yield* overtaken(tag, { [operation]: [fault] }, ends)
           assert.strictEqual(outcome, "Gone")
-          assert.lengthOf(yield* memory.scan(namespace, undefined, 10, start), 0)
+          assert.lengthOf(yield* memory.scan(namespace, { limit: 10, now: start }), 0)
         }))
     }
   }
@@ -197,7 +197,7 @@ describe("an outcome that got lost while another writer was there", () => {
     Effect.gen(function*() {
       const { memory, outcome } = yield* overtaken("Create", { create: ["failAfter"] }, ends)
       assert.strictEqual(outcome, "unavailable")
-      assert.lengthOf(yield* memory.scan(namespace, undefined, 10, start), 0)
+      assert.lengthOf(yield* memory.scan(namespace, { limit: 10, now: start }), 0)
     }))
 
   for (const tag of ["Create", "Save", "Rotate"] as const) {
