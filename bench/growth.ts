@@ -4,8 +4,8 @@
  */
 import { Effect, Option, type Scope } from "effect"
 import type { SessionStore } from "effect-session"
+import { aRecord, keyOf, start, stored } from "effect-session/Fixtures"
 import { createHash } from "node:crypto"
-import { aRecord, keyOf, start, stored } from "../src/internal/testing/records.js"
 import * as RedisServer from "../test/support/servers/redis.js"
 import { data } from "./app.js"
 import { interleaved, measured, options } from "./harness.js"

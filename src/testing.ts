@@ -15,6 +15,7 @@ import type { Store } from "./SessionStore.js"
 import type { StoreKey } from "./StoreKey.js"
 
 export * as FaultyStore from "./FaultyStore.js"
+export * as Fixtures from "./Fixtures.js"
 export { type Law, LawBroken } from "./Law.js"
 export * as SessionTest from "./SessionTest.js"
 

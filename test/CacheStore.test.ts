@@ -2,19 +2,9 @@ import { it } from "@effect/vitest"
 import { Effect, Option } from "effect"
 import { SessionStore } from "effect-session"
 import * as CacheStore from "effect-session/CacheStore"
+import { aRecord, freshKey, isAlive, isDead, isThere, minute, namespace, start, stored } from "effect-session/Fixtures"
 import { assert, describe } from "vitest"
-import { range } from "../src/internal/testing/law.js"
-import {
-  aRecord,
-  freshKey,
-  isAlive,
-  isDead,
-  isThere,
-  minute,
-  namespace,
-  start,
-  stored
-} from "../src/internal/testing/records.js"
+import { range } from "./support/concurrency.js"
 
 describe("a bounded cache", () => {
   it.effect("forgets what was used least recently, wholly: by token, by id and in every list", () =>

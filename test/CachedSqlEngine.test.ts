@@ -6,8 +6,9 @@ import * as CachedSqlEngine from "effect-session/CachedSqlEngine"
 import * as SqlMigrations from "effect-session/SqlMigrations"
 import type * as StoredEngine from "effect-session/StoredEngine"
 import { assert, describe } from "vitest"
+import { freshPrefix, sqliteClient } from "./support/localStores.js"
 import { visit } from "./support/requestWithoutHttp.js"
-import { freshPrefix, ofRedis, postgresClient, redisClient, sqliteClient } from "./support/stores.js"
+import { ofRedis, postgresClient, redisClient } from "./support/serverClients.js"
 
 class App extends Session.Tag<App>()("test/Cached", {
   schema: Schema.Struct({ name: Schema.optional(Schema.String) })

@@ -4,11 +4,10 @@
 import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Effect, Fiber, Layer } from "effect"
+import { freshId, hour, idOf, isAlive, type Stored, stored } from "effect-session/Fixtures"
 import type { Store } from "effect-session/SessionStore"
 import { relative } from "node:path"
 import { assert, describe } from "vitest"
-import { range } from "../src/internal/testing/law.js"
-import { freshId, hour, idOf, isAlive, type Stored, stored } from "../src/internal/testing/records.js"
 import {
   begun,
   builtProgram,
@@ -24,9 +23,11 @@ import {
   runWith,
   sqlite
 } from "./support/cli.js"
+import { range } from "./support/concurrency.js"
 import { untilWaiting } from "./support/databases.js"
+import { freshPrefix } from "./support/localStores.js"
 import { ioredisOn } from "./support/redisClients.js"
-import { freshPrefix, ofMariadb, ofRedis, postgresClient } from "./support/stores.js"
+import { ofMariadb, ofRedis, postgresClient } from "./support/serverClients.js"
 
 const program = builtProgram()
 

@@ -4,14 +4,15 @@
  */
 import { it } from "@effect/vitest"
 import { Deferred, Effect, Exit } from "effect"
+import { aRecord, freshId, freshKey, hour } from "effect-session/Fixtures"
 import type { Server, Socket } from "node:net"
 import { createServer } from "node:net"
 import { assert, describe } from "vitest"
-import { range, together } from "../src/internal/testing/law.js"
-import { aRecord, freshId, freshKey, hour } from "../src/internal/testing/records.js"
 import { activeMillis } from "./support/activeTime.js"
 import { begun, builtProgram, databases, done, failure, files, stores } from "./support/cli.js"
-import { freshPrefix, ofRedis } from "./support/stores.js"
+import { range, together } from "./support/concurrency.js"
+import { freshPrefix } from "./support/localStores.js"
+import { ofRedis } from "./support/serverClients.js"
 
 const program = builtProgram()
 

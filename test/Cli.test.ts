@@ -4,16 +4,17 @@
 import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
+import { aRecord, freshId, freshKey, hour, idOf } from "effect-session/Fixtures"
 import * as SqlStore from "effect-session/SqlStore"
 import { existsSync } from "node:fs"
 import { assert, describe } from "vitest"
-import { range } from "../src/internal/testing/law.js"
-import { aRecord, freshId, freshKey, hour, idOf } from "../src/internal/testing/records.js"
 import { databases, done, failure, migrated, redisCluster, run, runWith, stores } from "./support/cli.js"
-import { works } from "./support/databases.js"
+import { range } from "./support/concurrency.js"
+import { freshPrefix } from "./support/localStores.js"
 import { storeAt } from "./support/redisClients.js"
+import { mariadbUrl, mysqlClient, ofMariadb, ofRedis } from "./support/serverClients.js"
 import * as servers from "./support/sharedServers.js"
-import { freshPrefix, mariadbUrl, mysqlClient, ofMariadb, ofRedis } from "./support/stores.js"
+import { works } from "./support/storeCalls.js"
 
 const all: typeof stores = [
   ...stores,

@@ -6,11 +6,11 @@ import { Effect, Fiber, Layer, Option, TestClock } from "effect"
 import { MemoryStore, SessionStore } from "effect-session"
 import * as CacheStore from "effect-session/CacheStore"
 import * as CookieEngine from "effect-session/CookieEngine"
+import { FaultyStore } from "effect-session/testing"
 import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe } from "vitest"
 import { firstKey, keyringOf } from "./support/keyrings.js"
 import { far, increment, on, read, Tea } from "./support/ledgerEngines.js"
-import { faulty, recorded } from "./support/recordedStore.js"
 import { visit } from "./support/requestWithoutHttp.js"
 
 describe("a ledger far away", () => {
@@ -24,7 +24,7 @@ describe("a ledger far away", () => {
     })
 
   it.effect("that does not answer is 503 after a second, and the cookie stays", () => {
-    const { near, served } = far(faulty({ load: ["silent"] }))
+    const { near, served } = far(FaultyStore.injecting(FaultyStore.schedule({ load: ["hang"] })))
     return Effect.gen(function*() {
       const { cookie } = yield* Effect.provide(visit(Tea, increment), near)
       const error = yield* within(Effect.flip(visit(Tea, read, cookie)), 1)
@@ -34,7 +34,9 @@ describe("a ledger far away", () => {
   })
 
   it.effect("that does not answer has the time that is given to it", () => {
-    const { near, served } = far(faulty({ load: ["silent"] }), { timeout: "5 seconds" })
+    const { near, served } = far(FaultyStore.injecting(FaultyStore.schedule({ load: ["hang"] })), {
+      timeout: "5 seconds"
+    })
     return Effect.gen(function*() {
       const { cookie } = yield* Effect.provide(visit(Tea, increment), near)
       const waiting = yield* Effect.fork(Effect.flip(visit(Tea, read, cookie)))
@@ -52,9 +54,9 @@ describe("a ledger far away", () => {
       ["rotate", Tea.authenticate("ann")]
     ] as const
   ) {
-    for (const fault of ["refused", "lost", "silent", "swallowed"] as const) {
+    for (const fault of ["failBefore", "failAfter", "hang", "loseReply"] as const) {
       it.effect(`whose ${operation} is ${fault} once: it is done, once`, () => {
-        const { near, served } = far(faulty({ [operation]: [fault] }))
+        const { near, served } = far(FaultyStore.injecting(FaultyStore.schedule({ [operation]: [fault] })))
         return Effect.gen(function*() {
           const { cookie } = yield* Effect.provide(visit(Tea, increment), near)
           const done = yield* within(visit(Tea, handler, cookie), 1)
@@ -69,7 +71,7 @@ describe("a ledger far away", () => {
   }
 
   it.effect("whose save is lost twice is 503, and the visitor goes on with the cookie that they have", () => {
-    const { near, served } = far(faulty({ save: ["swallowed", "silent"] }))
+    const { near, served } = far(FaultyStore.injecting(FaultyStore.schedule({ save: ["loseReply", "hang"] })))
     return Effect.gen(function*() {
       const { cookie } = yield* Effect.provide(visit(Tea, increment), near)
       const { error, setCookie } = yield* within(visit(Tea, increment, cookie), 2)
@@ -82,7 +84,9 @@ describe("a ledger far away", () => {
   })
 
   it.effect("that cannot write down that a cookie came back: the answer stands, and the next request does it", () => {
-    const { near, served, taken } = far(faulty({ save: ["refused", "refused"] }))
+    const { near, served, taken } = far(
+      FaultyStore.injecting(FaultyStore.schedule({ save: ["failBefore", "failBefore"] }))
+    )
     return Effect.gen(function*() {
       const one = yield* Effect.provide(visit(Tea, increment), near)
       const two = yield* Effect.provide(visit(Tea, increment, one.cookie), near)
@@ -97,7 +101,10 @@ describe("a ledger far away", () => {
 
   it.effect("that holds something else is 503, and nobody is out", () => {
     const memory = MemoryStore.make()
-    const { store } = recorded(memory, (operation, call) => operation === "load" ? Effect.map(call, spoilt) : call)
+    const { store } = FaultyStore.recorded(
+      memory,
+      (operation, call) => operation === "load" ? Effect.map(call, spoilt) : call
+    )
     const spoilt = <A>(found: A): A =>
       Option.isOption(found)
         ? Object.assign(found, Option.map(found, (kept) => Object.assign({}, kept, { data: "?" })))

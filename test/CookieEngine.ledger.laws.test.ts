@@ -7,16 +7,16 @@ import { MemoryStore, Session, SessionStore } from "effect-session"
 import * as CookieEngine from "effect-session/CookieEngine"
 import { engineLaws, storedEngineLaws } from "effect-session/testing"
 import { assert, describe } from "vitest"
-import { range } from "../src/internal/testing/law.js"
 import { raceLawsOf } from "../src/internal/testing/raceLaws.js"
 import { serviceLawsOf } from "../src/internal/testing/serviceLaws.js"
 import { activeMillis } from "./support/activeTime.js"
+import { range } from "./support/concurrency.js"
 import { firstKey, keyringOf } from "./support/keyrings.js"
 import { timeLimitMillis } from "./support/outages.js"
 import { storeAt } from "./support/redisClients.js"
 import { visit } from "./support/requestWithoutHttp.js"
+import { ofRedis, redisClient, redisStore } from "./support/serverClients.js"
 import * as Redis from "./support/servers/redis.js"
-import { ofRedis, redisClient, redisStore } from "./support/stores.js"
 
 const engine = (timeout: Duration.DurationInput = "1 minute") =>
   Layer.provide(CookieEngine.layerLedgerWith({ timeout }), keyringOf(firstKey))

@@ -4,7 +4,7 @@ import { Expiry, Lifetime, Session, SessionSchema, type SessionService } from "e
 import * as CookieEngine from "effect-session/CookieEngine"
 import { engineLaws } from "effect-session/testing"
 import { assert, describe } from "vitest"
-import { range } from "../src/internal/testing/law.js"
+import { range } from "./support/concurrency.js"
 import { firstKey, keyringOf, secondKey } from "./support/keyrings.js"
 import { visit } from "./support/requestWithoutHttp.js"
 

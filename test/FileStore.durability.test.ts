@@ -4,14 +4,14 @@
 import { SystemError } from "@effect/platform/Error"
 import { it } from "@effect/vitest"
 import { Effect } from "effect"
+import { isAlive, namespace, start, stored } from "effect-session/Fixtures"
 import type { Store } from "effect-session/SessionStore"
 import * as Path from "node:path"
 import { assert, describe } from "vitest"
-import { isAlive, namespace, start, stored } from "../src/internal/testing/records.js"
-import { works } from "./support/databases.js"
 import { writes } from "./support/fileWriteSteps.js"
 import type { Around, Step } from "./support/interceptedFileSystem.js"
 import { interceptedFileStore, openStore } from "./support/interceptedFileSystem.js"
+import { works } from "./support/storeCalls.js"
 import { temporaryDirectory } from "./support/temporaryDirectories.js"
 
 /** Keeps account of what a power cut would undo: contents of files, and names in directories. */

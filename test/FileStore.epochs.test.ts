@@ -3,10 +3,10 @@
  */
 import { it } from "@effect/vitest"
 import { Deferred, Effect, Fiber } from "effect"
+import { hour, isAlive, isDead, minute, namespace, start, stored } from "effect-session/Fixtures"
 import { readdirSync, renameSync, statSync, utimesSync } from "node:fs"
 import * as Path from "node:path"
 import { assert } from "vitest"
-import { hour, isAlive, isDead, minute, namespace, start, stored } from "../src/internal/testing/records.js"
 import { interceptedFileStore, openStore } from "./support/interceptedFileSystem.js"
 import { temporaryDirectory } from "./support/temporaryDirectories.js"
 

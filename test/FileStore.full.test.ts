@@ -5,22 +5,12 @@
 import { it } from "@effect/vitest"
 import { Effect } from "effect"
 import { SessionStoreError } from "effect-session"
+import type { Stored } from "effect-session/Fixtures"
+import { aRecord, freshKey, hour, isAlive, isDead, minute, namespace, start, stored } from "effect-session/Fixtures"
 import { execFileSync } from "node:child_process"
 import { unlinkSync, writeFileSync } from "node:fs"
 import * as Path from "node:path"
 import { assert } from "vitest"
-import type { Stored } from "../src/internal/testing/records.js"
-import {
-  aRecord,
-  freshKey,
-  hour,
-  isAlive,
-  isDead,
-  minute,
-  namespace,
-  start,
-  stored
-} from "../src/internal/testing/records.js"
 import { openStore } from "./support/interceptedFileSystem.js"
 import { temporaryDirectory } from "./support/temporaryDirectories.js"
 

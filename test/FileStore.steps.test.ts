@@ -6,8 +6,8 @@ import { SystemError } from "@effect/platform/Error"
 import { it } from "@effect/vitest"
 import { Effect, Either } from "effect"
 import { SessionStoreError } from "effect-session"
+import { freshKey, hour, minute, start } from "effect-session/Fixtures"
 import { assert, describe } from "vitest"
-import { freshKey, hour, minute, start } from "../src/internal/testing/records.js"
 import {
   atEachStep,
   containsExactly,

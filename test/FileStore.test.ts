@@ -1,6 +1,7 @@
 import { it } from "@effect/vitest"
 import { Effect, Option, Redacted } from "effect"
 import { SessionConfigError, SessionStoreError, SessionToken, StoredEngine } from "effect-session"
+import { aRecord, freshKey, hour, isAlive, isDead, minute, start, stored } from "effect-session/Fixtures"
 import {
   chmodSync,
   chownSync,
@@ -15,10 +16,9 @@ import {
 import * as Path from "node:path"
 import { assert, describe } from "vitest"
 import { shardOf, spell } from "../src/internal/file/names.js"
-import { aRecord, freshKey, hour, isAlive, isDead, minute, start, stored } from "../src/internal/testing/records.js"
-import { furnish, reads, works, writes } from "./support/databases.js"
 import type { Step } from "./support/interceptedFileSystem.js"
 import { interceptedFileStore, openStore } from "./support/interceptedFileSystem.js"
+import { furnish, reads, works, writes } from "./support/storeCalls.js"
 import { temporaryDirectory } from "./support/temporaryDirectories.js"
 
 /** Every file and directory below one, with its mode. */

@@ -1,19 +1,9 @@
 import { it } from "@effect/vitest"
 import { Effect, FastCheck } from "effect"
 import { MemoryStore } from "effect-session"
+import { aRecord, freshKey, hour, isAlive, isDead, isThere, minute, start, stored } from "effect-session/Fixtures"
 import { assert, describe } from "vitest"
-import { range } from "../src/internal/testing/law.js"
-import {
-  aRecord,
-  freshKey,
-  hour,
-  isAlive,
-  isDead,
-  isThere,
-  minute,
-  start,
-  stored
-} from "../src/internal/testing/records.js"
+import { range } from "./support/concurrency.js"
 
 const expiring = (at: number) => ({ expiry: { at, deadline: undefined, lifetime: undefined } })
 

@@ -1,13 +1,12 @@
 import { it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, Option, Stream } from "effect"
 import { MemoryStore, SessionStoreError } from "effect-session"
+import type { Stored } from "effect-session/Fixtures"
+import { freshKey, hour, isAlive, isThere, minute, start, stored } from "effect-session/Fixtures"
 import * as MigratingStore from "effect-session/MigratingStore"
 import type { Corrupt, Located, Store } from "effect-session/SessionStore"
+import { FaultyStore } from "effect-session/testing"
 import { assert, describe } from "vitest"
-import { intercepted } from "../src/internal/store/intercepted.js"
-import type { Stored } from "../src/internal/testing/records.js"
-import { freshKey, hour, isAlive, isThere, minute, start, stored } from "../src/internal/testing/records.js"
-import { corruptible } from "./support/corruptibleStore.js"
 import { dyingAfter, farExpiry } from "./support/migrationRaces.js"
 
 const memories = () => ({ a: MemoryStore.make(), b: MemoryStore.make() })
@@ -35,7 +34,7 @@ describe("a copy on its way that has expired before the session", () => {
       // prepare: located in the old store, about to touch
       const atTouch = yield* Deferred.make<void>()
       const go = yield* Deferred.make<void>()
-      const slowA = intercepted(a, (operation, call) =>
+      const slowA = FaultyStore.intercept(a, (operation, call) =>
         operation === "touch"
           ? Effect.zipRight(
             Deferred.succeed(atTouch, undefined),
@@ -70,7 +69,7 @@ describe("a logout with the old token while the session moves and its token is e
       const newKey = freshKey()
       const looked = yield* Deferred.make<void>()
       const go = yield* Deferred.make<void>()
-      const slowA = intercepted(a, (operation, call) =>
+      const slowA = FaultyStore.intercept(a, (operation, call) =>
         operation === "load"
           ? Effect.zipLeft(call, Effect.zipRight(Deferred.succeed(looked, undefined), Deferred.await(go)))
           : call)
@@ -88,7 +87,7 @@ describe("a logout with the old token while the session moves and its token is e
       const { a, b } = memories()
       const one = yield* stored(a)
       const newKey = freshKey()
-      const slowA = intercepted(a, (operation, call) =>
+      const slowA = FaultyStore.intercept(a, (operation, call) =>
         operation === "load"
           ? Effect.zipLeft(
             call,
@@ -112,7 +111,7 @@ describe("a copy of what cannot be reached", () => {
     Effect.gen(function*() {
       const { a, b } = memories()
       const one = yield* stored(a)
-      const unavailable = intercepted(
+      const unavailable = FaultyStore.intercept(
         a,
         (operation) => Effect.fail(new SessionStoreError({ operation, reason: "unavailable" }))
       )
@@ -130,7 +129,7 @@ describe("a row that is no record", () => {
     Effect.gen(function*() {
       const { a, b } = memories()
       const one = yield* stored(a)
-      const corrupt = intercepted(a, (operation, call) =>
+      const corrupt = FaultyStore.intercept(a, (operation, call) =>
         operation === "load" ? Effect.fail(new SessionStoreError({ operation, reason: "corrupt" })) : call)
       yield* MigratingStore.make(corrupt, b, { phase: "move" }).destroy(one.key)
     }))
@@ -139,8 +138,8 @@ describe("a row that is no record", () => {
 describe("a record that is damaged while sessions move", () => {
   /** A store in which this one cannot be read, under whatever key. */
   const spoilt = (whole: Store, { record }: Stored) => {
-    const { damaged, store } = corruptible(whole)
-    damaged.add(record.id)
+    const { corruptIds, store } = FaultyStore.corruptible(whole)
+    corruptIds.add(record.id)
     return store
   }
   const damagedIn = (page: ReadonlyArray<Located | Corrupt>) => page.filter((one) => "error" in one).map(({ id }) => id)

@@ -1,13 +1,14 @@
 import { it } from "@effect/vitest"
 import { Effect, Fiber, Stream, TestClock } from "effect"
 import { MemoryStore } from "effect-session"
+import { freshKey, isAlive, isDead, isKeyDead, start, stored } from "effect-session/Fixtures"
 import * as MigratingStore from "effect-session/MigratingStore"
 import { assert, describe } from "vitest"
-import { range } from "../src/internal/testing/law.js"
-import { freshKey, isAlive, isDead, isKeyDead, start, stored } from "../src/internal/testing/records.js"
+import { range } from "./support/concurrency.js"
+import { freshPrefix, sqlStore } from "./support/localStores.js"
 import { dyingAfter } from "./support/migrationRaces.js"
 import { migrateThereAndBack } from "./support/migrationUnderLoad.js"
-import { freshPrefix, ofRedis, postgresClient, redisClient, redisStore, sqlStore } from "./support/stores.js"
+import { ofRedis, postgresClient, redisClient, redisStore } from "./support/serverClients.js"
 
 const prefix = freshPrefix()
 const stages = ["old alone", "prepare", "move", "copy", "new alone"]

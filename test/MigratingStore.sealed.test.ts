@@ -1,12 +1,12 @@
 import { it } from "@effect/vitest"
 import { Effect, Layer, Redacted, Schema } from "effect"
 import { MemoryStore, Session, SessionStore, StoredEngine } from "effect-session"
+import { isAlive, start, stored } from "effect-session/Fixtures"
 import * as Keyring from "effect-session/Keyring"
 import * as MigratingStore from "effect-session/MigratingStore"
 import * as SealedStore from "effect-session/SealedStore"
 import type { Store } from "effect-session/SessionStore"
 import { assert } from "vitest"
-import { isAlive, start, stored } from "../src/internal/testing/records.js"
 import { visit } from "./support/requestWithoutHttp.js"
 
 const keyOf = (id: string, seed: number): Keyring.Key => ({

@@ -1,13 +1,6 @@
 import { it } from "@effect/vitest"
 import { Chunk, Effect, Layer, Option, Stream } from "effect"
 import { MemoryStore, SessionStore, SessionStoreError } from "effect-session"
-import * as MigratingStore from "effect-session/MigratingStore"
-import type { Store } from "effect-session/SessionStore"
-import { storeLaws } from "effect-session/testing"
-import { assert, describe } from "vitest"
-import { intercepted, type Interception } from "../src/internal/store/intercepted.js"
-import type { Scene } from "../src/internal/testing/interleave.js"
-import { equal, holds, range } from "../src/internal/testing/law.js"
 import {
   freshKey,
   hour,
@@ -20,7 +13,14 @@ import {
   start,
   type Stored,
   stored
-} from "../src/internal/testing/records.js"
+} from "effect-session/Fixtures"
+import * as MigratingStore from "effect-session/MigratingStore"
+import type { Store } from "effect-session/SessionStore"
+import { FaultyStore, storeLaws } from "effect-session/testing"
+import { assert, describe } from "vitest"
+import type { Scene } from "../src/internal/testing/interleave.js"
+import { equal, holds } from "../src/internal/testing/law.js"
+import { range } from "./support/concurrency.js"
 import {
   type Act,
   data,
@@ -133,7 +133,7 @@ describe("requests on several nodes, while a session moves", () => {
       const newKey = freshKey()
       const outcomes: Array<unknown> = []
       return {
-        requests: acts.map(([phase, { act }], i) => (parking: Interception) =>
+        requests: acts.map(([phase, { act }], i) => (parking: FaultyStore.Interception) =>
           Effect.locally(
             Effect.suspend(() =>
               act(migrating(interceptedPerRequest(from), interceptedPerRequest(to), phase), one, newKey)
@@ -334,7 +334,7 @@ describe("copy", () => {
       const one = yield* stored(from, { expiry: farExpiry })
       const calls: Array<string> = []
       const watched = (name: string, store: Store) =>
-        intercepted(store, (operation, call) =>
+        FaultyStore.intercept(store, (operation, call) =>
           Effect.suspend(() => {
             if (operation !== "scan") calls.push(`${name} ${operation}`)
             return call
@@ -364,7 +364,7 @@ describe("copy", () => {
         const one = yield* stored(from, { expiry: farExpiry })
         const moving = MigratingStore.make(from, to, { phase: "prepare" })
         let isFirst = true
-        const paging = intercepted(from, (operation, call) => {
+        const paging = FaultyStore.intercept(from, (operation, call) => {
           if (operation !== "scan" || !isFirst) return call
           isFirst = false
           return Effect.tap(call, () => act.act(moving, one, freshKey()))
@@ -393,7 +393,7 @@ describe("copy", () => {
       const { from, to } = memories()
       const all = yield* Effect.forEach(range(10), () => stored(from, { expiry: farExpiry }))
       let calls = 0
-      const failing = intercepted(to, (operation, call) =>
+      const failing = FaultyStore.intercept(to, (operation, call) =>
         Effect.suspend(() =>
           ++calls % 7 === 0 ? Effect.fail(new SessionStoreError({ operation, reason: "unavailable" })) : call
         ))

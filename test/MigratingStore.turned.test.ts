@@ -4,12 +4,6 @@
 import { it } from "@effect/vitest"
 import { Effect, Option } from "effect"
 import { MemoryStore } from "effect-session"
-import * as MigratingStore from "effect-session/MigratingStore"
-import type { Store } from "effect-session/SessionStore"
-import { assert, describe } from "vitest"
-import { intercepted, type Interception } from "../src/internal/store/intercepted.js"
-import type { Scene } from "../src/internal/testing/interleave.js"
-import { equal, holds, range } from "../src/internal/testing/law.js"
 import {
   freshKey,
   hour,
@@ -22,7 +16,14 @@ import {
   start,
   type Stored,
   stored
-} from "../src/internal/testing/records.js"
+} from "effect-session/Fixtures"
+import * as MigratingStore from "effect-session/MigratingStore"
+import type { Store } from "effect-session/SessionStore"
+import { FaultyStore } from "effect-session/testing"
+import { assert, describe } from "vitest"
+import type { Scene } from "../src/internal/testing/interleave.js"
+import { equal, holds } from "../src/internal/testing/law.js"
+import { range } from "./support/concurrency.js"
 import {
   type Act,
   data,
@@ -69,7 +70,7 @@ describe("several requests on the way back, each beginning at any moment", () =>
       const newKey = freshKey()
       const outcomes: Array<unknown> = []
       return {
-        requests: acts.map(({ act }, i) => (parking: Interception) =>
+        requests: acts.map(({ act }, i) => (parking: FaultyStore.Interception) =>
           Effect.suspend(() => act(back(interceptedPerRequest(first), interceptedPerRequest(second), i), one, newKey))
             .pipe(
               Effect.locally(requestInterception, parking),
@@ -149,7 +150,7 @@ describe("a revocation on the way back, and a request after each of its calls", 
           const { first, one, second } = yield* half(done)
           let calls = 0
           const slow = (store: Store) =>
-            intercepted(store, (operation, call) =>
+            FaultyStore.intercept(store, (operation, call) =>
               operation.startsWith("revoke")
                 ? Effect.tap(call, () => Effect.suspend(() => back(first, second, ++calls).load(one.key, start)))
                 : call)

@@ -4,12 +4,12 @@
 import { it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Metric, Option, TestClock, Tracer } from "effect"
 import { MemoryStore, SessionStoreError } from "effect-session"
+import { aRecord, freshKey, hour, minute, start, type Stored, stored } from "effect-session/Fixtures"
 import * as ObservedStore from "effect-session/ObservedStore"
 import type { Store } from "effect-session/SessionStore"
+import { FaultyStore } from "effect-session/testing"
 import { inspect } from "node:util"
 import { assert, describe, expect } from "vitest"
-import { intercepted, type Interception } from "../src/internal/store/intercepted.js"
-import { aRecord, freshKey, hour, minute, start, type Stored, stored } from "../src/internal/testing/records.js"
 import type { Operation } from "../src/SessionStore.js"
 
 /** What a tracer was told of a span. */
@@ -114,7 +114,7 @@ const acts: ReadonlyArray<Act> = [
 ]
 
 const failing = (end: Effect.Effect<never, SessionStoreError>) =>
-  ObservedStore.make(intercepted(MemoryStore.make(), () => end))
+  ObservedStore.make(FaultyStore.intercept(MemoryStore.make(), () => end))
 
 const outcomesOf = (spans: ReadonlyArray<Told>) =>
   spans.map(({ attributes, exit }) => [attributes.get("session.store.outcome"), exit?._tag])
@@ -173,7 +173,9 @@ describe("spans", () => {
   it.live("stand between the caller's and the store's own", () =>
     Effect.gen(function*() {
       const { spans, traced } = recording()
-      const store = ObservedStore.make(intercepted(MemoryStore.make(), (_, call) => Effect.withSpan(call, "driver")))
+      const store = ObservedStore.make(
+        FaultyStore.intercept(MemoryStore.make(), (_, call) => Effect.withSpan(call, "driver"))
+      )
       yield* traced(Effect.withSpan(store.load(freshKey(), start), "request"))
       assert.deepStrictEqual(spans.map(({ name, parent }) => [name, parent]), [
         ["request", undefined],
@@ -189,7 +191,9 @@ describe("spans", () => {
         Effect.option(Effect.currentSpan),
         (span) => Effect.sync(() => around.push(Option.getOrUndefined(span)?.name))
       )
-      const store = ObservedStore.make(intercepted(MemoryStore.make(), (_, call) => Effect.zipRight(note, call)))
+      const store = ObservedStore.make(
+        FaultyStore.intercept(MemoryStore.make(), (_, call) => Effect.zipRight(note, call))
+      )
       const load = store.load(freshKey(), start)
       const { spans, traced } = recording()
       yield* load
@@ -204,7 +208,7 @@ describe("spans", () => {
     Effect.gen(function*() {
       const { spans, traced } = recording()
       const store = ObservedStore.make(
-        intercepted(MemoryStore.make(), (_, call) => Effect.delay(call, "30 millis"))
+        FaultyStore.intercept(MemoryStore.make(), (_, call) => Effect.delay(call, "30 millis"))
       )
       yield* TestClock.adjust("1 second")
       for (const limit of ["1 minute", "20 millis"] as const) {
@@ -234,7 +238,7 @@ describe("secrets", () => {
       const driver = Object.assign(new Error(said, { cause: said }), { parameters: [one] })
       const error = new SessionStoreError({ operation: said, reason: "unavailable", cause: driver })
       const dying = Effect.addFinalizer(() => Effect.die(driver))
-      const fates: ReadonlyArray<Interception> = [
+      const fates: ReadonlyArray<FaultyStore.Interception> = [
         (_, call) => call,
         () => Effect.fail(error),
         () => Effect.die(driver),
@@ -243,7 +247,7 @@ describe("secrets", () => {
       for (const fate of fates) {
         const memory = MemoryStore.make()
         yield* memory.create(one.key, one.record, start)
-        const store = ObservedStore.make(intercepted(memory, fate), { tier: "secrets" })
+        const store = ObservedStore.make(FaultyStore.intercept(memory, fate), { tier: "secrets" })
         for (const [, , , run] of acts) yield* traced(Effect.exit(run(store, one)))
       }
       assert.includeDeepMembers(outcomesOf(spans), [

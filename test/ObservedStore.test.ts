@@ -4,15 +4,15 @@
 import { it } from "@effect/vitest"
 import { Cause, Effect, Exit, Fiber, FiberRef, Metric, MetricState, Option, TestClock, Tracer } from "effect"
 import { MemoryStore, SessionStore, SessionStoreError } from "effect-session"
+import { freshId, freshKey, isThere, start, stored } from "effect-session/Fixtures"
 import * as ObservedStore from "effect-session/ObservedStore"
 import type { Store } from "effect-session/SessionStore"
-import { storeLaws } from "effect-session/testing"
+import { FaultyStore, storeLaws } from "effect-session/testing"
 import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe, expect } from "vitest"
-import { intercepted, type Interception } from "../src/internal/store/intercepted.js"
-import { holds, range } from "../src/internal/testing/law.js"
-import { freshId, freshKey, isThere, start, stored } from "../src/internal/testing/records.js"
+import { holds } from "../src/internal/testing/law.js"
 import type { Operation } from "../src/SessionStore.js"
+import { range } from "./support/concurrency.js"
 
 /** Any tracer but Effect's own makes spans. */
 const traced = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
@@ -24,15 +24,15 @@ describe("a store that is watched", () => {
   /** Every answer is compared with the one that the wrapped store gave in that call. */
   const compared = () => {
     const given = FiberRef.unsafeMake<{ answer?: unknown }>({})
-    const noting: Interception = (_, call) =>
+    const noting: FaultyStore.Interception = (_, call) =>
       Effect.flatMap(FiberRef.get(given), (given) => Effect.tap(call, (answer) => void (given.answer = answer)))
-    const comparing: Interception = (operation, call) =>
+    const comparing: FaultyStore.Interception = (operation, call) =>
       Effect.suspend(() => {
         const own: { answer?: unknown } = {}
         return Effect.tap(Effect.locally(call, given, own), (answer) =>
           Effect.orDie(holds(`${operation} gives the answer of the store, itself`, Object.is(answer, own.answer))))
       })
-    return intercepted(ObservedStore.make(intercepted(MemoryStore.make(), noting)), comparing)
+    return FaultyStore.intercept(ObservedStore.make(FaultyStore.intercept(MemoryStore.make(), noting)), comparing)
   }
 
   for (const { law, name } of storeLaws) {
@@ -68,7 +68,7 @@ const freshTier = () => `test-${++tiers}`
 
 /** A store of which every call ends like this. */
 const failing = (end: Effect.Effect<never, SessionStoreError>, tier = freshTier()) =>
-  ObservedStore.make(intercepted(MemoryStore.make(), () => end), { tier })
+  ObservedStore.make(FaultyStore.intercept(MemoryStore.make(), () => end), { tier })
 
 const counted = (tier: string, operation: Operation, outcome: ObservedStore.Outcome) =>
   Effect.map(Metric.value(ObservedStore.calls({ tier, operation, outcome })), ({ count }) => count)
@@ -178,7 +178,9 @@ describe("calls", () => {
 
 describe("latency", () => {
   const slow = (tier: string) =>
-    ObservedStore.make(intercepted(MemoryStore.make(), (_, call) => Effect.delay(call, "30 millis")), { tier })
+    ObservedStore.make(FaultyStore.intercept(MemoryStore.make(), (_, call) => Effect.delay(call, "30 millis")), {
+      tier
+    })
   const latencyOf = (tier: string) => Metric.value(ObservedStore.latency({ tier, operation: "load" }))
 
   for (const [name, around] of [["untraced", untraced], ["traced", traced]] as const) {

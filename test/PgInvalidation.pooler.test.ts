@@ -10,12 +10,12 @@ import { chmodSync, writeFileSync } from "node:fs"
 import * as Path from "node:path"
 import { assert } from "vitest"
 import { freePort } from "../examples/shop/freePort.js"
+import { freshPrefix } from "./support/localStores.js"
 import { sharedDirectory } from "./support/outages.js"
 import { advice, pgbouncer } from "./support/parts.js"
 import { find } from "./support/servers/programs.js"
 import * as Server from "./support/servers/server.js"
 import * as servers from "./support/sharedServers.js"
-import { freshPrefix } from "./support/stores.js"
 
 /** A pooler in front of the run's Postgres; gives the URL of that through it. */
 const pooled = (mode: "session" | "transaction") =>

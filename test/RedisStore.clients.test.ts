@@ -1,18 +1,18 @@
 import { it } from "@effect/vitest"
 import { Effect, Layer, type Scope } from "effect"
+import { isAlive, start, stored } from "effect-session/Fixtures"
 import type { Client } from "effect-session/RedisClient"
 import * as RedisClient from "effect-session/RedisClient"
 import { Cluster, type ClusterOptions } from "ioredis"
 import { createClient, createClientPool, createCluster, RESP_TYPES } from "redis"
 import { assert, describe } from "vitest"
 import { slotOf } from "../src/internal/redis/slots.js"
-import { isAlive, start, stored } from "../src/internal/testing/records.js"
 import { storeLaws } from "../src/internal/testing/storeLaws.js"
-import { works } from "./support/databases.js"
 import { ioredisOn, nodeRedisOn, storeOn } from "./support/redisClients.js"
+import { redisStore } from "./support/serverClients.js"
 import { clusterReady } from "./support/servers/redis.js"
 import * as servers from "./support/sharedServers.js"
-import { redisStore } from "./support/stores.js"
+import { works } from "./support/storeCalls.js"
 
 const url = () => servers.redis()
 const ports = () => servers.redisCluster()

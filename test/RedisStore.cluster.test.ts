@@ -1,9 +1,5 @@
 import { it } from "@effect/vitest"
 import { Effect, Option } from "effect"
-import type { Client as Client } from "effect-session/RedisClient"
-import * as RedisClient from "effect-session/RedisClient"
-import type { Store } from "effect-session/SessionStore"
-import { assert, describe } from "vitest"
 import {
   aRecord,
   freshKey,
@@ -17,12 +13,16 @@ import {
   namespace,
   start,
   stored
-} from "../src/internal/testing/records.js"
+} from "effect-session/Fixtures"
+import type { Client as Client } from "effect-session/RedisClient"
+import * as RedisClient from "effect-session/RedisClient"
+import type { Store } from "effect-session/SessionStore"
+import { assert, describe } from "vitest"
 import { engineOf, next, opened as openedBy, record, written } from "./support/engines.js"
+import { freshPrefix } from "./support/localStores.js"
 import { clusterOn, noting, storeOn } from "./support/redisClients.js"
 import * as Server from "./support/servers/redis.js"
 import * as servers from "./support/sharedServers.js"
-import { freshPrefix } from "./support/stores.js"
 
 /** A store on the run's Cluster, and what it keeps there. */
 const opened = Effect.gen(function*() {

@@ -1,11 +1,6 @@
 import { it } from "@effect/vitest"
 import { Effect } from "effect"
 import { MemoryStore } from "effect-session"
-import * as MigratingStore from "effect-session/MigratingStore"
-import { RedisClient } from "effect-session/RedisClient"
-import type { Store } from "effect-session/SessionStore"
-import { assert, describe } from "vitest"
-import { equal, range } from "../src/internal/testing/law.js"
 import {
   aRecord,
   freshKey,
@@ -16,9 +11,16 @@ import {
   start,
   type Stored,
   stored
-} from "../src/internal/testing/records.js"
+} from "effect-session/Fixtures"
+import * as MigratingStore from "effect-session/MigratingStore"
+import { RedisClient } from "effect-session/RedisClient"
+import type { Store } from "effect-session/SessionStore"
+import { assert, describe } from "vitest"
+import { equal } from "../src/internal/testing/law.js"
+import { range } from "./support/concurrency.js"
+import { freshPrefix } from "./support/localStores.js"
 import { storeOn } from "./support/redisClients.js"
-import { freshPrefix, ofRedis, redisClient, redisClusterClient } from "./support/stores.js"
+import { ofRedis, redisClient, redisClusterClient } from "./support/serverClients.js"
 
 /** A key whose place in a Cluster is another one. */
 const keyApart = (key: Stored["key"]) => keyOf((key.startsWith("a") ? "b" : "a") + freshKey().slice(1))

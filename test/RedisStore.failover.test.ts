@@ -4,18 +4,18 @@
 import { it } from "@effect/vitest"
 import { Effect, Option, type Scope } from "effect"
 import { SessionStoreError } from "effect-session"
+import { freshKey, isAlive, isDead, start, stored } from "effect-session/Fixtures"
 import type { Client as Client } from "effect-session/RedisClient"
 import * as RedisClient from "effect-session/RedisClient"
 import { assert, describe } from "vitest"
-import { range } from "../src/internal/testing/law.js"
-import { freshKey, isAlive, isDead, start, stored } from "../src/internal/testing/records.js"
 import { activeMillis } from "./support/activeTime.js"
-import { furnish, reads, works, writes } from "./support/databases.js"
+import { range } from "./support/concurrency.js"
 import * as LossyProxy from "./support/lossyProxy.js"
 import { ioredisOn, nodeRedisOn, nodeRedisPoolOn, storeOn } from "./support/redisClients.js"
 import { untilReplicated } from "./support/redisReplication.js"
 import * as Server from "./support/servers/redis.js"
 import { until } from "./support/servers/server.js"
+import { furnish, reads, works, writes } from "./support/storeCalls.js"
 
 const clients: ReadonlyArray<
   readonly [name: string, on: (url: string) => Effect.Effect<Client, never, Scope.Scope>]

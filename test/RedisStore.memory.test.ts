@@ -4,10 +4,7 @@
 import { it } from "@effect/vitest"
 import { Effect, Logger, Option } from "effect"
 import { SessionStoreError } from "effect-session"
-import type { Store } from "effect-session/SessionStore"
-import { assert, describe } from "vitest"
-import { range } from "../src/internal/testing/law.js"
-import type { Stored } from "../src/internal/testing/records.js"
+import type { Stored } from "effect-session/Fixtures"
 import {
   aRecord,
   freshKey,
@@ -19,7 +16,10 @@ import {
   namespace,
   start,
   stored
-} from "../src/internal/testing/records.js"
+} from "effect-session/Fixtures"
+import type { Store } from "effect-session/SessionStore"
+import { assert, describe } from "vitest"
+import { range } from "./support/concurrency.js"
 import { engineOf, opened, record, written } from "./support/engines.js"
 import { storeAt } from "./support/redisClients.js"
 import { recordsIn } from "./support/scanPages.js"

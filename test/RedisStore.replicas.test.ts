@@ -4,17 +4,17 @@
 import { it } from "@effect/vitest"
 import { Effect, Option, type Scope } from "effect"
 import { SessionStoreError } from "effect-session"
+import { aRecord, freshKey, hour, namespace, start, stored } from "effect-session/Fixtures"
 import type { Client as Client } from "effect-session/RedisClient"
 import * as RedisClient from "effect-session/RedisClient"
 import type { Redis } from "ioredis"
 import { createCluster } from "redis"
 import { assert, describe } from "vitest"
 import { freePort } from "../examples/shop/freePort.js"
-import { aRecord, freshKey, hour, namespace, start, stored } from "../src/internal/testing/records.js"
-import { furnish, reads, works, writes } from "./support/databases.js"
 import { clusterOn, ioredisOn, storeOn } from "./support/redisClients.js"
 import * as Server from "./support/servers/redis.js"
 import { until } from "./support/servers/server.js"
+import { furnish, reads, works, writes } from "./support/storeCalls.js"
 
 /** A node that has all slots, and its replica. */
 const pair = Effect.gen(function*() {

@@ -1,17 +1,17 @@
 import { it } from "@effect/vitest"
 import { Effect, Logger } from "effect"
 import { SessionConfigError, SessionStoreError } from "effect-session"
+import { stored } from "effect-session/Fixtures"
 import * as RedisClient from "effect-session/RedisClient"
 import { Redis } from "ioredis"
 import { readFileSync } from "node:fs"
 import { inspect } from "node:util"
 import { assert, describe } from "vitest"
 import { freePort } from "../examples/shop/freePort.js"
-import { stored } from "../src/internal/testing/records.js"
-import { works, writes } from "./support/databases.js"
 import { ioredisOn, nodeRedisOn, storeAt, storeOn } from "./support/redisClients.js"
 import * as Server from "./support/servers/redis.js"
 import { until } from "./support/servers/server.js"
+import { works, writes } from "./support/storeCalls.js"
 
 /** What a store is built with, or why it is not; and the warnings that were logged meanwhile. */
 const built = (build: ReturnType<typeof storeAt>) =>

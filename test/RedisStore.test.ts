@@ -1,10 +1,5 @@
 import { it } from "@effect/vitest"
 import { Effect, FastCheck, Option, Redacted } from "effect"
-import type { Client as Client } from "effect-session/RedisClient"
-import * as RedisClient from "effect-session/RedisClient"
-import type { Store } from "effect-session/SessionStore"
-import { assert, describe } from "vitest"
-import { forAll, range } from "../src/internal/testing/law.js"
 import {
   anyRecord,
   anyText,
@@ -18,13 +13,19 @@ import {
   namespace,
   start,
   stored
-} from "../src/internal/testing/records.js"
-import { works } from "./support/databases.js"
+} from "effect-session/Fixtures"
+import type { Client as Client } from "effect-session/RedisClient"
+import * as RedisClient from "effect-session/RedisClient"
+import type { Store } from "effect-session/SessionStore"
+import { assert, describe } from "vitest"
+import { forAll } from "../src/internal/testing/law.js"
+import { range } from "./support/concurrency.js"
 import { engineOf, next, record, written } from "./support/engines.js"
+import { freshPrefix } from "./support/localStores.js"
 import { ioredisOn, noting, storeOn } from "./support/redisClients.js"
 import * as Server from "./support/servers/redis.js"
 import * as servers from "./support/sharedServers.js"
-import { freshPrefix } from "./support/stores.js"
+import { works } from "./support/storeCalls.js"
 
 const url = () => servers.redis()
 

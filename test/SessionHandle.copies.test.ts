@@ -1,10 +1,10 @@
 import { it } from "@effect/vitest"
 import { Effect, Layer, Option, Schema, TestClock } from "effect"
-import { Lifetime, MemoryStore, Session, SessionStore, SessionStoreError, StoredEngine } from "effect-session"
+import { Lifetime, MemoryStore, Session, SessionStore, StoredEngine } from "effect-session"
 import type { Store } from "effect-session/SessionStore"
+import { FaultyStore } from "effect-session/testing"
 import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe, expect } from "vitest"
-import { intercepted } from "./support/intercept.js"
 import { visit } from "./support/requestWithoutHttp.js"
 
 class Cart extends Session.Tag<Cart>()("test/Copies", {
@@ -13,13 +13,8 @@ class Cart extends Session.Tag<Cart>()("test/Copies", {
 
 /** A session with a copy here, whose store can be reached past the copy, and can be down. */
 const setUp = Effect.gen(function*() {
-  const state = { down: false }
   const truth = MemoryStore.make()
-  const back = intercepted(
-    truth,
-    (operation, call) =>
-      Effect.suspend(() => state.down ? Effect.fail(new SessionStoreError({ operation, reason: "unavailable" })) : call)
-  )
+  const { controls, store: back } = FaultyStore.controlled(truth, false)
   const server = (store: Store) =>
     Effect.map(
       Layer.build(Cart.layer.pipe(
@@ -35,10 +30,10 @@ const setUp = Effect.gen(function*() {
   yield* here(Cart.value, cookie)
   /** The store is down, and that is known. */
   const goDown = Effect.zipRight(
-    Effect.sync(() => void (state.down = true)),
+    Effect.sync(() => void (controls.fault = "failBefore")),
     here(Effect.exit(Effect.zipRight(Cart.reload, Cart.value)), cookie)
   )
-  return { cookie, elsewhere, goDown, here, state, truth }
+  return { cookie, elsewhere, goDown, here, controls, truth }
 })
 
 describe("fresh", () => {
@@ -132,7 +127,7 @@ describe("a store that is down", () => {
 
   it.scoped("its use is not written down: a touch that is due is none, and no error", () =>
     Effect.gen(function*() {
-      const { cookie, goDown, here, state, truth } = yield* setUp
+      const { cookie, goDown, here, controls, truth } = yield* setUp
       yield* TestClock.adjust("1 hour")
       yield* here(Cart.value, cookie)
       yield* TestClock.adjust("9 seconds")
@@ -140,7 +135,7 @@ describe("a store that is down", () => {
       yield* goDown
       const { error, setCookie } = yield* here(Effect.zipRight(Cart.allowStale, Cart.value), cookie)
       assert.deepStrictEqual([error, setCookie], [undefined, undefined])
-      state.down = false
+      controls.fault = undefined
       assert.deepStrictEqual(yield* truth.scan("test/Copies", { limit: 10, now: 0 }), before)
     }))
 

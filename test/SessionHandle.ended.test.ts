@@ -12,20 +12,20 @@ import {
   SessionStoreError,
   StoredEngine
 } from "effect-session"
+import { FaultyStore } from "effect-session/testing"
 import { assert, describe } from "vitest"
-import * as Intercept from "./support/intercept.js"
 import { visit } from "./support/requestWithoutHttp.js"
 import { ShopSession } from "./support/shop.js"
 
 /** What the store's calls go through; a test replaces it. */
-const faults: { wrap: Intercept.Interception; looks: number } = { wrap: (_, call) => call, looks: 0 }
+const faults: { wrap: FaultyStore.Interception; looks: number } = { wrap: (_, call) => call, looks: 0 }
 
 const sessions = ShopSession.layerWith({
   expiry: Expiry.earliest(Expiry.idle("20 minutes"), Expiry.absolute("2 hours")),
   watchEvery: "1 minute"
 }).pipe(
   Layer.provideMerge(StoredEngine.layer),
-  Layer.provideMerge(Intercept.layer((operation, call, args) =>
+  Layer.provideMerge(FaultyStore.layerIntercepted((operation, call, args) =>
     Effect.suspend(() => {
       if (operation === "load") faults.looks++
       return faults.wrap(operation, call, args)
@@ -49,7 +49,7 @@ const test = (
       return body
     }).pipe(Effect.provide(sessions)))
 
-const down: Intercept.Interception = (operation) =>
+const down: FaultyStore.Interception = (operation) =>
   Effect.fail(new SessionStoreError({ operation, reason: "unavailable" }))
 
 /** A connection that waits for the end of a fresh session, after its first look. */

@@ -5,8 +5,8 @@ import { it } from "@effect/vitest"
 import { Context, Effect, Layer, MutableRef, Option, Redacted } from "effect"
 import { MemoryStore, SessionStore, SessionStoreError, StoredEngine } from "effect-session"
 import type { Store } from "effect-session/SessionStore"
+import { FaultyStore } from "effect-session/testing"
 import { assert, describe } from "vitest"
-import { intercepted } from "../src/internal/store/intercepted.js"
 import { someOrders } from "../src/internal/testing/interleave.js"
 import { increment, on, read, Tea } from "./support/ledgerEngines.js"
 import { visit } from "./support/requestWithoutHttp.js"
@@ -223,9 +223,9 @@ describe("exclusive logins in processes of their own", () => {
           const store = MemoryStore.make()
           const tokens = MutableRef.make<ReadonlyArray<string>>([])
           return {
-            requests: Array.from({ length: many }, () => (parking: Parameters<typeof intercepted>[1]) =>
+            requests: Array.from({ length: many }, () => (parking: Parameters<typeof FaultyStore.intercept>[1]) =>
               Effect.gen(function*() {
-                const context = yield* processOn(intercepted(store, parking))
+                const context = yield* processOn(FaultyStore.intercept(store, parking))
                 const { cookie, error } = yield* Effect.provide(visit(ShopSession, exclusively), context)
                 assert.isUndefined(error)
                 if (cookie !== undefined) {

@@ -1,10 +1,10 @@
 import { it } from "@effect/vitest"
 import { Effect, Fiber, Layer, Option, Scheduler, Schema } from "effect"
-import { MemoryStore, Session, SessionStore, SessionStoreError, StoredEngine } from "effect-session"
+import { MemoryStore, Session, SessionStore, StoredEngine } from "effect-session"
 import type { Store } from "effect-session/SessionStore"
+import { FaultyStore } from "effect-session/testing"
 import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe } from "vitest"
-import { intercepted } from "./support/intercept.js"
 import { visit } from "./support/requestWithoutHttp.js"
 
 class Cart extends Session.Tag<Cart>()("test/Reread", {
@@ -24,19 +24,8 @@ const yieldingAt = (op: number): Scheduler.Scheduler => {
 }
 
 const setUp = Effect.gen(function*() {
-  const state = { down: false, hangs: false }
   const truth = MemoryStore.make()
-  const back = intercepted(
-    truth,
-    (operation, call) =>
-      Effect.suspend(() =>
-        state.hangs
-          ? Effect.never
-          : state.down
-          ? Effect.fail(new SessionStoreError({ operation, reason: "unavailable" }))
-          : call
-      )
-  )
+  const { controls, store: back } = FaultyStore.controlled(truth, false)
   const server = (store: Store) =>
     Effect.map(
       Layer.build(
@@ -50,20 +39,20 @@ const setUp = Effect.gen(function*() {
   const elsewhere = yield* server(truth)
   const { cookie } = yield* here(Effect.zipRight(Cart.authenticate("ann"), Cart.set("items", 1)))
   yield* here(Cart.value, cookie)
-  return { cookie, elsewhere, here, plain, state, truth }
+  return { cookie, elsewhere, here, plain, controls, truth }
 })
 
 describe("a fresh that failed", () => {
   for (const which of ["plain", "here"] as const) {
     it.scoped(`${which}: a change after it is saved, or an error`, () =>
       Effect.gen(function*() {
-        const { cookie, elsewhere, state, ...servers } = yield* setUp
+        const { cookie, elsewhere, controls, ...servers } = yield* setUp
         const { error, result } = yield* servers[which](
           Effect.gen(function*() {
             yield* Cart.get("items")
-            state.down = true
+            controls.fault = "failBefore"
             yield* Effect.ignore(Cart.reload)
-            state.down = false
+            controls.fault = undefined
             return yield* Effect.either(Cart.set("items", 5))
           }),
           cookie
@@ -134,13 +123,13 @@ describe("what runs alone", () => {
 describe("a request that was aborted", () => {
   it.scoped("does not make others read-only while the store is up", () =>
     Effect.gen(function*() {
-      const { cookie, here, state, elsewhere } = yield* setUp
+      const { cookie, here, controls, elsewhere } = yield* setUp
       const { cookie: other } = yield* elsewhere(Cart.authenticate("bob"))
-      state.hangs = true
+      controls.fault = "hang"
       const fiber = yield* Effect.fork(here(Cart.value, other))
       for (let i = 0; i < 5; i++) yield* Effect.yieldNow()
       yield* Fiber.interrupt(fiber)
-      state.hangs = false
+      controls.fault = undefined
       const { result } = yield* here(
         Effect.zipRight(Cart.allowStale, Effect.either(Cart.set("items", 2))),
         cookie

@@ -1,8 +1,8 @@
 import { it } from "@effect/vitest"
 import { DateTime, Deferred, Duration, Effect, Fiber, Layer, Option, Schema, TestClock } from "effect"
 import { Expiry, MemoryEngine, MemoryStore, Session, StoredEngine } from "effect-session"
+import { FaultyStore } from "effect-session/testing"
 import { assert, describe, expect } from "vitest"
-import * as Intercept from "./support/intercept.js"
 import { visit } from "./support/requestWithoutHttp.js"
 import { stores } from "./support/stores.js"
 
@@ -303,7 +303,7 @@ describe("a field whose encoding takes time", () => {
       const saving = yield* Deferred.make<void>()
       const saved = yield* Deferred.make<void>()
       const Slow = slow(latch, reached)
-      const parked = Intercept.layer((operation, call) =>
+      const parked = FaultyStore.layerIntercepted((operation, call) =>
         operation === "create"
           ? Deferred.succeed(saving, undefined).pipe(Effect.zipRight(Deferred.await(saved)), Effect.zipRight(call))
           : call

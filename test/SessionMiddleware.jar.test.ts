@@ -8,10 +8,10 @@ import { it } from "@effect/vitest"
 import { Effect, Fiber, Layer, Option, Schema, type Scope } from "effect"
 import { Expiry, Session, type SessionCookie } from "effect-session"
 import type { Settings } from "effect-session/SessionService"
+import type { Operation } from "effect-session/SessionStore"
 import { Cookie, CookieJar } from "tough-cookie"
 import { assert, describe } from "vitest"
 import { gate, pairOf, permutations, serve, type SetCookie, setCookiesOf, wrappedEngine } from "./support/httpServer.js"
-import type { Operation } from "./support/intercept.js"
 import { type RawAnswer, request } from "./support/rawHttp.js"
 
 class Users extends Session.Tag<Users>()("test/Jar", {

@@ -2,13 +2,14 @@ import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Deferred, Duration, Effect, Exit, Fiber, Layer, Logger, Metric, Random, Ref, Scope, TestClock } from "effect"
 import { MemoryStore, SessionConfigError, SessionMaintenance, SessionReaper, SessionStoreError } from "effect-session"
+import { day, hour, isAlive, isThere, minute, start, stored } from "effect-session/Fixtures"
 import type { Store } from "effect-session/SessionStore"
 import { SessionStore } from "effect-session/SessionStore"
 import * as SqlStore from "effect-session/SqlStore"
 import { assert, describe } from "vitest"
-import { range, together } from "../src/internal/testing/law.js"
-import { day, hour, isAlive, isThere, minute, start, stored } from "../src/internal/testing/records.js"
-import { freshPrefix, postgresClient, sqliteClient, sqlStore } from "./support/stores.js"
+import { range, together } from "./support/concurrency.js"
+import { freshPrefix, sqliteClient, sqlStore } from "./support/localStores.js"
+import { postgresClient } from "./support/serverClients.js"
 
 const endingAt = (at: number) => ({ expiry: { at, deadline: undefined, lifetime: undefined } })
 const rows = (store: Store, count: number, at = start) => together(range(count).map(() => stored(store, endingAt(at))))

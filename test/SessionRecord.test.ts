@@ -3,6 +3,7 @@
  */
 import { FastCheck as fc, Schema } from "effect"
 import type { SessionRecord } from "effect-session"
+import { aRecord } from "effect-session/Fixtures"
 import { decodeInfo, fields, integer, valuesOf } from "effect-session/internal/record"
 import * as Lifetime from "effect-session/Lifetime"
 import {
@@ -16,7 +17,6 @@ import {
   toInfo
 } from "effect-session/SessionRecord"
 import { assert, describe, it } from "vitest"
-import { aRecord } from "../src/internal/testing/records.js"
 
 const time = fc.integer({ min: 0, max: 1000 })
 const orAbsent = <A>(value: fc.Arbitrary<A>) => fc.option(value, { nil: undefined })

@@ -3,24 +3,18 @@ import * as PgClient from "@effect/sql-pg/PgClient"
 import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Deferred, Effect, Either, Layer, Redacted } from "effect"
+import { aRecord, freshKey, isAlive, isDead, start, stored } from "effect-session/Fixtures"
 import { parametersOf } from "effect-session/internal/sql/rows"
 import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
 import { readFileSync } from "node:fs"
 import { inspect } from "node:util"
 import { assert, describe } from "vitest"
-import { range, together } from "../src/internal/testing/law.js"
-import { aRecord, freshKey, isAlive, isDead, start, stored } from "../src/internal/testing/records.js"
-import { mysqlDatabase, postgresDatabase, untilWaiting, works } from "./support/databases.js"
-import {
-  freshPrefix,
-  mariadbUrl,
-  mysqlClient,
-  ofMariadb,
-  postgresClient,
-  postgresUrl,
-  sqliteClient
-} from "./support/stores.js"
+import { range, together } from "./support/concurrency.js"
+import { mysqlDatabase, postgresDatabase, untilWaiting } from "./support/databases.js"
+import { freshPrefix, sqliteClient } from "./support/localStores.js"
+import { mariadbUrl, mysqlClient, ofMariadb, postgresClient, postgresUrl } from "./support/serverClients.js"
+import { works } from "./support/storeCalls.js"
 
 const databases: ReadonlyArray<
   readonly [dialect: "mysql" | "pg" | "sqlite", database: () => Layer.Layer<SqlClient, unknown>, schema: string]

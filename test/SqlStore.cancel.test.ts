@@ -6,14 +6,15 @@ import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Context, Effect, Fiber, Layer, Redacted } from "effect"
 import { SessionStore } from "effect-session"
+import { isAlive, isDead, namespace, start, stored } from "effect-session/Fixtures"
 import type { Write } from "effect-session/SessionEngine"
 import { assert, describe } from "vitest"
-import { range, together } from "../src/internal/testing/law.js"
-import { isAlive, isDead, namespace, start, stored } from "../src/internal/testing/records.js"
+import { range, together } from "./support/concurrency.js"
 import { untilWaiting } from "./support/databases.js"
 import { engineOf, next, opened, record, written } from "./support/engines.js"
+import { freshPrefix, sqlStore } from "./support/localStores.js"
 import * as Postgres from "./support/postgresServer.js"
-import { freshPrefix, mysqlClient, ofMariadb, postgresClient, sqlStore } from "./support/stores.js"
+import { mysqlClient, ofMariadb, postgresClient } from "./support/serverClients.js"
 
 const databases = [
   ["postgres", postgresClient, "SELECT 0 AS cancelled, pg_sleep(0.05)"],

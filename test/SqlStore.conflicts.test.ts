@@ -7,24 +7,16 @@ import { SqlError } from "@effect/sql/SqlError"
 import { it } from "@effect/vitest"
 import { Context, Effect, Fiber, FiberStatus, Layer } from "effect"
 import { SessionStore, SessionStoreError } from "effect-session"
+import { freshKey, isAlive, isDead, isKeyDead, isThere, namespace, start, stored } from "effect-session/Fixtures"
 import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import * as Path from "node:path"
 import { assert, describe } from "vitest"
-import {
-  freshKey,
-  isAlive,
-  isDead,
-  isKeyDead,
-  isThere,
-  namespace,
-  start,
-  stored
-} from "../src/internal/testing/records.js"
 import { untilWaiting } from "./support/databases.js"
-import { freshPrefix, mysqlClient, ofMariadb, postgresClient, sqlStore } from "./support/stores.js"
+import { freshPrefix, sqlStore } from "./support/localStores.js"
+import { mysqlClient, ofMariadb, postgresClient } from "./support/serverClients.js"
 
 /** How a database is made to refuse a statement as if others were in its way, and to count how often it was asked. */
 const databases = [

@@ -9,7 +9,8 @@ import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
 import { assert, describe } from "vitest"
 import { lazyIn } from "../src/internal/sql/durability.js"
-import { freshPrefix, mysqlClient, ofMariadb, postgresClient, sqliteClient } from "./support/stores.js"
+import { freshPrefix, sqliteClient } from "./support/localStores.js"
+import { mysqlClient, ofMariadb, postgresClient } from "./support/serverClients.js"
 
 const prefix = freshPrefix()
 

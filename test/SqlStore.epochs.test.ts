@@ -5,10 +5,11 @@ import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Effect } from "effect"
 import { SessionStore } from "effect-session"
+import { freshKey, hour, isAlive, isDead, namespace, start, stored } from "effect-session/Fixtures"
 import { assert, describe } from "vitest"
-import { range } from "../src/internal/testing/law.js"
-import { freshKey, hour, isAlive, isDead, namespace, start, stored } from "../src/internal/testing/records.js"
-import { freshPrefix, mysqlClient, ofMariadb, postgresClient, sqliteClient, sqlStore } from "./support/stores.js"
+import { range } from "./support/concurrency.js"
+import { freshPrefix, sqliteClient, sqlStore } from "./support/localStores.js"
+import { mysqlClient, ofMariadb, postgresClient } from "./support/serverClients.js"
 
 const databases = [
   ["sqlite", () => sqliteClient],

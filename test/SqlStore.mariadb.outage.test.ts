@@ -9,8 +9,8 @@ import { describe } from "vitest"
 import { freePort } from "../examples/shop/freePort.js"
 import { poolExhausted, sharedDirectory, shopOn, survivesBrokenConnections, survivesCrash } from "./support/outages.js"
 import { play } from "./support/outageScenarios.js"
+import { mysqlClient } from "./support/serverClients.js"
 import * as Mariadb from "./support/servers/mariadb.js"
-import { mysqlClient } from "./support/stores.js"
 
 const client = (url: string, maxConnections = 3) => {
   const patient = new URL(url)

@@ -6,12 +6,6 @@ import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Context, Deferred, Effect, Exit, Layer, Redacted, Scope } from "effect"
 import { SessionStore, StoredEngine } from "effect-session"
-import { afterAll, assert, beforeAll, describe } from "vitest"
-import { createLaws } from "../src/internal/testing/createLaws.js"
-import { dataLaws } from "../src/internal/testing/dataLaws.js"
-import { directoryLaws } from "../src/internal/testing/directoryLaws.js"
-import { endLaws } from "../src/internal/testing/endLaws.js"
-import { range, together } from "../src/internal/testing/law.js"
 import {
   aRecord,
   freshKey,
@@ -23,15 +17,23 @@ import {
   namespace,
   start,
   stored
-} from "../src/internal/testing/records.js"
+} from "effect-session/Fixtures"
+import { afterAll, assert, beforeAll, describe } from "vitest"
+import { createLaws } from "../src/internal/testing/createLaws.js"
+import { dataLaws } from "../src/internal/testing/dataLaws.js"
+import { directoryLaws } from "../src/internal/testing/directoryLaws.js"
+import { endLaws } from "../src/internal/testing/endLaws.js"
 import { revocationLaws } from "../src/internal/testing/revocationLaws.js"
 import { rotateLaws } from "../src/internal/testing/rotateLaws.js"
 import { saveLaws } from "../src/internal/testing/saveLaws.js"
 import { touchLaws } from "../src/internal/testing/touchLaws.js"
-import { dump, furnish, untilWaiting } from "./support/databases.js"
+import { range, together } from "./support/concurrency.js"
+import { dump, untilWaiting } from "./support/databases.js"
+import { freshPrefix, sqlStore } from "./support/localStores.js"
 import { sharedDirectory } from "./support/outages.js"
+import { mysqlClient } from "./support/serverClients.js"
 import * as Mariadb from "./support/servers/mariadb.js"
-import { freshPrefix, mysqlClient, sqlStore } from "./support/stores.js"
+import { furnish } from "./support/storeCalls.js"
 
 /** The laws that come down to statements. */
 const laws = [createLaws, saveLaws, touchLaws, rotateLaws, endLaws, directoryLaws, revocationLaws, dataLaws].flat()

@@ -4,12 +4,13 @@
 import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Effect } from "effect"
+import { namespace, start } from "effect-session/Fixtures"
 import type { Prepared } from "effect-session/internal/sql/statements"
 import { statements } from "effect-session/internal/sql/statements"
 import { assert } from "vitest"
 import { tablesOf } from "../src/internal/sql/tables.js"
-import { namespace, start } from "../src/internal/testing/records.js"
-import { freshPrefix, mysqlClient, ofMariadb, postgresClient, sqliteClient, sqlStore } from "./support/stores.js"
+import { freshPrefix, sqliteClient, sqlStore } from "./support/localStores.js"
+import { mysqlClient, ofMariadb, postgresClient } from "./support/serverClients.js"
 
 const parameters = {
   key: "k5000",

@@ -5,12 +5,14 @@ import * as SqlClient from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Effect, Exit, Layer } from "effect"
 import { SessionStore, SessionStoreError } from "effect-session"
+import { isAlive, start, stored } from "effect-session/Fixtures"
 import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
 import { assert, describe } from "vitest"
-import { isAlive, start, stored } from "../src/internal/testing/records.js"
-import { dump, furnish, reads, works, writes } from "./support/databases.js"
-import { freshPrefix, mysqlClient, ofMariadb, postgresClient, sqliteClient, sqlStore } from "./support/stores.js"
+import { dump } from "./support/databases.js"
+import { freshPrefix, sqliteClient, sqlStore } from "./support/localStores.js"
+import { mysqlClient, ofMariadb, postgresClient } from "./support/serverClients.js"
+import { furnish, reads, works, writes } from "./support/storeCalls.js"
 
 // A pool of one connection: whoever asks for a second one while the first is held waits for ever.
 const clients: ReadonlyArray<readonly [name: string, client: () => Layer.Layer<SqlClient.SqlClient, unknown>]> = [

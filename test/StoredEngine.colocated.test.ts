@@ -2,16 +2,16 @@ import { it } from "@effect/vitest"
 import { Effect } from "effect"
 import { MemoryStore } from "effect-session"
 import type { Store } from "effect-session/SessionStore"
+import { FaultyStore } from "effect-session/testing"
 import { assert, describe } from "vitest"
-import { range } from "../src/internal/testing/law.js"
+import { range } from "./support/concurrency.js"
 import { engineOf, next, opened, record, written } from "./support/engines.js"
-import { recorded } from "./support/recordedStore.js"
 
 describe("a store whose keys live apart", () => {
   /** A rotation over a store of which this is said. */
   const rotated = (colocated: Store["capabilities"]["colocated"]) =>
     Effect.gen(function*() {
-      const { calls, store } = recorded(MemoryStore.make())
+      const { calls, store } = FaultyStore.recorded(MemoryStore.make())
       const engine = yield* engineOf({
         ...store,
         capabilities: { ...store.capabilities, ...(colocated === undefined ? {} : { colocated }) }

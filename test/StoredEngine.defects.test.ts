@@ -13,10 +13,10 @@ import {
   SessionStoreError,
   StoredEngine
 } from "effect-session"
+import { aRecord, freshId, namespace, start } from "effect-session/Fixtures"
 import type { BoundEngine } from "effect-session/SessionEngine"
 import type { Store } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
-import { aRecord, freshId, namespace, start } from "../src/internal/testing/records.js"
 import { header, live, open, pages, servers, Visitor } from "./support/frontEnds.js"
 import { pairOf, setCookiesOf } from "./support/httpServer.js"
 

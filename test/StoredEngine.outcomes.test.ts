@@ -2,14 +2,13 @@ import { it } from "@effect/vitest"
 import { Effect, Fiber, Option, Redacted, TestClock } from "effect"
 import { SessionStoreError } from "effect-session"
 import type { SessionRecord } from "effect-session"
+import { start } from "effect-session/Fixtures"
 import type { BoundEngine, CookieValue, Write } from "effect-session/SessionEngine"
+import type { Operation } from "effect-session/SessionStore"
+import { FaultyStore } from "effect-session/testing"
 import { assert, describe } from "vitest"
-import { start } from "../src/internal/testing/records.js"
 import type { Session } from "./support/engines.js"
 import { namespace, next, opened, record, seen, withSession, written } from "./support/engines.js"
-import type { Operation } from "./support/intercept.js"
-import type { Fault } from "./support/recordedStore.js"
-import { faults, faulty } from "./support/recordedStore.js"
 
 /** Lets time pass until every time limit has been met, and gives the outcome. */
 const patiently = <A, E>(effect: Effect.Effect<A, E>) =>
@@ -78,13 +77,13 @@ const valueOf = (engine: BoundEngine, write: Write) =>
     return value
   })
 
-const allFaults = Object.keys(faults) as ReadonlyArray<Fault>
+const allFaults = FaultyStore.faults.filter((fault) => fault !== "duplicate")
 
 describe("an outcome that got lost", () => {
   for (const { isDone, operation, run } of writes) {
     it.effect(`${operation}: without a fault it is one call`, () =>
       Effect.gen(function*() {
-        const session = yield* withSession(faulty({}))
+        const session = yield* withSession(FaultyStore.injecting(FaultyStore.schedule({})))
         yield* isDone(session, yield* run(session))
         assert.lengthOf(session.callsOf(operation), 1)
         assert.lengthOf(session.callsOf("load"), 0)
@@ -93,7 +92,7 @@ describe("an outcome that got lost", () => {
     for (const fault of allFaults) {
       it.effect(`${operation}: ${fault} once, it is done exactly once, and said to be`, () =>
         Effect.gen(function*() {
-          const session = yield* withSession(faulty({ [operation]: [fault] }))
+          const session = yield* withSession(FaultyStore.injecting(FaultyStore.schedule({ [operation]: [fault] })))
           yield* isDone(session, yield* patiently(run(session)))
           assert.lengthOf(session.callsOf(operation), 2)
         }))
@@ -101,9 +100,11 @@ describe("an outcome that got lost", () => {
       for (const second of allFaults) {
         it.effect(`${operation}: ${fault}, then ${second}, it is an error and not tried a third time`, () =>
           Effect.gen(function*() {
-            const session = yield* withSession(faulty({ [operation]: [fault, second] }))
+            const session = yield* withSession(
+              FaultyStore.injecting(FaultyStore.schedule({ [operation]: [fault, second] }))
+            )
             const error = yield* Effect.flip(patiently(run(session)))
-            assert.strictEqual(error.reason, faults[second].answer)
+            assert.strictEqual(error.reason, second.startsWith("fail") ? "unavailable" : "timeout")
             assert.lengthOf(session.callsOf(operation), 2)
           }))
       }
@@ -111,7 +112,10 @@ describe("an outcome that got lost", () => {
 
     it.effect(`${operation}: a store that is not remote is asked once, and given all the time it wants`, () =>
       Effect.gen(function*() {
-        const session = yield* withSession(faulty({ [operation]: ["refused", "silent"] }), false)
+        const session = yield* withSession(
+          FaultyStore.injecting(FaultyStore.schedule({ [operation]: ["failBefore", "hang"] })),
+          false
+        )
         assert.strictEqual((yield* Effect.flip(run(session))).reason, "unavailable")
         assert.lengthOf(session.callsOf(operation), 1)
         const waiting = yield* Effect.fork(run(session))
@@ -135,11 +139,13 @@ describe("an outcome that got lost while another writer was there", () => {
   /** Runs a write whose first call goes wrong, and after which another writer acts on the store. */
   const overtaken = (
     tag: "Create" | "Rotate" | "Save",
-    script: { readonly [K in Operation]?: ReadonlyArray<Fault> },
+    script: { readonly [K in Operation]?: ReadonlyArray<FaultyStore.Fault> },
     act: (session: Session) => Effect.Effect<unknown, unknown>
   ) =>
     Effect.gen(function*() {
-      const session: Session = yield* withSession(faulty(script, Effect.suspend(() => act(session))))
+      const session: Session = yield* withSession(
+        FaultyStore.injecting(FaultyStore.schedule(script), Effect.suspend(() => Effect.orDie(act(session))))
+      )
       const { record, value } = session
       const write: Write = tag === "Create"
         ? { _tag: tag, record: other }
@@ -155,21 +161,21 @@ describe("an outcome that got lost while another writer was there", () => {
 
   it.effect("save: ours was done and another's came after it: an error, not a conflict that replays ours", () =>
     Effect.gen(function*() {
-      const { outcome, plain, value } = yield* overtaken("Save", { save: ["lost"] }, saves(2))
+      const { outcome, plain, value } = yield* overtaken("Save", { save: ["failAfter"] }, saves(2))
       assert.strictEqual(outcome, "unavailable")
       assert.strictEqual((yield* opened(plain, value))?.data, `"theirs"`)
     }))
 
   it.effect("save: ours was not done and another's came: from outside the same, so an error too", () =>
     Effect.gen(function*() {
-      const { outcome, plain, value } = yield* overtaken("Save", { save: ["silent"] }, saves(1))
+      const { outcome, plain, value } = yield* overtaken("Save", { save: ["hang"] }, saves(1))
       assert.strictEqual(outcome, "timeout")
       assert.strictEqual((yield* opened(plain, value))?.data, `"theirs"`)
     }))
 
   it.effect("rotate: another's save came before ours: a conflict, and the old value still leads to it", () =>
     Effect.gen(function*() {
-      const { memory, outcome, plain, value } = yield* overtaken("Rotate", { rotate: ["refused"] }, saves(1))
+      const { memory, outcome, plain, value } = yield* overtaken("Rotate", { rotate: ["failBefore"] }, saves(1))
       assert.strictEqual(outcome, "Conflict")
       assert.strictEqual((yield* opened(plain, value))?.data, `"theirs"`)
       assert.lengthOf(yield* memory.scan(namespace, { limit: 10, now: start }), 1)
@@ -189,7 +195,7 @@ describe("an outcome that got lost while another writer was there", () => {
 
   it.effect("create: ours was done and revoked meanwhile: an error, because the session it made is no more", () =>
     Effect.gen(function*() {
-      const { memory, outcome } = yield* overtaken("Create", { create: ["lost"] }, ends)
+      const { memory, outcome } = yield* overtaken("Create", { create: ["failAfter"] }, ends)
       assert.strictEqual(outcome, "unavailable")
       assert.lengthOf(yield* memory.scan(namespace, { limit: 10, now: start }), 0)
     }))
@@ -198,9 +204,9 @@ describe("an outcome that got lost while another writer was there", () => {
     it.effect(`${tag}: the question what became of it fails as well: an error`, () =>
       Effect.gen(function*() {
         const operation = tag === "Create" ? "create" : tag === "Save" ? "save" : "rotate"
-        const refused = yield* overtaken(tag, { [operation]: ["lost"], load: ["refused"] }, nothing)
+        const refused = yield* overtaken(tag, { [operation]: ["failAfter"], load: ["failBefore"] }, nothing)
         assert.strictEqual(refused.outcome, "unavailable")
-        const silent = yield* overtaken(tag, { [operation]: ["lost"], load: ["silent"] }, nothing)
+        const silent = yield* overtaken(tag, { [operation]: ["failAfter"], load: ["hang"] }, nothing)
         assert.strictEqual(silent.outcome, "timeout")
       }))
   }

@@ -5,13 +5,14 @@ import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Effect, Option, Redacted } from "effect"
 import { SessionStore, SessionToken } from "effect-session"
+import { day, hour, start } from "effect-session/Fixtures"
 import type { BoundEngine, CookieValue } from "effect-session/SessionEngine"
 import { assert, describe } from "vitest"
 import { xchacha20Poly1305 } from "../src/internal/crypto/cipher.js"
 import { encodeBase64Url, hkdfSha256, lengthPrefixed, randomBytes } from "../src/internal/crypto/primitives.js"
-import { day, hour, start } from "../src/internal/testing/records.js"
 import { engineOf, namespace, next, record, written } from "./support/engines.js"
-import { freshPrefix, postgresClient, sqliteClient, sqlStore } from "./support/stores.js"
+import { freshPrefix, sqliteClient, sqlStore } from "./support/localStores.js"
+import { postgresClient } from "./support/serverClients.js"
 
 const clients = [["sqlite", () => sqliteClient], ["postgres", () => postgresClient()]] as const
 

@@ -7,14 +7,15 @@ import { Effect, Layer, Option, Schema } from "effect"
 import { FileEngine, MemoryEngine, MemoryStore, Session, SessionDirectory, StoredEngine } from "effect-session"
 import * as CachedSqlEngine from "effect-session/CachedSqlEngine"
 import * as CacheEngine from "effect-session/CacheEngine"
+import { start } from "effect-session/Fixtures"
 import * as SqlEngine from "effect-session/SqlEngine"
 import * as SqlMigrations from "effect-session/SqlMigrations"
+import { FaultyStore } from "effect-session/testing"
 import { assert, describe } from "vitest"
-import { start } from "../src/internal/testing/records.js"
 import { engineOf, opened, record, written } from "./support/engines.js"
-import { recorded } from "./support/recordedStore.js"
+import { sqliteClient } from "./support/localStores.js"
 import { visit } from "./support/requestWithoutHttp.js"
-import { ofRedis, redisClient, sqliteClient } from "./support/stores.js"
+import { ofRedis, redisClient } from "./support/serverClients.js"
 import { temporaryDirectory } from "./support/temporaryDirectories.js"
 
 const kib64 = 65_536
@@ -24,7 +25,7 @@ describe("an engine over a store", () => {
 
   it.effect("keeps 65,536 bytes and not one more, whatever the write, and asks the store for nothing then", () =>
     Effect.gen(function*() {
-      const { calls, store } = recorded(MemoryStore.make())
+      const { calls, store } = FaultyStore.recorded(MemoryStore.make())
       const engine = yield* engineOf(store)
       const { record: first, value } = yield* written(engine, { _tag: "Create", record: record({ data: data(kib64) }) })
       const before = calls.length

@@ -10,16 +10,18 @@ import {
   SessionToken,
   StoredEngine
 } from "effect-session"
+import { start } from "effect-session/Fixtures"
 import type { CookieValue } from "effect-session/SessionEngine"
 import type { Store } from "effect-session/SessionStore"
+import { FaultyStore } from "effect-session/testing"
 import { createHash } from "node:crypto"
 import { assert, describe } from "vitest"
 import { storeKeys } from "../src/internal/store/keys.js"
 import { forAll } from "../src/internal/testing/law.js"
-import { start } from "../src/internal/testing/records.js"
 import { engineOf, namespace, next, opened, record, seen, withSession, written } from "./support/engines.js"
-import { faulty, recorded } from "./support/recordedStore.js"
-import { freshPrefix, postgresClient, sqliteClient, sqlStore, stores } from "./support/stores.js"
+import { freshPrefix, sqliteClient, sqlStore } from "./support/localStores.js"
+import { postgresClient } from "./support/serverClients.js"
+import { stores } from "./support/stores.js"
 
 describe("a value that a visitor sends", () => {
   const valid = Redacted.value(SessionToken.fromBytes(new Uint8Array(SessionToken.byteLength)))
@@ -43,7 +45,7 @@ describe("a value that a visitor sends", () => {
 
   const untouched = (text: string) =>
     Effect.gen(function*() {
-      const { calls, store } = recorded(MemoryStore.make())
+      const { calls, store } = FaultyStore.recorded(MemoryStore.make())
       const engine = yield* engineOf(store)
       const value = Redacted.make(text)
       assert.isTrue(Option.isNone(yield* engine.open(value, start)))
@@ -69,7 +71,7 @@ describe("a value that a visitor sends", () => {
 
   it.effect("well-formed but unknown, it is nobody's, and never adopted", () =>
     Effect.gen(function*() {
-      const { calls, store } = recorded(MemoryStore.make())
+      const { calls, store } = FaultyStore.recorded(MemoryStore.make())
       const engine = yield* engineOf(store)
       assert.isTrue(Option.isNone(yield* engine.open(Redacted.make(valid), start)))
       const { value } = yield* written(engine, { _tag: "Create", record: record() })
@@ -79,7 +81,9 @@ describe("a value that a visitor sends", () => {
 
   it.effect("while the store is down, it is an error, and after a second of silence too", () =>
     Effect.gen(function*() {
-      const { engine, value } = yield* withSession(faulty({ load: ["refused", "silent"] }))
+      const { engine, value } = yield* withSession(
+        FaultyStore.injecting(FaultyStore.schedule({ load: ["failBefore", "hang"] }))
+      )
       assert.strictEqual((yield* Effect.flip(engine.open(value, start))).reason, "unavailable")
       const waiting = yield* Effect.fork(Effect.flip(engine.open(value, start)))
       yield* TestClock.adjust("999 millis")
@@ -90,7 +94,11 @@ describe("a value that a visitor sends", () => {
 
   it.effect("the time limit is an option", () =>
     Effect.gen(function*() {
-      const { store } = recorded(MemoryStore.make(), faulty({ load: ["silent"] }), true)
+      const { store } = FaultyStore.recorded(
+        MemoryStore.make(),
+        FaultyStore.injecting(FaultyStore.schedule({ load: ["hang"] })),
+        true
+      )
       const engine = yield* engineOf(store, { timeout: "20 seconds" })
       const waiting = yield* Effect.fork(Effect.flip(engine.open(Redacted.make(valid), start)))
       yield* TestClock.adjust("19999 millis")
@@ -108,7 +116,7 @@ describe("a key or an id that is taken", () => {
       const owner = yield* written(yield* engineOf(memory), { _tag: "Create", record: record() })
       const { id } = owner.record
       let creates = 0
-      const { calls, store } = recorded(memory, (operation, call) =>
+      const { calls, store } = FaultyStore.recorded(memory, (operation, call) =>
         operation === "create" && ++creates === freeAt ? Effect.zipRight(memory.revoke(namespace, id), call) : call)
       const engine = yield* engineOf(store)
       const mine = record({ id, data: `"mine"` })
@@ -191,7 +199,7 @@ describe("what a copy of the store tells", () => {
 
   it.effect("memory: no token is in any call", () =>
     Effect.gen(function*() {
-      const { calls, store } = recorded(MemoryStore.make())
+      const { calls, store } = FaultyStore.recorded(MemoryStore.make())
       const values = yield* life(store)
       tellsNothing(calls.map(({ args }) => textOf(args)).join("\n"), values)
     }))

@@ -4,14 +4,14 @@
 import { it } from "@effect/vitest"
 import { Effect, Fiber, Option } from "effect"
 import { MemoryStore } from "effect-session"
+import { isThere, minute, start, stored } from "effect-session/Fixtures"
 import type { InvalidationEvent } from "effect-session/SessionInvalidation"
 import { SessionInvalidation } from "effect-session/SessionInvalidation"
 import type { Store } from "effect-session/SessionStore"
+import { FaultyStore } from "effect-session/testing"
 import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe } from "vitest"
-import { range, together } from "../src/internal/testing/law.js"
-import { isThere, minute, start, stored } from "../src/internal/testing/records.js"
-import { watched } from "./support/faultyRecordedStore.js"
+import { range, together } from "./support/concurrency.js"
 
 const lease = 60_000
 /** Longer than any write or read is under way. */
@@ -19,8 +19,8 @@ const fence = 15_000
 const tiersOf = (front: Store, back: Store) => TieredStore.make(front, back, { lease })
 
 const setUp = Effect.gen(function*() {
-  const front = watched(MemoryStore.make())
-  const back = watched(MemoryStore.make())
+  const front = FaultyStore.controlled(MemoryStore.make())
+  const back = FaultyStore.controlled(MemoryStore.make())
   const tiers = yield* tiersOf(front.store, back.store)
   /** How many reads of the back it costs to read these. */
   const cost = (keys: ReadonlyArray<Parameters<Store["load"]>[0]>, now: number) =>
@@ -73,9 +73,9 @@ describe("a front that fails once", () => {
       const { cost, front, tiers } = yield* setUp
       const { key } = yield* stored(tiers)
       yield* isThere(tiers, key, start)
-      front.state.down = true
+      front.controls.fault = "failBefore"
       assert.strictEqual(yield* cost([key], start), 1)
-      front.state.down = false
+      front.controls.fault = undefined
       assert.strictEqual(yield* cost([key], start + 999), 1)
       assert.strictEqual(yield* cost([key], start + 1000), 0)
     }))
@@ -86,9 +86,9 @@ describe("a front that fails once", () => {
       const [one, other] = [yield* stored(tiers), yield* stored(tiers)]
       yield* isThere(tiers, one.key, start)
       yield* isThere(tiers, other.key, start)
-      front.state.fails = "corrupt"
+      Object.assign(front.controls, { fault: "failBefore", reason: "corrupt" })
       assert.strictEqual(yield* cost([one.key], start), 1)
-      front.state.fails = undefined
+      front.controls.fault = undefined
       assert.strictEqual(yield* cost([other.key], start), 0)
     }))
 
@@ -98,9 +98,9 @@ describe("a front that fails once", () => {
         const { cost, front, tiers } = yield* setUp
         const { key, record } = yield* stored(tiers)
         yield* isThere(tiers, key, start)
-        front.state.fails = reason
+        Object.assign(front.controls, { fault: "failBefore", reason })
         yield* tiers.save(key, record, { expectedVersion: 1, now: start })
-        front.state.fails = undefined
+        front.controls.fault = undefined
         assert.strictEqual(yield* cost([key, key], start + fence + lease - 1), 2)
         assert.strictEqual(yield* cost([key, key], start + fence + lease), 1)
       }))
@@ -110,9 +110,9 @@ describe("a front that fails once", () => {
     Effect.gen(function*() {
       const { cost, front, tiers } = yield* setUp
       const { key, record } = yield* stored(tiers)
-      front.state.down = true
+      front.controls.fault = "failBefore"
       yield* isThere(tiers, key, start)
-      front.state.down = false
+      front.controls.fault = undefined
       yield* tiers.save(key, record, { expectedVersion: 1, now: start + 999 })
       assert.isTrue(Option.isSome(yield* front.store.load(key, start + 999)))
       assert.strictEqual(yield* cost([key, key], start + 998 + fence), 2)
@@ -122,7 +122,7 @@ describe("a front that fails once", () => {
 
 it.scopedLive("a notice that comes when a fence has taken the place of the copy leaves the fence", () =>
   Effect.gen(function*() {
-    const [shared, back] = [watched(MemoryStore.make()), watched(MemoryStore.make())]
+    const [shared, back] = [FaultyStore.controlled(MemoryStore.make()), FaultyStore.controlled(MemoryStore.make())]
     let hear: (notice: InvalidationEvent) => Effect.Effect<void> = () => Effect.dieMessage("not yet")
     yield* TieredStore.makeWithInvalidation(shared.store, back.store, { lease }).pipe(
       Effect.provideService(SessionInvalidation, {
@@ -136,16 +136,16 @@ it.scopedLive("a notice that comes when a fence has taken the place of the copy 
     const latch = Effect.makeLatch(false)
     const [read, goOn, seen, hearOn] = [yield* latch, yield* latch, yield* latch, yield* latch]
     // A reader that has seen an empty front, and what the back held then.
-    back.state.after = () => Effect.zipRight(read.open, goOn.await)
+    back.controls.after = () => Effect.zipRight(read.open, goOn.await)
     const reading = yield* Effect.fork(reader.load(key, start))
     yield* read.await
-    back.state.after = () => Effect.void
+    back.controls.after = () => Effect.void
     yield* isThere(writer, key, start)
     // A node that has heard of another write has seen the copy that it is to take away.
-    shared.state.after = (operation) => operation === "load" ? Effect.zipRight(seen.open, hearOn.await) : Effect.void
+    shared.controls.after = (operation) => operation === "load" ? Effect.zipRight(seen.open, hearOn.await) : Effect.void
     const hearing = yield* Effect.fork(hear({ _tag: "Key", key }))
     yield* seen.await
-    shared.state.after = () => Effect.void
+    shared.controls.after = () => Effect.void
     yield* writer.destroy(key)
     yield* hearOn.open
     yield* Fiber.join(hearing)
@@ -157,11 +157,14 @@ it.scopedLive("a notice that comes when a fence has taken the place of the copy 
 
 it.live("a hundred who wait for a read that is given up wait for one other", () =>
   Effect.gen(function*() {
-    const [front, back] = [watched(MemoryStore.make(), false), watched(MemoryStore.make(), false)]
+    const [front, back] = [
+      FaultyStore.controlled(MemoryStore.make(), false),
+      FaultyStore.controlled(MemoryStore.make(), false)
+    ]
     const tiers = yield* tiersOf(front.store, back.store)
     const { key } = yield* stored(tiers)
     const [read, goOn] = [yield* Effect.makeLatch(false), yield* Effect.makeLatch(false)]
-    back.state.before = () => Effect.zipRight(read.open, goOn.await)
+    back.controls.before = () => Effect.zipRight(read.open, goOn.await)
     back.calls.length = 0
     const first = yield* Effect.fork(tiers.load(key, start))
     yield* read.await

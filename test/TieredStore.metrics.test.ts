@@ -1,11 +1,11 @@
 import { it } from "@effect/vitest"
 import { Effect, Metric } from "effect"
 import { MemoryStore, SessionMetrics, SessionStoreError } from "effect-session"
+import { freshKey, isThere, start, stored } from "effect-session/Fixtures"
 import type { Store } from "effect-session/SessionStore"
+import { FaultyStore } from "effect-session/testing"
 import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe } from "vitest"
-import { intercepted } from "../src/internal/store/intercepted.js"
-import { freshKey, isThere, start, stored } from "../src/internal/testing/records.js"
 import type { Operation } from "../src/SessionStore.js"
 
 const lease = 5000
@@ -27,7 +27,7 @@ const grown = <E>(effect: Effect.Effect<unknown, E>) =>
 
 /** A store with something done after each call of one operation. */
 const after = (store: Store, watched: Operation, then: Effect.Effect<unknown, SessionStoreError>) =>
-  intercepted(store, (operation, call) => operation === watched ? Effect.zipLeft(call, then) : call)
+  FaultyStore.intercept(store, (operation, call) => operation === watched ? Effect.zipLeft(call, then) : call)
 
 describe("the metrics of a tiered store", () => {
   it.live("a first read finds nothing and fills; the next ones are copies; after the lease a new one takes its place", () =>
@@ -70,7 +70,7 @@ describe("the metrics of a tiered store", () => {
 
   it.live("a fill fails when the front fails, which is closed then", () =>
     Effect.gen(function*() {
-      const front = intercepted(MemoryStore.make(), (operation, call) =>
+      const front = FaultyStore.intercept(MemoryStore.make(), (operation, call) =>
         operation === "create" ? new SessionStoreError({ operation, reason: "unavailable" }) : call)
       const tiers = yield* TieredStore.make(front, MemoryStore.make(), { lease })
       const { key } = yield* stored(tiers)

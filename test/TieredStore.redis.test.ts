@@ -8,12 +8,13 @@ import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe } from "vitest"
 import { freePort } from "../examples/shop/freePort.js"
 import { activeMillis } from "./support/activeTime.js"
+import { sqlStore } from "./support/localStores.js"
 import { storeAt } from "./support/redisClients.js"
+import { postgresClient } from "./support/serverClients.js"
 import * as Redis from "./support/servers/redis.js"
 import { until } from "./support/servers/server.js"
 import * as Shop from "./support/shop.js"
 import { begin, ShopSession, show } from "./support/shop.js"
-import { postgresClient, sqlStore } from "./support/stores.js"
 
 const visitors = 5
 /** How often each of them counts on each node while something is done to the front. */

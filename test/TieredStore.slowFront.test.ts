@@ -4,13 +4,13 @@
 import { it } from "@effect/vitest"
 import { Duration, Effect, Logger, Metric, Option } from "effect"
 import { MemoryStore, SessionMetrics, type SessionStoreError } from "effect-session"
+import type { Stored } from "effect-session/Fixtures"
+import { freshKey, namespace, start, stored } from "effect-session/Fixtures"
 import type { Store } from "effect-session/SessionStore"
+import { FaultyStore } from "effect-session/testing"
 import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe } from "vitest"
-import type { Stored } from "../src/internal/testing/records.js"
-import { freshKey, namespace, start, stored } from "../src/internal/testing/records.js"
 import { activeMillis } from "./support/activeTime.js"
-import { watched } from "./support/faultyRecordedStore.js"
 import * as LossyProxy from "./support/lossyProxy.js"
 import { storeAt } from "./support/redisClients.js"
 import * as Redis from "./support/servers/redis.js"
@@ -25,7 +25,7 @@ const processes = (options: Partial<TieredStore.TieredStoreOptions> = {}) =>
   Effect.gen(function*() {
     const server = yield* Redis.make()
     const proxy = yield* LossyProxy.make(server.port)
-    const back = watched(MemoryStore.make()).store
+    const back = FaultyStore.controlled(MemoryStore.make()).store
     const process = (port: number) =>
       Effect.flatMap(
         storeAt(`redis://127.0.0.1:${port}`, { prefix: "front:", durableDestroy: false }),

@@ -1,14 +1,6 @@
 import { it } from "@effect/vitest"
 import { Effect, Fiber, FiberRef, Option } from "effect"
 import { MemoryStore, SessionStoreError } from "effect-session"
-import type { InvalidationEvent } from "effect-session/SessionInvalidation"
-import { SessionInvalidation } from "effect-session/SessionInvalidation"
-import type { Store } from "effect-session/SessionStore"
-import * as TieredStore from "effect-session/TieredStore"
-import { assert, describe } from "vitest"
-import { intercepted, type Interception } from "../src/internal/store/intercepted.js"
-import { everyOrder, type Scene, someOrders } from "../src/internal/testing/interleave.js"
-import { equal, range, together } from "../src/internal/testing/law.js"
 import {
   freshId,
   freshKey,
@@ -20,16 +12,24 @@ import {
   start,
   type Stored,
   stored
-} from "../src/internal/testing/records.js"
-import { watched } from "./support/faultyRecordedStore.js"
+} from "effect-session/Fixtures"
+import type { InvalidationEvent } from "effect-session/SessionInvalidation"
+import { SessionInvalidation } from "effect-session/SessionInvalidation"
+import type { Store } from "effect-session/SessionStore"
+import { FaultyStore } from "effect-session/testing"
+import * as TieredStore from "effect-session/TieredStore"
+import { assert, describe } from "vitest"
+import { everyOrder, type Scene, someOrders } from "../src/internal/testing/interleave.js"
+import { equal } from "../src/internal/testing/law.js"
+import { range, together } from "./support/concurrency.js"
 
 const lease = 5000
 
 const tiersOf = (front: Store, back: Store) => TieredStore.make(front, back, { lease })
 
 const setUp = Effect.gen(function*() {
-  const front = watched(MemoryStore.make())
-  const back = watched(MemoryStore.make())
+  const front = FaultyStore.controlled(MemoryStore.make())
+  const back = FaultyStore.controlled(MemoryStore.make())
   const tiers = yield* tiersOf(front.store, back.store)
   const one = yield* stored(tiers)
   return { front, back, tiers, one }
@@ -95,12 +95,12 @@ describe("reads", () => {
   it.live("if the first of them is interrupted, the others read by themselves", () =>
     Effect.gen(function*() {
       const { back, one, tiers } = yield* setUp
-      back.state.hangs = true
+      back.controls.fault = "hang"
       const first = yield* Effect.fork(tiers.load(one.key, start))
       yield* Effect.yieldNow()
       const second = yield* Effect.fork(tiers.load(one.key, start))
       yield* Effect.yieldNow()
-      back.state.hangs = false
+      back.controls.fault = undefined
       yield* Fiber.interrupt(first)
       assert.isTrue(Option.isSome(yield* Fiber.join(second)))
     }))
@@ -189,9 +189,9 @@ describe("no read that raced a write fills the front with what was before it", (
   ]
 
   /** What is put around the calls of the request that a fiber works for. */
-  const around = FiberRef.unsafeMake<Interception>((_, call) => call)
+  const around = FiberRef.unsafeMake<FaultyStore.Interception>((_, call) => call)
   const parked = (store: Store) =>
-    intercepted(
+    FaultyStore.intercept(
       store,
       (operation, call, args) => Effect.flatMap(FiberRef.get(around), (around) => around(operation, call, args))
     )
@@ -213,7 +213,7 @@ describe("no read that raced a write fills the front with what was before it", (
       const node = tiersOf(parked(front), parked(back))
       const only = yield* node
       const on = nodes === "one node" ? Effect.succeed(only) : node
-      const request = (act: (tiers: Store) => Effect.Effect<unknown, unknown>) => (parking: Interception) =>
+      const request = (act: (tiers: Store) => Effect.Effect<unknown, unknown>) => (parking: FaultyStore.Interception) =>
         Effect.locally(Effect.flatMap(on, act), around, parking)
       return {
         requests: [
@@ -236,10 +236,11 @@ describe("no read that raced a write fills the front with what was before it", (
     })
 
   /** A request that dies before one of its calls. */
-  const cutOff = (after: number, request: Scene<unknown>["requests"][number]) => (parking: Interception) => {
-    let left = after
-    return Effect.exit(request((...call) => left-- > 0 ? parking(...call) : Effect.interrupt))
-  }
+  const cutOff =
+    (after: number, request: Scene<unknown>["requests"][number]) => (parking: FaultyStore.Interception) => {
+      let left = after
+      return Effect.exit(request((...call) => left-- > 0 ? parking(...call) : Effect.interrupt))
+    }
 
   const seed = Number(process.env["SEED"] ?? Date.now() % 1e6)
 
@@ -266,7 +267,7 @@ describe("a front that is down, slow or wiped", () => {
   it.live("down: reads and writes go on by the back, and no error is seen", () =>
     Effect.gen(function*() {
       const { front, one, tiers } = yield* setUp
-      front.state.down = true
+      front.controls.fault = "failBefore"
       assert.isTrue(yield* isThere(tiers, one.key, start))
       assert.strictEqual(yield* tiers.save(one.key, one.record, { expectedVersion: 1, now: start }), "saved")
       yield* tiers.revokeSubject("laws", "bob")
@@ -277,7 +278,7 @@ describe("a front that is down, slow or wiped", () => {
   it.live("hanging: it is waited for once, and then passed by", () =>
     Effect.gen(function*() {
       const { front, one, tiers } = yield* setUp
-      front.state.hangs = true
+      front.controls.fault = "hang"
       front.calls.length = 0
       yield* Effect.forEach(range(10), () => tiers.load(one.key, start))
       assert.strictEqual(front.calls.length, 1)
@@ -287,9 +288,9 @@ describe("a front that is down, slow or wiped", () => {
     Effect.gen(function*() {
       const { front, one, tiers } = yield* setUp
       yield* tiers.load(one.key, start)
-      front.state.down = true
+      front.controls.fault = "failBefore"
       yield* tiers.destroy(one.key)
-      front.state.down = false
+      front.controls.fault = undefined
       for (const later of [0, 1, lease - 1, lease, 2 * lease]) {
         assert.isFalse(yield* isThere(tiers, one.key, start + later), `after ${later} ms`)
       }
@@ -310,7 +311,7 @@ describe("a back that is down", () => {
   const withCopy = Effect.gen(function*() {
     const all = yield* setUp
     yield* all.tiers.load(all.one.key, start)
-    all.back.state.down = true
+    all.back.controls.fault = "failBefore"
     return { ...all, other: yield* Effect.succeed(freshKey()) }
   })
   const reasonOf = <A>(call: Effect.Effect<A, SessionStoreError>) =>
@@ -340,7 +341,7 @@ describe("a back that is down", () => {
   it.live("while it hangs, who is content with a copy does not wait for it", () =>
     Effect.gen(function*() {
       const { back, one, other, tiers } = yield* withCopy
-      back.state.hangs = true
+      back.controls.fault = "hang"
       yield* Effect.timeoutOption(tiers.load(other, start), "10 millis")
       const calls = back.calls.length
       assert.isTrue(Option.isSome(yield* tiers.load(one.key, start, "stale")))
@@ -357,7 +358,7 @@ describe("a back that is down", () => {
     Effect.gen(function*() {
       const { back, one, other, tiers } = yield* withCopy
       yield* Effect.flip(tiers.load(other, start))
-      back.state.down = false
+      back.controls.fault = undefined
       yield* isAlive(tiers, one, start)
       back.calls.length = 0
       assert.deepStrictEqual(Option.getOrUndefined(yield* tiers.load(one.key, start, "stale")), one.record)
@@ -370,7 +371,7 @@ describe("nodes that tell each other", () => {
   const two = Effect.gen(function*() {
     const told: Array<InvalidationEvent> = []
     const hearers: Array<(notice: InvalidationEvent) => Effect.Effect<void>> = []
-    const back = watched(MemoryStore.make())
+    const back = FaultyStore.controlled(MemoryStore.make())
     const fronts = [MemoryStore.make(), MemoryStore.make()] as const
     const node = (me: 0 | 1) =>
       Effect.provideService(TieredStore.makeWithInvalidation(fronts[me], back.store, { lease }), SessionInvalidation, {
@@ -429,7 +430,7 @@ describe("nodes that tell each other", () => {
   it.scopedLive("a write that fails is told, too: it may have been done", () =>
     Effect.gen(function*() {
       const { back, nodes: [a], one, told } = yield* two
-      back.state.down = true
+      back.controls.fault = "failBefore"
       yield* Effect.flip(a.save(one.key, one.record, { expectedVersion: 1, now: start }))
       assert.deepStrictEqual(told, [{ _tag: "Key", key: one.key }])
     }))
@@ -439,11 +440,11 @@ describe("nodes that tell each other", () => {
       const { back, hearers, nodes: [, b], one } = yield* two
       yield* hearers[1]?.({ _tag: "Key", key: one.key }) ?? Effect.void
       const latch = yield* Effect.makeLatch(false)
-      back.state.after = () => latch.await
+      back.controls.after = () => latch.await
       const read = yield* Effect.fork(b.load(one.key, start))
       yield* Effect.yieldNow()
       yield* hearers[1]?.({ _tag: "Key", key: one.key }) ?? Effect.void
-      back.state.after = () => Effect.void
+      back.controls.after = () => Effect.void
       yield* latch.open
       yield* Fiber.join(read)
       back.calls.length = 0

@@ -8,24 +8,23 @@ import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Context, Deferred, Effect, Fiber, Layer, Redacted, Scope } from "effect"
 import { SessionStore, SessionStoreError } from "effect-session"
+import { isAlive, start, stored } from "effect-session/Fixtures"
 import type { Capabilities, Store } from "effect-session/SessionStore"
 import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
-import { capabilityLaws, LawBroken } from "effect-session/testing"
+import { capabilityLaws, FaultyStore, LawBroken } from "effect-session/testing"
 import * as Path from "node:path"
 import { assert, describe } from "vitest"
 import { freePort } from "../examples/shop/freePort.js"
-import { intercepted } from "../src/internal/store/intercepted.js"
-import { isAlive, start, stored } from "../src/internal/testing/records.js"
 import type { Place } from "./support/killableStore.js"
 import { openAt, openInChildProcess } from "./support/killableStore.js"
 import { sharedDirectory } from "./support/outages.js"
 import * as Postgres from "./support/postgresServer.js"
 import { storeAt } from "./support/redisClients.js"
+import { ofMariadb, ofRedis } from "./support/serverClients.js"
 import * as Mariadb from "./support/servers/mariadb.js"
 import * as Redis from "./support/servers/redis.js"
 import { until } from "./support/servers/server.js"
-import { ofMariadb, ofRedis } from "./support/stores.js"
 import { temporaryDirectory } from "./support/temporaryDirectories.js"
 
 /** A store, and what can happen to what keeps its records. */
@@ -238,7 +237,7 @@ const ends: ReadonlySet<string> = new Set(["destroy", "revoke", "revokeSubject"]
 /** The same store, with the claim that what it ends does not come back; it forgets that it has ended anything. */
 const boasting = (store: Store, forget: Effect.Effect<unknown, unknown>) =>
   Effect.map(Effect.cached(Effect.orDie(forget)), (forgetOnce) =>
-    intercepted(
+    FaultyStore.intercept(
       { ...store, capabilities: { ...store.capabilities, durableDestroy: true } },
       (operation, call) => ends.has(operation) ? Effect.zipRight(forgetOnce, call) : call
     ))

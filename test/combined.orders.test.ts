@@ -1,18 +1,18 @@
 import { it } from "@effect/vitest"
 import { Effect, FiberRef, Option } from "effect"
 import { MemoryStore, SessionStoreError } from "effect-session"
+import { freshId, freshKey, hour, minute, start, type Stored, stored } from "effect-session/Fixtures"
 import * as MigratingStore from "effect-session/MigratingStore"
 import type { Store } from "effect-session/SessionStore"
+import { FaultyStore } from "effect-session/testing"
 import * as TieredStore from "effect-session/TieredStore"
 import { describe } from "vitest"
-import { intercepted, type Interception } from "../src/internal/store/intercepted.js"
 import { type Scene, someOrders } from "../src/internal/testing/interleave.js"
-import { freshId, freshKey, hour, minute, start, type Stored, stored } from "../src/internal/testing/records.js"
 
 const lease = 5000
-const around = FiberRef.unsafeMake<Interception>((_, call) => call)
+const around = FiberRef.unsafeMake<FaultyStore.Interception>((_, call) => call)
 const parked = (store: Store) =>
-  intercepted(
+  FaultyStore.intercept(
     store,
     (operation, call, args) => Effect.flatMap(FiberRef.get(around), (around) => around(operation, call, args))
   )
@@ -68,7 +68,7 @@ const lost = (make: Make, savers: number): Effect.Effect<Scene<unknown>, unknown
     const out: Array<unknown> = []
     const nodes = yield* Effect.all([node, node])
     return {
-      requests: Array.from({ length: savers }, (_, i) => (parking: Interception) =>
+      requests: Array.from({ length: savers }, (_, i) => (parking: FaultyStore.Interception) =>
         Effect.locally(
           Effect.flatMap(Effect.succeed(nodes[i % 2] as Store), (s) => saving(i)(s, one)),
           around,
@@ -102,7 +102,7 @@ const except = (make: Make): Effect.Effect<Scene<unknown>, unknown> =>
       (s) => s.load(two.key, start)
     ]
     return {
-      requests: acts.map((act, i) => (parking: Interception) =>
+      requests: acts.map((act, i) => (parking: FaultyStore.Interception) =>
         Effect.locally(Effect.flatMap(node, act), around, parking).pipe(Effect.map((o) => void (out[i] = o)))
       ),
       check: Effect.gen(function*() {
@@ -142,9 +142,9 @@ const ends = (make: Make, which: number, cut: number): Effect.Effect<Scene<unkno
       (s) => s.load(one.key, start)
     ]
     return {
-      requests: acts.map((act, i) => (parking: Interception) => {
+      requests: acts.map((act, i) => (parking: FaultyStore.Interception) => {
         let left = i === 0 ? Infinity : cut + i
-        const cutting: Interception = (o, call, args) =>
+        const cutting: FaultyStore.Interception = (o, call, args) =>
           Effect.suspend(() => left-- <= 0 ? Effect.interrupt : parking(o, call, args))
         return Effect.exit(Effect.locally(Effect.flatMap(node, act), around, cutting))
       }),

@@ -7,10 +7,9 @@ import { MemoryStore, Session, type SessionError, SessionStore, SessionStoreErro
 import * as MigratingStore from "effect-session/MigratingStore"
 import type { Settings } from "effect-session/SessionService"
 import type { Store } from "effect-session/SessionStore"
+import { FaultyStore } from "effect-session/testing"
 import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe } from "vitest"
-import type { Around } from "./support/recordedStore.js"
-import { faulty, recorded } from "./support/recordedStore.js"
 import { visit } from "./support/requestWithoutHttp.js"
 
 class Shop extends Session.Tag<Shop>()("test/CommitLimits", {
@@ -21,7 +20,7 @@ const count = Shop.update("visits", (n) => n + 1)
 
 /** A server on a remote store, with one session; then the store behaves as it is told. */
 const served = (
-  around: Around,
+  around: FaultyStore.Interception,
   { over = Effect.succeed, settings = {}, timeout }: {
     readonly over?: (store: Store) => Effect.Effect<Store, unknown>
     readonly settings?: Settings
@@ -30,7 +29,7 @@ const served = (
 ) =>
   Effect.gen(function*() {
     let isHealthy = true
-    const { calls, store } = recorded(
+    const { calls, store } = FaultyStore.recorded(
       MemoryStore.make(),
       (operation, call, args) => Effect.suspend(() => isHealthy ? call : around(operation, call, args)),
       true
@@ -73,7 +72,7 @@ const blamesStore = (error: SessionError.SessionError | undefined, operation: st
   assert.deepStrictEqual([error.cause.operation, error.cause.reason], [operation, "timeout"])
 }
 
-const silentSaves = () => faulty({ save: ["silent", "silent", "silent", "silent"] })
+const silentSaves = () => FaultyStore.injecting(FaultyStore.schedule({ save: ["hang", "hang", "hang", "hang"] }))
 
 const stacks = {
   "one store": Effect.succeed,
@@ -122,7 +121,7 @@ describe("a store that does not answer a write", () => {
   it.scoped("and has done it: the question what became of it fits into the limit, and it is no error", () =>
     Effect.gen(function*() {
       // From the first save on each call takes 850 ms, and that one is done and does not answer.
-      const lost = faulty({ save: ["swallowed"] })
+      const lost = FaultyStore.injecting(FaultyStore.schedule({ save: ["loseReply"] }))
       let saves = 0
       const { callsOf, heal, visit, visits } = yield* served((operation, call, args) => {
         if (operation === "save") saves++

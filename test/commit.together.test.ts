@@ -4,8 +4,8 @@
 import { it } from "@effect/vitest"
 import { Deferred, Effect, Either, Fiber, FiberRef, Layer, Option, Schema } from "effect"
 import { MemoryStore, Session, SessionStore, SessionStoreError, StoredEngine } from "effect-session"
+import { FaultyStore } from "effect-session/testing"
 import { assert, describe } from "vitest"
-import { intercepted } from "./support/intercept.js"
 import type { Visit } from "./support/requestWithoutHttp.js"
 import { visit } from "./support/requestWithoutHttp.js"
 
@@ -31,7 +31,7 @@ const served = (options: StoredEngine.StoredEngineOptions = {}) =>
     const gate = yield* Deferred.make<void, SessionStoreError>()
     const blocked = yield* Deferred.make<void>()
     let saves = 0
-    const store = intercepted(
+    const store = FaultyStore.intercept(
       MemoryStore.make(),
       (operation, call) =>
         Effect.suspend(() => {

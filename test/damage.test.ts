@@ -7,6 +7,7 @@ import { it } from "@effect/vitest"
 import { Context, Effect, Layer, Logger, type Scope } from "effect"
 import { FileStore, MemoryStore, SessionStore } from "effect-session"
 import * as CacheStore from "effect-session/CacheStore"
+import { namespace, start, type Stored, stored } from "effect-session/Fixtures"
 import * as MigratingStore from "effect-session/MigratingStore"
 import { RedisClient } from "effect-session/RedisClient"
 import type { Store } from "effect-session/SessionStore"
@@ -17,19 +18,16 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs"
 import * as Path from "node:path"
 import { assert, describe } from "vitest"
 import { isContentName, shardOf, spell } from "../src/internal/file/names.js"
-import { namespace, start, type Stored, stored } from "../src/internal/testing/records.js"
+import { freshPrefix, sqliteClient, sqlStore } from "./support/localStores.js"
 import {
-  freshPrefix,
   mysqlClient,
   ofMariadb,
   ofRedis,
   postgresClient,
   redisClient,
   redisClusterClient,
-  redisStore,
-  sqliteClient,
-  sqlStore
-} from "./support/stores.js"
+  redisStore
+} from "./support/serverClients.js"
 import { temporaryDirectory } from "./support/temporaryDirectories.js"
 
 /** A store, and how a record in it is spoiled and mended. */

@@ -11,13 +11,14 @@ import {
   SessionCodec,
   SessionDirectory,
   SessionStore,
+  SessionStoreError,
   SessionToken,
   StoredEngine
 } from "effect-session"
+import { FaultyStore } from "effect-session/testing"
 import { Packr } from "msgpackr"
 import { assert, describe, expect } from "vitest"
 import { storeKeys } from "../src/internal/store/keys.js"
-import { corruptError, corruptible } from "./support/corruptibleStore.js"
 import { visit } from "./support/requestWithoutHttp.js"
 import { recordsIn } from "./support/scanPages.js"
 import { stores } from "./support/stores.js"
@@ -292,15 +293,15 @@ for (const [name, layer] of stores) {
       "Session.objects.all() with a record that is damaged: a value, and the stream goes on",
       Effect.gen(function*() {
         const sessions = yield* App.service
-        const { damage, store } = corruptible(yield* SessionStore)
+        const { corrupt, store } = FaultyStore.corruptible(yield* SessionStore)
         yield* Effect.replicateEffect(sessions.create({ user: "ann" }), 3)
         const [one] = recordsIn(yield* store.scan("test/Django", { limit: 1, now: 0 }))
         if (one === undefined) return assert.fail("there is none")
-        yield* damage(one.key)
+        yield* corrupt(one.key)
         const all = yield* Effect.provideService(Stream.runCollect(sessions.all), SessionDirectory, store)
         const { failures, values } = split(all)
         assert.strictEqual(values.length, 2)
-        const { message } = corruptError("scan")
+        const { message } = new SessionStoreError({ operation: "scan", reason: "corrupt" })
         assert.deepStrictEqual(failures, [{ id: one.id, info: undefined, problem: message }])
       })
     )

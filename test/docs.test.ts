@@ -5,7 +5,8 @@ import { engineLaws, storedEngineLaws, storeLaws } from "effect-session/testing"
 import { existsSync, readdirSync, readFileSync } from "node:fs"
 import * as Path from "node:path"
 import { assert, describe, it } from "vitest"
-import { combined, notWhileMoving, stores } from "./support/stores.js"
+import { notWhileMoving } from "./support/localStores.js"
+import { combined, stores } from "./support/stores.js"
 
 const pages = [
   "README.md",

@@ -5,17 +5,25 @@ import { it } from "@effect/vitest"
 import { Effect, Exit, type Option } from "effect"
 import { MemoryStore, SessionStore, SessionStoreError } from "effect-session"
 import type { Store } from "effect-session/SessionStore"
-import { damageLaws } from "effect-session/testing"
+import { damageLaws, FaultyStore } from "effect-session/testing"
 import { assert, describe } from "vitest"
 import { isDamaged } from "../src/internal/store/damaged.js"
-import { corruptError, corruptible } from "./support/corruptibleStore.js"
+
+/** The intact store, and the same store with corrupt records. */
+interface Broken {
+  readonly whole: Store
+  readonly store: Store
+  readonly damaged: FaultyStore.Corruptible["corruptIds"]
+}
+
+const corruptError = (operation: string) => new SessionStoreError({ operation, reason: "corrupt" })
 
 interface Mutant {
   /** What the store does wrong. */
   readonly fault: string
   /** The law that catches it. */
   readonly law: string
-  readonly instead: (of: ReturnType<typeof corruptible>) => Partial<Store>
+  readonly instead: (of: Broken) => Partial<Store>
 }
 
 const isError = "a record that is damaged is an error, not absent, and is left as it is"
@@ -160,9 +168,13 @@ const mutants: ReadonlyArray<Mutant> = [
 /** How a law ends on a store that does something else instead. */
 const exitOf = (name: string, instead: Mutant["instead"]) =>
   Effect.suspend(() => {
-    const made = corruptible(MemoryStore.make())
-    const { law } = damageLaws(made.damage).find((law) => law.name === name) ?? assert.fail("there is no such law")
-    return Effect.exit(Effect.provideService(law, SessionStore, { ...made.store, ...instead(made) }))
+    const whole = MemoryStore.make()
+    const { corrupt, corruptIds, store } = FaultyStore.corruptible(whole)
+    const { law } = damageLaws(corrupt).find((law) => law.name === name) ?? assert.fail("there is no such law")
+    return Effect.exit(Effect.provideService(law, SessionStore, {
+      ...store,
+      ...instead({ damaged: corruptIds, store, whole })
+    }))
   })
 
 describe("a store with no fault keeps", () => {

@@ -7,9 +7,9 @@ import { MemoryStore, Session, SessionStore, SessionToken, StoredEngine } from "
 import * as CookieEngine from "effect-session/CookieEngine"
 import * as Keyring from "effect-session/Keyring"
 import type { Store } from "effect-session/SessionStore"
+import { FaultyStore } from "effect-session/testing"
 import { randomBytes } from "node:crypto"
 import { assert, describe } from "vitest"
-import { recorded } from "./support/recordedStore.js"
 import { visit } from "./support/requestWithoutHttp.js"
 
 class Users extends Session.Tag<Users>()("test/Opening", {
@@ -55,7 +55,7 @@ describe("a request with eight values of our name", () => {
     it.scoped(`${name}: one time limit holds for all loads together`, () =>
       Effect.gen(function*() {
         let isSlow = false
-        const { calls, store } = recorded(
+        const { calls, store } = FaultyStore.recorded(
           MemoryStore.make(),
           (operation, call) => isSlow && operation === "load" ? Effect.delay(call, "10 minutes") : call,
           true
@@ -75,7 +75,7 @@ describe("a request with eight values of our name", () => {
     it.scoped(`${name}: loads that are slow, each within the limit, take no longer together`, () =>
       Effect.gen(function*() {
         let isSlow = false
-        const { store } = recorded(
+        const { store } = FaultyStore.recorded(
           MemoryStore.make(),
           (operation, call) => isSlow && operation === "load" ? Effect.delay(call, "900 millis") : call,
           true

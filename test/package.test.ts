@@ -15,7 +15,7 @@ import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { freePort } from "../examples/shop/freePort.js"
 import { postgresDatabase } from "./support/databases.js"
 import { install, run as runIn, tarball, version } from "./support/packedPackage.js"
-import { postgresUrl } from "./support/stores.js"
+import { postgresUrl } from "./support/serverClients.js"
 
 const project = mkdtempSync(Path.join(tmpdir(), "effect-session-package-"))
 const root = process.cwd()

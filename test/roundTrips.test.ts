@@ -11,9 +11,10 @@ import * as RedisStore from "effect-session/RedisStore"
 import * as TieredStore from "effect-session/TieredStore"
 import { readFileSync } from "node:fs"
 import { assert } from "vitest"
+import { freshPrefix, sqlStore } from "./support/localStores.js"
 import { noting } from "./support/redisClients.js"
 import { visit } from "./support/requestWithoutHttp.js"
-import { freshPrefix, ofRedis, postgresClient, redisClient, redisClusterClient, sqlStore } from "./support/stores.js"
+import { ofRedis, postgresClient, redisClient, redisClusterClient } from "./support/serverClients.js"
 
 class App extends Session.Tag<App>()("test/RoundTrips", {
   schema: Schema.Struct({ count: Schema.optionalWith(Schema.Number, { default: () => 0 }) }),

@@ -6,13 +6,14 @@ import { it } from "@effect/vitest"
 import { InMemorySpanExporter, type ReadableSpan, SimpleSpanProcessor } from "@opentelemetry/sdk-trace-base"
 import { Deferred, Effect, Option, Redacted } from "effect"
 import { MemoryStore, SessionStoreError, SessionToken } from "effect-session"
+import { freshKey, start } from "effect-session/Fixtures"
 import * as ObservedStore from "effect-session/ObservedStore"
+
+import { FaultyStore } from "effect-session/testing"
 import { spawn } from "node:child_process"
 import { inspect } from "node:util"
 import { assert, describe, expect } from "vitest"
-import { intercepted } from "../src/internal/store/intercepted.js"
 import { storeKeys } from "../src/internal/store/keys.js"
-import { freshKey, start } from "../src/internal/testing/records.js"
 
 /** The example, until the scope closes; `output` ends it as Ctrl-C does, and gives all that it printed. */
 const running = Effect.gen(function*() {
@@ -144,7 +145,7 @@ describe("a store that fails", () => {
   for (const [outcome, end] of Object.entries(fates)) {
     it.live(`says so, and not what the driver said (${outcome})`, () =>
       Effect.gen(function*() {
-        const failing = intercepted(MemoryStore.make(), () => end)
+        const failing = FaultyStore.intercept(MemoryStore.make(), () => end)
         // That it would be told shows that this test sees it.
         assert.include(text(yield* exported(Effect.withSpan(failing.load(key, start), "plain"))), said)
 

@@ -7,6 +7,8 @@ import { it } from "@effect/vitest"
 import { ConfigProvider, Context, Deferred, Effect, Exit, FiberId, Layer, Logger, Scope } from "effect"
 import type { SessionCookie, SessionRecord, SessionService } from "effect-session"
 import { SessionStore, StoredEngine } from "effect-session"
+import type { Operation } from "effect-session/SessionStore"
+import { FaultyStore } from "effect-session/testing"
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import * as Path from "node:path"
@@ -17,11 +19,11 @@ import { freePort } from "../../examples/shop/freePort.js"
 import { shop as shopRoutes } from "../../examples/shop/routes.js"
 import * as Server from "../../examples/shop/server.js"
 import * as StoreCosts from "../../examples/shop/StoreCosts.js"
-import * as Intercept from "../support/intercept.js"
+import { freshPrefix, sqlStore } from "../support/localStores.js"
 import * as Parts from "../support/parts.js"
 import { recordsIn } from "../support/scanPages.js"
+import { postgresClient } from "../support/serverClients.js"
 import { find } from "../support/servers/programs.js"
-import { freshPrefix, postgresClient, sqlStore } from "../support/stores.js"
 
 export interface Options {
   /** Default: that of `AppSession.layer`. */
@@ -36,9 +38,9 @@ export interface Shop {
   /** As visitors write it: to a page of `localhost`, one of `127.0.0.1` is on another site. */
   readonly origin: string
   /** Every call of the store, in order. */
-  readonly calls: Array<Intercept.Operation>
+  readonly calls: Array<Operation>
   /** What becomes of the store's calls; tests replace it. */
-  intercept: Intercept.Interception
+  intercept: FaultyStore.Interception
   /** All live sessions, past the interception. */
   readonly sessions: () => Promise<ReadonlyArray<SessionRecord>>
   /** Closes everything but the database, and opens it again. */
@@ -48,9 +50,9 @@ export interface Shop {
 /** Opens a shop, as `npm start` does, on tables of its own in the tests' Postgres. */
 export const open = ({ app = shopRoutes, cookie }: Options = {}): Effect.Effect<Shop, unknown, Scope.Scope> =>
   Effect.gen(function*() {
-    const calls: Array<Intercept.Operation> = []
-    const around: { intercept: Intercept.Interception } = { intercept: (_, call) => call }
-    const counted = Intercept.layer((operation, call, args) =>
+    const calls: Array<Operation> = []
+    const around: { intercept: FaultyStore.Interception } = { intercept: (_, call) => call }
+    const counted = FaultyStore.layerIntercepted((operation, call, args) =>
       Effect.suspend(() => {
         calls.push(operation)
         return around.intercept(operation, call, args)
@@ -94,7 +96,7 @@ export const open = ({ app = shopRoutes, cookie }: Options = {}): Effect.Effect<
   })
 
 /** From now on a call of the operation goes on only when this many have been answered. Waits for the first of them. */
-export const hold = (shop: Shop, held: Intercept.Operation, count: number): Promise<void> => {
+export const hold = (shop: Shop, held: Operation, count: number): Promise<void> => {
   const first = Deferred.unsafeMake<void>(FiberId.none)
   const all = Deferred.unsafeMake<void>(FiberId.none)
   let left = count

@@ -9,10 +9,11 @@ import * as Path from "node:path"
 import { assert, describe } from "vitest"
 import * as EmbeddedPostgres from "../../examples/shop/EmbeddedPostgres.js"
 import { freePort } from "../../examples/shop/freePort.js"
+import { sqlStore } from "../support/localStores.js"
 import { recordsIn } from "../support/scanPages.js"
 import * as Shop from "../support/shop.js"
 import { begin, ok, ShopSession, show, valueOf } from "../support/shop.js"
-import { sqlStore, stores } from "../support/stores.js"
+import { stores } from "../support/stores.js"
 
 /** What requests do, and whether a store that is down matters to them. */
 const stories = [

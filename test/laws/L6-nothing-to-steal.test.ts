@@ -8,17 +8,11 @@ import { readdirSync, readFileSync, statSync } from "node:fs"
 import * as Path from "node:path"
 import { inspect } from "node:util"
 import { assert, describe } from "vitest"
+import { freshPrefix, sqliteClient, sqlStore } from "../support/localStores.js"
+import { mysqlClient, ofMariadb, postgresClient } from "../support/serverClients.js"
 import * as Shop from "../support/shop.js"
 import { begin, ok, ShopSession, show } from "../support/shop.js"
-import {
-  freshPrefix,
-  mysqlClient,
-  ofMariadb,
-  postgresClient,
-  sqliteClient,
-  sqlStore,
-  stores
-} from "../support/stores.js"
+import { stores } from "../support/stores.js"
 import { temporaryDirectory } from "../support/temporaryDirectories.js"
 
 /** Every spelling of a token that would let a thief present it. */

@@ -37,10 +37,10 @@ const increment = Account.update("count", (n) => n + 1)
 /** Each fault once, each twice in a row, and those that differ in what a second try meets. */
 const scripts: ReadonlyArray<ReadonlyArray<Fault>> = [
   ...FaultyStore.faults.flatMap((fault) => [[fault], [fault, fault]]),
-  ["failsAfter", "failsBefore"],
-  ["losesReply", "hangs"],
-  ["hangs", "losesReply"],
-  ["losesReply", "failsAfter"]
+  ["failAfter", "failBefore"],
+  ["loseReply", "hang"],
+  ["hang", "loseReply"],
+  ["loseReply", "failAfter"]
 ]
 
 const eachScript = (
@@ -64,7 +64,7 @@ export const serviceLawsOf = (engine: Engine): ReadonlyArray<Law> => [
           `${script}: the cookie stays`,
           after !== undefined && Redacted.value(after) === Redacted.value(cookie)
         )
-        if (script[0] !== "duplicates") yield* equal(`${script}: answered with success`, done, false)
+        if (script[0] !== "duplicate") yield* equal(`${script}: answered with success`, done, false)
       }))
   }),
 

@@ -1,9 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Either, FastCheck as fc } from "effect"
 import type { SessionRecord } from "effect-session"
+import { anyRecord, anyText, aRecord, day, freshId, hour, idOf, start } from "effect-session/Fixtures"
 import * as CookieRecord from "../../../src/internal/cookie/record.js"
 import * as wire from "../../../src/internal/crypto/tokens.js"
-import { anyRecord, anyText, aRecord, day, freshId, hour, idOf, start } from "../../../src/internal/testing/records.js"
 import { vectors } from "../../support/referenceTokens.js"
 import { a, b, hex, key, suites, use } from "../../support/tokens.js"
 

@@ -3,12 +3,12 @@
  */
 import { it } from "@effect/vitest"
 import { Effect } from "effect"
+import { hour, minute, namespace, start, stored } from "effect-session/Fixtures"
 import type { StoreKey } from "effect-session/StoreKey"
 import { assert } from "vitest"
 import type { Entry } from "../../../src/internal/memory/table.js"
 import * as MemoryTable from "../../../src/internal/memory/table.js"
-import { range } from "../../../src/internal/testing/law.js"
-import { hour, minute, namespace, start, stored } from "../../../src/internal/testing/records.js"
+import { range } from "../../support/concurrency.js"
 
 /** A store, and how many entries it has looked at. */
 const counted = () => {
