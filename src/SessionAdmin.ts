@@ -49,7 +49,15 @@ export interface Undecodable {
  */
 export type HandleById<A> = Omit<
   SessionHandle<A>,
-  "authenticate" | "authenticateExclusively" | "rotate" | "destroy" | "deleteTestCookie" | "optional" | "token"
+  | "authenticate"
+  | "authenticateExclusively"
+  | "rotate"
+  | "cycleKey"
+  | "destroy"
+  | "flush"
+  | "deleteTestCookie"
+  | "optional"
+  | "token"
 >
 
 /**

@@ -276,11 +276,11 @@ export const stepsFor = <A extends object>(
   const authenticateExclusively = (subject: string): Step<A> => (draft, origin) =>
     Done.map(authenticate(subject)(draft, origin), (draft) => ({ ...draft, revokeOthers: true }))
 
-  const cycleKey: Step<A> = (draft) => Exit.succeed({ ...draft, rotates: true })
+  const rotate: Step<A> = (draft) => Exit.succeed({ ...draft, rotates: true })
 
   const keep: Step<A> = (draft) => Exit.succeed({ ...draft, kept: true })
 
-  const renew: Step<A> = (draft) => Exit.succeed({ ...draft, forceSave: true })
+  const touch: Step<A> = (draft) => Exit.succeed({ ...draft, forceSave: true })
 
   const setLifetime = (lifetime: Lifetime | undefined): Step<A> => (draft) => Exit.succeed({ ...draft, lifetime })
 
@@ -293,9 +293,9 @@ export const stepsFor = <A extends object>(
     clear,
     authenticate,
     authenticateExclusively,
-    cycleKey,
+    rotate,
     keep,
-    renew,
+    touch,
     nothing,
     setLifetime,
     sameField,

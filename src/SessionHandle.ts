@@ -174,10 +174,26 @@ export interface SessionHandle<A, R = never> {
   readonly rotate: Effect.Effect<void, SessionWriteError, R>
 
   /**
+   * Alias of `rotate`, under the name that Django uses.
+   *
+   * @see {@link SessionHandle.rotate}
+   * @since 0.1.0
+   */
+  readonly cycleKey: Effect.Effect<void, SessionWriteError, R>
+
+  /**
    * Ends the session: logout. Needs no load. The cookie is expired once the store has confirmed, whatever the status
    * of the response. Changes made afterwards begin another session.
    */
   readonly destroy: Effect.Effect<void, SessionCommitted, R>
+
+  /**
+   * Alias of `destroy`, under the name that Django uses.
+   *
+   * @see {@link SessionHandle.destroy}
+   * @since 0.1.0
+   */
+  readonly flush: Effect.Effect<void, SessionCommitted, R>
 
   /**
    * Says whose session it is, and always moves it to a new token. Data of an anonymous session, or of the same

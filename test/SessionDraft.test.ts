@@ -20,7 +20,7 @@ type Key = keyof Data
 const schema = SessionSchema.make<Data>(Data, Context.empty())
 const decode = (raw: JsonRecord): Data => Effect.runSync(schema.decode(JSON.parse(JSON.stringify(raw)) as JsonRecord))
 const initial = decode({})
-const { alter, alterSeen, assign, authenticate, clear, cycleKey } = SessionDraft.stepsFor<Data>(schema, initial, {})
+const { alter, alterSeen, assign, authenticate, clear, rotate } = SessionDraft.stepsFor<Data>(schema, initial, {})
 
 /** A request: each step is made for the draft as it is when the handler takes it. */
 type Take = { readonly key: Key | undefined; readonly step: (draft: Draft<Data>) => Step<Data> }
@@ -82,7 +82,7 @@ const modify: fc.Arbitrary<Take> = fc.constant({
   }
 })
 const whole: fc.Arbitrary<Take> = fc.oneof(
-  fc.constantFrom<Take>({ key: undefined, step: () => clear([]) }, { key: undefined, step: () => cycleKey }),
+  fc.constantFrom<Take>({ key: undefined, step: () => clear([]) }, { key: undefined, step: () => rotate }),
   fc.constantFrom("ann", "bob").map((subject) => ({ key: undefined, step: () => authenticate(subject) }))
 )
 const edit = fc.oneof(set(fc.boolean()), remove, update, modify)
@@ -179,11 +179,11 @@ describe("steps", () => {
       assert.deepStrictEqual(changesOf(ab), changesOf(ba))
     })))
 
-  it("cycleKey asks for a new token, which a fresh draft does not, and for nothing else", () =>
+  it("rotate asks for a new token, which a fresh draft does not, and for nothing else", () =>
     fc.assert(fc.property(raws, subjects, (raw, subject) => {
       const fresh = begin(raw, subject)
       assert.deepInclude(fresh, { cleared: false, renewed: false, authenticated: false, rotates: false, subject })
-      const { draft } = run(fresh, [{ key: undefined, step: () => cycleKey }])
+      const { draft } = run(fresh, [{ key: undefined, step: () => rotate }])
       assert.deepStrictEqual({ ...draft }, { ...fresh, rotates: true })
     })))
 

@@ -236,7 +236,7 @@ export class Handle<A extends object> implements RequestSession<A> {
 
   #take<K extends keyof A & string>(key: K): Effect.Effect<Option.Option<ReadOnce.Content<A[K]>>, SessionError> {
     // A browser that fetches in advance may never show the page, and the response to a HEAD has no body.
-    if (this.#options?.prefetch === true) return this.#live.ahead
+    if (this.#options?.prefetch === true) return this.#live.prefetched
     return this.#options?.head === true
       ? Effect.map(this.get(key), contentOf)
       : take<A, K>(this.#core, this.#live, key)
@@ -247,7 +247,11 @@ export class Handle<A extends object> implements RequestSession<A> {
   }
 
   get rotate(): Effect.Effect<void, SessionWriteError> {
-    return this.#live.step(() => this.#core.steps.cycleKey)
+    return this.#live.step(() => this.#core.steps.rotate)
+  }
+
+  get cycleKey() {
+    return this.rotate
   }
 
   get setTestCookie(): Effect.Effect<void, SessionWriteError> {
@@ -315,7 +319,7 @@ export class Handle<A extends object> implements RequestSession<A> {
   }
 
   get touch(): Effect.Effect<void, SessionWriteError> {
-    return this.#live.step(() => this.#core.steps.renew)
+    return this.#live.step(() => this.#core.steps.touch)
   }
 
   get expireAtBrowserClose(): Effect.Effect<boolean, SessionUnavailable> {
@@ -363,7 +367,11 @@ export class Handle<A extends object> implements RequestSession<A> {
   }
 
   get destroy() {
-    return this.#live.flush
+    return this.#live.destroy
+  }
+
+  get flush() {
+    return this.destroy
   }
 
   get discard(): Effect.Effect<void> {
@@ -379,7 +387,7 @@ export class Handle<A extends object> implements RequestSession<A> {
   }
 
   get reload() {
-    return this.#live.fresh
+    return this.#live.reload
   }
 
   get allowStale() {
@@ -387,12 +395,12 @@ export class Handle<A extends object> implements RequestSession<A> {
   }
 
   get isReadOnly() {
-    return this.#live.read(() => this.#live.needsReseal)
+    return this.#live.read(() => this.#live.stale)
   }
 
   get awaitEnd() {
     return ({ every }: AwaitEndOptions = {}): Effect.Effect<void, SessionUnavailable> =>
-      this.#live.ended(every === undefined ? this.#core.settings.watchEvery : Duration.toMillis(every))
+      this.#live.awaitEnd(every === undefined ? this.#core.settings.watchEvery : Duration.toMillis(every))
   }
 }
 

@@ -22,10 +22,10 @@ import type { ValidationIssue } from "../../SessionSchema.js"
 import type { ReadConsistency } from "../../SessionStore.js"
 import * as Done from "../done.js"
 import { wholeOf } from "../schema/lazy.js"
+import { awaitEnd } from "./awaitEnd.js"
 import type { Committed, Uncommitted } from "./commit.js"
 import { commit } from "./commit.js"
 import type { Core } from "./core.js"
-import { ended } from "./ended.js"
 import * as Errors from "./errors.js"
 import type { Lendings } from "./inPlace.js"
 import * as InPlace from "./inPlace.js"
@@ -225,7 +225,7 @@ export class Live<A extends object> implements Uncommitted<A> {
    * Loads the session again, past every cache, unless there are changes: these meet the stored record when they are written. A
    * change in place that cannot be encoded is an error of the commit.
    */
-  get fresh(): Effect.Effect<void, SessionUnavailable> {
+  get reload(): Effect.Effect<void, SessionUnavailable> {
     return Effect.matchEffect(this.#setInPlace, {
       onFailure: () => Effect.void,
       onSuccess: () =>
@@ -284,7 +284,7 @@ export class Live<A extends object> implements Uncommitted<A> {
   }
 
   /** A browser that fetches in advance: nothing is taken, and the page without it is not shown to the visitor when they come. */
-  get ahead(): Effect.Effect<Option.Option<never>> {
+  get prefetched(): Effect.Effect<Option.Option<never>> {
     return Effect.sync(() => {
       this.accessed = true
       this.uncacheable = true
@@ -304,10 +304,10 @@ export class Live<A extends object> implements Uncommitted<A> {
   }
 
   /** Completes when the session has ended. A visitor without one has none that could end. */
-  ended(every: number): Effect.Effect<void, SessionUnavailable> {
+  awaitEnd(every: number): Effect.Effect<void, SessionUnavailable> {
     return Effect.flatMap(
       this.read(() => this.loaded),
-      (loaded) => loaded === undefined ? Effect.never : ended(this.#core, loaded, every)
+      (loaded) => loaded === undefined ? Effect.never : awaitEnd(this.#core, loaded, every)
     )
   }
 
@@ -515,7 +515,7 @@ export class Live<A extends object> implements Uncommitted<A> {
   // ---- end
 
   /** Ends the session when the request ends. */
-  get flush(): Effect.Effect<void, SessionCommitted> {
+  get destroy(): Effect.Effect<void, SessionCommitted> {
     return this.#mutex.idle(() => {
       this.accessed = true
       if (this.finished) return this.#tooLate
