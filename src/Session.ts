@@ -10,8 +10,11 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Record from "effect/Record"
 import type * as Schema from "effect/Schema"
+import * as HttpApiMiddleware from "./internal/http/httpApi.js"
+import * as HttpMiddleware from "./internal/http/middleware.js"
+import * as EnvironmentSettings from "./internal/session/config.js"
+import * as Service from "./internal/session/service.js"
 import type { Merge } from "./Merge.js"
-import * as SessionConfig from "./SessionConfig.js"
 import type { SessionConfigError } from "./SessionConfigError.js"
 import * as SessionCookie from "./SessionCookie.js"
 import type { SessionEngine } from "./SessionEngine.js"
@@ -199,7 +202,7 @@ export const Tag = <Self = never>() =>
 {
   type A = Extract<Schema.Schema.Type<S>, object>
   const { history, merge, namespace = id, schema, ...settings }: TagOptionsBase<S> = options
-  const definition: SessionService.Definition<A> = {
+  const definition: Service.Definition<A> = {
     name: id,
     namespace,
     schema,
@@ -212,11 +215,11 @@ export const Tag = <Self = never>() =>
 
   class Handle extends Context.Tag(id)<Self, SessionHandle<A>>() {}
   const service = Context.GenericTag<SessionService.SessionService<Self>, SessionService.Sessions<A>>(`${id}/Service`)
-  const HttpApi = SessionHttpApi.make<Self, A, Id>(Handle, id, SessionCookie.make(settings.cookie, id).name)
+  const HttpApi = HttpApiMiddleware.make<Self, A, Id>(Handle, id, SessionCookie.make(settings.cookie, id).name)
   const complete = <E, R>(layer: Layer.Layer<SessionService.SessionService<Self>, E, R>) =>
-    Layer.provideMerge(SessionHttpApi.layer(HttpApi, Handle, service), layer)
+    Layer.provideMerge(HttpApiMiddleware.layer(HttpApi, Handle, service), layer)
   const layerWith = (overrides: SessionService.Settings) =>
-    complete(SessionService.layer<Self, A, Schema.Schema.Context<S>>(service, definition, overrides))
+    complete(Service.layer<Self, A, Schema.Schema.Context<S>>(service, definition, overrides))
 
   type Class = TagClass<Self, Id, A, Schema.Schema.Context<S>>
   const statics: Omit<Class, keyof Context.TagClass<Self, Id, SessionHandle<A>> | keyof SessionHandle<A>> = {
@@ -224,9 +227,9 @@ export const Tag = <Self = never>() =>
     // Layers are shared by reference, so this is one value and not a getter.
     layer: layerWith({}),
     layerWith,
-    layerConfig: complete(SessionConfig.layer<Self, A, Schema.Schema.Context<S>>(service, definition)),
-    middleware: SessionMiddleware.make(Handle, service),
-    ...SessionMiddleware.forLayerRouter(Handle, service),
+    layerConfig: complete(EnvironmentSettings.layer<Self, A, Schema.Schema.Context<S>>(service, definition)),
+    middleware: HttpMiddleware.make(Handle, service),
+    ...HttpMiddleware.forLayerRouter(Handle, service),
     HttpApi
   }
   // `statics` and `members` are checked to be complete. The cast is needed because the class's own symbols name the bare tag, and

@@ -12,7 +12,6 @@ import type * as Lifetime from "./Lifetime.js"
 import type * as ReadOnce from "./ReadOnce.js"
 import type { CompileError } from "./SessionConfigError.js"
 import type { SessionDirectory } from "./SessionDirectory.js"
-import type { CookieUpdate } from "./SessionEngine.js"
 import type { SessionCommitted, SessionError, SessionUnavailable, SessionWriteError } from "./SessionError.js"
 import type { SessionId } from "./SessionId.js"
 import type { SessionRevocation } from "./SessionRevocation.js"
@@ -333,56 +332,4 @@ export interface SessionHandle<A, R = never> {
    * by the absolute deadline. For a visitor without a session it never completes: ask for the `subject` first.
    */
   readonly awaitEnd: (options?: AwaitEndOptions) => Effect.Effect<void, SessionUnavailable, R>
-}
-
-/**
- * One request's session, for a front end: the handle that the handler gets, and the end of the request.
- *
- * @since 0.1.0
- * @category models
- */
-export interface RequestSession<A> extends SessionHandle<A> {
-  /** The requirements of the session for the response. Absent if the session was not used: the response then does not depend on the cookie. */
-  readonly used: UsedSession | undefined
-  /**
-   * Decides and writes, once, however often it is called, before the first byte of the response. Total: an error is
-   * its result, and the front end answers with it.
-   */
-  readonly finish: (status: number) => Effect.Effect<SessionError | undefined>
-  /** The request has become a socket: no response will carry a cookie, and from now on only `save` writes. */
-  readonly detach: () => void
-}
-
-/**
- * The requirements of a used session for the response.
- *
- * @since 0.6.0
- * @category models
- */
-export interface UsedSession {
-  /** The cookie that the response must carry: a value with its Max-Age in seconds, or its end. */
-  readonly setCookie: CookieUpdate | undefined
-  /** The response is of no use to another request of the same visitor. */
-  readonly uncacheable: boolean
-  /** The session could not be read or written: the seconds after which another try is worthwhile. */
-  readonly retryAfter: number | undefined
-}
-
-/**
- * What a front end knows of a request besides its cookies.
- *
- * @since 0.3.0
- * @category models
- */
-export interface RequestOptions {
-  /** The browser fetches in advance, and takes no value that is read once. */
-  readonly prefetch?: boolean
-  /** The response has no body, so a value that is read once is shown to the handler and stays. */
-  readonly head?: boolean
-  /**
-   * The browser says that another site made this request, in a way in which it does not send our cookie. A session that is
-   * made for it would replace the visitor's own: `"refuse"` fails with `SessionCrossSite` (403), `"discard"` drops it and lets the
-   * handler's response stand.
-   */
-  readonly crossSite?: "refuse" | "discard" | undefined
 }

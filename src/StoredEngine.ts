@@ -11,6 +11,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { lengthPrefixed, randomBytes } from "./internal/crypto/primitives.js"
 import * as SealedText from "./internal/crypto/sealedText.js"
+import * as Tokens from "./internal/crypto/sessionToken.js"
 import * as Done from "./internal/done.js"
 import * as StoreCalls from "./internal/store/calls.js"
 import { guarded } from "./internal/store/defects.js"
@@ -65,7 +66,7 @@ const defaultMaxSessionBytes = 64 * 1024
  * @category constructors
  */
 export const storeKeys = (namespace: string): (token: SessionToken.SessionToken) => StoreKey.StoreKey => {
-  const hash = SessionToken.hashAfter(lengthPrefixed("effect-session/r1", namespace))
+  const hash = Tokens.hashAfter(lengthPrefixed("effect-session/r1", namespace))
   return (token) => StoreKey.ofHash(hash(token))
 }
 
@@ -192,7 +193,7 @@ const bind = (
     )
 
   const create = (record: SessionRecord, now: number, tries = 3): Effect.Effect<Written, SessionStoreError> => {
-    const token = SessionToken.fromBytes(randomBytes(SessionToken.byteLength))
+    const token = Tokens.fromBytes(randomBytes(Tokens.byteLength))
     const key = keyOf(token)
     const written: Written = { _tag: "Written", value: token, record }
     return Done.flatMap(
@@ -252,7 +253,7 @@ const bind = (
 
   /** A new token, with a key in the same place as another one where that matters. */
   const tokenBeside = (key: StoreKey.StoreKey) => {
-    const draw = () => SessionToken.fromBytes(randomBytes(SessionToken.byteLength))
+    const draw = () => Tokens.fromBytes(randomBytes(Tokens.byteLength))
     let token = draw()
     // One in 64 fits in a Redis Cluster; a store of which none fits is not waited for.
     for (let draws = 1; draws < 1000 && colocated?.(key, keyOf(token)) === false; draws++) token = draw()
@@ -291,7 +292,7 @@ const bind = (
     remote,
     selfContained: false,
     open: (value, now, reading) => {
-      const token = SessionToken.refine(value)
+      const token = Tokens.refine(value)
       if (token === undefined) return Exit.succeed(Option.none())
       const found = load(keyOf(token), now, reading)
       return Done.isDone(found) && Exit.isSuccess(found)
@@ -300,7 +301,7 @@ const bind = (
     },
     write: (write, now) => {
       if (write._tag === "Create") return create(write.record, now)
-      const token = SessionToken.refine(write.value)
+      const token = Tokens.refine(write.value)
       if (token === undefined) return Exit.succeed<Written>({ _tag: "Gone" })
       switch (write._tag) {
         case "Save":
@@ -313,7 +314,7 @@ const bind = (
     },
     destroy: (value) =>
       Effect.suspend(() => {
-        const token = SessionToken.refine(value)
+        const token = Tokens.refine(value)
         return token === undefined
           ? Effect.void
           : settled("destroy", store.destroy(keyOf(token)), Exit.succeed, Exit.succeed)

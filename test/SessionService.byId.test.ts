@@ -3,11 +3,12 @@
  */
 import { it } from "@effect/vitest"
 import { DateTime, Duration, Effect, Layer, Option, Redacted, Schema, TestClock } from "effect"
-import { Expiry, Lifetime, MemoryStore, Session, SessionId, SessionStore, StoredEngine } from "effect-session"
+import { Expiry, Lifetime, MemoryStore, Session, SessionStore, StoredEngine } from "effect-session"
 import * as MigratingStore from "effect-session/MigratingStore"
 import * as SealedStore from "effect-session/SealedStore"
 import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe } from "vitest"
+import * as Ids from "../src/internal/domain/id.js"
 import { first, ring } from "./support/rings.js"
 import { stores } from "./support/stores.js"
 import { visit } from "./support/visits.js"
@@ -107,7 +108,7 @@ for (const [name, layer] of [...stores, ...combined]) {
       Effect.gen(function*() {
         const { id, sessions } = yield* begin
         assert.isTrue(
-          Option.isNone(yield* sessions.openById(SessionId.fromBytes(new Uint8Array(SessionId.byteLength))))
+          Option.isNone(yield* sessions.openById(Ids.fromBytes(new Uint8Array(Ids.byteLength))))
         )
         const session = yield* Effect.flatten(sessions.openById(id))
         yield* session.set("plan", "free")
@@ -161,7 +162,7 @@ describe("sessions that a job cannot read", () => {
 /** Never called: the compiler is the test. */
 export const mistakes = Effect.gen(function*() {
   const sessions = yield* App.service
-  const session = yield* Effect.flatten(sessions.openById(SessionId.fromBytes(new Uint8Array(SessionId.byteLength))))
+  const session = yield* Effect.flatten(sessions.openById(Ids.fromBytes(new Uint8Array(Ids.byteLength))))
   // @ts-expect-error: a new token could not be sent to the visitor
   yield* session.rotate
   // @ts-expect-error: the token is not known

@@ -14,6 +14,7 @@ import type { CookieValue } from "effect-session/SessionEngine"
 import type { Store } from "effect-session/SessionStore"
 import { createHash } from "node:crypto"
 import { assert, describe } from "vitest"
+import * as Tokens from "../src/internal/crypto/sessionToken.js"
 import { forAll } from "../src/internal/testing/law.js"
 import { start } from "../src/internal/testing/records.js"
 import { engineOf, namespace, next, opened, record, seen, withSession, written } from "./support/engines.js"
@@ -21,7 +22,7 @@ import { faulty, recorded } from "./support/recording.js"
 import { freshPrefix, postgresClient, sqliteClient, sqlStore, stores } from "./support/stores.js"
 
 describe("a value that a visitor sends", () => {
-  const valid = Redacted.value(SessionToken.fromBytes(new Uint8Array(SessionToken.byteLength)))
+  const valid = Redacted.value(Tokens.fromBytes(new Uint8Array(Tokens.byteLength)))
   const malformed = [
     "",
     valid.slice(0, -1),
@@ -219,7 +220,7 @@ describe("what a copy of the store tells", () => {
     }
     for (const namespace of ["test/Engine", "", "名前", "n".repeat(300)]) {
       const hash = createHash("sha256").update(part("effect-session/r1")).update(part(namespace)).update(bytes)
-      assert.strictEqual(StoredEngine.storeKeys(namespace)(SessionToken.fromBytes(bytes)), hash.digest("base64url"))
+      assert.strictEqual(StoredEngine.storeKeys(namespace)(Tokens.fromBytes(bytes)), hash.digest("base64url"))
     }
   })
 })

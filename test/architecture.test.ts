@@ -6,7 +6,7 @@ import { assert, describe, it } from "vitest"
 
 /** The folders of `src/internal`, by floor. What lies in `src/internal` itself is on floor 0. */
 const floors: ReadonlyArray<ReadonlyArray<string>> = [
-  ["schema"],
+  ["domain", "schema"],
   ["crypto", "store"],
   ["cookie", "file", "memory", "migrating", "redis", "sql", "tiered"],
   ["session"],

@@ -9,28 +9,21 @@ import * as Either from "effect/Either"
 import * as Equal from "effect/Equal"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
-import { scan } from "../../CookieHeader.js"
-import * as Expiry from "../../Expiry.js"
 import * as Lifetime from "../../Lifetime.js"
 import type * as ReadOnce from "../../ReadOnce.js"
 import { SessionDirectory } from "../../SessionDirectory.js"
-import type { Draft } from "../../SessionDraft.js"
-import type * as SessionDraft from "../../SessionDraft.js"
 import type { CookieValue } from "../../SessionEngine.js"
 import type { SessionError, SessionUnavailable, SessionWriteError } from "../../SessionError.js"
 import { SessionInvalid } from "../../SessionError.js"
-import type {
-  AwaitEndOptions,
-  ExpiryOptions,
-  IfOptional,
-  IfReadOnce,
-  RequestOptions,
-  RequestSession,
-  SessionHandle,
-  UsedSession
-} from "../../SessionHandle.js"
+import type { AwaitEndOptions, ExpiryOptions, IfOptional, IfReadOnce, SessionHandle } from "../../SessionHandle.js"
 import type { SessionId } from "../../SessionId.js"
 import { SessionRevocation } from "../../SessionRevocation.js"
+import type { RequestOptions, RequestSession, UsedSession } from "../../SessionService.js"
+import { scan } from "../domain/cookieHeader.js"
+import type { Draft } from "../domain/draft.js"
+import type * as SessionDraft from "../domain/draft.js"
+import * as ExpiryRules from "../domain/expiry.js"
+import * as LifetimeRules from "../domain/lifetime.js"
 import type { RuntimeFiber } from "../done.js"
 import type { Core } from "./core.js"
 import { refused } from "./errors.js"
@@ -284,9 +277,11 @@ export class Handle<A extends object> implements RequestSession<A> {
         const { expiry } = this.#core.settings
         const modification = options.modification === undefined ? now : DateTime.toEpochMillis(options.modification)
         const end = (lifetime: Lifetime.Lifetime | undefined, deadline: number | undefined) =>
-          DateTime.unsafeMake(Expiry.endAfter(expiry, modification, lifetime, deadline))
+          DateTime.unsafeMake(ExpiryRules.endAfter(expiry, modification, lifetime, deadline))
         return options.expiry !== undefined
-          ? Effect.succeed(end(Either.getOrElse(Lifetime.resolve(options.expiry, now), () => undefined), undefined))
+          ? Effect.succeed(
+            end(Either.getOrElse(LifetimeRules.resolve(options.expiry, now), () => undefined), undefined)
+          )
           : this.#live.read((draft) => {
             const record = this.#live.loaded?.record
             // What is discarded is no use: the session ends when it would have ended.
@@ -329,7 +324,7 @@ export class Handle<A extends object> implements RequestSession<A> {
   }
 
   get cookieAge(): Effect.Effect<Duration.Duration> {
-    return Effect.sync(() => Duration.millis(Expiry.endAfter(this.#core.settings.expiry, 0, undefined, undefined)))
+    return Effect.sync(() => Duration.millis(ExpiryRules.endAfter(this.#core.settings.expiry, 0, undefined, undefined)))
   }
 
   get authenticate() {
@@ -416,8 +411,8 @@ const optionOf = <V>(value: V): Option.Option<Exclude<V, undefined>> =>
   value === undefined ? Option.none() : Option.some(value as Exclude<V, undefined>)
 
 const checked = (input: Lifetime.LifetimeInput, now: number) => {
-  const problem = Lifetime.validate(input)
-  return problem === undefined ? Lifetime.resolve(input, now) : Either.left(problem)
+  const problem = LifetimeRules.validate(input)
+  return problem === undefined ? LifetimeRules.resolve(input, now) : Either.left(problem)
 }
 
 // No control characters, no lone surrogates: every store keeps it as it is.

@@ -9,19 +9,19 @@ import * as Exit from "effect/Exit"
 import * as FiberRef from "effect/FiberRef"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
-import type { Candidates } from "../../CookieHeader.js"
-import { aborted } from "../../SessionChange.js"
-import type { Draft, Field, Step } from "../../SessionDraft.js"
-import * as SessionDraft from "../../SessionDraft.js"
 import type { CookieUpdate, CookieValue } from "../../SessionEngine.js"
 import type { SessionCommitted, SessionError, SessionUnavailable, SessionWriteError } from "../../SessionError.js"
-import type { RequestOptions } from "../../SessionHandle.js"
 import type { SessionRecord } from "../../SessionRecord.js"
 import type { SessionRevocation } from "../../SessionRevocation.js"
-import type { ValidationIssue } from "../../SessionSchema.js"
+import type { RequestOptions } from "../../SessionService.js"
 import type { ReadConsistency } from "../../SessionStore.js"
+import { aborted } from "../domain/change.js"
+import type { Candidates } from "../domain/cookieHeader.js"
+import type { Draft, Field, Step } from "../domain/draft.js"
+import * as SessionDraft from "../domain/draft.js"
 import * as Done from "../done.js"
 import { wholeOf } from "../schema/lazy.js"
+import type { ValidationIssue } from "../schema/prepared.js"
 import { awaitEnd } from "./awaitEnd.js"
 import type { Committed, Uncommitted } from "./commit.js"
 import { commit } from "./commit.js"
@@ -60,7 +60,7 @@ type Fields<A> = ReadonlyArray<readonly [keyof A & string, Field]>
  * branches of a handler may share it.
  */
 export class Live<A extends object> implements Uncommitted<A> {
-  // ---- what the decision depends on: see `SessionChange.State`
+  // ---- what the decision depends on: see `State` of `change.ts`
 
   /** It could not be opened. */
   answered = false
