@@ -152,9 +152,11 @@ export interface SessionHandle<A, R = never> {
   ) => Effect.Effect<Exclude<A[K], undefined>, SessionWriteError, R>
 
   /**
-   * Takes a value that is read once, and writes that at once: of several requests at most one gets it, and a request
-   * that the browser makes in advance gets nothing. Asks for the directory, which only stored engines provide: a cookie
-   * cannot keep such a promise.
+   * Removes a value that is read once, writes that at once, and gives its content: of several requests at most one gets it. A prefetch
+   * of the browser gets `None`.
+   *
+   * Requires `SessionDirectory`, which only stored engines provide, as evidence of a store: a browser that keeps an older cookie of a
+   * cookie engine would get the value again. If the directory belongs to another engine than the session, `take` dies.
    */
   readonly take: <K extends keyof A & string>(
     key: IfReadOnce<A, K>

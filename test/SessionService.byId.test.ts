@@ -65,11 +65,11 @@ for (const [name, layer] of [...stores, ...combined]) {
         yield* session.set("plan", "free")
         yield* session.update("items", (items) => [...items, "cake"])
         assert.deepStrictEqual(yield* itemsOf(cookie), ["tea"])
-        yield* sessions.commit(session)
+        yield* session.save
         const { result } = yield* visit(App, App.value, cookie)
         assert.deepStrictEqual([result.plan, result.items], ["free", ["tea", "cake"]])
         yield* session.update("items", (items) => [...items, "milk"])
-        yield* sessions.commit(session)
+        yield* session.save
         assert.deepStrictEqual(yield* itemsOf(cookie), ["tea", "cake", "milk"])
       })
     )
@@ -81,11 +81,11 @@ for (const [name, layer] of [...stores, ...combined]) {
         const session = yield* Effect.flatten(sessions.openById(id))
         yield* session.update("items", (items) => [...items, "job"])
         yield* visit(App, add("visitor"), cookie)
-        yield* sessions.commit(session)
+        yield* session.save
         assert.deepStrictEqual(yield* itemsOf(cookie), ["tea", "visitor", "job"])
         yield* session.update("items", (items) => [...items, "job 2"])
         const moved = yield* visit(App, Effect.zipRight(add("visitor 2"), App.rotate), cookie)
-        yield* sessions.commit(session)
+        yield* session.save
         assert.deepStrictEqual(yield* itemsOf(moved.cookie), ["tea", "visitor", "job", "visitor 2", "job 2"])
       })
     )
@@ -98,7 +98,7 @@ for (const [name, layer] of [...stores, ...combined]) {
         const items = yield* session.get("items")
         yield* visit(App, add("visitor"), cookie)
         yield* session.set("items", [...items, "job"])
-        assert.strictEqual((yield* Effect.flip(sessions.commit(session)))._tag, "SessionConflict")
+        assert.strictEqual((yield* Effect.flip(session.save))._tag, "SessionConflict")
         assert.deepStrictEqual(yield* itemsOf(cookie), ["tea", "visitor"])
       })
     )
@@ -113,7 +113,7 @@ for (const [name, layer] of [...stores, ...combined]) {
         const session = yield* Effect.flatten(sessions.openById(id))
         yield* session.set("plan", "free")
         yield* sessions.revokeSubject("ann")
-        assert.strictEqual((yield* Effect.flip(sessions.commit(session)))._tag, "SessionGone")
+        assert.strictEqual((yield* Effect.flip(session.save))._tag, "SessionGone")
         assert.isTrue(Option.isNone(yield* sessions.openById(id)))
         const second = yield* begin
         yield* TestClock.adjust("1 hour")

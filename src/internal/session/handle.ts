@@ -221,9 +221,14 @@ export class Handle<A extends object> implements RequestSession<A> {
     return <K extends keyof A & string>(
       key: IfReadOnce<A, K>
     ): Effect.Effect<Option.Option<ReadOnce.Content<A[K]>>, SessionError, SessionDirectory> => {
-      const taken = this.#take<K>(key)
-      // A stored engine can always take. Of the cookie engines only one with a directory can: the others do not compile.
-      return this.#core.engine.selfContained ? Effect.zipRight(SessionDirectory, taken) : taken
+      // The type has checked that there is a stored engine, but not that it is the engine of this session.
+      const consumed = this.#core.engine.selfContained
+        ? Effect.dieMessage(
+          `The session "${this.#core.name}" is kept in its cookie, so a browser that keeps an older cookie would get a value of ` +
+            "ReadOnce again. Use a stored engine for it."
+        )
+        : this.#take<K>(key)
+      return Effect.zipRight(SessionDirectory, consumed)
     }
   }
 

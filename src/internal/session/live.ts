@@ -651,7 +651,7 @@ export class Live<A extends object> implements Uncommitted<A> {
       Effect.logWarning(
         `A change to the session "${this.#core.name}" came after its request had been answered, and is lost. ` +
           "Let the handler wait for the fiber that makes it (Fiber.join, or Effect.all in place of Effect.fork), " +
-          "or change the session outside the request, with open and commit of its service."
+          "or change the session outside the request, with open of its service and save."
       ),
       Effect.fail(error)
     )
