@@ -24,6 +24,7 @@ import { log, unavailable } from "./errors.js"
 import { Handle } from "./handle.js"
 import { Live } from "./live.js"
 import { decode } from "./open.js"
+import { spannedIfTraced } from "./spans.js"
 
 /** How many records one page of the stream holds. */
 const pageSize = 100
@@ -83,7 +84,7 @@ export const adminOf = <A extends object>(core: Core<A>): SessionAdmin<A> => {
     Effect.contextWithEffect((context: Context.Context<R>) => {
       // The tag of a session has the name of its core, and its handle is among the services of a request.
       const live = Handle.liveOf(core, context.unsafeMap.get(core.name))
-      const done = Effect.provide(known(revoke), context)
+      const done = spannedIfTraced("revoke", core.name, Effect.provide(known(revoke), context))
       return Effect.zipLeft(live === undefined ? done : live.revoking(ends, done), core.watchers.wakeAll)
     })
 

@@ -24,6 +24,7 @@ import * as Done from "../done.js"
 import { causeOf } from "../store/defects.js"
 import type { Core } from "./core.js"
 import * as Errors from "./errors.js"
+import { spanned } from "./spans.js"
 import type { Changes, Loaded, Work, Written } from "./work.js"
 import * as Write from "./write.js"
 
@@ -122,7 +123,10 @@ const commitChanges = <A extends object>(
       undefined
     )
   }
-  const performed = toTheEnd(core, () => perform(core, change, live, work, now))
+  const write = () => toTheEnd(core, () => perform(core, change, live, work, now))
+  const performed = Done.isTraced(fiber)
+    ? spanned("commit", core.name, Effect.suspend(write), () => change)
+    : write()
   return Done.isDone(performed) && Exit.isSuccess(performed)
     ? performed
     : Effect.tapError(

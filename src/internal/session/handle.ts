@@ -29,6 +29,7 @@ import type { Core } from "./core.js"
 import { refused } from "./errors.js"
 import { Live } from "./live.js"
 import { mostValues } from "./presented.js"
+import { spannedIfTraced } from "./spans.js"
 import { contentOf, take } from "./taking.js"
 
 /**
@@ -346,13 +347,17 @@ export class Handle<A extends object> implements RequestSession<A> {
 
   #authenticate(subject: string, step: SessionDraft.Step<A>): Effect.Effect<void, SessionWriteError> {
     return subjectPattern.test(subject)
-      ? this.#live.change((draft) => [
-        undefined,
-        step,
-        () => {
-          if (draft.subject !== undefined && draft.subject !== subject) this.#live.reads.restart()
-        }
-      ])
+      ? spannedIfTraced(
+        "authenticate",
+        this.#core.name,
+        this.#live.change((draft) => [
+          undefined,
+          step,
+          () => {
+            if (draft.subject !== undefined && draft.subject !== subject) this.#live.reads.restart()
+          }
+        ])
+      )
       : Effect.fail(
         new SessionInvalid({
           session: this.#core.name,

@@ -34,6 +34,7 @@ import type { Found } from "./open.js"
 import { load, open } from "./open.js"
 import { Presented, separator } from "./presented.js"
 import { Reads } from "./reads.js"
+import { spanned } from "./spans.js"
 import type { Loaded } from "./work.js"
 import { endOf } from "./write.js"
 
@@ -191,13 +192,23 @@ export class Live<A extends object> implements Uncommitted<A> {
     const seen = this.draft?.value
     const values = this.loaded === undefined ? this.values : [this.loaded.value]
     const partial = this.#presentedValues?.partial ?? this.#candidates.partial === true
-    const found = open(core, this.presented, values, partial, this.#reading, fiber)
+    const found = Done.isTraced(fiber)
+      ? this.#openInSpan(values, partial)
+      : open(core, this.presented, values, partial, this.#reading, fiber)
     if (seen === undefined && Done.isDone(found) && Exit.isSuccess(found)) return Exit.succeed(this.#found(found.value))
     return Effect.flatMap(found, (found) =>
       seen === undefined ? Exit.succeed(this.#found(found)) : Effect.map(
         core.steps.differing(this.reads.all, seen, found.loaded?.decoded ?? core.initial),
         (outdated) => this.#found(found, outdated)
       ))
+  }
+
+  #openInSpan(values: ReadonlyArray<CookieValue>, partial: boolean): Effect.Effect<Found<A>, SessionUnavailable> {
+    let outcome = "unknown"
+    const opened = Effect.withFiberRuntime<Found<A>, SessionUnavailable>((fiber) =>
+      open(this.#core, this.presented, values, partial, this.#reading, fiber, (known) => void (outcome = known))
+    )
+    return spanned("open", this.#core.name, opened, () => outcome)
   }
 
   #found({ ambiguous, loaded }: Found<A>, outdated: ReadonlyArray<keyof A & string> = []): Draft<A> {

@@ -40,9 +40,13 @@ export const open = <A extends object>(
   values: ReadonlyArray<CookieValue>,
   partial: boolean,
   reading: ReadConsistency | undefined,
-  fiber: Done.RuntimeFiber
+  fiber: Done.RuntimeFiber,
+  onOutcome?: (outcome: Outcomes.LoadOutcome) => void
 ): Effect.Effect<Found<A>, SessionUnavailable> => {
-  const count = (outcome: Outcomes.LoadOutcome) => SessionMetrics.loads.unsafeUpdate(outcome, labelsOf(fiber))
+  const count = (outcome: Outcomes.LoadOutcome) => {
+    SessionMetrics.loads.unsafeUpdate(outcome, labelsOf(fiber))
+    onOutcome?.(outcome)
+  }
   const [only] = values
   if (only === undefined) {
     count(presented ? "malformed" : "no_cookie")
