@@ -7,6 +7,7 @@
  */
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
+import * as Predicate from "effect/Predicate"
 import { earlier } from "./internal/domain/earlier.js"
 import type { Lifetime } from "./Lifetime.js"
 
@@ -181,3 +182,17 @@ export const aal3: Expiry<true> = earliest(idle("15 minutes"), absolute("12 hour
  * @category presets
  */
 export const standard: Expiry<true> = earliest(idle("14 days"), absolute("30 days"))
+
+/**
+ * Returns whether a value is a policy.
+ *
+ * @since 0.6.0
+ * @category guards
+ */
+export const isExpiry = (value: unknown): value is Expiry =>
+  Predicate.hasProperty(value, "bounded") && typeof value.bounded === "boolean" &&
+  limits.every((limit) => limit in value && isLimit(Reflect.get(value, limit)))
+
+const limits = ["idle", "sinceModified", "absolute", "at"] as const
+
+const isLimit = (value: unknown): boolean => value === undefined || typeof value === "number"

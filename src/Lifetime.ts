@@ -95,3 +95,11 @@ export const browser: Lifetime = { _tag: "Browser" }
  * @category lifetimes
  */
 export const byPolicy: LifetimeInput = { _tag: "Policy" }
+
+/**
+ * Returns whether a value is a lifetime.
+ *
+ * @since 0.6.0
+ * @category guards
+ */
+export const isLifetime: (value: unknown) => value is Lifetime = Schema.is(Lifetime)

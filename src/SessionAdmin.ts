@@ -146,10 +146,10 @@ export interface SessionAdmin<A> {
    *
    * @example
    * ```ts
-   * import type { Session, SessionDirectory, SessionError } from "effect-session"
    * import { Effect } from "effect"
+   * import type { Sessions } from "effect-session/SessionService"
    *
-   * declare const sessions: SessionService.Sessions<{ readonly name: string }>
+   * declare const sessions: Sessions<{ readonly name: string }>
    *
    * export const firstTwoPages = Effect.gen(function*() {
    *   const first = yield* sessions.list("ann")

@@ -25,12 +25,12 @@ import type * as SessionDraft from "../domain/draft.js"
 import * as ExpiryRules from "../domain/expiry.js"
 import * as LifetimeRules from "../domain/lifetime.js"
 import type { RuntimeFiber } from "../done.js"
+import { consume, contentOf } from "./consumeOnce.js"
 import type { Core } from "./core.js"
 import { refused } from "./errors.js"
 import { Live } from "./live.js"
 import { mostValues } from "./presented.js"
 import { spannedIfTraced } from "./spans.js"
-import { contentOf, take } from "./taking.js"
 
 /**
  * What `yield* AppSession` gives. Its functions may be taken off it: they come from getters, so that a request that uses
@@ -238,7 +238,7 @@ export class Handle<A extends object> implements RequestSession<A> {
     if (this.#options?.prefetch === true) return this.#live.prefetched
     return this.#options?.head === true
       ? Effect.map(this.get(key), contentOf)
-      : take<A, K>(this.#core, this.#live, key)
+      : consume<A, K>(this.#core, this.#live, key)
   }
 
   get clear(): Effect.Effect<void, SessionWriteError> {
