@@ -8,7 +8,7 @@ import * as ObservedStore from "effect-session/ObservedStore"
 import { inspect } from "node:util"
 import { assert, describe } from "vitest"
 import { intercepted } from "../src/internal/store/intercepted.js"
-import { visit } from "./support/visits.js"
+import { visit } from "./support/requestWithoutHttp.js"
 
 class Traced extends Session.Tag<Traced>()("test/Traced", {
   schema: Schema.Struct({ secret: Schema.optional(Schema.String) })
