@@ -3,7 +3,7 @@
  * `npm run bench -- memory-store [sessions...] [--only effect-session]`
  */
 import { Effect, Option } from "effect"
-import { MemoryStore, SessionId, StoreKey } from "effect-session"
+import { MemoryStore, StoreKey } from "effect-session"
 import type { SessionRecord } from "effect-session/SessionRecord"
 import { LRUCache } from "lru-cache"
 import { execFileSync } from "node:child_process"
@@ -11,6 +11,7 @@ import { randomBytes } from "node:crypto"
 import { PerformanceObserver } from "node:perf_hooks"
 import { setImmediate } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
+import * as Ids from "../src/internal/domain/id.js"
 import { synchronousOf } from "../src/internal/store/synchronous.js"
 import { data } from "./app.js"
 import { measured, options } from "./harness.js"
@@ -46,7 +47,7 @@ const sessionOf = (
   const now = Date.now()
   const record = {
     namespace,
-    id: SessionId.fromBytes(randomBytes(SessionId.byteLength)),
+    id: Ids.fromBytes(randomBytes(Ids.byteLength)),
     // A string of its own, as that of every encoded session.
     data: Buffer.from(json.replace(`"count":0`, `"count":${i}`)).toString(),
     schemaVersion: 1,

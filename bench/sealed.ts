@@ -3,11 +3,12 @@
  * `npm run bench -- sealed`
  */
 import { Effect, Option, Redacted } from "effect"
-import { SessionEngine, SessionId, type SessionRecord } from "effect-session"
+import { SessionEngine, type SessionRecord } from "effect-session"
 import * as CookieEngine from "effect-session/CookieEngine"
 import * as Keyring from "effect-session/Keyring"
 import { randomBytes } from "node:crypto"
 import { xchacha20Poly1305 } from "../src/internal/crypto/cipher.js"
+import * as Ids from "../src/internal/domain/id.js"
 import { data } from "./app.js"
 import { floor, ours } from "./contenders.js"
 import { interleaved, measured, options } from "./harness.js"
@@ -20,7 +21,7 @@ const json = JSON.stringify(data)
 const now = Date.now()
 const record: SessionRecord = {
   namespace: "bench",
-  id: SessionId.fromBytes(randomBytes(16)),
+  id: Ids.fromBytes(randomBytes(16)),
   data: json,
   schemaVersion: 1,
   subject: "u-1",

@@ -38,8 +38,8 @@ export const writeExamples = (): number => {
 
 const examplesOf = (source: string): ReadonlyArray<string> => {
   const text = readFileSync(source, "utf8")
-  // In a doc comment each line of an example begins with a star.
-  const plain = source.endsWith(".ts") ? text.replaceAll(/^ \* ?/gm, "") : text
+  // In a doc comment, also of a member, each line of an example begins with a star.
+  const plain = source.endsWith(".ts") ? text.replaceAll(/^ +\* ?/gm, "") : text
   return [...plain.matchAll(/^```ts\n([\s\S]*?)^```/gm)].map((match) => match[1] ?? "")
 }
 

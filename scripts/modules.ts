@@ -9,7 +9,7 @@ import { readdirSync, readFileSync } from "node:fs"
  * itself are on the lowest floor. This is the only place that states it.
  */
 export const floors: ReadonlyArray<ReadonlyArray<string>> = [
-  ["schema"],
+  ["domain", "schema"],
   ["crypto", "store"],
   ["cookie", "file", "memory", "migrating", "redis", "sql", "tiered"],
   ["session"],

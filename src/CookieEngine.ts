@@ -16,19 +16,19 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
-import { isExpired } from "./Expiry.js"
 import type { Cookies } from "./internal/cookie/ledger.js"
 import * as Ledger from "./internal/cookie/ledger.js"
 import type { CookieRecords } from "./internal/cookie/record.js"
 import * as CookieRecord from "./internal/cookie/record.js"
+import { isExpired } from "./internal/domain/expiry.js"
 import { layerConfig as layerConfigOf } from "./internal/layerConfig.js"
+import * as Counts from "./internal/metrics.js"
 import { corrupt } from "./internal/store/damaged.js"
 import { guarded } from "./internal/store/defects.js"
 import { Keyring } from "./Keyring.js"
 import { SessionConfigError } from "./SessionConfigError.js"
 import type { BoundEngine, Scope, Written } from "./SessionEngine.js"
 import { SessionEngine } from "./SessionEngine.js"
-import * as SessionMetrics from "./SessionMetrics.js"
 import type { SessionRecord } from "./SessionRecord.js"
 import { clockSlack } from "./SessionRecord.js"
 import { SessionRevocation } from "./SessionRevocation.js"
@@ -60,7 +60,7 @@ const cookiesOf = (records: CookieRecords, cookieName: string): Cookies => ({
       case "Invalid":
         return Exit.succeed(Option.none())
       case "Unreadable":
-        SessionMetrics.countRejection("unreadable")
+        Counts.countRejection("unreadable")
         return Exit.fail(new SessionStoreError({ operation: "open", reason: "corrupt" }))
       case "Opened":
         return Exit.succeed(Option.some(decoded))
@@ -95,7 +95,7 @@ const withoutLedger = ({ contentOf, written }: Cookies): BoundEngine => {
       if (Option.isNone(content.value)) return Exit.succeed(Option.none())
       const { record, needsReseal: needsReseal } = content.value.value
       if (isExpired(record.expiry, now)) {
-        SessionMetrics.countRejection("expired")
+        Counts.countRejection("expired")
         return Exit.succeed(Option.none())
       }
       const ahead = aheadOf(record, now)
@@ -121,7 +121,7 @@ const aheadOf = ({ authenticatedAt = 0, createdAt, lastSeenAt, modifiedAt }: Ses
 /** The end of such a record may be too late by as much, and nothing but the cookie knows it. */
 const premature = (ahead: number): Effect.Effect<void> =>
   Effect.suspend(() => {
-    SessionMetrics.countRejection("premature")
+    Counts.countRejection("premature")
     return Effect.logWarning(
       `A session cookie was refused and its visitor is anonymous: it was made ${
         Math.round(ahead / 1000)

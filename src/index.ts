@@ -6,7 +6,6 @@
  *
  * @since 0.1.0
  */
-export * as CookieHeader from "./CookieHeader.js"
 export * as Expiry from "./Expiry.js"
 export * as FileEngine from "./FileEngine.js"
 export * as FileStore from "./FileStore.js"
@@ -16,7 +15,6 @@ export * as MemoryStore from "./MemoryStore.js"
 export * as Merge from "./Merge.js"
 export * as ReadOnce from "./ReadOnce.js"
 export * as Session from "./Session.js"
-export * as SessionChange from "./SessionChange.js"
 export * as SessionCodec from "./SessionCodec.js"
 export * as SessionConfig from "./SessionConfig.js"
 export { SessionConfigError } from "./SessionConfigError.js"

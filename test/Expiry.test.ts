@@ -2,6 +2,7 @@ import { assert, describe, expectTypeOf, it } from "@effect/vitest"
 import * as Expiry from "effect-session/Expiry"
 import type * as Lifetime from "effect-session/Lifetime"
 import * as fc from "fast-check"
+import * as ExpiryRules from "../src/internal/domain/expiry.js"
 
 const seconds = 1000
 const minutes = 60 * seconds
@@ -38,7 +39,7 @@ const makeTimes = (now: number): Expiry.Times => ({
   lastSeenAt: now
 })
 
-const end = (self: Expiry.Expiry, from: Expiry.Times) => Expiry.initial(self, from, undefined).at
+const end = (self: Expiry.Expiry, from: Expiry.Times) => ExpiryRules.initial(self, from, undefined).at
 
 describe("earliest", () => {
   it("is associative", () =>
@@ -77,7 +78,7 @@ describe("earliest", () => {
 
     // @ts-expect-error a policy that activity can prolong for ever is no policy for a session
     const refused: Expiry.Expiry<true> = unbounded
-    assert.isDefined(Expiry.validate(refused))
+    assert.isDefined(ExpiryRules.validate(refused))
   })
 })
 
@@ -96,7 +97,7 @@ describe("begin", () => {
 
   it("never ends after the deadline, whatever the session's own lifetime", () =>
     fc.assert(fc.property(policy, times, lifetime, (self, from, own) => {
-      const { at, deadline } = Expiry.initial(self, from, own)
+      const { at, deadline } = ExpiryRules.initial(self, from, own)
       assert.strictEqual(deadline !== undefined, self.bounded)
       assert.isTrue(deadline === undefined || at <= deadline)
     })))
@@ -110,15 +111,15 @@ describe("begin", () => {
       lastSeenAt: 5 * hours
     }
     const idling = Expiry.earliest(Expiry.idle("1 hour"), Expiry.absolute("30 days"))
-    assert.strictEqual(Expiry.initial(idling, from, own).at, 5 * hours + 2 * days)
-    assert.strictEqual(Expiry.initial(Expiry.django, from, own).at, 1 * hours + 2 * days)
-    assert.strictEqual(Expiry.initial(Expiry.absolute("1 day"), from, own).at, 1 * days)
+    assert.strictEqual(ExpiryRules.initial(idling, from, own).at, 5 * hours + 2 * days)
+    assert.strictEqual(ExpiryRules.initial(Expiry.django, from, own).at, 1 * hours + 2 * days)
+    assert.strictEqual(ExpiryRules.initial(Expiry.absolute("1 day"), from, own).at, 1 * days)
   })
 
   it("lets a date of the session's own replace idle, under the absolute limit", () =>
     fc.assert(fc.property(moment, length, moment, (now, absolute, until) =>
       assert.strictEqual(
-        Expiry.initial(
+        ExpiryRules.initial(
           Expiry.earliest(Expiry.idle("1 second"), Expiry.absolute(absolute)),
           makeTimes(now),
           { _tag: "Until", at: until }
@@ -129,7 +130,7 @@ describe("begin", () => {
   it("takes a browser-length session for a choice about the cookie only", () =>
     fc.assert(
       fc.property(policy, times, (self, from) =>
-        assert.strictEqual(Expiry.initial(self, from, { _tag: "Browser" }).at, end(self, from)))
+        assert.strictEqual(ExpiryRules.initial(self, from, { _tag: "Browser" }).at, end(self, from)))
     ))
 })
 
@@ -160,24 +161,24 @@ const live = ({ expiry, policy, times }: Life, event: Event): Life => {
   switch (event._tag) {
     case "Touch":
     case "Reseal":
-      return { policy, times: seen, expiry: Expiry.next(policy, expiry, seen, expiry.lifetime) }
+      return { policy, times: seen, expiry: ExpiryRules.next(policy, expiry, seen, expiry.lifetime) }
     case "Save":
     case "Rotate":
-      return { policy, times: written, expiry: Expiry.next(policy, expiry, written, expiry.lifetime) }
+      return { policy, times: written, expiry: ExpiryRules.next(policy, expiry, written, expiry.lifetime) }
     case "SetLifetime":
-      return { policy, times: written, expiry: Expiry.next(policy, expiry, written, event.lifetime) }
+      return { policy, times: written, expiry: ExpiryRules.next(policy, expiry, written, event.lifetime) }
     case "Deploy":
       return live({ expiry, policy: event.policy, times }, { _tag: "Touch", now: event.now })
     case "Authenticate": {
       const authenticated = { ...written, authenticatedAt: event.now }
-      return { policy, times: authenticated, expiry: Expiry.initial(policy, authenticated, expiry.lifetime) }
+      return { policy, times: authenticated, expiry: ExpiryRules.initial(policy, authenticated, expiry.lifetime) }
     }
   }
 }
 
 const born = (self: Expiry.Expiry, now: number): Life => {
   const from = makeTimes(now)
-  return { policy: self, times: from, expiry: Expiry.initial(self, from, undefined) }
+  return { policy: self, times: from, expiry: ExpiryRules.initial(self, from, undefined) }
 }
 
 describe("proceed", () => {
@@ -229,8 +230,8 @@ describe("isExpired", () => {
   it("is true from the moment of expiry on, and not a millisecond earlier", () =>
     fc.assert(fc.property(moment, fc.nat(), (at, later) => {
       const expiry: Expiry.SessionExpiry = { at, deadline: undefined, lifetime: undefined }
-      assert.isTrue(Expiry.isExpired(expiry, at + later))
-      assert.isFalse(Expiry.isExpired(expiry, at - 1 - later))
+      assert.isTrue(ExpiryRules.isExpired(expiry, at + later))
+      assert.isFalse(ExpiryRules.isExpired(expiry, at - 1 - later))
     })))
 })
 
@@ -238,7 +239,7 @@ describe("touchWindow", () => {
   it("ends a session up to a tenth of its idle limit early, and never late", () =>
     fc.assert(fc.property(length, fc.array(fc.integer({ min: 0, max: 1 * days })), (idle, pauses) => {
       const self = Expiry.earliest(Expiry.idle(idle), Expiry.at(Number.MAX_SAFE_INTEGER / 2))
-      const window = Expiry.touchWindow(self, undefined)
+      const window = ExpiryRules.touchWindow(self, undefined)
       if (window === undefined) return assert.fail("activity prolongs this session")
       let life = born(self, 0)
       let now = 0
@@ -251,13 +252,16 @@ describe("touchWindow", () => {
     })))
 
   it("is a tenth of the session's own inactivity where it has one", () =>
-    assert.strictEqual(Expiry.touchWindow(Expiry.standard, { _tag: "Inactivity", millis: 50 * minutes }), 5 * minutes))
+    assert.strictEqual(
+      ExpiryRules.touchWindow(Expiry.standard, { _tag: "Inactivity", millis: 50 * minutes }),
+      5 * minutes
+    ))
 
   it("is absent where activity prolongs nothing", () => {
-    assert.isUndefined(Expiry.touchWindow(Expiry.django, undefined))
-    assert.isUndefined(Expiry.touchWindow(Expiry.django, { _tag: "Inactivity", millis: 1 * hours }))
-    assert.isUndefined(Expiry.touchWindow(Expiry.absolute("1 day"), undefined))
-    assert.isUndefined(Expiry.touchWindow(Expiry.standard, { _tag: "Until", at: 0 }))
+    assert.isUndefined(ExpiryRules.touchWindow(Expiry.django, undefined))
+    assert.isUndefined(ExpiryRules.touchWindow(Expiry.django, { _tag: "Inactivity", millis: 1 * hours }))
+    assert.isUndefined(ExpiryRules.touchWindow(Expiry.absolute("1 day"), undefined))
+    assert.isUndefined(ExpiryRules.touchWindow(Expiry.standard, { _tag: "Until", at: 0 }))
   })
 })
 
@@ -273,7 +277,7 @@ describe("presets", () => {
   for (const [title, preset, limits] of presets) {
     it(title, () => {
       assert.deepStrictEqual(preset, { ...none, ...limits })
-      assert.isUndefined(Expiry.validate(preset))
+      assert.isUndefined(ExpiryRules.validate(preset))
     })
   }
 })
@@ -297,12 +301,12 @@ describe("problemOf", () => {
     ]
   ]
   for (const [title, self, sentence] of refused) {
-    it(`refuses ${title}`, () => assert.match(Expiry.validate(self) ?? "", sentence))
+    it(`refuses ${title}`, () => assert.match(ExpiryRules.validate(self) ?? "", sentence))
   }
 
   it("accepts one second, and an idle limit as long as the absolute one", () => {
-    assert.isUndefined(Expiry.validate(Expiry.absolute("1 second")))
-    assert.isUndefined(Expiry.validate(bounded(Expiry.idle("1 day"))))
-    assert.isUndefined(Expiry.validate(Expiry.at("2030-01-01T00:00:00Z")))
+    assert.isUndefined(ExpiryRules.validate(Expiry.absolute("1 second")))
+    assert.isUndefined(ExpiryRules.validate(bounded(Expiry.idle("1 day"))))
+    assert.isUndefined(ExpiryRules.validate(Expiry.at("2030-01-01T00:00:00Z")))
   })
 })

@@ -1,6 +1,6 @@
 import { it } from "@effect/vitest"
 import { Effect, Option, Redacted } from "effect"
-import { SessionConfigError, SessionStoreError, SessionToken, StoredEngine } from "effect-session"
+import { SessionConfigError, SessionStoreError, StoredEngine } from "effect-session"
 import { aRecord, freshKey, hour, isAlive, isDead, minute, start, stored } from "effect-session/Fixtures"
 import {
   chmodSync,
@@ -15,6 +15,7 @@ import {
 } from "node:fs"
 import * as Path from "node:path"
 import { assert, describe } from "vitest"
+import * as Tokens from "../src/internal/crypto/sessionToken.js"
 import { shardOf, spell } from "../src/internal/file/names.js"
 import type { Step } from "./support/interceptedFileSystem.js"
 import { interceptedFileStore, openStore } from "./support/interceptedFileSystem.js"
@@ -238,7 +239,7 @@ describe("paths", () => {
         yield* engine.destroy(Redacted.make(value))
       }
       assert.deepStrictEqual(steps, [])
-      const token = SessionToken.fromBytes(new Uint8Array(SessionToken.byteLength))
+      const token = Tokens.fromBytes(new Uint8Array(Tokens.byteLength))
       assert.isTrue(Option.isNone(yield* engine.open(token, start)))
       assert.isAbove(steps.length, 0)
       assertOurs(directory, steps)

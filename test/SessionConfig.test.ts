@@ -20,16 +20,18 @@ import {
   SessionConfigError,
   SessionDirectory,
   SessionEngine,
-  type SessionService as Service
+  type SessionService as Identity
 } from "effect-session"
 import * as SessionService from "effect-session/SessionService"
 import { assert, describe, expectTypeOf } from "vitest"
+import * as EnvironmentSettings from "../src/internal/session/config.js"
+import * as Service from "../src/internal/session/service.js"
 
 type Variables = Readonly<Record<string, string>>
 
 const environment = (variables: Variables) => ConfigProvider.fromMap(new Map(Object.entries(variables)))
 
-const read = (variables: Variables) => Effect.withConfigProvider(SessionConfig.settings, environment(variables))
+const read = (variables: Variables) => Effect.withConfigProvider(EnvironmentSettings.settings, environment(variables))
 
 const millis = (minutes: number) => minutes * 60_000
 
@@ -39,9 +41,9 @@ interface App {
 interface Data {
   readonly visits: number
 }
-const App = Context.GenericTag<Service<App>, SessionService.Sessions<Data>>("test/App/Service")
+const App = Context.GenericTag<Identity<App>, SessionService.Sessions<Data>>("test/App/Service")
 
-const definition = (settings: SessionService.Settings): SessionService.Definition<Data> => ({
+const definition = (settings: SessionService.Settings): Service.Definition<Data> => ({
   name: "test/App",
   namespace: "test/App",
   schema: Schema.Struct({ visits: Schema.Number }),
@@ -53,7 +55,7 @@ const definition = (settings: SessionService.Settings): SessionService.Definitio
 
 /** The service of a tag with these settings of its own, in this environment. */
 const built = (variables: Variables, own: SessionService.Settings = {}) =>
-  SessionConfig.layer<App, Data, never>(App, definition(own)).pipe(
+  EnvironmentSettings.layer<App, Data, never>(App, definition(own)).pipe(
     Layer.provide(MemoryEngine.layer),
     Layer.provide(Layer.setConfigProvider(environment(variables)))
   )
@@ -70,7 +72,7 @@ const refusal = (effect: Effect.Effect<unknown, unknown>) =>
   })
 
 describe("settings", () => {
-  const cases: ReadonlyArray<readonly [Variables, SessionConfig.Overrides]> = [
+  const cases: ReadonlyArray<readonly [Variables, EnvironmentSettings.Overrides]> = [
     [{ SESSION_COOKIE_NAME: "shop" }, { cookie: { name: "shop" } }],
     [{ SESSION_COOKIE_PREFIX: "__Host-Http-" }, { cookie: { prefix: "__Host-Http-" } }],
     [{ SESSION_COOKIE_PREFIX: "__Host-" }, { cookie: { prefix: "__Host-" } }],
@@ -135,7 +137,7 @@ describe("settings", () => {
   it.effect("a constant-case provider with a prefix finds the same names", () =>
     Effect.gen(function*() {
       const overrides = yield* Effect.withConfigProvider(
-        SessionConfig.settings,
+        EnvironmentSettings.settings,
         ConfigProvider.fromMap(new Map([["SHOP_SESSION_COOKIE_NAME", "shop"]]), { pathDelim: "_" }).pipe(
           ConfigProvider.nested("SHOP")
         )
@@ -204,7 +206,7 @@ describe("over a tag's own settings", () => {
         expiry: Expiry.aal2,
         onGone: "discard"
       }
-      assert.deepStrictEqual(SessionConfig.overlay(own, yield* read({})), own)
+      assert.deepStrictEqual(EnvironmentSettings.overlay(own, yield* read({})), own)
       assert.strictEqual((yield* cookieOf({})).name, "__Host-Http-session")
       assert.deepStrictEqual(yield* cookieOf({}, own), {
         name: "__Secure-shop",
@@ -231,7 +233,7 @@ describe("over a tag's own settings", () => {
     Effect.gen(function*() {
       const own = { expiry: Expiry.aal2 }
       const expiry = (variables: Variables, settings: SessionService.Settings) =>
-        Effect.map(read(variables), (overrides) => SessionConfig.overlay(settings, overrides).expiry)
+        Effect.map(read(variables), (overrides) => EnvironmentSettings.overlay(settings, overrides).expiry)
       assert.deepStrictEqual(
         yield* expiry({ SESSION_IDLE: "20 minutes" }, own),
         Expiry.earliest(Expiry.idle("20 minutes"), Expiry.absolute("24 hours"))

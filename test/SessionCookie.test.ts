@@ -5,6 +5,8 @@ import type { Lifetime } from "effect-session/Lifetime"
 import type { CookieOptions } from "effect-session/SessionCookie"
 import * as SessionCookie from "effect-session/SessionCookie"
 import * as fc from "fast-check"
+import * as CookieRules from "../src/internal/domain/cookie.js"
+import * as ExpiryRules from "../src/internal/domain/expiry.js"
 
 const plain = SessionCookie.make()
 
@@ -19,7 +21,7 @@ describe("make", () => {
       partitioned: false,
       browserLength: false
     })
-    assert.isUndefined(SessionCookie.validate(plain))
+    assert.isUndefined(CookieRules.validate(plain))
   })
 
   it("R27: the development preset has a name of its own, no prefix, and is not Secure", () => {
@@ -27,7 +29,7 @@ describe("make", () => {
     assert.notInclude(plain.name, cookie.name)
     assert.isFalse(cookie.name.startsWith("__"))
     assert.isFalse(cookie.secure)
-    assert.isUndefined(SessionCookie.validate(cookie))
+    assert.isUndefined(CookieRules.validate(cookie))
   })
 
   it("keeps what is given", () =>
@@ -72,7 +74,7 @@ describe("a combination that browsers drop does not type-check, and is refused w
     "R26: Partitioned without SameSite=None": { partitioned: true }
   }
   for (const [title, options] of Object.entries(illegal)) {
-    it(title, () => assert.isString(SessionCookie.validate(SessionCookie.make(options))))
+    it(title, () => assert.isString(CookieRules.validate(SessionCookie.make(options))))
   }
 
   it("ASVS 3.3.2: SameSite=None must be acknowledged", () => {
@@ -132,7 +134,7 @@ describe("problemOf", () => {
   for (const prefix of prefixes) {
     it(`ASVS 3.3.1: ${prefix || "no prefix"}: refuses exactly the mixes of attributes that a browser drops`, () => {
       for (const cookie of mixes.filter(({ name }) => name === `${prefix}session`)) {
-        assert.strictEqual(SessionCookie.validate(cookie) === undefined, browserKeeps(cookie), JSON.stringify(cookie))
+        assert.strictEqual(CookieRules.validate(cookie) === undefined, browserKeeps(cookie), JSON.stringify(cookie))
       }
     })
   }
@@ -158,7 +160,7 @@ describe("problemOf", () => {
     "a domain with an empty label": { name: "s", domain: "example..com" }
   }
   for (const [title, fields] of Object.entries(refused)) {
-    it(`refuses ${title}`, () => assert.isString(SessionCookie.validate({ ...plain, ...fields })))
+    it(`refuses ${title}`, () => assert.isString(CookieRules.validate({ ...plain, ...fields })))
   }
 
   const accepted: Readonly<Record<string, Partial<SessionCookie.SessionCookie>>> = {
@@ -168,7 +170,7 @@ describe("problemOf", () => {
     "every character of a token": { name: "!#$%&'*+-.^_`|~09azAZ" }
   }
   for (const [title, fields] of Object.entries(accepted)) {
-    it(`accepts ${title}`, () => assert.isUndefined(SessionCookie.validate({ ...plain, ...fields })))
+    it(`accepts ${title}`, () => assert.isUndefined(CookieRules.validate({ ...plain, ...fields })))
   }
 })
 
@@ -190,7 +192,7 @@ const fourHundredDays = 400 * 86_400
 describe("maxAge", () => {
   it("R4, R5: is whole seconds, never negative and never over 400 days", () =>
     fc.assert(fc.property(cookie, expiry, moment, (cookie, expiry, now) => {
-      const age = SessionCookie.maxAge(cookie, expiry, now)
+      const age = CookieRules.maxAge(cookie, expiry, now)
       if (age === undefined) return
       assert.isTrue(Number.isInteger(age) && age >= 0 && age <= fourHundredDays, String(age))
       assert.isFalse(Object.is(age, -0))
@@ -202,7 +204,7 @@ describe("maxAge", () => {
       const expiry: SessionExpiry = fixed
         ? { at, deadline: end, lifetime: undefined }
         : { at: end, deadline: undefined, lifetime: undefined }
-      const until = now + 1000 * (SessionCookie.maxAge(plain, expiry, now) ?? Number.NaN)
+      const until = now + 1000 * (CookieRules.maxAge(plain, expiry, now) ?? Number.NaN)
       assert.isAtMost(until, end)
       assert.isAbove(until, end - 1000)
     })))
@@ -210,7 +212,7 @@ describe("maxAge", () => {
   it("runs to the computed end where the session has its own lifetime, even if the cookie is browser-length", () =>
     fc.assert(fc.property(cookie, moment, (cookie, now) =>
       assert.strictEqual(
-        SessionCookie.maxAge(
+        CookieRules.maxAge(
           cookie,
           { at: now + 90_999, deadline: now + 9_000_000, lifetime: { _tag: "Until", at: now + 90_999 } },
           now
@@ -221,41 +223,41 @@ describe("maxAge", () => {
   it("is absent exactly where the cookie ends with the browser", () =>
     fc.assert(fc.property(cookie, expiry, moment, (cookie, expiry, now) =>
       assert.strictEqual(
-        SessionCookie.maxAge(cookie, expiry, now) === undefined,
+        CookieRules.maxAge(cookie, expiry, now) === undefined,
         expiry.lifetime?._tag === "Browser" || (expiry.lifetime === undefined && cookie.browserLength)
       ))))
 
   it("does not grow as time passes", () =>
     fc.assert(fc.property(cookie, expiry, moment, fc.nat(), (cookie, expiry, now, passed) =>
       assert.isAtMost(
-        SessionCookie.maxAge(cookie, expiry, now + passed) ?? 0,
-        SessionCookie.maxAge(cookie, expiry, now) ?? 0
+        CookieRules.maxAge(cookie, expiry, now + passed) ?? 0,
+        CookieRules.maxAge(cookie, expiry, now) ?? 0
       ))))
 })
 
 describe("slides", () => {
   const policy = fc.constantFrom(Expiry.standard, Expiry.django, Expiry.aal3, Expiry.at(6_000_000_000_000))
   const born = (policy: Expiry.Expiry, now: number, own: Lifetime | undefined) =>
-    Expiry.initial(policy, { createdAt: now, authenticatedAt: undefined, modifiedAt: now, lastSeenAt: now }, own)
+    ExpiryRules.initial(policy, { createdAt: now, authenticatedAt: undefined, modifiedAt: now, lastSeenAt: now }, own)
 
   it("where it is false, activity does not move the end that the browser holds", () =>
     fc.assert(
       fc.property(cookie, policy, lifetime, moment, fc.nat(), (cookie, policy, own, now, passed) => {
         const first = born(policy, now, own)
-        fc.pre(!SessionCookie.slides(cookie, first))
-        const later = Expiry.next(
+        fc.pre(!CookieRules.slides(cookie, first))
+        const later = ExpiryRules.next(
           policy,
           first,
           { createdAt: now, authenticatedAt: undefined, modifiedAt: now + passed, lastSeenAt: now + passed },
           own
         )
-        assert.strictEqual(SessionCookie.maxAge(cookie, later, now), SessionCookie.maxAge(cookie, first, now))
+        assert.strictEqual(CookieRules.maxAge(cookie, later, now), CookieRules.maxAge(cookie, first, now))
       })
     ))
 
   it("is true where there is no fixed end, and after an inactivity of the session's own", () => {
-    assert.isTrue(SessionCookie.slides(plain, born(Expiry.django, 0, undefined)))
-    assert.isTrue(SessionCookie.slides(plain, born(Expiry.standard, 0, { _tag: "Inactivity", millis: 5000 })))
-    assert.isFalse(SessionCookie.slides(plain, born(Expiry.standard, 0, undefined)))
+    assert.isTrue(CookieRules.slides(plain, born(Expiry.django, 0, undefined)))
+    assert.isTrue(CookieRules.slides(plain, born(Expiry.standard, 0, { _tag: "Inactivity", millis: 5000 })))
+    assert.isFalse(CookieRules.slides(plain, born(Expiry.standard, 0, undefined)))
   })
 })

@@ -6,6 +6,7 @@ import { DateTime, Duration, Effect, Layer, Option, Redacted, Schema, TestClock 
 import { Expiry, Lifetime, MemoryEngine, Session } from "effect-session"
 import { MemoryStore } from "effect-session"
 import { assert, describe } from "vitest"
+import * as ExpiryRules from "../src/internal/domain/expiry.js"
 import { on, Tea } from "./support/ledgerEngines.js"
 import { visit } from "./support/requestWithoutHttp.js"
 
@@ -284,7 +285,7 @@ describe("lengths that are meant as lifetimes", () => {
 
   it("a limit of a policy under one second says what it is, and the unit", () => {
     assert.strictEqual(
-      Expiry.validate(Expiry.earliest(Expiry.idle(300), Expiry.absolute("1 day"))),
+      ExpiryRules.validate(Expiry.earliest(Expiry.idle(300), Expiry.absolute("1 day"))),
       "The idle limit of a session must be a finite length of at least one second, and it is 300 milliseconds. " +
         "A number means milliseconds: write \"20 minutes\" or Duration.minutes(20)."
     )

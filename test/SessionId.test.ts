@@ -4,32 +4,32 @@ import * as SessionId from "effect-session/SessionId"
 import * as SessionToken from "effect-session/SessionToken"
 import * as StoreKey from "effect-session/StoreKey"
 import * as fc from "fast-check"
+import * as Ids from "../src/internal/domain/id.js"
 
 const bytes = fc.uint8Array({ minLength: 16, maxLength: 16 })
 
 describe("fromBytes", () => {
   it("spells 16 bytes as 22 characters of base64url", () =>
     fc.assert(
-      fc.property(bytes, (bytes) =>
-        assert.strictEqual(SessionId.fromBytes(bytes), Buffer.from(bytes).toString("base64url")))
+      fc.property(bytes, (bytes) => assert.strictEqual(Ids.fromBytes(bytes), Buffer.from(bytes).toString("base64url")))
     ))
 
   it("gives different bytes different ids", () =>
     fc.assert(fc.property(bytes, bytes, (a, b) =>
       assert.strictEqual(
-        SessionId.fromBytes(a) === SessionId.fromBytes(b),
+        Ids.fromBytes(a) === Ids.fromBytes(b),
         Buffer.from(a).equals(Buffer.from(b))
       ))))
 
   it("refuses any other number of bytes", () => {
-    for (const length of [0, 15, 17, 32]) assert.throws(() => SessionId.fromBytes(new Uint8Array(length)), RangeError)
+    for (const length of [0, 15, 17, 32]) assert.throws(() => Ids.fromBytes(new Uint8Array(length)), RangeError)
   })
 })
 
 describe("parse", () => {
   it("reads what fromBytes spells", () =>
     fc.assert(fc.property(bytes, (bytes) => {
-      const id = SessionId.fromBytes(bytes)
+      const id = Ids.fromBytes(bytes)
       assert.strictEqual(Option.getOrUndefined(SessionId.parse(id)), id)
     })))
 
@@ -43,7 +43,7 @@ describe("parse", () => {
   })
 
   it("a session id is no token and no store key, and they are no session ids", () => {
-    const id = SessionId.fromBytes(new Uint8Array(16))
+    const id = Ids.fromBytes(new Uint8Array(16))
     assert.isTrue(Option.isNone(SessionToken.parse(id)))
     assert.isTrue(Option.isNone(SessionToken.parse(`r1.${id}`)))
     assert.isTrue(Option.isNone(StoreKey.parse(id)))

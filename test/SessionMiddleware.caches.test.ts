@@ -53,7 +53,9 @@ const ways: Readonly<Record<keyof SessionHandle<object>, (user: string) => Way>>
   remove: () => Users.remove("name"),
   clear: () => Users.clear,
   rotate: () => Users.rotate,
+  cycleKey: () => Users.cycleKey,
   destroy: () => Users.destroy,
+  flush: () => Users.flush,
   authenticate: (user) => Users.authenticate(user),
   authenticateExclusively: (user) => Users.authenticateExclusively(user),
   subject: () => Users.subject,
@@ -277,9 +279,11 @@ describe("the headers that caches follow", () => {
           const answer = yield* ask(port, path, yield* signedIn("ann"), { "X-Public": "yes" })
           const sets = [
             "/failed-after-save",
+            "/destroy",
             "/flush",
             "/authenticate",
             "/authenticateExclusively",
+            "/rotate",
             "/cycleKey",
             "/setExpiry"
           ].includes(path)

@@ -6,13 +6,14 @@ import * as HttpServer from "@effect/platform/HttpServer"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import { it } from "@effect/vitest"
 import { Effect, Layer, Option, Redacted, Schema, type Scope } from "effect"
-import { MemoryStore, Session, type SessionEngine, SessionStore, SessionToken, StoredEngine } from "effect-session"
+import { MemoryStore, Session, type SessionEngine, SessionStore, StoredEngine } from "effect-session"
 import * as CookieEngine from "effect-session/CookieEngine"
 import * as Keyring from "effect-session/Keyring"
 import type { CookieOptions } from "effect-session/SessionCookie"
 import { randomBytes } from "node:crypto"
 import { CookieJar } from "tough-cookie"
 import { assert, describe } from "vitest"
+import * as Tokens from "../src/internal/crypto/sessionToken.js"
 import { serve, setCookiesOf } from "./support/httpServer.js"
 import { request } from "./support/rawHttp.js"
 
@@ -107,7 +108,7 @@ for (const [name, make] of Object.entries(engines)) {
 
   const cookieName = "__Secure-session"
   const tokens = (count: number) =>
-    Array.from({ length: count }, () => Redacted.value(SessionToken.fromBytes(randomBytes(32))))
+    Array.from({ length: count }, () => Redacted.value(Tokens.fromBytes(randomBytes(32))))
 
   describe(`${name}: a browser that sends`, () => {
     for (const count of [1, 7, 8, 9, 40]) {

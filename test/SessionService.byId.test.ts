@@ -3,11 +3,12 @@
  */
 import { it } from "@effect/vitest"
 import { DateTime, Duration, Effect, Layer, Option, Redacted, Schema, TestClock } from "effect"
-import { Expiry, Lifetime, MemoryStore, Session, SessionId, SessionStore, StoredEngine } from "effect-session"
+import { Expiry, Lifetime, MemoryStore, Session, SessionStore, StoredEngine } from "effect-session"
 import * as MigratingStore from "effect-session/MigratingStore"
 import * as SealedStore from "effect-session/SealedStore"
 import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe } from "vitest"
+import * as Ids from "../src/internal/domain/id.js"
 import { firstKey, keyringOf } from "./support/keyrings.js"
 import { visit } from "./support/requestWithoutHttp.js"
 import { stores } from "./support/stores.js"
@@ -64,11 +65,11 @@ for (const [name, layer] of [...stores, ...combined]) {
         yield* session.set("plan", "free")
         yield* session.update("items", (items) => [...items, "cake"])
         assert.deepStrictEqual(yield* itemsOf(cookie), ["tea"])
-        yield* sessions.commit(session)
+        yield* session.save
         const { result } = yield* visit(App, App.value, cookie)
         assert.deepStrictEqual([result.plan, result.items], ["free", ["tea", "cake"]])
         yield* session.update("items", (items) => [...items, "milk"])
-        yield* sessions.commit(session)
+        yield* session.save
         assert.deepStrictEqual(yield* itemsOf(cookie), ["tea", "cake", "milk"])
       })
     )
@@ -80,11 +81,11 @@ for (const [name, layer] of [...stores, ...combined]) {
         const session = yield* Effect.flatten(sessions.openById(id))
         yield* session.update("items", (items) => [...items, "job"])
         yield* visit(App, add("visitor"), cookie)
-        yield* sessions.commit(session)
+        yield* session.save
         assert.deepStrictEqual(yield* itemsOf(cookie), ["tea", "visitor", "job"])
         yield* session.update("items", (items) => [...items, "job 2"])
         const moved = yield* visit(App, Effect.zipRight(add("visitor 2"), App.rotate), cookie)
-        yield* sessions.commit(session)
+        yield* session.save
         assert.deepStrictEqual(yield* itemsOf(moved.cookie), ["tea", "visitor", "job", "visitor 2", "job 2"])
       })
     )
@@ -97,7 +98,7 @@ for (const [name, layer] of [...stores, ...combined]) {
         const items = yield* session.get("items")
         yield* visit(App, add("visitor"), cookie)
         yield* session.set("items", [...items, "job"])
-        assert.strictEqual((yield* Effect.flip(sessions.commit(session)))._tag, "SessionConflict")
+        assert.strictEqual((yield* Effect.flip(session.save))._tag, "SessionConflict")
         assert.deepStrictEqual(yield* itemsOf(cookie), ["tea", "visitor"])
       })
     )
@@ -107,12 +108,12 @@ for (const [name, layer] of [...stores, ...combined]) {
       Effect.gen(function*() {
         const { id, sessions } = yield* begin
         assert.isTrue(
-          Option.isNone(yield* sessions.openById(SessionId.fromBytes(new Uint8Array(SessionId.byteLength))))
+          Option.isNone(yield* sessions.openById(Ids.fromBytes(new Uint8Array(Ids.byteLength))))
         )
         const session = yield* Effect.flatten(sessions.openById(id))
         yield* session.set("plan", "free")
         yield* sessions.revokeSubject("ann")
-        assert.strictEqual((yield* Effect.flip(sessions.commit(session)))._tag, "SessionGone")
+        assert.strictEqual((yield* Effect.flip(session.save))._tag, "SessionGone")
         assert.isTrue(Option.isNone(yield* sessions.openById(id)))
         const second = yield* begin
         yield* TestClock.adjust("1 hour")
@@ -161,7 +162,7 @@ describe("sessions that a job cannot read", () => {
 /** Never called: the compiler is the test. */
 export const mistakes = Effect.gen(function*() {
   const sessions = yield* App.service
-  const session = yield* Effect.flatten(sessions.openById(SessionId.fromBytes(new Uint8Array(SessionId.byteLength))))
+  const session = yield* Effect.flatten(sessions.openById(Ids.fromBytes(new Uint8Array(Ids.byteLength))))
   // @ts-expect-error: a new token could not be sent to the visitor
   yield* session.rotate
   // @ts-expect-error: the token is not known

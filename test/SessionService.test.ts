@@ -1,6 +1,18 @@
 import { it } from "@effect/vitest"
-import { Cause, ConfigProvider, Duration, Effect, Exit, Layer, Schema } from "effect"
-import { Expiry, MemoryEngine, Session, SessionConfigError, SessionCookie } from "effect-session"
+import {
+  Cause,
+  ConfigProvider,
+  DateTime,
+  Duration,
+  Effect,
+  Either,
+  Exit,
+  Layer,
+  Schema,
+  Stream,
+  TestClock
+} from "effect"
+import { Expiry, Lifetime, MemoryEngine, Session, SessionConfigError, SessionCookie } from "effect-session"
 import { assert, describe } from "vitest"
 
 const engine = MemoryEngine.layer
@@ -134,4 +146,37 @@ describe("a configuration that works", () => {
   for (const [title, layer] of layers) {
     it.effect(title, () => Effect.map(refusal(layer), (message) => assert.strictEqual(message, "built")))
   }
+})
+
+describe("the metadata of sessions in lists", () => {
+  it.effect("times are DateTime, and the last summary of a page leads to the next page", () =>
+    Effect.gen(function*() {
+      const sessions = yield* Plain.service
+      for (const _ of [1, 2, 3]) {
+        yield* sessions.create({ a: "x" }, { subject: "ann", lifetime: Lifetime.inactivity("1 hour") })
+        yield* TestClock.adjust("1 minute")
+      }
+      const first = yield* sessions.list("ann", { limit: 2 })
+      const second = yield* sessions.list("ann", { limit: 2, after: first.at(-1) })
+      const all = [...first, ...second]
+      assert.deepStrictEqual(all.map(({ createdAt }) => DateTime.toEpochMillis(createdAt)), [0, 60_000, 120_000])
+      const [one] = first
+      assert.deepStrictEqual(one === undefined ? undefined : { ...one, id: "id" }, {
+        id: "id",
+        subject: "ann",
+        createdAt: DateTime.unsafeMake(0),
+        authenticatedAt: DateTime.unsafeMake(0),
+        modifiedAt: DateTime.unsafeMake(0),
+        lastSeenAt: DateTime.unsafeMake(0),
+        endsAt: DateTime.unsafeMake(60 * 60_000),
+        deadline: DateTime.unsafeMake(30 * 24 * 60 * 60_000),
+        lifetime: Lifetime.inactivity("1 hour"),
+        attributes: undefined,
+        version: 1,
+        schemaVersion: 1
+      })
+      assert.deepStrictEqual([...yield* Stream.runCollect(sessions.listAll("ann"))], all)
+      const entries = yield* Stream.runCollect(Stream.filterMap(sessions.all, Either.getRight))
+      assert.deepStrictEqual([...entries].map(({ info }) => info.id).sort(), all.map(({ id }) => id).sort())
+    }).pipe(Effect.provide(Plain.layer.pipe(Layer.provideMerge(engine)))))
 })

@@ -5,6 +5,7 @@ import * as SessionToken from "effect-session/SessionToken"
 import type { StoreKey } from "effect-session/StoreKey"
 import * as fc from "fast-check"
 import { format, inspect } from "node:util"
+import * as Tokens from "../src/internal/crypto/sessionToken.js"
 
 const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 const bytes = fc.uint8Array({ minLength: 32, maxLength: 32 })
@@ -14,13 +15,13 @@ describe("fromBytes", () => {
   it("spells 32 bytes as r1. and 43 characters of base64url", () =>
     fc.assert(fc.property(bytes, (bytes) =>
       assert.strictEqual(
-        Redacted.value(SessionToken.fromBytes(bytes)),
+        Redacted.value(Tokens.fromBytes(bytes)),
         `r1.${Buffer.from(bytes).toString("base64url")}`
       ))))
 
   it("refuses any other number of bytes, and does not show them", () => {
     for (const length of [0, 1, 16, 31, 33, 64]) {
-      assert.throws(() => SessionToken.fromBytes(new Uint8Array(length).fill(0x41)), RangeError, /^(?!.*(41|65)).*32/)
+      assert.throws(() => Tokens.fromBytes(new Uint8Array(length).fill(0x41)), RangeError, /^(?!.*(41|65)).*32/)
     }
   })
 })
@@ -28,9 +29,9 @@ describe("fromBytes", () => {
 describe("parse", () => {
   it("reads what fromBytes spells, and gives the bytes back", () =>
     fc.assert(fc.property(bytes, (bytes) => {
-      const parsed = Option.getOrThrow(SessionToken.parse(Redacted.value(SessionToken.fromBytes(bytes))))
-      assert.deepStrictEqual([...SessionToken.unsafeBytes(parsed)], [...bytes])
-      assert.isTrue(Equal.equals(parsed, SessionToken.fromBytes(bytes)))
+      const parsed = Option.getOrThrow(SessionToken.parse(Redacted.value(Tokens.fromBytes(bytes))))
+      assert.deepStrictEqual([...Tokens.unsafeBytes(parsed)], [...bytes])
+      assert.isTrue(Equal.equals(parsed, Tokens.fromBytes(bytes)))
     })))
 
   it("knows one spelling only: of the four last characters that decode to the same bytes, one is a token", () =>
@@ -89,7 +90,7 @@ describe("parse", () => {
 describe("unsafeBytes", () => {
   it("refuses a token that was made past parse, and does not show it", () => {
     const forged = Redacted.make("r1.not base64url") as SessionToken.SessionToken
-    assert.throws(() => SessionToken.unsafeBytes(forged), TypeError, /^(?!.*base64)/)
+    assert.throws(() => Tokens.unsafeBytes(forged), TypeError, /^(?!.*base64)/)
   })
 })
 

@@ -10,6 +10,7 @@ import type { BoundEngine, CookieValue } from "effect-session/SessionEngine"
 import { assert, describe } from "vitest"
 import { xchacha20Poly1305 } from "../src/internal/crypto/cipher.js"
 import { encodeBase64Url, hkdfSha256, lengthPrefixed, randomBytes } from "../src/internal/crypto/primitives.js"
+import * as Tokens from "../src/internal/crypto/sessionToken.js"
 import { engineOf, namespace, next, record, written } from "./support/engines.js"
 import { freshPrefix, sqliteClient, sqlStore } from "./support/localStores.js"
 import { postgresClient } from "./support/serverClients.js"
@@ -23,7 +24,7 @@ const sessionOf = (engine: BoundEngine) =>
 const sealedBefore = (value: CookieValue, version: number, data: string) => {
   const token = Option.getOrThrow(SessionToken.parse(Redacted.value(value)))
   const info = lengthPrefixed("effect-session", "t1", "rest", namespace)
-  const key = hkdfSha256(SessionToken.unsafeBytes(token), new Uint8Array(0), info)
+  const key = hkdfSha256(Tokens.unsafeBytes(token), new Uint8Array(0), info)
   const nonce = randomBytes(24)
   const sealed = xchacha20Poly1305(key).seal(nonce, lengthPrefixed("t1.", String(version)), Buffer.from(data))
   return `t1.${encodeBase64Url(Buffer.concat([nonce, sealed]))}`

@@ -16,6 +16,7 @@ import type { Store } from "effect-session/SessionStore"
 import { FaultyStore } from "effect-session/testing"
 import { createHash } from "node:crypto"
 import { assert, describe } from "vitest"
+import * as Tokens from "../src/internal/crypto/sessionToken.js"
 import { storeKeys } from "../src/internal/store/keys.js"
 import { forAll } from "../src/internal/testing/law.js"
 import { engineOf, namespace, next, opened, record, seen, withSession, written } from "./support/engines.js"
@@ -24,7 +25,7 @@ import { postgresClient } from "./support/serverClients.js"
 import { stores } from "./support/stores.js"
 
 describe("a value that a visitor sends", () => {
-  const valid = Redacted.value(SessionToken.fromBytes(new Uint8Array(SessionToken.byteLength)))
+  const valid = Redacted.value(Tokens.fromBytes(new Uint8Array(Tokens.byteLength)))
   const malformed = [
     "",
     valid.slice(0, -1),
@@ -228,7 +229,7 @@ describe("what a copy of the store tells", () => {
     }
     for (const namespace of ["test/Engine", "", "名前", "n".repeat(300)]) {
       const hash = createHash("sha256").update(part("effect-session/r1")).update(part(namespace)).update(bytes)
-      assert.strictEqual(storeKeys(namespace)(SessionToken.fromBytes(bytes)), hash.digest("base64url"))
+      assert.strictEqual(storeKeys(namespace)(Tokens.fromBytes(bytes)), hash.digest("base64url"))
     }
   })
 })

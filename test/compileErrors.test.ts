@@ -94,7 +94,7 @@ export const policy: Expiry.Expiry<true> = Expiry.aal2
 App.layerWith({ expiry: policy })`,
   "cookies": `App.layerWith({ cookie: { sameSite: "none", acknowledgeCrossSite: true, partitioned: true } })
 App.layerWith({ cookie: { prefix: "", secure: false, sameSite: "strict" } })
-export const loose: SessionCookie.LooseOptions = {} as SessionCookie.CookieOptions`,
+export const cookie = SessionCookie.make({} as SessionCookie.CookieOptions)`,
   "accessors": `export const program = Effect.gen(function*() {
   const session = yield* App
   const user: string = yield* session.getOrElse("user", () => "guest")

@@ -246,7 +246,7 @@ for (const [name, layer] of stores) {
         const opened = yield* Effect.flatten(sessions.open(token))
         expect([yield* opened.get("user"), yield* opened.subject]).toStrictEqual(["ann", Option.some("u1")])
         yield* opened.update("cart", (cart) => [...cart, "tea"])
-        yield* sessions.commit(opened)
+        yield* opened.save
         assert.deepStrictEqual((yield* visit(App, App.get("cart"), Redacted.value(token))).result, ["tea"])
         yield* sessions.destroy(token)
         expect([yield* sessions.exists(token), yield* sessions.open(token)]).toStrictEqual([false, Option.none()])

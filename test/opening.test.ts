@@ -3,13 +3,14 @@
  */
 import { it } from "@effect/vitest"
 import { Effect, Fiber, Layer, Redacted, Schema, TestClock } from "effect"
-import { MemoryStore, Session, SessionStore, SessionToken, StoredEngine } from "effect-session"
+import { MemoryStore, Session, SessionStore, StoredEngine } from "effect-session"
 import * as CookieEngine from "effect-session/CookieEngine"
 import * as Keyring from "effect-session/Keyring"
 import type { Store } from "effect-session/SessionStore"
 import { FaultyStore } from "effect-session/testing"
 import { randomBytes } from "node:crypto"
 import { assert, describe } from "vitest"
+import * as Tokens from "../src/internal/crypto/sessionToken.js"
 import { visit } from "./support/requestWithoutHttp.js"
 
 class Users extends Session.Tag<Users>()("test/Opening", {
@@ -21,7 +22,7 @@ const ring = Keyring.layer([{ id: "k", secret: Redacted.make(randomBytes(32).toS
 /** Values that lead nowhere, each of which takes a look into the store. */
 const invented = Array.from(
   { length: 8 },
-  (_, at) => Redacted.value(SessionToken.fromBytes(new Uint8Array(SessionToken.byteLength).fill(at)))
+  (_, at) => Redacted.value(Tokens.fromBytes(new Uint8Array(Tokens.byteLength).fill(at)))
 )
 
 const engines = [

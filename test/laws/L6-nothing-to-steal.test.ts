@@ -3,11 +3,12 @@ import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as SqlClient from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Context, Effect, Layer, Redacted } from "effect"
-import { FileStore, SessionStore, SessionStoreError, SessionToken } from "effect-session"
+import { FileStore, SessionStore, SessionStoreError } from "effect-session"
 import { readdirSync, readFileSync, statSync } from "node:fs"
 import * as Path from "node:path"
 import { inspect } from "node:util"
 import { assert, describe } from "vitest"
+import * as Tokens from "../../src/internal/crypto/sessionToken.js"
 import { freshPrefix, sqliteClient, sqlStore } from "../support/localStores.js"
 import { mysqlClient, ofMariadb, postgresClient } from "../support/serverClients.js"
 import * as Shop from "../support/shop.js"
@@ -131,7 +132,7 @@ describe("L6 nothing to steal: a copy of the database", () => {
 
 describe("L6 nothing to steal: a token", () => {
   it("is redacted however it is printed", () => {
-    const token = SessionToken.fromBytes(new Uint8Array(32).fill(7))
+    const token = Tokens.fromBytes(new Uint8Array(32).fill(7))
     for (const printed of [inspect(token, { showHidden: true }), JSON.stringify(token), String(token), `${token}`]) {
       assertAbsent(Redacted.value(token), "print", printed)
     }

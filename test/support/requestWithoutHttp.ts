@@ -3,7 +3,7 @@
  */
 import { type Context, Effect, Redacted } from "effect"
 import type { SessionError, SessionHandle, SessionService } from "effect-session"
-import type { UsedSession } from "effect-session/SessionHandle"
+import type { UsedSession } from "effect-session/SessionService"
 import type { Sessions } from "effect-session/SessionService"
 
 type SetCookie = UsedSession["setCookie"]

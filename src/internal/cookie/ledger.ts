@@ -8,12 +8,12 @@ import * as Encoding from "effect/Encoding"
 import type * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type { BoundEngine, CookieValue, Opened, Write, Written } from "../../SessionEngine.js"
-import * as SessionMetrics from "../../SessionMetrics.js"
 import type { SessionRecord } from "../../SessionRecord.js"
 import type { Loaded, ReadConsistency, Store, WriteOutcome } from "../../SessionStore.js"
 import { SessionStoreError } from "../../SessionStore.js"
 import * as StoreKey from "../../StoreKey.js"
 import { lengthPrefixed, randomBytes, sha256 } from "../crypto/primitives.js"
+import * as Counts from "../metrics.js"
 import * as StoreCalls from "../store/calls.js"
 import { causeOf, guarded } from "../store/defects.js"
 import { ofHash } from "../store/keys.js"
@@ -288,7 +288,7 @@ export const make = (
           onSome: (content) =>
             Effect.map(ledger.look(content.record, now, reading), (found) => {
               const opened = Option.flatMap(found, (entry) => open(content, value, entry, now))
-              if (Option.isNone(opened)) SessionMetrics.countRejection("ended")
+              if (Option.isNone(opened)) Counts.countRejection("ended")
               return opened
             })
         })

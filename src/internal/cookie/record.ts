@@ -15,10 +15,10 @@ import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { Lifetime } from "../../Lifetime.js"
-import * as SessionId from "../../SessionId.js"
 import type { SessionRecord } from "../../SessionRecord.js"
 import { decodeBase64Url } from "../crypto/primitives.js"
 import type { Tokens } from "../crypto/tokens.js"
+import * as Ids from "../domain/id.js"
 
 /** What a token turned out to be. `Unreadable` takes a key: a newer version of this library has made it, or it is no record. */
 export type Decoded =
@@ -145,7 +145,7 @@ const decode = (bytes: Uint8Array, namespace: string): Option.Option<SessionReco
   const metadata = Option.filter(parseJson(text.slice(0, Math.max(end, 0))), isMetadata)
   return Option.map(metadata, ([subject, modified, seen, lifetime, data, attributes]) => ({
     namespace,
-    id: SessionId.fromBytes(bytes.subarray(25, 41)),
+    id: Ids.fromBytes(bytes.subarray(25, 41)),
     data: data ?? text.slice(end + 1),
     schemaVersion: view.getUint16(45),
     subject: subject ?? undefined,

@@ -12,9 +12,9 @@
 import * as Option from "effect/Option"
 import type { SessionRecord } from "../../SessionRecord.js"
 import type { SessionToken } from "../../SessionToken.js"
-import { unsafeBytes } from "../../SessionToken.js"
 import { xchacha20Poly1305 } from "./cipher.js"
 import { decodeBase64Url, encodeBase64Url, hkdfSha256, lengthPrefixed, randomBytes } from "./primitives.js"
+import { unsafeBytes } from "./sessionToken.js"
 
 const nonceBytes = 24
 const tagBytes = 16

@@ -11,6 +11,7 @@ import type { CookieValue } from "../../SessionEngine.js"
 import { SessionInvalid } from "../../SessionError.js"
 import type { Store } from "../../SessionStore.js"
 import * as SessionToken from "../../SessionToken.js"
+import * as Tokens from "../crypto/sessionToken.js"
 import { intercepted } from "../store/intercepted.js"
 import { equal, holds, law } from "./law.js"
 import { Account, answer, serviceOn, storedEngine } from "./service.js"
@@ -29,7 +30,7 @@ const textsIn = (value: unknown): ReadonlyArray<string> =>
 
 /** Every spelling of a token that would let a thief present it. */
 const spellingsOf = (cookie: CookieValue): ReadonlyArray<string> => {
-  const bytes = SessionToken.unsafeBytes(Option.getOrThrow(SessionToken.parse(Redacted.value(cookie))))
+  const bytes = Tokens.unsafeBytes(Option.getOrThrow(SessionToken.parse(Redacted.value(cookie))))
   return [
     Redacted.value(cookie),
     Encoding.encodeBase64Url(bytes),

@@ -8,14 +8,15 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
-import { isExpired } from "../../Expiry.js"
-import * as SessionId from "../../SessionId.js"
-import * as SessionMetrics from "../../SessionMetrics.js"
 import type { SessionRecord } from "../../SessionRecord.js"
 import type { Store, WriteOutcome } from "../../SessionStore.js"
 import { SessionStoreError } from "../../SessionStore.js"
 import type { StoreKey } from "../../StoreKey.js"
 import { randomBytes } from "../crypto/primitives.js"
+import { isExpired } from "../domain/expiry.js"
+import * as Ids from "../domain/id.js"
+import * as Outcomes from "../domain/outcomes.js"
+import * as Counts from "../metrics.js"
 import { isCorrupt } from "../store/damaged.js"
 import * as Limit from "../store/limit.js"
 import { asideOf } from "../store/randomKey.js"
@@ -94,7 +95,7 @@ export class Front {
     record: SessionRecord,
     now: number,
     place: number | undefined
-  ): Effect.Effect<SessionMetrics.FillOutcome> {
+  ): Effect.Effect<Outcomes.FillOutcome> {
     const copy = copyOf(record, now + this.#lease)
     const create = this.#store.create(key, copy, now)
     const put: Effect.Effect<WriteOutcome | "created" | "exists", SessionStoreError> = place !== undefined
@@ -255,13 +256,13 @@ export class Front {
       )
       : call
     return Effect.matchCauseEffect(limited, {
-      onSuccess: () => SessionMetrics.countInvalidation("confirmed"),
+      onSuccess: () => Counts.countInvalidation("confirmed"),
       onFailure: (cause) => {
         if (Cause.isInterruptedOnly(cause)) return Effect.interrupt
         this.#failsUntil = this.#now + pauseMillis
         return Effect.all([
           this.#unguarded,
-          SessionMetrics.countInvalidation("unconfirmed"),
+          Counts.countInvalidation("unconfirmed"),
           this.#log(cause)
         ], { discard: true })
       }
@@ -326,7 +327,7 @@ const original = (copy: SessionRecord): { readonly record: SessionRecord; readon
 /** A fence: a record of nobody's, which says nothing. */
 const marker = (until: number): SessionRecord => ({
   namespace: "effect-session/fence",
-  id: SessionId.fromBytes(randomBytes(SessionId.byteLength)),
+  id: Ids.fromBytes(randomBytes(Ids.byteLength)),
   data: "",
   schemaVersion: 0,
   subject: undefined,

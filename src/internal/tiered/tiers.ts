@@ -7,12 +7,12 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
-import { isExpired } from "../../Expiry.js"
 import type * as SessionInvalidation from "../../SessionInvalidation.js"
-import * as SessionMetrics from "../../SessionMetrics.js"
 import type { SessionRecord } from "../../SessionRecord.js"
 import type { Loaded, ReadConsistency, SessionStoreError, Store } from "../../SessionStore.js"
 import type { StoreKey } from "../../StoreKey.js"
+import { isExpired } from "../domain/expiry.js"
+import * as Counts from "../metrics.js"
 import { intercepted } from "../store/intercepted.js"
 import type { Front } from "./front.js"
 
@@ -98,7 +98,7 @@ export class Tiers {
   // ---- reading
 
   #load(key: StoreKey, now: number, reading: ReadConsistency | undefined): Read {
-    const asked = Effect.tap(this.#front.load(key, now), ({ _tag }) => SessionMetrics.countCacheRead(words[_tag]))
+    const asked = Effect.tap(this.#front.load(key, now), ({ _tag }) => Counts.countCacheRead(words[_tag]))
     return Effect.flatMap(asked, (answer): Read => {
       if (answer._tag === "Nothing") return this.#together(key, now, answer.place)
       if (answer._tag === "Closed") return this.#back.load(key, now)
@@ -141,7 +141,7 @@ export class Tiers {
             : this.#front.fill(key, record, now, place)
         ).pipe(
           this.#filling.withPermitsIfAvailable(1),
-          Effect.flatMap((outcome) => SessionMetrics.countFill(Option.getOrElse(outcome, () => "refused" as const)))
+          Effect.flatMap((outcome) => Counts.countFill(Option.getOrElse(outcome, () => "refused" as const)))
         )
       return Effect.tap(
         this.#back.load(key, now),

@@ -3,9 +3,9 @@
  */
 import { Context, Effect, Either, FastCheck as fc, ParseResult, Schema } from "effect"
 import type { JsonRecord } from "effect-session/Json"
-import * as SessionSchema from "effect-session/SessionSchema"
 import { assert, describe, it } from "vitest"
 import { checkOf, hasField, wholeOf, withField } from "../../../src/internal/schema/lazy.js"
+import * as Prepared from "../../../src/internal/schema/prepared.js"
 
 const Item = Schema.Struct({ sku: Schema.String, count: Schema.Number, note: Schema.optional(Schema.String) })
 
@@ -114,7 +114,7 @@ it("schemas of primitives, arrays and structs are plain; transformed and recursi
 
 it("a plain value with shared parts is refused if it has too many values, as any other value", () => {
   const Grid = Schema.Struct({ grid: Schema.Array(Schema.Array(Schema.Array(Schema.Number))) })
-  const schema = SessionSchema.make<typeof Grid.Type>(Grid, Context.empty())
+  const schema = Prepared.make<typeof Grid.Type>(Grid, Context.empty())
   const cell = Array.from({ length: 60 }, () => 1)
   const row = Array.from({ length: 200 }, () => cell)
   const grid = Array.from({ length: 200 }, () => row)
@@ -155,7 +155,7 @@ describe("a value that was opened", () => {
     when: Schema.optional(Schema.NumberFromString),
     items: Schema.optionalWith(Schema.Array(Item), { default: () => [] })
   })
-  const schema = SessionSchema.make<typeof Session.Type>(Session, Context.empty())
+  const schema = Prepared.make<typeof Session.Type>(Session, Context.empty())
   const opened = (raw: JsonRecord) => Effect.runSync(schema.open(raw))
 
   it("is the same as one that was decoded, whatever the record holds", () => {

@@ -11,7 +11,7 @@ import type { Loaded } from "./work.js"
  * Completes when the session has ended. The first look is at once: it may have ended since it was loaded. A store that is
  * down ends nothing: a later look tells.
  */
-export const ended = <A extends object>(
+export const awaitEnd = <A extends object>(
   core: Core<A>,
   { record, value }: Loaded<A>,
   every: number

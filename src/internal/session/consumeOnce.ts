@@ -1,5 +1,5 @@
 /**
- * Takes a value that is read once.
+ * Consumes a value that is read once.
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -13,8 +13,8 @@ import { Live } from "./live.js"
 
 type Content<A, K extends keyof A> = Option.Option<ReadOnceModule.Content<A[K]>>
 
-/** Takes it from the record, or what this request itself has set. */
-export const take = <A extends object, K extends keyof A & string>(
+/** Removes the field from the record, or from the changes of this request if there is no record, and gives its content. */
+export const consume = <A extends object, K extends keyof A & string>(
   core: Core<A>,
   live: Live<A>,
   key: K
@@ -22,10 +22,10 @@ export const take = <A extends object, K extends keyof A & string>(
   Effect.flatMap(
     live.read(() => live.loaded),
     (loaded): Effect.Effect<Content<A, K>, SessionError> =>
-      loaded === undefined ? takeOwn(core, live, key, false) : takeStored(core, live, key, loaded.value)
+      loaded === undefined ? consumeOwn(core, live, key, false) : consumeStored(core, live, key, loaded.value)
   )
 
-const takeOwn = <A extends object, K extends keyof A & string>(
+const consumeOwn = <A extends object, K extends keyof A & string>(
   core: Core<A>,
   live: Live<A>,
   key: K,
@@ -41,24 +41,24 @@ const takeOwn = <A extends object, K extends keyof A & string>(
   })
 
 /**
- * Takes from the record, and writes at once: only then is it certain that nobody else gets it. A session of its own
- * does it, so that nothing else of this request is written before its time.
+ * Removes the field and writes at once: only a confirmed write makes sure that no other request gets it. A separate `Live`
+ * does it, so that no other change of this request is written early.
  */
-const takeStored = <A extends object, K extends keyof A & string>(
+const consumeStored = <A extends object, K extends keyof A & string>(
   core: Core<A>,
   live: Live<A>,
   key: K,
   value: CookieValue
 ): Effect.Effect<Content<A, K>, SessionError> => {
   const once = Effect.suspend(() => {
-    const aside = new Live(core, { presented: true, values: [Redacted.value(value)] })
+    const separate = new Live(core, { presented: true, values: [Redacted.value(value)] })
     return Effect.all({
-      content: Effect.zipLeft(takeOwn(core, aside, key, true), aside.save),
-      now: Effect.sync(() => aside.loaded)
+      content: Effect.zipLeft(consumeOwn(core, separate, key, true), separate.save),
+      now: Effect.sync(() => separate.loaded)
     })
   })
   return once.pipe(
-    // Another request took it, or set another: look again.
+    // Another request has consumed or replaced it: load again.
     Effect.retry({ while: (error) => error._tag === "SessionConflict" }),
     Effect.catchTag("SessionGone", () => Effect.succeed({ content: Option.none(), now: undefined })),
     Effect.flatMap(({ content, now }) => Effect.as(live.follow(key, now), content))

@@ -3,26 +3,21 @@
  *
  * A step is applied when the handler takes it, and applied again to the fresh record if another request won the race to
  * the store. That is how no update is lost without a lock.
- *
- * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Done from "./internal/done.js"
-import { equals } from "./internal/json.js"
-import { hasField, withField } from "./internal/schema/lazy.js"
-import type { Json, JsonRecord } from "./Json.js"
-import type { Lifetime } from "./Lifetime.js"
-import type { Merge } from "./Merge.js"
-import type { SessionRecord } from "./SessionRecord.js"
-import type { SessionSchema, ValidationIssue } from "./SessionSchema.js"
-import { placeOf } from "./SessionSchema.js"
+import type { Json, JsonRecord } from "../../Json.js"
+import type { Lifetime } from "../../Lifetime.js"
+import type { Merge } from "../../Merge.js"
+import type { SessionRecord } from "../../SessionRecord.js"
+import * as Done from "../done.js"
+import { equals } from "../json.js"
+import { hasField, withField } from "../schema/lazy.js"
+import type { SessionSchema, ValidationIssue } from "../schema/prepared.js"
+import { placeOf } from "../schema/prepared.js"
 
 /**
  * A session in the making. Immutable: each step makes the next draft.
- *
- * @since 0.1.0
- * @category models
  */
 export interface Draft<A> {
   /** The value as it was loaded, or the initial one. */
@@ -53,9 +48,6 @@ export interface Draft<A> {
 
 /**
  * A step could not be replayed: what it relied on was changed by another request.
- *
- * @since 0.1.0
- * @category models
  */
 export interface Conflict {
   readonly _tag: "Clash"
@@ -67,17 +59,11 @@ const clash = (what: string): Effect.Effect<never, Conflict> => Exit.fail({ _tag
 
 /**
  * One step. `origin` is the value that the handler had loaded, given when the step is replayed on another.
- *
- * @since 0.1.0
- * @category models
  */
 export type Step<A> = (draft: Draft<A>, origin: A | undefined) => Effect.Effect<Draft<A>, ValidationIssue | Conflict>
 
 /**
  * Where every session begins.
- *
- * @since 0.1.0
- * @category constructors
  */
 export const start = <A>(
   loaded: A,
@@ -101,8 +87,6 @@ export const start = <A>(
 
 /**
  * Where a request begins: at a record, or at the initial value.
- *
- * @internal
  */
 export const startFrom = <A>(
   initial: A,
@@ -116,17 +100,11 @@ const none: Draft<never>["touched"] = new Map()
 
 /**
  * The step that always clashes: what it would replace was changed before it was taken.
- *
- * @since 0.1.0
- * @category steps
  */
 export const clashing = (what: string): () => Effect.Effect<never, Conflict> => () => clash(what)
 
 /**
  * Applies steps in order to a draft of a fresh record.
- *
- * @since 0.1.0
- * @category replay
  */
 export const replay = <A>(
   fresh: Draft<A>,
@@ -141,9 +119,6 @@ export const replay = <A>(
 
 /**
  * The steps that a session offers, for one schema.
- *
- * @since 0.1.0
- * @category steps
  */
 export const stepsFor = <A extends object>(
   schema: SessionSchema<A>,
@@ -276,11 +251,11 @@ export const stepsFor = <A extends object>(
   const authenticateExclusively = (subject: string): Step<A> => (draft, origin) =>
     Done.map(authenticate(subject)(draft, origin), (draft) => ({ ...draft, revokeOthers: true }))
 
-  const cycleKey: Step<A> = (draft) => Exit.succeed({ ...draft, rotates: true })
+  const rotate: Step<A> = (draft) => Exit.succeed({ ...draft, rotates: true })
 
   const keep: Step<A> = (draft) => Exit.succeed({ ...draft, kept: true })
 
-  const renew: Step<A> = (draft) => Exit.succeed({ ...draft, forceSave: true })
+  const touch: Step<A> = (draft) => Exit.succeed({ ...draft, forceSave: true })
 
   const setLifetime = (lifetime: Lifetime | undefined): Step<A> => (draft) => Exit.succeed({ ...draft, lifetime })
 
@@ -293,9 +268,9 @@ export const stepsFor = <A extends object>(
     clear,
     authenticate,
     authenticateExclusively,
-    cycleKey,
+    rotate,
     keep,
-    renew,
+    touch,
     nothing,
     setLifetime,
     sameField,
@@ -316,9 +291,6 @@ const ownField = <A extends object>(schema: SessionSchema<A>, key: keyof A & str
 
 /**
  * A field's content, or its absence.
- *
- * @since 0.1.0
- * @category models
  */
 export interface Field {
   readonly present: boolean
@@ -328,9 +300,6 @@ export interface Field {
 /**
  * The encoded fields that differ from the base: what a save has to write. Fields whose value is the same, or encodes to
  * the same, are no difference.
- *
- * @since 0.1.0
- * @category diff
  */
 export const diff = <A extends object>(
   schema: SessionSchema<A>,
@@ -365,9 +334,6 @@ const isSame = (a: Json | undefined, b: Json | undefined): boolean =>
 
 /**
  * Writes a difference into an encoded record. Fields that it does not name stay, known to this version or not.
- *
- * @since 0.1.0
- * @category diff
  */
 export const patch = (raw: JsonRecord, changes: ReadonlyMap<string, Json | undefined>): JsonRecord => {
   const result: Record<string, Json> = { ...raw }

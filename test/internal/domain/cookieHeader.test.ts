@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import { scan } from "effect-session/CookieHeader"
 import * as fc from "fast-check"
+import { scan } from "../../../src/internal/domain/cookieHeader.js"
 
 const name = "__Host-Http-session"
 const mine = `r1.${"m".repeat(42)}A`

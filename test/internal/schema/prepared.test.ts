@@ -1,9 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Either, FastCheck, Option, Schema } from "effect"
 import { ReadOnce } from "effect-session"
-import type { Any, SessionSchema, ValidationIssue } from "effect-session/SessionSchema"
-import { make } from "effect-session/SessionSchema"
-import type { Json, JsonRecord } from "../src/Json.js"
+import type { Any } from "effect-session/SessionSchema"
+import type { SessionSchema, ValidationIssue } from "../../../src/internal/schema/prepared.js"
+import { make } from "../../../src/internal/schema/prepared.js"
+import type { Json, JsonRecord } from "../../../src/Json.js"
 
 type Values = Readonly<Record<string, unknown>>
 

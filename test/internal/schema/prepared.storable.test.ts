@@ -4,8 +4,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Either, Option, Schema } from "effect"
 import type { Any } from "effect-session/SessionSchema"
-import { make, validate } from "effect-session/SessionSchema"
-import { problemOf } from "../src/internal/json.js"
+import { problemOf } from "../../../src/internal/json.js"
+import { make, validate } from "../../../src/internal/schema/prepared.js"
 
 interface Tree<A> {
   readonly leaf: A

@@ -4,8 +4,6 @@
  * General cookie parsers trim what browsers do not trim, decode what browsers do not decode, and show one of several
  * cookies of a name. Each of these has let one visitor's cookie pass for another's, so this scanner does none of it.
  * Source: draft-ietf-httpbis-rfc6265bis-22, sections 4.2 and 5.
- *
- * @since 0.1.0
  */
 
 /** No more of a header than this is looked at, in characters. */
@@ -22,9 +20,6 @@ const valuePattern = /^[A-Za-z0-9._-]{1,4096}$/
 
 /**
  * What a header holds under our name.
- *
- * @since 0.1.0
- * @category models
  */
 export interface Candidates {
   /** A cookie of our name was there, whatever its value. */
@@ -41,9 +36,6 @@ const none: Candidates = { presented: false, values: [] }
  * Collects every value of the cookie `name`. Names are compared exactly; only spaces and tabs around a pair are
  * dropped; values are never unquoted and never decoded. The work is bounded, whatever the header; where the bounds are met,
  * that is said, because whoever fills a header up must not decide which of the values is seen.
- *
- * @since 0.1.0
- * @category scanning
  */
 export const scan = (header: string | undefined, name: string, most = mostCandidates): Candidates => {
   // Most requests without our cookie end here.

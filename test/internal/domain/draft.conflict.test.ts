@@ -4,10 +4,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Either, Schema } from "effect"
 import * as Merge from "effect-session/Merge"
-import type { Conflict, Draft, Field, Step } from "effect-session/SessionDraft"
-import * as SessionDraft from "effect-session/SessionDraft"
-import * as SessionSchema from "effect-session/SessionSchema"
 import * as fc from "fast-check"
+import type { Conflict, Draft, Field, Step } from "../../../src/internal/domain/draft.js"
+import * as SessionDraft from "../../../src/internal/domain/draft.js"
+import * as Prepared from "../../../src/internal/schema/prepared.js"
 
 const Data = Schema.Struct({
   count: Schema.Int,
@@ -19,7 +19,7 @@ const Data = Schema.Struct({
 type Data = typeof Data.Type
 
 const base: Data = { count: 1, best: 10, tags: ["a", "b"], user: "ann" }
-const schema = SessionSchema.make<Data>(Data, Context.empty())
+const schema = Prepared.make<Data>(Data, Context.empty())
 const plain = SessionDraft.stepsFor<Data>(schema, base, {})
 const merging = SessionDraft.stepsFor<Data>(schema, base, {
   count: (base, mine, theirs) => Merge.sum(base as number, mine as number, theirs as number),

@@ -1,7 +1,5 @@
 /**
  * The decision at the end of a request, as one pure function.
- *
- * @since 0.1.0
  */
 
 /**
@@ -15,17 +13,11 @@
  * - `Save`: the record is written where it is.
  * - `Touch`: its times move, and nothing else.
  * - `Reseal`: a value opened with an older key is written with the first one, times unchanged.
- *
- * @since 0.1.0
- * @category models
  */
 export type SessionChange = "Keep" | "Destroy" | "Replace" | "Create" | "Rotate" | "Save" | "Touch" | "Reseal"
 
 /**
  * The state of a request's session that the decision depends on.
- *
- * @since 0.1.0
- * @category models
  */
 export interface State {
   /** The response has already been decided, the connection was upgraded, or the session could not be loaded. */
@@ -55,18 +47,12 @@ export interface State {
 
 /**
  * The status that stands for a request that the client aborted.
- *
- * @since 0.1.0
- * @category constants
  */
 export const aborted = 499
 
 /**
  * Decides what to do with a session, from its state, the time (milliseconds) and the response status. Total and
  * pure; the first row that matches wins.
- *
- * @since 0.1.0
- * @category computation
  */
 export const decide = (state: State, now: number, status: number): SessionChange => {
   const { changed, destroyed, isNew, presented } = state

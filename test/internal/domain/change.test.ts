@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import type { SessionChange, State } from "effect-session/SessionChange"
-import { aborted, decide } from "effect-session/SessionChange"
+import type { SessionChange, State } from "../../../src/internal/domain/change.js"
+import { aborted, decide } from "../../../src/internal/domain/change.js"
 
 const now = 1_000_000
 const window = 60_000

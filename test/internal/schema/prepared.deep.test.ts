@@ -5,10 +5,10 @@ import { it } from "@effect/vitest"
 import { Chunk, Context, Effect, Either, HashMap, Layer, List, Option, Schema } from "effect"
 import { MemoryEngine, MemoryStore, Session, SessionCodec, SessionHistory, StoredEngine } from "effect-session"
 import type { Any } from "effect-session/SessionSchema"
-import { make } from "effect-session/SessionSchema"
 import { assert, describe } from "vitest"
-import { maxDepth, maxValues, problemOf, problemOfValue } from "../src/internal/json.js"
-import { visit } from "./support/requestWithoutHttp.js"
+import { maxDepth, maxValues, problemOf, problemOfValue } from "../../../src/internal/json.js"
+import { make } from "../../../src/internal/schema/prepared.js"
+import { visit } from "../../support/requestWithoutHttp.js"
 
 interface Tree {
   readonly name: string

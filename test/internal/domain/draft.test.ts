@@ -1,11 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Either, Equal, Option, Schema } from "effect"
-import type { Conflict, Draft, Step } from "effect-session/SessionDraft"
-import * as SessionDraft from "effect-session/SessionDraft"
-import type { ValidationIssue } from "effect-session/SessionSchema"
-import * as SessionSchema from "effect-session/SessionSchema"
 import * as fc from "fast-check"
-import type { Json, JsonRecord } from "../src/Json.js"
+import type { Conflict, Draft, Step } from "../../../src/internal/domain/draft.js"
+import * as SessionDraft from "../../../src/internal/domain/draft.js"
+import type { ValidationIssue } from "../../../src/internal/schema/prepared.js"
+import * as Prepared from "../../../src/internal/schema/prepared.js"
+import type { Json, JsonRecord } from "../../../src/Json.js"
 
 const Data = Schema.Struct({
   count: Schema.optionalWith(Schema.Int, { default: () => 0 }),
@@ -17,10 +17,10 @@ const Data = Schema.Struct({
 type Data = typeof Data.Type
 type Key = keyof Data
 
-const schema = SessionSchema.make<Data>(Data, Context.empty())
+const schema = Prepared.make<Data>(Data, Context.empty())
 const decode = (raw: JsonRecord): Data => Effect.runSync(schema.decode(JSON.parse(JSON.stringify(raw)) as JsonRecord))
 const initial = decode({})
-const { alter, alterSeen, assign, authenticate, clear, cycleKey } = SessionDraft.stepsFor<Data>(schema, initial, {})
+const { alter, alterSeen, assign, authenticate, clear, rotate } = SessionDraft.stepsFor<Data>(schema, initial, {})
 
 /** A request: each step is made for the draft as it is when the handler takes it. */
 type Take = { readonly key: Key | undefined; readonly step: (draft: Draft<Data>) => Step<Data> }
@@ -82,7 +82,7 @@ const modify: fc.Arbitrary<Take> = fc.constant({
   }
 })
 const whole: fc.Arbitrary<Take> = fc.oneof(
-  fc.constantFrom<Take>({ key: undefined, step: () => clear([]) }, { key: undefined, step: () => cycleKey }),
+  fc.constantFrom<Take>({ key: undefined, step: () => clear([]) }, { key: undefined, step: () => rotate }),
   fc.constantFrom("ann", "bob").map((subject) => ({ key: undefined, step: () => authenticate(subject) }))
 )
 const edit = fc.oneof(set(fc.boolean()), remove, update, modify)
@@ -179,11 +179,11 @@ describe("steps", () => {
       assert.deepStrictEqual(changesOf(ab), changesOf(ba))
     })))
 
-  it("cycleKey asks for a new token, which a fresh draft does not, and for nothing else", () =>
+  it("rotate asks for a new token, which a fresh draft does not, and for nothing else", () =>
     fc.assert(fc.property(raws, subjects, (raw, subject) => {
       const fresh = begin(raw, subject)
       assert.deepInclude(fresh, { cleared: false, renewed: false, authenticated: false, rotates: false, subject })
-      const { draft } = run(fresh, [{ key: undefined, step: () => cycleKey }])
+      const { draft } = run(fresh, [{ key: undefined, step: () => rotate }])
       assert.deepStrictEqual({ ...draft }, { ...fresh, rotates: true })
     })))
 
@@ -226,7 +226,7 @@ describe("steps", () => {
       }
     }
     const profile = new Profile({ name: "ann", age: 7 })
-    const steps = SessionDraft.stepsFor<Profile>(SessionSchema.make(Profile, Context.empty()), profile, {})
+    const steps = SessionDraft.stepsFor<Profile>(Prepared.make(Profile, Context.empty()), profile, {})
     const start = SessionDraft.start(profile, undefined, undefined)
     const named = Effect.runSync(steps.assign("name", { present: true, value: "bob" }, false)(start, undefined))
     const aged = Effect.runSync(steps.assign("age", { present: false }, false)(named, undefined))
@@ -242,8 +242,8 @@ describe("steps", () => {
       class Range extends Schema.Class<Range>("Range")(
         Schema.Struct({ low: Schema.Int, high: Schema.Int }).pipe(Schema.filter(({ high, low }) => low <= high))
       ) {}
-      if (SessionSchema.validate(Range) !== undefined) return
-      const range = SessionSchema.make<Range>(Range, Context.empty())
+      if (Prepared.validate(Range) !== undefined) return
+      const range = Prepared.make<Range>(Range, Context.empty())
       const { assign } = SessionDraft.stepsFor<Range>(range, new Range({ low: 0, high: 1 }), {})
       const start = SessionDraft.start(yield* range.decode({ low: 0, high: 1 }), undefined, undefined)
       const outcome: Either.Either<unknown, ValidationIssue | Conflict> = yield* Effect.either(
