@@ -11,7 +11,6 @@ import * as Mariadb from "../examples/servers/mariadb.js"
 import { createLaws } from "../src/internal/testing/createLaws.js"
 import { dataLaws } from "../src/internal/testing/dataLaws.js"
 import { directoryLaws } from "../src/internal/testing/directoryLaws.js"
-import { endLaws } from "../src/internal/testing/endLaws.js"
 import { range, together } from "../src/internal/testing/law.js"
 import {
   aRecord,
@@ -25,6 +24,7 @@ import {
   start,
   stored
 } from "../src/internal/testing/records.js"
+import { removalLaws } from "../src/internal/testing/removalLaws.js"
 import { revocationLaws } from "../src/internal/testing/revocationLaws.js"
 import { rotateLaws } from "../src/internal/testing/rotateLaws.js"
 import { saveLaws } from "../src/internal/testing/saveLaws.js"
@@ -34,7 +34,7 @@ import { directory } from "./support/outages.js"
 import { freshPrefix, mysqlClient, sqlStore } from "./support/stores.js"
 
 /** The laws that come down to statements. */
-const laws = [createLaws, saveLaws, touchLaws, rotateLaws, endLaws, directoryLaws, revocationLaws, dataLaws].flat()
+const laws = [createLaws, saveLaws, touchLaws, rotateLaws, removalLaws, directoryLaws, revocationLaws, dataLaws].flat()
 
 /** A server with these settings, for all tests of a group. Gives clients of it. */
 const serverWith = (...settings: ReadonlyArray<string>) => {

@@ -30,22 +30,22 @@ const mutants: ReadonlyArray<Mutant> = [
       "const entry = alive(key, now)\n        if (entry === undefined) return Option.none()",
       "const entry = alive(key, 0)\n        if (entry === undefined) return Option.none()"
     ],
-    law: "what has expired is absent for every function, from the very moment of expiry on"
+    law: "an expired record is absent for every operation, from the exact time of expiry"
   },
   {
     fault: "load ignores revocations of a subject",
     replace: [" &&\n  noted.subjectEpoch >= current.subjectEpoch", ""],
-    law: "revokeSubject ends every session that the subject had, and nobody else's"
+    law: "`revokeSubject` ends every session of the subject and no others"
   },
   {
     fault: "load ignores revocations of everyone",
     replace: [" && noted.namespaceEpoch >= current.namespaceEpoch", ""],
-    law: "revokeAll ends every session of the namespace, anonymous ones too, and no other"
+    law: "`revokeAll` ends every session of the namespace, including anonymous ones, and no others"
   },
   {
     fault: "create replaces a taken key",
     replace: ["if (entries.has(key) || index.keyOf(", "if (index.keyOf("],
-    law: "create never replaces: a taken key keeps its record"
+    law: "`create` with a key that is in use returns `exists` and keeps the existing record"
   },
   {
     fault: "create replaces a taken id",
@@ -53,12 +53,12 @@ const mutants: ReadonlyArray<Mutant> = [
       "if (entries.has(key) || index.keyOf(record.namespace, record.id) !== undefined) return",
       "if (entries.has(key)) return"
     ],
-    law: "create never replaces: a taken id keeps its record"
+    law: "`create` with an id that is in use returns `exists` and keeps the existing record"
   },
   {
     fault: "create replaces what has expired",
     replace: ["if (entries.has(key) || index.keyOf(", "if (alive(key, now) !== undefined || index.keyOf("],
-    law: "create never replaces, not even a record that has expired"
+    law: "`create` does not replace an expired record"
   },
   {
     fault: "save inserts where nothing is",
@@ -71,7 +71,7 @@ const mutants: ReadonlyArray<Mutant> = [
       `if (entry !== undefined && entry.record.version !== expectedVersion) return "conflict"
         put(key, { ...epochsOf(record), ...entry, record: applySave(entry?.record ?? record, record) })`
     ],
-    law: "save never inserts"
+    law: "`save` with an unknown key returns `gone` and inserts nothing"
   },
   {
     fault: "save brings back what a logout has ended",
@@ -84,7 +84,7 @@ const mutants: ReadonlyArray<Mutant> = [
       `if (entry !== undefined && entry.record.version !== expectedVersion) return "conflict"
         put(key, { ...epochsOf(record), ...entry, record: applySave(entry?.record ?? record, record) })`
     ],
-    law: "an update and a logout race, in every order of their calls"
+    law: "an update and a logout lose no update and revive no session, in every order of their store calls"
   },
   {
     fault: "save does not compare versions",
@@ -93,7 +93,7 @@ const mutants: ReadonlyArray<Mutant> = [
         const next = applySave(`,
       `const next = applySave(`
     ],
-    law: "save at another version, later or earlier, is a conflict and changes nothing"
+    law: "`save` with a lower or higher expected version returns `conflict` and changes nothing"
   },
   {
     fault: "save does not compare versions: an update is lost",
@@ -102,7 +102,7 @@ const mutants: ReadonlyArray<Mutant> = [
         const next = applySave(`,
       `const next = applySave(`
     ],
-    law: "an update and an update race, in every order of their calls"
+    law: "an update and an update lose no update and revive no session, in every order of their store calls"
   },
   {
     fault: "save accepts any later version",
@@ -112,12 +112,12 @@ const mutants: ReadonlyArray<Mutant> = [
       `if (entry.record.version > expectedVersion) return "conflict"
         const next = applySave(`
     ],
-    law: "save at another version, later or earlier, is a conflict and changes nothing"
+    law: "`save` with a lower or higher expected version returns `conflict` and changes nothing"
   },
   {
     fault: "save takes the version that it is given",
     replace: ["version: old.version + 1,", "version: next.version,"],
-    law: "save replaces data, attributes, schema version, write id, lifetime and times, and the version grows by one"
+    law: "`save` replaces data, attributes, schema version, write id, lifetime and times, and increments the version"
   },
   {
     fault: "save moves lastSeenAt back",
@@ -125,27 +125,27 @@ const mutants: ReadonlyArray<Mutant> = [
       "lastSeenAt: Math.max(old.lastSeenAt, next.lastSeenAt),",
       "lastSeenAt: next.lastSeenAt,"
     ],
-    law: "save moves times only forward"
+    law: "`save` moves times only forward"
   },
   {
     fault: "save moves the end back",
     replace: ["? Math.max(old.expiry.at, next.expiry.at)", "? next.expiry.at"],
-    law: "save moves times only forward"
+    law: "`save` moves times only forward"
   },
   {
     fault: "save keeps the later end for another lifetime too",
     replace: [": next.expiry.at,", ": Math.max(old.expiry.at, next.expiry.at),"],
-    law: "save moves the end back only for another lifetime"
+    law: "`save` moves the expiry back only if the lifetime changes"
   },
   {
     fault: "save moves the deadline",
     replace: ["deadline: old.expiry.deadline", "deadline: next.expiry.deadline"],
-    law: "save leaves id, subject, namespace, deadline and the times of birth and authentication as they are"
+    law: "`save` does not change id, subject, namespace, deadline, `createdAt` or `authenticatedAt`"
   },
   {
     fault: "save forgets the write id",
     replace: ["writeId: next.writeId,", "writeId: old.writeId,"],
-    law: "save replaces data, attributes, schema version, write id, lifetime and times, and the version grows by one"
+    law: "`save` replaces data, attributes, schema version, write id, lifetime and times, and increments the version"
   },
   {
     fault: "touch moves the version",
@@ -153,17 +153,17 @@ const mutants: ReadonlyArray<Mutant> = [
       "=> ({\n  ...old,\n  lastSeenAt",
       "=> ({\n  ...old,\n  version: old.version + 1,\n  lastSeenAt"
     ],
-    law: "touch moves lastSeenAt and the end forward, never beyond the deadline, and nothing else"
+    law: "`touch` moves `lastSeenAt` and the expiry forward, never beyond the deadline, and changes nothing else"
   },
   {
     fault: "touch moves the end beyond the deadline",
     replace: ["Math.min(expiresAt, old.expiry.deadline ?? Infinity)", "expiresAt"],
-    law: "touch moves lastSeenAt and the end forward, never beyond the deadline, and nothing else"
+    law: "`touch` moves `lastSeenAt` and the expiry forward, never beyond the deadline, and changes nothing else"
   },
   {
     fault: "touch moves the end back",
     replace: ["at: Math.max(old.expiry.at, Math.min(", "at: (Math.min("],
-    law: "touch moves lastSeenAt and the end forward, never beyond the deadline, and nothing else"
+    law: "`touch` moves `lastSeenAt` and the expiry forward, never beyond the deadline, and changes nothing else"
   },
   {
     fault: "touch revives what has expired",
@@ -175,27 +175,27 @@ const mutants: ReadonlyArray<Mutant> = [
         if (entry === undefined) return "gone"
         put(key, { ...entry, record: applyTouch(`
     ],
-    law: "a touch of an expired record is gone, from the very moment of expiry on"
+    law: "`touch` of an expired record returns `gone`, from the exact time of expiry"
   },
   {
     fault: "rotate leaves the old key alive",
     replace: ["remove(key)\n        insert(newKey", "insert(newKey"],
-    law: "rotate moves the record to the new key and replaces all of it; the old key and id are dead"
+    law: "`rotate` moves the record to the new key and replaces its contents; the old key and id are absent"
   },
   {
     fault: "rotate leaves the old key alive: two tokens of one session",
     replace: ["remove(key)\n        insert(newKey", "insert(newKey"],
-    law: "a read and a login race, in every order of their calls"
+    law: "a read and a login lose no update and revive no session, in every order of their store calls"
   },
   {
     fault: "rotate does not compare versions",
     replace: ["if (entry.record.version !== expectedVersion || entries.has(newKey)", "if (entries.has(newKey)"],
-    law: "rotate at another version is a conflict and changes nothing"
+    law: "`rotate` with a lower or higher expected version returns `conflict` and changes nothing"
   },
   {
     fault: "rotate replaces what is under the new key",
     replace: ["|| entries.has(newKey) ||", "||"],
-    law: "rotate never replaces: onto a taken key it is a conflict, and both records stay"
+    law: "`rotate` never replaces a record: a new key that is in use is a `conflict`, and both records stay"
   },
   {
     fault: "rotate escapes the revocation of its subject",
@@ -207,42 +207,42 @@ const mutants: ReadonlyArray<Mutant> = [
         namespaceEpoch: entry.namespaceEpoch
       })`
     ],
-    law: "a session that stays with its subject is ended by the subject's revocation, however often it rotates"
+    law: "`revokeSubject` ends a session of the subject however often it was rotated"
   },
   {
     fault: "destroy only says so",
     replace: ["destroy: (key) => done(() => void remove(key)),", "destroy: () => Exit.void,"],
-    law: "destroy ends the record: nothing but a create can follow"
+    law: "`destroy` removes the record: afterwards only `create` can use its key"
   },
   {
     fault: "removeExpired takes what is alive",
     replace: ["remove(index.firstExpired(now))", "remove(index.firstExpired(Infinity))"],
-    law: "removeExpired deletes what has expired, at most so many at once, and says how many"
+    law: "`removeExpired` deletes expired records, at most `limit` per call, and returns their number"
   },
   {
     fault: "removeExpired knows no limit",
     replace: ["while (removed < limit && remove(", "while (remove("],
-    law: "removeExpired deletes what has expired, at most so many at once, and says how many"
+    law: "`removeExpired` deletes expired records, at most `limit` per call, and returns their number"
   },
   {
     fault: "list shows what is dead",
     replace: ["alive(key, now)?.record ?? []", "entries.peek(key)?.record ?? []"],
-    law: "what has expired is absent for every function, from the very moment of expiry on"
+    law: "an expired record is absent for every operation, from the exact time of expiry"
   },
   {
     fault: "list shows the newest first",
     replace: ["a.createdAt - b.createdAt", "b.createdAt - a.createdAt"],
-    law: "list shows a subject's live records, oldest first, without their data"
+    law: "`list` returns a subject's live records, oldest first, without their data"
   },
   {
     fault: "revokeSubject ends the session that it should spare",
     replace: ["put(key, { ...spared, subjectEpoch: next })", "void key"],
-    law: "revokeSubject spares the session `except`, which goes on as before"
+    law: "`revokeSubject` keeps the session `except`, which can be saved and rotated as before"
   },
   {
     fault: "revokeSubject revives an exception that was revoked before",
     replace: ["&& spared.subjectEpoch === next - 1", ""],
-    law: "revokeSubject does not revive an `except` that was revoked before"
+    law: "`revokeSubject` does not revive an `except` that was revoked before"
   },
   {
     fault: "keys are compared without case",
@@ -250,12 +250,12 @@ const mutants: ReadonlyArray<Mutant> = [
       "entries.peek(key)\n    return entry !== undefined",
       "entries.peek(index.firstExpired(Infinity)?.toLowerCase() === key.toLowerCase() ? index.firstExpired(Infinity) : key)\n    return entry !== undefined"
     ],
-    law: "keys that differ only in case are two keys"
+    law: "keys are case-sensitive"
   },
   {
     fault: "scan tells a key that is not the record's",
     replace: ["page.push({ ...entry.record, key })", "page.push({ ...entry.record, key: entry.record.id as never })"],
-    law: "the pages of scan are complete, in the order of ids, disjoint, and of no more than the limit"
+    law: "the pages of `scan` are complete, ordered by id, disjoint, and no longer than the limit"
   },
   {
     fault: "removeExpired forgets the revocations of subjects",
@@ -263,7 +263,7 @@ const mutants: ReadonlyArray<Mutant> = [
       "removed++\n    return removed",
       "removed++\n    for (const of of epochs.keys()) if (!of.startsWith(\":\")) epochs.delete(of)\n    return removed"
     ],
-    law: "a revocation of a subject holds after removeExpired, whoever's records were removed"
+    law: "`revokeSubject` stays in effect after `removeExpired`, whichever subjects' records were removed"
   },
   {
     fault: "removeExpired forgets the revocations of everyone",
@@ -271,7 +271,7 @@ const mutants: ReadonlyArray<Mutant> = [
       "removed++\n    return removed",
       "removed++\n    for (const of of epochs.keys()) if (of.startsWith(\":\")) epochs.delete(of)\n    return removed"
     ],
-    law: "a revocation of everyone holds after removeExpired, whoever's records were removed"
+    law: "`revokeAll` stays in effect after `removeExpired`, whichever subjects' records were removed"
   },
   {
     fault: "removeExpired forgets the revocations of the subjects whose records it removes",
@@ -279,12 +279,12 @@ const mutants: ReadonlyArray<Mutant> = [
       "&& index.ofSubject(record.namespace, record.subject).size === 0",
       "&& !(record.expiry.at >= Math.max(...[...index.ofSubject(record.namespace, record.subject)].map((key) => entries.peek(key)?.record.expiry.at ?? 0)))"
     ],
-    law: "a revocation of a subject holds after removeExpired, whoever's records were removed"
+    law: "`revokeSubject` stays in effect after `removeExpired`, whichever subjects' records were removed"
   },
   {
     fault: "a session that ends takes the revocation of its subject with it",
     replace: ["&& index.ofSubject(record.namespace, record.subject).size === 0", ""],
-    law: "a revocation of a subject holds when other sessions of the subject end"
+    law: "`revokeSubject` stays in effect when other sessions of the subject end"
   },
   {
     fault: "removeExpired deletes what was revoked and has not expired",
@@ -292,22 +292,22 @@ const mutants: ReadonlyArray<Mutant> = [
       "while (removed < limit && remove(index.firstExpired(now))) removed++",
       "while (removed < limit && remove(alive(index.firstExpired(Infinity), now) === undefined ? index.firstExpired(Infinity) : undefined)) removed++"
     ],
-    law: "removeExpired leaves what was revoked and has not expired: it counts until then"
+    law: "`removeExpired` keeps revoked records, and `count` includes them, until they expire"
   },
   {
     fault: "removeExpired says more than it has done",
     replace: ["removed++\n    return removed", "removed++\n    return removed + 1"],
-    law: "any sequence of commands is answered as the store in memory answers it, and leaves the same"
+    law: "any sequence of commands has the same results and leaves the same state as on `MemoryStore`"
   },
   {
     fault: "count finds nothing",
     replace: ["return { current: entries.size - expired, expired }", "return { current: 0, expired: 0 }"],
-    law: "count tells how many records have expired and how many have not, in all namespaces, revoked ones too"
+    law: "`count` returns the numbers of expired and of other records in all namespaces, including revoked ones"
   },
   {
     fault: "count does not look at the time",
     replace: ["return { current: entries.size - expired, expired }", "return { current: entries.size, expired: 0 }"],
-    law: "count tells how many records have expired and how many have not, in all namespaces, revoked ones too"
+    law: "`count` returns the numbers of expired and of other records in all namespaces, including revoked ones"
   },
   {
     fault: "count leaves out what was revoked",
@@ -315,12 +315,12 @@ const mutants: ReadonlyArray<Mutant> = [
       "return { current: entries.size - expired, expired }",
       "return { current: [...entries.keys()].filter((key) => alive(key, now) !== undefined).length, expired }"
     ],
-    law: "count tells how many records have expired and how many have not, in all namespaces, revoked ones too"
+    law: "`count` returns the numbers of expired and of other records in all namespaces, including revoked ones"
   },
   {
     fault: "count is one too many",
     replace: ["current: entries.size - expired, expired", "current: entries.size - expired + 1, expired"],
-    law: "any sequence of commands is answered as the store in memory answers it, and leaves the same"
+    law: "any sequence of commands has the same results and leaves the same state as on `MemoryStore`"
   },
   {
     fault: "save keeps the highest schema version",
@@ -328,7 +328,7 @@ const mutants: ReadonlyArray<Mutant> = [
       "schemaVersion: next.schemaVersion,",
       "schemaVersion: Math.max(old.schemaVersion, next.schemaVersion),"
     ],
-    law: "save replaces the schema version also by an earlier one: the data is of that version"
+    law: "`save` accepts a lower schema version: it is the version of the saved data"
   },
   {
     fault: "revoke takes what is dead and still there for absent",
@@ -336,7 +336,7 @@ const mutants: ReadonlyArray<Mutant> = [
       "remove(index.keyOf(namespace, id))",
       "alive(index.keyOf(namespace, id), 0) !== undefined && remove(index.keyOf(namespace, id))"
     ],
-    law: "revoke deletes also what is dead and still there, and says so, once"
+    law: "`revoke` deletes a revoked record that is still stored, and returns true once"
   },
   {
     fault: "no two keys are said to live in one place",
@@ -344,7 +344,7 @@ const mutants: ReadonlyArray<Mutant> = [
       "capabilities: { durableDestroy: false, remote: false },",
       "capabilities: { durableDestroy: false, remote: false, colocated: () => false },"
     ],
-    law: "where keys live apart, as the store says, each has others in its place, and a record rotates to them"
+    law: "if the store declares `colocated`, 1,000 random keys contain a colocated one, and rotation to it succeeds"
   },
   {
     fault: "a key is said to live beside another, and not the other beside it",
@@ -352,7 +352,7 @@ const mutants: ReadonlyArray<Mutant> = [
       `capabilities: { durableDestroy: false, remote: false },`,
       `capabilities: { durableDestroy: false, remote: false, colocated: (key, newKey) => key < newKey },`
     ],
-    law: "where keys live apart, as the store says, each has others in its place, and a record rotates to them"
+    law: "if the store declares `colocated`, 1,000 random keys contain a colocated one, and rotation to it succeeds"
   },
   {
     fault: "removeExpired believes any clock",
@@ -360,13 +360,13 @@ const mutants: ReadonlyArray<Mutant> = [
       "Done.flatMap(checkClock(now, Date.now()), () => done(() => removeExpired(now, limit)))",
       "done(() => removeExpired(now, limit))"
     ],
-    law: "removeExpired by a clock that is ahead of the store's is refused with the reason clock, and deletes nothing"
+    law: "`removeExpired` from a clock ahead of the store's fails with reason `clock` and deletes nothing"
   },
   {
     fault: "create believes any clock",
     replace: ["const record = bounded(proposed, now, tick())", "const record = proposed"],
     law:
-      "a write by a clock that is ahead moves an end no further than one by the store's clock, and no time into the future"
+      "a write from a clock that is ahead sets no later expiry than the store's clock allows, and no time in the future"
   },
   {
     fault: "touch believes any clock",
@@ -375,7 +375,7 @@ const mutants: ReadonlyArray<Mutant> = [
       "const [lastSeenAt, expiresAt] = [seenAt, endsAt]"
     ],
     law:
-      "a write by a clock that is ahead moves an end no further than one by the store's clock, and no time into the future"
+      "a write from a clock that is ahead sets no later expiry than the store's clock allows, and no time in the future"
   },
   {
     fault: "save believes any clock",
@@ -386,27 +386,27 @@ const mutants: ReadonlyArray<Mutant> = [
       "if (entry.record.version !== expectedVersion) return"
     ],
     law:
-      "a write by a clock that is ahead moves an end no further than one by the store's clock, and no time into the future"
+      "a write from a clock that is ahead sets no later expiry than the store's clock allows, and no time in the future"
   },
   {
     fault: "list gives everything at once",
     replace: [".slice(0, Math.max(limit, 0))", ""],
-    law: "the pages of list are complete, in the order of age, disjoint, and of no more than the limit"
+    law: "the pages of `list` are complete, ordered by age, disjoint, and no longer than the limit"
   },
   {
     fault: "list begins anew with each page",
     replace: ["all.filter((one) => after === undefined || byAge(after, one) < 0)", "[...all]"],
-    law: "list goes on after a session that is no longer there; what stays is in one page, whatever comes and goes"
+    law: "`list` continues after a deleted session, and returns each remaining one once despite changes between pages"
   },
   {
     fault: "pages of list part those of one moment",
     replace: ["byAge(after, one) < 0", "after.createdAt < one.createdAt"],
-    law: "the pages of list are complete, in the order of age, disjoint, and of no more than the limit"
+    law: "the pages of `list` are complete, ordered by age, disjoint, and no longer than the limit"
   },
   {
     fault: "data loses U+0000",
     replace: ["data: next.data,", "data: next.data.replaceAll(\"\\\\u0000\", \"\"),"],
-    law: "data comes back byte for byte from create, save and rotate: an escaped U+0000"
+    law: "`create`, `save` and `rotate` preserve data byte for byte: an escaped U+0000"
   }
 ]
 
@@ -471,7 +471,7 @@ describe("a store with one fault breaks the law", () => {
   }
 
   it("what is left to chance is named by its seed, and the same again with it", async () => {
-    const name = "any sequence of commands is answered as the store in memory answers it, and leaves the same"
+    const name = "any sequence of commands has the same results and leaves the same state as on `MemoryStore`"
     const law = storeLaws.find((law) => law.name === name)
     const mutant = mutants.find(({ fault }) => fault === "count is one too many")
     if (law === undefined || mutant === undefined) return assert.fail("there is no such law")

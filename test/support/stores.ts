@@ -119,7 +119,7 @@ type Named = readonly [name: string, layer: () => Layer.Layer<SessionStore, unkn
  * What cannot hold while each session moves, as `docs/engines.md` says: a rotation does not ask the old store whether its
  * key or id is taken there, as both are drawn at random.
  */
-export const notWhileMoving = /^rotate never replaces|^any sequence of commands/
+export const notWhileMoving = /^`rotate` never replaces|^any sequence of commands/
 
 /** Two stores, with sessions that begin in the old one, so that each of them moves when it is used. */
 const moving = <E1, E2>(before: Layer.Layer<SessionStore, E1>, after: Layer.Layer<SessionStore, E2>) =>

@@ -5,7 +5,7 @@ import { it } from "@effect/vitest"
 import { Effect, Exit, type Option } from "effect"
 import { MemoryStore, SessionStore, SessionStoreError } from "effect-session"
 import type { Store } from "effect-session/SessionStore"
-import { damageLaws } from "effect-session/testing"
+import { corruptionLaws } from "effect-session/testing"
 import { assert, describe } from "vitest"
 import { isDamaged } from "../src/internal/store/damaged.js"
 import { corrupt, fragile } from "./support/fragile.js"
@@ -18,12 +18,12 @@ interface Mutant {
   readonly instead: (of: ReturnType<typeof fragile>) => Partial<Store>
 }
 
-const isError = "a record that is damaged is an error, not absent, and is left as it is"
-const hasPlace = "scan gives a record that is damaged its place, and all the others"
-const isLeftOut = "list leaves out a record that is damaged, and shows the others"
-const canBeEnded = "destroy and revoke end a record that is damaged"
-const isRevoked = "a revocation ends a record that is damaged, also if it is mended afterwards"
-const keepsNone = "a record that is damaged keeps none from being removed when it has expired"
+const isError = "`load` and `find` of a corrupt record fail with reason `corrupt` and do not change it"
+const hasPlace = "`scan` returns a corrupt record as `Corrupt` in its place, and all the others"
+const isLeftOut = "`list` omits a corrupt record and returns the others"
+const canBeEnded = "`destroy` and `revoke` remove a corrupt record"
+const isRevoked = "a revoked corrupt record stays revoked after it is repaired"
+const keepsNone = "`removeExpired` removes expired records despite a corrupt one"
 
 const absent = <A>(call: Effect.Effect<Option.Option<A>, SessionStoreError>) =>
   Effect.orElse(call, () => Effect.succeedNone)
@@ -161,12 +161,12 @@ const mutants: ReadonlyArray<Mutant> = [
 const exitOf = (name: string, instead: Mutant["instead"]) =>
   Effect.suspend(() => {
     const made = fragile(MemoryStore.make())
-    const { law } = damageLaws(made.damage).find((law) => law.name === name) ?? assert.fail("there is no such law")
+    const { law } = corruptionLaws(made.damage).find((law) => law.name === name) ?? assert.fail("there is no such law")
     return Effect.exit(Effect.provideService(law, SessionStore, { ...made.store, ...instead(made) }))
   })
 
 describe("a store with no fault keeps", () => {
-  for (const { name } of damageLaws(() => Effect.never)) {
+  for (const { name } of corruptionLaws(() => Effect.never)) {
     it.live(name, () => Effect.flatten(exitOf(name, () => ({}))))
   }
 })
