@@ -1,11 +1,11 @@
 /**
- * Layering of the modules: imports point down, from floor to floor. The folder of a module decides its floor.
+ * Layering of the modules: a module imports only from its own layer and lower ones. The folder decides the layer.
  */
 import { existsSync, readdirSync, readFileSync } from "node:fs"
 import { assert, describe, it } from "vitest"
 
-/** The folders of `src/internal`, by floor. What lies in `src/internal` itself is on floor 0. */
-const floors: ReadonlyArray<ReadonlyArray<string>> = [
+/** The folders of `src/internal`, by layer. Modules directly in `src/internal` are in layer 0. */
+const layers: ReadonlyArray<ReadonlyArray<string>> = [
   ["schema"],
   ["crypto", "store"],
   ["cookie", "file", "memory", "migrating", "redis", "sql", "tiered"],
@@ -14,13 +14,13 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["cli", "testing"]
 ]
 
-/** The folders of back ends, none of which imports another. Decorators of stores are none. */
+/** The folders of back ends, which must not import each other. Store decorators are not back ends. */
 const backEnds = ["file", "memory", "redis", "sql"]
 
-/** The part of the platform that has nothing to do with HTTP. */
+/** The modules of the platform that are independent of HTTP. */
 const files = new Set(["Error", "FileSystem", "Path"].map((name) => `@effect/platform/${name}`))
 
-/** The floor of HTTP, and the highest that an API definition may import which is shared with a browser. */
+/** The HTTP layer, the highest that an API definition shared with a browser may import. */
 const http = 4
 
 const modules = readdirSync("src", { recursive: true, encoding: "utf8" })
@@ -45,56 +45,56 @@ const foreign = (module: string) => importsOf(module).filter((path) => !path.sta
 
 const folderOf = (module: string): string | undefined => /^internal\/([^/]+)\//.exec(module)?.[1]
 
-/** Errors answer by themselves, and are thrown on every floor. */
+/** `SessionError` is exempt: errors convert themselves to responses and are raised in every layer. */
 const knowsHttp = (module: string): boolean =>
   module !== "SessionError" &&
   foreign(module).some((path) => /^@effect\/(?:platform|rpc)/.test(path) && !files.has(path))
 
-/** Of a module in a folder, that of the folder; of a public module, the highest of what it imports. */
-const floorOf = (module: string, path: ReadonlyArray<string> = []): number => {
+/** The layer of the module's folder; for a public module the highest layer that it imports. */
+const layerOf = (module: string, path: ReadonlyArray<string> = []): number => {
   const folder = folderOf(module)
-  if (folder !== undefined) return floors.findIndex((folders) => folders.includes(folder))
+  if (folder !== undefined) return layers.findIndex((folders) => folders.includes(folder))
   if (module.startsWith("internal/") || path.includes(module)) return 0
-  return Math.max(knowsHttp(module) ? http : 0, ...own(module).map((other) => floorOf(other, [...path, module])))
+  return Math.max(knowsHttp(module) ? http : 0, ...own(module).map((other) => layerOf(other, [...path, module])))
 }
 
 describe("architecture", () => {
-  it("every folder has its floor", () => {
+  it("every folder has a layer", () => {
     const folders = readdirSync("src/internal", { withFileTypes: true }).filter((entry) => entry.isDirectory())
-    assert.deepStrictEqual(folders.map(({ name }) => name).sort(), floors.flat().sort())
+    assert.deepStrictEqual(folders.map(({ name }) => name).sort(), layers.flat().sort())
     assert.isTrue(backEnds.every((folder) => existsSync(`src/internal/${folder}`)))
   })
 
-  it("imports point down, or stay on the floor", () => {
+  it("internal modules import only from their own layer and lower ones", () => {
     const upwards = modules.filter((module) => module.startsWith("internal/")).flatMap((module) =>
-      own(module).filter((other) => floorOf(other) > floorOf(module)).map((other) => `${module} → ${other}`)
+      own(module).filter((other) => layerOf(other) > layerOf(module)).map((other) => `${module} → ${other}`)
     )
     assert.deepStrictEqual(upwards, [])
   })
 
-  it("floor 0 knows only effect", () => {
-    const others = modules.filter((module) => floorOf(module) === 0 && module !== "SessionError")
+  it("layer 0 imports only effect", () => {
+    const others = modules.filter((module) => layerOf(module) === 0 && module !== "SessionError")
       .flatMap((module) =>
         foreign(module).filter((path) => !path.startsWith("effect/")).map((path) => `${module} → ${path}`)
       )
     assert.deepStrictEqual(others, [])
   })
 
-  it("the modules below HTTP do not know HTTP", () => {
-    assert.deepStrictEqual(modules.filter((module) => floorOf(module) < http && knowsHttp(module)), [])
+  it("modules below the HTTP layer do not import HTTP modules", () => {
+    assert.deepStrictEqual(modules.filter((module) => layerOf(module) < http && knowsHttp(module)), [])
   })
 
   it("a back end never imports another", () => {
-    const strangers = modules.flatMap((module) => {
+    const violations = modules.flatMap((module) => {
       const folders = new Set(
         [module, ...own(module)].flatMap((other) => backEnds.filter((folder) => folder === folderOf(other)))
       )
       return folders.size > 1 ? [`${module} → ${[...folders].join(", ")}`] : []
     })
-    assert.deepStrictEqual(strangers, [])
+    assert.deepStrictEqual(violations, [])
   })
 
-  it("no module of the library imports node, and drivers are imported by their own modules only", () => {
+  it("no module imports Node modules, and only the modules of a driver import it", () => {
     const node = modules.flatMap((module) =>
       foreign(module).filter((path) => path.startsWith("node:")).map((path) => `${module} → ${path}`)
     )
@@ -110,7 +110,7 @@ describe("architecture", () => {
       "SqlStore",
       "internal/cli/database"
     ])
-    // The command line loads the driver in use, and its program what it is made of, when they are needed.
+    // The command loads its own modules and the driver in use only when they are needed.
     const lazy = modules.flatMap((module) =>
       [...readFileSync(`src/${module}.ts`, "utf8").matchAll(/(?<![\w"])import\("([^"]+)"\)/g)].map((match) =>
         `${module} → ${match[1]}`
@@ -134,10 +134,10 @@ describe("architecture", () => {
       return seen
     }
     assert.deepStrictEqual([...reachable("index")].filter((module) => module.startsWith("Sql")), [])
-    assert.isTrue([...reachable("Session")].every((module) => floorOf(module) <= http))
+    assert.isTrue([...reachable("Session")].every((module) => layerOf(module) <= http))
   })
 
-  it("no cycles", () => {
+  it("there are no import cycles", () => {
     const done = new Set<string>()
     const visit = (module: string, path: ReadonlyArray<string>): ReadonlyArray<string> => {
       if (path.includes(module)) return [[...path, module].join(" → ")]

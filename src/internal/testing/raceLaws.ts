@@ -83,10 +83,10 @@ const request = (handler: Effect.Effect<unknown, unknown, Counter>): Kind["run"]
     const session = service.request(`${service.cookie.name}=${Redacted.value(token)}`)
     const handled = yield* Effect.exit(Effect.provideService(handler, Counter, session))
     const error = yield* session.finish(Exit.isSuccess(handled) ? 200 : 500)
-    const owed = session.used?.setCookie
+    const setCookie = session.used?.setCookie
     return {
       done: Exit.isSuccess(handled) && error === undefined,
-      token: owed === undefined || owed === "expire" ? undefined : owed.value
+      token: setCookie === undefined || setCookie === "expire" ? undefined : setCookie.value
     }
   })
 

@@ -1,5 +1,5 @@
 /**
- * What a service passes to a store: no token in any encoding, and only data that it can read back exactly.
+ * A service passes no token to its store, in any encoding, and only data that it can read back exactly.
  */
 import * as Effect from "effect/Effect"
 import * as Encoding from "effect/Encoding"
