@@ -115,9 +115,9 @@ describe("calls", () => {
       const { key, record } = yield* stored(store)
       yield* store.load(key, start)
       yield* store.load(freshKey(), start)
-      yield* store.save(key, record, 7, start)
-      yield* store.save(key, record, 1, start)
-      yield* store.save(freshKey(), record, 1, start)
+      yield* store.save(key, record, { expectedVersion: 7, now: start })
+      yield* store.save(key, record, { expectedVersion: 1, now: start })
+      yield* store.save(freshKey(), record, { expectedVersion: 1, now: start })
       yield* store.revoke("laws", freshId())
       yield* Effect.exit(failing(Effect.die("x"), tier).load(key, start))
       yield* Effect.exit(failing(new SessionStoreError({ operation: "x", reason: "timeout" }), tier).destroy(key))
@@ -165,7 +165,7 @@ describe("calls", () => {
       const one = yield* stored(origin)
       // Another process with the same cache writes after the read of the origin and before the fill.
       const other = yield* TieredStore.make(cache, origin, { lease: "5 seconds" })
-      const write = other.save(one.key, one.record, 1, start)
+      const write = other.save(one.key, one.record, { expectedVersion: 1, now: start })
       const raced: Store = { ...origin, load: (...args) => Effect.zipLeft(origin.load(...args), write) }
       const node = yield* TieredStore.make(
         ObservedStore.make(cache, { tier: cacheTier }),

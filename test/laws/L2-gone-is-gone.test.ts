@@ -139,7 +139,7 @@ for (const [name, layer] of stores) {
     )
 
     law(
-      "a login invalidates the previous token, also the login of a session that is already logged in",
+      "a login invalidates the previous token, also the login of a session that is already logged in (ASVS 7.2.4)",
       (shop, cookie) =>
         Effect.gen(function*() {
           const answer = yield* shop.request(Effect.zipRight(ShopSession.authenticate("ann"), ok), cookie)

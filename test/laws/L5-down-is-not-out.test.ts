@@ -139,10 +139,13 @@ describe("L5 down is not out: a real Postgres", () => {
 const otherNode = (shop: Shop.Shop) =>
   Effect.gen(function*() {
     const now = Date.now()
-    const record = recordsIn(yield* shop.store.scan("test/Shop", undefined, 1, now))[0]
+    const record = recordsIn(yield* shop.store.scan("test/Shop", { limit: 1, now }))[0]
     const key = shop.keys.at(-1)
     if (record === undefined || key === undefined) return yield* Effect.dieMessage("there is no session")
-    const outcome = yield* shop.store.save(key, { ...record, writeId: "of-another-node" }, record.version, now)
+    const outcome = yield* shop.store.save(key, { ...record, writeId: "of-another-node" }, {
+      expectedVersion: record.version,
+      now
+    })
     assert.strictEqual(outcome, "saved")
   })
 

@@ -25,7 +25,7 @@ const expiring: ReadonlyArray<readonly [name: string, subjects: ReadonlyArray<st
 const removeAllExpired = (store: Store, at: number) =>
   Effect.iterate({ sum: 0, last: 1 }, {
     while: ({ last }) => last > 0,
-    body: ({ sum }) => Effect.map(store.removeExpired(at, 100), (last) => ({ sum: sum + last, last }))
+    body: ({ sum }) => Effect.map(store.removeExpired({ now: at, limit: 100 }), (last) => ({ sum: sum + last, last }))
   }).pipe(Effect.map(({ sum }) => sum))
 
 /** Expects a revocation to stay in effect while and after other records are removed. */
@@ -90,7 +90,7 @@ export const cleanUpLaws: ReadonlyArray<Law> = [
         yield* isAlive(store, back, now)
         // Also a session created while the last one is removed.
         const [, concurrent] = yield* Effect.all([
-          Effect.zipRight(store.destroy(back.key), store.removeExpired(now, 100)),
+          Effect.zipRight(store.destroy(back.key), store.removeExpired({ now, limit: 100 })),
           stored(store, { subject: "ann" })
         ], { concurrency: "unbounded" })
         yield* isAlive(store, concurrent, now)
@@ -109,7 +109,7 @@ export const cleanUpLaws: ReadonlyArray<Law> = [
     const byAll = yield* stored(store, { subject: undefined })
     yield* store.revokeSubject(namespace, "ann")
     yield* store.revokeAll(namespace)
-    yield* equal("removeExpired", yield* store.removeExpired(now, 100), 0)
+    yield* equal("removeExpired", yield* store.removeExpired({ now, limit: 100 }), 0)
     yield* equal("create under its key", yield* store.create(bySubject.key, byAll.record, now), "exists")
     yield* equal("count", yield* store.count(now), { current: 2, expired: 0 })
     yield* equal("removed after their expiry", yield* removeAllExpired(store, start + hour), 2)

@@ -45,11 +45,13 @@ export const clockLaws: ReadonlyArray<Law> = [
       const now = Date.now()
       const one = yield* storedAt(store, now)
       for (const ahead of [hour + 2 * minute, tenYears]) {
-        const removal = yield* Effect.either(withClockAhead(ahead, store.removeExpired(now + ahead, 100)))
+        const removal = yield* Effect.either(
+          withClockAhead(ahead, store.removeExpired({ now: now + ahead, limit: 100 }))
+        )
         yield* equal("reason", removal._tag === "Left" ? removal.left.reason : removal.right, "clock")
       }
       yield* isAlive(store, one, now)
-      yield* equal("from a correct clock", yield* store.removeExpired(now, 100), 0)
+      yield* equal("from a correct clock", yield* store.removeExpired({ now, limit: 100 }), 0)
     }
   ),
 
@@ -65,15 +67,31 @@ export const clockLaws: ReadonlyArray<Law> = [
       const created = freshKey()
       yield* equal("create", yield* store.create(created, aRecord(later), ahead), "created")
       const touched = yield* storedAt(store, now)
-      yield* equal("touch", yield* store.touch(touched.key, ahead, ahead + hour, ahead), "touched")
+      yield* equal(
+        "touch",
+        yield* store.touch(touched.key, { lastSeenAt: ahead, expiresAt: ahead + hour, now: ahead }),
+        "touched"
+      )
       const saved = yield* storedAt(store, now)
-      yield* equal("save", yield* store.save(saved.key, { ...saved.record, ...later }, 1, ahead), "saved")
+      yield* equal(
+        "save",
+        yield* store.save(saved.key, { ...saved.record, ...later }, { expectedVersion: 1, now: ahead }),
+        "saved"
+      )
       const changed = yield* storedAt(store, now)
       const other = { ...changed.record, ...later, expiry: browser }
-      yield* equal("save with another lifetime", yield* store.save(changed.key, other, 1, ahead), "saved")
+      yield* equal(
+        "save with another lifetime",
+        yield* store.save(changed.key, other, { expectedVersion: 1, now: ahead }),
+        "saved"
+      )
       const old = yield* storedAt(store, now)
       const rotated = freshKey()
-      yield* equal("rotate", yield* store.rotate(old.key, rotated, { ...old.record, ...later }, 1, ahead), "saved")
+      yield* equal(
+        "rotate",
+        yield* store.rotate(old.key, rotated, { ...old.record, ...later }, { expectedVersion: 1, now: ahead }),
+        "saved"
+      )
 
       for (const [what, key] of Object.entries({ created, rotated })) {
         const record = yield* loaded(store, key, now)

@@ -38,7 +38,7 @@ export const corruptionLaws = <E1, E2>(
     const repair = yield* corrupt(bad.key)
     yield* expectCorrupt(store, bad)
     yield* store.list(namespace, "ann", start)
-    yield* store.scan(namespace, undefined, 10, start)
+    yield* store.scan(namespace, { limit: 10, now: start })
     yield* expectCorrupt(store, bad)
     yield* isAlive(store, good, start)
     yield* repair
@@ -55,7 +55,7 @@ export const corruptionLaws = <E1, E2>(
       const found: Array<unknown> = []
       let after: Stored["record"]["id"] | undefined
       do {
-        const page = yield* store.scan(namespace, after, limit, start)
+        const page = yield* store.scan(namespace, { after, limit, now: start })
         yield* holds(`a page holds at most ${limit} records`, page.length <= limit)
         for (const one of page) {
           if (isDamaged(one)) yield* equal("the reason", one.error.reason, "corrupt")
@@ -106,7 +106,7 @@ export const corruptionLaws = <E1, E2>(
     const ending = (at: number) => stored(store, { expiry: { at, deadline: undefined, lifetime: undefined } })
     const [bad] = [yield* ending(start + minute), yield* ending(start + 2 * minute), yield* stored(store)]
     yield* corrupt(bad.key)
-    yield* store.removeExpired(start + 3 * minute, 10)
+    yield* store.removeExpired({ now: start + 3 * minute, limit: 10 })
     const { current, expired } = yield* store.count(start + 3 * minute)
     yield* holds("of the expired records only the corrupt one may remain", current + expired <= 2)
     yield* equal(
