@@ -1,5 +1,5 @@
 /**
- * Runs the published laws on stores, by name: a file for each kind, so that several run at once.
+ * Runs the published laws on stores, by name. Each kind of store has its own test file, so that they run in parallel.
  */
 import { it } from "@effect/vitest"
 import { Effect } from "effect"
@@ -12,8 +12,8 @@ export const onStores = (...names: ReadonlyArray<string>): void => {
   for (const name of names) {
     const layer = [...stores, ...combined, partitioned].find(([store]) => store === name)?.[1]
     if (layer === undefined) {
-      // Left out by choice, which the end of the run says; or a slip of the pen.
-      it(`${name} is left out by choice`, () => assert.isNotEmpty(leftOut()))
+      // Excluded by --without, which the summary of the run lists, or a typing error in `name`.
+      it(`${name} is excluded by --without`, () => assert.isNotEmpty(leftOut()))
       continue
     }
     for (const { law, name: title } of storeLaws) {
