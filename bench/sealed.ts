@@ -1,5 +1,5 @@
 /**
- * What a session in its cookie costs: opening and sealing it, against the bare cipher with JSON, and a request in process.
+ * Cost of a session in its cookie: opening and sealing it, compared with the bare cipher and JSON, and of a request in process.
  * `npm run bench -- sealed`
  */
 import { Effect, Option, Redacted } from "effect"
@@ -52,7 +52,7 @@ const seal = () => {
 }
 const sealed = seal()
 
-/** Microseconds of processor time of one call. */
+/** Microseconds of CPU time of one call. */
 const timed = (call: () => unknown) => async () => {
   const before = process.cpuUsage()
   for (let i = 0; i < 1000; i++) call()
@@ -102,8 +102,8 @@ publish({
   title: "In process, sessions in the cookie",
   about:
     `A session of ${json.length} bytes of JSON, in a cookie of ${Redacted.value(written.value).length} characters ` +
-    "(XChaCha20-Poly1305). `cookie-session` signs only: whoever has the cookie can read it. A cookie that was copied before " +
-    "a logout lives on with every contender, because nothing is kept on the server; ours can be revoked with `layerLedger`, " +
+    "(XChaCha20-Poly1305). `cookie-session` signs only, so the cookie can be read. A cookie that was copied before " +
+    "a logout stays valid with every contender, because the server stores nothing; ours can be revoked with `layerLedger`, " +
     "which is not measured here.",
   rounds,
   noise: requests.noise,

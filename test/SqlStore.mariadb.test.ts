@@ -22,7 +22,7 @@ import { afterAll, assert, beforeAll, describe } from "vitest"
 import { createLaws } from "../src/internal/testing/createLaws.js"
 import { dataLaws } from "../src/internal/testing/dataLaws.js"
 import { directoryLaws } from "../src/internal/testing/directoryLaws.js"
-import { endLaws } from "../src/internal/testing/endLaws.js"
+import { removalLaws } from "../src/internal/testing/removalLaws.js"
 import { revocationLaws } from "../src/internal/testing/revocationLaws.js"
 import { rotateLaws } from "../src/internal/testing/rotateLaws.js"
 import { saveLaws } from "../src/internal/testing/saveLaws.js"
@@ -36,7 +36,7 @@ import * as Mariadb from "./support/servers/mariadb.js"
 import { furnish } from "./support/storeCalls.js"
 
 /** The laws that come down to statements. */
-const laws = [createLaws, saveLaws, touchLaws, rotateLaws, endLaws, directoryLaws, revocationLaws, dataLaws].flat()
+const laws = [createLaws, saveLaws, touchLaws, rotateLaws, removalLaws, directoryLaws, revocationLaws, dataLaws].flat()
 
 /** A server with these settings, for all tests of a group. Gives clients of it. */
 const serverWith = (...settings: ReadonlyArray<string>) => {

@@ -1,5 +1,5 @@
 /**
- * `seal: "token"` against somebody who writes to the database.
+ * `seal: "token"` against an attacker who can write to the database.
  */
 import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
@@ -20,7 +20,7 @@ const clients = [["sqlite", () => sqliteClient], ["postgres", () => postgresClie
 const sessionOf = (engine: BoundEngine) =>
   written(engine, { _tag: "Create", record: record({ subject: "ann", authenticatedAt: start, data: `{"cart":1}` }) })
 
-/** Data as 0.5.0 sealed it: bound to the version alone. */
+/** Seals data as 0.5.0 did: bound to the version only. */
 const sealedBefore = (value: CookieValue, version: number, data: string) => {
   const token = Option.getOrThrow(SessionToken.parse(Redacted.value(value)))
   const info = lengthPrefixed("effect-session", "t1", "rest", namespace)
@@ -30,7 +30,7 @@ const sealedBefore = (value: CookieValue, version: number, data: string) => {
   return `t1.${encodeBase64Url(Buffer.concat([nonce, sealed]))}`
 }
 
-/** An `UPDATE` of each column that is bound. */
+/** An `UPDATE` for each authenticated column. */
 const edits = [
   ["subject", "'admin'"],
   ["subject", "NULL"],
@@ -51,7 +51,7 @@ const edits = [
 
 for (const [name, client] of clients) {
   describe(`seal: "token" on ${name}`, () => {
-    /** A sealed session, and a way to edit its row. */
+    /** Runs a test with a sealed session and a function that edits its row. */
     const withRow = <A, E>(
       body: (world: {
         readonly engine: BoundEngine
@@ -69,7 +69,7 @@ for (const [name, client] of clients) {
     }
 
     for (const [column, value] of edits) {
-      it.live(`a row whose ${column} was set to ${value} is corrupt, and opens as nobody's`, () =>
+      it.live(`a row whose ${column} was set to ${value} is corrupt and is not opened`, () =>
         withRow(({ engine, session, update }) =>
           Effect.gen(function*() {
             yield* update(`${column} = ${value}`)
@@ -79,7 +79,7 @@ for (const [name, client] of clients) {
         ))
     }
 
-    it.live("a row opens after a save, a touch and a rotation, and is bound anew each time", () =>
+    it.live("a row opens after a save, a touch and a rotation, each of which seals it again", () =>
       withRow(({ engine, session: { record: first, value }, update }) =>
         Effect.gen(function*() {
           const saved = next(first)
@@ -95,7 +95,7 @@ for (const [name, client] of clients) {
         })
       ))
 
-    it.live("an end that was edited beyond the deadline does not keep a row alive", () =>
+    it.live("an expiry edited beyond the deadline does not keep the session alive", () =>
       withRow(({ engine, session: { value }, update }) =>
         Effect.gen(function*() {
           yield* update(`expires_at = ${start + 365 * day}`)
@@ -104,14 +104,14 @@ for (const [name, client] of clients) {
         })
       ))
 
-    it.live("a row that 0.5.0 sealed is absent, whoever it says it is of", () =>
+    it.live("a row sealed by 0.5.0 is absent, whatever its subject", () =>
       withRow(({ engine, session: { value }, update }) =>
         Effect.gen(function*() {
           yield* update(`data = '${sealedBefore(value, 1, "{}")}'`)
           assert.isTrue(Option.isNone(yield* engine.open(value, start + hour / 2)))
           yield* update("subject = 'admin'")
           assert.isTrue(Option.isNone(yield* engine.open(value, start + hour / 2)))
-          // Of another version than it was sealed for: nobody's seal.
+          // Another version than it was sealed for: the seal does not match.
           yield* update("version = 2")
           assert.strictEqual((yield* Effect.flip(engine.open(value, start))).reason, "corrupt")
         })

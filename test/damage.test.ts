@@ -12,7 +12,7 @@ import * as MigratingStore from "effect-session/MigratingStore"
 import { RedisClient } from "effect-session/RedisClient"
 import type { Store } from "effect-session/SessionStore"
 import type { StoreKey } from "effect-session/StoreKey"
-import { damageLaws } from "effect-session/testing"
+import { corruptionLaws } from "effect-session/testing"
 import * as TieredStore from "effect-session/TieredStore"
 import { readdirSync, readFileSync, writeFileSync } from "node:fs"
 import * as Path from "node:path"
@@ -120,11 +120,11 @@ const stores: Readonly<Record<string, Opening>> = {
 }
 
 describe.each(Object.entries(stores))("%s", (_, opening) => {
-  for (const [i, { name }] of damageLaws(() => Effect.never).entries()) {
+  for (const [i, { name }] of corruptionLaws(() => Effect.never).entries()) {
     it.scopedLive(name, () =>
       Effect.gen(function*() {
         const { damage, store } = yield* opening
-        const { law } = damageLaws(damage)[i] ?? assert.fail("there is no such law")
+        const { law } = corruptionLaws(damage)[i] ?? assert.fail("there is no such law")
         yield* Effect.provideService(law, SessionStore, store)
       }))
   }

@@ -1,5 +1,5 @@
 /**
- * Every documented install command works in an empty project, with the tarball of this package in place of the published one.
+ * Every documented install command works in an empty project, with the local tarball instead of the published package.
  */
 import { execFile } from "node:child_process"
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
@@ -22,7 +22,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 const pages = ["README.md", ...readdirSync("docs").filter((file) => file.endsWith(".md")).map((file) => `docs/${file}`)]
 const texts = [...pages, "src/bin.ts"].map((file) =>
-  // A sentence of the source may go on in the next line.
+  // Joins string literals that continue on the next line.
   [file, readFileSync(file, "utf8").replaceAll(/" \+\s+"/g, "")] as const
 )
 
@@ -46,12 +46,12 @@ const commands = [
 ]
 
 describe.concurrent("install commands", () => {
-  it("are found, and name the version of every package", () => {
+  it("exist and specify the version of every package", () => {
     assert.isAbove(found.length, 8)
-    const loose = found.flatMap(({ file, packages }) =>
+    const unversioned = found.flatMap(({ file, packages }) =>
       packages.filter((name) => !/^@?[^@]+@[\d^]/.test(name)).map((name) => `${file}: ${name}`)
     )
-    assert.deepStrictEqual(loose, [])
+    assert.deepStrictEqual(unversioned, [])
   })
 
   for (const [i, { file, packages }] of commands.entries()) {

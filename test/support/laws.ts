@@ -1,5 +1,5 @@
 /**
- * Runs the published laws on stores, by name: a file for each kind, so that several run at once.
+ * Runs the published laws on stores, by name. Each kind of store has its own test file, so that they run in parallel.
  */
 import { it } from "@effect/vitest"
 import { Effect } from "effect"

@@ -53,4 +53,4 @@ export const localStores: ReadonlyArray<Named> = [
  * The laws that a migrating store does not keep (see `docs/engines.md`): a rotation does not check whether its random key or id exists in
  * the old store.
  */
-export const notWhileMoving = /^rotate never replaces|^any sequence of commands/
+export const notWhileMoving = /^`rotate` never replaces|^any sequence of commands/

@@ -1,5 +1,5 @@
 /**
- * What becomes of a record that is damaged, and of those around it.
+ * Corrupt records: how operations report and remove them, and that they do not affect other records.
  */
 import * as Effect from "effect/Effect"
 import type { Law } from "../../Law.js"
@@ -10,53 +10,53 @@ import { equal, holds, law, range } from "./law.js"
 import type { Stored } from "./records.js"
 import { hour, isAlive, isDead, minute, namespace, start, stored } from "./records.js"
 
-/** What asking for a record fails with. */
-const cannotBeRead = (store: Store, { key, record: { id } }: Stored) =>
+/** Expects `load` and `find` to fail with reason `corrupt`. */
+const expectCorrupt = (store: Store, { key, record: { id } }: Stored) =>
   Effect.gen(function*() {
     const calls = { load: store.load(key, start), find: store.find(namespace, id, start) }
     for (const [name, call] of Object.entries(calls)) {
       const answer = yield* Effect.either(Effect.asVoid(call))
-      yield* equal(name, answer._tag === "Left" ? answer.left.reason : "an answer", "corrupt")
+      yield* equal(name, answer._tag === "Left" ? answer.left.reason : "success", "corrupt")
     }
   })
 
 const byId = (a: Stored, b: Stored) => (a.record.id < b.record.id ? -1 : 1)
 
 /**
- * The laws of a record that is damaged. `damage` spoils what is kept under a key, past the store, as a disk, or a hand in the
- * database, does, but leaves what names the record, so that it is still found; what it gives puts that back as it was. A
- * store whose records cannot be damaged need not be asked.
+ * Laws for corrupt records. `corrupt` makes the stored record of a key undecodable, bypassing the store, and returns an effect
+ * that restores it. It must keep what the store finds the record by (its id and subject). Do not run these laws on a store
+ * whose records cannot become corrupt, such as one that keeps them in memory.
  *
  * @since 0.5.0
  * @category laws
  */
-export const damageLaws = <E1, E2>(
-  damage: (key: StoreKey) => Effect.Effect<Effect.Effect<void, E2>, E1>
+export const corruptionLaws = <E1, E2>(
+  corrupt: (key: StoreKey) => Effect.Effect<Effect.Effect<void, E2>, E1>
 ): ReadonlyArray<Law> => [
-  law("a record that is damaged is an error, not absent, and is left as it is", function*(store) {
+  law("`load` and `find` of a corrupt record fail with reason `corrupt` and do not change it", function*(store) {
     const [bad, good] = [yield* stored(store), yield* stored(store)]
-    const mend = yield* damage(bad.key)
-    yield* cannotBeRead(store, bad)
+    const repair = yield* corrupt(bad.key)
+    yield* expectCorrupt(store, bad)
     yield* store.list(namespace, "ann", start)
     yield* store.scan(namespace, { limit: 10, now: start })
-    yield* cannotBeRead(store, bad)
+    yield* expectCorrupt(store, bad)
     yield* isAlive(store, good, start)
-    yield* mend
+    yield* repair
     yield* isAlive(store, bad, start)
   }),
 
-  law("scan gives a record that is damaged its place, and all the others", function*(store) {
+  law("`scan` returns a corrupt record as `Corrupt` in its place, and all the others", function*(store) {
     const all = (yield* Effect.forEach(range(7), () => stored(store))).sort(byId)
-    // The first, the last, and two that are neighbours.
+    // The first, the last and two adjacent ones.
     const bad = all.filter((_, i) => [0, 3, 4, 6].includes(i))
-    yield* Effect.forEach(bad, ({ key }) => damage(key))
+    yield* Effect.forEach(bad, ({ key }) => corrupt(key))
     const expected = all.map((one) => bad.includes(one) ? one.record.id : { ...one.record, key: one.key })
     for (const limit of [1, 2, 3, 10]) {
       const found: Array<unknown> = []
       let after: Stored["record"]["id"] | undefined
       do {
         const page = yield* store.scan(namespace, { after, limit, now: start })
-        yield* holds(`a page of at most ${limit}`, page.length <= limit)
+        yield* holds(`a page holds at most ${limit} records`, page.length <= limit)
         for (const one of page) {
           if (isDamaged(one)) yield* equal("the reason", one.error.reason, "corrupt")
           found.push(isDamaged(one) ? one.id : one)
@@ -67,20 +67,20 @@ export const damageLaws = <E1, E2>(
     }
   }),
 
-  law("list leaves out a record that is damaged, and shows the others", function*(store) {
+  law("`list` omits a corrupt record and returns the others", function*(store) {
     const all = yield* Effect.forEach(range(3), (i) => stored(store, { createdAt: start + i }))
     for (const [i, one] of all.entries()) {
-      const mend = yield* damage(one.key)
+      const repair = yield* corrupt(one.key)
       const others = all.filter((_, j) => i !== j).map(({ record: { data: _, ...info } }) => info)
       yield* equal("the list", yield* store.list(namespace, "ann", start), others)
-      yield* mend
+      yield* repair
     }
   }),
 
-  law("destroy and revoke end a record that is damaged", function*(store) {
+  law("`destroy` and `revoke` remove a corrupt record", function*(store) {
     const [one, other, good] = [yield* stored(store), yield* stored(store), yield* stored(store)]
-    yield* damage(one.key)
-    yield* damage(other.key)
+    yield* corrupt(one.key)
+    yield* corrupt(other.key)
     yield* store.destroy(one.key)
     yield* isDead(store, one, start)
     yield* equal("revoke", yield* store.revoke(namespace, other.record.id), true)
@@ -89,26 +89,30 @@ export const damageLaws = <E1, E2>(
     yield* isAlive(store, good, start)
   }),
 
-  law("a revocation ends a record that is damaged, also if it is mended afterwards", function*(store) {
+  law("a revoked corrupt record stays revoked after it is repaired", function*(store) {
     const [one, spared] = [yield* stored(store), yield* stored(store)]
-    const mend = yield* damage(one.key)
+    const repair = yield* corrupt(one.key)
     yield* store.revokeSubject(namespace, "ann", spared.record.id)
-    yield* mend
+    yield* repair
     yield* isDead(store, one, start)
     yield* isAlive(store, spared, start)
-    const mendSpared = yield* damage(spared.key)
+    const repairSpared = yield* corrupt(spared.key)
     yield* store.revokeAll(namespace)
-    yield* mendSpared
+    yield* repairSpared
     yield* isDead(store, spared, start)
   }),
 
-  law("a record that is damaged keeps none from being removed when it has expired", function*(store) {
+  law("`removeExpired` removes expired records despite a corrupt one", function*(store) {
     const ending = (at: number) => stored(store, { expiry: { at, deadline: undefined, lifetime: undefined } })
     const [bad] = [yield* ending(start + minute), yield* ending(start + 2 * minute), yield* stored(store)]
-    yield* damage(bad.key)
+    yield* corrupt(bad.key)
     yield* store.removeExpired({ now: start + 3 * minute, limit: 10 })
     const { current, expired } = yield* store.count(start + 3 * minute)
-    yield* holds("it is the only one that may be left", current + expired <= 2)
-    yield* equal("of those that have not expired", (yield* store.count(start + hour - 1)).current >= 1, true)
+    yield* holds("of the expired records only the corrupt one may remain", current + expired <= 2)
+    yield* equal(
+      "the record that has not expired is counted",
+      (yield* store.count(start + hour - 1)).current >= 1,
+      true
+    )
   })
 ]

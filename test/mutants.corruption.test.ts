@@ -1,11 +1,11 @@
 /**
- * The laws of damaged records are proved by what they catch: stores that do one thing wrong with such a record.
+ * Mutation tests of the corruption laws: each law must fail on a store with one fault in the handling of corrupt records.
  */
 import { it } from "@effect/vitest"
 import { Effect, Exit, type Option } from "effect"
 import { MemoryStore, SessionStore, SessionStoreError } from "effect-session"
 import type { Store } from "effect-session/SessionStore"
-import { damageLaws, FaultyStore } from "effect-session/testing"
+import { corruptionLaws, FaultyStore } from "effect-session/testing"
 import { assert, describe } from "vitest"
 import { isDamaged } from "../src/internal/store/damaged.js"
 
@@ -19,64 +19,64 @@ interface Broken {
 const corruptError = (operation: string) => new SessionStoreError({ operation, reason: "corrupt" })
 
 interface Mutant {
-  /** What the store does wrong. */
+  /** The fault of the store. */
   readonly fault: string
-  /** The law that catches it. */
+  /** The law that must fail. */
   readonly law: string
   readonly instead: (of: Broken) => Partial<Store>
 }
 
-const isError = "a record that is damaged is an error, not absent, and is left as it is"
-const hasPlace = "scan gives a record that is damaged its place, and all the others"
-const isLeftOut = "list leaves out a record that is damaged, and shows the others"
-const canBeEnded = "destroy and revoke end a record that is damaged"
-const isRevoked = "a revocation ends a record that is damaged, also if it is mended afterwards"
-const keepsNone = "a record that is damaged keeps none from being removed when it has expired"
+const reportsCorrupt = "`load` and `find` of a corrupt record fail with reason `corrupt` and do not change it"
+const scanReturns = "`scan` returns a corrupt record as `Corrupt` in its place, and all the others"
+const listOmits = "`list` omits a corrupt record and returns the others"
+const canBeRemoved = "`destroy` and `revoke` remove a corrupt record"
+const staysRevoked = "a revoked corrupt record stays revoked after it is repaired"
+const othersExpire = "`removeExpired` removes expired records despite a corrupt one"
 
-const absent = <A>(call: Effect.Effect<Option.Option<A>, SessionStoreError>) =>
+const asAbsent = <A>(call: Effect.Effect<Option.Option<A>, SessionStoreError>) =>
   Effect.orElse(call, () => Effect.succeedNone)
 
 const mutants: ReadonlyArray<Mutant> = [
   {
-    fault: "load takes it for absent",
-    law: isError,
-    instead: ({ store }) => ({ load: (...args) => absent(store.load(...args)) })
+    fault: "load treats a corrupt record as absent",
+    law: reportsCorrupt,
+    instead: ({ store }) => ({ load: (...args) => asAbsent(store.load(...args)) })
   },
   {
-    fault: "find takes it for absent",
-    law: isError,
-    instead: ({ store }) => ({ find: (...args) => absent(store.find(...args)) })
+    fault: "find treats a corrupt record as absent",
+    law: reportsCorrupt,
+    instead: ({ store }) => ({ find: (...args) => asAbsent(store.find(...args)) })
   },
   {
-    fault: "load gives what is left of it",
-    law: isError,
+    fault: "load returns the corrupt record",
+    law: reportsCorrupt,
     instead: ({ whole }) => ({ load: whole.load })
   },
   {
-    fault: "load deletes it",
-    law: isError,
+    fault: "load deletes a corrupt record",
+    law: reportsCorrupt,
     instead: ({ store, whole }) => ({
       load: (...args) => Effect.tapError(store.load(...args), () => whole.destroy(args[0]))
     })
   },
   {
-    fault: "scan leaves it out",
-    law: hasPlace,
+    fault: "scan omits a corrupt record",
+    law: scanReturns,
     instead: ({ store }) => ({
       scan: (...args) => Effect.map(store.scan(...args), (page) => page.filter((one) => !isDamaged(one)))
     })
   },
   {
-    fault: "scan fails",
-    law: hasPlace,
+    fault: "scan fails if a record is corrupt",
+    law: scanReturns,
     instead: ({ store }) => ({
       scan: (...args) =>
         Effect.filterOrFail(store.scan(...args), (page) => !page.some(isDamaged), () => corruptError("scan"))
     })
   },
   {
-    fault: "scan gives it at the end",
-    law: hasPlace,
+    fault: "scan returns corrupt records last",
+    law: scanReturns,
     instead: ({ store }) => ({
       scan: (...args) =>
         Effect.map(store.scan(...args), (page) => [
@@ -86,8 +86,8 @@ const mutants: ReadonlyArray<Mutant> = [
     })
   },
   {
-    fault: "scan gives what is damaged beyond the limit",
-    law: hasPlace,
+    fault: "scan returns corrupt records beyond the limit",
+    law: scanReturns,
     instead: ({ store }) => ({
       scan: (namespace, { after, limit, now }) =>
         Effect.map(
@@ -97,8 +97,8 @@ const mutants: ReadonlyArray<Mutant> = [
     })
   },
   {
-    fault: "scan calls it out of reach",
-    law: hasPlace,
+    fault: "scan reports a corrupt record as unavailable",
+    law: scanReturns,
     instead: ({ store }) => ({
       scan: (...args) =>
         Effect.map(store.scan(...args), (page) =>
@@ -110,82 +110,85 @@ const mutants: ReadonlyArray<Mutant> = [
     })
   },
   {
-    fault: "list fails",
-    law: isLeftOut,
+    fault: "list fails if a record is corrupt",
+    law: listOmits,
     instead: ({ damaged, store }) => ({
       list: (...args) => damaged.size > 0 ? Effect.fail(corruptError("list")) : store.list(...args)
     })
   },
   {
-    fault: "list shows it",
-    law: isLeftOut,
+    fault: "list returns a corrupt record",
+    law: listOmits,
     instead: ({ whole }) => ({ list: whole.list })
   },
   {
-    fault: "destroy leaves it",
-    law: canBeEnded,
+    fault: "destroy keeps a corrupt record",
+    law: canBeRemoved,
     instead: ({ store, whole }) => ({
       destroy: (key) => Effect.ignore(Effect.zipRight(store.load(key, 0), whole.destroy(key)))
     })
   },
   {
-    fault: "revoke fails",
-    law: canBeEnded,
+    fault: "revoke fails for a corrupt record",
+    law: canBeRemoved,
     instead: ({ store, whole }) => ({
       revoke: (namespace, id) => Effect.zipRight(store.find(namespace, id, 0), whole.revoke(namespace, id))
     })
   },
   {
-    fault: "revoke does not find it",
-    law: canBeEnded,
+    fault: "revoke does not find a corrupt record",
+    law: canBeRemoved,
     instead: ({ damaged, whole }) => ({
       revoke: (namespace, id) => damaged.has(id) ? Effect.succeed(false) : whole.revoke(namespace, id)
     })
   },
   {
-    fault: "a revocation of its subject passes it by",
-    law: isRevoked,
+    fault: "revokeSubject does not revoke a corrupt record",
+    law: staysRevoked,
     instead: ({ damaged, whole }) => ({
       revokeSubject: (namespace, subject) => whole.revokeSubject(namespace, subject, [...damaged][0])
     })
   },
   {
-    fault: "a revocation of everyone passes it by",
-    law: isRevoked,
+    fault: "revokeAll does not revoke a corrupt record",
+    law: staysRevoked,
     instead: ({ damaged, whole }) => ({
       revokeAll: (namespace) => damaged.size > 0 ? Effect.void : whole.revokeAll(namespace)
     })
   },
   {
-    fault: "cleaning up stops at it",
-    law: keepsNone,
+    fault: "removeExpired stops at a corrupt record",
+    law: othersExpire,
     instead: ({ damaged, whole }) => ({
       removeExpired: (...args) => damaged.size > 0 ? Effect.succeed(0) : whole.removeExpired(...args)
     })
   }
 ]
 
-/** How a law ends on a store that does something else instead. */
+/** Runs a law on a store with some operations replaced. */
 const exitOf = (name: string, instead: Mutant["instead"]) =>
   Effect.suspend(() => {
     const whole = MemoryStore.make()
     const { corrupt, corruptIds, store } = FaultyStore.corruptible(whole)
-    const { law } = damageLaws(corrupt).find((law) => law.name === name) ?? assert.fail("there is no such law")
+    const { law } = corruptionLaws(corrupt).find((law) => law.name === name) ?? assert.fail("unknown law name")
     return Effect.exit(Effect.provideService(law, SessionStore, {
       ...store,
       ...instead({ damaged: corruptIds, store, whole })
     }))
   })
 
-describe("a store with no fault keeps", () => {
-  for (const { name } of damageLaws(() => Effect.never)) {
+describe("a store without a fault passes", () => {
+  for (const { name } of corruptionLaws(() => Effect.never)) {
     it.live(name, () => Effect.flatten(exitOf(name, () => ({}))))
   }
 })
 
-describe("a store with one fault breaks the law", () => {
+describe("a store with a fault fails the law", () => {
   for (const { fault, instead, law } of mutants) {
     it.live(`${fault}: ${law}`, () =>
-      Effect.map(exitOf(law, instead), (exit) => assert.isTrue(Exit.isFailure(exit), "the law did not notice")))
+      Effect.map(
+        exitOf(law, instead),
+        (exit) => assert.isTrue(Exit.isFailure(exit), "the law passed despite the fault")
+      ))
   }
 })
