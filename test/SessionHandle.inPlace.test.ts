@@ -3,7 +3,7 @@ import { it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, HashMap, Layer, Option, Redacted, Schema, Stream } from "effect"
 import { MemoryEngine, Merge, ReadOnce, Session, SessionHistory } from "effect-session"
 import { assert, describe } from "vitest"
-import { visit } from "./support/visits.js"
+import { visit } from "./support/requestWithoutHttp.js"
 
 /** A schema of mutable values, and a mutation. Each call of `change` makes another change. */
 interface Kind {
@@ -242,7 +242,7 @@ describe("a mutable value", () => {
       onMemory(
         Defaulted,
         Effect.gen(function*() {
-          assert.isUndefined((yield* visit(Defaulted, Defaulted.value)).owed)
+          assert.isUndefined((yield* visit(Defaulted, Defaulted.value)).setCookie)
           const { cookie } = yield* visit(Defaulted, Defaulted.patch({ box: kind.make(), spare: kind.make() }))
           const seen = yield* visit(
             Defaulted,

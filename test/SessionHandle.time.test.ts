@@ -4,8 +4,8 @@ import { DateTime, Duration, Effect, Layer, Option, Redacted, Schema, TestClock 
 import { Expiry, Lifetime, MemoryEngine, Session } from "effect-session"
 import { MemoryStore } from "effect-session"
 import { assert, describe } from "vitest"
-import { on, Tea } from "./support/ledgers.js"
-import { visit } from "./support/visits.js"
+import { on, Tea } from "./support/ledgerEngines.js"
+import { visit } from "./support/requestWithoutHttp.js"
 
 class App extends Session.Tag<App>()("test/Time", {
   schema: Schema.Struct({
@@ -39,8 +39,8 @@ describe("endsAt and timeLeft", () => {
   test(
     "are None for a visitor without a session, and reading them creates no session",
     Effect.gen(function*() {
-      const { owed, result } = yield* visit(App, readEnd)
-      assert.deepStrictEqual([result, owed], [[undefined, undefined], undefined])
+      const { setCookie, result } = yield* visit(App, readEnd)
+      assert.deepStrictEqual([result, setCookie], [[undefined, undefined], undefined])
       assert.deepStrictEqual(yield* endOf("r1.unknown"), [undefined, undefined])
     })
   )
@@ -180,9 +180,12 @@ describe("touch", () => {
       yield* TestClock.adjust("13 days")
       yield* visit(App, App.get("user"), cookie)
       assert.deepStrictEqual(yield* endOf(cookie), [minutes(14 * 24 * 60), 24 * 60])
-      const { error, owed, result } = yield* visit(App, Effect.zipRight(App.touch, readEnd), cookie)
+      const { error, setCookie, result } = yield* visit(App, Effect.zipRight(App.touch, readEnd), cookie)
       assert.deepStrictEqual([error, result], [undefined, [minutes(27 * 24 * 60), 14 * 24 * 60]])
-      assert.strictEqual(owed === undefined || owed === "expire" ? undefined : owed.maxAge, 14 * 24 * 3600)
+      assert.strictEqual(
+        setCookie === undefined || setCookie === "expire" ? undefined : setCookie.maxAge,
+        14 * 24 * 3600
+      )
       yield* TestClock.adjust("13 days")
       assert.isTrue(yield* isAlive(cookie))
     }),
@@ -205,7 +208,7 @@ describe("touch", () => {
       yield* TestClock.adjust("50 minutes")
       yield* visit(App, App.touch, capped)
       assert.deepStrictEqual(yield* endOf(capped), [minutes(190), 30])
-      assert.isUndefined((yield* visit(App, App.touch)).owed)
+      assert.isUndefined((yield* visit(App, App.touch)).setCookie)
     })
   )
 
@@ -297,7 +300,7 @@ describe("clear and create", () => {
       assert.deepStrictEqual(yield* endOf(cookie), [minutes(60), 60])
       yield* visit(App, Effect.zipRight(App.clear, App.setExpiry(Lifetime.lasting("5 minutes"))), cookie)
       assert.deepStrictEqual(yield* endOf(cookie), [minutes(5), 5])
-      assert.isUndefined((yield* visit(App, Effect.zipRight(App.setExpiry(Lifetime.browser), App.clear))).owed)
+      assert.isUndefined((yield* visit(App, Effect.zipRight(App.setExpiry(Lifetime.browser), App.clear))).setCookie)
     })
   )
 
