@@ -129,7 +129,7 @@ describe("laws that follow from the table", () => {
       ["Destroy"]
     ))
 
-  it("R17: a failed or discarded request writes nothing but a destroy", () =>
+  it("R17: a failed or discarded request writes nothing, and destroys the session if asked to", () =>
     assert.sameMembers(
       [...decided((s, status) => status >= 500 || status === aborted || s.discarded)],
       ["Keep", "Destroy"]

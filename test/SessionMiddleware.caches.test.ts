@@ -277,10 +277,10 @@ describe("the headers that caches follow", () => {
           const answer = yield* ask(port, path, yield* signedIn("ann"), { "X-Public": "yes" })
           const sets = [
             "/failed-after-save",
-            "/flush",
+            "/destroy",
             "/authenticate",
             "/authenticateExclusively",
-            "/cycleKey",
+            "/rotate",
             "/setExpiry"
           ].includes(path)
           assert.strictEqual(setCookiesOf(answer).length, sets ? 1 : 0, path)

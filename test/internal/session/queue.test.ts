@@ -48,7 +48,7 @@ describe("order", () => {
       const names = Array.from({ length: 20 }, (_, i) => `${i}`)
       const fibers = yield* Effect.forEach(names, (name) => enqueue(queue("a", write(name))))
       assert.deepStrictEqual(yield* read, [])
-      yield* first.letGo
+      yield* first.release
       yield* Fiber.joinAll(fibers)
       assert.deepStrictEqual(yield* read, names)
     }))
@@ -86,7 +86,7 @@ describe("order", () => {
     Effect.gen(function*() {
       const held = yield* hold(make(), "a")
       assert.strictEqual(yield* make()("a", Effect.succeed(1)), 1)
-      yield* held.letGo
+      yield* held.release
     }))
 })
 
@@ -130,7 +130,7 @@ describe("interruption", () => {
       yield* Fiber.interrupt(second)
       yield* yieldAll
       assert.deepStrictEqual(yield* read, [], "the first effect still runs")
-      yield* first.letGo
+      yield* first.release
       yield* Fiber.join(third)
       assert.deepStrictEqual(yield* read, ["third"])
     }))
@@ -144,7 +144,7 @@ describe("interruption", () => {
       yield* Fiber.interrupt(second)
       const third = yield* enqueue(queue("a", write("third")))
       assert.deepStrictEqual(yield* read, [], "the first effect still runs")
-      yield* first.letGo
+      yield* first.release
       yield* Fiber.join(third)
       assert.deepStrictEqual(yield* read, ["third"])
     }))
