@@ -1,5 +1,6 @@
 /**
- * Every documented install command works in an empty project, with the tarball of this package in place of the published one.
+ * Every documented install command works in an empty project, with the tarball of this package instead of the published
+ * one.
  */
 import { execFile } from "node:child_process"
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
@@ -22,7 +23,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 const pages = ["README.md", ...readdirSync("docs").filter((file) => file.endsWith(".md")).map((file) => `docs/${file}`)]
 const texts = [...pages, "src/bin.ts"].map((file) =>
-  // A sentence of the source may go on in the next line.
+  // Joins string literals that continue on the next line.
   [file, readFileSync(file, "utf8").replaceAll(/" \+\s+"/g, "")] as const
 )
 
@@ -34,15 +35,15 @@ const commands = texts.flatMap(([file, text]) =>
 )
 
 describe("install commands", () => {
-  it("are found, and name the version of every package", () => {
+  it("are found in the docs, and name the version of every package", () => {
     assert.isAbove(commands.length, 8)
-    const loose = commands.flatMap(({ file, packages }) =>
+    const withoutVersion = commands.flatMap(({ file, packages }) =>
       packages.filter((name) => !/^@?[^@]+@[\d^]/.test(name)).map((name) => `${file}: ${name}`)
     )
-    assert.deepStrictEqual(loose, [])
+    assert.deepStrictEqual(withoutVersion, [])
   })
 
-  // Those that install drivers or tools are for a project that has the library and its peers already.
+  // Commands that install drivers or tools are run in a project that has the library and its peers.
   const base = ["effect@3.22", "@effect/platform@0.97", "@effect/platform-node@0.108"]
 
   for (const [i, { file, packages }] of commands.entries()) {

@@ -1,6 +1,4 @@
-/**
- * What a request costs, in statements and commands: measured, and compared with the table of `docs/engines.md`.
- */
+/** The cost of a request in statements and commands, measured and compared with the table in `docs/engines.md`. */
 import * as Statement from "@effect/sql/Statement"
 import { it } from "@effect/vitest"
 import { Effect, Layer, Schema } from "effect"
@@ -17,11 +15,11 @@ import { freshPrefix, ofRedis, postgresClient, redisClient, redisClusterClient, 
 
 class App extends Session.Tag<App>()("test/RoundTrips", {
   schema: Schema.Struct({ count: Schema.optionalWith(Schema.Number, { default: () => 0 }) }),
-  // Far enough from any touch.
+  // Far from any touch.
   expiry: Expiry.absolute("1 day")
 }) {}
 
-/** What is sent to Redis by a store with keys of its own. */
+/** A Redis store with its own keys, whose commands are counted. */
 const countedRedis = (client: Layer.Layer<RedisClient.RedisClient, unknown>, count: () => void) =>
   RedisStore.layer({ prefix: freshPrefix() }).pipe(
     Layer.provide(Layer.effect(
@@ -40,7 +38,7 @@ const countedRedis = (client: Layer.Layer<RedisClient.RedisClient, unknown>, cou
     Layer.provide(client)
   )
 
-/** Each engine that a team may grow through: what of it is counted by `count`. */
+/** The engines of the table. `redis` counts a Redis command. */
 const engines: ReadonlyArray<
   readonly [name: string, store: (redis: () => void) => Layer.Layer<SessionStore, unknown>]
 > = [
@@ -57,7 +55,7 @@ const engines: ReadonlyArray<
   )
 ]
 
-/** What one engine costs, by request: `statements + commands`, or one of the two where there is no other. */
+/** Measures one engine: the cost of each request, such as `1 SQL + 2 Redis`. */
 const measured = (store: (redis: () => void) => Layer.Layer<SessionStore, unknown>) =>
   Effect.gen(function*() {
     let statements = 0
@@ -87,7 +85,7 @@ const measured = (store: (redis: () => void) => Layer.Layer<SessionStore, unknow
         }
       })
     const increment = App.update("count", (n) => n + 1)
-    const life = Effect.gen(function*() {
+    const lifecycle = Effect.gen(function*() {
       const created = yield* request(increment)
       const rows: Array<readonly [string, string]> = [["a first visit that makes a session", created.cost]]
       const row = (name: string, handler: Effect.Effect<unknown, unknown, App>) =>
@@ -98,7 +96,7 @@ const measured = (store: (redis: () => void) => Layer.Layer<SessionStore, unknow
       yield* row("untouched", Effect.void)
       yield* row("read, for the first time", App.value)
       yield* row("read again within the lease", App.value)
-      yield* row("`fresh` and read", Effect.zipRight(App.reload, App.value))
+      yield* row("`reload` and read", Effect.zipRight(App.reload, App.value))
       yield* row("read and written", increment)
       yield* row("read just after a write", App.value)
       const rotated = yield* request(App.rotate, created.cookie)
@@ -106,17 +104,19 @@ const measured = (store: (redis: () => void) => Layer.Layer<SessionStore, unknow
       rows.push(["a logout", (yield* request(App.destroy, rotated.cookie)).cost])
       return rows
     })
-    // Now and then a call brings a script to a node, or tidies up: what is usual counts.
-    const lives = yield* Effect.replicateEffect(life, 30)
-    return (lives[0] ?? []).map(([name], i) => [name, usual(lives.flatMap((rows) => rows[i]?.[1] ?? []))] as const)
+    // Some calls also load a script or clean up, so the most frequent cost counts.
+    const lifecycles = yield* Effect.replicateEffect(lifecycle, 30)
+    return (lifecycles[0] ?? []).map(([name], i) =>
+      [name, mostFrequent(lifecycles.flatMap((rows) => rows[i]?.[1] ?? []))] as const
+    )
   })
 
-const usual = (costs: ReadonlyArray<string>): string => {
+const mostFrequent = (costs: ReadonlyArray<string>): string => {
   const times = (cost: string) => costs.filter((other) => other === cost).length
   return [...costs].sort((a, b) => times(b) - times(a))[0] ?? ""
 }
 
-it.scopedLive("the table of round trips is what is measured", () =>
+it.scopedLive("the table of round trips in docs/engines.md equals the measured costs", () =>
   Effect.gen(function*() {
     const columns = yield* Effect.forEach(engines, ([name, store]) =>
       Effect.map(measured(store), (rows) => [name, new Map(rows)] as const))
@@ -133,7 +133,7 @@ it.scopedLive("the table of round trips is what is measured", () =>
     const page = readFileSync("docs/engines.md", "utf8").split("<!-- round trips: test/roundTrips.test.ts -->")[1] ?? ""
     const written = page.split("\n").filter((line) => line.startsWith("|") && !/^\|[ :-]+\|[ :|-]*$/.test(line))
       .map((line) => line.split("|").slice(1, -1).map((cell) => cell.trim()))
-    // Where Redis is left out by choice, so are its columns.
+    // If Redis is left out of the run, its columns are left out of the comparison.
     const shown = written.map((cells) =>
       cells.filter((_, i) => i === 0 || columns.some(([name]) => name === written[0]?.[i]))
     )

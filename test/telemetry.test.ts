@@ -1,6 +1,4 @@
-/**
- * What OpenTelemetry exports: of the example, which is run as it is, and of a store that fails.
- */
+/** The OpenTelemetry exports of the example, run as a process, and of a failing store. */
 import * as NodeSdk from "@effect/opentelemetry/NodeSdk"
 import { it } from "@effect/vitest"
 import { InMemorySpanExporter, type ReadableSpan, SimpleSpanProcessor } from "@opentelemetry/sdk-trace-base"
@@ -14,7 +12,7 @@ import { assert, describe, expect } from "vitest"
 import { intercepted } from "../src/internal/store/intercepted.js"
 import { freshKey, start } from "../src/internal/testing/records.js"
 
-/** The example, until the scope closes; `output` ends it as Ctrl-C does, and gives all that it printed. */
+/** Runs the example until the scope closes. `output` stops it like Ctrl-C and returns everything that it printed. */
 const running = Effect.gen(function*() {
   const listening = yield* Deferred.make<string>()
   const ended = yield* Deferred.make<void>()
@@ -35,7 +33,7 @@ const running = Effect.gen(function*() {
     })
   }
   child.on("close", () => Deferred.unsafeDone(ended, Effect.void))
-  const died = Effect.flatMap(Deferred.await(ended), () => Effect.dieMessage(`The example has ended: ${printed}`))
+  const died = Effect.flatMap(Deferred.await(ended), () => Effect.dieMessage(`The example exited: ${printed}`))
   return {
     url: yield* Effect.raceFirst(Deferred.await(listening), died),
     output: Effect.suspend(() => {
@@ -45,7 +43,7 @@ const running = Effect.gen(function*() {
   }
 })
 
-/** Sends a request, and keeps the cookie of the answer for the next one. */
+/** Sends requests, and sends the cookie of a response with the next one. */
 const browser = (url: string) => {
   const cookies: Array<string> = []
   const send = (path: string, init: RequestInit = {}) =>
@@ -63,7 +61,7 @@ const browser = (url: string) => {
   return { cookies, send }
 }
 
-/** The spans that the console exporter printed: the name, and what the store says of itself. */
+/** The spans printed by the console exporter: name, tier and outcome. */
 const printedSpans = (output: string) =>
   output.split("instrumentationScope:").slice(1).map((span) =>
     [/\n {2}name: '([^']*)'/, /'session\.store\.tier': '([^']*)'/, /'session\.store\.outcome': '([^']*)'/]
@@ -73,7 +71,7 @@ const printedSpans = (output: string) =>
 
 describe("the example", () => {
   it.scopedLive(
-    "exports a span for every call of both tiers, metrics, and nothing of the session",
+    "exports a span for every call of both tiers, metrics, and no session data",
     () =>
       Effect.gen(function*() {
         const { output, url } = yield* running
@@ -96,7 +94,7 @@ describe("the example", () => {
         assert.deepStrictEqual(own.slice(0, 5).map((span) => span.replace("session.store.", "")), [
           // The first visit.
           "create back created",
-          // The first look goes to the back, and fills the front; the second one goes no further.
+          // The first read loads from the origin and fills the cache; the second one is answered by the cache.
           ...["load front miss", "load back hit", "create front created"],
           "load front hit"
         ])
@@ -115,7 +113,7 @@ describe("the example", () => {
 })
 
 describe("a store that fails", () => {
-  /** Runs something under OpenTelemetry, and gives the spans that were exported. */
+  /** Runs an effect with OpenTelemetry and returns the exported spans. */
   const exported = (effect: Effect.Effect<unknown, SessionStoreError>) => {
     const exporter = new InMemorySpanExporter()
     const sdk = NodeSdk.layer(() => ({
@@ -123,16 +121,19 @@ describe("a store that fails", () => {
       spanProcessor: new SimpleSpanProcessor(exporter)
     }))
     let spans: ReadonlyArray<ReadableSpan> = []
-    // At the end of the layer the exporter forgets.
-    const kept = Effect.zipRight(Effect.exit(effect), Effect.sync(() => void (spans = exporter.getFinishedSpans())))
-    return Effect.map(Effect.provide(kept, sdk), () => spans)
+    // The exporter drops its spans when the layer is released.
+    const collected = Effect.zipRight(
+      Effect.exit(effect),
+      Effect.sync(() => void (spans = exporter.getFinishedSpans()))
+    )
+    return Effect.map(Effect.provide(collected, sdk), () => spans)
   }
 
   const key = freshKey()
-  const said = `duplicate entry '${key}' of alice@example.com {"card":"4242"}`
-  const cause = Object.assign(new Error(said), { parameters: [key] })
-  const fates = {
-    unavailable: Effect.fail(new SessionStoreError({ operation: said, reason: "unavailable", cause })),
+  const driverMessage = `duplicate entry '${key}' of alice@example.com {"card":"4242"}`
+  const cause = Object.assign(new Error(driverMessage), { parameters: [key] })
+  const outcomes = {
+    unavailable: Effect.fail(new SessionStoreError({ operation: driverMessage, reason: "unavailable", cause })),
     defect: Effect.die(cause)
   }
   const text = (spans: ReadonlyArray<ReadableSpan>) =>
@@ -141,12 +142,12 @@ describe("a store that fails", () => {
       maxStringLength: null
     })
 
-  for (const [outcome, end] of Object.entries(fates)) {
-    it.live(`says so, and not what the driver said (${outcome})`, () =>
+  for (const [outcome, end] of Object.entries(outcomes)) {
+    it.live(`exports the outcome and not the driver's message (${outcome})`, () =>
       Effect.gen(function*() {
         const failing = intercepted(MemoryStore.make(), () => end)
-        // That it would be told shows that this test sees it.
-        assert.include(text(yield* exported(Effect.withSpan(failing.load(key, start), "plain"))), said)
+        // Without ObservedStore the message is exported, so the test would detect it.
+        assert.include(text(yield* exported(Effect.withSpan(failing.load(key, start), "plain"))), driverMessage)
 
         const spans = yield* exported(ObservedStore.make(failing, { tier: "back" }).load(key, start))
         assert.deepStrictEqual(spans.map(({ name }) => name), ["session.store.load"])
@@ -155,8 +156,8 @@ describe("a store that fails", () => {
           "session.store.outcome": outcome
         })
         assert.match(spans[0]?.status.message ?? "", /^The session store (failed|threw) in "load"/)
-        const told = text(spans)
-        for (const secret of [key, "alice", "4242", "duplicate"]) assert.notInclude(told, secret)
+        const exportedText = text(spans)
+        for (const secret of [key, "alice", "4242", "duplicate"]) assert.notInclude(exportedText, secret)
       }))
   }
 })
