@@ -181,7 +181,7 @@ const create = (self: Expiry.Expiry, now: number): Life => {
 }
 
 describe("next", () => {
-  it("7.3.2: no sequence of touch, save, rotate, reseal, own lifetime or new policy moves the deadline", () =>
+  it("ASVS 7.3.2: no sequence of touch, save, rotate, reseal, own lifetime or new policy moves the deadline", () =>
     fc.assert(fc.property(policy, moment, fc.array(activity, { maxLength: 20 }), (self, now, events) => {
       const first = create(self, now)
       let life = first
@@ -218,7 +218,7 @@ describe("next", () => {
       assert.strictEqual(life.expiry.at, 14 * days)
     })))
 
-  it("F-T2: a clock that goes back extends nothing", () =>
+  it("a clock that goes back extends nothing", () =>
     fc.assert(fc.property(policy, moment, fc.nat(), (self, now, back) => {
       const life = create(self, now)
       assert.isAtMost(applyEvent(life, { _tag: "Save", now: now - back }).expiry.at, life.expiry.at)

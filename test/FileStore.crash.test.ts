@@ -60,7 +60,7 @@ const isWhole = (store: Store, tale: History, n: number) =>
 
 describe("a process that is killed", () => {
   it.scopedLive(
-    `F20: at any of ${lanes * killsPerLane} moments, each session is as it was before the last write or after it`,
+    `at any of ${lanes * killsPerLane} moments, each session is as it was before the last write or after it`,
     () =>
       Effect.gen(function*() {
         const seed = Number(process.env["SEED"] ?? Math.floor(Math.random() * 2 ** 31))
@@ -105,7 +105,7 @@ describe("a process that is killed", () => {
         assert.isAbove(all.reduce((sum, { acknowledged }) => sum + acknowledged, 0), 500)
 
         // What they left goes when it is old; what is alive stays.
-        for (let i = 0; i < 20; i++) yield* store.removeExpired(Date.now() + 2 * hour, 1000)
+        for (let i = 0; i < 20; i++) yield* store.removeExpired({ now: Date.now() + 2 * hour, limit: 1000 })
         for (const { tale } of all) yield* isWhole(store, tale, 10_000_000)
         const filesIn = (...names: ReadonlyArray<string>) => {
           const path = Path.join(directory, ...names)

@@ -39,7 +39,7 @@ describe("several processes", () => {
   )
 
   live(
-    "F20: a hundred thousand reads beside a writer are whole, and no reader goes back in time",
+    "a hundred thousand reads beside a writer are whole, and no reader goes back in time",
     Effect.gen(function*() {
       const program = yield* bundle("fileStoreProcess")
       const directory = yield* temporaryDirectory("files")
@@ -135,7 +135,7 @@ describe("several processes", () => {
   )
 
   live(
-    "F19: a disk that takes no more keeps the session as it was, and everything goes on when there is room again",
+    "a disk that takes no more keeps the session as it was, and everything goes on when there is room again",
     Effect.gen(function*() {
       const program = yield* bundle("fileStoreProcess")
       const directory = yield* temporaryDirectory("files")

@@ -139,12 +139,12 @@ describe("while the origin is down", () => {
       yield* TestClock.adjust("1 hour")
       yield* here(Cart.value, cookie)
       yield* TestClock.adjust("9 seconds")
-      const before = yield* originStore.scan("test/Copies", undefined, 10, 0)
+      const before = yield* originStore.scan("test/Copies", { limit: 10, now: 0 })
       yield* goDown
       const { error, setCookie } = yield* here(Effect.zipRight(Cart.allowStale, Cart.value), cookie)
       assert.deepStrictEqual([error, setCookie], [undefined, undefined])
       state.down = false
-      assert.deepStrictEqual(yield* originStore.scan("test/Copies", undefined, 10, 0), before)
+      assert.deepStrictEqual(yield* originStore.scan("test/Copies", { limit: 10, now: 0 }), before)
     }))
 
   it.scoped("a logout fails with 503 and keeps the cookie, with and without a cached value", () =>

@@ -371,7 +371,7 @@ for (const [name, layer] of stores) {
     ({ cookie }) => cookie
   )
 
-  describe(`expiry on ${name} follows the server's clock (7.3.1, 7.3.2)`, () => {
+  describe(`expiry on ${name} follows the server's clock (ASVS 7.3.1, 7.3.2)`, () => {
     timed(
       "idle: the session is alive until the limit and expired at it",
       Expiry.earliest(Expiry.idle("1 hour"), Expiry.absolute("1 day")),
@@ -460,7 +460,7 @@ for (const [name, layer] of stores) {
     )
 
     timed(
-      "a clock that goes back neither ends a session nor extends it (F-T2)",
+      "a clock that goes back neither ends a session nor extends it",
       Expiry.earliest(Expiry.idle("1 hour"), Expiry.absolute("1 day")),
       Effect.gen(function*() {
         yield* TestClock.setTime(10_000_000)

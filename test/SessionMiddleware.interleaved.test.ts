@@ -148,7 +148,7 @@ const assertComplete = (client: Client, cookie: string, when: string) =>
 for (const remote of [false, true]) {
   describe(`clients that disconnect, with a ${remote ? "remote store" : "store in this process"}`, () => {
     seeded(
-      "a save that has begun is completed, and otherwise nothing is written (F38)",
+      "a save that has begun is completed, and otherwise nothing is written",
       Effect.gen(function*() {
         const { client, disconnectAt } = yield* startWithDisconnects(remote)
         const { cookie } = yield* send(client, "POST", "/write/0")
@@ -168,7 +168,7 @@ for (const remote of [false, true]) {
     )
 
     seeded(
-      "at any time, a write is stored completely and once, or not at all (F38)",
+      "at any time, a write is stored completely and once, or not at all",
       Effect.gen(function*() {
         const { client } = yield* startWithDisconnects(remote)
         const { cookie } = yield* send(client, "POST", "/write/0")
@@ -189,7 +189,7 @@ for (const remote of [false, true]) {
       })
     )
 
-    it.live("after an aborted login, the old cookie opens the old session or none (F38, F39)", () =>
+    it.live("after an aborted login, the old cookie opens the old session or none", () =>
       Effect.gen(function*() {
         const { client, disconnectAt } = yield* startWithDisconnects(remote)
         for (const place of ["before its load", "after its load", "in its handler", "after its rotation"]) {
@@ -206,7 +206,7 @@ for (const remote of [false, true]) {
 }
 
 describe("redirects", () => {
-  it.live("a client that follows a redirect at its first byte reads the new state, 200 of 200 times (F37)", () =>
+  it.live("a client that follows a redirect at its first byte reads the new state, 200 of 200 times", () =>
     Effect.gen(function*() {
       const client = yield* start((operation, call) => operation === "load" ? call : Effect.delay(call, "20 millis"))
       // Follows the redirect without reading the body.

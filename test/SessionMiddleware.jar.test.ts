@@ -234,7 +234,7 @@ describe("responses that arrive out of order", () => {
   )
 
   live(
-    "two tabs log in at once: the later response wins, and the cart goes to one of them (F31)",
+    "two tabs log in at once: the later response wins, and the cart goes to one of them",
     Effect.gen(function*() {
       for (const [earlier, later] of [["/ann", "/bob"], ["/bob", "/ann"], ["/ann", "/ann"]] as const) {
         const { parked, port } = yield* start()

@@ -58,7 +58,10 @@ const saving = (i: number) => (s: Store, { key }: Stored) =>
       const found = Option.getOrUndefined(yield* s.load(key, start, "fresh"))
       if (found === undefined) return "gone"
       const { stale: _, ...rest } = found
-      const o = yield* s.save(key, { ...rest, data: `${rest.data}+${i}`, writeId: `w${i}` }, rest.version, start)
+      const o = yield* s.save(key, { ...rest, data: `${rest.data}+${i}`, writeId: `w${i}` }, {
+        expectedVersion: rest.version,
+        now: start
+      })
       if (o !== "conflict") return o
     }
     return "conflict"
@@ -101,7 +104,7 @@ const spared = (make: Make): Effect.Effect<Scene<unknown>, unknown> =>
     const out: Array<unknown> = []
     const acts: ReadonlyArray<(s: Store) => Effect.Effect<unknown, SessionStoreError>> = [
       (s) => s.revokeSubject("laws", "ann", session.record.id),
-      (s) => s.rotate(session.key, newKey, session.record, 1, start),
+      (s) => s.rotate(session.key, newKey, session.record, { expectedVersion: 1, now: start }),
       (s) => s.load(session.key, start),
       (s) => s.load(two.key, start)
     ]
@@ -141,9 +144,12 @@ const endsRace = (make: Make, which: number, cut: number): Effect.Effect<Scene<u
     const acts: ReadonlyArray<(s: Store) => Effect.Effect<unknown, SessionStoreError>> = [
       end,
       (s) => saving(1)(s, session),
-      (s) => s.touch(session.key, start + minute, start + hour + minute, start),
+      (s) => s.touch(session.key, { lastSeenAt: start + minute, expiresAt: start + hour + minute, now: start }),
       (s) =>
-        s.rotate(session.key, newKey, which === 0 ? { ...session.record, id: freshId() } : session.record, 1, start),
+        s.rotate(session.key, newKey, which === 0 ? { ...session.record, id: freshId() } : session.record, {
+          expectedVersion: 1,
+          now: start
+        }),
       (s) => s.load(session.key, start)
     ]
     return {
