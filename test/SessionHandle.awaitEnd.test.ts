@@ -1,6 +1,4 @@
-/**
- * `ended`, for connections that outlive their request, and `optional`, for routes that can do without a session.
- */
+/** `awaitEnd`, for connections that outlive their request, and `optional`, for routes that work without a session. */
 import { it } from "@effect/vitest"
 import { Effect, Fiber, Layer, Option, Redacted, TestClock } from "effect"
 import {
@@ -17,8 +15,8 @@ import { assert, describe } from "vitest"
 import { visit } from "./support/requestWithoutHttp.js"
 import { ShopSession } from "./support/shop.js"
 
-/** What the store's calls go through; a test replaces it. */
-const faults: { wrap: FaultyStore.Interception; looks: number } = { wrap: (_, call) => call, looks: 0 }
+/** Intercepts the store's calls. `loads` counts the loads. */
+const faults: { wrap: FaultyStore.Interception; loads: number } = { wrap: (_, call) => call, loads: 0 }
 
 const sessions = ShopSession.layerWith({
   expiry: Expiry.earliest(Expiry.idle("20 minutes"), Expiry.absolute("2 hours")),
@@ -27,7 +25,7 @@ const sessions = ShopSession.layerWith({
   Layer.provideMerge(StoredEngine.layer),
   Layer.provideMerge(FaultyStore.layerIntercepted((operation, call, args) =>
     Effect.suspend(() => {
-      if (operation === "load") faults.looks++
+      if (operation === "load") faults.loads++
       return faults.wrap(operation, call, args)
     })
   )),
@@ -45,14 +43,14 @@ const test = (
   it.effect(title, () =>
     Effect.suspend(() => {
       faults.wrap = (_, call) => call
-      faults.looks = 0
+      faults.loads = 0
       return body
     }).pipe(Effect.provide(sessions)))
 
 const down: FaultyStore.Interception = (operation) =>
   Effect.fail(new SessionStoreError({ operation, reason: "unavailable" }))
 
-/** A connection that waits for the end of a fresh session, after its first look. */
+/** A connection that has loaded a new session and waits for its end. */
 const watching = Effect.gen(function*() {
   const { cookie = "" } = yield* visit(ShopSession, ShopSession.authenticate("ann"))
   const service = yield* ShopSession.service
@@ -60,131 +58,131 @@ const watching = Effect.gen(function*() {
   yield* handle.get("user")
   yield* handle.finish(200)
   const waiting = yield* Effect.fork(handle.awaitEnd())
-  yield* Effect.repeat(Effect.yieldNow(), { until: () => faults.looks >= 2 })
-  const isOver = Effect.map(Fiber.poll(waiting), Option.isSome)
-  assert.isFalse(yield* isOver)
-  return { cookie, isOver, handle, service, over: Fiber.join(waiting) }
+  yield* Effect.repeat(Effect.yieldNow(), { until: () => faults.loads >= 2 })
+  const hasEnded = Effect.map(Fiber.poll(waiting), Option.isSome)
+  assert.isFalse(yield* hasEnded)
+  return { cookie, hasEnded, handle, service, ended: Fiber.join(waiting) }
 })
 
-/** Other processes change the store without telling this one. */
+/** Calls the store directly, as another process does: this process gets no invalidation event. */
 const elsewhere = <A, E>(f: (store: SessionStore["Type"]) => Effect.Effect<A, E>) => Effect.flatMap(SessionStore, f)
 
-describe("a session that is watched ends", () => {
+describe("awaitEnd completes", () => {
   test(
-    "by a logout in this process, at once",
+    "at once on a logout in this process",
     Effect.gen(function*() {
-      const { cookie, over } = yield* watching
+      const { cookie, ended } = yield* watching
       yield* visit(ShopSession, ShopSession.destroy, cookie)
-      yield* over
+      yield* ended
     })
   )
 
   for (
     const [title, revoke] of [
       [
-        "by its id",
+        "of its id",
         Effect.gen(function*() {
           const service = yield* ShopSession.service
           const [first] = yield* service.list("ann")
           if (first !== undefined) yield* service.revoke(first.id)
         })
       ],
-      ["with all of its subject", Effect.flatMap(ShopSession.service, (service) => service.revokeSubject("ann"))],
-      ["with everyone's", Effect.flatMap(ShopSession.service, (service) => service.revokeAll)]
+      ["of its subject", Effect.flatMap(ShopSession.service, (service) => service.revokeSubject("ann"))],
+      ["of all sessions", Effect.flatMap(ShopSession.service, (service) => service.revokeAll)]
     ] as const
   ) {
     test(
-      `by a revocation ${title} in this process, at once`,
+      `at once on a revocation ${title} in this process`,
       Effect.gen(function*() {
-        const { over } = yield* watching
+        const { ended } = yield* watching
         yield* revoke
-        yield* over
+        yield* ended
       })
     )
   }
 
   test(
-    "by its token's end outside a request, at once",
+    "at once if its token is destroyed through the service",
     Effect.gen(function*() {
-      const { cookie, over, service } = yield* watching
+      const { cookie, ended, service } = yield* watching
       yield* service.destroy(Redacted.make(cookie))
-      yield* over
+      yield* ended
     })
   )
 
   test(
-    "by a logout or revocation elsewhere, at the next look",
+    "at the next check after a logout or revocation in another process",
     Effect.gen(function*() {
-      const { isOver, over } = yield* watching
+      const { hasEnded, ended } = yield* watching
       yield* elsewhere((store) => store.revokeSubject("test/Shop", "ann"))
       yield* TestClock.adjust("59 seconds")
-      assert.isFalse(yield* isOver)
+      assert.isFalse(yield* hasEnded)
       yield* TestClock.adjust("1 second")
-      yield* over
+      yield* ended
     })
   )
 
   test(
-    "by its idle limit, to the moment, because an open connection is no activity",
+    "at its idle limit, because an open connection is no activity",
     Effect.gen(function*() {
-      const { isOver, over } = yield* watching
+      const { hasEnded, ended } = yield* watching
       yield* TestClock.adjust("19 minutes")
       yield* TestClock.adjust("59 seconds")
-      assert.isFalse(yield* isOver)
+      assert.isFalse(yield* hasEnded)
       yield* TestClock.adjust("1 second")
-      yield* over
+      yield* ended
     })
   )
 
   test(
-    "not by its idle limit while other requests use it, but then by the absolute one",
+    "at its absolute limit, and not at its idle limit while other requests use the session",
     Effect.gen(function*() {
-      const { cookie, isOver, over } = yield* watching
+      const { cookie, hasEnded, ended } = yield* watching
       for (let minutes = 15; minutes < 120; minutes += 15) {
         yield* TestClock.adjust("15 minutes")
         yield* visit(ShopSession, ShopSession.get("user"), cookie)
-        assert.isFalse(yield* isOver, `after ${minutes} minutes`)
+        assert.isFalse(yield* hasEnded, `after ${minutes} minutes`)
       }
       yield* TestClock.adjust("15 minutes")
-      yield* over
+      yield* ended
     })
   )
 
   test(
-    "when a login moves it to another token",
+    "when a login moves the session to another token",
     Effect.gen(function*() {
-      const { cookie, over } = yield* watching
+      const { cookie, ended } = yield* watching
       yield* visit(ShopSession, ShopSession.authenticate("ann"), cookie)
-      yield* over
+      yield* ended
     })
   )
 
   test(
-    "not by a store that is down, until the absolute limit is certain",
+    "at the absolute limit, and not earlier, if the store is down",
     Effect.gen(function*() {
-      const { isOver, over } = yield* watching
+      const { hasEnded, ended } = yield* watching
       faults.wrap = down
       yield* TestClock.adjust("119 minutes")
-      assert.isFalse(yield* isOver)
+      assert.isFalse(yield* hasEnded)
       yield* TestClock.adjust("1 minute")
-      yield* over
+      yield* ended
     })
   )
 
   test(
-    "not for a neighbour: who is not concerned goes on",
+    "not when another session ends",
     Effect.gen(function*() {
       const first = yield* watching
-      faults.looks = 0
+      faults.loads = 0
       const second = yield* watching
       yield* visit(ShopSession, ShopSession.destroy, second.cookie)
-      yield* second.over
-      assert.isFalse(yield* first.isOver)
+      yield* second.ended
+      assert.isFalse(yield* first.hasEnded)
     })
   )
 
   test(
-    "never for a visitor without one",
+    "never for a visitor without a session",
     Effect.gen(function*() {
       const service = yield* ShopSession.service
       const waiting = yield* Effect.fork(service.request(undefined).awaitEnd())
@@ -204,7 +202,7 @@ describe("an optional session", () => {
   )
 
   test(
-    "is there while the store is up, for visitors with and without one",
+    "is present while the store is up, for visitors with and without a session",
     Effect.gen(function*() {
       const { cookie } = yield* visit(ShopSession, ShopSession.authenticate("ann"))
       assert.strictEqual((yield* visit(ShopSession, greet, cookie)).result, "hello ann")
@@ -213,7 +211,7 @@ describe("an optional session", () => {
   )
 
   test(
-    "is not there while the store is down: the route works, no cookie is sent and none deleted",
+    "is absent while the store is down: the route works and no cookie is set or expired",
     Effect.gen(function*() {
       const { cookie } = yield* visit(ShopSession, ShopSession.authenticate("ann"))
       faults.wrap = down
@@ -223,7 +221,7 @@ describe("an optional session", () => {
   )
 
   test(
-    "a store that fails between the load and the touch does not fail the route",
+    "does not fail the route if the store fails between the load and the touch",
     Effect.gen(function*() {
       const { cookie } = yield* visit(ShopSession, ShopSession.authenticate("ann"))
       yield* TestClock.adjust("10 minutes")
@@ -235,7 +233,7 @@ describe("an optional session", () => {
   )
 
   test(
-    "a change that cannot be saved is 503 all the same",
+    "a change that cannot be saved still fails with SessionUnavailable",
     Effect.gen(function*() {
       const { cookie } = yield* visit(ShopSession, ShopSession.authenticate("ann"))
       faults.wrap = (operation, call, args) => operation === "load" ? call : down(operation, call, args)

@@ -1,6 +1,4 @@
-/**
- * Jobs that change sessions whose token they do not have.
- */
+/** Background jobs that change sessions by id, without their token. */
 import { it } from "@effect/vitest"
 import { DateTime, Duration, Effect, Layer, Option, Redacted, Schema, TestClock } from "effect"
 import { Expiry, Lifetime, MemoryStore, Session, SessionStore, StoredEngine } from "effect-session"
@@ -43,7 +41,7 @@ for (const [name, layer] of [...stores, ...combined]) {
     effect: Effect.Effect<unknown, unknown, Layer.Layer.Success<ReturnType<typeof provided>>>
   ) => it.effect(title, () => Effect.orDie(Effect.provide(effect, provided())))
 
-  /** A session, its cookie and its id. */
+  /** Creates a session and returns its cookie and id. */
   const begin = Effect.gen(function*() {
     const sessions = yield* App.service
     const made = yield* sessions.create({ items: ["tea"] }, { subject: "ann" })
@@ -53,9 +51,9 @@ for (const [name, layer] of [...stores, ...combined]) {
   const itemsOf = (cookie: string | undefined) =>
     Effect.map(visit(App, App.get("items"), cookie), ({ result }) => result)
 
-  describe(`a session opened by its id (${name})`, () => {
+  describe(`openById (${name})`, () => {
     test(
-      "is found by list, read and changed, and the visitor goes on with the same cookie",
+      "reads and changes a session found by list, and the visitor's cookie stays valid",
       Effect.gen(function*() {
         const { cookie, id, sessions } = yield* begin
         const [info] = yield* sessions.list("ann")
@@ -75,7 +73,7 @@ for (const [name, layer] of [...stores, ...combined]) {
     )
 
     test(
-      "its change is replayed if a request of the visitor is faster, also where that has moved it to another token",
+      "its change is replayed after a concurrent request of the visitor, also if that request rotated the token",
       Effect.gen(function*() {
         const { cookie, id, sessions } = yield* begin
         const session = yield* Effect.flatten(sessions.openById(id))
@@ -91,7 +89,7 @@ for (const [name, layer] of [...stores, ...combined]) {
     )
 
     test(
-      "a field that was read, changed by the visitor and then set is a conflict, and nothing is written",
+      "a set of a field that was read and changed by the visitor since is a conflict, and nothing is written",
       Effect.gen(function*() {
         const { cookie, id, sessions } = yield* begin
         const session = yield* Effect.flatten(sessions.openById(id))
@@ -104,7 +102,7 @@ for (const [name, layer] of [...stores, ...combined]) {
     )
 
     test(
-      "an unknown, revoked, expired or foreign id opens nothing, and a session that has ended meanwhile is gone",
+      "returns None for an unknown, revoked or expired id, and commit fails with SessionGone if the session has ended",
       Effect.gen(function*() {
         const { id, sessions } = yield* begin
         assert.isTrue(
@@ -122,7 +120,7 @@ for (const [name, layer] of [...stores, ...combined]) {
     )
 
     test(
-      "neither a look nor a change is a use that prolongs it, and setExpiry, renew and timeLeft work",
+      "neither reads nor changes extend the session; setExpiry, touch and timeLeft work",
       Effect.gen(function*() {
         const { id, sessions } = yield* begin
         const opened = Effect.flatten(sessions.openById(id))
@@ -142,8 +140,8 @@ for (const [name, layer] of [...stores, ...combined]) {
   })
 }
 
-describe("sessions that a job cannot read", () => {
-  it.effect("one that only its token opens is none, and the log says why", () =>
+describe("openById of a session sealed with its token", () => {
+  it.effect("returns None", () =>
     Effect.gen(function*() {
       const sessions = yield* App.service
       const made = yield* sessions.create({ items: ["tea"] })
@@ -159,13 +157,13 @@ describe("sessions that a job cannot read", () => {
     ))
 })
 
-/** Never called: the compiler is the test. */
+/** Never called: a compile-time test. */
 export const mistakes = Effect.gen(function*() {
   const sessions = yield* App.service
   const session = yield* Effect.flatten(sessions.openById(Ids.fromBytes(new Uint8Array(Ids.byteLength))))
   // @ts-expect-error: a new token could not be sent to the visitor
   yield* session.rotate
-  // @ts-expect-error: the token is not known
+  // @ts-expect-error: the token is unknown
   yield* session.token
   // @ts-expect-error: a login needs a response
   yield* session.authenticate("ann")

@@ -1,5 +1,5 @@
 /**
- * One record that is damaged harms no other: the published laws, on every store whose records can be damaged.
+ * A corrupt record does not affect other records: the published laws, on every store whose records can be corrupted.
  */
 import * as NodeContext from "@effect/platform-node/NodeContext"
 import { SqlClient } from "@effect/sql/SqlClient"
@@ -30,7 +30,7 @@ import {
 } from "./support/serverClients.js"
 import { temporaryDirectory } from "./support/temporaryDirectories.js"
 
-/** A store, and how a record in it is spoiled and mended. */
+/** A store, and a function that corrupts a record and returns how to repair it. */
 interface Damageable {
   readonly store: Store
   readonly damage: (key: StoreKey) => Effect.Effect<Effect.Effect<void, unknown>, unknown>
@@ -107,13 +107,13 @@ const stores: Readonly<Record<string, Opening>> = {
   ]),
   "cached sqlite": over(
     sql(sqliteClient),
-    (back) => Effect.flatMap(CacheStore.make(), (front) => TieredStore.make(front, back, { lease: "1 millis" }))
+    (origin) => Effect.flatMap(CacheStore.make(), (cache) => TieredStore.make(cache, origin, { lease: "1 millis" }))
   ),
-  "sqlite, from which sessions move": over(
+  "sqlite as the source of a migration": over(
     sql(sqliteClient),
     (from) => Effect.succeed(MigratingStore.make(from, MemoryStore.make(), { phase: "prepare" }))
   ),
-  "sqlite, to which sessions move": over(
+  "sqlite as the target of a migration": over(
     sql(sqliteClient),
     (to) => Effect.succeed(MigratingStore.make(MemoryStore.make(), to, { phase: "move" }))
   )
@@ -130,17 +130,17 @@ describe.each(Object.entries(stores))("%s", (_, opening) => {
   }
 })
 
-/** The secrets of a session, which no log may tell. */
-const tellsNoneOf = (text: string, { key, record: { data, subject, writeId } }: Stored) => {
+/** The secrets of a session, which must not be logged. */
+const assertNoSecretIn = (text: string, { key, record: { data, subject, writeId } }: Stored) => {
   for (const secret of [key, data, subject ?? "", writeId, "nonsense"]) assert.notInclude(text, secret)
 }
 
 describe.each(Object.entries(stores))("%s", (name, opening) => {
-  it.scopedLive("the log tells what a list leaves out, and nothing of what is in it", () =>
+  it.scopedLive("list logs which record it skips, without its content", () =>
     Effect.gen(function*() {
       const { damage, store } = yield* opening
-      const bad = yield* stored(store, { data: `"of the session"`, subject: "the subject", writeId: "the write" })
-      yield* damage(bad.key)
+      const corrupt = yield* stored(store, { data: `"of the session"`, subject: "the subject", writeId: "the write" })
+      yield* damage(corrupt.key)
       const lines: Array<string> = []
       const logger = Logger.map(Logger.stringLogger, (line) => void lines.push(line))
       assert.deepStrictEqual(
@@ -152,9 +152,9 @@ describe.each(Object.entries(stores))("%s", (name, opening) => {
       assert.lengthOf(lines, 1)
       const [line = ""] = lines
       assert.include(line, "level=WARN")
-      // The index of a Redis store says where the record is, and only the record which one it is.
-      const which = name.startsWith("redis") ? "one whose id is not known" : bad.record.id
+      // The index of a Redis store does not contain the id of a corrupt record.
+      const which = name.startsWith("redis") ? "one whose id is not known" : corrupt.record.id
       assert.include(line, `A list of sessions of \\"laws\\" leaves out ${which}: it is damaged.`)
-      tellsNoneOf(line, bad)
+      assertNoSecretIn(line, corrupt)
     }))
 })

@@ -1,6 +1,4 @@
-/**
- * How long it takes to open a session, whatever a request presents.
- */
+/** The time to open a session is limited, whatever cookies a request presents. */
 import { it } from "@effect/vitest"
 import { Effect, Fiber, Layer, Redacted, Schema, TestClock } from "effect"
 import { MemoryStore, Session, SessionStore, StoredEngine } from "effect-session"
@@ -19,7 +17,7 @@ class Users extends Session.Tag<Users>()("test/Opening", {
 
 const ring = Keyring.layer([{ id: "k", secret: Redacted.make(randomBytes(32).toString("base64url")) }])
 
-/** Values that lead nowhere, each of which takes a look into the store. */
+/** Unknown tokens, each of which costs a load. */
 const invented = Array.from(
   { length: 8 },
   (_, at) => Redacted.value(Tokens.fromBytes(new Uint8Array(Tokens.byteLength).fill(at)))
@@ -51,9 +49,9 @@ const engines = [
     )]
 ] as const
 
-describe("a request with eight values of our name", () => {
+describe("a request with eight cookies of our name", () => {
   for (const [name, build] of engines) {
-    it.scoped(`${name}: one time limit holds for all loads together`, () =>
+    it.scoped(`${name}: one timeout applies to all loads together`, () =>
       Effect.gen(function*() {
         let isSlow = false
         const { calls, store } = FaultyStore.recorded(
@@ -73,7 +71,7 @@ describe("a request with eight values of our name", () => {
         assert.deepStrictEqual(calls.slice(before).map(({ operation }) => operation), invented.map(() => "load"))
       }))
 
-    it.scoped(`${name}: loads that are slow, each within the limit, take no longer together`, () =>
+    it.scoped(`${name}: slow loads within the timeout run concurrently`, () =>
       Effect.gen(function*() {
         let isSlow = false
         const { store } = FaultyStore.recorded(

@@ -11,27 +11,35 @@ interface Row {
   readonly then: SessionChange
 }
 
-/** The table of the design, section 7: the first row that applies decides. */
+/** The decision table: the first row that applies decides. */
 const rows: ReadonlyArray<Row> = [
-  { when: "committed, upgraded, or the load had failed", applies: (s) => s.answered, then: "Keep" },
+  { when: "already answered, upgraded, or the load failed", applies: (s) => s.answered, then: "Keep" },
   { when: "L3: never used", applies: (s) => !s.opened && !s.destroyed, then: "Keep" },
-  { when: "flushed, nothing written after", applies: (s) => s.destroyed && !s.changed && s.presented, then: "Destroy" },
-  { when: "flushed, and there was nothing to end", applies: (s) => s.destroyed && !s.changed, then: "Keep" },
+  {
+    when: "destroyed, and not changed after",
+    applies: (s) => s.destroyed && !s.changed && s.presented,
+    then: "Destroy"
+  },
+  {
+    when: "destroyed without a presented cookie, and not changed after",
+    applies: (s) => s.destroyed && !s.changed,
+    then: "Keep"
+  },
   { when: "R17: status 500 or more", applies: (_, status) => status >= 500, then: "Keep" },
   { when: "aborted by the client", applies: (_, status) => status === 499, then: "Keep" },
   { when: "discarded", applies: (s) => s.discarded, then: "Keep" },
-  { when: "flushed, then written", applies: (s) => s.destroyed && s.presented, then: "Replace" },
-  { when: "flushed, then written, with nothing to end", applies: (s) => s.destroyed, then: "Create" },
+  { when: "destroyed, then changed", applies: (s) => s.destroyed && s.presented, then: "Replace" },
+  { when: "destroyed without a presented cookie, then changed", applies: (s) => s.destroyed, then: "Create" },
   { when: "F12: new and unchanged", applies: (s) => s.isNew && !s.changed, then: "Keep" },
   { when: "new and changed", applies: (s) => s.isNew, then: "Create" },
-  { when: "authenticated or cycled", applies: (s) => s.rotates, then: "Rotate" },
+  { when: "authenticated or rotated", applies: (s) => s.rotates, then: "Rotate" },
   { when: "changed", applies: (s) => s.changed, then: "Save" },
   {
     when: "last seen before the touch window",
     applies: (s) => s.touchWindow !== undefined && s.lastSeenAt <= now - s.touchWindow,
     then: "Touch"
   },
-  { when: "opened with an older key", applies: (s) => s.needsReseal, then: "Reseal" },
+  { when: "sealed with an older key", applies: (s) => s.needsReseal, then: "Reseal" },
   { when: "otherwise", applies: () => true, then: "Keep" }
 ]
 
@@ -48,25 +56,25 @@ const ages: ReadonlyArray<Pick<State, "lastSeenAt" | "touchWindow">> = [
 
 /** Every combination of the flags and ages. */
 const states: ReadonlyArray<State> = ages.flatMap((age) =>
-  both.flatMap((settled) =>
+  both.flatMap((answered) =>
     both.flatMap((presented) =>
-      both.flatMap((flushed) =>
+      both.flatMap((destroyed) =>
         both.flatMap((discarded) =>
           both.flatMap((opened) =>
             both.flatMap((isNew) =>
               both.flatMap((changed) =>
                 both.flatMap((rotates) =>
-                  both.map((stale): State => ({
+                  both.map((needsReseal): State => ({
                     ...age,
-                    answered: settled,
+                    answered,
                     presented,
-                    destroyed: flushed,
+                    destroyed,
                     discarded,
                     opened,
                     isNew,
                     changed,
                     rotates,
-                    needsReseal: stale
+                    needsReseal
                   }))
                 )
               )
@@ -82,7 +90,7 @@ const cases = states.flatMap((state) => statuses.map((status) => ({ state, statu
 
 const deciding = (state: State, status: number): Row => {
   const row = rows.find(({ applies }) => applies(state, status))
-  return row ?? assert.fail("the last row applies always")
+  return row ?? assert.fail("the last row always applies")
 }
 
 describe("decide", () => {
@@ -101,7 +109,7 @@ describe("decide", () => {
   it("covers every combination of the flags, ages and statuses", () =>
     assert.strictEqual(cases.length, 2 ** 9 * ages.length * statuses.length))
 
-  it("the status of an aborted request is one that writes nothing", () => assert.strictEqual(aborted, 499))
+  it("an aborted request has status 499", () => assert.strictEqual(aborted, 499))
 })
 
 const decided = (where: (state: State, status: number) => boolean): ReadonlyArray<SessionChange> => [
@@ -112,32 +120,32 @@ const decided = (where: (state: State, status: number) => boolean): ReadonlyArra
 ]
 
 describe("laws that follow from the table", () => {
-  it("L2: once flushed, the old record is never saved, touched or rotated", () =>
+  it("L2: after destroy, the old record is never saved, touched or rotated", () =>
     assert.sameMembers([...decided((s) => s.destroyed)], ["Keep", "Destroy", "Replace", "Create"]))
 
-  it("a logout is carried out at any status, even if the handler failed or called discard", () =>
+  it("destroy is carried out at any status, even if the handler failed or called discard", () =>
     assert.deepStrictEqual(
       decided((s) => s.destroyed && !s.changed && s.presented && !s.answered),
       ["Destroy"]
     ))
 
-  it("R17: a failed or discarded request writes nothing but a logout", () =>
+  it("R17: a failed or discarded request writes nothing, and destroys the session if asked to", () =>
     assert.sameMembers(
       [...decided((s, status) => status >= 500 || status === aborted || s.discarded)],
       ["Keep", "Destroy"]
     ))
 
-  it("L3: a request that did not use the session decides nothing, whatever else holds", () =>
+  it("L3: a request that did not use the session writes nothing", () =>
     assert.deepStrictEqual(decided((s) => !s.opened && !s.destroyed), ["Keep"]))
 
   it("L5: a session whose load failed is never written or destroyed", () =>
     assert.deepStrictEqual(decided((s) => s.answered), ["Keep"]))
 
-  it("only a request without a live record, or after a flush, creates one", () =>
+  it("only a request without a live record, or after destroy, creates a record", () =>
     assert.notIncludeMembers([...decided((s) => !s.isNew && !s.destroyed)], ["Create", "Replace"]))
 
-  it("F12: an anonymous visitor whose session did not change gets no row and no cookie", () =>
+  it("F12: an anonymous visitor without changes gets no record and no cookie", () =>
     assert.deepStrictEqual(decided((s) => s.isNew && !s.changed && !s.destroyed), ["Keep"]))
 
-  it("a clock that went back touches nothing", () => assert.notInclude(decided((s) => s.lastSeenAt > now), "Touch"))
+  it("a clock that went back causes no touch", () => assert.notInclude(decided((s) => s.lastSeenAt > now), "Touch"))
 })

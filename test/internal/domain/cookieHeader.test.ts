@@ -8,14 +8,16 @@ const evil = `r1.${"e".repeat(42)}A`
 
 const nothing = { presented: false, values: [] }
 
-/** Nothing of our name is seen, and a cookie of ours beside it is seen as if it stood alone. */
+/** Asserts that the pair does not match our name, and that a cookie of ours beside it is still found. */
 const neverMatches = (pair: string) => {
   assert.deepStrictEqual(scan(pair, name), nothing)
   assert.deepStrictEqual(scan(`${pair}; ${name}=${mine}`, name), { presented: true, values: [mine] })
   assert.deepStrictEqual(scan(`${name}=${mine}; ${pair}`, name), { presented: true, values: [mine] })
 }
 
-/** The name is ours, and the value is not one that we could have written. */
+/**
+ * Asserts that the name matches but the value is rejected, and that a valid cookie of ours beside it is still found.
+ */
 const neverAccepted = (value: string) => {
   assert.deepStrictEqual(scan(`${name}=${value}`, name), { presented: true, values: [] })
   assert.deepStrictEqual(scan(`${name}=${value}; ${name}=${mine}`, name), { presented: true, values: [mine] })
@@ -25,14 +27,14 @@ const escaped = (text: string) =>
   [...text].map((char) => `U+${(char.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, "0")}`).join(" ")
 
 describe("names", () => {
-  it("no header, an empty header and other cookies hold nothing", () => {
+  it("a missing header, an empty header and other cookies return nothing", () => {
     assert.deepStrictEqual(scan(undefined, name), nothing)
     for (const header of ["", ";", "a=b", `a=${name}`, `a="${name}=${evil}"`, `${name}x=${evil}`, `x${name}=${evil}`]) {
       assert.deepStrictEqual(scan(header, name), nothing, header)
     }
   })
 
-  it("R12: spaces and tabs around a pair are dropped, as browsers do", () => {
+  it("R12: spaces and tabs around a pair are trimmed, as in browsers", () => {
     for (const blank of ["", " ", "\t", " \t ", "   "]) {
       assert.deepStrictEqual(
         scan(`a=b;${blank}${name}=${mine}${blank};${blank}c=d`, name),
@@ -86,7 +88,7 @@ describe("names", () => {
       })))
   })
 
-  it("R13: a pair without = is no cookie, and one that begins with = has no name", () => {
+  it("R13: a pair without = is ignored, and a pair that begins with = has no name", () => {
     for (
       const pair of [name, `=${name}=${evil}`, `=${name}`, `==${name}=${evil}`, ` =${name}=${evil}`, `= ${name}=x`]
     ) {
@@ -94,19 +96,19 @@ describe("names", () => {
     }
   })
 
-  it("R14: names are compared with case", () => {
+  it("R14: names are case-sensitive", () => {
     for (const other of [name.toLowerCase(), name.toUpperCase(), "__HOST-Http-session", "__Host-Http-Session"]) {
       neverMatches(`${other}=${evil}`)
     }
   })
 
-  it("R15: $Version and $Path are cookies like others", () =>
+  it("R15: $Version and $Path are ordinary cookies", () =>
     assert.deepStrictEqual(
       scan(`$Version=1; ${name}=${mine}; $Path=/; $Domain=evil.example`, name),
       { presented: true, values: [mine] }
     ))
 
-  it("R16: names are not decoded", () => {
+  it("R16: names are not percent-decoded", () => {
     neverMatches(`${name.replaceAll("-", "%2D")}=${evil}`)
     neverMatches(`${name.replaceAll("_", "%5F")}=${evil}`)
   })
@@ -115,9 +117,9 @@ describe("names", () => {
 })
 
 describe("values", () => {
-  it("an empty value is presented, and is no candidate", () => neverAccepted(""))
+  it("an empty value counts as presented, and is no candidate", () => neverAccepted(""))
 
-  it("R15: a quoted value is not unquoted, and quotes hide no semicolon", () => {
+  it("R15: a quoted value is not unquoted, and quotes do not protect a semicolon", () => {
     neverAccepted(`"${evil}"`)
     neverAccepted(`"${evil}`)
     neverAccepted(`${evil}"`)
@@ -129,7 +131,7 @@ describe("values", () => {
     assert.deepStrictEqual(scan(`a="b; ${name}=${mine}; c=d"`, name), { presented: true, values: [mine] })
   })
 
-  it("R16, F1: values are not decoded", () => {
+  it("R16, F1: values are not percent-decoded", () => {
     for (
       const value of ["%", "%zz", "%c0%80", "%00", "%41", `${mine.slice(0, -1)}%41`, `r1%2E${mine.slice(3)}`, "a+b"]
     ) {
@@ -137,25 +139,25 @@ describe("values", () => {
     }
   })
 
-  it("F2: control bytes and bytes over 0x7F are in no value of ours", () => {
+  it("F2: values with control bytes or bytes over 0x7F are rejected", () => {
     for (let code = 0; code <= 0xFF; code++) {
       const char = String.fromCharCode(code)
       if (!/[A-Za-z0-9._;-]/.test(char)) neverAccepted(`abc${char}def`)
     }
   })
 
-  it("a value goes on after another =, and is then none of ours", () => {
+  it("a value that contains another = is rejected", () => {
     neverAccepted(`=${evil}`)
     neverAccepted(`${evil}=`)
     neverAccepted(`a=${evil}`)
   })
 
-  it("blanks between the name and the value are part of them", () => {
+  it("blanks between name and value belong to them", () => {
     neverMatches(`${name} =${evil}`)
     neverAccepted(` ${evil}`)
   })
 
-  it("R1: every value found is its own percent-encoding", () =>
+  it("R1: every accepted value equals its percent-encoding", () =>
     fc.assert(fc.property(fc.string({ unit: "binary-ascii" }), (value) => {
       for (const found of scan(`${name}=${value}`, name).values) assert.strictEqual(encodeURIComponent(found), found)
     })))
@@ -167,7 +169,7 @@ describe("several cookies of our name", () => {
       ? [[]]
       : items.flatMap((item, i) => permutations(items.filter((_, other) => other !== i)).map((rest) => [item, ...rest]))
 
-  it("R9, R10, F6: all distinct values are candidates, in whatever order they come", () => {
+  it("R9, R10, F6: all distinct values are candidates, in any order", () => {
     for (const values of permutations([mine, evil, "junk", "\"quoted\"", mine])) {
       const found = scan(values.map((value) => `${name}=${value}`).join("; "), name)
       assert.isTrue(found.presented)
@@ -175,13 +177,13 @@ describe("several cookies of our name", () => {
     }
   })
 
-  it("R11: header fields joined by the server are one list of pairs", () =>
+  it("R11: header lines joined by the server are one list of pairs", () =>
     assert.deepStrictEqual(
       scan([`a=b; ${name}=${mine}`, `c=d; ${name}=${evil}`].join("; "), name).values,
       [mine, evil]
     ))
 
-  it("R10: at most eight candidates are looked at, and duplicates do not use them up", () => {
+  it("R10: at most eight candidates are returned, and duplicates do not count", () => {
     const pairs = Array.from({ length: 20 }, (_, i) => `${name}=value-${i}; ${name}=value-0; ${name}="junk"`)
     const values = Array.from({ length: 8 }, (_, i) => `value-${i}`)
     assert.deepStrictEqual(scan(pairs.slice(0, 8).join("; "), name), { presented: true, values })
@@ -190,12 +192,12 @@ describe("several cookies of our name", () => {
 })
 
 describe("bounds", () => {
-  it("F3: a value of 4096 characters is looked at, and one of 4097 is not", () => {
+  it("F3: a value of 4096 characters is accepted, and one of 4097 is rejected", () => {
     assert.deepStrictEqual(scan(`${name}=${"a".repeat(4096)}`, name).values, ["a".repeat(4096)])
     neverAccepted("a".repeat(4097))
   })
 
-  it("F5: 1,000 pairs are looked at, and no more", () => {
+  it("F5: only the first 1,000 pairs are scanned", () => {
     const others = (count: number) => "a=b; ".repeat(count)
     assert.deepStrictEqual(scan(`${others(999)}${name}=${mine}`, name), { presented: true, values: [mine] })
     assert.deepStrictEqual(scan(`${others(1000)}${name}=${mine}`, name), nothing)
@@ -209,25 +211,25 @@ describe("bounds", () => {
   const fill = (length: number) => `a=${"b".repeat(length - 3)};`
   const cookie = `${name}=${mine}`
 
-  it("F3: 65,536 characters are looked at, and no more", () => {
+  it("F3: only the first 65,536 characters are scanned", () => {
     assert.deepStrictEqual(scan(fill(65_536 - cookie.length) + cookie, name).values, [mine])
     assert.deepStrictEqual(scan(fill(65_536) + cookie, name), nothing)
     assert.deepStrictEqual(scan(fill(10_000_000) + cookie, name), nothing)
     assert.deepStrictEqual(scan(`${cookie};${fill(65_536)}`, name), { presented: true, values: [mine], partial: true })
   })
 
-  it("F3: a value that the bound cuts in two is not taken for a shorter one", () => {
+  it("F3: a value cut off at the limit is not accepted as a shorter one", () => {
     for (const cut of [1, 10, mine.length - 1]) {
       const header = fill(65_536 - cookie.length + cut) + cookie
-      assert.deepStrictEqual(scan(header, name).values, [], `${cut} characters beyond the bound`)
+      assert.deepStrictEqual(scan(header, name).values, [], `${cut} characters beyond the limit`)
     }
   })
 
-  it("F3: a header of blanks holds nothing", () =>
+  it("F3: a header of blanks returns nothing", () =>
     assert.deepStrictEqual(scan(`${" \t".repeat(30_000)}${name}`, name), nothing))
 })
 
-/** The same, written to be read: split, strip, compare. */
+/** A simple reference implementation: split, trim, compare. */
 const reference = (header: string, name: string) => {
   const values: Array<string> = []
   let presented = false
@@ -244,7 +246,7 @@ const reference = (header: string, name: string) => {
   return { presented, values: values.slice(0, 8) }
 }
 
-describe("scan agrees with a slow and plain scanner", () => {
+describe("scan agrees with a simple reference scanner", () => {
   const fragment = fc.oneof(
     {
       weight: 8,
@@ -256,13 +258,13 @@ describe("scan agrees with a slow and plain scanner", () => {
   )
   const header = fc.array(fragment, { maxLength: 40 }).map((fragments) => fragments.join(""))
 
-  it("on any header", () =>
+  it("on random headers", () =>
     fc.assert(
       fc.property(header, (header) => assert.deepStrictEqual(scan(header, "s"), reference(header, "s"))),
       { numRuns: 20_000 }
     ))
 
-  it("on any list of cookies", () =>
+  it("on random lists of cookies", () =>
     fc.assert(
       fc.property(
         fc.array(fc.tuple(fc.constantFrom(name, "other", `${name} `), fc.stringMatching(/^[a-c. "]{0,3}$/))),

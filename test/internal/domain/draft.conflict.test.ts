@@ -1,6 +1,4 @@
-/**
- * What becomes of a step when another request has changed the record meanwhile: the table of the design, section 6.
- */
+/** Replaying a step after another request has changed the record. */
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Either, Schema } from "effect"
 import * as Merge from "effect-session/Merge"
@@ -30,14 +28,14 @@ const merging = SessionDraft.stepsFor<Data>(schema, base, {
 
 const start = (value: Data, subject?: string) => SessionDraft.start(value, subject, undefined)
 
-/** Takes the steps on the base, then replays them on what another request has left. */
-const onto = (theirs: Partial<Data>, steps: ReadonlyArray<Step<Data>>) =>
+/** Applies the steps to the base, then replays them on the record that another request has left. */
+const replayOn = (theirs: Partial<Data>, steps: ReadonlyArray<Step<Data>>) =>
   Effect.gen(function*() {
     yield* Effect.reduce(steps, start(base), (draft, step) => step(draft, undefined))
     return yield* Effect.either(SessionDraft.replay(start({ ...base, ...theirs }), steps, base))
   })
 
-const clashes = (outcome: Either.Either<Draft<Data>, Conflict>, what: string) =>
+const assertConflict = (outcome: Either.Either<Draft<Data>, Conflict>, what: string) =>
   assert.deepStrictEqual(outcome, Either.left({ _tag: "Clash", what }))
 
 const to = (value: unknown): Field => ({ present: true, value })
@@ -47,25 +45,25 @@ describe("update", () => {
   it.effect("100 concurrent n => n + 1 give +100", () =>
     Effect.gen(function*() {
       let stored = base
-      for (let i = 0; i < 100; i++) stored = Either.getOrThrow(yield* onto(stored, [increment])).value
+      for (let i = 0; i < 100; i++) stored = Either.getOrThrow(yield* replayOn(stored, [increment])).value
       assert.strictEqual(stored.count, base.count + 100)
     }))
 
-  it.effect("that throws on the fresh value clashes", () =>
+  it.effect("that throws on the current value is a conflict", () =>
     Effect.gen(function*() {
       const step = plain.alter("count", ({ value }) => {
         if (value.count > 5) throw new Error("too many")
         return to(value.count + 1)
       })
-      assert.strictEqual(Either.getOrThrow(yield* onto({ count: 5 }, [step])).value.count, 6)
-      assert.strictEqual(Either.flip(yield* onto({ count: 6 }, [step])).pipe(Either.getOrThrow)._tag, "Clash")
+      assert.strictEqual(Either.getOrThrow(yield* replayOn({ count: 5 }, [step])).value.count, 6)
+      assert.strictEqual(Either.flip(yield* replayOn({ count: 6 }, [step])).pipe(Either.getOrThrow)._tag, "Clash")
     }))
 
-  it.effect("whose replayed value does not fit clashes, and names the field", () =>
+  it.effect("whose replayed value is invalid is a conflict that names the field", () =>
     Effect.gen(function*() {
       const half = plain.alter("best", ({ value }) => to(value.best / 2))
-      assert.strictEqual(Either.getOrThrow(yield* onto({ best: 8 }, [half])).value.best, 4)
-      clashes(yield* onto({ best: 7 }, [half]), "best")
+      assert.strictEqual(Either.getOrThrow(yield* replayOn({ best: 8 }, [half])).value.best, 4)
+      assertConflict(yield* replayOn({ best: 7 }, [half]), "best")
     }))
 })
 
@@ -75,24 +73,24 @@ describe("modify", () => {
     return plain.alterSeen<number>("count", f, same ?? ((a, b) => a === b), f(start(base)))
   }
 
-  it.effect("whose replayed result is what the handler saw is replayed", () =>
+  it.effect("whose replayed result equals the one that the handler received is replayed", () =>
     Effect.gen(function*() {
-      assert.strictEqual(Either.getOrThrow(yield* onto({ count: 21 }, [taking()])).value.count, 22)
+      assert.strictEqual(Either.getOrThrow(yield* replayOn({ count: 21 }, [taking()])).value.count, 22)
     }))
 
-  it.effect("whose replayed result is another clashes", () =>
+  it.effect("whose replayed result differs is a conflict", () =>
     Effect.gen(function*() {
-      clashes(yield* onto({ count: 2 }, [taking()]), "count")
+      assertConflict(yield* replayOn({ count: 2 }, [taking()]), "count")
     }))
 
-  it.effect("takes a given equivalence for what is the same", () =>
+  it.effect("compares results with a given equivalence", () =>
     Effect.gen(function*() {
       const odd = (a: number, b: number) => a % 2 === b % 2
-      assert.strictEqual(Either.getOrThrow(yield* onto({ count: 3 }, [taking(odd)])).value.count, 4)
-      clashes(yield* onto({ count: 2 }, [taking(odd)]), "count")
+      assert.strictEqual(Either.getOrThrow(yield* replayOn({ count: 3 }, [taking(odd)])).value.count, 4)
+      assertConflict(yield* replayOn({ count: 2 }, [taking(odd)]), "count")
     }))
 
-  it.effect("runs its function once for the handler, and again only for a replay", () =>
+  it.effect("runs its function once for the handler, and again only on replay", () =>
     Effect.gen(function*() {
       let runs = 0
       const f = ({ value }: Draft<Data>) => {
@@ -108,32 +106,32 @@ describe("modify", () => {
 })
 
 describe("set", () => {
-  it.effect("blind: the later commit wins", () =>
+  it.effect("of a field that was not read: the later commit wins", () =>
     Effect.gen(function*() {
-      const { value } = Either.getOrThrow(yield* onto({ count: 7 }, [plain.assign("count", to(5), false)]))
+      const { value } = Either.getOrThrow(yield* replayOn({ count: 7 }, [plain.assign("count", to(5), false)]))
       assert.strictEqual(value.count, 5)
     }))
 
-  it.effect("of a field that was read and changed meanwhile clashes, also if it was added, removed or set to mine", () =>
+  it.effect("of a field that was read and changed, added or removed meanwhile is a conflict, also if both set the same value", () =>
     Effect.gen(function*() {
-      clashes(yield* onto({ count: 7 }, [plain.assign("count", to(5), true)]), "count")
-      clashes(yield* onto({ count: 5 }, [plain.assign("count", to(5), true)]), "count")
-      clashes(yield* onto({ note: "x" }, [plain.assign("note", to("y"), true)]), "note")
-      clashes(yield* onto({ note: "x" }, [plain.assign("note", { present: false }, true)]), "note")
+      assertConflict(yield* replayOn({ count: 7 }, [plain.assign("count", to(5), true)]), "count")
+      assertConflict(yield* replayOn({ count: 5 }, [plain.assign("count", to(5), true)]), "count")
+      assertConflict(yield* replayOn({ note: "x" }, [plain.assign("note", to("y"), true)]), "note")
+      assertConflict(yield* replayOn({ note: "x" }, [plain.assign("note", { present: false }, true)]), "note")
     }))
 
-  it.effect("of a field that was read and is only another copy does not clash", () =>
+  it.effect("of a field that was read and is equal but not identical is no conflict", () =>
     Effect.gen(function*() {
-      const outcome = yield* onto({ tags: [...base.tags], count: 9 }, [plain.assign("tags", to(["c"]), true)])
+      const outcome = yield* replayOn({ tags: [...base.tags], count: 9 }, [plain.assign("tags", to(["c"]), true)])
       assert.deepInclude(Either.getOrThrow(outcome).value, { tags: ["c"], count: 9 })
     }))
 
-  it.effect("one clash undoes the whole request", () =>
+  it.effect("one conflict rejects the whole request", () =>
     Effect.gen(function*() {
-      clashes(yield* onto({ best: 11 }, [increment, plain.assign("best", to(12), true), increment]), "best")
+      assertConflict(yield* replayOn({ best: 11 }, [increment, plain.assign("best", to(12), true), increment]), "best")
     }))
 
-  it.effect("after authenticating another subject concerns the new data, and does not clash", () =>
+  it.effect("after authenticating another subject applies to the new data, without a conflict", () =>
     Effect.gen(function*() {
       const steps = [plain.authenticate("bob"), plain.assign("count", to(5), true)]
       const fresh = start({ ...base, count: 7 }, "ann")
@@ -143,46 +141,49 @@ describe("set", () => {
 })
 
 describe("merge", () => {
-  it.effect("settles a set of a field that was read, from base, mine and theirs", () =>
+  it.effect("resolves a set of a field that was read, from base, mine and theirs", () =>
     Effect.gen(function*() {
       const steps = [
         merging.assign("count", to(4), true),
         merging.assign("best", to(30), true),
         merging.assign("tags", to(["b", "c"]), true)
       ]
-      const { value } = Either.getOrThrow(yield* onto({ count: 101, best: 20, tags: ["a", "b", "z"] }, steps))
+      const { value } = Either.getOrThrow(yield* replayOn({ count: 101, best: 20, tags: ["a", "b", "z"] }, steps))
       assert.deepStrictEqual(value, { ...base, count: 104, best: 30, tags: ["b", "z", "c"] })
     }))
 
-  it.effect("does not touch a field that did not change, nor a blind set", () =>
+  it.effect("is not called for a field that did not change, nor for a set without a read", () =>
     Effect.gen(function*() {
-      const read = yield* onto({ count: 50 }, [merging.assign("best", to(3), true)])
+      const read = yield* replayOn({ count: 50 }, [merging.assign("best", to(3), true)])
       assert.strictEqual(Either.getOrThrow(read).value.best, 3)
-      const blind = yield* onto({ best: 50 }, [merging.assign("best", to(3), false)])
+      const blind = yield* replayOn({ best: 50 }, [merging.assign("best", to(3), false)])
       assert.strictEqual(Either.getOrThrow(blind).value.best, 3)
     }))
 
-  it.effect("counts each of a request's sets once", () =>
+  it.effect("counts each set of a request once", () =>
     Effect.gen(function*() {
       const steps = [merging.assign("count", to(5), true), merging.assign("count", to(8), true)]
-      assert.strictEqual(Either.getOrThrow(yield* onto({ count: 101 }, steps)).value.count, 108)
+      assert.strictEqual(Either.getOrThrow(yield* replayOn({ count: 101 }, steps)).value.count, 108)
     }))
 
-  it.effect("that gives undefined removes the field", () =>
+  it.effect("removes the field if it returns undefined", () =>
     Effect.gen(function*() {
-      const { value } = Either.getOrThrow(yield* onto({ user: "eve" }, [merging.assign("user", to("bob"), true)]))
+      const { value } = Either.getOrThrow(yield* replayOn({ user: "eve" }, [merging.assign("user", to("bob"), true)]))
       assert.isFalse(Object.hasOwn(value, "user"))
     }))
 
-  it.effect("is not asked where the step must not be merged", () =>
+  it.effect("is not called for a step that forbids it", () =>
     Effect.gen(function*() {
-      clashes(yield* onto({ user: "eve" }, [merging.assign("user", { present: false }, true, false)]), "user")
+      assertConflict(
+        yield* replayOn({ user: "eve" }, [merging.assign("user", { present: false }, true, false)]),
+        "user"
+      )
     }))
 
-  it("L1: does not depend on which of two requests came first", () =>
+  it("L1: gives the same result whichever request commits first", () =>
     fc.assert(fc.property(fc.integer({ min: -1e6, max: 1e6 }), fc.integer({ min: -1e6, max: 1e6 }), (a, b) => {
       const after = (first: number, second: number) =>
-        Either.getOrThrow(Effect.runSync(onto(
+        Either.getOrThrow(Effect.runSync(replayOn(
           { count: first, best: first },
           [merging.assign("count", to(second), true), merging.assign("best", to(second), true)]
         ))).value
@@ -192,19 +193,19 @@ describe("merge", () => {
 })
 
 describe("clear", () => {
-  it.effect("takes what others did with it, if the handler had read nothing of it", () =>
+  it.effect("discards concurrent changes if the handler had read none of the changed fields", () =>
     Effect.gen(function*() {
-      const { cleared, value } = Either.getOrThrow(yield* onto({ count: 7, note: "x" }, [plain.clear(["best"])]))
+      const { cleared, value } = Either.getOrThrow(yield* replayOn({ count: 7, note: "x" }, [plain.clear(["best"])]))
       assert.isTrue(cleared)
       assert.deepStrictEqual(value, base)
     }))
 
-  it.effect("clashes if a field that the handler had read has changed", () =>
+  it.effect("is a conflict if a field that the handler had read has changed", () =>
     Effect.gen(function*() {
-      clashes(yield* onto({ count: 7 }, [plain.clear(["best", "count"])]), "count")
+      assertConflict(yield* replayOn({ count: 7 }, [plain.clear(["best", "count"])]), "count")
     }))
 
-  it.effect("does not clash once another subject has authenticated", () =>
+  it.effect("is no conflict once another subject has authenticated", () =>
     Effect.gen(function*() {
       const steps = [plain.authenticate("bob"), plain.clear(["count"])]
       const draft = yield* SessionDraft.replay(start({ ...base, count: 7 }, "ann"), steps, base)
@@ -213,7 +214,7 @@ describe("clear", () => {
 })
 
 describe("authenticate", () => {
-  it.effect("replayed on a session that another subject has taken starts anew, and keeps nothing of it", () =>
+  it.effect("replayed on a session that belongs to another subject by now starts with new data", () =>
     Effect.gen(function*() {
       const steps = [increment, plain.authenticate("bob"), plain.assign("user", to("bob"), false)]
       const draft = yield* SessionDraft.replay(start({ ...base, note: "private" }, "ann"), steps, base)
@@ -223,10 +224,10 @@ describe("authenticate", () => {
 })
 
 describe("clashing", () => {
-  it.effect("clashes when it is taken and when it is replayed", () =>
+  it.effect("fails when it is applied and when it is replayed", () =>
     Effect.gen(function*() {
       const step = SessionDraft.clashing("count")
       assert.deepStrictEqual(yield* Effect.flip(step()), { _tag: "Clash", what: "count" })
-      clashes(yield* Effect.either(SessionDraft.replay(start(base), [step], base)), "count")
+      assertConflict(yield* Effect.either(SessionDraft.replay(start(base), [step], base)), "count")
     }))
 })

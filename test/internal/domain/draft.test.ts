@@ -22,12 +22,12 @@ const decode = (raw: JsonRecord): Data => Effect.runSync(schema.decode(JSON.pars
 const initial = decode({})
 const { alter, alterSeen, assign, authenticate, clear, rotate } = SessionDraft.stepsFor<Data>(schema, initial, {})
 
-/** A request: each step is made for the draft as it is when the handler takes it. */
-type Take = { readonly key: Key | undefined; readonly step: (draft: Draft<Data>) => Step<Data> }
+/** One step of a request. `step` makes it from the draft as it is when the handler makes the change. */
+type Edit = { readonly key: Key | undefined; readonly step: (draft: Draft<Data>) => Step<Data> }
 
-const run = (draft: Draft<Data>, takes: ReadonlyArray<Take>) => {
+const run = (draft: Draft<Data>, edits: ReadonlyArray<Edit>) => {
   const steps: Array<Step<Data>> = []
-  for (const take of takes) {
+  for (const take of edits) {
     const step = take.step(draft)
     draft = Effect.runSync(step(draft, undefined))
     steps.push(step)
@@ -40,7 +40,7 @@ const changesOf = (draft: Draft<Data>) => Effect.runSync(SessionDraft.diff(schem
 const replay = (fresh: Draft<Data>, steps: ReadonlyArray<Step<Data>>, origin: Data) =>
   Effect.runSync(Effect.either(SessionDraft.replay(fresh, steps, origin)))
 
-/** What a save leaves in the store. */
+/** The stored data after a save. */
 const saved = (raw: JsonRecord, draft: Draft<Data>): JsonRecord =>
   SessionDraft.patch(draft.cleared || draft.renewed ? {} : raw, changesOf(draft))
 
@@ -58,14 +58,14 @@ const field = fc.oneof(
   )
 )
 
-const set = (read: fc.Arbitrary<boolean>): fc.Arbitrary<Take> =>
+const set = (read: fc.Arbitrary<boolean>): fc.Arbitrary<Edit> =>
   fc.tuple(field, read).map(([[key, value], read]) => ({
     key,
     step: () => assign(key, { present: true, value }, read)
   }))
-const remove: fc.Arbitrary<Take> = fc.constantFrom<Key>("user", "visits")
+const remove: fc.Arbitrary<Edit> = fc.constantFrom<Key>("user", "visits")
   .map((key) => ({ key, step: () => assign(key, { present: false }, false) }))
-const update: fc.Arbitrary<Take> = fc.constantFrom<Take>(
+const update: fc.Arbitrary<Edit> = fc.constantFrom<Edit>(
   { key: "count", step: () => alter("count", ({ value }) => ({ present: true, value: (value.count * 2 + 1) | 0 })) },
   { key: "user", step: () => alter("user", ({ value }) => ({ present: true, value: `${value.user ?? ""}!` })) },
   { key: "tags", step: () => alter("tags", ({ value }) => ({ present: true, value: [...value.tags, "x"] })) },
@@ -74,19 +74,19 @@ const update: fc.Arbitrary<Take> = fc.constantFrom<Take>(
     step: () => alter("visits", ({ value }) => ({ present: true, value: ((value.visits ?? 0) + 1) | 0 }))
   }
 )
-const modify: fc.Arbitrary<Take> = fc.constant({
+const modify: fc.Arbitrary<Edit> = fc.constant({
   key: "count",
   step: (draft) => {
     const f = ({ value }: Draft<Data>) => [value.count, { present: true, value: (value.count + 1) | 0 }] as const
     return alterSeen<number>("count", f, Equal.equals, f(draft))
   }
 })
-const whole: fc.Arbitrary<Take> = fc.oneof(
-  fc.constantFrom<Take>({ key: undefined, step: () => clear([]) }, { key: undefined, step: () => rotate }),
+const whole: fc.Arbitrary<Edit> = fc.oneof(
+  fc.constantFrom<Edit>({ key: undefined, step: () => clear([]) }, { key: undefined, step: () => rotate }),
   fc.constantFrom("ann", "bob").map((subject) => ({ key: undefined, step: () => authenticate(subject) }))
 )
 const edit = fc.oneof(set(fc.boolean()), remove, update, modify)
-const takes = fc.array(fc.oneof({ weight: 4, arbitrary: edit }, { weight: 1, arbitrary: whole }), { maxLength: 10 })
+const edits = fc.array(fc.oneof({ weight: 4, arbitrary: edit }, { weight: 1, arbitrary: whole }), { maxLength: 10 })
 
 const raws: fc.Arbitrary<JsonRecord> = fc.record({
   count: values.count,
@@ -102,54 +102,54 @@ const subjects = fc.constantFrom(undefined, "ann", "bob")
 const known = ({ later: _, visits: __, ...raw }: JsonRecord): JsonRecord => raw
 
 describe("diff and patch", () => {
-  it("L7: what is written is decoded by the next request to what the handler saw, whatever it did", () =>
-    fc.assert(fc.property(raws, subjects, takes, (raw, subject, takes) => {
-      const { draft } = run(begin(raw, subject), takes)
+  it("L7: the next request decodes the stored data to the value that the handler saw", () =>
+    fc.assert(fc.property(raws, subjects, edits, (raw, subject, edits) => {
+      const { draft } = run(begin(raw, subject), edits)
       assert.deepStrictEqual(decode(saved(raw, draft)), draft.value)
     })))
 
-  it("L7: fields that this version does not know survive, unless the data began anew", () =>
-    fc.assert(fc.property(raws, subjects, takes, (raw, subject, takes) => {
-      const { draft } = run(begin(raw, subject), takes)
+  it("L7: unknown fields survive unless the session was cleared or started anew", () =>
+    fc.assert(fc.property(raws, subjects, edits, (raw, subject, edits) => {
+      const { draft } = run(begin(raw, subject), edits)
       const after = saved(raw, draft)
       const kept = draft.cleared || draft.renewed ? {} : raw
       for (const name of ["later", "visits"]) assert.deepStrictEqual(after[name], kept[name])
     })))
 
-  it("only fields that a step touched are written, under their encoded names", () =>
-    fc.assert(fc.property(raws, fc.array(edit), (raw, takes) => {
-      const names = takes.flatMap(({ key }) => key === undefined ? [] : [key === "visits" ? "v" : key])
-      assert.includeMembers([...names, ""], [...changesOf(run(begin(raw), takes).draft).keys()])
+  it("only changed fields are written, under their encoded names", () =>
+    fc.assert(fc.property(raws, fc.array(edit), (raw, edits) => {
+      const names = edits.flatMap(({ key }) => key === undefined ? [] : [key === "visits" ? "v" : key])
+      assert.includeMembers([...names, ""], [...changesOf(run(begin(raw), edits).draft).keys()])
     })))
 
   it("L3: setting every field to an equal value is no difference", () =>
     fc.assert(fc.property(raws, (raw) => {
       const draft = begin(raw)
-      // Decoded again, so that nothing is the same by reference.
-      const takes = Object.entries(decode(raw)).map(([key, value]): Take => ({
+      // Decoded again, so that no value is identical by reference.
+      const edits = Object.entries(decode(raw)).map(([key, value]): Edit => ({
         key: key as Key,
         step: () => assign(key as Key, { present: true, value }, false)
       }))
-      assert.strictEqual(changesOf(run(draft, takes).draft).size, 0)
+      assert.strictEqual(changesOf(run(draft, edits).draft).size, 0)
     })))
 
-  it("L3: whatever was done and then set back is no difference", () =>
-    fc.assert(fc.property(raws, fc.array(edit), (raw, takes) => {
+  it("L3: changes that were reverted are no difference", () =>
+    fc.assert(fc.property(raws, fc.array(edit), (raw, edits) => {
       const before = begin(raw)
-      const back = schema.keys.map((key): Take => ({
+      const back = schema.keys.map((key): Edit => ({
         key,
         step: () => assign(key, { present: Object.hasOwn(before.value, key), value: before.value[key] }, false)
       }))
-      assert.strictEqual(changesOf(run(before, [...takes, ...back]).draft).size, 0)
+      assert.strictEqual(changesOf(run(before, [...edits, ...back]).draft).size, 0)
     })))
 
-  it("L7: defaults alone cause no write, and a field set to its default is written only over something else", () => {
-    const toDefault: Take = { key: "count", step: () => assign("count", { present: true, value: 0 }, false) }
+  it("L7: defaults are not written, and a field set to its default is written only if it held another value", () => {
+    const toDefault: Edit = { key: "count", step: () => assign("count", { present: true, value: 0 }, false) }
     assert.deepStrictEqual([...changesOf(run(begin({}), [toDefault]).draft)], [])
     assert.deepStrictEqual([...changesOf(run(begin({ count: 5 }), [toDefault]).draft)], [["count", 0]])
   })
 
-  it("patch leaves the record that it was given as it was", () => {
+  it("patch does not mutate its argument", () => {
     const raw: JsonRecord = Object.freeze({ a: 1, b: 2 })
     assert.deepStrictEqual(SessionDraft.patch(raw, new Map<string, Json | undefined>([["a", undefined], ["c", 3]])), {
       b: 2,
@@ -162,9 +162,9 @@ describe("diff and patch", () => {
 describe("steps", () => {
   const snapshot = (draft: Draft<Data>) => structuredClone({ ...draft, touched: [...draft.touched] })
 
-  it("leave the draft that they were given as it was", () =>
-    fc.assert(fc.property(raws, subjects, takes, edit, (raw, subject, takes, last) => {
-      const { draft } = run(begin(raw, subject), takes)
+  it("do not mutate their draft", () =>
+    fc.assert(fc.property(raws, subjects, edits, edit, (raw, subject, edits, last) => {
+      const { draft } = run(begin(raw, subject), edits)
       const before = snapshot(draft)
       run(draft, [last])
       assert.deepStrictEqual(snapshot(draft), before)
@@ -179,7 +179,7 @@ describe("steps", () => {
       assert.deepStrictEqual(changesOf(ab), changesOf(ba))
     })))
 
-  it("rotate asks for a new token, which a fresh draft does not, and for nothing else", () =>
+  it("rotate sets only `rotates`, which is false at first", () =>
     fc.assert(fc.property(raws, subjects, (raw, subject) => {
       const fresh = begin(raw, subject)
       assert.deepInclude(fresh, { cleared: false, renewed: false, authenticated: false, rotates: false, subject })
@@ -187,39 +187,39 @@ describe("steps", () => {
       assert.deepStrictEqual({ ...draft }, { ...fresh, rotates: true })
     })))
 
-  it("clear goes back to the initial value", () =>
-    fc.assert(fc.property(raws, subjects, takes, (raw, subject, takes) => {
-      const { draft } = run(begin(raw, subject), [...takes, { key: undefined, step: () => clear([]) }])
+  it("clear resets the data to the initial value", () =>
+    fc.assert(fc.property(raws, subjects, edits, (raw, subject, edits) => {
+      const { draft } = run(begin(raw, subject), [...edits, { key: undefined, step: () => clear([]) }])
       assert.deepStrictEqual(draft.value, initial)
       assert.deepStrictEqual(saved(raw, draft), {})
     })))
 
-  const loggingIn = (subject: string): Take => ({ key: undefined, step: () => authenticate(subject) })
+  const loggingIn = (subject: string): Edit => ({ key: undefined, step: () => authenticate(subject) })
 
-  it("authenticating another subject shows and keeps nothing of the one before", () =>
-    fc.assert(fc.property(raws, fc.array(edit), (raw, takes) => {
-      const { draft } = run(begin(raw, "ann"), [...takes, loggingIn("bob")])
+  it("authenticating another subject discards the data of the previous one", () =>
+    fc.assert(fc.property(raws, fc.array(edit), (raw, edits) => {
+      const { draft } = run(begin(raw, "ann"), [...edits, loggingIn("bob")])
       assert.deepStrictEqual(draft.value, initial)
       assert.deepStrictEqual(saved(raw, draft), {})
       assert.deepInclude(draft, { subject: "bob", renewed: true, authenticated: true, rotates: true })
     })))
 
-  it("authenticating the same subject, or the first one, carries the data over and rotates", () =>
-    fc.assert(fc.property(raws, fc.constantFrom(undefined, "ann"), fc.array(edit), (raw, subject, takes) => {
-      const before = run(begin(raw, subject), takes).draft
+  it("authenticating the same subject, or the first one, keeps the data and rotates", () =>
+    fc.assert(fc.property(raws, fc.constantFrom(undefined, "ann"), fc.array(edit), (raw, subject, edits) => {
+      const before = run(begin(raw, subject), edits).draft
       const { draft } = run(before, [loggingIn("ann")])
       assert.deepStrictEqual({ ...draft }, { ...before, subject: "ann", authenticated: true, rotates: true })
     })))
 
-  it.effect("a value that does not fit is refused by the step that sets it", () =>
+  it.effect("an invalid value is rejected by the step that sets it", () =>
     Effect.gen(function*() {
-      const misfit = yield* Effect.flip(assign("count", { present: true, value: 1.5 }, false)(begin({}), undefined))
-      assert.deepInclude(misfit, { _tag: "Misfit", field: "count" })
+      const issue = yield* Effect.flip(assign("count", { present: true, value: 1.5 }, false)(begin({}), undefined))
+      assert.deepInclude(issue, { _tag: "Misfit", field: "count" })
       const removed = yield* Effect.flip(assign("tags", { present: true, value: null }, true)(begin({}), undefined))
       assert.deepInclude(removed, { _tag: "Misfit", field: "tags" })
     }))
 
-  it("an instance of a class stays one, and its own fields stay", () => {
+  it("a class instance stays an instance, with its other fields", () => {
     class Profile extends Schema.Class<Profile>("Profile")({ name: Schema.String, age: Schema.optional(Schema.Int) }) {
       get greeting() {
         return `hello ${this.name}`
@@ -237,7 +237,7 @@ describe("steps", () => {
     assert.deepInclude(profile, { name: "ann", age: 7 })
   })
 
-  it.effect("a rule between fields is kept, or a schema that has one is refused", () =>
+  it.effect("a filter across fields is enforced, or its schema is rejected", () =>
     Effect.gen(function*() {
       class Range extends Schema.Class<Range>("Range")(
         Schema.Struct({ low: Schema.Int, high: Schema.Int }).pipe(Schema.filter(({ high, low }) => low <= high))
@@ -249,14 +249,14 @@ describe("steps", () => {
       const outcome: Either.Either<unknown, ValidationIssue | Conflict> = yield* Effect.either(
         assign("low", { present: true, value: 9 }, false)(start, undefined)
       )
-      assert.isTrue(Either.isLeft(outcome), "a record that no request could load")
+      assert.isTrue(Either.isLeft(outcome), "the draft could not be loaded again")
     }))
 })
 
 describe("replay", () => {
-  it("on the record that the handler had loaded gives the draft that it saw", () =>
-    fc.assert(fc.property(raws, subjects, takes, (raw, subject, takes) => {
-      const { draft, steps } = run(begin(raw, subject), takes)
+  it("on the unchanged record gives the same draft", () =>
+    fc.assert(fc.property(raws, subjects, edits, (raw, subject, edits) => {
+      const { draft, steps } = run(begin(raw, subject), edits)
       const again = Either.getOrThrow(replay(begin(raw, subject), steps, decode(raw)))
       assert.deepStrictEqual({ ...again }, { ...draft })
       assert.deepStrictEqual(changesOf(again), changesOf(draft))
@@ -264,8 +264,8 @@ describe("replay", () => {
 
   const blind = fc.oneof(set(fc.constant(false)), remove, update)
 
-  it("L1: updates and blind sets give what they would give had the other request come first", () =>
-    fc.assert(fc.property(raws, subjects, takes, fc.array(blind), (raw, subject, theirs, mine) => {
+  it("L1: updates, and sets of unread fields, give the same result as if the other request had come first", () =>
+    fc.assert(fc.property(raws, subjects, edits, fc.array(blind), (raw, subject, theirs, mine) => {
       const { steps } = run(begin(raw, subject), mine)
       const stored = saved(raw, run(begin(raw, subject), theirs).draft)
       const replayed = Either.getOrThrow(replay(begin(stored), steps, decode(raw)))
@@ -283,7 +283,7 @@ describe("replay", () => {
       assert.deepStrictEqual(decode(saved(stored, replayed)), decode(expected))
     })))
 
-  it("L1: a set of fields that were read clashes exactly where one of them has changed", () =>
+  it("L1: a set of fields that were read is a conflict exactly if one of them has changed", () =>
     fc.assert(fc.property(raws, fc.array(edit), fc.array(set(fc.constant(true))), (raw, theirs, mine) => {
       const { steps } = run(begin(raw), mine)
       const stored = saved(raw, run(begin(raw), theirs).draft)

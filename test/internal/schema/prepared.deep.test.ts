@@ -1,5 +1,5 @@
 /**
- * Deep, cyclic and shared values: a typed refusal in linear time, never a defect, also where stored data is that deep.
+ * Deep, cyclic and shared values are rejected with a typed error in linear time, never with a defect; stored ones too.
  */
 import { it } from "@effect/vitest"
 import { Chunk, Context, Effect, Either, HashMap, Layer, List, Option, Schema } from "effect"
@@ -33,7 +33,7 @@ class Category extends Schema.Class<Category>("Category")({
 interface EncodedCategory {
   readonly within: ReadonlyArray<EncodedCategory>
 }
-/** A class that only its own schema can look into. */
+/** A class whose fields only its own schema can encode. */
 class Opaque {
   constructor(readonly inner: Opaque | undefined) {}
 }
@@ -66,32 +66,32 @@ const around: Readonly<Record<string, readonly [Schema.Schema.Any, Nest, core: u
     (inner) => new Category({ within: [inner as Category] }, true),
     new Category({ within: [] })
   ],
-  "a class of its own": [Opaques, (inner) => new Opaque(inner as Opaque), new Opaque(undefined)],
-  "anything": [Schema.Unknown, (inner) => ({ a: [inner] }), 1],
-  "JSON in a text": [Schema.parseJson(Schema.Unknown), (inner) => [inner], 1],
-  "maps": [Schema.Unknown, (inner) => new Map([["a", inner]]), 1]
+  "a custom class": [Opaques, (inner) => new Opaque(inner as Opaque), new Opaque(undefined)],
+  "Unknown": [Schema.Unknown, (inner) => ({ a: [inner] }), 1],
+  "parseJson": [Schema.parseJson(Schema.Unknown), (inner) => [inner], 1],
+  "Maps": [Schema.Unknown, (inner) => new Map([["a", inner]]), 1]
 }
 
 const prepare = (field: Schema.Schema.Any) =>
   make<{ readonly a: unknown }>(Schema.Struct({ a: field }) as unknown as Any, Context.empty())
 
-describe("a value that is nested deeply", () => {
+describe("a deeply nested value", () => {
   for (const [title, [field, nesting, core]] of Object.entries(around)) {
     const schema = prepare(field)
     for (const levels of [200, 3000, 100_000]) {
-      it.effect(`${title}, ${levels} levels, is refused with a Misfit that names the field`, () =>
+      it.effect(`${title}, ${levels} levels, is rejected with an issue that names the field`, () =>
         Effect.gen(function*() {
-          const misfit = yield* Effect.flip(schema.encodeField("a", { a: nest(levels, nesting, core) }))
-          assert.strictEqual(misfit._tag, "Misfit")
-          assert.match(misfit.field, /^a\b/)
-          assert.match(misfit.problem, /nested|instance of a class/)
+          const issue = yield* Effect.flip(schema.encodeField("a", { a: nest(levels, nesting, core) }))
+          assert.strictEqual(issue._tag, "Misfit")
+          assert.match(issue.field, /^a\b/)
+          assert.match(issue.problem, /nested|instance of a class/)
         }))
     }
   }
 
   for (const [title, [field, nesting, core]] of Object.entries(around)) {
-    if (title === "maps") continue
-    it.effect(`${title}: what is accepted can be read again`, () =>
+    if (title === "Maps") continue
+    it.effect(`${title}: an accepted value can be loaded`, () =>
       Effect.gen(function*() {
         const schema = prepare(field)
         let deepest = 0
@@ -106,7 +106,7 @@ describe("a value that is nested deeply", () => {
       }))
   }
 
-  it.effect("a schema that needs services is no exception", () => {
+  it.effect("a schema that needs services has the same limit", () => {
     class Name extends Context.Tag("test/deep/Name")<Name, string>() {}
     interface Node {
       readonly inner?: Node
@@ -134,7 +134,7 @@ describe("a value that is nested deeply", () => {
   })
 })
 
-describe("a value that contains itself", () => {
+describe("a cyclic value", () => {
   const cyclic = (build: (self: Record<string, unknown>) => unknown) => {
     const self: Record<string, unknown> = {}
     Object.assign(self, build(self))
@@ -150,15 +150,15 @@ describe("a value that contains itself", () => {
   }
   for (const [title, a] of Object.entries(cycles)) {
     for (const [name, field] of [["Unknown", Schema.Unknown], ["Tree", Tree], ["Chain", Chain]] as const) {
-      it.effect(`${title} is refused by a field of ${name}`, () =>
+      it.effect(`${title} is rejected by a field of ${name}`, () =>
         Effect.gen(function*() {
-          const misfit = yield* Effect.flip(prepare(field).encodeField("a", { a }))
-          assert.strictEqual(misfit.problem, "it contains itself")
+          const issue = yield* Effect.flip(prepare(field).encodeField("a", { a }))
+          assert.strictEqual(issue.problem, "it contains itself")
         }))
     }
   }
 
-  it("an instance whose own field refers back to it, outside its schema, is none", () => {
+  it("an instance property outside the schema that refers back to its instance is no cycle", () => {
     class Owner extends Schema.Class<Owner>("Owner")({ name: Schema.String }) {
       readonly self = this
     }
@@ -167,7 +167,7 @@ describe("a value that contains itself", () => {
 })
 
 describe("a value with shared parts", () => {
-  /** 2 to the power of `levels` values, in `levels` objects. */
+  /** Makes 2^levels values out of `levels` objects. */
   const doubling = (levels: number, both: (inner: unknown) => unknown, core: unknown) => nest(levels, both, core)
   const shapes: Readonly<Record<string, readonly [Schema.Schema.Any, Nest, core: unknown]>> = {
     "arrays": [Schema.Unknown, (inner) => [inner, inner], 1],
@@ -184,14 +184,14 @@ describe("a value with shared parts", () => {
     "chunks and lists": [Schema.Unknown, (inner) => Chunk.make(List.make(inner, inner)), 1]
   }
   for (const [title, [field, both, core]] of Object.entries(shapes)) {
-    it.effect(`${title}: 2 to the power of 30 values are refused without being walked`, () =>
+    it.effect(`${title}: 2^30 values are rejected without visiting each`, () =>
       Effect.gen(function*() {
-        const misfit = yield* Effect.flip(prepare(field).encodeField("a", { a: doubling(30, both, core) }))
-        assert.strictEqual(misfit.problem, `more than ${maxValues} values`)
+        const issue = yield* Effect.flip(prepare(field).encodeField("a", { a: doubling(30, both, core) }))
+        assert.strictEqual(issue.problem, `more than ${maxValues} values`)
       }))
   }
 
-  it("is walked in linear time: ten times the objects take about ten times the steps, not a power", () => {
+  it("is walked in linear time in the number of its objects", () => {
     const reads = (levels: number): number => {
       let count = 0
       const counted = (inner: unknown) =>
@@ -202,19 +202,19 @@ describe("a value with shared parts", () => {
       problemOfValue(nest(levels, counted, 1))
       return count
     }
-    // Ten thousand steps are made without remembering what was seen.
+    // The first 10,000 steps do not track shared objects.
     assert.isBelow(reads(60), 10_000 + 60 * 4)
     assert.isBelow(reads(120), 10_000 + 120 * 4)
   })
 
-  it.effect("is accepted where it is small", () =>
+  it.effect("is accepted if it is small", () =>
     Effect.gen(function*() {
       const line = { sku: "tea" }
       const encoded = yield* prepare(Schema.Unknown).encodeField("a", { a: [line, line, { line }] })
       assert.deepStrictEqual<unknown>(encoded, [{ sku: "tea" }, { sku: "tea" }, { line: { sku: "tea" } }])
     }))
 
-  it("JSON that a codec gives with shared parts is judged in linear time, too", () => {
+  it("JSON with shared parts from a codec is validated in linear time, too", () => {
     assert.strictEqual(
       problemOf({ a: doubling(40, (inner) => [inner, inner], 1) })?.message,
       `more than ${maxValues} values`
@@ -222,11 +222,11 @@ describe("a value with shared parts", () => {
     assert.isUndefined(problemOf({ a: doubling(15, (inner) => [inner, inner], 1) }))
   })
 
-  it("a large value without shared parts is fine", () => {
+  it("a large value without shared parts is accepted", () => {
     assert.isUndefined(problemOf({ a: Array.from({ length: 200_000 }, (_, i) => ({ i })) }))
   })
 
-  it("counts the deepest place of a shared part", () => {
+  it("the depth of a shared part is that of its deepest place", () => {
     const shared = nest(maxDepth - 10, (inner) => [inner], 1)
     const many = Array.from({ length: 11_000 }, () => [1])
     assert.isUndefined(problemOf([many, shared]))
@@ -263,7 +263,7 @@ describe("in a request", () => {
       "set of a text": Forum.set("text", deep)
     })
   ) {
-    it.effect(`${title} of a deep value is SessionInvalid, and the session stays as it was`, () =>
+    it.effect(`${title} of a deep value fails with SessionInvalid, and the session is unchanged`, () =>
       Effect.gen(function*() {
         const { cookie, result } = yield* visit(
           Forum,
@@ -274,7 +274,7 @@ describe("in a request", () => {
       }).pipe(Effect.provide(forum)))
   }
 
-  it.effect("modify whose result is deep or cyclic is a result, and a conflict where it cannot be compared", () =>
+  it.effect("modify may return a deep or cyclic result, and is a conflict on replay if results cannot be compared", () =>
     Effect.gen(function*() {
       const { cookie } = yield* visit(Forum, Forum.set("count", 1))
       const other = visit(Forum, Forum.update("count", (n) => n + 1), cookie)
@@ -310,7 +310,7 @@ describe("in a request", () => {
   }
   for (const [title, data] of Object.entries(stored)) {
     for (const onUndecodable of ["restart", "fail"] as const) {
-      it.effect(`stored data of ${title} follows the policy for data that does not fit: ${onUndecodable}`, () => {
+      it.effect(`stored data of ${title} is handled by onUndecodable: ${onUndecodable}`, () => {
         const codec = { encode: () => data, decode: (text: string): unknown => JSON.parse(text) }
         const store = MemoryStore.layer
         const layer = (policy: typeof onUndecodable) =>
@@ -332,7 +332,7 @@ describe("in a request", () => {
     }
   }
 
-  it.effect("a history reads deep data by the same policy, and an upgrade that makes some is a typed failure", () => {
+  it.effect("a history handles deep data by the same policy, and an upgrade that produces deep data is a typed failure", () => {
     const V1 = Schema.Struct({ text: Schema.optional(Schema.String) })
     const V2 = Schema.Struct({ any: Schema.optional(Schema.Unknown) })
     class Old extends Session.Tag<Old>()("test/Upgraded", { schema: V1, namespace: "up" }) {}

@@ -1,6 +1,4 @@
-/**
- * What a session's schema lets through can be kept as JSON, and read again by the next request.
- */
+/** A schema is accepted only if its values can be stored as JSON and loaded by the next request. */
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Either, Option, Schema } from "effect"
 import type { Any } from "effect-session/SessionSchema"
@@ -30,7 +28,7 @@ interface EncodedCategory {
 }
 class Profile extends Schema.Class<Profile>("Profile")({ born: Schema.Date, nick: Schema.optional(Schema.String) }) {}
 
-describe("problemOfSchema", () => {
+describe("validate", () => {
   const storable: Readonly<Record<string, Schema.Struct.Fields>> = {
     "no fields": {},
     "literals, enums and templates": {
@@ -38,13 +36,13 @@ describe("problemOfSchema", () => {
       b: Schema.Enums({ One: 1, Two: "two" }),
       c: Schema.TemplateLiteral("x-", Schema.Number)
     },
-    "what is encoded as text": {
+    "fields encoded as text": {
       a: Schema.Date,
       b: Schema.BigInt,
       c: Schema.Redacted(Schema.String),
       d: Schema.Duration
     },
-    "collections that are encoded as arrays": {
+    "collections encoded as arrays": {
       a: Schema.HashMap({ key: Schema.String, value: Schema.Date }),
       b: Schema.ReadonlySet(Schema.BigInt),
       c: Schema.Uint8Array
@@ -72,43 +70,43 @@ describe("problemOfSchema", () => {
   it("accepts a class", () => assert.isUndefined(validate(Profile)))
 
   const unstorable: Readonly<Record<string, readonly [field: Schema.Schema.All, place: string]>> = {
-    "a date": [Schema.DateFromSelf, "a"],
+    "a Date": [Schema.DateFromSelf, "a"],
     "an optional bigint": [Schema.UndefinedOr(Schema.BigIntFromSelf), "a"],
     "a literal bigint": [Schema.Literal(1n), "a"],
     "a symbol": [Schema.SymbolFromSelf, "a"],
-    "a certain symbol": [Schema.UniqueSymbolFromSelf(Symbol.for("x")), "a"],
-    "an option": [Schema.OptionFromSelf(Schema.String), "a"],
-    "a map": [Schema.ReadonlyMapFromSelf({ key: Schema.String, value: Schema.String }), "a"],
-    "bytes": [Schema.Uint8ArrayFromSelf, "a"],
-    "a file": [Schema.instanceOf(Blob), "a"],
-    "a date with a rule": [Schema.DateFromSelf.pipe(Schema.filter((date) => date.getTime() > 0)), "a"],
-    "a date in a struct": [Schema.Struct({ b: Schema.Struct({ c: Schema.DateFromSelf }) }), "a.b.c"],
-    "a date in an array": [Schema.Array(Schema.Struct({ b: Schema.DateFromSelf })), "a[].b"],
-    "a date in a tuple": [Schema.Tuple(Schema.String, Schema.DateFromSelf), "a[]"],
-    "a date in the rest of a tuple": [Schema.Tuple([Schema.String], Schema.DateFromSelf), "a[]"],
-    "a date in a record": [Schema.Record({ key: Schema.String, value: Schema.DateFromSelf }), "a[]"],
-    "a date in a union": [Schema.Union(Schema.String, Schema.Struct({ b: Schema.DateFromSelf })), "a.b"],
-    "a date in a recursion": [DateTree, "a.leaf"],
+    "a unique symbol": [Schema.UniqueSymbolFromSelf(Symbol.for("x")), "a"],
+    "an Option": [Schema.OptionFromSelf(Schema.String), "a"],
+    "a ReadonlyMap": [Schema.ReadonlyMapFromSelf({ key: Schema.String, value: Schema.String }), "a"],
+    "a Uint8Array": [Schema.Uint8ArrayFromSelf, "a"],
+    "a Blob": [Schema.instanceOf(Blob), "a"],
+    "a filtered Date": [Schema.DateFromSelf.pipe(Schema.filter((date) => date.getTime() > 0)), "a"],
+    "a Date in a struct": [Schema.Struct({ b: Schema.Struct({ c: Schema.DateFromSelf }) }), "a.b.c"],
+    "a Date in an array": [Schema.Array(Schema.Struct({ b: Schema.DateFromSelf })), "a[].b"],
+    "a Date in a tuple": [Schema.Tuple(Schema.String, Schema.DateFromSelf), "a[]"],
+    "a Date in the rest of a tuple": [Schema.Tuple([Schema.String], Schema.DateFromSelf), "a[]"],
+    "a Date in a record": [Schema.Record({ key: Schema.String, value: Schema.DateFromSelf }), "a[]"],
+    "a Date in a union": [Schema.Union(Schema.String, Schema.Struct({ b: Schema.DateFromSelf })), "a.b"],
+    "a Date in a recursive schema": [DateTree, "a.leaf"],
     "undefined in an array": [Schema.Array(Schema.UndefinedOr(Schema.String)), "a[]"],
-    "symbols as the keys of a record": [Schema.Record({ key: Schema.SymbolFromSelf, value: Schema.String }), "a"],
+    "symbol keys of a record": [Schema.Record({ key: Schema.SymbolFromSelf, value: Schema.String }), "a"],
     "F8: a field named __proto__": [Schema.Struct({ ["__proto__"]: Schema.String }), "a"],
     "F8: a field named constructor": [Schema.Struct({ constructor: Schema.String }), "a"]
   }
   for (const [title, [field, place]] of Object.entries(unstorable)) {
-    it(`refuses ${title}, and says where`, () => {
+    it(`rejects ${title} and names the path`, () => {
       const problem = validate(Schema.Struct({ before: Schema.String, a: field }))
       assert.include(problem ?? "", `.${place}`)
     })
   }
 
   for (const key of ["__proto__", "constructor", "prototype"]) {
-    it(`F8: refuses a session with a field that is kept as ${key}, which no request could load`, () => {
+    it(`F8: rejects a field whose encoded name is ${key}, because such a record could not be loaded`, () => {
       const named = Schema.Struct({ [key]: Schema.optional(Schema.String) })
       assert.include(validate(named) ?? "", key)
     })
   }
 
-  it("F8: refuses a field that is renamed to such a name", () => {
+  it("F8: rejects a field whose encoded name is renamed to such a name", () => {
     const renamed = Schema.Struct({ a: Schema.optional(Schema.String).pipe(Schema.fromKey("prototype")) })
     assert.include(validate(renamed) ?? "", "prototype")
   })
@@ -116,14 +114,14 @@ describe("problemOfSchema", () => {
 
 const prepare = (schema: Any) => make<Readonly<Record<string, unknown>>>(schema, Context.empty())
 
-describe("what can be set can be loaded again", () => {
+describe("a value that can be set can be loaded", () => {
   const schema = prepare(Schema.Struct({
     any: Schema.Unknown,
     notes: Schema.Record({ key: Schema.String, value: Schema.String })
   }))
   const nested = (levels: number): unknown => JSON.parse("[".repeat(levels) + "]".repeat(levels))
 
-  it.effect("F9: a depth that is accepted where it is set is accepted where the record is read", () =>
+  it.effect("F9: a nesting depth that encodeField accepts is accepted on load", () =>
     Effect.gen(function*() {
       for (let levels = 1; levels < 70; levels++) {
         const any = nested(levels)
@@ -133,7 +131,7 @@ describe("what can be set can be loaded again", () => {
       }
     }))
 
-  it.effect("F9: a depth that recursion does not survive is refused where it is set", () =>
+  it.effect("F9: encodeField rejects a nesting depth that would overflow the stack", () =>
     Effect.gen(function*() {
       for (const levels of [5000, 1_000_000]) {
         assert.strictEqual((yield* Effect.flip(schema.encodeField("any", { any: nested(levels) })))._tag, "Misfit")
@@ -141,7 +139,7 @@ describe("what can be set can be loaded again", () => {
     }))
 
   for (const key of ["__proto__", "constructor", "prototype"]) {
-    it.effect(`F8: a value with its own field ${key} is refused, and not kept without it`, () =>
+    it.effect(`F8: a value with an own field ${key} is rejected, not stored without it`, () =>
       Effect.gen(function*() {
         for (const field of ["notes", "any"]) {
           const value: unknown = JSON.parse(`{"a":"b","${key}":"x"}`)
@@ -150,7 +148,7 @@ describe("what can be set can be loaded again", () => {
       }))
   }
 
-  it.effect("values that JSON cannot hold are refused where they are set", () =>
+  it.effect("encodeField rejects values that JSON cannot hold", () =>
     Effect.gen(function*() {
       for (
         const any of [
@@ -168,7 +166,7 @@ describe("what can be set can be loaded again", () => {
       }
     }))
 
-  it.effect("a field that its class computes from others is stored, or refused with the schema", () =>
+  it.effect("a computed field of a class is stored, or its schema is rejected", () =>
     Effect.gen(function*() {
       class Price extends Schema.Class<Price>("Price")({ net: Schema.Int }) {}
       class Taxed extends Price.transformOrFail<Taxed>("Taxed")({ gross: Schema.Int }, {

@@ -10,7 +10,7 @@ type Values = Readonly<Record<string, unknown>>
 
 const prepare = (schema: Any) => make<Values>(schema, Context.empty())
 
-/** Every field of a value, encoded one by one, as text and back: what a store gives to the next request. */
+/** The value after each field was encoded, stringified and parsed, as a store passes it to the next request. */
 const stored = <A extends object>(schema: SessionSchema<A>, value: A) =>
   Effect.map(
     Effect.forEach(schema.keys, (key) =>
@@ -49,7 +49,7 @@ describe("encodeField and decode", () => {
   const longer = make<Longer>(Longer, Context.empty())
 
   it.effect.prop(
-    "a struct, encoded field by field, is decoded to what it was",
+    "a struct encoded field by field decodes to an equal value",
     [Everything],
     ([value]) =>
       Effect.gen(function*() {
@@ -59,7 +59,7 @@ describe("encodeField and decode", () => {
   )
 
   it.effect.prop(
-    "field by field gives the same as Schema.encode of the whole",
+    "encoding field by field equals Schema.encode of the whole value",
     [Everything],
     ([value]) =>
       Effect.gen(function*() {
@@ -69,7 +69,7 @@ describe("encodeField and decode", () => {
   )
 
   it.effect.prop(
-    "a class is decoded to an instance of itself",
+    "a class decodes to an instance of itself",
     [Whole, Longer],
     ([first, second]) =>
       Effect.gen(function*() {
@@ -82,14 +82,14 @@ describe("encodeField and decode", () => {
       })
   )
 
-  it("keys are the names in the code, encoded names those in the record", () => {
+  it("keys are the decoded names, encodedName returns the stored names", () => {
     assert.deepStrictEqual<ReadonlyArray<string>>(everything.keys, Object.keys(fields))
     assert.deepStrictEqual<ReadonlyArray<string>>(longer.keys, [...Object.keys(fields), "more"])
     const names = ["required", "renamed", "renamedOptional", "option"] as const
     assert.deepStrictEqual(names.map((key) => everything.encodedName(key)), ["required", "r", "ro", "option"])
   })
 
-  it.effect("what is absent, undefined, or None has no encoding", () =>
+  it.effect("absent, undefined and None fields have no encoding", () =>
     Effect.gen(function*() {
       const schema = prepare(Everything)
       for (const [key, value] of [["optional", {}], ["optional", { optional: undefined }], ["exact", {}]] as const) {
@@ -99,7 +99,7 @@ describe("encodeField and decode", () => {
       assert.strictEqual(yield* schema.encodeField("defaulted", { defaulted: "en" }), "en")
     }))
 
-  it.effect("L7: fields that this version does not know are no reason to refuse a record", () =>
+  it.effect("L7: a record with unknown fields is accepted", () =>
     Effect.gen(function*() {
       const schema = prepare(Schema.Struct({ a: Schema.Int }))
       assert.deepStrictEqual(yield* schema.decode({ a: 1, later: { b: [2] } }), { a: 1 })
@@ -112,7 +112,7 @@ describe("encodeField and decode", () => {
       assert.deepStrictEqual(yield* schema.decode(yield* stored(schema, value)), value)
     }))
 
-  it.effect("an optional field inside a field may be undefined, as its type says", () =>
+  it.effect("a nested optional field may be undefined, as its type allows", () =>
     Effect.gen(function*() {
       const Profile = Schema.Struct({ name: Schema.String, note: Schema.optional(Schema.String) })
       const schema = prepare(Schema.Struct({ profile: Profile, all: Schema.Array(Profile) }))
@@ -132,7 +132,7 @@ const Branch: Schema.Schema<Branch> = Schema.Struct({
 })
 
 describe("mutable", () => {
-  it("names the fields whose type lets a value be changed in place, and no others", () => {
+  it("contains exactly the fields whose type allows mutation in place", () => {
     const immutable: Schema.Struct.Fields = {
       text: Schema.String,
       literal: Schema.optionalWith(Schema.Literal("a", 1, null), { default: () => 1 as const }),
@@ -183,14 +183,14 @@ describe("services", () => {
     encode: (text) => Effect.as(Effect.yieldNow(), text.toUpperCase())
   })
 
-  it.effect("those that a schema requires are taken from the context it was made with", () =>
+  it.effect("required by a schema are taken from the context passed to make", () =>
     Effect.gen(function*() {
       const schema = make<{ readonly a: string }>(Schema.Struct({ a: Prefixed }), Context.make(Prefix, "p-"))
       assert.strictEqual(yield* schema.encodeField("a", { a: "x" }), "p-x")
       assert.deepStrictEqual(yield* schema.decode({ a: "p-x" }), { a: "x" })
     }))
 
-  it.effect("a schema may take its time", () =>
+  it.effect("an asynchronous schema is supported", () =>
     Effect.gen(function*() {
       const schema = make<{ readonly a: string }>(Schema.Struct({ a: Slow }), Context.empty())
       assert.strictEqual(yield* schema.encodeField("a", { a: "x" }), "X")
@@ -198,7 +198,7 @@ describe("services", () => {
     }))
 })
 
-describe("misfits", () => {
+describe("validation issues", () => {
   const schema = prepare(Everything)
 
   const misplaced: ReadonlyArray<readonly [key: string, value: unknown, field: string]> = [
@@ -209,20 +209,20 @@ describe("misfits", () => {
     ["exact", undefined, "exact"]
   ]
   for (const [key, value, place] of misplaced) {
-    it.effect(`a value that does not fit at ${place} is refused with that place`, () =>
+    it.effect(`an invalid value at ${place} is rejected with that path`, () =>
       Effect.gen(function*() {
-        const misfit = yield* Effect.flip(schema.encodeField(key, { [key]: value }))
-        assert.deepInclude(misfit, { _tag: "Misfit", field: place })
+        const issue = yield* Effect.flip(schema.encodeField(key, { [key]: value }))
+        assert.deepInclude(issue, { _tag: "Misfit", field: place })
       }))
   }
 
-  it.effect("a required field that is missing is named", () =>
+  it.effect("a missing required field is named", () =>
     Effect.gen(function*() {
-      const misfit = yield* Effect.flip(schema.decode({}))
-      assert.deepStrictEqual(misfit, { _tag: "Misfit", field: "required", problem: "it is missing" })
+      const issue = yield* Effect.flip(schema.decode({}))
+      assert.deepStrictEqual(issue, { _tag: "Misfit", field: "required", problem: "it is missing" })
     }))
 
-  it.effect("a field that the schema does not have is refused", () =>
+  it.effect("a field that the schema does not have is rejected", () =>
     Effect.gen(function*() {
       for (const key of ["nope", "r", "__proto__", "toString"]) {
         assert.strictEqual((yield* Effect.flip(schema.encodeField(key, { [key]: 1 }))).field, key)
@@ -253,7 +253,7 @@ describe("misfits", () => {
     json
   )
 
-  it.effect.prop("L6: what is said of a value never contains it", [records], ([record]) =>
+  it.effect.prop("L6: an issue never contains the value", [records], ([record]) =>
     Effect.gen(function*() {
       const decoding: Either.Either<unknown, ValidationIssue> = yield* Effect.either(schema.decode(record))
       const encodings: ReadonlyArray<Either.Either<unknown, ValidationIssue>> = yield* Effect.forEach(
@@ -267,9 +267,9 @@ describe("misfits", () => {
       }
     }), { fastCheck: { numRuns: 200 } })
 
-  it.effect("L6: nor does what is said of a value that its own filter refused", () =>
+  it.effect("L6: an issue of a filter never contains the value", () =>
     Effect.gen(function*() {
-      const picky = prepare(Schema.Struct({
+      const filtered = prepare(Schema.Struct({
         pin: Schema.String.pipe(Schema.minLength(100)),
         odd: Schema.String.pipe(Schema.filter((text) => `${text} is not odd`)),
         unknown: Schema.Unknown
@@ -280,9 +280,9 @@ describe("misfits", () => {
           b: () => marker
         }]] as const
       ) {
-        const misfit = yield* Effect.flip(picky.encodeField(key, { [key]: value }))
-        assert.strictEqual(misfit.field.split(".")[0], key)
-        assert.notInclude(JSON.stringify(misfit), marker)
+        const issue = yield* Effect.flip(filtered.encodeField(key, { [key]: value }))
+        assert.strictEqual(issue.field.split(".")[0], key)
+        assert.notInclude(JSON.stringify(issue), marker)
       }
     }))
 })
