@@ -8,7 +8,7 @@ import { readdirSync, statSync } from "node:fs"
 import * as Path from "node:path"
 import { isDeepStrictEqual } from "node:util"
 import { assert, describe } from "vitest"
-import { shardOf, spell } from "../src/internal/file/names.js"
+import { encodeName, shardOf } from "../src/internal/file/names.js"
 import { range } from "../src/internal/testing/law.js"
 import { hour, isAlive, keyOf, start } from "../src/internal/testing/records.js"
 import { begun, bundled } from "./support/children.js"
@@ -113,7 +113,7 @@ describe("a process that is killed", () => {
             .filter((name) => !statSync(Path.join(path, name)).isDirectory()).length
         }
         for (const key of all.flatMap(({ tale }) => [...tale.keys()])) {
-          assert.strictEqual(filesIn("records", shardOf(spell(key)), spell(key)), 2)
+          assert.strictEqual(filesIn("records", shardOf(encodeName(key)), encodeName(key)), 2)
         }
         // Those that were revoked stay until they expire.
         const { current } = yield* store.count(start)

@@ -5,13 +5,13 @@ import type { Store } from "effect-session/SessionStore"
 import { copyFileSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs"
 import * as Path from "node:path"
 import { assert, describe } from "vitest"
-import { isContentName, shardOf, spell } from "../src/internal/file/names.js"
+import { encodeName, isContentName, shardOf } from "../src/internal/file/names.js"
 import type { Stored } from "../src/internal/testing/records.js"
 import { aRecord, day, hour, isAlive, isDead, namespace, start, stored } from "../src/internal/testing/records.js"
 import { openStore } from "./support/fileSteps.js"
 import { temporaryDirectory } from "./support/folders.js"
 
-const directoryOf = (root: string, key: string) => Path.join(root, "records", shardOf(spell(key)), spell(key))
+const directoryOf = (root: string, key: string) => Path.join(root, "records", shardOf(encodeName(key)), encodeName(key))
 
 /** The file with the content of a session. */
 const contentOf = (root: string, key: string) => {
