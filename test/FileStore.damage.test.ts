@@ -8,8 +8,8 @@ import { assert, describe } from "vitest"
 import { encodeName, isContentName, shardOf } from "../src/internal/file/names.js"
 import type { Stored } from "../src/internal/testing/records.js"
 import { aRecord, day, hour, isAlive, isDead, namespace, start, stored } from "../src/internal/testing/records.js"
-import { openStore } from "./support/fileSteps.js"
-import { temporaryDirectory } from "./support/folders.js"
+import { openStore } from "./support/interceptedFileSystem.js"
+import { temporaryDirectory } from "./support/temporaryDirectories.js"
 
 const directoryOf = (root: string, key: string) => Path.join(root, "records", shardOf(encodeName(key)), encodeName(key))
 

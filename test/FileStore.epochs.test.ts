@@ -7,8 +7,8 @@ import { readdirSync, renameSync, statSync, utimesSync } from "node:fs"
 import * as Path from "node:path"
 import { assert } from "vitest"
 import { hour, isAlive, isDead, minute, namespace, start, stored } from "../src/internal/testing/records.js"
-import { openStore, watchedStore } from "./support/fileSteps.js"
-import { temporaryDirectory } from "./support/folders.js"
+import { interceptedFileStore, openStore } from "./support/interceptedFileSystem.js"
+import { temporaryDirectory } from "./support/temporaryDirectories.js"
 
 const scene = Effect.gen(function*() {
   const root = yield* temporaryDirectory("files")
@@ -60,7 +60,7 @@ it.scopedLive("a revocation after that ends sessions that were being written bef
     // Asleep between what it reads of the revocations and the rest.
     const asleep = yield* Deferred.make<void>()
     const wake = yield* Deferred.make<void>()
-    const slow = yield* watchedStore(
+    const slow = yield* interceptedFileStore(
       root,
       ({ call, paths: [path = ""] }, run) =>
         call === "makeDirectory" && path.includes("/scratch/")

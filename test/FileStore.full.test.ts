@@ -21,8 +21,8 @@ import {
   start,
   stored
 } from "../src/internal/testing/records.js"
-import { openStore } from "./support/fileSteps.js"
-import { temporaryDirectory } from "./support/folders.js"
+import { openStore } from "./support/interceptedFileSystem.js"
+import { temporaryDirectory } from "./support/temporaryDirectories.js"
 
 /** A disk of one megabyte that goes with the scope. */
 const smallDisk = Effect.flatMap(temporaryDirectory("full"), (directory) =>

@@ -10,10 +10,10 @@ import type { Store } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
 import { range } from "../src/internal/testing/law.js"
 import { aRecord, freshId, freshKey, hour, namespace, start } from "../src/internal/testing/records.js"
-import type { Around } from "./support/fileSteps.js"
-import { openStore, watchedStore } from "./support/fileSteps.js"
-import { chance } from "./support/fileTale.js"
-import { fleetingDirectory } from "./support/folders.js"
+import { seededRandom } from "./support/fileHistory.js"
+import type { Around } from "./support/interceptedFileSystem.js"
+import { interceptedFileStore, openStore } from "./support/interceptedFileSystem.js"
+import { memoryDirectory } from "./support/temporaryDirectories.js"
 
 const end = start + hour
 const [one, two, old, free, spare, third, fourth] = [
@@ -179,13 +179,13 @@ const scheduler = (random: () => number) => {
 /** Plays calls at once, and says which answers came, and what is there. */
 const played = (names: ReadonlyArray<string>, seed: number) =>
   Effect.gen(function*() {
-    const directory = yield* fleetingDirectory("files")
+    const directory = yield* memoryDirectory("files")
     const quiet = yield* openStore(directory, { durability: "none" })
     yield* furnish(quiet)
-    const { around, pump } = scheduler(chance(seed))
+    const { around, pump } = scheduler(seededRandom(seed))
     let begun = false
     const stores = yield* Effect.forEach(names, (_, who) =>
-      watchedStore(directory, (step, run) =>
+      interceptedFileStore(directory, (step, run) =>
         Effect.suspend(() => begun ? around(who)(step, run) : run), {
         durability: "none"
       }))
@@ -224,7 +224,7 @@ describe(`steps of several processes, seed ${seed}`, () => {
   }
 
   it.live("any three calls", () => {
-    const random = chance(seed)
+    const random = seededRandom(seed)
     const any = () => names[Math.floor(random() * names.length)] ?? ""
     return Effect.forEach(range(75), (i) => {
       const three = [...new Set([any(), any(), any()])]

@@ -17,9 +17,9 @@ import { assert, describe } from "vitest"
 import { encodeName, shardOf } from "../src/internal/file/names.js"
 import { aRecord, freshKey, hour, isAlive, isDead, minute, start, stored } from "../src/internal/testing/records.js"
 import { furnish, reads, works, writes } from "./support/databases.js"
-import type { Step } from "./support/fileSteps.js"
-import { openStore, watchedStore } from "./support/fileSteps.js"
-import { temporaryDirectory } from "./support/folders.js"
+import type { Step } from "./support/interceptedFileSystem.js"
+import { interceptedFileStore, openStore } from "./support/interceptedFileSystem.js"
+import { temporaryDirectory } from "./support/temporaryDirectories.js"
 
 /** Every file and directory below one, with its mode. */
 const treeOf = (root: string): ReadonlyArray<readonly [path: string, mode: number]> =>
@@ -169,7 +169,7 @@ describe("paths", () => {
   const noting = (directory: string) =>
     Effect.gen(function*() {
       const steps: Array<Step> = []
-      const store = yield* watchedStore(directory, (step, run) => {
+      const store = yield* interceptedFileStore(directory, (step, run) => {
         steps.push(step)
         return run
       })

@@ -7,8 +7,8 @@ import { assert, describe } from "vitest"
 import { intercepted } from "../src/internal/store/intercepted.js"
 import type { Stored } from "../src/internal/testing/records.js"
 import { freshKey, hour, isAlive, isThere, minute, start, stored } from "../src/internal/testing/records.js"
-import { fragile } from "./support/fragile.js"
-import { dyingAfter, far } from "./support/halfway.js"
+import { corruptible } from "./support/corruptibleStore.js"
+import { dyingAfter, farExpiry } from "./support/migrationRaces.js"
 
 const memories = () => ({ a: MemoryStore.make(), b: MemoryStore.make() })
 
@@ -18,7 +18,7 @@ describe("the way back, with the two stores exchanged", () => {
       it.live(`${phase}: after a process of the way there died after ${done} writes`, () =>
         Effect.gen(function*() {
           const { a, b } = memories()
-          const one = yield* stored(a, { expiry: far })
+          const one = yield* stored(a, { expiry: farExpiry })
           yield* Effect.exit(dyingAfter(a, b, done).load(one.key, start))
           const back = MigratingStore.make(b, a, { phase })
           yield* isAlive(back, one, start)
@@ -132,7 +132,7 @@ describe("a row that is no record", () => {
 describe("a record that is damaged while sessions move", () => {
   /** A store in which this one cannot be read, under whatever key. */
   const spoilt = (whole: Store, { record }: Stored) => {
-    const { damaged, store } = fragile(whole)
+    const { damaged, store } = corruptible(whole)
     damaged.add(record.id)
     return store
   }
@@ -142,8 +142,8 @@ describe("a record that is damaged while sessions move", () => {
     it.live(`in the old store, after a move died after ${done} writes: it is shown as load shows it`, () =>
       Effect.gen(function*() {
         const { a, b } = memories()
-        const one = yield* stored(a, { expiry: far })
-        const good = yield* stored(a, { expiry: far })
+        const one = yield* stored(a, { expiry: farExpiry })
+        const good = yield* stored(a, { expiry: farExpiry })
         yield* Effect.exit(dyingAfter(a, b, done).load(one.key, start))
         const store = MigratingStore.make(spoilt(a, one), b, { phase: "prepare" })
         yield* isAlive(store, good, start)
@@ -164,7 +164,7 @@ describe("a record that is damaged while sessions move", () => {
   it.live("copy moves all others, whichever store it is in, and gives the two", () =>
     Effect.gen(function*() {
       const { a, b } = memories()
-      const all = yield* Effect.forEach(Array.from({ length: 9 }), () => stored(a, { expiry: far }))
+      const all = yield* Effect.forEach(Array.from({ length: 9 }), () => stored(a, { expiry: farExpiry }))
       const [inOld, inNew, ...others] = all
       if (inOld === undefined || inNew === undefined) return assert.fail("there are none")
       // Its copy is on its way.
@@ -184,7 +184,7 @@ describe("a record that is damaged while sessions move", () => {
   it.live("copy on the way back moves all others, too", () =>
     Effect.gen(function*() {
       const { a, b } = memories()
-      const [one, good] = [yield* stored(a, { expiry: far }), yield* stored(b, { expiry: far })]
+      const [one, good] = [yield* stored(a, { expiry: farExpiry }), yield* stored(b, { expiry: farExpiry })]
       yield* Effect.exit(dyingAfter(a, b, 2).load(one.key, start))
       const copying = MigratingStore.copy(spoilt(b, one), a, { namespace: "laws" })
       const { damaged, moved } = yield* Effect.flatten(Stream.runLast(copying))

@@ -7,7 +7,7 @@ import * as SealedStore from "effect-session/SealedStore"
 import type { Store } from "effect-session/SessionStore"
 import { assert } from "vitest"
 import { isAlive, start, stored } from "../src/internal/testing/records.js"
-import { visit } from "./support/visits.js"
+import { visit } from "./support/requestWithoutHttp.js"
 
 const keyOf = (id: string, seed: number): Keyring.Key => ({
   id,

@@ -4,7 +4,6 @@ import type { Client as Client } from "effect-session/RedisClient"
 import * as RedisStore from "effect-session/RedisStore"
 import type { Store } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
-import * as Server from "../examples/servers/redis.js"
 import {
   aRecord,
   freshKey,
@@ -21,7 +20,8 @@ import {
 } from "../src/internal/testing/records.js"
 import { engineOf, next, opened as openedBy, record, written } from "./support/engines.js"
 import { clusterOn, noting, storeOn } from "./support/redisClients.js"
-import * as servers from "./support/servers.js"
+import * as Server from "./support/servers/redis.js"
+import * as servers from "./support/sharedServers.js"
 import { freshPrefix } from "./support/stores.js"
 
 /** A store on the run's Cluster, and what it keeps there. */

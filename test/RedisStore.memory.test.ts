@@ -6,7 +6,6 @@ import { Effect, Logger, Option } from "effect"
 import { SessionStoreError } from "effect-session"
 import type { Store } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
-import * as Server from "../examples/servers/redis.js"
 import { range } from "../src/internal/testing/law.js"
 import type { Stored } from "../src/internal/testing/records.js"
 import {
@@ -22,8 +21,9 @@ import {
   stored
 } from "../src/internal/testing/records.js"
 import { engineOf, opened, record, written } from "./support/engines.js"
-import { recordsIn } from "./support/pages.js"
 import { storeAt } from "./support/redisClients.js"
+import { recordsIn } from "./support/scanPages.js"
+import * as Server from "./support/servers/redis.js"
 
 /** A server with little room left. */
 const small = (policy: string) =>

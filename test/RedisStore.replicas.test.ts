@@ -9,12 +9,12 @@ import * as RedisStore from "effect-session/RedisStore"
 import type { Redis } from "ioredis"
 import { createCluster } from "redis"
 import { assert, describe } from "vitest"
-import { freePort } from "../examples/servers/freePort.js"
-import * as Server from "../examples/servers/redis.js"
-import { until } from "../examples/servers/server.js"
+import { freePort } from "../examples/shop/freePort.js"
 import { aRecord, freshKey, hour, namespace, start, stored } from "../src/internal/testing/records.js"
 import { furnish, reads, works, writes } from "./support/databases.js"
 import { clusterOn, ioredisOn, storeOn } from "./support/redisClients.js"
+import * as Server from "./support/servers/redis.js"
+import { until } from "./support/servers/server.js"
 
 /** A node that has all slots, and its replica. */
 const pair = Effect.gen(function*() {

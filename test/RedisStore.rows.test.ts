@@ -9,7 +9,7 @@ import type { Stored } from "../src/internal/testing/records.js"
 import { isAlive, isDead, start, stored } from "../src/internal/testing/records.js"
 import { reads, writes } from "./support/databases.js"
 import { ioredisOn, storeOn } from "./support/redisClients.js"
-import * as servers from "./support/servers.js"
+import * as servers from "./support/sharedServers.js"
 import { freshPrefix } from "./support/stores.js"
 
 const secret = "hunter2"

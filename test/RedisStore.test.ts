@@ -4,7 +4,6 @@ import type { Client as Client } from "effect-session/RedisClient"
 import * as RedisStore from "effect-session/RedisStore"
 import type { Store } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
-import * as Server from "../examples/servers/redis.js"
 import { forAll, range } from "../src/internal/testing/law.js"
 import {
   anyRecord,
@@ -23,7 +22,8 @@ import {
 import { works } from "./support/databases.js"
 import { engineOf, next, record, written } from "./support/engines.js"
 import { ioredisOn, noting, storeOn } from "./support/redisClients.js"
-import * as servers from "./support/servers.js"
+import * as Server from "./support/servers/redis.js"
+import * as servers from "./support/sharedServers.js"
 import { freshPrefix } from "./support/stores.js"
 
 const url = () => servers.redis()

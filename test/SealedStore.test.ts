@@ -21,7 +21,7 @@ import {
   start,
   stored
 } from "../src/internal/testing/records.js"
-import { recordsIn } from "./support/pages.js"
+import { recordsIn } from "./support/scanPages.js"
 
 const secret = (seed: number) =>
   Redacted.make(

@@ -8,11 +8,11 @@ import type { Store } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
 import { intercepted } from "../src/internal/store/intercepted.js"
 import { someOrders } from "../src/internal/testing/interleave.js"
-import { increment, on, read, Tea } from "./support/ledgers.js"
+import { increment, on, read, Tea } from "./support/ledgerEngines.js"
+import { visit } from "./support/requestWithoutHttp.js"
 import * as Shop from "./support/shop.js"
 import { begin, between, ok, race, ShopSession, show, valueOf } from "./support/shop.js"
 import { stores } from "./support/stores.js"
-import { visit } from "./support/visits.js"
 
 const exclusively = Effect.zipRight(ShopSession.authenticateExclusively("ann"), ShopSession.set("user", "ann"))
 

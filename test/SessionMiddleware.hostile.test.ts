@@ -4,9 +4,9 @@
  */
 import { Effect } from "effect"
 import { assert, describe } from "vitest"
-import { alone, cookieName, hostile, ignored, own, pipelined } from "./support/hostile.js"
+import { alone, cookieName, hostile, ignored, own, pipelined } from "./support/hostileRequests.js"
+import { exchange, pairOf, permutations } from "./support/httpServer.js"
 import { request } from "./support/rawHttp.js"
-import { exchange, pairOf, permutations } from "./support/server.js"
 
 const base64url = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 const bytes = (from: number, to: number) =>

@@ -5,8 +5,8 @@ import { it } from "@effect/vitest"
 import { Deferred, Effect, Random } from "effect"
 import * as Http from "node:http"
 import { assert, describe } from "vitest"
-import { abort, type Client, cookieAfter, open, seeded, send, start } from "./support/keptConnections.js"
-import { gate, type Held } from "./support/server.js"
+import { gate, type Held } from "./support/httpServer.js"
+import { abort, type Client, cookieAfter, open, seeded, send, start } from "./support/keepAliveClients.js"
 
 /** What a visitor does, and how many requests that takes. */
 const steps = {

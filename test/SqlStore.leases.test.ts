@@ -15,7 +15,7 @@ import { range, together } from "../src/internal/testing/law.js"
 import { isAlive, start, stored } from "../src/internal/testing/records.js"
 import { untilWaiting, works } from "./support/databases.js"
 import { next } from "./support/engines.js"
-import * as servers from "./support/servers.js"
+import * as servers from "./support/sharedServers.js"
 import { freshPrefix, postgresClient, sqlStore } from "./support/stores.js"
 
 /** A store and the application on one pool of so many connections, and a client of the test. */

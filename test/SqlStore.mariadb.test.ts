@@ -7,7 +7,6 @@ import { it } from "@effect/vitest"
 import { Context, Deferred, Effect, Exit, Layer, Redacted, Scope } from "effect"
 import { SessionStore, StoredEngine } from "effect-session"
 import { afterAll, assert, beforeAll, describe } from "vitest"
-import * as Mariadb from "../examples/servers/mariadb.js"
 import { createLaws } from "../src/internal/testing/createLaws.js"
 import { dataLaws } from "../src/internal/testing/dataLaws.js"
 import { directoryLaws } from "../src/internal/testing/directoryLaws.js"
@@ -30,7 +29,8 @@ import { rotateLaws } from "../src/internal/testing/rotateLaws.js"
 import { saveLaws } from "../src/internal/testing/saveLaws.js"
 import { touchLaws } from "../src/internal/testing/touchLaws.js"
 import { dump, furnish, untilWaiting } from "./support/databases.js"
-import { directory } from "./support/outages.js"
+import { sharedDirectory } from "./support/outages.js"
+import * as Mariadb from "./support/servers/mariadb.js"
 import { freshPrefix, mysqlClient, sqlStore } from "./support/stores.js"
 
 /** The laws that come down to statements. */
@@ -41,7 +41,7 @@ const serverWith = (...settings: ReadonlyArray<string>) => {
   const scope = Effect.runSync(Scope.make())
   let url = ""
   beforeAll(async () => {
-    const server = Effect.flatMap(directory, (folder) => Mariadb.make({ directory: `${folder}/data`, settings }))
+    const server = Effect.flatMap(sharedDirectory, (folder) => Mariadb.make({ directory: `${folder}/data`, settings }))
     url = (await Effect.runPromise(Scope.extend(server, scope))).url
   })
   afterAll(() => Effect.runPromise(Scope.close(scope, Exit.void)))

@@ -12,7 +12,7 @@ import { inspect } from "node:util"
 import { assert } from "vitest"
 import { anyRecord, aRecord, freshKey, isAlive, start, stored } from "../src/internal/testing/records.js"
 import { postgresDatabase, works } from "./support/databases.js"
-import * as servers from "./support/servers.js"
+import * as servers from "./support/sharedServers.js"
 import { freshPrefix, postgresClient, sqlStore } from "./support/stores.js"
 
 /** A store on a database of its own and with one connection, so that its statements can be looked at. */

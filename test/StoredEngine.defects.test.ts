@@ -18,7 +18,7 @@ import type { Store } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
 import { aRecord, freshId, namespace, start } from "../src/internal/testing/records.js"
 import { header, live, open, pages, servers, Visitor } from "./support/frontEnds.js"
-import { pairOf, setCookiesOf } from "./support/server.js"
+import { pairOf, setCookiesOf } from "./support/httpServer.js"
 
 const defect = new TypeError("a driver that throws")
 

@@ -8,8 +8,8 @@ import { start } from "../src/internal/testing/records.js"
 import type { Session } from "./support/engines.js"
 import { namespace, next, opened, record, seen, withSession, written } from "./support/engines.js"
 import type { Operation } from "./support/intercept.js"
-import type { Fault } from "./support/recording.js"
-import { faults, faulty } from "./support/recording.js"
+import type { Fault } from "./support/recordedStore.js"
+import { faults, faulty } from "./support/recordedStore.js"
 
 /** Lets time pass until every time limit has been met, and gives the outcome. */
 const patiently = <A, E>(effect: Effect.Effect<A, E>) =>

@@ -9,7 +9,7 @@ import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe } from "vitest"
 import { intercepted } from "../src/internal/store/intercepted.js"
 import { isThere, minute, start, stored } from "../src/internal/testing/records.js"
-import { watched } from "./support/watchedStore.js"
+import { watched } from "./support/faultyRecordedStore.js"
 
 const lease = 5000
 const tiersOf = (front: Store, back: Store) => TieredStore.make(front, back, { lease })

@@ -11,7 +11,7 @@ import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe } from "vitest"
 import { range, together } from "../src/internal/testing/law.js"
 import { isThere, minute, start, stored } from "../src/internal/testing/records.js"
-import { watched } from "./support/watchedStore.js"
+import { watched } from "./support/faultyRecordedStore.js"
 
 const lease = 60_000
 /** Longer than any write or read is under way. */

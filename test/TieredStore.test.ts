@@ -21,7 +21,7 @@ import {
   type Stored,
   stored
 } from "../src/internal/testing/records.js"
-import { watched } from "./support/watchedStore.js"
+import { watched } from "./support/faultyRecordedStore.js"
 
 const lease = 5000
 

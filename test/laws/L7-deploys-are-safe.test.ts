@@ -12,7 +12,7 @@ import {
   StoredEngine
 } from "effect-session"
 import { assert, describe } from "vitest"
-import { recordsIn } from "../support/pages.js"
+import { recordsIn } from "../support/scanPages.js"
 import { stores } from "../support/stores.js"
 
 /** Two versions of one application, with the same session; the newer one knows a field more and one less. */

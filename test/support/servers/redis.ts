@@ -6,7 +6,7 @@ import { execFile } from "node:child_process"
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import * as Path from "node:path"
-import { freePort } from "./freePort.js"
+import { freePort } from "../../../examples/shop/freePort.js"
 import * as Server from "./server.js"
 
 export interface Options {

@@ -7,7 +7,9 @@ import { Effect, Fiber } from "effect"
 const tick = 25
 
 /** How many milliseconds an effect took, of those in which this process had its turn; and what came of it. */
-export const paced = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<readonly [millis: number, A], E, R> =>
+export const activeMillis = <A, E, R>(
+  effect: Effect.Effect<A, E, R>
+): Effect.Effect<readonly [millis: number, A], E, R> =>
   Effect.gen(function*() {
     let ticks = 0
     const counting = yield* Effect.fork(Effect.forever(Effect.map(Effect.sleep(tick), () => ticks++)))

@@ -59,8 +59,11 @@ export const platform = (around: Around) =>
   )
 
 /** A store on a directory, whose steps are watched. */
-export const watchedStore = (directory: string, around: Around, options: Partial<FileStore.FileStoreOptions> = {}) =>
-  Effect.provide(FileStore.make({ directory, ...options }), platform(around))
+export const interceptedFileStore = (
+  directory: string,
+  around: Around,
+  options: Partial<FileStore.FileStoreOptions> = {}
+) => Effect.provide(FileStore.make({ directory, ...options }), platform(around))
 
 /** A store on a directory, as another process would open it. */
 export const openStore = (directory: string, options: Partial<FileStore.FileStoreOptions> = {}) =>

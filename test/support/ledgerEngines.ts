@@ -6,8 +6,8 @@ import { Expiry, MemoryStore, Session, type SessionRevocation, type SessionServi
 import * as CookieEngine from "effect-session/CookieEngine"
 import type * as Keyring from "effect-session/Keyring"
 import type { Store } from "effect-session/SessionStore"
-import { type Around, recorded } from "./recording.js"
-import { first, ring } from "./rings.js"
+import { firstKey, keyringOf } from "./keyrings.js"
+import { type Around, recorded } from "./recordedStore.js"
 
 export class Tea extends Session.Tag<Tea>()("test/Tea", {
   schema: Schema.Struct({
@@ -24,7 +24,7 @@ export type Served = SessionService<Tea> | SessionRevocation | SessionStore
 
 export const on = (
   store: Store,
-  { keys = ring(first), session = Tea.layer, ...options }: CookieEngine.LedgerOptions & {
+  { keys = keyringOf(firstKey), session = Tea.layer, ...options }: CookieEngine.LedgerOptions & {
     readonly keys?: Layer.Layer<Keyring.Keyring, unknown>
     readonly session?: typeof Tea.layer
   } = {}

@@ -6,10 +6,10 @@ import { build } from "esbuild"
 import { spawn, type SpawnOptions } from "node:child_process"
 import { chmod } from "node:fs/promises"
 import * as Path from "node:path"
-import { temporaryDirectory } from "./folders.js"
+import { temporaryDirectory } from "./temporaryDirectories.js"
 
 /** Bundles a program of this folder, for every user to run. */
-export const bundled = (name: string) =>
+export const bundle = (name: string) =>
   Effect.gen(function*() {
     const directory = yield* temporaryDirectory("program")
     const outfile = Path.join(directory, `${name}.mjs`)
@@ -42,7 +42,7 @@ export interface Child {
 }
 
 /** Starts a process, which is killed at the end of the scope if it still runs. */
-export const started = (
+export const startProcess = (
   command: string,
   args: ReadonlyArray<string>,
   options: SpawnOptions = {}
@@ -89,5 +89,5 @@ export const started = (
   })
 
 /** Starts a bundled program with a job. */
-export const begun = (program: string, job: unknown, options?: SpawnOptions) =>
-  started(process.execPath, [program, JSON.stringify(job)], options)
+export const startProgram = (program: string, job: unknown, options?: SpawnOptions) =>
+  startProcess(process.execPath, [program, JSON.stringify(job)], options)

@@ -11,9 +11,9 @@ import { Array as Arr, Effect, Layer, Schema } from "effect"
 import { Session } from "effect-session"
 import { createServer } from "node:http"
 import { assert } from "vitest"
+import { exchange, pairOf, serve, setCookiesOf, wrappedEngine } from "./httpServer.js"
 import type { Operation } from "./intercept.js"
 import { request } from "./rawHttp.js"
-import { exchange, pairOf, serve, setCookiesOf, wrappedEngine } from "./server.js"
 
 class Users extends Session.Tag<Users>()("test/Hostile", {
   schema: Schema.Struct({ name: Schema.optional(Schema.String) })

@@ -6,7 +6,7 @@ import type { SessionError, SessionHandle, SessionService } from "effect-session
 import type { UsedSession } from "effect-session/SessionHandle"
 import type { Sessions } from "effect-session/SessionService"
 
-type Owed = UsedSession["setCookie"]
+type SetCookie = UsedSession["setCookie"]
 
 /** What became of a request. */
 export interface Visit<B> {
@@ -14,7 +14,7 @@ export interface Visit<B> {
   readonly error: SessionError.SessionError | undefined
   /** The cookie that the browser holds from now on. */
   readonly cookie: string | undefined
-  readonly owed: Owed
+  readonly setCookie: SetCookie
 }
 
 /** Handles one request that presents the cookie. */
@@ -29,11 +29,11 @@ export const visit = <Self, A, B, E, R>(
     const session = service.request(cookie === undefined ? undefined : `${service.cookie.name}=${cookie}`)
     const result = yield* Effect.provideService(handler, tag, session)
     const error = yield* session.finish(status)
-    const owed = session.used?.setCookie
+    const setCookie = session.used?.setCookie
     return {
       result,
       error,
-      owed,
-      cookie: owed === undefined ? cookie : owed === "expire" ? undefined : Redacted.value(owed.value)
+      setCookie,
+      cookie: setCookie === undefined ? cookie : setCookie === "expire" ? undefined : Redacted.value(setCookie.value)
     }
   })

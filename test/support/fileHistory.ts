@@ -15,10 +15,10 @@ export type Step =
   | { readonly op: "destroy" | "revoke" | "revokeOthers"; readonly key: string }
 
 /** The live records, by key. */
-export type Tale = ReadonlyMap<string, SessionRecord>
+export type History = ReadonlyMap<string, SessionRecord>
 
 /** Numbers by chance that a seed repeats. */
-export const chance = (seed: number) => () => {
+export const seededRandom = (seed: number) => () => {
   seed = (seed + 0x6d2b79f5) | 0
   let t = Math.imul(seed ^ (seed >>> 15), 1 | seed)
   t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
@@ -56,7 +56,7 @@ const born = ({ id, n, subject }: Extract<Step, { readonly op: "create" }>): Ses
   aRecord({ ...contentOf(n), id: idOf(id), subject, expiry: { at: end + n, deadline: undefined, lifetime: undefined } })
 
 /** What is there after a step. */
-export const applied = (tale: Tale, step: Step): Tale => {
+export const historyAfter = (tale: History, step: Step): History => {
   const next = new Map(tale)
   if (step.op === "create") return next.set(step.key, born(step))
   const record = tale.get(step.key)
@@ -68,7 +68,7 @@ export const applied = (tale: Tale, step: Step): Tale => {
 }
 
 /** Does a step. Nobody else has these sessions, so that it must succeed. */
-export const perform = (store: Store, tale: Tale, step: Step) =>
+export const perform = (store: Store, tale: History, step: Step) =>
   Effect.gen(function*() {
     const key = keyOf(step.key)
     if (step.op === "create") return yield* expecting("created", store.create(key, born(step), start))
@@ -98,7 +98,7 @@ const expecting = <A, E>(expected: A, write: Effect.Effect<A, E>) =>
   )
 
 /** A step by chance. */
-export const nextStep = (tale: Tale, subject: string, n: number, random: () => number): Step => {
+export const randomStep = (tale: History, subject: string, n: number, random: () => number): Step => {
   const keys = [...tale.keys()]
   const key = keys[Math.floor(random() * keys.length)]
   const chosen = random()
@@ -113,10 +113,10 @@ export const nextStep = (tale: Tale, subject: string, n: number, random: () => n
 }
 
 /** What a store has under these keys. */
-export const found = (store: Store, keys: Iterable<string>) =>
+export const recordsUnder = (store: Store, keys: Iterable<string>) =>
   Effect.map(
     Effect.forEach(keys, (key) =>
       Effect.map(store.load(keyOf(key), start), Option.map((record) => [key, record] as const))),
-    (all): Tale =>
+    (all): History =>
       new Map(all.flatMap(Option.toArray))
   )

@@ -22,7 +22,7 @@ export interface Place {
 }
 
 /** The store at a place, in this process. */
-export const openedAt = (place: Place): Effect.Effect<Store, unknown, Scope.Scope> =>
+export const openAt = (place: Place): Effect.Effect<Store, unknown, Scope.Scope> =>
   Effect.map(Layer.build(layerAt(place)), (context) => Context.get(context, SessionStore))
 
 const layerAt = ({ kind, path }: Place): Layer.Layer<SessionStore, unknown> =>
@@ -30,18 +30,18 @@ const layerAt = ({ kind, path }: Place): Layer.Layer<SessionStore, unknown> =>
     ? FileStore.layer({ directory: path }).pipe(Layer.provide(NodeContext.layer))
     : SqlStore.layer().pipe(
       Layer.provide(SqlMigrations.layer()),
-      Layer.provide(waitingSqlite(path))
+      Layer.provide(durableSqlite(path))
     )
 
 /** A SQLite that confirms a commit when it is on the disk. */
-export const waitingSqlite = (filename: string) =>
+export const durableSqlite = (filename: string) =>
   Layer.tap(
     SqliteClient.layer({ filename }),
     (context) => Context.get(context, SqlClient).unsafe("PRAGMA synchronous = FULL")
   )
 
 /** The store at a place, in a process of its own, which ends with the scope or before. */
-export const elsewhere = (place: Place) =>
+export const openInChildProcess = (place: Place) =>
   Effect.gen(function*() {
     const file = yield* program
     const child = yield* Effect.acquireRelease(
@@ -65,7 +65,11 @@ const program = Effect.acquireRelease(
   Effect.promise(async () => {
     const outfile = `node_modules/.cache/crashes-${process.pid}.mjs`
     await build({
-      stdin: { contents: `import { serve } from "./crashes.ts"; serve()`, resolveDir: "test/support", loader: "ts" },
+      stdin: {
+        contents: `import { serve } from "./killableStore.ts"; serve()`,
+        resolveDir: "test/support",
+        loader: "ts"
+      },
       bundle: true,
       packages: "external",
       platform: "node",
@@ -85,7 +89,7 @@ export const serve = (): void => {
   // Whoever asked is no more.
   process.once("disconnect", () => process.exit())
   const main = Effect.gen(function*() {
-    const store = yield* openedAt(place)
+    const store = yield* openAt(place)
     process.on("message", (text: string) => {
       const { args, id, operation }: Question = parsed(text)
       const call: Effect.Effect<unknown, SessionStoreError> = Reflect.apply(store[operation], store, args)

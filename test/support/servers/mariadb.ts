@@ -6,7 +6,7 @@ import { execFile } from "node:child_process"
 import { existsSync } from "node:fs"
 import { writeFile } from "node:fs/promises"
 import * as Path from "node:path"
-import { freePort } from "./freePort.js"
+import { freePort } from "../../../examples/shop/freePort.js"
 import { find } from "./programs.js"
 import * as Server from "./server.js"
 

@@ -7,8 +7,8 @@ import { FileStore, type SessionRecord } from "effect-session"
 import type { Store } from "effect-session/SessionStore"
 import { writeSync } from "node:fs"
 import { freshId, freshKey, idOf, isAlive, isDead, keyOf, start, stored } from "../../src/internal/testing/records.js"
-import type { Tale } from "./fileTale.js"
-import { applied, chance, dataOf, nextStep, perform } from "./fileTale.js"
+import type { History } from "./fileHistory.js"
+import { dataOf, historyAfter, perform, randomStep, seededRandom } from "./fileHistory.js"
 
 export type Task =
   | { readonly do: "increment"; readonly key: string; readonly times: number }
@@ -60,18 +60,18 @@ const scribble = (store: Store, key: string) =>
 
 const tell = (store: Store, { n, seed, sessions, subject }: Extract<Job, { readonly do: "tell" }>) =>
   Effect.gen(function*() {
-    const random = chance(seed)
+    const random = seededRandom(seed)
     // JSON leaves out what is undefined.
-    let tale: Tale = new Map(sessions.map(([key, record]) => [key, {
+    let tale: History = new Map(sessions.map(([key, record]) => [key, {
       ...record,
       expiry: { at: record.expiry.at, deadline: undefined, lifetime: undefined }
     }]))
     yield* say("ready")
     for (let next = n;; next++) {
-      const step = nextStep(tale, subject, next, random)
+      const step = randomStep(tale, subject, next, random)
       yield* say({ begun: step })
       yield* perform(store, tale, step)
-      tale = applied(tale, step)
+      tale = historyAfter(tale, step)
       yield* say({ done: step })
     }
   })

@@ -11,7 +11,7 @@ import { freshId, hour, minute, start, type Stored } from "../../src/internal/te
 import type { Operation } from "../../src/SessionStore.js"
 
 /** Beyond the real time, too. */
-export const far = { at: start * 2, deadline: undefined, lifetime: undefined }
+export const farExpiry = { at: start * 2, deadline: undefined, lifetime: undefined }
 
 const writes: ReadonlyArray<Operation> = ["create", "save", "destroy", "touch", "rotate"]
 
@@ -24,16 +24,17 @@ export const dyingAfter = (from: Store, to: Store, count: number): Store => {
 }
 
 /** What is put around the calls of the request that a fiber works for. */
-export const around = FiberRef.unsafeMake<Interception>((_, call) => call)
+export const requestInterception = FiberRef.unsafeMake<Interception>((_, call) => call)
 
-export const parked = (store: Store): Store =>
+export const interceptedPerRequest = (store: Store): Store =>
   intercepted(
     store,
-    (operation, call, args) => Effect.flatMap(FiberRef.get(around), (around) => around(operation, call, args))
+    (operation, call, args) =>
+      Effect.flatMap(FiberRef.get(requestInterception), (intercept) => intercept(operation, call, args))
   )
 
 /** There are millions of orders: so many of them, drawn by chance. */
-export const anyOrders = (
+export const randomOrders = (
   scene: Effect.Effect<Scene<unknown>, unknown>,
   orders = 200
 ): Effect.Effect<void, unknown> => {
@@ -50,29 +51,29 @@ export interface Act {
   readonly act: (store: Store, one: Stored, newKey: Stored["key"]) => Effect.Effect<unknown, SessionStoreError>
 }
 
-export const reading: Act = { name: "a read", act: (store, { key }) => store.load(key, start) }
+export const loadAct: Act = { name: "a read", act: (store, { key }) => store.load(key, start) }
 export const data = `"new"`
-export const saving: Act = {
+export const saveAct: Act = {
   name: "a save",
   act: (store, { key, record }) => store.save(key, { ...record, data, writeId: "new" }, 1, start)
 }
-export const touching: Act = {
+export const touchAct: Act = {
   name: "a touch",
   act: (store, { key }) => store.touch(key, start + minute, start + hour + minute, start)
 }
-export const rotating: Act = {
+export const rotateAct: Act = {
   name: "a rotation",
   act: (store, { key, record }, newKey) =>
     store.rotate(key, newKey, { ...record, id: freshId(), data, subject: "bob" }, 1, start)
 }
-export const renewing: Act = {
+export const rotateKeepingIdAct: Act = {
   name: "a rotation that keeps the id",
   act: (store, { key, record }, newKey) => store.rotate(key, newKey, { ...record, data }, 1, start)
 }
-export const logout: Act = { name: "a logout", act: (store, { key }) => store.destroy(key) }
-export const revocations: ReadonlyArray<Act> = [
+export const destroyAct: Act = { name: "a logout", act: (store, { key }) => store.destroy(key) }
+export const revocationActs: ReadonlyArray<Act> = [
   { name: "a revocation by id", act: (store, { record }) => store.revoke("laws", record.id) },
   { name: "a revocation of the subject", act: (store) => store.revokeSubject("laws", "ann") },
   { name: "a revocation of everyone", act: (store) => store.revokeAll("laws") }
 ]
-export const ends = [logout, ...revocations]
+export const endingActs = [destroyAct, ...revocationActs]

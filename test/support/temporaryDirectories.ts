@@ -16,7 +16,7 @@ const hasRoom = (): boolean => {
 }
 
 /** Where files wait for no disk, where that is possible: for what is not to outlive the machine. */
-export const memory: string = hasRoom() ? shared : tmpdir()
+export const memoryFolder: string = hasRoom() ? shared : tmpdir()
 
 /** A directory that goes with the scope. */
 export const temporaryDirectory = (name: string, parent = tmpdir()) =>
@@ -26,4 +26,4 @@ export const temporaryDirectory = (name: string, parent = tmpdir()) =>
   )
 
 /** The same, on no disk if that is possible: where the order of steps is all that counts. */
-export const fleetingDirectory = (name: string) => temporaryDirectory(name, memory)
+export const memoryDirectory = (name: string) => temporaryDirectory(name, memoryFolder)

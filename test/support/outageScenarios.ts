@@ -5,11 +5,19 @@ import { it } from "@effect/vitest"
 import { Effect, Exit, Scope } from "effect"
 import { afterAll, assert, beforeAll } from "vitest"
 import { range, together } from "../../src/internal/testing/law.js"
+import { activeMillis } from "./activeTime.js"
+import * as LossyProxy from "./lossyProxy.js"
 import type { Running, Startable } from "./outages.js"
-import { increment, inTime, isCounted, isRefused, isServed, shopOn, visiting } from "./outages.js"
-import { paced } from "./pace.js"
+import {
+  countIsPlausible,
+  failsInTime,
+  increment,
+  shopOn,
+  succeedsInTime,
+  timeLimitMillis,
+  underLoad
+} from "./outages.js"
 import { begin, between, ok, ShopSession, valueOf } from "./shop.js"
-import * as Way from "./way.js"
 
 const logout = Effect.zipRight(ShopSession.destroy, ok)
 
@@ -30,9 +38,9 @@ const killed = ({ again, client, server }: Stage) =>
       Effect.zipRight(Effect.suspend(() => server.signal("SIGKILL"))),
       Effect.zipRight(again)
     )
-    const all = yield* visiting(shops, crash)
+    const all = yield* underLoad(shops, crash)
     assert.isAbove(all.reduce((sum, { refused }) => sum + refused, 0), 0)
-    yield* Effect.forEach(all, (told) => isCounted(shops, told))
+    yield* Effect.forEach(all, (told) => countIsPlausible(shops, told))
     assert.isUndefined((yield* valueOf(shops.calm, out)).user)
   })
 
@@ -41,7 +49,7 @@ const stopped = ({ client, server }: Stage) =>
     const { calm, shop } = yield* shopOn(client(server.url, 2))
     const cookie = yield* begin(calm)
     yield* server.signal("SIGSTOP")
-    yield* together(range(6).map(() => isRefused(shop.request(increment, cookie))))
+    yield* together(range(6).map(() => failsInTime(shop.request(increment, cookie))))
     yield* server.signal("SIGCONT")
     assert.strictEqual((yield* calm.request(increment, cookie)).status, 200)
     assert.strictEqual((yield* valueOf(calm, cookie)).count, 1)
@@ -52,13 +60,13 @@ const stoppedBetween = ({ client, server }: Stage) =>
     const { calm, shop } = yield* shopOn(client(server.url, 2))
     const cookie = yield* begin(calm)
     const { go, handler, reached } = yield* between(ShopSession.get("user"), increment)
-    const parked = yield* Effect.fork(isRefused(shop.request(handler, cookie)))
+    const parked = yield* Effect.fork(failsInTime(shop.request(handler, cookie)))
     yield* reached
     yield* server.signal("SIGSTOP")
     yield* go
     yield* parked
     yield* server.signal("SIGCONT")
-    yield* isCounted({ calm }, { cookie, done: 0, refused: 1 })
+    yield* countIsPlausible({ calm }, { cookie, done: 0, refused: 1 })
   })
 
 const stoppedBeforeLogout = ({ again, client, server }: Stage) =>
@@ -66,7 +74,7 @@ const stoppedBeforeLogout = ({ again, client, server }: Stage) =>
     const { calm, shop } = yield* shopOn(client(server.url, 2))
     const cookie = yield* begin(calm)
     yield* server.signal("SIGSTOP")
-    yield* isRefused(shop.request(logout, cookie))
+    yield* failsInTime(shop.request(logout, cookie))
     yield* server.signal("SIGCONT")
     const answer = yield* calm.request(logout, cookie)
     assert.deepStrictEqual([answer.status, answer.cookie], [200, ""])
@@ -79,39 +87,39 @@ const stoppedBeforeLogout = ({ again, client, server }: Stage) =>
 const shopBehind = ({ client, server }: Stage, maxConnections: number) =>
   Effect.gen(function*() {
     const url = new URL(server.url)
-    const way = yield* Way.make(Number(url.port))
-    url.port = String(way.port)
+    const proxy = yield* LossyProxy.make(Number(url.port))
+    url.port = String(proxy.port)
     const { calm, shop } = yield* shopOn(client(url.href, maxConnections))
-    return { calm, shop, way, cookie: yield* begin(calm) }
+    return { calm, shop, proxy, cookie: yield* begin(calm) }
   })
 
 const loses = (handler: typeof increment) => (stage: Stage) =>
   Effect.gen(function*() {
-    const { calm, cookie, way } = yield* shopBehind(stage, 1)
+    const { calm, cookie, proxy } = yield* shopBehind(stage, 1)
     // The load is done, and the pool has its connection.
     const story = yield* between(ShopSession.get("user"), handler)
     const parked = yield* Effect.fork(calm.request(story.handler, cookie))
     yield* story.reached
-    yield* way.loseNext
+    yield* proxy.loseNextReply
     yield* story.go
     const answer = yield* parked
-    assert.strictEqual(yield* way.lost, 1)
+    assert.strictEqual(yield* proxy.lost, 1)
     assert.strictEqual(answer.status, 200)
     assert.strictEqual((yield* valueOf(calm, answer.cookie ?? cookie)).count, 1)
   })
 
 const silenced = (stage: Stage) =>
   Effect.gen(function*() {
-    const { calm, cookie, shop, way } = yield* shopBehind(stage, 2)
-    yield* way.silence
-    yield* together(range(6).map(() => isRefused(shop.request(increment, cookie))))
-    yield* way.open
+    const { calm, cookie, shop, proxy } = yield* shopBehind(stage, 2)
+    yield* proxy.loseReplies
+    yield* together(range(6).map(() => failsInTime(shop.request(increment, cookie))))
+    yield* proxy.passReplies
     // Connections that were begun in the silence are given up after their second.
     const again = Effect.map(shop.request(increment, cookie), ({ status }) => status === 200)
-    const [millis] = yield* paced(Effect.repeat(again, { until: (done) => done }))
-    assert.isBelow(millis, inTime)
+    const [millis] = yield* activeMillis(Effect.repeat(again, { until: (done) => done }))
+    assert.isBelow(millis, timeLimitMillis)
     // As many as before, and at once.
-    yield* together(range(6).map(() => isServed(calm.request(increment, cookie))))
+    yield* together(range(6).map(() => succeedsInTime(calm.request(increment, cookie))))
   })
 
 const scenes: ReadonlyArray<

@@ -20,7 +20,7 @@ export const hex = (seed: string, length?: number) => bytesOf(seed, length).toSt
 export const key = (id: string, secret = base64url(id)): Keyring.Key => ({ id, secret: Redacted.make(secret) })
 
 /** The sentence with which keys are refused. */
-export const refusal = (keys: ReadonlyArray<Keyring.Key>) =>
+export const rejectionOf = (keys: ReadonlyArray<Keyring.Key>) =>
   Effect.map(Effect.flip(Keyring.make(keys)), (error) => {
     assert.instanceOf(error, SessionConfigError)
     assert.strictEqual(error.subject, "Keyring")
@@ -29,6 +29,6 @@ export const refusal = (keys: ReadonlyArray<Keyring.Key>) =>
   })
 
 /** No piece of the secret that could help to find it. */
-export const assertSilent = (shown: string, secret: string) => {
+export const assertNoSecret = (shown: string, secret: string) => {
   for (let i = 0; i + 6 <= secret.length; i++) assert.notInclude(shown, secret.slice(i, i + 6))
 }

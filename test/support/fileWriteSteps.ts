@@ -20,9 +20,9 @@ import {
   start,
   stored
 } from "../../src/internal/testing/records.js"
-import type { Around, Step } from "./fileSteps.js"
-import { openStore, watchedStore } from "./fileSteps.js"
-import { fleetingDirectory } from "./folders.js"
+import type { Around, Step } from "./interceptedFileSystem.js"
+import { interceptedFileStore, openStore } from "./interceptedFileSystem.js"
+import { memoryDirectory } from "./temporaryDirectories.js"
 
 /** An end beyond every clock of today, so that sweeping ends no session. */
 const far = 8_000_000_000_000_000
@@ -91,7 +91,7 @@ export const writes: ReadonlyArray<
 ]
 
 /** Every way of asking, and every write, says that these are there and no others are. */
-export const holds = (store: Store, { after, before }: Write, expected: ReadonlyArray<Stored>) =>
+export const containsExactly = (store: Store, { after, before }: Write, expected: ReadonlyArray<Stored>) =>
   Effect.gen(function*() {
     for (const one of expected) yield* isAlive(store, one, start)
     const keys = new Set(expected.map(({ key }) => key))
@@ -103,7 +103,7 @@ export const holds = (store: Store, { after, before }: Write, expected: Readonly
   })
 
 /** Nothing is left of sessions that have ended, once it is old enough. */
-export const leavesNothing = (root: string, store: Store) =>
+export const leavesNoFiles = (root: string, store: Store) =>
   Effect.gen(function*() {
     // Twice: entries go after the records that they lead to.
     yield* store.removeExpired(far + 2 * hour, 100)
@@ -117,21 +117,21 @@ export const leavesNothing = (root: string, store: Store) =>
 /** A store with sessions, and a write on it whose steps are watched. */
 const scene = (around: Around, write: typeof writes[number][1]) =>
   Effect.gen(function*() {
-    const root = yield* fleetingDirectory("files")
+    const root = yield* memoryDirectory("files")
     const healthy = yield* openStore(root, { durability: "none" })
     yield* stored(healthy, { expiry: { at: start, deadline: undefined, lifetime: undefined } })
-    const store = yield* watchedStore(root, around)
+    const store = yield* interceptedFileStore(root, around)
     const expiry = { at: far, deadline: undefined, lifetime: undefined }
     const one = yield* stored(healthy, { expiry })
     return { root, healthy, written: write(store, one, yield* stored(healthy, { expiry })) }
   })
 
 /** The one step from which on a write counts. */
-export const decides = ({ call, paths: [, to = ""] }: Step) =>
+export const isCommitStep = ({ call, paths: [, to = ""] }: Step) =>
   (call === "rename" && /^[mx]/.test(Path.basename(to))) || (call === "link" && to.includes("/epochs/"))
 
 /** Nobody holds anything: each session can be written, and ended. */
-export const goesOn = (store: Store, there: ReadonlyArray<Stored>) =>
+export const isWritable = (store: Store, there: ReadonlyArray<Stored>) =>
   Effect.forEach(there, ({ key, record }) =>
     Effect.gen(function*() {
       yield* equal("save", yield* store.save(key, record, record.version, start), "saved")

@@ -7,10 +7,10 @@ import type { SessionId } from "effect-session/SessionId"
 import type { Store } from "effect-session/SessionStore"
 import type { StoreKey } from "effect-session/StoreKey"
 
-export const corrupt = (operation: string) => new SessionStoreError({ operation, reason: "corrupt" })
+export const corruptError = (operation: string) => new SessionStoreError({ operation, reason: "corrupt" })
 
 /** The same store, in which a record cannot be read as long as its id is in `damaged`. */
-export const fragile = (whole: Store) => {
+export const corruptible = (whole: Store) => {
   const damaged = new Set<SessionId>()
   const unlessDamaged = <A extends { readonly id: SessionId }>(
     operation: string,
@@ -19,7 +19,7 @@ export const fragile = (whole: Store) => {
     Effect.flatMap(
       call,
       (found) =>
-        Option.exists(found, ({ id }) => damaged.has(id)) ? Effect.fail(corrupt(operation)) : Effect.succeed(found)
+        Option.exists(found, ({ id }) => damaged.has(id)) ? Effect.fail(corruptError(operation)) : Effect.succeed(found)
     )
   const store: Store = {
     ...whole,
@@ -29,7 +29,7 @@ export const fragile = (whole: Store) => {
     scan: (...args) =>
       Effect.map(
         whole.scan(...args),
-        (page) => page.map((one) => damaged.has(one.id) ? { id: one.id, error: corrupt("scan") } : one)
+        (page) => page.map((one) => damaged.has(one.id) ? { id: one.id, error: corruptError("scan") } : one)
       )
   }
   /** Damages the record of a key. What it gives mends it. */

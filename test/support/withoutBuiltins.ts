@@ -4,7 +4,7 @@
 import { vi } from "@effect/vitest"
 
 /** Loads a module anew, with all that it imports, where the runtime offers nothing. Whoever loads it next gets the usual one. */
-export const portably = async <A>(load: () => Promise<A>): Promise<A> => {
+export const withoutBuiltins = async <A>(load: () => Promise<A>): Promise<A> => {
   vi.resetModules()
   const builtin = vi.spyOn(process, "getBuiltinModule").mockReturnValue(undefined)
   try {

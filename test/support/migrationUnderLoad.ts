@@ -6,7 +6,7 @@ import { Context, Deferred, Duration, Effect, Layer, Option, Random, Schema, Sco
 import { Session, SessionStore, StoredEngine } from "effect-session"
 import * as MigratingStore from "effect-session/MigratingStore"
 import { inspect } from "node:util"
-import { visit } from "./visits.js"
+import { visit } from "./requestWithoutHttp.js"
 
 class Visits extends Session.Tag<Visits>()("test/Moving", {
   schema: Schema.Struct({
@@ -242,7 +242,7 @@ const go = (world: World, from: Store, to: Store) =>
   })
 
 /** From the first store to the second and back. */
-export const thereAndBack = (options: Options) =>
+export const migrateThereAndBack = (options: Options) =>
   Effect.gen(function*() {
     const nodes = yield* Effect.replicateEffect(makeNode(options.first), 3)
     const names = Array.from({ length: options.sessions }, (_, i) => `user-${i}`)

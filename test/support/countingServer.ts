@@ -11,9 +11,9 @@ import { SessionStoreError } from "effect-session"
 import * as Http from "node:http"
 import * as Net from "node:net"
 import WebSocket from "ws"
+import { gate, pairOf, serve, wrappedEngine } from "./httpServer.js"
 import type { Operation } from "./intercept.js"
 import { request } from "./rawHttp.js"
-import { gate, pairOf, serve, wrappedEngine } from "./server.js"
 import { ShopSession } from "./shop.js"
 
 export const increment = ShopSession.update("count", (n) => n + 1)

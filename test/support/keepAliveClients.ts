@@ -8,8 +8,8 @@ import { it } from "@effect/vitest"
 import { Effect, Layer, Random, Schema, type Scope } from "effect"
 import { Session } from "effect-session"
 import * as Http from "node:http"
+import { serve, wrappedEngine } from "./httpServer.js"
 import type { Interception } from "./intercept.js"
-import { serve, wrappedEngine } from "./server.js"
 
 class Users extends Session.Tag<Users>()("test/Interleaved", {
   schema: Schema.Struct({

@@ -1,5 +1,5 @@
 /**
- * A way to a server of this machine, on which what the server says can get lost.
+ * A TCP proxy to a server of this machine that can drop the server's replies.
  */
 import { Effect } from "effect"
 import * as Net from "node:net"
@@ -10,7 +10,7 @@ export const make = (port: number) =>
     let delay = 0
     const sockets = new Set<Net.Socket>()
     const unanswered = new Set<Net.Socket>()
-    let mode: "open" | "lossy" | "silent" = "open"
+    let mode: "pass" | "loseNext" | "loseAll" = "pass"
     let lost = 0
     const connect = (client: Net.Socket) => {
       const server = Net.connect(to, "127.0.0.1")
@@ -27,14 +27,14 @@ export const make = (port: number) =>
       }
       client.on("data", (data) => delay === 0 ? server.write(data) : setTimeout(() => server.write(data), delay))
       server.on("data", (data) => {
-        if (mode === "open") {
+        if (mode === "pass") {
           wasAnswered = true
           return client.write(data)
         }
         lost++
         if (!wasAnswered) unanswered.add(client)
-        if (mode === "silent") return
-        mode = "open"
+        if (mode === "loseAll") return
+        mode = "pass"
         client.destroy()
       })
     }
@@ -52,19 +52,19 @@ export const make = (port: number) =>
     const set = (next: typeof mode) => Effect.sync(() => void (mode = next))
     return {
       port: typeof address === "object" && address !== null ? address.port : 0,
-      /** How often something was lost. */
+      /** The number of chunks from the server that were dropped. */
       lost: Effect.sync(() => lost),
-      /** How many connections are there that were accepted, and whose first answer was lost. */
+      /** The number of open connections whose first reply was dropped. */
       unanswered: Effect.sync(() => unanswered.size),
-      /** The next thing that the server says is lost, and the connection breaks. */
-      loseNext: set("lossy"),
-      /** From now on all that the server says is lost, and no connection breaks. */
-      silence: set("silent"),
-      /** From now on it is passed on again. What was lost stays lost. */
-      open: set("open"),
-      /** From now on whatever a client says reaches the server later by so many milliseconds. */
+      /** Drops the next chunk from the server and closes its connection. */
+      loseNextReply: set("loseNext"),
+      /** From now on drops everything from the server and keeps all connections open. */
+      loseReplies: set("loseAll"),
+      /** From now on forwards replies again. Those already dropped stay lost. */
+      passReplies: set("pass"),
+      /** Delays everything that clients send by so many milliseconds. */
       slow: (millis: number) => Effect.sync(() => void (delay = millis)),
-      /** From now on new connections lead to another server. Those that are there stay. */
-      lead: (port: number) => Effect.sync(() => void (to = port))
+      /** Sends new connections to the server on another port. Open connections stay where they are. */
+      connectTo: (port: number) => Effect.sync(() => void (to = port))
     }
   })

@@ -11,6 +11,6 @@ const secretOf = (seed: number) =>
 
 const key = (id: string, seed: number): Keyring.Key => ({ id, secret: secretOf(seed) })
 
-export const ring = (...keys: ReadonlyArray<Keyring.Key>) => Keyring.layer(keys)
-export const first = key("k1", 1)
-export const second = key("k2", 2)
+export const keyringOf = (...keys: ReadonlyArray<Keyring.Key>) => Keyring.layer(keys)
+export const firstKey = key("k1", 1)
+export const secondKey = key("k2", 2)
