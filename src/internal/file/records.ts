@@ -1,5 +1,5 @@
 /**
- * A record is a directory with a content file, and a marker whose name says which content file is valid. A content file is complete
+ * A record is a directory with a content file, and a marker whose name identifies the valid content file. A content file is complete
  * before a marker names it and never changes, so a read is never torn. Every write takes effect by renaming the marker, and a rename
  * succeeds in one process only: the others find no file to rename.
  *

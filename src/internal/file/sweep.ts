@@ -125,7 +125,7 @@ export const make = (disk: Disk, records: Records): Sweep => {
         const areOld = yield* Effect.every(own, ({ path }) => isOld(path, now))
         const entries = areOld ? yield* disk.list(disk.at("subjects", shard)) : []
         if (!areOld || entries.some((name) => name.startsWith(scope))) continue
-        // The last one decides which records are alive, so it is removed last.
+        // The last one ends the most records, so it is removed last.
         yield* Effect.forEach(own, ({ path }) => disk.remove(path), { discard: true })
       }
     })

@@ -117,7 +117,7 @@ const callsOf = (
   const run: Calls["run"] = (script, keys, args) => {
     const backlog = backlogOf(keys[0])
 
-    /** Not cancellable: a command counts as unanswered until its promise settles, even if its caller was interrupted. */
+    /** Not cancellable: a command counts as unanswered until its promise completes, even if its caller was interrupted. */
     const sent = Effect.async<Reply, SessionStoreError>((resume) => {
       backlog.unanswered++
       evaluate(client, script, keys, args).then(

@@ -16,7 +16,7 @@ import * as Scripts from "./scripts.js"
 
 type Result<A> = Effect.Effect<A, SessionStoreError>
 
-/** The names of a shard's keys. `lua.ts` says what each holds. */
+/** The names of a shard's keys. See the table in `lua.ts`. */
 export interface Shard {
   /** The hash tag: the text in braces that determines the node in a Cluster. */
   readonly tag: string
