@@ -60,7 +60,9 @@ const assertUsable = (store: Store, history: History, n: number) =>
 
 describe("a process that is killed", () => {
   it.scopedLive(
-    `F20: at any of ${lanes * killsPerLane} random moments, each session is in the state before or after its last write`,
+    `F20: at any of ${
+      lanes * killsPerLane
+    } random moments, each session is in the state before or after its last write`,
     () =>
       Effect.gen(function*() {
         const seed = Number(process.env["SEED"] ?? Math.floor(Math.random() * 2 ** 31))

@@ -1,7 +1,7 @@
 import { it } from "@effect/vitest"
 import { Effect, Fiber, Layer, Redacted, Scope } from "effect"
 import { SessionStore, SessionStoreError } from "effect-session"
-import type { Client as Client } from "effect-session/RedisClient"
+import type { Client } from "effect-session/RedisClient"
 import * as RedisStore from "effect-session/RedisStore"
 import type { Store } from "effect-session/SessionStore"
 import { capabilityLaws } from "effect-session/testing"

@@ -1,6 +1,6 @@
 import { it } from "@effect/vitest"
 import { Effect, FastCheck, Option, Redacted } from "effect"
-import type { Client as Client } from "effect-session/RedisClient"
+import type { Client } from "effect-session/RedisClient"
 import * as RedisStore from "effect-session/RedisStore"
 import type { Store } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
