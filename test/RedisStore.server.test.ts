@@ -127,13 +127,13 @@ describe("durableDestroy", () => {
   const settings = { appendonly: "yes", appendfsync: "always", "repl-diskless-sync-delay": "0" }
   for (
     const [name, unsafe, problem] of [
-      ["no append-only file", { appendonly: "no" }, /the server has appendonly no: a logout/],
+      ["no append-only file", { appendonly: "no" }, /the server has appendonly no: a crash/],
       [
         "a file that is synced each second",
         { appendfsync: "everysec" },
-        /the server has appendfsync everysec: a logout/
+        /the server has appendfsync everysec: a crash/
       ],
-      ["a file that is never synced", { appendfsync: "no" }, /the server has appendfsync no: a logout/]
+      ["a file that is never synced", { appendfsync: "no" }, /the server has appendfsync no: a crash/]
     ] as const
   ) {
     it.scopedLive(`logs one warning for ${name}, unless durableDestroy is false`, () =>
