@@ -107,7 +107,10 @@ const rate = async (store: Store, size: number, versions: Map<number, number>, o
           const version = versions.get(i) ?? 1
           versions.set(i, version + 1)
           return Effect.filterOrDieMessage(
-            store.save(keyNumber(i), { ...record, expiry: expiryOf(i), version: version + 1 }, version, start),
+            store.save(keyNumber(i), { ...record, expiry: expiryOf(i), version: version + 1 }, {
+              expectedVersion: version,
+              now: start
+            }),
             (outcome) => outcome === "saved",
             "a session could not be saved"
           )

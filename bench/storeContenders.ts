@@ -85,11 +85,14 @@ const loading = (store: SessionStore["Type"], { key }: Visitor) =>
   )
 
 const saving = (store: SessionStore["Type"], visitor: Visitor) =>
-  Effect.flatMap(store.save(visitor.key, next(visitor), visitor.version, start), (outcome) => {
-    if (outcome !== "saved") return Effect.dieMessage(`a save was answered with ${outcome}`)
-    visitor.version++
-    return Effect.void
-  })
+  Effect.flatMap(
+    store.save(visitor.key, next(visitor), { expectedVersion: visitor.version, now: start }),
+    (outcome) => {
+      if (outcome !== "saved") return Effect.dieMessage(`a save was answered with ${outcome}`)
+      visitor.version++
+      return Effect.void
+    }
+  )
 
 const correctnessOf = (store: SessionStore["Type"]): Effect.Effect<Correctness, unknown> =>
   Effect.gen(function*() {
@@ -101,8 +104,7 @@ const correctnessOf = (store: SessionStore["Type"]): Effect.Effect<Correctness, 
         store.save(
           key,
           { ...seen, data: String(Number(seen.data) + 1), version: seen.version + 1 },
-          seen.version,
-          start
+          { expectedVersion: seen.version, now: start }
         ),
         (outcome) => {
           if (outcome === "saved") return Effect.void
@@ -115,7 +117,7 @@ const correctnessOf = (store: SessionStore["Type"]): Effect.Effect<Correctness, 
     yield* Effect.forEach(seen, update, together)
     const last = yield* load
     yield* store.destroy(key)
-    yield* store.save(key, { ...last, version: last.version + 1 }, last.version, start)
+    yield* store.save(key, { ...last, version: last.version + 1 }, { expectedVersion: last.version, now: start })
     return { kept: Number(last.data), conflicts, revived: Option.isSome(yield* store.load(key, start)) }
   })
 

@@ -133,7 +133,7 @@ const storeOn = (client: Client, prefix: string, durableDestroy: boolean): Store
       return Effect.flatMap(loaded(made, key, now), ({ reply }) => recordIn(made, reply))
     },
 
-    save: (key, record, expected, now) =>
+    save: (key, record, { expectedVersion: expected, now }) =>
       Effect.suspend(() => {
         const made = calls("save")
         const args = [key, now, callName(), encodeMetadata(record), encodeText(record.data), expected]
@@ -145,7 +145,7 @@ const storeOn = (client: Client, prefix: string, durableDestroy: boolean): Store
         )
       }),
 
-    touch: (key, lastSeenAt, expiresAt, now) => {
+    touch: (key, { lastSeenAt, expiresAt, now }) => {
       const made = calls("touch")
       const args = [key, now, lastSeenAt, expiresAt]
       return Effect.flatMap(
@@ -157,7 +157,7 @@ const storeOn = (client: Client, prefix: string, durableDestroy: boolean): Store
       )
     },
 
-    rotate: (key, newKey, record, expected, now) =>
+    rotate: (key, newKey, record, { expectedVersion: expected, now }) =>
       Effect.suspend(() => rotate(calls("rotate"), { key, newKey, record, expected, now, call: callName() })),
 
     destroy: (key) =>
@@ -169,7 +169,7 @@ const storeOn = (client: Client, prefix: string, durableDestroy: boolean): Store
         yield* forwarding.remove(made, key, shard)
       }),
 
-    removeExpired: (now, limit) => removeExpired(calls("removeExpired"), now, limit),
+    removeExpired: ({ now, limit }) => removeExpired(calls("removeExpired"), now, limit),
 
     count: (now) => {
       const made = calls("count")
@@ -194,7 +194,7 @@ const storeOn = (client: Client, prefix: string, durableDestroy: boolean): Store
 
     list: (namespace, subject, now, page = {}) => list(calls("list"), namespace, subject, now, page),
     find: (namespace, id, now) => find(calls("find"), qualified(namespace, id), now),
-    scan: (namespace, after, limit, now) => scan(calls("scan"), namespace, after, limit, now),
+    scan: (namespace, { after, limit, now }) => scan(calls("scan"), namespace, after, limit, now),
     revoke: (namespace, id) => revoke(calls("revoke"), qualified(namespace, id)),
 
     revokeSubject: (namespace, subject, except) =>

@@ -315,7 +315,7 @@ law(
   Effect.gen(function*() {
     yield* visit(Tea, Tea.set("notes", "a secret"))
     const store = yield* SessionStore
-    const kept = recordsIn(yield* store.scan("test/Tea", undefined, 10, 0))
+    const kept = recordsIn(yield* store.scan("test/Tea", { limit: 10, now: 0 }))
     assert.deepStrictEqual(kept.map(({ data }) => data), [`{"current":1,"fading":[]}`])
   })
 )

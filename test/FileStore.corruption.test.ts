@@ -39,14 +39,14 @@ const assertCorrupt = <A>(operation: string, call: Effect.Effect<A, SessionStore
 const readsOf = ({ key, record }: Stored, store: Store) =>
   [
     ["load", store.load(key, start)],
-    ["save", store.save(key, record, 1, start)],
-    ["touch", store.touch(key, start, start + hour, start)],
-    ["rotate", store.rotate(key, key, record, 1, start)],
+    ["save", store.save(key, record, { expectedVersion: 1, now: start })],
+    ["touch", store.touch(key, { lastSeenAt: start, expiresAt: start + hour, now: start })],
+    ["rotate", store.rotate(key, key, record, { expectedVersion: 1, now: start })],
     ["find", store.find(namespace, record.id, start)]
   ] as const
 
 describe("a corrupt content file", () => {
-  it.scopedLive("F20: truncated to any length, every call fails with `corrupt` and leaves the file as it is", () =>
+  it.scopedLive("truncated to any length, every call fails with `corrupt` and leaves the file as it is", () =>
     Effect.gen(function*() {
       const { content, one, other, root, store } = yield* furnished
       const whole = readFileSync(content)
@@ -65,7 +65,7 @@ describe("a corrupt content file", () => {
       yield* isAlive(store, one, start)
     }))
 
-  it.scopedLive("F20: with any byte changed, a load fails with `corrupt`", () =>
+  it.scopedLive("with any byte changed, a load fails with `corrupt`", () =>
     Effect.gen(function*() {
       const { content, one, store } = yield* furnished
       const whole = readFileSync(content)
@@ -92,7 +92,7 @@ describe("a corrupt content file", () => {
     it.scopedLive(`if it is ${name}, a load fails with \`corrupt\`, and destroy and revoke end the session`, () =>
       Effect.gen(function*() {
         const { content, one, other, root, store } = yield* furnished
-        yield* store.save(other.key, other.record, 1, start)
+        yield* store.save(other.key, other.record, { expectedVersion: 1, now: start })
         const second = yield* stored(store, { subject: "ann" })
         for (
           const [{ key, record }, ending] of [
@@ -114,9 +114,9 @@ describe("a corrupt content file", () => {
       const { content, one, other, store } = yield* furnished
       writeFileSync(content, "hunter2")
       assert.deepStrictEqual(yield* store.count(start), { current: 2, expired: 0 })
-      assert.strictEqual(yield* store.removeExpired(start + hour - 1, 10), 0)
+      assert.strictEqual(yield* store.removeExpired({ now: start + hour - 1, limit: 10 }), 0)
       yield* assertCorrupt("load", store.load(one.key, start))
-      assert.strictEqual(yield* store.removeExpired(start + day, 10), 2)
+      assert.strictEqual(yield* store.removeExpired({ now: start + day, limit: 10 }), 2)
       yield* isDead(store, one, start)
       yield* isDead(store, other, start)
     }))
@@ -131,9 +131,9 @@ describe("a corrupt content file", () => {
       for (const file of foreignFiles) writeFileSync(file, "")
       yield* isAlive(store, one, start)
       assert.deepStrictEqual(yield* store.count(start), { current: 2, expired: 0 })
-      yield* store.removeExpired(start, 10)
+      yield* store.removeExpired({ now: start, limit: 10 })
       for (const file of foreignFiles) assert.strictEqual(readFileSync(file, "utf8"), "")
-      assert.strictEqual(yield* store.removeExpired(Date.now() + day, 10), 2)
+      assert.strictEqual(yield* store.removeExpired({ now: Date.now() + day, limit: 10 }), 2)
       assert.isAbove(foreignFiles.length, 6)
     }))
 })

@@ -60,9 +60,7 @@ const assertUsable = (store: Store, history: History, n: number) =>
 
 describe("a process that is killed", () => {
   it.scopedLive(
-    `F20: at any of ${
-      lanes * killsPerLane
-    } random moments, each session is in the state before or after its last write`,
+    `at any of ${lanes * killsPerLane} random moments, each session is in the state before or after its last write`,
     () =>
       Effect.gen(function*() {
         const seed = Number(process.env["SEED"] ?? Math.floor(Math.random() * 2 ** 31))
@@ -107,7 +105,7 @@ describe("a process that is killed", () => {
         assert.isAbove(all.reduce((sum, { acknowledged }) => sum + acknowledged, 0), 500)
 
         // The sweep removes old leftovers, and live sessions stay.
-        for (let i = 0; i < 20; i++) yield* store.removeExpired(Date.now() + 2 * hour, 1000)
+        for (let i = 0; i < 20; i++) yield* store.removeExpired({ now: Date.now() + 2 * hour, limit: 1000 })
         for (const { history } of all) yield* assertUsable(store, history, 10_000_000)
         const filesIn = (...names: ReadonlyArray<string>) => {
           const path = Path.join(directory, ...names)

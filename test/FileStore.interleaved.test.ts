@@ -58,18 +58,28 @@ const lifetime = { ...records.one.expiry, at: start + 9, lifetime: { _tag: "Brow
 
 /** Calls that compete for a few keys and ids. */
 const calls: Readonly<Record<string, Call>> = {
-  "save": call((store) => store.save(one, changed("save"), 1, start)),
-  "another save": call((store) => store.save(one, changed("another save"), 1, start)),
-  "save of a lifetime": call((store) => store.save(one, changed("lifetime", { expiry: lifetime }), 1, start)),
-  "touch": call((store) => store.touch(one, start + 7, end + 5, start)),
-  "another touch": call((store) => store.touch(one, start + 5, end + 7, start)),
-  "rotate": call((store) => store.rotate(one, free, changed("rotate"), 1, start), free),
-  "rotate to another id": call((store) => store.rotate(one, third, changed("id", { id: freeId }), 1, start), freeId),
-  "rotate to another subject": call((store) =>
-    store.rotate(one, spare, changed("bob", { id: otherId, subject: "bob" }), 1, start)
+  "save": call((store) => store.save(one, changed("save"), { expectedVersion: 1, now: start })),
+  "another save": call((store) => store.save(one, changed("another save"), { expectedVersion: 1, now: start })),
+  "save of a lifetime": call((store) =>
+    store.save(one, changed("lifetime", { expiry: lifetime }), { expectedVersion: 1, now: start })
   ),
-  "rotate to the same key": call((store) => store.rotate(two, free, { ...records.two, version: 2 }, 1, start), free),
-  "rotate to a taken key": call((store) => store.rotate(one, two, changed("taken"), 1, start)),
+  "touch": call((store) => store.touch(one, { lastSeenAt: start + 7, expiresAt: end + 5, now: start })),
+  "another touch": call((store) => store.touch(one, { lastSeenAt: start + 5, expiresAt: end + 7, now: start })),
+  "rotate": call((store) => store.rotate(one, free, changed("rotate"), { expectedVersion: 1, now: start }), free),
+  "rotate to another id": call(
+    (store) => store.rotate(one, third, changed("id", { id: freeId }), { expectedVersion: 1, now: start }),
+    freeId
+  ),
+  "rotate to another subject": call((store) =>
+    store.rotate(one, spare, changed("bob", { id: otherId, subject: "bob" }), { expectedVersion: 1, now: start })
+  ),
+  "rotate to the same key": call(
+    (store) => store.rotate(two, free, { ...records.two, version: 2 }, { expectedVersion: 1, now: start }),
+    free
+  ),
+  "rotate to a taken key": call((store) =>
+    store.rotate(one, two, changed("taken"), { expectedVersion: 1, now: start })
+  ),
   "create": call((store) => store.create(free, changed("new", { id: freeId, version: 1 }), start), free, freeId),
   "create of a taken key": call((store) => store.create(one, changed("taken", { id: otherId }), start)),
   "create of a taken id": call((store) => store.create(fourth, changed("taken"), start)),
@@ -80,8 +90,8 @@ const calls: Readonly<Record<string, Call>> = {
   "revokeSubject": call((store) => store.revokeSubject(namespace, "ann")),
   "revokeSubject but one": call((store) => store.revokeSubject(namespace, "ann", records.one.id)),
   "revokeAll": call((store) => store.revokeAll(namespace)),
-  "removeExpired": call((store) => store.removeExpired(end, 10)),
-  "removeExpired of one": call((store) => store.removeExpired(start + 1, 1)),
+  "removeExpired": call((store) => store.removeExpired({ now: end, limit: 10 })),
+  "removeExpired of one": call((store) => store.removeExpired({ now: start + 1, limit: 1 })),
   "load": call((store) => store.load(one, start)),
   "load of the new key": call((store) => store.load(free, start)),
   "find": call((store) => store.find(namespace, records.one.id, start)),
@@ -114,7 +124,7 @@ const stateOf = (store: Store) =>
     ),
     ann: store.list(namespace, "ann", start),
     bob: store.list(namespace, "bob", start),
-    all: store.scan(namespace, undefined, 10, start),
+    all: store.scan(namespace, { limit: 10, now: start }),
     later: Effect.forEach([one, two, free, spare, third], (key) => store.load(key, end + 4)),
     count: store.count(start)
   })

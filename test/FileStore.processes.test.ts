@@ -39,7 +39,7 @@ describe("processes on one directory", () => {
   )
 
   live(
-    "F20: 100,000 reads beside a writer are never torn, and no reader sees an older version after a newer one",
+    "100,000 reads beside a writer are never torn, and no reader sees an older version after a newer one",
     Effect.gen(function*() {
       const program = yield* bundle("fileStoreProcess")
       const directory = yield* temporaryDirectory("files")
@@ -136,7 +136,7 @@ describe("processes on one directory", () => {
   )
 
   live(
-    "F19: writes beyond the file size limit fail and change nothing, and smaller writes succeed",
+    "writes beyond the file size limit fail and change nothing, and smaller writes succeed",
     Effect.gen(function*() {
       const program = yield* bundle("fileStoreProcess")
       const directory = yield* temporaryDirectory("files")

@@ -56,7 +56,7 @@ for (const [name, write] of writes) {
           (stop) => (_, run) => Effect.zipRight(stop, run),
           ({ done, healthy, resumed, root, written }) =>
             Effect.gen(function*() {
-              yield* healthy.removeExpired(Date.now() + 2 * hour, 100)
+              yield* healthy.removeExpired({ now: Date.now() + 2 * hour, limit: 100 })
               const outcome = yield* resumed
               if (Either.isLeft(outcome)) {
                 assertUnavailable(outcome.left)
@@ -77,7 +77,7 @@ for (const [name, write] of writes) {
           (stop) => (_, run) => Effect.zipRight(stop, run),
           ({ healthy, resumed, written }) =>
             Effect.gen(function*() {
-              yield* healthy.removeExpired(Date.now() + 58 * minute, 100)
+              yield* healthy.removeExpired({ now: Date.now() + 58 * minute, limit: 100 })
               assert.isTrue(Either.isRight(yield* resumed))
               yield* containsExactly(healthy, written, written.after)
               // The id is still reserved.

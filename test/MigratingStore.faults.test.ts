@@ -43,7 +43,11 @@ describe("a copy on its way that has expired before the session", () => {
           )
           : call)
       const toucher = yield* Effect.fork(
-        MigratingStore.make(slowA, b, { phase: "prepare" }).touch(one.key, start + minute, start + 2 * hour, start)
+        MigratingStore.make(slowA, b, { phase: "prepare" }).touch(one.key, {
+          lastSeenAt: start + minute,
+          expiresAt: start + 2 * hour,
+          now: start
+        })
       )
       yield* Deferred.await(atTouch)
       yield* Effect.exit(dyingAfter(a, b, 2).load(one.key, start))
@@ -73,7 +77,7 @@ describe("a logout with the old token while the session moves and its token is e
       const logout = yield* Effect.fork(MigratingStore.make(slowA, b, { phase: "move" }).destroy(one.key))
       yield* Deferred.await(looked)
       const store = MigratingStore.make(a, b, { phase: "move" })
-      assert.strictEqual(yield* store.rotate(one.key, newKey, one.record, 1, start), "saved")
+      assert.strictEqual(yield* store.rotate(one.key, newKey, one.record, { expectedVersion: 1, now: start }), "saved")
       yield* Deferred.succeed(go, undefined)
       yield* Fiber.join(logout)
       assert.isTrue(yield* isThere(store, newKey, start))
@@ -90,7 +94,10 @@ describe("a logout with the old token while the session moves and its token is e
             call,
             Effect.gen(function*() {
               const prepared = MigratingStore.make(a, b, { phase: "prepare" })
-              assert.strictEqual(yield* prepared.rotate(one.key, newKey, one.record, 1, start), "saved")
+              assert.strictEqual(
+                yield* prepared.rotate(one.key, newKey, one.record, { expectedVersion: 1, now: start }),
+                "saved"
+              )
               yield* Effect.exit(dyingAfter(a, b, 3).load(newKey, start))
             })
           )
@@ -152,7 +159,7 @@ describe("a record that is damaged while sessions move", () => {
           assert.isAtLeast(done, 4)
           return yield* isAlive(store, one, start)
         }
-        const page = yield* store.scan("laws", undefined, 10, start)
+        const page = yield* store.scan("laws", { limit: 10, now: start })
         assert.deepStrictEqual([page.length, damagedIn(page)], [2, [one.record.id]])
         const listed = yield* store.list("laws", "ann", start)
         assert.deepStrictEqual(listed.map(({ id }) => id), [good.record.id])

@@ -86,7 +86,10 @@ describe("all turn round, and a process died in the middle of a move", () => {
         yield* isAlive(store, one, start)
         yield* isAlive(second, one, start)
         assert.strictEqual(
-          yield* store.save(one.key, { ...one.record, writeId: "w", data: `"new"` }, 1, start),
+          yield* store.save(one.key, { ...one.record, writeId: "w", data: `"new"` }, {
+            expectedVersion: 1,
+            now: start
+          }),
           "saved"
         )
         yield* TestClock.adjust("1 second")
@@ -100,7 +103,10 @@ describe("all turn round, and a process died in the middle of a move", () => {
         const { back, first, one, second } = yield* half(done)
         const store = MigratingStore.make(second, first, { phase: "move" })
         const newKey = freshKey()
-        assert.strictEqual(yield* store.rotate(one.key, newKey, { ...one.record, writeId: "r" }, 1, start), "saved")
+        assert.strictEqual(
+          yield* store.rotate(one.key, newKey, { ...one.record, writeId: "r" }, { expectedVersion: 1, now: start }),
+          "saved"
+        )
         const renewed = { key: newKey, record: { ...one.record, writeId: "r", version: 2 } }
         yield* isAlive(store, renewed, start)
         yield* back

@@ -63,6 +63,9 @@ for (const where of ["above both", "below, in the old", "below, in the new"] as 
       const moving = yield* sealed(MigratingStore.make(from, to, { phase: "move" }))
       yield* isAlive(moving, one, start)
       yield* isAlive(yield* sealed(to), one, start)
-      assert.strictEqual(yield* moving.save(one.key, { ...one.record, data: `"new"` }, 1, start), "saved")
+      assert.strictEqual(
+        yield* moving.save(one.key, { ...one.record, data: `"new"` }, { expectedVersion: 1, now: start }),
+        "saved"
+      )
     }).pipe(Effect.provide(Keyring.layer([keyOf("k1", 5)]))))
 }

@@ -94,7 +94,7 @@ describe("what moves, and when", () => {
       const { record } = yield* stored(from)
       yield* moving.list(record.namespace, "ann", start)
       yield* moving.find(record.namespace, record.id, start)
-      yield* moving.scan(record.namespace, undefined, 10, start)
+      yield* moving.scan(record.namespace, { limit: 10, now: start })
       assert.deepStrictEqual(yield* to.count(start), { current: 0, expired: 0 })
     }))
 
@@ -108,7 +108,7 @@ describe("what moves, and when", () => {
         const found: Array<string> = []
         let after: (typeof ids)[number] | undefined
         do {
-          const page = yield* store.scan("laws", after, limit, start)
+          const page = yield* store.scan("laws", { after, limit, now: start })
           found.push(...page.map(({ id }) => id))
           after = page.at(-1)?.id
         } while (after !== undefined)
@@ -238,7 +238,7 @@ describe("requests on several nodes, while a session moves", () => {
       scene([
         ["move", loadAct],
         ["move", { name: "", act: (store) => store.list("laws", "ann", start) }],
-        ["prepare", { name: "", act: (store) => store.scan("laws", undefined, 10, start) }],
+        ["prepare", { name: "", act: (store) => store.scan("laws", { limit: 10, now: start }) }],
         ["prepare", {
           name: "",
           act: (store, { record }) => Effect.map(store.find("laws", record.id, start), Option.toArray)
@@ -272,7 +272,7 @@ describe("a process that dies in the middle of a move", () => {
     it.live(`after ${done} writes: lists show it once`, () =>
       Effect.gen(function*() {
         const { one: { key, record }, store } = yield* half
-        assert.deepStrictEqual(yield* store.scan("laws", undefined, 10, start), [{ ...record, key }])
+        assert.deepStrictEqual(yield* store.scan("laws", { limit: 10, now: start }), [{ ...record, key }])
         assert.lengthOf(yield* store.list("laws", "ann", start), 1)
       }))
 
@@ -289,7 +289,7 @@ describe("a process that dies in the middle of a move", () => {
       Effect.gen(function*() {
         const { from, one, to } = yield* half
         const back = migrating(from, to, "back")
-        assert.deepStrictEqual(yield* back.scan("laws", undefined, 10, start), [{ ...one.record, key: one.key }])
+        assert.deepStrictEqual(yield* back.scan("laws", { limit: 10, now: start }), [{ ...one.record, key: one.key }])
         yield* isAlive(back, one, start)
       }))
 

@@ -166,11 +166,17 @@ describe("what is left over has expired, and the session has not", () => {
       Effect.gen(function*() {
         const { first, one, second } = yield* half(4)
         const there = MigratingStore.make(first, second, { phase: "move" })
-        assert.strictEqual(yield* there.touch(one.key, start + minute, start + 3 * hour, start + minute), "touched")
+        assert.strictEqual(
+          yield* there.touch(one.key, { lastSeenAt: start + minute, expiresAt: start + 3 * hour, now: start + minute }),
+          "touched"
+        )
         const now = start + hour + later
         for (const store of [back(first, second), there, back(first, second)]) {
           const { version, ...record } = yield* loaded(store, one.key, now)
-          assert.strictEqual(yield* store.save(one.key, { ...record, version }, version, now), "saved")
+          assert.strictEqual(
+            yield* store.save(one.key, { ...record, version }, { expectedVersion: version, now }),
+            "saved"
+          )
           assert.strictEqual((yield* loaded(store, one.key, now)).version, version + 1)
         }
       }))

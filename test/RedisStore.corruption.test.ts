@@ -82,7 +82,7 @@ const isCorrupt = (store: Store, bad: Stored, good: Stored, what: string) =>
     }
     const { id, namespace } = bad.record
     assert.strictEqual((yield* Effect.flip(store.find(namespace, id, start))).reason, "corrupt", what)
-    const page = yield* store.scan(namespace, undefined, 10, start)
+    const page = yield* store.scan(namespace, { limit: 10, now: start })
     assert.deepStrictEqual(page.map((one) => "error" in one && [one.id, one.error.reason]), [[id, "corrupt"]], what)
     yield* store.list(namespace, "ann", start)
     yield* isAlive(store, good, start)
@@ -152,8 +152,8 @@ describe("a corrupt record", () => {
       if (first !== undefined) yield* set(first, "m", secret)
       if (second !== undefined) yield* replace(second, secret)
       yield* store.revokeSubject("laws", "ann", first?.record.id)
-      assert.strictEqual(yield* store.removeExpired(start + 4, 3), 3)
-      assert.strictEqual(yield* store.removeExpired(start + 4, 3), 1)
+      assert.strictEqual(yield* store.removeExpired({ now: start + 4, limit: 3 }), 3)
+      assert.strictEqual(yield* store.removeExpired({ now: start + 4, limit: 3 }), 1)
       assert.deepStrictEqual(yield* store.count(start), { current: 0, expired: 0 })
       for (const { key, record } of all) {
         assert.strictEqual(yield* store.create(key, { ...record, ...ending(start + 5) }, start), "created")

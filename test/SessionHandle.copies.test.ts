@@ -136,12 +136,12 @@ describe("a store that is down", () => {
       yield* TestClock.adjust("1 hour")
       yield* here(Cart.value, cookie)
       yield* TestClock.adjust("9 seconds")
-      const before = yield* truth.scan("test/Copies", undefined, 10, 0)
+      const before = yield* truth.scan("test/Copies", { limit: 10, now: 0 })
       yield* goDown
       const { error, setCookie } = yield* here(Effect.zipRight(Cart.allowStale, Cart.value), cookie)
       assert.deepStrictEqual([error, setCookie], [undefined, undefined])
       state.down = false
-      assert.deepStrictEqual(yield* truth.scan("test/Copies", undefined, 10, 0), before)
+      assert.deepStrictEqual(yield* truth.scan("test/Copies", { limit: 10, now: 0 }), before)
     }))
 
   it.scoped("a logout is 503 with the cookie kept, copy or not", () =>

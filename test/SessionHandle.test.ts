@@ -371,7 +371,7 @@ for (const [name, layer] of stores) {
     ({ cookie }) => cookie
   )
 
-  describe(`time, on ${name}: the server decides (7.3.1, 7.3.2)`, () => {
+  describe(`time, on ${name}: the server decides (ASVS 7.3.1, 7.3.2)`, () => {
     timed(
       "idle: alive until the limit, dead at it",
       Expiry.earliest(Expiry.idle("1 hour"), Expiry.absolute("1 day")),
@@ -460,7 +460,7 @@ for (const [name, layer] of stores) {
     )
 
     timed(
-      "a clock that goes back neither ends a session nor prolongs it (F-T2)",
+      "a clock that goes back neither ends a session nor prolongs it",
       Expiry.earliest(Expiry.idle("1 hour"), Expiry.absolute("1 day")),
       Effect.gen(function*() {
         yield* TestClock.setTime(10_000_000)

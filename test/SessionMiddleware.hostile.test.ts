@@ -107,7 +107,7 @@ describe("hostile bytes", () => {
     ])
   })
 
-  hostile("a token that is cut, longer, or spelt otherwise is nobody's (O5)", (world) => {
+  hostile("a token that is cut, longer, or spelt otherwise is nobody's", (world) => {
     const { attacker } = world
     const last = base64url.indexOf(attacker.slice(-1))
     // Of 64 last characters, four lead to the same bytes, and one of them is how tokens are written.

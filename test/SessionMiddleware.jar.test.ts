@@ -229,7 +229,7 @@ describe("responses that overtake one another", () => {
   )
 
   live(
-    "two tabs log in at once: the later response decides, and the cart goes to one of them (F31)",
+    "two tabs log in at once: the later response decides, and the cart goes to one of them",
     Effect.gen(function*() {
       for (const [earlier, later] of [["/ann", "/bob"], ["/bob", "/ann"], ["/ann", "/ann"]] as const) {
         const { parked, port } = yield* start()

@@ -80,7 +80,10 @@ describe("a database that becomes read-only, while its address leads to another 
         const admin = Context.get(yield* Layer.build(client(first, 1)), SqlClient)
         for (const statement of demote) yield* admin.unsafe(statement)
         const error = yield* Effect.flip(
-          Effect.repeat(store.touch(one.key, start, one.record.expiry.at, start), { until: () => false, times: 100 })
+          Effect.repeat(store.touch(one.key, { lastSeenAt: start, expiresAt: one.record.expiry.at, now: start }), {
+            until: () => false,
+            times: 100
+          })
         )
         assert.instanceOf(error, SessionStoreError)
         assert.strictEqual(error.reason, "unavailable")

@@ -34,7 +34,7 @@ describe("a MariaDB that goes away", () => {
 
 describe("a MariaDB that has enough of us", () => {
   it.scopedLive(
-    "connections that are cut under load are 503 at the worst, and nothing is lost (F25)",
+    "connections that are cut under load are 503 at the worst, and nothing is lost",
     () =>
       Effect.gen(function*() {
         const { url } = yield* (yield* startable).start
@@ -50,6 +50,6 @@ describe("a MariaDB that has enough of us", () => {
       })
   )
 
-  it.scopedLive("a pool that the application has emptied is 503 in time, and works when it is free (F25)", () =>
+  it.scopedLive("a pool that the application has emptied is 503 in time, and works when it is free", () =>
     poolExhausted(mysqlClient({ maxConnections: 1 })))
 })

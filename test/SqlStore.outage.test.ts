@@ -31,7 +31,7 @@ describe("a Postgres that goes away", () => {
 })
 
 describe("a database that goes away", () => {
-  it.scopedLive("postgres: connections that are cut under load are 503 at the worst, and nothing is lost (F25)", () =>
+  it.scopedLive("postgres: connections that are cut under load are 503 at the worst, and nothing is lost", () =>
     Effect.gen(function*() {
       const applicationName = freshPrefix()
       const shops = yield* shopOn(
@@ -44,7 +44,7 @@ describe("a database that goes away", () => {
       yield* survivesBrokenConnections(shops, cut)
     }))
 
-  it.scopedLive("postgres: a pool that the application has emptied is 503 in time, and works when it is free (F25)", () =>
+  it.scopedLive("postgres: a pool that the application has emptied is 503 in time, and works when it is free", () =>
     poolExhausted(postgresClient({ maxConnections: 1 })))
 
   it.scopedLive("sqlite: what another process destroyed and revoked stays so when the file is opened again", () =>

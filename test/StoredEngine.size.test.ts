@@ -109,7 +109,7 @@ class Shop extends Session.Tag<Shop>()("test/Size", {
 
 const count = Effect.flatMap(
   SessionDirectory,
-  (directory) => Effect.map(directory.scan("test/Size", undefined, 10, 0), (page) => page.length)
+  (directory) => Effect.map(directory.scan("test/Size", { limit: 10, now: 0 }), (page) => page.length)
 )
 
 const largeNote = Shop.set("note", "x".repeat(kib64))

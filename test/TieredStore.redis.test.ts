@@ -1,5 +1,5 @@
 /**
- * What visitors meet while the Redis in front of a database is not what it should be: nothing (F21–F23).
+ * What visitors meet while the Redis in front of a database is not what it should be: nothing.
  */
 import { it } from "@effect/vitest"
 import { Context, Effect, Layer, Logger, Scope } from "effect"

@@ -62,8 +62,11 @@ const unconfirmed = Effect.map(
 const writes: ReadonlyArray<
   readonly [name: string, run: (store: Store, one: Stored) => Effect.Effect<unknown, SessionStoreError>]
 > = [
-  ["a save", (store, { key, record }) => store.save(key, { ...record, data: `"new"` }, 1, start)],
-  ["a rotation", (store, { key, record }) => store.rotate(key, freshKey(), record, 1, start)],
+  [
+    "a save",
+    (store, { key, record }) => store.save(key, { ...record, data: `"new"` }, { expectedVersion: 1, now: start })
+  ],
+  ["a rotation", (store, { key, record }) => store.rotate(key, freshKey(), record, { expectedVersion: 1, now: start })],
   ["a logout", (store, { key }) => store.destroy(key)],
   ["a revocation by id", (store, { record }) => store.revoke(namespace, record.id)],
   ["a revocation by subject", (store, { record }) => store.revokeSubject(namespace, record.subject ?? "")]

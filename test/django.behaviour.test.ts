@@ -276,7 +276,7 @@ const observe = <E>(layer: Layer.Layer<SessionStore, E>, { handler, presented, s
       : answer.cookie === ""
       ? "expired"
       : [answer.cookie === value ? "again" : "new", ...(maxAge === undefined ? [] : [maxAge])].join(", ")
-    const records = recordsIn(yield* shop.store.scan("test/Shop", undefined, 10, 0))
+    const records = recordsIn(yield* shop.store.scan("test/Shop", { limit: 10, now: 0 }))
     const outcome: Outcome = {
       status: answer.status,
       cookie,
@@ -313,7 +313,7 @@ for (const [name, layer] of stores) {
   const engine = () => Layer.provideMerge(StoredEngine.layer(), layer())
   const provided = () => Layer.provideMerge(App.layer, engine())
   const recordsOf = Effect.map(
-    Effect.flatMap(SessionStore, (store) => store.scan("test/Behaviour", undefined, 10, 0)),
+    Effect.flatMap(SessionStore, (store) => store.scan("test/Behaviour", { limit: 10, now: 0 })),
     recordsIn
   )
   const begin = Effect.map(visit(App, App.set("user", "ann")), ({ cookie }) => cookie)

@@ -277,7 +277,7 @@ for (const [name, layer] of stores) {
         const broken = yield* Effect.flatMap(sessions.create({ user: "bob" }), (made) => Effect.flatten(made.token))
         const key = yield* Effect.map(Effect.flatten(tokenOf(broken)), StoredEngine.storeKeys("test/Django"))
         const record = yield* Effect.flatten(store.load(key, 0))
-        yield* store.save(key, { ...record, data: `{"user":7}` }, 1, 0)
+        yield* store.save(key, { ...record, data: `{"user":7}` }, { expectedVersion: 1, now: 0 })
         const all = yield* Stream.runCollect(sessions.all)
         const { failures, values } = split(all)
         assert.deepStrictEqual([values.length, failures.length], [230, 1])
@@ -293,7 +293,7 @@ for (const [name, layer] of stores) {
         const sessions = yield* App.service
         const { damage, store } = corruptible(yield* SessionStore)
         yield* Effect.replicateEffect(sessions.create({ user: "ann" }), 3)
-        const [one] = recordsIn(yield* store.scan("test/Django", undefined, 1, 0))
+        const [one] = recordsIn(yield* store.scan("test/Django", { limit: 1, now: 0 }))
         if (one === undefined) return assert.fail("there is none")
         yield* damage(one.key)
         const all = yield* Effect.provideService(Stream.runCollect(sessions.all), SessionDirectory, store)
@@ -400,10 +400,10 @@ describe("serializers", () => {
           Layer.provide(layer, StoredEngine.layer())
         )
       const json = yield* sessions(App.layer)
-      assert.strictEqual(recordsIn(yield* store.scan("test/Django", undefined, 1, 0))[0]?.data, `{"cart":["tea"]}`)
+      assert.strictEqual(recordsIn(yield* store.scan("test/Django", { limit: 1, now: 0 }))[0]?.data, `{"cart":["tea"]}`)
       const packed = yield* sessions(Layer.provide(App.layerWith({}), MessagePack), json.cookie)
       assert.strictEqual(packed.error, undefined)
-      const data = recordsIn(yield* store.scan("test/Django", undefined, 1, 0))[0]?.data ?? ""
+      const data = recordsIn(yield* store.scan("test/Django", { limit: 1, now: 0 }))[0]?.data ?? ""
       assert.deepStrictEqual(packr.unpack(Buffer.from(data, "base64url")), { cart: ["tea", "tea"] })
     }).pipe(Effect.provide(stores[0]?.[1]() ?? Layer.die("no store")), Effect.orDie))
 })

@@ -81,9 +81,9 @@ const mutants: ReadonlyArray<Mutant> = [
     fault: "scan gives what is damaged beyond the limit",
     law: hasPlace,
     instead: ({ store }) => ({
-      scan: (namespace, after, limit, now) =>
+      scan: (namespace, { after, limit, now }) =>
         Effect.map(
-          store.scan(namespace, after, limit + 1, now),
+          store.scan(namespace, { after, limit: limit + 1, now }),
           (page) => page.filter((one, i) => i < limit || isDamaged(one))
         )
     })

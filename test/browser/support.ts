@@ -84,7 +84,7 @@ export const open = ({ app = shopRoutes, cookie }: Options = {}): Effect.Effect<
       origin: `http://localhost:${port}`,
       calls,
       sessions: () =>
-        Effect.runPromise(Effect.map(running.store.scan("app/Session", undefined, 100, Date.now()), recordsIn)),
+        Effect.runPromise(Effect.map(running.store.scan("app/Session", { limit: 100, now: Date.now() }), recordsIn)),
       restart: () =>
         Effect.runPromise(Effect.gen(function*() {
           yield* Scope.close(running.scope, Exit.void)

@@ -77,11 +77,17 @@ export const perform = (store: Store, tale: History, step: Step) =>
     const next = after(record, step)
     switch (step.op) {
       case "save":
-        return yield* expecting("saved", store.save(key, next, record.version, start))
+        return yield* expecting("saved", store.save(key, next, { expectedVersion: record.version, now: start }))
       case "touch":
-        return yield* expecting("touched", store.touch(key, next.lastSeenAt, next.expiry.at, start))
+        return yield* expecting(
+          "touched",
+          store.touch(key, { lastSeenAt: next.lastSeenAt, expiresAt: next.expiry.at, now: start })
+        )
       case "rotate":
-        return yield* expecting("saved", store.rotate(key, keyOf(step.newKey), next, record.version, start))
+        return yield* expecting(
+          "saved",
+          store.rotate(key, keyOf(step.newKey), next, { expectedVersion: record.version, now: start })
+        )
       case "destroy":
         return yield* store.destroy(key)
       case "revoke":

@@ -41,7 +41,7 @@ const increment = (store: Store, key: string): Effect.Effect<void, unknown> =>
   Effect.gen(function*() {
     const record = yield* loaded(store, key)
     const next = { ...record, data: `${Number(record.data) + 1}` }
-    const outcome = yield* store.save(keyOf(key), next, record.version, start)
+    const outcome = yield* store.save(keyOf(key), next, { expectedVersion: record.version, now: start })
     if (outcome === "conflict") return yield* increment(store, key)
     if (outcome === "gone") return yield* Effect.dieMessage("the session is gone")
   })
@@ -51,8 +51,8 @@ const scribble = (store: Store, key: string) =>
     const first = yield* loaded(store, key)
     yield* say("ready")
     for (let version = first.version;; version++) {
-      yield* store.save(keyOf(key), { ...first, data: dataOf(version + 1) }, version, start)
-      yield* store.touch(keyOf(key), start + version, first.expiry.at + version, start)
+      yield* store.save(keyOf(key), { ...first, data: dataOf(version + 1) }, { expectedVersion: version, now: start })
+      yield* store.touch(keyOf(key), { lastSeenAt: start + version, expiresAt: first.expiry.at + version, now: start })
       // A breath: a reader begins again when the session has changed between its two steps.
       yield* Effect.sleep("5 millis")
     }
@@ -81,10 +81,10 @@ const live = (store: Store) =>
   Effect.gen(function*() {
     const one = yield* stored(store)
     const record = { ...one.record, version: 2 }
-    yield* store.save(one.key, record, 1, start)
+    yield* store.save(one.key, record, { expectedVersion: 1, now: start })
     yield* isAlive(store, { ...one, record }, start)
     const rotated = { key: freshKey(), record: { ...record, id: freshId(), version: 3 } }
-    yield* store.rotate(one.key, rotated.key, rotated.record, 2, start)
+    yield* store.rotate(one.key, rotated.key, rotated.record, { expectedVersion: 2, now: start })
     yield* isDead(store, one, start)
     const other = yield* stored(store)
     yield* store.revokeSubject(record.namespace, "ann", rotated.record.id)
@@ -103,13 +103,15 @@ const fill = (store: Store, { id, key, newKey, record }: Extract<Job, { readonly
         Effect.match(write, { onFailure: ({ reason }) => reason, onSuccess: (outcome) => outcome }),
         say
       )
-    yield* outcomeOf(store.save(keyOf(key), big, old.version, start))
-    yield* outcomeOf(store.rotate(keyOf(key), keyOf(newKey), { ...big, id: idOf(id) }, old.version, start))
+    yield* outcomeOf(store.save(keyOf(key), big, { expectedVersion: old.version, now: start }))
+    yield* outcomeOf(
+      store.rotate(keyOf(key), keyOf(newKey), { ...big, id: idOf(id) }, { expectedVersion: old.version, now: start })
+    )
     yield* outcomeOf(store.create(keyOf(newKey), { ...big, id: idOf(id) }, start))
     yield* say(yield* loaded(store, key))
     yield* say(Option.isSome(yield* store.load(keyOf(newKey), start)))
     yield* outcomeOf(store.create(keyOf(newKey), { ...record, id: idOf(id) }, start))
-    yield* outcomeOf(store.save(keyOf(key), { ...old, data: `"small"` }, old.version, start))
+    yield* outcomeOf(store.save(keyOf(key), { ...old, data: `"small"` }, { expectedVersion: old.version, now: start }))
   })
 
 const job: Job = JSON.parse(process.argv[2] ?? "")
@@ -133,7 +135,7 @@ const main = Effect.gen(function*() {
       yield* say("ready")
       let removed = 1
       while (removed > 0) {
-        removed = yield* store.removeExpired(job.now, job.limit)
+        removed = yield* store.removeExpired({ now: job.now, limit: job.limit })
         yield* say(removed)
       }
     }

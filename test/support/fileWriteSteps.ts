@@ -44,13 +44,17 @@ export const writes: ReadonlyArray<
   }],
   ["save", (store, one, other) => {
     const saved = { ...one, record: { ...one.record, data: `"saved"`, writeId: "saved", version: 2 } }
-    return { run: store.save(one.key, saved.record, 1, start), before: [one, other], after: [saved, other] }
+    return {
+      run: store.save(one.key, saved.record, { expectedVersion: 1, now: start }),
+      before: [one, other],
+      after: [saved, other]
+    }
   }],
   ["touch", (store, one, other) => {
     const expiry = { ...one.record.expiry, at: far + hour }
     const touched = { ...one, record: { ...one.record, lastSeenAt: start + minute, expiry } }
     return {
-      run: store.touch(one.key, start + minute, far + hour, start),
+      run: store.touch(one.key, { lastSeenAt: start + minute, expiresAt: far + hour, now: start }),
       before: [one, other],
       after: [touched, other]
     }
@@ -60,7 +64,7 @@ export const writes: ReadonlyArray<
       const record = { ...one.record, version: 2, subject: "carol", ...id === "another id" ? { id: freshId() } : {} }
       const rotated = { key: freshKey(), record }
       return {
-        run: store.rotate(one.key, rotated.key, record, 1, start),
+        run: store.rotate(one.key, rotated.key, record, { expectedVersion: 1, now: start }),
         before: [one, other],
         after: [rotated, other]
       }
@@ -84,7 +88,7 @@ export const writes: ReadonlyArray<
   })],
   ["revokeAll", (store, one, other) => ({ run: store.revokeAll(namespace), before: [one, other], after: [] })],
   ["removeExpired", (store, one, other) => ({
-    run: store.removeExpired(start, 10),
+    run: store.removeExpired({ now: start, limit: 10 }),
     before: [one, other],
     after: [one, other]
   })]
@@ -106,8 +110,8 @@ export const containsExactly = (store: Store, { after, before }: Write, expected
 export const leavesNoFiles = (root: string, store: Store) =>
   Effect.gen(function*() {
     // Twice: entries go after the records that they lead to.
-    yield* store.removeExpired(far + 2 * hour, 100)
-    yield* store.removeExpired(far + 2 * hour, 100)
+    yield* store.removeExpired({ now: far + 2 * hour, limit: 100 })
+    yield* store.removeExpired({ now: far + 2 * hour, limit: 100 })
     const left = readdirSync(root, { recursive: true, encoding: "utf8" }).filter((path) =>
       !path.startsWith("epochs") && (!statSync(Path.join(root, path)).isDirectory() || path.split("/").length > 2)
     )
@@ -134,9 +138,13 @@ export const isCommitStep = ({ call, paths: [, to = ""] }: Step) =>
 export const isWritable = (store: Store, there: ReadonlyArray<Stored>) =>
   Effect.forEach(there, ({ key, record }) =>
     Effect.gen(function*() {
-      yield* equal("save", yield* store.save(key, record, record.version, start), "saved")
+      yield* equal("save", yield* store.save(key, record, { expectedVersion: record.version, now: start }), "saved")
       const newKey = freshKey()
-      yield* equal("rotate", yield* store.rotate(key, newKey, record, record.version + 1, start), "saved")
+      yield* equal(
+        "rotate",
+        yield* store.rotate(key, newKey, record, { expectedVersion: record.version + 1, now: start }),
+        "saved"
+      )
       yield* store.destroy(newKey)
       yield* stored(store)
     }))

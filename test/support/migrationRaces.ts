@@ -55,20 +55,23 @@ export const loadAct: Act = { name: "a read", act: (store, { key }) => store.loa
 export const data = `"new"`
 export const saveAct: Act = {
   name: "a save",
-  act: (store, { key, record }) => store.save(key, { ...record, data, writeId: "new" }, 1, start)
+  act: (store, { key, record }) =>
+    store.save(key, { ...record, data, writeId: "new" }, { expectedVersion: 1, now: start })
 }
 export const touchAct: Act = {
   name: "a touch",
-  act: (store, { key }) => store.touch(key, start + minute, start + hour + minute, start)
+  act: (store, { key }) =>
+    store.touch(key, { lastSeenAt: start + minute, expiresAt: start + hour + minute, now: start })
 }
 export const rotateAct: Act = {
   name: "a rotation",
   act: (store, { key, record }, newKey) =>
-    store.rotate(key, newKey, { ...record, id: freshId(), data, subject: "bob" }, 1, start)
+    store.rotate(key, newKey, { ...record, id: freshId(), data, subject: "bob" }, { expectedVersion: 1, now: start })
 }
 export const rotateKeepingIdAct: Act = {
   name: "a rotation that keeps the id",
-  act: (store, { key, record }, newKey) => store.rotate(key, newKey, { ...record, data }, 1, start)
+  act: (store, { key, record }, newKey) =>
+    store.rotate(key, newKey, { ...record, data }, { expectedVersion: 1, now: start })
 }
 export const destroyAct: Act = { name: "a logout", act: (store, { key }) => store.destroy(key) }
 export const revocationActs: ReadonlyArray<Act> = [

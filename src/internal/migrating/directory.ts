@@ -25,8 +25,8 @@ export const movedDirectory = (old: Store, fresh: Store): Pick<Store, "find" | "
     now: number
   ): Effect.Effect<ReadonlyArray<Located | Corrupt>, SessionStoreError> =>
     Effect.gen(function*() {
-      const older = yield* old.scan(namespace, after, limit, now)
-      const newer = yield* fresh.scan(namespace, after, limit, now)
+      const older = yield* old.scan(namespace, { after, limit, now })
+      const newer = yield* fresh.scan(namespace, { after, limit, now })
       const [whole, damaged] = Arr.partition([...older, ...newer], isDamaged)
       // The key of a copy that does not count yet is not the session's, and that of a mark may be so no more. Of what is damaged
       // there may be a better one.
@@ -85,7 +85,8 @@ export const movedDirectory = (old: Store, fresh: Store): Pick<Store, "find" | "
     find,
     list: (namespace, subject, now, { after, limit = pageSize } = {}) =>
       limit <= 0 ? Effect.succeed([]) : listAfter(namespace, subject, now, after, limit),
-    scan: (namespace, after, limit, now) => limit <= 0 ? Effect.succeed([]) : pageAfter(namespace, after, limit, now)
+    scan: (namespace, { after, limit, now }) =>
+      limit <= 0 ? Effect.succeed([]) : pageAfter(namespace, after, limit, now)
   }
 }
 

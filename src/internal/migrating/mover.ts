@@ -172,7 +172,7 @@ export class Mover {
       if (mark === undefined || markOf(mark)._tag !== "Moved") return Effect.void
       const aside = asideOf(key, this.#new.capabilities)
       return Effect.flatMap(
-        this.#new.rotate(key, aside, { ...mark, writeId: freshWrite() }, mark.version, now),
+        this.#new.rotate(key, aside, { ...mark, writeId: freshWrite() }, { expectedVersion: mark.version, now }),
         (outcome) => outcome === "saved" ? this.#new.destroy(aside) : Effect.void
       )
     })
@@ -201,7 +201,7 @@ export class Mover {
     const original = originalOf(record)
     const frozen = marked(record, { _tag: "Moving", original }, freshWrite())
     return Effect.flatMap(
-      this.#old.save(move.key, frozen, record.version, move.now),
+      this.#old.save(move.key, frozen, { expectedVersion: record.version, now: move.now }),
       // A touch since the read is not lost: a save never moves times back, and `#confirm` reads them again for step 4.
       (outcome) =>
         outcome === "saved" ? this.#carry(move, { ...frozen, version: record.version + 1 }, original) : move.again
@@ -227,7 +227,7 @@ export class Mover {
           return mark.value._tag === "Arriving" ? this.#confirm(move, frozen, mark.value.copy) : move.again
         }
         // What has the id has expired: a mark from long ago, while its session was touched elsewhere.
-        return Effect.zipRight(this.#new.removeExpired(move.now - patience, 1000), move.again)
+        return Effect.zipRight(this.#new.removeExpired({ now: move.now - patience, limit: 1000 }), move.again)
       })
     })
   }
@@ -241,7 +241,7 @@ export class Mover {
   ): Step {
     const { again, key, now } = move
     const moved = marked(frozen, { _tag: "Moved", copy }, freshWrite())
-    return Effect.flatMap(this.#old.save(key, moved, frozen.version, now), (outcome): Step => {
+    return Effect.flatMap(this.#old.save(key, moved, { expectedVersion: frozen.version, now }), (outcome): Step => {
       if (own === undefined) return again
       return Effect.flatMap(this.#old.load(key, now, "fresh"), (found): Step => {
         const here = Option.getOrUndefined(Option.filter(found, (record) => isMovedTo(record, copy)))
@@ -271,7 +271,7 @@ export class Mover {
     const { data, version, writeId } = original
     const record = { ...arriving, data, writeId, lastSeenAt: moved.lastSeenAt, expiry: moved.expiry }
     return Effect.flatMap(
-      this.#new.rotate(copy, key, record, arriving.version, now),
+      this.#new.rotate(copy, key, record, { expectedVersion: arriving.version, now }),
       (outcome): Step =>
         outcome === "saved"
           ? Effect.as(

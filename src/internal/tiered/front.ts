@@ -98,7 +98,7 @@ export class Front {
     const copy = copyOf(record, now + this.#lease)
     const create = this.#store.create(key, copy, now)
     const put: Effect.Effect<WriteOutcome | "created" | "exists", SessionStoreError> = place !== undefined
-      ? this.#store.save(key, copy, place, now)
+      ? this.#store.save(key, copy, { expectedVersion: place, now })
       : Effect.flatMap(create, (outcome) =>
         // What has ended, a fence as a rule, lies there until somebody clears it away.
         outcome === "created" ? Effect.succeed(outcome) : Effect.flatMap(
@@ -116,7 +116,7 @@ export class Front {
 
   /** Clears away what has ended. */
   sweep(now: number): Effect.Effect<void> {
-    return Effect.asVoid(this.#ask(this.#store.removeExpired(now, mostSwept)))
+    return Effect.asVoid(this.#ask(this.#store.removeExpired({ now, limit: mostSwept })))
   }
 
   /**
@@ -157,7 +157,7 @@ export class Front {
             // Also in the place of what has ended, as of a moment at which it had not.
             onSome: ({ expiry, version }) =>
               Effect.map(
-                save(key, fence, version, Math.min(now, expiry.at - 1)),
+                save(key, fence, { expectedVersion: version, now: Math.min(now, expiry.at - 1) }),
                 (outcome) => outcome === "saved" ? "stands" : "moved"
               )
           })
@@ -195,7 +195,7 @@ export class Front {
       const { expiry, version } = found.value
       const aside = asideOf(key, capabilities)
       return Effect.flatMap(
-        rotate(key, aside, marker(this.#now), version, Math.min(this.#now, expiry.at - 1)),
+        rotate(key, aside, marker(this.#now), { expectedVersion: version, now: Math.min(this.#now, expiry.at - 1) }),
         (outcome) => outcome === "saved" ? Effect.as(destroy(aside), true) : Effect.succeed(false)
       )
     })

@@ -68,13 +68,13 @@ export class Tiers {
       capabilities: { ...back.capabilities, remote: this.#remote },
       // Nobody can have read a key before it existed: a create needs no fence.
       load: (key, now, reading) => reading === "fresh" ? back.load(key, now, reading) : this.#load(key, now, reading),
-      save: (key, record, version, now) => this.#fenced([key], now, back.save(key, record, version, now)),
-      touch: (key, seen, end, now) => this.#fenced([key], now, back.touch(key, seen, end, now)),
-      rotate: (key, newKey, record, version, now) =>
-        this.#fenced([key, newKey], now, back.rotate(key, newKey, record, version, now)),
+      save: (key, record, options) => this.#fenced([key], options.now, back.save(key, record, options)),
+      touch: (key, times) => this.#fenced([key], times.now, back.touch(key, times)),
+      rotate: (key, newKey, record, options) =>
+        this.#fenced([key, newKey], options.now, back.rotate(key, newKey, record, options)),
       destroy: (key) => Effect.flatMap(Clock.currentTimeMillis, (now) => this.#fenced([key], now, back.destroy(key))),
       // Old copies and fences too, whose number is no news to anybody.
-      removeExpired: (now, limit) => Effect.zipLeft(back.removeExpired(now, limit), this.#front.sweep(now)),
+      removeExpired: (options) => Effect.zipLeft(back.removeExpired(options), this.#front.sweep(options.now)),
       revoke: (namespace, id) => this.#revoke({ _tag: "Id", namespace, id }, back.revoke(namespace, id)),
       revokeSubject: (namespace, subject, except) =>
         this.#revoke(
