@@ -17,7 +17,7 @@ import * as TieredStore from "effect-session/TieredStore"
 import { readdirSync, readFileSync, writeFileSync } from "node:fs"
 import * as Path from "node:path"
 import { assert, describe } from "vitest"
-import { isContentName, shardOf, spell } from "../src/internal/file/names.js"
+import { encodeName, isContentName, shardOf } from "../src/internal/file/names.js"
 import { freshPrefix, sqliteClient, sqlStore } from "./support/localStores.js"
 import {
   mysqlClient,
@@ -76,7 +76,7 @@ const files: Opening = Effect.gen(function*() {
   const directory = yield* temporaryDirectory("files")
   const store = yield* Effect.provide(FileStore.make({ directory, durability: "none" }), NodeContext.layer)
   const contentOf = (key: StoreKey) => {
-    const record = Path.join(directory, "records", shardOf(spell(key)), spell(key))
+    const record = Path.join(directory, "records", shardOf(encodeName(key)), encodeName(key))
     return Path.join(record, readdirSync(record).find(isContentName) ?? assert.fail("there is no content"))
   }
   return {

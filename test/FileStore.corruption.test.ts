@@ -7,24 +7,24 @@ import type { Store } from "effect-session/SessionStore"
 import { copyFileSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs"
 import * as Path from "node:path"
 import { assert, describe } from "vitest"
-import { isContentName, shardOf, spell } from "../src/internal/file/names.js"
+import { encodeName, isContentName, shardOf } from "../src/internal/file/names.js"
 import { openStore } from "./support/interceptedFileSystem.js"
 import { temporaryDirectory } from "./support/temporaryDirectories.js"
 
-const directoryOf = (root: string, key: string) => Path.join(root, "records", shardOf(spell(key)), spell(key))
+const directoryOf = (root: string, key: string) => Path.join(root, "records", shardOf(encodeName(key)), encodeName(key))
 
-/** The file with the content of a session. */
+/** Returns the path of a session's content file. */
 const contentOf = (root: string, key: string) => {
   const name = readdirSync(directoryOf(root, key)).find(isContentName)
   assert.isDefined(name)
   return Path.join(directoryOf(root, key), name ?? "")
 }
 
-/** A store with a session that is about to be damaged, and one that is not. */
+/** A store with a session whose content file the test corrupts, and another one. */
 const furnished = Effect.gen(function*() {
   const root = yield* temporaryDirectory("files")
   const store = yield* openStore(root, { durability: "none" })
-  const one = yield* stored(store, { data: `{"secret":"do not tell"}`, subject: "ann", writeId: "w1" })
+  const one = yield* stored(store, { data: `{"secret":"hunter2"}`, subject: "ann", writeId: "w1" })
   const other = yield* stored(store, { subject: "bob" })
   return { root, store, one, other, content: contentOf(root, one.key) }
 })
@@ -33,7 +33,7 @@ const assertCorrupt = <A>(operation: string, call: Effect.Effect<A, SessionStore
   Effect.map(Effect.flip(call), (error) => {
     assert.instanceOf(error, SessionStoreError)
     assert.deepStrictEqual([error.operation, error.reason], [operation, "corrupt"])
-    assert.notInclude(Inspectable.toStringUnknown(error) + String(error) + String(error.cause), "do not tell")
+    assert.notInclude(Inspectable.toStringUnknown(error) + String(error) + String(error.cause), "hunter2")
   })
 
 const readsOf = ({ key, record }: Stored, store: Store) =>
@@ -45,8 +45,8 @@ const readsOf = ({ key, record }: Stored, store: Store) =>
     ["find", store.find(namespace, record.id, start)]
   ] as const
 
-describe("a file that is damaged", () => {
-  it.scopedLive("cut at any length it is an error, never an absent session, and it is left alone", () =>
+describe("a corrupt content file", () => {
+  it.scopedLive("truncated to any length, every call fails with `corrupt` and leaves the file as it is", () =>
     Effect.gen(function*() {
       const { content, one, other, root, store } = yield* furnished
       const whole = readFileSync(content)
@@ -61,12 +61,11 @@ describe("a file that is damaged", () => {
       }
       assert.strictEqual(contentOf(root, one.key), content)
       assert.strictEqual(Option.getOrUndefined(yield* store.load(other.key, start))?.id, other.record.id)
-      // Put back, it is as it was.
       writeFileSync(content, whole)
       yield* isAlive(store, one, start)
     }))
 
-  it.scopedLive("changed in any byte it is an error", () =>
+  it.scopedLive("with any byte changed, a load fails with `corrupt`", () =>
     Effect.gen(function*() {
       const { content, one, store } = yield* furnished
       const whole = readFileSync(content)
@@ -78,19 +77,19 @@ describe("a file that is damaged", () => {
       }
     }))
 
-  const spoilt: ReadonlyArray<readonly [string, (content: string, root: string, other: Stored) => void]> = [
+  const corruptions: ReadonlyArray<readonly [string, (content: string, root: string, other: Stored) => void]> = [
     ["missing", (content) => rmSync(content)],
     ["empty", (content) => writeFileSync(content, "")],
     ["all zeros", (content) => writeFileSync(content, Buffer.alloc(300))],
-    ["not JSON", (content) => writeFileSync(content, "do not tell")],
+    ["not JSON", (content) => writeFileSync(content, "hunter2")],
     [
       "of another session, at another version",
       (content, root, other) => copyFileSync(contentOf(root, other.key), content)
     ]
   ]
 
-  for (const [name, spoil] of spoilt) {
-    it.scopedLive(`is an error if it is ${name}; destroy and revoke still end its session`, () =>
+  for (const [name, corrupt] of corruptions) {
+    it.scopedLive(`if it is ${name}, a load fails with \`corrupt\`, and destroy and revoke end the session`, () =>
       Effect.gen(function*() {
         const { content, one, other, root, store } = yield* furnished
         yield* store.save(other.key, other.record, { expectedVersion: 1, now: start })
@@ -101,7 +100,7 @@ describe("a file that is damaged", () => {
             [second, Effect.map(store.revoke(namespace, second.record.id), (ended) => assert.isTrue(ended))]
           ] as const
         ) {
-          spoil(key === one.key ? content : contentOf(root, key), root, other)
+          corrupt(key === one.key ? content : contentOf(root, key), root, other)
           yield* assertCorrupt("load", store.load(key, start))
           yield* ending
           yield* isDead(store, { key, record }, start)
@@ -110,10 +109,10 @@ describe("a file that is damaged", () => {
       }))
   }
 
-  it.scopedLive("is removed when it has expired, by what its marker says", () =>
+  it.scopedLive("`removeExpired` removes it by the expiry in its marker", () =>
     Effect.gen(function*() {
       const { content, one, other, store } = yield* furnished
-      writeFileSync(content, "do not tell")
+      writeFileSync(content, "hunter2")
       assert.deepStrictEqual(yield* store.count(start), { current: 2, expired: 0 })
       assert.strictEqual(yield* store.removeExpired({ now: start + hour - 1, limit: 10 }), 0)
       yield* assertCorrupt("load", store.load(one.key, start))
@@ -122,19 +121,19 @@ describe("a file that is damaged", () => {
       yield* isDead(store, other, start)
     }))
 
-  it.scopedLive("files that are not ours are neither used nor removed", () =>
+  it.scopedLive("the store neither uses nor removes files of other programs", () =>
     Effect.gen(function*() {
       const { one, root, store } = yield* furnished
-      const strangers = ["records", "ids", "subjects", "epochs"].flatMap((family) => [
+      const foreignFiles = ["records", "ids", "subjects", "epochs"].flatMap((family) => [
         Path.join(root, family, "README"),
         ...readdirSync(Path.join(root, family)).slice(0, 1).map((shard) => Path.join(root, family, shard, "README"))
       ]).concat(Path.join(directoryOf(root, one.key), "README"))
-      for (const stranger of strangers) writeFileSync(stranger, "")
+      for (const file of foreignFiles) writeFileSync(file, "")
       yield* isAlive(store, one, start)
       assert.deepStrictEqual(yield* store.count(start), { current: 2, expired: 0 })
       yield* store.removeExpired({ now: start, limit: 10 })
-      for (const stranger of strangers) assert.strictEqual(readFileSync(stranger, "utf8"), "")
+      for (const file of foreignFiles) assert.strictEqual(readFileSync(file, "utf8"), "")
       assert.strictEqual(yield* store.removeExpired({ now: Date.now() + day, limit: 10 }), 2)
-      assert.isAbove(strangers.length, 6)
+      assert.isAbove(foreignFiles.length, 6)
     }))
 })

@@ -15,12 +15,24 @@ import { reads, writes } from "./support/storeCalls.js"
 const secret = "hunter2"
 const unsafe = "9007199254740993"
 
-/** The fields of the metadata, by their places, and what must not be in them. */
+/** The fields of the metadata by their positions, and invalid values of each. */
 const texts = [0, 1, 5]
 const integers = [2, 4, 6, 8, 9, 10]
 const optionalIntegers = [7, 11]
-const noIntegers: ReadonlyArray<unknown> = [secret, "", " ", "0x10", "1800000000000.5", "1e3", "NaN", unsafe, 1, {}, []]
-const noLifetimes: ReadonlyArray<unknown> = [
+const invalidIntegers: ReadonlyArray<unknown> = [
+  secret,
+  "",
+  " ",
+  "0x10",
+  "1800000000000.5",
+  "1e3",
+  "NaN",
+  unsafe,
+  1,
+  {},
+  []
+]
+const invalidLifetimes: ReadonlyArray<unknown> = [
   secret,
   "",
   "Browser 1",
@@ -32,17 +44,17 @@ const noLifetimes: ReadonlyArray<unknown> = [
   {}
 ]
 
-const fields: ReadonlyArray<readonly [place: number, values: ReadonlyArray<unknown>]> = [
-  ...texts.map((place) => [place, [null, 1, {}, [secret]]] as const),
+const fields: ReadonlyArray<readonly [position: number, values: ReadonlyArray<unknown>]> = [
+  ...texts.map((position) => [position, [null, 1, {}, [secret]]] as const),
   [3, [1, {}, [secret]]],
-  ...integers.map((place) => [place, [null, ...noIntegers]] as const),
-  ...optionalIntegers.map((place) => [place, noIntegers] as const),
-  [12, noLifetimes],
+  ...integers.map((position) => [position, [null, ...invalidIntegers]] as const),
+  ...optionalIntegers.map((position) => [position, invalidIntegers] as const),
+  [12, invalidLifetimes],
   [13, [1, {}, [secret]]]
 ]
 
-/** Metadata that is none, whole. */
-const wholes = ["", secret, "null", "1", "{}", "[]", `["${secret}"]`, `"${secret}"`, "[".repeat(2000)]
+/** Texts that are not valid metadata. */
+const invalidMetadata = ["", secret, "null", "1", "{}", "[]", `["${secret}"]`, `"${secret}"`, "[".repeat(2000)]
 
 const opened = Effect.gen(function*() {
   const redis = yield* ioredisOn(servers.redis())
@@ -58,14 +70,14 @@ const opened = Effect.gen(function*() {
   }
 })
 
-/** A load says that this is no record, and nothing of what is in it; the other record is as it was. */
-const isRefused = (store: Store, bad: Stored, good: Stored, what: string) =>
+/** Reads fail with `corrupt`, and the error contains nothing of the record; another record is not affected. */
+const isCorrupt = (store: Store, bad: Stored, good: Stored, what: string) =>
   Effect.gen(function*() {
     const answer = yield* Effect.either(store.load(bad.key, start))
-    if (answer._tag === "Right") return assert.fail(`${what} was read as if it were none, or a record`)
+    if (answer._tag === "Right") return assert.fail(`${what}: the record was read, or reported as absent`)
     assert.strictEqual(answer.left.reason, "corrupt", what)
-    const told = [answer.left.message, Cause.pretty(Cause.fail(answer.left)), inspect(answer.left, { depth: 9 })]
-    for (const text of told) {
+    const reports = [answer.left.message, Cause.pretty(Cause.fail(answer.left)), inspect(answer.left, { depth: 9 })]
+    for (const text of reports) {
       for (const part of [secret, unsafe, bad.key]) assert.notInclude(text, part)
     }
     const { id, namespace } = bad.record
@@ -76,39 +88,39 @@ const isRefused = (store: Store, bad: Stored, good: Stored, what: string) =>
     yield* isAlive(store, good, start)
   })
 
-describe("values that are no records", () => {
-  for (const [place, values] of fields) {
-    it.scopedLive(`field ${place} of the metadata`, () =>
+describe("a corrupt record", () => {
+  for (const [position, values] of fields) {
+    it.scopedLive(`field ${position} of the metadata has an invalid value`, () =>
       Effect.gen(function*() {
         const { metadataOf, set, store } = yield* opened
         const good = yield* stored(store)
         for (const value of values) {
           const bad = yield* stored(store, { namespace: "bad" })
           const metadata = yield* metadataOf(bad)
-          yield* set(bad, "m", JSON.stringify(range(14).map((i) => i === place ? value : metadata[i] ?? null)))
-          yield* isRefused(store, bad, good, JSON.stringify(value))
+          yield* set(bad, "m", JSON.stringify(range(14).map((i) => i === position ? value : metadata[i] ?? null)))
+          yield* isCorrupt(store, bad, good, JSON.stringify(value))
           yield* store.destroy(bad.key)
           yield* isDead(store, bad, start)
         }
       }))
   }
 
-  it.scopedLive("metadata that is none, a missing field, and a key of another kind", () =>
+  it.scopedLive("the metadata is invalid, a field of the hash is missing, or the key is of another type", () =>
     Effect.gen(function*() {
       const { replace, set, store, unset } = yield* opened
       const good = yield* stored(store)
-      const spoil: ReadonlyArray<readonly [string, (one: Stored) => Effect.Effect<unknown>]> = [
-        ...wholes.map((whole) => [`the metadata ${whole}`, (one: Stored) => set(one, "m", whole)] as const),
+      const corruptions: ReadonlyArray<readonly [string, (one: Stored) => Effect.Effect<unknown>]> = [
+        ...invalidMetadata.map((text) => [`the metadata ${text}`, (one: Stored) => set(one, "m", text)] as const),
         ["no metadata", (one) => unset(one, "m")],
         ["no data", (one) => unset(one, "d")],
         ["no epoch", (one) => unset(one, "e")],
         ["the epoch", (one) => set(one, "e", secret)],
-        ["another kind", (one) => replace(one, secret)]
+        ["another type", (one) => replace(one, secret)]
       ]
-      for (const [what, act] of spoil) {
+      for (const [what, act] of corruptions) {
         const bad = yield* stored(store, { namespace: "bad" })
         yield* act(bad)
-        yield* isRefused(store, bad, good, what)
+        yield* isCorrupt(store, bad, good, what)
         yield* store.destroy(bad.key)
         yield* isDead(store, bad, start)
         const other = yield* stored(store, { namespace: "bad" })
@@ -119,9 +131,9 @@ describe("values that are no records", () => {
       }
     }))
 
-  const asked = ["load", "find", "save", "touch", "rotate"]
-  for (const [name, run] of [...reads, ...writes].filter(([name]) => asked.includes(name))) {
-    it.scopedLive(`${name} says so, instead of leaving it out or writing over it`, () =>
+  const operations = ["load", "find", "save", "touch", "rotate"]
+  for (const [name, run] of [...reads, ...writes].filter(([name]) => operations.includes(name))) {
+    it.scopedLive(`${name} fails with \`corrupt\``, () =>
       Effect.gen(function*() {
         const { set, store } = yield* opened
         const bad = yield* stored(store)
@@ -131,7 +143,7 @@ describe("values that are no records", () => {
       }))
   }
 
-  it.scopedLive("are cleared away when their end has come, and do not keep others from being", () =>
+  it.scopedLive("`removeExpired` removes corrupt records after their expiry, together with other expired ones", () =>
     Effect.gen(function*() {
       const { replace, set, store } = yield* opened
       const ending = (at: number) => ({ expiry: { at, deadline: undefined, lifetime: undefined } })
