@@ -10,7 +10,7 @@ import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { isD1 } from "./internal/sql/driver.js"
-import { isThere } from "./internal/sql/errors.js"
+import { columnExists } from "./internal/sql/errors.js"
 import type { Tables } from "./internal/sql/tables.js"
 import { migrations, partitioning } from "./internal/sql/tables.js"
 import { SessionConfigError } from "./SessionConfigError.js"
@@ -85,7 +85,7 @@ export const run = (
 const applied = (sql: SqlClient.SqlClient, statements: ReadonlyArray<string>) =>
   Effect.forEach(
     statements,
-    (statement) => Effect.catchIf(Effect.asVoid(sql.unsafe(statement)), isThere, () => Effect.void),
+    (statement) => Effect.catchIf(Effect.asVoid(sql.unsafe(statement)), columnExists, () => Effect.void),
     { discard: true }
   )
 

@@ -8,7 +8,7 @@ import { SessionConfigError } from "effect-session"
 import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
 import { assert, describe } from "vitest"
-import { lazyIn } from "../src/internal/sql/durability.js"
+import { notDurable } from "../src/internal/sql/durability.js"
 import { freshPrefix, mysqlClient, ofMariadb, postgresClient, sqliteClient } from "./support/stores.js"
 
 const prefix = freshPrefix()
@@ -98,10 +98,10 @@ describe("what a store claims", () => {
 
 it("what the databases answer, and what of it is lazy", () => {
   const mysql = (flush: unknown, sync: unknown, log: unknown) =>
-    lazyIn("mysql", { innodb_flush_log_at_trx_commit: flush, sync_binlog: sync, log_bin: log })
+    notDurable("mysql", { innodb_flush_log_at_trx_commit: flush, sync_binlog: sync, log_bin: log })
   assert.deepStrictEqual(mysql(1, 0, 0), [])
   assert.deepStrictEqual(mysql("1", "1", "1"), [])
   assert.deepStrictEqual(mysql(1n, 0, 1), ["sync_binlog=0"])
   assert.deepStrictEqual(mysql(2, 1, 1), ["innodb_flush_log_at_trx_commit=2"])
-  assert.deepStrictEqual(lazyIn("pg", { synchronous_commit: "on", fsync: "off" }), ["fsync=off"])
+  assert.deepStrictEqual(notDurable("pg", { synchronous_commit: "on", fsync: "off" }), ["fsync=off"])
 })
