@@ -17,7 +17,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import { keepsRequestsApart } from "./internal/store/isolates.js"
-import { Front } from "./internal/tiered/front.js"
+import { Cache } from "./internal/tiered/cache.js"
 import { Tiers } from "./internal/tiered/tiers.js"
 import { SessionConfigError } from "./SessionConfigError.js"
 import { SessionInvalidation } from "./SessionInvalidation.js"
@@ -74,7 +74,7 @@ export const makeWithInvalidation = (
   Effect.gen(function*() {
     const { subscribe: listen, publish: tell } = yield* SessionInvalidation
     const both = yield* tiers(front, back, options, tell)
-    yield* Effect.forkScoped(listen((notice) => both.hear(notice)))
+    yield* Effect.forkScoped(listen((notice) => both.onEvent(notice)))
     return both.store
   })
 
@@ -107,7 +107,7 @@ const tiers = (
       })
     }
     const remote = back.capabilities.remote || front.capabilities.remote
-    return Effect.succeed(new Tiers(new Front(front, millis, ...limits), back, remote, tell))
+    return Effect.succeed(new Tiers(new Cache(front, millis, ...limits), back, remote, tell))
   })
 
 /** Builds both, though they have one tag. */

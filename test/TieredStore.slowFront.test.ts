@@ -153,7 +153,10 @@ describe("a front that does not confirm in time", () => {
       assert.isBelow(spent, 1000)
       assert.strictEqual((yield* unconfirmed) - before, 1)
       assert.lengthOf(warnings, 1)
-      assert.match(warnings[0] ?? "", /has not confirmed that it dropped a session .*until the lease \(1m\) has passed/)
+      assert.match(
+        warnings[0] ?? "",
+        /did not confirm the invalidation of a session .*until its lease \(1m\) has passed/
+      )
       yield* server.signal("SIGCONT")
       // The fence is not given up with the write: it is put up as soon as the front can do it.
       yield* Effect.repeat(near.load(one.key, start), { until: Option.isNone }).pipe(Effect.timeout("10 seconds"))
