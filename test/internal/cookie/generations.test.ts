@@ -38,9 +38,9 @@ const go = (told: Told, { after, does, presents }: Step): Told & { readonly from
   const version = told.version + 1
   const next = { ...here, made: [version, ...told.made], version }
   if (as === "current" && does === "read") {
-    return told.state.base === undefined ? here : { ...here, version, state: Gen.confirm(told.state, now) }
+    return told.state.base === undefined ? here : { ...here, version, state: Gen.acknowledge(told.state, now) }
   }
-  if (does === "read" || as === "refused" || as === "older") return here
+  if (does === "read" || as === "rejected" || as === "grace") return here
   return { ...next, state: does === "rotate" ? Gen.only(version) : Gen.advance(told.state, from, version, now) }
 }
 
@@ -62,15 +62,15 @@ describe("the generations of a cookie", () => {
     always((_, { made, now, state }) => {
       const standings = made.map((generation) => Gen.standing(state, generation, now))
       assert.strictEqual(standings.filter((standing) => standing === "current").length, 1)
-      assert.isAtMost(standings.filter((standing) => standing === "stranded").length, 1)
+      assert.isAtMost(standings.filter((standing) => standing === "previous").length, 1)
     })
   })
 
   it("what is refused stays refused", () => {
     always((before, after) => {
       for (const generation of before.made) {
-        if (Gen.standing(before.state, generation, after.now) === "refused") {
-          assert.strictEqual(Gen.standing(after.state, generation, after.now), "refused")
+        if (Gen.standing(before.state, generation, after.now) === "rejected") {
+          assert.strictEqual(Gen.standing(after.state, generation, after.now), "rejected")
         }
       }
     })
@@ -78,18 +78,18 @@ describe("the generations of a cookie", () => {
 
   it("what a browser last presented with success, or was given, is good", () => {
     always((_, { as, from, made, now, state }, { does }) => {
-      if (as !== "current" && as !== "stranded") return
-      assert.notStrictEqual(Gen.standing(state, made[0] ?? 0, now), "refused")
+      if (as !== "current" && as !== "previous") return
+      assert.notStrictEqual(Gen.standing(state, made[0] ?? 0, now), "rejected")
       // Save for a rotation, the answer may be lost: after any time the old one is good.
-      if (does !== "rotate") assert.notStrictEqual(Gen.standing(state, from, now + 1e12), "refused")
+      if (does !== "rotate") assert.notStrictEqual(Gen.standing(state, from, now + 1e12), "rejected")
     })
   })
 
   it("a rotation refuses all older ones at once", () => {
     always((_, { as, made: [latest, ...older], now, state }, { does }) => {
-      if (does !== "rotate" || (as !== "current" && as !== "stranded")) return
+      if (does !== "rotate" || (as !== "current" && as !== "previous")) return
       assert.strictEqual(Gen.standing(state, latest ?? 0, now), "current")
-      for (const generation of older) assert.strictEqual(Gen.standing(state, generation, now), "refused")
+      for (const generation of older) assert.strictEqual(Gen.standing(state, generation, now), "rejected")
     })
   })
 
@@ -97,7 +97,7 @@ describe("the generations of a cookie", () => {
     always((_, { as, from, made, now, state }) => {
       if (as !== "current") return
       for (const generation of made.filter((generation) => generation < from)) {
-        assert.strictEqual(Gen.standing(state, generation, now + Gen.grace + 1), "refused")
+        assert.strictEqual(Gen.standing(state, generation, now + Gen.grace + 1), "rejected")
       }
     })
   })

@@ -190,7 +190,7 @@ describe.each(["e1", "f1"] as const)("%s: 11.3.4, a source of random bytes that 
     const made: Array<string> = []
     assert.throws(() => {
       for (let i = 0; i < 2; i++) made.push(tokens.write(content))
-    }, /repeats itself/)
+    }, /same nonce twice/)
     assert.strictEqual(made.length, value === 0 ? 0 : 1)
   })
 
