@@ -68,9 +68,9 @@ const tellsNothing = (text: string, all: ReadonlyArray<Stored>) => {
 
 const verdict = (moved: number) =>
   `${moved} moved.\nOld store: 0 current, 0 expired. New store: 25 current, 0 expired.\n` +
-  "The old store holds no live session: it can go.\n"
+  "The old store holds no live session: it can be removed.\n"
 
-const goesOn = "Nothing is lost: run this again, and it goes on."
+const goesOn = "Nothing is lost: run this command again to continue."
 
 describe("moves every session, as it is, and says that the old store can go", () => {
   const pairs = [
@@ -93,7 +93,7 @@ describe("moves every session, as it is, and says that the old store can go", ()
         assert.match(first, new RegExp(`^Moves the sessions of "laws" ${places}$`))
         assert.strictEqual(
           lines.join("\n"),
-          "Of all namespaces there are 25 current in the old store, 0 in the new.\n" +
+          "All namespaces: 25 current in the old store, 0 in the new store.\n" +
             `Every process must be in the phase "move", in this direction: see docs/migrating.md.\n${verdict(25)}`
         )
         assert.match(stderr, /^10 \/ 25 \(40%\), \d+ per second\n(?:2[05] \/ 25 \((?:80|100)%\), \d+ per second\n)*$/)
@@ -161,7 +161,7 @@ describe("stopped by Ctrl-C in the middle", () => {
     yield* child.says(/^5 \/ 25 \(20%\)/)
     yield* lock.reached
     yield* child.signal("SIGINT")
-    yield* child.says(/^Stopping after the sessions that are on their way …$/m)
+    yield* child.says(/^Stopping after the sessions that are being moved …$/m)
     return { all, child, from, lock, to }
   })
 
@@ -208,7 +208,7 @@ describe("what is left in the old store, or is not in the new one", () => {
       assert.strictEqual(exitCode, 0)
       assert.include(
         stdout,
-        `The old store holds no live session of "laws": for these it can go. The 1 current are of other namespaces, or ` +
+        `The old store holds no live session of "laws": it can be removed for this namespace. The 1 current are of other namespaces, or ` +
           "were revoked and wait for their end.\n"
       )
       yield* isAlive(from.store, other, Date.now())
@@ -223,7 +223,7 @@ describe("what is left in the old store, or is not in the new one", () => {
       yield* from.store.revokeSubject("laws", one?.record.subject ?? "")
       const { exitCode, stdout } = yield* run("copy", ...between(from, to))
       assert.deepStrictEqual([exitCode, stdout.includes("\n2 moved.\n")], [0, true])
-      assert.include(stdout, `no live session of "laws": for these it can go. The 1 current are`)
+      assert.include(stdout, `no live session of "laws": it can be removed for this namespace. The 1 current are`)
     }))
 
   it.scopedLive("a new store that loses what it is given: the old one cannot go", () =>
@@ -238,8 +238,8 @@ describe("what is left in the old store, or is not in the new one", () => {
       assert.strictEqual(exitCode, 1)
       assert.include(
         stderr,
-        "The new store holds 9 of 25 that were moved: as many have ended since, or it loses what it is given. " +
-          "Find out which before the old one goes.\n"
+        "The new store holds 9 of 25 that were moved: the others have ended since, or the store has lost them. " +
+          "Find out which before you remove the old store.\n"
       )
     }))
 
@@ -256,7 +256,7 @@ describe("what is left in the old store, or is not in the new one", () => {
       assert.strictEqual(exitCode, 1)
       assert.include(
         stderr,
-        `The old store cannot go: it still holds 1 current. Some are of this namespace: a process that is not in the ` +
+        `The old store cannot be removed: it still holds 1 current. Some are of this namespace: a process that is not in the ` +
           `phase "move" has made them meanwhile. Put every process there, and run this again.\n`
       )
       yield* isAlive(from.store, late, Date.now())
@@ -297,13 +297,13 @@ describe("a record that is damaged stays, and all others move", () => {
       const problem = "the column lifetime does not hold a lifetime"
       assert.include(
         stdout,
-        "\n23 moved, 2 damaged.\nOld store: 2 current, 0 expired. New store: 23 current, 0 expired.\n" +
-          `Damaged:\n${bad.map(({ record: { id } }) => `  ${id}  ${problem}\n`).join("")}`
+        "\n23 moved, 2 corrupt.\nOld store: 2 current, 0 expired. New store: 23 current, 0 expired.\n" +
+          `Corrupt:\n${bad.map(({ record: { id } }) => `  ${id}  ${problem}\n`).join("")}`
       )
       assert.include(
         stderr,
-        "The old store cannot go: it still holds 2 that could not be moved, because a record is damaged. Repair it, or end " +
-          `the session with "effect-session revoke", in both stores; then run this again.\n`
+        "The old store cannot be removed: it still holds 2 that could not be moved, because a record is corrupt. Repair it, or end " +
+          `the session with "effect-session revoke", in both stores; then run this command again.\n`
       )
       assert.strictEqual(exitCode, 1)
       tellsNothing(stdout + stderr, all.filter((one) => !bad.includes(one)))
@@ -326,9 +326,9 @@ describe("a record that is damaged stays, and all others move", () => {
       const { key } = yield* stored(to.store, { id: one.record.id, expiry: expiry() })
       yield* setLifetime(to, one, "{nonsense")
       const { exitCode, stderr, stdout } = yield* run("copy", ...between(from, to))
-      assert.include(stdout, `\n4 moved, 1 damaged.\n`)
-      assert.include(stdout, `\nDamaged:\n  ${one.record.id}  The database failed: the column lifetime does not hold`)
-      assert.include(stderr, "it still holds 1 that could not be moved, because a record is damaged.")
+      assert.include(stdout, `\n4 moved, 1 corrupt.\n`)
+      assert.include(stdout, `\nCorrupt:\n  ${one.record.id}  The database failed: the column lifetime does not hold`)
+      assert.include(stderr, "it still holds 1 that could not be moved, because a record is corrupt.")
       assert.strictEqual(exitCode, 1)
       yield* isAlive(from.store, one, Date.now())
       yield* to.store.destroy(key)
@@ -343,7 +343,7 @@ describe("a record that is damaged stays, and all others move", () => {
       yield* from.sql`UPDATE ${from.sql(from.table)} SET lifetime = 'nonsense'`
       const { exitCode, stdout } = yield* run("copy", ...between(from, to))
       assert.strictEqual(exitCode, 1)
-      assert.match(stdout, /\n0 moved, 25 damaged\.\n[^]*\nDamaged:\n(?:  \S{22}  .*\n){20}  and 5 more\n/)
+      assert.match(stdout, /\n0 moved, 25 corrupt\.\n[^]*\nCorrupt:\n(?:  \S{22}  .*\n){20}  and 5 more\n/)
       assert.deepStrictEqual(yield* to.store.count(Date.now()), { current: 0, expired: 0 })
     }))
 
@@ -356,7 +356,7 @@ describe("a record that is damaged stays, and all others move", () => {
         yield* Effect.promise(() => client.hset(`${from.prefix[1]}{all}:${all[1]?.key}`, "m", "[nonsense"))
         const { exitCode, stdout } = yield* run("copy", ...between(from, to))
         assert.strictEqual(exitCode, 1)
-        assert.include(stdout, "\n2 moved, 1 damaged.\n")
+        assert.include(stdout, "\n2 moved, 1 corrupt.\n")
         assert.include(stdout, `\n  ${all[1]?.record.id}  the key does not hold a record\n`)
         const ending = yield* run("revoke", "--namespace", "laws", ...from.options, "--", `${all[1]?.record.id}`)
         assert.strictEqual(ending.exitCode, 0)
@@ -370,7 +370,7 @@ describe("refuses", () => {
     Effect.gen(function*() {
       const from = yield* migrated(sqlite)
       const one = yield* stored(from.store, { expiry: expiry() })
-      const same = failure(2, "--from and --to lead to the same sessions: they must be two stores.")
+      const same = failure(2, "--from and --to are the same store: give two different ones.")
       const otherUrl = `sqlite:${relative(".", from.url.replace("sqlite:", ""))}`
       for (const url of [from.url, otherUrl]) {
         assert.deepStrictEqual(yield* run("copy", ...between(from, { ...from, url })), same)

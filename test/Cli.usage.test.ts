@@ -127,7 +127,7 @@ describe("failures are one sentence, and never the password", () => {
     "The database URL must begin with postgres://, mysql:// or sqlite:; for all but migrate also with redis:// or file:."
   )
   refused("sqlite:", "The database URL names no file: sqlite:path/to/file.")
-  refused("sqlite:none.sqlite", `There is no file none.sqlite: "effect-session migrate" makes one.`)
+  refused("sqlite:none.sqlite", `There is no file none.sqlite: "effect-session migrate" creates one.`)
   refused("sqlite:package.json", "The file is not a SQLite database.")
   refused(
     `redis://ann:${secret}@127.0.0.1:1`,
@@ -137,7 +137,7 @@ describe("failures are one sentence, and never the password", () => {
   refused(`redis:ann:${secret}`, "The database URL names no host: redis://user:password@host.")
   refused(`redis://127.0.0.1:1/${secret}`, "A database of Redis is a number: redis://host/0.")
   refused("file:", "The database URL names no directory: file:path/to/directory.")
-  refused("file:none", "There is no file store in none: the server makes it when it starts.")
+  refused("file:none", "There is no file store in none: the server creates it when it starts.")
   refused("file:package.json", "There is a file where the directory of sessions should be.")
 
   for (
@@ -153,7 +153,7 @@ describe("failures are one sentence, and never the password", () => {
           change(url)
           return run("stats", "--database-url", url.href)
         }
-        const wrong = failure(1, "The database refuses the user or the password.")
+        const wrong = failure(1, "The database rejects the user or the password.")
         assert.deepStrictEqual(yield* to((url) => url.password = secret), wrong)
         assert.deepStrictEqual(
           yield* to((url) => {
@@ -188,9 +188,9 @@ describe("failures are one sentence, and never the password", () => {
         )
         url.username = user
         url.password = "wrong"
-        assert.deepStrictEqual(yield* stats(), failure(1, "The database refuses the user or the password."))
+        assert.deepStrictEqual(yield* stats(), failure(1, "The database rejects the user or the password."))
         url.password = secret
-        assert.deepStrictEqual(yield* stats(), failure(1, "The user may not do that with these keys."))
+        assert.deepStrictEqual(yield* stats(), failure(1, "The user lacks a permission for these keys."))
       }))
   }
 
@@ -217,7 +217,7 @@ describe("failures are one sentence, and never the password", () => {
         assert.strictEqual((yield* run("stats", ...options)).exitCode, 0)
         assert.deepStrictEqual(
           yield* run("revoke", ...options, "--namespace", "shop", freshId()),
-          failure(1, "The user may not do that with these tables.")
+          failure(1, "The user lacks a privilege on these tables.")
         )
       }))
   }
@@ -246,7 +246,7 @@ describe("a directory of files", () => {
         for (const [command, ...rest] of [["stats"], ["clear-expired"], ["show", ...session], ["revoke", ...session]]) {
           assert.deepStrictEqual(
             yield* run(command ?? "", "--database-url", `file:${there}`, ...rest),
-            failure(1, `There is no file store in ${there}: the server makes it when it starts.`)
+            failure(1, `There is no file store in ${there}: the server creates it when it starts.`)
           )
         }
       }
