@@ -12,7 +12,7 @@ export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
     exclude: [...configDefaults.exclude, ...leftOut().flatMap(({ files }) => files)],
-    reporters: ["default", "./test/support/closingLine.ts"],
+    reporters: ["default", "./test/support/summaryReporter.ts"],
     globalSetup: ["test/support/globalSetup.ts"],
     // Most tests wait for servers and for child processes: two at once, also on two cores.
     minWorkers: 2,

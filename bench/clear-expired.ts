@@ -59,7 +59,7 @@ const during = <A, E, R>(work: Effect.Effect<A, E, R>) =>
       const began = performance.now()
       const now = Date.now()
       yield* store.load(visited, now)
-      yield* store.touch(visited, now, now + hour, now)
+      yield* store.touch(visited, { lastSeenAt: now, expiresAt: now + hour, now })
       waits.push(performance.now() - began)
       yield* Effect.sleep("2 millis")
     })

@@ -5,8 +5,8 @@
 import { Effect, Option, type Scope } from "effect"
 import type { SessionStore } from "effect-session"
 import { createHash } from "node:crypto"
-import * as RedisServer from "../examples/servers/redis.js"
 import { aRecord, keyOf, start, stored } from "../src/internal/testing/records.js"
+import * as RedisServer from "../test/support/servers/redis.js"
 import { data } from "./app.js"
 import { interleaved, measured, options } from "./harness.js"
 import { digits, publish, ratio, withSpread } from "./report.js"
@@ -107,7 +107,10 @@ const rate = async (store: Store, size: number, versions: Map<number, number>, o
           const version = versions.get(i) ?? 1
           versions.set(i, version + 1)
           return Effect.filterOrDieMessage(
-            store.save(keyNumber(i), { ...record, expiry: expiryOf(i), version: version + 1 }, version, start),
+            store.save(keyNumber(i), { ...record, expiry: expiryOf(i), version: version + 1 }, {
+              expectedVersion: version,
+              now: start
+            }),
             (outcome) => outcome === "saved",
             "a session could not be saved"
           )

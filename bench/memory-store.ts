@@ -76,8 +76,9 @@ const direct = (capacity: number): Contender => {
   return {
     create: ({ key, record }) => store.create(key, record, Date.now()),
     load: ({ key }) => store.load(key, Date.now()),
-    save: ({ key, record }) => store.save(key, record, record.version, Date.now()),
-    touch: ({ key, record }) => store.touch(key, record.lastSeenAt, record.expiry.at, Date.now()),
+    save: ({ key, record }) => store.save(key, record, { expectedVersion: record.version, now: Date.now() }),
+    touch: ({ key, record }) =>
+      store.touch(key, { lastSeenAt: record.lastSeenAt, expiresAt: record.expiry.at, now: Date.now() }),
     destroy: ({ key }) => store.destroy(key)
   }
 }
@@ -87,8 +88,10 @@ const run = (capacity: number): Contender => {
   return {
     create: ({ key, record }) => Effect.runSync(store.create(key, record, Date.now())),
     load: ({ key }) => Effect.runSync(store.load(key, Date.now())),
-    save: ({ key, record }) => Effect.runSync(store.save(key, record, record.version, Date.now())),
-    touch: ({ key, record }) => Effect.runSync(store.touch(key, record.lastSeenAt, record.expiry.at, Date.now())),
+    save: ({ key, record }) =>
+      Effect.runSync(store.save(key, record, { expectedVersion: record.version, now: Date.now() })),
+    touch: ({ key, record }) =>
+      Effect.runSync(store.touch(key, { lastSeenAt: record.lastSeenAt, expiresAt: record.expiry.at, now: Date.now() })),
     destroy: ({ key }) => Effect.runSync(store.destroy(key))
   }
 }

@@ -10,14 +10,14 @@ import { chmod, mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import * as Path from "node:path"
 import { promisify } from "node:util"
-import * as RedisServer from "../examples/servers/redis.js"
 import * as EmbeddedPostgres from "../examples/shop/EmbeddedPostgres.js"
 import * as RedisStore from "../src/RedisStore.js"
 import * as SqlMigrations from "../src/SqlMigrations.js"
 import * as SqlStore from "../src/SqlStore.js"
-import { copy, type Store, thereAndBack } from "../test/support/moving.js"
+import { copy, migrateThereAndBack, type Store } from "../test/support/migrationUnderLoad.js"
+import * as RedisServer from "../test/support/servers/redis.js"
 
-type Way = Effect.Effect.Success<ReturnType<typeof thereAndBack>>["there"]
+type Way = Effect.Effect.Success<ReturnType<typeof migrateThereAndBack>>["there"]
 
 const postgresAt = (url: string): Store =>
   SqlStore.layer().pipe(
@@ -78,7 +78,7 @@ const bench = (sessions: number, seed: number, directory: string) =>
     const postgresUrl = yield* EmbeddedPostgres.make({ directory: Path.join(directory, "postgres") })
     const { url: redisUrl } = yield* RedisServer.make({ directory: Path.join(directory, "redis") })
     const [first, second] = [storeAt(postgresUrl), storeAt(redisUrl)]
-    const { back, findings, there } = yield* thereAndBack({
+    const { back, findings, there } = yield* migrateThereAndBack({
       first,
       second,
       sessions,

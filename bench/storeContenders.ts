@@ -18,13 +18,13 @@ import { mkdir, open, readFile, rename } from "node:fs/promises"
 import { createRequire } from "node:module"
 import * as Path from "node:path"
 import { createClient } from "redis"
-import * as MariadbServer from "../examples/servers/mariadb.js"
-import * as RedisServer from "../examples/servers/redis.js"
 import * as EmbeddedPostgres from "../examples/shop/EmbeddedPostgres.js"
 import { type Parameters, parametersOf } from "../src/internal/sql/rows.js"
 import { type Prepared, statements } from "../src/internal/sql/statements.js"
 import { type Dialect, tablesOf } from "../src/internal/sql/tables.js"
 import { start, type Stored, stored } from "../src/internal/testing/records.js"
+import * as MariadbServer from "../test/support/servers/mariadb.js"
+import * as RedisServer from "../test/support/servers/redis.js"
 import { type Data, data } from "./app.js"
 import { directory } from "./servers.js"
 
@@ -85,11 +85,14 @@ const loading = (store: SessionStore["Type"], { key }: Visitor) =>
   )
 
 const saving = (store: SessionStore["Type"], visitor: Visitor) =>
-  Effect.flatMap(store.save(visitor.key, next(visitor), visitor.version, start), (outcome) => {
-    if (outcome !== "saved") return Effect.dieMessage(`a save was answered with ${outcome}`)
-    visitor.version++
-    return Effect.void
-  })
+  Effect.flatMap(
+    store.save(visitor.key, next(visitor), { expectedVersion: visitor.version, now: start }),
+    (outcome) => {
+      if (outcome !== "saved") return Effect.dieMessage(`a save was answered with ${outcome}`)
+      visitor.version++
+      return Effect.void
+    }
+  )
 
 const correctnessOf = (store: SessionStore["Type"]): Effect.Effect<Correctness, unknown> =>
   Effect.gen(function*() {
@@ -101,8 +104,7 @@ const correctnessOf = (store: SessionStore["Type"]): Effect.Effect<Correctness, 
         store.save(
           key,
           { ...seen, data: String(Number(seen.data) + 1), version: seen.version + 1 },
-          seen.version,
-          start
+          { expectedVersion: seen.version, now: start }
         ),
         (outcome) => {
           if (outcome === "saved") return Effect.void
@@ -115,7 +117,7 @@ const correctnessOf = (store: SessionStore["Type"]): Effect.Effect<Correctness, 
     yield* Effect.forEach(seen, update, together)
     const last = yield* load
     yield* store.destroy(key)
-    yield* store.save(key, { ...last, version: last.version + 1 }, last.version, start)
+    yield* store.save(key, { ...last, version: last.version + 1 }, { expectedVersion: last.version, now: start })
     return { kept: Number(last.data), conflicts, revived: Option.isSome(yield* store.load(key, start)) }
   })
 

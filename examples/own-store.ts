@@ -51,22 +51,22 @@ const make = (): typeof SessionStore.Service => {
     create: (key, record) =>
       Effect.sync(() => isTaken(key, record) ? "exists" : put({ key, record, ...epochsOf(record) }, "created")),
     load: (key, now) => Effect.sync(() => recordOf(live(now, (row) => row.key === key))),
-    save: (key, record, expected, now) =>
-      change(key, now, (row) => row.record.version === expected && { ...row, record: applySave(row.record, record) }),
-    touch: (key, seen, end, now) =>
-      Effect.map(change(key, now, (row) => ({ ...row, record: applyTouch(row.record, seen, end) })), touched),
-    rotate: (key, newKey, record, expected, now) =>
+    save: (key, record, { expectedVersion: version, now }) =>
+      change(key, now, (row) => row.record.version === version && { ...row, record: applySave(row.record, record) }),
+    touch: (key, times) =>
+      Effect.map(change(key, times.now, (row) => ({ ...row, record: applyTouch(row.record, times) })), touched),
+    rotate: (key, newKey, record, { expectedVersion, now }) =>
       change(key, now, (row) =>
-        row.record.version === expected && !isTaken(newKey, record, row) &&
-        { key: newKey, record: { ...record, version: expected + 1 }, ...epochsOf(record) }),
+        row.record.version === expectedVersion && !isTaken(newKey, record, row) &&
+        { key: newKey, record: { ...record, version: expectedVersion + 1 }, ...epochsOf(record) }),
     destroy: (key) => Effect.sync(() => void rows.delete(key)),
-    removeExpired: (now, limit) => Effect.sync(() => remove(isExpired(now), limit)),
+    removeExpired: ({ now, limit }) => Effect.sync(() => remove(isExpired(now), limit)),
     count: (now) =>
       Effect.sync(() => ({ current: rows.size - all(isExpired(now)).length, expired: all(isExpired(now)).length })),
     list: (namespace, subject, now, page = {}) =>
       Effect.sync(() => pageOf(live(now, ofSubject(namespace, subject)).map(({ record }) => toInfo(record)), page)),
     find: (namespace, id, now) => Effect.sync(() => recordOf(live(now, isOf(namespace, id)))),
-    scan: (namespace, after = "", limit, now) =>
+    scan: (namespace, { after = "", limit, now }) =>
       Effect.sync(() =>
         live(now, isOf(namespace)).map(({ key, record }) => ({ ...record, key })).filter(({ id }) => id > after)
           .sort((a, b) => (a.id < b.id ? -1 : 1)).slice(0, limit)

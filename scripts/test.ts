@@ -4,8 +4,8 @@
  */
 import { spawn, spawnSync } from "node:child_process"
 import { constants } from "node:os"
-import { find } from "../examples/servers/programs.js"
 import * as Parts from "../test/support/parts.js"
+import { find } from "../test/support/servers/programs.js"
 
 const run = ({ rest, without }: ReturnType<typeof Parts.parse>): void => {
   for (const part of Parts.parts) {

@@ -78,10 +78,9 @@ export const make = (options: CacheStoreOptions = {}): Effect.Effect<Store, Sess
       capabilities: table.capabilities,
       create: (key, record, now) => fitting("create", record, table.create(key, record, now)),
       load: table.load,
-      save: (key, record, version, now) => fitting("save", record, table.save(key, record, version, now)),
+      save: (key, record, options) => fitting("save", record, table.save(key, record, options)),
       touch: table.touch,
-      rotate: (key, newKey, record, version, now) =>
-        fitting("rotate", record, table.rotate(key, newKey, record, version, now)),
+      rotate: (key, newKey, record, options) => fitting("rotate", record, table.rotate(key, newKey, record, options)),
       destroy: table.destroy,
       removeExpired: table.removeExpired,
       count: table.count,

@@ -81,14 +81,14 @@ export const make = (
       capabilities: { durableDestroy: names, remote: false },
       create: (key, record, now) => write("create", writes.create(key, record, now)),
       load: (key, now) => read("load", Effect.map(records.alive(key, now), recordOf)),
-      save: (key, record, expected, now) => write("save", writes.save(key, record, expected, now)),
-      touch: (key, lastSeenAt, expiresAt, now) => write("touch", writes.touch(key, lastSeenAt, expiresAt, now)),
-      rotate: (key, newKey, record, expected, now) =>
+      save: (key, record, { expectedVersion: expected, now }) => write("save", writes.save(key, record, expected, now)),
+      touch: (key, { expiresAt, lastSeenAt, now }) => write("touch", writes.touch(key, lastSeenAt, expiresAt, now)),
+      rotate: (key, newKey, record, { expectedVersion: expected, now }) =>
         write("rotate", writes.rotate(key, newKey, record, expected, now)),
       destroy: (key) => write("destroy", Effect.asVoid(records.endAll(key))),
       // Between two records it may be interrupted: each step of it is whole. The disk is one of this machine, so that the
       // clocks only differ where one was set: `now` itself may be later, for a script that means it.
-      removeExpired: (now, limit) =>
+      removeExpired: ({ limit, now }) =>
         Effect.zip(Clock.currentTimeMillis, read("removeExpired", sweep.clock)).pipe(
           Effect.flatMap(([time, clock]) => checkClock(time, clock)),
           Effect.zipRight(read("removeExpired", sweep.removeExpired(now, limit)))
@@ -96,7 +96,7 @@ export const make = (
       count: (now) => read("count", sweep.count(now)),
       list: (namespace, subject, now, page = {}) => read("list", lookUp.list(namespace, subject, now, page)),
       find: (namespace, id, now) => read("find", Effect.map(lookUp.find(namespace, id, now), recordOf)),
-      scan: (namespace, after, limit, now) => read("scan", lookUp.scan(namespace, after, limit, now)),
+      scan: (namespace, { after, limit, now }) => read("scan", lookUp.scan(namespace, after, limit, now)),
       revoke: (namespace, id) => write("revoke", lookUp.revoke(namespace, id)),
       revokeSubject: (namespace, subject, except) => write("revokeSubject", epochs.raise(except, namespace, subject)),
       revokeAll: (namespace) => write("revokeAll", epochs.raise(undefined, namespace))

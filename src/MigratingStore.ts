@@ -75,17 +75,17 @@ export const make = (from: Store, to: Store, { phase }: MigratingStoreOptions): 
           : Effect.fail(new SessionStoreError({ operation: "move", reason: "unavailable" })))
     })
 
-  const touch = (key: StoreKey, lastSeenAt: number, expiresAt: number, now: number) =>
+  const touch: Store["touch"] = (key, times) =>
     where<"touched">(
       key,
-      now,
+      times.now,
       ({ side }) =>
-        Effect.flatMap(at(side).touch(key, lastSeenAt, expiresAt, now), (outcome) =>
+        Effect.flatMap(at(side).touch(key, times), (outcome) =>
           outcome === "gone"
             ? Effect.succeed(outcome)
             // A move that began in between may have taken the times from before with it.
             : Effect.map(
-              at(side).load(key, now, "fresh"),
+              at(side).load(key, times.now, "fresh"),
               (found) => Option.exists(found, (record) => markerOf(record)._tag === "Plain") ? outcome : "gone"
             ))
     )
@@ -94,17 +94,17 @@ export const make = (from: Store, to: Store, { phase }: MigratingStoreOptions): 
     capabilities: together(from.capabilities, to.capabilities),
     create: (phase === "move" ? to : from).create,
     load: (key, now, reading) => Effect.map(mover.locate(key, now, reading), Option.map(({ record }) => record)),
-    save: (key, record, expected, now) =>
-      where<WriteOutcome>(key, now, ({ side }) => at(side).save(key, record, expected, now)),
+    save: (key, record, options) =>
+      where<WriteOutcome>(key, options.now, ({ side }) => at(side).save(key, record, options)),
     touch,
-    rotate: (key, newKey, record, expected, now) =>
-      where<WriteOutcome>(key, now, ({ side }) => at(side).rotate(key, newKey, record, expected, now)),
+    rotate: (key, newKey, record, options) =>
+      where<WriteOutcome>(key, options.now, ({ side }) => at(side).rotate(key, newKey, record, options)),
     destroy: (key) => mover.end(key),
-    removeExpired: (now, limit) =>
-      Effect.flatMap(to.removeExpired(now, limit), (removed) =>
+    removeExpired: ({ now, limit }) =>
+      Effect.flatMap(to.removeExpired({ now, limit }), (removed) =>
         removed >= limit
           ? Effect.succeed(removed)
-          : Effect.map(from.removeExpired(now, limit - removed), (more) => removed + more)),
+          : Effect.map(from.removeExpired({ now, limit: limit - removed }), (more) => removed + more)),
     count: (now) =>
       Effect.zipWith(from.count(now), to.count(now), (a, b) => ({
         current: a.current + b.current,

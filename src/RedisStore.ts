@@ -133,7 +133,7 @@ const storeOn = (client: Client, prefix: string, durableDestroy: boolean): Store
       return Effect.flatMap(loaded(made, key, now), ({ reply }) => recordIn(made, reply))
     },
 
-    save: (key, record, expected, now) =>
+    save: (key, record, { expectedVersion: expected, now }) =>
       Effect.suspend(() => {
         const made = calls("save")
         const args = [key, now, callName(), encodeMetadata(record), spell(record.data), expected]
@@ -143,7 +143,7 @@ const storeOn = (client: Client, prefix: string, durableDestroy: boolean): Store
         )
       }),
 
-    touch: (key, lastSeenAt, expiresAt, now) => {
+    touch: (key, { lastSeenAt, expiresAt, now }) => {
       const made = calls("touch")
       const args = [key, now, lastSeenAt, expiresAt]
       return Effect.flatMap(
@@ -152,7 +152,7 @@ const storeOn = (client: Client, prefix: string, durableDestroy: boolean): Store
       )
     },
 
-    rotate: (key, newKey, record, expected, now) =>
+    rotate: (key, newKey, record, { expectedVersion: expected, now }) =>
       Effect.suspend(() => rotate(calls("rotate"), { key, newKey, record, expected, now, call: callName() })),
 
     destroy: (key) =>
@@ -164,7 +164,7 @@ const storeOn = (client: Client, prefix: string, durableDestroy: boolean): Store
         yield* homes.leave(made, key, home)
       }),
 
-    removeExpired: (now, limit) => removeExpired(calls("removeExpired"), now, limit),
+    removeExpired: ({ now, limit }) => removeExpired(calls("removeExpired"), now, limit),
 
     count: (now) => {
       const made = calls("count")
@@ -186,7 +186,7 @@ const storeOn = (client: Client, prefix: string, durableDestroy: boolean): Store
 
     list: (namespace, subject, now, page = {}) => list(calls("list"), namespace, subject, now, page),
     find: (namespace, id, now) => find(calls("find"), named(namespace, id), now),
-    scan: (namespace, after, limit, now) => scan(calls("scan"), namespace, after, limit, now),
+    scan: (namespace, { after, limit, now }) => scan(calls("scan"), namespace, after, limit, now),
     revoke: (namespace, id) => revoke(calls("revoke"), named(namespace, id)),
 
     revokeSubject: (namespace, subject, except) =>

@@ -92,24 +92,27 @@ const sealed = (store: Store, { open, seal }: Sealing): Store => {
       Option.match({ onNone: () => Effect.succeedNone, onSome: (record) => opened("load", record, now, key) })
     )
 
-  const scan: Store["scan"] = (namespace, after, limit, now) =>
+  const scan: Store["scan"] = (namespace, options) =>
     Effect.gen(function*() {
-      const page = yield* store.scan(namespace, after, limit, now)
+      const page = yield* store.scan(namespace, options)
       const found = Arr.getSomes(
         yield* Effect.forEach(page, (one) =>
-          isDamaged(one) ? Effect.succeedSome(one) : orDamaged(one.id)(opened("scan", one, now, one.key)))
+          isDamaged(one) ? Effect.succeedSome(one) : orDamaged(one.id)(opened("scan", one, options.now, one.key)))
       )
       const missing = page.length - found.length
       // Those that are absent leave room for others.
-      return missing === 0 || page.length < limit
+      return missing === 0 || page.length < options.limit
         ? found
-        : [...found, ...(yield* scan(namespace, page.at(-1)?.id, missing, now))]
+        : [...found, ...(yield* scan(namespace, { ...options, after: page.at(-1)?.id, limit: missing }))]
     })
 
   const save = (key: StoreKey, record: SessionRecord, expected: number, now: number, kept: string) =>
-    Effect.tap(store.save(key, closed(key, record, expected + 1, kept), expected, now), (outcome) => {
-      if (outcome === "saved") note(key, expected + 1, kept)
-    })
+    Effect.tap(
+      store.save(key, closed(key, record, expected + 1, kept), { expectedVersion: expected, now }),
+      (outcome) => {
+        if (outcome === "saved") note(key, expected + 1, kept)
+      }
+    )
 
   return {
     capabilities: store.capabilities,
@@ -121,7 +124,7 @@ const sealed = (store: Store, { open, seal }: Sealing): Store => {
         })
       }),
     load,
-    save: (key, record, expected, now) =>
+    save: (key, record, { expectedVersion: expected, now }) =>
       Effect.suspend(() => {
         const kept = keptAt(key, expected)
         if (kept !== undefined) return save(key, record, expected, now, kept)
@@ -137,11 +140,11 @@ const sealed = (store: Store, { open, seal }: Sealing): Store => {
         )
       }),
     touch: (...args) => store.touch(...args),
-    rotate: (key, newKey, record, expected, now) =>
+    rotate: (key, newKey, record, { expectedVersion: expected, now }) =>
       Effect.suspend(() => {
         const kept = identityOf(record)
         const sealed = closed(newKey, record, expected + 1, kept)
-        return Effect.tap(store.rotate(key, newKey, sealed, expected, now), (outcome) => {
+        return Effect.tap(store.rotate(key, newKey, sealed, { expectedVersion: expected, now }), (outcome) => {
           if (outcome === "saved") note(newKey, expected + 1, kept)
         })
       }),

@@ -166,7 +166,7 @@ const round = (
     let size = Math.min(batch, firstBatch)
     while (true) {
       const began = yield* monotonicMillis
-      const removed = yield* limited(store.removeExpired(now, size), budget)
+      const removed = yield* limited(store.removeExpired({ now, limit: size }), budget)
       if (!(removed > 0)) return total
       size = nextSize(size, (yield* monotonicMillis) - began, batch)
       total += removed

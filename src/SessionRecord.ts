@@ -11,6 +11,14 @@ import * as Lifetime from "./Lifetime.js"
 import * as SessionId from "./SessionId.js"
 
 /**
+ * A moment, in milliseconds since the Unix epoch.
+ *
+ * @since 0.6.0
+ * @category models
+ */
+export type EpochMillis = number
+
+/**
  * One session as it is kept: encoded data and metadata. A store treats `data`, `attributes`, `subject` and `writeId` as opaque text.
  *
  * @since 0.1.0
@@ -87,11 +95,11 @@ export interface SessionRecordEncoded {
   readonly subject?: string
   readonly version: number
   readonly writeId: string
-  readonly createdAt: number
-  readonly authenticatedAt?: number
-  readonly modifiedAt: number
-  readonly lastSeenAt: number
-  readonly expiry: { readonly at: number; readonly deadline?: number; readonly lifetime?: Lifetime.Lifetime }
+  readonly createdAt: EpochMillis
+  readonly authenticatedAt?: EpochMillis
+  readonly modifiedAt: EpochMillis
+  readonly lastSeenAt: EpochMillis
+  readonly expiry: { readonly at: EpochMillis; readonly deadline?: EpochMillis; readonly lifetime?: Lifetime.Lifetime }
   readonly attributes?: string
 }
 
@@ -129,7 +137,12 @@ export interface Epochs {
  * @since 0.6.0
  * @category rules
  */
-export const isAlive = (record: Pick<SessionRecord, "expiry">, noted: Epochs, current: Epochs, now: number): boolean =>
+export const isAlive = (
+  record: Pick<SessionRecord, "expiry">,
+  noted: Epochs,
+  current: Epochs,
+  now: EpochMillis
+): boolean =>
   !isExpired(record.expiry, now) && noted.namespaceEpoch >= current.namespaceEpoch &&
   noted.subjectEpoch >= current.subjectEpoch
 
@@ -161,12 +174,30 @@ export const applySave = (old: SessionRecord, next: SessionRecord): SessionRecor
 }
 
 /**
- * Applies a touch to the stored record: moves last use and end forward, never beyond the deadline. Times are milliseconds since the epoch.
+ * The times that a touch writes.
+ *
+ * @since 0.6.0
+ * @category models
+ */
+export interface TouchTimes {
+  /** When the session was last used. */
+  readonly lastSeenAt: EpochMillis
+  /** When the session expires. */
+  readonly expiresAt: EpochMillis
+  /** The current time of the caller. */
+  readonly now: EpochMillis
+}
+
+/**
+ * Applies a touch to the stored record: moves last use and end forward, never beyond the deadline.
  *
  * @since 0.6.0
  * @category rules
  */
-export const applyTouch = (old: SessionRecord, lastSeenAt: number, expiresAt: number): SessionRecord => ({
+export const applyTouch = (
+  old: SessionRecord,
+  { expiresAt, lastSeenAt }: Pick<TouchTimes, "expiresAt" | "lastSeenAt">
+): SessionRecord => ({
   ...old,
   lastSeenAt: Math.max(old.lastSeenAt, lastSeenAt),
   expiry: {
@@ -182,8 +213,8 @@ export const applyTouch = (old: SessionRecord, lastSeenAt: number, expiresAt: nu
  * @category rules
  */
 export const byAge = (
-  a: { readonly createdAt: number; readonly id: string },
-  b: { readonly createdAt: number; readonly id: string }
+  a: { readonly createdAt: EpochMillis; readonly id: string },
+  b: { readonly createdAt: EpochMillis; readonly id: string }
 ): number => a.createdAt - b.createdAt || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0)
 
 /**
@@ -206,8 +237,8 @@ export const clockSlack = 60_000
  */
 export const bounded = <A extends Pick<SessionRecord, "lastSeenAt" | "modifiedAt" | "expiry">>(
   record: A,
-  now: number,
-  storeClock: number,
+  now: EpochMillis,
+  storeClock: EpochMillis,
   end = -Infinity
 ): A => {
   const latest = storeClock + clockSlack
@@ -230,13 +261,8 @@ export const bounded = <A extends Pick<SessionRecord, "lastSeenAt" | "modifiedAt
  * @since 0.6.0
  * @category clocks
  */
-export const boundedTouch = (
-  lastSeenAt: number,
-  expiresAt: number,
-  now: number,
-  storeClock: number
-): { readonly lastSeenAt: number; readonly expiresAt: number } => {
+export const boundedTouch = ({ expiresAt, lastSeenAt, now }: TouchTimes, storeClock: EpochMillis): TouchTimes => {
   const expiry = { at: expiresAt, deadline: undefined, lifetime: undefined }
   const times = bounded({ lastSeenAt, modifiedAt: lastSeenAt, expiry }, now, storeClock)
-  return { lastSeenAt: times.lastSeenAt, expiresAt: times.expiry.at }
+  return { lastSeenAt: times.lastSeenAt, expiresAt: times.expiry.at, now }
 }

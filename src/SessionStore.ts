@@ -12,7 +12,7 @@ import * as Effect from "effect/Effect"
 import type { Option } from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { SessionId } from "./SessionId.js"
-import type { SessionInfo, SessionRecord } from "./SessionRecord.js"
+import type { EpochMillis, SessionInfo, SessionRecord, TouchTimes } from "./SessionRecord.js"
 import { bounded, boundedTouch, byAge, clockSlack } from "./SessionRecord.js"
 import type { StoreKey } from "./StoreKey.js"
 
@@ -153,6 +153,55 @@ export const pageOf = <A extends Pick<SessionInfo, "createdAt"> & { readonly id:
   all.filter((one) => after === undefined || byAge(after, one) < 0).sort(byAge).slice(0, Math.max(limit, 0))
 
 /**
+ * The condition and the time of a {@link Store.save}.
+ *
+ * @since 0.6.0
+ * @category models
+ */
+export interface SaveOptions {
+  /** The version that the stored record must have; `save` answers `conflict` if it has another one. */
+  readonly expectedVersion: number
+  /** The current time of the caller. */
+  readonly now: EpochMillis
+}
+
+/**
+ * The condition and the time of a {@link Store.rotate}.
+ *
+ * @since 0.6.0
+ * @category models
+ */
+export interface RotateOptions extends SaveOptions {}
+
+/**
+ * The arguments of {@link Store.removeExpired}.
+ *
+ * @since 0.6.0
+ * @category models
+ */
+export interface RemoveExpiredOptions {
+  /** Records that have expired at this time are removed. */
+  readonly now: EpochMillis
+  /** The maximum number of records that one call removes. */
+  readonly limit: number
+}
+
+/**
+ * One page of a {@link Store.scan}, in the order of ids.
+ *
+ * @since 0.6.0
+ * @category models
+ */
+export interface ScanPage {
+  /** The id of the last record of the previous page. Absent for the first page. */
+  readonly after?: string | undefined
+  /** The maximum number of records of the page. */
+  readonly limit: number
+  /** The current time of the caller. */
+  readonly now: EpochMillis
+}
+
+/**
  * A record that is there and cannot be read: which one, and why.
  *
  * @since 0.5.0
@@ -186,13 +235,13 @@ export interface Store {
   readonly create: (
     key: StoreKey,
     record: SessionRecord,
-    now: number
+    now: EpochMillis
   ) => Effect.Effect<"created" | "exists", SessionStoreError>
 
   /** The live record. Only a store that keeps copies needs to look at `reading`. */
   readonly load: (
     key: StoreKey,
-    now: number,
+    now: EpochMillis,
     reading?: ReadConsistency
   ) => Effect.Effect<Option<Loaded>, SessionStoreError>
 
@@ -204,16 +253,13 @@ export interface Store {
   readonly save: (
     key: StoreKey,
     record: SessionRecord,
-    expectedVersion: number,
-    now: number
+    options: SaveOptions
   ) => Effect.Effect<WriteOutcome, SessionStoreError>
 
   /** Moves `lastSeenAt` and the end of a live record forward, never beyond its deadline. Data and version stay. */
   readonly touch: (
     key: StoreKey,
-    lastSeenAt: number,
-    expiresAt: number,
-    now: number
+    times: TouchTimes
   ) => Effect.Effect<"touched" | "gone", SessionStoreError>
 
   /**
@@ -226,8 +272,7 @@ export interface Store {
     key: StoreKey,
     newKey: StoreKey,
     record: SessionRecord,
-    expectedVersion: number,
-    now: number
+    options: RotateOptions
   ) => Effect.Effect<WriteOutcome, SessionStoreError>
 
   /** Deletes. A missing key is fine. Terminal: nothing but `create` under that key can follow. */
@@ -240,10 +285,10 @@ export interface Store {
    *
    * Fails with the reason `clock`, and deletes nothing, if the caller's clock is ahead of the store's: see {@link checkClock}.
    */
-  readonly removeExpired: (now: number, limit: number) => Effect.Effect<number, SessionStoreError>
+  readonly removeExpired: (options: RemoveExpiredOptions) => Effect.Effect<number, SessionStoreError>
 
   /** How many records have not expired at `now`, and how many have. Reads an index, never data. */
-  readonly count: (now: number) => Effect.Effect<Count, SessionStoreError>
+  readonly count: (now: EpochMillis) => Effect.Effect<Count, SessionStoreError>
 
   /**
    * Live records of a subject, oldest first (of one moment: in the order of their ids), by index: those after `after`, at
@@ -253,7 +298,7 @@ export interface Store {
   readonly list: (
     namespace: string,
     subject: string,
-    now: number,
+    now: EpochMillis,
     page?: Page
   ) => Effect.Effect<ReadonlyArray<SessionInfo>, SessionStoreError>
 
@@ -261,7 +306,7 @@ export interface Store {
   readonly find: (
     namespace: string,
     id: SessionId,
-    now: number
+    now: EpochMillis
   ) => Effect.Effect<Option<SessionRecord>, SessionStoreError>
 
   /**
@@ -270,9 +315,7 @@ export interface Store {
    */
   readonly scan: (
     namespace: string,
-    after: string | undefined,
-    limit: number,
-    now: number
+    page: ScanPage
   ) => Effect.Effect<ReadonlyArray<Located | Corrupt>, SessionStoreError>
 
   /** Ends one session: its record is deleted. True if there was one, alive or not. */
@@ -311,22 +354,18 @@ export const byClock = (store: Store, clock: Effect.Effect<number, SessionStoreE
   capabilities: store.capabilities,
   create: (key, record, now) => Effect.flatMap(clock, (time) => store.create(key, bounded(record, now, time), now)),
   load: (key, now, reading) => store.load(key, now, reading),
-  save: (key, record, version, now) =>
-    Effect.flatMap(clock, (time) => store.save(key, bounded(record, now, time), version, now)),
-  touch: (key, lastSeenAt, expiresAt, now) =>
-    Effect.flatMap(clock, (time) => {
-      const times = boundedTouch(lastSeenAt, expiresAt, now, time)
-      return store.touch(key, times.lastSeenAt, times.expiresAt, now)
-    }),
-  rotate: (key, newKey, record, version, now) =>
-    Effect.flatMap(clock, (time) => store.rotate(key, newKey, bounded(record, now, time), version, now)),
+  save: (key, record, options) =>
+    Effect.flatMap(clock, (time) => store.save(key, bounded(record, options.now, time), options)),
+  touch: (key, times) => Effect.flatMap(clock, (time) => store.touch(key, boundedTouch(times, time))),
+  rotate: (key, newKey, record, options) =>
+    Effect.flatMap(clock, (time) => store.rotate(key, newKey, bounded(record, options.now, time), options)),
   destroy: (key) => store.destroy(key),
-  removeExpired: (now, limit) =>
-    Effect.zipRight(Effect.flatMap(clock, (time) => checkClock(now, time)), store.removeExpired(now, limit)),
+  removeExpired: (options) =>
+    Effect.zipRight(Effect.flatMap(clock, (time) => checkClock(options.now, time)), store.removeExpired(options)),
   count: (now) => store.count(now),
   list: (namespace, subject, now, page) => store.list(namespace, subject, now, page),
   find: (namespace, id, now) => store.find(namespace, id, now),
-  scan: (namespace, after, limit, now) => store.scan(namespace, after, limit, now),
+  scan: (namespace, page) => store.scan(namespace, page),
   revoke: (namespace, id) => store.revoke(namespace, id),
   revokeSubject: (namespace, subject, except) => store.revokeSubject(namespace, subject, except),
   revokeAll: (namespace) => store.revokeAll(namespace)

@@ -203,14 +203,14 @@ export const unchecked = (
           () => Effect.succeed("exists" as const)
         ),
       load: (key, now) => one("load", statement.load, { key, now }, decodeRecord),
-      save: (key, record, expected, now) =>
+      save: (key, record, { expectedVersion: expected, now }) =>
         compareAndSet("save", statement.save, parametersOf(record, { key, expected, now })),
-      touch: (key, lastSeenAt, expiresAt, now) =>
+      touch: (key, { expiresAt, lastSeenAt, now }) =>
         Effect.map(
           write("touch", statement.touch, { key, lastSeenAt, expiresAt, now }),
           (changed) => changed > 0 ? "touched" : "gone"
         ),
-      rotate: (key, newKey, record, expected, now) =>
+      rotate: (key, newKey, record, { expectedVersion: expected, now }) =>
         Effect.catchIf(
           compareAndSet("rotate", statement.rotate, parametersOf(record, { key, newKey, expected, now })),
           // Another rotation took the key, or the id, in the same moment.
@@ -218,7 +218,7 @@ export const unchecked = (
           () => Effect.succeed<WriteOutcome>("conflict")
         ),
       destroy: (key) => Effect.asVoid(write("destroy", statement.destroy, { key })),
-      removeExpired: (now, limit) =>
+      removeExpired: ({ limit, now }) =>
         Effect.zipRight(
           Effect.flatMap(clock("removeExpired"), (clock) => checkClock(now, clock)),
           Effect.tap(
@@ -236,7 +236,7 @@ export const unchecked = (
       list: (namespace, subject, now, { after, limit = pageSize } = {}) =>
         list(namespace, subject, now, after, Math.max(limit, 0)),
       find: (namespace, id, now) => one("find", statement.find, { namespace, id, now }, decodeRecord),
-      scan: (namespace, after, limit, now) => scan(namespace, after, limit, now),
+      scan: (namespace, { after, limit, now }) => scan(namespace, after, limit, now),
       revoke: (namespace, id) => revoke(namespace, id),
       revokeSubject: (namespace, subject, except) => {
         const whose = { namespace, kind: "subject", subject }

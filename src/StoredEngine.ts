@@ -229,7 +229,7 @@ const bind = (
     const key = keyOf(value)
     const kept = closed("save", value, record, expectedVersion + 1, before)
     if (!remote && Done.isDone(kept) && Exit.isSuccess(kept)) {
-      const saved = store.save(key, kept.value, expectedVersion, now)
+      const saved = store.save(key, kept.value, { expectedVersion, now })
       return Done.isDone(saved) && Exit.isSuccess(saved)
         ? Exit.succeed(writtenIf(saved.value, value, record))
         : Effect.map(saved, (outcome) => writtenIf(outcome, value, record))
@@ -237,7 +237,7 @@ const bind = (
     return Effect.flatMap(kept, (kept) =>
       settled(
         "save",
-        store.save(key, kept, expectedVersion, now),
+        store.save(key, kept, { expectedVersion, now }),
         (outcome) => Exit.succeed(writtenIf(outcome, value, record)),
         (outcome, error) =>
           outcome === "conflict"
@@ -272,7 +272,7 @@ const bind = (
     return Done.flatMap(closed("rotate", next, record, expectedVersion + 1, before), (kept) =>
       settled(
         "rotate",
-        store.rotate(key, nextKey, kept, expectedVersion, now),
+        store.rotate(key, nextKey, kept, { expectedVersion, now }),
         (outcome) => Exit.succeed(writtenIf(outcome, next, record)),
         (outcome) =>
           outcome === "gone"
@@ -284,7 +284,12 @@ const bind = (
   const touch = (value: SessionToken.SessionToken, record: SessionRecord, now: number) => {
     const answer = (outcome: "touched" | "gone") =>
       Exit.succeed<Written>(outcome === "touched" ? { _tag: "Written", value, record } : { _tag: "Gone" })
-    return settled("touch", store.touch(keyOf(value), record.lastSeenAt, record.expiry.at, now), answer, answer)
+    return settled(
+      "touch",
+      store.touch(keyOf(value), { lastSeenAt: record.lastSeenAt, expiresAt: record.expiry.at, now }),
+      answer,
+      answer
+    )
   }
 
   return {

@@ -42,9 +42,9 @@ describe("a bounded cache", () => {
       yield* store.load(first.key, start)
       yield* store.list(namespace, "user 1", start)
       yield* store.find(namespace, second.record.id, start)
-      yield* store.scan(namespace, undefined, 100, start)
+      yield* store.scan(namespace, { limit: 100, now: start })
       yield* store.count(start)
-      yield* store.removeExpired(start, 100)
+      yield* store.removeExpired({ now: start, limit: 100 })
       yield* store.revoke(namespace, third.record.id)
       yield* Effect.forEach(range(2), () => stored(store))
       const there = yield* Effect.filter(all, ({ key }) => isThere(store, key, start))
@@ -70,7 +70,10 @@ describe("a bounded cache", () => {
       const growing = yield* stored(heavy, { data: large })
       yield* stored(heavy, { data: large, ...expired })
       const grown = JSON.stringify("x".repeat(3000))
-      assert.strictEqual(yield* heavy.save(growing.key, { ...growing.record, data: grown }, 1, now), "saved")
+      assert.strictEqual(
+        yield* heavy.save(growing.key, { ...growing.record, data: grown }, { expectedVersion: 1, now }),
+        "saved"
+      )
       assert.deepStrictEqual(yield* heavy.count(now), { current: 2, expired: 0 })
       yield* isAlive(heavy, old, now)
     }))
@@ -102,7 +105,10 @@ describe("a bounded cache", () => {
       const [growing] = all
       if (growing === undefined) return
       const data = JSON.stringify("x".repeat(3000))
-      assert.strictEqual(yield* store.save(growing.key, { ...growing.record, data }, 1, start), "saved")
+      assert.strictEqual(
+        yield* store.save(growing.key, { ...growing.record, data }, { expectedVersion: 1, now: start }),
+        "saved"
+      )
       assert.strictEqual(Option.getOrUndefined(yield* store.load(growing.key, start))?.data, data)
       const there = yield* Effect.filter(all, ({ key }) => isThere(store, key, start))
       assert.isBelow(there.length, 5)
@@ -113,7 +119,7 @@ describe("a bounded cache", () => {
       const store = yield* CacheStore.make({ maxBytes: 5000 })
       const one = yield* stored(store)
       const data = JSON.stringify("x".repeat(5000))
-      const error = yield* Effect.flip(store.save(one.key, { ...one.record, data }, 1, start))
+      const error = yield* Effect.flip(store.save(one.key, { ...one.record, data }, { expectedVersion: 1, now: start }))
       assert.strictEqual(error.reason, "size")
       assert.match(String(error.cause), /larger than the whole cache/)
       yield* isAlive(store, one, start)

@@ -6,8 +6,8 @@ import * as CachedSqlEngine from "effect-session/CachedSqlEngine"
 import * as SqlMigrations from "effect-session/SqlMigrations"
 import type * as StoredEngine from "effect-session/StoredEngine"
 import { assert, describe } from "vitest"
+import { visit } from "./support/requestWithoutHttp.js"
 import { freshPrefix, ofRedis, postgresClient, redisClient, sqliteClient } from "./support/stores.js"
-import { visit } from "./support/visits.js"
 
 class App extends Session.Tag<App>()("test/Cached", {
   schema: Schema.Struct({ name: Schema.optional(Schema.String) })

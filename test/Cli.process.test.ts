@@ -9,8 +9,8 @@ import { createServer } from "node:net"
 import { assert, describe } from "vitest"
 import { range, together } from "../src/internal/testing/law.js"
 import { aRecord, freshId, freshKey, hour } from "../src/internal/testing/records.js"
+import { activeMillis } from "./support/activeTime.js"
 import { begun, builtProgram, databases, done, failure, files, stores } from "./support/cli.js"
-import { paced } from "./support/pace.js"
 import { freshPrefix, ofRedis } from "./support/stores.js"
 
 const program = builtProgram()
@@ -152,7 +152,7 @@ describe("a database that accepts and never answers", () => {
           : ["--database-url", url]
         const child = yield* begun(program, [command, ...options])
         yield* Deferred.await(connected)
-        const [millis, ended] = yield* paced(Effect.zipRight(child.signal(signal), child.ended))
+        const [millis, ended] = yield* activeMillis(Effect.zipRight(child.signal(signal), child.ended))
         assert.deepStrictEqual(ended, { exitCode: 130, stdout: "", stderr: "" })
         assert.isBelow(millis, 3000)
       }))

@@ -12,7 +12,7 @@ import { aRecord, freshId, freshKey, hour, idOf } from "../src/internal/testing/
 import { databases, done, failure, migrated, redisCluster, run, runWith, stores } from "./support/cli.js"
 import { works } from "./support/databases.js"
 import { storeAt } from "./support/redisClients.js"
-import * as servers from "./support/servers.js"
+import * as servers from "./support/sharedServers.js"
 import { freshPrefix, mariadbUrl, mysqlClient, ofMariadb, ofRedis } from "./support/stores.js"
 
 const all: typeof stores = [

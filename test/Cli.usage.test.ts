@@ -17,10 +17,10 @@ import { assert, describe } from "vitest"
 import { range } from "../src/internal/testing/law.js"
 import { aRecord, freshId, freshKey, hour } from "../src/internal/testing/records.js"
 import { done, failure, run } from "./support/cli.js"
-import { temporaryDirectory } from "./support/folders.js"
 import { ioredisOn } from "./support/redisClients.js"
-import * as servers from "./support/servers.js"
+import * as servers from "./support/sharedServers.js"
 import { freshPrefix, mariadbUrl, mysqlClient, ofMariadb, ofRedis } from "./support/stores.js"
+import { temporaryDirectory } from "./support/temporaryDirectories.js"
 
 const secret = "hunter2"
 

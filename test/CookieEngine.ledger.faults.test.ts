@@ -8,10 +8,10 @@ import * as CacheStore from "effect-session/CacheStore"
 import * as CookieEngine from "effect-session/CookieEngine"
 import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe } from "vitest"
-import { far, increment, on, read, Tea } from "./support/ledgers.js"
-import { faulty, recorded } from "./support/recording.js"
-import { first, ring } from "./support/rings.js"
-import { visit } from "./support/visits.js"
+import { firstKey, keyringOf } from "./support/keyrings.js"
+import { far, increment, on, read, Tea } from "./support/ledgerEngines.js"
+import { faulty, recorded } from "./support/recordedStore.js"
+import { visit } from "./support/requestWithoutHttp.js"
 
 describe("a ledger far away", () => {
   const within = <A, E, R>(effect: Effect.Effect<A, E, R>, seconds: number) =>
@@ -72,8 +72,8 @@ describe("a ledger far away", () => {
     const { near, served } = far(faulty({ save: ["swallowed", "silent"] }))
     return Effect.gen(function*() {
       const { cookie } = yield* Effect.provide(visit(Tea, increment), near)
-      const { error, owed } = yield* within(visit(Tea, increment, cookie), 2)
-      assert.deepStrictEqual([error?._tag, owed], ["SessionUnavailable", undefined])
+      const { error, setCookie } = yield* within(visit(Tea, increment, cookie), 2)
+      assert.deepStrictEqual([error?._tag, setCookie], ["SessionUnavailable", undefined])
       yield* TestClock.adjust("11 seconds")
       assert.strictEqual((yield* visit(Tea, read, cookie)).result, 1)
       const again = yield* visit(Tea, increment, cookie)
@@ -86,7 +86,7 @@ describe("a ledger far away", () => {
     return Effect.gen(function*() {
       const one = yield* Effect.provide(visit(Tea, increment), near)
       const two = yield* Effect.provide(visit(Tea, increment, one.cookie), near)
-      assert.deepStrictEqual(yield* visit(Tea, read, two.cookie), { ...two, result: 2, owed: undefined })
+      assert.deepStrictEqual(yield* visit(Tea, read, two.cookie), { ...two, result: 2, setCookie: undefined })
       assert.deepStrictEqual(taken(), ["load", "save", "save"])
       yield* visit(Tea, read, two.cookie)
       assert.deepStrictEqual(taken(), ["load", "save"])
@@ -119,7 +119,7 @@ describe("a ledger of copies", () => {
         Effect.map(
           Layer.build(Tea.layer.pipe(
             Layer.provide(CookieEngine.layerWithLedger()),
-            Layer.provide(ring(first)),
+            Layer.provide(keyringOf(firstKey)),
             Layer.provide(TieredStore.layer(Layer.fresh(CacheStore.layer()), Layer.succeed(SessionStore, back), {
               lease: "10 seconds"
             }))

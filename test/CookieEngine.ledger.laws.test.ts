@@ -7,19 +7,19 @@ import { MemoryStore, Session, SessionStore } from "effect-session"
 import * as CookieEngine from "effect-session/CookieEngine"
 import { engineLaws, storedEngineLaws } from "effect-session/testing"
 import { assert, describe } from "vitest"
-import * as Redis from "../examples/servers/redis.js"
 import { range } from "../src/internal/testing/law.js"
 import { raceLawsOf } from "../src/internal/testing/raceLaws.js"
 import { serviceLawsOf } from "../src/internal/testing/serviceLaws.js"
-import { inTime } from "./support/outages.js"
-import { paced } from "./support/pace.js"
+import { activeMillis } from "./support/activeTime.js"
+import { firstKey, keyringOf } from "./support/keyrings.js"
+import { timeLimitMillis } from "./support/outages.js"
 import { storeAt } from "./support/redisClients.js"
-import { first, ring } from "./support/rings.js"
+import { visit } from "./support/requestWithoutHttp.js"
+import * as Redis from "./support/servers/redis.js"
 import { ofRedis, redisClient, redisStore } from "./support/stores.js"
-import { visit } from "./support/visits.js"
 
 const engine = (timeout: Duration.DurationInput = "1 minute") =>
-  Layer.provide(CookieEngine.layerWithLedger({ timeout }), ring(first))
+  Layer.provide(CookieEngine.layerWithLedger({ timeout }), keyringOf(firstKey))
 
 const stores = [
   ["with a ledger", () => MemoryStore.layer()] as const,
@@ -69,22 +69,22 @@ describe("a Redis that has stopped answering", () => {
             const { cookie } = yield* calm(visit(Tea, increment))
             const other = yield* calm(visit(Tea, increment))
             const reached = yield* ask(visit(Tea, Effect.zipRight(increment, server.signal("SIGSTOP")), cookie))
-            assert.deepStrictEqual([reached.error?._tag, reached.owed], ["SessionUnavailable", undefined])
-            const [spent, errors] = yield* paced(
+            assert.deepStrictEqual([reached.error?._tag, reached.setCookie], ["SessionUnavailable", undefined])
+            const [spent, errors] = yield* activeMillis(
               Effect.forEach(
                 range(50),
                 () => Effect.flip(ask(visit(Tea, read, cookie))),
                 { concurrency: "unbounded" }
               ).pipe(Logger.withMinimumLogLevel(LogLevel.None))
             )
-            assert.isBelow(spent, inTime)
+            assert.isBelow(spent, timeLimitMillis)
             for (const error of errors) assert.strictEqual(error._tag, "SessionUnavailable")
             const logout = yield* ask(visit(Tea, Tea.destroy, other.cookie))
-            assert.deepStrictEqual([logout.error?._tag, logout.owed], ["SessionUnavailable", undefined])
+            assert.deepStrictEqual([logout.error?._tag, logout.setCookie], ["SessionUnavailable", undefined])
             yield* server.signal("SIGCONT")
             // Whether the save was done in the end or not: its cookie was never sent, and this one is still good.
             assert.strictEqual((yield* calm(visit(Tea, read, cookie))).result, 1)
-            assert.strictEqual((yield* calm(visit(Tea, Tea.destroy, other.cookie))).owed, "expire")
+            assert.strictEqual((yield* calm(visit(Tea, Tea.destroy, other.cookie))).setCookie, "expire")
             assert.strictEqual((yield* calm(visit(Tea, read, other.cookie))).result, 0)
           }))
     })

@@ -6,10 +6,10 @@ import { Effect, Layer, TestClock } from "effect"
 import { Lifetime, MemoryStore, SessionStore } from "effect-session"
 import * as CookieEngine from "effect-session/CookieEngine"
 import { assert, describe } from "vitest"
-import { far, increment, on, read, type Served, Tea } from "./support/ledgers.js"
-import { recordsIn } from "./support/pages.js"
-import { first, ring, second } from "./support/rings.js"
-import { visit } from "./support/visits.js"
+import { firstKey, keyringOf, secondKey } from "./support/keyrings.js"
+import { far, increment, on, read, type Served, Tea } from "./support/ledgerEngines.js"
+import { visit } from "./support/requestWithoutHttp.js"
+import { recordsIn } from "./support/scanPages.js"
 
 const law = (title: string, body: Effect.Effect<void, unknown, Served>) =>
   it.effect(title, () => Effect.provide(body, on(MemoryStore.make())))
@@ -66,7 +66,7 @@ describe("an end", () => {
       const { cookie } = yield* visit(Tea, increment)
       yield* TestClock.adjust("3 minutes")
       const touch = yield* visit(Tea, Effect.zipRight(read, visit(Tea, Tea.destroy, cookie)), cookie)
-      assert.deepStrictEqual([touch.error, touch.owed], [undefined, undefined])
+      assert.deepStrictEqual([touch.error, touch.setCookie], [undefined, undefined])
       assert.strictEqual((yield* visit(Tea, read, cookie)).result, 0)
     })
   )
@@ -79,7 +79,7 @@ describe("two requests with one cookie", () => {
       const one = yield* visit(Tea, increment)
       const two = yield* visit(Tea, increment, one.cookie)
       const late = yield* visit(Tea, increment, one.cookie)
-      assert.deepStrictEqual([late.error?._tag, late.owed], ["SessionConflict", undefined])
+      assert.deepStrictEqual([late.error?._tag, late.setCookie], ["SessionConflict", undefined])
       assert.strictEqual((yield* visit(Tea, read, two.cookie)).result, 2)
     })
   )
@@ -111,7 +111,7 @@ describe("two requests with one cookie", () => {
       yield* TestClock.adjust("3 minutes")
       const saved = yield* visit(Tea, increment, one.cookie)
       const touched = yield* visit(Tea, read, one.cookie)
-      assert.deepStrictEqual([touched.result, touched.error, touched.owed], [1, undefined, undefined])
+      assert.deepStrictEqual([touched.result, touched.error, touched.setCookie], [1, undefined, undefined])
       yield* TestClock.adjust("11 seconds")
       assert.strictEqual((yield* visit(Tea, read, saved.cookie)).result, 2)
     })
@@ -148,8 +148,8 @@ describe("the use of a session", () => {
       const { cookie } = yield* visit(Tea, increment)
       for (let i = 0; i < 5; i++) {
         yield* TestClock.adjust("19 minutes")
-        const { owed, result } = yield* visit(Tea, read, cookie)
-        assert.deepStrictEqual([result, owed], [1, undefined])
+        const { setCookie, result } = yield* visit(Tea, read, cookie)
+        assert.deepStrictEqual([result, setCookie], [1, undefined])
       }
       yield* TestClock.adjust("20 minutes")
       assert.strictEqual((yield* visit(Tea, read, cookie)).result, 0)
@@ -179,11 +179,11 @@ describe("the use of a session", () => {
       assert.notStrictEqual(touched.cookie, one.cookie)
       assert.strictEqual((yield* visit(Tea, increment, one.cookie)).error?._tag, "SessionConflict")
       // It has come back: nothing more is sent until the window has passed again.
-      assert.isUndefined((yield* visit(Tea, read, touched.cookie)).owed)
+      assert.isUndefined((yield* visit(Tea, read, touched.cookie)).setCookie)
       const saved = yield* visit(Tea, increment, touched.cookie)
       yield* TestClock.adjust("3 minutes")
       const late = yield* visit(Tea, Effect.zipRight(read, visit(Tea, increment, saved.cookie)), saved.cookie)
-      assert.deepStrictEqual([late.error, late.owed], [undefined, undefined])
+      assert.deepStrictEqual([late.error, late.setCookie], [undefined, undefined])
     })
   )
 
@@ -258,8 +258,8 @@ describe("an older generation", () => {
       assert.strictEqual((yield* visit(Tea, increment, one.cookie)).error?._tag, "SessionConflict")
       for (let i = 0; i < 6; i++) {
         yield* TestClock.adjust("10 minutes")
-        const { owed, result } = yield* visit(Tea, read, one.cookie)
-        assert.deepStrictEqual([result, owed], [1, undefined])
+        const { setCookie, result } = yield* visit(Tea, read, one.cookie)
+        assert.deepStrictEqual([result, setCookie], [1, undefined])
       }
       const again = yield* visit(Tea, Tea.update("count", (n) => n + 100), one.cookie)
       assert.isUndefined(again.error)
@@ -296,10 +296,10 @@ describe("a new first key", () => {
     "seals the current generation anew; an older one is not sent",
     Effect.gen(function*() {
       const store = yield* SessionStore
-      const later = Effect.provide(on(store, { keys: ring(second, first) }))
+      const later = Effect.provide(on(store, { keys: keyringOf(secondKey, firstKey) }))
       const one = yield* visit(Tea, increment)
       const two = yield* visit(Tea, increment, one.cookie)
-      assert.deepStrictEqual((yield* later(visit(Tea, read, one.cookie))).owed, undefined)
+      assert.deepStrictEqual((yield* later(visit(Tea, read, one.cookie))).setCookie, undefined)
       const sealed = yield* later(visit(Tea, read, two.cookie))
       assert.match(sealed.cookie ?? "", /^e1\.k2\./)
       assert.strictEqual((yield* later(visit(Tea, read, sealed.cookie))).result, 2)
@@ -315,7 +315,7 @@ law(
   Effect.gen(function*() {
     yield* visit(Tea, Tea.set("notes", "a secret"))
     const store = yield* SessionStore
-    const kept = recordsIn(yield* store.scan("test/Tea", undefined, 10, 0))
+    const kept = recordsIn(yield* store.scan("test/Tea", { limit: 10, now: 0 }))
     assert.deepStrictEqual(kept.map(({ data }) => data), [`{"current":1,"fading":[]}`])
   })
 )
@@ -344,7 +344,7 @@ for (
       assert.strictEqual((yield* visit(Tea, read, cookie)).result, 1)
     }).pipe(Effect.provide(Tea.layer.pipe(
       Layer.provide(engine),
-      Layer.provide(ring(first)),
+      Layer.provide(keyringOf(firstKey)),
       Layer.provide(MemoryStore.layer())
     ))))
 }

@@ -4,7 +4,7 @@ import { Expiry, MemoryStore, Session, SessionMetrics } from "effect-session"
 import * as CookieEngine from "effect-session/CookieEngine"
 import * as Keyring from "effect-session/Keyring"
 import { assert, describe, expect } from "vitest"
-import { visit } from "./support/visits.js"
+import { visit } from "./support/requestWithoutHttp.js"
 
 const keyOf = (id: string, seed: number): Keyring.Key => ({
   id,
@@ -53,7 +53,7 @@ describe("every rejection looks alike outside, and has its reason in the metrics
         const { reasons, result } = yield* counted(visit(Tea, Tea.id, presented(cookie)))
         assert.deepStrictEqual(reasons, [reason])
         expect(result.result).toStrictEqual(Option.none())
-        assert.isUndefined(result.owed)
+        assert.isUndefined(result.setCookie)
       }).pipe(Effect.provide(server([keyOf("k1", 1)]))))
   }
 

@@ -5,8 +5,8 @@ import * as CookieEngine from "effect-session/CookieEngine"
 import { engineLaws } from "effect-session/testing"
 import { assert, describe } from "vitest"
 import { range } from "../src/internal/testing/law.js"
-import { first, ring, second } from "./support/rings.js"
-import { visit } from "./support/visits.js"
+import { firstKey, keyringOf, secondKey } from "./support/keyrings.js"
+import { visit } from "./support/requestWithoutHttp.js"
 
 class Tea extends Session.Tag<Tea>()("test/Tea", {
   schema: Schema.Struct({
@@ -21,7 +21,8 @@ const increment = Tea.update("count", (n) => n + 1)
 
 for (const suite of ["e1", "f1"] as const) {
   for (const { law, name } of engineLaws) {
-    it.live(`${suite}: ${name}`, () => Effect.provide(law, Layer.provide(CookieEngine.layer({ suite }), ring(first))))
+    it.live(`${suite}: ${name}`, () =>
+      Effect.provide(law, Layer.provide(CookieEngine.layer({ suite }), keyringOf(firstKey))))
   }
 }
 class Shown extends Session.Tag<Shown>()("test/Shown", {
@@ -29,7 +30,7 @@ class Shown extends Session.Tag<Shown>()("test/Shown", {
 }) {}
 
 describe("a signed cookie", () => {
-  const signed = Shown.layer.pipe(Layer.provide(CookieEngine.layerSigned(Shown)), Layer.provide(ring(first)))
+  const signed = Shown.layer.pipe(Layer.provide(CookieEngine.layerSigned(Shown)), Layer.provide(keyringOf(firstKey)))
 
   it.effect("can be read by whoever holds it, and changed by nobody", () =>
     Effect.gen(function*() {
@@ -45,7 +46,7 @@ describe("a signed cookie", () => {
 
   it.effect("is refused to a tag that is not declared readable", () =>
     Effect.gen(function*() {
-      const wrong = Tea.layer.pipe(Layer.provide(CookieEngine.layerSigned(Shown)), Layer.provide(ring(first)))
+      const wrong = Tea.layer.pipe(Layer.provide(CookieEngine.layerSigned(Shown)), Layer.provide(keyringOf(firstKey)))
       const error = yield* Effect.flip(Layer.build(wrong))
       assert.include(String(error), "not declared readable")
       // @ts-expect-error its schema is not declared readable
@@ -55,7 +56,7 @@ describe("a signed cookie", () => {
 
 type Node = Layer.Layer<SessionService<Tea>, unknown>
 
-const node = (keys = ring(first), options?: CookieEngine.CookieEngineOptions): Node =>
+const node = (keys = keyringOf(firstKey), options?: CookieEngine.CookieEngineOptions): Node =>
   Tea.layer.pipe(Layer.provide(CookieEngine.layer(options)), Layer.provide(keys))
 
 const test = (title: string, body: Effect.Effect<void, unknown, SessionService<Tea>>, layer = node()) =>
@@ -68,7 +69,7 @@ describe("a session in its cookie", () => {
       const one = yield* visit(Tea, increment)
       assert.match(one.cookie ?? "", /^e1\.k1\.[A-Za-z0-9_-]+$/)
       const read = yield* visit(Tea, Tea.get("count"), one.cookie)
-      assert.deepStrictEqual([read.result, read.owed], [1, undefined])
+      assert.deepStrictEqual([read.result, read.setCookie], [1, undefined])
       const two = yield* visit(Tea, increment, one.cookie)
       assert.notStrictEqual(two.cookie, one.cookie)
       assert.strictEqual((yield* visit(Tea, Tea.get("count"), two.cookie)).result, 2)
@@ -95,7 +96,7 @@ describe("a session in its cookie", () => {
     Effect.gen(function*() {
       const { cookie } = yield* visit(Tea, increment)
       yield* TestClock.adjust("1 minute")
-      assert.isUndefined((yield* visit(Tea, Tea.get("count"), cookie)).owed)
+      assert.isUndefined((yield* visit(Tea, Tea.get("count"), cookie)).setCookie)
       yield* TestClock.adjust("1 minute")
       const touched = yield* visit(Tea, Tea.get("count"), cookie)
       assert.notStrictEqual(touched.cookie, cookie)
@@ -137,11 +138,11 @@ describe("a session in its cookie", () => {
     "that grows too large is a typed error before the response, with the old cookie still good, and names what is large",
     Effect.gen(function*() {
       const { cookie } = yield* visit(Tea, increment)
-      const { error, owed } = yield* visit(Tea, Tea.set("notes", "x".repeat(4000)), cookie)
+      const { error, setCookie } = yield* visit(Tea, Tea.set("notes", "x".repeat(4000)), cookie)
       if (error?._tag !== "SessionTooLarge") return assert.fail(String(error))
       assert.strictEqual(error.fields[0]?.name, "notes")
       assert.include(error.message, "notes (4002)")
-      assert.isUndefined(owed)
+      assert.isUndefined(setCookie)
       assert.strictEqual((yield* visit(Tea, Tea.get("count"), cookie)).result, 1)
     })
   )
@@ -161,20 +162,20 @@ describe("keys", () => {
 
   it.effect("a new first key seals; what the old one sealed is read, and sealed anew with its times as they were", () =>
     Effect.gen(function*() {
-      const before = yield* on(node(ring(first)), visit(Tea, increment))
+      const before = yield* on(node(keyringOf(firstKey)), visit(Tea, increment))
       yield* TestClock.adjust("1 minute")
-      const after = yield* on(node(ring(second, first)), visit(Tea, Tea.get("count"), before.cookie))
+      const after = yield* on(node(keyringOf(secondKey, firstKey)), visit(Tea, Tea.get("count"), before.cookie))
       assert.strictEqual(after.result, 1)
       assert.match(after.cookie ?? "", /^e1\.k2\./)
       // It ends when it would have: the new seal is no use of the session.
       yield* TestClock.adjust("19 minutes")
-      assert.strictEqual((yield* on(node(ring(second)), visit(Tea, Tea.get("count"), after.cookie))).result, 0)
+      assert.strictEqual((yield* on(node(keyringOf(secondKey)), visit(Tea, Tea.get("count"), after.cookie))).result, 0)
     }))
 
   it.effect("1,000 requests between a node with the new key and one that has it second lose nobody", () =>
     Effect.gen(function*() {
-      const nodes = [node(ring(first, second)), node(ring(second, first))]
-      let { cookie } = yield* on(node(ring(first)), visit(Tea, increment))
+      const nodes = [node(keyringOf(firstKey, secondKey)), node(keyringOf(secondKey, firstKey))]
+      let { cookie } = yield* on(node(keyringOf(firstKey)), visit(Tea, increment))
       for (let i = 0; i < 1000; i++) {
         const next = yield* on(nodes[i % 2] ?? node(), visit(Tea, Tea.get("count"), cookie))
         assert.strictEqual(next.result, 1)
@@ -184,14 +185,14 @@ describe("keys", () => {
 
   it.effect("a key that was taken away opens nothing", () =>
     Effect.gen(function*() {
-      const { cookie } = yield* on(node(ring(first)), visit(Tea, increment))
-      assert.strictEqual((yield* on(node(ring(second)), visit(Tea, Tea.get("count"), cookie))).result, 0)
+      const { cookie } = yield* on(node(keyringOf(firstKey)), visit(Tea, increment))
+      assert.strictEqual((yield* on(node(keyringOf(secondKey)), visit(Tea, Tea.get("count"), cookie))).result, 0)
     }))
 
   it.effect("the cookie of another application with the same secret is nothing here", () =>
     Effect.gen(function*() {
-      const { cookie } = yield* on(node(ring(first), { audience: "one" }), visit(Tea, increment))
-      const elsewhere = node(ring(first), { audience: "two" })
+      const { cookie } = yield* on(node(keyringOf(firstKey), { audience: "one" }), visit(Tea, increment))
+      const elsewhere = node(keyringOf(firstKey), { audience: "two" })
       assert.strictEqual((yield* on(elsewhere, visit(Tea, Tea.get("count"), cookie))).result, 0)
     }))
 })
@@ -201,7 +202,7 @@ describe("what a cookie cannot do", () => {
     "a logout deletes it in this browser, and a copy is still good: without a ledger",
     Effect.gen(function*() {
       const { cookie } = yield* visit(Tea, increment)
-      assert.strictEqual((yield* visit(Tea, Tea.destroy, cookie)).owed, "expire")
+      assert.strictEqual((yield* visit(Tea, Tea.destroy, cookie)).setCookie, "expire")
       assert.strictEqual((yield* visit(Tea, Tea.get("count"), cookie)).result, 1)
     })
   )

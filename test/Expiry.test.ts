@@ -181,7 +181,7 @@ const born = (self: Expiry.Expiry, now: number): Life => {
 }
 
 describe("proceed", () => {
-  it("7.3.2: no sequence of touch, save, rotate, re-seal, own lifetime or new policy moves the deadline", () =>
+  it("ASVS 7.3.2: no sequence of touch, save, rotate, re-seal, own lifetime or new policy moves the deadline", () =>
     fc.assert(fc.property(policy, moment, fc.array(activity, { maxLength: 20 }), (self, now, events) => {
       const first = born(self, now)
       let life = first
@@ -218,7 +218,7 @@ describe("proceed", () => {
       assert.strictEqual(life.expiry.at, 14 * days)
     })))
 
-  it("F-T2: a clock that goes back lengthens nothing", () =>
+  it("a clock that goes back lengthens nothing", () =>
     fc.assert(fc.property(policy, moment, fc.nat(), (self, now, back) => {
       const life = born(self, now)
       assert.isAtMost(live(life, { _tag: "Save", now: now - back }).expiry.at, life.expiry.at)

@@ -8,10 +8,10 @@ import { FileEngine, SessionConfigError, SessionDirectory, SessionMaintenance, S
 import { writeFileSync } from "node:fs"
 import * as Path from "node:path"
 import { assert, describe } from "vitest"
-import { temporaryDirectory } from "./support/folders.js"
+import { pairOf, serve } from "./support/httpServer.js"
 import { request } from "./support/rawHttp.js"
-import { pairOf, serve } from "./support/server.js"
 import { ShopSession } from "./support/shop.js"
+import { temporaryDirectory } from "./support/temporaryDirectories.js"
 
 const app = HttpRouter.empty.pipe(
   HttpRouter.get("/login", Effect.as(ShopSession.authenticate("ann"), HttpServerResponse.text("in"))),

@@ -11,18 +11,18 @@ import { assert, describe } from "vitest"
 import { shardOf, spell } from "../src/internal/file/names.js"
 import { range } from "../src/internal/testing/law.js"
 import { hour, isAlive, keyOf, start } from "../src/internal/testing/records.js"
-import { begun, bundled } from "./support/children.js"
-import type { Job } from "./support/fileChild.js"
-import { openStore } from "./support/fileSteps.js"
-import type { Step, Tale } from "./support/fileTale.js"
-import { applied, found, perform } from "./support/fileTale.js"
-import { temporaryDirectory } from "./support/folders.js"
+import { bundle, startProgram } from "./support/childProcesses.js"
+import type { History, Step } from "./support/fileHistory.js"
+import { historyAfter, perform, recordsUnder } from "./support/fileHistory.js"
+import type { Job } from "./support/fileStoreProcess.js"
+import { openStore } from "./support/interceptedFileSystem.js"
+import { temporaryDirectory } from "./support/temporaryDirectories.js"
 
 const lanes = 4
 const killsPerLane = 50
 
 /** What a process said before it was killed: each step when it began, and when it was done. */
-const told = (before: Tale, lines: ReadonlyArray<string>) => {
+const told = (before: History, lines: ReadonlyArray<string>) => {
   let tale = before
   let begun: Step | undefined
   let acknowledged = 0
@@ -30,48 +30,48 @@ const told = (before: Tale, lines: ReadonlyArray<string>) => {
     const said: { readonly begun?: Step; readonly done?: Step } = JSON.parse(line)
     begun = said.begun
     if (said.done === undefined) continue
-    tale = applied(tale, said.done)
+    tale = historyAfter(tale, said.done)
     acknowledged++
   }
-  return { tale, begun, acknowledged, maybe: begun === undefined ? tale : applied(tale, begun) }
+  return { tale, begun, acknowledged, maybe: begun === undefined ? tale : historyAfter(tale, begun) }
 }
 
 /** What is there must be what was acknowledged, or that and the one step that was under way: all of it, or nothing. */
 const settled = (store: Store, { begun, maybe, tale }: ReturnType<typeof told>) =>
   Effect.gen(function*() {
-    const there = yield* found(store, new Set([...tale.keys(), ...maybe.keys()]))
+    const there = yield* recordsUnder(store, new Set([...tale.keys(), ...maybe.keys()]))
     if (isDeepStrictEqual(there, maybe)) return maybe
     assert.deepStrictEqual(there, tale, JSON.stringify(begun))
     return tale
   })
 
 /** Every session of a subject can be found by its id and its subject, and written. */
-const isWhole = (store: Store, tale: Tale, n: number) =>
+const isWhole = (store: Store, tale: History, n: number) =>
   Effect.gen(function*() {
     let next = tale
     for (const [key, record] of tale) {
       yield* isAlive(store, { key: keyOf(key), record }, start)
       const step = { op: "save", key, n } as const
       yield* perform(store, next, step)
-      next = applied(next, step)
+      next = historyAfter(next, step)
     }
     return next
   })
 
 describe("a process that is killed", () => {
   it.scopedLive(
-    `F20: at any of ${lanes * killsPerLane} moments, each session is as it was before the last write or after it`,
+    `at any of ${lanes * killsPerLane} moments, each session is as it was before the last write or after it`,
     () =>
       Effect.gen(function*() {
         const seed = Number(process.env["SEED"] ?? Math.floor(Math.random() * 2 ** 31))
         yield* Effect.log(`seed ${seed}`)
-        const program = yield* bundled("fileChild")
+        const program = yield* bundle("fileStoreProcess")
         const directory = yield* temporaryDirectory("files")
         const store = yield* openStore(directory)
 
         const lane = (subject: string) =>
           Effect.gen(function*() {
-            let tale: Tale = new Map()
+            let tale: History = new Map()
             let acknowledged = 0
             for (const round of range(killsPerLane)) {
               const n = (round + 1) * 10_000
@@ -84,7 +84,7 @@ describe("a process that is killed", () => {
                 sessions: [...tale],
                 durability: round % 2 === 0 ? "fsync" : "none"
               }
-              const { kill, lines, said } = yield* begun(program, job)
+              const { kill, lines, said } = yield* startProgram(program, job)
               // At a step by chance, and then at a moment of it by chance.
               yield* said(yield* Random.nextIntBetween(1, 20))
               yield* Effect.sleep(yield* Random.nextIntBetween(0, 10))
@@ -105,7 +105,7 @@ describe("a process that is killed", () => {
         assert.isAbove(all.reduce((sum, { acknowledged }) => sum + acknowledged, 0), 500)
 
         // What they left goes when it is old; what is alive stays.
-        for (let i = 0; i < 20; i++) yield* store.removeExpired(Date.now() + 2 * hour, 1000)
+        for (let i = 0; i < 20; i++) yield* store.removeExpired({ now: Date.now() + 2 * hour, limit: 1000 })
         for (const { tale } of all) yield* isWhole(store, tale, 10_000_000)
         const filesIn = (...names: ReadonlyArray<string>) => {
           const path = Path.join(directory, ...names)

@@ -8,8 +8,8 @@ import { assert, describe } from "vitest"
 import { isContentName, shardOf, spell } from "../src/internal/file/names.js"
 import type { Stored } from "../src/internal/testing/records.js"
 import { aRecord, day, hour, isAlive, isDead, namespace, start, stored } from "../src/internal/testing/records.js"
-import { openStore } from "./support/fileSteps.js"
-import { temporaryDirectory } from "./support/folders.js"
+import { openStore } from "./support/interceptedFileSystem.js"
+import { temporaryDirectory } from "./support/temporaryDirectories.js"
 
 const directoryOf = (root: string, key: string) => Path.join(root, "records", shardOf(spell(key)), spell(key))
 
@@ -39,14 +39,14 @@ const assertCorrupt = <A>(operation: string, call: Effect.Effect<A, SessionStore
 const readsOf = ({ key, record }: Stored, store: Store) =>
   [
     ["load", store.load(key, start)],
-    ["save", store.save(key, record, 1, start)],
-    ["touch", store.touch(key, start, start + hour, start)],
-    ["rotate", store.rotate(key, key, record, 1, start)],
+    ["save", store.save(key, record, { expectedVersion: 1, now: start })],
+    ["touch", store.touch(key, { lastSeenAt: start, expiresAt: start + hour, now: start })],
+    ["rotate", store.rotate(key, key, record, { expectedVersion: 1, now: start })],
     ["find", store.find(namespace, record.id, start)]
   ] as const
 
 describe("a file that is damaged", () => {
-  it.scopedLive("F20: cut at any length it is an error, never an absent session, and it is left alone", () =>
+  it.scopedLive("cut at any length it is an error, never an absent session, and it is left alone", () =>
     Effect.gen(function*() {
       const { content, one, other, root, store } = yield* furnished
       const whole = readFileSync(content)
@@ -66,7 +66,7 @@ describe("a file that is damaged", () => {
       yield* isAlive(store, one, start)
     }))
 
-  it.scopedLive("F20: changed in any byte it is an error", () =>
+  it.scopedLive("changed in any byte it is an error", () =>
     Effect.gen(function*() {
       const { content, one, store } = yield* furnished
       const whole = readFileSync(content)
@@ -93,7 +93,7 @@ describe("a file that is damaged", () => {
     it.scopedLive(`is an error if it is ${name}; destroy and revoke still end its session`, () =>
       Effect.gen(function*() {
         const { content, one, other, root, store } = yield* furnished
-        yield* store.save(other.key, other.record, 1, start)
+        yield* store.save(other.key, other.record, { expectedVersion: 1, now: start })
         const second = yield* stored(store, { subject: "ann" })
         for (
           const [{ key, record }, ending] of [
@@ -115,9 +115,9 @@ describe("a file that is damaged", () => {
       const { content, one, other, store } = yield* furnished
       writeFileSync(content, "do not tell")
       assert.deepStrictEqual(yield* store.count(start), { current: 2, expired: 0 })
-      assert.strictEqual(yield* store.removeExpired(start + hour - 1, 10), 0)
+      assert.strictEqual(yield* store.removeExpired({ now: start + hour - 1, limit: 10 }), 0)
       yield* assertCorrupt("load", store.load(one.key, start))
-      assert.strictEqual(yield* store.removeExpired(start + day, 10), 2)
+      assert.strictEqual(yield* store.removeExpired({ now: start + day, limit: 10 }), 2)
       yield* isDead(store, one, start)
       yield* isDead(store, other, start)
     }))
@@ -132,9 +132,9 @@ describe("a file that is damaged", () => {
       for (const stranger of strangers) writeFileSync(stranger, "")
       yield* isAlive(store, one, start)
       assert.deepStrictEqual(yield* store.count(start), { current: 2, expired: 0 })
-      yield* store.removeExpired(start, 10)
+      yield* store.removeExpired({ now: start, limit: 10 })
       for (const stranger of strangers) assert.strictEqual(readFileSync(stranger, "utf8"), "")
-      assert.strictEqual(yield* store.removeExpired(Date.now() + day, 10), 2)
+      assert.strictEqual(yield* store.removeExpired({ now: Date.now() + day, limit: 10 }), 2)
       assert.isAbove(strangers.length, 6)
     }))
 })

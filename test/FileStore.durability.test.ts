@@ -9,10 +9,10 @@ import * as Path from "node:path"
 import { assert, describe } from "vitest"
 import { isAlive, namespace, start, stored } from "../src/internal/testing/records.js"
 import { works } from "./support/databases.js"
-import { writes } from "./support/fileScenes.js"
-import type { Around, Step } from "./support/fileSteps.js"
-import { openStore, watchedStore } from "./support/fileSteps.js"
-import { temporaryDirectory } from "./support/folders.js"
+import { writes } from "./support/fileWriteSteps.js"
+import type { Around, Step } from "./support/interceptedFileSystem.js"
+import { interceptedFileStore, openStore } from "./support/interceptedFileSystem.js"
+import { temporaryDirectory } from "./support/temporaryDirectories.js"
 
 /** Keeps account of what a power cut would undo: contents of files, and names in directories. */
 const ledger = (root: string) => {
@@ -69,7 +69,7 @@ describe("durability", () => {
       Effect.gen(function*() {
         const root = yield* temporaryDirectory("files")
         const { around, contents, names, syncs } = ledger(root)
-        const store = yield* watchedStore(root, (step, run) => {
+        const store = yield* interceptedFileStore(root, (step, run) => {
           const target = Path.basename(step.paths[1] ?? "")
           if (step.call === "rename" && target.startsWith("m")) assert.deepStrictEqual([...contents], [])
           return around(step, run)
@@ -90,7 +90,7 @@ describe("durability", () => {
     Effect.gen(function*() {
       const root = yield* temporaryDirectory("files")
       const { around, syncs } = ledger(root)
-      const store = yield* watchedStore(root, around, { durability: "none" })
+      const store = yield* interceptedFileStore(root, around, { durability: "none" })
       assert.deepStrictEqual(store.capabilities, { durableDestroy: false, remote: false })
       yield* works(store)
       assert.deepStrictEqual(syncs, [])
@@ -99,7 +99,7 @@ describe("durability", () => {
   it.scopedLive("where directories cannot be synced it works, and promises nothing", () =>
     Effect.gen(function*() {
       const synced: Array<string> = []
-      const store = yield* watchedStore(yield* temporaryDirectory("files"), (step, run) => {
+      const store = yield* interceptedFileStore(yield* temporaryDirectory("files"), (step, run) => {
         // As Windows answers.
         if (step.call === "open") {
           return Effect.fail(new SystemError({ module: "FileSystem", method: "open", reason: "PermissionDenied" }))

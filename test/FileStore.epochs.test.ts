@@ -7,8 +7,8 @@ import { readdirSync, renameSync, statSync, utimesSync } from "node:fs"
 import * as Path from "node:path"
 import { assert } from "vitest"
 import { hour, isAlive, isDead, minute, namespace, start, stored } from "../src/internal/testing/records.js"
-import { openStore, watchedStore } from "./support/fileSteps.js"
-import { temporaryDirectory } from "./support/folders.js"
+import { interceptedFileStore, openStore } from "./support/interceptedFileSystem.js"
+import { temporaryDirectory } from "./support/temporaryDirectories.js"
 
 const scene = Effect.gen(function*() {
   const root = yield* temporaryDirectory("files")
@@ -42,14 +42,14 @@ it.scopedLive("of subjects without sessions they are removed after an hour, othe
     for (const subject of ["ann", "ann", "bob", "nobody"]) yield* store.revokeSubject(namespace, subject)
     yield* store.revokeAll(namespace)
     age(59 * minute)
-    yield* store.removeExpired(Date.now(), 100)
+    yield* store.removeExpired({ now: Date.now(), limit: 100 })
     assert.strictEqual(count(), 5)
     age(61 * minute)
-    yield* store.removeExpired(Date.now(), 100)
+    yield* store.removeExpired({ now: Date.now(), limit: 100 })
     assert.strictEqual(count(), 3)
     yield* isDead(store, ann, start)
     yield* store.destroy(ann.key)
-    yield* store.removeExpired(Date.now(), 100)
+    yield* store.removeExpired({ now: Date.now(), limit: 100 })
     assert.strictEqual(count(), 1)
   }))
 
@@ -60,7 +60,7 @@ it.scopedLive("a revocation after that ends sessions that were being written bef
     // Asleep between what it reads of the revocations and the rest.
     const asleep = yield* Deferred.make<void>()
     const wake = yield* Deferred.make<void>()
-    const slow = yield* watchedStore(
+    const slow = yield* interceptedFileStore(
       root,
       ({ call, paths: [path = ""] }, run) =>
         call === "makeDirectory" && path.includes("/scratch/")
@@ -71,7 +71,7 @@ it.scopedLive("a revocation after that ends sessions that were being written bef
     const fiber = yield* Effect.fork(stored(slow, { subject: "ann", ...live }))
     yield* Deferred.await(asleep)
     age(61 * minute)
-    yield* store.removeExpired(Date.now(), 100)
+    yield* store.removeExpired({ now: Date.now(), limit: 100 })
     assert.strictEqual(count(), 0)
     yield* Deferred.succeed(wake, undefined)
     const late = yield* Fiber.join(fiber)

@@ -21,8 +21,8 @@ import {
   start,
   stored
 } from "../src/internal/testing/records.js"
-import { openStore } from "./support/fileSteps.js"
-import { temporaryDirectory } from "./support/folders.js"
+import { openStore } from "./support/interceptedFileSystem.js"
+import { temporaryDirectory } from "./support/temporaryDirectories.js"
 
 /** A disk of one megabyte that goes with the scope. */
 const smallDisk = Effect.flatMap(temporaryDirectory("full"), (directory) =>
@@ -60,7 +60,7 @@ const isFull = (call: Effect.Effect<unknown, SessionStoreError>) =>
 
 // The report says that it was left out.
 it.scopedLive.skipIf(!mountsAre)(
-  "F19: a full disk keeps every session; single ones can be ended, and no more begun",
+  "a full disk keeps every session; single ones can be ended, and no more begun",
   () =>
     Effect.gen(function*() {
       const { all, ballast, store } = yield* fullDisk
@@ -71,20 +71,28 @@ it.scopedLive.skipIf(!mountsAre)(
       ) return assert.fail("there are too few")
       const large = JSON.stringify("x".repeat(9000))
       yield* isFull(store.create(freshKey(), aRecord({ data: large }), start))
-      yield* isFull(store.save(saved.key, { ...saved.record, data: large }, 1, start))
-      yield* isFull(store.rotate(rotated.key, freshKey(), { ...rotated.record, data: large }, 1, start))
+      yield* isFull(store.save(saved.key, { ...saved.record, data: large }, { expectedVersion: 1, now: start }))
+      yield* isFull(
+        store.rotate(rotated.key, freshKey(), { ...rotated.record, data: large }, { expectedVersion: 1, now: start })
+      )
       yield* isFull(store.revokeSubject(namespace, "s9"))
       yield* isFull(store.revokeAll(namespace))
       yield* Effect.forEach(all, (one) => isAlive(store, one, start))
 
-      assert.strictEqual(yield* store.touch(touched.key, start + minute, start + 2 * hour, start), "touched")
+      assert.strictEqual(
+        yield* store.touch(touched.key, { lastSeenAt: start + minute, expiresAt: start + 2 * hour, now: start }),
+        "touched"
+      )
       yield* store.destroy(destroyed.key)
       assert.isTrue(yield* store.revoke(namespace, revoked.record.id))
       yield* isDead(store, destroyed, start)
       yield* isDead(store, revoked, start)
 
       unlinkSync(ballast)
-      assert.strictEqual(yield* store.save(saved.key, { ...saved.record, data: large }, 1, start), "saved")
+      assert.strictEqual(
+        yield* store.save(saved.key, { ...saved.record, data: large }, { expectedVersion: 1, now: start }),
+        "saved"
+      )
       yield* store.revokeAll(namespace)
       yield* Effect.forEach(others, (one) => isDead(store, one, start))
     })

@@ -10,10 +10,10 @@ import type { Store } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
 import { range } from "../src/internal/testing/law.js"
 import { aRecord, freshId, freshKey, hour, namespace, start } from "../src/internal/testing/records.js"
-import type { Around } from "./support/fileSteps.js"
-import { openStore, watchedStore } from "./support/fileSteps.js"
-import { chance } from "./support/fileTale.js"
-import { fleetingDirectory } from "./support/folders.js"
+import { seededRandom } from "./support/fileHistory.js"
+import type { Around } from "./support/interceptedFileSystem.js"
+import { interceptedFileStore, openStore } from "./support/interceptedFileSystem.js"
+import { memoryDirectory } from "./support/temporaryDirectories.js"
 
 const end = start + hour
 const [one, two, old, free, spare, third, fourth] = [
@@ -58,18 +58,28 @@ const lifetime = { ...records.one.expiry, at: start + 9, lifetime: { _tag: "Brow
 
 /** What can be asked of a store, on a few keys and ids that are fought over. */
 const calls: Readonly<Record<string, Call>> = {
-  "save": call((store) => store.save(one, changed("save"), 1, start)),
-  "another save": call((store) => store.save(one, changed("another save"), 1, start)),
-  "save of a lifetime": call((store) => store.save(one, changed("lifetime", { expiry: lifetime }), 1, start)),
-  "touch": call((store) => store.touch(one, start + 7, end + 5, start)),
-  "another touch": call((store) => store.touch(one, start + 5, end + 7, start)),
-  "rotate": call((store) => store.rotate(one, free, changed("rotate"), 1, start), free),
-  "rotate to another id": call((store) => store.rotate(one, third, changed("id", { id: freeId }), 1, start), freeId),
-  "rotate to another subject": call((store) =>
-    store.rotate(one, spare, changed("bob", { id: otherId, subject: "bob" }), 1, start)
+  "save": call((store) => store.save(one, changed("save"), { expectedVersion: 1, now: start })),
+  "another save": call((store) => store.save(one, changed("another save"), { expectedVersion: 1, now: start })),
+  "save of a lifetime": call((store) =>
+    store.save(one, changed("lifetime", { expiry: lifetime }), { expectedVersion: 1, now: start })
   ),
-  "rotate to the same key": call((store) => store.rotate(two, free, { ...records.two, version: 2 }, 1, start), free),
-  "rotate to a taken key": call((store) => store.rotate(one, two, changed("taken"), 1, start)),
+  "touch": call((store) => store.touch(one, { lastSeenAt: start + 7, expiresAt: end + 5, now: start })),
+  "another touch": call((store) => store.touch(one, { lastSeenAt: start + 5, expiresAt: end + 7, now: start })),
+  "rotate": call((store) => store.rotate(one, free, changed("rotate"), { expectedVersion: 1, now: start }), free),
+  "rotate to another id": call(
+    (store) => store.rotate(one, third, changed("id", { id: freeId }), { expectedVersion: 1, now: start }),
+    freeId
+  ),
+  "rotate to another subject": call((store) =>
+    store.rotate(one, spare, changed("bob", { id: otherId, subject: "bob" }), { expectedVersion: 1, now: start })
+  ),
+  "rotate to the same key": call(
+    (store) => store.rotate(two, free, { ...records.two, version: 2 }, { expectedVersion: 1, now: start }),
+    free
+  ),
+  "rotate to a taken key": call((store) =>
+    store.rotate(one, two, changed("taken"), { expectedVersion: 1, now: start })
+  ),
   "create": call((store) => store.create(free, changed("new", { id: freeId, version: 1 }), start), free, freeId),
   "create of a taken key": call((store) => store.create(one, changed("taken", { id: otherId }), start)),
   "create of a taken id": call((store) => store.create(fourth, changed("taken"), start)),
@@ -80,8 +90,8 @@ const calls: Readonly<Record<string, Call>> = {
   "revokeSubject": call((store) => store.revokeSubject(namespace, "ann")),
   "revokeSubject but one": call((store) => store.revokeSubject(namespace, "ann", records.one.id)),
   "revokeAll": call((store) => store.revokeAll(namespace)),
-  "removeExpired": call((store) => store.removeExpired(end, 10)),
-  "removeExpired of one": call((store) => store.removeExpired(start + 1, 1)),
+  "removeExpired": call((store) => store.removeExpired({ now: end, limit: 10 })),
+  "removeExpired of one": call((store) => store.removeExpired({ now: start + 1, limit: 1 })),
   "load": call((store) => store.load(one, start)),
   "load of the new key": call((store) => store.load(free, start)),
   "find": call((store) => store.find(namespace, records.one.id, start)),
@@ -114,7 +124,7 @@ const seen = (store: Store) =>
     ),
     ann: store.list(namespace, "ann", start),
     bob: store.list(namespace, "bob", start),
-    all: store.scan(namespace, undefined, 10, start),
+    all: store.scan(namespace, { limit: 10, now: start }),
     later: Effect.forEach([one, two, free, spare, third], (key) => store.load(key, end + 4)),
     count: store.count(start)
   })
@@ -179,13 +189,13 @@ const scheduler = (random: () => number) => {
 /** Plays calls at once, and says which answers came, and what is there. */
 const played = (names: ReadonlyArray<string>, seed: number) =>
   Effect.gen(function*() {
-    const directory = yield* fleetingDirectory("files")
+    const directory = yield* memoryDirectory("files")
     const quiet = yield* openStore(directory, { durability: "none" })
     yield* furnish(quiet)
-    const { around, pump } = scheduler(chance(seed))
+    const { around, pump } = scheduler(seededRandom(seed))
     let begun = false
     const stores = yield* Effect.forEach(names, (_, who) =>
-      watchedStore(directory, (step, run) =>
+      interceptedFileStore(directory, (step, run) =>
         Effect.suspend(() => begun ? around(who)(step, run) : run), {
         durability: "none"
       }))
@@ -224,7 +234,7 @@ describe(`steps of several processes, seed ${seed}`, () => {
   }
 
   it.live("any three calls", () => {
-    const random = chance(seed)
+    const random = seededRandom(seed)
     const any = () => names[Math.floor(random() * names.length)] ?? ""
     return Effect.forEach(range(75), (i) => {
       const three = [...new Set([any(), any(), any()])]

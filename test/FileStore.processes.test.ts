@@ -8,14 +8,14 @@ import * as Path from "node:path"
 import { assert, describe } from "vitest"
 import { range } from "../src/internal/testing/law.js"
 import { aRecord, freshId, freshKey, isAlive, loaded, minute, start, stored } from "../src/internal/testing/records.js"
-import { begun, bundled, started } from "./support/children.js"
-import type { Job } from "./support/fileChild.js"
-import { openStore } from "./support/fileSteps.js"
-import { dataOf } from "./support/fileTale.js"
-import { temporaryDirectory } from "./support/folders.js"
+import { bundle, startProcess, startProgram } from "./support/childProcesses.js"
+import { dataOf } from "./support/fileHistory.js"
+import type { Job } from "./support/fileStoreProcess.js"
+import { openStore } from "./support/interceptedFileSystem.js"
+import { temporaryDirectory } from "./support/temporaryDirectories.js"
 
 /** Starts a process with a job. */
-const child = (program: string, job: Job) => begun(program, job)
+const child = (program: string, job: Job) => startProgram(program, job)
 
 const live = (title: string, body: Effect.Effect<void, unknown, Scope.Scope>, timeout?: number) =>
   it.scopedLive(title, () => body, timeout)
@@ -24,7 +24,7 @@ describe("several processes", () => {
   live(
     "no update is lost: four of them that increment one session add up",
     Effect.gen(function*() {
-      const program = yield* bundled("fileChild")
+      const program = yield* bundle("fileStoreProcess")
       const directory = yield* temporaryDirectory("files")
       const store = yield* openStore(directory)
       const { key } = yield* stored(store, { data: "0" })
@@ -39,9 +39,9 @@ describe("several processes", () => {
   )
 
   live(
-    "F20: a hundred thousand reads beside a writer are whole, and no reader goes back in time",
+    "a hundred thousand reads beside a writer are whole, and no reader goes back in time",
     Effect.gen(function*() {
-      const program = yield* bundled("fileChild")
+      const program = yield* bundle("fileStoreProcess")
       const directory = yield* temporaryDirectory("files")
       const store = yield* openStore(directory)
       const { key } = yield* stored(store, { data: dataOf(1) })
@@ -69,7 +69,7 @@ describe("several processes", () => {
   live(
     "two that remove what has expired share the work: each record is counted once",
     Effect.gen(function*() {
-      const program = yield* bundled("fileChild")
+      const program = yield* bundle("fileStoreProcess")
       const directory = yield* temporaryDirectory("files")
       const store = yield* openStore(directory, { durability: "none" })
       const expiry = { at: start + minute, deadline: undefined, lifetime: undefined }
@@ -93,7 +93,7 @@ describe("several processes", () => {
     live(
       `under the umask ${umask.toString(8).padStart(3, "0")} everything has its mode, and works`,
       Effect.gen(function*() {
-        const program = yield* bundled("fileChild")
+        const program = yield* bundle("fileStoreProcess")
         const parent = yield* temporaryDirectory("files")
         // To root no mode is an obstacle: as somebody else, then.
         const user = process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : {}
@@ -101,7 +101,7 @@ describe("several processes", () => {
         chmodSync(parent, 0o755)
         const directory = Path.join(parent, "sessions")
         const job: Job = { do: "live", directory, umask }
-        const { lines } = yield* begun(program, job, user)
+        const { lines } = yield* startProgram(program, job, user)
         assert.deepStrictEqual(yield* lines, [`"lived"`])
         const all = readdirSync(directory, { recursive: true, encoding: "utf8" }).map((name) =>
           Path.join(directory, name)
@@ -112,7 +112,9 @@ describe("several processes", () => {
         }
         assert.isAbove(all.filter((path) => !statSync(path).isDirectory()).length, 8)
         // And another process goes on with it.
-        assert.deepStrictEqual(yield* Effect.flatMap(begun(program, job, user), ({ lines }) => lines), [`"lived"`])
+        assert.deepStrictEqual(yield* Effect.flatMap(startProgram(program, job, user), ({ lines }) => lines), [
+          `"lived"`
+        ])
       })
     )
   }
@@ -121,11 +123,11 @@ describe("several processes", () => {
     "a process of another user refuses the directory of root, and leaves it as it is",
     () =>
       Effect.gen(function*() {
-        const program = yield* bundled("fileChild")
+        const program = yield* bundle("fileStoreProcess")
         const directory = yield* temporaryDirectory("files")
         chmodSync(directory, 0o755)
         const job: Job = { do: "live", directory, umask: 0 }
-        const { lines } = yield* begun(program, job, { uid: 65534, gid: 65534 })
+        const { lines } = yield* startProgram(program, job, { uid: 65534, gid: 65534 })
         const problem = yield* Effect.flip(lines)
         assert.match(String(problem), /belongs to the user 0.*runs as the user 65534/)
         assert.deepStrictEqual(readdirSync(directory), [])
@@ -133,9 +135,9 @@ describe("several processes", () => {
   )
 
   live(
-    "F19: a disk that takes no more keeps the session as it was, and everything goes on when there is room again",
+    "a disk that takes no more keeps the session as it was, and everything goes on when there is room again",
     Effect.gen(function*() {
-      const program = yield* bundled("fileChild")
+      const program = yield* bundle("fileStoreProcess")
       const directory = yield* temporaryDirectory("files")
       const store = yield* openStore(directory)
       const { key, record } = yield* stored(store)
@@ -147,7 +149,7 @@ describe("several processes", () => {
       const before = filesOf().length
       // The largest file that this user may write: every system knows this limit, and nobody must be root for it.
       const job: Job = { do: "fill", directory, key, newKey, id, record: aRecord() }
-      const { lines } = yield* started("sh", [
+      const { lines } = yield* startProcess("sh", [
         "-c",
         `ulimit -f 64; exec "$0" "$@"`,
         process.execPath,

@@ -8,9 +8,16 @@ import { Effect, Either } from "effect"
 import { SessionStoreError } from "effect-session"
 import { assert, describe } from "vitest"
 import { freshKey, hour, minute, start } from "../src/internal/testing/records.js"
-import { atEachStep, decides, goesOn, holds, leavesNothing, writes } from "./support/fileScenes.js"
-import type { Step } from "./support/fileSteps.js"
-import { openStore } from "./support/fileSteps.js"
+import {
+  atEachStep,
+  containsExactly,
+  isCommitStep,
+  isWritable,
+  leavesNoFiles,
+  writes
+} from "./support/fileWriteSteps.js"
+import type { Step } from "./support/interceptedFileSystem.js"
+import { openStore } from "./support/interceptedFileSystem.js"
 
 const failure = ({ call }: Step) =>
   new SystemError({ module: "FileSystem", method: call, reason: "Unknown", description: "no space left on device" })
@@ -32,10 +39,10 @@ for (const [name, write] of writes) {
             ({ done, root, written }) =>
               Effect.gen(function*() {
                 const next = yield* openStore(root, { durability: "none" })
-                const there = done.some(decides) ? written.after : written.before
-                yield* holds(next, written, there)
-                yield* goesOn(next, there)
-                yield* leavesNothing(root, next)
+                const there = done.some(isCommitStep) ? written.after : written.before
+                yield* containsExactly(next, written, there)
+                yield* isWritable(next, there)
+                yield* leavesNoFiles(root, next)
               })
           )
           assert.isAbove(steps, 4)
@@ -50,15 +57,15 @@ for (const [name, write] of writes) {
           (stop) => (_, run) => Effect.zipRight(stop, run),
           ({ done, healthy, resumed, root, written }) =>
             Effect.gen(function*() {
-              yield* healthy.removeExpired(Date.now() + 2 * hour, 100)
+              yield* healthy.removeExpired({ now: Date.now() + 2 * hour, limit: 100 })
               const outcome = yield* resumed
               if (Either.isLeft(outcome)) {
                 assertUnavailable(outcome.left)
-              } else assert.isTrue(done.some(decides) || name === "removeExpired")
-              const there = done.some(decides) ? written.after : written.before
-              yield* holds(healthy, written, there)
-              yield* goesOn(healthy, there)
-              yield* leavesNothing(root, healthy)
+              } else assert.isTrue(done.some(isCommitStep) || name === "removeExpired")
+              const there = done.some(isCommitStep) ? written.after : written.before
+              yield* containsExactly(healthy, written, there)
+              yield* isWritable(healthy, there)
+              yield* leavesNoFiles(root, healthy)
             })
         )
     )
@@ -71,9 +78,9 @@ for (const [name, write] of writes) {
           (stop) => (_, run) => Effect.zipRight(stop, run),
           ({ healthy, resumed, written }) =>
             Effect.gen(function*() {
-              yield* healthy.removeExpired(Date.now() + 58 * minute, 100)
+              yield* healthy.removeExpired({ now: Date.now() + 58 * minute, limit: 100 })
               assert.isTrue(Either.isRight(yield* resumed))
-              yield* holds(healthy, written, written.after)
+              yield* containsExactly(healthy, written, written.after)
               // Its id is still its own.
               for (const { record } of written.after) {
                 assert.strictEqual(yield* healthy.create(freshKey(), record, start), "exists")
@@ -95,10 +102,10 @@ for (const [name, write] of writes) {
               }
               if (Either.isLeft(outcome)) assertUnavailable(outcome.left)
               // Cleaning up may fail in silence: what counts is done.
-              const there = Either.isRight(outcome) || done.some(decides) ? written.after : written.before
-              yield* holds(healthy, written, there)
-              yield* goesOn(healthy, there)
-              yield* leavesNothing(root, healthy)
+              const there = Either.isRight(outcome) || done.some(isCommitStep) ? written.after : written.before
+              yield* containsExactly(healthy, written, there)
+              yield* isWritable(healthy, there)
+              yield* leavesNoFiles(root, healthy)
             })
         )
     )

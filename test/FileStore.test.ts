@@ -17,9 +17,9 @@ import { assert, describe } from "vitest"
 import { shardOf, spell } from "../src/internal/file/names.js"
 import { aRecord, freshKey, hour, isAlive, isDead, minute, start, stored } from "../src/internal/testing/records.js"
 import { furnish, reads, works, writes } from "./support/databases.js"
-import type { Step } from "./support/fileSteps.js"
-import { openStore, watchedStore } from "./support/fileSteps.js"
-import { temporaryDirectory } from "./support/folders.js"
+import type { Step } from "./support/interceptedFileSystem.js"
+import { interceptedFileStore, openStore } from "./support/interceptedFileSystem.js"
+import { temporaryDirectory } from "./support/temporaryDirectories.js"
 
 /** Every file and directory below one, with its mode. */
 const treeOf = (root: string): ReadonlyArray<readonly [path: string, mode: number]> =>
@@ -169,7 +169,7 @@ describe("paths", () => {
   const noting = (directory: string) =>
     Effect.gen(function*() {
       const steps: Array<Step> = []
-      const store = yield* watchedStore(directory, (step, run) => {
+      const store = yield* interceptedFileStore(directory, (step, run) => {
         steps.push(step)
         return run
       })
@@ -222,7 +222,7 @@ describe("paths", () => {
         yield* store.revoke(text, one.record.id)
       }
       yield* works(store)
-      yield* store.removeExpired(start + hour, 100)
+      yield* store.removeExpired({ now: start + hour, limit: 100 })
       assert.isAbove(steps.length, 1000)
       assertOurs(directory, steps)
     }))
@@ -266,7 +266,7 @@ describe("paths", () => {
       mkdirSync(Path.join(directory, "records", shardOf(spell(key))), { recursive: true })
       symlinkSync(outside, Path.join(directory, "records", shardOf(spell(key)), spell(key)))
       assert.strictEqual(yield* store.create(key, aRecord(), start), "exists")
-      assert.strictEqual(yield* store.rotate(one.key, key, one.record, 1, start), "conflict")
+      assert.strictEqual(yield* store.rotate(one.key, key, one.record, { expectedVersion: 1, now: start }), "conflict")
       assert.strictEqual(readFileSync(outside, "utf8"), "precious")
       yield* isAlive(store, one, start)
     }))
@@ -283,12 +283,12 @@ describe("a session's files", () => {
       const { key, record } = yield* stored(store)
       const before = filesOf(directory).length
       for (let version = 1; version <= 500; version++) {
-        yield* store.save(key, record, version, start)
-        yield* store.touch(key, start + version, start + hour + version, start)
+        yield* store.save(key, record, { expectedVersion: version, now: start })
+        yield* store.touch(key, { lastSeenAt: start + version, expiresAt: start + hour + version, now: start })
       }
       assert.strictEqual(filesOf(directory).length, before)
       const newKey = freshKey()
-      assert.strictEqual(yield* store.rotate(key, newKey, record, 501, start), "saved")
+      assert.strictEqual(yield* store.rotate(key, newKey, record, { expectedVersion: 501, now: start }), "saved")
       assert.strictEqual(filesOf(directory).length, before)
       yield* store.destroy(newKey)
       assert.deepStrictEqual(filesOf(directory), [])
@@ -298,10 +298,10 @@ describe("a session's files", () => {
     Effect.gen(function*() {
       const store = yield* openStore(yield* temporaryDirectory("files"))
       const { key, record } = yield* stored(store)
-      yield* store.touch(key, start + minute, start + 3 * hour, start)
+      yield* store.touch(key, { lastSeenAt: start + minute, expiresAt: start + 3 * hour, now: start })
       const lifetime = { _tag: "Until", at: start + 2 * minute } as const
       const expiry = { ...record.expiry, at: start + 2 * minute, lifetime }
-      assert.strictEqual(yield* store.save(key, { ...record, expiry }, 1, start), "saved")
+      assert.strictEqual(yield* store.save(key, { ...record, expiry }, { expectedVersion: 1, now: start }), "saved")
       const saved = { key, record: { ...record, expiry, version: 2, lastSeenAt: start + minute } }
       yield* isAlive(store, saved, start + 2 * minute - 1)
       yield* isDead(store, saved, start + 2 * minute)

@@ -8,7 +8,7 @@ import { SessionConfigError } from "effect-session/SessionConfigError"
 import { execFileSync } from "node:child_process"
 import { assert, describe } from "vitest"
 import { failure, run } from "./support/cli.js"
-import { assertSilent, base64url, hex } from "./support/keys.js"
+import { assertNoSecret, base64url, hex } from "./support/seededKeys.js"
 
 type Variables = Readonly<Record<string, string>>
 
@@ -53,7 +53,7 @@ describe("SESSION_KEYS", () => {
     Effect.gen(function*() {
       const keys = yield* Effect.provide(Keyring.config(), environment({ SESSION_KEYS: `k:${base64url("a")}` }))
       assert.deepStrictEqual(keys.map(({ id, secret }) => [id, Redacted.value(secret)]), [["k", base64url("a")]])
-      assertSilent(JSON.stringify(keys) + String(keys[0]?.secret), base64url("a"))
+      assertNoSecret(JSON.stringify(keys) + String(keys[0]?.secret), base64url("a"))
     }))
 
   it.effect("must be there", () =>
@@ -75,7 +75,7 @@ describe("SESSION_KEYS", () => {
           assert.isTrue(ConfigError.isConfigError(error))
           const shown = String(error) + JSON.stringify(error)
           assert.include(shown, "SESSION_KEYS must be id:secret, and may be several of these with commas between.")
-          assertSilent(shown, secret)
+          assertNoSecret(shown, secret)
         })
     ))
 
@@ -94,7 +94,7 @@ describe("SESSION_KEYS", () => {
       Effect.gen(function*() {
         const error = yield* refusal({ SESSION_KEYS: text })
         assert.strictEqual(error instanceof SessionConfigError ? error.problem : String(error), sentence)
-        assertSilent(String(error) + JSON.stringify(error), secret)
+        assertNoSecret(String(error) + JSON.stringify(error), secret)
       })))
 })
 

@@ -6,7 +6,7 @@ import { Cause, Effect, Exit } from "effect"
 import * as Keyring from "effect-session/Keyring"
 import { inspect } from "node:util"
 import { assert, describe } from "vitest"
-import { assertSilent, base64url, bytesOf, hex, key, refusal } from "./support/keys.js"
+import { assertNoSecret, base64url, bytesOf, hex, key, rejectionOf } from "./support/seededKeys.js"
 
 describe("a secret", () => {
   const repeated = (text: string, length: number) => text.repeat(length).slice(0, length)
@@ -66,10 +66,10 @@ describe("a secret", () => {
   for (const [title, secret, problem] of weak) {
     it.effect(`5.3: refuses ${title}, and does not repeat it`, () =>
       Effect.gen(function*() {
-        const sentence = yield* refusal([key("a"), key("b", secret)])
+        const sentence = yield* rejectionOf([key("a"), key("b", secret)])
         assert.strictEqual(sentence, `The secret of key 2 ${problem}; \`effect-session generate-key\` makes one.`)
         const failed = yield* Effect.exit(Keyring.make([key("b", secret)]))
-        assertSilent(
+        assertNoSecret(
           inspect(failed, { depth: Infinity }) + JSON.stringify(failed) +
             (Exit.isFailure(failed) ? Cause.pretty(failed.cause) : ""),
           secret

@@ -4,8 +4,8 @@ import * as Keyring from "effect-session/Keyring"
 import { SessionConfigError } from "effect-session/SessionConfigError"
 import { format, inspect } from "node:util"
 import { assert, describe, expectTypeOf } from "vitest"
-import { assertSilent, base64url, bytesOf, hex, key, refusal } from "./support/keys.js"
 import { tokenOf } from "./support/referenceTokens.js"
+import { assertNoSecret, base64url, bytesOf, hex, key, rejectionOf } from "./support/seededKeys.js"
 
 const use = { purpose: "seal", suite: "e1", cookieName: "session", audience: "shop" } as const
 const content = new TextEncoder().encode("hello")
@@ -33,9 +33,9 @@ describe("make", () => {
 
   it.effect("refuses none and six", () =>
     Effect.gen(function*() {
-      assert.strictEqual(yield* refusal([]), "A keyring needs a key; `effect-session generate-key` makes one.")
+      assert.strictEqual(yield* rejectionOf([]), "A keyring needs a key; `effect-session generate-key` makes one.")
       assert.strictEqual(
-        yield* refusal(["a", "b", "c", "d", "e", "f"].map((id) => key(id))),
+        yield* rejectionOf(["a", "b", "c", "d", "e", "f"].map((id) => key(id))),
         "A keyring has at most 5 keys; leave out the oldest, whose sessions have expired."
       )
     }))
@@ -43,15 +43,15 @@ describe("make", () => {
   it.effect("refuses an id or a secret that is given twice, also in another writing", () =>
     Effect.gen(function*() {
       assert.strictEqual(
-        yield* refusal([key("a"), key("b"), key("a", base64url("c"))]),
+        yield* rejectionOf([key("a"), key("b"), key("a", base64url("c"))]),
         "Keys 1 and 3 have the same id."
       )
       assert.strictEqual(
-        yield* refusal([key("a"), key("b"), key("c", base64url("b"))]),
+        yield* rejectionOf([key("a"), key("b"), key("c", base64url("b"))]),
         "Keys 2 and 3 have the same secret."
       )
       assert.strictEqual(
-        yield* refusal([key("a", base64url("x")), key("b", hex("x"))]),
+        yield* rejectionOf([key("a", base64url("x")), key("b", hex("x"))]),
         "Keys 1 and 2 have the same secret."
       )
       assert.deepStrictEqual((yield* Keyring.make([key("a"), key("A")])).ids, ["a", "A"])
@@ -62,7 +62,7 @@ describe("make", () => {
       ["", "abcdefghi", "a.b", "a-b", "a b", "a\n", "\u00e9", base64url("pasted")],
       (id) =>
         Effect.gen(function*() {
-          assert.strictEqual(yield* refusal([key("a"), key(id)]), "Key 2 needs an id of 1 to 8 letters and digits.")
+          assert.strictEqual(yield* rejectionOf([key("a"), key(id)]), "Key 2 needs an id of 1 to 8 letters and digits.")
         })
     ))
 })
@@ -221,7 +221,7 @@ describe("L6: a keyring shows no secret", () => {
             bytesOf(secret).join(", ")
           ]
         ) {
-          assertSilent(shown, written)
+          assertNoSecret(shown, written)
         }
       }
       assert.strictEqual(JSON.stringify(ring), `{"_id":"effect-session/Keyring","ids":["one","two"]}`)

@@ -43,7 +43,10 @@ describe("a bounded store in memory", () => {
       const other = yield* stored(store)
       const { key, record } = yield* stored(store)
       const rotated = { key: freshKey(), record: { ...record, version: 2 } }
-      assert.strictEqual(yield* store.rotate(key, rotated.key, rotated.record, 1, start), "saved")
+      assert.strictEqual(
+        yield* store.rotate(key, rotated.key, rotated.record, { expectedVersion: 1, now: start }),
+        "saved"
+      )
       yield* isAlive(store, other, start)
       yield* isAlive(store, rotated, start)
     }))
@@ -69,7 +72,7 @@ describe("a bounded store in memory", () => {
             yield* store.destroy(key)
             model.delete(target)
           } else if (version !== undefined) {
-            assert.strictEqual(yield* store.save(key, record, version, start), "saved")
+            assert.strictEqual(yield* store.save(key, record, { expectedVersion: version, now: start }), "saved")
             model.set(target, version + 1)
           } else {
             const oldest = model.size < capacity ? undefined : model.keys().next().value

@@ -7,8 +7,8 @@ import { assert, describe } from "vitest"
 import { intercepted } from "../src/internal/store/intercepted.js"
 import type { Stored } from "../src/internal/testing/records.js"
 import { freshKey, hour, isAlive, isThere, minute, start, stored } from "../src/internal/testing/records.js"
-import { fragile } from "./support/fragile.js"
-import { dyingAfter, far } from "./support/halfway.js"
+import { corruptible } from "./support/corruptibleStore.js"
+import { dyingAfter, farExpiry } from "./support/migrationRaces.js"
 
 const memories = () => ({ a: MemoryStore.make(), b: MemoryStore.make() })
 
@@ -18,7 +18,7 @@ describe("the way back, with the two stores exchanged", () => {
       it.live(`${phase}: after a process of the way there died after ${done} writes`, () =>
         Effect.gen(function*() {
           const { a, b } = memories()
-          const one = yield* stored(a, { expiry: far })
+          const one = yield* stored(a, { expiry: farExpiry })
           yield* Effect.exit(dyingAfter(a, b, done).load(one.key, start))
           const back = MigratingStore.make(b, a, { phase })
           yield* isAlive(back, one, start)
@@ -43,7 +43,11 @@ describe("a copy on its way that has expired before the session", () => {
           )
           : call)
       const toucher = yield* Effect.fork(
-        MigratingStore.make(slowA, b, { phase: "prepare" }).touch(one.key, start + minute, start + 2 * hour, start)
+        MigratingStore.make(slowA, b, { phase: "prepare" }).touch(one.key, {
+          lastSeenAt: start + minute,
+          expiresAt: start + 2 * hour,
+          now: start
+        })
       )
       yield* Deferred.await(atTouch)
       yield* Effect.exit(dyingAfter(a, b, 2).load(one.key, start))
@@ -73,7 +77,7 @@ describe("a logout with the old token while the session moves and its token is e
       const logout = yield* Effect.fork(MigratingStore.make(slowA, b, { phase: "move" }).destroy(one.key))
       yield* Deferred.await(looked)
       const store = MigratingStore.make(a, b, { phase: "move" })
-      assert.strictEqual(yield* store.rotate(one.key, newKey, one.record, 1, start), "saved")
+      assert.strictEqual(yield* store.rotate(one.key, newKey, one.record, { expectedVersion: 1, now: start }), "saved")
       yield* Deferred.succeed(go, undefined)
       yield* Fiber.join(logout)
       assert.isTrue(yield* isThere(store, newKey, start))
@@ -90,7 +94,10 @@ describe("a logout with the old token while the session moves and its token is e
             call,
             Effect.gen(function*() {
               const prepared = MigratingStore.make(a, b, { phase: "prepare" })
-              assert.strictEqual(yield* prepared.rotate(one.key, newKey, one.record, 1, start), "saved")
+              assert.strictEqual(
+                yield* prepared.rotate(one.key, newKey, one.record, { expectedVersion: 1, now: start }),
+                "saved"
+              )
               yield* Effect.exit(dyingAfter(a, b, 3).load(newKey, start))
             })
           )
@@ -132,7 +139,7 @@ describe("a row that is no record", () => {
 describe("a record that is damaged while sessions move", () => {
   /** A store in which this one cannot be read, under whatever key. */
   const spoilt = (whole: Store, { record }: Stored) => {
-    const { damaged, store } = fragile(whole)
+    const { damaged, store } = corruptible(whole)
     damaged.add(record.id)
     return store
   }
@@ -142,8 +149,8 @@ describe("a record that is damaged while sessions move", () => {
     it.live(`in the old store, after a move died after ${done} writes: it is shown as load shows it`, () =>
       Effect.gen(function*() {
         const { a, b } = memories()
-        const one = yield* stored(a, { expiry: far })
-        const good = yield* stored(a, { expiry: far })
+        const one = yield* stored(a, { expiry: farExpiry })
+        const good = yield* stored(a, { expiry: farExpiry })
         yield* Effect.exit(dyingAfter(a, b, done).load(one.key, start))
         const store = MigratingStore.make(spoilt(a, one), b, { phase: "prepare" })
         yield* isAlive(store, good, start)
@@ -152,7 +159,7 @@ describe("a record that is damaged while sessions move", () => {
           assert.isAtLeast(done, 4)
           return yield* isAlive(store, one, start)
         }
-        const page = yield* store.scan("laws", undefined, 10, start)
+        const page = yield* store.scan("laws", { limit: 10, now: start })
         assert.deepStrictEqual([page.length, damagedIn(page)], [2, [one.record.id]])
         const listed = yield* store.list("laws", "ann", start)
         assert.deepStrictEqual(listed.map(({ id }) => id), [good.record.id])
@@ -164,7 +171,7 @@ describe("a record that is damaged while sessions move", () => {
   it.live("copy moves all others, whichever store it is in, and gives the two", () =>
     Effect.gen(function*() {
       const { a, b } = memories()
-      const all = yield* Effect.forEach(Array.from({ length: 9 }), () => stored(a, { expiry: far }))
+      const all = yield* Effect.forEach(Array.from({ length: 9 }), () => stored(a, { expiry: farExpiry }))
       const [inOld, inNew, ...others] = all
       if (inOld === undefined || inNew === undefined) return assert.fail("there are none")
       // Its copy is on its way.
@@ -184,7 +191,7 @@ describe("a record that is damaged while sessions move", () => {
   it.live("copy on the way back moves all others, too", () =>
     Effect.gen(function*() {
       const { a, b } = memories()
-      const [one, good] = [yield* stored(a, { expiry: far }), yield* stored(b, { expiry: far })]
+      const [one, good] = [yield* stored(a, { expiry: farExpiry }), yield* stored(b, { expiry: farExpiry })]
       yield* Effect.exit(dyingAfter(a, b, 2).load(one.key, start))
       const copying = MigratingStore.copy(spoilt(b, one), a, { namespace: "laws" })
       const { damaged, moved } = yield* Effect.flatten(Stream.runLast(copying))

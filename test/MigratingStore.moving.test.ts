@@ -5,8 +5,8 @@ import * as MigratingStore from "effect-session/MigratingStore"
 import { assert, describe } from "vitest"
 import { range } from "../src/internal/testing/law.js"
 import { freshKey, isAlive, isDead, isKeyDead, start, stored } from "../src/internal/testing/records.js"
-import { dyingAfter } from "./support/halfway.js"
-import { thereAndBack } from "./support/moving.js"
+import { dyingAfter } from "./support/migrationRaces.js"
+import { migrateThereAndBack } from "./support/migrationUnderLoad.js"
 import { freshPrefix, ofRedis, postgresClient, redisClient, redisStore, sqlStore } from "./support/stores.js"
 
 const prefix = freshPrefix()
@@ -19,7 +19,7 @@ for (const redis of ofRedis(redisStore(redisClient, prefix))) {
     const postgres = sqlStore(postgresClient({ maxConnections: 4 }), prefix)
     const options = { sessions: 5000, visitors: 4, pause: 10, requests: 100, seed }
     return Effect.gen(function*() {
-      const { back, findings, there } = yield* thereAndBack({ first: postgres, second: redis, ...options })
+      const { back, findings, there } = yield* migrateThereAndBack({ first: postgres, second: redis, ...options })
       assert.deepStrictEqual(findings, [])
       for (const { alive, copied, inNew, inOld, waits } of [there, back]) {
         assert.deepStrictEqual([inOld, inNew], [{ current: 0, expired: 0 }, { current: alive, expired: 0 }])
@@ -86,7 +86,10 @@ describe("all turn round, and a process died in the middle of a move", () => {
         yield* isAlive(store, one, start)
         yield* isAlive(second, one, start)
         assert.strictEqual(
-          yield* store.save(one.key, { ...one.record, writeId: "w", data: `"new"` }, 1, start),
+          yield* store.save(one.key, { ...one.record, writeId: "w", data: `"new"` }, {
+            expectedVersion: 1,
+            now: start
+          }),
           "saved"
         )
         yield* TestClock.adjust("1 second")
@@ -100,7 +103,10 @@ describe("all turn round, and a process died in the middle of a move", () => {
         const { back, first, one, second } = yield* half(done)
         const store = MigratingStore.make(second, first, { phase: "move" })
         const newKey = freshKey()
-        assert.strictEqual(yield* store.rotate(one.key, newKey, { ...one.record, writeId: "r" }, 1, start), "saved")
+        assert.strictEqual(
+          yield* store.rotate(one.key, newKey, { ...one.record, writeId: "r" }, { expectedVersion: 1, now: start }),
+          "saved"
+        )
         const renewed = { key: newKey, record: { ...one.record, writeId: "r", version: 2 } }
         yield* isAlive(store, renewed, start)
         yield* back

@@ -7,7 +7,7 @@ import * as SealedStore from "effect-session/SealedStore"
 import type { Store } from "effect-session/SessionStore"
 import { assert } from "vitest"
 import { isAlive, start, stored } from "../src/internal/testing/records.js"
-import { visit } from "./support/visits.js"
+import { visit } from "./support/requestWithoutHttp.js"
 
 const keyOf = (id: string, seed: number): Keyring.Key => ({
   id,
@@ -63,6 +63,9 @@ for (const where of ["above both", "below, in the old", "below, in the new"] as 
       const moving = yield* sealed(MigratingStore.make(from, to, { phase: "move" }))
       yield* isAlive(moving, one, start)
       yield* isAlive(yield* sealed(to), one, start)
-      assert.strictEqual(yield* moving.save(one.key, { ...one.record, data: `"new"` }, 1, start), "saved")
+      assert.strictEqual(
+        yield* moving.save(one.key, { ...one.record, data: `"new"` }, { expectedVersion: 1, now: start }),
+        "saved"
+      )
     }).pipe(Effect.provide(Keyring.layer([keyOf("k1", 5)]))))
 }

@@ -23,18 +23,18 @@ import {
 } from "../src/internal/testing/records.js"
 import {
   type Act,
-  anyOrders,
-  around,
   data,
   dyingAfter,
-  ends,
-  far,
-  parked,
-  reading,
-  rotating,
-  saving,
-  touching
-} from "./support/halfway.js"
+  endingActs,
+  farExpiry,
+  interceptedPerRequest,
+  loadAct,
+  randomOrders,
+  requestInterception,
+  rotateAct,
+  saveAct,
+  touchAct
+} from "./support/migrationRaces.js"
 
 /** `back`: a process that moves sessions the other way, deployed when no other is left. */
 type Phase = MigratingStore.MigratingStoreOptions["phase"] | "back"
@@ -94,7 +94,7 @@ describe("what moves, and when", () => {
       const { record } = yield* stored(from)
       yield* moving.list(record.namespace, "ann", start)
       yield* moving.find(record.namespace, record.id, start)
-      yield* moving.scan(record.namespace, undefined, 10, start)
+      yield* moving.scan(record.namespace, { limit: 10, now: start })
       assert.deepStrictEqual(yield* to.count(start), { current: 0, expired: 0 })
     }))
 
@@ -108,7 +108,7 @@ describe("what moves, and when", () => {
         const found: Array<string> = []
         let after: (typeof ids)[number] | undefined
         do {
-          const page = yield* store.scan("laws", after, limit, start)
+          const page = yield* store.scan("laws", { after, limit, now: start })
           found.push(...page.map(({ id }) => id))
           after = page.at(-1)?.id
         } while (after !== undefined)
@@ -135,8 +135,10 @@ describe("requests on several nodes, while a session moves", () => {
       return {
         requests: acts.map(([phase, { act }], i) => (parking: Interception) =>
           Effect.locally(
-            Effect.suspend(() => act(migrating(parked(from), parked(to), phase), one, newKey)),
-            around,
+            Effect.suspend(() =>
+              act(migrating(interceptedPerRequest(from), interceptedPerRequest(to), phase), one, newKey)
+            ),
+            requestInterception,
             parking
           ).pipe(Effect.map((outcome) => void (outcomes[i] = outcome)))
         ),
@@ -150,27 +152,27 @@ describe("requests on several nodes, while a session moves", () => {
   ]
 
   for (const [phase, other] of phases) {
-    for (const end of ends) {
+    for (const end of endingActs) {
       it.live(`${end.name} (${phase}) and a read (${other}): it stays dead`, () =>
-        anyOrders(
-          scene([[phase, end], [other, reading]], (store, one) => isDead(store, one, start))
+        randomOrders(
+          scene([[phase, end], [other, loadAct]], (store, one) => isDead(store, one, start))
         ))
 
       it.live(`${end.name} (${phase}), a rotation (${other}) and a read: the old token stays dead`, () =>
-        anyOrders(
-          scene([[phase, end], [other, rotating], ["move", reading]], (store, one) => isKeyDead(store, one, start))
+        randomOrders(
+          scene([[phase, end], [other, rotateAct], ["move", loadAct]], (store, one) => isKeyDead(store, one, start))
         ))
 
       it.live(`${end.name} (${phase}), a save (${other}) and two reads: it stays dead`, () =>
-        anyOrders(
-          scene([[phase, end], [other, saving], ["move", reading], ["move", reading]], (store, one) =>
+        randomOrders(
+          scene([[phase, end], [other, saveAct], ["move", loadAct], ["move", loadAct]], (store, one) =>
             isDead(store, one, start))
         ))
     }
 
     it.live(`a save (${phase}) and a read (${other}): saved or a conflict, and never lost`, () =>
-      anyOrders(
-        scene([[phase, saving], [other, reading]], (store, { key, record }, [outcome]) =>
+      randomOrders(
+        scene([[phase, saveAct], [other, loadAct]], (store, { key, record }, [outcome]) =>
           Effect.gen(function*() {
             yield* holds("saved or a conflict", outcome === "saved" || outcome === "conflict")
             const expected = outcome === "saved" ? { ...record, data, writeId: "new", version: 2 } : record
@@ -179,9 +181,9 @@ describe("requests on several nodes, while a session moves", () => {
       ))
 
     it.live(`two saves (${phase}, ${other}) and a read: at most one is saved, and it is the one that is kept`, () =>
-      anyOrders(
+      randomOrders(
         scene(
-          [[phase, saving], [other, saving], ["move", reading]],
+          [[phase, saveAct], [other, saveAct], ["move", loadAct]],
           (store, { key, record }, outcomes) =>
             Effect.gen(function*() {
               const saved = outcomes.filter((outcome) => outcome === "saved").length
@@ -193,8 +195,8 @@ describe("requests on several nodes, while a session moves", () => {
       ))
 
     it.live(`a touch (${phase}) and a read (${other}): its times stay`, () =>
-      anyOrders(
-        scene([[phase, touching], [other, reading]], (store, { key, record }, [outcome]) =>
+      randomOrders(
+        scene([[phase, touchAct], [other, loadAct]], (store, { key, record }, [outcome]) =>
           Effect.gen(function*() {
             yield* equal("the outcome", outcome, "touched")
             const times = { lastSeenAt: start + minute, expiry: { ...record.expiry, at: start + hour + minute } }
@@ -203,8 +205,8 @@ describe("requests on several nodes, while a session moves", () => {
       ))
 
     it.live(`a rotation (${phase}) and a read (${other}): never both tokens, never neither`, () =>
-      anyOrders(
-        scene([[phase, rotating], [other, reading]], (store, one, [outcome], newKey) =>
+      randomOrders(
+        scene([[phase, rotateAct], [other, loadAct]], (store, one, [outcome], newKey) =>
           Effect.gen(function*() {
             yield* holds("saved or a conflict", outcome === "saved" || outcome === "conflict")
             yield* equal("the new one", yield* isThere(store, newKey, start), outcome === "saved")
@@ -213,8 +215,8 @@ describe("requests on several nodes, while a session moves", () => {
       ))
 
     it.live(`a rotation (${phase}) and two reads (${other}): never both tokens, never neither`, () =>
-      anyOrders(
-        scene([[phase, rotating], [other, reading], ["move", reading]], (store, one, [outcome], newKey) =>
+      randomOrders(
+        scene([[phase, rotateAct], [other, loadAct], ["move", loadAct]], (store, one, [outcome], newKey) =>
           Effect.gen(function*() {
             yield* equal("the new one", yield* isThere(store, newKey, start), outcome === "saved")
             yield* outcome === "saved" ? isDead(store, one, start) : isAlive(store, one, start)
@@ -223,8 +225,8 @@ describe("requests on several nodes, while a session moves", () => {
   }
 
   it.live("three reads: it moves once, and is what it was", () =>
-    anyOrders(
-      scene(range(3).map(() => ["move", reading] as const), (store, one, outcomes) =>
+    randomOrders(
+      scene(range(3).map(() => ["move", loadAct] as const), (store, one, outcomes) =>
         Effect.zipRight(
           holds("found by each", outcomes.every((found) => Option.isOption(found) && Option.isSome(found))),
           isAlive(store, one, start)
@@ -232,11 +234,11 @@ describe("requests on several nodes, while a session moves", () => {
     ))
 
   it.live("lists and pages during a move show the session once, as it was", () =>
-    anyOrders(
+    randomOrders(
       scene([
-        ["move", reading],
+        ["move", loadAct],
         ["move", { name: "", act: (store) => store.list("laws", "ann", start) }],
-        ["prepare", { name: "", act: (store) => store.scan("laws", undefined, 10, start) }],
+        ["prepare", { name: "", act: (store) => store.scan("laws", { limit: 10, now: start }) }],
         ["prepare", {
           name: "",
           act: (store, { record }) => Effect.map(store.find("laws", record.id, start), Option.toArray)
@@ -256,7 +258,7 @@ describe("a process that dies in the middle of a move", () => {
   for (const done of range(6)) {
     const half = Effect.gen(function*() {
       const { from, to } = memories()
-      const one = yield* stored(from, { expiry: far })
+      const one = yield* stored(from, { expiry: farExpiry })
       yield* Effect.exit(dyingAfter(from, to, done).load(one.key, start))
       return { from, one, store: MigratingStore.make(from, to, { phase: "move" }), to }
     })
@@ -270,11 +272,11 @@ describe("a process that dies in the middle of a move", () => {
     it.live(`after ${done} writes: lists show it once`, () =>
       Effect.gen(function*() {
         const { one: { key, record }, store } = yield* half
-        assert.deepStrictEqual(yield* store.scan("laws", undefined, 10, start), [{ ...record, key }])
+        assert.deepStrictEqual(yield* store.scan("laws", { limit: 10, now: start }), [{ ...record, key }])
         assert.lengthOf(yield* store.list("laws", "ann", start), 1)
       }))
 
-    for (const { act, name } of ends) {
+    for (const { act, name } of endingActs) {
       it.live(`after ${done} writes: ${name} ends it`, () =>
         Effect.gen(function*() {
           const { one, store } = yield* half
@@ -287,11 +289,11 @@ describe("a process that dies in the middle of a move", () => {
       Effect.gen(function*() {
         const { from, one, to } = yield* half
         const back = migrating(from, to, "back")
-        assert.deepStrictEqual(yield* back.scan("laws", undefined, 10, start), [{ ...one.record, key: one.key }])
+        assert.deepStrictEqual(yield* back.scan("laws", { limit: 10, now: start }), [{ ...one.record, key: one.key }])
         yield* isAlive(back, one, start)
       }))
 
-    for (const { act, name } of ends) {
+    for (const { act, name } of endingActs) {
       it.live(`after ${done} writes: ${name} on the way back ends it`, () =>
         Effect.gen(function*() {
           const { from, one, store, to } = yield* half
@@ -304,7 +306,7 @@ describe("a process that dies in the middle of a move", () => {
       Effect.gen(function*() {
         const { from, one, store, to } = yield* half
         const newKey = freshKey()
-        assert.strictEqual(yield* rotating.act(store, one, newKey), "saved")
+        assert.strictEqual(yield* rotateAct.act(store, one, newKey), "saved")
         yield* Stream.runDrain(MigratingStore.copy(from, to, { namespace: "laws" }))
         yield* isDead(store, one, start)
         assert.isTrue(yield* isThere(store, newKey, start))
@@ -317,7 +319,7 @@ describe("copy", () => {
   it.live("moves what is left in pages, tells how far it is, and leaves nothing behind", () =>
     Effect.gen(function*() {
       const { from, to } = memories()
-      const all = yield* Effect.forEach(range(25), () => stored(from, { expiry: far }))
+      const all = yield* Effect.forEach(range(25), () => stored(from, { expiry: farExpiry }))
       const told = Chunk.toReadonlyArray(
         yield* Stream.runCollect(MigratingStore.copy(from, to, { namespace: "laws", batch: 10 }))
       )
@@ -329,7 +331,7 @@ describe("copy", () => {
   it.live("makes seven calls for each session", () =>
     Effect.gen(function*() {
       const { from, to } = memories()
-      const one = yield* stored(from, { expiry: far })
+      const one = yield* stored(from, { expiry: farExpiry })
       const calls: Array<string> = []
       const watched = (name: string, store: Store) =>
         intercepted(store, (operation, call) =>
@@ -352,14 +354,14 @@ describe("copy", () => {
 
   for (
     const [name, act, expected] of [
-      ["a touch", touching, { lastSeenAt: start + minute }],
-      ["a save", saving, { data, version: 2 }]
+      ["a touch", touchAct, { lastSeenAt: start + minute }],
+      ["a save", saveAct, { data, version: 2 }]
     ] as const
   ) {
     it.live(`${name} after the scan of a page and before the move of its session is kept`, () =>
       Effect.gen(function*() {
         const { from, to } = memories()
-        const one = yield* stored(from, { expiry: far })
+        const one = yield* stored(from, { expiry: farExpiry })
         const moving = MigratingStore.make(from, to, { phase: "prepare" })
         let isFirst = true
         const paging = intercepted(from, (operation, call) => {
@@ -377,7 +379,7 @@ describe("copy", () => {
   it.live("stopped and begun again, it goes on", () =>
     Effect.gen(function*() {
       const { from, to } = memories()
-      const all = yield* Effect.forEach(range(25), () => stored(from, { expiry: far }))
+      const all = yield* Effect.forEach(range(25), () => stored(from, { expiry: farExpiry }))
       const copying = MigratingStore.copy(from, to, { namespace: "laws", batch: 10 })
       yield* Stream.runDrain(Stream.take(copying, 1))
       assert.strictEqual((yield* from.count(start)).current, 15)
@@ -389,7 +391,7 @@ describe("copy", () => {
   it.live("a store that fails ends it with the error, and nothing is lost", () =>
     Effect.gen(function*() {
       const { from, to } = memories()
-      const all = yield* Effect.forEach(range(10), () => stored(from, { expiry: far }))
+      const all = yield* Effect.forEach(range(10), () => stored(from, { expiry: farExpiry }))
       let calls = 0
       const failing = intercepted(to, (operation, call) =>
         Effect.suspend(() =>

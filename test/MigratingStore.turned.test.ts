@@ -25,20 +25,20 @@ import {
 } from "../src/internal/testing/records.js"
 import {
   type Act,
-  anyOrders,
-  around,
   data,
+  destroyAct,
   dyingAfter,
-  ends,
-  logout,
-  parked,
-  reading,
-  renewing,
-  revocations,
-  rotating,
-  saving,
-  touching
-} from "./support/halfway.js"
+  endingActs,
+  interceptedPerRequest,
+  loadAct,
+  randomOrders,
+  requestInterception,
+  revocationActs,
+  rotateAct,
+  rotateKeepingIdAct,
+  saveAct,
+  touchAct
+} from "./support/migrationRaces.js"
 
 /** A session whose move from the first store to the second ended after so many writes. */
 const half = (done: number) =>
@@ -70,15 +70,16 @@ describe("several requests on the way back, each beginning at any moment", () =>
       const outcomes: Array<unknown> = []
       return {
         requests: acts.map(({ act }, i) => (parking: Interception) =>
-          Effect.suspend(() => act(back(parked(first), parked(second), i), one, newKey)).pipe(
-            Effect.locally(around, parking),
-            Effect.map((outcome) => void (outcomes[i] = outcome))
-          )
+          Effect.suspend(() => act(back(interceptedPerRequest(first), interceptedPerRequest(second), i), one, newKey))
+            .pipe(
+              Effect.locally(requestInterception, parking),
+              Effect.map((outcome) => void (outcomes[i] = outcome))
+            )
         ),
         check: Effect.suspend(() => check(back(first, second), one, outcomes, newKey))
       }
     })
-    return anyOrders(scene, count)
+    return randomOrders(scene, count)
   }
 
   /** One token at most; the old one if the rotation has failed. */
@@ -90,7 +91,7 @@ describe("several requests on the way back, each beginning at any moment", () =>
 
   for (const count of [2, 3, 4]) {
     it.live(`${count} reads: each finds it, and so does the next one`, () =>
-      orders(range(count).map(() => reading), (store, one, outcomes) =>
+      orders(range(count).map(() => loadAct), (store, one, outcomes) =>
         Effect.zipRight(
           holds("found by each", outcomes.every((found) => Option.isOption(found) && Option.isSome(found))),
           isAlive(store, one, start)
@@ -98,7 +99,7 @@ describe("several requests on the way back, each beginning at any moment", () =>
   }
 
   it.live("two saves and two reads: one is saved at most, and it is kept", () =>
-    orders([saving, saving, reading, reading], (store, { key, record }, outcomes) =>
+    orders([saveAct, saveAct, loadAct, loadAct], (store, { key, record }, outcomes) =>
       Effect.gen(function*() {
         const saved = outcomes.filter((outcome) => outcome === "saved").length
         const found = yield* loaded(store, key, start)
@@ -107,29 +108,33 @@ describe("several requests on the way back, each beginning at any moment", () =>
       })))
 
   it.live("a touch and two reads: its times stay", () =>
-    orders([touching, reading, reading], (store, { key }, [outcome]) =>
+    orders([touchAct, loadAct, loadAct], (store, { key }, [outcome]) =>
       Effect.gen(function*() {
         yield* equal("the outcome", outcome, "touched")
         yield* equal("the times", (yield* loaded(store, key, start)).lastSeenAt, start + minute)
       })))
 
-  for (const rotation of [rotating, renewing]) {
+  for (const rotation of [rotateAct, rotateKeepingIdAct]) {
     it.live(`${rotation.name}, and three reads: never both tokens, never neither`, () =>
-      orders([rotation, reading, reading, reading], isRotated))
+      orders([rotation, loadAct, loadAct, loadAct], isRotated))
   }
 
-  for (const end of ends) {
+  for (const end of endingActs) {
     it.live(`${end.name}, a save and two reads: it stays dead`, () =>
-      orders([end, saving, reading, reading], (store, one) => isDead(store, one, start), end === logout ? 400 : 120))
+      orders(
+        [end, saveAct, loadAct, loadAct],
+        (store, one) => isDead(store, one, start),
+        end === destroyAct ? 400 : 120
+      ))
   }
 
-  it.live(`${logout.name}, ${renewing.name}, and two reads: the old token stays dead`, () =>
-    orders([logout, renewing, reading, reading], (store, one) => isKeyDead(store, one, start)))
+  it.live(`${destroyAct.name}, ${rotateKeepingIdAct.name}, and two reads: the old token stays dead`, () =>
+    orders([destroyAct, rotateKeepingIdAct, loadAct, loadAct], (store, one) => isKeyDead(store, one, start)))
 
-  for (const end of revocations) {
-    it.live(`${end.name}, ${renewing.name}, and two reads: both tokens stay dead`, () =>
+  for (const end of revocationActs) {
+    it.live(`${end.name}, ${rotateKeepingIdAct.name}, and two reads: both tokens stay dead`, () =>
       orders(
-        [end, renewing, reading, reading],
+        [end, rotateKeepingIdAct, loadAct, loadAct],
         (store, one, _, newKey) =>
           Effect.zipRight(isDead(store, one, start), isKeyDead(store, { ...one, key: newKey }, start))
       ))
@@ -137,7 +142,7 @@ describe("several requests on the way back, each beginning at any moment", () =>
 })
 
 describe("a revocation on the way back, and a request after each of its calls", () => {
-  for (const { act, name } of revocations) {
+  for (const { act, name } of revocationActs) {
     for (const done of [1, 2, 3, 4]) {
       it.live(`${name}, after ${done} writes of the way there: it stays dead`, () =>
         Effect.gen(function*() {
@@ -161,11 +166,17 @@ describe("what is left over has expired, and the session has not", () => {
       Effect.gen(function*() {
         const { first, one, second } = yield* half(4)
         const there = MigratingStore.make(first, second, { phase: "move" })
-        assert.strictEqual(yield* there.touch(one.key, start + minute, start + 3 * hour, start + minute), "touched")
+        assert.strictEqual(
+          yield* there.touch(one.key, { lastSeenAt: start + minute, expiresAt: start + 3 * hour, now: start + minute }),
+          "touched"
+        )
         const now = start + hour + later
         for (const store of [back(first, second), there, back(first, second)]) {
           const { version, ...record } = yield* loaded(store, one.key, now)
-          assert.strictEqual(yield* store.save(one.key, { ...record, version }, version, now), "saved")
+          assert.strictEqual(
+            yield* store.save(one.key, { ...record, version }, { expectedVersion: version, now }),
+            "saved"
+          )
           assert.strictEqual((yield* loaded(store, one.key, now)).version, version + 1)
         }
       }))

@@ -78,15 +78,30 @@ const acts: ReadonlyArray<Act> = [
   ["load", "hit", "miss", (store, { key }) => store.load(key, start)],
   ["find", "hit", "miss", (store, { record: { id, namespace } }) => store.find(namespace, id, start)],
   ["list", "done", "done", (store, { record: { namespace, subject } }) => store.list(namespace, subject ?? "", start)],
-  ["scan", "done", "done", (store, { record: { namespace } }) => store.scan(namespace, undefined, 10, start)],
+  ["scan", "done", "done", (store, { record: { namespace } }) => store.scan(namespace, { limit: 10, now: start })],
   ["count", "done", "done", (store) => store.count(start)],
-  ["removeExpired", "done", "done", (store) => store.removeExpired(start, 10)],
-  ["touch", "touched", "gone", (store, { key }) => store.touch(key, start + minute, start + hour, start)],
-  ["save", "conflict", "gone", (store, { key, record }) => store.save(key, record, 7, start)],
-  ["save", "saved", "gone", (store, { key, record }) => store.save(key, record, 1, start)],
-  ["rotate", "conflict", "gone", (store, { key, record }) => store.rotate(key, newKey, record, 7, start)],
+  ["removeExpired", "done", "done", (store) => store.removeExpired({ now: start, limit: 10 })],
+  [
+    "touch",
+    "touched",
+    "gone",
+    (store, { key }) => store.touch(key, { lastSeenAt: start + minute, expiresAt: start + hour, now: start })
+  ],
+  ["save", "conflict", "gone", (store, { key, record }) => store.save(key, record, { expectedVersion: 7, now: start })],
+  ["save", "saved", "gone", (store, { key, record }) => store.save(key, record, { expectedVersion: 1, now: start })],
+  [
+    "rotate",
+    "conflict",
+    "gone",
+    (store, { key, record }) => store.rotate(key, newKey, record, { expectedVersion: 7, now: start })
+  ],
   ["create", "exists", "created", (store, { key, record }) => store.create(key, record, start)],
-  ["rotate", "saved", "conflict", (store, { key, record }) => store.rotate(key, otherKey, record, 2, start)],
+  [
+    "rotate",
+    "saved",
+    "conflict",
+    (store, { key, record }) => store.rotate(key, otherKey, record, { expectedVersion: 2, now: start })
+  ],
   ["revoke", "done", "done", (store, { record: { id, namespace } }) => store.revoke(namespace, id)],
   [
     "revokeSubject",
@@ -147,7 +162,7 @@ describe("spans", () => {
       yield* traced(Effect.exit(failing(Effect.fail(made)).load(freshKey(), start)))
       yield* traced(Effect.exit(failing(Effect.die("alice")).load(freshKey(), start)))
       const answering: Store = { ...MemoryStore.make(), save: () => Effect.succeed(JSON.parse(`"alice"`)) }
-      yield* traced(ObservedStore.make(answering).save(freshKey(), aRecord(), 1, start))
+      yield* traced(ObservedStore.make(answering).save(freshKey(), aRecord(), { expectedVersion: 1, now: start }))
       assert.deepStrictEqual(outcomesOf(spans), [["unavailable", "Failure"], ["defect", "Failure"], [
         "done",
         "Success"

@@ -112,9 +112,9 @@ describe("calls", () => {
       const { key, record } = yield* stored(store)
       yield* store.load(key, start)
       yield* store.load(freshKey(), start)
-      yield* store.save(key, record, 7, start)
-      yield* store.save(key, record, 1, start)
-      yield* store.save(freshKey(), record, 1, start)
+      yield* store.save(key, record, { expectedVersion: 7, now: start })
+      yield* store.save(key, record, { expectedVersion: 1, now: start })
+      yield* store.save(freshKey(), record, { expectedVersion: 1, now: start })
       yield* store.revoke("laws", freshId())
       yield* Effect.exit(failing(Effect.die("x"), tier).load(key, start))
       yield* Effect.exit(failing(new SessionStoreError({ operation: "x", reason: "timeout" }), tier).destroy(key))
@@ -162,7 +162,7 @@ describe("calls", () => {
       const one = yield* stored(back)
       // Another node with the same front writes after this one's read of the back, and before its fill.
       const other = yield* TieredStore.make(front, back, { lease: "5 seconds" })
-      const write = other.save(one.key, one.record, 1, start)
+      const write = other.save(one.key, one.record, { expectedVersion: 1, now: start })
       const raced: Store = { ...back, load: (...args) => Effect.zipLeft(back.load(...args), write) }
       const node = yield* TieredStore.make(
         ObservedStore.make(front, { tier: frontTier }),

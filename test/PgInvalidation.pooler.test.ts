@@ -9,12 +9,12 @@ import { SessionInvalidation } from "effect-session/SessionInvalidation"
 import { chmodSync, writeFileSync } from "node:fs"
 import * as Path from "node:path"
 import { assert } from "vitest"
-import { freePort } from "../examples/servers/freePort.js"
-import { find } from "../examples/servers/programs.js"
-import * as Server from "../examples/servers/server.js"
-import { directory } from "./support/outages.js"
+import { freePort } from "../examples/shop/freePort.js"
+import { sharedDirectory } from "./support/outages.js"
 import { advice, pgbouncer } from "./support/parts.js"
-import * as servers from "./support/servers.js"
+import { find } from "./support/servers/programs.js"
+import * as Server from "./support/servers/server.js"
+import * as servers from "./support/sharedServers.js"
 import { freshPrefix } from "./support/stores.js"
 
 /** A pooler in front of the run's Postgres; gives the URL of that through it. */
@@ -23,7 +23,7 @@ const pooled = (mode: "session" | "transaction") =>
     const program = find("pgbouncer") ?? assert.fail(advice(pgbouncer))
     const port = yield* freePort
     const url = new URL(servers.postgres())
-    const folder = yield* directory
+    const folder = yield* sharedDirectory
     const file = Path.join(folder, "pgbouncer.ini")
     writeFileSync(
       file,

@@ -5,24 +5,24 @@ import { Effect, Layer, type Scope } from "effect"
 import type { InvalidationEvent } from "effect-session/SessionInvalidation"
 import * as SqlMigrations from "effect-session/SqlMigrations"
 import { assert, describe } from "vitest"
-import { until } from "../examples/servers/server.js"
-import { begun, bundled } from "./support/children.js"
-import { paced } from "./support/pace.js"
-import * as servers from "./support/servers.js"
+import { activeMillis } from "./support/activeTime.js"
+import { bundle, startProgram } from "./support/childProcesses.js"
+import type { Job } from "./support/invalidationNode.js"
+import * as LossyProxy from "./support/lossyProxy.js"
+import { until } from "./support/servers/server.js"
+import * as servers from "./support/sharedServers.js"
 import { freshPrefix, postgresClient } from "./support/stores.js"
-import type { Job } from "./support/telling.js"
-import * as Way from "./support/way.js"
 
 /** Nodes, each a process of its own that listens by now, and what can be asked of them. */
 const nodes = (...jobs: ReadonlyArray<Pick<Job, "channel" | "lease"> & Partial<Job>>) =>
   Effect.gen(function*() {
     const prefix = freshPrefix()
     yield* Layer.build(SqlMigrations.layer({ prefix }))
-    const program = yield* bundled("telling")
+    const program = yield* bundle("invalidationNode")
     const url = servers.postgres()
     const children = yield* Effect.forEach(
       jobs,
-      (job) => begun(program, { url, channelUrl: url, prefix, ...job } satisfies Job),
+      (job) => startProgram(program, { url, channelUrl: url, prefix, ...job } satisfies Job),
       { concurrency: "unbounded" }
     )
     return yield* Effect.forEach(children, (child) =>
@@ -46,7 +46,10 @@ const nodes = (...jobs: ReadonlyArray<Pick<Job, "channel" | "lease"> & Partial<J
           logout: (cookie: string) => ask("POST", "/logout", cookie),
           /** Asks until it knows nobody, and says how many milliseconds that took. */
           forgets: (cookie: string) =>
-            Effect.map(paced(Effect.repeat(who(cookie), { until: (name) => name === "nobody" })), ([millis]) => millis)
+            Effect.map(
+              activeMillis(Effect.repeat(who(cookie), { until: (name) => name === "nobody" })),
+              ([millis]) => millis
+            )
         }
       }))
   })
@@ -119,21 +122,21 @@ describe("three processes", () => {
     (channel) =>
       Effect.gen(function*() {
         const url = new URL(servers.postgres())
-        const way = yield* Way.make(Number(url.port))
-        url.port = String(way.port)
+        const proxy = yield* LossyProxy.make(Number(url.port))
+        url.port = String(proxy.port)
         const [a, b] = yield* nodes({ channel, lease }, { channel, lease, channelUrl: url.href })
         if (a === undefined || b === undefined) return yield* Effect.dieMessage("two nodes")
         const cookie = yield* a.login
-        yield* way.silence
+        yield* proxy.loseReplies
         yield* logoutUnheard(a, b, cookie)
         assert.isBelow(yield* b.forgets(cookie), lease + 1000)
 
         // It is opened while a connection waits for an answer that is lost: one that is given up, and closed.
-        yield* until(way.unanswered, (count) => count > 0)
+        yield* until(proxy.unanswered, (count) => count > 0)
         assert.strictEqual(yield* b.heard("Gap"), 1)
-        yield* way.open
+        yield* proxy.passReplies
         yield* b.hears("Gap", 2)
-        yield* until(way.unanswered, (count) => count === 0)
+        yield* until(proxy.unanswered, (count) => count === 0)
         const keys = yield* b.heard("Key")
         yield* a.logout(yield* a.login)
         yield* b.hears("Key", keys + 1)

@@ -4,7 +4,6 @@ import type { Client as Client } from "effect-session/RedisClient"
 import * as RedisStore from "effect-session/RedisStore"
 import type { Store } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
-import * as Server from "../examples/servers/redis.js"
 import {
   aRecord,
   freshKey,
@@ -21,7 +20,8 @@ import {
 } from "../src/internal/testing/records.js"
 import { engineOf, next, opened as openedBy, record, written } from "./support/engines.js"
 import { clusterOn, noting, storeOn } from "./support/redisClients.js"
-import * as servers from "./support/servers.js"
+import * as Server from "./support/servers/redis.js"
+import * as servers from "./support/sharedServers.js"
 import { freshPrefix } from "./support/stores.js"
 
 /** A store on the run's Cluster, and what it keeps there. */
@@ -64,9 +64,9 @@ describe("a Cluster", () => {
       yield* store.revokeSubject(namespace, "ann", spared.record.id)
       const there = yield* Effect.forEach(all, ({ key }) => isThere(store, key, start))
       assert.deepStrictEqual(there, all.map((one) => one === spared))
-      assert.strictEqual(yield* store.removeExpired(start + hour, 50), 50)
-      assert.strictEqual(yield* store.removeExpired(start + hour, 50), tags.length - 50)
-      yield* store.removeExpired(start + hour, 50)
+      assert.strictEqual(yield* store.removeExpired({ now: start + hour, limit: 50 }), 50)
+      assert.strictEqual(yield* store.removeExpired({ now: start + hour, limit: 50 }), tags.length - 50)
+      yield* store.removeExpired({ now: start + hour, limit: 50 })
       // What is left is the number of the epoch in each shard.
       assert.deepStrictEqual((yield* names).sort(), tags.map((tag) => `{${tag}}:epochs`).sort())
     }))
@@ -77,9 +77,9 @@ describe("a Cluster", () => {
       const { key, record } = yield* stored(store)
       const calls: ReadonlyArray<readonly [calls: number, run: Effect.Effect<unknown, unknown>]> = [
         [1, store.load(key, start)],
-        [1, store.save(key, record, 1, start)],
-        [1, store.touch(key, start, start + hour, start)],
-        [2, store.rotate(key, keyIn(key.charAt(0)), record, 2, start)],
+        [1, store.save(key, record, { expectedVersion: 1, now: start })],
+        [1, store.touch(key, { lastSeenAt: start, expiresAt: start + hour, now: start })],
+        [2, store.rotate(key, keyIn(key.charAt(0)), record, { expectedVersion: 2, now: start })],
         [2, store.create(freshKey(), aRecord(), start)]
       ]
       for (const [count, run] of calls) {
@@ -120,20 +120,20 @@ describe("a rotation in a Cluster", () => {
             (key) =>
               Effect.flatMap(store.load(key, start), (found) => store.revoke(namespace, Option.getOrThrow(found).id))
           ],
-          ["removeExpired", () => store.removeExpired(start + hour, 10)],
+          ["removeExpired", () => store.removeExpired({ now: start + hour, limit: 10 })],
           [
             "rotate",
             (key) =>
               Effect.flatMap(
                 store.load(key, start),
-                (found) => store.rotate(key, keyIn("C"), Option.getOrThrow(found), 2, start)
+                (found) => store.rotate(key, keyIn("C"), Option.getOrThrow(found), { expectedVersion: 2, now: start })
               )
           ]
         ]
       for (const [name, end] of ends) {
         const { key, record } = yield* stored(store, {}, keyIn("A"))
         const moved = { key: keyIn("B"), record: { ...record, version: 2 } }
-        assert.strictEqual(yield* store.rotate(key, moved.key, record, 1, start), "saved")
+        assert.strictEqual(yield* store.rotate(key, moved.key, record, { expectedVersion: 1, now: start }), "saved")
         yield* isAlive(store, moved, start)
         yield* isKeyDead(store, { key, record }, start)
         const left = yield* Effect.promise(() => cluster.pttl(noteOf(moved.key)))
@@ -175,13 +175,13 @@ describe("what is done in several shards, and not finished", () => {
       const again = yield* storeOn(failing(client, 2), { prefix })
       yield* Effect.flip(again.create(lost.key, lost.record, start))
       // The session that is there is prolonged, and stays known; the other id is forgotten.
-      yield* store.touch(one.key, start, start + 3 * hour, start)
-      yield* store.removeExpired(start + 2 * hour, 10)
+      yield* store.touch(one.key, { lastSeenAt: start, expiresAt: start + 3 * hour, now: start })
+      yield* store.removeExpired({ now: start + 2 * hour, limit: 10 })
       yield* isAlive(store, {
         ...one,
         record: { ...one.record, expiry: { ...one.record.expiry, at: start + 3 * hour } }
       }, start)
-      yield* store.removeExpired(start + 3 * hour, 10)
+      yield* store.removeExpired({ now: start + 3 * hour, limit: 10 })
       assert.deepStrictEqual(yield* names, [])
     }))
 
@@ -192,7 +192,7 @@ describe("what is done in several shards, and not finished", () => {
       const broken = yield* storeOn(failing(client, 2), { prefix })
       yield* broken.destroy(one.key)
       yield* isDead(store, one, start)
-      yield* store.removeExpired(start + hour, 10)
+      yield* store.removeExpired({ now: start + hour, limit: 10 })
       assert.deepStrictEqual(yield* names, [])
     }))
 
@@ -239,7 +239,9 @@ describe("a Cluster in trouble", () => {
             const answer = yield* Effect.either(store.load(one.key, start))
             if (answer._tag === "Left") assert.strictEqual(answer.left.reason, "unavailable")
             else assert.strictEqual(Option.isSome(answer.right), one !== revoked, key)
-            const touched = yield* Effect.either(store.touch(one.key, start, start, start))
+            const touched = yield* Effect.either(
+              store.touch(one.key, { lastSeenAt: start, expiresAt: start, now: start })
+            )
             if (touched._tag === "Right") assert.strictEqual(touched.right, one === revoked ? "gone" : "touched", key)
           }
         }

@@ -6,15 +6,15 @@ import { Effect, type Scope } from "effect"
 import { type Client as Client, slotOf } from "effect-session/RedisClient"
 import * as RedisStore from "effect-session/RedisStore"
 import { assert, describe } from "vitest"
-import * as Server from "../examples/servers/redis.js"
 import { together } from "../src/internal/testing/law.js"
-import type { Shops, Told } from "./support/outages.js"
-import { increment, isCounted, isRefused, isServed, shopsOn } from "./support/outages.js"
+import type { Shops, Tally } from "./support/outages.js"
+import { countIsPlausible, failsInTime, increment, shopsOn, succeedsInTime } from "./support/outages.js"
 import { clusterOn, nodeRedisClusterOn, storeOn } from "./support/redisClients.js"
+import * as Server from "./support/servers/redis.js"
 import type * as Shop from "./support/shop.js"
 import { begin, ok, ShopSession, valueOf } from "./support/shop.js"
 
-interface Visitor extends Told {
+interface Visitor extends Tally {
   /** Which node has the session. */
   readonly node: number
 }
@@ -39,8 +39,8 @@ const nodeNumbers = [0, 1, 2]
 const visitWithout = ({ calm, shop }: Shops, visitors: ReadonlyArray<Visitor>, node: number) =>
   together(visitors.map((told) =>
     told.node === node
-      ? Effect.map(isRefused(shop.request(increment, told.cookie)), () => void told.refused++)
-      : Effect.map(isServed(calm.request(increment, told.cookie)), () => void told.done++)
+      ? Effect.map(failsInTime(shop.request(increment, told.cookie)), () => void told.refused++)
+      : Effect.map(succeedsInTime(calm.request(increment, told.cookie)), () => void told.done++)
   ))
 
 /** It works again for everybody, before anybody is asked to count. */
@@ -91,7 +91,7 @@ describe("a node of a Cluster, with clients as they come", () => {
           yield* nodes[1].again
           yield* back(shops, visitors)
 
-          yield* Effect.forEach(visitors, (told) => isCounted(shops, told))
+          yield* Effect.forEach(visitors, (told) => countIsPlausible(shops, told))
           for (const { cookie } of gone) assert.isUndefined((yield* valueOf(calm, cookie)).user)
         })
     )

@@ -74,7 +74,10 @@ const created = (store: Store, { key, record }: Stored) =>
 const rotated = (keyFor: (key: Stored["key"]) => Stored["key"]): Change["act"] => (store, { key, record }) => {
   const newKey = keyFor(key)
   return [
-    Effect.flatMap(store.rotate(key, newKey, record, 1, start), (outcome) => equal("rotate", outcome, "saved")),
+    Effect.flatMap(
+      store.rotate(key, newKey, record, { expectedVersion: 1, now: start }),
+      (outcome) => equal("rotate", outcome, "saved")
+    ),
     { key: newKey, record: { ...record, version: 2 } }
   ]
 }

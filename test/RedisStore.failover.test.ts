@@ -7,15 +7,15 @@ import { SessionStoreError } from "effect-session"
 import type { Client as Client } from "effect-session/RedisClient"
 import * as RedisStore from "effect-session/RedisStore"
 import { assert, describe } from "vitest"
-import * as Server from "../examples/servers/redis.js"
-import { until } from "../examples/servers/server.js"
 import { range } from "../src/internal/testing/law.js"
 import { freshKey, isAlive, isDead, start, stored } from "../src/internal/testing/records.js"
+import { activeMillis } from "./support/activeTime.js"
 import { furnish, reads, works, writes } from "./support/databases.js"
-import { paced } from "./support/pace.js"
+import * as LossyProxy from "./support/lossyProxy.js"
 import { ioredisOn, nodeRedisOn, nodeRedisPoolOn, storeOn } from "./support/redisClients.js"
-import { replicated } from "./support/replicated.js"
-import * as Way from "./support/way.js"
+import { untilReplicated } from "./support/redisReplication.js"
+import * as Server from "./support/servers/redis.js"
+import { until } from "./support/servers/server.js"
 
 const clients: ReadonlyArray<
   readonly [name: string, on: (url: string) => Effect.Effect<Client, never, Scope.Scope>]
@@ -31,23 +31,23 @@ const pair = Effect.gen(function*() {
   const [first, second] = [yield* Server.make({ settings }), yield* Server.make({ settings })]
   yield* second.ask("REPLICAOF", "127.0.0.1", String(first.port))
   yield* until(first.ask("INFO", "replication"), (info) => info.includes("state=online"))
-  const way = yield* Way.make(first.port)
-  return { first, second, way, url: `redis://127.0.0.1:${way.port}` }
+  const proxy = yield* LossyProxy.make(first.port)
+  return { first, second, proxy, url: `redis://127.0.0.1:${proxy.port}` }
 })
 
 describe("a server that becomes a replica behind the same address", () => {
   for (const [name, on] of clients) {
     it.scopedLive(`${name}: the store connects anew and goes on with the new primary within two seconds`, () =>
       Effect.gen(function*() {
-        const { first, second, url, way } = yield* pair
+        const { first, second, url, proxy } = yield* pair
         const store = yield* Effect.flatMap(on(url), (client) => storeOn(client, { durableDestroy: false }))
         const one = yield* stored(store)
-        yield* replicated(first, second)
+        yield* untilReplicated(first, second)
         // The connections that are there stay, and lead to what is a replica from now on.
         yield* second.ask("REPLICAOF", "NO", "ONE")
         yield* first.ask("REPLICAOF", "127.0.0.1", String(second.port))
-        yield* way.lead(second.port)
-        const [spent] = yield* paced(
+        yield* proxy.connectTo(second.port)
+        const [spent] = yield* activeMillis(
           until(Effect.either(store.destroy(one.key)), ({ _tag }) => _tag === "Right")
         )
         assert.isBelow(spent, 2000)
@@ -57,10 +57,10 @@ describe("a server that becomes a replica behind the same address", () => {
 
     it.scopedLive(`${name}: no call is answered by a replica; when the address leads on, all of them are`, () =>
       Effect.gen(function*() {
-        const { first, second, url, way } = yield* pair
+        const { first, second, url, proxy } = yield* pair
         const store = yield* Effect.flatMap(on(url), (client) => storeOn(client, { durableDestroy: false }))
         const one = yield* furnish(store)
-        yield* replicated(first, second)
+        yield* untilReplicated(first, second)
         yield* second.ask("REPLICAOF", "NO", "ONE")
         yield* first.ask("REPLICAOF", "127.0.0.1", String(second.port))
         for (const [call, run] of [...reads, ...writes]) {
@@ -68,7 +68,7 @@ describe("a server that becomes a replica behind the same address", () => {
           assert.instanceOf(error, SessionStoreError, call)
           assert.deepStrictEqual([error.operation, error.reason], [call.split(" ")[0], "unavailable"])
         }
-        yield* way.lead(second.port)
+        yield* proxy.connectTo(second.port)
         yield* until(Effect.either(store.load(one.key, start)), ({ _tag }) => _tag === "Right")
         // Nothing of what was refused has been done.
         yield* isAlive(store, one, start)
@@ -104,7 +104,7 @@ describe("a server that hangs", () => {
         )
         assert.isTrue(given.every(({ _tag }) => _tag === "TimeoutException"))
         assert.deepStrictEqual([kept, mostKept], [1000, 1000])
-        const [waited, late] = yield* paced(Effect.flip(store.load(one.key, start)))
+        const [waited, late] = yield* activeMillis(Effect.flip(store.load(one.key, start)))
         assert.instanceOf(late, SessionStoreError)
         assert.strictEqual(late.reason, "unavailable")
         // A pool gives up what it keeps by itself.
@@ -113,7 +113,7 @@ describe("a server that hangs", () => {
           /has not answered the last 1000 commands: nothing was sent|waiting for a client/
         )
         assert.isBelow(waited, 4000)
-        const [spent, all] = yield* paced(
+        const [spent, all] = yield* activeMillis(
           Effect.forEach(range(100), () => Effect.flip(store.load(one.key, start)), { concurrency: "unbounded" })
         )
         assert.isTrue(all.every(({ reason }) => reason === "unavailable"))

@@ -1,12 +1,11 @@
 /**
- * What becomes of sessions when the server's memory is full (F21).
+ * What becomes of sessions when the server's memory is full.
  */
 import { it } from "@effect/vitest"
 import { Effect, Logger, Option } from "effect"
 import { SessionStoreError } from "effect-session"
 import type { Store } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
-import * as Server from "../examples/servers/redis.js"
 import { range } from "../src/internal/testing/law.js"
 import type { Stored } from "../src/internal/testing/records.js"
 import {
@@ -22,8 +21,9 @@ import {
   stored
 } from "../src/internal/testing/records.js"
 import { engineOf, opened, record, written } from "./support/engines.js"
-import { recordsIn } from "./support/pages.js"
 import { storeAt } from "./support/redisClients.js"
+import { recordsIn } from "./support/scanPages.js"
+import * as Server from "./support/servers/redis.js"
 
 /** A server with little room left. */
 const small = (policy: string) =>
@@ -65,8 +65,8 @@ describe("noeviction", () => {
       // Deeper in want than by one session, so that it is no matter of luck.
       yield* ask("CONFIG", "SET", "maxmemory", "1mb")
       const denied = [
-        store.save(one.key, one.record, 1, start),
-        store.rotate(one.key, freshKey(), one.record, 1, start)
+        store.save(one.key, one.record, { expectedVersion: 1, now: start }),
+        store.rotate(one.key, freshKey(), one.record, { expectedVersion: 1, now: start })
       ]
       for (const write of denied) assert.strictEqual((yield* Effect.flip(write)).reason, "unavailable")
       yield* isThere(store, refused.key, start).pipe(Effect.map(assert.isFalse))
@@ -79,7 +79,10 @@ describe("noeviction", () => {
           )
       )
 
-      assert.strictEqual(yield* store.touch(spared.key, start, start + hour + minute, start), "touched")
+      assert.strictEqual(
+        yield* store.touch(spared.key, { lastSeenAt: start, expiresAt: start + hour + minute, now: start }),
+        "touched"
+      )
       yield* store.revokeSubject(namespace, "bob", spared.record.id)
       assert.isFalse(yield* isThere(store, ended.key, start))
       assert.isTrue(yield* isThere(store, spared.key, start))
@@ -93,7 +96,7 @@ describe("noeviction", () => {
       assert.strictEqual(yield* store.create(refused.key, refused.record, start), "created")
       yield* isAlive(store, refused, start)
       yield* isDead(store, ended, start)
-      assert.strictEqual(yield* store.save(spared.key, spared.record, 1, start), "saved")
+      assert.strictEqual(yield* store.save(spared.key, spared.record, { expectedVersion: 1, now: start }), "saved")
     }))
 })
 
@@ -123,7 +126,7 @@ for (const policy of ["volatile-lru", "volatile-ttl", "volatile-random"]) {
         assert.isTrue(there.length > 0 && there.length < made.length, `${there.length} of ${made.length}`)
         const ids = (records: ReadonlyArray<Stored["record"]>) => records.map(({ id }) => id).sort()
         assert.deepStrictEqual(
-          ids(recordsIn(yield* store.scan(namespace, undefined, 2000, start))),
+          ids(recordsIn(yield* store.scan(namespace, { limit: 2000, now: start }))),
           ids(there.map(({ record }) => record))
         )
         const listed = yield* store.list(namespace, "s3", start)
@@ -139,7 +142,7 @@ for (const policy of ["volatile-lru", "volatile-ttl", "volatile-random"]) {
         // Entries of what was evicted do not take the place of what is there.
         const { current } = yield* store.count(start)
         assert.isBelow(current, 2 * there.length)
-        assert.strictEqual(yield* store.removeExpired(start + hour, 10_000), current)
+        assert.strictEqual(yield* store.removeExpired({ now: start + hour, limit: 10_000 }), current)
       }))
   })
 }

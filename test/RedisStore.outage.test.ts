@@ -6,20 +6,20 @@ import * as RedisStore from "effect-session/RedisStore"
 import type { Store } from "effect-session/SessionStore"
 import { capabilityLaws } from "effect-session/testing"
 import { assert, describe } from "vitest"
-import { freePort } from "../examples/servers/freePort.js"
-import * as Redis from "../examples/servers/redis.js"
-import { until } from "../examples/servers/server.js"
+import { freePort } from "../examples/shop/freePort.js"
 import { range } from "../src/internal/testing/law.js"
 import { freshKey, isAlive, isDead, start, stored } from "../src/internal/testing/records.js"
+import { activeMillis } from "./support/activeTime.js"
 import { furnish, reads, works, writes } from "./support/databases.js"
 import { engineOf, next, opened, record, written } from "./support/engines.js"
-import { increment, inTime, isCounted, shopsOn, visiting } from "./support/outages.js"
-import { paced } from "./support/pace.js"
+import * as LossyProxy from "./support/lossyProxy.js"
+import { countIsPlausible, increment, shopsOn, timeLimitMillis, underLoad } from "./support/outages.js"
 import { ioredisOn, nodeRedisOn, nodeRedisPoolOn, storeAt, storeOn } from "./support/redisClients.js"
-import { replicated } from "./support/replicated.js"
+import { untilReplicated } from "./support/redisReplication.js"
+import * as Redis from "./support/servers/redis.js"
+import { until } from "./support/servers/server.js"
 import * as Shop from "./support/shop.js"
 import { begin, between, ok, ShopSession, show, valueOf } from "./support/shop.js"
-import * as Way from "./support/way.js"
 
 /** A server that can be ended as a crash does, and started again on what it had written down. */
 const restartable = (settings: Redis.Options["settings"] = {}) =>
@@ -51,7 +51,7 @@ const clients: ReadonlyArray<
 
 describe("a server that goes away and comes back", () => {
   for (const [name, on] of clients) {
-    it.scopedLive(`${name}: every call is unavailable, and then the same store goes on (F14, F15, F18)`, () =>
+    it.scopedLive(`${name}: every call is unavailable, and then the same store goes on`, () =>
       Effect.gen(function*() {
         const server = yield* restartable({ appendonly: "yes", appendfsync: "always" })
         const store = yield* Effect.flatMap(on(server.url), (client) => storeOn(client))
@@ -115,8 +115,8 @@ describe("a server that is killed under load and started again", () => {
           Effect.zipRight(refused),
           Effect.zipRight(server.start)
         )
-        const all = yield* visiting(shops, crash)
-        yield* Effect.forEach(all, (told) => isCounted(shops, told))
+        const all = yield* underLoad(shops, crash)
+        yield* Effect.forEach(all, (told) => countIsPlausible(shops, told))
         assert.isUndefined((yield* valueOf(calm, out)).user)
       }))
   }
@@ -175,19 +175,19 @@ describe("a crash, and what was confirmed before it", () => {
       yield* isDead(store, late, start)
     }))
 
-  it.scopedLive("a fail-over: a replica that has not heard of a logout takes over; the session is alive (F22)", () =>
+  it.scopedLive("a fail-over: a replica that has not heard of a logout takes over; the session is alive", () =>
     Effect.gen(function*() {
       const settings = { "repl-diskless-sync-delay": "0" }
       const main = yield* Redis.make({ settings })
       const replica = yield* Redis.make({ settings })
-      const link = yield* Way.make(main.port)
+      const link = yield* LossyProxy.make(main.port)
       yield* replica.ask("REPLICAOF", "127.0.0.1", String(link.port))
       yield* until(main.ask("INFO", "replication"), (info) => info.includes("state=online"))
       const store = yield* storeAt(main.url, { prefix: "shop:" })
       assert.isFalse(store.capabilities.durableDestroy)
       const destroyed = yield* stored(store)
-      yield* replicated(main, replica)
-      yield* link.silence
+      yield* untilReplicated(main, replica)
+      yield* link.loseReplies
       yield* store.destroy(destroyed.key)
       yield* isDead(store, destroyed, start)
 
@@ -199,7 +199,7 @@ describe("a crash, and what was confirmed before it", () => {
     }))
 })
 
-describe("a server that has stopped answering (F17)", () => {
+describe("a server that has stopped answering", () => {
   it.scopedLive("is 503 within the engine's time, for a hundred requests at once; then it goes on", () =>
     Effect.gen(function*() {
       const server = yield* Redis.make()
@@ -207,7 +207,7 @@ describe("a server that has stopped answering (F17)", () => {
       const { calm, shop } = yield* shopsOn(store)
       const cookie = yield* begin(calm)
       yield* server.signal("SIGSTOP")
-      const [spent, all] = yield* paced(
+      const [spent, all] = yield* activeMillis(
         Effect.forEach(range(100), () => shop.request(show(ShopSession.get("user")), cookie), {
           concurrency: "unbounded"
         })
@@ -215,7 +215,7 @@ describe("a server that has stopped answering (F17)", () => {
       for (const { cookie, headers, status } of all) {
         assert.deepStrictEqual([status, headers.get("retry-after"), cookie], [503, "5", undefined])
       }
-      assert.isBelow(spent, inTime)
+      assert.isBelow(spent, timeLimitMillis)
       const logout = yield* shop.request(Effect.zipRight(ShopSession.destroy, ok), cookie)
       assert.deepStrictEqual([logout.status, logout.cookie], [503, undefined])
       yield* server.signal("SIGCONT")
@@ -238,7 +238,7 @@ describe("a server that has stopped answering (F17)", () => {
     }))
 })
 
-describe("a reply that gets lost (F16)", () => {
+describe("a reply that gets lost", () => {
   const drivers: ReadonlyArray<
     readonly [name: string, on: (url: string) => Effect.Effect<Client, never, Scope.Scope>]
   > = [
@@ -253,11 +253,11 @@ describe("a reply that gets lost (F16)", () => {
     it.scopedLive(`${name}: each write is done once, and said to be`, () =>
       Effect.gen(function*() {
         const server = yield* Redis.make()
-        const way = yield* Way.make(server.port)
+        const proxy = yield* LossyProxy.make(server.port)
         const prefix = "shop:"
         const direct = yield* storeAt(server.url, { prefix })
         const store = yield* Effect.flatMap(
-          on(`redis://127.0.0.1:${way.port}`),
+          on(`redis://127.0.0.1:${proxy.port}`),
           (client) => storeOn(client, { prefix })
         )
         // One of the clients does not notice: there, this is what each call takes.
@@ -265,16 +265,16 @@ describe("a reply that gets lost (F16)", () => {
         const plain = yield* engineOf(direct, { timeout: "20 seconds" })
         yield* works(store)
 
-        yield* way.loseNext
+        yield* proxy.loseNextReply
         const first = yield* written(engine, { _tag: "Create", record: record() })
         assert.deepStrictEqual(yield* opened(plain, first.value), first.record)
 
-        yield* way.loseNext
+        yield* proxy.loseNextReply
         const saved = next(first.record)
         yield* written(engine, { _tag: "Save", value: first.value, record: saved, expectedVersion: 1 })
         assert.deepStrictEqual(yield* opened(plain, first.value), saved)
 
-        yield* way.loseNext
+        yield* proxy.loseNextReply
         const moved = { ...saved, version: 3, writeId: "moved" }
         const second = yield* written(engine, {
           _tag: "Rotate",
@@ -286,10 +286,10 @@ describe("a reply that gets lost (F16)", () => {
         assert.deepStrictEqual(yield* opened(plain, second.value), moved)
         assert.isUndefined(yield* opened(plain, first.value))
 
-        yield* way.loseNext
+        yield* proxy.loseNextReply
         yield* engine.destroy(second.value)
         assert.isUndefined(yield* opened(plain, second.value))
-        assert.deepStrictEqual(yield* direct.scan(first.record.namespace, undefined, 10, start), [])
+        assert.deepStrictEqual(yield* direct.scan(first.record.namespace, { limit: 10, now: start }), [])
       }))
   }
 })

@@ -9,12 +9,12 @@ import * as RedisStore from "effect-session/RedisStore"
 import type { Redis } from "ioredis"
 import { createCluster } from "redis"
 import { assert, describe } from "vitest"
-import { freePort } from "../examples/servers/freePort.js"
-import * as Server from "../examples/servers/redis.js"
-import { until } from "../examples/servers/server.js"
+import { freePort } from "../examples/shop/freePort.js"
 import { aRecord, freshKey, hour, namespace, start, stored } from "../src/internal/testing/records.js"
 import { furnish, reads, works, writes } from "./support/databases.js"
 import { clusterOn, ioredisOn, storeOn } from "./support/redisClients.js"
+import * as Server from "./support/servers/redis.js"
+import { until } from "./support/servers/server.js"
 
 /** A node that has all slots, and its replica. */
 const pair = Effect.gen(function*() {
@@ -97,9 +97,9 @@ describe("a replica that lags behind", () => {
         assert.strictEqual(yield* store.revoke(namespace, revocation.id), true)
         assert.isTrue(Option.isSome(yield* store.find(namespace, one.record.id, start)))
         assert.deepStrictEqual((yield* store.list(namespace, "ann", start)).map(({ id }) => id), [one.record.id])
-        assert.lengthOf(yield* store.scan(namespace, undefined, 10, start), 1)
+        assert.lengthOf(yield* store.scan(namespace, { limit: 10, now: start }), 1)
         assert.deepStrictEqual(yield* store.count(start), { current: current + 1, expired: 0 })
-        assert.strictEqual(yield* store.removeExpired(start + 24 * hour, 10), current + 1)
+        assert.strictEqual(yield* store.removeExpired({ now: start + 24 * hour, limit: 10 }), current + 1)
         const stats = yield* replica.ask("INFO", "commandstats")
         const used = [...stats.matchAll(/^cmdstat_([^:]+):/gm)].map(([, name = ""]) => name)
         assert.deepStrictEqual(used.filter((name) => /eval|^z(range|count|card)|^hm?get/.test(name)), [])

@@ -9,7 +9,7 @@ import type { Stored } from "../src/internal/testing/records.js"
 import { isAlive, isDead, start, stored } from "../src/internal/testing/records.js"
 import { reads, writes } from "./support/databases.js"
 import { ioredisOn, storeOn } from "./support/redisClients.js"
-import * as servers from "./support/servers.js"
+import * as servers from "./support/sharedServers.js"
 import { freshPrefix } from "./support/stores.js"
 
 const secret = "hunter2"
@@ -70,7 +70,7 @@ const isRefused = (store: Store, bad: Stored, good: Stored, what: string) =>
     }
     const { id, namespace } = bad.record
     assert.strictEqual((yield* Effect.flip(store.find(namespace, id, start))).reason, "corrupt", what)
-    const page = yield* store.scan(namespace, undefined, 10, start)
+    const page = yield* store.scan(namespace, { limit: 10, now: start })
     assert.deepStrictEqual(page.map((one) => "error" in one && [one.id, one.error.reason]), [[id, "corrupt"]], what)
     yield* store.list(namespace, "ann", start)
     yield* isAlive(store, good, start)
@@ -140,8 +140,8 @@ describe("values that are no records", () => {
       if (first !== undefined) yield* set(first, "m", secret)
       if (second !== undefined) yield* replace(second, secret)
       yield* store.revokeSubject("laws", "ann", first?.record.id)
-      assert.strictEqual(yield* store.removeExpired(start + 4, 3), 3)
-      assert.strictEqual(yield* store.removeExpired(start + 4, 3), 1)
+      assert.strictEqual(yield* store.removeExpired({ now: start + 4, limit: 3 }), 3)
+      assert.strictEqual(yield* store.removeExpired({ now: start + 4, limit: 3 }), 1)
       assert.deepStrictEqual(yield* store.count(start), { current: 0, expired: 0 })
       for (const { key, record } of all) {
         assert.strictEqual(yield* store.create(key, { ...record, ...ending(start + 5) }, start), "created")

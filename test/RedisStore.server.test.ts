@@ -6,12 +6,12 @@ import { Redis } from "ioredis"
 import { readFileSync } from "node:fs"
 import { inspect } from "node:util"
 import { assert, describe } from "vitest"
-import { freePort } from "../examples/servers/freePort.js"
-import * as Server from "../examples/servers/redis.js"
-import { until } from "../examples/servers/server.js"
+import { freePort } from "../examples/shop/freePort.js"
 import { stored } from "../src/internal/testing/records.js"
 import { works, writes } from "./support/databases.js"
 import { ioredisOn, nodeRedisOn, storeAt, storeOn } from "./support/redisClients.js"
+import * as Server from "./support/servers/redis.js"
+import { until } from "./support/servers/server.js"
 
 /** What a store is built with, or why it is not; and the warnings that were logged meanwhile. */
 const built = (build: ReturnType<typeof storeAt>) =>

@@ -21,7 +21,7 @@ import {
   start,
   stored
 } from "../src/internal/testing/records.js"
-import { recordsIn } from "./support/pages.js"
+import { recordsIn } from "./support/scanPages.js"
 
 const secret = (seed: number) =>
   Redacted.make(
@@ -44,7 +44,7 @@ const setUp = Effect.gen(function*() {
 /** Whoever looks for it is told that it is corrupt; who looks at all of them is told which it is. */
 const isRefused = (store: Store, { key, record: { id, namespace } }: Stored) =>
   Effect.gen(function*() {
-    const page = yield* store.scan(namespace, undefined, 10, start)
+    const page = yield* store.scan(namespace, { limit: 10, now: start })
     assert.strictEqual((yield* Effect.flip(store.load(key, start))).reason, "corrupt")
     assert.strictEqual((yield* Effect.flip(store.find(namespace, id, start))).reason, "corrupt")
     const damaged = page.flatMap((one) => "error" in one ? [[one.id, one.error.operation, one.error.reason]] : [])
@@ -70,11 +70,11 @@ describe("what a sealed store keeps", () => {
       const key = freshKey()
       yield* memory.create(key, { ...kept, id: aRecord().id }, start)
       assert.strictEqual((yield* Effect.flip(store.load(key, start))).reason, "corrupt")
-      yield* memory.save(thief.key, { ...thief.record, data: kept.data }, 1, start)
+      yield* memory.save(thief.key, { ...thief.record, data: kept.data }, { expectedVersion: 1, now: start })
       assert.strictEqual((yield* Effect.flip(store.load(thief.key, start))).reason, "corrupt")
       // An older state of its own, brought back under the version of now.
-      yield* store.save(victim.key, victim.record, 1, start)
-      yield* memory.save(victim.key, kept, 2, start)
+      yield* store.save(victim.key, victim.record, { expectedVersion: 1, now: start })
+      yield* memory.save(victim.key, kept, { expectedVersion: 2, now: start })
       assert.strictEqual((yield* Effect.flip(store.load(victim.key, start))).reason, "corrupt")
     }))
 
@@ -118,7 +118,10 @@ describe("what a sealed store keeps", () => {
         // Another process: it has not seen the row as it was.
         const store = yield* sealed
         yield* isRefused(store, { key, record: edited })
-        assert.strictEqual((yield* Effect.flip(store.save(key, record, edited.version, start))).reason, "corrupt")
+        assert.strictEqual(
+          (yield* Effect.flip(store.save(key, record, { expectedVersion: edited.version, now: start }))).reason,
+          "corrupt"
+        )
       }))
   }
 
@@ -134,7 +137,7 @@ describe("what a sealed store keeps", () => {
       assert.isTrue(Option.isNone(yield* store.load(key, start + day)))
       assert.isTrue(Option.isNone(yield* store.find(record.namespace, record.id, start + day)))
       // A page is full as long as there is something to fill it with.
-      const page = yield* store.scan(record.namespace, undefined, 1, start + day)
+      const page = yield* store.scan(record.namespace, { limit: 1, now: start + day })
       assert.deepStrictEqual(page.map(({ id }) => id), [other.record.id])
     }))
 
@@ -149,15 +152,15 @@ describe("what a sealed store keeps", () => {
       const sealed = Effect.provide(SealedStore.make(counted), ring)
       const { key, record } = yield* stored(yield* sealed)
       const store = yield* sealed
-      assert.strictEqual(yield* store.save(key, record, 1, start), "saved")
+      assert.strictEqual(yield* store.save(key, record, { expectedVersion: 1, now: start }), "saved")
       assert.strictEqual(loads, 1)
-      assert.strictEqual(yield* store.save(key, record, 2, start), "saved")
+      assert.strictEqual(yield* store.save(key, record, { expectedVersion: 2, now: start }), "saved")
       assert.strictEqual(loads, 1)
       const elsewhere = yield* sealed
       const found = Option.getOrThrow(yield* elsewhere.load(key, start))
-      assert.strictEqual(yield* elsewhere.save(key, found, 3, start), "saved")
+      assert.strictEqual(yield* elsewhere.save(key, found, { expectedVersion: 3, now: start }), "saved")
       assert.strictEqual(loads, 2)
-      assert.strictEqual(yield* store.save(key, record, 3, start), "conflict")
+      assert.strictEqual(yield* store.save(key, record, { expectedVersion: 3, now: start }), "conflict")
     }))
 
   it.live("may be the front of another store: its copies and fences open", () =>
@@ -172,7 +175,7 @@ describe("what a sealed store keeps", () => {
       for (const version of [1, 2, 3]) {
         const data = `"${version}"`
         yield* store.load(key, now)
-        assert.strictEqual(yield* store.save(key, { ...record, data }, version, now), "saved")
+        assert.strictEqual(yield* store.save(key, { ...record, data }, { expectedVersion: version, now }), "saved")
         assert.strictEqual(Option.getOrThrow(yield* front.load(key, now)).data, "")
         assert.strictEqual(Option.getOrThrow(yield* store.load(key, now)).data, data)
       }
@@ -204,7 +207,7 @@ describe("an engine that seals with the token", () => {
       const bound = yield* bind({ namespace: "laws", cookieName: "c" })
       const written = yield* bound.write({ _tag: "Create", record: aRecord({ data: `{"card":"4242"}` }) }, start)
       const [kept] = yield* Effect.flatMap(SessionStore, (store) =>
-        Effect.map(store.scan("laws", undefined, 10, start), recordsIn))
+        Effect.map(store.scan("laws", { limit: 10, now: start }), recordsIn))
       assert.match(kept?.data ?? "", /^t1\.[A-Za-z0-9_-]+$/)
       assert.notInclude(Buffer.from(kept?.data.slice(3) ?? "", "base64url").toString("latin1"), "4242")
       assert.strictEqual(written._tag, "Written")
@@ -226,7 +229,7 @@ describe("every engine in memory seals with the token when it is told to, and ke
         const directory = yield* SessionDirectory
         yield* bound.write({ _tag: "Create", record: aRecord() }, start)
         yield* bound.write({ _tag: "Create", record: aRecord({ data: `{"card":"4242"}` }) }, start)
-        const kept = recordsIn(yield* directory.scan("laws", undefined, 10, start))
+        const kept = recordsIn(yield* directory.scan("laws", { limit: 10, now: start }))
         assert.deepStrictEqual(kept.map(({ data }) => data.slice(0, 3)), ["t1."])
       }).pipe(Effect.provide(engine())))
   }

@@ -57,15 +57,15 @@ describe("make", () => {
 describe("a combination that browsers drop does not type-check, and is refused when it comes from a configuration", () => {
   const illegal: Readonly<Record<string, CookieOptions>> = {
     // @ts-expect-error a __Host- cookie cannot carry a Domain
-    "3.3.1: __Host- with a Domain": { prefix: "__Host-", domain: "example.com" },
+    "ASVS 3.3.1: __Host- with a Domain": { prefix: "__Host-", domain: "example.com" },
     // @ts-expect-error nor can the default prefix
-    "3.3.1: the default prefix with a Domain": { domain: "example.com" },
+    "ASVS 3.3.1: the default prefix with a Domain": { domain: "example.com" },
     // @ts-expect-error a __Host- cookie has the path /
-    "3.3.1: __Host-Http- with a Path": { prefix: "__Host-Http-", path: "/app" },
+    "ASVS 3.3.1: __Host-Http- with a Path": { prefix: "__Host-Http-", path: "/app" },
     // @ts-expect-error a prefixed cookie is Secure
-    "3.3.1: __Secure- that is not Secure": { prefix: "__Secure-", secure: false },
+    "ASVS 3.3.1: __Secure- that is not Secure": { prefix: "__Secure-", secure: false },
     // @ts-expect-error a prefixed cookie is Secure
-    "3.3.1: __Http- that is not Secure": { prefix: "__Http-", secure: false },
+    "ASVS 3.3.1: __Http- that is not Secure": { prefix: "__Http-", secure: false },
     // @ts-expect-error SameSite=None needs Secure
     "R20: SameSite=None that is not Secure": { prefix: "", secure: false, sameSite: "none" },
     // @ts-expect-error partitioned cookies are for other sites
@@ -75,7 +75,7 @@ describe("a combination that browsers drop does not type-check, and is refused w
     it(title, () => assert.isString(SessionCookie.validate(SessionCookie.make(options))))
   }
 
-  it("3.3.2: SameSite=None must be acknowledged", () => {
+  it("ASVS 3.3.2: SameSite=None must be acknowledged", () => {
     // @ts-expect-error the acknowledgement is missing
     const options: CookieOptions = { sameSite: "none" }
     assert.strictEqual(SessionCookie.make(options).sameSite, "none")
@@ -130,7 +130,7 @@ const mixes: ReadonlyArray<SessionCookie.SessionCookie> = prefixes.flatMap((pref
 
 describe("problemOf", () => {
   for (const prefix of prefixes) {
-    it(`3.3.1: ${prefix || "no prefix"}: refuses exactly the mixes of attributes that a browser drops`, () => {
+    it(`ASVS 3.3.1: ${prefix || "no prefix"}: refuses exactly the mixes of attributes that a browser drops`, () => {
       for (const cookie of mixes.filter(({ name }) => name === `${prefix}session`)) {
         assert.strictEqual(SessionCookie.validate(cookie) === undefined, browserKeeps(cookie), JSON.stringify(cookie))
       }
@@ -225,7 +225,7 @@ describe("maxAge", () => {
         expiry.lifetime?._tag === "Browser" || (expiry.lifetime === undefined && cookie.browserLength)
       ))))
 
-  it("F-T2: does not grow as time passes", () =>
+  it("does not grow as time passes", () =>
     fc.assert(fc.property(cookie, expiry, moment, fc.nat(), (cookie, expiry, now, passed) =>
       assert.isAtMost(
         SessionCookie.maxAge(cookie, expiry, now + passed) ?? 0,

@@ -12,8 +12,8 @@ import * as Path from "node:path"
 import { assert, describe } from "vitest"
 import * as Pages from "../examples/shop/pages.js"
 import { header, live, open, type Pages as App, servers, Visitor } from "./support/frontEnds.js"
+import { visit } from "./support/requestWithoutHttp.js"
 import { apiServers } from "./support/shopApi.js"
-import { visit } from "./support/visits.js"
 
 const secret = "hunter2"
 const script = `<script>alert("${secret}")</script>`

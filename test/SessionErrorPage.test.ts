@@ -6,7 +6,7 @@ import { Effect, Layer } from "effect"
 import { SessionErrorPage } from "effect-session"
 import { assert, describe } from "vitest"
 import { header, live, open, pages, type Served, servers, text, Visitor } from "./support/frontEnds.js"
-import { pairOf, setCookiesOf } from "./support/server.js"
+import { pairOf, setCookiesOf } from "./support/httpServer.js"
 
 const page = SessionErrorPage.layer((error, request) =>
   HttpServerResponse.html(`<h1>Sorry</h1> ${error._tag} for a ${request.method}`).pipe(

@@ -14,8 +14,8 @@ import {
 } from "effect-session"
 import { assert, describe } from "vitest"
 import * as Intercept from "./support/intercept.js"
+import { visit } from "./support/requestWithoutHttp.js"
 import { ShopSession } from "./support/shop.js"
-import { visit } from "./support/visits.js"
 
 /** What the store's calls go through; a test replaces it. */
 const faults: { wrap: Intercept.Interception; looks: number } = { wrap: (_, call) => call, looks: 0 }
@@ -217,8 +217,8 @@ describe("an optional session", () => {
     Effect.gen(function*() {
       const { cookie } = yield* visit(ShopSession, ShopSession.authenticate("ann"))
       faults.wrap = down
-      const { error, owed, result } = yield* visit(ShopSession, greet, cookie)
-      assert.deepStrictEqual([result, error, owed], ["the shop is open", undefined, undefined])
+      const { error, setCookie, result } = yield* visit(ShopSession, greet, cookie)
+      assert.deepStrictEqual([result, error, setCookie], ["the shop is open", undefined, undefined])
     })
   )
 

@@ -8,11 +8,11 @@ import type { Store } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
 import { intercepted } from "../src/internal/store/intercepted.js"
 import { someOrders } from "../src/internal/testing/interleave.js"
-import { increment, on, read, Tea } from "./support/ledgers.js"
+import { increment, on, read, Tea } from "./support/ledgerEngines.js"
+import { visit } from "./support/requestWithoutHttp.js"
 import * as Shop from "./support/shop.js"
 import { begin, between, ok, race, ShopSession, show, valueOf } from "./support/shop.js"
 import { stores } from "./support/stores.js"
-import { visit } from "./support/visits.js"
 
 const exclusively = Effect.zipRight(ShopSession.authenticateExclusively("ann"), ShopSession.set("user", "ann"))
 
@@ -117,9 +117,12 @@ for (const [name, layer] of stores) {
       (shop) =>
         Effect.gen(function*() {
           const cookie = yield* login(shop)
-          const [entry] = yield* shop.store.scan("test/Shop", undefined, 1, Date.now())
+          const [entry] = yield* shop.store.scan("test/Shop", { limit: 1, now: Date.now() })
           if (entry === undefined || !("data" in entry)) return assert.fail("not there")
-          yield* shop.store.save(entry.key, { ...entry, data: `{"tags":["tea"],"newer":1}` }, entry.version, Date.now())
+          yield* shop.store.save(entry.key, { ...entry, data: `{"tags":["tea"],"newer":1}` }, {
+            expectedVersion: entry.version,
+            now: Date.now()
+          })
           const answer = yield* race(shop, cookie, {
             first: ShopSession.get("tags"),
             meanwhile: ShopSession.update("tags", (tags) => [...tags, "cake"]),
@@ -128,7 +131,7 @@ for (const [name, layer] of stores) {
           const next = yield* Shop.cookieOf(answer)
           const value = yield* valueOf(shop, next)
           assert.deepStrictEqual([value.tags, value.count], [["tea", "cake"], 1])
-          const [after] = yield* shop.store.scan("test/Shop", undefined, 10, Date.now())
+          const [after] = yield* shop.store.scan("test/Shop", { limit: 10, now: Date.now() })
           assert.strictEqual(JSON.parse(after !== undefined && "data" in after ? after.data : "{}").newer, 1)
         })
     )

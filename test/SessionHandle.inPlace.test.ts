@@ -6,7 +6,7 @@ import { it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, HashMap, Layer, Option, Redacted, Schema, Stream } from "effect"
 import { MemoryEngine, Merge, ReadOnce, Session, SessionHistory } from "effect-session"
 import { assert, describe } from "vitest"
-import { visit } from "./support/visits.js"
+import { visit } from "./support/requestWithoutHttp.js"
 
 /** A schema of values that may be changed in place, and a way to do it. Each call of `change` is another change. */
 interface Kind {
@@ -245,7 +245,7 @@ describe("a value that may be changed in place", () => {
       onMemory(
         Defaulted,
         Effect.gen(function*() {
-          assert.isUndefined((yield* visit(Defaulted, Defaulted.value)).owed)
+          assert.isUndefined((yield* visit(Defaulted, Defaulted.value)).setCookie)
           const { cookie } = yield* visit(Defaulted, Defaulted.patch({ box: kind.make(), spare: kind.make() }))
           const seen = yield* visit(
             Defaulted,

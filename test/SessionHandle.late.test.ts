@@ -5,7 +5,7 @@ import * as HttpRouter from "@effect/platform/HttpRouter"
 import { Deferred, Effect, Logger } from "effect"
 import { assert, describe } from "vitest"
 import { live, open, servers, text, Visitor } from "./support/frontEnds.js"
-import { pairOf } from "./support/server.js"
+import { pairOf } from "./support/httpServer.js"
 
 const increment = Visitor.update("count", (n) => n + 1)
 

@@ -5,7 +5,7 @@ import type { Store } from "effect-session/SessionStore"
 import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe } from "vitest"
 import { intercepted } from "./support/intercept.js"
-import { visit } from "./support/visits.js"
+import { visit } from "./support/requestWithoutHttp.js"
 
 class Cart extends Session.Tag<Cart>()("test/Reread", {
   schema: Schema.Struct({

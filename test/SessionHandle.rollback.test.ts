@@ -5,7 +5,7 @@ import { it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, Layer, Option, Redacted, Schema } from "effect"
 import { MemoryEngine, ReadOnce, Session } from "effect-session"
 import { assert, describe } from "vitest"
-import { visit } from "./support/visits.js"
+import { visit } from "./support/requestWithoutHttp.js"
 
 class App extends Session.Tag<App>()("test/Rollback", {
   schema: Schema.Struct({
@@ -62,12 +62,12 @@ describe("withRollback", () => {
           App.authenticate("ann"),
           ends
         ])
-        const { error, owed } = yield* visit(
+        const { error, setCookie } = yield* visit(
           App,
           Effect.all([add("before"), Effect.exit(App.withRollback(part)), add("after")]),
           cookie
         )
-        assert.deepStrictEqual([error, owed], [undefined, undefined])
+        assert.deepStrictEqual([error, setCookie], [undefined, undefined])
         const value = yield* stored(cookie)
         assert.deepStrictEqual([value.count, value.user, value.items], [10, undefined, ["tea", "before", "after"]])
       })
@@ -149,12 +149,12 @@ describe("withRollback", () => {
     "flush is not undone, and what was set after it is",
     Effect.gen(function*() {
       const cookie = yield* begin
-      const { owed } = yield* visit(
+      const { setCookie } = yield* visit(
         App,
         Effect.ignore(App.withRollback(failing(Effect.all([App.destroy, App.set("user", "ann")])))),
         cookie
       )
-      assert.strictEqual(owed, "expire")
+      assert.strictEqual(setCookie, "expire")
       assert.strictEqual((yield* stored(cookie)).count, 0)
     })
   )
@@ -196,15 +196,15 @@ describe("withRollback", () => {
   test(
     "a visitor without a session whose part fails gets none, and a login that fails leaves the old token alive",
     Effect.gen(function*() {
-      const { owed } = yield* visit(App, Effect.ignore(App.withRollback(failing(increment))))
-      assert.isUndefined(owed)
+      const { setCookie } = yield* visit(App, Effect.ignore(App.withRollback(failing(increment))))
+      assert.isUndefined(setCookie)
       const cookie = yield* begin
       const login = yield* visit(
         App,
         Effect.ignore(App.withRollback(failing(Effect.all([App.authenticate("ann"), App.setTestCookie])))),
         cookie
       )
-      assert.isUndefined(login.owed)
+      assert.isUndefined(login.setCookie)
       assert.isTrue(yield* Effect.flatMap(App.service, ({ exists }) => exists(Redacted.make(cookie ?? ""))))
     })
   )

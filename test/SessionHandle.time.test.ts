@@ -6,8 +6,8 @@ import { DateTime, Duration, Effect, Layer, Option, Redacted, Schema, TestClock 
 import { Expiry, Lifetime, MemoryEngine, Session } from "effect-session"
 import { MemoryStore } from "effect-session"
 import { assert, describe } from "vitest"
-import { on, Tea } from "./support/ledgers.js"
-import { visit } from "./support/visits.js"
+import { on, Tea } from "./support/ledgerEngines.js"
+import { visit } from "./support/requestWithoutHttp.js"
 
 class App extends Session.Tag<App>()("test/Time", {
   schema: Schema.Struct({
@@ -41,8 +41,8 @@ describe("endsAt and timeLeft", () => {
   test(
     "a visitor without a session has no end, and gets no session by asking",
     Effect.gen(function*() {
-      const { owed, result } = yield* visit(App, asked)
-      assert.deepStrictEqual([result, owed], [[undefined, undefined], undefined])
+      const { setCookie, result } = yield* visit(App, asked)
+      assert.deepStrictEqual([result, setCookie], [[undefined, undefined], undefined])
       assert.deepStrictEqual(yield* ask("r1.unknown"), [undefined, undefined])
     })
   )
@@ -182,9 +182,12 @@ describe("renew", () => {
       yield* TestClock.adjust("13 days")
       yield* visit(App, App.get("user"), cookie)
       assert.deepStrictEqual(yield* ask(cookie), [minutes(14 * 24 * 60), 24 * 60])
-      const { error, owed, result } = yield* visit(App, Effect.zipRight(App.touch, asked), cookie)
+      const { error, setCookie, result } = yield* visit(App, Effect.zipRight(App.touch, asked), cookie)
       assert.deepStrictEqual([error, result], [undefined, [minutes(27 * 24 * 60), 14 * 24 * 60]])
-      assert.strictEqual(owed === undefined || owed === "expire" ? undefined : owed.maxAge, 14 * 24 * 3600)
+      assert.strictEqual(
+        setCookie === undefined || setCookie === "expire" ? undefined : setCookie.maxAge,
+        14 * 24 * 3600
+      )
       yield* TestClock.adjust("13 days")
       assert.isTrue(yield* isAlive(cookie))
     }),
@@ -207,7 +210,7 @@ describe("renew", () => {
       yield* TestClock.adjust("50 minutes")
       yield* visit(App, App.touch, capped)
       assert.deepStrictEqual(yield* ask(capped), [minutes(190), 30])
-      assert.isUndefined((yield* visit(App, App.touch)).owed)
+      assert.isUndefined((yield* visit(App, App.touch)).setCookie)
     })
   )
 
@@ -299,7 +302,7 @@ describe("clear and create", () => {
       assert.deepStrictEqual(yield* ask(cookie), [minutes(60), 60])
       yield* visit(App, Effect.zipRight(App.clear, App.setExpiry(Lifetime.lasting("5 minutes"))), cookie)
       assert.deepStrictEqual(yield* ask(cookie), [minutes(5), 5])
-      assert.isUndefined((yield* visit(App, Effect.zipRight(App.setExpiry(Lifetime.browser), App.clear))).owed)
+      assert.isUndefined((yield* visit(App, Effect.zipRight(App.setExpiry(Lifetime.browser), App.clear))).setCookie)
     })
   )
 

@@ -18,7 +18,7 @@ import { SessionErrorPage } from "effect-session"
 import * as SessionHttpApi from "effect-session/SessionHttpApi"
 import { assert, describe, expect, it } from "vitest"
 import { browse, counted, header, here, live, open, type Served, served, Staff, Visitor } from "./support/frontEnds.js"
-import { setCookiesOf } from "./support/server.js"
+import { setCookiesOf } from "./support/httpServer.js"
 import { unavailable } from "./support/shopApi.js"
 
 class User extends Schema.Class<User>("GuardedUser")({ id: Schema.String, name: Schema.String }) {}

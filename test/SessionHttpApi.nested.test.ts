@@ -13,7 +13,7 @@ import { Effect, Layer, Option, Schema } from "effect"
 import { SessionErrorPage } from "effect-session"
 import { assert, describe } from "vitest"
 import { counted, header, live, open, type Served, Visitor } from "./support/frontEnds.js"
-import { pairOf, setCookiesOf } from "./support/server.js"
+import { pairOf, setCookiesOf } from "./support/httpServer.js"
 import { api, clientOn, routes, unavailable, using } from "./support/shopApi.js"
 
 /** Counts in the session that is open where it runs. */

@@ -7,7 +7,7 @@ import { Cause, Effect, Fiber } from "effect"
 import { assert, describe } from "vitest"
 import { type Around, everyFrontEnd, type Handler } from "./support/everyFrontEnd.js"
 import { header, live, open, text, Visitor } from "./support/frontEnds.js"
-import { pairOf, setCookiesOf } from "./support/server.js"
+import { pairOf, setCookiesOf } from "./support/httpServer.js"
 
 const arounds: ReadonlyArray<readonly [name: string, around: Around]> = [
   ["timeout", Effect.timeoutFailCause({ duration: "1 minute", onTimeout: () => Cause.die("late") })],

@@ -19,8 +19,8 @@ import {
 } from "effect-session"
 import { assert, describe } from "vitest"
 import { cachingProxy } from "./support/cachingProxy.js"
+import { serve, setCookiesOf, wrappedEngine } from "./support/httpServer.js"
 import { headersOf, type RawAnswer, request } from "./support/rawHttp.js"
-import { serve, setCookiesOf, wrappedEngine } from "./support/server.js"
 
 class Users extends Session.Tag<Users>()("test/Caches", {
   schema: Schema.Struct({

@@ -7,9 +7,9 @@ import * as HttpServer from "@effect/platform/HttpServer"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import { Effect, Layer } from "effect"
 import { assert, describe } from "vitest"
-import { increment, live, open, text } from "./support/counting.js"
+import { increment, live, open, text } from "./support/countingServer.js"
+import { serve, setCookiesOf, wrappedEngine } from "./support/httpServer.js"
 import { headersOf, request } from "./support/rawHttp.js"
-import { serve, setCookiesOf, wrappedEngine } from "./support/server.js"
 import { ShopSession } from "./support/shop.js"
 
 describe("by the status of the response", () => {

@@ -8,9 +8,9 @@ import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import { Deferred, Effect, Exit, Fiber, Layer, Logger, Queue, Schema, type Scope, Stream } from "effect"
 import { Session } from "effect-session"
 import { assert, describe } from "vitest"
-import { abandoned, increment, live, open, socketTo, text } from "./support/counting.js"
+import { abandoned, increment, live, open, socketTo, text } from "./support/countingServer.js"
+import { exchange, pairOf, serve, setCookiesOf, wrappedEngine } from "./support/httpServer.js"
 import { headersOf, request } from "./support/rawHttp.js"
-import { exchange, pairOf, serve, setCookiesOf, wrappedEngine } from "./support/server.js"
 import { ShopSession } from "./support/shop.js"
 
 class Staff extends Session.Tag<Staff>()("test/Staff", {

@@ -7,9 +7,9 @@ import { it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import { MemoryEngine, SessionCookie } from "effect-session"
 import { assert, describe } from "vitest"
-import { increment, text } from "./support/counting.js"
+import { increment, text } from "./support/countingServer.js"
+import { pairOf, serve, setCookiesOf } from "./support/httpServer.js"
 import { request } from "./support/rawHttp.js"
-import { pairOf, serve, setCookiesOf } from "./support/server.js"
 import { ShopSession } from "./support/shop.js"
 
 const app = HttpRouter.empty.pipe(

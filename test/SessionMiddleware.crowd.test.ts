@@ -13,8 +13,8 @@ import type { CookieOptions } from "effect-session/SessionCookie"
 import { randomBytes } from "node:crypto"
 import { CookieJar } from "tough-cookie"
 import { assert, describe } from "vitest"
+import { serve, setCookiesOf } from "./support/httpServer.js"
 import { request } from "./support/rawHttp.js"
-import { serve, setCookiesOf } from "./support/server.js"
 
 class Users extends Session.Tag<Users>()("test/Crowd", {
   schema: Schema.Struct({ cart: Schema.optionalWith(Schema.Number, { default: () => 0 }) })

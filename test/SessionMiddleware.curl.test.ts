@@ -13,7 +13,7 @@ import { copyFileSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import * as Path from "node:path"
 import { assert, describe } from "vitest"
-import { serve } from "./support/server.js"
+import { serve } from "./support/httpServer.js"
 
 class Users extends Session.Tag<Users>()("test/Curl", {
   schema: Schema.Struct({ cart: Schema.optionalWith(Schema.Array(Schema.String), { default: () => [] }) })

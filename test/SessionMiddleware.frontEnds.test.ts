@@ -10,7 +10,7 @@ import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import { Context, Effect, Layer } from "effect"
 import { assert, describe } from "vitest"
 import { counted, frontEnds, header, live, open, pages, servers, Staff, text, Visitor } from "./support/frontEnds.js"
-import { exchange, pairOf, setCookiesOf } from "./support/server.js"
+import { exchange, pairOf, setCookiesOf } from "./support/httpServer.js"
 import { api, routes } from "./support/shopApi.js"
 
 const cors = HttpMiddleware.cors({ allowedOrigins: ["https://a.example", "https://b.example"], credentials: true })

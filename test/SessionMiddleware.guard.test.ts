@@ -9,7 +9,7 @@ import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import { Context, Effect, Layer, Option } from "effect"
 import { assert, describe } from "vitest"
 import { counted, header, live, open, text, Visitor } from "./support/frontEnds.js"
-import { pairOf, setCookiesOf } from "./support/server.js"
+import { pairOf, setCookiesOf } from "./support/httpServer.js"
 
 class CurrentUser extends Context.Tag("test/CurrentUser")<CurrentUser, { readonly id: string }>() {}
 

@@ -5,8 +5,8 @@ import { it } from "@effect/vitest"
 import { Deferred, Effect, Random } from "effect"
 import * as Http from "node:http"
 import { assert, describe } from "vitest"
-import { abort, type Client, cookieAfter, open, seeded, send, start } from "./support/keptConnections.js"
-import { gate, type Held } from "./support/server.js"
+import { gate, type Held } from "./support/httpServer.js"
+import { abort, type Client, cookieAfter, open, seeded, send, start } from "./support/keepAliveClients.js"
 
 /** What a visitor does, and how many requests that takes. */
 const steps = {
@@ -149,7 +149,7 @@ const assertWhole = (client: Client, cookie: string, when: string) =>
 for (const remote of [false, true]) {
   describe(`clients that hang up, with a store ${remote ? "behind a network" : "of this process"}`, () => {
     seeded(
-      "where a save had begun it is done, and else nothing is (F38)",
+      "where a save had begun it is done, and else nothing is",
       Effect.gen(function*() {
         const { client, hangUp } = yield* startWithHangUps(remote)
         const { cookie } = yield* send(client, "POST", "/write/0")
@@ -169,7 +169,7 @@ for (const remote of [false, true]) {
     )
 
     seeded(
-      "at any time, what a handler wrote is there wholly or not at all, and once (F38)",
+      "at any time, what a handler wrote is there wholly or not at all, and once",
       Effect.gen(function*() {
         const { client } = yield* startWithHangUps(remote)
         const { cookie } = yield* send(client, "POST", "/write/0")
@@ -190,7 +190,7 @@ for (const remote of [false, true]) {
       })
     )
 
-    it.live("after a login that nobody waited for, the old cookie leads to the old session or to none (F38, F39)", () =>
+    it.live("after a login that nobody waited for, the old cookie leads to the old session or to none", () =>
       Effect.gen(function*() {
         const { client, hangUp } = yield* startWithHangUps(remote)
         for (const place of ["before its load", "after its load", "in its handler", "after its rotation"]) {
@@ -207,7 +207,7 @@ for (const remote of [false, true]) {
 }
 
 describe("redirects", () => {
-  it.live("a client that follows one at its first byte sees the new state, 200 of 200 times (F37)", () =>
+  it.live("a client that follows one at its first byte sees the new state, 200 of 200 times", () =>
     Effect.gen(function*() {
       const client = yield* start((operation, call) => operation === "load" ? call : Effect.delay(call, "20 millis"))
       // Nothing of the body is waited for.

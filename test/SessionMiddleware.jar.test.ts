@@ -10,9 +10,9 @@ import { Expiry, Session, type SessionCookie } from "effect-session"
 import type { Settings } from "effect-session/SessionService"
 import { Cookie, CookieJar } from "tough-cookie"
 import { assert, describe } from "vitest"
+import { gate, pairOf, permutations, serve, type SetCookie, setCookiesOf, wrappedEngine } from "./support/httpServer.js"
 import type { Operation } from "./support/intercept.js"
 import { type RawAnswer, request } from "./support/rawHttp.js"
-import { gate, pairOf, permutations, serve, type SetCookie, setCookiesOf, wrappedEngine } from "./support/server.js"
 
 class Users extends Session.Tag<Users>()("test/Jar", {
   schema: Schema.Struct({ cart: Schema.optionalWith(Schema.Number, { default: () => 0 }) })
@@ -229,7 +229,7 @@ describe("responses that overtake one another", () => {
   )
 
   live(
-    "two tabs log in at once: the later response decides, and the cart goes to one of them (F31)",
+    "two tabs log in at once: the later response decides, and the cart goes to one of them",
     Effect.gen(function*() {
       for (const [earlier, later] of [["/ann", "/bob"], ["/bob", "/ann"], ["/ann", "/ann"]] as const) {
         const { parked, port } = yield* start()

@@ -15,7 +15,7 @@ import { Effect, Layer, Schema } from "effect"
 import { assert, describe } from "vitest"
 import { everyFrontEnd, type Handler } from "./support/everyFrontEnd.js"
 import { header, live, open, type Served, Staff, text, Visitor } from "./support/frontEnds.js"
-import { pairOf, setCookiesOf } from "./support/server.js"
+import { pairOf, setCookiesOf } from "./support/httpServer.js"
 
 /** A hook that replaces what caches follow. */
 const careless = HttpApp.appendPreResponseHandler((_, response) =>

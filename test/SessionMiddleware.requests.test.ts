@@ -11,9 +11,9 @@ import { MemoryEngine, ReadOnce, Session, SessionCookie } from "effect-session"
 import type * as Http from "node:http"
 import * as Http2 from "node:http2"
 import { assert, describe } from "vitest"
-import { abandoned, increment, live, open, text } from "./support/counting.js"
+import { abandoned, increment, live, open, text } from "./support/countingServer.js"
+import { pairOf, serve, setCookiesOf } from "./support/httpServer.js"
 import { request } from "./support/rawHttp.js"
-import { pairOf, serve, setCookiesOf } from "./support/server.js"
 import { ShopSession } from "./support/shop.js"
 
 class Users extends Session.Tag<Users>()("test/Requests", {

@@ -78,7 +78,7 @@ const live = (title: string, body: (port: number) => Effect.Effect<void, unknown
   it.live(title, () => Effect.flatMap(serve(), body).pipe(Effect.scoped, Effect.orDie))
 
 describe("the middleware on a real server", () => {
-  live("the default cookie, to the byte (3.3.3)", (port) =>
+  live("the default cookie, to the byte (ASVS 3.3.3)", (port) =>
     Effect.gen(function*() {
       const answer = yield* request(port, "/set")
       assert.match(
@@ -144,7 +144,7 @@ describe("the middleware on a real server", () => {
       assert.deepStrictEqual([answer.status, headersOf(answer, "vary")], [404, []])
     }))
 
-  live("no token is taken from the query, a body or another header (14.2.1)", (port) =>
+  live("no token is taken from the query, a body or another header (ASVS 14.2.1)", (port) =>
     Effect.gen(function*() {
       const cookie = pairOf(yield* request(port, "/set"))[0] ?? ""
       const token = cookie.split("=")[1] ?? ""

@@ -22,7 +22,7 @@ const watched = (removeExpired: (call: number) => Effect.Effect<number, SessionS
   const moments: Array<number> = []
   const store: Maintenance = {
     count: () => noCount,
-    removeExpired: (now) => Effect.suspend(() => removeExpired(moments.push(now) - 1))
+    removeExpired: ({ now }) => Effect.suspend(() => removeExpired(moments.push(now) - 1))
   }
   return { moments, layer: maintains(store) }
 }
@@ -113,7 +113,7 @@ describe("a round", () => {
       const asked: Array<number> = []
       const store: Maintenance = {
         count: () => noCount,
-        removeExpired: (_, limit) =>
+        removeExpired: ({ limit }) =>
           Effect.delay(Effect.sync(() => (asked.push(limit), limit)), Math.round(limit * millisEach))
       }
       const sweep = SessionReaper.sweep({ budget: "1 seconds", ...options })
@@ -142,7 +142,7 @@ describe("a round", () => {
       const store: Maintenance = {
         count: () => noCount,
         // The store becomes busy after three batches.
-        removeExpired: (_, limit) =>
+        removeExpired: ({ limit }) =>
           Effect.suspend(() => Effect.as(Effect.sleep(asked.push(limit) > 3 ? limit / 20 : 1), limit))
       }
       const fiber = yield* Effect.fork(
@@ -161,7 +161,7 @@ describe("a round", () => {
       // Each batch takes three seconds: three begin within ten, with their pauses, and the fourth at nine.
       const slow: Maintenance = {
         ...store,
-        removeExpired: (now, limit) => Effect.delay(store.removeExpired(now, limit), "3 seconds")
+        removeExpired: ({ now, limit }) => Effect.delay(store.removeExpired({ now, limit }), "3 seconds")
       }
       yield* Layer.build(Layer.provide(SessionReaper.layer({ batch: 10 }), maintains(slow)))
       const left = Effect.map(store.count(start), ({ expired }) => expired)
@@ -335,7 +335,7 @@ describe("databases", () => {
         const touch = Effect.zipRight(
           Ref.set(once, true),
           Effect.map(
-            Effect.orDie(store.touch(touched.key, start, end, start)),
+            Effect.orDie(store.touch(touched.key, { lastSeenAt: start, expiresAt: end, now: start })),
             (outcome) => assert.strictEqual(outcome, "touched")
           )
         )
@@ -384,7 +384,7 @@ describe("databases", () => {
       }
       yield* rows(store, 40, start - 1)
       const living = yield* stored(store, endingAt(end))
-      for (const limit of [1, 2, 7]) assert.strictEqual(yield* store.removeExpired(start, limit), limit)
+      for (const limit of [1, 2, 7]) assert.strictEqual(yield* store.removeExpired({ now: start, limit }), limit)
       assert.deepStrictEqual(yield* store.count(start), { current: 1, expired: 30 })
       assert.strictEqual(yield* sweepOf(store, {}), 30)
       yield* isAlive(store, living, start)

@@ -66,7 +66,7 @@ describe("a save", () => {
 describe("a touch", () => {
   it("moves the last use and the end forward, never beyond the deadline, and nothing else", () => {
     fc.assert(fc.property(records, time, time, (old, seen, end) => {
-      const touched = applyTouch(old, seen, end)
+      const touched = applyTouch(old, { lastSeenAt: seen, expiresAt: end })
       assert.strictEqual(touched.lastSeenAt, Math.max(old.lastSeenAt, seen))
       assert.isAtLeast(touched.expiry.at, old.expiry.at)
       assert.isAtMost(touched.expiry.at, Math.max(old.expiry.at, Math.min(end, old.expiry.deadline ?? Infinity)))
@@ -78,9 +78,12 @@ describe("a touch", () => {
 
   it("leaves the same whatever the order of two, and the second time nothing new", () => {
     fc.assert(fc.property(records, time, time, time, time, (old, seen, end, seen2, end2) => {
-      const first = applyTouch(old, seen, end)
-      assert.deepStrictEqual(applyTouch(first, seen, end), first)
-      assert.deepStrictEqual(applyTouch(first, seen2, end2), applyTouch(applyTouch(old, seen2, end2), seen, end))
+      const first = applyTouch(old, { lastSeenAt: seen, expiresAt: end })
+      assert.deepStrictEqual(applyTouch(first, { lastSeenAt: seen, expiresAt: end }), first)
+      assert.deepStrictEqual(
+        applyTouch(first, { lastSeenAt: seen2, expiresAt: end2 }),
+        applyTouch(applyTouch(old, { lastSeenAt: seen2, expiresAt: end2 }), { lastSeenAt: seen, expiresAt: end })
+      )
     }))
   })
 })

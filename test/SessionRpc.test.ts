@@ -12,8 +12,8 @@ import { SessionError } from "effect-session"
 import * as SessionRpc from "effect-session/SessionRpc"
 import { assert, describe, expect } from "vitest"
 import { browse, counted, live, open, Staff, Visitor } from "./support/frontEnds.js"
+import { pairOf, setCookiesOf } from "./support/httpServer.js"
 import type { RawAnswer } from "./support/rawHttp.js"
-import { pairOf, setCookiesOf } from "./support/server.js"
 
 const WithSession = SessionRpc.make(Visitor)
 const error = SessionError.SessionError

@@ -8,7 +8,7 @@ import type { Any } from "effect-session/SessionSchema"
 import { make } from "effect-session/SessionSchema"
 import { assert, describe } from "vitest"
 import { maxDepth, maxValues, problemOf, problemOfValue } from "../src/internal/json.js"
-import { visit } from "./support/visits.js"
+import { visit } from "./support/requestWithoutHttp.js"
 
 interface Tree {
   readonly name: string

@@ -8,9 +8,9 @@ import * as MigratingStore from "effect-session/MigratingStore"
 import * as SealedStore from "effect-session/SealedStore"
 import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe } from "vitest"
-import { first, ring } from "./support/rings.js"
+import { firstKey, keyringOf } from "./support/keyrings.js"
+import { visit } from "./support/requestWithoutHttp.js"
 import { stores } from "./support/stores.js"
-import { visit } from "./support/visits.js"
 
 class App extends Session.Tag<App>()("test/ById", {
   schema: Schema.Struct({
@@ -29,7 +29,7 @@ const combined: typeof stores = [
   ],
   [
     "sealed",
-    () => Layer.provide(SealedStore.layer(), [Layer.sync(SessionStore, () => MemoryStore.make()), ring(first)])
+    () => Layer.provide(SealedStore.layer(), [Layer.sync(SessionStore, () => MemoryStore.make()), keyringOf(firstKey)])
   ]
 ]
 

@@ -167,7 +167,7 @@ for (const [dialect, database, schema] of databases) {
         const [one] = records
         if (one === undefined) return assert.fail()
         const saved = { ...one.record, attributes: `{"level":2}` }
-        assert.strictEqual(yield* store.save(one.key, saved, 1, start), "saved")
+        assert.strictEqual(yield* store.save(one.key, saved, { expectedVersion: 1, now: start }), "saved")
         yield* isAlive(store, { key: one.key, record: { ...saved, version: 2 } }, start)
         assert.deepStrictEqual(yield* SqlMigrations.run(), [])
       }).pipe(Effect.provide(database())))

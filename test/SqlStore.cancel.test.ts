@@ -100,7 +100,7 @@ for (const [name, client, pause] of databases) {
           for (let i = 0; i < 8; i++) {
             yield* hold
             const later = next(now)
-            const save = yield* Effect.fork(store.save(one.key, later, now.version, start))
+            const save = yield* Effect.fork(store.save(one.key, later, { expectedVersion: now.version, now: start }))
             yield* waiting(1)
             yield* together([release, Fiber.interrupt(save), strangers(sql, 1)])
             yield* strangers(sql, 1)
@@ -126,7 +126,9 @@ describe("postgres: a server that takes new connections late", () => {
       const say = (statement: string) => other.executeUnprepared(statement, [], undefined)
       const one = yield* stored(store)
       yield* Effect.zipRight(say("BEGIN"), say(`SELECT id FROM ${prefix}sessions FOR UPDATE`))
-      const save = yield* Effect.fork(store.save(one.key, next(one.record), one.record.version, start))
+      const save = yield* Effect.fork(
+        store.save(one.key, next(one.record), { expectedVersion: one.record.version, now: start })
+      )
       yield* untilWaiting(admin, "postgres", prefix, 1)
       yield* Postgres.sent([first], "SIGSTOP")
       yield* Fiber.interrupt(save)
@@ -165,7 +167,10 @@ describe("postgres: a commit that waits for a replica", () => {
       yield* Effect.forkScoped(Effect.forever(probe.unsafe("SELECT pg_logical_emit_message(true, '', '')")))
       yield* Effect.repeat(waits, { until: (rows) => rows.length === 1 })
       const save = yield* Effect.fork(
-        Context.get(strict, SessionStore).save(one.key, next(one.record), one.record.version, start)
+        Context.get(strict, SessionStore).save(one.key, next(one.record), {
+          expectedVersion: one.record.version,
+          now: start
+        })
       )
       yield* Effect.repeat(waits, { until: (rows) => rows.length === 2 })
       yield* Fiber.interrupt(save)

@@ -89,7 +89,7 @@ for (const { client, codes, name, refusal, trigger, tries } of databases) {
           const { asked, prefix, run, store } = yield* opened
           const { key, record } = yield* stored(store)
           yield* run([...refusal(prefix, code, 3), trigger(prefix)])
-          assert.strictEqual(yield* store.save(key, record, 1, start), "saved")
+          assert.strictEqual(yield* store.save(key, record, { expectedVersion: 1, now: start }), "saved")
           assert.strictEqual(yield* asked, 4)
           yield* isAlive(store, { key, record: { ...record, version: 2 } }, start)
         }))
@@ -99,7 +99,7 @@ for (const { client, codes, name, refusal, trigger, tries } of databases) {
           const { asked, prefix, run, store } = yield* opened
           const { key, record } = yield* stored(store)
           yield* run([...refusal(prefix, code, 1000), trigger(prefix)])
-          const error = yield* Effect.flip(store.save(key, record, 1, start))
+          const error = yield* Effect.flip(store.save(key, record, { expectedVersion: 1, now: start }))
           assert.deepStrictEqual([error.operation, error.reason], ["save", "unavailable"])
           assert.instanceOf(error.cause, SqlError)
           assert.strictEqual(yield* asked, 4)
@@ -163,7 +163,9 @@ for (const { client, codes, name, refusal, trigger, tries } of databases) {
           yield* say(`INSERT INTO ${prefix}session_epochs SELECT '${namespace}', 'subject', seq, 1 FROM seq_1_to_100`)
           yield* say(`INSERT INTO ${prefix}session_epochs VALUES ('${namespace}', 'subject', 'ann', 1)`)
         }
-        const rotation = yield* Effect.fork(store.rotate(key, newKey, { ...record, version: 2 }, 1, start))
+        const rotation = yield* Effect.fork(
+          store.rotate(key, newKey, { ...record, version: 2 }, { expectedVersion: 1, now: start })
+        )
         yield* untilWaiting(sql, name, prefix, 1)
         // Now each waits for the other. That this one goes on shows that the statement was ended.
         yield* say(`SELECT id FROM ${prefix}sessions WHERE ${column} = '${key}' FOR UPDATE`)
@@ -219,11 +221,11 @@ describe("sqlite", () => {
       const { other, store } = yield* opened
       const { key, record } = yield* stored(store)
       yield* other.unsafe("BEGIN IMMEDIATE")
-      const error = yield* Effect.flip(store.save(key, record, 1, start))
+      const error = yield* Effect.flip(store.save(key, record, { expectedVersion: 1, now: start }))
       assert.deepStrictEqual([error.operation, error.reason], ["save", "unavailable"])
       assert.propertyVal(error.cause instanceof SqlError ? error.cause.cause : undefined, "code", "SQLITE_BUSY")
 
-      const save = yield* Effect.fork(store.save(key, record, 1, start))
+      const save = yield* Effect.fork(store.save(key, record, { expectedVersion: 1, now: start }))
       // It has met the lock, and waits.
       yield* Effect.repeat(Effect.zipRight(Effect.yieldNow(), Fiber.status(save)), {
         until: (status) => !FiberStatus.isRunning(status)

@@ -10,15 +10,15 @@ import { SessionStore, SessionStoreError } from "effect-session"
 import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
 import { assert, describe } from "vitest"
-import * as Mariadb from "../examples/servers/mariadb.js"
-import { until } from "../examples/servers/server.js"
 import { isThere, start, stored } from "../src/internal/testing/records.js"
+import { activeMillis } from "./support/activeTime.js"
 import { works } from "./support/databases.js"
-import { directory } from "./support/outages.js"
-import { paced } from "./support/pace.js"
+import * as LossyProxy from "./support/lossyProxy.js"
+import { sharedDirectory } from "./support/outages.js"
 import * as Postgres from "./support/postgresServer.js"
+import * as Mariadb from "./support/servers/mariadb.js"
+import { until } from "./support/servers/server.js"
 import { ofMariadb } from "./support/stores.js"
-import * as Way from "./support/way.js"
 
 type Client = Layer.Layer<SqlClient, unknown>
 
@@ -40,7 +40,7 @@ const pg: Database = {
 
 const mariadb: Database = {
   server: Effect.gen(function*() {
-    const { url } = yield* Mariadb.make({ directory: `${yield* directory}/data` })
+    const { url } = yield* Mariadb.make({ directory: `${yield* sharedDirectory}/data` })
     const admin = Context.get(yield* Layer.build(mariadb.client(url, 1)), SqlClient)
     const name = new URL(url).pathname.slice(1)
     yield* admin.unsafe("CREATE USER app@'%' IDENTIFIED BY 'pass'")
@@ -69,9 +69,9 @@ describe("a database that becomes read-only, while its address leads to another 
         for (const url of [first, second]) {
           yield* Effect.scoped(Layer.build(Layer.provide(SqlMigrations.layer(), client(url, 1))))
         }
-        const way = yield* Way.make(portOf(first))
+        const proxy = yield* LossyProxy.make(portOf(first))
         const url = new URL(first)
-        url.port = String(way.port)
+        url.port = String(proxy.port)
         url.hostname = "127.0.0.1"
         app(url)
         const context = yield* Layer.build(Layer.provide(SqlStore.layer(), client(url.href)))
@@ -80,13 +80,16 @@ describe("a database that becomes read-only, while its address leads to another 
         const admin = Context.get(yield* Layer.build(client(first, 1)), SqlClient)
         for (const statement of demote) yield* admin.unsafe(statement)
         const error = yield* Effect.flip(
-          Effect.repeat(store.touch(one.key, start, one.record.expiry.at, start), { until: () => false, times: 100 })
+          Effect.repeat(store.touch(one.key, { lastSeenAt: start, expiresAt: one.record.expiry.at, now: start }), {
+            until: () => false,
+            times: 100
+          })
         )
         assert.instanceOf(error, SessionStoreError)
         assert.strictEqual(error.reason, "unavailable")
         assert.isTrue(yield* isThere(store, one.key, start))
-        yield* way.lead(portOf(second))
-        const [spent] = yield* paced(
+        yield* proxy.connectTo(portOf(second))
+        const [spent] = yield* activeMillis(
           until(Effect.either(Effect.delay(stored(store), "100 millis")), ({ _tag }) => _tag === "Right")
         )
         assert.isBelow(spent, 10_000)

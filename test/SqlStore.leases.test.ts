@@ -15,7 +15,7 @@ import { range, together } from "../src/internal/testing/law.js"
 import { isAlive, start, stored } from "../src/internal/testing/records.js"
 import { untilWaiting, works } from "./support/databases.js"
 import { next } from "./support/engines.js"
-import * as servers from "./support/servers.js"
+import * as servers from "./support/sharedServers.js"
 import { freshPrefix, postgresClient, sqlStore } from "./support/stores.js"
 
 /** A store and the application on one pool of so many connections, and a client of the test. */
@@ -81,7 +81,7 @@ const blocked = Effect.gen(function*() {
   const { admin, hold, prefix, release, store } = yield* setUp(1)
   const [held, other] = [yield* stored(store), yield* stored(store)]
   yield* hold
-  const first = yield* Effect.fork(store.save(held.key, next(held.record), 1, start))
+  const first = yield* Effect.fork(store.save(held.key, next(held.record), { expectedVersion: 1, now: start }))
   const [pid = 0] = yield* untilWaiting(admin, "postgres", prefix, 1)
   return { admin, first, held, other, pid, release, store }
 })
@@ -120,7 +120,7 @@ it.scopedLive("consecutive and concurrent statements share one connection, and u
     yield* Effect.repeatN(isAlive(store, one, start), 99)
     assert.lengthOf(yield* backends, 1)
     yield* hold
-    const save = yield* Effect.fork(store.save(one.key, next(one.record), 1, start))
+    const save = yield* Effect.fork(store.save(one.key, next(one.record), { expectedVersion: 1, now: start }))
     yield* untilWaiting(admin, "postgres", prefix, 1)
     yield* isAlive(store, one, start)
     assert.lengthOf(yield* backends, 2)
@@ -131,7 +131,7 @@ it.scopedLive("consecutive and concurrent statements share one connection, and u
 it.scopedLive("a statement that is interrupted while it waits for a leased connection is never sent", () =>
   Effect.gen(function*() {
     const { first, other, release, store } = yield* blocked
-    const second = yield* Effect.fork(store.save(other.key, next(other.record), 1, start))
+    const second = yield* Effect.fork(store.save(other.key, next(other.record), { expectedVersion: 1, now: start }))
     const third = yield* Effect.fork(store.load(other.key, start))
     yield* Effect.sleep("20 millis")
     yield* Fiber.interrupt(second)

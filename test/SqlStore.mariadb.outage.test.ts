@@ -6,10 +6,10 @@ import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Context, Effect, Layer, Redacted } from "effect"
 import { describe } from "vitest"
-import { freePort } from "../examples/servers/freePort.js"
-import * as Mariadb from "../examples/servers/mariadb.js"
-import { crashes, directory, isCut, shopOn, starves } from "./support/outages.js"
-import { play } from "./support/outageScenes.js"
+import { freePort } from "../examples/shop/freePort.js"
+import { poolExhausted, sharedDirectory, shopOn, survivesBrokenConnections, survivesCrash } from "./support/outages.js"
+import { play } from "./support/outageScenarios.js"
+import * as Mariadb from "./support/servers/mariadb.js"
 import { mysqlClient } from "./support/stores.js"
 
 const client = (url: string, maxConnections = 3) => {
@@ -19,14 +19,14 @@ const client = (url: string, maxConnections = 3) => {
 }
 
 const startable = Effect.gen(function*() {
-  const options = { directory: `${yield* directory}/data`, port: yield* freePort }
+  const options = { directory: `${yield* sharedDirectory}/data`, port: yield* freePort }
   return { start: Mariadb.make(options), client }
 })
 
 describe("a MariaDB that goes away", () => {
   it.scopedLive(
     "killed: every call says that it is unavailable; started again it holds what was confirmed",
-    () => Effect.flatMap(startable, crashes)
+    () => Effect.flatMap(startable, survivesCrash)
   )
 
   play(startable)
@@ -34,7 +34,7 @@ describe("a MariaDB that goes away", () => {
 
 describe("a MariaDB that has enough of us", () => {
   it.scopedLive(
-    "connections that are cut under load are 503 at the worst, and nothing is lost (F25)",
+    "connections that are cut under load are 503 at the worst, and nothing is lost",
     () =>
       Effect.gen(function*() {
         const { url } = yield* (yield* startable).start
@@ -46,10 +46,10 @@ describe("a MariaDB that has enough of us", () => {
           ),
           Effect.forEach(({ id }) => Effect.ignore(admin.unsafe(`KILL CONNECTION ${id}`)))
         )
-        yield* isCut(shops, cut)
+        yield* survivesBrokenConnections(shops, cut)
       })
   )
 
-  it.scopedLive("a pool that the application has emptied is 503 in time, and works when it is free (F25)", () =>
-    starves(mysqlClient({ maxConnections: 1 })))
+  it.scopedLive("a pool that the application has emptied is 503 in time, and works when it is free", () =>
+    poolExhausted(mysqlClient({ maxConnections: 1 })))
 })

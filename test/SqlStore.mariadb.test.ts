@@ -7,7 +7,6 @@ import { it } from "@effect/vitest"
 import { Context, Deferred, Effect, Exit, Layer, Redacted, Scope } from "effect"
 import { SessionStore, StoredEngine } from "effect-session"
 import { afterAll, assert, beforeAll, describe } from "vitest"
-import * as Mariadb from "../examples/servers/mariadb.js"
 import { createLaws } from "../src/internal/testing/createLaws.js"
 import { dataLaws } from "../src/internal/testing/dataLaws.js"
 import { directoryLaws } from "../src/internal/testing/directoryLaws.js"
@@ -30,7 +29,8 @@ import { rotateLaws } from "../src/internal/testing/rotateLaws.js"
 import { saveLaws } from "../src/internal/testing/saveLaws.js"
 import { touchLaws } from "../src/internal/testing/touchLaws.js"
 import { dump, furnish, untilWaiting } from "./support/databases.js"
-import { directory } from "./support/outages.js"
+import { sharedDirectory } from "./support/outages.js"
+import * as Mariadb from "./support/servers/mariadb.js"
 import { freshPrefix, mysqlClient, sqlStore } from "./support/stores.js"
 
 /** The laws that come down to statements. */
@@ -41,7 +41,7 @@ const serverWith = (...settings: ReadonlyArray<string>) => {
   const scope = Effect.runSync(Scope.make())
   let url = ""
   beforeAll(async () => {
-    const server = Effect.flatMap(directory, (folder) => Mariadb.make({ directory: `${folder}/data`, settings }))
+    const server = Effect.flatMap(sharedDirectory, (folder) => Mariadb.make({ directory: `${folder}/data`, settings }))
     url = (await Effect.runPromise(Scope.extend(server, scope))).url
   })
   afterAll(() => Effect.runPromise(Scope.close(scope, Exit.void)))
@@ -87,7 +87,7 @@ describe("a server that is not strict, elsewhere, and of another engine by defau
         const call of [
           store.create(freshKey(), aRecord({ subject: tooLong }), start),
           store.create(freshKey(), aRecord({ namespace: tooLong }), start),
-          store.rotate(one.key, freshKey(), { ...one.record, subject: tooLong }, 1, start),
+          store.rotate(one.key, freshKey(), { ...one.record, subject: tooLong }, { expectedVersion: 1, now: start }),
           store.revokeSubject(long, tooLong),
           store.revokeSubject(long, tooLong, one.record.id),
           store.revokeSubject(tooLong, long),
@@ -155,10 +155,13 @@ describe("a server that becomes a replica", () => {
       )
       const before = yield* connections
       yield* admin.unsafe("SET GLOBAL read_only = ON")
-      assert.strictEqual((yield* Effect.flip(store.save(one.key, one.record, 1, start))).reason, "unavailable")
+      assert.strictEqual(
+        (yield* Effect.flip(store.save(one.key, one.record, { expectedVersion: 1, now: start }))).reason,
+        "unavailable"
+      )
       yield* isAlive(store, one, start)
       yield* admin.unsafe("SET GLOBAL read_only = OFF")
-      assert.strictEqual(yield* store.save(one.key, one.record, 1, start), "saved")
+      assert.strictEqual(yield* store.save(one.key, one.record, { expectedVersion: 1, now: start }), "saved")
       assert.isAbove(before.length, 0)
       assert.isTrue((yield* connections).some((id) => !before.includes(id)))
     }))
@@ -174,9 +177,9 @@ describe("removeExpired", () => {
       const say = yield* somebody(sql)
       yield* say("BEGIN")
       yield* say(`SELECT * FROM ${prefix}sessions WHERE \`key\` = '${all[2]?.key}' FOR UPDATE`)
-      assert.strictEqual(yield* Effect.timeout(store.removeExpired(start, 10), "30 seconds"), 4)
+      assert.strictEqual(yield* Effect.timeout(store.removeExpired({ now: start, limit: 10 }), "30 seconds"), 4)
       yield* say("ROLLBACK")
-      assert.strictEqual(yield* store.removeExpired(start, 10), 1)
+      assert.strictEqual(yield* store.removeExpired({ now: start, limit: 10 }), 1)
     }))
 
   it.scopedLive("by several processes at once shares the work, and none waits for another", () =>
@@ -195,11 +198,14 @@ describe("removeExpired", () => {
         )
       ))
       yield* Deferred.await(held)
-      const removed = yield* Effect.timeout(together(range(3).map(() => store.removeExpired(start, 30))), "30 seconds")
+      const removed = yield* Effect.timeout(
+        together(range(3).map(() => store.removeExpired({ now: start, limit: 30 }))),
+        "30 seconds"
+      )
       assert.strictEqual(removed.reduce((a, b) => a + b, 0), 60)
       yield* Deferred.succeed(release, undefined)
       yield* first
-      assert.strictEqual(yield* store.removeExpired(start, 100), 40)
+      assert.strictEqual(yield* store.removeExpired({ now: start, limit: 100 }), 40)
       yield* isAlive(store, alive, start)
     }))
 })

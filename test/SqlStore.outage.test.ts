@@ -9,10 +9,10 @@ import * as SqlStore from "effect-session/SqlStore"
 import * as Path from "node:path"
 import { assert, describe } from "vitest"
 import { isAlive, isDead, start, stored } from "../src/internal/testing/records.js"
-import { crashes, directory, isCut, shopOn, starves } from "./support/outages.js"
-import { play } from "./support/outageScenes.js"
+import { poolExhausted, sharedDirectory, shopOn, survivesBrokenConnections, survivesCrash } from "./support/outages.js"
+import { play } from "./support/outageScenarios.js"
 import * as Postgres from "./support/postgresServer.js"
-import * as servers from "./support/servers.js"
+import * as servers from "./support/sharedServers.js"
 import { freshPrefix, postgresClient } from "./support/stores.js"
 
 const startable = Effect.map(Postgres.startable(), (start) => ({
@@ -24,14 +24,14 @@ const startable = Effect.map(Postgres.startable(), (start) => ({
 describe("a Postgres that goes away", () => {
   it.scopedLive(
     "killed: every call says that it is unavailable; started again it holds what was confirmed",
-    () => Effect.flatMap(startable, crashes)
+    () => Effect.flatMap(startable, survivesCrash)
   )
 
   play(startable)
 })
 
 describe("a database that goes away", () => {
-  it.scopedLive("postgres: connections that are cut under load are 503 at the worst, and nothing is lost (F25)", () =>
+  it.scopedLive("postgres: connections that are cut under load are 503 at the worst, and nothing is lost", () =>
     Effect.gen(function*() {
       const applicationName = freshPrefix()
       const shops = yield* shopOn(
@@ -41,15 +41,15 @@ describe("a database that goes away", () => {
       const cut = admin.unsafe(
         `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '${applicationName}'`
       )
-      yield* isCut(shops, cut)
+      yield* survivesBrokenConnections(shops, cut)
     }))
 
-  it.scopedLive("postgres: a pool that the application has emptied is 503 in time, and works when it is free (F25)", () =>
-    starves(postgresClient({ maxConnections: 1 })))
+  it.scopedLive("postgres: a pool that the application has emptied is 503 in time, and works when it is free", () =>
+    poolExhausted(postgresClient({ maxConnections: 1 })))
 
   it.scopedLive("sqlite: what another process destroyed and revoked stays so when the file is opened again", () =>
     Effect.gen(function*() {
-      const filename = Path.join(yield* directory, "sessions.sqlite")
+      const filename = Path.join(yield* sharedDirectory, "sessions.sqlite")
       const opened = <A, E>(use: Effect.Effect<A, E, SessionStore>) =>
         Effect.provide(
           use,

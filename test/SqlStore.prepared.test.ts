@@ -12,7 +12,7 @@ import { inspect } from "node:util"
 import { assert } from "vitest"
 import { anyRecord, aRecord, freshKey, isAlive, start, stored } from "../src/internal/testing/records.js"
 import { postgresDatabase, works } from "./support/databases.js"
-import * as servers from "./support/servers.js"
+import * as servers from "./support/sharedServers.js"
 import { freshPrefix, postgresClient, sqlStore } from "./support/stores.js"
 
 /** A store on a database of its own and with one connection, so that its statements can be looked at. */
@@ -42,7 +42,7 @@ it.scopedLive("what a request asks is prepared once, under a name that only its 
     const store = yield* SessionStore
     const day = Effect.gen(function*() {
       yield* works(store)
-      yield* store.save(freshKey(), aRecord(), 1, start)
+      yield* store.save(freshKey(), aRecord(), { expectedVersion: 1, now: start })
       yield* store.destroy(freshKey())
     })
     yield* day
@@ -70,9 +70,12 @@ it.scopedLive("a write on a connection that was cleared is done once", () =>
     const sql = yield* SqlClient
     const one = yield* stored(store)
     const saved = { ...one.record, version: 2, data: "{}" }
-    assert.strictEqual(yield* store.save(one.key, saved, 1, start), "saved")
+    assert.strictEqual(yield* store.save(one.key, saved, { expectedVersion: 1, now: start }), "saved")
     yield* sql`DISCARD ALL`
-    assert.strictEqual(yield* store.save(one.key, { ...saved, version: 3 }, 2, start), "saved")
+    assert.strictEqual(
+      yield* store.save(one.key, { ...saved, version: 3 }, { expectedVersion: 2, now: start }),
+      "saved"
+    )
     yield* isAlive(store, { ...one, record: { ...saved, version: 3 } }, start)
   }).pipe(Effect.provide(store)))
 

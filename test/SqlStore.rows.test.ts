@@ -103,12 +103,12 @@ describe("rows that are no records", () => {
 
             yield* isAlive(store, good, start)
             yield* store.list("bad", "ann", start)
-            const page = yield* store.scan("bad", undefined, 10, start)
+            const page = yield* store.scan("bad", { limit: 10, now: start })
             assert.deepStrictEqual(
               page.flatMap((one) => "key" in one ? one.key : one.id === bad.record.id ? [] : one.id),
               []
             )
-            assert.strictEqual(yield* store.removeExpired(start, 10), 1)
+            assert.strictEqual(yield* store.removeExpired({ now: start, limit: 10 }), 1)
             yield* isDead(store, expired, start)
             yield* store.destroy(bad.key)
             yield* isDead(store, bad, start)
@@ -150,7 +150,7 @@ describe("rows that are no records", () => {
             const found: Array<string> = []
             let after: (typeof good)[number] | undefined
             do {
-              const page = yield* store.scan(namespace, after, limit, start)
+              const page = yield* store.scan(namespace, { after, limit, now: start })
               assert.isAtMost(page.length, limit)
               found.push(...page.map(({ id }) => id))
               after = page.at(-1)?.id

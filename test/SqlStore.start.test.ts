@@ -14,8 +14,8 @@ import * as Path from "node:path"
 import { assert, describe } from "vitest"
 import { isAlive, start, stored } from "../src/internal/testing/records.js"
 import { mysqlDatabase, postgresDatabase, works } from "./support/databases.js"
-import { temporaryDirectory } from "./support/folders.js"
 import { freshPrefix, mariadbUrl, ofMariadb, postgresUrl, sqliteClient } from "./support/stores.js"
+import { temporaryDirectory } from "./support/temporaryDirectories.js"
 
 /** Why no store is made. */
 const problem = (options: SqlStore.SqlStoreOptions = {}) =>

@@ -27,9 +27,9 @@ describe("a session that is spared", () => {
           const sql = yield* SqlClient.SqlClient
           const { key, record } = yield* stored(store)
           const write = {
-            save: store.save(key, record, 1, start),
-            touch: store.touch(key, start + 1, start, start),
-            rotate: store.rotate(key, freshKey(), record, 1, start)
+            save: store.save(key, record, { expectedVersion: 1, now: start }),
+            touch: store.touch(key, { lastSeenAt: start + 1, expiresAt: start, now: start }),
+            rotate: store.rotate(key, freshKey(), record, { expectedVersion: 1, now: start })
           }[operation]
           // The row is held, so that both come to wait for it: the revocation first, and the write behind it.
           const held = yield* Deferred.make<void>()
@@ -177,7 +177,8 @@ describe("clients", () => {
         const store = yield* SessionStore
         const all = yield* together(range(50).map(() => stored(store)))
         yield* together(all.map(({ key }) =>
-          Effect.flatMap(loaded(store, key, start), (record) => store.rotate(key, freshKey(), record, 1, start))
+          Effect.flatMap(loaded(store, key, start), (record) =>
+            store.rotate(key, freshKey(), record, { expectedVersion: 1, now: start }))
         ))
         yield* Effect.forEach(all, (one) =>
           isKeyDead(store, one, start))

@@ -5,7 +5,7 @@ import type { Store } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
 import { range } from "../src/internal/testing/law.js"
 import { engineOf, next, opened, record, written } from "./support/engines.js"
-import { recorded } from "./support/recording.js"
+import { recorded } from "./support/recordedStore.js"
 
 describe("a store whose keys live apart", () => {
   /** A rotation over a store of which this is said. */

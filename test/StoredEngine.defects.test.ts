@@ -18,7 +18,7 @@ import type { Store } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
 import { aRecord, freshId, namespace, start } from "../src/internal/testing/records.js"
 import { header, live, open, pages, servers, Visitor } from "./support/frontEnds.js"
-import { pairOf, setCookiesOf } from "./support/server.js"
+import { pairOf, setCookiesOf } from "./support/httpServer.js"
 
 const defect = new TypeError("a driver that throws")
 
@@ -68,8 +68,8 @@ const calls = (store: Store) =>
       ["destroy", engine.destroy(token)],
       ["list", directory.list(namespace, "ann", start)],
       ["find", directory.find(namespace, freshId(), start)],
-      ["scan", directory.scan(namespace, undefined, 10, start)],
-      ["removeExpired", maintenance.removeExpired(start, 10)],
+      ["scan", directory.scan(namespace, { limit: 10, now: start })],
+      ["removeExpired", maintenance.removeExpired({ now: start, limit: 10 })],
       ["count", maintenance.count(start)],
       ["revoke", revocation.revoke(namespace, freshId())],
       ["revokeSubject", revocation.revokeSubject(namespace, "ann")],
@@ -122,7 +122,7 @@ it.scopedLive("a remote write that dies after it was done is settled by a second
     const engine = yield* Context.get(yield* provided(store), SessionEngine).bind({ namespace, cookieName: "s" })
     const written = yield* engine.write({ _tag: "Create", record: aRecord() }, start)
     assert.strictEqual(written._tag, "Written")
-    assert.lengthOf(yield* memory.scan(namespace, undefined, 10, start), 1)
+    assert.lengthOf(yield* memory.scan(namespace, { limit: 10, now: start }), 1)
   }))
 
 it.scopedLive("an engine of somebody else that throws: the session is unavailable, with the defect as its cause", () =>

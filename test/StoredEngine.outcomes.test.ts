@@ -8,8 +8,8 @@ import { start } from "../src/internal/testing/records.js"
 import type { Session } from "./support/engines.js"
 import { namespace, next, opened, record, seen, withSession, written } from "./support/engines.js"
 import type { Operation } from "./support/intercept.js"
-import type { Fault } from "./support/recording.js"
-import { faults, faulty } from "./support/recording.js"
+import type { Fault } from "./support/recordedStore.js"
+import { faults, faulty } from "./support/recordedStore.js"
 
 /** Lets time pass until every time limit has been met, and gives the outcome. */
 const patiently = <A, E>(effect: Effect.Effect<A, E>) =>
@@ -31,7 +31,7 @@ const writes: ReadonlyArray<{
     isDone: ({ memory, plain }, value) =>
       Effect.gen(function*() {
         assert.deepStrictEqual(yield* opened(plain, value), other)
-        assert.lengthOf(yield* memory.scan(namespace, undefined, 10, start), 2)
+        assert.lengthOf(yield* memory.scan(namespace, { limit: 10, now: start }), 2)
       })
   },
   {
@@ -52,7 +52,7 @@ const writes: ReadonlyArray<{
       Effect.gen(function*() {
         assert.deepStrictEqual(yield* opened(plain, value), next(record))
         assert.isUndefined(yield* opened(plain, before))
-        assert.lengthOf(yield* memory.scan(namespace, undefined, 10, start), 1)
+        assert.lengthOf(yield* memory.scan(namespace, { limit: 10, now: start }), 1)
       })
   },
   {
@@ -172,7 +172,7 @@ describe("an outcome that got lost while another writer was there", () => {
       const { memory, outcome, plain, value } = yield* overtaken("Rotate", { rotate: ["refused"] }, saves(1))
       assert.strictEqual(outcome, "Conflict")
       assert.strictEqual((yield* opened(plain, value))?.data, `"theirs"`)
-      assert.lengthOf(yield* memory.scan(namespace, undefined, 10, start), 1)
+      assert.lengthOf(yield* memory.scan(namespace, { limit: 10, now: start }), 1)
     }))
 
   for (const tag of ["Save", "Rotate"] as const) {
@@ -182,7 +182,7 @@ describe("an outcome that got lost while another writer was there", () => {
         Effect.gen(function*() {
           const { memory, outcome } = yield* overtaken(tag, { [operation]: [fault] }, ends)
           assert.strictEqual(outcome, "Gone")
-          assert.lengthOf(yield* memory.scan(namespace, undefined, 10, start), 0)
+          assert.lengthOf(yield* memory.scan(namespace, { limit: 10, now: start }), 0)
         }))
     }
   }
@@ -191,7 +191,7 @@ describe("an outcome that got lost while another writer was there", () => {
     Effect.gen(function*() {
       const { memory, outcome } = yield* overtaken("Create", { create: ["lost"] }, ends)
       assert.strictEqual(outcome, "unavailable")
-      assert.lengthOf(yield* memory.scan(namespace, undefined, 10, start), 0)
+      assert.lengthOf(yield* memory.scan(namespace, { limit: 10, now: start }), 0)
     }))
 
   for (const tag of ["Create", "Save", "Rotate"] as const) {

@@ -12,10 +12,10 @@ import * as SqlMigrations from "effect-session/SqlMigrations"
 import { assert, describe } from "vitest"
 import { start } from "../src/internal/testing/records.js"
 import { engineOf, opened, record, written } from "./support/engines.js"
-import { temporaryDirectory } from "./support/folders.js"
-import { recorded } from "./support/recording.js"
+import { recorded } from "./support/recordedStore.js"
+import { visit } from "./support/requestWithoutHttp.js"
 import { ofRedis, redisClient, sqliteClient } from "./support/stores.js"
-import { visit } from "./support/visits.js"
+import { temporaryDirectory } from "./support/temporaryDirectories.js"
 
 const kib64 = 65_536
 
@@ -109,7 +109,7 @@ class Shop extends Session.Tag<Shop>()("test/Size", {
 
 const count = Effect.flatMap(
   SessionDirectory,
-  (directory) => Effect.map(directory.scan("test/Size", undefined, 10, 0), (page) => page.length)
+  (directory) => Effect.map(directory.scan("test/Size", { limit: 10, now: 0 }), (page) => page.length)
 )
 
 const largeNote = Shop.set("note", "x".repeat(kib64))
@@ -126,9 +126,9 @@ describe("a visitor whose session grows too large", () => {
 
   it.effect("is answered with SessionTooLarge, which names the large fields, and nothing is written", () =>
     Effect.gen(function*() {
-      const { cookie, error, owed } = yield* visit(Shop, Effect.zipRight(Shop.set("basket", "full"), largeNote))
+      const { cookie, error, setCookie } = yield* visit(Shop, Effect.zipRight(Shop.set("basket", "full"), largeNote))
       isTooLarge(error)
-      assert.deepStrictEqual([cookie, owed, yield* count], [undefined, undefined, 0])
+      assert.deepStrictEqual([cookie, setCookie, yield* count], [undefined, undefined, 0])
       const service = yield* Shop.service
       isTooLarge(yield* Effect.flip(service.create({ note: "x".repeat(kib64), basket: "full" })))
       assert.strictEqual(yield* count, 0)
@@ -138,9 +138,9 @@ describe("a visitor whose session grows too large", () => {
     it.effect(`keeps the session as it was after ${what} that does not fit`, () =>
       Effect.gen(function*() {
         const { cookie } = yield* visit(Shop, Shop.set("basket", "full"))
-        const { error, owed } = yield* visit(Shop, Effect.zipRight(first, largeNote), cookie)
+        const { error, setCookie } = yield* visit(Shop, Effect.zipRight(first, largeNote), cookie)
         isTooLarge(error)
-        assert.isUndefined(owed)
+        assert.isUndefined(setCookie)
         assert.strictEqual((yield* visit(Shop, Shop.get("basket"), cookie)).result, "full")
       }).pipe(Effect.provide(memory)))
   }

@@ -17,7 +17,7 @@ import { assert, describe } from "vitest"
 import { forAll } from "../src/internal/testing/law.js"
 import { start } from "../src/internal/testing/records.js"
 import { engineOf, namespace, next, opened, record, seen, withSession, written } from "./support/engines.js"
-import { faulty, recorded } from "./support/recording.js"
+import { faulty, recorded } from "./support/recordedStore.js"
 import { freshPrefix, postgresClient, sqliteClient, sqlStore, stores } from "./support/stores.js"
 
 describe("a value that a visitor sends", () => {

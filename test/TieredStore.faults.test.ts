@@ -9,7 +9,7 @@ import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe } from "vitest"
 import { intercepted } from "../src/internal/store/intercepted.js"
 import { isThere, minute, start, stored } from "../src/internal/testing/records.js"
-import { watched } from "./support/watchedStore.js"
+import { watched } from "./support/faultyRecordedStore.js"
 
 const lease = 5000
 const tiersOf = (front: Store, back: Store) => TieredStore.make(front, back, { lease })
@@ -37,7 +37,9 @@ describe("a write that begins while the front is passed by, and lands afterwards
         const gate = yield* Effect.makeLatch(false)
         back.state.before = (operation) => operation === "save" ? gate.await : Effect.void
         const end = start + lease + 1000
-        const write = yield* Effect.fork(tiers.save(one.key, { ...one.record, data: `"new"` }, 1, end - 1))
+        const write = yield* Effect.fork(
+          tiers.save(one.key, { ...one.record, data: `"new"` }, { expectedVersion: 1, now: end - 1 })
+        )
         yield* Effect.yieldNow()
         yield* isThere(tiers, one.key, end + lateness)
         yield* gate.open
@@ -58,7 +60,10 @@ describe("a write that begins while the front is passed by, and lands afterwards
       mine.state.down = false
       const end = start + lease + 1000
       yield* b.load(one.key, end - 20)
-      assert.strictEqual(yield* a.save(one.key, { ...one.record, data: `"new"` }, 1, end - 10), "saved")
+      assert.strictEqual(
+        yield* a.save(one.key, { ...one.record, data: `"new"` }, { expectedVersion: 1, now: end - 10 }),
+        "saved"
+      )
       assert.strictEqual(Option.getOrUndefined(yield* a.load(one.key, end - 1))?.data, `"new"`)
       assert.strictEqual(Option.getOrUndefined(yield* a.load(one.key, end))?.data, `"new"`)
     }))
@@ -166,9 +171,9 @@ describe("after a write", () => {
       const one = yield* stored(tiers)
       // a sweep has just been
       const other = yield* stored(tiers)
-      yield* tiers.save(other.key, other.record, 1, start - 15_000)
+      yield* tiers.save(other.key, other.record, { expectedVersion: 1, now: start - 15_000 })
       yield* tiers.load(other.key, start)
-      yield* tiers.save(one.key, one.record, 1, start)
+      yield* tiers.save(one.key, one.record, { expectedVersion: 1, now: start })
       yield* tiers.load(one.key, start + 16_000)
       back.calls.length = 0
       yield* tiers.load(one.key, start + 17_000)
@@ -230,7 +235,7 @@ describe("two writers and a front that fails between the two steps of a fence", 
           : call, true)
       void c
       const c2 = yield* tiersOf(cFront, back)
-      assert.strictEqual(yield* c2.save(one.key, one.record, 1, start), "gone")
+      assert.strictEqual(yield* c2.save(one.key, one.record, { expectedVersion: 1, now: start }), "gone")
       yield* gate.open
       yield* Fiber.join(read)
       assert.isFalse(yield* isThere(a, one.key, start))

@@ -11,7 +11,7 @@ import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe } from "vitest"
 import { range, together } from "../src/internal/testing/law.js"
 import { isThere, minute, start, stored } from "../src/internal/testing/records.js"
-import { watched } from "./support/watchedStore.js"
+import { watched } from "./support/faultyRecordedStore.js"
 
 const lease = 60_000
 /** Longer than any write or read is under way. */
@@ -39,7 +39,7 @@ describe("a fence that has ended", () => {
       const keys = yield* Effect.forEach(range(1000), () =>
         Effect.gen(function*() {
           const { key, record } = yield* stored(tiers)
-          yield* tiers.save(key, record, 1, start)
+          yield* tiers.save(key, record, { expectedVersion: 1, now: start })
           return key
         }))
       assert.strictEqual(yield* cost(keys, start + fence - 1), 1000)
@@ -53,7 +53,7 @@ describe("a fence that has ended", () => {
         const { cost, front, tiers } = yield* setUp
         const one = yield* stored(tiers, { subject: "bob" })
         if (before) yield* isThere(tiers, one.key, start)
-        yield* tiers.save(one.key, { ...one.record, data: `"new"`, writeId: "w" }, 1, start)
+        yield* tiers.save(one.key, { ...one.record, data: `"new"`, writeId: "w" }, { expectedVersion: 1, now: start })
         const now = start + fence
         yield* isThere(tiers, one.key, now)
         assert.strictEqual(yield* cost([one.key], now), 0)
@@ -99,7 +99,7 @@ describe("a front that fails once", () => {
         const { key, record } = yield* stored(tiers)
         yield* isThere(tiers, key, start)
         front.state.fails = reason
-        yield* tiers.save(key, record, 1, start)
+        yield* tiers.save(key, record, { expectedVersion: 1, now: start })
         front.state.fails = undefined
         assert.strictEqual(yield* cost([key, key], start + fence + lease - 1), 2)
         assert.strictEqual(yield* cost([key, key], start + fence + lease), 1)
@@ -113,7 +113,7 @@ describe("a front that fails once", () => {
       front.state.down = true
       yield* isThere(tiers, key, start)
       front.state.down = false
-      yield* tiers.save(key, record, 1, start + 999)
+      yield* tiers.save(key, record, { expectedVersion: 1, now: start + 999 })
       assert.isTrue(Option.isSome(yield* front.store.load(key, start + 999)))
       assert.strictEqual(yield* cost([key, key], start + 998 + fence), 2)
       assert.strictEqual(yield* cost([key, key], start + 999 + fence), 1)

@@ -53,7 +53,7 @@ describe("the metrics of a tiered store", () => {
       const tiers = yield* TieredStore.make(MemoryStore.make(), after(back, "load", Effect.suspend(() => write)), {
         lease
       })
-      write = tiers.save(key, record, 1, start)
+      write = tiers.save(key, record, { expectedVersion: 1, now: start })
       assert.deepStrictEqual(yield* grown(tiers.load(key, start)), { nothing: 1, refused: 1 })
     }))
 
@@ -62,7 +62,7 @@ describe("the metrics of a tiered store", () => {
       const [front, back] = [MemoryStore.make(), MemoryStore.make()]
       const { key, record } = yield* stored(back)
       const elsewhere = yield* TieredStore.make(front, back, { lease })
-      const write = elsewhere.save(key, record, 1, start)
+      const write = elsewhere.save(key, record, { expectedVersion: 1, now: start })
       const tiers = yield* TieredStore.make(front, after(back, "load", write), { lease })
       assert.deepStrictEqual(yield* grown(tiers.load(key, start)), { nothing: 1, refused: 1 })
       assert.deepStrictEqual(yield* grown(tiers.load(key, start)), { closed: 1 })

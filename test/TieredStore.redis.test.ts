@@ -1,16 +1,16 @@
 /**
- * What visitors meet while the Redis in front of a database is not what it should be: nothing (F21–F23).
+ * What visitors meet while the Redis in front of a database is not what it should be: nothing.
  */
 import { it } from "@effect/vitest"
 import { Context, Effect, Layer, Logger, Scope } from "effect"
 import { SessionStore } from "effect-session"
 import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe } from "vitest"
-import { freePort } from "../examples/servers/freePort.js"
-import * as Redis from "../examples/servers/redis.js"
-import { until } from "../examples/servers/server.js"
-import { paced } from "./support/pace.js"
+import { freePort } from "../examples/shop/freePort.js"
+import { activeMillis } from "./support/activeTime.js"
 import { storeAt } from "./support/redisClients.js"
+import * as Redis from "./support/servers/redis.js"
+import { until } from "./support/servers/server.js"
 import * as Shop from "./support/shop.js"
 import { begin, ShopSession, show } from "./support/shop.js"
 import { postgresClient, sqlStore } from "./support/stores.js"
@@ -65,7 +65,7 @@ const goesOn = ({ a, b }: Nodes, meanwhile: Effect.Effect<unknown> = Effect.void
       yield* isAnswered(a, ShopSession.destroy, cookie)
       assert.strictEqual(yield* isAnswered(a, ShopSession.has("user"), cookie), "false")
     }
-    const [waited] = yield* paced(
+    const [waited] = yield* activeMillis(
       Effect.forEach(
         cookies,
         (cookie) => until(isAnswered(b, ShopSession.has("user"), cookie), (has) => has === "false")

@@ -7,13 +7,13 @@ import { MemoryStore, SessionMetrics, type SessionStoreError } from "effect-sess
 import type { Store } from "effect-session/SessionStore"
 import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe } from "vitest"
-import * as Redis from "../examples/servers/redis.js"
 import type { Stored } from "../src/internal/testing/records.js"
 import { freshKey, namespace, start, stored } from "../src/internal/testing/records.js"
-import { paced } from "./support/pace.js"
+import { activeMillis } from "./support/activeTime.js"
+import { watched } from "./support/faultyRecordedStore.js"
+import * as LossyProxy from "./support/lossyProxy.js"
 import { storeAt } from "./support/redisClients.js"
-import { watched } from "./support/watchedStore.js"
-import * as Way from "./support/way.js"
+import * as Redis from "./support/servers/redis.js"
 
 const lease = 60_000
 
@@ -24,7 +24,7 @@ const patient = { invalidationTimeout: "20 seconds" } as const
 const processes = (options: Partial<TieredStore.TieredStoreOptions> = {}) =>
   Effect.gen(function*() {
     const server = yield* Redis.make()
-    const way = yield* Way.make(server.port)
+    const proxy = yield* LossyProxy.make(server.port)
     const back = watched(MemoryStore.make()).store
     const process = (port: number) =>
       Effect.flatMap(
@@ -37,9 +37,9 @@ const processes = (options: Partial<TieredStore.TieredStoreOptions> = {}) =>
         storeAt(server.url, { prefix: "front:", durableDestroy: false }),
         (front) => TieredStore.make(front, back, { lease, cacheTimeout: "5 seconds", ...options })
       ),
-      yield* process(way.port)
+      yield* process(proxy.port)
     ]
-    return { server, way, back, near, far }
+    return { server, proxy, back, near, far }
   })
 
 /** A session of which the front has a copy, as the one that is near sees. */
@@ -62,8 +62,11 @@ const unconfirmed = Effect.map(
 const writes: ReadonlyArray<
   readonly [name: string, run: (store: Store, one: Stored) => Effect.Effect<unknown, SessionStoreError>]
 > = [
-  ["a save", (store, { key, record }) => store.save(key, { ...record, data: `"new"` }, 1, start)],
-  ["a rotation", (store, { key, record }) => store.rotate(key, freshKey(), record, 1, start)],
+  [
+    "a save",
+    (store, { key, record }) => store.save(key, { ...record, data: `"new"` }, { expectedVersion: 1, now: start })
+  ],
+  ["a rotation", (store, { key, record }) => store.rotate(key, freshKey(), record, { expectedVersion: 1, now: start })],
   ["a logout", (store, { key }) => store.destroy(key)],
   ["a revocation by id", (store, { record }) => store.revoke(namespace, record.id)],
   ["a revocation by subject", (store, { record }) => store.revokeSubject(namespace, record.subject ?? "")]
@@ -79,11 +82,11 @@ describe("a process whose way to a shared front is slow", () => {
   for (const millis of [0, 60, 150, 250]) {
     it.scopedLive(`${millis} ms for each command: each write is seen elsewhere as soon as it is confirmed`, () =>
       Effect.gen(function*() {
-        const { back, far, near, way } = yield* processes(millis > 60 ? patient : {})
+        const { back, far, near, proxy } = yield* processes(millis > 60 ? patient : {})
         // The server comes to know the scripts.
         for (const [, run] of writes) yield* Effect.flatMap(copied(near), (one) => run(far, one))
         const before = yield* unconfirmed
-        yield* way.slow(millis)
+        yield* proxy.slow(millis)
         for (const [name, run] of writes) {
           const one = yield* copied(near)
           yield* run(far, one)
@@ -95,10 +98,10 @@ describe("a process whose way to a shared front is slow", () => {
 
   it.scopedLive("a read that was too slow for the front does not keep the next write from it", () =>
     Effect.gen(function*() {
-      const { back, far, near, way } = yield* processes(patient)
+      const { back, far, near, proxy } = yield* processes(patient)
       for (const [, run] of writes) yield* Effect.flatMap(copied(near), (one) => run(far, one))
       const before = yield* unconfirmed
-      yield* way.slow(100)
+      yield* proxy.slow(100)
       for (const [name, run] of writes) {
         const one = yield* copied(near)
         yield* far.load(one.key, start)
@@ -110,9 +113,9 @@ describe("a process whose way to a shared front is slow", () => {
 
   it.scopedLive("500 ms for each command: the same with an invalidationTimeout of twenty seconds", () =>
     Effect.gen(function*() {
-      const { back, far, near, way } = yield* processes(patient)
+      const { back, far, near, proxy } = yield* processes(patient)
       for (const [, run] of writes) yield* Effect.flatMap(copied(near), (one) => run(far, one))
-      yield* way.slow(500)
+      yield* proxy.slow(500)
       for (const [name, run] of writes) {
         const one = yield* copied(near)
         yield* run(far, one)
@@ -147,7 +150,7 @@ describe("a front that does not confirm in time", () => {
       yield* server.signal("SIGSTOP")
       // The turns of a busy machine are fewer than its milliseconds, so only the upper limit counts turns.
       const [elapsed, [spent]] = yield* Effect.timed(
-        paced(Effect.provide(far.destroy(one.key), Logger.replace(Logger.defaultLogger, logger)))
+        activeMillis(Effect.provide(far.destroy(one.key), Logger.replace(Logger.defaultLogger, logger)))
       )
       assert.isAtLeast(Duration.toMillis(elapsed), 500)
       assert.isBelow(spent, 1000)

@@ -21,7 +21,7 @@ import {
   type Stored,
   stored
 } from "../src/internal/testing/records.js"
-import { watched } from "./support/watchedStore.js"
+import { watched } from "./support/faultyRecordedStore.js"
 
 const lease = 5000
 
@@ -52,7 +52,10 @@ describe("reads", () => {
       Effect.gen(function*() {
         const { back, one, tiers } = yield* setUp
         yield* isThere(tiers, one.key, start)
-        yield* back.store.save(one.key, { ...one.record, data: `"new"`, writeId: "new" }, 1, start)
+        yield* back.store.save(one.key, { ...one.record, data: `"new"`, writeId: "new" }, {
+          expectedVersion: 1,
+          now: start
+        })
         const now = start + later
         const truth = Option.getOrUndefined(yield* tiers.load(one.key, now))
         assert.strictEqual(truth?.data, `"new"`)
@@ -115,8 +118,16 @@ describe("reads", () => {
 describe("writes", () => {
   for (
     const [name, write] of [
-      ["a save", (store: Store, one: Stored) => store.save(one.key, { ...one.record, data: `"new"` }, 1, start)],
-      ["a touch", (store: Store, one: Stored) => store.touch(one.key, start + minute, start + 90 * minute, start)],
+      [
+        "a save",
+        (store: Store, one: Stored) =>
+          store.save(one.key, { ...one.record, data: `"new"` }, { expectedVersion: 1, now: start })
+      ],
+      [
+        "a touch",
+        (store: Store, one: Stored) =>
+          store.touch(one.key, { lastSeenAt: start + minute, expiresAt: start + 90 * minute, now: start })
+      ],
       ["a destroy", (store: Store, one: Stored) => store.destroy(one.key)],
       ["a revocation by id", (store: Store, one: Stored) => store.revoke("laws", one.record.id)],
       ["a revocation of the subject", (store: Store) => store.revokeSubject("laws", "ann")],
@@ -151,8 +162,8 @@ describe("writes", () => {
     Effect.gen(function*() {
       const { back, one, tiers } = yield* setUp
       yield* tiers.load(one.key, start)
-      yield* back.store.save(one.key, { ...one.record, data: `"elsewhere"` }, 1, start)
-      assert.strictEqual(yield* tiers.save(one.key, one.record, 1, start), "conflict")
+      yield* back.store.save(one.key, { ...one.record, data: `"elsewhere"` }, { expectedVersion: 1, now: start })
+      assert.strictEqual(yield* tiers.save(one.key, one.record, { expectedVersion: 1, now: start }), "conflict")
       assert.strictEqual(Option.getOrUndefined(yield* tiers.load(one.key, start))?.version, 2)
     }))
 })
@@ -163,8 +174,15 @@ describe("no read that raced a write fills the front with what was before it", (
     readonly write: (store: Store, one: Stored) => Effect.Effect<unknown, SessionStoreError>
   }
   const races: ReadonlyArray<Race> = [
-    { name: "a save", write: (store, { key, record }) => store.save(key, { ...record, data: `"new"` }, 1, start) },
-    { name: "a rotation", write: (store, { key, record }) => store.rotate(key, freshKey(), record, 1, start) },
+    {
+      name: "a save",
+      write: (store, { key, record }) =>
+        store.save(key, { ...record, data: `"new"` }, { expectedVersion: 1, now: start })
+    },
+    {
+      name: "a rotation",
+      write: (store, { key, record }) => store.rotate(key, freshKey(), record, { expectedVersion: 1, now: start })
+    },
     { name: "a destroy", write: (store, { key }) => store.destroy(key) },
     { name: "a revocation of the subject", write: (store) => store.revokeSubject("laws", "ann") },
     { name: "a revocation by id", write: (store, { record }) => store.revoke("laws", record.id) }
@@ -202,7 +220,10 @@ describe("no read that raced a write fills the front with what was before it", (
           request((tiers) => write(tiers, one)),
           ...cut === undefined
             ? []
-            : [cutOff(cut, request((tiers) => tiers.touch(one.key, start, start + hour, start)))],
+            : [cutOff(
+              cut,
+              request((tiers) => tiers.touch(one.key, { lastSeenAt: start, expiresAt: start + hour, now: start }))
+            )],
           ...range(readers).map(() => request((tiers) => tiers.load(one.key, start)))
         ],
         check: Effect.gen(function*() {
@@ -247,7 +268,7 @@ describe("a front that is down, slow or wiped", () => {
       const { front, one, tiers } = yield* setUp
       front.state.down = true
       assert.isTrue(yield* isThere(tiers, one.key, start))
-      assert.strictEqual(yield* tiers.save(one.key, one.record, 1, start), "saved")
+      assert.strictEqual(yield* tiers.save(one.key, one.record, { expectedVersion: 1, now: start }), "saved")
       yield* tiers.revokeSubject("laws", "bob")
       yield* tiers.destroy(one.key)
       yield* isDead(tiers, one, start)
@@ -301,7 +322,10 @@ describe("a back that is down", () => {
       assert.isTrue(yield* isThere(tiers, one.key, start + lease - 1))
       assert.strictEqual(yield* reasonOf(tiers.load(other, start)), "unavailable")
       assert.strictEqual(yield* reasonOf(tiers.load(one.key, start)), "unavailable")
-      assert.strictEqual(yield* reasonOf(tiers.save(one.key, one.record, 1, start)), "unavailable")
+      assert.strictEqual(
+        yield* reasonOf(tiers.save(one.key, one.record, { expectedVersion: 1, now: start })),
+        "unavailable"
+      )
     }))
 
   it.live("who is content with a copy gets it, marked, within its lease", () =>
@@ -366,9 +390,22 @@ describe("nodes that tell each other", () => {
 
   for (
     const [name, write, notice] of [
-      ["a save", (store, { key, record }) => store.save(key, { ...record, data: `"new"` }, 1, start), "Key"],
-      ["a touch", (store, { key }) => store.touch(key, start + minute, start + 90 * minute, start), "Key"],
-      ["a rotation", (store, { key, record }) => store.rotate(key, freshKey(), record, 1, start), "Key Key"],
+      [
+        "a save",
+        (store, { key, record }) => store.save(key, { ...record, data: `"new"` }, { expectedVersion: 1, now: start }),
+        "Key"
+      ],
+      [
+        "a touch",
+        (store, { key }) =>
+          store.touch(key, { lastSeenAt: start + minute, expiresAt: start + 90 * minute, now: start }),
+        "Key"
+      ],
+      [
+        "a rotation",
+        (store, { key, record }) => store.rotate(key, freshKey(), record, { expectedVersion: 1, now: start }),
+        "Key Key"
+      ],
       ["a destroy", (store, { key }) => store.destroy(key), "Key"],
       ["a revocation by id", (store, { record }) => store.revoke("laws", record.id), "Id"],
       ["a revocation of the subject", (store) => store.revokeSubject("laws", "ann"), "Subject"],
@@ -393,7 +430,7 @@ describe("nodes that tell each other", () => {
     Effect.gen(function*() {
       const { back, nodes: [a], one, told } = yield* two
       back.state.down = true
-      yield* Effect.flip(a.save(one.key, one.record, 1, start))
+      yield* Effect.flip(a.save(one.key, one.record, { expectedVersion: 1, now: start }))
       assert.deepStrictEqual(told, [{ _tag: "Key", key: one.key }])
     }))
 
@@ -420,7 +457,7 @@ describe("nodes that tell each other", () => {
       const heard = hearers[0]?.({ _tag: "Key", key: one.key }) ?? Effect.void
       yield* heard
       assert.isFalse(yield* isThere(front, one.key, start))
-      yield* a.save(one.key, one.record, 1, start)
+      yield* a.save(one.key, one.record, { expectedVersion: 1, now: start })
       yield* heard
       assert.isTrue(yield* isThere(front, one.key, start))
     }))

@@ -1,160 +1,113 @@
 /**
- * Layering of the modules: imports point down, from floor to floor. The folder of a module decides its floor.
+ * The layers of the modules: imports point down, from floor to floor. `scripts/modules.ts` states the floors.
  */
-import { existsSync, readdirSync, readFileSync } from "node:fs"
+import { readdirSync, readFileSync } from "node:fs"
 import { assert, describe, it } from "vitest"
+import type { Module } from "../scripts/modules.js"
+import { backEnds, floorOf, floors, httpFloor, knowsHttp, modules, reachable } from "../scripts/modules.js"
 
-/** The folders of `src/internal`, by floor. What lies in `src/internal` itself is on floor 0. */
-const floors: ReadonlyArray<ReadonlyArray<string>> = [
-  ["schema"],
-  ["crypto", "store"],
-  ["cookie", "file", "memory", "migrating", "redis", "sql", "tiered"],
-  ["session"],
-  ["http"],
-  ["cli", "testing"]
-]
+const all = [...modules.values()]
 
-/** The folders of back ends, none of which imports another. Decorators of stores are none. */
-const backEnds = ["file", "memory", "redis", "sql"]
+/** Arrows from modules to those of their imports that break a rule. */
+const arrows = (
+  importers: ReadonlyArray<Module>,
+  imported: (module: Module) => ReadonlyArray<string>,
+  breaksRule: (target: string, module: Module) => boolean
+): ReadonlyArray<string> =>
+  importers.flatMap((module) =>
+    imported(module).filter((target) => breaksRule(target, module)).map((target) => `${module.name} → ${target}`)
+  )
 
-/** The part of the platform that has nothing to do with HTTP. */
-const files = new Set(["Error", "FileSystem", "Path"].map((name) => `@effect/platform/${name}`))
+const internal = all.filter(({ isPublic }) => !isPublic)
+const imports = ({ imports }: Module) => imports
+const packages = ({ packages }: Module) => packages
 
-/** The floor of HTTP, and the highest that an API definition may import which is shared with a browser. */
-const http = 4
-
-const modules = readdirSync("src", { recursive: true, encoding: "utf8" })
-  .filter((file) => file.endsWith(".ts"))
-  .map((file) => file.replace(/\.ts$/, ""))
-
-const importsOf = (module: string): ReadonlyArray<string> =>
-  [
-    ...readFileSync(`src/${module}.ts`, "utf8").replaceAll(/\/\*\*[\s\S]*?\*\//g, "").matchAll(
-      /^(?:import|export)\b[^"]*?from "([^"]+)"$/gm
-    )
-  ]
-    .flatMap((match) => match[1] ?? [])
-
-/** The module that a relative import names. */
-const resolve = (from: string, path: string): string =>
-  new URL(path.replace(/\.js$/, ""), `file:///${from}`).pathname.slice(1)
-
-const own = (module: string) =>
-  importsOf(module).filter((path) => path.startsWith(".")).map((path) => resolve(module, path))
-const foreign = (module: string) => importsOf(module).filter((path) => !path.startsWith("."))
-
-const folderOf = (module: string): string | undefined => /^internal\/([^/]+)\//.exec(module)?.[1]
-
-/** Errors answer by themselves, and are thrown on every floor. */
-const knowsHttp = (module: string): boolean =>
-  module !== "SessionError" &&
-  foreign(module).some((path) => /^@effect\/(?:platform|rpc)/.test(path) && !files.has(path))
-
-/** Of a module in a folder, that of the folder; of a public module, the highest of what it imports. */
-const floorOf = (module: string, path: ReadonlyArray<string> = []): number => {
-  const folder = folderOf(module)
-  if (folder !== undefined) return floors.findIndex((folders) => folders.includes(folder))
-  if (module.startsWith("internal/") || path.includes(module)) return 0
-  return Math.max(knowsHttp(module) ? http : 0, ...own(module).map((other) => floorOf(other, [...path, module])))
-}
+/** The packages that an application installs only if it uses what needs them. */
+const { peerDependenciesMeta }: { readonly peerDependenciesMeta: Readonly<Record<string, unknown>> } = JSON.parse(
+  readFileSync("package.json", "utf8")
+)
+const isOf = (name: string) => (path: string) => path === name || path.startsWith(`${name}/`)
+const isOptional = (path: string) => Object.keys(peerDependenciesMeta).some((name) => isOf(name)(path))
+const isDriver = (path: string) => path.startsWith("@effect/sql") || isOf("ioredis")(path)
 
 describe("architecture", () => {
-  it("every folder has its floor", () => {
+  it("every folder of src/internal has one floor", () => {
     const folders = readdirSync("src/internal", { withFileTypes: true }).filter((entry) => entry.isDirectory())
     assert.deepStrictEqual(folders.map(({ name }) => name).sort(), floors.flat().sort())
-    assert.isTrue(backEnds.every((folder) => existsSync(`src/internal/${folder}`)))
+    assert.includeMembers(floors.flat(), [...backEnds])
   })
 
   it("imports point down, or stay on the floor", () => {
-    const upwards = modules.filter((module) => module.startsWith("internal/")).flatMap((module) =>
-      own(module).filter((other) => floorOf(other) > floorOf(module)).map((other) => `${module} → ${other}`)
-    )
-    assert.deepStrictEqual(upwards, [])
+    assert.deepStrictEqual(arrows(internal, imports, (other, { name }) => floorOf(other) > floorOf(name)), [])
   })
 
-  it("floor 0 knows only effect", () => {
-    const others = modules.filter((module) => floorOf(module) === 0 && module !== "SessionError")
-      .flatMap((module) =>
-        foreign(module).filter((path) => !path.startsWith("effect/")).map((path) => `${module} → ${path}`)
-      )
-    assert.deepStrictEqual(others, [])
+  it("the lowest floor imports no package but effect", () => {
+    const lowest = all.filter(({ name }) => floorOf(name) === 0 && name !== "SessionError")
+    assert.deepStrictEqual(arrows(lowest, packages, (path) => !path.startsWith("effect/")), [])
   })
 
-  it("the modules below HTTP do not know HTTP", () => {
-    assert.deepStrictEqual(modules.filter((module) => floorOf(module) < http && knowsHttp(module)), [])
+  it("modules below the floor of HTTP do not import HTTP", () => {
+    assert.deepStrictEqual(all.filter((module) => floorOf(module.name) < httpFloor && knowsHttp(module)), [])
+  })
+
+  it("a session tag imports nothing above the floor of HTTP", () => {
+    assert.deepStrictEqual([...reachable("Session")].filter((name) => floorOf(name) > httpFloor), [])
   })
 
   it("a back end never imports another", () => {
-    const strangers = modules.flatMap((module) => {
-      const folders = new Set(
-        [module, ...own(module)].flatMap((other) => backEnds.filter((folder) => folder === folderOf(other)))
-      )
-      return folders.size > 1 ? [`${module} → ${[...folders].join(", ")}`] : []
+    const mixed = all.flatMap(({ folder, imports, name }) => {
+      const folders = new Set([folder, ...imports.map((other) => modules.get(other)?.folder)])
+      const mine = backEnds.filter((backEnd) => folders.has(backEnd))
+      return mine.length > 1 ? [`${name} → ${mine.join(", ")}`] : []
     })
-    assert.deepStrictEqual(strangers, [])
+    assert.deepStrictEqual(mixed, [])
   })
 
-  it("no module of the library imports node, and drivers are imported by their own modules only", () => {
-    const node = modules.flatMap((module) =>
-      foreign(module).filter((path) => path.startsWith("node:")).map((path) => `${module} → ${path}`)
+  it("no module of the library imports node", () => {
+    assert.deepStrictEqual(arrows(all, packages, (path) => path.startsWith("node:")), [])
+  })
+
+  it("the index loads no driver, and internal modules import drivers in the folders of their back ends only", () => {
+    const loaded = all.filter(({ name }) => reachable("index").has(name))
+    assert.deepStrictEqual(arrows(loaded, packages, isDriver), [])
+    assert.deepStrictEqual(
+      arrows(
+        internal.filter(({ folder }) => folder !== "cli"),
+        packages,
+        (path, { folder }) => isDriver(path) && folder !== (path.startsWith("@effect/sql") ? "sql" : "redis")
+      ),
+      []
     )
-    assert.deepStrictEqual(node, [])
-    const sql = modules.filter((module) =>
-      folderOf(module) !== "sql" && foreign(module).some((path) => path.startsWith("@effect/sql"))
+  })
+
+  it("only the command line loads modules dynamically: its own, effect, and optional packages", () => {
+    const lazy = all.filter(({ dynamic }) => dynamic.length > 0)
+    assert.isAbove(lazy.length, 0)
+    assert.deepStrictEqual(
+      arrows(
+        lazy,
+        ({ dynamic }) => dynamic,
+        (path, { folder, name }) =>
+          !(name === "bin" || folder === "cli") ||
+          !(path.startsWith("./") || path.startsWith("effect/") || isOptional(path))
+      ),
+      []
     )
-    assert.deepStrictEqual(sql.sort(), [
-      "CachedSqlEngine",
-      "PgInvalidation",
-      "SqlEngine",
-      "SqlMigrations",
-      "SqlStore",
-      "internal/cli/database"
-    ])
-    // The command line loads the driver in use, and its program what it is made of, when they are needed.
-    const lazy = modules.flatMap((module) =>
-      [...readFileSync(`src/${module}.ts`, "utf8").matchAll(/(?<![\w"])import\("([^"]+)"\)/g)].map((match) =>
-        `${module} → ${match[1]}`
-      )
-    )
-    assert.deepStrictEqual(lazy.sort(), [
-      "bin → ./Cli.js",
-      "bin → @effect/platform-node/NodeContext",
-      "bin → @effect/platform-node/NodeRuntime",
-      "bin → effect/Effect",
-      "internal/cli/database → @effect/sql-mysql2/MysqlClient",
-      "internal/cli/database → @effect/sql-pg/PgClient",
-      "internal/cli/database → @effect/sql-sqlite-node/SqliteClient",
-      "internal/cli/store → ioredis"
-    ])
-    const reachable = (module: string, seen = new Set<string>()): Set<string> => {
-      if (!seen.has(module)) {
-        seen.add(module)
-        for (const other of own(module)) reachable(other, seen)
-      }
-      return seen
-    }
-    assert.deepStrictEqual([...reachable("index")].filter((module) => module.startsWith("Sql")), [])
-    assert.isTrue([...reachable("Session")].every((module) => floorOf(module) <= http))
   })
 
   it("no cycles", () => {
     const done = new Set<string>()
-    const visit = (module: string, path: ReadonlyArray<string>): ReadonlyArray<string> => {
-      if (path.includes(module)) return [[...path, module].join(" → ")]
-      if (done.has(module)) return []
-      const cycles = own(module).flatMap((other) => visit(other, [...path, module]))
-      done.add(module)
+    const visit = (name: string, path: ReadonlyArray<string>): ReadonlyArray<string> => {
+      if (path.includes(name)) return [[...path, name].join(" → ")]
+      if (done.has(name)) return []
+      const cycles = (modules.get(name)?.imports ?? []).flatMap((other) => visit(other, [...path, name]))
+      done.add(name)
       return cycles
     }
-    assert.deepStrictEqual(modules.flatMap((module) => visit(module, [])), [])
+    assert.deepStrictEqual(all.flatMap(({ name }) => visit(name, [])), [])
   })
 
-  it("no module imports the barrel of effect", () => {
-    const barrels = modules.flatMap((module) =>
-      foreign(module).filter((path) => path === "effect" || /^@effect\/[a-z-]+$/.test(path)).map((path) =>
-        `${module} → ${path}`
-      )
-    )
-    assert.deepStrictEqual(barrels, [])
+  it("no module imports the barrel of a package of effect", () => {
+    assert.deepStrictEqual(arrows(all, packages, (path) => path === "effect" || /^@effect\/[a-z-]+$/.test(path)), [])
   })
 })

@@ -14,19 +14,19 @@ import * as SqlStore from "effect-session/SqlStore"
 import { capabilityLaws, LawBroken } from "effect-session/testing"
 import * as Path from "node:path"
 import { assert, describe } from "vitest"
-import { freePort } from "../examples/servers/freePort.js"
-import * as Mariadb from "../examples/servers/mariadb.js"
-import * as Redis from "../examples/servers/redis.js"
-import { until } from "../examples/servers/server.js"
+import { freePort } from "../examples/shop/freePort.js"
 import { intercepted } from "../src/internal/store/intercepted.js"
 import { isAlive, start, stored } from "../src/internal/testing/records.js"
-import type { Place } from "./support/crashes.js"
-import { elsewhere, openedAt } from "./support/crashes.js"
-import { temporaryDirectory } from "./support/folders.js"
-import { directory } from "./support/outages.js"
+import type { Place } from "./support/killableStore.js"
+import { openAt, openInChildProcess } from "./support/killableStore.js"
+import { sharedDirectory } from "./support/outages.js"
 import * as Postgres from "./support/postgresServer.js"
 import { storeAt } from "./support/redisClients.js"
+import * as Mariadb from "./support/servers/mariadb.js"
+import * as Redis from "./support/servers/redis.js"
+import { until } from "./support/servers/server.js"
 import { ofMariadb, ofRedis } from "./support/stores.js"
+import { temporaryDirectory } from "./support/temporaryDirectories.js"
 
 /** A store, and what can happen to what keeps its records. */
 interface Kept {
@@ -42,8 +42,8 @@ type Keeping = Effect.Effect<Kept, unknown, Scope.Scope>
 const onThisMachine = (kind: Place["kind"]): Keeping =>
   Effect.gen(function*() {
     const place = { kind, path: Path.join(yield* temporaryDirectory("crash"), "sessions") }
-    const { kill, store } = yield* elsewhere(place)
-    return { store, kill, again: openedAt(place) }
+    const { kill, store } = yield* openInChildProcess(place)
+    return { store, kill, again: openAt(place) }
   })
 
 const sqlOn = (client: Layer.Layer<SqlClient, unknown>) =>
@@ -65,7 +65,7 @@ const postgres = (settings?: string) =>
   })
 
 const mariadb = Effect.gen(function*() {
-  const options = { directory: Path.join(yield* directory, "data"), port: yield* freePort }
+  const options = { directory: Path.join(yield* sharedDirectory, "data"), port: yield* freePort }
   const opened = Effect.flatMap(Mariadb.make(options), ({ signal, url }) =>
     Effect.map(
       sqlOn(MysqlClient.layer({ url: Redacted.make(url), maxConnections: 3 })),

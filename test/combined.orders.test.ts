@@ -51,7 +51,10 @@ const saving = (i: number) => (s: Store, { key }: Stored) =>
       const found = Option.getOrUndefined(yield* s.load(key, start, "fresh"))
       if (found === undefined) return "gone"
       const { stale: _, ...rest } = found
-      const o = yield* s.save(key, { ...rest, data: `${rest.data}+${i}`, writeId: `w${i}` }, rest.version, start)
+      const o = yield* s.save(key, { ...rest, data: `${rest.data}+${i}`, writeId: `w${i}` }, {
+        expectedVersion: rest.version,
+        now: start
+      })
       if (o !== "conflict") return o
     }
     return "conflict"
@@ -94,7 +97,7 @@ const except = (make: Make): Effect.Effect<Scene<unknown>, unknown> =>
     const out: Array<unknown> = []
     const acts: ReadonlyArray<(s: Store) => Effect.Effect<unknown, SessionStoreError>> = [
       (s) => s.revokeSubject("laws", "ann", one.record.id),
-      (s) => s.rotate(one.key, newKey, one.record, 1, start),
+      (s) => s.rotate(one.key, newKey, one.record, { expectedVersion: 1, now: start }),
       (s) => s.load(one.key, start),
       (s) => s.load(two.key, start)
     ]
@@ -130,8 +133,12 @@ const ends = (make: Make, which: number, cut: number): Effect.Effect<Scene<unkno
     const acts: ReadonlyArray<(s: Store) => Effect.Effect<unknown, SessionStoreError>> = [
       end,
       (s) => saving(1)(s, one),
-      (s) => s.touch(one.key, start + minute, start + hour + minute, start),
-      (s) => s.rotate(one.key, newKey, which === 0 ? { ...one.record, id: freshId() } : one.record, 1, start),
+      (s) => s.touch(one.key, { lastSeenAt: start + minute, expiresAt: start + hour + minute, now: start }),
+      (s) =>
+        s.rotate(one.key, newKey, which === 0 ? { ...one.record, id: freshId() } : one.record, {
+          expectedVersion: 1,
+          now: start
+        }),
       (s) => s.load(one.key, start)
     ]
     return {

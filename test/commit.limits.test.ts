@@ -9,9 +9,9 @@ import type { Settings } from "effect-session/SessionService"
 import type { Store } from "effect-session/SessionStore"
 import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe } from "vitest"
-import type { Around } from "./support/recording.js"
-import { faulty, recorded } from "./support/recording.js"
-import { visit } from "./support/visits.js"
+import type { Around } from "./support/recordedStore.js"
+import { faulty, recorded } from "./support/recordedStore.js"
+import { visit } from "./support/requestWithoutHttp.js"
 
 class Shop extends Session.Tag<Shop>()("test/CommitLimits", {
   schema: Schema.Struct({ visits: Schema.optionalWith(Schema.Number, { default: () => 0 }) })

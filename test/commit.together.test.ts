@@ -6,8 +6,8 @@ import { Deferred, Effect, Either, Fiber, FiberRef, Layer, Option, Schema } from
 import { MemoryStore, Session, SessionStore, SessionStoreError, StoredEngine } from "effect-session"
 import { assert, describe } from "vitest"
 import { intercepted } from "./support/intercept.js"
-import type { Visit } from "./support/visits.js"
-import { visit } from "./support/visits.js"
+import type { Visit } from "./support/requestWithoutHttp.js"
+import { visit } from "./support/requestWithoutHttp.js"
 
 class Shop extends Session.Tag<Shop>()("test/Together", {
   schema: Schema.Struct({
@@ -181,9 +181,9 @@ describe("updates of one session at once", () => {
       yield* open(gate)
       assert.isUndefined((yield* Fiber.join(leader)).error)
       assert.isUndefined((yield* Fiber.join(follower)).error)
-      const { error, owed } = yield* Fiber.join(late)
+      const { error, setCookie } = yield* Fiber.join(late)
       assert.strictEqual(error?._tag, "SessionGone")
-      assert.isUndefined(owed)
+      assert.isUndefined(setCookie)
       assert.strictEqual((yield* ask(Shop.get("visits"), next)).result, 2)
     }))
 
@@ -200,9 +200,9 @@ describe("updates of one session at once", () => {
       yield* open(gate)
       assert.isUndefined((yield* Fiber.join(leader)).error)
       yield* Fiber.join(saved)
-      const { error, owed } = yield* Fiber.join(follower)
+      const { error, setCookie } = yield* Fiber.join(follower)
       assert.isUndefined(error)
-      assert.isUndefined(owed)
+      assert.isUndefined(setCookie)
       assert.strictEqual((yield* ask(Shop.get("visits"))).result, 3)
     }))
 

@@ -18,7 +18,6 @@ import * as Path from "node:path"
 import { assert, describe } from "vitest"
 import { isContentName, shardOf, spell } from "../src/internal/file/names.js"
 import { namespace, start, type Stored, stored } from "../src/internal/testing/records.js"
-import { temporaryDirectory } from "./support/folders.js"
 import {
   freshPrefix,
   mysqlClient,
@@ -31,6 +30,7 @@ import {
   sqliteClient,
   sqlStore
 } from "./support/stores.js"
+import { temporaryDirectory } from "./support/temporaryDirectories.js"
 
 /** A store, and how a record in it is spoiled and mended. */
 interface Damageable {

@@ -16,11 +16,11 @@ import {
 } from "effect-session"
 import type { Settings } from "effect-session/SessionService"
 import { assert, describe } from "vitest"
-import { recordsIn } from "./support/pages.js"
+import { visit } from "./support/requestWithoutHttp.js"
+import { recordsIn } from "./support/scanPages.js"
 import * as Shop from "./support/shop.js"
 import { ok, ShopSession, show } from "./support/shop.js"
 import { stores } from "./support/stores.js"
-import { visit } from "./support/visits.js"
 
 type Handler = Effect.Effect<
   HttpServerResponse.HttpServerResponse,
@@ -276,7 +276,7 @@ const observe = <E>(layer: Layer.Layer<SessionStore, E>, { handler, presented, s
       : answer.cookie === ""
       ? "expired"
       : [answer.cookie === value ? "again" : "new", ...(maxAge === undefined ? [] : [maxAge])].join(", ")
-    const records = recordsIn(yield* shop.store.scan("test/Shop", undefined, 10, 0))
+    const records = recordsIn(yield* shop.store.scan("test/Shop", { limit: 10, now: 0 }))
     const outcome: Outcome = {
       status: answer.status,
       cookie,
@@ -313,7 +313,7 @@ for (const [name, layer] of stores) {
   const engine = () => Layer.provideMerge(StoredEngine.layer(), layer())
   const provided = () => Layer.provideMerge(App.layer, engine())
   const recordsOf = Effect.map(
-    Effect.flatMap(SessionStore, (store) => store.scan("test/Behaviour", undefined, 10, 0)),
+    Effect.flatMap(SessionStore, (store) => store.scan("test/Behaviour", { limit: 10, now: 0 })),
     recordsIn
   )
   const begin = Effect.map(visit(App, App.set("user", "ann")), ({ cookie }) => cookie)
@@ -323,7 +323,7 @@ for (const [name, layer] of stores) {
       "del of an absent key, update({}) and set_expiry(None) are no error, no change, and make no session",
       Effect.gen(function*() {
         const nothing = Effect.all([App.remove("user"), App.patch({}), App.setExpiry(Lifetime.byPolicy)])
-        assert.isUndefined((yield* visit(App, nothing)).owed)
+        assert.isUndefined((yield* visit(App, nothing)).setCookie)
         assert.deepStrictEqual(yield* recordsOf, [])
         const { cookie } = yield* visit(App, App.set("cart", ["tea"]))
         const before = yield* recordsOf
@@ -391,7 +391,7 @@ for (const [name, layer] of stores) {
         const [old] = yield* recordsOf
         yield* TestClock.adjust("1 hour")
         const seen = yield* visit(App, App.value, cookie)
-        assert.deepStrictEqual([seen.result, seen.owed], [{ cart: [] }, undefined])
+        assert.deepStrictEqual([seen.result, seen.setCookie], [{ cart: [] }, undefined])
         assert.deepStrictEqual((yield* recordsOf).filter(({ id }) => id !== old?.id), [])
         const written = yield* visit(App, App.set("user", "bob"), cookie)
         assert.notStrictEqual(written.cookie, cookie)

@@ -16,10 +16,10 @@ import {
 } from "effect-session"
 import { Packr } from "msgpackr"
 import { assert, describe, expect } from "vitest"
-import { corrupt, fragile } from "./support/fragile.js"
-import { recordsIn } from "./support/pages.js"
+import { corruptError, corruptible } from "./support/corruptibleStore.js"
+import { visit } from "./support/requestWithoutHttp.js"
+import { recordsIn } from "./support/scanPages.js"
 import { stores } from "./support/stores.js"
-import { visit } from "./support/visits.js"
 
 class App extends Session.Tag<App>()("test/Django", {
   schema: Schema.Struct({
@@ -41,8 +41,10 @@ for (const [name, layer] of stores) {
   const begin = Effect.map(visit(App, App.set("user", "ann")), ({ cookie }) => cookie)
   const isAlive = (cookie: string | undefined) =>
     Effect.map(visit(App, App.get("user"), cookie), ({ result }) => result === "ann")
-  const maxAge = (owed: { readonly owed: unknown }) =>
-    typeof owed.owed === "object" && owed.owed !== null && "maxAge" in owed.owed ? owed.owed.maxAge : "no cookie"
+  const maxAge = (setCookie: { readonly setCookie: unknown }) =>
+    typeof setCookie.setCookie === "object" && setCookie.setCookie !== null && "maxAge" in setCookie.setCookie
+      ? setCookie.setCookie.maxAge
+      : "no cookie"
 
   describe("reading with a default", () => {
     test(
@@ -99,7 +101,7 @@ for (const [name, layer] of stores) {
         assert.deepStrictEqual([first.result, typeof first.cookie], [false, "string"])
         assert.isFalse((yield* visit(App, App.testCookieWorked)).result)
         const second = yield* visit(App, Effect.zipLeft(App.testCookieWorked, App.deleteTestCookie), first.cookie)
-        assert.deepStrictEqual([second.result, second.owed], [true, "expire"])
+        assert.deepStrictEqual([second.result, second.setCookie], [true, "expire"])
         assert.isFalse((yield* visit(App, App.testCookieWorked, first.cookie)).result)
       })
     )
@@ -109,7 +111,7 @@ for (const [name, layer] of stores) {
       Effect.gen(function*() {
         const first = yield* visit(App, App.setTestCookie)
         const second = yield* visit(App, Effect.all([App.set("user", "ann"), App.deleteTestCookie]), first.cookie)
-        assert.strictEqual(second.owed, undefined)
+        assert.strictEqual(second.setCookie, undefined)
         assert.isTrue(yield* isAlive(first.cookie))
       })
     )
@@ -174,7 +176,7 @@ for (const [name, layer] of stores) {
           first.cookie
         )
         assert.deepStrictEqual([maxAge(second), second.result[1]], [86_400, false])
-        assert.isUndefined((yield* visit(App, App.setExpiry(Lifetime.byPolicy), first.cookie)).owed)
+        assert.isUndefined((yield* visit(App, App.setExpiry(Lifetime.byPolicy), first.cookie)).setCookie)
       })
     )
 
@@ -275,7 +277,7 @@ for (const [name, layer] of stores) {
         const broken = yield* Effect.flatMap(sessions.create({ user: "bob" }), (made) => Effect.flatten(made.token))
         const key = yield* Effect.map(Effect.flatten(tokenOf(broken)), StoredEngine.storeKeys("test/Django"))
         const record = yield* Effect.flatten(store.load(key, 0))
-        yield* store.save(key, { ...record, data: `{"user":7}` }, 1, 0)
+        yield* store.save(key, { ...record, data: `{"user":7}` }, { expectedVersion: 1, now: 0 })
         const all = yield* Stream.runCollect(sessions.all)
         const { failures, values } = split(all)
         assert.deepStrictEqual([values.length, failures.length], [230, 1])
@@ -289,15 +291,15 @@ for (const [name, layer] of stores) {
       "Session.objects.all() with a record that is damaged: a value, and the stream goes on",
       Effect.gen(function*() {
         const sessions = yield* App.service
-        const { damage, store } = fragile(yield* SessionStore)
+        const { damage, store } = corruptible(yield* SessionStore)
         yield* Effect.replicateEffect(sessions.create({ user: "ann" }), 3)
-        const [one] = recordsIn(yield* store.scan("test/Django", undefined, 1, 0))
+        const [one] = recordsIn(yield* store.scan("test/Django", { limit: 1, now: 0 }))
         if (one === undefined) return assert.fail("there is none")
         yield* damage(one.key)
         const all = yield* Effect.provideService(Stream.runCollect(sessions.all), SessionDirectory, store)
         const { failures, values } = split(all)
         assert.strictEqual(values.length, 2)
-        const { message } = corrupt("scan")
+        const { message } = corruptError("scan")
         assert.deepStrictEqual(failures, [{ id: one.id, info: undefined, problem: message }])
       })
     )
@@ -364,7 +366,7 @@ for (const [name, layer] of stores) {
       "what the same request has set can be taken, and what was changed before stays pending",
       Effect.gen(function*() {
         const fresh = yield* visit(App, Effect.zipRight(App.set("notice", ReadOnce.make("now")), App.take("notice")))
-        expect([fresh.result, fresh.owed]).toStrictEqual([Option.some("now"), undefined])
+        expect([fresh.result, fresh.setCookie]).toStrictEqual([Option.some("now"), undefined])
         const { cookie } = yield* visit(App, App.set("notice", ReadOnce.make("Saved.")))
         const failing = yield* visit(App, Effect.zipRight(App.set("user", "lost"), App.take("notice")), cookie, 500)
         expect(failing.result).toStrictEqual(Option.some("Saved."))
@@ -398,10 +400,10 @@ describe("serializers", () => {
           Layer.provide(layer, StoredEngine.layer())
         )
       const json = yield* sessions(App.layer)
-      assert.strictEqual(recordsIn(yield* store.scan("test/Django", undefined, 1, 0))[0]?.data, `{"cart":["tea"]}`)
+      assert.strictEqual(recordsIn(yield* store.scan("test/Django", { limit: 1, now: 0 }))[0]?.data, `{"cart":["tea"]}`)
       const packed = yield* sessions(Layer.provide(App.layerWith({}), MessagePack), json.cookie)
       assert.strictEqual(packed.error, undefined)
-      const data = recordsIn(yield* store.scan("test/Django", undefined, 1, 0))[0]?.data ?? ""
+      const data = recordsIn(yield* store.scan("test/Django", { limit: 1, now: 0 }))[0]?.data ?? ""
       assert.deepStrictEqual(packr.unpack(Buffer.from(data, "base64url")), { cart: ["tea", "tea"] })
     }).pipe(Effect.provide(stores[0]?.[1]() ?? Layer.die("no store")), Effect.orDie))
 })

@@ -8,14 +8,14 @@ import type { Store } from "effect-session/SessionStore"
 import { damageLaws } from "effect-session/testing"
 import { assert, describe } from "vitest"
 import { isDamaged } from "../src/internal/store/damaged.js"
-import { corrupt, fragile } from "./support/fragile.js"
+import { corruptError, corruptible } from "./support/corruptibleStore.js"
 
 interface Mutant {
   /** What the store does wrong. */
   readonly fault: string
   /** The law that catches it. */
   readonly law: string
-  readonly instead: (of: ReturnType<typeof fragile>) => Partial<Store>
+  readonly instead: (of: ReturnType<typeof corruptible>) => Partial<Store>
 }
 
 const isError = "a record that is damaged is an error, not absent, and is left as it is"
@@ -63,7 +63,7 @@ const mutants: ReadonlyArray<Mutant> = [
     law: hasPlace,
     instead: ({ store }) => ({
       scan: (...args) =>
-        Effect.filterOrFail(store.scan(...args), (page) => !page.some(isDamaged), () => corrupt("scan"))
+        Effect.filterOrFail(store.scan(...args), (page) => !page.some(isDamaged), () => corruptError("scan"))
     })
   },
   {
@@ -81,9 +81,9 @@ const mutants: ReadonlyArray<Mutant> = [
     fault: "scan gives what is damaged beyond the limit",
     law: hasPlace,
     instead: ({ store }) => ({
-      scan: (namespace, after, limit, now) =>
+      scan: (namespace, { after, limit, now }) =>
         Effect.map(
-          store.scan(namespace, after, limit + 1, now),
+          store.scan(namespace, { after, limit: limit + 1, now }),
           (page) => page.filter((one, i) => i < limit || isDamaged(one))
         )
     })
@@ -105,7 +105,7 @@ const mutants: ReadonlyArray<Mutant> = [
     fault: "list fails",
     law: isLeftOut,
     instead: ({ damaged, store }) => ({
-      list: (...args) => damaged.size > 0 ? Effect.fail(corrupt("list")) : store.list(...args)
+      list: (...args) => damaged.size > 0 ? Effect.fail(corruptError("list")) : store.list(...args)
     })
   },
   {
@@ -160,7 +160,7 @@ const mutants: ReadonlyArray<Mutant> = [
 /** How a law ends on a store that does something else instead. */
 const exitOf = (name: string, instead: Mutant["instead"]) =>
   Effect.suspend(() => {
-    const made = fragile(MemoryStore.make())
+    const made = corruptible(MemoryStore.make())
     const { law } = damageLaws(made.damage).find((law) => law.name === name) ?? assert.fail("there is no such law")
     return Effect.exit(Effect.provideService(law, SessionStore, { ...made.store, ...instead(made) }))
   })

@@ -168,7 +168,7 @@ const mutants: ReadonlyArray<Mutant> = [
   {
     fault: "touch revives what has expired",
     replace: [
-      `const entry = alive(key, now)
+      `const entry = alive(key, times.now)
         if (entry === undefined) return "gone"
         put(key, { ...entry, record: applyTouch(`,
       `const entry = entries.get(key)
@@ -371,8 +371,8 @@ const mutants: ReadonlyArray<Mutant> = [
   {
     fault: "touch believes any clock",
     replace: [
-      "const { expiresAt, lastSeenAt } = boundedTouch(seenAt, endsAt, now, tick())",
-      "const [lastSeenAt, expiresAt] = [seenAt, endsAt]"
+      "const touched = boundedTouch(times, tick())",
+      "const touched = (tick(), times)"
     ],
     law:
       "a write by a clock that is ahead moves an end no further than one by the store's clock, and no time into the future"

@@ -9,8 +9,8 @@ import * as Keyring from "effect-session/Keyring"
 import type { Store } from "effect-session/SessionStore"
 import { randomBytes } from "node:crypto"
 import { assert, describe } from "vitest"
-import { recorded } from "./support/recording.js"
-import { visit } from "./support/visits.js"
+import { recorded } from "./support/recordedStore.js"
+import { visit } from "./support/requestWithoutHttp.js"
 
 class Users extends Session.Tag<Users>()("test/Opening", {
   schema: Schema.Struct({ name: Schema.optional(Schema.String) })

@@ -6,7 +6,7 @@ import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writ
 import { tmpdir } from "node:os"
 import * as Path from "node:path"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
-import { install, run } from "./support/packed.js"
+import { install, run } from "./support/packedPackage.js"
 
 const project = mkdtempSync(Path.join(tmpdir(), "effect-session-consumer-"))
 const tools = Path.join(project, "tools")

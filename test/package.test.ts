@@ -12,9 +12,9 @@ import { tmpdir } from "node:os"
 import * as Path from "node:path"
 import { pathToFileURL } from "node:url"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
-import { freePort } from "../examples/servers/freePort.js"
+import { freePort } from "../examples/shop/freePort.js"
 import { postgresDatabase } from "./support/databases.js"
-import { install, run as runIn, tarball, version } from "./support/packed.js"
+import { install, run as runIn, tarball, version } from "./support/packedPackage.js"
 import { postgresUrl } from "./support/stores.js"
 
 const project = mkdtempSync(Path.join(tmpdir(), "effect-session-package-"))

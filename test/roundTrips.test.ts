@@ -12,8 +12,8 @@ import * as TieredStore from "effect-session/TieredStore"
 import { readFileSync } from "node:fs"
 import { assert } from "vitest"
 import { noting } from "./support/redisClients.js"
+import { visit } from "./support/requestWithoutHttp.js"
 import { freshPrefix, ofRedis, postgresClient, redisClient, redisClusterClient, sqlStore } from "./support/stores.js"
-import { visit } from "./support/visits.js"
 
 class App extends Session.Tag<App>()("test/RoundTrips", {
   schema: Schema.Struct({ count: Schema.optionalWith(Schema.Number, { default: () => 0 }) }),

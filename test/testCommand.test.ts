@@ -2,8 +2,8 @@
  * What `npm test` makes of its arguments.
  */
 import { assert, describe, it } from "vitest"
-import { find } from "../examples/servers/programs.js"
 import { advice, isInstalled, isWanted, parse, type Part, parts } from "./support/parts.js"
+import { find } from "./support/servers/programs.js"
 
 const namesIn = (args: ReadonlyArray<string>) => parse(args).without.map(({ name }) => name)
 

@@ -7,7 +7,7 @@ import { existsSync } from "node:fs"
 import { mkdir, readFile, rename, rm, stat } from "node:fs/promises"
 import * as Path from "node:path"
 import { promisify } from "node:util"
-import { freePort } from "../servers/freePort.js"
+import { freePort } from "./freePort.js"
 
 export class EmbeddedPostgresError extends Schema.TaggedError<EmbeddedPostgresError>()("EmbeddedPostgresError", {
   message: Schema.String,

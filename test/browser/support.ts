@@ -12,15 +12,15 @@ import { tmpdir } from "node:os"
 import * as Path from "node:path"
 import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core"
 import { afterAll, assert, beforeAll, describe } from "vitest"
-import { freePort } from "../../examples/servers/freePort.js"
-import { find } from "../../examples/servers/programs.js"
 import { AppSession } from "../../examples/shop/AppSession.js"
+import { freePort } from "../../examples/shop/freePort.js"
 import { shop as shopRoutes } from "../../examples/shop/routes.js"
 import * as Server from "../../examples/shop/server.js"
 import * as StoreCosts from "../../examples/shop/StoreCosts.js"
 import * as Intercept from "../support/intercept.js"
-import { recordsIn } from "../support/pages.js"
 import * as Parts from "../support/parts.js"
+import { recordsIn } from "../support/scanPages.js"
+import { find } from "../support/servers/programs.js"
 import { freshPrefix, postgresClient, sqlStore } from "../support/stores.js"
 
 export interface Options {
@@ -84,7 +84,7 @@ export const open = ({ app = shopRoutes, cookie }: Options = {}): Effect.Effect<
       origin: `http://localhost:${port}`,
       calls,
       sessions: () =>
-        Effect.runPromise(Effect.map(running.store.scan("app/Session", undefined, 100, Date.now()), recordsIn)),
+        Effect.runPromise(Effect.map(running.store.scan("app/Session", { limit: 100, now: Date.now() }), recordsIn)),
       restart: () =>
         Effect.runPromise(Effect.gen(function*() {
           yield* Scope.close(running.scope, Exit.void)

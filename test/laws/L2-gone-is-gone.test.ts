@@ -139,7 +139,7 @@ for (const [name, layer] of stores) {
     )
 
     law(
-      "the token from before a login is dead after it, and after a second login too (7.2.4)",
+      "the token from before a login is dead after it, and after a second login too (ASVS 7.2.4)",
       (shop, cookie) =>
         Effect.gen(function*() {
           const answer = yield* shop.request(Effect.zipRight(ShopSession.authenticate("ann"), ok), cookie)

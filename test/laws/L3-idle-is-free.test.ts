@@ -136,7 +136,7 @@ for (const [name, layer] of stores) {
         }
       }))
 
-    law("an invented token is anonymous, is never adopted, and is not deleted (O4)", (shop) =>
+    law("an invented token is anonymous, is never adopted, and is not deleted", (shop) =>
       Effect.gen(function*() {
         yield* check(shop, invented, ["", show(ShopSession.value), ["load"], "none", true])
         const answer = yield* shop.request(Effect.zipRight(ShopSession.set("count", 1), ok), invented)

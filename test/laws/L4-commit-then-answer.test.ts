@@ -33,7 +33,7 @@ for (const [name, layer] of stores) {
       }))
 
     law(
-      "a client that follows a redirect at once sees the new value, 1,000 of 1,000 times, 200 ms a write (F37)",
+      "a client that follows a redirect at once sees the new value, 1,000 of 1,000 times, 200 ms a write",
       (shop) =>
         Effect.gen(function*() {
           // 1,000 sessions side by side, so that their slow writes are waited for together.
@@ -86,7 +86,7 @@ for (const [name, layer] of stores) {
         assert.strictEqual(answer.status, 503)
       }))
 
-    law("a change after the answer is a typed error, never silence (F35)", (shop, cookie) =>
+    law("a change after the answer is a typed error, never silence", (shop, cookie) =>
       Effect.gen(function*() {
         const answered = yield* Deferred.make<void>()
         const late = yield* Deferred.make<string>()
@@ -129,7 +129,7 @@ for (const [name, layer] of stores) {
     )
 
     law(
-      "the middleware twice on one route opens one session and commits it once (F40)",
+      "the middleware twice on one route opens one session and commits it once",
       (shop, cookie) =>
         Effect.gen(function*() {
           shop.calls.length = 0

@@ -7,9 +7,9 @@ import { chmod } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import * as Path from "node:path"
 import { assert, describe } from "vitest"
-import { freePort } from "../../examples/servers/freePort.js"
 import * as EmbeddedPostgres from "../../examples/shop/EmbeddedPostgres.js"
-import { recordsIn } from "../support/pages.js"
+import { freePort } from "../../examples/shop/freePort.js"
+import { recordsIn } from "../support/scanPages.js"
 import * as Shop from "../support/shop.js"
 import { begin, ok, ShopSession, show, valueOf } from "../support/shop.js"
 import { sqlStore, stores } from "../support/stores.js"
@@ -37,7 +37,7 @@ for (const [name, layer] of stores) {
 
   describe(`L5 down is not out (${name})`, () => {
     law(
-      "a store that fails is 503 with Retry-After, and the cookie stays (F14, F15)",
+      "a store that fails is 503 with Retry-After, and the cookie stays",
       (shop, cookie) =>
         Effect.gen(function*() {
           shop.intercept = (operation) => Effect.fail(new SessionStoreError({ operation, reason: "unavailable" }))
@@ -98,7 +98,7 @@ describe("L5 down is not out: a store that hangs", () => {
       Effect.zipRight(ShopSession.destroy, ok)
     ]] as const
   ) {
-    it.live(`${title}: 503 within the limit (F17)`, () =>
+    it.live(`${title}: 503 within the limit`, () =>
       Effect.gen(function*() {
         const shop = yield* Shop.make(memory(), { ...Shop.impatient, remote: true })
         const cookie = yield* begin(shop)
@@ -110,7 +110,7 @@ describe("L5 down is not out: a store that hangs", () => {
 })
 
 describe("L5 down is not out: a real Postgres", () => {
-  it.live("stopped it is 503, started again the session is there, without a restart of the application (F18)", () =>
+  it.live("stopped it is 503, started again the session is there, without a restart of the application", () =>
     Effect.gen(function*() {
       const folder = yield* Effect.acquireRelease(
         Effect.sync(() => mkdtempSync(Path.join(tmpdir(), "effect-session-l5-"))),
@@ -139,14 +139,17 @@ describe("L5 down is not out: a real Postgres", () => {
 const otherNode = (shop: Shop.Shop) =>
   Effect.gen(function*() {
     const now = Date.now()
-    const record = recordsIn(yield* shop.store.scan("test/Shop", undefined, 1, now))[0]
+    const record = recordsIn(yield* shop.store.scan("test/Shop", { limit: 1, now }))[0]
     const key = shop.keys.at(-1)
     if (record === undefined || key === undefined) return yield* Effect.dieMessage("there is no session")
-    const outcome = yield* shop.store.save(key, { ...record, writeId: "of-another-node" }, record.version, now)
+    const outcome = yield* shop.store.save(key, { ...record, writeId: "of-another-node" }, {
+      expectedVersion: record.version,
+      now
+    })
     assert.strictEqual(outcome, "saved")
   })
 
-describe("a write whose reply was lost (F16)", () => {
+describe("a write whose reply was lost", () => {
   for (const [name, layer] of stores) {
     for (
       const [operation, handler] of [

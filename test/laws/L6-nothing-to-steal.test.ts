@@ -8,7 +8,6 @@ import { readdirSync, readFileSync, statSync } from "node:fs"
 import * as Path from "node:path"
 import { inspect } from "node:util"
 import { assert, describe } from "vitest"
-import { temporaryDirectory } from "../support/folders.js"
 import * as Shop from "../support/shop.js"
 import { begin, ok, ShopSession, show } from "../support/shop.js"
 import {
@@ -20,6 +19,7 @@ import {
   sqlStore,
   stores
 } from "../support/stores.js"
+import { temporaryDirectory } from "../support/temporaryDirectories.js"
 
 /** Every spelling of a token that would let a thief present it. */
 const spellings = (token: string): ReadonlyArray<string> => {

@@ -12,7 +12,7 @@ import {
   StoredEngine
 } from "effect-session"
 import { assert, describe } from "vitest"
-import { recordsIn } from "../support/pages.js"
+import { recordsIn } from "../support/scanPages.js"
 import { stores } from "../support/stores.js"
 
 /** Two versions of one application, with the same session; the newer one knows a field more and one less. */
@@ -114,13 +114,13 @@ for (const [name, layer] of stores) {
 
   const raw = (store: Context.Tag.Service<SessionStore>) =>
     Effect.flatMap(
-      store.scan("test/Deploy", undefined, 10, Date.now()),
+      store.scan("test/Deploy", { limit: 10, now: Date.now() }),
       (page) => Effect.map(text(recordsIn(page)[0]?.data), (data) => JSON.parse(data))
     )
 
   const versions = (store: Context.Tag.Service<SessionStore>) =>
     Effect.map(
-      store.scan("test/Deploy", undefined, 10, Date.now()),
+      store.scan("test/Deploy", { limit: 10, now: Date.now() }),
       (page) => recordsIn(page).map(({ schemaVersion }) => schemaVersion)
     )
 
@@ -178,7 +178,7 @@ for (const [name, layer] of stores) {
           assert.notStrictEqual(yield* text(wrote.cookie), cookie)
           const back = yield* visit(Old, Old.layer, Old.get("hits"), cookie)
           assert.strictEqual(back.body, "3")
-          assert.strictEqual((yield* store.scan("test/Deploy", undefined, 10, Date.now())).length, 2)
+          assert.strictEqual((yield* store.scan("test/Deploy", { limit: 10, now: Date.now() })).length, 2)
         })
     )
 
@@ -199,7 +199,7 @@ for (const [name, layer] of stores) {
     )
 
     law(
-      "a row with junk in it: the declared policy, never a crash, never overwritten (F27)",
+      "a row with junk in it: the declared policy, never a crash, never overwritten",
       (visit, store) =>
         Effect.gen(function*() {
           for (
@@ -219,7 +219,10 @@ for (const [name, layer] of stores) {
             const key = StoredEngine.storeKeys("test/Deploy")
             const token = yield* Effect.orDie(SessionToken.parse(cookie))
             const record = yield* Effect.flatMap(store.load(key(token), Date.now()), Effect.orDie)
-            assert.strictEqual(yield* store.save(key(token), { ...record, data: junk }, 1, Date.now()), "saved")
+            assert.strictEqual(
+              yield* store.save(key(token), { ...record, data: junk }, { expectedVersion: 1, now: Date.now() }),
+              "saved"
+            )
             const seen = yield* visit(Old, Old.layer, Old.value, cookie)
             assert.deepStrictEqual([seen.status, seen.body], [200, `{"hits":0}`])
             const failing = yield* visit(Old, Old.layerWith({ onUndecodable: "fail" }), Old.set("hits", 1), cookie)

@@ -17,8 +17,7 @@ import { rmSync } from "node:fs"
 import * as Path from "node:path"
 import { afterAll, assert, beforeAll } from "vitest"
 import { Screen } from "../../src/internal/cli/copy.js"
-import { temporaryDirectory } from "./folders.js"
-import * as servers from "./servers.js"
+import * as servers from "./sharedServers.js"
 import {
   freshPrefix,
   mariadbUrl,
@@ -30,6 +29,7 @@ import {
   redisClusterClient,
   redisStore
 } from "./stores.js"
+import { temporaryDirectory } from "./temporaryDirectories.js"
 
 export interface Answer {
   readonly exitCode: number

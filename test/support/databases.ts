@@ -102,11 +102,14 @@ export const writes: ReadonlyArray<
   readonly [name: string, run: (store: Store, one: Stored) => Effect.Effect<unknown, SessionStoreError>]
 > = [
   ["create", (store) => store.create(freshKey(), aRecord(), start)],
-  ["save", (store, { key, record }) => store.save(key, record, 1, start)],
-  ["touch", (store, { key }) => store.touch(key, start + minute, start + 2 * hour, start)],
-  ["rotate", (store, { key, record }) => store.rotate(key, freshKey(), record, 1, start)],
+  ["save", (store, { key, record }) => store.save(key, record, { expectedVersion: 1, now: start })],
+  [
+    "touch",
+    (store, { key }) => store.touch(key, { lastSeenAt: start + minute, expiresAt: start + 2 * hour, now: start })
+  ],
+  ["rotate", (store, { key, record }) => store.rotate(key, freshKey(), record, { expectedVersion: 1, now: start })],
   ["destroy", (store, { key }) => store.destroy(key)],
-  ["removeExpired", (store) => store.removeExpired(start, 10)],
+  ["removeExpired", (store) => store.removeExpired({ now: start, limit: 10 })],
   ["revoke", (store, { record }) => store.revoke(namespace, record.id)],
   ["revokeSubject", (store) => store.revokeSubject(namespace, "ann")],
   ["revokeSubject with an exception", (store, { record }) => store.revokeSubject(namespace, "ann", record.id)],
@@ -120,7 +123,7 @@ export const reads: ReadonlyArray<
   ["load", (store, { key }) => store.load(key, start)],
   ["find", (store, { record }) => store.find(namespace, record.id, start)],
   ["list", (store) => store.list(namespace, "ann", start)],
-  ["scan", (store) => store.scan(namespace, undefined, 10, start)]
+  ["scan", (store) => store.scan(namespace, { limit: 10, now: start })]
 ]
 
 /** One session's life through every function: enough to tell a store that works from one that does not. */
@@ -130,18 +133,18 @@ export const works = (store: Store) =>
     const expired = yield* stored(store, { expiry: { at: start, deadline: undefined, lifetime: undefined } })
     const ended = yield* stored(store)
     yield* isAlive(store, { key, record }, start)
-    yield* store.touch(key, start + minute, start + 2 * hour, start)
+    yield* store.touch(key, { lastSeenAt: start + minute, expiresAt: start + 2 * hour, now: start })
     const expiry = { ...record.expiry, at: start + 3 * hour, lifetime: { _tag: "Inactivity", millis: hour } } as const
     const saved = { ...record, data: `"saved"`, version: 2, lastSeenAt: start + minute, expiry }
-    yield* store.save(key, saved, 1, start)
+    yield* store.save(key, saved, { expectedVersion: 1, now: start })
     yield* isAlive(store, { key, record: saved }, start)
     const rotated = { key: freshKey(), record: { ...saved, id: freshId(), version: 3 } }
-    yield* store.rotate(key, rotated.key, rotated.record, 2, start)
+    yield* store.rotate(key, rotated.key, rotated.record, { expectedVersion: 2, now: start })
     yield* isDead(store, { key, record }, start)
     yield* store.revokeSubject(namespace, "ann", rotated.record.id)
     yield* isDead(store, ended, start)
     yield* isAlive(store, rotated, start)
-    yield* store.removeExpired(start, 10)
+    yield* store.removeExpired({ now: start, limit: 10 })
     yield* stored(store, { subject: "bob" }, expired.key)
     yield* store.revokeAll(namespace)
     yield* isDead(store, rotated, start)

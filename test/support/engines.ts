@@ -8,8 +8,8 @@ import type { BoundEngine, CookieValue, Write } from "effect-session/SessionEngi
 import type { Store } from "effect-session/SessionStore"
 import { aRecord, hour, minute, start } from "../../src/internal/testing/records.js"
 import type { Operation } from "./intercept.js"
-import type { Around } from "./recording.js"
-import { recorded } from "./recording.js"
+import type { Around } from "./recordedStore.js"
+import { recorded } from "./recordedStore.js"
 
 export const namespace = "test/Engine"
 

@@ -15,9 +15,9 @@ import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import { it } from "@effect/vitest"
 import { type Context, Effect, identity, Layer, Logger, Schema, type Scope } from "effect"
 import { Session, type SessionHttpApi, type SessionService, SessionStoreError } from "effect-session"
+import { serve, wrappedEngine } from "./httpServer.js"
 import type { Operation } from "./intercept.js"
 import { headersOf, type RawAnswer } from "./rawHttp.js"
-import { serve, wrappedEngine } from "./server.js"
 
 export class Visitor extends Session.Tag<Visitor>()("test/Visitor", {
   schema: Schema.Struct({

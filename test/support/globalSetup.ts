@@ -1,5 +1,5 @@
 /**
- * Starts the servers that the tests share, on free ports and empty data, each when a test first asks for it (see `servers.ts`); stops
+ * Starts the servers that the tests share, on free ports and empty data, each when a test first asks for it (see `sharedServers.ts`); stops
  * them after the run.
  */
 import { Cause, Effect, Exit, Scope } from "effect"
@@ -9,16 +9,16 @@ import { createServer } from "node:http"
 import { constants } from "node:os"
 import * as Path from "node:path"
 import type { TestProject } from "vitest/node"
-import * as Mariadb from "../../examples/servers/mariadb.js"
-import * as Redis from "../../examples/servers/redis.js"
 import * as EmbeddedPostgres from "../../examples/shop/EmbeddedPostgres.js"
-import { memory } from "./folders.js"
 import { isInstalled, leftOut, mariadb, redis } from "./parts.js"
+import * as Mariadb from "./servers/mariadb.js"
+import * as Redis from "./servers/redis.js"
+import { memoryFolder } from "./temporaryDirectories.js"
 
 export default async (project: TestProject) => {
   const scope = Effect.runSync(Scope.make())
   // Servers that are killed, and those whose claims are tried, have folders of their own on a disk.
-  const directory = await mkdtemp(Path.join(memory, "effect-session-"))
+  const directory = await mkdtemp(Path.join(memoryFolder, "effect-session-"))
   const postgres = Path.join(directory, "postgres")
   const mariadbData = Path.join(directory, "mariadb")
   const run = <A, E>(effect: Effect.Effect<A, E, Scope.Scope>) => Effect.runPromise(Scope.extend(effect, scope))
@@ -64,7 +64,7 @@ export default async (project: TestProject) => {
     started.set(name, starting)
     return starting
   }
-  /** Starts a server by name and answers with its URL or ports: see `servers.ts`. */
+  /** Starts a server by name and answers with its URL or ports: see `sharedServers.ts`. */
   const control = createServer((request, response) => {
     void start((request.url ?? "").slice(1)).then((answer) => response.end(JSON.stringify(answer)))
   })

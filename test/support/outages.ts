@@ -10,17 +10,17 @@ import { chmod, mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import * as Path from "node:path"
 import { assert } from "vitest"
-import type { Signal } from "../../examples/servers/server.js"
 import { range, together } from "../../src/internal/testing/law.js"
 import { isAlive, isDead, start, stored } from "../../src/internal/testing/records.js"
+import { activeMillis } from "./activeTime.js"
 import { furnish, reads, writes } from "./databases.js"
-import { paced } from "./pace.js"
+import type { Signal } from "./servers/server.js"
 import * as Shop from "./shop.js"
 import { begin, between, ok, ShopSession, valueOf } from "./shop.js"
 import { sqlStore } from "./stores.js"
 
 /** A folder that users other than root may enter. */
-export const directory = Effect.acquireRelease(
+export const sharedDirectory = Effect.acquireRelease(
   Effect.promise(async () => {
     const directory = await mkdtemp(Path.join(tmpdir(), "effect-session-outage-"))
     await chmod(directory, 0o755)
@@ -43,7 +43,7 @@ export interface Startable<E = unknown> {
 }
 
 /** Every call says that the database is unavailable; after a crash it holds what was confirmed. */
-export const crashes = <E>({ client, start: started }: Startable<E>) =>
+export const survivesCrash = <E>({ client, start: started }: Startable<E>) =>
   Effect.gen(function*() {
     const running = yield* Scope.make()
     const { signal, url } = yield* Scope.extend(started, running)
@@ -77,7 +77,7 @@ export const crashes = <E>({ client, start: started }: Startable<E>) =>
 export const increment = Effect.zipRight(ShopSession.update("count", (n) => n + 1), ok)
 
 /** What a visitor has been told. */
-export interface Told {
+export interface Tally {
   readonly cookie: string
   done: number
   refused: number
@@ -95,14 +95,14 @@ export const shopsOn = (store: Context.Tag.Service<SessionStore>) => {
 }
 
 /** Visitors who count, each on a session of their own, while something happens. Gives what they were told. */
-export const visiting = <E, R>({ calm, shop }: Shops, happens: Effect.Effect<unknown, E, R>, visitors = 4) =>
+export const underLoad = <E, R>({ calm, shop }: Shops, happens: Effect.Effect<unknown, E, R>, visitors = 4) =>
   Effect.gen(function*() {
     let over = false
-    const all: ReadonlyArray<Told> = yield* Effect.forEach(
+    const all: ReadonlyArray<Tally> = yield* Effect.forEach(
       range(visitors),
       () => Effect.map(begin(calm), (cookie) => ({ cookie, done: 0, refused: 0 }))
     )
-    const visit = (told: Told) =>
+    const visit = (told: Tally) =>
       Effect.flatMap(shop.request(increment, told.cookie), ({ cookie, status }) => {
         assert.include([200, 503], status)
         assert.isUndefined(cookie)
@@ -120,7 +120,7 @@ export const visiting = <E, R>({ calm, shop }: Shops, happens: Effect.Effect<unk
   })
 
 /** Nothing that was confirmed is lost, and nothing that was refused is done twice. */
-export const isCounted = ({ calm }: Pick<Shops, "calm">, { cookie, done, refused }: Told) =>
+export const countIsPlausible = ({ calm }: Pick<Shops, "calm">, { cookie, done, refused }: Tally) =>
   Effect.gen(function*() {
     const { count } = yield* valueOf(calm, cookie)
     assert.isAtLeast(count, done)
@@ -133,30 +133,30 @@ export const isCounted = ({ calm }: Pick<Shops, "calm">, { cookie, done, refused
   })
 
 /** Connections end while visitors count: 503 at the worst, and nothing is lost. */
-export const isCut = <E>(shops: Shops, cut: Effect.Effect<ReadonlyArray<unknown>, E>) =>
+export const survivesBrokenConnections = <E>(shops: Shops, cut: Effect.Effect<ReadonlyArray<unknown>, E>) =>
   Effect.gen(function*() {
     let ended = 0
     const cutting = Effect.map(Effect.delay(cut, "50 millis"), (connections) => void (ended += connections.length))
-    const all = yield* visiting(shops, Effect.repeatN(cutting, 20))
+    const all = yield* underLoad(shops, Effect.repeatN(cutting, 20))
     assert.isAbove(ended, 0)
-    yield* Effect.forEach(all, (told) => isCounted(shops, told))
+    yield* Effect.forEach(all, (told) => countIsPlausible(shops, told))
   })
 
 /** The time that a request has for its commit, a second for its load, and half a one for all else. */
-export const inTime = 3500
+export const timeLimitMillis = 3500
 
 /** A visitor is told in time that it failed. */
-export const isRefused = (request: Effect.Effect<Shop.Answer>) =>
-  Effect.map(paced(request), ([millis, { cookie, headers, status }]) => {
+export const failsInTime = (request: Effect.Effect<Shop.Answer>) =>
+  Effect.map(activeMillis(request), ([millis, { cookie, headers, status }]) => {
     assert.deepStrictEqual([status, headers.get("retry-after"), cookie], [503, "5", undefined])
-    assert.isBelow(millis, inTime)
+    assert.isBelow(millis, timeLimitMillis)
   })
 
 /** A visitor is told in time that it is done. */
-export const isServed = (request: Effect.Effect<Shop.Answer>) =>
-  Effect.map(paced(request), ([millis, { status }]) => {
+export const succeedsInTime = (request: Effect.Effect<Shop.Answer>) =>
+  Effect.map(activeMillis(request), ([millis, { status }]) => {
     assert.strictEqual(status, 200)
-    assert.isBelow(millis, inTime)
+    assert.isBelow(millis, timeLimitMillis)
   })
 
 /** A shop whose connections the test can take. */
@@ -167,12 +167,12 @@ export const shopOn = (client: Layer.Layer<SqlClient, unknown>) =>
   })
 
 /** The application holds the only connection. */
-export const starves = (client: Layer.Layer<SqlClient, unknown>) =>
+export const poolExhausted = (client: Layer.Layer<SqlClient, unknown>) =>
   Effect.gen(function*() {
     const { calm, shop, sql } = yield* shopOn(client)
     const cookie = yield* begin(calm)
     const rotation = yield* between(ShopSession.update("count", (n) => n + 1), ShopSession.rotate)
-    const rotating = yield* Effect.fork(isRefused(shop.request(rotation.handler, cookie)))
+    const rotating = yield* Effect.fork(failsInTime(shop.request(rotation.handler, cookie)))
     yield* rotation.reached
     const [held, release] = yield* Effect.all([Deferred.make<void>(), Deferred.make<void>()])
     const holder = yield* Effect.fork(
@@ -182,7 +182,7 @@ export const starves = (client: Layer.Layer<SqlClient, unknown>) =>
 
     yield* rotation.go
     yield* rotating
-    yield* together(range(3).map(() => isRefused(shop.request(increment, cookie))))
+    yield* together(range(3).map(() => failsInTime(shop.request(increment, cookie))))
     yield* Deferred.succeed(release, undefined)
     yield* holder
 

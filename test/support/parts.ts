@@ -4,7 +4,7 @@
 import { readdirSync } from "node:fs"
 import * as Path from "node:path"
 import { parseArgs } from "node:util"
-import { find } from "../../examples/servers/programs.js"
+import { find } from "./servers/programs.js"
 
 export interface Part {
   readonly name: string

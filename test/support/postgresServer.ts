@@ -5,15 +5,15 @@ import { Effect } from "effect"
 import { existsSync, readdirSync, readFileSync } from "node:fs"
 import { appendFile } from "node:fs/promises"
 import * as Path from "node:path"
-import { freePort } from "../../examples/servers/freePort.js"
-import { type Signal, stands, until } from "../../examples/servers/server.js"
 import * as EmbeddedPostgres from "../../examples/shop/EmbeddedPostgres.js"
-import { directory } from "./outages.js"
+import { freePort } from "../../examples/shop/freePort.js"
+import { sharedDirectory } from "./outages.js"
+import { type Signal, stands, until } from "./servers/server.js"
 
 /** Starts a server, and starts it again where it was. Settings are lines of its configuration file. */
 export const startable = (settings = "") =>
   Effect.gen(function*() {
-    const data = Path.join(yield* directory, "data")
+    const data = Path.join(yield* sharedDirectory, "data")
     const server = EmbeddedPostgres.make({ directory: data, port: yield* freePort })
     if (settings !== "") {
       yield* Effect.scoped(server)

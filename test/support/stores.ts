@@ -17,10 +17,10 @@ import * as TieredStore from "effect-session/TieredStore"
 import { Cluster, Redis } from "ioredis"
 import { randomBytes } from "node:crypto"
 import * as Path from "node:path"
-import { clusterReady } from "../../examples/servers/redis.js"
-import { temporaryDirectory } from "./folders.js"
 import { advice, leftOut, mariadb, redis } from "./parts.js"
-import * as servers from "./servers.js"
+import { clusterReady } from "./servers/redis.js"
+import * as servers from "./sharedServers.js"
+import { temporaryDirectory } from "./temporaryDirectories.js"
 
 /** Postgres, with a pool of its own. */
 export const postgresClient = (options: { readonly maxConnections?: number } = {}) =>

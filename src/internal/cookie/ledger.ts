@@ -117,8 +117,8 @@ const makeLedger = (unguarded: Store, namespace: string, timeout: Duration.Durat
       const [from, to] = [keyOf(before), keyOf(next)]
       const entry = encodeEntry(next, generations)
       const [operation, write] = from === to
-        ? ["save", store.save(from, entry, version, now)] as const
-        : ["rotate", store.rotate(from, to, entry, version, now)] as const
+        ? ["save", store.save(from, entry, { expectedVersion: version, now })] as const
+        : ["rotate", store.rotate(from, to, entry, { expectedVersion: version, now })] as const
       return settled<WriteOutcome, WriteOutcome>(
         operation,
         write,
@@ -139,7 +139,7 @@ const makeLedger = (unguarded: Store, namespace: string, timeout: Duration.Durat
     touch: (record: SessionRecord, now: number) =>
       settled(
         "touch",
-        store.touch(keyOf(record), record.lastSeenAt, record.expiry.at, now),
+        store.touch(keyOf(record), { lastSeenAt: record.lastSeenAt, expiresAt: record.expiry.at, now }),
         Effect.succeed,
         Effect.succeed
       ),

@@ -108,9 +108,9 @@ export const make = (disk: Disk, index: Index, epochs: Epochs, records: Records)
     Effect.gen(function*() {
       const found = yield* records.alive(key, now)
       if (found === undefined) return "gone"
-      const times = boundedTouch(lastSeenAt, expiresAt, now, machineClock())
+      const times = boundedTouch({ lastSeenAt, expiresAt, now }, machineClock())
       const next = (current: Marker): Marker => {
-        const { expiry, lastSeenAt } = applyTouch(standing(found.record, current), times.lastSeenAt, times.expiresAt)
+        const { expiry, lastSeenAt } = applyTouch(standing(found.record, current), times)
         return { ...current, lastSeenAt, end: expiry.at }
       }
       if (markerName(next(found.marker)) === markerName(found.marker)) return "touched"

@@ -136,7 +136,7 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
         return Option.some(entry.record)
       }),
 
-    save: (key, proposed, expectedVersion, now) =>
+    save: (key, proposed, { expectedVersion, now }) =>
       done(() => {
         const record = bounded(proposed, now, tick(), endAt(key))
         const entry = alive(key, now)
@@ -148,16 +148,16 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
         return "saved"
       }),
 
-    touch: (key, seenAt, endsAt, now) =>
+    touch: (key, times) =>
       done(() => {
-        const { expiresAt, lastSeenAt } = boundedTouch(seenAt, endsAt, now, tick())
-        const entry = alive(key, now)
+        const touched = boundedTouch(times, tick())
+        const entry = alive(key, times.now)
         if (entry === undefined) return "gone"
-        put(key, { ...entry, record: applyTouch(entry.record, lastSeenAt, expiresAt) })
+        put(key, { ...entry, record: applyTouch(entry.record, touched) })
         return "touched"
       }),
 
-    rotate: (key, newKey, proposed, expectedVersion, now) =>
+    rotate: (key, newKey, proposed, { expectedVersion, now }) =>
       done(() => {
         const record = bounded(proposed, now, tick(), endAt(key))
         const entry = alive(key, now)
@@ -175,7 +175,7 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
     destroy: (key) => done(() => void remove(key)),
 
     // A simulated time ends no session that lives by the machine's clock.
-    removeExpired: (now, limit) =>
+    removeExpired: ({ now, limit }) =>
       Done.flatMap(checkClock(now, Date.now()), () => done(() => removeExpired(now, limit))),
 
     count: (now) =>
@@ -194,7 +194,7 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
     find: (namespace, id, now) =>
       done(() => Option.map(Option.fromNullable(alive(index.keyOf(namespace, id), now)), (entry) => entry.record)),
 
-    scan: (namespace, after, limit, now) =>
+    scan: (namespace, { after, limit, now }) =>
       done(() => {
         const page: Array<Located> = []
         for (const key of index.afterId(namespace, after)) {

@@ -25,8 +25,8 @@ export const movedDirectory = (old: Store, fresh: Store): Pick<Store, "find" | "
     now: number
   ): Effect.Effect<ReadonlyArray<Located | Corrupt>, SessionStoreError> =>
     Effect.gen(function*() {
-      const older = yield* old.scan(namespace, after, limit, now)
-      const newer = yield* fresh.scan(namespace, after, limit, now)
+      const older = yield* old.scan(namespace, { after, limit, now })
+      const newer = yield* fresh.scan(namespace, { after, limit, now })
       const [readable, corrupt] = Arr.partition([...older, ...newer], isDamaged)
       // The last record of an id wins, so the best comes last. The key of an arriving copy is not the key of the session, and the key of
       // a source marker may no longer be.
@@ -85,7 +85,8 @@ export const movedDirectory = (old: Store, fresh: Store): Pick<Store, "find" | "
     find,
     list: (namespace, subject, now, { after, limit = pageSize } = {}) =>
       limit <= 0 ? Effect.succeed([]) : listAfter(namespace, subject, now, after, limit),
-    scan: (namespace, after, limit, now) => limit <= 0 ? Effect.succeed([]) : pageAfter(namespace, after, limit, now)
+    scan: (namespace, { after, limit, now }) =>
+      limit <= 0 ? Effect.succeed([]) : pageAfter(namespace, after, limit, now)
   }
 }
 

@@ -171,7 +171,7 @@ export class Mover {
       if (record === undefined || markerOf(record)._tag !== "Moved") return Effect.void
       const aside = asideOf(key, this.#new.capabilities)
       return Effect.flatMap(
-        this.#new.rotate(key, aside, { ...record, writeId: freshWriteId() }, record.version, now),
+        this.#new.rotate(key, aside, { ...record, writeId: freshWriteId() }, { expectedVersion: record.version, now }),
         (outcome) => outcome === "saved" ? this.#new.destroy(aside) : Effect.void
       )
     })
@@ -203,7 +203,7 @@ export class Mover {
     const original = originalOf(record)
     const frozen = withMarker(record, { _tag: "Moving", original }, freshWriteId())
     return Effect.flatMap(
-      this.#old.save(move.key, frozen, record.version, move.now),
+      this.#old.save(move.key, frozen, { expectedVersion: record.version, now: move.now }),
       // A touch since the read is not lost: a save never moves times back, and `#confirm` reads them again for step 4.
       (outcome) =>
         outcome === "saved" ? this.#createCopy(move, { ...frozen, version: record.version + 1 }, original) : move.again
@@ -229,7 +229,7 @@ export class Mover {
           return marker.value._tag === "Arriving" ? this.#confirm(move, frozen, marker.value.copy) : move.again
         }
         // The record with this id has expired: an old marker, whose session was touched in the other store since.
-        return Effect.zipRight(this.#new.removeExpired(move.now - graceMillis, 1000), move.again)
+        return Effect.zipRight(this.#new.removeExpired({ now: move.now - graceMillis, limit: 1000 }), move.again)
       })
     })
   }
@@ -243,7 +243,7 @@ export class Mover {
   ): Step {
     const { again, key, now } = move
     const moved = withMarker(frozen, { _tag: "Moved", copy }, freshWriteId())
-    return Effect.flatMap(this.#old.save(key, moved, frozen.version, now), (outcome): Step => {
+    return Effect.flatMap(this.#old.save(key, moved, { expectedVersion: frozen.version, now }), (outcome): Step => {
       if (own === undefined) return again
       return Effect.flatMap(this.#old.load(key, now, "fresh"), (found): Step => {
         const here = Option.getOrUndefined(Option.filter(found, (record) => isMovedTo(record, copy)))
@@ -273,7 +273,7 @@ export class Mover {
     const { data, version, writeId } = original
     const record = { ...arriving, data, writeId, lastSeenAt: moved.lastSeenAt, expiry: moved.expiry }
     return Effect.flatMap(
-      this.#new.rotate(copy, key, record, arriving.version, now),
+      this.#new.rotate(copy, key, record, { expectedVersion: arriving.version, now }),
       (outcome): Step =>
         outcome === "saved"
           ? Effect.as(

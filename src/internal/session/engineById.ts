@@ -29,7 +29,7 @@ export const make = (
     const id = Redacted.value(value)
     // Sorts right before the id, and after every other one: ids are random and equally long.
     const before = id.slice(0, -1)
-    return Effect.flatMap(limited("scan", store.scan(namespace, before, 1, now)), ([found]) => {
+    return Effect.flatMap(limited("scan", store.scan(namespace, { after: before, limit: 1, now })), ([found]) => {
       if (found === undefined || found.id !== id) return Effect.succeedNone
       if (isDamaged(found)) return Effect.fail(found.error)
       const { key, ...record } = found
@@ -58,7 +58,7 @@ export const make = (
     }
     return settled(
       "save",
-      store.save(key, record, expectedVersion, now),
+      store.save(key, record, { expectedVersion, now }),
       answer,
       (outcome, error) =>
         outcome === "conflict"

@@ -41,7 +41,7 @@ export const pages = (
   Stream.paginateEffect(Option.none<SessionId>(), (after) =>
     Effect.gen(function*() {
       const now = (yield* Clock.currentTimeMillis) - since
-      const found = yield* scan(namespace, Option.getOrUndefined(after), size, now)
+      const found = yield* scan(namespace, { after: Option.getOrUndefined(after), limit: size, now })
       const last = Option.map(Option.fromNullable(found.at(-1)), ({ id }) => id)
       return [{ found, now }, Option.map(last, Option.some)] as const
     }))

@@ -25,7 +25,7 @@ const expiring: ReadonlyArray<readonly [whose: string, subjects: ReadonlyArray<s
 const clean = (store: Store, at: number) =>
   Effect.iterate({ sum: 0, last: 1 }, {
     while: ({ last }) => last > 0,
-    body: ({ sum }) => Effect.map(store.removeExpired(at, 100), (last) => ({ sum: sum + last, last }))
+    body: ({ sum }) => Effect.map(store.removeExpired({ now: at, limit: 100 }), (last) => ({ sum: sum + last, last }))
   }).pipe(Effect.map(({ sum }) => sum))
 
 /** A revocation of one of these, with other records that expire: it holds while they are removed, and after that. */
@@ -87,7 +87,7 @@ export const cleanUpLaws: ReadonlyArray<Law> = [
         yield* isAlive(store, back, now)
         // Also one that begins while the last one is cleaned up.
         const [, beside] = yield* Effect.all([
-          Effect.zipRight(store.destroy(back.key), store.removeExpired(now, 100)),
+          Effect.zipRight(store.destroy(back.key), store.removeExpired({ now, limit: 100 })),
           stored(store, { subject: "ann" })
         ], { concurrency: "unbounded" })
         yield* isAlive(store, beside, now)
@@ -106,7 +106,7 @@ export const cleanUpLaws: ReadonlyArray<Law> = [
     const byAll = yield* stored(store, { subject: undefined })
     yield* store.revokeSubject(namespace, "ann")
     yield* store.revokeAll(namespace)
-    yield* equal("removeExpired", yield* store.removeExpired(now, 100), 0)
+    yield* equal("removeExpired", yield* store.removeExpired({ now, limit: 100 }), 0)
     yield* equal("create under its key", yield* store.create(bySubject.key, byAll.record, now), "exists")
     yield* equal("count", yield* store.count(now), { current: 2, expired: 0 })
     yield* equal("once they have expired", yield* clean(store, start + hour), 2)

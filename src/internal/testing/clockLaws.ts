@@ -45,11 +45,11 @@ export const clockLaws: ReadonlyArray<Law> = [
       const now = Date.now()
       const one = yield* begun(store, now)
       for (const ahead of [hour + 2 * minute, tenYears]) {
-        const removal = yield* Effect.either(onNodeAhead(ahead, store.removeExpired(now + ahead, 100)))
+        const removal = yield* Effect.either(onNodeAhead(ahead, store.removeExpired({ now: now + ahead, limit: 100 })))
         yield* equal("reason", removal._tag === "Left" ? removal.left.reason : removal.right, "clock")
       }
       yield* isAlive(store, one, now)
-      yield* equal("by the right clock", yield* store.removeExpired(now, 100), 0)
+      yield* equal("by the right clock", yield* store.removeExpired({ now, limit: 100 }), 0)
     }
   ),
 
@@ -65,15 +65,31 @@ export const clockLaws: ReadonlyArray<Law> = [
       const created = freshKey()
       yield* equal("create", yield* store.create(created, aRecord(later), ahead), "created")
       const touched = yield* begun(store, now)
-      yield* equal("touch", yield* store.touch(touched.key, ahead, ahead + hour, ahead), "touched")
+      yield* equal(
+        "touch",
+        yield* store.touch(touched.key, { lastSeenAt: ahead, expiresAt: ahead + hour, now: ahead }),
+        "touched"
+      )
       const saved = yield* begun(store, now)
-      yield* equal("save", yield* store.save(saved.key, { ...saved.record, ...later }, 1, ahead), "saved")
+      yield* equal(
+        "save",
+        yield* store.save(saved.key, { ...saved.record, ...later }, { expectedVersion: 1, now: ahead }),
+        "saved"
+      )
       const relived = yield* begun(store, now)
       const other = { ...relived.record, ...later, expiry: browser }
-      yield* equal("save of a lifetime", yield* store.save(relived.key, other, 1, ahead), "saved")
+      yield* equal(
+        "save of a lifetime",
+        yield* store.save(relived.key, other, { expectedVersion: 1, now: ahead }),
+        "saved"
+      )
       const old = yield* begun(store, now)
       const rotated = freshKey()
-      yield* equal("rotate", yield* store.rotate(old.key, rotated, { ...old.record, ...later }, 1, ahead), "saved")
+      yield* equal(
+        "rotate",
+        yield* store.rotate(old.key, rotated, { ...old.record, ...later }, { expectedVersion: 1, now: ahead }),
+        "saved"
+      )
 
       for (const [what, key] of Object.entries({ created, rotated })) {
         const record = yield* loaded(store, key, now)

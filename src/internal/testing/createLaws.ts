@@ -68,7 +68,7 @@ export const createLaws: ReadonlyArray<Law> = [
     yield* equal("how many were created", count(outcomes, "created"), 1)
     yield* equal("how many existed", count(outcomes, "exists"), 7)
     yield* equal("the kept record", yield* loaded(store, key, start), records[outcomes.indexOf("created")])
-    yield* equal("how many are kept", (yield* store.scan("laws", undefined, 100, start)).length, 1)
+    yield* equal("how many are kept", (yield* store.scan("laws", { limit: 100, now: start })).length, 1)
   }),
 
   law("of concurrent creates of one id exactly one is done", function*(store) {

@@ -38,7 +38,7 @@ export const damageLaws = <E1, E2>(
     const mend = yield* damage(bad.key)
     yield* cannotBeRead(store, bad)
     yield* store.list(namespace, "ann", start)
-    yield* store.scan(namespace, undefined, 10, start)
+    yield* store.scan(namespace, { limit: 10, now: start })
     yield* cannotBeRead(store, bad)
     yield* isAlive(store, good, start)
     yield* mend
@@ -55,7 +55,7 @@ export const damageLaws = <E1, E2>(
       const found: Array<unknown> = []
       let after: Stored["record"]["id"] | undefined
       do {
-        const page = yield* store.scan(namespace, after, limit, start)
+        const page = yield* store.scan(namespace, { after, limit, now: start })
         yield* holds(`a page of at most ${limit}`, page.length <= limit)
         for (const one of page) {
           if (isDamaged(one)) yield* equal("the reason", one.error.reason, "corrupt")
@@ -106,7 +106,7 @@ export const damageLaws = <E1, E2>(
     const ending = (at: number) => stored(store, { expiry: { at, deadline: undefined, lifetime: undefined } })
     const [bad] = [yield* ending(start + minute), yield* ending(start + 2 * minute), yield* stored(store)]
     yield* damage(bad.key)
-    yield* store.removeExpired(start + 3 * minute, 10)
+    yield* store.removeExpired({ now: start + 3 * minute, limit: 10 })
     const { current, expired } = yield* store.count(start + 3 * minute)
     yield* holds("it is the only one that may be left", current + expired <= 2)
     yield* equal("of those that have not expired", (yield* store.count(start + hour - 1)).current >= 1, true)

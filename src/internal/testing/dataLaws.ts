@@ -48,11 +48,15 @@ export const dataLaws: ReadonlyArray<Law> = [
       yield* isAlive(store, created, start)
 
       const { key, record } = yield* stored(store)
-      yield* equal("save", yield* store.save(key, { ...record, data }, 1, start), "saved")
+      yield* equal("save", yield* store.save(key, { ...record, data }, { expectedVersion: 1, now: start }), "saved")
       yield* isAlive(store, { key, record: { ...record, data, version: 2 } }, start)
 
       const rotated = { key: freshKey(), record: { ...record, data: `${data} `, version: 3 } }
-      yield* equal("rotate", yield* store.rotate(key, rotated.key, rotated.record, 2, start), "saved")
+      yield* equal(
+        "rotate",
+        yield* store.rotate(key, rotated.key, rotated.record, { expectedVersion: 2, now: start }),
+        "saved"
+      )
       yield* isAlive(store, rotated, start)
     })
   ),
@@ -63,7 +67,11 @@ export const dataLaws: ReadonlyArray<Law> = [
       Effect.gen(function*() {
         const { version } = yield* loaded(store, key, start)
         const data = JSON.stringify({ text, [text]: 1 })
-        yield* equal("save", yield* store.save(key, { ...record, data }, version, start), "saved")
+        yield* equal(
+          "save",
+          yield* store.save(key, { ...record, data }, { expectedVersion: version, now: start }),
+          "saved"
+        )
         yield* equal("data", (yield* loaded(store, key, start)).data, data)
       }), 100)
   }),
@@ -76,11 +84,15 @@ export const dataLaws: ReadonlyArray<Law> = [
       const { key, record } = yield* stored(store)
       const expiry = { ...record.expiry, at: start + 2 * hour, lifetime }
       const saved = { key, record: { ...record, expiry, version: 2 } }
-      yield* equal("save", yield* store.save(key, saved.record, 1, start), "saved")
+      yield* equal("save", yield* store.save(key, saved.record, { expectedVersion: 1, now: start }), "saved")
       yield* isAlive(store, saved, start)
 
       const rotated = { key: freshKey(), record: { ...record, expiry, version: 3 } }
-      yield* equal("rotate", yield* store.rotate(key, rotated.key, rotated.record, 2, start), "saved")
+      yield* equal(
+        "rotate",
+        yield* store.rotate(key, rotated.key, rotated.record, { expectedVersion: 2, now: start }),
+        "saved"
+      )
       yield* isAlive(store, rotated, start)
     }
   }),
@@ -101,10 +113,14 @@ export const dataLaws: ReadonlyArray<Law> = [
       expiry: { at: start + hour, deadline: start + day, lifetime: { _tag: "Browser" } }
     }
     const there = { key: freshKey(), record }
-    yield* equal("rotate", yield* store.rotate(one.key, there.key, record, 1, start), "saved")
+    yield* equal("rotate", yield* store.rotate(one.key, there.key, record, { expectedVersion: 1, now: start }), "saved")
     yield* isAlive(store, there, start)
     const back = { key: freshKey(), record: { ...one.record, version: 3 } }
-    yield* equal("rotate back", yield* store.rotate(there.key, back.key, back.record, 2, start), "saved")
+    yield* equal(
+      "rotate back",
+      yield* store.rotate(there.key, back.key, back.record, { expectedVersion: 2, now: start }),
+      "saved"
+    )
     yield* isAlive(store, back, start)
   })
 ]

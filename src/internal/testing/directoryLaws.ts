@@ -28,7 +28,7 @@ const pages = (store: Store, limit: number) =>
     const all: Array<ReadonlyArray<Corrupt | Located>> = []
     let after: SessionRecord["id"] | undefined
     do {
-      const page = yield* store.scan(namespace, after, limit, start)
+      const page = yield* store.scan(namespace, { after, limit, now: start })
       all.push(page)
       after = page.at(-1)?.id
     } while (after !== undefined && all.length < 100)
@@ -100,7 +100,11 @@ export const directoryLaws: ReadonlyArray<Law> = [
       )
       // It moves to another key, and stays as old as it is.
       if (fifth !== undefined) {
-        yield* equal("rotate", yield* store.rotate(fifth.key, freshKey(), fifth.record, 1, start), "saved")
+        yield* equal(
+          "rotate",
+          yield* store.rotate(fifth.key, freshKey(), fifth.record, { expectedVersion: 1, now: start }),
+          "saved"
+        )
       }
       // One of an age that was passed, and one of an age that is still to come.
       yield* stored(store, { createdAt: start - 95 })
@@ -129,11 +133,15 @@ export const directoryLaws: ReadonlyArray<Law> = [
     const { key, record } = yield* stored(store, { subject: "ann" })
     const newKey = freshKey()
     const versions = Effect.map(store.list(namespace, "ann", start), (list) => list.map(({ version }) => version))
-    yield* equal("save", yield* store.save(key, record, 1, start), "saved")
+    yield* equal("save", yield* store.save(key, record, { expectedVersion: 1, now: start }), "saved")
     yield* equal("after a save", yield* versions, [2])
-    yield* equal("rotate", yield* store.rotate(key, newKey, record, 2, start), "saved")
+    yield* equal("rotate", yield* store.rotate(key, newKey, record, { expectedVersion: 2, now: start }), "saved")
     yield* equal("after a rotation", yield* versions, [3])
-    yield* equal("rotate", yield* store.rotate(newKey, key, { ...record, subject: "bob" }, 3, start), "saved")
+    yield* equal(
+      "rotate",
+      yield* store.rotate(newKey, key, { ...record, subject: "bob" }, { expectedVersion: 3, now: start }),
+      "saved"
+    )
     yield* equal("after a rotation to another subject", yield* versions, [])
     yield* equal("of that subject", ids(yield* store.list(namespace, "bob", start)), [record.id])
   }),
@@ -154,7 +162,11 @@ export const directoryLaws: ReadonlyArray<Law> = [
   law("find no longer knows the id that a rotation replaced", function*(store) {
     const { key, record } = yield* stored(store)
     const rotated = { key: freshKey(), record: { ...record, id: freshId(), version: 2 } }
-    yield* equal("rotate", yield* store.rotate(key, rotated.key, rotated.record, 1, start), "saved")
+    yield* equal(
+      "rotate",
+      yield* store.rotate(key, rotated.key, rotated.record, { expectedVersion: 1, now: start }),
+      "saved"
+    )
     yield* equal("the old id", yield* store.find(namespace, record.id, start), Option.none())
     yield* isAlive(store, rotated, start)
   }),
@@ -173,16 +185,16 @@ export const directoryLaws: ReadonlyArray<Law> = [
   law("scan goes on after an id that is no longer there", function*(store) {
     const all = yield* together(range(6).map(() => stored(store)))
     const sorted = all.sort((a, b) => a.record.id < b.record.id ? -1 : 1)
-    const first = yield* store.scan(namespace, undefined, 3, start)
+    const first = yield* store.scan(namespace, { limit: 3, now: start })
     yield* equal("the first page", ids(first), ids(sorted.slice(0, 3).map(({ record }) => record)))
     yield* Effect.forEach(first, ({ id }) => store.revoke(namespace, id))
-    const second = yield* store.scan(namespace, first.at(-1)?.id, 3, start)
+    const second = yield* store.scan(namespace, { after: first.at(-1)?.id, limit: 3, now: start })
     yield* equal("the second page", ids(second), ids(sorted.slice(3).map(({ record }) => record)))
   }),
 
   law("scan gives nothing of an empty namespace, and nothing when nothing is asked for", function*(store) {
     yield* stored(store)
-    yield* equal("of another namespace", yield* store.scan("another", undefined, 10, start), [])
-    yield* equal("with a limit of 0", yield* store.scan(namespace, undefined, 0, start), [])
+    yield* equal("of another namespace", yield* store.scan("another", { limit: 10, now: start }), [])
+    yield* equal("with a limit of 0", yield* store.scan(namespace, { limit: 0, now: start }), [])
   })
 ]

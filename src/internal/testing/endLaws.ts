@@ -40,8 +40,8 @@ export const endLaws: ReadonlyArray<Law> = [
         const { key, record } = yield* stored(store)
         const [, ...outcomes] = yield* Effect.all([
           store.destroy(key),
-          store.save(key, { ...record, data: `"late"` }, 1, start),
-          store.touch(key, start + 1, start + 2 * hour, start)
+          store.save(key, { ...record, data: `"late"` }, { expectedVersion: 1, now: start }),
+          store.touch(key, { lastSeenAt: start + 1, expiresAt: start + 2 * hour, now: start })
         ], { concurrency: "unbounded" })
         yield* holds(
           "a destroyed record is gone, never in conflict",
@@ -55,7 +55,7 @@ export const endLaws: ReadonlyArray<Law> = [
     const now = start + hour
     const dead = yield* Effect.forEach(range(5), (i) => stored(store, endingAt(now - i)))
     const living = yield* Effect.forEach(range(3), (i) => stored(store, endingAt(now + 1 + i)))
-    const removed = yield* Effect.forEach(range(4), () => store.removeExpired(now, 2))
+    const removed = yield* Effect.forEach(range(4), () => store.removeExpired({ now, limit: 2 }))
     yield* equal("how many were removed", removed, [2, 2, 1, 0])
     yield* Effect.forEach(living, (one) => isAlive(store, one, now))
     // Deleted, not only absent: its key and its id are free again.
@@ -68,7 +68,7 @@ export const endLaws: ReadonlyArray<Law> = [
 
   law("removeExpired without a limit to spend deletes nothing", function*(store) {
     const { key } = yield* stored(store, endingAt(start + minute))
-    yield* equal("removeExpired", yield* store.removeExpired(start + hour, 0), 0)
+    yield* equal("removeExpired", yield* store.removeExpired({ now: start + hour, limit: 0 }), 0)
     yield* equal("create", yield* store.create(key, aRecord(), start + hour), "exists")
   }),
 
@@ -77,22 +77,23 @@ export const endLaws: ReadonlyArray<Law> = [
     const all = yield* Effect.forEach(range(30), () => stored(store, endingAt(now)))
     // Another node's clock is a little behind: there the records have not expired.
     const [removed, ...outcomes] = yield* Effect.all([
-      store.removeExpired(now, 100),
-      ...all.map(({ key }) => store.touch(key, now - 1, now + minute, now - 1))
+      store.removeExpired({ now, limit: 100 }),
+      ...all.map(({ key }) => store.touch(key, { lastSeenAt: now - 1, expiresAt: now + minute, now: now - 1 }))
     ], { concurrency: "unbounded" })
     const there = yield* together(all.map(({ key }) => isThere(store, key, now)))
     yield* equal("which are alive", there, outcomes.map((outcome) => outcome === "touched"))
-    const later = yield* store.removeExpired(now, 100)
+    const later = yield* store.removeExpired({ now, limit: 100 })
     yield* equal("how many were removed", removed + later, count(there, false))
   }),
 
   law("removeExpired at several places at once counts no record twice", function*(store) {
     yield* together(range(50).map(() => stored(store, endingAt(start + minute))))
-    const removed = yield* together(range(4).map(() => store.removeExpired(start + hour, 20)))
+    const removed = yield* together(range(4).map(() => store.removeExpired({ now: start + hour, limit: 20 })))
     yield* holds("none removed more than its limit", removed.every((count) => count <= 20))
     const rest = yield* Effect.iterate({ sum: 0, last: 1 }, {
       while: ({ last }) => last > 0,
-      body: ({ sum }) => Effect.map(store.removeExpired(start + hour, 20), (last) => ({ sum: sum + last, last }))
+      body: ({ sum }) =>
+        Effect.map(store.removeExpired({ now: start + hour, limit: 20 }), (last) => ({ sum: sum + last, last }))
     })
     yield* equal("how many were removed", removed.reduce((a, b) => a + b, 0) + rest.sum, 50)
   })

@@ -135,17 +135,19 @@ const run = (store: Store, { id, key, namespace }: World, command: Command, vers
     case "create":
       return store.create(key(command.key), recordOf(command.content, id(command.id)), now)
     case "save":
-      return store.save(key(command.key), recordOf(command.content, id(0)), version + command.distance, now)
+      return store.save(key(command.key), recordOf(command.content, id(0)), {
+        expectedVersion: version + command.distance,
+        now
+      })
     case "rotate":
       return store.rotate(
         key(command.key),
         key(command.to),
         recordOf(command.content, id(command.id)),
-        version + command.distance,
-        now
+        { expectedVersion: version + command.distance, now }
       )
     case "touch":
-      return store.touch(key(command.key), now + command.seen, now + command.end, now)
+      return store.touch(key(command.key), { lastSeenAt: now + command.seen, expiresAt: now + command.end, now })
     case "destroy":
       return Effect.asVoid(store.destroy(key(command.key)))
     case "revoke":
@@ -159,7 +161,7 @@ const run = (store: Store, { id, key, namespace }: World, command: Command, vers
     case "revokeAll":
       return Effect.asVoid(store.revokeAll(namespace))
     case "removeExpired":
-      return store.removeExpired(now, 1000)
+      return store.removeExpired({ now, limit: 1000 })
     case "count":
       return store.count(now)
     case "wait":
@@ -174,7 +176,7 @@ const view = (store: Store, { id, key, namespace }: World, now: number) =>
     find: Effect.forEach(places, (place) => Effect.map(store.find(namespace, id(place), now), Option.getOrUndefined)),
     ann: store.list(namespace, "ann", now),
     bob: store.list(namespace, "bob", now),
-    scan: store.scan(namespace, undefined, 100, now)
+    scan: store.scan(namespace, { limit: 100, now })
   }, { concurrency: store.capabilities.remote ? "unbounded" : 1 })
 
 const agree = (store: Store, commands: ReadonlyArray<Command>) =>

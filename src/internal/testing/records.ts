@@ -71,7 +71,7 @@ export const isAlive = (store: Store, { key, record }: Stored, now: number) =>
     const { data: _, ...info } = record
     yield* equal("load", Option.getOrUndefined(yield* store.load(key, now)), record)
     yield* equal("find", Option.getOrUndefined(yield* store.find(record.namespace, record.id, now)), record)
-    yield* equal("scan", ofId(yield* store.scan(record.namespace, undefined, 1000, now), record.id), [
+    yield* equal("scan", ofId(yield* store.scan(record.namespace, { limit: 1000, now }), record.id), [
       { ...record, key }
     ])
     if (record.subject === undefined) return
@@ -85,9 +85,13 @@ export const isKeyDead = (store: Store, { key, record }: Stored, now: number) =>
     const end = now + hour
     const prolonged = { ...record, lastSeenAt: now, expiry: { ...record.expiry, at: end } }
     yield* equal("load", yield* isThere(store, key, now), false)
-    yield* equal("save", yield* store.save(key, prolonged, record.version, now), "gone")
-    yield* equal("touch", yield* store.touch(key, now, end, now), "gone")
-    yield* equal("rotate", yield* store.rotate(key, newKey, prolonged, record.version, now), "gone")
+    yield* equal("save", yield* store.save(key, prolonged, { expectedVersion: record.version, now }), "gone")
+    yield* equal("touch", yield* store.touch(key, { lastSeenAt: now, expiresAt: end, now }), "gone")
+    yield* equal(
+      "rotate",
+      yield* store.rotate(key, newKey, prolonged, { expectedVersion: record.version, now }),
+      "gone"
+    )
     yield* equal("load of the new key", yield* isThere(store, newKey, now), false)
     yield* equal("load after the writes", yield* isThere(store, key, now), false)
   })
@@ -97,7 +101,7 @@ export const isDead = (store: Store, { key, record }: Stored, now: number) =>
   Effect.gen(function*() {
     yield* isKeyDead(store, { key, record }, now)
     yield* equal("find", Option.isSome(yield* store.find(record.namespace, record.id, now)), false)
-    yield* equal("scan", ofId(yield* store.scan(record.namespace, undefined, 1000, now), record.id), [])
+    yield* equal("scan", ofId(yield* store.scan(record.namespace, { limit: 1000, now }), record.id), [])
     yield* equal("list", ofId(yield* store.list(record.namespace, record.subject ?? "", now), record.id), [])
   })
 

@@ -16,7 +16,11 @@ const allDead = (store: Store, all: ReadonlyArray<Stored>) => Effect.forEach(all
 const rotatedTo = (store: Store, { key, record }: Stored, subject: string | undefined) =>
   Effect.gen(function*() {
     const next: Stored = { key: freshKey(), record: { ...record, id: freshId(), subject, version: record.version + 1 } }
-    yield* equal("rotate", yield* store.rotate(key, next.key, next.record, record.version, start), "saved")
+    yield* equal(
+      "rotate",
+      yield* store.rotate(key, next.key, next.record, { expectedVersion: record.version, now: start }),
+      "saved"
+    )
     return next
   })
 
@@ -101,9 +105,9 @@ export const revocationLaws: ReadonlyArray<Law> = [
       Effect.gen(function*() {
         const one = yield* stored(store)
         yield* together<unknown, unknown>([
-          store.save(one.key, one.record, 1, start),
+          store.save(one.key, one.record, { expectedVersion: 1, now: start }),
           store.revokeSubject(namespace, "ann"),
-          store.touch(one.key, start + 1, start + 2 * hour, start)
+          store.touch(one.key, { lastSeenAt: start + 1, expiresAt: start + 2 * hour, now: start })
         ])
         yield* isDead(store, one, start)
       }))
@@ -116,7 +120,7 @@ export const revocationLaws: ReadonlyArray<Law> = [
     yield* isAlive(store, spared, start)
     yield* allDead(store, ended)
     yield* store.revokeSubject(namespace, "ann", spared.record.id)
-    yield* equal("save", yield* store.save(spared.key, spared.record, 1, start), "saved")
+    yield* equal("save", yield* store.save(spared.key, spared.record, { expectedVersion: 1, now: start }), "saved")
     const next = yield* rotatedTo(store, { ...spared, record: { ...spared.record, version: 2 } }, "ann")
     yield* store.revokeSubject(namespace, "ann")
     yield* allDead(store, [spared, next])
@@ -128,8 +132,8 @@ export const revocationLaws: ReadonlyArray<Law> = [
         const { key, record } = yield* stored(store)
         const [, touched, saved, ...there] = yield* Effect.all([
           store.revokeSubject(namespace, "ann", record.id),
-          store.touch(key, start + 1, start + hour, start),
-          store.save(key, { ...record, data: `"new"` }, 1, start),
+          store.touch(key, { lastSeenAt: start + 1, expiresAt: start + hour, now: start }),
+          store.save(key, { ...record, data: `"new"` }, { expectedVersion: 1, now: start }),
           ...range(4).map(() => isThere(store, key, start))
         ], { concurrency: "unbounded" })
         yield* equal("touch, save and loads", [touched, saved, ...there], ["touched", "saved", true, true, true, true])
@@ -147,7 +151,7 @@ export const revocationLaws: ReadonlyArray<Law> = [
           const rotated = { key: freshKey(), record: { ...record, data: `"rotated"`, version: 2 } }
           const [, outcome] = yield* Effect.all([
             store.revokeSubject(namespace, "ann", record.id),
-            store.rotate(key, rotated.key, rotated.record, 1, start)
+            store.rotate(key, rotated.key, rotated.record, { expectedVersion: 1, now: start })
           ], { concurrency: "unbounded" })
           yield* equal("rotate", outcome, "saved")
           yield* isAlive(store, rotated, start)

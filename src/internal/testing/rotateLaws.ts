@@ -49,7 +49,7 @@ const refused = (
   Effect.gen(function*() {
     const one = yield* stored(store)
     const { newKey, record } = target(one.key)
-    yield* equal(name, yield* store.rotate(one.key, newKey, record, 1, start), "conflict")
+    yield* equal(name, yield* store.rotate(one.key, newKey, record, { expectedVersion: 1, now: start }), "conflict")
     yield* isAlive(store, one, start)
   })
 
@@ -66,7 +66,11 @@ export const rotateLaws: ReadonlyArray<Law> = [
         if (near === undefined) return yield* holds("a key in the same place is found among 1,000", false)
         yield* holds("both are in one place, whoever is asked about first", colocated(near, key))
         const rotated = { key: near, record: { ...record, version: 2 } }
-        yield* equal("rotate", yield* store.rotate(key, near, rotated.record, 1, start), "saved")
+        yield* equal(
+          "rotate",
+          yield* store.rotate(key, near, rotated.record, { expectedVersion: 1, now: start }),
+          "saved"
+        )
         yield* isAlive(store, rotated, start)
         yield* equal("load of the old key", yield* isThere(store, key, start), false)
       }
@@ -77,7 +81,7 @@ export const rotateLaws: ReadonlyArray<Law> = [
     const one = yield* stored(store)
     const newKey = freshKey()
     const record = successor()
-    yield* equal("rotate", yield* store.rotate(one.key, newKey, record, 1, start), "saved")
+    yield* equal("rotate", yield* store.rotate(one.key, newKey, record, { expectedVersion: 1, now: start }), "saved")
     yield* isDead(store, one, start)
     yield* isAlive(store, { key: newKey, record }, start)
     yield* isDead(store, { key: newKey, record }, start + minute)
@@ -87,18 +91,30 @@ export const rotateLaws: ReadonlyArray<Law> = [
     const one = yield* stored(store, { version: 41 })
     const newKey = freshKey()
     const record = { ...one.record, version: 42 }
-    yield* equal("rotate", yield* store.rotate(one.key, newKey, { ...record, version: 0 }, 41, start), "saved")
+    yield* equal(
+      "rotate",
+      yield* store.rotate(one.key, newKey, { ...record, version: 0 }, { expectedVersion: 41, now: start }),
+      "saved"
+    )
     yield* isKeyDead(store, one, start)
     yield* isAlive(store, { key: newKey, record }, start)
-    yield* equal("save", yield* store.save(newKey, record, 42, start), "saved")
+    yield* equal("save", yield* store.save(newKey, record, { expectedVersion: 42, now: start }), "saved")
   }),
 
   law("rotate at another version is a conflict and changes nothing", function*(store) {
     const one = yield* stored(store, { version: 5 })
     const newKey = freshKey()
     const record = successor()
-    yield* equal("rotate at 4", yield* store.rotate(one.key, newKey, record, 4, start), "conflict")
-    yield* equal("rotate at 6", yield* store.rotate(one.key, newKey, record, 6, start), "conflict")
+    yield* equal(
+      "rotate at 4",
+      yield* store.rotate(one.key, newKey, record, { expectedVersion: 4, now: start }),
+      "conflict"
+    )
+    yield* equal(
+      "rotate at 6",
+      yield* store.rotate(one.key, newKey, record, { expectedVersion: 6, now: start }),
+      "conflict"
+    )
     yield* isAlive(store, one, start)
     yield* isDead(store, { key: newKey, record }, start)
   }),
@@ -106,11 +122,23 @@ export const rotateLaws: ReadonlyArray<Law> = [
   law("rotate never inserts, and an expired record is gone from the very moment of expiry on", function*(store) {
     const newKey = freshKey()
     const record = successor({ expiry: { at: start + day, deadline: undefined, lifetime: undefined } })
-    yield* equal("without a record", yield* store.rotate(freshKey(), newKey, record, 1, start), "gone")
+    yield* equal(
+      "without a record",
+      yield* store.rotate(freshKey(), newKey, record, { expectedVersion: 1, now: start }),
+      "gone"
+    )
     const { key } = yield* stored(store)
-    yield* equal("at the end", yield* store.rotate(key, newKey, record, 1, start + hour), "gone")
+    yield* equal(
+      "at the end",
+      yield* store.rotate(key, newKey, record, { expectedVersion: 1, now: start + hour }),
+      "gone"
+    )
     yield* isDead(store, { key: newKey, record }, start + hour)
-    yield* equal("just before", yield* store.rotate(key, newKey, record, 1, start + hour - 1), "saved")
+    yield* equal(
+      "just before",
+      yield* store.rotate(key, newKey, record, { expectedVersion: 1, now: start + hour - 1 }),
+      "saved"
+    )
     yield* isAlive(store, { key: newKey, record }, start + hour)
   }),
 
@@ -141,7 +169,9 @@ export const rotateLaws: ReadonlyArray<Law> = [
   law("of concurrent rotations of one record exactly one is done, and for all others it is gone", function*(store) {
     const one = yield* stored(store)
     const keys = range(8).map(freshKey)
-    const outcomes = yield* together(keys.map((key) => store.rotate(one.key, key, successor(), 1, start)))
+    const outcomes = yield* together(
+      keys.map((key) => store.rotate(one.key, key, successor(), { expectedVersion: 1, now: start }))
+    )
     const there = yield* together(keys.map((key) => isThere(store, key, start)))
     yield* equal("how many were saved", count(outcomes, "saved"), 1)
     yield* equal("how many were gone", count(outcomes, "gone"), 7)
@@ -154,7 +184,9 @@ export const rotateLaws: ReadonlyArray<Law> = [
     function*(store) {
       const newKey = freshKey()
       const all = yield* together(range(4).map(() => stored(store)))
-      const outcomes = yield* together(all.map(({ key }) => store.rotate(key, newKey, successor(), 1, start)))
+      const outcomes = yield* together(
+        all.map(({ key }) => store.rotate(key, newKey, successor(), { expectedVersion: 1, now: start }))
+      )
       const there = yield* together(all.map(({ key }) => isThere(store, key, start)))
       yield* equal("how many were saved", count(outcomes, "saved"), 1)
       yield* equal("how many met a conflict", count(outcomes, "conflict"), 3)
@@ -174,11 +206,11 @@ export const rotateLaws: ReadonlyArray<Law> = [
             holds("old and new key are not both alive", !(newAlive && oldAlive))))
         const rotated = { ...record, data: `"rotated"`, version: 2 }
         const [outcome] = yield* Effect.all([
-          store.rotate(key, newKey, rotated, 1, start),
+          store.rotate(key, newKey, rotated, { expectedVersion: 1, now: start }),
           observed,
-          store.save(key, { ...record, data: `"saved"` }, 1, start),
+          store.save(key, { ...record, data: `"saved"` }, { expectedVersion: 1, now: start }),
           observed,
-          store.touch(key, start + 1, start + hour, start),
+          store.touch(key, { lastSeenAt: start + 1, expiresAt: start + hour, now: start }),
           observed,
           store.destroy(key),
           observed
@@ -193,7 +225,7 @@ export const rotateLaws: ReadonlyArray<Law> = [
     const one = yield* stored(store)
     const newKey = freshKey()
     const record = successor()
-    yield* equal("rotate", yield* store.rotate(one.key, newKey, record, 1, start), "saved")
+    yield* equal("rotate", yield* store.rotate(one.key, newKey, record, { expectedVersion: 1, now: start }), "saved")
     yield* store.destroy(one.key)
     yield* isAlive(store, { key: newKey, record }, start)
     yield* store.destroy(newKey)
@@ -212,7 +244,7 @@ export const rotateLaws: ReadonlyArray<Law> = [
           const newKey = freshKey()
           const rotated = { ...record, writeId: "rotated", version: 2 }
           const [outcome] = yield* Effect.all(
-            [store.rotate(key, newKey, rotated, 1, start), revocation(store, record)],
+            [store.rotate(key, newKey, rotated, { expectedVersion: 1, now: start }), revocation(store, record)],
             { concurrency: "unbounded" }
           )
           yield* holds("the rotation was saved, or the record was gone", outcome !== "conflict")
@@ -229,7 +261,11 @@ export const rotateLaws: ReadonlyArray<Law> = [
       const stays = yield* stored(store, { subject: "ann" })
       const newKey = freshKey()
       const record = successor({ subject: "bob", id: freshId() })
-      yield* equal("rotate", yield* store.rotate(first.key, newKey, record, 1, start), "saved")
+      yield* equal(
+        "rotate",
+        yield* store.rotate(first.key, newKey, record, { expectedVersion: 1, now: start }),
+        "saved"
+      )
       yield* isAlive(store, stays, start)
       yield* store.revokeSubject(namespace, "ann")
       yield* isAlive(store, { key: newKey, record }, start)

@@ -47,10 +47,14 @@ export const saveLaws: ReadonlyArray<Law> = [
         lastSeenAt: start + 2 * minute,
         expiry: { ...record.expiry, at: start + 2 * hour, lifetime: { _tag: "Inactivity", millis: hour } }
       }
-      yield* equal("save", yield* store.save(key, saved, 7, start), "saved")
+      yield* equal("save", yield* store.save(key, saved, { expectedVersion: 7, now: start }), "saved")
       yield* isAlive(store, { key, record: { ...saved, version: 8 } }, start)
       const without = { ...saved, attributes: undefined }
-      yield* equal("save without attributes", yield* store.save(key, without, 8, start), "saved")
+      yield* equal(
+        "save without attributes",
+        yield* store.save(key, without, { expectedVersion: 8, now: start }),
+        "saved"
+      )
       yield* isAlive(store, { key, record: { ...without, version: 9 } }, start)
     }
   ),
@@ -68,7 +72,7 @@ export const saveLaws: ReadonlyArray<Law> = [
         authenticatedAt: start + minute,
         expiry: { ...record.expiry, deadline: start + 2 * day }
       }
-      yield* equal("save", yield* store.save(key, other, 1, start), "saved")
+      yield* equal("save", yield* store.save(key, other, { expectedVersion: 1, now: start }), "saved")
       yield* isAlive(store, { key, record: { ...record, version: 2 } }, start)
       yield* isDead(store, { key: freshKey(), record: other }, start)
     }
@@ -77,14 +81,14 @@ export const saveLaws: ReadonlyArray<Law> = [
   law("save replaces the schema version also by an earlier one: the data is of that version", function*(store) {
     const { key, record } = yield* stored(store, { schemaVersion: 3 })
     const saved = { ...record, data: `"as it was before"`, schemaVersion: 2 }
-    yield* equal("save", yield* store.save(key, saved, 1, start), "saved")
+    yield* equal("save", yield* store.save(key, saved, { expectedVersion: 1, now: start }), "saved")
     yield* isAlive(store, { key, record: { ...saved, version: 2 } }, start)
   }),
 
   law("save never inserts", function*(store) {
     const key = freshKey()
     const record = aRecord()
-    yield* equal("save", yield* store.save(key, record, 1, start), "gone")
+    yield* equal("save", yield* store.save(key, record, { expectedVersion: 1, now: start }), "gone")
     yield* isDead(store, { key, record }, start)
   }),
 
@@ -94,8 +98,7 @@ export const saveLaws: ReadonlyArray<Law> = [
       const outcome = yield* store.save(
         one.key,
         { ...one.record, data: `"lost"`, version: expected + 1 },
-        expected,
-        start
+        { expectedVersion: expected, now: start }
       )
       yield* equal(`save at ${expected}`, outcome, "conflict")
     }
@@ -106,7 +109,9 @@ export const saveLaws: ReadonlyArray<Law> = [
     "of concurrent saves at one version exactly one is saved, and all others are told of a conflict",
     function*(store) {
       const { key, record } = yield* stored(store)
-      const outcomes = yield* together(range(8).map((i) => store.save(key, { ...record, data: `${i}` }, 1, start)))
+      const outcomes = yield* together(
+        range(8).map((i) => store.save(key, { ...record, data: `${i}` }, { expectedVersion: 1, now: start }))
+      )
       yield* equal("how many were saved", count(outcomes, "saved"), 1)
       yield* equal("how many met a conflict", count(outcomes, "conflict"), 7)
       yield* isAlive(store, { key, record: { ...record, data: `${outcomes.indexOf("saved")}`, version: 2 } }, start)
@@ -118,7 +123,7 @@ export const saveLaws: ReadonlyArray<Law> = [
     const increment: Effect.Effect<void, unknown> = Effect.gen(function*() {
       const found = yield* loaded(store, key, start)
       const data = `${Number(found.data) + 1}`
-      const outcome = yield* store.save(key, { ...found, data }, found.version, start)
+      const outcome = yield* store.save(key, { ...found, data }, { expectedVersion: found.version, now: start })
       if (outcome !== "saved") yield* Effect.zipRight(equal("the outcome", outcome, "conflict"), increment)
     })
     yield* together(range(10).map(() => increment))
@@ -139,7 +144,7 @@ export const saveLaws: ReadonlyArray<Law> = [
           // An equal lifetime, not the same object.
           expiry: { ...record.expiry, at: start + hour + end, lifetime: { _tag: "Inactivity", millis: hour } }
         }
-        yield* equal("save", yield* store.save(key, saved, 1, start), "saved")
+        yield* equal("save", yield* store.save(key, saved, { expectedVersion: 1, now: start }), "saved")
         yield* isAlive(store, {
           key,
           record: {
@@ -160,7 +165,7 @@ export const saveLaws: ReadonlyArray<Law> = [
           expiry: { at: start + hour, deadline: start + day, lifetime: before }
         })
         const earlier = { ...record, expiry: { ...record.expiry, at: start + minute, lifetime: after } }
-        yield* equal("save", yield* store.save(key, earlier, 1, start), "saved")
+        yield* equal("save", yield* store.save(key, earlier, { expectedVersion: 1, now: start }), "saved")
         yield* equal(
           `the end, from ${JSON.stringify(before)} to ${JSON.stringify(after)}`,
           (yield* loaded(store, key, start)).expiry,
@@ -173,7 +178,7 @@ export const saveLaws: ReadonlyArray<Law> = [
   law("a save that gives a lifetime which is over ends the session", function*(store) {
     const { key, record } = yield* stored(store)
     const over = { ...record, expiry: { ...record.expiry, at: start + minute, lifetime: lifetimes[3] } }
-    yield* equal("save", yield* store.save(key, over, 1, start), "saved")
+    yield* equal("save", yield* store.save(key, over, { expectedVersion: 1, now: start }), "saved")
     yield* equal("load before", yield* isThere(store, key, start + minute - 1), true)
     yield* isDead(store, { key, record: { ...over, version: 2 } }, start + minute)
   }),
@@ -181,17 +186,29 @@ export const saveLaws: ReadonlyArray<Law> = [
   law("a save of an expired record is gone, from the very moment of expiry on", function*(store) {
     const { key, record } = yield* stored(store)
     const prolonged = { ...record, expiry: { ...record.expiry, at: start + 2 * hour } }
-    yield* equal("save at the end", yield* store.save(key, prolonged, 1, start + hour), "gone")
-    yield* equal("save later", yield* store.save(key, prolonged, 1, start + day), "gone")
+    yield* equal(
+      "save at the end",
+      yield* store.save(key, prolonged, { expectedVersion: 1, now: start + hour }),
+      "gone"
+    )
+    yield* equal("save later", yield* store.save(key, prolonged, { expectedVersion: 1, now: start + day }), "gone")
     yield* isDead(store, { key, record }, start + hour)
-    yield* equal("save just before", yield* store.save(key, prolonged, 1, start + hour - 1), "saved")
+    yield* equal(
+      "save just before",
+      yield* store.save(key, prolonged, { expectedVersion: 1, now: start + hour - 1 }),
+      "saved"
+    )
   }),
 
   law("versions may be as large as an integer can be", function*(store) {
     const version = Number.MAX_SAFE_INTEGER - 2
     const { key, record } = yield* stored(store, { version })
-    yield* equal("save", yield* store.save(key, record, version, start), "saved")
-    yield* equal("save at the old version", yield* store.save(key, record, version, start), "conflict")
+    yield* equal("save", yield* store.save(key, record, { expectedVersion: version, now: start }), "saved")
+    yield* equal(
+      "save at the old version",
+      yield* store.save(key, record, { expectedVersion: version, now: start }),
+      "conflict"
+    )
     yield* isAlive(store, { key, record: { ...record, version: version + 1 } }, start)
   })
 ]

@@ -20,7 +20,11 @@ export const touchLaws: ReadonlyArray<Law> = [
           version: 3,
           expiry: { at: start + hour, deadline, lifetime: { _tag: "Inactivity", millis: hour } }
         })
-        yield* equal("touch", yield* store.touch(key, start + seen, start + end, start), "touched")
+        yield* equal(
+          "touch",
+          yield* store.touch(key, { lastSeenAt: start + seen, expiresAt: start + end, now: start }),
+          "touched"
+        )
         yield* isAlive(store, {
           key,
           record: {
@@ -37,23 +41,39 @@ export const touchLaws: ReadonlyArray<Law> = [
 
   law("touch never inserts", function*(store) {
     const key = freshKey()
-    yield* equal("touch", yield* store.touch(key, start, start + hour, start), "gone")
+    yield* equal("touch", yield* store.touch(key, { lastSeenAt: start, expiresAt: start + hour, now: start }), "gone")
     yield* isDead(store, { key, record: aRecord() }, start)
   }),
 
   law("a touch of an expired record is gone, from the very moment of expiry on", function*(store) {
     const { key, record } = yield* stored(store)
-    yield* equal("touch at the end", yield* store.touch(key, start + hour, start + 2 * hour, start + hour), "gone")
+    yield* equal(
+      "touch at the end",
+      yield* store.touch(key, { lastSeenAt: start + hour, expiresAt: start + 2 * hour, now: start + hour }),
+      "gone"
+    )
     yield* isDead(store, { key, record }, start + hour)
     const before = start + hour - 1
-    yield* equal("touch just before", yield* store.touch(key, before, start + 2 * hour, before), "touched")
+    yield* equal(
+      "touch just before",
+      yield* store.touch(key, { lastSeenAt: before, expiresAt: start + 2 * hour, now: before }),
+      "touched"
+    )
     yield* equal("the end", (yield* loaded(store, key, start + hour)).expiry.at, start + 2 * hour)
   }),
 
   law("a touch is no conflict for a save of what was read before it, and is not undone by it", function*(store) {
     const { key, record } = yield* stored(store)
-    yield* equal("touch", yield* store.touch(key, start + minute, start + 2 * hour, start), "touched")
-    yield* equal("save", yield* store.save(key, { ...record, data: `"new"` }, 1, start), "saved")
+    yield* equal(
+      "touch",
+      yield* store.touch(key, { lastSeenAt: start + minute, expiresAt: start + 2 * hour, now: start }),
+      "touched"
+    )
+    yield* equal(
+      "save",
+      yield* store.save(key, { ...record, data: `"new"` }, { expectedVersion: 1, now: start }),
+      "saved"
+    )
     yield* isAlive(store, {
       key,
       record: {
@@ -69,7 +89,9 @@ export const touchLaws: ReadonlyArray<Law> = [
   law("of concurrent touches the latest times stay", function*(store) {
     const { key, record } = yield* stored(store)
     const outcomes = yield* together(
-      range(20).map((i) => store.touch(key, start + (i * 7) % 20, start + hour + (i * 3) % 20, start))
+      range(20).map((i) =>
+        store.touch(key, { lastSeenAt: start + (i * 7) % 20, expiresAt: start + hour + (i * 3) % 20, now: start })
+      )
     )
     yield* equal("the outcomes", outcomes, range(20).map(() => "touched"))
     yield* isAlive(store, {
@@ -83,9 +105,9 @@ export const touchLaws: ReadonlyArray<Law> = [
       Effect.gen(function*() {
         const { key, record } = yield* stored(store)
         const outcomes = yield* together<string, unknown>([
-          store.touch(key, start + 1, start + hour + 2, start),
-          store.save(key, { ...record, data: `"new"`, modifiedAt: start + 3 }, 1, start),
-          store.touch(key, start + 2, start + hour + 1, start)
+          store.touch(key, { lastSeenAt: start + 1, expiresAt: start + hour + 2, now: start }),
+          store.save(key, { ...record, data: `"new"`, modifiedAt: start + 3 }, { expectedVersion: 1, now: start }),
+          store.touch(key, { lastSeenAt: start + 2, expiresAt: start + hour + 1, now: start })
         ])
         yield* equal("the outcomes", outcomes, ["touched", "saved", "touched"])
         yield* isAlive(store, {

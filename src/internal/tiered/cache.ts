@@ -98,7 +98,7 @@ export class Cache {
     const entry = encodeEntry(record, now + this.#lease)
     const create = this.#store.create(key, entry, now)
     const put: Effect.Effect<WriteOutcome | "created" | "exists", SessionStoreError> = replaces !== undefined
-      ? this.#store.save(key, entry, replaces, now)
+      ? this.#store.save(key, entry, { expectedVersion: replaces, now })
       : Effect.flatMap(create, (outcome) =>
         // An expired record, usually a tombstone, stays in the store until it is removed.
         outcome === "created" ? Effect.succeed(outcome) : Effect.flatMap(
@@ -116,7 +116,7 @@ export class Cache {
 
   /** Removes expired entries and tombstones. */
   sweep(now: number): Effect.Effect<void> {
-    return Effect.asVoid(this.#try(this.#store.removeExpired(now, sweepLimit)))
+    return Effect.asVoid(this.#try(this.#store.removeExpired({ now, limit: sweepLimit })))
   }
 
   /**
@@ -157,7 +157,7 @@ export class Cache {
             // An expired record is replaced too: the save uses a time before its expiry.
             onSome: ({ expiry, version }) =>
               Effect.map(
-                save(key, tombstone, version, Math.min(now, expiry.at - 1)),
+                save(key, tombstone, { expectedVersion: version, now: Math.min(now, expiry.at - 1) }),
                 (outcome) => outcome === "saved" ? "written" : "conflict"
               )
           })
@@ -195,7 +195,10 @@ export class Cache {
       const { expiry, version } = found.value
       const aside = asideOf(key, capabilities)
       return Effect.flatMap(
-        rotate(key, aside, makeTombstone(this.#now), version, Math.min(this.#now, expiry.at - 1)),
+        rotate(key, aside, makeTombstone(this.#now), {
+          expectedVersion: version,
+          now: Math.min(this.#now, expiry.at - 1)
+        }),
         (outcome) => outcome === "saved" ? Effect.as(destroy(aside), true) : Effect.succeed(false)
       )
     })

@@ -69,13 +69,13 @@ export class Tiers {
       scan: origin.scan,
       capabilities: { ...origin.capabilities, remote: this.#remote },
       load: (key, now, reading) => reading === "fresh" ? origin.load(key, now, reading) : this.#load(key, now, reading),
-      save: (key, record, version, now) => this.#write([key], now, origin.save(key, record, version, now)),
-      touch: (key, seen, end, now) => this.#write([key], now, origin.touch(key, seen, end, now)),
-      rotate: (key, newKey, record, version, now) =>
-        this.#write([key, newKey], now, origin.rotate(key, newKey, record, version, now)),
+      save: (key, record, options) => this.#write([key], options.now, origin.save(key, record, options)),
+      touch: (key, times) => this.#write([key], times.now, origin.touch(key, times)),
+      rotate: (key, newKey, record, options) =>
+        this.#write([key, newKey], options.now, origin.rotate(key, newKey, record, options)),
       destroy: (key) => Effect.flatMap(Clock.currentTimeMillis, (now) => this.#write([key], now, origin.destroy(key))),
       // The count does not include expired entries and tombstones of the cache.
-      removeExpired: (now, limit) => Effect.zipLeft(origin.removeExpired(now, limit), this.#cache.sweep(now)),
+      removeExpired: (options) => Effect.zipLeft(origin.removeExpired(options), this.#cache.sweep(options.now)),
       revoke: (namespace, id) => this.#revoke({ _tag: "Id", namespace, id }, origin.revoke(namespace, id)),
       revokeSubject: (namespace, subject, except) =>
         this.#revoke(

@@ -2,8 +2,8 @@ import { afterEach, assert, beforeAll, describe, it, vi } from "@effect/vitest"
 import * as fc from "fast-check"
 import { createCipheriv } from "node:crypto"
 import * as cipher from "../../../src/internal/crypto/cipher.js"
-import { portably } from "../../support/portable.js"
 import { hchacha20 } from "../../support/referenceTokens.js"
+import { withoutBuiltins } from "../../support/withoutBuiltins.js"
 
 const hex = (bytes: Uint8Array | undefined) => bytes === undefined ? undefined : Buffer.from(bytes).toString("hex")
 const bytes = (hex: string) => new Uint8Array(Buffer.from(hex.replaceAll(/\s/g, ""), "hex"))
@@ -91,7 +91,7 @@ const vectors: ReadonlyArray<Vector> = [
 let portable: typeof cipher
 
 beforeAll(async () => {
-  portable = await portably(() => import("../../../src/internal/crypto/cipher.js"))
+  portable = await withoutBuiltins(() => import("../../../src/internal/crypto/cipher.js"))
 })
 
 afterEach(() => {

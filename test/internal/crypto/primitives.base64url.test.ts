@@ -1,12 +1,12 @@
 import { assert, beforeAll, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
 import * as primitives from "../../../src/internal/crypto/primitives.js"
-import { portably } from "../../support/portable.js"
+import { withoutBuiltins } from "../../support/withoutBuiltins.js"
 
 let portable: typeof primitives
 
 beforeAll(async () => {
-  portable = await portably(() => import("../../../src/internal/crypto/primitives.js"))
+  portable = await withoutBuiltins(() => import("../../../src/internal/crypto/primitives.js"))
 })
 
 const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"

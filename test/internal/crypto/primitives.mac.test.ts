@@ -2,7 +2,7 @@ import { assert, beforeAll, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
 import { createHmac, hkdfSync } from "node:crypto"
 import * as crypto from "../../../src/internal/crypto/primitives.js"
-import { portably } from "../../support/portable.js"
+import { withoutBuiltins } from "../../support/withoutBuiltins.js"
 
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex")
 const bytes = (hex: string) => new Uint8Array(Buffer.from(hex, "hex"))
@@ -12,7 +12,7 @@ const up = (from: number, to: number) => Uint8Array.from({ length: to - from + 1
 let portable: typeof crypto
 
 beforeAll(async () => {
-  portable = await portably(() => import("../../../src/internal/crypto/primitives.js"))
+  portable = await withoutBuiltins(() => import("../../../src/internal/crypto/primitives.js"))
 })
 
 const implementations = [["native", () => crypto], ["portable", () => portable]] as const

@@ -2,7 +2,7 @@ import { assert, describe, it, vi } from "@effect/vitest"
 import { sha256 as noble } from "@noble/hashes/sha2.js"
 import * as fc from "fast-check"
 import { lengthPrefixed, nameBytes, randomBytes, sha256 } from "../../../src/internal/crypto/primitives.js"
-import { portably } from "../../support/portable.js"
+import { withoutBuiltins } from "../../support/withoutBuiltins.js"
 
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex")
 const utf8 = (text: string) => new TextEncoder().encode(text)
@@ -45,7 +45,7 @@ describe("sha256", () => {
   })
 
   it("is the portable function in a runtime without native hashing", async () => {
-    const portable = await portably(() => import("../../../src/internal/crypto/primitives.js"))
+    const portable = await withoutBuiltins(() => import("../../../src/internal/crypto/primitives.js"))
     assert.notStrictEqual(portable.sha256, sha256)
     for (const [, input, digest] of vectors) {
       assert.strictEqual(portable.sha256(utf8(input)), base64url(digest))

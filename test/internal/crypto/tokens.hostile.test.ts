@@ -9,7 +9,7 @@ afterEach(() => {
   vi.restoreAllMocks()
 })
 
-describe.each(suites)("%s: 7.2.1, nothing but the token itself is read", (suite) => {
+describe.each(suites)("%s: ASVS 7.2.1, nothing but the token itself is read", (suite) => {
   const tokens = wire.tokens([a], use(suite))
   const token = tokens.write(content, nonce)
   const prefix = `${suite}.a.`
@@ -180,7 +180,7 @@ describe("junk", () => {
   })
 })
 
-describe.each(["e1", "f1"] as const)("%s: 11.3.4, a source of random bytes that repeats itself", (suite) => {
+describe.each(["e1", "f1"] as const)("%s: ASVS 11.3.4, a source of random bytes that repeats itself", (suite) => {
   it.each([0, 7])("of %i", (value) => {
     const tokens = wire.tokens([a], use(suite))
     vi.spyOn(globalThis.crypto, "getRandomValues").mockImplementation((array) => {

@@ -3,16 +3,16 @@ import { Option } from "effect"
 import * as fc from "fast-check"
 import type { Suite } from "../../../src/internal/crypto/tokens.js"
 import * as wire from "../../../src/internal/crypto/tokens.js"
-import { portably } from "../../support/portable.js"
 import { tokenOf, vectors } from "../../support/referenceTokens.js"
 import { a, accepted, b, content, contentIn, hex, key, nonce, suites, use } from "../../support/tokens.js"
+import { withoutBuiltins } from "../../support/withoutBuiltins.js"
 
 const bytes = (hex: string) => new Uint8Array(Buffer.from(hex, "hex"))
 
 let portable: typeof wire
 
 beforeAll(async () => {
-  portable = await portably(() => import("../../../src/internal/crypto/tokens.js"))
+  portable = await withoutBuiltins(() => import("../../../src/internal/crypto/tokens.js"))
 })
 
 afterEach(() => {

@@ -1,0 +1,98 @@
+/**
+ * A server with the sessions of a visitor and of an attacker, and requests to it whose bytes are written to the socket as
+ * they stand.
+ */
+import * as HttpRouter from "@effect/platform/HttpRouter"
+import * as HttpServer from "@effect/platform/HttpServer"
+import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import { it } from "@effect/vitest"
+import { Array as Arr, Effect, Layer, Schema } from "effect"
+import { Session } from "effect-session"
+import { createServer } from "node:http"
+import { assert } from "vitest"
+import { exchange, pairOf, serve, setCookiesOf, wrappedEngine } from "./httpServer.js"
+import type { Operation } from "./intercept.js"
+import { request } from "./rawHttp.js"
+
+class Users extends Session.Tag<Users>()("test/Hostile", {
+  schema: Schema.Struct({ name: Schema.optional(Schema.String) })
+}) {}
+
+const who = Effect.map(Users.getOrElse("name", () => "nobody"), (name) => HttpServerResponse.text(name))
+
+const app = HttpRouter.empty.pipe(
+  HttpRouter.get("/free", Effect.succeed(HttpServerResponse.text("free"))),
+  HttpRouter.all("/who", who),
+  // Answers only when the whole body is there.
+  HttpRouter.post("/read", Effect.zipRight(Effect.flatMap(HttpServerRequest.HttpServerRequest, (r) => r.text), who)),
+  HttpRouter.get(
+    "/be/:name",
+    Effect.flatMap(HttpRouter.params, ({ name = "" }) => Effect.zipRight(Users.set("name", name), who))
+  ),
+  HttpRouter.use(Users.middleware)
+)
+
+export const cookieName = "__Host-Http-session"
+
+export interface World {
+  readonly port: number
+  /** The tokens of two live sessions. */
+  readonly visitor: string
+  readonly attacker: string
+  readonly calls: ReadonlyArray<Operation>
+}
+
+export const hostile = (title: string, body: (world: World) => Effect.Effect<void, unknown>) =>
+  it.live(title, () =>
+    Effect.gen(function*() {
+      const calls: Array<Operation> = []
+      const engine = wrappedEngine((operation, call) => Effect.suspend(() => (calls.push(operation), call)))
+      const port = yield* serve(
+        HttpServer.serve(app).pipe(Layer.provide(Users.layer), Layer.provide(engine)),
+        () => createServer({ maxHeaderSize: 400_000 })
+      )
+      const tokenOf = (name: string) =>
+        Effect.map(Effect.flatMap(request(port, `/be/${name}`), pairOf), (pair) => pair.slice(cookieName.length + 1))
+      const world = { port, visitor: yield* tokenOf("visitor"), attacker: yield* tokenOf("attacker"), calls }
+      yield* body(world)
+      assert.strictEqual((yield* request(port, "/free")).status, 200)
+      assert.strictEqual((yield* request(port, "/who", [["Cookie", own(world.visitor)]])).body, "visitor")
+    }).pipe(Effect.scoped, Effect.orDie))
+
+export const own = (token: string) => `${cookieName}=${token}`
+
+/** A request of its own connection; `refused` is Node's 400, which no handler has seen. */
+export const alone = (port: number, ...lines: ReadonlyArray<string>) =>
+  Effect.map(
+    exchange(port, ["GET /who HTTP/1.1", "Host: localhost", ...lines, "Connection: close", "", ""].join("\r\n")),
+    ([answer]) => answer?.status === 400 ? "refused" : `${answer?.status} ${answer?.body}`
+  )
+
+/** Many requests on one connection, without waiting; one that Node refuses would end it. Nobody is sent a cookie. */
+export const pipelined = (port: number, headers: ReadonlyArray<string>) =>
+  Effect.map(
+    exchange(
+      port,
+      headers.map((header) => `GET /who HTTP/1.1\r\nHost: localhost\r\nCookie: ${header}\r\n\r\n`).join("") +
+        "GET /free HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    ),
+    (answers) => {
+      assert.strictEqual(answers.length, headers.length + 1)
+      assert.strictEqual(answers.at(-1)?.body, "free")
+      assert.deepStrictEqual(answers.flatMap(setCookiesOf), [])
+      return answers.slice(0, -1).map(({ body, status }) => `${status} ${body}`)
+    }
+  )
+
+/** Each cookie alone is nobody's; before and after the visitor's own it changes nothing. */
+export const ignored = ({ port, visitor }: World, cookies: ReadonlyArray<string>) =>
+  Effect.forEach(Arr.chunksOf(cookies, 20), (some) => {
+    const headers = some.flatMap((cookie) => [cookie, `${cookie}; ${own(visitor)}`, `${own(visitor)}; ${cookie}`])
+    const expected = some.flatMap(() => ["200 nobody", "200 visitor", "200 visitor"])
+    return Effect.map(
+      pipelined(port, headers),
+      (seen) =>
+        assert.deepStrictEqual(seen.map((who, at) => [who, headers[at]]), expected.map((who, at) => [who, headers[at]]))
+    )
+  }, { discard: true })

@@ -1,0 +1,39 @@
+/**
+ * Requests without HTTP: a handler, its session, and the end of the request, under the test clock.
+ */
+import { type Context, Effect, Redacted } from "effect"
+import type { SessionError, SessionHandle, SessionService } from "effect-session"
+import type { UsedSession } from "effect-session/SessionHandle"
+import type { Sessions } from "effect-session/SessionService"
+
+type SetCookie = UsedSession["setCookie"]
+
+/** What became of a request. */
+export interface Visit<B> {
+  readonly result: B
+  readonly error: SessionError.SessionError | undefined
+  /** The cookie that the browser holds from now on. */
+  readonly cookie: string | undefined
+  readonly setCookie: SetCookie
+}
+
+/** Handles one request that presents the cookie. */
+export const visit = <Self, A, B, E, R>(
+  tag: Context.Tag<Self, SessionHandle<A>> & { readonly service: Context.Tag<SessionService<Self>, Sessions<A>> },
+  handler: Effect.Effect<B, E, R>,
+  cookie?: string,
+  status = 200
+): Effect.Effect<Visit<B>, E, Exclude<R, Self> | SessionService<Self>> =>
+  Effect.gen(function*() {
+    const service = yield* tag.service
+    const session = service.request(cookie === undefined ? undefined : `${service.cookie.name}=${cookie}`)
+    const result = yield* Effect.provideService(handler, tag, session)
+    const error = yield* session.finish(status)
+    const setCookie = session.used?.setCookie
+    return {
+      result,
+      error,
+      setCookie,
+      cookie: setCookie === undefined ? cookie : setCookie === "expire" ? undefined : Redacted.value(setCookie.value)
+    }
+  })

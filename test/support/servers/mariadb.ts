@@ -1,0 +1,101 @@
+/**
+ * A real MariaDB, from the programs that are installed, started and stopped with a scope.
+ */
+import { Effect, Schema } from "effect"
+import { execFile } from "node:child_process"
+import { existsSync } from "node:fs"
+import { writeFile } from "node:fs/promises"
+import * as Path from "node:path"
+import { freePort } from "../../../examples/shop/freePort.js"
+import { find } from "./programs.js"
+import * as Server from "./server.js"
+
+export class MariadbError extends Schema.TaggedError<MariadbError>()("MariadbError", {
+  message: Schema.String,
+  cause: Schema.optional(Schema.Defect)
+}) {}
+
+export interface Options {
+  /** Made when it does not exist, in a folder that other users may enter. The data in it stays. */
+  readonly directory: string
+  /** Default: a free one. */
+  readonly port?: number
+  /** More options of the server. */
+  readonly settings?: ReadonlyArray<string>
+}
+
+/** The database that is there from the beginning. */
+const database = "test"
+
+/** Starts the server, and gives its URL and the way to signal it. Starts again on the data of one that was killed. */
+export const make = ({ directory, settings = [], ...options }: Options) =>
+  Effect.gen(function*() {
+    const port = options.port ?? (yield* freePort)
+    if (!existsSync(Path.join(directory, "mysql"))) yield* install(directory)
+    const server = yield* Effect.acquireRelease(
+      Effect.sync(() => Server.start(program("mariadbd"), [...serverOptions(directory, port), ...settings])),
+      stop
+    )
+    yield* ready(server)
+    return { url: `mysql://root@127.0.0.1:${port}/${database}`, signal: server.signal }
+  })
+
+/** What the program is called by its own path: servers are in a folder that only root has on the path. */
+const program = (name: string) => find(name) ?? name
+
+// As root, both run as the user that the package has made, because the server refuses to run as root.
+const common = (directory: string) => [
+  "--no-defaults",
+  ...process.getuid?.() === 0 ? ["--user=mysql"] : [],
+  `--datadir=${directory}`,
+  // A server that starts clears its folder for temporary tables, also of those of another one.
+  `--tmpdir=${directory}`
+]
+
+const install = (directory: string) =>
+  Effect.async<void, MariadbError>((resume) => {
+    const options = ["--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"]
+    execFile(program("mariadb-install-db"), [...common(directory), ...options], (cause, stdout, stderr) =>
+      resume(
+        cause === null
+          ? Effect.void
+          : new MariadbError({ message: `MariaDB could not make its data directory: ${stdout}${stderr}`, cause })
+      ))
+  }).pipe(Effect.zipRight(Effect.promise(() =>
+    writeFile(Path.join(directory, "init.sql"), `CREATE DATABASE IF NOT EXISTS ${database};\n`)
+  )))
+
+const serverOptions = (directory: string, port: number) => [
+  ...common(directory),
+  `--socket=${Path.join(directory, "mariadbd.sock")}`,
+  `--pid-file=${Path.join(directory, "mariadbd.pid")}`,
+  `--init-file=${Path.join(directory, "init.sql")}`,
+  `--port=${port}`,
+  "--bind-address=127.0.0.1",
+  "--skip-name-resolve",
+  "--max-connections=500",
+  "--innodb-buffer-pool-size=64M",
+  "--innodb-log-file-size=16M",
+  "--aria-pagecache-buffer-size=1M"
+]
+
+/** The server writes so when it takes connections. */
+const ready = ({ child, log }: Server.Running) =>
+  Effect.async<void, MariadbError>((resume) => {
+    child.stderr?.on("data", () => log().includes("ready for connections") && resume(Effect.void))
+    child.once("error", (cause) => resume(new MariadbError({ message: "MariaDB cannot be run", cause })))
+    child.once("exit", () => resume(new MariadbError({ message: `MariaDB did not start. It said: ${log()}` })))
+  })
+
+/** Waits for its end, which is a clean one unless that takes too long. */
+const stop = ({ child, ended, signal }: Server.Running) =>
+  Effect.suspend(() => {
+    child.kill("SIGTERM")
+    // One that a test has stopped would not hear it.
+    child.kill("SIGCONT")
+    return Effect.timeoutTo(Effect.interruptible(ended), {
+      duration: "10 seconds",
+      onSuccess: () => Effect.void,
+      onTimeout: () => signal("SIGKILL")
+    })
+  }).pipe(Effect.flatten)
