@@ -72,7 +72,7 @@ const verdict = (moved: number) =>
 
 const goesOn = "Nothing is lost: run this command again to continue."
 
-describe("moves every session, as it is, and says that the old store can go", () => {
+describe("copy moves every session unchanged, and reports that the old store can be removed", () => {
   const pairs = [
     ...ofRedis(
       ["SQLite", migrated(sqlite), "Redis", redis] as const,
@@ -106,7 +106,7 @@ describe("moves every session, as it is, and says that the old store can go", ()
   }
 })
 
-it.scopedLive("what it is told by the environment counts", () =>
+it.scopedLive("reads its options from the environment", () =>
   Effect.gen(function*() {
     const [from, to] = [yield* files, yield* migrated(sqlite)]
     const all = yield* fill(from.store, 3)
@@ -115,7 +115,7 @@ it.scopedLive("what it is told by the environment counts", () =>
     yield* hasMoved(from, to, all)
   }))
 
-it.scopedLive("a terminal gets a bar in one line", () =>
+it.scopedLive("shows a bar in one line on a terminal", () =>
   Effect.gen(function*() {
     const [from, to] = [yield* migrated(sqlite), yield* migrated(sqlite)]
     yield* fill(from.store, 25)
@@ -152,7 +152,7 @@ const held = (from: Opened, one: Stored | undefined) =>
     }
   })
 
-describe("stopped by Ctrl-C in the middle", () => {
+describe("interrupted by Ctrl-C", () => {
   const stopped = Effect.gen(function*() {
     const [from, to] = [yield* migrated(postgres), yield* migrated(sqlite)]
     const all = yield* fill(from.store, 25)
@@ -165,7 +165,7 @@ describe("stopped by Ctrl-C in the middle", () => {
     return { all, child, from, lock, to }
   })
 
-  it.scopedLive("it waits for the sessions under way and ends with 130; a second run moves the rest", () =>
+  it.scopedLive("waits for the sessions that are being moved and exits with 130; a second run moves the rest", () =>
     Effect.gen(function*() {
       const { all, child, from, lock, to } = yield* stopped
       yield* lock.letGo
@@ -178,7 +178,7 @@ describe("stopped by Ctrl-C in the middle", () => {
       yield* hasMoved(from, to, all)
     }))
 
-  it.scopedLive("it does not wait for ever for a store that is silent", () =>
+  it.scopedLive("does not wait for ever for a store that does not answer", () =>
     Effect.gen(function*() {
       const { all, child, from, lock, to } = yield* stopped
       const { exitCode, stderr } = yield* child.ended
@@ -198,8 +198,8 @@ const database = Effect.gen(function*() {
   return { ...opened, sql, table: `${opened.prefix[1]}sessions` }
 })
 
-describe("what is left in the old store, or is not in the new one", () => {
-  it.scopedLive("sessions of other namespaces stay as they are, and it says so", () =>
+describe("sessions that are left in the old store, or missing in the new one", () => {
+  it.scopedLive("keeps sessions of other namespaces, and reports them", () =>
     Effect.gen(function*() {
       const [from, to] = [yield* migrated(sqlite), yield* files]
       yield* fill(from.store, 3)
@@ -216,7 +216,7 @@ describe("what is left in the old store, or is not in the new one", () => {
       yield* isAlive(to.store, other, Date.now())
     }))
 
-  it.scopedLive("revoked sessions wait there for their end, and it says so", () =>
+  it.scopedLive("keeps revoked sessions until they expire, and reports them", () =>
     Effect.gen(function*() {
       const [from, to] = [yield* migrated(sqlite), yield* files]
       const [one] = yield* fill(from.store, 3)
@@ -226,7 +226,7 @@ describe("what is left in the old store, or is not in the new one", () => {
       assert.include(stdout, `no live session of "laws": it can be removed for this namespace. The 1 current are`)
     }))
 
-  it.scopedLive("a new store that loses what it is given: the old one cannot go", () =>
+  it.scopedLive("fails if the new store has lost sessions", () =>
     Effect.gen(function*() {
       const [from, to] = [yield* migrated(sqlite), yield* database]
       yield* fill(from.store, 25)
@@ -243,7 +243,7 @@ describe("what is left in the old store, or is not in the new one", () => {
       )
     }))
 
-  it.scopedLive("when a session was made in it meanwhile", () =>
+  it.scopedLive("fails if a session was created in the old store meanwhile", () =>
     Effect.gen(function*() {
       const [from, to] = [yield* migrated(postgres), yield* migrated(sqlite)]
       const all = yield* fill(from.store, 5)
@@ -263,7 +263,7 @@ describe("what is left in the old store, or is not in the new one", () => {
     }))
 })
 
-describe("a store that fails ends it with a sentence; the next run goes on", () => {
+describe("a store that fails ends copy with one sentence, and the next run continues", () => {
   it.scopedLive("the new one, which is full", () =>
     Effect.gen(function*() {
       const [from, to] = [yield* database, yield* database]
@@ -282,11 +282,11 @@ describe("a store that fails ends it with a sentence; the next run goes on", () 
     }))
 })
 
-describe("a record that is damaged stays, and all others move", () => {
+describe("a corrupt record stays, and all other sessions move", () => {
   const setLifetime = ({ sql, table }: Effect.Effect.Success<typeof database>, one: Stored, text: string | null) =>
     sql`UPDATE ${sql(table)} SET lifetime = ${text} WHERE id = ${one.record.id}`
 
-  it.scopedLive("in the old store: it is named, with what is wrong; mended, it moves", () =>
+  it.scopedLive("in the old store: it is reported with the problem, and moves once it is repaired", () =>
     Effect.gen(function*() {
       const [from, to] = [yield* database, yield* database]
       const all = yield* fill(from.store, 25)
@@ -317,7 +317,7 @@ describe("a record that is damaged stays, and all others move", () => {
       yield* hasMoved(from, to, all.filter((one) => one !== second))
     }))
 
-  it.scopedLive("in the new store, under the id of one that is to move: that one stays, too", () =>
+  it.scopedLive("in the new store, with the id of a session in the old store: that session stays too", () =>
     Effect.gen(function*() {
       const [from, to] = [yield* database, yield* database]
       const all = yield* fill(from.store, 5)
@@ -336,7 +336,7 @@ describe("a record that is damaged stays, and all others move", () => {
       yield* hasMoved(from, to, all)
     }))
 
-  it.scopedLive("many: the first twenty are named", () =>
+  it.scopedLive("the first twenty corrupt records are listed", () =>
     Effect.gen(function*() {
       const [from, to] = [yield* database, yield* files]
       yield* fill(from.store, 25)
@@ -365,8 +365,8 @@ describe("a record that is damaged stays, and all others move", () => {
   }
 })
 
-describe("refuses", () => {
-  it.scopedLive("the same store twice, also by another URL of it, and leaves it as it is", () =>
+describe("copy rejects", () => {
+  it.scopedLive("the same store twice, also by another URL, and changes nothing", () =>
     Effect.gen(function*() {
       const from = yield* migrated(sqlite)
       const one = yield* stored(from.store, { expiry: expiry() })
@@ -378,7 +378,7 @@ describe("refuses", () => {
       yield* isAlive(from.store, one, Date.now())
     }))
 
-  it.scopedLive("a store without tables; nothing moves", () =>
+  it.scopedLive("a store without tables, and moves nothing", () =>
     Effect.gen(function*() {
       const [from, empty] = [yield* migrated(sqlite), yield* postgres]
       const one = yield* stored(from.store, { expiry: expiry() })

@@ -1,5 +1,5 @@
 /**
- * What is given to the program: its usage, the kinds of URLs, and the sentence that each failure is told with. Run in this
+ * Usage, URLs, and the sentence that reports each failure. Run in this
  * process: its output as it would be in pipes.
  */
 import * as NodeContext from "@effect/platform-node/NodeContext"
@@ -67,7 +67,7 @@ describe("usage", () => {
     ]
   ]
 
-  it.live("what is wrong ends with 2 and one sentence, which repeats no value", () =>
+  it.live("wrong usage exits with 2 and one sentence that repeats no value", () =>
     Effect.forEach(wrong, ([args, sentence]) =>
       Effect.map(run(...args), (answer) => {
         assert.deepStrictEqual(answer, failure(2, sentence))
@@ -84,14 +84,14 @@ describe("usage", () => {
       assert.notInclude(stdout, "\u001b")
     }))
 
-  it.live("--version is the package's", () =>
+  it.live("--version prints the version of the package", () =>
     Effect.gen(function*() {
       const { version } = JSON.parse(readFileSync("package.json", "utf8"))
       assert.strictEqual((yield* run("--version")).stdout.trim(), version)
     }))
 })
 
-describe("failures are one sentence, and never the password", () => {
+describe("failures are reported as one sentence without the password", () => {
   const refused = (url: string, sentence: string) =>
     it.live(`${url}`, () =>
       Effect.gen(function*() {
@@ -170,7 +170,7 @@ describe("failures are one sentence, and never the password", () => {
   }
 
   for (const name of ofRedis("redis")) {
-    it.scopedLive(`${name}: a wrong password, a wrong database, and a user who may not do it`, () =>
+    it.scopedLive(`${name}: a wrong password, a wrong database, and a user without permissions`, () =>
       Effect.gen(function*() {
         const url = new URL(servers.redis())
         const stats = () => run("stats", "--database-url", url.href)
@@ -195,7 +195,7 @@ describe("failures are one sentence, and never the password", () => {
   }
 
   for (const name of ofMariadb("mariadb")) {
-    it.scopedLive(`${name}: a user who may not use the database, and one who may not change the tables`, () =>
+    it.scopedLive(`${name}: a user without access to the database, and a user who may not change the tables`, () =>
       Effect.gen(function*() {
         const prefix = freshPrefix()
         assert.strictEqual((yield* run("migrate", "--database-url", mariadbUrl(), "--prefix", prefix)).exitCode, 0)
@@ -224,7 +224,7 @@ describe("failures are one sentence, and never the password", () => {
 })
 
 describe("a directory of files", () => {
-  it.scopedLive("may be written as file:, file:// and from here", () =>
+  it.scopedLive("is accepted as file:, as file:// and as a relative path", () =>
     Effect.gen(function*() {
       const directory = yield* temporaryDirectory("cli")
       const store = yield* Effect.provide(FileStore.make({ directory }), NodeContext.layer)
@@ -238,7 +238,7 @@ describe("a directory of files", () => {
       }
     }))
 
-  it.scopedLive("that holds no store is told so, and stays as it is", () =>
+  it.scopedLive("without a store is reported, and is not changed", () =>
     Effect.gen(function*() {
       const directory = yield* temporaryDirectory("cli")
       const session = ["--namespace", "shop", freshId()]
@@ -255,7 +255,7 @@ describe("a directory of files", () => {
 })
 
 describe("on a terminal", () => {
-  it.scopedLive("clear-expired says how far it is, and takes it back", () =>
+  it.scopedLive("clear-expired shows its progress, and erases it at the end", () =>
     Effect.gen(function*() {
       const directory = yield* temporaryDirectory("cli")
       const written: Array<string> = []

@@ -1,5 +1,5 @@
 /**
- * What a SQL store claims of its destroys is what the database says of its commits.
+ * A SQL store claims `durableDestroy` by the settings of its database.
  */
 import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
@@ -48,8 +48,8 @@ const claimsAll = Effect.gen(function*() {
   assert.deepStrictEqual(yield* claimed({ durableDestroy: false }), { claim: false, warnings: [] })
 })
 
-describe("what a store claims", () => {
-  it.live("postgres: as synchronous_commit says", () =>
+describe("`durableDestroy` of a SQL store", () => {
+  it.live("postgres: follows synchronous_commit", () =>
     Effect.gen(function*() {
       const sql = yield* SqlClient
       yield* claimsAll
@@ -60,11 +60,11 @@ describe("what a store claims", () => {
     }).pipe(Effect.provide(migrated(postgresClient({ maxConnections: 1 })))))
 
   for (const name of ofMariadb("mariadb")) {
-    it.live(`${name}: durable as it comes`, () =>
+    it.live(`${name}: is true with the default settings`, () =>
       Effect.provide(claimsAll, migrated(mysqlClient({ maxConnections: 1 }))))
   }
 
-  it.live("sqlite: a write-ahead log waits with synchronous=FULL only, other journals as they are", () =>
+  it.live("sqlite: is true with a write-ahead log only if synchronous=FULL, and with other journals by default", () =>
     Effect.gen(function*() {
       const sql = yield* SqlClient
       yield* claimsNothing("synchronous=1", true)
@@ -84,9 +84,9 @@ describe("what a store claims", () => {
       }
     }).pipe(Effect.provide(migrated(sqliteClient))))
 
-  it.live("a database that does not tell: nothing, unless the application states it", () =>
+  it.live("is false if the settings cannot be read, unless the application sets it", () =>
     Effect.gen(function*() {
-      // It is closed, so it cannot be asked.
+      // The client is closed, so the query fails.
       const sql = yield* Effect.provide(SqlClient, sqliteClient)
       const { claim, warnings } = yield* Effect.provideService(claimed(), SqlClient, sql)
       assert.isFalse(claim)
@@ -96,7 +96,7 @@ describe("what a store claims", () => {
     }))
 })
 
-it("what the databases answer, and what of it is lazy", () => {
+it("detects non-durable settings in the answer of each database", () => {
   const mysql = (flush: unknown, sync: unknown, log: unknown) =>
     notDurable("mysql", { innodb_flush_log_at_trx_commit: flush, sync_binlog: sync, log_bin: log })
   assert.deepStrictEqual(mysql(1, 0, 0), [])

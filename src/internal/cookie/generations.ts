@@ -22,7 +22,7 @@ const Model = Schema.parseJson(Schema.Struct({
 export type Generations = Schema.Schema.Type<typeof Model>
 
 /**
- * What a generation may do.
+ * The rights of a generation.
  *
  * - `current`: read and write.
  * - `grace`: read, for requests that were sent concurrently with the one that made a newer generation.

@@ -72,7 +72,7 @@ const weaknesses: ReadonlyArray<readonly [is: (bytes: Uint8Array, text: string) 
   [(bytes) => bytes.length < secretBytes, `has less than ${secretBytes} bytes`],
   [(bytes) => new Set(bytes).size < 16, "has few different bytes"],
   [(bytes) => isRun(bytes) || repeatsItself(bytes), "is a pattern"],
-  [(bytes, text) => [text, latin1(bytes)].some(isSample), "is a sample, or contains a word that everybody tries first"],
+  [(bytes, text) => [text, latin1(bytes)].some(isSample), "is a sample, or contains a common word"],
   [(bytes, text) => bytes.every((byte) => byte >= 0x20 && byte < 0x7F) || isOneCase(text), "is text, not random bytes"]
 ]
 

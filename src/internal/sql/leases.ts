@@ -21,7 +21,7 @@ export interface Client {
   readonly off: (event: "end" | "error", listener: () => void) => void
 }
 
-/** How a driver executes statements on a client. `C` is the client, `R` what a statement returns. */
+/** Executes statements on a client of a driver. `C` is the client, `R` what a statement returns. */
 export interface Wire<C extends Client, R> {
   /** The client behind a connection; `undefined` if the connection does not belong to the driver. */
   readonly clientOf: (connection: Connection) => C | undefined

@@ -44,7 +44,7 @@ interface Syntax {
   readonly removeExpired: (sessions: string) => string
 }
 
-/** What Postgres and SQLite have in common. */
+/** The syntax that Postgres and SQLite share. */
 const common = {
   key: "key",
   changed: " RETURNING key",

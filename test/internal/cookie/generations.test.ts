@@ -58,7 +58,7 @@ const always = (check: (before: Told, after: ReturnType<typeof go>, step: Step) 
   )
 
 describe("the generations of a cookie", () => {
-  it("there is a current one, and at most one other that may write", () => {
+  it("one generation is current, and at most one other may write", () => {
     always((_, { made, now, state }) => {
       const standings = made.map((generation) => Gen.standing(state, generation, now))
       assert.strictEqual(standings.filter((standing) => standing === "current").length, 1)
@@ -66,7 +66,7 @@ describe("the generations of a cookie", () => {
     })
   })
 
-  it("what is refused stays refused", () => {
+  it("a rejected generation stays rejected", () => {
     always((before, after) => {
       for (const generation of before.made) {
         if (Gen.standing(before.state, generation, after.now) === "rejected") {
@@ -76,7 +76,7 @@ describe("the generations of a cookie", () => {
     })
   })
 
-  it("what a browser last presented with success, or was given, is good", () => {
+  it("the generation that a browser last presented or received is accepted", () => {
     always((_, { as, from, made, now, state }, { does }) => {
       if (as !== "current" && as !== "previous") return
       assert.notStrictEqual(Gen.standing(state, made[0] ?? 0, now), "rejected")
@@ -85,7 +85,7 @@ describe("the generations of a cookie", () => {
     })
   })
 
-  it("a rotation refuses all older ones at once", () => {
+  it("a rotation rejects all older generations at once", () => {
     always((_, { as, made: [latest, ...older], now, state }, { does }) => {
       if (does !== "rotate" || (as !== "current" && as !== "previous")) return
       assert.strictEqual(Gen.standing(state, latest ?? 0, now), "current")
@@ -93,7 +93,7 @@ describe("the generations of a cookie", () => {
     })
   })
 
-  it("ten seconds after one has come back, no older one is good", () => {
+  it("ten seconds after an acknowledgement all older generations are rejected", () => {
     always((_, { as, from, made, now, state }) => {
       if (as !== "current") return
       for (const generation of made.filter((generation) => generation < from)) {
@@ -102,7 +102,7 @@ describe("the generations of a cookie", () => {
     })
   })
 
-  it("are kept as text, and text that is none is nothing", () => {
+  it("are encoded as text, and invalid text decodes to nothing", () => {
     always((_, { state }) => {
       assert.deepStrictEqual(Gen.decode(Gen.encode(state)), Gen.decode(JSON.stringify(state)))
     })
@@ -111,7 +111,7 @@ describe("the generations of a cookie", () => {
     }
   })
 
-  it("however fast somebody saves, few are kept", () => {
+  it("the number of kept generations is bounded", () => {
     let state = Gen.only(1)
     for (let i = 1; i < 100; i++) state = Gen.advance(state, i, i + 1, 0)
     assert.isAtMost(Gen.encode(state).length, 400)
