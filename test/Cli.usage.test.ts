@@ -211,7 +211,7 @@ describe("failures are reported as one sentence without the password", () => {
         const options = ["--database-url", theirs.href, "--prefix", prefix]
         assert.deepStrictEqual(
           yield* run("stats", ...options),
-          failure(1, "The user may not use that database, or there is none of that name.")
+          failure(1, "The user may not use that database, or it does not exist.")
         )
         yield* admin.unsafe(`GRANT SELECT ON ${prefix}sessions TO ${user}`)
         assert.strictEqual((yield* run("stats", ...options)).exitCode, 0)

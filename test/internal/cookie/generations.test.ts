@@ -19,7 +19,7 @@ const steps = FastCheck.array(
   { maxLength: 40 }
 )
 
-interface Told {
+interface History {
   readonly state: Generations
   readonly now: number
   /** All that were ever made, the latest first. */
@@ -27,32 +27,35 @@ interface Told {
   readonly version: number
 }
 
-const begun: Told = { state: Gen.only(1), now: 0, made: [1], version: 1 }
+const begun: History = { state: Gen.only(1), now: 0, made: [1], version: 1 }
 
 /** Presents one of the latest generations, and does with it what it may. */
-const go = (told: Told, { after, does, presents }: Step): Told & { readonly from: number; readonly as: Standing } => {
-  const now = told.now + after
-  const from = told.made[Math.min(presents, told.made.length - 1)] ?? 1
-  const as = Gen.standing(told.state, from, now)
-  const here = { ...told, now, from, as }
-  const version = told.version + 1
-  const next = { ...here, made: [version, ...told.made], version }
+const go = (
+  history: History,
+  { after, does, presents }: Step
+): History & { readonly from: number; readonly as: Standing } => {
+  const now = history.now + after
+  const from = history.made[Math.min(presents, history.made.length - 1)] ?? 1
+  const as = Gen.standing(history.state, from, now)
+  const here = { ...history, now, from, as }
+  const version = history.version + 1
+  const next = { ...here, made: [version, ...history.made], version }
   if (as === "current" && does === "read") {
-    return told.state.base === undefined ? here : { ...here, version, state: Gen.acknowledge(told.state, now) }
+    return history.state.base === undefined ? here : { ...here, version, state: Gen.acknowledge(history.state, now) }
   }
   if (does === "read" || as === "rejected" || as === "grace") return here
-  return { ...next, state: does === "rotate" ? Gen.only(version) : Gen.advance(told.state, from, version, now) }
+  return { ...next, state: does === "rotate" ? Gen.only(version) : Gen.advance(history.state, from, version, now) }
 }
 
 /** Holds after each step of any story. */
-const always = (check: (before: Told, after: ReturnType<typeof go>, step: Step) => void) =>
+const always = (check: (before: History, after: ReturnType<typeof go>, step: Step) => void) =>
   FastCheck.assert(
     FastCheck.property(steps, (steps) => {
-      let told = begun
+      let history = begun
       for (const step of steps) {
-        const after = go(told, step)
-        check(told, after, step)
-        told = after
+        const after = go(history, step)
+        check(history, after, step)
+        history = after
       }
     })
   )
