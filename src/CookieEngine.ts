@@ -54,7 +54,7 @@ const mostBytes = 4096
 
 /** All of it works when it is called. */
 const cookiesOf = (records: CookieRecords, cookieName: string): Cookies => ({
-  contentOf: (value) => {
+  decode: (value) => {
     const decoded = records.decode(Redacted.value(value))
     switch (decoded._tag) {
       case "Invalid":
@@ -66,7 +66,7 @@ const cookiesOf = (records: CookieRecords, cookieName: string): Cookies => ({
         return Exit.succeed(Option.some(decoded))
     }
   },
-  written: (operation, record) => {
+  encode: (operation, record) => {
     let encoded: Either.Either<string, string>
     try {
       encoded = records.encode(record)
@@ -85,12 +85,12 @@ const cookiesOf = (records: CookieRecords, cookieName: string): Cookies => ({
 })
 
 /** The engine that keeps nothing. */
-const withoutLedger = ({ contentOf, written }: Cookies): BoundEngine => {
+const withoutLedger = ({ decode, encode }: Cookies): BoundEngine => {
   const synchronous: BoundEngine = {
     remote: false,
     selfContained: true,
     open: (value, now) => {
-      const content = contentOf(value)
+      const content = decode(value)
       if (Exit.isFailure(content)) return Exit.failCause(content.cause)
       if (Option.isNone(content.value)) return Exit.succeed(Option.none())
       const { record, needsReseal: needsReseal } = content.value.value
@@ -103,7 +103,7 @@ const withoutLedger = ({ contentOf, written }: Cookies): BoundEngine => {
         ? Effect.as(premature(ahead), Option.none())
         : Exit.succeed(Option.some({ value, record, needsReseal }))
     },
-    write: (write) => written(write._tag.toLowerCase(), write.record),
+    write: (write) => encode(write._tag.toLowerCase(), write.record),
     destroy: () => Exit.void
   }
   return {

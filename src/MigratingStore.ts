@@ -26,9 +26,9 @@ import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { layerConfig as layerConfigOf } from "./internal/layerConfig.js"
 import { movedDirectory } from "./internal/migrating/directory.js"
-import { isLeaving, markOf } from "./internal/migrating/marks.js"
+import { isSourceMarker, markerOf } from "./internal/migrating/markers.js"
 import type { Place } from "./internal/migrating/mover.js"
-import { Mover, patience } from "./internal/migrating/mover.js"
+import { graceMillis, Mover } from "./internal/migrating/mover.js"
 import { isCorrupt, isDamaged } from "./internal/store/damaged.js"
 import { pages } from "./internal/store/pages.js"
 import type { Capabilities, Corrupt, Located, Store, WriteOutcome } from "./SessionStore.js"
@@ -89,7 +89,7 @@ export const make = (from: Store, to: Store, { phase }: MigratingStoreOptions): 
             // A move that began in between may have taken the times from before with it.
             : Effect.map(
               at(side).load(key, times.now, "fresh"),
-              (found) => Option.exists(found, (record) => markOf(record)._tag === "Plain") ? outcome : "gone"
+              (found) => Option.exists(found, (record) => markerOf(record)._tag === "Plain") ? outcome : "gone"
             ))
     )
 
@@ -222,24 +222,27 @@ export const copy = (
   const turned = Effect.gen(function*() {
     const marks: Array<readonly [StoreKey, number]> = []
     const arrived = ({ key }: Located, now: number) =>
-      unlessDamaged(Effect.zipRight(mover.arrive(key, now), Effect.sync(() => marks.push([key, now]))))
-    yield* pages(to, namespace, batch, patience).pipe(
+      unlessDamaged(Effect.zipRight(mover.completeReversed(key, now), Effect.sync(() => marks.push([key, now]))))
+    yield* pages(to, namespace, batch, graceMillis).pipe(
       Stream.runForEach(({ found, now }) =>
-        Effect.forEach(found, (one) => isDamaged(one) || !isLeaving(one) ? Effect.void : arrived(one, now), {
+        Effect.forEach(found, (one) => isDamaged(one) || !isSourceMarker(one) ? Effect.void : arrived(one, now), {
           concurrency,
           discard: true
         })
       )
     )
     if (marks.length === 0) return
-    yield* Effect.sleep(patience)
-    yield* Effect.forEach(marks, ([key, now]) => unlessDamaged(mover.forget(key, now)), { concurrency, discard: true })
+    yield* Effect.sleep(graceMillis)
+    yield* Effect.forEach(marks, ([key, now]) => unlessDamaged(mover.removeMarker(key, now)), {
+      concurrency,
+      discard: true
+    })
   })
 
   const settled = (one: Located | Corrupt, now: number): Effect.Effect<CopyProgress, SessionStoreError> =>
     isDamaged(one)
       ? Effect.succeed({ ...nothing, damaged: [one] })
-      : mover.settle(one, now).pipe(
+      : mover.migrate(one, now).pipe(
         Effect.map((lives): CopyProgress => lives ? { ...nothing, moved: 1 } : { ...nothing, ended: 1 }),
         Effect.catchIf(isCorrupt, (error) => Effect.succeed({ ...nothing, damaged: [{ id: one.id, error }] }))
       )

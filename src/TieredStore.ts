@@ -20,7 +20,7 @@ import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import { layerConfig as layerConfigOf } from "./internal/layerConfig.js"
 import { keepsRequestsApart } from "./internal/store/isolates.js"
-import { Front } from "./internal/tiered/front.js"
+import { Cache } from "./internal/tiered/cache.js"
 import { Tiers } from "./internal/tiered/tiers.js"
 import { SessionConfigError } from "./SessionConfigError.js"
 import { SessionInvalidation } from "./SessionInvalidation.js"
@@ -77,7 +77,7 @@ export const makeWithInvalidation = (
   Effect.gen(function*() {
     const { subscribe: listen, publish: tell } = yield* SessionInvalidation
     const both = yield* tiers(front, back, options, tell)
-    yield* Effect.forkScoped(listen((notice) => both.hear(notice)))
+    yield* Effect.forkScoped(listen((notice) => both.onEvent(notice)))
     return both.store
   })
 
@@ -110,7 +110,7 @@ const tiers = (
       })
     }
     const remote = back.capabilities.remote || front.capabilities.remote
-    return Effect.succeed(new Tiers(new Front(front, millis, ...limits), back, remote, tell))
+    return Effect.succeed(new Tiers(new Cache(front, millis, ...limits), back, remote, tell))
   })
 
 /** Builds both, though they have one tag. */

@@ -1,5 +1,5 @@
 /**
- * Sessions in cookies with a ledger that is far away, fails, or answers from copies.
+ * Cookie sessions with a ledger that is remote, fails, or is cached.
  */
 import { it } from "@effect/vitest"
 import { Effect, Fiber, Layer, Option, TestClock } from "effect"
@@ -13,7 +13,7 @@ import { firstKey, keyringOf } from "./support/keyrings.js"
 import { far, increment, on, read, Tea } from "./support/ledgerEngines.js"
 import { visit } from "./support/requestWithoutHttp.js"
 
-describe("a ledger far away", () => {
+describe("a remote ledger", () => {
   const within = <A, E, R>(effect: Effect.Effect<A, E, R>, seconds: number) =>
     Effect.gen(function*() {
       const fiber = yield* Effect.fork(effect)
@@ -23,7 +23,7 @@ describe("a ledger far away", () => {
       return yield* exit.value
     })
 
-  it.effect("that does not answer is 503 after a second, and the cookie stays", () => {
+  it.effect("that does not answer gives 503 after one second, and the cookie is kept", () => {
     const { near, served } = far(FaultyStore.injecting(FaultyStore.schedule({ load: ["hang"] })))
     return Effect.gen(function*() {
       const { cookie } = yield* Effect.provide(visit(Tea, increment), near)
@@ -33,7 +33,7 @@ describe("a ledger far away", () => {
     }).pipe(Effect.provide(served))
   })
 
-  it.effect("that does not answer has the time that is given to it", () => {
+  it.effect("that does not answer is waited for until the configured timeout", () => {
     const { near, served } = far(FaultyStore.injecting(FaultyStore.schedule({ load: ["hang"] })), {
       timeout: "5 seconds"
     })
@@ -55,7 +55,7 @@ describe("a ledger far away", () => {
     ] as const
   ) {
     for (const fault of ["failBefore", "failAfter", "hang", "loseReply"] as const) {
-      it.effect(`whose ${operation} is ${fault} once: it is done, once`, () => {
+      it.effect(`whose ${operation} is ${fault} once: it is executed once`, () => {
         const { near, served } = far(FaultyStore.injecting(FaultyStore.schedule({ [operation]: [fault] })))
         return Effect.gen(function*() {
           const { cookie } = yield* Effect.provide(visit(Tea, increment), near)
@@ -70,7 +70,7 @@ describe("a ledger far away", () => {
     }
   }
 
-  it.effect("whose save is lost twice is 503, and the visitor goes on with the cookie that they have", () => {
+  it.effect("whose save is lost twice gives 503, and the visitor's cookie stays valid", () => {
     const { near, served } = far(FaultyStore.injecting(FaultyStore.schedule({ save: ["loseReply", "hang"] })))
     return Effect.gen(function*() {
       const { cookie } = yield* Effect.provide(visit(Tea, increment), near)
@@ -83,7 +83,7 @@ describe("a ledger far away", () => {
     }).pipe(Effect.provide(served))
   })
 
-  it.effect("that cannot write down that a cookie came back: the answer stands, and the next request does it", () => {
+  it.effect("that cannot record an acknowledgement: the response is sent, and the next request records it", () => {
     const { near, served, taken } = far(
       FaultyStore.injecting(FaultyStore.schedule({ save: ["failBefore", "failBefore"] }))
     )
@@ -99,7 +99,7 @@ describe("a ledger far away", () => {
     }).pipe(Effect.provide(served))
   })
 
-  it.effect("that holds something else is 503, and nobody is out", () => {
+  it.effect("with a corrupt entry gives 503, and the cookie is kept", () => {
     const memory = MemoryStore.make()
     const { store } = FaultyStore.recorded(
       memory,
@@ -117,8 +117,8 @@ describe("a ledger far away", () => {
   })
 })
 
-describe("a ledger of copies", () => {
-  it.scoped("an older copy makes nobody anonymous, and nothing that was refused good", () =>
+describe("a cached ledger", () => {
+  it.scoped("a stale entry neither ends a session nor accepts a rejected cookie", () =>
     Effect.gen(function*() {
       const back = MemoryStore.make()
       // Each with a front of its own.

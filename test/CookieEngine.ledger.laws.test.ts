@@ -50,11 +50,11 @@ class Tea extends Session.Tag<Tea>()("test/Tea", {
 const increment = Tea.update("count", (n) => n + 1)
 const read = Tea.get("count")
 
-describe("a Redis that has stopped answering", () => {
+describe("a Redis that does not answer", () => {
   for (
     const { test } of ofRedis({
       test: () =>
-        it.scopedLive("is 503 in time, and nobody is out when it goes on", () =>
+        it.scopedLive("gives 503 in time, and no session is lost when it answers again", () =>
           Effect.gen(function*() {
             const server = yield* Redis.make()
             const store = yield* storeAt(server.url)

@@ -11,10 +11,10 @@ import { dyingAfter, farExpiry } from "./support/migrationRaces.js"
 
 const memories = () => ({ a: MemoryStore.make(), b: MemoryStore.make() })
 
-describe("the way back, with the two stores exchanged", () => {
+describe("a reversed migration", () => {
   for (const done of [0, 1, 2, 3, 4, 5]) {
     for (const phase of ["prepare", "move"] as const) {
-      it.live(`${phase}: after a process of the way there died after ${done} writes`, () =>
+      it.live(`${phase}: after a process of the forward migration died after ${done} writes`, () =>
         Effect.gen(function*() {
           const { a, b } = memories()
           const one = yield* stored(a, { expiry: farExpiry })
@@ -26,7 +26,7 @@ describe("the way back, with the two stores exchanged", () => {
   }
 })
 
-describe("a copy on its way that has expired before the session", () => {
+describe("an arriving copy that has expired before the session", () => {
   it.live("the session can be read", () =>
     Effect.gen(function*() {
       const { a, b } = memories()
@@ -61,8 +61,8 @@ describe("a copy on its way that has expired before the session", () => {
     }))
 })
 
-describe("a logout with the old token while the session moves and its token is exchanged", () => {
-  it.live("the exchange was acknowledged: the new token lives", () =>
+describe("a logout with the old token while the session moves and is rotated", () => {
+  it.live("after an acknowledged rotation the new token stays valid", () =>
     Effect.gen(function*() {
       const { a, b } = memories()
       const one = yield* stored(a)
@@ -82,7 +82,7 @@ describe("a logout with the old token while the session moves and its token is e
       assert.isTrue(yield* isThere(store, newKey, start))
     }))
 
-  it.live("the new token is half-way: it lives, too", () =>
+  it.live("during the migration of the new token it stays valid", () =>
     Effect.gen(function*() {
       const { a, b } = memories()
       const one = yield* stored(a)
@@ -106,8 +106,8 @@ describe("a logout with the old token while the session moves and its token is e
     }))
 })
 
-describe("a copy of what cannot be reached", () => {
-  it.live("is shown as it is, and does not move", () =>
+describe("a stale record", () => {
+  it.live("is returned as it is, and is not moved", () =>
     Effect.gen(function*() {
       const { a, b } = memories()
       const one = yield* stored(a)
@@ -124,8 +124,8 @@ describe("a copy of what cannot be reached", () => {
     }))
 })
 
-describe("a row that is no record", () => {
-  it.live("can be logged out of, as without a move", () =>
+describe("a corrupt row", () => {
+  it.live("can be destroyed, as without a migration", () =>
     Effect.gen(function*() {
       const { a, b } = memories()
       const one = yield* stored(a)
@@ -135,7 +135,7 @@ describe("a row that is no record", () => {
     }))
 })
 
-describe("a record that is damaged while sessions move", () => {
+describe("a corrupt record during a migration", () => {
   /** A store in which this one cannot be read, under whatever key. */
   const spoilt = (whole: Store, { record }: Stored) => {
     const { corruptIds, store } = FaultyStore.corruptible(whole)
@@ -145,7 +145,7 @@ describe("a record that is damaged while sessions move", () => {
   const damagedIn = (page: ReadonlyArray<Located | Corrupt>) => page.filter((one) => "error" in one).map(({ id }) => id)
 
   for (const done of [0, 1, 2, 3, 4, 5]) {
-    it.live(`in the old store, after a move died after ${done} writes: it is shown as load shows it`, () =>
+    it.live(`in the old store, after a migration died after ${done} writes: scan and load report it alike`, () =>
       Effect.gen(function*() {
         const { a, b } = memories()
         const one = yield* stored(a, { expiry: farExpiry })
@@ -167,7 +167,7 @@ describe("a record that is damaged while sessions move", () => {
       }))
   }
 
-  it.live("copy moves all others, whichever store it is in, and gives the two", () =>
+  it.live("copy moves all other sessions, whichever store holds the corrupt record, and reports the corrupt ones", () =>
     Effect.gen(function*() {
       const { a, b } = memories()
       const all = yield* Effect.forEach(Array.from({ length: 9 }), () => stored(a, { expiry: farExpiry }))
@@ -187,7 +187,7 @@ describe("a record that is damaged while sessions move", () => {
       yield* Effect.forEach(all, (one) => isAlive(b, one, start))
     }))
 
-  it.live("copy on the way back moves all others, too", () =>
+  it.live("copy of a reversed migration moves all other sessions too", () =>
     Effect.gen(function*() {
       const { a, b } = memories()
       const [one, good] = [yield* stored(a, { expiry: farExpiry }), yield* stored(b, { expiry: farExpiry })]

@@ -19,7 +19,7 @@ const keyOf = (id: string, seed: number): Keyring.Key => ({
 class Cart extends Session.Tag<Cart>()("test/SealedMove", {
   schema: Schema.Struct({ items: Schema.optionalWith(Schema.Number, { default: () => 0 }) })
 }) {}
-it.scoped("data that only its token opens moves, is updated and rotated on the way", () =>
+it.scoped("sealed data is moved, updated and rotated during a migration", () =>
   Effect.gen(function*() {
     const a = MemoryStore.make(), b = MemoryStore.make()
     const server = (store: Store) =>
@@ -50,7 +50,7 @@ it.scoped("data that only its token opens moves, is updated and rotated on the w
   }))
 
 for (const where of ["above both", "below, in the old", "below, in the new"] as const) {
-  it.live(`sealed ${where} store: a session that moves opens as what it was`, () =>
+  it.live(`sealed ${where} store: a session that was moved can be unsealed`, () =>
     Effect.gen(function*() {
       const [a, b] = [MemoryStore.make(), MemoryStore.make()]
       const [from, to] = where === "below, in the old"

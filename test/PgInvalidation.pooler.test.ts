@@ -1,5 +1,5 @@
 /**
- * Behind a real pooler: in transaction mode no notification arrives, and a warning says so; in session mode they do.
+ * Behind a real pooler: in transaction mode no notification arrives and a warning is logged; in session mode they arrive.
  */
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { it } from "@effect/vitest"
@@ -70,7 +70,7 @@ const firstOf = (mode: "session" | "transaction") =>
     return { heard: yield* Deferred.await(first), warnings }
   })
 
-it.scopedLive("in transaction mode: one warning, which says what follows and what to do", () =>
+it.scopedLive("in transaction mode one warning names the consequence and the remedy", () =>
   Effect.gen(function*() {
     const { heard, warnings } = yield* firstOf("transaction")
     assert.strictEqual(heard, "a warning")
@@ -80,7 +80,7 @@ it.scopedLive("in transaction mode: one warning, which says what follows and wha
     assert.include(warnings[0], "connects to the database directly")
   }))
 
-it.scopedLive("in session mode: notifications arrive, and nothing is warned of", () =>
+it.scopedLive("in session mode notifications arrive and no warning is logged", () =>
   Effect.gen(function*() {
     assert.deepStrictEqual(yield* firstOf("session"), { heard: "Gap", warnings: [] })
   }))

@@ -1,5 +1,5 @@
 /**
- * Databases that refuse writes from one moment on, as a node does that was demoted, while their address leads to the new primary.
+ * Databases that become read-only, as a demoted primary does, while their address points to the new primary.
  */
 import * as MysqlClient from "@effect/sql-mysql2/MysqlClient"
 import * as PgClient from "@effect/sql-pg/PgClient"
@@ -55,14 +55,14 @@ const mariadb: Database = {
   }
 }
 
-describe("a database that becomes read-only, while its address leads to another one", () => {
+describe("a database that becomes read-only, while its address points to another one", () => {
   for (
     const [name, { app, client, demote, server }] of [
       ["postgres", pg],
       ...ofMariadb(["mariadb", mariadb] as const)
     ] as const
   ) {
-    it.scopedLive(`${name}: refuses writes as unavailable, and goes on with the other one within seconds`, () =>
+    it.scopedLive(`${name}: writes fail as unavailable, and succeed on the other one within seconds`, () =>
       Effect.gen(function*() {
         const [first, second] = [yield* server, yield* server]
         const portOf = (url: string) => Number(new URL(url).port)

@@ -1,5 +1,5 @@
 /**
- * What is peculiar to MariaDB (and MySQL): a server that is not strict, names as bytes, isolation, replicas.
+ * Behaviour of MariaDB and MySQL: servers without strict mode, binary names, isolation, replicas.
  */
 import * as MysqlClient from "@effect/sql-mysql2/MysqlClient"
 import { SqlClient } from "@effect/sql/SqlClient"
@@ -63,7 +63,7 @@ const opened = (client: Layer.Layer<SqlClient, unknown>, prefix = freshPrefix())
 const somebody = (sql: SqlClient) =>
   Effect.map(sql.reserve, (connection) => (statement: string) => connection.executeUnprepared(statement, [], undefined))
 
-describe("a server that is not strict, elsewhere, and of another engine by default", () => {
+describe("a server without strict mode, in another time zone, with another default engine", () => {
   const client = serverWith(
     "--sql-mode=",
     "--transaction-isolation=READ-COMMITTED",
@@ -78,7 +78,7 @@ describe("a server that is not strict, elsewhere, and of another engine by defau
     it.live(name, () => Effect.provide(law, sqlStore(client())))
   }
 
-  it.scopedLive("a name that does not fit is refused, and not cut off to be another's", () =>
+  it.scopedLive("a name that is too long is rejected, not truncated", () =>
     Effect.gen(function*() {
       const { prefix, sql, store } = yield* opened(client())
       const long = "\u{1f600}".repeat(255)
@@ -107,7 +107,7 @@ describe("a server that is not strict, elsewhere, and of another engine by defau
     }))
 
   for (const newKey of ["0", "z"]) {
-    it.scopedLive(`a revocation by id finds a session that has moved to ${newKey}… while it waited for it`, () =>
+    it.scopedLive(`a revocation by id finds a session that has moved to ${newKey}… while the revocation waited for its lock`, () =>
       Effect.gen(function*() {
         const { prefix, sql, store } = yield* opened(client())
         const one = yield* stored(store, {}, keyOf("K".repeat(43)))
@@ -128,7 +128,7 @@ describe("a server that is not strict, elsewhere, and of another engine by defau
   }
 })
 
-describe("a server that speaks as Oracle does, and takes no reading for granted", () => {
+describe("a server with sql_mode=ORACLE", () => {
   const client = serverWith(
     "--sql-mode=ORACLE,NO_BACKSLASH_ESCAPES,ONLY_FULL_GROUP_BY,HIGH_NOT_PRECEDENCE,PAD_CHAR_TO_FULL_LENGTH",
     "--transaction-isolation=SERIALIZABLE",
@@ -142,7 +142,7 @@ describe("a server that speaks as Oracle does, and takes no reading for granted"
 describe("a server that becomes a replica", () => {
   const client = serverWith()
 
-  it.scopedLive("a write that it refuses ends its connection, so that the next one may find the new primary", () =>
+  it.scopedLive("a rejected write closes its connection, so that the next connection may reach the new primary", () =>
     Effect.gen(function*() {
       const user = freshPrefix().slice(0, -1)
       const prefix = freshPrefix()
@@ -172,7 +172,7 @@ describe("a server that becomes a replica", () => {
 describe("removeExpired", () => {
   const expired = { expiry: { at: start, deadline: undefined, lifetime: undefined } }
 
-  it.scopedLive("does not wait for a row that somebody holds, and leaves it", () =>
+  it.scopedLive("skips locked rows without waiting", () =>
     Effect.gen(function*() {
       const { prefix, sql, store } = yield* opened(mysqlClient())
       const all = yield* together(range(5).map(() => stored(store, expired)))
@@ -184,7 +184,7 @@ describe("removeExpired", () => {
       assert.strictEqual(yield* store.removeExpired({ now: start, limit: 10 }), 1)
     }))
 
-  it.scopedLive("by several processes at once shares the work, and none waits for another", () =>
+  it.scopedLive("concurrent calls share the work, and none waits for another", () =>
     Effect.gen(function*() {
       const { prefix, sql, store } = yield* opened(mysqlClient())
       yield* together(range(100).map(() => stored(store, expired)))
@@ -213,7 +213,7 @@ describe("removeExpired", () => {
 })
 
 describe("what is kept", () => {
-  it.scopedLive("holds no token, in any column", () =>
+  it.scopedLive("stored rows contain no token in any column", () =>
     Effect.gen(function*() {
       const { prefix, sql, store } = yield* opened(mysqlClient())
       const engine = yield* StoredEngine.make(store).bind({ namespace, cookieName: "session" })
@@ -229,7 +229,7 @@ describe("what is kept", () => {
       }
     }))
 
-  it.scopedLive("can be read by people: keys, names and data are text, and times are numbers", () =>
+  it.scopedLive("stored rows are readable: keys, names and data are text, and times are numbers", () =>
     Effect.gen(function*() {
       const { prefix, sql, store } = yield* opened(mysqlClient())
       const { key, record } = yield* furnish(store)

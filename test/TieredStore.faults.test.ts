@@ -22,9 +22,9 @@ const yieldingAt = (op: number): Scheduler.Scheduler => {
   }
 }
 
-describe("a write that begins while the front is passed by, and lands afterwards", () => {
+describe("a write that begins while reads bypass the cache, and ends afterwards", () => {
   for (const lateness of [1, 50]) {
-    it.live(`logout is done, and stays done (${lateness})`, () =>
+    it.live(`a logout stays effective (${lateness})`, () =>
       Effect.gen(function*() {
         const front = FaultyStore.controlled(MemoryStore.make(), false)
         const back = FaultyStore.controlled(MemoryStore.make(), false)
@@ -46,7 +46,7 @@ describe("a write that begins while the front is passed by, and lands afterwards
         assert.strictEqual(Option.getOrUndefined(yield* tiers.load(one.key, end + lateness + 10))?.data, `"new"`)
       }))
   }
-  it.live("another node with the same front has filled it meanwhile: that copy is not believed", () =>
+  it.live("an entry that another node with the same cache has written meanwhile is not used", () =>
     Effect.gen(function*() {
       const shared = MemoryStore.make()
       const mine = FaultyStore.controlled(shared)
@@ -68,8 +68,8 @@ describe("a write that begins while the front is passed by, and lands afterwards
     }))
 })
 
-describe("a fence that is evicted while the write is under way", () => {
-  it.live("no read on the same node leaves a copy of before", () =>
+describe("a tombstone that is evicted during the write", () => {
+  it.live("no read on the same node caches the old record", () =>
     Effect.gen(function*() {
       const front = yield* CacheStore.make({ maxEntries: 1 })
       const back = FaultyStore.controlled(MemoryStore.make(), false)
@@ -88,8 +88,8 @@ describe("a fence that is evicted while the write is under way", () => {
     }))
 })
 
-describe("an idle node that shares a front", () => {
-  it.live("what it revoked itself is dead for it, though the front did not hear of it", () =>
+describe("an idle node that shares a cache", () => {
+  it.live("a session that the node revoked stays revoked on it, even if the invalidation of the cache failed", () =>
     Effect.gen(function*() {
       const shared = MemoryStore.make()
       const mine = FaultyStore.controlled(shared)
@@ -105,8 +105,8 @@ describe("an idle node that shares a front", () => {
     }))
 })
 
-describe("interruption of the read that flies first", () => {
-  it.live("at any moment: the next read comes to its end", () =>
+describe("interruption of the in-flight load", () => {
+  it.live("the next read completes, whenever the load is interrupted", () =>
     Effect.gen(function*() {
       const bad: Array<number> = []
       for (let op = 1; op < 150; op++) {
@@ -123,7 +123,7 @@ describe("interruption of the read that flies first", () => {
 })
 
 describe("a revocation that hangs", () => {
-  it.live("does not keep others, nor notices, waiting", () =>
+  it.live("does not block other revocations and invalidation events", () =>
     Effect.gen(function*() {
       const back = FaultyStore.controlled(MemoryStore.make())
       let hearing: (notice: InvalidationEvent) => Effect.Effect<void> = () => Effect.die("nobody listens")
@@ -149,8 +149,8 @@ describe("a revocation that hangs", () => {
     }).pipe(Effect.scoped))
 })
 
-describe("a clock that goes back", () => {
-  it.live("no copy is believed for longer than the lease", () =>
+describe("a clock that is set back", () => {
+  it.live("no cache entry is used for longer than its lease", () =>
     Effect.gen(function*() {
       const back = MemoryStore.make()
       const tiers = yield* tiersOf(MemoryStore.make(), back)
@@ -163,7 +163,7 @@ describe("a clock that goes back", () => {
 })
 
 describe("after a write", () => {
-  it.live("from 15 s on a session is read from the front again", () =>
+  it.live("a session is read from the cache again after 15 s", () =>
     Effect.gen(function*() {
       const back = FaultyStore.controlled(MemoryStore.make(), false)
       const tiers = yield* tiersOf(MemoryStore.make(), back.store)
@@ -182,8 +182,8 @@ describe("after a write", () => {
     }))
 })
 
-describe("a session that does not fit the front", () => {
-  it.live("the others are still read from it", () =>
+describe("a session that is too large for the cache", () => {
+  it.live("other sessions are still read from the cache", () =>
     Effect.gen(function*() {
       const front = yield* CacheStore.make({ maxBytes: 10_000 })
       const back = FaultyStore.controlled(MemoryStore.make(), false)
@@ -198,8 +198,8 @@ describe("a session that does not fit the front", () => {
     }))
 })
 
-describe("two writers and a front that fails between the two steps of a fence", () => {
-  it.live("the fence of a logout that was acknowledged stays", () =>
+describe("two writers and a cache that fails between the two steps of a tombstone", () => {
+  it.live("the tombstone of an acknowledged logout is kept", () =>
     Effect.gen(function*() {
       const shared = MemoryStore.make()
       const flaky = FaultyStore.controlled(shared)

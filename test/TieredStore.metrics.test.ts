@@ -30,7 +30,7 @@ const after = (store: Store, watched: Operation, then: Effect.Effect<unknown, Se
   FaultyStore.intercept(store, (operation, call) => operation === watched ? Effect.zipLeft(call, then) : call)
 
 describe("the metrics of a tiered store", () => {
-  it.live("a first read finds nothing and fills; the next ones are copies; after the lease a new one takes its place", () =>
+  it.live("a first read misses and fills; the next reads hit; after the lease a new entry replaces the old one", () =>
     Effect.gen(function*() {
       const tiers = yield* TieredStore.make(MemoryStore.make(), MemoryStore.make(), { lease })
       const { key } = yield* stored(tiers)
@@ -39,13 +39,13 @@ describe("the metrics of a tiered store", () => {
       assert.deepStrictEqual(yield* grown(isThere(tiers, key, start + lease)), { nothing: 1, filled: 1 })
     }))
 
-  it.live("an empty answer fills nothing", () =>
+  it.live("a load that finds no session fills nothing", () =>
     Effect.gen(function*() {
       const tiers = yield* TieredStore.make(MemoryStore.make(), MemoryStore.make(), { lease })
       assert.deepStrictEqual(yield* grown(tiers.load(freshKey(), start)), { nothing: 1 })
     }))
 
-  it.live("a fill is refused when a write came while the back was read", () =>
+  it.live("a fill is refused if a write began while the origin was read", () =>
     Effect.gen(function*() {
       const back = MemoryStore.make()
       const { key, record } = yield* stored(back)
@@ -57,7 +57,7 @@ describe("the metrics of a tiered store", () => {
       assert.deepStrictEqual(yield* grown(tiers.load(key, start)), { nothing: 1, refused: 1 })
     }))
 
-  it.live("a fill is refused when another process has put up a fence, and the next read finds it closed", () =>
+  it.live("a fill is refused if another process has written a tombstone, and the next read counts as closed", () =>
     Effect.gen(function*() {
       const [front, back] = [MemoryStore.make(), MemoryStore.make()]
       const { key, record } = yield* stored(back)
@@ -68,7 +68,7 @@ describe("the metrics of a tiered store", () => {
       assert.deepStrictEqual(yield* grown(tiers.load(key, start)), { closed: 1 })
     }))
 
-  it.live("a fill fails when the front fails, which is closed then", () =>
+  it.live("a fill fails if the cache fails, and the next read counts as closed", () =>
     Effect.gen(function*() {
       const front = FaultyStore.intercept(MemoryStore.make(), (operation, call) =>
         operation === "create" ? new SessionStoreError({ operation, reason: "unavailable" }) : call)

@@ -1,5 +1,5 @@
 /**
- * What visitors meet while the Redis in front of a database is not what it should be: nothing.
+ * Faults of a Redis cache in front of a database, which visitors must not notice.
  */
 import { it } from "@effect/vitest"
 import { Context, Effect, Layer, Logger, Scope } from "effect"
@@ -81,7 +81,7 @@ const scene = (
   settings?: Redis.Options["settings"]
 ) => it.scopedLive(title, () => Effect.flatMap(nodes(settings), body))
 
-describe("a front that is not what it should be", () => {
+describe("TieredStore with a misbehaving cache", () => {
   scene("killed, and started again", (both) =>
     Effect.gen(function*() {
       yield* goesOn(both, both.server.signal("SIGKILL"))
@@ -102,7 +102,7 @@ describe("a front that is not what it should be", () => {
       yield* goesOn(both, ask("CONFIG", "SET", "maxmemory", "0"))
     }), { "maxmemory-policy": "noeviction" })
 
-  scene("full, and dropping copies and fences", (both) =>
+  scene("full, and evicting entries and tombstones", (both) =>
     Effect.gen(function*() {
       const { ask } = both.server
       yield* goesOn(both, ask("CONFIG", "SET", "maxmemory", "1mb"))

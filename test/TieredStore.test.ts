@@ -168,7 +168,7 @@ describe("writes", () => {
     }))
 })
 
-describe("no read that raced a write fills the front with what was before it", () => {
+describe("no read that races with a write caches the old record", () => {
   interface Race {
     readonly name: string
     readonly write: (store: Store, one: Stored) => Effect.Effect<unknown, SessionStoreError>
@@ -249,22 +249,22 @@ describe("no read that raced a write fills the front with what was before it", (
       // A revocation does not know its keys; nodes that share a front see it within the lease.
       if (nodes === "several" && race.name.startsWith("a revocation")) continue
       for (const where of ["an empty front", "an old copy"] as const) {
-        it.live(`${race.name} and a read on ${nodes} over ${where}, in every order of their calls`, () =>
+        it.live(`${race.name} and a read on ${nodes} over ${where}, with their calls in every order`, () =>
           Effect.map(everyOrder(scene(race, 1, nodes, where)), (orders) => assert.isAbove(orders, 5)))
 
         // On one node the second read waits for the first, and there is nothing to order.
         if (nodes === "one node") continue
-        it.live(`${race.name} and two reads on ${nodes} over ${where}, in 300 orders by chance, seed ${seed}`, () =>
+        it.live(`${race.name} and two reads on ${nodes} over ${where}, in 300 random orders, seed ${seed}`, () =>
           someOrders(scene(race, 2, nodes, where), 300, seed))
-        it.live(`${race.name}, a read, and another write that is cut off, on ${nodes} over ${where}, seed ${seed}`, () =>
+        it.live(`${race.name}, a read, and another write that is interrupted, on ${nodes} over ${where}, seed ${seed}`, () =>
           Effect.forEach(range(4), (cut) => someOrders(scene(race, 1, nodes, where, cut), 150, seed)))
       }
     }
   }
 })
 
-describe("a front that is down, slow or wiped", () => {
-  it.live("down: reads and writes go on by the back, and no error is seen", () =>
+describe("a cache that is down, slow or wiped", () => {
+  it.live("down: reads and writes use the origin, and no error is reported", () =>
     Effect.gen(function*() {
       const { front, one, tiers } = yield* setUp
       front.controls.fault = "failBefore"
@@ -275,7 +275,7 @@ describe("a front that is down, slow or wiped", () => {
       yield* isDead(tiers, one, start)
     }))
 
-  it.live("hanging: it is waited for once, and then passed by", () =>
+  it.live("hanging: one read waits for its timeout, and later reads bypass it", () =>
     Effect.gen(function*() {
       const { front, one, tiers } = yield* setUp
       front.controls.fault = "hang"
@@ -284,7 +284,7 @@ describe("a front that is down, slow or wiped", () => {
       assert.strictEqual(front.calls.length, 1)
     }))
 
-  it.live("down at a logout: what it still holds is not believed when it is back", () =>
+  it.live("down at a logout: its old entries are not used when it is back", () =>
     Effect.gen(function*() {
       const { front, one, tiers } = yield* setUp
       yield* tiers.load(one.key, start)
@@ -296,7 +296,7 @@ describe("a front that is down, slow or wiped", () => {
       }
     }))
 
-  it.live("wiped: slower, and right", () =>
+  it.live("wiped: reads are slower and correct", () =>
     Effect.gen(function*() {
       const { back, front, one, tiers } = yield* setUp
       yield* tiers.load(one.key, start)
@@ -307,7 +307,7 @@ describe("a front that is down, slow or wiped", () => {
     }))
 })
 
-describe("a back that is down", () => {
+describe("an origin that is down", () => {
   const withCopy = Effect.gen(function*() {
     const all = yield* setUp
     yield* all.tiers.load(all.one.key, start)
@@ -317,7 +317,7 @@ describe("a back that is down", () => {
   const reasonOf = <A>(call: Effect.Effect<A, SessionStoreError>) =>
     Effect.map(Effect.flip(call), ({ reason }) => reason)
 
-  it.live("until it is known, the front answers within its lease; from then on nobody is answered", () =>
+  it.live("until a call fails, the cache answers within its lease; from then on reads fail", () =>
     Effect.gen(function*() {
       const { one, other, tiers } = yield* withCopy
       assert.isTrue(yield* isThere(tiers, one.key, start + lease - 1))
@@ -329,7 +329,7 @@ describe("a back that is down", () => {
       )
     }))
 
-  it.live("who is content with a copy gets it, marked, within its lease", () =>
+  it.live("a read that accepts stale data gets the cached record, marked as stale, within its lease", () =>
     Effect.gen(function*() {
       const { one, other, tiers } = yield* withCopy
       yield* Effect.flip(tiers.load(other, start, "stale"))
@@ -338,7 +338,7 @@ describe("a back that is down", () => {
       assert.strictEqual(yield* reasonOf(tiers.load(one.key, start + lease, "stale")), "unavailable")
     }))
 
-  it.live("while it hangs, who is content with a copy does not wait for it", () =>
+  it.live("a read that accepts stale data does not wait for an origin that hangs", () =>
     Effect.gen(function*() {
       const { back, one, other, tiers } = yield* withCopy
       back.controls.fault = "hang"
@@ -348,13 +348,13 @@ describe("a back that is down", () => {
       assert.lengthOf(back.calls, calls)
     }))
 
-  it.live("a fresh read asks it all the same", () =>
+  it.live("a fresh read still calls the origin", () =>
     Effect.gen(function*() {
       const { one, tiers } = yield* withCopy
       assert.strictEqual(yield* reasonOf(tiers.load(one.key, start, "fresh")), "unavailable")
     }))
 
-  it.live("once it answers again, the front is believed again, and nothing is marked", () =>
+  it.live("once it answers again, the cache is used again, and no record is marked as stale", () =>
     Effect.gen(function*() {
       const { back, one, other, tiers } = yield* withCopy
       yield* Effect.flip(tiers.load(other, start))
@@ -366,7 +366,7 @@ describe("a back that is down", () => {
     }))
 })
 
-describe("nodes that tell each other", () => {
+describe("nodes that exchange invalidation events", () => {
   /** Two nodes with fronts of their own, on one back, and what they tell. */
   const two = Effect.gen(function*() {
     const told: Array<InvalidationEvent> = []
@@ -416,7 +416,7 @@ describe("nodes that tell each other", () => {
       readonly [string, (store: Store, one: Stored) => Effect.Effect<unknown, SessionStoreError>, string]
     >
   ) {
-    it.scopedLive(`${name} is told, and seen at once on the other`, () =>
+    it.scopedLive(`${name} is published, and visible at once on the other node`, () =>
       Effect.gen(function*() {
         const { back, nodes: [a, b], one, told } = yield* two
         yield* write(a, one)
@@ -427,7 +427,7 @@ describe("nodes that tell each other", () => {
       }))
   }
 
-  it.scopedLive("a write that fails is told, too: it may have been done", () =>
+  it.scopedLive("a write that fails is published too, because it may have been executed", () =>
     Effect.gen(function*() {
       const { back, nodes: [a], one, told } = yield* two
       back.controls.fault = "failBefore"
@@ -435,7 +435,7 @@ describe("nodes that tell each other", () => {
       assert.deepStrictEqual(told, [{ _tag: "Key", key: one.key }])
     }))
 
-  it.scopedLive("a read that is under way when a notice comes leaves no copy", () =>
+  it.scopedLive("a read during which an invalidation event arrives does not fill the cache", () =>
     Effect.gen(function*() {
       const { back, hearers, nodes: [, b], one } = yield* two
       yield* hearers[1]?.({ _tag: "Key", key: one.key }) ?? Effect.void
@@ -452,7 +452,7 @@ describe("nodes that tell each other", () => {
       assert.deepStrictEqual(back.calls, ["load"])
     }))
 
-  it.scopedLive("a notice takes away a copy, and never the fence of a write under way", () =>
+  it.scopedLive("an invalidation event removes an entry, but not the tombstone of a running write", () =>
     Effect.gen(function*() {
       const { fronts: [front], hearers, nodes: [a], one } = yield* two
       const heard = hearers[0]?.({ _tag: "Key", key: one.key }) ?? Effect.void
@@ -463,7 +463,7 @@ describe("nodes that tell each other", () => {
       assert.isTrue(yield* isThere(front, one.key, start))
     }))
 
-  it.scopedLive("after a gap no copy of before is believed, and new ones are when the lease has passed", () =>
+  it.scopedLive("after missed events no older entry is used, and new entries are used once the lease has passed", () =>
     Effect.gen(function*() {
       const { back, hearers, nodes: [, b], one } = yield* two
       yield* hearers[1]?.({ _tag: "Gap" }) ?? Effect.void
@@ -477,7 +477,7 @@ describe("nodes that tell each other", () => {
     }))
 })
 
-it.effect("a lease that is none is refused with a sentence", () =>
+it.effect("an invalid lease is rejected with a message", () =>
   Effect.gen(function*() {
     for (const lease of ["0 millis", "2 minutes", "1 day"] as const) {
       const refused = yield* Effect.flip(TieredStore.make(MemoryStore.make(), MemoryStore.make(), { lease }))

@@ -78,9 +78,9 @@ const agrees = (near: Store, back: Store, { key }: Stored, title: string) =>
     assert.deepStrictEqual(yield* near.load(key, start), yield* back.load(key, start), title)
   })
 
-describe("a process whose way to a shared front is slow", () => {
+describe("a process with a slow connection to a shared cache", () => {
   for (const millis of [0, 60, 150, 250]) {
-    it.scopedLive(`${millis} ms for each command: each write is seen elsewhere as soon as it is confirmed`, () =>
+    it.scopedLive(`${millis} ms for each command: each write is visible to other processes as soon as it is confirmed`, () =>
       Effect.gen(function*() {
         const { back, far, near, proxy } = yield* processes(millis > 60 ? patient : {})
         // The server comes to know the scripts.
@@ -96,7 +96,7 @@ describe("a process whose way to a shared front is slow", () => {
       }))
   }
 
-  it.scopedLive("a read that was too slow for the front does not keep the next write from it", () =>
+  it.scopedLive("a read of the cache that timed out does not block the next write", () =>
     Effect.gen(function*() {
       const { back, far, near, proxy } = yield* processes(patient)
       for (const [, run] of writes) yield* Effect.flatMap(copied(near), (one) => run(far, one))
@@ -123,7 +123,7 @@ describe("a process whose way to a shared front is slow", () => {
       }
     }))
 
-  it.scopedLive("a server that pauses for a while: the same", () =>
+  it.scopedLive("a server that pauses for a while: each write is visible to other processes as soon as it is confirmed", () =>
     Effect.gen(function*() {
       const { back, far, near, server } = yield* processes(patient)
       for (const [, run] of writes) yield* Effect.flatMap(copied(near), (one) => run(far, one))
@@ -136,8 +136,8 @@ describe("a process whose way to a shared front is slow", () => {
     }))
 })
 
-describe("a front that does not confirm in time", () => {
-  it.scopedLive("the write is confirmed in less than a second, counted and logged, and known when the front wakes up", () =>
+describe("a cache that does not confirm in time", () => {
+  it.scopedLive("the write is confirmed in less than a second, counted and logged, and visible when the cache answers again", () =>
     Effect.gen(function*() {
       const { back, far, near, server } = yield* processes()
       for (const [, run] of writes) yield* Effect.flatMap(copied(near), (one) => run(far, one))
@@ -156,7 +156,10 @@ describe("a front that does not confirm in time", () => {
       assert.isBelow(spent, 1000)
       assert.strictEqual((yield* unconfirmed) - before, 1)
       assert.lengthOf(warnings, 1)
-      assert.match(warnings[0] ?? "", /has not confirmed that it dropped a session .*until the lease \(1m\) has passed/)
+      assert.match(
+        warnings[0] ?? "",
+        /did not confirm the invalidation of a session .*until its lease \(1m\) has passed/
+      )
       yield* server.signal("SIGCONT")
       // The fence is not given up with the write: it is put up as soon as the front can do it.
       yield* Effect.repeat(near.load(one.key, start), { until: Option.isNone }).pipe(Effect.timeout("10 seconds"))

@@ -1,5 +1,5 @@
 /**
- * What is left in a front, by whom, and for how long.
+ * Entries and tombstones in the cache of a tiered store, and their lifetimes.
  */
 import { it } from "@effect/vitest"
 import { Effect, Fiber, Option } from "effect"
@@ -32,8 +32,8 @@ const setUp = Effect.gen(function*() {
   return { front, back, tiers, cost }
 })
 
-describe("a fence that has ended", () => {
-  it.live("keeps no copy out, however many there are", () =>
+describe("an expired tombstone", () => {
+  it.live("does not block fills, however many expired tombstones there are", () =>
     Effect.gen(function*() {
       const { cost, tiers } = yield* setUp
       const keys = yield* Effect.forEach(range(1000), () =>
@@ -48,7 +48,7 @@ describe("a fence that has ended", () => {
     }))
 
   for (const [name, before] of [["an empty front", false], ["a copy", true]] as const) {
-    it.live(`gives its place to a copy that is the record to the last field, and its own id ends it: over ${name}`, () =>
+    it.live(`is replaced by an entry with every field of the record, which a revocation by its id ends: in ${name}`, () =>
       Effect.gen(function*() {
         const { cost, front, tiers } = yield* setUp
         const one = yield* stored(tiers, { subject: "bob" })
@@ -67,8 +67,8 @@ describe("a fence that has ended", () => {
   }
 })
 
-describe("a front that fails once", () => {
-  it.live("in a read: it is left alone for a second, and believed again", () =>
+describe("a cache that fails once", () => {
+  it.live("in a read: reads bypass it for one second, and use it again", () =>
     Effect.gen(function*() {
       const { cost, front, tiers } = yield* setUp
       const { key } = yield* stored(tiers)
@@ -80,7 +80,7 @@ describe("a front that fails once", () => {
       assert.strictEqual(yield* cost([key], start + 1000), 0)
     }))
 
-  it.live("with a damaged entry: the others are believed all the same", () =>
+  it.live("with a corrupt entry: other entries are still used", () =>
     Effect.gen(function*() {
       const { cost, front, tiers } = yield* setUp
       const [one, other] = [yield* stored(tiers), yield* stored(tiers)]
@@ -93,7 +93,7 @@ describe("a front that fails once", () => {
     }))
 
   for (const reason of ["unavailable", "corrupt"] as const) {
-    it.live(`in a fence (${reason}): what it holds is not believed until a read beside the write, and its copy, have ended`, () =>
+    it.live(`in a tombstone (${reason}): reads bypass it until every entry of a concurrent read has expired`, () =>
       Effect.gen(function*() {
         const { cost, front, tiers } = yield* setUp
         const { key, record } = yield* stored(tiers)
@@ -106,7 +106,7 @@ describe("a front that fails once", () => {
       }))
   }
 
-  it.live("a write in that second has its fence all the same", () =>
+  it.live("a write in that second still writes its tombstone", () =>
     Effect.gen(function*() {
       const { cost, front, tiers } = yield* setUp
       const { key, record } = yield* stored(tiers)
@@ -120,7 +120,7 @@ describe("a front that fails once", () => {
     }))
 })
 
-it.scopedLive("a notice that comes when a fence has taken the place of the copy leaves the fence", () =>
+it.scopedLive("an invalidation event does not remove a tombstone that has replaced the entry", () =>
   Effect.gen(function*() {
     const [shared, back] = [FaultyStore.controlled(MemoryStore.make()), FaultyStore.controlled(MemoryStore.make())]
     let hear: (notice: InvalidationEvent) => Effect.Effect<void> = () => Effect.dieMessage("not yet")
@@ -155,7 +155,7 @@ it.scopedLive("a notice that comes when a fence has taken the place of the copy 
     assert.isFalse(yield* isThere(reader, key, start + minute))
   }))
 
-it.live("a hundred who wait for a read that is given up wait for one other", () =>
+it.live("a hundred reads that wait for an interrupted load share one other load", () =>
   Effect.gen(function*() {
     const [front, back] = [
       FaultyStore.controlled(MemoryStore.make(), false),

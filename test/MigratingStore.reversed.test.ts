@@ -1,5 +1,5 @@
 /**
- * The way back: sessions that were half-way when the two stores were exchanged, and several requests that help each of them.
+ * Reversed migrations: sessions whose migration was incomplete when the two stores were exchanged, and concurrent requests.
  */
 import { it } from "@effect/vitest"
 import { Effect, Option } from "effect"
@@ -54,7 +54,7 @@ const half = (done: number) =>
 const back = (first: Store, second: Store, i = 0) =>
   MigratingStore.make(second, first, { phase: i % 2 === 0 ? "move" : "prepare" })
 
-describe("several requests on the way back, each beginning at any moment", () => {
+describe("concurrent requests during a reversed migration, each starting at any moment", () => {
   type Check = (
     store: Store,
     one: Stored,
@@ -91,7 +91,7 @@ describe("several requests on the way back, each beginning at any moment", () =>
     })
 
   for (const count of [2, 3, 4]) {
-    it.live(`${count} reads: each finds it, and so does the next one`, () =>
+    it.live(`${count} reads: each finds the session, and so does the next read`, () =>
       orders(range(count).map(() => loadAct), (store, one, outcomes) =>
         Effect.zipRight(
           holds("found by each", outcomes.every((found) => Option.isOption(found) && Option.isSome(found))),
@@ -99,7 +99,7 @@ describe("several requests on the way back, each beginning at any moment", () =>
         )))
   }
 
-  it.live("two saves and two reads: one is saved at most, and it is kept", () =>
+  it.live("two saves and two reads: at most one save succeeds, and its data is kept", () =>
     orders([saveAct, saveAct, loadAct, loadAct], (store, { key, record }, outcomes) =>
       Effect.gen(function*() {
         const saved = outcomes.filter((outcome) => outcome === "saved").length
@@ -108,7 +108,7 @@ describe("several requests on the way back, each beginning at any moment", () =>
         yield* equal("what is kept", [found.version, found.data], [1 + saved, saved === 1 ? data : record.data])
       })))
 
-  it.live("a touch and two reads: its times stay", () =>
+  it.live("a touch and two reads: the times are kept", () =>
     orders([touchAct, loadAct, loadAct], (store, { key }, [outcome]) =>
       Effect.gen(function*() {
         yield* equal("the outcome", outcome, "touched")
@@ -116,12 +116,12 @@ describe("several requests on the way back, each beginning at any moment", () =>
       })))
 
   for (const rotation of [rotateAct, rotateKeepingIdAct]) {
-    it.live(`${rotation.name}, and three reads: never both tokens, never neither`, () =>
+    it.live(`${rotation.name}, and three reads: exactly one token is valid`, () =>
       orders([rotation, loadAct, loadAct, loadAct], isRotated))
   }
 
   for (const end of endingActs) {
-    it.live(`${end.name}, a save and two reads: it stays dead`, () =>
+    it.live(`${end.name}, a save and two reads: the session stays ended`, () =>
       orders(
         [end, saveAct, loadAct, loadAct],
         (store, one) => isDead(store, one, start),
@@ -129,11 +129,11 @@ describe("several requests on the way back, each beginning at any moment", () =>
       ))
   }
 
-  it.live(`${destroyAct.name}, ${rotateKeepingIdAct.name}, and two reads: the old token stays dead`, () =>
+  it.live(`${destroyAct.name}, ${rotateKeepingIdAct.name}, and two reads: the old token stays invalid`, () =>
     orders([destroyAct, rotateKeepingIdAct, loadAct, loadAct], (store, one) => isKeyDead(store, one, start)))
 
   for (const end of revocationActs) {
-    it.live(`${end.name}, ${rotateKeepingIdAct.name}, and two reads: both tokens stay dead`, () =>
+    it.live(`${end.name}, ${rotateKeepingIdAct.name}, and two reads: both tokens stay invalid`, () =>
       orders(
         [end, rotateKeepingIdAct, loadAct, loadAct],
         (store, one, _, newKey) =>
@@ -142,10 +142,10 @@ describe("several requests on the way back, each beginning at any moment", () =>
   }
 })
 
-describe("a revocation on the way back, and a request after each of its calls", () => {
+describe("a revocation during a reversed migration, and a request after each of its calls", () => {
   for (const { act, name } of revocationActs) {
     for (const done of [1, 2, 3, 4]) {
-      it.live(`${name}, after ${done} writes of the way there: it stays dead`, () =>
+      it.live(`${name}, after ${done} writes of the forward migration: the session stays ended`, () =>
         Effect.gen(function*() {
           const { first, one, second } = yield* half(done)
           let calls = 0
@@ -161,9 +161,9 @@ describe("a revocation on the way back, and a request after each of its calls", 
   }
 })
 
-describe("what is left over has expired, and the session has not", () => {
+describe("an expired marker of a session that is still alive", () => {
   for (const later of [1, 30 * minute]) {
-    it.live(`${later} ms ago: it is found and can be written, on the way back and on the way there`, () =>
+    it.live(`${later} ms ago: the session can be read and written in both directions`, () =>
       Effect.gen(function*() {
         const { first, one, second } = yield* half(4)
         const there = MigratingStore.make(first, second, { phase: "move" })
