@@ -141,9 +141,9 @@ const bench = Effect.gen(function*() {
 const directory = await mkdtemp(Path.join(tmpdir(), "effect-session-bench-"))
 // Postgres runs as another user when this runs as root, and must be able to enter.
 await chmod(directory, 0o755)
-const engine = StoredEngine.layer().pipe(
-  Layer.provideMerge(SqlStore.layer()),
-  Layer.provide(SqlMigrations.layer())
+const engine = StoredEngine.layer.pipe(
+  Layer.provideMerge(SqlStore.layer),
+  Layer.provide(SqlMigrations.layer)
 )
 const database = Layer.unwrapScoped(Effect.map(
   EmbeddedPostgres.make({ directory: Path.join(directory, "postgres") }),

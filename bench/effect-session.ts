@@ -8,6 +8,7 @@ import { Effect, Layer, Logger, ManagedRuntime, Redacted, Schema } from "effect"
 import { MemoryStore, Session, type SessionEngine, SessionStore, StoredEngine } from "effect-session"
 import * as CookieEngine from "effect-session/CookieEngine"
 import * as Keyring from "effect-session/Keyring"
+import * as RedisClient from "effect-session/RedisClient"
 import * as RedisStore from "effect-session/RedisStore"
 import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
@@ -30,7 +31,7 @@ class App extends Session.Tag<App>()("bench/App", {
 
 const redis = (url: string) =>
   Layer.scoped(
-    RedisStore.RedisClient,
+    RedisClient.RedisClient,
     Effect.map(
       Effect.acquireRelease(
         Effect.promise(async () => {
@@ -40,7 +41,7 @@ const redis = (url: string) =>
         }),
         (client) => Effect.sync(() => client.disconnect())
       ),
-      RedisStore.ioredis
+      RedisClient.ioredis
     )
   )
 
@@ -49,11 +50,11 @@ const postgres = (url: string) => PgClient.layer({ url: Redacted.make(url), maxC
 const storeLayer = (store: Exclude<Store, { readonly _tag: "cookie" }>): Layer.Layer<SessionStore, unknown> => {
   switch (store._tag) {
     case "memory":
-      return MemoryStore.layer()
+      return MemoryStore.layer
     case "redis":
-      return Layer.provide(RedisStore.layer(), redis(store.url))
+      return Layer.provide(RedisStore.layer, redis(store.url))
     case "postgres":
-      return SqlStore.layer().pipe(Layer.provide(SqlMigrations.layer()), Layer.provide(postgres(store.url)))
+      return SqlStore.layer.pipe(Layer.provide(SqlMigrations.layer), Layer.provide(postgres(store.url)))
   }
 }
 
@@ -75,10 +76,10 @@ const observed = (onCall: (operation: string) => void) => (store: SessionStore["
 const keyring = () => Keyring.layer([{ id: "k1", secret: Redacted.make(randomBytes(32).toString("base64url")) }])
 
 const engine = ({ onStoreCall, store }: Options): Layer.Layer<SessionEngine, unknown> => {
-  if (store._tag === "cookie") return Layer.provide(CookieEngine.layer(), keyring())
+  if (store._tag === "cookie") return Layer.provide(CookieEngine.layer, keyring())
   const inner = storeLayer(store)
   return Layer.provide(
-    StoredEngine.layer(),
+    StoredEngine.layer,
     onStoreCall === undefined
       ? inner
       : Layer.provide(Layer.effect(SessionStore, Effect.map(SessionStore, observed(onStoreCall))), inner)

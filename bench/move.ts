@@ -11,6 +11,7 @@ import { tmpdir } from "node:os"
 import * as Path from "node:path"
 import { promisify } from "node:util"
 import * as EmbeddedPostgres from "../examples/shop/EmbeddedPostgres.js"
+import * as RedisClient from "../src/RedisClient.js"
 import * as RedisStore from "../src/RedisStore.js"
 import * as SqlMigrations from "../src/SqlMigrations.js"
 import * as SqlStore from "../src/SqlStore.js"
@@ -20,8 +21,8 @@ import * as RedisServer from "../test/support/servers/redis.js"
 type Way = Effect.Effect.Success<ReturnType<typeof migrateThereAndBack>>["there"]
 
 const postgresAt = (url: string): Store =>
-  SqlStore.layer().pipe(
-    Layer.provide(SqlMigrations.layer()),
+  SqlStore.layer.pipe(
+    Layer.provide(SqlMigrations.layer),
     Layer.provide(PgClient.layer({ url: Redacted.make(url), maxConnections: 10 }))
   )
 
@@ -30,9 +31,9 @@ const redisAt = (url: string): Store => {
     Effect.sync(() => new Redis(url)),
     (client) => Effect.sync(() => client.disconnect())
   )
-  const client = Layer.scoped(RedisStore.RedisClient, Effect.map(connection, RedisStore.ioredis))
+  const client = Layer.scoped(RedisClient.RedisClient, Effect.map(connection, RedisClient.ioredis))
   // The server of this benchmark keeps nothing on its disk, which would be warned of on the output that `copy` reports on.
-  return Layer.provide(RedisStore.layer({ durableDestroy: false }), client)
+  return Layer.provide(RedisStore.layerWith({ durableDestroy: false }), client)
 }
 
 const storeAt = (url: string) => url.startsWith("redis:") ? redisAt(url) : postgresAt(url)

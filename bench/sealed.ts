@@ -36,7 +36,7 @@ const record: SessionRecord = {
 
 const engine = await Effect.runPromise(
   Effect.flatMap(SessionEngine, ({ bind }) => bind({ namespace: "bench", cookieName })).pipe(
-    Effect.provide(CookieEngine.layer()),
+    Effect.provide(CookieEngine.layer),
     Effect.provide(Keyring.layer([{ id: "k1", secret: Redacted.make(randomBytes(32).toString("base64url")) }]))
   )
 )
@@ -102,7 +102,7 @@ publish({
   about:
     `A session of ${json.length} bytes of JSON, in a cookie of ${Redacted.value(written.value).length} characters ` +
     "(XChaCha20-Poly1305). `cookie-session` signs only: whoever has the cookie can read it. A cookie that was copied before " +
-    "a logout lives on with every contender, because nothing is kept on the server; ours can be revoked with `layerWithLedger`, " +
+    "a logout lives on with every contender, because nothing is kept on the server; ours can be revoked with `layerLedger`, " +
     "which is not measured here.",
   rounds,
   noise: requests.noise,

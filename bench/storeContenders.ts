@@ -9,6 +9,7 @@ import * as SqliteClient from "@effect/sql-sqlite-node/SqliteClient"
 import { Context, Effect, Layer, Option, Redacted, type Scope } from "effect"
 import { SessionStore } from "effect-session"
 import * as FileStore from "effect-session/FileStore"
+import * as RedisClient from "effect-session/RedisClient"
 import * as RedisStore from "effect-session/RedisStore"
 import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
@@ -234,11 +235,11 @@ const prefix = "effect_"
 
 const sqlStore = <E>(client: Layer.Layer<SqlClientOf, E>) =>
   Effect.map(
-    Layer.build(SqlStore.layer().pipe(Layer.provide(SqlMigrations.layer()), Layer.provide(client))),
+    Layer.build(SqlStore.layer.pipe(Layer.provide(SqlMigrations.layer), Layer.provide(client))),
     Context.get(SessionStore)
   )
 
-type SqlClientOf = Layer.Layer.Context<ReturnType<typeof SqlStore.layer>>
+type SqlClientOf = Layer.Layer.Context<typeof SqlStore.layer>
 
 /** The statements of the store, sent by the driver itself. */
 const ofDriver = (
@@ -375,7 +376,7 @@ const sqlite = Effect.gen(function*() {
 type RedisCommand = ReadonlyArray<string>
 
 /** The commands that a store sends for one load and one save of each session, as its client gets them. */
-const commandsOf = (client: RedisStore.RedisClient["Type"], visitors: ReadonlyArray<Visitor>) =>
+const commandsOf = (client: RedisClient.RedisClient["Type"], visitors: ReadonlyArray<Visitor>) =>
   Effect.gen(function*() {
     let last: RedisCommand = []
     const store = yield* redisStore({
@@ -399,13 +400,13 @@ const commandsOf = (client: RedisStore.RedisClient["Type"], visitors: ReadonlyAr
       }))
   })
 
-export const redisStore = (client: RedisStore.RedisClient["Type"]) =>
-  Effect.provideService(RedisStore.make({ durableDestroy: false }), RedisStore.RedisClient, client)
+export const redisStore = (client: RedisClient.RedisClient["Type"]) =>
+  Effect.provideService(RedisStore.make({ durableDestroy: false }), RedisClient.RedisClient, client)
 
 /** The store on a client, and the client with the same commands. */
 const onRedis = (
   driver: string,
-  client: RedisStore.RedisClient["Type"],
+  client: RedisClient.RedisClient["Type"],
   send: (command: RedisCommand) => Promise<unknown>
 ) =>
   Effect.gen(function*() {
@@ -431,13 +432,13 @@ const connect = (url: string, enableAutoPipelining: boolean) =>
   )
 
 export const redisClient = (url: string, enableAutoPipelining: boolean) =>
-  Effect.map(connect(url, enableAutoPipelining), RedisStore.ioredis)
+  Effect.map(connect(url, enableAutoPipelining), RedisClient.ioredis)
 
 const redis = (enableAutoPipelining: boolean) =>
   Effect.gen(function*() {
     const { url } = yield* RedisServer.make()
     const client = yield* connect(url, enableAutoPipelining)
-    const shape = RedisStore.ioredis(client)
+    const shape = RedisClient.ioredis(client)
     return yield* onRedis(
       "ioredis",
       shape,
@@ -456,7 +457,7 @@ const nodeRedis = Effect.gen(function*() {
     (client) => Effect.promise(() => client.close())
   )
   return [
-    ...yield* onRedis("node-redis", RedisStore.nodeRedis(client), (command) => client.sendCommand([...command])),
+    ...yield* onRedis("node-redis", RedisClient.nodeRedis(client), (command) => client.sendCommand([...command])),
     yield* ofConnectStore("connect-redis", url)
   ]
 })

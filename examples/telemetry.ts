@@ -38,11 +38,11 @@ const login = Effect.gen(function*() {
   return HttpServerResponse.empty()
 })
 
-const front = ObservedStore.layer({ tier: "front" }).pipe(Layer.provide(CacheStore.layer()))
+const front = ObservedStore.layerWith({ tier: "front" }).pipe(Layer.provide(CacheStore.layer))
 
-const back = ObservedStore.layer({ tier: "back" }).pipe(
-  Layer.provide(SqlStore.layer()),
-  Layer.provide(SqlMigrations.layer()),
+const back = ObservedStore.layerWith({ tier: "back" }).pipe(
+  Layer.provide(SqlStore.layer),
+  Layer.provide(SqlMigrations.layer),
   Layer.provide(SqliteClient.layerConfig({
     filename: Config.string("DATABASE").pipe(Config.withDefault("sessions.sqlite"))
   }))
@@ -67,7 +67,7 @@ const server = HttpRouter.empty.pipe(
     port: Config.integer("PORT").pipe(Config.withDefault(3000))
   })),
   Layer.provide(AppSession.layer),
-  Layer.provide(StoredEngine.layer()),
+  Layer.provide(StoredEngine.layer),
   Layer.provide(TieredStore.layer(front, back, { lease: "30 seconds" })),
   Layer.provide(telemetry)
 )

@@ -43,8 +43,8 @@ const server = HttpRouter.empty.pipe(
 ).pipe(
   Layer.provide(NodeHttpServer.layer(createServer, { host: "127.0.0.1", port: 3000 })),
   Layer.provide(AppSession.layer),
-  Layer.provide(SqlEngine.layer()), // ← the line to swap
-  Layer.provide(SqlMigrations.layer()),
+  Layer.provide(SqlEngine.layer), // ← the line to swap
+  Layer.provide(SqlMigrations.layer),
   Layer.provide(PgClient.layerConfig({ url: Config.redacted("DATABASE_URL") }))
 )
 

@@ -3,12 +3,41 @@
  *
  * @since 0.4.0
  */
+import type * as Config from "effect/Config"
+import type { ConfigError } from "effect/ConfigError"
 import * as Layer from "effect/Layer"
 import * as CacheStore from "./CacheStore.js"
+import { layerConfig as layerConfigOf } from "./internal/layerConfig.js"
+import type { RedisClient } from "./RedisClient.js"
 import * as RedisStore from "./RedisStore.js"
 import type { SessionConfigError } from "./SessionConfigError.js"
 import type { SessionStoreError } from "./SessionStore.js"
 import * as StoredEngine from "./StoredEngine.js"
+
+/**
+ * The options of {@link layerWith}.
+ *
+ * @since 0.6.0
+ * @category models
+ */
+export interface CacheEngineOptions extends CacheStore.CacheStoreOptions, StoredEngine.StoredEngineOptions {}
+
+/**
+ * The options of {@link layerRedisWith}.
+ *
+ * @since 0.6.0
+ * @category models
+ */
+export interface RedisEngineOptions extends RedisStore.RedisStoreOptions, StoredEngine.StoredEngineOptions {}
+
+/**
+ * The engine on a cache in memory with options.
+ *
+ * @since 0.6.0
+ * @category layers
+ */
+export const layerWith = (options: CacheEngineOptions): Layer.Layer<StoredEngine.Provided, SessionConfigError> =>
+  Layer.provide(StoredEngine.layerWith(options), CacheStore.layerWith(options))
 
 /**
  * Sessions that live as long as the process, and as long as there is room: for one-process servers that may forget.
@@ -16,10 +45,28 @@ import * as StoredEngine from "./StoredEngine.js"
  * @since 0.4.0
  * @category layers
  */
-export const layer = (
-  options: CacheStore.CacheStoreOptions & StoredEngine.StoredEngineOptions = {}
-): Layer.Layer<StoredEngine.Provided, SessionConfigError> =>
-  Layer.provide(StoredEngine.layer(options), CacheStore.layer(options))
+export const layer: Layer.Layer<StoredEngine.Provided, SessionConfigError> = layerWith({})
+
+/**
+ * The engine on a cache in memory with options from the configuration. Fails with a `ConfigError` if one is missing or invalid.
+ *
+ * @since 0.6.0
+ * @category layers
+ */
+export const layerConfig = (
+  options: Config.Config.Wrap<CacheEngineOptions>
+): Layer.Layer<StoredEngine.Provided, SessionConfigError | ConfigError> => layerConfigOf(options, layerWith)
+
+/**
+ * The engine on Redis with options.
+ *
+ * @since 0.6.0
+ * @category layers
+ */
+export const layerRedisWith = (
+  options: RedisEngineOptions
+): Layer.Layer<StoredEngine.Provided, SessionConfigError | SessionStoreError, RedisClient> =>
+  Layer.provide(StoredEngine.layerWith(options), RedisStore.layerWith(options))
 
 /**
  * Sessions in Redis, by the application's own client.
@@ -28,27 +75,37 @@ export const layer = (
  * ```ts
  * import { Effect, Layer } from "effect"
  * import * as CacheEngine from "effect-session/CacheEngine"
+ * import * as RedisClient from "effect-session/RedisClient"
  * import * as RedisStore from "effect-session/RedisStore"
  * import { Redis } from "ioredis"
  *
  * const client = Layer.scoped(
- *   RedisStore.RedisClient,
+ *   RedisClient.RedisClient,
  *   Effect.map(
  *     Effect.acquireRelease(
  *       Effect.sync(() => new Redis("redis://localhost")),
  *       (redis) => Effect.promise(() => redis.quit())
  *     ),
- *     RedisStore.ioredis
+ *     RedisClient.ioredis
  *   )
  * )
  *
- * export const engine = CacheEngine.layerRedis().pipe(Layer.provide(client))
+ * export const engine = CacheEngine.layerRedis.pipe(Layer.provide(client))
  * ```
  *
  * @since 0.4.0
  * @category layers
  */
-export const layerRedis = (
-  options: RedisStore.RedisStoreOptions & StoredEngine.StoredEngineOptions = {}
-): Layer.Layer<StoredEngine.Provided, SessionConfigError | SessionStoreError, RedisStore.RedisClient> =>
-  Layer.provide(StoredEngine.layer(options), RedisStore.layer(options))
+export const layerRedis: Layer.Layer<StoredEngine.Provided, SessionConfigError | SessionStoreError, RedisClient> =
+  layerRedisWith({})
+
+/**
+ * The engine on Redis with options from the configuration. Fails with a `ConfigError` if one is missing or invalid.
+ *
+ * @since 0.6.0
+ * @category layers
+ */
+export const layerRedisConfig = (
+  options: Config.Config.Wrap<RedisEngineOptions>
+): Layer.Layer<StoredEngine.Provided, SessionConfigError | SessionStoreError | ConfigError, RedisClient> =>
+  layerConfigOf(options, layerRedisWith)

@@ -4,9 +4,12 @@
  *
  * @since 0.4.0
  */
+import type * as Config from "effect/Config"
+import type { ConfigError } from "effect/ConfigError"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { LRUCache } from "lru-cache"
+import { layerConfig as layerConfigOf } from "./internal/layerConfig.js"
 import type { Entry } from "./internal/memory/table.js"
 import * as MemoryTable from "./internal/memory/table.js"
 import { SessionConfigError } from "./SessionConfigError.js"
@@ -94,10 +97,28 @@ export const make = (options: CacheStoreOptions = {}): Effect.Effect<Store, Sess
   })
 
 /**
+ * A cache with options.
+ *
+ * @since 0.6.0
+ * @category layers
+ */
+export const layerWith = (options: CacheStoreOptions): Layer.Layer<SessionStore, SessionConfigError> =>
+  Layer.effect(SessionStore, make(options))
+
+/**
  * A cache of its own for each build of the layer.
  *
  * @since 0.4.0
  * @category layers
  */
-export const layer = (options: CacheStoreOptions = {}): Layer.Layer<SessionStore, SessionConfigError> =>
-  Layer.effect(SessionStore, make(options))
+export const layer: Layer.Layer<SessionStore, SessionConfigError> = layerWith({})
+
+/**
+ * A cache with options from the configuration. Fails with a `ConfigError` if one is missing or invalid.
+ *
+ * @since 0.6.0
+ * @category layers
+ */
+export const layerConfig = (
+  options: Config.Config.Wrap<CacheStoreOptions>
+): Layer.Layer<SessionStore, SessionConfigError | ConfigError> => layerConfigOf(options, layerWith)

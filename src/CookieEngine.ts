@@ -2,10 +2,12 @@
  * Sessions inside the cookie: sealed, so that nobody reads or changes them, and nothing is kept on the server.
  *
  * What that cannot do is in `docs/cookies.md`: two requests at once lose an update, and a cookie that was copied is good
- * until it expires, unless {@link layerWithLedger} is used. Lists and `take` do not compile with it.
+ * until it expires, unless {@link layerLedger} is used. Lists and `take` do not compile with it.
  *
  * @since 0.5.0
  */
+import type * as Config from "effect/Config"
+import type { ConfigError } from "effect/ConfigError"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -19,6 +21,7 @@ import type { Cookies } from "./internal/cookie/ledger.js"
 import * as Ledger from "./internal/cookie/ledger.js"
 import type { CookieRecords } from "./internal/cookie/record.js"
 import * as CookieRecord from "./internal/cookie/record.js"
+import { layerConfig as layerConfigOf } from "./internal/layerConfig.js"
 import { corrupt } from "./internal/store/damaged.js"
 import { guarded } from "./internal/store/defects.js"
 import { Keyring } from "./Keyring.js"
@@ -156,13 +159,31 @@ const make = (
   }))
 
 /**
+ * The engine on sealed cookies with options.
+ *
+ * @since 0.6.0
+ * @category layers
+ */
+export const layerWith = (options: CookieEngineOptions): Layer.Layer<SessionEngine, never, Keyring> =>
+  Layer.effect(SessionEngine, make(options, withoutLedger))
+
+/**
  * Sessions in sealed cookies. A logout deletes the cookie of this browser; a copy of it is good until it expires.
  *
  * @since 0.5.0
  * @category layers
  */
-export const layer = (options: CookieEngineOptions = {}): Layer.Layer<SessionEngine, never, Keyring> =>
-  Layer.effect(SessionEngine, make(options, withoutLedger))
+export const layer: Layer.Layer<SessionEngine, never, Keyring> = layerWith({})
+
+/**
+ * The engine on sealed cookies with options from the configuration. Fails with a `ConfigError` if one is missing or invalid.
+ *
+ * @since 0.6.0
+ * @category layers
+ */
+export const layerConfig = (
+  options: Config.Config.Wrap<CookieEngineOptions>
+): Layer.Layer<SessionEngine, ConfigError, Keyring> => layerConfigOf(options, layerWith)
 
 /**
  * Sessions in signed cookies, which whoever holds them can read: for a tag whose schema was declared `SessionSchema.readable`,
@@ -212,17 +233,13 @@ export interface LedgerOptions extends CookieEngineOptions {
 }
 
 /**
- * The same with a ledger in a store: for each session one small entry without data. A logout and a revocation then end
- * every copy of a cookie, and a login, a change of authority or `rotate` every older cookie, at once. After a save the older
- * cookie can be read until the newer one has come back, and ten seconds more, for requests that were sent together;
- * a write with it is `SessionConflict`. Costs one read of the store for each request that uses the session, and one
- * write when a new cookie comes back for the first time.
+ * The engine on sealed cookies with a ledger, with options.
  *
- * @since 0.5.0
+ * @since 0.6.0
  * @category layers
  */
-export const layerWithLedger = (
-  options: LedgerOptions = {}
+export const layerLedgerWith = (
+  options: LedgerOptions
 ): Layer.Layer<SessionEngine | SessionRevocation, never, Keyring | SessionStore> =>
   Layer.effectContext(
     Effect.flatMap(SessionStore, (store) => {
@@ -233,3 +250,27 @@ export const layerWithLedger = (
       )
     })
   )
+
+/**
+ * The same with a ledger in a store: for each session one small entry without data. A logout and a revocation then end
+ * every copy of a cookie, and a login, a change of authority or `rotate` every older cookie, at once. After a save the older
+ * cookie can be read until the newer one has come back, and ten seconds more, for requests that were sent together;
+ * a write with it is `SessionConflict`. Costs one read of the store for each request that uses the session, and one
+ * write when a new cookie comes back for the first time.
+ *
+ * @since 0.5.0
+ * @category layers
+ */
+export const layerLedger: Layer.Layer<SessionEngine | SessionRevocation, never, Keyring | SessionStore> =
+  layerLedgerWith({})
+
+/**
+ * The engine on sealed cookies with a ledger, with options from the configuration. Fails with a `ConfigError` if one is missing or invalid.
+ *
+ * @since 0.6.0
+ * @category layers
+ */
+export const layerLedgerConfig = (
+  options: Config.Config.Wrap<LedgerOptions>
+): Layer.Layer<SessionEngine | SessionRevocation, ConfigError, Keyring | SessionStore> =>
+  layerConfigOf(options, layerLedgerWith)

@@ -104,9 +104,9 @@ export const make = (store: Store, plan: Plan): Store => {
  * import { MemoryStore, StoredEngine } from "effect-session"
  * import * as FaultyStore from "effect-session/FaultyStore"
  *
- * export const engine = StoredEngine.layer().pipe(
+ * export const engine = StoredEngine.layer.pipe(
  *   Layer.provide(FaultyStore.layer(FaultyStore.schedule({ save: ["losesReply"] }))),
- *   Layer.provide(MemoryStore.layer())
+ *   Layer.provide(MemoryStore.layer)
  * )
  * ```
  *

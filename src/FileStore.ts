@@ -10,6 +10,8 @@ import type { PlatformError } from "@effect/platform/Error"
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as Path from "@effect/platform/Path"
 import * as Clock from "effect/Clock"
+import type * as Config from "effect/Config"
+import type { ConfigError } from "effect/ConfigError"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -20,6 +22,7 @@ import * as LookUp from "./internal/file/lookUp.js"
 import * as Records from "./internal/file/records.js"
 import * as Sweep from "./internal/file/sweep.js"
 import * as Writes from "./internal/file/writes.js"
+import { layerConfig as layerConfigOf } from "./internal/layerConfig.js"
 import { SessionConfigError } from "./SessionConfigError.js"
 import type { Store } from "./SessionStore.js"
 import { checkClock, SessionStore, SessionStoreError } from "./SessionStore.js"
@@ -113,6 +116,17 @@ export const layer = (
   options: FileStoreOptions
 ): Layer.Layer<SessionStore, SessionConfigError | PlatformError, FileSystem.FileSystem | Path.Path> =>
   Layer.effect(SessionStore, make(options))
+
+/**
+ * A store in files with options from the configuration. Fails with a `ConfigError` if one is missing or invalid.
+ *
+ * @since 0.6.0
+ * @category layers
+ */
+export const layerConfig = (
+  options: Config.Config.Wrap<FileStoreOptions>
+): Layer.Layer<SessionStore, SessionConfigError | PlatformError | ConfigError, FileSystem.FileSystem | Path.Path> =>
+  layerConfigOf(options, layer)
 
 const recordOf = (found: Records.Found | undefined) => Option.map(Option.fromNullable(found), ({ record }) => record)
 

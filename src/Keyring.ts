@@ -247,37 +247,3 @@ export const generate = (
 
 const freshId = (): string =>
   Array.from(randomBytes(4), (byte) => "abcdefghijklmnopqrstuvwxyz234567"[byte % 32]).join("")
-
-/**
- * Seals bytes.
- *
- * @since 0.5.0
- * @category sealing
- */
-export const seal = (keys: Sealing, content: Uint8Array): Effect.Effect<string> => Effect.sync(() => keys.seal(content))
-
-/**
- * Opens what was sealed.
- *
- * @since 0.5.0
- * @category sealing
- */
-export const open = (keys: Sealing, token: string): Effect.Effect<Option<Unsealed>> =>
-  Effect.sync(() => keys.open(token))
-
-/**
- * Signs bytes.
- *
- * @since 0.5.0
- * @category signing
- */
-export const sign = (keys: Signing, content: Uint8Array): Effect.Effect<string> => Effect.sync(() => keys.sign(content))
-
-/**
- * Verifies what was signed.
- *
- * @since 0.5.0
- * @category signing
- */
-export const verify = (keys: Signing, token: string): Effect.Effect<Option<Unsealed>> =>
-  Effect.sync(() => keys.verify(token))

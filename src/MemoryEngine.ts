@@ -3,9 +3,27 @@
  *
  * @since 0.1.0
  */
+import type * as Config from "effect/Config"
+import type { ConfigError } from "effect/ConfigError"
 import * as Layer from "effect/Layer"
+import { layerConfig as layerConfigOf } from "./internal/layerConfig.js"
 import * as MemoryStore from "./MemoryStore.js"
 import * as StoredEngine from "./StoredEngine.js"
+
+/**
+ * @since 0.6.0
+ * @category models
+ */
+export interface MemoryEngineOptions extends MemoryStore.MemoryStoreOptions, StoredEngine.StoredEngineOptions {}
+
+/**
+ * The engine in memory with options.
+ *
+ * @since 0.6.0
+ * @category layers
+ */
+export const layerWith = (options: MemoryEngineOptions): Layer.Layer<StoredEngine.Provided, never> =>
+  Layer.provide(StoredEngine.layerWith(options), MemoryStore.layerWith(options))
 
 /**
  * Sessions that live as long as the process: for tests and for one-process servers that may forget.
@@ -13,6 +31,14 @@ import * as StoredEngine from "./StoredEngine.js"
  * @since 0.1.0
  * @category layers
  */
-export const layer = (
-  options: MemoryStore.MemoryStoreOptions & StoredEngine.StoredEngineOptions = {}
-): Layer.Layer<StoredEngine.Provided> => Layer.provide(StoredEngine.layer(options), MemoryStore.layer(options))
+export const layer: Layer.Layer<StoredEngine.Provided, never> = layerWith({})
+
+/**
+ * The engine in memory with options from the configuration. Fails with a `ConfigError` if one is missing or invalid.
+ *
+ * @since 0.6.0
+ * @category layers
+ */
+export const layerConfig = (
+  options: Config.Config.Wrap<MemoryEngineOptions>
+): Layer.Layer<StoredEngine.Provided, ConfigError> => layerConfigOf(options, layerWith)

@@ -4,7 +4,10 @@
  *
  * @since 0.1.0
  */
+import type * as Config from "effect/Config"
+import type { ConfigError } from "effect/ConfigError"
 import * as Layer from "effect/Layer"
+import { layerConfig as layerConfigOf } from "./internal/layerConfig.js"
 import type { Entry } from "./internal/memory/table.js"
 import * as MemoryTable from "./internal/memory/table.js"
 import type { Store } from "./SessionStore.js"
@@ -48,10 +51,27 @@ export const make = (options: MemoryStoreOptions = {}): Store =>
   })
 
 /**
+ * A store in memory with options.
+ *
+ * @since 0.6.0
+ * @category layers
+ */
+export const layerWith = (options: MemoryStoreOptions): Layer.Layer<SessionStore, never> =>
+  Layer.sync(SessionStore, () => make(options))
+
+/**
  * A store of its own for each build of the layer.
  *
  * @since 0.1.0
  * @category layers
  */
-export const layer = (options: MemoryStoreOptions = {}): Layer.Layer<SessionStore> =>
-  Layer.sync(SessionStore, () => make(options))
+export const layer: Layer.Layer<SessionStore, never> = layerWith({})
+
+/**
+ * A store in memory with options from the configuration. Fails with a `ConfigError` if one is missing or invalid.
+ *
+ * @since 0.6.0
+ * @category layers
+ */
+export const layerConfig = (options: Config.Config.Wrap<MemoryStoreOptions>): Layer.Layer<SessionStore, ConfigError> =>
+  layerConfigOf(options, layerWith)

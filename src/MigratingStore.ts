@@ -17,11 +17,14 @@
  *
  * @since 0.5.0
  */
+import type * as Config from "effect/Config"
+import type { ConfigError } from "effect/ConfigError"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
+import { layerConfig as layerConfigOf } from "./internal/layerConfig.js"
 import { movedDirectory } from "./internal/migrating/directory.js"
 import { isLeaving, markOf } from "./internal/migrating/marks.js"
 import type { Place } from "./internal/migrating/mover.js"
@@ -138,8 +141,8 @@ const together = (a: Capabilities, b: Capabilities): Capabilities => ({
  * import * as RedisStore from "effect-session/RedisStore"
  * import * as SqlStore from "effect-session/SqlStore"
  *
- * export const engine = StoredEngine.layer().pipe(
- *   Layer.provide(MigratingStore.layer(SqlStore.layer(), RedisStore.layer(), { phase: "move" }))
+ * export const engine = StoredEngine.layer.pipe(
+ *   Layer.provide(MigratingStore.layer(SqlStore.layer, RedisStore.layer, { phase: "move" }))
  * )
  * ```
  *
@@ -158,6 +161,19 @@ export const layer = <E1, R1, E2, R2>(
       ([from, to]) => make(Context.get(from, SessionStore), Context.get(to, SessionStore), options)
     )
   )
+
+/**
+ * A migrating store with options from the configuration. Fails with a `ConfigError` if one is missing or invalid.
+ *
+ * @since 0.6.0
+ * @category layers
+ */
+export const layerConfig = <E1, R1, E2, R2>(
+  from: Layer.Layer<SessionStore, E1, R1>,
+  to: Layer.Layer<SessionStore, E2, R2>,
+  options: Config.Config.Wrap<MigratingStoreOptions>
+): Layer.Layer<SessionStore, E1 | E2 | ConfigError, R1 | R2> =>
+  layerConfigOf(options, (options) => layer(from, to, options))
 
 /**
  * @since 0.5.0

@@ -9,6 +9,8 @@
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
+import type * as Config from "effect/Config"
+import type { ConfigError } from "effect/ConfigError"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -23,6 +25,7 @@ import * as Option from "effect/Option"
 import * as Record from "effect/Record"
 import type * as Tracer from "effect/Tracer"
 import { isTraced } from "./internal/done.js"
+import { layerConfig as layerConfigOf } from "./internal/layerConfig.js"
 import { intercepted } from "./internal/store/intercepted.js"
 import type { Operation, Store } from "./SessionStore.js"
 import { SessionStore, SessionStoreError } from "./SessionStore.js"
@@ -157,6 +160,15 @@ export const make = (store: Store, options: ObservedStoreOptions = {}): Store =>
 }
 
 /**
+ * An observed store over another store, with options.
+ *
+ * @since 0.6.0
+ * @category layers
+ */
+export const layerWith = (options: ObservedStoreOptions): Layer.Layer<SessionStore, never, SessionStore> =>
+  Layer.effect(SessionStore, Effect.map(SessionStore, (store) => make(store, options)))
+
+/**
  * The same as a layer over another store.
  *
  * @example
@@ -165,17 +177,26 @@ export const make = (store: Store, options: ObservedStoreOptions = {}): Store =>
  * import { MemoryStore, StoredEngine } from "effect-session"
  * import * as ObservedStore from "effect-session/ObservedStore"
  *
- * export const engine = StoredEngine.layer().pipe(
- *   Layer.provide(ObservedStore.layer({ tier: "memory" })),
- *   Layer.provide(MemoryStore.layer()) // ← any store
+ * export const engine = StoredEngine.layer.pipe(
+ *   Layer.provide(ObservedStore.layerWith({ tier: "memory" })),
+ *   Layer.provide(MemoryStore.layer) // ← any store
  * )
  * ```
  *
  * @since 0.5.0
  * @category layers
  */
-export const layer = (options: ObservedStoreOptions = {}): Layer.Layer<SessionStore, never, SessionStore> =>
-  Layer.effect(SessionStore, Effect.map(SessionStore, (store) => make(store, options)))
+export const layer: Layer.Layer<SessionStore, never, SessionStore> = layerWith({})
+
+/**
+ * An observed store over another store, with options from the configuration. Fails with a `ConfigError` if one is missing or invalid.
+ *
+ * @since 0.6.0
+ * @category layers
+ */
+export const layerConfig = (
+  options: Config.Config.Wrap<ObservedStoreOptions>
+): Layer.Layer<SessionStore, ConfigError, SessionStore> => layerConfigOf(options, layerWith)
 
 // ---- one call
 

@@ -8,6 +8,8 @@
  * @since 0.5.0
  */
 import * as PgClient from "@effect/sql-pg/PgClient"
+import type * as Config from "effect/Config"
+import type { ConfigError } from "effect/ConfigError"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
@@ -21,6 +23,7 @@ import * as Queue from "effect/Queue"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { randomBytes } from "./internal/crypto/primitives.js"
+import { layerConfig as layerConfigOf } from "./internal/layerConfig.js"
 import type { SessionId } from "./SessionId.js"
 import type { InvalidationEvent } from "./SessionInvalidation.js"
 import { SessionInvalidation } from "./SessionInvalidation.js"
@@ -47,28 +50,12 @@ const undelivered = (channel: string) =>
 const mostWaiting = 10_000
 
 /**
- * The channel as a layer. Its listener has connections of its own, two at the most, made as those of the `PgClient` are: directly,
- * or through a pooler in session mode. Through one in transaction mode nothing arrives; after three beats a warning says so.
+ * The channel with options.
  *
- * @example
- * ```ts
- * import { PgClient } from "@effect/sql-pg"
- * import { Config, Layer } from "effect"
- * import * as CachedSqlEngine from "effect-session/CachedSqlEngine"
- * import * as PgInvalidation from "effect-session/PgInvalidation"
- *
- * export const engine = CachedSqlEngine.layerWithInvalidation({ lease: "1 minute" }).pipe(
- *   Layer.provide(PgInvalidation.layer()),
- *   Layer.provide(PgClient.layerConfig({ url: Config.redacted("DATABASE_URL") }))
- * )
- * ```
- *
- * @since 0.5.0
+ * @since 0.6.0
  * @category layers
  */
-export const layer = (
-  options: PgInvalidationOptions = {}
-): Layer.Layer<SessionInvalidation, never, PgClient.PgClient> =>
+export const layerWith = (options: PgInvalidationOptions): Layer.Layer<SessionInvalidation, never, PgClient.PgClient> =>
   Layer.scoped(
     SessionInvalidation,
     Effect.gen(function*() {
@@ -167,6 +154,38 @@ export const layer = (
       }
     })
   )
+
+/**
+ * The channel as a layer. Its listener has connections of its own, two at the most, made as those of the `PgClient` are: directly,
+ * or through a pooler in session mode. Through one in transaction mode nothing arrives; after three beats a warning says so.
+ *
+ * @example
+ * ```ts
+ * import { PgClient } from "@effect/sql-pg"
+ * import { Config, Layer } from "effect"
+ * import * as CachedSqlEngine from "effect-session/CachedSqlEngine"
+ * import * as PgInvalidation from "effect-session/PgInvalidation"
+ *
+ * export const engine = CachedSqlEngine.layerWithInvalidation({ lease: "1 minute" }).pipe(
+ *   Layer.provide(PgInvalidation.layer),
+ *   Layer.provide(PgClient.layerConfig({ url: Config.redacted("DATABASE_URL") }))
+ * )
+ * ```
+ *
+ * @since 0.5.0
+ * @category layers
+ */
+export const layer: Layer.Layer<SessionInvalidation, never, PgClient.PgClient> = layerWith({})
+
+/**
+ * The channel with options from the configuration. Fails with a `ConfigError` if one is missing or invalid.
+ *
+ * @since 0.6.0
+ * @category layers
+ */
+export const layerConfig = (
+  options: Config.Config.Wrap<PgInvalidationOptions>
+): Layer.Layer<SessionInvalidation, ConfigError, PgClient.PgClient> => layerConfigOf(options, layerWith)
 
 // Notices as texts of the length that a channel takes
 

@@ -8,6 +8,8 @@
  * @since 0.4.0
  */
 import * as Context from "effect/Context"
+import { NotSent } from "./internal/redis/notSent.js"
+import { slotOf } from "./internal/redis/slots.js"
 
 /**
  * A client of one node, or of a Cluster. A call that fails rejects with whatever the driver says.
@@ -36,18 +38,6 @@ export interface Client {
  */
 export class RedisClient extends Context.Tag("effect-session/RedisClient")<RedisClient, Client>() {}
 
-/**
- * Rejection of a command that changed nothing and never will: the caller may send it again.
- *
- * @internal
- */
-export class NotSent extends Error {
-  constructor(message = "the client is not connected to the server: nothing was sent") {
-    super(message)
-    this.name = "NotSent"
-  }
-}
-
 /** Sends if that can be done at once. */
 const sentIf = <A>(isReady: boolean, send: () => Promise<A>): Promise<A> =>
   isReady ? send() : Promise.reject(new NotSent())
@@ -71,23 +61,6 @@ const fromPrimary = (connection: object, reply: Promise<unknown>, reconnect: () 
     }
     throw new NotSent("the server is a replica and refuses every write: nothing was changed")
   })
-
-const slots = 16_384
-
-/**
- * The slot of a Cluster that has a key: CRC16 (XMODEM) of what is in its first braces.
- *
- * @internal
- */
-export const slotOf = (key: string): number => {
-  const [, tag = key] = /\{([^}]+)\}/.exec(key) ?? []
-  let crc = 0
-  for (const byte of new TextEncoder().encode(tag)) {
-    crc ^= byte << 8
-    for (let bit = 0; bit < 8; bit++) crc = (crc & 0x8000) === 0 ? crc << 1 : (crc << 1) ^ 0x1021
-  }
-  return (crc & 0xffff) % slots
-}
 
 /** What is used of a connection of ioredis. */
 interface IoredisNode {

@@ -7,9 +7,12 @@
  *
  * @since 0.4.0
  */
+import type * as Config from "effect/Config"
+import type { ConfigError } from "effect/ConfigError"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { encodeBase64Url, nameBytes } from "./internal/crypto/primitives.js"
+import { layerConfig as layerConfigOf } from "./internal/layerConfig.js"
 import type { Calls } from "./internal/redis/calls.js"
 import { calls as callsOf, outcome } from "./internal/redis/calls.js"
 import { directory, recordIn } from "./internal/redis/directory.js"
@@ -33,8 +36,6 @@ import { SessionConfigError } from "./SessionConfigError.js"
 import type { SessionStoreError, Store } from "./SessionStore.js"
 import { SessionStore } from "./SessionStore.js"
 import type { StoreKey } from "./StoreKey.js"
-
-export { ioredis, nodeRedis, RedisClient } from "./RedisClient.js"
 
 /**
  * @since 0.4.0
@@ -69,15 +70,34 @@ export const make = (
   })
 
 /**
+ * A Redis store with options.
+ *
+ * @since 0.6.0
+ * @category layers
+ */
+export const layerWith = (
+  options: RedisStoreOptions
+): Layer.Layer<SessionStore, SessionConfigError | SessionStoreError, RedisClient> =>
+  Layer.effect(SessionStore, make(options))
+
+/**
  * The store as a layer.
  *
  * @since 0.4.0
  * @category layers
  */
-export const layer = (
-  options: RedisStoreOptions = {}
-): Layer.Layer<SessionStore, SessionConfigError | SessionStoreError, RedisClient> =>
-  Layer.effect(SessionStore, make(options))
+export const layer: Layer.Layer<SessionStore, SessionConfigError | SessionStoreError, RedisClient> = layerWith({})
+
+/**
+ * A Redis store with options from the configuration. Fails with a `ConfigError` if one is missing or invalid.
+ *
+ * @since 0.6.0
+ * @category layers
+ */
+export const layerConfig = (
+  options: Config.Config.Wrap<RedisStoreOptions>
+): Layer.Layer<SessionStore, SessionConfigError | SessionStoreError | ConfigError, RedisClient> =>
+  layerConfigOf(options, layerWith)
 
 const prefixOf = (prefix = "effect-session:"): Effect.Effect<string, SessionConfigError> =>
   /[{}]/.test(prefix)

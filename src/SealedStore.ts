@@ -11,11 +11,14 @@
  * @since 0.5.0
  */
 import * as Arr from "effect/Array"
+import type * as Config from "effect/Config"
+import type { ConfigError } from "effect/ConfigError"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { LRUCache } from "lru-cache"
 import { identityOf, versionsOf } from "./internal/crypto/sealedText.js"
+import { layerConfig as layerConfigOf } from "./internal/layerConfig.js"
 import { isDamaged, orDamaged } from "./internal/store/damaged.js"
 import type { Sealing } from "./Keyring.js"
 import { Keyring } from "./Keyring.js"
@@ -182,6 +185,17 @@ const memory = () => {
 }
 
 /**
+ * A sealed store over another store, with options.
+ *
+ * @since 0.6.0
+ * @category layers
+ */
+export const layerWith = (
+  options: SealedStoreOptions
+): Layer.Layer<SessionStore, SessionConfigError, SessionStore | Keyring> =>
+  Layer.effect(SessionStore, Effect.flatMap(SessionStore, (store) => make(store, options)))
+
+/**
  * The same as a layer over another store.
  *
  * @example
@@ -191,9 +205,9 @@ const memory = () => {
  * import * as Keyring from "effect-session/Keyring"
  * import * as SealedStore from "effect-session/SealedStore"
  *
- * export const engine = StoredEngine.layer().pipe(
- *   Layer.provide(SealedStore.layer()),
- *   Layer.provide(MemoryStore.layer()), // ← any store
+ * export const engine = StoredEngine.layer.pipe(
+ *   Layer.provide(SealedStore.layer),
+ *   Layer.provide(MemoryStore.layer), // ← any store
  *   Layer.provide(Keyring.layerConfig())
  * )
  * ```
@@ -201,7 +215,15 @@ const memory = () => {
  * @since 0.5.0
  * @category layers
  */
-export const layer = (
-  options: SealedStoreOptions = {}
-): Layer.Layer<SessionStore, SessionConfigError, SessionStore | Keyring> =>
-  Layer.effect(SessionStore, Effect.flatMap(SessionStore, (store) => make(store, options)))
+export const layer: Layer.Layer<SessionStore, SessionConfigError, SessionStore | Keyring> = layerWith({})
+
+/**
+ * A sealed store over another store, with options from the configuration. Fails with a `ConfigError` if one is missing or invalid.
+ *
+ * @since 0.6.0
+ * @category layers
+ */
+export const layerConfig = (
+  options: Config.Config.Wrap<SealedStoreOptions>
+): Layer.Layer<SessionStore, SessionConfigError | ConfigError, SessionStore | Keyring> =>
+  layerConfigOf(options, layerWith)

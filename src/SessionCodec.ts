@@ -57,7 +57,7 @@ export class SessionCodec extends Context.Reference<SessionCodec>()("effect-sess
  *   decode: (text) => text.startsWith("{") ? JSON.parse(text) : packr.unpack(Buffer.from(text, "base64url"))
  * })
  *
- * export const layer = AppSession.layer.pipe(Layer.provide(MessagePack), Layer.provide(MemoryEngine.layer()))
+ * export const layer = AppSession.layer.pipe(Layer.provide(MessagePack), Layer.provide(MemoryEngine.layer))
  * ```
  *
  * @since 0.2.0

@@ -254,8 +254,8 @@ export type Provided<E extends Engines> = {
  * import * as SqlEngine from "effect-session/SqlEngine"
  *
  * export const engine = SessionConfig.engine({
- *   memory: () => MemoryEngine.layer(),
- *   sql: () => Layer.provide(SqlEngine.layer(), SqliteClient.layer({ filename: "sessions.db" }))
+ *   memory: () => MemoryEngine.layer,
+ *   sql: () => Layer.provide(SqlEngine.layer, SqliteClient.layer({ filename: "sessions.db" }))
  * })
  * ```
  *

@@ -189,7 +189,7 @@ export interface SessionHandle<A, R = never> {
   /**
    * As `authenticate`, and ends every other session of the subject right after the new one is written: one session for each user.
    * Of several such logins at once exactly one session is left, that of the one that is written last. Data is carried over as by
-   * `authenticate`. Asks for `SessionRevocation`, which stored engines and `CookieEngine.layerWithLedger` provide. If the others
+   * `authenticate`. Asks for `SessionRevocation`, which stored engines and `CookieEngine.layerLedger` provide. If the others
    * cannot be ended, the response is 503 and carries the cookie of the new session.
    *
    * @since 0.6.0

@@ -10,14 +10,16 @@
  * import { Layer } from "effect"
  * import { MemoryEngine, SessionReaper } from "effect-session"
  *
- * export const sessions = SessionReaper.layer({ every: "5 minutes" }).pipe(
- *   Layer.provideMerge(MemoryEngine.layer())
+ * export const sessions = SessionReaper.layerWith({ every: "5 minutes" }).pipe(
+ *   Layer.provideMerge(MemoryEngine.layer)
  * )
  * ```
  *
  * @since 0.2.0
  */
 import * as Clock from "effect/Clock"
+import type * as Config from "effect/Config"
+import type { ConfigError } from "effect/ConfigError"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -25,6 +27,7 @@ import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
+import { layerConfig as layerConfigOf } from "./internal/layerConfig.js"
 import { SessionConfigError } from "./SessionConfigError.js"
 import { SessionMaintenance } from "./SessionMaintenance.js"
 import { SessionStoreError } from "./SessionStore.js"
@@ -77,19 +80,12 @@ export interface SweepOptions extends BatchOptions {
 }
 
 /**
- * Runs {@link sweep} again and again until the scope of the layer is closed, which interrupts it at once, also in the
- * middle of a batch and if the store does not answer. The first round begins after a random part of the first tenth of
- * `every`.
+ * The reaper with options.
  *
- * It never ends by itself: an error, or a defect, of the store is logged and counted (`session_reaper_failures`), and
- * the next round tries again.
- *
- * Fails with `SessionConfigError` if an option is out of its range.
- *
- * @since 0.2.0
+ * @since 0.6.0
  * @category layers
  */
-export const layer = (options: ReaperOptions = {}): Layer.Layer<never, SessionConfigError, SessionMaintenance> =>
+export const layerWith = (options: ReaperOptions): Layer.Layer<never, SessionConfigError, SessionMaintenance> =>
   Layer.scopedDiscard(Effect.gen(function*() {
     const limits = yield* limitsOf(options)
     const store = yield* SessionMaintenance
@@ -113,6 +109,31 @@ export const layer = (options: ReaperOptions = {}): Layer.Layer<never, SessionCo
       Effect.forkScoped
     )
   }))
+
+/**
+ * Runs {@link sweep} again and again until the scope of the layer is closed, which interrupts it at once, also in the
+ * middle of a batch and if the store does not answer. The first round begins after a random part of the first tenth of
+ * `every`.
+ *
+ * It never ends by itself: an error, or a defect, of the store is logged and counted (`session_reaper_failures`), and
+ * the next round tries again.
+ *
+ * Fails with `SessionConfigError` if an option is out of its range.
+ *
+ * @since 0.2.0
+ * @category layers
+ */
+export const layer: Layer.Layer<never, SessionConfigError, SessionMaintenance> = layerWith({})
+
+/**
+ * The reaper with options from the configuration. Fails with a `ConfigError` if one is missing or invalid.
+ *
+ * @since 0.6.0
+ * @category layers
+ */
+export const layerConfig = (
+  options: Config.Config.Wrap<ReaperOptions>
+): Layer.Layer<never, SessionConfigError | ConfigError, SessionMaintenance> => layerConfigOf(options, layerWith)
 
 /**
  * One round: deletes in batches what had expired when it began, until nothing is left or the budget is spent, and says

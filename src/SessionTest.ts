@@ -66,11 +66,11 @@ export const layer = <Self, A, R>(
   Self | Provided<Self> | StoredEngine.Provided,
   SessionConfigError | SessionError,
   Exclude<R, StoredEngine.Provided>
-> => handle(tag, fields, options).pipe(Layer.provideMerge(tag.layer), Layer.provideMerge(MemoryEngine.layer()))
+> => handle(tag, fields, options).pipe(Layer.provideMerge(tag.layer), Layer.provideMerge(MemoryEngine.layer))
 
 /**
  * The handle alone, on the service that is provided to it, and so on any engine:
- * `SessionTest.handle(AppSession).pipe(Layer.provide(AppSession.layer), Layer.provide(SqlEngine.layer()))`.
+ * `SessionTest.handle(AppSession).pipe(Layer.provide(AppSession.layer), Layer.provide(SqlEngine.layer))`.
  *
  * @since 0.4.0
  * @category layers

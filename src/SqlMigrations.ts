@@ -7,15 +7,18 @@
 import * as Migrator from "@effect/sql/Migrator"
 import * as SqlClient from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
+import type * as Config from "effect/Config"
+import type { ConfigError } from "effect/ConfigError"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import { layerConfig as layerConfigOf } from "./internal/layerConfig.js"
+import { clientOf, tablesFrom } from "./internal/sql/client.js"
 import { isD1 } from "./internal/sql/driver.js"
 import { isThere } from "./internal/sql/errors.js"
 import type { Tables } from "./internal/sql/tables.js"
 import { migrations, partitioning } from "./internal/sql/tables.js"
 import { SessionConfigError } from "./SessionConfigError.js"
 import type { TableNames } from "./SqlStore.js"
-import { clientOf, tablesFrom } from "./SqlStore.js"
 
 /**
  * @since 0.1.0
@@ -201,12 +204,32 @@ export const print = (
   )
 
 /**
+ * The migrations with options.
+ *
+ * @since 0.6.0
+ * @category layers
+ */
+export const layerWith = (
+  options: SqlMigrationsOptions
+): Layer.Layer<never, Migrator.MigrationError | SqlError | SessionConfigError, SqlClient.SqlClient> =>
+  Layer.effectDiscard(run(options))
+
+/**
  * Runs the migrations when the layer is built, for tests, examples and servers that are their own deployment.
  *
  * @since 0.1.0
  * @category layers
  */
-export const layer = (
-  options: SqlMigrationsOptions = {}
-): Layer.Layer<never, Migrator.MigrationError | SqlError | SessionConfigError, SqlClient.SqlClient> =>
-  Layer.effectDiscard(run(options))
+export const layer: Layer.Layer<never, Migrator.MigrationError | SqlError | SessionConfigError, SqlClient.SqlClient> =
+  layerWith({})
+
+/**
+ * The migrations with options from the configuration. Fails with a `ConfigError` if one is missing or invalid.
+ *
+ * @since 0.6.0
+ * @category layers
+ */
+export const layerConfig = (
+  options: Config.Config.Wrap<SqlMigrationsOptions>
+): Layer.Layer<never, Migrator.MigrationError | SqlError | SessionConfigError | ConfigError, SqlClient.SqlClient> =>
+  layerConfigOf(options, layerWith)

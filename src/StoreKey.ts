@@ -18,12 +18,7 @@ export type StoreKey = string & Brand.Brand<"effect-session/StoreKey">
 
 const pattern = /^[A-Za-z0-9_-]{43}$/
 
-/**
- * Brands the base64url text of a SHA-256 as a key, without a check.
- *
- * @internal
- */
-export const ofHash = Brand.nominal<StoreKey>()
+const branded = Brand.nominal<StoreKey>()
 
 /**
  * The schema of a store key.
@@ -33,7 +28,7 @@ export const ofHash = Brand.nominal<StoreKey>()
  */
 export const StoreKey: Schema.Schema<StoreKey, string> = Schema.String.pipe(
   Schema.pattern(pattern, { message: () => "Expected the key of a session: 43 characters of base64url" }),
-  Schema.fromBrand(ofHash)
+  Schema.fromBrand(branded)
 )
 
 /**
@@ -43,4 +38,12 @@ export const StoreKey: Schema.Schema<StoreKey, string> = Schema.String.pipe(
  * @category constructors
  */
 export const parse = (value: string): Option.Option<StoreKey> =>
-  pattern.test(value) ? Option.some(ofHash(value)) : Option.none()
+  pattern.test(value) ? Option.some(branded(value)) : Option.none()
+
+/**
+ * Returns whether a value is a store key.
+ *
+ * @since 0.6.0
+ * @category guards
+ */
+export const is: (value: unknown) => value is StoreKey = Schema.is(StoreKey)

@@ -3,17 +3,21 @@
  *
  * @since 0.1.0
  */
+import type * as Config from "effect/Config"
+import type { ConfigError } from "effect/ConfigError"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import { lengthPrefixed, randomBytes } from "./internal/crypto/primitives.js"
+import { randomBytes } from "./internal/crypto/primitives.js"
 import * as SealedText from "./internal/crypto/sealedText.js"
 import * as Done from "./internal/done.js"
+import { layerConfig as layerConfigOf } from "./internal/layerConfig.js"
 import * as StoreCalls from "./internal/store/calls.js"
 import { guarded } from "./internal/store/defects.js"
+import { storeKeys } from "./internal/store/keys.js"
 import { synchronousOf } from "./internal/store/synchronous.js"
 import { SessionConfigError } from "./SessionConfigError.js"
 import { SessionDirectory } from "./SessionDirectory.js"
@@ -25,7 +29,7 @@ import { SessionRevocation } from "./SessionRevocation.js"
 import type { Loaded, ReadConsistency, Store, WriteOutcome } from "./SessionStore.js"
 import { SessionStore, SessionStoreError } from "./SessionStore.js"
 import * as SessionToken from "./SessionToken.js"
-import * as StoreKey from "./StoreKey.js"
+import type * as StoreKey from "./StoreKey.js"
 
 /**
  * @since 0.1.0
@@ -56,18 +60,6 @@ export interface StoredEngineOptions {
 }
 
 const defaultMaxSessionBytes = 64 * 1024
-
-/**
- * Derives the store keys of one namespace: SHA-256 over purpose and namespace (length-prefixed) and the token's bytes.
- * The token has 256 bits of entropy, so a slow hash would add nothing but work for an attacker to cause.
- *
- * @since 0.1.0
- * @category constructors
- */
-export const storeKeys = (namespace: string): (token: SessionToken.SessionToken) => StoreKey.StoreKey => {
-  const hash = SessionToken.hashAfter(lengthPrefixed("effect-session/r1", namespace))
-  return (token) => StoreKey.ofHash(hash(token))
-}
 
 /**
  * Makes an engine over a store.
@@ -352,14 +344,12 @@ const writtenIf = (outcome: WriteOutcome, value: CookieValue, record: SessionRec
 export type Provided = SessionEngine | SessionDirectory | SessionMaintenance | SessionRevocation
 
 /**
- * The engine over a store, and what goes with it.
+ * The engine with options.
  *
- * @since 0.1.0
+ * @since 0.6.0
  * @category layers
  */
-export const layer = (
-  options: StoredEngineOptions = {}
-): Layer.Layer<Provided, never, SessionStore> =>
+export const layerWith = (options: StoredEngineOptions): Layer.Layer<Provided, never, SessionStore> =>
   Layer.effectContext(Effect.map(SessionStore, (unguarded) => {
     const store = guarded(unguarded)
     return Context.make(SessionEngine, make(unguarded, options)).pipe(
@@ -368,3 +358,21 @@ export const layer = (
       Context.add(SessionRevocation, store)
     )
   }))
+
+/**
+ * The engine over a store, and what goes with it.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer: Layer.Layer<Provided, never, SessionStore> = layerWith({})
+
+/**
+ * The engine with options from the configuration. Fails with a `ConfigError` if one is missing or invalid.
+ *
+ * @since 0.6.0
+ * @category layers
+ */
+export const layerConfig = (
+  options: Config.Config.Wrap<StoredEngineOptions>
+): Layer.Layer<Provided, ConfigError, SessionStore> => layerConfigOf(options, layerWith)

@@ -11,11 +11,14 @@
  *
  * @since 0.5.0
  */
+import type * as Config from "effect/Config"
+import type { ConfigError } from "effect/ConfigError"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
+import { layerConfig as layerConfigOf } from "./internal/layerConfig.js"
 import { keepsRequestsApart } from "./internal/store/isolates.js"
 import { Front } from "./internal/tiered/front.js"
 import { Tiers } from "./internal/tiered/tiers.js"
@@ -134,6 +137,19 @@ export const layer = <E1, R1, E2, R2>(
   Layer.scoped(SessionStore, Effect.flatMap(built(front, back), ([front, back]) => make(front, back, options)))
 
 /**
+ * A tiered store with options from the configuration. Fails with a `ConfigError` if one is missing or invalid.
+ *
+ * @since 0.6.0
+ * @category layers
+ */
+export const layerConfig = <E1, R1, E2, R2>(
+  cache: Layer.Layer<SessionStore, E1, R1>,
+  origin: Layer.Layer<SessionStore, E2, R2>,
+  options: Config.Config.Wrap<TieredStoreOptions>
+): Layer.Layer<SessionStore, E1 | E2 | SessionConfigError | ConfigError, R1 | R2> =>
+  layerConfigOf(options, (options) => layer(cache, origin, options))
+
+/**
  * The same, telling other nodes and hearing of them: see `PgInvalidation`.
  *
  * @since 0.5.0
@@ -148,3 +164,16 @@ export const layerWithInvalidation = <E1, R1, E2, R2>(
     SessionStore,
     Effect.flatMap(built(front, back), ([front, back]) => makeWithInvalidation(front, back, options))
   )
+
+/**
+ * A tiered store with invalidation, with options from the configuration. Fails with a `ConfigError` if one is missing or invalid.
+ *
+ * @since 0.6.0
+ * @category layers
+ */
+export const layerWithInvalidationConfig = <E1, R1, E2, R2>(
+  cache: Layer.Layer<SessionStore, E1, R1>,
+  origin: Layer.Layer<SessionStore, E2, R2>,
+  options: Config.Config.Wrap<TieredStoreOptions>
+): Layer.Layer<SessionStore, E1 | E2 | SessionConfigError | ConfigError, R1 | R2 | SessionInvalidation> =>
+  layerConfigOf(options, (options) => layerWithInvalidation(cache, origin, options))

@@ -128,7 +128,7 @@ describe("a bounded cache", () => {
   it.effect("each run of `make`, and each build of a layer, has entries of its own", () =>
     Effect.gen(function*() {
       const make = CacheStore.make()
-      const layer = CacheStore.layer()
+      const layer = CacheStore.layer
       const built = Effect.provide(SessionStore, layer)
       for (const store of [make, built]) {
         const one = yield* stored(yield* store)

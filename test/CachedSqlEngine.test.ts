@@ -38,7 +38,7 @@ const node = <E, R>(engine: Layer.Layer<StoredEngine.Provided, E, R>) =>
 describe("layer", () => {
   it.scoped("each process has its cache: a logout on another one is known when the lease has passed", () =>
     Effect.gen(function*() {
-      const sql = yield* Layer.build(Layer.provideMerge(SqlMigrations.layer(), sqliteClient))
+      const sql = yield* Layer.build(Layer.provideMerge(SqlMigrations.layer, sqliteClient))
       const engine = Layer.provide(CachedSqlEngine.layer({ lease: "5 seconds" }), Layer.succeedContext(sql))
       const [a, b] = yield* Effect.all([node(engine), node(engine)])
       const cookie = yield* a.login
@@ -54,7 +54,7 @@ describe("layer", () => {
 
   it.scoped("the bounds of the cache are those that it was given", () =>
     Effect.gen(function*() {
-      const sql = yield* Layer.build(Layer.provideMerge(SqlMigrations.layer(), sqliteClient))
+      const sql = yield* Layer.build(Layer.provideMerge(SqlMigrations.layer, sqliteClient))
       const options = { lease: "5 seconds", cache: { maxEntries: 1 } } as const
       const engine = Layer.provide(CachedSqlEngine.layer(options), Layer.succeedContext(sql))
       const [a, b] = yield* Effect.all([node(engine), node(engine)])
@@ -69,7 +69,7 @@ for (const redis of ofRedis(redisClient)) {
       Effect.gen(function*() {
         const prefix = freshPrefix()
         const servers = yield* Layer.build(
-          Layer.merge(Layer.provideMerge(SqlMigrations.layer({ prefix }), postgresClient()), redis)
+          Layer.merge(Layer.provideMerge(SqlMigrations.layerWith({ prefix }), postgresClient()), redis)
         )
         const options = { lease: "1 minute", prefix, redis: { prefix } } as const
         const engine = Layer.provide(CachedSqlEngine.layerRedis(options), Layer.succeedContext(servers))

@@ -118,9 +118,9 @@ describe("a ledger of copies", () => {
       const node = Effect.suspend(() =>
         Effect.map(
           Layer.build(Tea.layer.pipe(
-            Layer.provide(CookieEngine.layerWithLedger()),
+            Layer.provide(CookieEngine.layerLedger),
             Layer.provide(keyringOf(firstKey)),
-            Layer.provide(TieredStore.layer(Layer.fresh(CacheStore.layer()), Layer.succeed(SessionStore, back), {
+            Layer.provide(TieredStore.layer(Layer.fresh(CacheStore.layer), Layer.succeed(SessionStore, back), {
               lease: "10 seconds"
             }))
           )),

@@ -19,10 +19,10 @@ import * as Redis from "./support/servers/redis.js"
 import { ofRedis, redisClient, redisStore } from "./support/stores.js"
 
 const engine = (timeout: Duration.DurationInput = "1 minute") =>
-  Layer.provide(CookieEngine.layerWithLedger({ timeout }), keyringOf(firstKey))
+  Layer.provide(CookieEngine.layerLedgerWith({ timeout }), keyringOf(firstKey))
 
 const stores = [
-  ["with a ledger", () => MemoryStore.layer()] as const,
+  ["with a ledger", () => MemoryStore.layer] as const,
   ...ofRedis(["with a ledger in redis", () => redisStore(redisClient)] as const)
 ]
 
@@ -40,7 +40,7 @@ const afterwards = <E>(comesBack: Effect.Effect<unknown, E>) =>
   Effect.zipRight(comesBack, TestClock.adjust("11 seconds"))
 
 for (const { law, name } of raceLawsOf({ engine: engine(), afterwards })) {
-  it.effect(`with a ledger: ${name}`, () => Effect.provide(law, MemoryStore.layer()))
+  it.effect(`with a ledger: ${name}`, () => Effect.provide(law, MemoryStore.layer))
 }
 
 class Tea extends Session.Tag<Tea>()("test/Tea", {

@@ -331,7 +331,7 @@ law(
 )
 
 for (
-  const [title, engine] of [["", CookieEngine.layer()], [", with a ledger", CookieEngine.layerWithLedger()]] as const
+  const [title, engine] of [["", CookieEngine.layer], [", with a ledger", CookieEngine.layerLedger]] as const
 ) {
   it.effect(`a socket cannot save what only a cookie can hold${title}`, () =>
     Effect.gen(function*() {
@@ -345,6 +345,6 @@ for (
     }).pipe(Effect.provide(Tea.layer.pipe(
       Layer.provide(engine),
       Layer.provide(keyringOf(firstKey)),
-      Layer.provide(MemoryStore.layer())
+      Layer.provide(MemoryStore.layer)
     ))))
 }

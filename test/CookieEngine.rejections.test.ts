@@ -18,8 +18,8 @@ class Tea extends Session.Tag<Tea>()("test/Rejected", {
   expiry: Expiry.earliest(Expiry.idle("20 minutes"), Expiry.absolute("8 hours"))
 }) {}
 
-const server = (ring: ReadonlyArray<Keyring.Key>, options?: CookieEngine.CookieEngineOptions) =>
-  Tea.layer.pipe(Layer.provide(CookieEngine.layer(options)), Layer.provide(Keyring.layer(ring)))
+const server = (ring: ReadonlyArray<Keyring.Key>, options: CookieEngine.CookieEngineOptions = {}) =>
+  Tea.layer.pipe(Layer.provide(CookieEngine.layerWith(options)), Layer.provide(Keyring.layer(ring)))
 
 /** What was counted while an effect ran. */
 const counted = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
@@ -89,8 +89,8 @@ describe("every rejection looks alike outside, and has its reason in the metrics
       assert.deepStrictEqual([reasons, result.result], [["ended"], 0])
     }).pipe(Effect.provide(
       Tea.layer.pipe(
-        Layer.provide(CookieEngine.layerWithLedger()),
-        Layer.provide([Keyring.layer([keyOf("k1", 1)]), MemoryStore.layer()])
+        Layer.provide(CookieEngine.layerLedger),
+        Layer.provide([Keyring.layer([keyOf("k1", 1)]), MemoryStore.layer])
       )
     )))
 })

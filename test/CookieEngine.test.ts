@@ -22,7 +22,7 @@ const increment = Tea.update("count", (n) => n + 1)
 for (const suite of ["e1", "f1"] as const) {
   for (const { law, name } of engineLaws) {
     it.live(`${suite}: ${name}`, () =>
-      Effect.provide(law, Layer.provide(CookieEngine.layer({ suite }), keyringOf(firstKey))))
+      Effect.provide(law, Layer.provide(CookieEngine.layerWith({ suite }), keyringOf(firstKey))))
   }
 }
 class Shown extends Session.Tag<Shown>()("test/Shown", {
@@ -56,8 +56,8 @@ describe("a signed cookie", () => {
 
 type Node = Layer.Layer<SessionService<Tea>, unknown>
 
-const node = (keys = keyringOf(firstKey), options?: CookieEngine.CookieEngineOptions): Node =>
-  Tea.layer.pipe(Layer.provide(CookieEngine.layer(options)), Layer.provide(keys))
+const node = (keys = keyringOf(firstKey), options: CookieEngine.CookieEngineOptions = {}): Node =>
+  Tea.layer.pipe(Layer.provide(CookieEngine.layerWith(options)), Layer.provide(keys))
 
 const test = (title: string, body: Effect.Effect<void, unknown, SessionService<Tea>>, layer = node()) =>
   it.effect(title, () => Effect.provide(body, layer))

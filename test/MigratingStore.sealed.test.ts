@@ -26,7 +26,7 @@ it.scoped("data that only its token opens moves, is updated and rotated on the w
       Effect.map(
         Layer.build(
           Cart.layer.pipe(
-            Layer.provide(StoredEngine.layer({ seal: "token" })),
+            Layer.provide(StoredEngine.layerWith({ seal: "token" })),
             Layer.provide(Layer.succeed(SessionStore, store))
           )
         ),

@@ -17,7 +17,7 @@ import { freshPrefix, postgresClient } from "./support/stores.js"
 const nodes = (...jobs: ReadonlyArray<Pick<Job, "channel" | "lease"> & Partial<Job>>) =>
   Effect.gen(function*() {
     const prefix = freshPrefix()
-    yield* Layer.build(SqlMigrations.layer({ prefix }))
+    yield* Layer.build(SqlMigrations.layerWith({ prefix }))
     const program = yield* bundle("invalidationNode")
     const url = servers.postgres()
     const children = yield* Effect.forEach(

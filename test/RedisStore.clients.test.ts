@@ -1,10 +1,11 @@
 import { it } from "@effect/vitest"
 import { Effect, Layer, type Scope } from "effect"
-import { type Client as Client, slotOf } from "effect-session/RedisClient"
-import * as RedisStore from "effect-session/RedisStore"
+import type { Client } from "effect-session/RedisClient"
+import * as RedisClient from "effect-session/RedisClient"
 import { Cluster, type ClusterOptions } from "ioredis"
 import { createClient, createClientPool, createCluster, RESP_TYPES } from "redis"
 import { assert, describe } from "vitest"
+import { slotOf } from "../src/internal/redis/slots.js"
 import { isAlive, start, stored } from "../src/internal/testing/records.js"
 import { storeLaws } from "../src/internal/testing/storeLaws.js"
 import { works } from "./support/databases.js"
@@ -32,24 +33,27 @@ const clusterOfIoredis = (options: ClusterOptions) =>
       Effect.sync(() => new Cluster(ports().map((port) => ({ host: "127.0.0.1", port })), options)),
       (cluster) => Effect.sync(() => cluster.disconnect())
     ),
-    RedisStore.ioredis
+    RedisClient.ioredis
   )
 
 describe("clients: a session's whole life, by", () => {
   const clients: ReadonlyArray<readonly [name: string, make: () => Effect.Effect<Client, unknown, Scope.Scope>]> = [
-    ["ioredis", () => Effect.map(ioredisOn(url()), RedisStore.ioredis)],
-    ["ioredis with a prefix of its own", () => Effect.map(ioredisOn(url(), { keyPrefix: "app:" }), RedisStore.ioredis)],
+    ["ioredis", () => Effect.map(ioredisOn(url()), RedisClient.ioredis)],
+    [
+      "ioredis with a prefix of its own",
+      () => Effect.map(ioredisOn(url(), { keyPrefix: "app:" }), RedisClient.ioredis)
+    ],
     [
       "ioredis that sends what it has together",
-      () => Effect.map(ioredisOn(url(), { enableAutoPipelining: true }), RedisStore.ioredis)
+      () => Effect.map(ioredisOn(url(), { enableAutoPipelining: true }), RedisClient.ioredis)
     ],
     ["a Cluster of ioredis", () => clusterOfIoredis({})],
     ["a Cluster of ioredis with a prefix of its own", () => clusterOfIoredis({ keyPrefix: "app:" })],
     ["a Cluster of ioredis that sends what it has together", () => clusterOfIoredis({ enableAutoPipelining: true })],
-    ["node-redis", () => Effect.map(nodeRedisOn(url()), RedisStore.nodeRedis)],
+    ["node-redis", () => Effect.map(nodeRedisOn(url()), RedisClient.nodeRedis)],
     [
       "node-redis speaking RESP2",
-      () => Effect.map(connected(() => createClient({ url: url(), RESP: 2 })), RedisStore.nodeRedis)
+      () => Effect.map(connected(() => createClient({ url: url(), RESP: 2 })), RedisClient.nodeRedis)
     ],
     ["node-redis giving bytes", () =>
       Effect.map(
@@ -59,13 +63,16 @@ describe("clients: a session's whole life, by", () => {
             commandOptions: { typeMapping: { [RESP_TYPES.BLOB_STRING]: Buffer, [RESP_TYPES.SIMPLE_STRING]: Buffer } }
           })
         ),
-        RedisStore.nodeRedis
+        RedisClient.nodeRedis
       )],
-    ["a pool of node-redis", () => Effect.map(connected(() => createClientPool({ url: url() })), RedisStore.nodeRedis)],
+    [
+      "a pool of node-redis",
+      () => Effect.map(connected(() => createClientPool({ url: url() })), RedisClient.nodeRedis)
+    ],
     ["a cluster of node-redis", () =>
       Effect.map(
         connected(() => createCluster({ rootNodes: ports().map((port) => ({ url: `redis://127.0.0.1:${port}` })) })),
-        RedisStore.nodeRedis
+        RedisClient.nodeRedis
       )]
   ]
   for (const [name, make] of clients) {
@@ -92,8 +99,8 @@ it("the slot of a key is what Redis says it is", () => {
 
 describe("the laws on node-redis", () => {
   const client = Layer.scoped(
-    RedisStore.RedisClient,
-    Effect.suspend(() => Effect.map(nodeRedisOn(url()), RedisStore.nodeRedis))
+    RedisClient.RedisClient,
+    Effect.suspend(() => Effect.map(nodeRedisOn(url()), RedisClient.nodeRedis))
   )
   for (const { law, name } of storeLaws) {
     it.live(name, () => Effect.provide(law, redisStore(client)))

@@ -1,7 +1,7 @@
 import { it } from "@effect/vitest"
 import { Effect, Option } from "effect"
 import type { Client as Client } from "effect-session/RedisClient"
-import * as RedisStore from "effect-session/RedisStore"
+import * as RedisClient from "effect-session/RedisClient"
 import type { Store } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
 import {
@@ -30,7 +30,7 @@ const opened = Effect.gen(function*() {
   yield* Server.clusterReady(ports)
   const cluster = yield* clusterOn(ports)
   const prefix = freshPrefix()
-  const { client, sent } = noting(RedisStore.ioredis(cluster))
+  const { client, sent } = noting(RedisClient.ioredis(cluster))
   const names = Effect.promise(async () =>
     (await Promise.all(cluster.nodes("master").map((node) => node.keys(`${prefix}*`)))).flat()
       .map((name) => name.slice(prefix.length))
@@ -218,7 +218,7 @@ describe("a Cluster in trouble", () => {
         const ports = nodes.map(({ port }) => port)
         yield* Server.clusterReady(ports)
         const cluster = yield* clusterOn(ports, { maxRedirections: 4, retryDelayOnTryAgain: 1 })
-        const store = yield* storeOn(RedisStore.ioredis(cluster), { prefix: "" })
+        const store = yield* storeOn(RedisClient.ioredis(cluster), { prefix: "" })
         const all = yield* Effect.forEach([1, 2, 3, 4], () => stored(store, {}, keyIn("A")))
         const revoked = yield* stored(store, { subject: "bob" }, keyIn("A"))
         yield* store.revokeSubject(namespace, "bob")
@@ -259,14 +259,14 @@ describe("a Cluster in trouble", () => {
         const ports = nodes.map(({ port }) => port)
         yield* Server.clusterReady(ports)
         const cluster = yield* clusterOn(ports)
-        const build = storeOn(RedisStore.ioredis(cluster))
+        const build = storeOn(RedisClient.ioredis(cluster))
         assert.isTrue((yield* build).capabilities.durableDestroy)
         yield* nodes[1].ask("CONFIG", "SET", "appendfsync", "everysec")
         assert.isFalse((yield* build).capabilities.durableDestroy)
         yield* nodes[2].ask("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
         assert.strictEqual((yield* Effect.flip(build))._tag, "SessionConfigError")
         // Nor is the last one forgotten where they may be asked for their settings only.
-        const plain = RedisStore.ioredis(cluster)
+        const plain = RedisClient.ioredis(cluster)
         const mute = {
           ...plain,
           sendToAll: (command: ReadonlyArray<string>) =>

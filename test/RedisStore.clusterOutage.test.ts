@@ -3,9 +3,10 @@
  */
 import { it } from "@effect/vitest"
 import { Effect, type Scope } from "effect"
-import { type Client as Client, slotOf } from "effect-session/RedisClient"
-import * as RedisStore from "effect-session/RedisStore"
+import type { Client } from "effect-session/RedisClient"
+import * as RedisClient from "effect-session/RedisClient"
 import { assert, describe } from "vitest"
+import { slotOf } from "../src/internal/redis/slots.js"
 import { together } from "../src/internal/testing/law.js"
 import type { Shops, Tally } from "./support/outages.js"
 import { countIsPlausible, failsInTime, increment, shopsOn, succeedsInTime } from "./support/outages.js"
@@ -59,8 +60,8 @@ const back = ({ shop }: Shops, visitors: ReadonlyArray<Visitor>) =>
 const clients: ReadonlyArray<
   readonly [name: string, on: (ports: ReadonlyArray<number>) => Effect.Effect<Client, never, Scope.Scope>]
 > = [
-  ["ioredis", (ports) => Effect.map(clusterOn(ports), RedisStore.ioredis)],
-  ["node-redis", (ports) => Effect.map(nodeRedisClusterOn(ports), RedisStore.nodeRedis)]
+  ["ioredis", (ports) => Effect.map(clusterOn(ports), RedisClient.ioredis)],
+  ["node-redis", (ports) => Effect.map(nodeRedisClusterOn(ports), RedisClient.nodeRedis)]
 ]
 
 describe("a node of a Cluster, with clients as they come", () => {

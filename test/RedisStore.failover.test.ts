@@ -5,7 +5,7 @@ import { it } from "@effect/vitest"
 import { Effect, Option, type Scope } from "effect"
 import { SessionStoreError } from "effect-session"
 import type { Client as Client } from "effect-session/RedisClient"
-import * as RedisStore from "effect-session/RedisStore"
+import * as RedisClient from "effect-session/RedisClient"
 import { assert, describe } from "vitest"
 import { range } from "../src/internal/testing/law.js"
 import { freshKey, isAlive, isDead, start, stored } from "../src/internal/testing/records.js"
@@ -20,9 +20,9 @@ import { until } from "./support/servers/server.js"
 const clients: ReadonlyArray<
   readonly [name: string, on: (url: string) => Effect.Effect<Client, never, Scope.Scope>]
 > = [
-  ["ioredis", (url) => Effect.map(ioredisOn(url), RedisStore.ioredis)],
-  ["node-redis", (url) => Effect.map(nodeRedisOn(url), RedisStore.nodeRedis)],
-  ["a pool of node-redis", (url) => Effect.map(nodeRedisPoolOn(url), RedisStore.nodeRedis)]
+  ["ioredis", (url) => Effect.map(ioredisOn(url), RedisClient.ioredis)],
+  ["node-redis", (url) => Effect.map(nodeRedisOn(url), RedisClient.nodeRedis)],
+  ["a pool of node-redis", (url) => Effect.map(nodeRedisPoolOn(url), RedisClient.nodeRedis)]
 ]
 
 /** A primary and its replica, and an address that leads to the primary. */

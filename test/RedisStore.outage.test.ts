@@ -2,7 +2,7 @@ import { it } from "@effect/vitest"
 import { Effect, Fiber, Layer, Redacted, Scope } from "effect"
 import { SessionStore, SessionStoreError } from "effect-session"
 import type { Client as Client } from "effect-session/RedisClient"
-import * as RedisStore from "effect-session/RedisStore"
+import * as RedisClient from "effect-session/RedisClient"
 import type { Store } from "effect-session/SessionStore"
 import { capabilityLaws } from "effect-session/testing"
 import { assert, describe } from "vitest"
@@ -42,11 +42,11 @@ const answers = (store: Store) => until(Effect.either(store.load(freshKey(), sta
 const clients: ReadonlyArray<
   readonly [name: string, on: (url: string) => Effect.Effect<Client, never, Scope.Scope>]
 > = [
-  ["ioredis as it comes", (url) => Effect.map(ioredisOn(url), RedisStore.ioredis)],
-  ["node-redis as it comes", (url) => Effect.map(nodeRedisOn(url), RedisStore.nodeRedis)],
-  ["a pool of node-redis", (url) => Effect.map(nodeRedisPoolOn(url), RedisStore.nodeRedis)],
-  ["ioredis", (url) => Effect.map(ioredisOn(url, { enableOfflineQueue: false }), RedisStore.ioredis)],
-  ["node-redis", (url) => Effect.map(nodeRedisOn(url, { disableOfflineQueue: true }), RedisStore.nodeRedis)]
+  ["ioredis as it comes", (url) => Effect.map(ioredisOn(url), RedisClient.ioredis)],
+  ["node-redis as it comes", (url) => Effect.map(nodeRedisOn(url), RedisClient.nodeRedis)],
+  ["a pool of node-redis", (url) => Effect.map(nodeRedisPoolOn(url), RedisClient.nodeRedis)],
+  ["ioredis", (url) => Effect.map(ioredisOn(url, { enableOfflineQueue: false }), RedisClient.ioredis)],
+  ["node-redis", (url) => Effect.map(nodeRedisOn(url, { disableOfflineQueue: true }), RedisClient.nodeRedis)]
 ]
 
 describe("a server that goes away and comes back", () => {
@@ -242,12 +242,12 @@ describe("a reply that gets lost", () => {
   const drivers: ReadonlyArray<
     readonly [name: string, on: (url: string) => Effect.Effect<Client, never, Scope.Scope>]
   > = [
-    ["ioredis, which sends again", (url) => Effect.map(ioredisOn(url), RedisStore.ioredis)],
+    ["ioredis, which sends again", (url) => Effect.map(ioredisOn(url), RedisClient.ioredis)],
     [
       "ioredis, told not to",
-      (url) => Effect.map(ioredisOn(url, { autoResendUnfulfilledCommands: false }), RedisStore.ioredis)
+      (url) => Effect.map(ioredisOn(url, { autoResendUnfulfilledCommands: false }), RedisClient.ioredis)
     ],
-    ["node-redis, which does not", (url) => Effect.map(nodeRedisOn(url), RedisStore.nodeRedis)]
+    ["node-redis, which does not", (url) => Effect.map(nodeRedisOn(url), RedisClient.nodeRedis)]
   ]
   for (const [name, on] of drivers) {
     it.scopedLive(`${name}: each write is done once, and said to be`, () =>

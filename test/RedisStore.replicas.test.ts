@@ -5,7 +5,7 @@ import { it } from "@effect/vitest"
 import { Effect, Option, type Scope } from "effect"
 import { SessionStoreError } from "effect-session"
 import type { Client as Client } from "effect-session/RedisClient"
-import * as RedisStore from "effect-session/RedisStore"
+import * as RedisClient from "effect-session/RedisClient"
 import type { Redis } from "ioredis"
 import { createCluster } from "redis"
 import { assert, describe } from "vitest"
@@ -63,7 +63,7 @@ const nodeRedis = (port: number) =>
   )
 
 const ioredis = (port: number, options: Parameters<typeof clusterOn>[1]) =>
-  Effect.map(clusterOn([port], options), RedisStore.ioredis)
+  Effect.map(clusterOn([port], options), RedisClient.ioredis)
 
 const clients: ReadonlyArray<
   readonly [name: string, on: (port: number) => Effect.Effect<Client, never, Scope.Scope>]
@@ -78,7 +78,7 @@ const clients: ReadonlyArray<
     `ioredis with scaleReads "slave" that sends what it has together`,
     (port) => ioredis(port, { scaleReads: "slave", enableAutoPipelining: true })
   ],
-  ["node-redis with useReplicas", (port) => Effect.map(nodeRedis(port), RedisStore.nodeRedis)]
+  ["node-redis with useReplicas", (port) => Effect.map(nodeRedis(port), RedisClient.nodeRedis)]
 ]
 
 describe("a replica that lags behind", () => {

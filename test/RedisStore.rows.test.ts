@@ -1,6 +1,6 @@
 import { it } from "@effect/vitest"
 import { Cause, Effect } from "effect"
-import * as RedisStore from "effect-session/RedisStore"
+import * as RedisClient from "effect-session/RedisClient"
 import type { Store } from "effect-session/SessionStore"
 import { inspect } from "node:util"
 import { assert, describe } from "vitest"
@@ -49,7 +49,7 @@ const opened = Effect.gen(function*() {
   const prefix = freshPrefix()
   const nameOf = ({ key }: Stored) => `${prefix}{all}:${key}`
   return {
-    store: yield* storeOn(RedisStore.ioredis(redis), { prefix }),
+    store: yield* storeOn(RedisClient.ioredis(redis), { prefix }),
     metadataOf: (one: Stored) =>
       Effect.map(Effect.promise(() => redis.hget(nameOf(one), "m")), (text): Array<unknown> => JSON.parse(text ?? "")),
     set: (one: Stored, field: string, value: string) => Effect.promise(() => redis.hset(nameOf(one), field, value)),

@@ -1,7 +1,7 @@
 import { it } from "@effect/vitest"
 import { Effect, Logger } from "effect"
 import { SessionConfigError, SessionStoreError } from "effect-session"
-import * as RedisStore from "effect-session/RedisStore"
+import * as RedisClient from "effect-session/RedisClient"
 import { Redis } from "ioredis"
 import { readFileSync } from "node:fs"
 import { inspect } from "node:util"
@@ -40,7 +40,7 @@ describe("what a server does when its memory is full", () => {
         const options = { durableDestroy: false }
         const build = client === "ioredis"
           ? storeAt(url, options)
-          : Effect.flatMap(nodeRedisOn(url), (client) => storeOn(RedisStore.nodeRedis(client), options))
+          : Effect.flatMap(nodeRedisOn(url), (client) => storeOn(RedisClient.nodeRedis(client), options))
         for (const kind of ["lru", "lfu", "random"]) {
           yield* ask("CONFIG", "SET", "maxmemory-policy", `allkeys-${kind}`)
           const { result } = yield* built(build)
@@ -121,7 +121,7 @@ describe("durableDestroy", () => {
       assert.match(result.left.message, /The server is a replica/)
       // A client that asks Sentinel for a replica, or a Cluster's client that reads from one, has a connection like this.
       const node = yield* nodeRedisOn(replica.url)
-      assert.strictEqual(yield* durability(storeOn(RedisStore.nodeRedis(node))), "SessionConfigError")
+      assert.strictEqual(yield* durability(storeOn(RedisClient.nodeRedis(node))), "SessionConfigError")
     }))
 
   const settings = { appendonly: "yes", appendfsync: "always", "repl-diskless-sync-delay": "0" }
@@ -198,7 +198,7 @@ describe("a server that cannot be asked", () => {
     Effect.gen(function*() {
       const client = new Redis({ lazyConnect: true })
       for (const prefix of ["{app}:", "a{", "}"]) {
-        const error = yield* Effect.flip(storeOn(RedisStore.ioredis(client), { prefix }))
+        const error = yield* Effect.flip(storeOn(RedisClient.ioredis(client), { prefix }))
         assert.strictEqual(error._tag, "SessionConfigError")
       }
     }))
@@ -217,9 +217,9 @@ it.scopedLive("the rights that the documentation names are enough", () =>
     assert.deepStrictEqual([result._tag, warnings], ["Right", []])
     yield* Effect.flatMap(storeAt(url, { prefix: "shop:" }, user), works)
     const client = yield* nodeRedisOn(url, user)
-    yield* Effect.flatMap(storeOn(RedisStore.nodeRedis(client), { prefix: "shop:" }), works)
+    yield* Effect.flatMap(storeOn(RedisClient.nodeRedis(client), { prefix: "shop:" }), works)
     assert.strictEqual(
-      (yield* Effect.flip(storeOn(RedisStore.nodeRedis(client)).pipe(Effect.flatMap(works))))._tag,
+      (yield* Effect.flip(storeOn(RedisClient.nodeRedis(client)).pipe(Effect.flatMap(works))))._tag,
       "SessionStoreError"
     )
   }))
@@ -240,7 +240,7 @@ describe("what an error tells", () => {
         for (const client of ["ioredis", "node-redis"] as const) {
           const store = yield* client === "ioredis"
             ? storeAt(url, {}, options)
-            : Effect.flatMap(nodeRedisOn(url, options), (client) => storeOn(RedisStore.nodeRedis(client)))
+            : Effect.flatMap(nodeRedisOn(url, options), (client) => storeOn(RedisClient.nodeRedis(client)))
           const fields = { data: secret, subject: secret, namespace: secret, writeId: secret }
           const error = yield* Effect.flip(stored(store, fields))
           assert.instanceOf(error, SessionStoreError)
@@ -256,7 +256,7 @@ describe("what an error tells", () => {
     Effect.gen(function*() {
       const server = yield* Server.make()
       const redis = yield* ioredisOn(server.url, { enableOfflineQueue: false })
-      const store = yield* storeOn(RedisStore.ioredis(redis))
+      const store = yield* storeOn(RedisClient.ioredis(redis))
       const one = yield* stored(store)
       yield* server.signal("SIGKILL")
       for (const [name, run] of writes) {

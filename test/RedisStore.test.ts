@@ -1,7 +1,7 @@
 import { it } from "@effect/vitest"
 import { Effect, FastCheck, Option, Redacted } from "effect"
 import type { Client as Client } from "effect-session/RedisClient"
-import * as RedisStore from "effect-session/RedisStore"
+import * as RedisClient from "effect-session/RedisClient"
 import type { Store } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
 import { forAll, range } from "../src/internal/testing/law.js"
@@ -32,7 +32,7 @@ const url = () => servers.redis()
 const opened = Effect.gen(function*() {
   const redis = yield* ioredisOn(url())
   const prefix = freshPrefix()
-  const { client, sent } = noting(RedisStore.ioredis(redis))
+  const { client, sent } = noting(RedisClient.ioredis(redis))
   const store = yield* storeOn(client, { prefix })
   return { redis, store, sent, nameOf: (rest: string) => `${prefix}{all}:${rest}` }
 })
@@ -229,7 +229,10 @@ describe("calls", () => {
   it.scopedLive("never walk through all keys", () =>
     Effect.gen(function*() {
       const server = yield* Server.make()
-      yield* Effect.flatMap(ioredisOn(server.url), (redis) => Effect.flatMap(storeOn(RedisStore.ioredis(redis)), works))
+      yield* Effect.flatMap(
+        ioredisOn(server.url),
+        (redis) => Effect.flatMap(storeOn(RedisClient.ioredis(redis)), works)
+      )
       const stats = yield* server.ask("INFO", "commandstats")
       const used = [...stats.matchAll(/^cmdstat_([^:]+):/gm)].map(([, name = ""]) => name)
       assert.include(used, "evalsha")
@@ -240,7 +243,7 @@ describe("calls", () => {
     Effect.gen(function*() {
       const server = yield* Server.make()
       const redis = yield* ioredisOn(server.url)
-      const store = yield* storeOn(RedisStore.ioredis(redis))
+      const store = yield* storeOn(RedisClient.ioredis(redis))
       yield* works(store)
       yield* server.ask("SCRIPT", "FLUSH")
       yield* works(store)
@@ -260,12 +263,12 @@ describe("a command that the driver sends twice, because its reply was lost", ()
   it.scopedLive("is answered as it was the first time", () =>
     Effect.gen(function*() {
       const redis = yield* ioredisOn(url())
-      yield* works(yield* storeOn(doubling(RedisStore.ioredis(redis))))
+      yield* works(yield* storeOn(doubling(RedisClient.ioredis(redis))))
     }))
 
   it.scopedLive("even if others have written since", () =>
     Effect.gen(function*() {
-      const client = RedisStore.ioredis(yield* ioredisOn(url()))
+      const client = RedisClient.ioredis(yield* ioredisOn(url()))
       const prefix = freshPrefix()
       const store = yield* storeOn(client, { prefix })
       const { key, record } = yield* stored(store)

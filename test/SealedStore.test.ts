@@ -29,7 +29,7 @@ const secret = (seed: number) =>
   )
 const ring = Keyring.layer([{ id: "k1", secret: secret(1) }])
 
-const layer = () => SealedStore.layer().pipe(Layer.provide(MemoryStore.layer()), Layer.provide(ring))
+const layer = () => SealedStore.layer.pipe(Layer.provide(MemoryStore.layer), Layer.provide(ring))
 
 for (const { law, name } of storeLaws) {
   it.live(name, () => Effect.provide(law, layer()))
@@ -196,7 +196,7 @@ describe("what a sealed store keeps", () => {
 })
 
 describe("an engine that seals with the token", () => {
-  const engine = () => StoredEngine.layer({ seal: "token" }).pipe(Layer.provide(MemoryStore.layer()))
+  const engine = () => StoredEngine.layerWith({ seal: "token" }).pipe(Layer.provide(MemoryStore.layer))
   for (const { law, name } of [...engineLaws, ...storedEngineLaws]) {
     it.live(name, () => Effect.provide(law, engine()))
   }
@@ -211,13 +211,13 @@ describe("an engine that seals with the token", () => {
       assert.match(kept?.data ?? "", /^t1\.[A-Za-z0-9_-]+$/)
       assert.notInclude(Buffer.from(kept?.data.slice(3) ?? "", "base64url").toString("latin1"), "4242")
       assert.strictEqual(written._tag, "Written")
-    }).pipe(Effect.provide(StoredEngine.layer({ seal: "token" }).pipe(Layer.provideMerge(MemoryStore.layer())))))
+    }).pipe(Effect.provide(StoredEngine.layerWith({ seal: "token" }).pipe(Layer.provideMerge(MemoryStore.layer)))))
 })
 
 describe("every engine in memory seals with the token when it is told to, and keeps its own options", () => {
   const engines = {
-    MemoryEngine: () => MemoryEngine.layer({ seal: "token", timeout: "1 second", capacity: 1 }),
-    CacheEngine: () => CacheEngine.layer({ seal: "token", timeout: "1 second", maxEntries: 1 })
+    MemoryEngine: () => MemoryEngine.layerWith({ seal: "token", timeout: "1 second", capacity: 1 }),
+    CacheEngine: () => CacheEngine.layerWith({ seal: "token", timeout: "1 second", maxEntries: 1 })
   }
   for (const [name, engine] of Object.entries(engines)) {
     it.effect(name, () =>

@@ -54,7 +54,7 @@ const definition = (settings: SessionService.Settings): SessionService.Definitio
 /** The service of a tag with these settings of its own, in this environment. */
 const built = (variables: Variables, own: SessionService.Settings = {}) =>
   SessionConfig.layer<App, Data, never>(App, definition(own)).pipe(
-    Layer.provide(MemoryEngine.layer()),
+    Layer.provide(MemoryEngine.layer),
     Layer.provide(Layer.setConfigProvider(environment(variables)))
   )
 
@@ -328,7 +328,7 @@ describe("engine", () => {
   /** Engines that say when they are built; the second needs a client, and keeps no directory. */
   const engines = (builds: Array<string>) =>
     SessionConfig.engine({
-      memory: () => Layer.tap(MemoryEngine.layer(), () => Effect.sync(() => builds.push("memory"))),
+      memory: () => Layer.tap(MemoryEngine.layer, () => Effect.sync(() => builds.push("memory"))),
       remote: () =>
         Layer.effect(
           SessionEngine,
@@ -336,7 +336,7 @@ describe("engine", () => {
             builds.push(client)
             return engine
           })
-        ).pipe(Layer.provide(MemoryEngine.layer()))
+        ).pipe(Layer.provide(MemoryEngine.layer))
     })
 
   const choose = (variables: Variables) =>
@@ -369,7 +369,7 @@ describe("engine", () => {
     expectTypeOf<Layer.Layer.Context<typeof both>>().toEqualTypeOf<Client>()
     expectTypeOf<Layer.Layer.Error<typeof both>>().toEqualTypeOf<ConfigError.ConfigError>()
     expectTypeOf(both).not.toExtend<Layer.Layer<SessionDirectory, ConfigError.ConfigError, Client>>()
-    const one = SessionConfig.engine({ memory: () => MemoryEngine.layer() })
+    const one = SessionConfig.engine({ memory: () => MemoryEngine.layer })
     expectTypeOf(one).toExtend<Layer.Layer<SessionEngine | SessionDirectory, ConfigError.ConfigError>>()
     // @ts-expect-error an engine provides SessionEngine
     SessionConfig.engine({ none: () => Layer.empty })

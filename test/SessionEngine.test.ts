@@ -7,6 +7,6 @@ import { combined, stores } from "./support/stores.js"
 for (const [store, layer] of [...stores, ...combined]) {
   for (const { law, name } of [...engineLaws, ...storedEngineLaws]) {
     it.live(`${store}: ${name}`, () =>
-      Effect.provide(law, Layer.provide(StoredEngine.layer({ timeout: "1 minute" }), layer())))
+      Effect.provide(law, Layer.provide(StoredEngine.layerWith({ timeout: "1 minute" }), layer())))
   }
 }

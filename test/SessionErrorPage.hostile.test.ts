@@ -106,7 +106,7 @@ describe("an error of the session", () => {
         for (const text of [error.message, String(error), error.stack ?? "", error.problem]) {
           assert.notMatch(text, /hunter2|<script|4111/)
         }
-      }).pipe(Effect.provide(Layer.provide(Survey.layer, MemoryEngine.layer()))))
+      }).pipe(Effect.provide(Layer.provide(Survey.layer, MemoryEngine.layer))))
   }
 
   it.effect("a conflict by a value that no longer fits is placed in words of the schema", () =>
@@ -126,7 +126,7 @@ describe("an error of the session", () => {
         "answers.*.points"
       ])
       assert.notMatch(String(error), /hunter2|<script/)
-    }).pipe(Effect.provide(Layer.provide(Survey.layer, MemoryEngine.layer()))))
+    }).pipe(Effect.provide(Layer.provide(Survey.layer, MemoryEngine.layer))))
 
   it.effect("the log of a record that no longer fits names no key of its data", () =>
     Effect.gen(function*() {
@@ -135,7 +135,7 @@ describe("an error of the session", () => {
       class Later extends Session.Tag<Later>()("test/Survey", {
         schema: Schema.Struct({ any: Schema.optional(Schema.Record({ key: Schema.String, value: Schema.Int })) })
       }) {}
-      const engine = yield* Effect.context<Layer.Layer.Success<ReturnType<typeof MemoryEngine.layer>>>()
+      const engine = yield* Effect.context<Layer.Layer.Success<typeof MemoryEngine.layer>>()
       const read = yield* visit(Later, Later.value, cookie).pipe(
         Effect.provide(Layer.provide(Later.layer, Layer.succeedContext(engine))),
         Effect.provide(
@@ -147,7 +147,7 @@ describe("an error of the session", () => {
       assert.strictEqual(lines.length, 1)
       assert.include(lines[0], "any.*")
       assert.notMatch(lines[0] ?? "", /hunter2|<script/)
-    }).pipe(Effect.provide(Layer.provideMerge(Survey.layer, MemoryEngine.layer()))))
+    }).pipe(Effect.provide(Layer.provideMerge(Survey.layer, MemoryEngine.layer))))
 })
 
 /** Every error, with hostile text in every field that takes one. */

@@ -23,7 +23,7 @@ const setUp = Effect.gen(function*() {
   const server = (store: Store) =>
     Effect.map(
       Layer.build(Cart.layer.pipe(
-        Layer.provide(StoredEngine.layer()),
+        Layer.provide(StoredEngine.layer),
         Layer.provide(Layer.succeed(SessionStore, store))
       )),
       (context) => <A, E>(handler: Effect.Effect<A, E, Cart>, cookie?: string) =>

@@ -24,14 +24,14 @@ const sessions = ShopSession.layerWith({
   expiry: Expiry.earliest(Expiry.idle("20 minutes"), Expiry.absolute("2 hours")),
   watchEvery: "1 minute"
 }).pipe(
-  Layer.provideMerge(StoredEngine.layer()),
+  Layer.provideMerge(StoredEngine.layer),
   Layer.provideMerge(Intercept.layer((operation, call, args) =>
     Effect.suspend(() => {
       if (operation === "load") faults.looks++
       return faults.wrap(operation, call, args)
     })
   )),
-  Layer.provide(MemoryStore.layer())
+  Layer.provide(MemoryStore.layer)
 )
 
 const test = (

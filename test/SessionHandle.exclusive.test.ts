@@ -211,7 +211,7 @@ describe("exclusive logins in processes of their own", () => {
   const processOn = (store: Store) =>
     Effect.scoped(Layer.build(
       ShopSession.layerWith({ commitTimeout: "1 minute" }).pipe(
-        Layer.provideMerge(StoredEngine.layer({ timeout: "1 minute" })),
+        Layer.provideMerge(StoredEngine.layerWith({ timeout: "1 minute" })),
         Layer.provide(Layer.succeed(SessionStore, store))
       )
     ))
@@ -250,7 +250,7 @@ describe("exclusive logins in processes of their own", () => {
 describe("an exclusive login whose others cannot be ended", () => {
   it.live("is answered with 503, and its cookie is sent", () =>
     Effect.gen(function*() {
-      const shop = yield* Shop.make(MemoryStore.layer())
+      const shop = yield* Shop.make(MemoryStore.layer)
       const cookie = yield* login(shop)
       shop.intercept = (operation, call) =>
         operation === "revokeSubject"
@@ -263,7 +263,7 @@ describe("an exclusive login whose others cannot be ended", () => {
 
   it.live("is undone by discard, and by a response with 500, before anything has ended", () =>
     Effect.gen(function*() {
-      const shop = yield* Shop.make(MemoryStore.layer())
+      const shop = yield* Shop.make(MemoryStore.layer)
       const cookie = yield* login(shop)
       yield* shop.request(Effect.all([exclusively, ShopSession.discard]).pipe(Effect.zipRight(ok)), cookie)
       const failed = yield* shop.request(Effect.zipRight(exclusively, Effect.fail("broken")), cookie)

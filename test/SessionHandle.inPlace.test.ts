@@ -180,12 +180,12 @@ const ways = (
   }
 })
 
-type Memory = Layer.Layer.Success<ReturnType<typeof MemoryEngine.layer>>
+type Memory = Layer.Layer.Success<typeof MemoryEngine.layer>
 
 const onMemory = <A, E, E2, I>(
   tag: { readonly layer: Layer.Layer<I, E, Memory> },
   effect: Effect.Effect<A, E2, I | Memory>
-) => Effect.provide(effect, Layer.provideMerge(tag.layer, MemoryEngine.layer()))
+) => Effect.provide(effect, Layer.provideMerge(tag.layer, MemoryEngine.layer))
 
 describe("a value that may be changed in place", () => {
   for (const [title, kind] of Object.entries(kinds)) {
@@ -274,7 +274,7 @@ class Shop extends Session.Tag<Shop>()("test/Shop", {
   }),
   merge: { merged: (base, mine, theirs) => [...Merge.union(base, mine, theirs)] }
 }) {}
-const shop = Layer.provide(Shop.layer, MemoryEngine.layer())
+const shop = Layer.provide(Shop.layer, MemoryEngine.layer)
 const test = <E>(title: string, effect: Effect.Effect<unknown, E, Layer.Layer.Success<typeof shop>>) =>
   it.effect(title, () => Effect.provide(effect, shop))
 
@@ -441,7 +441,7 @@ describe("everything else that hands out a value", () => {
         Option.map(first.result, (note) => note.push("spoiled"))
         assert.deepStrictEqual((yield* visit(Noted, Noted.take("note"))).result, Option.some(["welcome"]))
       }),
-      Noted.layer.pipe(Layer.provideMerge(MemoryEngine.layer()))
+      Noted.layer.pipe(Layer.provideMerge(MemoryEngine.layer))
     )
   })
 
@@ -462,7 +462,7 @@ describe("everything else that hands out a value", () => {
       const { cookie } = yield* visit(Old, Old.authenticate("ann"))
       for (let i = 0; i < 2; i++) assert.strictEqual((yield* visit(New, New.get("count"), cookie)).result, 1)
       assert.deepStrictEqual(shared, [])
-    }).pipe(Effect.provide(Layer.provide(Layer.merge(Old.layer, New.layer), MemoryEngine.layer())))
+    }).pipe(Effect.provide(Layer.provide(Layer.merge(Old.layer, New.layer), MemoryEngine.layer)))
   })
 
   it.effect("a Class: what an instance holds besides its fields is not shared", () => {

@@ -40,7 +40,7 @@ const setUp = Effect.gen(function*() {
   const server = (store: Store) =>
     Effect.map(
       Layer.build(
-        Cart.layer.pipe(Layer.provide(StoredEngine.layer()), Layer.provide(Layer.succeed(SessionStore, store)))
+        Cart.layer.pipe(Layer.provide(StoredEngine.layer), Layer.provide(Layer.succeed(SessionStore, store)))
       ),
       (context) => <A, E>(handler: Effect.Effect<A, E, Cart>, cookie?: string) =>
         Effect.provide(visit(Cart, handler, cookie), context)
@@ -115,8 +115,8 @@ describe("fresh forgets what the handler has read", () => {
 describe("what runs alone", () => {
   it.live("if it is interrupted at any moment, the others go on", () =>
     Effect.scoped(Effect.gen(function*() {
-      const layer = Layer.provide(Cart.layer, StoredEngine.layer())
-      const service = yield* Effect.provide(Cart.service, Layer.provide(layer, MemoryStore.layer()))
+      const layer = Layer.provide(Cart.layer, StoredEngine.layer)
+      const service = yield* Effect.provide(Cart.service, Layer.provide(layer, MemoryStore.layer))
       const bad: Array<number> = []
       for (let op = 1; op < 80; op++) {
         const session = service.request(undefined)

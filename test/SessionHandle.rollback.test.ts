@@ -16,7 +16,7 @@ class App extends Session.Tag<App>()("test/Rollback", {
   })
 }) {}
 
-const engine = Layer.provideMerge(App.layer, MemoryEngine.layer())
+const engine = Layer.provideMerge(App.layer, MemoryEngine.layer)
 const test = <E>(title: string, effect: Effect.Effect<unknown, E, Layer.Layer.Success<typeof engine>>) =>
   it.effect(title, () => Effect.provide(effect, engine))
 

@@ -24,7 +24,7 @@ class Required extends Session.Tag<Required>()("test/Required", {
   initial: { step: 0, name: "new" }
 }) {}
 
-const memory = Layer.provide(App.layer, MemoryEngine.layer())
+const memory = Layer.provide(App.layer, MemoryEngine.layer)
 const test = <E>(title: string, effect: Effect.Effect<unknown, E, Layer.Layer.Success<typeof memory>>) =>
   it.effect(title, () => Effect.provide(effect, memory))
 
@@ -130,7 +130,7 @@ describe("reading and changing", () => {
         yield* visit(Nullable, Nullable.remove(key), cookie)
         expect((yield* visit(Nullable, see(key), cookie)).result).toStrictEqual(absent)
       }
-    }).pipe(Effect.provide(Layer.provide(Nullable.layer, MemoryEngine.layer())))
+    }).pipe(Effect.provide(Layer.provide(Nullable.layer, MemoryEngine.layer)))
   })
 
   test(
@@ -235,7 +235,7 @@ describe("reading and changing", () => {
       const error = yield* Effect.flip(visit(Required, Required.set("name", ""), cookie))
       assert.strictEqual(error._tag, "SessionInvalid")
       assert.deepStrictEqual((yield* visit(Required, Required.value, cookie)).result, { step: 1, name: "new" })
-    }).pipe(Effect.provide(Layer.provide(Required.layer, MemoryEngine.layer()))))
+    }).pipe(Effect.provide(Layer.provide(Required.layer, MemoryEngine.layer))))
 })
 
 describe("concurrent branches of one handler share the handle", () => {
@@ -309,9 +309,9 @@ describe("a field whose encoding takes time", () => {
           : call
       )
       const layer = Slow.layer.pipe(
-        Layer.provide(StoredEngine.layer()),
+        Layer.provide(StoredEngine.layer),
         Layer.provide(parked),
-        Layer.provide(MemoryStore.layer())
+        Layer.provide(MemoryStore.layer)
       )
       const handler = Effect.gen(function*() {
         const session = yield* Slow
@@ -348,7 +348,7 @@ describe("a field whose encoding takes time", () => {
         yield* Deferred.succeed(latch, undefined)
         const error = yield* Effect.flip(Fiber.join(begun.result))
         assert.strictEqual(error._tag, "SessionCommitted")
-      }).pipe(Effect.provide(Layer.provide(Slow.layer, MemoryEngine.layer())))
+      }).pipe(Effect.provide(Layer.provide(Slow.layer, MemoryEngine.layer)))
     }))
 })
 
@@ -360,7 +360,7 @@ for (const [name, layer] of stores) {
   ) =>
     it.effect(title, () =>
       effect.pipe(
-        Effect.provide(App.layerWith({ expiry }).pipe(Layer.provide(StoredEngine.layer()), Layer.provide(layer()))),
+        Effect.provide(App.layerWith({ expiry }).pipe(Layer.provide(StoredEngine.layer), Layer.provide(layer()))),
         Effect.orDie
       ))
   const isAlive = (cookie: string | undefined) =>

@@ -17,7 +17,7 @@ class App extends Session.Tag<App>()("test/Time", {
   expiry: Expiry.earliest(Expiry.idle("1 hour"), Expiry.absolute("3 hours"))
 }) {}
 
-const engine = MemoryEngine.layer()
+const engine = MemoryEngine.layer
 const test = <E>(
   title: string,
   effect: Effect.Effect<unknown, E, Layer.Layer.Success<typeof App.layer>>,

@@ -30,7 +30,7 @@ const live = (
     serve(
       HttpServer.serve(app).pipe(
         Layer.provide(ShopSession.layerWith({ cookie })),
-        Layer.provide(MemoryEngine.layer())
+        Layer.provide(MemoryEngine.layer)
       )
     ).pipe(Effect.flatMap(body), Effect.scoped, Effect.orDie))
 

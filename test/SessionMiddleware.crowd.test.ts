@@ -38,10 +38,10 @@ const ring = Keyring.layer([{ id: "k", secret: Redacted.make(randomBytes(32).toS
 
 /** Engines, each over a store that stays while servers come and go. */
 const engines: Readonly<Record<string, () => Layer.Layer<SessionEngine>>> = {
-  memory: () => Layer.provide(StoredEngine.layer(), Layer.succeed(SessionStore, MemoryStore.make())),
-  sealed: () => Layer.provide(CookieEngine.layer(), Layer.orDie(ring)),
+  memory: () => Layer.provide(StoredEngine.layer, Layer.succeed(SessionStore, MemoryStore.make())),
+  sealed: () => Layer.provide(CookieEngine.layer, Layer.orDie(ring)),
   ledger: () =>
-    CookieEngine.layerWithLedger().pipe(
+    CookieEngine.layerLedger.pipe(
       Layer.provide(Layer.orDie(ring)),
       Layer.provide(Layer.succeed(SessionStore, MemoryStore.make()))
     )

@@ -67,7 +67,7 @@ const curl = (...args: ReadonlyArray<string>): Effect.Effect<string> =>
 const start = (host: string, settings: Settings) =>
   Effect.gen(function*() {
     const port = yield* serve(
-      HttpServer.serve(app).pipe(Layer.provide(Users.layerWith(settings)), Layer.provide(MemoryEngine.layer()))
+      HttpServer.serve(app).pipe(Layer.provide(Users.layerWith(settings)), Layer.provide(MemoryEngine.layer))
     )
     const jar = Path.join(yield* directory, "jar")
     const url = `http://${host}:${port}`

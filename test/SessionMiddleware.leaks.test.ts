@@ -102,7 +102,7 @@ describe("a response that carries the cookie and breaks off while it is sent", (
       const { layer, printed } = observed()
       const { dispose, handler } = HttpApp.toWebHandlerLayer(
         Visitor.middleware(Effect.as(login, brokenStream)),
-        Layer.mergeAll(Layer.provide(Visitor.layer, MemoryEngine.layer()), layer)
+        Layer.mergeAll(Layer.provide(Visitor.layer, MemoryEngine.layer), layer)
       )
       const failing = Effect.promise(async () => {
         const answer = await handler(new Request("http://localhost/"))

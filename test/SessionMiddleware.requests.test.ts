@@ -27,7 +27,7 @@ const handlerOf = <E>(app: HttpApp.Default<E, Users>, cookie: SessionCookie.Cook
         HttpApp.toWebHandlerLayer(
           Users.middleware(app),
           Layer.merge(
-            Layer.provide(Users.layerWith({ cookie }), MemoryEngine.layer()),
+            Layer.provide(Users.layerWith({ cookie }), MemoryEngine.layer),
             Logger.remove(Logger.defaultLogger)
           )
         )
@@ -57,7 +57,7 @@ describe("the host of a request", () => {
       const port = yield* serve(
         HttpServer.serve(Users.middleware(set)).pipe(
           Layer.provide(Users.layerWith({ cookie: SessionCookie.development })),
-          Layer.provide(MemoryEngine.layer())
+          Layer.provide(MemoryEngine.layer)
         ),
         // Its requests and responses have the interface of those of HTTP/1.
         () => Http2.createServer() as unknown as Http.Server
@@ -96,7 +96,7 @@ describe("a Secure cookie over plain http", () => {
         HttpServer.serve(Users.middleware(set)).pipe(
           Layer.provide(Logger.add(logger)),
           Layer.provide(Users.layer),
-          Layer.provide(MemoryEngine.layer())
+          Layer.provide(MemoryEngine.layer)
         )
       )
       for (let time = 0; time < times; time++) yield* request(port, "/", headers)
@@ -148,7 +148,7 @@ describe("a visitor who follows a link of another site, with SameSite=Strict", (
       const port = yield* serve(
         HttpServer.serve(site).pipe(
           Layer.provide(Users.layerWith({ cookie: { sameSite: "strict" } })),
-          Layer.provide(MemoryEngine.layer())
+          Layer.provide(MemoryEngine.layer)
         )
       )
       for (const method of ["GET", "HEAD"]) {
@@ -172,7 +172,7 @@ describe("HEAD", () => {
         HttpRouter.use(Users.middleware)
       )
       const port = yield* serve(
-        HttpServer.serve(site).pipe(Layer.provide(Users.layer), Layer.provide(MemoryEngine.layer()))
+        HttpServer.serve(site).pipe(Layer.provide(Users.layer), Layer.provide(MemoryEngine.layer))
       )
       const cookie = yield* pairOf(yield* request(port, "/order"))
       const ask = (method: string) => request(port, "/", [["Cookie", cookie]], method)

@@ -57,7 +57,7 @@ const serve = (sessions: typeof plain = plain) =>
     Layer.build(
       HttpServer.serve(app, HttpMiddleware.xForwardedHeaders).pipe(
         Layer.provide(sessions),
-        Layer.provide(MemoryEngine.layer()),
+        Layer.provide(MemoryEngine.layer),
         Layer.provideMerge(NodeHttpServer.layer(() => createServer(), { port: 0, host: "127.0.0.1" })),
         Layer.provide(Logger.remove(Logger.defaultLogger))
       )

@@ -44,7 +44,7 @@ describe("rounds", () => {
     it.scoped(`of ten minutes, with a jitter of ${fraction}`, () =>
       Effect.gen(function*() {
         const rounds = watched(idle)
-        yield* Layer.build(Layer.provide(SessionReaper.layer(), rounds.layer))
+        yield* Layer.build(Layer.provide(SessionReaper.layer, rounds.layer))
         yield* TestClock.adjust(3 * tenMinutes - minute)
         moments.forEach((moment, i) => assert.strictEqual(rounds.moments[i], Math.round(moment)))
       }).pipe(Effect.withRandom(always(fraction))))
@@ -53,7 +53,7 @@ describe("rounds", () => {
   it.scoped("of several nodes do not march in step, and none leaves its bounds", () =>
     Effect.gen(function*() {
       const nodes = range(20).map(() => watched(idle))
-      yield* Effect.forEach(nodes, ({ layer }) => Layer.build(Layer.provide(SessionReaper.layer(), layer)))
+      yield* Effect.forEach(nodes, ({ layer }) => Layer.build(Layer.provide(SessionReaper.layer, layer)))
       yield* TestClock.adjust(3 * hour)
       const all = nodes.map(({ moments }) => moments)
       for (const moments of all) {
@@ -72,7 +72,7 @@ describe("rounds", () => {
       yield* rows(store, 2500, start - 1)
       yield* rows(store, 7, start + hour)
       const living = yield* stored(store, endingAt(start + 3 * hour))
-      yield* Layer.build(Layer.provide(SessionReaper.layer(), maintains(store)))
+      yield* Layer.build(Layer.provide(SessionReaper.layer, maintains(store)))
       yield* TestClock.adjust(2 * minute)
       assert.deepStrictEqual(yield* store.count(start), { current: 8, expired: 0 })
       yield* TestClock.adjust(hour + tenMinutes * 1.2)
@@ -163,7 +163,7 @@ describe("a round", () => {
         ...store,
         removeExpired: ({ now, limit }) => Effect.delay(store.removeExpired({ now, limit }), "3 seconds")
       }
-      yield* Layer.build(Layer.provide(SessionReaper.layer({ batch: 10 }), maintains(slow)))
+      yield* Layer.build(Layer.provide(SessionReaper.layerWith({ batch: 10 }), maintains(slow)))
       const left = Effect.map(store.count(start), ({ expired }) => expired)
       yield* TestClock.adjust(5 * minute)
       assert.strictEqual(yield* left, 10)
@@ -212,7 +212,7 @@ describe("a store that fails", () => {
       return Effect.gen(function*() {
         const before = (yield* Metric.value(SessionReaper.failures)).count
         const rounds = watched((call) => call === 0 ? failure : Effect.succeed(0))
-        yield* Layer.build(Layer.provide(SessionReaper.layer(), rounds.layer))
+        yield* Layer.build(Layer.provide(SessionReaper.layer, rounds.layer))
         yield* TestClock.adjust(2 * tenMinutes)
         assert.isAtLeast(rounds.moments.length, 2)
         assert.strictEqual((yield* Metric.value(SessionReaper.failures)).count - before, 1)
@@ -238,7 +238,7 @@ describe("the end of the scope", () => {
       const begun = yield* Deferred.make<void>()
       const rounds = watched(() => Effect.zipRight(Deferred.succeed(begun, undefined), batch))
       const scope = yield* Scope.make()
-      yield* Layer.buildWithScope(Layer.provide(SessionReaper.layer(), rounds.layer), scope).pipe(
+      yield* Layer.buildWithScope(Layer.provide(SessionReaper.layer, rounds.layer), scope).pipe(
         Effect.uninterruptible
       )
       yield* TestClock.adjust(minute)
@@ -284,7 +284,7 @@ describe("options that cannot work", () => {
     it.effect(`${Object.entries(options).map(([name, value]) => `${name}: ${String(value)}`)} is refused`, () =>
       Effect.gen(function*() {
         const store = watched(idle)
-        const error = yield* Effect.flip(Effect.scoped(Layer.build(SessionReaper.layer(options))))
+        const error = yield* Effect.flip(Effect.scoped(Layer.build(SessionReaper.layerWith(options))))
         assert.deepStrictEqual(error, new SessionConfigError({ subject: "SessionReaper", problem }))
         const exit = yield* Effect.exit(SessionReaper.sweep(options))
         assert.deepStrictEqual(exit, Exit.die(error))

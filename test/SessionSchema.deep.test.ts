@@ -247,7 +247,7 @@ class Forum extends Session.Tag<Forum>()("test/Forum", {
 }) {}
 
 describe("in a request", () => {
-  const forum = Layer.provide(Forum.layer, MemoryEngine.layer())
+  const forum = Layer.provide(Forum.layer, MemoryEngine.layer)
   const deep = nest(3000, (inner) => ({ name: "a", children: [inner] }), { name: "z", children: [] }) as Tree
   const cycle: { self?: unknown } = {}
   cycle.self = cycle
@@ -312,11 +312,11 @@ describe("in a request", () => {
     for (const onUndecodable of ["restart", "fail"] as const) {
       it.effect(`stored data of ${title} follows the policy for data that does not fit: ${onUndecodable}`, () => {
         const codec = { encode: () => data, decode: (text: string): unknown => JSON.parse(text) }
-        const store = MemoryStore.layer()
+        const store = MemoryStore.layer
         const layer = (policy: typeof onUndecodable) =>
           Layer.provide(
             Layer.fresh(Forum.layerWith({ onUndecodable: policy })),
-            StoredEngine.layer({ maxSessionBytes: 10_000_000 })
+            StoredEngine.layerWith({ maxSessionBytes: 10_000_000 })
           )
         return Effect.gen(function*() {
           const { cookie } = yield* visit(Forum, Forum.set("count", 1)).pipe(
@@ -345,6 +345,6 @@ describe("in a request", () => {
     return Effect.gen(function*() {
       const { cookie } = yield* visit(Old, Old.set("text", "t"))
       assert.isUndefined((yield* visit(New, New.get("any"), cookie)).result)
-    }).pipe(Effect.provide(Layer.provide(Layer.merge(Old.layer, New.layer), MemoryEngine.layer())))
+    }).pipe(Effect.provide(Layer.provide(Layer.merge(Old.layer, New.layer), MemoryEngine.layer)))
   })
 })

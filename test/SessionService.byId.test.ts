@@ -29,14 +29,14 @@ const combined: typeof stores = [
   ],
   [
     "sealed",
-    () => Layer.provide(SealedStore.layer(), [Layer.sync(SessionStore, () => MemoryStore.make()), keyringOf(firstKey)])
+    () => Layer.provide(SealedStore.layer, [Layer.sync(SessionStore, () => MemoryStore.make()), keyringOf(firstKey)])
   ]
 ]
 
 const add = (item: string) => App.update("items", (items) => [...items, item])
 
 for (const [name, layer] of [...stores, ...combined]) {
-  const provided = () => App.layer.pipe(Layer.provideMerge(StoredEngine.layer()), Layer.provideMerge(layer()))
+  const provided = () => App.layer.pipe(Layer.provideMerge(StoredEngine.layer), Layer.provideMerge(layer()))
   const test = (
     title: string,
     effect: Effect.Effect<unknown, unknown, Layer.Layer.Success<ReturnType<typeof provided>>>
@@ -151,8 +151,8 @@ describe("sessions that a job cannot read", () => {
       assert.isTrue(yield* Effect.flatMap(Effect.flatten(made.token), sessions.exists))
     }).pipe(
       Effect.provide(App.layer.pipe(
-        Layer.provideMerge(StoredEngine.layer({ seal: "token" })),
-        Layer.provide(MemoryStore.layer())
+        Layer.provideMerge(StoredEngine.layerWith({ seal: "token" })),
+        Layer.provide(MemoryStore.layer)
       )),
       Effect.orDie
     ))

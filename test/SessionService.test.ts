@@ -3,7 +3,7 @@ import { Cause, ConfigProvider, Duration, Effect, Exit, Layer, Schema } from "ef
 import { Expiry, MemoryEngine, Session, SessionConfigError, SessionCookie } from "effect-session"
 import { assert, describe } from "vitest"
 
-const engine = MemoryEngine.layer()
+const engine = MemoryEngine.layer
 
 class Plain
   extends Session.Tag<Plain>()("test/Plain", { schema: Schema.Struct({ a: Schema.optional(Schema.String) }) })
@@ -82,7 +82,7 @@ describe("a configuration that cannot work fails the layer with a sentence", () 
     ],
     [
       "equal cookie names on two engines",
-      Layer.merge(Layer.provide(Plain.layer, MemoryEngine.layer()), Layer.provide(Other.layer, MemoryEngine.layer())),
+      Layer.merge(Layer.provide(Plain.layer, MemoryEngine.layer), Layer.provide(Other.layer, MemoryEngine.layer)),
       /is taken by the session/
     ]
   ]

@@ -54,7 +54,7 @@ describe("a handler without HTTP", () => {
         Effect.provide(
           SessionTest.handle(ShopSession).pipe(
             Layer.provide(ShopSession.layer),
-            Layer.provide(StoredEngine.layer({ timeout: "20 seconds" })),
+            Layer.provide(StoredEngine.layerWith({ timeout: "20 seconds" })),
             Layer.provide(store())
           )
         ),

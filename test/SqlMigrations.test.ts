@@ -183,7 +183,7 @@ for (const [dialect, database, schema] of databases) {
 
     it.live("the layer makes the tables, so that a store over it works", () =>
       Effect.flatMap(SqlStore.make(), works).pipe(
-        Effect.provide(Layer.provideMerge(SqlMigrations.layer(), database()))
+        Effect.provide(Layer.provideMerge(SqlMigrations.layer, database()))
       ))
   })
 }

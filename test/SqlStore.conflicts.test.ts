@@ -209,7 +209,7 @@ describe("sqlite", () => {
   const opened = Effect.gen(function*() {
     const client = SqliteClient.layer({ filename: yield* file })
     const context = yield* Layer.build(
-      SqlStore.layer().pipe(Layer.provide(SqlMigrations.layer()), Layer.provideMerge(client))
+      SqlStore.layer.pipe(Layer.provide(SqlMigrations.layer), Layer.provideMerge(client))
     )
     yield* Context.get(context, SqlClient).unsafe("PRAGMA busy_timeout = 0")
     const other = Context.get(yield* Layer.build(Layer.fresh(client)), SqlClient)

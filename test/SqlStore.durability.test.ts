@@ -14,7 +14,8 @@ import { freshPrefix, mysqlClient, ofMariadb, postgresClient, sqliteClient } fro
 const prefix = freshPrefix()
 
 /** A client of a database with the tables that a store asks for. */
-const migrated = <E>(client: Layer.Layer<SqlClient, E>) => Layer.provideMerge(SqlMigrations.layer({ prefix }), client)
+const migrated = <E>(client: Layer.Layer<SqlClient, E>) =>
+  Layer.provideMerge(SqlMigrations.layerWith({ prefix }), client)
 
 /** What is claimed, or why the store is refused; and what was warned of. */
 const claimed = (options: SqlStore.SqlStoreOptions = {}) =>

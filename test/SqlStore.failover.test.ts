@@ -67,14 +67,14 @@ describe("a database that becomes read-only, while its address leads to another 
         const [first, second] = [yield* server, yield* server]
         const portOf = (url: string) => Number(new URL(url).port)
         for (const url of [first, second]) {
-          yield* Effect.scoped(Layer.build(Layer.provide(SqlMigrations.layer(), client(url, 1))))
+          yield* Effect.scoped(Layer.build(Layer.provide(SqlMigrations.layer, client(url, 1))))
         }
         const proxy = yield* LossyProxy.make(portOf(first))
         const url = new URL(first)
         url.port = String(proxy.port)
         url.hostname = "127.0.0.1"
         app(url)
-        const context = yield* Layer.build(Layer.provide(SqlStore.layer(), client(url.href)))
+        const context = yield* Layer.build(Layer.provide(SqlStore.layer, client(url.href)))
         const store = Context.get(context, SessionStore)
         const one = yield* stored(store)
         const admin = Context.get(yield* Layer.build(client(first, 1)), SqlClient)

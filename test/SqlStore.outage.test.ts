@@ -53,7 +53,7 @@ describe("a database that goes away", () => {
       const opened = <A, E>(use: Effect.Effect<A, E, SessionStore>) =>
         Effect.provide(
           use,
-          SqlStore.layer().pipe(Layer.provide(SqlMigrations.layer()), Layer.provide(SqliteClient.layer({ filename })))
+          SqlStore.layer.pipe(Layer.provide(SqlMigrations.layer), Layer.provide(SqliteClient.layer({ filename })))
         )
       const [one, destroyed, revoked] = yield* opened(Effect.gen(function*() {
         const store = yield* SessionStore

@@ -16,8 +16,8 @@ import * as servers from "./support/sharedServers.js"
 import { freshPrefix, postgresClient, sqlStore } from "./support/stores.js"
 
 /** A store on a database of its own and with one connection, so that its statements can be looked at. */
-const store = SqlStore.layer().pipe(
-  Layer.provideMerge(SqlMigrations.layer()),
+const store = SqlStore.layer.pipe(
+  Layer.provideMerge(SqlMigrations.layer),
   Layer.provideMerge(postgresDatabase({ maxConnections: 1 }))
 )
 

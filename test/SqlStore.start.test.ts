@@ -47,13 +47,13 @@ describe.each(databases)("%s", (_, database) => {
   run(
     "without tables, the layer fails and names both ways to make them",
     Effect.gen(function*() {
-      const error = yield* Effect.flip(Layer.build(SqlStore.layer({ durableDestroy: false })))
+      const error = yield* Effect.flip(Layer.build(SqlStore.layerWith({ durableDestroy: false })))
       assert.instanceOf(error, SessionConfigError)
       assert.include(error.message, "The tables effect_sessions and effect_session_epochs are missing or out of date")
       assert.include(error.message, `"npx effect-session migrate --database-url <url>"`)
-      assert.include(error.message, "provide SqlMigrations.layer() to this layer")
+      assert.include(error.message, "provide SqlMigrations.layer to this layer")
       assert.include(yield* problem({ prefix: "app_" }), `--database-url <url> --prefix "app_"`)
-      assert.include(yield* problem({ prefix: "app_" }), `SqlMigrations.layer({ prefix: "app_" })`)
+      assert.include(yield* problem({ prefix: "app_" }), `SqlMigrations.layerWith({ prefix: "app_" })`)
     })
   )
 

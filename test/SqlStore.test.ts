@@ -124,7 +124,7 @@ describe("clients", () => {
         const uses = [
           Effect.asVoid(SqlStore.make()),
           Effect.asVoid(SqlMigrations.run()),
-          Effect.asVoid(Effect.scoped(Layer.build(SqlStore.layer())))
+          Effect.asVoid(Effect.scoped(Layer.build(SqlStore.layer)))
         ]
         for (const use of uses) {
           const error = yield* Effect.flip(use)

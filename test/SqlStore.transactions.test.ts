@@ -71,8 +71,8 @@ describe("with a pool of its own", () => {
     /** The store on one client, the application on another, both on the same database. */
     const ownPool = (prefix: string) =>
       Layer.merge(
-        SqlStore.layer({ prefix, ownPool: true }).pipe(
-          Layer.provide(SqlMigrations.layer({ prefix })),
+        SqlStore.layerWith({ prefix, ownPool: true }).pipe(
+          Layer.provide(SqlMigrations.layerWith({ prefix })),
           Layer.provide(client({ maxConnections: 2 }))
         ),
         client({ maxConnections: 1 })

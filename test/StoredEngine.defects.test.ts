@@ -46,7 +46,7 @@ const throwing = (): never => {
 }
 
 const provided = (store: Store) =>
-  Layer.build(Layer.provide(StoredEngine.layer({ timeout: "20 seconds" }), Layer.succeed(SessionStore, store)))
+  Layer.build(Layer.provide(StoredEngine.layerWith({ timeout: "20 seconds" }), Layer.succeed(SessionStore, store)))
 
 const token = Redacted.make(`r1.${"A".repeat(43)}`)
 

@@ -122,7 +122,7 @@ const isTooLarge = (error: unknown) => {
 }
 
 describe("a visitor whose session grows too large", () => {
-  const memory = Layer.provideMerge(Shop.layer, MemoryEngine.layer())
+  const memory = Layer.provideMerge(Shop.layer, MemoryEngine.layer)
 
   it.effect("is answered with SessionTooLarge, which names the large fields, and nothing is written", () =>
     Effect.gen(function*() {
@@ -158,23 +158,26 @@ describe("a visitor whose session grows too large", () => {
 describe("each engine over a store has the limit as an option", () => {
   const maxSessionBytes = 100
   const prefix = "size_"
-  const sqlite = Layer.provideMerge(SqlMigrations.layer({ prefix }), sqliteClient)
+  const sqlite = Layer.provideMerge(SqlMigrations.layerWith({ prefix }), sqliteClient)
   const engines: ReadonlyArray<readonly [string, Layer.Layer<StoredEngine.Provided, unknown>]> = [
-    ["StoredEngine", Layer.provide(StoredEngine.layer({ maxSessionBytes }), MemoryStore.layer())],
-    ["MemoryEngine", MemoryEngine.layer({ maxSessionBytes })],
-    ["CacheEngine", CacheEngine.layer({ maxSessionBytes })],
+    ["StoredEngine", Layer.provide(StoredEngine.layerWith({ maxSessionBytes }), MemoryStore.layer)],
+    ["MemoryEngine", MemoryEngine.layerWith({ maxSessionBytes })],
+    ["CacheEngine", CacheEngine.layerWith({ maxSessionBytes })],
     [
       "FileEngine",
       Layer.unwrapScoped(
         Effect.map(temporaryDirectory("size"), (directory) => FileEngine.layer({ directory, maxSessionBytes }))
       ).pipe(Layer.provide(NodeContext.layer))
     ],
-    ["SqlEngine", Layer.provide(SqlEngine.layer({ prefix, maxSessionBytes }), sqlite)],
+    ["SqlEngine", Layer.provide(SqlEngine.layerWith({ prefix, maxSessionBytes }), sqlite)],
     ["CachedSqlEngine", Layer.provide(CachedSqlEngine.layer({ prefix, lease: "1 second", maxSessionBytes }), sqlite)],
     ...ofRedis(
       [
         "CacheEngine.layerRedis",
-        Layer.provide(CacheEngine.layerRedis({ prefix: "size", maxSessionBytes, timeout: "20 seconds" }), redisClient)
+        Layer.provide(
+          CacheEngine.layerRedisWith({ prefix: "size", maxSessionBytes, timeout: "20 seconds" }),
+          redisClient
+        )
       ] as const
     )
   ]

@@ -14,6 +14,7 @@ import type { CookieValue } from "effect-session/SessionEngine"
 import type { Store } from "effect-session/SessionStore"
 import { createHash } from "node:crypto"
 import { assert, describe } from "vitest"
+import { storeKeys } from "../src/internal/store/keys.js"
 import { forAll } from "../src/internal/testing/law.js"
 import { start } from "../src/internal/testing/records.js"
 import { engineOf, namespace, next, opened, record, seen, withSession, written } from "./support/engines.js"
@@ -182,7 +183,7 @@ describe("what a copy of the store tells", () => {
     assert.include(dump, "to be found in every dump")
     const [, current] = values
     const token = Option.getOrThrow(SessionToken.parse(current === undefined ? "" : Redacted.value(current)))
-    assert.include(dump, StoredEngine.storeKeys(namespace)(token))
+    assert.include(dump, storeKeys(namespace)(token))
     for (const value of values) {
       for (const spelling of spellings(value)) assert.notInclude(dump, spelling)
     }
@@ -219,7 +220,7 @@ describe("what a copy of the store tells", () => {
     }
     for (const namespace of ["test/Engine", "", "名前", "n".repeat(300)]) {
       const hash = createHash("sha256").update(part("effect-session/r1")).update(part(namespace)).update(bytes)
-      assert.strictEqual(StoredEngine.storeKeys(namespace)(SessionToken.fromBytes(bytes)), hash.digest("base64url"))
+      assert.strictEqual(storeKeys(namespace)(SessionToken.fromBytes(bytes)), hash.digest("base64url"))
     }
   })
 })
@@ -254,7 +255,7 @@ it.effect("the layer gives an engine, a directory and a revocation of one store"
     assert.deepStrictEqual(list.map(({ id }) => id), [made.id])
     assert.isTrue(yield* Effect.flatMap(SessionRevocation, ({ revoke }) => revoke(namespace, made.id)))
     assert.isUndefined(yield* opened(engine, value))
-  }).pipe(Effect.provide(Layer.provide(StoredEngine.layer(), MemoryStore.layer()))))
+  }).pipe(Effect.provide(Layer.provide(StoredEngine.layer, MemoryStore.layer))))
 
 /** Everything in a value as it is, nothing escaped. */
 const textOf = (value: unknown): string =>

@@ -48,7 +48,7 @@ const onThisMachine = (kind: Place["kind"]): Keeping =>
 
 const sqlOn = (client: Layer.Layer<SqlClient, unknown>) =>
   Effect.map(
-    Layer.build(SqlStore.layer().pipe(Layer.provide(SqlMigrations.layer()), Layer.provideMerge(client))),
+    Layer.build(SqlStore.layer.pipe(Layer.provide(SqlMigrations.layer), Layer.provideMerge(client))),
     (context) => ({ store: Context.get(context, SessionStore), sql: Context.get(context, SqlClient) })
   )
 

@@ -35,7 +35,7 @@ const served = (
       (operation, call, args) => Effect.suspend(() => isHealthy ? call : around(operation, call, args)),
       true
     )
-    const engine = StoredEngine.layer(timeout === undefined ? {} : { timeout })
+    const engine = StoredEngine.layerWith(timeout === undefined ? {} : { timeout })
     const context = yield* Layer.build(
       Shop.layerWith(settings).pipe(
         Layer.provide(engine),

@@ -50,7 +50,7 @@ const served = (options: StoredEngine.StoredEngineOptions = {}) =>
     )
     const context = yield* Layer.build(
       Shop.layer.pipe(
-        Layer.provideMerge(StoredEngine.layer(options)),
+        Layer.provideMerge(StoredEngine.layerWith(options)),
         Layer.provide(Layer.succeed(SessionStore, store))
       )
     )

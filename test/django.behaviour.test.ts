@@ -310,7 +310,7 @@ for (const [name, layer] of stores) {
     title: string,
     effect: Effect.Effect<unknown, unknown, Layer.Layer.Success<ReturnType<typeof provided>>>
   ) => it.effect(`${name}: ${title}`, () => Effect.orDie(Effect.provide(effect, provided())))
-  const engine = () => Layer.provideMerge(StoredEngine.layer(), layer())
+  const engine = () => Layer.provideMerge(StoredEngine.layer, layer())
   const provided = () => Layer.provideMerge(App.layer, engine())
   const recordsOf = Effect.map(
     Effect.flatMap(SessionStore, (store) => store.scan("test/Behaviour", { limit: 10, now: 0 })),
@@ -589,7 +589,7 @@ describe("what set_expiry makes of get_expiry_age, get_expiry_date and get_expir
         assert.deepStrictEqual([Duration.toSeconds(age), DateTime.formatIso(date), browserClose], [...here])
       }).pipe(
         Effect.provide(App.layerWith({ expiry: Expiry.django })),
-        Effect.provide(Layer.provideMerge(StoredEngine.layer(), stores[0]?.[1]() ?? Layer.die("no store"))),
+        Effect.provide(Layer.provideMerge(StoredEngine.layer, stores[0]?.[1]() ?? Layer.die("no store"))),
         Effect.orDie
       ))
   }

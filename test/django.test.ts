@@ -16,6 +16,7 @@ import {
 } from "effect-session"
 import { Packr } from "msgpackr"
 import { assert, describe, expect } from "vitest"
+import { storeKeys } from "../src/internal/store/keys.js"
 import { corruptError, corruptible } from "./support/corruptibleStore.js"
 import { visit } from "./support/requestWithoutHttp.js"
 import { recordsIn } from "./support/scanPages.js"
@@ -33,7 +34,7 @@ class App extends Session.Tag<App>()("test/Django", {
 const hour = 3_600_000
 
 for (const [name, layer] of stores) {
-  const provided = () => App.layer.pipe(Layer.provideMerge(StoredEngine.layer()), Layer.provideMerge(layer()))
+  const provided = () => App.layer.pipe(Layer.provideMerge(StoredEngine.layer), Layer.provideMerge(layer()))
   const test = (
     title: string,
     effect: Effect.Effect<unknown, unknown, Layer.Layer.Success<ReturnType<typeof provided>>>
@@ -275,7 +276,7 @@ for (const [name, layer] of stores) {
         const store = yield* SessionStore
         yield* Effect.replicateEffect(sessions.create({ user: "ann" }), 230)
         const broken = yield* Effect.flatMap(sessions.create({ user: "bob" }), (made) => Effect.flatten(made.token))
-        const key = yield* Effect.map(Effect.flatten(tokenOf(broken)), StoredEngine.storeKeys("test/Django"))
+        const key = yield* Effect.map(Effect.flatten(tokenOf(broken)), storeKeys("test/Django"))
         const record = yield* Effect.flatten(store.load(key, 0))
         yield* store.save(key, { ...record, data: `{"user":7}` }, { expectedVersion: 1, now: 0 })
         const all = yield* Stream.runCollect(sessions.all)
@@ -397,7 +398,7 @@ describe("serializers", () => {
       const sessions = (layer: typeof App.layer, cookie?: string) =>
         Effect.provide(
           visit(App, App.update("cart", (cart) => [...cart, "tea"]), cookie),
-          Layer.provide(layer, StoredEngine.layer())
+          Layer.provide(layer, StoredEngine.layer)
         )
       const json = yield* sessions(App.layer)
       assert.strictEqual(recordsIn(yield* store.scan("test/Django", { limit: 1, now: 0 }))[0]?.data, `{"cart":["tea"]}`)

@@ -29,7 +29,7 @@ const engines = [
     Effect.map(
       Layer.build(Layer.provide(
         Users.layer,
-        Layer.provide(StoredEngine.layer(), Layer.succeed(SessionStore, store))
+        Layer.provide(StoredEngine.layer, Layer.succeed(SessionStore, store))
       )),
       (context) => ({ context, values: Effect.succeed(invented) })
     )],
@@ -37,7 +37,7 @@ const engines = [
     Effect.map(
       Layer.build(Layer.provide(
         Users.layer,
-        CookieEngine.layerWithLedger().pipe(Layer.provide(ring), Layer.provide(Layer.succeed(SessionStore, store)))
+        CookieEngine.layerLedger.pipe(Layer.provide(ring), Layer.provide(Layer.succeed(SessionStore, store)))
       )),
       (context) => ({
         context,

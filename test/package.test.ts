@@ -35,7 +35,7 @@ afterAll(() => rmSync(project, { recursive: true, force: true }))
 const [, pasted = ""] = /^```ts\n([^]*?)^```/m.exec(readFileSync("README.md", "utf8")) ?? []
 
 /** Its line that makes the tables. */
-const migrated = /^ *Layer\.provide\(SqlMigrations\.layer\(\)\),.*\n/m
+const migrated = /^ *Layer\.provide\(SqlMigrations\.layer\),.*\n/m
 
 const session = `
 import { Schema } from "effect"
@@ -81,8 +81,8 @@ const app = AppSession.middleware(
 const database = SqliteClient.layer({ filename: ":memory:" })
 const runtime = ManagedRuntime.make(
   AppSession.layer.pipe(
-    Layer.provide(SqlEngine.layer()),
-    Layer.provide(SqlMigrations.layer()),
+    Layer.provide(SqlEngine.layer),
+    Layer.provide(SqlMigrations.layer),
     Layer.provide(database)
   )
 )
@@ -172,7 +172,7 @@ describe("the published package", () => {
       yield* Effect.promise(() => once(child, "exit"))
       assert.strictEqual(child.exitCode, 1)
       assert.include(output(), "npx effect-session migrate --database-url")
-      assert.include(output(), "SqlMigrations.layer()")
+      assert.include(output(), "SqlMigrations.layer")
     }).pipe(Effect.scoped, Effect.runPromise))
 
   it("has a program", async () => {

@@ -23,7 +23,7 @@ class App extends Session.Tag<App>()("test/RoundTrips", {
 
 /** What is sent to Redis by a store with keys of its own. */
 const countedRedis = (client: Layer.Layer<RedisClient.RedisClient, unknown>, count: () => void) =>
-  RedisStore.layer({ prefix: freshPrefix() }).pipe(
+  RedisStore.layerWith({ prefix: freshPrefix() }).pipe(
     Layer.provide(Layer.effect(
       RedisClient.RedisClient,
       Effect.map(RedisClient.RedisClient, (client) => {
@@ -45,7 +45,7 @@ const engines: ReadonlyArray<
   readonly [name: string, store: (redis: () => void) => Layer.Layer<SessionStore, unknown>]
 > = [
   ["Postgres", () => sqlStore(postgresClient())],
-  ["cache, Postgres", () => TieredStore.layer(CacheStore.layer(), sqlStore(postgresClient()), { lease: "1 minute" })],
+  ["cache, Postgres", () => TieredStore.layer(CacheStore.layer, sqlStore(postgresClient()), { lease: "1 minute" })],
   ...ofRedis(
     ["Redis, Postgres", (redis) =>
       TieredStore.layer(countedRedis(redisClient, redis), sqlStore(postgresClient()), {
@@ -63,7 +63,7 @@ const measured = (store: (redis: () => void) => Layer.Layer<SessionStore, unknow
     let statements = 0
     let commands = 0
     const served = App.layer.pipe(
-      Layer.provide(StoredEngine.layer({ timeout: "5 seconds" })),
+      Layer.provide(StoredEngine.layerWith({ timeout: "5 seconds" })),
       Layer.provide(store(() => commands++))
     )
     const context = yield* Layer.build(served)

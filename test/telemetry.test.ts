@@ -7,11 +7,11 @@ import { InMemorySpanExporter, type ReadableSpan, SimpleSpanProcessor } from "@o
 import { Deferred, Effect, Option, Redacted } from "effect"
 import { MemoryStore, SessionStoreError, SessionToken } from "effect-session"
 import * as ObservedStore from "effect-session/ObservedStore"
-import { storeKeys } from "effect-session/StoredEngine"
 import { spawn } from "node:child_process"
 import { inspect } from "node:util"
 import { assert, describe, expect } from "vitest"
 import { intercepted } from "../src/internal/store/intercepted.js"
+import { storeKeys } from "../src/internal/store/keys.js"
 import { freshKey, start } from "../src/internal/testing/records.js"
 
 /** The example, until the scope closes; `output` ends it as Ctrl-C does, and gives all that it printed. */

@@ -19,6 +19,7 @@ import {
 } from "effect-session"
 import * as CookieEngine from "effect-session/CookieEngine"
 import * as Keyring from "effect-session/Keyring"
+import * as RedisClient from "effect-session/RedisClient"
 import * as RedisStore from "effect-session/RedisStore"
 import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
@@ -52,7 +53,7 @@ const urlOf = <E, R>(variable: string, own: Effect.Effect<string, E, R>) =>
   )
 
 const tables = <E>(client: Layer.Layer<SqlClient, E>) =>
-  SqlStore.layer().pipe(Layer.provide(SqlMigrations.layer()), Layer.provide(client))
+  SqlStore.layer.pipe(Layer.provide(SqlMigrations.layer), Layer.provide(client))
 
 const opened = Layer.unwrapEffect(
   Effect.map(folder("."), (path) => SqliteClient.layer({ filename: Path.join(path, "sessions.sqlite") }))
@@ -83,7 +84,7 @@ const mysql = Layer.unwrapScoped(Effect.map(
 ))
 
 const redis = Layer.scoped(
-  RedisStore.RedisClient,
+  RedisClient.RedisClient,
   Effect.gen(function*() {
     const own = Effect.flatMap(folder("redis"), (directory) =>
       // What was confirmed is on the disk: a logout stays one.
@@ -96,7 +97,7 @@ const redis = Layer.scoped(
       Effect.sync(() => new Redis(Redacted.value(url), { autoResendUnfulfilledCommands: false }).on("error", () => {})),
       (client) => Effect.sync(() => client.disconnect())
     )
-    return RedisStore.ioredis(client)
+    return RedisClient.ioredis(client)
   })
 )
 
@@ -104,9 +105,9 @@ const file = Layer.unwrapEffect(
   Effect.map(folder("files"), (path) => FileStore.layer({ directory: Path.join(path, "sessions") }))
 )
 
-/** The usual line is `Layer.provide(SqlEngine.layer())`. Here it is taken apart, to count the calls in between. */
+/** The usual line is `Layer.provide(SqlEngine.layer)`. Here it is taken apart, to count the calls in between. */
 const stored = <E>(store: Layer.Layer<SessionStore, E>) =>
-  StoredEngine.layer().pipe(Layer.provideMerge(StoreCosts.layer), Layer.provide(store))
+  StoredEngine.layer.pipe(Layer.provideMerge(StoreCosts.layer), Layer.provide(store))
 
 /** The key lives as long as the shop, unless the environment gives one: then who is logged in stays so. */
 const keys = Layer.unwrapEffect(Effect.map(
@@ -135,10 +136,10 @@ const engines = {
   sql: () => stored(tables(Postgres.layer)),
   sqlite: () => stored(tables(sqlite)),
   mysql: () => stored(tables(mysql)),
-  redis: () => stored(Layer.provide(RedisStore.layer(), redis)),
+  redis: () => stored(Layer.provide(RedisStore.layer, redis)),
   file: () => stored(Layer.provide(file, NodeContext.layer)),
-  memory: () => stored(MemoryStore.layer()),
-  cookie: () => Layer.merge(Layer.provide(CookieEngine.layer(), keys), StoreCosts.none)
+  memory: () => stored(MemoryStore.layer),
+  cookie: () => Layer.merge(Layer.provide(CookieEngine.layer, keys), StoreCosts.none)
 } satisfies Readonly<Record<string, () => Engine>>
 
 const isName = (name: string): name is keyof typeof engines => name in engines

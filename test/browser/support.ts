@@ -62,7 +62,7 @@ export const open = ({ app = shopRoutes, cookie }: Options = {}): Effect.Effect<
         Layer.provide(
           AppSession.layerWith({ commitTimeout: "20 seconds", ...(cookie === undefined ? {} : { cookie }) })
         ),
-        Layer.provide(StoredEngine.layer()),
+        Layer.provide(StoredEngine.layer),
         Layer.provide(StoreCosts.layer),
         Layer.provide(counted),
         Layer.provide(Layer.setConfigProvider(ConfigProvider.fromMap(new Map([["PORT", String(port)]])))),

@@ -12,6 +12,7 @@ import {
   StoredEngine
 } from "effect-session"
 import { assert, describe } from "vitest"
+import { storeKeys } from "../../src/internal/store/keys.js"
 import { recordsIn } from "../support/scanPages.js"
 import { stores } from "../support/stores.js"
 
@@ -65,7 +66,7 @@ const cookieName = "__Host-Http-session"
 
 /** Sends one request to one version. All versions share the store. */
 const visitor = (store: Context.Context<SessionStore>) => {
-  const engine = StoredEngine.layer({ timeout: "20 seconds" }).pipe(Layer.provide(Layer.succeedContext(store)))
+  const engine = StoredEngine.layerWith({ timeout: "20 seconds" }).pipe(Layer.provide(Layer.succeedContext(store)))
   return <Self, A>(
     version: {
       readonly middleware: (
@@ -216,7 +217,7 @@ for (const [name, layer] of stores) {
           ) {
             const made = yield* visit(Old, Old.layer, Old.set("user", "ann"))
             const cookie = yield* text(made.cookie)
-            const key = StoredEngine.storeKeys("test/Deploy")
+            const key = storeKeys("test/Deploy")
             const token = yield* Effect.orDie(SessionToken.parse(cookie))
             const record = yield* Effect.flatMap(store.load(key(token), Date.now()), Effect.orDie)
             assert.strictEqual(

@@ -11,8 +11,8 @@ export default {
   fetch(request: Request, { DB }: { readonly DB: D1Client.D1ClientConfig["db"] }): Promise<Response> {
     const i = Number(new URL(request.url).pathname.slice(1))
     const prefix = `law${i}_`
-    const store = SqlStore.layer({ prefix, durableDestroy: true }).pipe(
-      Layer.provide(SqlMigrations.layer({ prefix })),
+    const store = SqlStore.layerWith({ prefix, durableDestroy: true }).pipe(
+      Layer.provide(SqlMigrations.layerWith({ prefix })),
       Layer.provide(D1Client.layer({ db: DB }))
     )
     return Effect.provide(storeLaws[i]?.law ?? Effect.die("no such law"), store).pipe(

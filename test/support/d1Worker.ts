@@ -53,9 +53,9 @@ const handlerOf = ({ DB }: Env) =>
   HttpApp.toWebHandlerLayer(
     app,
     AppSession.layer.pipe(
-      Layer.provide(SqlEngine.layer({ durableDestroy: true, timeout: "10 seconds" })),
+      Layer.provide(SqlEngine.layerWith({ durableDestroy: true, timeout: "10 seconds" })),
       // Many statements, so that other requests come while the layers are being built.
-      Layer.provide(SqlMigrations.layer()),
+      Layer.provide(SqlMigrations.layer),
       Layer.provide(D1Client.layer({ db: DB }))
     )
   )

@@ -30,9 +30,9 @@ export const serve = <E>(
 
 /** An engine on a store in memory, whose calls are wrapped. Those that are held up have time enough. */
 export const wrappedEngine = (wrap: Intercept.Interception, remote?: boolean): Layer.Layer<StoredEngine.Provided> =>
-  StoredEngine.layer({ timeout: "20 seconds" }).pipe(
+  StoredEngine.layerWith({ timeout: "20 seconds" }).pipe(
     Layer.provide(Intercept.layer(wrap, remote)),
-    Layer.provide(MemoryStore.layer())
+    Layer.provide(MemoryStore.layer)
   )
 
 /** A call of the store that is held up. */

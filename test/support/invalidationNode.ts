@@ -66,7 +66,7 @@ const channel = Layer.effect(
       subscribe((notice) => Effect.zipRight(hear(notice), Effect.sync(() => void writeSync(1, `${notice._tag}\n`))))
   }))
 ).pipe(
-  Layer.provide(PgInvalidation.layer({ channel: job.channel, beat: "500 millis" })),
+  Layer.provide(PgInvalidation.layerWith({ channel: job.channel, beat: "500 millis" })),
   Layer.provide(postgres(job.channelUrl))
 )
 

@@ -28,8 +28,8 @@ export const openAt = (place: Place): Effect.Effect<Store, unknown, Scope.Scope>
 const layerAt = ({ kind, path }: Place): Layer.Layer<SessionStore, unknown> =>
   kind === "files"
     ? FileStore.layer({ directory: path }).pipe(Layer.provide(NodeContext.layer))
-    : SqlStore.layer().pipe(
-      Layer.provide(SqlMigrations.layer()),
+    : SqlStore.layer.pipe(
+      Layer.provide(SqlMigrations.layer),
       Layer.provide(durableSqlite(path))
     )
 

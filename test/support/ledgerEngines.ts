@@ -30,7 +30,7 @@ export const on = (
   } = {}
 ) =>
   session.pipe(
-    Layer.provideMerge(CookieEngine.layerWithLedger(options)),
+    Layer.provideMerge(CookieEngine.layerLedgerWith(options)),
     Layer.provide(keys),
     Layer.provideMerge(Layer.succeed(SessionStore, store))
   )

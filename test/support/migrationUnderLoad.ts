@@ -68,7 +68,7 @@ const login = (name: string) =>
 /** One server: the application over a store, which can be exchanged. */
 const makeNode = (store: Store) =>
   Effect.gen(function*() {
-    const app = Layer.provide(Visits.layer, StoredEngine.layer({ timeout: "10 seconds" }))
+    const app = Layer.provide(Visits.layer, StoredEngine.layerWith({ timeout: "10 seconds" }))
     const start = (store: Store) => Layer.build(Layer.provide(app, store))
     const all = 10_000
     const requests = yield* Effect.makeSemaphore(all)

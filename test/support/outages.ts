@@ -48,7 +48,7 @@ export const survivesCrash = <E>({ client, start: started }: Startable<E>) =>
     const running = yield* Scope.make()
     const { signal, url } = yield* Scope.extend(started, running)
     const context = yield* Layer.build(
-      SqlStore.layer().pipe(Layer.provide(SqlMigrations.layer()), Layer.provide(client(url)))
+      SqlStore.layer.pipe(Layer.provide(SqlMigrations.layer), Layer.provide(client(url)))
     )
     const store = Context.get(context, SessionStore)
     assert.deepStrictEqual(store.capabilities, { durableDestroy: true, remote: true })

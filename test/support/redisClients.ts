@@ -3,6 +3,7 @@
  */
 import { Effect, type Scope } from "effect"
 import type { Client as Client } from "effect-session/RedisClient"
+import * as RedisClient from "effect-session/RedisClient"
 import * as RedisStore from "effect-session/RedisStore"
 import { Cluster, type ClusterOptions, Redis, type RedisOptions } from "ioredis"
 import { once } from "node:events"
@@ -72,13 +73,13 @@ export const nodeRedisClusterOn = (ports: ReadonlyArray<number>) =>
 export const storeOn = (client: Client, options: RedisStore.RedisStoreOptions = {}) =>
   Effect.provideService(
     RedisStore.make({ prefix: freshPrefix(), ...options }),
-    RedisStore.RedisClient,
+    RedisClient.RedisClient,
     client
   )
 
 /** The same on a server, by ioredis. */
 export const storeAt = (url: string, options: RedisStore.RedisStoreOptions = {}, client: RedisOptions = {}) =>
-  Effect.flatMap(ioredisOn(url, client), (client) => storeOn(RedisStore.ioredis(client), options))
+  Effect.flatMap(ioredisOn(url, client), (client) => storeOn(RedisClient.ioredis(client), options))
 
 /** A client that notes the commands that are sent through it. */
 export const noting = (client: Client): { readonly client: Client; readonly sent: Array<ReadonlyArray<string>> } => {

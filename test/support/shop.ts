@@ -102,7 +102,7 @@ export const make = <E>(
     )
     const context = yield* Layer.build(
       (options.session ?? ShopSession.layerWith({ commitTimeout: "20 seconds" })).pipe(
-        Layer.provideMerge(StoredEngine.layer({ timeout: options.timeout ?? "20 seconds" })),
+        Layer.provideMerge(StoredEngine.layerWith({ timeout: options.timeout ?? "20 seconds" })),
         Layer.provide(wrapped)
       )
     )

@@ -10,6 +10,7 @@ import { Context, Effect, Layer, Redacted } from "effect"
 import { FileStore, MemoryStore, SessionStore } from "effect-session"
 import * as CacheStore from "effect-session/CacheStore"
 import * as MigratingStore from "effect-session/MigratingStore"
+import * as RedisClient from "effect-session/RedisClient"
 import * as RedisStore from "effect-session/RedisStore"
 import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
@@ -51,7 +52,7 @@ export const ofMariadb = <A>(...all: ReadonlyArray<A>): ReadonlyArray<A> => left
 
 /** A client of the run's Redis. */
 export const redisClient = Layer.scoped(
-  RedisStore.RedisClient,
+  RedisClient.RedisClient,
   Effect.map(
     Effect.acquireRelease(
       Effect.sync(() => {
@@ -60,13 +61,13 @@ export const redisClient = Layer.scoped(
       }),
       (client) => Effect.sync(() => client.disconnect())
     ),
-    RedisStore.ioredis
+    RedisClient.ioredis
   )
 )
 
 /** A client of the run's Redis Cluster. */
 export const redisClusterClient = Layer.scoped(
-  RedisStore.RedisClient,
+  RedisClient.RedisClient,
   Effect.gen(function*() {
     const ports = servers.redisCluster()
     if (ports.length === 0) throw new Error(advice(redis))
@@ -77,13 +78,13 @@ export const redisClusterClient = Layer.scoped(
       ),
       (client) => Effect.sync(() => client.disconnect())
     )
-    return RedisStore.ioredis(client)
+    return RedisClient.ioredis(client)
   })
 )
 
 /** A Redis store with keys of its own; the client stays visible, for looking at the keys. */
-export const redisStore = <E>(client: Layer.Layer<RedisStore.RedisClient, E>, prefix = freshPrefix()) =>
-  Layer.provideMerge(RedisStore.layer({ prefix }), client)
+export const redisStore = <E>(client: Layer.Layer<RedisClient.RedisClient, E>, prefix = freshPrefix()) =>
+  Layer.provideMerge(RedisStore.layerWith({ prefix }), client)
 
 /** What a run has of Redis: everything, or nothing where it was told to leave that out. */
 export const ofRedis = <A>(...all: ReadonlyArray<A>): ReadonlyArray<A> => leftOut().includes(redis) ? [] : all
@@ -108,8 +109,8 @@ export const sqlStore = <E>(
   prefix = freshPrefix(),
   { partitions, ...names }: Omit<SqlMigrations.SqlMigrationsOptions, "prefix"> = {}
 ) =>
-  SqlStore.layer({ prefix, ...names }).pipe(
-    Layer.provide(SqlMigrations.layer({ prefix, ...names, ...(partitions === undefined ? {} : { partitions }) })),
+  SqlStore.layerWith({ prefix, ...names }).pipe(
+    Layer.provide(SqlMigrations.layerWith({ prefix, ...names, ...(partitions === undefined ? {} : { partitions }) })),
     Layer.provideMerge(client)
   )
 
@@ -136,7 +137,7 @@ const moving = <E1, E2>(before: Layer.Layer<SessionStore, E1>, after: Layer.Laye
 
 /** Stores made of stores, by name. Each call of the layer makes an empty one. */
 export const combined: ReadonlyArray<Named> = [
-  ["cached sqlite", () => TieredStore.layer(CacheStore.layer(), sqlStore(sqliteClient), { lease: "5 seconds" })],
+  ["cached sqlite", () => TieredStore.layer(CacheStore.layer, sqlStore(sqliteClient), { lease: "5 seconds" })],
   ...ofRedis(
     ["redis, postgres", () =>
       TieredStore.layer(redisStore(redisClient), sqlStore(postgresClient()), {
@@ -158,8 +159,8 @@ export const partitioned: Named = [
 
 /** Every store, by name. Each call of the layer makes an empty one. */
 export const stores: ReadonlyArray<Named> = [
-  ["memory", () => MemoryStore.layer()],
-  ["cache", () => CacheStore.layer()],
+  ["memory", () => MemoryStore.layer],
+  ["cache", () => CacheStore.layer],
   ["file", () => fileStore],
   ["sqlite", () => sqlStore(sqliteClient)],
   ["postgres", () => sqlStore(postgresClient())],

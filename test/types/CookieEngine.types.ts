@@ -23,11 +23,11 @@ const service = App.service
 
 type Missing<E> = E extends Effect.Effect<unknown, unknown, infer R> ? R : never
 
-const sealed = App.layer.pipe(Layer.provideMerge(CookieEngine.layer()), Layer.provide(keys))
+const sealed = App.layer.pipe(Layer.provideMerge(CookieEngine.layer), Layer.provide(keys))
 const revocable = App.layer.pipe(
-  Layer.provideMerge(CookieEngine.layerWithLedger()),
+  Layer.provideMerge(CookieEngine.layerLedger),
   Layer.provide(keys),
-  Layer.provide(MemoryStore.layer())
+  Layer.provide(MemoryStore.layer)
 )
 
 // ---- lists, streams and what is read once want a directory, which no cookie engine provides
@@ -55,6 +55,6 @@ Effect.runPromise(withoutLedger)
 Effect.runPromise(revoked.pipe(Effect.provide(revocable)))
 
 // ---- there is nothing to clean up
-const reaped = SessionReaper.layer().pipe(Layer.provide(CookieEngine.layer()), Layer.provide(keys))
+const reaped = SessionReaper.layer.pipe(Layer.provide(CookieEngine.layer), Layer.provide(keys))
 // @ts-expect-error no maintenance
 Effect.runPromise(Effect.scoped(Layer.build(reaped)))

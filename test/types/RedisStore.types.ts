@@ -3,6 +3,7 @@
  */
 import { Effect, Layer } from "effect"
 import { type SessionConfigError, type SessionStore, type SessionStoreError, StoredEngine } from "effect-session"
+import * as RedisClient from "effect-session/RedisClient"
 import * as RedisStore from "effect-session/RedisStore"
 import { Cluster, Redis } from "ioredis"
 import { createClient, createClientPool, createCluster, createSentinel } from "redis"
@@ -11,48 +12,48 @@ import { expectTypeOf } from "vitest"
 declare const url: string
 
 // ---- ioredis: one node, Sentinel, Cluster
-RedisStore.ioredis(new Redis(url))
-RedisStore.ioredis(new Redis({ sentinels: [{ host: "localhost" }], name: "main" }))
-RedisStore.ioredis(new Cluster([{ host: "localhost" }]))
+RedisClient.ioredis(new Redis(url))
+RedisClient.ioredis(new Redis({ sentinels: [{ host: "localhost" }], name: "main" }))
+RedisClient.ioredis(new Cluster([{ host: "localhost" }]))
 
 // ---- node-redis: one node, in either protocol, a pool, Cluster
-RedisStore.nodeRedis(createClient())
-RedisStore.nodeRedis(createClient({ url, RESP: 2 }))
-RedisStore.nodeRedis(createClient({ url, RESP: 3 }))
-RedisStore.nodeRedis(createClientPool({ url }))
-RedisStore.nodeRedis(createCluster({ rootNodes: [{ url }] }))
-RedisStore.nodeRedis(createCluster({ rootNodes: [{ url }], RESP: 2 }))
+RedisClient.nodeRedis(createClient())
+RedisClient.nodeRedis(createClient({ url, RESP: 2 }))
+RedisClient.nodeRedis(createClient({ url, RESP: 3 }))
+RedisClient.nodeRedis(createClientPool({ url }))
+RedisClient.nodeRedis(createCluster({ rootNodes: [{ url }] }))
+RedisClient.nodeRedis(createCluster({ rootNodes: [{ url }], RESP: 2 }))
 
 // ---- neither for the other
 // @ts-expect-error this is a client of node-redis
-RedisStore.ioredis(createClient())
+RedisClient.ioredis(createClient())
 // @ts-expect-error this is a client of ioredis
-RedisStore.nodeRedis(new Redis())
+RedisClient.nodeRedis(new Redis())
 // @ts-expect-error its commands want to know whether they only read
-RedisStore.nodeRedis(createSentinel({ name: "main", sentinelRootNodes: [] }))
+RedisClient.nodeRedis(createSentinel({ name: "main", sentinelRootNodes: [] }))
 // @ts-expect-error a URL is no client
-RedisStore.ioredis(url)
+RedisClient.ioredis(url)
 
 // ---- any other client by hand
 const sentinel = createSentinel({ name: "main", sentinelRootNodes: [] })
-RedisStore.RedisClient.of({
+RedisClient.RedisClient.of({
   cluster: false,
   send: (_, command) => sentinel.sendCommand(false, [...command]),
   sendToAll: async (command) => [await sentinel.sendCommand(false, [...command])]
 })
 
 // ---- the layer wants a client, and gives a store
-expectTypeOf(RedisStore.layer()).toEqualTypeOf<
-  Layer.Layer<SessionStore, SessionConfigError | SessionStoreError, RedisStore.RedisClient>
+expectTypeOf(RedisStore.layer).toEqualTypeOf<
+  Layer.Layer<SessionStore, SessionConfigError | SessionStoreError, RedisClient.RedisClient>
 >()
 expectTypeOf(
-  StoredEngine.layer().pipe(
-    Layer.provide(RedisStore.layer({ prefix: "shop:" })),
-    Layer.provide(Layer.sync(RedisStore.RedisClient, () => RedisStore.ioredis(new Redis(url))))
+  StoredEngine.layer.pipe(
+    Layer.provide(RedisStore.layerWith({ prefix: "shop:" })),
+    Layer.provide(Layer.sync(RedisClient.RedisClient, () => RedisClient.ioredis(new Redis(url))))
   )
 ).toEqualTypeOf<Layer.Layer<StoredEngine.Provided, SessionConfigError | SessionStoreError>>()
 
 // @ts-expect-error there is no such option
-RedisStore.layer({ ttl: 60 })
+RedisStore.layerWith({ ttl: 60 })
 // @ts-expect-error without a client there is no store
 Effect.runPromise(RedisStore.make())

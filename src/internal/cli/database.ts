@@ -12,8 +12,9 @@ import * as Layer from "effect/Layer"
 import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import { SessionConfigError } from "../../SessionConfigError.js"
-import type { SessionStoreError } from "../../SessionStore.js"
+import { SessionStore, type SessionStoreError } from "../../SessionStore.js"
 import { isUnmigrated } from "../sql/errors.js"
+import { unchecked } from "../sql/store.js"
 import type { Dialect } from "../sql/tables.js"
 
 /** How a command ends that cannot do what it was asked: with one sentence, and without a stack. */
@@ -255,3 +256,9 @@ export const printable = (text: string): string =>
   )
 
 const firstLine = (error: unknown): string => error instanceof Error ? error.message.split("\n", 1).join("").trim() : ""
+
+/** The store on a database, without a check of its tables: each command explains what it cannot do. */
+export const sqlStore = (
+  names: { readonly prefix?: string; readonly schema?: string }
+): Layer.Layer<SessionStore, SessionConfigError, SqlClient.SqlClient> =>
+  Layer.effect(SessionStore, unchecked({ ...names, durableDestroy: false }))

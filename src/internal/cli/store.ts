@@ -12,14 +12,14 @@ import * as Layer from "effect/Layer"
 import * as Record from "effect/Record"
 import * as Redacted from "effect/Redacted"
 import * as FileStore from "../../FileStore.js"
+import * as RedisClient from "../../RedisClient.js"
 import * as RedisStore from "../../RedisStore.js"
 import type { Store } from "../../SessionStore.js"
 import { SessionStore } from "../../SessionStore.js"
 import type { TableNames } from "../../SqlStore.js"
-import * as SqlStore from "../../SqlStore.js"
 import { families } from "../file/names.js"
 import type { CliFailure, DatabaseUrl } from "./database.js"
-import { client, driver, explained, failed, fileOf, parse } from "./database.js"
+import { client, driver, explained, failed, fileOf, parse, sqlStore } from "./database.js"
 
 /** A URL, as an option or from the environment. */
 export const urlOption = (name: string, variable: string, description: string) =>
@@ -83,15 +83,14 @@ export const store = (
     case "redis":
       return Effect.map(
         redis(url),
-        (client) => Layer.provide(RedisStore.layer({ ...names, durableDestroy: false }), client)
+        (client) => Layer.provide(RedisStore.layerWith({ ...names, durableDestroy: false }), client)
       )
     case "file":
       return Effect.map(directoryOf(url), (directory) => FileStore.layer({ directory }))
     case "sql":
       return Effect.map(
         client(url, false, connections),
-        (client) =>
-          Layer.provide(Layer.effect(SessionStore, SqlStore.unchecked({ ...names, durableDestroy: false })), client)
+        (client) => Layer.provide(sqlStore(names), client)
       )
   }
 }
@@ -133,7 +132,7 @@ const redis = (url: DatabaseUrl) =>
     parsed.searchParams.delete("db")
     const { Cluster, Redis } = yield* driver("ioredis", () => import("ioredis"))
     return Layer.scoped(
-      RedisStore.RedisClient,
+      RedisClient.RedisClient,
       Effect.gen(function*() {
         const node = yield* connected(() =>
           new Redis(parsed.href, {
@@ -146,7 +145,7 @@ const redis = (url: DatabaseUrl) =>
         )
         if (Number(database) > 0) yield* attempt(() => node.select(Number(database)))
         const info = yield* Effect.orElseSucceed(attempt(() => node.info("cluster")), () => "")
-        if (!info.includes("cluster_enabled:1")) return RedisStore.ioredis(node)
+        if (!info.includes("cluster_enabled:1")) return RedisClient.ioredis(node)
         const { host = "", port = 6379 } = node.options
         const cluster = yield* connected(() =>
           new Cluster([{ host, port }], {
@@ -155,7 +154,7 @@ const redis = (url: DatabaseUrl) =>
             redisOptions: node.options
           })
         )
-        return RedisStore.ioredis(cluster)
+        return RedisClient.ioredis(cluster)
       })
     )
   })

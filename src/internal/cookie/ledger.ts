@@ -16,6 +16,7 @@ import * as StoreKey from "../../StoreKey.js"
 import { lengthPrefixed, randomBytes, sha256 } from "../crypto/primitives.js"
 import * as StoreCalls from "../store/calls.js"
 import { causeOf, guarded } from "../store/defects.js"
+import { ofHash } from "../store/keys.js"
 import type { Generations } from "./generations.js"
 import * as Gen from "./generations.js"
 
@@ -48,7 +49,7 @@ const makeLedger = (unguarded: Store, namespace: string, timeout: Duration.Durat
 
   /** Another login is another entry: what was there before it is dead. */
   const keyOf = ({ authenticatedAt, id, subject }: SessionRecord) =>
-    StoreKey.ofHash(
+    ofHash(
       sha256(lengthPrefixed("effect-session/ledger", namespace, id, String(authenticatedAt ?? ""), subject ?? ""))
     )
 

@@ -6,11 +6,11 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Predicate from "effect/Predicate"
-import type { Client as Client } from "../../RedisClient.js"
-import { NotSent } from "../../RedisClient.js"
+import type { Client } from "../../RedisClient.js"
 import { SessionStoreError } from "../../SessionStore.js"
 import { corrupt } from "../store/damaged.js"
 import type { Script } from "./lua.js"
+import { NotSent } from "./notSent.js"
 import * as Scripts from "./scripts.js"
 
 /** A reply: a list of texts, some of which may be absent. */

@@ -60,7 +60,7 @@ const problemOf = (error: SqlError, { epochs, prefix, schema, sessions }: Tables
     const option = names.map(([name, value]) => ` --${name} ${value}`).join("")
     const argument = names.length === 0 ? "" : `{ ${names.map(([name, value]) => `${name}: ${value}`).join(", ")} }`
     return `${tables} are missing or out of date (${message}). Run "npx effect-session migrate --database-url ` +
-      `<url>${option}" before the server starts, or provide SqlMigrations.layer(${argument}) to this layer.`
+      `<url>${option}" before the server starts, or provide SqlMigrations.layerWith(${argument}) to this layer.`
   }
   if (denied.has(code)) {
     return `${tables} may not be used by this user of the database (${message}). Grant it SELECT, INSERT, UPDATE and ` +

@@ -213,6 +213,6 @@ export const raceLawsOf = (subject: Subject): ReadonlyArray<Law> => [
 ]
 
 export const raceLaws: ReadonlyArray<Law> = raceLawsOf({
-  engine: StoredEngine.layer({ timeout: patience }),
+  engine: StoredEngine.layerWith({ timeout: patience }),
   afterwards: () => Effect.void
 })

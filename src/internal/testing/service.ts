@@ -28,7 +28,7 @@ export class Account extends Session.Tag<Account>()("effect-session/testing/Acco
 export type Engine = (timeout: Duration.DurationInput) => Layer.Layer<SessionEngine, unknown, SessionStore>
 
 /** Tokens that lead to records in the store. */
-export const storedEngine: Engine = (timeout) => StoredEngine.layer({ timeout })
+export const storedEngine: Engine = (timeout) => StoredEngine.layerWith({ timeout })
 
 /** A service on the store. */
 export const serviceOn = (engine: Engine, store: Store, timeout: Duration.DurationInput) =>

@@ -1,0 +1,216 @@
+/**
+ * The functions of a store on any `SqlClient`.
+ */
+import type * as SqlClient from "@effect/sql/SqlClient"
+import { SqlError } from "@effect/sql/SqlError"
+import * as Arr from "effect/Array"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type { SessionConfigError } from "../../SessionConfigError.js"
+import type { SessionId } from "../../SessionId.js"
+import type { SessionInfo } from "../../SessionRecord.js"
+import type { Corrupt, Located, Page, Store, WriteOutcome } from "../../SessionStore.js"
+import { checkClock, pageSize, SessionStoreError } from "../../SessionStore.js"
+import { integer } from "../record.js"
+import { corrupt, filled, orDamaged, orLeftOut } from "../store/damaged.js"
+import * as SqlCalls from "./calls.js"
+import { clientOf, tablesFrom } from "./client.js"
+import { isD1 } from "./driver.js"
+import * as Durability from "./durability.js"
+import { tidying } from "./epochs.js"
+import { codeOf, duplicate } from "./errors.js"
+import type { Parameters, Row } from "./rows.js"
+import { column, decodeCount, decodeInfo, decodeLocated, decodeRecord, idIn, parametersOf } from "./rows.js"
+import type { Prepared } from "./statements.js"
+import { statements } from "./statements.js"
+
+/** The same as `SqlStore.SqlStoreOptions`, whose module imports this one. */
+interface Options {
+  readonly prefix?: string
+  readonly schema?: string
+  readonly ownPool?: boolean
+  readonly durableDestroy?: boolean
+}
+
+/**
+ * A store whose first use shows what its database cannot do: for the command line, which explains that by itself, and
+ * needs no more privileges than its command.
+ */
+export const unchecked = (
+  options: Options
+): Effect.Effect<Store, SessionConfigError, SqlClient.SqlClient> =>
+  Effect.gen(function*() {
+    const [sql, dialect] = yield* clientOf
+    const tables = yield* tablesFrom(options, dialect)
+    const durableDestroy = yield* Durability.check(sql, dialect, options.durableDestroy)
+    const statement = statements(dialect, tables)
+    const calls = SqlCalls.make(sql, dialect, statement.frequent, options.ownPool === true)
+    const { read, write, writeAll } = calls
+    const tidied = tidying(calls, statement)
+
+    /** The clock of the database. */
+    const clock = (operation: string) =>
+      Effect.flatMap(
+        read(operation, statement.clock, {}),
+        ([row = {}]) =>
+          Effect.try({ try: () => column(row, "clock", integer), catch: (cause) => corrupt(operation, cause) })
+      )
+
+    /** A compare-and-set that changed no row met another version, or nothing alive: only then is it asked which. */
+    const compareAndSet = (operation: string, prepared: Prepared, parameters: Parameters) =>
+      Effect.flatMap(write(operation, prepared, parameters), (changed) =>
+        changed > 0
+          ? Effect.succeed<WriteOutcome>("saved")
+          : Effect.map(
+            read(operation, statement.exists, parameters),
+            (found): WriteOutcome => found.length > 0 ? "conflict" : "gone"
+          ))
+
+    const one = <A>(operation: string, prepared: Prepared, parameters: Parameters, decode: (row: Row) => A) =>
+      Effect.flatMap(read(operation, prepared, parameters), ([row]) =>
+        row === undefined ? Effect.succeedNone : decoded(operation, decode, row))
+
+    const list = (
+      namespace: string,
+      subject: string,
+      now: number,
+      after: Page["after"],
+      limit: number
+    ): Effect.Effect<ReadonlyArray<SessionInfo>, SessionStoreError> => {
+      const rows = (limit: number) =>
+        read("list", statement.list, {
+          namespace,
+          subject,
+          now,
+          createdAt: after?.createdAt ?? Number.MIN_SAFE_INTEGER,
+          after: after?.id ?? "",
+          limit
+        })
+      const page = filled(limit, rows, (row) =>
+        canDecode(decodeInfo, row))
+      return Effect.map(
+        Effect.flatMap(page, each((row) => orLeftOut(namespace, idIn(row))(decoded("list", decodeInfo, row)))),
+        Arr.take(limit)
+      )
+    }
+
+    const scan = (
+      namespace: string,
+      after: string | undefined,
+      limit: number,
+      now: number
+    ): Effect.Effect<ReadonlyArray<Located | Corrupt>, SessionStoreError> => {
+      const rows = (limit: number) => read("scan", statement.scan, { namespace, after: after ?? "", limit, now })
+      // A row whose id can be read has its place, whatever else it holds.
+      const page = filled(limit, rows, (row) => idIn(row) !== undefined)
+      return Effect.map(
+        Effect.flatMap(
+          page,
+          each((row) => {
+            const [id, located] = [idIn(row), decoded("scan", decodeLocated, row)]
+            return id === undefined ? orLeftOut(namespace)(located) : orDamaged(id)(located)
+          })
+        ),
+        Arr.take(limit)
+      )
+    }
+
+    const revoke = (namespace: string, id: SessionId, tries = 3): Effect.Effect<boolean, SessionStoreError> =>
+      Effect.flatMap(write("revoke", statement.revoke, { namespace, id }), (changed) => {
+        if (changed > 0 || statement.passedBy === undefined) return Effect.succeed(changed > 0)
+        return Effect.flatMap(read("revoke", statement.passedBy, { namespace, id }), (rows) =>
+          rows.length === 0
+            ? Effect.succeed(false)
+            : tries > 0
+            ? revoke(namespace, id, tries - 1)
+            : Effect.fail(new SessionStoreError({ operation: "revoke", reason: "unavailable" })))
+      })
+
+    return {
+      capabilities: { durableDestroy, remote: dialect !== "sqlite" || isD1(sql) },
+      create: (key, record, now) =>
+        Effect.catchIf(
+          Effect.map(
+            write("create", statement.create, parametersOf(record, { key, now })),
+            (changed) => changed > 0 ? "created" as const : "exists" as const
+          ),
+          isDuplicate,
+          () => Effect.succeed("exists" as const)
+        ),
+      load: (key, now) => one("load", statement.load, { key, now }, decodeRecord),
+      save: (key, record, { expectedVersion: expected, now }) =>
+        compareAndSet("save", statement.save, parametersOf(record, { key, expected, now })),
+      touch: (key, { expiresAt, lastSeenAt, now }) =>
+        Effect.map(
+          write("touch", statement.touch, { key, lastSeenAt, expiresAt, now }),
+          (changed) => changed > 0 ? "touched" : "gone"
+        ),
+      rotate: (key, newKey, record, { expectedVersion: expected, now }) =>
+        Effect.catchIf(
+          compareAndSet("rotate", statement.rotate, parametersOf(record, { key, newKey, expected, now })),
+          // Another rotation took the key, or the id, in the same moment.
+          isDuplicate,
+          () => Effect.succeed<WriteOutcome>("conflict")
+        ),
+      destroy: (key) => Effect.asVoid(write("destroy", statement.destroy, { key })),
+      removeExpired: ({ limit, now }) =>
+        Effect.zipRight(
+          Effect.flatMap(clock("removeExpired"), (clock) => checkClock(now, clock)),
+          Effect.tap(
+            write("removeExpired", statement.removeExpired, { now, limit }),
+            // What is deleted is deleted.
+            (removed) =>
+              removed >= limit ? Effect.void : Effect.catchAll(tidied, (error) => Effect.logDebug(error.message, error))
+          )
+        ),
+      count: (now) =>
+        Effect.map(
+          one("count", statement.count, { now }, decodeCount),
+          Option.getOrElse(() => ({ current: 0, expired: 0 }))
+        ),
+      list: (namespace, subject, now, { after, limit = pageSize } = {}) =>
+        list(namespace, subject, now, after, Math.max(limit, 0)),
+      find: (namespace, id, now) => one("find", statement.find, { namespace, id, now }, decodeRecord),
+      scan: (namespace, { after, limit, now }) => scan(namespace, after, limit, now),
+      revoke: (namespace, id) => revoke(namespace, id),
+      revokeSubject: (namespace, subject, except) => {
+        const whose = { namespace, kind: "subject", subject }
+        return except === undefined
+          ? Effect.asVoid(write("revokeSubject", statement.raiseEpoch, whose))
+          : Effect.flatMap(
+            clock("revokeSubject"),
+            (now) => writeAll("revokeSubject", statement.sparing, { ...whose, id: except, now })
+          )
+      },
+      revokeAll: (namespace) =>
+        Effect.asVoid(write("revokeAll", statement.raiseEpoch, { namespace, kind: "all", subject: "" }))
+    }
+  })
+
+const decoded = <A>(
+  operation: string,
+  decode: (row: Row) => A,
+  row: Row
+): Effect.Effect<Option.Option<A>, SessionStoreError> => {
+  try {
+    return Effect.succeedSome(decode(row))
+  } catch (cause) {
+    return Effect.fail(corrupt(operation, cause))
+  }
+}
+
+const canDecode = (decode: (row: Row) => unknown, row: Row): boolean => {
+  try {
+    decode(row)
+    return true
+  } catch {
+    return false
+  }
+}
+
+const each =
+  <A>(read: (row: Row) => Effect.Effect<Option.Option<A>, SessionStoreError>) => (rows: ReadonlyArray<Row>) =>
+    Effect.map(Effect.forEach(rows, read), Arr.getSomes)
+
+const isDuplicate = (error: SessionStoreError): boolean =>
+  error.cause instanceof SqlError && duplicate.has(codeOf(error.cause))
