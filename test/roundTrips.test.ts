@@ -99,7 +99,7 @@ const measured = (store: (redis: () => void) => Layer.Layer<SessionStore, unknow
       yield* row("untouched", Effect.void)
       yield* row("read, for the first time", App.value)
       yield* row("read again within the lease", App.value)
-      yield* row("`fresh` and read", Effect.zipRight(App.reload, App.value))
+      yield* row("`reload` and read", Effect.zipRight(App.reload, App.value))
       yield* row("read and written", increment)
       yield* row("read just after a write", App.value)
       const rotated = yield* request(App.rotate, created.cookie)
