@@ -3,7 +3,7 @@
  * Each size has a server of its own, and all sizes are measured in turns.
  */
 import { Effect, Option, type Scope } from "effect"
-import type { SessionStore } from "effect-session"
+import type { SessionStore } from "effect-session/SessionStore"
 import { createHash } from "node:crypto"
 import { aRecord, keyOf, start, stored } from "../src/internal/testing/records.js"
 import * as RedisServer from "../test/support/servers/redis.js"

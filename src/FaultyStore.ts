@@ -6,6 +6,7 @@
  * @since 0.4.0
  */
 import * as Effect from "effect/Effect"
+import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
 import { intercepted } from "./internal/store/intercepted.js"
 import type { Operation, Store } from "./SessionStore.js"
@@ -66,12 +67,24 @@ export const random = (options: { readonly seed: number; readonly rate: number }
 }
 
 /**
- * A store whose calls go wrong as planned. It counts as remote, so that time limits and retries apply to it.
+ * Makes a store whose calls fail as planned. It declares `remote`, so that timeouts and retries apply to it.
+ *
+ * @example
+ * ```ts
+ * import { pipe } from "effect"
+ * import { FaultyStore, MemoryStore } from "effect-session"
+ *
+ * // The first load hangs, the second works.
+ * export const store = pipe(MemoryStore.make(), FaultyStore.make(FaultyStore.schedule({ load: ["hangs"] })))
+ * ```
  *
  * @since 0.4.0
  * @category constructors
  */
-export const make = (store: Store, plan: Plan): Store => {
+export const make: {
+  (plan: Plan): (store: Store) => Store
+  (store: Store, plan: Plan): Store
+} = dual(2, (store: Store, plan: Plan): Store => {
   const counts = new Map<Operation, number>()
   return intercepted(store, (operation, call) =>
     Effect.suspend(() => {
@@ -93,7 +106,7 @@ export const make = (store: Store, plan: Plan): Store => {
           return Effect.zipLeft(call, Effect.either(call))
       }
     }), true)
-}
+})
 
 /**
  * The same as a layer over another store.

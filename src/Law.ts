@@ -3,8 +3,8 @@
  *
  * @since 0.6.0
  */
-import * as Data from "effect/Data"
 import type * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
 import type { SessionStore } from "./SessionStore.js"
 
 /**
@@ -26,7 +26,12 @@ export interface Law<R = SessionStore> {
  * @since 0.4.0
  * @category errors
  */
-export class LawBroken extends Data.TaggedError("LawBroken")<{
-  readonly message: string
-  readonly cause?: unknown
-}> {}
+export class LawBroken extends Schema.TaggedError<LawBroken>("effect-session.LawBroken")(
+  "LawBroken",
+  {
+    /** The call, the expected result and the actual one. */
+    message: Schema.String,
+    /** The failure of the program that the law runs. */
+    cause: Schema.optional(Schema.Defect)
+  }
+) {}

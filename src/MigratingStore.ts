@@ -29,7 +29,7 @@ import { movedDirectory } from "./internal/migrating/directory.js"
 import { isLeaving, markOf } from "./internal/migrating/marks.js"
 import type { Place } from "./internal/migrating/mover.js"
 import { Mover, patience } from "./internal/migrating/mover.js"
-import { isCorrupt, isDamaged } from "./internal/store/damaged.js"
+import { isCorrupt, isCorruptEntry } from "./internal/store/corrupt.js"
 import { pages } from "./internal/store/pages.js"
 import type { Capabilities, Corrupt, Located, Store, WriteOutcome } from "./SessionStore.js"
 import { SessionStore, SessionStoreError } from "./SessionStore.js"
@@ -200,7 +200,7 @@ export interface CopyProgress {
   /** Sessions that ended before they could be moved. */
   readonly ended: number
   /** Sessions that stay where they are, because their record is damaged, in the one store or in the other. */
-  readonly damaged: ReadonlyArray<Corrupt>
+  readonly corrupt: ReadonlyArray<Corrupt>
 }
 
 /**
@@ -222,10 +222,10 @@ export const copy = (
   const turned = Effect.gen(function*() {
     const marks: Array<readonly [StoreKey, number]> = []
     const arrived = ({ key }: Located, now: number) =>
-      unlessDamaged(Effect.zipRight(mover.arrive(key, now), Effect.sync(() => marks.push([key, now]))))
+      unlessCorrupt(Effect.zipRight(mover.arrive(key, now), Effect.sync(() => marks.push([key, now]))))
     yield* pages(to, namespace, batch, patience).pipe(
       Stream.runForEach(({ found, now }) =>
-        Effect.forEach(found, (one) => isDamaged(one) || !isLeaving(one) ? Effect.void : arrived(one, now), {
+        Effect.forEach(found, (one) => isCorruptEntry(one) || !isLeaving(one) ? Effect.void : arrived(one, now), {
           concurrency,
           discard: true
         })
@@ -233,15 +233,15 @@ export const copy = (
     )
     if (marks.length === 0) return
     yield* Effect.sleep(patience)
-    yield* Effect.forEach(marks, ([key, now]) => unlessDamaged(mover.forget(key, now)), { concurrency, discard: true })
+    yield* Effect.forEach(marks, ([key, now]) => unlessCorrupt(mover.forget(key, now)), { concurrency, discard: true })
   })
 
   const settled = (one: Located | Corrupt, now: number): Effect.Effect<CopyProgress, SessionStoreError> =>
-    isDamaged(one)
-      ? Effect.succeed({ ...nothing, damaged: [one] })
+    isCorruptEntry(one)
+      ? Effect.succeed({ ...nothing, corrupt: [one] })
       : mover.settle(one, now).pipe(
         Effect.map((lives): CopyProgress => lives ? { ...nothing, moved: 1 } : { ...nothing, ended: 1 }),
-        Effect.catchIf(isCorrupt, (error) => Effect.succeed({ ...nothing, damaged: [{ id: one.id, error }] }))
+        Effect.catchIf(isCorrupt, (error) => Effect.succeed({ ...nothing, corrupt: [{ id: one.id, error }] }))
       )
 
   const moving = pages(from, namespace, batch).pipe(
@@ -254,14 +254,14 @@ export const copy = (
   return Stream.concat(Stream.execute(turned), moving)
 }
 
-const nothing: CopyProgress = { moved: 0, ended: 0, damaged: [] }
+const nothing: CopyProgress = { moved: 0, ended: 0, corrupt: [] }
 
 const plus = (a: CopyProgress, b: CopyProgress): CopyProgress => ({
   moved: a.moved + b.moved,
   ended: a.ended + b.ended,
-  damaged: b.damaged.length === 0 ? a.damaged : [...a.damaged, ...b.damaged]
+  corrupt: b.corrupt.length === 0 ? a.corrupt : [...a.corrupt, ...b.corrupt]
 })
 
 /** A record that is damaged is in no other's way. */
-const unlessDamaged = <A>(step: Effect.Effect<A, SessionStoreError>) =>
+const unlessCorrupt = <A>(step: Effect.Effect<A, SessionStoreError>) =>
   Effect.catchIf(Effect.asVoid(step), isCorrupt, () => Effect.void)

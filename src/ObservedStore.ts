@@ -16,12 +16,14 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as FiberId from "effect/FiberId"
 import * as FiberRef from "effect/FiberRef"
+import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import * as MetricBoundaries from "effect/MetricBoundaries"
 import * as MetricKey from "effect/MetricKey"
 import * as MetricLabel from "effect/MetricLabel"
 import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
 import * as Record from "effect/Record"
 import type * as Tracer from "effect/Tracer"
 import { isTraced } from "./internal/done.js"
@@ -148,16 +150,21 @@ export const hitRate = (tier: string): Effect.Effect<Option.Option<number>> => {
 // ---- the store
 
 /**
- * The same store, watched. It answers what the other one answers, and claims what that one claims.
+ * Adds metrics and spans to a store. Results, errors and capabilities are those of the store.
  *
  * @since 0.5.0
  * @category constructors
  */
-export const make = (store: Store, options: ObservedStoreOptions = {}): Store => {
+export const make: {
+  (options?: ObservedStoreOptions): (store: Store) => Store
+  (store: Store, options?: ObservedStoreOptions): Store
+} = dual(([store]) => isStore(store), (store: Store, options: ObservedStoreOptions = {}): Store => {
   const tier = options.tier ?? "store"
   const probes = Record.map(answers, (answers, operation) => probe(tier, operation, answers))
   return intercepted(store, (operation, call) => watched(probes[operation], call))
-}
+})
+
+const isStore = (value: unknown): boolean => Predicate.hasProperty(value, "capabilities")
 
 /**
  * An observed store over another store, with options.

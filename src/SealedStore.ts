@@ -19,7 +19,7 @@ import * as Option from "effect/Option"
 import { LRUCache } from "lru-cache"
 import { identityOf, versionsOf } from "./internal/crypto/sealedText.js"
 import { layerConfig as layerConfigOf } from "./internal/layerConfig.js"
-import { isDamaged, orDamaged } from "./internal/store/damaged.js"
+import { isCorruptEntry, orCorruptEntry } from "./internal/store/corrupt.js"
 import type { Sealing } from "./Keyring.js"
 import { Keyring } from "./Keyring.js"
 import type { SessionConfigError } from "./SessionConfigError.js"
@@ -100,7 +100,9 @@ const sealed = (store: Store, { open, seal }: Sealing): Store => {
       const page = yield* store.scan(namespace, options)
       const found = Arr.getSomes(
         yield* Effect.forEach(page, (one) =>
-          isDamaged(one) ? Effect.succeedSome(one) : orDamaged(one.id)(opened("scan", one, options.now, one.key)))
+          isCorruptEntry(one)
+            ? Effect.succeedSome(one)
+            : orCorruptEntry(one.id)(opened("scan", one, options.now, one.key)))
       )
       const missing = page.length - found.length
       // Those that are absent leave room for others.

@@ -95,7 +95,8 @@ export interface SessionAdmin<A> {
    *
    * @example
    * ```ts
-   * import type { Session, SessionDirectory, SessionError } from "effect-session"
+   * import type { Session, SessionError } from "effect-session"
+   * import type { SessionDirectory } from "effect-session/SessionDirectory"
    * import { Effect } from "effect"
    *
    * declare const sessions: SessionService.Sessions<{ readonly name: string }>

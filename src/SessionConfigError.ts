@@ -11,7 +11,7 @@ import * as Schema from "effect/Schema"
  * @since 0.1.0
  * @category errors
  */
-export class SessionConfigError extends Schema.TaggedError<SessionConfigError>("effect-session/SessionConfigError")(
+export class SessionConfigError extends Schema.TaggedError<SessionConfigError>("effect-session.SessionConfigError")(
   "SessionConfigError",
   {
     /** The session tag or engine. */

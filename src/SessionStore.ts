@@ -9,6 +9,7 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import { dual } from "effect/Function"
 import type { Option } from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { SessionId } from "./SessionId.js"
@@ -29,7 +30,7 @@ import type { StoreKey } from "./StoreKey.js"
  * @since 0.1.0
  * @category errors
  */
-export class SessionStoreError extends Schema.TaggedError<SessionStoreError>("effect-session/SessionStoreError")(
+export class SessionStoreError extends Schema.TaggedError<SessionStoreError>("effect-session.SessionStoreError")(
   "SessionStoreError",
   {
     operation: Schema.String,
@@ -344,13 +345,16 @@ export interface Store {
 export type Operation = Exclude<keyof Store, "capabilities">
 
 /**
- * A store that knows no clock, with that of the place where its records are: `removeExpired` asks {@link checkClock} first,
- * and the times of writes are `SessionRecord.bounded`.
+ * Adds the clock of the place where the records are to a store that has none: `removeExpired` runs {@link checkClock} first, and the
+ * times of writes are limited by `SessionRecord.bounded`. `clock` returns milliseconds since the epoch.
  *
  * @since 0.6.0
  * @category clocks
  */
-export const byClock = (store: Store, clock: Effect.Effect<number, SessionStoreError>): Store => ({
+export const byClock: {
+  (clock: Effect.Effect<EpochMillis, SessionStoreError>): (store: Store) => Store
+  (store: Store, clock: Effect.Effect<EpochMillis, SessionStoreError>): Store
+} = dual(2, (store: Store, clock: Effect.Effect<EpochMillis, SessionStoreError>): Store => ({
   capabilities: store.capabilities,
   create: (key, record, now) => Effect.flatMap(clock, (time) => store.create(key, bounded(record, now, time), now)),
   load: (key, now, reading) => store.load(key, now, reading),
@@ -369,7 +373,7 @@ export const byClock = (store: Store, clock: Effect.Effect<number, SessionStoreE
   revoke: (namespace, id) => store.revoke(namespace, id),
   revokeSubject: (namespace, subject, except) => store.revokeSubject(namespace, subject, except),
   revokeAll: (namespace) => store.revokeAll(namespace)
-})
+}))
 
 /**
  * The tag under which a store is provided.

@@ -1,7 +1,7 @@
 import { it } from "@effect/vitest"
 import { Effect, Option } from "effect"
-import { SessionStore } from "effect-session"
 import * as CacheStore from "effect-session/CacheStore"
+import { SessionStore } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
 import { range } from "../src/internal/testing/law.js"
 import {

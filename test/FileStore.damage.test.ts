@@ -1,6 +1,6 @@
 import { it } from "@effect/vitest"
 import { Effect, Inspectable, Option } from "effect"
-import { SessionStoreError } from "effect-session"
+import { SessionStoreError } from "effect-session/SessionStore"
 import type { Store } from "effect-session/SessionStore"
 import { copyFileSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs"
 import * as Path from "node:path"

@@ -4,7 +4,7 @@
  */
 import { it } from "@effect/vitest"
 import { Effect } from "effect"
-import { SessionStoreError } from "effect-session"
+import { SessionStoreError } from "effect-session/SessionStore"
 import { execFileSync } from "node:child_process"
 import { unlinkSync, writeFileSync } from "node:fs"
 import * as Path from "node:path"

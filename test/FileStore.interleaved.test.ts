@@ -4,9 +4,9 @@
  */
 import { it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, Option } from "effect"
-import type { SessionRecord, SessionStoreError } from "effect-session"
 import { MemoryStore } from "effect-session"
-import type { Store } from "effect-session/SessionStore"
+import type { SessionRecord } from "effect-session/SessionRecord"
+import type { SessionStoreError, Store } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
 import { range } from "../src/internal/testing/law.js"
 import { aRecord, freshId, freshKey, hour, namespace, start } from "../src/internal/testing/records.js"

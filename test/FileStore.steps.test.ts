@@ -5,7 +5,7 @@
 import { SystemError } from "@effect/platform/Error"
 import { it } from "@effect/vitest"
 import { Effect, Either } from "effect"
-import { SessionStoreError } from "effect-session"
+import { SessionStoreError } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
 import { freshKey, hour, minute, start } from "../src/internal/testing/records.js"
 import {

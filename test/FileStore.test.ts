@@ -1,6 +1,8 @@
 import { it } from "@effect/vitest"
 import { Effect, Option, Redacted } from "effect"
-import { SessionConfigError, SessionStoreError, SessionToken, StoredEngine } from "effect-session"
+import { SessionToken, StoredEngine } from "effect-session"
+import { SessionConfigError } from "effect-session/SessionConfigError"
+import { SessionStoreError } from "effect-session/SessionStore"
 import {
   chmodSync,
   chownSync,

@@ -3,8 +3,9 @@
  */
 import { it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Metric, Option, TestClock, Tracer } from "effect"
-import { MemoryStore, SessionStoreError } from "effect-session"
+import { MemoryStore } from "effect-session"
 import * as ObservedStore from "effect-session/ObservedStore"
+import { SessionStoreError } from "effect-session/SessionStore"
 import type { Store } from "effect-session/SessionStore"
 import { inspect } from "node:util"
 import { assert, describe, expect } from "vitest"

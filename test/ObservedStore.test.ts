@@ -3,8 +3,9 @@
  */
 import { it } from "@effect/vitest"
 import { Cause, Effect, Exit, Fiber, FiberRef, Metric, MetricState, Option, TestClock, Tracer } from "effect"
-import { MemoryStore, SessionStore, SessionStoreError } from "effect-session"
+import { MemoryStore } from "effect-session"
 import * as ObservedStore from "effect-session/ObservedStore"
+import { SessionStore, SessionStoreError } from "effect-session/SessionStore"
 import type { Store } from "effect-session/SessionStore"
 import { storeLaws } from "effect-session/testing"
 import * as TieredStore from "effect-session/TieredStore"

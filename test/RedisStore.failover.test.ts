@@ -3,9 +3,9 @@
  */
 import { it } from "@effect/vitest"
 import { Effect, Option, type Scope } from "effect"
-import { SessionStoreError } from "effect-session"
 import type { Client as Client } from "effect-session/RedisClient"
 import * as RedisClient from "effect-session/RedisClient"
+import { SessionStoreError } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
 import { range } from "../src/internal/testing/law.js"
 import { freshKey, isAlive, isDead, start, stored } from "../src/internal/testing/records.js"

@@ -3,7 +3,7 @@
  */
 import { it } from "@effect/vitest"
 import { Effect, Logger, Option } from "effect"
-import { SessionStoreError } from "effect-session"
+import { SessionStoreError } from "effect-session/SessionStore"
 import type { Store } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
 import { range } from "../src/internal/testing/law.js"

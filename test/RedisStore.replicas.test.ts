@@ -3,9 +3,9 @@
  */
 import { it } from "@effect/vitest"
 import { Effect, Option, type Scope } from "effect"
-import { SessionStoreError } from "effect-session"
 import type { Client as Client } from "effect-session/RedisClient"
 import * as RedisClient from "effect-session/RedisClient"
+import { SessionStoreError } from "effect-session/SessionStore"
 import type { Redis } from "ioredis"
 import { createCluster } from "redis"
 import { assert, describe } from "vitest"

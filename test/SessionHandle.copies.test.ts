@@ -1,6 +1,7 @@
 import { it } from "@effect/vitest"
 import { Effect, Layer, Option, Schema, TestClock } from "effect"
-import { Lifetime, MemoryStore, Session, SessionStore, SessionStoreError, StoredEngine } from "effect-session"
+import { Lifetime, MemoryStore, Session, StoredEngine } from "effect-session"
+import { SessionStore, SessionStoreError } from "effect-session/SessionStore"
 import type { Store } from "effect-session/SessionStore"
 import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe, expect } from "vitest"

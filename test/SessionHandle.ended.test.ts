@@ -3,15 +3,10 @@
  */
 import { it } from "@effect/vitest"
 import { Effect, Fiber, Layer, Option, Redacted, TestClock } from "effect"
-import {
-  Expiry,
-  MemoryStore,
-  SessionDirectory,
-  SessionRevocation,
-  SessionStore,
-  SessionStoreError,
-  StoredEngine
-} from "effect-session"
+import { Expiry, MemoryStore, StoredEngine } from "effect-session"
+import { SessionDirectory } from "effect-session/SessionDirectory"
+import { SessionRevocation } from "effect-session/SessionRevocation"
+import { SessionStore, SessionStoreError } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
 import * as Intercept from "./support/intercept.js"
 import { visit } from "./support/requestWithoutHttp.js"

@@ -3,7 +3,8 @@
  */
 import { it } from "@effect/vitest"
 import { Context, Effect, Layer, MutableRef, Option, Redacted } from "effect"
-import { MemoryStore, SessionStore, SessionStoreError, StoredEngine } from "effect-session"
+import { MemoryStore, StoredEngine } from "effect-session"
+import { SessionStore, SessionStoreError } from "effect-session/SessionStore"
 import type { Store } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
 import { intercepted } from "../src/internal/store/intercepted.js"

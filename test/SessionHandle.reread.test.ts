@@ -1,6 +1,7 @@
 import { it } from "@effect/vitest"
 import { Effect, Fiber, Layer, Option, Scheduler, Schema } from "effect"
-import { MemoryStore, Session, SessionStore, SessionStoreError, StoredEngine } from "effect-session"
+import { MemoryStore, Session, StoredEngine } from "effect-session"
+import { SessionStore, SessionStoreError } from "effect-session/SessionStore"
 import type { Store } from "effect-session/SessionStore"
 import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe } from "vitest"

@@ -2,9 +2,9 @@
  * The rules that every store shares, for any records.
  */
 import { FastCheck as fc, Schema } from "effect"
-import type { SessionRecord } from "effect-session"
 import { decodeInfo, fields, integer, valuesOf } from "effect-session/internal/record"
 import * as Lifetime from "effect-session/Lifetime"
+import type { SessionRecord } from "effect-session/SessionRecord"
 import {
   applySave,
   applyTouch,

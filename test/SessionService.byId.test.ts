@@ -3,9 +3,10 @@
  */
 import { it } from "@effect/vitest"
 import { DateTime, Duration, Effect, Layer, Option, Redacted, Schema, TestClock } from "effect"
-import { Expiry, Lifetime, MemoryStore, Session, SessionId, SessionStore, StoredEngine } from "effect-session"
+import { Expiry, Lifetime, MemoryStore, Session, SessionId, StoredEngine } from "effect-session"
 import * as MigratingStore from "effect-session/MigratingStore"
 import * as SealedStore from "effect-session/SealedStore"
+import { SessionStore } from "effect-session/SessionStore"
 import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe } from "vitest"
 import { firstKey, keyringOf } from "./support/keyrings.js"

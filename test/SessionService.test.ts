@@ -1,6 +1,7 @@
 import { it } from "@effect/vitest"
 import { Cause, ConfigProvider, Duration, Effect, Exit, Layer, Schema } from "effect"
-import { Expiry, MemoryEngine, Session, SessionConfigError, SessionCookie } from "effect-session"
+import { Expiry, MemoryEngine, Session, SessionCookie } from "effect-session"
+import { SessionConfigError } from "effect-session/SessionConfigError"
 import { assert, describe } from "vitest"
 
 const engine = MemoryEngine.layer

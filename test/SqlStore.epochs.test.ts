@@ -4,7 +4,7 @@
 import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Effect } from "effect"
-import { SessionStore } from "effect-session"
+import { SessionStore } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
 import { range } from "../src/internal/testing/law.js"
 import { freshKey, hour, isAlive, isDead, namespace, start, stored } from "../src/internal/testing/records.js"

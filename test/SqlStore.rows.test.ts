@@ -1,7 +1,7 @@
 import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Cause, Effect, Either, Layer } from "effect"
-import { SessionStore } from "effect-session"
+import { SessionStore } from "effect-session/SessionStore"
 import { inspect } from "node:util"
 import { assert, describe } from "vitest"
 import { isAlive, isDead, namespace, start, stored } from "../src/internal/testing/records.js"

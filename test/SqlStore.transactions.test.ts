@@ -4,7 +4,7 @@
 import * as SqlClient from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Effect, Exit, Layer } from "effect"
-import { SessionStore, SessionStoreError } from "effect-session"
+import { SessionStore, SessionStoreError } from "effect-session/SessionStore"
 import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
 import { assert, describe } from "vitest"

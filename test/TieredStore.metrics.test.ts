@@ -1,6 +1,7 @@
 import { it } from "@effect/vitest"
 import { Effect, Metric } from "effect"
-import { MemoryStore, SessionMetrics, SessionStoreError } from "effect-session"
+import { MemoryStore, SessionMetrics } from "effect-session"
+import { SessionStoreError } from "effect-session/SessionStore"
 import type { Store } from "effect-session/SessionStore"
 import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe } from "vitest"

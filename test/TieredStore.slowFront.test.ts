@@ -3,8 +3,8 @@
  */
 import { it } from "@effect/vitest"
 import { Duration, Effect, Logger, Metric, Option } from "effect"
-import { MemoryStore, SessionMetrics, type SessionStoreError } from "effect-session"
-import type { Store } from "effect-session/SessionStore"
+import { MemoryStore, SessionMetrics } from "effect-session"
+import type { SessionStoreError, Store } from "effect-session/SessionStore"
 import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe } from "vitest"
 import type { Stored } from "../src/internal/testing/records.js"

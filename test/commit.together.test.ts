@@ -3,7 +3,8 @@
  */
 import { it } from "@effect/vitest"
 import { Deferred, Effect, Either, Fiber, FiberRef, Layer, Option, Schema } from "effect"
-import { MemoryStore, Session, SessionStore, SessionStoreError, StoredEngine } from "effect-session"
+import { MemoryStore, Session, StoredEngine } from "effect-session"
+import { SessionStore, SessionStoreError } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
 import { intercepted } from "./support/intercept.js"
 import type { Visit } from "./support/requestWithoutHttp.js"

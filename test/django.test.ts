@@ -3,17 +3,9 @@
  */
 import { it } from "@effect/vitest"
 import { Clock, DateTime, Duration, Effect, Either, Layer, Option, Redacted, Schema, Stream, TestClock } from "effect"
-import {
-  Expiry,
-  Lifetime,
-  ReadOnce,
-  Session,
-  SessionCodec,
-  SessionDirectory,
-  SessionStore,
-  SessionToken,
-  StoredEngine
-} from "effect-session"
+import { Expiry, Lifetime, ReadOnce, Session, SessionCodec, SessionToken, StoredEngine } from "effect-session"
+import { SessionDirectory } from "effect-session/SessionDirectory"
+import { SessionStore } from "effect-session/SessionStore"
 import { Packr } from "msgpackr"
 import { assert, describe, expect } from "vitest"
 import { storeKeys } from "../src/internal/store/keys.js"

@@ -2,7 +2,8 @@
  * The suite is proved by what it catches: stores with one fault each, and the law that finds it.
  */
 import { ConfigProvider, Effect, Exit } from "effect"
-import { MemoryStore, SessionStore } from "effect-session"
+import { MemoryStore } from "effect-session"
+import { SessionStore } from "effect-session/SessionStore"
 import type { Store } from "effect-session/SessionStore"
 import type { StoreKey } from "effect-session/StoreKey"
 import { capabilityLaws, LawBroken, storeLaws } from "effect-session/testing"

@@ -3,9 +3,10 @@
  */
 import { it } from "@effect/vitest"
 import { Effect, Fiber, Layer, Redacted, Schema, TestClock } from "effect"
-import { MemoryStore, Session, SessionStore, SessionToken, StoredEngine } from "effect-session"
+import { MemoryStore, Session, SessionToken, StoredEngine } from "effect-session"
 import * as CookieEngine from "effect-session/CookieEngine"
 import * as Keyring from "effect-session/Keyring"
+import { SessionStore } from "effect-session/SessionStore"
 import type { Store } from "effect-session/SessionStore"
 import { randomBytes } from "node:crypto"
 import { assert, describe } from "vitest"

@@ -2,8 +2,8 @@
  * A store whose records can be damaged.
  */
 import { Effect, Option } from "effect"
-import { SessionStoreError } from "effect-session"
 import type { SessionId } from "effect-session/SessionId"
+import { SessionStoreError } from "effect-session/SessionStore"
 import type { Store } from "effect-session/SessionStore"
 import type { StoreKey } from "effect-session/StoreKey"
 

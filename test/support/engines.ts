@@ -2,9 +2,9 @@
  * Engines over stores, and what can be asked of them.
  */
 import { Effect, Option } from "effect"
-import type { SessionRecord } from "effect-session"
 import { MemoryStore, StoredEngine } from "effect-session"
 import type { BoundEngine, CookieValue, Write } from "effect-session/SessionEngine"
+import type { SessionRecord } from "effect-session/SessionRecord"
 import type { Store } from "effect-session/SessionStore"
 import { aRecord, hour, minute, start } from "../../src/internal/testing/records.js"
 import type { Operation } from "./intercept.js"

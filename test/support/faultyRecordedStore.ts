@@ -2,7 +2,7 @@
  * A store that notes its calls, and can be told to fail, to hang and to wait.
  */
 import { Effect } from "effect"
-import { SessionStoreError } from "effect-session"
+import { SessionStoreError } from "effect-session/SessionStore"
 import type { Store } from "effect-session/SessionStore"
 import { intercepted } from "../../src/internal/store/intercepted.js"
 import type { Operation } from "../../src/SessionStore.js"

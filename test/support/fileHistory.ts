@@ -3,7 +3,7 @@
  * can tell what it was doing.
  */
 import { Effect, Option } from "effect"
-import type { SessionRecord } from "effect-session"
+import type { SessionRecord } from "effect-session/SessionRecord"
 import type { Store } from "effect-session/SessionStore"
 import { aRecord, freshId, freshKey, idOf, keyOf, start } from "../../src/internal/testing/records.js"
 

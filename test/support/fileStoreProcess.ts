@@ -3,7 +3,8 @@
  */
 import * as NodeContext from "@effect/platform-node/NodeContext"
 import { Cause, Effect, Option } from "effect"
-import { FileStore, type SessionRecord } from "effect-session"
+import { FileStore } from "effect-session"
+import type { SessionRecord } from "effect-session/SessionRecord"
 import type { Store } from "effect-session/SessionStore"
 import { writeSync } from "node:fs"
 import { freshId, freshKey, idOf, isAlive, isDead, keyOf, start, stored } from "../../src/internal/testing/records.js"

@@ -2,8 +2,7 @@
  * Writes of a file store, taken apart into their steps: each can be stopped there, and what is on the disk looked at.
  */
 import { Deferred, Effect, type Either, Fiber, Option } from "effect"
-import type { SessionStoreError } from "effect-session"
-import type { Store } from "effect-session/SessionStore"
+import type { SessionStoreError, Store } from "effect-session/SessionStore"
 import { readdirSync, statSync } from "node:fs"
 import * as Path from "node:path"
 import { assert } from "vitest"

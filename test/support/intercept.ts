@@ -2,7 +2,7 @@
  * A store with something put before, after or in place of its calls, as a layer.
  */
 import { Effect, Layer } from "effect"
-import { SessionStore } from "effect-session"
+import { SessionStore } from "effect-session/SessionStore"
 import { intercepted, type Interception } from "../../src/internal/store/intercepted.js"
 
 export { intercepted, type Interception } from "../../src/internal/store/intercepted.js"

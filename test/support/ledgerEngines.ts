@@ -2,9 +2,12 @@
  * Sessions in cookies, with a ledger of them.
  */
 import { Layer, Schema } from "effect"
-import { Expiry, MemoryStore, Session, type SessionRevocation, type SessionService, SessionStore } from "effect-session"
+import { Expiry, MemoryStore, Session } from "effect-session"
 import * as CookieEngine from "effect-session/CookieEngine"
 import type * as Keyring from "effect-session/Keyring"
+import type { SessionRevocation } from "effect-session/SessionRevocation"
+import type { SessionService } from "effect-session/SessionService"
+import { SessionStore } from "effect-session/SessionStore"
 import type { Store } from "effect-session/SessionStore"
 import { firstKey, keyringOf } from "./keyrings.js"
 import { type Around, recorded } from "./recordedStore.js"

@@ -2,9 +2,8 @@
  * What requests do with a session that is on its way from one store to another, and processes that die in the middle.
  */
 import { Effect, FiberRef } from "effect"
-import type { SessionStoreError } from "effect-session"
 import * as MigratingStore from "effect-session/MigratingStore"
-import type { Store } from "effect-session/SessionStore"
+import type { SessionStoreError, Store } from "effect-session/SessionStore"
 import { intercepted, type Interception } from "../../src/internal/store/intercepted.js"
 import { type Scene, someOrders } from "../../src/internal/testing/interleave.js"
 import { freshId, hour, minute, start, type Stored } from "../../src/internal/testing/records.js"

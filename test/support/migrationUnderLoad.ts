@@ -3,8 +3,9 @@
  * service, stores and clients of its own, which are switched one after the other, never with a request under way.
  */
 import { Context, Deferred, Duration, Effect, Layer, Option, Random, Schema, ScopedRef, Stream } from "effect"
-import { Session, SessionStore, StoredEngine } from "effect-session"
+import { Session, StoredEngine } from "effect-session"
 import * as MigratingStore from "effect-session/MigratingStore"
+import { SessionStore } from "effect-session/SessionStore"
 import { inspect } from "node:util"
 import { visit } from "./requestWithoutHttp.js"
 

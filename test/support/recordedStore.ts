@@ -2,7 +2,7 @@
  * A store that notes every call, and that can be made to fail as networks do.
  */
 import { Effect } from "effect"
-import { SessionStoreError } from "effect-session"
+import { SessionStoreError } from "effect-session/SessionStore"
 import type { Store } from "effect-session/SessionStore"
 import type { Interception, Operation } from "./intercept.js"
 import { intercepted } from "./intercept.js"

@@ -2,9 +2,9 @@
  * Requests without HTTP: a handler, its session, and the end of the request, under the test clock.
  */
 import { type Context, Effect, Redacted } from "effect"
-import type { SessionError, SessionHandle, SessionService } from "effect-session"
-import type { UsedSession } from "effect-session/SessionHandle"
-import type { Sessions } from "effect-session/SessionService"
+import type { SessionError } from "effect-session"
+import type { SessionHandle, UsedSession } from "effect-session/SessionHandle"
+import type { Sessions, SessionService } from "effect-session/SessionService"
 
 type SetCookie = UsedSession["setCookie"]
 

@@ -17,7 +17,7 @@ import * as MigratingStore from "../../MigratingStore.js"
 import type { Corrupt, Count, SessionStoreError, Store } from "../../SessionStore.js"
 import { SessionStore } from "../../SessionStore.js"
 import type { TableNames } from "../../SqlStore.js"
-import { corrupt, isCorrupt, isDamaged } from "../store/damaged.js"
+import { corrupt, isCorrupt, isCorruptEntry } from "../store/corrupt.js"
 import { intercepted } from "../store/intercepted.js"
 import { pages } from "../store/pages.js"
 import type { DatabaseUrl, Side } from "./database.js"
@@ -81,7 +81,7 @@ interface Reached extends MigratingStore.CopyProgress {
   readonly total: number
 }
 
-const seen = ({ damaged, ended, moved }: MigratingStore.CopyProgress): number => moved + ended + damaged.length
+const seen = ({ corrupt: damaged, ended, moved }: MigratingStore.CopyProgress): number => moved + ended + damaged.length
 
 const goesOn = "Nothing is lost: run this again, and it goes on."
 
@@ -111,7 +111,7 @@ const moved = (
   course: Course
 ) =>
   Effect.gen(function*() {
-    const begun: Reached = { moved: 0, ended: 0, damaged: [], total: expected }
+    const begun: Reached = { moved: 0, ended: 0, corrupt: [], total: expected }
     course.reached = begun
     const show = yield* progress
     const last = yield* MigratingStore.copy(from, to, { batch, concurrency, namespace }).pipe(
@@ -138,7 +138,12 @@ const counts = (from: Store, to: Store): Effect.Effect<Record<"old" | "fresh", C
   Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.all({ old: from.count(now), fresh: to.count(now) }))
 
 /** Counts what is in both stores, and tells whether the old one can go. */
-const verified = (from: Store, to: Store, namespace: string, { damaged, ended, moved }: MigratingStore.CopyProgress) =>
+const verified = (
+  from: Store,
+  to: Store,
+  namespace: string,
+  { corrupt: damaged, ended, moved }: MigratingStore.CopyProgress
+) =>
   Effect.gen(function*() {
     const { fresh, old } = yield* counts(from, to)
     yield* Console.log(
@@ -180,7 +185,7 @@ const leftIn = (from: Store, namespace: string, damaged: ReadonlyArray<Corrupt>)
   const known = new Map(damaged.map((one) => [one.id, one]))
   return pages(from, namespace, 1000).pipe(
     Stream.mapConcat(({ found }) => found),
-    Stream.map((one) => isDamaged(one) ? one : known.get(one.id)),
+    Stream.map((one) => isCorruptEntry(one) ? one : known.get(one.id)),
     Stream.runCollect,
     Effect.map((all) => {
       const damaged = [...all].flatMap((one) => one ?? [])
@@ -214,7 +219,7 @@ const isSame = ({ from, fromNames, to, toNames }: Given): boolean =>
 const isShared = (from: Store, to: Store, namespace: string) =>
   Effect.gen(function*() {
     const first = yield* pages(from, namespace, 100).pipe(
-      Stream.mapConcat(({ found, now }) => found.flatMap((one) => isDamaged(one) ? [] : [{ key: one.key, now }])),
+      Stream.mapConcat(({ found, now }) => found.flatMap((one) => isCorruptEntry(one) ? [] : [{ key: one.key, now }])),
       Stream.runHead
     )
     if (Option.isNone(first)) return false

@@ -8,7 +8,7 @@ import type { SessionInfo, SessionRecord } from "../../SessionRecord.js"
 import { byAge, toInfo } from "../../SessionRecord.js"
 import type { Corrupt, Located, Page, SessionStoreError, Store } from "../../SessionStore.js"
 import { pageSize } from "../../SessionStore.js"
-import { isDamaged, orDamaged, orLeftOut } from "../store/damaged.js"
+import { isCorruptEntry, orCorruptEntry, orLeftOut } from "../store/corrupt.js"
 import { isLeaving, isMovedTo, markOf } from "./marks.js"
 
 type Read<A> = Effect.Effect<Option.Option<A>, SessionStoreError>
@@ -27,20 +27,20 @@ export const movedDirectory = (old: Store, fresh: Store): Pick<Store, "find" | "
     Effect.gen(function*() {
       const older = yield* old.scan(namespace, { after, limit, now })
       const newer = yield* fresh.scan(namespace, { after, limit, now })
-      const [whole, damaged] = Arr.partition([...older, ...newer], isDamaged)
+      const [whole, damaged] = Arr.partition([...older, ...newer], isCorruptEntry)
       // The key of a copy that does not count yet is not the session's, and that of a mark may be so no more. Of what is damaged
       // there may be a better one.
       const kinds = [isArriving, isLeaving, isPlain].flatMap((kind) => whole.filter(kind))
       const found = new Map([...damaged, ...kinds].map((one) => [one.id, one]))
       const first = [...found.values()].sort((a, b) => a.id < b.id ? -1 : 1).slice(0, limit)
-      const settled = new Set(newer.filter((one) => !isDamaged(one) && isPlain(one)).map(({ id }) => id))
+      const settled = new Set(newer.filter((one) => !isCorruptEntry(one) && isPlain(one)).map(({ id }) => id))
       const seen = yield* Effect.forEach(first, (one) =>
         settled.has(one.id)
           ? Effect.succeedSome(one)
-          : orDamaged(one.id)(
+          : orCorruptEntry(one.id)(
             Effect.map(
               find(namespace, one.id, now),
-              Option.map((found) => isDamaged(one) ? one : { ...found, key: one.key })
+              Option.map((found) => isCorruptEntry(one) ? one : { ...found, key: one.key })
             )
           ), {
         concurrency: 16

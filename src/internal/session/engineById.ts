@@ -12,7 +12,7 @@ import type { WriteOutcome } from "../../SessionStore.js"
 import { SessionStoreError } from "../../SessionStore.js"
 import type { StoreKey } from "../../StoreKey.js"
 import * as StoreCalls from "../store/calls.js"
-import { isDamaged } from "../store/damaged.js"
+import { isCorruptEntry } from "../store/corrupt.js"
 import type { Core } from "./core.js"
 
 export const make = (
@@ -31,7 +31,7 @@ export const make = (
     const before = id.slice(0, -1)
     return Effect.flatMap(limited("scan", store.scan(namespace, { after: before, limit: 1, now })), ([found]) => {
       if (found === undefined || found.id !== id) return Effect.succeedNone
-      if (isDamaged(found)) return Effect.fail(found.error)
+      if (isCorruptEntry(found)) return Effect.fail(found.error)
       const { key, ...record } = found
       keys.set(value, key)
       return Effect.succeedSome(record)

@@ -16,7 +16,7 @@ import type { Store, WriteOutcome } from "../../SessionStore.js"
 import { SessionStoreError } from "../../SessionStore.js"
 import type { StoreKey } from "../../StoreKey.js"
 import { randomBytes } from "../crypto/primitives.js"
-import { isCorrupt } from "../store/damaged.js"
+import { isCorrupt } from "../store/corrupt.js"
 import * as Limit from "../store/limit.js"
 import { asideOf } from "../store/randomKey.js"
 

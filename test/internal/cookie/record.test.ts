@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Either, FastCheck as fc } from "effect"
-import type { SessionRecord } from "effect-session"
+import type { SessionRecord } from "effect-session/SessionRecord"
 import * as CookieRecord from "../../../src/internal/cookie/record.js"
 import * as wire from "../../../src/internal/crypto/tokens.js"
 import { anyRecord, anyText, aRecord, day, freshId, hour, idOf, start } from "../../../src/internal/testing/records.js"
