@@ -218,7 +218,9 @@ describe("a store that fails", () => {
         yield* TestClock.adjust(2 * tenMinutes)
         assert.isAtLeast(rounds.moments.length, 2)
         assert.strictEqual((yield* Metric.value(SessionReaper.failures)).count - before, 1)
-        assert.deepStrictEqual(lines, [["Expired sessions could not be removed; the next round tries again."]])
+        assert.deepStrictEqual(lines, [[
+          "The session reaper could not delete expired sessions. The next round retries."
+        ]])
       }).pipe(Effect.provide(logger))
     })
   }

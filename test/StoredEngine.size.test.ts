@@ -100,7 +100,7 @@ describe("an engine over a store", () => {
     Effect.forEach([0, -1, 1.5, Number.NaN, Infinity], (maxSessionBytes) =>
       Effect.map(
         Effect.flip(engineOf(MemoryStore.make(), { maxSessionBytes })),
-        ({ message }) => assert.include(message, "maxSessionBytes is a whole number of bytes from 1 on")
+        ({ message }) => assert.include(message, "maxSessionBytes must be a whole number of bytes, 1 or more")
       ), { discard: true }))
 })
 

@@ -20,7 +20,7 @@ export const make = (
   store: Directory
 ): BoundEngine => {
   // Two tries of a write, and the look at its outcome, fit into the limit of a commit.
-  const { limited, settled } = StoreCalls.make(store.capabilities, Duration.millis(settings.commitTimeout / 4))
+  const { limited, resolved } = StoreCalls.make(store.capabilities, Duration.millis(settings.commitTimeout / 4))
   /** The keys of the sessions that were opened. */
   const keys = new WeakMap<CookieValue, StoreKey>()
 
@@ -56,7 +56,7 @@ export const make = (
           )
       }
     }
-    return settled(
+    return resolved(
       "save",
       store.save(key, record, { expectedVersion, now }),
       answer,
@@ -90,7 +90,7 @@ export const make = (
         const key = keys.get(value)
         return key === undefined
           ? Effect.void
-          : settled("destroy", store.destroy(key), Effect.succeed, Effect.succeed)
+          : resolved("destroy", store.destroy(key), Effect.succeed, Effect.succeed)
       })
   }
 }

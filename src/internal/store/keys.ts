@@ -1,12 +1,12 @@
 /**
- * Store keys, derived from tokens.
+ * Derivation of store keys from tokens.
  */
 import * as Brand from "effect/Brand"
 import * as SessionToken from "../../SessionToken.js"
 import type { StoreKey } from "../../StoreKey.js"
 import { lengthPrefixed } from "../crypto/primitives.js"
 
-/** Brands the base64url text of a SHA-256 as a key, without a check. */
+/** Brands the base64url text of a SHA-256 hash as a key, without a check. */
 export const ofHash = Brand.nominal<StoreKey>()
 
 /**
