@@ -36,6 +36,8 @@ import { SessionStore, SessionStoreError } from "./SessionStore.js"
 import type { StoreKey } from "./StoreKey.js"
 
 /**
+ * The options of {@link make} and {@link layer}.
+ *
  * @since 0.5.0
  * @category models
  */
@@ -176,6 +178,8 @@ export const layerConfig = <E1, R1, E2, R2>(
   layerConfigOf(options, (options) => layer(from, to, options))
 
 /**
+ * The options of {@link copy}.
+ *
  * @since 0.5.0
  * @category models
  */

@@ -33,6 +33,8 @@ import type { Operation, Store } from "./SessionStore.js"
 import { SessionStore, SessionStoreError } from "./SessionStore.js"
 
 /**
+ * The options of {@link make} and {@link layerWith}.
+ *
  * @since 0.5.0
  * @category models
  */

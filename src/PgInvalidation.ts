@@ -30,6 +30,8 @@ import { SessionInvalidation } from "./SessionInvalidation.js"
 import type { StoreKey } from "./StoreKey.js"
 
 /**
+ * The options of {@link layerWith}.
+ *
  * @since 0.5.0
  * @category models
  */

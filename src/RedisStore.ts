@@ -38,6 +38,8 @@ import { SessionStore } from "./SessionStore.js"
 import type { StoreKey } from "./StoreKey.js"
 
 /**
+ * The options of {@link make} and {@link layerWith}.
+ *
  * @since 0.4.0
  * @category models
  */

@@ -29,6 +29,8 @@ import { SessionStore, SessionStoreError } from "./SessionStore.js"
 import type { StoreKey } from "./StoreKey.js"
 
 /**
+ * The options of {@link make} and {@link layerWith}.
+ *
  * @since 0.5.0
  * @category models
  */

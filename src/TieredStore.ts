@@ -28,6 +28,8 @@ import type { Store } from "./SessionStore.js"
 import { SessionStore } from "./SessionStore.js"
 
 /**
+ * The options of {@link make} and {@link layer}.
+ *
  * @since 0.5.0
  * @category models
  */
