@@ -1,5 +1,5 @@
 /**
- * A store whose calls go wrong, as calls over a network do: for testing what an application, or an engine, makes of it.
+ * Fault injection: a store whose calls fail as calls over a network do, for tests of applications and engines.
  *
  * Also exported by `effect-session/testing`.
  *
@@ -13,13 +13,13 @@ import type { Operation, Store } from "./SessionStore.js"
 import { SessionStore, SessionStoreError } from "./SessionStore.js"
 
 /**
- * One way in which a call goes wrong.
+ * A fault of one call.
  *
- * - `failsBefore`: it never arrives, and that is known.
- * - `failsAfter`: it is done, and then an error is reported.
- * - `hangs`: it never arrives, and nothing is heard.
- * - `losesReply`: it is done, and nothing is heard.
- * - `duplicates`: it is done twice, and the first answer is given.
+ * - `failsBefore`: the call fails with `unavailable` and is not executed.
+ * - `failsAfter`: the call is executed, and then fails with `unavailable`.
+ * - `hangs`: the call is not executed, and never returns.
+ * - `losesReply`: the call is executed, and never returns.
+ * - `duplicates`: the call is executed twice, and returns the first result.
  *
  * @since 0.4.0
  * @category models
@@ -27,13 +27,15 @@ import { SessionStore, SessionStoreError } from "./SessionStore.js"
 export type Fault = "failsBefore" | "failsAfter" | "hangs" | "losesReply" | "duplicates"
 
 /**
+ * All faults.
+ *
  * @since 0.4.0
  * @category models
  */
 export const faults: ReadonlyArray<Fault> = ["failsBefore", "failsAfter", "hangs", "losesReply", "duplicates"]
 
 /**
- * Says what goes wrong with a call; nothing: it works. `count` is how many calls of this operation came before.
+ * Returns the fault of a call, or `undefined` for none. `count` is the number of earlier calls of this operation.
  *
  * @since 0.4.0
  * @category models
@@ -41,7 +43,7 @@ export const faults: ReadonlyArray<Fault> = ["failsBefore", "failsAfter", "hangs
 export type Plan = (operation: Operation, count: number) => Fault | undefined
 
 /**
- * The first calls of an operation go wrong in this order; later ones work.
+ * A plan that gives the first calls of an operation these faults in order. Later calls have none.
  *
  * @since 0.4.0
  * @category plans
@@ -50,19 +52,19 @@ export const schedule = (script: { readonly [K in Operation]?: ReadonlyArray<Fau
   script[operation]?.[count]
 
 /**
- * Calls go wrong at random: `rate` of them, from 0 to 1. The same seed goes wrong in the same way, for the same calls.
+ * A plan of random faults for a fraction `rate` of the calls, from 0 to 1. The same seed and the same calls give the same faults.
  *
  * @since 0.4.0
  * @category plans
  */
 export const random = (options: { readonly seed: number; readonly rate: number }): Plan => {
   let state = options.seed >>> 0
-  // The generator of Numerical Recipes: nothing here needs a better one.
+  // The linear congruential generator of Numerical Recipes.
   const next = () => (state = (Math.imul(state, 1664525) + 1013904223) >>> 0) / 2 ** 32
   return () => {
-    const goesWrong = next() < options.rate
+    const isFaulty = next() < options.rate
     const fault = faults[Math.floor(next() * faults.length)]
-    return goesWrong ? fault : undefined
+    return isFaulty ? fault : undefined
   }
 }
 
@@ -109,7 +111,7 @@ export const make: {
 })
 
 /**
- * The same as a layer over another store.
+ * A faulty store over another store.
  *
  * @example
  * ```ts

@@ -1,6 +1,5 @@
 /**
- * The laws of stores and engines, published: what is run on every store here can be run on anybody's. No test runner is
- * needed; `docs/stores.md` shows how.
+ * The laws of stores and engines, for tests of your own stores and engines. They need no test runner; `docs/stores.md` has an example.
  *
  * @since 0.4.0
  */
@@ -19,8 +18,8 @@ export { type Law, LawBroken } from "./Law.js"
 export * as SessionTest from "./SessionTest.js"
 
 /**
- * The laws of a store's claims. `crash` ends what keeps the records as a power cut would, starts it again, and gives the
- * store that is there then. A store that does not claim `durableDestroy` is not asked.
+ * The laws of a store's capabilities. `crash` stops the database as a power loss would, starts it again, and returns a store on it. A store
+ * that does not declare `durableDestroy` passes.
  *
  * @since 0.4.0
  * @category laws
@@ -40,7 +39,7 @@ export const damageLaws: <E1, E2>(
 ) => ReadonlyArray<Law> = Damage.damageLaws
 
 /**
- * What any engine promises.
+ * The laws of every engine.
  *
  * @since 0.4.0
  * @category laws
@@ -48,7 +47,7 @@ export const damageLaws: <E1, E2>(
 export const engineLaws: ReadonlyArray<Law<SessionEngine>> = Engine.engineLaws
 
 /**
- * What an engine over a store promises beyond that.
+ * The further laws of engines over a store.
  *
  * @since 0.4.0
  * @category laws
@@ -56,8 +55,18 @@ export const engineLaws: ReadonlyArray<Law<SessionEngine>> = Engine.engineLaws
 export const storedEngineLaws: ReadonlyArray<Law<SessionEngine>> = Engine.storedEngineLaws
 
 /**
- * What any store promises: the contract, the model, every order of two racing requests, and what a session makes of
- * its failures. Each law wants a store that is empty.
+ * The laws of every store: the contract, the model, all orders of two concurrent requests, and the behaviour of sessions when it fails. Each
+ * law needs an empty store.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { MemoryStore } from "effect-session"
+ * import { storeLaws } from "effect-session/testing"
+ *
+ * // Fails with the first law that the store breaks. A test runner can run one test for each law.
+ * export const check = Effect.forEach(storeLaws, ({ law }) => Effect.provide(law, MemoryStore.layer), { discard: true })
+ * ```
  *
  * @since 0.4.0
  * @category laws
