@@ -1,4 +1,5 @@
 import { configDefaults, defineConfig } from "vitest/config"
+import { isFast, notFast } from "./test/support/fast.js"
 import { LongestFirst } from "./test/support/longestFirst.js"
 import { leftOut } from "./test/support/parts.js"
 
@@ -11,16 +12,20 @@ export default defineConfig({
   },
   test: {
     include: ["test/**/*.test.ts"],
-    exclude: [...configDefaults.exclude, ...leftOut().flatMap(({ files }) => files)],
+    exclude: [
+      ...configDefaults.exclude,
+      ...leftOut().flatMap(({ files }) => files),
+      ...isFast() ? notFast() : []
+    ],
     reporters: ["default", "./test/support/summaryReporter.ts"],
     globalSetup: ["test/support/globalSetup.ts"],
-    // Most tests wait for servers and for child processes: two at once, also on two cores.
+    // Most tests wait for servers and child processes: two files at once, on one core too.
     minWorkers: 2,
     maxWorkers: 2,
-    // A process takes one file after another: to load Effect anew for each of them would take a third of the whole time.
+    // One process runs many files: loading Effect for each file would take a third of the run.
     poolOptions: { forks: { isolate: false } },
     sequence: { sequencer: LongestFirst },
-    // Limits are for what hangs. What takes 20 seconds on a quiet machine takes several times as long on a busy one.
+    // Limits are for tests that hang. 20 seconds on an idle machine are minutes on a busy one.
     testTimeout: 180_000,
     hookTimeout: 180_000
   }

@@ -1,13 +1,13 @@
 /**
- * The application that every contender serves, and the session that it keeps. The same routes on each framework:
+ * The application of every contender and its session data. Each framework has the same routes:
  *
  * - `/hello`: no session middleware on this route
  * - `/untouched`: the middleware runs, the handler does not use the session
- * - `/read`: answers one field
+ * - `/read`: responds with one field
  * - `/modify`: reads a counter, adds one, saves
  * - `/create`: starts a session of about 600 bytes
  * - `/held`: reads the session, waits for {@link Options.pause}, then does what `/modify` does
- * - `/count`: answers the counter, or `none` if the request has no session
+ * - `/count`: responds with the counter, or `none` if the request has no session
  * - `/logout`: ends the session
  */
 
@@ -47,13 +47,13 @@ export type Store =
 
 export interface Options {
   readonly store: Store
-  /** What a handler of `/held` awaits between reading the session and changing it. */
+  /** Awaited by the handler of `/held` between reading and changing the session. */
   readonly pause: () => Promise<void>
-  /** Called with the name of each call to the store. If absent, the store is not wrapped. */
+  /** Called with the name of each store call. If absent, the store is not wrapped. */
   readonly onStoreCall?: (operation: string) => void
 }
 
-/** One response. Cookies and body are read only if asked for, so that a timed request does not pay for it. */
+/** A response. Cookies and body are read lazily, so that a timed request does not include that cost. */
 export interface Answer {
   readonly status: number
   readonly setCookies: () => ReadonlyArray<string>
@@ -69,7 +69,7 @@ export interface App {
 
 export type Make = (options: Options) => Promise<App>
 
-/** An application that is a function of web requests. */
+/** Makes an application from a web handler. */
 export const webApp = (
   fetch: (request: Request) => Response | Promise<Response>,
   listen: () => Promise<number>

@@ -1,7 +1,7 @@
 /**
- * The floor: what a careful programmer writes by hand on the same HTTP platform, with nothing that these routes do not
- * need. In memory it hashes the token, keeps JSON with a version, and repeats a change whose version is outdated. In the
- * cookie it seals JSON with the cipher that the library uses. There is no schema, no idle limit, no observability.
+ * Lower bound: a handwritten implementation on the same HTTP platform with only what these routes need. In memory it hashes the
+ * token, stores JSON with a version, and repeats a change on a version conflict. In the cookie it seals JSON with the cipher of
+ * the library. It has no schema, no idle limit and no observability.
  */
 import { HttpApp, HttpRouter, HttpServer, HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { NodeHttpServer } from "@effect/platform-node"
@@ -28,10 +28,10 @@ const valueIn = (header: string | undefined): string | undefined => {
   return header.slice(start + name.length + 1, end < 0 ? undefined : end)
 }
 
-/** A cookie is presented; what it stands for can be read and changed. */
+/** Access to the session of a cookie. */
 interface Sessions {
   readonly load: (cookie: string) => Data | undefined
-  /** Returns the response, or `undefined` if there is no session, or another request has changed it since `load`. */
+  /** Returns the response, or `undefined` if the session does not exist or another request has changed it since `load`. */
   readonly save: (cookie: string, before: Data, after: Data) => HttpServerResponse.HttpServerResponse | undefined
   readonly create: (data: Data) => HttpServerResponse.HttpServerResponse
   readonly destroy: (cookie: string) => void

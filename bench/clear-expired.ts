@@ -1,6 +1,6 @@
 /**
- * What visitors notice of the removal of expired sessions, on a Postgres of its own: nothing at all, against one big
- * DELETE, against a sweep in batches. `npm run bench -- clear-expired [records]`, half of which have expired.
+ * Latency of visitors while expired sessions are removed from a Postgres: idle, one big DELETE, and sweeps in batches.
+ * `npm run bench -- clear-expired [records]`; half of the records have expired.
  */
 import { PgClient } from "@effect/sql-pg"
 import { SqlClient } from "@effect/sql/SqlClient"
@@ -20,7 +20,7 @@ const visitors = 4
 const rounds = 3
 const hour = 3_600_000
 
-/** The keys of `generate_series`: what stands under them expires in turns in an hour, or an hour ago. */
+/** SQL for the key of row `i` of `generate_series`. Even rows expire in an hour, odd rows an hour ago. */
 const key = (i: string) => `translate(rtrim(encode(sha256(${i}::text::bytea), 'base64'), '='), '+/', '-_')`
 
 const load = Effect.gen(function*() {
@@ -32,7 +32,7 @@ const load = Effect.gen(function*() {
       `modified_at, last_seen_at, expires_at, deadline, namespace_epoch, subject_epoch) ` +
       `SELECT ${key("i")}, 'bench', lpad(i::text, 22, '0'), '{"cart":"' || repeat(md5(i::text), 18) || '"}', 1, ` +
       `'user' || i % 10000, 1, 'w' || i, ${now} - i, ${now} - i, ${now} - i, ` +
-      // Roughly in the order of the rows, as sessions end in the order of their last use.
+      // Roughly in row order, because sessions expire in the order of their last use.
       `${now} + (CASE WHEN i % 2 = 0 THEN ${hour} ELSE -${hour} END) + i * 600000::bigint / ${records} + ` +
       `(i * 7919::bigint) % 6000, ` +
       `${now} + ${24 * hour}, 0, 0 FROM generate_series(1, ${records}) i`
@@ -49,7 +49,7 @@ const livingKeys = Effect.gen(function*() {
   return rows.flatMap((row) => Option.toArray(StoreKey.parse(row.key)))
 })
 
-/** What returning visitors wait for, in milliseconds each, while something else goes on; and how long that took. */
+/** Runs `work` while visitors load and touch sessions. Returns the duration of each visit and of `work`, in milliseconds. */
 const during = <A, E, R>(work: Effect.Effect<A, E, R>) =>
   Effect.gen(function*() {
     const store = yield* SessionStore
@@ -69,7 +69,7 @@ const during = <A, E, R>(work: Effect.Effect<A, E, R>) =>
       Effect.all(Array.from({ length: visitors }, () => Effect.forever(visit)), { concurrency: visitors }),
       Effect.never
     )
-    // Half a second to warm up, and then only what is measured.
+    // Warm-up of half a second, which is not measured.
     yield* Effect.timeoutOption(crowd, "500 millis")
     waits.length = 0
     const began = performance.now()
@@ -77,7 +77,7 @@ const during = <A, E, R>(work: Effect.Effect<A, E, R>) =>
     return { removed, millis: performance.now() - began, waits }
   })
 
-/** What was measured in all rounds of one contender. */
+/** The measurements of one contender in all rounds. */
 interface Total {
   readonly waits: ReadonlyArray<number>
   readonly millis: number
@@ -121,7 +121,7 @@ const bench = Effect.gen(function*() {
     for (const [name, work] of Object.entries(contenders)) {
       yield* load
       const { millis, removed, waits } = yield* during(work)
-      if (removed > 0 && (yield* store.count(Date.now())).expired > 0) console.log(`  ${name} left something`)
+      if (removed > 0 && (yield* store.count(Date.now())).expired > 0) console.log(`  ${name} left expired records`)
       const before = totals.get(name) ?? { waits: [], millis: 0, removed: 0 }
       totals.set(name, {
         waits: [...before.waits, ...waits].sort((a, b) => a - b),
@@ -141,7 +141,7 @@ const bench = Effect.gen(function*() {
 })
 
 const directory = await mkdtemp(Path.join(tmpdir(), "effect-session-bench-"))
-// Postgres runs as another user when this runs as root, and must be able to enter.
+// As root, Postgres runs as another user, who needs access to the directory.
 await chmod(directory, 0o755)
 const engine = StoredEngine.layer.pipe(
   Layer.provideMerge(SqlStore.layer),

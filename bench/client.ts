@@ -1,6 +1,6 @@
 /**
- * A client of HTTP that costs little, so that a server on the other core is what is measured: one request after the other on
- * each connection, and of a response only the status, the cookies and the body are looked at.
+ * Minimal HTTP client, so that the server dominates the measurement: one request at a time per connection; reads only the status,
+ * the cookies and the body of a response.
  */
 import { connect, type Socket } from "node:net"
 
@@ -15,7 +15,7 @@ export interface Connection {
   readonly close: () => void
 }
 
-/** The first whole response in the text, if it is there. Bodies here are ASCII, so characters are bytes. */
+/** Parses the first complete response in the text. Bodies are ASCII, so characters are bytes. */
 const responseIn = (text: string): Response | undefined => {
   const end = text.indexOf("\r\n\r\n")
   if (end < 0) return undefined
@@ -26,7 +26,7 @@ const responseIn = (text: string): Response | undefined => {
   return {
     status: Number(head.slice(9, 12)),
     head,
-    // A chunked body is one chunk here: its length, the text, and the end.
+    // Chunked bodies have a single chunk here: its length, the text, and the end.
     body: length === undefined ? rest.split("\r\n")[1] ?? "" : rest
   }
 }
@@ -72,7 +72,7 @@ export const open = (port: number): Promise<Connection> =>
 export const openMany = (port: number, count: number): Promise<ReadonlyArray<Connection>> =>
   Promise.all(Array.from({ length: count }, () => open(port)))
 
-/** Makes a session, and returns the Cookie header that presents it. */
+/** Creates a session and returns its Cookie header. */
 export const begin = async ({ get }: Connection): Promise<string> => {
   const { head } = await get("create", "")
   return [...head.matchAll(/^set-cookie: *([^;\r]+)/gim)].map(([, pair]) => pair).join("; ")

@@ -1,16 +1,16 @@
 /**
- * What is measured beside what.
+ * The contenders of the benchmarks.
  */
 import type { Store } from "./app.js"
 import { isInstalled } from "./django.js"
 
 export interface Contender {
   readonly name: string
-  /** The module that makes its application. */
+  /** The module that exports its application. */
   readonly module: string
   readonly framework: string
   readonly stores: ReadonlyArray<Store["_tag"]>
-  /** It is not a program of Node, so it is measured over HTTP only. */
+  /** Set for a contender that does not run in Node. */
   readonly overHttpOnly?: true
 }
 
@@ -46,16 +46,16 @@ export const contenders: ReadonlyArray<Contender> = [
   { name: django, module: "django", framework: "Django", stores: ["memory", "redis", "postgres"], overHttpOnly: true }
 ]
 
-/** Those that have this store, or those of them whose names are listed. */
+/** The contenders with this store, limited to the names in `only`. */
 const withStore = (store: Store["_tag"], only: ReadonlyArray<string> | undefined): ReadonlyArray<Contender> =>
   contenders.filter(({ name, stores }) => stores.includes(store) && (only?.includes(name) ?? true))
 
 export const inProcess: typeof withStore = (store, only) =>
   withStore(store, only).filter(({ overHttpOnly }) => overHttpOnly !== true)
 
-/** Django only where it is installed. */
+/** Includes Django if it is installed. */
 export const overHttp: typeof withStore = (store, only) =>
   withStore(store, only).filter(({ name }) => name !== django || isInstalled)
 
-/** For the text beside the tables. */
-export const leftOut = isInstalled ? "" : " Django was left out, because pip did not install it."
+/** A note for the text of a report. */
+export const leftOut = isInstalled ? "" : " Django is omitted, because pip could not install it."

@@ -1,5 +1,5 @@
 /**
- * Many writers at once on one session, beside as many writers on as many sessions: how long it takes, and what is kept.
+ * Many concurrent writers on one session, compared with as many writers on as many sessions: duration and lost updates.
  * `npm run bench -- contention`
  */
 import type { Store } from "./app.js"
@@ -28,7 +28,7 @@ interface Row {
   readonly count: Count
 }
 
-/** Milliseconds until all writers are answered. Each reads the session, waits a turn, adds one, and saves. */
+/** Milliseconds until all writers are answered. Each reads the session, waits for one event loop iteration, adds 1 and saves. */
 const write = async (
   connections: ReadonlyArray<Connection>,
   cookies: ReadonlyArray<string>

@@ -1,5 +1,5 @@
 /**
- * Django, in a process of its own: one worker of gunicorn with ten threads. `npm run bench` installs it with pip.
+ * Django in its own process: one gunicorn worker with ten threads. `npm run bench` installs it with pip.
  */
 import { Effect } from "effect"
 import { spawn } from "node:child_process"
@@ -14,10 +14,10 @@ import type { Served } from "./processes.js"
 const folder = "bench/django"
 const gunicorn = `${folder}/.venv/bin/gunicorn`
 
-/** False where there is no Python, or pip could not install it. */
+/** False if there is no Python, or pip could not install Django. */
 export const isInstalled = existsSync(gunicorn)
 
-/** Connects when the server listens, which takes it some seconds on a busy machine. */
+/** Waits until the server accepts connections, which takes seconds on a busy machine. */
 const connected = async (port: number, ended: () => string | undefined): Promise<Connection> => {
   for (;;) {
     try {
@@ -33,7 +33,7 @@ const connected = async (port: number, ended: () => string | undefined): Promise
 export const serve = async (contender: Contender, store: Store): Promise<Served> => {
   const port = await Effect.runPromise(freePort)
   const child = spawn(
-    // Relative to the folder that it runs in.
+    // Relative to its working directory.
     gunicorn.slice(folder.length + 1),
     ["app:application", "--bind", `127.0.0.1:${port}`, "--worker-class", "gthread", "--threads", "10"]
       .concat("--keep-alive", "600", "--log-level", "error"),

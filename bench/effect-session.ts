@@ -113,9 +113,9 @@ const router = (pause: Options["pause"]) =>
   )
 
 export const make: Make = async (options) => {
-  // The contention benchmark measures how long all writers take, so none of them may give up.
+  // The contention benchmark measures the time of all writers, so none may time out.
   const session = Layer.provide(App.layerWith({ commitTimeout: "30 seconds" }), engine(options))
-  // Answers that are not 2xx are counted by who asks; a thousand log lines about them would be measured, too.
+  // The client counts responses that are not 2xx; logging them would distort the measurement.
   const runtime = ManagedRuntime.make(Layer.provideMerge(session, Logger.remove(Logger.defaultLogger)))
   const routes = router(options.pause)
   return webApp(HttpApp.toWebHandlerRuntime(await runtime.runtime())(routes), () => {

@@ -1,11 +1,11 @@
 /**
- * What the number of sessions in a database changes: how fast one is loaded and saved, and how many bytes each takes.
- * Each size has a server of its own, and all sizes are measured in turns.
+ * Load and save rates, and bytes per session, by the number of sessions in a database. Each size has its own server, and the
+ * measurements of all sizes are interleaved.
  */
 import { Effect, Option, type Scope } from "effect"
+import { aRecord, keyOf, start, stored } from "effect-session/Fixtures"
 import type { SessionStore } from "effect-session/SessionStore"
 import { createHash } from "node:crypto"
-import { aRecord, keyOf, start, stored } from "../src/internal/testing/records.js"
 import * as RedisServer from "../test/support/servers/redis.js"
 import { data } from "./app.js"
 import { interleaved, measured, options } from "./harness.js"
@@ -28,7 +28,7 @@ const visitors = 16
 const largest = Number(options.positionals[0] ?? 1_000_000)
 const sizes = [1_000, 10_000, 100_000, 1_000_000].filter((size) => size <= largest)
 
-/** A store that holds so many sessions, and what they take on the server. */
+/** A store filled with sessions, and the bytes that they use on the server. */
 interface Filled {
   readonly store: Store
   readonly bytes: number
@@ -37,7 +37,7 @@ interface Filled {
 const record = aRecord({ data: JSON.stringify(data) })
 const keyNumber = (i: number) => keyOf(createHash("sha256").update(`key-${i}`).digest("base64url"))
 
-// The same keys as `keyNumber` makes. Ends are spread over an hour, as those of visitors are.
+// The same keys as `keyNumber`. Expiry times are spread over an hour, as in production.
 const hashed = (text: string) => `translate(rtrim(encode(sha256((${text})::bytea), 'base64'), '='), '+/', '-_')`
 const fillPostgres = (template: string, size: number) => `
 INSERT INTO effect_sessions (key, namespace, id, data, schema_version, subject, version, write_id, created_at,
@@ -89,7 +89,7 @@ const expiryOf = (i: number) => ({ ...record.expiry, at: record.expiry.at + i % 
 const create = (store: Store, i: number) =>
   stored(store, { data: record.data, subject: `user-${i}`, expiry: expiryOf(i) }, keyNumber(i))
 
-/** Operations per second, of visitors who each go through sessions of their own in a random order. */
+/** Operations per second of concurrent visitors, each using its own sessions in random order. */
 const rate = async (store: Store, size: number, versions: Map<number, number>, operation: Operation) => {
   const began = performance.now()
   const end = began + millis

@@ -1,5 +1,5 @@
 /**
- * Rounds in which all contenders take turns, their medians and quartiles, and a probe that shows how noisy the machine was.
+ * Interleaved rounds of all contenders, medians and quartiles, and a probe that measures the noise of the machine.
  */
 import { cpus } from "node:os"
 import { parseArgs } from "node:util"
@@ -16,7 +16,7 @@ const { values: args, positionals } = parseArgs({
   }
 })
 
-/** Of the command line: `--rounds 5`, `--only effect-session,h3`, `--stores memory,redis`, `--save`, `--growth`. */
+/** The command-line options: `--rounds 5`, `--only effect-session,h3`, `--stores memory,redis`, `--save`, `--growth`. */
 export const options = {
   rounds: (standard: number): number => Number(args.rounds ?? standard),
   only: args.only?.split(","),
@@ -26,7 +26,7 @@ export const options = {
   positionals
 }
 
-/** The median, and the quartiles on both sides of it. */
+/** Median and quartiles. */
 export interface Measured {
   readonly median: number
   readonly low: number
@@ -43,16 +43,16 @@ export const measured = (values: ReadonlyArray<number>): Measured => {
   return { median: at(0.5), low: at(0.25), high: at(0.75) }
 }
 
-/** How much a fixed piece of work varied during a run. */
+/** Variation of a fixed workload during a run. */
 export interface Noise {
-  /** The distance of the quartiles of its time, as a share of the median. */
+  /** Interquartile range of its time, relative to the median. */
   readonly spread: number
-  /** The share of its time in which it had a processor. */
+  /** CPU time divided by wall time. */
   readonly running: number
   readonly noisy: boolean
 }
 
-/** A fixed piece of work: some 20 ms of arithmetic and allocation. */
+/** A fixed workload: about 20 ms of arithmetic and allocation. */
 const probe = () => {
   const before = process.cpuUsage()
   const began = performance.now()
@@ -64,8 +64,7 @@ const probe = () => {
 }
 
 /**
- * Runs every task once in each round, in another order each time, and returns what each gave. The first rounds warm up and
- * are not counted.
+ * Runs every task once per round, in random order, and returns the results. The first `warmUp` rounds are discarded.
  */
 export const interleaved = async <K extends string>(
   tasks: ReadonlyMap<K, () => Promise<number>>,
@@ -94,7 +93,7 @@ export const interleaved = async <K extends string>(
   }
 }
 
-/** The machine and the moment of a run. */
+/** The machine and the date of a run. */
 export const circumstances = () => ({
   date: new Date().toISOString().slice(0, 16).replace("T", " "),
   node: process.version,

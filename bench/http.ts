@@ -1,6 +1,6 @@
 /**
- * What a session costs a server over HTTP: its processor time per request, and the requests that it answers per second, with
- * ten connections that wait for each response. `npm run bench -- http`
+ * Cost of a session over HTTP: the server's CPU time per request, and requests per second, with ten connections that send one
+ * request at a time. `npm run bench -- http`
  */
 import type { Store } from "./app.js"
 import { begin, type Connection, openMany } from "./client.js"
@@ -15,7 +15,7 @@ const connections = 10
 const scenarios = ["hello", "untouched", "read", "modify"] as const
 type Scenario = typeof scenarios[number]
 
-/** One contender that listens, with a session for each connection. */
+/** A listening contender, with a session for each connection. */
 interface Server {
   readonly name: string
   readonly served: Served
@@ -23,7 +23,7 @@ interface Server {
 }
 
 interface Load {
-  /** Microseconds of the server's processor time per request. */
+  /** Microseconds of the server's CPU time per request. */
   readonly cpu: number
   readonly perSecond: number
 }
@@ -43,7 +43,7 @@ const load = async ({ clients, name, served }: Server, scenario: Scenario, each:
   return { cpu: (after - before) / requests, perSecond: requests / seconds }
 }
 
-/** Requests until the compiler has done its work, or two seconds of them. Returns how many take some 0.2 s. */
+/** Warms up until the code is compiled, at most 2 s. Returns the requests per connection that take about 0.2 s. */
 const warmedUp = async (server: Server, scenario: Scenario): Promise<number> => {
   const ends = performance.now() + 2000
   let each = 2
@@ -132,7 +132,7 @@ const plotOf = (store: Store["_tag"], { names, perSecond }: Outcome): Plot => ({
   }))
 })
 
-/** What the session may add in memory where the framework's hello takes 47 µs. */
+/** Microseconds that the session in memory may add, on a machine where the framework's `hello` takes 47 µs. */
 const limits = { untouched: 4, read: 12, modify: 20 }
 
 const budgetsOf = (store: Store["_tag"], { cpu, names, perSecond }: Outcome): ReadonlyArray<Budget> => {
@@ -173,7 +173,7 @@ await withStores(async (databases) => {
       "and one request at a time. The processor time is that of the server alone, asked of it before and after; " +
       "databases have their own. Each library is on its own framework, whose `hello` is the measure." + leftOut,
     rounds,
-    // The worst of the runs.
+    // The worst value of all runs.
     noise: {
       spread: Math.max(...noises.map(({ spread }) => spread)),
       running: Math.min(...noises.map(({ running }) => running)),

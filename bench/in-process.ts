@@ -1,5 +1,5 @@
 /**
- * What a session in memory costs a request, in process. `npm run bench -- in-process`
+ * Cost of a session in memory for a request, in process. `npm run bench -- in-process`
  */
 import { floor, ours } from "./contenders.js"
 import { options } from "./harness.js"

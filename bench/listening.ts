@@ -1,7 +1,7 @@
 import { once } from "node:events"
 import type { Server } from "node:http"
 
-/** The port of a server, when it listens. Its connections stay open while other contenders have their turn. */
+/** Waits until the server listens and returns its port. Idle connections stay open while other contenders are measured. */
 export const listening = async (server: Server): Promise<number> => {
   server.keepAliveTimeout = 0
   if (!server.listening) await once(server, "listening")

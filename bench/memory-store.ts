@@ -1,9 +1,9 @@
 /**
- * Calls of stores in memory by the number of sessions held, and the pauses of creating in a full store.
+ * CPU time of calls of in-memory stores by the number of sessions, and pauses of `create` in a full store.
  * `npm run bench -- memory-store [sessions...] [--only effect-session]`
  */
 import { Effect, Option } from "effect"
-import { MemoryStore, SessionId, StoreKey } from "effect-session"
+import { MemoryStore, StoreKey } from "effect-session"
 import type { SessionRecord } from "effect-session/SessionRecord"
 import { LRUCache } from "lru-cache"
 import { execFileSync } from "node:child_process"
@@ -11,6 +11,7 @@ import { randomBytes } from "node:crypto"
 import { PerformanceObserver } from "node:perf_hooks"
 import { setImmediate } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
+import * as Ids from "../src/internal/domain/id.js"
 import { synchronousOf } from "../src/internal/store/synchronous.js"
 import { data } from "./app.js"
 import { measured, options } from "./harness.js"
@@ -46,8 +47,8 @@ const sessionOf = (
   const now = Date.now()
   const record = {
     namespace,
-    id: SessionId.fromBytes(randomBytes(SessionId.byteLength)),
-    // A string of its own, as that of every encoded session.
+    id: Ids.fromBytes(randomBytes(Ids.byteLength)),
+    // A separate string, as for every encoded session.
     data: Buffer.from(json.replace(`"count":0`, `"count":${i}`)).toString(),
     schemaVersion: 1,
     subject: `user ${i}`,
@@ -67,9 +68,9 @@ const sessionOf = (
   }
 }
 
-// Contenders, made with the most sessions that they hold
+// Contenders; the argument is the capacity in sessions
 
-/** As an engine calls it: each call has done its work when it returns. */
+/** Called as by an engine: each call completes synchronously. */
 const direct = (capacity: number): Contender => {
   const store = synchronousOf(MemoryStore.make({ capacity }))
   if (store === undefined) throw new Error("MemoryStore is not synchronous")
@@ -114,7 +115,7 @@ const jsonIn = (texts: Texts): Contender => {
   }
 }
 
-/** Evicts what was inserted first. */
+/** Evicts the oldest entry. */
 const bareMap = (capacity: number): Contender => {
   const texts = new Map<string, string>()
   const { create, ...others } = jsonIn(texts)
@@ -150,7 +151,7 @@ const called = (store: Callbacks): Contender => {
 
 const floor = "bare Map of JSON text"
 const ours = "effect-session"
-// Its libraries are installed in the folder of the benchmarks, where the type checker of the sources does not look.
+// Its libraries are installed in `bench/node_modules`, outside the type-checked sources.
 const { stores: peers }: {
   readonly stores: Readonly<Record<"express-session" | "@fastify/session", () => Callbacks>>
 } = await import(new URL("./peers/memoryStores.mjs", import.meta.url).href)
@@ -165,28 +166,28 @@ const contenders: Readonly<Record<string, (capacity: number) => Contender>> = {
   "@fastify/session": () => called(peers["@fastify/session"]())
 }
 
-/** What a full store holds. */
+/** The contents of a full store. */
 const contents: Readonly<Record<string, (i: number) => Session>> = {
   "all alive": (i) => sessionOf(i),
   "half expired": (i) => sessionOf(i, { lasts: i % 2 === 0 ? hour : -hour }),
   "a namespace each": (i) => sessionOf(i, { namespace: `namespace ${i}` })
 }
 
-// What a process of its own measures
+// Measurements, each in its own process
 
 const heap = () => {
   globalThis.gc?.()
   return process.memoryUsage().heapUsed
 }
 
-/** Microseconds of processor time per call, and bytes per session besides its key. */
+/** Microseconds of CPU time per call, and bytes per session without its key. */
 const measureCalls = async (contender: Contender, held: number) => {
   const [warmUp, rounds, perRound] = [5, 15, 5000]
   const slice = Math.min(held / 2, perRound)
   const keys = Array.from({ length: held }, freshKey)
   const before = heap()
   for (const [i, key] of keys.entries()) {
-    // Visitors were seen at any time of the last hour.
+    // Last uses are spread over an hour.
     contender.create(sessionOf(i, { key, lasts: hour * Math.random() }))
     if (i % 1000 === 0) await setImmediate()
   }
@@ -206,7 +207,7 @@ const measureCalls = async (contender: Contender, held: number) => {
         const sessions = call === "create" || call === "destroy" ? added : known
         const began = process.cpuUsage()
         for (const session of sessions) contender[call](session)
-        // express-session answers then.
+        // express-session calls back asynchronously.
         await setImmediate()
         const { system, user } = process.cpuUsage(began)
         spent.set(call, (spent.get(call) ?? 0) + system + user)
@@ -217,7 +218,7 @@ const measureCalls = async (contender: Contender, held: number) => {
   return [bytes, ...calls.map((call) => measured(times.get(call) ?? []).median)]
 }
 
-/** A store that takes longer for its creations is stopped. */
+/** Milliseconds after which the measurement of a slow store is stopped. */
 const mostMillis = 10_000
 
 const micros = () => {
@@ -226,8 +227,8 @@ const micros = () => {
 }
 
 /**
- * Microseconds of processor time that a creation takes in a full store: the median, the longest of 99.9 %, the longest, and the longest
- * during which no garbage was collected. Processor time, because on a busy machine the longest wait is one for a processor.
+ * Microseconds of CPU time of a creation in a full store: median, 99.9th percentile, maximum, and maximum without a garbage
+ * collection. CPU time, because on a busy machine the longest wall time is a wait for a processor.
  */
 const measureFull = async (contender: Contender, held: number, content: (i: number) => Session) => {
   const collections: Array<{ readonly from: number; readonly to: number }> = []
@@ -240,7 +241,7 @@ const measureFull = async (contender: Contender, held: number, content: (i: numb
   const creations = Math.max(500_000, 2 * held)
   const warmUp = 100_000 // code is compiled in the same thread
   const spent = new Float64Array(creations)
-  /** Those that took long, and when. */
+  /** Slow creations, with their times. */
   const long: Array<{ readonly took: number; readonly from: number; readonly to: number }> = []
   for (let i = 0; i < held; i++) contender.create(content(i))
   const stop = performance.now() + mostMillis

@@ -1,5 +1,5 @@
 /**
- * What a session in memory takes, and whether the heap grows with requests. `npm run bench -- memory [requests]`
+ * Heap per session in memory, and heap growth with the number of requests. `npm run bench -- memory [requests]`
  */
 import { floor, inProcess, ours } from "./contenders.js"
 import { options } from "./harness.js"
@@ -7,7 +7,7 @@ import { start } from "./processes.js"
 import { atMost, digits, publish, type Table } from "./report.js"
 
 const wanted = Number(options.positionals[0] ?? 1_000_000)
-/** On a slow machine there are fewer requests. */
+/** Slow machines use fewer requests. */
 const mostMillis = 60_000
 const sessions = 20_000
 const steps = 10
@@ -26,7 +26,7 @@ for (const contender of inProcess("memory", options.only)) {
   stop()
 }
 
-/** The heap of ours after each tenth of the requests, half of which read and half of which modify one session. */
+/** The heap of `effect-session` after each tenth of the requests, half of which read and half modify one session. */
 const [contender] = inProcess("memory", [ours])
 if (contender === undefined) throw new Error(`${ours} has no store in memory`)
 const { ask, stop } = await start(contender, memory)

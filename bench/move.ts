@@ -1,6 +1,6 @@
 /**
- * Live sessions move from Postgres to Redis and back, while visitors go on: what is lost, how fast the rest is copied,
- * and what visitors notice. `npm run bench -- move [sessions] [seed]`, on servers of its own.
+ * Migration of live sessions from Postgres to Redis and back under load: lost sessions and updates, copy rate, and latency of
+ * visitors. `npm run bench -- move [sessions] [seed]`; it starts its own servers.
  */
 import { PgClient } from "@effect/sql-pg"
 import { Effect, Layer, Redacted, Schema } from "effect"
@@ -32,7 +32,7 @@ const redisAt = (url: string): Store => {
     (client) => Effect.sync(() => client.disconnect())
   )
   const client = Layer.scoped(RedisClient.RedisClient, Effect.map(connection, RedisClient.ioredis))
-  // The server of this benchmark keeps nothing on its disk, which would be warned of on the output that `copy` reports on.
+  // This server is not durable, and the warning about that would go to the output that `copy` reports on.
   return Layer.provide(RedisStore.layerWith({ durableDestroy: false }), client)
 }
 
@@ -64,7 +64,7 @@ const print = (title: string, { alive, copied: { moved, seconds }, inNew, inOld,
   }
 }
 
-/** In a process of its own, as `effect-session copy` is. */
+/** Copies in a separate process, as `effect-session copy` does. */
 const copyApart = (from: string, to: string) =>
   Effect.tryPromise(() => promisify(execFile)(process.execPath, [...process.argv.slice(1, 2), "copy", from, to])).pipe(
     Effect.flatMap(({ stdout }) => Schema.decode(Progress)(stdout)),
@@ -105,7 +105,7 @@ if (command === "copy") {
   console.log(Schema.encodeSync(Progress)(await Effect.runPromise(copy(storeAt(from), storeAt(to)))))
 } else {
   const directory = await mkdtemp(Path.join(tmpdir(), "effect-session-bench-"))
-  // Postgres runs as another user when this runs as root, and must be able to enter.
+  // As root, Postgres runs as another user, who needs access to the directory.
   await chmod(directory, 0o755)
   await Effect.runPromise(bench(Number(command), Number(rest[0] ?? Date.now() % 1_000_000), directory)).finally(() =>
     rm(directory, { recursive: true, force: true })

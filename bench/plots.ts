@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- plots`: makes the page and the plots again from the data of the last runs.
+ * `npm run bench -- plots`: writes the page and the plots from the JSON of the last runs.
  */
 import { render } from "./report.js"
 

@@ -1,5 +1,5 @@
 /**
- * Starts contenders, each in a process of its own, and asks them.
+ * Starts contenders in worker processes and sends them tasks.
  */
 import { type ChildProcess, fork } from "node:child_process"
 import type { Store } from "./app.js"
@@ -13,11 +13,11 @@ export interface Process {
   readonly stop: () => void
 }
 
-/** A contender that listens. */
+/** A contender that serves HTTP. */
 export interface Served {
   readonly contender: Contender
   readonly listen: () => Promise<number>
-  /** Microseconds of processor time so far. */
+  /** Microseconds of CPU time so far. */
   readonly cpu: () => Promise<number>
   readonly stop: () => Promise<void>
 }
@@ -41,7 +41,7 @@ export const start = async (
   const child = fork(
     new URL("./worker.mjs", import.meta.url),
     [contender.module, JSON.stringify(store), observed ? "observed" : ""],
-    // As a deployment would run. Express, for one, is slower without it.
+    // As in a deployment. Express, for example, is slower without it.
     { env: { ...process.env, NODE_ENV: "production" }, execArgv: ["--expose-gc", ...execArgv] }
   )
   await nextReply(child, contender.name)
@@ -50,10 +50,10 @@ export const start = async (
     ask: async <K extends keyof Tasks>(task: K, of: Parameters<Tasks[K]>[0]) => {
       const reply = nextReply(child, contender.name)
       child.send([task, of])
-      // The worker has the same table of tasks.
+      // The result type follows from the task.
       return await reply as ReturnType<Tasks[K]>
     },
-    // A process that has ended by itself has an error of its own to show.
+    // A process that has ended by itself reports its own error.
     stop: () => {
       if (child.connected) child.disconnect()
     }
@@ -72,7 +72,7 @@ export const serve = async (contender: Contender, store: Store): Promise<Served>
   }
 }
 
-/** What is said of the correctness of one contender. */
+/** Correctness of one contender. */
 export interface Correctness {
   readonly succeeded: number
   readonly kept: number
@@ -82,7 +82,7 @@ export interface Correctness {
 
 export const writers = 50
 
-/** Asks a process of its own, because a store that is watched is slower. */
+/** Uses a separate process, because an observed store is slower. */
 export const correctness = async (contender: Contender, store: Store): Promise<Correctness> => {
   const process = await start(contender, store, { observed: true })
   try {

@@ -1,5 +1,5 @@
 /**
- * What a benchmark has found: as data, as a table, and as a plot.
+ * Benchmark results as JSON, tables and plots.
  */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { circumstances, type Measured, type Noise, options } from "./harness.js"
@@ -40,18 +40,18 @@ export interface Found {
 
 export type Report = Found & ReturnType<typeof circumstances>
 
-/** The order in which the page shows them. */
+/** The order of the reports on the page. */
 const order = ["in-process", "sealed", "http", "contention", "memory", "stores"]
 const folder = "docs/benchmarks"
 
-/** Three significant digits, and no exponent. */
+/** Formats a number with three significant digits and no exponent. */
 export const digits = (value: number): string => {
   if (!Number.isFinite(value)) return "–"
   if (Math.abs(value) >= 100) return Math.round(value).toLocaleString("en")
   return value.toPrecision(3).replace(/^(-?0\.0\d)\d*$/, "$1")
 }
 
-/** A median with half of its quartile distance. */
+/** Formats a median with half of the interquartile range. */
 export const withSpread = ({ high, low, median }: Measured): string => `${digits(median)} ± ${digits((high - low) / 2)}`
 
 export const ratio = (value: number, to: number): string => `× ${(value / to).toFixed(2)}`
@@ -107,7 +107,7 @@ const escaped = (text: string) => text.replaceAll("&", "&amp;").replaceAll("<", 
 
 const colours = ["#4c78a8", "#9ecae9", "#f58518", "#54a24b", "#b279a2", "#e45756", "#72b7b2", "#eeca3b", "#9d755d"]
 
-/** Horizontal bars in groups, each with its quartiles as a line. */
+/** Draws groups of horizontal bars, each with a line for its quartiles. */
 export const svg = ({ groups, title, unit }: Plot): string => {
   const [width, left, right, bar, gap, top] = [860, 190, 120, 16, 22, 44]
   const names = [...new Set(groups.flatMap(({ bars }) => bars.map(({ name }) => name)))]
@@ -159,7 +159,7 @@ Made by \`npm run bench\`; \`npm run bench -- plots\` makes this page and its pl
 measured and how is in [\`bench/README.md\`](../../bench/README.md). Times are medians with half of the distance of their
 quartiles. Absolute times are those of the machine; compare ratios within one table.`
 
-/** Writes the page and the plots from the data of the last runs. */
+/** Writes the page and the plots from the JSON of the last runs. */
 export const render = (): void => {
   mkdirSync(folder, { recursive: true })
   const reports = order.flatMap((name): ReadonlyArray<Report> =>
@@ -171,7 +171,7 @@ export const render = (): void => {
   writeFileSync(`${folder}/README.md`, `${[introduction, ...reports.map(section)].join("\n\n")}\n`)
 }
 
-/** Prints a report, and keeps it in the documentation if the command line says so. */
+/** Prints a report. With `--save`, also writes it to the documentation. */
 export const publish = (found: Found): void => {
   const report: Report = { ...found, ...circumstances() }
   console.log(`\n${report.title}\n${conditions(report).replaceAll("**", "")}`)

@@ -1,5 +1,5 @@
 /**
- * What a session costs a request in process, without sockets, and how correct each contender is beside that.
+ * Cost of a session for a request in process, without sockets, and correctness of each contender.
  */
 import type { Store } from "./app.js"
 import { type Contender, floor, inProcess } from "./contenders.js"
@@ -11,7 +11,7 @@ import type { Scenario } from "./worker.js"
 const scenarios: ReadonlyArray<Scenario> = ["hello", "untouched", "read", "modify", "create"]
 const withSession = ["untouched", "read", "modify", "create"] as const
 
-/** Requests until the compiler has done its work, or eight seconds of them. Returns how many take some 25 ms from then on. */
+/** Warms up until the code is compiled, at most 8 s. Returns the number of requests that take about 25 ms. */
 const warmedUp = async ({ ask }: Process, scenario: Scenario): Promise<number> => {
   let perRequest = 0
   for (let sent = 0, micros = 0; sent < 10_000 && micros < 8_000_000;) {
@@ -25,9 +25,9 @@ const warmedUp = async ({ ask }: Process, scenario: Scenario): Promise<number> =
 
 export interface Requests {
   readonly noise: Noise
-  /** Microseconds of processor time of one request. */
+  /** Microseconds of CPU time of one request. */
   readonly of: (contender: string, scenario: Scenario) => Measured
-  /** The same, less that of the same framework without a session. */
+  /** The same, minus that of the framework without a session. */
   readonly tax: (contender: string, scenario: Scenario) => number
   readonly contenders: ReadonlyArray<string>
   readonly tables: ReadonlyArray<Table>
@@ -66,7 +66,7 @@ export const measureRequests = async (store: Store, rounds: number): Promise<Req
   const processes: Array<Process> = []
   try {
     for (const contender of contenders) {
-      // Threads that collect garbage at the same time make the processor time of a busy machine a matter of chance.
+      // Concurrent garbage collection makes CPU time vary on a busy machine.
       const process = await start(contender, store, { execArgv: ["--single-threaded-gc"] })
       processes.push(process)
       for (const scenario of scenarios) {

@@ -1,15 +1,15 @@
 /**
- * What a session in its cookie costs: opening and sealing it, against the bare cipher with JSON, and a request in process.
+ * Cost of a session in its cookie: opening and sealing it, compared with the bare cipher and JSON, and of a request in process.
  * `npm run bench -- sealed`
  */
 import { Effect, Option, Redacted } from "effect"
-import { SessionId } from "effect-session"
 import * as CookieEngine from "effect-session/CookieEngine"
 import * as Keyring from "effect-session/Keyring"
 import { SessionEngine } from "effect-session/SessionEngine"
 import type { SessionRecord } from "effect-session/SessionRecord"
 import { randomBytes } from "node:crypto"
 import { xchacha20Poly1305 } from "../src/internal/crypto/cipher.js"
+import * as Ids from "../src/internal/domain/id.js"
 import { data } from "./app.js"
 import { floor, ours } from "./contenders.js"
 import { interleaved, measured, options } from "./harness.js"
@@ -22,7 +22,7 @@ const json = JSON.stringify(data)
 const now = Date.now()
 const record: SessionRecord = {
   namespace: "bench",
-  id: SessionId.fromBytes(randomBytes(16)),
+  id: Ids.fromBytes(randomBytes(16)),
   data: json,
   schemaVersion: 1,
   subject: "u-1",
@@ -53,7 +53,7 @@ const seal = () => {
 }
 const sealed = seal()
 
-/** Microseconds of processor time of one call. */
+/** Microseconds of CPU time of one call. */
 const timed = (call: () => unknown) => async () => {
   const before = process.cpuUsage()
   for (let i = 0; i < 1000; i++) call()
@@ -103,8 +103,8 @@ publish({
   title: "In process, sessions in the cookie",
   about:
     `A session of ${json.length} bytes of JSON, in a cookie of ${Redacted.value(written.value).length} characters ` +
-    "(XChaCha20-Poly1305). `cookie-session` signs only: whoever has the cookie can read it. A cookie that was copied before " +
-    "a logout lives on with every contender, because nothing is kept on the server; ours can be revoked with `layerLedger`, " +
+    "(XChaCha20-Poly1305). `cookie-session` signs only, so the cookie can be read. A cookie that was copied before " +
+    "a logout stays valid with every contender, because the server stores nothing; ours can be revoked with `layerLedger`, " +
     "which is not measured here.",
   rounds,
   noise: requests.noise,

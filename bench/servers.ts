@@ -1,5 +1,5 @@
 /**
- * The databases that sessions are kept in: started for a benchmark, and removed after it.
+ * Databases, started for a benchmark and removed after it.
  */
 import { Effect } from "effect"
 import { chmod, mkdtemp, rm } from "node:fs/promises"
@@ -13,14 +13,14 @@ import { options } from "./harness.js"
 export const directory = Effect.acquireRelease(
   Effect.promise(async () => {
     const directory = await mkdtemp(Path.join(tmpdir(), "effect-session-bench-"))
-    // Postgres runs as another user when this runs as root, and must be able to enter.
+    // As root, Postgres runs as another user, who needs access to the directory.
     await chmod(directory, 0o755)
     return directory
   }),
   (directory) => Effect.promise(() => rm(directory, { recursive: true, force: true }))
 )
 
-/** Runs with the stores that the command line does not exclude: sessions in memory, in Redis and in Postgres. */
+/** Runs with the stores selected on the command line: memory, Redis and Postgres. */
 export const withStores = (use: (stores: ReadonlyArray<Store>) => Promise<void>): Promise<void> =>
   Effect.gen(function*() {
     const stores: Array<Store> = options.has("memory") ? [{ _tag: "memory" }] : []

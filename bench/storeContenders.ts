@@ -1,6 +1,6 @@
 /**
- * The ways to load and save a session that `stores` compares: the store of this library, the driver below it with the same
- * statements or scripts, and the stores of other libraries.
+ * The contenders of `stores`: the stores of this library, their drivers with the same statements or scripts, and the stores of
+ * other libraries.
  */
 import * as NodeContext from "@effect/platform-node/NodeContext"
 import * as MysqlClient from "@effect/sql-mysql2/MysqlClient"
@@ -8,6 +8,7 @@ import * as PgClient from "@effect/sql-pg/PgClient"
 import * as SqliteClient from "@effect/sql-sqlite-node/SqliteClient"
 import { Context, Effect, Layer, Option, Redacted, type Scope } from "effect"
 import * as FileStore from "effect-session/FileStore"
+import { start, type Stored, stored } from "effect-session/Fixtures"
 import * as RedisClient from "effect-session/RedisClient"
 import * as RedisStore from "effect-session/RedisStore"
 import { SessionStore } from "effect-session/SessionStore"
@@ -23,7 +24,6 @@ import * as EmbeddedPostgres from "../examples/shop/EmbeddedPostgres.js"
 import { type Parameters, parametersOf } from "../src/internal/sql/rows.js"
 import { type Prepared, statements } from "../src/internal/sql/statements.js"
 import { type Dialect, tablesOf } from "../src/internal/sql/tables.js"
-import { start, type Stored, stored } from "../src/internal/testing/records.js"
 import * as MariadbServer from "../test/support/servers/mariadb.js"
 import * as RedisServer from "../test/support/servers/redis.js"
 import { type Data, data } from "./app.js"
@@ -37,25 +37,25 @@ const mostVisitors = 64
 const writers = 50
 const connections = 8
 
-/** What a store does with writes that contradict each other. */
+/** Results of conflicting writes. */
 export interface Correctness {
-  /** Of 50 updates that all read the session before the first of them wrote it, those that it holds afterwards. */
+  /** Number of updates stored, of 50 that all read the session before the first of them was written. */
   readonly kept: number
-  /** How many of them the store refused at first, because another had come before. */
+  /** Number of saves that the store rejected with a conflict. */
   readonly conflicts: number
-  /** Whether the session exists after it was destroyed and then saved by a request that had loaded it before. */
+  /** Whether the session exists after a destroy followed by a save of the record loaded before it. */
   readonly revived: boolean
 }
 
 export interface Contender {
   readonly name: string
-  /** Runs one operation after another for each of so many visitors, each with a session of their own. Returns how many it ran. */
+  /** Runs operations sequentially for each of `visitors` concurrent visitors, each with its own session. Returns their number. */
   readonly run: (operation: Operation, visitors: number, millis: number) => Promise<number>
-  /** Absent for a bare driver, which decides nothing. */
+  /** Absent for a bare driver, which does not detect conflicts. */
   readonly correctness?: () => Promise<Correctness>
 }
 
-/** The contenders of one database. The first is the driver that the ratios refer to. */
+/** The contenders of one database. The first is the driver, to which the ratios refer. */
 export interface Group {
   readonly name: string
   readonly make: Effect.Effect<ReadonlyArray<Contender>, unknown, Scope.Scope>
@@ -63,7 +63,7 @@ export interface Group {
 
 // Stores of this library
 
-/** A session and the version that it has now. */
+/** A session with its current version. */
 type Visitor = Stored & { version: number }
 
 const json = JSON.stringify(data)
@@ -122,7 +122,7 @@ const correctnessOf = (store: SessionStore["Type"]): Effect.Effect<Correctness, 
     return { kept: Number(last.data), conflicts, revived: Option.isSome(yield* store.load(key, start)) }
   })
 
-/** A store, whose visitors are fibers that do one operation after another. */
+/** A store of this library; its visitors are fibers. */
 export const ofStore = (
   name: string,
   store: SessionStore["Type"],
@@ -148,7 +148,7 @@ export const ofStore = (
   correctness: () => Effect.runPromise(correctnessOf(store))
 })
 
-// What is called with promises: drivers, and stores of other libraries
+// Drivers, and stores of other libraries, which return promises
 
 type Calls = Readonly<Record<Operation, () => unknown>>
 
@@ -187,7 +187,7 @@ const countOf = (found: object | null | undefined): number =>
 
 const ofConnectStore = (name: ConnectStoreName, where: string) =>
   Effect.gen(function*() {
-    // Its libraries are installed in the folder of the benchmarks, where the type checker of the sources does not look.
+    // Its libraries are installed in `bench/node_modules`, outside the type-checked sources.
     const { make }: { readonly make: MakeConnectStore } = yield* Effect.promise(() =>
       import(new URL("./peers/connectStores.mjs", import.meta.url).href)
     )
@@ -228,7 +228,7 @@ const ofConnectStore = (name: ConnectStoreName, where: string) =>
 
 // SQL
 
-/** Loads a driver as a client of Effect does, and not another version that a peer has installed. */
+/** Loads the driver version of Effect's client, not one that a peer has installed. */
 const requireBeside = (client: string) => createRequire(createRequire(import.meta.url).resolve(client))
 
 const prefix = "effect_"
@@ -241,7 +241,7 @@ const sqlStore = <E>(client: Layer.Layer<SqlClientOf, E>) =>
 
 type SqlClientOf = Layer.Layer.Context<typeof SqlStore.layer>
 
-/** The statements of the store, sent by the driver itself. */
+/** The store's statements, sent by the driver directly. */
 const ofDriver = (
   name: string,
   dialect: Dialect,
@@ -266,7 +266,7 @@ const ofDriver = (
   )
 }
 
-/** As much as is used of `pg`, which comes without types. */
+/** The part of `pg` in use; the package has no types. */
 interface PgPool {
   readonly query: (statement: object) => Promise<{ readonly rows: ReadonlyArray<Readonly<Record<string, unknown>>> }>
   readonly end: () => Promise<void>
@@ -306,7 +306,7 @@ const postgres = Effect.gen(function*() {
   ]
 })
 
-/** As much as is used of `mysql2`. */
+/** The part of `mysql2` in use. */
 interface MysqlPool {
   readonly execute: (
     text: string,
@@ -344,7 +344,7 @@ const mariadb = Effect.gen(function*() {
   ]
 })
 
-/** As much as is used of `better-sqlite3`, which comes without types. */
+/** The part of `better-sqlite3` in use; the package has no types. */
 interface Sqlite {
   readonly pragma: (text: string) => unknown
   readonly prepare: (text: string) => { readonly all: (...values: ReadonlyArray<unknown>) => unknown }
@@ -375,7 +375,7 @@ const sqlite = Effect.gen(function*() {
 
 type RedisCommand = ReadonlyArray<string>
 
-/** The commands that a store sends for one load and one save of each session, as its client gets them. */
+/** Records the commands that a store sends for one load and one save of each session. */
 const commandsOf = (client: RedisClient.RedisClient["Type"], visitors: ReadonlyArray<Visitor>) =>
   Effect.gen(function*() {
     let last: RedisCommand = []
@@ -386,7 +386,7 @@ const commandsOf = (client: RedisClient.RedisClient["Type"], visitors: ReadonlyA
         return client.send(key, command)
       }
     })
-    // The first call of each script sends its text. All later ones send its name.
+    // The first call of each script sends its text, later calls its hash.
     yield* Effect.forEach(
       visitors.slice(0, 1),
       (visitor) => Effect.zip(loading(store, visitor), saving(store, visitor))
@@ -403,7 +403,7 @@ const commandsOf = (client: RedisClient.RedisClient["Type"], visitors: ReadonlyA
 export const redisStore = (client: RedisClient.RedisClient["Type"]) =>
   Effect.provideService(RedisStore.make({ durableDestroy: false }), RedisClient.RedisClient, client)
 
-/** The store on a client, and the client with the same commands. */
+/** Makes two contenders: the store, and its client with the same commands. */
 const onRedis = (
   driver: string,
   client: RedisClient.RedisClient["Type"],
@@ -414,7 +414,7 @@ const onRedis = (
     const visitors = yield* visitorsOf(store)
     const commands = yield* commandsOf(client, visitors)
     const calls = commands.map(({ load, save, visitor }): Calls => {
-      // The last argument of a save is the version that it expects.
+      // The last argument of a save is the expected version.
       const rest = save.slice(0, -1)
       return { load: () => send(load), save: () => send([...rest, String(visitor.version++)]) }
     })
@@ -464,7 +464,7 @@ const nodeRedis = Effect.gen(function*() {
 
 // Files
 
-/** Writes a file that is on the disk, and replaces another as a whole, when this is done. */
+/** Replaces a file durably and atomically. */
 const replace = async (folder: string, name: string, text: string) => {
   const draft = Path.join(folder, `${name}.${randomUUID()}`)
   const file = await open(draft, "wx", 0o600)

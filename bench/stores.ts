@@ -1,6 +1,6 @@
 /**
- * What a store costs on top of its driver, beside stores of other libraries, and which writes each of them loses.
- * `npm run bench -- stores [--only redis,postgres]`, and with `--growth` what the number of sessions changes.
+ * Overhead of a store over its driver, compared with stores of other libraries, and the writes that each of them loses.
+ * `npm run bench -- stores [--only redis,postgres]`; with `--growth`, rates by the number of sessions.
  */
 import { Effect } from "effect"
 import { growth } from "./growth.js"
@@ -18,14 +18,14 @@ import {
 
 const rounds = options.rounds(25)
 const warmUp = 3
-// Short turns, so that what else the machine does meets all contenders.
+// Short runs, so that other load on the machine affects all contenders.
 const millis = 40
 const ours = /Store$/
 
 interface Row {
   readonly name: string
   readonly rates: ReadonlyMap<string, Measured>
-  /** Processor time of this process, in microseconds per operation. */
+  /** CPU time of this process, in microseconds per operation. */
   readonly costs: ReadonlyMap<string, Measured>
   readonly correctness: Correctness | undefined
 }

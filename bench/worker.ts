@@ -1,29 +1,29 @@
 /**
- * A process that has one contender in it and does what its parent asks. Every contender runs in a process of its own,
- * so that none pays for the heap or the compiled code of another.
+ * Worker process that runs one contender and executes the tasks of its parent. Each contender has its own process, so that the
+ * heap and the compiled code of one do not affect another.
  */
 import { type HeapProfiler, Session as Inspector } from "node:inspector/promises"
 import type { Answer, App, Make, Path, Store } from "./app.js"
 
 export type Scenario = "hello" | "untouched" | "read" | "modify" | "create"
 
-/** What a parent asks, and what it is answered. */
+/** The tasks of the parent process, with their results. */
 export interface Tasks {
-  /** Sends requests one after the other, in this process. Microseconds per request. */
+  /** Sends requests sequentially, in this process. Returns microseconds per request. */
   readonly batch: (of: { readonly scenario: Scenario; readonly times: number }) => {
     readonly cpu: number
     readonly wall: number
   }
-  /** Bytes of heap that one request allocates: a figure that a busy machine does not change. */
+  /** Bytes of heap that one request allocates, which is independent of the load of the machine. */
   readonly allocated: (of: { readonly scenario: Scenario; readonly times: number }) => number
   readonly listen: (of: Record<never, never>) => number
-  /** The processor time of this process so far, in microseconds, and its heap after a collection, in bytes. */
+  /** The CPU time of this process so far, in microseconds, and its heap after a garbage collection, in bytes. */
   readonly usage: (of: { readonly collect: boolean }) => { readonly cpu: number; readonly heap: number }
-  /** Requests that all read the session before the first of them changes it. */
+  /** Sends concurrent updates that all read the session before the first of them is saved. */
   readonly updates: (of: { readonly writers: number }) => { readonly succeeded: number; readonly kept: number }
-  /** A logout while another request, which has read the session, is about to change it: does the session live on? */
+  /** Whether a request that read the session before a logout, and changes it afterwards, revives it. */
   readonly revival: (of: Record<never, never>) => boolean
-  /** The calls to the store of one request of each kind. */
+  /** The store calls of one request of each scenario. */
   readonly storeCalls: (of: Record<never, never>) => Readonly<Record<Scenario, ReadonlyArray<string>>>
 }
 
@@ -32,7 +32,7 @@ export type Reply = { readonly result: unknown } | { readonly error: string }
 
 const [module = "", store = "", observed] = process.argv.slice(2)
 
-/** Where requests of `/held` wait. If it is open they wait for one turn of the event loop, as for any database. */
+/** Gate at which requests to `/held` wait. While it is open, they wait for one iteration of the event loop. */
 const gate = {
   closed: false,
   waiting: [] as Array<() => void>,
@@ -43,7 +43,7 @@ const gate = {
       gate.waiting.push(resolve)
       if (gate.waiting.length === gate.arrivals.count) gate.arrivals.notify()
     }),
-  /** Closes the gate; the promise resolves when so many requests wait there. */
+  /** Closes the gate. The promise resolves when `count` requests are waiting. */
   close: (count: number): Promise<void> => {
     gate.closed = true
     return new Promise((notify) => (gate.arrivals = { count, notify }))
@@ -54,7 +54,7 @@ const gate = {
   }
 }
 
-/** A browser with one cookie jar. Attributes are not looked at, except those that remove a cookie. */
+/** Cookie jar that ignores all attributes except those that remove a cookie. */
 const jar = (cookies = new Map<string, string>()) => ({
   header: () => [...cookies].map(([name, value]) => `${name}=${value}`).join("; "),
   receive: (answer: Answer) => {
@@ -78,7 +78,7 @@ const begin = async ({ handle }: App) => {
   return { ...browser, get }
 }
 
-/** Nothing is measured of an application that does not do what it says. */
+/** Verifies that the application works before it is measured. */
 const check = async (app: App) => {
   const browser = await begin(app)
   const expect = async (path: Path, body: string) => {

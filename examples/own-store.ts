@@ -1,6 +1,6 @@
 /**
- * A session store of one's own, in less than 75 lines of code: a map of rows, as a table would hold them. The laws of
- * `effect-session/testing` are run on it by this project's tests.
+ * A custom session store in fewer than 75 lines of code: a map of rows, like those of a table. The tests of this project run the
+ * laws of `effect-session/testing` on it.
  */
 import { Effect, Layer, Option } from "effect"
 import type { StoreKey } from "effect-session"
@@ -8,7 +8,7 @@ import type { SessionRecord } from "effect-session/SessionRecord"
 import { applySave, applyTouch, type Epochs, isAlive, toInfo } from "effect-session/SessionRecord"
 import { byClock, pageOf, SessionStore, type WriteOutcome } from "effect-session/SessionStore"
 
-/** A record, its key, and the epochs when it was inserted. */
+/** A record with its key and the epochs at its insertion. */
 type Row = Epochs & { readonly key: StoreKey.StoreKey; readonly record: SessionRecord }
 
 const recordOf = ([row]: ReadonlyArray<Row>) => Option.fromNullable(row?.record)
@@ -37,7 +37,7 @@ const make = (): typeof SessionStore.Service => {
     all(fits).slice(0, limit).map(({ key }) => rows.delete(key)).length
   const isTaken = (key: StoreKey.StoreKey, { id, namespace }: SessionRecord, own?: Row) =>
     rows.has(key) || all(isOf(namespace, id)).some((row) => row !== own)
-  /** Replaces a live row by `next` of it, in one step. `next` returns `false` on a conflict. */
+  /** Replaces a live row with `next(row)` atomically. `next` returns `false` on a conflict. */
   const change = (key: StoreKey.StoreKey, now: number, next: (row: Row) => Row | false) =>
     Effect.sync((): WriteOutcome => {
       const [row] = live(now, (row) => row.key === key)

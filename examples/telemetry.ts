@@ -1,8 +1,8 @@
 /**
- * A server that tells what becomes of its sessions: they are kept in SQLite with a cache in front of it, each of the two is
- * observed, and OpenTelemetry prints the spans and, every minute and at the end, the metrics.
+ * A server with telemetry: sessions are stored in SQLite with a cache, both stores are observed, and OpenTelemetry prints the
+ * spans and, every minute and on exit, the metrics.
  *
- * `npx tsx examples/telemetry.ts`, then `curl -ib jar -c jar http://127.0.0.1:3000/` a few times; Ctrl-C ends it.
+ * `npx tsx examples/telemetry.ts`, then `curl -ib jar -c jar http://127.0.0.1:3000/` a few times. Ctrl-C stops it.
  */
 import * as NodeSdk from "@effect/opentelemetry/NodeSdk"
 import { HttpRouter, HttpServer, HttpServerRequest, HttpServerResponse } from "@effect/platform"
@@ -38,9 +38,9 @@ const login = Effect.gen(function*() {
   return HttpServerResponse.empty()
 })
 
-const front = ObservedStore.layerWith({ tier: "front" }).pipe(Layer.provide(CacheStore.layer))
+const cache = ObservedStore.layerWith({ tier: "cache" }).pipe(Layer.provide(CacheStore.layer))
 
-const back = ObservedStore.layerWith({ tier: "back" }).pipe(
+const origin = ObservedStore.layerWith({ tier: "origin" }).pipe(
   Layer.provide(SqlStore.layer),
   Layer.provide(SqlMigrations.layer),
   Layer.provide(SqliteClient.layerConfig({
@@ -68,7 +68,7 @@ const server = HttpRouter.empty.pipe(
   })),
   Layer.provide(AppSession.layer),
   Layer.provide(StoredEngine.layer),
-  Layer.provide(TieredStore.layer(front, back, { lease: "30 seconds" })),
+  Layer.provide(TieredStore.layer(cache, origin, { lease: "30 seconds" })),
   Layer.provide(telemetry)
 )
 

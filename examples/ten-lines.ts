@@ -1,5 +1,5 @@
 /**
- * A server with sessions in Postgres, all of it: `DATABASE_URL=postgres://… npx tsx examples/ten-lines.ts`
+ * A complete server with sessions in Postgres: `DATABASE_URL=postgres://… npx tsx examples/ten-lines.ts`
  */
 import { HttpRouter, HttpServer, HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { NodeHttpServer, NodeRuntime } from "@effect/platform-node"
@@ -29,8 +29,8 @@ const addToCart = Effect.gen(function*() {
 })
 
 const login = Effect.gen(function*() {
-  const user = yield* HttpServerRequest.schemaBodyJson(User) // a real one checks a password here
-  yield* AppSession.authenticate(user.id) // says whose session it is, and moves it to a new token
+  const user = yield* HttpServerRequest.schemaBodyJson(User) // check the password here
+  yield* AppSession.authenticate(user.id) // assigns the session to the user and rotates its token
   yield* AppSession.set("user", user.id)
   return HttpServerResponse.empty()
 })

@@ -8,9 +8,9 @@ import { buildSync } from "esbuild"
 import { spawnSync } from "node:child_process"
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 
-/** Those that `npm run bench` runs. */
+/** The benchmarks of `npm run bench`. */
 const standard = ["in-process", "sealed", "http", "contention", "memory"]
-/** Those that take longer, or answer a question about one part. `plots` measures nothing. */
+/** Benchmarks that take longer, or concern one part. `plots` measures nothing. */
 const others = ["clear-expired", "memory-store", "move", "stores", "plots"]
 const [name, ...args] = process.argv.slice(2)
 
@@ -32,7 +32,7 @@ const install = (): void => {
   writeFileSync(installed, lock)
 }
 
-/** Measured beside the others where Python is. If it cannot be installed, the report says that it was left out. */
+/** Measured beside the others where Python is. If it cannot be installed, the report states that it was omitted. */
 const installDjango = (): void => {
   const [folder, environment] = ["bench/django", "bench/django/.venv"]
   const installed = `${environment}/.installed`
@@ -89,5 +89,5 @@ if (name === undefined || name === "http" || name === "contention") installDjang
 build()
 if (name === undefined) { for (const name of standard) bench(name, "--save") }
 else bench(name, ...args)
-// What was written is formatted as all other files are.
+// The results are formatted like all other files.
 run("node_modules/.bin/dprint", "fmt", "docs/benchmarks/**", "--allow-no-files")

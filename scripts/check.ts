@@ -1,13 +1,18 @@
 /**
- * `npm run check`: types, format, architecture is a test, and the examples of the documentation compile.
+ * `npm run check`: format, types, words that have a standard term, and the examples of the documentation.
  * Prints one line per check and fails if one of them fails.
  */
 import { spawnSync } from "node:child_process"
 import { writeExamples } from "./docExamples.js"
+import { checkWords } from "./words.js"
+
+/** The paths without a word that has a standard term. Once all paths are clean, pass none, which checks all. */
+const clean = ["docs", "scripts", "README.md", "CHANGELOG.md", "CONTRIBUTING.md"]
 
 const checks: ReadonlyArray<readonly [name: string, run: () => boolean]> = [
   ["format", () => run("dprint", "check")],
   ["types, type tests", () => run("tsc", "--noEmit", "-p", "tsconfig.json")],
+  ["words", () => checkWords(clean)],
   ["documentation examples", () => {
     const count = writeExamples()
     console.log(`${count} examples`)

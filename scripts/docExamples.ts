@@ -1,5 +1,5 @@
 /**
- * Collects every TypeScript example of the documentation (fenced `ts` blocks of Markdown files, and of `@example` in
+ * Collects every TypeScript example of the documentation (the `ts` blocks of Markdown files, and of `@example` in
  * doc comments) into files of their own, so that the compiler checks them against the library.
  */
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
@@ -9,7 +9,7 @@ const target = "node_modules/.cache/doc-examples"
 
 const sources = (): Array<string> => ["README.md", ...walk("docs", ".md"), ...walk("src", ".ts")]
 
-/** Writes the examples and says how many there are. */
+/** Writes the examples and returns their number. */
 export const writeExamples = (): number => {
   rmSync(target, { recursive: true, force: true })
   mkdirSync(target, { recursive: true })
@@ -38,8 +38,8 @@ export const writeExamples = (): number => {
 
 const examplesOf = (source: string): ReadonlyArray<string> => {
   const text = readFileSync(source, "utf8")
-  // In a doc comment each line of an example begins with a star.
-  const plain = source.endsWith(".ts") ? text.replaceAll(/^ \* ?/gm, "") : text
+  // In a doc comment, also of a member, each line of an example begins with a star.
+  const plain = source.endsWith(".ts") ? text.replaceAll(/^ +\* ?/gm, "") : text
   return [...plain.matchAll(/^```ts\n([\s\S]*?)^```/gm)].map((match) => match[1] ?? "")
 }
 

@@ -1,6 +1,6 @@
 /**
- * `npm run laws`: runs the published laws on every store and engine here, and writes the table of `docs/engines.md`. A cell
- * is what the run said, never what somebody thinks.
+ * `npm run laws`: runs the published laws on every store and engine here, and writes the table of `docs/engines.md`. The cells
+ * are the results of that run.
  */
 import { spawnSync } from "node:child_process"
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
@@ -42,7 +42,7 @@ const outcomesOf = (report: Report): ReadonlyMap<string, ReadonlyMap<string, str
     const [, store = "", law = ""] = /^(.*?): (.*)$/s.exec(title) ?? []
     rows.set(law, (rows.get(law) ?? new Map()).set(store, status))
   }
-  // What the store in memory is not asked for is no law of the suite.
+  // Laws that the store in memory does not run are not part of the suite.
   return new Map([...rows].filter(([, row]) => row.has("memory")))
 }
 

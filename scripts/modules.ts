@@ -9,7 +9,7 @@ import { readdirSync, readFileSync } from "node:fs"
  * itself are on the lowest floor. This is the only place that states it.
  */
 export const floors: ReadonlyArray<ReadonlyArray<string>> = [
-  ["schema"],
+  ["domain", "schema"],
   ["crypto", "store"],
   ["cookie", "file", "memory", "migrating", "redis", "sql", "tiered"],
   ["session"],
@@ -30,7 +30,7 @@ export interface Module {
   readonly imports: ReadonlyArray<string>
   /** The packages and built-in modules that it imports, with their sub-paths. */
   readonly packages: ReadonlyArray<string>
-  /** What it loads with `import()`: packages, and modules of its own as they are written. */
+  /** The arguments of `import()`: packages, and relative paths as they are written. */
   readonly dynamic: ReadonlyArray<string>
 }
 

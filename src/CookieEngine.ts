@@ -16,19 +16,19 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
-import { isExpired } from "./Expiry.js"
 import type { Cookies } from "./internal/cookie/ledger.js"
 import * as Ledger from "./internal/cookie/ledger.js"
 import type { CookieRecords } from "./internal/cookie/record.js"
 import * as CookieRecord from "./internal/cookie/record.js"
+import { isExpired } from "./internal/domain/expiry.js"
 import { layerConfig as layerConfigOf } from "./internal/layerConfig.js"
+import * as Counts from "./internal/metrics.js"
 import { corrupt } from "./internal/store/corrupt.js"
 import { guarded } from "./internal/store/defects.js"
 import { Keyring } from "./Keyring.js"
 import { SessionConfigError } from "./SessionConfigError.js"
 import type { BoundEngine, Scope, Written } from "./SessionEngine.js"
 import { SessionEngine } from "./SessionEngine.js"
-import * as SessionMetrics from "./SessionMetrics.js"
 import type { SessionRecord } from "./SessionRecord.js"
 import { clockSlack } from "./SessionRecord.js"
 import { SessionRevocation } from "./SessionRevocation.js"
@@ -56,19 +56,19 @@ const mostBytes = 4096
 
 /** Encodes and decodes cookies. The functions do their work when they are called. */
 const cookiesOf = (records: CookieRecords, cookieName: string): Cookies => ({
-  contentOf: (value) => {
+  decode: (value) => {
     const decoded = records.decode(Redacted.value(value))
     switch (decoded._tag) {
       case "Invalid":
         return Exit.succeed(Option.none())
       case "Unreadable":
-        SessionMetrics.countRejection("unreadable")
+        Counts.countRejection("unreadable")
         return Exit.fail(new SessionStoreError({ operation: "open", reason: "corrupt" }))
       case "Opened":
         return Exit.succeed(Option.some(decoded))
     }
   },
-  written: (operation, record) => {
+  encode: (operation, record) => {
     let encoded: Either.Either<string, string>
     try {
       encoded = records.encode(record)
@@ -87,17 +87,17 @@ const cookiesOf = (records: CookieRecords, cookieName: string): Cookies => ({
 })
 
 /** The engine without state on the server. */
-const withoutLedger = ({ contentOf, written }: Cookies): BoundEngine => {
+const withoutLedger = ({ decode, encode }: Cookies): BoundEngine => {
   const synchronous: BoundEngine = {
     remote: false,
     selfContained: true,
     open: (value, now) => {
-      const content = contentOf(value)
+      const content = decode(value)
       if (Exit.isFailure(content)) return Exit.failCause(content.cause)
       if (Option.isNone(content.value)) return Exit.succeed(Option.none())
       const { record, needsReseal } = content.value.value
       if (isExpired(record.expiry, now)) {
-        SessionMetrics.countRejection("expired")
+        Counts.countRejection("expired")
         return Exit.succeed(Option.none())
       }
       const ahead = aheadOf(record, now)
@@ -105,7 +105,7 @@ const withoutLedger = ({ contentOf, written }: Cookies): BoundEngine => {
         ? Effect.as(premature(ahead), Option.none())
         : Exit.succeed(Option.some({ value, record, needsReseal }))
     },
-    write: (write) => written(write._tag.toLowerCase(), write.record),
+    write: (write) => encode(write._tag.toLowerCase(), write.record),
     destroy: () => Exit.void
   }
   return {
@@ -123,7 +123,7 @@ const aheadOf = ({ authenticatedAt = 0, createdAt, lastSeenAt, modifiedAt }: Ses
 /** Logs and counts a rejected cookie from the future: its end may be too late by as much, and is stored in the cookie only. */
 const premature = (ahead: number): Effect.Effect<void> =>
   Effect.suspend(() => {
-    SessionMetrics.countRejection("premature")
+    Counts.countRejection("premature")
     return Effect.logWarning(
       `Rejected a session cookie, so its visitor is anonymous: it was made ${
         Math.round(ahead / 1000)

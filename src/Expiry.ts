@@ -7,6 +7,8 @@
  */
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
+import * as Predicate from "effect/Predicate"
+import { earlier } from "./internal/domain/earlier.js"
 import type { Lifetime } from "./Lifetime.js"
 
 /**
@@ -114,9 +116,6 @@ export const absolute = (duration: Duration.DurationInput): Expiry<true> =>
 export const at = (date: DateTime.DateTime.Input): Expiry<true> =>
   make(true, { at: DateTime.toEpochMillis(DateTime.unsafeMake(date)) })
 
-const earlier = (a: number | undefined, b: number | undefined): number | undefined =>
-  a === undefined ? b : b === undefined ? a : Math.min(a, b)
-
 /**
  * The earliest of several limits. Associative, commutative and idempotent; bounded if one of them is.
  *
@@ -185,122 +184,15 @@ export const aal3: Expiry<true> = earliest(idle("15 minutes"), absolute("12 hour
 export const standard: Expiry<true> = earliest(idle("14 days"), absolute("30 days"))
 
 /**
- * Says in one sentence why a policy cannot be used, or `undefined`.
+ * Returns whether a value is a policy.
  *
- * @since 0.1.0
- * @category validation
+ * @since 0.6.0
+ * @category guards
  */
-export const validate = (self: Expiry): string | undefined => {
-  for (
-    const [name, value] of [["idle", self.idle], ["sinceModified", self.sinceModified], [
-      "absolute",
-      self.absolute
-    ]] as const
-  ) {
-    if (value !== undefined && !(Number.isFinite(value) && value >= 1000)) {
-      return `The ${name} limit of a session must be a finite length of at least one second, and it is ${value} milliseconds. ` +
-        "A number means milliseconds: write \"20 minutes\" or Duration.minutes(20)."
-    }
-  }
-  if (!self.bounded) {
-    return "A session needs an end that activity cannot move: add Expiry.absolute(…) to the policy with Expiry.earliest."
-  }
-  for (const [name, value] of [["idle", self.idle], ["sinceModified", self.sinceModified]] as const) {
-    if (value !== undefined && self.absolute !== undefined && value > self.absolute) {
-      return `The ${name} limit of a session is longer than its absolute limit, so it would never apply.`
-    }
-  }
-  return undefined
-}
+export const isExpiry = (value: unknown): value is Expiry =>
+  Predicate.hasProperty(value, "bounded") && typeof value.bounded === "boolean" &&
+  limits.every((limit) => limit in value && isLimit(Reflect.get(value, limit)))
 
-/**
- * Computes the end of a session that begins, or whose subject has just authenticated: the earliest of all limits.
- *
- * @since 0.1.0
- * @category computation
- */
-export const initial = (self: Expiry, times: Times, lifetime: Lifetime | undefined): SessionExpiry => {
-  const start = times.authenticatedAt ?? times.createdAt
-  const deadline = earlier(self.absolute === undefined ? undefined : start + self.absolute, self.at)
-  // A policy that passed `problemOf` has at least one limit, and so has the result.
-  return { at: earlier(deadline, movingEnd(self, times, lifetime)) ?? start, deadline, lifetime }
-}
+const limits = ["idle", "sinceModified", "absolute", "at"] as const
 
-/**
- * Computes the end of a session that goes on: the moving limits anew, under the fixed end that it was born with.
- *
- * @since 0.1.0
- * @category computation
- */
-export const next = (
-  self: Expiry,
-  previous: SessionExpiry,
-  times: Times,
-  lifetime: Lifetime | undefined
-): SessionExpiry => ({
-  at: earlier(previous.deadline, movingEnd(self, times, lifetime)) ?? previous.at,
-  deadline: previous.deadline,
-  lifetime
-})
-
-/**
- * The moment at which a session would end if it was last changed and used at `modification`, by its lifetime and under
- * the fixed end that it has.
- *
- * @since 0.2.0
- * @category computation
- */
-export const endAfter = (
-  self: Expiry,
-  modification: number,
-  lifetime: Lifetime | undefined,
-  deadline: number | undefined
-): number => {
-  const times = {
-    createdAt: modification,
-    authenticatedAt: undefined,
-    modifiedAt: modification,
-    lastSeenAt: modification
-  }
-  const begun = initial(self, times, lifetime)
-  return Math.min(
-    deadline ?? Infinity,
-    deadline === undefined ? begun.at : movingEnd(self, times, lifetime) ?? begun.at
-  )
-}
-
-const movingEnd = (self: Expiry, times: Times, lifetime: Lifetime | undefined): number | undefined => {
-  switch (lifetime?._tag) {
-    case "Inactivity":
-      return (self.idle === undefined ? times.modifiedAt : times.lastSeenAt) + lifetime.millis
-    case "Until":
-      return lifetime.at
-    default:
-      return earlier(
-        self.idle === undefined ? undefined : times.lastSeenAt + self.idle,
-        self.sinceModified === undefined ? undefined : times.modifiedAt + self.sinceModified
-      )
-  }
-}
-
-/**
- * True from the moment of expiry on.
- *
- * @since 0.1.0
- * @category computation
- */
-// Asked this way round, an end that is no number has passed.
-export const isExpired = (self: SessionExpiry, now: number): boolean => !(self.at > now)
-
-/**
- * The time that must have passed since the last touch before another is worth a write: a tenth of the idle limit.
- * A session may therefore end up to a tenth of its idle limit early, and never late. `undefined` where activity does
- * not prolong the session at all.
- *
- * @since 0.1.0
- * @category computation
- */
-export const touchWindow = (self: Expiry, lifetime: Lifetime | undefined): number | undefined => {
-  if (self.idle === undefined || lifetime?._tag === "Until") return undefined
-  return Math.ceil((lifetime?._tag === "Inactivity" ? lifetime.millis : self.idle) / 10)
-}
+const isLimit = (value: unknown): boolean => value === undefined || typeof value === "number"

@@ -1,5 +1,5 @@
 /**
- * Fault injection: a store whose calls fail as calls over a network do, for tests of applications and engines.
+ * Injects faults into the calls of a store, to test how an engine or an application handles them.
  *
  * Also exported by `effect-session/testing`.
  *
@@ -8,23 +8,26 @@
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import { intercepted } from "./internal/store/intercepted.js"
+import type { SessionId } from "./SessionId.js"
 import type { Operation, Store } from "./SessionStore.js"
 import { SessionStore, SessionStoreError } from "./SessionStore.js"
+import type { StoreKey } from "./StoreKey.js"
 
 /**
  * A fault of one call.
  *
- * - `failsBefore`: the call fails with `unavailable` and is not executed.
- * - `failsAfter`: the call is executed, and then fails with `unavailable`.
- * - `hangs`: the call is not executed, and never returns.
- * - `losesReply`: the call is executed, and never returns.
- * - `duplicates`: the call is executed twice, and returns the first result.
+ * - `failBefore`: the call is not executed; it fails with an error.
+ * - `failAfter`: the call is executed, then it fails with an error.
+ * - `hang`: the call is not executed and never returns.
+ * - `loseReply`: the call is executed and never returns.
+ * - `duplicate`: the call is executed twice and returns the first result.
  *
  * @since 0.4.0
  * @category models
  */
-export type Fault = "failsBefore" | "failsAfter" | "hangs" | "losesReply" | "duplicates"
+export type Fault = "failBefore" | "failAfter" | "hang" | "loseReply" | "duplicate"
 
 /**
  * All faults.
@@ -32,10 +35,33 @@ export type Fault = "failsBefore" | "failsAfter" | "hangs" | "losesReply" | "dup
  * @since 0.4.0
  * @category models
  */
-export const faults: ReadonlyArray<Fault> = ["failsBefore", "failsAfter", "hangs", "losesReply", "duplicates"]
+export const faults: ReadonlyArray<Fault> = ["failBefore", "failAfter", "hang", "loseReply", "duplicate"]
 
 /**
- * Returns the fault of a call, or `undefined` for none. `count` is the number of earlier calls of this operation.
+ * Runs instead of a call, which it may execute, delay, change or drop. `args` are the arguments of the call.
+ *
+ * @since 0.6.0
+ * @category models
+ */
+export type Interception = <A>(
+  operation: Operation,
+  call: Effect.Effect<A, SessionStoreError>,
+  args: ReadonlyArray<unknown>
+) => Effect.Effect<A, SessionStoreError>
+
+/**
+ * A call that a store has received.
+ *
+ * @since 0.6.0
+ * @category models
+ */
+export interface Call {
+  readonly operation: Operation
+  readonly args: ReadonlyArray<unknown>
+}
+
+/**
+ * Chooses the fault of a call; `undefined`: none. `count` is the number of earlier calls of the same operation.
  *
  * @since 0.4.0
  * @category models
@@ -43,7 +69,7 @@ export const faults: ReadonlyArray<Fault> = ["failsBefore", "failsAfter", "hangs
 export type Plan = (operation: Operation, count: number) => Fault | undefined
 
 /**
- * A plan that gives the first calls of an operation these faults in order. Later calls have none.
+ * Plans these faults for the first calls of each operation, in this order. Later calls have none.
  *
  * @since 0.4.0
  * @category plans
@@ -52,24 +78,73 @@ export const schedule = (script: { readonly [K in Operation]?: ReadonlyArray<Fau
   script[operation]?.[count]
 
 /**
- * A plan of random faults for a fraction `rate` of the calls, from 0 to 1. The same seed and the same calls give the same faults.
+ * Plans random faults for the share `rate` of all calls, from 0 to 1. The same seed plans the same faults for the same calls.
  *
  * @since 0.4.0
  * @category plans
  */
 export const random = (options: { readonly seed: number; readonly rate: number }): Plan => {
   let state = options.seed >>> 0
-  // The linear congruential generator of Numerical Recipes.
+  // The generator of Numerical Recipes: nothing here needs a better one.
   const next = () => (state = (Math.imul(state, 1664525) + 1013904223) >>> 0) / 2 ** 32
   return () => {
-    const isFaulty = next() < options.rate
+    const hasFault = next() < options.rate
     const fault = faults[Math.floor(next() * faults.length)]
-    return isFaulty ? fault : undefined
+    return hasFault ? fault : undefined
   }
 }
 
 /**
- * Makes a store whose calls fail as planned. It declares `remote`, so that timeouts and retries apply to it.
+ * Runs every call of a store through `interception`. `remote` replaces the claim of the same name.
+ *
+ * @since 0.6.0
+ * @category constructors
+ */
+export const intercept: (store: Store, interception: Interception, remote?: boolean) => Store = intercepted
+
+/**
+ * Turns a plan into an interception. `meanwhile` runs after the store has handled a call that has a fault, and before the
+ * caller sees the fault: what another process does in between.
+ *
+ * @since 0.6.0
+ * @category constructors
+ */
+export const injecting = (plan: Plan, meanwhile: Effect.Effect<unknown> = Effect.void): Interception => {
+  const counts = new Map<Operation, number>()
+  return (operation, call) =>
+    Effect.suspend(() => {
+      const count = counts.get(operation) ?? 0
+      counts.set(operation, count + 1)
+      const fault = plan(operation, count)
+      return fault === undefined ? call : inject(fault, operation, call, "unavailable", meanwhile)
+    })
+}
+
+const inject = <A>(
+  fault: Fault,
+  operation: Operation,
+  call: Effect.Effect<A, SessionStoreError>,
+  reason: SessionStoreError["reason"],
+  meanwhile: Effect.Effect<unknown> = Effect.void
+): Effect.Effect<A, SessionStoreError> => {
+  const failure = Effect.zipRight(meanwhile, Effect.fail(new SessionStoreError({ operation, reason })))
+  const silence = Effect.zipRight(meanwhile, Effect.never)
+  switch (fault) {
+    case "failBefore":
+      return failure
+    case "failAfter":
+      return Effect.zipRight(call, failure)
+    case "hang":
+      return silence
+    case "loseReply":
+      return Effect.zipRight(call, silence)
+    case "duplicate":
+      return Effect.zipLeft(call, Effect.zipRight(meanwhile, Effect.either(call)))
+  }
+}
+
+/**
+ * Makes a store whose calls have the planned faults. It declares `remote`, so that timeouts and retries apply to it.
  *
  * @example
  * ```ts
@@ -77,7 +152,7 @@ export const random = (options: { readonly seed: number; readonly rate: number }
  * import { FaultyStore, MemoryStore } from "effect-session"
  *
  * // The first load hangs, the second works.
- * export const store = pipe(MemoryStore.make(), FaultyStore.make(FaultyStore.schedule({ load: ["hangs"] })))
+ * export const store = pipe(MemoryStore.make(), FaultyStore.make(FaultyStore.schedule({ load: ["hang"] })))
  * ```
  *
  * @since 0.4.0
@@ -86,32 +161,138 @@ export const random = (options: { readonly seed: number; readonly rate: number }
 export const make: {
   (plan: Plan): (store: Store) => Store
   (store: Store, plan: Plan): Store
-} = dual(2, (store: Store, plan: Plan): Store => {
-  const counts = new Map<Operation, number>()
-  return intercepted(store, (operation, call) =>
-    Effect.suspend(() => {
-      const count = counts.get(operation) ?? 0
-      counts.set(operation, count + 1)
-      const failure = Effect.fail(new SessionStoreError({ operation, reason: "unavailable" }))
-      switch (plan(operation, count)) {
-        case undefined:
-          return call
-        case "failsBefore":
-          return failure
-        case "failsAfter":
-          return Effect.zipRight(call, failure)
-        case "hangs":
-          return Effect.never
-        case "losesReply":
-          return Effect.zipRight(call, Effect.never)
-        case "duplicates":
-          return Effect.zipLeft(call, Effect.either(call))
-      }
-    }), true)
-})
+} = dual(2, (store: Store, plan: Plan): Store => intercept(store, injecting(plan), true))
 
 /**
- * A faulty store over another store.
+ * Makes a store that records each call when it runs, before `interception` handles it.
+ *
+ * @since 0.6.0
+ * @category constructors
+ */
+export const recorded = (
+  store: Store,
+  interception: Interception = (_, call) => call,
+  remote?: boolean
+): { readonly store: Store; readonly calls: ReadonlyArray<Call> } => {
+  const calls: Array<Call> = []
+  const recording: Interception = (operation, call, args) =>
+    Effect.suspend(() => {
+      calls.push({ operation, args })
+      return interception(operation, call, args)
+    })
+  return { calls, store: intercept(store, recording, remote) }
+}
+
+/**
+ * The fault that every call of a controlled store has now, and effects around its calls. A test assigns to the fields.
+ *
+ * @since 0.6.0
+ * @category models
+ */
+export interface Controls {
+  /** Initially `undefined`: calls work. */
+  fault: Fault | undefined
+  /** The reason of the error of `failBefore` and `failAfter`. Initially `unavailable`. */
+  reason: SessionStoreError["reason"]
+  /** Runs before each call that has no fault. */
+  before: (operation: Operation) => Effect.Effect<void>
+  /** Runs after each call that has no fault and that succeeded, before its caller sees the result. */
+  after: (operation: Operation) => Effect.Effect<void>
+}
+
+/**
+ * Makes a store with faults that a test switches on and off, and that records the operations called. `remote` default: true.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { MemoryStore } from "effect-session"
+ * import * as FaultyStore from "effect-session/FaultyStore"
+ *
+ * const { controls, store } = FaultyStore.controlled(MemoryStore.make())
+ * controls.fault = "failBefore"
+ * export const failing = Effect.flip(store.count(0)) // reason: "unavailable"
+ * ```
+ *
+ * @since 0.6.0
+ * @category constructors
+ */
+export const controlled = (
+  store: Store,
+  remote = true
+): { readonly store: Store; readonly calls: Array<Operation>; readonly controls: Controls } => {
+  const calls: Array<Operation> = []
+  const controls: Controls = {
+    fault: undefined,
+    reason: "unavailable",
+    before: () => Effect.void,
+    after: () => Effect.void
+  }
+  const controlling: Interception = (operation, call) =>
+    Effect.suspend(() => {
+      calls.push(operation)
+      if (controls.fault !== undefined) return inject(controls.fault, operation, call, controls.reason)
+      const after = Effect.suspend(() => controls.after(operation))
+      return Effect.zipLeft(Effect.zipRight(controls.before(operation), call), after)
+    })
+  return { calls, controls, store: intercept(store, controlling, remote) }
+}
+
+/**
+ * A store in which a test can corrupt records.
+ *
+ * @since 0.6.0
+ * @category models
+ */
+export interface Corruptible {
+  readonly store: Store
+  /** Corrupts the record under a key. The effect that it returns repairs the record. */
+  readonly corrupt: (key: StoreKey) => Effect.Effect<Effect.Effect<void>, unknown>
+  /** The ids of the corrupt records. */
+  readonly corruptIds: Set<SessionId>
+}
+
+/**
+ * Makes a store in which records whose id is in `corruptIds` cannot be read.
+ *
+ * @since 0.6.0
+ * @category constructors
+ */
+export const corruptible = (store: Store): Corruptible => {
+  const corruptIds = new Set<SessionId>()
+  const error = (operation: Operation) => new SessionStoreError({ operation, reason: "corrupt" })
+  const unlessCorrupt = <A extends { readonly id: SessionId }>(
+    operation: Operation,
+    call: Effect.Effect<Option.Option<A>, SessionStoreError>
+  ) =>
+    Effect.filterOrFail(
+      call,
+      (found) => !Option.exists(found, ({ id }) => corruptIds.has(id)),
+      () => error(operation)
+    )
+  return {
+    corruptIds,
+    store: {
+      ...store,
+      load: (...args) => unlessCorrupt("load", store.load(...args)),
+      find: (...args) => unlessCorrupt("find", store.find(...args)),
+      list: (...args) => Effect.map(store.list(...args), (all) => all.filter(({ id }) => !corruptIds.has(id))),
+      scan: (...args) =>
+        Effect.map(
+          store.scan(...args),
+          (page) => page.map((one) => corruptIds.has(one.id) ? { id: one.id, error: error("scan") } : one)
+        )
+    },
+    corrupt: (key) =>
+      Effect.map(Effect.flatten(store.load(key, 0)), ({ id }) => {
+        corruptIds.add(id)
+        return Effect.sync(() => void corruptIds.delete(id))
+      })
+  }
+}
+
+/**
+ * The same as `make`, as a layer over another store.
  *
  * @example
  * ```ts
@@ -120,7 +301,7 @@ export const make: {
  * import * as FaultyStore from "effect-session/FaultyStore"
  *
  * export const engine = StoredEngine.layer.pipe(
- *   Layer.provide(FaultyStore.layer(FaultyStore.schedule({ save: ["losesReply"] }))),
+ *   Layer.provide(FaultyStore.layer(FaultyStore.schedule({ save: ["loseReply"] }))),
  *   Layer.provide(MemoryStore.layer)
  * )
  * ```
@@ -129,4 +310,16 @@ export const make: {
  * @category layers
  */
 export const layer = (plan: Plan): Layer.Layer<SessionStore, never, SessionStore> =>
-  Layer.effect(SessionStore, Effect.map(SessionStore, (store) => make(store, plan)))
+  layerIntercepted(injecting(plan), true)
+
+/**
+ * The same as `intercept`, as a layer over another store.
+ *
+ * @since 0.6.0
+ * @category layers
+ */
+export const layerIntercepted = (
+  interception: Interception,
+  remote?: boolean
+): Layer.Layer<SessionStore, never, SessionStore> =>
+  Layer.effect(SessionStore, Effect.map(SessionStore, (store) => intercept(store, interception, remote)))

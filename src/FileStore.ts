@@ -103,8 +103,8 @@ export const make = (
       find: (namespace, id, now) => read("find", Effect.map(lookUp.find(namespace, id, now), recordOf)),
       scan: (namespace, { after, limit, now }) => read("scan", lookUp.scan(namespace, after, limit, now)),
       revoke: (namespace, id) => write("revoke", lookUp.revoke(namespace, id)),
-      revokeSubject: (namespace, subject, except) => write("revokeSubject", epochs.raise(except, namespace, subject)),
-      revokeAll: (namespace) => write("revokeAll", epochs.raise(undefined, namespace))
+      revokeSubject: (namespace, subject, except) => write("revokeSubject", epochs.revoke(except, namespace, subject)),
+      revokeAll: (namespace) => write("revokeAll", epochs.revoke(undefined, namespace))
     }
   })
 
@@ -132,12 +132,13 @@ export const layerConfig = (
 
 const recordOf = (found: Records.Found | undefined) => Option.map(Option.fromNullable(found), ({ record }) => record)
 
-const read = <A>(operation: string, effect: Effect.Effect<A, PlatformError | Records.Damaged>) =>
+const read = <A>(operation: string, effect: Effect.Effect<A, PlatformError | Records.CorruptFile>) =>
   Effect.mapError(
     effect,
-    (cause) => new SessionStoreError({ operation, reason: cause._tag === "Damaged" ? "corrupt" : "unavailable", cause })
+    (cause) =>
+      new SessionStoreError({ operation, reason: cause._tag === "CorruptFile" ? "corrupt" : "unavailable", cause })
   )
 
 /** Makes a write uninterruptible, so that its prepared files are used or removed. */
-const write = <A>(operation: string, effect: Effect.Effect<A, PlatformError | Records.Damaged>) =>
+const write = <A>(operation: string, effect: Effect.Effect<A, PlatformError | Records.CorruptFile>) =>
   Effect.uninterruptible(read(operation, effect))

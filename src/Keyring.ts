@@ -21,8 +21,8 @@ import * as RootKeys from "./internal/crypto/keys.js"
 import { randomBytes } from "./internal/crypto/primitives.js"
 import type { RootKey } from "./internal/crypto/tokens.js"
 import * as Wire from "./internal/crypto/tokens.js"
+import * as Counts from "./internal/metrics.js"
 import { SessionConfigError } from "./SessionConfigError.js"
-import * as SessionMetrics from "./SessionMetrics.js"
 
 /**
  * One key. `secret`: at least 32 random bytes, in base64url or hex. `id`: 1 to 8 letters and digits, by which tokens name the key; not secret.
@@ -154,7 +154,7 @@ const ring = (keys: Arr.NonEmptyReadonlyArray<RootKey>): Keys => {
   function derive(use: SealingUse | SigningUse): Effect.Effect<Sealing | Signing, SessionConfigError> {
     return Effect.try({
       try: () => {
-        const { read, write } = Wire.tokens(keys, use, SessionMetrics.countRejection)
+        const { read, write } = Wire.tokens(keys, use, Counts.countRejection)
         return use.suite === "h1"
           ? { sign: (content: Uint8Array) => write(content), verify: read }
           : { seal: (content: Uint8Array) => write(content), open: read }

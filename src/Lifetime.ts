@@ -5,7 +5,6 @@
  */
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
-import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
 
 /**
@@ -98,56 +97,9 @@ export const browser: Lifetime = { _tag: "Browser" }
 export const byPolicy: LifetimeInput = { _tag: "Policy" }
 
 /**
- * The lifetime that an input means when it is set now. An error is a sentence.
- *
- * @since 0.2.0
- * @category lifetimes
- */
-export const resolve = (input: LifetimeInput, now: number): Either.Either<Lifetime | undefined, string> => {
-  const amount = input._tag === "Until"
-    ? input.at
-    : input._tag === "Policy" || input._tag === "Browser"
-    ? 0
-    : input.millis
-  if (!Number.isFinite(amount)) return Either.left("a lifetime must be finite")
-  switch (input._tag) {
-    case "Policy":
-      return Either.right(undefined)
-    case "Lasting":
-      return Either.right({ _tag: "Until", at: now + input.millis })
-    default:
-      return Either.right(input)
-  }
-}
-
-/**
- * Explains in one sentence why a session cannot be given a lifetime, or returns `undefined`. A number in place of a lifetime, which
- * only untyped code can pass, has no unit. A length between zero and one second is a number of seconds where Effect counts
- * milliseconds.
+ * Returns whether a value is a lifetime.
  *
  * @since 0.6.0
- * @category validation
+ * @category guards
  */
-export const validate = (input: LifetimeInput): string | undefined => {
-  if (typeof input !== "object" || input === null) {
-    return "a lifetime is not a bare number or text: write Lifetime.inactivity(\"5 minutes\"), Lifetime.browser for Django's 0, " +
-      "or Lifetime.byPolicy for its None"
-  }
-  if (input._tag !== "Inactivity" && input._tag !== "Lasting") return undefined
-  return input.millis > 0 && input.millis < minimum
-    ? `a lifetime of ${input.millis} milliseconds is under one second. A number means milliseconds: ` +
-      "write \"5 minutes\" or Duration.seconds(300)"
-    : undefined
-}
-
-/** The shortest lifetime, in milliseconds. */
-const minimum = 1000
-
-/**
- * Whether two lifetimes are the same.
- *
- * @since 0.2.0
- * @category lifetimes
- */
-export const equals = (a: Lifetime | undefined, b: Lifetime | undefined): boolean =>
-  a === b || (a !== undefined && b !== undefined && JSON.stringify(a) === JSON.stringify(b))
+export const isLifetime: (value: unknown) => value is Lifetime = Schema.is(Lifetime)

@@ -26,9 +26,9 @@ import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { layerConfig as layerConfigOf } from "./internal/layerConfig.js"
 import { movedDirectory } from "./internal/migrating/directory.js"
-import { isLeaving, markOf } from "./internal/migrating/marks.js"
+import { isSourceMarker, markerOf } from "./internal/migrating/markers.js"
 import type { Place } from "./internal/migrating/mover.js"
-import { Mover, patience } from "./internal/migrating/mover.js"
+import { graceMillis, Mover } from "./internal/migrating/mover.js"
 import { isCorrupt, isCorruptEntry } from "./internal/store/corrupt.js"
 import { pages } from "./internal/store/pages.js"
 import type { Capabilities, Corrupt, Located, Store, WriteOutcome } from "./SessionStore.js"
@@ -91,7 +91,7 @@ export const make = (from: Store, to: Store, { phase }: MigratingStoreOptions): 
             // A concurrent move may have copied the times from before the touch.
             : Effect.map(
               at(side).load(key, times.now, "fresh"),
-              (found) => Option.exists(found, (record) => markOf(record)._tag === "Plain") ? outcome : "gone"
+              (found) => Option.exists(found, (record) => markerOf(record)._tag === "Plain") ? outcome : "gone"
             ))
     )
 
@@ -225,24 +225,27 @@ export const copy = (
   const reversed = Effect.gen(function*() {
     const marks: Array<readonly [StoreKey, number]> = []
     const arrived = ({ key }: Located, now: number) =>
-      unlessCorrupt(Effect.zipRight(mover.arrive(key, now), Effect.sync(() => marks.push([key, now]))))
-    yield* pages(to, namespace, batch, patience).pipe(
+      unlessCorrupt(Effect.zipRight(mover.completeReversed(key, now), Effect.sync(() => marks.push([key, now]))))
+    yield* pages(to, namespace, batch, graceMillis).pipe(
       Stream.runForEach(({ found, now }) =>
-        Effect.forEach(found, (one) => isCorruptEntry(one) || !isLeaving(one) ? Effect.void : arrived(one, now), {
+        Effect.forEach(found, (one) => isCorruptEntry(one) || !isSourceMarker(one) ? Effect.void : arrived(one, now), {
           concurrency,
           discard: true
         })
       )
     )
     if (marks.length === 0) return
-    yield* Effect.sleep(patience)
-    yield* Effect.forEach(marks, ([key, now]) => unlessCorrupt(mover.forget(key, now)), { concurrency, discard: true })
+    yield* Effect.sleep(graceMillis)
+    yield* Effect.forEach(marks, ([key, now]) => unlessCorrupt(mover.removeMarker(key, now)), {
+      concurrency,
+      discard: true
+    })
   })
 
   const moved = (one: Located | Corrupt, now: number): Effect.Effect<CopyProgress, SessionStoreError> =>
     isCorruptEntry(one)
       ? Effect.succeed({ ...nothing, corrupt: [one] })
-      : mover.settle(one, now).pipe(
+      : mover.migrate(one, now).pipe(
         Effect.map((lives): CopyProgress => lives ? { ...nothing, moved: 1 } : { ...nothing, ended: 1 }),
         Effect.catchIf(isCorrupt, (error) => Effect.succeed({ ...nothing, corrupt: [{ id: one.id, error }] }))
       )

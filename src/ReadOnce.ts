@@ -79,3 +79,11 @@ export type Key<A> = {
  * @category models
  */
 export type Content<A> = Exclude<A, undefined> extends ReadOnce<infer B> ? B : never
+
+/**
+ * Returns whether a value is one that is read once.
+ *
+ * @since 0.6.0
+ * @category guards
+ */
+export const isReadOnce = (value: unknown): value is ReadOnce<unknown> => value instanceof ReadOnce

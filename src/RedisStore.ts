@@ -16,16 +16,16 @@ import { layerConfig as layerConfigOf } from "./internal/layerConfig.js"
 import type { Calls } from "./internal/redis/calls.js"
 import { calls as callsOf, outcome } from "./internal/redis/calls.js"
 import { directory, recordIn } from "./internal/redis/directory.js"
-import { encodeMetadata, spell } from "./internal/redis/record.js"
+import { encodeMetadata, encodeText } from "./internal/redis/record.js"
 import { rotation } from "./internal/redis/rotation.js"
 import * as Scripts from "./internal/redis/scripts.js"
 import { check } from "./internal/redis/server.js"
 import {
-  homes as homesIn,
-  inCluster,
-  named,
-  namedIn,
-  onOneNode,
+  forwarding as forwardingIn,
+  idsInCluster,
+  idsOnOneNode,
+  qualified,
+  qualifiedIdIn,
   scopeOf,
   shards as shardsOf,
   subjectScopeOf
@@ -134,21 +134,21 @@ const prefixOf = (prefix = "effect-session:"): Effect.Effect<string, SessionConf
 
 const storeOn = (client: Client, prefix: string, durableDestroy: boolean): Store => {
   const shards = shardsOf(prefix, client.cluster)
-  const ids = client.cluster ? inCluster(shards) : onOneNode(shards)
-  const homes = homesIn(shards)
-  const { find, list, prune, raise, removeExpired, revoke, scan } = directory(shards, ids, homes)
+  const ids = client.cluster ? idsInCluster(shards) : idsOnOneNode(shards)
+  const forwarding = forwardingIn(shards)
+  const { find, list, prune, removeExpired, revoke, revokeScope, scan } = directory(shards, ids, forwarding)
   const calls = callsOf(client)
   const colocated = (key: StoreKey, newKey: StoreKey) => shards.of(key) === shards.of(newKey)
 
   const loaded = (calls: Calls, key: StoreKey, now: number) =>
-    homes.at(key, ({ epochs, record }) => calls.run(Scripts.load, [record(key), epochs], [now]))
+    forwarding.runAtRecord(key, ({ epochs, record }) => calls.run(Scripts.load, [record(key), epochs], [now]))
   const load = (calls: Calls, key: StoreKey, now: number) =>
     Effect.flatMap(
       loaded(calls, key, now),
-      ({ home, reply }) => Effect.map(recordIn(calls, reply), (found) => ({ found, home }))
+      ({ reply, shard }) => Effect.map(recordIn(calls, reply), (found) => ({ found, shard }))
     )
   let creations = 0
-  const rotate = rotation(shards, ids, homes, load)
+  const rotate = rotation(shards, ids, forwarding, load)
 
   return {
     capabilities: { durableDestroy, remote: true, ...(client.cluster ? { colocated } : {}) },
@@ -157,16 +157,16 @@ const storeOn = (client: Client, prefix: string, durableDestroy: boolean): Store
       Effect.gen(function*() {
         const made = calls("create")
         const shard = shards.of(key)
-        const own = named(record.namespace, record.id)
-        const claim = yield* ids.claim(made, shard, own, record.expiry.at)
-        if (claim === "taken") return "exists"
+        const own = qualified(record.namespace, record.id)
+        const reserved = yield* ids.reserve(made, shard, own, record.expiry.at)
+        if (reserved === "taken") return "exists"
         const reply = yield* made.run(
           Scripts.create,
-          [shard.record(key), shard.epochs, shard.ids, shard.subjects, shard.ends],
-          [key, now, callName(), encodeMetadata(record), spell(record.data)]
+          [shard.record(key), shard.epochs, shard.ids, shard.subjects, shard.expiryIndex],
+          [key, now, callName(), encodeMetadata(record), encodeText(record.data)]
         )
         const word = yield* outcome(made, "created", "exists")(reply)
-        if (word === "exists" && reply[1] === "key" && claim === "new") yield* ids.release(made, shard, [own])
+        if (word === "exists" && reply[1] === "key" && reserved === "new") yield* ids.release(made, shard, [own])
         if (++creations % creationsPerPrune === 0) yield* Effect.ignore(prune(made, shard))
         return word
       }),
@@ -179,10 +179,12 @@ const storeOn = (client: Client, prefix: string, durableDestroy: boolean): Store
     save: (key, record, { expectedVersion: expected, now }) =>
       Effect.suspend(() => {
         const made = calls("save")
-        const args = [key, now, callName(), encodeMetadata(record), spell(record.data), expected]
+        const args = [key, now, callName(), encodeMetadata(record), encodeText(record.data), expected]
         return Effect.flatMap(
-          homes.at(key, (shard) => made.run(Scripts.save, [shard.record(key), shard.epochs, shard.ends], args)),
-          ({ reply }) => outcome(made, "saved", "conflict", "gone")(reply)
+          forwarding.runAtRecord(key, (shard) =>
+            made.run(Scripts.save, [shard.record(key), shard.epochs, shard.expiryIndex], args)),
+          ({ reply }) =>
+            outcome(made, "saved", "conflict", "gone")(reply)
         )
       }),
 
@@ -190,7 +192,10 @@ const storeOn = (client: Client, prefix: string, durableDestroy: boolean): Store
       const made = calls("touch")
       const args = [key, now, lastSeenAt, expiresAt]
       return Effect.flatMap(
-        homes.at(key, (shard) => made.run(Scripts.touch, [shard.record(key), shard.epochs, shard.ends], args)),
+        forwarding.runAtRecord(
+          key,
+          (shard) => made.run(Scripts.touch, [shard.record(key), shard.epochs, shard.expiryIndex], args)
+        ),
         ({ reply }) => outcome(made, "touched", "gone")(reply)
       )
     },
@@ -201,10 +206,10 @@ const storeOn = (client: Client, prefix: string, durableDestroy: boolean): Store
     destroy: (key) =>
       Effect.gen(function*() {
         const made = calls("destroy")
-        const { home, reply } = yield* homes.at(key, (shard) =>
-          made.run(Scripts.destroy, [shard.record(key), shard.ids, shard.subjects, shard.ends], [key]))
-        yield* ids.release(made, home, namedIn(reply))
-        yield* homes.leave(made, key, home)
+        const { reply, shard } = yield* forwarding.runAtRecord(key, (shard) =>
+          made.run(Scripts.destroy, [shard.record(key), shard.ids, shard.subjects, shard.expiryIndex], [key]))
+        yield* ids.release(made, shard, qualifiedIdIn(reply))
+        yield* forwarding.remove(made, key, shard)
       }),
 
     removeExpired: ({ now, limit }) => removeExpired(calls("removeExpired"), now, limit),
@@ -214,8 +219,11 @@ const storeOn = (client: Client, prefix: string, durableDestroy: boolean): Store
       return Effect.map(
         Effect.forEach(
           shards.all,
-          ({ ends }) =>
-            Effect.all([made.command("zcount", ends, `(${now}`, "+inf"), made.command("zcount", ends, "-inf", now)], {
+          ({ expiryIndex }) =>
+            Effect.all([
+              made.command("zcount", expiryIndex, `(${now}`, "+inf"),
+              made.command("zcount", expiryIndex, "-inf", now)
+            ], {
               concurrency: 2
             }),
           { concurrency: "unbounded" }
@@ -228,18 +236,18 @@ const storeOn = (client: Client, prefix: string, durableDestroy: boolean): Store
     },
 
     list: (namespace, subject, now, page = {}) => list(calls("list"), namespace, subject, now, page),
-    find: (namespace, id, now) => find(calls("find"), named(namespace, id), now),
+    find: (namespace, id, now) => find(calls("find"), qualified(namespace, id), now),
     scan: (namespace, { after, limit, now }) => scan(calls("scan"), namespace, after, limit, now),
-    revoke: (namespace, id) => revoke(calls("revoke"), named(namespace, id)),
+    revoke: (namespace, id) => revoke(calls("revoke"), qualified(namespace, id)),
 
     revokeSubject: (namespace, subject, except) =>
-      raise(
+      revokeScope(
         calls("revokeSubject"),
         subjectScopeOf(namespace, subject),
-        except === undefined ? undefined : named(namespace, except)
+        except === undefined ? undefined : qualified(namespace, except)
       ),
 
-    revokeAll: (namespace) => raise(calls("revokeAll"), scopeOf(namespace))
+    revokeAll: (namespace) => revokeScope(calls("revokeAll"), scopeOf(namespace))
   }
 }
 

@@ -8,14 +8,17 @@ import type { ConfigError } from "effect/ConfigError"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Record from "effect/Record"
 import type * as Schema from "effect/Schema"
-import type * as Lifetime from "./Lifetime.js"
+import * as HttpApiMiddleware from "./internal/http/httpApi.js"
+import * as HttpMiddleware from "./internal/http/middleware.js"
+import * as EnvironmentSettings from "./internal/session/config.js"
+import * as Service from "./internal/session/service.js"
 import type { Merge } from "./Merge.js"
-import * as SessionConfig from "./SessionConfig.js"
 import type { SessionConfigError } from "./SessionConfigError.js"
 import * as SessionCookie from "./SessionCookie.js"
 import type { SessionEngine } from "./SessionEngine.js"
-import type { AwaitEndOptions, ExpiryOptions, IfOptional, IfReadOnce, SessionHandle } from "./SessionHandle.js"
+import type { SessionHandle } from "./SessionHandle.js"
 import type * as SessionHistory from "./SessionHistory.js"
 import * as SessionHttpApi from "./SessionHttpApi.js"
 import * as SessionMiddleware from "./SessionMiddleware.js"
@@ -68,6 +71,70 @@ export interface Declared<S extends SessionSchema.Any> {
   readonly schema: S
   readonly namespace: string
 }
+
+/** The members of a handle, each of which is a static of the tag, too. The type rejects a table that lacks one. */
+const members = {
+  value: "effect",
+  get: "function",
+  getOption: "function",
+  getOrElse: "function",
+  getOrSet: "function",
+  has: "function",
+  set: "function",
+  update: "function",
+  modify: "function",
+  patch: "function",
+  pop: "function",
+  popOrElse: "function",
+  take: "function",
+  remove: "function",
+  clear: "effect",
+  rotate: "effect",
+  cycleKey: "effect",
+  destroy: "effect",
+  flush: "effect",
+  authenticate: "function",
+  authenticateExclusively: "function",
+  withRollback: "function",
+  touch: "effect",
+  endsAt: "effect",
+  timeLeft: "effect",
+  subject: "effect",
+  token: "effect",
+  id: "effect",
+  isEmpty: "effect",
+  setExpiry: "function",
+  expiryDate: "function",
+  expiryAge: "function",
+  expireAtBrowserClose: "effect",
+  cookieAge: "effect",
+  setTestCookie: "effect",
+  testCookieWorked: "effect",
+  deleteTestCookie: "effect",
+  discard: "effect",
+  save: "effect",
+  optional: "effect",
+  reload: "effect",
+  allowStale: "effect",
+  isReadOnly: "effect",
+  awaitEnd: "function"
+} as const satisfies {
+  readonly [K in keyof SessionHandle<object>]-?: SessionHandle<object>[K] extends Effect.Effect<
+    unknown,
+    unknown,
+    unknown
+  > ? "effect"
+    : "function"
+}
+
+/** The members of the request's handle, each in one step. */
+const membersOf = <Self, A>(handle: Context.Tag<Self, SessionHandle<A>>): Readonly<Record<string, unknown>> =>
+  Record.map(members, (kind, name) => {
+    const member = (session: object) => Reflect.get(session, name)
+    return kind === "effect"
+      ? Effect.flatMap(handle, member)
+      : (...args: ReadonlyArray<unknown>) => Effect.flatMap(handle, (session) => member(session).call(session, ...args))
+  })
 
 type MissingSelf = "Missing `Self` generic - use `class AppSession extends Session.Tag<AppSession>()(…) {}`"
 
@@ -135,7 +202,7 @@ export const Tag = <Self = never>() =>
 {
   type A = Extract<Schema.Schema.Type<S>, object>
   const { history, merge, namespace = id, schema, ...settings }: TagOptionsBase<S> = options
-  const definition: SessionService.Definition<A> = {
+  const definition: Service.Definition<A> = {
     name: id,
     namespace,
     schema,
@@ -148,82 +215,26 @@ export const Tag = <Self = never>() =>
 
   class Handle extends Context.Tag(id)<Self, SessionHandle<A>>() {}
   const service = Context.GenericTag<SessionService.SessionService<Self>, SessionService.Sessions<A>>(`${id}/Service`)
-  const HttpApi = SessionHttpApi.make<Self, A, Id>(Handle, id, SessionCookie.make(settings.cookie, id).name)
+  const HttpApi = HttpApiMiddleware.make<Self, A, Id>(Handle, id, SessionCookie.make(settings.cookie, id).name)
   const complete = <E, R>(layer: Layer.Layer<SessionService.SessionService<Self>, E, R>) =>
-    Layer.provideMerge(SessionHttpApi.layer(HttpApi, Handle, service), layer)
+    Layer.provideMerge(HttpApiMiddleware.layer(HttpApi, Handle, service), layer)
   const layerWith = (overrides: SessionService.Settings) =>
-    complete(SessionService.layer<Self, A, Schema.Schema.Context<S>>(service, definition, overrides))
+    complete(Service.layer<Self, A, Schema.Schema.Context<S>>(service, definition, overrides))
 
   type Class = TagClass<Self, Id, A, Schema.Schema.Context<S>>
-  const statics: Omit<Class, keyof Context.TagClass<Self, Id, SessionHandle<A>>> = {
+  const statics: Omit<Class, keyof Context.TagClass<Self, Id, SessionHandle<A>> | keyof SessionHandle<A>> = {
     service,
     // Layers are shared by reference, so this is one value and not a getter.
     layer: layerWith({}),
     layerWith,
-    layerConfig: complete(SessionConfig.layer<Self, A, Schema.Schema.Context<S>>(service, definition)),
-    middleware: SessionMiddleware.make(Handle, service),
-    ...SessionMiddleware.forLayerRouter(Handle, service),
-    HttpApi,
-    value: Effect.flatMap(Handle, (session) => session.value),
-    get: <K extends keyof A & string>(key: K) => Effect.flatMap(Handle, (session) => session.get(key)),
-    getOption: <K extends keyof A & string>(key: IfOptional<A, K>) =>
-      Effect.flatMap(Handle, (session) => session.getOption<K>(key)),
-    getOrElse: <K extends keyof A & string, B>(key: IfOptional<A, K>, orElse: () => B) =>
-      Effect.flatMap(Handle, (session) => session.getOrElse<K, B>(key, orElse)),
-    getOrSet: <K extends keyof A & string>(key: IfOptional<A, K>, value: Exclude<A[K], undefined>) =>
-      Effect.flatMap(Handle, (session) => session.getOrSet<K>(key, value)),
-    has: (key: keyof A & string) => Effect.flatMap(Handle, (session) => session.has(key)),
-    set: <K extends keyof A & string>(key: K, value: Required<A>[K]) =>
-      Effect.flatMap(Handle, (session) => session.set(key, value)),
-    update: <K extends keyof A & string>(key: K, f: (value: A[K]) => Required<A>[K]) =>
-      Effect.flatMap(Handle, (session) => session.update(key, f)),
-    modify: <K extends keyof A & string, B>(
-      key: K,
-      f: (value: A[K]) => readonly [result: B, next: Required<A>[K]],
-      same?: (a: B, b: B) => boolean
-    ) => Effect.flatMap(Handle, (session) => session.modify(key, f, same)),
-    patch: (fields: Partial<A>) => Effect.flatMap(Handle, (session) => session.patch(fields)),
-    pop: <K extends keyof A & string>(key: IfOptional<A, K>) =>
-      Effect.flatMap(Handle, (session) => session.pop<K>(key)),
-    popOrElse: <K extends keyof A & string, B>(key: IfOptional<A, K>, orElse: () => B) =>
-      Effect.flatMap(Handle, (session) => session.popOrElse<K, B>(key, orElse)),
-    take: <K extends keyof A & string>(key: IfReadOnce<A, K>) =>
-      Effect.flatMap(Handle, (session) => session.take<K>(key)),
-    remove: <K extends keyof A & string>(key: IfOptional<A, K>) =>
-      Effect.flatMap(Handle, (session) => session.remove<K>(key)),
-    clear: Effect.flatMap(Handle, (session) => session.clear),
-    rotate: Effect.flatMap(Handle, (session) => session.rotate),
-    destroy: Effect.flatMap(Handle, (session) => session.destroy),
-    authenticate: (subject: string) => Effect.flatMap(Handle, (session) => session.authenticate(subject)),
-    authenticateExclusively: (subject: string) =>
-      Effect.flatMap(Handle, (session) => session.authenticateExclusively(subject)),
-    withRollback: <B, E, R1>(effect: Effect.Effect<B, E, R1>) =>
-      Effect.flatMap(Handle, (session) => session.withRollback(effect)),
-    touch: Effect.flatMap(Handle, (session) => session.touch),
-    endsAt: Effect.flatMap(Handle, (session) => session.endsAt),
-    timeLeft: Effect.flatMap(Handle, (session) => session.timeLeft),
-    subject: Effect.flatMap(Handle, (session) => session.subject),
-    token: Effect.flatMap(Handle, (session) => session.token),
-    isEmpty: Effect.flatMap(Handle, (session) => session.isEmpty),
-    setExpiry: (lifetime: Lifetime.LifetimeInput) => Effect.flatMap(Handle, (session) => session.setExpiry(lifetime)),
-    expiryDate: (options?: ExpiryOptions) => Effect.flatMap(Handle, (session) => session.expiryDate(options)),
-    expiryAge: (options?: ExpiryOptions) => Effect.flatMap(Handle, (session) => session.expiryAge(options)),
-    expireAtBrowserClose: Effect.flatMap(Handle, (session) => session.expireAtBrowserClose),
-    cookieAge: Effect.flatMap(Handle, (session) => session.cookieAge),
-    setTestCookie: Effect.flatMap(Handle, (session) => session.setTestCookie),
-    testCookieWorked: Effect.flatMap(Handle, (session) => session.testCookieWorked),
-    deleteTestCookie: Effect.flatMap(Handle, (session) => session.deleteTestCookie),
-    discard: Effect.flatMap(Handle, (session) => session.discard),
-    save: Effect.flatMap(Handle, (session) => session.save),
-    optional: Effect.flatMap(Handle, (session) => session.optional),
-    reload: Effect.flatMap(Handle, (session) => session.reload),
-    allowStale: Effect.flatMap(Handle, (session) => session.allowStale),
-    isReadOnly: Effect.flatMap(Handle, (session) => session.isReadOnly),
-    awaitEnd: (options?: AwaitEndOptions) => Effect.flatMap(Handle, (session) => session.awaitEnd(options)),
-    id: Effect.flatMap(Handle, (session) => session.id)
+    layerConfig: complete(EnvironmentSettings.layer<Self, A, Schema.Schema.Context<S>>(service, definition)),
+    middleware: HttpMiddleware.make(Handle, service),
+    ...HttpMiddleware.forLayerRouter(Handle, service),
+    HttpApi
   }
-  // The statics are checked above. What remains cannot be said in types: the class's own symbols name the bare tag, and
-  // with `Self` missing the result's type is the sentence that says so.
-  return Object.assign(Handle, statics, { schema, namespace }) as unknown as [Self] extends [never] ? MissingSelf
+  // `statics` and `members` are checked to be complete. The cast is needed because the class's own symbols name the bare tag, and
+  // because without `Self` the type of the result is the sentence that says so.
+  return Object.assign(Handle, membersOf(Handle), statics, { schema, namespace }) as unknown as [Self] extends [never] ?
+    MissingSelf
     : Class & Declared<S>
 }

@@ -3,41 +3,86 @@
  *
  * @since 0.6.0
  */
+import type * as DateTime from "effect/DateTime"
 import type * as Effect from "effect/Effect"
 import type * as Either from "effect/Either"
 import type * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import type * as Stream from "effect/Stream"
-import type { LifetimeInput } from "./Lifetime.js"
+import type { Lifetime, LifetimeInput } from "./Lifetime.js"
 import type { SessionDirectory } from "./SessionDirectory.js"
 import type { SessionError, SessionUnavailable } from "./SessionError.js"
 import type { SessionHandle } from "./SessionHandle.js"
 import type { SessionId } from "./SessionId.js"
-import type { SessionInfo } from "./SessionRecord.js"
 import type { SessionRevocation } from "./SessionRevocation.js"
-import type { Page } from "./SessionStore.js"
 
 /**
- * A live session in a listing.
+ * The metadata of a live session, without its data and its token.
+ *
+ * @since 0.6.0
+ * @category models
+ */
+export interface SessionSummary {
+  /** The public id: for `openById` and `revoke`. */
+  readonly id: SessionId
+  /** The subject, usually a user id; absent for an anonymous session. */
+  readonly subject: string | undefined
+  readonly createdAt: DateTime.Utc
+  /** The last login; absent if nobody has logged in. */
+  readonly authenticatedAt: DateTime.Utc | undefined
+  /** The last change of data, subject or lifetime. */
+  readonly modifiedAt: DateTime.Utc
+  /** The last use that was written: at most once per touch window, a tenth of the idle limit unless `touchEvery` is set. */
+  readonly lastSeenAt: DateTime.Utc
+  /** The end of the session if it is not used again. */
+  readonly endsAt: DateTime.Utc
+  /** The end that no activity moves; absent if the policy has none. */
+  readonly deadline: DateTime.Utc | undefined
+  /** The lifetime that `setExpiry` has given to this session; absent if the policy applies. */
+  readonly lifetime: Lifetime | undefined
+  /** The encoded attributes of the record; absent if it has none. */
+  readonly attributes: string | undefined
+  /** The number of writes: grows by one with every save and rotation. */
+  readonly version: number
+  /** The version of the schema that wrote the data. */
+  readonly schemaVersion: number
+}
+
+/**
+ * One page of {@link SessionAdmin.list}.
+ *
+ * @since 0.6.0
+ * @category models
+ */
+export interface ListOptions {
+  /** The largest number of sessions of the page. Default 100. */
+  readonly limit?: number | undefined
+  /** The last session of the page before. It may have ended meanwhile. */
+  readonly after?: Pick<SessionSummary, "createdAt" | "id"> | undefined
+}
+
+/**
+ * A live session of {@link SessionAdmin.all}, with its data.
  *
  * @since 0.6.0
  * @category models
  */
 export interface Entry<A> {
-  readonly info: SessionInfo
+  readonly info: SessionSummary
   readonly value: A
 }
 
 /**
- * A live session that cannot be read, and why.
+ * A live session that cannot be read, and the reason.
  *
  * @since 0.6.0
  * @category models
  */
 export interface Undecodable {
   readonly id: SessionId
-  /** There if it is the data that does not fit the schema; absent if the whole record is damaged. */
-  readonly info: SessionInfo | undefined
+  /** Present if only the data does not fit the schema; absent if the whole record is corrupt. */
+  readonly info: SessionSummary | undefined
+  /** One sentence, which never contains the data. */
   readonly problem: string
 }
 
@@ -49,11 +94,19 @@ export interface Undecodable {
  */
 export type HandleById<A> = Omit<
   SessionHandle<A>,
-  "authenticate" | "authenticateExclusively" | "rotate" | "destroy" | "deleteTestCookie" | "optional" | "token"
+  | "authenticate"
+  | "authenticateExclusively"
+  | "rotate"
+  | "cycleKey"
+  | "destroy"
+  | "flush"
+  | "deleteTestCookie"
+  | "optional"
+  | "token"
 >
 
 /**
- * What can be done with sessions outside a request. Nothing is written before `commit`.
+ * What can be done with sessions outside a request. A handle that is opened here writes nothing before its `save`.
  *
  * @since 0.6.0
  * @category models
@@ -81,8 +134,6 @@ export interface SessionAdmin<A> {
     fields?: Partial<A>,
     options?: { readonly subject?: string; readonly lifetime?: LifetimeInput }
   ) => Effect.Effect<SessionHandle<A>, SessionError>
-  /** Writes what was changed: the same as `handle.save`. */
-  readonly commit: (handle: Pick<SessionHandle<A>, "save">) => Effect.Effect<void, SessionError>
   /** Whether a token leads to a live session. */
   readonly exists: (token: Redacted.Redacted<string>) => Effect.Effect<boolean, SessionUnavailable>
   /** Ends the session that a token leads to. An unknown token is fine. */
@@ -90,16 +141,15 @@ export interface SessionAdmin<A> {
   /** All live sessions of the tag, decoded. Those that cannot be read come as values; the stream goes on. */
   readonly all: Stream.Stream<Either.Either<Entry<A>, Undecodable>, SessionUnavailable, SessionDirectory>
   /**
-   * A page of the live sessions of a subject, oldest first: those after `after`, at most `limit` (100 unless it is said). A
-   * shorter page is the last one. One whose record is damaged is left out, with a warning in the log.
+   * Returns a page of the live sessions of a subject, oldest first: those after `after`, at most `limit`, 100 by default. A page with
+   * fewer is the last one. A session whose record is corrupt is omitted and logged as a warning.
    *
    * @example
    * ```ts
-   * import type { Session, SessionError } from "effect-session"
-   * import type { SessionDirectory } from "effect-session/SessionDirectory"
    * import { Effect } from "effect"
+   * import type { Sessions } from "effect-session/SessionService"
    *
-   * declare const sessions: SessionService.Sessions<{ readonly name: string }>
+   * declare const sessions: Sessions<{ readonly name: string }>
    *
    * export const firstTwoPages = Effect.gen(function*() {
    *   const first = yield* sessions.list("ann")
@@ -109,14 +159,14 @@ export interface SessionAdmin<A> {
    */
   readonly list: (
     subject: string,
-    page?: Page
-  ) => Effect.Effect<ReadonlyArray<SessionInfo>, SessionUnavailable, SessionDirectory>
+    page?: ListOptions
+  ) => Effect.Effect<ReadonlyArray<SessionSummary>, SessionUnavailable, SessionDirectory>
   /**
-   * All live sessions of a subject, oldest first, read page by page as they are asked for.
+   * All live sessions of a subject, oldest first, read from the store page by page as the stream is pulled.
    *
    * @since 0.6.0
    */
-  readonly listAll: (subject: string) => Stream.Stream<SessionInfo, SessionUnavailable, SessionDirectory>
+  readonly listAll: (subject: string) => Stream.Stream<SessionSummary, SessionUnavailable, SessionDirectory>
   /** Ends one session by its public id. False if there was none. */
   readonly revoke: (id: SessionId) => Effect.Effect<boolean, SessionUnavailable, SessionRevocation>
   /**

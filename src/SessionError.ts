@@ -255,10 +255,20 @@ export const SessionError = Schema.Union(
 )
 
 /**
+ * Every error of a session, as a union.
+ *
  * @since 0.1.0
  * @category errors
  */
 export type SessionError = typeof SessionError.Type
+
+/**
+ * Returns whether a value is an error of a session.
+ *
+ * @since 0.6.0
+ * @category guards
+ */
+export const isSessionError: (value: unknown) => value is SessionError = Schema.is(SessionError)
 
 const encode = Schema.encodeSync(SessionError)
 

@@ -3,15 +3,13 @@
  *
  * @since 0.3.0
  */
-import * as HttpBody from "@effect/platform/HttpBody"
 import type { HttpServerRequest } from "@effect/platform/HttpServerRequest"
 import * as HttpServerRespondable from "@effect/platform/HttpServerRespondable"
-import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import type * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Schema from "effect/Schema"
-import { SessionError } from "./SessionError.js"
+import type { SessionError } from "./SessionError.js"
 
 /**
  * Makes the response to an error. It must not use the session: that has failed already.
@@ -69,39 +67,3 @@ export const layer = (
     | HttpServerResponse.HttpServerResponse
 ): Layer.Layer<SessionErrorPage> =>
   Layer.succeed(SessionErrorPage, (error, request) => Effect.suspend(() => page(error, request)))
-
-/** Sessions that an HttpApi uses: its clients know the shapes that it declares, and no page. @internal */
-export const declared = new WeakSet<object>()
-
-/** The response to an error exactly as an HttpApi declares it. @internal */
-export const asDeclared: Renderer = (error) =>
-  Effect.map(
-    HttpServerRespondable.toResponse(error),
-    (response) => HttpServerResponse.setBody(response, HttpBody.unsafeJson(encode(error)))
-  )
-
-const encode = Schema.encodeSync(SessionError)
-
-/** Total, whatever the page does; says when to come back. @internal */
-export const answer = (
-  page: Renderer,
-  error: SessionError,
-  request: HttpServerRequest
-): Effect.Effect<HttpServerResponse.HttpServerResponse> =>
-  Effect.map(
-    Effect.catchAllCause(
-      Effect.suspend(() => page(error, request)),
-      (cause) =>
-        Effect.zipRight(
-          Effect.logError("The page for a session error failed.", cause),
-          HttpServerRespondable.toResponse(error)
-        )
-    ),
-    (response) => error._tag === "SessionUnavailable" ? withRetryAfter(response, error.retryAfter) : response
-  )
-
-/** @internal */
-export const withRetryAfter = (response: HttpServerResponse.HttpServerResponse, seconds: number) =>
-  response.headers["retry-after"] === undefined
-    ? HttpServerResponse.setHeader(response, "retry-after", String(seconds))
-    : response

@@ -12,7 +12,6 @@ import type * as Lifetime from "./Lifetime.js"
 import type * as ReadOnce from "./ReadOnce.js"
 import type { CompileError } from "./SessionConfigError.js"
 import type { SessionDirectory } from "./SessionDirectory.js"
-import type { CookieUpdate } from "./SessionEngine.js"
 import type { SessionCommitted, SessionError, SessionUnavailable, SessionWriteError } from "./SessionError.js"
 import type { SessionId } from "./SessionId.js"
 import type { SessionRevocation } from "./SessionRevocation.js"
@@ -47,24 +46,26 @@ export type IfReadOnce<A, K extends keyof A & string> = K extends ReadOnce.Key<A
   : K & CompileError<"take is for a field that the schema declares with ReadOnce.field: use get, or pop to remove it">
 
 /**
- * What an expiry is asked for.
+ * Options of `expiryDate` and `expiryAge`.
  *
  * @since 0.2.0
  * @category models
  */
 export interface ExpiryOptions {
+  /** The last change and use. Default: now. */
   readonly modification?: DateTime.Utc
+  /** A lifetime to use in place of the session's own. */
   readonly expiry?: Lifetime.LifetimeInput
 }
 
 /**
- * How the end of a session is waited for.
+ * Options of `awaitEnd`.
  *
  * @since 0.3.0
  * @category models
  */
 export interface AwaitEndOptions {
-  /** How often the store is asked. Default: the tag's `watchEvery`, 30 seconds. */
+  /** The time between two reads of the store. Default: the tag's `watchEvery`, 30 seconds. */
   readonly every?: Duration.DurationInput
 }
 
@@ -83,48 +84,95 @@ export interface AwaitEndOptions {
  * @category models
  */
 export interface SessionHandle<A, R = never> {
-  /** The whole session. What of it may be changed in place is this request's own: see {@link SessionHandle.get}. */
+  /**
+   * The whole value of the session. Fields that may be changed in place are copies of this request: see {@link SessionHandle.get}.
+   */
   readonly value: Effect.Effect<A, SessionUnavailable, R>
 
   /**
-   * One field. If its type may be changed in place (a `Map`, a `Date`, a class), it is this request's own copy, and what is
-   * changed in it counts as a `set`.
+   * Reads one field. If its type may be changed in place (a `Map`, a `Date`, a class), the value is this request's own copy, and a change
+   * of it counts as a `set`.
+   *
+   * @example
+   * ```ts
+   * import type { SessionHandle } from "effect-session/SessionHandle"
+   *
+   * declare const session: SessionHandle<{ readonly visits: number }>
+   *
+   * export const visits = session.get("visits")
+   * ```
    */
   readonly get: <K extends keyof A & string>(key: K) => Effect.Effect<A[K], SessionUnavailable, R>
 
-  /** A field that may be absent: one that is `undefined`. One that holds `null` is there. */
+  /**
+   * Reads a field that may be absent: `None` if it is `undefined`. `null` is a value.
+   */
   readonly getOption: <K extends keyof A & string>(
     key: IfOptional<A, K>
   ) => Effect.Effect<Option<Exclude<A[K], undefined>>, SessionUnavailable, R>
 
-  /** A field that may be absent, or something else in its place. */
+  /**
+   * Reads a field that may be absent, with a fallback.
+   */
   readonly getOrElse: <K extends keyof A & string, B>(
     key: IfOptional<A, K>,
     orElse: () => B
   ) => Effect.Effect<Exclude<A[K], undefined> | B, SessionUnavailable, R>
 
-  /** Whether a field is there, even if it holds `null`. */
+  /**
+   * Returns whether a field is present. A field that holds `null` is present.
+   */
   readonly has: (key: keyof A & string) => Effect.Effect<boolean, SessionUnavailable, R>
 
   /**
-   * Sets a field. If this request had read the field and another one changed it meanwhile, the field's merge decides,
-   * or the commit fails with `SessionConflict`. A field that was never read is simply replaced. A value that may be changed
-   * in place is kept as it is now.
+   * Sets a field, or fails with `SessionInvalid` if the value does not fit the schema. If this request has read the field and another one
+   * has changed it meanwhile, the field's merge decides, or the commit fails with `SessionConflict`. A field that was never read is
+   * replaced. A value that may be changed in place is kept as it is now.
+   *
+   * @example
+   * ```ts
+   * import type { SessionHandle } from "effect-session/SessionHandle"
+   *
+   * declare const session: SessionHandle<{ readonly visits: number }>
+   *
+   * export const reset = session.set("visits", 0)
+   * ```
    */
   readonly set: <K extends keyof A & string>(
     key: K,
     value: Required<A>[K]
   ) => Effect.Effect<void, SessionWriteError, R>
 
-  /** Changes a field by a pure function, which is replayed on the fresh value if another request was faster. */
+  /**
+   * Changes a field by a pure function. If another request has changed the session meanwhile, the function runs again on the fresh value.
+   *
+   * @example
+   * ```ts
+   * import type { SessionHandle } from "effect-session/SessionHandle"
+   *
+   * declare const session: SessionHandle<{ readonly visits: number }>
+   *
+   * export const visit = session.update("visits", (n) => n + 1)
+   * ```
+   */
   readonly update: <K extends keyof A & string>(
     key: K,
     f: (value: A[K]) => Required<A>[K]
   ) => Effect.Effect<void, SessionWriteError, R>
 
   /**
-   * As `update`, with a result. A replay whose result differs from the one given here (by `Equal`, or by `same`) fails
-   * the commit with `SessionConflict`: the handler has acted on an answer that no longer holds.
+   * Changes a field by a pure function, and gives a result. If a replay on a fresh value gives another result (by `Equal`, or by `same`),
+   * the commit fails with `SessionConflict`: the handler has acted on an answer that no longer holds.
+   *
+   * @example
+   * ```ts
+   * import type { SessionHandle } from "effect-session/SessionHandle"
+   *
+   * declare const session: SessionHandle<{ readonly visits: number }>
+   *
+   * // The ticket number that this request has drawn.
+   * export const ticket = session.modify("visits", (n) => [n, n + 1])
+   * ```
    */
   readonly modify: <K extends keyof A & string, B>(
     key: K,
@@ -132,30 +180,68 @@ export interface SessionHandle<A, R = never> {
     same?: (a: B, b: B) => boolean
   ) => Effect.Effect<B, SessionWriteError, R>
 
-  /** Sets several fields, as `set` does each. */
+  /**
+   * Sets several fields, all or none, with the rules of `set`.
+   *
+   * @example
+   * ```ts
+   * import type { SessionHandle } from "effect-session/SessionHandle"
+   *
+   * declare const session: SessionHandle<{ readonly sort: string; readonly page: number }>
+   *
+   * export const sorted = session.patch({ sort: "price", page: 1 })
+   * ```
+   */
   readonly patch: (fields: Partial<A>) => Effect.Effect<void, SessionWriteError, R>
 
-  /** Removes a field and gives what it held. At most one of two racing requests gets it. */
+  /**
+   * Removes a field and gives its value. Of two concurrent requests at most one commits the removal; the other fails with `SessionConflict`.
+   *
+   * @example
+   * ```ts
+   * import type { SessionHandle } from "effect-session/SessionHandle"
+   *
+   * declare const session: SessionHandle<{ readonly next?: string }>
+   *
+   * export const next = session.pop("next") // Option<string>
+   * ```
+   */
   readonly pop: <K extends keyof A & string>(
     key: IfOptional<A, K>
   ) => Effect.Effect<Option<Exclude<A[K], undefined>>, SessionWriteError, R>
 
-  /** As `pop`, or something else in its place. */
+  /**
+   * Removes a field and gives its value, with a fallback.
+   */
   readonly popOrElse: <K extends keyof A & string, B>(
     key: IfOptional<A, K>,
     orElse: () => B
   ) => Effect.Effect<Exclude<A[K], undefined> | B, SessionWriteError, R>
 
-  /** What a field holds; if it is absent, it is set first. */
+  /**
+   * Reads a field, and sets it first if it is absent.
+   */
   readonly getOrSet: <K extends keyof A & string>(
     key: IfOptional<A, K>,
     value: Exclude<A[K], undefined>
   ) => Effect.Effect<Exclude<A[K], undefined>, SessionWriteError, R>
 
   /**
-   * Takes a value that is read once, and writes that at once: of several requests at most one gets it, and a request
-   * that the browser makes in advance gets nothing. Asks for the directory, which only stored engines provide: a cookie
-   * cannot keep such a promise.
+   * Removes a value that is read once, writes that at once, and gives its content: of several requests at most one gets it. A prefetch
+   * of the browser gets `None`.
+   *
+   * Requires `SessionDirectory`, which only stored engines provide, as evidence of a store: a browser that keeps an older cookie of a
+   * cookie engine would get the value again. If the directory belongs to another engine than the session, `take` dies.
+   *
+   * @example
+   * ```ts
+   * import type { ReadOnce } from "effect-session"
+   * import type { SessionHandle } from "effect-session/SessionHandle"
+   *
+   * declare const session: SessionHandle<{ readonly notice?: ReadOnce.ReadOnce<string> }>
+   *
+   * export const notice = session.take("notice") // Option<string>
+   * ```
    */
   readonly take: <K extends keyof A & string>(
     key: IfReadOnce<A, K>
@@ -165,32 +251,88 @@ export interface SessionHandle<A, R = never> {
   readonly remove: <K extends keyof A & string>(key: IfOptional<A, K>) => Effect.Effect<void, SessionWriteError, R>
 
   /**
-   * Sets all data back to the initial value, unknown fields included, and the lifetime back to the policy's, as in Django. Subject,
-   * id and token stay.
+   * Resets all data to the initial value, unknown fields included, and the lifetime to the policy's, as Django does. Subject, id and token stay.
    */
   readonly clear: Effect.Effect<void, SessionWriteError, R>
 
-  /** Moves the session to a new token at the commit; the old one is dead from then on. */
+  /**
+   * Moves the session to a new token at the commit. The old token is invalid from then on.
+   *
+   * @example
+   * ```ts
+   * import { Effect } from "effect"
+   * import type { SessionHandle } from "effect-session/SessionHandle"
+   *
+   * declare const session: SessionHandle<{ readonly admin: boolean }>
+   *
+   * export const sudo = Effect.zipRight(session.set("admin", true), session.rotate)
+   * ```
+   */
   readonly rotate: Effect.Effect<void, SessionWriteError, R>
 
   /**
-   * Ends the session: logout. Needs no load. The cookie is expired once the store has confirmed, whatever the status
-   * of the response. Changes made afterwards begin another session.
+   * Alias of `rotate`, under the name that Django uses.
+   *
+   * @see {@link SessionHandle.rotate}
+   * @since 0.1.0
+   */
+  readonly cycleKey: Effect.Effect<void, SessionWriteError, R>
+
+  /**
+   * Ends the session: logout. Needs no load. The cookie is expired once the store has confirmed the deletion, whatever the status of the
+   * response; if the store does not confirm, the response is 503 and the cookie stays. Later changes begin another session.
+   *
+   * @example
+   * ```ts
+   * import { HttpServerResponse } from "@effect/platform"
+   * import { Effect } from "effect"
+   * import type { SessionHandle } from "effect-session/SessionHandle"
+   *
+   * declare const session: SessionHandle<object>
+   *
+   * export const logOut = Effect.as(session.destroy, HttpServerResponse.redirect("/"))
+   * ```
    */
   readonly destroy: Effect.Effect<void, SessionCommitted, R>
 
   /**
-   * Says whose session it is, and always moves it to a new token. Data of an anonymous session, or of the same
-   * subject, is carried over; another subject starts from the initial value under a new id, so set what belongs to the
-   * new one after it. Check the password before it, or call `discard` if a later check fails.
+   * Alias of `destroy`, under the name that Django uses.
+   *
+   * @see {@link SessionHandle.destroy}
+   * @since 0.1.0
+   */
+  readonly flush: Effect.Effect<void, SessionCommitted, R>
+
+  /**
+   * Sets the subject of the session, and always moves it to a new token. Data of an anonymous session, or of the same subject, is kept;
+   * another subject starts from the initial value under a new id, so set its data afterwards. Check the password first, or call `discard` if
+   * a later check fails. Fails with `SessionInvalid` unless the subject has 1 to 255 characters, none of them a control character.
+   *
+   * @example
+   * ```ts
+   * import { Effect } from "effect"
+   * import type { SessionHandle } from "effect-session/SessionHandle"
+   *
+   * declare const session: SessionHandle<{ readonly visits: number }>
+   *
+   * export const logIn = (userId: string) => Effect.zipRight(session.authenticate(userId), session.set("visits", 0))
+   * ```
    */
   readonly authenticate: (subject: string) => Effect.Effect<void, SessionWriteError, R>
 
   /**
-   * As `authenticate`, and ends every other session of the subject right after the new one is written: one session for each user.
-   * Of several such logins at once exactly one session is left, that of the one that is written last. Data is carried over as by
-   * `authenticate`. Asks for `SessionRevocation`, which stored engines and `CookieEngine.layerLedger` provide. If the others
-   * cannot be ended, the response is 503 and carries the cookie of the new session.
+   * Sets the subject as `authenticate` does, and ends every other session of the subject right after the new one is written. Of several such
+   * logins at once exactly one session is left, the one that is written last. Requires `SessionRevocation`, which stored engines and
+   * `CookieEngine.layerLedger` provide. If the others cannot be ended, the response is 503 and carries the cookie of the new session.
+   *
+   * @example
+   * ```ts
+   * import type { SessionHandle } from "effect-session/SessionHandle"
+   *
+   * declare const session: SessionHandle<{ readonly visits: number }>
+   *
+   * export const logIn = (userId: string) => session.authenticateExclusively(userId)
+   * ```
    *
    * @since 0.6.0
    */
@@ -198,34 +340,69 @@ export interface SessionHandle<A, R = never> {
     subject: string
   ) => Effect.Effect<void, SessionWriteError, SessionRevocation | R>
 
-  /** Whose session it is. */
+  /**
+   * The subject of the session, usually a user id; `None` for an anonymous visitor.
+   */
   readonly subject: Effect.Effect<Option<string>, SessionUnavailable, R>
 
-  /** The secret that the browser holds, redacted; absent until a new session is written. */
+  /**
+   * The secret in the cookie, redacted; `None` until a new session is written.
+   */
   readonly token: Effect.Effect<Option<Redacted.Redacted<string>>, SessionUnavailable, R>
 
-  /** Whether the data is the initial value. */
+  /**
+   * Whether the data equals the initial value.
+   */
   readonly isEmpty: Effect.Effect<boolean, SessionUnavailable, R>
 
   /**
-   * Gives this session a lifetime of its own, or the policy's again. The fixed end of the policy still caps it. A length between zero
-   * and one second is `SessionInvalid`: a number means milliseconds.
+   * Gives this session a lifetime of its own, or the policy's again. The fixed end of the policy still limits it. A number means
+   * milliseconds: a length between zero and one second fails with `SessionInvalid`.
+   *
+   * @example
+   * ```ts
+   * import { Lifetime } from "effect-session"
+   * import type { SessionHandle } from "effect-session/SessionHandle"
+   *
+   * declare const session: SessionHandle<object>
+   *
+   * export const rememberMe = session.setExpiry(Lifetime.inactivity("30 days"))
+   * ```
    */
   readonly setExpiry: (lifetime: Lifetime.LifetimeInput) => Effect.Effect<void, SessionWriteError, R>
 
   /**
-   * Moves the end of the session as a change does, by a save at the end of the request, even if nothing was changed: `modified =
-   * True` of Django. The fixed end of the policy stays, and so does a lifetime that ends at a moment. A visitor without a session gets
-   * none.
+   * Moves the end of the session as a change does, by a save at the end of the request, even if nothing was changed: Django's `modified =
+   * True`. The fixed end of the policy stays, and so does a lifetime that ends at a moment. Makes no session for a visitor without one.
+   *
+   * @example
+   * ```ts
+   * import type { SessionHandle } from "effect-session/SessionHandle"
+   *
+   * declare const session: SessionHandle<{ readonly visits: number }>
+   *
+   * export const stillHere = session.touch
+   * ```
    *
    * @since 0.6.0
    */
   readonly touch: Effect.Effect<void, SessionWriteError, R>
 
   /**
-   * When the session ends: the end that is stored, or the one that the pending changes of this request give it. Nothing for a visitor
-   * who has no session and gets none by those changes. To ask is no use of the session and does not prolong it; a request
-   * that also reads or changes the session may, so a page that polls calls `discard` first.
+   * The end of the session: the stored end, or the end that the pending changes of this request give it. `None` for a visitor who has no
+   * session and gets none by those changes. Does not count as a use; a request that also reads or changes the session may prolong it, so
+   * a page that polls calls `discard` first.
+   *
+   * @example
+   * ```ts
+   * import { Effect } from "effect"
+   * import type { SessionHandle } from "effect-session/SessionHandle"
+   *
+   * declare const session: SessionHandle<object>
+   *
+   * // For a page that asks every minute, and must not prolong the session.
+   * export const poll = Effect.zipRight(session.discard, session.endsAt)
+   * ```
    *
    * @since 0.6.0
    */
@@ -248,19 +425,29 @@ export interface SessionHandle<A, R = never> {
   /** The same as a length from `modification` on; zero when it has passed. */
   readonly expiryAge: (options?: ExpiryOptions) => Effect.Effect<Duration.Duration, SessionUnavailable, R>
 
-  /** Whether the cookie ends with the browser. */
+  /**
+   * Whether the cookie ends with the browser.
+   */
   readonly expireAtBrowserClose: Effect.Effect<boolean, SessionUnavailable, R>
 
-  /** How long a session of this tag lives if it is not used, by the policy. */
+  /**
+   * The lifetime of an unused session by the policy of the tag.
+   */
   readonly cookieAge: Effect.Effect<Duration.Duration, never, R>
 
-  /** Makes sure that the visitor gets a cookie, even if nothing is set: to see whether it comes back. */
+  /**
+   * Creates a session even if nothing is set, so that the visitor gets a cookie: to see whether it comes back.
+   */
   readonly setTestCookie: Effect.Effect<void, SessionWriteError, R>
 
-  /** Whether a cookie came back: the request presented a live session. */
+  /**
+   * Whether the request presented a live session, so that the browser accepts cookies.
+   */
   readonly testCookieWorked: Effect.Effect<boolean, SessionUnavailable, R>
 
-  /** Ends the session if nothing else is in it. */
+  /**
+   * Ends the session if it has no data and no subject.
+   */
   readonly deleteTestCookie: Effect.Effect<void, SessionWriteError, R>
 
   /**
@@ -272,101 +459,132 @@ export interface SessionHandle<A, R = never> {
    * stays, without what was undone. `authenticate`, `clear`, `setExpiry`, `rotate` and `touch` are changes. What is not undone: a
    * `destroy` (a logout stays one), what `save` has written, what `take` has taken, `discard`.
    *
+   * @example
+   * ```ts
+   * import { Effect } from "effect"
+   * import type { SessionHandle } from "effect-session/SessionHandle"
+   *
+   * declare const session: SessionHandle<{ readonly visits: number }>
+   *
+   * declare const charge: Effect.Effect<void, Error>
+   *
+   * export const order = session.update("visits", (n) => n + 1).pipe(
+   *   Effect.zipRight(charge),
+   *   session.withRollback,
+   *   Effect.retry({ times: 2 })
+   * )
+   * ```
+   *
    * @since 0.6.0
    */
   readonly withRollback: <B, E, R1>(effect: Effect.Effect<B, E, R1>) => Effect.Effect<B, E, R1 | R>
 
-  /** Nothing of this request's changes is written, and the request is no use that prolongs the session. */
+  /**
+   * Drops all changes of this request, and does not count the request as a use.
+   *
+   * @example
+   * ```ts
+   * import { Effect } from "effect"
+   * import type { SessionHandle } from "effect-session/SessionHandle"
+   *
+   * declare const session: SessionHandle<{ readonly visits: number }>
+   *
+   * export const preview = Effect.zipRight(session.set("visits", 0), session.discard)
+   * ```
+   */
   readonly discard: Effect.Effect<void, never, R>
 
   /**
-   * Writes now. For handlers that stream, and where a result must be certain before the handler goes on. The cookie
-   * that this causes is sent with the response, whatever its status.
+   * Writes the changes now: for handlers that stream, and where a result must be certain before the handler goes on. The cookie that this
+   * causes is sent with the response, whatever its status. Fails if the write fails.
+   *
+   * @example
+   * ```ts
+   * import { Effect } from "effect"
+   * import type { SessionHandle } from "effect-session/SessionHandle"
+   *
+   * declare const session: SessionHandle<{ readonly visits: number }>
+   *
+   * export const order = Effect.zipRight(session.update("visits", (n) => n + 1), session.save)
+   * ```
    */
   readonly save: Effect.Effect<void, SessionError, R>
 
-  /** The public handle of the session; absent until a new session is written. */
+  /**
+   * The public id of the session: safe to show and to log; `None` until a new session is written.
+   */
   readonly id: Effect.Effect<Option<SessionId>, SessionUnavailable, R>
 
   /**
-   * The session, or nothing while it cannot be read: for routes that must work while the store is down. The response then
-   * carries no cookie and deletes none. A change that cannot be saved is still answered with 503.
+   * The session, or `None` while it cannot be read: for routes that must work while the store is down. The response then carries no
+   * cookie and deletes none. A change that cannot be saved is still answered with 503.
+   *
+   * @example
+   * ```ts
+   * import { Effect, Option } from "effect"
+   * import type { SessionHandle } from "effect-session/SessionHandle"
+   *
+   * declare const session: SessionHandle<object>
+   *
+   * export const name = Effect.map(session.optional, Option.isSome)
+   * ```
    */
   readonly optional: Effect.Effect<Option<SessionHandle<A>>, never, R>
 
   /**
-   * From here on the session is what the store itself holds, not a copy of it in front of the store (`TieredStore`): for a
-   * payment, a change of password. Call it before the first change: what was changed already meets the store at the commit.
+   * Loads the session again, past every cache (`TieredStore`): for a payment or a change of password. Call it before the first change:
+   * pending changes are kept, and meet the stored record at the commit.
+   *
+   * @example
+   * ```ts
+   * import { Effect } from "effect"
+   * import type { SessionHandle } from "effect-session/SessionHandle"
+   *
+   * declare const session: SessionHandle<{ readonly visits: number }>
+   *
+   * export const pay = Effect.zipRight(session.reload, session.get("visits"))
+   * ```
    */
   readonly reload: Effect.Effect<void, SessionUnavailable, R>
 
   /**
-   * From here on a copy will do while the store is down: for pages that only show something. Says whether it is one; it is
-   * at most as old as the lease of its store, `authenticate` and every other change fail with `SessionUnavailable`
-   * (`readOnly`), and its use is not written down. Without a copy, and by default, the store that is down is 503.
+   * Accepts a cached session while the store is down, and gives whether it is one: for pages that only show something. A stale session is
+   * at most as old as the lease of its cache; every change of it fails with `SessionUnavailable` (`readOnly`), and its use is not written.
+   * Without a cached session, and by default, a store that is down is answered with 503.
+   *
+   * @example
+   * ```ts
+   * import { Effect } from "effect"
+   * import type { SessionHandle } from "effect-session/SessionHandle"
+   *
+   * declare const session: SessionHandle<{ readonly visits: number }>
+   *
+   * export const page = Effect.zipRight(session.allowStale, session.get("visits"))
+   * ```
    */
   readonly allowStale: Effect.Effect<boolean, SessionUnavailable, R>
 
-  /** Whether the session is a copy that cannot be changed, because the store is down: see `allowStale`. */
+  /**
+   * Whether the session is a stale one that cannot be changed, because the store is down: see `allowStale`.
+   */
   readonly isReadOnly: Effect.Effect<boolean, SessionUnavailable, R>
 
   /**
-   * Completes when the session has ended, by logout, revocation or expiry, or has moved to another token: for streams
-   * and sockets, which outlive their request. What this process ends is known at once, the rest within `every`. The
-   * open connection counts as no activity: it does not keep the session alive. While the store is down nothing ends but
-   * by the absolute deadline. For a visitor without a session it never completes: ask for the `subject` first.
+   * Completes when the session has ended, by logout, revocation or expiry, or has moved to another token: for streams and sockets, which
+   * outlive their request. An end in this process is noticed at once, any other within `every`. The open connection does not count as a
+   * use. While the store is down only the fixed end ends a session. Never completes for a visitor without a session: check `subject` first.
+   *
+   * @example
+   * ```ts
+   * import { Stream } from "effect"
+   * import type { SessionHandle } from "effect-session/SessionHandle"
+   *
+   * declare const session: SessionHandle<object>
+   *
+   * declare const ticks: Stream.Stream<string>
+   *
+   * export const feed = ticks.pipe(Stream.interruptWhen(session.awaitEnd({ every: "10 seconds" })))
+   * ```
    */
   readonly awaitEnd: (options?: AwaitEndOptions) => Effect.Effect<void, SessionUnavailable, R>
-}
-
-/**
- * One request's session, for a front end: the handle that the handler gets, and the end of the request.
- *
- * @since 0.1.0
- * @category models
- */
-export interface RequestSession<A> extends SessionHandle<A> {
-  /** The requirements of the session for the response. Absent if the session was not used: the response then does not depend on the cookie. */
-  readonly used: UsedSession | undefined
-  /**
-   * Decides and writes, once, however often it is called, before the first byte of the response. Total: an error is
-   * its result, and the front end answers with it.
-   */
-  readonly finish: (status: number) => Effect.Effect<SessionError | undefined>
-  /** The request has become a socket: no response will carry a cookie, and from now on only `save` writes. */
-  readonly detach: () => void
-}
-
-/**
- * The requirements of a used session for the response.
- *
- * @since 0.6.0
- * @category models
- */
-export interface UsedSession {
-  /** The cookie that the response must carry: a value with its Max-Age in seconds, or its end. */
-  readonly setCookie: CookieUpdate | undefined
-  /** The response is of no use to another request of the same visitor. */
-  readonly uncacheable: boolean
-  /** The session could not be read or written: the seconds after which another try is worthwhile. */
-  readonly retryAfter: number | undefined
-}
-
-/**
- * What a front end knows of a request besides its cookies.
- *
- * @since 0.3.0
- * @category models
- */
-export interface RequestOptions {
-  /** The browser fetches in advance, and takes no value that is read once. */
-  readonly prefetch?: boolean
-  /** The response has no body, so a value that is read once is shown to the handler and stays. */
-  readonly head?: boolean
-  /**
-   * The browser says that another site made this request, in a way in which it does not send our cookie. A session that is
-   * made for it would replace the visitor's own: `"refuse"` fails with `SessionCrossSite` (403), `"discard"` drops it and lets the
-   * handler's response stand.
-   */
-  readonly crossSite?: "refuse" | "discard" | undefined
 }

@@ -4,7 +4,6 @@
  * @since 0.1.0
  */
 import * as Brand from "effect/Brand"
-import * as Encoding from "effect/Encoding"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 
@@ -16,14 +15,6 @@ import * as Schema from "effect/Schema"
  * @category models
  */
 export type SessionId = string & Brand.Brand<"effect-session/SessionId">
-
-/**
- * The number of random bytes in an id.
- *
- * @since 0.1.0
- * @category constants
- */
-export const byteLength = 16
 
 const pattern = /^[A-Za-z0-9_-]{22}$/
 
@@ -39,17 +30,6 @@ export const SessionId: Schema.Schema<SessionId, string> = Schema.String.pipe(
   Schema.pattern(pattern, { message: () => "Expected the id of a session: 22 characters of base64url" }),
   Schema.fromBrand(brand)
 )
-
-/**
- * Makes an id of 16 random bytes.
- *
- * @since 0.1.0
- * @category constructors
- */
-export const fromBytes = (bytes: Uint8Array): SessionId => {
-  if (bytes.length !== byteLength) throw new RangeError(`a session id is made of ${byteLength} bytes`)
-  return brand(Encoding.encodeBase64Url(bytes))
-}
 
 /**
  * Reads an id, for instance from a form or a command line.

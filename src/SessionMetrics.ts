@@ -4,25 +4,7 @@
  * @since 0.1.0
  */
 import * as Metric from "effect/Metric"
-
-/** Opening a session ended in one of these ways. All but `loaded`, `unavailable` and `undecodable` are anonymous. */
-const loadOutcomes = ["loaded", "no_cookie", "malformed", "unknown", "ambiguous", "undecodable", "unavailable"] as const
-
-/** A commit ended in one of these ways. */
-const commitOutcomes = [
-  "Keep",
-  "Destroy",
-  "Replace",
-  "Create",
-  "Rotate",
-  "Save",
-  "Touch",
-  "Reseal",
-  "replayed",
-  "conflict",
-  "gone",
-  "unavailable"
-] as const
+import * as Outcomes from "./internal/domain/outcomes.js"
 
 /**
  * `session_loads`, by outcome. `unknown` covers expired, revoked and invented tokens: a store does not tell them apart.
@@ -32,7 +14,7 @@ const commitOutcomes = [
  */
 export const loads: Metric.Metric.Frequency<string> = Metric.frequency("session_loads", {
   description: "Sessions opened by a request, by outcome",
-  preregisteredWords: loadOutcomes
+  preregisteredWords: Outcomes.loadOutcomes
 })
 
 /**
@@ -43,11 +25,8 @@ export const loads: Metric.Metric.Frequency<string> = Metric.frequency("session_
  */
 export const commits: Metric.Metric.Frequency<string> = Metric.frequency("session_commits", {
   description: "What the ends of requests did to their sessions, by outcome",
-  preregisteredWords: commitOutcomes
+  preregisteredWords: Outcomes.commitOutcomes
 })
-
-/** What was presented as sealed or signed was refused for one of these reasons. */
-const rejectionReasons = ["malformed", "unknown_key", "forged", "expired", "premature", "unreadable", "ended"] as const
 
 /**
  * `session_rejections`, by reason: sealed or signed cookies, and records of a `SealedStore`, that were refused. Outside all
@@ -62,11 +41,8 @@ const rejectionReasons = ["malformed", "unknown_key", "forged", "expired", "prem
  */
 export const rejections: Metric.Metric.Frequency<string> = Metric.frequency("session_rejections", {
   description: "Sealed or signed sessions that were refused, by reason",
-  preregisteredWords: rejectionReasons
+  preregisteredWords: Outcomes.rejectionReasons
 })
-
-/** The front of a tiered store was asked, and answered so. */
-const frontAnswers = ["copy", "nothing", "closed"] as const
 
 /**
  * `session_cache_reads`, by answer: what the fronts of this process's tiered stores said of the sessions they were asked for.
@@ -80,11 +56,8 @@ const frontAnswers = ["copy", "nothing", "closed"] as const
  */
 export const cacheReads: Metric.Metric.Frequency<string> = Metric.frequency("session_cache_reads", {
   description: "Sessions asked for in the fronts of tiered stores, by answer",
-  preregisteredWords: frontAnswers
+  preregisteredWords: Outcomes.cacheAnswers
 })
-
-/** A copy for the front of a tiered store ended in one of these ways. */
-const fillOutcomes = ["filled", "refused", "failed"] as const
 
 /**
  * `session_cache_fills`, by outcome: what became of copies for the fronts of this process's tiered stores.
@@ -97,11 +70,8 @@ const fillOutcomes = ["filled", "refused", "failed"] as const
  */
 export const cacheFills: Metric.Metric.Frequency<string> = Metric.frequency("session_cache_fills", {
   description: "Copies for the fronts of tiered stores, by outcome",
-  preregisteredWords: fillOutcomes
+  preregisteredWords: Outcomes.fillOutcomes
 })
-
-/** The front of a tiered store was told that what it holds of a session is no longer true. */
-const invalidationOutcomes = ["confirmed", "unconfirmed"] as const
 
 /**
  * `session_cache_invalidations`, by outcome: what became of the news of writes and revocations for the fronts of this process's
@@ -115,27 +85,5 @@ const invalidationOutcomes = ["confirmed", "unconfirmed"] as const
  */
 export const cacheInvalidations: Metric.Metric.Frequency<string> = Metric.frequency("session_cache_invalidations", {
   description: "Invalidations of sessions in the fronts of tiered stores, by outcome",
-  preregisteredWords: invalidationOutcomes
+  preregisteredWords: Outcomes.invalidationOutcomes
 })
-
-/** @internal */
-export const countInvalidation = (outcome: typeof invalidationOutcomes[number]) =>
-  Metric.update(cacheInvalidations, outcome)
-
-/** @internal */
-export const countCacheRead = (answer: typeof frontAnswers[number]) => Metric.update(cacheReads, answer)
-
-/** @internal */
-export type FillOutcome = typeof fillOutcomes[number]
-
-/** @internal */
-export const countFill = (outcome: FillOutcome) => Metric.update(cacheFills, outcome)
-
-/** @internal */
-export const countRejection = (reason: typeof rejectionReasons[number]): void => rejections.unsafeUpdate(reason, [])
-
-/** @internal */
-export type LoadOutcome = typeof loadOutcomes[number]
-
-/** @internal */
-export type CommitOutcome = typeof commitOutcomes[number]

@@ -6,7 +6,8 @@
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { SessionExpiry, Times } from "./Expiry.js"
-import { isExpired } from "./Expiry.js"
+import { isExpired } from "./internal/domain/expiry.js"
+import * as LifetimeRules from "./internal/domain/lifetime.js"
 import * as Lifetime from "./Lifetime.js"
 import * as SessionId from "./SessionId.js"
 
@@ -157,7 +158,7 @@ export const isAlive = (
  */
 export const applySave = (old: SessionRecord, next: SessionRecord): SessionRecord => {
   const { lifetime } = old.expiry
-  const isSameLifetime = lifetime === next.expiry.lifetime || Lifetime.equals(lifetime, next.expiry.lifetime)
+  const isSameLifetime = lifetime === next.expiry.lifetime || LifetimeRules.equals(lifetime, next.expiry.lifetime)
   return {
     ...old,
     data: next.data,

@@ -14,7 +14,7 @@ import * as Layer from "effect/Layer"
 import { layerConfig as layerConfigOf } from "./internal/layerConfig.js"
 import { clientOf, tablesFrom } from "./internal/sql/client.js"
 import { isD1 } from "./internal/sql/driver.js"
-import { isThere } from "./internal/sql/errors.js"
+import { columnExists } from "./internal/sql/errors.js"
 import type { Tables } from "./internal/sql/tables.js"
 import { migrations, partitioning } from "./internal/sql/tables.js"
 import { SessionConfigError } from "./SessionConfigError.js"
@@ -102,7 +102,7 @@ export const run = (
 const applied = (sql: SqlClient.SqlClient, statements: ReadonlyArray<string>) =>
   Effect.forEach(
     statements,
-    (statement) => Effect.catchIf(Effect.asVoid(sql.unsafe(statement)), isThere, () => Effect.void),
+    (statement) => Effect.catchIf(Effect.asVoid(sql.unsafe(statement)), columnExists, () => Effect.void),
     { discard: true }
   )
 

@@ -13,6 +13,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { randomBytes } from "./internal/crypto/primitives.js"
 import * as SealedText from "./internal/crypto/sealedText.js"
+import * as Tokens from "./internal/crypto/sessionToken.js"
 import * as Done from "./internal/done.js"
 import { layerConfig as layerConfigOf } from "./internal/layerConfig.js"
 import * as StoreCalls from "./internal/store/calls.js"
@@ -185,7 +186,7 @@ const bind = (
     )
 
   const create = (record: SessionRecord, now: number, tries = 3): Effect.Effect<Written, SessionStoreError> => {
-    const token = SessionToken.fromBytes(randomBytes(SessionToken.byteLength))
+    const token = Tokens.fromBytes(randomBytes(Tokens.byteLength))
     const key = keyOf(token)
     const written: Written = { _tag: "Written", value: token, record }
     return Done.flatMap(
@@ -245,7 +246,7 @@ const bind = (
 
   /** Draws a new token whose key is on the same shard as `key`, if the store has shards. */
   const tokenBeside = (key: StoreKey.StoreKey) => {
-    const draw = () => SessionToken.fromBytes(randomBytes(SessionToken.byteLength))
+    const draw = () => Tokens.fromBytes(randomBytes(Tokens.byteLength))
     let token = draw()
     // One of 64 tokens fits in a Redis Cluster. The number of draws is limited in case that none fits.
     for (let draws = 1; draws < 1000 && colocated?.(key, keyOf(token)) === false; draws++) token = draw()
@@ -289,7 +290,7 @@ const bind = (
     remote,
     selfContained: false,
     open: (value, now, reading) => {
-      const token = SessionToken.refine(value)
+      const token = Tokens.refine(value)
       if (token === undefined) return Exit.succeed(Option.none())
       const found = load(keyOf(token), now, reading)
       return Done.isDone(found) && Exit.isSuccess(found)
@@ -298,7 +299,7 @@ const bind = (
     },
     write: (write, now) => {
       if (write._tag === "Create") return create(write.record, now)
-      const token = SessionToken.refine(write.value)
+      const token = Tokens.refine(write.value)
       if (token === undefined) return Exit.succeed<Written>({ _tag: "Gone" })
       switch (write._tag) {
         case "Save":
@@ -311,7 +312,7 @@ const bind = (
     },
     destroy: (value) =>
       Effect.suspend(() => {
-        const token = SessionToken.refine(value)
+        const token = Tokens.refine(value)
         return token === undefined
           ? Effect.void
           : resolved("destroy", store.destroy(keyOf(token)), Exit.succeed, Exit.succeed)

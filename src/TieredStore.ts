@@ -19,7 +19,7 @@ import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import { layerConfig as layerConfigOf } from "./internal/layerConfig.js"
 import { keepsRequestsApart } from "./internal/store/isolates.js"
-import { Front } from "./internal/tiered/front.js"
+import { Cache } from "./internal/tiered/cache.js"
 import { Tiers } from "./internal/tiered/tiers.js"
 import { SessionConfigError } from "./SessionConfigError.js"
 import { SessionInvalidation } from "./SessionInvalidation.js"
@@ -78,7 +78,7 @@ export const makeWithInvalidation = (
   Effect.gen(function*() {
     const { publish, subscribe } = yield* SessionInvalidation
     const both = yield* tiers(cache, origin, options, publish)
-    yield* Effect.forkScoped(subscribe((event) => both.hear(event)))
+    yield* Effect.forkScoped(subscribe((event) => both.onEvent(event)))
     return both.store
   })
 
@@ -112,7 +112,7 @@ const tiers = (
       })
     }
     const remote = origin.capabilities.remote || cache.capabilities.remote
-    return Effect.succeed(new Tiers(new Front(cache, millis, ...limits), origin, remote, publish))
+    return Effect.succeed(new Tiers(new Cache(cache, millis, ...limits), origin, remote, publish))
   })
 
 /** Builds the two layers, which provide the same tag. */

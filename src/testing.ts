@@ -1,11 +1,12 @@
 /**
- * The laws of stores and engines, for tests of your own stores and engines. They need no test runner; `docs/stores.md` has an example.
+ * The laws that the stores and engines of this package are tested against, for tests of your own stores and engines. They
+ * work with any test runner; `docs/stores.md` shows how.
  *
  * @since 0.4.0
  */
 import type * as Effect from "effect/Effect"
 import * as Capability from "./internal/testing/capabilityLaws.js"
-import * as Damage from "./internal/testing/damageLaws.js"
+import * as Corruption from "./internal/testing/corruptionLaws.js"
 import * as Engine from "./internal/testing/engineLaws.js"
 import * as Stores from "./internal/testing/storeLaws.js"
 import type { Law } from "./Law.js"
@@ -14,12 +15,14 @@ import type { Store } from "./SessionStore.js"
 import type { StoreKey } from "./StoreKey.js"
 
 export * as FaultyStore from "./FaultyStore.js"
+export * as Fixtures from "./Fixtures.js"
 export { type Law, LawBroken } from "./Law.js"
 export * as SessionTest from "./SessionTest.js"
 
 /**
- * The laws of a store's capabilities. `crash` stops the database as a power loss would, starts it again, and returns a store on it. A store
- * that does not declare `durableDestroy` passes.
+ * Laws for the declared capabilities of a store. `crash` stops the database or process that keeps the records as a power cut
+ * would, starts it again and returns the store after the restart. The laws succeed if the store does not declare
+ * `durableDestroy`.
  *
  * @since 0.4.0
  * @category laws
@@ -27,19 +30,19 @@ export * as SessionTest from "./SessionTest.js"
 export const capabilityLaws: <E>(crash: Effect.Effect<Store, E>) => ReadonlyArray<Law> = Capability.capabilityLaws
 
 /**
- * The laws of a record that is damaged. `damage` spoils what is kept under a key, past the store, as a disk, or a hand in the
- * database, does, but leaves what names the record, so that it is still found; what it gives puts that back as it was. A
- * store whose records cannot be damaged need not be asked.
+ * Laws for corrupt records. `corrupt` makes the stored record of a key undecodable, bypassing the store, and returns an effect
+ * that restores it. It must keep what the store finds the record by (its id and subject). Do not run these laws on a store
+ * whose records cannot become corrupt, such as one that keeps them in memory.
  *
  * @since 0.5.0
  * @category laws
  */
-export const damageLaws: <E1, E2>(
-  damage: (key: StoreKey) => Effect.Effect<Effect.Effect<void, E2>, E1>
-) => ReadonlyArray<Law> = Damage.damageLaws
+export const corruptionLaws: <E1, E2>(
+  corrupt: (key: StoreKey) => Effect.Effect<Effect.Effect<void, E2>, E1>
+) => ReadonlyArray<Law> = Corruption.corruptionLaws
 
 /**
- * The laws of every engine.
+ * Laws for every engine.
  *
  * @since 0.4.0
  * @category laws
@@ -47,7 +50,7 @@ export const damageLaws: <E1, E2>(
 export const engineLaws: ReadonlyArray<Law<SessionEngine>> = Engine.engineLaws
 
 /**
- * The further laws of engines over a store.
+ * Additional laws for engines over a store.
  *
  * @since 0.4.0
  * @category laws
@@ -55,8 +58,8 @@ export const engineLaws: ReadonlyArray<Law<SessionEngine>> = Engine.engineLaws
 export const storedEngineLaws: ReadonlyArray<Law<SessionEngine>> = Engine.storedEngineLaws
 
 /**
- * The laws of every store: the contract, the model, all orders of two concurrent requests, and the behaviour of sessions when it fails. Each
- * law needs an empty store.
+ * Laws for every store: the contract, equivalence with `MemoryStore`, every order of two concurrent requests, and the behaviour
+ * of a session whose store fails. Each law needs an empty store.
  *
  * @example
  * ```ts

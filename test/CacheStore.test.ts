@@ -1,23 +1,13 @@
 import { it } from "@effect/vitest"
 import { Effect, Option } from "effect"
 import * as CacheStore from "effect-session/CacheStore"
+import { aRecord, freshKey, isAlive, isDead, isThere, minute, namespace, start, stored } from "effect-session/Fixtures"
 import { SessionStore } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
-import { range } from "../src/internal/testing/law.js"
-import {
-  aRecord,
-  freshKey,
-  isAlive,
-  isDead,
-  isThere,
-  minute,
-  namespace,
-  start,
-  stored
-} from "../src/internal/testing/records.js"
+import { range } from "./support/concurrency.js"
 
-describe("a bounded cache", () => {
-  it.effect("forgets what was used least recently, wholly: by token, by id and in every list", () =>
+describe("CacheStore", () => {
+  it.effect("evicts the least recently used session from the records and from all indexes", () =>
     Effect.gen(function*() {
       const store = yield* CacheStore.make({ maxEntries: 3 })
       const first = yield* stored(store)
@@ -28,12 +18,12 @@ describe("a bounded cache", () => {
       yield* isDead(store, second, start)
       for (const kept of [first, third, fourth]) yield* isAlive(store, kept, start)
       assert.deepStrictEqual(yield* store.count(start), { current: 3, expired: 0 })
-      // What was forgotten leaves nothing behind: its id is free again.
+      // The key and the id of an evicted session are free again.
       assert.isFalse(yield* store.revoke(second.record.namespace, second.record.id))
       assert.strictEqual(yield* store.create(second.key, second.record, start), "created")
     }))
 
-  it.effect("a listing is no use of a session: what is forgotten next stays the same", () =>
+  it.effect("list, find, scan, count and revoke do not change the order of eviction", () =>
     Effect.gen(function*() {
       const store = yield* CacheStore.make({ maxEntries: 10 })
       const all = yield* Effect.forEach(range(10), (i) => stored(store, { subject: `user ${i}` }))
@@ -48,11 +38,11 @@ describe("a bounded cache", () => {
       yield* store.revoke(namespace, third.record.id)
       yield* Effect.forEach(range(2), () => stored(store))
       const there = yield* Effect.filter(all, ({ key }) => isThere(store, key, start))
-      // The third has made room for one, and the second was used least recently.
+      // The revoked third session made room for one, and the second is the least recently used.
       assert.deepStrictEqual(there, all.filter((one) => one !== second && one !== third))
     }))
 
-  it.effect("what has expired is forgotten before what is alive, for a new session and for one that grows", () =>
+  it.effect("create and a growing save evict expired sessions before live ones", () =>
     Effect.gen(function*() {
       const now = start + minute
       const expired = { expiry: { at: now, deadline: undefined, lifetime: undefined } }
@@ -78,7 +68,7 @@ describe("a bounded cache", () => {
       yield* isAlive(heavy, old, now)
     }))
 
-  it.effect("a subject's revocation holds whatever is forgotten, and lasts as long as a session that it might end", () =>
+  it.effect("a revocation of a subject still holds after other sessions of the subject are evicted", () =>
     Effect.gen(function*() {
       const store = yield* CacheStore.make({ maxEntries: 2 })
       yield* stored(store)
@@ -89,7 +79,7 @@ describe("a bounded cache", () => {
       yield* isAlive(store, later, start)
     }))
 
-  it.effect("stays within its bytes, whatever the size of the sessions", () =>
+  it.effect("stays within `maxBytes` for sessions of different sizes", () =>
     Effect.gen(function*() {
       const store = yield* CacheStore.make({ maxBytes: 100_000 })
       yield* Effect.forEach(range(100), (i) => stored(store, { data: JSON.stringify("x".repeat(i * 100)) }))
@@ -98,7 +88,7 @@ describe("a bounded cache", () => {
       assert.isAtMost(current, 20)
     }))
 
-  it.effect("a save that lets a session grow forgets others, and never that one", () =>
+  it.effect("a growing save evicts other sessions, never the saved one", () =>
     Effect.gen(function*() {
       const store = yield* CacheStore.make({ maxBytes: 10_000 })
       const all = yield* Effect.forEach(range(5), () => stored(store))
@@ -114,7 +104,7 @@ describe("a bounded cache", () => {
       assert.isBelow(there.length, 5)
     }))
 
-  it.effect("a session larger than the whole cache is refused, and the one that was there stays", () =>
+  it.effect("a save larger than `maxBytes` fails with `size`, and the stored session stays", () =>
     Effect.gen(function*() {
       const store = yield* CacheStore.make({ maxBytes: 5000 })
       const one = yield* stored(store)
@@ -125,7 +115,7 @@ describe("a bounded cache", () => {
       yield* isAlive(store, one, start)
     }))
 
-  it.effect("each run of `make`, and each build of a layer, has entries of its own", () =>
+  it.effect("each run of `make`, and each build of `layer`, has its own entries", () =>
     Effect.gen(function*() {
       const make = CacheStore.make()
       const layer = CacheStore.layer
@@ -136,7 +126,7 @@ describe("a bounded cache", () => {
       }
     }))
 
-  it.effect("limits that are none are refused with a sentence", () =>
+  it.effect("`make` fails if a limit is not a whole number from 1 on", () =>
     Effect.gen(function*() {
       for (const options of [{ maxEntries: 0 }, { maxBytes: -1 }, { maxEntries: 1.5 }, { maxBytes: Number.NaN }]) {
         assert.match((yield* Effect.flip(CacheStore.make(options))).message, /whole numbers, 1 or more/)

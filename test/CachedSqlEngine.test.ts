@@ -6,8 +6,9 @@ import * as CachedSqlEngine from "effect-session/CachedSqlEngine"
 import * as SqlMigrations from "effect-session/SqlMigrations"
 import type * as StoredEngine from "effect-session/StoredEngine"
 import { assert, describe } from "vitest"
+import { freshPrefix, sqliteClient } from "./support/localStores.js"
 import { visit } from "./support/requestWithoutHttp.js"
-import { freshPrefix, ofRedis, postgresClient, redisClient, sqliteClient } from "./support/stores.js"
+import { ofRedis, postgresClient, redisClient } from "./support/serverClients.js"
 
 class App extends Session.Tag<App>()("test/Cached", {
   schema: Schema.Struct({ name: Schema.optional(Schema.String) })
@@ -36,7 +37,7 @@ const node = <E, R>(engine: Layer.Layer<StoredEngine.Provided, E, R>) =>
   })
 
 describe("layer", () => {
-  it.scoped("each process has its cache: a logout on another one is known when the lease has passed", () =>
+  it.scoped("each process has its own cache: a logout on another process is visible when the lease has passed", () =>
     Effect.gen(function*() {
       const sql = yield* Layer.build(Layer.provideMerge(SqlMigrations.layer, sqliteClient))
       const engine = Layer.provide(CachedSqlEngine.layer({ lease: "5 seconds" }), Layer.succeedContext(sql))
@@ -52,7 +53,7 @@ describe("layer", () => {
       assert.deepStrictEqual(yield* b.who(cookie), [null, 1])
     }))
 
-  it.scoped("the bounds of the cache are those that it was given", () =>
+  it.scoped("the cache respects its configured bounds", () =>
     Effect.gen(function*() {
       const sql = yield* Layer.build(Layer.provideMerge(SqlMigrations.layer, sqliteClient))
       const options = { lease: "5 seconds", cache: { maxEntries: 1 } } as const
@@ -65,7 +66,7 @@ describe("layer", () => {
 
 for (const redis of ofRedis(redisClient)) {
   describe("layerRedis", () => {
-    it.scoped("all processes have one cache: a logout is known to the others at once", () =>
+    it.scoped("all processes share one cache: a logout is visible to the others at once", () =>
       Effect.gen(function*() {
         const prefix = freshPrefix()
         const servers = yield* Layer.build(

@@ -4,11 +4,10 @@
 import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Effect, Fiber, Layer } from "effect"
+import { freshId, hour, idOf, isAlive, type Stored, stored } from "effect-session/Fixtures"
 import type { Store } from "effect-session/SessionStore"
 import { relative } from "node:path"
 import { assert, describe } from "vitest"
-import { range } from "../src/internal/testing/law.js"
-import { freshId, hour, idOf, isAlive, type Stored, stored } from "../src/internal/testing/records.js"
 import {
   begun,
   builtProgram,
@@ -24,9 +23,11 @@ import {
   runWith,
   sqlite
 } from "./support/cli.js"
+import { range } from "./support/concurrency.js"
 import { untilWaiting } from "./support/databases.js"
+import { freshPrefix } from "./support/localStores.js"
 import { ioredisOn } from "./support/redisClients.js"
-import { freshPrefix, ofMariadb, ofRedis, postgresClient } from "./support/stores.js"
+import { ofMariadb, ofRedis, postgresClient } from "./support/serverClients.js"
 
 const program = builtProgram()
 
@@ -68,11 +69,11 @@ const tellsNothing = (text: string, all: ReadonlyArray<Stored>) => {
 
 const verdict = (moved: number) =>
   `${moved} moved.\nOld store: 0 current, 0 expired. New store: 25 current, 0 expired.\n` +
-  "The old store holds no live session: it can go.\n"
+  "The old store holds no live session: it can be removed.\n"
 
-const goesOn = "Nothing is lost: run this again, and it goes on."
+const goesOn = "Nothing is lost: run this command again to continue."
 
-describe("moves every session, as it is, and says that the old store can go", () => {
+describe("copy moves every session unchanged, and reports that the old store can be removed", () => {
   const pairs = [
     ...ofRedis(
       ["SQLite", migrated(sqlite), "Redis", redis] as const,
@@ -93,7 +94,7 @@ describe("moves every session, as it is, and says that the old store can go", ()
         assert.match(first, new RegExp(`^Moves the sessions of "laws" ${places}$`))
         assert.strictEqual(
           lines.join("\n"),
-          "Of all namespaces there are 25 current in the old store, 0 in the new.\n" +
+          "All namespaces: 25 current in the old store, 0 in the new store.\n" +
             `Every process must be in the phase "move", in this direction: see docs/migrating.md.\n${verdict(25)}`
         )
         assert.match(stderr, /^10 \/ 25 \(40%\), \d+ per second\n(?:2[05] \/ 25 \((?:80|100)%\), \d+ per second\n)*$/)
@@ -106,7 +107,7 @@ describe("moves every session, as it is, and says that the old store can go", ()
   }
 })
 
-it.scopedLive("what it is told by the environment counts", () =>
+it.scopedLive("reads its options from the environment", () =>
   Effect.gen(function*() {
     const [from, to] = [yield* files, yield* migrated(sqlite)]
     const all = yield* fill(from.store, 3)
@@ -115,7 +116,7 @@ it.scopedLive("what it is told by the environment counts", () =>
     yield* hasMoved(from, to, all)
   }))
 
-it.scopedLive("a terminal gets a bar in one line", () =>
+it.scopedLive("shows a bar in one line on a terminal", () =>
   Effect.gen(function*() {
     const [from, to] = [yield* migrated(sqlite), yield* migrated(sqlite)]
     yield* fill(from.store, 25)
@@ -152,7 +153,7 @@ const held = (from: Opened, one: Stored | undefined) =>
     }
   })
 
-describe("stopped by Ctrl-C in the middle", () => {
+describe("interrupted by Ctrl-C", () => {
   const stopped = Effect.gen(function*() {
     const [from, to] = [yield* migrated(postgres), yield* migrated(sqlite)]
     const all = yield* fill(from.store, 25)
@@ -161,11 +162,11 @@ describe("stopped by Ctrl-C in the middle", () => {
     yield* child.says(/^5 \/ 25 \(20%\)/)
     yield* lock.reached
     yield* child.signal("SIGINT")
-    yield* child.says(/^Stopping after the sessions that are on their way …$/m)
+    yield* child.says(/^Stopping after the sessions that are being moved …$/m)
     return { all, child, from, lock, to }
   })
 
-  it.scopedLive("it waits for the sessions under way and ends with 130; a second run moves the rest", () =>
+  it.scopedLive("waits for the sessions that are being moved and exits with 130; a second run moves the rest", () =>
     Effect.gen(function*() {
       const { all, child, from, lock, to } = yield* stopped
       yield* lock.letGo
@@ -178,7 +179,7 @@ describe("stopped by Ctrl-C in the middle", () => {
       yield* hasMoved(from, to, all)
     }))
 
-  it.scopedLive("it does not wait for ever for a store that is silent", () =>
+  it.scopedLive("does not wait for ever for a store that does not answer", () =>
     Effect.gen(function*() {
       const { all, child, from, lock, to } = yield* stopped
       const { exitCode, stderr } = yield* child.ended
@@ -198,8 +199,8 @@ const database = Effect.gen(function*() {
   return { ...opened, sql, table: `${opened.prefix[1]}sessions` }
 })
 
-describe("what is left in the old store, or is not in the new one", () => {
-  it.scopedLive("sessions of other namespaces stay as they are, and it says so", () =>
+describe("sessions that are left in the old store, or missing in the new one", () => {
+  it.scopedLive("keeps sessions of other namespaces, and reports them", () =>
     Effect.gen(function*() {
       const [from, to] = [yield* migrated(sqlite), yield* files]
       yield* fill(from.store, 3)
@@ -208,25 +209,25 @@ describe("what is left in the old store, or is not in the new one", () => {
       assert.strictEqual(exitCode, 0)
       assert.include(
         stdout,
-        `The old store holds no live session of "laws": for these it can go. The 1 current are of other namespaces, or ` +
-          "were revoked and wait for their end.\n"
+        `The old store holds no live session of "laws": it can be removed for this namespace. The 1 current belong to other namespaces, ` +
+          "or were revoked and have not expired yet.\n"
       )
       yield* isAlive(from.store, other, Date.now())
       assert.strictEqual((yield* run("copy", ...between(from, to, "other"))).exitCode, 0)
       yield* isAlive(to.store, other, Date.now())
     }))
 
-  it.scopedLive("revoked sessions wait there for their end, and it says so", () =>
+  it.scopedLive("keeps revoked sessions until they expire, and reports them", () =>
     Effect.gen(function*() {
       const [from, to] = [yield* migrated(sqlite), yield* files]
       const [one] = yield* fill(from.store, 3)
       yield* from.store.revokeSubject("laws", one?.record.subject ?? "")
       const { exitCode, stdout } = yield* run("copy", ...between(from, to))
       assert.deepStrictEqual([exitCode, stdout.includes("\n2 moved.\n")], [0, true])
-      assert.include(stdout, `no live session of "laws": for these it can go. The 1 current are`)
+      assert.include(stdout, `no live session of "laws": it can be removed for this namespace. The 1 current belong to`)
     }))
 
-  it.scopedLive("a new store that loses what it is given: the old one cannot go", () =>
+  it.scopedLive("fails if the new store has lost sessions", () =>
     Effect.gen(function*() {
       const [from, to] = [yield* migrated(sqlite), yield* database]
       yield* fill(from.store, 25)
@@ -238,12 +239,12 @@ describe("what is left in the old store, or is not in the new one", () => {
       assert.strictEqual(exitCode, 1)
       assert.include(
         stderr,
-        "The new store holds 9 of 25 that were moved: as many have ended since, or it loses what it is given. " +
-          "Find out which before the old one goes.\n"
+        "The new store holds 9 of 25 that were moved: the others have ended since, or the store has lost them. " +
+          "Find out which before you remove the old store.\n"
       )
     }))
 
-  it.scopedLive("when a session was made in it meanwhile", () =>
+  it.scopedLive("fails if a session was created in the old store meanwhile", () =>
     Effect.gen(function*() {
       const [from, to] = [yield* migrated(postgres), yield* migrated(sqlite)]
       const all = yield* fill(from.store, 5)
@@ -256,14 +257,14 @@ describe("what is left in the old store, or is not in the new one", () => {
       assert.strictEqual(exitCode, 1)
       assert.include(
         stderr,
-        `The old store cannot go: it still holds 1 current. Some are of this namespace: a process that is not in the ` +
-          `phase "move" has made them meanwhile. Put every process there, and run this again.\n`
+        `The old store cannot be removed: it still holds 1 current. Some belong to this namespace: a process that is ` +
+          `not in the phase "move" has created them meanwhile. Deploy that phase to every process, and run this command again.\n`
       )
       yield* isAlive(from.store, late, Date.now())
     }))
 })
 
-describe("a store that fails ends it with a sentence; the next run goes on", () => {
+describe("a store that fails ends copy with one sentence, and the next run continues", () => {
   it.scopedLive("the new one, which is full", () =>
     Effect.gen(function*() {
       const [from, to] = [yield* database, yield* database]
@@ -282,11 +283,11 @@ describe("a store that fails ends it with a sentence; the next run goes on", () 
     }))
 })
 
-describe("a record that is damaged stays, and all others move", () => {
+describe("a corrupt record stays, and all other sessions move", () => {
   const setLifetime = ({ sql, table }: Effect.Effect.Success<typeof database>, one: Stored, text: string | null) =>
     sql`UPDATE ${sql(table)} SET lifetime = ${text} WHERE id = ${one.record.id}`
 
-  it.scopedLive("in the old store: it is named, with what is wrong; mended, it moves", () =>
+  it.scopedLive("in the old store: it is reported with the problem, and moves once it is repaired", () =>
     Effect.gen(function*() {
       const [from, to] = [yield* database, yield* database]
       const all = yield* fill(from.store, 25)
@@ -297,13 +298,13 @@ describe("a record that is damaged stays, and all others move", () => {
       const problem = "the column lifetime does not hold a lifetime"
       assert.include(
         stdout,
-        "\n23 moved, 2 damaged.\nOld store: 2 current, 0 expired. New store: 23 current, 0 expired.\n" +
-          `Damaged:\n${bad.map(({ record: { id } }) => `  ${id}  ${problem}\n`).join("")}`
+        "\n23 moved, 2 corrupt.\nOld store: 2 current, 0 expired. New store: 23 current, 0 expired.\n" +
+          `Corrupt:\n${bad.map(({ record: { id } }) => `  ${id}  ${problem}\n`).join("")}`
       )
       assert.include(
         stderr,
-        "The old store cannot go: it still holds 2 that could not be moved, because a record is damaged. Repair it, or end " +
-          `the session with "effect-session revoke", in both stores; then run this again.\n`
+        "The old store cannot be removed: it still holds 2 that could not be moved, because a record is corrupt. Repair it, or end " +
+          `the session with "effect-session revoke", in both stores; then run this command again.\n`
       )
       assert.strictEqual(exitCode, 1)
       tellsNothing(stdout + stderr, all.filter((one) => !bad.includes(one)))
@@ -317,7 +318,7 @@ describe("a record that is damaged stays, and all others move", () => {
       yield* hasMoved(from, to, all.filter((one) => one !== second))
     }))
 
-  it.scopedLive("in the new store, under the id of one that is to move: that one stays, too", () =>
+  it.scopedLive("in the new store, with the id of a session in the old store: that session stays too", () =>
     Effect.gen(function*() {
       const [from, to] = [yield* database, yield* database]
       const all = yield* fill(from.store, 5)
@@ -326,9 +327,9 @@ describe("a record that is damaged stays, and all others move", () => {
       const { key } = yield* stored(to.store, { id: one.record.id, expiry: expiry() })
       yield* setLifetime(to, one, "{nonsense")
       const { exitCode, stderr, stdout } = yield* run("copy", ...between(from, to))
-      assert.include(stdout, `\n4 moved, 1 damaged.\n`)
-      assert.include(stdout, `\nDamaged:\n  ${one.record.id}  The database failed: the column lifetime does not hold`)
-      assert.include(stderr, "it still holds 1 that could not be moved, because a record is damaged.")
+      assert.include(stdout, `\n4 moved, 1 corrupt.\n`)
+      assert.include(stdout, `\nCorrupt:\n  ${one.record.id}  The database failed: the column lifetime does not hold`)
+      assert.include(stderr, "it still holds 1 that could not be moved, because a record is corrupt.")
       assert.strictEqual(exitCode, 1)
       yield* isAlive(from.store, one, Date.now())
       yield* to.store.destroy(key)
@@ -336,14 +337,14 @@ describe("a record that is damaged stays, and all others move", () => {
       yield* hasMoved(from, to, all)
     }))
 
-  it.scopedLive("many: the first twenty are named", () =>
+  it.scopedLive("the first twenty corrupt records are listed", () =>
     Effect.gen(function*() {
       const [from, to] = [yield* database, yield* files]
       yield* fill(from.store, 25)
       yield* from.sql`UPDATE ${from.sql(from.table)} SET lifetime = 'nonsense'`
       const { exitCode, stdout } = yield* run("copy", ...between(from, to))
       assert.strictEqual(exitCode, 1)
-      assert.match(stdout, /\n0 moved, 25 damaged\.\n[^]*\nDamaged:\n(?:  \S{22}  .*\n){20}  and 5 more\n/)
+      assert.match(stdout, /\n0 moved, 25 corrupt\.\n[^]*\nCorrupt:\n(?:  \S{22}  .*\n){20}  and 5 more\n/)
       assert.deepStrictEqual(yield* to.store.count(Date.now()), { current: 0, expired: 0 })
     }))
 
@@ -356,7 +357,7 @@ describe("a record that is damaged stays, and all others move", () => {
         yield* Effect.promise(() => client.hset(`${from.prefix[1]}{all}:${all[1]?.key}`, "m", "[nonsense"))
         const { exitCode, stdout } = yield* run("copy", ...between(from, to))
         assert.strictEqual(exitCode, 1)
-        assert.include(stdout, "\n2 moved, 1 damaged.\n")
+        assert.include(stdout, "\n2 moved, 1 corrupt.\n")
         assert.include(stdout, `\n  ${all[1]?.record.id}  the key does not hold a record\n`)
         const ending = yield* run("revoke", "--namespace", "laws", ...from.options, "--", `${all[1]?.record.id}`)
         assert.strictEqual(ending.exitCode, 0)
@@ -365,12 +366,12 @@ describe("a record that is damaged stays, and all others move", () => {
   }
 })
 
-describe("refuses", () => {
-  it.scopedLive("the same store twice, also by another URL of it, and leaves it as it is", () =>
+describe("copy rejects", () => {
+  it.scopedLive("the same store twice, also by another URL, and changes nothing", () =>
     Effect.gen(function*() {
       const from = yield* migrated(sqlite)
       const one = yield* stored(from.store, { expiry: expiry() })
-      const same = failure(2, "--from and --to lead to the same sessions: they must be two stores.")
+      const same = failure(2, "--from and --to are the same store: give two different ones.")
       const otherUrl = `sqlite:${relative(".", from.url.replace("sqlite:", ""))}`
       for (const url of [from.url, otherUrl]) {
         assert.deepStrictEqual(yield* run("copy", ...between(from, { ...from, url })), same)
@@ -378,7 +379,7 @@ describe("refuses", () => {
       yield* isAlive(from.store, one, Date.now())
     }))
 
-  it.scopedLive("a store without tables; nothing moves", () =>
+  it.scopedLive("a store without tables, and moves nothing", () =>
     Effect.gen(function*() {
       const [from, empty] = [yield* migrated(sqlite), yield* postgres]
       const one = yield* stored(from.store, { expiry: expiry() })

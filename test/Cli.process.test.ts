@@ -4,14 +4,15 @@
  */
 import { it } from "@effect/vitest"
 import { Deferred, Effect, Exit } from "effect"
+import { aRecord, freshId, freshKey, hour } from "effect-session/Fixtures"
 import type { Server, Socket } from "node:net"
 import { createServer } from "node:net"
 import { assert, describe } from "vitest"
-import { range, together } from "../src/internal/testing/law.js"
-import { aRecord, freshId, freshKey, hour } from "../src/internal/testing/records.js"
 import { activeMillis } from "./support/activeTime.js"
 import { begun, builtProgram, databases, done, failure, files, stores } from "./support/cli.js"
-import { freshPrefix, ofRedis } from "./support/stores.js"
+import { range, together } from "./support/concurrency.js"
+import { freshPrefix } from "./support/localStores.js"
+import { ofRedis } from "./support/serverClients.js"
 
 const program = builtProgram()
 
@@ -25,7 +26,7 @@ const runWith = (
 const run = (...args: ReadonlyArray<string>) => runWith({}, args)
 
 describe.each(stores)("%s", (_, open) => {
-  it.scopedLive("a command does its work and ends; what it is told by the environment counts", () =>
+  it.scopedLive("a command with options from the environment completes and exits", () =>
     Effect.gen(function*() {
       const { prefix, store, url } = yield* open
       const expiry = { at: Date.now() + hour, deadline: undefined, lifetime: undefined }
@@ -41,7 +42,7 @@ describe.each(stores)("%s", (_, open) => {
 })
 
 describe.each(databases)("%s", (_, open) => {
-  it.scopedLive("migrate, by three processes at once, makes the tables once, and none fails", () =>
+  it.scopedLive("migrate in three concurrent processes creates the tables once, and none fails", () =>
     Effect.gen(function*() {
       const { url } = yield* open
       const options = ["--database-url", url, "--prefix", freshPrefix()]
@@ -52,7 +53,7 @@ describe.each(databases)("%s", (_, open) => {
     }))
 })
 
-it.scopedLive("what is wrong is one sentence on the second output, and an exit code", () =>
+it.scopedLive("an error is one sentence on stderr, and an exit code", () =>
   Effect.gen(function*() {
     const { url } = yield* files
     assert.deepStrictEqual(
@@ -70,7 +71,7 @@ it.scopedLive("what is wrong is one sentence on the second output, and an exit c
     )
   }))
 
-it.live("--help goes to the first output, without colours", () =>
+it.live("--help prints to stdout without colours", () =>
   Effect.gen(function*() {
     const { exitCode, stderr, stdout } = yield* run("--help")
     assert.deepStrictEqual([exitCode, stderr], [0, ""])
@@ -78,7 +79,7 @@ it.live("--help goes to the first output, without colours", () =>
     assert.notInclude(stdout, "\u001b")
   }))
 
-it.live("a driver that is not installed is named", () => {
+it.live("a missing driver is named in the error", () => {
   const hooks = `export const resolve = (name, context, next) => {
     if (!name.startsWith("@effect/sql-") && name !== "ioredis") return next(name, context)
     throw Object.assign(new Error("Cannot find package"), { code: "ERR_MODULE_NOT_FOUND" })
@@ -105,7 +106,7 @@ it.live("a driver that is not installed is named", () => {
   )
 })
 
-describe("a database that accepts and never answers", () => {
+describe("a database that accepts connections and never answers", () => {
   const silent = (onConnection: () => void) =>
     Effect.acquireRelease(
       Effect.async<{ readonly host: string; readonly sockets: Set<Socket>; readonly server: Server }>((resume) => {
@@ -142,7 +143,7 @@ describe("a database that accepts and never answers", () => {
     const [command, scheme] of [...schemes.map((scheme) => ["stats", scheme] as const), ["copy", "postgres"] as const]
   ) {
     const signal = scheme === "mysql" ? "SIGTERM" : "SIGINT"
-    it.scopedLive(`can be left by ${signal} at once, which is not success: ${command} of ${scheme}`, () =>
+    it.scopedLive(`can be interrupted by ${signal} at once, with a failure: ${command} of ${scheme}`, () =>
       Effect.gen(function*() {
         const connected = yield* Deferred.make<void>()
         const { host } = yield* silent(() => Deferred.unsafeDone(connected, Exit.void))

@@ -4,16 +4,17 @@
 import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
+import { aRecord, freshId, freshKey, hour, idOf } from "effect-session/Fixtures"
 import * as SqlStore from "effect-session/SqlStore"
 import { existsSync } from "node:fs"
 import { assert, describe } from "vitest"
-import { range } from "../src/internal/testing/law.js"
-import { aRecord, freshId, freshKey, hour, idOf } from "../src/internal/testing/records.js"
 import { databases, done, failure, migrated, redisCluster, run, runWith, stores } from "./support/cli.js"
-import { works } from "./support/databases.js"
+import { range } from "./support/concurrency.js"
+import { freshPrefix } from "./support/localStores.js"
 import { storeAt } from "./support/redisClients.js"
+import { mariadbUrl, mysqlClient, ofMariadb, ofRedis } from "./support/serverClients.js"
 import * as servers from "./support/sharedServers.js"
-import { freshPrefix, mariadbUrl, mysqlClient, ofMariadb, ofRedis } from "./support/stores.js"
+import { works } from "./support/storeCalls.js"
 
 const all: typeof stores = [
   ...stores,
@@ -24,7 +25,7 @@ const soon = () => Date.now() + hour
 const endsAt = (at: number) => ({ expiry: { at, deadline: at + hour, lifetime: undefined } })
 
 describe.each(all)("%s", (_, open) => {
-  it.scopedLive("clear-expired deletes what has expired, and nothing with --dry-run", () =>
+  it.scopedLive("clear-expired deletes expired sessions, and nothing with --dry-run", () =>
     Effect.gen(function*() {
       const { options, store, url } = yield* open
       // One more than are deleted at a time; of files, which take their time, fewer.
@@ -49,7 +50,7 @@ describe.each(all)("%s", (_, open) => {
       assert.deepStrictEqual(yield* run("clear-expired", ...options), done("0 expired deleted, 3 current kept.\n"))
     }))
 
-  it.scopedLive("show prints metadata, the data only when asked, and never a key or a write", () =>
+  it.scopedLive("show prints metadata, data only with --data, and never a key or a write id", () =>
     Effect.gen(function*() {
       const { options, store } = yield* open
       const key = freshKey()
@@ -85,7 +86,7 @@ describe.each(all)("%s", (_, open) => {
       assert.notInclude(stdout, record.writeId)
     }))
 
-  it.scopedLive("show and revoke of a session that is not there end with 3", () =>
+  it.scopedLive("show and revoke of an unknown session exit with 3", () =>
     Effect.gen(function*() {
       const { options, store } = yield* open
       const missing = failure(3, "There is no such session in this namespace.")
@@ -102,7 +103,7 @@ describe.each(all)("%s", (_, open) => {
       assert.deepStrictEqual(yield* run("show", record.id, ...ours), missing)
     }))
 
-  it.scopedLive("the place and the namespace may come from the environment", () =>
+  it.scopedLive("the URL and the namespace can be set in the environment", () =>
     Effect.gen(function*() {
       const { prefix, store, url } = yield* open
       const record = aRecord(endsAt(soon()))
@@ -116,14 +117,14 @@ describe.each(all)("%s", (_, open) => {
 })
 
 describe.each(databases)("%s", (_, open) => {
-  it.scopedLive("migrate makes the tables once", () =>
+  it.scopedLive("migrate creates the tables once", () =>
     Effect.gen(function*() {
       const { options } = yield* migrated(open)
       assert.deepStrictEqual(yield* run("migrate", ...options), done("The tables are up to date.\n"))
       assert.deepStrictEqual(yield* run("stats", ...options), done("current  0\nexpired  0\n"))
     }))
 
-  it.scopedLive("migrate --print connects to nothing, and its SQL makes a store that works", () =>
+  it.scopedLive("migrate --print does not connect, and a store works on the tables of its SQL", () =>
     Effect.gen(function*() {
       const { client, url } = yield* open
       const prefix = freshPrefix()
@@ -138,7 +139,7 @@ describe.each(databases)("%s", (_, open) => {
       }).pipe(Effect.provide(yield* Layer.build(client)))
     }))
 
-  it.scopedLive("missing tables are told from other failures", () =>
+  it.scopedLive("missing tables are reported differently from other failures", () =>
     Effect.gen(function*() {
       const { url } = yield* migrated(open)
       const options = ["--database-url", url, "--prefix", freshPrefix()]
@@ -152,7 +153,7 @@ describe.each(databases)("%s", (_, open) => {
 })
 
 for (const name of ofMariadb("mariadb")) {
-  it.scopedLive(`${name}: goes by its own name, too`, () =>
+  it.scopedLive(`${name}: its own scheme is accepted too`, () =>
     Effect.gen(function*() {
       const url = mariadbUrl().replace("mysql:", "mariadb:")
       const { options } = yield* migrated(Effect.succeed({ url, client: mysqlClient() }))
@@ -161,7 +162,7 @@ for (const name of ofMariadb("mariadb")) {
 }
 
 for (const name of ofRedis("redis")) {
-  it.scopedLive(`${name}: a number in the URL is that of a database`, () =>
+  it.scopedLive(`${name}: a number in the URL selects the database`, () =>
     Effect.gen(function*() {
       const prefix = freshPrefix()
       const store = yield* storeAt(`${servers.redis()}/3`, { prefix })
@@ -176,7 +177,7 @@ for (const name of ofRedis("redis")) {
     }))
 }
 
-it.live("migrate has nothing to do for Redis and files, and asks nobody", () =>
+it.live("migrate has nothing to do for Redis and files, and does not connect", () =>
   Effect.forEach(["redis://127.0.0.1:1", "rediss://127.0.0.1:1", "file:none"], (url) =>
     Effect.gen(function*() {
       const answer = done("There is nothing to migrate: Redis and files have no tables.\n")

@@ -1,5 +1,5 @@
 /**
- * What is given to the program: its usage, the kinds of URLs, and the sentence that each failure is told with. Run in this
+ * Usage, URLs, and the sentence that reports each failure. Run in this
  * process: its output as it would be in pipes.
  */
 import * as NodeContext from "@effect/platform-node/NodeContext"
@@ -10,16 +10,17 @@ import { it } from "@effect/vitest"
 import { Console, Context, Effect, Layer } from "effect"
 import { FileStore } from "effect-session"
 import * as Cli from "effect-session/Cli"
+import { aRecord, freshId, freshKey, hour } from "effect-session/Fixtures"
 import * as SqlStore from "effect-session/SqlStore"
 import { readdirSync, readFileSync } from "node:fs"
 import * as Path from "node:path"
 import { assert, describe } from "vitest"
-import { range } from "../src/internal/testing/law.js"
-import { aRecord, freshId, freshKey, hour } from "../src/internal/testing/records.js"
 import { done, failure, run } from "./support/cli.js"
+import { range } from "./support/concurrency.js"
+import { freshPrefix } from "./support/localStores.js"
 import { ioredisOn } from "./support/redisClients.js"
+import { mariadbUrl, mysqlClient, ofMariadb, ofRedis } from "./support/serverClients.js"
 import * as servers from "./support/sharedServers.js"
-import { freshPrefix, mariadbUrl, mysqlClient, ofMariadb, ofRedis } from "./support/stores.js"
 import { temporaryDirectory } from "./support/temporaryDirectories.js"
 
 const secret = "hunter2"
@@ -67,7 +68,7 @@ describe("usage", () => {
     ]
   ]
 
-  it.live("what is wrong ends with 2 and one sentence, which repeats no value", () =>
+  it.live("wrong usage exits with 2 and one sentence that repeats no value", () =>
     Effect.forEach(wrong, ([args, sentence]) =>
       Effect.map(run(...args), (answer) => {
         assert.deepStrictEqual(answer, failure(2, sentence))
@@ -84,14 +85,14 @@ describe("usage", () => {
       assert.notInclude(stdout, "\u001b")
     }))
 
-  it.live("--version is the package's", () =>
+  it.live("--version prints the version of the package", () =>
     Effect.gen(function*() {
       const { version } = JSON.parse(readFileSync("package.json", "utf8"))
       assert.strictEqual((yield* run("--version")).stdout.trim(), version)
     }))
 })
 
-describe("failures are one sentence, and never the password", () => {
+describe("failures are reported as one sentence without the password", () => {
   const refused = (url: string, sentence: string) =>
     it.live(`${url}`, () =>
       Effect.gen(function*() {
@@ -127,7 +128,7 @@ describe("failures are one sentence, and never the password", () => {
     "The database URL must begin with postgres://, mysql:// or sqlite:; for all but migrate also with redis:// or file:."
   )
   refused("sqlite:", "The database URL names no file: sqlite:path/to/file.")
-  refused("sqlite:none.sqlite", `There is no file none.sqlite: "effect-session migrate" makes one.`)
+  refused("sqlite:none.sqlite", `There is no file none.sqlite: "effect-session migrate" creates one.`)
   refused("sqlite:package.json", "The file is not a SQLite database.")
   refused(
     `redis://ann:${secret}@127.0.0.1:1`,
@@ -137,7 +138,7 @@ describe("failures are one sentence, and never the password", () => {
   refused(`redis:ann:${secret}`, "The database URL names no host: redis://user:password@host.")
   refused(`redis://127.0.0.1:1/${secret}`, "A database of Redis is a number: redis://host/0.")
   refused("file:", "The database URL names no directory: file:path/to/directory.")
-  refused("file:none", "There is no file store in none: the server makes it when it starts.")
+  refused("file:none", "There is no file store in none: the server creates it when it starts.")
   refused("file:package.json", "There is a file where the directory of sessions should be.")
 
   for (
@@ -153,7 +154,7 @@ describe("failures are one sentence, and never the password", () => {
           change(url)
           return run("stats", "--database-url", url.href)
         }
-        const wrong = failure(1, "The database refuses the user or the password.")
+        const wrong = failure(1, "The database rejects the user or the password.")
         assert.deepStrictEqual(yield* to((url) => url.password = secret), wrong)
         assert.deepStrictEqual(
           yield* to((url) => {
@@ -170,7 +171,7 @@ describe("failures are one sentence, and never the password", () => {
   }
 
   for (const name of ofRedis("redis")) {
-    it.scopedLive(`${name}: a wrong password, a wrong database, and a user who may not do it`, () =>
+    it.scopedLive(`${name}: a wrong password, a wrong database, and a user without permissions`, () =>
       Effect.gen(function*() {
         const url = new URL(servers.redis())
         const stats = () => run("stats", "--database-url", url.href)
@@ -188,14 +189,14 @@ describe("failures are one sentence, and never the password", () => {
         )
         url.username = user
         url.password = "wrong"
-        assert.deepStrictEqual(yield* stats(), failure(1, "The database refuses the user or the password."))
+        assert.deepStrictEqual(yield* stats(), failure(1, "The database rejects the user or the password."))
         url.password = secret
-        assert.deepStrictEqual(yield* stats(), failure(1, "The user may not do that with these keys."))
+        assert.deepStrictEqual(yield* stats(), failure(1, "The user lacks a permission for these keys."))
       }))
   }
 
   for (const name of ofMariadb("mariadb")) {
-    it.scopedLive(`${name}: a user who may not use the database, and one who may not change the tables`, () =>
+    it.scopedLive(`${name}: a user without access to the database, and a user who may not change the tables`, () =>
       Effect.gen(function*() {
         const prefix = freshPrefix()
         assert.strictEqual((yield* run("migrate", "--database-url", mariadbUrl(), "--prefix", prefix)).exitCode, 0)
@@ -211,20 +212,20 @@ describe("failures are one sentence, and never the password", () => {
         const options = ["--database-url", theirs.href, "--prefix", prefix]
         assert.deepStrictEqual(
           yield* run("stats", ...options),
-          failure(1, "The user may not use that database, or there is none of that name.")
+          failure(1, "The user may not use that database, or it does not exist.")
         )
         yield* admin.unsafe(`GRANT SELECT ON ${prefix}sessions TO ${user}`)
         assert.strictEqual((yield* run("stats", ...options)).exitCode, 0)
         assert.deepStrictEqual(
           yield* run("revoke", ...options, "--namespace", "shop", freshId()),
-          failure(1, "The user may not do that with these tables.")
+          failure(1, "The user lacks a privilege on these tables.")
         )
       }))
   }
 })
 
 describe("a directory of files", () => {
-  it.scopedLive("may be written as file:, file:// and from here", () =>
+  it.scopedLive("is accepted as file:, as file:// and as a relative path", () =>
     Effect.gen(function*() {
       const directory = yield* temporaryDirectory("cli")
       const store = yield* Effect.provide(FileStore.make({ directory }), NodeContext.layer)
@@ -238,7 +239,7 @@ describe("a directory of files", () => {
       }
     }))
 
-  it.scopedLive("that holds no store is told so, and stays as it is", () =>
+  it.scopedLive("without a store is reported, and is not changed", () =>
     Effect.gen(function*() {
       const directory = yield* temporaryDirectory("cli")
       const session = ["--namespace", "shop", freshId()]
@@ -246,7 +247,7 @@ describe("a directory of files", () => {
         for (const [command, ...rest] of [["stats"], ["clear-expired"], ["show", ...session], ["revoke", ...session]]) {
           assert.deepStrictEqual(
             yield* run(command ?? "", "--database-url", `file:${there}`, ...rest),
-            failure(1, `There is no file store in ${there}: the server makes it when it starts.`)
+            failure(1, `There is no file store in ${there}: the server creates it when it starts.`)
           )
         }
       }
@@ -255,7 +256,7 @@ describe("a directory of files", () => {
 })
 
 describe("on a terminal", () => {
-  it.scopedLive("clear-expired says how far it is, and takes it back", () =>
+  it.scopedLive("clear-expired shows its progress, and erases it at the end", () =>
     Effect.gen(function*() {
       const directory = yield* temporaryDirectory("cli")
       const written: Array<string> = []

@@ -1,5 +1,5 @@
 /**
- * Sessions in cookies with a ledger that is far away, fails, or answers from copies.
+ * Cookie sessions with a ledger that is remote, fails, or is cached.
  */
 import { it } from "@effect/vitest"
 import { Effect, Fiber, Layer, Option, TestClock } from "effect"
@@ -7,14 +7,14 @@ import { MemoryStore } from "effect-session"
 import * as CacheStore from "effect-session/CacheStore"
 import * as CookieEngine from "effect-session/CookieEngine"
 import { SessionStore } from "effect-session/SessionStore"
+import { FaultyStore } from "effect-session/testing"
 import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe } from "vitest"
 import { firstKey, keyringOf } from "./support/keyrings.js"
 import { far, increment, on, read, Tea } from "./support/ledgerEngines.js"
-import { faulty, recorded } from "./support/recordedStore.js"
 import { visit } from "./support/requestWithoutHttp.js"
 
-describe("a ledger far away", () => {
+describe("a remote ledger", () => {
   const within = <A, E, R>(effect: Effect.Effect<A, E, R>, seconds: number) =>
     Effect.gen(function*() {
       const fiber = yield* Effect.fork(effect)
@@ -24,8 +24,8 @@ describe("a ledger far away", () => {
       return yield* exit.value
     })
 
-  it.effect("that does not answer is 503 after a second, and the cookie stays", () => {
-    const { near, served } = far(faulty({ load: ["silent"] }))
+  it.effect("that does not answer gives 503 after one second, and the cookie is kept", () => {
+    const { near, served } = far(FaultyStore.injecting(FaultyStore.schedule({ load: ["hang"] })))
     return Effect.gen(function*() {
       const { cookie } = yield* Effect.provide(visit(Tea, increment), near)
       const error = yield* within(Effect.flip(visit(Tea, read, cookie)), 1)
@@ -34,8 +34,10 @@ describe("a ledger far away", () => {
     }).pipe(Effect.provide(served))
   })
 
-  it.effect("that does not answer has the time that is given to it", () => {
-    const { near, served } = far(faulty({ load: ["silent"] }), { timeout: "5 seconds" })
+  it.effect("that does not answer is waited for until the configured timeout", () => {
+    const { near, served } = far(FaultyStore.injecting(FaultyStore.schedule({ load: ["hang"] })), {
+      timeout: "5 seconds"
+    })
     return Effect.gen(function*() {
       const { cookie } = yield* Effect.provide(visit(Tea, increment), near)
       const waiting = yield* Effect.fork(Effect.flip(visit(Tea, read, cookie)))
@@ -53,9 +55,9 @@ describe("a ledger far away", () => {
       ["rotate", Tea.authenticate("ann")]
     ] as const
   ) {
-    for (const fault of ["refused", "lost", "silent", "swallowed"] as const) {
-      it.effect(`whose ${operation} is ${fault} once: it is done, once`, () => {
-        const { near, served } = far(faulty({ [operation]: [fault] }))
+    for (const fault of ["failBefore", "failAfter", "hang", "loseReply"] as const) {
+      it.effect(`whose ${operation} is ${fault} once: it is executed once`, () => {
+        const { near, served } = far(FaultyStore.injecting(FaultyStore.schedule({ [operation]: [fault] })))
         return Effect.gen(function*() {
           const { cookie } = yield* Effect.provide(visit(Tea, increment), near)
           const done = yield* within(visit(Tea, handler, cookie), 1)
@@ -69,8 +71,8 @@ describe("a ledger far away", () => {
     }
   }
 
-  it.effect("whose save is lost twice is 503, and the visitor goes on with the cookie that they have", () => {
-    const { near, served } = far(faulty({ save: ["swallowed", "silent"] }))
+  it.effect("whose save is lost twice gives 503, and the visitor's cookie stays valid", () => {
+    const { near, served } = far(FaultyStore.injecting(FaultyStore.schedule({ save: ["loseReply", "hang"] })))
     return Effect.gen(function*() {
       const { cookie } = yield* Effect.provide(visit(Tea, increment), near)
       const { error, setCookie } = yield* within(visit(Tea, increment, cookie), 2)
@@ -82,8 +84,10 @@ describe("a ledger far away", () => {
     }).pipe(Effect.provide(served))
   })
 
-  it.effect("that cannot write down that a cookie came back: the answer stands, and the next request does it", () => {
-    const { near, served, taken } = far(faulty({ save: ["refused", "refused"] }))
+  it.effect("that cannot record an acknowledgement: the response is sent, and the next request records it", () => {
+    const { near, served, taken } = far(
+      FaultyStore.injecting(FaultyStore.schedule({ save: ["failBefore", "failBefore"] }))
+    )
     return Effect.gen(function*() {
       const one = yield* Effect.provide(visit(Tea, increment), near)
       const two = yield* Effect.provide(visit(Tea, increment, one.cookie), near)
@@ -96,9 +100,12 @@ describe("a ledger far away", () => {
     }).pipe(Effect.provide(served))
   })
 
-  it.effect("that holds something else is 503, and nobody is out", () => {
+  it.effect("with a corrupt entry gives 503, and the cookie is kept", () => {
     const memory = MemoryStore.make()
-    const { store } = recorded(memory, (operation, call) => operation === "load" ? Effect.map(call, spoilt) : call)
+    const { store } = FaultyStore.recorded(
+      memory,
+      (operation, call) => operation === "load" ? Effect.map(call, spoilt) : call
+    )
     const spoilt = <A>(found: A): A =>
       Option.isOption(found)
         ? Object.assign(found, Option.map(found, (kept) => Object.assign({}, kept, { data: "?" })))
@@ -111,8 +118,8 @@ describe("a ledger far away", () => {
   })
 })
 
-describe("a ledger of copies", () => {
-  it.scoped("an older copy makes nobody anonymous, and nothing that was refused good", () =>
+describe("a cached ledger", () => {
+  it.scoped("a stale entry neither ends a session nor accepts a rejected cookie", () =>
     Effect.gen(function*() {
       const back = MemoryStore.make()
       // Each with a front of its own.

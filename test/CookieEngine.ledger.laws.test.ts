@@ -8,16 +8,16 @@ import * as CookieEngine from "effect-session/CookieEngine"
 import { SessionStore } from "effect-session/SessionStore"
 import { engineLaws, storedEngineLaws } from "effect-session/testing"
 import { assert, describe } from "vitest"
-import { range } from "../src/internal/testing/law.js"
 import { raceLawsOf } from "../src/internal/testing/raceLaws.js"
 import { serviceLawsOf } from "../src/internal/testing/serviceLaws.js"
 import { activeMillis } from "./support/activeTime.js"
+import { range } from "./support/concurrency.js"
 import { firstKey, keyringOf } from "./support/keyrings.js"
 import { timeLimitMillis } from "./support/outages.js"
 import { storeAt } from "./support/redisClients.js"
 import { visit } from "./support/requestWithoutHttp.js"
+import { ofRedis, redisClient, redisStore } from "./support/serverClients.js"
 import * as Redis from "./support/servers/redis.js"
-import { ofRedis, redisClient, redisStore } from "./support/stores.js"
 
 const engine = (timeout: Duration.DurationInput = "1 minute") =>
   Layer.provide(CookieEngine.layerLedgerWith({ timeout }), keyringOf(firstKey))
@@ -51,11 +51,11 @@ class Tea extends Session.Tag<Tea>()("test/Tea", {
 const increment = Tea.update("count", (n) => n + 1)
 const read = Tea.get("count")
 
-describe("a Redis that has stopped answering", () => {
+describe("a Redis that does not answer", () => {
   for (
     const { test } of ofRedis({
       test: () =>
-        it.scopedLive("is 503 in time, and nobody is out when it goes on", () =>
+        it.scopedLive("gives 503 in time, and no session is lost when it answers again", () =>
           Effect.gen(function*() {
             const server = yield* Redis.make()
             const store = yield* storeAt(server.url)

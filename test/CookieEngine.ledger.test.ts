@@ -1,5 +1,5 @@
 /**
- * Sessions in cookies with a ledger: which cookies are good, whatever happens to answers and to others.
+ * Cookie sessions with a ledger: which cookies are accepted after lost responses and concurrent requests.
  */
 import { it } from "@effect/vitest"
 import { Effect, Layer, TestClock } from "effect"
@@ -98,7 +98,7 @@ describe("two requests with one cookie", () => {
     })
   )
 
-  it.effect("that save, where changes to what is gone are to be discarded: a conflict is none", () =>
+  it.effect("that save, with changes to ended sessions discarded: a conflict is reported as no session", () =>
     Effect.gen(function*() {
       const one = yield* visit(Tea, increment)
       yield* visit(Tea, increment, one.cookie)
@@ -188,7 +188,7 @@ describe("the use of a session", () => {
     })
   )
 
-  it.effect("costs a read; a new cookie that comes back one write, together with a touch that is due", () => {
+  it.effect("costs one read; acknowledging a new cookie costs one write, which includes a due touch", () => {
     const { served, taken } = far()
     return Effect.gen(function*() {
       const one = yield* visit(Tea, increment)

@@ -1,11 +1,11 @@
 import { it } from "@effect/vitest"
 import { Effect, Layer, Schema, TestClock } from "effect"
-import { Expiry, Lifetime, Session, SessionSchema } from "effect-session"
+import { Expiry, Lifetime, MemoryEngine, ReadOnce, Session, SessionSchema } from "effect-session"
 import * as CookieEngine from "effect-session/CookieEngine"
 import type { SessionService } from "effect-session/SessionService"
 import { engineLaws } from "effect-session/testing"
 import { assert, describe } from "vitest"
-import { range } from "../src/internal/testing/law.js"
+import { range } from "./support/concurrency.js"
 import { firstKey, keyringOf, secondKey } from "./support/keyrings.js"
 import { visit } from "./support/requestWithoutHttp.js"
 
@@ -62,6 +62,22 @@ const node = (keys = keyringOf(firstKey), options: CookieEngine.CookieEngineOpti
 
 const test = (title: string, body: Effect.Effect<void, unknown, SessionService<Tea>>, layer = node()) =>
   it.effect(title, () => Effect.provide(body, layer))
+
+class Noted extends Session.Tag<Noted>()("test/Noted", {
+  schema: Schema.Struct({ notice: ReadOnce.field(Schema.String) })
+}) {}
+
+describe("a value that is read once, in a cookie", () => {
+  it.effect("take dies if the directory belongs to another engine", () =>
+    Effect.gen(function*() {
+      const { cookie } = yield* visit(Noted, Noted.set("notice", ReadOnce.make("Saved.")))
+      const exit = yield* Effect.exit(visit(Noted, Noted.take("notice"), cookie))
+      assert.include(String(exit), "is kept in its cookie")
+    }).pipe(
+      Effect.provide(Noted.layer.pipe(Layer.provide(CookieEngine.layer), Layer.provide(keyringOf(firstKey)))),
+      Effect.provide(MemoryEngine.layer)
+    ))
+})
 
 describe("a session in its cookie", () => {
   test(

@@ -2,6 +2,7 @@ import { assert, describe, expectTypeOf, it } from "@effect/vitest"
 import * as Expiry from "effect-session/Expiry"
 import type * as Lifetime from "effect-session/Lifetime"
 import * as fc from "fast-check"
+import * as ExpiryRules from "../src/internal/domain/expiry.js"
 
 const seconds = 1000
 const minutes = 60 * seconds
@@ -38,7 +39,7 @@ const makeTimes = (now: number): Expiry.Times => ({
   lastSeenAt: now
 })
 
-const end = (self: Expiry.Expiry, from: Expiry.Times) => Expiry.initial(self, from, undefined).at
+const end = (self: Expiry.Expiry, from: Expiry.Times) => ExpiryRules.initial(self, from, undefined).at
 
 describe("earliest", () => {
   it("is associative", () =>
@@ -59,13 +60,13 @@ describe("earliest", () => {
       assert.deepStrictEqual(Expiry.earliest(a, a), a)
     })))
 
-  it("of several limits ends a session at the earliest of their ends", () =>
+  it("ends a session at the earliest end of its limits", () =>
     fc.assert(
       fc.property(policy, policy, times, (a, b, from) =>
         assert.strictEqual(end(Expiry.earliest(a, b), from), Math.min(end(a, from), end(b, from))))
     ))
 
-  it("is bounded if one of its limits is, and its type says so", () => {
+  it("is bounded if one of its limits is, also in its type", () => {
     const unbounded = Expiry.earliest(Expiry.idle("1 hour"), Expiry.sinceModified("1 day"))
     expectTypeOf(unbounded).toEqualTypeOf<Expiry.Expiry<false>>()
     assert.isFalse(unbounded.bounded)
@@ -75,14 +76,14 @@ describe("earliest", () => {
     assert.isTrue(bounded.bounded)
     assert.isTrue(Expiry.earliest(Expiry.at("2030-01-01T00:00:00Z"), Expiry.idle("1 hour")).bounded)
 
-    // @ts-expect-error a policy that activity can prolong for ever is no policy for a session
-    const refused: Expiry.Expiry<true> = unbounded
-    assert.isDefined(Expiry.validate(refused))
+    // @ts-expect-error a policy without an absolute limit
+    const rejected: Expiry.Expiry<true> = unbounded
+    assert.isDefined(ExpiryRules.validate(rejected))
   })
 })
 
-describe("begin", () => {
-  it("gives the earliest of all limits, each measured from its own time", () =>
+describe("initial", () => {
+  it("returns the earliest of all limits, each measured from its own time", () =>
     fc.assert(fc.property(policy, times, (self, from) => {
       const start = from.authenticatedAt === undefined ? from.createdAt : from.authenticatedAt
       const ends = [
@@ -96,12 +97,12 @@ describe("begin", () => {
 
   it("never ends after the deadline, whatever the session's own lifetime", () =>
     fc.assert(fc.property(policy, times, lifetime, (self, from, own) => {
-      const { at, deadline } = Expiry.initial(self, from, own)
+      const { at, deadline } = ExpiryRules.initial(self, from, own)
       assert.strictEqual(deadline !== undefined, self.bounded)
       assert.isTrue(deadline === undefined || at <= deadline)
     })))
 
-  it("lets an inactivity of the session's own replace idle, and sinceModified where there is no idle", () => {
+  it("a session's own inactivity replaces idle, or sinceModified if there is no idle", () => {
     const own: Lifetime.Lifetime = { _tag: "Inactivity", millis: 2 * days }
     const from: Expiry.Times = {
       createdAt: 0,
@@ -110,15 +111,15 @@ describe("begin", () => {
       lastSeenAt: 5 * hours
     }
     const idling = Expiry.earliest(Expiry.idle("1 hour"), Expiry.absolute("30 days"))
-    assert.strictEqual(Expiry.initial(idling, from, own).at, 5 * hours + 2 * days)
-    assert.strictEqual(Expiry.initial(Expiry.django, from, own).at, 1 * hours + 2 * days)
-    assert.strictEqual(Expiry.initial(Expiry.absolute("1 day"), from, own).at, 1 * days)
+    assert.strictEqual(ExpiryRules.initial(idling, from, own).at, 5 * hours + 2 * days)
+    assert.strictEqual(ExpiryRules.initial(Expiry.django, from, own).at, 1 * hours + 2 * days)
+    assert.strictEqual(ExpiryRules.initial(Expiry.absolute("1 day"), from, own).at, 1 * days)
   })
 
-  it("lets a date of the session's own replace idle, under the absolute limit", () =>
+  it("a session's own date replaces idle, within the absolute limit", () =>
     fc.assert(fc.property(moment, length, moment, (now, absolute, until) =>
       assert.strictEqual(
-        Expiry.initial(
+        ExpiryRules.initial(
           Expiry.earliest(Expiry.idle("1 second"), Expiry.absolute(absolute)),
           makeTimes(now),
           { _tag: "Until", at: until }
@@ -126,10 +127,10 @@ describe("begin", () => {
         Math.min(now + absolute, until)
       ))))
 
-  it("takes a browser-length session for a choice about the cookie only", () =>
+  it("a browser-length lifetime affects only the cookie", () =>
     fc.assert(
       fc.property(policy, times, (self, from) =>
-        assert.strictEqual(Expiry.initial(self, from, { _tag: "Browser" }).at, end(self, from)))
+        assert.strictEqual(ExpiryRules.initial(self, from, { _tag: "Browser" }).at, end(self, from)))
     ))
 })
 
@@ -152,112 +153,115 @@ interface Life {
   readonly expiry: Expiry.SessionExpiry
 }
 
-/** What one event makes of a session's times, as the records of a store would hold them. */
-const live = ({ expiry, policy, times }: Life, event: Event): Life => {
+/** Applies one event to a session's times, as a store would record them. */
+const applyEvent = ({ expiry, policy, times }: Life, event: Event): Life => {
   const lastSeenAt = event._tag === "Reseal" ? times.lastSeenAt : Math.max(times.lastSeenAt, event.now)
   const seen = { ...times, lastSeenAt }
   const written = { ...seen, modifiedAt: Math.max(times.modifiedAt, event.now) }
   switch (event._tag) {
     case "Touch":
     case "Reseal":
-      return { policy, times: seen, expiry: Expiry.next(policy, expiry, seen, expiry.lifetime) }
+      return { policy, times: seen, expiry: ExpiryRules.next(policy, expiry, seen, expiry.lifetime) }
     case "Save":
     case "Rotate":
-      return { policy, times: written, expiry: Expiry.next(policy, expiry, written, expiry.lifetime) }
+      return { policy, times: written, expiry: ExpiryRules.next(policy, expiry, written, expiry.lifetime) }
     case "SetLifetime":
-      return { policy, times: written, expiry: Expiry.next(policy, expiry, written, event.lifetime) }
+      return { policy, times: written, expiry: ExpiryRules.next(policy, expiry, written, event.lifetime) }
     case "Deploy":
-      return live({ expiry, policy: event.policy, times }, { _tag: "Touch", now: event.now })
+      return applyEvent({ expiry, policy: event.policy, times }, { _tag: "Touch", now: event.now })
     case "Authenticate": {
       const authenticated = { ...written, authenticatedAt: event.now }
-      return { policy, times: authenticated, expiry: Expiry.initial(policy, authenticated, expiry.lifetime) }
+      return { policy, times: authenticated, expiry: ExpiryRules.initial(policy, authenticated, expiry.lifetime) }
     }
   }
 }
 
-const born = (self: Expiry.Expiry, now: number): Life => {
+const create = (self: Expiry.Expiry, now: number): Life => {
   const from = makeTimes(now)
-  return { policy: self, times: from, expiry: Expiry.initial(self, from, undefined) }
+  return { policy: self, times: from, expiry: ExpiryRules.initial(self, from, undefined) }
 }
 
-describe("proceed", () => {
-  it("ASVS 7.3.2: no sequence of touch, save, rotate, re-seal, own lifetime or new policy moves the deadline", () =>
+describe("next", () => {
+  it("ASVS 7.3.2: no sequence of touch, save, rotate, reseal, own lifetime or new policy moves the deadline", () =>
     fc.assert(fc.property(policy, moment, fc.array(activity, { maxLength: 20 }), (self, now, events) => {
-      const first = born(self, now)
+      const first = create(self, now)
       let life = first
       for (const event of events) {
-        life = live(life, event)
+        life = applyEvent(life, event)
         assert.strictEqual(life.expiry.deadline, first.expiry.deadline)
         assert.isTrue(life.expiry.deadline === undefined || life.expiry.at <= life.expiry.deadline)
       }
     })))
 
-  it("N5: authenticating again, and nothing else, moves the deadline, to the absolute limit from then", () =>
+  it("N5: only authenticating again moves the deadline, to the absolute limit counted from then", () =>
     fc.assert(fc.property(length, moment, fc.array(fc.oneof(activity, authentication)), (absolute, now, events) => {
-      let life = born(Expiry.absolute(absolute), now)
+      let life = create(Expiry.absolute(absolute), now)
       let deadline = now + absolute
       for (const event of events.filter(({ _tag }) => _tag !== "Deploy")) {
-        life = live(life, event)
+        life = applyEvent(life, event)
         if (event._tag === "Authenticate") deadline = event.now + absolute
         assert.strictEqual(life.expiry.deadline, deadline)
       }
     })))
 
-  it("N5: activity prolongs the idle limit, and never shortens it", () =>
+  it("N5: activity extends the idle limit and never shortens it", () =>
     fc.assert(fc.property(length, fc.array(moment, { minLength: 1 }), (idle, uses) => {
       const self = Expiry.earliest(Expiry.idle(idle), Expiry.at(Number.MAX_SAFE_INTEGER / 2))
-      let life = born(self, 0)
-      for (const now of uses) life = live(life, { _tag: "Touch", now })
+      let life = create(self, 0)
+      for (const now of uses) life = applyEvent(life, { _tag: "Touch", now })
       assert.strictEqual(life.expiry.at, Math.min(Math.max(...uses) + idle, Number.MAX_SAFE_INTEGER / 2))
     })))
 
-  it("a touch never extends a session that ends some time after its last change", () =>
+  it("a touch never extends a session under sinceModified", () =>
     fc.assert(fc.property(fc.array(moment), (uses) => {
-      let life = born(Expiry.django, 0)
-      for (const now of uses) life = live(life, { _tag: "Touch", now })
+      let life = create(Expiry.django, 0)
+      for (const now of uses) life = applyEvent(life, { _tag: "Touch", now })
       assert.strictEqual(life.expiry.at, 14 * days)
     })))
 
-  it("a clock that goes back lengthens nothing", () =>
+  it("a clock that goes back extends nothing", () =>
     fc.assert(fc.property(policy, moment, fc.nat(), (self, now, back) => {
-      const life = born(self, now)
-      assert.isAtMost(live(life, { _tag: "Save", now: now - back }).expiry.at, life.expiry.at)
+      const life = create(self, now)
+      assert.isAtMost(applyEvent(life, { _tag: "Save", now: now - back }).expiry.at, life.expiry.at)
     })))
 })
 
 describe("isExpired", () => {
-  it("is true from the moment of expiry on, and not a millisecond earlier", () =>
+  it("is true from the expiry time on, and false a millisecond before", () =>
     fc.assert(fc.property(moment, fc.nat(), (at, later) => {
       const expiry: Expiry.SessionExpiry = { at, deadline: undefined, lifetime: undefined }
-      assert.isTrue(Expiry.isExpired(expiry, at + later))
-      assert.isFalse(Expiry.isExpired(expiry, at - 1 - later))
+      assert.isTrue(ExpiryRules.isExpired(expiry, at + later))
+      assert.isFalse(ExpiryRules.isExpired(expiry, at - 1 - later))
     })))
 })
 
 describe("touchWindow", () => {
-  it("ends a session up to a tenth of its idle limit early, and never late", () =>
+  it("ends a session at most a tenth of its idle limit early, and never late", () =>
     fc.assert(fc.property(length, fc.array(fc.integer({ min: 0, max: 1 * days })), (idle, pauses) => {
       const self = Expiry.earliest(Expiry.idle(idle), Expiry.at(Number.MAX_SAFE_INTEGER / 2))
-      const window = Expiry.touchWindow(self, undefined)
-      if (window === undefined) return assert.fail("activity prolongs this session")
-      let life = born(self, 0)
+      const window = ExpiryRules.touchWindow(self, undefined)
+      if (window === undefined) return assert.fail("activity extends this session")
+      let life = create(self, 0)
       let now = 0
       for (const pause of pauses) {
         now += pause
-        if (now - life.times.lastSeenAt >= window) life = live(life, { _tag: "Touch", now })
+        if (now - life.times.lastSeenAt >= window) life = applyEvent(life, { _tag: "Touch", now })
         assert.isAtMost(life.expiry.at, now + idle)
         assert.isAtLeast(life.expiry.at, now + idle - Math.ceil(idle / 10))
       }
     })))
 
-  it("is a tenth of the session's own inactivity where it has one", () =>
-    assert.strictEqual(Expiry.touchWindow(Expiry.standard, { _tag: "Inactivity", millis: 50 * minutes }), 5 * minutes))
+  it("is a tenth of the session's own inactivity, if it has one", () =>
+    assert.strictEqual(
+      ExpiryRules.touchWindow(Expiry.standard, { _tag: "Inactivity", millis: 50 * minutes }),
+      5 * minutes
+    ))
 
-  it("is absent where activity prolongs nothing", () => {
-    assert.isUndefined(Expiry.touchWindow(Expiry.django, undefined))
-    assert.isUndefined(Expiry.touchWindow(Expiry.django, { _tag: "Inactivity", millis: 1 * hours }))
-    assert.isUndefined(Expiry.touchWindow(Expiry.absolute("1 day"), undefined))
-    assert.isUndefined(Expiry.touchWindow(Expiry.standard, { _tag: "Until", at: 0 }))
+  it("is undefined if activity extends nothing", () => {
+    assert.isUndefined(ExpiryRules.touchWindow(Expiry.django, undefined))
+    assert.isUndefined(ExpiryRules.touchWindow(Expiry.django, { _tag: "Inactivity", millis: 1 * hours }))
+    assert.isUndefined(ExpiryRules.touchWindow(Expiry.absolute("1 day"), undefined))
+    assert.isUndefined(ExpiryRules.touchWindow(Expiry.standard, { _tag: "Until", at: 0 }))
   })
 })
 
@@ -273,14 +277,14 @@ describe("presets", () => {
   for (const [title, preset, limits] of presets) {
     it(title, () => {
       assert.deepStrictEqual(preset, { ...none, ...limits })
-      assert.isUndefined(Expiry.validate(preset))
+      assert.isUndefined(ExpiryRules.validate(preset))
     })
   }
 })
 
-describe("problemOf", () => {
+describe("validate", () => {
   const bounded = (self: Expiry.Expiry) => Expiry.earliest(self, Expiry.absolute("1 day"))
-  const refused: ReadonlyArray<readonly [string, Expiry.Expiry, RegExp]> = [
+  const rejected: ReadonlyArray<readonly [string, Expiry.Expiry, RegExp]> = [
     ["an idle limit alone", Expiry.idle("1 hour"), /Expiry\.absolute/],
     ["a sinceModified limit alone", Expiry.sinceModified("1 hour"), /Expiry\.absolute/],
     ["an idle limit under a second", bounded(Expiry.idle("999 millis")), /^The idle limit/],
@@ -296,13 +300,13 @@ describe("problemOf", () => {
       /^The sinceModified.*longer/
     ]
   ]
-  for (const [title, self, sentence] of refused) {
-    it(`refuses ${title}`, () => assert.match(Expiry.validate(self) ?? "", sentence))
+  for (const [title, self, sentence] of rejected) {
+    it(`rejects ${title}`, () => assert.match(ExpiryRules.validate(self) ?? "", sentence))
   }
 
-  it("accepts one second, and an idle limit as long as the absolute one", () => {
-    assert.isUndefined(Expiry.validate(Expiry.absolute("1 second")))
-    assert.isUndefined(Expiry.validate(bounded(Expiry.idle("1 day"))))
-    assert.isUndefined(Expiry.validate(Expiry.at("2030-01-01T00:00:00Z")))
+  it("accepts one second, and an idle limit equal to the absolute limit", () => {
+    assert.isUndefined(ExpiryRules.validate(Expiry.absolute("1 second")))
+    assert.isUndefined(ExpiryRules.validate(bounded(Expiry.idle("1 day"))))
+    assert.isUndefined(ExpiryRules.validate(Expiry.at("2030-01-01T00:00:00Z")))
   })
 })

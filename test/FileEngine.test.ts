@@ -33,7 +33,7 @@ const app = HttpRouter.empty.pipe(
 
 const engine = (directory: string) => Layer.provide(FileEngine.layer({ directory }), NodeContext.layer)
 
-/** A server with its sessions in a directory. */
+/** Starts a server that stores its sessions in a directory. */
 const server = (directory: string) =>
   serve(Layer.provide(HttpServer.serve(app), Layer.provide(ShopSession.layer, engine(directory))))
 
@@ -41,7 +41,7 @@ const bodyOf = (port: number, path: string, cookie: string) =>
   Effect.map(request(port, path, [["Cookie", cookie]]), ({ body }) => body)
 
 describe("FileEngine", () => {
-  it.scopedLive("two servers on one directory have the same sessions, and lose no update", () =>
+  it.scopedLive("two servers on one directory share sessions, and concurrent updates are not lost", () =>
     Effect.gen(function*() {
       const directory = yield* temporaryDirectory("files")
       const [one, two] = [yield* server(directory), yield* server(directory)] as const
@@ -56,7 +56,7 @@ describe("FileEngine", () => {
       assert.strictEqual(yield* bodyOf(one, "/count", cookie), "0")
     }))
 
-  it.scopedLive("a server that is started again knows its visitors", () =>
+  it.scopedLive("sessions survive a restart of the server", () =>
     Effect.gen(function*() {
       const directory = yield* temporaryDirectory("files")
       const before = yield* Scope.make()
@@ -67,7 +67,7 @@ describe("FileEngine", () => {
       assert.strictEqual(yield* bodyOf(yield* server(directory), "/add", cookie), "2")
     }))
 
-  it.scopedLive("the sessions of a subject can be listed and ended from elsewhere", () =>
+  it.scopedLive("another process can list, count and revoke the sessions of a subject", () =>
     Effect.gen(function*() {
       const directory = yield* temporaryDirectory("files")
       const port = yield* server(directory)
@@ -84,7 +84,7 @@ describe("FileEngine", () => {
       assert.deepStrictEqual(counts.sort(), ["0", "1"])
     }))
 
-  it.scopedLive("a directory that cannot be one fails the layer", () =>
+  it.scopedLive("the layer fails with SessionConfigError if the directory is a file", () =>
     Effect.gen(function*() {
       const file = Path.join(yield* temporaryDirectory("files"), "sessions")
       writeFileSync(file, "")

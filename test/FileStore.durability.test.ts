@@ -1,23 +1,23 @@
 /**
- * What is on the disk when a write is acknowledged, as far as the calls to the system tell.
+ * An acknowledged write is on disk, according to the file system calls of the store.
  */
 import { SystemError } from "@effect/platform/Error"
 import { it } from "@effect/vitest"
 import { Effect } from "effect"
+import { isAlive, namespace, start, stored } from "effect-session/Fixtures"
 import type { Store } from "effect-session/SessionStore"
 import * as Path from "node:path"
 import { assert, describe } from "vitest"
-import { isAlive, namespace, start, stored } from "../src/internal/testing/records.js"
-import { works } from "./support/databases.js"
 import { writes } from "./support/fileWriteSteps.js"
 import type { Around, Step } from "./support/interceptedFileSystem.js"
 import { interceptedFileStore, openStore } from "./support/interceptedFileSystem.js"
+import { works } from "./support/storeCalls.js"
 import { temporaryDirectory } from "./support/temporaryDirectories.js"
 
-/** Keeps account of what a power cut would undo: contents of files, and names in directories. */
+/** Tracks what a power failure would undo: file contents, and names in directories. */
 const ledger = (root: string) => {
-  // What is thrown away is of no account, but what was not known of it before that still is.
-  const isThrownAway = (path: string) => Path.dirname(path) === Path.join(root, "scratch")
+  // A file that is moved to scratch to be removed need not be synced, but earlier unsynced changes of it still count.
+  const isDiscarded = (path: string) => Path.dirname(path) === Path.join(root, "scratch")
   const contents = new Set<string>()
   const names = new Map<string, string>()
   const syncs: Array<string> = []
@@ -35,7 +35,7 @@ const ledger = (root: string) => {
       case "link":
         return void names.set(Path.dirname(to), to)
       case "rename":
-        if (isThrownAway(to)) return
+        if (isDiscarded(to)) return
         for (const open of [...contents].filter((other) => other.startsWith(`${path}/`))) {
           contents.delete(open)
           contents.add(to + open.slice(path.length))
@@ -50,8 +50,8 @@ const ledger = (root: string) => {
   return { around, contents, names, syncs }
 }
 
-/** Where things are made and removed need not be known to the disk. */
-const matters = (root: string, names: ReadonlyMap<string, string>) =>
+/** Names in the scratch directory need not be on disk. */
+const relevant = (root: string, names: ReadonlyMap<string, string>) =>
   [...names].filter(([directory]) => !directory.startsWith(Path.join(root, "scratch")))
 
 const furnished = (store: Store) =>
@@ -60,12 +60,12 @@ const furnished = (store: Store) =>
     return [yield* stored(store), yield* stored(store)] as const
   })
 
-/** What need not survive: a touch that is lost only ends a session early, and what has expired is dead anyway. */
+/** These need not survive: a lost touch only ends a session early, and an expired session is dead anyway. */
 const volatile = ["touch", "removeExpired"]
 
 describe("durability", () => {
   for (const [name, write] of writes.filter(([name]) => !volatile.includes(name))) {
-    it.scopedLive(`${name}: is on the disk before it is acknowledged, each content before the name that refers to it`, () =>
+    it.scopedLive(`${name}: the change is on disk before it is acknowledged, and a content file before the marker that names it`, () =>
       Effect.gen(function*() {
         const root = yield* temporaryDirectory("files")
         const { around, contents, names, syncs } = ledger(root)
@@ -82,11 +82,11 @@ describe("durability", () => {
         syncs.length = 0
         yield* write(store, one, other).run
         assert.isAbove(syncs.length, 0)
-        assert.deepStrictEqual([[...contents], matters(root, names)], [[], []])
+        assert.deepStrictEqual([[...contents], relevant(root, names)], [[], []])
       }))
   }
 
-  it.scopedLive("none: nothing is waited for, and nothing is promised", () =>
+  it.scopedLive("`durability: \"none\"`: the store syncs nothing, and does not claim durableDestroy", () =>
     Effect.gen(function*() {
       const root = yield* temporaryDirectory("files")
       const { around, syncs } = ledger(root)
@@ -96,11 +96,11 @@ describe("durability", () => {
       assert.deepStrictEqual(syncs, [])
     }))
 
-  it.scopedLive("where directories cannot be synced it works, and promises nothing", () =>
+  it.scopedLive("if directories cannot be synced, the store works, and does not claim durableDestroy", () =>
     Effect.gen(function*() {
       const synced: Array<string> = []
       const store = yield* interceptedFileStore(yield* temporaryDirectory("files"), (step, run) => {
-        // As Windows answers.
+        // The error on Windows.
         if (step.call === "open") {
           return Effect.fail(new SystemError({ module: "FileSystem", method: "open", reason: "PermissionDenied" }))
         }
@@ -109,12 +109,12 @@ describe("durability", () => {
       })
       assert.deepStrictEqual(store.capabilities, { durableDestroy: false, remote: false })
       yield* works(store)
-      // Contents still are.
+      // Contents are still synced.
       assert.isAbove(synced.length, 0)
       for (const path of synced) assert.match(Path.basename(path), /^(?:c\d+_)?[0-9a-f]{32}$/)
     }))
 
-  it.scopedLive("what one process acknowledged, the next one finds", () =>
+  it.scopedLive("a new process finds the acknowledged writes of an earlier one", () =>
     Effect.gen(function*() {
       const root = yield* temporaryDirectory("files")
       const store = yield* openStore(root)

@@ -1,12 +1,12 @@
 /**
- * Revocations in a file store: those of subjects that no session has any more are removed, and nothing is revived by it.
+ * Revocations in a file store: those of subjects without sessions are removed, which revives no session.
  */
 import { it } from "@effect/vitest"
 import { Deferred, Effect, Fiber } from "effect"
+import { hour, isAlive, isDead, minute, namespace, start, stored } from "effect-session/Fixtures"
 import { readdirSync, renameSync, statSync, utimesSync } from "node:fs"
 import * as Path from "node:path"
 import { assert } from "vitest"
-import { hour, isAlive, isDead, minute, namespace, start, stored } from "../src/internal/testing/records.js"
 import { interceptedFileStore, openStore } from "./support/interceptedFileSystem.js"
 import { temporaryDirectory } from "./support/temporaryDirectories.js"
 
@@ -24,7 +24,7 @@ const scene = Effect.gen(function*() {
       for (const path of files()) renameSync(path, f(path))
     },
     count: () => files().length,
-    /** Makes every revocation so old. */
+    /** Sets the age of every revocation. */
     age: (millis: number) => {
       const time = (Date.now() - millis) / 1000
       for (const path of files()) utimesSync(path, time, time)
@@ -32,10 +32,10 @@ const scene = Effect.gen(function*() {
   }
 })
 
-/** Alive by the clock of this machine, by which revocations grow old. */
+/** Alive by the clock of this machine, which determines the age of revocations. */
 const live = { expiry: { at: Date.now() + hour, deadline: undefined, lifetime: undefined } }
 
-it.scopedLive("of subjects without sessions they are removed after an hour, others stay", () =>
+it.scopedLive("`removeExpired` removes revocations of subjects without sessions after an hour, and keeps the others", () =>
   Effect.gen(function*() {
     const { age, count, store } = yield* scene
     const ann = yield* stored(store, { subject: "ann", ...live })
@@ -53,27 +53,27 @@ it.scopedLive("of subjects without sessions they are removed after an hour, othe
     assert.strictEqual(count(), 1)
   }))
 
-it.scopedLive("a revocation after that ends sessions that were being written before, and those since", () =>
+it.scopedLive("a revocation after that ends sessions whose write began before the removal, and later ones", () =>
   Effect.gen(function*() {
     const { age, count, root, store } = yield* scene
     yield* store.revokeSubject(namespace, "ann")
-    // Asleep between what it reads of the revocations and the rest.
-    const asleep = yield* Deferred.make<void>()
-    const wake = yield* Deferred.make<void>()
+    // Suspended after it has read the revocations.
+    const suspended = yield* Deferred.make<void>()
+    const resume = yield* Deferred.make<void>()
     const slow = yield* interceptedFileStore(
       root,
       ({ call, paths: [path = ""] }, run) =>
         call === "makeDirectory" && path.includes("/scratch/")
-          ? Effect.zipRight(Deferred.succeed(asleep, undefined), Effect.zipRight(Deferred.await(wake), run))
+          ? Effect.zipRight(Deferred.succeed(suspended, undefined), Effect.zipRight(Deferred.await(resume), run))
           : run,
       { durability: "none" }
     )
     const fiber = yield* Effect.fork(stored(slow, { subject: "ann", ...live }))
-    yield* Deferred.await(asleep)
+    yield* Deferred.await(suspended)
     age(61 * minute)
     yield* store.removeExpired({ now: Date.now(), limit: 100 })
     assert.strictEqual(count(), 0)
-    yield* Deferred.succeed(wake, undefined)
+    yield* Deferred.succeed(resume, undefined)
     const late = yield* Fiber.join(fiber)
     const since = yield* stored(store, { subject: "ann", ...live })
     yield* isAlive(store, late, start)
@@ -84,7 +84,7 @@ it.scopedLive("a revocation after that ends sessions that were being written bef
     yield* isDead(store, since, start)
   }))
 
-it.scopedLive("revocations of an earlier version, numbered from one, hold, and so do those after them", () =>
+it.scopedLive("revocations of an earlier version, numbered from one, still hold, and so do later ones", () =>
   Effect.gen(function*() {
     const { count, rename, store } = yield* scene
     const one = yield* stored(store, { subject: "ann", ...live })

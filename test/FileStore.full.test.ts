@@ -1,30 +1,19 @@
 /**
- * A disk that is really full: a small one in memory, where this user may mount it. Who is not root on Linux has the limit of
- * `FileStore.processes.test.ts`.
+ * A full disk: a small tmpfs, which only root on Linux can mount. For other users, `FileStore.processes.test.ts` limits the file size.
  */
 import { it } from "@effect/vitest"
 import { Effect } from "effect"
+import type { Stored } from "effect-session/Fixtures"
+import { aRecord, freshKey, hour, isAlive, isDead, minute, namespace, start, stored } from "effect-session/Fixtures"
 import { SessionStoreError } from "effect-session/SessionStore"
 import { execFileSync } from "node:child_process"
 import { unlinkSync, writeFileSync } from "node:fs"
 import * as Path from "node:path"
 import { assert } from "vitest"
-import type { Stored } from "../src/internal/testing/records.js"
-import {
-  aRecord,
-  freshKey,
-  hour,
-  isAlive,
-  isDead,
-  minute,
-  namespace,
-  start,
-  stored
-} from "../src/internal/testing/records.js"
 import { openStore } from "./support/interceptedFileSystem.js"
 import { temporaryDirectory } from "./support/temporaryDirectories.js"
 
-/** A disk of one megabyte that goes with the scope. */
+/** A disk of one megabyte, unmounted with the scope. */
 const smallDisk = Effect.flatMap(temporaryDirectory("full"), (directory) =>
   Effect.acquireRelease(
     Effect.sync(() => {
@@ -34,7 +23,7 @@ const smallDisk = Effect.flatMap(temporaryDirectory("full"), (directory) =>
     () => Effect.sync(() => execFileSync("umount", ["-l", directory]))
   ))
 
-const mountsAre = process.platform === "linux" && process.getuid?.() === 0
+const canMount = process.platform === "linux" && process.getuid?.() === 0
 
 const fullDisk = Effect.gen(function*() {
   const disk = yield* smallDisk
@@ -46,7 +35,7 @@ const fullDisk = Effect.gen(function*() {
     try {
       writeFileSync(ballast, new Uint8Array(size), { flag: "a" })
     } catch {
-      // Half of it may still fit.
+      // A smaller file may still fit.
     }
   }
   return { store, all, ballast }
@@ -58,9 +47,8 @@ const isFull = (call: Effect.Effect<unknown, SessionStoreError>) =>
     assert.match(String(error.cause), /ENOSPC/)
   })
 
-// The report says that it was left out.
-it.scopedLive.skipIf(!mountsAre)(
-  "a full disk keeps every session; single ones can be ended, and no more begun",
+it.scopedLive.skipIf(!canMount)(
+  "on a full disk, writes of new content fail, all sessions stay, and single sessions can be ended",
   () =>
     Effect.gen(function*() {
       const { all, ballast, store } = yield* fullDisk
@@ -68,7 +56,7 @@ it.scopedLive.skipIf(!mountsAre)(
       if (
         saved === undefined || rotated === undefined || touched === undefined || destroyed === undefined ||
         revoked === undefined
-      ) return assert.fail("there are too few")
+      ) return assert.fail("too few sessions")
       const large = JSON.stringify("x".repeat(9000))
       yield* isFull(store.create(freshKey(), aRecord({ data: large }), start))
       yield* isFull(store.save(saved.key, { ...saved.record, data: large }, { expectedVersion: 1, now: start }))

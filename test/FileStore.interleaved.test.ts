@@ -1,15 +1,15 @@
 /**
- * Calls of several processes at once, in random orders of their single steps on the disk: the answers, and what is there
- * afterwards, are those of some order of the whole calls on the store in memory.
+ * Concurrent calls of several processes, with their file system steps in random orders: the results, and the sessions afterwards, are
+ * those of the same calls in some sequential order on the store in memory (linearizability).
  */
 import { it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, Option } from "effect"
 import { MemoryStore } from "effect-session"
+import { aRecord, freshId, freshKey, hour, namespace, start } from "effect-session/Fixtures"
 import type { SessionRecord } from "effect-session/SessionRecord"
 import type { SessionStoreError, Store } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
-import { range } from "../src/internal/testing/law.js"
-import { aRecord, freshId, freshKey, hour, namespace, start } from "../src/internal/testing/records.js"
+import { range } from "./support/concurrency.js"
 import { seededRandom } from "./support/fileHistory.js"
 import type { Around } from "./support/interceptedFileSystem.js"
 import { interceptedFileStore, openStore } from "./support/interceptedFileSystem.js"
@@ -48,7 +48,7 @@ const changed = (name: string, fields: Partial<SessionRecord> = {}): SessionReco
 
 interface Call {
   readonly run: (store: Store) => Effect.Effect<unknown, SessionStoreError>
-  /** The new keys and ids that it takes. */
+  /** The new keys and ids that it uses. */
   readonly takes: ReadonlyArray<string>
 }
 
@@ -56,7 +56,7 @@ const call = (run: Call["run"], ...takes: ReadonlyArray<string>): Call => ({ run
 
 const lifetime = { ...records.one.expiry, at: start + 9, lifetime: { _tag: "Browser" } } as const
 
-/** What can be asked of a store, on a few keys and ids that are fought over. */
+/** Calls that compete for a few keys and ids. */
 const calls: Readonly<Record<string, Call>> = {
   "save": call((store) => store.save(one, changed("save"), { expectedVersion: 1, now: start })),
   "another save": call((store) => store.save(one, changed("another save"), { expectedVersion: 1, now: start })),
@@ -102,11 +102,11 @@ const calls: Readonly<Record<string, Call>> = {
 const run = (name: string, store: Store) => calls[name]?.run(store) ?? Effect.dieMessage(name)
 
 /**
- * What no order explains, and nobody suffers from: a new key or id was drawn twice, and is taken for a moment by a call
- * that then fails; a record moves before the eyes of one that looks for expired records, by a clock that is an hour
- * behind; a list looks at one session after the other while they are revoked together.
+ * Calls with harmless results that no sequential order explains: a new key or id is used twice (a random one never is), and a call that
+ * fails later holds it for a moment; a record moves while `removeExpired`, whose clock is an hour off, reads the directories; a list reads
+ * sessions one after another while they are revoked together.
  */
-const isOdd = (names: ReadonlyArray<string>) => {
+const isExempt = (names: ReadonlyArray<string>) => {
   const takes = names.flatMap((name) => calls[name]?.takes ?? [])
   const some = (prefix: string) => names.some((name) => name.startsWith(prefix))
   return (names.length > 2 && new Set(takes).size < takes.length) ||
@@ -114,8 +114,8 @@ const isOdd = (names: ReadonlyArray<string>) => {
     (names.includes("list") && (some("revokeSubject") || some("revokeAll")))
 }
 
-/** What is there, as far as anybody can tell. */
-const seen = (store: Store) =>
+/** The sessions in the store, by every way to read them. */
+const stateOf = (store: Store) =>
   Effect.all({
     loads: Effect.forEach([one, two, old, free, spare, third, fourth], (key) => store.load(key, start)),
     finds: Effect.forEach(
@@ -129,7 +129,7 @@ const seen = (store: Store) =>
     count: store.count(start)
   })
 
-/** As text, whatever order the fields are in. */
+/** Encodes a value as text, with sorted fields. */
 const render = (value: unknown) =>
   JSON.stringify(
     value,
@@ -144,7 +144,7 @@ const orders = <A>(all: ReadonlyArray<A>): ReadonlyArray<ReadonlyArray<A>> =>
     ? [all]
     : all.flatMap((first, i) => orders(all.filter((_, j) => j !== i)).map((others) => [first, ...others]))
 
-/** The answers and what is there, for every order of the calls. */
+/** The results and the state, for every sequential order of the calls. */
 const explanations = (names: ReadonlyArray<string>) =>
   Effect.forEach(orders(names), (order) =>
     Effect.gen(function*() {
@@ -152,7 +152,7 @@ const explanations = (names: ReadonlyArray<string>) =>
       yield* furnish(store)
       const answers = new Map<string, unknown>()
       for (const name of order) answers.set(name, yield* run(name, store))
-      return render([names.map((name) => answers.get(name) ?? null), yield* seen(store)])
+      return render([names.map((name) => answers.get(name) ?? null), yield* stateOf(store)])
     }))
 
 interface Waiting {
@@ -160,7 +160,7 @@ interface Waiting {
   readonly go: Deferred.Deferred<void>
 }
 
-/** Lets one step at a time go on: more or less often of the same process as before. */
+/** Runs one step at a time, of a random process. `loyalty`: the probability of taking the next step of the same process. */
 const scheduler = (random: () => number) => {
   const waiting: Array<Waiting> = []
   const loyalty = random()
@@ -186,12 +186,12 @@ const scheduler = (random: () => number) => {
   return { around, pump }
 }
 
-/** Plays calls at once, and says which answers came, and what is there. */
-const played = (names: ReadonlyArray<string>, seed: number) =>
+/** Runs the calls concurrently, and returns their results and the state. */
+const runInterleaved = (names: ReadonlyArray<string>, seed: number) =>
   Effect.gen(function*() {
     const directory = yield* memoryDirectory("files")
-    const quiet = yield* openStore(directory, { durability: "none" })
-    yield* furnish(quiet)
+    const direct = yield* openStore(directory, { durability: "none" })
+    yield* furnish(direct)
     const { around, pump } = scheduler(seededRandom(seed))
     let begun = false
     const stores = yield* Effect.forEach(names, (_, who) =>
@@ -205,40 +205,40 @@ const played = (names: ReadonlyArray<string>, seed: number) =>
       Effect.map(run(names[who] ?? "", store), (answer) =>
         answer ?? null), { concurrency: "unbounded" })
     yield* Fiber.interrupt(pumping)
-    return render([answers, yield* seen(quiet)])
+    return render([answers, yield* stateOf(direct)])
   })
 
 const check = (names: ReadonlyArray<string>, times: number, seed: number) =>
   Effect.gen(function*() {
     const expected = yield* explanations(names)
     for (const i of range(times)) {
-      const actual = yield* Effect.scoped(played(names, seed + i))
+      const actual = yield* Effect.scoped(runInterleaved(names, seed + i))
       assert.include(expected, actual, `${names.join(", ")}, seed ${seed + i}`)
     }
   })
 
 const seed = Number(process.env["SEED"] ?? Math.floor(Math.random() * 2 ** 31))
 
-describe(`steps of several processes, seed ${seed}`, () => {
+describe(`interleaved steps of several processes, seed ${seed}`, () => {
   const names = Object.keys(calls)
 
   for (const [i, first] of names.entries()) {
     it.live(
-      `${first}, and any other call`,
+      `${first} and any other call are linearizable`,
       () =>
         Effect.forEach(
           names.slice(i),
-          (second) => isOdd([first, second]) || first === second ? Effect.void : check([first, second], 2, seed)
+          (second) => isExempt([first, second]) || first === second ? Effect.void : check([first, second], 2, seed)
         )
     )
   }
 
-  it.live("any three calls", () => {
+  it.live("any three calls are linearizable", () => {
     const random = seededRandom(seed)
     const any = () => names[Math.floor(random() * names.length)] ?? ""
     return Effect.forEach(range(75), (i) => {
       const three = [...new Set([any(), any(), any()])]
-      return isOdd(three) ? Effect.void : check(three, 2, seed + 100 * i)
+      return isExempt(three) ? Effect.void : check(three, 2, seed + 100 * i)
     })
   })
 })

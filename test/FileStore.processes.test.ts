@@ -1,14 +1,14 @@
 /**
- * Several processes on one directory.
+ * Several processes that share the directory of a file store.
  */
 import { it } from "@effect/vitest"
 import { Effect, type Scope } from "effect"
+import { aRecord, freshId, freshKey, isAlive, loaded, minute, start, stored } from "effect-session/Fixtures"
 import { chmodSync, chownSync, readdirSync, statSync } from "node:fs"
 import * as Path from "node:path"
 import { assert, describe } from "vitest"
-import { range } from "../src/internal/testing/law.js"
-import { aRecord, freshId, freshKey, isAlive, loaded, minute, start, stored } from "../src/internal/testing/records.js"
 import { bundle, startProcess, startProgram } from "./support/childProcesses.js"
+import { range } from "./support/concurrency.js"
 import { dataOf } from "./support/fileHistory.js"
 import type { Job } from "./support/fileStoreProcess.js"
 import { openStore } from "./support/interceptedFileSystem.js"
@@ -20,9 +20,9 @@ const child = (program: string, job: Job) => startProgram(program, job)
 const live = (title: string, body: Effect.Effect<void, unknown, Scope.Scope>, timeout?: number) =>
   it.scopedLive(title, () => body, timeout)
 
-describe("several processes", () => {
+describe("processes on one directory", () => {
   live(
-    "no update is lost: four of them that increment one session add up",
+    "no update is lost when four processes increment one session",
     Effect.gen(function*() {
       const program = yield* bundle("fileStoreProcess")
       const directory = yield* temporaryDirectory("files")
@@ -39,7 +39,7 @@ describe("several processes", () => {
   )
 
   live(
-    "a hundred thousand reads beside a writer are whole, and no reader goes back in time",
+    "100,000 reads beside a writer are never torn, and no reader sees an older version after a newer one",
     Effect.gen(function*() {
       const program = yield* bundle("fileStoreProcess")
       const directory = yield* temporaryDirectory("files")
@@ -60,14 +60,13 @@ describe("several processes", () => {
           return last.version
         }), { concurrency: "unbounded" })
       yield* writer.kill
-      // It did write meanwhile.
       assert.isAbove(Math.max(...seen), 500)
     }),
     1_800_000
   )
 
   live(
-    "two that remove what has expired share the work: each record is counted once",
+    "two concurrent `removeExpired` count each record once",
     Effect.gen(function*() {
       const program = yield* bundle("fileStoreProcess")
       const directory = yield* temporaryDirectory("files")
@@ -91,11 +90,13 @@ describe("several processes", () => {
 
   for (const umask of [0, 0o777, 0o022]) {
     live(
-      `under the umask ${umask.toString(8).padStart(3, "0")} everything has its mode, and works`,
+      `with umask ${
+        umask.toString(8).padStart(3, "0")
+      }, directories have mode 0700 and files 0600, and the store works`,
       Effect.gen(function*() {
         const program = yield* bundle("fileStoreProcess")
         const parent = yield* temporaryDirectory("files")
-        // To root no mode is an obstacle: as somebody else, then.
+        // Modes do not restrict root, so the test runs as another user.
         const user = process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : {}
         if (user.uid !== undefined) chownSync(parent, user.uid, user.gid)
         chmodSync(parent, 0o755)
@@ -111,7 +112,7 @@ describe("several processes", () => {
           assert.strictEqual((mode & 0o7777).toString(8), statSync(path).isDirectory() ? "700" : "600", path)
         }
         assert.isAbove(all.filter((path) => !statSync(path).isDirectory()).length, 8)
-        // And another process goes on with it.
+        // Another process can use the directory.
         assert.deepStrictEqual(yield* Effect.flatMap(startProgram(program, job, user), ({ lines }) => lines), [
           `"lived"`
         ])
@@ -120,7 +121,7 @@ describe("several processes", () => {
   }
 
   it.scopedLive.skipIf(process.getuid?.() !== 0)(
-    "a process of another user refuses the directory of root, and leaves it as it is",
+    "a process of another user fails to open a directory of root, and leaves it as it is",
     () =>
       Effect.gen(function*() {
         const program = yield* bundle("fileStoreProcess")
@@ -135,7 +136,7 @@ describe("several processes", () => {
   )
 
   live(
-    "a disk that takes no more keeps the session as it was, and everything goes on when there is room again",
+    "writes beyond the file size limit fail and change nothing, and smaller writes succeed",
     Effect.gen(function*() {
       const program = yield* bundle("fileStoreProcess")
       const directory = yield* temporaryDirectory("files")
@@ -147,7 +148,7 @@ describe("several processes", () => {
           !statSync(Path.join(directory, path)).isDirectory()
         )
       const before = filesOf().length
-      // The largest file that this user may write: every system knows this limit, and nobody must be root for it.
+      // The limit on the size of a written file needs no root, unlike a full disk.
       const job: Job = { do: "fill", directory, key, newKey, id, record: aRecord() }
       const { lines } = yield* startProcess("sh", [
         "-c",
@@ -164,7 +165,7 @@ describe("several processes", () => {
       assert.deepStrictEqual([there, createdThen, savedThen], [false, "created", "saved"])
       yield* isAlive(store, { key, record: { ...record, data: `"small"`, version: 2 } }, start)
       yield* store.destroy(newKey)
-      // Nothing of the attempts is left.
+      // The failed writes left no files.
       assert.strictEqual(filesOf().length, before)
     })
   )

@@ -1,13 +1,12 @@
 /**
- * Every write is stopped before each of its steps, as by a process that is killed there or sleeps, and each step is made
- * to fail.
+ * Every write, killed or suspended before each of its file system steps, and with each step failing.
  */
 import { SystemError } from "@effect/platform/Error"
 import { it } from "@effect/vitest"
 import { Effect, Either } from "effect"
+import { freshKey, hour, minute, start } from "effect-session/Fixtures"
 import { SessionStoreError } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
-import { freshKey, hour, minute, start } from "../src/internal/testing/records.js"
 import {
   atEachStep,
   containsExactly,
@@ -30,7 +29,7 @@ const assertUnavailable = (error: unknown) => {
 for (const [name, write] of writes) {
   describe(name, () => {
     it.live(
-      "killed before any of its steps, it was done or not, and the next process goes on",
+      "killed before any step: the write is complete or has changed nothing, and the next process can write",
       () =>
         Effect.gen(function*() {
           const steps = yield* atEachStep(
@@ -50,7 +49,7 @@ for (const [name, write] of writes) {
     )
 
     it.live(
-      "asleep before any of its steps until it was swept, it goes on, or says that it could not",
+      "suspended before any step until its files are swept: the write completes, or fails with `unavailable`",
       () =>
         atEachStep(
           write,
@@ -71,7 +70,7 @@ for (const [name, write] of writes) {
     )
 
     it.live(
-      "asleep before any of its steps for less than an hour, it goes on as if nothing had been",
+      "suspended before any step for less than an hour: the write completes",
       () =>
         atEachStep(
           write,
@@ -81,7 +80,7 @@ for (const [name, write] of writes) {
               yield* healthy.removeExpired({ now: Date.now() + 58 * minute, limit: 100 })
               assert.isTrue(Either.isRight(yield* resumed))
               yield* containsExactly(healthy, written, written.after)
-              // Its id is still its own.
+              // The id is still reserved.
               for (const { record } of written.after) {
                 assert.strictEqual(yield* healthy.create(freshKey(), record, start), "exists")
               }
@@ -90,7 +89,7 @@ for (const [name, write] of writes) {
     )
 
     it.live(
-      "with any of its steps failing, it was done or not, and says so if it was not",
+      "with any step failing: the write is complete, or fails with `unavailable` and has changed nothing",
       () =>
         atEachStep(
           write,
@@ -98,10 +97,10 @@ for (const [name, write] of writes) {
           ({ done, healthy, root, written }, outcome) =>
             Effect.gen(function*() {
               if (outcome === undefined) {
-                return yield* Effect.dieMessage("it did not end")
+                return yield* Effect.dieMessage("the write did not end")
               }
               if (Either.isLeft(outcome)) assertUnavailable(outcome.left)
-              // Cleaning up may fail in silence: what counts is done.
+              // A failed removal of old files is ignored, because the write has taken effect.
               const there = Either.isRight(outcome) || done.some(isCommitStep) ? written.after : written.before
               yield* containsExactly(healthy, written, there)
               yield* isWritable(healthy, there)

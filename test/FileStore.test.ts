@@ -1,6 +1,7 @@
 import { it } from "@effect/vitest"
 import { Effect, Option, Redacted } from "effect"
-import { SessionToken, StoredEngine } from "effect-session"
+import { StoredEngine } from "effect-session"
+import { aRecord, freshKey, hour, isAlive, isDead, minute, start, stored } from "effect-session/Fixtures"
 import { SessionConfigError } from "effect-session/SessionConfigError"
 import { SessionStoreError } from "effect-session/SessionStore"
 import {
@@ -16,27 +17,27 @@ import {
 } from "node:fs"
 import * as Path from "node:path"
 import { assert, describe } from "vitest"
-import { shardOf, spell } from "../src/internal/file/names.js"
-import { aRecord, freshKey, hour, isAlive, isDead, minute, start, stored } from "../src/internal/testing/records.js"
-import { furnish, reads, works, writes } from "./support/databases.js"
+import * as Tokens from "../src/internal/crypto/sessionToken.js"
+import { encodeName, shardOf } from "../src/internal/file/names.js"
 import type { Step } from "./support/interceptedFileSystem.js"
 import { interceptedFileStore, openStore } from "./support/interceptedFileSystem.js"
+import { furnish, reads, works, writes } from "./support/storeCalls.js"
 import { temporaryDirectory } from "./support/temporaryDirectories.js"
 
-/** Every file and directory below one, with its mode. */
+/** Lists every file and directory below `root`, with its mode. */
 const treeOf = (root: string): ReadonlyArray<readonly [path: string, mode: number]> =>
   readdirSync(root, { recursive: true, encoding: "utf8" })
     .map((path) => [path, statSync(Path.join(root, path)).mode & 0o7777] as const)
 
-describe("the directory", () => {
-  it.scopedLive("is made if it is missing, for its owner only", () =>
+describe("the directory of a FileStore", () => {
+  it.scopedLive("is created with mode 0700 if it is missing", () =>
     Effect.gen(function*() {
       const directory = Path.join(yield* temporaryDirectory("files"), "var/lib/sessions")
       yield* works(yield* openStore(directory))
       assert.strictEqual(statSync(directory).mode & 0o7777, 0o700)
     }))
 
-  it.scopedLive("holds directories of mode 0700 and files of mode 0600 only", () =>
+  it.scopedLive("contains only directories of mode 0700 and files of mode 0600", () =>
     Effect.gen(function*() {
       const directory = yield* temporaryDirectory("files")
       const store = yield* openStore(directory)
@@ -49,27 +50,27 @@ describe("the directory", () => {
       assert.isAbove(treeOf(directory).length, 20)
     }))
 
-  const refused = (name: string, spoil: (directory: string) => void, problem: RegExp) =>
-    it.scopedLive(`is refused if ${name}`, () =>
+  const rejected = (name: string, arrange: (directory: string) => void, problem: RegExp) =>
+    it.scopedLive(`is rejected if ${name}`, () =>
       Effect.gen(function*() {
         const directory = Path.join(yield* temporaryDirectory("files"), "sessions")
         mkdirSync(directory)
-        spoil(directory)
+        arrange(directory)
         const error = yield* Effect.flip(openStore(directory))
         assert.instanceOf(error, SessionConfigError)
         assert.match(error.message, problem)
         assert.include(error.message, directory)
       }))
 
-  refused("it is a file", (directory) => {
+  rejected("it is a file", (directory) => {
     renameSync(directory, `${directory}.old`)
     writeFileSync(directory, "")
   }, /is not a directory/)
-  it.scopedLive("is refused if it cannot be made", () =>
+  it.scopedLive("is rejected if it cannot be created", () =>
     Effect.gen(function*() {
       const parent = Path.join(yield* temporaryDirectory("files"), "file")
       writeFileSync(parent, "")
-      // Not even root makes a directory below a file.
+      // Not even root can create a directory below a file.
       const error = yield* Effect.flip(openStore(Path.join(parent, "sessions")))
       assert.instanceOf(error, SessionConfigError)
       assert.match(
@@ -77,28 +78,36 @@ describe("the directory", () => {
         /file\/sessions cannot be used \(.*\)\. Give the store a directory that this process owns and may write/
       )
     }))
-  refused("its group may write to it", (directory) => chmodSync(directory, 0o770), /writable by others/)
-  refused("everybody may write to it", (directory) => chmodSync(directory, 0o702), /writable by others/)
-  // Whoever is first there would own what is in it.
-  refused("it is like /tmp", (directory) => chmodSync(directory, 0o1777), /writable by others.*chmod go-w/)
-  refused("a part of it is a file", (directory) => writeFileSync(Path.join(directory, "ids"), ""), /is not a directory/)
-  refused("a part of it is a link to elsewhere", (directory) => {
+  rejected("its group has write permission", (directory) => chmodSync(directory, 0o770), /writable by others/)
+  rejected("others have write permission", (directory) => chmodSync(directory, 0o702), /writable by others/)
+  // Another user could create the directories below it first, and would own them.
+  rejected(
+    "it is writable by others and has the sticky bit, like /tmp",
+    (directory) => chmodSync(directory, 0o1777),
+    /writable by others.*chmod go-w/
+  )
+  rejected(
+    "a directory below it is a file",
+    (directory) => writeFileSync(Path.join(directory, "ids"), ""),
+    /is not a directory/
+  )
+  rejected("a directory below it is a symbolic link", (directory) => {
     mkdirSync(`${directory}.elsewhere`)
     symlinkSync(`${directory}.elsewhere`, Path.join(directory, "records"))
   }, /symbolic link/)
-  refused("a part of it was writable by others, who may have put something into it", (directory) => {
+  rejected("a directory below it is writable by others", (directory) => {
     mkdirSync(Path.join(directory, "records"))
     chmodSync(Path.join(directory, "records"), 0o777)
   }, /records is writable by others.*chmod go-w/)
-  refused("it is a link to a directory", (directory) => {
+  rejected("it is a symbolic link", (directory) => {
     renameSync(directory, `${directory}.elsewhere`)
     symlinkSync(`${directory}.elsewhere`, directory)
   }, /symbolic link.*Name the directory itself/)
-  refused("everybody may write to a directory above it", (directory) => {
+  rejected("a directory above it is writable by others and has no sticky bit", (directory) => {
     chmodSync(Path.dirname(directory), 0o777)
-  }, /Everybody may write to .* chmod o-w/)
+  }, /is writable by everyone.*chmod o-w/)
 
-  it.scopedLive("is refused if it is a link to nothing, and nothing is made there", () =>
+  it.scopedLive("is rejected if it is a dangling symbolic link, and nothing is created at the target", () =>
     Effect.gen(function*() {
       const parent = yield* temporaryDirectory("files")
       const directory = Path.join(parent, "sessions")
@@ -109,7 +118,7 @@ describe("the directory", () => {
       assert.deepStrictEqual(readdirSync(parent), ["sessions"])
     }))
 
-  it.scopedLive("may be below a link, and below a directory with the sticky bit", () =>
+  it.scopedLive("may be below a symbolic link, and below a directory with the sticky bit", () =>
     Effect.gen(function*() {
       const parent = yield* temporaryDirectory("files")
       mkdirSync(Path.join(parent, "shared"))
@@ -123,7 +132,7 @@ describe("the directory", () => {
 
   for (const part of [".", "records"]) {
     asRoot(
-      `is refused by root if ${part === "." ? "it" : "a part of it"} belongs to another user`,
+      `is rejected for root if ${part === "." ? "it" : "a directory below it"} belongs to another user`,
       () =>
         Effect.gen(function*() {
           const directory = yield* temporaryDirectory("files")
@@ -144,7 +153,7 @@ describe("the directory", () => {
       yield* works(yield* openStore(directory))
     }))
 
-  it.scopedLive("when it goes away, every call is an error: nobody becomes anonymous", () =>
+  it.scopedLive("if it disappears, every call fails with `unavailable`: no session is reported as absent", () =>
     Effect.gen(function*() {
       const directory = Path.join(yield* temporaryDirectory("files"), "sessions")
       const store = yield* openStore(directory)
@@ -164,11 +173,11 @@ describe("the directory", () => {
     }))
 })
 
-describe("paths", () => {
+describe("paths of a FileStore", () => {
   const name = /^(?:[0-9a-f_]+|p|[mcx][0-9a-f]+(?:_-?[0-9a-f.]+)*)$/
 
-  /** A store that notes every path that it uses. */
-  const noting = (directory: string) =>
+  /** A store that records its file system steps. */
+  const recording = (directory: string) =>
     Effect.gen(function*() {
       const steps: Array<Step> = []
       const store = yield* interceptedFileStore(directory, (step, run) => {
@@ -186,7 +195,7 @@ describe("paths", () => {
       assert.include(["records", "ids", "subjects", "epochs", "scratch"], family)
       assert.isAtMost(names.length, 3, path)
       for (const part of names) assert.match(part, name)
-      // What some file systems cannot take, or take for something else.
+      // The limit of most file systems.
       for (const part of names) assert.isAtMost(part.length, 255)
     }
   }
@@ -209,10 +218,10 @@ describe("paths", () => {
     "\u{1f600}"
   ]
 
-  it.scopedLive("F7: are made of hashes, hex and numbers, whatever namespace and subject are", () =>
+  it.scopedLive("contain only hashes, hex and numbers, for any namespace and subject", () =>
     Effect.gen(function*() {
       const directory = yield* temporaryDirectory("files")
-      const { steps, store } = yield* noting(directory)
+      const { steps, store } = yield* recording(directory)
       for (const text of hostile) {
         const one = yield* stored(store, { namespace: text, subject: text, writeId: text, data: text })
         yield* isAlive(store, one, start)
@@ -229,10 +238,10 @@ describe("paths", () => {
       assertOurs(directory, steps)
     }))
 
-  it.scopedLive("F7: are not made of what a visitor sends", () =>
+  it.scopedLive("contain nothing of a cookie's value", () =>
     Effect.gen(function*() {
       const directory = yield* temporaryDirectory("files")
-      const { steps, store } = yield* noting(directory)
+      const { steps, store } = yield* recording(directory)
       const engine = yield* StoredEngine.make(store).bind({ namespace: "test", cookieName: "session" })
       const values = hostile.flatMap((text) => [text, `r1.${text}`])
       for (const value of values) {
@@ -240,17 +249,17 @@ describe("paths", () => {
         yield* engine.destroy(Redacted.make(value))
       }
       assert.deepStrictEqual(steps, [])
-      const token = SessionToken.fromBytes(new Uint8Array(SessionToken.byteLength))
+      const token = Tokens.fromBytes(new Uint8Array(Tokens.byteLength))
       assert.isTrue(Option.isNone(yield* engine.open(token, start)))
       assert.isAbove(steps.length, 0)
       assertOurs(directory, steps)
       for (const path of steps.flatMap(({ paths }) => paths)) {
         assert.notInclude(path, Redacted.value(token))
-        assert.notInclude(path, spell(Redacted.value(token)))
+        assert.notInclude(path, encodeName(Redacted.value(token)))
       }
     }))
 
-  it.scopedLive("F7: a link that somebody planted is not written through", () =>
+  it.scopedLive("the store does not write through a planted symbolic link", () =>
     Effect.gen(function*() {
       const directory = yield* temporaryDirectory("files")
       const outside = Path.join(yield* temporaryDirectory("outside"), "file")
@@ -258,15 +267,15 @@ describe("paths", () => {
       const store = yield* openStore(directory)
       const one = yield* stored(store)
       const { id, key } = { id: aRecord().id, key: freshKey() }
-      // The names that can be known beforehand: those of the id, and of the key.
-      const claim = readdirSync(Path.join(directory, "ids", shardOf(spell(one.record.id))))
+      // The predictable names are those of an id and of a key.
+      const reservation = readdirSync(Path.join(directory, "ids", shardOf(encodeName(one.record.id))))
         .find((name) => name.split("_").length === 2)
-        ?.replace(spell(one.record.id), spell(id)) ?? ""
-      mkdirSync(Path.join(directory, "ids", shardOf(spell(id))), { recursive: true })
-      symlinkSync(outside, Path.join(directory, "ids", shardOf(spell(id)), claim))
+        ?.replace(encodeName(one.record.id), encodeName(id)) ?? ""
+      mkdirSync(Path.join(directory, "ids", shardOf(encodeName(id))), { recursive: true })
+      symlinkSync(outside, Path.join(directory, "ids", shardOf(encodeName(id)), reservation))
       assert.strictEqual(yield* store.create(freshKey(), aRecord({ id }), start), "exists")
-      mkdirSync(Path.join(directory, "records", shardOf(spell(key))), { recursive: true })
-      symlinkSync(outside, Path.join(directory, "records", shardOf(spell(key)), spell(key)))
+      mkdirSync(Path.join(directory, "records", shardOf(encodeName(key))), { recursive: true })
+      symlinkSync(outside, Path.join(directory, "records", shardOf(encodeName(key)), encodeName(key)))
       assert.strictEqual(yield* store.create(key, aRecord(), start), "exists")
       assert.strictEqual(yield* store.rotate(one.key, key, one.record, { expectedVersion: 1, now: start }), "conflict")
       assert.strictEqual(readFileSync(outside, "utf8"), "precious")
@@ -274,11 +283,11 @@ describe("paths", () => {
     }))
 })
 
-describe("a session's files", () => {
+describe("the files of a session", () => {
   const filesOf = (directory: string) =>
     treeOf(directory).map(([path]) => path).filter((path) => !statSync(Path.join(directory, path)).isDirectory())
 
-  it.scopedLive("are as many after a thousand writes as after one, and none when it has ended", () =>
+  it.scopedLive("do not grow in number with writes, and are gone after the session has ended", () =>
     Effect.gen(function*() {
       const directory = yield* temporaryDirectory("files")
       const store = yield* openStore(directory, { durability: "none" })
@@ -296,7 +305,7 @@ describe("a session's files", () => {
       assert.deepStrictEqual(filesOf(directory), [])
     }))
 
-  it.scopedLive("a lifetime that a save shortens is not prolonged by touches before it", () =>
+  it.scopedLive("an earlier touch does not prolong a lifetime that a save shortens", () =>
     Effect.gen(function*() {
       const store = yield* openStore(yield* temporaryDirectory("files"))
       const { key, record } = yield* stored(store)

@@ -15,7 +15,7 @@ describe("a secret", () => {
   const short = "has less than 32 bytes"
   const few = "has few different bytes"
   const pattern = "is a pattern"
-  const sample = "is a sample, or contains a word that everybody tries first"
+  const sample = "is a sample, or contains a common word"
   const text = "is text, not random bytes"
   const unreadable = "is neither base64url nor hex"
 

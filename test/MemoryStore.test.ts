@@ -1,24 +1,14 @@
 import { it } from "@effect/vitest"
 import { Effect, FastCheck } from "effect"
 import { MemoryStore } from "effect-session"
+import { aRecord, freshKey, hour, isAlive, isDead, isThere, minute, start, stored } from "effect-session/Fixtures"
 import { assert, describe } from "vitest"
-import { range } from "../src/internal/testing/law.js"
-import {
-  aRecord,
-  freshKey,
-  hour,
-  isAlive,
-  isDead,
-  isThere,
-  minute,
-  start,
-  stored
-} from "../src/internal/testing/records.js"
+import { range } from "./support/concurrency.js"
 
 const expiring = (at: number) => ({ expiry: { at, deadline: undefined, lifetime: undefined } })
 
-describe("a bounded store in memory", () => {
-  it.effect("that is full drops what has expired, and only then the oldest", () =>
+describe("MemoryStore with a capacity", () => {
+  it.effect("when full, evicts expired sessions first, then the oldest one", () =>
     Effect.gen(function*() {
       const store = MemoryStore.make({ capacity: 3 })
       const now = start + minute
@@ -33,11 +23,11 @@ describe("a bounded store in memory", () => {
       const fifth = yield* stored(store)
       yield* isDead(store, oldest, start)
       for (const one of [third, fourth, fifth]) yield* isAlive(store, one, now)
-      // What was dropped leaves nothing behind: its key and its id are free again.
+      // The key and the id of an evicted session are free again.
       assert.strictEqual(yield* store.create(oldest.key, oldest.record, now), "created")
     }))
 
-  it.effect("that is full has room for a rotation", () =>
+  it.effect("when full, a rotation evicts no other session", () =>
     Effect.gen(function*() {
       const store = MemoryStore.make({ capacity: 2 })
       const other = yield* stored(store)
@@ -52,7 +42,7 @@ describe("a bounded store in memory", () => {
     }))
 
   it.effect.prop(
-    "that is full drops the session that was inserted first, whatever was deleted, saved and inserted again before",
+    "when full, evicts the session that was inserted first, after any sequence of deletes, saves and inserts",
     [FastCheck.array(FastCheck.tuple(FastCheck.integer({ min: 0, max: 3 }), FastCheck.nat(19)), {
       maxLength: 400,
       size: "max"

@@ -3,13 +3,13 @@ import { Data, Equal } from "effect"
 import * as Merge from "effect-session/Merge"
 import * as fc from "fast-check"
 
-// Whole numbers whose sums are exact: addition of fractions is not associative in itself.
+// Whole numbers, so that sums are exact: floating-point addition is not associative.
 const whole = fc.integer({ min: -(2 ** 40), max: 2 ** 40 })
 const set = fc.uniqueArray(fc.constantFrom("a", "b", "c", "d", "e", "f"))
 const date = fc.date({ noInvalidDate: true })
 
 describe("max", () => {
-  it("does not depend on the order of the two", () => {
+  it("does not depend on the order of the two requests", () => {
     fc.assert(
       fc.property(whole, whole, whole, (base, a, b) => assert.strictEqual(Merge.max(base, a, b), Merge.max(base, b, a)))
     )
@@ -23,7 +23,7 @@ describe("max", () => {
     )
   })
 
-  it("is one of the two and not less than either, for numbers, bigints, texts and dates", () => {
+  it("returns one of the two, not less than the other, for numbers, bigints, strings and dates", () => {
     const law = <A extends number | bigint | string | Date>(arbitrary: fc.Arbitrary<A>) =>
       fc.assert(fc.property(arbitrary, arbitrary, arbitrary, (base, a, b) => {
         const larger = Merge.max(base, a, b)
@@ -36,12 +36,12 @@ describe("max", () => {
     law<Date>(date)
   })
 
-  it("where theirs is the base, what this request raised stays", () =>
+  it("returns mine if theirs is the base and mine is larger", () =>
     fc.assert(
       fc.property(whole, fc.nat(), (base, more) => assert.strictEqual(Merge.max(base, base + more, base), base + more))
     ))
 
-  it("gives the same for three requests in any order", () =>
+  it("returns the same for three requests in any order", () =>
     fc.assert(fc.property(whole, whole, whole, whole, (base, a, b, c) =>
       assert.strictEqual(
         Merge.max(base, c, Merge.max(base, b, a)),
@@ -50,18 +50,18 @@ describe("max", () => {
 })
 
 describe("sum", () => {
-  it("does not depend on the order of the two", () =>
+  it("does not depend on the order of the two requests", () =>
     fc.assert(
       fc.property(whole, whole, whole, (base, a, b) => assert.strictEqual(Merge.sum(base, a, b), Merge.sum(base, b, a)))
     ))
 
-  it("where theirs is the base, gives mine, and where mine is the base, theirs", () =>
+  it("returns the changed value if the other equals the base", () =>
     fc.assert(fc.property(whole, whole, (base, changed) => {
       assert.strictEqual(Merge.sum(base, changed, base), changed)
       assert.strictEqual(Merge.sum(base, base, changed), changed)
     })))
 
-  it("L1: adds every difference: n requests that each added their own all count", () =>
+  it("L1: adds every difference, so n concurrent additions all count", () =>
     fc.assert(fc.property(whole, fc.array(fc.integer({ min: -1000, max: 1000 })), (base, added) =>
       assert.strictEqual(
         added.reduce((stored, more) => Merge.sum(base, base + more, stored), base),
@@ -72,24 +72,24 @@ describe("sum", () => {
 describe("union", () => {
   const sorted = (items: ReadonlyArray<string>) => [...items].sort()
 
-  it("does not depend on the order of the two, up to the order of the items", () =>
+  it("does not depend on the order of the two requests, up to the order of the items", () =>
     fc.assert(
       fc.property(set, set, set, (base, a, b) =>
         assert.deepStrictEqual(sorted(Merge.union(base, a, b)), sorted(Merge.union(base, b, a))))
     ))
 
-  it("where theirs is the base, gives mine, and where mine is the base, theirs", () =>
+  it("returns the changed value if the other equals the base", () =>
     fc.assert(fc.property(set, set, (base, changed) => {
       assert.deepStrictEqual(sorted(Merge.union(base, changed, base)), sorted(changed))
       assert.deepStrictEqual(Merge.union(base, base, changed), changed)
     })))
 
-  it("where both made the same change, gives it once", () =>
+  it("returns a change that both made once", () =>
     fc.assert(
       fc.property(set, set, (base, changed) => assert.deepStrictEqual(Merge.union(base, changed, changed), changed))
     ))
 
-  it("L1: holds what either added, and nothing that either removed, and each item once", () =>
+  it("L1: contains each item that either added, and none that either removed, once", () =>
     fc.assert(fc.property(set, set, set, (base, mine, theirs) => {
       const merged = Merge.union(base, mine, theirs)
       const expected = new Set(
@@ -109,7 +109,7 @@ describe("union", () => {
 })
 
 describe("union of plain objects", () => {
-  it("knows them by their content, whichever decoding they came from", () => {
+  it("compares them by content", () => {
     const item = (sku: string) => ({ sku, options: ["a"] })
     const base = [item("tea"), item("cup")]
     const merged = Merge.union(base, base.slice(1), [item("tea"), item("cup"), item("pot")])

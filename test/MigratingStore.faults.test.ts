@@ -1,22 +1,21 @@
 import { it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, Option, Stream } from "effect"
 import { MemoryStore } from "effect-session"
+import type { Stored } from "effect-session/Fixtures"
+import { freshKey, hour, isAlive, isThere, minute, start, stored } from "effect-session/Fixtures"
 import * as MigratingStore from "effect-session/MigratingStore"
 import { SessionStoreError } from "effect-session/SessionStore"
 import type { Corrupt, Located, Store } from "effect-session/SessionStore"
+import { FaultyStore } from "effect-session/testing"
 import { assert, describe } from "vitest"
-import { intercepted } from "../src/internal/store/intercepted.js"
-import type { Stored } from "../src/internal/testing/records.js"
-import { freshKey, hour, isAlive, isThere, minute, start, stored } from "../src/internal/testing/records.js"
-import { corruptible } from "./support/corruptibleStore.js"
 import { dyingAfter, farExpiry } from "./support/migrationRaces.js"
 
 const memories = () => ({ a: MemoryStore.make(), b: MemoryStore.make() })
 
-describe("the way back, with the two stores exchanged", () => {
+describe("a reversed migration", () => {
   for (const done of [0, 1, 2, 3, 4, 5]) {
     for (const phase of ["prepare", "move"] as const) {
-      it.live(`${phase}: after a process of the way there died after ${done} writes`, () =>
+      it.live(`${phase}: after a process of the forward migration died after ${done} writes`, () =>
         Effect.gen(function*() {
           const { a, b } = memories()
           const one = yield* stored(a, { expiry: farExpiry })
@@ -28,7 +27,7 @@ describe("the way back, with the two stores exchanged", () => {
   }
 })
 
-describe("a copy on its way that has expired before the session", () => {
+describe("an arriving copy that has expired before the session", () => {
   it.live("the session can be read", () =>
     Effect.gen(function*() {
       const { a, b } = memories()
@@ -36,7 +35,7 @@ describe("a copy on its way that has expired before the session", () => {
       // prepare: located in the old store, about to touch
       const atTouch = yield* Deferred.make<void>()
       const go = yield* Deferred.make<void>()
-      const slowA = intercepted(a, (operation, call) =>
+      const slowA = FaultyStore.intercept(a, (operation, call) =>
         operation === "touch"
           ? Effect.zipRight(
             Deferred.succeed(atTouch, undefined),
@@ -63,15 +62,15 @@ describe("a copy on its way that has expired before the session", () => {
     }))
 })
 
-describe("a logout with the old token while the session moves and its token is exchanged", () => {
-  it.live("the exchange was acknowledged: the new token lives", () =>
+describe("a logout with the old token while the session moves and is rotated", () => {
+  it.live("after an acknowledged rotation the new token stays valid", () =>
     Effect.gen(function*() {
       const { a, b } = memories()
       const one = yield* stored(a)
       const newKey = freshKey()
       const looked = yield* Deferred.make<void>()
       const go = yield* Deferred.make<void>()
-      const slowA = intercepted(a, (operation, call) =>
+      const slowA = FaultyStore.intercept(a, (operation, call) =>
         operation === "load"
           ? Effect.zipLeft(call, Effect.zipRight(Deferred.succeed(looked, undefined), Deferred.await(go)))
           : call)
@@ -84,12 +83,12 @@ describe("a logout with the old token while the session moves and its token is e
       assert.isTrue(yield* isThere(store, newKey, start))
     }))
 
-  it.live("the new token is half-way: it lives, too", () =>
+  it.live("during the migration of the new token it stays valid", () =>
     Effect.gen(function*() {
       const { a, b } = memories()
       const one = yield* stored(a)
       const newKey = freshKey()
-      const slowA = intercepted(a, (operation, call) =>
+      const slowA = FaultyStore.intercept(a, (operation, call) =>
         operation === "load"
           ? Effect.zipLeft(
             call,
@@ -108,12 +107,12 @@ describe("a logout with the old token while the session moves and its token is e
     }))
 })
 
-describe("a copy of what cannot be reached", () => {
-  it.live("is shown as it is, and does not move", () =>
+describe("a stale record", () => {
+  it.live("is returned as it is, and is not moved", () =>
     Effect.gen(function*() {
       const { a, b } = memories()
       const one = yield* stored(a)
-      const unavailable = intercepted(
+      const unavailable = FaultyStore.intercept(
         a,
         (operation) => Effect.fail(new SessionStoreError({ operation, reason: "unavailable" }))
       )
@@ -126,28 +125,28 @@ describe("a copy of what cannot be reached", () => {
     }))
 })
 
-describe("a row that is no record", () => {
-  it.live("can be logged out of, as without a move", () =>
+describe("a corrupt row", () => {
+  it.live("can be destroyed, as without a migration", () =>
     Effect.gen(function*() {
       const { a, b } = memories()
       const one = yield* stored(a)
-      const corrupt = intercepted(a, (operation, call) =>
+      const corrupt = FaultyStore.intercept(a, (operation, call) =>
         operation === "load" ? Effect.fail(new SessionStoreError({ operation, reason: "corrupt" })) : call)
       yield* MigratingStore.make(corrupt, b, { phase: "move" }).destroy(one.key)
     }))
 })
 
-describe("a record that is damaged while sessions move", () => {
+describe("a corrupt record during a migration", () => {
   /** A store in which this one cannot be read, under whatever key. */
   const spoilt = (whole: Store, { record }: Stored) => {
-    const { damaged, store } = corruptible(whole)
-    damaged.add(record.id)
+    const { corruptIds, store } = FaultyStore.corruptible(whole)
+    corruptIds.add(record.id)
     return store
   }
   const damagedIn = (page: ReadonlyArray<Located | Corrupt>) => page.filter((one) => "error" in one).map(({ id }) => id)
 
   for (const done of [0, 1, 2, 3, 4, 5]) {
-    it.live(`in the old store, after a move died after ${done} writes: it is shown as load shows it`, () =>
+    it.live(`in the old store, after a migration died after ${done} writes: scan and load report it alike`, () =>
       Effect.gen(function*() {
         const { a, b } = memories()
         const one = yield* stored(a, { expiry: farExpiry })
@@ -169,7 +168,7 @@ describe("a record that is damaged while sessions move", () => {
       }))
   }
 
-  it.live("copy moves all others, whichever store it is in, and gives the two", () =>
+  it.live("copy moves all other sessions, whichever store holds the corrupt record, and reports the corrupt ones", () =>
     Effect.gen(function*() {
       const { a, b } = memories()
       const all = yield* Effect.forEach(Array.from({ length: 9 }), () => stored(a, { expiry: farExpiry }))
@@ -189,7 +188,7 @@ describe("a record that is damaged while sessions move", () => {
       yield* Effect.forEach(all, (one) => isAlive(b, one, start))
     }))
 
-  it.live("copy on the way back moves all others, too", () =>
+  it.live("copy of a reversed migration moves all other sessions too", () =>
     Effect.gen(function*() {
       const { a, b } = memories()
       const [one, good] = [yield* stored(a, { expiry: farExpiry }), yield* stored(b, { expiry: farExpiry })]

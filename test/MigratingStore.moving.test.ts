@@ -1,20 +1,21 @@
 import { it } from "@effect/vitest"
 import { Effect, Fiber, Stream, TestClock } from "effect"
 import { MemoryStore } from "effect-session"
+import { freshKey, isAlive, isDead, isKeyDead, start, stored } from "effect-session/Fixtures"
 import * as MigratingStore from "effect-session/MigratingStore"
 import { assert, describe } from "vitest"
-import { range } from "../src/internal/testing/law.js"
-import { freshKey, isAlive, isDead, isKeyDead, start, stored } from "../src/internal/testing/records.js"
+import { range } from "./support/concurrency.js"
+import { freshPrefix, sqlStore } from "./support/localStores.js"
 import { dyingAfter } from "./support/migrationRaces.js"
 import { migrateThereAndBack } from "./support/migrationUnderLoad.js"
-import { freshPrefix, ofRedis, postgresClient, redisClient, redisStore, sqlStore } from "./support/stores.js"
+import { ofRedis, postgresClient, redisClient, redisStore } from "./support/serverClients.js"
 
 const prefix = freshPrefix()
 const stages = ["old alone", "prepare", "move", "copy", "new alone"]
 
 // The same with 100,000: `npm run bench -- move`.
 for (const redis of ofRedis(redisStore(redisClient, prefix))) {
-  it.live("5,000 sessions in use go from Postgres to Redis and back: no logout, and no update is lost", () => {
+  it.live("moving 5,000 sessions in use from Postgres to Redis and back ends none and loses no update", () => {
     const seed = Number(process.env.SEED ?? Date.now() % 1_000_000)
     const postgres = sqlStore(postgresClient({ maxConnections: 4 }), prefix)
     const options = { sessions: 5000, visitors: 4, pause: 10, requests: 100, seed }
@@ -39,7 +40,7 @@ for (const redis of ofRedis(redisStore(redisClient, prefix))) {
   }, 1_800_000)
 }
 
-describe("all turn round, and a process died in the middle of a move", () => {
+describe("a reversed migration after a process died in the middle of a move", () => {
   /** A session whose move ended after so many writes, and what brings everything back, when nobody can be late any more. */
   const half = (done: number) =>
     Effect.gen(function*() {
@@ -57,7 +58,7 @@ describe("all turn round, and a process died in the middle of a move", () => {
     })
 
   for (const done of range(6)) {
-    it.effect(`after ${done} writes: copy brings it back, to where it is found without the other store`, () =>
+    it.effect(`after ${done} writes: copy moves the session back to the old store completely`, () =>
       Effect.gen(function*() {
         const { back, first, one, second } = yield* half(done)
         yield* back
@@ -65,7 +66,7 @@ describe("all turn round, and a process died in the middle of a move", () => {
         assert.deepStrictEqual(yield* second.count(start), { current: 0, expired: 0 })
       }))
 
-    it.effect(`after ${done} writes: what ended meanwhile stays dead, and nothing is left over`, () =>
+    it.effect(`after ${done} writes: sessions that ended meanwhile stay ended, and no record is left`, () =>
       Effect.gen(function*() {
         const { back, first, one, second } = yield* half(done)
         yield* first.destroy(one.key)
@@ -77,7 +78,7 @@ describe("all turn round, and a process died in the middle of a move", () => {
   }
 
   for (const done of [1, 2, 3, 4]) {
-    it.effect(`after ${done} writes: before that it is where it arrived, and in use`, () =>
+    it.effect(`after ${done} writes: before that the session can be used in the store that it arrived in`, () =>
       Effect.gen(function*() {
         const { copying, first, one, second } = yield* half(done)
         const fiber = yield* Effect.fork(copying)
@@ -98,7 +99,7 @@ describe("all turn round, and a process died in the middle of a move", () => {
         assert.deepStrictEqual(yield* second.count(start), { current: 0, expired: 0 })
       }))
 
-    it.effect(`after ${done} writes: so it is if its token was exchanged meanwhile`, () =>
+    it.effect(`after ${done} writes: the same holds if the session was rotated meanwhile`, () =>
       Effect.gen(function*() {
         const { back, first, one, second } = yield* half(done)
         const store = MigratingStore.make(second, first, { phase: "move" })

@@ -1,13 +1,13 @@
 import { it } from "@effect/vitest"
 import { Effect, Layer, Redacted, Schema } from "effect"
 import { MemoryStore, Session, StoredEngine } from "effect-session"
+import { isAlive, start, stored } from "effect-session/Fixtures"
 import * as Keyring from "effect-session/Keyring"
 import * as MigratingStore from "effect-session/MigratingStore"
 import * as SealedStore from "effect-session/SealedStore"
 import { SessionStore } from "effect-session/SessionStore"
 import type { Store } from "effect-session/SessionStore"
 import { assert } from "vitest"
-import { isAlive, start, stored } from "../src/internal/testing/records.js"
 import { visit } from "./support/requestWithoutHttp.js"
 
 const keyOf = (id: string, seed: number): Keyring.Key => ({
@@ -20,7 +20,7 @@ const keyOf = (id: string, seed: number): Keyring.Key => ({
 class Cart extends Session.Tag<Cart>()("test/SealedMove", {
   schema: Schema.Struct({ items: Schema.optionalWith(Schema.Number, { default: () => 0 }) })
 }) {}
-it.scoped("data that only its token opens moves, is updated and rotated on the way", () =>
+it.scoped("sealed data is moved, updated and rotated during a migration", () =>
   Effect.gen(function*() {
     const a = MemoryStore.make(), b = MemoryStore.make()
     const server = (store: Store) =>
@@ -51,7 +51,7 @@ it.scoped("data that only its token opens moves, is updated and rotated on the w
   }))
 
 for (const where of ["above both", "below, in the old", "below, in the new"] as const) {
-  it.live(`sealed ${where} store: a session that moves opens as what it was`, () =>
+  it.live(`sealed ${where} store: a session that was moved can be unsealed`, () =>
     Effect.gen(function*() {
       const [a, b] = [MemoryStore.make(), MemoryStore.make()]
       const [from, to] = where === "below, in the old"

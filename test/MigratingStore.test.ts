@@ -1,14 +1,6 @@
 import { it } from "@effect/vitest"
 import { Chunk, Effect, Layer, Option, Stream } from "effect"
 import { MemoryStore } from "effect-session"
-import * as MigratingStore from "effect-session/MigratingStore"
-import { SessionStore, SessionStoreError } from "effect-session/SessionStore"
-import type { Store } from "effect-session/SessionStore"
-import { storeLaws } from "effect-session/testing"
-import { assert, describe } from "vitest"
-import { intercepted, type Interception } from "../src/internal/store/intercepted.js"
-import type { Scene } from "../src/internal/testing/interleave.js"
-import { equal, holds, range } from "../src/internal/testing/law.js"
 import {
   freshKey,
   hour,
@@ -21,7 +13,15 @@ import {
   start,
   type Stored,
   stored
-} from "../src/internal/testing/records.js"
+} from "effect-session/Fixtures"
+import * as MigratingStore from "effect-session/MigratingStore"
+import { SessionStore, SessionStoreError } from "effect-session/SessionStore"
+import type { Store } from "effect-session/SessionStore"
+import { FaultyStore, storeLaws } from "effect-session/testing"
+import { assert, describe } from "vitest"
+import type { Scene } from "../src/internal/testing/interleave.js"
+import { equal, holds } from "../src/internal/testing/law.js"
+import { range } from "./support/concurrency.js"
 import {
   type Act,
   data,
@@ -47,9 +47,9 @@ const migrating = (from: Store, to: Store, phase: Phase) =>
 
 const memories = () => ({ from: MemoryStore.make(), to: MemoryStore.make() })
 
-describe("the laws, with sessions that begin in the old store and move when they are used", () => {
+describe("the laws, with sessions that are created in the old store and move when they are used", () => {
   // While sessions move, a rotation does not ask the old store whether its key or id is taken there: both are drawn at random.
-  const notAsked = /^rotate never replaces|^any sequence of commands/
+  const notAsked = /^`rotate` never replaces|^any sequence of commands/
   for (const phase of ["prepare", "move"] as const) {
     for (const { law, name } of storeLaws) {
       if (phase === "move" && notAsked.test(name)) continue
@@ -62,8 +62,8 @@ describe("the laws, with sessions that begin in the old store and move when they
   }
 })
 
-describe("what moves, and when", () => {
-  it.live("prepare: nothing; what others have moved is found", () =>
+describe("phases", () => {
+  it.live("prepare: moves no session, and finds sessions that other processes have moved", () =>
     Effect.gen(function*() {
       const { from, to } = memories()
       const prepared = MigratingStore.make(from, to, { phase: "prepare" })
@@ -75,7 +75,7 @@ describe("what moves, and when", () => {
       yield* isAlive(to, one, start)
     }))
 
-  it.live("move: what is used, with every field as it was; what is new begins in the new store", () =>
+  it.live("move: a session that is used moves unchanged; new sessions are created in the new store", () =>
     Effect.gen(function*() {
       const { from, to } = memories()
       const moving = MigratingStore.make(from, to, { phase: "move" })
@@ -88,7 +88,7 @@ describe("what moves, and when", () => {
       }
     }))
 
-  it.live("looking at lists moves nothing", () =>
+  it.live("list, scan and find move no session", () =>
     Effect.gen(function*() {
       const { from, to } = memories()
       const moving = MigratingStore.make(from, to, { phase: "move" })
@@ -99,7 +99,7 @@ describe("what moves, and when", () => {
       assert.deepStrictEqual(yield* to.count(start), { current: 0, expired: 0 })
     }))
 
-  it.live("pages of both stores are one list, in the order of ids", () =>
+  it.live("pages of both stores are merged in the order of ids", () =>
     Effect.gen(function*() {
       const { from, to } = memories()
       const all = yield* Effect.forEach(range(20), (i) => stored(i % 3 === 0 ? to : from))
@@ -118,7 +118,7 @@ describe("what moves, and when", () => {
     }))
 })
 
-describe("requests on several nodes, while a session moves", () => {
+describe("concurrent requests on several nodes while a session moves", () => {
   const scene = (
     acts: ReadonlyArray<readonly [Phase, Act]>,
     check: (
@@ -134,7 +134,7 @@ describe("requests on several nodes, while a session moves", () => {
       const newKey = freshKey()
       const outcomes: Array<unknown> = []
       return {
-        requests: acts.map(([phase, { act }], i) => (parking: Interception) =>
+        requests: acts.map(([phase, { act }], i) => (parking: FaultyStore.Interception) =>
           Effect.locally(
             Effect.suspend(() =>
               act(migrating(interceptedPerRequest(from), interceptedPerRequest(to), phase), one, newKey)
@@ -154,24 +154,24 @@ describe("requests on several nodes, while a session moves", () => {
 
   for (const [phase, other] of phases) {
     for (const end of endingActs) {
-      it.live(`${end.name} (${phase}) and a read (${other}): it stays dead`, () =>
+      it.live(`${end.name} (${phase}) and a read (${other}): the session stays ended`, () =>
         randomOrders(
           scene([[phase, end], [other, loadAct]], (store, one) => isDead(store, one, start))
         ))
 
-      it.live(`${end.name} (${phase}), a rotation (${other}) and a read: the old token stays dead`, () =>
+      it.live(`${end.name} (${phase}), a rotation (${other}) and a read: the old token stays invalid`, () =>
         randomOrders(
           scene([[phase, end], [other, rotateAct], ["move", loadAct]], (store, one) => isKeyDead(store, one, start))
         ))
 
-      it.live(`${end.name} (${phase}), a save (${other}) and two reads: it stays dead`, () =>
+      it.live(`${end.name} (${phase}), a save (${other}) and two reads: the session stays ended`, () =>
         randomOrders(
           scene([[phase, end], [other, saveAct], ["move", loadAct], ["move", loadAct]], (store, one) =>
             isDead(store, one, start))
         ))
     }
 
-    it.live(`a save (${phase}) and a read (${other}): saved or a conflict, and never lost`, () =>
+    it.live(`a save (${phase}) and a read (${other}): the save is kept or conflicts`, () =>
       randomOrders(
         scene([[phase, saveAct], [other, loadAct]], (store, { key, record }, [outcome]) =>
           Effect.gen(function*() {
@@ -181,7 +181,7 @@ describe("requests on several nodes, while a session moves", () => {
           }))
       ))
 
-    it.live(`two saves (${phase}, ${other}) and a read: at most one is saved, and it is the one that is kept`, () =>
+    it.live(`two saves (${phase}, ${other}) and a read: at most one succeeds, and its data is kept`, () =>
       randomOrders(
         scene(
           [[phase, saveAct], [other, saveAct], ["move", loadAct]],
@@ -195,7 +195,7 @@ describe("requests on several nodes, while a session moves", () => {
         )
       ))
 
-    it.live(`a touch (${phase}) and a read (${other}): its times stay`, () =>
+    it.live(`a touch (${phase}) and a read (${other}): its times are kept`, () =>
       randomOrders(
         scene([[phase, touchAct], [other, loadAct]], (store, { key, record }, [outcome]) =>
           Effect.gen(function*() {
@@ -205,7 +205,7 @@ describe("requests on several nodes, while a session moves", () => {
           }))
       ))
 
-    it.live(`a rotation (${phase}) and a read (${other}): never both tokens, never neither`, () =>
+    it.live(`a rotation (${phase}) and a read (${other}): exactly one token is valid`, () =>
       randomOrders(
         scene([[phase, rotateAct], [other, loadAct]], (store, one, [outcome], newKey) =>
           Effect.gen(function*() {
@@ -215,7 +215,7 @@ describe("requests on several nodes, while a session moves", () => {
           }))
       ))
 
-    it.live(`a rotation (${phase}) and two reads (${other}): never both tokens, never neither`, () =>
+    it.live(`a rotation (${phase}) and two reads (${other}): exactly one token is valid`, () =>
       randomOrders(
         scene([[phase, rotateAct], [other, loadAct], ["move", loadAct]], (store, one, [outcome], newKey) =>
           Effect.gen(function*() {
@@ -225,7 +225,7 @@ describe("requests on several nodes, while a session moves", () => {
       ))
   }
 
-  it.live("three reads: it moves once, and is what it was", () =>
+  it.live("three reads: the session moves once, unchanged", () =>
     randomOrders(
       scene(range(3).map(() => ["move", loadAct] as const), (store, one, outcomes) =>
         Effect.zipRight(
@@ -234,7 +234,7 @@ describe("requests on several nodes, while a session moves", () => {
         ))
     ))
 
-  it.live("lists and pages during a move show the session once, as it was", () =>
+  it.live("lists and pages during a move contain the session once, unchanged", () =>
     randomOrders(
       scene([
         ["move", loadAct],
@@ -264,13 +264,13 @@ describe("a process that dies in the middle of a move", () => {
       return { from, one, store: MigratingStore.make(from, to, { phase: "move" }), to }
     })
 
-    it.live(`after ${done} writes: the next one goes on, and nothing is lost`, () =>
+    it.live(`after ${done} writes: the next process completes the migration, and nothing is lost`, () =>
       Effect.gen(function*() {
         const { one, store } = yield* half
         yield* isAlive(store, one, start)
       }))
 
-    it.live(`after ${done} writes: lists show it once`, () =>
+    it.live(`after ${done} writes: lists contain the session once`, () =>
       Effect.gen(function*() {
         const { one: { key, record }, store } = yield* half
         assert.deepStrictEqual(yield* store.scan("laws", { limit: 10, now: start }), [{ ...record, key }])
@@ -278,7 +278,7 @@ describe("a process that dies in the middle of a move", () => {
       }))
 
     for (const { act, name } of endingActs) {
-      it.live(`after ${done} writes: ${name} ends it`, () =>
+      it.live(`after ${done} writes: ${name} ends the session`, () =>
         Effect.gen(function*() {
           const { one, store } = yield* half
           yield* act(store, one, freshKey())
@@ -286,7 +286,7 @@ describe("a process that dies in the middle of a move", () => {
         }))
     }
 
-    it.live(`after ${done} writes: the way back finds it, and lists show it once`, () =>
+    it.live(`after ${done} writes: a reversed migration finds the session, and lists contain it once`, () =>
       Effect.gen(function*() {
         const { from, one, to } = yield* half
         const back = migrating(from, to, "back")
@@ -295,7 +295,7 @@ describe("a process that dies in the middle of a move", () => {
       }))
 
     for (const { act, name } of endingActs) {
-      it.live(`after ${done} writes: ${name} on the way back ends it`, () =>
+      it.live(`after ${done} writes: ${name} in a reversed migration ends the session`, () =>
         Effect.gen(function*() {
           const { from, one, store, to } = yield* half
           yield* act(migrating(from, to, "back"), one, freshKey())
@@ -303,7 +303,7 @@ describe("a process that dies in the middle of a move", () => {
         }))
     }
 
-    it.live(`after ${done} writes: a rotation leaves one token alive, and copy tidies up`, () =>
+    it.live(`after ${done} writes: a rotation leaves one valid token, and copy removes what is left`, () =>
       Effect.gen(function*() {
         const { from, one, store, to } = yield* half
         const newKey = freshKey()
@@ -317,7 +317,7 @@ describe("a process that dies in the middle of a move", () => {
 })
 
 describe("copy", () => {
-  it.live("moves what is left in pages, tells how far it is, and leaves nothing behind", () =>
+  it.live("moves the remaining sessions page by page, reports progress, and leaves no record behind", () =>
     Effect.gen(function*() {
       const { from, to } = memories()
       const all = yield* Effect.forEach(range(25), () => stored(from, { expiry: farExpiry }))
@@ -335,7 +335,7 @@ describe("copy", () => {
       const one = yield* stored(from, { expiry: farExpiry })
       const calls: Array<string> = []
       const watched = (name: string, store: Store) =>
-        intercepted(store, (operation, call) =>
+        FaultyStore.intercept(store, (operation, call) =>
           Effect.suspend(() => {
             if (operation !== "scan") calls.push(`${name} ${operation}`)
             return call
@@ -365,7 +365,7 @@ describe("copy", () => {
         const one = yield* stored(from, { expiry: farExpiry })
         const moving = MigratingStore.make(from, to, { phase: "prepare" })
         let isFirst = true
-        const paging = intercepted(from, (operation, call) => {
+        const paging = FaultyStore.intercept(from, (operation, call) => {
           if (operation !== "scan" || !isFirst) return call
           isFirst = false
           return Effect.tap(call, () => act.act(moving, one, freshKey()))
@@ -377,7 +377,7 @@ describe("copy", () => {
       }))
   }
 
-  it.live("stopped and begun again, it goes on", () =>
+  it.live("continues after it was stopped", () =>
     Effect.gen(function*() {
       const { from, to } = memories()
       const all = yield* Effect.forEach(range(25), () => stored(from, { expiry: farExpiry }))
@@ -389,12 +389,12 @@ describe("copy", () => {
       assert.deepStrictEqual(yield* from.count(start), { current: 0, expired: 0 })
     }))
 
-  it.live("a store that fails ends it with the error, and nothing is lost", () =>
+  it.live("fails with the error of a store, and loses nothing", () =>
     Effect.gen(function*() {
       const { from, to } = memories()
       const all = yield* Effect.forEach(range(10), () => stored(from, { expiry: farExpiry }))
       let calls = 0
-      const failing = intercepted(to, (operation, call) =>
+      const failing = FaultyStore.intercept(to, (operation, call) =>
         Effect.suspend(() =>
           ++calls % 7 === 0 ? Effect.fail(new SessionStoreError({ operation, reason: "unavailable" })) : call
         ))

@@ -1,20 +1,20 @@
 /**
- * What a tracer is told of a store that is watched, and what it is not.
+ * The spans of an observed store, and the data that they must not contain.
  */
 import { it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Metric, Option, TestClock, Tracer } from "effect"
 import { MemoryStore } from "effect-session"
+import { aRecord, freshKey, hour, minute, start, type Stored, stored } from "effect-session/Fixtures"
 import * as ObservedStore from "effect-session/ObservedStore"
 import { SessionStoreError } from "effect-session/SessionStore"
 import type { Store } from "effect-session/SessionStore"
+import { FaultyStore } from "effect-session/testing"
 import { inspect } from "node:util"
 import { assert, describe, expect } from "vitest"
-import { intercepted, type Interception } from "../src/internal/store/intercepted.js"
-import { aRecord, freshKey, hour, minute, start, type Stored, stored } from "../src/internal/testing/records.js"
 import type { Operation } from "../src/SessionStore.js"
 
-/** What a tracer was told of a span. */
-interface Told {
+/** A span as the tracer received it. */
+interface RecordedSpan {
   readonly name: string
   readonly parent: string | undefined
   readonly attributes: Map<string, unknown>
@@ -25,12 +25,12 @@ interface Told {
   exit?: Exit.Exit<unknown, unknown>
 }
 
-/** Keeps all that it is told, as an exporter may. */
+/** A tracer that records all that it receives. */
 const recording = () => {
-  const spans: Array<Told> = []
+  const spans: Array<RecordedSpan> = []
   const tracer = Tracer.make({
     span: (name, parent, context, links, startTime, kind, options) => {
-      const told: Told = {
+      const span: RecordedSpan = {
         name,
         parent: Option.getOrUndefined(
           Option.map(parent, (parent) => parent._tag === "Span" ? parent.name : "external")
@@ -39,7 +39,7 @@ const recording = () => {
         more: [options, links],
         begun: startTime
       }
-      spans.push(told)
+      spans.push(span)
       return {
         _tag: "Span",
         name,
@@ -48,14 +48,14 @@ const recording = () => {
         parent,
         context,
         status: { _tag: "Started", startTime },
-        attributes: told.attributes,
+        attributes: span.attributes,
         links,
         sampled: true,
         kind,
-        end: (endTime, exit) => void Object.assign(told, { ended: endTime, exit }),
-        attribute: (key, value) => void told.attributes.set(key, value),
-        event: (...event) => void told.more.push(event),
-        addLinks: (links) => void told.more.push(links)
+        end: (endTime, exit) => void Object.assign(span, { ended: endTime, exit }),
+        attribute: (key, value) => void span.attributes.set(key, value),
+        event: (...event) => void span.more.push(event),
+        addLinks: (links) => void span.more.push(links)
       }
     },
     context: (run) => run()
@@ -63,19 +63,19 @@ const recording = () => {
   return { spans, traced: Effect.withTracer(tracer) }
 }
 
-/** A call of a function of a store, and what becomes of it for a session that is there, and for one that is not. */
-type Act = readonly [
+/** A call of a store operation, and its outcomes for a session that exists and for one that does not. */
+type Call = readonly [
   operation: Operation,
-  ifThere: ObservedStore.Outcome,
-  ifNot: ObservedStore.Outcome,
+  ifPresent: ObservedStore.Outcome,
+  ifAbsent: ObservedStore.Outcome,
   run: (store: Store, one: Stored) => Effect.Effect<unknown, SessionStoreError>
 ]
 
 const newKey = freshKey()
 const otherKey = freshKey()
 
-/** Every function, in an order in which all can be done to one session. */
-const acts: ReadonlyArray<Act> = [
+/** Every operation, in an order that works for one session. */
+const storeCalls: ReadonlyArray<Call> = [
   ["load", "hit", "miss", (store, { key }) => store.load(key, start)],
   ["find", "hit", "miss", (store, { record: { id, namespace } }) => store.find(namespace, id, start)],
   ["list", "done", "done", (store, { record: { namespace, subject } }) => store.list(namespace, subject ?? "", start)],
@@ -115,33 +115,36 @@ const acts: ReadonlyArray<Act> = [
 ]
 
 const failing = (end: Effect.Effect<never, SessionStoreError>) =>
-  ObservedStore.make(intercepted(MemoryStore.make(), () => end))
+  ObservedStore.make(FaultyStore.intercept(MemoryStore.make(), () => end))
 
-const outcomesOf = (spans: ReadonlyArray<Told>) =>
+const outcomesOf = (spans: ReadonlyArray<RecordedSpan>) =>
   spans.map(({ attributes, exit }) => [attributes.get("session.store.outcome"), exit?._tag])
 
 describe("spans", () => {
-  it.live("one for each call, with tier and outcome, and nothing else", () =>
+  it.live("there is one per call, with the attributes tier and outcome only", () =>
     Effect.gen(function*() {
       const { spans, traced } = recording()
       const memory = MemoryStore.make()
-      const store = ObservedStore.make(memory, { tier: "back" })
-      const there = yield* stored(memory)
-      const not = { key: freshKey(), record: aRecord() }
-      for (const [, , , run] of acts) yield* traced(run(store, there))
-      for (const [, , , run] of acts) yield* traced(run(store, not))
+      const store = ObservedStore.make(memory, { tier: "origin" })
+      const present = yield* stored(memory)
+      const absent = { key: freshKey(), record: aRecord() }
+      for (const [, , , run] of storeCalls) yield* traced(run(store, present))
+      for (const [, , , run] of storeCalls) yield* traced(run(store, absent))
       expect(spans.map(({ attributes, name }) => [name, [...attributes]])).toStrictEqual(
-        [...acts.map(([of, ifThere]) => [of, ifThere]), ...acts.map(([of, , ifNot]) => [of, ifNot])]
+        [
+          ...storeCalls.map(([of, ifPresent]) => [of, ifPresent]),
+          ...storeCalls.map(([of, , ifAbsent]) => [of, ifAbsent])
+        ]
           .map(([operation, outcome]) => [
             `session.store.${operation}`,
-            [["session.store.tier", "back"], ["session.store.outcome", outcome]]
+            [["session.store.tier", "origin"], ["session.store.outcome", outcome]]
           ])
       )
       const functions = Object.keys(memory).filter((name) => name !== "capabilities")
-      assert.sameMembers([...new Set(acts.map(([operation]) => String(operation)))], functions)
+      assert.sameMembers([...new Set(storeCalls.map(([operation]) => String(operation)))], functions)
     }))
 
-  it.live("a failure by its reason, which is what the error of the span says, too", () =>
+  it.live("a failed call has its reason as outcome and in the error of its span", () =>
     Effect.gen(function*() {
       const { spans, traced } = recording()
       const reasons = SessionStoreError.fields.reason.literals
@@ -155,12 +158,12 @@ describe("spans", () => {
       assert.deepStrictEqual(outcomesOf(spans), reasons.map((reason) => [reason, "Failure"]))
     }))
 
-  it.live("a word that a store makes up is not repeated", () =>
+  it.live("an unknown reason or result of a store is not recorded", () =>
     Effect.gen(function*() {
       const { spans, traced } = recording()
-      // A store need not be written in TypeScript.
-      const made: SessionStoreError = Object.assign(Object.create(SessionStoreError.prototype), { reason: "alice" })
-      yield* traced(Effect.exit(failing(Effect.fail(made)).load(freshKey(), start)))
+      // The types do not constrain a store written in JavaScript.
+      const invalid: SessionStoreError = Object.assign(Object.create(SessionStoreError.prototype), { reason: "alice" })
+      yield* traced(Effect.exit(failing(Effect.fail(invalid)).load(freshKey(), start)))
       yield* traced(Effect.exit(failing(Effect.die("alice")).load(freshKey(), start)))
       const answering: Store = { ...MemoryStore.make(), save: () => Effect.succeed(JSON.parse(`"alice"`)) }
       yield* traced(ObservedStore.make(answering).save(freshKey(), aRecord(), { expectedVersion: 1, now: start }))
@@ -171,10 +174,12 @@ describe("spans", () => {
       assert.notInclude(inspect(spans, { depth: 20 }), "alice")
     }))
 
-  it.live("stand between the caller's and the store's own", () =>
+  it.live("are children of the caller's span and parents of the store's own spans", () =>
     Effect.gen(function*() {
       const { spans, traced } = recording()
-      const store = ObservedStore.make(intercepted(MemoryStore.make(), (_, call) => Effect.withSpan(call, "driver")))
+      const store = ObservedStore.make(
+        FaultyStore.intercept(MemoryStore.make(), (_, call) => Effect.withSpan(call, "driver"))
+      )
       yield* traced(Effect.withSpan(store.load(freshKey(), start), "request"))
       assert.deepStrictEqual(spans.map(({ name, parent }) => [name, parent]), [
         ["request", undefined],
@@ -183,14 +188,16 @@ describe("spans", () => {
       ])
     }))
 
-  it.live("there are none where nobody sees them: with Effect's own tracer, or with tracing off", () =>
+  it.live("there are none with Effect's native tracer or with tracing disabled", () =>
     Effect.gen(function*() {
       const around: Array<string | undefined> = []
       const note = Effect.flatMap(
         Effect.option(Effect.currentSpan),
         (span) => Effect.sync(() => around.push(Option.getOrUndefined(span)?.name))
       )
-      const store = ObservedStore.make(intercepted(MemoryStore.make(), (_, call) => Effect.zipRight(note, call)))
+      const store = ObservedStore.make(
+        FaultyStore.intercept(MemoryStore.make(), (_, call) => Effect.zipRight(note, call))
+      )
       const load = store.load(freshKey(), start)
       const { spans, traced } = recording()
       yield* load
@@ -201,11 +208,11 @@ describe("spans", () => {
       assert.strictEqual(spans.length, 1)
     }))
 
-  it.effect("begin and end with the call, also with one that is given up", () =>
+  it.effect("begin and end with the call, also if it is interrupted", () =>
     Effect.gen(function*() {
       const { spans, traced } = recording()
       const store = ObservedStore.make(
-        intercepted(MemoryStore.make(), (_, call) => Effect.delay(call, "30 millis"))
+        FaultyStore.intercept(MemoryStore.make(), (_, call) => Effect.delay(call, "30 millis"))
       )
       yield* TestClock.adjust("1 second")
       for (const limit of ["1 minute", "20 millis"] as const) {
@@ -224,28 +231,28 @@ describe("spans", () => {
 })
 
 describe("secrets", () => {
-  it.live("no key, id, subject or data, and no word of a driver, is told, whatever becomes of the calls", () =>
+  it.live("no span and no metric contains a key, id, subject, data or driver message, whatever the outcome", () =>
     Effect.gen(function*() {
       const { spans, traced } = recording()
       const one = {
         key: freshKey(),
         record: aRecord({ namespace: "app/hidden", subject: "alice@example.com", data: `{"card":"4242-4242"}` })
       }
-      const said = `duplicate entry '${one.key}' '${newKey}' ${JSON.stringify(one.record)}`
-      const driver = Object.assign(new Error(said, { cause: said }), { parameters: [one] })
-      const error = new SessionStoreError({ operation: said, reason: "unavailable", cause: driver })
+      const message = `duplicate entry '${one.key}' '${newKey}' ${JSON.stringify(one.record)}`
+      const driver = Object.assign(new Error(message, { cause: message }), { parameters: [one] })
+      const error = new SessionStoreError({ operation: message, reason: "unavailable", cause: driver })
       const dying = Effect.addFinalizer(() => Effect.die(driver))
-      const fates: ReadonlyArray<Interception> = [
+      const results: ReadonlyArray<FaultyStore.Interception> = [
         (_, call) => call,
         () => Effect.fail(error),
         () => Effect.die(driver),
         () => Effect.scoped(Effect.zipRight(dying, Effect.interrupt))
       ]
-      for (const fate of fates) {
+      for (const result of results) {
         const memory = MemoryStore.make()
         yield* memory.create(one.key, one.record, start)
-        const store = ObservedStore.make(intercepted(memory, fate), { tier: "secrets" })
-        for (const [, , , run] of acts) yield* traced(Effect.exit(run(store, one)))
+        const store = ObservedStore.make(FaultyStore.intercept(memory, result), { tier: "secrets" })
+        for (const [, , , run] of storeCalls) yield* traced(Effect.exit(run(store, one)))
       }
       assert.includeDeepMembers(outcomesOf(spans), [
         ["hit", "Success"],
@@ -255,11 +262,11 @@ describe("secrets", () => {
       ])
       const metrics = yield* Metric.snapshot
       const everything = { depth: 30, maxStringLength: null, maxArrayLength: null, showHidden: true }
-      for (const [what, told] of [["a span", inspect(spans, everything)], ["a metric", inspect(metrics, everything)]]) {
-        assert.include(told, "secrets")
+      for (const [what, text] of [["a span", inspect(spans, everything)], ["a metric", inspect(metrics, everything)]]) {
+        assert.include(text, "secrets")
         const { id, writeId } = one.record
         const words = [one.key, newKey, id, writeId, "app/hidden", "alice@example.com", "4242-4242", "duplicate"]
-        for (const secret of words) assert.isFalse(told?.includes(secret), `${secret} is in ${what}`)
+        for (const secret of words) assert.isFalse(text?.includes(secret), `${secret} is in ${what}`)
       }
     }))
 })

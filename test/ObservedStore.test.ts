@@ -1,39 +1,42 @@
 /**
- * A store that is watched is the store that it was, and what is counted of it.
+ * An observed store behaves like the wrapped store, and its calls are counted and timed.
  */
 import { it } from "@effect/vitest"
 import { Cause, Effect, Exit, Fiber, FiberRef, Metric, MetricState, Option, TestClock, Tracer } from "effect"
 import { MemoryStore } from "effect-session"
+import { freshId, freshKey, isThere, start, stored } from "effect-session/Fixtures"
 import * as ObservedStore from "effect-session/ObservedStore"
 import { SessionStore, SessionStoreError } from "effect-session/SessionStore"
 import type { Store } from "effect-session/SessionStore"
-import { storeLaws } from "effect-session/testing"
+import { FaultyStore, storeLaws } from "effect-session/testing"
 import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe, expect } from "vitest"
-import { intercepted, type Interception } from "../src/internal/store/intercepted.js"
-import { holds, range } from "../src/internal/testing/law.js"
-import { freshId, freshKey, isThere, start, stored } from "../src/internal/testing/records.js"
+import { holds } from "../src/internal/testing/law.js"
 import type { Operation } from "../src/SessionStore.js"
+import { range } from "./support/concurrency.js"
 
-/** Any tracer but Effect's own makes spans. */
+/** Replaces Effect's native tracer, with which the store creates no spans. */
 const traced = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.flatMap(Effect.tracer, ({ context, span }) => Effect.withTracer(effect, Tracer.make({ context, span })))
 
 const untraced = <A, E, R>(effect: Effect.Effect<A, E, R>) => effect
 
-describe("a store that is watched", () => {
-  /** Every answer is compared with the one that the wrapped store gave in that call. */
+describe("an observed store", () => {
+  /** Compares each result with the one that the wrapped store returned in that call. */
   const compared = () => {
-    const given = FiberRef.unsafeMake<{ answer?: unknown }>({})
-    const noting: Interception = (_, call) =>
-      Effect.flatMap(FiberRef.get(given), (given) => Effect.tap(call, (answer) => void (given.answer = answer)))
-    const comparing: Interception = (operation, call) =>
+    const returned = FiberRef.unsafeMake<{ result?: unknown }>({})
+    const remembering: FaultyStore.Interception = (_, call) =>
+      Effect.flatMap(
+        FiberRef.get(returned),
+        (returned) => Effect.tap(call, (result) => void (returned.result = result))
+      )
+    const comparing: FaultyStore.Interception = (operation, call) =>
       Effect.suspend(() => {
-        const own: { answer?: unknown } = {}
-        return Effect.tap(Effect.locally(call, given, own), (answer) =>
-          Effect.orDie(holds(`${operation} gives the answer of the store, itself`, Object.is(answer, own.answer))))
+        const inner: { result?: unknown } = {}
+        return Effect.tap(Effect.locally(call, returned, inner), (result) =>
+          Effect.orDie(holds(`${operation} returns the result of the wrapped store`, Object.is(result, inner.result))))
       })
-    return intercepted(ObservedStore.make(intercepted(MemoryStore.make(), noting)), comparing)
+    return FaultyStore.intercept(ObservedStore.make(FaultyStore.intercept(MemoryStore.make(), remembering)), comparing)
   }
 
   for (const { law, name } of storeLaws) {
@@ -42,7 +45,7 @@ describe("a store that is watched", () => {
   }
 
   for (const [name, around] of [["untraced", untraced], ["traced", traced]] as const) {
-    it.live(`fails as it did, with the very cause (${name})`, () =>
+    it.live(`fails with the error and cause of the wrapped store (${name})`, () =>
       Effect.gen(function*() {
         const driver = new Error("the line is cut")
         const loadOf = (end: Effect.Effect<never, SessionStoreError>) => around(failing(end).load(freshKey(), start))
@@ -57,24 +60,24 @@ describe("a store that is watched", () => {
       }))
   }
 
-  it("claims what it claimed", () => {
+  it("has the capabilities of the wrapped store", () => {
     const store = { ...MemoryStore.make(), capabilities: { durableDestroy: true, remote: true, colocated: () => true } }
     expect(ObservedStore.make(store).capabilities).toStrictEqual(store.capabilities)
   })
 })
 
 let tiers = 0
-/** A name that no other test counts under: metrics are kept for as long as the process lives. */
+/** A tier name unique to this test: metrics live as long as the process. */
 const freshTier = () => `test-${++tiers}`
 
-/** A store of which every call ends like this. */
+/** An observed store in which every call has this result. */
 const failing = (end: Effect.Effect<never, SessionStoreError>, tier = freshTier()) =>
-  ObservedStore.make(intercepted(MemoryStore.make(), () => end), { tier })
+  ObservedStore.make(FaultyStore.intercept(MemoryStore.make(), () => end), { tier })
 
 const counted = (tier: string, operation: Operation, outcome: ObservedStore.Outcome) =>
   Effect.map(Metric.value(ObservedStore.calls({ tier, operation, outcome })), ({ count }) => count)
 
-/** The counters of a tier, as an exporter finds them. */
+/** The counters of a tier, as an exporter reads them. */
 const seriesOf = (tier: string) =>
   Effect.map(Metric.snapshot, (pairs) =>
     Object.fromEntries(pairs.flatMap(({ metricKey, metricState }) => {
@@ -86,7 +89,7 @@ const seriesOf = (tier: string) =>
     })))
 
 describe("calls", () => {
-  it.live("are counted by tier, operation and outcome; what a store answers is there from the beginning, at zero", () =>
+  it.live("are counted by tier, operation and outcome; counters of regular outcomes start at zero", () =>
     Effect.gen(function*() {
       const tier = freshTier()
       const store = ObservedStore.make(MemoryStore.make(), { tier })
@@ -125,7 +128,7 @@ describe("calls", () => {
       assert.strictEqual(yield* counted(tier, "save", "conflict"), 1)
     }))
 
-  it.live("are counted once, traced or not", () =>
+  it.live("are counted once, with and without tracing", () =>
     Effect.gen(function*() {
       const tier = freshTier()
       const load = ObservedStore.make(MemoryStore.make(), { tier }).load(freshKey(), start)
@@ -135,7 +138,7 @@ describe("calls", () => {
       assert.strictEqual(yield* counted(tier, "load", "miss"), 2)
     }))
 
-  it.live("carry the labels of the fiber, too", () =>
+  it.live("have the metric labels of the fiber", () =>
     Effect.gen(function*() {
       const tier = freshTier()
       const tagged = Effect.tagMetrics("region", "north")
@@ -144,7 +147,7 @@ describe("calls", () => {
       assert.strictEqual(yield* tagged(counted(tier, "load", "miss")), 1)
     }))
 
-  it.live("tell the hit rate, once there was a load", () =>
+  it.live("give the hit rate after the first load", () =>
     Effect.gen(function*() {
       const tier = freshTier()
       const store = ObservedStore.make(MemoryStore.make(), { tier })
@@ -155,35 +158,37 @@ describe("calls", () => {
       assert.strictEqual(Option.getOrUndefined(yield* ObservedStore.hitRate(tier)), 0.75)
     }))
 
-  it.live("tell of a refused fill: the session was written elsewhere while it was read", () =>
+  it.live("count a rejected cache fill as exists: the session was written by another process during the read", () =>
     Effect.gen(function*() {
-      const [frontTier, backTier] = [freshTier(), freshTier()]
-      const front = MemoryStore.make()
-      const back = MemoryStore.make()
-      const one = yield* stored(back)
-      // Another node with the same front writes after this one's read of the back, and before its fill.
-      const other = yield* TieredStore.make(front, back, { lease: "5 seconds" })
+      const [cacheTier, originTier] = [freshTier(), freshTier()]
+      const cache = MemoryStore.make()
+      const origin = MemoryStore.make()
+      const one = yield* stored(origin)
+      // Another process with the same cache writes after the read of the origin and before the fill.
+      const other = yield* TieredStore.make(cache, origin, { lease: "5 seconds" })
       const write = other.save(one.key, one.record, { expectedVersion: 1, now: start })
-      const raced: Store = { ...back, load: (...args) => Effect.zipLeft(back.load(...args), write) }
+      const raced: Store = { ...origin, load: (...args) => Effect.zipLeft(origin.load(...args), write) }
       const node = yield* TieredStore.make(
-        ObservedStore.make(front, { tier: frontTier }),
-        ObservedStore.make(raced, { tier: backTier }),
+        ObservedStore.make(cache, { tier: cacheTier }),
+        ObservedStore.make(raced, { tier: originTier }),
         { lease: "5 seconds" }
       )
       yield* isThere(node, one.key, start)
-      assert.isAbove(Number(yield* counted(frontTier, "create", "exists")), 0)
-      assert.strictEqual(yield* counted(frontTier, "create", "created"), 0)
-      assert.strictEqual(yield* counted(backTier, "load", "hit"), 1)
+      assert.isAbove(Number(yield* counted(cacheTier, "create", "exists")), 0)
+      assert.strictEqual(yield* counted(cacheTier, "create", "created"), 0)
+      assert.strictEqual(yield* counted(originTier, "load", "hit"), 1)
     }))
 })
 
 describe("latency", () => {
   const slow = (tier: string) =>
-    ObservedStore.make(intercepted(MemoryStore.make(), (_, call) => Effect.delay(call, "30 millis")), { tier })
+    ObservedStore.make(FaultyStore.intercept(MemoryStore.make(), (_, call) => Effect.delay(call, "30 millis")), {
+      tier
+    })
   const latencyOf = (tier: string) => Metric.value(ObservedStore.latency({ tier, operation: "load" }))
 
   for (const [name, around] of [["untraced", untraced], ["traced", traced]] as const) {
-    it.effect(`is how long a call took, in milliseconds (${name})`, () =>
+    it.effect(`is the duration of a call in milliseconds (${name})`, () =>
       Effect.gen(function*() {
         const tier = freshTier()
         const fiber = yield* Effect.fork(around(slow(tier).load(freshKey(), start)))
@@ -194,7 +199,7 @@ describe("latency", () => {
         assert.deepStrictEqual(buckets.filter(([limit]) => limit === 25 || limit === 50), [[25, 0], [50, 1]])
       }))
 
-    it.effect(`of a call that a time limit gave up is the limit; it counts as interrupted (${name})`, () =>
+    it.effect(`of a call that timed out is the timeout, and the call counts as interrupted (${name})`, () =>
       Effect.gen(function*() {
         const tier = freshTier()
         const limited = Effect.exit(Effect.timeout(slow(tier).load(freshKey(), start), "20 millis"))

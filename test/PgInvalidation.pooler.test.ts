@@ -1,5 +1,5 @@
 /**
- * Behind a real pooler: in transaction mode no notification arrives, and a warning says so; in session mode they do.
+ * Behind a real pooler: in transaction mode no notification arrives and a warning is logged; in session mode they arrive.
  */
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { it } from "@effect/vitest"
@@ -10,12 +10,12 @@ import { chmodSync, writeFileSync } from "node:fs"
 import * as Path from "node:path"
 import { assert } from "vitest"
 import { freePort } from "../examples/shop/freePort.js"
+import { freshPrefix } from "./support/localStores.js"
 import { sharedDirectory } from "./support/outages.js"
 import { advice, pgbouncer } from "./support/parts.js"
 import { find } from "./support/servers/programs.js"
 import * as Server from "./support/servers/server.js"
 import * as servers from "./support/sharedServers.js"
-import { freshPrefix } from "./support/stores.js"
 
 /** A pooler in front of the run's Postgres; gives the URL of that through it. */
 const pooled = (mode: "session" | "transaction") =>
@@ -70,7 +70,7 @@ const firstOf = (mode: "session" | "transaction") =>
     return { heard: yield* Deferred.await(first), warnings }
   })
 
-it.scopedLive("in transaction mode: one warning, which says what follows and what to do", () =>
+it.scopedLive("in transaction mode one warning names the consequence and the remedy", () =>
   Effect.gen(function*() {
     const { heard, warnings } = yield* firstOf("transaction")
     assert.strictEqual(heard, "a warning")
@@ -80,7 +80,7 @@ it.scopedLive("in transaction mode: one warning, which says what follows and wha
     assert.include(warnings[0], "connects to the database directly")
   }))
 
-it.scopedLive("in session mode: notifications arrive, and nothing is warned of", () =>
+it.scopedLive("in session mode notifications arrive and no warning is logged", () =>
   Effect.gen(function*() {
     assert.deepStrictEqual(yield* firstOf("session"), { heard: "Gap", warnings: [] })
   }))

@@ -8,10 +8,11 @@ import { assert, describe } from "vitest"
 import { activeMillis } from "./support/activeTime.js"
 import { bundle, startProgram } from "./support/childProcesses.js"
 import type { Job } from "./support/invalidationNode.js"
+import { freshPrefix } from "./support/localStores.js"
 import * as LossyProxy from "./support/lossyProxy.js"
+import { postgresClient } from "./support/serverClients.js"
 import { until } from "./support/servers/server.js"
 import * as servers from "./support/sharedServers.js"
-import { freshPrefix, postgresClient } from "./support/stores.js"
 
 /** Nodes, each a process of its own that listens by now, and what can be asked of them. */
 const nodes = (...jobs: ReadonlyArray<Pick<Job, "channel" | "lease"> & Partial<Job>>) =>

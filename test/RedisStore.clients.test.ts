@@ -1,23 +1,23 @@
 import { it } from "@effect/vitest"
 import { Effect, Layer, type Scope } from "effect"
+import { isAlive, start, stored } from "effect-session/Fixtures"
 import type { Client } from "effect-session/RedisClient"
 import * as RedisClient from "effect-session/RedisClient"
 import { Cluster, type ClusterOptions } from "ioredis"
 import { createClient, createClientPool, createCluster, RESP_TYPES } from "redis"
 import { assert, describe } from "vitest"
 import { slotOf } from "../src/internal/redis/slots.js"
-import { isAlive, start, stored } from "../src/internal/testing/records.js"
 import { storeLaws } from "../src/internal/testing/storeLaws.js"
-import { works } from "./support/databases.js"
 import { ioredisOn, nodeRedisOn, storeOn } from "./support/redisClients.js"
+import { redisStore } from "./support/serverClients.js"
 import { clusterReady } from "./support/servers/redis.js"
 import * as servers from "./support/sharedServers.js"
-import { redisStore } from "./support/stores.js"
+import { works } from "./support/storeCalls.js"
 
 const url = () => servers.redis()
 const ports = () => servers.redisCluster()
 
-/** A client of node-redis that is closed with the scope. */
+/** Connects a client of node-redis, and closes it with the scope. */
 const connected = <C extends { connect(): Promise<unknown>; destroy(): void }>(make: () => C) =>
   Effect.acquireRelease(
     Effect.promise(() => {
@@ -36,26 +36,26 @@ const clusterOfIoredis = (options: ClusterOptions) =>
     RedisClient.ioredis
   )
 
-describe("clients: a session's whole life, by", () => {
+describe("a session's life cycle works with", () => {
   const clients: ReadonlyArray<readonly [name: string, make: () => Effect.Effect<Client, unknown, Scope.Scope>]> = [
     ["ioredis", () => Effect.map(ioredisOn(url()), RedisClient.ioredis)],
     [
-      "ioredis with a prefix of its own",
+      "ioredis with keyPrefix",
       () => Effect.map(ioredisOn(url(), { keyPrefix: "app:" }), RedisClient.ioredis)
     ],
     [
-      "ioredis that sends what it has together",
+      "ioredis with enableAutoPipelining",
       () => Effect.map(ioredisOn(url(), { enableAutoPipelining: true }), RedisClient.ioredis)
     ],
     ["a Cluster of ioredis", () => clusterOfIoredis({})],
-    ["a Cluster of ioredis with a prefix of its own", () => clusterOfIoredis({ keyPrefix: "app:" })],
-    ["a Cluster of ioredis that sends what it has together", () => clusterOfIoredis({ enableAutoPipelining: true })],
+    ["a Cluster of ioredis with keyPrefix", () => clusterOfIoredis({ keyPrefix: "app:" })],
+    ["a Cluster of ioredis with enableAutoPipelining", () => clusterOfIoredis({ enableAutoPipelining: true })],
     ["node-redis", () => Effect.map(nodeRedisOn(url()), RedisClient.nodeRedis)],
     [
-      "node-redis speaking RESP2",
+      "node-redis with RESP2",
       () => Effect.map(connected(() => createClient({ url: url(), RESP: 2 })), RedisClient.nodeRedis)
     ],
-    ["node-redis giving bytes", () =>
+    ["node-redis with replies as bytes", () =>
       Effect.map(
         connected(() =>
           createClient({
@@ -91,13 +91,13 @@ describe("clients: a session's whole life, by", () => {
   }
 })
 
-it("the slot of a key is what Redis says it is", () => {
+it("`slotOf` returns the slot that Redis assigns to a key", () => {
   for (const [key, slot] of [["somekey", 11_058], ["foo{hash_tag}", 2515], ["123456789", 12_739]] as const) {
     assert.strictEqual(slotOf(key), slot)
   }
 })
 
-describe("the laws on node-redis", () => {
+describe("store laws with node-redis", () => {
   const client = Layer.scoped(
     RedisClient.RedisClient,
     Effect.suspend(() => Effect.map(nodeRedisOn(url()), RedisClient.nodeRedis))

@@ -1,9 +1,5 @@
 import { it } from "@effect/vitest"
 import { Effect, Option } from "effect"
-import type { Client as Client } from "effect-session/RedisClient"
-import * as RedisClient from "effect-session/RedisClient"
-import type { Store } from "effect-session/SessionStore"
-import { assert, describe } from "vitest"
 import {
   aRecord,
   freshKey,
@@ -17,14 +13,18 @@ import {
   namespace,
   start,
   stored
-} from "../src/internal/testing/records.js"
+} from "effect-session/Fixtures"
+import type { Client as Client } from "effect-session/RedisClient"
+import * as RedisClient from "effect-session/RedisClient"
+import type { Store } from "effect-session/SessionStore"
+import { assert, describe } from "vitest"
 import { engineOf, next, opened as openedBy, record, written } from "./support/engines.js"
+import { freshPrefix } from "./support/localStores.js"
 import { clusterOn, noting, storeOn } from "./support/redisClients.js"
 import * as Server from "./support/servers/redis.js"
 import * as servers from "./support/sharedServers.js"
-import { freshPrefix } from "./support/stores.js"
 
-/** A store on the run's Cluster, and what it keeps there. */
+/** A store on the test run's Cluster, with access to the commands it sends and to the keys it has. */
 const opened = Effect.gen(function*() {
   const ports = servers.redisCluster()
   yield* Server.clusterReady(ports)
@@ -38,10 +38,10 @@ const opened = Effect.gen(function*() {
   return { cluster, client, store: yield* storeOn(client, { prefix }), sent, prefix, names }
 })
 
-/** Calls by the name of a script; one that its node does not know yet is sent again as a text. */
+/** The script calls, without the EVAL that follows if a node does not know the script yet. */
 const evaluations = (sent: ReadonlyArray<ReadonlyArray<string>>) => sent.filter(([name]) => name === "evalsha")
 
-/** A key in the shard of this character. */
+/** Draws a key of the shard with this tag. */
 const keyIn = (tag: string) => keyOf(tag + freshKey().slice(1))
 
 const tags = [..."-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz"]
@@ -50,7 +50,7 @@ const inEveryShard = (store: Store, at = start + hour) =>
   Effect.forEach(tags, (tag) => stored(store, ending(at), keyIn(tag)), { concurrency: 16 })
 
 describe("a Cluster", () => {
-  it.scopedLive("keeps sessions on all of its nodes, and finds, counts, ends and clears away all of them", () =>
+  it.scopedLive("distributes sessions over all nodes, and lists, counts, revokes and removes all of them", () =>
     Effect.gen(function*() {
       const { cluster, names, prefix, store } = yield* opened
       const all = yield* inEveryShard(store)
@@ -67,11 +67,11 @@ describe("a Cluster", () => {
       assert.strictEqual(yield* store.removeExpired({ now: start + hour, limit: 50 }), 50)
       assert.strictEqual(yield* store.removeExpired({ now: start + hour, limit: 50 }), tags.length - 50)
       yield* store.removeExpired({ now: start + hour, limit: 50 })
-      // What is left is the number of the epoch in each shard.
+      // Only the current epoch of each shard is left.
       assert.deepStrictEqual((yield* names).sort(), tags.map((tag) => `{${tag}}:epochs`).sort())
     }))
 
-  it.scopedLive("answers a load, a save and a touch by one call, and what concerns an id by two", () =>
+  it.scopedLive("needs one call for load, save and touch, and two for rotate and create, which reserve an id", () =>
     Effect.gen(function*() {
       const { sent, store } = yield* opened
       const { key, record } = yield* stored(store)
@@ -91,7 +91,7 @@ describe("a Cluster", () => {
 })
 
 describe("a rotation in a Cluster", () => {
-  it.scopedLive("stays in its shard when an engine draws the token: nothing leads from elsewhere", () =>
+  it.scopedLive("stays in its shard when the engine draws the token, and needs no forwarding entry", () =>
     Effect.gen(function*() {
       const { names, sent, store } = yield* opened
       const engine = yield* engineOf(store, { timeout: "20 seconds" })
@@ -108,10 +108,10 @@ describe("a rotation in a Cluster", () => {
       assert.lengthOf((yield* names).filter((name) => /^\{.\}:.{43}$/.test(name)), 1)
     }))
 
-  it.scopedLive("to a key of another shard leaves a note there, which goes when the session goes", () =>
+  it.scopedLive("to a key of another shard writes a forwarding entry, which is removed with the session", () =>
     Effect.gen(function*() {
       const { cluster, prefix, store } = yield* opened
-      const noteOf = (key: string) => `${prefix}{${key.charAt(0)}}:${key}`
+      const forwardingOf = (key: string) => `${prefix}{${key.charAt(0)}}:${key}`
       const ends: ReadonlyArray<readonly [string, (key: ReturnType<typeof keyIn>) => Effect.Effect<unknown, unknown>]> =
         [
           ["destroy", (key) => store.destroy(key)],
@@ -136,19 +136,19 @@ describe("a rotation in a Cluster", () => {
         assert.strictEqual(yield* store.rotate(key, moved.key, record, { expectedVersion: 1, now: start }), "saved")
         yield* isAlive(store, moved, start)
         yield* isKeyDead(store, { key, record }, start)
-        const left = yield* Effect.promise(() => cluster.pttl(noteOf(moved.key)))
-        // To the last end that the session can have, and not to that of today.
+        const left = yield* Effect.promise(() => cluster.pttl(forwardingOf(moved.key)))
+        // Until the deadline of the session, and not only until its current expiry.
         assert.isAbove(left, 23 * hour)
         assert.isAtMost(left, 24 * hour + minute)
         yield* end(moved.key)
-        assert.strictEqual(yield* Effect.promise(() => cluster.exists(noteOf(moved.key))), 0, name)
+        assert.strictEqual(yield* Effect.promise(() => cluster.exists(forwardingOf(moved.key))), 0, name)
         assert.strictEqual(yield* store.create(moved.key, aRecord(), start), "created", name)
         yield* store.destroy(moved.key)
       }
     }))
 })
 
-/** A client whose calls fail from a certain one on. */
+/** A client whose script calls fail from the `from`th on. */
 const failing = (client: Client, from: number): Client => {
   let calls = 0
   return {
@@ -160,8 +160,8 @@ const failing = (client: Client, from: number): Client => {
   }
 }
 
-describe("what is done in several shards, and not finished", () => {
-  it.scopedLive("a creation: nothing is seen of it, it can be tried again, and its id is given up in time", () =>
+describe("an operation in several shards that fails half-way", () => {
+  it.scopedLive("create: the session is absent, a retry succeeds, and `removeExpired` releases an abandoned id", () =>
     Effect.gen(function*() {
       const { client, names, prefix, store } = yield* opened
       const broken = yield* storeOn(failing(client, 2), { prefix })
@@ -174,7 +174,7 @@ describe("what is done in several shards, and not finished", () => {
       const lost = { key: freshKey(), record: aRecord() }
       const again = yield* storeOn(failing(client, 2), { prefix })
       yield* Effect.flip(again.create(lost.key, lost.record, start))
-      // The session that is there is prolonged, and stays known; the other id is forgotten.
+      // The prolonged session keeps its directory entry, and the abandoned id is released.
       yield* store.touch(one.key, { lastSeenAt: start, expiresAt: start + 3 * hour, now: start })
       yield* store.removeExpired({ now: start + 2 * hour, limit: 10 })
       yield* isAlive(store, {
@@ -185,7 +185,7 @@ describe("what is done in several shards, and not finished", () => {
       assert.deepStrictEqual(yield* names, [])
     }))
 
-  it.scopedLive("a logout: the session is gone, although its id could not be given up", () =>
+  it.scopedLive("destroy: the session is gone, although its id could not be released", () =>
     Effect.gen(function*() {
       const { client, names, prefix, store } = yield* opened
       const one = yield* stored(store)
@@ -196,7 +196,7 @@ describe("what is done in several shards, and not finished", () => {
       assert.deepStrictEqual(yield* names, [])
     }))
 
-  it.scopedLive("a revocation: it is an error, and done when it is tried again", () =>
+  it.scopedLive("revokeAll: the call fails, and a retry completes the revocation", () =>
     Effect.gen(function*() {
       const { client, prefix, store } = yield* opened
       const all = yield* inEveryShard(store)
@@ -209,9 +209,9 @@ describe("what is done in several shards, and not finished", () => {
     }))
 })
 
-describe("a Cluster in trouble", () => {
+describe("a Cluster during resharding, and with unsafe nodes", () => {
   it.scopedLive(
-    "while a shard is moved to another node its sessions are an error, never absent or alive again",
+    "while a slot is migrated, calls succeed or fail with `unavailable`: no session is absent or revived",
     () =>
       Effect.gen(function*() {
         const nodes = yield* Server.makeCluster()
@@ -252,7 +252,7 @@ describe("a Cluster in trouble", () => {
   )
 
   it.scopedLive(
-    "one node that would drop revocations is enough to refuse it, and one that syncs later to claim less",
+    "one node with an unsafe setting decides: allkeys-lru is rejected, appendfsync everysec gives up durableDestroy",
     () =>
       Effect.gen(function*() {
         const nodes = yield* Server.makeCluster({ settings: { appendonly: "yes", appendfsync: "always" } })
@@ -265,14 +265,14 @@ describe("a Cluster in trouble", () => {
         assert.isFalse((yield* build).capabilities.durableDestroy)
         yield* nodes[2].ask("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
         assert.strictEqual((yield* Effect.flip(build))._tag, "SessionConfigError")
-        // Nor is the last one forgotten where they may be asked for their settings only.
+        // Also if only CONFIG is permitted, every node is checked.
         const plain = RedisClient.ioredis(cluster)
-        const mute = {
+        const withoutInfo = {
           ...plain,
           sendToAll: (command: ReadonlyArray<string>) =>
             command[0] === "info" ? Promise.reject(new Error("NOPERM no INFO")) : plain.sendToAll(command)
         }
-        assert.strictEqual((yield* Effect.flip(storeOn(mute)))._tag, "SessionConfigError")
+        assert.strictEqual((yield* Effect.flip(storeOn(withoutInfo)))._tag, "SessionConfigError")
       })
   )
 })

@@ -1,5 +1,5 @@
 /**
- * A Cluster of which a node stops, or dies and comes back, with visitors on all of them.
+ * Outages of one node of a Cluster, with visitors whose sessions are on all nodes.
  */
 import { it } from "@effect/vitest"
 import { Effect, type Scope } from "effect"
@@ -7,7 +7,7 @@ import type { Client } from "effect-session/RedisClient"
 import * as RedisClient from "effect-session/RedisClient"
 import { assert, describe } from "vitest"
 import { slotOf } from "../src/internal/redis/slots.js"
-import { together } from "../src/internal/testing/law.js"
+import { together } from "./support/concurrency.js"
 import type { Shops, Tally } from "./support/outages.js"
 import { countIsPlausible, failsInTime, increment, shopsOn, succeedsInTime } from "./support/outages.js"
 import { clusterOn, nodeRedisClusterOn, storeOn } from "./support/redisClients.js"
@@ -16,18 +16,18 @@ import type * as Shop from "./support/shop.js"
 import { begin, ok, ShopSession, valueOf } from "./support/shop.js"
 
 interface Visitor extends Tally {
-  /** Which node has the session. */
+  /** The number of the node with the session. */
   readonly node: number
 }
 
-/** A visitor, whose session is where its key says. */
+/** Begins a session, and computes its node from its key. */
 const arrive = (shop: Shop.Shop) =>
   Effect.map(begin(shop), (cookie): Visitor => {
-    const key = shop.keys.at(-1) ?? assert.fail("nothing was kept")
+    const key = shop.keys.at(-1) ?? assert.fail("no session was stored")
     return { cookie, done: 0, refused: 0, node: Math.floor((slotOf(`{${key.charAt(0)}}`) * 3) / 16_384) }
   })
 
-/** Visitors, until every node has so many of their sessions. */
+/** Begins sessions until every node has so many. */
 const arriveOnAll = (shop: Shop.Shop, each: number) =>
   Effect.iterate([] as ReadonlyArray<Visitor>, {
     while: (all) => nodeNumbers.some((node) => all.filter((one) => one.node === node).length < each),
@@ -36,21 +36,21 @@ const arriveOnAll = (shop: Shop.Shop, each: number) =>
 
 const nodeNumbers = [0, 1, 2]
 
-/** All visit at once: those of this node are refused in time, and the others are served. */
-const visitWithout = ({ calm, shop }: Shops, visitors: ReadonlyArray<Visitor>, node: number) =>
-  together(visitors.map((told) =>
-    told.node === node
-      ? Effect.map(failsInTime(shop.request(increment, told.cookie)), () => void told.refused++)
-      : Effect.map(succeedsInTime(calm.request(increment, told.cookie)), () => void told.done++)
+/** Concurrent requests of all visitors: those with sessions on this node get 503 in time, and the others 200. */
+const requestWithout = ({ calm, shop }: Shops, visitors: ReadonlyArray<Visitor>, node: number) =>
+  together(visitors.map((visitor) =>
+    visitor.node === node
+      ? Effect.map(failsInTime(shop.request(increment, visitor.cookie)), () => void visitor.refused++)
+      : Effect.map(succeedsInTime(calm.request(increment, visitor.cookie)), () => void visitor.done++)
   ))
 
-/** It works again for everybody, before anybody is asked to count. */
-const back = ({ shop }: Shops, visitors: ReadonlyArray<Visitor>) =>
-  together(visitors.map((told) =>
+/** Repeats the requests until each visitor gets 200. */
+const untilServed = ({ shop }: Shops, visitors: ReadonlyArray<Visitor>) =>
+  together(visitors.map((visitor) =>
     Effect.repeat(
-      Effect.flatMap(shop.request(increment, told.cookie), ({ status }) => {
-        if (status === 200) return Effect.sync(() => ++told.done > 0)
-        told.refused++
+      Effect.flatMap(shop.request(increment, visitor.cookie), ({ status }) => {
+        if (status === 200) return Effect.sync(() => ++visitor.done > 0)
+        visitor.refused++
         return Effect.delay(Effect.succeed(false), "10 millis")
       }),
       { until: (done) => done }
@@ -64,10 +64,10 @@ const clients: ReadonlyArray<
   ["node-redis", (ports) => Effect.map(nodeRedisClusterOn(ports), RedisClient.nodeRedis)]
 ]
 
-describe("a node of a Cluster, with clients as they come", () => {
+describe("an outage of a node of a Cluster, with default client options", () => {
   for (const [name, on] of clients) {
     it.scopedLive(
-      `${name}: stopped, then killed and started again: its sessions are 503, the others go on`,
+      `${name}: while a node is stopped or killed, its sessions get 503, and all others work`,
       () =>
         Effect.gen(function*() {
           const nodes = yield* Server.makeCluster({
@@ -83,16 +83,16 @@ describe("a node of a Cluster, with clients as they come", () => {
           yield* Effect.forEach(gone, ({ cookie }) => calm.request(Effect.zipRight(ShopSession.destroy, ok), cookie))
 
           yield* nodes[0].signal("SIGSTOP")
-          yield* visitWithout(shops, visitors, 0)
+          yield* requestWithout(shops, visitors, 0)
           yield* nodes[0].signal("SIGCONT")
-          yield* back(shops, visitors)
+          yield* untilServed(shops, visitors)
 
           yield* nodes[1].signal("SIGKILL")
-          yield* visitWithout(shops, visitors, 1)
+          yield* requestWithout(shops, visitors, 1)
           yield* nodes[1].again
-          yield* back(shops, visitors)
+          yield* untilServed(shops, visitors)
 
-          yield* Effect.forEach(visitors, (told) => countIsPlausible(shops, told))
+          yield* Effect.forEach(visitors, (visitor) => countIsPlausible(shops, visitor))
           for (const { cookie } of gone) assert.isUndefined((yield* valueOf(calm, cookie)).user)
         })
     )

@@ -1,11 +1,6 @@
 import { it } from "@effect/vitest"
 import { Effect } from "effect"
 import { MemoryStore } from "effect-session"
-import * as MigratingStore from "effect-session/MigratingStore"
-import { RedisClient } from "effect-session/RedisClient"
-import type { Store } from "effect-session/SessionStore"
-import { assert, describe } from "vitest"
-import { equal, range } from "../src/internal/testing/law.js"
 import {
   aRecord,
   freshKey,
@@ -16,27 +11,37 @@ import {
   start,
   type Stored,
   stored
-} from "../src/internal/testing/records.js"
+} from "effect-session/Fixtures"
+import * as MigratingStore from "effect-session/MigratingStore"
+import { RedisClient } from "effect-session/RedisClient"
+import type { Store } from "effect-session/SessionStore"
+import { assert, describe } from "vitest"
+import { equal } from "../src/internal/testing/law.js"
+import { range } from "./support/concurrency.js"
+import { freshPrefix } from "./support/localStores.js"
 import { storeOn } from "./support/redisClients.js"
-import { freshPrefix, ofRedis, redisClient, redisClusterClient } from "./support/stores.js"
+import { ofRedis, redisClient, redisClusterClient } from "./support/serverClients.js"
 
-/** A key whose place in a Cluster is another one. */
+/** Draws a key of another shard in a Cluster. */
 const keyApart = (key: Stored["key"]) => keyOf((key.startsWith("a") ? "b" : "a") + freshKey().slice(1))
 
-/** A store, and another on the same keys that does something before one of its commands where a session is. */
+/**
+ * A store, and a function that makes another one on the same keys, which runs `act` before its command number `at` to the shard of a
+ * session.
+ */
 const opened = Effect.gen(function*() {
   const client = yield* RedisClient
   const prefix = freshPrefix()
   const store = yield* storeOn(client, { prefix })
   const interrupted = (key: Stored["key"], at: number, act: Effect.Effect<unknown, unknown>) => {
-    const place = client.cluster ? `{${key.charAt(0)}}` : ""
+    const tag = client.cluster ? `{${key.charAt(0)}}` : ""
     const done = { act: false }
     let commands = 0
     return Effect.map(
       storeOn({
         ...client,
         send: async (name, command) => {
-          if (name.includes(place) && commands++ === at) {
+          if (name.includes(tag) && commands++ === at) {
             done.act = true
             await Effect.runPromise(act)
           }
@@ -51,16 +56,16 @@ const opened = Effect.gen(function*() {
 
 const sparing = (store: Store, { record }: Stored) => store.revokeSubject(namespace, "ann", record.id)
 
-/** What becomes of the session that is spared. */
+/** A concurrent change of the spared session. */
 interface Change {
   readonly name: string
-  /** What is there before. */
+  /** Prepares the store. */
   readonly before: (store: Store, one: Stored) => Effect.Effect<unknown, unknown>
-  /** What is done meanwhile, and the session that is there then. */
+  /** The change, and the session after it. */
   readonly act: (store: Store, one: Stored) => readonly [Effect.Effect<unknown, unknown>, Stored]
 }
 
-/** The session that is spared, as it is before, and another one of its subject. */
+/** Prepares the spared session, and creates another one of its subject. */
 const bothOf = (store: Store, before: Change["before"]) =>
   Effect.gen(function*() {
     const one = { key: freshKey(), record: aRecord() }
@@ -83,15 +88,15 @@ const rotated = (keyFor: (key: Stored["key"]) => Stored["key"]): Change["act"] =
 }
 
 const changes: ReadonlyArray<Change> = [
-  { name: "begins", before: () => Effect.void, act: (store, one) => [created(store, one), one] },
+  { name: "is created", before: () => Effect.void, act: (store, one) => [created(store, one), one] },
   { name: "rotates", before: created, act: rotated((key) => keyOf(key.charAt(0) + freshKey().slice(1))) },
-  { name: "rotates to another place", before: created, act: rotated(keyApart) }
+  { name: "rotates to another shard", before: created, act: rotated(keyApart) }
 ]
 
 for (const [name, client] of ofRedis(["redis", redisClient] as const, ["redis-cluster", redisClusterClient] as const)) {
-  describe(`${name}: the session that a revocation of its subject spares`, () => {
+  describe(`${name}: the session that revokeSubject spares`, () => {
     for (const { act, before, name } of changes) {
-      it.scopedLive(`${name} before any command of the revocation, and is alive; others are not`, () =>
+      it.scopedLive(`${name} before any command of the revocation: it is alive, and others are ended`, () =>
         Effect.gen(function*() {
           const { interrupted, store } = yield* opened
           for (const at of range(4)) {
@@ -106,7 +111,7 @@ for (const [name, client] of ofRedis(["redis", redisClient] as const, ["redis-cl
           }
         }).pipe(Effect.provide(client)))
 
-      it.scopedLive(`${name}, with the revocation before any command of it, and is alive; others are not`, () =>
+      it.scopedLive(`${name}, with the revocation before any command of the change: it is alive, and others are ended`, () =>
         Effect.gen(function*() {
           const { interrupted, store } = yield* opened
           for (const at of range(4)) {
@@ -121,7 +126,7 @@ for (const [name, client] of ofRedis(["redis", redisClient] as const, ["redis-cl
         }).pipe(Effect.provide(client)))
     }
 
-    it.scopedLive("moves here from another store before any command of the revocation, and is alive", () =>
+    it.scopedLive("migrates from another store before any command of the revocation: it is alive", () =>
       Effect.gen(function*() {
         const { interrupted, store: to } = yield* opened
         for (const at of range(6)) {
@@ -137,7 +142,7 @@ for (const [name, client] of ofRedis(["redis", redisClient] as const, ["redis-cl
         }
       }).pipe(Effect.provide(client)))
 
-    it.scopedLive("is not another one that has come under the key of one that Redis let go", () =>
+    it.scopedLive("is not another session that was created under its key after Redis deleted it", () =>
       Effect.gen(function*() {
         const client = yield* RedisClient
         const prefix = freshPrefix()

@@ -1,21 +1,21 @@
 /**
- * Servers that are demoted or hang while a store uses them, with each client as it comes.
+ * Servers that are demoted or hang while a store uses them, with each client and its default options.
  */
 import { it } from "@effect/vitest"
 import { Effect, Option, type Scope } from "effect"
-import type { Client as Client } from "effect-session/RedisClient"
+import { freshKey, isAlive, isDead, start, stored } from "effect-session/Fixtures"
+import type { Client } from "effect-session/RedisClient"
 import * as RedisClient from "effect-session/RedisClient"
 import { SessionStoreError } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
-import { range } from "../src/internal/testing/law.js"
-import { freshKey, isAlive, isDead, start, stored } from "../src/internal/testing/records.js"
 import { activeMillis } from "./support/activeTime.js"
-import { furnish, reads, works, writes } from "./support/databases.js"
+import { range } from "./support/concurrency.js"
 import * as LossyProxy from "./support/lossyProxy.js"
 import { ioredisOn, nodeRedisOn, nodeRedisPoolOn, storeOn } from "./support/redisClients.js"
 import { untilReplicated } from "./support/redisReplication.js"
 import * as Server from "./support/servers/redis.js"
 import { until } from "./support/servers/server.js"
+import { furnish, reads, works, writes } from "./support/storeCalls.js"
 
 const clients: ReadonlyArray<
   readonly [name: string, on: (url: string) => Effect.Effect<Client, never, Scope.Scope>]
@@ -25,7 +25,7 @@ const clients: ReadonlyArray<
   ["a pool of node-redis", (url) => Effect.map(nodeRedisPoolOn(url), RedisClient.nodeRedis)]
 ]
 
-/** A primary and its replica, and an address that leads to the primary. */
+/** A primary and its replica, and a proxy to the primary. */
 const pair = Effect.gen(function*() {
   const settings = { "repl-diskless-sync-delay": "0" }
   const [first, second] = [yield* Server.make({ settings }), yield* Server.make({ settings })]
@@ -37,13 +37,13 @@ const pair = Effect.gen(function*() {
 
 describe("a server that becomes a replica behind the same address", () => {
   for (const [name, on] of clients) {
-    it.scopedLive(`${name}: the store connects anew and goes on with the new primary within two seconds`, () =>
+    it.scopedLive(`${name}: the store reconnects and works with the new primary within two seconds`, () =>
       Effect.gen(function*() {
         const { first, second, url, proxy } = yield* pair
         const store = yield* Effect.flatMap(on(url), (client) => storeOn(client, { durableDestroy: false }))
         const one = yield* stored(store)
         yield* untilReplicated(first, second)
-        // The connections that are there stay, and lead to what is a replica from now on.
+        // Open connections stay, and their server is a replica from now on.
         yield* second.ask("REPLICAOF", "NO", "ONE")
         yield* first.ask("REPLICAOF", "127.0.0.1", String(second.port))
         yield* proxy.connectTo(second.port)
@@ -55,7 +55,7 @@ describe("a server that becomes a replica behind the same address", () => {
         yield* works(store)
       }))
 
-    it.scopedLive(`${name}: no call is answered by a replica; when the address leads on, all of them are`, () =>
+    it.scopedLive(`${name}: calls that reach the replica fail, and succeed once the address leads to the new primary`, () =>
       Effect.gen(function*() {
         const { first, second, url, proxy } = yield* pair
         const store = yield* Effect.flatMap(on(url), (client) => storeOn(client, { durableDestroy: false }))
@@ -70,7 +70,7 @@ describe("a server that becomes a replica behind the same address", () => {
         }
         yield* proxy.connectTo(second.port)
         yield* until(Effect.either(store.load(one.key, start)), ({ _tag }) => _tag === "Right")
-        // Nothing of what was refused has been done.
+        // The failed calls changed nothing.
         yield* isAlive(store, one, start)
         yield* works(store)
       }))
@@ -79,35 +79,35 @@ describe("a server that becomes a replica behind the same address", () => {
 
 describe("a server that hangs", () => {
   for (const [name, on] of clients) {
-    it.scopedLive(`${name}: is given a thousand commands at the most; further calls fail; then the store goes on`, () =>
+    it.scopedLive(`${name}: gets at most 1,000 commands, further calls fail, and the store works once the server answers`, () =>
       Effect.gen(function*() {
         const server = yield* Server.make()
         const real = yield* on(server.url)
-        let kept = 0
-        let mostKept = 0
-        // What the client was given and has not settled.
+        let unanswered = 0
+        let maxUnanswered = 0
+        // Counts the commands that the client has without a reply.
         const client: Client = {
           ...real,
           send: (key, command) => {
-            mostKept = Math.max(mostKept, ++kept)
-            return real.send(key, command).finally(() => kept--)
+            maxUnanswered = Math.max(maxUnanswered, ++unanswered)
+            return real.send(key, command).finally(() => unanswered--)
           }
         }
         const store = yield* storeOn(client, { durableDestroy: false })
         const one = yield* stored(store)
         yield* server.signal("SIGSTOP")
-        // Requests that are given up, as an engine does: their commands stay with the client.
-        const given = yield* Effect.forEach(
+        // Calls that time out, as in an engine: their commands stay with the client.
+        const timedOut = yield* Effect.forEach(
           range(1500),
           () => Effect.flip(Effect.timeout(Effect.disconnect(store.load(one.key, start)), "300 millis")),
           { concurrency: "unbounded" }
         )
-        assert.isTrue(given.every(({ _tag }) => _tag === "TimeoutException"))
-        assert.deepStrictEqual([kept, mostKept], [1000, 1000])
+        assert.isTrue(timedOut.every(({ _tag }) => _tag === "TimeoutException"))
+        assert.deepStrictEqual([unanswered, maxUnanswered], [1000, 1000])
         const [waited, late] = yield* activeMillis(Effect.flip(store.load(one.key, start)))
         assert.instanceOf(late, SessionStoreError)
         assert.strictEqual(late.reason, "unavailable")
-        // A pool gives up what it keeps by itself.
+        // A pool of node-redis has its own limit, and fails earlier.
         assert.match(
           String(late.cause),
           /has not answered the last 1000 commands: nothing was sent|waiting for a client/
@@ -118,18 +118,18 @@ describe("a server that hangs", () => {
         )
         assert.isTrue(all.every(({ reason }) => reason === "unavailable"))
         assert.isBelow(spent, 4000)
-        assert.isAtMost(mostKept, 1000)
+        assert.isAtMost(maxUnanswered, 1000)
         yield* server.signal("SIGCONT")
         yield* until(Effect.either(store.load(freshKey(), start)), ({ _tag }) => _tag === "Right")
         yield* isAlive(store, one, start)
-        // More than that at once are no fault of the server: they wait for each other. A pool has a limit of its own.
+        // A burst of more calls than the limit waits for replies, and does not fail. A pool has its own limit.
         if (!name.includes("pool")) {
           const burst = yield* Effect.forEach(range(1500), () => store.load(one.key, start), {
             concurrency: "unbounded"
           })
           assert.isTrue(burst.every(Option.isSome))
         }
-        assert.strictEqual(mostKept, 1000)
+        assert.strictEqual(maxUnanswered, 1000)
         yield* works(store)
       }))
   }

@@ -1,13 +1,9 @@
 /**
- * What becomes of sessions when the server's memory is full.
+ * Sessions on a server whose memory is full.
  */
 import { it } from "@effect/vitest"
 import { Effect, Logger, Option } from "effect"
-import { SessionStoreError } from "effect-session/SessionStore"
-import type { Store } from "effect-session/SessionStore"
-import { assert, describe } from "vitest"
-import { range } from "../src/internal/testing/law.js"
-import type { Stored } from "../src/internal/testing/records.js"
+import type { Stored } from "effect-session/Fixtures"
 import {
   aRecord,
   freshKey,
@@ -19,17 +15,21 @@ import {
   namespace,
   start,
   stored
-} from "../src/internal/testing/records.js"
+} from "effect-session/Fixtures"
+import { SessionStoreError } from "effect-session/SessionStore"
+import type { Store } from "effect-session/SessionStore"
+import { assert, describe } from "vitest"
+import { range } from "./support/concurrency.js"
 import { engineOf, opened, record, written } from "./support/engines.js"
 import { storeAt } from "./support/redisClients.js"
 import { recordsIn } from "./support/scanPages.js"
 import * as Server from "./support/servers/redis.js"
 
-/** A server with little room left. */
-const small = (policy: string) =>
+/** A server with one megabyte of memory left. */
+const smallServer = (policy: string) =>
   Effect.gen(function*() {
     const server = yield* Server.make({ settings: { "maxmemory-policy": policy } })
-    // That it may evict is said in the log, which is not what this is about.
+    // The warning about the eviction policy is tested elsewhere.
     const store = yield* Effect.provide(storeAt(server.url), Logger.remove(Logger.defaultLogger))
     const used = /used_memory:(\d+)/.exec(yield* server.ask("INFO", "memory"))?.[1]
     yield* server.ask("CONFIG", "SET", "maxmemory", String(Number(used) + 1_000_000))
@@ -38,7 +38,7 @@ const small = (policy: string) =>
 
 const data = JSON.stringify("x".repeat(2000))
 
-/** Makes sessions until the server does not take more; gives those that it took. */
+/** Creates sessions until a create fails. Returns the created ones, and the failed one with its error. */
 const filled = (store: Store) =>
   Effect.gen(function*() {
     const taken: Array<Stored> = []
@@ -51,9 +51,9 @@ const filled = (store: Store) =>
   })
 
 describe("noeviction", () => {
-  it.scopedLive("writes that need memory fail, nothing is lost, and whatever prolongs or ends a session still works", () =>
+  it.scopedLive("writes that need memory fail, no session is lost, and touches, logouts and revocations work", () =>
     Effect.gen(function*() {
-      const { ask, store } = yield* small("noeviction")
+      const { ask, store } = yield* smallServer("noeviction")
       const one = yield* stored(store)
       const spared = yield* stored(store, { subject: "bob" })
       const ended = yield* stored(store, { subject: "bob" })
@@ -62,7 +62,7 @@ describe("noeviction", () => {
       assert.instanceOf(error, SessionStoreError)
       assert.deepStrictEqual([error.operation, error.reason], ["create", "unavailable"])
 
-      // Deeper in want than by one session, so that it is no matter of luck.
+      // Far below what is used, so that the result does not depend on the size of one session.
       yield* ask("CONFIG", "SET", "maxmemory", "1mb")
       const denied = [
         store.save(one.key, one.record, { expectedVersion: 1, now: start }),
@@ -102,9 +102,9 @@ describe("noeviction", () => {
 
 for (const policy of ["volatile-lru", "volatile-ttl", "volatile-random"]) {
   describe(policy, () => {
-    it.scopedLive("a session is whole or not there at all, and none that was revoked comes back", () =>
+    it.scopedLive("a session is complete or absent, and no revoked session is alive again", () =>
       Effect.gen(function*() {
-        const { ask, store } = yield* small(policy)
+        const { ask, store } = yield* smallServer(policy)
         const engine = yield* engineOf(store, { timeout: "20 seconds" })
         const visitor = yield* written(engine, { _tag: "Create", record: record() })
         const revoked = yield* Effect.forEach(range(20), () => stored(store, { subject: "ann" }))
@@ -136,10 +136,10 @@ for (const policy of ["volatile-lru", "volatile-ttl", "volatile-random"]) {
         )
 
         for (const { key } of revoked) assert.isFalse(yield* isThere(store, key, start))
-        // A visitor whose session was evicted is nobody: one that is still there is who he was.
+        // An evicted session is absent, and any other one still belongs to its subject.
         const found = yield* opened(engine, visitor.value)
         assert.isTrue(found === undefined || found.subject === visitor.record.subject)
-        // Entries of what was evicted do not take the place of what is there.
+        // The index entries of evicted sessions do not accumulate.
         const { current } = yield* store.count(start)
         assert.isBelow(current, 2 * there.length)
         assert.strictEqual(yield* store.removeExpired({ now: start + hour, limit: 10_000 }), current)

@@ -1,16 +1,15 @@
 import { it } from "@effect/vitest"
 import { Effect, Fiber, Layer, Redacted, Scope } from "effect"
-import type { Client as Client } from "effect-session/RedisClient"
+import { freshKey, isAlive, isDead, start, stored } from "effect-session/Fixtures"
+import type { Client } from "effect-session/RedisClient"
 import * as RedisClient from "effect-session/RedisClient"
 import { SessionStore, SessionStoreError } from "effect-session/SessionStore"
 import type { Store } from "effect-session/SessionStore"
 import { capabilityLaws } from "effect-session/testing"
 import { assert, describe } from "vitest"
 import { freePort } from "../examples/shop/freePort.js"
-import { range } from "../src/internal/testing/law.js"
-import { freshKey, isAlive, isDead, start, stored } from "../src/internal/testing/records.js"
 import { activeMillis } from "./support/activeTime.js"
-import { furnish, reads, works, writes } from "./support/databases.js"
+import { range } from "./support/concurrency.js"
 import { engineOf, next, opened, record, written } from "./support/engines.js"
 import * as LossyProxy from "./support/lossyProxy.js"
 import { countIsPlausible, increment, shopsOn, timeLimitMillis, underLoad } from "./support/outages.js"
@@ -20,8 +19,9 @@ import * as Redis from "./support/servers/redis.js"
 import { until } from "./support/servers/server.js"
 import * as Shop from "./support/shop.js"
 import { begin, between, ok, ShopSession, show, valueOf } from "./support/shop.js"
+import { furnish, reads, works, writes } from "./support/storeCalls.js"
 
-/** A server that can be ended as a crash does, and started again on what it had written down. */
+/** A server that can be killed, and restarted with the data on its disk. */
 const restartable = (settings: Redis.Options["settings"] = {}) =>
   Effect.gen(function*() {
     const directory = yield* Redis.temporary
@@ -35,23 +35,30 @@ const restartable = (settings: Redis.Options["settings"] = {}) =>
     }
   })
 
-/** Waits until a client has found its server again. */
-const answers = (store: Store) => until(Effect.either(store.load(freshKey(), start)), ({ _tag }) => _tag === "Right")
+/** Waits until the client has reconnected. */
+const untilAnswers = (store: Store) =>
+  until(Effect.either(store.load(freshKey(), start)), ({ _tag }) => _tag === "Right")
 
-/** Clients as they come, which would keep what they cannot send, and those that say so themselves. */
+/** Clients with their default options, by which they queue commands while offline, and with the offline queue disabled. */
 const clients: ReadonlyArray<
   readonly [name: string, on: (url: string) => Effect.Effect<Client, never, Scope.Scope>]
 > = [
-  ["ioredis as it comes", (url) => Effect.map(ioredisOn(url), RedisClient.ioredis)],
-  ["node-redis as it comes", (url) => Effect.map(nodeRedisOn(url), RedisClient.nodeRedis)],
+  ["ioredis", (url) => Effect.map(ioredisOn(url), RedisClient.ioredis)],
+  ["node-redis", (url) => Effect.map(nodeRedisOn(url), RedisClient.nodeRedis)],
   ["a pool of node-redis", (url) => Effect.map(nodeRedisPoolOn(url), RedisClient.nodeRedis)],
-  ["ioredis", (url) => Effect.map(ioredisOn(url, { enableOfflineQueue: false }), RedisClient.ioredis)],
-  ["node-redis", (url) => Effect.map(nodeRedisOn(url, { disableOfflineQueue: true }), RedisClient.nodeRedis)]
+  [
+    "ioredis without offline queue",
+    (url) => Effect.map(ioredisOn(url, { enableOfflineQueue: false }), RedisClient.ioredis)
+  ],
+  [
+    "node-redis without offline queue",
+    (url) => Effect.map(nodeRedisOn(url, { disableOfflineQueue: true }), RedisClient.nodeRedis)
+  ]
 ]
 
-describe("a server that goes away and comes back", () => {
+describe("a server that is killed and restarted", () => {
   for (const [name, on] of clients) {
-    it.scopedLive(`${name}: every call is unavailable, and then the same store goes on`, () =>
+    it.scopedLive(`${name}: every call fails with \`unavailable\` meanwhile, and the same store works afterwards`, () =>
       Effect.gen(function*() {
         const server = yield* restartable({ appendonly: "yes", appendfsync: "always" })
         const store = yield* Effect.flatMap(on(server.url), (client) => storeOn(client))
@@ -64,13 +71,13 @@ describe("a server that goes away and comes back", () => {
           assert.notInclude(error.message, one.key)
         }
         yield* server.start
-        yield* answers(store)
-        // Nothing of what was refused is done now.
+        yield* untilAnswers(store)
+        // The client does not send the failed calls later.
         yield* isAlive(store, one, start)
         yield* works(store)
       }))
 
-    it.scopedLive(`${name}: a rotation that was refused is not done later, nor a save: the old cookie works`, () =>
+    it.scopedLive(`${name}: a failed rotation or save is not sent later, so the old cookie still works`, () =>
       Effect.gen(function*() {
         const server = yield* restartable({ appendonly: "yes", appendfsync: "always" })
         const store = yield* Effect.flatMap(on(server.url), (client) => storeOn(client))
@@ -81,23 +88,23 @@ describe("a server that goes away and comes back", () => {
             ShopSession.update("count", (n) => n + 1),
             Effect.zipRight(write, ok)
           )
-          const parked = yield* Effect.fork(shop.request(handler, cookie))
+          const pending = yield* Effect.fork(shop.request(handler, cookie))
           yield* reached
           yield* server.kill
           yield* go
-          const refused = yield* Fiber.join(parked)
-          assert.deepStrictEqual([refused.status, refused.cookie], [503, undefined])
+          const response = yield* Fiber.join(pending)
+          assert.deepStrictEqual([response.status, response.cookie], [503, undefined])
           yield* server.start
-          yield* answers(store)
+          yield* untilAnswers(store)
           assert.deepInclude(yield* valueOf(shop, cookie), { user: "ann", count: 0 })
         }
       }))
   }
 })
 
-describe("a server that is killed under load and started again", () => {
+describe("a server that is killed under load and restarted", () => {
   for (const [name, on] of clients) {
-    it.scopedLive(`${name}: nothing that was confirmed is lost, and who is out stays out`, () =>
+    it.scopedLive(`${name}: no confirmed write is lost, and logged-out visitors stay logged out`, () =>
       Effect.gen(function*() {
         const server = yield* restartable({ appendonly: "yes", appendfsync: "always" })
         const store = yield* Effect.flatMap(on(server.url), (client) => storeOn(client))
@@ -105,35 +112,35 @@ describe("a server that is killed under load and started again", () => {
         const { calm, shop } = shops
         const out = yield* begin(calm)
         assert.strictEqual((yield* calm.request(Effect.zipRight(ShopSession.destroy, ok), out)).status, 200)
-        // Long enough for a visitor to be refused.
-        const bystander = yield* begin(calm)
-        const refused = until(
-          Effect.map(shop.request(increment, bystander), ({ status }) => status),
+        // The server stays down until a request fails.
+        const cookie = yield* begin(calm)
+        const failed = until(
+          Effect.map(shop.request(increment, cookie), ({ status }) => status),
           (status) => status === 503
         )
         const crash = Effect.delay(server.kill, "100 millis").pipe(
-          Effect.zipRight(refused),
+          Effect.zipRight(failed),
           Effect.zipRight(server.start)
         )
         const all = yield* underLoad(shops, crash)
-        yield* Effect.forEach(all, (told) => countIsPlausible(shops, told))
+        yield* Effect.forEach(all, (visitor) => countIsPlausible(shops, visitor))
         assert.isUndefined((yield* valueOf(calm, out)).user)
       }))
   }
 })
 
-describe("a crash, and what was confirmed before it", () => {
+describe("confirmed writes after a crash", () => {
   const settings = { appendonly: "yes", appendfsync: "always" }
 
-  // What the laws do in the end is ask a store again: the same one, on a server that was started again.
+  // The laws crash a store and open it again: here the same one, on a restarted server.
   for (const [i] of capabilityLaws(Effect.never).entries()) {
-    it.scopedLive(`appendfsync always: everything is kept, as durableDestroy claims (law ${i + 1})`, () =>
+    it.scopedLive(`appendfsync always: no confirmed write is lost, as durableDestroy claims (law ${i + 1})`, () =>
       Effect.gen(function*() {
         const server = yield* restartable(settings)
         const store = yield* storeAt(server.url)
         assert.isTrue(store.capabilities.durableDestroy)
         const kept = yield* stored(store)
-        const crash = Effect.as(Effect.all([server.kill, server.start, answers(store)]), store)
+        const crash = Effect.as(Effect.all([server.kill, server.start, untilAnswers(store)]), store)
         const law = capabilityLaws(crash)[i]
         if (law === undefined) return assert.fail("there is no such law")
         yield* Effect.provideService(law.law, SessionStore, store)
@@ -141,7 +148,7 @@ describe("a crash, and what was confirmed before it", () => {
       }))
   }
 
-  it.scopedLive("appendfsync everysec: what the disk had is kept, and nothing is claimed of the last second", () =>
+  it.scopedLive("appendfsync everysec: synced writes are not lost, and durableDestroy is not claimed", () =>
     Effect.gen(function*() {
       const server = yield* restartable({ ...settings, appendfsync: "everysec" })
       const store = yield* storeAt(server.url)
@@ -153,12 +160,12 @@ describe("a crash, and what was confirmed before it", () => {
         server.ask("INFO", "persistence"),
         (info) => /aof_pending_bio_fsync:0/.test(info) && /aof_buffer_length:0/.test(info)
       )
-      yield* Effect.all([server.kill, server.start, answers(store)])
+      yield* Effect.all([server.kill, server.start, untilAnswers(store)])
       yield* isAlive(store, kept, start)
       yield* isDead(store, destroyed, start)
     }))
 
-  it.scopedLive("snapshots only: a session that was logged out is alive again, as durableDestroy does not claim", () =>
+  it.scopedLive("snapshots only: a destroyed session is alive again, and durableDestroy is not claimed", () =>
     Effect.gen(function*() {
       const server = yield* restartable()
       const store = yield* storeAt(server.url)
@@ -169,13 +176,13 @@ describe("a crash, and what was confirmed before it", () => {
       const late = yield* stored(store)
       yield* store.destroy(destroyed.key)
       yield* store.revokeSubject(revoked.record.namespace, "bob")
-      yield* Effect.all([server.kill, server.start, answers(store)])
+      yield* Effect.all([server.kill, server.start, untilAnswers(store)])
       yield* isAlive(store, destroyed, start)
       yield* isAlive(store, revoked, start)
       yield* isDead(store, late, start)
     }))
 
-  it.scopedLive("a fail-over: a replica that has not heard of a logout takes over; the session is alive", () =>
+  it.scopedLive("failover to a replica that lacks a logout: the session is alive again, and durableDestroy is not claimed", () =>
     Effect.gen(function*() {
       const settings = { "repl-diskless-sync-delay": "0" }
       const main = yield* Redis.make({ settings })
@@ -199,8 +206,8 @@ describe("a crash, and what was confirmed before it", () => {
     }))
 })
 
-describe("a server that has stopped answering", () => {
-  it.scopedLive("is 503 within the engine's time, for a hundred requests at once; then it goes on", () =>
+describe("a server that hangs", () => {
+  it.scopedLive("a hundred concurrent requests get 503 within the engine's timeout, and requests work once the server answers", () =>
     Effect.gen(function*() {
       const server = yield* Redis.make()
       const store = yield* storeAt(server.url)
@@ -219,12 +226,12 @@ describe("a server that has stopped answering", () => {
       const logout = yield* shop.request(Effect.zipRight(ShopSession.destroy, ok), cookie)
       assert.deepStrictEqual([logout.status, logout.cookie], [503, undefined])
       yield* server.signal("SIGCONT")
-      // The logout had been sent, and was done when the server woke up: it was not said to have failed.
+      // The server received the logout while it hung, and executed it later: its 503 left the outcome open.
       assert.strictEqual((yield* valueOf(calm, cookie)).user, undefined)
       assert.strictEqual((yield* valueOf(calm, yield* begin(calm))).user, "ann")
     }))
 
-  it.scopedLive("does a write that it was given before at most once", () =>
+  it.scopedLive("a write that it received while it hung is done at most once", () =>
     Effect.gen(function*() {
       const server = yield* Redis.make()
       const engine = yield* Effect.flatMap(storeAt(server.url), (store) => engineOf(store))
@@ -238,19 +245,19 @@ describe("a server that has stopped answering", () => {
     }))
 })
 
-describe("a reply that gets lost", () => {
+describe("a lost reply", () => {
   const drivers: ReadonlyArray<
     readonly [name: string, on: (url: string) => Effect.Effect<Client, never, Scope.Scope>]
   > = [
-    ["ioredis, which sends again", (url) => Effect.map(ioredisOn(url), RedisClient.ioredis)],
+    ["ioredis, which resends", (url) => Effect.map(ioredisOn(url), RedisClient.ioredis)],
     [
-      "ioredis, told not to",
+      "ioredis without autoResendUnfulfilledCommands",
       (url) => Effect.map(ioredisOn(url, { autoResendUnfulfilledCommands: false }), RedisClient.ioredis)
     ],
-    ["node-redis, which does not", (url) => Effect.map(nodeRedisOn(url), RedisClient.nodeRedis)]
+    ["node-redis, which does not resend", (url) => Effect.map(nodeRedisOn(url), RedisClient.nodeRedis)]
   ]
   for (const [name, on] of drivers) {
-    it.scopedLive(`${name}: each write is done once, and said to be`, () =>
+    it.scopedLive(`${name}: each write is done once, and reported as done`, () =>
       Effect.gen(function*() {
         const server = yield* Redis.make()
         const proxy = yield* LossyProxy.make(server.port)
@@ -260,7 +267,7 @@ describe("a reply that gets lost", () => {
           on(`redis://127.0.0.1:${proxy.port}`),
           (client) => storeOn(client, { prefix })
         )
-        // One of the clients does not notice: there, this is what each call takes.
+        // One of these clients does not report the lost reply: with it, each call takes this timeout.
         const engine = yield* engineOf(store, { timeout: "5 seconds" })
         const plain = yield* engineOf(direct, { timeout: "20 seconds" })
         yield* works(store)

@@ -1,22 +1,22 @@
 /**
- * A Cluster whose node has a replica that lags behind, with clients that send their application's reads to replicas.
+ * A Cluster with a replica that lags behind, and clients that are configured to send reads to replicas.
  */
 import { it } from "@effect/vitest"
 import { Effect, Option, type Scope } from "effect"
-import type { Client as Client } from "effect-session/RedisClient"
+import { aRecord, freshKey, hour, namespace, start, stored } from "effect-session/Fixtures"
+import type { Client } from "effect-session/RedisClient"
 import * as RedisClient from "effect-session/RedisClient"
 import { SessionStoreError } from "effect-session/SessionStore"
 import type { Redis } from "ioredis"
 import { createCluster } from "redis"
 import { assert, describe } from "vitest"
 import { freePort } from "../examples/shop/freePort.js"
-import { aRecord, freshKey, hour, namespace, start, stored } from "../src/internal/testing/records.js"
-import { furnish, reads, works, writes } from "./support/databases.js"
 import { clusterOn, ioredisOn, storeOn } from "./support/redisClients.js"
 import * as Server from "./support/servers/redis.js"
 import { until } from "./support/servers/server.js"
+import { furnish, reads, works, writes } from "./support/storeCalls.js"
 
-/** A node that has all slots, and its replica. */
+/** A primary with all slots, and its replica. */
 const pair = Effect.gen(function*() {
   const node = Effect.flatMap(Effect.all([freePort, freePort]), ([port, busPort]) =>
     Effect.map(
@@ -41,7 +41,7 @@ const pair = Effect.gen(function*() {
   yield* until(primary.ask("CLUSTER", "SLOTS"), (slots) => slots.includes(String(replica.port)))
   yield* until(primary.ask("CLUSTER", "INFO"), (info) => info.includes("cluster_state:ok"))
   yield* until(replica.ask("CLUSTER", "INFO"), (info) => info.includes("cluster_state:ok"))
-  /** The replica goes on answering, with what it has by now: its next synchronization does not begin. */
+  /** Stops replication: the replica still answers, with its current data. */
   const lag = Effect.gen(function*() {
     yield* primary.ask("CONFIG", "SET", "repl-diskless-sync-delay", "600")
     yield* primary.ask("DEBUG", "CHANGE-REPL-ID")
@@ -71,11 +71,11 @@ const clients: ReadonlyArray<
   [`ioredis with scaleReads "slave"`, (port) => ioredis(port, { scaleReads: "slave" })],
   [`ioredis with scaleReads "all"`, (port) => ioredis(port, { scaleReads: "all" })],
   [
-    "ioredis with a scaleReads that chooses replicas",
+    "ioredis with a scaleReads function that chooses replicas",
     (port) => ioredis(port, { scaleReads: (nodes: ReadonlyArray<Redis>) => nodes.slice(1) })
   ],
   [
-    `ioredis with scaleReads "slave" that sends what it has together`,
+    `ioredis with scaleReads "slave" and enableAutoPipelining`,
     (port) => ioredis(port, { scaleReads: "slave", enableAutoPipelining: true })
   ],
   ["node-redis with useReplicas", (port) => Effect.map(nodeRedis(port), RedisClient.nodeRedis)]
@@ -83,7 +83,7 @@ const clients: ReadonlyArray<
 
 describe("a replica that lags behind", () => {
   for (const [name, on] of clients) {
-    it.scopedLive(`${name}: decides nothing: what was just written is found, listed, counted and revoked`, () =>
+    it.scopedLive(`${name}: is not used: new sessions are found, listed, counted and revoked at once`, () =>
       Effect.gen(function*() {
         const { lag, primary, replica } = yield* pair
         const client = yield* on(primary.port)
@@ -106,7 +106,7 @@ describe("a replica that lags behind", () => {
       }))
   }
 
-  it.scopedLive("answers no call of a client that sends everything to it", () =>
+  it.scopedLive("rejects every call of a client that sends all commands to it", () =>
     Effect.gen(function*() {
       const { primary, replica } = yield* pair
       const cluster = yield* ioredis(primary.port, {})

@@ -1,5 +1,6 @@
 import { it } from "@effect/vitest"
 import { Effect, Logger } from "effect"
+import { stored } from "effect-session/Fixtures"
 import * as RedisClient from "effect-session/RedisClient"
 import { SessionConfigError } from "effect-session/SessionConfigError"
 import { SessionStoreError } from "effect-session/SessionStore"
@@ -8,13 +9,12 @@ import { readFileSync } from "node:fs"
 import { inspect } from "node:util"
 import { assert, describe } from "vitest"
 import { freePort } from "../examples/shop/freePort.js"
-import { stored } from "../src/internal/testing/records.js"
-import { works, writes } from "./support/databases.js"
 import { ioredisOn, nodeRedisOn, storeAt, storeOn } from "./support/redisClients.js"
 import * as Server from "./support/servers/redis.js"
 import { until } from "./support/servers/server.js"
+import { works, writes } from "./support/storeCalls.js"
 
-/** What a store is built with, or why it is not; and the warnings that were logged meanwhile. */
+/** Builds a store. Returns it or the error, and the logged warnings. */
 const built = (build: ReturnType<typeof storeAt>) =>
   Effect.gen(function*() {
     const warnings: Array<string> = []
@@ -33,8 +33,8 @@ const durability = (build: ReturnType<typeof storeAt>) =>
     ({ result }) => result._tag === "Right" ? result.right.capabilities.durableDestroy : result.left._tag
   )
 
-describe("what a server does when its memory is full", () => {
-  it.scopedLive("allkeys is refused, volatile is warned of, noeviction is fine", () =>
+describe("maxmemory-policy", () => {
+  it.scopedLive("allkeys-* is an error, volatile-* logs a warning, noeviction does neither", () =>
     Effect.gen(function*() {
       const { ask, url } = yield* Server.make()
       for (const client of ["ioredis", "node-redis"] as const) {
@@ -45,7 +45,7 @@ describe("what a server does when its memory is full", () => {
         for (const kind of ["lru", "lfu", "random"]) {
           yield* ask("CONFIG", "SET", "maxmemory-policy", `allkeys-${kind}`)
           const { result } = yield* built(build)
-          if (result._tag === "Right") return assert.fail("it was not refused")
+          if (result._tag === "Right") return assert.fail("the store was built")
           assert.instanceOf(result.left, SessionConfigError)
           assert.include(result.left.message, `"allkeys-${kind}"`)
         }
@@ -62,31 +62,31 @@ describe("what a server does when its memory is full", () => {
       }
     }))
 
-  it.scopedLive("one that does not tell is warned of, unless the application says it", () =>
+  it.scopedLive("if the server does not report it, a warning is logged, unless the application states it", () =>
     Effect.gen(function*() {
       const { ask, url } = yield* Server.make()
       yield* ask("ACL", "SETUSER", "app", "on", ">pass", "~*", "+@all", "-config", "-info")
       const client = { username: "app", password: "pass", enableReadyCheck: false }
       const unknown = yield* built(storeAt(url, {}, client))
       assert.strictEqual(unknown.result._tag, "Right")
-      assert.match(unknown.warnings.join(), /does not tell its maxmemory-policy/)
+      assert.match(unknown.warnings.join(), /does not report its maxmemory-policy/)
       const stated = yield* built(storeAt(url, { maxmemoryPolicy: "noeviction", durableDestroy: false }, client))
       assert.deepStrictEqual([stated.result._tag, stated.warnings], ["Right", []])
       const bad = yield* built(storeAt(url, { maxmemoryPolicy: "allkeys-lfu" }, client))
       assert.strictEqual(bad.result._tag, "Left")
-      // What the server says itself comes first.
+      // The reported policy overrides the stated one.
       yield* ask("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
       const contradicted = yield* built(storeAt(url, { maxmemoryPolicy: "noeviction" }))
       assert.strictEqual(contradicted.result._tag, "Left")
-      // INFO tells it too.
+      // INFO reports it, too.
       yield* ask("ACL", "SETUSER", "app", "+info")
-      const told = yield* built(storeAt(url, {}, client))
-      assert.strictEqual(told.result._tag, "Left")
+      const reported = yield* built(storeAt(url, {}, client))
+      assert.strictEqual(reported.result._tag, "Left")
     }))
 })
 
 describe("durableDestroy", () => {
-  it.scopedLive("is claimed for an append-only file that is synced with every write, and for nothing less", () =>
+  it.scopedLive("is claimed only for an append-only file that is synced with every write", () =>
     Effect.gen(function*() {
       const { ask, url } = yield* Server.make({ settings: { appendonly: "yes" } })
       const set = (name: string, value: string) => ask("CONFIG", "SET", name, value)
@@ -107,7 +107,7 @@ describe("durableDestroy", () => {
       }
     }))
 
-  it.scopedLive("is not claimed for a server with a replica, and a replica is refused", () =>
+  it.scopedLive("is not claimed for a server with a replica, and a store on a replica fails to build", () =>
     Effect.gen(function*() {
       const settings = { appendonly: "yes", appendfsync: "always", "repl-diskless-sync-delay": "0" }
       const main = yield* Server.make({ settings })
@@ -120,37 +120,37 @@ describe("durableDestroy", () => {
       if (result._tag === "Right") return assert.fail("a store was built on a replica")
       assert.instanceOf(result.left, SessionConfigError)
       assert.match(result.left.message, /The server is a replica/)
-      // A client that asks Sentinel for a replica, or a Cluster's client that reads from one, has a connection like this.
+      // The same with node-redis: a client that gets a replica from Sentinel has such a connection.
       const node = yield* nodeRedisOn(replica.url)
       assert.strictEqual(yield* durability(storeOn(RedisClient.nodeRedis(node))), "SessionConfigError")
     }))
 
   const settings = { appendonly: "yes", appendfsync: "always", "repl-diskless-sync-delay": "0" }
   for (
-    const [name, differently, said] of [
-      ["no append-only file", { appendonly: "no" }, /the server has appendonly no: a logout/],
+    const [name, unsafe, problem] of [
+      ["no append-only file", { appendonly: "no" }, /the server has appendonly no: a crash/],
       [
         "a file that is synced each second",
         { appendfsync: "everysec" },
-        /the server has appendfsync everysec: a logout/
+        /the server has appendfsync everysec: a crash/
       ],
-      ["a file that is never synced", { appendfsync: "no" }, /the server has appendfsync no: a logout/]
+      ["a file that is never synced", { appendfsync: "no" }, /the server has appendfsync no: a crash/]
     ] as const
   ) {
-    it.scopedLive(`warns once of ${name}, unless the application forgoes the claim`, () =>
+    it.scopedLive(`logs one warning for ${name}, unless durableDestroy is false`, () =>
       Effect.gen(function*() {
-        const { url } = yield* Server.make({ settings: { ...settings, ...differently } })
+        const { url } = yield* Server.make({ settings: { ...settings, ...unsafe } })
         const { warnings } = yield* built(storeAt(url))
         assert.lengthOf(warnings, 1)
-        assert.match(warnings[0] ?? "", said)
+        assert.match(warnings[0] ?? "", problem)
         assert.deepStrictEqual((yield* built(storeAt(url, { durableDestroy: false }))).warnings, [])
         const { result } = yield* built(storeAt(url, { durableDestroy: true }))
-        if (result._tag === "Right") return assert.fail("a false claim was believed")
-        assert.match(result.left.message, said)
+        if (result._tag === "Right") return assert.fail("the store was built with a false claim")
+        assert.match(result.left.message, problem)
       }))
   }
 
-  it.scopedLive("warns of replicas, and not of a server that keeps what it confirms", () =>
+  it.scopedLive("logs a warning if the server has replicas, and none for a durable server", () =>
     Effect.gen(function*() {
       const main = yield* Server.make({ settings })
       assert.deepStrictEqual((yield* built(storeAt(main.url))).warnings, [])
@@ -162,7 +162,7 @@ describe("durableDestroy", () => {
       assert.match(warnings[0] ?? "", /the server has replicas, one of which may take over without the last writes: a/)
     }))
 
-  it.scopedLive("is what the application says, where the server may not be asked", () =>
+  it.scopedLive("is the stated option if the server does not permit CONFIG", () =>
     Effect.gen(function*() {
       const { ask, url } = yield* Server.make({ settings: { appendonly: "yes", appendfsync: "always" } })
       yield* ask("ACL", "SETUSER", "app", "on", ">pass", "~*", "+@all", "-config")
@@ -171,7 +171,7 @@ describe("durableDestroy", () => {
       if (result._tag === "Left") return assert.fail(result.left.message)
       assert.isFalse(result.right.capabilities.durableDestroy)
       assert.lengthOf(warnings, 1)
-      assert.match(warnings[0] ?? "", /does not tell whether it writes a change to the disk/)
+      assert.match(warnings[0] ?? "", /does not report whether it writes a change to disk/)
       const stated = yield* built(storeAt(url, { durableDestroy: true }, client))
       if (stated.result._tag === "Left") return assert.fail(stated.result.left.message)
       assert.isTrue(stated.result.right.capabilities.durableDestroy)
@@ -179,23 +179,25 @@ describe("durableDestroy", () => {
     }))
 })
 
-describe("a server that cannot be asked", () => {
-  it.scopedLive("keeps the application from starting: it is not there, or wants a password", () =>
+describe("building a store", () => {
+  it.scopedLive("fails with `unavailable` if the server is unreachable, or requires a password", () =>
     Effect.gen(function*() {
-      const nobody = `redis://127.0.0.1:${yield* freePort}`
+      const unusedUrl = `redis://127.0.0.1:${yield* freePort}`
       const { ask, url } = yield* Server.make()
       yield* ask("CONFIG", "SET", "requirepass", "secret")
       for (
-        const [where, options] of [[nobody, { maxRetriesPerRequest: 0 }], [url, { enableReadyCheck: false }]] as const
+        const [where, options] of [[unusedUrl, { maxRetriesPerRequest: 0 }], [url, {
+          enableReadyCheck: false
+        }]] as const
       ) {
         const { result } = yield* built(storeAt(where, {}, options))
-        if (result._tag === "Right") return assert.fail("it was built")
+        if (result._tag === "Right") return assert.fail("the store was built")
         assert.instanceOf(result.left, SessionStoreError)
         assert.deepStrictEqual([result.left.operation, result.left.reason], ["start", "unavailable"])
       }
     }))
 
-  it.scopedLive("a prefix with braces is refused: it would say where keys live", () =>
+  it.scopedLive("fails if the prefix has braces, which would determine the node of its keys", () =>
     Effect.gen(function*() {
       const client = new Redis({ lazyConnect: true })
       for (const prefix of ["{app}:", "a{", "}"]) {
@@ -205,7 +207,7 @@ describe("a server that cannot be asked", () => {
     }))
 })
 
-it.scopedLive("the rights that the documentation names are enough", () =>
+it.scopedLive("the permissions in docs/redis.md are sufficient", () =>
   Effect.gen(function*() {
     const [, rights = ""] = /needs `([^`]+)`/.exec(readFileSync("docs/redis.md", "utf8")) ?? []
     const { ask, url } = yield* Server.make()
@@ -225,10 +227,10 @@ it.scopedLive("the rights that the documentation names are enough", () =>
     )
   }))
 
-describe("what an error tells", () => {
+describe("the error of a failed call", () => {
   const secret = "hunter2"
 
-  it.scopedLive("is what the server said, and nothing of what was sent to it", () =>
+  it.scopedLive("contains the server's message, and nothing of the command", () =>
     Effect.gen(function*() {
       const denied = yield* Server.make()
       yield* denied.ask("ACL", "SETUSER", "app", "on", ">pass", "~*", "+@all", "-zadd")
@@ -237,7 +239,7 @@ describe("what an error tells", () => {
         [denied.url, { username: "app", password: "pass" }, "can't run this command"],
         [unknown.url, {}, "unknown command"]
       ] as const
-      for (const [url, options, said] of clients) {
+      for (const [url, options, message] of clients) {
         for (const client of ["ioredis", "node-redis"] as const) {
           const store = yield* client === "ioredis"
             ? storeAt(url, {}, options)
@@ -246,14 +248,14 @@ describe("what an error tells", () => {
           const error = yield* Effect.flip(stored(store, fields))
           assert.instanceOf(error, SessionStoreError)
           assert.strictEqual(error.reason, "unavailable")
-          const told = inspect(error, { depth: 9, showHidden: true, maxStringLength: null })
-          assert.include(told, said)
-          for (const text of [told, error.message, JSON.stringify(error)]) assert.notInclude(text, secret)
+          const inspected = inspect(error, { depth: 9, showHidden: true, maxStringLength: null })
+          assert.include(inspected, message)
+          for (const text of [inspected, error.message, JSON.stringify(error)]) assert.notInclude(text, secret)
         }
       }
     }))
 
-  it.scopedLive("names the function that was called", () =>
+  it.scopedLive("has the name of the operation", () =>
     Effect.gen(function*() {
       const server = yield* Server.make()
       const redis = yield* ioredisOn(server.url, { enableOfflineQueue: false })

@@ -1,10 +1,5 @@
 import { it } from "@effect/vitest"
 import { Effect, FastCheck, Option, Redacted } from "effect"
-import type { Client as Client } from "effect-session/RedisClient"
-import * as RedisClient from "effect-session/RedisClient"
-import type { Store } from "effect-session/SessionStore"
-import { assert, describe } from "vitest"
-import { forAll, range } from "../src/internal/testing/law.js"
 import {
   anyRecord,
   anyText,
@@ -18,17 +13,23 @@ import {
   namespace,
   start,
   stored
-} from "../src/internal/testing/records.js"
-import { works } from "./support/databases.js"
+} from "effect-session/Fixtures"
+import type { Client as Client } from "effect-session/RedisClient"
+import * as RedisClient from "effect-session/RedisClient"
+import type { Store } from "effect-session/SessionStore"
+import { assert, describe } from "vitest"
+import { forAll } from "../src/internal/testing/law.js"
+import { range } from "./support/concurrency.js"
 import { engineOf, next, record, written } from "./support/engines.js"
+import { freshPrefix } from "./support/localStores.js"
 import { ioredisOn, noting, storeOn } from "./support/redisClients.js"
 import * as Server from "./support/servers/redis.js"
 import * as servers from "./support/sharedServers.js"
-import { freshPrefix } from "./support/stores.js"
+import { works } from "./support/storeCalls.js"
 
 const url = () => servers.redis()
 
-/** A store, the keys that it uses, and a client to look at them. */
+/** A store, the commands that it sends, and a client to inspect its keys. */
 const opened = Effect.gen(function*() {
   const redis = yield* ioredisOn(url())
   const prefix = freshPrefix()
@@ -37,8 +38,8 @@ const opened = Effect.gen(function*() {
   return { redis, store, sent, nameOf: (rest: string) => `${prefix}{all}:${rest}` }
 })
 
-describe("what Redis clears away by itself", () => {
-  it.scopedLive("is every record a minute after its end, whichever way it was written, and nothing else", () =>
+describe("records that Redis deletes by itself", () => {
+  it.scopedLive("every write sets the time to live to a minute after the expiry; indexes and revocations have none", () =>
     Effect.gen(function*() {
       const { nameOf, redis, store } = yield* opened
       const { key, record } = yield* stored(store)
@@ -72,7 +73,7 @@ describe("what Redis clears away by itself", () => {
       }
     }))
 
-  it.scopedLive("is gone for every function; its entries go when it would have ended, and are counted until then", () =>
+  it.scopedLive("the record is absent for every operation; its entries are counted, and removed, as if it had expired", () =>
     Effect.gen(function*() {
       const { nameOf, redis, store } = yield* opened
       const one = yield* stored(store)
@@ -87,7 +88,7 @@ describe("what Redis clears away by itself", () => {
       assert.strictEqual(yield* store.create(freshKey(), aRecord({ id: one.record.id }), start), "created")
     }))
 
-  it.scopedLive("does not take with it what came under its key later", () =>
+  it.scopedLive("the clean-up of its entries keeps a new record under the same key", () =>
     Effect.gen(function*() {
       const { nameOf, redis, store } = yield* opened
       const first = yield* stored(store)
@@ -100,8 +101,8 @@ describe("what Redis clears away by itself", () => {
     }))
 })
 
-describe("what is left behind", () => {
-  it.scopedLive("is nothing, once all sessions are gone: revocations are kept until what they ended is", () =>
+describe("after all sessions have ended", () => {
+  it.scopedLive("only the current epoch is left: revocations are kept until the records that they ended have expired", () =>
     Effect.gen(function*() {
       const { nameOf, redis, store } = yield* opened
       const ended = yield* stored(store, { subject: "ann" })
@@ -127,7 +128,7 @@ describe("what is left behind", () => {
 })
 
 describe("text", () => {
-  it.scopedLive("is exact in every field, for every string of JavaScript", () =>
+  it.scopedLive("every field preserves every JavaScript string", () =>
     Effect.gen(function*() {
       const { store } = yield* opened
       const record = FastCheck.tuple(anyRecord, anyText, anyText, anyText, anyText).map(
@@ -142,7 +143,7 @@ describe("text", () => {
         }), 100)
     }))
 
-  it.scopedLive("is opaque where it names somebody: nothing is taken for something else", () =>
+  it.scopedLive("unusual namespaces and subjects are never confused with each other", () =>
     Effect.gen(function*() {
       const { store } = yield* opened
       const names = [
@@ -175,7 +176,7 @@ describe("text", () => {
 describe("calls", () => {
   const one = (store: Store) => stored(store)
 
-  it.scopedLive("are one per function of the hot path", () =>
+  it.scopedLive("the operations of a request need one call each", () =>
     Effect.gen(function*() {
       const { sent, store } = yield* opened
       yield* works(store)
@@ -198,13 +199,13 @@ describe("calls", () => {
         yield* run
         assert.lengthOf(sent, calls, sent.map(([name]) => name).join(" "))
       }
-      // Of eight creations one looks around for what leads nowhere, in three calls.
+      // One of eight creations prunes index entries, in three calls.
       sent.length = 0
       yield* Effect.forEach(range(16), () => one(store))
       assert.lengthOf(sent, 16 + 2 * 3)
     }))
 
-  it.scopedLive("tell nothing that a visitor could present", () =>
+  it.scopedLive("contain no token that a browser could present", () =>
     Effect.gen(function*() {
       const { sent, store } = yield* opened
       const engine = yield* engineOf(store, { timeout: "20 seconds" })
@@ -226,7 +227,7 @@ describe("calls", () => {
       }
     }))
 
-  it.scopedLive("never walk through all keys", () =>
+  it.scopedLive("never iterate over all keys", () =>
     Effect.gen(function*() {
       const server = yield* Server.make()
       yield* Effect.flatMap(
@@ -239,7 +240,7 @@ describe("calls", () => {
       assert.deepStrictEqual(used.filter((name) => /scan|keys|random|dump|sort/.test(name)), [])
     }))
 
-  it.scopedLive("go on when the server has forgotten the scripts", () =>
+  it.scopedLive("work after the server has flushed its scripts", () =>
     Effect.gen(function*() {
       const server = yield* Server.make()
       const redis = yield* ioredisOn(server.url)
@@ -250,8 +251,8 @@ describe("calls", () => {
     }))
 })
 
-describe("a command that the driver sends twice, because its reply was lost", () => {
-  /** A client of which every reply is that of the second time; what comes in between is done in between. */
+describe("a command that the driver resends after a lost reply", () => {
+  /** A client that sends every command twice and returns the second reply. `between` runs between the two. */
   const doubling = (client: Client, between: () => Effect.Effect<unknown, unknown> = () => Effect.void): Client => ({
     ...client,
     send: (key, command) =>
@@ -260,13 +261,13 @@ describe("a command that the driver sends twice, because its reply was lost", ()
         .then(() => client.send(key, command))
   })
 
-  it.scopedLive("is answered as it was the first time", () =>
+  it.scopedLive("gets the same reply as the first time", () =>
     Effect.gen(function*() {
       const redis = yield* ioredisOn(url())
       yield* works(yield* storeOn(doubling(RedisClient.ioredis(redis))))
     }))
 
-  it.scopedLive("even if others have written since", () =>
+  it.scopedLive("gets the same reply even after other writes", () =>
     Effect.gen(function*() {
       const client = RedisClient.ioredis(yield* ioredisOn(url()))
       const prefix = freshPrefix()

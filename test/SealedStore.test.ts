@@ -2,6 +2,8 @@ import { it } from "@effect/vitest"
 import { Effect, Layer, Option, Redacted } from "effect"
 import { MemoryEngine, MemoryStore, StoredEngine } from "effect-session"
 import * as CacheEngine from "effect-session/CacheEngine"
+import type { Stored } from "effect-session/Fixtures"
+import { aRecord, day, freshKey, hour, isAlive, isDead, minute, start, stored } from "effect-session/Fixtures"
 import * as Keyring from "effect-session/Keyring"
 import * as SealedStore from "effect-session/SealedStore"
 import { SessionDirectory } from "effect-session/SessionDirectory"
@@ -12,18 +14,6 @@ import type { Store } from "effect-session/SessionStore"
 import { engineLaws, storedEngineLaws, storeLaws } from "effect-session/testing"
 import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe } from "vitest"
-import type { Stored } from "../src/internal/testing/records.js"
-import {
-  aRecord,
-  day,
-  freshKey,
-  hour,
-  isAlive,
-  isDead,
-  minute,
-  start,
-  stored
-} from "../src/internal/testing/records.js"
 import { recordsIn } from "./support/scanPages.js"
 
 const secret = (seed: number) =>

@@ -17,15 +17,17 @@ import { Expiry, MemoryEngine, SessionConfig } from "effect-session"
 import { SessionConfigError } from "effect-session/SessionConfigError"
 import { SessionDirectory } from "effect-session/SessionDirectory"
 import { SessionEngine } from "effect-session/SessionEngine"
-import type { SessionService as Service } from "effect-session/SessionService"
+import type { SessionService as Identity } from "effect-session/SessionService"
 import * as SessionService from "effect-session/SessionService"
 import { assert, describe, expectTypeOf } from "vitest"
+import * as EnvironmentSettings from "../src/internal/session/config.js"
+import * as Service from "../src/internal/session/service.js"
 
 type Variables = Readonly<Record<string, string>>
 
 const environment = (variables: Variables) => ConfigProvider.fromMap(new Map(Object.entries(variables)))
 
-const read = (variables: Variables) => Effect.withConfigProvider(SessionConfig.settings, environment(variables))
+const read = (variables: Variables) => Effect.withConfigProvider(EnvironmentSettings.settings, environment(variables))
 
 const millis = (minutes: number) => minutes * 60_000
 
@@ -35,9 +37,9 @@ interface App {
 interface Data {
   readonly visits: number
 }
-const App = Context.GenericTag<Service<App>, SessionService.Sessions<Data>>("test/App/Service")
+const App = Context.GenericTag<Identity<App>, SessionService.Sessions<Data>>("test/App/Service")
 
-const definition = (settings: SessionService.Settings): SessionService.Definition<Data> => ({
+const definition = (settings: SessionService.Settings): Service.Definition<Data> => ({
   name: "test/App",
   namespace: "test/App",
   schema: Schema.Struct({ visits: Schema.Number }),
@@ -47,9 +49,9 @@ const definition = (settings: SessionService.Settings): SessionService.Definitio
   settings
 })
 
-/** The service of a tag with these settings of its own, in this environment. */
+/** The service of a tag with the settings `own`, built in this environment. */
 const built = (variables: Variables, own: SessionService.Settings = {}) =>
-  SessionConfig.layer<App, Data, never>(App, definition(own)).pipe(
+  EnvironmentSettings.layer<App, Data, never>(App, definition(own)).pipe(
     Layer.provide(MemoryEngine.layer),
     Layer.provide(Layer.setConfigProvider(environment(variables)))
   )
@@ -57,8 +59,8 @@ const built = (variables: Variables, own: SessionService.Settings = {}) =>
 const cookieOf = (variables: Variables, own: SessionService.Settings = {}) =>
   Effect.provide(Effect.map(App, (service) => service.cookie), built(variables, own))
 
-/** The sentence with which an effect refuses. */
-const refusal = (effect: Effect.Effect<unknown, unknown>) =>
+/** The message with which an effect fails. */
+const messageOf = (effect: Effect.Effect<unknown, unknown>) =>
   Effect.map(Effect.exit(effect), (exit) => {
     if (Exit.isSuccess(exit)) return "accepted"
     const error = Cause.squash(exit.cause)
@@ -66,7 +68,7 @@ const refusal = (effect: Effect.Effect<unknown, unknown>) =>
   })
 
 describe("settings", () => {
-  const cases: ReadonlyArray<readonly [Variables, SessionConfig.Overrides]> = [
+  const cases: ReadonlyArray<readonly [Variables, EnvironmentSettings.Overrides]> = [
     [{ SESSION_COOKIE_NAME: "shop" }, { cookie: { name: "shop" } }],
     [{ SESSION_COOKIE_PREFIX: "__Host-Http-" }, { cookie: { prefix: "__Host-Http-" } }],
     [{ SESSION_COOKIE_PREFIX: "__Host-" }, { cookie: { prefix: "__Host-" } }],
@@ -119,7 +121,7 @@ describe("settings", () => {
       }))
   }
 
-  it.effect("nothing set, or set to nothing, overrides nothing", () =>
+  it.effect("unset and empty variables override nothing", () =>
     Effect.gen(function*() {
       assert.deepStrictEqual(yield* read({}), { cookie: {}, expiry: {} })
       assert.deepStrictEqual(yield* read({ SESSION_COOKIE_DOMAIN: "", SESSION_IDLE: "", SESSION_EXPIRY: "" }), {
@@ -128,10 +130,10 @@ describe("settings", () => {
       })
     }))
 
-  it.effect("a constant-case provider with a prefix finds the same names", () =>
+  it.effect("reads the same names from a constant-case provider with a prefix", () =>
     Effect.gen(function*() {
       const overrides = yield* Effect.withConfigProvider(
-        SessionConfig.settings,
+        EnvironmentSettings.settings,
         ConfigProvider.fromMap(new Map([["SHOP_SESSION_COOKIE_NAME", "shop"]]), { pathDelim: "_" }).pipe(
           ConfigProvider.nested("SHOP")
         )
@@ -140,7 +142,7 @@ describe("settings", () => {
     }))
 })
 
-describe("a wrong value is a sentence that names the variable, and does not repeat the value", () => {
+describe("an invalid value is reported with the name of the variable and without the value", () => {
   const cases: ReadonlyArray<readonly [Variables, string]> = [
     [{ SESSION_COOKIE_NAME: " " }, "must be a text that is not blank."],
     [{ SESSION_COOKIE_PREFIX: "host" }, "must be one of __Host-Http-, __Host-, __Secure-, __Http-, none."],
@@ -176,15 +178,15 @@ describe("a wrong value is a sentence that names the variable, and does not repe
       }))
   }
 
-  it.effect("a secret in the wrong variable stays unsaid", () =>
+  it.effect("a secret in the wrong variable is not printed", () =>
     Effect.gen(function*() {
       const secret = "hunter2"
       assert.notInclude(String(yield* Effect.flip(read({ SESSION_IDLE: secret }))), secret)
       assert.notInclude(String(yield* Effect.flip(read({ SESSION_EXPIRY: secret }))), secret)
-      assert.notInclude(yield* refusal(cookieOf({ SESSION_COOKIE_PATH: secret })), secret)
+      assert.notInclude(yield* messageOf(cookieOf({ SESSION_COOKIE_PATH: secret })), secret)
     }))
 
-  it.effect("all of them at once", () =>
+  it.effect("all invalid variables are reported at once", () =>
     Effect.gen(function*() {
       const error = String(yield* Effect.flip(read({ SESSION_IDLE: "x", SESSION_ON_GONE: "x" })))
       assert.include(error, "SESSION_IDLE must be")
@@ -192,15 +194,15 @@ describe("a wrong value is a sentence that names the variable, and does not repe
     }))
 })
 
-describe("over a tag's own settings", () => {
-  it.effect("nothing set leaves them as they are", () =>
+describe("settings overlaid on a tag's own", () => {
+  it.effect("unset variables change nothing", () =>
     Effect.gen(function*() {
       const own: SessionService.Settings = {
         cookie: { name: "shop", prefix: "__Secure-", domain: "example.com", sameSite: "strict" },
         expiry: Expiry.aal2,
         onGone: "discard"
       }
-      assert.deepStrictEqual(SessionConfig.overlay(own, yield* read({})), own)
+      assert.deepStrictEqual(EnvironmentSettings.overlay(own, yield* read({})), own)
       assert.strictEqual((yield* cookieOf({})).name, "__Host-Http-session")
       assert.deepStrictEqual(yield* cookieOf({}, own), {
         name: "__Secure-shop",
@@ -213,7 +215,7 @@ describe("over a tag's own settings", () => {
       })
     }))
 
-  it.effect("the cookie is replaced field by field", () =>
+  it.effect("cookie settings are replaced field by field", () =>
     Effect.gen(function*() {
       const cookie = yield* cookieOf(
         { SESSION_COOKIE_DOMAIN: "example.org" },
@@ -223,11 +225,11 @@ describe("over a tag's own settings", () => {
       assert.strictEqual(cookie.domain, "example.org")
     }))
 
-  it.effect("the policy is replaced limit by limit, or as a whole by a preset", () =>
+  it.effect("the expiry policy is replaced limit by limit, or entirely by a preset", () =>
     Effect.gen(function*() {
       const own = { expiry: Expiry.aal2 }
       const expiry = (variables: Variables, settings: SessionService.Settings) =>
-        Effect.map(read(variables), (overrides) => SessionConfig.overlay(settings, overrides).expiry)
+        Effect.map(read(variables), (overrides) => EnvironmentSettings.overlay(settings, overrides).expiry)
       assert.deepStrictEqual(
         yield* expiry({ SESSION_IDLE: "20 minutes" }, own),
         Expiry.earliest(Expiry.idle("20 minutes"), Expiry.absolute("24 hours"))
@@ -239,7 +241,7 @@ describe("over a tag's own settings", () => {
       assert.deepStrictEqual(yield* expiry({ SESSION_EXPIRY: "django" }, own), Expiry.django)
     }))
 
-  const refused: ReadonlyArray<readonly [Variables, SessionService.Settings, RegExp]> = [
+  const rejected: ReadonlyArray<readonly [Variables, SessionService.Settings, RegExp]> = [
     [{ SESSION_COOKIE_DOMAIN: "example.com" }, {}, /^SessionConfigError .* cannot carry a Domain/],
     [{ SESSION_COOKIE_SECURE: "false" }, {}, /^SessionConfigError .* must be Secure/],
     [
@@ -256,12 +258,12 @@ describe("over a tag's own settings", () => {
     [{ SESSION_IDLE: "1 milli" }, {}, /^SessionConfigError .* idle limit .* at least one second/],
     [{ SESSION_ON_GONE: "ignore" }, {}, /Invalid data at SESSION_ON_GONE/]
   ]
-  for (const [variables, own, sentence] of refused) {
-    it.effect(`${JSON.stringify(variables)} over ${JSON.stringify(own)} is refused`, () =>
-      Effect.map(refusal(cookieOf(variables, own)), (message) => assert.match(message, sentence)))
+  for (const [variables, own, sentence] of rejected) {
+    it.effect(`${JSON.stringify(variables)} over ${JSON.stringify(own)} is rejected`, () =>
+      Effect.map(messageOf(cookieOf(variables, own)), (message) => assert.match(message, sentence)))
   }
 
-  it.effect("a session ends when the environment says", () =>
+  it.effect("a session expires by the limits set in the environment", () =>
     Effect.gen(function*() {
       const service = yield* App
       const visit = (cookie: string | undefined) =>
@@ -285,8 +287,8 @@ describe("over a tag's own settings", () => {
     )))
 })
 
-describe("doubtful in production", () => {
-  /** What is logged while the layer is built. */
+describe("a warning at startup in production", () => {
+  /** The lines logged while the layer is built. */
   const logged = (variables: Variables) =>
     Effect.gen(function*() {
       const lines: Array<string> = []
@@ -299,19 +301,19 @@ describe("doubtful in production", () => {
       return lines
     })
 
-  it.effect("a Secure cookie without a prefix", () =>
+  it.effect("for a Secure cookie without a prefix", () =>
     Effect.map(logged({ SESSION_COOKIE_PREFIX: "none" }), (lines) => {
       assert.lengthOf(lines, 1)
       assert.match(String(lines[0]), /^WARN test\/App: The name of the session cookie has no prefix/)
     }))
 
-  it.effect("SameSite=None", () =>
+  it.effect("for SameSite=None", () =>
     Effect.map(logged({ SESSION_COOKIE_SAMESITE: "none", SESSION_ACKNOWLEDGE_CROSS_SITE: "true" }), (lines) => {
       assert.lengthOf(lines, 1)
       assert.match(String(lines[0]), /^WARN test\/App: The session cookie is SameSite=None/)
     }))
 
-  it.effect("nothing is said of the defaults, and of a cookie for development", () =>
+  it.effect("not for the defaults, nor for a development cookie", () =>
     Effect.gen(function*() {
       assert.deepStrictEqual(yield* logged({}), [])
       assert.deepStrictEqual(yield* logged({ SESSION_COOKIE_PREFIX: "none", SESSION_COOKIE_SECURE: "false" }), [])
@@ -321,7 +323,7 @@ describe("doubtful in production", () => {
 describe("engine", () => {
   class Client extends Context.Tag("test/Client")<Client, string>() {}
 
-  /** Engines that say when they are built; the second needs a client, and keeps no directory. */
+  /** Engines that record that they are built; the second needs a client and provides no directory. */
   const engines = (builds: Array<string>) =>
     SessionConfig.engine({
       memory: () => Layer.tap(MemoryEngine.layer, () => Effect.sync(() => builds.push("memory"))),
@@ -344,18 +346,18 @@ describe("engine", () => {
       return builds
     })
 
-  it.effect("the one that is named, and no other", () =>
+  it.effect("builds only the engine named in SESSION_ENGINE", () =>
     Effect.gen(function*() {
       assert.deepStrictEqual(yield* choose({ SESSION_ENGINE: "remote" }), ["remote"])
       assert.deepStrictEqual(yield* choose({ SESSION_ENGINE: "memory" }), ["memory"])
     }))
 
-  it.effect("the first one where none is named", () =>
+  it.effect("builds the first engine if none is named", () =>
     Effect.map(choose({}), (builds) => assert.deepStrictEqual(builds, ["memory"])))
 
-  it.effect("an unknown name is a sentence that lists the names", () =>
+  it.effect("rejects an unknown name with a message that lists the names", () =>
     Effect.map(
-      refusal(choose({ SESSION_ENGINE: "toString" })),
+      messageOf(choose({ SESSION_ENGINE: "toString" })),
       (message) => assert.include(message, "SESSION_ENGINE must be one of memory, remote.")
     ))
 

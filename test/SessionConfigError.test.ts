@@ -5,12 +5,12 @@ import { SessionConfigError } from "effect-session/SessionConfigError"
 const error = new SessionConfigError({ subject: "app/Session", problem: "The name is empty." })
 
 describe("SessionConfigError", () => {
-  it("says in one sentence what is wrong, behind the name of what it is wrong with", () => {
+  it("its message is the subject followed by the problem", () => {
     assert.strictEqual(error.message, "app/Session: The name is empty.")
     assert.include(Cause.pretty(Cause.fail(error)), "app/Session: The name is empty.")
   })
 
-  it.effect("is a failure by itself, and caught by its tag", () =>
+  it.effect("is yieldable, and caught by its tag", () =>
     Effect.gen(function*() {
       const exit = yield* Effect.exit(error)
       assert.deepStrictEqual(exit, Exit.fail(error))
@@ -18,7 +18,7 @@ describe("SessionConfigError", () => {
       assert.strictEqual(caught, "app/Session")
     }))
 
-  it.effect("survives being encoded and decoded", () =>
+  it.effect("can be encoded and decoded", () =>
     Effect.gen(function*() {
       const encoded = JSON.stringify(yield* Schema.encode(SessionConfigError)(error))
       const decoded = yield* Schema.decode(Schema.parseJson(SessionConfigError))(encoded)

@@ -5,6 +5,8 @@ import type { Lifetime } from "effect-session/Lifetime"
 import type { CookieOptions } from "effect-session/SessionCookie"
 import * as SessionCookie from "effect-session/SessionCookie"
 import * as fc from "fast-check"
+import * as CookieRules from "../src/internal/domain/cookie.js"
+import * as ExpiryRules from "../src/internal/domain/expiry.js"
 
 const plain = SessionCookie.make()
 
@@ -19,18 +21,18 @@ describe("make", () => {
       partitioned: false,
       browserLength: false
     })
-    assert.isUndefined(SessionCookie.validate(plain))
+    assert.isUndefined(CookieRules.validate(plain))
   })
 
-  it("R27: the development preset has a name of its own, no prefix, and is not Secure", () => {
+  it("R27: the development preset has its own name, no prefix, and is not Secure", () => {
     const cookie = SessionCookie.make(SessionCookie.development)
     assert.notInclude(plain.name, cookie.name)
     assert.isFalse(cookie.name.startsWith("__"))
     assert.isFalse(cookie.secure)
-    assert.isUndefined(SessionCookie.validate(cookie))
+    assert.isUndefined(CookieRules.validate(cookie))
   })
 
-  it("keeps what is given", () =>
+  it("uses the given options", () =>
     assert.deepStrictEqual(
       SessionCookie.make({
         prefix: "__Secure-",
@@ -54,7 +56,7 @@ describe("make", () => {
     ))
 })
 
-describe("a combination that browsers drop does not type-check, and is refused when it comes from a configuration", () => {
+describe("a combination that browsers drop does not type-check, and validate rejects it", () => {
   const illegal: Readonly<Record<string, CookieOptions>> = {
     // @ts-expect-error a __Host- cookie cannot carry a Domain
     "ASVS 3.3.1: __Host- with a Domain": { prefix: "__Host-", domain: "example.com" },
@@ -68,11 +70,11 @@ describe("a combination that browsers drop does not type-check, and is refused w
     "ASVS 3.3.1: __Http- that is not Secure": { prefix: "__Http-", secure: false },
     // @ts-expect-error SameSite=None needs Secure
     "R20: SameSite=None that is not Secure": { prefix: "", secure: false, sameSite: "none" },
-    // @ts-expect-error partitioned cookies are for other sites
+    // @ts-expect-error partitioned cookies need SameSite=None
     "R26: Partitioned without SameSite=None": { partitioned: true }
   }
   for (const [title, options] of Object.entries(illegal)) {
-    it(title, () => assert.isString(SessionCookie.validate(SessionCookie.make(options))))
+    it(title, () => assert.isString(CookieRules.validate(SessionCookie.make(options))))
   }
 
   it("ASVS 3.3.2: SameSite=None must be acknowledged", () => {
@@ -82,7 +84,7 @@ describe("a combination that browsers drop does not type-check, and is refused w
   })
 })
 
-/** What a browser does with it, read from the rules and not from the code: RFC 6265bis 5.7, layered cookies 5. */
+/** Whether a browser keeps the cookie, by RFC 6265bis 5.7 and layered cookies 5, independently of the code. */
 const browserKeeps = (cookie: SessionCookie.SessionCookie): boolean => {
   const begins = (prefix: string) => cookie.name.toLowerCase().startsWith(prefix)
   const rules = [
@@ -93,7 +95,7 @@ const browserKeeps = (cookie: SessionCookie.SessionCookie): boolean => {
     cookie.sameSite !== "none" || cookie.secure,
     !cookie.partitioned || cookie.secure
   ]
-  // R26 is stricter than browsers: a partitioned cookie that is not for other sites is a mistake.
+  // R26 is stricter than browsers: a partitioned cookie without SameSite=None is a mistake.
   return rules.every((rule) => rule) && (!cookie.partitioned || cookie.sameSite === "none")
 }
 
@@ -108,7 +110,7 @@ const prefixes = [
   "__hTTP-",
   "__host-HTTP-"
 ]
-const mixes: ReadonlyArray<SessionCookie.SessionCookie> = prefixes.flatMap((prefix) =>
+const combinations: ReadonlyArray<SessionCookie.SessionCookie> = prefixes.flatMap((prefix) =>
   [undefined, "example.com", ".example.com"].flatMap((domain) =>
     ["/", "/app"].flatMap((path) =>
       [true, false].flatMap((secure) =>
@@ -128,16 +130,16 @@ const mixes: ReadonlyArray<SessionCookie.SessionCookie> = prefixes.flatMap((pref
   )
 )
 
-describe("problemOf", () => {
+describe("validate", () => {
   for (const prefix of prefixes) {
-    it(`ASVS 3.3.1: ${prefix || "no prefix"}: refuses exactly the mixes of attributes that a browser drops`, () => {
-      for (const cookie of mixes.filter(({ name }) => name === `${prefix}session`)) {
-        assert.strictEqual(SessionCookie.validate(cookie) === undefined, browserKeeps(cookie), JSON.stringify(cookie))
+    it(`ASVS 3.3.1: ${prefix || "no prefix"}: rejects exactly the combinations that a browser drops`, () => {
+      for (const cookie of combinations.filter(({ name }) => name === `${prefix}session`)) {
+        assert.strictEqual(CookieRules.validate(cookie) === undefined, browserKeeps(cookie), JSON.stringify(cookie))
       }
     })
   }
 
-  const refused: Readonly<Record<string, Partial<SessionCookie.SessionCookie>>> = {
+  const rejected: Readonly<Record<string, Partial<SessionCookie.SessionCookie>>> = {
     "a name with a space": { name: "my session" },
     "a name with =": { name: "a=b" },
     "a name with ;": { name: "a;b" },
@@ -145,7 +147,7 @@ describe("problemOf", () => {
     "a name with a line break": { name: "session\n" },
     "a name that is not ASCII": { name: "sessi\u00F3n" },
     "no name": { name: "" },
-    "R2: a name of which a value of 4096 bytes leaves no room": { name: "a".repeat(4096) },
+    "R2: a name that leaves no room for a value of 4096 bytes": { name: "a".repeat(4096) },
     "R3: a path of 1025 characters": { name: "s", path: `/${"a".repeat(1024)}` },
     "R3: a domain of 1025 characters": { name: "s", domain: `${"a.".repeat(512)}a` },
     "a path that does not begin with /": { name: "s", path: "app" },
@@ -157,18 +159,18 @@ describe("problemOf", () => {
     "a domain with a port": { name: "s", domain: "example.com:80" },
     "a domain with an empty label": { name: "s", domain: "example..com" }
   }
-  for (const [title, fields] of Object.entries(refused)) {
-    it(`refuses ${title}`, () => assert.isString(SessionCookie.validate({ ...plain, ...fields })))
+  for (const [title, fields] of Object.entries(rejected)) {
+    it(`rejects ${title}`, () => assert.isString(CookieRules.validate({ ...plain, ...fields })))
   }
 
   const accepted: Readonly<Record<string, Partial<SessionCookie.SessionCookie>>> = {
     "R3: a path of 1024 characters": { name: "s", path: `/${"a".repeat(1023)}` },
     "R3: a domain of 1024 characters": { name: "s", domain: `${"a.".repeat(511)}aa` },
     "a domain": { name: "s", domain: "shop.example.com" },
-    "every character of a token": { name: "!#$%&'*+-.^_`|~09azAZ" }
+    "every character that a name may contain": { name: "!#$%&'*+-.^_`|~09azAZ" }
   }
   for (const [title, fields] of Object.entries(accepted)) {
-    it(`accepts ${title}`, () => assert.isUndefined(SessionCookie.validate({ ...plain, ...fields })))
+    it(`accepts ${title}`, () => assert.isUndefined(CookieRules.validate({ ...plain, ...fields })))
   }
 })
 
@@ -188,29 +190,29 @@ const cookie = fc.boolean().map((browserLength) => SessionCookie.make({ browserL
 const fourHundredDays = 400 * 86_400
 
 describe("maxAge", () => {
-  it("R4, R5: is whole seconds, never negative and never over 400 days", () =>
+  it("R4, R5: is whole seconds between 0 and 400 days", () =>
     fc.assert(fc.property(cookie, expiry, moment, (cookie, expiry, now) => {
-      const age = SessionCookie.maxAge(cookie, expiry, now)
+      const age = CookieRules.maxAge(cookie, expiry, now)
       if (age === undefined) return
       assert.isTrue(Number.isInteger(age) && age >= 0 && age <= fourHundredDays, String(age))
       assert.isFalse(Object.is(age, -0))
     })))
 
-  it("R5: never outlives the end that it stands for, and falls short of it by less than a second", () =>
+  it("R5: ends less than a second before the session, and never after it", () =>
     fc.assert(fc.property(moment, moment, moment, fc.boolean(), (now, left, at, fixed) => {
       const end = now + (left % (fourHundredDays * 1000))
       const expiry: SessionExpiry = fixed
         ? { at, deadline: end, lifetime: undefined }
         : { at: end, deadline: undefined, lifetime: undefined }
-      const until = now + 1000 * (SessionCookie.maxAge(plain, expiry, now) ?? Number.NaN)
+      const until = now + 1000 * (CookieRules.maxAge(plain, expiry, now) ?? Number.NaN)
       assert.isAtMost(until, end)
       assert.isAbove(until, end - 1000)
     })))
 
-  it("runs to the computed end where the session has its own lifetime, even if the cookie is browser-length", () =>
+  it("runs to the computed end of a session with its own lifetime, even if the cookie is browser-length", () =>
     fc.assert(fc.property(cookie, moment, (cookie, now) =>
       assert.strictEqual(
-        SessionCookie.maxAge(
+        CookieRules.maxAge(
           cookie,
           { at: now + 90_999, deadline: now + 9_000_000, lifetime: { _tag: "Until", at: now + 90_999 } },
           now
@@ -218,44 +220,44 @@ describe("maxAge", () => {
         90
       ))))
 
-  it("is absent exactly where the cookie ends with the browser", () =>
+  it("is absent exactly if the cookie ends with the browser", () =>
     fc.assert(fc.property(cookie, expiry, moment, (cookie, expiry, now) =>
       assert.strictEqual(
-        SessionCookie.maxAge(cookie, expiry, now) === undefined,
+        CookieRules.maxAge(cookie, expiry, now) === undefined,
         expiry.lifetime?._tag === "Browser" || (expiry.lifetime === undefined && cookie.browserLength)
       ))))
 
   it("does not grow as time passes", () =>
     fc.assert(fc.property(cookie, expiry, moment, fc.nat(), (cookie, expiry, now, passed) =>
       assert.isAtMost(
-        SessionCookie.maxAge(cookie, expiry, now + passed) ?? 0,
-        SessionCookie.maxAge(cookie, expiry, now) ?? 0
+        CookieRules.maxAge(cookie, expiry, now + passed) ?? 0,
+        CookieRules.maxAge(cookie, expiry, now) ?? 0
       ))))
 })
 
 describe("slides", () => {
   const policy = fc.constantFrom(Expiry.standard, Expiry.django, Expiry.aal3, Expiry.at(6_000_000_000_000))
-  const born = (policy: Expiry.Expiry, now: number, own: Lifetime | undefined) =>
-    Expiry.initial(policy, { createdAt: now, authenticatedAt: undefined, modifiedAt: now, lastSeenAt: now }, own)
+  const initialExpiry = (policy: Expiry.Expiry, now: number, own: Lifetime | undefined) =>
+    ExpiryRules.initial(policy, { createdAt: now, authenticatedAt: undefined, modifiedAt: now, lastSeenAt: now }, own)
 
-  it("where it is false, activity does not move the end that the browser holds", () =>
+  it("if it is false, activity does not change Max-Age", () =>
     fc.assert(
       fc.property(cookie, policy, lifetime, moment, fc.nat(), (cookie, policy, own, now, passed) => {
-        const first = born(policy, now, own)
-        fc.pre(!SessionCookie.slides(cookie, first))
-        const later = Expiry.next(
+        const first = initialExpiry(policy, now, own)
+        fc.pre(!CookieRules.slides(cookie, first))
+        const later = ExpiryRules.next(
           policy,
           first,
           { createdAt: now, authenticatedAt: undefined, modifiedAt: now + passed, lastSeenAt: now + passed },
           own
         )
-        assert.strictEqual(SessionCookie.maxAge(cookie, later, now), SessionCookie.maxAge(cookie, first, now))
+        assert.strictEqual(CookieRules.maxAge(cookie, later, now), CookieRules.maxAge(cookie, first, now))
       })
     ))
 
-  it("is true where there is no fixed end, and after an inactivity of the session's own", () => {
-    assert.isTrue(SessionCookie.slides(plain, born(Expiry.django, 0, undefined)))
-    assert.isTrue(SessionCookie.slides(plain, born(Expiry.standard, 0, { _tag: "Inactivity", millis: 5000 })))
-    assert.isFalse(SessionCookie.slides(plain, born(Expiry.standard, 0, undefined)))
+  it("is true without an absolute limit, and for a session with its own inactivity", () => {
+    assert.isTrue(CookieRules.slides(plain, initialExpiry(Expiry.django, 0, undefined)))
+    assert.isTrue(CookieRules.slides(plain, initialExpiry(Expiry.standard, 0, { _tag: "Inactivity", millis: 5000 })))
+    assert.isFalse(CookieRules.slides(plain, initialExpiry(Expiry.standard, 0, undefined)))
   })
 })

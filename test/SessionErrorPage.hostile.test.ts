@@ -1,6 +1,6 @@
 /**
- * Text that a visitor chose, in errors of the session: it is in their fields and not in their messages, and the page that
- * the documentation shows escapes whatever it is given.
+ * Visitor input in errors of the session: it is in their fields and never in their messages, and the documented error
+ * page escapes it.
  */
 import * as HttpRouter from "@effect/platform/HttpRouter"
 import type * as HttpServerResponse from "@effect/platform/HttpServerResponse"
@@ -45,7 +45,7 @@ class Survey extends Session.Tag<Survey>()("test/Survey", {
 const points = (points: unknown) => ({ points }) as { readonly points: number }
 const wrong = (value: unknown) => value as never
 
-/** What a handler may be given, where the message places it, and the whole path. */
+/** Hostile input of a handler, the place named in the message, and the full path. */
 const hostile: ReadonlyArray<
   readonly [title: string, set: Effect.Effect<void, SessionError.SessionError, Survey>, place: string, field: string]
 > = [
@@ -59,13 +59,13 @@ const hostile: ReadonlyArray<
   ],
   ["a key that is a number", Survey.set("answers", { "4111": points(0.5) }), "answers.*.points", "answers.4111.points"],
   [
-    "a field that is missing",
+    "a missing field",
     Survey.set("answers", wrong({ [script]: {} })),
     "answers.*.points",
     `answers.${script}.points`
   ],
   [
-    "a key inside of an array",
+    "a key inside an array",
     Survey.set("pages", [{}, { [secret]: points("x") }]),
     "pages.1.*.points",
     `pages.1.${secret}.points`
@@ -84,19 +84,19 @@ const hostile: ReadonlyArray<
   ],
   ["a key of a value of any shape", Survey.set("any", { [script]: () => secret }), "any.*", `any.${script}`],
   [
-    "a key that is not allowed",
+    "a forbidden key",
     Survey.set("any", { [script]: JSON.parse(`{"__proto__":1}`) }),
     "any.*",
     `any.${script}`
   ],
   ["a value of a Map", Survey.set("byId", new Map([[script, points(1.5)]])), "byId.0.1.points", "byId.0.1.points"],
-  ["a field that is not one", Survey.patch(wrong({ [script]: secret })), "*", script],
+  ["an unknown field", Survey.patch(wrong({ [script]: secret })), "*", script],
   ["a subject", Survey.authenticate(`${script}\n`), "subject", "subject"]
 ]
 
 describe("an error of the session", () => {
   for (const [title, set, place, field] of hostile) {
-    it.effect(`${title}: the message places it in words of the schema, the whole path is in a field`, () =>
+    it.effect(`${title}: the message names the place without input, and the full path is in a field`, () =>
       Effect.gen(function*() {
         const error = yield* Effect.flip(visit(Survey, set))
         assert.strictEqual(error._tag, "SessionInvalid")
@@ -109,13 +109,13 @@ describe("an error of the session", () => {
       }).pipe(Effect.provide(Layer.provide(Survey.layer, MemoryEngine.layer))))
   }
 
-  it.effect("a conflict by a value that no longer fits is placed in words of the schema", () =>
+  it.effect("a conflict by a value that became invalid names the place without input", () =>
     Effect.gen(function*() {
       const { cookie } = yield* visit(Survey, Survey.set("step", 1))
       const { error } = yield* visit(
         Survey,
         Effect.gen(function*() {
-          // Fits what this request has seen, and not what the other one leaves.
+          // Valid for the data that this request has read, and invalid for the data that the other one writes.
           yield* Survey.update("answers", (answers) => ({ [script]: points(Object.keys(answers).length / 2) }))
           yield* visit(Survey, Survey.set("answers", { a: points(1) }), cookie)
         }),
@@ -128,7 +128,7 @@ describe("an error of the session", () => {
       assert.notMatch(String(error), /hunter2|<script/)
     }).pipe(Effect.provide(Layer.provide(Survey.layer, MemoryEngine.layer))))
 
-  it.effect("the log of a record that no longer fits names no key of its data", () =>
+  it.effect("the warning about stored data that no longer fits contains no key of the data", () =>
     Effect.gen(function*() {
       const lines: Array<string> = []
       const { cookie } = yield* visit(Survey, Survey.set("any", { [script]: secret }))
@@ -150,7 +150,7 @@ describe("an error of the session", () => {
     }).pipe(Effect.provide(Layer.provideMerge(Survey.layer, MemoryEngine.layer))))
 })
 
-/** Every error, with hostile text in every field that takes one. */
+/** Every error, with hostile text in every field that may hold input. */
 const session = "test/Visitor"
 const errors: ReadonlyArray<SessionError.SessionError> = [
   new SessionError.SessionUnavailable({ session, reason: "store", retryAfter: 5 }),
@@ -169,7 +169,7 @@ const statuses = [503, 503, 503, 503, 400, 409, 409, 500, 500, 403, 413]
 
 type Page = Layer.Layer<SessionErrorPage.SessionErrorPage>
 
-/** The example of a page as it is written, loaded as a program. */
+/** The documented error page, loaded as a program. */
 const documented = ["docs/http.md", "src/SessionErrorPage.ts"].map((source) => {
   const text = readFileSync(source, "utf8").replaceAll(/^ \* ?/gm, "")
   const example = [...text.matchAll(/^```ts\n([\s\S]*?)^```/gm)].map(([, code = ""]) => code)
@@ -195,7 +195,7 @@ const failing: App = HttpRouter.empty.pipe(
   )
 )
 
-describe("the page of the documentation", () => {
+describe("the documented error page", () => {
   for (const { load, source } of documented) {
     for (const { name, prefix, sends, serve } of servers) {
       live(
@@ -206,7 +206,7 @@ describe("the page of the documentation", () => {
           for (const [at, error] of errors.entries()) {
             const answer = yield* site.visit(`${prefix}/fails/${at}`)
             assert.strictEqual(answer.status, statuses[at])
-            // Around the sending of responses, an error of the handler has become one already: JSON.
+            // With HttpServer.serve, an error of the handler has already become a JSON response.
             assert.match(header(answer, "content-type"), sends ? /^application\/json/ : /^text\/html/)
             if (sends) continue
             assert.notMatch(answer.body, /<script|<\/script|"/, error._tag)
@@ -218,8 +218,8 @@ describe("the page of the documentation", () => {
   }
 })
 
-describe("the pages of the shop", () => {
-  it("escape the sentence that they show", () => {
+describe("the shop's pages", () => {
+  it("escape the message that they show", () => {
     const { body } = Pages.problem(409, script, script)
     assert.strictEqual(body._tag, "Uint8Array")
     if (body._tag !== "Uint8Array") return
@@ -227,10 +227,10 @@ describe("the pages of the shop", () => {
   })
 })
 
-describe("without a page", () => {
+describe("without an error page", () => {
   for (const { name, prefix, serve } of servers) {
     live(
-      `${name}: an error is JSON, never HTML, and its message holds no text of a visitor`,
+      `${name}: an error is JSON, never HTML, and its message contains no input`,
       Effect.gen(function*() {
         const site = yield* open(
           serve(HttpRouter.empty.pipe(
@@ -259,7 +259,7 @@ describe("without a page", () => {
 
   for (const [name, serve] of apiServers) {
     live(
-      `${name}: a client has the same message, and the whole path in a field`,
+      `${name}: a client gets the same message, and the full path in a field`,
       Effect.gen(function*() {
         const site = yield* open(serve())
         const answer = yield* site.visit("/answer", undefined, {

@@ -14,7 +14,7 @@ const page = SessionErrorPage.layer((error, request) =>
   )
 )
 
-/** What a visitor with a session gets when the store fails. */
+/** The response for a visitor with a session if the store fails. */
 const answered = <E>(app: Layer.Layer<never, E, Served>, operation: "load" | "save", prefix = "") =>
   Effect.gen(function*() {
     const site = yield* open(app)
@@ -23,15 +23,15 @@ const answered = <E>(app: Layer.Layer<never, E, Served>, operation: "load" | "sa
     return yield* site.visit(`${prefix}/count`, cookie)
   })
 
-/** A handler's error, and one of the commit, which no handler sees. */
+/** An error of the handler, and one of the commit, which a handler cannot catch. */
 const errors = [["a handler", "load"], ["the commit", "save"]] as const
 
-describe("the page for errors of the session", () => {
+describe("the error page", () => {
   for (const { name, prefix, sends, serve } of servers) {
-    // Around the sending of responses, an error of the handler has become one already.
+    // With HttpServer.serve, an error of the handler has already become a response.
     for (const [whose, operation] of sends ? errors.slice(1) : errors) {
       live(
-        `${name}: shown for an error of ${whose}`,
+        `${name}: is shown for an error of ${whose}`,
         Effect.gen(function*() {
           const answer = yield* answered(serve(pages).pipe(Layer.provide(page)), operation, prefix)
           assert.deepStrictEqual(
@@ -58,7 +58,7 @@ describe("the page for errors of the session", () => {
   ) {
     for (const [whose, operation] of errors) {
       live(
-        `a page that ${what}: the error of ${whose} answers by itself`,
+        `a page that ${what}: the error of ${whose} is answered as JSON`,
         Effect.gen(function*() {
           const app = HttpServer.serve(HttpRouter.use(pages, Visitor.middleware)).pipe(Layer.provide(layer))
           const answer = yield* answered(app, operation)
@@ -76,7 +76,7 @@ describe("the page for errors of the session", () => {
   }
 
   live(
-    "a page may say itself when to come back",
+    "a page may set its own Retry-After",
     Effect.gen(function*() {
       const layer = SessionErrorPage.layer(() =>
         Effect.succeed(HttpServerResponse.empty({ status: 503, headers: { "retry-after": "60" } }))
@@ -89,7 +89,7 @@ describe("the page for errors of the session", () => {
   )
 
   live(
-    "an error that is not unavailability is shown without Retry-After",
+    "an error other than SessionUnavailable is shown without Retry-After",
     Effect.gen(function*() {
       const routes = HttpLayerRouter.add("GET", "/invalid", Effect.as(Visitor.set("count", Number.NaN), text("x")))
       const site = yield* open(
@@ -104,7 +104,7 @@ describe("the page for errors of the session", () => {
   )
 
   live(
-    "other errors, and errors that the handler has answered, are not its business",
+    "is not used for other errors, nor for errors that the handler catches",
     Effect.gen(function*() {
       const site = yield* open(
         HttpServer.serve(

@@ -1,26 +1,24 @@
 import { it } from "@effect/vitest"
 import { Effect, Layer, Option, Schema, TestClock } from "effect"
 import { Lifetime, MemoryStore, Session, StoredEngine } from "effect-session"
-import { SessionStore, SessionStoreError } from "effect-session/SessionStore"
+import { SessionStore } from "effect-session/SessionStore"
 import type { Store } from "effect-session/SessionStore"
+import { FaultyStore } from "effect-session/testing"
 import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe, expect } from "vitest"
-import { intercepted } from "./support/intercept.js"
 import { visit } from "./support/requestWithoutHttp.js"
 
 class Cart extends Session.Tag<Cart>()("test/Copies", {
   schema: Schema.Struct({ items: Schema.optionalWith(Schema.Number, { default: () => 0 }) })
 }) {}
 
-/** A session with a copy here, whose store can be reached past the copy, and can be down. */
+/**
+ * A session cached by `here`; `elsewhere` uses the origin store directly; `controls` makes the origin fail for
+ * `here`.
+ */
 const setUp = Effect.gen(function*() {
-  const state = { down: false }
-  const truth = MemoryStore.make()
-  const back = intercepted(
-    truth,
-    (operation, call) =>
-      Effect.suspend(() => state.down ? Effect.fail(new SessionStoreError({ operation, reason: "unavailable" })) : call)
-  )
+  const originStore = MemoryStore.make()
+  const { controls, store: origin } = FaultyStore.controlled(originStore, false)
   const server = (store: Store) =>
     Effect.map(
       Layer.build(Cart.layer.pipe(
@@ -30,20 +28,20 @@ const setUp = Effect.gen(function*() {
       (context) => <A, E>(handler: Effect.Effect<A, E, Cart>, cookie?: string) =>
         Effect.provide(visit(Cart, handler, cookie), context)
     )
-  const here = yield* server(yield* TieredStore.make(MemoryStore.make(), back, { lease: "10 seconds" }))
-  const elsewhere = yield* server(truth)
+  const here = yield* server(yield* TieredStore.make(MemoryStore.make(), origin, { lease: "10 seconds" }))
+  const elsewhere = yield* server(originStore)
   const { cookie } = yield* here(Effect.zipRight(Cart.authenticate("ann"), Cart.set("items", 1)))
   yield* here(Cart.value, cookie)
-  /** The store is down, and that is known. */
+  /** Takes the origin down and makes `here` notice it. */
   const goDown = Effect.zipRight(
-    Effect.sync(() => void (state.down = true)),
+    Effect.sync(() => void (controls.fault = "failBefore")),
     here(Effect.exit(Effect.zipRight(Cart.reload, Cart.value)), cookie)
   )
-  return { cookie, elsewhere, goDown, here, state, truth }
+  return { cookie, elsewhere, goDown, here, controls, originStore }
 })
 
-describe("fresh", () => {
-  it.scoped("the copy is what it was, within its lease; a fresh session is what the store holds", () =>
+describe("reload", () => {
+  it.scoped("a read within the lease returns the cached value; after reload it returns the origin's value", () =>
     Effect.gen(function*() {
       const { cookie, elsewhere, here } = yield* setUp
       yield* elsewhere(Cart.set("items", 2), cookie)
@@ -51,7 +49,7 @@ describe("fresh", () => {
       assert.strictEqual((yield* here(Effect.zipRight(Cart.reload, Cart.get("items")), cookie)).result, 2)
     }))
 
-  it.scoped("asked for after a reading, it is what the store holds from then on", () =>
+  it.scoped("after a read, later reads return the origin's value", () =>
     Effect.gen(function*() {
       const { cookie, elsewhere, here } = yield* setUp
       yield* elsewhere(Cart.set("items", 2), cookie)
@@ -59,7 +57,7 @@ describe("fresh", () => {
       assert.deepStrictEqual(result, [1, undefined, 2])
     }))
 
-  it.scoped("after a logout elsewhere there is no session", () =>
+  it.scoped("after a logout in another process, there is no session", () =>
     Effect.gen(function*() {
       const { cookie, elsewhere, here } = yield* setUp
       yield* elsewhere(Cart.destroy, cookie)
@@ -67,7 +65,7 @@ describe("fresh", () => {
       expect(result).toStrictEqual([Option.some("ann"), undefined, Option.none()])
     }))
 
-  it.scoped("changes that were made before it stay, and meet the store at the commit", () =>
+  it.scoped("changes made before it stay pending and are merged with the origin's record at the commit", () =>
     Effect.gen(function*() {
       const { cookie, elsewhere, here } = yield* setUp
       yield* elsewhere(Cart.set("items", 10), cookie)
@@ -76,21 +74,21 @@ describe("fresh", () => {
       assert.strictEqual((yield* elsewhere(Cart.get("items"), cookie)).result, 11)
     }))
 
-  it.scoped("after save and after flush it goes on from there", () =>
+  it.scoped("after save and after destroy, it reloads the session as they left it", () =>
     Effect.gen(function*() {
       const { cookie, here } = yield* setUp
       const saved = yield* here(Effect.all([Cart.set("items", 5), Cart.save, Cart.reload, Cart.get("items")]), cookie)
       assert.strictEqual(saved.result[3], 5)
       const made = yield* here(Effect.all([Cart.set("items", 7), Cart.save, Cart.reload, Cart.get("items")]))
       assert.strictEqual(made.result[3], 7)
-      const flushed = yield* here(Effect.all([Cart.destroy, Cart.reload, Cart.subject]), cookie)
-      expect(flushed.result[2]).toStrictEqual(Option.none())
-      assert.isUndefined(flushed.cookie)
+      const destroyed = yield* here(Effect.all([Cart.destroy, Cart.reload, Cart.subject]), cookie)
+      expect(destroyed.result[2]).toStrictEqual(Option.none())
+      assert.isUndefined(destroyed.cookie)
     }))
 })
 
-describe("a store that is down", () => {
-  it.scoped("by default nobody is answered from a copy", () =>
+describe("while the origin is down", () => {
+  it.scoped("reads fail by default, even if the session is cached", () =>
     Effect.gen(function*() {
       const { cookie, goDown, here } = yield* setUp
       yield* goDown
@@ -98,7 +96,7 @@ describe("a store that is down", () => {
       assert.strictEqual(error.reason, "store")
     }))
 
-  it.scoped("allowStale reads the copy and says so; without it, or while the store is up, it says no", () =>
+  it.scoped("allowStale lets reads return the cached value, and isReadOnly is then true", () =>
     Effect.gen(function*() {
       const { cookie, goDown, here } = yield* setUp
       const read = Effect.all([Cart.allowStale, Cart.isReadOnly, Cart.get("items")])
@@ -109,7 +107,7 @@ describe("a store that is down", () => {
       assert.deepStrictEqual([error, setCookie, kept], [undefined, undefined, cookie])
     }))
 
-  it.scoped("every change of it fails where it is made, and tells when to try again", () =>
+  it.scoped("every change of a stale session fails at the call, with Retry-After", () =>
     Effect.gen(function*() {
       const { cookie, goDown, here } = yield* setUp
       yield* goDown
@@ -131,21 +129,21 @@ describe("a store that is down", () => {
       }
     }))
 
-  it.scoped("its use is not written down: a touch that is due is none, and no error", () =>
+  it.scoped("a due touch of a stale session is skipped without an error", () =>
     Effect.gen(function*() {
-      const { cookie, goDown, here, state, truth } = yield* setUp
+      const { cookie, goDown, here, controls, originStore } = yield* setUp
       yield* TestClock.adjust("1 hour")
       yield* here(Cart.value, cookie)
       yield* TestClock.adjust("9 seconds")
-      const before = yield* truth.scan("test/Copies", { limit: 10, now: 0 })
+      const before = yield* originStore.scan("test/Copies", { limit: 10, now: 0 })
       yield* goDown
       const { error, setCookie } = yield* here(Effect.zipRight(Cart.allowStale, Cart.value), cookie)
       assert.deepStrictEqual([error, setCookie], [undefined, undefined])
-      state.down = false
-      assert.deepStrictEqual(yield* truth.scan("test/Copies", { limit: 10, now: 0 }), before)
+      controls.fault = undefined
+      assert.deepStrictEqual(yield* originStore.scan("test/Copies", { limit: 10, now: 0 }), before)
     }))
 
-  it.scoped("a logout is 503 with the cookie kept, copy or not", () =>
+  it.scoped("a logout fails with 503 and keeps the cookie, with and without a cached value", () =>
     Effect.gen(function*() {
       const { cookie, goDown, here } = yield* setUp
       yield* goDown
@@ -154,7 +152,7 @@ describe("a store that is down", () => {
       assert.strictEqual(kept, cookie)
     }))
 
-  it.scoped("when the lease has passed there is no copy to read", () =>
+  it.scoped("allowStale fails once the lease has passed", () =>
     Effect.gen(function*() {
       const { cookie, goDown, here } = yield* setUp
       yield* goDown

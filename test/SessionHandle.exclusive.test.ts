@@ -1,13 +1,11 @@
-/**
- * One session for each user: logins that end the others, and what they keep.
- */
+/** One session per user: logins that end the user's other sessions, and the data they keep. */
 import { it } from "@effect/vitest"
 import { Context, Effect, Layer, MutableRef, Option, Redacted } from "effect"
 import { MemoryStore, StoredEngine } from "effect-session"
 import { SessionStore, SessionStoreError } from "effect-session/SessionStore"
 import type { Store } from "effect-session/SessionStore"
+import { FaultyStore } from "effect-session/testing"
 import { assert, describe } from "vitest"
-import { intercepted } from "../src/internal/store/intercepted.js"
 import { someOrders } from "../src/internal/testing/interleave.js"
 import { increment, on, read, Tea } from "./support/ledgerEngines.js"
 import { visit } from "./support/requestWithoutHttp.js"
@@ -17,21 +15,21 @@ import { stores } from "./support/stores.js"
 
 const exclusively = Effect.zipRight(ShopSession.authenticateExclusively("ann"), ShopSession.set("user", "ann"))
 
-/** The recipe of the documentation of 0.5.0. */
+/** The recipe in the documentation of 0.5.0. */
 const recipe = Effect.gen(function*() {
   const sessions = yield* ShopSession.service
   yield* ShopSession.authenticate("ann")
   yield* sessions.revokeSubject("ann")
   yield* ShopSession.set("user", "ann")
 })
-/** The same in another order. */
+/** The same in the reverse order. */
 const revokedFirst = Effect.gen(function*() {
   const sessions = yield* ShopSession.service
   yield* sessions.revokeSubject("ann")
   yield* ShopSession.authenticate("ann")
   yield* ShopSession.set("user", "ann")
 })
-/** Each session of the user is ended by its id. */
+/** Ends each session of the user by its id. */
 const revokedById = Effect.gen(function*() {
   const sessions = yield* ShopSession.service
   yield* ShopSession.authenticate("ann")
@@ -64,10 +62,10 @@ for (const [name, layer] of stores) {
   const law = (title: string, body: (shop: Shop.Shop) => Effect.Effect<void, unknown>) =>
     it.live(title, () => Shop.make(layer()).pipe(Effect.flatMap(body), Effect.scoped, Effect.orDie))
 
-  describe(`one session for each user (${name})`, () => {
+  describe(`one session per user (${name})`, () => {
     for (const [way, again] of ways) {
       law(
-        `${way}: a second login of the same subject keeps the data and ends the others`,
+        `${way}: a second login of the same subject keeps the data and ends the other sessions`,
         (shop) =>
           Effect.gen(function*() {
             const [elsewhere, cookie] = [yield* login(shop), yield* login(shop)]
@@ -83,7 +81,7 @@ for (const [name, layer] of stores) {
       )
 
       law(
-        `${way}: a session that somebody else has ended meanwhile stays ended, and its data with it`,
+        `${way}: a session that another request ended meanwhile stays ended, and its data is not restored`,
         (shop) =>
           Effect.gen(function*() {
             const cookie = yield* login(shop)
@@ -98,28 +96,31 @@ for (const [name, layer] of stores) {
           })
       )
 
-      law(`${way}: another subject gets nothing of the one before`, (shop) =>
-        Effect.gen(function*() {
-          const bobs = yield* Effect.flatMap(
-            shop.request(
-              Effect.all([ShopSession.authenticate("bob"), ShopSession.set("tags", ["bob's"])]).pipe(
-                Effect.zipRight(ok)
-              )
-            ),
-            Shop.cookieOf
-          )
-          const next = yield* Effect.flatMap(shop.request(Effect.zipRight(again, ok), bobs), Shop.cookieOf)
-          assert.deepStrictEqual((yield* valueOf(shop, next)).tags, [])
-        }))
+      law(
+        `${way}: a login as another subject starts with no data of the previous subject`,
+        (shop) =>
+          Effect.gen(function*() {
+            const bobs = yield* Effect.flatMap(
+              shop.request(
+                Effect.all([ShopSession.authenticate("bob"), ShopSession.set("tags", ["bob's"])]).pipe(
+                  Effect.zipRight(ok)
+                )
+              ),
+              Shop.cookieOf
+            )
+            const next = yield* Effect.flatMap(shop.request(Effect.zipRight(again, ok), bobs), Shop.cookieOf)
+            assert.deepStrictEqual((yield* valueOf(shop, next)).tags, [])
+          })
+      )
     }
 
     law(
-      "the data is what the store held when the request ended its own session, and fields of other versions survive",
+      "a login that ends its own session carries over the data stored at that time, unknown fields included",
       (shop) =>
         Effect.gen(function*() {
           const cookie = yield* login(shop)
           const [entry] = yield* shop.store.scan("test/Shop", { limit: 1, now: Date.now() })
-          if (entry === undefined || !("data" in entry)) return assert.fail("not there")
+          if (entry === undefined || !("data" in entry)) return assert.fail("the record is missing")
           yield* shop.store.save(entry.key, { ...entry, data: `{"tags":["tea"],"newer":1}` }, {
             expectedVersion: entry.version,
             now: Date.now()
@@ -138,7 +139,7 @@ for (const [name, layer] of stores) {
     )
 
     law(
-      "after revokeSubject of its own session, a request that does not log in stays without one",
+      "after revokeSubject of its own session, a request that does not log in has no session",
       (shop) =>
         Effect.gen(function*() {
           const cookie = yield* login(shop)
@@ -158,7 +159,7 @@ for (const [name, layer] of stores) {
     )
 
     law(
-      "of two exclusive logins at once, from two browsers and from one, exactly one session is left",
+      "two concurrent exclusive logins, from two browsers or from one, leave exactly one session",
       (shop) =>
         Effect.gen(function*() {
           const cookie = yield* login(shop)
@@ -182,7 +183,7 @@ for (const [name, layer] of stores) {
     )
 
     law(
-      "a login from two tabs of one browser at once keeps the cart, in the one session that is left",
+      "concurrent exclusive logins from two tabs of one browser keep the cart in the one session that remains",
       (shop) =>
         Effect.gen(function*() {
           const cookie = yield* login(shop)
@@ -198,7 +199,7 @@ for (const [name, layer] of stores) {
         })
     )
 
-    law("an anonymous cart is carried into the exclusive login", (shop) =>
+    law("an exclusive login carries over the data of an anonymous session", (shop) =>
       Effect.gen(function*() {
         const anonymous = yield* begin(shop)
         yield* shop.request(Effect.zipRight(ShopSession.set("tags", ["tea"]), ok), anonymous)
@@ -208,7 +209,7 @@ for (const [name, layer] of stores) {
   })
 }
 
-describe("exclusive logins in processes of their own", () => {
+describe("exclusive logins in several processes", () => {
   const processOn = (store: Store) =>
     Effect.scoped(Layer.build(
       ShopSession.layerWith({ commitTimeout: "1 minute" }).pipe(
@@ -217,16 +218,16 @@ describe("exclusive logins in processes of their own", () => {
       )
     ))
 
-  it.live("in 60 orders of their calls: two or three at once leave exactly one session, that of an answered login", () =>
+  it.live("two or three at once leave exactly one session, that of an answered login, in 60 orders of their store calls", () =>
     Effect.forEach([2, 3], (many) =>
       someOrders(
         Effect.gen(function*() {
           const store = MemoryStore.make()
           const tokens = MutableRef.make<ReadonlyArray<string>>([])
           return {
-            requests: Array.from({ length: many }, () => (parking: Parameters<typeof intercepted>[1]) =>
+            requests: Array.from({ length: many }, () => (parking: Parameters<typeof FaultyStore.intercept>[1]) =>
               Effect.gen(function*() {
-                const context = yield* processOn(intercepted(store, parking))
+                const context = yield* processOn(FaultyStore.intercept(store, parking))
                 const { cookie, error } = yield* Effect.provide(visit(ShopSession, exclusively), context)
                 assert.isUndefined(error)
                 if (cookie !== undefined) {
@@ -248,8 +249,8 @@ describe("exclusive logins in processes of their own", () => {
       )).pipe(Effect.orDie))
 })
 
-describe("an exclusive login whose others cannot be ended", () => {
-  it.live("is answered with 503, and its cookie is sent", () =>
+describe("an exclusive login", () => {
+  it.live("fails with 503 and sends its cookie if the other sessions cannot be ended", () =>
     Effect.gen(function*() {
       const shop = yield* Shop.make(MemoryStore.layer)
       const cookie = yield* login(shop)
@@ -262,7 +263,7 @@ describe("an exclusive login whose others cannot be ended", () => {
       assert.strictEqual((yield* valueOf(shop, yield* Shop.cookieOf(answer))).user, "ann")
     }).pipe(Effect.scoped, Effect.orDie))
 
-  it.live("is undone by discard, and by a response with 500, before anything has ended", () =>
+  it.live("is undone by discard and by a 500 response, before any session has ended", () =>
     Effect.gen(function*() {
       const shop = yield* Shop.make(MemoryStore.layer)
       const cookie = yield* login(shop)
@@ -273,8 +274,8 @@ describe("an exclusive login whose others cannot be ended", () => {
     }).pipe(Effect.scoped, Effect.orDie))
 })
 
-describe("cookies with a ledger", () => {
-  it.effect("an exclusive login keeps the data and ends the other cookies, and the recipe does, too", () =>
+describe("cookie sessions with a ledger", () => {
+  it.effect("an exclusive login, or authenticate with revokeSubject, keeps the data and ends the other cookies", () =>
     Effect.gen(function*() {
       for (
         const login of [
@@ -297,6 +298,6 @@ describe("cookies with a ledger", () => {
     }).pipe(Effect.provide(on(MemoryStore.make())), Effect.orDie))
 })
 
-/** Never called: the compiler is the test. */
-// @ts-expect-error: an engine that cannot revoke does not provide what an exclusive login asks for
+/** Never called: a compile-time test. */
+// @ts-expect-error: an engine that cannot revoke does not provide what an exclusive login requires
 export const asks: Effect.Effect<void, unknown, ShopSession> = ShopSession.authenticateExclusively("ann")

@@ -1,14 +1,11 @@
-/**
- * Values that a handler may change in place: none is shared with another visitor, and what the handler leaves behind is what
- * the next request reads.
- */
+/** Values that a handler may mutate in place: they are not shared between visitors, and mutations are saved. */
 import { it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, HashMap, Layer, Option, Redacted, Schema, Stream } from "effect"
 import { MemoryEngine, Merge, ReadOnce, Session, SessionHistory } from "effect-session"
 import { assert, describe } from "vitest"
 import { visit } from "./support/requestWithoutHttp.js"
 
-/** A schema of values that may be changed in place, and a way to do it. Each call of `change` is another change. */
+/** A schema of mutable values, and a mutation. Each call of `change` makes another change. */
 interface Kind {
   readonly schema: Schema.Schema<unknown, unknown>
   readonly make: () => unknown
@@ -108,7 +105,7 @@ const kinds: Readonly<Record<string, Kind>> = {
   "parseJson": kind(Schema.parseJson(Schema.Unknown), () => [], (value) => (value as Array<string>).push("b"))
 }
 
-/** Ways to change the field `box`, which has a default, in place. Each gives what the handler saw at the end. */
+/** Session tags with the field `box` from a default, a shared default, and an initial value. */
 const tags = ({ change, make, schema }: Kind) => {
   const field = Schema.optionalWith(schema, { default: make })
   const shared = make()
@@ -187,7 +184,7 @@ const onMemory = <A, E, E2, I>(
   effect: Effect.Effect<A, E2, I | Memory>
 ) => Effect.provide(effect, Layer.provideMerge(tag.layer, MemoryEngine.layer))
 
-describe("a value that may be changed in place", () => {
+describe("a mutable value", () => {
   for (const [title, kind] of Object.entries(kinds)) {
     const { Defaulted, Initial, Shared, shown } = tags(kind)
     const pristine = shown({ box: kind.make() })
@@ -198,7 +195,7 @@ describe("a value that may be changed in place", () => {
         Initial as unknown as Box
       ]] as const
     ) {
-      it.effect(`${title}: no visitor sees what another did to the ${source}`, () =>
+      it.effect(`${title}: a mutation of the ${source} is not visible to another visitor`, () =>
         onMemory(
           tag,
           Effect.gen(function*() {
@@ -210,7 +207,7 @@ describe("a value that may be changed in place", () => {
               const run = ways(kind)[way] ?? assert.fail(way)
               yield* visit(tag, run(tag))
               assert.deepStrictEqual(shown((yield* visit(tag, tag.value)).result), pristine, way)
-              // Nor does one whose session is stored, and has the field from its default.
+              // The same for a stored session whose field comes from the default.
               const { cookie } = yield* visit(tag, tag.authenticate("ann"))
               yield* visit(tag, run(tag), cookie)
               const other = yield* visit(tag, tag.authenticate("bob"))
@@ -220,7 +217,7 @@ describe("a value that may be changed in place", () => {
         ))
     }
 
-    it.effect(`${title}: what the handler sees at its end is what the next request reads, whatever it did`, () =>
+    it.effect(`${title}: the next request reads the value as the handler left it`, () =>
       onMemory(
         Defaulted,
         Effect.gen(function*() {
@@ -241,7 +238,7 @@ describe("a value that may be changed in place", () => {
         })
       ))
 
-    it.effect(`${title}: reading is no change`, () =>
+    it.effect(`${title}: reading writes nothing`, () =>
       onMemory(
         Defaulted,
         Effect.gen(function*() {
@@ -278,9 +275,9 @@ const shop = Layer.provide(Shop.layer, MemoryEngine.layer)
 const test = <E>(title: string, effect: Effect.Effect<unknown, E, Layer.Layer.Success<typeof shop>>) =>
   it.effect(title, () => Effect.provide(effect, shop))
 
-describe("a field that the handler changed in place", () => {
+describe("a field mutated in place", () => {
   test(
-    "is a set of a field that was read: 409 if another request changed it meanwhile, merged if it has a merge",
+    "counts as a set of a field that was read: a concurrent change is a conflict, or is merged if the field has a merge",
     Effect.gen(function*() {
       const { cookie } = yield* visit(Shop, Shop.patch({ seen: ["a"], merged: ["a"] }))
       const meanwhile = visit(Shop, Shop.patch({ seen: ["other"], merged: ["a", "other"] }), cookie)
@@ -303,7 +300,7 @@ describe("a field that the handler changed in place", () => {
   )
 
   test(
-    "is not applied twice by an update that is replayed, nor lost by it",
+    "is applied exactly once if an update is replayed",
     Effect.gen(function*() {
       const { cookie } = yield* visit(Shop, Shop.set("seen", ["a"]))
       const add = (item: string) => Shop.update("seen", (seen) => (seen.push(item), seen))
@@ -314,7 +311,7 @@ describe("a field that the handler changed in place", () => {
   )
 
   test(
-    "is given to concurrent branches as one value, and nothing of either is lost",
+    "is the same value for concurrent fibers, and no change of either is lost",
     Effect.gen(function*() {
       const { cookie } = yield* visit(
         Shop,
@@ -335,7 +332,7 @@ describe("a field that the handler changed in place", () => {
   )
 
   test(
-    "to something that does not fit is SessionInvalid: at the next change, at save, and at the end",
+    "to an invalid value fails with SessionInvalid: at the next change, at save, and at the commit",
     Effect.gen(function*() {
       const { cookie } = yield* visit(Shop, Shop.set("basket", new Map([["tea", 1]])))
       const spoil = Effect.tap(Shop.get("basket"), (basket) => basket.set("cup", NaN))
@@ -345,7 +342,7 @@ describe("a field that the handler changed in place", () => {
       }
       const { error } = yield* visit(Shop, spoil, cookie)
       assert.strictEqual(error?._tag, "SessionInvalid")
-      // A response that saves nothing has nothing to refuse.
+      // A response that saves nothing validates nothing.
       assert.isUndefined((yield* visit(Shop, spoil, cookie, 500)).error)
       assert.isUndefined((yield* visit(Shop, Effect.zipRight(spoil, Shop.discard), cookie)).error)
       const { result } = yield* visit(Shop, Shop.get("basket"), cookie)
@@ -354,7 +351,7 @@ describe("a field that the handler changed in place", () => {
   )
 
   test(
-    "by an update that is refused stays what it was",
+    "by an update that is rejected is restored",
     Effect.gen(function*() {
       const { result } = yield* visit(
         Shop,
@@ -370,27 +367,27 @@ describe("a field that the handler changed in place", () => {
   )
 
   test(
-    "is not saved after discard, flush or a failure",
+    "is not saved after discard, destroy or a failure",
     Effect.gen(function*() {
       const { cookie } = yield* visit(Shop, Shop.set("seen", ["a"]))
       const change = Effect.tap(Shop.get("seen"), (seen) => seen.push("b"))
       yield* visit(Shop, Effect.zipRight(change, Shop.discard), cookie)
       yield* visit(Shop, change, cookie, 500)
       assert.deepStrictEqual((yield* visit(Shop, Shop.get("seen"), cookie)).result, ["a"])
-      const flushed = yield* visit(
+      const destroyed = yield* visit(
         Shop,
         Effect.zipRight(change, Effect.zipRight(Shop.destroy, Shop.get("seen"))),
         cookie
       )
-      assert.deepStrictEqual([flushed.result, flushed.cookie], [[], undefined])
-      // Nor where there was no session, and the field was its default.
+      assert.deepStrictEqual([destroyed.result, destroyed.cookie], [[], undefined])
+      // The same without a stored session, where the field holds its default.
       const anonymous = yield* visit(Shop, Effect.zipRight(change, Effect.zipRight(Shop.destroy, Shop.get("seen"))))
       assert.deepStrictEqual([anonymous.result, anonymous.cookie], [[], undefined])
     })
   )
 
   test(
-    "is given back as it is now by pop, and counts for isEmpty",
+    "is returned in its current state by pop, and makes isEmpty false",
     Effect.gen(function*() {
       const { result } = yield* visit(
         Shop,
@@ -408,8 +405,8 @@ describe("a field that the handler changed in place", () => {
   )
 })
 
-describe("everything else that hands out a value", () => {
-  it.effect("sessions: the entries of a listing share no default", () => {
+describe("other functions that return values", () => {
+  it.effect("sessions.all: entries do not share a default", () => {
     const shared: Array<string> = []
     class Listed extends Session.Tag<Listed>()("test/Listed", {
       schema: Schema.Struct({
@@ -430,7 +427,7 @@ describe("everything else that hands out a value", () => {
     )
   })
 
-  it.effect("take: the content of an initial value is each visitor's own", () => {
+  it.effect("take: visitors do not share the content of an initial value", () => {
     class Noted extends Session.Tag<Noted>()("test/Noted", {
       schema: Schema.Struct({ note: ReadOnce.field(Schema.mutable(Schema.Array(Schema.String))) }),
       initial: { note: ReadOnce.make(["welcome"]) }
@@ -445,7 +442,7 @@ describe("everything else that hands out a value", () => {
     )
   })
 
-  it.effect("history: an upgrade gets a default of its own", () => {
+  it.effect("history: each upgrade gets its own default", () => {
     const shared: Array<string> = []
     const V1 = Schema.Struct({
       list: Schema.optionalWith(Schema.mutable(Schema.Array(Schema.String)), { default: () => shared })
@@ -465,7 +462,7 @@ describe("everything else that hands out a value", () => {
     }).pipe(Effect.provide(Layer.provide(Layer.merge(Old.layer, New.layer), MemoryEngine.layer)))
   })
 
-  it.effect("a Class: what an instance holds besides its fields is not shared", () => {
+  it.effect("a Class: instance properties besides its fields are not shared", () => {
     class State extends Schema.Class<State>("State")({ n: Schema.optionalWith(Schema.Int, { default: () => 0 }) }) {
       readonly scratch: Array<string> = []
     }
@@ -481,7 +478,7 @@ describe("everything else that hands out a value", () => {
     )
   })
 
-  it.effect("a readonly default is shared and frozen: a change by a cast fails, and no other visitor sees it", () => {
+  it.effect("a readonly default is shared and frozen: mutating it through a cast throws", () => {
     const given = { profile: { tags: ["a"] } }
     class Frozen extends Session.Tag<Frozen>()("test/Frozen", {
       schema: Schema.Struct({ profile: Schema.Struct({ tags: Schema.Array(Schema.String) }) }),
@@ -494,14 +491,14 @@ describe("everything else that hands out a value", () => {
         assert.throws(() => (result.tags as Array<string>).push("b"), TypeError)
         assert.throws(() => ((result as { tags: ReadonlyArray<string> }).tags = []), TypeError)
         assert.strictEqual((yield* visit(Frozen, Frozen.get("profile"))).result, result)
-        // What the program gave stays the program's.
+        // Mutating the object passed as `initial` does not affect the session.
         given.profile.tags.push("b")
         assert.deepStrictEqual((yield* visit(Frozen, Frozen.get("profile"))).result, { tags: ["a"] })
       })
     )
   })
 
-  it.effect("a field whose schema encodes at random is not written by a read", () => {
+  it.effect("a read does not write a field whose schema encodes non-deterministically", () => {
     let salt = 0
     const Salted = Schema.transform(Schema.String, Schema.DateFromSelf, {
       strict: true,

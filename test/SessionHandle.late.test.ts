@@ -1,6 +1,4 @@
-/**
- * Changes that come after the request was answered: lost, and never silently.
- */
+/** Changes made after the request was answered: they are lost, and a warning is logged. */
 import * as HttpRouter from "@effect/platform/HttpRouter"
 import { Deferred, Effect, Logger } from "effect"
 import { assert, describe } from "vitest"
@@ -9,7 +7,7 @@ import { pairOf } from "./support/httpServer.js"
 
 const increment = Visitor.update("count", (n) => n + 1)
 
-/** Collects what fibers log that are forked inside of it. */
+/** Collects the log lines of fibers forked inside of it. */
 const collecting = () => {
   const lines: Array<string> = []
   const late = Effect.runSync(Deferred.make<void>())
@@ -23,10 +21,10 @@ const collecting = () => {
 const warning =
   /^WARN A change to the session "test\/Visitor" came after its request had been answered, and is lost\. Let the handler wait/
 
-describe("a change by a fiber that the handler does not wait for", () => {
+describe("a change by a fiber that the handler does not await", () => {
   for (const { name, prefix, serve } of servers) {
     live(
-      `${name}: after the response, it is lost with one warning that names the session`,
+      `${name}: after the response, the change is lost with one warning that names the session`,
       Effect.gen(function*() {
         const { late, layer, lines } = collecting()
         const go = yield* Deferred.make<void>()
@@ -52,7 +50,7 @@ describe("a change by a fiber that the handler does not wait for", () => {
     )
 
     live(
-      `${name}: forked by the handler and not joined, it is written or logged, also where nothing else uses the session`,
+      `${name}: a change by a forked fiber is either written or logged, also if nothing else uses the session`,
       Effect.gen(function*() {
         const { layer, lines } = collecting()
         const forking = Effect.fork(increment).pipe(Effect.provide(layer), Effect.as(text("done")))
@@ -68,7 +66,7 @@ describe("a change by a fiber that the handler does not wait for", () => {
           lines.length = 0
           assert.strictEqual((yield* site.visit(`${prefix}${path}`, cookie)).body, "done")
           const after = Number((yield* site.visit(`${prefix}/count`, cookie)).body)
-          assert.strictEqual(after - before + lines.length, 1, `${path}: counted or logged, and not both`)
+          assert.strictEqual(after - before + lines.length, 1, `${path}: either counted or logged, not both`)
         }
       })
     )

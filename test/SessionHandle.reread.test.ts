@@ -1,11 +1,11 @@
 import { it } from "@effect/vitest"
 import { Effect, Fiber, Layer, Option, Scheduler, Schema } from "effect"
 import { MemoryStore, Session, StoredEngine } from "effect-session"
-import { SessionStore, SessionStoreError } from "effect-session/SessionStore"
+import { SessionStore } from "effect-session/SessionStore"
 import type { Store } from "effect-session/SessionStore"
+import { FaultyStore } from "effect-session/testing"
 import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe } from "vitest"
-import { intercepted } from "./support/intercept.js"
 import { visit } from "./support/requestWithoutHttp.js"
 
 class Cart extends Session.Tag<Cart>()("test/Reread", {
@@ -15,7 +15,7 @@ class Cart extends Session.Tag<Cart>()("test/Reread", {
   })
 }) {}
 
-/** A scheduler that gives way once, at this step. */
+/** A scheduler that yields once, at operation `op`. */
 const yieldingAt = (op: number): Scheduler.Scheduler => {
   let ops = 0
   return {
@@ -25,19 +25,8 @@ const yieldingAt = (op: number): Scheduler.Scheduler => {
 }
 
 const setUp = Effect.gen(function*() {
-  const state = { down: false, hangs: false }
-  const truth = MemoryStore.make()
-  const back = intercepted(
-    truth,
-    (operation, call) =>
-      Effect.suspend(() =>
-        state.hangs
-          ? Effect.never
-          : state.down
-          ? Effect.fail(new SessionStoreError({ operation, reason: "unavailable" }))
-          : call
-      )
-  )
+  const originStore = MemoryStore.make()
+  const { controls, store: origin } = FaultyStore.controlled(originStore, false)
   const server = (store: Store) =>
     Effect.map(
       Layer.build(
@@ -46,25 +35,25 @@ const setUp = Effect.gen(function*() {
       (context) => <A, E>(handler: Effect.Effect<A, E, Cart>, cookie?: string) =>
         Effect.provide(visit(Cart, handler, cookie), context)
     )
-  const here = yield* server(yield* TieredStore.make(MemoryStore.make(), back, { lease: "10 seconds" }))
-  const plain = yield* server(back)
-  const elsewhere = yield* server(truth)
+  const here = yield* server(yield* TieredStore.make(MemoryStore.make(), origin, { lease: "10 seconds" }))
+  const plain = yield* server(origin)
+  const elsewhere = yield* server(originStore)
   const { cookie } = yield* here(Effect.zipRight(Cart.authenticate("ann"), Cart.set("items", 1)))
   yield* here(Cart.value, cookie)
-  return { cookie, elsewhere, here, plain, state, truth }
+  return { cookie, elsewhere, here, plain, controls, originStore }
 })
 
-describe("a fresh that failed", () => {
+describe("a reload that failed", () => {
   for (const which of ["plain", "here"] as const) {
-    it.scoped(`${which}: a change after it is saved, or an error`, () =>
+    it.scoped(`${which}: a later change is either saved or fails`, () =>
       Effect.gen(function*() {
-        const { cookie, elsewhere, state, ...servers } = yield* setUp
+        const { cookie, elsewhere, controls, ...servers } = yield* setUp
         const { error, result } = yield* servers[which](
           Effect.gen(function*() {
             yield* Cart.get("items")
-            state.down = true
+            controls.fault = "failBefore"
             yield* Effect.ignore(Cart.reload)
-            state.down = false
+            controls.fault = undefined
             return yield* Effect.either(Cart.set("items", 5))
           }),
           cookie
@@ -78,8 +67,8 @@ describe("a fresh that failed", () => {
   }
 })
 
-describe("fresh forgets what the handler has read", () => {
-  it.scoped("a set that rests on a reading from before fresh is no blind set", () =>
+describe("values read before a reload or a save", () => {
+  it.scoped("set after a reload, computed from a value read before it, loses no concurrent change", () =>
     Effect.gen(function*() {
       const { cookie, elsewhere, plain } = yield* setUp
       yield* elsewhere(Cart.set("list", ["a"]), cookie)
@@ -95,7 +84,7 @@ describe("fresh forgets what the handler has read", () => {
       const now = (yield* elsewhere(Cart.get("list"), cookie)).result
       assert.include(now, "b", `error ${error}`)
     }))
-  it.scoped("the same with save in place of fresh", () =>
+  it.scoped("set after a save, computed from a value read before it, loses no concurrent change", () =>
     Effect.gen(function*() {
       const { cookie, elsewhere, plain } = yield* setUp
       yield* elsewhere(Cart.set("list", ["a"]), cookie)
@@ -113,35 +102,35 @@ describe("fresh forgets what the handler has read", () => {
     }))
 })
 
-describe("what runs alone", () => {
-  it.live("if it is interrupted at any moment, the others go on", () =>
+describe("the handle's mutex", () => {
+  it.live("is released if its holder is interrupted at any step", () =>
     Effect.scoped(Effect.gen(function*() {
       const layer = Layer.provide(Cart.layer, StoredEngine.layer)
       const service = yield* Effect.provide(Cart.service, Layer.provide(layer, MemoryStore.layer))
-      const bad: Array<number> = []
+      const blocked: Array<number> = []
       for (let op = 1; op < 80; op++) {
         const session = service.request(undefined)
         yield* session.set("items", op)
         const fiber = Effect.runFork(session.save, { scheduler: yieldingAt(op) })
-        // It has given way at that moment, and is interrupted in it.
+        // The fiber has yielded at that step and is interrupted there.
         yield* Fiber.interruptFork(fiber)
         const others = Effect.zipRight(session.set("items", 0), session.save)
-        if (Option.isNone(yield* Effect.timeoutOption(others, "10 seconds"))) bad.push(op)
+        if (Option.isNone(yield* Effect.timeoutOption(others, "10 seconds"))) blocked.push(op)
       }
-      assert.deepStrictEqual(bad, [])
+      assert.deepStrictEqual(blocked, [])
     })))
 })
 
-describe("a request that was aborted", () => {
-  it.scoped("does not make others read-only while the store is up", () =>
+describe("an aborted request", () => {
+  it.scoped("does not make other requests read-only while the store is up", () =>
     Effect.gen(function*() {
-      const { cookie, here, state, elsewhere } = yield* setUp
+      const { cookie, here, controls, elsewhere } = yield* setUp
       const { cookie: other } = yield* elsewhere(Cart.authenticate("bob"))
-      state.hangs = true
+      controls.fault = "hang"
       const fiber = yield* Effect.fork(here(Cart.value, other))
       for (let i = 0; i < 5; i++) yield* Effect.yieldNow()
       yield* Fiber.interrupt(fiber)
-      state.hangs = false
+      controls.fault = undefined
       const { result } = yield* here(
         Effect.zipRight(Cart.allowStale, Effect.either(Cart.set("items", 2))),
         cookie
@@ -150,9 +139,9 @@ describe("a request that was aborted", () => {
     }))
 })
 
-describe("what was read stays read", () => {
+describe("read tracking survives reload and save", () => {
   for (const which of ["reload", "save"] as const) {
-    it.scoped(`a field read before ${which}, changed elsewhere after it, and set: not lost`, () =>
+    it.scoped(`a set of a field read before ${which} and changed elsewhere after it loses no concurrent change`, () =>
       Effect.gen(function*() {
         const { cookie, elsewhere, plain } = yield* setUp
         yield* elsewhere(Cart.set("list", ["a"]), cookie)

@@ -1,6 +1,4 @@
-/**
- * Parts of a handler whose changes are undone if they fail.
- */
+/** `withRollback`: undoes the changes of a part of a handler if that part fails. */
 import { it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, Layer, Option, Redacted, Schema } from "effect"
 import { MemoryEngine, ReadOnce, Session } from "effect-session"
@@ -24,12 +22,12 @@ const increment = App.update("count", (n) => n + 1)
 const add = (item: string) => App.update("items", (items) => [...items, item])
 const failing = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.zipRight(effect, Effect.fail("broken"))
 const begin = Effect.map(visit(App, App.patch({ count: 10, items: ["tea"] })), ({ cookie }) => cookie)
-/** What a later request finds. */
+/** The value that a later request reads. */
 const stored = (cookie: string | undefined) => Effect.map(visit(App, App.value, cookie), ({ result }) => result)
 
 describe("withRollback", () => {
   test(
-    "a part that is retried counts once, however often it is tried",
+    "a part that is retried counts once",
     Effect.gen(function*() {
       const cookie = yield* begin
       let tries = 0
@@ -51,7 +49,7 @@ describe("withRollback", () => {
     ] as const
   ) {
     test(
-      `a part that ${how} has changed nothing, and what was changed before and after it stays`,
+      `a part that ${how} changes nothing, and changes before and after it stay`,
       Effect.gen(function*() {
         const cookie = yield* begin
         const part = Effect.all([
@@ -75,7 +73,7 @@ describe("withRollback", () => {
   }
 
   test(
-    "nested parts: an inner one is undone alone, and with the one around it",
+    "nested parts: an inner part is rolled back alone, or together with its outer part",
     Effect.gen(function*() {
       const cookie = yield* begin
       const inner = App.withRollback(add("inner"))
@@ -92,7 +90,7 @@ describe("withRollback", () => {
   )
 
   test(
-    "what another branch changes meanwhile stays, without what was undone, and the part's own fibers are undone with it",
+    "changes of a concurrent fiber stay, and changes of fibers forked in the part are rolled back",
     Effect.gen(function*() {
       const cookie = yield* begin
       yield* visit(
@@ -120,7 +118,7 @@ describe("withRollback", () => {
   )
 
   test(
-    "a result of another branch that rested on what was undone is a conflict, and nothing is written",
+    "modify of a concurrent fiber that depended on a rolled back change is a conflict, and nothing is written",
     Effect.gen(function*() {
       const cookie = yield* begin
       const { error, result } = yield* visit(
@@ -146,7 +144,7 @@ describe("withRollback", () => {
   )
 
   test(
-    "flush is not undone, and what was set after it is",
+    "destroy is not rolled back, and changes after it are",
     Effect.gen(function*() {
       const cookie = yield* begin
       const { setCookie } = yield* visit(
@@ -160,7 +158,7 @@ describe("withRollback", () => {
   )
 
   test(
-    "what save has written stays, and what came after it is undone",
+    "changes that save has written stay, and changes after it are rolled back",
     Effect.gen(function*() {
       const cookie = yield* begin
       yield* visit(
@@ -173,7 +171,7 @@ describe("withRollback", () => {
   )
 
   test(
-    "what was taken stays taken, with other changes pending and without",
+    "take is not rolled back, with and without other pending changes",
     Effect.gen(function*() {
       for (const pending of [Effect.void, increment]) {
         const { cookie } = yield* visit(App, App.set("notice", ReadOnce.make("once")))
@@ -194,7 +192,7 @@ describe("withRollback", () => {
   )
 
   test(
-    "a visitor without a session whose part fails gets none, and a login that fails leaves the old token alive",
+    "a failed part creates no session, and a failed login keeps the old token valid",
     Effect.gen(function*() {
       const { setCookie } = yield* visit(App, Effect.ignore(App.withRollback(failing(increment))))
       assert.isUndefined(setCookie)
@@ -210,7 +208,7 @@ describe("withRollback", () => {
   )
 
   test(
-    "a field that was read is still known as read: a conflict is found as without the part",
+    "a field stays tracked as read after a rollback, so a conflict is detected",
     Effect.gen(function*() {
       const cookie = yield* begin
       const service = yield* App.service
@@ -218,7 +216,7 @@ describe("withRollback", () => {
         App,
         Effect.gen(function*() {
           yield* App.get("count")
-          // Another subject starts with fields of which nothing was read.
+          // Another subject starts with no fields read.
           yield* Effect.ignore(App.withRollback(failing(Effect.all([App.authenticate("bob"), App.set("count", 1)]))))
           const other = service.request(`${service.cookie.name}=${cookie}`)
           yield* other.update("count", (n) => n + 1)
@@ -233,7 +231,7 @@ describe("withRollback", () => {
   )
 
   test(
-    "a field that only the part has set counts as read once it is looked at",
+    "a field set only in the part is tracked as read once the handler reads it",
     Effect.gen(function*() {
       const cookie = yield* begin
       const service = yield* App.service
@@ -255,7 +253,7 @@ describe("withRollback", () => {
   )
 
   test(
-    "without the part, a step that is tried three times counts three times",
+    "without withRollback, a step that is tried three times counts three times",
     Effect.gen(function*() {
       const cookie = yield* begin
       let tries = 0

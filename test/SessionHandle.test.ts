@@ -1,8 +1,8 @@
 import { it } from "@effect/vitest"
 import { DateTime, Deferred, Duration, Effect, Fiber, Layer, Option, Schema, TestClock } from "effect"
 import { Expiry, MemoryEngine, MemoryStore, Session, StoredEngine } from "effect-session"
+import { FaultyStore } from "effect-session/testing"
 import { assert, describe, expect } from "vitest"
-import * as Intercept from "./support/intercept.js"
 import { visit } from "./support/requestWithoutHttp.js"
 import { stores } from "./support/stores.js"
 
@@ -30,7 +30,7 @@ const test = <E>(title: string, effect: Effect.Effect<unknown, E, Layer.Layer.Su
 
 describe("reading and changing", () => {
   test(
-    "a new session is the schema's defaults",
+    "a new session holds the schema's defaults",
     Effect.gen(function*() {
       const { result } = yield* visit(App, App.value)
       expect(result).toStrictEqual({ cart: [], nickname: Option.none() })
@@ -38,7 +38,7 @@ describe("reading and changing", () => {
   )
 
   test(
-    "set, get, getOption, has, remove and pop",
+    "set, get, getOption, has, remove and pop read and change one field",
     Effect.gen(function*() {
       const { result } = yield* visit(
         App,
@@ -63,7 +63,7 @@ describe("reading and changing", () => {
   )
 
   test(
-    "decoded types come back: dates, classes, options, renamed fields",
+    "dates, classes, options and renamed fields are decoded to their types by the next request",
     Effect.gen(function*() {
       const since = new Date("2026-01-02T03:04:05.678Z")
       const written = yield* visit(
@@ -77,7 +77,7 @@ describe("reading and changing", () => {
   )
 
   test(
-    "methods work when they are taken off the handle",
+    "methods work when destructured from the handle",
     Effect.gen(function*() {
       const { result } = yield* visit(
         App,
@@ -92,7 +92,7 @@ describe("reading and changing", () => {
     })
   )
 
-  it.effect("a field that holds null is there for every accessor; one that is undefined is absent for every accessor", () => {
+  it.effect("for every accessor, a field that holds null is present and a field that is undefined is absent", () => {
     class Nullable extends Session.Tag<Nullable>()("test/Nullable", {
       schema: Schema.Struct({
         note: Schema.optional(Schema.NullOr(Schema.String)),
@@ -100,7 +100,7 @@ describe("reading and changing", () => {
         dates: Schema.optional(Schema.NullOr(Schema.Date))
       })
     }) {}
-    const see = (key: "note" | "dates") =>
+    const readAll = (key: "note" | "dates") =>
       Effect.all({
         get: Nullable.get(key),
         has: Nullable.has(key),
@@ -108,33 +108,33 @@ describe("reading and changing", () => {
         getOrElse: Nullable.getOrElse(key, () => "absent" as const),
         value: Effect.map(Nullable.value, (value) => key in value)
       })
-    const there = { get: null, has: true, getOption: Option.some(null), getOrElse: null, value: true }
+    const present = { get: null, has: true, getOption: Option.some(null), getOrElse: null, value: true }
     const absent = { get: undefined, has: false, getOption: Option.none(), getOrElse: "absent", value: false }
     return Effect.gen(function*() {
       for (const key of ["note", "dates"] as const) {
-        expect((yield* visit(Nullable, see(key))).result).toStrictEqual(absent)
+        expect((yield* visit(Nullable, readAll(key))).result).toStrictEqual(absent)
         const { cookie } = yield* visit(Nullable, Nullable.patch({ kept: "x", [key]: null }))
-        expect((yield* visit(Nullable, see(key), cookie)).result).toStrictEqual(there)
-        // Null is what the field holds, so there is nothing to set.
+        expect((yield* visit(Nullable, readAll(key), cookie)).result).toStrictEqual(present)
+        // The field is present (null), so getOrSet writes nothing.
         expect((yield* visit(Nullable, Nullable.getOrSet(key, null), cookie)).result).toBeNull()
         const other = key === "note"
           ? Effect.map(Nullable.getOrSet("note", "new"), String)
           : Effect.map(Nullable.getOrSet("dates", new Date(0)), String)
         expect((yield* visit(Nullable, other, cookie)).result).toBe("null")
         expect((yield* visit(Nullable, Nullable.popOrElse(key, () => "absent"), cookie)).result).toBeNull()
-        expect((yield* visit(Nullable, see(key), cookie)).result).toStrictEqual(absent)
+        expect((yield* visit(Nullable, readAll(key), cookie)).result).toStrictEqual(absent)
         yield* visit(Nullable, Nullable.set(key, null), cookie)
         expect((yield* visit(Nullable, Nullable.pop(key), cookie)).result).toStrictEqual(Option.some(null))
         expect((yield* visit(Nullable, Nullable.pop(key), cookie)).result).toStrictEqual(Option.none())
         yield* visit(Nullable, Nullable.set(key, null), cookie)
         yield* visit(Nullable, Nullable.remove(key), cookie)
-        expect((yield* visit(Nullable, see(key), cookie)).result).toStrictEqual(absent)
+        expect((yield* visit(Nullable, readAll(key), cookie)).result).toStrictEqual(absent)
       }
     }).pipe(Effect.provide(Layer.provide(Nullable.layer, MemoryEngine.layer)))
   })
 
   test(
-    "a patch with one value that does not fit changes nothing",
+    "patch with one invalid value changes nothing",
     Effect.gen(function*() {
       const { result } = yield* visit(
         App,
@@ -148,7 +148,7 @@ describe("reading and changing", () => {
   )
 
   test(
-    "a field that the session does not have is a typed error",
+    "patch with an unknown field fails with SessionInvalid",
     Effect.gen(function*() {
       const error = yield* Effect.flip(visit(App, App.patch({ ["crat" as "cart"]: [] })))
       assert.deepStrictEqual([error._tag, error.message.includes(`"crat"`)], ["SessionInvalid", true])
@@ -156,7 +156,7 @@ describe("reading and changing", () => {
   )
 
   test(
-    "an error names the place and never the value",
+    "SessionInvalid names the path of the value and never contains the value",
     Effect.gen(function*() {
       const secret = "correct horse battery staple"
       const error = yield* Effect.flip(visit(App, App.set("cart", ["tea", { secret } as unknown as string])))
@@ -167,7 +167,7 @@ describe("reading and changing", () => {
   )
 
   test(
-    "clear goes back to the initial value and keeps subject and id",
+    "clear resets the data to the initial value and keeps subject and id",
     Effect.gen(function*() {
       const before = yield* visit(App, Effect.all([App.set("user", "ann"), App.authenticate("ann")]))
       const identity = Effect.all([App.id, App.subject])
@@ -180,7 +180,7 @@ describe("reading and changing", () => {
   )
 
   test(
-    "cycleKey keeps the data, the subject and the id",
+    "rotate changes the token and keeps the data, the subject and the id",
     Effect.gen(function*() {
       const before = yield* visit(App, Effect.all([App.set("user", "ann"), App.authenticate("ann")]))
       const everything = Effect.all([App.value, App.id, App.subject])
@@ -192,7 +192,7 @@ describe("reading and changing", () => {
   )
 
   test(
-    "discard: nothing of the request is written",
+    "discard: no change of the request is written",
     Effect.gen(function*() {
       const before = yield* visit(App, App.set("user", "ann"))
       const failedLogin = Effect.all([App.authenticate("mallory"), App.set("user", "mallory"), App.discard])
@@ -203,7 +203,7 @@ describe("reading and changing", () => {
   )
 
   test(
-    "a subject is a text of 1 to 255 characters that any store keeps",
+    "authenticate accepts a subject of 1 to 255 characters that every store can hold, and rejects others",
     Effect.gen(function*() {
       for (const subject of ["", "a\u0000b", "a\nb", "\ud800", "x".repeat(256)]) {
         const error = yield* Effect.flip(visit(App, App.authenticate(subject)))
@@ -217,7 +217,7 @@ describe("reading and changing", () => {
   )
 
   test(
-    "what JSON cannot hold is refused where it is set (F8, F9, F11)",
+    "set and update reject values that JSON cannot hold (F8, F9, F11)",
     Effect.gen(function*() {
       const { cookie } = yield* visit(App, App.set("user", "nul \u0000, lone \ud800, astral 😀"))
       assert.strictEqual((yield* visit(App, App.get("user"), cookie)).result, "nul \u0000, lone \ud800, astral 😀")
@@ -226,7 +226,7 @@ describe("reading and changing", () => {
     })
   )
 
-  it.effect("a schema whose fields are required starts from its initial value", () =>
+  it.effect("a schema with required fields starts from its initial value", () =>
     Effect.gen(function*() {
       const first = yield* visit(Required, Required.value)
       assert.deepStrictEqual([first.result, first.setCookie], [{ step: 0, name: "new" }, undefined])
@@ -238,9 +238,9 @@ describe("reading and changing", () => {
     }).pipe(Effect.provide(Layer.provide(Required.layer, MemoryEngine.layer))))
 })
 
-describe("concurrent branches of one handler share the handle", () => {
+describe("concurrent fibers of one handler share the handle", () => {
   test(
-    "a branch that is interrupted while it loads leaves the load to the next",
+    "a fiber interrupted during the load does not break the load for the others",
     Effect.gen(function*() {
       const { result } = yield* visit(
         App,
@@ -256,7 +256,7 @@ describe("concurrent branches of one handler share the handle", () => {
   )
 
   test(
-    "100 branches that update one field give +100",
+    "100 concurrent updates of one field all count",
     Effect.gen(function*() {
       const add = App.update("cart", (cart) => [...cart, "x"])
       const { cookie } = yield* visit(App, Effect.replicateEffect(add, 100, { concurrency: "unbounded" }))
@@ -265,7 +265,7 @@ describe("concurrent branches of one handler share the handle", () => {
   )
 
   test(
-    "changes made while a save is under way are not lost",
+    "changes made while a save is in progress are not lost",
     Effect.gen(function*() {
       const { cookie } = yield* visit(
         App,
@@ -280,8 +280,8 @@ describe("concurrent branches of one handler share the handle", () => {
   )
 })
 
-describe("a field whose encoding takes time", () => {
-  /** Encodes when the latch opens. */
+describe("a field whose schema encodes asynchronously", () => {
+  /** Encodes once the latch is open. */
   const slow = (latch: Deferred.Deferred<void>, reached: Deferred.Deferred<void>) => {
     class Slow extends Session.Tag<Slow>()("test/Slow", {
       schema: Schema.Struct({
@@ -296,14 +296,14 @@ describe("a field whose encoding takes time", () => {
     return Slow
   }
 
-  it.effect("is not lost to a save that is under way when it is ready", () =>
+  it.effect("is saved if its encoding finishes while a save is in progress", () =>
     Effect.gen(function*() {
       const latch = yield* Deferred.make<void>()
       const reached = yield* Deferred.make<void>()
       const saving = yield* Deferred.make<void>()
       const saved = yield* Deferred.make<void>()
       const Slow = slow(latch, reached)
-      const parked = Intercept.layer((operation, call) =>
+      const parked = FaultyStore.layerIntercepted((operation, call) =>
         operation === "create"
           ? Deferred.succeed(saving, undefined).pipe(Effect.zipRight(Deferred.await(saved)), Effect.zipRight(call))
           : call
@@ -331,13 +331,13 @@ describe("a field whose encoding takes time", () => {
       }).pipe(Effect.provide(layer))
     }))
 
-  it.effect("is a typed error if the request ended meanwhile", () =>
+  it.effect("fails with SessionCommitted if its encoding finishes after the request", () =>
     Effect.gen(function*() {
       const latch = yield* Deferred.make<void>()
       const reached = yield* Deferred.make<void>()
       const Slow = slow(latch, reached)
       yield* Effect.gen(function*() {
-        const begun = yield* visit(
+        const request = yield* visit(
           Slow,
           Effect.gen(function*() {
             const setting = yield* Effect.forkDaemon((yield* Slow).set("slow", "s"))
@@ -346,7 +346,7 @@ describe("a field whose encoding takes time", () => {
           })
         )
         yield* Deferred.succeed(latch, undefined)
-        const error = yield* Effect.flip(Fiber.join(begun.result))
+        const error = yield* Effect.flip(Fiber.join(request.result))
         assert.strictEqual(error._tag, "SessionCommitted")
       }).pipe(Effect.provide(Layer.provide(Slow.layer, MemoryEngine.layer)))
     }))
@@ -371,9 +371,9 @@ for (const [name, layer] of stores) {
     ({ cookie }) => cookie
   )
 
-  describe(`time, on ${name}: the server decides (ASVS 7.3.1, 7.3.2)`, () => {
+  describe(`expiry on ${name} follows the server's clock (ASVS 7.3.1, 7.3.2)`, () => {
     timed(
-      "idle: alive until the limit, dead at it",
+      "idle: the session is alive until the limit and expired at it",
       Expiry.earliest(Expiry.idle("1 hour"), Expiry.absolute("1 day")),
       Effect.gen(function*() {
         const cookie = yield* begin
@@ -386,7 +386,7 @@ for (const [name, layer] of stores) {
     )
 
     timed(
-      "use prolongs it, up to the absolute limit and no further",
+      "use extends the session up to the absolute limit and no further",
       Expiry.earliest(Expiry.idle("1 hour"), Expiry.absolute("5 hours")),
       Effect.gen(function*() {
         const cookie = yield* begin
@@ -394,7 +394,7 @@ for (const [name, layer] of stores) {
           yield* TestClock.adjust("33 minutes")
           assert.isTrue(yield* isAlive(cookie))
         }
-        // 4:57 have passed; at 5:00 it ends, however much it is used.
+        // 4:57 have passed; at 5:00 the absolute limit ends the session.
         yield* TestClock.adjust(Duration.subtract("3 minutes", 1))
         assert.isTrue(yield* isAlive(cookie))
         yield* TestClock.adjust(1)
@@ -403,7 +403,7 @@ for (const [name, layer] of stores) {
     )
 
     timed(
-      "only authenticating again moves the absolute limit",
+      "only a new authentication moves the absolute limit",
       Expiry.absolute("5 hours"),
       Effect.gen(function*() {
         const cookie = yield* login
@@ -419,7 +419,7 @@ for (const [name, layer] of stores) {
     )
 
     timed(
-      "sinceModified: reading does not prolong it, writing does",
+      "sinceModified: a write extends the session, a read does not",
       Expiry.earliest(Expiry.sinceModified("1 hour"), Expiry.absolute("1 day")),
       Effect.gen(function*() {
         const [read, written] = [yield* begin, yield* begin]
@@ -432,7 +432,7 @@ for (const [name, layer] of stores) {
     )
 
     timed(
-      "at: everything ends at one moment",
+      "at: every session ends at the given moment",
       Expiry.at(DateTime.unsafeMake(7_200_000)),
       Effect.gen(function*() {
         const cookie = yield* begin
@@ -444,7 +444,7 @@ for (const [name, layer] of stores) {
     )
 
     timed(
-      "django: two weeks since the last change, a touch never extends it, and the cookie slides",
+      "django: the session ends two weeks after its last change, a touch does not extend it, and a save renews Max-Age",
       Expiry.django,
       Effect.gen(function*() {
         const first = yield* visit(App, App.set("user", "ann"))
@@ -460,7 +460,7 @@ for (const [name, layer] of stores) {
     )
 
     timed(
-      "a clock that goes back neither ends a session nor prolongs it",
+      "a clock that goes back neither ends a session nor extends it",
       Expiry.earliest(Expiry.idle("1 hour"), Expiry.absolute("1 day")),
       Effect.gen(function*() {
         yield* TestClock.setTime(10_000_000)
@@ -475,7 +475,7 @@ for (const [name, layer] of stores) {
     )
 
     timed(
-      "a session that expires while a request of it is handled is gone for its changes",
+      "a commit fails with SessionGone if the session expires during the request",
       Expiry.absolute("1 hour"),
       Effect.gen(function*() {
         const cookie = yield* begin

@@ -1,11 +1,10 @@
-/**
- * When a session really ends, how it is asked, and how it is moved by hand.
- */
+/** When a session ends, how a handler reads that time, and how it changes it. */
 import { it } from "@effect/vitest"
 import { DateTime, Duration, Effect, Layer, Option, Redacted, Schema, TestClock } from "effect"
 import { Expiry, Lifetime, MemoryEngine, Session } from "effect-session"
 import { MemoryStore } from "effect-session"
 import { assert, describe } from "vitest"
+import * as ExpiryRules from "../src/internal/domain/expiry.js"
 import { on, Tea } from "./support/ledgerEngines.js"
 import { visit } from "./support/requestWithoutHttp.js"
 
@@ -26,7 +25,7 @@ const test = <E>(
 
 const minutes = (count: number) => count * 60_000
 /** The end in milliseconds since the start of the test clock, and the time left in minutes. */
-const asked = Effect.map(
+const readEnd = Effect.map(
   Effect.all([App.endsAt, App.timeLeft]),
   ([end, left]) =>
     [
@@ -34,56 +33,56 @@ const asked = Effect.map(
       Option.getOrUndefined(Option.map(left, Duration.toMinutes))
     ] as const
 )
-const ask = (cookie: string | undefined) => Effect.map(visit(App, asked, cookie), ({ result }) => result)
+const endOf = (cookie: string | undefined) => Effect.map(visit(App, readEnd, cookie), ({ result }) => result)
 const begin = Effect.map(visit(App, App.set("user", "ann")), ({ cookie }) => cookie)
 
 describe("endsAt and timeLeft", () => {
   test(
-    "a visitor without a session has no end, and gets no session by asking",
+    "are None for a visitor without a session, and reading them creates no session",
     Effect.gen(function*() {
-      const { setCookie, result } = yield* visit(App, asked)
+      const { setCookie, result } = yield* visit(App, readEnd)
       assert.deepStrictEqual([result, setCookie], [[undefined, undefined], undefined])
-      assert.deepStrictEqual(yield* ask("r1.unknown"), [undefined, undefined])
+      assert.deepStrictEqual(yield* endOf("r1.unknown"), [undefined, undefined])
     })
   )
 
   for (const touchEvery of [undefined, 0] as const) {
     test(
-      `to ask does not prolong the session: it ends when it is said to (touchEvery: ${touchEvery ?? "as it comes"})`,
+      `reading them does not extend the session (touchEvery: ${touchEvery ?? "default"})`,
       Effect.gen(function*() {
         const cookie = yield* begin
         for (let passed = 0; passed < 60; passed += 5) {
-          assert.deepStrictEqual(yield* ask(cookie), [minutes(60), 60 - passed])
+          assert.deepStrictEqual(yield* endOf(cookie), [minutes(60), 60 - passed])
           yield* TestClock.adjust("5 minutes")
         }
-        assert.deepStrictEqual(yield* ask(cookie), [undefined, undefined])
+        assert.deepStrictEqual(yield* endOf(cookie), [undefined, undefined])
       }),
       touchEvery === undefined ? {} : { touchEvery }
     )
   }
 
   test(
-    "a use moves it by the touch window, up to the fixed end",
+    "use extends the session by the touch window, up to the absolute limit",
     Effect.gen(function*() {
       const cookie = yield* begin
       yield* TestClock.adjust("5 minutes")
       yield* visit(App, App.get("user"), cookie)
-      assert.deepStrictEqual(yield* ask(cookie), [minutes(60), 55])
+      assert.deepStrictEqual(yield* endOf(cookie), [minutes(60), 55])
       yield* TestClock.adjust("5 minutes")
-      // The request itself is told what is stored: its own use is written when it ends.
-      const { result } = yield* visit(App, Effect.zipRight(App.get("user"), asked), cookie)
+      // The request itself reads the stored end: its own touch is written at its commit.
+      const { result } = yield* visit(App, Effect.zipRight(App.get("user"), readEnd), cookie)
       assert.deepStrictEqual(result, [minutes(60), 50])
-      assert.deepStrictEqual(yield* ask(cookie), [minutes(70), 60])
+      assert.deepStrictEqual(yield* endOf(cookie), [minutes(70), 60])
       for (let passed = 10; passed < 150; passed += 50) {
         yield* TestClock.adjust("50 minutes")
         yield* visit(App, App.get("user"), cookie)
       }
-      assert.deepStrictEqual(yield* ask(cookie), [minutes(180), 20])
+      assert.deepStrictEqual(yield* endOf(cookie), [minutes(180), 20])
     })
   )
 
   test(
-    "discard keeps a request that also reads from prolonging it, and expiryAge then tells the real end",
+    "a request that reads and calls discard does not extend the session, and expiryAge returns the real end",
     Effect.gen(function*() {
       const cookie = yield* begin
       yield* TestClock.adjust("50 minutes")
@@ -95,35 +94,35 @@ describe("endsAt and timeLeft", () => {
       assert.deepStrictEqual(result[1], "ann")
       assert.deepStrictEqual(Option.map(result[2], Duration.toMinutes), Option.some(10))
       assert.deepStrictEqual([Duration.toMinutes(result[3]), DateTime.toEpochMillis(result[4])], [10, minutes(60)])
-      assert.deepStrictEqual(yield* ask(cookie), [minutes(60), 10])
+      assert.deepStrictEqual(yield* endOf(cookie), [minutes(60), 10])
     })
   )
 
   test(
-    "pending changes count, and discarded or undone ones do not",
+    "include pending changes, and exclude discarded and rolled back ones",
     Effect.gen(function*() {
       const cookie = yield* begin
       yield* TestClock.adjust("30 minutes")
       const { result } = yield* visit(
         App,
         Effect.gen(function*() {
-          const before = yield* asked
+          const before = yield* readEnd
           yield* App.set("user", "ann")
-          const same = yield* asked
+          const same = yield* readEnd
           yield* App.set("user", "bob")
-          const changed = yield* asked
+          const changed = yield* readEnd
           yield* App.setExpiry(Lifetime.inactivity("5 minutes"))
-          const short = yield* asked
+          const short = yield* readEnd
           yield* App.setExpiry(Lifetime.lasting("10 hours"))
-          const capped = yield* asked
+          const capped = yield* readEnd
           yield* App.authenticate("ann")
-          const authenticated = yield* asked
+          const authenticated = yield* readEnd
           yield* Effect.ignore(
             App.withRollback(Effect.zipRight(App.setExpiry(Lifetime.byPolicy), Effect.fail("broken")))
           )
-          const undone = yield* asked
+          const undone = yield* readEnd
           yield* App.discard
-          return [before, same, changed, short, capped, authenticated, undone, yield* asked]
+          return [before, same, changed, short, capped, authenticated, undone, yield* readEnd]
         }),
         cookie
       )
@@ -137,19 +136,19 @@ describe("endsAt and timeLeft", () => {
         [minutes(210), 180],
         [minutes(60), 30]
       ])
-      assert.deepStrictEqual(yield* ask(cookie), [minutes(60), 30])
+      assert.deepStrictEqual(yield* endOf(cookie), [minutes(60), 30])
     })
   )
 
   test(
-    "save, a first change and a logout",
+    "reflect a first change, a save and a logout",
     Effect.gen(function*() {
-      const first = yield* visit(App, Effect.zipRight(App.set("user", "ann"), asked))
+      const first = yield* visit(App, Effect.zipRight(App.set("user", "ann"), readEnd))
       assert.deepStrictEqual(first.result, [minutes(60), 60])
       yield* TestClock.adjust("30 minutes")
       const { result } = yield* visit(
         App,
-        Effect.all([App.rotate, App.save, asked, TestClock.adjust("20 minutes"), asked, App.destroy, asked]),
+        Effect.all([App.rotate, App.save, readEnd, TestClock.adjust("20 minutes"), readEnd, App.destroy, readEnd]),
         first.cookie
       )
       assert.deepStrictEqual([result[2], result[4], result[6]], [
@@ -160,7 +159,7 @@ describe("endsAt and timeLeft", () => {
     })
   )
 
-  it.effect("of a session in a cookie, with a ledger", () =>
+  it.effect("of a cookie session with a ledger are read from the ledger", () =>
     Effect.gen(function*() {
       const { cookie } = yield* visit(Tea, Tea.set("notes", "green"))
       yield* TestClock.adjust("15 minutes")
@@ -171,18 +170,18 @@ describe("endsAt and timeLeft", () => {
     }).pipe(Effect.provide(on(MemoryStore.make())), Effect.orDie))
 })
 
-describe("renew", () => {
+describe("touch", () => {
   const isAlive = (cookie: string | undefined) =>
     Effect.flatMap(App.service, ({ exists }) => exists(Redacted.make(cookie ?? "")))
 
   test(
-    "moves the end of a session that nothing has changed, where reading does not",
+    "extends a session under a policy where reading does not",
     Effect.gen(function*() {
       const cookie = yield* begin
       yield* TestClock.adjust("13 days")
       yield* visit(App, App.get("user"), cookie)
-      assert.deepStrictEqual(yield* ask(cookie), [minutes(14 * 24 * 60), 24 * 60])
-      const { error, setCookie, result } = yield* visit(App, Effect.zipRight(App.touch, asked), cookie)
+      assert.deepStrictEqual(yield* endOf(cookie), [minutes(14 * 24 * 60), 24 * 60])
+      const { error, setCookie, result } = yield* visit(App, Effect.zipRight(App.touch, readEnd), cookie)
       assert.deepStrictEqual([error, result], [undefined, [minutes(27 * 24 * 60), 14 * 24 * 60]])
       assert.strictEqual(
         setCookie === undefined || setCookie === "expire" ? undefined : setCookie.maxAge,
@@ -195,13 +194,13 @@ describe("renew", () => {
   )
 
   test(
-    "moves neither the fixed end nor a moment, and makes no session",
+    "moves neither the absolute limit nor a fixed end, and creates no session",
     Effect.gen(function*() {
       const cookie = yield* begin
       yield* visit(App, App.setExpiry(Lifetime.lasting("30 minutes")), cookie)
       yield* TestClock.adjust("10 minutes")
       yield* visit(App, App.touch, cookie)
-      assert.deepStrictEqual(yield* ask(cookie), [minutes(30), 20])
+      assert.deepStrictEqual(yield* endOf(cookie), [minutes(30), 20])
       const capped = yield* begin
       yield* TestClock.adjust("50 minutes")
       yield* visit(App, App.touch, capped)
@@ -209,18 +208,18 @@ describe("renew", () => {
       yield* visit(App, App.touch, capped)
       yield* TestClock.adjust("50 minutes")
       yield* visit(App, App.touch, capped)
-      assert.deepStrictEqual(yield* ask(capped), [minutes(190), 30])
+      assert.deepStrictEqual(yield* endOf(capped), [minutes(190), 30])
       assert.isUndefined((yield* visit(App, App.touch)).setCookie)
     })
   )
 
   test(
-    "is undone by discard, and replayed where another request was faster",
+    "is undone by discard, and replayed after a concurrent change",
     Effect.gen(function*() {
       const cookie = yield* begin
       yield* TestClock.adjust("5 minutes")
       yield* visit(App, Effect.all([App.touch, App.discard]), cookie)
-      assert.deepStrictEqual(yield* ask(cookie), [minutes(60), 55])
+      assert.deepStrictEqual(yield* endOf(cookie), [minutes(60), 55])
       const { error } = yield* visit(
         App,
         Effect.all([
@@ -231,17 +230,17 @@ describe("renew", () => {
         cookie
       )
       assert.isUndefined(error)
-      assert.deepStrictEqual(yield* ask(cookie), [minutes(70), 60])
+      assert.deepStrictEqual(yield* endOf(cookie), [minutes(70), 60])
       assert.strictEqual((yield* visit(App, App.get("count"), cookie)).result, 1)
     })
   )
 })
 
-describe("lengths that are meant as lifetimes", () => {
+describe("durations passed as lifetimes", () => {
   const shown = /is under one second\. A number means milliseconds: write "5 minutes" or Duration\.seconds\(300\)/
   for (const millis of [300, 1, 999, 0.5]) {
     test(
-      `${millis} milliseconds are refused where they are set, with a sentence that names the unit`,
+      `setExpiry rejects ${millis} milliseconds with a message that names the unit`,
       Effect.gen(function*() {
         const cookie = yield* begin
         for (const lifetime of [Lifetime.inactivity(millis), Lifetime.lasting(millis)]) {
@@ -252,13 +251,13 @@ describe("lengths that are meant as lifetimes", () => {
           const sessions = yield* App.service
           assert.match((yield* Effect.flip(sessions.create({ user: "ann" }, { lifetime }))).message, shown)
         }
-        assert.deepStrictEqual(yield* ask(cookie), [minutes(60), 60])
+        assert.deepStrictEqual(yield* endOf(cookie), [minutes(60), 60])
       })
     )
   }
 
   test(
-    "a bare number, which only untyped code can pass, is refused with a sentence",
+    "setExpiry rejects a bare number or text with a message",
     Effect.gen(function*() {
       const cookie = yield* begin
       for (const input of [300, 0, "300", null, undefined] as ReadonlyArray<unknown>) {
@@ -272,19 +271,19 @@ describe("lengths that are meant as lifetimes", () => {
   )
 
   test(
-    "one second is a lifetime, and zero ends the session at once",
+    "setExpiry accepts one second, and zero ends the session at once",
     Effect.gen(function*() {
       const cookie = yield* begin
       yield* visit(App, App.setExpiry(Lifetime.inactivity(1000)), cookie)
-      assert.deepStrictEqual((yield* ask(cookie))[0], 1000)
+      assert.deepStrictEqual((yield* endOf(cookie))[0], 1000)
       yield* visit(App, App.setExpiry(Lifetime.inactivity(0)), cookie)
-      assert.deepStrictEqual(yield* ask(cookie), [undefined, undefined])
+      assert.deepStrictEqual(yield* endOf(cookie), [undefined, undefined])
     })
   )
 
-  it("a limit of a policy under one second says what it is, and the unit", () => {
+  it("Expiry.validate reports a limit under one second with its value and unit", () => {
     assert.strictEqual(
-      Expiry.validate(Expiry.earliest(Expiry.idle(300), Expiry.absolute("1 day"))),
+      ExpiryRules.validate(Expiry.earliest(Expiry.idle(300), Expiry.absolute("1 day"))),
       "The idle limit of a session must be a finite length of at least one second, and it is 300 milliseconds. " +
         "A number means milliseconds: write \"20 minutes\" or Duration.minutes(20)."
     )
@@ -293,21 +292,21 @@ describe("lengths that are meant as lifetimes", () => {
 
 describe("clear and create", () => {
   test(
-    "clear gives the policy's lifetime back, as in Django, and a setExpiry after it counts",
+    "clear resets the lifetime to the policy's, as in Django, and a later setExpiry counts",
     Effect.gen(function*() {
       const cookie = yield* begin
       yield* visit(App, App.setExpiry(Lifetime.lasting("10 minutes")), cookie)
-      const cleared = yield* visit(App, Effect.all([App.clear, asked, App.expireAtBrowserClose]), cookie)
+      const cleared = yield* visit(App, Effect.all([App.clear, readEnd, App.expireAtBrowserClose]), cookie)
       assert.deepStrictEqual(cleared.result[1], [minutes(60), 60])
-      assert.deepStrictEqual(yield* ask(cookie), [minutes(60), 60])
+      assert.deepStrictEqual(yield* endOf(cookie), [minutes(60), 60])
       yield* visit(App, Effect.zipRight(App.clear, App.setExpiry(Lifetime.lasting("5 minutes"))), cookie)
-      assert.deepStrictEqual(yield* ask(cookie), [minutes(5), 5])
+      assert.deepStrictEqual(yield* endOf(cookie), [minutes(5), 5])
       assert.isUndefined((yield* visit(App, Effect.zipRight(App.setExpiry(Lifetime.browser), App.clear))).setCookie)
     })
   )
 
   test(
-    "create takes a lifetime",
+    "create accepts a lifetime",
     Effect.gen(function*() {
       const sessions = yield* App.service
       const made = yield* sessions.create({ user: "ann" }, { subject: "u1", lifetime: Lifetime.lasting("10 minutes") })

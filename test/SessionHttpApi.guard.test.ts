@@ -1,6 +1,4 @@
-/**
- * Guards of an HttpApi: they decide by the session who may call, and provide what they have found.
- */
+/** Guards of an HttpApi: they check the session and provide a value to the handlers. */
 import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import * as HttpApi from "@effect/platform/HttpApi"
 import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder"
@@ -25,7 +23,7 @@ class User extends Schema.Class<User>("GuardedUser")({ id: Schema.String, name: 
 class CurrentUser extends Context.Tag("test/CurrentUser")<CurrentUser, User>() {}
 class Clerk extends Context.Tag("test/Clerk")<Clerk, Option.Option<string>>() {}
 
-/** What a guard asks, and when it was asked. */
+/** Looks up users for a guard. `asked` records the URLs of the guarded requests. */
 class Users extends Context.Tag("test/Users")<Users, {
   readonly byId: (id: string) => Effect.Effect<Option.Option<User>>
   readonly asked: Array<string>
@@ -41,10 +39,10 @@ class SignedIn extends SessionHttpApi.Guard<SignedIn>()("test/SignedIn", {
   failure: Unauthorized
 }) {}
 
-/** Another session's guard, which refuses nobody. */
+/** Another session's guard, which never fails. */
 class WithClerk extends SessionHttpApi.Guard<WithClerk>()("test/WithClerk", { session: Staff, provides: Clerk }) {}
 
-/** A guard that changes the session and refuses. */
+/** A guard that changes the session and fails. */
 class Closed extends SessionHttpApi.Guard<Closed>()("test/Closed", {
   session: Visitor,
   provides: CurrentUser,
@@ -77,7 +75,7 @@ const Account = HttpApiGroup.make("account")
   )
   .add(HttpApiEndpoint.get("open", "/open").addSuccess(Schema.String))
 
-/** The session for the group, the guard for the endpoint; and the other way round. */
+/** The session's middleware on the group and the guard on the endpoint, and vice versa. */
 const Inner = HttpApiGroup.make("inner").add(endpoint("inner", "/inner").middleware(SignedIn)).middleware(
   Visitor.HttpApi
 )
@@ -86,7 +84,7 @@ const Outer = HttpApiGroup.make("outer").add(endpoint("outer", "/outer").middlew
 )
 class Api extends HttpApi.make("guarded").add(Account).add(Inner).add(Outer) {}
 
-/** Everything behind one guard. */
+/** A guard on the whole API. */
 class Whole extends HttpApi.make("whole")
   .add(HttpApiGroup.make("whole").add(endpoint("whole", "/whole").middleware(Visitor.HttpApi)))
   .middleware(SignedIn)
@@ -149,7 +147,7 @@ const users = Layer.succeed(Users, {
 
 const everything = handlers.pipe(Layer.provide(users))
 
-/** The ways to serve an API, with its layer and with its routes. */
+/** The ways to serve an API, by its layer or its routes. */
 const servers = (
   api: Layer.Layer<HttpApi.Api, never, Served>,
   routes: Layer.Layer<never, never, Served | HttpLayerRouter.HttpRouter>
@@ -198,7 +196,7 @@ const cookie = "__Host-Http-session"
 for (const [name, app] of [...plain, ...around]) {
   describe(`a guard of an HttpApi on ${name}`, () => {
     live(
-      "provides what it has found, for a handler that does not use the session",
+      "provides its value to a handler that does not use the session",
       Effect.gen(function*() {
         const site = yield* open(app)
         const { account } = yield* clientOn(site.port)
@@ -210,7 +208,7 @@ for (const [name, app] of [...plain, ...around]) {
     )
 
     live(
-      "shares the one session and its one commit with the session's middleware, in any order and at any level",
+      "shares one session and one commit with the session's middleware, in any order and at any level",
       Effect.gen(function*() {
         const site = yield* open(app)
         const { account, answers, cookies, inner, outer } = yield* clientOn(site.port)
@@ -226,7 +224,7 @@ for (const [name, app] of [...plain, ...around]) {
     )
 
     live(
-      "refuses with its own typed error and status, before the payload is decoded and without a call of the store",
+      "fails with its own typed error and status, before the payload is decoded and without a store call",
       Effect.gen(function*() {
         const site = yield* open(app)
         const { account, answers, inner, outer } = yield* clientOn(site.port)
@@ -250,7 +248,7 @@ for (const [name, app] of [...plain, ...around]) {
     )
 
     live(
-      "refuses a user that is there no more",
+      "rejects a session whose user was deleted",
       Effect.gen(function*() {
         const site = yield* open(app)
         const { account } = yield* clientOn(site.port)
@@ -260,7 +258,7 @@ for (const [name, app] of [...plain, ...around]) {
     )
 
     live(
-      "sends the cookies that are owed with its 401: of a session that it made, and of one that it ended",
+      "sends pending cookies with its 401: of a session that it created, and of one that it destroyed",
       Effect.gen(function*() {
         const site = yield* open(app)
         const { account, answers, cookies } = yield* clientOn(site.port)
@@ -275,7 +273,7 @@ for (const [name, app] of [...plain, ...around]) {
     )
 
     live(
-      "a store that is down is SessionUnavailable: in the guard, and at the commit",
+      "a store that is down fails with SessionUnavailable: in the guard, and at the commit",
       Effect.gen(function*() {
         const page = SessionErrorPage.layer(() => HttpServerResponse.html("<h1>Sorry</h1>"))
         const site = yield* open(app.pipe(Layer.provide(page)))
@@ -295,7 +293,7 @@ for (const [name, app] of [...plain, ...around]) {
     )
 
     live(
-      "guards and sessions of two tags on one endpoint: each has its own session",
+      "guards and sessions of two tags on one endpoint use their own sessions",
       Effect.gen(function*() {
         const site = yield* open(app)
         const { account, cookies } = yield* clientOn(site.port)
@@ -312,7 +310,7 @@ for (const [name, app] of [...plain, ...around]) {
 
 for (const [name, app] of whole) {
   live(
-    `${name}: a guard for a whole API, around the session of an endpoint`,
+    `${name}: a guard on a whole API, around the session of an endpoint`,
     Effect.gen(function*() {
       const site = yield* open(app)
       const answer = yield* site.visit("/whole")
@@ -324,7 +322,7 @@ for (const [name, app] of whole) {
 }
 
 live(
-  "a guard is asked once for each request that it guards",
+  "a guard runs once for each request that it guards",
   Effect.gen(function*() {
     const site = yield* open(around[0]?.[1] ?? Layer.empty)
     asked.splice(0)
@@ -333,7 +331,7 @@ live(
   })
 )
 
-describe("the description of an API with guards", () => {
+describe("the OpenAPI description of an API with guards", () => {
   const spec = OpenApi.fromApi(Api)
   const refs = (path: "/me" | "/before" | "/open" | "/two", status: 401 | 503) =>
     Array.dedupe(
@@ -343,7 +341,7 @@ describe("the description of an API with guards", () => {
         ) => match[1])
     )
 
-  it("shows the refusal with its status beside the errors of the session", () => {
+  it("contains the guard's error with its status, beside the errors of the session", () => {
     assert.deepStrictEqual([refs("/me", 401), refs("/me", 503)], [["GuardUnauthorized"], ["SessionUnavailable"]])
     assert.deepStrictEqual([refs("/before", 401), refs("/open", 401), refs("/open", 503)], [
       ["GuardUnauthorized"],
@@ -352,7 +350,7 @@ describe("the description of an API with guards", () => {
     ])
   })
 
-  it("shows the session's cookie on endpoints behind a guard", () => {
+  it("contains the session's cookie for endpoints behind a guard", () => {
     assert.deepStrictEqual(spec.paths["/me"]?.get?.security, [{ "test.Visitor": [] }])
     assert.deepInclude(spec.components.securitySchemes, {
       "test.Visitor": { type: "apiKey", in: "cookie", name: cookie },

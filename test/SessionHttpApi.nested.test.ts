@@ -1,6 +1,4 @@
-/**
- * The session of an HttpApi where another front end, or another level of the API, has opened one before.
- */
+/** An HttpApi nested in another front end, or with the session's middleware at several levels. */
 import * as HttpApi from "@effect/platform/HttpApi"
 import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder"
 import * as HttpApiEndpoint from "@effect/platform/HttpApiEndpoint"
@@ -16,7 +14,7 @@ import { counted, header, live, open, type Served, Visitor } from "./support/fro
 import { pairOf, setCookiesOf } from "./support/httpServer.js"
 import { api, clientOn, routes, unavailable, using } from "./support/shopApi.js"
 
-/** Counts in the session that is open where it runs. */
+/** Increments the counter of the session in the context. */
 const counting = Effect.flatMap(
   Effect.serviceOption(Visitor),
   Option.match({
@@ -25,7 +23,7 @@ const counting = Effect.flatMap(
   })
 )
 
-describe("an HttpApi inside of another front end", () => {
+describe("an HttpApi inside another front end", () => {
   const shop = api()
   const httpApp = HttpApiBuilder.httpApp.pipe(
     Effect.map((app) => HttpServer.serve(app, Visitor.middleware)),
@@ -40,7 +38,7 @@ describe("an HttpApi inside of another front end", () => {
   ]
   for (const [name, app] of inside) {
     live(
-      `${name}: its clients get the declared shapes, and no page`,
+      `${name}: clients get the declared error shapes instead of the error page`,
       Effect.gen(function*() {
         const page = SessionErrorPage.layer(() => HttpServerResponse.html("<h1>Sorry</h1>"))
         const site = yield* open(app.pipe(Layer.provide(page)))
@@ -89,7 +87,7 @@ describe("an HttpApi inside of another front end", () => {
   }
 })
 
-/** Counts where it stands among the middlewares of an API. */
+/** Increments the counter at its position among the middlewares of an API. */
 class Tally extends HttpApiMiddleware.Tag<Tally>()("test/Tally") {}
 
 const count = HttpApiEndpoint.get("count", "/count").addSuccess(Schema.Number)
@@ -111,7 +109,7 @@ describe("a session for a whole API", () => {
 
   for (const [name, app] of [["HttpApiBuilder.serve", whole], ["HttpLayerRouter.addHttpApi", added]] as const) {
     live(
-      `${name}: one session, also where a group and an endpoint ask for it again`,
+      `${name}: one session, also if a group and an endpoint add its middleware again`,
       Effect.gen(function*() {
         const site = yield* open(app)
         const first = yield* site.visit("/count")
@@ -122,7 +120,7 @@ describe("a session for a whole API", () => {
     )
 
     live(
-      `${name}: its errors are those of every endpoint`,
+      `${name}: its errors answer with their status and shape at every endpoint`,
       Effect.gen(function*() {
         const site = yield* open(app)
         const pair = yield* pairOf(yield* site.visit("/count"))

@@ -1,6 +1,4 @@
-/**
- * The session in an HttpApi, as its clients see it.
- */
+/** The session in an HttpApi, from the view of its clients. */
 import * as HttpLayerRouter from "@effect/platform/HttpLayerRouter"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as OpenApi from "@effect/platform/OpenApi"
@@ -14,7 +12,7 @@ import { apiServers, clientOn, login, routes, ShopApi, type Stage, unavailable, 
 
 const cookie = "__Host-Http-session"
 
-/** The last answer on the wire. */
+/** The status and headers of the last response. */
 const last = ({ answers }: Pick<ReturnType<typeof browse>, "answers">) => {
   const answer = answers.at(-1)
   return [answer?.status, answer?.headers["retry-after"], answer?.headers["vary"]]
@@ -23,7 +21,7 @@ const last = ({ answers }: Pick<ReturnType<typeof browse>, "answers">) => {
 for (const [name, serve] of apiServers) {
   describe(`an HttpApi on ${name}`, () => {
     live(
-      "a visitor without a cookie is anonymous; login, use, logout",
+      "a visitor without a cookie is anonymous; login, use and logout work",
       Effect.gen(function*() {
         const site = yield* open(serve())
         const { account, cookies } = yield* clientOn(site.port)
@@ -41,7 +39,7 @@ for (const [name, serve] of apiServers) {
     )
 
     live(
-      "a store that is down is SessionUnavailable: in the handler, and at the commit",
+      "a store that is down fails with SessionUnavailable: in the handler, and at the commit",
       Effect.gen(function*() {
         const site = yield* open(serve())
         const { account, ...browser } = yield* clientOn(site.port)
@@ -57,7 +55,7 @@ for (const [name, serve] of apiServers) {
     )
 
     live(
-      "a value that does not fit is SessionInvalid",
+      "an invalid value fails with SessionInvalid",
       Effect.gen(function*() {
         const site = yield* open(serve())
         const { account, ...browser } = yield* clientOn(site.port)
@@ -68,7 +66,7 @@ for (const [name, serve] of apiServers) {
     )
 
     live(
-      "a change that met another one is SessionConflict, and one that met a logout SessionGone",
+      "a conflicting change fails with SessionConflict, and a change after a concurrent logout with SessionGone",
       Effect.gen(function*() {
         const stage: Stage = { pause: Effect.void }
         const site = yield* open(serve(stage))
@@ -96,7 +94,7 @@ for (const [name, serve] of apiServers) {
     )
 
     live(
-      "single endpoints have it, beside other guards and other sessions",
+      "single endpoints may use the session, beside other guards and other sessions",
       Effect.gen(function*() {
         const site = yield* open(serve())
         const { account, cookies, office } = yield* clientOn(site.port)
@@ -119,7 +117,7 @@ for (const [name, serve] of apiServers) {
     )
 
     live(
-      "the page for errors is not for its clients",
+      "clients get no error page",
       Effect.gen(function*() {
         const page = SessionErrorPage.layer(() => HttpServerResponse.html("<h1>Sorry</h1>"))
         const site = yield* open(serve().pipe(Layer.provide(page)))
@@ -133,7 +131,7 @@ for (const [name, serve] of apiServers) {
     )
 
     live(
-      "the cookie for development is for localhost only, and another host is told so",
+      "the development cookie works on localhost only, and for any other host the error says so",
       Effect.gen(function*() {
         const site = yield* open(serve(), Visitor.layerWith({ cookie: SessionCookie.development }))
         const near = yield* request(site.port, "/whoami")
@@ -148,7 +146,7 @@ for (const [name, serve] of apiServers) {
 
 for (const [name, serve] of apiServers) {
   live(
-    `${name}: Retry-After is there too when a save in the handler fails`,
+    `${name}: a save in the handler that fails answers with Retry-After`,
     Effect.gen(function*() {
       const site = yield* open(serve())
       const { account, answers } = yield* clientOn(site.port)
@@ -160,8 +158,8 @@ for (const [name, serve] of apiServers) {
   )
 }
 
-describe("the description of an API", () => {
-  it("names its components as the specification allows", () => {
+describe("the OpenAPI description of an API", () => {
+  it("has component names that the specification allows", () => {
     for (const name of Object.keys(OpenApi.fromApi(ShopApi).components.schemas)) {
       assert.match(name, /^[A-Za-z0-9._-]+$/)
     }
@@ -173,14 +171,14 @@ describe("the description of an API", () => {
   const shapes = (path: "/whoami" | "/open", status: 409 | 503) =>
     JSON.stringify(operation(path)?.responses[status])?.match(/Session[A-Z][a-z]+(?="})/g)
 
-  it("shows each session's cookie under the name of its tag", () => {
+  it("contains each session's cookie under the name of its tag", () => {
     assert.deepInclude(spec.components.securitySchemes, {
       "test.Visitor": { type: "apiKey", in: "cookie", name: cookie },
       "test.Staff": { type: "apiKey", in: "cookie", name: "__Host-Http-staff" }
     })
   })
 
-  it("says which endpoints use which", () => {
+  it("lists which endpoints use which session", () => {
     assert.deepStrictEqual(operation("/whoami")?.security, [{ "test.Visitor": [] }])
     assert.deepStrictEqual(operation("/guarded")?.security, [{ "test.Visitor": [] }, { bearer: [] }])
     assert.deepStrictEqual(operation("/both")?.security, [{ "test.Visitor": [] }, { "test.Staff": [] }])
@@ -188,14 +186,14 @@ describe("the description of an API", () => {
     assert.deepStrictEqual(OpenApi.fromApi(ShopApi.middleware(Visitor.HttpApi)).security, [{ "test.Visitor": [] }])
   })
 
-  it("names the errors of the session where it is used", () => {
+  it("lists the errors of the session for endpoints that use it", () => {
     assert.deepStrictEqual(shapes("/whoami", 503), ["SessionUnavailable"])
     assert.deepStrictEqual(shapes("/whoami", 409), ["SessionConflict", "SessionGone"])
     assert.isUndefined(shapes("/open", 503))
   })
 
   live(
-    "is exact: what is answered has the fields that are declared, and no others",
+    "declares exactly the fields of the responses",
     Effect.gen(function*() {
       const declared = Object.entries(spec.components.schemas).flatMap(([name, schema]) =>
         name.endsWith("SessionUnavailable") && "properties" in schema ? [Object.keys(schema.properties).sort()] : []

@@ -1,6 +1,6 @@
 /**
- * A cache between the server and its visitors, which keeps whatever `Vary` and `Cache-Control` allow by the letter,
- * cookies included: nobody gets a page or a cookie of somebody else (F36).
+ * A shared cache in front of the server, which stores whatever `Vary` and `Cache-Control` allow, cookies included: no
+ * visitor gets the page or cookie of another one (F36).
  */
 import * as HttpMiddleware from "@effect/platform/HttpMiddleware"
 import * as HttpServer from "@effect/platform/HttpServer"
@@ -26,14 +26,14 @@ class Users extends Session.Tag<Users>()("test/Caches", {
   })
 }) {}
 
-type Way = Effect.Effect<
+type Use = Effect.Effect<
   unknown,
   unknown,
   Users | SessionDirectory | SessionRevocation | HttpServerRequest.HttpServerRequest
 >
 
-/** Every way to use a session. */
-const ways: Readonly<Record<keyof SessionHandle<object>, (user: string) => Way>> = {
+/** Every method of a session handle. */
+const uses: Readonly<Record<keyof SessionHandle<object>, (user: string) => Use>> = {
   value: () => Users.value,
   get: () => Users.get("name"),
   getOption: () => Users.getOption("name"),
@@ -49,7 +49,9 @@ const ways: Readonly<Record<keyof SessionHandle<object>, (user: string) => Way>>
   remove: () => Users.remove("name"),
   clear: () => Users.clear,
   rotate: () => Users.rotate,
+  cycleKey: () => Users.cycleKey,
   destroy: () => Users.destroy,
+  flush: () => Users.flush,
   authenticate: (user) => Users.authenticate(user),
   authenticateExclusively: (user) => Users.authenticateExclusively(user),
   subject: () => Users.subject,
@@ -73,16 +75,16 @@ const ways: Readonly<Record<keyof SessionHandle<object>, (user: string) => Way>>
   allowStale: () => Users.allowStale,
   isReadOnly: () => Users.isReadOnly,
   take: () => Users.take("notice"),
-  // It waits as long as the session lives.
+  // Interrupted, because it waits for the end of the session.
   awaitEnd: () => Effect.timeoutOption(Effect.interruptible(Users.awaitEnd()), "5 millis"),
-  // These two say nothing of the visitor; with a reading, they are like others.
+  // These two do not depend on the visitor, so they are combined with a read.
   cookieAge: () => Effect.zip(Users.cookieAge, Users.get("name")),
   discard: () => Effect.zip(Users.update("count", (n) => n + 1), Users.discard)
 }
 
-/** What a route does with its session, by its path; none if it is not here. */
-const handlers: Readonly<Record<string, (user: string) => Way>> = {
-  ...Object.fromEntries(Object.entries(ways).map(([name, way]) => [`/${name}`, way])),
+/** What a route does with its session, by path; a path that is not listed does not use the session. */
+const handlers: Readonly<Record<string, (user: string) => Use>> = {
+  ...Object.fromEntries(Object.entries(uses).map(([name, way]) => [`/${name}`, way])),
   "/sign-in": (user) => Effect.all([Users.authenticate(user), Users.set("name", user), notice]),
   "/dead": () => Effect.zipRight(Users.get("name"), Effect.die("broken")),
   "/failed": () => Effect.zipRight(Users.get("name"), Effect.fail("broken")),
@@ -93,7 +95,7 @@ const handlers: Readonly<Record<string, (user: string) => Way>> = {
 const cors = HttpMiddleware.cors({ allowedOrigins: ["https://a.example"] })
 const notice = Users.set("notice", ReadOnce.make("for your eyes"))
 
-/** Each page names who asked for it, by a header that no cache knows of. */
+/** Each page names its visitor, by a header that the cache does not vary on. */
 const page = Effect.gen(function*() {
   const { headers, url } = yield* HttpServerRequest.HttpServerRequest
   const user = headers["x-user"] ?? "?"
@@ -105,7 +107,7 @@ const page = Effect.gen(function*() {
   })
 })
 
-/** A server, a cache before it, and the number of requests that reached the server. */
+/** A server, a cache in front of it, and the number of requests that reached the server. */
 const start = Effect.gen(function*() {
   const state = { hits: 0, down: false }
   const engine = wrappedEngine((operation, call) =>
@@ -131,9 +133,9 @@ const start = Effect.gen(function*() {
       ], method),
       (answer) => Effect.sync(() => remember(visitor, answer))
     )
-  /** Somebody who is signed in, at the server itself. */
+  /** A visitor who has logged in, directly at the server. */
   const signedIn = (name: string) => {
-    const visitor = stranger(name)
+    const visitor = anonymous(name)
     return Effect.as(ask(port, "/sign-in", visitor), visitor)
   }
   return { ask, port, proxy, signedIn, state }
@@ -142,11 +144,11 @@ const start = Effect.gen(function*() {
 interface Visitor {
   readonly name: string
   cookie: string
-  /** Every value that was set for this one. */
+  /** Every cookie value that was sent to this visitor. */
   readonly given: Set<string>
 }
 
-const stranger = (name = "stranger"): Visitor => ({ name, cookie: "", given: new Set() })
+const anonymous = (name = "anonymous"): Visitor => ({ name, cookie: "", given: new Set() })
 
 const remember = (visitor: Visitor, answer: RawAnswer) => {
   for (const { name, value } of setCookiesOf(answer)) {
@@ -155,46 +157,46 @@ const remember = (visitor: Visitor, answer: RawAnswer) => {
   }
 }
 
-type World = Effect.Effect.Success<typeof start>
+type Setup = Effect.Effect.Success<typeof start>
 
-const live = (title: string, body: (world: World) => Effect.Effect<void, unknown>) =>
+const live = (title: string, body: (world: Setup) => Effect.Effect<void, unknown>) =>
   it.live(title, () => Effect.flatMap(start, body).pipe(Effect.scoped, Effect.orDie))
 
-const accessors = Object.keys(ways).map((name) => `/${name}`)
+const accessors = Object.keys(uses).map((name) => `/${name}`)
 
-describe("a careless cache", () => {
+describe("a permissive shared cache", () => {
   for (const path of accessors) {
     live(
-      `${path}: each visitor gets a page and a cookie of their own`,
+      `${path}: each visitor gets their own page and cookie`,
       ({ ask, port, proxy, signedIn, state }) =>
         Effect.gen(function*() {
-          const visitors = [yield* signedIn("ann"), yield* signedIn("bob"), stranger(), stranger("other")]
+          const visitors = [yield* signedIn("ann"), yield* signedIn("bob"), anonymous(), anonymous("other")]
           for (const visitor of [...visitors, ...visitors]) {
             const others = visitors.filter((other) => other !== visitor)
-            // Two strangers are alike to a cache, as long as neither has a cookie.
+            // Visitors without a cookie are the same to the cache.
             const alike = others.filter(({ cookie }) => cookie === visitor.cookie).map(({ name }) => `for ${name}`)
             assert.include([`for ${visitor.name}`, ...alike], (yield* ask(proxy, path, visitor)).body)
             for (const other of others) {
               assert.isFalse([...visitor.given].some((value) => other.given.has(value)), `${other.name}'s cookie`)
             }
           }
-          // While the store is down, an answer is still one visitor's.
+          // While the store is down, answers are still not shared.
           state.down = true
           for (const visitor of visitors) {
             visitor.cookie = `x=${visitor.name}; ${visitor.cookie}`
             const before = state.hits
             yield* ask(proxy, path, visitor)
-            assert.strictEqual(state.hits, before + 1, `${visitor.name} got an answer out of the cache`)
+            assert.strictEqual(state.hits, before + 1, `${visitor.name} was answered from the cache`)
           }
           state.down = false
-          assert.deepStrictEqual(headersOf(yield* ask(port, path, visitors[0] ?? stranger()), "vary"), ["Cookie"])
+          assert.deepStrictEqual(headersOf(yield* ask(port, path, visitors[0] ?? anonymous()), "vary"), ["Cookie"])
         })
     )
   }
 
   for (const path of ["/dead", "/failed", "/failed-after-save", "/refused"]) {
     live(
-      `${path}: an answer to a handler that fails is one visitor's`,
+      `${path}: the answer of a failing handler is not shared`,
       ({ ask, proxy, signedIn, state }) =>
         Effect.gen(function*() {
           const [ann, bob] = [yield* signedIn("ann"), yield* signedIn("bob")]
@@ -208,7 +210,7 @@ describe("a careless cache", () => {
     )
   }
 
-  live("an answer of any status is one visitor's", ({ ask, proxy, signedIn, state }) =>
+  live("an answer of any status is not shared", ({ ask, proxy, signedIn, state }) =>
     Effect.gen(function*() {
       const [ann, bob] = [yield* signedIn("ann"), yield* signedIn("bob")]
       for (const [at, status] of ["200", "203", "204", "301", "302", "401", "404", "410", "500", "503"].entries()) {
@@ -221,12 +223,12 @@ describe("a careless cache", () => {
     }))
 
   live(
-    "a route that uses no session is kept and shared, and a page for its own visitor",
+    "a route that does not use the session is cached and shared, and a page is cached for its own visitor",
     ({ ask, proxy, signedIn, state }) =>
       Effect.gen(function*() {
         const [ann, bob] = [yield* signedIn("ann"), yield* signedIn("bob")]
         const before = state.hits
-        for (const visitor of [ann, bob, stranger()]) {
+        for (const visitor of [ann, bob, anonymous()]) {
           const answer = yield* ask(proxy, "/free", visitor)
           assert.deepStrictEqual([answer.body, headersOf(answer, "vary")], ["for ann", []])
         }
@@ -239,7 +241,7 @@ describe("a careless cache", () => {
   )
 })
 
-describe("the headers that caches follow", () => {
+describe("caching headers", () => {
   const seen = (answer: RawAnswer) => ({
     vary: headersOf(answer, "vary"),
     control: headersOf(answer, "cache-control"),
@@ -250,10 +252,10 @@ describe("the headers that caches follow", () => {
     ])
   })
 
-  live("GET, HEAD and 304 carry the same (F36)", ({ ask, port, signedIn }) =>
+  live("are the same for GET, HEAD and 304 (F36)", ({ ask, port, signedIn }) =>
     Effect.gen(function*() {
       for (const path of ["/free", ...accessors]) {
-        for (const visitor of [signedIn("ann"), Effect.sync(() => stranger())]) {
+        for (const visitor of [signedIn("ann"), Effect.sync(() => anonymous())]) {
           const got = yield* ask(port, path, yield* visitor)
           const head = yield* ask(port, path, yield* visitor, {}, "HEAD")
           const notModified = yield* ask(port, path, yield* visitor, { "If-None-Match": `"page"` })
@@ -266,16 +268,18 @@ describe("the headers that caches follow", () => {
     }))
 
   live(
-    "what the handler calls public is no-store if a cookie of ours is added, and else stays",
+    "a public response becomes no-store if it carries our cookie, and is unchanged otherwise",
     ({ ask, port, signedIn }) =>
       Effect.gen(function*() {
         for (const path of ["/free", "/failed-after-save", ...accessors]) {
           const answer = yield* ask(port, path, yield* signedIn("ann"), { "X-Public": "yes" })
           const sets = [
             "/failed-after-save",
+            "/destroy",
             "/flush",
             "/authenticate",
             "/authenticateExclusively",
+            "/rotate",
             "/cycleKey",
             "/setExpiry"
           ].includes(path)
@@ -286,19 +290,19 @@ describe("the headers that caches follow", () => {
   )
 
   live(
-    "a page fetched in advance, which lacks the notice, is not kept for the visit",
+    "a prefetched page, which lacks the consume-once value, is not cached",
     ({ ask, port, signedIn }) =>
       Effect.gen(function*() {
         const ann = yield* signedIn("ann")
-        const ahead = yield* ask(port, "/take", ann, { "Sec-Purpose": "prefetch", "X-Public": "yes" })
-        assert.deepStrictEqual([headersOf(ahead, "cache-control"), headersOf(ahead, "vary")], [["no-store"], [
+        const prefetched = yield* ask(port, "/take", ann, { "Sec-Purpose": "prefetch", "X-Public": "yes" })
+        assert.deepStrictEqual([headersOf(prefetched, "cache-control"), headersOf(prefetched, "vary")], [["no-store"], [
           "Cookie"
         ]])
       })
   )
 
   live(
-    "what CORS says inside the session and what we say go together",
+    "Vary of a CORS middleware inside the session and ours are combined",
     ({ ask, port, signedIn }) =>
       Effect.gen(function*() {
         const answer = yield* ask(port, "/cors", yield* signedIn("ann"))

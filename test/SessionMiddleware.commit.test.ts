@@ -1,6 +1,4 @@
-/**
- * What is committed, when, and what the client gets: by the response and by what fails.
- */
+/** Which responses and failures commit the session, and what the client gets. */
 import * as HttpApp from "@effect/platform/HttpApp"
 import * as HttpRouter from "@effect/platform/HttpRouter"
 import * as HttpServer from "@effect/platform/HttpServer"
@@ -15,7 +13,7 @@ import { ShopSession } from "./support/shop.js"
 describe("by the status of the response", () => {
   for (const status of [200, 204, 303, 304, 400, 404, 422]) {
     live(
-      `${status}: saved`,
+      `${status}: the session is saved`,
       Effect.gen(function*() {
         const app = yield* open(
           HttpRouter.get(HttpRouter.empty, "/", Effect.as(increment, HttpServerResponse.empty({ status })))
@@ -48,7 +46,7 @@ describe("by the status of the response", () => {
     ] as const
   ) {
     live(
-      `${title}: answered with 5xx, and nothing is written`,
+      `${title}: answers 5xx, and nothing is written`,
       Effect.gen(function*() {
         const app = yield* open(HttpRouter.get(HttpRouter.empty, "/", Effect.zipRight(increment, end)))
         assert.isAtLeast((yield* app.get("/")).status, 500)
@@ -58,7 +56,7 @@ describe("by the status of the response", () => {
   }
 
   live(
-    "a handler that dies with a response: that response counts, by its status",
+    "a handler that dies with a response: its status decides",
     Effect.gen(function*() {
       const app = yield* open(HttpRouter.get(
         HttpRouter.empty,
@@ -71,7 +69,7 @@ describe("by the status of the response", () => {
   )
 
   live(
-    "HEAD commits and answers as GET does, without a body",
+    "HEAD commits and answers as GET, without a body",
     Effect.gen(function*() {
       const app = yield* open(HttpRouter.get(HttpRouter.empty, "/", Effect.as(increment, text("page"))))
       const head = yield* app.get("/", [], "HEAD")
@@ -81,9 +79,9 @@ describe("by the status of the response", () => {
   )
 })
 
-describe("no request hangs, whatever fails", () => {
+describe("every failure is answered", () => {
   live(
-    "the store fails at the commit: 503 with Retry-After, the cookie stays, nothing is lost",
+    "the store fails at the commit: 503 with Retry-After, no cookie is sent and nothing is written",
     Effect.gen(function*() {
       const app = yield* open(HttpRouter.get(HttpRouter.empty, "/", Effect.as(increment, text("saved"))))
       yield* app.breaks("save")
@@ -116,14 +114,14 @@ describe("no request hangs, whatever fails", () => {
   )
 
   live(
-    "a hook of somebody else fails after ours: the client gets its 500, and the session was committed once",
+    "another pre-response handler fails after ours: 500, and the session is committed once",
     Effect.gen(function*() {
       let first = true
       const fragile = HttpApp.appendPreResponseHandler((_, response) =>
         Effect.suspend(() => {
           const fails = first
           first = false
-          return fails ? Effect.dieMessage("a hook that breaks") : Effect.succeed(response)
+          return fails ? Effect.dieMessage("a broken pre-response handler") : Effect.succeed(response)
         })
       )
       const app = yield* open(

@@ -1,6 +1,4 @@
-/**
- * Responses that take time, connections that outlive their request, and clients that hang up.
- */
+/** Streamed responses, connections that outlive their request, and clients that disconnect. */
 import * as HttpRouter from "@effect/platform/HttpRouter"
 import * as HttpServer from "@effect/platform/HttpServer"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
@@ -28,9 +26,9 @@ const route = (
 
 const bytes = <E>(lines: Stream.Stream<string, E>) => Stream.encodeText(lines)
 
-describe("responses that are streams", () => {
+describe("streamed responses", () => {
   live(
-    "what was changed before is saved before the first byte, also if the stream then fails",
+    "changes made before the stream are saved before the first byte, also if the stream then fails",
     Effect.gen(function*() {
       const app = yield* open(route(Effect.as(
         increment,
@@ -44,7 +42,7 @@ describe("responses that are streams", () => {
   )
 
   live(
-    "a change inside the stream is a SessionCommitted error, and nothing is written",
+    "a change inside the stream fails with SessionCommitted, and nothing is written",
     Effect.gen(function*() {
       const outcome = yield* Deferred.make<Exit.Exit<void, unknown>>()
       const app = yield* open(route(Effect.map(ShopSession, (session) =>
@@ -64,7 +62,7 @@ describe("responses that are streams", () => {
   )
 
   live(
-    "a handler that streams saves first: the cookie goes out with the headers, and the stream reads what it saved",
+    "a handler that saves before it streams sends the cookie in the headers, and the stream reads the saved session",
     Effect.gen(function*() {
       const app = yield* open(route(Effect.gen(function*() {
         const session = yield* ShopSession
@@ -80,7 +78,7 @@ describe("responses that are streams", () => {
 })
 
 describe("server-sent events", () => {
-  /** One line when it is open; ends with the session. */
+  /** Sends one line when it is open, and ends with the session. */
   const events = Effect.map(ShopSession, (session) =>
     HttpServerResponse.stream(
       bytes(Stream.concat(Stream.make("data: open\n\n"), Stream.never).pipe(Stream.interruptWhen(session.awaitEnd()))),
@@ -88,11 +86,11 @@ describe("server-sent events", () => {
     ))
 
   live(
-    "the stream ends at once when the session is logged out in the same process",
+    "the stream ends at once on a logout in the same process",
     Effect.gen(function*() {
       const app = yield* open(route(Effect.zipRight(ShopSession.get("user"), events)))
       const stream = yield* Effect.fork(app.get("/"))
-      yield* app.seen("load", 2) // the handler's, and the stream's first look
+      yield* app.seen("load", 2) // the handler's load, and the first check of the stream
       assert.isTrue((yield* Fiber.poll(stream))._tag === "None")
       yield* app.get("/logout")
       const answer = yield* Fiber.join(stream)
@@ -102,7 +100,7 @@ describe("server-sent events", () => {
   )
 
   live(
-    "and when it moved to a new token by a login",
+    "the stream ends when a login moves the session to a new token",
     Effect.gen(function*() {
       const app = yield* open(HttpRouter.get(
         route(Effect.zipRight(ShopSession.get("user"), events)),
@@ -117,14 +115,14 @@ describe("server-sent events", () => {
   )
 })
 
-describe("upgrades to a socket", () => {
+describe("upgrades to a WebSocket", () => {
   /** Answers each line with the count; `+` adds one, `!` adds one and saves, `login` authenticates and saves. */
   const chat = Effect.gen(function*() {
     const session = yield* ShopSession
     yield* session.get("count")
     const socket = yield* HttpServerRequest.upgrade
     const write = yield* socket.writer
-    const told = (effect: Effect.Effect<unknown, { readonly _tag: string }>) =>
+    const reply = (effect: Effect.Effect<unknown, { readonly _tag: string }>) =>
       Effect.flatMap(
         Effect.match(effect, { onSuccess: String, onFailure: ({ _tag }) => _tag }),
         write
@@ -132,7 +130,7 @@ describe("upgrades to a socket", () => {
     const done = "done"
     yield* Effect.raceFirst(
       socket.runRaw((line) =>
-        told(
+        reply(
           line === "+"
             ? Effect.as(session.update("count", (n) => n + 1), done)
             : line === "!"
@@ -148,7 +146,7 @@ describe("upgrades to a socket", () => {
   })
 
   live(
-    "save writes while the socket is open; what was not saved is not kept, and a warning says so",
+    "save writes while the socket is open; unsaved changes are lost with a warning",
     Effect.gen(function*() {
       const logged = yield* Queue.unbounded<string>()
       const app = yield* open(
@@ -169,7 +167,7 @@ describe("upgrades to a socket", () => {
   )
 
   live(
-    "a new token cannot be sent over a socket: authenticate and save are refused, and the session stays as it was",
+    "authenticate and save fail, because a new token cannot be sent over a socket; the session is unchanged",
     Effect.gen(function*() {
       const app = yield* open(route(chat))
       const socket = yield* socketTo(app.port, "/", app.cookie)
@@ -180,7 +178,7 @@ describe("upgrades to a socket", () => {
   )
 
   live(
-    "a cookie that is owed prevents the upgrade: the client gets it with the refusal",
+    "a pending cookie prevents the upgrade and is sent with the 400 response",
     Effect.gen(function*() {
       const app = yield* open(route(Effect.all([increment, ShopSession.save]).pipe(Effect.zipRight(chat))))
       const [answer] = yield* exchange(
@@ -196,7 +194,7 @@ describe("upgrades to a socket", () => {
   )
 
   live(
-    "the socket closes when its session is logged out elsewhere",
+    "the socket closes when its session is logged out by another request",
     Effect.gen(function*() {
       const app = yield* open(route(chat))
       const socket = yield* socketTo(app.port, "/", app.cookie)
@@ -208,9 +206,9 @@ describe("upgrades to a socket", () => {
   )
 })
 
-describe("clients that hang up", () => {
+describe("clients that disconnect", () => {
   live(
-    "a routed handler is interrupted, and nothing of it is written",
+    "a routed handler is interrupted, and nothing is written",
     Effect.gen(function*() {
       const started = yield* Deferred.make<void>()
       const interrupted = yield* Deferred.make<void>()
@@ -221,25 +219,25 @@ describe("clients that hang up", () => {
           Effect.onInterrupt(() => Deferred.succeed(interrupted, undefined))
         )
       ))
-      const hangUp = yield* abandoned(app.port, "/", app.cookie)
+      const disconnect = yield* abandoned(app.port, "/", app.cookie)
       yield* Deferred.await(started)
-      yield* hangUp
+      yield* disconnect
       yield* Deferred.await(interrupted)
       assert.strictEqual(yield* app.count, 0)
     })
   )
 
   live(
-    "a plain application is not interrupted by the platform: it runs to its end and is saved",
+    "a plain application is not interrupted: it runs to its end and is saved",
     Effect.gen(function*() {
       const started = yield* Deferred.make<void>()
       const go = yield* Deferred.make<void>()
       const app = yield* open(HttpRouter.empty, {
         plain: Effect.all([increment, Deferred.succeed(started, undefined), Deferred.await(go)])
       })
-      const hangUp = yield* abandoned(app.port, "/plain", app.cookie)
+      const disconnect = yield* abandoned(app.port, "/plain", app.cookie)
       yield* Deferred.await(started)
-      yield* hangUp
+      yield* disconnect
       yield* Deferred.succeed(go, undefined)
       yield* app.seen("save", 1)
       assert.strictEqual(yield* app.count, 1)
@@ -247,7 +245,7 @@ describe("clients that hang up", () => {
   )
 
   live(
-    "what a save has written before stays",
+    "changes that save wrote before the disconnect stay",
     Effect.gen(function*() {
       const saved = yield* Deferred.make<void>()
       const interrupted = yield* Deferred.make<void>()
@@ -257,22 +255,22 @@ describe("clients that hang up", () => {
           Effect.onInterrupt(() => Deferred.succeed(interrupted, undefined))
         )
       ))
-      const hangUp = yield* abandoned(app.port, "/", app.cookie)
+      const disconnect = yield* abandoned(app.port, "/", app.cookie)
       yield* Deferred.await(saved)
-      yield* hangUp
+      yield* disconnect
       yield* Deferred.await(interrupted)
       assert.strictEqual(yield* app.count, 1)
     })
   )
 
   live(
-    "a commit that has begun is finished",
+    "a commit that has begun is completed",
     Effect.gen(function*() {
       const app = yield* open(route(Effect.as(increment, text("saved"))))
       const saving = yield* app.hold("save", "before")
-      const hangUp = yield* abandoned(app.port, "/", app.cookie)
+      const disconnect = yield* abandoned(app.port, "/", app.cookie)
       yield* saving.reached
-      yield* hangUp
+      yield* disconnect
       yield* saving.go
       yield* app.seen("save", 1)
       assert.strictEqual(yield* app.count, 1)
@@ -282,7 +280,7 @@ describe("clients that hang up", () => {
 
 describe("concurrency inside a handler", () => {
   live(
-    "branches of Effect.all share one load, and all their changes are kept",
+    "concurrent fibers share one load, and all their changes are saved",
     Effect.gen(function*() {
       const app = yield* open(route(Effect.as(
         Effect.all(Array.from({ length: 20 }, () => increment), { concurrency: "unbounded" }),
@@ -295,7 +293,7 @@ describe("concurrency inside a handler", () => {
   )
 
   live(
-    "a fork that is joined is part of the handler",
+    "a change by a joined fork is saved",
     Effect.gen(function*() {
       const app = yield* open(route(Effect.as(Effect.flatMap(Effect.fork(increment), Fiber.join), text("joined"))))
       yield* app.get("/")
@@ -304,7 +302,7 @@ describe("concurrency inside a handler", () => {
   )
 
   live(
-    "a fork that outlives the response gets SessionCommitted, and another request's session is not touched",
+    "a change by a fork that outlives the response fails with SessionCommitted and touches no other session",
     Effect.gen(function*() {
       const answered = yield* Deferred.make<void>()
       const late = yield* Deferred.make<Exit.Exit<void, unknown>>()
@@ -327,7 +325,7 @@ describe("concurrency inside a handler", () => {
   )
 
   live(
-    "a timeout inside a handler: what was changed before it is kept, what comes after it is not done",
+    "after a timeout inside a handler, changes made before it are saved and later ones are not made",
     Effect.gen(function*() {
       const app = yield* open(route(
         Effect.all([increment, Effect.never, increment]).pipe(
@@ -342,7 +340,7 @@ describe("concurrency inside a handler", () => {
   )
 
   live(
-    "a timeout during the load: the session is loaded again by whoever asks next",
+    "after a timeout during the load, the next use loads the session again",
     Effect.gen(function*() {
       const app = yield* open(route(
         Effect.timeoutOption(ShopSession.get("count"), "10 millis").pipe(
@@ -359,7 +357,7 @@ describe("concurrency inside a handler", () => {
 })
 
 live(
-  "a request that could become a socket, and does not, is committed as any other, also with two sessions",
+  "a request that offers an upgrade which does not happen is committed normally, also with two sessions",
   Effect.gen(function*() {
     const calls: Array<string> = []
     const both = HttpRouter.empty.pipe(

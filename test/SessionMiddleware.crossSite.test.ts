@@ -1,6 +1,4 @@
-/**
- * Requests of another site, from which a browser keeps our cookie back while it would take a new one.
- */
+/** Cross-site requests, for which a browser omits the session cookie but would accept a new one. */
 import * as HttpRouter from "@effect/platform/HttpRouter"
 import * as HttpServer from "@effect/platform/HttpServer"
 import { it } from "@effect/vitest"
@@ -34,21 +32,25 @@ const live = (
       )
     ).pipe(Effect.flatMap(body), Effect.scoped, Effect.orDie))
 
-describe("a request of another site without our cookie", () => {
-  live("makes no session, which would replace the one in the browser: 403", {}, (port) =>
-    Effect.gen(function*() {
-      const answer = yield* request(port, "/add", from("cross-site"), "POST")
-      assert.deepStrictEqual([answer.status, setCookiesOf(answer)], [403, []])
-      assert.include(answer.body, "SessionCrossSite")
-    }))
+describe("a cross-site request without our cookie", () => {
+  live(
+    "answers 403 instead of creating a session, which would replace the one in the browser",
+    {},
+    (port) =>
+      Effect.gen(function*() {
+        const answer = yield* request(port, "/add", from("cross-site"), "POST")
+        assert.deepStrictEqual([answer.status, setCookiesOf(answer)], [403, []])
+        assert.include(answer.body, "SessionCrossSite")
+      })
+  )
 
-  live("may look, and then gets no cookie either", {}, (port) =>
+  live("may read, and gets no cookie", {}, (port) =>
     Effect.gen(function*() {
       const answer = yield* request(port, "/look", from("cross-site"), "POST")
       assert.deepStrictEqual([answer.status, answer.body, setCookiesOf(answer)], [200, "0", []])
     }))
 
-  live("may log in: identity providers post their answers", {}, (port) =>
+  live("may log in, because identity providers post their responses", {}, (port) =>
     Effect.gen(function*() {
       const answer = yield* request(port, "/login", from("cross-site"), "POST")
       assert.strictEqual(answer.status, 200)
@@ -56,7 +58,7 @@ describe("a request of another site without our cookie", () => {
     }))
 
   live(
-    "is an ordinary one where SameSite lets the cookie through: navigation with Lax, anything with None",
+    "is treated as a normal request if it is a navigation, for which browsers send SameSite=Lax cookies",
     {},
     (port) =>
       Effect.gen(function*() {
@@ -64,13 +66,17 @@ describe("a request of another site without our cookie", () => {
       })
   )
 
-  live("with SameSite=None", { sameSite: "none", acknowledgeCrossSite: true }, (port) =>
-    Effect.gen(function*() {
-      assert.strictEqual((yield* request(port, "/add", from("cross-site"), "POST")).status, 200)
-    }))
+  live(
+    "is treated as a normal request with SameSite=None",
+    { sameSite: "none", acknowledgeCrossSite: true },
+    (port) =>
+      Effect.gen(function*() {
+        assert.strictEqual((yield* request(port, "/add", from("cross-site"), "POST")).status, 200)
+      })
+  )
 
   live(
-    "with SameSite=Strict not even a navigation makes a session",
+    "creates no session by a navigation with SameSite=Strict",
     { sameSite: "strict" },
     (port) =>
       Effect.gen(function*() {
@@ -79,13 +85,13 @@ describe("a request of another site without our cookie", () => {
   )
 
   for (const site of ["same-origin", "same-site", "none"]) {
-    live(`is none of that when it comes from ${site}`, {}, (port) =>
+    live(`is treated as a normal request from ${site}`, {}, (port) =>
       Effect.gen(function*() {
         assert.strictEqual((yield* request(port, "/add", from(site), "POST")).status, 200)
       }))
   }
 
-  live("with our cookie it is what it says", {}, (port) =>
+  live("is treated as a normal request if it carries our cookie", {}, (port) =>
     Effect.gen(function*() {
       const cookie = yield* pairOf(yield* request(port, "/add", [], "POST"))
       const answer = yield* request(port, "/add", [...from("cross-site"), ["Cookie", cookie]], "POST")

@@ -1,12 +1,12 @@
 /**
- * Browsers that hold several cookies of our name: after a login the visitor is somebody, after a logout nobody.
+ * Browsers that send several cookies with our name: after a login the visitor is logged in, after a logout logged out.
  */
 import * as HttpRouter from "@effect/platform/HttpRouter"
 import * as HttpServer from "@effect/platform/HttpServer"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import { it } from "@effect/vitest"
 import { Effect, Layer, Option, Redacted, Schema, type Scope } from "effect"
-import { MemoryStore, Session, SessionToken, StoredEngine } from "effect-session"
+import { MemoryStore, Session, StoredEngine } from "effect-session"
 import * as CookieEngine from "effect-session/CookieEngine"
 import * as Keyring from "effect-session/Keyring"
 import type { CookieOptions } from "effect-session/SessionCookie"
@@ -15,6 +15,7 @@ import { SessionStore } from "effect-session/SessionStore"
 import { randomBytes } from "node:crypto"
 import { CookieJar } from "tough-cookie"
 import { assert, describe } from "vitest"
+import * as Tokens from "../src/internal/crypto/sessionToken.js"
 import { serve, setCookiesOf } from "./support/httpServer.js"
 import { request } from "./support/rawHttp.js"
 
@@ -38,7 +39,7 @@ const app = HttpRouter.empty.pipe(
 
 const ring = Keyring.layer([{ id: "k", secret: Redacted.make(randomBytes(32).toString("base64url")) }])
 
-/** Engines, each over a store that stays while servers come and go. */
+/** Engines, each with a store that outlives the servers. */
 const engines: Readonly<Record<string, () => Layer.Layer<SessionEngine>>> = {
   memory: () => Layer.provide(StoredEngine.layer, Layer.succeed(SessionStore, MemoryStore.make())),
   sealed: () => Layer.provide(CookieEngine.layer, Layer.orDie(ring)),
@@ -51,7 +52,7 @@ const engines: Readonly<Record<string, () => Layer.Layer<SessionEngine>>> = {
 
 const site = "https://app.example.com/shop/cart"
 
-/** A server, seen by a browser that is on another path than the one that the server sees. */
+/** A server, and a browser whose page has another path than the one in the request. */
 const deployed = (engine: Layer.Layer<SessionEngine>, cookie: CookieOptions) =>
   Effect.map(
     serve(HttpServer.serve(app).pipe(Layer.provide(Users.layerWith({ cookie })), Layer.provide(engine))),
@@ -70,11 +71,11 @@ const deployed = (engine: Layer.Layer<SessionEngine>, cookie: CookieOptions) =>
 
 const secure = { prefix: "__Secure-" } as const
 const moves: ReadonlyArray<readonly [string, before: CookieOptions, after: CookieOptions]> = [
-  ["a path changed", { ...secure, path: "/shop" }, { ...secure, path: "/" }],
-  ["a path added", secure, { ...secure, path: "/shop" }],
-  ["a domain added", secure, { ...secure, domain: "example.com" }],
-  ["a domain removed", { ...secure, domain: "example.com" }, secure],
-  ["a domain that became a wider one", { ...secure, domain: "app.example.com" }, { ...secure, domain: "example.com" }]
+  ["a changed path", { ...secure, path: "/shop" }, { ...secure, path: "/" }],
+  ["an added path", secure, { ...secure, path: "/shop" }],
+  ["an added domain", secure, { ...secure, domain: "example.com" }],
+  ["a removed domain", { ...secure, domain: "example.com" }, secure],
+  ["a wider domain", { ...secure, domain: "app.example.com" }, { ...secure, domain: "example.com" }]
 ]
 
 const live = (title: string, body: Effect.Effect<void, unknown, Scope.Scope>) =>
@@ -82,9 +83,9 @@ const live = (title: string, body: Effect.Effect<void, unknown, Scope.Scope>) =>
 
 for (const [name, make] of Object.entries(engines)) {
   describe(`${name}: a deployment with`, () => {
-    for (const [what, before, after] of moves) {
+    for (const [change, before, after] of moves) {
       live(
-        `${what}: whoever logs in is somebody, whoever logs out is nobody`,
+        `${change}: a login and a logout work`,
         Effect.gen(function*() {
           const engine = make()
           const [old, now] = [yield* deployed(engine, before), yield* deployed(engine, after)]
@@ -109,12 +110,12 @@ for (const [name, make] of Object.entries(engines)) {
 
   const cookieName = "__Secure-session"
   const tokens = (count: number) =>
-    Array.from({ length: count }, () => Redacted.value(SessionToken.fromBytes(randomBytes(32))))
+    Array.from({ length: count }, () => Redacted.value(Tokens.fromBytes(randomBytes(32))))
 
   describe(`${name}: a browser that sends`, () => {
     for (const count of [1, 7, 8, 9, 40]) {
       live(
-        `${count} planted cookies before ours: a login makes somebody of it, a logout nobody`,
+        `${count} planted cookies before ours: a login and a logout work`,
         Effect.gen(function*() {
           const server = yield* deployed(make(), secure)
           for (const planted of [tokens(count), Array.from({ length: count }, (_, at) => `junk${at}`)]) {
@@ -124,7 +125,7 @@ for (const [name, make] of Object.entries(engines)) {
             assert.strictEqual(yield* server(jar, "/who", pairs), "ann 0")
             yield* server(jar, "/add", pairs)
             assert.strictEqual(yield* server(jar, "/who", pairs), "ann 1")
-            // The planted ones are not sent with every path.
+            // Planted cookies are not sent to every path.
             yield* server(jar, "/add")
             assert.strictEqual(yield* server(jar, "/who", pairs), "ann 2")
             yield* server(jar, "/logout", pairs)
@@ -139,7 +140,7 @@ for (const [name, make] of Object.entries(engines)) {
 
     for (const count of [1, 8, 12]) {
       live(
-        `${count} live cookies of somebody else: never is the visitor that one, and a login heals it`,
+        `${count} live cookies of another user: the visitor is never that user, and a login repairs it`,
         Effect.gen(function*() {
           const server = yield* deployed(make(), secure)
           const planted = yield* Effect.forEach(Array.from({ length: count }), () =>
@@ -155,7 +156,7 @@ for (const [name, make] of Object.entries(engines)) {
           assert.strictEqual(yield* server(jar, "/who", planted), "ann 0")
           yield* server(jar, "/logout", planted)
           assert.strictEqual(yield* server(jar, "/who", planted), "nobody 0")
-          // One that was planted after the login is not known to it.
+          // A cookie planted after the login is unknown to it.
           yield* server(jar, "/ann", planted)
           const later = new CookieJar()
           yield* server(later, "/bob")
@@ -168,7 +169,7 @@ for (const [name, make] of Object.entries(engines)) {
     }
 
     live(
-      "a cookie that says of another one that it has ended, without knowing it, ends nothing",
+      "cookies with random revocation lists end no session",
       Effect.gen(function*() {
         const server = yield* deployed(make(), secure)
         const jar = new CookieJar()

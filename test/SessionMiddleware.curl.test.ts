@@ -1,6 +1,4 @@
-/**
- * A visit by curl with its cookie jar: a client that is nobody's mock.
- */
+/** A visit by curl with its cookie jar, an independent client. */
 import * as HttpServer from "@effect/platform/HttpServer"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
@@ -40,7 +38,7 @@ const directory = Effect.acquireRelease(
   (directory) => Effect.sync(() => rmSync(directory, { recursive: true, force: true }))
 )
 
-/** What curl prints. */
+/** The output of curl. */
 const curl = (...args: ReadonlyArray<string>): Effect.Effect<string> =>
   Effect.async((resume) => {
     const child = execFile("curl", [
@@ -63,7 +61,7 @@ const curl = (...args: ReadonlyArray<string>): Effect.Effect<string> =>
     return Effect.sync(() => child.kill())
   })
 
-/** A server, and a visitor whose cookies are in a file. */
+/** A server, and a visitor whose cookies are kept in a file. */
 const start = (host: string, settings: Settings) =>
   Effect.gen(function*() {
     const port = yield* serve(
@@ -76,7 +74,7 @@ const start = (host: string, settings: Settings) =>
     return { jar, url, visit }
   })
 
-/** The lines of curl's jar that are cookies; those that no script may read are marked. */
+/** The cookies in curl's jar. Lines of HttpOnly cookies begin with `#HttpOnly_`. */
 const cookiesIn = (jar: string) =>
   readFileSync(jar, "utf8").split("\n").filter((line) => line.startsWith("#HttpOnly_") || !/^(?:#|$)/.test(line))
     .map((line) => line.split("\t"))
@@ -105,7 +103,7 @@ const visits = (title: string, host: string, settings: Settings, expected: Reado
       assert.strictEqual(yield* visit("/", `${jar}.stolen`), "nobody", "the cookie from before the logout")
     }).pipe(Effect.scoped, Effect.orDie))
 
-describe("a visit by curl: a cart, a login, a logout, and old cookies again", () => {
+describe("a visit by curl: a cart, a login, a logout, and reused old cookies", () => {
   visits("the default cookie, which is Secure, on localhost", "localhost", {}, [
     "#HttpOnly_localhost",
     "FALSE",
@@ -114,7 +112,7 @@ describe("a visit by curl: a cart, a login, a logout, and old cookies again", ()
     "__Host-Http-session"
   ])
 
-  visits("the cookie for development on 127.0.0.1", "127.0.0.1", { cookie: SessionCookie.development }, [
+  visits("the development cookie on 127.0.0.1", "127.0.0.1", { cookie: SessionCookie.development }, [
     "#HttpOnly_127.0.0.1",
     "FALSE",
     "/",
@@ -122,7 +120,7 @@ describe("a visit by curl: a cart, a login, a logout, and old cookies again", ()
     "session-dev-test.Curl"
   ])
 
-  it.live("the cookie for development is not given to another host", () =>
+  it.live("the development cookie is not set for another host", () =>
     Effect.gen(function*() {
       const { jar, url } = yield* start("127.0.0.1", { cookie: SessionCookie.development })
       const answer = yield* curl(

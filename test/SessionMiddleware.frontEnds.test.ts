@@ -1,6 +1,4 @@
-/**
- * One meaning in every front end, alone and around each other.
- */
+/** The session behaves the same with every front end, alone and nested. */
 import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder"
 import * as HttpLayerRouter from "@effect/platform/HttpLayerRouter"
 import * as HttpMiddleware from "@effect/platform/HttpMiddleware"
@@ -43,7 +41,7 @@ describe("the session in each front end", () => {
       const [where, app] of [["inside", serve(cors(pages))], ["outside", serve(pages, cors)]] as const
     ) {
       live(
-        `${name}: CORS ${where} of it, and Vary names both`,
+        `${name}: with CORS ${where} the session, Vary names both`,
         Effect.gen(function*() {
           const site = yield* open(app)
           const answer = yield* site.visit(`${prefix}/set`, undefined, fromElsewhere)
@@ -72,7 +70,7 @@ describe("the session of an HttpApi", () => {
     ] as const
   ) {
     live(
-      `CORS by ${name}, and Vary names both`,
+      `with CORS by ${name}, Vary names both`,
       Effect.gen(function*() {
         const site = yield* open(app)
         const answer = yield* site.visit("/count", undefined, { ...fromElsewhere, method: "POST" })
@@ -84,13 +82,13 @@ describe("the session of an HttpApi", () => {
   }
 })
 
-describe("one front end around another", () => {
+describe("nested front ends", () => {
   for (const outer of servers) {
     for (const inner of frontEnds) {
       live(
         `${outer.name} around ${inner.name}: one session, one commit, one cookie`,
         Effect.gen(function*() {
-          // Both count: what is between them, and what is inside of both.
+          // The counter is incremented between the two front ends and inside both.
           const between = Effect.map(inner.around(pages), (app) => outer.serve(Effect.zipRight(counted, app)))
           const site = yield* open(Layer.unwrapScoped(between))
           const path = `${outer.prefix}${inner.prefix}/count`
@@ -107,7 +105,7 @@ describe("one front end around another", () => {
 
 describe("HttpLayerRouter", () => {
   live(
-    "some routes have the session, and others do not",
+    "only the routes with the middleware have the session",
     Effect.gen(function*() {
       const site = yield* open(HttpLayerRouter.serve(Layer.merge(
         HttpLayerRouter.add("GET", "/count", Effect.map(counted, text)).pipe(Layer.provide(Visitor.routes.layer)),
@@ -127,7 +125,7 @@ describe("HttpLayerRouter", () => {
   )
 
   live(
-    "with allRoutes, what another global middleware changes is kept, also where no route answers",
+    "with allRoutes, changes of another global middleware are saved, also if no route matches",
     Effect.gen(function*() {
       const counting = HttpLayerRouter.middleware<{ provides: never }>()(
         (app) => Effect.zipRight(Effect.orDie(counted), app),
@@ -223,11 +221,11 @@ describe("two sessions around one application", () => {
   }
 })
 
-describe("what is given to a server, which sends the response before the middleware has returned", () => {
+describe("HttpServer.serve(app, middleware), which sends the response before the middleware returns", () => {
   const set = Effect.all([Visitor.set("name", "ann"), Staff.set("name", "boss")])
 
   live(
-    "two sessions, and CORS inside of both",
+    "two sessions with CORS inside both: each cookie is sent, and Vary names both",
     Effect.gen(function*() {
       const app = HttpRouter.empty.pipe(HttpRouter.get("/", Effect.as(set, text("set"))), cors)
       const site = yield* open(HttpServer.serve(app, (app) => Visitor.middleware(Staff.middleware(app))))
@@ -252,7 +250,7 @@ describe("what is given to a server, which sends the response before the middlew
   )
 
   live(
-    "what a handler fails with is known outside of the session",
+    "an error of the handler reaches a middleware outside the session",
     Effect.gen(function*() {
       const failures: Array<unknown> = []
       const site = yield* open(HttpServer.serve(
@@ -265,7 +263,7 @@ describe("what is given to a server, which sends the response before the middlew
   )
 })
 
-/** Sends the headers of an upgrade with a plain request. */
+/** Sends a plain request with the headers of an upgrade. */
 const upgrading = (port: number, path: string) =>
   Effect.map(
     exchange(

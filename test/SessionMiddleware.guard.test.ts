@@ -1,6 +1,4 @@
-/**
- * The guard for routers that docs/http.md shows.
- */
+/** The router guard shown in docs/http.md. */
 import type * as HttpApp from "@effect/platform/HttpApp"
 import * as HttpLayerRouter from "@effect/platform/HttpLayerRouter"
 import * as HttpRouter from "@effect/platform/HttpRouter"
@@ -45,16 +43,16 @@ describe("a guard of a router", () => {
     ]] as const
   ) {
     live(
-      `${name}: sends a stranger to the login, and gives the user to the routes inside`,
+      `${name}: redirects an anonymous visitor to the login, and provides the user to the routes inside`,
       Effect.gen(function*() {
         const site = yield* open(app)
-        const stranger = yield* site.visit("/me")
+        const anonymous = yield* site.visit("/me")
         assert.deepStrictEqual(
           [
-            stranger.status,
-            header(stranger, "location"),
-            header(stranger, "vary"),
-            setCookiesOf(stranger),
+            anonymous.status,
+            header(anonymous, "location"),
+            header(anonymous, "vary"),
+            setCookiesOf(anonymous),
             site.calls()
           ],
           [303, "/login", "Cookie", [], []]

@@ -1,6 +1,5 @@
 /**
- * Whatever a client sends as a cookie: Node refuses it, or it is anonymous, or it is the visitor's own session; and the
- * server goes on.
+ * Hostile cookie headers: Node rejects the request, or the visitor is anonymous, or it is the visitor's own session.
  */
 import { Effect } from "effect"
 import { assert, describe } from "vitest"
@@ -15,7 +14,7 @@ const bytes = (from: number, to: number) =>
 const otherCase = (char: string) => char === char.toLowerCase() ? char.toUpperCase() : char.toLowerCase()
 
 describe("hostile bytes", () => {
-  hostile("NUL and control bytes at each position of a cookie, alone and beside another (F2)", (world) => {
+  hostile("NUL and control bytes at each position of a cookie, alone and beside another one (F2)", (world) => {
     const cookie = own(world.attacker)
     const cases = [...bytes(0x00, 0x1f), "\x7f"].flatMap((byte) =>
       Array.from({ length: cookie.length + 1 }, (_, at) => ({ at, byte, ends: at === 0 || at === cookie.length }))
@@ -24,7 +23,7 @@ describe("hostile bytes", () => {
       Effect.gen(function*() {
         const broken = `Cookie: ${cookie.slice(0, at)}${byte}${cookie.slice(at)}`
         const seen = [yield* alone(world.port, broken), yield* alone(world.port, `${broken}; ${own(world.visitor)}`)]
-        // A tab at an end is a blank, so both cookies are valid. CR and LF there may end the header.
+        // At an end of the cookie, a tab is trimmed, so both cookies are valid; CR and LF may end the header.
         const whole = ends && "\t\r\n".includes(byte)
         const right = whole ? ["200 attacker", "200 nobody"] : ["200 nobody", "200 visitor"]
         if (byte === "\t") assert.deepStrictEqual(seen, right)
@@ -34,7 +33,7 @@ describe("hostile bytes", () => {
       }), { concurrency: 8, discard: true })
   })
 
-  hostile("bytes over 0x7F and blanks of UTF-8 around name and value are part of them (F4, R12)", (world) => {
+  hostile("bytes over 0x7F and UTF-8 blanks around name and value belong to them (F4, R12)", (world) => {
     const blanks = [0x85, 0xa0, 0x1680, 0x180e, 0x200b, 0x2028, 0x2029, 0x202f, 0x205f, 0x3000, 0xfeff]
       .concat(Array.from({ length: 11 }, (_, at) => 0x2000 + at))
       .map((code) => Buffer.from(String.fromCodePoint(code), "utf8").toString("latin1"))
@@ -51,7 +50,7 @@ describe("hostile bytes", () => {
   })
 
   hostile(
-    "quotes are part of the value, and $Version is a cookie like others (R15)",
+    "quotes are part of the value, and $Version is an ordinary cookie (R15)",
     (world) =>
       Effect.gen(function*() {
         const { attacker, port, visitor } = world
@@ -72,7 +71,7 @@ describe("hostile bytes", () => {
       })
   )
 
-  hostile("no character of name or value has a second spelling in percent (R16, F1)", (world) => {
+  hostile("percent-encoded names and values are not decoded (R16, F1)", (world) => {
     const percent = (text: string, at: number, lower: boolean) => {
       const hex = text.charCodeAt(at).toString(16).padStart(2, "0")
       return `${text.slice(0, at)}%${lower ? hex : hex.toUpperCase()}${text.slice(at + 1)}`
@@ -86,7 +85,7 @@ describe("hostile bytes", () => {
     ])
   })
 
-  hostile("a cookie without a name, without a value, or with another spelling of the name (R13, R14)", (world) => {
+  hostile("cookies without a name or value, or with another name, are ignored (R13, R14)", (world) => {
     const { attacker } = world
     const prefix = "__Host-Http-"
     return ignored(world, [
@@ -107,10 +106,10 @@ describe("hostile bytes", () => {
     ])
   })
 
-  hostile("a token that is cut, longer, or spelt otherwise is nobody's", (world) => {
+  hostile("a token that is truncated, extended or encoded differently opens no session", (world) => {
     const { attacker } = world
     const last = base64url.indexOf(attacker.slice(-1))
-    // Of 64 last characters, four lead to the same bytes, and one of them is how tokens are written.
+    // Of 64 last characters, four decode to the same bytes, and only one of them is canonical.
     assert.strictEqual(last % 4, 0)
     return ignored(world, [
       ...[...attacker].flatMap((_, at) => [own(attacker.slice(0, at)), own(attacker.slice(at + 1))]),
@@ -125,24 +124,24 @@ describe("hostile bytes", () => {
   })
 })
 
-describe("several cookies, lines and requests", () => {
+describe("several cookies, header lines and requests", () => {
   hostile(
-    "1,000 pairs are looked at, and 65,536 characters (F3, F5)",
+    "at most 1,000 pairs and 65,536 characters are scanned (F3, F5)",
     ({ attacker, port, visitor }) =>
       Effect.gen(function*() {
         const fill = (length: number) => `a=${"b".repeat(length - 3)};`
-        const [mine, bound] = [own(visitor), 65_536]
-        const within = ["a=b;".repeat(999) + mine, ";".repeat(999) + mine, fill(bound - mine.length) + mine]
-        const beyond = ["a=b;".repeat(1000) + mine, ";".repeat(1000) + mine, fill(bound) + mine]
-        // What the bound cuts in two would, cut there, be the attacker's whole token.
-        const cut = `${fill(bound - own(attacker).length)}${own(attacker)}x`
+        const [mine, limit] = [own(visitor), 65_536]
+        const within = ["a=b;".repeat(999) + mine, ";".repeat(999) + mine, fill(limit - mine.length) + mine]
+        const beyond = ["a=b;".repeat(1000) + mine, ";".repeat(1000) + mine, fill(limit) + mine]
+        // Cut off at the limit, this value would be the attacker's complete token.
+        const cut = `${fill(limit - own(attacker).length)}${own(attacker)}x`
         assert.deepStrictEqual(yield* pipelined(port, within), within.map(() => "200 visitor"))
         assert.deepStrictEqual(yield* pipelined(port, [...beyond, cut]), [...beyond, cut].map(() => "200 nobody"))
       })
   )
 
   hostile(
-    "the store is asked eight times at most, and never for what cannot be a token",
+    "a request causes at most eight loads, and none for values that cannot be a token",
     ({ calls, port, visitor }) =>
       Effect.gen(function*() {
         const loads = (header: string) =>
@@ -170,7 +169,7 @@ describe("several cookies, lines and requests", () => {
   )
 
   hostile(
-    "several Cookie lines are one header, and halves of a cookie do not meet in it (R11)",
+    "several Cookie lines are joined as separate cookies, so two halves do not form one (R11)",
     (world) =>
       Effect.gen(function*() {
         const [mine, evil] = [own(world.visitor), own(world.attacker)]
@@ -190,7 +189,7 @@ describe("several cookies, lines and requests", () => {
           ),
           [[`Cookie : ${mine}`], ["refused", "200 nobody"]],
           [[`Cookie\x00: ${mine}`], ["refused"]],
-          // A folded line is a blank where it is folded, if it is taken at all.
+          // A folded line is joined by a blank, if Node accepts it at all.
           [[`Cookie: a=b;\r\n ${mine}`], ["refused", "200 visitor"]],
           [[`Cookie:\r\n\t${mine}`], ["refused", "200 visitor"]],
           [[`Cookie: ${mine.slice(0, 30)}\r\n ${mine.slice(30)}`], ["refused", "200 nobody"]],
@@ -203,7 +202,7 @@ describe("several cookies, lines and requests", () => {
   )
 
   hostile(
-    "requests of different visitors on one connection, in chunks and at once",
+    "interleaved requests of different visitors on one connection, chunked and pipelined",
     ({ attacker, port, visitor }) =>
       Effect.gen(function*() {
         const smuggled = `GET /be/mallory HTTP/1.1\r\nHost: localhost\r\nCookie: ${own(visitor)}\r\n\r\n`
@@ -229,7 +228,7 @@ describe("several cookies, lines and requests", () => {
   )
 
   hostile(
-    "whatever else is there, in whatever order, the attacker's session is never adopted (F6, R9, R10)",
+    "the attacker's session is never adopted, whatever other cookies are sent in any order (F6, R9, R10)",
     (world) =>
       Effect.gen(function*() {
         const [junk, evil, mine] = [own("r1.junk"), own(world.attacker), own(world.visitor)]
@@ -251,7 +250,7 @@ describe("several cookies, lines and requests", () => {
           }
           assert.strictEqual(yield* alone(world.port, ...order.map((cookie) => `Cookie: ${cookie}`)), expected)
         }
-        // A write under both is neither's.
+        // A write with both cookies creates a new session.
         const written = yield* request(world.port, "/be/third", [["Cookie", `${evil}; ${mine}`]])
         assert.strictEqual(written.body, "third")
         assert.notInclude([evil, mine], yield* pairOf(written))
@@ -267,7 +266,7 @@ describe("several cookies, lines and requests", () => {
     ] as const
   ) {
     hostile(
-      `beyond ${title}: what does not fit in makes nobody somebody else (R10)`,
+      `beyond ${title}: cookies that are not scanned never make the visitor another user (R10)`,
       ({ attacker, port, visitor }) =>
         Effect.gen(function*() {
           const header = [own(attacker), ...junk, own(visitor)].join("; ")

@@ -1,6 +1,4 @@
-/**
- * Many visitors at once, over connections that are kept: each sees their own session, and what was acknowledged is there.
- */
+/** Concurrent visitors on keep-alive connections: each sees their own session, and acknowledged changes are stored. */
 import { it } from "@effect/vitest"
 import { Deferred, Effect, Random } from "effect"
 import * as Http from "node:http"
@@ -8,15 +6,15 @@ import { assert, describe } from "vitest"
 import { gate, type Held } from "./support/httpServer.js"
 import { abort, type Client, cookieAfter, open, seeded, send, start } from "./support/keepAliveClients.js"
 
-/** What a visitor does, and how many requests that takes. */
+/** The actions of a visitor, and the number of requests that each takes. */
 const steps = {
   read: 1,
   add: 1,
-  "add thrice at once": 3,
+  "add three times concurrently": 3,
   login: 1,
-  "log out and in": 2,
-  "hung up: read": 1,
-  "hung up: add": 1
+  "logout and login": 2,
+  "aborted read": 1,
+  "aborted add": 1
 }
 type Step = keyof typeof steps
 
@@ -30,10 +28,10 @@ const script = (choices: ReadonlyArray<Step>) =>
       }))
   })
 
-/** Goes through a script, and checks that each answer is this visitor's. */
+/** Runs a script and checks that each answer belongs to this visitor. */
 const visit = (client: Client, name: string, script: ReadonlyArray<Step>, turns: number) =>
   Effect.gen(function*() {
-    const mine = { cookie: "", acknowledged: 0, hungUp: 0 }
+    const mine = { cookie: "", acknowledged: 0, aborted: 0 }
     const ask = (method: string, path: string, who = name) =>
       Effect.map(Effect.suspend(() => send(client, method, path, mine.cookie)), ({ cookie, status, value }) => {
         assert.deepStrictEqual([status, value?.user], [200, who], `${name}: ${path}`)
@@ -45,58 +43,59 @@ const visit = (client: Client, name: string, script: ReadonlyArray<Step>, turns:
     const actions: Readonly<Record<Step, Effect.Effect<unknown, Error>>> = {
       read: ask("GET", "/me"),
       add,
-      "add thrice at once": Effect.replicateEffect(add, 3, { concurrency: 3 }),
+      "add three times concurrently": Effect.replicateEffect(add, 3, { concurrency: 3 }),
       login,
-      "log out and in": Effect.zipRight(ask("POST", "/logout", "nobody"), login).pipe(
-        Effect.tap(() => Effect.sync(() => Object.assign(mine, { acknowledged: 0, hungUp: 0 })))
+      "logout and login": Effect.zipRight(ask("POST", "/logout", "nobody"), login).pipe(
+        Effect.tap(() => Effect.sync(() => Object.assign(mine, { acknowledged: 0, aborted: 0 })))
       ),
-      "hung up: read": Effect.suspend(() => abort(client, "GET", "/me", mine.cookie, turns)),
-      "hung up: add": Effect.suspend(() => {
-        mine.hungUp++
+      "aborted read": Effect.suspend(() => abort(client, "GET", "/me", mine.cookie, turns)),
+      "aborted add": Effect.suspend(() => {
+        mine.aborted++
         return abort(client, "POST", "/add", mine.cookie, turns)
       })
     }
     yield* Effect.forEach(script, (step) => actions[step], { discard: true })
     const count = yield* ask("GET", "/me")
-    // An update whose client hung up may be done or not, but never twice.
+    // An update whose client disconnected may be applied or not, but never twice.
     assert.isAtLeast(count, mine.acknowledged, name)
-    assert.isAtMost(count, mine.acknowledged + mine.hungUp, name)
+    assert.isAtMost(count, mine.acknowledged + mine.aborted, name)
   })
 
-/** Other connections get their turn before a call and after it. */
-const slowly = <A, E>(call: Effect.Effect<A, E>) => Effect.zipRight(turn, Effect.zipLeft(call, turn))
-const turn = Effect.async<void>((resume) => void setImmediate(resume, Effect.void))
+/** Yields to other connections before and after a store call. */
+const yielding = <A, E>(call: Effect.Effect<A, E>) =>
+  Effect.zipRight(yieldToOthers, Effect.zipLeft(call, yieldToOthers))
+const yieldToOthers = Effect.async<void>((resume) => void setImmediate(resume, Effect.void))
 
-describe("a hundred visitors at once", () => {
+describe("a hundred concurrent visitors", () => {
   seeded(
-    "each answer is its own visitor's, and what was acknowledged is counted once (F41)",
+    "each answer belongs to its visitor, and each acknowledged change is counted once (F41)",
     Effect.gen(function*() {
-      const busy = { now: 0, most: 0 }
+      const active = { now: 0, most: 0 }
       const client = yield* start((_, call) =>
         Effect.acquireUseRelease(
-          Effect.sync(() => busy.most = Math.max(busy.most, ++busy.now)),
-          () => slowly(call),
-          () => Effect.sync(() => busy.now--)
+          Effect.sync(() => active.most = Math.max(active.most, ++active.now)),
+          () => yielding(call),
+          () => Effect.sync(() => active.now--)
         )
       )
-      const calm: ReadonlyArray<Step> = ["read", "add", "add thrice at once", "login", "log out and in"]
-      // Half of the visitors never hang up, so that their counts are exact.
+      const calm: ReadonlyArray<Step> = ["read", "add", "add three times concurrently", "login", "logout and login"]
+      // Half of the visitors never abort a request, so their counts are exact.
       const visits = yield* Effect.forEach(Array.from({ length: 100 }, (_, at) => at), (at) =>
         Effect.map(
           Effect.all([
-            script(at % 2 === 0 ? calm : [...calm, "hung up: read", "hung up: add"]),
+            script(at % 2 === 0 ? calm : [...calm, "aborted read", "aborted add"]),
             Random.nextIntBetween(0, 8)
           ]),
           ([{ steps }, turns]) => visit(client, `user-${at}`, steps, turns)
         ))
       yield* Effect.all(visits, { concurrency: "unbounded", discard: true })
-      assert.isAtLeast(busy.most, 5, "they were not at once")
+      assert.isAtLeast(active.most, 5, "the visitors were not concurrent")
     })
   )
 })
 
-/** A server whose requests can be left alone by their clients where they are. */
-const startWithHangUps = (remote: boolean) =>
+/** A server, and a function that disconnects a client at a given point of its request. */
+const startWithDisconnects = (remote: boolean) =>
   Effect.gen(function*() {
     const [store, later, handler] = [gate(), gate(), gate()]
     const noticing = new Map<string, Deferred.Deferred<void>>()
@@ -104,12 +103,12 @@ const startWithHangUps = (remote: boolean) =>
       Http.createServer().on("request", ({ url = "" }, response) =>
         response.on("close", () => {
           const noticed = noticing.get(url)
-          // The server's own listener comes first.
+          // The server's own close listener runs first.
           if (noticed !== undefined) setImmediate(Deferred.unsafeDone, noticed, Effect.void)
         }))
     const pause = handler.wrap("load", Effect.void, [])
     const client = yield* start(
-      (operation, call, args) => store.wrap(operation, later.wrap(operation, slowly(call), args), args),
+      (operation, call, args) => store.wrap(operation, later.wrap(operation, yielding(call), args), args),
       { pause: Effect.orDie(pause), remote, server }
     )
 
@@ -121,8 +120,8 @@ const startWithHangUps = (remote: boolean) =>
       "after its save": store.hold("save", "after"),
       "after its rotation": store.hold("rotate", "after")
     }
-    /** Sends a request, and hangs up when it is at this place. */
-    const hangUp = (place: string, path: string, cookie: string) =>
+    /** Sends a request, and disconnects when it has reached this point. */
+    const disconnectAt = (place: string, path: string, cookie: string) =>
       Effect.gen(function*() {
         const held = yield* places[place] ?? Effect.dieMessage(place)
         const noticed = yield* Deferred.make<void>()
@@ -131,27 +130,27 @@ const startWithHangUps = (remote: boolean) =>
         yield* held.reached
         request.destroy()
         yield* Deferred.await(noticed)
-        // Where a save had begun, it is waited for.
+        // A save that has begun is awaited.
         const after = place === "before its save" ? yield* later.hold("save", "after") : undefined
         yield* held.go
         if (after !== undefined) yield* Effect.zipRight(after.reached, after.go)
       })
-    return { client, hangUp }
+    return { client, disconnectAt }
   })
 
-/** What the last handler wrote is there, all of it and nothing else. */
-const assertWhole = (client: Client, cookie: string, when: string) =>
+/** Asserts that the last write was stored completely. */
+const assertComplete = (client: Client, cookie: string, when: string) =>
   Effect.map(send(client, "GET", "/me", cookie), ({ status, value }) => {
     assert.strictEqual(status, 200, when)
     assert.deepStrictEqual([value?.right, value?.log.at(-1)], [value?.left, value?.left], when)
   })
 
 for (const remote of [false, true]) {
-  describe(`clients that hang up, with a store ${remote ? "behind a network" : "of this process"}`, () => {
+  describe(`clients that disconnect, with a ${remote ? "remote store" : "store in this process"}`, () => {
     seeded(
-      "where a save had begun it is done, and else nothing is",
+      "a save that has begun is completed, and otherwise nothing is written",
       Effect.gen(function*() {
-        const { client, hangUp } = yield* startWithHangUps(remote)
+        const { client, disconnectAt } = yield* startWithDisconnects(remote)
         const { cookie } = yield* send(client, "POST", "/write/0")
         const written = [0]
         const places = ["before its load", "after its load", "in its handler", "before its save", "after its save"]
@@ -159,19 +158,19 @@ for (const remote of [false, true]) {
           const place = yield* Random.choice([...places, "nowhere"])
           yield* place === "nowhere"
             ? send(client, "POST", `/write/${n}`, cookie)
-            : hangUp(place, `/write/${n}`, cookie)
+            : disconnectAt(place, `/write/${n}`, cookie)
           if (place.endsWith("save") || place === "nowhere") written.push(n)
-          yield* assertWhole(client, cookie, `${n}, which hung up ${place}`)
+          yield* assertComplete(client, cookie, `${n}, disconnected ${place}`)
           const { value } = yield* send(client, "GET", "/me", cookie)
-          assert.deepStrictEqual(value?.log, written, `${n}, which hung up ${place}`)
+          assert.deepStrictEqual(value?.log, written, `${n}, disconnected ${place}`)
         }
       })
     )
 
     seeded(
-      "at any time, what a handler wrote is there wholly or not at all, and once",
+      "at any time, a write is stored completely and once, or not at all",
       Effect.gen(function*() {
-        const { client } = yield* startWithHangUps(remote)
+        const { client } = yield* startWithDisconnects(remote)
         const { cookie } = yield* send(client, "POST", "/write/0")
         const answered = [0]
         for (let n = 1; n <= 200; n++) {
@@ -182,7 +181,7 @@ for (const remote of [false, true]) {
           } else {
             yield* abort(client, "POST", `/write/${n}`, cookie, turns)
           }
-          yield* assertWhole(client, cookie, `${n}, after ${turns} turns`)
+          yield* assertComplete(client, cookie, `${n}, after ${turns} turns`)
         }
         const { value } = yield* send(client, "POST", "/write/1000", cookie)
         assert.includeMembers([...value?.log ?? []], [...answered, 1000])
@@ -190,12 +189,12 @@ for (const remote of [false, true]) {
       })
     )
 
-    it.live("after a login that nobody waited for, the old cookie leads to the old session or to none", () =>
+    it.live("after an aborted login, the old cookie opens the old session or none", () =>
       Effect.gen(function*() {
-        const { client, hangUp } = yield* startWithHangUps(remote)
+        const { client, disconnectAt } = yield* startWithDisconnects(remote)
         for (const place of ["before its load", "after its load", "in its handler", "after its rotation"]) {
           const { cookie } = yield* send(client, "POST", "/add")
-          yield* hangUp(place, "/login/ann", cookie)
+          yield* disconnectAt(place, "/login/ann", cookie)
           const after = yield* send(client, "GET", "/me", cookie)
           const expected = [200, "nobody", place === "after its rotation" ? 0 : 1, cookie]
           assert.deepStrictEqual([after.status, after.value?.user, after.value?.count, after.cookie], expected, place)
@@ -207,10 +206,10 @@ for (const remote of [false, true]) {
 }
 
 describe("redirects", () => {
-  it.live("a client that follows one at its first byte sees the new state, 200 of 200 times", () =>
+  it.live("a client that follows a redirect at its first byte reads the new state, 200 of 200 times", () =>
     Effect.gen(function*() {
       const client = yield* start((operation, call) => operation === "load" ? call : Effect.delay(call, "20 millis"))
-      // Nothing of the body is waited for.
+      // Follows the redirect without reading the body.
       const follow = (n: number, cookie: string) =>
         Effect.flatMap(
           Effect.async<string, Error>((resume) =>

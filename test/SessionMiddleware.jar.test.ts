@@ -1,6 +1,4 @@
-/**
- * What a real cookie jar makes of the responses, in whatever order they reach it.
- */
+/** The responses as a cookie jar stores them, in every order of arrival. */
 import * as HttpServer from "@effect/platform/HttpServer"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
@@ -8,34 +6,37 @@ import { it } from "@effect/vitest"
 import { Effect, Fiber, Layer, Option, Schema, type Scope } from "effect"
 import { Expiry, Session, type SessionCookie } from "effect-session"
 import type { Settings } from "effect-session/SessionService"
+import type { Operation } from "effect-session/SessionStore"
 import { Cookie, CookieJar } from "tough-cookie"
 import { assert, describe } from "vitest"
 import { gate, pairOf, permutations, serve, type SetCookie, setCookiesOf, wrappedEngine } from "./support/httpServer.js"
-import type { Operation } from "./support/intercept.js"
 import { type RawAnswer, request } from "./support/rawHttp.js"
 
 class Users extends Session.Tag<Users>()("test/Jar", {
   schema: Schema.Struct({ cart: Schema.optionalWith(Schema.Number, { default: () => 0 }) })
 }) {}
 
-/** Whose session it is, and what is in the cart. */
+/** Answers with the subject of the session and the number of items in the cart. */
 const who = Effect.map(
   Effect.all([Users.subject, Users.get("cart")]),
   ([subject, cart]) => HttpServerResponse.text(`${Option.getOrElse(subject, () => "nobody")} ${cart}`)
 )
 
 const add = Users.update("cart", (n) => n + 1)
-const { authenticate, rotate: cycleKey, destroy: flush, save } = Users
+const { authenticate, rotate, destroy, save } = Users
 
-/** Handlers that do much at once, and whose session it is after them, for nobody and for ann. */
+/**
+ * Handlers with several changes, and the expected owner of the session after them: for an anonymous visitor and for
+ * ann.
+ */
 const busy: Readonly<Record<string, readonly [Effect.Effect<unknown, unknown, Users>, nobody: string, ann: string]>> = {
   "/save-twice": [Effect.all([add, save, add, save, add]), "nobody 3", "ann 3"],
-  "/login-and-all": [Effect.all([authenticate("ann"), cycleKey, save, add, cycleKey, save]), "ann 1", "ann 1"],
+  "/login-and-all": [Effect.all([authenticate("ann"), rotate, save, add, rotate, save]), "ann 1", "ann 1"],
   "/login-twice": [Effect.all([authenticate("ann"), save, authenticate("ann"), add]), "ann 1", "ann 1"],
   "/change-user": [Effect.all([add, authenticate("bob"), save, authenticate("eve")]), "eve 0", "eve 0"],
-  "/out-and-in": [Effect.all([add, save, flush, authenticate("ann"), save, cycleKey]), "ann 0", "ann 0"],
-  "/in-and-out": [Effect.all([authenticate("ann"), save, cycleKey, save, flush]), "nobody 0", "nobody 0"],
-  "/all-out": [Effect.all([add, save, flush, save]), "nobody 0", "nobody 0"]
+  "/out-and-in": [Effect.all([add, save, destroy, authenticate("ann"), save, rotate]), "ann 0", "ann 0"],
+  "/in-and-out": [Effect.all([authenticate("ann"), save, rotate, save, destroy]), "nobody 0", "nobody 0"],
+  "/all-out": [Effect.all([add, save, destroy, save]), "nobody 0", "nobody 0"]
 }
 
 const handlers: Readonly<Record<string, Effect.Effect<unknown, unknown, Users>>> = {
@@ -43,7 +44,7 @@ const handlers: Readonly<Record<string, Effect.Effect<unknown, unknown, Users>>>
   "/add": add,
   "/ann": authenticate("ann"),
   "/bob": authenticate("bob"),
-  "/logout": flush
+  "/logout": destroy
 }
 
 const app = Users.middleware(Effect.flatMap(
@@ -51,7 +52,7 @@ const app = Users.middleware(Effect.flatMap(
   ({ url }) => Effect.zipRight(handlers[url] ?? Effect.void, who)
 ))
 
-/** A server whose store's calls can be held up. Every use of a session is written down, unless the settings say otherwise. */
+/** A server whose store calls can be held. By default, every use of the session is touched. */
 const start = (settings: Settings = {}) =>
   Effect.gen(function*() {
     const { hold, wrap } = gate()
@@ -61,7 +62,7 @@ const start = (settings: Settings = {}) =>
         Layer.provide(wrappedEngine(wrap))
       )
     )
-    /** A request that is held up in the store until it is told to finish. */
+    /** A request held in the store until the returned effect runs. */
     const parked = (path: string, cookie: string, operation: Operation, when: "before" | "after") =>
       Effect.gen(function*() {
         const held = yield* hold(operation, when)
@@ -79,32 +80,32 @@ const shopUrl = "https://app.example.com/shop/page"
 
 const newJar = () => new CookieJar(undefined, { prefixSecurity: "strict" })
 
-/** Puts what an answer sets into a jar; it throws where the jar refuses a cookie. */
+/** Stores the cookies of a response in a jar; throws if the jar rejects one. */
 const keep = (jar: CookieJar, answer: RawAnswer, url = shopUrl) => {
   for (const cookie of setCookiesOf(answer)) {
-    assertLawful(cookie)
+    assertValid(cookie)
     jar.setCookieSync(cookie.line, url)
   }
 }
 
-const assertLawful = ({ attributes, line, name, value }: SetCookie) => {
+const assertValid = ({ attributes, line, name, value }: SetCookie) => {
   const names = attributes.map(([name]) => name)
   assert.deepInclude(Cookie.parse(line), { key: name, value }, line)
-  assert.strictEqual(new Set(names).size, names.length, `R5: an attribute twice in ${line}`)
+  assert.strictEqual(new Set(names).size, names.length, `R5: a repeated attribute in ${line}`)
   assert.includeMembers(names, ["path", "httponly", "samesite"], line)
   assert.match(value, /^[A-Za-z0-9._-]*$/, "R1")
   assert.strictEqual(encodeURIComponent(value), value, "R1")
   assert.isBelow(Buffer.byteLength(`${name}${value}`), 4096, "R2")
 }
 
-/** One visit of a browser: it sends what its jar says, and keeps what it gets. */
+/** One visit of a browser: sends the cookies of its jar, and stores those of the response. */
 const visit = (port: number, jar: CookieJar, path: string, url = shopUrl) =>
   Effect.tap(
     Effect.suspend(() => send(port, path, jar.getCookieStringSync(url))),
     (answer) => Effect.sync(() => keep(jar, answer, url))
   )
 
-/** What a jar sends at the end, for each order in which the late responses may reach it. */
+/** The cookies that a jar sends at the end, for each order in which the late responses arrive. */
 const inAllOrders = (first: RawAnswer, late: ReadonlyArray<RawAnswer>): ReadonlySet<string> =>
   new Set(
     permutations(late).map((order) => {
@@ -126,7 +127,7 @@ const sites: ReadonlyArray<SessionCookie.SameSite> = [
 const domains = (domain: string) => [{}, { domain }, { domain: `.${domain}` }]
 const paths = [{}, { path: "/shop" }]
 
-/** Every scope that the types allow, up to names. */
+/** Every scope that the types allow. */
 const scopes: ReadonlyArray<readonly [SessionCookie.CookieOptions, url: string]> = [
   ...(["__Host-Http-", "__Host-"] as const).flatMap((prefix) =>
     sites.flatMap((site) => [{ prefix, ...site }, { prefix, ...site, browserLength: true }])
@@ -145,7 +146,7 @@ const scopes: ReadonlyArray<readonly [SessionCookie.CookieOptions, url: string]>
 
 describe("one browser", () => {
   live(
-    "a logout empties the jar, in each scope that the types allow (R6)",
+    "a logout empties the jar, in every scope that the types allow (R6)",
     Effect.forEach(scopes, ([cookie, url]) =>
       Effect.gen(function*() {
         const { port } = yield* start({ cookie })
@@ -155,13 +156,13 @@ describe("one browser", () => {
         const [expired] = setCookiesOf(yield* visit(port, jar, "/logout", url))
         assert.deepStrictEqual(jar.getCookiesSync(url), [], JSON.stringify(cookie))
         assert.deepStrictEqual(jar.serializeSync()?.cookies, [], JSON.stringify(cookie))
-        // The jar knows no partitions: there, a deletion must be equal to what was set.
+        // The jar does not support partitions, so the attributes of the deletion are compared instead.
         assert.deepStrictEqual(scopeOf(expired), scopeOf(set))
       }).pipe(Effect.scoped), { discard: true })
   )
 
   live(
-    "at most one cookie of ours is in a response, however much its handler does (R7)",
+    "a response carries at most one cookie of ours, whatever its handler does (R7)",
     Effect.gen(function*() {
       const { port } = yield* start()
       for (const [path, [, ...after]] of Object.entries(busy)) {
@@ -170,12 +171,16 @@ describe("one browser", () => {
           yield* visit(port, jar, before)
           const held = jar.getCookieStringSync(shopUrl)
           const answer = yield* visit(port, jar, path)
-          const story = `${before}, ${path}`
-          assert.strictEqual(answer.status, 200, story)
-          assert.isAtMost(setCookiesOf(answer).length, 1, story)
-          assert.strictEqual((yield* visit(port, jar, "/who")).body, after[at], story)
+          const label = `${before}, ${path}`
+          assert.strictEqual(answer.status, 200, label)
+          assert.isAtMost(setCookiesOf(answer).length, 1, label)
+          assert.strictEqual((yield* visit(port, jar, "/who")).body, after[at], label)
           if (jar.getCookieStringSync(shopUrl) === held) continue
-          assert.strictEqual((yield* send(port, "/who", held)).body, "nobody 0", `${story}: the old session lives`)
+          assert.strictEqual(
+            (yield* send(port, "/who", held)).body,
+            "nobody 0",
+            `${label}: the old session is still valid`
+          )
         }
       }
     })
@@ -187,9 +192,9 @@ const scopeOf = (cookie: SetCookie | undefined) => [
   cookie?.attributes.filter(([name]) => name !== "max-age" && name !== "expires")
 ]
 
-describe("responses that overtake one another", () => {
+describe("responses that arrive out of order", () => {
   live(
-    "a login wins over all that was under way with the old cookie (F32)",
+    "a login wins over concurrent requests with the old cookie (F32)",
     Effect.gen(function*() {
       const { parked, port } = yield* start()
       const first = yield* send(port, "/add", "")
@@ -214,7 +219,7 @@ describe("responses that overtake one another", () => {
   )
 
   live(
-    "twenty requests around a rotation leave the cookie alone (F32)",
+    "twenty requests around a rotation set no cookie (F32)",
     Effect.gen(function*() {
       const { parked, port } = yield* start()
       const first = yield* send(port, "/add", "")
@@ -229,7 +234,7 @@ describe("responses that overtake one another", () => {
   )
 
   live(
-    "two tabs log in at once: the later response decides, and the cart goes to one of them",
+    "two tabs log in at once: the later response wins, and the cart goes to one of them",
     Effect.gen(function*() {
       for (const [earlier, later] of [["/ann", "/bob"], ["/bob", "/ann"], ["/ann", "/ann"]] as const) {
         const { parked, port } = yield* start()
@@ -255,7 +260,7 @@ describe("responses that overtake one another", () => {
 
   for (const [name, expiry] of [["with a fixed end", Expiry.standard], ["that slides", Expiry.django]] as const) {
     live(
-      `after a logout nobody is logged in, whatever comes late, with a cookie ${name} (F34)`,
+      `after a logout, late responses do not log in again, with a cookie ${name} (F34)`,
       Effect.gen(function*() {
         const { parked, port } = yield* start({ expiry })
         const first = yield* send(port, "/ann", "")
@@ -272,10 +277,10 @@ describe("responses that overtake one another", () => {
           answers.map(({ body, status }) => status === 200 ? body : status),
           ["nobody 0", "ann 1", 409, "ann 1", "nobody 0", "ann 1", "ann 1"]
         )
-        // Whoever was answered after the end is sent no cookie but the one that deletes it.
+        // Responses after the logout carry no cookie but its deletion.
         assert.deepStrictEqual(answers.slice(0, 4).flatMap(setCookiesOf), [])
         for (const left of inAllOrders(first, answers)) {
-          // A cookie that slides may come back, with a token that leads nowhere.
+          // A sliding cookie may be set again, with a token that is no longer valid.
           assert.include(expiry === Expiry.django ? ["", old] : [""], left)
           assert.strictEqual((yield* send(port, "/who", left)).body, "nobody 0")
         }

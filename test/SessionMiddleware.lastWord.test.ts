@@ -1,6 +1,6 @@
 /**
- * Whatever hooks, middleware and error handlers are inside or outside of the session: what protects a response with our cookie
- * is in the response, and what outer hooks added stays there.
+ * The headers that protect a response with our cookie are set last, over other pre-response handlers, middleware and
+ * error handlers inside and outside the session; headers added outside stay.
  */
 import * as HttpApi from "@effect/platform/HttpApi"
 import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder"
@@ -17,8 +17,8 @@ import { everyFrontEnd, type Handler } from "./support/everyFrontEnd.js"
 import { header, live, open, type Served, Staff, text, Visitor } from "./support/frontEnds.js"
 import { pairOf, setCookiesOf } from "./support/httpServer.js"
 
-/** A hook that replaces what caches follow. */
-const careless = HttpApp.appendPreResponseHandler((_, response) =>
+/** A pre-response handler that replaces the caching headers. */
+const makePublic = HttpApp.appendPreResponseHandler((_, response) =>
   Effect.succeed(HttpServerResponse.setHeaders(response, {
     "cache-control": "public, max-age=600",
     "cdn-cache-control": "max-age=600",
@@ -28,21 +28,21 @@ const careless = HttpApp.appendPreResponseHandler((_, response) =>
 
 const members = (value: string) => value.split(",").map((member) => member.trim().toLowerCase())
 
-/** By RFC 9111 a cache stores nothing that says `no-store`, whatever else it says. */
+/** RFC 9111: a cache does not store a response with `no-store`, whatever other directives it has. */
 const assertPrivate = (answer: Parameters<typeof header>[0], what: string) => {
   assert.include(members(header(answer, "cache-control")), "no-store", what)
   assert.include(members(header(answer, "vary")), "cookie", what)
 }
 
-describe("hooks that a handler installs", () => {
+describe("pre-response handlers of a handler", () => {
   for (const { name, prefix, serve } of everyFrontEnd) {
     live(
-      `${name}: a response with the cookie is no-store and varies on it, whether the handler returns, fails or dies`,
+      `${name}: a response with the cookie is no-store and varies on it, if the handler returns, fails or dies`,
       Effect.gen(function*() {
         let act: Handler = Effect.succeed(text("done"))
         const site = yield* open(serve({
-          act: Effect.zipRight(careless, Effect.suspend(() => act)),
-          read: Effect.zipRight(careless, Effect.map(Visitor.get("name"), text))
+          act: Effect.zipRight(makePublic, Effect.suspend(() => act)),
+          read: Effect.zipRight(makePublic, Effect.map(Visitor.get("name"), text))
         }))
         const set = Visitor.set("name", "ann")
         const acts: Readonly<Record<string, Handler>> = {
@@ -65,13 +65,13 @@ describe("hooks that a handler installs", () => {
         const read = yield* site.visit(`${prefix}/read`, cookie)
         assert.deepStrictEqual([read.body, setCookiesOf(read)], ["ann", []])
         assert.include(members(header(read, "vary")), "cookie")
-        // The application says itself what caches may do with it.
+        // The application's own Cache-Control is kept.
         assert.strictEqual(header(read, "cache-control"), "public, max-age=600")
       })
     )
 
     live(
-      `${name}: a response that used the session and says nothing of caching is private`,
+      `${name}: a response that used the session is private, unless it has its own Cache-Control`,
       Effect.gen(function*() {
         const read = Effect.map(Visitor.get("name"), text)
         const site = yield* open(serve({ act: Effect.succeed(text("free")), read }))
@@ -81,7 +81,7 @@ describe("hooks that a handler installs", () => {
     )
 
     live(
-      `${name}: an error of the commit keeps the headers of CORS outside of the session`,
+      `${name}: an error at the commit keeps the CORS headers added outside the session`,
       Effect.gen(function*() {
         const cors = HttpMiddleware.cors({ allowedOrigins: ["https://a.example", "https://b.example"] })
         const site = yield* open(serve({
@@ -111,7 +111,7 @@ const handlers = {
 }
 
 const routes = HttpRouter.empty.pipe(
-  HttpRouter.get("/begin", Effect.as(handlers.begin, text("begun"))),
+  HttpRouter.get("/begin", Effect.as(handlers.begin, text("start"))),
   HttpRouter.get("/login", Effect.as(handlers.login, text("in"))),
   HttpRouter.get("/who", Effect.flatMap(handlers.who, (name) => HttpServerResponse.json(name)))
 )
@@ -141,7 +141,7 @@ const apiServers: ReadonlyArray<readonly [name: string, app: Layer.Layer<never, 
 
 describe("two sessions of one request", () => {
   live(
-    "around the sending of the response: no request fails, each session has its cookie",
+    "with HttpServer.serve(app, middleware): the request succeeds and each session sends its cookie",
     Effect.gen(function*() {
       const app = Effect.as(Effect.zipRight(Visitor.set("name", "ann"), Staff.set("name", "bob")), text("both"))
       const site = yield* open(HttpServer.serve(app, (app) => Staff.middleware(Visitor.middleware(app))))
@@ -158,11 +158,11 @@ describe("two sessions of one request", () => {
   ]
   for (const [name, app] of nested) {
     live(
-      `${name}: when the commit of one fails, the visitor of the other has a cookie that works`,
+      `${name}: if the commit of one fails, the cookie of the other still works`,
       Effect.gen(function*() {
         const site = yield* open(app)
-        const begun = yield* site.visit("/begin")
-        const cookies = new Map(setCookiesOf(begun).map(({ name, value }) => [name, value]))
+        const start = yield* site.visit("/begin")
+        const cookies = new Map(setCookiesOf(start).map(({ name, value }) => [name, value]))
         assert.strictEqual(cookies.size, 2)
         const jar = () => [...cookies].map(([name, value]) => `${name}=${value}`).join("; ")
         yield* site.breaks("save")

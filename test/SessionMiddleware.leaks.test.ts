@@ -1,6 +1,4 @@
-/**
- * No token reaches a log, a span or a printed response, on any front end, also where a response breaks off while it is sent.
- */
+/** No token is logged, traced or printed, with any front end, also if a response fails while it is sent. */
 import * as HttpApp from "@effect/platform/HttpApp"
 import * as HttpServer from "@effect/platform/HttpServer"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
@@ -11,7 +9,7 @@ import { assert, describe } from "vitest"
 import { everyFrontEnd } from "./support/everyFrontEnd.js"
 import { live, open, Staff, text, Visitor } from "./support/frontEnds.js"
 
-/** Everything that was logged or traced, in each way in which exporters print it. */
+/** Records everything logged or traced, in each form in which exporters print it. */
 const observed = () => {
   const printed: Array<string> = []
   const failed: Array<string> = []
@@ -64,26 +62,26 @@ const brokenStream = HttpServerResponse.stream(
   Stream.concat(Stream.make(new Uint8Array(9)), Stream.die(new Error("the source broke")))
 )
 
-/** The part of each cookie that opens the session. */
+/** The secret part of each cookie. */
 const secretsOf = (answer: Response) =>
   answer.headers.getSetCookie().map((line) => /=r1\.([^;]{20,})/.exec(line)?.[1] ?? assert.fail(line))
 
 const assertNoSecret = (secrets: ReadonlyArray<string>, printed: ReadonlyArray<string>) => {
   assert.isAbove(secrets.length, 0)
-  assert.isTrue(printed.some((text) => text.includes("the source broke")), "the failure was printed")
+  assert.isTrue(printed.some((text) => text.includes("the source broke")), "the failure was not printed")
   for (const secret of secrets) assert.isFalse(printed.some((text) => text.includes(secret)), "a token was printed")
 }
 
-/** Reads a response whose body breaks off. */
-const broken = (ask: () => Promise<Response>) =>
+/** Reads a response whose body fails, and returns its secrets. */
+const secretsOfBroken = (ask: () => Promise<Response>) =>
   Effect.promise(async () => {
     const answer = await ask()
     await answer.text().catch(() => "")
     return secretsOf(answer)
   })
 
-describe("a response that carries the cookie and breaks off while it is sent", () => {
-  // A web handler behind a server is two applications: the outer one reads the cookie as it would any other.
+describe("a response with the cookie that fails while it is sent", () => {
+  // A web handler behind a server is two applications: the outer one reads the cookie like any other header.
   for (const { name, prefix, serve } of everyFrontEnd.filter(({ name }) => !name.includes("toWebHandler"))) {
     live(
       `${name}: no token in logs and spans`,
@@ -91,7 +89,7 @@ describe("a response that carries the cookie and breaks off while it is sent", (
         const { layer, printed } = observed()
         const handlers = { act: Effect.as(login, brokenStream), read: Effect.map(Visitor.get("name"), text) }
         const site = yield* open(serve(handlers).pipe(Layer.provide(layer)))
-        assertNoSecret(yield* broken(() => fetch(`http://127.0.0.1:${site.port}${prefix}/act`)), printed)
+        assertNoSecret(yield* secretsOfBroken(() => fetch(`http://127.0.0.1:${site.port}${prefix}/act`)), printed)
       })
     )
   }
@@ -115,7 +113,7 @@ describe("a response that carries the cookie and breaks off while it is sent", (
   )
 
   live(
-    "the response prints its cookie without its value",
+    "a printed response contains the cookie's name and not its value",
     Effect.gen(function*() {
       let seen: HttpServerResponse.HttpServerResponse | undefined
       const hook = HttpApp.appendPreResponseHandler((_, response) => Effect.sync(() => seen = response))
@@ -133,7 +131,7 @@ describe("a response that carries the cookie and breaks off while it is sent", (
 
 describe("two sessions", () => {
   live(
-    "around the sending of the response: no span fails",
+    "with HttpServer.serve(app, middleware): no span fails",
     Effect.gen(function*() {
       const { failed, layer, printed } = observed()
       const app = Effect.as(Effect.zipRight(Visitor.set("name", "ann"), Staff.set("name", "bob")), text("both"))

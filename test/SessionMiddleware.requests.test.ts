@@ -1,6 +1,4 @@
-/**
- * What a request says of its host, its site and its method, and clients that hang up.
- */
+/** How the host, the site and the method of a request affect the session, and clients that disconnect. */
 import * as HttpApp from "@effect/platform/HttpApp"
 import * as HttpRouter from "@effect/platform/HttpRouter"
 import * as HttpServer from "@effect/platform/HttpServer"
@@ -11,6 +9,7 @@ import { MemoryEngine, ReadOnce, Session, SessionCookie } from "effect-session"
 import type * as Http from "node:http"
 import * as Http2 from "node:http2"
 import { assert, describe } from "vitest"
+import * as CookieRules from "../src/internal/domain/cookie.js"
 import { abandoned, increment, live, open, text } from "./support/countingServer.js"
 import { pairOf, serve, setCookiesOf } from "./support/httpServer.js"
 import { request } from "./support/rawHttp.js"
@@ -39,9 +38,9 @@ const handlerOf = <E>(app: HttpApp.Default<E, Users>, cookie: SessionCookie.Cook
 
 const set = Effect.as(Users.set("name", "ann"), text("set"))
 
-describe("the host of a request", () => {
+describe("the host that a development cookie is checked against", () => {
   live(
-    "is that of the URL where a web request has no Host, for the cookie for development",
+    "is that of the URL if a web request has no Host header",
     Effect.gen(function*() {
       const ask = yield* handlerOf(set, SessionCookie.development)
       assert.strictEqual((yield* ask("http://localhost:3000/")).status, 200)
@@ -59,7 +58,7 @@ describe("the host of a request", () => {
           Layer.provide(Users.layerWith({ cookie: SessionCookie.development })),
           Layer.provide(MemoryEngine.layer)
         ),
-        // Its requests and responses have the interface of those of HTTP/1.
+        // Its requests and responses have the interface of HTTP/1.
         () => Http2.createServer() as unknown as Http.Server
       )
       const ask = (authority: string) =>
@@ -76,12 +75,12 @@ describe("the host of a request", () => {
     })
   )
 
-  it("two tags have two cookies for development, so that two applications of one machine can be used at once", () => {
+  it("two tags have different development cookies, so that two applications on one machine can run at once", () => {
     const [shop, office] = ["shop/Session", "office/Session"].map((id) =>
       SessionCookie.make(SessionCookie.development, id)
     )
     assert.notStrictEqual(shop?.name, office?.name)
-    assert.isUndefined(SessionCookie.validate(SessionCookie.make(SessionCookie.development, "a b;c=d/ä")))
+    assert.isUndefined(CookieRules.validate(SessionCookie.make(SessionCookie.development, "a b;c=d/ä")))
   })
 })
 
@@ -113,7 +112,7 @@ describe("a Secure cookie over plain http", () => {
   )
 
   live(
-    "is recognized by the origin that the browser names, on any host",
+    "is detected by the Origin header, on any host",
     Effect.gen(function*() {
       assert.strictEqual((yield* warnings([["Host", "shop.example"], ["Origin", "http://shop.example"]])).length, 1)
     })
@@ -128,17 +127,17 @@ describe("a Secure cookie over plain http", () => {
     ] as ReadonlyArray<readonly [string, ReadonlyArray<readonly [string, string]>]>
   ) {
     live(
-      `is not assumed for ${what}`,
+      `is not reported for ${what}`,
       Effect.map(warnings(headers), (logged) => assert.deepStrictEqual(logged, []))
     )
   }
 })
 
-describe("a visitor who follows a link of another site, with SameSite=Strict", () => {
+describe("a cross-site navigation with SameSite=Strict", () => {
   const navigation = [["Sec-Fetch-Site", "cross-site"], ["Sec-Fetch-Mode", "navigate"]] as const
 
   live(
-    "sees the page; the new session is dropped, so that it does not replace the one that the browser holds",
+    "is answered, and its new session is dropped so that it does not replace the one in the browser",
     Effect.gen(function*() {
       const site = HttpRouter.empty.pipe(
         HttpRouter.all("/set", set),
@@ -156,7 +155,7 @@ describe("a visitor who follows a link of another site, with SameSite=Strict", (
         assert.deepStrictEqual([answer.status, setCookiesOf(answer)], [200, []])
       }
       assert.strictEqual((yield* request(port, "/set", navigation, "POST")).status, 403)
-      // The answer of an identity provider.
+      // The response of an identity provider.
       yield* pairOf(yield* request(port, "/login", navigation))
     })
   )
@@ -164,7 +163,7 @@ describe("a visitor who follows a link of another site, with SameSite=Strict", (
 
 describe("HEAD", () => {
   live(
-    "takes no value that is read once, and has the headers of GET",
+    "consumes no consume-once value, and has the headers of GET",
     Effect.gen(function*() {
       const site = HttpRouter.empty.pipe(
         HttpRouter.get("/order", Effect.as(Users.set("notice", ReadOnce.make("Ordered.")), text("ordered"))),
@@ -185,10 +184,10 @@ describe("HEAD", () => {
   )
 })
 
-describe("a client that hangs up during a commit", () => {
+describe("a client that disconnects during a commit", () => {
   for (const method of ["GET", "HEAD"]) {
     live(
-      `${method}: the commit is finished, and so is the request`,
+      `${method}: the commit and the request are completed`,
       Effect.gen(function*() {
         const ended = yield* Deferred.make<Exit.Exit<unknown, unknown>>()
         const app = yield* open(HttpRouter.get(
@@ -196,14 +195,14 @@ describe("a client that hangs up during a commit", () => {
           "/",
           Effect.as(
             Effect.zipRight(Effect.addFinalizer((exit) => Deferred.succeed(ended, exit)), increment),
-            text("a body that nobody reads")
+            text("an unread body")
           )
         ))
         const saving = yield* app.hold("save", "before")
-        const hangUp = yield* abandoned(app.port, "/", app.cookie, method)
+        const disconnect = yield* abandoned(app.port, "/", app.cookie, method)
         yield* saving.reached
-        yield* hangUp
-        // The server has noticed.
+        yield* disconnect
+        // The server has seen the disconnect.
         yield* app.hungUp
         yield* saving.go
         yield* Deferred.await(ended)
@@ -213,9 +212,9 @@ describe("a client that hangs up during a commit", () => {
   }
 })
 
-describe("a response stream that is the first to use the session", () => {
+describe("a response stream that first uses the session", () => {
   live(
-    "fails: the head has left without the headers that protect what is read",
+    "fails, because the headers were sent without those that protect the response",
     Effect.gen(function*() {
       const outcome = yield* Deferred.make<Exit.Exit<unknown, unknown>>()
       const app = yield* open(HttpRouter.get(
@@ -241,7 +240,7 @@ describe("a response stream that is the first to use the session", () => {
   )
 
   live(
-    "goes on where the handler has read the session before",
+    "succeeds if the handler has read the session before",
     Effect.gen(function*() {
       const app = yield* open(HttpRouter.get(
         HttpRouter.empty,
@@ -259,7 +258,7 @@ describe("a response stream that is the first to use the session", () => {
   )
 })
 
-describe("a web Response that is passed on", () => {
+describe("a web Response passed to HttpServerResponse.raw", () => {
   const own = () =>
     new Response("own", {
       status: 201,
@@ -286,7 +285,7 @@ describe("a web Response that is passed on", () => {
   }
 
   live(
-    "may have headers that cannot be changed",
+    "may have immutable headers",
     Effect.gen(function*() {
       const ask = yield* handlerOf(Effect.zipRight(
         set,
@@ -299,7 +298,7 @@ describe("a web Response that is passed on", () => {
   )
 
   live(
-    "is judged by its own status: a 500 commits nothing",
+    "commits by its own status: nothing for a 500",
     Effect.gen(function*() {
       const ask = yield* handlerOf(Effect.zipRight(
         set,

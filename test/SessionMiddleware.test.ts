@@ -51,7 +51,7 @@ const app = HttpRouter.empty.pipe(
   HttpRouter.use(Staff.middleware)
 )
 
-/** A real server on a free port. */
+/** Starts a real server on a free port. */
 const serve = (sessions: typeof plain = plain) =>
   Effect.map(
     Layer.build(
@@ -99,7 +99,7 @@ describe("the middleware on a real server", () => {
       assert.strictEqual((yield* request(port, "/name", [["Cookie", cookie]])).body, "undefined")
     }))
 
-  live("headers and cookies of the handler stay", (port) =>
+  live("headers and cookies of the handler are kept", (port) =>
     Effect.gen(function*() {
       const answer = yield* request(port, "/own-headers")
       assert.deepStrictEqual(headersOf(answer, "vary"), ["Accept, Origin, Cookie"])
@@ -107,7 +107,7 @@ describe("the middleware on a real server", () => {
     }))
 
   live(
-    "two session tags keep apart: by cookie, and by namespace if a cookie is carried over",
+    "two session tags are isolated: by cookie name, and by namespace if a value is copied to the other cookie",
     (port) =>
       Effect.gen(function*() {
         const users = pairOf(yield* request(port, "/set"))[0] ?? ""
@@ -121,12 +121,12 @@ describe("the middleware on a real server", () => {
       })
   )
 
-  live("a value that does not fit is a 400 where it is set, and nothing is written", (port) =>
+  live("an invalid value answers 400 and is not written", (port) =>
     Effect.gen(function*() {
       const answer = yield* request(port, "/invalid")
       assert.strictEqual(answer.status, 400)
       assert.include(answer.body, `at \\"count\\"`)
-      // The 4xx commits what was set before, and that was valid.
+      // The 4xx commits the valid change made before.
       const cookie = pairOf(answer)[0] ?? ""
       assert.strictEqual((yield* request(port, "/name", [["Cookie", cookie]])).body, "x")
     }))
@@ -138,13 +138,13 @@ describe("the middleware on a real server", () => {
       assert.deepStrictEqual(headersOf(answer, "set-cookie"), [])
     }))
 
-  live("an unknown route costs nothing", (port) =>
+  live("an unknown route does not use the session", (port) =>
     Effect.gen(function*() {
       const answer = yield* request(port, "/nowhere", [["Cookie", `${name}=r1.${"A".repeat(43)}`]])
       assert.deepStrictEqual([answer.status, headersOf(answer, "vary")], [404, []])
     }))
 
-  live("no token is taken from the query, a body or another header (ASVS 14.2.1)", (port) =>
+  live("a token is not read from the query or another header (ASVS 14.2.1)", (port) =>
     Effect.gen(function*() {
       const cookie = pairOf(yield* request(port, "/set"))[0] ?? ""
       const token = cookie.split("=")[1] ?? ""
@@ -187,7 +187,7 @@ describe("the middleware on a real server", () => {
           JSON.stringify(cookie)
         )
       }
-      // And beside any of them the visitor's own cookie still counts, but for floods beyond what is scanned.
+      // Beside each of them the visitor's own cookie is found, unless the header exceeds what is scanned.
       for (const cookie of hostile.filter((cookie) => cookie.length < 1000)) {
         const answer = yield* request(port, "/name", [["Cookie", `${cookie}; ${valid}`]])
         assert.strictEqual(answer.body, "ann", JSON.stringify(cookie))
@@ -195,7 +195,7 @@ describe("the middleware on a real server", () => {
     }))
 
   live(
-    "a cookie header of 1 MB is refused by the server, and the next request is served (F3)",
+    "a cookie header of 1 MB is rejected by the server, and the next request is served (F3)",
     (port) =>
       Effect.gen(function*() {
         const answer = yield* request(port, "/name", [["Cookie", `${name}=${"A".repeat(1_000_000)}`]]).pipe(
@@ -207,7 +207,7 @@ describe("the middleware on a real server", () => {
   )
 
   live(
-    "two live sessions under our name: neither is trusted, until a login ends both (R10)",
+    "two live sessions with our cookie name: neither is trusted, until a login ends both (R10)",
     (port) =>
       Effect.gen(function*() {
         const [mine = ""] = pairOf(yield* request(port, "/set"))
@@ -224,7 +224,7 @@ describe("the middleware on a real server", () => {
       })
   )
 
-  live("two cookie headers are one (R11)", (port) =>
+  live("two cookie headers are joined (R11)", (port) =>
     Effect.gen(function*() {
       const [mine = ""] = pairOf(yield* request(port, "/set"))
       const answer = yield* request(port, "/name", [["Cookie", "a=b"], ["Cookie", mine]])
@@ -232,8 +232,8 @@ describe("the middleware on a real server", () => {
     }))
 })
 
-describe("the cookie for development", () => {
-  it.live("works on loopback, and any other host is told why it does not", () =>
+describe("the development cookie", () => {
+  it.live("works on loopback; for any other host the error says why it does not", () =>
     Effect.gen(function*() {
       const port = yield* serve(Layer.merge(Users.layerWith({ cookie: SessionCookie.development }), Staff.layer))
       for (const host of ["localhost", `localhost:${port}`, "127.0.0.1:1", "[::1]:80", "shop.localhost"]) {

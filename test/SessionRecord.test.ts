@@ -1,7 +1,8 @@
 /**
- * The rules that every store shares, for any records.
+ * The functions that all stores share, as properties of random records.
  */
 import { FastCheck as fc, Schema } from "effect"
+import { aRecord } from "effect-session/Fixtures"
 import { decodeInfo, fields, integer, valuesOf } from "effect-session/internal/record"
 import * as Lifetime from "effect-session/Lifetime"
 import type { SessionRecord } from "effect-session/SessionRecord"
@@ -16,7 +17,6 @@ import {
   toInfo
 } from "effect-session/SessionRecord"
 import { assert, describe, it } from "vitest"
-import { aRecord } from "../src/internal/testing/records.js"
 
 const time = fc.integer({ min: 0, max: 1000 })
 const orAbsent = <A>(value: fc.Arbitrary<A>) => fc.option(value, { nil: undefined })
@@ -52,7 +52,7 @@ describe("a save", () => {
     }))
   })
 
-  it("moves no time back, but the end for another lifetime", () => {
+  it("moves no time back, except the expiry if the lifetime changes", () => {
     fc.assert(fc.property(records, records, (old, next) => {
       const saved = applySave(old, next)
       assert.isAtLeast(saved.modifiedAt, Math.max(old.modifiedAt, next.modifiedAt))
@@ -64,7 +64,7 @@ describe("a save", () => {
 })
 
 describe("a touch", () => {
-  it("moves the last use and the end forward, never beyond the deadline, and nothing else", () => {
+  it("moves the last use and the expiry forward, never beyond the deadline, and changes nothing else", () => {
     fc.assert(fc.property(records, time, time, (old, seen, end) => {
       const touched = applyTouch(old, { lastSeenAt: seen, expiresAt: end })
       assert.strictEqual(touched.lastSeenAt, Math.max(old.lastSeenAt, seen))
@@ -76,7 +76,7 @@ describe("a touch", () => {
     }))
   })
 
-  it("leaves the same whatever the order of two, and the second time nothing new", () => {
+  it("is commutative and idempotent", () => {
     fc.assert(fc.property(records, time, time, time, time, (old, seen, end, seen2, end2) => {
       const first = applyTouch(old, { lastSeenAt: seen, expiresAt: end })
       assert.deepStrictEqual(applyTouch(first, { lastSeenAt: seen, expiresAt: end }), first)
@@ -88,7 +88,7 @@ describe("a touch", () => {
   })
 })
 
-it("the order of a list is total: by age, and of one moment by id", () => {
+it("the order of a list is total: by age, then by id", () => {
   const places = fc.array(fc.record({ createdAt: fc.nat(3), id: fc.constantFrom("a", "b", "c") }), { maxLength: 8 })
   fc.assert(fc.property(places, (all) => {
     const sorted = [...all].sort(byAge).map(({ createdAt, id }) => `${createdAt}${id}`)
@@ -97,14 +97,14 @@ it("the order of a list is total: by age, and of one moment by id", () => {
   }))
 })
 
-it("a record without its data is the rest of it", () => {
+it("toInfo returns the record without its data", () => {
   fc.assert(fc.property(records, (record) => {
     assert.deepStrictEqual({ ...toInfo(record), data: record.data }, record)
     assert.notProperty(toInfo(record), "data")
   }))
 })
 
-it("by a clock that is right or behind, nothing is bounded", () => {
+it("bounded changes nothing for a clock that is correct or behind", () => {
   fc.assert(fc.property(records, time, (record, now) => {
     assert.strictEqual(bounded(record, now, 1000 - clockSlack), record)
   }))
@@ -137,7 +137,7 @@ describe("the table of fields", () => {
     for (const [name, field] of Object.entries(fields)) assert.strictEqual(field.name, name)
   })
 
-  it("decodes what it encodes, from any source of values", () => {
+  it("decodes the values that it encodes, from any source", () => {
     fc.assert(fc.property(records, (record) => {
       const values = valuesOf(record)
       const decoded = decodeInfo(

@@ -1,6 +1,4 @@
-/**
- * The session in the handlers of an RPC group, and what its clients get over HTTP.
- */
+/** The session in the handlers of an RPC group, and the responses of its clients over HTTP. */
 import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import * as HttpClient from "@effect/platform/HttpClient"
 import * as HttpLayerRouter from "@effect/platform/HttpLayerRouter"
@@ -29,7 +27,7 @@ class Calls extends RpcGroup.make(
   Rpc.make("Late", { success: Schema.Number, error, stream: true })
 ).middleware(WithSession) {}
 
-/** The handlers leave the errors of the session unhandled. The stream waits between its two numbers. */
+/** The handlers do not catch errors of the session. The stream waits between its two numbers. */
 const handlers = (wait: Effect.Effect<void>) =>
   Calls.toLayer({
     Name: () => Visitor.getOption("name"),
@@ -44,7 +42,7 @@ const handlers = (wait: Effect.Effect<void>) =>
 
 const rpcRoutes = RpcServer.layerHttpRouter({ group: Calls, path: "/rpc", protocol: "http" })
 
-/** RPC on its servers, with a session around it. */
+/** The ways to serve RPC with a session around it. */
 const servers = [
   [
     "HttpRouter",
@@ -78,7 +76,7 @@ const servers = [
 
 const serializations = [["json", RpcSerialization.layerJson], ["ndjson", RpcSerialization.layerNdjson]] as const
 
-/** A client in a browser of its own, which looks at the status of what it gets. */
+/** A client with its own cookies, which fails for responses with an error status. */
 const clientOn = (port: number, serialization: Layer.Layer<RpcSerialization.RpcSerialization>) => {
   const { transformClient, ...browser } = browse()
   const http = Layer.effect(
@@ -94,7 +92,7 @@ const clientOn = (port: number, serialization: Layer.Layer<RpcSerialization.RpcS
   )
 }
 
-/** Several calls in one HTTP request, and the values that they were answered with. */
+/** Several calls in one HTTP request. */
 const batch = (...methods: ReadonlyArray<string>): RequestInit => ({
   method: "POST",
   headers: { "content-type": "application/json" },
@@ -126,7 +124,7 @@ for (const [name, serve] of servers) {
       )
 
       live(
-        "errors of the session arrive as they are",
+        "errors of the session are returned as typed errors",
         Effect.gen(function*() {
           const site = yield* open(serve().pipe(Layer.provide(serialization)))
           const { call } = yield* clientOn(site.port, serialization)
@@ -139,7 +137,7 @@ for (const [name, serve] of servers) {
       )
 
       live(
-        "an error of the commit is an answer with its status",
+        "an error at the commit answers with its status",
         Effect.gen(function*() {
           const site = yield* open(serve().pipe(Layer.provide(serialization)))
           const { answers, call } = yield* clientOn(site.port, serialization)
@@ -162,7 +160,7 @@ for (const [name, serve] of servers) {
       )
 
       live(
-        "a cookie in the headers of the call itself is not looked at",
+        "a cookie in the headers of the call itself is ignored",
         Effect.gen(function*() {
           const site = yield* open(serve().pipe(Layer.provide(serialization)))
           const mine = yield* clientOn(site.port, serialization)
@@ -185,7 +183,7 @@ for (const [name, serve] of servers) {
 
   describe(`RPC over ${name}`, () => {
     live(
-      "ndjson: a stream that changes the session when it is already being sent gets SessionCommitted",
+      "ndjson: a stream that changes the session after its first chunk fails with SessionCommitted",
       Effect.gen(function*() {
         const first = yield* Deferred.make<void>()
         const site = yield* open(serve(Deferred.await(first)).pipe(Layer.provide(RpcSerialization.layerNdjson)))
@@ -202,7 +200,7 @@ for (const [name, serve] of servers) {
     )
 
     live(
-      "json: a stream is sent when it has ended, and its changes are kept",
+      "json: a stream is sent when it has ended, and its changes are saved",
       Effect.gen(function*() {
         const site = yield* open(serve().pipe(Layer.provide(RpcSerialization.layerJson)))
         const { call } = yield* clientOn(site.port, RpcSerialization.layerJson)
@@ -231,7 +229,7 @@ describe("RPC without a session around its route", () => {
   for (
     const [what, routes] of [
       ["no session", rpcRoutes],
-      ["another one", rpcRoutes.pipe(Layer.provide(Staff.routes.layer))]
+      ["another session", rpcRoutes.pipe(Layer.provide(Staff.routes.layer))]
     ] as const
   ) {
     live(

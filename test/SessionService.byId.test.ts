@@ -1,14 +1,13 @@
-/**
- * Jobs that change sessions whose token they do not have.
- */
+/** Background jobs that change sessions by id, without their token. */
 import { it } from "@effect/vitest"
 import { DateTime, Duration, Effect, Layer, Option, Redacted, Schema, TestClock } from "effect"
-import { Expiry, Lifetime, MemoryStore, Session, SessionId, StoredEngine } from "effect-session"
+import { Expiry, Lifetime, MemoryStore, Session, StoredEngine } from "effect-session"
 import * as MigratingStore from "effect-session/MigratingStore"
 import * as SealedStore from "effect-session/SealedStore"
 import { SessionStore } from "effect-session/SessionStore"
 import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe } from "vitest"
+import * as Ids from "../src/internal/domain/id.js"
 import { firstKey, keyringOf } from "./support/keyrings.js"
 import { visit } from "./support/requestWithoutHttp.js"
 import { stores } from "./support/stores.js"
@@ -43,7 +42,7 @@ for (const [name, layer] of [...stores, ...combined]) {
     effect: Effect.Effect<unknown, unknown, Layer.Layer.Success<ReturnType<typeof provided>>>
   ) => it.effect(title, () => Effect.orDie(Effect.provide(effect, provided())))
 
-  /** A session, its cookie and its id. */
+  /** Creates a session and returns its cookie and id. */
   const begin = Effect.gen(function*() {
     const sessions = yield* App.service
     const made = yield* sessions.create({ items: ["tea"] }, { subject: "ann" })
@@ -53,9 +52,9 @@ for (const [name, layer] of [...stores, ...combined]) {
   const itemsOf = (cookie: string | undefined) =>
     Effect.map(visit(App, App.get("items"), cookie), ({ result }) => result)
 
-  describe(`a session opened by its id (${name})`, () => {
+  describe(`openById (${name})`, () => {
     test(
-      "is found by list, read and changed, and the visitor goes on with the same cookie",
+      "reads and changes a session found by list, and the visitor's cookie stays valid",
       Effect.gen(function*() {
         const { cookie, id, sessions } = yield* begin
         const [info] = yield* sessions.list("ann")
@@ -65,55 +64,55 @@ for (const [name, layer] of [...stores, ...combined]) {
         yield* session.set("plan", "free")
         yield* session.update("items", (items) => [...items, "cake"])
         assert.deepStrictEqual(yield* itemsOf(cookie), ["tea"])
-        yield* sessions.commit(session)
+        yield* session.save
         const { result } = yield* visit(App, App.value, cookie)
         assert.deepStrictEqual([result.plan, result.items], ["free", ["tea", "cake"]])
         yield* session.update("items", (items) => [...items, "milk"])
-        yield* sessions.commit(session)
+        yield* session.save
         assert.deepStrictEqual(yield* itemsOf(cookie), ["tea", "cake", "milk"])
       })
     )
 
     test(
-      "its change is replayed if a request of the visitor is faster, also where that has moved it to another token",
+      "its change is replayed after a concurrent request of the visitor, also if that request rotated the token",
       Effect.gen(function*() {
         const { cookie, id, sessions } = yield* begin
         const session = yield* Effect.flatten(sessions.openById(id))
         yield* session.update("items", (items) => [...items, "job"])
         yield* visit(App, add("visitor"), cookie)
-        yield* sessions.commit(session)
+        yield* session.save
         assert.deepStrictEqual(yield* itemsOf(cookie), ["tea", "visitor", "job"])
         yield* session.update("items", (items) => [...items, "job 2"])
         const moved = yield* visit(App, Effect.zipRight(add("visitor 2"), App.rotate), cookie)
-        yield* sessions.commit(session)
+        yield* session.save
         assert.deepStrictEqual(yield* itemsOf(moved.cookie), ["tea", "visitor", "job", "visitor 2", "job 2"])
       })
     )
 
     test(
-      "a field that was read, changed by the visitor and then set is a conflict, and nothing is written",
+      "a set of a field that was read and changed by the visitor since is a conflict, and nothing is written",
       Effect.gen(function*() {
         const { cookie, id, sessions } = yield* begin
         const session = yield* Effect.flatten(sessions.openById(id))
         const items = yield* session.get("items")
         yield* visit(App, add("visitor"), cookie)
         yield* session.set("items", [...items, "job"])
-        assert.strictEqual((yield* Effect.flip(sessions.commit(session)))._tag, "SessionConflict")
+        assert.strictEqual((yield* Effect.flip(session.save))._tag, "SessionConflict")
         assert.deepStrictEqual(yield* itemsOf(cookie), ["tea", "visitor"])
       })
     )
 
     test(
-      "an unknown, revoked, expired or foreign id opens nothing, and a session that has ended meanwhile is gone",
+      "returns None for an unknown, revoked or expired id, and commit fails with SessionGone if the session has ended",
       Effect.gen(function*() {
         const { id, sessions } = yield* begin
         assert.isTrue(
-          Option.isNone(yield* sessions.openById(SessionId.fromBytes(new Uint8Array(SessionId.byteLength))))
+          Option.isNone(yield* sessions.openById(Ids.fromBytes(new Uint8Array(Ids.byteLength))))
         )
         const session = yield* Effect.flatten(sessions.openById(id))
         yield* session.set("plan", "free")
         yield* sessions.revokeSubject("ann")
-        assert.strictEqual((yield* Effect.flip(sessions.commit(session)))._tag, "SessionGone")
+        assert.strictEqual((yield* Effect.flip(session.save))._tag, "SessionGone")
         assert.isTrue(Option.isNone(yield* sessions.openById(id)))
         const second = yield* begin
         yield* TestClock.adjust("1 hour")
@@ -122,7 +121,7 @@ for (const [name, layer] of [...stores, ...combined]) {
     )
 
     test(
-      "neither a look nor a change is a use that prolongs it, and setExpiry, renew and timeLeft work",
+      "neither reads nor changes extend the session; setExpiry, touch and timeLeft work",
       Effect.gen(function*() {
         const { id, sessions } = yield* begin
         const opened = Effect.flatten(sessions.openById(id))
@@ -142,8 +141,8 @@ for (const [name, layer] of [...stores, ...combined]) {
   })
 }
 
-describe("sessions that a job cannot read", () => {
-  it.effect("one that only its token opens is none, and the log says why", () =>
+describe("openById of a session sealed with its token", () => {
+  it.effect("returns None", () =>
     Effect.gen(function*() {
       const sessions = yield* App.service
       const made = yield* sessions.create({ items: ["tea"] })
@@ -159,13 +158,13 @@ describe("sessions that a job cannot read", () => {
     ))
 })
 
-/** Never called: the compiler is the test. */
+/** Never called: a compile-time test. */
 export const mistakes = Effect.gen(function*() {
   const sessions = yield* App.service
-  const session = yield* Effect.flatten(sessions.openById(SessionId.fromBytes(new Uint8Array(SessionId.byteLength))))
+  const session = yield* Effect.flatten(sessions.openById(Ids.fromBytes(new Uint8Array(Ids.byteLength))))
   // @ts-expect-error: a new token could not be sent to the visitor
   yield* session.rotate
-  // @ts-expect-error: the token is not known
+  // @ts-expect-error: the token is unknown
   yield* session.token
   // @ts-expect-error: a login needs a response
   yield* session.authenticate("ann")

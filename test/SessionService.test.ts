@@ -1,6 +1,18 @@
 import { it } from "@effect/vitest"
-import { Cause, ConfigProvider, Duration, Effect, Exit, Layer, Schema } from "effect"
-import { Expiry, MemoryEngine, Session, SessionCookie } from "effect-session"
+import {
+  Cause,
+  ConfigProvider,
+  DateTime,
+  Duration,
+  Effect,
+  Either,
+  Exit,
+  Layer,
+  Schema,
+  Stream,
+  TestClock
+} from "effect"
+import { Expiry, Lifetime, MemoryEngine, Session, SessionCookie } from "effect-session"
 import { SessionConfigError } from "effect-session/SessionConfigError"
 import { assert, describe } from "vitest"
 
@@ -13,8 +25,8 @@ class Other
   extends Session.Tag<Other>()("test/Other", { schema: Schema.Struct({ a: Schema.optional(Schema.String) }) })
 {}
 
-/** The sentence with which a layer refuses to be built. */
-const refusal = <A>(layer: Layer.Layer<A, unknown>) =>
+/** The message with which building a layer fails, or "built". */
+const outcomeOf = <A>(layer: Layer.Layer<A, unknown>) =>
   Effect.map(Effect.exit(Effect.scoped(Layer.build(layer))), (exit) => {
     if (Exit.isSuccess(exit)) return "built"
     const error = Cause.squash(exit.cause)
@@ -23,13 +35,13 @@ const refusal = <A>(layer: Layer.Layer<A, unknown>) =>
 
 const plainWith = (settings: Parameters<typeof Plain.layerWith>[0]) => Layer.provide(Plain.layerWith(settings), engine)
 
-/** Settings that the types refuse come from configuration files too. */
+/** For settings that the types reject, but that a configuration file may contain. */
 const untyped = (settings: unknown) => plainWith(settings as Parameters<typeof Plain.layerWith>[0])
 
 const environment = (NODE_ENV: string) =>
   Layer.setConfigProvider(ConfigProvider.fromMap(new Map([["NODE_ENV", NODE_ENV]])))
 
-describe("a configuration that cannot work fails the layer with a sentence", () => {
+describe("an invalid configuration fails the layer with a message", () => {
   const cases: ReadonlyArray<readonly [string, Layer.Layer<never, unknown>, RegExp]> = [
     [
       "idle longer than absolute",
@@ -64,66 +76,66 @@ describe("a configuration that cannot work fails the layer with a sentence", () 
       untyped({ cookie: { partitioned: true } }),
       /partitioned cookie needs SameSite=None/
     ],
-    ["a name that is no cookie name", untyped({ cookie: { name: "my session" } }), /name of a session cookie/],
+    ["an invalid cookie name", untyped({ cookie: { name: "my session" } }), /name of a session cookie/],
     [
       "a path over 1,024 characters (R3)",
       untyped({ cookie: { prefix: "", path: `/${"a".repeat(1024)}` } }),
       /path of a session cookie/
     ],
-    ["a domain that is none", untyped({ cookie: { prefix: "", domain: "exa mple" } }), /not a host name/],
+    ["an invalid domain", untyped({ cookie: { prefix: "", domain: "exa mple" } }), /not a host name/],
     [
-      "a cookie for development in production",
+      "a development cookie in production",
       Layer.provide(plainWith({ cookie: SessionCookie.development }), environment("production")),
       /NODE_ENV is production/
     ],
     [
-      "equal cookie names of two tags in one server",
+      "the same cookie name for two tags in one server",
       Layer.provide(Layer.merge(Plain.layer, Other.layer), engine),
       /"__Host-Http-session" is taken by the session "test\//
     ],
     [
-      "equal cookie names on two engines",
+      "the same cookie name for two tags on two engines",
       Layer.merge(Layer.provide(Plain.layer, MemoryEngine.layer), Layer.provide(Other.layer, MemoryEngine.layer)),
       /is taken by the session/
     ]
   ]
   for (const [title, layer, sentence] of cases) {
-    it.effect(title, () => Effect.map(refusal(layer), (message) => assert.match(message, sentence)))
+    it.effect(title, () => Effect.map(outcomeOf(layer), (message) => assert.match(message, sentence)))
   }
 
-  it.effect("a schema that does not encode to JSON", () =>
+  it.effect("a schema that does not encode to JSON is rejected", () =>
     Effect.gen(function*() {
       class Dates extends Session.Tag<Dates>()("test/Dates", {
         schema: Schema.Struct({ list: Schema.optional(Schema.Array(Schema.Struct({ at: Schema.DateFromSelf }))) })
       }) {}
       assert.match(
-        yield* refusal(Layer.provide(Dates.layer, engine)),
+        yield* outcomeOf(Layer.provide(Dates.layer, engine)),
         /must encode to JSON, and DateFromSelf at \.list\[\]\.at does not/
       )
     }))
 
-  it.effect("an initial value that does not fit, without saying the value", () =>
+  it.effect("an initial value that does not fit the schema is rejected, without printing the value", () =>
     Effect.gen(function*() {
       class Bad extends Session.Tag<Bad>()("test/Bad", {
         schema: Schema.Struct({ n: Schema.Int }),
         initial: { n: 1.2345 }
       }) {}
-      const message = yield* refusal(Layer.provide(Bad.layer, engine))
+      const message = yield* outcomeOf(Layer.provide(Bad.layer, engine))
       assert.match(message, /initial value does not fit the schema at "n"/)
       assert.notInclude(message, "1.2345")
     }))
 })
 
-describe("a configuration that works", () => {
+describe("a valid configuration builds", () => {
   const layers: ReadonlyArray<readonly [string, Layer.Layer<never, unknown>]> = [
     ["the defaults", plainWith({})],
-    ["django's expiry, the one without a fixed end", plainWith({ expiry: Expiry.django })],
+    ["Expiry.django, which has no absolute limit", plainWith({ expiry: Expiry.django })],
     [
-      "development, elsewhere than in production",
+      "a development cookie outside production",
       Layer.provide(plainWith({ cookie: SessionCookie.development }), environment("development"))
     ],
     [
-      "two tags with names of their own",
+      "two tags with different cookie names",
       Layer.provide(Layer.merge(Plain.layer, Other.layerWith({ cookie: { name: "other" } })), engine)
     ],
     ["one tag whose layer is built twice", Layer.provide(Layer.merge(Plain.layer, Plain.layerWith({})), engine)],
@@ -133,6 +145,39 @@ describe("a configuration that works", () => {
     ]
   ]
   for (const [title, layer] of layers) {
-    it.effect(title, () => Effect.map(refusal(layer), (message) => assert.strictEqual(message, "built")))
+    it.effect(title, () => Effect.map(outcomeOf(layer), (message) => assert.strictEqual(message, "built")))
   }
+})
+
+describe("the metadata of sessions in lists", () => {
+  it.effect("times are DateTime, and the last summary of a page leads to the next page", () =>
+    Effect.gen(function*() {
+      const sessions = yield* Plain.service
+      for (const _ of [1, 2, 3]) {
+        yield* sessions.create({ a: "x" }, { subject: "ann", lifetime: Lifetime.inactivity("1 hour") })
+        yield* TestClock.adjust("1 minute")
+      }
+      const first = yield* sessions.list("ann", { limit: 2 })
+      const second = yield* sessions.list("ann", { limit: 2, after: first.at(-1) })
+      const all = [...first, ...second]
+      assert.deepStrictEqual(all.map(({ createdAt }) => DateTime.toEpochMillis(createdAt)), [0, 60_000, 120_000])
+      const [one] = first
+      assert.deepStrictEqual(one === undefined ? undefined : { ...one, id: "id" }, {
+        id: "id",
+        subject: "ann",
+        createdAt: DateTime.unsafeMake(0),
+        authenticatedAt: DateTime.unsafeMake(0),
+        modifiedAt: DateTime.unsafeMake(0),
+        lastSeenAt: DateTime.unsafeMake(0),
+        endsAt: DateTime.unsafeMake(60 * 60_000),
+        deadline: DateTime.unsafeMake(30 * 24 * 60 * 60_000),
+        lifetime: Lifetime.inactivity("1 hour"),
+        attributes: undefined,
+        version: 1,
+        schemaVersion: 1
+      })
+      assert.deepStrictEqual([...yield* Stream.runCollect(sessions.listAll("ann"))], all)
+      const entries = yield* Stream.runCollect(Stream.filterMap(sessions.all, Either.getRight))
+      assert.deepStrictEqual([...entries].map(({ info }) => info.id).sort(), all.map(({ id }) => id).sort())
+    }).pipe(Effect.provide(Plain.layer.pipe(Layer.provideMerge(engine)))))
 })

@@ -1,3 +1,4 @@
 import { onStores } from "./support/laws.js"
+import { combined } from "./support/stores.js"
 
-onStores("cached sqlite", "redis, postgres", "sqlite to redis")
+onStores(combined, "cached sqlite", "redis, postgres", "sqlite to redis")

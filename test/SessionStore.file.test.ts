@@ -1,3 +1,4 @@
 import { onStores } from "./support/laws.js"
+import { localStores } from "./support/localStores.js"
 
-onStores("file")
+onStores(localStores, "file")

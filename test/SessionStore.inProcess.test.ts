@@ -1,3 +1,4 @@
 import { onStores } from "./support/laws.js"
+import { localStores } from "./support/localStores.js"
 
-onStores("memory", "cache", "sqlite")
+onStores(localStores, "memory", "cache", "sqlite")

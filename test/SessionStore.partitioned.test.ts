@@ -1,3 +1,4 @@
 import { onStores } from "./support/laws.js"
+import { partitioned } from "./support/stores.js"
 
-onStores("postgres, 16 partitions")
+onStores([partitioned], "postgres, 16 partitions")

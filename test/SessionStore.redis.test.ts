@@ -1,3 +1,4 @@
 import { onStores } from "./support/laws.js"
+import { stores } from "./support/stores.js"
 
-onStores("redis")
+onStores(stores, "redis")

@@ -12,20 +12,20 @@ const handler = Effect.gen(function*() {
 })
 
 describe("a handler without HTTP", () => {
-  it.effect("has its session, with the fields that were given and the defaults of the rest", () =>
+  it.effect("reads the given fields and the defaults of the others", () =>
     Effect.gen(function*() {
       const { count, tags, user } = yield* handler
       assert.deepStrictEqual([user, count, tags], ["u1", 8, []])
       expect(yield* ShopSession.subject).toStrictEqual(Option.none())
     }).pipe(Effect.provide(SessionTest.layer(ShopSession, { user: "u1", count: 7 }))))
 
-  it.effect("has a subject if it is given one", () =>
+  it.effect("has the given subject", () =>
     Effect.map(
       Effect.provide(ShopSession.subject, SessionTest.layer(ShopSession, {}, { subject: "ann" })),
       (subject) => expect(subject).toStrictEqual(Option.some("ann"))
     ))
 
-  it.effect("changes what a save then writes", () =>
+  it.effect("writes its changes on save", () =>
     Effect.gen(function*() {
       const service = yield* ShopSession.service
       const token = Option.getOrThrow(yield* ShopSession.token)
@@ -36,13 +36,13 @@ describe("a handler without HTTP", () => {
       assert.strictEqual(yield* stored, 1)
     }).pipe(Effect.provide(SessionTest.layer(ShopSession))))
 
-  it.effect("starts afresh each time", () =>
+  it.effect("starts with a new session for each layer", () =>
     Effect.gen(function*() {
       const run = () => Effect.provide(handler, SessionTest.layer(ShopSession))
       assert.deepStrictEqual([(yield* run()).count, (yield* run()).count], [1, 1])
     }))
 
-  it.effect("sees a value that does not fit as an error of the layer", () =>
+  it.effect("a given value that is invalid is an error of the layer", () =>
     Effect.map(
       Effect.flip(Effect.provide(handler, SessionTest.layer(ShopSession, { count: Number.NaN }))),
       (error) => assert.strictEqual(error._tag, "SessionInvalid")

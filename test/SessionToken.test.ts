@@ -5,41 +5,42 @@ import * as SessionToken from "effect-session/SessionToken"
 import type { StoreKey } from "effect-session/StoreKey"
 import * as fc from "fast-check"
 import { format, inspect } from "node:util"
+import * as Tokens from "../src/internal/crypto/sessionToken.js"
 
 const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 const bytes = fc.uint8Array({ minLength: 32, maxLength: 32 })
 const wire = bytes.map((bytes) => `r1.${Buffer.from(bytes).toString("base64url")}`)
 
 describe("fromBytes", () => {
-  it("spells 32 bytes as r1. and 43 characters of base64url", () =>
+  it("encodes 32 bytes as r1. and 43 characters of base64url", () =>
     fc.assert(fc.property(bytes, (bytes) =>
       assert.strictEqual(
-        Redacted.value(SessionToken.fromBytes(bytes)),
+        Redacted.value(Tokens.fromBytes(bytes)),
         `r1.${Buffer.from(bytes).toString("base64url")}`
       ))))
 
-  it("refuses any other number of bytes, and does not show them", () => {
+  it("rejects any other number of bytes, without printing them", () => {
     for (const length of [0, 1, 16, 31, 33, 64]) {
-      assert.throws(() => SessionToken.fromBytes(new Uint8Array(length).fill(0x41)), RangeError, /^(?!.*(41|65)).*32/)
+      assert.throws(() => Tokens.fromBytes(new Uint8Array(length).fill(0x41)), RangeError, /^(?!.*(41|65)).*32/)
     }
   })
 })
 
 describe("parse", () => {
-  it("reads what fromBytes spells, and gives the bytes back", () =>
+  it("accepts the result of fromBytes, and unsafeBytes returns the bytes", () =>
     fc.assert(fc.property(bytes, (bytes) => {
-      const parsed = Option.getOrThrow(SessionToken.parse(Redacted.value(SessionToken.fromBytes(bytes))))
-      assert.deepStrictEqual([...SessionToken.unsafeBytes(parsed)], [...bytes])
-      assert.isTrue(Equal.equals(parsed, SessionToken.fromBytes(bytes)))
+      const parsed = Option.getOrThrow(SessionToken.parse(Redacted.value(Tokens.fromBytes(bytes))))
+      assert.deepStrictEqual([...Tokens.unsafeBytes(parsed)], [...bytes])
+      assert.isTrue(Equal.equals(parsed, Tokens.fromBytes(bytes)))
     })))
 
-  it("knows one spelling only: of the four last characters that decode to the same bytes, one is a token", () =>
+  it("accepts only the canonical encoding: one of the four last characters that decode to the same bytes", () =>
     fc.assert(fc.property(wire, (wire) => {
       const decoded = Buffer.from(wire.slice(3), "base64url")
-      const spellings = [...alphabet].map((last) => wire.slice(0, -1) + last)
+      const encodings = [...alphabet].map((last) => wire.slice(0, -1) + last)
         .filter((other) => Buffer.from(other.slice(3), "base64url").equals(decoded))
-      assert.strictEqual(spellings.length, 4)
-      assert.deepStrictEqual(spellings.filter((other) => Option.isSome(SessionToken.parse(other))), [wire])
+      assert.strictEqual(encodings.length, 4)
+      assert.deepStrictEqual(encodings.filter((other) => Option.isSome(SessionToken.parse(other))), [wire])
     })))
 
   it("accepts 16 of the 64 characters in the last place", () =>
@@ -48,7 +49,7 @@ describe("parse", () => {
       16
     ))
 
-  it("whatever it accepts is the spelling of its own bytes", () =>
+  it("accepts exactly the canonical encodings", () =>
     fc.assert(fc.property(fc.stringMatching(/^r1\.[A-Za-z0-9_-]{43}$/), (value) => {
       const canonical = `r1.${Buffer.from(value.slice(3), "base64url").toString("base64url")}`
       assert.strictEqual(Option.isSome(SessionToken.parse(value)), canonical === value)
@@ -56,7 +57,7 @@ describe("parse", () => {
 
   const token = `r1.${"A".repeat(43)}`
   const malformed: Readonly<Record<string, string>> = {
-    "nothing": "",
+    "an empty text": "",
     "a token without its prefix": token.slice(3),
     "the prefix alone": "r1.",
     "another suite": `e1.${token.slice(3)}`,
@@ -73,13 +74,13 @@ describe("parse", () => {
     "F2: NUL": `r1.${"A".repeat(42)}\u0000`,
     "F7: a path": `r1.../${"A".repeat(40)}`,
     "two tokens": token + token,
-    "a letter that only looks like A": `r1.${"\u0410".repeat(43)}`
+    "a letter that looks like A": `r1.${"\u0410".repeat(43)}`
   }
   for (const [title, value] of Object.entries(malformed)) {
-    it(`does not read ${title}`, () => assert.isTrue(Option.isNone(SessionToken.parse(value))))
+    it(`rejects ${title}`, () => assert.isTrue(Option.isNone(SessionToken.parse(value))))
   }
 
-  it("does not read anything else", () =>
+  it("rejects anything else", () =>
     fc.assert(fc.property(fc.string({ unit: "binary", maxLength: 60 }), (value) => {
       fc.pre(!/^r1\.[A-Za-z0-9_-]{43}$/.test(value))
       assert.isTrue(Option.isNone(SessionToken.parse(value)))
@@ -87,13 +88,13 @@ describe("parse", () => {
 })
 
 describe("unsafeBytes", () => {
-  it("refuses a token that was made past parse, and does not show it", () => {
+  it("rejects a token that did not come from parse, without printing it", () => {
     const forged = Redacted.make("r1.not base64url") as SessionToken.SessionToken
-    assert.throws(() => SessionToken.unsafeBytes(forged), TypeError, /^(?!.*base64)/)
+    assert.throws(() => Tokens.unsafeBytes(forged), TypeError, /^(?!.*base64)/)
   })
 })
 
-describe("L6: a token shows itself nowhere", () => {
+describe("L6: a token is not printed", () => {
   const wire = `r1.${Encoding.encodeBase64Url(Uint8Array.from({ length: 32 }, (_, i) => 7 * i))}`
   const token = Option.getOrThrow(SessionToken.parse(wire))
   class Failed extends Data.TaggedError("Failed")<{ readonly token: SessionToken.SessionToken }> {}
@@ -132,14 +133,14 @@ describe("L6: a token shows itself nowhere", () => {
     }
   }
   for (const [title, show] of Object.entries(ways)) {
-    it(`${title} does not contain it`, () => {
+    it(`by ${title}`, () => {
       const shown = show()
       assert.isNotEmpty(shown)
       for (let i = 0; i + 6 <= wire.length; i++) assert.notInclude(shown, wire.slice(i, i + 6))
     })
   }
 
-  it("its type is neither text nor any other name of a session", () => {
+  it("its type is neither string, store key nor session id", () => {
     expectTypeOf(token).not.toExtend<string>()
     expectTypeOf(token).not.toExtend<StoreKey>()
     expectTypeOf(token).not.toExtend<SessionId>()

@@ -3,24 +3,18 @@ import * as PgClient from "@effect/sql-pg/PgClient"
 import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Deferred, Effect, Either, Layer, Redacted } from "effect"
+import { aRecord, freshKey, isAlive, isDead, start, stored } from "effect-session/Fixtures"
 import { parametersOf } from "effect-session/internal/sql/rows"
 import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
 import { readFileSync } from "node:fs"
 import { inspect } from "node:util"
 import { assert, describe } from "vitest"
-import { range, together } from "../src/internal/testing/law.js"
-import { aRecord, freshKey, isAlive, isDead, start, stored } from "../src/internal/testing/records.js"
-import { mysqlDatabase, postgresDatabase, untilWaiting, works } from "./support/databases.js"
-import {
-  freshPrefix,
-  mariadbUrl,
-  mysqlClient,
-  ofMariadb,
-  postgresClient,
-  postgresUrl,
-  sqliteClient
-} from "./support/stores.js"
+import { range, together } from "./support/concurrency.js"
+import { mysqlDatabase, postgresDatabase, untilWaiting } from "./support/databases.js"
+import { freshPrefix, sqliteClient } from "./support/localStores.js"
+import { mariadbUrl, mysqlClient, ofMariadb, postgresClient, postgresUrl } from "./support/serverClients.js"
+import { works } from "./support/storeCalls.js"
 
 const databases: ReadonlyArray<
   readonly [dialect: "mysql" | "pg" | "sqlite", database: () => Layer.Layer<SqlClient, unknown>, schema: string]
@@ -110,7 +104,7 @@ const sameDatabase = (sql: SqlClient) =>
     (rows) => PgClient.layer({ url: Redacted.make(postgresUrl(rows[0]?.name ?? "")) })
   ))
 
-/** As somebody would with a database's own shell. */
+/** Executes a script as the shell of the database does. */
 const executed = (script: string) =>
   Effect.flatMap(SqlClient, (sql) =>
     Effect.forEach(
@@ -121,7 +115,7 @@ const executed = (script: string) =>
 for (const [dialect, database, schema] of databases) {
   describe(`migrations of ${dialect}`, () => {
     for (const prefix of ["effect_", "app_1_", ""]) {
-      it.live(`with the prefix "${prefix}", run twice, they are done once, and sessions stay`, () =>
+      it.live(`with the prefix "${prefix}": a second run applies nothing and keeps the sessions`, () =>
         Effect.gen(function*() {
           assert.deepStrictEqual(yield* SqlMigrations.run({ prefix }), applied)
           const store = yield* SqlStore.make({ prefix })
@@ -133,7 +127,7 @@ for (const [dialect, database, schema] of databases) {
         }).pipe(Effect.provide(database())))
     }
 
-    it.live("what is printed, executed by hand, gives the same tables as a run, and a store that works", () =>
+    it.live("the printed SQL, executed by hand, creates the same tables as a run, and a store works on them", () =>
       Effect.gen(function*() {
         const byHand = yield* Effect.gen(function*() {
           yield* executed(yield* SqlMigrations.print(dialect))
@@ -146,7 +140,7 @@ for (const [dialect, database, schema] of databases) {
         assert.deepStrictEqual(byHand, byRun)
       }))
 
-    it.live("a run on tables made by hand leaves their sessions", () =>
+    it.live("a run on tables created by hand keeps their sessions", () =>
       Effect.gen(function*() {
         yield* executed(yield* SqlMigrations.print(dialect))
         const store = yield* SqlStore.make()
@@ -155,7 +149,7 @@ for (const [dialect, database, schema] of databases) {
         yield* isAlive(store, one, start)
       }).pipe(Effect.provide(database())))
 
-    it.live("the tables of 0.5.0 are upgraded: sessions stay alive, revoked ones dead, and both can be saved with attributes", () =>
+    it.live("a run upgrades the tables of 0.5.0: live sessions stay alive, revoked sessions stay revoked, and sessions can be saved with attributes", () =>
       Effect.gen(function*() {
         const records = yield* tablesOf050(dialect)
         assert.include(inspect(yield* Effect.flip(SqlStore.make())), "out of date")
@@ -172,7 +166,7 @@ for (const [dialect, database, schema] of databases) {
         assert.deepStrictEqual(yield* SqlMigrations.run(), [])
       }).pipe(Effect.provide(database())))
 
-    it.effect("what is printed names the tables by the prefix, and nothing else", () =>
+    it.effect("the printed SQL uses no table name without the prefix", () =>
       Effect.gen(function*() {
         const script = yield* SqlMigrations.print(dialect, { prefix: "mine_" })
         const names = [...script.matchAll(/(?:(?:TABLE|INDEX) IF NOT EXISTS|^ +(?:UNIQUE )?INDEX|ALTER TABLE) (\S+)/gm)]
@@ -181,7 +175,7 @@ for (const [dialect, database, schema] of databases) {
         assert.notInclude(script, "effect_")
       }))
 
-    it.live("the layer makes the tables, so that a store over it works", () =>
+    it.live("the layer creates the tables that a store needs", () =>
       Effect.flatMap(SqlStore.make(), works).pipe(
         Effect.provide(Layer.provideMerge(SqlMigrations.layer, database()))
       ))
@@ -230,7 +224,7 @@ describe("partitions", () => {
       assert.isAtMost((yield* partitions).length, 4)
     }).pipe(Effect.scoped, Effect.provide(postgresDatabase())))
 
-  it.live("after a TRUNCATE of the sessions their ids are free", () =>
+  it.live("a TRUNCATE of the sessions also removes their ids", () =>
     Effect.gen(function*() {
       const sql = yield* SqlClient
       yield* SqlMigrations.run({ partitions: 2 })
@@ -253,7 +247,7 @@ describe("partitions", () => {
       yield* works(store)
     }).pipe(Effect.provide(postgresDatabase())))
 
-  it.live("a database whose transactions have one snapshot by default: the copy has what was committed while it waited for the lock", () =>
+  it.live("with one snapshot per transaction by default, partitioning copies sessions that were committed while it waited for the lock", () =>
     Effect.gen(function*() {
       const sql = yield* SqlClient
       yield* SqlMigrations.run()
@@ -318,7 +312,7 @@ describe("partitions", () => {
       ["mysql", { schema: "sessions" }]
     ] as const
   ) {
-    it.effect(`${inspect(options)} is an error of the configuration for ${dialect}`, () =>
+    it.effect(`${inspect(options)} is a configuration error for ${dialect}`, () =>
       Effect.map(
         Effect.flip(SqlMigrations.print(dialect, options)),
         (error) => assert.strictEqual(error._tag, "SessionConfigError")
@@ -360,7 +354,7 @@ for (
     ...ofMariadb(["mariadb", mysqlClient] as const)
   ] as const
 ) {
-  it.live(`${name}: several processes that migrate at once all succeed, and one of them does it`, () =>
+  it.live(`${name}: concurrent migrations all succeed, and one of them applies the migration`, () =>
     Effect.gen(function*() {
       yield* Effect.forEach(range(10), () =>
         Effect.gen(function*() {
@@ -378,7 +372,7 @@ for (
 }
 
 for (const name of ofMariadb("mariadb")) {
-  it.live(`${name}: a migration that failed half way is not noted, and is done by the next run`, () =>
+  it.live(`${name}: a migration that failed half way is not recorded, and the next run applies it`, () =>
     Effect.gen(function*() {
       const admin = yield* SqlClient
       const [row] = yield* admin.unsafe<{ readonly name: string }>("SELECT DATABASE() AS name")

@@ -1,19 +1,20 @@
 /**
- * A statement that is given up while it waits on the server: it is not done later, after the visitor was told that it was not.
+ * Cancellation of statements whose caller was interrupted while they wait on the server.
  */
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Context, Effect, Fiber, Layer, Redacted } from "effect"
+import { isAlive, isDead, namespace, start, stored } from "effect-session/Fixtures"
 import type { Write } from "effect-session/SessionEngine"
 import { SessionStore } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
-import { range, together } from "../src/internal/testing/law.js"
-import { isAlive, isDead, namespace, start, stored } from "../src/internal/testing/records.js"
+import { range, together } from "./support/concurrency.js"
 import { untilWaiting } from "./support/databases.js"
 import { engineOf, next, opened, record, written } from "./support/engines.js"
+import { freshPrefix, sqlStore } from "./support/localStores.js"
 import * as Postgres from "./support/postgresServer.js"
-import { freshPrefix, mysqlClient, ofMariadb, postgresClient, sqlStore } from "./support/stores.js"
+import { mysqlClient, ofMariadb, postgresClient } from "./support/serverClients.js"
 
 const databases = [
   ["postgres", postgresClient, "SELECT 0 AS cancelled, pg_sleep(0.05)"],
@@ -46,10 +47,10 @@ for (const [name, client, pause] of databases) {
       (all) => assert.deepStrictEqual(all.map(([row]) => Number(row?.cancelled)), range(count).map(() => 0))
     )
 
-  describe(`${name}: a statement that is given up while it waits for a row`, () => {
+  describe(`${name}: an interrupted statement that waits for a row`, () => {
     for (const size of [1, 5]) {
       for (const tag of ["Save", "Rotate"] as const) {
-        it.scopedLive(`${tag}, with a pool of ${size}: it is cancelled, and the next one is done`, () =>
+        it.scopedLive(`${tag}, with a pool of ${size}: is cancelled, and the next statement is executed`, () =>
           Effect.gen(function*() {
             const { hold, release, sql, store, waiting } = yield* setUp(size)
             const engine = yield* engineOf(store, { timeout: "700 millis" })
@@ -71,7 +72,7 @@ for (const [name, client, pause] of databases) {
       }
     }
 
-    it.scopedLive("a transaction of several statements: none is done", () =>
+    it.scopedLive("an interrupted transaction executes none of its statements", () =>
       Effect.gen(function*() {
         const { hold, release, sql, store, waiting } = yield* setUp(1)
         const spared = yield* stored(store)
@@ -113,8 +114,8 @@ for (const [name, client, pause] of databases) {
   })
 }
 
-describe("postgres: a server that takes new connections late", () => {
-  it.scopedLive("is asked to cancel for longer than the connection is kept", () =>
+describe("postgres: a server that accepts new connections late", () => {
+  it.scopedLive("receives the request to cancel even after the connection was closed", () =>
     Effect.gen(function*() {
       const { first, url } = yield* yield* Postgres.startable()
       const prefix = freshPrefix()
@@ -142,7 +143,7 @@ describe("postgres: a server that takes new connections late", () => {
 })
 
 describe("postgres: a commit that waits for a replica", () => {
-  it.scopedLive("is not cancelled when it is given up: it would be seen, and confirmed, without the replica", () =>
+  it.scopedLive("is not cancelled when its caller is interrupted, because it would become visible without the replica", () =>
     Effect.gen(function*() {
       const { url } = yield* yield* Postgres.startable()
       const clientWith = (parameters: Record<string, string>, maxConnections = 1) => {

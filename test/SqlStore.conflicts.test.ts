@@ -1,11 +1,12 @@
 /**
- * Statements that meet others: what is tried again, how often, and what is not.
+ * Retries of statements that conflict with other transactions.
  */
 import * as SqliteClient from "@effect/sql-sqlite-node/SqliteClient"
 import { SqlClient } from "@effect/sql/SqlClient"
 import { SqlError } from "@effect/sql/SqlError"
 import { it } from "@effect/vitest"
 import { Context, Effect, Fiber, FiberStatus, Layer } from "effect"
+import { freshKey, isAlive, isDead, isKeyDead, isThere, namespace, start, stored } from "effect-session/Fixtures"
 import { SessionStore, SessionStoreError } from "effect-session/SessionStore"
 import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
@@ -13,18 +14,9 @@ import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import * as Path from "node:path"
 import { assert, describe } from "vitest"
-import {
-  freshKey,
-  isAlive,
-  isDead,
-  isKeyDead,
-  isThere,
-  namespace,
-  start,
-  stored
-} from "../src/internal/testing/records.js"
 import { untilWaiting } from "./support/databases.js"
-import { freshPrefix, mysqlClient, ofMariadb, postgresClient, sqlStore } from "./support/stores.js"
+import { freshPrefix, sqlStore } from "./support/localStores.js"
+import { mysqlClient, ofMariadb, postgresClient } from "./support/serverClients.js"
 
 /** How a database is made to refuse a statement as if others were in its way, and to count how often it was asked. */
 const databases = [
@@ -84,7 +76,7 @@ for (const { client, codes, name, refusal, trigger, tries } of databases) {
     })
 
     for (const code of codes) {
-      it.scopedLive(`a write that meets ${code} three times is done by the fourth try`, () =>
+      it.scopedLive(`a write that meets ${code} three times succeeds at the fourth attempt`, () =>
         Effect.gen(function*() {
           const { asked, prefix, run, store } = yield* opened
           const { key, record } = yield* stored(store)
@@ -94,7 +86,7 @@ for (const { client, codes, name, refusal, trigger, tries } of databases) {
           yield* isAlive(store, { key, record: { ...record, version: 2 } }, start)
         }))
 
-      it.scopedLive(`a write that meets ${code} each time is an error after the fourth`, () =>
+      it.scopedLive(`a write that meets ${code} each time fails after the fourth attempt`, () =>
         Effect.gen(function*() {
           const { asked, prefix, run, store } = yield* opened
           const { key, record } = yield* stored(store)
@@ -107,7 +99,7 @@ for (const { client, codes, name, refusal, trigger, tries } of databases) {
         }))
     }
 
-    it.scopedLive("a transaction of our own is tried again as a whole", () =>
+    it.scopedLive("a transaction of the store is retried as a whole", () =>
       Effect.gen(function*() {
         const { asked, prefix, run, store } = yield* opened
         const spared = yield* stored(store)
@@ -123,7 +115,7 @@ for (const { client, codes, name, refusal, trigger, tries } of databases) {
         yield* isAlive(store, later, start)
       }))
 
-    it.scopedLive("a read is tried again, but not inside the application's transaction, which is lost as a whole", () =>
+    it.scopedLive("a read is retried, but not inside the application's transaction, which fails as a whole", () =>
       Effect.gen(function*() {
         const { asked, prefix, run, sql, store } = yield* opened
         const { key } = yield* stored(store)
@@ -141,7 +133,7 @@ for (const { client, codes, name, refusal, trigger, tries } of databases) {
         assert.strictEqual(yield* asked, 8)
       }))
 
-    it.scopedLive("a statement that is the victim of a deadlock of two connections is done all the same", () =>
+    it.scopedLive("a statement that is the victim of a deadlock is retried and succeeds", () =>
       Effect.gen(function*() {
         const { prefix, sql, store } = yield* opened
         const { key, record } = yield* stored(store)
@@ -175,7 +167,7 @@ for (const { client, codes, name, refusal, trigger, tries } of databases) {
         yield* isKeyDead(store, { key, record }, start)
       }))
 
-    it.scopedLive("a connection that is cut in a transaction of our own is an error, and no defect", () =>
+    it.scopedLive("a connection that is lost in a transaction of the store is an error, not a defect", () =>
       Effect.gen(function*() {
         const { prefix, sql, store } = yield* opened
         const { key, record } = yield* stored(store)
@@ -216,7 +208,7 @@ describe("sqlite", () => {
     return { store: Context.get(context, SessionStore), other }
   })
 
-  it.scopedLive("a write that finds the file locked is done when it is free, and an error if it stays locked", () =>
+  it.scopedLive("a write to a locked file succeeds when the lock is released, and fails if it stays locked", () =>
     Effect.gen(function*() {
       const { other, store } = yield* opened
       const { key, record } = yield* stored(store)

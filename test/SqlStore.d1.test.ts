@@ -1,5 +1,5 @@
 /**
- * Sessions in Cloudflare D1: in Workers that the real runtime runs.
+ * Sessions in Cloudflare D1, in Workers on the real runtime.
  */
 import { storeLaws } from "effect-session/testing"
 import { build } from "esbuild"
@@ -51,20 +51,20 @@ describe.each(compatibilityDates)("a Worker of %s with sessions in D1", (compati
 
   const visitsOf = async (cookie: string) => Number((await send("/", cookie)).text)
 
-  it("answers requests that arrive together while its layers are built", async () => {
+  it("answers concurrent requests while its layers are built", async () => {
     const answers = await Promise.all(many.map(() => send("/visit")))
     assert.deepStrictEqual(answers.map(({ status, text }) => `${status} ${text}`), many.map(() => "200 1"))
     assert.lengthOf([...new Set(answers.map(({ cookie }) => cookie))], many.length)
   })
 
-  it("answers requests of one session that arrive together, and counts each of them", async () => {
+  it("answers concurrent requests of one session and loses no update", async () => {
     const { cookie } = await send("/visit")
     const answers = await Promise.all(many.map(() => send("/visit", cookie)))
     assert.deepStrictEqual(answers.map(({ status }) => status), many.map(() => 200))
     assert.strictEqual(await visitsOf(cookie), 1 + many.length)
   })
 
-  it("answers logins, logouts and visits of several sessions that arrive together", async () => {
+  it("answers concurrent logins, logouts and reads of several sessions", async () => {
     const cookies = await Promise.all(many.slice(0, 4).map(async () => (await send("/visit")).cookie))
     const answers = await Promise.all(
       cookies.flatMap((cookie) => ["/visit", "/login", "/visit", "/logout"].map((path) => send(path, cookie)))
@@ -73,7 +73,7 @@ describe.each(compatibilityDates)("a Worker of %s with sessions in D1", (compati
     assert.deepStrictEqual(await Promise.all(cookies.map(visitsOf)), cookies.map(() => 0))
   })
 
-  it("ends a wait for the end of a session when another request has logged out", async () => {
+  it("completes `awaitEnd` when another request has logged out", async () => {
     const { cookie } = await send("/visit")
     const ended = send("/ended", cookie)
     await vi.waitFor(async () => assert.strictEqual((await send("/waiting")).text, "1"), { timeout: 20_000 })
@@ -82,7 +82,7 @@ describe.each(compatibilityDates)("a Worker of %s with sessions in D1", (compati
     assert.strictEqual(`${status} ${text}`, "200 ended")
   })
 
-  it("goes on when a client has hung up in the middle of a commit", async () => {
+  it("works after a client has disconnected in the middle of a commit", async () => {
     const { cookie } = await send("/visit")
     await Promise.all(many.map(async (delay) => {
       const signal = AbortSignal.timeout(delay)
@@ -91,7 +91,7 @@ describe.each(compatibilityDates)("a Worker of %s with sessions in D1", (compati
     assert.strictEqual((await send("/visit", cookie)).status, 200)
   })
 
-  it("refuses a cache in the isolate, whose requests would wait for one another", async () => {
+  it("rejects a cache in the isolate, because requests would wait for one another", async () => {
     const { text } = await send("/cached")
     assert.match(text, /TieredStore/)
     assert.match(text, /SqlEngine/)

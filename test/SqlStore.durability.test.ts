@@ -1,5 +1,5 @@
 /**
- * What a SQL store claims of its destroys is what the database says of its commits.
+ * A SQL store claims `durableDestroy` by the settings of its database.
  */
 import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
@@ -8,8 +8,9 @@ import { SessionConfigError } from "effect-session/SessionConfigError"
 import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
 import { assert, describe } from "vitest"
-import { lazyIn } from "../src/internal/sql/durability.js"
-import { freshPrefix, mysqlClient, ofMariadb, postgresClient, sqliteClient } from "./support/stores.js"
+import { notDurable } from "../src/internal/sql/durability.js"
+import { freshPrefix, sqliteClient } from "./support/localStores.js"
+import { mysqlClient, ofMariadb, postgresClient } from "./support/serverClients.js"
 
 const prefix = freshPrefix()
 
@@ -49,8 +50,8 @@ const claimsAll = Effect.gen(function*() {
   assert.deepStrictEqual(yield* claimed({ durableDestroy: false }), { claim: false, warnings: [] })
 })
 
-describe("what a store claims", () => {
-  it.live("postgres: as synchronous_commit says", () =>
+describe("`durableDestroy` of a SQL store", () => {
+  it.live("postgres: follows synchronous_commit", () =>
     Effect.gen(function*() {
       const sql = yield* SqlClient
       yield* claimsAll
@@ -61,11 +62,11 @@ describe("what a store claims", () => {
     }).pipe(Effect.provide(migrated(postgresClient({ maxConnections: 1 })))))
 
   for (const name of ofMariadb("mariadb")) {
-    it.live(`${name}: durable as it comes`, () =>
+    it.live(`${name}: is true with the default settings`, () =>
       Effect.provide(claimsAll, migrated(mysqlClient({ maxConnections: 1 }))))
   }
 
-  it.live("sqlite: a write-ahead log waits with synchronous=FULL only, other journals as they are", () =>
+  it.live("sqlite: is true with a write-ahead log only if synchronous=FULL, and with other journals by default", () =>
     Effect.gen(function*() {
       const sql = yield* SqlClient
       yield* claimsNothing("synchronous=1", true)
@@ -85,24 +86,24 @@ describe("what a store claims", () => {
       }
     }).pipe(Effect.provide(migrated(sqliteClient))))
 
-  it.live("a database that does not tell: nothing, unless the application states it", () =>
+  it.live("is false if the settings cannot be read, unless the application sets it", () =>
     Effect.gen(function*() {
-      // It is closed, so it cannot be asked.
+      // The client is closed, so the query fails.
       const sql = yield* Effect.provide(SqlClient, sqliteClient)
       const { claim, warnings } = yield* Effect.provideService(claimed(), SqlClient, sql)
       assert.isFalse(claim)
-      assert.match(warnings.join(), /does not tell/)
+      assert.match(warnings.join(), /could not be read/)
       const stated = yield* Effect.provideService(claimed({ durableDestroy: true }), SqlClient, sql)
       assert.deepStrictEqual(stated, { claim: true, warnings: [] })
     }))
 })
 
-it("what the databases answer, and what of it is lazy", () => {
+it("detects non-durable settings in the answer of each database", () => {
   const mysql = (flush: unknown, sync: unknown, log: unknown) =>
-    lazyIn("mysql", { innodb_flush_log_at_trx_commit: flush, sync_binlog: sync, log_bin: log })
+    notDurable("mysql", { innodb_flush_log_at_trx_commit: flush, sync_binlog: sync, log_bin: log })
   assert.deepStrictEqual(mysql(1, 0, 0), [])
   assert.deepStrictEqual(mysql("1", "1", "1"), [])
   assert.deepStrictEqual(mysql(1n, 0, 1), ["sync_binlog=0"])
   assert.deepStrictEqual(mysql(2, 1, 1), ["innodb_flush_log_at_trx_commit=2"])
-  assert.deepStrictEqual(lazyIn("pg", { synchronous_commit: "on", fsync: "off" }), ["fsync=off"])
+  assert.deepStrictEqual(notDurable("pg", { synchronous_commit: "on", fsync: "off" }), ["fsync=off"])
 })

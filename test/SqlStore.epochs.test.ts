@@ -1,14 +1,15 @@
 /**
- * Epochs of subjects that no session has any more: dropped by a clean-up, and nothing is revived by it.
+ * Deletion of the epochs of subjects without sessions, which revives no revoked session.
  */
 import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Effect } from "effect"
+import { freshKey, hour, isAlive, isDead, namespace, start, stored } from "effect-session/Fixtures"
 import { SessionStore } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
-import { range } from "../src/internal/testing/law.js"
-import { freshKey, hour, isAlive, isDead, namespace, start, stored } from "../src/internal/testing/records.js"
-import { freshPrefix, mysqlClient, ofMariadb, postgresClient, sqliteClient, sqlStore } from "./support/stores.js"
+import { range } from "./support/concurrency.js"
+import { freshPrefix, sqliteClient, sqlStore } from "./support/localStores.js"
+import { mysqlClient, ofMariadb, postgresClient } from "./support/serverClients.js"
 
 const databases = [
   ["sqlite", () => sqliteClient],
@@ -42,7 +43,7 @@ for (const [name, client] of databases) {
       return Effect.flatMap(scene(prefix), body).pipe(Effect.provide(sqlStore<unknown>(client(), prefix)))
     }
 
-    it.live("of subjects without sessions are dropped an hour after the revocation, others stay", () =>
+    it.live("epochs of subjects without sessions are deleted an hour after the revocation, others are kept", () =>
       onTables(({ age, store, subjects }) =>
         Effect.gen(function*() {
           const ann = yield* stored(store, { subject: "ann" })
@@ -62,7 +63,7 @@ for (const [name, client] of databases) {
         })
       ))
 
-    it.live("a call looks at a bounded number of them, and the next one goes on", () =>
+    it.live("a call examines a bounded number of epochs, and the next call continues", () =>
       onTables(({ epochs, run, store, subjects }) =>
         Effect.gen(function*() {
           const spread = (from: number) =>
@@ -77,7 +78,7 @@ for (const [name, client] of databases) {
         })
       ))
 
-    it.live("a revocation after that ends sessions that were being written before, and those since", () =>
+    it.live("a later revocation ends sessions whose write began before or after the deletion", () =>
       onTables(({ age, run, sessions, store, subjects }) =>
         Effect.gen(function*() {
           // It notes the epoch that it finds; then it is as if the clean-up had come before it was there.
@@ -103,7 +104,7 @@ for (const [name, client] of databases) {
         })
       ))
 
-    it.live("revocations by an older version of the library count one more, and hold", () =>
+    it.live("revocations by an older version of the library, which add one to the epoch, are effective", () =>
       onTables(({ epochs, run, store }) =>
         Effect.gen(function*() {
           const one = yield* stored(store, { subject: "ann" })

@@ -1,24 +1,24 @@
 /**
- * Databases that refuse writes from one moment on, as a node does that was demoted, while their address leads to the new primary.
+ * Databases that become read-only, as a demoted primary does, while their address points to the new primary.
  */
 import * as MysqlClient from "@effect/sql-mysql2/MysqlClient"
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Context, Effect, Layer, Redacted, type Scope } from "effect"
+import { isThere, start, stored } from "effect-session/Fixtures"
 import { SessionStore, SessionStoreError } from "effect-session/SessionStore"
 import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
 import { assert, describe } from "vitest"
-import { isThere, start, stored } from "../src/internal/testing/records.js"
 import { activeMillis } from "./support/activeTime.js"
-import { works } from "./support/databases.js"
 import * as LossyProxy from "./support/lossyProxy.js"
 import { sharedDirectory } from "./support/outages.js"
 import * as Postgres from "./support/postgresServer.js"
+import { ofMariadb } from "./support/serverClients.js"
 import * as Mariadb from "./support/servers/mariadb.js"
 import { until } from "./support/servers/server.js"
-import { ofMariadb } from "./support/stores.js"
+import { works } from "./support/storeCalls.js"
 
 type Client = Layer.Layer<SqlClient, unknown>
 
@@ -55,14 +55,14 @@ const mariadb: Database = {
   }
 }
 
-describe("a database that becomes read-only, while its address leads to another one", () => {
+describe("a database that becomes read-only, while its address points to another one", () => {
   for (
     const [name, { app, client, demote, server }] of [
       ["postgres", pg],
       ...ofMariadb(["mariadb", mariadb] as const)
     ] as const
   ) {
-    it.scopedLive(`${name}: refuses writes as unavailable, and goes on with the other one within seconds`, () =>
+    it.scopedLive(`${name}: writes fail as unavailable, and succeed on the other one within seconds`, () =>
       Effect.gen(function*() {
         const [first, second] = [yield* server, yield* server]
         const portOf = (url: string) => Number(new URL(url).port)

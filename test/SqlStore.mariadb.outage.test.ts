@@ -9,8 +9,8 @@ import { describe } from "vitest"
 import { freePort } from "../examples/shop/freePort.js"
 import { poolExhausted, sharedDirectory, shopOn, survivesBrokenConnections, survivesCrash } from "./support/outages.js"
 import { play } from "./support/outageScenarios.js"
+import { mysqlClient } from "./support/serverClients.js"
 import * as Mariadb from "./support/servers/mariadb.js"
-import { mysqlClient } from "./support/stores.js"
 
 const client = (url: string, maxConnections = 3) => {
   const patient = new URL(url)
@@ -23,7 +23,7 @@ const startable = Effect.gen(function*() {
   return { start: Mariadb.make(options), client }
 })
 
-describe("a MariaDB that goes away", () => {
+describe("MariaDB becomes unavailable", () => {
   it.scopedLive(
     "killed: every call says that it is unavailable; started again it holds what was confirmed",
     () => Effect.flatMap(startable, survivesCrash)
@@ -32,7 +32,7 @@ describe("a MariaDB that goes away", () => {
   play(startable)
 })
 
-describe("a MariaDB that has enough of us", () => {
+describe("MariaDB rejects connections", () => {
   it.scopedLive(
     "connections that are cut under load are 503 at the worst, and nothing is lost",
     () =>
@@ -50,6 +50,6 @@ describe("a MariaDB that has enough of us", () => {
       })
   )
 
-  it.scopedLive("a pool that the application has emptied is 503 in time, and works when it is free", () =>
+  it.scopedLive("a pool that the application has exhausted gives 503 in time, and works again when it is free", () =>
     poolExhausted(mysqlClient({ maxConnections: 1 })))
 })

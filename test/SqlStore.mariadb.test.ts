@@ -1,18 +1,11 @@
 /**
- * What is peculiar to MariaDB (and MySQL): a server that is not strict, names as bytes, isolation, replicas.
+ * Behaviour of MariaDB and MySQL: servers without strict mode, binary names, isolation, replicas.
  */
 import * as MysqlClient from "@effect/sql-mysql2/MysqlClient"
 import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Context, Deferred, Effect, Exit, Layer, Redacted, Scope } from "effect"
 import { StoredEngine } from "effect-session"
-import { SessionStore } from "effect-session/SessionStore"
-import { afterAll, assert, beforeAll, describe } from "vitest"
-import { createLaws } from "../src/internal/testing/createLaws.js"
-import { dataLaws } from "../src/internal/testing/dataLaws.js"
-import { directoryLaws } from "../src/internal/testing/directoryLaws.js"
-import { endLaws } from "../src/internal/testing/endLaws.js"
-import { range, together } from "../src/internal/testing/law.js"
 import {
   aRecord,
   freshKey,
@@ -24,18 +17,27 @@ import {
   namespace,
   start,
   stored
-} from "../src/internal/testing/records.js"
+} from "effect-session/Fixtures"
+import { SessionStore } from "effect-session/SessionStore"
+import { afterAll, assert, beforeAll, describe } from "vitest"
+import { createLaws } from "../src/internal/testing/createLaws.js"
+import { dataLaws } from "../src/internal/testing/dataLaws.js"
+import { directoryLaws } from "../src/internal/testing/directoryLaws.js"
+import { removalLaws } from "../src/internal/testing/removalLaws.js"
 import { revocationLaws } from "../src/internal/testing/revocationLaws.js"
 import { rotateLaws } from "../src/internal/testing/rotateLaws.js"
 import { saveLaws } from "../src/internal/testing/saveLaws.js"
 import { touchLaws } from "../src/internal/testing/touchLaws.js"
-import { dump, furnish, untilWaiting } from "./support/databases.js"
+import { range, together } from "./support/concurrency.js"
+import { dump, untilWaiting } from "./support/databases.js"
+import { freshPrefix, sqlStore } from "./support/localStores.js"
 import { sharedDirectory } from "./support/outages.js"
+import { mysqlClient } from "./support/serverClients.js"
 import * as Mariadb from "./support/servers/mariadb.js"
-import { freshPrefix, mysqlClient, sqlStore } from "./support/stores.js"
+import { furnish } from "./support/storeCalls.js"
 
 /** The laws that come down to statements. */
-const laws = [createLaws, saveLaws, touchLaws, rotateLaws, endLaws, directoryLaws, revocationLaws, dataLaws].flat()
+const laws = [createLaws, saveLaws, touchLaws, rotateLaws, removalLaws, directoryLaws, revocationLaws, dataLaws].flat()
 
 /** A server with these settings, for all tests of a group. Gives clients of it. */
 const serverWith = (...settings: ReadonlyArray<string>) => {
@@ -62,7 +64,7 @@ const opened = (client: Layer.Layer<SqlClient, unknown>, prefix = freshPrefix())
 const somebody = (sql: SqlClient) =>
   Effect.map(sql.reserve, (connection) => (statement: string) => connection.executeUnprepared(statement, [], undefined))
 
-describe("a server that is not strict, elsewhere, and of another engine by default", () => {
+describe("a server without strict mode, in another time zone, with another default engine", () => {
   const client = serverWith(
     "--sql-mode=",
     "--transaction-isolation=READ-COMMITTED",
@@ -77,7 +79,7 @@ describe("a server that is not strict, elsewhere, and of another engine by defau
     it.live(name, () => Effect.provide(law, sqlStore(client())))
   }
 
-  it.scopedLive("a name that does not fit is refused, and not cut off to be another's", () =>
+  it.scopedLive("a name that is too long is rejected, not truncated", () =>
     Effect.gen(function*() {
       const { prefix, sql, store } = yield* opened(client())
       const long = "\u{1f600}".repeat(255)
@@ -106,7 +108,7 @@ describe("a server that is not strict, elsewhere, and of another engine by defau
     }))
 
   for (const newKey of ["0", "z"]) {
-    it.scopedLive(`a revocation by id finds a session that has moved to ${newKey}… while it waited for it`, () =>
+    it.scopedLive(`a revocation by id finds a session that has moved to ${newKey}… while the revocation waited for its lock`, () =>
       Effect.gen(function*() {
         const { prefix, sql, store } = yield* opened(client())
         const one = yield* stored(store, {}, keyOf("K".repeat(43)))
@@ -127,7 +129,7 @@ describe("a server that is not strict, elsewhere, and of another engine by defau
   }
 })
 
-describe("a server that speaks as Oracle does, and takes no reading for granted", () => {
+describe("a server with sql_mode=ORACLE", () => {
   const client = serverWith(
     "--sql-mode=ORACLE,NO_BACKSLASH_ESCAPES,ONLY_FULL_GROUP_BY,HIGH_NOT_PRECEDENCE,PAD_CHAR_TO_FULL_LENGTH",
     "--transaction-isolation=SERIALIZABLE",
@@ -141,7 +143,7 @@ describe("a server that speaks as Oracle does, and takes no reading for granted"
 describe("a server that becomes a replica", () => {
   const client = serverWith()
 
-  it.scopedLive("a write that it refuses ends its connection, so that the next one may find the new primary", () =>
+  it.scopedLive("a rejected write closes its connection, so that the next connection may reach the new primary", () =>
     Effect.gen(function*() {
       const user = freshPrefix().slice(0, -1)
       const prefix = freshPrefix()
@@ -171,7 +173,7 @@ describe("a server that becomes a replica", () => {
 describe("removeExpired", () => {
   const expired = { expiry: { at: start, deadline: undefined, lifetime: undefined } }
 
-  it.scopedLive("does not wait for a row that somebody holds, and leaves it", () =>
+  it.scopedLive("skips locked rows without waiting", () =>
     Effect.gen(function*() {
       const { prefix, sql, store } = yield* opened(mysqlClient())
       const all = yield* together(range(5).map(() => stored(store, expired)))
@@ -183,7 +185,7 @@ describe("removeExpired", () => {
       assert.strictEqual(yield* store.removeExpired({ now: start, limit: 10 }), 1)
     }))
 
-  it.scopedLive("by several processes at once shares the work, and none waits for another", () =>
+  it.scopedLive("concurrent calls share the work, and none waits for another", () =>
     Effect.gen(function*() {
       const { prefix, sql, store } = yield* opened(mysqlClient())
       yield* together(range(100).map(() => stored(store, expired)))
@@ -212,7 +214,7 @@ describe("removeExpired", () => {
 })
 
 describe("what is kept", () => {
-  it.scopedLive("holds no token, in any column", () =>
+  it.scopedLive("stored rows contain no token in any column", () =>
     Effect.gen(function*() {
       const { prefix, sql, store } = yield* opened(mysqlClient())
       const engine = yield* StoredEngine.make(store).bind({ namespace, cookieName: "session" })
@@ -228,7 +230,7 @@ describe("what is kept", () => {
       }
     }))
 
-  it.scopedLive("can be read by people: keys, names and data are text, and times are numbers", () =>
+  it.scopedLive("stored rows are readable: keys, names and data are text, and times are numbers", () =>
     Effect.gen(function*() {
       const { prefix, sql, store } = yield* opened(mysqlClient())
       const { key, record } = yield* furnish(store)

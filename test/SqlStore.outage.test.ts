@@ -3,17 +3,18 @@ import * as SqliteClient from "@effect/sql-sqlite-node/SqliteClient"
 import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Context, Effect, Layer, Redacted } from "effect"
+import { isAlive, isDead, start, stored } from "effect-session/Fixtures"
 import { SessionStore } from "effect-session/SessionStore"
 import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
 import * as Path from "node:path"
 import { assert, describe } from "vitest"
-import { isAlive, isDead, start, stored } from "../src/internal/testing/records.js"
+import { freshPrefix } from "./support/localStores.js"
 import { poolExhausted, sharedDirectory, shopOn, survivesBrokenConnections, survivesCrash } from "./support/outages.js"
 import { play } from "./support/outageScenarios.js"
 import * as Postgres from "./support/postgresServer.js"
+import { postgresClient } from "./support/serverClients.js"
 import * as servers from "./support/sharedServers.js"
-import { freshPrefix, postgresClient } from "./support/stores.js"
 
 const startable = Effect.map(Postgres.startable(), (start) => ({
   start,
@@ -21,7 +22,7 @@ const startable = Effect.map(Postgres.startable(), (start) => ({
     PgClient.layer({ url: Redacted.make(url), maxConnections, connectTimeout: "1 second" })
 }))
 
-describe("a Postgres that goes away", () => {
+describe("Postgres becomes unavailable", () => {
   it.scopedLive(
     "killed: every call says that it is unavailable; started again it holds what was confirmed",
     () => Effect.flatMap(startable, survivesCrash)
@@ -30,8 +31,8 @@ describe("a Postgres that goes away", () => {
   play(startable)
 })
 
-describe("a database that goes away", () => {
-  it.scopedLive("postgres: connections that are cut under load are 503 at the worst, and nothing is lost", () =>
+describe("a database becomes unavailable", () => {
+  it.scopedLive("postgres: connections that are lost under load give 503 at worst, and no update is lost", () =>
     Effect.gen(function*() {
       const applicationName = freshPrefix()
       const shops = yield* shopOn(
@@ -44,10 +45,10 @@ describe("a database that goes away", () => {
       yield* survivesBrokenConnections(shops, cut)
     }))
 
-  it.scopedLive("postgres: a pool that the application has emptied is 503 in time, and works when it is free", () =>
+  it.scopedLive("postgres: a pool that the application has exhausted gives 503 in time, and works again when it is free", () =>
     poolExhausted(postgresClient({ maxConnections: 1 })))
 
-  it.scopedLive("sqlite: what another process destroyed and revoked stays so when the file is opened again", () =>
+  it.scopedLive("sqlite: sessions that another process destroyed or revoked stay ended after the file is reopened", () =>
     Effect.gen(function*() {
       const filename = Path.join(yield* sharedDirectory, "sessions.sqlite")
       const opened = <A, E>(use: Effect.Effect<A, E, SessionStore>) =>

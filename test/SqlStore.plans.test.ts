@@ -1,15 +1,16 @@
 /**
- * By which way each statement comes to its rows, as the databases themselves say it.
+ * The query plan of each statement, by EXPLAIN.
  */
 import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Effect } from "effect"
+import { namespace, start } from "effect-session/Fixtures"
 import type { Prepared } from "effect-session/internal/sql/statements"
 import { statements } from "effect-session/internal/sql/statements"
 import { assert } from "vitest"
 import { tablesOf } from "../src/internal/sql/tables.js"
-import { namespace, start } from "../src/internal/testing/records.js"
-import { freshPrefix, mysqlClient, ofMariadb, postgresClient, sqliteClient, sqlStore } from "./support/stores.js"
+import { freshPrefix, sqliteClient, sqlStore } from "./support/localStores.js"
+import { mysqlClient, ofMariadb, postgresClient } from "./support/serverClients.js"
 
 const parameters = {
   key: "k5000",
@@ -123,7 +124,7 @@ const dialects = [
 ] as const
 
 for (const { analyze, by, client, dialect, explain, from, key, line, rows, scan, sort } of dialects) {
-  it.live(`${dialect}: every statement comes to its rows by an index, among 10,000 sessions`, () => {
+  it.live(`${dialect}: every statement finds its rows by an index among 10,000 sessions`, () => {
     const prefix = freshPrefix()
     return Effect.gen(function*() {
       const sql = yield* SqlClient
@@ -154,7 +155,7 @@ for (const { analyze, by, client, dialect, explain, from, key, line, rows, scan,
 }
 
 for (const name of ofMariadb("mariadb")) {
-  it.live(`${name}: a page of a scan reads the sessions of that page, wherever it is`, () => {
+  it.live(`${name}: a page of a scan reads only the sessions of that page`, () => {
     const prefix = freshPrefix()
     return Effect.gen(function*() {
       const sql = yield* SqlClient

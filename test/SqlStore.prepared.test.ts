@@ -1,19 +1,21 @@
 /**
- * Statements that Postgres has prepared, and what becomes of them.
+ * Prepared statements of Postgres, and poolers that lose them.
  */
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { SqlClient, TransactionConnection } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Context, Effect, FastCheck, Layer, Option, Predicate, Redacted } from "effect"
+import { anyRecord, aRecord, freshKey, isAlive, start, stored } from "effect-session/Fixtures"
 import { SessionStore } from "effect-session/SessionStore"
 import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
 import { inspect } from "node:util"
 import { assert } from "vitest"
-import { anyRecord, aRecord, freshKey, isAlive, start, stored } from "../src/internal/testing/records.js"
-import { postgresDatabase, works } from "./support/databases.js"
+import { postgresDatabase } from "./support/databases.js"
+import { freshPrefix, sqlStore } from "./support/localStores.js"
+import { postgresClient } from "./support/serverClients.js"
 import * as servers from "./support/sharedServers.js"
-import { freshPrefix, postgresClient, sqlStore } from "./support/stores.js"
+import { works } from "./support/storeCalls.js"
 
 /** A store on a database of its own and with one connection, so that its statements can be looked at. */
 const store = SqlStore.layer.pipe(
@@ -37,7 +39,7 @@ const asked = Effect.gen(function*() {
   return { one, sql: yield* SqlClient, store }
 })
 
-it.scopedLive("what a request asks is prepared once, under a name that only its text has", () =>
+it.scopedLive("a statement of a request is prepared once, under a name derived from its text", () =>
   Effect.gen(function*() {
     const store = yield* SessionStore
     const day = Effect.gen(function*() {
@@ -55,7 +57,7 @@ it.scopedLive("what a request asks is prepared once, under a name that only its 
     assert.deepStrictEqual(yield* prepared, before)
   }).pipe(Effect.provide(store)))
 
-it.scopedLive("a pooler that hands the connection on and clears it: the store goes on without names", () =>
+it.scopedLive("the store continues without names behind a pooler that resets connections", () =>
   Effect.gen(function*() {
     const { one, sql, store } = yield* asked
     yield* sql`DISCARD ALL`
@@ -64,7 +66,7 @@ it.scopedLive("a pooler that hands the connection on and clears it: the store go
     assert.deepStrictEqual(yield* prepared, [])
   }).pipe(Effect.provide(store)))
 
-it.scopedLive("a write on a connection that was cleared is done once", () =>
+it.scopedLive("a write on a connection that was reset is executed once", () =>
   Effect.gen(function*() {
     const store = yield* SessionStore
     const sql = yield* SqlClient
@@ -79,7 +81,7 @@ it.scopedLive("a write on a connection that was cleared is done once", () =>
     yield* isAlive(store, { ...one, record: { ...saved, version: 3 } }, start)
   }).pipe(Effect.provide(store)))
 
-it.scopedLive("a pooler whose connection has the name from somebody else: the store goes on without names", () =>
+it.scopedLive("the store continues without names if another client has used a name on the connection", () =>
   Effect.gen(function*() {
     const names = yield* Effect.provide(
       Effect.gen(function*() {
@@ -100,7 +102,7 @@ it.scopedLive("a pooler whose connection has the name from somebody else: the st
     )
   }))
 
-it.scopedLive("a column that becomes another while the application runs: the store goes on", () =>
+it.scopedLive("the store continues after the type of a column has changed", () =>
   Effect.gen(function*() {
     const { one, sql, store } = yield* asked
     yield* sql`ALTER TABLE effect_sessions ALTER COLUMN write_id TYPE varchar(99)`
@@ -108,7 +110,7 @@ it.scopedLive("a column that becomes another while the application runs: the sto
     yield* works(store)
   }).pipe(Effect.provide(store)))
 
-it.scopedLive("inside a transaction of the application nothing is named: its failure would be the application's", () =>
+it.scopedLive("statements inside a transaction of the application have no names, because a failure would abort that transaction", () =>
   Effect.gen(function*() {
     const store = yield* SessionStore
     const sql = yield* SqlClient

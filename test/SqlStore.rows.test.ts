@@ -1,14 +1,15 @@
 import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Cause, Effect, Either, Layer } from "effect"
+import { isAlive, isDead, namespace, start, stored } from "effect-session/Fixtures"
 import { SessionStore } from "effect-session/SessionStore"
 import { inspect } from "node:util"
 import { assert, describe } from "vitest"
-import { isAlive, isDead, namespace, start, stored } from "../src/internal/testing/records.js"
-import { reads } from "./support/databases.js"
-import { freshPrefix, mysqlClient, ofMariadb, postgresClient, sqliteClient, sqlStore } from "./support/stores.js"
+import { freshPrefix, sqliteClient, sqlStore } from "./support/localStores.js"
+import { mysqlClient, ofMariadb, postgresClient } from "./support/serverClients.js"
+import { reads } from "./support/storeCalls.js"
 
-describe("rows that are no records", () => {
+describe("corrupt rows", () => {
   const secret = "hunter2"
   const unsafe = "9007199254740993"
   const integers = [
@@ -75,7 +76,7 @@ describe("rows that are no records", () => {
 
   for (const { client, columns, name } of junk) {
     for (const [column, values] of Object.entries(columns)) {
-      it.live(`${name}: junk for ${column} is an error that does not tell it, and harms no other row`, () => {
+      it.live(`${name}: junk for ${column} is an error without the value, and does not affect other rows`, () => {
         const prefix = freshPrefix()
         const isHandled = (value: string) =>
           Effect.gen(function*() {
@@ -119,7 +120,7 @@ describe("rows that are no records", () => {
     }
 
     for (const [read, run] of reads.filter(([read]) => read === "load" || read === "find")) {
-      it.live(`${name}: ${read} of such a row says so, instead of leaving it out`, () => {
+      it.live(`${name}: ${read} of such a row fails with reason corrupt`, () => {
         const prefix = freshPrefix()
         return Effect.gen(function*() {
           const store = yield* SessionStore
@@ -133,7 +134,7 @@ describe("rows that are no records", () => {
     }
 
     for (const nameless of columns.id ?? []) {
-      it.live(`${name}: rows whose ids are ${nameless} have no place in pages, which go on without them`, () => {
+      it.live(`${name}: rows whose ids are ${nameless} are omitted from pages, and later pages are complete`, () => {
         const prefix = freshPrefix()
         return Effect.gen(function*() {
           const store = yield* SessionStore

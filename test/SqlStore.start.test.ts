@@ -1,5 +1,5 @@
 /**
- * A SQL store refuses a database that cannot keep sessions when the layer is built, with the sentence that helps.
+ * The layer of a SQL store fails with a helpful message if the database cannot store sessions.
  */
 import * as MysqlClient from "@effect/sql-mysql2/MysqlClient"
 import * as PgClient from "@effect/sql-pg/PgClient"
@@ -7,14 +7,16 @@ import * as SqliteClient from "@effect/sql-sqlite-node/SqliteClient"
 import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Effect, Layer, Redacted, type Scope } from "effect"
+import { isAlive, start, stored } from "effect-session/Fixtures"
 import { SessionConfigError } from "effect-session/SessionConfigError"
 import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
 import * as Path from "node:path"
 import { assert, describe } from "vitest"
-import { isAlive, start, stored } from "../src/internal/testing/records.js"
-import { mysqlDatabase, postgresDatabase, works } from "./support/databases.js"
-import { freshPrefix, mariadbUrl, ofMariadb, postgresUrl, sqliteClient } from "./support/stores.js"
+import { mysqlDatabase, postgresDatabase } from "./support/databases.js"
+import { freshPrefix, sqliteClient } from "./support/localStores.js"
+import { mariadbUrl, ofMariadb, postgresUrl } from "./support/serverClients.js"
+import { works } from "./support/storeCalls.js"
 import { temporaryDirectory } from "./support/temporaryDirectories.js"
 
 /** Why no store is made. */
@@ -164,12 +166,12 @@ for (
           const rest = missing === "all" ? [] : all.filter((privilege) => privilege !== missing)
           const said = yield* Effect.provide(problem(), yield* granted(rest.join(", ")))
           assert.include(said, "The tables effect_sessions and effect_session_epochs may not be used by this user")
-          assert.include(said, "Grant it SELECT, INSERT, UPDATE and DELETE on both.")
+          assert.include(said, "Grant the user SELECT, INSERT, UPDATE and DELETE on both.")
           assert.notInclude(said, "secret")
         }).pipe(Effect.scoped, Effect.provide<SqlClient, unknown, never>(database())))
     }
 
-    it.scopedLive("a user with just these four works", () =>
+    it.scopedLive("a user with exactly these four privileges works", () =>
       Effect.gen(function*() {
         yield* SqlMigrations.run()
         const { granted } = yield* access
@@ -222,11 +224,11 @@ const keepsAnyText = Effect.gen(function*() {
   assert.lengthOf(yield* store.list(anyText, anyText, start), 1)
 })
 
-describe("an encoding that cannot hold every character fails the layer", () => {
+describe("an encoding that cannot store every character fails the layer", () => {
   const database = (encoding: string) => postgresDatabase({}, `ENCODING '${encoding}' LC_COLLATE 'C' LC_CTYPE 'C'`)
 
   for (const encoding of ["LATIN1", "WIN1252", "EUC_JP"]) {
-    it.scopedLive(`postgres: ${encoding}, whether the tables are there or not`, () =>
+    it.scopedLive(`postgres: ${encoding}, with and without tables`, () =>
       Effect.gen(function*() {
         const before = yield* problem()
         assert.match(before, new RegExp(`^The database d[0-9a-f]+ has the encoding ${encoding} \\(client: UTF8\\)`))
@@ -238,7 +240,7 @@ describe("an encoding that cannot hold every character fails the layer", () => {
 
   // SQL_ASCII keeps bytes as they are.
   for (const encoding of ["UTF8", "SQL_ASCII"]) {
-    it.scopedLive(`postgres: ${encoding} keeps all`, () =>
+    it.scopedLive(`postgres: ${encoding} stores every character`, () =>
       Effect.zipRight(SqlMigrations.run(), keepsAnyText).pipe(Effect.provide(database(encoding))))
   }
 
@@ -255,17 +257,17 @@ describe("an encoding that cannot hold every character fails the layer", () => {
       it.scopedLive(`${name}: a connection with ${charset}`, () =>
         Effect.gen(function*() {
           const said = yield* Effect.provide(problem(), yield* connectedWith(charset))
-          assert.match(said, /^The connection has the encoding (?:latin1|sjis|utf8mb3), which cannot hold every/)
+          assert.match(said, /^The connection has the encoding (?:latin1|sjis|utf8mb3), which cannot store every/)
           assert.include(said, "Set it to utf8mb4.")
         }).pipe(Effect.provide(mysqlDatabase())))
     }
 
-    it.scopedLive(`${name}: a connection with UTF8MB4_BIN keeps all`, () =>
+    it.scopedLive(`${name}: a connection with UTF8MB4_BIN stores every character`, () =>
       Effect.gen(function*() {
         yield* Effect.provide(keepsAnyText, yield* connectedWith("UTF8MB4_BIN"))
       }).pipe(Effect.provide(mysqlDatabase())))
 
-    it.scopedLive(`${name}: a column that was made by other means`, () =>
+    it.scopedLive(`${name}: a column with an encoding of its own`, () =>
       Effect.gen(function*() {
         yield* SqlMigrations.run()
         yield* keepsAnyText
@@ -276,7 +278,7 @@ describe("an encoding that cannot hold every character fails the layer", () => {
   }
 
   for (const encoding of ["UTF-8", "UTF-16le", "UTF-16be"]) {
-    it.scopedLive(`sqlite: ${encoding} keeps all`, () =>
+    it.scopedLive(`sqlite: ${encoding} stores every character`, () =>
       Effect.gen(function*() {
         const sql = yield* SqlClient
         yield* sql.unsafe(`PRAGMA encoding = '${encoding}'`)
@@ -287,7 +289,7 @@ describe("an encoding that cannot hold every character fails the layer", () => {
   }
 })
 
-it.scopedLive("a database that is down fails nothing when the store is made", () =>
+it.scopedLive("the layer succeeds if the database is down", () =>
   Effect.gen(function*() {
     // It is closed, so it does not answer.
     const sql = yield* Effect.provide(SqlClient, sqliteClient)

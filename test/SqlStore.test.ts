@@ -3,17 +3,19 @@ import * as SqlClient from "@effect/sql/SqlClient"
 import * as Statement from "@effect/sql/Statement"
 import { it } from "@effect/vitest"
 import { Deferred, Effect, Layer, String } from "effect"
+import { freshKey, isAlive, isKeyDead, loaded, namespace, start, stored } from "effect-session/Fixtures"
 import { SessionConfigError } from "effect-session/SessionConfigError"
 import { SessionStore } from "effect-session/SessionStore"
 import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
 import { assert, describe } from "vitest"
-import { range, together } from "../src/internal/testing/law.js"
-import { freshKey, isAlive, isKeyDead, loaded, namespace, start, stored } from "../src/internal/testing/records.js"
-import { mysqlDatabase, postgresDatabase, untilWaiting, works } from "./support/databases.js"
-import { freshPrefix, mysqlClient, ofMariadb, postgresClient, sqliteClient, sqlStore } from "./support/stores.js"
+import { range, together } from "./support/concurrency.js"
+import { mysqlDatabase, postgresDatabase, untilWaiting } from "./support/databases.js"
+import { freshPrefix, sqliteClient, sqlStore } from "./support/localStores.js"
+import { mysqlClient, ofMariadb, postgresClient } from "./support/serverClients.js"
+import { works } from "./support/storeCalls.js"
 
-describe("a session that is spared", () => {
+describe("a session that a revocation of its subject spares", () => {
   for (
     const [name, client] of [
       ["postgres", postgresClient],
@@ -21,7 +23,7 @@ describe("a session that is spared", () => {
     ] as const
   ) {
     for (const operation of ["save", "touch", "rotate"] as const) {
-      it.live(`${name}: its ${operation}, waiting for the revocation that spares it, is done`, () => {
+      it.live(`${name}: its ${operation} succeeds after it waited for the revocation`, () => {
         const prefix = freshPrefix()
         return Effect.gen(function*() {
           const store = yield* SessionStore
@@ -85,7 +87,7 @@ describe("prefixes", () => {
     "a".repeat(32)
   ]
 
-  it.live("hostile ones are refused before a statement is sent", () =>
+  it.live("invalid prefixes are rejected before a statement is sent", () =>
     Effect.forEach(hostile, (prefix) =>
       Effect.gen(function*() {
         const uses = [
@@ -104,7 +106,7 @@ describe("prefixes", () => {
     ] as const
   ) {
     for (const prefix of [undefined, "", "_", "a", "app_", "x1_".padEnd(31, "y")]) {
-      it.live(`${name}: "${prefix ?? "the default"}" works, beside another`, () =>
+      it.live(`${name}: "${prefix ?? "the default"}" works next to another prefix`, () =>
         Effect.gen(function*() {
           const options = prefix === undefined ? {} : { prefix }
           yield* SqlMigrations.run(options)
@@ -120,7 +122,7 @@ describe("prefixes", () => {
 
 describe("clients", () => {
   for (const dialect of ["mssql", "clickhouse"] as const) {
-    it.live(`one of ${dialect} is refused before a statement is sent`, () =>
+    it.live(`a client of ${dialect} is rejected before a statement is sent`, () =>
       Effect.gen(function*() {
         const uses = [
           Effect.asVoid(SqlStore.make()),
@@ -150,7 +152,7 @@ describe("clients", () => {
       ["everything in capitals", { transformQueryNames: shout, transformResultNames: shout, transformJson: true }]
     ] as const
   ) {
-    it.live(`one that renames does not reach our columns: ${what}`, () =>
+    it.live(`a client that transforms names does not rename the columns of the store: ${what}`, () =>
       Effect.gen(function*() {
         yield* SqlMigrations.run()
         yield* SqlMigrations.run()
@@ -159,7 +161,7 @@ describe("clients", () => {
   }
 
   for (const name of ofMariadb("mariadb")) {
-    it.live(`${name}: one that renames does not reach our columns`, () =>
+    it.live(`${name}: a client that transforms names does not rename the columns of the store`, () =>
       Effect.gen(function*() {
         yield* SqlMigrations.run()
         assert.deepStrictEqual(yield* SqlMigrations.run(), [])
@@ -173,7 +175,7 @@ describe("clients", () => {
       ...ofMariadb(["mariadb", () => mysqlClient({ maxConnections: 1 })] as const)
     ] as const
   ) {
-    it.live(`${name}: a pool of one connection serves any number of calls at once`, () =>
+    it.live(`${name}: a pool of one connection serves any number of concurrent calls`, () =>
       Effect.gen(function*() {
         const store = yield* SessionStore
         const all = yield* together(range(50).map(() => stored(store)))

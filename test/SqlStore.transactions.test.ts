@@ -4,13 +4,15 @@
 import * as SqlClient from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Effect, Exit, Layer } from "effect"
+import { isAlive, start, stored } from "effect-session/Fixtures"
 import { SessionStore, SessionStoreError } from "effect-session/SessionStore"
 import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
 import { assert, describe } from "vitest"
-import { isAlive, start, stored } from "../src/internal/testing/records.js"
-import { dump, furnish, reads, works, writes } from "./support/databases.js"
-import { freshPrefix, mysqlClient, ofMariadb, postgresClient, sqliteClient, sqlStore } from "./support/stores.js"
+import { dump } from "./support/databases.js"
+import { freshPrefix, sqliteClient, sqlStore } from "./support/localStores.js"
+import { mysqlClient, ofMariadb, postgresClient } from "./support/serverClients.js"
+import { furnish, reads, works, writes } from "./support/storeCalls.js"
 
 // A pool of one connection: whoever asks for a second one while the first is held waits for ever.
 const clients: ReadonlyArray<readonly [name: string, client: () => Layer.Layer<SqlClient.SqlClient, unknown>]> = [
@@ -22,7 +24,7 @@ const clients: ReadonlyArray<readonly [name: string, client: () => Layer.Layer<S
 describe("inside the application's transaction", () => {
   for (const [name, client] of clients) {
     for (const [write, run] of writes) {
-      it.live(`${name}: ${write} is refused, and changes nothing`, () => {
+      it.live(`${name}: ${write} fails and changes nothing`, () => {
         const prefix = freshPrefix()
         return Effect.gen(function*() {
           const store = yield* SessionStore
@@ -40,7 +42,7 @@ describe("inside the application's transaction", () => {
       })
     }
 
-    it.live(`${name}: reads join it, and see what it has not yet committed`, () => {
+    it.live(`${name}: reads join it and see its uncommitted changes`, () => {
       const prefix = freshPrefix()
       return Effect.gen(function*() {
         const store = yield* SessionStore
@@ -59,7 +61,7 @@ describe("inside the application's transaction", () => {
   }
 })
 
-describe("with a pool of its own", () => {
+describe("with `ownPool`", () => {
   const clients: ReadonlyArray<
     readonly [
       name: string,
@@ -79,7 +81,7 @@ describe("with a pool of its own", () => {
       )
 
     for (const [write, run] of writes) {
-      it.live(`${name}: ${write} inside the application's transaction outlives its rollback`, () => {
+      it.live(`${name}: ${write} inside the application's transaction survives its rollback`, () => {
         const prefix = freshPrefix()
         return Effect.gen(function*() {
           const store = yield* SessionStore
@@ -96,7 +98,7 @@ describe("with a pool of its own", () => {
     }
 
     for (const [read, run] of reads) {
-      it.live(`${name}: ${read} inside the application's transaction does not see what that has not committed`, () => {
+      it.live(`${name}: ${read} inside the application's transaction does not see its uncommitted changes`, () => {
         const prefix = freshPrefix()
         return Effect.gen(function*() {
           const store = yield* SessionStore
@@ -113,7 +115,7 @@ describe("with a pool of its own", () => {
       })
     }
 
-    it.live(`${name}: it works as without`, () =>
+    it.live(`${name}: the store works as without a transaction`, () =>
       Effect.flatMap(SessionStore, works).pipe(Effect.provide(ownPool(freshPrefix()))))
   }
 })

@@ -7,20 +7,20 @@ import * as fc from "fast-check"
 import { createHash } from "node:crypto"
 
 describe("parse", () => {
-  it("reads every SHA-256 in base64url, as it is", () =>
+  it("accepts every SHA-256 hash in base64url and returns it unchanged", () =>
     fc.assert(fc.property(fc.uint8Array(), (bytes) => {
       const hash = createHash("sha256").update(bytes).digest("base64url")
       assert.strictEqual(Option.getOrThrow(StoreKey.parse(hash)), hash)
     })))
 
-  it("F10: reads keys that differ in case or in their last character as different keys", () => {
+  it("keys that differ in case or in one character are different", () => {
     const key = "a".repeat(43)
     const others = [key.toUpperCase(), `${key.slice(1)}b`, `A${key.slice(1)}`]
     const read = [key, ...others].map((value) => Option.getOrThrow(StoreKey.parse(value)))
     assert.strictEqual(new Set<string>(read).size, 4)
   })
 
-  it("F7: reads nothing that is not 43 characters of base64url", () => {
+  it("rejects text that is not 43 characters of base64url", () => {
     const key = "a".repeat(43)
     const malformed = ["", key.slice(1), `${key}a`, `${key}\n`, `${key}=`, `${key.slice(1)}=`, `../${key.slice(3)}`]
     for (
@@ -30,7 +30,7 @@ describe("parse", () => {
     }
   })
 
-  it("L6: a store key can not be presented as a token", () =>
+  it("a store key cannot be used as a token", () =>
     fc.assert(fc.property(fc.uint8Array(), (bytes) => {
       const hash = createHash("sha256").update(bytes).digest("base64url")
       const key = Option.getOrThrow(StoreKey.parse(hash))

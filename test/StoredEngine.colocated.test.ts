@@ -2,16 +2,16 @@ import { it } from "@effect/vitest"
 import { Effect } from "effect"
 import { MemoryStore } from "effect-session"
 import type { Store } from "effect-session/SessionStore"
+import { FaultyStore } from "effect-session/testing"
 import { assert, describe } from "vitest"
-import { range } from "../src/internal/testing/law.js"
+import { range } from "./support/concurrency.js"
 import { engineOf, next, opened, record, written } from "./support/engines.js"
-import { recorded } from "./support/recordedStore.js"
 
-describe("a store whose keys live apart", () => {
-  /** A rotation over a store of which this is said. */
+describe("a rotation over a store that declares colocated", () => {
+  /** Rotates a session over a store with this capability and returns both keys. */
   const rotated = (colocated: Store["capabilities"]["colocated"]) =>
     Effect.gen(function*() {
-      const { calls, store } = recorded(MemoryStore.make())
+      const { calls, store } = FaultyStore.recorded(MemoryStore.make())
       const engine = yield* engineOf({
         ...store,
         capabilities: { ...store.capabilities, ...(colocated === undefined ? {} : { colocated }) }
@@ -29,7 +29,7 @@ describe("a store whose keys live apart", () => {
       return { key, newKey }
     })
 
-  it.effect("a rotation stays where the session is: tokens are drawn until the keys are in one place", () =>
+  it.effect("draws tokens until the new key is colocated with the old one", () =>
     Effect.forEach(range(20), () =>
       Effect.gen(function*() {
         const asked: Array<readonly [string, string]> = []
@@ -40,11 +40,11 @@ describe("a store whose keys live apart", () => {
         assert.strictEqual(newKey.charAt(0), key.charAt(0))
         assert.notStrictEqual(newKey, key)
         assert.deepStrictEqual(asked.at(-1), [key, newKey])
-        // Each draw is another token.
+        // Each draw is a new token.
         assert.strictEqual(new Set(asked.map(([, drawn]) => drawn)).size, asked.length)
       })))
 
-  it.effect("where no key fits, one that does not is taken after a thousand draws", () =>
+  it.effect("uses a key that is not colocated after at most 1,000 draws", () =>
     Effect.gen(function*() {
       let asked = 0
       yield* rotated(() => {
@@ -55,7 +55,7 @@ describe("a store whose keys live apart", () => {
       assert.isAtMost(asked, 1000)
     }))
 
-  it.effect("where any key fits, the first one is taken", () =>
+  it.effect("uses the first key if every key is colocated", () =>
     Effect.gen(function*() {
       let asked = 0
       yield* rotated(() => {

@@ -1,9 +1,10 @@
 /**
- * A store with a defect, which throws or dies, is a store that is down: 503 at every front end, and the cookie stays.
+ * A store call that throws or dies counts as an unavailable store: 503 with every kind of server, and the cookie is kept.
  */
 import { it } from "@effect/vitest"
 import { Cause, Context, Effect, Exit, Layer, Logger, Redacted } from "effect"
 import { MemoryStore, StoredEngine } from "effect-session"
+import { aRecord, freshId, namespace, start } from "effect-session/Fixtures"
 import { SessionDirectory } from "effect-session/SessionDirectory"
 import { SessionEngine } from "effect-session/SessionEngine"
 import type { BoundEngine } from "effect-session/SessionEngine"
@@ -12,13 +13,12 @@ import { SessionRevocation } from "effect-session/SessionRevocation"
 import { SessionStore, SessionStoreError } from "effect-session/SessionStore"
 import type { Store } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
-import { aRecord, freshId, namespace, start } from "../src/internal/testing/records.js"
 import { header, live, open, pages, servers, Visitor } from "./support/frontEnds.js"
 import { pairOf, setCookiesOf } from "./support/httpServer.js"
 
 const defect = new TypeError("a driver that throws")
 
-/** A store of somebody else, each of whose functions does the same. */
+/** A store in which every operation is this call. */
 const always = (call: () => Effect.Effect<never, SessionStoreError>, remote: boolean): Store => ({
   capabilities: { durableDestroy: false, remote },
   create: call,
@@ -46,7 +46,7 @@ const provided = (store: Store) =>
 
 const token = Redacted.make(`r1.${"A".repeat(43)}`)
 
-/** Every call of a store that an engine, or what goes with it, makes. */
+/** All operations of an engine and of the services beside it that call the store. */
 const calls = (store: Store) =>
   Effect.gen(function*() {
     const context = yield* provided(store)
@@ -74,14 +74,14 @@ const calls = (store: Store) =>
   })
 
 for (
-  const [how, call] of [
+  const [failure, call] of [
     ["throws", throwing],
     ["dies", () => Effect.die(defect)],
-    ["throws later", () => Effect.sync(throwing)]
+    ["throws in its effect", () => Effect.sync(throwing)]
   ] as const
 ) {
   for (const remote of [true, false]) {
-    it.scopedLive(`a ${remote ? "remote" : "local"} store that ${how}: every call fails, with the defect as its cause`, () =>
+    it.scopedLive(`a ${remote ? "remote" : "local"} store that ${failure}: every call fails with the defect as its cause`, () =>
       Effect.gen(function*() {
         for (const [name, effect] of yield* calls(always(call, remote))) {
           const error = yield* Effect.flip(effect)
@@ -101,7 +101,7 @@ it.scopedLive("a call that is interrupted stays interrupted", () =>
     }
   }))
 
-it.scopedLive("a remote write that dies after it was done is settled by a second try", () =>
+it.scopedLive("a remote write that dies after it was applied succeeds by a retry and is applied once", () =>
   Effect.gen(function*() {
     const memory = MemoryStore.make()
     let first = true
@@ -121,7 +121,7 @@ it.scopedLive("a remote write that dies after it was done is settled by a second
     assert.lengthOf(yield* memory.scan(namespace, { limit: 10, now: start }), 1)
   }))
 
-it.scopedLive("an engine of somebody else that throws: the session is unavailable, with the defect as its cause", () =>
+it.scopedLive("a custom engine that throws: the session is unavailable, with the defect as its cause", () =>
   Effect.gen(function*() {
     const engine: BoundEngine = {
       remote: true,
@@ -143,10 +143,10 @@ it.scopedLive("an engine of somebody else that throws: the session is unavailabl
     }
   }))
 
-describe("a defect at load, in each front end", () => {
+describe("a defect at load, with each kind of server", () => {
   for (const { name, prefix, serve } of servers) {
     live(
-      `${name}: 503 with Retry-After, the cookie stays, and the session is there when the store is mended`,
+      `${name}: 503 with Retry-After, the cookie is kept, and the session is available once the store works again`,
       Effect.gen(function*() {
         const logged: Array<string> = []
         const log = Logger.map(Logger.logfmtLogger, (line) => void logged.push(line))
@@ -159,7 +159,7 @@ describe("a defect at load, in each front end", () => {
           assert.include(answer.body, "SessionUnavailable")
           assert.notInclude(answer.body, "a driver that throws")
           const errors = logged.splice(0).filter((line) => line.includes("level=ERROR"))
-          // A web handler has a runtime of its own, with other loggers.
+          // A web handler has its own runtime with other loggers.
           if (name !== "HttpApp.toWebHandlerLayer") {
             assert.lengthOf(errors, 1)
             assert.include(errors[0], "The session store is not available at the moment.")

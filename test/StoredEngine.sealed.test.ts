@@ -1,35 +1,37 @@
 /**
- * `seal: "token"` against somebody who writes to the database.
+ * `seal: "token"` against an attacker who can write to the database.
  */
 import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Effect, Option, Redacted } from "effect"
 import { SessionToken } from "effect-session"
+import { day, hour, start } from "effect-session/Fixtures"
 import type { BoundEngine, CookieValue } from "effect-session/SessionEngine"
 import { SessionStore } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
 import { xchacha20Poly1305 } from "../src/internal/crypto/cipher.js"
 import { encodeBase64Url, hkdfSha256, lengthPrefixed, randomBytes } from "../src/internal/crypto/primitives.js"
-import { day, hour, start } from "../src/internal/testing/records.js"
+import * as Tokens from "../src/internal/crypto/sessionToken.js"
 import { engineOf, namespace, next, record, written } from "./support/engines.js"
-import { freshPrefix, postgresClient, sqliteClient, sqlStore } from "./support/stores.js"
+import { freshPrefix, sqliteClient, sqlStore } from "./support/localStores.js"
+import { postgresClient } from "./support/serverClients.js"
 
 const clients = [["sqlite", () => sqliteClient], ["postgres", () => postgresClient()]] as const
 
 const sessionOf = (engine: BoundEngine) =>
   written(engine, { _tag: "Create", record: record({ subject: "ann", authenticatedAt: start, data: `{"cart":1}` }) })
 
-/** Data as 0.5.0 sealed it: bound to the version alone. */
+/** Seals data as 0.5.0 did: bound to the version only. */
 const sealedBefore = (value: CookieValue, version: number, data: string) => {
   const token = Option.getOrThrow(SessionToken.parse(Redacted.value(value)))
   const info = lengthPrefixed("effect-session", "t1", "rest", namespace)
-  const key = hkdfSha256(SessionToken.unsafeBytes(token), new Uint8Array(0), info)
+  const key = hkdfSha256(Tokens.unsafeBytes(token), new Uint8Array(0), info)
   const nonce = randomBytes(24)
   const sealed = xchacha20Poly1305(key).seal(nonce, lengthPrefixed("t1.", String(version)), Buffer.from(data))
   return `t1.${encodeBase64Url(Buffer.concat([nonce, sealed]))}`
 }
 
-/** An `UPDATE` of each column that is bound. */
+/** An `UPDATE` for each authenticated column. */
 const edits = [
   ["subject", "'admin'"],
   ["subject", "NULL"],
@@ -50,7 +52,7 @@ const edits = [
 
 for (const [name, client] of clients) {
   describe(`seal: "token" on ${name}`, () => {
-    /** A sealed session, and a way to edit its row. */
+    /** Runs a test with a sealed session and a function that edits its row. */
     const withRow = <A, E>(
       body: (world: {
         readonly engine: BoundEngine
@@ -68,7 +70,7 @@ for (const [name, client] of clients) {
     }
 
     for (const [column, value] of edits) {
-      it.live(`a row whose ${column} was set to ${value} is corrupt, and opens as nobody's`, () =>
+      it.live(`a row whose ${column} was set to ${value} is corrupt and is not opened`, () =>
         withRow(({ engine, session, update }) =>
           Effect.gen(function*() {
             yield* update(`${column} = ${value}`)
@@ -78,7 +80,7 @@ for (const [name, client] of clients) {
         ))
     }
 
-    it.live("a row opens after a save, a touch and a rotation, and is bound anew each time", () =>
+    it.live("a row opens after a save, a touch and a rotation, each of which seals it again", () =>
       withRow(({ engine, session: { record: first, value }, update }) =>
         Effect.gen(function*() {
           const saved = next(first)
@@ -94,7 +96,7 @@ for (const [name, client] of clients) {
         })
       ))
 
-    it.live("an end that was edited beyond the deadline does not keep a row alive", () =>
+    it.live("an expiry edited beyond the deadline does not keep the session alive", () =>
       withRow(({ engine, session: { value }, update }) =>
         Effect.gen(function*() {
           yield* update(`expires_at = ${start + 365 * day}`)
@@ -103,14 +105,14 @@ for (const [name, client] of clients) {
         })
       ))
 
-    it.live("a row that 0.5.0 sealed is absent, whoever it says it is of", () =>
+    it.live("a row sealed by 0.5.0 is absent, whatever its subject", () =>
       withRow(({ engine, session: { value }, update }) =>
         Effect.gen(function*() {
           yield* update(`data = '${sealedBefore(value, 1, "{}")}'`)
           assert.isTrue(Option.isNone(yield* engine.open(value, start + hour / 2)))
           yield* update("subject = 'admin'")
           assert.isTrue(Option.isNone(yield* engine.open(value, start + hour / 2)))
-          // Of another version than it was sealed for: nobody's seal.
+          // Another version than it was sealed for: the seal does not match.
           yield* update("version = 2")
           assert.strictEqual((yield* Effect.flip(engine.open(value, start))).reason, "corrupt")
         })

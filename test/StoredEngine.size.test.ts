@@ -7,15 +7,16 @@ import { Effect, Layer, Option, Schema } from "effect"
 import { FileEngine, MemoryEngine, MemoryStore, Session, StoredEngine } from "effect-session"
 import * as CachedSqlEngine from "effect-session/CachedSqlEngine"
 import * as CacheEngine from "effect-session/CacheEngine"
+import { start } from "effect-session/Fixtures"
 import { SessionDirectory } from "effect-session/SessionDirectory"
 import * as SqlEngine from "effect-session/SqlEngine"
 import * as SqlMigrations from "effect-session/SqlMigrations"
+import { FaultyStore } from "effect-session/testing"
 import { assert, describe } from "vitest"
-import { start } from "../src/internal/testing/records.js"
 import { engineOf, opened, record, written } from "./support/engines.js"
-import { recorded } from "./support/recordedStore.js"
+import { sqliteClient } from "./support/localStores.js"
 import { visit } from "./support/requestWithoutHttp.js"
-import { ofRedis, redisClient, sqliteClient } from "./support/stores.js"
+import { ofRedis, redisClient } from "./support/serverClients.js"
 import { temporaryDirectory } from "./support/temporaryDirectories.js"
 
 const kib64 = 65_536
@@ -23,9 +24,9 @@ const kib64 = 65_536
 describe("an engine over a store", () => {
   const data = (bytes: number) => "x".repeat(bytes)
 
-  it.effect("keeps 65,536 bytes and not one more, whatever the write, and asks the store for nothing then", () =>
+  it.effect("accepts 65,536 bytes and rejects one more in every write, without a store call", () =>
     Effect.gen(function*() {
-      const { calls, store } = recorded(MemoryStore.make())
+      const { calls, store } = FaultyStore.recorded(MemoryStore.make())
       const engine = yield* engineOf(store)
       const { record: first, value } = yield* written(engine, { _tag: "Create", record: record({ data: data(kib64) }) })
       const before = calls.length
@@ -55,11 +56,11 @@ describe("an engine over a store", () => {
       assert.strictEqual(error.reason, "size")
     }))
 
-  it.effect("counts sealed data as it is kept", () =>
+  it.effect("counts sealed data by its stored size", () =>
     Effect.gen(function*() {
       const store = MemoryStore.make()
       const engine = yield* engineOf(store, { seal: "token" })
-      // 3 characters of mark, and base64url of layout, nonce, data and tag.
+      // A prefix of 3 characters, and base64url of layout, nonce, data and tag.
       const most = Math.floor((kib64 - 3) * 3 / 4) - 1 - 24 - 16
       yield* written(engine, { _tag: "Create", record: record({ data: data(most) }) })
       const error = yield* Effect.flip(
@@ -68,7 +69,7 @@ describe("an engine over a store", () => {
       assert.strictEqual(error.reason, "size")
     }))
 
-  it.effect("opens what is larger already, and writes it as long as it does not grow", () =>
+  it.effect("opens a record that is already larger, and writes it as long as it does not grow", () =>
     Effect.gen(function*() {
       const store = MemoryStore.make()
       const generous = yield* engineOf(store, { maxSessionBytes: 2 * kib64 })
@@ -96,7 +97,7 @@ describe("an engine over a store", () => {
       assert.strictEqual((yield* sizeAfter(kib64, "Rotate"))._tag, "Right")
     }))
 
-  it.effect("is not made with a limit that is no number of bytes", () =>
+  it.effect("rejects a limit that is not a whole number of bytes", () =>
     Effect.forEach([0, -1, 1.5, Number.NaN, Infinity], (maxSessionBytes) =>
       Effect.map(
         Effect.flip(engineOf(MemoryStore.make(), { maxSessionBytes })),
@@ -122,10 +123,10 @@ const isTooLarge = (error: unknown) => {
   })
 }
 
-describe("a visitor whose session grows too large", () => {
+describe("a request whose session grows too large", () => {
   const memory = Layer.provideMerge(Shop.layer, MemoryEngine.layer)
 
-  it.effect("is answered with SessionTooLarge, which names the large fields, and nothing is written", () =>
+  it.effect("fails with SessionTooLarge, which names the large fields, and nothing is written", () =>
     Effect.gen(function*() {
       const { cookie, error, setCookie } = yield* visit(Shop, Effect.zipRight(Shop.set("basket", "full"), largeNote))
       isTooLarge(error)
@@ -136,7 +137,7 @@ describe("a visitor whose session grows too large", () => {
     }).pipe(Effect.provide(memory)))
 
   for (const [what, first] of [["a save", Effect.void], ["a login", Shop.authenticate("ann")]] as const) {
-    it.effect(`keeps the session as it was after ${what} that does not fit`, () =>
+    it.effect(`keeps the previous session after ${what} that is too large`, () =>
       Effect.gen(function*() {
         const { cookie } = yield* visit(Shop, Shop.set("basket", "full"))
         const { error, setCookie } = yield* visit(Shop, Effect.zipRight(first, largeNote), cookie)
@@ -146,7 +147,7 @@ describe("a visitor whose session grows too large", () => {
       }).pipe(Effect.provide(memory)))
   }
 
-  it.effect("keeps the session that was to be replaced, too", () =>
+  it.effect("keeps the session that it would have replaced", () =>
     Effect.gen(function*() {
       const { cookie } = yield* visit(Shop, Shop.set("basket", "full"))
       const replaced = yield* visit(Shop, Effect.all([Shop.destroy, largeNote, Shop.set("basket", "next")]), cookie)
@@ -156,7 +157,7 @@ describe("a visitor whose session grows too large", () => {
     }).pipe(Effect.provide(memory)))
 })
 
-describe("each engine over a store has the limit as an option", () => {
+describe("each engine over a store has the option maxSessionBytes", () => {
   const maxSessionBytes = 100
   const prefix = "size_"
   const sqlite = Layer.provideMerge(SqlMigrations.layerWith({ prefix }), sqliteClient)

@@ -2,23 +2,26 @@ import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Effect, FastCheck, Fiber, Layer, Option, Redacted, TestClock } from "effect"
 import { MemoryStore, SessionToken, StoredEngine } from "effect-session"
+import { start } from "effect-session/Fixtures"
 import { SessionDirectory } from "effect-session/SessionDirectory"
 import { SessionEngine } from "effect-session/SessionEngine"
 import type { CookieValue } from "effect-session/SessionEngine"
 import { SessionRevocation } from "effect-session/SessionRevocation"
 import { SessionStore } from "effect-session/SessionStore"
 import type { Store } from "effect-session/SessionStore"
+import { FaultyStore } from "effect-session/testing"
 import { createHash } from "node:crypto"
 import { assert, describe } from "vitest"
+import * as Tokens from "../src/internal/crypto/sessionToken.js"
 import { storeKeys } from "../src/internal/store/keys.js"
 import { forAll } from "../src/internal/testing/law.js"
-import { start } from "../src/internal/testing/records.js"
 import { engineOf, namespace, next, opened, record, seen, withSession, written } from "./support/engines.js"
-import { faulty, recorded } from "./support/recordedStore.js"
-import { freshPrefix, postgresClient, sqliteClient, sqlStore, stores } from "./support/stores.js"
+import { freshPrefix, sqliteClient, sqlStore } from "./support/localStores.js"
+import { postgresClient } from "./support/serverClients.js"
+import { stores } from "./support/stores.js"
 
-describe("a value that a visitor sends", () => {
-  const valid = Redacted.value(SessionToken.fromBytes(new Uint8Array(SessionToken.byteLength)))
+describe("a cookie value", () => {
+  const valid = Redacted.value(Tokens.fromBytes(new Uint8Array(Tokens.byteLength)))
   const malformed = [
     "",
     valid.slice(0, -1),
@@ -32,14 +35,14 @@ describe("a value that a visitor sends", () => {
     valid.replace("A", "%41"),
     valid.replace("A", "+"),
     valid.replace("A", "\u0000"),
-    // The same bytes in another spelling: spare bits that are not zero.
+    // Another encoding of the same bytes: spare bits that are not zero.
     `${valid.slice(0, -1)}B`,
     "r1.".repeat(100_000)
   ]
 
   const untouched = (text: string) =>
     Effect.gen(function*() {
-      const { calls, store } = recorded(MemoryStore.make())
+      const { calls, store } = FaultyStore.recorded(MemoryStore.make())
       const engine = yield* engineOf(store)
       const value = Redacted.make(text)
       assert.isTrue(Option.isNone(yield* engine.open(value, start)))
@@ -51,9 +54,9 @@ describe("a value that a visitor sends", () => {
       assert.deepStrictEqual(calls, [])
     })
 
-  it.effect("malformed, it is nobody's, and the store is not asked", () => Effect.forEach(malformed, untouched))
+  it.effect("that is malformed opens nothing, without a store call", () => Effect.forEach(malformed, untouched))
 
-  // Any text, and tokens with one place changed.
+  // Any text, and tokens with one character replaced.
   const text = FastCheck.oneof(
     FastCheck.string(),
     FastCheck.tuple(FastCheck.nat(45), FastCheck.string({ maxLength: 2 })).map(([at, part]) =>
@@ -61,11 +64,11 @@ describe("a value that a visitor sends", () => {
     )
   ).filter((text) => Option.isNone(SessionToken.parse(text)))
 
-  it.effect("whatever it is, only a token leads to the store", () => forAll(text, untouched, 200))
+  it.effect("that is not a token causes no store call", () => forAll(text, untouched, 200))
 
-  it.effect("well-formed but unknown, it is nobody's, and never adopted", () =>
+  it.effect("that is well-formed but unknown opens nothing and is never adopted", () =>
     Effect.gen(function*() {
-      const { calls, store } = recorded(MemoryStore.make())
+      const { calls, store } = FaultyStore.recorded(MemoryStore.make())
       const engine = yield* engineOf(store)
       assert.isTrue(Option.isNone(yield* engine.open(Redacted.make(valid), start)))
       const { value } = yield* written(engine, { _tag: "Create", record: record() })
@@ -73,9 +76,11 @@ describe("a value that a visitor sends", () => {
       assert.deepStrictEqual(calls.map(({ operation }) => operation), ["load", "create"])
     }))
 
-  it.effect("while the store is down, it is an error, and after a second of silence too", () =>
+  it.effect("fails to open while the store is down, or after 1 second without a response", () =>
     Effect.gen(function*() {
-      const { engine, value } = yield* withSession(faulty({ load: ["refused", "silent"] }))
+      const { engine, value } = yield* withSession(
+        FaultyStore.injecting(FaultyStore.schedule({ load: ["failBefore", "hang"] }))
+      )
       assert.strictEqual((yield* Effect.flip(engine.open(value, start))).reason, "unavailable")
       const waiting = yield* Effect.fork(Effect.flip(engine.open(value, start)))
       yield* TestClock.adjust("999 millis")
@@ -84,9 +89,13 @@ describe("a value that a visitor sends", () => {
       assert.strictEqual((yield* Fiber.join(waiting)).reason, "timeout")
     }))
 
-  it.effect("the time limit is an option", () =>
+  it.effect("fails to open after the configured timeout", () =>
     Effect.gen(function*() {
-      const { store } = recorded(MemoryStore.make(), faulty({ load: ["silent"] }), true)
+      const { store } = FaultyStore.recorded(
+        MemoryStore.make(),
+        FaultyStore.injecting(FaultyStore.schedule({ load: ["hang"] })),
+        true
+      )
       const engine = yield* engineOf(store, { timeout: "20 seconds" })
       const waiting = yield* Effect.fork(Effect.flip(engine.open(Redacted.make(valid), start)))
       yield* TestClock.adjust("19999 millis")
@@ -96,15 +105,15 @@ describe("a value that a visitor sends", () => {
     }))
 })
 
-describe("a key or an id that is taken", () => {
-  /** Creates a record whose id is taken, until just before the given call. */
+describe("a key or an id that is in use", () => {
+  /** Creates a record whose id is in use until just before the given call. */
   const createTaken = (freeAt: number) =>
     Effect.gen(function*() {
       const memory = MemoryStore.make()
       const owner = yield* written(yield* engineOf(memory), { _tag: "Create", record: record() })
       const { id } = owner.record
       let creates = 0
-      const { calls, store } = recorded(memory, (operation, call) =>
+      const { calls, store } = FaultyStore.recorded(memory, (operation, call) =>
         operation === "create" && ++creates === freeAt ? Effect.zipRight(memory.revoke(namespace, id), call) : call)
       const engine = yield* engineOf(store)
       const mine = record({ id, data: `"mine"` })
@@ -115,7 +124,7 @@ describe("a key or an id that is taken", () => {
       return { owner, mine, engine, outcome, calls: calls.length, keys: keys.size }
     })
 
-  it.effect("is never adopted: another token is drawn", () =>
+  it.effect("is never adopted: create is retried with another token", () =>
     Effect.gen(function*() {
       const { calls, engine, keys, mine, outcome, owner } = yield* createTaken(3)
       assert.deepStrictEqual([calls, keys], [3, 3])
@@ -125,7 +134,7 @@ describe("a key or an id that is taken", () => {
       assert.isUndefined(yield* opened(engine, owner.value))
     }))
 
-  it.effect("three times in a row is an error, and its owner keeps it", () =>
+  it.effect("three times in a row is an error, and the existing session is unchanged", () =>
     Effect.gen(function*() {
       const { calls, engine, keys, outcome, owner } = yield* createTaken(4)
       assert.deepStrictEqual([calls, keys], [3, 3])
@@ -134,9 +143,9 @@ describe("a key or an id that is taken", () => {
     }))
 })
 
-describe("what a copy of the store tells", () => {
-  /** Every way in which the bytes of a token could have been written down. */
-  const spellings = (value: CookieValue): ReadonlyArray<string> => {
+describe("a copy of the store", () => {
+  /** All encodings of the bytes of a token. */
+  const encodings = (value: CookieValue): ReadonlyArray<string> => {
     const wire = Redacted.value(value)
     const bytes = Buffer.from(wire.slice(3), "base64url")
     const hex = bytes.toString("hex")
@@ -152,8 +161,8 @@ describe("what a copy of the store tells", () => {
     ]
   }
 
-  /** The life of a session, up to a dump of what the store was given or holds; each token that was ever valid. */
-  const life = (store: Store) =>
+  /** Creates, saves, touches, rotates and destroys sessions. Returns every token that was ever valid. */
+  const useSessions = (store: Store) =>
     Effect.gen(function*() {
       const engine = yield* engineOf(store, { timeout: "20 seconds" })
       const data = `"to be found in every dump"`
@@ -169,45 +178,45 @@ describe("what a copy of the store tells", () => {
       })
       const third = yield* written(engine, { _tag: "Create", record: record() })
       yield* engine.destroy(third.value)
-      yield* store.revokeSubject(namespace, "somebody")
+      yield* store.revokeSubject(namespace, "bob")
       assert.isDefined(yield* opened(engine, second.value))
       return [first.value, second.value, third.value]
     })
 
-  const tellsNothing = (dump: string, values: ReadonlyArray<CookieValue>) => {
-    // The dump is one: the data is in it, and so is the key.
+  const containsNoToken = (dump: string, values: ReadonlyArray<CookieValue>) => {
+    // The dump is complete: it contains the data and the key.
     assert.include(dump, "to be found in every dump")
     const [, current] = values
     const token = Option.getOrThrow(SessionToken.parse(current === undefined ? "" : Redacted.value(current)))
     assert.include(dump, storeKeys(namespace)(token))
     for (const value of values) {
-      for (const spelling of spellings(value)) assert.notInclude(dump, spelling)
+      for (const encoding of encodings(value)) assert.notInclude(dump, encoding)
     }
   }
 
-  it.effect("memory: no token is in any call", () =>
+  it.effect("memory: no store call contains a token", () =>
     Effect.gen(function*() {
-      const { calls, store } = recorded(MemoryStore.make())
-      const values = yield* life(store)
-      tellsNothing(calls.map(({ args }) => textOf(args)).join("\n"), values)
+      const { calls, store } = FaultyStore.recorded(MemoryStore.make())
+      const values = yield* useSessions(store)
+      containsNoToken(calls.map(({ args }) => textOf(args)).join("\n"), values)
     }))
 
   for (const [name, client] of [["sqlite", () => sqliteClient], ["postgres", () => postgresClient()]] as const) {
-    it.live(`${name}: no token is in any table`, () => {
+    it.live(`${name}: no table contains a token`, () => {
       const prefix = freshPrefix()
       return Effect.gen(function*() {
-        const values = yield* life(yield* SessionStore)
+        const values = yield* useSessions(yield* SessionStore)
         const sql = yield* SqlClient
         const tables = yield* Effect.forEach(
           ["sessions", "session_epochs", "session_migrations"],
           (table) => sql.unsafe(`SELECT * FROM ${prefix}${table}`)
         )
-        tellsNothing(textOf(tables), values)
+        containsNoToken(textOf(tables), values)
       }).pipe(Effect.provide(sqlStore<unknown>(client(), prefix)))
     })
   }
 
-  it("the key of a token is its hash, with purpose and namespace in front", () => {
+  it("the key of a token is its hash, prefixed with purpose and namespace", () => {
     const bytes = Uint8Array.from({ length: 32 }, (_, i) => i * 7)
     const part = (text: string) => {
       const length = Buffer.alloc(2)
@@ -216,14 +225,14 @@ describe("what a copy of the store tells", () => {
     }
     for (const namespace of ["test/Engine", "", "名前", "n".repeat(300)]) {
       const hash = createHash("sha256").update(part("effect-session/r1")).update(part(namespace)).update(bytes)
-      assert.strictEqual(storeKeys(namespace)(SessionToken.fromBytes(bytes)), hash.digest("base64url"))
+      assert.strictEqual(storeKeys(namespace)(Tokens.fromBytes(bytes)), hash.digest("base64url"))
     }
   })
 })
 
 describe("namespaces", () => {
   for (const [name, layer] of stores) {
-    it.live(`${name}: a token of one session tag means nothing to another`, () =>
+    it.live(`${name}: a token of one namespace opens nothing in another`, () =>
       Effect.gen(function*() {
         const store = yield* SessionStore
         const users = yield* engineOf(store, { timeout: "20 seconds" }, "users")
@@ -243,7 +252,7 @@ describe("namespaces", () => {
   }
 })
 
-it.effect("the layer gives an engine, a directory and a revocation of one store", () =>
+it.effect("the layer provides an engine, a directory and a revocation over one store", () =>
   Effect.gen(function*() {
     const engine = yield* Effect.flatMap(SessionEngine, ({ bind }) => bind({ namespace, cookieName: "session" }))
     const { record: made, value } = yield* written(engine, { _tag: "Create", record: record() })
@@ -253,6 +262,6 @@ it.effect("the layer gives an engine, a directory and a revocation of one store"
     assert.isUndefined(yield* opened(engine, value))
   }).pipe(Effect.provide(Layer.provide(StoredEngine.layer, MemoryStore.layer))))
 
-/** Everything in a value as it is, nothing escaped. */
+/** All text in a value, unescaped. */
 const textOf = (value: unknown): string =>
   typeof value === "object" && value !== null ? Object.values(value).map(textOf).join("\n") : String(value)

@@ -2,15 +2,14 @@ import { it } from "@effect/vitest"
 import { Effect, Fiber, Option, Scheduler } from "effect"
 import { MemoryStore } from "effect-session"
 import * as CacheStore from "effect-session/CacheStore"
+import { isThere, minute, start, stored } from "effect-session/Fixtures"
 import type { InvalidationEvent } from "effect-session/SessionInvalidation"
 import { SessionInvalidation } from "effect-session/SessionInvalidation"
 import { SessionStoreError } from "effect-session/SessionStore"
 import type { Store } from "effect-session/SessionStore"
+import { FaultyStore } from "effect-session/testing"
 import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe } from "vitest"
-import { intercepted } from "../src/internal/store/intercepted.js"
-import { isThere, minute, start, stored } from "../src/internal/testing/records.js"
-import { watched } from "./support/faultyRecordedStore.js"
 
 const lease = 5000
 const tiersOf = (front: Store, back: Store) => TieredStore.make(front, back, { lease })
@@ -24,19 +23,19 @@ const yieldingAt = (op: number): Scheduler.Scheduler => {
   }
 }
 
-describe("a write that begins while the front is passed by, and lands afterwards", () => {
+describe("a write that begins while reads bypass the cache, and ends afterwards", () => {
   for (const lateness of [1, 50]) {
-    it.live(`logout is done, and stays done (${lateness})`, () =>
+    it.live(`a logout stays effective (${lateness})`, () =>
       Effect.gen(function*() {
-        const front = watched(MemoryStore.make(), false)
-        const back = watched(MemoryStore.make(), false)
+        const front = FaultyStore.controlled(MemoryStore.make(), false)
+        const back = FaultyStore.controlled(MemoryStore.make(), false)
         const tiers = yield* tiersOf(front.store, back.store)
         const one = yield* stored(tiers)
-        front.state.down = true
+        front.controls.fault = "failBefore"
         yield* tiers.load(one.key, start)
-        front.state.down = false
+        front.controls.fault = undefined
         const gate = yield* Effect.makeLatch(false)
-        back.state.before = (operation) => operation === "save" ? gate.await : Effect.void
+        back.controls.before = (operation) => operation === "save" ? gate.await : Effect.void
         const end = start + lease + 1000
         const write = yield* Effect.fork(
           tiers.save(one.key, { ...one.record, data: `"new"` }, { expectedVersion: 1, now: end - 1 })
@@ -48,17 +47,17 @@ describe("a write that begins while the front is passed by, and lands afterwards
         assert.strictEqual(Option.getOrUndefined(yield* tiers.load(one.key, end + lateness + 10))?.data, `"new"`)
       }))
   }
-  it.live("another node with the same front has filled it meanwhile: that copy is not believed", () =>
+  it.live("an entry that another node with the same cache has written meanwhile is not used", () =>
     Effect.gen(function*() {
       const shared = MemoryStore.make()
-      const mine = watched(shared)
+      const mine = FaultyStore.controlled(shared)
       const back = MemoryStore.make()
       const a = yield* tiersOf(mine.store, back)
       const b = yield* tiersOf(shared, back)
       const one = yield* stored(a)
-      mine.state.down = true
+      mine.controls.fault = "failBefore"
       yield* a.load(one.key, start)
-      mine.state.down = false
+      mine.controls.fault = undefined
       const end = start + lease + 1000
       yield* b.load(one.key, end - 20)
       assert.strictEqual(
@@ -70,16 +69,16 @@ describe("a write that begins while the front is passed by, and lands afterwards
     }))
 })
 
-describe("a fence that is evicted while the write is under way", () => {
-  it.live("no read on the same node leaves a copy of before", () =>
+describe("a tombstone that is evicted during the write", () => {
+  it.live("no read on the same node caches the old record", () =>
     Effect.gen(function*() {
       const front = yield* CacheStore.make({ maxEntries: 1 })
-      const back = watched(MemoryStore.make(), false)
+      const back = FaultyStore.controlled(MemoryStore.make(), false)
       const tiers = yield* tiersOf(front, back.store)
       const one = yield* stored(tiers)
       const other = yield* stored(tiers)
       const gate = yield* Effect.makeLatch(false)
-      back.state.before = (operation) => operation === "destroy" ? gate.await : Effect.void
+      back.controls.before = (operation) => operation === "destroy" ? gate.await : Effect.void
       const logout = yield* Effect.fork(tiers.destroy(one.key))
       yield* Effect.yieldNow()
       yield* tiers.load(other.key, start)
@@ -90,25 +89,25 @@ describe("a fence that is evicted while the write is under way", () => {
     }))
 })
 
-describe("an idle node that shares a front", () => {
-  it.live("what it revoked itself is dead for it, though the front did not hear of it", () =>
+describe("an idle node that shares a cache", () => {
+  it.live("a session that the node revoked stays revoked on it, even if the invalidation of the cache failed", () =>
     Effect.gen(function*() {
       const shared = MemoryStore.make()
-      const mine = watched(shared)
+      const mine = FaultyStore.controlled(shared)
       const back = MemoryStore.make()
       const a = yield* tiersOf(mine.store, back)
       const b = yield* tiersOf(shared, back)
       const one = yield* stored(b)
       yield* b.load(one.key, start)
-      mine.state.down = true
+      mine.controls.fault = "failBefore"
       yield* a.revoke("laws", one.record.id)
-      mine.state.down = false
+      mine.controls.fault = undefined
       assert.isFalse(yield* isThere(a, one.key, start + 1))
     }))
 })
 
-describe("interruption of the read that flies first", () => {
-  it.live("at any moment: the next read comes to its end", () =>
+describe("interruption of the in-flight load", () => {
+  it.live("the next read completes, whenever the load is interrupted", () =>
     Effect.gen(function*() {
       const bad: Array<number> = []
       for (let op = 1; op < 150; op++) {
@@ -125,9 +124,9 @@ describe("interruption of the read that flies first", () => {
 })
 
 describe("a revocation that hangs", () => {
-  it.live("does not keep others, nor notices, waiting", () =>
+  it.live("does not block other revocations and invalidation events", () =>
     Effect.gen(function*() {
-      const back = watched(MemoryStore.make())
+      const back = FaultyStore.controlled(MemoryStore.make())
       let hearing: (notice: InvalidationEvent) => Effect.Effect<void> = () => Effect.die("nobody listens")
       const tiers = yield* Effect.provideService(
         TieredStore.makeWithInvalidation(MemoryStore.make(), back.store, { lease }),
@@ -138,10 +137,10 @@ describe("a revocation that hangs", () => {
         }
       )
       yield* Effect.yieldNow()
-      back.state.hangs = true
+      back.controls.fault = "hang"
       yield* Effect.fork(tiers.revokeSubject("laws", "bob"))
       yield* Effect.yieldNow()
-      back.state.hangs = false
+      back.controls.fault = undefined
       const notice = yield* Effect.timeoutOption(
         hearing({ _tag: "Subject", namespace: "laws", subject: "carl" }),
         "10 seconds"
@@ -151,8 +150,8 @@ describe("a revocation that hangs", () => {
     }).pipe(Effect.scoped))
 })
 
-describe("a clock that goes back", () => {
-  it.live("no copy is believed for longer than the lease", () =>
+describe("a clock that is set back", () => {
+  it.live("no cache entry is used for longer than its lease", () =>
     Effect.gen(function*() {
       const back = MemoryStore.make()
       const tiers = yield* tiersOf(MemoryStore.make(), back)
@@ -165,9 +164,9 @@ describe("a clock that goes back", () => {
 })
 
 describe("after a write", () => {
-  it.live("from 15 s on a session is read from the front again", () =>
+  it.live("a session is read from the cache again after 15 s", () =>
     Effect.gen(function*() {
-      const back = watched(MemoryStore.make(), false)
+      const back = FaultyStore.controlled(MemoryStore.make(), false)
       const tiers = yield* tiersOf(MemoryStore.make(), back.store)
       const one = yield* stored(tiers)
       // a sweep has just been
@@ -184,11 +183,11 @@ describe("after a write", () => {
     }))
 })
 
-describe("a session that does not fit the front", () => {
-  it.live("the others are still read from it", () =>
+describe("a session that is too large for the cache", () => {
+  it.live("other sessions are still read from the cache", () =>
     Effect.gen(function*() {
       const front = yield* CacheStore.make({ maxBytes: 10_000 })
-      const back = watched(MemoryStore.make(), false)
+      const back = FaultyStore.controlled(MemoryStore.make(), false)
       const tiers = yield* tiersOf(front, back.store)
       const one = yield* stored(tiers)
       const big = yield* stored(tiers, { data: JSON.stringify("x".repeat(10_000)) })
@@ -200,13 +199,13 @@ describe("a session that does not fit the front", () => {
     }))
 })
 
-describe("two writers and a front that fails between the two steps of a fence", () => {
-  it.live("the fence of a logout that was acknowledged stays", () =>
+describe("two writers and a cache that fails between the two steps of a tombstone", () => {
+  it.live("the tombstone of an acknowledged logout is kept", () =>
     Effect.gen(function*() {
       const shared = MemoryStore.make()
-      const flaky = watched(shared)
+      const flaky = FaultyStore.controlled(shared)
       const back = MemoryStore.make()
-      const slow = watched(back, false)
+      const slow = FaultyStore.controlled(back, false)
       const a = yield* tiersOf(shared, back)
       const b = yield* tiersOf(shared, slow.store)
       const c = yield* tiersOf(flaky.store, back)
@@ -223,14 +222,14 @@ describe("two writers and a front that fails between the two steps of a fence", 
       yield* Effect.yieldNow()
       yield* a.destroy(one.key)
       // C's save comes too late; its front fails after the first half of the fence.
-      flaky.state.before = (operation) =>
+      flaky.controls.before = (operation) =>
         operation === "create"
           ? Effect.sync(() => {
-            flaky.state.hangs = true
+            flaky.controls.fault = "hang"
           })
           : Effect.void
       let n = 0
-      const cFront = intercepted(shared, (operation, call) =>
+      const cFront = FaultyStore.intercept(shared, (operation, call) =>
         operation === "create" && n++ === 0
           ? Effect.fail(new SessionStoreError({ operation, reason: "unavailable" }))
           : call, true)

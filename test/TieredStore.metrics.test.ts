@@ -1,12 +1,12 @@
 import { it } from "@effect/vitest"
 import { Effect, Metric } from "effect"
 import { MemoryStore, SessionMetrics } from "effect-session"
+import { freshKey, isThere, start, stored } from "effect-session/Fixtures"
 import { SessionStoreError } from "effect-session/SessionStore"
 import type { Store } from "effect-session/SessionStore"
+import { FaultyStore } from "effect-session/testing"
 import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe } from "vitest"
-import { intercepted } from "../src/internal/store/intercepted.js"
-import { freshKey, isThere, start, stored } from "../src/internal/testing/records.js"
 import type { Operation } from "../src/SessionStore.js"
 
 const lease = 5000
@@ -28,10 +28,10 @@ const grown = <E>(effect: Effect.Effect<unknown, E>) =>
 
 /** A store with something done after each call of one operation. */
 const after = (store: Store, watched: Operation, then: Effect.Effect<unknown, SessionStoreError>) =>
-  intercepted(store, (operation, call) => operation === watched ? Effect.zipLeft(call, then) : call)
+  FaultyStore.intercept(store, (operation, call) => operation === watched ? Effect.zipLeft(call, then) : call)
 
 describe("the metrics of a tiered store", () => {
-  it.live("a first read finds nothing and fills; the next ones are copies; after the lease a new one takes its place", () =>
+  it.live("a first read misses and fills; the next reads hit; after the lease a new entry replaces the old one", () =>
     Effect.gen(function*() {
       const tiers = yield* TieredStore.make(MemoryStore.make(), MemoryStore.make(), { lease })
       const { key } = yield* stored(tiers)
@@ -40,13 +40,13 @@ describe("the metrics of a tiered store", () => {
       assert.deepStrictEqual(yield* grown(isThere(tiers, key, start + lease)), { nothing: 1, filled: 1 })
     }))
 
-  it.live("an empty answer fills nothing", () =>
+  it.live("a load that finds no session fills nothing", () =>
     Effect.gen(function*() {
       const tiers = yield* TieredStore.make(MemoryStore.make(), MemoryStore.make(), { lease })
       assert.deepStrictEqual(yield* grown(tiers.load(freshKey(), start)), { nothing: 1 })
     }))
 
-  it.live("a fill is refused when a write came while the back was read", () =>
+  it.live("a fill is refused if a write began while the origin was read", () =>
     Effect.gen(function*() {
       const back = MemoryStore.make()
       const { key, record } = yield* stored(back)
@@ -58,7 +58,7 @@ describe("the metrics of a tiered store", () => {
       assert.deepStrictEqual(yield* grown(tiers.load(key, start)), { nothing: 1, refused: 1 })
     }))
 
-  it.live("a fill is refused when another process has put up a fence, and the next read finds it closed", () =>
+  it.live("a fill is refused if another process has written a tombstone, and the next read counts as closed", () =>
     Effect.gen(function*() {
       const [front, back] = [MemoryStore.make(), MemoryStore.make()]
       const { key, record } = yield* stored(back)
@@ -69,9 +69,9 @@ describe("the metrics of a tiered store", () => {
       assert.deepStrictEqual(yield* grown(tiers.load(key, start)), { closed: 1 })
     }))
 
-  it.live("a fill fails when the front fails, which is closed then", () =>
+  it.live("a fill fails if the cache fails, and the next read counts as closed", () =>
     Effect.gen(function*() {
-      const front = intercepted(MemoryStore.make(), (operation, call) =>
+      const front = FaultyStore.intercept(MemoryStore.make(), (operation, call) =>
         operation === "create" ? new SessionStoreError({ operation, reason: "unavailable" }) : call)
       const tiers = yield* TieredStore.make(front, MemoryStore.make(), { lease })
       const { key } = yield* stored(tiers)

@@ -1,5 +1,5 @@
 /**
- * What visitors meet while the Redis in front of a database is not what it should be: nothing.
+ * Faults of a Redis cache in front of a database, which visitors must not notice.
  */
 import { it } from "@effect/vitest"
 import { Context, Effect, Layer, Logger, Scope } from "effect"
@@ -8,12 +8,13 @@ import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe } from "vitest"
 import { freePort } from "../examples/shop/freePort.js"
 import { activeMillis } from "./support/activeTime.js"
+import { sqlStore } from "./support/localStores.js"
 import { storeAt } from "./support/redisClients.js"
+import { postgresClient } from "./support/serverClients.js"
 import * as Redis from "./support/servers/redis.js"
 import { until } from "./support/servers/server.js"
 import * as Shop from "./support/shop.js"
 import { begin, ShopSession, show } from "./support/shop.js"
-import { postgresClient, sqlStore } from "./support/stores.js"
 
 const visitors = 5
 /** How often each of them counts on each node while something is done to the front. */
@@ -80,7 +81,7 @@ const scene = (
   settings?: Redis.Options["settings"]
 ) => it.scopedLive(title, () => Effect.flatMap(nodes(settings), body))
 
-describe("a front that is not what it should be", () => {
+describe("TieredStore with a misbehaving cache", () => {
   scene("killed, and started again", (both) =>
     Effect.gen(function*() {
       yield* goesOn(both, both.server.signal("SIGKILL"))
@@ -101,7 +102,7 @@ describe("a front that is not what it should be", () => {
       yield* goesOn(both, ask("CONFIG", "SET", "maxmemory", "0"))
     }), { "maxmemory-policy": "noeviction" })
 
-  scene("full, and dropping copies and fences", (both) =>
+  scene("full, and evicting entries and tombstones", (both) =>
     Effect.gen(function*() {
       const { ask } = both.server
       yield* goesOn(both, ask("CONFIG", "SET", "maxmemory", "1mb"))

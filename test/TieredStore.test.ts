@@ -1,15 +1,6 @@
 import { it } from "@effect/vitest"
 import { Effect, Fiber, FiberRef, Option } from "effect"
 import { MemoryStore } from "effect-session"
-import type { InvalidationEvent } from "effect-session/SessionInvalidation"
-import { SessionInvalidation } from "effect-session/SessionInvalidation"
-import { SessionStoreError } from "effect-session/SessionStore"
-import type { Store } from "effect-session/SessionStore"
-import * as TieredStore from "effect-session/TieredStore"
-import { assert, describe } from "vitest"
-import { intercepted, type Interception } from "../src/internal/store/intercepted.js"
-import { everyOrder, type Scene, someOrders } from "../src/internal/testing/interleave.js"
-import { equal, range, together } from "../src/internal/testing/law.js"
 import {
   freshId,
   freshKey,
@@ -21,16 +12,25 @@ import {
   start,
   type Stored,
   stored
-} from "../src/internal/testing/records.js"
-import { watched } from "./support/faultyRecordedStore.js"
+} from "effect-session/Fixtures"
+import type { InvalidationEvent } from "effect-session/SessionInvalidation"
+import { SessionInvalidation } from "effect-session/SessionInvalidation"
+import { SessionStoreError } from "effect-session/SessionStore"
+import type { Store } from "effect-session/SessionStore"
+import { FaultyStore } from "effect-session/testing"
+import * as TieredStore from "effect-session/TieredStore"
+import { assert, describe } from "vitest"
+import { everyOrder, type Scene, someOrders } from "../src/internal/testing/interleave.js"
+import { equal } from "../src/internal/testing/law.js"
+import { range, together } from "./support/concurrency.js"
 
 const lease = 5000
 
 const tiersOf = (front: Store, back: Store) => TieredStore.make(front, back, { lease })
 
 const setUp = Effect.gen(function*() {
-  const front = watched(MemoryStore.make())
-  const back = watched(MemoryStore.make())
+  const front = FaultyStore.controlled(MemoryStore.make())
+  const back = FaultyStore.controlled(MemoryStore.make())
   const tiers = yield* tiersOf(front.store, back.store)
   const one = yield* stored(tiers)
   return { front, back, tiers, one }
@@ -96,12 +96,12 @@ describe("reads", () => {
   it.live("if the first of them is interrupted, the others read by themselves", () =>
     Effect.gen(function*() {
       const { back, one, tiers } = yield* setUp
-      back.state.hangs = true
+      back.controls.fault = "hang"
       const first = yield* Effect.fork(tiers.load(one.key, start))
       yield* Effect.yieldNow()
       const second = yield* Effect.fork(tiers.load(one.key, start))
       yield* Effect.yieldNow()
-      back.state.hangs = false
+      back.controls.fault = undefined
       yield* Fiber.interrupt(first)
       assert.isTrue(Option.isSome(yield* Fiber.join(second)))
     }))
@@ -169,7 +169,7 @@ describe("writes", () => {
     }))
 })
 
-describe("no read that raced a write fills the front with what was before it", () => {
+describe("no read that races with a write caches the old record", () => {
   interface Race {
     readonly name: string
     readonly write: (store: Store, one: Stored) => Effect.Effect<unknown, SessionStoreError>
@@ -190,9 +190,9 @@ describe("no read that raced a write fills the front with what was before it", (
   ]
 
   /** What is put around the calls of the request that a fiber works for. */
-  const around = FiberRef.unsafeMake<Interception>((_, call) => call)
+  const around = FiberRef.unsafeMake<FaultyStore.Interception>((_, call) => call)
   const parked = (store: Store) =>
-    intercepted(
+    FaultyStore.intercept(
       store,
       (operation, call, args) => Effect.flatMap(FiberRef.get(around), (around) => around(operation, call, args))
     )
@@ -214,7 +214,7 @@ describe("no read that raced a write fills the front with what was before it", (
       const node = tiersOf(parked(front), parked(back))
       const only = yield* node
       const on = nodes === "one node" ? Effect.succeed(only) : node
-      const request = (act: (tiers: Store) => Effect.Effect<unknown, unknown>) => (parking: Interception) =>
+      const request = (act: (tiers: Store) => Effect.Effect<unknown, unknown>) => (parking: FaultyStore.Interception) =>
         Effect.locally(Effect.flatMap(on, act), around, parking)
       return {
         requests: [
@@ -237,10 +237,11 @@ describe("no read that raced a write fills the front with what was before it", (
     })
 
   /** A request that dies before one of its calls. */
-  const cutOff = (after: number, request: Scene<unknown>["requests"][number]) => (parking: Interception) => {
-    let left = after
-    return Effect.exit(request((...call) => left-- > 0 ? parking(...call) : Effect.interrupt))
-  }
+  const cutOff =
+    (after: number, request: Scene<unknown>["requests"][number]) => (parking: FaultyStore.Interception) => {
+      let left = after
+      return Effect.exit(request((...call) => left-- > 0 ? parking(...call) : Effect.interrupt))
+    }
 
   const seed = Number(process.env["SEED"] ?? Date.now() % 1e6)
 
@@ -249,25 +250,25 @@ describe("no read that raced a write fills the front with what was before it", (
       // A revocation does not know its keys; nodes that share a front see it within the lease.
       if (nodes === "several" && race.name.startsWith("a revocation")) continue
       for (const where of ["an empty front", "an old copy"] as const) {
-        it.live(`${race.name} and a read on ${nodes} over ${where}, in every order of their calls`, () =>
+        it.live(`${race.name} and a read on ${nodes} over ${where}, with their calls in every order`, () =>
           Effect.map(everyOrder(scene(race, 1, nodes, where)), (orders) => assert.isAbove(orders, 5)))
 
         // On one node the second read waits for the first, and there is nothing to order.
         if (nodes === "one node") continue
-        it.live(`${race.name} and two reads on ${nodes} over ${where}, in 300 orders by chance, seed ${seed}`, () =>
+        it.live(`${race.name} and two reads on ${nodes} over ${where}, in 300 random orders, seed ${seed}`, () =>
           someOrders(scene(race, 2, nodes, where), 300, seed))
-        it.live(`${race.name}, a read, and another write that is cut off, on ${nodes} over ${where}, seed ${seed}`, () =>
+        it.live(`${race.name}, a read, and another write that is interrupted, on ${nodes} over ${where}, seed ${seed}`, () =>
           Effect.forEach(range(4), (cut) => someOrders(scene(race, 1, nodes, where, cut), 150, seed)))
       }
     }
   }
 })
 
-describe("a front that is down, slow or wiped", () => {
-  it.live("down: reads and writes go on by the back, and no error is seen", () =>
+describe("a cache that is down, slow or wiped", () => {
+  it.live("down: reads and writes use the origin, and no error is reported", () =>
     Effect.gen(function*() {
       const { front, one, tiers } = yield* setUp
-      front.state.down = true
+      front.controls.fault = "failBefore"
       assert.isTrue(yield* isThere(tiers, one.key, start))
       assert.strictEqual(yield* tiers.save(one.key, one.record, { expectedVersion: 1, now: start }), "saved")
       yield* tiers.revokeSubject("laws", "bob")
@@ -275,28 +276,28 @@ describe("a front that is down, slow or wiped", () => {
       yield* isDead(tiers, one, start)
     }))
 
-  it.live("hanging: it is waited for once, and then passed by", () =>
+  it.live("hanging: one read waits for its timeout, and later reads bypass it", () =>
     Effect.gen(function*() {
       const { front, one, tiers } = yield* setUp
-      front.state.hangs = true
+      front.controls.fault = "hang"
       front.calls.length = 0
       yield* Effect.forEach(range(10), () => tiers.load(one.key, start))
       assert.strictEqual(front.calls.length, 1)
     }))
 
-  it.live("down at a logout: what it still holds is not believed when it is back", () =>
+  it.live("down at a logout: its old entries are not used when it is back", () =>
     Effect.gen(function*() {
       const { front, one, tiers } = yield* setUp
       yield* tiers.load(one.key, start)
-      front.state.down = true
+      front.controls.fault = "failBefore"
       yield* tiers.destroy(one.key)
-      front.state.down = false
+      front.controls.fault = undefined
       for (const later of [0, 1, lease - 1, lease, 2 * lease]) {
         assert.isFalse(yield* isThere(tiers, one.key, start + later), `after ${later} ms`)
       }
     }))
 
-  it.live("wiped: slower, and right", () =>
+  it.live("wiped: reads are slower and correct", () =>
     Effect.gen(function*() {
       const { back, front, one, tiers } = yield* setUp
       yield* tiers.load(one.key, start)
@@ -307,17 +308,17 @@ describe("a front that is down, slow or wiped", () => {
     }))
 })
 
-describe("a back that is down", () => {
+describe("an origin that is down", () => {
   const withCopy = Effect.gen(function*() {
     const all = yield* setUp
     yield* all.tiers.load(all.one.key, start)
-    all.back.state.down = true
+    all.back.controls.fault = "failBefore"
     return { ...all, other: yield* Effect.succeed(freshKey()) }
   })
   const reasonOf = <A>(call: Effect.Effect<A, SessionStoreError>) =>
     Effect.map(Effect.flip(call), ({ reason }) => reason)
 
-  it.live("until it is known, the front answers within its lease; from then on nobody is answered", () =>
+  it.live("until a call fails, the cache answers within its lease; from then on reads fail", () =>
     Effect.gen(function*() {
       const { one, other, tiers } = yield* withCopy
       assert.isTrue(yield* isThere(tiers, one.key, start + lease - 1))
@@ -329,7 +330,7 @@ describe("a back that is down", () => {
       )
     }))
 
-  it.live("who is content with a copy gets it, marked, within its lease", () =>
+  it.live("a read that accepts stale data gets the cached record, marked as stale, within its lease", () =>
     Effect.gen(function*() {
       const { one, other, tiers } = yield* withCopy
       yield* Effect.flip(tiers.load(other, start, "stale"))
@@ -338,27 +339,27 @@ describe("a back that is down", () => {
       assert.strictEqual(yield* reasonOf(tiers.load(one.key, start + lease, "stale")), "unavailable")
     }))
 
-  it.live("while it hangs, who is content with a copy does not wait for it", () =>
+  it.live("a read that accepts stale data does not wait for an origin that hangs", () =>
     Effect.gen(function*() {
       const { back, one, other, tiers } = yield* withCopy
-      back.state.hangs = true
+      back.controls.fault = "hang"
       yield* Effect.timeoutOption(tiers.load(other, start), "10 millis")
       const calls = back.calls.length
       assert.isTrue(Option.isSome(yield* tiers.load(one.key, start, "stale")))
       assert.lengthOf(back.calls, calls)
     }))
 
-  it.live("a fresh read asks it all the same", () =>
+  it.live("a fresh read still calls the origin", () =>
     Effect.gen(function*() {
       const { one, tiers } = yield* withCopy
       assert.strictEqual(yield* reasonOf(tiers.load(one.key, start, "fresh")), "unavailable")
     }))
 
-  it.live("once it answers again, the front is believed again, and nothing is marked", () =>
+  it.live("once it answers again, the cache is used again, and no record is marked as stale", () =>
     Effect.gen(function*() {
       const { back, one, other, tiers } = yield* withCopy
       yield* Effect.flip(tiers.load(other, start))
-      back.state.down = false
+      back.controls.fault = undefined
       yield* isAlive(tiers, one, start)
       back.calls.length = 0
       assert.deepStrictEqual(Option.getOrUndefined(yield* tiers.load(one.key, start, "stale")), one.record)
@@ -366,12 +367,12 @@ describe("a back that is down", () => {
     }))
 })
 
-describe("nodes that tell each other", () => {
+describe("nodes that exchange invalidation events", () => {
   /** Two nodes with fronts of their own, on one back, and what they tell. */
   const two = Effect.gen(function*() {
     const told: Array<InvalidationEvent> = []
     const hearers: Array<(notice: InvalidationEvent) => Effect.Effect<void>> = []
-    const back = watched(MemoryStore.make())
+    const back = FaultyStore.controlled(MemoryStore.make())
     const fronts = [MemoryStore.make(), MemoryStore.make()] as const
     const node = (me: 0 | 1) =>
       Effect.provideService(TieredStore.makeWithInvalidation(fronts[me], back.store, { lease }), SessionInvalidation, {
@@ -416,7 +417,7 @@ describe("nodes that tell each other", () => {
       readonly [string, (store: Store, one: Stored) => Effect.Effect<unknown, SessionStoreError>, string]
     >
   ) {
-    it.scopedLive(`${name} is told, and seen at once on the other`, () =>
+    it.scopedLive(`${name} is published, and visible at once on the other node`, () =>
       Effect.gen(function*() {
         const { back, nodes: [a, b], one, told } = yield* two
         yield* write(a, one)
@@ -427,24 +428,24 @@ describe("nodes that tell each other", () => {
       }))
   }
 
-  it.scopedLive("a write that fails is told, too: it may have been done", () =>
+  it.scopedLive("a write that fails is published too, because it may have been executed", () =>
     Effect.gen(function*() {
       const { back, nodes: [a], one, told } = yield* two
-      back.state.down = true
+      back.controls.fault = "failBefore"
       yield* Effect.flip(a.save(one.key, one.record, { expectedVersion: 1, now: start }))
       assert.deepStrictEqual(told, [{ _tag: "Key", key: one.key }])
     }))
 
-  it.scopedLive("a read that is under way when a notice comes leaves no copy", () =>
+  it.scopedLive("a read during which an invalidation event arrives does not fill the cache", () =>
     Effect.gen(function*() {
       const { back, hearers, nodes: [, b], one } = yield* two
       yield* hearers[1]?.({ _tag: "Key", key: one.key }) ?? Effect.void
       const latch = yield* Effect.makeLatch(false)
-      back.state.after = () => latch.await
+      back.controls.after = () => latch.await
       const read = yield* Effect.fork(b.load(one.key, start))
       yield* Effect.yieldNow()
       yield* hearers[1]?.({ _tag: "Key", key: one.key }) ?? Effect.void
-      back.state.after = () => Effect.void
+      back.controls.after = () => Effect.void
       yield* latch.open
       yield* Fiber.join(read)
       back.calls.length = 0
@@ -452,7 +453,7 @@ describe("nodes that tell each other", () => {
       assert.deepStrictEqual(back.calls, ["load"])
     }))
 
-  it.scopedLive("a notice takes away a copy, and never the fence of a write under way", () =>
+  it.scopedLive("an invalidation event removes an entry, but not the tombstone of a running write", () =>
     Effect.gen(function*() {
       const { fronts: [front], hearers, nodes: [a], one } = yield* two
       const heard = hearers[0]?.({ _tag: "Key", key: one.key }) ?? Effect.void
@@ -463,7 +464,7 @@ describe("nodes that tell each other", () => {
       assert.isTrue(yield* isThere(front, one.key, start))
     }))
 
-  it.scopedLive("after a gap no copy of before is believed, and new ones are when the lease has passed", () =>
+  it.scopedLive("after missed events no older entry is used, and new entries are used once the lease has passed", () =>
     Effect.gen(function*() {
       const { back, hearers, nodes: [, b], one } = yield* two
       yield* hearers[1]?.({ _tag: "Gap" }) ?? Effect.void
@@ -477,7 +478,7 @@ describe("nodes that tell each other", () => {
     }))
 })
 
-it.effect("a lease that is none is refused with a sentence", () =>
+it.effect("an invalid lease is rejected with a message", () =>
   Effect.gen(function*() {
     for (const lease of ["0 millis", "2 minutes", "1 day"] as const) {
       const refused = yield* Effect.flip(TieredStore.make(MemoryStore.make(), MemoryStore.make(), { lease }))

@@ -1,49 +1,48 @@
 /**
- * What stores claim beyond the contract, put to the test by real crashes: processes and servers that are killed with
- * SIGKILL, in the middle of what they do for others, and started again.
+ * The capabilities that stores declare, tested by crashes: processes and servers are killed with SIGKILL during writes and
+ * started again.
  */
 import * as MysqlClient from "@effect/sql-mysql2/MysqlClient"
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Context, Deferred, Effect, Fiber, Layer, Redacted, Scope } from "effect"
+import { isAlive, start, stored } from "effect-session/Fixtures"
 import { SessionStore, SessionStoreError } from "effect-session/SessionStore"
 import type { Capabilities, Store } from "effect-session/SessionStore"
 import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
-import { capabilityLaws, LawBroken } from "effect-session/testing"
+import { capabilityLaws, FaultyStore, LawBroken } from "effect-session/testing"
 import * as Path from "node:path"
 import { assert, describe } from "vitest"
 import { freePort } from "../examples/shop/freePort.js"
-import { intercepted } from "../src/internal/store/intercepted.js"
-import { isAlive, start, stored } from "../src/internal/testing/records.js"
 import type { Place } from "./support/killableStore.js"
 import { openAt, openInChildProcess } from "./support/killableStore.js"
 import { sharedDirectory } from "./support/outages.js"
 import * as Postgres from "./support/postgresServer.js"
 import { storeAt } from "./support/redisClients.js"
+import { ofMariadb, ofRedis } from "./support/serverClients.js"
 import * as Mariadb from "./support/servers/mariadb.js"
 import * as Redis from "./support/servers/redis.js"
 import { until } from "./support/servers/server.js"
-import { ofMariadb, ofRedis } from "./support/stores.js"
 import { temporaryDirectory } from "./support/temporaryDirectories.js"
 
-/** A store, and what can happen to what keeps its records. */
-interface Kept {
+/** A store on a process or server that can be killed and restarted. */
+interface Killable {
   readonly store: Store
   readonly kill: Effect.Effect<void, unknown>
-  /** Starts again what was killed, and gives another store on it. */
-  readonly again: Effect.Effect<Store, unknown, Scope.Scope>
+  /** Restarts the killed process or server and opens a new store on it. */
+  readonly restart: Effect.Effect<Store, unknown, Scope.Scope>
 }
 
-type Keeping = Effect.Effect<Kept, unknown, Scope.Scope>
+type Opening = Effect.Effect<Killable, unknown, Scope.Scope>
 
-/** Sessions on this machine, written by a process that is killed, and opened by another one. */
-const onThisMachine = (kind: Place["kind"]): Keeping =>
+/** A local store, written by a child process and reopened by this one. */
+const inChildProcess = (kind: Place["kind"]): Opening =>
   Effect.gen(function*() {
     const place = { kind, path: Path.join(yield* temporaryDirectory("crash"), "sessions") }
     const { kill, store } = yield* openInChildProcess(place)
-    return { store, kill, again: openAt(place) }
+    return { store, kill, restart: openAt(place) }
   })
 
 const sqlOn = (client: Layer.Layer<SqlClient, unknown>) =>
@@ -52,7 +51,7 @@ const sqlOn = (client: Layer.Layer<SqlClient, unknown>) =>
     (context) => ({ store: Context.get(context, SessionStore), sql: Context.get(context, SqlClient) })
   )
 
-/** A Postgres, whose processes are all killed. */
+/** A Postgres server; all of its processes are killed. */
 const postgres = (settings?: string) =>
   Effect.gen(function*() {
     const start = yield* Postgres.startable(settings)
@@ -61,7 +60,7 @@ const postgres = (settings?: string) =>
         sqlOn(PgClient.layer({ url: Redacted.make(url), maxConnections: 3 })),
         ({ sql, store }) => ({ sql, store, kill: signal("SIGKILL") })
       ))
-    return { ...yield* opened, again: Effect.map(opened, ({ store }) => store) }
+    return { ...yield* opened, restart: Effect.map(opened, ({ store }) => store) }
   })
 
 const mariadb = Effect.gen(function*() {
@@ -71,7 +70,7 @@ const mariadb = Effect.gen(function*() {
       sqlOn(MysqlClient.layer({ url: Redacted.make(url), maxConnections: 3 })),
       ({ sql, store }) => ({ sql, store, kill: signal("SIGKILL") })
     ))
-  return { ...yield* opened, again: Effect.map(opened, ({ store }) => store) }
+  return { ...yield* opened, restart: Effect.map(opened, ({ store }) => store) }
 })
 
 const redis = (settings: Redis.Options["settings"] = {}) =>
@@ -79,18 +78,18 @@ const redis = (settings: Redis.Options["settings"] = {}) =>
     const options = { directory: yield* Redis.temporary, port: yield* freePort, settings }
     const opened = Effect.gen(function*() {
       const server = yield* Redis.make(options)
-      // What is under way when the server ends has failed, and is not sent to the next one.
+      // Calls in progress when the server ends fail and are not resent to the restarted server.
       const client = { enableOfflineQueue: false, retryStrategy: () => null }
       const store = yield* storeAt(server.url, { prefix: "shop:" }, client)
       return { store, kill: server.signal("SIGKILL"), save: server.ask("SAVE") }
     })
-    return { ...yield* opened, again: Effect.map(opened, ({ store }) => store) }
+    return { ...yield* opened, restart: Effect.map(opened, ({ store }) => store) }
   })
 
-/** Every keeper, with what its store must claim. */
-const keepers: ReadonlyArray<readonly [name: string, claims: Capabilities, keeping: Keeping]> = [
-  ["sqlite, synchronous=FULL", { durableDestroy: true, remote: false }, onThisMachine("sqlite")],
-  ["file", { durableDestroy: true, remote: false }, onThisMachine("files")],
+/** Stores, with the capabilities that they must declare. */
+const durable: ReadonlyArray<readonly [name: string, capabilities: Capabilities, opening: Opening]> = [
+  ["sqlite, synchronous=FULL", { durableDestroy: true, remote: false }, inChildProcess("sqlite")],
+  ["file", { durableDestroy: true, remote: false }, inChildProcess("files")],
   ["postgres", { durableDestroy: true, remote: true }, postgres()],
   ...ofMariadb(["mariadb", { durableDestroy: true, remote: true }, mariadb] as const),
   ...ofRedis(
@@ -102,8 +101,8 @@ const keepers: ReadonlyArray<readonly [name: string, claims: Capabilities, keepi
   )
 ]
 
-/** A store that has been killed in the middle of what it did for others, as it is when it has been started again. */
-const crashed = ({ again, kill, store }: Kept) =>
+/** Kills a store during writes of another fiber, restarts it and returns the store after the restart. */
+const crashAndRestart = ({ kill, restart, store }: Killable) =>
   Effect.gen(function*() {
     const busy = yield* Deferred.make<void>()
     const others = yield* Effect.suspend(() => stored(store, { namespace: "others" })).pipe(
@@ -116,101 +115,106 @@ const crashed = ({ again, kill, store }: Kept) =>
     const error = yield* Effect.flip(Fiber.join(others))
     assert.instanceOf(error, SessionStoreError)
     assert.strictEqual(error.reason, "unavailable")
-    return yield* again
+    return yield* restart
   }).pipe(Effect.timeout("2 minutes"))
 
-/** Runs one of the laws. What was there before the crash must be there after it, or the law has seen nothing. */
-const obeys = (index: number, kept: Kept) =>
+/** Runs a law and checks that a record stored before the crash is still there: otherwise the law proves nothing. */
+const runLaw = (index: number, killable: Killable) =>
   Effect.gen(function*() {
     const scope = yield* Effect.scope
-    const one = yield* stored(kept.store)
-    let after = kept.store
-    const crash = Effect.map(Scope.extend(crashed(kept), scope), (store) => after = store)
+    const one = yield* stored(killable.store)
+    let after = killable.store
+    const crash = Effect.map(Scope.extend(crashAndRestart(killable), scope), (store) => after = store)
     const law = capabilityLaws(crash)[index]
-    if (law === undefined) return assert.fail("there is no such law")
-    yield* Effect.provideService(law.law, SessionStore, kept.store)
-    assert.notStrictEqual(after, kept.store, "there was a crash")
+    if (law === undefined) return assert.fail("unknown law")
+    yield* Effect.provideService(law.law, SessionStore, killable.store)
+    assert.notStrictEqual(after, killable.store, "the store was restarted")
     yield* isAlive(after, one, start)
   })
 
 const laws = capabilityLaws(Effect.never).map(({ name }, index) => [name, index] as const)
 
-describe.each(keepers)("%s", (_, claims, keeping) => {
+describe.each(durable)("%s", (_, capabilities, opening) => {
   for (const [title, index] of laws) {
     it.scopedLive(title, () =>
       Effect.gen(function*() {
-        const kept = yield* keeping
-        assert.deepStrictEqual(kept.store.capabilities, claims)
-        yield* obeys(index, kept)
+        const killable = yield* opening
+        assert.deepStrictEqual(killable.store.capabilities, capabilities)
+        yield* runLaw(index, killable)
       }))
   }
 })
 
 for (const name of ofRedis("redis without persistence")) {
-  it.scopedLive(`${name} claims nothing and is not asked; a claim is caught, because nothing is left`, () =>
+  it.scopedLive(`${name} declares no durability and passes; a store on it that declares durability fails, because no record is left`, () =>
     Effect.gen(function*() {
-      const kept = yield* redis()
-      assert.deepStrictEqual(kept.store.capabilities, { durableDestroy: false, remote: true })
-      const { law } = capabilityLaws(Effect.dieMessage("it was asked"))[0] ?? assert.fail("there are no laws")
-      yield* Effect.provideService(law, SessionStore, kept.store)
-      const broken = yield* Effect.flip(obeys(0, { ...kept, store: yield* boasting(kept.store, Effect.void) }))
+      const killable = yield* redis()
+      assert.deepStrictEqual(killable.store.capabilities, { durableDestroy: false, remote: true })
+      const { law } = capabilityLaws(Effect.dieMessage("the law crashed the store"))[0] ?? assert.fail("no laws")
+      yield* Effect.provideService(law, SessionStore, killable.store)
+      const broken = yield* Effect.flip(
+        runLaw(0, { ...killable, store: yield* declaringDurability(killable.store, Effect.void) })
+      )
       assert.instanceOf(broken, LawBroken)
       assert.match(broken.message, /^load: expected \{.* but got nothing$/)
     }))
 }
 
-/** A keeper that can lose what it has confirmed: all that comes after `forget`. */
-interface Forgetting extends Kept {
-  readonly forget: Effect.Effect<unknown, unknown>
-  /** What a store that is made from then on claims of destroys. */
-  readonly claimed: Effect.Effect<boolean, unknown>
+/** A server that loses every confirmed write after `disableDurability`. */
+interface Lossy extends Killable {
+  readonly disableDurability: Effect.Effect<unknown, unknown>
+  /** The `durableDestroy` that a store opened afterwards declares. */
+  readonly declared: Effect.Effect<boolean, unknown>
 }
 
-type Forgetful = Effect.Effect<Forgetting, unknown, Scope.Scope>
+type OpeningLossy = Effect.Effect<Lossy, unknown, Scope.Scope>
 
-const claimOf = ({ capabilities }: Store) => capabilities.durableDestroy
+const isDurable = ({ capabilities }: Store) => capabilities.durableDestroy
 
-const forgetful: ReadonlyArray<readonly [name: string, keeping: Forgetful]> = [
+const lossy: ReadonlyArray<readonly [name: string, opening: OpeningLossy]> = [
   [
-    "postgres that writes a commit down later",
+    "postgres with synchronous_commit = off",
     Effect.map(postgres("synchronous_commit = off\n"), (kept) => ({
       ...kept,
-      forget: Effect.gen(function*() {
-        // Later is never, then: on a slow machine its next turn might come before the crash.
+      disableDurability: Effect.gen(function*() {
+        // Stopped for good: on a slow machine it might flush the log before the crash.
         yield* Effect.repeat(stopWalWriter(kept.sql), { until: (isIdle) => isIdle })
         yield* kept.sql`CHECKPOINT`
       }),
-      claimed: Effect.succeed(claimOf(kept.store))
+      declared: Effect.succeed(isDurable(kept.store))
     }))
   ],
   ...ofMariadb(
     [
-      "mariadb that writes a commit down later",
+      "mariadb with innodb_flush_log_at_trx_commit = 0",
       Effect.map(mariadb, (kept) => ({
         ...kept,
-        forget: Effect.gen(function*() {
+        disableDurability: Effect.gen(function*() {
           yield* kept.sql`SET GLOBAL innodb_flush_log_at_timeout = 2700`
-          // The thread that writes the log each second may have read the old setting, and be about to write: on a busy machine,
-          // what is committed next would be in it. Its next turn is counted when this one has ended, and reads the new one.
-          const turns = yield* turnsOf(kept.sql)
-          yield* until(Effect.orDie(turnsOf(kept.sql)), (now) => now > turns)
+          // The thread that flushes the log each second may have read the old setting and be about to flush, which on a busy
+          // machine could include the next commit. Once its current loop is counted, the next one reads the new setting.
+          const loops = yield* loopsOf(kept.sql)
+          yield* until(Effect.orDie(loopsOf(kept.sql)), (now) => now > loops)
           yield* kept.sql`SET GLOBAL innodb_flush_log_at_trx_commit = 0`
         }),
-        claimed: Effect.map(Effect.provideService(SqlStore.make(), SqlClient, kept.sql), claimOf)
+        declared: Effect.map(Effect.provideService(SqlStore.make(), SqlClient, kept.sql), isDurable)
       }))
     ] as const
   ),
   ...ofRedis(
     [
       "redis with snapshots",
-      Effect.map(redis(), (kept) => ({ ...kept, forget: kept.save, claimed: Effect.succeed(claimOf(kept.store)) }))
+      Effect.map(
+        redis(),
+        (kept) => ({ ...kept, disableDurability: kept.save, declared: Effect.succeed(isDurable(kept.store)) })
+      )
     ] as const
   )
 ]
 
 /**
- * Stops the process that writes the log of Postgres. Gives whether it was idle: if it was writing, it would hold the log's lock
- * for ever, and a checkpoint would wait for that. Then it goes on.
+ * Stops the WAL writer of Postgres and returns whether it was idle. A stopped writer that was writing would hold the WAL lock,
+ * and a checkpoint would wait for it forever, so in that case it is resumed.
  */
 const stopWalWriter = (sql: SqlClient) =>
   Effect.gen(function*() {
@@ -223,8 +227,8 @@ const stopWalWriter = (sql: SqlClient) =>
     return isIdle
   })
 
-/** How often the thread of InnoDB has ended its turn, in which it writes the log if that is due. */
-const turnsOf = (sql: SqlClient) =>
+/** Number of completed loops of the InnoDB master thread, which flushes the log. */
+const loopsOf = (sql: SqlClient) =>
   Effect.map(
     sql<{ readonly Value: string }>`SHOW GLOBAL STATUS LIKE 'Innodb_master_thread_%_loops'`,
     (rows) => {
@@ -233,24 +237,29 @@ const turnsOf = (sql: SqlClient) =>
     }
   )
 
-const ends: ReadonlySet<string> = new Set(["destroy", "revoke", "revokeSubject"])
+const endingOperations: ReadonlySet<string> = new Set(["destroy", "revoke", "revokeSubject"])
 
-/** The same store, with the claim that what it ends does not come back; it forgets that it has ended anything. */
-const boasting = (store: Store, forget: Effect.Effect<unknown, unknown>) =>
-  Effect.map(Effect.cached(Effect.orDie(forget)), (forgetOnce) =>
-    intercepted(
+/** The store, declaring `durableDestroy`, which disables durability before its first destroy or revocation. */
+const declaringDurability = (store: Store, disable: Effect.Effect<unknown, unknown>) =>
+  Effect.map(Effect.cached(Effect.orDie(disable)), (disableOnce) =>
+    FaultyStore.intercept(
       { ...store, capabilities: { ...store.capabilities, durableDestroy: true } },
-      (operation, call) => ends.has(operation) ? Effect.zipRight(forgetOnce, call) : call
+      (operation, call) => endingOperations.has(operation) ? Effect.zipRight(disableOnce, call) : call
     ))
 
-describe.each(forgetful)("%s, and a store that claims too much", (_, keeping) => {
+describe.each(lossy)("%s, and a store that declares durability", (_, opening) => {
   for (const [title, index] of laws) {
-    it.scopedLive(`is caught: ${title}`, () =>
+    it.scopedLive(`fails the law: ${title}`, () =>
       Effect.gen(function*() {
-        const { claimed, forget, ...kept } = yield* keeping
-        // It is not one of ours: those ask, and claim less.
-        const lose = Effect.zipRight(forget, Effect.map(claimed, (claims) => assert.isFalse(claims)))
-        const broken = yield* Effect.flip(obeys(index, { ...kept, store: yield* boasting(kept.store, lose) }))
+        const { declared, disableDurability, ...killable } = yield* opening
+        // The stores of this package read the settings and do not declare it.
+        const lose = Effect.zipRight(
+          disableDurability,
+          Effect.map(declared, (isDeclared) => assert.isFalse(isDeclared))
+        )
+        const broken = yield* Effect.flip(
+          runLaw(index, { ...killable, store: yield* declaringDurability(killable.store, lose) })
+        )
         assert.instanceOf(broken, LawBroken)
         assert.strictEqual(broken.message, "load: expected false but got true")
       }))

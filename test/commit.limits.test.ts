@@ -1,6 +1,4 @@
-/**
- * Whom a commit that runs out of time blames: the store, or other requests.
- */
+/** What a commit that times out reports as the cause: the store, or other requests. */
 import { it } from "@effect/vitest"
 import { Duration, Effect, Fiber, Layer, Schema, TestClock } from "effect"
 import { MemoryStore, Session, type SessionError, StoredEngine } from "effect-session"
@@ -8,10 +6,9 @@ import * as MigratingStore from "effect-session/MigratingStore"
 import type { Settings } from "effect-session/SessionService"
 import { SessionStore, SessionStoreError } from "effect-session/SessionStore"
 import type { Store } from "effect-session/SessionStore"
+import { FaultyStore } from "effect-session/testing"
 import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe } from "vitest"
-import type { Around } from "./support/recordedStore.js"
-import { faulty, recorded } from "./support/recordedStore.js"
 import { visit } from "./support/requestWithoutHttp.js"
 
 class Shop extends Session.Tag<Shop>()("test/CommitLimits", {
@@ -20,9 +17,9 @@ class Shop extends Session.Tag<Shop>()("test/CommitLimits", {
 
 const count = Shop.update("visits", (n) => n + 1)
 
-/** A server on a remote store, with one session; then the store behaves as it is told. */
+/** A server with one session on a remote store. After the first visit, `around` intercepts the store's calls. */
 const served = (
-  around: Around,
+  around: FaultyStore.Interception,
   { over = Effect.succeed, settings = {}, timeout }: {
     readonly over?: (store: Store) => Effect.Effect<Store, unknown>
     readonly settings?: Settings
@@ -31,7 +28,7 @@ const served = (
 ) =>
   Effect.gen(function*() {
     let isHealthy = true
-    const { calls, store } = recorded(
+    const { calls, store } = FaultyStore.recorded(
       MemoryStore.make(),
       (operation, call, args) => Effect.suspend(() => isHealthy ? call : around(operation, call, args)),
       true
@@ -55,40 +52,40 @@ const served = (
     }
   })
 
-/** Lets time pass in steps, for timers that are set when others have run out. */
-const pass = (time: Duration.DurationInput) => Effect.repeatN(TestClock.adjust(Duration.times(time, 0.01)), 99)
+/** Advances the clock in steps, so that timers set by other timers run, too. */
+const advance = (time: Duration.DurationInput) => Effect.repeatN(TestClock.adjust(Duration.times(time, 0.01)), 99)
 
-/** The error of a request, which must be there when so much time has passed. */
-const after = (time: Duration.DurationInput, request: Effect.Effect<{ readonly error: unknown }, unknown>) =>
+/** Returns the error of a request that must be answered within this time. */
+const errorWithin = (time: Duration.DurationInput, request: Effect.Effect<{ readonly error: unknown }, unknown>) =>
   Effect.gen(function*() {
     const fiber = yield* Effect.fork(request)
-    yield* pass(time)
+    yield* advance(time)
     assert.isNotNull(fiber.unsafePoll(), "the request takes longer")
     return (yield* Fiber.join(fiber)).error as SessionError.SessionError | undefined
   })
 
-const blamesStore = (error: SessionError.SessionError | undefined, operation: string) => {
+const assertStoreTimeout = (error: SessionError.SessionError | undefined, operation: string) => {
   if (error?._tag !== "SessionUnavailable") return assert.fail(String(error))
   assert.strictEqual(error.reason, "store")
   if (!(error.cause instanceof SessionStoreError)) return assert.fail(String(error.cause))
   assert.deepStrictEqual([error.cause.operation, error.cause.reason], [operation, "timeout"])
 }
 
-const silentSaves = () => faulty({ save: ["silent", "silent", "silent", "silent"] })
+const silentSaves = () => FaultyStore.injecting(FaultyStore.schedule({ save: ["hang", "hang", "hang", "hang"] }))
 
 const stacks = {
   "one store": Effect.succeed,
-  "a tiered store": (back: Store) => TieredStore.make(MemoryStore.make(), back, { lease: "5 seconds" }),
+  "a tiered store": (origin: Store) => TieredStore.make(MemoryStore.make(), origin, { lease: "5 seconds" }),
   "a migrating store": (store: Store) =>
     Effect.sync(() => MigratingStore.make(store, MemoryStore.make(), { phase: "prepare" }))
 } satisfies Record<string, (store: Store) => Effect.Effect<Store, unknown>>
 
 describe("a store that does not answer a write", () => {
   for (const [name, over] of Object.entries(stacks)) {
-    it.scoped(`${name}: is what the answer blames, with the timeout as cause, after two tries`, () =>
+    it.scoped(`${name}: the commit fails with the store's timeout as cause, errorWithin two tries`, () =>
       Effect.gen(function*() {
         const { callsOf, visit } = yield* served(silentSaves(), { over })
-        blamesStore(yield* after("3 seconds", visit), "save")
+        assertStoreTimeout(yield* errorWithin("3 seconds", visit), "save")
         assert.strictEqual(callsOf("save"), 2)
       }))
   }
@@ -100,19 +97,19 @@ describe("a store that does not answer a write", () => {
     ["100 millis", "10 seconds"]
   ]
   for (const [timeout, commitTimeout] of numbers) {
-    it.scoped(`with ${timeout} for a call and ${commitTimeout} for a commit: two tries fit into it`, () =>
+    it.scoped(`two tries fit into a call timeout of ${timeout} and a commit timeout of ${commitTimeout}`, () =>
       Effect.gen(function*() {
         const { callsOf, visit } = yield* served(silentSaves(), { timeout, settings: { commitTimeout } })
-        blamesStore(yield* after(commitTimeout, visit), "save")
+        assertStoreTimeout(yield* errorWithin(commitTimeout, visit), "save")
         assert.strictEqual(callsOf("save"), 2)
       }))
   }
 
-  it.scoped("is blamed by those who wait for the commit that it holds up, too", () =>
+  it.scoped("is also the cause for requests that wait for the commit that it blocks", () =>
     Effect.gen(function*() {
       const { visit } = yield* served(silentSaves())
       const other = yield* Effect.fork(visit)
-      const error = yield* after("3 seconds", visit)
+      const error = yield* errorWithin("3 seconds", visit)
       if (error?._tag !== "SessionUnavailable") return assert.fail(String(error))
       assert.strictEqual(error.reason, "store")
       assert.instanceOf(error.cause, SessionStoreError)
@@ -120,16 +117,16 @@ describe("a store that does not answer a write", () => {
       yield* Fiber.interrupt(other)
     }))
 
-  it.scoped("and has done it: the question what became of it fits into the limit, and it is no error", () =>
+  it.scoped("is asked for the unknown outcome within the limit, and a write that was done is no error", () =>
     Effect.gen(function*() {
-      // From the first save on each call takes 850 ms, and that one is done and does not answer.
-      const lost = faulty({ save: ["swallowed"] })
+      // From the first save on, each call takes 850 ms; the first save is executed without an answer.
+      const lost = FaultyStore.injecting(FaultyStore.schedule({ save: ["loseReply"] }))
       let saves = 0
       const { callsOf, heal, visit, visits } = yield* served((operation, call, args) => {
         if (operation === "save") saves++
         return Effect.delay(lost(operation, call, args), saves > 0 ? "850 millis" : 0)
       })
-      const error = yield* after("3 seconds", visit)
+      const error = yield* errorWithin("3 seconds", visit)
       assert.isUndefined(error)
       assert.deepStrictEqual([callsOf("save"), callsOf("load")], [2, 2])
       yield* heal
@@ -137,15 +134,15 @@ describe("a store that does not answer a write", () => {
     }))
 })
 
-describe("other commits in the way", () => {
-  it.scoped("are blamed by a commit that they leave no time", () =>
+describe("other commits of the same session", () => {
+  it.scoped("are the cause (busy) if they leave a commit no time", () =>
     Effect.gen(function*() {
-      // Each save takes 700 ms, and writes the updates of at most 64 requests; of 330 at once, the first few hundred are in time.
+      // Each save takes 700 ms and writes the updates of at most 64 requests, so only some of the 330 are in time.
       const { visit } = yield* served((operation, call) =>
         operation === "save" ? Effect.delay(call, "700 millis") : call
       )
       const requests = yield* Effect.forEach(Array.from({ length: 330 }), () => Effect.fork(visit))
-      yield* pass("4 seconds")
+      yield* advance("4 seconds")
       const reasons = yield* Effect.forEach(requests, (request) =>
         Effect.map(
           Fiber.join(request),

@@ -1,12 +1,10 @@
-/**
- * Updates of one session that wait for each other in one process are written together.
- */
+/** Concurrent updates of one session in one process are combined into one save. */
 import { it } from "@effect/vitest"
 import { Deferred, Effect, Either, Fiber, FiberRef, Layer, Option, Schema } from "effect"
 import { MemoryStore, Session, StoredEngine } from "effect-session"
 import { SessionStore, SessionStoreError } from "effect-session/SessionStore"
+import { FaultyStore } from "effect-session/testing"
 import { assert, describe } from "vitest"
-import { intercepted } from "./support/intercept.js"
 import type { Visit } from "./support/requestWithoutHttp.js"
 import { visit } from "./support/requestWithoutHttp.js"
 
@@ -20,19 +18,19 @@ class Shop extends Session.Tag<Shop>()("test/Together", {
 
 const count = Shop.update("visits", (n) => n + 1)
 
-/** Every fiber that can go on has done so, and waits: the scheduler runs them in the order in which they were resumed. */
-const settled = Effect.repeatN(Effect.yieldNow(), 50)
+/** Lets every fiber run until it waits. */
+const yieldAll = Effect.repeatN(Effect.yieldNow(), 50)
 
-/** A fiber is in a transaction of the application, in which the store does not write. */
+/** Whether the fiber is in a transaction of the application, in which the store rejects writes. */
 const inTransaction = FiberRef.unsafeMake(false)
 
-/** A server on a remote store whose first save waits for a gate, and fails with it. */
+/** A server on a remote store whose first save waits for `gate`, and fails if it does. */
 const served = (options: StoredEngine.StoredEngineOptions = {}) =>
   Effect.gen(function*() {
     const gate = yield* Deferred.make<void, SessionStoreError>()
     const blocked = yield* Deferred.make<void>()
     let saves = 0
-    const store = intercepted(
+    const store = FaultyStore.intercept(
       MemoryStore.make(),
       (operation, call) =>
         Effect.suspend(() => {
@@ -55,8 +53,8 @@ const served = (options: StoredEngine.StoredEngineOptions = {}) =>
         Layer.provide(Layer.succeed(SessionStore, store))
       )
     )
-    const begun = Effect.zipRight(Shop.authenticate("ann"), Shop.set("name", "ann"))
-    const { cookie } = yield* Effect.provide(visit(Shop, begun), context)
+    const login = Effect.zipRight(Shop.authenticate("ann"), Shop.set("name", "ann"))
+    const { cookie } = yield* Effect.provide(visit(Shop, login), context)
     const ask = <A, E>(handler: Effect.Effect<A, E, Shop>, presented = cookie) =>
       Effect.provide(visit(Shop, handler, presented), context)
     const openById = Effect.flatMap(
@@ -64,7 +62,7 @@ const served = (options: StoredEngine.StoredEngineOptions = {}) =>
       (sessions) =>
         Effect.flatMap(sessions.list("ann"), ([info]) => sessions.openById(info?.id ?? assert.fail("no session")))
     )
-    /** Runs handlers at once: the first one is in its save when the others have done their part, and wait. */
+    /** Runs handlers concurrently: the first one is in its save while the others wait to commit. */
     const atOnce = <A, E>(handlers: ReadonlyArray<Effect.Effect<A, E, Shop>>) =>
       Effect.gen(function*() {
         const [first, ...others] = handlers
@@ -79,13 +77,13 @@ const served = (options: StoredEngine.StoredEngineOptions = {}) =>
             return yield* Effect.fork(ask(Effect.zipLeft(handler, Deferred.succeed(done, undefined))))
           }))
         for (const done of handled) yield* Deferred.await(done)
-        yield* settled
+        yield* yieldAll
         return [leader, ...followers] as const
       })
     return { ask, atOnce, blocked, gate, byId: Effect.provide(openById, context), saves: () => saves }
   })
 
-/** Lets the first save go on, and gives the names of the errors of the requests. */
+/** Opens the gate and returns the error tags of the requests. */
 const errorsOf = <A, E>(
   gate: Deferred.Deferred<void, SessionStoreError>,
   requests: ReadonlyArray<Fiber.Fiber<Visit<A>, E>>
@@ -97,8 +95,8 @@ const errorsOf = <A, E>(
 
 const open = (gate: Deferred.Deferred<void, SessionStoreError>) => Deferred.succeed(gate, undefined)
 
-describe("updates of one session at once", () => {
-  it.scoped("take two saves, however many they are, and none is lost", () =>
+describe("concurrent updates of one session", () => {
+  it.scoped("take two saves, and none is lost", () =>
     Effect.gen(function*() {
       const { ask, atOnce, gate, saves } = yield* served()
       const requests = yield* atOnce(Array.from({ length: 50 }, () => count))
@@ -107,7 +105,7 @@ describe("updates of one session at once", () => {
       assert.strictEqual(saves(), 2)
     }))
 
-  it.scoped("one that clashes with another fails alone", () =>
+  it.scoped("a conflicting one fails alone", () =>
     Effect.gen(function*() {
       const { ask, atOnce, gate, saves } = yield* served()
       const rename = (name: string) => Effect.zipRight(Shop.get("name"), Shop.set("name", name))
@@ -124,7 +122,7 @@ describe("updates of one session at once", () => {
       assert.strictEqual(saves(), 2)
     }))
 
-  it.scoped("each fits alone, and all together do not: those that fit are kept", () =>
+  it.scoped("if they do not fit together, those that fit are saved", () =>
     Effect.gen(function*() {
       const { ask, atOnce, gate } = yield* served({ maxSessionBytes: 1000 })
       const note = Shop.update("notes", (notes) => [...notes, "x".repeat(300)])
@@ -139,7 +137,7 @@ describe("updates of one session at once", () => {
       assert.lengthOf((yield* ask(Shop.get("notes"))).result ?? [], 3)
     }))
 
-  it.scoped("an update that waits for a save is not failed by the failure of that save", () =>
+  it.scoped("do not fail with the save that they wait for", () =>
     Effect.gen(function*() {
       const { ask, atOnce, gate } = yield* served()
       const [leader, ...followers] = yield* atOnce([count, count, count])
@@ -150,7 +148,7 @@ describe("updates of one session at once", () => {
       assert.strictEqual((yield* ask(Shop.get("visits"))).result, 2)
     }))
 
-  it.scoped("those that wait for a session that ends meanwhile get the error of one that has ended", () =>
+  it.scoped("fail with SessionGone if the session ends meanwhile", () =>
     Effect.gen(function*() {
       const { ask, atOnce, gate } = yield* served()
       const requests = yield* atOnce([count, count, count])
@@ -158,16 +156,16 @@ describe("updates of one session at once", () => {
       assert.deepStrictEqual(yield* errorsOf(gate, requests), ["SessionGone", "SessionGone", "SessionGone"])
     }))
 
-  it.scoped("one that presents a token of before a rotation is not taken along, and learns no new token", () =>
+  it.scoped("with a token from before a rotation are not combined, and the response carries no new token", () =>
     Effect.gen(function*() {
       const { ask, blocked, gate } = yield* served()
       const loaded = yield* Deferred.make<void>()
-      const goOn = yield* Deferred.make<void>()
+      const proceed = yield* Deferred.make<void>()
       const late = yield* Effect.fork(ask(
         Effect.gen(function*() {
           yield* Shop.get("visits")
           yield* Deferred.succeed(loaded, undefined)
-          yield* Deferred.await(goOn)
+          yield* Deferred.await(proceed)
           yield* count
         })
       ))
@@ -176,9 +174,9 @@ describe("updates of one session at once", () => {
       const leader = yield* Effect.fork(ask(count, next))
       yield* Deferred.await(blocked)
       const follower = yield* Effect.fork(ask(count, next))
-      yield* settled
-      yield* Deferred.succeed(goOn, undefined)
-      yield* settled
+      yield* yieldAll
+      yield* Deferred.succeed(proceed, undefined)
+      yield* yieldAll
       yield* open(gate)
       assert.isUndefined((yield* Fiber.join(leader)).error)
       assert.isUndefined((yield* Fiber.join(follower)).error)
@@ -188,16 +186,16 @@ describe("updates of one session at once", () => {
       assert.strictEqual((yield* ask(Shop.get("visits"), next)).result, 2)
     }))
 
-  it.scoped("a request is not taken along by a job that has opened the session by its id, and keeps its token", () =>
+  it.scoped("of a request are not combined with those of a job that opened the session by id, and the request keeps its token", () =>
     Effect.gen(function*() {
       const { ask, atOnce, byId, gate } = yield* served()
       const job = Option.getOrThrow(yield* byId)
       yield* job.update("visits", (n) => n + 1)
       const [leader] = yield* atOnce([count])
       const saved = yield* Effect.fork(job.save)
-      yield* settled
+      yield* yieldAll
       const follower = yield* Effect.fork(ask(count))
-      yield* settled
+      yield* yieldAll
       yield* open(gate)
       assert.isUndefined((yield* Fiber.join(leader)).error)
       yield* Fiber.join(saved)
@@ -207,15 +205,15 @@ describe("updates of one session at once", () => {
       assert.strictEqual((yield* ask(Shop.get("visits"))).result, 3)
     }))
 
-  it.scoped("one inside a transaction of the application fails alone", () =>
+  it.scoped("inside a transaction of the application fail alone", () =>
     Effect.gen(function*() {
       const { ask, atOnce, gate } = yield* served()
       const saving = Effect.locally(Effect.zipRight(count, Effect.either(Shop.save)), inTransaction, true)
       const first = yield* atOnce([count])
       const inside = yield* Effect.fork(ask(Effect.zipLeft(saving, Shop.discard)))
-      yield* settled
+      yield* yieldAll
       const outside = yield* Effect.fork(ask(count))
-      yield* settled
+      yield* yieldAll
       yield* open(gate)
       yield* Effect.forEach(first, Fiber.join)
       const { result } = yield* Fiber.join(inside)

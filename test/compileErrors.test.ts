@@ -1,5 +1,5 @@
 /**
- * What the compiler says where it refuses a program: one sentence that names the mistake and what to do.
+ * Compile errors of invalid programs: one sentence that names the mistake and the fix.
  */
 import { execFile } from "node:child_process"
 import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
@@ -9,7 +9,7 @@ import { promisify } from "node:util"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 
 const root = process.cwd()
-const project = mkdtempSync(Path.join(tmpdir(), "effect-session-refused-"))
+const project = mkdtempSync(Path.join(tmpdir(), "effect-session-rejected-"))
 
 const head = `import { Effect, Schema } from "effect"
 import { Expiry, ReadOnce, Session, SessionConfig, SessionCookie } from "effect-session"
@@ -37,15 +37,15 @@ const self = "Missing `Self` generic - use `class AppSession extends Session.Tag
 const tag = (options: string): string => `export class Other extends Session.Tag<Other>()("types/Other", ${options}) {}`
 const empty = "schema: Schema.Struct({})"
 
-/** A program that does not compile, and the sentence. */
-const refused: Readonly<Record<string, readonly [program: string, sentence: string]>> = {
+/** Programs that do not compile, with the sentence in the error. */
+const rejected: Readonly<Record<string, readonly [program: string, sentence: string]>> = {
   "an idle limit alone, in a tag": [tag(`{ ${empty}, expiry: Expiry.idle("1 hour") }`), bounded],
   "an idle limit alone, for a deployment": [`App.layerWith({ expiry: Expiry.idle("1 hour") })`, bounded],
   "two limits that activity moves": [
     `App.layerWith({ expiry: Expiry.earliest(Expiry.idle("1 hour"), Expiry.sinceModified("1 day")) })`,
     bounded
   ],
-  "a policy of which nothing is known": [
+  "a policy of unknown type": [
     `declare const policy: Expiry.Expiry\nexport const layer = App.layerWith({ expiry: policy })`,
     bounded
   ],
@@ -66,7 +66,7 @@ const refused: Readonly<Record<string, readonly [program: string, sentence: stri
   ],
   "take of an ordinary field": [`App.take("user")`, readOnce],
   "take of a field with a default": [`App.take("locale")`, readOnce],
-  "take of an ordinary field, by the handle": [
+  "take of an ordinary field, on the handle": [
     `export const program = Effect.flatMap(App, (session) => session.take("user"))`,
     readOnce
   ],
@@ -74,7 +74,7 @@ const refused: Readonly<Record<string, readonly [program: string, sentence: stri
   "a Union of other things": [tag(`{ schema: Schema.Union(Schema.Struct({}), Schema.String) }`), whole],
   "a Struct with a filter": [tag(`{ schema: Schema.Struct({}).pipe(Schema.filter(() => true)) }`), whole],
   "getOption of a field with a default": [`App.getOption("locale")`, neverAbsent],
-  "getOption of a field with a default, by the handle": [
+  "getOption of a field with a default, on the handle": [
     `export const program = Effect.flatMap(App, (session) => session.getOption("locale"))`,
     neverAbsent
   ],
@@ -94,7 +94,7 @@ export const policy: Expiry.Expiry<true> = Expiry.aal2
 App.layerWith({ expiry: policy })`,
   "cookies": `App.layerWith({ cookie: { sameSite: "none", acknowledgeCrossSite: true, partitioned: true } })
 App.layerWith({ cookie: { prefix: "", secure: false, sameSite: "strict" } })
-export const loose: SessionCookie.LooseOptions = {} as SessionCookie.CookieOptions`,
+export const cookie = SessionCookie.make({} as SessionCookie.CookieOptions)`,
   "accessors": `export const program = Effect.gen(function*() {
   const session = yield* App
   const user: string = yield* session.getOrElse("user", () => "guest")
@@ -111,14 +111,14 @@ const files = (programs: Readonly<Record<string, unknown>>, prefix: string) =>
 
 let output = ""
 
-/** What the compiler says of one file: its diagnostics, each with the lines that explain it. */
+/** The diagnostics of one file, each with its explanatory lines. */
 const diagnosticsOf = (file: string): ReadonlyArray<string> =>
   output.split(/^(?=\S+\.ts\()/m).filter((diagnostic) => diagnostic.startsWith(`${file}(`))
 
 beforeAll(async () => {
   symlinkSync(Path.join(root, "node_modules"), Path.join(project, "node_modules"))
-  for (const [title, file] of files(refused, "refused")) {
-    writeFileSync(Path.join(project, file), head + refused[title]?.[0])
+  for (const [title, file] of files(rejected, "rejected")) {
+    writeFileSync(Path.join(project, file), head + rejected[title]?.[0])
   }
   for (const [title, file] of files(accepted, "accepted")) {
     writeFileSync(Path.join(project, file), head + accepted[title])
@@ -148,12 +148,12 @@ beforeAll(async () => {
 
 afterAll(() => rmSync(project, { recursive: true, force: true }))
 
-describe("the compiler says one sentence about", () => {
-  for (const [title, file] of files(refused, "refused")) {
+describe("the compiler reports one sentence for", () => {
+  for (const [title, file] of files(rejected, "rejected")) {
     it(title, () => {
       const found = diagnosticsOf(file)
       assert.lengthOf(found, 1, found.join("\n") || output.slice(0, 500))
-      assert.include(found[0] ?? "", refused[title]?.[1] ?? "no such program")
+      assert.include(found[0] ?? "", rejected[title]?.[1] ?? "unknown program")
     })
   }
 })
@@ -163,7 +163,7 @@ describe("the compiler accepts", () => {
     it(title, () => assert.deepStrictEqual(diagnosticsOf(file), []))
   }
 
-  it("everything else that the programs import", () => {
-    assert.notMatch(output, /^(?!refused)\S+\(\d/m)
+  it("all modules that the programs import", () => {
+    assert.notMatch(output, /^(?!rejected)\S+\(\d/m)
   })
 })

@@ -1,5 +1,5 @@
 /**
- * One record that is damaged harms no other: the published laws, on every store whose records can be damaged.
+ * A corrupt record does not affect other records: the published laws, on every store whose records can be corrupted.
  */
 import * as NodeContext from "@effect/platform-node/NodeContext"
 import { SqlClient } from "@effect/sql/SqlClient"
@@ -7,33 +7,31 @@ import { it } from "@effect/vitest"
 import { Context, Effect, Layer, Logger, type Scope } from "effect"
 import { FileStore, MemoryStore } from "effect-session"
 import * as CacheStore from "effect-session/CacheStore"
+import { namespace, start, type Stored, stored } from "effect-session/Fixtures"
 import * as MigratingStore from "effect-session/MigratingStore"
 import { RedisClient } from "effect-session/RedisClient"
 import { SessionStore } from "effect-session/SessionStore"
 import type { Store } from "effect-session/SessionStore"
 import type { StoreKey } from "effect-session/StoreKey"
-import { damageLaws } from "effect-session/testing"
+import { corruptionLaws } from "effect-session/testing"
 import * as TieredStore from "effect-session/TieredStore"
 import { readdirSync, readFileSync, writeFileSync } from "node:fs"
 import * as Path from "node:path"
 import { assert, describe } from "vitest"
-import { isContentName, shardOf, spell } from "../src/internal/file/names.js"
-import { namespace, start, type Stored, stored } from "../src/internal/testing/records.js"
+import { encodeName, isContentName, shardOf } from "../src/internal/file/names.js"
+import { freshPrefix, sqliteClient, sqlStore } from "./support/localStores.js"
 import {
-  freshPrefix,
   mysqlClient,
   ofMariadb,
   ofRedis,
   postgresClient,
   redisClient,
   redisClusterClient,
-  redisStore,
-  sqliteClient,
-  sqlStore
-} from "./support/stores.js"
+  redisStore
+} from "./support/serverClients.js"
 import { temporaryDirectory } from "./support/temporaryDirectories.js"
 
-/** A store, and how a record in it is spoiled and mended. */
+/** A store, and a function that corrupts a record and returns how to repair it. */
 interface Damageable {
   readonly store: Store
   readonly damage: (key: StoreKey) => Effect.Effect<Effect.Effect<void, unknown>, unknown>
@@ -79,7 +77,7 @@ const files: Opening = Effect.gen(function*() {
   const directory = yield* temporaryDirectory("files")
   const store = yield* Effect.provide(FileStore.make({ directory, durability: "none" }), NodeContext.layer)
   const contentOf = (key: StoreKey) => {
-    const record = Path.join(directory, "records", shardOf(spell(key)), spell(key))
+    const record = Path.join(directory, "records", shardOf(encodeName(key)), encodeName(key))
     return Path.join(record, readdirSync(record).find(isContentName) ?? assert.fail("there is no content"))
   }
   return {
@@ -110,40 +108,40 @@ const stores: Readonly<Record<string, Opening>> = {
   ]),
   "cached sqlite": over(
     sql(sqliteClient),
-    (back) => Effect.flatMap(CacheStore.make(), (front) => TieredStore.make(front, back, { lease: "1 millis" }))
+    (origin) => Effect.flatMap(CacheStore.make(), (cache) => TieredStore.make(cache, origin, { lease: "1 millis" }))
   ),
-  "sqlite, from which sessions move": over(
+  "sqlite as the source of a migration": over(
     sql(sqliteClient),
     (from) => Effect.succeed(MigratingStore.make(from, MemoryStore.make(), { phase: "prepare" }))
   ),
-  "sqlite, to which sessions move": over(
+  "sqlite as the target of a migration": over(
     sql(sqliteClient),
     (to) => Effect.succeed(MigratingStore.make(MemoryStore.make(), to, { phase: "move" }))
   )
 }
 
 describe.each(Object.entries(stores))("%s", (_, opening) => {
-  for (const [i, { name }] of damageLaws(() => Effect.never).entries()) {
+  for (const [i, { name }] of corruptionLaws(() => Effect.never).entries()) {
     it.scopedLive(name, () =>
       Effect.gen(function*() {
         const { damage, store } = yield* opening
-        const { law } = damageLaws(damage)[i] ?? assert.fail("there is no such law")
+        const { law } = corruptionLaws(damage)[i] ?? assert.fail("there is no such law")
         yield* Effect.provideService(law, SessionStore, store)
       }))
   }
 })
 
-/** The secrets of a session, which no log may tell. */
-const tellsNoneOf = (text: string, { key, record: { data, subject, writeId } }: Stored) => {
+/** The secrets of a session, which must not be logged. */
+const assertNoSecretIn = (text: string, { key, record: { data, subject, writeId } }: Stored) => {
   for (const secret of [key, data, subject ?? "", writeId, "nonsense"]) assert.notInclude(text, secret)
 }
 
 describe.each(Object.entries(stores))("%s", (name, opening) => {
-  it.scopedLive("list logs a warning that names the corrupt record, without its content", () =>
+  it.scopedLive("list logs which record it skips, without its content", () =>
     Effect.gen(function*() {
       const { damage, store } = yield* opening
-      const bad = yield* stored(store, { data: `"of the session"`, subject: "the subject", writeId: "the write" })
-      yield* damage(bad.key)
+      const corrupt = yield* stored(store, { data: `"of the session"`, subject: "the subject", writeId: "the write" })
+      yield* damage(corrupt.key)
       const lines: Array<string> = []
       const logger = Logger.map(Logger.stringLogger, (line) => void lines.push(line))
       assert.deepStrictEqual(
@@ -155,11 +153,9 @@ describe.each(Object.entries(stores))("%s", (name, opening) => {
       assert.lengthOf(lines, 1)
       const [line = ""] = lines
       assert.include(line, "level=WARN")
-      // The index of a Redis store says where the record is, and only the record which one it is.
-      const which = name.startsWith("redis")
-        ? "a corrupt record whose id is unknown"
-        : `the corrupt record ${bad.record.id}`
+      // The index of a Redis store does not contain the id of a corrupt record.
+      const which = name.startsWith("redis") ? "one whose id is not known" : corrupt.record.id
       assert.include(line, `A list of the sessions of \\"laws\\" omits ${which}.`)
-      tellsNoneOf(line, bad)
+      assertNoSecretIn(line, corrupt)
     }))
 })

@@ -1,6 +1,4 @@
-/**
- * What Django 6.1 was seen to do, case by case, and what happens here instead or as well. `docs/django.md` explains it.
- */
+/** Observed behaviour of Django 6.1, case by case, and the behaviour here where it differs. See `docs/django.md`. */
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import { it } from "@effect/vitest"
@@ -21,7 +19,7 @@ type Handler = Effect.Effect<
   ShopSession | SessionService<ShopSession> | HttpServerRequest.HttpServerRequest
 >
 
-/** What a browser and the store are left with. */
+/** The response and the stored records after a request. */
 interface Outcome {
   readonly status: number
   readonly cookie: string
@@ -32,12 +30,12 @@ interface Outcome {
 
 interface Case {
   readonly title: string
-  /** The value of our cookie. `live` leads to a session that holds `{ tags: ["tea"] }`. */
+  /** The presented cookie value. `live` belongs to a session that holds `{ tags: ["tea"] }`. */
   readonly presented: "nothing" | "malformed" | "unknown" | "live"
   readonly settings?: Settings
   readonly handler: Handler
   readonly django: Outcome
-  /** Given where it is not the same here. */
+  /** Set if the outcome here differs from Django's. */
   readonly here?: Outcome
 }
 
@@ -56,9 +54,9 @@ const read = show(ShopSession.value)
 const tea = { tags: ["tea"] }
 const twoWeeks = "Max-Age=1209600"
 
-/** The nearest to Django's defaults. */
+/** The settings closest to Django's defaults. */
 const asDjango: Settings = { expiry: Expiry.django }
-/** The nearest to SESSION_SAVE_EVERY_REQUEST. */
+/** The settings closest to SESSION_SAVE_EVERY_REQUEST. */
 const saveEveryRequest: Settings = {
   expiry: Expiry.earliest(Expiry.idle("14 days"), Expiry.absolute("30 days")),
   touchEvery: 0
@@ -108,7 +106,7 @@ const cases: ReadonlyArray<Case> = [
     django: gives("none", "varies", [])
   },
   {
-    title: "no cookie, cycle_key: no record is made for nothing",
+    title: "no cookie, cycle_key: no empty record is created",
     presented: "nothing",
     handler: does(ShopSession.rotate),
     django: gives(`new, ${twoWeeks}`, "varies", [{}]),
@@ -141,7 +139,7 @@ const cases: ReadonlyArray<Case> = [
     django: gives("new, Max-Age=60", "varies", [{}])
   },
   {
-    title: "short cookie, untouched: it costs nothing, and it stays",
+    title: "short cookie, untouched: no store call, and the cookie is kept",
     presented: "malformed",
     handler: ok,
     django: gives("expired", "varies", []),
@@ -167,14 +165,14 @@ const cases: ReadonlyArray<Case> = [
     django: gives(`new, ${twoWeeks}`, "varies", [{ count: 1 }])
   },
   {
-    title: "unknown cookie, clear: nothing to clear is no error",
+    title: "unknown cookie, clear: clearing nothing is no error",
     presented: "unknown",
     handler: does(ShopSession.clear),
     django: gives("none", "does not vary", [], 400),
     here: gives("none", "varies", [])
   },
   {
-    title: "unknown cookie, untouched, SAVE_EVERY_REQUEST: an invented id makes no record",
+    title: "unknown cookie, untouched, SAVE_EVERY_REQUEST: an unknown id creates no record",
     presented: "unknown",
     settings: saveEveryRequest,
     handler: ok,
@@ -207,7 +205,7 @@ const cases: ReadonlyArray<Case> = [
     here: gives(`again, ${twoWeeks}`, "varies", [{ tags: ["tea", "milk"] }])
   },
   {
-    title: "live session, untouched, SAVE_EVERY_REQUEST: a request that does not use the session costs nothing",
+    title: "live session, untouched, SAVE_EVERY_REQUEST: a request that does not use the session makes no store call",
     presented: "live",
     settings: saveEveryRequest,
     handler: ok,
@@ -233,7 +231,7 @@ const cases: ReadonlyArray<Case> = [
     django: gives(`new, ${twoWeeks}`, "varies", [tea])
   },
   {
-    title: "live session, deleted past the handle: the cookie stays",
+    title: "live session, destroyed by its token and not by its handle: the cookie is kept",
     presented: "live",
     handler: Effect.zipRight(destroyPresented, ok),
     django: gives("none", "does not vary", [])
@@ -288,7 +286,7 @@ class App extends Session.Tag<App>()("test/Behaviour", {
 }) {}
 
 for (const [name, layer] of stores) {
-  describe(`what a request leaves behind, on ${name}`, () => {
+  describe(`a request, on ${name}`, () => {
     for (const one of cases) {
       const verdict = one.here === undefined ? "as Django" : "not as Django"
       it.scoped(`${one.title} (${verdict})`, () =>
@@ -313,7 +311,7 @@ for (const [name, layer] of stores) {
 
   describe("the session as a mapping", () => {
     test(
-      "del of an absent key, update({}) and set_expiry(None) are no error, no change, and make no session",
+      "del of an absent key, update({}) and set_expiry(None) change nothing and create no session",
       Effect.gen(function*() {
         const nothing = Effect.all([App.remove("user"), App.patch({}), App.setExpiry(Lifetime.byPolicy)])
         assert.isUndefined((yield* visit(App, nothing)).setCookie)
@@ -338,7 +336,7 @@ for (const [name, layer] of stores) {
 
   describe("time", () => {
     test(
-      "SAVE_EVERY_REQUEST is touchEvery: 0 with an idle and an absolute limit: every use prolongs, up to the end",
+      "SAVE_EVERY_REQUEST is touchEvery: 0 with an idle and an absolute limit: every use extends, up to the absolute limit",
       Effect.gen(function*() {
         const provide = Effect.provide(App.layerWith({ touchEvery: 0 }))
         const { cookie } = yield* provide(visit(App, App.set("user", "ann")))
@@ -353,7 +351,7 @@ for (const [name, layer] of stores) {
     )
 
     test(
-      "the preset django counts from the last change: touchEvery: 0 does not prolong it",
+      "Expiry.django counts from the last change: touchEvery: 0 does not extend it",
       Effect.gen(function*() {
         const provide = Effect.provide(App.layerWith({ expiry: Expiry.django, touchEvery: 0 }))
         const { cookie } = yield* provide(visit(App, App.set("user", "ann")))
@@ -367,7 +365,7 @@ for (const [name, layer] of stores) {
     )
 
     test(
-      "an expiry that is asked about is no access",
+      "expiryAge with a given expiry does not use the session",
       Effect.gen(function*() {
         const session = (yield* App.service).request(undefined)
         const age = yield* session.expiryAge({ expiry: Lifetime.inactivity("10 seconds") })
@@ -378,7 +376,7 @@ for (const [name, layer] of stores) {
     )
 
     test(
-      "an expired session is anonymous: reading it makes no record, and writing makes a new one",
+      "an expired session is anonymous: reading creates no record, and writing creates a new one",
       Effect.gen(function*() {
         const cookie = yield* begin
         const [old] = yield* recordsOf
@@ -395,7 +393,7 @@ for (const [name, layer] of stores) {
 
   describe("accounts", () => {
     test(
-      "a login of another user: what is set after it stays, what was set before it does not",
+      "a login of another user: changes made after it are kept, changes made before it are discarded",
       Effect.gen(function*() {
         const settings = Effect.all([App.set("user", "bob"), App.setExpiry(Lifetime.browser)])
         const seen = Effect.all([App.get("user"), App.expireAtBrowserClose])
@@ -413,7 +411,7 @@ for (const [name, layer] of stores) {
     )
 
     test(
-      "a password change: this session goes on under a new token, all others of the account end",
+      "a password change: this session continues with a new token, and all others of the account end",
       Effect.gen(function*() {
         const login = Effect.map(
           visit(App, Effect.all([App.set("user", "ann"), App.authenticate("u1")])),
@@ -454,7 +452,7 @@ const custom: SessionCookie.CookieOptions = {
   sameSite: "strict"
 }
 
-/** Attributes in the order of the alphabet; ours name no Expires where there is a Max-Age. */
+/** Attributes in alphabetical order. Cookies here have no Expires if they have a Max-Age. */
 const cookies: ReadonlyArray<
   readonly [title: string, cookie: SessionCookie.CookieOptions, ends: boolean, django: string, here: string]
 > = [
@@ -466,21 +464,21 @@ const cookies: ReadonlyArray<
     "sid Domain=.example.com HttpOnly Max-Age=1209600 Path=/app SameSite=Strict Secure"
   ],
   [
-    "its end: the same attributes, Secure too",
+    "its deletion: the same attributes, Secure too",
     custom,
     true,
     "sid Domain=.example.com Expires Max-Age=0 Path=/app SameSite=Strict",
     "sid Domain=.example.com Expires HttpOnly Max-Age=0 Path=/app SameSite=Strict Secure"
   ],
   [
-    "the end of a cookie with SameSite=None",
+    "the deletion of a cookie with SameSite=None",
     { name: "sessionid", prefix: "", sameSite: "none", acknowledgeCrossSite: true },
     true,
     "sessionid Expires Max-Age=0 Path=/ SameSite=None Secure",
     "sessionid Expires HttpOnly Max-Age=0 Path=/ SameSite=None Secure"
   ],
   [
-    "the end of a cookie with the prefix __Host-",
+    "the deletion of a cookie with the prefix __Host-",
     { name: "sid", prefix: "__Host-" },
     true,
     "__Host-sid Expires Max-Age=0 Path=/ SameSite=Lax Secure",
@@ -489,7 +487,7 @@ const cookies: ReadonlyArray<
 ]
 
 describe("Vary", () => {
-  it.scoped("Vary: * stays alone, and Cookie is not named twice", () =>
+  it.scoped("Vary: * stays alone, and Cookie is not added twice", () =>
     Effect.gen(function*() {
       const [, layer] = yield* Option.fromNullable(stores[0])
       const shop = yield* Shop.make(layer())
@@ -523,7 +521,7 @@ describe("the attributes of the cookie", () => {
   }
 })
 
-/** `_session_expiry`, and what Django says of it on the first of January 2026: seconds, date, browser close. */
+/** `_session_expiry`, and Django's results on 2026-01-01: age in seconds, date, browser close. */
 const lifetimes: ReadonlyArray<
   readonly [
     title: string,
@@ -537,7 +535,7 @@ const lifetimes: ReadonlyArray<
   ["10", () => Lifetime.inactivity("10 seconds"), [10, "2026-01-01T00:00:10.000Z", false]],
   ["300", () => Lifetime.inactivity("300 seconds"), [300, "2026-01-01T00:05:00.000Z", false]],
   [
-    "-10: over at once, and no length is negative",
+    "-10: ends at once, and the age is not negative",
     () => Lifetime.inactivity(-10_000),
     [-10, "2025-12-31T23:59:50.000Z", false],
     [0, "2026-01-01T00:00:00.000Z", false]
@@ -554,19 +552,19 @@ const lifetimes: ReadonlyArray<
     [10.9, "2026-01-01T00:00:10.900Z", false]
   ],
   [
-    "a date that has passed: no length is negative",
+    "a date in the past: the age is not negative",
     () => Lifetime.until("2025-12-31T23:59:59.500000+00:00"),
     [-1, "2025-12-31T23:59:59.500Z", false],
     [0, "2025-12-31T23:59:59.500Z", false]
   ],
   [
-    "a date of another zone: the same moment",
+    "a date in another time zone: the same moment",
     () => Lifetime.until("2026-01-01T05:30:01+05:30"),
     [1, "2026-01-01T00:00:01.000Z", false]
   ]
 ]
 
-describe("what set_expiry makes of get_expiry_age, get_expiry_date and get_expire_at_browser_close", () => {
+describe("get_expiry_age, get_expiry_date and get_expire_at_browser_close after set_expiry", () => {
   for (const [title, lifetime, django, here = django] of lifetimes) {
     it.effect(title, () =>
       Effect.gen(function*() {
@@ -588,7 +586,7 @@ describe("what set_expiry makes of get_expiry_age, get_expiry_date and get_expir
   }
 })
 
-/** Never called: the compiler is the test. */
+/** Never called: a compile-time test. */
 export const mistakes = Effect.gen(function*() {
   const session = yield* App // @ts-expect-error: a change inside a value that was read
   ;(yield* session.get("cart")).push("tea") // @ts-expect-error: a change of the whole value

@@ -1,15 +1,13 @@
-/**
- * What Django's session framework does, one test for each row of docs/django.md that no other file proves.
- */
+/** Features of Django's session framework, one test for each row of docs/django.md that no other file covers. */
 import { it } from "@effect/vitest"
 import { Clock, DateTime, Duration, Effect, Either, Layer, Option, Redacted, Schema, Stream, TestClock } from "effect"
 import { Expiry, Lifetime, ReadOnce, Session, SessionCodec, SessionToken, StoredEngine } from "effect-session"
 import { SessionDirectory } from "effect-session/SessionDirectory"
-import { SessionStore } from "effect-session/SessionStore"
+import { SessionStore, SessionStoreError } from "effect-session/SessionStore"
+import { FaultyStore } from "effect-session/testing"
 import { Packr } from "msgpackr"
 import { assert, describe, expect } from "vitest"
 import { storeKeys } from "../src/internal/store/keys.js"
-import { corruptError, corruptible } from "./support/corruptibleStore.js"
 import { visit } from "./support/requestWithoutHttp.js"
 import { recordsIn } from "./support/scanPages.js"
 import { stores } from "./support/stores.js"
@@ -59,7 +57,7 @@ for (const [name, layer] of stores) {
     )
 
     test(
-      "is_empty is judged after the load: data, not the cookie, decides",
+      "is_empty depends on the loaded data, not on the cookie",
       Effect.gen(function*() {
         const cookie = yield* begin
         const answers = [
@@ -88,7 +86,7 @@ for (const [name, layer] of stores) {
 
   describe("the test cookie", () => {
     test(
-      "set, worked and delete: a browser that accepts cookies, and one that does not",
+      "set, worked and delete: in a browser that accepts cookies, and in one that does not",
       Effect.gen(function*() {
         const first = yield* visit(App, Effect.zipRight(App.setTestCookie, App.testCookieWorked))
         assert.deepStrictEqual([first.result, typeof first.cookie], [false, "string"])
@@ -100,7 +98,7 @@ for (const [name, layer] of stores) {
     )
 
     test(
-      "delete leaves a session that holds something",
+      "delete keeps a session that holds data",
       Effect.gen(function*() {
         const first = yield* visit(App, App.setTestCookie)
         const second = yield* visit(App, Effect.all([App.set("user", "ann"), App.deleteTestCookie]), first.cookie)
@@ -110,9 +108,9 @@ for (const [name, layer] of stores) {
     )
   })
 
-  describe("set_expiry, in all its forms, enforced by the server and told to the cookie", () => {
+  describe("set_expiry, in all its forms, is enforced by the server and sent as Max-Age", () => {
     test(
-      "seconds of inactivity: replaces the idle limit, and use prolongs it",
+      "seconds of inactivity: replaces the idle limit, and use extends it",
       Effect.gen(function*() {
         const first = yield* visit(
           App,
@@ -145,7 +143,7 @@ for (const [name, layer] of stores) {
     )
 
     test(
-      "0: the cookie ends with the browser, the server keeps its limits",
+      "0: the cookie ends with the browser, and the server enforces its limits",
       Effect.gen(function*() {
         const first = yield* visit(
           App,
@@ -160,7 +158,7 @@ for (const [name, layer] of stores) {
     )
 
     test(
-      "None: back to the policy, and the cookie is told",
+      "None: back to the policy, with a new Max-Age",
       Effect.gen(function*() {
         const first = yield* visit(App, Effect.all([App.set("user", "ann"), App.setExpiry(Lifetime.browser)]))
         const second = yield* visit(
@@ -189,7 +187,7 @@ for (const [name, layer] of stores) {
     )
 
     test(
-      "a lifetime that is not finite is refused where it is set",
+      "an infinite lifetime is rejected by setExpiry",
       Effect.gen(function*() {
         const error = yield* Effect.flip(visit(App, App.setExpiry(Lifetime.inactivity(Duration.infinity))))
         assert.strictEqual(error._tag, "SessionInvalid")
@@ -199,11 +197,11 @@ for (const [name, layer] of stores) {
 
   describe("get_expiry_age and get_expiry_date", () => {
     test(
-      "by the policy, by the session's lifetime, and for values that are asked about",
+      "by the policy, by the session's lifetime, and for given values",
       Effect.gen(function*() {
         const cookie = yield* begin
         const at = (millis: number) => DateTime.unsafeMake(millis)
-        const ask = (...options: Parameters<typeof App.expiryAge>) =>
+        const expiryOf = (...options: Parameters<typeof App.expiryAge>) =>
           Effect.map(
             visit(App, Effect.all([App.expiryAge(...options), App.expiryDate(...options)]), cookie),
             ({ result: [age, date] }) => [
@@ -211,16 +209,16 @@ for (const [name, layer] of stores) {
               DateTime.toEpochMillis(date)
             ]
           )
-        assert.deepStrictEqual(yield* ask(), [3600, hour])
-        assert.deepStrictEqual(yield* ask({ modification: at(5000) }), [3600, hour + 5000])
-        assert.deepStrictEqual(yield* ask({ expiry: Lifetime.inactivity(10_000) }), [10, 10_000])
-        assert.deepStrictEqual(yield* ask({ expiry: Lifetime.until(7000), modification: at(5000) }), [2, 7000])
-        assert.deepStrictEqual(yield* ask({ expiry: Lifetime.until(1000), modification: at(5000) }), [0, 1000])
-        assert.deepStrictEqual(yield* ask({ expiry: Lifetime.browser }), [3600, hour])
-        // Near the absolute limit there is less left than the idle limit says.
-        assert.deepStrictEqual(yield* ask({ modification: at(23.5 * hour) }), [1800, 24 * hour])
+        assert.deepStrictEqual(yield* expiryOf(), [3600, hour])
+        assert.deepStrictEqual(yield* expiryOf({ modification: at(5000) }), [3600, hour + 5000])
+        assert.deepStrictEqual(yield* expiryOf({ expiry: Lifetime.inactivity(10_000) }), [10, 10_000])
+        assert.deepStrictEqual(yield* expiryOf({ expiry: Lifetime.until(7000), modification: at(5000) }), [2, 7000])
+        assert.deepStrictEqual(yield* expiryOf({ expiry: Lifetime.until(1000), modification: at(5000) }), [0, 1000])
+        assert.deepStrictEqual(yield* expiryOf({ expiry: Lifetime.browser }), [3600, hour])
+        // Near the absolute limit, less time is left than the idle limit.
+        assert.deepStrictEqual(yield* expiryOf({ modification: at(23.5 * hour) }), [1800, 24 * hour])
         yield* visit(App, App.setExpiry(Lifetime.inactivity("1 minute")), cookie)
-        assert.deepStrictEqual(yield* ask(), [60, 60_000])
+        assert.deepStrictEqual(yield* expiryOf(), [60, 60_000])
         assert.strictEqual(Duration.toSeconds((yield* visit(App, App.cookieAge)).result), 3600)
       })
     )
@@ -237,7 +235,7 @@ for (const [name, layer] of stores) {
         const opened = yield* Effect.flatten(sessions.open(token))
         expect([yield* opened.get("user"), yield* opened.subject]).toStrictEqual(["ann", Option.some("u1")])
         yield* opened.update("cart", (cart) => [...cart, "tea"])
-        yield* sessions.commit(opened)
+        yield* opened.save
         assert.deepStrictEqual((yield* visit(App, App.get("cart"), Redacted.value(token))).result, ["tea"])
         yield* sessions.destroy(token)
         expect([yield* sessions.exists(token), yield* sessions.open(token)]).toStrictEqual([false, Option.none()])
@@ -246,7 +244,7 @@ for (const [name, layer] of stores) {
     )
 
     test(
-      "create makes even an empty session, and commits are replayed as in a request",
+      "create stores even an empty session, and commits are replayed as in a request",
       Effect.gen(function*() {
         const sessions = yield* App.service
         const token = yield* Effect.flatMap(sessions.create(), (made) => Effect.flatten(made.token))
@@ -262,7 +260,7 @@ for (const [name, layer] of stores) {
     )
 
     test(
-      "Session.objects.all(): every live session, decoded; what does not decode is a value",
+      "Session.objects.all(): every live session, decoded; one that does not decode is a Left",
       Effect.gen(function*() {
         const sessions = yield* App.service
         const store = yield* SessionStore
@@ -281,18 +279,18 @@ for (const [name, layer] of stores) {
     )
 
     test(
-      "Session.objects.all() with a record that is damaged: a value, and the stream goes on",
+      "Session.objects.all() with a corrupt record: a Left, and the stream continues",
       Effect.gen(function*() {
         const sessions = yield* App.service
-        const { damage, store } = corruptible(yield* SessionStore)
+        const { corrupt, store } = FaultyStore.corruptible(yield* SessionStore)
         yield* Effect.replicateEffect(sessions.create({ user: "ann" }), 3)
         const [one] = recordsIn(yield* store.scan("test/Django", { limit: 1, now: 0 }))
-        if (one === undefined) return assert.fail("there is none")
-        yield* damage(one.key)
+        if (one === undefined) return assert.fail("there is no record")
+        yield* corrupt(one.key)
         const all = yield* Effect.provideService(Stream.runCollect(sessions.all), SessionDirectory, store)
         const { failures, values } = split(all)
         assert.strictEqual(values.length, 2)
-        const { message } = corruptError("scan")
+        const { message } = new SessionStoreError({ operation: "scan", reason: "corrupt" })
         assert.deepStrictEqual(failures, [{ id: one.id, info: undefined, problem: message }])
       })
     )
@@ -323,7 +321,7 @@ for (const [name, layer] of stores) {
 
   describe("read once", () => {
     test(
-      "taken by the next request, and by no other",
+      "is taken by the next request only",
       Effect.gen(function*() {
         const { cookie } = yield* visit(App, App.set("notice", ReadOnce.make("Saved.")))
         const taken = Effect.map(visit(App, App.take("notice"), cookie), ({ result }) => result)
@@ -332,7 +330,7 @@ for (const [name, layer] of stores) {
     )
 
     test(
-      "of 20 requests at once one gets it, and none is refused",
+      "exactly one of 20 concurrent requests takes it, and none fails",
       Effect.gen(function*() {
         const { cookie } = yield* visit(App, App.set("notice", ReadOnce.make("Saved.")))
         const work = Effect.zipRight(App.update("cart", (cart) => [...cart, "x"]), App.take("notice"))
@@ -344,19 +342,19 @@ for (const [name, layer] of stores) {
     )
 
     test(
-      "a request that the browser makes in advance does not eat it",
+      "a prefetch does not take it",
       Effect.gen(function*() {
         const { cookie } = yield* visit(App, App.set("notice", ReadOnce.make("Saved.")))
         const service = yield* App.service
-        const ahead = service.request(`${service.cookie.name}=${cookie}`, { prefetch: true })
-        expect(yield* Effect.provideService(App.take("notice"), App, ahead)).toStrictEqual(Option.none())
-        yield* ahead.finish(200)
+        const prefetch = service.request(`${service.cookie.name}=${cookie}`, { prefetch: true })
+        expect(yield* Effect.provideService(App.take("notice"), App, prefetch)).toStrictEqual(Option.none())
+        yield* prefetch.finish(200)
         expect((yield* visit(App, App.take("notice"), cookie)).result).toStrictEqual(Option.some("Saved."))
       })
     )
 
     test(
-      "what the same request has set can be taken, and what was changed before stays pending",
+      "a value set by the same request can be taken, and earlier changes stay pending",
       Effect.gen(function*() {
         const fresh = yield* visit(App, Effect.zipRight(App.set("notice", ReadOnce.make("now")), App.take("notice")))
         expect([fresh.result, fresh.setCookie]).toStrictEqual([Option.some("now"), undefined])
@@ -384,7 +382,7 @@ describe("serializers", () => {
     decode: (text) => text.startsWith("{") ? JSON.parse(text) : packr.unpack(Buffer.from(text, "base64url"))
   })
 
-  it.effect("MessagePack in place of JSON; sessions from before go on", () =>
+  it.effect("MessagePack in place of JSON; existing JSON sessions stay readable", () =>
     Effect.gen(function*() {
       const store = yield* SessionStore
       const sessions = (layer: typeof App.layer, cookie?: string) =>

@@ -1,11 +1,12 @@
 /**
- * The documentation points at what is there, and its table of Django's features at tests that exist.
+ * Links in the documentation have existing targets, and the tables of features link to existing tests.
  */
 import { engineLaws, storedEngineLaws, storeLaws } from "effect-session/testing"
 import { existsSync, readdirSync, readFileSync } from "node:fs"
 import * as Path from "node:path"
 import { assert, describe, it } from "vitest"
-import { combined, notWhileMoving, stores } from "./support/stores.js"
+import { notWhileMoving } from "./support/localStores.js"
+import { combined, stores } from "./support/stores.js"
 
 const pages = [
   "README.md",
@@ -22,7 +23,7 @@ interface Link {
   readonly anchor: string
 }
 
-/** A page without its fenced blocks. */
+/** The text of a page without fenced code blocks. */
 const proseOf = (page: string) => readFileSync(page, "utf8").replaceAll(/^```[\s\S]*?^```/gm, "")
 
 const linksIn = (prose: string): ReadonlyArray<Link> =>
@@ -30,27 +31,27 @@ const linksIn = (prose: string): ReadonlyArray<Link> =>
     ([, text = "", target = "", anchor = ""]) => ({ text: text.replaceAll(/\\(.)/g, "$1"), target, anchor })
   )
 
-/** The names under which headings can be linked to. */
+/** The anchors of the headings of a page. */
 const anchorsOf = (page: string) =>
   [...proseOf(page).matchAll(/^#+ (.*)$/gm)].map(([, heading = ""]) =>
     heading.toLowerCase().replaceAll(/[^\p{L}\p{N}\s_-]/gu, "").replaceAll(" ", "-")
   )
 
-describe("every relative link leads to something", () => {
+describe("every relative link has an existing target", () => {
   for (const page of pages) {
     it(page, () => {
       for (const { anchor, target } of linksIn(proseOf(page))) {
         if (/^[a-z]+:/i.test(target)) continue
         const path = target === "" ? page : Path.join(Path.dirname(page), target)
-        assert.isTrue(existsSync(path), `${target} is not there`)
+        assert.isTrue(existsSync(path), `${target} does not exist`)
         if (anchor !== "" && path.endsWith(".md")) assert.include(anchorsOf(path), anchor)
       }
     })
   }
 })
 
-/** The rows of a page's tables that have a column of tests. */
-const provenRowsOf = (page: string): ReadonlyArray<string> =>
+/** The rows of tables whose last column links to tests. */
+const testedRowsOf = (page: string): ReadonlyArray<string> =>
   [...proseOf(page).matchAll(/^\|.*\n\|[\s:|-]+\n(?:\|.*\n)+/gm)].flatMap(([table]) => {
     const [header = "", , ...rows] = table.trimEnd().split("\n")
     return /\| *tests? *\|$/i.test(header) ? rows : []
@@ -59,7 +60,7 @@ const provenRowsOf = (page: string): ReadonlyArray<string> =>
 const testsOf = (row: string) =>
   linksIn(row).filter(({ target }) => /^\.\.\/(?:test|src\/internal\/testing)\/.*\.ts$/.test(target))
 
-/** A link whose text is neither a title in that file nor the file's name. */
+/** Whether the link text is neither in the linked file nor its name. */
 const isUnknown = ({ target, text }: Link): boolean => {
   if (text === Path.basename(target)) return false
   const path = Path.join("docs", target)
@@ -68,14 +69,14 @@ const isUnknown = ({ target, text }: Link): boolean => {
 
 for (const [page, least] of [["docs/django.md", 150], ["docs/http.md", 35]] as const) {
   describe(page, () => {
-    const rows = provenRowsOf(page)
+    const rows = testedRowsOf(page)
 
-    it("has rows, and each links to the tests that prove it", () => {
+    it("has rows, and each links to its tests", () => {
       assert.isAbove(rows.length, least)
       assert.deepStrictEqual(rows.filter((row) => testsOf(row).length === 0), [])
     })
 
-    it("each such link is a title in that file, or names the file", () => {
+    it("the text of each such link is a title in the linked file, or the file name", () => {
       assert.deepStrictEqual(rows.flatMap(testsOf).filter(isUnknown), [])
     })
   })
@@ -99,14 +100,14 @@ describe("docs/engines.md", () => {
     )
   })
 
-  it("every store keeps every law, and a store whose sessions move all but those that the page names", () => {
+  it("every store passes every law, and a migrating store all except those named on the page", () => {
     const named = new Set([...stores, ...combined].map(([name]) => name))
-    const isAsked = (store: string, law: string) => store !== "sqlite to redis" || !notWhileMoving.test(law)
+    const isRun = (store: string, law: string) => store !== "sqlite to redis" || !notWhileMoving.test(law)
     assert.deepStrictEqual(
       rows.flatMap(([law = "", ...cells]) =>
         cells.flatMap((cell, i) => {
           const store = header[i + 1] ?? ""
-          return named.has(store) && cell !== (isAsked(store, law) ? "✓" : "–") ? [`${store}: ${law}`] : []
+          return named.has(store) && cell !== (isRun(store, law) ? "✓" : "–") ? [`${store}: ${law}`] : []
         })
       ),
       []

@@ -1,5 +1,5 @@
 /**
- * The suite is proved by what it catches: stores with one fault each, and the law that finds it.
+ * Mutation tests of the store laws: each fault in the memory store must be detected by the law named with it.
  */
 import { ConfigProvider, Effect, Exit } from "effect"
 import { MemoryStore } from "effect-session"
@@ -16,11 +16,11 @@ import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import type * as MemoryTable from "../src/internal/memory/table.js"
 
 interface Mutant {
-  /** What the store does wrong. */
+  /** The fault of the store. */
   readonly fault: string
-  /** The piece of the store in memory that is replaced, and by what. */
+  /** The source text of the memory store that is replaced, and its replacement. */
   readonly replace: readonly [from: string, to: string]
-  /** The law that catches it. */
+  /** The law that must fail. */
   readonly law: string
 }
 
@@ -31,38 +31,38 @@ const mutants: ReadonlyArray<Mutant> = [
       "const entry = alive(key, now)\n        if (entry === undefined) return Option.none()",
       "const entry = alive(key, 0)\n        if (entry === undefined) return Option.none()"
     ],
-    law: "what has expired is absent for every function, from the very moment of expiry on"
+    law: "an expired record is absent for every operation, from the exact time of expiry"
   },
   {
-    fault: "load ignores revocations of a subject",
+    fault: "load ignores revokeSubject",
     replace: [" &&\n  noted.subjectEpoch >= current.subjectEpoch", ""],
-    law: "revokeSubject ends every session that the subject had, and nobody else's"
+    law: "`revokeSubject` ends every session of the subject and no others"
   },
   {
-    fault: "load ignores revocations of everyone",
+    fault: "load ignores revokeAll",
     replace: [" && noted.namespaceEpoch >= current.namespaceEpoch", ""],
-    law: "revokeAll ends every session of the namespace, anonymous ones too, and no other"
+    law: "`revokeAll` ends every session of the namespace, including anonymous ones, and no others"
   },
   {
-    fault: "create replaces a taken key",
+    fault: "create replaces a record under the same key",
     replace: ["if (entries.has(key) || index.keyOf(", "if (index.keyOf("],
-    law: "create never replaces: a taken key keeps its record"
+    law: "`create` with a key that is in use returns `exists` and keeps the existing record"
   },
   {
-    fault: "create replaces a taken id",
+    fault: "create replaces a record with the same id",
     replace: [
       "if (entries.has(key) || index.keyOf(record.namespace, record.id) !== undefined) return",
       "if (entries.has(key)) return"
     ],
-    law: "create never replaces: a taken id keeps its record"
+    law: "`create` with an id that is in use returns `exists` and keeps the existing record"
   },
   {
-    fault: "create replaces what has expired",
+    fault: "create replaces an expired record",
     replace: ["if (entries.has(key) || index.keyOf(", "if (alive(key, now) !== undefined || index.keyOf("],
-    law: "create never replaces, not even a record that has expired"
+    law: "`create` does not replace an expired record"
   },
   {
-    fault: "save inserts where nothing is",
+    fault: "save inserts under an unknown key",
     replace: [
       `if (entry === undefined) return "gone"
         if (entry.record.version !== expectedVersion) return "conflict"
@@ -72,10 +72,10 @@ const mutants: ReadonlyArray<Mutant> = [
       `if (entry !== undefined && entry.record.version !== expectedVersion) return "conflict"
         put(key, { ...epochsOf(record), ...entry, record: applySave(entry?.record ?? record, record) })`
     ],
-    law: "save never inserts"
+    law: "`save` with an unknown key returns `gone` and inserts nothing"
   },
   {
-    fault: "save brings back what a logout has ended",
+    fault: "save revives a session that a logout has ended",
     replace: [
       `if (entry === undefined) return "gone"
         if (entry.record.version !== expectedVersion) return "conflict"
@@ -85,7 +85,7 @@ const mutants: ReadonlyArray<Mutant> = [
       `if (entry !== undefined && entry.record.version !== expectedVersion) return "conflict"
         put(key, { ...epochsOf(record), ...entry, record: applySave(entry?.record ?? record, record) })`
     ],
-    law: "an update and a logout race, in every order of their calls"
+    law: "an update and a logout lose no update and revive no session, in every order of their store calls"
   },
   {
     fault: "save does not compare versions",
@@ -94,7 +94,7 @@ const mutants: ReadonlyArray<Mutant> = [
         const next = applySave(`,
       `const next = applySave(`
     ],
-    law: "save at another version, later or earlier, is a conflict and changes nothing"
+    law: "`save` with a lower or higher expected version returns `conflict` and changes nothing"
   },
   {
     fault: "save does not compare versions: an update is lost",
@@ -103,7 +103,7 @@ const mutants: ReadonlyArray<Mutant> = [
         const next = applySave(`,
       `const next = applySave(`
     ],
-    law: "an update and an update race, in every order of their calls"
+    law: "an update and an update lose no update and revive no session, in every order of their store calls"
   },
   {
     fault: "save accepts any later version",
@@ -113,12 +113,12 @@ const mutants: ReadonlyArray<Mutant> = [
       `if (entry.record.version > expectedVersion) return "conflict"
         const next = applySave(`
     ],
-    law: "save at another version, later or earlier, is a conflict and changes nothing"
+    law: "`save` with a lower or higher expected version returns `conflict` and changes nothing"
   },
   {
-    fault: "save takes the version that it is given",
+    fault: "save stores the version of its argument",
     replace: ["version: old.version + 1,", "version: next.version,"],
-    law: "save replaces data, attributes, schema version, write id, lifetime and times, and the version grows by one"
+    law: "`save` replaces data, attributes, schema version, write id, lifetime and times, and increments the version"
   },
   {
     fault: "save moves lastSeenAt back",
@@ -126,48 +126,48 @@ const mutants: ReadonlyArray<Mutant> = [
       "lastSeenAt: Math.max(old.lastSeenAt, next.lastSeenAt),",
       "lastSeenAt: next.lastSeenAt,"
     ],
-    law: "save moves times only forward"
+    law: "`save` moves times only forward"
   },
   {
-    fault: "save moves the end back",
+    fault: "save moves the expiry back",
     replace: ["? Math.max(old.expiry.at, next.expiry.at)", "? next.expiry.at"],
-    law: "save moves times only forward"
+    law: "`save` moves times only forward"
   },
   {
-    fault: "save keeps the later end for another lifetime too",
+    fault: "save keeps the later expiry when the lifetime changes",
     replace: [": next.expiry.at,", ": Math.max(old.expiry.at, next.expiry.at),"],
-    law: "save moves the end back only for another lifetime"
+    law: "`save` moves the expiry back only if the lifetime changes"
   },
   {
     fault: "save moves the deadline",
     replace: ["deadline: old.expiry.deadline", "deadline: next.expiry.deadline"],
-    law: "save leaves id, subject, namespace, deadline and the times of birth and authentication as they are"
+    law: "`save` does not change id, subject, namespace, deadline, `createdAt` or `authenticatedAt`"
   },
   {
-    fault: "save forgets the write id",
+    fault: "save keeps the old write id",
     replace: ["writeId: next.writeId,", "writeId: old.writeId,"],
-    law: "save replaces data, attributes, schema version, write id, lifetime and times, and the version grows by one"
+    law: "`save` replaces data, attributes, schema version, write id, lifetime and times, and increments the version"
   },
   {
-    fault: "touch moves the version",
+    fault: "touch increments the version",
     replace: [
       "=> ({\n  ...old,\n  lastSeenAt",
       "=> ({\n  ...old,\n  version: old.version + 1,\n  lastSeenAt"
     ],
-    law: "touch moves lastSeenAt and the end forward, never beyond the deadline, and nothing else"
+    law: "`touch` moves `lastSeenAt` and the expiry forward, never beyond the deadline, and changes nothing else"
   },
   {
-    fault: "touch moves the end beyond the deadline",
+    fault: "touch moves the expiry beyond the deadline",
     replace: ["Math.min(expiresAt, old.expiry.deadline ?? Infinity)", "expiresAt"],
-    law: "touch moves lastSeenAt and the end forward, never beyond the deadline, and nothing else"
+    law: "`touch` moves `lastSeenAt` and the expiry forward, never beyond the deadline, and changes nothing else"
   },
   {
-    fault: "touch moves the end back",
+    fault: "touch moves the expiry back",
     replace: ["at: Math.max(old.expiry.at, Math.min(", "at: (Math.min("],
-    law: "touch moves lastSeenAt and the end forward, never beyond the deadline, and nothing else"
+    law: "`touch` moves `lastSeenAt` and the expiry forward, never beyond the deadline, and changes nothing else"
   },
   {
-    fault: "touch revives what has expired",
+    fault: "touch revives an expired record",
     replace: [
       `const entry = alive(key, times.now)
         if (entry === undefined) return "gone"
@@ -176,30 +176,30 @@ const mutants: ReadonlyArray<Mutant> = [
         if (entry === undefined) return "gone"
         put(key, { ...entry, record: applyTouch(`
     ],
-    law: "a touch of an expired record is gone, from the very moment of expiry on"
+    law: "`touch` of an expired record returns `gone`, from the exact time of expiry"
   },
   {
-    fault: "rotate leaves the old key alive",
+    fault: "rotate keeps the old key valid",
     replace: ["remove(key)\n        insert(newKey", "insert(newKey"],
-    law: "rotate moves the record to the new key and replaces all of it; the old key and id are dead"
+    law: "`rotate` moves the record to the new key and replaces its contents; the old key and id are absent"
   },
   {
-    fault: "rotate leaves the old key alive: two tokens of one session",
+    fault: "rotate keeps the old key valid: two tokens of one session",
     replace: ["remove(key)\n        insert(newKey", "insert(newKey"],
-    law: "a read and a login race, in every order of their calls"
+    law: "a read and a login lose no update and revive no session, in every order of their store calls"
   },
   {
     fault: "rotate does not compare versions",
     replace: ["if (entry.record.version !== expectedVersion || entries.has(newKey)", "if (entries.has(newKey)"],
-    law: "rotate at another version is a conflict and changes nothing"
+    law: "`rotate` with a lower or higher expected version returns `conflict` and changes nothing"
   },
   {
-    fault: "rotate replaces what is under the new key",
+    fault: "rotate replaces the record under the new key",
     replace: ["|| entries.has(newKey) ||", "||"],
-    law: "rotate never replaces: onto a taken key it is a conflict, and both records stay"
+    law: "`rotate` never replaces a record: a new key that is in use is a `conflict`, and both records stay"
   },
   {
-    fault: "rotate escapes the revocation of its subject",
+    fault: "a rotated session is not ended by revokeSubject",
     replace: [
       "insert(newKey, { ...record, version: expectedVersion + 1 }, now)",
       `put(newKey, {
@@ -208,178 +208,178 @@ const mutants: ReadonlyArray<Mutant> = [
         namespaceEpoch: entry.namespaceEpoch
       })`
     ],
-    law: "a session that stays with its subject is ended by the subject's revocation, however often it rotates"
+    law: "`revokeSubject` ends a session of the subject however often it was rotated"
   },
   {
-    fault: "destroy only says so",
+    fault: "destroy does nothing",
     replace: ["destroy: (key) => done(() => void remove(key)),", "destroy: () => Exit.void,"],
-    law: "destroy ends the record: nothing but a create can follow"
+    law: "`destroy` removes the record: afterwards only `create` can use its key"
   },
   {
-    fault: "removeExpired takes what is alive",
+    fault: "removeExpired removes live records",
     replace: ["remove(index.firstExpired(now))", "remove(index.firstExpired(Infinity))"],
-    law: "removeExpired deletes what has expired, at most so many at once, and says how many"
+    law: "`removeExpired` deletes expired records, at most `limit` per call, and returns their number"
   },
   {
-    fault: "removeExpired knows no limit",
+    fault: "removeExpired ignores the limit",
     replace: ["while (removed < limit && remove(", "while (remove("],
-    law: "removeExpired deletes what has expired, at most so many at once, and says how many"
+    law: "`removeExpired` deletes expired records, at most `limit` per call, and returns their number"
   },
   {
-    fault: "list shows what is dead",
+    fault: "list returns records that are not alive",
     replace: ["alive(key, now)?.record ?? []", "entries.peek(key)?.record ?? []"],
-    law: "what has expired is absent for every function, from the very moment of expiry on"
+    law: "an expired record is absent for every operation, from the exact time of expiry"
   },
   {
-    fault: "list shows the newest first",
+    fault: "list returns the newest first",
     replace: ["a.createdAt - b.createdAt", "b.createdAt - a.createdAt"],
-    law: "list shows a subject's live records, oldest first, without their data"
+    law: "`list` returns a subject's live records, oldest first, without their data"
   },
   {
-    fault: "revokeSubject ends the session that it should spare",
+    fault: "revokeSubject ends the session `except`",
     replace: ["put(key, { ...spared, subjectEpoch: next })", "void key"],
-    law: "revokeSubject spares the session `except`, which goes on as before"
+    law: "`revokeSubject` keeps the session `except`, which can be saved and rotated as before"
   },
   {
-    fault: "revokeSubject revives an exception that was revoked before",
+    fault: "revokeSubject revives an `except` that was revoked before",
     replace: ["&& spared.subjectEpoch === next - 1", ""],
-    law: "revokeSubject does not revive an `except` that was revoked before"
+    law: "`revokeSubject` does not revive an `except` that was revoked before"
   },
   {
-    fault: "keys are compared without case",
+    fault: "keys are compared case-insensitively",
     replace: [
       "entries.peek(key)\n    return entry !== undefined",
       "entries.peek(index.firstExpired(Infinity)?.toLowerCase() === key.toLowerCase() ? index.firstExpired(Infinity) : key)\n    return entry !== undefined"
     ],
-    law: "keys that differ only in case are two keys"
+    law: "keys are case-sensitive"
   },
   {
-    fault: "scan tells a key that is not the record's",
+    fault: "scan returns a wrong key",
     replace: ["page.push({ ...entry.record, key })", "page.push({ ...entry.record, key: entry.record.id as never })"],
-    law: "the pages of scan are complete, in the order of ids, disjoint, and of no more than the limit"
+    law: "the pages of `scan` are complete, ordered by id, disjoint, and no longer than the limit"
   },
   {
-    fault: "removeExpired forgets the revocations of subjects",
+    fault: "removeExpired discards the epochs of all subjects",
     replace: [
       "removed++\n    return removed",
       "removed++\n    for (const of of epochs.keys()) if (!of.startsWith(\":\")) epochs.delete(of)\n    return removed"
     ],
-    law: "a revocation of a subject holds after removeExpired, whoever's records were removed"
+    law: "`revokeSubject` stays in effect after `removeExpired`, whichever subjects' records were removed"
   },
   {
-    fault: "removeExpired forgets the revocations of everyone",
+    fault: "removeExpired discards the epochs of namespaces",
     replace: [
       "removed++\n    return removed",
       "removed++\n    for (const of of epochs.keys()) if (of.startsWith(\":\")) epochs.delete(of)\n    return removed"
     ],
-    law: "a revocation of everyone holds after removeExpired, whoever's records were removed"
+    law: "`revokeAll` stays in effect after `removeExpired`, whichever subjects' records were removed"
   },
   {
-    fault: "removeExpired forgets the revocations of the subjects whose records it removes",
+    fault: "removeExpired discards the epochs of the subjects whose records it removes",
     replace: [
       "&& index.ofSubject(record.namespace, record.subject).size === 0",
       "&& !(record.expiry.at >= Math.max(...[...index.ofSubject(record.namespace, record.subject)].map((key) => entries.peek(key)?.record.expiry.at ?? 0)))"
     ],
-    law: "a revocation of a subject holds after removeExpired, whoever's records were removed"
+    law: "`revokeSubject` stays in effect after `removeExpired`, whichever subjects' records were removed"
   },
   {
-    fault: "a session that ends takes the revocation of its subject with it",
+    fault: "the end of a session discards the epoch of its subject",
     replace: ["&& index.ofSubject(record.namespace, record.subject).size === 0", ""],
-    law: "a revocation of a subject holds when other sessions of the subject end"
+    law: "`revokeSubject` stays in effect when other sessions of the subject end"
   },
   {
-    fault: "removeExpired deletes what was revoked and has not expired",
+    fault: "removeExpired deletes revoked records that have not expired",
     replace: [
       "while (removed < limit && remove(index.firstExpired(now))) removed++",
       "while (removed < limit && remove(alive(index.firstExpired(Infinity), now) === undefined ? index.firstExpired(Infinity) : undefined)) removed++"
     ],
-    law: "removeExpired leaves what was revoked and has not expired: it counts until then"
+    law: "`removeExpired` keeps revoked records, and `count` includes them, until they expire"
   },
   {
-    fault: "removeExpired says more than it has done",
+    fault: "removeExpired returns a number that is one too high",
     replace: ["removed++\n    return removed", "removed++\n    return removed + 1"],
-    law: "any sequence of commands is answered as the store in memory answers it, and leaves the same"
+    law: "any sequence of commands has the same results and leaves the same state as on `MemoryStore`"
   },
   {
-    fault: "count finds nothing",
+    fault: "count returns 0",
     replace: ["return { current: entries.size - expired, expired }", "return { current: 0, expired: 0 }"],
-    law: "count tells how many records have expired and how many have not, in all namespaces, revoked ones too"
+    law: "`count` returns the numbers of expired and of other records in all namespaces, including revoked ones"
   },
   {
-    fault: "count does not look at the time",
+    fault: "count ignores expiry",
     replace: ["return { current: entries.size - expired, expired }", "return { current: entries.size, expired: 0 }"],
-    law: "count tells how many records have expired and how many have not, in all namespaces, revoked ones too"
+    law: "`count` returns the numbers of expired and of other records in all namespaces, including revoked ones"
   },
   {
-    fault: "count leaves out what was revoked",
+    fault: "count omits revoked records",
     replace: [
       "return { current: entries.size - expired, expired }",
       "return { current: [...entries.keys()].filter((key) => alive(key, now) !== undefined).length, expired }"
     ],
-    law: "count tells how many records have expired and how many have not, in all namespaces, revoked ones too"
+    law: "`count` returns the numbers of expired and of other records in all namespaces, including revoked ones"
   },
   {
-    fault: "count is one too many",
+    fault: "count returns a number that is one too high",
     replace: ["current: entries.size - expired, expired", "current: entries.size - expired + 1, expired"],
-    law: "any sequence of commands is answered as the store in memory answers it, and leaves the same"
+    law: "any sequence of commands has the same results and leaves the same state as on `MemoryStore`"
   },
   {
-    fault: "save keeps the highest schema version",
+    fault: "save stores the highest schema version",
     replace: [
       "schemaVersion: next.schemaVersion,",
       "schemaVersion: Math.max(old.schemaVersion, next.schemaVersion),"
     ],
-    law: "save replaces the schema version also by an earlier one: the data is of that version"
+    law: "`save` accepts a lower schema version: it is the version of the saved data"
   },
   {
-    fault: "revoke takes what is dead and still there for absent",
+    fault: "revoke treats a revoked record as absent",
     replace: [
       "remove(index.keyOf(namespace, id))",
       "alive(index.keyOf(namespace, id), 0) !== undefined && remove(index.keyOf(namespace, id))"
     ],
-    law: "revoke deletes also what is dead and still there, and says so, once"
+    law: "`revoke` deletes a revoked record that is still stored, and returns true once"
   },
   {
-    fault: "no two keys are said to live in one place",
+    fault: "no two keys are colocated",
     replace: [
       "capabilities: { durableDestroy: false, remote: false },",
       "capabilities: { durableDestroy: false, remote: false, colocated: () => false },"
     ],
-    law: "where keys live apart, as the store says, each has others in its place, and a record rotates to them"
+    law: "if the store declares `colocated`, 1,000 random keys contain a colocated one, and rotation to it succeeds"
   },
   {
-    fault: "a key is said to live beside another, and not the other beside it",
+    fault: "colocated is not symmetric",
     replace: [
       `capabilities: { durableDestroy: false, remote: false },`,
       `capabilities: { durableDestroy: false, remote: false, colocated: (key, newKey) => key < newKey },`
     ],
-    law: "where keys live apart, as the store says, each has others in its place, and a record rotates to them"
+    law: "if the store declares `colocated`, 1,000 random keys contain a colocated one, and rotation to it succeeds"
   },
   {
-    fault: "removeExpired believes any clock",
+    fault: "removeExpired trusts any clock",
     replace: [
       "Done.flatMap(checkClock(now, Date.now()), () => done(() => removeExpired(now, limit)))",
       "done(() => removeExpired(now, limit))"
     ],
-    law: "removeExpired by a clock that is ahead of the store's is refused with the reason clock, and deletes nothing"
+    law: "`removeExpired` from a clock ahead of the store's fails with reason `clock` and deletes nothing"
   },
   {
-    fault: "create believes any clock",
+    fault: "create trusts any clock",
     replace: ["const record = bounded(proposed, now, tick())", "const record = proposed"],
     law:
-      "a write by a clock that is ahead moves an end no further than one by the store's clock, and no time into the future"
+      "a write from a clock that is ahead sets no later expiry than the store's clock allows, and no time in the future"
   },
   {
-    fault: "touch believes any clock",
+    fault: "touch trusts any clock",
     replace: [
       "const touched = boundedTouch(times, tick())",
       "const touched = (tick(), times)"
     ],
     law:
-      "a write by a clock that is ahead moves an end no further than one by the store's clock, and no time into the future"
+      "a write from a clock that is ahead sets no later expiry than the store's clock allows, and no time in the future"
   },
   {
-    fault: "save believes any clock",
+    fault: "save trusts any clock",
     replace: [
       "const record = bounded(proposed, now, tick(), endAt(key))\n        const entry = alive(key, now)\n        if (entry === undefined) " +
       "return \"gone\"\n        if (entry.record.version !== expectedVersion) return",
@@ -387,37 +387,37 @@ const mutants: ReadonlyArray<Mutant> = [
       "if (entry.record.version !== expectedVersion) return"
     ],
     law:
-      "a write by a clock that is ahead moves an end no further than one by the store's clock, and no time into the future"
+      "a write from a clock that is ahead sets no later expiry than the store's clock allows, and no time in the future"
   },
   {
-    fault: "list gives everything at once",
+    fault: "list ignores the limit",
     replace: [".slice(0, Math.max(limit, 0))", ""],
-    law: "the pages of list are complete, in the order of age, disjoint, and of no more than the limit"
+    law: "the pages of `list` are complete, ordered by age, disjoint, and no longer than the limit"
   },
   {
-    fault: "list begins anew with each page",
+    fault: "list ignores `after`",
     replace: ["all.filter((one) => after === undefined || byAge(after, one) < 0)", "[...all]"],
-    law: "list goes on after a session that is no longer there; what stays is in one page, whatever comes and goes"
+    law: "`list` continues after a deleted session, and returns each remaining one once despite changes between pages"
   },
   {
-    fault: "pages of list part those of one moment",
+    fault: "pages of list lose sessions with equal creation times",
     replace: ["byAge(after, one) < 0", "after.createdAt < one.createdAt"],
-    law: "the pages of list are complete, in the order of age, disjoint, and of no more than the limit"
+    law: "the pages of `list` are complete, ordered by age, disjoint, and no longer than the limit"
   },
   {
     fault: "data loses U+0000",
     replace: ["data: next.data,", "data: next.data.replaceAll(\"\\\\u0000\", \"\"),"],
-    law: "data comes back byte for byte from create, save and rotate: an escaped U+0000"
+    law: "`create`, `save` and `rotate` preserve data byte for byte: an escaped U+0000"
   }
 ]
 
-/** What is left to chance comes out the same way in every run. */
+/** Fixes the seed, so that every run is the same. */
 const seeded = (seed: number) => ConfigProvider.fromMap(new Map([["SESSION_LAWS_SEED", String(seed)]]))
 
 let lastBackup = MemoryStore.make()
 let folder = ""
 beforeAll(async () => {
-  // Inside the project, so that what the store imports is found.
+  // Inside the project, so that imports of the store resolve.
   await mkdir("node_modules/.cache", { recursive: true })
   folder = await mkdtemp("node_modules/.cache/mutants-")
 })
@@ -433,7 +433,7 @@ const sources = [table, "src/SessionRecord.ts", "src/SessionStore.ts"].map((path
 
 const makeMutant = async ([from, to]: Mutant["replace"], name: string): Promise<Store> => {
   const pieces = sources.flatMap(({ path, text }) => text.split(from).slice(1).map(() => ({ path, text })))
-  assert.lengthOf(pieces, 1, `the piece is there once: ${from}`)
+  assert.lengthOf(pieces, 1, `the source text occurs once: ${from}`)
   const outfile = Path.resolve(folder, `${name}.mjs`)
   await build({
     entryPoints: [table],
@@ -458,48 +458,50 @@ const makeMutant = async ([from, to]: Mutant["replace"], name: string): Promise<
   })
 }
 
-describe("a store with one fault breaks the law", () => {
+describe("a store with a fault fails the law", () => {
   for (const [index, { fault, law: name, replace }] of mutants.entries()) {
     it(`${fault}: ${name}`, async () => {
       const law = storeLaws.find((law) => law.name === name)
-      if (law === undefined) return assert.fail("there is no such law")
+      if (law === undefined) return assert.fail("unknown law name")
       const mutant = await makeMutant(replace, String(index))
       const exit = await Effect.runPromiseExit(
         Effect.provideService(law.law, SessionStore, mutant).pipe(Effect.withConfigProvider(seeded(1)))
       )
-      assert.isTrue(Exit.isFailure(exit), "the law did not notice")
+      assert.isTrue(Exit.isFailure(exit), "the law passed despite the fault")
     })
   }
 
-  it("what is left to chance is named by its seed, and the same again with it", async () => {
-    const name = "any sequence of commands is answered as the store in memory answers it, and leaves the same"
+  it("a failed random law reports its seed, and the seed reproduces the failure", async () => {
+    const name = "any sequence of commands has the same results and leaves the same state as on `MemoryStore`"
     const law = storeLaws.find((law) => law.name === name)
-    const mutant = mutants.find(({ fault }) => fault === "count is one too many")
-    if (law === undefined || mutant === undefined) return assert.fail("there is no such law")
+    const mutant = mutants.find(({ fault }) => fault === "count returns a number that is one too high")
+    if (law === undefined || mutant === undefined) return assert.fail("unknown law name")
     const messageOf = async (provider: ConfigProvider.ConfigProvider) => {
       const store = await makeMutant(mutant.replace, "seeded")
       const broken = await Effect.runPromise(
         Effect.flip(Effect.provideService(law.law, SessionStore, store)).pipe(Effect.withConfigProvider(provider))
       )
       assert.instanceOf(broken, LawBroken)
-      // Names are fresh each time; the commands are what the seed draws.
+      // Keys and ids are new in each run; the seed determines the commands.
       return [/SESSION_LAWS_SEED=(-?\d+)$/.exec(broken.message)?.[1], /Counterexample: .*/.exec(broken.message)?.[0]]
     }
     const [seed, counterexample] = await messageOf(ConfigProvider.fromMap(new Map()))
     assert.match(seed ?? "", /^-?\d+$/)
     assert.match(counterexample ?? "", /_tag/)
     assert.deepStrictEqual(await messageOf(seeded(Number(seed))), [seed, counterexample])
-    const odd = ConfigProvider.fromMap(new Map([["SESSION_LAWS_SEED", "odd"]]))
-    const refused = await Effect.runPromise(
-      Effect.flip(Effect.provideService(law.law, SessionStore, MemoryStore.make())).pipe(Effect.withConfigProvider(odd))
+    const invalid = ConfigProvider.fromMap(new Map([["SESSION_LAWS_SEED", "odd"]]))
+    const error = await Effect.runPromise(
+      Effect.flip(Effect.provideService(law.law, SessionStore, MemoryStore.make())).pipe(
+        Effect.withConfigProvider(invalid)
+      )
     )
-    assert.match(String(refused), /SESSION_LAWS_SEED/)
+    assert.match(String(error), /SESSION_LAWS_SEED/)
   })
 
   for (const { law, name } of capabilityLaws(Effect.sync(() => lastBackup))) {
-    it(`it claims that a destroy is durable, and a crash undoes it: ${name}`, async () => {
+    it(`a store that declares durableDestroy and loses it in a crash fails the law: ${name}`, async () => {
       lastBackup = MemoryStore.make()
-      // What the law writes reaches the backup too, but for what it ends.
+      // The backup receives every create, but no destroy and no revocation.
       const store = MemoryStore.make()
       const forgetful: Store = {
         ...store,
@@ -507,11 +509,11 @@ describe("a store with one fault breaks the law", () => {
         create: (...args) => Effect.zipLeft(store.create(...args), lastBackup.create(...args))
       }
       const exit = await Effect.runPromiseExit(Effect.provideService(law, SessionStore, forgetful))
-      assert.isTrue(Exit.isFailure(exit), "the law did not notice")
+      assert.isTrue(Exit.isFailure(exit), "the law passed despite the fault")
     })
   }
 
-  it("there are at least 20, and no fault is listed twice", () => {
+  it("there are at least 20 mutants, and no fault is listed twice", () => {
     assert.isAtLeast(new Set(mutants.map(({ fault }) => fault)).size, 20)
     assert.strictEqual(new Set(mutants.map(({ fault }) => fault)).size, mutants.length)
   })

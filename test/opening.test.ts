@@ -1,16 +1,15 @@
-/**
- * How long it takes to open a session, whatever a request presents.
- */
+/** The time to open a session is limited, whatever cookies a request presents. */
 import { it } from "@effect/vitest"
 import { Effect, Fiber, Layer, Redacted, Schema, TestClock } from "effect"
-import { MemoryStore, Session, SessionToken, StoredEngine } from "effect-session"
+import { MemoryStore, Session, StoredEngine } from "effect-session"
 import * as CookieEngine from "effect-session/CookieEngine"
 import * as Keyring from "effect-session/Keyring"
 import { SessionStore } from "effect-session/SessionStore"
 import type { Store } from "effect-session/SessionStore"
+import { FaultyStore } from "effect-session/testing"
 import { randomBytes } from "node:crypto"
 import { assert, describe } from "vitest"
-import { recorded } from "./support/recordedStore.js"
+import * as Tokens from "../src/internal/crypto/sessionToken.js"
 import { visit } from "./support/requestWithoutHttp.js"
 
 class Users extends Session.Tag<Users>()("test/Opening", {
@@ -19,10 +18,10 @@ class Users extends Session.Tag<Users>()("test/Opening", {
 
 const ring = Keyring.layer([{ id: "k", secret: Redacted.make(randomBytes(32).toString("base64url")) }])
 
-/** Values that lead nowhere, each of which takes a look into the store. */
+/** Unknown tokens, each of which costs a load. */
 const invented = Array.from(
   { length: 8 },
-  (_, at) => Redacted.value(SessionToken.fromBytes(new Uint8Array(SessionToken.byteLength).fill(at)))
+  (_, at) => Redacted.value(Tokens.fromBytes(new Uint8Array(Tokens.byteLength).fill(at)))
 )
 
 const engines = [
@@ -51,12 +50,12 @@ const engines = [
     )]
 ] as const
 
-describe("a request with eight values of our name", () => {
+describe("a request with eight cookies of our name", () => {
   for (const [name, build] of engines) {
-    it.scoped(`${name}: one time limit holds for all loads together`, () =>
+    it.scoped(`${name}: one timeout applies to all loads together`, () =>
       Effect.gen(function*() {
         let isSlow = false
-        const { calls, store } = recorded(
+        const { calls, store } = FaultyStore.recorded(
           MemoryStore.make(),
           (operation, call) => isSlow && operation === "load" ? Effect.delay(call, "10 minutes") : call,
           true
@@ -73,10 +72,10 @@ describe("a request with eight values of our name", () => {
         assert.deepStrictEqual(calls.slice(before).map(({ operation }) => operation), invented.map(() => "load"))
       }))
 
-    it.scoped(`${name}: loads that are slow, each within the limit, take no longer together`, () =>
+    it.scoped(`${name}: slow loads within the timeout run concurrently`, () =>
       Effect.gen(function*() {
         let isSlow = false
-        const { store } = recorded(
+        const { store } = FaultyStore.recorded(
           MemoryStore.make(),
           (operation, call) => isSlow && operation === "load" ? Effect.delay(call, "900 millis") : call,
           true

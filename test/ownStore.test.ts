@@ -1,5 +1,5 @@
 /**
- * The store of `docs/stores.md`, proved as anybody proves theirs.
+ * The example store of `docs/stores.md`, tested with the published laws.
  */
 import { it } from "@effect/vitest"
 import { Effect } from "effect"
@@ -8,7 +8,7 @@ import { readFileSync } from "node:fs"
 import { assert } from "vitest"
 import { layer } from "../examples/own-store.js"
 
-it("is written in less than 75 lines of code", () => {
+it("the example store has fewer than 75 lines of code", () => {
   const lines = readFileSync("examples/own-store.ts", "utf8").split("\n")
   assert.isBelow(lines.filter((line) => !/^\s*(?:\/\/|\/?\*|$)/.test(line)).length, 75)
 })

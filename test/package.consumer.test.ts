@@ -1,6 +1,6 @@
 /**
- * An application that exports what the library infers: its declarations can be written, without `any`, and name public
- * modules only. Every public module type-checks in it, with this repository's TypeScript and with the last one in JavaScript.
+ * An application that exports inferred types of this package: TypeScript can emit its declarations, which contain no `any` and
+ * name only public modules. Tested with the TypeScript of this repository and with 5.9.
  */
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -11,15 +11,15 @@ import { install, run } from "./support/packedPackage.js"
 const project = mkdtempSync(Path.join(tmpdir(), "effect-session-consumer-"))
 const tools = Path.join(project, "tools")
 const dist = Path.join(project, "node_modules/effect-session/dist")
-/** The older compiler, and the types that the README asks for beside the driver of Postgres. */
+/** The older compiler, and the types that the README requires for the Postgres driver. */
 const others = ["typescript@5.9.3", "@types/pg@8.23.1"]
 
-/** What a program may import; `bin` runs when it is imported. */
+/** The public modules, without `bin`, which runs when imported. */
 const modules = () =>
   readdirSync(dist).filter((file) => file.endsWith(".d.ts")).map((file) => file.slice(0, -".d.ts".length))
     .filter((name) => name !== "bin")
 
-/** Of each module a namespace, and an object whose type is inferred from all of its values. */
+/** Source that exports, for each module, its namespace and an object whose type is inferred from its values. */
 const everything = () =>
   modules().map((name, i) => {
     const path = name === "index" ? "effect-session" : `effect-session/${name}`
@@ -64,7 +64,7 @@ describe("the declarations of the package", () => {
       const out = `out-${major}`
       await run("node", [`${compiler}/bin/tsc`, "-p", ".", "--outDir", out], project)
       const written = ["everything.d.ts", "consumer.d.ts"]
-      // Patterns that find what is there.
+      // The pattern matches at all.
       assert.isAbove(linesWith(/: import\("effect\//, Path.join(project, out), written).length, 20)
       assert.deepStrictEqual(linesWith(/\bany\b/, Path.join(project, out), written), [])
       assert.deepStrictEqual(linesWith(/internal\/|effect-session\/dist/, Path.join(project, out), written), [])

@@ -1,6 +1,6 @@
 /**
- * The tarball that is published: it installs into an empty project, type-checks there under strict settings, runs, and
- * its tag module can be bundled for a browser.
+ * The published tarball: it installs into an empty project, type-checks there under strict settings, runs, and its tag module
+ * can be bundled for a browser.
  */
 import { SqlClient } from "@effect/sql/SqlClient"
 import { Effect, Layer, Schedule } from "effect"
@@ -15,7 +15,7 @@ import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { freePort } from "../examples/shop/freePort.js"
 import { postgresDatabase } from "./support/databases.js"
 import { install, run as runIn, tarball, version } from "./support/packedPackage.js"
-import { postgresUrl } from "./support/stores.js"
+import { postgresUrl } from "./support/serverClients.js"
 
 const project = mkdtempSync(Path.join(tmpdir(), "effect-session-package-"))
 const root = process.cwd()
@@ -31,10 +31,10 @@ beforeAll(async () => {
 
 afterAll(() => rmSync(project, { recursive: true, force: true }))
 
-/** The first program of the README, as it is. */
+/** The first program of the README. */
 const [, pasted = ""] = /^```ts\n([^]*?)^```/m.exec(readFileSync("README.md", "utf8")) ?? []
 
-/** Its line that makes the tables. */
+/** Its line that creates the tables. */
 const migrated = /^ *Layer\.provide\(SqlMigrations\.layer\),.*\n/m
 
 const session = `
@@ -95,7 +95,7 @@ await runtime.dispose()
 `
 
 describe("the published package", () => {
-  it("holds what it should, and nothing else", async () => {
+  it("contains the expected files and no others", async () => {
     const files = (await run("tar", ["tzf", tarball])).trim().split("\n")
     for (
       const file of ["dist/index.js", "dist/index.d.ts", "dist/SqlEngine.js", "src/index.ts", "README.md", "LICENSE"]
@@ -108,7 +108,7 @@ describe("the published package", () => {
     )
   })
 
-  it("type-checks in an empty project under strict settings, and runs there", async () => {
+  it("type-checks and runs in an empty project under strict settings", async () => {
     await run("node_modules/typescript/bin/tsc", ["-p", "."])
     assert.strictEqual((await run("node", ["out/main.js"])).trim(), "1 2")
   })
@@ -122,7 +122,7 @@ describe("the published package", () => {
     return postgresUrl(row?.name ?? "")
   })
 
-  /** Starts the program at an address of its own: the one thing that is changed in it. */
+  /** Starts the program on a free port, its only change. */
   const started = (program: string, database: string) =>
     Effect.gen(function*() {
       const port = yield* freePort
@@ -152,7 +152,7 @@ describe("the published package", () => {
       const answers = Effect.promise(() =>
         fetch(at, { signal: AbortSignal.timeout(5000) }).then(() => true, () => child.exitCode !== null)
       )
-      // It loads all of the platform first, which takes a busy machine a while.
+      // Loading the platform takes a while on a busy machine.
       yield* Effect.repeat(answers, { until: (answered) => answered, schedule: Schedule.spaced("100 millis") })
       assert.strictEqual(child.exitCode, null, output())
       const login = yield* post("/login")
@@ -165,7 +165,7 @@ describe("the published package", () => {
       }
     }).pipe(Effect.scoped, Effect.runPromise))
 
-  it("without its line for the tables it does not start on an empty database, and says what to run", () =>
+  it("the first program without its migrations does not start on an empty database, and the error names the command to run", () =>
     Effect.gen(function*() {
       assert.match(pasted, migrated)
       const { child, output } = yield* started(pasted.replace(migrated, ""), yield* emptyDatabase)
@@ -175,25 +175,25 @@ describe("the published package", () => {
       assert.include(output(), "SqlMigrations.layer")
     }).pipe(Effect.scoped, Effect.runPromise))
 
-  it("has a program", async () => {
+  it("has a command that prints its version", async () => {
     const program = JSON.parse(readFileSync("package.json", "utf8")).bin["effect-session"]
-    const said = await run("node", [Path.join(project, "node_modules/effect-session", program), "--version"])
-    assert.strictEqual(said.trim(), version)
+    const output = await run("node", [Path.join(project, "node_modules/effect-session", program), "--version"])
+    assert.strictEqual(output.trim(), version)
   })
 
-  it("does not let internal modules be imported", async () => {
+  it("does not export internal modules", async () => {
     writeFileSync(Path.join(project, "internal.mjs"), `import "effect-session/internal/json"`)
-    const said = await run("node", ["internal.mjs"]).catch(String)
-    assert.match(said, /ERR_PACKAGE_PATH_NOT_EXPORTED/)
+    const output = await run("node", ["internal.mjs"]).catch(String)
+    assert.match(output, /ERR_PACKAGE_PATH_NOT_EXPORTED/)
   })
 
-  it("bundles the tag for a browser, without node", async () => {
+  it("the tag can be bundled for a browser, without Node modules", async () => {
     const text = await bundled("session.ts")
     assert.include(text, "app/Session")
     assert.notMatch(text, node)
   })
 
-  it("bundles an API with the session, and its client, for a browser, without node", async () => {
+  it("an API with the session, and its client, can be bundled for a browser, without Node modules", async () => {
     const text = await bundled("api.ts")
     assert.include(text, "app/Session")
     assert.include(text, "/visits")

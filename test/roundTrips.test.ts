@@ -1,5 +1,5 @@
 /**
- * What a request costs, in statements and commands: measured, and compared with the table of `docs/engines.md`.
+ * SQL statements and Redis commands per request, compared with the table in `docs/engines.md`.
  */
 import * as Statement from "@effect/sql/Statement"
 import { it } from "@effect/vitest"
@@ -12,17 +12,18 @@ import type { SessionStore } from "effect-session/SessionStore"
 import * as TieredStore from "effect-session/TieredStore"
 import { readFileSync } from "node:fs"
 import { assert } from "vitest"
+import { freshPrefix, sqlStore } from "./support/localStores.js"
 import { noting } from "./support/redisClients.js"
 import { visit } from "./support/requestWithoutHttp.js"
-import { freshPrefix, ofRedis, postgresClient, redisClient, redisClusterClient, sqlStore } from "./support/stores.js"
+import { ofRedis, postgresClient, redisClient, redisClusterClient } from "./support/serverClients.js"
 
 class App extends Session.Tag<App>()("test/RoundTrips", {
   schema: Schema.Struct({ count: Schema.optionalWith(Schema.Number, { default: () => 0 }) }),
-  // Far enough from any touch.
+  // No touch during the test.
   expiry: Expiry.absolute("1 day")
 }) {}
 
-/** What is sent to Redis by a store with keys of its own. */
+/** A Redis store with its own prefix that counts the commands sent. */
 const countedRedis = (client: Layer.Layer<RedisClient.RedisClient, unknown>, count: () => void) =>
   RedisStore.layerWith({ prefix: freshPrefix() }).pipe(
     Layer.provide(Layer.effect(
@@ -41,7 +42,7 @@ const countedRedis = (client: Layer.Layer<RedisClient.RedisClient, unknown>, cou
     Layer.provide(client)
   )
 
-/** Each engine that a team may grow through: what of it is counted by `count`. */
+/** The stores in the columns of the table. `redis` is called for each Redis command. */
 const engines: ReadonlyArray<
   readonly [name: string, store: (redis: () => void) => Layer.Layer<SessionStore, unknown>]
 > = [
@@ -58,7 +59,7 @@ const engines: ReadonlyArray<
   )
 ]
 
-/** What one engine costs, by request: `statements + commands`, or one of the two where there is no other. */
+/** Measures the round trips of each request over one store, such as `1 SQL + 2 Redis`. */
 const measured = (store: (redis: () => void) => Layer.Layer<SessionStore, unknown>) =>
   Effect.gen(function*() {
     let statements = 0
@@ -88,7 +89,7 @@ const measured = (store: (redis: () => void) => Layer.Layer<SessionStore, unknow
         }
       })
     const increment = App.update("count", (n) => n + 1)
-    const life = Effect.gen(function*() {
+    const scenario = Effect.gen(function*() {
       const created = yield* request(increment)
       const rows: Array<readonly [string, string]> = [["a first visit that makes a session", created.cost]]
       const row = (name: string, handler: Effect.Effect<unknown, unknown, App>) =>
@@ -107,17 +108,17 @@ const measured = (store: (redis: () => void) => Layer.Layer<SessionStore, unknow
       rows.push(["a logout", (yield* request(App.destroy, rotated.cookie)).cost])
       return rows
     })
-    // Now and then a call brings a script to a node, or tidies up: what is usual counts.
-    const lives = yield* Effect.replicateEffect(life, 30)
-    return (lives[0] ?? []).map(([name], i) => [name, usual(lives.flatMap((rows) => rows[i]?.[1] ?? []))] as const)
+    // Some calls also load a script or do maintenance, so the most frequent value counts.
+    const runs = yield* Effect.replicateEffect(scenario, 30)
+    return (runs[0] ?? []).map(([name], i) => [name, mostFrequent(runs.flatMap((rows) => rows[i]?.[1] ?? []))] as const)
   })
 
-const usual = (costs: ReadonlyArray<string>): string => {
+const mostFrequent = (costs: ReadonlyArray<string>): string => {
   const times = (cost: string) => costs.filter((other) => other === cost).length
   return [...costs].sort((a, b) => times(b) - times(a))[0] ?? ""
 }
 
-it.scopedLive("the table of round trips is what is measured", () =>
+it.scopedLive("the table of round trips in docs/engines.md equals the measured values", () =>
   Effect.gen(function*() {
     const columns = yield* Effect.forEach(engines, ([name, store]) =>
       Effect.map(measured(store), (rows) => [name, new Map(rows)] as const))
@@ -134,7 +135,7 @@ it.scopedLive("the table of round trips is what is measured", () =>
     const page = readFileSync("docs/engines.md", "utf8").split("<!-- round trips: test/roundTrips.test.ts -->")[1] ?? ""
     const written = page.split("\n").filter((line) => line.startsWith("|") && !/^\|[ :-]+\|[ :|-]*$/.test(line))
       .map((line) => line.split("|").slice(1, -1).map((cell) => cell.trim()))
-    // Where Redis is left out by choice, so are its columns.
+    // Without Redis, its columns are not compared.
     const shown = written.map((cells) =>
       cells.filter((_, i) => i === 0 || columns.some(([name]) => name === written[0]?.[i]))
     )

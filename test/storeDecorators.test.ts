@@ -9,7 +9,7 @@ import { aRecord, freshKey, start } from "../src/internal/testing/records.js"
 
 const memory = MemoryStore.make()
 const clock = Effect.succeed(start)
-const plan = FaultyStore.schedule({ load: ["failsBefore"] })
+const plan = FaultyStore.schedule({ load: ["failBefore"] })
 
 const decorated: Record<string, readonly [direct: SessionStore.Store, piped: SessionStore.Store]> = {
   "SessionStore.byClock": [SessionStore.byClock(memory, clock), pipe(memory, SessionStore.byClock(clock))],

@@ -1,21 +1,22 @@
 /**
- * What OpenTelemetry exports: of the example, which is run as it is, and of a store that fails.
+ * The data that OpenTelemetry exports for the telemetry example and for a store that fails.
  */
 import * as NodeSdk from "@effect/opentelemetry/NodeSdk"
 import { it } from "@effect/vitest"
 import { InMemorySpanExporter, type ReadableSpan, SimpleSpanProcessor } from "@opentelemetry/sdk-trace-base"
 import { Deferred, Effect, Option, Redacted } from "effect"
 import { MemoryStore, SessionToken } from "effect-session"
+import { freshKey, start } from "effect-session/Fixtures"
 import * as ObservedStore from "effect-session/ObservedStore"
 import { SessionStoreError } from "effect-session/SessionStore"
+
+import { FaultyStore } from "effect-session/testing"
 import { spawn } from "node:child_process"
 import { inspect } from "node:util"
 import { assert, describe, expect } from "vitest"
-import { intercepted } from "../src/internal/store/intercepted.js"
 import { storeKeys } from "../src/internal/store/keys.js"
-import { freshKey, start } from "../src/internal/testing/records.js"
 
-/** The example, until the scope closes; `output` ends it as Ctrl-C does, and gives all that it printed. */
+/** Runs the example until the scope closes. `output` stops it as Ctrl-C does and returns all that it printed. */
 const running = Effect.gen(function*() {
   const listening = yield* Deferred.make<string>()
   const ended = yield* Deferred.make<void>()
@@ -46,7 +47,7 @@ const running = Effect.gen(function*() {
   }
 })
 
-/** Sends a request, and keeps the cookie of the answer for the next one. */
+/** Returns a client with a cookie jar. */
 const browser = (url: string) => {
   const cookies: Array<string> = []
   const send = (path: string, init: RequestInit = {}) =>
@@ -64,7 +65,7 @@ const browser = (url: string) => {
   return { cookies, send }
 }
 
-/** The spans that the console exporter printed: the name, and what the store says of itself. */
+/** The spans that the console exporter printed: name, tier and outcome. */
 const printedSpans = (output: string) =>
   output.split("instrumentationScope:").slice(1).map((span) =>
     [/\n {2}name: '([^']*)'/, /'session\.store\.tier': '([^']*)'/, /'session\.store\.outcome': '([^']*)'/]
@@ -74,7 +75,7 @@ const printedSpans = (output: string) =>
 
 describe("the example", () => {
   it.scopedLive(
-    "exports a span for every call of both tiers, metrics, and nothing of the session",
+    "exports metrics and a span for every call of both tiers, without session data",
     () =>
       Effect.gen(function*() {
         const { output, url } = yield* running
@@ -96,14 +97,14 @@ describe("the example", () => {
         const own = spans.filter((span) => span.startsWith("session.store."))
         assert.deepStrictEqual(own.slice(0, 5).map((span) => span.replace("session.store.", "")), [
           // The first visit.
-          "create back created",
-          // The first look goes to the back, and fills the front; the second one goes no further.
-          ...["load front miss", "load back hit", "create front created"],
-          "load front hit"
+          "create origin created",
+          // The first read goes to the origin and fills the cache, the second one is served by the cache.
+          ...["load cache miss", "load origin hit", "create cache created"],
+          "load cache hit"
         ])
-        assert.includeMembers(own.slice(5), ["session.store.rotate back saved", "session.store.save back saved"])
+        assert.includeMembers(own.slice(5), ["session.store.rotate origin saved", "session.store.save origin saved"])
         assert.match(printed, /name: 'session_store_calls'/)
-        assert.match(printed, /attributes: { tier: 'back', operation: 'rotate', outcome: 'saved' },\s+value: 1\s/)
+        assert.match(printed, /attributes: { tier: 'origin', operation: 'rotate', outcome: 'saved' },\s+value: 1\s/)
         assert.match(printed, /name: 'session_store_latency',[\s\S]{0,150}unit: 'milliseconds'/)
 
         assert.strictEqual(cookies.length, 2)
@@ -116,7 +117,7 @@ describe("the example", () => {
 })
 
 describe("a store that fails", () => {
-  /** Runs something under OpenTelemetry, and gives the spans that were exported. */
+  /** Runs the effect with OpenTelemetry and returns the exported spans. */
   const exported = (effect: Effect.Effect<unknown, SessionStoreError>) => {
     const exporter = new InMemorySpanExporter()
     const sdk = NodeSdk.layer(() => ({
@@ -124,16 +125,19 @@ describe("a store that fails", () => {
       spanProcessor: new SimpleSpanProcessor(exporter)
     }))
     let spans: ReadonlyArray<ReadableSpan> = []
-    // At the end of the layer the exporter forgets.
-    const kept = Effect.zipRight(Effect.exit(effect), Effect.sync(() => void (spans = exporter.getFinishedSpans())))
-    return Effect.map(Effect.provide(kept, sdk), () => spans)
+    // The exporter is cleared when the layer closes.
+    const collected = Effect.zipRight(
+      Effect.exit(effect),
+      Effect.sync(() => void (spans = exporter.getFinishedSpans()))
+    )
+    return Effect.map(Effect.provide(collected, sdk), () => spans)
   }
 
   const key = freshKey()
-  const said = `duplicate entry '${key}' of alice@example.com {"card":"4242"}`
-  const cause = Object.assign(new Error(said), { parameters: [key] })
-  const fates = {
-    unavailable: Effect.fail(new SessionStoreError({ operation: said, reason: "unavailable", cause })),
+  const message = `duplicate entry '${key}' of alice@example.com {"card":"4242"}`
+  const cause = Object.assign(new Error(message), { parameters: [key] })
+  const results = {
+    unavailable: Effect.fail(new SessionStoreError({ operation: message, reason: "unavailable", cause })),
     defect: Effect.die(cause)
   }
   const text = (spans: ReadonlyArray<ReadableSpan>) =>
@@ -142,22 +146,22 @@ describe("a store that fails", () => {
       maxStringLength: null
     })
 
-  for (const [outcome, end] of Object.entries(fates)) {
-    it.live(`says so, and not what the driver said (${outcome})`, () =>
+  for (const [outcome, end] of Object.entries(results)) {
+    it.live(`has a span with the outcome and without the driver's message (${outcome})`, () =>
       Effect.gen(function*() {
-        const failing = intercepted(MemoryStore.make(), () => end)
-        // That it would be told shows that this test sees it.
-        assert.include(text(yield* exported(Effect.withSpan(failing.load(key, start), "plain"))), said)
+        const failing = FaultyStore.intercept(MemoryStore.make(), () => end)
+        // Control: without ObservedStore the message is exported.
+        assert.include(text(yield* exported(Effect.withSpan(failing.load(key, start), "plain"))), message)
 
-        const spans = yield* exported(ObservedStore.make(failing, { tier: "back" }).load(key, start))
+        const spans = yield* exported(ObservedStore.make(failing, { tier: "origin" }).load(key, start))
         assert.deepStrictEqual(spans.map(({ name }) => name), ["session.store.load"])
         expect(spans[0]?.attributes).toStrictEqual({
-          "session.store.tier": "back",
+          "session.store.tier": "origin",
           "session.store.outcome": outcome
         })
         assert.match(spans[0]?.status.message ?? "", /^The session store (failed|threw) in "load"/)
-        const told = text(spans)
-        for (const secret of [key, "alice", "4242", "duplicate"]) assert.notInclude(told, secret)
+        const exportedText = text(spans)
+        for (const secret of [key, "alice", "4242", "duplicate"]) assert.notInclude(exportedText, secret)
       }))
   }
 })

@@ -1,5 +1,5 @@
 /**
- * What `npm test` makes of its arguments.
+ * The arguments of `npm test`.
  */
 import { assert, describe, it } from "vitest"
 import { advice, isInstalled, isWanted, parse, type Part, parts } from "./support/parts.js"
@@ -15,7 +15,7 @@ const part: Part = {
 }
 
 describe("npm test", () => {
-  it("takes --without out of the arguments, in each of its forms", () => {
+  it("parses every form of --without", () => {
     for (
       const args of [["--without", "browser"], ["--without=browser"], ["--without", "browser, browser"], [
         "--without=browser",
@@ -29,7 +29,7 @@ describe("npm test", () => {
     assert.deepStrictEqual(namesIn([]), [])
   })
 
-  it("gives every other argument to vitest as it is", () => {
+  it("passes all other arguments to vitest unchanged", () => {
     const rest = ["test/a.test.ts", "-t", "a title", "--reporter=dot", "--bail", "1", "--no-color", "-u"]
     assert.deepStrictEqual(parse(rest).rest, rest)
     assert.deepStrictEqual(parse(["-t", "a", "--without", "browser", "b", "--", "--without"]).rest, [
@@ -41,7 +41,7 @@ describe("npm test", () => {
     ])
   })
 
-  it("refuses a part that it does not know, in a sentence that names those it knows", () => {
+  it("rejects an unknown part and lists the known ones", () => {
     const known = parts.map(({ name }) => name).join(", ")
     for (
       const [args, name] of [[["--without", "tea"], "tea"], [["--without=browser,Browser"], "Browser"], [
@@ -53,17 +53,17 @@ describe("npm test", () => {
     }
   })
 
-  it("knows which runs come to the files of a part", () => {
+  it("determines whether a run includes test files of a part", () => {
     for (const args of [[], ["--bail=1"], ["laws"], ["test/x.test.ts", "test/testCommand.test.ts"], ["L3-idle"]]) {
       assert.isTrue(isWanted(part, args), args.join(" "))
     }
-    // A file of the folder that is no test does not count, nor does a folder of a similar name.
+    // Neither a file that is not a test nor a folder with a similar name matches.
     for (const args of [["laws/storeLaws"], ["test/Session"], ["test/law/"]]) {
       assert.isFalse(isWanted(part, args), args.join(" "))
     }
   })
 
-  it("says what is missing, and the command that brings it", () => {
+  it("names missing programs and the command that installs them", () => {
     assert.isFalse(isInstalled(part))
     assert.isTrue(isInstalled({ ...part, programs: ["node"] }))
     assert.isUndefined(find("node", ""))

@@ -15,7 +15,7 @@ url = urlparse(store.get("url", ""))
 
 
 class ExceptHello(SessionMiddleware):
-    """Middleware of Django is for all routes. This one leaves out the route that is measured without a session."""
+    """Django middleware applies to all routes; this one skips the route that is measured without a session."""
 
     def __call__(self, request):
         return self.get_response(request) if request.path == "/hello" else super().__call__(request)

@@ -1,5 +1,5 @@
 /**
- * The stores of express-session, called as express-session calls them.
+ * Stores for express-session, with promises instead of callbacks.
  */
 import connectPgSimple from "connect-pg-simple"
 import { RedisStore } from "connect-redis"
@@ -26,7 +26,7 @@ const promised = (store: session.Store, close: () => unknown): ConnectStore => (
 
 const hour = 3_600_000
 
-/** `where` is a URL, or the directory of files. */
+/** `where` is a URL, or a directory for files. */
 export const make: MakeConnectStore = async (name, where, connections) => {
   switch (name) {
     case "connect-pg-simple": {

@@ -28,7 +28,7 @@ export const make: Make = async (options) => {
     response.send("ok")
   })
   app.get("/held", async (request, response, next) => {
-    // The session is opened when it is first used, not by the middleware.
+    // The session is opened on first use, not by the middleware.
     void request.session?.["count"]
     await options.pause()
     await increment(request, response, next)
@@ -37,7 +37,7 @@ export const make: Make = async (options) => {
     response.send(request.session?.["user"] === undefined ? "none" : String(request.session["count"]))
   })
   app.get("/logout", (request, response) => {
-    // The type of express-session, which is loaded beside this one, does not allow `null`.
+    // The types of express-session, loaded in the same program, do not allow `null`.
     Object.assign(request, { session: null })
     response.send("ok")
   })

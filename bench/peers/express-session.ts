@@ -22,7 +22,7 @@ export const make: Make = async (options) => {
   app.use(session({
     store,
     secret: "a secret of at least thirty-two bytes",
-    // It does the least that it can.
+    // The minimal configuration.
     resave: false,
     saveUninitialized: false,
     cookie: { maxAge: 86_400_000, sameSite: "lax" }

@@ -17,7 +17,7 @@ declare module "fastify" {
 export const make: Make = async (options) => {
   const shared = await storeOf(options)
   const store = observedIf(
-    // The documentation says that these stores are compatible; their types differ in what may be undefined.
+    // Documented as compatible; the types differ only in `undefined`.
     shared === undefined ? new session.MemoryStore(new Map()) : shared as unknown as session.SessionStore,
     options
   )
@@ -28,7 +28,7 @@ export const make: Make = async (options) => {
     await app.register(session, {
       store,
       secret: "a secret of at least thirty-two bytes",
-      // It does the least that it can.
+      // The minimal configuration.
       saveUninitialized: false,
       rolling: false,
       cookie: { maxAge: 86_400_000, sameSite: "lax", secure: false }

@@ -13,7 +13,7 @@ export const make: Make = async (options) => {
   }
   const app = new H3()
   app.get("/hello", () => "ok")
-  // There is no middleware: a handler that does not ask for the session has none.
+  // No middleware: only handlers that request a session have one.
   app.get("/untouched", () => "ok")
   app.get("/read", async (event) => (await session(event)).data.user ?? "none")
   app.get("/modify", increment)

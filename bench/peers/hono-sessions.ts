@@ -39,7 +39,7 @@ export const make: Make = async (options) => {
       store: storeOf(options),
       ...options.store._tag === "cookie" ? { encryptionKey: "a secret of at least thirty-two bytes" } : {},
       expireAfterSeconds: 86_400,
-      // It does the least that it can.
+      // The minimal configuration.
       autoExtendExpiration: false,
       cookieOptions: { path: "/", httpOnly: true, sameSite: "Lax", maxAge: 86_400 }
     })

@@ -15,7 +15,7 @@ interface Data {
   count?: number
 }
 
-/** Without a framework: the library has none of its own, and this is the least that there can be around it. */
+/** On plain `node:http`, because the library has no framework. */
 export const make: Make = async ({ pause }) => {
   const session = (request: IncomingMessage, response: ServerResponse) =>
     getIronSession<Data>(request, response, options)
@@ -29,7 +29,7 @@ export const make: Make = async ({ pause }) => {
   }
   const routes: Readonly<Record<string, Handler>> = {
     "/hello": async () => "ok",
-    // There is no middleware: a handler that does not ask for the session has none.
+    // No middleware: only handlers that request a session have one.
     "/untouched": async () => "ok",
     "/read": async (request, response) => (await session(request, response)).user ?? "none",
     "/modify": change(() => undefined),

@@ -1,5 +1,5 @@
 /**
- * The stores in memory of other libraries.
+ * In-memory stores of other libraries.
  */
 import fastifySession from "@fastify/session"
 import expressSession from "express-session"

@@ -1,6 +1,6 @@
 /**
- * An application that is a listener of `node:http`. In this process it gets a real request and a real response, whose
- * socket keeps what is written to it.
+ * Adapter for applications that are `node:http` listeners. In process they receive real request and response objects, whose
+ * socket records the output.
  */
 import { createServer, IncomingMessage, type RequestListener, ServerResponse } from "node:http"
 import { Socket } from "node:net"
@@ -17,7 +17,7 @@ class Unconnected extends Socket {
     for (const { chunk } of chunks) this.chunks.push(Buffer.from(chunk))
     done()
   }
-  /** Everything that was written since the last call. */
+  /** The output since the last call. */
   written(): ReadonlyArray<Buffer> {
     const chunks = this.chunks
     this.chunks = []
@@ -48,7 +48,7 @@ export const nodeApp = (listener: RequestListener): App => {
           const parts = () => Buffer.concat(written).toString().split("\r\n\r\n")
           resolve({
             status: response.statusCode,
-            // Not from the response: it does not know the headers that were given to `writeHead`.
+            // Parsed from the output, because the response object does not expose headers passed to `writeHead`.
             setCookies: () => [...(parts()[0] ?? "").matchAll(/^set-cookie: (.*)$/gim)].map(([, value = ""]) => value),
             body: async () => parts()[1] ?? ""
           })

@@ -4,7 +4,7 @@ import { randomBytes } from "node:crypto"
 import { type Data, data, type Make } from "../app.js"
 import { nodeApp } from "./nodeApp.js"
 
-/** `request.session` itself has the type of @fastify/session, which is loaded beside this one. */
+/** `request.session` has the type of @fastify/session, loaded in the same program. */
 const sessionOf = (request: FastifyRequest) => request.getDecorator<secureSession.Session<Data>>("session")
 
 export const make: Make = async (options) => {

@@ -1,5 +1,5 @@
 /**
- * The stores of express-session, which @fastify/session takes, too.
+ * Stores for express-session, which @fastify/session also accepts.
  */
 import connectPgSimple from "connect-pg-simple"
 import { RedisStore } from "connect-redis"
@@ -23,7 +23,7 @@ const observed = <S extends object>(store: S, onCall: (operation: string) => voi
   return store
 }
 
-/** `undefined` for memory: each of the two has its own. */
+/** `undefined` for memory: both libraries have their own store. */
 export const storeOf = async ({ store }: Options): Promise<session.Store | undefined> => {
   switch (store._tag) {
     case "memory":
@@ -42,6 +42,6 @@ export const storeOf = async ({ store }: Options): Promise<session.Store | undef
   }
 }
 
-/** Reports the name of each call to the store, if the options say so. */
+/** Reports the name of each store call if the options have `onStoreCall`. */
 export const observedIf = <S extends object>(store: S, { onStoreCall }: Options): S =>
   onStoreCall === undefined ? store : observed(store, onStoreCall)

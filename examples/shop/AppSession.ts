@@ -1,5 +1,5 @@
 /**
- * What the shop remembers of a visitor.
+ * The session of the shop.
  */
 import { Schema } from "effect"
 import { Session } from "effect-session"

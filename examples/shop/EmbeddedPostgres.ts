@@ -15,16 +15,16 @@ export class EmbeddedPostgresError extends Schema.TaggedError<EmbeddedPostgresEr
 }) {}
 
 export interface Options {
-  /** Made when it does not exist. The data in it stays. */
+  /** Created if it does not exist. Its data is kept. */
   readonly directory: string
-  /** Default: a free one. */
+  /** Default: a free port. */
   readonly port?: number
 }
 
-/** Starts the server and gives its URL. Starts again on the data of one that was killed. */
+/** Starts the server and returns its URL. Takes over the data of a server that was killed. */
 export const make = ({ directory, ...options }: Options) =>
   Effect.gen(function*() {
-    // First: where the programs are missing, the import of the package ends the process.
+    // Checked first, because importing the package ends the process if the programs are missing.
     yield* programsRun
     const root = process.getuid?.() === 0
     yield* attempt("its data directory cannot be made", () => mkdir(Path.dirname(directory), { recursive: true }))
@@ -43,7 +43,7 @@ export const make = ({ directory, ...options }: Options) =>
         user: "postgres",
         password: "postgres",
         persistent: true,
-        // As root the server runs as the system's user postgres, because it refuses to run as root.
+        // Postgres does not run as root; then it runs as the system user postgres.
         createPostgresUser: root,
         initdbFlags: ["--encoding=UTF8", "--locale=C"],
         postgresFlags: ["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="],
@@ -51,10 +51,10 @@ export const make = ({ directory, ...options }: Options) =>
         onError: keep
       })
     const because = (what: string) => (cause: unknown) =>
-      new EmbeddedPostgresError({ message: `Postgres ${what}. It said: ${log.join("\n") || "nothing."}`, cause })
+      new EmbeddedPostgresError({ message: `Postgres ${what}. Its output: ${log.join("\n") || "none."}`, cause })
 
     if (!existsSync(Path.join(directory, "PG_VERSION"))) {
-      // Made elsewhere and then moved, so that a process killed meanwhile leaves no half of a database.
+      // Created elsewhere and then renamed, so that a killed process leaves no incomplete database.
       const draft = `${directory}.${process.pid}`
       yield* Effect.uninterruptible(Effect.tryPromise({
         try: () =>
@@ -67,17 +67,17 @@ export const make = ({ directory, ...options }: Options) =>
     const server = serverOn(directory)
     const start = Effect.tryPromise({ try: () => server.start(), catch: because("did not start") })
     yield* Effect.acquireRelease(
-      // A server whose parent was killed is still running on the data: it is stopped, and its data taken over.
+      // A server whose parent was killed may still use the data: stop it and start again.
       Effect.catchAll(start, () => Effect.zipRight(stopOnData(directory), start)),
-      // Not `server.stop()`, which waits for ever for a server that Ctrl-C has already reached.
+      // Not `server.stop()`, which waits forever for a server that Ctrl-C has already stopped.
       () => stopOnData(directory)
     )
     return `postgres://postgres:postgres@127.0.0.1:${port}/postgres`
   })
 
 /**
- * What was installed without its install scripts, or not at all, on a system that is not supported or without a library, does not run.
- * The package itself would say nothing of it, or end the process.
+ * Fails with instructions if the embedded Postgres is not installed, not supported or lacks a library. The package itself fails
+ * silently or ends the process.
  */
 function installed<A>(run: () => Promise<A>): Effect.Effect<A, EmbeddedPostgresError> {
   return Effect.tryPromise({
@@ -95,7 +95,7 @@ function installed<A>(run: () => Promise<A>): Effect.Effect<A, EmbeddedPostgresE
   })
 }
 
-/** Starts its programs once, to see that they find their libraries. */
+/** Runs its programs once, to check that they find their libraries. */
 const programsRun = installed(async () => {
   const system = process.platform === "win32" ? "windows" : process.platform
   const { initdb, postgres }: Record<"initdb" | "postgres", string> = await import(
@@ -105,8 +105,7 @@ const programsRun = installed(async () => {
 })
 
 /**
- * The package ends the whole process by itself when a signal comes, without waiting for anybody. Here a scope ends
- * things, so the listeners that it adds are taken off again.
+ * Imports the package and removes its signal listeners, which end the whole process immediately. Here a scope stops the server.
  */
 const serverClass = installed(async () => {
   const events = ["beforeExit", "exit", "message", "SIGHUP", "SIGINT", "SIGTERM", "SIGBREAK"]
@@ -126,7 +125,7 @@ const attempt = <A>(what: string, run: () => Promise<A>) =>
     catch: (cause) => new EmbeddedPostgresError({ message: `Postgres cannot start: ${what}.`, cause })
   })
 
-/** As root, the server runs as another user, who must be able to reach the data. */
+/** Fails if the user postgres cannot access the data directory, which applies when run as root. */
 const traversable = (directory: string): Effect.Effect<void, EmbeddedPostgresError> =>
   Effect.gen(function*() {
     for (let parent = Path.dirname(directory);; parent = Path.dirname(parent)) {
@@ -142,11 +141,11 @@ const traversable = (directory: string): Effect.Effect<void, EmbeddedPostgresErr
     }
   })
 
-/** The process that runs on the data, from the first line of its own note. */
+/** The process id of the server on the data, from `postmaster.pid`. */
 const pidOf = (directory: string) =>
   Effect.promise(() => readFile(Path.join(directory, "postmaster.pid"), "utf8").then(Number.parseInt, () => undefined))
 
-/** Asks the process to end at once, and waits until it has: ten seconds at the most. */
+/** Sends SIGINT and waits until the process has ended, at most 10 seconds. */
 const interrupt = (pid: number) =>
   Effect.sync(() => signal(pid, "SIGINT")).pipe(
     Effect.zipRight(Effect.sleep("20 millis")),
@@ -154,7 +153,7 @@ const interrupt = (pid: number) =>
     Effect.repeat({ while: (running) => running, times: 500 })
   )
 
-/** Whether the process was there to get the signal. */
+/** Sends a signal. Returns false if the process does not exist. */
 const signal = (pid: number, name: NodeJS.Signals | 0): boolean => {
   try {
     return process.kill(pid, name)

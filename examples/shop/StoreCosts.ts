@@ -1,5 +1,5 @@
 /**
- * What each request costs: a store that notes its calls, and a middleware that says which request they are made for.
+ * Store calls per request: a store that records its calls, and a middleware that assigns them to requests.
  */
 import { type HttpApp, HttpServerRequest } from "@effect/platform"
 import { Context, Effect, FiberRef, Layer, Ref } from "effect"
@@ -8,7 +8,7 @@ import { SessionStore, type SessionStoreError } from "effect-session/SessionStor
 type Store = Context.Tag.Service<SessionStore>
 type Operation = Exclude<keyof Store, "capabilities">
 
-/** A request that has been answered, and the calls of the store that it caused, in order. */
+/** An answered request and its store calls, in order. */
 export interface RequestCost {
   readonly method: string
   readonly path: string
@@ -21,14 +21,14 @@ export class StoreCosts extends Context.Tag("shop/StoreCosts")<
   Ref.Ref<ReadonlyArray<RequestCost>>
 >() {}
 
-const kept = 15
+const limit = 15
 
-/** The calls of the request that a fiber works for. In a FiberRef, so that fibers which a request starts share it. */
+/** The store calls of the current request. A FiberRef, so that fibers forked by a request share it. */
 const currentCalls = FiberRef.unsafeMake<Array<Operation> | undefined>(undefined)
 
 /**
- * For `HttpServer.serve`, and not for the router: the session is written after the handler has made its page, and that
- * belongs to the request too. For the same reason a page can show only requests before its own.
+ * Records the store calls of each request. Use it with `HttpServer.serve`, not with the router, to include the save after the
+ * handler. For the same reason a page can show only earlier requests.
  */
 export const middleware = <E, R>(app: HttpApp.Default<E, R>): HttpApp.Default<E, R | StoreCosts> =>
   Effect.gen(function*() {
@@ -37,41 +37,41 @@ export const middleware = <E, R>(app: HttpApp.Default<E, R>): HttpApp.Default<E,
     const calls: Array<Operation> = []
     const cost: RequestCost = { method, path: url.replace(/\?.*/s, ""), calls }
     return yield* Effect.locally(app, currentCalls, calls).pipe(
-      Effect.ensuring(Ref.update(costs, (latest) => [cost, ...latest].slice(0, kept)))
+      Effect.ensuring(Ref.update(costs, (latest) => [cost, ...latest].slice(0, limit)))
     )
   })
 
-/** Every function is named, so that none can be forgotten. */
-const noting = (store: Store): Store => {
-  const noted = <A>(operation: Operation, call: Effect.Effect<A, SessionStoreError>) =>
+/** Lists every operation, so that the compiler reports a missing one. */
+const recording = (store: Store): Store => {
+  const recorded = <A>(operation: Operation, call: Effect.Effect<A, SessionStoreError>) =>
     Effect.flatMap(FiberRef.get(currentCalls), (calls) => {
       calls?.push(operation)
       return call
     })
   return {
     capabilities: store.capabilities,
-    create: (...args) => noted("create", store.create(...args)),
-    load: (...args) => noted("load", store.load(...args)),
-    save: (...args) => noted("save", store.save(...args)),
-    touch: (...args) => noted("touch", store.touch(...args)),
-    rotate: (...args) => noted("rotate", store.rotate(...args)),
-    destroy: (...args) => noted("destroy", store.destroy(...args)),
-    removeExpired: (...args) => noted("removeExpired", store.removeExpired(...args)),
-    count: (...args) => noted("count", store.count(...args)),
-    list: (...args) => noted("list", store.list(...args)),
-    find: (...args) => noted("find", store.find(...args)),
-    scan: (...args) => noted("scan", store.scan(...args)),
-    revoke: (...args) => noted("revoke", store.revoke(...args)),
-    revokeSubject: (...args) => noted("revokeSubject", store.revokeSubject(...args)),
-    revokeAll: (...args) => noted("revokeAll", store.revokeAll(...args))
+    create: (...args) => recorded("create", store.create(...args)),
+    load: (...args) => recorded("load", store.load(...args)),
+    save: (...args) => recorded("save", store.save(...args)),
+    touch: (...args) => recorded("touch", store.touch(...args)),
+    rotate: (...args) => recorded("rotate", store.rotate(...args)),
+    destroy: (...args) => recorded("destroy", store.destroy(...args)),
+    removeExpired: (...args) => recorded("removeExpired", store.removeExpired(...args)),
+    count: (...args) => recorded("count", store.count(...args)),
+    list: (...args) => recorded("list", store.list(...args)),
+    find: (...args) => recorded("find", store.find(...args)),
+    scan: (...args) => recorded("scan", store.scan(...args)),
+    revoke: (...args) => recorded("revoke", store.revoke(...args)),
+    revokeSubject: (...args) => recorded("revokeSubject", store.revokeSubject(...args)),
+    revokeAll: (...args) => recorded("revokeAll", store.revokeAll(...args))
   }
 }
 
-/** No request has been answered yet. An engine without a store costs none, and this stays empty of calls. */
+/** An empty list, for engines without a store. */
 export const none: Layer.Layer<StoreCosts> = Layer.effect(StoreCosts, Ref.make<ReadonlyArray<RequestCost>>([]))
 
-/** A store over the store that is provided, and the costs. */
+/** Wraps the provided store and provides the costs. */
 export const layer: Layer.Layer<SessionStore | StoreCosts, never, SessionStore> = Layer.merge(
-  Layer.effect(SessionStore, Effect.map(SessionStore, noting)),
+  Layer.effect(SessionStore, Effect.map(SessionStore, recording)),
   none
 )

@@ -1,5 +1,5 @@
 /**
- * What the shop sells, and what a cart is. Prices are whole cents, so that sums are exact.
+ * The products of the shop and the cart. Prices are whole cents, so that sums are exact.
  */
 import { Array, Option, Schema } from "effect"
 
@@ -21,19 +21,19 @@ export const products: ReadonlyArray<Product> = [
 export const find = (sku: string): Option.Option<Product> => Array.findFirst(products, (product) => product.sku === sku)
 
 export const Sku = Schema.String.pipe(
-  Schema.filter((sku) => Option.isSome(find(sku)) || "The catalogue has nothing of that name.")
+  Schema.filter((sku) => Option.isSome(find(sku)) || "The catalogue has no product with this SKU.")
 )
 
-/** The session keeps what was chosen, never what it costs. */
+/** An item of the cart. The session stores no prices. */
 export const CartItem = Schema.Struct({
-  // Any text, so that a session can be read after the catalogue has changed.
+  // Any text, so that the session can still be decoded after the catalogue has changed.
   sku: Schema.String,
   quantity: Schema.Int.pipe(Schema.positive())
 })
 
 export type Cart = ReadonlyArray<typeof CartItem.Type>
 
-/** One more of a product. Pure, so that the session can replay it if another request changed the cart meanwhile. */
+/** Adds one of a product. Pure, so that the session can replay it on a conflict. */
 export const add = (sku: string) => (cart: Cart): Cart =>
   cart.some((item) => item.sku === sku)
     ? cart.map((item) => item.sku === sku ? { ...item, quantity: item.quantity + 1 } : item)
@@ -47,7 +47,7 @@ export interface Line {
   readonly cents: number
 }
 
-/** The cart at today's prices, without what is no longer sold. */
+/** The cart with current prices, without products that are no longer sold. */
 export const lines = (cart: Cart): ReadonlyArray<Line> =>
   Array.filterMap(
     cart,

@@ -1,5 +1,5 @@
 /**
- * The shop's Postgres: the one at `DATABASE_URL`, or one of its own, whose data stays in the project's folder `.data`.
+ * The shop's Postgres: the one at `DATABASE_URL`, or an embedded one with its data in the project's folder `.data`.
  */
 import { PgClient } from "@effect/sql-pg"
 import { Config, Effect, Layer, Option, Redacted } from "effect"
@@ -13,7 +13,7 @@ import { answers } from "./server.js"
 export const data = fileURLToPath(new URL("../../.data", import.meta.url))
 
 const embedded = Effect.gen(function*() {
-  yield* keptFromOthers(Path.join(data, "shop.sock"))
+  yield* exclusive(Path.join(data, "shop.sock"))
   return Redacted.make(yield* EmbeddedPostgres.make({ directory: Path.join(data, "postgres") }))
 })
 
@@ -25,10 +25,10 @@ const url = Effect.flatMap(
 export const layer = Layer.unwrapScoped(Effect.map(url, (url) => PgClient.layer({ url })))
 
 /**
- * Starting takes the data over from a Postgres that a killed shop has left behind. A shop that is still open would lose
- * its database by that, so it holds a socket that says so, and that ends with the process, however that ends.
+ * Fails if another shop uses the data directory. Starting stops a Postgres left by a killed shop, which would also stop the
+ * database of a running one. A running shop therefore listens on a socket, which ends with its process.
  */
-const keptFromOthers = (path: string) =>
+const exclusive = (path: string) =>
   Effect.gen(function*() {
     if (yield* answers({ path })) {
       return yield* new EmbeddedPostgres.EmbeddedPostgresError({
@@ -38,7 +38,7 @@ const keptFromOthers = (path: string) =>
     yield* Effect.acquireRelease(listen(path), (server) => Effect.sync(() => server.close()))
   })
 
-/** Where the folder cannot hold a socket, the shop opens without: then two at once are the user's own affair. */
+/** Listens on the socket. If the file system does not support sockets, the shop starts without this check. */
 const listen = (path: string) =>
   Effect.async<Server>((resume) => {
     const server = createServer()

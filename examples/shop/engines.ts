@@ -1,6 +1,6 @@
 /**
- * Where the shop keeps its sessions: `npm start -- --engine sql|sqlite|mysql|redis|file|memory|cookie`. Each is a layer, and
- * the rest of the shop does not know which it has.
+ * The session engines of the shop: `npm start -- --engine sql|sqlite|mysql|redis|file|memory|cookie`. Each is a layer, and the
+ * rest of the shop is independent of the choice.
  */
 import { NodeContext } from "@effect/platform-node"
 import { MysqlClient } from "@effect/sql-mysql2"
@@ -31,7 +31,7 @@ export class UnknownEngine extends Data.TaggedError("UnknownEngine")<{ readonly 
 
 export class SqliteFails extends Data.TaggedError("SqliteFails")<{ readonly message: string }> {}
 
-/** A folder of the shop's data, which servers that run as another user may enter. */
+/** Creates a data folder that servers running as another user can access. */
 const folder = (name: string) =>
   Effect.promise(async () => {
     const path = Path.join(Postgres.data, name)
@@ -40,7 +40,7 @@ const folder = (name: string) =>
     return path
   })
 
-/** A URL from the environment, or a server of the shop's own. */
+/** The URL in the environment variable, or that of a server started by the shop. */
 const urlOf = <E, R>(variable: string, own: Effect.Effect<string, E, R>) =>
   Effect.flatMap(
     Config.option(Config.redacted(Config.nonEmptyString(variable))),
@@ -54,7 +54,7 @@ const opened = Layer.unwrapEffect(
   Effect.map(folder("."), (path) => SqliteClient.layer({ filename: Path.join(path, "sessions.sqlite") }))
 )
 
-/** The driver throws where its install script has not run, or has run for another version of Node. */
+/** The driver throws if its install script has not run, or has run for another version of Node. */
 const sqlite = Layer.catchAllCause(
   opened,
   (cause): Layer.Layer<Layer.Layer.Success<typeof opened>, Layer.Layer.Error<typeof opened> | SqliteFails> =>
@@ -82,7 +82,7 @@ const redis = Layer.scoped(
   RedisClient.RedisClient,
   Effect.gen(function*() {
     const own = Effect.flatMap(folder("redis"), (directory) =>
-      // What was confirmed is on the disk: a logout stays one.
+      // Confirmed writes are on disk, so a logout survives a crash.
       Effect.map(
         RedisServer.make({ directory, settings: { appendonly: "yes", appendfsync: "always" } }),
         ({ url }) => url
@@ -100,11 +100,11 @@ const file = Layer.unwrapEffect(
   Effect.map(folder("files"), (path) => FileStore.layer({ directory: Path.join(path, "sessions") }))
 )
 
-/** The usual line is `Layer.provide(SqlEngine.layer)`. Here it is taken apart, to count the calls in between. */
+/** The usual line is `Layer.provide(SqlEngine.layer)`. Here the engine and its store are separate, to count the calls. */
 const stored = <E>(store: Layer.Layer<SessionStore, E>) =>
   StoredEngine.layer.pipe(Layer.provideMerge(StoreCosts.layer), Layer.provide(store))
 
-/** The key lives as long as the shop, unless the environment gives one: then who is logged in stays so. */
+/** The keys from the environment, which keep visitors logged in across restarts, or a new key for this process. */
 const keys = Layer.unwrapEffect(Effect.map(
   Effect.flatMap(Effect.option(Keyring.config()), Option.match({ onNone: () => freshKeys, onSome: Effect.succeed })),
   Keyring.layer
@@ -116,7 +116,7 @@ const freshKeys = Effect.map(Keyring.generate({ id: "shop" }), (text) => [
 
 type Engine = Layer.Layer<SessionEngine | StoreCosts.StoreCosts, Problem>
 
-/** Why an engine cannot be used. */
+/** Errors of starting an engine. */
 export type Problem =
   | Layer.Layer.Error<typeof Postgres.layer>
   | Layer.Layer.Error<typeof sqlite>
@@ -139,7 +139,7 @@ const engines = {
 
 const isName = (name: string): name is keyof typeof engines => name in engines
 
-/** The engine that the command line names. */
+/** The engine selected on the command line. */
 export const chosen = Effect.suspend(() => {
   const { values } = parseArgs({ options: { engine: { type: "string", default: "sql" } }, strict: false })
   const name = String(values.engine)

@@ -1,18 +1,18 @@
 /**
- * Ports for servers that stop and start again where they were.
+ * Free ports for servers that restart on the same port.
  */
 import { Effect } from "effect"
 import { createServer, type Server } from "node:net"
 
-// Below the range from which systems take the ports of outgoing connections. From within it, a port is not safe while its
-// server is down: whoever keeps connecting to it is given that very port in the end, and is then connected with itself.
+// Below the ephemeral port range. A port in that range is not safe while its server is down: a client that keeps connecting to it
+// may be given the same local port, and then connects to itself.
 const first = 10_000
 const last = 32_767
 
-// Processes begin at different places, and none gives a port twice.
+// Processes start at random ports, and no process returns a port twice.
 let next = first + Math.floor(Math.random() * (last - first))
 
-/** A port of this machine on which nobody listens, and which no other process is given as long as this one lives. */
+/** A local port that is not in use and that no other process is given while this one runs. */
 export const freePort: Effect.Effect<number> = Effect.suspend(() => {
   const port = next
   next = next === last ? first : next + 1
@@ -22,7 +22,7 @@ export const freePort: Effect.Effect<number> = Effect.suspend(() => {
   )
 })
 
-/** Takes a port at an address that is there for this only: servers listen at another one. Not every system has it. */
+/** Reserves a port by listening on 127.0.0.2, which servers do not use. Not every system has this address. */
 const isMine = (port: number) =>
   Effect.match(listening(port, "127.0.0.2"), {
     onFailure: ({ code }) => code === "EADDRNOTAVAIL",

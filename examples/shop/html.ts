@@ -1,5 +1,5 @@
 /**
- * HTML in which nothing that was put in can break out: every value is escaped, unless it is HTML already.
+ * HTML templates that escape every value that is not HTML already.
  */
 
 /** A piece of HTML. Only `html` and `raw` make one. */
@@ -12,7 +12,7 @@ type Value = string | number | Html | ReadonlyArray<Html>
 export const html = (strings: TemplateStringsArray, ...values: ReadonlyArray<Value>): Html =>
   new Html(strings.reduce((text, string, index) => text + render(values[index - 1] ?? "") + string))
 
-/** For text of our own that is no HTML and needs no escaping, such as a style sheet. */
+/** Marks trusted text, such as a style sheet, that needs no escaping. */
 export const raw = (text: string): Html => new Html(text)
 
 const render = (value: Value): string =>

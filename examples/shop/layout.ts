@@ -1,5 +1,5 @@
 /**
- * The frame around every page.
+ * The layout of every page.
  */
 import { HttpServerResponse } from "@effect/platform"
 import type { Effect } from "effect"
@@ -8,7 +8,7 @@ import { count } from "./catalogue.js"
 import { type Html, html } from "./html.js"
 import { style } from "./style.js"
 
-/** The session's content, as pages show it. */
+/** The session value shown on pages. */
 export type Visitor = Effect.Effect.Success<typeof AppSession.value>
 
 export const page = (
@@ -42,7 +42,7 @@ export const page = (
       status: options.status ?? 200,
       contentType: "text/html; charset=utf-8",
       headers: {
-        // A page shows one visitor's session, and must not be shown to the next one.
+        // A page contains session data and must not be cached.
         "cache-control": "no-store",
         "content-security-policy": policy
       }
@@ -58,7 +58,7 @@ const policy = [
   "frame-ancestors 'none'"
 ].join("; ")
 
-/** Pages that do not look at the session, such as the login form, cost the store nothing. */
+/** Pages that do not use the session, such as the login form, cause no store call. */
 const navigation = (visitor: Visitor | undefined): Html =>
   visitor === undefined ? html`<a href="/">Catalogue</a>` : html`<a href="/">Catalogue</a>
       <a href="/cart">Cart (${count(visitor.cart)})</a>

@@ -1,5 +1,5 @@
 /**
- * A tea shop whose visitors have sessions. `npm start` opens it, Ctrl-C closes it, and who was logged in stays so.
+ * A tea shop with sessions. `npm start` starts it, Ctrl-C stops it; visitors stay logged in across restarts.
  */
 import { HttpServer } from "@effect/platform"
 import { NodeRuntime } from "@effect/platform-node"
@@ -11,7 +11,7 @@ import { shop } from "./routes.js"
 import * as Server from "./server.js"
 import * as StoreCosts from "./StoreCosts.js"
 
-// Plain http on this machine. Behind HTTPS it is `AppSession.layer`.
+// For plain HTTP on this machine. With HTTPS, use `AppSession.layer`.
 const Sessions = AppSession.layerWith({ cookie: SessionCookie.development }).pipe(
   Layer.provideMerge(Layer.unwrapEffect(Engines.chosen))
 )
@@ -28,7 +28,7 @@ const Shop = announced.pipe(
 
 const open = Effect.zipRight(Server.portIsFree, Layer.launch(Shop))
 
-/** Why the shop cannot open, in a sentence. What a database objects to is in the innermost cause. */
+/** The reason why the shop cannot start. The innermost cause has the message of the database. */
 const explain = (error: Effect.Effect.Error<typeof open>): string =>
   error._tag === "SqlError" || error._tag === "MigrationError"
     ? `The database cannot be used: ${innermost(error)}.`

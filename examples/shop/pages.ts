@@ -1,5 +1,5 @@
 /**
- * The pages, as functions of what they show.
+ * The pages, as functions of their data.
  */
 import { Option } from "effect"
 import type { Locale } from "./AppSession.js"

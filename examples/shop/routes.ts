@@ -1,5 +1,5 @@
 /**
- * What each request does.
+ * Routes and handlers.
  */
 import { HttpRouter, HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { Data, Effect, Ref, Schema } from "effect"
@@ -11,12 +11,12 @@ import { StoreCosts } from "./StoreCosts.js"
 
 class BadForm extends Data.TaggedError("BadForm") {}
 
-/** The fields of the form that was sent. What does not fit is the visitor's mistake, and no reason to look further. */
+/** Decodes the submitted form. Fails with `BadForm` if it is invalid. */
 const form = <A, I extends Readonly<Record<string, string | ReadonlyArray<string> | undefined>>>(
   schema: Schema.Schema<A, I>
 ) => Effect.mapError(HttpServerRequest.schemaBodyUrlParams(schema), () => new BadForm())
 
-/** Answers a POST with the page to look at next, so that reloading it does not post again. */
+/** Redirects a POST with status 303, so that reloading the page does not post again. */
 const see = (path: string) => HttpServerResponse.redirect(path, { status: 303 })
 
 const showCatalogue = Effect.map(AppSession.value, Pages.catalogue)
@@ -25,7 +25,7 @@ const showCart = Effect.map(AppSession.value, Pages.cart)
 
 const addToCart = Effect.gen(function*() {
   const { sku } = yield* form(Schema.Struct({ sku: Catalogue.Sku }))
-  // Two of these at the same moment are two more in the cart: the later one is replayed on what the first has written.
+  // Two concurrent requests add two items: the later update is replayed on the result of the first.
   yield* AppSession.update("cart", Catalogue.add(sku))
   return see("/cart")
 })
@@ -42,12 +42,12 @@ const setLocale = Effect.gen(function*() {
   return see("/")
 })
 
-/** Looks at no session, and so costs the store nothing. */
+/** Does not use the session, so it causes no store call. */
 const showLogin = Effect.succeed(Pages.login())
 
 const login = Effect.gen(function*() {
   const { name } = yield* form(Schema.Struct({ name: Schema.compose(Schema.Trim, UserName) }))
-  // Here a real shop checks the password, before it says whose session it is.
+  // A real shop checks the password here.
   yield* AppSession.authenticate(name)
   yield* AppSession.set("user", name)
   return see("/")
@@ -55,7 +55,7 @@ const login = Effect.gen(function*() {
   Effect.catchTag("BadForm", () => Effect.succeed(Pages.login("A name has 1 to 60 characters.")))
 )
 
-/** Pages are not stored, yet a browser may hold some for its back button, with the visitor's name on them. */
+/** `clear-site-data` removes pages with the visitor's name that the browser keeps for its back button. */
 const logout = Effect.as(AppSession.destroy, HttpServerResponse.setHeader(see("/"), "clear-site-data", `"cache"`))
 
 const showSession = Effect.gen(function*() {
@@ -68,7 +68,7 @@ const showSession = Effect.gen(function*() {
   })
 })
 
-/** What went wrong with the session, on a page. The middleware adds when to come back. */
+/** The error page. The middleware adds the header `retry-after`. */
 const sorry = (error: SessionError.SessionError) => {
   switch (error._tag) {
     case "SessionUnavailable":

@@ -18,7 +18,7 @@ const port = Schema.Config("PORT", Schema.NumberFromString.pipe(Schema.int(), Sc
 const busy = (port: number) =>
   new CannotListen({ message: `Port ${port} is in use: stop what listens there, or set PORT to another one.` })
 
-/** Fails if the port is taken, so that this is known before a database is started. */
+/** Fails if the port is in use, before a database is started. */
 export const portIsFree = Effect.flatMap(
   port,
   (port) => Effect.flatMap(answers({ host, port }), (taken) => taken ? busy(port) : Effect.void)
@@ -26,7 +26,7 @@ export const portIsFree = Effect.flatMap(
 
 export const layer = Layer.unwrapEffect(Effect.map(port, (port) => {
   const server = createServer()
-  // Closing waits for connections, and browsers hold some open that have not carried a request yet.
+  // Closing waits for open connections, and browsers keep some without a request.
   const hangUp = Layer.scopedDiscard(Effect.addFinalizer(() => Effect.sync(() => server.closeAllConnections())))
   return Layer.provideMerge(hangUp, NodeHttpServer.layerServer(() => server, { host, port })).pipe(
     Layer.mapError(({ cause }) =>
@@ -37,7 +37,7 @@ export const layer = Layer.unwrapEffect(Effect.map(port, (port) => {
   )
 }))
 
-/** Whether anybody accepts connections there. */
+/** Whether a server accepts connections at this address. */
 export const answers = (where: NetConnectOpts): Effect.Effect<boolean> =>
   Effect.async((resume) => {
     const socket = connect(where)

@@ -1,5 +1,5 @@
 /**
- * How the pages look, in light and in dark.
+ * Style sheet for light and dark mode.
  */
 import { raw } from "./html.js"
 

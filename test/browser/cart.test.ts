@@ -2,12 +2,12 @@ import { assert } from "vitest"
 import { cartOn, hold, inBrowser, press } from "./support.js"
 
 inBrowser("the cart", (law) => {
-  law("two tabs that add at the same moment both get what they added", async ({ shop, tab }) => {
+  law("concurrent additions in two tabs are both kept", async ({ shop, tab }) => {
     const first = await tab("/")
     await press(first, "Add Teapot to the cart")
     await first.goto("/")
     const second = await tab("/")
-    // Both requests see the cart with the teapot only, before either writes.
+    // Both requests load the cart with only the teapot, before either writes.
     hold(shop, "load", 2)
     await Promise.all([press(first, "Add Kettle to the cart"), press(second, "Add Cup to the cart")])
     for (const page of [first, second]) {
@@ -19,19 +19,19 @@ inBrowser("the cart", (law) => {
   })
 
   law(
-    "a second click on Add, before the next page has come, is a second item; reloading that page adds nothing",
+    "a second click on Add before the next page has loaded adds a second item; a reload of that page adds nothing",
     async ({ shop, tab }) => {
       const page = await tab("/")
       const box = await page.getByRole("button", { name: "Add Teapot to the cart" }).boundingBox()
       assert.isNotNull(box)
-      // By hand, because Playwright itself would wait for the page that the first click leads to.
+      // By mouse position, because Playwright's click would wait for the navigation of the first click.
       const click = () => page.mouse.click(box.x + box.width / 2, box.y + box.height / 2)
       const writes = () => shop.calls.filter((call) => call !== "load")
 
       const following = hold(shop, "load", 2)
       await click()
       await following
-      // The first post is written, and what was clicked on is still shown.
+      // The first POST is written, and the page that was clicked is still shown.
       assert.deepStrictEqual([writes(), new URL(page.url()).pathname], [["create"], "/"])
       await Promise.all([page.waitForEvent("domcontentloaded"), click()])
       assert.deepStrictEqual([writes(), new URL(page.url()).pathname], [["create", "save"], "/cart"])

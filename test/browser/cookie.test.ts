@@ -11,11 +11,11 @@ import { cartOn, inBrowser, logIn, press, type Shop, type Stage, userOn, withPro
 
 const name = "__Host-Http-session"
 
-inBrowser("the cookie in a browser that is closed and opened again", (law) => {
+inBrowser("the cookie after a restart of the browser", (law) => {
   for (
     const [title, cookie, expected] of [
-      ["a lasting one is still there", {}, "Ada"],
-      ["one of browser length is gone", { browserLength: true }, undefined]
+      ["a persistent cookie is kept", {}, "Ada"],
+      ["a browser-length cookie is gone", { browserLength: true }, undefined]
     ] as const
   ) {
     law(title, ({ shop }) =>
@@ -44,8 +44,8 @@ inBrowser("the test cookie", (law) => {
   const blocked = { profile: { default_content_setting_values: { cookies: 2 } } }
   for (
     const [title, preferences, expected] of [
-      ["comes back where cookies are allowed, and leaves nothing behind", {}, "Welcome"],
-      ["does not come back where the browser blocks cookies", blocked, "Please allow cookies"]
+      ["works if cookies are allowed, and leaves no cookie", {}, "Welcome"],
+      ["does not work if the browser blocks cookies", blocked, "Please allow cookies"]
     ] as const
   ) {
     law(title, ({ shop }) =>
@@ -59,7 +59,7 @@ inBrowser("the test cookie", (law) => {
 })
 
 inBrowser("the session cookie and scripts (R22)", (law) => {
-  /** What an injected script tries: to remove the visitor's session, and to put another in its place. */
+  /** Tries to delete the visitor's session cookie by script, and to replace it. */
   const attack = (page: Page, value: string) =>
     page.evaluate(async ({ name, value }) => {
       await cookieStore.delete(name).catch(() => {})
@@ -77,7 +77,7 @@ inBrowser("the session cookie and scripts (R22)", (law) => {
     }, attributes)
 
   law(
-    "scripts neither see it nor replace it, nor push it out of the jar by 200 cookies of their own",
+    "scripts cannot read, replace or evict it with 200 cookies of their own",
     async (stage) => {
       const { attacker, cookie, page } = await withAttacker(stage)
       const before = await cookie()
@@ -92,7 +92,7 @@ inBrowser("the session cookie and scripts (R22)", (law) => {
   )
 
   law(
-    "where 200 Secure cookies push it out, nothing takes its place: the visitor becomes nobody else",
+    "if 200 Secure cookies evict it, scripts cannot replace it",
     async (stage) => {
       const { attacker, cookie, page } = await withAttacker(stage)
       assert.isAbove(await flood(page, "; Secure"), 100)
@@ -103,7 +103,7 @@ inBrowser("the session cookie and scripts (R22)", (law) => {
     }
   )
 
-  /** Ada's page, and the value of a session that is somebody else's. */
+  /** Ada's page, and the session cookie of another user. */
   const withAttacker = async ({ context, tab }: Stage) => {
     const cookie = async () => (await context.cookies()).find((cookie) => cookie.name === name)
     const page = await tab("/")
@@ -118,7 +118,7 @@ inBrowser("the session cookie and scripts (R22)", (law) => {
 })
 
 inBrowser("a visitor who comes from another site", (law) => {
-  law("by a link is known (Lax)", ({ shop, tab }) =>
+  law("by a link is logged in (Lax)", ({ shop, tab }) =>
     elsewhere(shop, async (site) => {
       const page = await tab("/login")
       await logIn(page, "Ada")
@@ -127,7 +127,7 @@ inBrowser("a visitor who comes from another site", (law) => {
       assert.strictEqual(await userOn(page), "Ada")
     }))
 
-  law("by a link is a stranger until the next click (Strict)", ({ shop, tab }) =>
+  law("by a link is anonymous until the next click (Strict)", ({ shop, tab }) =>
     elsewhere(shop, async (site) => {
       const page = await tab("/login")
       await logIn(page, "Ada")
@@ -139,7 +139,7 @@ inBrowser("a visitor who comes from another site", (law) => {
     }), { cookie: { sameSite: "strict" } })
 
   law(
-    "by a form that is posted changes nothing, and stays logged in (Lax)",
+    "by a posted form changes nothing, and stays logged in (Lax)",
     ({ shop, tab }) =>
       elsewhere(shop, async (site) => {
         const page = await tab("/login")
@@ -148,7 +148,7 @@ inBrowser("a visitor who comes from another site", (law) => {
         await page.goto(site)
         shop.calls.length = 0
         await press(page, "Free tea")
-        // The post looked at no session and made none.
+        // The POST loaded no session and created none.
         assert.include(await page.content(), "another site")
         assert.deepStrictEqual(shop.calls, [])
         assert.deepStrictEqual(await shop.sessions(), before)
@@ -165,7 +165,7 @@ const tabIn = async (context: BrowserContext, shop: Shop): Promise<Page> => {
   return page
 }
 
-/** Another site, with a way to the shop by a link and by a form. */
+/** Serves another site with a link and a form to the shop. */
 const elsewhere = async (shop: Shop, story: (site: string) => Promise<void>): Promise<void> => {
   const server = createServer((_, response) =>
     response.setHeader("content-type", "text/html").end(

@@ -13,11 +13,11 @@ inBrowser("login and logout", (law) => {
   for (
     const [name, options] of [
       ["the cookie of AppSession.layer", {}],
-      ["the cookie for development", { cookie: SessionCookie.development }]
+      ["the development cookie", { cookie: SessionCookie.development }]
     ] as const
   ) {
     law(
-      `after a login every page knows the visitor, and a restart of the server forgets neither them nor their cart (${name})`,
+      `after a login every page shows the user, and a restart of the server keeps the login and the cart (${name})`,
       async ({ shop, tab }) => {
         const page = await tab("/")
         await press(page, add)
@@ -48,7 +48,7 @@ inBrowser("login and logout", (law) => {
     assert.deepStrictEqual(await context.cookies(), [])
   })
 
-  law("after a logout in another tab, a form that is posted does not bring the session back", async ({ shop, tab }) => {
+  law("after a logout in another tab, a posted form does not restore the session", async ({ shop, tab }) => {
     const first = await tab("/")
     await press(first, "Add Kettle to the cart")
     await logIn(first, "Ada")
@@ -63,7 +63,7 @@ inBrowser("login and logout", (law) => {
     assert.deepStrictEqual((await shop.sessions()).map(({ subject }) => subject), [undefined])
   })
 
-  law("after a logout, the back button shows nothing of the visitor's, and nor does a reload", async ({ tab }) => {
+  law("after a logout, the back button and a reload show no data of the user", async ({ tab }) => {
     const page = await tab("/login")
     await logIn(page, "Ada")
     await press(page, add)
@@ -82,12 +82,12 @@ inBrowser("login and logout", (law) => {
 
   for (
     const [action, act] of [
-      ["a form on it is posted as a stranger's", (page: Page) => press(page, add)],
-      ["a reload shows it as a stranger sees it", (page: Page) => page.reload()]
+      ["a posted form is anonymous", (page: Page) => press(page, add)],
+      ["a reload is anonymous", (page: Page) => page.reload()]
     ] as const
   ) {
     law(
-      `a page that the browser has kept since before the logout cannot act as the visitor: ${action}`,
+      `a page cached by the browser before the logout cannot act as the user: ${action}`,
       async ({ shop, tab }) => {
         const page = await tab("/login")
         await logIn(page, "Ada")
@@ -100,13 +100,13 @@ inBrowser("login and logout", (law) => {
         assert.strictEqual(await userOn(page), undefined)
         assert.deepStrictEqual((await shop.sessions()).filter(({ subject }) => subject !== undefined), [])
       },
-      { app: Effect.map(shop, kept) }
+      { app: Effect.map(shop, cacheable) }
     )
   }
 
-  for (const before of ["a stranger", "Cleo"]) {
+  for (const before of ["an anonymous visitor", "Cleo"]) {
     law(
-      `when ${before} with a cart logs in as two users in two tabs at once, one of them stays, and no page mixes them`,
+      `if ${before} with a cart logs in as two users in two tabs at once, one login wins, and no page mixes them`,
       async ({ shop, tab }) => {
         const first = await tab("/")
         if (before === "Cleo") await logIn(first, before)
@@ -121,7 +121,7 @@ inBrowser("login and logout", (law) => {
         const sessions = await shop.sessions()
         const carts = new Map(sessions.map(({ data, subject }) => [subject, data.includes("teapot") ? 1 : 0]))
         assert.deepStrictEqual([...carts.keys()].sort(), ["Ada", "Bob"])
-        // The stranger's cart goes with whoever was first, and with nobody else; Cleo's with neither.
+        // The anonymous cart goes to the first login only; Cleo's cart goes to neither.
         assert.strictEqual([...carts.values()].filter((count) => count > 0).length, before === "Cleo" ? 0 : 1)
         const showsOne = async (page: Page) => {
           const [user, other] = await userOn(page) === "Ada" ? ["Ada", "Bob"] : ["Bob", "Ada"]
@@ -140,8 +140,8 @@ inBrowser("login and logout", (law) => {
   }
 })
 
-/** A page that its application lets the browser keep. */
-const kept = (response: HttpServerResponse.HttpServerResponse) =>
+/** Makes a page cacheable by the browser. */
+const cacheable = (response: HttpServerResponse.HttpServerResponse) =>
   HttpServerResponse.empty({
     status: response.status,
     headers: Headers.set(Headers.remove(response.headers, "clear-site-data"), "cache-control", "private, max-age=3600")

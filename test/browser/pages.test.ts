@@ -3,7 +3,7 @@ import { inBrowser, logIn, press } from "./support.js"
 
 inBrowser("the pages", (law) => {
   law(
-    "the login form costs the store no call, and no page asks for anything but itself",
+    "the login form makes no store call, and no page loads other resources",
     async ({ context, shop, tab }) => {
       const page = await tab("/login")
       assert.deepStrictEqual(shop.calls, [])
@@ -16,7 +16,7 @@ inBrowser("the pages", (law) => {
     }
   )
 
-  law("no page is wider than a phone, whatever the visitor's name is", async ({ tab }) => {
+  law("no page is wider than a phone, even with a long user name", async ({ tab }) => {
     const page = await tab("/login")
     await page.setViewportSize({ width: 390, height: 844 })
     await logIn(page, "W".repeat(60))
@@ -27,7 +27,7 @@ inBrowser("the pages", (law) => {
     }
   })
 
-  law("wherever the keyboard leads has a role and a name, and shows that it is there", async ({ tab }) => {
+  law("every focusable element has a role, a name and a visible focus outline", async ({ tab }) => {
     const page = await tab("/login")
     await logIn(page, "Ada")
     await press(page, "Add Teapot to the cart")

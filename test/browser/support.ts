@@ -1,6 +1,4 @@
-/**
- * The shop, open to visitors with a real browser.
- */
+/** A shop server and a real browser for the tests in this directory. */
 import type * as HttpApp from "@effect/platform/HttpApp"
 import * as HttpServer from "@effect/platform/HttpServer"
 import { it } from "@effect/vitest"
@@ -10,6 +8,8 @@ import { StoredEngine } from "effect-session"
 import type { SessionRecord } from "effect-session/SessionRecord"
 import type { SessionService } from "effect-session/SessionService"
 import { SessionStore } from "effect-session/SessionStore"
+import type { Operation } from "effect-session/SessionStore"
+import { FaultyStore } from "effect-session/testing"
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import * as Path from "node:path"
@@ -20,44 +20,44 @@ import { freePort } from "../../examples/shop/freePort.js"
 import { shop as shopRoutes } from "../../examples/shop/routes.js"
 import * as Server from "../../examples/shop/server.js"
 import * as StoreCosts from "../../examples/shop/StoreCosts.js"
-import * as Intercept from "../support/intercept.js"
+import { freshPrefix, sqlStore } from "../support/localStores.js"
 import * as Parts from "../support/parts.js"
 import { recordsIn } from "../support/scanPages.js"
+import { postgresClient } from "../support/serverClients.js"
 import { find } from "../support/servers/programs.js"
-import { freshPrefix, postgresClient, sqlStore } from "../support/stores.js"
 
 export interface Options {
-  /** Default: that of `AppSession.layer`. */
+  /** Default: the cookie of `AppSession.layer`. */
   readonly cookie?: SessionCookie.CookieOptions
-  /** The status of a page that the story is to be refused; the console notes it as an error. */
+  /** The expected error status of a page, which the console logs as an error. */
   readonly refused?: number
-  /** Default: the shop. */
+  /** Default: the routes of the shop. */
   readonly app?: HttpApp.Default<unknown, SessionService<AppSession> | StoreCosts.StoreCosts>
 }
 
 export interface Shop {
-  /** As visitors write it: to a page of `localhost`, one of `127.0.0.1` is on another site. */
+  /** The URL on `localhost`. A page of `127.0.0.1` is cross-site to it. */
   readonly origin: string
-  /** Every call of the store, in order. */
-  readonly calls: Array<Intercept.Operation>
-  /** What becomes of the store's calls; tests replace it. */
-  intercept: Intercept.Interception
-  /** All live sessions, past the interception. */
+  /** Every store call, in order. */
+  readonly calls: Array<Operation>
+  /** Intercepts the store calls; tests replace it. */
+  intercept: FaultyStore.Interception
+  /** Returns all live sessions, without the interception. */
   readonly sessions: () => Promise<ReadonlyArray<SessionRecord>>
-  /** Closes everything but the database, and opens it again. */
+  /** Restarts the server and the store; the database stays. */
   readonly restart: () => Promise<void>
 }
 
-/** Opens a shop, as `npm start` does, on tables of its own in the tests' Postgres. */
+/** Opens a shop like `npm start`, on its own tables in the tests' Postgres. */
 export const open = ({ app = shopRoutes, cookie }: Options = {}): Effect.Effect<Shop, unknown, Scope.Scope> =>
   Effect.gen(function*() {
-    const calls: Array<Intercept.Operation> = []
-    const around: { intercept: Intercept.Interception } = { intercept: (_, call) => call }
-    const counted = Intercept.layer((operation, call, args) =>
+    const calls: Array<Operation> = []
+    const around: { intercept: FaultyStore.Interception } = { intercept: (_, call) => call }
+    const counted = FaultyStore.layerIntercepted((operation, call, args) =>
       Effect.suspend(() => {
         calls.push(operation)
         return around.intercept(operation, call, args)
-      }), false) // not remote: a call that a test holds has no time limit
+      }), false) // not remote: a call held by a test has no timeout
     const database = sqlStore(postgresClient({ maxConnections: 4 }), freshPrefix())
     const serving = (port: number) =>
       HttpServer.serve(app, StoreCosts.middleware).pipe(
@@ -80,7 +80,7 @@ export const open = ({ app = shopRoutes, cookie }: Options = {}): Effect.Effect<
         return { scope, store: Context.get(stores, SessionStore), server: Context.get(server, HttpServer.HttpServer) }
       })
 
-    // One that stays its own while the shop is closed.
+    // The port stays the same across restarts.
     const port = yield* freePort
     let running = yield* start(port)
     return Object.assign(around, {
@@ -96,8 +96,8 @@ export const open = ({ app = shopRoutes, cookie }: Options = {}): Effect.Effect<
     })
   })
 
-/** From now on a call of the operation goes on only when this many have been answered. Waits for the first of them. */
-export const hold = (shop: Shop, held: Intercept.Operation, count: number): Promise<void> => {
+/** From now on, calls of the operation return only when `count` of them have completed. Waits for the first one. */
+export const hold = (shop: Shop, held: Operation, count: number): Promise<void> => {
   const first = Deferred.unsafeMake<void>(FiberId.none)
   const all = Deferred.unsafeMake<void>(FiberId.none)
   let left = count
@@ -112,13 +112,13 @@ export const hold = (shop: Shop, held: Intercept.Operation, count: number): Prom
   return Effect.runPromise(Deferred.await(first))
 }
 
-/** Chromium as people use it, without what it does on its own. */
+/** Launch options of Chromium, without background activity. */
 const settings = () => {
   const executablePath = find("chromium")
   if (executablePath === undefined) throw new Error(Parts.advice(Parts.browser))
   return {
     executablePath,
-    // The tests may run as root, where Chromium has no sandbox.
+    // The tests may run as root, which Chromium's sandbox does not support.
     chromiumSandbox: false,
     args: [
       "--disable-quic",
@@ -131,20 +131,20 @@ const settings = () => {
   }
 }
 
-/** What a law is told on: a shop, and a visitor with an empty jar. */
+/** The environment of a browser test: a shop, and a visitor without cookies. */
 export interface Stage {
   readonly shop: Shop
   readonly context: BrowserContext
-  /** A tab of the visitor's, with a page of the shop. */
+  /** Opens a page of the shop in a new tab of the visitor. */
   readonly tab: (path: string) => Promise<Page>
 }
 
 export type Law = (title: string, story: (stage: Stage) => Promise<void>, options?: Options) => void
 
-/** Laws that share a browser. In each of them, no page may log an error. */
+/** Defines browser tests that share a browser. A test fails if a page logs an unexpected error. */
 export const inBrowser = (name: string, laws: (law: Law) => void): void => {
   describe(name, () => {
-    // Not by `layer`: that would change the tests of every file which this process runs later.
+    // Not with `layer`, which would change the tests of every file that this process runs later.
     let browser: Browser
     beforeAll(async () => {
       browser = await chromium.launch(settings())
@@ -176,7 +176,7 @@ export const inBrowser = (name: string, laws: (law: Law) => void): void => {
   })
 }
 
-/** For a story with a browser that has settings, and keeps them and its cookies when it is closed and opened again. */
+/** Runs `story` with a browser profile that keeps its preferences and cookies across restarts. */
 export const withProfile = async (
   preferences: object,
   story: (open: () => Promise<BrowserContext>) => Promise<void>
@@ -200,7 +200,7 @@ export const withProfile = async (
   }
 }
 
-/** Fills with what the console of any page calls an error, and with what scripts throw. */
+/** Collects console errors and uncaught exceptions of all pages. */
 const errorsIn = (context: BrowserContext): ReadonlyArray<string> => {
   const errors: Array<string> = []
   context.on("console", (message) => {
@@ -210,13 +210,13 @@ const errorsIn = (context: BrowserContext): ReadonlyArray<string> => {
   return errors
 }
 
-/** Presses a button or follows a link, and waits for the page that it leads to. */
+/** Presses a button or follows a link, and waits for the next page. */
 export const press = async (page: Page, name: string): Promise<void> => {
   const control = page.getByRole("button", { name, exact: true }).or(page.getByRole("link", { name, exact: true }))
   await Promise.all([page.waitForEvent("domcontentloaded"), control.click()])
 }
 
-/** The back button. What it brings may be a page as it was, which loads nothing. */
+/** Goes back. The page may come from the back/forward cache, which fires no load event. */
 export const goBack = async (page: Page): Promise<void> => {
   await page.goBack({ waitUntil: "commit" })
   await page.getByRole("main").waitFor()
@@ -229,14 +229,14 @@ export const logIn = async (page: Page, name: string): Promise<void> => {
   await press(page, "Log in")
 }
 
-/** What a page says of its visitor: the name, or none. A page that says neither is a failure. */
+/** The user name that a page shows, or undefined for an anonymous page. Fails if the page shows neither. */
 export const userOn = async (page: Page): Promise<string | undefined> => {
   const [, user] = /Log out (.+)/.exec(await navigation(page)) ?? []
   if (user === undefined) assert.include(await navigation(page), "Log in")
   return user
 }
 
-/** How much is in the cart, as a page says. */
+/** The number of items in the cart that a page shows. */
 export const cartOn = async (page: Page): Promise<number> => Number(/Cart \((\d+)\)/.exec(await navigation(page))?.[1])
 
 const navigation = (page: Page): Promise<string> => page.getByRole("navigation", { name: "Main" }).innerText()

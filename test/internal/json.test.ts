@@ -26,7 +26,7 @@ const nestedRecords = (levels: number): unknown => JSON.parse(`${"{\"a\":".repea
 
 const withFields = (count: number): object => own(Array.from({ length: count }, (_, i) => [`field-${i}`, i]))
 
-/** A value in random JSON: in an array, in a record, or alone. */
+/** A value nested in random JSON: in an array, in a record, or alone. */
 const around = (value: unknown): fc.Arbitrary<unknown> =>
   fc.array(fc.tuple(harmless, fc.boolean()), { maxLength: 8 }).map((layers) =>
     layers.reduce<unknown>((inner, [beside, array]) => array ? [beside, inner] : { beside, inner }, value)
@@ -36,13 +36,13 @@ describe("problemOf", () => {
   it("accepts exactly the JSON values without hostile field names", () =>
     fc.assert(fc.property(json, (value) => assert.strictEqual(problemOf(value) === undefined, isHarmless(value)))))
 
-  it("whatever it accepts, JSON keeps: text and back gives an equal value", () =>
+  it("an accepted value equals itself after JSON.stringify and JSON.parse", () =>
     fc.assert(fc.property(fc.anything({ withNullPrototype: true, withDate: true, withBigInt: true }), (value) => {
       fc.pre(problemOf(value) === undefined)
       assert.isTrue(equals(JSON.parse(JSON.stringify(value)) as Json, value as Json))
     })))
 
-  it("F11: accepts NUL and lone surrogates, which survive as text", () => {
+  it("F11: accepts NUL and lone surrogates, which survive JSON", () => {
     const value = ["\u0000", "\uD800", "\uDC00x", "\uFFFF", "\u2028"]
     assert.isUndefined(problemOf(value))
     assert.deepStrictEqual(JSON.parse(JSON.stringify(value)), value)
@@ -58,24 +58,24 @@ describe("problemOf", () => {
     "a Date": new Date(0),
     "a Map": new Map(),
     "a Set": new Set(),
-    "bytes": new Uint8Array(2),
-    "an error": new Error("x"),
-    "a boxed text": Object("x"),
+    "a Uint8Array": new Uint8Array(2),
+    "an Error": new Error("x"),
+    "a boxed string": Object("x"),
     "an instance": new (class Instance {
       a = 1
     })(),
-    "an object that inherits": Object.create({ inherited: 1 }),
+    "an object with an inherited field": Object.create({ inherited: 1 }),
     "an object with a toJSON": { toJSON: () => 1 },
-    "a hole": new Array(1)
+    "a sparse array": new Array(1)
   }
   for (const [title, value] of Object.entries(foreign)) {
-    it(`refuses ${title}, however deep in JSON`, () => {
+    it(`rejects ${title} at any depth`, () => {
       assert.isDefined(problemOf(value))
       fc.assert(fc.property(around(value), (value) => assert.isDefined(problemOf(value))), { numRuns: 20 })
     })
   }
 
-  it("counts a field that is undefined as absent, and refuses undefined anywhere else", () => {
+  it("treats an undefined field as absent, and rejects undefined anywhere else", () => {
     assert.isUndefined(problemOf({ a: undefined, b: { c: undefined } }))
     for (const value of [undefined, [undefined], { a: [1, undefined] }]) assert.isDefined(problemOf(value))
   })
@@ -83,13 +83,13 @@ describe("problemOf", () => {
   it("accepts objects without a prototype", () =>
     assert.isUndefined(problemOf(Object.assign(Object.create(null), { a: [1] }))))
 
-  it("names the place", () => {
+  it("returns the path of the problem", () => {
     assert.deepStrictEqual(problemOf({ a: [1, { b: 1n }] })?.path, ["a", 1, "b"])
     assert.deepStrictEqual(problemOf([[], [Number.NaN]])?.path, [1, 0])
     assert.deepStrictEqual(problemOf(1n)?.path, [])
   })
 
-  it("L6: names no value in its message", () =>
+  it("L6: the message contains no value", () =>
     fc.assert(fc.property(fc.constantFrom(...Object.values(foreign)), (value) => {
       const secret = "correct horse battery staple"
       const problem = problemOf({ before: secret, list: [secret, value, secret], after: { secret } })
@@ -97,16 +97,16 @@ describe("problemOf", () => {
       assert.notInclude(JSON.stringify(problem), secret)
     })))
 
-  describe("F8: the keys that change a prototype when they are copied", () => {
+  describe("F8: keys that change a prototype when they are copied", () => {
     for (const key of hostile) {
-      it(`${key} is refused at any depth`, () => {
+      it(`${key} is rejected at any depth`, () => {
         fc.assert(fc.property(json, (value) => assert.isDefined(problemOf(own([["a", 1], [key, value]])))))
         fc.assert(fc.property(around(own([[key, 1]])), (value) => assert.isDefined(problemOf(value))))
         assert.isDefined(problemOf(JSON.parse(`{"a":[{"${key}":{"admin":true}}]}`)))
       })
     }
 
-    it("copying an accepted record field by field leaves the prototype as it was", () =>
+    it("copying an accepted record field by field does not change the prototype", () =>
       fc.assert(fc.property(fc.dictionary(fc.constantFrom("a", "b", ...hostile), json), (fields) => {
         fc.pre(problemOf(fields) === undefined)
         const copy: Record<string, unknown> = {}
@@ -117,25 +117,25 @@ describe("problemOf", () => {
   })
 
   describe("F9: depth", () => {
-    it("accepts 64 levels and refuses 65", () => {
+    it("accepts 64 levels and rejects 65", () => {
       for (const nested of [nestedArrays, nestedRecords]) {
         assert.isUndefined(problemOf(nested(64)))
         assert.match(problemOf(nested(65))?.message ?? "", /deeper than 64/)
       }
     })
 
-    it("refuses 5,000 levels, which recursion survives in no consumer", () => {
+    it("rejects 5,000 levels", () => {
       assert.isDefined(problemOf(nestedArrays(5000)))
       assert.isDefined(problemOf(nestedRecords(5000)))
     })
 
-    it("refuses 1,000,000 levels without overflowing the stack, and keeps its answer small", () => {
+    it("rejects 1,000,000 levels without a stack overflow, with a short message", () => {
       const problem = problemOf({ a: nestedArrays(1_000_000) })
       assert.isDefined(problem)
       assert.isBelow(JSON.stringify(problem).length, 1000)
     })
 
-    it("refuses what contains itself", () => {
+    it("rejects cyclic values", () => {
       const array: Array<unknown> = []
       array.push(1, array, array)
       const record: Record<string, unknown> = { a: 1 }
@@ -149,19 +149,19 @@ describe("problemOf", () => {
   })
 
   describe("F10: fields", () => {
-    it(`accepts ${maxFields} fields in one object and refuses one more`, () => {
+    it(`accepts ${maxFields} fields in one object and rejects one more`, () => {
       assert.isUndefined(problemOf(withFields(maxFields)))
       assert.isDefined(problemOf(withFields(maxFields + 1)))
     })
 
-    it("refuses 10,000 fields, also inside", () => {
+    it("rejects 10,000 fields at any depth", () => {
       assert.isDefined(problemOf(withFields(10_000)))
       assert.isDefined(problemOf({ a: [withFields(10_000)] }))
     })
   })
 })
 
-/** One text for all spellings of a value: fields in order of their names. */
+/** A canonical text of a value, with the fields sorted by name. */
 const canonical = (value: Json): string => {
   if (Array.isArray(value)) return `[${value.map(canonical).join(",")}]`
   if (typeof value !== "object" || value === null) return JSON.stringify(value)
@@ -169,7 +169,7 @@ const canonical = (value: Json): string => {
   return `{${fields.sort().join(",")}}`
 }
 
-/** A copy with the fields of every object in another order. */
+/** A copy with the fields of every object in reverse order. */
 const reordered = (value: Json): Json => {
   if (Array.isArray(value)) return value.map(reordered)
   if (typeof value !== "object" || value === null) return value
@@ -177,7 +177,7 @@ const reordered = (value: Json): Json => {
 }
 
 describe("equals", () => {
-  // Few leaves and few names, so that equal and nearly equal values come up.
+  // Few leaves and few names, so that equal and nearly equal values are generated.
   const similar: fc.Arbitrary<Json> = fc.letrec<{ value: Json }>((tie) => ({
     value: fc.oneof(
       { maxDepth: 3 },
@@ -195,24 +195,24 @@ describe("equals", () => {
     fc.assert(fc.property(json, json, (a, b) => assert.strictEqual(equals(a, b), canonical(a) === canonical(b))))
   })
 
-  it("does not see the order of fields, nor which copy it is", () =>
+  it("ignores the order of fields and object identity", () =>
     fc.assert(fc.property(json, (value) => {
       assert.isTrue(equals(value, reordered(value)))
       assert.isTrue(equals(reordered(value), value))
     })))
 
-  it("sees the order of items", () => assert.isFalse(equals([1, 2], [2, 1])))
+  it("respects the order of items", () => assert.isFalse(equals([1, 2], [2, 1])))
 
   it("is symmetric", () =>
     fc.assert(fc.property(similar, similar, (a, b) => assert.strictEqual(equals(a, b), equals(b, a)))))
 
-  it("absent is equal to absent and to nothing else, null included", () => {
+  it("undefined equals only undefined, not null", () => {
     assert.isTrue(equals(undefined, undefined))
     fc.assert(fc.property(json, (value) => assert.isFalse(equals(undefined, value) || equals(value, undefined))))
     assert.isFalse(equals(null, undefined))
   })
 
-  it("an empty array is no empty record, and an inherited field is no field", () => {
+  it("an empty array differs from an empty record, and inherited fields are ignored", () => {
     assert.isFalse(equals([], {}))
     assert.isFalse(equals({}, []))
     assert.isFalse(equals({ toString: 1 }, { a: 1 }))
@@ -221,10 +221,10 @@ describe("equals", () => {
 })
 
 describe("isRecord", () => {
-  it("is true of objects and false of all else that JSON holds", () =>
+  it("is true exactly for JSON objects", () =>
     fc.assert(fc.property(json, (value) => assert.strictEqual(isRecord(value), JSON.stringify(value).startsWith("{")))))
 
-  it("is false of undefined and of functions", () => {
+  it("is false for undefined and for functions", () => {
     assert.isFalse(isRecord(undefined))
     assert.isFalse(isRecord(() => 1))
   })

@@ -7,8 +7,8 @@ import { stores } from "../support/stores.js"
 for (const [name, layer] of stores) {
   const law = Shop.lawOn(layer)
 
-  describe(`L1 no lost update (${name})`, () => {
-    law("50 concurrent requests that each set their own note keep 50 of 50", (shop, cookie) =>
+  describe(`L1 no lost update: concurrent changes are merged, replayed or rejected with 409, never dropped (${name})`, () => {
+    law("50 concurrent requests that each add a note keep all 50", (shop, cookie) =>
       Effect.gen(function*() {
         const keys = Array.from({ length: 50 }, (_, i) => `note-${i}`)
         const answers = yield* Effect.forEach(keys, (key) =>
@@ -21,7 +21,7 @@ for (const [name, layer] of stores) {
         assert.deepStrictEqual(Object.keys(notes).sort(), [...keys].sort())
       }))
 
-    law("100 concurrent update(n => n + 1) give +100", (shop, cookie) =>
+    law("100 concurrent increments with update add 100", (shop, cookie) =>
       Effect.gen(function*() {
         const answers = yield* Effect.replicateEffect(
           shop.request(Effect.zipRight(ShopSession.update("count", (n) => n + 1), ok), cookie),
@@ -32,7 +32,7 @@ for (const [name, layer] of stores) {
         assert.strictEqual((yield* valueOf(shop, cookie)).count, 100)
       }))
 
-    law("different fields set at once both survive", (shop, cookie) =>
+    law("concurrent sets of different fields are both saved", (shop, cookie) =>
       Effect.gen(function*() {
         const answer = yield* race(shop, cookie, {
           first: ShopSession.get("user"),
@@ -45,7 +45,7 @@ for (const [name, layer] of stores) {
       }))
 
     law(
-      "get, then set of a field that changed meanwhile is a 409 and writes nothing",
+      "set of a field that another request changed after its get is a 409 and writes nothing",
       (shop, cookie) =>
         Effect.gen(function*() {
           const answer = yield* race(shop, cookie, {
@@ -67,7 +67,7 @@ for (const [name, layer] of stores) {
       ] as const
     ) {
       law(
-        `${reader}, then set of a field that changed meanwhile is a 409 too`,
+        `set of a field that another request changed after ${reader} is a 409`,
         (shop, cookie) =>
           Effect.gen(function*() {
             const answer = yield* race(shop, cookie, {
@@ -81,7 +81,7 @@ for (const [name, layer] of stores) {
       )
     }
 
-    law("a blind set of the same field: the later commit wins", (shop, cookie) =>
+    law("set of a field that was not read: the later commit wins", (shop, cookie) =>
       Effect.gen(function*() {
         const answer = yield* race(shop, cookie, {
           first: ShopSession.get("user"),
@@ -92,24 +92,27 @@ for (const [name, layer] of stores) {
         assert.strictEqual((yield* valueOf(shop, cookie)).count, 1)
       }))
 
-    law("declared merges settle what was read and set: union, sum and max", (shop, cookie) =>
-      Effect.gen(function*() {
-        yield* shop.request(
-          Effect.zipRight(ShopSession.patch({ tags: ["a", "b"], visits: 10, best: 5 }), ok),
-          cookie
-        )
-        const answer = yield* race(shop, cookie, {
-          first: ShopSession.value,
-          meanwhile: ShopSession.patch({ tags: ["a", "b", "theirs"], visits: 13, best: 9 }),
-          second: ShopSession.patch({ tags: ["a", "mine"], visits: 11, best: 7 })
+    law(
+      "declared merges (union, sum and max) combine concurrent changes of fields that were read and set",
+      (shop, cookie) =>
+        Effect.gen(function*() {
+          yield* shop.request(
+            Effect.zipRight(ShopSession.patch({ tags: ["a", "b"], visits: 10, best: 5 }), ok),
+            cookie
+          )
+          const answer = yield* race(shop, cookie, {
+            first: ShopSession.value,
+            meanwhile: ShopSession.patch({ tags: ["a", "b", "theirs"], visits: 13, best: 9 }),
+            second: ShopSession.patch({ tags: ["a", "mine"], visits: 11, best: 7 })
+          })
+          assert.strictEqual(answer.status, 200)
+          const { best, tags, visits } = yield* valueOf(shop, cookie)
+          assert.deepStrictEqual({ best, tags, visits }, { best: 9, tags: ["a", "theirs", "mine"], visits: 14 })
         })
-        assert.strictEqual(answer.status, 200)
-        const { best, tags, visits } = yield* valueOf(shop, cookie)
-        assert.deepStrictEqual({ best, tags, visits }, { best: 9, tags: ["a", "theirs", "mine"], visits: 14 })
-      }))
+    )
 
     law(
-      "modify gives each of 20 concurrent requests its own number, or refuses",
+      "modify returns a distinct number to each of 20 concurrent requests, or 409",
       (shop, cookie) =>
         Effect.gen(function*() {
           const ticket = ShopSession.modify("count", (n) => [n + 1, n + 1] as const)
@@ -127,7 +130,7 @@ for (const [name, layer] of stores) {
     )
 
     law(
-      "modify whose replay gives another result is a 409 and writes nothing",
+      "modify whose replay returns another result is a 409 and writes nothing",
       (shop, cookie) =>
         Effect.gen(function*() {
           const answer = yield* race(shop, cookie, {
@@ -141,7 +144,7 @@ for (const [name, layer] of stores) {
         })
     )
 
-    law("modify with a given equivalence is replayed", (shop, cookie) =>
+    law("modify is replayed if the given equivalence accepts its new result", (shop, cookie) =>
       Effect.gen(function*() {
         const answer = yield* race(shop, cookie, {
           first: ShopSession.modify(
@@ -157,7 +160,7 @@ for (const [name, layer] of stores) {
       }))
 
     law(
-      "an update that throws on the fresh value is a 409 and writes nothing",
+      "an update that throws on the current value is a 409 and writes nothing",
       (shop, cookie) =>
         Effect.gen(function*() {
           const answer = yield* race(shop, cookie, {
@@ -174,7 +177,7 @@ for (const [name, layer] of stores) {
     )
 
     law(
-      "an update that no longer fits on the fresh value is a 409 and writes nothing",
+      "an update whose result on the current value is invalid is a 409 and writes nothing",
       (shop, cookie) =>
         Effect.gen(function*() {
           const answer = yield* race(shop, cookie, {
@@ -187,7 +190,7 @@ for (const [name, layer] of stores) {
         })
     )
 
-    law("pop gives a value to at most one of two racing requests", (shop, cookie) =>
+    law("pop returns a value to at most one of ten concurrent requests", (shop, cookie) =>
       Effect.gen(function*() {
         const taken = yield* Effect.replicateEffect(
           shop.request(show(Effect.map(ShopSession.pop("user"), Option.getOrNull)), cookie),
@@ -198,7 +201,7 @@ for (const [name, layer] of stores) {
       }))
 
     law(
-      "clear after a read of what changed meanwhile is a 409 and writes nothing",
+      "clear after a read of a field that another request changed is a 409 and writes nothing",
       (shop, cookie) =>
         Effect.gen(function*() {
           const answer = yield* race(shop, cookie, {
@@ -212,7 +215,7 @@ for (const [name, layer] of stores) {
     )
 
     law(
-      "what was read before a save that found it changed cannot be set from that reading",
+      "set of a field whose read is older than a change found by save is a 409",
       (shop, cookie) =>
         Effect.gen(function*() {
           const saveInBetween = Effect.zipRight(ShopSession.update("visits", (n) => n + 1), ShopSession.save)
@@ -227,7 +230,7 @@ for (const [name, layer] of stores) {
         })
     )
 
-    law("what is read again after such a save can be set", (shop, cookie) =>
+    law("set of a field that was read again after such a save succeeds", (shop, cookie) =>
       Effect.gen(function*() {
         const saveInBetween = Effect.zipRight(ShopSession.update("visits", (n) => n + 1), ShopSession.save)
         const answer = yield* race(shop, cookie, {

@@ -5,7 +5,7 @@ import * as Shop from "../support/shop.js"
 import { begin, between, ok, race, ShopSession, show, valueOf } from "../support/shop.js"
 import { stores } from "../support/stores.js"
 
-/** Ways in which a session ends while another request of it is being handled. */
+/** Ways to end a session while another request of it is in progress. */
 const endings: ReadonlyArray<readonly [string, (shop: Shop.Shop, cookie: string) => Effect.Effect<unknown, unknown>]> =
   [
     ["a logout", (shop, cookie) => shop.request(Effect.zipRight(ShopSession.destroy, ok), cookie)],
@@ -26,7 +26,7 @@ const endings: ReadonlyArray<readonly [string, (shop: Shop.Shop, cookie: string)
     ]
   ]
 
-/** What the parked request does afterwards, and how it must be answered. */
+/** The next step of the parked request, and the expected status. */
 const attempts: ReadonlyArray<readonly [string, Effect.Effect<unknown, unknown, ShopSession>, number]> = [
   ["save", ShopSession.set("count", 1), 409],
   ["update", ShopSession.update("count", (n) => n + 1), 409],
@@ -55,11 +55,11 @@ for (const [name, layer] of stores) {
         yield* body(shop, yield* login(shop))
       }).pipe(Effect.scoped, Effect.orDie))
 
-  describe(`L2 gone is gone (${name})`, () => {
+  describe(`L2 gone is gone: no request in progress brings an ended session back (${name})`, () => {
     for (const [ending, end] of endings) {
       for (const [attempt, step, status] of attempts) {
         law(
-          `after ${ending}, a request in flight cannot bring the session back by: ${attempt}`,
+          `after ${ending}, a request in progress cannot bring the session back by: ${attempt}`,
           (shop, cookie) =>
             Effect.gen(function*() {
               const { go, handler, reached } = yield* between(ShopSession.get("user"), step)
@@ -77,14 +77,14 @@ for (const [name, layer] of stores) {
     }
 
     law(
-      "a touch that comes after the logout is no error, and revives nothing",
+      "a touch that arrives after the logout is not an error and revives nothing",
       (shop, cookie) =>
         Effect.gen(function*() {
           const record = yield* Effect.flatMap(
             shop.store.list("test/Shop", "ann", Date.now()),
             (list) => list[0] === undefined ? Effect.dieMessage("not listed") : Effect.succeed(list[0])
           )
-          // The record was last seen long ago, so that the request that reads it wants to touch it.
+          // The record was last seen long ago, so that a request that reads it touches it.
           const touched = yield* Deferred.make<void>()
           const go = yield* Deferred.make<void>()
           shop.intercept = (operation, call) =>
@@ -104,7 +104,7 @@ for (const [name, layer] of stores) {
     )
 
     law(
-      "logging out in one tab while the other logs in: the login that commits last has its own session",
+      "a logout in one tab during a login in another: the login commits last and has a session of its own",
       (shop, cookie) =>
         Effect.gen(function*() {
           const answer = yield* race(shop, cookie, {
@@ -121,7 +121,7 @@ for (const [name, layer] of stores) {
     )
 
     law(
-      "two tabs log in from one anonymous session: its data is merged at most once",
+      "concurrent logins from one anonymous session: its data is in at most one of the new sessions",
       (shop) =>
         Effect.gen(function*() {
           const anonymous = yield* begin(shop)
@@ -139,7 +139,7 @@ for (const [name, layer] of stores) {
     )
 
     law(
-      "the token from before a login is dead after it, and after a second login too (ASVS 7.2.4)",
+      "a login invalidates the previous token, also the login of a session that is already logged in (ASVS 7.2.4)",
       (shop, cookie) =>
         Effect.gen(function*() {
           const answer = yield* shop.request(Effect.zipRight(ShopSession.authenticate("ann"), ok), cookie)
@@ -150,7 +150,7 @@ for (const [name, layer] of stores) {
         })
     )
 
-    law("another subject gets nothing of the one before, and another id", (shop, cookie) =>
+    law("a login as another subject starts with empty data and another id", (shop, cookie) =>
       Effect.gen(function*() {
         const idOf = (cookie: string) =>
           Effect.map(shop.request(show(Effect.map(ShopSession.id, Option.getOrNull)), cookie), ({ body }) => body)
@@ -168,7 +168,7 @@ for (const [name, layer] of stores) {
         assert.notStrictEqual(yield* idOf(next), before)
       }))
 
-    law("a write after the logout in one request begins another session", (shop, cookie) =>
+    law("a write after destroy in one request creates a new session", (shop, cookie) =>
       Effect.gen(function*() {
         const answer = yield* shop.request(
           Effect.all([ShopSession.destroy, ShopSession.set("count", 3)]).pipe(Effect.zipRight(ok)),

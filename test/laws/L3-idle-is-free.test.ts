@@ -7,9 +7,9 @@ import { begin, ok, ShopSession, show } from "../support/shop.js"
 import { stores } from "../support/stores.js"
 
 const junk = "r1.not-a-token"
-const invented = `r1.${"A".repeat(43)}`
+const forged = `r1.${"A".repeat(43)}`
 
-type Story = readonly [
+type Case = readonly [
   title: string,
   handler: Effect.Effect<HttpServerResponse.HttpServerResponse, unknown, ShopSession>,
   calls: ReadonlyArray<string>,
@@ -17,8 +17,8 @@ type Story = readonly [
   varies: boolean
 ]
 
-/** What a request with a live session costs the store, and whether it sends a cookie. */
-const withSession: ReadonlyArray<Story> = [
+/** Requests with a session: the store calls, the cookie and whether `Vary` is set. */
+const withSession: ReadonlyArray<Case> = [
   ["untouched", ok, [], "none", false],
   ["yield* of the handle alone", Effect.zipRight(ShopSession, ok), [], "none", false],
   ["read", show(ShopSession.get("user")), ["load"], "none", true],
@@ -30,7 +30,7 @@ const withSession: ReadonlyArray<Story> = [
     true
   ],
   [
-    "read by many branches at once",
+    "read by 20 concurrent fibers",
     show(Effect.replicateEffect(ShopSession.get("user"), 20, { concurrency: "unbounded" })),
     ["load"],
     "none",
@@ -86,7 +86,7 @@ const withSession: ReadonlyArray<Story> = [
     true
   ],
   [
-    "rotated and saved in a handler that then failed: the cookie is still owed",
+    "rotated and saved in a handler that then failed: the cookie is sent",
     Effect.all([ShopSession.rotate, ShopSession.save]).pipe(Effect.zipRight(Effect.fail("boom"))),
     ["load", "rotate"],
     "set",
@@ -94,8 +94,8 @@ const withSession: ReadonlyArray<Story> = [
   ]
 ]
 
-/** The same without one. */
-const anonymous: ReadonlyArray<Story> = [
+/** The same without a session. */
+const anonymous: ReadonlyArray<Case> = [
   ["untouched", ok, [], "none", false],
   ["read", show(ShopSession.value), [], "none", true],
   ["cleared", Effect.zipRight(ShopSession.clear, ok), [], "none", true],
@@ -106,7 +106,7 @@ const anonymous: ReadonlyArray<Story> = [
   ["logged in", Effect.zipRight(ShopSession.authenticate("ann"), ok), ["create"], "set", true]
 ]
 
-const check = (shop: Shop.Shop, cookie: string | undefined, [, handler, calls, sent, varies]: Story) =>
+const check = (shop: Shop.Shop, cookie: string | undefined, [, handler, calls, sent, varies]: Case) =>
   Effect.gen(function*() {
     shop.calls.length = 0
     const answer = yield* shop.request(handler, cookie)
@@ -120,42 +120,48 @@ for (const [name, layer] of stores) {
   const law = (title: string, body: (shop: Shop.Shop) => Effect.Effect<void, unknown>) =>
     it.live(title, () => Effect.flatMap(Shop.make(layer()), body).pipe(Effect.scoped, Effect.orDie))
 
-  describe(`L3 idle is free (${name})`, () => {
-    for (const story of withSession) {
-      law(`with a session: ${story[0]}`, (shop) => Effect.flatMap(begin(shop), (cookie) => check(shop, cookie, story)))
+  describe(`L3 idle is free: a request makes only the store calls that it needs (${name})`, () => {
+    for (const example of withSession) {
+      law(
+        `with a session: ${example[0]}`,
+        (shop) => Effect.flatMap(begin(shop), (cookie) => check(shop, cookie, example))
+      )
     }
 
-    for (const story of anonymous) {
-      law(`without a session: ${story[0]}`, (shop) => check(shop, undefined, story))
+    for (const example of anonymous) {
+      law(`without a session: ${example[0]}`, (shop) => check(shop, undefined, example))
     }
 
-    law("a malformed cookie costs no call, and is not deleted", (shop) =>
+    law("a malformed cookie causes no store call and is not deleted", (shop) =>
       Effect.gen(function*() {
-        for (const value of [junk, "", "r1.", "x".repeat(4096), `${invented}A`, "%41", `"${invented}"`]) {
+        for (const value of [junk, "", "r1.", "x".repeat(4096), `${forged}A`, "%41", `"${forged}"`]) {
           yield* check(shop, value, ["", show(ShopSession.value), [], "none", true])
         }
       }))
 
-    law("an invented token is anonymous, is never adopted, and is not deleted", (shop) =>
-      Effect.gen(function*() {
-        yield* check(shop, invented, ["", show(ShopSession.value), ["load"], "none", true])
-        const answer = yield* shop.request(Effect.zipRight(ShopSession.set("count", 1), ok), invented)
-        assert.notStrictEqual(yield* Shop.cookieOf(answer), invented)
-        yield* check(shop, invented, ["", show(ShopSession.value), ["load"], "none", true])
-      }))
+    law(
+      "a forged token is treated as anonymous, is never adopted and is not deleted",
+      (shop) =>
+        Effect.gen(function*() {
+          yield* check(shop, forged, ["", show(ShopSession.value), ["load"], "none", true])
+          const answer = yield* shop.request(Effect.zipRight(ShopSession.set("count", 1), ok), forged)
+          assert.notStrictEqual(yield* Shop.cookieOf(answer), forged)
+          yield* check(shop, forged, ["", show(ShopSession.value), ["load"], "none", true])
+        })
+    )
 
     law(
-      "logging out with a malformed cookie deletes it without a call",
+      "a logout with a malformed cookie deletes the cookie without a store call",
       (shop) => check(shop, junk, ["", Effect.zipRight(ShopSession.destroy, ok), [], "expired", true])
     )
 
     law(
-      "used within the touch window, a session is not written; after it, it is touched once",
+      "a session used within the touch window is not written; after the window it is touched once",
       (shop) =>
         Effect.gen(function*() {
           const cookie = yield* begin(shop)
           const day = 86_400_000
-          // The window is a tenth of the idle limit of two weeks: a bit less than a day and a half.
+          // The window is a tenth of the idle limit of two weeks: 1.4 days.
           for (const [age, calls] of [[1, ["load"]], [2, ["load", "touch"]]] as const) {
             shop.intercept = (operation, call) =>
               operation === "load" ? Effect.map(call, (found) => seenBefore(found, age * day)) : call

@@ -13,8 +13,8 @@ const increment = ShopSession.update("count", (n) => n + 1)
 for (const [name, layer] of stores) {
   const law = Shop.lawOn(layer)
 
-  describe(`L4 commit, then answer (${name})`, () => {
-    law("no response leaves while the save is under way", (shop, cookie) =>
+  describe(`L4 commit, then answer: the session is saved before the response is sent (${name})`, () => {
+    law("no response is sent before the save has completed", (shop, cookie) =>
       Effect.gen(function*() {
         const saving = yield* Deferred.make<void>()
         const go = yield* Deferred.make<void>()
@@ -24,7 +24,7 @@ for (const [name, layer] of stores) {
             : call
         const answering = yield* Effect.fork(shop.request(Effect.zipRight(increment, redirect), cookie))
         yield* Deferred.await(saving)
-        // Whatever was ready to run has run; the answer is not among it.
+        // All fibers that were ready have run, and the request has not been answered.
         yield* Effect.yieldNow()
         assert.isTrue((yield* Fiber.poll(answering))._tag === "None")
         yield* Deferred.succeed(go, undefined)
@@ -33,10 +33,10 @@ for (const [name, layer] of stores) {
       }))
 
     law(
-      "a client that follows a redirect at once sees the new value, 1,000 of 1,000 times, 200 ms a write",
+      "a client that follows a redirect at once sees the new value in 1,000 of 1,000 cases, with writes of 200 ms",
       (shop) =>
         Effect.gen(function*() {
-          // 1,000 sessions side by side, so that their slow writes are waited for together.
+          // Concurrent, to wait for the slow writes together.
           shop.intercept = (operation, call) => operation === "save" ? Effect.delay(call, "200 millis") : call
           const right = yield* Effect.replicateEffect(
             Effect.gen(function*() {
@@ -66,7 +66,7 @@ for (const [name, layer] of stores) {
       }))
 
     law(
-      "a save that failed in the handler is not hidden by a handler that goes on",
+      "a save that failed in the handler is answered with 503, even if the handler ignores the error",
       (shop, cookie) =>
         Effect.gen(function*() {
           shop.intercept = (operation, call) =>
@@ -79,37 +79,40 @@ for (const [name, layer] of stores) {
         })
     )
 
-    law("a store that dies is an answer, not a client that waits for ever", (shop, cookie) =>
+    law("a defect of the store is answered with 503", (shop, cookie) =>
       Effect.gen(function*() {
         shop.intercept = (operation, call) => operation === "save" ? Effect.dieMessage("broken driver") : call
         const answer = yield* shop.request(Effect.zipRight(increment, ok), cookie)
         assert.strictEqual(answer.status, 503)
       }))
 
-    law("a change after the answer is a typed error, never silence", (shop, cookie) =>
-      Effect.gen(function*() {
-        const answered = yield* Deferred.make<void>()
-        const late = yield* Deferred.make<string>()
-        const answer = yield* shop.request(
-          Effect.gen(function*() {
-            const session = yield* ShopSession
-            const change = Deferred.await(answered).pipe(
-              Effect.zipRight(session.set("count", 9)),
-              Effect.match({ onFailure: (error) => error._tag, onSuccess: () => "written" })
-            )
-            yield* Effect.forkDaemon(Effect.intoDeferred(change, late))
-            return yield* ok
-          }),
-          cookie
-        )
-        assert.strictEqual(answer.status, 200)
-        yield* Deferred.succeed(answered, undefined)
-        assert.strictEqual(yield* Deferred.await(late), "SessionCommitted")
-        assert.strictEqual((yield* valueOf(shop, cookie)).count, 0)
-      }))
+    law(
+      "a change after the response fails with SessionCommitted and is not written",
+      (shop, cookie) =>
+        Effect.gen(function*() {
+          const answered = yield* Deferred.make<void>()
+          const late = yield* Deferred.make<string>()
+          const answer = yield* shop.request(
+            Effect.gen(function*() {
+              const session = yield* ShopSession
+              const change = Deferred.await(answered).pipe(
+                Effect.zipRight(session.set("count", 9)),
+                Effect.match({ onFailure: (error) => error._tag, onSuccess: () => "written" })
+              )
+              yield* Effect.forkDaemon(Effect.intoDeferred(change, late))
+              return yield* ok
+            }),
+            cookie
+          )
+          assert.strictEqual(answer.status, 200)
+          yield* Deferred.succeed(answered, undefined)
+          assert.strictEqual(yield* Deferred.await(late), "SessionCommitted")
+          assert.strictEqual((yield* valueOf(shop, cookie)).count, 0)
+        })
+    )
 
     law(
-      "a hook of the application that fails after ours: the session is committed once and its cookie is sent",
+      "a pre-response handler of the application that fails: the session is committed once and its cookie is sent",
       (shop, cookie) =>
         Effect.gen(function*() {
           shop.calls.length = 0
@@ -129,7 +132,7 @@ for (const [name, layer] of stores) {
     )
 
     law(
-      "the middleware twice on one route opens one session and commits it once",
+      "two nested middlewares on one route share one session and commit it once",
       (shop, cookie) =>
         Effect.gen(function*() {
           shop.calls.length = 0

@@ -9,13 +9,14 @@ import * as Path from "node:path"
 import { assert, describe } from "vitest"
 import * as EmbeddedPostgres from "../../examples/shop/EmbeddedPostgres.js"
 import { freePort } from "../../examples/shop/freePort.js"
+import { sqlStore } from "../support/localStores.js"
 import { recordsIn } from "../support/scanPages.js"
 import * as Shop from "../support/shop.js"
 import { begin, ok, ShopSession, show, valueOf } from "../support/shop.js"
-import { sqlStore, stores } from "../support/stores.js"
+import { stores } from "../support/stores.js"
 
-/** What requests do, and whether a store that is down matters to them. */
-const stories = [
+/** Requests, and their status while the store is down. */
+const requests = [
   ["untouched", ok, 200],
   ["read", show(ShopSession.get("user")), 503],
   ["has", show(ShopSession.has("user")), 503],
@@ -25,7 +26,7 @@ const stories = [
 ] as const
 
 const down = (shop: Shop.Shop, cookie: string) =>
-  Effect.forEach(stories, ([title, handler, status]) =>
+  Effect.forEach(requests, ([title, handler, status]) =>
     Effect.map(shop.request(handler, cookie), (answer) => {
       assert.strictEqual(answer.status, status, title)
       assert.strictEqual(answer.cookie, undefined, title)
@@ -35,9 +36,9 @@ const down = (shop: Shop.Shop, cookie: string) =>
 for (const [name, layer] of stores) {
   const law = Shop.lawOn(layer)
 
-  describe(`L5 down is not out (${name})`, () => {
+  describe(`L5 down is not out: a store that is down is answered with 503, and the session is kept (${name})`, () => {
     law(
-      "a store that fails is 503 with Retry-After, and the cookie stays",
+      "a store that fails is answered with 503 and Retry-After, and the cookie is kept",
       (shop, cookie) =>
         Effect.gen(function*() {
           shop.intercept = (operation) => Effect.fail(new SessionStoreError({ operation, reason: "unavailable" }))
@@ -48,19 +49,19 @@ for (const [name, layer] of stores) {
     )
 
     law(
-      "a store that is down for a handler that does not mind: it goes on, and nothing is written",
+      "a handler that recovers from the error of a failed store is answered with 200, and nothing is written",
       (shop, cookie) =>
         Effect.gen(function*() {
           shop.intercept = (operation) => Effect.fail(new SessionStoreError({ operation, reason: "unavailable" }))
           const answer = yield* shop.request(
-            ShopSession.get("user").pipe(Effect.orElseSucceed(() => "nobody"), show),
+            ShopSession.get("user").pipe(Effect.orElseSucceed(() => "unknown"), show),
             cookie
           )
-          assert.deepStrictEqual([answer.status, answer.body, answer.cookie], [200, `"nobody"`, undefined])
+          assert.deepStrictEqual([answer.status, answer.body, answer.cookie], [200, `"unknown"`, undefined])
         })
     )
 
-    law("a logout that the store did not confirm can be tried again", (shop, cookie) =>
+    law("a logout that the store did not confirm can be retried", (shop, cookie) =>
       Effect.gen(function*() {
         const logout = Effect.zipRight(ShopSession.destroy, ok)
         shop.intercept = (operation) => Effect.fail(new SessionStoreError({ operation, reason: "unavailable" }))
@@ -71,7 +72,7 @@ for (const [name, layer] of stores) {
         assert.strictEqual((yield* valueOf(shop, cookie)).user, undefined)
       }))
 
-    law("a load that failed can be tried again in one request", (shop, cookie) =>
+    law("a load that failed can be retried within the request", (shop, cookie) =>
       Effect.gen(function*() {
         let failures = 1
         shop.intercept = (operation, call) =>
@@ -88,7 +89,7 @@ for (const [name, layer] of stores) {
   })
 }
 
-describe("L5 down is not out: a store that hangs", () => {
+describe("L5 down is not out: a store that hangs is answered with 503", () => {
   const [, memory] = stores[0] ?? []
   if (memory === undefined) throw new Error("the memory store is missing")
 
@@ -98,7 +99,7 @@ describe("L5 down is not out: a store that hangs", () => {
       Effect.zipRight(ShopSession.destroy, ok)
     ]] as const
   ) {
-    it.live(`${title}: 503 within the limit`, () =>
+    it.live(`${title}: 503 within the time limit`, () =>
       Effect.gen(function*() {
         const shop = yield* Shop.make(memory(), { ...Shop.impatient, remote: true })
         const cookie = yield* begin(shop)
@@ -110,7 +111,7 @@ describe("L5 down is not out: a store that hangs", () => {
 })
 
 describe("L5 down is not out: a real Postgres", () => {
-  it.live("stopped it is 503, started again the session is there, without a restart of the application", () =>
+  it.live("503 while Postgres is stopped; the session is available after its restart, without a restart of the application", () =>
     Effect.gen(function*() {
       const folder = yield* Effect.acquireRelease(
         Effect.sync(() => mkdtempSync(Path.join(tmpdir(), "effect-session-l5-"))),
@@ -135,7 +136,7 @@ describe("L5 down is not out: a real Postgres", () => {
     }).pipe(Effect.scoped, Effect.orDie))
 })
 
-/** What another node does meanwhile: it writes the record, past the queue of this process. */
+/** Saves the record as another process would, bypassing the mutex of this one. */
 const otherNode = (shop: Shop.Shop) =>
   Effect.gen(function*() {
     const now = Date.now()
@@ -149,7 +150,7 @@ const otherNode = (shop: Shop.Shop) =>
     assert.strictEqual(outcome, "saved")
   })
 
-describe("a write whose reply was lost", () => {
+describe("L5 down is not out: a write whose reply was lost", () => {
   for (const [name, layer] of stores) {
     for (
       const [operation, handler] of [
@@ -160,7 +161,7 @@ describe("a write whose reply was lost", () => {
         ]
       ] as const
     ) {
-      it.live(`${operation} on ${name} is neither lost nor done twice`, () =>
+      it.live(`${operation} on ${name} is neither lost nor applied twice`, () =>
         Effect.gen(function*() {
           const shop = yield* Shop.make(layer(), { remote: true })
           const cookie = yield* begin(shop)
@@ -179,7 +180,7 @@ describe("a write whose reply was lost", () => {
         }).pipe(Effect.scoped, Effect.orDie))
     }
 
-    it.live(`on ${name}: if another request wrote meanwhile, the outcome is unknown, and it is 503 and never done twice`, () =>
+    it.live(`on ${name}: if another request wrote in between, the unknown outcome is a 503 and never applied twice`, () =>
       Effect.gen(function*() {
         const shop = yield* Shop.make(layer(), { remote: true })
         const cookie = yield* begin(shop)

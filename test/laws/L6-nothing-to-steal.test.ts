@@ -3,37 +3,32 @@ import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as SqlClient from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Context, Effect, Layer, Redacted } from "effect"
-import { FileStore, SessionToken } from "effect-session"
+import { FileStore } from "effect-session"
 import { SessionStore, SessionStoreError } from "effect-session/SessionStore"
 import { readdirSync, readFileSync, statSync } from "node:fs"
 import * as Path from "node:path"
 import { inspect } from "node:util"
 import { assert, describe } from "vitest"
+import * as Tokens from "../../src/internal/crypto/sessionToken.js"
+import { freshPrefix, sqliteClient, sqlStore } from "../support/localStores.js"
+import { mysqlClient, ofMariadb, postgresClient } from "../support/serverClients.js"
 import * as Shop from "../support/shop.js"
 import { begin, ok, ShopSession, show } from "../support/shop.js"
-import {
-  freshPrefix,
-  mysqlClient,
-  ofMariadb,
-  postgresClient,
-  sqliteClient,
-  sqlStore,
-  stores
-} from "../support/stores.js"
+import { stores } from "../support/stores.js"
 import { temporaryDirectory } from "../support/temporaryDirectories.js"
 
-/** Every spelling of a token that would let a thief present it. */
-const spellings = (token: string): ReadonlyArray<string> => {
+/** All encodings from which the token could be recovered. */
+const encodings = (token: string): ReadonlyArray<string> => {
   const bytes = Buffer.from(token.slice(3), "base64url")
   return [token, token.slice(3), bytes.toString("hex"), bytes.toString("base64"), bytes.toString("latin1")]
 }
 
 const assertAbsent = (token: string, where: string, text: string) => {
-  for (const spelling of spellings(token)) assert.isFalse(text.includes(spelling), `the token is in ${where}`)
+  for (const encoding of encodings(token)) assert.isFalse(text.includes(encoding), `the token is in ${where}`)
 }
 
-/** A life of a session: made, read, changed, rotated, refused, in trouble, ended. Gives all its tokens. */
-const life = (shop: Shop.Shop) =>
+/** Runs requests that create, read, change and rotate a session, and that fail. Returns its tokens. */
+const useSession = (shop: Shop.Shop) =>
   Effect.gen(function*() {
     const first = yield* begin(shop)
     yield* shop.request(show(ShopSession.value), first)
@@ -56,8 +51,8 @@ const life = (shop: Shop.Shop) =>
   })
 
 for (const [name, layer] of stores) {
-  describe(`L6 nothing to steal (${name})`, () => {
-    it.live("no token in a log, a span, an error or a body", () =>
+  describe(`L6 nothing to steal: no output contains a token (${name})`, () => {
+    it.live("no log line, span or response body contains a token", () =>
       Effect.gen(function*() {
         const shop = yield* Shop.make(layer(), { remote: true })
         const bodies: Array<string> = []
@@ -66,7 +61,7 @@ for (const [name, layer] of stores) {
           request: (...args: Parameters<typeof request>) =>
             Effect.tap(request(...args), (answer) => Effect.sync(() => bodies.push(answer.body)))
         })
-        const tokens = yield* life(shop)
+        const tokens = yield* useSession(shop)
         assert.isAbove(shop.logs.length, 0)
         assert.isAbove(shop.spans.length, 0)
         assert.isAbove(bodies.length, 0)
@@ -77,7 +72,7 @@ for (const [name, layer] of stores) {
         }
       }).pipe(Effect.scoped, Effect.orDie))
 
-    it.live("no token in the handle, however it is printed", () =>
+    it.live("no string output of the handle contains a token", () =>
       Effect.gen(function*() {
         const shop = yield* Shop.make(layer())
         const cookie = yield* begin(shop)
@@ -101,19 +96,19 @@ for (const [name, layer] of stores) {
   })
 }
 
-describe("L6 nothing to steal: a copy of the database", () => {
+describe("L6 nothing to steal: a copy of the store contains no token", () => {
   const clients: ReadonlyArray<readonly [string, Layer.Layer<SqlClient.SqlClient, unknown>]> = [
     ["sqlite", sqliteClient],
     ["postgres", postgresClient()],
     ...ofMariadb(["mariadb", mysqlClient()] as const)
   ]
   for (const [name, client] of clients) {
-    it.live(`no token in a dump of every table (${name})`, () =>
+    it.live(`no table contains a token (${name})`, () =>
       Effect.gen(function*() {
         const prefix = freshPrefix()
         const context = yield* Layer.build(sqlStore(client, prefix))
         const shop = yield* Shop.make(Layer.succeedContext(Context.pick(SessionStore)(context)))
-        const tokens = yield* life(shop)
+        const tokens = yield* useSession(shop)
         const sql = Context.get(context, SqlClient.SqlClient)
         const rows = yield* sql.unsafe(`SELECT * FROM ${prefix}sessions`)
         const epochs = yield* sql.unsafe(`SELECT * FROM ${prefix}session_epochs`)
@@ -123,11 +118,11 @@ describe("L6 nothing to steal: a copy of the database", () => {
       }).pipe(Effect.scoped, Effect.orDie))
   }
 
-  it.live("no token in the name or the content of any file (files)", () =>
+  it.live("no name and no content of a file contains a token", () =>
     Effect.gen(function*() {
       const directory = yield* temporaryDirectory("files")
       const shop = yield* Shop.make(Layer.provide(FileStore.layer({ directory }), NodeContext.layer))
-      const tokens = yield* life(shop)
+      const tokens = yield* useSession(shop)
       const names = readdirSync(directory, { recursive: true, encoding: "utf8" })
       const files = names.map((name) => Path.join(directory, name)).filter((path) => statSync(path).isFile())
       const contents = files.map((path) => readFileSync(path, "latin1"))
@@ -136,9 +131,9 @@ describe("L6 nothing to steal: a copy of the database", () => {
     }).pipe(Effect.scoped, Effect.orDie))
 })
 
-describe("L6 nothing to steal: a token", () => {
-  it("is redacted however it is printed", () => {
-    const token = SessionToken.fromBytes(new Uint8Array(32).fill(7))
+describe("L6 nothing to steal: SessionToken", () => {
+  it("is redacted in every string output", () => {
+    const token = Tokens.fromBytes(new Uint8Array(32).fill(7))
     for (const printed of [inspect(token, { showHidden: true }), JSON.stringify(token), String(token), `${token}`]) {
       assertAbsent(Redacted.value(token), "print", printed)
     }

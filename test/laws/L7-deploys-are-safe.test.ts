@@ -11,7 +11,7 @@ import { storeKeys } from "../../src/internal/store/keys.js"
 import { recordsIn } from "../support/scanPages.js"
 import { stores } from "../support/stores.js"
 
-/** Two versions of one application, with the same session; the newer one knows a field more and one less. */
+/** Two versions of one application: the newer one adds and removes a field of the session. */
 class Old extends Session.Tag<Old>()("test/Deploy", {
   schema: Schema.Struct({
     user: Schema.optional(Schema.String),
@@ -29,12 +29,12 @@ class New extends Session.Tag<New>()("test/Deploy", {
   })
 }) {}
 
-/** A version whose idea of `hits` is another, with either policy. */
+/** A version in which `hits` has another type. */
 class Changed extends Session.Tag<Changed>()("test/Deploy", {
   schema: Schema.Struct({ user: Schema.optional(Schema.String), hits: Schema.optional(Schema.Array(Schema.String)) })
 }) {}
 
-/** Three versions with a history: `name` moved into `user`, then got a language. All share the store of one application. */
+/** Three versions with a history: `name` moves into `user`, which then gets a language. */
 const V1 = Schema.Struct({ name: Schema.optional(Schema.String), hits: Schema.optional(Schema.Number) })
 const V2 = Schema.Struct({
   user: Schema.optional(Schema.Struct({ name: Schema.String })),
@@ -59,8 +59,8 @@ class Three extends Session.Tag<Three>()("test/Deploy", { schema: V3, history: t
 
 const cookieName = "__Host-Http-session"
 
-/** Sends one request to one version. All versions share the store. */
-const visitor = (store: Context.Context<SessionStore>) => {
+/** Returns a function that sends a request to a version of the application, on one store. */
+const requestsOn = (store: Context.Context<SessionStore>) => {
   const engine = StoredEngine.layerWith({ timeout: "20 seconds" }).pipe(Layer.provide(Layer.succeedContext(store)))
   return <Self, A>(
     version: {
@@ -97,7 +97,7 @@ for (const [name, layer] of stores) {
   const law = (
     title: string,
     body: (
-      visit: ReturnType<typeof visitor>,
+      visit: ReturnType<typeof requestsOn>,
       store: Context.Tag.Service<SessionStore>
     ) => Effect.Effect<void, unknown, Scope.Scope>
   ) =>
@@ -105,7 +105,7 @@ for (const [name, layer] of stores) {
       Effect.gen(function*() {
         const context = yield* Layer.build(layer())
         const only = Context.make(SessionStore, Context.get(context, SessionStore))
-        yield* body(visitor(only), Context.get(context, SessionStore))
+        yield* body(requestsOn(only), Context.get(context, SessionStore))
       }).pipe(Effect.scoped, Effect.orDie))
 
   const raw = (store: Context.Tag.Service<SessionStore>) =>
@@ -120,9 +120,9 @@ for (const [name, layer] of stores) {
       (page) => recordsIn(page).map(({ schemaVersion }) => schemaVersion)
     )
 
-  describe(`L7 deploys are safe (${name})`, () => {
+  describe(`L7 deploys are safe: versions keep each other's data, and data that cannot be decoded is not overwritten (${name})`, () => {
     law(
-      "a field written by a newer version survives a save by an older one, and the other way round",
+      "a field that only one version knows is kept by a save of the other version",
       (visit, store) =>
         Effect.gen(function*() {
           const made = yield* visit(New, New.layer, New.patch({ user: "ann", basket: [{ sku: "tea" }] }))
@@ -141,7 +141,7 @@ for (const [name, layer] of stores) {
         })
     )
 
-    law("a login keeps the fields of other versions; clear does not", (visit, store) =>
+    law("a login keeps the fields of other versions; clear removes them", (visit, store) =>
       Effect.gen(function*() {
         const made = yield* visit(New, New.layer, New.patch({ user: "ann", basket: [] }))
         const login = yield* visit(Old, Old.layer, Old.authenticate("ann"), yield* text(made.cookie))
@@ -150,7 +150,7 @@ for (const [name, layer] of stores) {
         assert.deepStrictEqual(yield* raw(store), {})
       }))
 
-    law("defaults are no change: they are neither written nor frozen", (visit, store) =>
+    law("default values are not written", (visit, store) =>
       Effect.gen(function*() {
         const made = yield* visit(New, New.layer, New.set("user", "ann"))
         yield* visit(
@@ -163,7 +163,7 @@ for (const [name, layer] of stores) {
       }))
 
     law(
-      "data that does not fit: anonymous by default, and the record waits for the roll-back",
+      "data that cannot be decoded: a new session by default, and the record is kept for a rollback",
       (visit, store) =>
         Effect.gen(function*() {
           const made = yield* visit(Old, Old.layer, Old.patch({ user: "ann", hits: 3 }))
@@ -179,7 +179,7 @@ for (const [name, layer] of stores) {
     )
 
     law(
-      "data that does not fit: 503 where the policy is to fail, and the record is left alone",
+      "data that cannot be decoded: 503 with onUndecodable 'fail', and the record is not changed",
       (visit) =>
         Effect.gen(function*() {
           const made = yield* visit(Old, Old.layer, Old.patch({ user: "ann", hits: 3 }))
@@ -195,7 +195,7 @@ for (const [name, layer] of stores) {
     )
 
     law(
-      "a row with junk in it: the declared policy, never a crash, never overwritten",
+      "a record with invalid data follows onUndecodable and is not overwritten",
       (visit, store) =>
         Effect.gen(function*() {
           for (
@@ -230,7 +230,7 @@ for (const [name, layer] of stores) {
     )
 
     law(
-      "older data is upgraded when it is read, step by step, and written with the next change only",
+      "older data is upgraded step by step when it is read, and written only with the next change",
       (visit, store) =>
         Effect.gen(function*() {
           const made = yield* visit(One, One.layer, One.patch({ name: "ann", hits: 1 }))
@@ -245,27 +245,27 @@ for (const [name, layer] of stores) {
     )
 
     law(
-      "a deploy rolls forward and back with both versions running: nobody is logged out for good",
+      "two versions that run at the same time during a deploy and a rollback share the session",
       (visit, store) =>
         Effect.gen(function*() {
           const made = yield* visit(One, One.layer, One.patch({ name: "ann", hits: 1 }))
           const cookie = yield* text(made.cookie)
-          // Both versions serve the session while nobody changes what moved.
+          // Both versions read the session as long as no field that moved is changed.
           assert.strictEqual((yield* visit(Two, Two.layer, Two.get("user"), cookie)).body, `{"name":"ann"}`)
           assert.strictEqual((yield* visit(One, One.layer, One.get("name"), cookie)).body, `"ann"`)
-          // The new one writes; the old one goes on, keeps what it does not know, and does not claim the older shape.
+          // The new version writes; the old one keeps fields unknown to it and the newer schema version.
           yield* visit(Two, Two.layer, Two.update("hits", (n = 0) => n + 1), cookie)
           yield* visit(One, One.layer, One.update("hits", (n = 0) => n + 10), cookie)
           assert.deepStrictEqual(yield* raw(store), { hits: 12, user: { name: "ann" } })
           assert.deepStrictEqual(yield* versions(store), [2])
-          // Forward again: everything is there.
+          // The new version again: no data was lost.
           const seen = yield* visit(Two, Two.layer, Two.value, cookie)
           assert.deepStrictEqual(JSON.parse(seen.body), { hits: 12, user: { name: "ann" } })
         })
     )
 
     law(
-      "an upgrade that throws, or makes what does not fit, follows the policy and leaves the record alone",
+      "an upgrade that throws or returns an invalid value follows onUndecodable and does not change the record",
       (visit, store) =>
         Effect.gen(function*() {
           const history = SessionHistory.from(V1).to(V2, ({ name }) => {

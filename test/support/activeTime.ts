@@ -1,12 +1,12 @@
 /**
- * Time as this process has it: while it does not get its turn, because the machine is busy or stands still, none goes by.
+ * Time that this process was running. Time during which a busy machine suspended it does not count.
  */
 import { Effect, Fiber } from "effect"
 
-/** Milliseconds. A pause of any length counts as one of these. */
+/** Milliseconds. A suspension of any length counts as one tick. */
 const tick = 25
 
-/** How many milliseconds an effect took, of those in which this process had its turn; and what came of it. */
+/** Measures how many milliseconds an effect took while this process was running, and returns its result. */
 export const activeMillis = <A, E, R>(
   effect: Effect.Effect<A, E, R>
 ): Effect.Effect<readonly [millis: number, A], E, R> =>

@@ -1,11 +1,11 @@
 /**
- * A shared cache, as careless as the rules allow: it keeps `Set-Cookie`, and pages of any status.
+ * A shared cache that stores all that HTTP permits: `Set-Cookie` too, and responses of any status.
  */
 import { Effect } from "effect"
 import * as Http from "node:http"
 import type { AddressInfo } from "node:net"
 
-/** Keeps everything that is not `no-store`, for those whose request is the same in what `Vary` names. */
+/** Stores every response that is not `no-store`, and serves it to requests with the same values of the `Vary` headers. */
 export const cachingProxy = (origin: number) => {
   const kept: Array<Page & { readonly key: string; readonly asked: Http.IncomingHttpHeaders }> = []
   const server = Http.createServer((request, response) => {

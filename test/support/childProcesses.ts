@@ -1,5 +1,5 @@
 /**
- * Processes of a test's own, whose program is bundled once so that hundreds of them start quickly.
+ * Child processes. Their program is bundled once, so that hundreds of them start quickly.
  */
 import { Deferred, Effect, Exit } from "effect"
 import { build } from "esbuild"
@@ -8,7 +8,7 @@ import { chmod } from "node:fs/promises"
 import * as Path from "node:path"
 import { temporaryDirectory } from "./temporaryDirectories.js"
 
-/** Bundles a program of this folder, for every user to run. */
+/** Bundles a program of this folder. Every user of the machine may run it. */
 export const bundle = (name: string) =>
   Effect.gen(function*() {
     const directory = yield* temporaryDirectory("program")
@@ -22,7 +22,7 @@ export const bundle = (name: string) =>
         external: ["pg-native"],
         format: "esm",
         logLevel: "error",
-        // What is CommonJS inside of it asks for modules of node this way.
+        // CommonJS modules in the bundle load modules of node with `require`.
         banner: { js: `import { createRequire } from "node:module"; const require = createRequire(import.meta.url);` }
       })
     )
@@ -31,17 +31,17 @@ export const bundle = (name: string) =>
   })
 
 export interface Child {
-  /** Completes when it has said so many lines. */
+  /** Completes when the process has printed this number of lines. */
   readonly said: (lines: number) => Effect.Effect<void, Error>
-  /** What it has said so far. */
+  /** The lines printed so far. */
   readonly soFar: () => ReadonlyArray<string>
-  /** Everything that it said, when it has ended; fails if it ended by itself and not well. */
+  /** All lines, when the process has ended. Fails if it exits with a code other than 0. */
   readonly lines: Effect.Effect<ReadonlyArray<string>, Error>
-  /** Nothing of the process runs after this moment. */
+  /** Kills the process. */
   readonly kill: Effect.Effect<void>
 }
 
-/** Starts a process, which is killed at the end of the scope if it still runs. */
+/** Starts a process. The end of the scope kills it. */
 export const startProcess = (
   command: string,
   args: ReadonlyArray<string>,
@@ -88,6 +88,6 @@ export const startProcess = (
     } satisfies Child
   })
 
-/** Starts a bundled program with a job. */
+/** Starts a bundled program with a job as its argument. */
 export const startProgram = (program: string, job: unknown, options?: SpawnOptions) =>
   startProcess(process.execPath, [program, JSON.stringify(job)], options)

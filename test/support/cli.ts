@@ -1,5 +1,5 @@
 /**
- * Runs the command line, in this process or as a process of its own, and opens what it works on.
+ * Runs the command line in this process or in a child process, and opens the stores that it works on.
  */
 import * as NodeContext from "@effect/platform-node/NodeContext"
 import { Terminal } from "@effect/platform/Terminal"
@@ -18,9 +18,8 @@ import { rmSync } from "node:fs"
 import * as Path from "node:path"
 import { afterAll, assert, beforeAll } from "vitest"
 import { Screen } from "../../src/internal/cli/copy.js"
-import * as servers from "./sharedServers.js"
+import { freshPrefix } from "./localStores.js"
 import {
-  freshPrefix,
   mariadbUrl,
   mysqlClient,
   ofMariadb,
@@ -29,7 +28,8 @@ import {
   redisClient,
   redisClusterClient,
   redisStore
-} from "./stores.js"
+} from "./serverClients.js"
+import * as servers from "./sharedServers.js"
 import { temporaryDirectory } from "./temporaryDirectories.js"
 
 export interface Answer {
@@ -45,7 +45,7 @@ export const failure = (exitCode: number, sentence: string): Answer => ({
   stderr: `${sentence}\n`
 })
 
-/** Runs the program in this process, as it would be in pipes, with nothing but this in the environment. */
+/** Runs the program in this process with this environment, and with pipes as its streams. */
 export const runWith = (
   env: Readonly<Record<string, string>>,
   args: ReadonlyArray<string>,
@@ -64,7 +64,7 @@ export const runWith = (
         ...console,
         log: (text) => Effect.sync(() => log(text)),
         error: (text) => Effect.sync(() => error(text)),
-        // What is logged goes this way.
+        // Logs are written with it.
         unsafe: { ...console.unsafe, log, error }
       }),
       Effect.withConfigProvider(ConfigProvider.fromMap(new Map(Object.entries(env))))
@@ -96,7 +96,7 @@ export const databases: ReadonlyArray<readonly [name: string, open: OpenDatabase
   ["sqlite", sqlite]
 ]
 
-/** A store, and what leads to it: a URL, and what the names in it begin with. */
+/** A store with the URL and the prefix by which the command line finds it. */
 export interface Opened {
   readonly url: string
   readonly prefix: ReadonlyArray<string>
@@ -111,7 +111,7 @@ const opened = (url: string, prefix: ReadonlyArray<string>, store: Store): Opene
   store
 })
 
-/** A database with our tables. */
+/** A database with the tables of a SQL store. */
 export const migrated = (open: OpenDatabase) =>
   Effect.gen(function*() {
     const { client, url } = yield* open
@@ -133,7 +133,7 @@ const redisAt = (url: () => string, client: Layer.Layer<RedisClient>) =>
 
 export const redis = redisAt(() => servers.redis(), redisClient)
 
-/** A Cluster, by one of its nodes. */
+/** A Redis Cluster, addressed by one of its nodes. */
 export const redisCluster = redisAt(() => `redis://127.0.0.1:${servers.redisCluster()[1]}`, redisClusterClient)
 
 export const files = Effect.gen(function*() {
@@ -149,7 +149,7 @@ export const stores: ReadonlyArray<readonly [name: string, open: Effect.Effect<O
   ["file", files]
 ]
 
-/** The program in one file, as fast to start as it is when it is installed; inside the project, where packages are found. */
+/** Bundles the program into one file, so that it starts as fast as an installed one. Inside the project, where packages resolve. */
 export const builtProgram = (): string => {
   const program = `node_modules/.cache/cli-${process.pid}-${freshPrefix()}.mjs`
   beforeAll(() =>
@@ -175,15 +175,15 @@ const {
   ...inherited
 } = process.env
 
-/** What is known of a process while it runs. */
+/** A running process. */
 export interface Begun {
-  /** Completes when its second output has such a line; fails if it ends without. */
+  /** Completes when stderr has a matching line. Fails if the process ends without one. */
   readonly says: (line: RegExp) => Effect.Effect<void, Error>
   readonly signal: (signal: NodeJS.Signals) => Effect.Effect<void>
   readonly ended: Effect.Effect<Answer>
 }
 
-/** Starts the program as a process of its own, its output in pipes. It is killed at the end of the scope. */
+/** Starts the program as a child process with pipes. The end of the scope kills it. */
 export const begun = (
   program: string,
   args: ReadonlyArray<string>,
@@ -203,7 +203,7 @@ export const begun = (
       (child) => Effect.sync(() => child.kill("SIGKILL"))
     )
     let [stdout, stderr] = ["", ""]
-    // Not when it has exited: some of what it said may still be on its way.
+    // `exit` comes before the last output does.
     let isClosed = false
     const look = () => {
       for (const [line, said] of awaited) {

@@ -1,5 +1,5 @@
 /**
- * A real server that counts in its sessions, for watching what of a request is kept.
+ * A real HTTP server whose sessions count, to observe which changes of a request are stored.
  */
 import * as HttpRouter from "@effect/platform/HttpRouter"
 import * as HttpServer from "@effect/platform/HttpServer"
@@ -8,23 +8,23 @@ import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import { it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Layer, Logger, Queue, type Scope, Stream, SubscriptionRef } from "effect"
 import { SessionStoreError } from "effect-session/SessionStore"
+import type { Operation } from "effect-session/SessionStore"
 import * as Http from "node:http"
 import * as Net from "node:net"
 import WebSocket from "ws"
 import { gate, pairOf, serve, wrappedEngine } from "./httpServer.js"
-import type { Operation } from "./intercept.js"
 import { request } from "./rawHttp.js"
 import { ShopSession } from "./shop.js"
 
 export const increment = ShopSession.update("count", (n) => n + 1)
 export const text = (value: unknown) => HttpServerResponse.text(String(value))
 
-/** A server with some routes of a test's own; `/count` tells what is stored, and `/begin` makes a session. */
+/** Serves the routes of a test. `/count` returns the stored count, `/begin` creates a session. */
 export const open = (
   routes: HttpRouter.HttpRouter<unknown, ShopSession | HttpServerRequest.HttpServerRequest>,
   options: {
     readonly log?: Logger.Logger<unknown, void>
-    /** What `/plain` does, without a router around it. */
+    /** The handler of `/plain`, which runs outside the router. */
     readonly plain?: Effect.Effect<unknown, unknown, ShopSession>
   } = {}
 ) =>
@@ -74,9 +74,9 @@ export const open = (
       calls,
       hold,
       get,
-      /** Completes when the server has noticed that a client hung up before its response. */
+      /** Completes when the server has noticed that a client closed the connection before the response. */
       hungUp: Deferred.await(hungUp),
-      /** Completes when the store has answered so many calls of an operation. */
+      /** Completes when this number of calls of an operation have returned. */
       seen: (operation: Operation, times: number) =>
         done.changes.pipe(
           Stream.filter((calls) =>
@@ -93,7 +93,7 @@ export const open = (
 export const live = (title: string, body: Effect.Effect<void, unknown, Scope.Scope>) =>
   it.live(title, () => Effect.orDie(Effect.scoped(body)))
 
-/** Sends a request and hangs up when told to. */
+/** Sends a request, and closes the connection on demand. */
 export const abandoned = (port: number, path: string, cookie: string, method = "GET") =>
   Effect.map(
     Effect.async<Net.Socket>((resume) => {
@@ -106,7 +106,7 @@ export const abandoned = (port: number, path: string, cookie: string, method = "
     (socket) => Effect.sync(() => socket.destroy())
   )
 
-/** A client of a socket: what it is sent comes out of `received`, and `closed` when the server ends it. */
+/** A WebSocket client. `received` emits its messages, `closed` completes when the server closes it. */
 export const socketTo = (port: number, path: string, cookie?: string) =>
   Effect.gen(function*() {
     const received = yield* Queue.unbounded<string>()

@@ -14,11 +14,11 @@ import * as SqlMigrations from "effect-session/SqlMigrations"
 class AppSession extends Session.Tag<AppSession>()("app/Session", {
   schema: Schema.Struct({ visits: Schema.optionalWith(Schema.Number, { default: () => 0 }) }),
   watchEvery: "200 millis",
-  // Busy machines run the tests, too.
+  // A busy machine needs more than the default.
   commitTimeout: "1 minute"
 }) {}
 
-/** How many requests have begun to wait for the end of their session. */
+/** The number of requests that have begun to wait for the end of their session. */
 let waiting = 0
 
 const app = AppSession.middleware(
@@ -60,7 +60,7 @@ const handlerOf = ({ DB }: Env) =>
     )
   )
 
-/** The sentence with which a cache in the isolate is refused. */
+/** The message of the error for a cache in the isolate. */
 const problemOfCache = ({ DB }: Env): Promise<string> =>
   AppSession.layer.pipe(
     Layer.provide(CachedSqlEngine.layer({ lease: "1 second", durableDestroy: true })),

@@ -1,29 +1,15 @@
 /**
- * Databases to look into, and what can be seen there.
+ * Databases of a test of its own, and queries of their tables and locks.
  */
 import * as MysqlClient from "@effect/sql-mysql2/MysqlClient"
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { SqlClient } from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import { Effect, Layer, Redacted } from "effect"
-import type { SessionStoreError, Store } from "effect-session/SessionStore"
 import { randomBytes } from "node:crypto"
-import type { Stored } from "../../src/internal/testing/records.js"
-import {
-  aRecord,
-  freshId,
-  freshKey,
-  hour,
-  isAlive,
-  isDead,
-  minute,
-  namespace,
-  start,
-  stored
-} from "../../src/internal/testing/records.js"
-import { mariadbUrl, mysqlClient, postgresClient, postgresUrl } from "./stores.js"
+import { mariadbUrl, mysqlClient, postgresClient, postgresUrl } from "./serverClients.js"
 
-/** A Postgres client with a database of its own, so that any name of a table is free. */
+/** A Postgres client on a new database, so that any table name is free. */
 export const postgresDatabase = (options: Partial<PgClient.PgClientConfig> = {}, made = "") =>
   Layer.unwrapScoped(
     Effect.gen(function*() {
@@ -37,7 +23,7 @@ export const postgresDatabase = (options: Partial<PgClient.PgClientConfig> = {},
     })
   ).pipe(Layer.provide(postgresClient({ maxConnections: 1 })))
 
-/** A MariaDB client with a database of its own, so that any name of a table is free. */
+/** A MariaDB client on a new database, so that any table name is free. */
 export const mysqlDatabase = (options: Partial<MysqlClient.MysqlClientConfig> = {}) =>
   Layer.unwrapScoped(
     Effect.gen(function*() {
@@ -51,7 +37,7 @@ export const mysqlDatabase = (options: Partial<MysqlClient.MysqlClientConfig> = 
     })
   ).pipe(Layer.provide(mysqlClient({ maxConnections: 1 })))
 
-/** All rows of the store's tables, as text. */
+/** All rows of the store's tables as JSON. */
 export const dump = (sql: SqlClient, prefix: string) =>
   Effect.map(
     Effect.all([
@@ -61,7 +47,7 @@ export const dump = (sql: SqlClient, prefix: string) =>
     (tables) => JSON.stringify(tables.map((rows) => rows.map(legible)), null, 1)
   )
 
-/** Bytes as the text that they spell. */
+/** Decodes binary columns as text. */
 const legible = (row: object) =>
   Object.fromEntries(
     Object.entries(row).map(([name, value]) => [name, value instanceof Uint8Array ? String(value) : value])
@@ -73,7 +59,7 @@ const lockWaits = {
     "WHERE trx_state = 'LOCK WAIT' AND trx_query"
 }
 
-/** Waits for so many statements on tables of a prefix to wait for a lock, and gives the connections they are on. */
+/** Waits until this number of statements on tables with a prefix wait for a lock. Returns the ids of their connections. */
 export const untilWaiting = (
   sql: SqlClient,
   database: keyof typeof lockWaits,
@@ -85,66 +71,6 @@ export const untilWaiting = (
     (rows) =>
       rows.length === count
         ? Effect.succeed(rows.map(({ id }) => Number(id)))
-        // Asked more often, MariaDB repeats what it said before.
+        // MariaDB caches the answer for 100 ms.
         : Effect.delay(untilWaiting(sql, database, prefix, count), "150 millis")
   )
-
-/** What the writes below find: a live record, and one that has expired. */
-export const furnish = (store: Store) =>
-  Effect.gen(function*() {
-    yield* stored(store, { expiry: { at: start, deadline: undefined, lifetime: undefined } })
-    return yield* stored(store)
-  })
-
-/** Every write of a store, each of which changes a row. */
-export const writes: ReadonlyArray<
-  readonly [name: string, run: (store: Store, one: Stored) => Effect.Effect<unknown, SessionStoreError>]
-> = [
-  ["create", (store) => store.create(freshKey(), aRecord(), start)],
-  ["save", (store, { key, record }) => store.save(key, record, { expectedVersion: 1, now: start })],
-  [
-    "touch",
-    (store, { key }) => store.touch(key, { lastSeenAt: start + minute, expiresAt: start + 2 * hour, now: start })
-  ],
-  ["rotate", (store, { key, record }) => store.rotate(key, freshKey(), record, { expectedVersion: 1, now: start })],
-  ["destroy", (store, { key }) => store.destroy(key)],
-  ["removeExpired", (store) => store.removeExpired({ now: start, limit: 10 })],
-  ["revoke", (store, { record }) => store.revoke(namespace, record.id)],
-  ["revokeSubject", (store) => store.revokeSubject(namespace, "ann")],
-  ["revokeSubject with an exception", (store, { record }) => store.revokeSubject(namespace, "ann", record.id)],
-  ["revokeAll", (store) => store.revokeAll(namespace)]
-]
-
-/** Every read of a store. */
-export const reads: ReadonlyArray<
-  readonly [name: string, run: (store: Store, one: Stored) => Effect.Effect<unknown, SessionStoreError>]
-> = [
-  ["load", (store, { key }) => store.load(key, start)],
-  ["find", (store, { record }) => store.find(namespace, record.id, start)],
-  ["list", (store) => store.list(namespace, "ann", start)],
-  ["scan", (store) => store.scan(namespace, { limit: 10, now: start })]
-]
-
-/** One session's life through every function: enough to tell a store that works from one that does not. */
-export const works = (store: Store) =>
-  Effect.gen(function*() {
-    const { key, record } = yield* stored(store)
-    const expired = yield* stored(store, { expiry: { at: start, deadline: undefined, lifetime: undefined } })
-    const ended = yield* stored(store)
-    yield* isAlive(store, { key, record }, start)
-    yield* store.touch(key, { lastSeenAt: start + minute, expiresAt: start + 2 * hour, now: start })
-    const expiry = { ...record.expiry, at: start + 3 * hour, lifetime: { _tag: "Inactivity", millis: hour } } as const
-    const saved = { ...record, data: `"saved"`, version: 2, lastSeenAt: start + minute, expiry }
-    yield* store.save(key, saved, { expectedVersion: 1, now: start })
-    yield* isAlive(store, { key, record: saved }, start)
-    const rotated = { key: freshKey(), record: { ...saved, id: freshId(), version: 3 } }
-    yield* store.rotate(key, rotated.key, rotated.record, { expectedVersion: 2, now: start })
-    yield* isDead(store, { key, record }, start)
-    yield* store.revokeSubject(namespace, "ann", rotated.record.id)
-    yield* isDead(store, ended, start)
-    yield* isAlive(store, rotated, start)
-    yield* store.removeExpired({ now: start, limit: 10 })
-    yield* stored(store, { subject: "bob" }, expired.key)
-    yield* store.revokeAll(namespace)
-    yield* isDead(store, rotated, start)
-  })

@@ -1,15 +1,13 @@
 /**
- * Engines over stores, and what can be asked of them.
+ * Engines over stores, and checks of what they return.
  */
 import { Effect, Option } from "effect"
 import { MemoryStore, StoredEngine } from "effect-session"
+import { aRecord, hour, minute, start } from "effect-session/Fixtures"
 import type { BoundEngine, CookieValue, Write } from "effect-session/SessionEngine"
 import type { SessionRecord } from "effect-session/SessionRecord"
-import type { Store } from "effect-session/SessionStore"
-import { aRecord, hour, minute, start } from "../../src/internal/testing/records.js"
-import type { Operation } from "./intercept.js"
-import type { Around } from "./recordedStore.js"
-import { recorded } from "./recordedStore.js"
+import type { Operation, Store } from "effect-session/SessionStore"
+import { FaultyStore } from "effect-session/testing"
 
 export const namespace = "test/Engine"
 
@@ -18,7 +16,7 @@ export const engineOf = (store: Store, options?: StoredEngine.StoredEngineOption
 
 export const record = (fields: Partial<SessionRecord> = {}) => aRecord({ namespace, ...fields })
 
-/** What the next write makes of a record, and what a touch does. */
+/** The record after the next write (`next`), and after a touch (`seen`). */
 export const next = (before: SessionRecord): SessionRecord => ({
   ...before,
   data: `"next"`,
@@ -31,11 +29,11 @@ export const seen = (before: SessionRecord): SessionRecord => ({
   expiry: { ...before.expiry, at: start + hour + minute }
 })
 
-/** What an engine says of a value: the record, or nothing. */
+/** The record that an engine opens for a cookie value, or `undefined`. */
 export const opened = (engine: BoundEngine, value: CookieValue) =>
   Effect.map(engine.open(value, start), (found) => Option.getOrUndefined(found)?.record)
 
-/** Writes where nothing may come in between. */
+/** Writes, and dies unless the outcome is Written. */
 export const written = (engine: BoundEngine, write: Write) =>
   Effect.flatMap(
     engine.write(write, start),
@@ -43,13 +41,13 @@ export const written = (engine: BoundEngine, write: Write) =>
       outcome._tag === "Written" ? Effect.succeed(outcome) : Effect.dieMessage(`not written, but ${outcome._tag}`)
   )
 
-/** A memory store with one session, seen by an engine without faults and by one whose calls go as `around` says. */
-export const withSession = (around: Around, remote = true) =>
+/** A memory store with one session, and two engines on it: one plain, one whose calls `around` intercepts. */
+export const withSession = (around: FaultyStore.Interception, remote = true) =>
   Effect.gen(function*() {
     const memory = MemoryStore.make()
     const plain = yield* engineOf(memory)
     const first = yield* written(plain, { _tag: "Create", record: record() })
-    const { calls, store } = recorded(memory, around, remote)
+    const { calls, store } = FaultyStore.recorded(memory, around, remote)
     const engine = yield* engineOf(store)
     const callsOf = (operation: Operation) => calls.filter((call) => call.operation === operation)
     return { ...first, memory, plain, engine, callsOf }

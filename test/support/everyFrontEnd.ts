@@ -1,5 +1,5 @@
 /**
- * Every front end, those of HttpApi among them, as a server of the same handlers: one for each path.
+ * Every front end, HttpApi included, as a server of the same handlers: one for each path.
  */
 import * as HttpApi from "@effect/platform/HttpApi"
 import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder"
@@ -12,10 +12,10 @@ import type * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import { Effect, identity, Layer } from "effect"
 import { here, type Served, served, servers, Visitor } from "./frontEnds.js"
 
-/** A handler: breaks off with anything. */
+/** A handler. It may fail with any error. */
 export type Handler = Effect.Effect<HttpServerResponse.HttpServerResponse, unknown, Visitor>
 
-/** What is put around an application with its session. */
+/** Wraps an application that uses the session. */
 export type Around = <E, R>(app: HttpApp.Default<E, R>) => HttpApp.Default<E, R>
 
 export interface EveryFrontEnd {
@@ -34,7 +34,7 @@ class Group extends HttpApiGroup.make("group")
 {}
 class Api extends HttpApi.make("api").add(Group) {}
 
-/** An HttpApi dies with what its endpoints do not declare, responses among it. */
+/** HttpApi turns undeclared errors into defects, so handlers die with them, also if they are responses. */
 const group = ({ act, read }: { readonly act: Handler; readonly read: Handler }) =>
   HttpApiBuilder.group(
     Api,

@@ -1,13 +1,12 @@
 /**
- * What a process does with its sessions, step by step, and what must be there after each: so that whoever survives it
- * can tell what it was doing.
+ * Random writes of a process, and the records that must exist after each, so that another process can check them after a crash.
  */
 import { Effect, Option } from "effect"
+import { aRecord, freshId, freshKey, idOf, keyOf, start } from "effect-session/Fixtures"
 import type { SessionRecord } from "effect-session/SessionRecord"
 import type { Store } from "effect-session/SessionStore"
-import { aRecord, freshId, freshKey, idOf, keyOf, start } from "../../src/internal/testing/records.js"
 
-/** One write. `n` is all that its content is made of. */
+/** One write. Its content is derived from `n`. */
 export type Step =
   | { readonly op: "create"; readonly key: string; readonly id: string; readonly subject: string; readonly n: number }
   | { readonly op: "save" | "touch"; readonly key: string; readonly n: number }
@@ -17,7 +16,7 @@ export type Step =
 /** The live records, by key. */
 export type History = ReadonlyMap<string, SessionRecord>
 
-/** Numbers by chance that a seed repeats. */
+/** A random generator with a seed (mulberry32). Returns numbers from 0 to below 1. */
 export const seededRandom = (seed: number) => () => {
   seed = (seed + 0x6d2b79f5) | 0
   let t = Math.imul(seed ^ (seed >>> 15), 1 | seed)
@@ -27,7 +26,7 @@ export const seededRandom = (seed: number) => () => {
 
 const end = 8_000_000_000_000_000
 
-/** Data that shows if a part of it belongs to another: of very different lengths. */
+/** Data of very different lengths that reveals torn writes. */
 export const dataOf = (n: number): string => JSON.stringify({ n, filler: `${n},`.repeat((n * 37) % 3000) })
 
 const contentOf = (n: number) => ({
@@ -44,7 +43,7 @@ const withTimes = (record: SessionRecord, n: number): SessionRecord => ({
   expiry: { ...record.expiry, at: end + n }
 })
 
-/** What a record is after a step. `n` grows, so that every time moves on. */
+/** The record after a step. `n` grows, so that all its times do. */
 const after = (record: SessionRecord, step: Step): SessionRecord =>
   step.op === "touch"
     ? withTimes(record, step.n)
@@ -55,7 +54,7 @@ const after = (record: SessionRecord, step: Step): SessionRecord =>
 const born = ({ id, n, subject }: Extract<Step, { readonly op: "create" }>): SessionRecord =>
   aRecord({ ...contentOf(n), id: idOf(id), subject, expiry: { at: end + n, deadline: undefined, lifetime: undefined } })
 
-/** What is there after a step. */
+/** The live records after a step. */
 export const historyAfter = (tale: History, step: Step): History => {
   const next = new Map(tale)
   if (step.op === "create") return next.set(step.key, born(step))
@@ -67,7 +66,7 @@ export const historyAfter = (tale: History, step: Step): History => {
   return step.op === "save" || step.op === "touch" ? next.set(step.key, after(record, step)) : next
 }
 
-/** Does a step. Nobody else has these sessions, so that it must succeed. */
+/** Runs a step. Dies if it is not successful: no other process uses these sessions. */
 export const perform = (store: Store, tale: History, step: Step) =>
   Effect.gen(function*() {
     const key = keyOf(step.key)
@@ -103,7 +102,7 @@ const expecting = <A, E>(expected: A, write: Effect.Effect<A, E>) =>
     (outcome) => outcome === expected ? Effect.void : Effect.dieMessage(`expected ${expected} but it is ${outcome}`)
   )
 
-/** A step by chance. */
+/** Draws a random step. */
 export const randomStep = (tale: History, subject: string, n: number, random: () => number): Step => {
   const keys = [...tale.keys()]
   const key = keys[Math.floor(random() * keys.length)]
@@ -118,7 +117,7 @@ export const randomStep = (tale: History, subject: string, n: number, random: ()
   return chosen < 0.58 ? { op: "revokeOthers", key } : { op: "save", key, n }
 }
 
-/** What a store has under these keys. */
+/** Loads the records under these keys. */
 export const recordsUnder = (store: Store, keys: Iterable<string>) =>
   Effect.map(
     Effect.forEach(keys, (key) =>

@@ -1,13 +1,13 @@
 /**
- * What the tests of the file store let processes of their own do: one task, told as JSON.
+ * The program of child processes that use a file store. Its argument is one task as JSON.
  */
 import * as NodeContext from "@effect/platform-node/NodeContext"
 import { Cause, Effect, Option } from "effect"
 import { FileStore } from "effect-session"
+import { freshId, freshKey, idOf, isAlive, isDead, keyOf, start, stored } from "effect-session/Fixtures"
 import type { SessionRecord } from "effect-session/SessionRecord"
 import type { Store } from "effect-session/SessionStore"
 import { writeSync } from "node:fs"
-import { freshId, freshKey, idOf, isAlive, isDead, keyOf, start, stored } from "../../src/internal/testing/records.js"
 import type { History } from "./fileHistory.js"
 import { dataOf, historyAfter, perform, randomStep, seededRandom } from "./fileHistory.js"
 
@@ -33,7 +33,7 @@ export type Task =
 
 export type Job = Task & { readonly directory: string; readonly durability?: "fsync" | "none" }
 
-// At once, so that what was said is heard even if the process is killed in the next moment.
+// Synchronous, so that the line is written even if the process is killed right after.
 const say = (what: unknown) => Effect.sync(() => writeSync(1, `${JSON.stringify(what)}\n`))
 
 const loaded = (store: Store, key: string) => Effect.flatMap(store.load(keyOf(key), start), (found) => found)
@@ -54,7 +54,7 @@ const scribble = (store: Store, key: string) =>
     for (let version = first.version;; version++) {
       yield* store.save(keyOf(key), { ...first, data: dataOf(version + 1) }, { expectedVersion: version, now: start })
       yield* store.touch(keyOf(key), { lastSeenAt: start + version, expiresAt: first.expiry.at + version, now: start })
-      // A breath: a reader begins again when the session has changed between its two steps.
+      // A reader retries if the session changes between its two steps.
       yield* Effect.sleep("5 millis")
     }
   })
@@ -62,7 +62,7 @@ const scribble = (store: Store, key: string) =>
 const tell = (store: Store, { n, seed, sessions, subject }: Extract<Job, { readonly do: "tell" }>) =>
   Effect.gen(function*() {
     const random = seededRandom(seed)
-    // JSON leaves out what is undefined.
+    // JSON omits undefined fields.
     let tale: History = new Map(sessions.map(([key, record]) => [key, {
       ...record,
       expiry: { at: record.expiry.at, deadline: undefined, lifetime: undefined }
@@ -77,7 +77,7 @@ const tell = (store: Store, { n, seed, sessions, subject }: Extract<Job, { reado
     }
   })
 
-/** All of a life, so that every kind of file is made; some sessions stay. */
+/** Runs the life of sessions, so that every kind of file exists. Some sessions stay. */
 const live = (store: Store) =>
   Effect.gen(function*() {
     const one = yield* stored(store)
@@ -94,7 +94,7 @@ const live = (store: Store) =>
     yield* say("lived")
   })
 
-/** Writes more than a file may hold, and then what it may. */
+/** Writes records above the file size limit, then below it. */
 const fill = (store: Store, { id, key, newKey, record }: Extract<Job, { readonly do: "fill" }>) =>
   Effect.gen(function*() {
     const old = yield* loaded(store, key)

@@ -1,34 +1,24 @@
 /**
- * Writes of a file store, taken apart into their steps: each can be stopped there, and what is on the disk looked at.
+ * The writes of a file store, as sequences of file system calls. A test stops a write at each call and checks the files.
  */
 import { Deferred, Effect, type Either, Fiber, Option } from "effect"
+import type { Stored } from "effect-session/Fixtures"
+import { freshId, freshKey, hour, isAlive, isDead, minute, namespace, start, stored } from "effect-session/Fixtures"
 import type { SessionStoreError, Store } from "effect-session/SessionStore"
 import { readdirSync, statSync } from "node:fs"
 import * as Path from "node:path"
 import { assert } from "vitest"
 import { equal } from "../../src/internal/testing/law.js"
-import type { Stored } from "../../src/internal/testing/records.js"
-import {
-  freshId,
-  freshKey,
-  hour,
-  isAlive,
-  isDead,
-  minute,
-  namespace,
-  start,
-  stored
-} from "../../src/internal/testing/records.js"
 import type { Around, Step } from "./interceptedFileSystem.js"
 import { interceptedFileStore, openStore } from "./interceptedFileSystem.js"
 import { memoryDirectory } from "./temporaryDirectories.js"
 
-/** An end beyond every clock of today, so that sweeping ends no session. */
+/** An expiry beyond every real clock, so that a sweep removes no session. */
 const far = 8_000_000_000_000_000
 
 export interface Write {
   readonly run: Effect.Effect<unknown, SessionStoreError>
-  /** What may be there afterwards: what was there before it, or what is there after it. */
+  /** The records before the write, and those after it. */
   readonly before: ReadonlyArray<Stored>
   readonly after: ReadonlyArray<Stored>
 }
@@ -93,7 +83,7 @@ export const writes: ReadonlyArray<
   })]
 ]
 
-/** Every way of asking, and every write, says that these are there and no others are. */
+/** Checks with every read and write that the store contains these records and no others. */
 export const containsExactly = (store: Store, { after, before }: Write, expected: ReadonlyArray<Stored>) =>
   Effect.gen(function*() {
     for (const one of expected) yield* isAlive(store, one, start)
@@ -105,10 +95,10 @@ export const containsExactly = (store: Store, { after, before }: Write, expected
     }
   })
 
-/** Nothing is left of sessions that have ended, once it is old enough. */
+/** Checks that ended sessions leave no files once they are old enough. */
 export const leavesNoFiles = (root: string, store: Store) =>
   Effect.gen(function*() {
-    // Twice: entries go after the records that they lead to.
+    // Twice: index entries go after the records that they point to.
     yield* store.removeExpired({ now: far + 2 * hour, limit: 100 })
     yield* store.removeExpired({ now: far + 2 * hour, limit: 100 })
     const left = readdirSync(root, { recursive: true, encoding: "utf8" }).filter((path) =>
@@ -117,7 +107,7 @@ export const leavesNoFiles = (root: string, store: Store) =>
     assert.deepStrictEqual(left, [])
   })
 
-/** A store with sessions, and a write on it whose steps are watched. */
+/** A store with sessions, and a write on it whose file system calls are intercepted. */
 const scene = (around: Around, write: typeof writes[number][1]) =>
   Effect.gen(function*() {
     const root = yield* memoryDirectory("files")
@@ -129,11 +119,11 @@ const scene = (around: Around, write: typeof writes[number][1]) =>
     return { root, healthy, written: write(store, one, yield* stored(healthy, { expiry })) }
   })
 
-/** The one step from which on a write counts. */
+/** Whether a file system call commits the write. */
 export const isCommitStep = ({ call, paths: [, to = ""] }: Step) =>
   (call === "rename" && /^[mx]/.test(Path.basename(to))) || (call === "link" && to.includes("/epochs/"))
 
-/** Nobody holds anything: each session can be written, and ended. */
+/** Checks that no lock is left: each session can be saved, rotated and destroyed. */
 export const isWritable = (store: Store, there: ReadonlyArray<Stored>) =>
   Effect.forEach(there, ({ key, record }) =>
     Effect.gen(function*() {
@@ -152,15 +142,14 @@ export interface Played {
   readonly healthy: Store
   readonly root: string
   readonly written: Write
-  /** The steps that were done. */
+  /** The completed steps. */
   readonly done: ReadonlyArray<Step>
-  /** Lets it go on where it was stopped, to its end. */
+  /** Resumes the write, and returns its result. */
   readonly resumed: Effect.Effect<Either.Either<unknown, SessionStoreError>>
 }
 
 /**
- * Plays a write again and again: the first `n` of its steps are done, then `around` has the next one, for every `n` until
- * the write ends before that.
+ * Runs a write for every `n`: its first `n` steps run, then `around` intercepts the next one. Ends when the write has no more steps.
  */
 export const atEachStep = (
   write: typeof writes[number][1],

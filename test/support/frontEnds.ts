@@ -1,6 +1,5 @@
 /**
- * The front ends: every way in which a session is put around an application, on real servers, with a client that carries
- * its cookies by hand.
+ * The front ends: every way to wrap an application with a session, on real servers, and a client that sends cookies explicitly.
  */
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as Cookies from "@effect/platform/Cookies"
@@ -18,8 +17,8 @@ import { Session } from "effect-session"
 import type { SessionHttpApi } from "effect-session/SessionHttpApi"
 import type { SessionService } from "effect-session/SessionService"
 import { SessionStoreError } from "effect-session/SessionStore"
+import type { Operation } from "effect-session/SessionStore"
 import { serve, wrappedEngine } from "./httpServer.js"
-import type { Operation } from "./intercept.js"
 import { headersOf, type RawAnswer } from "./rawHttp.js"
 
 export class Visitor extends Session.Tag<Visitor>()("test/Visitor", {
@@ -37,10 +36,10 @@ export class Staff extends Session.Tag<Staff>()("test/Staff", {
 
 export const text = (value: unknown) => HttpServerResponse.text(String(value))
 
-/** Adds one, and says what came of it. */
+/** Increments the count, and responds with it. */
 export const counted = Visitor.modify("count", (n): readonly [number, number] => [n + 1, n + 1])
 
-/** What most tests do: an application that sets a field, tells it, counts, or leaves the session alone. */
+/** The application of most tests: sets a field, reads it, counts, or does not use the session. */
 export const pages = HttpRouter.empty.pipe(
   HttpRouter.get("/free", Effect.succeed(text("free"))),
   HttpRouter.get("/name", Effect.map(Visitor.get("name"), text)),
@@ -48,10 +47,10 @@ export const pages = HttpRouter.empty.pipe(
   HttpRouter.get("/count", Effect.map(counted, text))
 )
 
-/** A way to put the session around an application, with which it is an application again. */
+/** Wraps an application with the session. */
 export interface FrontEnd {
   readonly name: string
-  /** The path before those of the application. */
+  /** The path prefix of the application. */
   readonly prefix: string
   readonly around: (app: Pages) => Effect.Effect<HttpApp.Default<unknown, Needs>, never, Needs>
 }
@@ -60,7 +59,7 @@ export interface FrontEnd {
 export type Pages = HttpApp.Default<unknown, Visitor | Needs>
 type Needs = SessionService<Visitor> | Scope.Scope
 
-/** An application of its own from a router's layer: routers that share a memo map are one router. */
+/** Builds a separate application from a router's layer: routers that share a memo map are one router. */
 const routed = <R>(layer: Layer.Layer<never, never, R>) =>
   Effect.flatMap(
     Layer.makeMemoMap,
@@ -127,10 +126,10 @@ export const frontEnds: ReadonlyArray<FrontEnd> = [
   }
 ]
 
-/** What is put around an application with its session. */
+/** Wraps an application that uses the session. */
 type Outside = <E, R>(app: HttpApp.Default<E, R>) => HttpApp.Default<E, R>
 
-/** Each of them as a server, and those that are servers by themselves. */
+/** Every front end as a server. */
 export const servers: ReadonlyArray<{
   readonly name: string
   readonly prefix: string
@@ -172,7 +171,7 @@ export const servers: ReadonlyArray<{
   }
 ]
 
-/** What an application may ask of the server that it is opened on. */
+/** The services that a server provides to an application. */
 export type Served =
   | HttpServer.HttpServer
   | HttpRouter.HttpRouter.DefaultServices
@@ -181,11 +180,11 @@ export type Served =
   | SessionHttpApi<Visitor>
   | SessionHttpApi<Staff>
 
-/** A runtime of its own with the services of this one, which does not log either. */
+/** A new runtime with the services of this one and without a logger. */
 export const here = <R>(context: Context.Context<R>): Layer.Layer<R> =>
   Layer.merge(Layer.succeedContext(context), Logger.remove(Logger.defaultLogger))
 
-/** A handler for web standards, behind a server. */
+/** Serves a web handler (Request to Response). */
 export const served = (web: {
   readonly handler: (request: Request) => Promise<Response>
   readonly dispose: () => Promise<void>
@@ -197,7 +196,7 @@ export const served = (web: {
     )
   )
 
-/** Opens a server whose store can be watched, and broken. */
+/** Opens a server whose store records its calls and can fail. */
 export const open = <E>(app: Layer.Layer<never, E, Served>, visitor: typeof Visitor.layer = Visitor.layer) =>
   Effect.gen(function*() {
     const calls: Array<Operation> = []
@@ -218,9 +217,9 @@ export const open = <E>(app: Layer.Layer<never, E, Served>, visitor: typeof Visi
     )
     return {
       port,
-      /** The calls of the store since the last look. */
+      /** The calls of the store since the last call of this function. */
       calls: () => calls.splice(0),
-      /** From now on this call fails; it is unavailable, unless it is said what becomes of it. */
+      /** From now on this operation fails with `unavailable`, or does what the argument says. */
       breaks: (operation: Operation | undefined, end?: Effect.Effect<never, SessionStoreError>) =>
         Effect.sync(() => {
           broken = operation
@@ -239,7 +238,7 @@ const visit = (url: string, cookie: string | undefined, init: RequestInit): Effe
     return { status: response.status, body: await response.text(), headers: [...response.headers] }
   })
 
-/** What HTTP clients need in order to be like a browser: it keeps the cookies that it is sent, and every answer. */
+/** Makes an HTTP client behave like a browser: it stores cookies, and records every response. */
 export const browse = () => {
   let jar = Cookies.empty
   const answers: Array<HttpClientResponse.HttpClientResponse> = []
@@ -264,7 +263,7 @@ export const browse = () => {
   }
 }
 
-/** A header of an answer, as one text. */
+/** All values of a response header, joined. */
 export const header = (answer: RawAnswer, name: string): string => headersOf(answer, name).join(", ")
 
 export const live = (title: string, body: Effect.Effect<void, unknown, Scope.Scope>) =>

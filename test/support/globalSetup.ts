@@ -17,7 +17,7 @@ import { memoryFolder } from "./temporaryDirectories.js"
 
 export default async (project: TestProject) => {
   const scope = Effect.runSync(Scope.make())
-  // Servers that are killed, and those whose claims are tried, have folders of their own on a disk.
+  // Tests that kill a server, or test its durability, start their own on a disk.
   const directory = await mkdtemp(Path.join(memoryFolder, "effect-session-"))
   const postgres = Path.join(directory, "postgres")
   const mariadbData = Path.join(directory, "mariadb")
@@ -29,16 +29,16 @@ export default async (project: TestProject) => {
     abort(Path.join(mariadbData, "mariadbd.pid"), "SIGKILL")
     remove()
   }
-  // First of all, because vitest ends the process when its own turn comes.
+  // Prepended, because the listener of vitest ends the process.
   process.prependOnceListener("exit", giveUp)
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-    // It stays, so that a second signal does not end the process while it cleans up after the first.
+    // Not `once`: a second signal must not end the process during the clean-up after the first.
     process.on(signal, () => process.exit(128 + constants.signals[signal]))
   }
 
-  // The servers run as other users when the tests run as root, and must be able to enter.
+  // If the tests run as root, the servers run as other users, who need access.
   await chmod(directory, 0o755)
-  // Where it is not installed, the tests that need it say so, and all others run.
+  // If it is not installed, the tests that need it fail with a message and all others run.
   const hasRedis = isInstalled(redis) && !leftOut().includes(redis)
   const servers: Record<string, Effect.Effect<unknown, unknown, Scope.Scope>> = {
     postgres: EmbeddedPostgres.make({ directory: postgres }),
@@ -83,7 +83,7 @@ export default async (project: TestProject) => {
   }
 }
 
-/** Ends a server whose data nobody wants any more, in a process that has no time left to wait for it. */
+/** Kills a server without waiting for it. */
 const abort = (pidFile: string, signal: NodeJS.Signals): void => {
   try {
     process.kill(Number.parseInt(readFileSync(pidFile, "utf8")), signal)

@@ -1,6 +1,5 @@
 /**
- * A server with the sessions of a visitor and of an attacker, and requests to it whose bytes are written to the socket as
- * they stand.
+ * A server with sessions of a visitor and of an attacker, and requests whose bytes are written to the socket unchanged.
  */
 import * as HttpRouter from "@effect/platform/HttpRouter"
 import * as HttpServer from "@effect/platform/HttpServer"
@@ -9,10 +8,10 @@ import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import { it } from "@effect/vitest"
 import { Array as Arr, Effect, Layer, Schema } from "effect"
 import { Session } from "effect-session"
+import type { Operation } from "effect-session/SessionStore"
 import { createServer } from "node:http"
 import { assert } from "vitest"
 import { exchange, pairOf, serve, setCookiesOf, wrappedEngine } from "./httpServer.js"
-import type { Operation } from "./intercept.js"
 import { request } from "./rawHttp.js"
 
 class Users extends Session.Tag<Users>()("test/Hostile", {
@@ -24,7 +23,7 @@ const who = Effect.map(Users.getOrElse("name", () => "nobody"), (name) => HttpSe
 const app = HttpRouter.empty.pipe(
   HttpRouter.get("/free", Effect.succeed(HttpServerResponse.text("free"))),
   HttpRouter.all("/who", who),
-  // Answers only when the whole body is there.
+  // Responds after it has read the whole body.
   HttpRouter.post("/read", Effect.zipRight(Effect.flatMap(HttpServerRequest.HttpServerRequest, (r) => r.text), who)),
   HttpRouter.get(
     "/be/:name",
@@ -62,14 +61,14 @@ export const hostile = (title: string, body: (world: World) => Effect.Effect<voi
 
 export const own = (token: string) => `${cookieName}=${token}`
 
-/** A request of its own connection; `refused` is Node's 400, which no handler has seen. */
+/** Sends a request on a new connection. `refused`: Node itself responds with 400. */
 export const alone = (port: number, ...lines: ReadonlyArray<string>) =>
   Effect.map(
     exchange(port, ["GET /who HTTP/1.1", "Host: localhost", ...lines, "Connection: close", "", ""].join("\r\n")),
     ([answer]) => answer?.status === 400 ? "refused" : `${answer?.status} ${answer?.body}`
   )
 
-/** Many requests on one connection, without waiting; one that Node refuses would end it. Nobody is sent a cookie. */
+/** Pipelines many requests on one connection, and checks that none sets a cookie. A request that Node refuses would end it. */
 export const pipelined = (port: number, headers: ReadonlyArray<string>) =>
   Effect.map(
     exchange(
@@ -85,7 +84,7 @@ export const pipelined = (port: number, headers: ReadonlyArray<string>) =>
     }
   )
 
-/** Each cookie alone is nobody's; before and after the visitor's own it changes nothing. */
+/** Checks that each cookie alone opens no session, and changes nothing before or after the visitor's cookie. */
 export const ignored = ({ port, visitor }: World, cookies: ReadonlyArray<string>) =>
   Effect.forEach(Arr.chunksOf(cookies, 20), (some) => {
     const headers = some.flatMap((cookie) => [cookie, `${cookie}; ${own(visitor)}`, `${own(visitor)}; ${cookie}`])

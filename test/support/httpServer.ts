@@ -1,13 +1,14 @@
 /**
- * Real servers on free ports, what they answer byte for byte, and the cookies that they set.
+ * Real HTTP servers on free ports, and raw access to their responses and cookies.
  */
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as HttpServer from "@effect/platform/HttpServer"
 import { Context, Deferred, Effect, Layer, Logger } from "effect"
 import { MemoryStore, StoredEngine } from "effect-session"
+import type { Operation } from "effect-session/SessionStore"
+import { FaultyStore } from "effect-session/testing"
 import * as Http from "node:http"
 import * as Net from "node:net"
-import * as Intercept from "./intercept.js"
 import { headersOf, type RawAnswer } from "./rawHttp.js"
 
 /** Serves until the scope closes. The result is the port. */
@@ -28,29 +29,29 @@ export const serve = <E>(
     }
   )
 
-/** An engine on a store in memory, whose calls are wrapped. Those that are held up have time enough. */
-export const wrappedEngine = (wrap: Intercept.Interception, remote?: boolean): Layer.Layer<StoredEngine.Provided> =>
+/** An engine on a memory store whose calls are intercepted. The timeout is long, for calls that a test holds. */
+export const wrappedEngine = (wrap: FaultyStore.Interception, remote?: boolean): Layer.Layer<StoredEngine.Provided> =>
   StoredEngine.layerWith({ timeout: "20 seconds" }).pipe(
-    Layer.provide(Intercept.layer(wrap, remote)),
+    Layer.provide(FaultyStore.layerIntercepted(wrap, remote)),
     Layer.provide(MemoryStore.layer)
   )
 
-/** A call of the store that is held up. */
+/** A call of the store that is being held. */
 export interface Held {
-  /** Waits until the call is there. */
+  /** Completes when the call has arrived. */
   readonly reached: Effect.Effect<void>
   readonly go: Effect.Effect<unknown>
 }
 
-/** A wrapping that holds up the next call of an operation on demand: before it is done, or before its reply. */
+/** An interception that holds the next call of an operation on demand: before it runs, or before it returns. */
 export const gate = () => {
   const holds: Array<{
-    readonly operation: Intercept.Operation
+    readonly operation: Operation
     readonly when: "before" | "after"
     readonly reached: Deferred.Deferred<void>
     readonly go: Deferred.Deferred<void>
   }> = []
-  const wrap: Intercept.Interception = (operation, call) =>
+  const wrap: FaultyStore.Interception = (operation, call) =>
     Effect.suspend(() => {
       const at = holds.findIndex((hold) => hold.operation === operation)
       const hold = holds.splice(at, at < 0 ? 0 : 1)[0]
@@ -58,7 +59,7 @@ export const gate = () => {
       const pause = Effect.zipRight(Deferred.succeed(hold.reached, undefined), Deferred.await(hold.go))
       return hold.when === "before" ? Effect.zipRight(pause, call) : Effect.zipLeft(call, pause)
     })
-  const hold = (operation: Intercept.Operation, when: "before" | "after"): Effect.Effect<Held> =>
+  const hold = (operation: Operation, when: "before" | "after"): Effect.Effect<Held> =>
     Effect.map(Effect.all([Deferred.make<void>(), Deferred.make<void>()]), ([reached, go]) => {
       holds.push({ operation, when, reached, go })
       return { reached: Deferred.await(reached), go: Deferred.succeed(go, undefined) }
@@ -67,15 +68,14 @@ export const gate = () => {
 }
 
 /**
- * Sends bytes as they are, each character one of them, and reads the answers until the server closes the connection:
- * the last request must ask for that.
+ * Sends text as latin-1 bytes and reads the responses until the server closes the connection, which the last request must ask for.
  */
 export const exchange = (port: number, bytes: string): Effect.Effect<ReadonlyArray<RawAnswer>> =>
   Effect.async((resume) => {
     const socket = Net.connect(port, "127.0.0.1", () => socket.write(bytes, "latin1"))
     const chunks: Array<Buffer> = []
     socket.on("data", (chunk) => chunks.push(chunk))
-    // A server that refuses a request may reset the connection; its answer has come before that.
+    // A server that rejects a request may reset the connection after its response.
     socket.on("error", () => {})
     socket.on("close", () => resume(Effect.sync(() => answersIn(Buffer.concat(chunks).toString("latin1")))))
     return Effect.sync(() => socket.destroy())
@@ -98,12 +98,12 @@ const answersIn = (text: string): ReadonlyArray<RawAnswer> => {
   return answers
 }
 
-/** A `Set-Cookie` line, taken apart as it stands. */
+/** A parsed `Set-Cookie` header. */
 export interface SetCookie {
   readonly line: string
   readonly name: string
   readonly value: string
-  /** In the order of the line, with names in lower case. */
+  /** In the order of the header, with names in lower case. */
   readonly attributes: ReadonlyArray<readonly [name: string, value: string]>
 }
 
@@ -117,7 +117,7 @@ export const setCookiesOf = (answer: RawAnswer): ReadonlyArray<SetCookie> =>
     return { line, name, value, attributes: attributes.map(([name, value]) => [name.toLowerCase(), value]) }
   })
 
-/** The one pair that an answer sets, as a `Cookie` header; the test cannot go on without it. */
+/** The name and value of the one cookie that a response sets, as a `Cookie` header. Dies if there is none. */
 export const pairOf = (answer: RawAnswer): Effect.Effect<string> => {
   const [only, ...others] = setCookiesOf(answer)
   return only === undefined || others.length > 0 || only.value === ""
@@ -125,7 +125,7 @@ export const pairOf = (answer: RawAnswer): Effect.Effect<string> => {
     : Effect.succeed(`${only.name}=${only.value}`)
 }
 
-/** All orders of some things. */
+/** All permutations of an array. */
 export const permutations = <A>(items: ReadonlyArray<A>): ReadonlyArray<ReadonlyArray<A>> =>
   items.length === 0
     ? [[]]

@@ -1,6 +1,5 @@
 /**
- * The platform's file system, with something done around each of its calls: to see them, to let one fail, or to stop
- * there as a process does that is killed.
+ * A file system whose calls are intercepted: to record them, to make one fail, or to stop there as a killed process does.
  */
 import * as NodeContext from "@effect/platform-node/NodeContext"
 import type { PlatformError } from "@effect/platform/Error"
@@ -28,7 +27,7 @@ const file = (opened: FileSystem.File, path: string, around: Around): FileSystem
   writeAll: (buffer) => around({ call: "writeAll", paths: [path] }, opened.writeAll(buffer))
 })
 
-/** The calls that a file store makes; any other one fails. */
+/** Intercepts the calls that a file store makes. Any other call fails. */
 const watched = (fs: FileSystem.FileSystem, around: Around): FileSystem.FileSystem =>
   FileSystem.makeNoop({
     access: (path, options) => around({ call: "access", paths: [path] }, fs.access(path, options)),
@@ -37,7 +36,7 @@ const watched = (fs: FileSystem.FileSystem, around: Around): FileSystem.FileSyst
     link: (from, to) => around({ call: "link", paths: [from, to] }, fs.link(from, to)),
     makeDirectory: (path, options) => around({ call: "makeDirectory", paths: [path] }, fs.makeDirectory(path, options)),
     open: (path, options) =>
-      // The scope is the caller's, so the step is the wait before the call.
+      // The scope belongs to the caller, so only the time before the call is intercepted.
       Effect.zipRight(
         around({ call: options?.flag === "wx" ? "make" : "open", paths: [path] }, Effect.void),
         Effect.map(fs.open(path, options), (opened) => file(opened, path, around))
@@ -51,20 +50,20 @@ const watched = (fs: FileSystem.FileSystem, around: Around): FileSystem.FileSyst
     writeFile: (path, data, options) => around({ call: "make", paths: [path] }, fs.writeFile(path, data, options))
   })
 
-/** The platform with such a file system. */
+/** The platform with an intercepted file system. */
 export const platform = (around: Around) =>
   Layer.provideMerge(
     Layer.effect(FileSystem.FileSystem, Effect.map(FileSystem.FileSystem, (fs) => watched(fs, around))),
     NodeContext.layer
   )
 
-/** A store on a directory, whose steps are watched. */
+/** Opens a file store whose file system calls are intercepted. */
 export const interceptedFileStore = (
   directory: string,
   around: Around,
   options: Partial<FileStore.FileStoreOptions> = {}
 ) => Effect.provide(FileStore.make({ directory, ...options }), platform(around))
 
-/** A store on a directory, as another process would open it. */
+/** Opens a file store, as another process would. */
 export const openStore = (directory: string, options: Partial<FileStore.FileStoreOptions> = {}) =>
   Effect.provide(FileStore.make({ directory, ...options }), NodeContext.layer)

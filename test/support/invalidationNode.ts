@@ -1,5 +1,5 @@
 /**
- * One node of several that share their sessions: a server whose sessions are in Postgres, with a cache of its own.
+ * The program of one server of several that share sessions in Postgres. Each has a cache.
  */
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
@@ -17,7 +17,7 @@ import { createServer } from "node:http"
 
 export interface Job {
   readonly url: string
-  /** Where it hears of the others. */
+  /** The Postgres of the invalidation channel. */
   readonly channelUrl: string
   readonly prefix: string
   readonly channel: string
@@ -57,7 +57,7 @@ const ready = Layer.effectDiscard(
 
 const postgres = (url: string) => PgClient.layer({ url: Redacted.make(url) })
 
-/** The channel; each notice that is heard is a line. */
+/** The channel. Each invalidation event that arrives is printed as a line. */
 const channel = Layer.effect(
   SessionInvalidation,
   Effect.map(SessionInvalidation, ({ publish, subscribe }) => ({

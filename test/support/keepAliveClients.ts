@@ -1,5 +1,5 @@
 /**
- * A server for many visitors, and HTTP clients whose connections are kept, and who may hang up.
+ * A server, and HTTP clients that reuse connections and may close them at any time.
  */
 import * as HttpRouter from "@effect/platform/HttpRouter"
 import * as HttpServer from "@effect/platform/HttpServer"
@@ -7,9 +7,9 @@ import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import { it } from "@effect/vitest"
 import { Effect, Layer, Random, Schema, type Scope } from "effect"
 import { Session } from "effect-session"
+import type { FaultyStore } from "effect-session/testing"
 import * as Http from "node:http"
 import { serve, wrappedEngine } from "./httpServer.js"
-import type { Interception } from "./intercept.js"
 
 class Users extends Session.Tag<Users>()("test/Interleaved", {
   schema: Schema.Struct({
@@ -27,7 +27,7 @@ type Value = Effect.Effect.Success<typeof Users.value>
 const show = Effect.map(Users.value, (value) => HttpServerResponse.unsafeJson(value))
 const redirect = Effect.succeed(HttpServerResponse.redirect("/me", { status: 303 }))
 
-/** A handler that writes pauses in the middle of it. */
+/** The application. Handlers that write pause in between. */
 const appWith = (pause: Effect.Effect<void>) => {
   const write = Effect.flatMap(
     HttpRouter.params,
@@ -52,8 +52,8 @@ const appWith = (pause: Effect.Effect<void>) => {
   )
 }
 
-/** A server, and connections to it that are kept. */
-export const start = (wrap: Interception, options: {
+/** Starts a server, and an agent that keeps connections alive. */
+export const start = (wrap: FaultyStore.Interception, options: {
   readonly pause?: Effect.Effect<void>
   readonly remote?: boolean
   readonly server?: () => Http.Server
@@ -64,7 +64,7 @@ export const start = (wrap: Interception, options: {
         Layer.provide(Users.layer),
         Layer.provide(wrappedEngine(wrap, options.remote))
       ),
-      // A connection that is about to be used again must not time out.
+      // A connection must not time out right before it is reused.
       () => Object.assign((options.server ?? Http.createServer)(), { keepAliveTimeout: 60_000 })
     )
     const agent = yield* Effect.acquireRelease(
@@ -82,7 +82,7 @@ export interface Client {
 interface Reply {
   readonly status: number
   readonly value: Value | undefined
-  /** The cookie that is held from now on. */
+  /** The `Cookie` header for the next request. */
   readonly cookie: string
 }
 
@@ -107,7 +107,7 @@ export const send = (client: Client, method: string, path: string, cookie = ""):
       })
   })
 
-/** Sends a request and hangs up, some turns of the event loop later, whatever has become of it. */
+/** Sends a request and closes the connection this number of event loop turns later. */
 export const abort = (
   client: Client,
   method: string,
@@ -121,7 +121,7 @@ export const abort = (
     later(turns)
   })
 
-/** A test whose choices are drawn from a seed: that of the variable SEED, or a new one, printed when the test fails. */
+/** A test with random choices. The seed is the variable SEED, or a new one that is printed if the test fails. */
 export const seeded = (title: string, body: Effect.Effect<void, unknown, Scope.Scope>) =>
   it.live(title, () => {
     const seed = Number(process.env.SEED ?? Date.now() % 1_000_000)

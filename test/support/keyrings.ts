@@ -1,5 +1,5 @@
 /**
- * Keyrings to test with.
+ * Keyrings for tests.
  */
 import { Redacted } from "effect"
 import * as Keyring from "effect-session/Keyring"

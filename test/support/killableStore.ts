@@ -1,5 +1,5 @@
 /**
- * A store in a process of its own, which can be killed. What that process runs is here too.
+ * A store in a child process that a test can kill. `serve` is the program of that process.
  */
 import * as NodeContext from "@effect/platform-node/NodeContext"
 import * as SqliteClient from "@effect/sql-sqlite-node/SqliteClient"
@@ -10,19 +10,19 @@ import { SessionStore, SessionStoreError } from "effect-session/SessionStore"
 import type { Capabilities, Store } from "effect-session/SessionStore"
 import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
+import { FaultyStore } from "effect-session/testing"
 import { build } from "esbuild"
 import { type ChildProcess, fork } from "node:child_process"
 import { rmSync } from "node:fs"
-import { intercepted } from "../../src/internal/store/intercepted.js"
 import type { Operation } from "../../src/SessionStore.js"
 
-/** Where sessions are on this machine: whoever opens it again finds what was there. */
+/** Where a store keeps its records on this machine. */
 export interface Place {
   readonly kind: "sqlite" | "files"
   readonly path: string
 }
 
-/** The store at a place, in this process. */
+/** Opens the store at a place in this process. */
 export const openAt = (place: Place): Effect.Effect<Store, unknown, Scope.Scope> =>
   Effect.map(Layer.build(layerAt(place)), (context) => Context.get(context, SessionStore))
 
@@ -34,14 +34,14 @@ const layerAt = ({ kind, path }: Place): Layer.Layer<SessionStore, unknown> =>
       Layer.provide(durableSqlite(path))
     )
 
-/** A SQLite that confirms a commit when it is on the disk. */
+/** A SQLite client that confirms a commit when it is on the disk. */
 export const durableSqlite = (filename: string) =>
   Layer.tap(
     SqliteClient.layer({ filename }),
     (context) => Context.get(context, SqlClient).unsafe("PRAGMA synchronous = FULL")
   )
 
-/** The store at a place, in a process of its own, which ends with the scope or before. */
+/** Opens the store at a place in a child process, which ends with the scope at the latest. */
 export const openInChildProcess = (place: Place) =>
   Effect.gen(function*() {
     const file = yield* program
@@ -51,8 +51,8 @@ export const openInChildProcess = (place: Place) =>
     )
     const capabilities = yield* answerTo<Capabilities>(child, 0)
     let questions = 0
-    // The store in memory only lends the names of its functions: none of its calls is made.
-    const store = intercepted({ ...MemoryStore.make(), capabilities }, (operation, _, args) =>
+    // The memory store only provides the names of the operations. None of its calls runs.
+    const store = FaultyStore.intercept({ ...MemoryStore.make(), capabilities }, (operation, _, args) =>
       Effect.suspend(() => {
         const question: Question = { id: ++questions, operation, args }
         child.send(textOf(question), () => {})
@@ -61,7 +61,7 @@ export const openInChildProcess = (place: Place) =>
     return { store, kill: kill(child) }
   })
 
-/** Bundles what such a process runs, inside the project, where packages are found. */
+/** Bundles the program of the process, inside the project, where packages resolve. */
 const program = Effect.acquireRelease(
   Effect.promise(async () => {
     const outfile = `node_modules/.cache/crashes-${process.pid}.mjs`
@@ -83,11 +83,11 @@ const program = Effect.acquireRelease(
   (file) => Effect.sync(() => rmSync(file, { force: true }))
 )
 
-/** What the process does: it opens the store of its argument, and answers questions until it is killed. */
+/** Opens the store of the argument, and executes calls until the process is killed. */
 export const serve = (): void => {
   const place: Place = JSON.parse(process.argv[2] ?? "")
   const say = <A>(answer: Answer<A>) => Effect.sync(() => process.send?.(textOf(answer)))
-  // Whoever asked is no more.
+  // The parent process has ended.
   process.once("disconnect", () => process.exit())
   const main = Effect.gen(function*() {
     const store = yield* openAt(place)

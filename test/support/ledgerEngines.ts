@@ -1,5 +1,5 @@
 /**
- * Sessions in cookies, with a ledger of them.
+ * Cookie sessions with a ledger.
  */
 import { Layer, Schema } from "effect"
 import { Expiry, MemoryStore, Session } from "effect-session"
@@ -9,8 +9,8 @@ import type { SessionRevocation } from "effect-session/SessionRevocation"
 import type { SessionService } from "effect-session/SessionService"
 import { SessionStore } from "effect-session/SessionStore"
 import type { Store } from "effect-session/SessionStore"
+import { FaultyStore } from "effect-session/testing"
 import { firstKey, keyringOf } from "./keyrings.js"
-import { type Around, recorded } from "./recordedStore.js"
 
 export class Tea extends Session.Tag<Tea>()("test/Tea", {
   schema: Schema.Struct({
@@ -38,15 +38,15 @@ export const on = (
     Layer.provideMerge(Layer.succeed(SessionStore, store))
   )
 
-/** A ledger far away whose calls are noted, and go as `around` says; and one without faults, for the time before. */
-export const far = (around?: Around, options?: CookieEngine.LedgerOptions) => {
+/** A remote ledger whose calls are recorded and intercepted (`served`), and the same ledger without faults (`near`). */
+export const far = (around?: FaultyStore.Interception, options?: CookieEngine.LedgerOptions) => {
   const memory = MemoryStore.make()
-  const { calls, store } = recorded(memory, around, true)
+  const { calls, store } = FaultyStore.recorded(memory, around, true)
   let known = 0
   return {
     near: on(memory),
     served: on(store, options),
-    /** The calls since it was last asked. */
+    /** The calls since the last call of this function. */
     taken: () => {
       const since = calls.slice(known)
       known = calls.length

@@ -1,9 +1,9 @@
 /**
- * The order of the test files: those that take longest begin, so that none of them is waited for at the end.
+ * The order of the test files: the longest first, so that the run does not end with one worker waiting for another.
  */
 import { BaseSequencer, type TestSpecification } from "vitest/node"
 
-/** What takes more than half a minute, the longest first. */
+/** The files that take more than half a minute, the longest first. */
 const long = [
   "FileStore.processes",
   "MigratingStore.moving",

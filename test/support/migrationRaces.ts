@@ -1,38 +1,38 @@
 /**
- * What requests do with a session that is on its way from one store to another, and processes that die in the middle.
+ * Operations on a session that is being migrated, in random orders, and processes that die during a migration.
  */
 import { Effect, FiberRef } from "effect"
+import { freshId, hour, minute, start, type Stored } from "effect-session/Fixtures"
 import * as MigratingStore from "effect-session/MigratingStore"
 import type { SessionStoreError, Store } from "effect-session/SessionStore"
-import { intercepted, type Interception } from "../../src/internal/store/intercepted.js"
+import { FaultyStore } from "effect-session/testing"
 import { type Scene, someOrders } from "../../src/internal/testing/interleave.js"
-import { freshId, hour, minute, start, type Stored } from "../../src/internal/testing/records.js"
 import type { Operation } from "../../src/SessionStore.js"
 
-/** Beyond the real time, too. */
+/** After the real time, too. */
 export const farExpiry = { at: start * 2, deadline: undefined, lifetime: undefined }
 
 const writes: ReadonlyArray<Operation> = ["create", "save", "destroy", "touch", "rotate"]
 
-/** The store of a process that does so many writes, and no more. */
+/** A migrating store of a process that dies after this number of writes. */
 export const dyingAfter = (from: Store, to: Store, count: number): Store => {
   let left = count
-  const wrap: Interception = (operation, call) =>
+  const wrap: FaultyStore.Interception = (operation, call) =>
     Effect.suspend(() => writes.includes(operation) && left-- <= 0 ? Effect.interrupt : call)
-  return MigratingStore.make(intercepted(from, wrap), intercepted(to, wrap), { phase: "move" })
+  return MigratingStore.make(FaultyStore.intercept(from, wrap), FaultyStore.intercept(to, wrap), { phase: "move" })
 }
 
-/** What is put around the calls of the request that a fiber works for. */
-export const requestInterception = FiberRef.unsafeMake<Interception>((_, call) => call)
+/** The interception of the calls of the request that a fiber runs. */
+export const requestInterception = FiberRef.unsafeMake<FaultyStore.Interception>((_, call) => call)
 
 export const interceptedPerRequest = (store: Store): Store =>
-  intercepted(
+  FaultyStore.intercept(
     store,
     (operation, call, args) =>
       Effect.flatMap(FiberRef.get(requestInterception), (intercept) => intercept(operation, call, args))
   )
 
-/** There are millions of orders: so many of them, drawn by chance. */
+/** Runs a scene in this number of random orders: there are millions. */
 export const randomOrders = (
   scene: Effect.Effect<Scene<unknown>, unknown>,
   orders = 200
@@ -44,7 +44,7 @@ export const randomOrders = (
   )
 }
 
-/** What a request does. */
+/** An operation of a request. */
 export interface Act {
   readonly name: string
   readonly act: (store: Store, one: Stored, newKey: Stored["key"]) => Effect.Effect<unknown, SessionStoreError>

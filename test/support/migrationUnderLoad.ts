@@ -1,6 +1,6 @@
 /**
- * Sessions that move from one store to another and back, while their visitors go on: over three nodes, each with a
- * service, stores and clients of its own, which are switched one after the other, never with a request under way.
+ * Migrates sessions from one store to another and back under load. Three nodes, each with its own service, stores and clients, are
+ * switched one after the other, each when it has no request in progress.
  */
 import { Context, Deferred, Duration, Effect, Layer, Option, Random, Schema, ScopedRef, Stream } from "effect"
 import { Session, StoredEngine } from "effect-session"
@@ -14,7 +14,7 @@ class Visits extends Session.Tag<Visits>()("test/Moving", {
     n: Schema.optionalWith(Schema.Number, { default: () => 0 }),
     note: Schema.optionalWith(Schema.String, { default: () => "" })
   }),
-  // Every use is written down, so that times move, too; and no machine is too slow.
+  // Every request writes, so that times change too. The timeout is long for slow machines.
   touchEvery: 0,
   commitTimeout: "20 seconds"
 }) {}
@@ -25,26 +25,26 @@ export interface Options {
   readonly first: Store
   readonly second: Store
   readonly sessions: number
-  /** How many visits there are at once, and the milliseconds after each. */
+  /** The number of concurrent visitors, and the milliseconds between the requests of each. */
   readonly visitors: number
   readonly pause: number
-  /** How many requests there are, at least, after each switch of a node. */
+  /** The least number of requests after each switch of a node. */
   readonly requests: number
   readonly seed: number
   readonly copy?: typeof copy
 }
 
-/** Somebody with a browser, and how many additions were confirmed to it. */
+/** A user, the cookie of their browser, and the number of confirmed additions. */
 interface User {
   readonly name: string
   cookie: string | undefined
   added: number
 }
 
-/** Fills a session, and tells whose it is. */
+/** A long text that identifies the user. */
 const noteOf = (name: string) => `${name} `.repeat(60)
 
-/** Whom a node takes the visitor for, and what it had counted. */
+/** The user and the count that a node finds in the session. */
 const who = Effect.gen(function*() {
   const name = Option.getOrElse(yield* Visits.subject, () => "nobody")
   const { n, note } = yield* Visits.value
@@ -60,13 +60,13 @@ const changes = {
 }
 type Act = keyof typeof changes
 
-/** A handler that does something for those only who are logged in. */
+/** A handler that changes the session only if the user is logged in. */
 const handlerOf = (act: Act) => Effect.tap(who, ({ name }) => name === "nobody" ? Effect.void : changes[act])
 
 const login = (name: string) =>
   Effect.zipRight(Effect.zipRight(Visits.authenticate(name), Visits.set("note", noteOf(name))), who)
 
-/** One server: the application over a store, which can be exchanged. */
+/** A node: the application on a store that can be replaced. */
 const makeNode = (store: Store) =>
   Effect.gen(function*() {
     const app = Layer.provide(Visits.layer, StoredEngine.layerWith({ timeout: "10 seconds" }))
@@ -78,7 +78,7 @@ const makeNode = (store: Store) =>
       isUp: true,
       handle: <A, E>(request: Effect.Effect<A, E, Layer.Layer.Success<typeof Visits.layer>>) =>
         requests.withPermits(1)(Effect.flatMap(ScopedRef.get(running), (context) => Effect.provide(request, context))),
-      // What is under way ends first.
+      // Requests in progress end first.
       switchTo: (store: Store) =>
         Effect.gen(function*() {
           node.isUp = false
@@ -89,14 +89,14 @@ const makeNode = (store: Store) =>
     return node
   })
 
-/** All nodes, all users, and what has been seen. */
+/** All nodes and users, and the findings. */
 class World {
-  /** What must not happen. */
+  /** Violations. */
   readonly findings: Array<readonly [kind: "logout" | "lost update" | "revived" | "error", what: string]> = []
-  /** Cookies that lead nowhere any more. */
+  /** Cookies of ended sessions. */
   readonly dead: Array<readonly [User, string]> = []
   stage: "old alone" | "prepare" | "move" | "copy" | "new alone" = "old alone"
-  /** How long each request took, in milliseconds. */
+  /** The duration of each request in milliseconds. */
   waits: Array<readonly [World["stage"], Act | "login", number]> = []
   isClosing = false
   #goal: { readonly at: number; readonly reached: Deferred.Deferred<void> } | undefined
@@ -111,7 +111,7 @@ class World {
     this.findings.push([kind, `${this.stage}, ${name}: ${what}${error === undefined ? "" : inspect(error)}`])
   }
 
-  /** Waits until some more requests have been answered. */
+  /** Waits until `options.requests` more requests have ended. */
   readonly someRequests = Effect.flatMap(Deferred.make<void>(), (reached) => {
     this.#goal = { at: this.waits.length + this.options.requests, reached }
     return Deferred.await(reached)
@@ -123,7 +123,7 @@ class World {
   }
 }
 
-/** Lets a node that is up answer a request. */
+/** Sends a request to a random node that is up. */
 const ask = (world: World, act: Act | "login", user: User, cookie?: string) =>
   Effect.gen(function*() {
     const node = yield* Effect.orDie(Random.choice(world.nodes.filter(({ isUp }) => isUp)))
@@ -139,7 +139,7 @@ const ask = (world: World, act: Act | "login", user: User, cookie?: string) =>
 
 type Answer = Effect.Effect.Success<ReturnType<typeof ask>>
 
-/** What an answer says that must not be. `end`: what became of the cookie at the same time. */
+/** Reports what is wrong with an answer. `end`: the operation that ended the cookie at the same time. */
 const judge = (world: World, user: User, { act, failed, found }: Answer, added: number, end?: Act): void => {
   const mayBeLate = end !== undefined && act !== end
   if (mayBeLate && (failed?._tag === "SessionGone" || found?.name === "nobody")) return
@@ -156,7 +156,7 @@ const checkDead = (world: World, user: User, cookie: string) =>
     else if (found.name !== "nobody") world.report("revived", user, `a dead cookie is for ${found.name}`)
   })
 
-/** One visit: a login, or some requests at once, one of which may end what the cookie stands for. */
+/** One visit: a login, or concurrent requests, one of which may end the session. */
 const call = (world: World, user: User) =>
   Effect.gen(function*() {
     const { added, cookie } = user
@@ -179,19 +179,19 @@ const call = (world: World, user: User) =>
     yield* checkDead(world, user, cookie)
   })
 
-/** Visits its share of the users, one after another. */
+/** Runs the visits of its share of the users, one after another. */
 const visitor = (world: World, at: number) =>
   Effect.gen(function*() {
     const share = world.users.filter((_, i) => i % world.options.visitors === at)
     while (!world.isClosing) {
-      // Of so many, those few who have logged out would hardly ever come again.
+      // Otherwise the few users who have logged out would rarely be drawn.
       const out = (yield* Random.nextBoolean) ? share.filter(({ cookie }) => cookie === undefined) : []
       yield* call(world, yield* Effect.orDie(Random.choice(out.length > 0 ? out : share)))
       yield* Effect.sleep(world.options.pause)
     }
   }).pipe(Effect.withRandom(Random.make(world.options.seed + at)))
 
-/** What everybody finds when nothing else goes on. */
+/** Checks every session while there is no other request. */
 const checkAll = (world: World) => {
   const alive = world.users.flatMap((user) =>
     user.cookie === undefined ? [] : [
@@ -202,7 +202,7 @@ const checkAll = (world: World) => {
   return Effect.as(Effect.all([...alive, ...dead], { concurrency: 32, discard: true }), alive.length)
 }
 
-/** Moves what is left in a store to another one. */
+/** Migrates the remaining records of a store to another one. */
 export const copy = (
   from: Store,
   to: Store
@@ -214,7 +214,7 @@ export const copy = (
     return yield* Effect.flatten(Stream.runLast(copying))
   }).pipe(Effect.scoped)
 
-/** One way, with visitors from its beginning to its end. */
+/** Migrates in one direction under load. */
 const go = (world: World, from: Store, to: Store) =>
   Effect.gen(function*() {
     const waits: World["waits"] = world.waits = []
@@ -242,7 +242,7 @@ const go = (world: World, from: Store, to: Store) =>
     return { alive, copied, inOld: yield* Effect.provide(count, from), inNew: yield* Effect.provide(count, to), waits }
   })
 
-/** From the first store to the second and back. */
+/** Migrates from the first store to the second and back. */
 export const migrateThereAndBack = (options: Options) =>
   Effect.gen(function*() {
     const nodes = yield* Effect.replicateEffect(makeNode(options.first), 3)

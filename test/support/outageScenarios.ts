@@ -1,11 +1,11 @@
 /**
- * A server that is killed, stopped and cut off, with visitors in the middle of it: told once, for every database.
+ * A database server that is killed, stopped and cut off under load. The same scenarios run on every database.
  */
 import { it } from "@effect/vitest"
 import { Effect, Exit, Scope } from "effect"
 import { afterAll, assert, beforeAll } from "vitest"
-import { range, together } from "../../src/internal/testing/law.js"
 import { activeMillis } from "./activeTime.js"
+import { range, together } from "./concurrency.js"
 import * as LossyProxy from "./lossyProxy.js"
 import type { Running, Startable } from "./outages.js"
 import {
@@ -21,10 +21,10 @@ import { begin, between, ok, ShopSession, valueOf } from "./shop.js"
 
 const logout = Effect.zipRight(ShopSession.destroy, ok)
 
-/** A server that the scenes of a file share, one after another. */
+/** The server that the scenarios of a file share, one after another. */
 interface Stage extends Pick<Startable, "client"> {
   readonly server: Running
-  /** Starts it again after it was killed. */
+  /** Restarts the server after it was killed. */
   readonly again: Effect.Effect<void, unknown>
 }
 
@@ -83,7 +83,7 @@ const stoppedBeforeLogout = ({ again, client, server }: Stage) =>
     assert.isUndefined((yield* valueOf(calm, cookie)).user)
   })
 
-/** A shop that comes to the server by a way on which its words can get lost. */
+/** A shop that reaches the server through a proxy that can drop replies. */
 const shopBehind = ({ client, server }: Stage, maxConnections: number) =>
   Effect.gen(function*() {
     const url = new URL(server.url)
@@ -96,7 +96,7 @@ const shopBehind = ({ client, server }: Stage, maxConnections: number) =>
 const loses = (handler: typeof increment) => (stage: Stage) =>
   Effect.gen(function*() {
     const { calm, cookie, proxy } = yield* shopBehind(stage, 1)
-    // The load is done, and the pool has its connection.
+    // The load has ended, and the pool has its connection.
     const story = yield* between(ShopSession.get("user"), handler)
     const parked = yield* Effect.fork(calm.request(story.handler, cookie))
     yield* story.reached
@@ -114,30 +114,36 @@ const silenced = (stage: Stage) =>
     yield* proxy.loseReplies
     yield* together(range(6).map(() => failsInTime(shop.request(increment, cookie))))
     yield* proxy.passReplies
-    // Connections that were begun in the silence are given up after their second.
+    // Connections opened while replies were dropped time out after a second.
     const again = Effect.map(shop.request(increment, cookie), ({ status }) => status === 200)
     const [millis] = yield* activeMillis(Effect.repeat(again, { until: (done) => done }))
     assert.isBelow(millis, timeLimitMillis)
-    // As many as before, and at once.
+    // As many requests as before, now at once.
     yield* together(range(6).map(() => succeedsInTime(calm.request(increment, cookie))))
   })
 
-const scenes: ReadonlyArray<
-  readonly [name: string, scene: (stage: Stage) => Effect.Effect<void, unknown, Scope.Scope>]
+const scenarios: ReadonlyArray<
+  readonly [name: string, scenario: (stage: Stage) => Effect.Effect<void, unknown, Scope.Scope>]
 > = [
-  ["killed under load and started again: nothing that was confirmed is lost, and who is out stays out", killed],
-  ["stopped, with more visitors than connections: each is refused in time; then it goes on", stopped],
-  ["stopped between load and save: refused in time, and done once or not at all", stoppedBetween],
-  ["stopped before a logout is confirmed: it can be tried again, and is then for good", stoppedBeforeLogout],
-  ["a lost reply to a save, and its connection with it: it is done, and once", loses(increment)],
+  ["killed under load and restarted: confirmed writes survive and logged-out sessions stay ended", killed],
   [
-    "a lost reply to a rotation, and its connection with it: it is done, and once",
+    "stopped, with more requests than connections: each fails with 503 in time, and requests succeed after it resumes",
+    stopped
+  ],
+  [
+    "stopped between load and save: the request fails in time, and its save is applied once or not at all",
+    stoppedBetween
+  ],
+  ["stopped before a logout is confirmed: a second logout succeeds and survives a crash", stoppedBeforeLogout],
+  ["the connection breaks before the reply to a save: the save is applied once", loses(increment)],
+  [
+    "the connection breaks before the reply to a rotation: the rotation is applied once",
     loses(Effect.zipRight(ShopSession.rotate, increment))
   ],
-  ["a silence that breaks no connection empties the pool for a moment only", silenced]
+  ["replies are lost and connections stay open: the pool recovers as soon as replies return", silenced]
 ]
 
-/** Plays all scenes on a server of their own. */
+/** Runs all scenarios on a new server. */
 export const play = (startable: Effect.Effect<Startable, unknown, Scope.Scope>) => {
   const scope = Effect.runSync(Scope.make())
   let stage: Stage | undefined
@@ -151,7 +157,7 @@ export const play = (startable: Effect.Effect<Startable, unknown, Scope.Scope>) 
     )
   )
   afterAll(() => Effect.runPromise(Scope.close(scope, Exit.void)))
-  for (const [name, scene] of scenes) {
-    it.scopedLive(name, () => stage === undefined ? assert.fail("it did not start") : scene(stage))
+  for (const [name, scenario] of scenarios) {
+    it.scopedLive(name, () => stage === undefined ? assert.fail("it did not start") : scenario(stage))
   }
 }

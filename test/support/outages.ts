@@ -1,8 +1,9 @@
 /**
- * What a visitor meets while the database goes away and comes back: told once, for every database.
+ * Outages of a database as visitors see them. The same checks run on every database.
  */
 import { SqlClient } from "@effect/sql/SqlClient"
 import { Context, Deferred, Effect, Exit, Layer, Scope } from "effect"
+import { isAlive, isDead, start, stored } from "effect-session/Fixtures"
 import { SessionStore, SessionStoreError } from "effect-session/SessionStore"
 import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
@@ -10,16 +11,15 @@ import { chmod, mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import * as Path from "node:path"
 import { assert } from "vitest"
-import { range, together } from "../../src/internal/testing/law.js"
-import { isAlive, isDead, start, stored } from "../../src/internal/testing/records.js"
 import { activeMillis } from "./activeTime.js"
-import { furnish, reads, writes } from "./databases.js"
+import { range, together } from "./concurrency.js"
+import { sqlStore } from "./localStores.js"
 import type { Signal } from "./servers/server.js"
 import * as Shop from "./shop.js"
 import { begin, between, ok, ShopSession, valueOf } from "./shop.js"
-import { sqlStore } from "./stores.js"
+import { furnish, reads, writes } from "./storeCalls.js"
 
-/** A folder that users other than root may enter. */
+/** A folder that users other than root can access. */
 export const sharedDirectory = Effect.acquireRelease(
   Effect.promise(async () => {
     const directory = await mkdtemp(Path.join(tmpdir(), "effect-session-outage-"))
@@ -29,20 +29,20 @@ export const sharedDirectory = Effect.acquireRelease(
   (directory) => Effect.promise(() => rm(directory, { recursive: true, force: true }))
 )
 
-/** A server of a test's own, and what can happen to it. */
+/** A server of one test, which the test can kill and stop. */
 export interface Running {
   readonly url: string
-  /** Reaches all of its processes, and waits for what it does. */
+  /** Sends the signal to all of its processes, and waits for the effect. */
   readonly signal: (name: Signal) => Effect.Effect<void>
 }
 
-/** A server that can be started again where it was, and a pool that gives up one which does not say a word after a second. */
+/** A server that can be restarted on its port and data, and a client whose connections time out after a second. */
 export interface Startable<E = unknown> {
   readonly start: Effect.Effect<Running, E, Scope.Scope>
   readonly client: (url: string, maxConnections?: number) => Layer.Layer<SqlClient, unknown>
 }
 
-/** Every call says that the database is unavailable; after a crash it holds what was confirmed. */
+/** Checks that every call fails with `unavailable` while the server is down, and that it has all confirmed writes after a crash. */
 export const survivesCrash = <E>({ client, start: started }: Startable<E>) =>
   Effect.gen(function*() {
     const running = yield* Scope.make()
@@ -67,7 +67,7 @@ export const survivesCrash = <E>({ client, start: started }: Startable<E>) =>
       assert.notInclude(error.message, url)
     }
 
-    // The same store goes on with the server that comes back, without anybody's doing.
+    // The same store works again with the restarted server.
     yield* started
     yield* isAlive(store, one, start)
     yield* isDead(store, destroyed, start)
@@ -76,14 +76,14 @@ export const survivesCrash = <E>({ client, start: started }: Startable<E>) =>
 
 export const increment = Effect.zipRight(ShopSession.update("count", (n) => n + 1), ok)
 
-/** What a visitor has been told. */
+/** The numbers of successful and failed requests of a visitor. */
 export interface Tally {
   readonly cookie: string
   done: number
   refused: number
 }
 
-/** The application twice on one store: with the limits of time that it comes with, and with time enough. */
+/** Two applications on one store: `shop` with the default timeouts, `calm` with long ones. */
 export interface Shops {
   readonly shop: Shop.Shop
   readonly calm: Shop.Shop
@@ -94,7 +94,7 @@ export const shopsOn = (store: Context.Tag.Service<SessionStore>) => {
   return Effect.all({ shop: Shop.make(layer, Shop.impatient), calm: Shop.make(layer) })
 }
 
-/** Visitors who count, each on a session of their own, while something happens. Gives what they were told. */
+/** Runs an effect while visitors count, each in its own session. Returns their tallies. */
 export const underLoad = <E, R>({ calm, shop }: Shops, happens: Effect.Effect<unknown, E, R>, visitors = 4) =>
   Effect.gen(function*() {
     let over = false
@@ -108,31 +108,31 @@ export const underLoad = <E, R>({ calm, shop }: Shops, happens: Effect.Effect<un
         assert.isUndefined(cookie)
         if (status === 200) return Effect.sync(() => ++told.done > 0)
         told.refused++
-        // Who is refused at once comes back a little later, or nothing else in this process would get its turn.
+        // A pause, because immediate failures would starve everything else in this process.
         return Effect.delay(Effect.succeed(false), "10 millis")
       })
     const visits = yield* Effect.fork(together(all.map((told) => Effect.repeat(visit(told), { until: () => over }))))
     yield* Effect.ensuring(happens, Effect.sync(() => void (over = true)))
     yield* visits
-    // From now on it works again, for each of them.
+    // Now each visitor succeeds again.
     yield* together(all.map((told) => Effect.repeat(visit(told), { until: (done) => done })))
     return all
   })
 
-/** Nothing that was confirmed is lost, and nothing that was refused is done twice. */
+/** Checks that no confirmed increment is lost and no failed one is applied twice. */
 export const countIsPlausible = ({ calm }: Pick<Shops, "calm">, { cookie, done, refused }: Tally) =>
   Effect.gen(function*() {
     const { count } = yield* valueOf(calm, cookie)
     assert.isAtLeast(count, done)
     assert.isAtMost(count, done + refused)
     assert.strictEqual((yield* calm.request(increment, cookie)).status, 200)
-    // What was refused may be done late, by a server that had it all the time.
+    // A server may apply a failed request late.
     const after = (yield* valueOf(calm, cookie)).count
     assert.isAtLeast(after, count + 1)
     assert.isAtMost(after, done + refused + 1)
   })
 
-/** Connections end while visitors count: 503 at the worst, and nothing is lost. */
+/** Checks that connections that break under load cause at worst a 503 and lose nothing. */
 export const survivesBrokenConnections = <E>(shops: Shops, cut: Effect.Effect<ReadonlyArray<unknown>, E>) =>
   Effect.gen(function*() {
     let ended = 0
@@ -142,31 +142,31 @@ export const survivesBrokenConnections = <E>(shops: Shops, cut: Effect.Effect<Re
     yield* Effect.forEach(all, (told) => countIsPlausible(shops, told))
   })
 
-/** The time that a request has for its commit, a second for its load, and half a one for all else. */
+/** Milliseconds: the default commit timeout, a second for the load, and half a second for the rest. */
 export const timeLimitMillis = 3500
 
-/** A visitor is told in time that it failed. */
+/** Checks that a request fails with 503 within the time limit. */
 export const failsInTime = (request: Effect.Effect<Shop.Answer>) =>
   Effect.map(activeMillis(request), ([millis, { cookie, headers, status }]) => {
     assert.deepStrictEqual([status, headers.get("retry-after"), cookie], [503, "5", undefined])
     assert.isBelow(millis, timeLimitMillis)
   })
 
-/** A visitor is told in time that it is done. */
+/** Checks that a request succeeds within the time limit. */
 export const succeedsInTime = (request: Effect.Effect<Shop.Answer>) =>
   Effect.map(activeMillis(request), ([millis, { status }]) => {
     assert.strictEqual(status, 200)
     assert.isBelow(millis, timeLimitMillis)
   })
 
-/** A shop whose connections the test can take. */
+/** A shop, and the SQL client whose connections the test can take. */
 export const shopOn = (client: Layer.Layer<SqlClient, unknown>) =>
   Effect.gen(function*() {
     const context = yield* Layer.build(sqlStore(client))
     return { ...yield* shopsOn(Context.get(context, SessionStore)), sql: Context.get(context, SqlClient) }
   })
 
-/** The application holds the only connection. */
+/** Checks requests while the application holds the only connection. */
 export const poolExhausted = (client: Layer.Layer<SqlClient, unknown>) =>
   Effect.gen(function*() {
     const { calm, shop, sql } = yield* shopOn(client)
@@ -186,7 +186,7 @@ export const poolExhausted = (client: Layer.Layer<SqlClient, unknown>) =>
     yield* Deferred.succeed(release, undefined)
     yield* holder
 
-    // What was refused is not done behind the visitor's back: a rotation would have ended this cookie.
+    // The failed rotation was not applied late: it would have ended this cookie.
     assert.strictEqual((yield* calm.request(increment, cookie)).status, 200)
     assert.strictEqual((yield* valueOf(calm, cookie)).count, 1)
   })

@@ -1,5 +1,5 @@
 /**
- * What tests need besides the npm packages, part by part, and which parts a run leaves out.
+ * Programs that tests need besides npm packages, and which of them a run leaves out.
  */
 import { readdirSync } from "node:fs"
 import * as Path from "node:path"
@@ -8,9 +8,9 @@ import { find } from "./servers/programs.js"
 
 export interface Part {
   readonly name: string
-  /** What can be run where it is installed. */
+  /** The programs that must be on the path. */
   readonly programs: ReadonlyArray<string>
-  /** The Debian packages that bring it. */
+  /** The Debian packages of the programs. */
   readonly packages: ReadonlyArray<string>
   /** The test files that need it, as globs. */
   readonly files: ReadonlyArray<string>
@@ -27,7 +27,7 @@ export const mariadb: Part = {
   name: "mariadb",
   programs: ["mariadbd", "mariadb-install-db"],
   packages: ["mariadb-server"],
-  // Tests of several databases leave this one out of their lists.
+  // Tests of several databases skip this one.
   files: ["test/SqlStore.mariadb*.test.ts"]
 }
 
@@ -42,22 +42,22 @@ export const redis: Part = {
   name: "redis",
   programs: ["redis-server", "redis-cli"],
   packages: ["redis-server"],
-  // Tests of several stores leave this one out of their lists.
+  // Tests of several stores skip this one.
   files: ["test/RedisStore*.test.ts", "test/TieredStore.redis.test.ts"]
 }
 
 export const parts: ReadonlyArray<Part> = [browser, mariadb, pgbouncer, redis]
 
-/** The environment variable by which a run is told what to leave out. */
+/** The environment variable with the names of the parts to leave out. */
 export const variable = "TEST_WITHOUT"
 
-/** What this run leaves out. */
+/** The parts that this run leaves out. */
 export const leftOut = (): ReadonlyArray<Part> => {
   const names = process.env[variable] ?? ""
   return names === "" ? [] : partsOf(names)
 }
 
-/** The parts in a list such as `browser,redis`. Throws a sentence if one is unknown. */
+/** Parses a list such as `browser,redis`. Throws if a part is unknown. */
 const partsOf = (names: string): ReadonlyArray<Part> =>
   names.split(",").map((name) => {
     const part = parts.find((part) => part.name === name.trim())
@@ -65,7 +65,7 @@ const partsOf = (names: string): ReadonlyArray<Part> =>
     throw new Error(`The tests have no part "${name}": --without takes ${parts.map(({ name }) => name).join(", ")}.`)
   })
 
-/** A command line without its `--without`, however often and in whichever form that is there. */
+/** Separates every `--without` from the other arguments. */
 export const parse = (
   args: ReadonlyArray<string>
 ): { readonly without: ReadonlyArray<Part>; readonly rest: ReadonlyArray<string> } => {
@@ -86,9 +86,9 @@ export const parse = (
   return { without: [...without], rest: args.filter((_, index) => !taken.has(index)) }
 }
 
-/** Whether a run with these arguments can come to test files of the part. */
+/** Whether a run with these arguments may include test files of the part. */
 export const isWanted = (part: Part, args: ReadonlyArray<string>): boolean => {
-  // The value of an option may be taken for a file here: then nothing is installed, and the tests say what they need.
+  // The value of an option may look like a file pattern: then nothing is installed, and the tests name what is missing.
   const filters = args.filter((arg) => !arg.startsWith("-"))
   const files = readdirSync("test", { recursive: true, encoding: "utf8" })
     .map((file) => Path.posix.join("test", file.replaceAll("\\", "/")))
@@ -116,7 +116,7 @@ export const installing = (part: Part): ReadonlyArray<string> => [
   ...part.packages
 ]
 
-/** What to do, in a sentence, where the part is not installed. */
+/** The error message if the part is not installed: what is missing and what to do. */
 export const advice = (part: Part): string =>
   `The ${part.name} tests need ${part.programs.join(" and ")}: ` +
   `run \`sudo apt-get update && sudo apt-get ${installing(part).join(" ")}\`, ` +

@@ -1,5 +1,5 @@
 /**
- * A Postgres of a test's own, which is a tree of processes: signals reach all of them.
+ * A Postgres server for one test. Signals reach all of its processes.
  */
 import { Effect } from "effect"
 import { existsSync, readdirSync, readFileSync } from "node:fs"
@@ -10,7 +10,7 @@ import { freePort } from "../../examples/shop/freePort.js"
 import { sharedDirectory } from "./outages.js"
 import { type Signal, stands, until } from "./servers/server.js"
 
-/** Starts a server, and starts it again where it was. Settings are lines of its configuration file. */
+/** Starts a server, and starts it again on the same port and data. `settings`: lines of its configuration file. */
 export const startable = (settings = "") =>
   Effect.gen(function*() {
     const data = Path.join(yield* sharedDirectory, "data")
@@ -24,17 +24,17 @@ export const startable = (settings = "") =>
       const first = Number.parseInt(readFileSync(Path.join(data, "postmaster.pid"), "utf8"))
       const signal = (name: Signal) =>
         Effect.gen(function*() {
-          // First the one that makes new processes.
+          // First the process that forks the others.
           yield* sent([first], name === "SIGKILL" ? "SIGSTOP" : name)
           yield* sent([first, ...childrenOf(first)], name)
         })
-      // One that a test has stopped would not hear that it has to end.
+      // A stopped process does not react to the signal that ends it.
       yield* Effect.addFinalizer(() => signal("SIGCONT"))
       return { url, signal, first }
     })
   })
 
-/** Sends a signal, and waits for what it does. */
+/** Sends a signal, and waits for its effect. */
 export const sent = (pids: ReadonlyArray<number>, name: Signal) =>
   Effect.gen(function*() {
     for (const pid of pids) signalTo(pid, name)
@@ -46,12 +46,12 @@ const signalTo = (pid: number, name: Signal | 0): boolean => {
   try {
     return process.kill(pid, name)
   } catch {
-    // It has just ended by itself.
+    // The process has already ended.
     return false
   }
 }
 
-/** Or it is a zombie, which holds nothing. */
+/** Whether the process has ended. A zombie has. */
 const isGone = (pid: number) => Effect.sync(() => !signalTo(pid, 0) || statOf(pid)[0] === "Z")
 
 const childrenOf = (parent: number): ReadonlyArray<number> =>
@@ -59,7 +59,7 @@ const childrenOf = (parent: number): ReadonlyArray<number> =>
     ? readdirSync("/proc").map(Number).filter((pid) => pid > 0 && statOf(pid)[1] === String(parent))
     : []
 
-/** State and parent of a process: what follows its name, which stands in brackets and may hold any character. */
+/** State and parent of a process. They follow its name, which is in brackets and may contain any character. */
 const statOf = (pid: number): ReadonlyArray<string> => {
   try {
     return /.*\) (.*)/s.exec(readFileSync(`/proc/${pid}/stat`, "utf8"))?.[1]?.split(" ") ?? []

@@ -1,5 +1,5 @@
 /**
- * HTTP over a raw socket: what is sent is what the test says, byte for byte, which HTTP clients refuse to do.
+ * HTTP over a raw socket: sends any bytes, also those that HTTP clients reject.
  */
 import { Effect } from "effect"
 import * as Net from "node:net"
@@ -14,7 +14,7 @@ export interface RawAnswer {
 export const headersOf = (answer: RawAnswer, name: string): ReadonlyArray<string> =>
   answer.headers.filter(([key]) => key === name).map(([, value]) => value)
 
-/** Sends one request and reads the whole answer. Header values are sent as latin-1, so each character is a byte. */
+/** Sends one request and reads the whole response. Header values are sent as latin-1: each character is a byte. */
 export const request = (
   port: number,
   path: string,

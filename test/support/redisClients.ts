@@ -8,14 +8,14 @@ import * as RedisStore from "effect-session/RedisStore"
 import { Cluster, type ClusterOptions, Redis, type RedisOptions } from "ioredis"
 import { once } from "node:events"
 import { createClient, createClientPool, createCluster, type RedisClientOptions } from "redis"
-import { freshPrefix } from "./stores.js"
+import { freshPrefix } from "./localStores.js"
 
-/** A client of ioredis: connected, if it is one that does not wait until it is. */
+/** A client of ioredis. Waits for the connection if the client has no offline queue. */
 export const ioredisOn = (url: string, options: RedisOptions = {}): Effect.Effect<Redis, never, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.promise(async () => {
       const client = new Redis(url, options)
-      // Without a listener it prints what went wrong with a connection; the calls fail with it anyway.
+      // Without a listener, the client prints connection errors. The calls fail with them anyway.
       client.on("error", () => {})
       if (options.enableOfflineQueue === false) await once(client, "ready")
       return client
@@ -69,7 +69,7 @@ export const nodeRedisClusterOn = (ports: ReadonlyArray<number>) =>
     (cluster) => Effect.sync(() => cluster.destroy())
   )
 
-/** A store on a client, with keys of its own unless a prefix is given. */
+/** A store on a client, by default with a new prefix. */
 export const storeOn = (client: Client, options: RedisStore.RedisStoreOptions = {}) =>
   Effect.provideService(
     RedisStore.make({ prefix: freshPrefix(), ...options }),
@@ -77,11 +77,11 @@ export const storeOn = (client: Client, options: RedisStore.RedisStoreOptions = 
     client
   )
 
-/** The same on a server, by ioredis. */
+/** A store on a server, with ioredis. */
 export const storeAt = (url: string, options: RedisStore.RedisStoreOptions = {}, client: RedisOptions = {}) =>
   Effect.flatMap(ioredisOn(url, client), (client) => storeOn(RedisClient.ioredis(client), options))
 
-/** A client that notes the commands that are sent through it. */
+/** A client that records the commands that are sent. */
 export const noting = (client: Client): { readonly client: Client; readonly sent: Array<ReadonlyArray<string>> } => {
   const sent: Array<ReadonlyArray<string>> = []
   return {

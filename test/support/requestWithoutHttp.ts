@@ -1,18 +1,18 @@
 /**
- * Requests without HTTP: a handler, its session, and the end of the request, under the test clock.
+ * Requests without HTTP: runs a handler with its session, then finishes the request.
  */
 import { type Context, Effect, Redacted } from "effect"
 import type { SessionError } from "effect-session"
-import type { SessionHandle, UsedSession } from "effect-session/SessionHandle"
-import type { Sessions, SessionService } from "effect-session/SessionService"
+import type { SessionHandle } from "effect-session/SessionHandle"
+import type { Sessions, SessionService, UsedSession } from "effect-session/SessionService"
 
 type SetCookie = UsedSession["setCookie"]
 
-/** What became of a request. */
+/** The result of a request. */
 export interface Visit<B> {
   readonly result: B
   readonly error: SessionError.SessionError | undefined
-  /** The cookie that the browser holds from now on. */
+  /** The cookie of the browser after the request. */
   readonly cookie: string | undefined
   readonly setCookie: SetCookie
 }

@@ -1,5 +1,5 @@
 /**
- * Keys that look random and are the same in each run, and what a keyring says to them.
+ * Keys that look random and are the same in each run, and the errors of a keyring.
  */
 import { Effect, Redacted } from "effect"
 import * as Keyring from "effect-session/Keyring"
@@ -7,7 +7,7 @@ import { SessionConfigError } from "effect-session/SessionConfigError"
 import { createHash } from "node:crypto"
 import { assert } from "vitest"
 
-/** As many secrets as one likes, the same ones in each run. */
+/** Bytes derived from a seed, up to 96. */
 export const bytesOf = (seed: string, length = 32) =>
   Buffer.concat([createHash("sha256").update(seed).digest(), createHash("sha512").update(seed).digest()]).subarray(
     0,
@@ -19,7 +19,7 @@ export const hex = (seed: string, length?: number) => bytesOf(seed, length).toSt
 
 export const key = (id: string, secret = base64url(id)): Keyring.Key => ({ id, secret: Redacted.make(secret) })
 
-/** The sentence with which keys are refused. */
+/** The problem with which a keyring rejects keys. */
 export const rejectionOf = (keys: ReadonlyArray<Keyring.Key>) =>
   Effect.map(Effect.flip(Keyring.make(keys)), (error) => {
     assert.instanceOf(error, SessionConfigError)
@@ -28,7 +28,7 @@ export const rejectionOf = (keys: ReadonlyArray<Keyring.Key>) =>
     return error.problem
   })
 
-/** No piece of the secret that could help to find it. */
+/** Checks that the text contains no six characters of the secret in a row. */
 export const assertNoSecret = (shown: string, secret: string) => {
   for (let i = 0; i + 6 <= secret.length; i++) assert.notInclude(shown, secret.slice(i, i + 6))
 }

@@ -1,5 +1,5 @@
 /**
- * The servers that tests share. Each is started when a test of the run first asks for it, and stopped at the end of the run.
+ * The servers that tests share. Each starts when a test first requests it, and stops at the end of the run.
  */
 import { execFileSync } from "node:child_process"
 import { inject } from "vitest"
@@ -16,7 +16,7 @@ const answers = new Map<string, unknown>()
 
 const script = "fetch(process.argv[1]).then((response) => response.text()).then((text) => process.stdout.write(text))"
 
-/** Waits in a child process, so that the URL of a server is a value and not an effect. */
+/** Waits synchronously, in a child process, so that a URL is a value and not an effect. */
 const ask = (name: string): unknown => {
   if (!answers.has(name)) {
     const answer: unknown = JSON.parse(

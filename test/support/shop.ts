@@ -1,5 +1,5 @@
 /**
- * A small application with a session, its store, and browsers that visit it: what the laws about requests are run on.
+ * A small application with a session, and requests to it. The laws about requests run on it.
  */
 import * as HttpApp from "@effect/platform/HttpApp"
 import type * as HttpServerRequest from "@effect/platform/HttpServerRequest"
@@ -13,8 +13,9 @@ import type { SessionHandle } from "effect-session/SessionHandle"
 import type { SessionRevocation } from "effect-session/SessionRevocation"
 import type { SessionService } from "effect-session/SessionService"
 import { SessionStore } from "effect-session/SessionStore"
+import type { Operation } from "effect-session/SessionStore"
+import { FaultyStore } from "effect-session/testing"
 import { inspect } from "node:util"
-import * as Intercept from "./intercept.js"
 
 export class ShopSession extends Session.Tag<ShopSession>()("test/Shop", {
   schema: Schema.Struct({
@@ -29,16 +30,16 @@ export class ShopSession extends Session.Tag<ShopSession>()("test/Shop", {
   merge: { tags: Merge.union, visits: Merge.sum, best: Merge.max }
 }) {}
 
-/** What a response was, as a browser sees it. */
+/** A response as a browser sees it. */
 export interface Answer {
   readonly status: number
   readonly body: string
   readonly headers: Headers
-  /** The value of our cookie in `Set-Cookie`; an empty one deletes it. */
+  /** The value of the session cookie in `Set-Cookie`. An empty one deletes it. */
   readonly cookie: string | undefined
 }
 
-/** What a handler may ask for. */
+/** The services of a handler. */
 type Needs =
   | ShopSession
   | SessionService<ShopSession>
@@ -48,46 +49,46 @@ type Needs =
 
 type Handler = Effect.Effect<HttpServerResponse.HttpServerResponse, unknown, Needs>
 
-/** A server: handlers are passed with the request, so that each test reads as one story. */
+/** A server. Each request passes its handler. */
 export interface Shop {
   /** Every call of the store, in order. */
-  readonly calls: Array<Intercept.Operation>
-  /** What becomes of the store's calls; tests replace it. */
-  intercept: Intercept.Interception
+  readonly calls: Array<Operation>
+  /** Intercepts the calls of the store. Tests replace it. */
+  intercept: FaultyStore.Interception
   /** The store keys of those calls that have one. */
   readonly keys: Array<StoreKey.StoreKey>
-  /** Every line that was logged, as text. */
+  /** Every logged line. */
   readonly logs: Array<string>
   /** Every span that ended, with its attributes and events, as text. */
   readonly spans: Array<string>
-  /** The store itself, past the interception. */
+  /** The store without interception. */
   readonly store: Context.Tag.Service<SessionStore>
   readonly request: (handler: Handler, cookie?: string, headers?: Record<string, string>) => Effect.Effect<Answer>
 }
 
-/** Limits of time as the library comes, for laws about them. */
+/** The default timeouts of the library, for laws about them. */
 export const impatient = { timeout: "1 second", session: ShopSession.layer } as const
 
-/** Starts a shop on a store. Lives as long as the scope. Most laws are about order: a busy machine may take its time. */
+/** Starts a shop on a store, for a scope. The timeouts are long by default, because most laws are about order and not time. */
 export const make = <E>(
   storeLayer: Layer.Layer<SessionStore, E>,
   options: {
-    /** Time limits and retries apply, as they do to a store behind a network. Default: what the store says. */
+    /** Whether timeouts and retries apply. Default: as the store claims. */
     readonly remote?: boolean
     readonly session?: Layer.Layer<SessionService<ShopSession>, unknown, SessionEngine>
-    /** The time that a call may take. Default: enough. */
+    /** The timeout of a call. Default: long. */
     readonly timeout?: Duration.DurationInput
   } = {}
 ) =>
   Effect.gen(function*() {
-    const calls: Array<Intercept.Operation> = []
-    const shop: { intercept: Intercept.Interception } = { intercept: (_, call) => call }
+    const calls: Array<Operation> = []
+    const shop: { intercept: FaultyStore.Interception } = { intercept: (_, call) => call }
     const keys: Array<StoreKey.StoreKey> = []
     const logs: Array<string> = []
     const spans: Array<string> = []
     const base = yield* Layer.build(storeLayer)
     const wrapped = Layer.provide(
-      Intercept.layer((operation, call, args) =>
+      FaultyStore.layerIntercepted((operation, call, args) =>
         Effect.suspend(() => {
           calls.push(operation)
           keys.push(...Option.toArray(StoreKey.parse(String(args[0]))))
@@ -152,7 +153,7 @@ const recordingTracer = (spans: Array<string>): Tracer.Tracer => {
         sampled: true,
         kind,
         end: (_, exit) => {
-          // A response that succeeded carries its cookie by design; what exporters take of an exit is its failure.
+          // A successful response carries its cookie by design. Exporters read the failure of an exit only.
           spans.push(inspect([seen, [...attributes], Exit.isFailure(exit) ? exit.cause : undefined], { depth: 20 }))
         },
         attribute: (key, value) => {
@@ -170,19 +171,19 @@ const recordingTracer = (spans: Array<string>): Tracer.Tracer => {
 
 export const cookieName = "__Host-Http-session"
 
-/** The cookie that an answer sets; the test cannot go on without it. */
+/** The cookie that a response sets. Dies if there is none. */
 export const cookieOf = ({ body, cookie, status }: Answer): Effect.Effect<string> =>
   cookie === undefined || cookie === ""
     ? Effect.die(new Error(`no cookie was sent; the answer is ${status}: ${body}`))
     : Effect.succeed(cookie)
 
-/** A response that says nothing. */
+/** An empty response. */
 export const ok = Effect.succeed(HttpServerResponse.empty({ status: 200 }))
-/** Answers with the result as JSON. */
+/** Responds with the result as JSON. */
 export const show = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.map(effect, (value) => HttpServerResponse.unsafeJson(value))
 
-/** A handler that stops after its first part until the latch opens, so that another request gets between. */
+/** A handler that pauses after its first part until the latch opens, so that another request can run in between. */
 export const between = <R, E>(first: Effect.Effect<unknown, E, R>, second: Effect.Effect<unknown, E, R>) =>
   Effect.map(Effect.all([Deferred.make<void>(), Deferred.make<void>()]), ([reached, go]) => ({
     handler: first.pipe(
@@ -195,7 +196,7 @@ export const between = <R, E>(first: Effect.Effect<unknown, E, R>, second: Effec
     go: Deferred.succeed(go, undefined)
   }))
 
-/** One request is parked after `first`; another runs wholly; then the parked one goes on with `second`. */
+/** Pauses one request after `first`, runs another one completely, then resumes the first with `second`. */
 export const race = (
   shop: Shop,
   cookie: string,
@@ -215,7 +216,7 @@ export const race = (
     return yield* parked
   })
 
-/** A session with one field, as its cookie. */
+/** Creates a session with one field, and returns its cookie. */
 export const begin = (shop: Shop) =>
   Effect.flatMap(shop.request(Effect.zipRight(ShopSession.set("user", "ann"), ok)), cookieOf)
 
@@ -227,7 +228,7 @@ export const valueOf = (shop: Shop, cookie: string) =>
       JSON.parse(answer.body)
   )
 
-/** A law about one session: told on a shop of its own, with the cookie of a session in it. */
+/** A law about one session: runs on a new shop with the cookie of a new session. */
 export const lawOn =
   <E>(layer: () => Layer.Layer<SessionStore, E>, options?: Parameters<typeof make>[1]) =>
   (title: string, body: (shop: Shop, cookie: string) => Effect.Effect<void, unknown>) =>

@@ -1,6 +1,5 @@
 /**
- * An HttpApi whose handlers use the session and leave its errors unhandled, the servers that it runs on, and its client
- * with a cookie carried by hand.
+ * An HttpApi whose handlers use the session and do not handle its errors, its servers, and a client that sends its cookie explicitly.
  */
 import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import * as HttpApi from "@effect/platform/HttpApi"
@@ -60,7 +59,7 @@ export class Office extends HttpApiGroup.make("office")
 
 export class ShopApi extends HttpApi.make("shop").add(Account).add(Office) {}
 
-/** Where a handler waits on its way, so that another request gets between. */
+/** Where a handler waits, so that another request can run in between. */
 export interface Stage {
   pause: Effect.Effect<void>
 }
@@ -131,7 +130,7 @@ export const routes = (stage: Stage = unhurried) => Layer.provide(HttpLayerRoute
 /** The API with its handlers. */
 export const api = (stage: Stage = unhurried) => Layer.provide(HttpApiBuilder.api(ShopApi), handlers(stage))
 
-/** A client in a browser of its own. */
+/** A client with its own cookies. */
 export const clientOn = (port: number) => {
   const { transformClient, ...browser } = browse()
   return Effect.map(
@@ -144,14 +143,14 @@ export const clientOn = (port: number) => {
 export const using = ({ count, whoami }: Effect.Effect.Success<ReturnType<typeof clientOn>>["account"]) =>
   [["load", Effect.asVoid(whoami({}))], ["save", Effect.asVoid(count({}))]] as const
 
-/** What they fail with if it does not. */
+/** The errors of these calls if the store fails. */
 export const unavailable = new SessionError.SessionUnavailable({
   session: "test/Visitor",
   reason: "store",
   retryAfter: 5
 })
 
-/** A login without the client. */
+/** Logs in without the client. */
 export const login = (name: string): RequestInit => ({
   method: "POST",
   headers: { "content-type": "application/json" },

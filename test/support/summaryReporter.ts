@@ -1,6 +1,5 @@
 /**
- * The last lines of a test run: the slowest files, what was left out, and how many tests passed and failed, in a form that any tool can
- * read.
+ * Prints the end of a run: the slowest files, the parts left out, and the numbers of passed and failed tests on the last line.
  */
 import { relative } from "node:path"
 import type { Reporter, SerializedError, TestModule, TestRunEndReason } from "vitest/node"
@@ -15,8 +14,7 @@ export default class ClosingLine implements Reporter {
     const states = modules.flatMap((module) => [...module.children.allTests()].map((test) => test.result().state))
     const broken = modules.filter((module) => module.children.size === 0 || module.errors().length > 0).length
     const passed = states.filter((state) => state === "passed").length
-    // A test that did not run has not passed, a file that could not be read and an error outside tests are failures, and
-    // so is a run that came to no test.
+    // Tests that did not run, files that failed to load, errors outside tests and a run without tests count as failures.
     const failed = Math.max(states.length - passed + broken + errors.length, reason === "passed" ? 0 : 1)
     const slowest = modules
       .map((module) => ({

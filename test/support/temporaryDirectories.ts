@@ -1,5 +1,5 @@
 /**
- * Folders that go with their tests.
+ * Directories that end with their tests.
  */
 import { Effect } from "effect"
 import { existsSync, mkdtempSync, rmSync, statfsSync } from "node:fs"
@@ -8,22 +8,22 @@ import * as Path from "node:path"
 
 const shared = "/dev/shm"
 
-/** Whether files can be kept in memory here. In some containers there is hardly room for any. */
+/** Whether the memory file system has room. In some containers it has 64 MB. */
 const hasRoom = (): boolean => {
   if (!existsSync(shared)) return false
   const { bavail, bsize } = statfsSync(shared)
   return bavail * bsize > 2 ** 31
 }
 
-/** Where files wait for no disk, where that is possible: for what is not to outlive the machine. */
+/** The parent of files that need not survive a crash of the machine: in memory, if possible. */
 export const memoryFolder: string = hasRoom() ? shared : tmpdir()
 
-/** A directory that goes with the scope. */
+/** A directory that is removed at the end of the scope. */
 export const temporaryDirectory = (name: string, parent = tmpdir()) =>
   Effect.acquireRelease(
     Effect.sync(() => mkdtempSync(Path.join(parent, `effect-session-${name}-`))),
     (directory) => Effect.sync(() => rmSync(directory, { recursive: true, force: true }))
   )
 
-/** The same, on no disk if that is possible: where the order of steps is all that counts. */
+/** The same in memory, if possible: for tests of the order of steps. */
 export const memoryDirectory = (name: string) => temporaryDirectory(name, memoryFolder)

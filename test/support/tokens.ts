@@ -1,5 +1,5 @@
 /**
- * Keys and uses for the tests of tokens, and what can be asked of those.
+ * Keys and uses for the tests of tokens, and checks of tokens.
  */
 import { Option } from "effect"
 import type { RootKey, Suite, Tokens, Use } from "../../src/internal/crypto/tokens.js"
@@ -21,15 +21,15 @@ export const use = (suite: Suite, fields: Partial<Use> = {}): Use => ({
 export const nonce = new Uint8Array(24).fill(0xFF)
 export const content = new TextEncoder().encode("who has it reads: \u00e9")
 
-/** What a token is found to hold, as hex. */
+/** The content of a token as hex, or `undefined` if it cannot be read. */
 export const contentIn = (tokens: Tokens, token: string): string | undefined =>
   Option.getOrUndefined(Option.map(tokens.read(token), ({ content }) => hex(content)))
 
-/** Those of many tokens that are read. None should be. */
+/** The tokens that can be read. In most tests, none should be. */
 export const accepted = (tokens: Tokens, others: ReadonlyArray<string>) =>
   others.filter((other) => Option.isSome(tokens.read(other)))
 
-/** The bytes with one bit the other way, for each of their bits. */
+/** Copies of the bytes with one bit flipped, for each bit. */
 export const flipped = (bytes: Uint8Array): ReadonlyArray<Uint8Array> =>
   Array.from(
     { length: bytes.length * 8 },

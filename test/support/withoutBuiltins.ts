@@ -1,9 +1,9 @@
 /**
- * Modules in a runtime that has nothing built in.
+ * Loads modules as in a runtime without built-in modules.
  */
 import { vi } from "@effect/vitest"
 
-/** Loads a module anew, with all that it imports, where the runtime offers nothing. Whoever loads it next gets the usual one. */
+/** Loads a new instance of a module and its imports, without built-in modules. Later imports get normal instances again. */
 export const withoutBuiltins = async <A>(load: () => Promise<A>): Promise<A> => {
   vi.resetModules()
   const builtin = vi.spyOn(process, "getBuiltinModule").mockReturnValue(undefined)

@@ -1,5 +1,5 @@
 /**
- * The command that moves sessions from one store to another while both are in use.
+ * The command `copy`: moves sessions from one store to another while both are in use.
  */
 import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
@@ -21,13 +21,13 @@ import { corrupt, isCorrupt, isCorruptEntry } from "../store/corrupt.js"
 import { intercepted } from "../store/intercepted.js"
 import { pages } from "../store/pages.js"
 import type { DatabaseUrl, Side } from "./database.js"
-import { CliFailure, explained, failed, printable, problemOf } from "./database.js"
+import { CliFailure, corruptionOf, explained, failed, printable } from "./database.js"
 import { namesOption, namespaceOption, placeOf, store as storeAt, urlOption } from "./store.js"
 
-// What is used of it, so that the other modules are compiled without the types of node.
+// The part that is used here, so that the other modules compile without the types of Node.
 declare const process: { readonly stderr: { readonly isTTY?: boolean; write(text: string): boolean } }
 
-/** Where somebody may be watching: the second output, so that the first can go to a file. */
+/** Progress output on stderr, so that stdout can be redirected to a file. Only a TTY gets the bar. */
 export class Screen extends Context.Reference<Screen>()("effect-session/Cli/Screen", {
   defaultValue: () => ({
     isTTY: process.stderr.isTTY === true,
@@ -35,110 +35,115 @@ export class Screen extends Context.Reference<Screen>()("effect-session/Cli/Scre
   })
 }) {}
 
-const between = (name: string, least: number, most: number, usual: number, description: string) =>
+const integerBetween = (name: string, min: number, max: number, byDefault: number, description: string) =>
   Options.integer(name).pipe(
     Options.filterMap(
-      (value) => value >= least && value <= most ? Option.some(value) : Option.none(),
-      `--${name} takes a whole number from ${least} to ${most}.`
+      (value) => value >= min && value <= max ? Option.some(value) : Option.none(),
+      `--${name} takes a whole number from ${min} to ${max}.`
     ),
-    Options.withDefault(usual),
-    Options.withDescription(`${description} Default: ${usual}.`)
+    Options.withDefault(byDefault),
+    Options.withDescription(`${description} Default: ${byDefault}.`)
   )
 
 export const copy = Command.make("copy", {
   from: urlOption(
     "from",
     "FROM_DATABASE_URL",
-    "The old store, which sessions leave: any URL, as --database-url of other commands."
+    "The old store: any URL, as for --database-url of other commands."
   ),
   to: urlOption("to", "TO_DATABASE_URL", "The new store: any URL."),
   fromNames: namesOption("from-"),
   toNames: namesOption("to-"),
   namespace: namespaceOption,
-  batch: between("batch", 1, 10_000, 100, "How many sessions are read at once; after each batch it can be stopped."),
-  concurrency: between("concurrency", 1, 64, 16, "How many sessions move at once, and how many connections there are.")
-}, (given) => stoppable((course) => Effect.scoped(run(given, course)))).pipe(
-  Command.withDescription("Move the sessions of a namespace to another store, in use. Can be stopped, and goes on.")
+  batch: integerBetween("batch", 1, 10_000, 100, "Sessions that are read at once; after each batch it can be stopped."),
+  concurrency: integerBetween("concurrency", 1, 64, 16, "Sessions that move at once, and connections to each database.")
+}, (parameters) => stoppable((state) => Effect.scoped(run(parameters, state)))).pipe(
+  Command.withDescription(
+    "Move the sessions of a namespace to another store while both are in use. Can be stopped and continued."
+  )
 )
 
-interface Given extends Required<MigratingStore.CopyOptions> {
+interface Parameters extends Required<MigratingStore.CopyOptions> {
   readonly from: DatabaseUrl
   readonly to: DatabaseUrl
   readonly fromNames: TableNames
   readonly toNames: TableNames
 }
 
-/** What a run and whoever stops it know of each other. */
-interface Course {
-  /** Done when nothing new is to be begun. */
+/** The state that a run shares with the handler of its interruption. */
+interface RunState {
+  /** Done when no further batch may begin. */
   readonly stopping: Deferred.Deferred<void>
-  /** How far it is, from the moment on at which sessions move. */
-  reached: Reached | undefined
+  /** Undefined before sessions are moved. */
+  progress: Progress | undefined
 }
 
-interface Reached extends MigratingStore.CopyProgress {
-  /** How many sessions the old store held: those of other namespaces, too. */
+interface Progress extends MigratingStore.CopyProgress {
+  /** The number of sessions that the old store held at the start, in all namespaces. */
   readonly total: number
 }
 
-const seen = ({ corrupt: damaged, ended, moved }: MigratingStore.CopyProgress): number => moved + ended + damaged.length
+const processed = ({ corrupt: damaged, ended, moved }: MigratingStore.CopyProgress): number =>
+  moved + ended + damaged.length
 
-const goesOn = "Nothing is lost: run this again, and it goes on."
+const rerun = "Nothing is lost: run this command again to continue."
 
-const run = (given: Given, course: Course) =>
+const run = (parameters: Parameters, state: RunState) =>
   Effect.gen(function*() {
-    const { concurrency, namespace } = given
-    if (isSame(given)) return yield* shared
-    const from = yield* opened("--from", given.from, given.fromNames, concurrency, course)
-    const to = yield* opened("--to", given.to, given.toNames, concurrency, course)
+    const { concurrency, namespace } = parameters
+    if (isSame(parameters)) return yield* sameStore
+    const from = yield* openStore("--from", parameters.from, parameters.fromNames, concurrency, state)
+    const to = yield* openStore("--to", parameters.to, parameters.toNames, concurrency, state)
     const before = yield* counts(from, to)
-    if (yield* isShared(from, to, namespace)) return yield* shared
+    if (yield* isShared(from, to, namespace)) return yield* sameStore
     yield* Console.log(
-      `Moves the sessions of ${JSON.stringify(namespace)} from ${placeOf(given.from)} to ${placeOf(given.to)}.\n` +
-        `Of all namespaces there are ${before.old.current} current in the old store, ${before.fresh.current} in the new.\n` +
+      `Moves the sessions of ${JSON.stringify(namespace)} from ${placeOf(parameters.from)} to ${
+        placeOf(parameters.to)
+      }.\n` +
+        `All namespaces: ${before.old.current} current in the old store, ${before.fresh.current} in the new store.\n` +
         `Every process must be in the phase "move", in this direction: see docs/migrating.md.`
     )
-    const reached = yield* moved(from, to, given, before.old.current, course)
-    if (!(yield* Deferred.isDone(course.stopping))) yield* verified(from, to, namespace, reached)
-  }).pipe(explained(given.from))
+    const progress = yield* moveAll(from, to, parameters, before.old.current, state)
+    if (!(yield* Deferred.isDone(state.stopping))) yield* verify(from, to, namespace, progress)
+  }).pipe(explained(parameters.from))
 
-/** Moves them, and says how far that came. */
-const moved = (
+/** Moves the sessions, shows the progress, and returns the last of it. */
+const moveAll = (
   from: Store,
   to: Store,
-  { batch, concurrency, namespace }: Given,
+  { batch, concurrency, namespace }: Parameters,
   expected: number,
-  course: Course
+  state: RunState
 ) =>
   Effect.gen(function*() {
-    const begun: Reached = { moved: 0, ended: 0, corrupt: [], total: expected }
-    course.reached = begun
-    const show = yield* progress
+    const initial: Progress = { moved: 0, ended: 0, corrupt: [], total: expected }
+    state.progress = initial
+    const display = yield* makeDisplay
     const last = yield* MigratingStore.copy(from, to, { batch, concurrency, namespace }).pipe(
-      Stream.map((progress): Reached => ({ ...progress, total: Math.max(expected, seen(progress)) })),
-      Stream.tap((reached) => {
-        course.reached = reached
-        return show.at(reached)
+      Stream.map((progress): Progress => ({ ...progress, total: Math.max(expected, processed(progress)) })),
+      Stream.tap((progress) => {
+        state.progress = progress
+        return display.show(progress)
       }),
-      Stream.takeUntilEffect(() => Deferred.isDone(course.stopping)),
+      Stream.takeUntilEffect(() => Deferred.isDone(state.stopping)),
       Stream.runLast,
-      // What a store fails with is a sentence before it comes here.
+      // `openStore` has turned the errors of the stores into sentences.
       Effect.mapError(({ cause }) =>
-        failed(`${cause instanceof CliFailure ? cause.message : "Others were in the way, several times."} ${goesOn}`)
+        failed(`${cause instanceof CliFailure ? cause.message : "Repeated conflicts with concurrent writes."} ${rerun}`)
       ),
-      Effect.ensuring(show.end)
+      Effect.ensuring(display.end)
     )
-    return Option.getOrElse(last, () => begun)
+    return Option.getOrElse(last, () => initial)
   })
 
-// The end: what has become of the sessions, and whether the old store can go
+// The end: counts, and whether the old store can be removed
 
-/** How many records each of them holds. */
+/** The number of records in each store. */
 const counts = (from: Store, to: Store): Effect.Effect<Record<"old" | "fresh", Count>, SessionStoreError> =>
   Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.all({ old: from.count(now), fresh: to.count(now) }))
 
-/** Counts what is in both stores, and tells whether the old one can go. */
-const verified = (
+/** Counts the records of both stores, and reports whether the old store can be removed. Fails if it cannot. */
+const verify = (
   from: Store,
   to: Store,
   namespace: string,
@@ -148,39 +153,39 @@ const verified = (
     const { fresh, old } = yield* counts(from, to)
     yield* Console.log(
       `${moved} moved${ended === 0 ? "" : `, ${ended} ended meanwhile`}` +
-        `${damaged.length === 0 ? "" : `, ${damaged.length} damaged`}.\n` +
+        `${damaged.length === 0 ? "" : `, ${damaged.length} corrupt`}.\n` +
         `Old store: ${old.current} current, ${old.expired} expired. ` +
         `New store: ${fresh.current} current, ${fresh.expired} expired.`
     )
     const kept = fresh.current + fresh.expired
     if (kept < moved) {
       return yield* failed(
-        `The new store holds ${kept} of ${moved} that were moved: as many have ended since, or it loses what it is given. ` +
-          "Find out which before the old one goes."
+        `The new store holds ${kept} of ${moved} that were moved: the others have ended since, or the store has lost them. ` +
+          "Find out which before you remove the old store."
       )
     }
-    if (old.current === 0) return yield* Console.log("The old store holds no live session: it can go.")
+    if (old.current === 0) return yield* Console.log("The old store holds no live session: it can be removed.")
     const left = yield* leftIn(from, namespace, damaged)
     if (left.damaged.length > 0) yield* Console.log(listed(left.damaged))
     if (left.others > 0) {
       return yield* failed(
-        `The old store cannot go: it still holds ${old.current} current. Some are of this namespace: a process that is not ` +
-          `in the phase "move" has made them meanwhile. Put every process there, and run this again.`
+        `The old store cannot be removed: it still holds ${old.current} current. Some belong to this namespace: a process that is ` +
+          `not in the phase "move" has created them meanwhile. Deploy that phase to every process, and run this command again.`
       )
     }
     if (left.damaged.length > 0) {
       return yield* failed(
-        `The old store cannot go: it still holds ${left.damaged.length} that could not be moved, because a record is damaged. ` +
-          `Repair it, or end the session with "effect-session revoke", in both stores; then run this again.`
+        `The old store cannot be removed: it still holds ${left.damaged.length} that could not be moved, because a record is corrupt. ` +
+          `Repair it, or end the session with "effect-session revoke", in both stores; then run this command again.`
       )
     }
     yield* Console.log(
-      `The old store holds no live session of ${JSON.stringify(namespace)}: for these it can go. ` +
-        `The ${old.current} current are of other namespaces, or were revoked and wait for their end.`
+      `The old store holds no live session of ${JSON.stringify(namespace)}: it can be removed for this namespace. ` +
+        `The ${old.current} current belong to other namespaces, or were revoked and have not expired yet.`
     )
   })
 
-/** What the old store still holds: those of which a record is damaged, in it or in the new one, and how many others. */
+/** The sessions that the old store still holds: those with a corrupt record in either store, and the number of others. */
 const leftIn = (from: Store, namespace: string, damaged: ReadonlyArray<Corrupt>) => {
   const known = new Map(damaged.map((one) => [one.id, one]))
   return pages(from, namespace, 1000).pipe(
@@ -194,28 +199,31 @@ const leftIn = (from: Store, namespace: string, damaged: ReadonlyArray<Corrupt>)
   )
 }
 
-/** How many corrupt records are listed by id. */
-const mostListed = 20
+/** Corrupt records that are listed by id. */
+const maxListed = 20
 
 const listed = (damaged: ReadonlyArray<Corrupt>): string =>
   [
-    "Damaged:",
-    ...damaged.slice(0, mostListed).map(({ error, id }) => `  ${printable(id)}  ${problemOf(error)}`),
-    ...damaged.length > mostListed ? [`  and ${damaged.length - mostListed} more`] : []
+    "Corrupt:",
+    ...damaged.slice(0, maxListed).map(({ error, id }) => `  ${printable(id)}  ${corruptionOf(error)}`),
+    ...damaged.length > maxListed ? [`  and ${damaged.length - maxListed} more`] : []
   ].join("\n")
 
 // One store
 
-const shared = new CliFailure({
+const sameStore = new CliFailure({
   exitCode: 2,
-  message: "--from and --to lead to the same sessions: they must be two stores."
+  message: "--from and --to are the same store: give two different ones."
 })
 
-const isSame = ({ from, fromNames, to, toNames }: Given): boolean =>
+const isSame = ({ from, fromNames, to, toNames }: Parameters): boolean =>
   Redacted.value(from) === Redacted.value(to) && fromNames.prefix === toNames.prefix &&
   fromNames.schema === toNames.schema
 
-/** Whether a session is found in both as it is, which it never is while it moves. A store can have several URLs. */
+/**
+ * Whether both URLs name the same store, which can have several URLs: then a session is found in both with the same data, which never
+ * happens during a migration.
+ */
 const isShared = (from: Store, to: Store, namespace: string) =>
   Effect.gen(function*() {
     const first = yield* pages(from, namespace, 100).pipe(
@@ -229,8 +237,8 @@ const isShared = (from: Store, to: Store, namespace: string) =>
     return Option.exists(here, ({ data }) => Option.exists(there, (record) => record.data === data))
   }).pipe(Effect.catchIf(isCorrupt, () => Effect.succeed(false)))
 
-/** A store whose failures are sentences of its own, and tell what they mean for sessions that were on their way. */
-const opened = (side: Side, url: DatabaseUrl, names: TableNames, connections: number, course: Course) =>
+/** Opens a store whose errors are sentences for the user. */
+const openStore = (side: Side, url: DatabaseUrl, names: TableNames, connections: number, state: RunState) =>
   storeAt(url, names, connections).pipe(
     Effect.flatMap(Layer.build),
     Effect.map((context) =>
@@ -240,13 +248,13 @@ const opened = (side: Side, url: DatabaseUrl, names: TableNames, connections: nu
           Effect.catchAll(call, (error) => {
             const sentence = explained(url, side)(Effect.fail(error))
             return isCorrupt(error)
-              // Others may move all the same.
+              // The other sessions can still be moved.
               ? Effect.mapError(sentence, (cause) => corrupt(error.operation, cause))
-              // A sentence is no error of a store, so it goes beside them.
+              // As a defect, because a `CliFailure` is no `SessionStoreError`.
               : Effect.orDie(
                 Effect.mapError(
                   sentence,
-                  ({ message }) => failed(course.reached === undefined ? message : `${message} ${goesOn}`)
+                  ({ message }) => failed(state.progress === undefined ? message : `${message} ${rerun}`)
                 )
               )
           })
@@ -255,59 +263,59 @@ const opened = (side: Side, url: DatabaseUrl, names: TableNames, connections: nu
     explained(url, side)
   )
 
-// Being stopped
+// Interruption
 
-/** How long it waits, when it is stopped, for the sessions that are on their way. They are not lost if it gives up. */
-const patience = "3 seconds"
+/** Time to wait, after an interruption, for the sessions that are being moved. They are not lost after that time. */
+const stopTimeout = "3 seconds"
 
-/** An interruption waits until what is under way can be left. */
-const stoppable = <A, E, R>(work: (course: Course) => Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+/** Makes an interruption wait for the current batch, for {@link stopTimeout} at most. */
+const stoppable = <A, E, R>(work: (state: RunState) => Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function*() {
-      const course: Course = { stopping: yield* Deferred.make<void>(), reached: undefined }
-      const fiber = yield* Effect.forkDaemon(restore(work(course)))
+      const state: RunState = { stopping: yield* Deferred.make<void>(), progress: undefined }
+      const fiber = yield* Effect.forkDaemon(restore(work(state)))
       return yield* Effect.onInterrupt(restore(Fiber.join(fiber)), () =>
         Effect.zipRight(
-          course.reached === undefined ? Effect.void : stopped(fiber, course, course.reached),
+          state.progress === undefined ? Effect.void : stop(fiber, state, state.progress),
           Fiber.interruptFork(fiber)
         ))
     })
   )
 
-const stopped = (fiber: Fiber.Fiber<unknown, unknown>, course: Course, sofar: Reached) =>
+const stop = (fiber: Fiber.Fiber<unknown, unknown>, state: RunState, soFar: Progress) =>
   Effect.gen(function*() {
-    yield* Deferred.succeed(course.stopping, undefined)
+    yield* Deferred.succeed(state.stopping, undefined)
     const { isTTY, write } = yield* Screen
     if (isTTY) write("\n")
-    yield* says("Stopping after the sessions that are on their way …")
-    yield* Effect.timeoutOption(Effect.interruptible(Fiber.await(fiber)), patience)
-    const { moved, total } = course.reached ?? sofar
-    yield* says(`Stopped: ${moved} of ${total} moved. ${goesOn}`)
+    yield* printError("Stopping after the sessions that are being moved …")
+    yield* Effect.timeoutOption(Effect.interruptible(Fiber.await(fiber)), stopTimeout)
+    const { moved, total } = state.progress ?? soFar
+    yield* printError(`Stopped: ${moved} of ${total} moved. ${rerun}`)
   })
 
 // Progress
 
-/** A line on the second output. Its console is silent here, but for what is logged. */
-const says = (line: string) => Console.consoleWith((console) => Effect.sync(() => console.unsafe.error(line)))
+/** Prints a line to stderr. `console.unsafe`, because `Cli.run` silences the `error` of the console. */
+const printError = (line: string) => Console.consoleWith((console) => Effect.sync(() => console.unsafe.error(line)))
 
-/** A bar in one line where somebody may be watching; else a line now and then. */
-const progress = Effect.gen(function*() {
+/** Shows progress as a bar on a TTY, and otherwise as at most one line per second. */
+const makeDisplay = Effect.gen(function*() {
   const { isTTY, write } = yield* Screen
   const started = yield* Clock.currentTimeMillis
-  let said = 0
-  const at = (reached: Reached) =>
+  let printedAt = 0
+  const show = (progress: Progress) =>
     Effect.flatMap(Clock.currentTimeMillis, (now) => {
-      const done = seen(reached)
-      const { total } = reached
+      const done = processed(progress)
+      const { total } = progress
       const part = total === 0 ? 1 : done / total
       const perSecond = Math.round(1000 * done / Math.max(now - started, 1))
       const text = `${done} / ${total} (${Math.floor(100 * part)}%), ${perSecond} per second`
       if (isTTY) return Effect.sync(() => write(`\r${bar(part)} ${text}\u001b[K`))
-      if (now < said + 1000) return Effect.void
-      said = now
-      return says(text)
+      if (now < printedAt + 1000) return Effect.void
+      printedAt = now
+      return printError(text)
     })
-  return { at, end: Effect.sync(() => isTTY ? write("\n") : undefined) }
+  return { show, end: Effect.sync(() => isTTY ? write("\n") : undefined) }
 })
 
 const bar = (part: number): string => {

@@ -1,5 +1,5 @@
 /**
- * The database of the command line: from a URL to a store, and from a failure to one sentence.
+ * Database clients of the command line, and the sentences with which it reports failures.
  */
 import * as FileSystem from "@effect/platform/FileSystem"
 import type * as SqlClient from "@effect/sql/SqlClient"
@@ -17,20 +17,19 @@ import { isUnmigrated } from "../sql/errors.js"
 import { unchecked } from "../sql/store.js"
 import type { Dialect } from "../sql/tables.js"
 
-/** How a command ends that cannot do what it was asked: with one sentence, and without a stack. */
+/** The failure of a command, reported as one sentence without a stack. */
 export class CliFailure extends Data.TaggedError("CliFailure")<{
-  /** Failed; used in a wrong way; not found. */
+  /** 1: failed; 2: wrong usage; 3: not found. */
   readonly exitCode: 1 | 2 | 3
   readonly message: string
 }> {}
 
-/** What cannot be done, as one sentence. */
 export const failed = (message: string) => new CliFailure({ exitCode: 1, message })
 
-/** The URL of a database, as it was given. It may hold a password. */
+/** The URL of a database. It may contain a password. */
 export type DatabaseUrl = Redacted.Redacted
 
-/** The dialect that a URL names, found without connecting. */
+/** The dialect that a URL names. It does not connect. */
 export const dialectOf = (url: DatabaseUrl): Effect.Effect<Dialect, CliFailure> => {
   const scheme = /^([a-z0-9+.-]+):/i.exec(Redacted.value(url))?.[1]?.toLowerCase()
   switch (scheme) {
@@ -57,7 +56,7 @@ type Client = Effect.Effect<
   FileSystem.FileSystem
 >
 
-/** A client for the URL. Only `migrate` makes a SQLite file that is not there. */
+/** A client for the URL. Without `create` a SQLite file that does not exist is an error. */
 export const client = (url: DatabaseUrl, create: boolean, connections = 1): Client =>
   Effect.flatMap(dialectOf(url), (dialect) => {
     switch (dialect) {
@@ -78,7 +77,7 @@ const postgres = (url: DatabaseUrl, maxConnections: number): Client =>
       url,
       maxConnections,
       applicationName: "effect-session",
-      // Said here, the driver keeps to it too: the client alone waits for ever for a server that is silent.
+      // Passed on to the driver: without it a connection attempt to a silent server never ends.
       connectTimeout: "5 seconds"
     })
   })
@@ -90,7 +89,7 @@ const mysql = (url: DatabaseUrl, maxConnections: number): Client =>
       return yield* failed("The database URL names no database: mysql://user:password@host/database.")
     }
     const MysqlClient = yield* driver("@effect/sql-mysql2", () => import("@effect/sql-mysql2/MysqlClient"))
-    // The driver takes its settings from the URL. It would wait ten seconds for a server that is silent.
+    // The driver reads its settings from the URL. Its default timeout is ten seconds.
     if (!parsed.searchParams.has("connectTimeout")) parsed.searchParams.set("connectTimeout", "5000")
     return MysqlClient.layer({ url: Redacted.make(parsed.href), maxConnections })
   })
@@ -102,14 +101,14 @@ const sqlite = (url: DatabaseUrl, create: boolean): Client =>
     const files = yield* FileSystem.FileSystem
     const there = yield* Effect.orElseSucceed(files.exists(filename), () => false)
     if (!there && !create) {
-      return yield* failed(`There is no file ${filename}: "effect-session migrate" makes one.`)
+      return yield* failed(`There is no file ${filename}: "effect-session migrate" creates one.`)
     }
     const SqliteClient = yield* driver("@effect/sql-sqlite-node", () => import("@effect/sql-sqlite-node/SqliteClient"))
-    // The journal mode is kept in the file and is the application's choice.
+    // The journal mode is stored in the file, and is the application's choice.
     return SqliteClient.layer({ filename, disableWAL: true })
   })
 
-/** The versions that go with Effect 3, which are not the newest ones of every package. */
+/** The versions that are compatible with Effect 3, which are not the newest of every package. */
 const versions = {
   "@effect/sql-mysql2": "0.53",
   "@effect/sql-pg": "0.53",
@@ -117,7 +116,7 @@ const versions = {
   ioredis: "5"
 } as const
 
-/** Drivers are loaded when they are needed, so that only the one in use must be installed. */
+/** Loads a driver lazily, so that only the one in use must be installed. */
 export const driver = <A>(name: keyof typeof versions, load: () => Promise<A>): Effect.Effect<A, CliFailure> =>
   Effect.tryPromise({
     try: load,
@@ -132,13 +131,13 @@ export const driver = <A>(name: keyof typeof versions, load: () => Promise<A>): 
 /** `sqlite:path`, and `sqlite://` before an absolute path. */
 export const fileOf = (url: DatabaseUrl): string => Redacted.value(url).replace(/^sqlite:(?:\/\/)?/i, "")
 
-/** Fails with a sentence that does not repeat the URL. */
+/** Parses a URL. Fails with a sentence that does not repeat it. */
 export const parse = (url: DatabaseUrl): Effect.Effect<URL, CliFailure> =>
   Effect.try({
     try: () => {
       const parsed = new URL(Redacted.value(url))
       decodeURIComponent(parsed.username + parsed.password)
-      // A password with a raw "/", "?" or "#" ends the authority early: what follows is not a name to show or look up.
+      // A raw "/", "?" or "#" in a password ends the authority early: the rest of the password must not be shown as a name.
       if (`${parsed.pathname}${parsed.search}${parsed.hash}`.includes("@")) throw new TypeError()
       return parsed
     },
@@ -148,10 +147,10 @@ export const parse = (url: DatabaseUrl): Effect.Effect<URL, CliFailure> =>
       )
   })
 
-/** Which one of two stores, by its option. */
+/** The option that names one of two stores. */
 export type Side = "--from" | "--to"
 
-/** Any failure, also what a driver throws, as the sentence it is reported with. */
+/** Turns any failure, including a defect of a driver, into the sentence that is reported. */
 export const explained =
   (url: DatabaseUrl, side?: Side) => <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, CliFailure, R> =>
     Effect.catchAllCause(effect, (cause) => {
@@ -165,7 +164,7 @@ export const explained =
         : Effect.flatMap(explain(error, url, side), (message) => new CliFailure({ exitCode: 1, message }))
     })
 
-/** What went wrong, as one sentence that never holds the password. */
+/** Describes an error as one sentence that never contains the password. */
 const explain = (error: unknown, url: DatabaseUrl, side: Side | undefined): Effect.Effect<string> =>
   Effect.map(Effect.option(parse(url)), (parsed) => {
     const cause = rootOf(error)
@@ -191,7 +190,7 @@ const explain = (error: unknown, url: DatabaseUrl, side: Side | undefined): Effe
       : `The database${place} failed: ${message.replace(/\.?$/, ".")}`
   })
 
-/** Redis begins what it says with a code. */
+/** The code of an error. An error of Redis begins with its code. */
 const codeOf = (cause: unknown, message: string): string =>
   Predicate.hasProperty(cause, "code")
     ? String(cause.code)
@@ -212,43 +211,43 @@ const unreachable = new Set([
 ])
 
 const sentences: Readonly<Record<string, string>> = {
-  "28000": "The database refuses the user.",
-  "28P01": "The database refuses the user or the password.",
+  "28000": "The database rejects the user.",
+  "28P01": "The database rejects the user or the password.",
   "3D000": "The server has no database of that name.",
   ENOTDIR: "There is a file where the directory of sessions should be.",
-  ER_ACCESS_DENIED_ERROR: "The database refuses the user or the password.",
+  ER_ACCESS_DENIED_ERROR: "The database rejects the user or the password.",
   ER_BAD_DB_ERROR: "The server has no database of that name.",
   ER_CON_COUNT_ERROR: "The server has too many connections; try again.",
-  ER_DBACCESS_DENIED_ERROR: "The user may not use that database, or there is none of that name.",
+  ER_DBACCESS_DENIED_ERROR: "The user may not use that database, or it does not exist.",
   ER_HOST_IS_BLOCKED: "The server blocks this host after too many failures.",
-  ER_HOST_NOT_PRIVILEGED: "The server lets nobody in from this host.",
-  ER_LOCK_DEADLOCK: "Others were in the way, several times; try again.",
-  ER_LOCK_WAIT_TIMEOUT: "Others were in the way, several times; try again.",
+  ER_HOST_NOT_PRIVILEGED: "The server does not allow connections from this host.",
+  ER_LOCK_DEADLOCK: "Repeated conflicts with concurrent transactions; try again.",
+  ER_LOCK_WAIT_TIMEOUT: "Repeated conflicts with concurrent transactions; try again.",
   ER_OPTION_PREVENTS_STATEMENT: "The server is read-only.",
-  ER_TABLEACCESS_DENIED_ERROR: "The user may not do that with these tables.",
+  ER_TABLEACCESS_DENIED_ERROR: "The user lacks a privilege on these tables.",
   LOADING: "The server is still loading its data; try again.",
-  NOAUTH: "The database refuses the user or the password.",
-  NOPERM: "The user may not do that with these keys.",
+  NOAUTH: "The database rejects the user or the password.",
+  NOPERM: "The user lacks a permission for these keys.",
   READONLY: "The server is read-only.",
   SQLITE_BUSY: "The SQLite file is locked by another process; try again.",
   SQLITE_CANTOPEN: "The SQLite file cannot be opened.",
   SQLITE_NOTADB: "The file is not a SQLite database.",
   SQLITE_READONLY: "The SQLite file cannot be written.",
-  WRONGPASS: "The database refuses the user or the password."
+  WRONGPASS: "The database rejects the user or the password."
 }
 
 const secretsOf = (url: URL): ReadonlyArray<string> =>
   [url.password, decodeURIComponent(url.password), url.searchParams.get("password") ?? ""]
     .filter((secret) => secret !== "")
 
-/** The failure at the bottom: what the driver said. */
+/** The innermost cause, which is the error of the driver. */
 const rootOf = (error: unknown): unknown =>
   Predicate.hasProperty(error, "cause") && Predicate.isObject(error.cause) ? rootOf(error.cause) : error
 
-/** What is wrong with a record: a store never tells what is in it. */
-export const problemOf = (error: SessionStoreError): string => printable(firstLine(rootOf(error)))
+/** Describes why a record is corrupt. The error of a store never contains its data. */
+export const corruptionOf = (error: SessionStoreError): string => printable(firstLine(rootOf(error)))
 
-/** What came from a database must not move the cursor of a terminal, nor begin a line of its own. */
+/** Escapes control characters, so that text from a database cannot move the cursor of a terminal or begin a new line. */
 export const printable = (text: string): string =>
   text.replace(
     /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g,

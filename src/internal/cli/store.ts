@@ -1,5 +1,5 @@
 /**
- * The store of the command line: in a database, in Redis or in files, as the URL says.
+ * Opens the store that a URL of the command line names: a SQL database, Redis or files.
  */
 import * as Options from "@effect/cli/Options"
 import type { PlatformError } from "@effect/platform/Error"
@@ -21,18 +21,18 @@ import { families } from "../file/names.js"
 import type { CliFailure, DatabaseUrl } from "./database.js"
 import { client, driver, explained, failed, fileOf, parse, sqlStore } from "./database.js"
 
-/** A URL, as an option or from the environment. */
+/** A URL, from an option or an environment variable. */
 export const urlOption = (name: string, variable: string, description: string) =>
   Options.redacted(name).pipe(
     Options.withFallbackConfig(Config.redacted(variable)),
     Options.withDescription(`${description} Variable: ${variable}.`)
   )
 
-/** The prefix and the schema of a store. `side` begins the names of the options. */
+/** The prefix and the schema of a store. `side` is the prefix of the option names. */
 export const namesOption = (side = ""): Options.Options<TableNames> =>
   Options.all({
     prefix: Options.optional(Options.text(`${side}prefix`)).pipe(Options.withDescription(
-      "What the names of the tables, or of the keys in Redis, begin with. Default: as the engine's."
+      "The prefix of the tables, or of the keys in Redis. Default: that of the engine."
     )),
     schema: Options.optional(Options.text(`${side}schema`)).pipe(Options.withDescription(
       "The schema of the tables in Postgres. Default: the first one of search_path that has them."
@@ -44,7 +44,7 @@ export const namespaceOption = Options.text("namespace").pipe(
   Options.withDescription("The namespace of the session's tag: its id, unless given. Variable: SESSION_NAMESPACE.")
 )
 
-/** Works on one store. To leave it does not wait for a database that is silent. */
+/** Runs an effect with a store. An interruption does not wait for a database that does not answer. */
 export const withStore = <A, E, R>(
   url: DatabaseUrl,
   names: TableNames,
@@ -59,13 +59,12 @@ export const withStore = <A, E, R>(
       layer
     )).pipe(explained(url), Effect.disconnect)
 
-/** Where a URL leads that is none of a SQL database. */
 export const kindOf = (url: DatabaseUrl): "sql" | "redis" | "file" => {
   const text = Redacted.value(url)
   return /^rediss?:/i.test(text) ? "redis" : /^file:/i.test(text) ? "file" : "sql"
 }
 
-/** The store, with the names that its engine would use unless others are given. Nothing is made that is not there. */
+/** The layer of a store, with the default names of its engine unless others are given. It creates no tables, files or directories. */
 export const store = (
   url: DatabaseUrl,
   names: TableNames,
@@ -95,7 +94,7 @@ export const store = (
   }
 }
 
-/** What a URL that can be read leads to, without the user, the password and what else it may hold. */
+/** Describes the store of a valid URL, without the user, the password and the parameters. */
 export const placeOf = (url: DatabaseUrl): string => {
   const kind = kindOf(url)
   if (kind === "file") return `the files in ${pathOf(url)}`
@@ -114,20 +113,20 @@ const directoryOf = (url: DatabaseUrl) =>
     if (directory === "") return yield* failed("The database URL names no directory: file:path/to/directory.")
     const fs = yield* FileSystem.FileSystem
     const path = yield* Path.Path
-    // A slip of the pen must not become a store: the server makes its own.
+    // Do not create a directory for a mistyped path.
     return (yield* fs.exists(path.join(directory, families[0])))
       ? directory
-      : yield* failed(`There is no file store in ${directory}: the server makes it when it starts.`)
+      : yield* failed(`There is no file store in ${directory}: the server creates it when it starts.`)
   })
 
-/** A client of the server, or of the Cluster that it belongs to. */
+/** A client of the server, or of the cluster that it belongs to. */
 const redis = (url: DatabaseUrl) =>
   Effect.gen(function*() {
     const parsed = yield* parse(url)
     if (parsed.host === "") return yield* failed("The database URL names no host: redis://user:password@host.")
     const database = parsed.searchParams.get("db") ?? parsed.pathname.slice(1)
     if (!/^[0-9]*$/.test(database)) return yield* failed("A database of Redis is a number: redis://host/0.")
-    // Selected below: the driver would go on with another database if there is none of that number.
+    // Selected below, because the driver ignores a failed selection and continues with another database.
     parsed.pathname = ""
     parsed.searchParams.delete("db")
     const { Cluster, Redis } = yield* driver("ioredis", () => import("ioredis"))
@@ -139,7 +138,7 @@ const redis = (url: DatabaseUrl) =>
             lazyConnect: true,
             maxRetriesPerRequest: 0,
             retryStrategy: () => null,
-            // How long it waits for a server that does not take leave.
+            // Milliseconds to wait for the server to close the connection.
             disconnectTimeout: 100
           })
         )
@@ -159,14 +158,14 @@ const redis = (url: DatabaseUrl) =>
     )
   })
 
-/** What is used of a client of ioredis while it connects. */
+/** The part of a client of ioredis that is used to connect. */
 interface Connecting {
   connect(): Promise<void>
   disconnect(): void
   on(event: "error", listener: (error: Error) => void): unknown
 }
 
-/** A client until the end of the scope. What its connection reports tells more than what `connect` fails with. */
+/** Connects a client until the scope closes. An `error` event is more specific than the error of `connect`, so it is preferred. */
 const connected = <A extends Connecting>(make: () => A) =>
   Effect.tap(
     Effect.acquireRelease(Effect.sync(make), (client) => Effect.sync(() => client.disconnect())),
@@ -175,10 +174,10 @@ const connected = <A extends Connecting>(make: () => A) =>
       client.on("error", (error) => void (reported = error))
       return attempt(() => client.connect()).pipe(
         Effect.mapError((error) => reported ?? error),
-        // The driver's own limit ends when the server takes the connection, whether it says something or not.
+        // The timeout of the driver ends when the server accepts the connection, even if the server never answers.
         Effect.timeoutFail({
           duration: "5 seconds",
-          onTimeout: () => Object.assign(new Error("the server is silent"), { code: "ETIMEDOUT" })
+          onTimeout: () => Object.assign(new Error("the server does not answer"), { code: "ETIMEDOUT" })
         })
       )
     }

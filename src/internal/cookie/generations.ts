@@ -1,66 +1,70 @@
 /**
- * Which cookies of one session are good. Each that is sent is a generation with a number of its own, and the server knows
- * that one has arrived when it comes back. All of it is pure.
+ * Decides which cookies of one session are accepted. Every cookie that is sent is a generation with its own number. The browser
+ * acknowledges a generation by presenting it. All functions are pure.
  */
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 
-/** A number, and the end of the time in which requests that were sent with it may still be on their way. */
+/** A generation, and the end of the grace period for concurrent requests that present it. */
 const Older = Schema.Struct({ generation: Schema.Number, until: Schema.Number })
 
+/** The names of the fields are part of the stored format. */
 const Model = Schema.parseJson(Schema.Struct({
-  /** The latest one. */
+  /** The latest generation. */
   current: Schema.Number,
-  /** The one that the browser held before, as long as the current one has not come back: it may be all that it has. */
+  /** The previous generation, kept until the browser has presented the current one. */
   base: Schema.optional(Older),
-  /** Those before a generation that has come back. */
+  /** Older generations in their grace period. */
   fading: Schema.Array(Older)
 }))
 
 export type Generations = Schema.Schema.Type<typeof Model>
 
 /**
- * What a generation is good for.
+ * The rights of a generation.
  *
- * - `current`: reading and writing.
- * - `older`: reading, for requests that were sent together with the one that made a newer one.
- * - `stranded`: reading and writing, because the newer one never came back.
- * - `refused`: nothing.
+ * - `current`: read and write.
+ * - `grace`: read, for requests that were sent concurrently with the one that made a newer generation.
+ * - `previous`: read and write, because the current generation is unacknowledged after the grace period.
+ * - `rejected`: nothing.
  */
-export type Standing = "current" | "older" | "stranded" | "refused"
+export type Standing = "current" | "grace" | "previous" | "rejected"
 
-/** How long requests that were sent together with one that saved may be on their way, in milliseconds. */
+/** The grace period in milliseconds for requests that were sent concurrently with one that saved. */
 export const grace = 10_000
 
-/** More are not kept: who saves that fast has requests in the order in which they are sent. */
-const mostFading = 8
+/** Generations in their grace period that are kept. A client that saves more often sends its requests one after another. */
+const maxGrace = 8
 
 export const standing = ({ base, current, fading }: Generations, generation: number, now: number): Standing =>
   generation === current
     ? "current"
     : generation === base?.generation
-    ? now > base.until ? "stranded" : "older"
+    ? now > base.until ? "previous" : "grace"
     : fading.some((older) => older.generation === generation && now <= older.until)
-    ? "older"
-    : "refused"
+    ? "grace"
+    : "rejected"
 
-/** A session that begins, or whose older cookies are all to be refused at once. */
+/** A new session, or a rotation: only `current` is accepted. */
 export const only = (current: number): Generations => ({ current, fading: [] })
 
-/** A new generation, made by a request that presented `from`. What `from` was stranded by is refused for good. */
+/**
+ * Adds a generation, made by a request that presented `from`. If `from` is the previous generation, the unacknowledged one is rejected
+ * from now on.
+ */
 export const advance = (before: Generations, from: number, current: number, now: number): Generations => ({
   current,
   base: { generation: from, until: now + grace },
-  fading: (from === before.current ? confirm(before, now) : before).fading.filter(({ until }) => now <= until)
+  fading: (from === before.current ? acknowledge(before, now) : before).fading.filter(({ until }) => now <= until)
 })
 
-/** The current generation has come back. */
-export const confirm = ({ base, current, fading }: Generations, now: number): Generations => ({
+/** Acknowledges the current generation. */
+export const acknowledge = ({ base, current, fading }: Generations, now: number): Generations => ({
   current,
   fading: base === undefined
     ? fading
-    : [{ generation: base.generation, until: now + grace }, ...fading].slice(0, mostFading)
+    : [{ generation: base.generation, until: now + grace }, ...fading].slice(0, maxGrace)
 })
 
 export const encode: (self: Generations) => string = Schema.encodeSync(Model)

@@ -1,6 +1,6 @@
 /**
- * The engine of sessions in cookies that can be revoked. A ledger in a store keeps one entry for each session, without its
- * data: which generations of its cookie are valid. Every cookie that is sent is a new generation.
+ * The engine of cookie sessions that can be revoked. A ledger in a store holds one entry per session, without its data: the generations of
+ * its cookie that are valid. Every cookie that is sent is a new generation.
  */
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -8,38 +8,38 @@ import * as Encoding from "effect/Encoding"
 import type * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type { BoundEngine, CookieValue, Opened, Write, Written } from "../../SessionEngine.js"
-import * as SessionMetrics from "../../SessionMetrics.js"
 import type { SessionRecord } from "../../SessionRecord.js"
 import type { Loaded, ReadConsistency, Store, WriteOutcome } from "../../SessionStore.js"
 import { SessionStoreError } from "../../SessionStore.js"
 import * as StoreKey from "../../StoreKey.js"
 import { lengthPrefixed, randomBytes, sha256 } from "../crypto/primitives.js"
+import * as Counts from "../metrics.js"
 import * as StoreCalls from "../store/calls.js"
 import { causeOf, guarded } from "../store/defects.js"
 import { ofHash } from "../store/keys.js"
 import type { Generations } from "./generations.js"
 import * as Gen from "./generations.js"
 
-/** What a cookie holds. */
+/** The decoded content of a cookie. */
 interface Content {
   readonly record: SessionRecord
-  /** It was sealed with an older key of the ring. */
+  /** The cookie was sealed with an older key of the keyring. */
   readonly needsReseal: boolean
 }
 
-/** Records as cookies of one session tag. */
+/** Decodes and encodes the cookies of one session tag. */
 export interface Cookies {
-  /** What a value holds, whenever that was. */
-  readonly contentOf: (value: CookieValue) => Exit.Exit<Option.Option<Content>, SessionStoreError>
-  /** A record as a cookie, if it fits into one. */
-  readonly written: (operation: string, record: SessionRecord) => Exit.Exit<Written, SessionStoreError>
+  /** Decodes a value without checking its times. */
+  readonly decode: (value: CookieValue) => Exit.Exit<Option.Option<Content>, SessionStoreError>
+  /** Encodes a record as a cookie. Fails if it is too large. */
+  readonly encode: (operation: string, record: SessionRecord) => Exit.Exit<Written, SessionStoreError>
 }
 
 // The ledger
 
-/** What is kept of a session. The times are those of the whole session, whichever cookie of it is presented. */
+/** The ledger entry of a session. Its times are those of the session, independent of the cookie that is presented. */
 interface Entry {
-  readonly kept: Loaded
+  readonly record: Loaded
   readonly generations: Generations
 }
 
@@ -47,33 +47,33 @@ const makeLedger = (unguarded: Store, namespace: string, timeout: Duration.Durat
   const store = guarded(unguarded)
   const { limited, resolved } = StoreCalls.make(store.capabilities, timeout)
 
-  /** Another login is another entry: what was there before it is dead. */
+  /** The key includes the login time, so a new login invalidates the previous entry. */
   const keyOf = ({ authenticatedAt, id, subject }: SessionRecord) =>
     ofHash(
       sha256(lengthPrefixed("effect-session/ledger", namespace, id, String(authenticatedAt ?? ""), subject ?? ""))
     )
 
-  /** The name of the write is drawn here: cookies have none. */
-  const keep = (record: SessionRecord, generations: Generations): SessionRecord => ({
+  /** Generates the `writeId`, because cookies have none. */
+  const encodeEntry = (record: SessionRecord, generations: Generations): SessionRecord => ({
     ...record,
     data: Gen.encode(generations),
     writeId: Encoding.encodeBase64Url(randomBytes(12))
   })
 
-  /** Whether what is under a key was left there by this very write, whose reply was lost. */
+  /** Whether the stored entry was written by this very write, whose reply was lost. */
   const isOwn = (key: StoreKey.StoreKey, { writeId }: SessionRecord, now: number) =>
     Effect.map(limited("load", store.load(key, now, "fresh")), Option.exists((found) => found.writeId === writeId))
 
   return {
     remote: store.capabilities.remote,
 
-    enter: (record: SessionRecord, now: number) => {
+    insert: (record: SessionRecord, now: number) => {
       const key = keyOf(record)
-      const entry = keep(record, Gen.only(record.version))
+      const entry = encodeEntry(record, Gen.only(record.version))
       return resolved(
         "create",
         store.create(key, entry, now),
-        // An id that is taken is never adopted.
+        // An existing entry is never adopted.
         (outcome) =>
           outcome === "created" ? Effect.void : new SessionStoreError({ operation: "create", reason: "corrupt" }),
         (outcome, error) =>
@@ -83,15 +83,15 @@ const makeLedger = (unguarded: Store, namespace: string, timeout: Duration.Durat
       )
     },
 
-    /** The live entry of the session of a cookie. A copy that is older than the cookie is not used. */
-    look: (record: SessionRecord, now: number, reading?: ReadConsistency) => {
+    /** Returns the live entry of the session of a cookie. A cached entry that is older than the cookie is read again from the origin. */
+    get: (record: SessionRecord, now: number, reading?: ReadConsistency) => {
       const entry = (reading?: ReadConsistency) =>
         Effect.flatMap(
           store.load(keyOf(record), now, reading),
-          Effect.transposeMapOption((kept) =>
-            Option.match(Gen.decode(kept.data), {
+          Effect.transposeMapOption((record) =>
+            Option.match(Gen.decode(record.data), {
               onNone: () => new SessionStoreError({ operation: "load", reason: "corrupt" }),
-              onSome: (generations) => Effect.succeed<Entry>({ kept, generations })
+              onSome: (generations) => Effect.succeed<Entry>({ record, generations })
             })
           )
         )
@@ -107,16 +107,16 @@ const makeLedger = (unguarded: Store, namespace: string, timeout: Duration.Durat
       )
     },
 
-    /** Replaces an entry, if it is still as it was. */
+    /** Replaces an entry if it has not changed since. */
     replace: (
-      { kept: { version } }: Entry,
+      { record: { version } }: Entry,
       before: SessionRecord,
       next: SessionRecord,
       generations: Generations,
       now: number
     ) => {
       const [from, to] = [keyOf(before), keyOf(next)]
-      const entry = keep(next, generations)
+      const entry = encodeEntry(next, generations)
       const [operation, write] = from === to
         ? ["save", store.save(from, entry, { expectedVersion: version, now })] as const
         : ["rotate", store.rotate(from, to, entry, { expectedVersion: version, now })] as const
@@ -130,7 +130,7 @@ const makeLedger = (unguarded: Store, namespace: string, timeout: Duration.Durat
             : Effect.flatMap(isOwn(to, entry, now), (own): Effect.Effect<WriteOutcome, SessionStoreError> =>
               own
                 ? Effect.succeed("saved")
-                // Ours, or another's after ours: who cannot know must not say that nothing was written.
+                // The outcome is unknown: another write may have replaced ours, so "conflict" could be wrong.
                 : operation === "save" && outcome === "conflict"
                 ? Effect.fail(error)
                 : Effect.succeed(outcome))
@@ -145,7 +145,7 @@ const makeLedger = (unguarded: Store, namespace: string, timeout: Duration.Durat
         Effect.succeed
       ),
 
-    strike: (record: SessionRecord) => resolved("destroy", store.destroy(keyOf(record)), Effect.succeed, Effect.succeed)
+    remove: (record: SessionRecord) => resolved("destroy", store.destroy(keyOf(record)), Effect.succeed, Effect.succeed)
   }
 }
 
@@ -158,10 +158,10 @@ const conflict: Written = { _tag: "Conflict" }
 
 const mayWrite = ({ generations }: Entry, { version }: SessionRecord, now: number): boolean => {
   const standing = Gen.standing(generations, version, now)
-  return standing === "current" || standing === "stranded"
+  return standing === "current" || standing === "previous"
 }
 
-const isUnconfirmed = ({ generations: { base, current } }: Entry, { version }: SessionRecord): boolean =>
+const isUnacknowledged = ({ generations: { base, current } }: Entry, { version }: SessionRecord): boolean =>
   version === current && base !== undefined
 
 /** The engine of one session tag, with its ledger in a store. */
@@ -172,23 +172,23 @@ export const make = (
   timeout: Duration.Duration
 ): BoundEngine => {
   const ledger = makeLedger(store, namespace, timeout)
-  // What was read when a value was opened, so that a write need not read it again, and judges by what the request saw.
-  const seen = new WeakMap<CookieValue, Entry>()
+  // The entries that `open` has read, so that a write need not read them again and conflicts with later changes.
+  const opened = new WeakMap<CookieValue, Entry>()
 
   const open = (
-    { record, needsReseal: needsReseal }: Content,
+    { record, needsReseal }: Content,
     value: CookieValue,
     entry: Entry,
     now: number
   ): Option.Option<Opened> => {
-    if (Gen.standing(entry.generations, record.version, now) === "refused") return Option.none()
-    seen.set(value, entry)
-    const { stale, expiry, lastSeenAt } = entry.kept
+    if (Gen.standing(entry.generations, record.version, now) === "rejected") return Option.none()
+    opened.set(value, entry)
+    const { stale, expiry, lastSeenAt } = entry.record
     return Option.some({
       value,
-      // Its use is written down in the ledger only.
+      // A touch changes the entry only, not the cookie.
       record: { ...record, lastSeenAt, expiry },
-      needsReseal: needsReseal || isUnconfirmed(entry, record),
+      needsReseal: needsReseal || isUnacknowledged(entry, record),
       ...stale === true ? { stale } : {}
     })
   }
@@ -201,14 +201,14 @@ export const make = (
     now: number
   ): Effect.Effect<Written, SessionStoreError> => {
     if (!mayWrite(entry, before, now)) return Effect.succeed(conflict)
-    // Grows with each write of the entry: what was lost on the way is not made again.
-    const record = { ...write.record, version: entry.kept.version + 1 }
-    // A change of authority leaves no older cookie good, not even for those on their way.
+    // The version grows with each write of the entry, so that the number of a lost cookie is not used again.
+    const record = { ...write.record, version: entry.record.version + 1 }
+    // A rotation invalidates all older cookies at once, without a grace period.
     const generations: Generations = write._tag === "Rotate"
       ? Gen.only(record.version)
       : Gen.advance(entry.generations, before.version, record.version, now)
     return Effect.flatMap(
-      cookies.written(write._tag.toLowerCase(), record),
+      cookies.encode(write._tag.toLowerCase(), record),
       (written) =>
         Effect.flatMap(ledger.replace(entry, before, record, generations, now), (outcome) => {
           switch (outcome) {
@@ -217,16 +217,16 @@ export const make = (
             case "gone":
               return Effect.succeed(gone)
             case "conflict":
-              return again(write, before, now)
+              return retry(write, before, now)
           }
         })
     )
   }
 
-  /** The entry has changed. If all of it was that this generation has come back, the write still stands. */
-  const again = (write: Change, before: SessionRecord, now: number): Effect.Effect<Written, SessionStoreError> =>
+  /** Retries after a conflict if the generation is still the current one: then the entry was only acknowledged or touched. */
+  const retry = (write: Change, before: SessionRecord, now: number): Effect.Effect<Written, SessionStoreError> =>
     Effect.flatMap(
-      ledger.look(before, now, "fresh"),
+      ledger.get(before, now, "fresh"),
       Option.match({
         onNone: () => Effect.succeed(gone),
         onSome: (entry) =>
@@ -238,32 +238,32 @@ export const make = (
 
   const touch = (
     write: Change & { readonly _tag: "Touch" },
-    { record: before, needsReseal: needsReseal }: Content,
+    { record: before, needsReseal }: Content,
     entry: Entry,
     now: number
   ): Effect.Effect<Written, SessionStoreError> => {
     if (needsReseal || write.resent === true) return advance(write, before, entry, now)
     const { record, value } = write
     const touched: Written = { _tag: "Written", value, record }
-    if (!isUnconfirmed(entry, before)) {
+    if (!isUnacknowledged(entry, before)) {
       return Effect.map(ledger.touch(record, now), (outcome) => outcome === "gone" ? gone : touched)
     }
-    const confirmed = Effect.map(
-      ledger.replace(entry, before, record, Gen.confirm(entry.generations, now), now),
-      // Another request has done it, or has made a newer one.
+    const acknowledged = Effect.map(
+      ledger.replace(entry, before, record, Gen.acknowledge(entry.generations, now), now),
+      // On a conflict, another request has acknowledged the generation or made a newer one.
       (outcome) => outcome === "gone" ? gone : touched
     )
-    return record.lastSeenAt > entry.kept.lastSeenAt
-      ? confirmed
-      // Nothing is lost: the next request does it.
-      : Effect.catchAll(confirmed, (error) => Effect.as(Effect.logWarning(error.message, causeOf(error)), touched))
+    return record.lastSeenAt > entry.record.lastSeenAt
+      ? acknowledged
+      // Without a touch a failure loses nothing: the next request acknowledges the generation.
+      : Effect.catchAll(acknowledged, (error) => Effect.as(Effect.logWarning(error.message, causeOf(error)), touched))
   }
 
   const change = (write: Change, content: Content, now: number): Effect.Effect<Written, SessionStoreError> =>
     Effect.flatMap(
       Effect.suspend(() => {
-        const entry = seen.get(write.value)
-        return entry === undefined ? ledger.look(content.record, now, "fresh") : Effect.succeedSome(entry)
+        const entry = opened.get(write.value)
+        return entry === undefined ? ledger.get(content.record, now, "fresh") : Effect.succeedSome(entry)
       }),
       Option.match({
         onNone: () => Effect.succeed(gone),
@@ -281,26 +281,26 @@ export const make = (
     selfContained: true,
     open: (value, now, reading) =>
       Effect.flatMap(
-        Effect.suspend(() => cookies.contentOf(value)),
+        Effect.suspend(() => cookies.decode(value)),
         Option.match({
           onNone: () => Effect.succeedNone,
-          // Whatever clock has made the cookie: when its session ends is in the ledger, by the clock of the store.
+          // The expiry is read from the ledger, not from the cookie, which may have been made with another clock.
           onSome: (content) =>
-            Effect.map(ledger.look(content.record, now, reading), (found) => {
-              const opened = Option.flatMap(found, (entry) => open(content, value, entry, now))
-              if (Option.isNone(opened)) SessionMetrics.countRejection("ended")
-              return opened
+            Effect.map(ledger.get(content.record, now, reading), (found) => {
+              const session = Option.flatMap(found, (entry) => open(content, value, entry, now))
+              if (Option.isNone(session)) Counts.countRejection("ended")
+              return session
             })
         })
       ),
     write: (write, now) =>
       write._tag === "Create"
         ? Effect.flatMap(
-          Effect.suspend(() => cookies.written("create", write.record)),
-          (written) => Effect.as(ledger.enter(write.record, now), written)
+          Effect.suspend(() => cookies.encode("create", write.record)),
+          (written) => Effect.as(ledger.insert(write.record, now), written)
         )
         : Effect.flatMap(
-          Effect.suspend(() => cookies.contentOf(write.value)),
+          Effect.suspend(() => cookies.decode(write.value)),
           Option.match({
             onNone: () => Effect.succeed(gone),
             onSome: (content) => change(write, content, now)
@@ -308,8 +308,8 @@ export const make = (
         ),
     destroy: (value) =>
       Effect.flatMap(
-        Effect.suspend(() => cookies.contentOf(value)),
-        Option.match({ onNone: () => Effect.void, onSome: ({ record }) => ledger.strike(record) })
+        Effect.suspend(() => cookies.decode(value)),
+        Option.match({ onNone: () => Effect.void, onSome: ({ record }) => ledger.remove(record) })
       )
   }
 }

@@ -1,12 +1,12 @@
 /**
- * A session record as the content of a token, and back.
+ * Encodes a session record as the content of a token, and decodes it.
  *
  * ```
  * layout u8 = 1 | createdAt u48 | authenticatedAt u48 | deadline u48 | end u48 | id 16 | version u32 | schemaVersion u16
  * | UTF-8 of: metadata, a line break, the data
  * ```
  *
- * Numbers are big-endian, times milliseconds since the epoch. All ones is an absent time: zero is a moment like others.
+ * Numbers are big-endian, times milliseconds since the Unix epoch. All ones is an absent time, because zero is a valid time.
  * The metadata is a JSON array without a line break: subject or null, `modifiedAt` and `lastSeenAt` as differences to
  * `createdAt`, the lifetime, the data if it has a lone surrogate, which UTF-8 cannot encode, and the attributes. The last
  * three are null if absent, and omitted at the end of the array. Other data follows the line break unchanged.
@@ -15,35 +15,35 @@ import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { Lifetime } from "../../Lifetime.js"
-import * as SessionId from "../../SessionId.js"
 import type { SessionRecord } from "../../SessionRecord.js"
 import { decodeBase64Url } from "../crypto/primitives.js"
 import type { Tokens } from "../crypto/tokens.js"
+import * as Ids from "../domain/id.js"
 
-/** What a token turned out to be. `Unreadable` takes a key: a newer version of this library has made it, or it is no record. */
+/** The result of decoding a token. `Unreadable`: its seal is valid, but a newer version of this library made it, or it holds no record. */
 export type Decoded =
   | { readonly _tag: "Opened"; readonly record: SessionRecord; readonly needsReseal: boolean }
   | { readonly _tag: "Invalid" }
   | { readonly _tag: "Unreadable" }
 
-/** Records as tokens of one namespace. */
+/** Encodes and decodes the records of one namespace. */
 export interface CookieRecords {
-  /** An error is a sentence that does not tell what the record holds. */
+  /** Fails with a sentence that does not contain data of the record. */
   readonly encode: (record: SessionRecord) => Either.Either<string, string>
-  /** No times are checked. The `writeId`, which no token carries, is empty. */
+  /** Checks no times. The `writeId`, which is not part of a token, is empty. */
   readonly decode: (token: string) => Decoded
 }
 
-/** No cookie is longer, so no longer value was ever one of ours. */
+/** The maximum length of a cookie: a longer value is no token. */
 const maxLength = 4096
 
 const invalid: Decoded = { _tag: "Invalid" }
 const unreadable: Decoded = { _tag: "Unreadable" }
 
-/** Spells the records of a namespace. No token tells the namespace: the keys of the tokens must be of it alone. */
+/** Makes the codec of a namespace. A token does not contain the namespace, so its keys must be derived for that namespace alone. */
 export const make = (tokens: Tokens, namespace: string): CookieRecords => ({
   encode: (record) => {
-    const problem = problemOf(record, namespace)
+    const problem = validate(record, namespace)
     return problem === undefined ? Either.right(tokens.write(encode(record))) : Either.left(problem)
   },
   decode: (token) => {
@@ -67,11 +67,12 @@ const fromUtf8 = new TextDecoder()
 
 const isUnsigned = (value: number, limit: number): boolean => Number.isInteger(value) && value >= 0 && value < limit
 
-const problemOf = (record: SessionRecord, namespace: string): string | undefined =>
+/** Describes why a record cannot be encoded; `undefined` if it can. */
+const validate = (record: SessionRecord, namespace: string): string | undefined =>
   record.namespace !== namespace
     ? "The record belongs to another namespace."
     : !/^[A-Za-z0-9_-]{21}[AQgw]$/.test(record.id)
-    ? "The record's id is not the spelling of 16 bytes."
+    ? "The record's id is not 16 bytes in base64url."
     : !isUnsigned(record.version, 2 ** 32)
     ? "The record's version does not fit into 32 bits."
     : !isUnsigned(record.schemaVersion, 2 ** 16)
@@ -80,30 +81,30 @@ const problemOf = (record: SessionRecord, namespace: string): string | undefined
     ? "The record's lifetime is not finite."
     : undefined
 
-/** What 48 bits can hold, rounded down: an end may come a little early, never late. What is no number has long passed. */
-const moment = (time: number): number => Number.isNaN(time) ? 0 : Math.min(Math.max(Math.floor(time), 0), absent - 1)
+/** Clamps a time to 48 bits, rounded down, so that an expiry is never later. `NaN` becomes 0, which has expired. */
+const clampTime = (time: number): number => Number.isNaN(time) ? 0 : Math.min(Math.max(Math.floor(time), 0), absent - 1)
 
 const encode = (record: SessionRecord): Uint8Array => {
   const { attributes, expiry: { at, deadline, lifetime }, subject } = record
-  const createdAt = moment(record.createdAt)
+  const createdAt = clampTime(record.createdAt)
   const metadata: Array<unknown> = [
     subject ?? null,
-    moment(record.modifiedAt) - createdAt,
-    moment(record.lastSeenAt) - createdAt
+    clampTime(record.modifiedAt) - createdAt,
+    clampTime(record.lastSeenAt) - createdAt
   ]
-  const speakable = !/\p{Surrogate}/u.test(record.data)
-  const optional = [lifetime, speakable ? undefined : record.data, attributes]
+  const isUtf8 = !/\p{Surrogate}/u.test(record.data)
+  const optional = [lifetime, isUtf8 ? undefined : record.data, attributes]
   while (optional.length > 0 && optional.at(-1) === undefined) optional.pop()
   metadata.push(...optional.map((one) => one ?? null))
-  const text = utf8.encode(`${JSON.stringify(metadata)}\n${speakable ? record.data : ""}`)
+  const text = utf8.encode(`${JSON.stringify(metadata)}\n${isUtf8 ? record.data : ""}`)
 
   const bytes = new Uint8Array(headerBytes + text.length)
   const view = new DataView(bytes.buffer)
   view.setUint8(0, layout)
   setTime(view, 1, createdAt)
-  setTime(view, 7, record.authenticatedAt === undefined ? absent : moment(record.authenticatedAt))
-  setTime(view, 13, deadline === undefined ? absent : moment(deadline))
-  setTime(view, 19, moment(at))
+  setTime(view, 7, record.authenticatedAt === undefined ? absent : clampTime(record.authenticatedAt))
+  setTime(view, 13, deadline === undefined ? absent : clampTime(deadline))
+  setTime(view, 19, clampTime(at))
   bytes.set(decodeBase64Url(record.id) ?? [], 25)
   view.setUint32(41, record.version)
   view.setUint16(45, record.schemaVersion)
@@ -124,7 +125,7 @@ const optionalTime = (view: DataView, offset: number): number | undefined => {
   return time === absent ? undefined : time
 }
 
-/** Subject, modified, last seen, lifetime, data that UTF-8 cannot hold, attributes. */
+/** Subject, modified, last seen, lifetime, data that UTF-8 cannot encode, attributes. */
 const isMetadata = Schema.is(Schema.Tuple(
   Schema.NullOr(Schema.String),
   Schema.Number,
@@ -145,7 +146,7 @@ const decode = (bytes: Uint8Array, namespace: string): Option.Option<SessionReco
   const metadata = Option.filter(parseJson(text.slice(0, Math.max(end, 0))), isMetadata)
   return Option.map(metadata, ([subject, modified, seen, lifetime, data, attributes]) => ({
     namespace,
-    id: SessionId.fromBytes(bytes.subarray(25, 41)),
+    id: Ids.fromBytes(bytes.subarray(25, 41)),
     data: data ?? text.slice(end + 1),
     schemaVersion: view.getUint16(45),
     subject: subject ?? undefined,

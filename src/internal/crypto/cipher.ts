@@ -1,6 +1,6 @@
 /**
- * Authenticated encryption, with tags of 16 bytes and no others: native where the runtime has it, an audited portable
- * library elsewhere. Both give the same bytes.
+ * Authenticated encryption with tags of exactly 16 bytes: native where the runtime provides it, an audited portable library elsewhere.
+ * Both return the same bytes.
  */
 import { gcm } from "@noble/ciphers/aes.js"
 import { chacha20poly1305, hchacha, xchacha20poly1305 } from "@noble/ciphers/chacha.js"
@@ -11,15 +11,14 @@ import { nativeCrypto } from "./native.js"
 /** A cipher under one key. A nonce must never be used twice with it. */
 export interface Aead {
   /**
-   * The ciphertext, and behind it the tag, which also covers `aad`. They are put into `room`, which has 16 bytes more than
-   * the plaintext, and may begin with it.
+   * Returns the ciphertext followed by the tag, which also covers `aad`. They are written to `room`, which is 16 bytes longer than the
+   * plaintext, and may begin with the plaintext itself.
    */
   readonly seal: (nonce: Uint8Array, aad: Uint8Array, plaintext: Uint8Array, room?: Uint8Array) => Uint8Array
-  /** The plaintext; `undefined` when anything is not as it was sealed. */
+  /** Returns the plaintext; `undefined` if the nonce, `aad`, ciphertext or tag differs from what was sealed. */
   readonly open: (nonce: Uint8Array, aad: Uint8Array, sealed: Uint8Array) => Uint8Array | undefined
 }
 
-/** How long tags are. */
 export const tagBytes = 16
 
 const roomFor = (plaintext: Uint8Array): Uint8Array => new Uint8Array(plaintext.length + tagBytes)
@@ -45,7 +44,7 @@ const portably = (cipher: Portable) => (key: Uint8Array): Aead => ({
 
 const native = nativeCrypto
 
-// Without its own limit, the runtime would take tags of 4 bytes.
+// Without this option, the runtime would accept tags of 4 bytes.
 const tagLength = { authTagLength: tagBytes } as const
 
 const natively = (crypto: NonNullable<typeof native>, algorithm: Algorithm) => (key: Uint8Array): Aead => ({
@@ -73,7 +72,7 @@ const natively = (crypto: NonNullable<typeof native>, algorithm: Algorithm) => (
   }
 })
 
-/** The native cipher, if the runtime has it and the portable one can open what it seals. */
+/** The native cipher, if the runtime has it and the portable cipher can open what it seals. */
 const nativeOf = (algorithm: Algorithm, portable: Portable): ((key: Uint8Array) => Aead) | undefined => {
   if (native === undefined) return undefined
   const [key, nonce, aad, text] = [new Uint8Array(32), new Uint8Array(12), Uint8Array.of(1), Uint8Array.of(2)]
@@ -85,23 +84,23 @@ const nativeOf = (algorithm: Algorithm, portable: Portable): ((key: Uint8Array) 
   }
 }
 
-/** AES-256-GCM. Its nonce of 12 bytes is too short to be drawn at random for many messages under one key. */
+/** AES-256-GCM. Its nonce of 12 bytes is too short to be random for many messages under one key. */
 export const aes256Gcm: (key: Uint8Array) => Aead = nativeOf("aes-256-gcm", gcm) ?? portably(gcm)
 
 const chacha20Poly1305 = nativeOf("chacha20-poly1305", chacha20poly1305)
 
 const sigma = u32(new TextEncoder().encode("expand 32-byte k"))
 
-/** XChaCha20-Poly1305: ChaCha20-Poly1305 under a key that HChaCha20 makes of the nonce's first 16 bytes. */
+/** XChaCha20-Poly1305: ChaCha20-Poly1305 under a key that HChaCha20 derives from the first 16 bytes of the nonce. */
 export const xchacha20Poly1305: (key: Uint8Array) => Aead = chacha20Poly1305 === undefined
   ? portably(xchacha20poly1305)
   : (key) => {
     const words = u32(new Uint8Array(key))
-    // Used again by each call, none of which waits.
+    // The buffers are reused by all calls, which are synchronous.
     const [first, subkey, rest] = [new Uint8Array(16), new Uint8Array(32), new Uint8Array(12)]
     const [firstWords, subkeyWords] = [u32(first), u32(subkey)]
     const under = (nonce: Uint8Array): Aead => {
-      if (nonce.length !== 24) throw new RangeError("a nonce of XChaCha20 has 24 bytes")
+      if (nonce.length !== 24) throw new RangeError("A nonce of XChaCha20 must have 24 bytes")
       first.set(nonce.subarray(0, 16))
       rest.set(nonce.subarray(16), 4)
       hchacha(sigma, words, firstWords, subkeyWords)

@@ -1,5 +1,5 @@
 /**
- * The secrets of a keyring: how they are written, and which of them are refused.
+ * Parses the secrets of a keyring, and rejects weak ones.
  */
 import * as Arr from "effect/Array"
 import * as Either from "effect/Either"
@@ -7,18 +7,18 @@ import * as Encoding from "effect/Encoding"
 import { equals } from "./primitives.js"
 import type { RootKey } from "./tokens.js"
 
-/** A key as it is written down. */
+/** A key as it is configured: the secret in base64url or hex. */
 interface WrittenKey {
   readonly id: string
   readonly secret: string
 }
 
-/** The fewest bytes of a secret. */
+/** The minimum number of bytes of a secret. */
 export const secretBytes = 32
 
 const maxKeys = 5
 
-/** The keys, or one sentence about what is wrong. It names keys by their place: what stands for an id may be a secret. */
+/** Returns the keys, or a sentence that describes the problem. It names keys by position, because a misplaced id may be a secret. */
 export const parse = (
   written: ReadonlyArray<WrittenKey>
 ): Either.Either<Arr.NonEmptyReadonlyArray<RootKey>, string> => {
@@ -34,7 +34,7 @@ export const parse = (
 
 const remedy = "`effect-session generate-key` makes one"
 
-/** What is wrong with an id, to be said after what it is the id of. */
+/** Describes why an id is invalid, as the predicate of a sentence; `undefined` if it is valid. */
 export const problemOfId = (id: string): string | undefined =>
   /^[A-Za-z0-9]{1,8}$/.test(id) ? undefined : "needs an id of 1 to 8 letters and digits"
 
@@ -58,28 +58,28 @@ const repetitionIn = (keys: ReadonlyArray<RootKey>): string | undefined => {
   return undefined
 }
 
-/** Hex digits alone are hex: as base64url they would pass for half as many random bytes again. */
+/** Text of hex digits only is decoded as hex: as base64url it would count as 1.5 times as many random bytes. */
 const bytesOf = (secret: string): Uint8Array | undefined => {
-  // Not the runtime's own decoder, which leaves copies in memory that all its buffers share.
+  // Not the runtime's decoder, which leaves copies of the secret in a shared memory pool.
   if (/^[0-9a-f]+$/i.test(secret)) return Either.getOrUndefined(Encoding.decodeHex(secret))
   const text = secret.replace(/={1,2}$/, "")
   const bytes = Either.getOrUndefined(Encoding.decodeBase64Url(text))
   return bytes !== undefined && Encoding.encodeBase64Url(bytes) === text ? bytes : undefined
 }
 
-/** What random bytes are not: they are refused less than once in a million times, for a word that happens to be in them. */
+/** Properties of weak secrets. A random secret is rejected less than once in a million times, because it happens to contain a word. */
 const weaknesses: ReadonlyArray<readonly [is: (bytes: Uint8Array, text: string) => boolean, weakness: string]> = [
   [(bytes) => bytes.length < secretBytes, `has less than ${secretBytes} bytes`],
   [(bytes) => new Set(bytes).size < 16, "has few different bytes"],
   [(bytes) => isRun(bytes) || repeatsItself(bytes), "is a pattern"],
-  [(bytes, text) => [text, latin1(bytes)].some(isSample), "is a sample, or contains a word that everybody tries first"],
+  [(bytes, text) => [text, latin1(bytes)].some(isSample), "is a sample, or contains a common word"],
   [(bytes, text) => bytes.every((byte) => byte >= 0x20 && byte < 0x7F) || isOneCase(text), "is text, not random bytes"]
 ]
 
 const weaknessOf = (bytes: Uint8Array, text: string): string | undefined =>
   weaknesses.find(([is]) => is(bytes, text))?.[1]
 
-/** Most bytes are as far from the one before as the others are. */
+/** Whether most bytes differ from the byte before by the same amount. */
 const isRun = (bytes: Uint8Array): boolean => {
   const counts = new Map<number, number>()
   bytes.forEach((byte, i) => {
@@ -105,7 +105,7 @@ const words = [
   "default",
   "qwerty",
   "letmein",
-  // In the secrets of every page of ours.
+  // In the secrets of our own documentation.
   "example"
 ]
 
@@ -114,7 +114,7 @@ const isSample = (text: string): boolean => {
   return words.some((word) => letters.includes(word))
 }
 
-/** Words with separators are base64url, too. Random base64url of this length has letters of both cases. */
+/** Whether the text has letters of one case only, such as words with separators. Random base64url of this length has both cases. */
 const isOneCase = (text: string): boolean =>
   !/^[0-9a-f]+$/i.test(text) && (text === text.toLowerCase() || text === text.toUpperCase())
 

@@ -1,6 +1,6 @@
 /**
- * What the runtime has built in and a browser has not. Nothing of `node:*` is imported, so that modules above this one
- * can be bundled for a browser; there, everything here is `undefined`.
+ * The built-in crypto and buffers of a server runtime. It imports nothing of `node:*`, so that dependent modules can be bundled for a
+ * browser, where everything here is `undefined`.
  */
 
 interface Hmac {
@@ -19,7 +19,7 @@ interface TagLength {
 }
 
 interface NativeCrypto {
-  /** Not in every runtime that has the others. */
+  /** Missing in some runtimes that have the other functions. */
   readonly hash?: (algorithm: "sha256", bytes: Uint8Array, encoding: "base64url") => string
   readonly createHmac: (algorithm: "sha256", key: Uint8Array) => Hmac
   readonly timingSafeEqual: (a: Uint8Array, b: Uint8Array) => boolean

@@ -1,6 +1,5 @@
 /**
- * Hashing, random bytes and base64url: native and synchronous where the runtime has them, an audited portable library
- * elsewhere.
+ * Hashing, random bytes and base64url, all synchronous: native where the runtime provides them, an audited portable library elsewhere.
  */
 import { equalBytes as portableEqual } from "@noble/ciphers/utils.js"
 import { hmac as portableHmac } from "@noble/hashes/hmac.js"
@@ -12,35 +11,35 @@ import { nativeBuffer, nativeCrypto } from "./native.js"
 const native = nativeCrypto
 const hash = native?.hash
 
-/** SHA-256, as base64url. Where the runtime has it, this is the runtime's own function. */
+/** SHA-256 as base64url. It is the function of the runtime itself, if that has one. */
 export const digest: (bytes: Uint8Array, encoding: "base64url") => string = hash === undefined
   ? (bytes) => Encoding.encodeBase64Url(portableSha256(bytes))
   : hash.bind(undefined, "sha256")
 
-/** SHA-256, as base64url. */
+/** SHA-256 as base64url. */
 export const sha256 = (bytes: Uint8Array): string => digest(bytes, "base64url")
 
-/** HMAC-SHA-256 of the parts, one after the other. */
+/** HMAC-SHA-256 of the concatenated parts. */
 export const hmacSha256: (key: Uint8Array, ...parts: ReadonlyArray<Uint8Array>) => Uint8Array = native === undefined
   ? (key, ...parts) => parts.reduce((mac, part) => mac.update(part), portableHmac.create(portableSha256, key)).digest()
   : (key, ...parts) => parts.reduce((mac, part) => mac.update(part), native.createHmac("sha256", key)).digest()
 
-/** HKDF-SHA-256 (RFC 5869): 32 bytes, one round of it, which is as long as a key here ever is. */
+/** HKDF-SHA-256 (RFC 5869) with 32 bytes of output, which is one round of expansion. */
 export const hkdfSha256 = (secret: Uint8Array, salt: Uint8Array, info: Uint8Array): Uint8Array =>
   hmacSha256(hmacSha256(salt, secret), info, Uint8Array.of(1))
 
-/** Whether two secrets are the same, in a time that does not tell where they differ. Their lengths are no secret. */
+/** Compares two secrets in constant time. Their lengths are not secret. */
 export const equals = (a: Uint8Array, b: Uint8Array): boolean =>
   a.length === b.length && (native === undefined ? portableEqual(a, b) : native.timingSafeEqual(a, b))
 
-/** Random bytes from the runtime's cryptographic source, which throws rather than degrade. */
+/** Random bytes from the cryptographic source of the runtime, which throws if it has no entropy. */
 export const randomBytes = (length: number): Uint8Array => globalThis.crypto.getRandomValues(new Uint8Array(length))
 
 const pool: { bytes: Uint8Array; used: number } = { bytes: new Uint8Array(0), used: 0 }
 
 /**
- * Random bytes for names that are not secret. A call of the runtime's source costs more than the rest of a write in memory, so many
- * names are drawn at once.
+ * Random bytes for names that are not secret. They are generated in bulk, because a call of the runtime's source costs more than the rest
+ * of a write in memory.
  */
 export const nameBytes = (length: number): Uint8Array => {
   if (pool.used + length > pool.bytes.length) {
@@ -54,14 +53,14 @@ export const nameBytes = (length: number): Uint8Array => {
 const utf8 = new TextEncoder()
 
 /**
- * The parts as UTF-8 or as they are, each behind its length in two bytes, so that no two lists of parts give the same
- * bytes. Throws on a part that has no such spelling: over 65,535 bytes, or text with a lone surrogate.
+ * Concatenates the parts, each preceded by its length in two bytes, so that different lists of parts have different encodings. Text is
+ * encoded as UTF-8. Throws if a part has more than 65,535 bytes, or is text with a lone surrogate.
  */
 export const lengthPrefixed = (...parts: ReadonlyArray<string | Uint8Array>): Uint8Array => {
   const encoded = parts.map((part) => {
     const bytes = typeof part === "string" ? utf8.encode(part) : part
     if (bytes.length > 0xFFFF || (typeof part === "string" && /\p{Surrogate}/u.test(part))) {
-      throw new RangeError("a part that cannot be spelled")
+      throw new RangeError("A part has more than 65,535 bytes or a lone surrogate")
     }
     return bytes
   })

@@ -1,43 +1,42 @@
 /**
- * Session data that only the holder of a token can read, bound to the columns of its row that stay until a rotation.
+ * Encrypts session data with a key derived from the token, and binds it to the columns of its row that change only by a rotation.
  *
  * ```
  * t1. base64url of: layout u8 = 2 | nonce 24 | ciphertext | tag 16
  * ```
  *
- * The key is derived from the token, so the row of another token never opens. The associated data is the layout, the
- * version, the schema version, the attributes, and {@link identityOf} the record. Rows of 0.5.0 have no layout byte, and bound the version
- * alone.
+ * A row can be decrypted with its own token only. The associated data is the layout, the version, the schema version, the attributes, and
+ * {@link identityOf} the record. Rows of 0.5.0 have no layout byte, and bind the version alone.
  */
 import * as Option from "effect/Option"
 import type { SessionRecord } from "../../SessionRecord.js"
 import type { SessionToken } from "../../SessionToken.js"
-import { unsafeBytes } from "../../SessionToken.js"
 import { xchacha20Poly1305 } from "./cipher.js"
 import { decodeBase64Url, encodeBase64Url, hkdfSha256, lengthPrefixed, randomBytes } from "./primitives.js"
+import { unsafeBytes } from "./sessionToken.js"
 
 const nonceBytes = 24
 const tagBytes = 16
-const mark = "t1."
+const prefix = "t1."
 const layout = 2
 
 const utf8 = new TextEncoder()
 const fromUtf8 = new TextDecoder("utf-8", { ignoreBOM: true })
 const nothing = new Uint8Array(0)
 
-/** The columns that neither a save nor a touch changes, on one line. */
+/** The columns that neither a save nor a touch changes, as one line. */
 export const identityOf = (
   { authenticatedAt, createdAt, expiry: { deadline }, id, namespace, subject }: SessionRecord
 ): string => JSON.stringify([namespace, id, subject, createdAt, authenticatedAt, deadline])
 
-/** The version, the schema version and the attributes on one line. Without attributes the line is that of earlier versions. */
+/** The version, the schema version and the attributes as one line. Without attributes the line is the same as in earlier releases. */
 export const versionsOf = (version: number, { attributes, schemaVersion }: SessionRecord): string =>
   `${version} ${schemaVersion}${attributes === undefined ? "" : ` ${JSON.stringify(attributes)}`}`
 
 const boundTo = (version: number, record: SessionRecord): Uint8Array =>
-  utf8.encode(`${mark}${layout}\n${versionsOf(version, record)}\n${identityOf(record)}`)
+  utf8.encode(`${prefix}${layout}\n${versionsOf(version, record)}\n${identityOf(record)}`)
 
-/** Seals the data of the records of a namespace, each under a key that is derived from its token. */
+/** Seals the data of the records of a namespace, each with a key derived from its token. */
 export const make = (namespace: string) => {
   const info = lengthPrefixed("effect-session", "t1", "rest", namespace)
   const cipherOf = (token: SessionToken) => xchacha20Poly1305(hkdfSha256(unsafeBytes(token), nothing, info))
@@ -46,9 +45,9 @@ export const make = (namespace: string) => {
       ? undefined
       : cipherOf(token).open(bytes.subarray(0, nonceBytes), bound, bytes.subarray(nonceBytes))
   const bytesOf = ({ data }: SessionRecord): Uint8Array =>
-    (data.startsWith(mark) ? decodeBase64Url(data.slice(mark.length)) : undefined) ?? nothing
+    (data.startsWith(prefix) ? decodeBase64Url(data.slice(prefix.length)) : undefined) ?? nothing
   return {
-    /** The data of a record as the row of this version keeps it. */
+    /** Returns the sealed data of a record for the row with this version. */
     seal: (token: SessionToken, version: number, record: SessionRecord): string => {
       const nonce = randomBytes(nonceBytes)
       const sealed = cipherOf(token).seal(nonce, boundTo(version, record), utf8.encode(record.data))
@@ -56,9 +55,9 @@ export const make = (namespace: string) => {
       bytes[0] = layout
       bytes.set(nonce, 1)
       bytes.set(sealed, 1 + nonceBytes)
-      return mark + encodeBase64Url(bytes)
+      return prefix + encodeBase64Url(bytes)
     },
-    /** The data of a row. Nothing if it, or one of the columns that it is bound to, is not what was sealed. */
+    /** Returns the data of a row; `None` if the data or one of the bound columns was changed. */
     open: (token: SessionToken, row: SessionRecord): Option.Option<string> => {
       const bytes = bytesOf(row)
       return bytes[0] === layout
@@ -68,9 +67,9 @@ export const make = (namespace: string) => {
         )
         : Option.none()
     },
-    /** Whether 0.5.0 sealed the row, so that whose it is was never bound. */
+    /** Whether the row was sealed by 0.5.0, which did not bind the identity of the record. */
     isUnbound: (token: SessionToken, row: SessionRecord): boolean =>
-      unsealed(token, lengthPrefixed(mark, String(row.version)), bytesOf(row)) !== undefined
+      unsealed(token, lengthPrefixed(prefix, String(row.version)), bytesOf(row)) !== undefined
   }
 }
 

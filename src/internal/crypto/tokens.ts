@@ -1,5 +1,5 @@
 /**
- * Tokens: bytes that were signed or sealed, as text that any cookie can hold.
+ * Tokens: signed or sealed bytes, as text that is valid in a cookie.
  *
  * ```
  * e1.<kid>.<B>        B = base64url(nonce 24 | ciphertext | tag 16)   XChaCha20-Poly1305
@@ -11,9 +11,9 @@
  * info                LP("effect-session") LP(suite) LP(purpose) LP(kid) LP(cookieName) LP(audience)
  * ```
  *
- * LP is two bytes of length, and then the bytes. What is sealed is `content | 0x80 | zeros`, to a multiple of 32 bytes:
- * its length tells little, and the last 0x80 is always where the content ends. Base64url is without padding, and a text
- * that is not the one spelling of its bytes is no token.
+ * LP is two bytes of length, followed by the bytes. The plaintext is `content | 0x80 | zeros`, padded to a multiple of 32 bytes to hide the
+ * exact length; the content ends at the last 0x80. Base64url is without padding and canonical: any other encoding of the same bytes is
+ * rejected.
  */
 import * as Arr from "effect/Array"
 import * as Option from "effect/Option"
@@ -29,16 +29,16 @@ import {
   randomBytes
 } from "./primitives.js"
 
-/** How tokens are made. The first letters of a token name it, and nothing in a token chooses another. */
+/** The cipher suite of tokens. A token begins with its suite, but the reader decides which suite it accepts. */
 export type Suite = "e1" | "f1" | "h1"
 
-/** A secret from which keys are derived, and the name under which tokens refer to it. */
+/** A secret from which keys are derived, and the id by which tokens refer to it. */
 export interface RootKey {
   readonly id: string
   readonly secret: Uint8Array
 }
 
-/** What tokens are for. Those of one use mean nothing in another. */
+/** The purpose of tokens. A token of one use is rejected by every other. */
 export interface Use {
   readonly purpose: string
   readonly suite: Suite
@@ -46,28 +46,28 @@ export interface Use {
   readonly audience: string
 }
 
-/** What a token holds. */
+/** The content of a token. */
 interface Content {
   readonly content: Uint8Array
-  /** Another key than the first had made it. */
+  /** It was made with another key than the first of the keyring. */
   readonly outdated: boolean
 }
 
-/** Makes and reads the tokens of one use. */
+/** Writes and reads the tokens of one use. */
 export interface Tokens {
-  /** The nonce is given in tests only. */
+  /** Only tests pass a nonce. */
   readonly write: (content: Uint8Array, nonce?: Uint8Array) => string
-  /** Whatever is not such a token is `None`, for whatever reason. */
+  /** Returns `None` for any text that is not a valid token. */
   readonly read: (token: string) => Option.Option<Content>
 }
 
 /**
- * Why a text is not a token: it does not look like one of this suite; it names a key that is not in the ring; or what it
- * holds is not what that key has made for this use.
+ * Why a text is rejected. `malformed`: it has not the form of this suite. `unknown_key`: its key is not in the keyring. `forged`: its
+ * content was not made with that key for this use.
  */
 type Rejection = "malformed" | "unknown_key" | "forged"
 
-/** What comes behind the second dot of a token, under one key. */
+/** Writes and reads the part of a token after the second dot, with one key. */
 interface Body {
   readonly write: (content: Uint8Array, nonce: Uint8Array | undefined) => string
   readonly read: (body: string) => Uint8Array | "malformed" | "forged"
@@ -76,8 +76,8 @@ interface Body {
 type MakeBody = (secret: Uint8Array, info: Uint8Array, aad: Uint8Array, nonces: () => Uint8Array) => Body
 
 /**
- * Derives the keys of one use, the first of which makes tokens. Throws if a name cannot be spelled: over 65,535 bytes,
- * or with a lone surrogate. Who counts hears why a text is no token; who asks does not.
+ * Derives the keys of one use. The first key writes tokens; all keys read them. Throws if a name has more than 65,535 bytes or a lone
+ * surrogate. The reason of a rejection is passed to `rejected` for metrics only, and not to the caller of `read`.
  */
 export const tokens = (
   keys: Arr.NonEmptyReadonlyArray<RootKey>,
@@ -95,10 +95,10 @@ export const tokens = (
   return {
     write: (content, nonce) => first.prefix + first.write(content, nonce),
     read: (token) => {
-      // No prefix begins another, so at most one key is tried, and none for an id that nobody has.
+      // No prefix begins with another one, so at most one key is tried.
       const key = derived.find(({ prefix }) => token.startsWith(prefix))
       const content = key === undefined
-        ? looksLike(use.suite, token) ? "unknown_key" : "malformed"
+        ? hasForm(use.suite, token) ? "unknown_key" : "malformed"
         : key.read(token.slice(key.prefix.length))
       if (typeof content !== "string") return Option.some({ content, outdated: key !== first })
       rejected(content)
@@ -107,51 +107,52 @@ export const tokens = (
   }
 }
 
-const looksLike = (suite: Suite, token: string): boolean => token.startsWith(`${suite}.`) && token.indexOf(".", 3) > 3
+const hasForm = (suite: Suite, token: string): boolean => token.startsWith(`${suite}.`) && token.indexOf(".", 3) > 3
 
 const nonceBytes = 24
 
-/** Random nonces. Not drawn in advance: a copy of this process, woken twice, must not find one in its memory. */
+/** Random nonces. They are not generated in advance: two processes restored from one snapshot would use the same nonces. */
 const nonceSource = () => {
   let last: Uint8Array = new Uint8Array(nonceBytes)
   return () => {
     const nonce = randomBytes(nonceBytes)
-    // A second message under one nonce would give the key away.
-    if (equals(nonce, last)) throw new Error("the source of random bytes repeats itself")
+    // Two messages with one nonce would reveal parts of their plaintexts and allow forgeries.
+    if (equals(nonce, last)) throw new Error("The source of random bytes returned the same nonce twice")
     last = nonce
     return nonce
   }
 }
 
-/** A body of `nonce | ciphertext | tag`, by the cipher and the nonce for it that go with a nonce. */
+/** A body of `nonce | ciphertext | tag`. `cipherOf` derives the cipher, and the nonce of the cipher, from the nonce of the body. */
 const sealed = (
   cipherOf: (nonce: Uint8Array) => readonly [aead: Aead, nonce: Uint8Array],
   aad: Uint8Array,
   nonces: () => Uint8Array
 ): Body => ({
   write: (content, nonce = nonces()) => {
-    const padded = Math.ceil((content.length + 1) / step) * step
+    const padded = Math.ceil((content.length + 1) / blockBytes) * blockBytes
     const bytes = new Uint8Array(nonceBytes + padded + tagBytes)
     bytes.set(nonce)
     bytes.set(content, nonceBytes)
-    bytes[nonceBytes + content.length] = mark
-    const [aead, own] = cipherOf(nonce)
-    aead.seal(own, aad, bytes.subarray(nonceBytes, nonceBytes + padded), bytes.subarray(nonceBytes))
+    bytes[nonceBytes + content.length] = paddingByte
+    const [aead, cipherNonce] = cipherOf(nonce)
+    aead.seal(cipherNonce, aad, bytes.subarray(nonceBytes, nonceBytes + padded), bytes.subarray(nonceBytes))
     return encodeBase64Url(bytes)
   },
   read: (body) => {
     const bytes = decodeBase64Url(body)
     if (bytes === undefined || bytes.length < nonceBytes + tagBytes) return "malformed"
-    const [aead, own] = cipherOf(bytes.subarray(0, nonceBytes))
-    const padded = aead.open(own, aad, bytes.subarray(nonceBytes))
-    const end = padded?.lastIndexOf(mark) ?? -1
+    const [aead, cipherNonce] = cipherOf(bytes.subarray(0, nonceBytes))
+    const padded = aead.open(cipherNonce, aad, bytes.subarray(nonceBytes))
+    const end = padded?.lastIndexOf(paddingByte) ?? -1
     return padded === undefined || end < 0 ? "forged" : padded.subarray(0, end)
   }
 })
 
-// Padding: this byte, and zeros up to a multiple of this many.
-const mark = 0x80
-const step = 32
+/** The first byte of the padding; zeros follow. */
+const paddingByte = 0x80
+/** The length of the padded plaintext is a multiple of this. */
+const blockBytes = 32
 
 const noSalt = new Uint8Array(0)
 const zeroNonce = new Uint8Array(12)

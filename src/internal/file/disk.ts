@@ -1,7 +1,6 @@
 /**
- * The file system as a store needs it: its directory, which is refused if another user could put something into it, and
- * the steps that a write is made of. What another process may have done in the meantime is a value here; the error
- * channel is for a disk that fails.
+ * File system operations of a store: the checks of its directory, and the steps of a write. An effect of another process (a file that is
+ * missing or exists already) is a value; the error channel is for a file system that fails.
  */
 import type { PlatformError } from "@effect/platform/Error"
 import type * as FileSystem from "@effect/platform/FileSystem"
@@ -14,36 +13,36 @@ import type { Family } from "./names.js"
 import { families, freshName, isShard } from "./names.js"
 
 export interface Disk {
-  /** A path below the root. */
+  /** Returns a path below the root. */
   readonly at: (family: Family, ...names: ReadonlyArray<string>) => string
   readonly join: (directory: string, name: string) => string
   readonly parent: (path: string) => string
-  /** A free path for what is being made or removed. */
+  /** Returns a random path for a file or a directory that is being created or removed. */
   readonly scratch: () => string
-  /** The names in a directory; none if it is not there. */
+  /** Lists the names in a directory; none if it does not exist. */
   readonly list: (directory: string) => Effect.Effect<ReadonlyArray<string>, PlatformError>
-  /** The shards of a family, in their order. */
+  /** Lists the shards of a family, in their order. */
   readonly shards: (family: Family) => Effect.Effect<ReadonlyArray<string>, PlatformError>
-  /** The text of a file, or `undefined`. */
+  /** Reads the text of a file; `undefined` if it does not exist. */
   readonly read: (file: string) => Effect.Effect<string | undefined, PlatformError>
   readonly exists: (path: string) => Effect.Effect<boolean, PlatformError>
-  /** Makes a file with a content, which is on the disk before anything can refer to it. False if its directory is gone. */
+  /** Creates a file and syncs its content. False if its directory does not exist. */
   readonly write: (file: string, text: string) => Effect.Effect<boolean, PlatformError>
-  /** Makes an empty file in a shard. False if it was there. */
-  readonly mark: (file: string) => Effect.Effect<boolean, PlatformError>
-  /** Makes an empty directory that is ours alone. */
+  /** Creates an empty file in a shard, which is created if it is missing. False if the file exists. */
+  readonly createEmpty: (file: string) => Effect.Effect<boolean, PlatformError>
+  /** Creates an empty directory that only this user can read. */
   readonly makeDirectory: (directory: string) => Effect.Effect<void, PlatformError>
-  /** Renames. False if there is nothing to rename, or nowhere to put it. */
+  /** Renames. False if the source, or the directory of the target, does not exist. */
   readonly move: (from: string, to: string) => Effect.Effect<boolean, PlatformError>
-  /** Puts what was made into a shard. False if the place is taken; then nothing changes. */
-  readonly place: (step: "rename" | "link", from: string, to: string) => Effect.Effect<boolean, PlatformError>
-  /** Waits until the names in these directories are on the disk. */
+  /** Moves or links a file or a directory into a shard, which is created if it is missing. False if the target exists. */
+  readonly putInShard: (step: "rename" | "link", from: string, to: string) => Effect.Effect<boolean, PlatformError>
+  /** Syncs these directories, so that the names in them are on disk. */
   readonly sync: (...directories: ReadonlyArray<string>) => Effect.Effect<void, PlatformError>
-  /** Removes a file or a directory; what cannot be removed now is swept later. */
+  /** Removes a file or a directory. Failures are ignored: the sweep removes the rest later. */
   readonly remove: (path: string) => Effect.Effect<void>
-  /** Takes something out of the way in one step, then removes it; a directory is put back if that is in it. */
-  readonly discard: (path: string, isWanted?: (names: ReadonlyArray<string>) => boolean) => Effect.Effect<void>
-  /** When something was last changed; `undefined` if it is not there. */
+  /** Moves a path to scratch in one step, then removes it; a directory is moved back if `isNeeded` holds of its names. */
+  readonly discard: (path: string, isNeeded?: (names: ReadonlyArray<string>) => boolean) => Effect.Effect<void>
+  /** Returns the modification time of a path in milliseconds; `undefined` if it does not exist. */
   readonly changedAt: (path: string) => Effect.Effect<number | undefined, PlatformError>
 }
 
@@ -51,36 +50,36 @@ export const make = (
   fs: FileSystem.FileSystem,
   path: Path.Path,
   root: string,
-  /** What is waited for: that contents, and that names, are on the disk. */
-  durable: { readonly contents: boolean; readonly names: boolean }
+  /** Whether writes sync file contents, and directories. */
+  syncs: { readonly contents: boolean; readonly names: boolean }
 ): Disk => {
   const at = (family: Family, ...names: ReadonlyArray<string>) => path.join(root, family, ...names)
   const scratch = () => at("scratch", freshName())
-  const ownFile = (file: string) => fs.chmod(file, 0o600)
+  const setFileMode = (file: string) => fs.chmod(file, 0o600)
 
-  // A disk that went away must not look like one on which nobody has a session.
-  const missing = Effect.zipRight(fs.access(at("scratch")), Effect.succeed<ReadonlyArray<string>>([]))
+  // Fails if the whole directory is gone (a lost mount): that must not look like an empty store.
+  const emptyIfMounted = Effect.zipRight(fs.access(at("scratch")), Effect.succeed<ReadonlyArray<string>>([]))
 
   const remove = (path: string) => Effect.ignore(fs.remove(path, { recursive: true, force: true }))
 
   const makeDirectory = (directory: string) =>
-    // A mask may have taken bits away: the mode of a new directory or file is always set as well.
+    // The umask may have cleared bits, so the mode of a new directory or file is always set again.
     Effect.zipRight(fs.makeDirectory(directory, { mode: 0o700 }), fs.chmod(directory, 0o700))
 
-  /** Renamed to its place, a shard is there with its mode or not at all. */
+  /** Creates a shard by a rename, so that it never exists without its mode. */
   const makeShard = (shard: string) =>
     Effect.suspend(() => {
-      const made = scratch()
-      return Effect.zipRight(makeDirectory(made), fs.rename(made, shard)).pipe(
-        // Another process made it: there are files in it, or there will be.
+      const temporary = scratch()
+      return Effect.zipRight(makeDirectory(temporary), fs.rename(temporary, shard)).pipe(
+        // Another process created the shard.
         Effect.catchAll((error) =>
-          Effect.if(fs.exists(shard), { onTrue: () => remove(made), onFalse: () => Effect.fail(error) })
+          Effect.if(fs.exists(shard), { onTrue: () => remove(temporary), onFalse: () => Effect.fail(error) })
         ),
         Effect.zipRight(sync(path.dirname(shard)))
       )
     })
 
-  /** Runs a step that puts something into a shard, which may have to be made first. */
+  /** Runs a step that adds to a shard, and creates the shard if it is missing. */
   const inShard = <A>(
     to: string,
     step: Effect.Effect<A, PlatformError>,
@@ -95,27 +94,28 @@ export const make = (
   const syncOne = (directory: string) => Effect.catchIf(syncDirectory(fs, directory), isNotFound, () => Effect.void)
 
   const sync = (...directories: ReadonlyArray<string>) =>
-    durable.names
+    syncs.names
       ? Effect.forEach([...new Set(directories)], syncOne, { concurrency: "unbounded", discard: true })
       : Effect.void
 
-  const place = (
+  const putInShard = (
     step: "rename" | "link",
     from: string,
     to: string,
     tries = 3
   ): Effect.Effect<boolean, PlatformError> =>
     Effect.as(inShard(to, fs[step](from, to)), true).pipe(
-      // Systems disagree on what to call a place that is taken, and by now it may be free again.
+      // Systems report an existing target with different errors, and it may have been removed since.
       Effect.catchAll((error) =>
         Effect.flatMap(
           fs.exists(to),
-          (taken) => taken ? Effect.succeed(false) : tries > 0 ? place(step, from, to, tries - 1) : Effect.fail(error)
+          (taken) =>
+            taken ? Effect.succeed(false) : tries > 0 ? putInShard(step, from, to, tries - 1) : Effect.fail(error)
         )
       )
     )
 
-  const list = (directory: string) => Effect.catchIf(fs.readDirectory(directory), isNotFound, () => missing)
+  const list = (directory: string) => Effect.catchIf(fs.readDirectory(directory), isNotFound, () => emptyIfMounted)
 
   return {
     at,
@@ -130,8 +130,8 @@ export const make = (
       Effect.scoped(
         Effect.flatMap(fs.open(file, { flag: "wx", mode: 0o600 }), (opened) =>
           opened.writeAll(new TextEncoder().encode(text)).pipe(
-            Effect.zipRight(ownFile(file)),
-            Effect.zipRight(durable.contents ? opened.sync : Effect.void)
+            Effect.zipRight(setFileMode(file)),
+            Effect.zipRight(syncs.contents ? opened.sync : Effect.void)
           ))
       ).pipe(
         Effect.as(true),
@@ -141,10 +141,10 @@ export const make = (
           remove(file)
         )
       ),
-    mark: (file) =>
+    createEmpty: (file) =>
       Effect.zipRight(
         inShard(file, fs.writeFile(file, new Uint8Array(0), { flag: "wx", mode: 0o600 })),
-        ownFile(file)
+        setFileMode(file)
       ).pipe(
         Effect.as(true),
         Effect.catchIf((error) => reasonOf(error) === "AlreadyExists", () => Effect.succeed(false))
@@ -152,16 +152,16 @@ export const make = (
     makeDirectory,
     move: (from, to) =>
       Effect.as(fs.rename(from, to), true).pipe(Effect.catchIf(isNotFound, () => Effect.succeed(false))),
-    place,
+    putInShard,
     sync,
     remove,
-    discard: (path, isWanted) =>
+    discard: (path, isNeeded) =>
       Effect.suspend(() => {
-        const away = scratch()
-        const wanted = isWanted === undefined ? Effect.succeed(false) : Effect.map(list(away), isWanted)
-        return fs.rename(path, away).pipe(
-          Effect.zipRight(wanted),
-          Effect.flatMap((wanted) => wanted ? fs.rename(away, path) : remove(away)),
+        const discarded = scratch()
+        const needed = isNeeded === undefined ? Effect.succeed(false) : Effect.map(list(discarded), isNeeded)
+        return fs.rename(path, discarded).pipe(
+          Effect.zipRight(needed),
+          Effect.flatMap((needed) => needed ? fs.rename(discarded, path) : remove(discarded)),
           Effect.ignore
         )
       }),
@@ -172,7 +172,7 @@ export const make = (
   }
 }
 
-/** Not every platform lets a directory be opened for this. */
+/** Syncs a directory. Fails on platforms that cannot open one (Windows). */
 export const syncDirectory = (fs: FileSystem.FileSystem, directory: string): Effect.Effect<void, PlatformError> =>
   Effect.scoped(Effect.flatMap(fs.open(directory, { flag: "r" }), (opened) => opened.sync))
 
@@ -183,8 +183,8 @@ const isNotFound = (error: PlatformError): boolean => reasonOf(error) === "NotFo
 // The directory of a store
 
 /**
- * Makes what is missing, and checks that the root and what is below it are real directories of this process's user, to which
- * nobody else can write. Nobody else can then put files or links into them: everything below has mode 0700.
+ * Creates the root and the directories below it, and checks that they are real directories that belong to the user of this process and
+ * are not writable by others. Fails otherwise: another user could replace sessions, or plant links.
  */
 export const prepare = (
   fs: FileSystem.FileSystem,
@@ -192,20 +192,20 @@ export const prepare = (
   root: string
 ): Effect.Effect<void, SessionConfigError | PlatformError> =>
   Effect.gen(function*() {
-    // A link is refused before anything is made: where it leads to nothing, the directory would be made there.
-    yield* noLink(fs, root)
+    // Checked before anything is created: the directory would be created at the target of a dangling link.
+    yield* checkNoLink(fs, root)
     const isNew = !(yield* fs.exists(root))
     if (isNew) yield* fs.makeDirectory(root, { recursive: true, mode: 0o700 })
-    yield* ours(fs, path, root)
+    yield* checkOwned(fs, path, root)
     if (isNew) yield* fs.chmod(root, 0o700)
-    // Where links cannot be resolved, the directories that the name itself goes through are looked at.
+    // If the platform cannot resolve links, checks the parents of the path as given.
     for (const parent of parentsOf(path, yield* Effect.orElseSucceed(fs.realPath(root), () => root))) {
       const { mode } = yield* fs.stat(parent)
       // In a directory like /tmp, with the sticky bit, only the owner of an entry may replace it.
       if (path.sep !== "\\" && (mode & 0o1002) === 0o002) {
-        return yield* refused(
-          `Everybody may write to ${parent}, and so put another directory in the place of ${root}. Give the store a ` +
-            `directory elsewhere, or run chmod o-w ${parent}.`
+        return yield* configError(
+          `${parent} is writable by everyone, who could replace ${root}. Give the store a directory elsewhere, or run ` +
+            `chmod o-w ${parent}.`
         )
       }
     }
@@ -216,39 +216,39 @@ export const prepare = (
         (error) => reasonOf(error) === "AlreadyExists",
         () => Effect.void
       )
-      yield* ours(fs, path, directory)
+      yield* checkOwned(fs, path, directory)
       yield* fs.chmod(directory, 0o700)
     }
   })
 
-/** Checks that this is a real directory of our own, to which nobody else can write. */
-const ours = (fs: FileSystem.FileSystem, path: Path.Path, directory: string) =>
+/** Fails unless this is a real directory that belongs to the user of this process and is not writable by others. */
+const checkOwned = (fs: FileSystem.FileSystem, path: Path.Path, directory: string) =>
   Effect.gen(function*() {
-    yield* noLink(fs, directory)
+    yield* checkNoLink(fs, directory)
     const { mode, type, uid } = yield* fs.stat(directory)
-    if (type !== "Directory") return yield* refused(`${directory} is not a directory.`)
-    // Windows has neither users nor modes of this kind.
+    if (type !== "Directory") return yield* configError(`${directory} is not a directory.`)
+    // Windows has neither numeric users nor modes.
     const user = userId()
     if (path.sep === "\\" || user === undefined) return
     if (Option.isSome(uid) && uid.value !== user) {
-      return yield* refused(
-        `${directory} belongs to the user ${uid.value}, who could read and exchange the sessions in it, and this process ` +
+      return yield* configError(
+        `${directory} belongs to the user ${uid.value}, who could read and replace the sessions in it, and this process ` +
           `runs as the user ${user}. Give the store a directory of its own, or run the process as the owner.`
       )
     }
     if ((mode & 0o022) !== 0) {
-      return yield* refused(
-        `${directory} is writable by others, who could exchange sessions in it. Give the store a directory of its own, and ` +
+      return yield* configError(
+        `${directory} is writable by others, who could replace sessions in it. Give the store a directory of its own, and ` +
           `run chmod go-w on it.`
       )
     }
   })
 
-const noLink = (fs: FileSystem.FileSystem, directory: string) =>
+const checkNoLink = (fs: FileSystem.FileSystem, directory: string) =>
   Effect.flatMap(Effect.option(fs.readLink(directory)), (target) =>
-    Option.isNone(target) ? Effect.void : refused(
-      `${directory} is a symbolic link, and whoever can change it could exchange all sessions. Name the directory itself: ` +
-        `all of a store must be on one disk.`
+    Option.isNone(target) ? Effect.void : configError(
+      `${directory} is a symbolic link, and a user who can change the link could replace all sessions. Name the directory ` +
+        `itself: all of a store must be on one disk.`
     ))
 
 const parentsOf = (path: Path.Path, directory: string): ReadonlyArray<string> => {
@@ -256,7 +256,7 @@ const parentsOf = (path: Path.Path, directory: string): ReadonlyArray<string> =>
   return parent === directory ? [] : [parent, ...parentsOf(path, parent)]
 }
 
-/** The user that owns what this process makes, where the platform has users. */
+/** The user who owns the files that this process creates; `undefined` if the platform has no numeric users. */
 const userId = (): number | undefined => {
   const process: unknown = Reflect.get(globalThis, "process")
   const id = Predicate.hasProperty(process, "geteuid") && Predicate.isFunction(process.geteuid)
@@ -265,4 +265,4 @@ const userId = (): number | undefined => {
   return typeof id === "number" ? id : undefined
 }
 
-const refused = (problem: string) => Effect.fail(new SessionConfigError({ subject: "FileStore", problem }))
+const configError = (problem: string) => Effect.fail(new SessionConfigError({ subject: "FileStore", problem }))

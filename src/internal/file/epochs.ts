@@ -1,10 +1,10 @@
 /**
- * Revocations of a subject or a namespace: numbered files. A record remembers the number of the last one when it was made,
- * and is alive as long as each later one spares it.
+ * Revocations of a subject or a namespace, as numbered files. A record stores the number of the last revocation at its creation, and is
+ * alive as long as every later revocation spares it.
  *
- * The content of a file is the id that it spares, so to revoke and to spare is one step. Its number is the time at which it
- * was made, or one more than that of the last one where this is not later. So those of a subject without sessions can be
- * removed: a later revocation has a number that is greater than whatever a record can have noted before.
+ * The content of a file is the id that the revocation spares, so that revoking and sparing are one step. The number is the time of the
+ * revocation in milliseconds, or the previous number plus one if that is greater. So the revocations of a subject without sessions can
+ * be removed: a later revocation has a greater number than any record can have stored before.
  */
 import type { PlatformError } from "@effect/platform/Error"
 import * as Effect from "effect/Effect"
@@ -12,35 +12,35 @@ import type { SessionId } from "../../SessionId.js"
 import type { Disk } from "./disk.js"
 import { hashOf, shardOf } from "./names.js"
 
-/** Whose sessions a revocation ends: all of a namespace, or those of one subject. */
+/** The sessions that a revocation ends: all of a namespace, or those of one subject. */
 type Scope = readonly [namespace: string, subject?: string]
 
 export interface Epochs {
-  /** The number of the last revocation; 0 if there is none. */
+  /** Returns the number of the last revocation; 0 if there is none. */
   readonly current: (...scope: Scope) => Effect.Effect<number, PlatformError>
-  /** The number up to which all revocations after `since` spare this id; `undefined` if one does not. */
-  readonly passed: (
+  /** Returns the number of the last revocation if all after `since` spare this id; `undefined` if one does not. */
+  readonly sparedUntil: (
     since: number,
     id: SessionId | undefined,
     ...scope: Scope
   ) => Effect.Effect<number | undefined, PlatformError>
-  /** Adds one. */
-  readonly raise: (except: SessionId | undefined, ...scope: Scope) => Effect.Effect<void, PlatformError>
+  /** Adds a revocation. */
+  readonly revoke: (except: SessionId | undefined, ...scope: Scope) => Effect.Effect<void, PlatformError>
 }
 
-/** No id is spelled like this. */
-const nobody = "-"
+/** The content of a revocation without an exception. It is not a valid id. */
+const noException = "-"
 
-/** A revocation, by the name of its file. */
+/** The decoded name of a revocation's file. */
 interface Revocation {
-  /** The hash that names whose it is. */
+  /** The hash of the namespace, or of namespace and subject. */
   readonly scope: string
   readonly epoch: number
-  /** It is of a subject: a 1 behind the number says so. The same hash begins the entries of the subject's sessions. */
+  /** Whether it is of a subject (the name ends with `_1`). The index entries of the subject begin with the same hash. */
   readonly ofSubject: boolean
 }
 
-/** What the name of a revocation's file says. */
+/** Parses the name of a revocation's file; `undefined` if it is not one. */
 export const parseRevocation = (name: string): Revocation | undefined => {
   const [, scope, epoch, kind] = /^([0-9a-f]+)_(\d+)(_1)?$/.exec(name) ?? []
   return scope === undefined ? undefined : { scope, epoch: Number(epoch), ofSubject: kind !== undefined }
@@ -57,9 +57,9 @@ export const make = (disk: Disk): Epochs => {
     }
   }
 
-  /** The files of a scope after this number, in their order. */
-  const after = (since: number, ...whose: Scope) => {
-    const { directory, scope } = of(whose)
+  /** Lists the revocations of a scope after this number, in their order. */
+  const after = (since: number, ...target: Scope) => {
+    const { directory, scope } = of(target)
     return Effect.map(disk.list(directory), (names) =>
       names.flatMap((name) => {
         const found = name.startsWith(scope) ? parseRevocation(name) : undefined
@@ -69,7 +69,7 @@ export const make = (disk: Disk): Epochs => {
 
   const current = (...scope: Scope) => Effect.map(after(0, ...scope), (all) => all.at(-1)?.epoch ?? 0)
 
-  const passed = (
+  const sparedUntil = (
     since: number,
     id: SessionId | undefined,
     ...scope: Scope
@@ -80,26 +80,26 @@ export const make = (disk: Disk): Epochs => {
       if (id === undefined) return Effect.succeed(undefined)
       return Effect.map(
         Effect.forEach(all, ({ file }) => disk.read(file)),
-        (spared) => spared.every((one) => one === id) ? last.epoch : undefined
+        (exceptions) => exceptions.every((exception) => exception === id) ? last.epoch : undefined
       )
     })
 
-  const raise = (except: SessionId | undefined, ...whose: Scope) => {
-    const { directory, fileOf } = of(whose)
-    const made = disk.scratch()
-    /** Linked to its place, a revocation is there with what it spares or not at all. It must be the last one at a moment. */
+  const revoke = (except: SessionId | undefined, ...target: Scope) => {
+    const { directory, fileOf } = of(target)
+    const temporary = disk.scratch()
+    /** A link creates the file together with its content. If another process added a later revocation, adds one after that, too. */
     const add = (epoch: number): Effect.Effect<void, PlatformError> =>
-      Effect.flatMap(disk.place("link", made, fileOf(epoch)), (placed) =>
+      Effect.flatMap(disk.putInShard("link", temporary, fileOf(epoch)), (placed) =>
         placed
-          ? Effect.flatMap(current(...whose), (last) => last > epoch ? add(last + 1) : Effect.void)
+          ? Effect.flatMap(current(...target), (last) => last > epoch ? add(last + 1) : Effect.void)
           : add(epoch + 1))
-    return disk.write(made, except ?? nobody).pipe(
-      Effect.zipRight(current(...whose)),
+    return disk.write(temporary, except ?? noException).pipe(
+      Effect.zipRight(current(...target)),
       Effect.flatMap((last) => add(Math.max(last + 1, Date.now()))),
       Effect.zipRight(disk.sync(directory)),
-      Effect.ensuring(disk.remove(made))
+      Effect.ensuring(disk.remove(temporary))
     )
   }
 
-  return { current, passed, raise }
+  return { current, sparedUntil, revoke }
 }

@@ -1,6 +1,6 @@
 /**
- * Records by id and by subject: empty files whose names say it all. An entry is written before its record is alive and
- * removed after, so it is a hint: the record is the truth. Only an id itself is claimed, by one file for each.
+ * Indexes by id and by subject: empty files whose names are the entries. An entry is written before its record is published and removed
+ * after the record, so it is a hint, and the record is authoritative. An id is reserved by a file of its own.
  */
 import type { PlatformError } from "@effect/platform/Error"
 import * as Effect from "effect/Effect"
@@ -9,31 +9,31 @@ import * as SessionId from "../../SessionId.js"
 import type { SessionRecord } from "../../SessionRecord.js"
 import * as StoreKey from "../../StoreKey.js"
 import type { Disk } from "./disk.js"
-import { hashOf, shardOf, spell, unspell } from "./names.js"
+import { decodeName, encodeName, hashOf, shardOf } from "./names.js"
 
-/** Where a record may be. */
+/** An index entry: the key under which the record of an id may be. */
 export interface Entry {
   readonly id: SessionId.SessionId
   readonly key: StoreKey.StoreKey
 }
 
 export interface Index {
-  /** Takes an id. False if it is taken. */
-  readonly claim: (record: SessionRecord) => Effect.Effect<boolean, PlatformError>
-  /** Enters a record that is about to be alive. */
-  readonly enter: (record: SessionRecord, key: StoreKey.StoreKey) => Effect.Effect<void, PlatformError>
-  /** Removes the entries of a record that has ended under this key, and its id if no other key has it. */
-  readonly leave: (record: SessionRecord, key: StoreKey.StoreKey) => Effect.Effect<void, PlatformError>
-  /** The directories that hold a record's entries. */
+  /** Reserves the id of a record. False if it is taken. */
+  readonly reserve: (record: SessionRecord) => Effect.Effect<boolean, PlatformError>
+  /** Inserts the entries of a record that is about to be published. */
+  readonly insert: (record: SessionRecord, key: StoreKey.StoreKey) => Effect.Effect<void, PlatformError>
+  /** Removes the entries of a record that was deleted under this key, and releases its id if no other key has it. */
+  readonly remove: (record: SessionRecord, key: StoreKey.StoreKey) => Effect.Effect<void, PlatformError>
+  /** The directories of a record's entries. */
   readonly directories: (record: SessionRecord) => ReadonlyArray<string>
   readonly keysOf: (
     namespace: string,
     id: SessionId.SessionId
   ) => Effect.Effect<ReadonlyArray<StoreKey.StoreKey>, PlatformError>
   readonly ofSubject: (namespace: string, subject: string) => Effect.Effect<ReadonlyArray<Entry>, PlatformError>
-  /** The shards of the ids after this one, in their order. */
+  /** Lists the shards that may have ids after this one, in their order. */
   readonly shardsAfter: (after: string | undefined) => Effect.Effect<ReadonlyArray<string>, PlatformError>
-  /** The entries of a shard that come after this id, in the order of ids. */
+  /** Lists the entries of a shard after this id, in the order of ids. */
   readonly inShard: (
     shard: string,
     namespace: string,
@@ -42,7 +42,7 @@ export interface Index {
 }
 
 export const make = (disk: Disk): Index => {
-  const ids = (id: string) => disk.at("ids", shardOf(spell(id)))
+  const ids = (id: string) => disk.at("ids", shardOf(encodeName(id)))
   const subjects = (namespace: string, subject: string) => disk.at("subjects", shardOf(subjectOf(namespace, subject)))
 
   const filesOf = (record: SessionRecord, key: StoreKey.StoreKey) => [
@@ -55,7 +55,8 @@ export const make = (disk: Disk): Index => {
     ]
   ]
 
-  const claimOf = (namespace: string, id: string) => disk.join(ids(id), `${namespaceOf(namespace)}_${spell(id)}`)
+  const reservationFile = (namespace: string, id: string) =>
+    disk.join(ids(id), `${namespaceOf(namespace)}_${encodeName(id)}`)
 
   const keysOf = (namespace: string, id: SessionId.SessionId) =>
     Effect.map(
@@ -64,14 +65,14 @@ export const make = (disk: Disk): Index => {
     )
 
   return {
-    claim: (record) => disk.mark(claimOf(record.namespace, record.id)),
-    enter: (record, key) => Effect.forEach(filesOf(record, key), disk.mark, { discard: true }),
-    leave: (record, key) =>
+    reserve: (record) => disk.createEmpty(reservationFile(record.namespace, record.id)),
+    insert: (record, key) => Effect.forEach(filesOf(record, key), disk.createEmpty, { discard: true }),
+    remove: (record, key) =>
       Effect.zipRight(
         Effect.forEach(filesOf(record, key), disk.remove, { discard: true }),
         Effect.flatMap(
           keysOf(record.namespace, record.id),
-          (keys) => keys.length === 0 ? disk.remove(claimOf(record.namespace, record.id)) : Effect.void
+          (keys) => keys.length === 0 ? disk.remove(reservationFile(record.namespace, record.id)) : Effect.void
         )
       ),
     directories: (record) => [
@@ -84,7 +85,7 @@ export const make = (disk: Disk): Index => {
     shardsAfter: (after) =>
       Effect.map(
         disk.shards("ids"),
-        (shards) => shards.filter((shard) => after === undefined || shard >= shardOf(spell(after)))
+        (shards) => shards.filter((shard) => after === undefined || shard >= shardOf(encodeName(after)))
       ),
     inShard: (shard, namespace, after) =>
       Effect.map(disk.list(disk.at("ids", shard)), (names) =>
@@ -97,14 +98,14 @@ export const make = (disk: Disk): Index => {
 const namespaceOf = (namespace: string) => hashOf("namespace", namespace)
 const subjectOf = (namespace: string, subject: string) => hashOf("subject", namespace, subject)
 
-const entryName = (scope: string, { id, key }: Entry) => `${scope}_${spell(id)}_${spell(key)}`
+const entryName = (scope: string, { id, key }: Entry) => `${scope}_${encodeName(id)}_${encodeName(key)}`
 
 const entriesOf = (scope: string, names: ReadonlyArray<string>): ReadonlyArray<Entry> =>
   names.filter((name) => name.startsWith(scope)).flatMap((name) => parseEntry(name) ?? [])
 
-/** What the name of an entry says; `undefined` for that of a claim, and for any other. */
+/** Parses the name of an entry; `undefined` if it is a reservation or anything else. */
 export const parseEntry = (name: string): Entry | undefined => {
-  const [, id, key] = name.split("_").map(unspell)
+  const [, id, key] = name.split("_").map(decodeName)
   const entry = Option.all({ id: SessionId.parse(id ?? ""), key: StoreKey.parse(key ?? "") })
   return Option.getOrUndefined(entry)
 }

@@ -1,8 +1,8 @@
 /**
- * Records by id and by subject.
+ * Finds, lists and revokes records by id and by subject.
  *
- * A rotation enters the new key before it leaves the old one, but a reader may look at the one too early and at the
- * other too late. So it looks again until it has found what it looks for, or the entries no longer change.
+ * A rotation inserts the new entry before it removes the old one, but a reader may read the one too early and the other too late. So it
+ * reads again until it finds the record, or the entries no longer change.
  */
 import type { PlatformError } from "@effect/platform/Error"
 import * as Arr from "effect/Array"
@@ -16,16 +16,16 @@ import { pageOf } from "../../SessionStore.js"
 import type { StoreKey } from "../../StoreKey.js"
 import { corrupt, leftOut } from "../store/corrupt.js"
 import type { Entry, Index } from "./indexes.js"
-import type { Damaged as DamagedFile, Found, Records } from "./records.js"
+import type { CorruptFile, Found, Records } from "./records.js"
 
-type Read<A> = Effect.Effect<A, PlatformError | DamagedFile>
+type Read<A> = Effect.Effect<A, PlatformError | CorruptFile>
 
-/** What there is of an id. */
-interface Look {
+/** The record of an id. All but `id` are `undefined` if there is none. */
+interface ById {
   readonly id: SessionId
   readonly found: Found | undefined
   readonly alive: Found | undefined
-  readonly damage?: DamagedFile
+  readonly error?: CorruptFile
 }
 
 interface LookUp {
@@ -46,16 +46,16 @@ interface LookUp {
 }
 
 export const make = (index: Index, records: Records): LookUp => {
-  /** The first thing that is found under one of the keys of an id. `known`: what another listing says they are. */
+  /** Returns the first result of `read` under the keys of an id. `known`: the keys, if they were listed before. */
   const atKeyOf = <A>(
     namespace: string,
     id: SessionId,
-    look: (key: StoreKey) => Read<A | undefined>,
+    read: (key: StoreKey) => Read<A | undefined>,
     known?: ReadonlyArray<StoreKey>
   ) => {
     const pass = (keys: ReadonlyArray<StoreKey>, before?: ReadonlyArray<StoreKey>): Read<A | undefined> =>
       Effect.flatMap(
-        firstOf(keys, look),
+        firstOf(keys, read),
         (found) =>
           found !== undefined || (before !== undefined && isSame(keys, before))
             ? Effect.succeed(found)
@@ -69,7 +69,7 @@ export const make = (index: Index, records: Records): LookUp => {
       : pass(known)
   }
 
-  const located = (namespace: string, id: SessionId, known?: ReadonlyArray<StoreKey>) =>
+  const find = (namespace: string, id: SessionId, known?: ReadonlyArray<StoreKey>) =>
     atKeyOf(
       namespace,
       id,
@@ -77,15 +77,15 @@ export const make = (index: Index, records: Records): LookUp => {
       known
     )
 
-  const looks = (namespace: string, ids: ReadonlyArray<readonly [SessionId, ReadonlyArray<StoreKey>]>, now: number) =>
+  const loadAll = (namespace: string, ids: ReadonlyArray<readonly [SessionId, ReadonlyArray<StoreKey>]>, now: number) =>
     Effect.forEach(
       ids,
       ([id, keys]) =>
-        located(namespace, id, keys).pipe(
-          Effect.flatMap((found) => Effect.map(records.ifAlive(found, now), (alive): Look => ({ id, found, alive }))),
+        find(namespace, id, keys).pipe(
+          Effect.flatMap((found) => Effect.map(records.ifAlive(found, now), (alive): ById => ({ id, found, alive }))),
           Effect.catchTag(
-            "Damaged",
-            (damage) => Effect.succeed<Look>({ id, found: undefined, alive: undefined, damage })
+            "CorruptFile",
+            (error) => Effect.succeed<ById>({ id, found: undefined, alive: undefined, error })
           )
         ),
       { concurrency: 8 }
@@ -101,17 +101,17 @@ export const make = (index: Index, records: Records): LookUp => {
     Effect.gen(function*() {
       const entries = yield* index.ofSubject(namespace, subject)
       const seen = entries.map(({ id, key }) => id + key)
-      const all = yield* looks(namespace, byId(entries), now)
+      const all = yield* loadAll(namespace, byId(entries), now)
       if (
-        all.some(({ damage, found }) => found === undefined && damage === undefined) &&
+        all.some(({ error, found }) => found === undefined && error === undefined) &&
         (before === undefined || !isSame(seen, before))
       ) {
         return yield* list(namespace, subject, now, page, seen)
       }
-      const shown = yield* Effect.forEach(all, ({ alive, damage, id }) =>
-        damage === undefined
+      const shown = yield* Effect.forEach(all, ({ alive, error, id }) =>
+        error === undefined
           ? Effect.succeed(Option.fromNullable(alive))
-          : leftOut(namespace, corrupt("list", damage), id))
+          : leftOut(namespace, corrupt("list", error), id))
       return pageOf(Arr.getSomes(shown).flatMap(({ record }) => record.subject === subject ? [record] : []), page)
         .map(toInfo)
     })
@@ -122,7 +122,7 @@ export const make = (index: Index, records: Records): LookUp => {
       for (const shard of yield* index.shardsAfter(after)) {
         const ids = byId(yield* index.inShard(shard, namespace, after))
         while (ids.length > 0 && page.length < limit) {
-          const all = yield* looks(namespace, ids.splice(0, limit - page.length), now)
+          const all = yield* loadAll(namespace, ids.splice(0, limit - page.length), now)
           page.push(...all.flatMap(inPage))
         }
         if (page.length >= limit) break
@@ -130,32 +130,35 @@ export const make = (index: Index, records: Records): LookUp => {
       return page
     })
 
-  const ended = (namespace: string, id: SessionId, key: StoreKey): Read<true | undefined> =>
+  const end = (namespace: string, id: SessionId, key: StoreKey): Read<true | undefined> =>
     records.found(key).pipe(
       Effect.flatMap((found) =>
         belongs(found, namespace, id)
           ? Effect.if(records.end(key, found.marker, true), {
             onTrue: () => Effect.succeed<true | undefined>(true),
-            onFalse: () => ended(namespace, id, key)
+            onFalse: () => end(namespace, id, key)
           })
           : Effect.succeed(undefined)
       ),
-      // What cannot be read can still be ended, by what its entry says.
-      Effect.catchTag("Damaged", () => Effect.map(records.endAll(key), (ended) => ended ? true as const : undefined))
+      // A corrupt record is deleted by the key in its index entry.
+      Effect.catchTag(
+        "CorruptFile",
+        () => Effect.map(records.endAll(key), (ended) => ended ? true as const : undefined)
+      )
     )
 
   return {
-    find: (namespace, id, now) => Effect.flatMap(located(namespace, id), (found) => records.ifAlive(found, now)),
+    find: (namespace, id, now) => Effect.flatMap(find(namespace, id), (found) => records.ifAlive(found, now)),
     list: (namespace, subject, now, page) => list(namespace, subject, now, page),
     scan,
     revoke: (namespace, id) =>
-      Effect.map(atKeyOf(namespace, id, (key) => ended(namespace, id, key)), (ended) => ended === true)
+      Effect.map(atKeyOf(namespace, id, (key) => end(namespace, id, key)), (ended) => ended === true)
   }
 }
 
-const inPage = ({ alive, damage, id }: Look): ReadonlyArray<Located | Corrupt> =>
-  damage !== undefined
-    ? [{ id, error: corrupt("scan", damage) }]
+const inPage = ({ alive, error, id }: ById): ReadonlyArray<Located | Corrupt> =>
+  error !== undefined
+    ? [{ id, error: corrupt("scan", error) }]
     : alive === undefined
     ? []
     : [{ ...alive.record, key: alive.key }]
@@ -165,12 +168,12 @@ const belongs = (found: Found | undefined, namespace: string, id: SessionId): fo
 
 const firstOf = <A>(
   keys: ReadonlyArray<StoreKey>,
-  look: (key: StoreKey) => Read<A | undefined>
+  read: (key: StoreKey) => Read<A | undefined>
 ): Read<A | undefined> => {
   const [key, ...others] = keys
   return key === undefined
     ? Effect.succeed(undefined)
-    : Effect.flatMap(look(key), (found) => found === undefined ? firstOf(others, look) : Effect.succeed(found))
+    : Effect.flatMap(read(key), (found) => found === undefined ? firstOf(others, read) : Effect.succeed(found))
 }
 
 const byId = (entries: ReadonlyArray<Entry>): Array<readonly [SessionId, ReadonlyArray<StoreKey>]> => {

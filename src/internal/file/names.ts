@@ -1,42 +1,42 @@
 /**
- * The names of a file store: hex, hashes and numbers. No text that came from outside is ever part of a path, and names
- * that differ only in case do not occur.
+ * File and directory names of a file store: only hex, hashes and numbers. No input is ever part of a path, and no two names differ only
+ * in case.
  */
 import * as Either from "effect/Either"
 import * as Encoding from "effect/Encoding"
 import type { SessionRecord } from "../../SessionRecord.js"
 import { randomBytes, sha256 } from "../crypto/primitives.js"
 
-/** What is right below the root: records, the indexes, revocations, and what is being made or removed. */
+/** The directories below the root: records, the indexes, revocations, and files that are being created or removed. */
 export const families = ["records", "ids", "subjects", "epochs", "scratch"] as const
 
 export type Family = typeof families[number]
 
-/** Any text in hex: safe wherever it stands, and in the order of the texts. */
-export const spell = (text: string): string => Encoding.encodeHex(text)
+/** Encodes a text in hex: safe in any path, and sorted like the texts. */
+export const encodeName = (text: string): string => Encoding.encodeHex(text)
 
-/** What a name spells, or `undefined` if it is not ours. */
-export const unspell = (name: string): string | undefined => Either.getOrUndefined(Encoding.decodeHexString(name))
+/** Decodes a name; `undefined` if it is not hex. */
+export const decodeName = (name: string): string | undefined => Either.getOrUndefined(Encoding.decodeHexString(name))
 
-/** The hash of a list of texts. As JSON, no two lists run into each other. */
+/** Hashes a list of texts. They are encoded as JSON, so that different lists never have the same encoding. */
 export const hashOf = (...parts: ReadonlyArray<string>): string =>
-  spell(sha256(new TextEncoder().encode(JSON.stringify(parts))))
+  encodeName(sha256(new TextEncoder().encode(JSON.stringify(parts))))
 
-/** A name that nothing has. */
+/** Draws a random name. */
 export const freshName = (): string => Encoding.encodeHex(randomBytes(16))
 
-/** Large families are kept in some hundred directories, in the order of what is in them. */
+/** The shard directory of a name: the names of a family are spread over up to 4,096 directories, in their order. */
 export const shardOf = (name: string): string => name.slice(0, 3)
 
 export const isShard = (name: string): boolean => /^[0-9a-f]{3}$/.test(name)
 
 /**
- * The name of the one empty file that makes a record be there: it says which content is valid, and carries the times
- * that move without it. Renaming it is the one atomic step of every write.
+ * The decoded name of a record's marker, an empty file. A record exists exactly while it has a marker, which names the valid content file
+ * and carries the times that a touch changes. Renaming the marker is the one atomic step of every write.
  */
 export interface Marker {
   readonly version: number
-  /** The name of the write that made the content. */
+  /** Identifies the write that created the content file. */
   readonly nonce: string
   readonly lastSeenAt: number
   readonly end: number
@@ -56,8 +56,8 @@ const parseMarker = (name: string): Marker | undefined => {
 }
 
 /**
- * The marker among the names of a directory. There is never more than one, but a listing that is not of one moment may
- * show it before and after a step: the later one counts.
+ * Finds the marker among the names of a directory. There is never more than one, but a directory listing is not atomic and may show a
+ * marker both before and after it was renamed: the later one counts.
  */
 export const markerOf = (names: ReadonlyArray<string>): Marker | undefined =>
   names.flatMap((name) => parseMarker(name) ?? []).reduce<Marker | undefined>(
@@ -68,7 +68,7 @@ export const markerOf = (names: ReadonlyArray<string>): Marker | undefined =>
 const isLater = (a: Marker, b: Marker) =>
   a.version !== b.version ? a.version > b.version : a.end + a.lastSeenAt > b.end + b.lastSeenAt
 
-/** What a marker stands for, with the times that it carries. */
+/** Makes the marker of a record. */
 export const markerFor = (record: SessionRecord, nonce: string): Marker => ({
   version: record.version,
   nonce,
@@ -76,17 +76,17 @@ export const markerFor = (record: SessionRecord, nonce: string): Marker => ({
   end: record.expiry.at
 })
 
-/** The file that holds a version's content. */
+/** The name of the content file that a marker names. */
 export const contentName = ({ nonce, version }: Pick<Marker, "nonce" | "version">): string => `c${version}_${nonce}`
 
 export const isContentName = (name: string): boolean => /^c\d+_[0-9a-f]{32}$/.test(name)
 
-/** A marker that waits for its record to be complete. */
-export const unborn = "p"
+/** The name of the marker of a record that is not yet published. */
+export const pendingName = "p"
 
-/** What becomes of the marker of a record that has ended. */
-export const deadName = (): string => `x${freshName()}`
+/** Draws the name that a marker is renamed to when its record is deleted. */
+export const deletedName = (): string => `x${freshName()}`
 
-/** Whether a directory without a marker holds only what a write leaves that did not come to its end. */
+/** Whether a directory without a marker contains only files that an interrupted write leaves behind. */
 export const isLeftover = (names: ReadonlyArray<string>): boolean =>
-  names.every((name) => isContentName(name) || name === unborn || /^x[0-9a-f]{32}$/.test(name))
+  names.every((name) => isContentName(name) || name === pendingName || /^x[0-9a-f]{32}$/.test(name))

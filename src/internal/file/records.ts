@@ -1,19 +1,19 @@
 /**
- * Records as directories: in each a content, and a marker whose name says which content is valid. Contents are written
- * before a marker names them and never changed, so no read is torn. Every step that counts renames the marker, and a
- * rename has exactly one winner: whoever was not first finds nothing to rename.
+ * A record is a directory with a content file, and a marker whose name identifies the valid content file. A content file is complete
+ * before a marker names it and never changes, so a read is never torn. Every write takes effect by renaming the marker, and a rename
+ * succeeds in one process only: the others find no file to rename.
  *
- * Whoever takes the marker away owns the directory and removes it. A directory without a marker is of no record.
+ * A directory without a marker is not a record. The process that renames the marker away removes the directory.
  */
 import type { PlatformError } from "@effect/platform/Error"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Predicate from "effect/Predicate"
-import { isExpired } from "../../Expiry.js"
 import type { SessionRecord } from "../../SessionRecord.js"
 import type { StoreKey } from "../../StoreKey.js"
 import { sha256 } from "../crypto/primitives.js"
+import { isExpired } from "../domain/expiry.js"
 import { decode as decodeValue, decodeInfo, integer, text, valuesOf } from "../record.js"
 import type { Disk } from "./disk.js"
 import type { Epochs } from "./epochs.js"
@@ -21,72 +21,70 @@ import type { Index } from "./indexes.js"
 import type { Marker } from "./names.js"
 import {
   contentName,
-  deadName,
+  deletedName,
+  encodeName,
   freshName,
   isContentName,
   markerFor,
   markerName,
   markerOf,
-  shardOf,
-  spell,
-  unborn
+  pendingName,
+  shardOf
 } from "./names.js"
 
-/** A record, and the revocations that had happened when it was made: a later one ends it. */
-export interface Kept {
+/** The content of a record's files: the record, and the numbers of the last revocations at its creation. */
+export interface StoredRecord {
   readonly record: SessionRecord
   readonly namespaceEpoch: number
   readonly subjectEpoch: number
 }
 
-/** A file does not hold what its name promises. The message says nothing of its content. */
-export class Damaged extends Data.TaggedError("Damaged")<{ readonly message: string }> {}
+/** A content file is missing or cannot be decoded. The message contains nothing of the session. */
+export class CorruptFile extends Data.TaggedError("CorruptFile")<{ readonly message: string }> {}
 
-/** A record that is there, alive or not. */
-export interface Found extends Kept {
+/** A record that exists, alive or not. */
+export interface Found extends StoredRecord {
   readonly key: StoreKey
   readonly marker: Marker
-  /** The contents that were beside the marker: its own, and what writes left that came to nothing. */
+  /** The names of all content files: the one that the marker names, and those of writes that did not take effect. */
   readonly contents: ReadonlyArray<string>
 }
 
-type Failure = PlatformError | Damaged
+type Failure = PlatformError | CorruptFile
 
 export interface Records {
   readonly directoryOf: (key: StoreKey) => string
   readonly found: (key: StoreKey) => Effect.Effect<Found | undefined, Failure>
-  /** The record, if it is alive; its epoch is then the newest that it has been spared by. */
+  /** Loads the record if it is alive. `subjectEpoch` is then the number of the last revocation, which has spared it. */
   readonly alive: (key: StoreKey, now: number) => Effect.Effect<Found | undefined, Failure>
   readonly ifAlive: (found: Found | undefined, now: number) => Effect.Effect<Found | undefined, PlatformError>
-  /** Writes a content beside a marker that does not name it yet. `undefined` if the directory is gone. */
-  readonly write: (directory: string, kept: Kept) => Effect.Effect<Marker | undefined, PlatformError>
+  /** Writes a content file that no marker names yet. `undefined` if the directory does not exist. */
+  readonly write: (directory: string, stored: StoredRecord) => Effect.Effect<Marker | undefined, PlatformError>
   /**
-   * Takes a free key for a record that is not alive yet: it waits for a marker of its own, or for another's. `undefined`
-   * if the key is taken.
+   * Reserves a free key for a record that is published later: by its own pending marker, or by the marker of `another` record, which a
+   * rotation moves here. `undefined` if the key is taken.
    */
   readonly reserve: (
     key: StoreKey,
-    kept: Kept,
-    marker: "own" | "other"
+    stored: StoredRecord,
+    marker: "own" | "another"
   ) => Effect.Effect<Marker | undefined, PlatformError>
-  /** Gives a reserved record its own marker. False if it waited so long that it was swept. */
-  readonly bear: (key: StoreKey, marker: Marker) => Effect.Effect<boolean, PlatformError>
-  /**
-   * Renames the marker to what `next` says, if the record is still what was found. A touch in between is no hindrance.
-   */
+  /** Publishes a reserved record by renaming its pending marker. False if the sweep has removed it. */
+  readonly publish: (key: StoreKey, marker: Marker) => Effect.Effect<boolean, PlatformError>
+  /** Renames the marker to `next`, unless another write has taken effect since the record was found. Touches do not count. */
   readonly advance: (found: Found, next: (current: Marker) => string) => Effect.Effect<boolean, PlatformError>
-  /** Ends the record with this marker. False if the marker is no longer there. `durable`: only known when on the disk. */
+  /** Deletes the record with this marker. False if it has another marker or none. `durable`: syncs before it returns. */
   readonly end: (key: StoreKey, marker: Marker, durable: boolean) => Effect.Effect<boolean, PlatformError>
-  /** Ends whatever is under the key, durably. */
+  /** Deletes the record under the key, whatever its marker, and syncs. */
   readonly endAll: (key: StoreKey) => Effect.Effect<boolean, PlatformError>
-  /** Removes the directory of a record that has no marker any more, and its entries. */
-  readonly withdraw: (key: StoreKey, record: SessionRecord | undefined) => Effect.Effect<void>
+  /** Removes the directory of a record that has no marker, and its index entries. */
+  readonly unpublish: (key: StoreKey, record: SessionRecord | undefined) => Effect.Effect<void>
 }
 
 export const make = (disk: Disk, index: Index, epochs: Epochs): Records => {
-  const directoryOf = (key: StoreKey) => disk.at("records", shardOf(spell(key)), spell(key))
+  const directoryOf = (key: StoreKey) => disk.at("records", shardOf(encodeName(key)), encodeName(key))
 
-  /** The names in a record's directory. Where a listing is not of one moment it may miss a name that is being changed. */
+  /** Lists the names in a record's directory. Retries, because a listing is not atomic and may miss a marker that is being renamed. */
   const namesOf = (key: StoreKey, tries = 2): Effect.Effect<ReadonlyArray<string>, PlatformError> =>
     Effect.flatMap(
       disk.list(directoryOf(key)),
@@ -106,11 +104,11 @@ export const make = (disk: Disk, index: Index, epochs: Epochs): Records => {
         (text): Effect.Effect<Found | undefined, Failure> => {
           if (text !== undefined) {
             const contents = names.filter(isContentName)
-            return Effect.map(decode(text, marker), (kept) => ({ ...kept, key, marker, contents }))
+            return Effect.map(decode(text, marker), (stored) => ({ ...stored, key, marker, contents }))
           }
-          // Another version took its place between the two reads, unless its marker is still there.
+          // A write replaced the content file between the two reads, unless the marker still names it.
           return content === missing
-            ? Effect.fail(new Damaged({ message: "a file of a session is missing" }))
+            ? Effect.fail(new CorruptFile({ message: "the content file of a session is missing" }))
             : found(key, content)
         }
       )
@@ -119,37 +117,36 @@ export const make = (disk: Disk, index: Index, epochs: Epochs): Records => {
   const ifAlive = (found: Found | undefined, now: number): Effect.Effect<Found | undefined, PlatformError> => {
     if (found === undefined || isExpired(found.record.expiry, now)) return Effect.succeed(undefined)
     const { id, namespace, subject } = found.record
-    return Effect.flatMap(epochs.passed(found.namespaceEpoch, undefined, namespace), (namespaceEpoch) => {
+    return Effect.flatMap(epochs.sparedUntil(found.namespaceEpoch, undefined, namespace), (namespaceEpoch) => {
       if (namespaceEpoch === undefined || subject === undefined) {
         return Effect.succeed(namespaceEpoch === undefined ? undefined : found)
       }
       return Effect.map(
-        epochs.passed(found.subjectEpoch, id, namespace, subject),
+        epochs.sparedUntil(found.subjectEpoch, id, namespace, subject),
         (subjectEpoch) => subjectEpoch === undefined ? undefined : { ...found, subjectEpoch }
       )
     })
   }
 
-  const write = (directory: string, kept: Kept) =>
+  const write = (directory: string, stored: StoredRecord) =>
     Effect.suspend(() => {
-      const marker = markerFor(kept.record, freshName())
+      const marker = markerFor(stored.record, freshName())
       return Effect.map(
-        disk.write(disk.join(directory, contentName(marker)), encode(kept)),
+        disk.write(disk.join(directory, contentName(marker)), encode(stored)),
         (written) => written ? marker : undefined
       )
     })
 
-  const reserve = (key: StoreKey, kept: Kept, waiting: "own" | "other") =>
+  const reserve = (key: StoreKey, stored: StoredRecord, publishedBy: "own" | "another") =>
     Effect.gen(function*() {
-      const made = disk.scratch()
-      const filled = Effect.gen(function*() {
-        yield* disk.makeDirectory(made)
-        if (waiting === "own") yield* disk.mark(disk.join(made, unborn))
-        const marker = yield* write(made, kept)
-        return (yield* disk.place("rename", made, directoryOf(key))) ? marker : undefined
+      const temporary = disk.scratch()
+      const reserved = Effect.gen(function*() {
+        yield* disk.makeDirectory(temporary)
+        if (publishedBy === "own") yield* disk.createEmpty(disk.join(temporary, pendingName))
+        const marker = yield* write(temporary, stored)
+        return (yield* disk.putInShard("rename", temporary, directoryOf(key))) ? marker : undefined
       })
-      // Once it has its place there is nothing left to remove.
-      return yield* Effect.ensuring(filled, disk.remove(made))
+      return yield* Effect.ensuring(reserved, disk.remove(temporary))
     })
 
   const advance = (found: Found, next: (current: Marker) => string) => {
@@ -167,10 +164,10 @@ export const make = (disk: Disk, index: Index, epochs: Epochs): Records => {
     return attempt(found.marker)
   }
 
-  const withdraw = (key: StoreKey, record: SessionRecord | undefined) =>
+  const unpublish = (key: StoreKey, record: SessionRecord | undefined) =>
     Effect.zipRight(
       disk.discard(directoryOf(key)),
-      record === undefined ? Effect.void : Effect.ignore(index.leave(record, key))
+      record === undefined ? Effect.void : Effect.ignore(index.remove(record, key))
     )
 
   const end = (key: StoreKey, marker: Marker, durable: boolean) =>
@@ -179,13 +176,13 @@ export const make = (disk: Disk, index: Index, epochs: Epochs): Records => {
       const text = yield* disk.read(disk.join(directory, contentName(marker)))
       const ended = yield* disk.move(
         disk.join(directory, markerName(marker)),
-        disk.join(directory, deadName())
+        disk.join(directory, deletedName())
       )
       if (!ended) return false
       if (durable) yield* disk.sync(directory)
-      // Of a damaged file the entries are not known; they lead nowhere, and are swept later.
+      // The index entries of a corrupt file are unknown. The sweep removes them later.
       const record = text === undefined ? undefined : Either.getOrUndefined(decode(text, marker))?.record
-      yield* withdraw(key, record)
+      yield* unpublish(key, record)
       return true
     })
 
@@ -204,39 +201,37 @@ export const make = (disk: Disk, index: Index, epochs: Epochs): Records => {
     ifAlive,
     write,
     reserve,
-    bear: (key, marker) =>
-      disk.move(disk.join(directoryOf(key), unborn), disk.join(directoryOf(key), markerName(marker))),
+    publish: (key, marker) =>
+      disk.move(disk.join(directoryOf(key), pendingName), disk.join(directoryOf(key), markerName(marker))),
     advance,
     end,
     endAll,
-    withdraw
+    unpublish
   }
 }
 
-// Contents: a checksum, and the record as JSON without the times that its marker carries
+// A content file has a checksum, and the record as JSON without the times that its marker carries
 
 const checksum = (body: string) => sha256(new TextEncoder().encode(body))
 
-/** The text of a file. */
-const encode = ({ namespaceEpoch, record, subjectEpoch }: Kept): string => {
+const encode = ({ namespaceEpoch, record, subjectEpoch }: StoredRecord): string => {
   const { expiresAt: _, lastSeenAt: __, ...values } = valuesOf(record)
   const body = JSON.stringify({ ...values, data: record.data, namespaceEpoch, subjectEpoch })
   return `${checksum(body)}\n${body}`
 }
 
-/** What a file holds, under the marker that names it. */
-const decode = (text: string, marker: Marker): Either.Either<Kept, Damaged> => {
+const decode = (text: string, marker: Marker): Either.Either<StoredRecord, CorruptFile> => {
   const end = text.indexOf("\n")
   const body = text.slice(end + 1)
-  if (checksum(body) !== text.slice(0, Math.max(end, 0))) return damaged("its checksum is not that of its content")
+  if (checksum(body) !== text.slice(0, Math.max(end, 0))) return corruptFile("its checksum does not match its content")
   return Either.flatMap(
     Either.try({ try: () => decodeBody(body, marker), catch: () => undefined }),
-    (kept) => kept.record.version === marker.version ? Either.right(kept) : Either.left(undefined)
-  ).pipe(Either.orElse(() => damaged("it does not hold a valid record of the version in its name")))
+    (stored) => stored.record.version === marker.version ? Either.right(stored) : Either.left(undefined)
+  ).pipe(Either.orElse(() => corruptFile("it does not contain a valid record of the version in its name")))
 }
 
-/** Throws if the body does not hold a record. */
-const decodeBody = (body: string, { end, lastSeenAt }: Marker): Kept => {
+/** Throws if the body is not a record. */
+const decodeBody = (body: string, { end, lastSeenAt }: Marker): StoredRecord => {
   const values: unknown = JSON.parse(body)
   const valueOf = (name: string): unknown => {
     switch (name) {
@@ -258,4 +253,5 @@ const decodeBody = (body: string, { end, lastSeenAt }: Marker): Kept => {
   }
 }
 
-const damaged = (problem: string) => Either.left(new Damaged({ message: `a file of a session is damaged: ${problem}` }))
+const corruptFile = (problem: string) =>
+  Either.left(new CorruptFile({ message: `the content file of a session is corrupt: ${problem}` }))

@@ -1,6 +1,5 @@
 /**
- * What is done over all records, a few at a time: counting, deleting what has expired, and sweeping up what processes
- * left that died in the middle of something.
+ * Maintenance over all records: counts them, deletes expired ones, and removes the leftovers of interrupted writes.
  */
 import type { PlatformError } from "@effect/platform/Error"
 import * as Effect from "effect/Effect"
@@ -11,35 +10,35 @@ import type { Disk } from "./disk.js"
 import { parseRevocation } from "./epochs.js"
 import { parseEntry } from "./indexes.js"
 import type { Marker } from "./names.js"
-import { isLeftover, markerOf, unspell } from "./names.js"
+import { decodeName, isLeftover, markerOf } from "./names.js"
 import type { Records } from "./records.js"
 
-/** Nothing younger is swept: somebody may still be at work on it. Were they slower yet, they would find it gone. */
-const patience = 60 * 60 * 1000
+/** Minimum age of leftovers in milliseconds: a younger file may belong to a write in progress. A slower write fails. */
+const minimumAge = 60 * 60 * 1000
 
-/** How many directories of the indexes are looked through in one call. */
-const slice = 48
+/** Number of directories of the indexes, and of the revocations, that one call sweeps. */
+const directoriesPerSweep = 48
 
 interface Sweep {
-  /** What the clock of the file system says. */
+  /** Reads the clock of the file system, in milliseconds. */
   readonly clock: Effect.Effect<number, PlatformError>
   readonly count: (now: number) => Effect.Effect<Count, PlatformError>
   readonly removeExpired: (now: number, limit: number) => Effect.Effect<number, PlatformError>
 }
 
 export const make = (disk: Disk, records: Records): Sweep => {
-  // Where the next call goes on, so that calls which are cut short still come round.
+  // Where the next call continues, so that limited or interrupted calls still reach every directory.
   let nextShard = ""
   let nextIndex = 0
   let nextEpochs = 0
 
   const isOld = (path: string, now: number) =>
-    Effect.map(disk.changedAt(path), (at) => at !== undefined && now - at > patience)
+    Effect.map(disk.changedAt(path), (at) => at !== undefined && now - at > minimumAge)
 
-  /** Runs over the records of a shard, by their markers. */
+  /** Visits the records of a shard, with their markers. */
   const inShard = <A>(
     shard: string,
-    look: (
+    visit: (
       key: StoreKey.StoreKey,
       marker: Marker | undefined,
       names: ReadonlyArray<string>
@@ -51,7 +50,7 @@ export const make = (disk: Disk, records: Records): Sweep => {
         Effect.forEach(names.flatMap(keyOf), (key) =>
           Effect.flatMap(
             disk.list(records.directoryOf(key)),
-            (names) => look(key, markerOf(names), names)
+            (names) => visit(key, markerOf(names), names)
           ), { concurrency: 8 })
     )
 
@@ -59,11 +58,11 @@ export const make = (disk: Disk, records: Records): Sweep => {
     const directory = records.directoryOf(key)
     if (!isLeftover(names)) return Effect.void
     return Effect.flatMap(isOld(directory, now), (old) =>
-      // Whoever slept for so long may have woken up in this moment, and brought the marker.
+      // A write that was suspended for so long may publish the record just now: then the directory is moved back.
       old ? Effect.uninterruptible(disk.discard(directory, (names) => markerOf(names) !== undefined)) : Effect.void)
   }
 
-  /** Ends a record by its marker, so that one that was touched since stays. */
+  /** Deletes a record by its marker, so that a record that was touched since stays. */
   const endExpired = (key: StoreKey.StoreKey, marker: Marker, now: number): Effect.Effect<boolean, PlatformError> =>
     Effect.flatMap(records.end(key, marker, false), (ended) =>
       ended
@@ -96,14 +95,14 @@ export const make = (disk: Disk, records: Records): Sweep => {
         return Effect.flatMap(isOld(path, now), (old) => old ? disk.discard(path) : Effect.void)
       }, { discard: true }))
 
-  /** An entry whose record has no directory leads nowhere for good, and an id without entries is nobody's. */
+  /** Removes old entries whose record has no directory, and reservations of ids without entries. */
   const sweepIndex = (directory: string, now: number) =>
     Effect.flatMap(disk.list(directory), (names) => {
-      const claimed = new Set(names.filter((name) => parseEntry(name) !== undefined).map(withoutKey))
+      const usedIds = new Set(names.filter((name) => parseEntry(name) !== undefined).map(reservationOf))
       return Effect.forEach(names, (name) => {
         const entry = parseEntry(name)
         const inUse = entry === undefined
-          ? Effect.succeed(claimed.has(name))
+          ? Effect.succeed(usedIds.has(name))
           : disk.exists(records.directoryOf(entry.key))
         const path = disk.join(directory, name)
         return Effect.flatMap(inUse, (inUse) =>
@@ -113,7 +112,7 @@ export const make = (disk: Disk, records: Records): Sweep => {
       }, { concurrency: 8, discard: true })
     })
 
-  /** Revocations of a subject that no session has: nobody is still writing one that began before them. */
+  /** Removes old revocations of subjects without sessions: a write that began before them has ended by now. */
   const sweepEpochs = (shard: string, now: number) =>
     Effect.gen(function*() {
       const directory = disk.at("epochs", shard)
@@ -126,7 +125,7 @@ export const make = (disk: Disk, records: Records): Sweep => {
         const areOld = yield* Effect.every(own, ({ path }) => isOld(path, now))
         const entries = areOld ? yield* disk.list(disk.at("subjects", shard)) : []
         if (!areOld || entries.some((name) => name.startsWith(scope))) continue
-        // The last one goes last: it says the most.
+        // The last one ends the most records, so it is removed last.
         yield* Effect.forEach(own, ({ path }) => disk.remove(path), { discard: true })
       }
     })
@@ -143,22 +142,22 @@ export const make = (disk: Disk, records: Records): Sweep => {
         ...ids.map((shard) => disk.at("ids", shard)),
         ...subjects.map((shard) => disk.at("subjects", shard))
       ]
-      for (let left = Math.min(slice, directories.length); left > 0; left--) {
+      for (let left = Math.min(directoriesPerSweep, directories.length); left > 0; left--) {
         const directory = directories[nextIndex++ % directories.length]
         if (directory !== undefined) yield* sweepIndex(directory, now)
       }
-      for (let left = Math.min(slice, epochs.length); left > 0; left--) {
+      for (let left = Math.min(directoriesPerSweep, epochs.length); left > 0; left--) {
         const shard = epochs[nextEpochs++ % epochs.length]
         if (shard !== undefined) yield* sweepEpochs(shard, now)
       }
     })
 
   const clock: Effect.Effect<number, PlatformError> = Effect.suspend(() => {
-    const made = disk.scratch()
-    return disk.makeDirectory(made).pipe(
-      Effect.zipRight(disk.changedAt(made)),
-      Effect.ensuring(disk.remove(made)),
-      // Gone already: the sweep of another process took it for a leftover.
+    const temporary = disk.scratch()
+    return disk.makeDirectory(temporary).pipe(
+      Effect.zipRight(disk.changedAt(temporary)),
+      Effect.ensuring(disk.remove(temporary)),
+      // The sweep of another process has removed it as a leftover.
       Effect.flatMap((at) => at === undefined ? clock : Effect.succeed(at))
     )
   })
@@ -192,7 +191,7 @@ export const make = (disk: Disk, records: Records): Sweep => {
   }
 }
 
-const keyOf = (name: string) => Option.toArray(StoreKey.parse(unspell(name) ?? ""))
+const keyOf = (name: string) => Option.toArray(StoreKey.parse(decodeName(name) ?? ""))
 
-/** The name of the claim that an entry of an id goes with. */
-const withoutKey = (name: string) => name.slice(0, name.lastIndexOf("_"))
+/** The name of the reservation of an entry's id. */
+const reservationOf = (name: string) => name.slice(0, name.lastIndexOf("_"))

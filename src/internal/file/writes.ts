@@ -1,5 +1,5 @@
 /**
- * The writes of a file store: each prepares a content, and counts from the renaming of a marker on.
+ * The writes of a file store. Each prepares a content file, and takes effect by renaming a marker.
  */
 import { SystemError } from "@effect/platform/Error"
 import type { PlatformError } from "@effect/platform/Error"
@@ -13,9 +13,9 @@ import type { Epochs } from "./epochs.js"
 import type { Index } from "./indexes.js"
 import type { Marker } from "./names.js"
 import { contentName, markerName } from "./names.js"
-import type { Damaged, Kept, Records } from "./records.js"
+import type { CorruptFile, Records, StoredRecord } from "./records.js"
 
-type Written<A> = Effect.Effect<A, PlatformError | Damaged>
+type Written<A> = Effect.Effect<A, PlatformError | CorruptFile>
 
 interface Writes {
   readonly create: (key: StoreKey, record: SessionRecord, now: number) => Written<"created" | "exists">
@@ -41,39 +41,39 @@ export const make = (disk: Disk, index: Index, epochs: Epochs, records: Records)
   const subjectEpoch = ({ namespace, subject }: SessionRecord) =>
     subject === undefined ? Effect.succeed(0) : epochs.current(namespace, subject)
 
-  /** Takes the key, then the id, and enters both: from here on the record only lacks its marker. */
-  const prepare = (key: StoreKey, kept: Kept, marker: "own" | "other", ownsId: boolean) =>
+  /** Reserves the key, then the id, and inserts the index entries. The record is then complete but for its marker. */
+  const prepare = (key: StoreKey, stored: StoredRecord, publishedBy: "own" | "another", ownsId: boolean) =>
     Effect.gen(function*() {
-      const made = yield* records.reserve(key, kept, marker)
-      if (made === undefined) return undefined
-      const claimed = ownsId ||
-        (yield* Effect.tapError(index.claim(kept.record), () => disk.discard(directoryOf(key))))
-      if (!claimed) {
+      const marker = yield* records.reserve(key, stored, publishedBy)
+      if (marker === undefined) return undefined
+      const hasId = ownsId ||
+        (yield* Effect.tapError(index.reserve(stored.record), () => disk.discard(directoryOf(key))))
+      if (!hasId) {
         yield* disk.discard(directoryOf(key))
         return undefined
       }
-      yield* Effect.tapError(index.enter(kept.record, key), () => records.withdraw(key, kept.record))
-      return made
+      yield* Effect.tapError(index.insert(stored.record, key), () => records.unpublish(key, stored.record))
+      return marker
     })
 
-  const synced = (key: StoreKey, record: SessionRecord) =>
+  const syncRecord = (key: StoreKey, record: SessionRecord) =>
     disk.sync(directoryOf(key), disk.parent(directoryOf(key)), ...index.directories(record))
 
   const create = (key: StoreKey, given: SessionRecord, now: number) =>
     Effect.gen(function*() {
       const record = bounded(given, now, machineClock())
-      const kept = {
+      const stored = {
         record,
         namespaceEpoch: yield* epochs.current(record.namespace),
         subjectEpoch: yield* subjectEpoch(record)
       }
-      const marker = yield* prepare(key, kept, "own", false)
+      const marker = yield* prepare(key, stored, "own", false)
       if (marker === undefined) return "exists"
-      if (!(yield* records.bear(key, marker))) {
-        yield* records.withdraw(key, record)
-        return yield* sweptMeanwhile
+      if (!(yield* records.publish(key, marker))) {
+        yield* records.unpublish(key, record)
+        return yield* sweptError
       }
-      yield* synced(key, record)
+      yield* syncRecord(key, record)
       return "created"
     })
 
@@ -90,7 +90,7 @@ export const make = (disk: Disk, index: Index, epochs: Epochs, records: Records)
       const advanced = yield* records.advance(
         old,
         (current) => {
-          const { expiry, lastSeenAt } = applySave(standing(old.record, current), record)
+          const { expiry, lastSeenAt } = applySave(withMarkerTimes(old.record, current), record)
           return disk.join(directory, markerName({ ...written, lastSeenAt, end: expiry.at }))
         }
       )
@@ -99,7 +99,7 @@ export const make = (disk: Disk, index: Index, epochs: Epochs, records: Records)
         return yield* save(key, record, expected, now)
       }
       yield* disk.sync(directory)
-      // Contents of this version and older: no marker can name one of them any more.
+      // Content files of this version and older ones: no marker can name them any more.
       yield* Effect.forEach(old.contents, (name) => disk.remove(disk.join(directory, name)), { discard: true })
       return "saved"
     })
@@ -110,7 +110,7 @@ export const make = (disk: Disk, index: Index, epochs: Epochs, records: Records)
       if (found === undefined) return "gone"
       const times = boundedTouch({ lastSeenAt, expiresAt, now }, machineClock())
       const next = (current: Marker): Marker => {
-        const { expiry, lastSeenAt } = applyTouch(standing(found.record, current), times)
+        const { expiry, lastSeenAt } = applyTouch(withMarkerTimes(found.record, current), times)
         return { ...current, lastSeenAt, end: expiry.at }
       }
       if (markerName(next(found.marker)) === markerName(found.marker)) return "touched"
@@ -137,42 +137,42 @@ export const make = (disk: Disk, index: Index, epochs: Epochs, records: Records)
         namespace: old.record.namespace,
         version: expected + 1
       }
-      const kept = {
+      const stored = {
         record: next,
         namespaceEpoch: old.namespaceEpoch,
         subjectEpoch: next.subject === old.record.subject ? old.subjectEpoch : yield* subjectEpoch(next)
       }
-      const marker = yield* prepare(newKey, kept, "other", next.id === old.record.id)
+      const marker = yield* prepare(newKey, stored, "another", next.id === old.record.id)
       if (marker === undefined) return "conflict"
-      // One rename takes the marker from the old key and gives it to the new one.
+      // One rename moves the marker from the old key to the new one.
       const advanced = yield* records.advance(old, () => disk.join(directoryOf(newKey), markerName(marker)))
       if (!advanced) {
-        yield* records.withdraw(newKey, next)
+        yield* records.unpublish(newKey, next)
         return yield* rotate(key, newKey, record, expected, now)
       }
-      yield* Effect.zip(synced(newKey, next), disk.sync(directoryOf(key)))
-      yield* records.withdraw(key, old.record)
+      yield* Effect.zip(syncRecord(newKey, next), disk.sync(directoryOf(key)))
+      yield* records.unpublish(key, old.record)
       return "saved"
     })
 
   return { create, save, touch, rotate }
 }
 
-/** A record with the times to which touches have moved its marker by now. */
-const standing = (record: SessionRecord, { end, lastSeenAt }: Marker): SessionRecord => ({
+/** Returns the record with the times of the marker, which touches may have changed since. */
+const withMarkerTimes = (record: SessionRecord, { end, lastSeenAt }: Marker): SessionRecord => ({
   ...record,
   lastSeenAt,
   expiry: { ...record.expiry, at: end }
 })
 
-/** The disk is one of this machine, and so is its clock. */
+/** The disk is local, so the store's clock is that of this machine. */
 const machineClock = () => Date.now()
 
-const sweptMeanwhile = Effect.fail(
+const sweptError = Effect.fail(
   new SystemError({
     module: "FileSystem",
     method: "rename",
     reason: "TimedOut",
-    description: "the write was interrupted for so long that what it had prepared was swept"
+    description: "the write was suspended for so long that its prepared files were swept: nothing was written"
   })
 )

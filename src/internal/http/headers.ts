@@ -10,7 +10,7 @@ import { NodeInspectSymbol } from "effect/Inspectable"
 import * as Redacted from "effect/Redacted"
 import type { SessionCookie } from "../../SessionCookie.js"
 import type { CookieUpdate } from "../../SessionEngine.js"
-import type { UsedSession } from "../../SessionHandle.js"
+import type { UsedSession } from "../../SessionService.js"
 
 type Response = HttpServerResponse.HttpServerResponse
 type Request = HttpServerRequest.HttpServerRequest

@@ -5,7 +5,7 @@ import type * as Headers from "@effect/platform/Headers"
 import type * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as Predicate from "effect/Predicate"
 import type { SessionCookie } from "../../SessionCookie.js"
-import type { RequestOptions } from "../../SessionHandle.js"
+import type { RequestOptions } from "../../SessionService.js"
 
 type Request = HttpServerRequest.HttpServerRequest
 

@@ -4,7 +4,7 @@
 import * as HttpServerError from "@effect/platform/HttpServerError"
 import type * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as Effect from "effect/Effect"
-import type { RequestSession } from "../../SessionHandle.js"
+import type { RequestSession } from "../../SessionService.js"
 
 /**
  * Detaches the session when its request is upgraded to a socket. `upgrade` is a member of the request, and routers copy

@@ -1,6 +1,5 @@
 /**
- * Where the records of the store in memory are found without their key: by id, by subject and by end. Nothing that is asked
- * looks at more records than it gives.
+ * Indexes of the store in memory: by id, by subject and by expiry. A lookup reads no more records than it returns.
  */
 import type { SessionId } from "../../SessionId.js"
 import type { SessionRecord } from "../../SessionRecord.js"
@@ -12,22 +11,22 @@ interface Namespace {
   readonly subjects: SortedMap<string, StoreKey | Set<StoreKey>>
 }
 
-/** When a record ends. */
-interface End {
+/** An entry of the expiry index. */
+interface Expiring {
   readonly at: number
   readonly key: StoreKey
 }
 
 export class MemoryIndex {
-  /** Those that have records. */
+  /** Contains only namespaces with records. */
   readonly #namespaces = new SortedMap<string, Namespace>()
-  readonly #ends = new SortedList<End>((a, b) => a.at < b.at || (a.at === b.at && a.key < b.key))
+  readonly #expiries = new SortedList<Expiring>((a, b) => a.at < b.at || (a.at === b.at && a.key < b.key))
 
   add(key: StoreKey, record: SessionRecord): void {
     const { id, subject } = record
     const { keys, subjects } = this.#namespaceOf(record)
     keys.set(id, key)
-    this.#ends.add(endOf(key, record))
+    this.#expiries.add(expiringOf(key, record))
     if (subject === undefined) return
     const ofSubject = subjects.get(subject)
     if (ofSubject === undefined) subjects.set(subject, key)
@@ -35,18 +34,18 @@ export class MemoryIndex {
     else ofSubject.add(key)
   }
 
-  /** Its end has moved. Id and subject are what they were. */
+  /** Updates the expiry of a record whose id and subject are the same. */
   move(key: StoreKey, from: SessionRecord, to: SessionRecord): void {
     if (from.expiry.at === to.expiry.at) return
-    this.#ends.delete(endOf(key, from))
-    this.#ends.add(endOf(key, to))
+    this.#expiries.delete(expiringOf(key, from))
+    this.#expiries.add(expiringOf(key, to))
   }
 
   remove(key: StoreKey, record: SessionRecord): void {
     const { id, namespace, subject } = record
     const { keys, subjects } = this.#namespaceOf(record)
     keys.delete(id)
-    this.#ends.delete(endOf(key, record))
+    this.#expiries.delete(expiringOf(key, record))
     if (keys.size === 0) this.#namespaces.delete(namespace)
     if (subject === undefined) return
     const ofSubject = subjects.get(subject)
@@ -54,7 +53,7 @@ export class MemoryIndex {
     if (ofSubject === key || (typeof ofSubject === "object" && ofSubject.size === 0)) subjects.delete(subject)
   }
 
-  /** Whether there are records of a namespace. */
+  /** Whether the namespace has records. */
   has(namespace: string): boolean {
     return this.#namespaces.get(namespace) !== undefined
   }
@@ -68,19 +67,19 @@ export class MemoryIndex {
     return typeof found === "string" ? new Set([found]) : found
   }
 
-  /** The keys of a namespace in the order of their ids, after this one. */
+  /** Returns the keys of a namespace after this id, in the order of their ids. */
   afterId(namespace: string, after: string | undefined): Iterable<StoreKey> {
     return this.#namespaces.get(namespace)?.keys.after(after) ?? []
   }
 
-  /** The key of what ends first, if it has ended. */
+  /** Returns the key of the record that expires first, if it has expired. */
   firstExpired(now: number): StoreKey | undefined {
-    const { first } = this.#ends
+    const { first } = this.#expiries
     return first === undefined || first.at > now ? undefined : first.key
   }
 
   expired(now: number): number {
-    return this.#ends.count(({ at }) => at <= now)
+    return this.#expiries.count(({ at }) => at <= now)
   }
 
   #namespaceOf({ namespace }: SessionRecord): Namespace {
@@ -94,19 +93,19 @@ export class MemoryIndex {
 
 const none: ReadonlySet<StoreKey> = new Set()
 
-// An end that is no number has passed.
-const endOf = (key: StoreKey, { expiry: { at } }: SessionRecord): End => ({
+// A record whose expiry is `NaN` has expired.
+const expiringOf = (key: StoreKey, { expiry: { at } }: SessionRecord): Expiring => ({
   at: Number.isNaN(at) ? -Infinity : at,
   key
 })
 
-// Values in order
+// Sorted values
 
-/** A piece is split when it is longer: short enough to be inserted into, long enough for few pieces. */
-const longest = 1024
+/** Maximum length of a piece: short enough for fast insertion, and long enough for few pieces. */
+const maxPieceLength = 1024
 
-/** The place of the first value of which `isBefore` no longer holds. */
-const place = <A>(values: ReadonlyArray<A>, isBefore: (value: A) => boolean): number => {
+/** Returns the index of the first value for which `isBefore` does not hold. */
+const lowerBound = <A>(values: ReadonlyArray<A>, isBefore: (value: A) => boolean): number => {
   let low = 0
   let high = values.length
   while (low < high) {
@@ -118,28 +117,28 @@ const place = <A>(values: ReadonlyArray<A>, isBefore: (value: A) => boolean): nu
   return low
 }
 
-/** Values in order. Adding, deleting and finding a place take a few comparisons, however many values there are. */
+/** A sorted list of distinct values. Adds, deletes and counts with a logarithmic number of comparisons. */
 export class SortedList<A extends object> {
   readonly #isLess: (a: A, b: A) => boolean
-  /** None is empty. */
+  /** No piece is empty. */
   readonly #pieces: Array<Array<A>> = []
 
   constructor(isLess: (a: A, b: A) => boolean) {
     this.#isLess = isLess
   }
 
-  /** A value that is there already is not added again. */
+  /** Adds a value, unless the list contains it. */
   add(value: A): void {
     const isBefore = (other: A) => this.#isLess(other, value)
     const at = this.#pieceAt(isBefore)
     const piece = this.#pieces[at] ?? this.#pieces.at(-1)
     if (piece === undefined) return void this.#pieces.push([value])
-    const inPiece = place(piece, isBefore)
+    const inPiece = lowerBound(piece, isBefore)
     const next = piece[inPiece]
     if (next !== undefined && !this.#isLess(value, next)) return
     piece.splice(inPiece, 0, value)
-    if (piece.length > longest) {
-      this.#pieces.splice(Math.min(at, this.#pieces.length - 1) + 1, 0, piece.splice(longest / 2))
+    if (piece.length > maxPieceLength) {
+      this.#pieces.splice(Math.min(at, this.#pieces.length - 1) + 1, 0, piece.splice(maxPieceLength / 2))
     }
   }
 
@@ -148,46 +147,46 @@ export class SortedList<A extends object> {
     const at = this.#pieceAt(isBefore)
     const piece = this.#pieces[at]
     if (piece === undefined) return
-    const inPiece = place(piece, isBefore)
+    const inPiece = lowerBound(piece, isBefore)
     const found = piece[inPiece]
     if (found === undefined || this.#isLess(value, found)) return
     piece.splice(inPiece, 1)
     if (piece.length === 0) this.#pieces.splice(at, 1)
   }
 
-  /** How many there are of which `isBefore` holds: they come first. */
+  /** Returns the number of values for which `isBefore` holds. They must be the first ones. */
   count(isBefore: (value: A) => boolean): number {
     const at = this.#pieceAt(isBefore)
     const whole = this.#pieces.slice(0, at).reduce((sum, { length }) => sum + length, 0)
-    return whole + place(this.#pieces[at] ?? [], isBefore)
+    return whole + lowerBound(this.#pieces[at] ?? [], isBefore)
   }
 
   get first(): A | undefined {
     return this.#pieces[0]?.[0]
   }
 
-  /** The piece in which the first value is of which `isBefore` does not hold. */
+  /** Returns the index of the piece with the first value for which `isBefore` does not hold. */
   #pieceAt(isBefore: (value: A) => boolean): number {
-    return place(this.#pieces, (piece) => {
+    return lowerBound(this.#pieces, (piece) => {
       const last = piece.at(-1)
       return last !== undefined && isBefore(last)
     })
   }
 }
 
-// Maps
+// Sorted maps
 
-/** Entries of a piece at most: few enough to be sorted or rehashed within a tenth of a millisecond. */
-const mostEntries = 256
+/** Maximum number of entries of a piece: few enough to sort or rehash within a tenth of a millisecond. */
+const maxPieceEntries = 256
 
 /**
- * A map in the order of its keys. It is made of small maps, because a large `Map` is rehashed as a whole when it grows and when entries
- * are deleted, which takes tens of milliseconds.
+ * A map sorted by its keys. It consists of small maps, because a large `Map` is rehashed as a whole when it grows and when entries are
+ * deleted, which takes tens of milliseconds.
  */
 export class SortedMap<K extends string, V extends string | object> {
-  /** None is empty, unless it is the only one. */
+  /** No piece is empty, except a single one. */
   readonly #pieces: Array<Map<K, V>> = [new Map()]
-  /** Of each piece but the first, the lower bound of its keys, inclusive. */
+  /** The inclusive lower bound of the keys of each piece but the first. */
   readonly #starts: Array<K> = []
   #size = 0
 
@@ -206,7 +205,7 @@ export class SortedMap<K extends string, V extends string | object> {
     this.#size -= piece.size
     piece.set(key, value)
     this.#size += piece.size
-    if (piece.size > mostEntries) this.#split(at, piece)
+    if (piece.size > maxPieceEntries) this.#split(at, piece)
   }
 
   delete(key: K): void {
@@ -219,7 +218,7 @@ export class SortedMap<K extends string, V extends string | object> {
     this.#starts.splice(Math.max(at - 1, 0), 1)
   }
 
-  /** The values of the keys after this one, in the order of their keys. The map must not be changed during the iteration. */
+  /** Returns the values of the keys after this one, in the order of their keys. The map must not change during the iteration. */
   *after(key: string | undefined): Generator<V> {
     for (let at = key === undefined ? 0 : this.#pieceOf(key); at < this.#pieces.length; at++) {
       const piece = this.#pieces[at]
@@ -230,9 +229,9 @@ export class SortedMap<K extends string, V extends string | object> {
     }
   }
 
-  /** Moves the greater half of a piece into a new piece. */
+  /** Moves the greater half of a piece to a new piece. */
   #split(at: number, piece: Map<K, V>): void {
-    const greater = [...piece].sort(([a], [b]) => a < b ? -1 : 1).slice(mostEntries / 2)
+    const greater = [...piece].sort(([a], [b]) => a < b ? -1 : 1).slice(maxPieceEntries / 2)
     for (const [key] of greater) piece.delete(key)
     this.#pieces.splice(at + 1, 0, new Map(greater))
     this.#starts.splice(at, 0, ...greater.slice(0, 1).map(([key]) => key))

@@ -1,5 +1,5 @@
 /**
- * The store in memory, apart from what keeps its entries: a map, or a cache.
+ * The store in memory, for any container of its entries: a map, or a bounded cache.
  */
 import type * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -15,32 +15,30 @@ import { intercepted } from "../store/intercepted.js"
 import { register } from "../store/synchronous.js"
 import { MemoryIndex } from "./indexes.js"
 
-/** A record, and the epochs when it was inserted. */
+/** A record, and the epochs at its insertion. */
 export interface Entry extends Epochs {
   readonly record: SessionRecord
 }
 
-/** The container of the entries. It may evict some, and then calls `forget`. */
+/** The container of the entries. If it evicts an entry, it calls `forget`. */
 interface Table {
   /** Reads an entry, which counts as a use of it. */
   readonly get: (key: StoreKey) => Entry | undefined
-  /** The same without using it. */
+  /** Reads an entry without counting as a use. */
   readonly peek: (key: StoreKey) => Entry | undefined
   readonly has: (key: StoreKey) => boolean
   readonly size: number
   readonly set: (key: StoreKey, entry: Entry) => unknown
   readonly delete: (key: StoreKey) => unknown
-  /** Whether another entry must be forgotten before this record is kept. */
+  /** Whether another entry must be removed before this record is stored. */
   readonly isFull: (key: StoreKey, record: SessionRecord) => boolean
-  /** It is full by the size of its records, which grow. */
+  /** Whether its limit is the size of its records: a save can then exceed it. */
   readonly bySize?: boolean
-  /** The key of the oldest entry, which is then removed, of a container that evicts none by itself. */
+  /** Returns the key of the oldest entry, for removal. Absent if the container evicts entries by itself. */
   readonly takeOldest?: () => StoreKey | undefined
 }
 
-/**
- * The semantics of the store in memory, for any container. Every function is one synchronous step, so it is atomic.
- */
+/** Makes the store. Every operation is one synchronous step, so it is atomic. */
 export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) => Table): Store => {
   const entries = makeTable((key, { record }) => forget(key, record))
   const index = new MemoryIndex()
@@ -67,7 +65,7 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
     entries.set(key, entry)
   }
 
-  /** Inserts a record that only later revocations end. */
+  /** Inserts a record with the current epochs, so that only later revocations end it. */
   const insert = (key: StoreKey, record: SessionRecord, now: number) => {
     makeRoom(key, record, now)
     put(key, { record, ...epochsOf(record) })
@@ -95,7 +93,7 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
   const forget = (key: StoreKey, record: SessionRecord) => {
     index.remove(key, record)
     if (epochs.size === 0) return
-    // A revocation matters while there is a record that it might have ended.
+    // A revocation is needed only while there is a record that it may have ended.
     if (record.subject !== undefined && index.ofSubject(record.namespace, record.subject).size === 0) {
       epochs.delete(epochOf(record.namespace, record.subject))
     }
@@ -166,7 +164,7 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
         if (entry.record.version !== expectedVersion || entries.has(newKey) || (idOwner ?? key) !== key) {
           return "conflict"
         }
-        // It is alive, so it is as exposed to revocations as one that is made at this moment.
+        // The record is alive, so no revocation until now applies to it, and it gets the current epochs.
         remove(key)
         insert(newKey, { ...record, version: expectedVersion + 1 }, now)
         return "saved"
@@ -174,7 +172,7 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
 
     destroy: (key) => done(() => void remove(key)),
 
-    // A simulated time ends no session that lives by the machine's clock.
+    // Checked against the machine's clock, so that a simulated time does not remove live sessions.
     removeExpired: ({ now, limit }) =>
       Done.flatMap(checkClock(now, Date.now()), () => done(() => removeExpired(now, limit))),
 
@@ -230,6 +228,6 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
 
 const done = <A>(run: () => A): Effect.Effect<A> => Exit.succeed(run())
 
-// The length keeps the two parts apart, whatever they contain.
+// The length prefix separates the two parts, whatever they contain.
 const epochOf = (namespace: string, subject?: string): string =>
   subject === undefined ? `:${namespace}` : `${namespace.length}:${namespace}${subject}`

@@ -1,5 +1,5 @@
 /**
- * What two stores hold together, while sessions move from one to the other. Nothing is moved by looking.
+ * Finds and lists the sessions of two stores while sessions move from one to the other. It moves none.
  */
 import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
@@ -9,11 +9,11 @@ import { byAge, toInfo } from "../../SessionRecord.js"
 import type { Corrupt, Located, Page, SessionStoreError, Store } from "../../SessionStore.js"
 import { pageSize } from "../../SessionStore.js"
 import { isCorruptEntry, orCorruptEntry, orLeftOut } from "../store/corrupt.js"
-import { isLeaving, isMovedTo, markOf } from "./marks.js"
+import { isMovedTo, isSourceMarker, markerOf } from "./markers.js"
 
 type Read<A> = Effect.Effect<Option.Option<A>, SessionStoreError>
 
-/** Who moves on goes from the old store to the new one, so that is the order in which both are looked at. */
+/** Pages read the old store first: a session that moves meanwhile is then found in the new one. */
 export const movedDirectory = (old: Store, fresh: Store): Pick<Store, "find" | "list" | "scan"> => {
   const find: Store["find"] = (namespace, id, now) =>
     visible(fresh.find(namespace, id, now), old.find(namespace, id, now))
@@ -27,15 +27,15 @@ export const movedDirectory = (old: Store, fresh: Store): Pick<Store, "find" | "
     Effect.gen(function*() {
       const older = yield* old.scan(namespace, { after, limit, now })
       const newer = yield* fresh.scan(namespace, { after, limit, now })
-      const [whole, damaged] = Arr.partition([...older, ...newer], isCorruptEntry)
-      // The key of a copy that does not count yet is not the session's, and that of a mark may be so no more. Of what is damaged
-      // there may be a better one.
-      const kinds = [isArriving, isLeaving, isPlain].flatMap((kind) => whole.filter(kind))
-      const found = new Map([...damaged, ...kinds].map((one) => [one.id, one]))
+      const [readable, corrupt] = Arr.partition([...older, ...newer], isCorruptEntry)
+      // The last record of an id wins, so the best comes last. The key of an arriving copy is not the key of the session, and the key of
+      // a source marker may no longer be.
+      const byPreference = [isArriving, isSourceMarker, isPlain].flatMap((kind) => readable.filter(kind))
+      const found = new Map([...corrupt, ...byPreference].map((one) => [one.id, one]))
       const first = [...found.values()].sort((a, b) => a.id < b.id ? -1 : 1).slice(0, limit)
-      const settled = new Set(newer.filter((one) => !isCorruptEntry(one) && isPlain(one)).map(({ id }) => id))
-      const seen = yield* Effect.forEach(first, (one) =>
-        settled.has(one.id)
+      const moved = new Set(newer.filter((one) => !isCorruptEntry(one) && isPlain(one)).map(({ id }) => id))
+      const visibleOnes = yield* Effect.forEach(first, (one) =>
+        moved.has(one.id)
           ? Effect.succeedSome(one)
           : orCorruptEntry(one.id)(
             Effect.map(
@@ -45,9 +45,9 @@ export const movedDirectory = (old: Store, fresh: Store): Pick<Store, "find" | "
           ), {
         concurrency: 16
       })
-      const page = Arr.getSomes(seen)
+      const page = Arr.getSomes(visibleOnes)
       const last = first.at(-1)
-      // Those that have ended leave room for others.
+      // Sessions that ended meanwhile leave room in the page for later ones.
       return last === undefined || first.length < limit || page.length === limit
         ? page
         : [...page, ...(yield* pageAfter(namespace, last.id, limit - page.length, now))]
@@ -74,7 +74,7 @@ export const movedDirectory = (old: Store, fresh: Store): Pick<Store, "find" | "
         .filter((record) => record.subject === subject)
         .map(toInfo)
       const last = first.at(-1)
-      // Those that do not count leave room for others. Where neither had more to give, there are none.
+      // Records that are not visible leave room in the page for later ones.
       const hasMore = all.length > limit || older.length === limit || newer.length === limit
       return last === undefined || page.length === limit || !hasMore
         ? page
@@ -90,7 +90,7 @@ export const movedDirectory = (old: Store, fresh: Store): Pick<Store, "find" | "
   }
 }
 
-/** What two ways of looking, in the new store and in the old, say of one session. */
+/** Reads one session from both stores. It reads the new store again at the end, because the session may have moved meanwhile. */
 const visible = <A extends SessionRecord>(inNew: Read<A>, inOld: Read<A>): Read<A> =>
   Effect.gen(function*() {
     const before = yield* inNew
@@ -100,25 +100,25 @@ const visible = <A extends SessionRecord>(inNew: Read<A>, inOld: Read<A>): Read<
     return Option.isSome(first) ? first : shown(yield* inNew, found)
   })
 
-/** What a record is behind its mark; nothing if it is a copy that does not count, by what the other store says. */
+/** The session of a record with a marker; `None` if the record is a copy that the other store does not confirm. */
 const shown = <A extends SessionRecord>(found: Option.Option<A>, other: Option.Option<A>): Option.Option<A> =>
   Option.filterMap(found, (record) => {
-    const mark = markOf(record)
-    switch (mark._tag) {
+    const marker = markerOf(record)
+    switch (marker._tag) {
       case "Plain":
         return Option.some(record)
       case "Moving":
-        return Option.some({ ...record, ...mark.original })
+        return Option.some({ ...record, ...marker.original })
       case "Arriving":
         return Option.filterMap(other, (moved) =>
-          isMovedTo(moved, mark.copy)
-            ? Option.some({ ...record, ...mark.original, expiry: moved.expiry, lastSeenAt: moved.lastSeenAt })
+          isMovedTo(moved, marker.copy)
+            ? Option.some({ ...record, ...marker.original, expiry: moved.expiry, lastSeenAt: moved.lastSeenAt })
             : Option.none())
       case "Moved":
         return Option.none()
     }
   })
 
-const isArriving = (record: SessionRecord): boolean => markOf(record)._tag === "Arriving"
+const isArriving = (record: SessionRecord): boolean => markerOf(record)._tag === "Arriving"
 
-const isPlain = (record: SessionRecord): boolean => markOf(record)._tag === "Plain"
+const isPlain = (record: SessionRecord): boolean => markerOf(record)._tag === "Plain"

@@ -1,18 +1,18 @@
 /**
- * Moves a session from one store to another while both are used, by any number of processes that help each other.
+ * Moves a session from one store to another while both are in use. Any number of processes may execute the steps of one migration.
  *
- * 1. The old record is frozen: `Moving`. Whoever wanted to write it meets a conflict, and looks again.
- * 2. A copy is made in the new store, under a key that leads nobody to it: `Arriving`. Its id keeps it the only one.
- * 3. The old record names the copy that counts: `Moved`. This one write is the move.
- * 4. That copy comes to the session's key, with the version that the record had.
+ * 1. The old record is frozen with the marker `Moving`. Concurrent writes conflict, and locate the session again.
+ * 2. A copy with the marker `Arriving` is created in the new store, under a random key. Its unique id makes it the only copy.
+ * 3. The marker `Moved` in the old record names the copy. This write is the point at which the session moves.
+ * 4. The copy is rotated to the key of the session, with the version of the old record.
  * 5. The old record is removed.
  *
- * A process that dies in between leaves a mark from which the next one goes on. What ends a session ends it in the old
- * store first, so that no copy can come to count any more, and then in the new one, wherever in it the copy is.
+ * If a process dies in between, another one continues from the marker. `destroy` and revocation end a session in the old store first, so
+ * that no copy can become valid any more, and then in the new one, where they also end the copy.
  *
- * Where the two stores were exchanged, a mark of the other direction stays in what is the new one now: its session arrives
- * where it was going, and does not turn round while the mark stands. For others may be helping it, too, and be late; a
- * session that came back to the same key, with the version that it had, would be taken for what they had seen.
+ * Reversed migration: after the two stores were exchanged, the new store may hold markers of the old direction. Such a migration is first
+ * completed in the old direction. Its marker is kept for {@link graceMillis}, and the session does not move back meanwhile. Otherwise a
+ * slow process that still executes the old migration could find the session under the same key with the same version, and overwrite it.
  */
 import * as Effect from "effect/Effect"
 import * as Encoding from "effect/Encoding"
@@ -24,20 +24,20 @@ import type { StoreKey } from "../../StoreKey.js"
 import { randomBytes } from "../crypto/primitives.js"
 import { isCorrupt } from "../store/corrupt.js"
 import { asideOf } from "../store/randomKey.js"
-import type { Original } from "./marks.js"
-import { isLeaving, isMovedTo, marked, markOf, originalOf } from "./marks.js"
+import type { Original } from "./markers.js"
+import { isMovedTo, isSourceMarker, markerOf, originalOf, withMarker } from "./markers.js"
 
-/** In milliseconds, more than anybody takes who helps: a request that began before is over. */
-export const patience = 15_000
+/** Milliseconds after which no process executes a step any more that it began before: longer than a request takes. */
+export const graceMillis = 15_000
 
 /**
- * - `move`: sessions move when they are looked for.
- * - `prepare`: moves that others began are ended.
- * - `arrive`: the same, but the mark stays, which says that somebody may still be at it.
+ * - `move`: starts migrations, and completes those of other processes.
+ * - `prepare`: completes migrations of other processes only.
+ * - `complete`: the same, but keeps the marker, for a reversed migration.
  */
-type Role = "move" | "prepare" | "arrive"
+type Role = "move" | "prepare" | "complete"
 
-/** Where a live session is, and nothing of its move is under way. */
+/** The store of a live session that is not being moved. */
 export interface Place {
   readonly side: "old" | "new"
   readonly record: Loaded
@@ -45,43 +45,42 @@ export interface Place {
 
 type Step = Effect.Effect<Option.Option<Place>, SessionStoreError>
 
-/** A move under way. */
+/** A migration that is running. */
 interface Move {
   readonly key: StoreKey
   readonly now: number
-  /** Looks anew: somebody else has taken a step. */
+  /** Locates the session again, after another process has executed a step. */
   readonly again: Step
 }
 
-/** What a store has under a key, as of long ago, so that one that has expired is found, too. */
-const whatever = (store: Store, key: StoreKey) =>
+/** Loads a record even if it has expired; `None` if it is corrupt. */
+const loadAny = (store: Store, key: StoreKey) =>
   Effect.catchIf(store.load(key, 0, "fresh"), isCorrupt, () => Effect.succeedNone)
 
-/** Ends the copy that a store may have, by now, of what was found in the other. */
+/** Ends the copy that a store may hold of a record that was found in the other store. */
 const endCopy = (
   store: Store,
   key: StoreKey,
   found: Option.Option<SessionRecord>
 ): Effect.Effect<unknown, SessionStoreError> => {
-  // It may come to its key until it is ended.
+  // The copy may be rotated to the key until it is destroyed.
   const end = (copy: StoreKey) => Effect.zipRight(store.destroy(copy), store.destroy(key))
   if (Option.isNone(found)) return Effect.void
-  const mark = markOf(found.value)
-  if (mark._tag === "Moved") return end(mark.copy)
+  const marker = markerOf(found.value)
+  if (marker._tag === "Moved") return end(marker.copy)
   return Effect.flatMap(store.find(found.value.namespace, found.value.id, 0), (copy) => {
-    const state = Option.getOrUndefined(Option.map(copy, markOf))
-    // With another key, it is what this session has become since.
+    const state = Option.getOrUndefined(Option.map(copy, markerOf))
+    // A copy for another key belongs to the session after a rotation.
     return state?._tag === "Arriving" && state.key === key ? end(state.copy) : store.destroy(key)
   })
 }
 
 const year = 365 * 86_400_000
 
-/** How often a session may be on its way when it is looked for. */
-const mostTries = 20
+/** Attempts to locate a session that other processes keep moving. */
+const maxTries = 20
 
-/** The name of a write. */
-const freshWrite = () => Encoding.encodeBase64Url(randomBytes(12))
+const freshWriteId = () => Encoding.encodeBase64Url(randomBytes(12))
 
 export class Mover {
   readonly #old: Store
@@ -94,30 +93,30 @@ export class Mover {
     this.#role = role
   }
 
-  /** Where the session of a key is. */
-  locate(key: StoreKey, now: number, reading?: ReadConsistency, tries = mostTries): Step {
+  /** Returns the store of the session of a key. In the role `move` it moves the session to the new store first. */
+  locate(key: StoreKey, now: number, reading?: ReadConsistency, tries = maxTries): Step {
     const move = this.#move(key, now, reading, tries)
     const { again } = move
     return Effect.flatMap(this.#new.load(key, now, reading), (there): Step => {
       if (Option.isSome(there)) {
-        return markOf(there.value)._tag === "Plain"
+        return markerOf(there.value)._tag === "Plain"
           ? Effect.succeedSome({ side: "new", record: there.value })
-          : this.#role === "arrive"
+          : this.#role === "complete"
           ? again
-          : this.arrive(key, now)
+          : this.completeReversed(key, now)
       }
       return Effect.flatMap(this.#old.load(key, now, reading), (here): Step => {
-        if (Option.isNone(here)) return this.#unlessThere(move, Effect.succeedNone)
-        const mark = markOf(here.value)
-        switch (mark._tag) {
+        if (Option.isNone(here)) return this.#unlessArrived(move, Effect.succeedNone)
+        const marker = markerOf(here.value)
+        switch (marker._tag) {
           case "Moving":
-            return this.#carry(move, here.value, mark.original)
+            return this.#createCopy(move, here.value, marker.original)
           case "Moved":
-            return this.#complete(move, here.value, mark.copy)
+            return this.#complete(move, here.value, marker.copy)
           case "Arriving":
             return Effect.succeedNone
           default:
-            // What is a copy is shown as it is: its truth cannot be reached, and can still less be moved.
+            // A stale record is returned as it is: its origin is unreachable, so it cannot be moved.
             return this.#role === "move" && here.value.stale !== true
               ? this.#begin(move, here.value)
               : Effect.succeedSome({ side: "old", record: here.value })
@@ -126,53 +125,53 @@ export class Mover {
     })
   }
 
-  /** Ends the session of a key, wherever it is, and whatever is found there. */
+  /** Ends the session of a key in both stores, with all records of its migration. */
   end(key: StoreKey): Effect.Effect<void, SessionStoreError> {
     const [a, b] = [this.#old, this.#new]
     return Effect.flatMap(
-      Effect.zip(whatever(a, key), whatever(b, key)),
+      Effect.zip(loadAny(a, key), loadAny(b, key)),
       ([inOld, inNew]) =>
         Effect.zipRight(
           Effect.all([a.destroy(key), b.destroy(key), endCopy(b, key, inOld), endCopy(a, key, inNew)], {
             discard: true
           }),
-          // The mark that kept it from turning round is gone: it may have done so before it was ended.
-          Option.exists(inNew, isLeaving) ? Effect.suspend(() => this.end(key)) : Effect.void
+          // The marker of a reversed migration is now removed, so the session may have moved back before it was ended.
+          Option.exists(inNew, isSourceMarker) ? Effect.suspend(() => this.end(key)) : Effect.void
         )
     )
   }
 
-  /** Ends the move of what was found in the old store, or begins it. True if the session lives in the new store. */
-  settle({ key, ...found }: Located, now: number): Effect.Effect<boolean, SessionStoreError> {
-    const mark = markOf(found)
-    const located = mark._tag === "Plain"
-      // Freezes the record that the scan has read. If it has changed since, that fails and the session is located.
-      ? this.#begin(this.#move(key, now, "fresh", mostTries), found)
-      // What is arriving here, from before all turned round, is not under its own key.
-      : this.locate(mark._tag === "Arriving" ? mark.key : key, now, "fresh")
+  /** Starts or completes the migration of a record of the old store. Returns whether the session is live in the new store. */
+  migrate({ key, ...found }: Located, now: number): Effect.Effect<boolean, SessionStoreError> {
+    const marker = markerOf(found)
+    const located = marker._tag === "Plain"
+      // Freezes the record as the scan has read it. If it has changed since, the save conflicts and the session is located.
+      ? this.#begin(this.#move(key, now, "fresh", maxTries), found)
+      // An arriving copy of a reversed migration is not stored under the key of its session.
+      : this.locate(marker._tag === "Arriving" ? marker.key : key, now, "fresh")
     return Effect.flatMap(located, (place) => {
-      // It had been moved, by somebody who died before the last step; or it is a copy of what has ended.
-      const tidied = mark._tag === "Moved" || mark._tag === "Arriving" ? this.#old.destroy(key) : Effect.void
-      return Effect.as(tidied, Option.exists(place, ({ side }) => side === "new"))
+      // A process died before step 5, or the record is a copy of a session that has ended.
+      const removed = marker._tag === "Moved" || marker._tag === "Arriving" ? this.#old.destroy(key) : Effect.void
+      return Effect.as(removed, Option.exists(place, ({ side }) => side === "new"))
     })
   }
 
-  /** Where what was on its way in the other direction has arrived. Its mark stays. */
-  arrive(key: StoreKey, now: number): Step {
+  /** Completes a migration that was started in the opposite direction. Its marker is kept. */
+  completeReversed(key: StoreKey, now: number): Step {
     return Effect.map(
-      new Mover(this.#new, this.#old, "arrive").locate(key, now, "fresh"),
+      new Mover(this.#new, this.#old, "complete").locate(key, now, "fresh"),
       Option.map(({ record, side }) => ({ record, side: side === "new" ? "old" : "new" }))
     )
   }
 
-  /** Removes the mark of what has arrived in the other direction, where nobody can be late any more; and nothing but that. */
-  forget(key: StoreKey, now: number): Effect.Effect<void, SessionStoreError> {
+  /** Removes the marker of a completed reversed migration, once {@link graceMillis} have passed. Other records are kept. */
+  removeMarker(key: StoreKey, now: number): Effect.Effect<void, SessionStoreError> {
     return Effect.flatMap(this.#new.load(key, now, "fresh"), (found) => {
-      const mark = Option.getOrUndefined(found)
-      if (mark === undefined || markOf(mark)._tag !== "Moved") return Effect.void
+      const record = Option.getOrUndefined(found)
+      if (record === undefined || markerOf(record)._tag !== "Moved") return Effect.void
       const aside = asideOf(key, this.#new.capabilities)
       return Effect.flatMap(
-        this.#new.rotate(key, aside, { ...mark, writeId: freshWrite() }, { expectedVersion: mark.version, now }),
+        this.#new.rotate(key, aside, { ...record, writeId: freshWriteId() }, { expectedVersion: record.version, now }),
         (outcome) => outcome === "saved" ? this.#new.destroy(aside) : Effect.void
       )
     })
@@ -185,12 +184,15 @@ export class Mover {
     return { key, now, again }
   }
 
-  /** Step 1, unless somebody may be late who has helped it in the other direction. It may have another token since. */
+  /**
+   * Step 1, unless the new store holds the marker of a reversed migration. It is looked up by id, because the session may have been rotated
+   * to another key since.
+   */
   #begin(move: Move, here: Loaded): Step {
     return Effect.flatMap(
-      this.#new.find(here.namespace, here.id, move.now - patience),
+      this.#new.find(here.namespace, here.id, move.now - graceMillis),
       (other) =>
-        Option.exists(other, isLeaving)
+        Option.exists(other, isSourceMarker)
           ? Effect.succeedSome({ side: "old", record: here })
           : this.#freeze(move, here)
     )
@@ -199,40 +201,40 @@ export class Mover {
   /** Step 1. */
   #freeze(move: Move, { stale: _, ...record }: Loaded): Step {
     const original = originalOf(record)
-    const frozen = marked(record, { _tag: "Moving", original }, freshWrite())
+    const frozen = withMarker(record, { _tag: "Moving", original }, freshWriteId())
     return Effect.flatMap(
       this.#old.save(move.key, frozen, { expectedVersion: record.version, now: move.now }),
       // A touch since the read is not lost: a save never moves times back, and `#confirm` reads them again for step 4.
       (outcome) =>
-        outcome === "saved" ? this.#carry(move, { ...frozen, version: record.version + 1 }, original) : move.again
+        outcome === "saved" ? this.#createCopy(move, { ...frozen, version: record.version + 1 }, original) : move.again
     )
   }
 
   /** Step 2. */
-  #carry(move: Move, frozen: SessionRecord, original: Original): Step {
+  #createCopy(move: Move, frozen: SessionRecord, original: Original): Step {
     const copy = asideOf(move.key, this.#new.capabilities)
     const record = {
-      ...marked(frozen, { _tag: "Arriving", copy, key: move.key, original }, freshWrite()),
-      // To come to its key is one more version, which makes it the one that it was.
+      ...withMarker(frozen, { _tag: "Arriving", copy, key: move.key, original }, freshWriteId()),
+      // The rotation of step 4 adds one, which restores the original version.
       version: original.version - 1,
-      // It must not end before the old record, which may still be touched.
+      // The copy must not expire before the old record, which may still be touched.
       expiry: { ...frozen.expiry, at: frozen.expiry.deadline ?? frozen.expiry.at + year }
     }
     return Effect.flatMap(this.#new.create(copy, record, move.now), (outcome): Step => {
       if (outcome === "created") return this.#confirm(move, frozen, copy, { original, record })
-      // Another has made a copy before.
+      // Another process has created the copy.
       return Effect.flatMap(this.#new.find(frozen.namespace, frozen.id, move.now), (found): Step => {
-        const mark = Option.map(found, markOf)
-        if (Option.isSome(mark)) {
-          return mark.value._tag === "Arriving" ? this.#confirm(move, frozen, mark.value.copy) : move.again
+        const marker = Option.map(found, markerOf)
+        if (Option.isSome(marker)) {
+          return marker.value._tag === "Arriving" ? this.#confirm(move, frozen, marker.value.copy) : move.again
         }
-        // What has the id has expired: a mark from long ago, while its session was touched elsewhere.
-        return Effect.zipRight(this.#new.removeExpired({ now: move.now - patience, limit: 1000 }), move.again)
+        // The record with this id has expired: an old marker, whose session was touched in the other store since.
+        return Effect.zipRight(this.#new.removeExpired({ now: move.now - graceMillis, limit: 1000 }), move.again)
       })
     })
   }
 
-  /** Step 3. `own`: the record of the copy, if this call has created it. */
+  /** Step 3. `own` is the record of the copy, if this call has created it. */
   #confirm(
     move: Move,
     frozen: SessionRecord,
@@ -240,7 +242,7 @@ export class Mover {
     own?: { readonly original: Original; readonly record: SessionRecord }
   ): Step {
     const { again, key, now } = move
-    const moved = marked(frozen, { _tag: "Moved", copy }, freshWrite())
+    const moved = withMarker(frozen, { _tag: "Moved", copy }, freshWriteId())
     return Effect.flatMap(this.#old.save(key, moved, { expectedVersion: frozen.version, now }), (outcome): Step => {
       if (own === undefined) return again
       return Effect.flatMap(this.#old.load(key, now, "fresh"), (found): Step => {
@@ -258,10 +260,10 @@ export class Mover {
   #complete(move: Move, moved: SessionRecord, copy: StoreKey): Step {
     return Effect.flatMap(this.#new.load(copy, move.now, "fresh"), (found): Step => {
       const arriving = Option.getOrUndefined(found)
-      const mark = arriving === undefined ? undefined : markOf(arriving)
-      // It has come to its key before, or has ended.
-      if (arriving === undefined || mark?._tag !== "Arriving") return this.#unlessThere(move, Effect.succeedNone)
-      return this.#rename(move, moved, copy, arriving, mark.original)
+      const marker = arriving === undefined ? undefined : markerOf(arriving)
+      // Another process has executed step 4, or the session has ended.
+      if (arriving === undefined || marker?._tag !== "Arriving") return this.#unlessArrived(move, Effect.succeedNone)
+      return this.#rename(move, moved, copy, arriving, marker.original)
     })
   }
 
@@ -275,15 +277,15 @@ export class Mover {
       (outcome): Step =>
         outcome === "saved"
           ? Effect.as(
-            this.#role === "arrive" ? Effect.void : this.#old.destroy(key),
+            this.#role === "complete" ? Effect.void : this.#old.destroy(key),
             Option.some({ side: "new", record: { ...record, version } })
           )
           : again
     )
   }
 
-  /** Looks whether the session has come to its key since. */
-  #unlessThere({ again, key, now }: Move, otherwise: Step): Step {
+  /** Locates the session again if it has arrived under its key meanwhile; otherwise returns `otherwise`. */
+  #unlessArrived({ again, key, now }: Move, otherwise: Step): Step {
     return Effect.flatMap(this.#new.load(key, now, "fresh"), (there) => Option.isSome(there) ? again : otherwise)
   }
 }

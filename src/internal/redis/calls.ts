@@ -1,6 +1,6 @@
 /**
- * How a Redis store talks to its client: scripts by their names, replies as texts, failures as values without anything
- * that was sent.
+ * Runs scripts and commands of the Redis store on its client. Replies become lists of texts; failures become errors that contain
+ * nothing of what was sent.
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -16,13 +16,13 @@ import * as Scripts from "./scripts.js"
 /** A reply: a list of texts, some of which may be absent. */
 export type Reply = ReadonlyArray<string | undefined>
 
-/** The first key says where a call goes. */
+/** The first key determines the node. */
 type Keys = readonly [string, ...ReadonlyArray<string>]
 
-/** A plain command about one key. */
+/** A plain command on one key. */
 type Command = readonly [name: string, key: string, ...args: ReadonlyArray<string | number>]
 
-/** The calls that are made in the course of one operation of the store. */
+/** The calls of one store operation. */
 export interface Calls {
   readonly operation: string
   readonly run: (
@@ -33,62 +33,62 @@ export interface Calls {
   readonly command: (...command: Command) => Effect.Effect<Reply, SessionStoreError>
 }
 
-/** Milliseconds for which commands that cannot be sent are tried again, before they fail at once. */
-const patience = 500
+/** Milliseconds to retry commands that cannot be sent (the client may be reconnecting), before they fail at once. */
+const reconnectGraceMillis = 500
 
-/** How many commands may be without a reply: a client keeps each of them, and a server that hangs never answers. */
-const mostUnanswered = 1000
+/** Limit of commands without a reply: a client keeps each of them in memory, and a server that hangs never answers. */
+const maxUnanswered = 1000
 
-/** The same for each of the 64 parts of a Cluster, so that the nodes that answer go on. */
-const mostUnansweredOfTag = 128
+/** The same limit for each of the 64 shards of a Cluster, so that one node that hangs does not block calls to the others. */
+const maxUnansweredPerTag = 128
 
-/** Milliseconds after which a caller that waits for its turn looks again. */
-const turnMillis = 250
+/** Milliseconds that a call at the limit waits for a reply before it checks again. */
+const waitMillis = 250
 
-/** Turns without any reply after which a server with that many unanswered commands counts as hung: calls fail at once. */
-const quietTurns = 4
+/** Consecutive waits without any reply after which the server counts as hung: calls then fail at once. */
+const maxSilentWaits = 4
 
-/** The commands about keys with one hash tag, which are all on one node. */
-interface Lane {
+/** The unanswered commands of one hash tag, all of which go to one node. */
+interface Backlog {
   unanswered: number
   replies: number
   isHung: boolean
-  /** Callers that wait for a reply to another command. */
+  /** Resumes the calls that wait for a reply to another command. */
   readonly waiting: Set<() => void>
-  /** Since when commands could not be sent. */
-  missedAt: number | undefined
+  /** The time in milliseconds of the first command that could not be sent since the last success. */
+  notSentSince: number | undefined
 }
 
-/** Of each client, by hash tags. */
-const lanes = new WeakMap<Client, Map<string, Lane>>()
+/** For each client: its backlogs by hash tag. */
+const backlogs = new WeakMap<Client, Map<string, Backlog>>()
 
-/** Finds the lane of a key. On a client of one node there is one. */
-const lanesOf = (client: Client): (key: string) => Lane => {
-  const all = lanes.get(client) ?? new Map<string, Lane>()
-  lanes.set(client, all)
-  const ofTag = (tag: string): Lane => {
+/** Finds the backlog of a key. A client of one node has a single one. */
+const backlogsOf = (client: Client): (key: string) => Backlog => {
+  const all = backlogs.get(client) ?? new Map<string, Backlog>()
+  backlogs.set(client, all)
+  const ofTag = (tag: string): Backlog => {
     const known = all.get(tag)
     if (known !== undefined) return known
-    const lane: Lane = { unanswered: 0, replies: 0, isHung: false, waiting: new Set(), missedAt: undefined }
-    all.set(tag, lane)
-    return lane
+    const backlog: Backlog = { unanswered: 0, replies: 0, isHung: false, waiting: new Set(), notSentSince: undefined }
+    all.set(tag, backlog)
+    return backlog
   }
   if (client.cluster) return (key) => ofTag(/\{([^}]+)\}/.exec(key)?.[1] ?? "")
   const only = ofTag("")
   return () => only
 }
 
-/** Counts a command as answered, and wakes a caller that waits for that. */
-const answered = (lane: Lane): void => {
-  lane.unanswered--
-  lane.replies++
-  lane.isHung = false
-  const [next] = lane.waiting
+/** Counts a command as answered, and resumes one waiting call. */
+const countReply = (backlog: Backlog): void => {
+  backlog.unanswered--
+  backlog.replies++
+  backlog.isHung = false
+  const [next] = backlog.waiting
   next?.()
 }
 
-/** Waits for a reply to another command. The caller that it wakes may be gone, so nobody waits for long. */
-const turn = ({ waiting }: Lane): Effect.Effect<unknown> =>
+/** Waits for a reply to another command, with a time limit: the one call that a reply resumes may have been interrupted. */
+const awaitReply = ({ waiting }: Backlog): Effect.Effect<unknown> =>
   Effect.async<void>((resume) => {
     const go = () => {
       waiting.delete(go)
@@ -96,33 +96,38 @@ const turn = ({ waiting }: Lane): Effect.Effect<unknown> =>
     }
     waiting.add(go)
     return Effect.sync(() => void waiting.delete(go))
-  }).pipe(Effect.interruptible, Effect.timeoutOption(turnMillis))
+  }).pipe(Effect.interruptible, Effect.timeoutOption(waitMillis))
 
 /**
- * Makes the calls of an operation, which its errors will name. What could not be sent is sent again, for those who still want an
- * answer: a client has a new connection in a moment, and whoever has lost a reply asks again at once.
+ * Returns a function that makes the calls of an operation, whose name appears in errors. Commands that could not be sent are retried
+ * for a moment: the client may be about to reconnect, and the engine repeats a call at once after a lost reply.
  */
 export const calls = (client: Client): (operation: string) => Calls => {
-  const most = client.cluster ? mostUnansweredOfTag : mostUnanswered
-  const laneOf = lanesOf(client)
-  return (operation) => callsOf(client, laneOf, most, operation)
+  const limit = client.cluster ? maxUnansweredPerTag : maxUnanswered
+  const backlogOf = backlogsOf(client)
+  return (operation) => callsOf(client, backlogOf, limit, operation)
 }
 
-const callsOf = (client: Client, laneOf: (key: string) => Lane, most: number, operation: string): Calls => {
+const callsOf = (
+  client: Client,
+  backlogOf: (key: string) => Backlog,
+  limit: number,
+  operation: string
+): Calls => {
   const run: Calls["run"] = (script, keys, args) => {
-    const lane = laneOf(keys[0])
+    const backlog = backlogOf(keys[0])
 
-    /** A command is unanswered until its promise is settled, also when nobody waits for it any more. */
+    /** Not cancellable: a command counts as unanswered until its promise completes, even if its caller was interrupted. */
     const sent = Effect.async<Reply, SessionStoreError>((resume) => {
-      lane.unanswered++
+      backlog.unanswered++
       evaluate(client, script, keys, args).then(
         (reply) => {
-          answered(lane)
-          lane.missedAt = undefined
+          countReply(backlog)
+          backlog.notSentSince = undefined
           resume(Exit.succeed(textsOf(reply)))
         },
         (error: unknown) => {
-          answered(lane)
+          countReply(backlog)
           resume(failed(error))
         }
       )
@@ -131,37 +136,39 @@ const callsOf = (client: Client, laneOf: (key: string) => Lane, most: number, op
     const failed = (error: unknown): Effect.Effect<Reply, SessionStoreError> =>
       Effect.flatMap(Clock.currentTimeMillis, (now) => {
         if (!(error instanceof NotSent)) return Effect.fail(storeError(operation, error))
-        lane.missedAt ??= now
-        return now < lane.missedAt + patience
+        backlog.notSentSince ??= now
+        return now < backlog.notSentSince + reconnectGraceMillis
           ? Effect.delay(attempt(), "25 millis")
           : Effect.fail(storeError(operation, error))
       })
 
-    /** `quiet`: how many turns have passed without a reply. */
-    const attempt = (quiet = 0): Effect.Effect<Reply, SessionStoreError> =>
+    const attempt = (silentWaits = 0): Effect.Effect<Reply, SessionStoreError> =>
       Effect.suspend(() => {
-        if (lane.unanswered < most) return sent
-        if (quiet >= quietTurns) lane.isHung = true
-        if (lane.isHung) {
-          const problem = `the server has not answered the last ${most} commands: nothing was sent`
+        if (backlog.unanswered < limit) return sent
+        if (silentWaits >= maxSilentWaits) backlog.isHung = true
+        if (backlog.isHung) {
+          const problem = `the server has not answered the last ${limit} commands: nothing was sent`
           return Effect.fail(storeError(operation, new Error(problem)))
         }
-        const { replies } = lane
-        return Effect.flatMap(turn(lane), () => attempt(lane.replies === replies ? quiet + 1 : 0))
+        const { replies } = backlog
+        return Effect.flatMap(
+          awaitReply(backlog),
+          () => attempt(backlog.replies === replies ? silentWaits + 1 : 0)
+        )
       })
     return attempt()
   }
-  return { operation, run, command: (name, key, ...args) => run(Scripts.plain, [key], [name, ...args]) }
+  return { operation, run, command: (name, key, ...args) => run(Scripts.command, [key], [name, ...args]) }
 }
 
-/** By name, and with its text only where the server does not know the script: after a restart, or on another node. */
+/** Sends the hash of a script, and its text only if the server does not know it: after a restart, or on another node. */
 const evaluate = async (client: Client, { sha, text }: Script, keys: Keys, args: ReadonlyArray<string | number>) => {
   const command = ["evalsha", sha, String(keys.length), ...keys]
   for (const arg of args) command.push(String(arg))
   try {
     return await client.send(keys[0], command)
   } catch (error) {
-    // A Cluster's client may say it in other words around.
+    // A Cluster client may wrap the server's message, so NOSCRIPT need not come first.
     if (!/\bNOSCRIPT\b/.test(messageOf(error))) throw error
     return client.send(keys[0], ["eval", text, ...command.slice(2)])
   }
@@ -177,19 +184,19 @@ export const storeError = (operation: string, error: unknown): SessionStoreError
 
 export const messageOf = (error: unknown): string => error instanceof Error ? error.message : String(error)
 
-// Drivers attach the command that failed, and the server repeats one that it does not know: both hold data of sessions.
+// Drivers attach the failed command to the error, and the server quotes a command that it does not know: both contain session data.
 const withoutArguments = (error: unknown): unknown => {
-  const repeated = /, with args beginning with[\s\S]*/
+  const quotedArguments = /, with args beginning with[\s\S]*/
   const message = messageOf(error)
-  if (!Predicate.hasProperty(error, "command") && !repeated.test(message)) return error
-  const copy = new Error(message.replace(repeated, ""))
+  if (!Predicate.hasProperty(error, "command") && !quotedArguments.test(message)) return error
+  const copy = new Error(message.replace(quotedArguments, ""))
   if (error instanceof Error) copy.name = error.name
   return copy
 }
 
 const utf8 = new TextDecoder("utf-8", { ignoreBOM: true })
 
-/** Clients give texts as strings or as bytes, as they were told by the application. */
+/** Converts a reply to text. Clients return strings or bytes, depending on how the application configured them. */
 export const textOf = (value: unknown): string | undefined =>
   typeof value === "string" || typeof value === "number" || typeof value === "bigint"
     ? String(value)
@@ -197,7 +204,7 @@ export const textOf = (value: unknown): string | undefined =>
     ? utf8.decode(value)
     : undefined
 
-/** What a script says became of its work: one of the words that it knows. */
+/** Returns the first text of a reply, which must be one of `words`; fails with `corrupt` otherwise. */
 export const outcome =
   <const A extends string>({ operation }: Calls, ...words: ReadonlyArray<A>) =>
   ([first]: Reply): Effect.Effect<A, SessionStoreError> => {
@@ -207,7 +214,7 @@ export const outcome =
       : Effect.succeed(word)
   }
 
-/** Reads what a store holds; what cannot be read is no record. */
+/** Decodes a stored value; fails with `corrupt` if `decode` throws. */
 export const decoded = <A>({ operation }: Calls, decode: () => A): Effect.Effect<A, SessionStoreError> =>
   Effect.try({ try: decode, catch: (cause) => corrupt(operation, cause) })
 

@@ -1,6 +1,6 @@
 /**
- * Finding and ending sessions by what is not their key: by id, by subject or namespace, by expiry. An entry of an index is
- * a hint, and the record is authoritative. Where a session was rotated between the two, it is looked up again.
+ * Finds and ends sessions by the secondary indexes: by id, by subject or namespace, by expiry. An index entry is a hint, and the record
+ * is authoritative. A session that was rotated between the reads of the two is looked up again.
  */
 import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
@@ -17,121 +17,132 @@ import type { Calls, Reply } from "./calls.js"
 import { decoded, outcome } from "./calls.js"
 import { decodeInfo, decodeRecord } from "./record.js"
 import * as Scripts from "./scripts.js"
-import type { Homes, Ids, Named, Shard, Shards } from "./shards.js"
-import { entryOf, idOf, named, namedIn, placeIn, subjectPrefixOf } from "./shards.js"
+import type { Forwarding, IdDirectory, QualifiedId, Shard, Shards } from "./shards.js"
+import { entryOf, idOf, qualified, qualifiedIdIn, subjectPrefixOf, suffixOf } from "./shards.js"
 
 type Result<A> = Effect.Effect<A, SessionStoreError>
 
-/** What is in the reply of a script, if there is a record. */
-const inReply = <A>(calls: Calls, [word, metadata = "", data]: Reply, decode: (metadata: string, data?: string) => A) =>
-  word === "record" || word === "damaged"
+/** Decodes the record in a script's reply, if there is one; fails with `corrupt` if the script could not read it. */
+const decodeReply = <A>(
+  calls: Calls,
+  [word, metadata = "", data]: Reply,
+  decode: (metadata: string, data?: string) => A
+) =>
+  word === "record" || word === "corrupt"
     ? Effect.asSome(decoded(calls, () => {
-      if (word === "damaged") throw new TypeError("the key does not hold a record")
+      if (word === "corrupt") throw new TypeError("the key does not hold a record")
       return decode(metadata, data)
     }))
     : Effect.succeedNone
 
-/** The record in the reply of a script, if there is one. */
+/** Decodes the record in the reply of `load` or `loadByEntry`, if there is one. */
 export const recordIn = (calls: Calls, reply: Reply): Result<Option.Option<SessionRecord>> =>
-  inReply(calls, reply, (metadata, data) => {
-    if (data === undefined) throw new TypeError("a record without data")
+  decodeReply(calls, reply, (metadata, data) => {
+    if (data === undefined) throw new TypeError("the record has no data")
     return decodeRecord(metadata, data)
   })
 
-/** Where an id leads to at this moment. */
-interface Entry {
+/** An entry of the index by id. */
+interface IdEntry {
   readonly shard: Shard
-  /** The name of the record's key. */
+  /** The Redis key of the record. */
   readonly record: string
   readonly key: StoreKey
   readonly text: string
 }
 
-/** Where a session of a subject may be. Of a record that cannot be read, or is gone, the age and the id are not known. */
-interface Place {
+/** An entry of the index by subject. If the record is corrupt or gone, `id` is empty and `createdAt` is `NaN`. */
+interface SubjectEntry {
   readonly shard: Shard
-  readonly entry: string
+  readonly text: string
   readonly createdAt: number
   readonly id: string
 }
 
 const together = { concurrency: "unbounded" } as const
 
-/** How many records one script looks at: others wait for it. */
-const entriesPerScript = 200
+/** Number of records that one script reads. Limited, because a script blocks the server. */
+const recordsPerRead = 200
 
-/** How many records one script deletes: others wait for it. */
-const batchSize = 500
+/** Number of records that one script deletes. Limited, because a script blocks the server. */
+const recordsPerDelete = 500
 
-/** How many entries are looked at when a session is created. */
+/** Number of entries that one `prune` checks. */
 const sampleSize = 32
 
-/** A reply of one text: a word and, after a space, what there is. */
-const wordAndRest = (text: string): Reply => {
+/** Splits a text of a word and, after a space, its value. */
+const splitWord = (text: string): Reply => {
   const space = text.indexOf(" ")
   return space < 0 ? [text] : [text.slice(0, space), text.slice(space + 1)]
 }
 
-export const directory = (shards: Shards, ids: Ids, homes: Homes) => {
-  /** Follows an id to its entry. */
-  const locate = (calls: Calls, named: Named): Result<Entry | undefined> =>
+export const directory = (shards: Shards, ids: IdDirectory, forwarding: Forwarding) => {
+  /** Finds the index entry of an id. */
+  const locate = (calls: Calls, id: QualifiedId): Result<IdEntry | undefined> =>
     Effect.gen(function*() {
-      const shard = yield* ids.locate(calls, named)
-      const text = shard === undefined ? undefined : yield* entryOf(calls, shard.ids, named)
+      const shard = yield* ids.locate(calls, id)
+      const text = shard === undefined ? undefined : yield* entryOf(calls, shard.ids, id)
       if (shard === undefined || text === undefined) return undefined
-      const key = parseKey(placeIn(text))
+      const key = parseKey(suffixOf(text))
       return Option.isNone(key)
         ? undefined
         : { shard, key: key.value, record: shard.record(key.value), text }
     })
 
-  const located = (calls: Calls, named: Named, now: number): Result<Option.Option<Located>> =>
+  const loadLocated = (calls: Calls, id: QualifiedId, now: number): Result<Option.Option<Located>> =>
     Effect.gen(function*() {
-      const entry = yield* locate(calls, named)
+      const entry = yield* locate(calls, id)
       if (entry === undefined) return Option.none()
       const { key, record, shard, text } = entry
-      const reply = yield* calls.run(Scripts.follow, [record, shard.epochs, shard.ids], [now, text])
-      if (reply[0] === "moved") return yield* located(calls, named, now)
+      const reply = yield* calls.run(Scripts.loadByEntry, [record, shard.epochs, shard.ids], [now, text])
+      if (reply[0] === "moved") return yield* loadLocated(calls, id, now)
       const found = yield* recordIn(calls, reply)
-      // Where Redis let a record go, another may have come under its key.
-      return Option.filterMap(found, (record) =>
-        idOf(record.namespace, record.id) === named.name ? Option.some({ ...record, key }) : Option.none())
+      // Redis may have deleted the record by itself, and a new one may have been created under its key.
+      return Option.filterMap(
+        found,
+        (record) => idOf(record.namespace, record.id) === id.name ? Option.some({ ...record, key }) : Option.none()
+      )
     })
 
-  const find = (calls: Calls, named: Named, now: number): Result<Option.Option<SessionRecord>> =>
-    Effect.map(located(calls, named, now), Option.map(({ key: _, ...record }) => record))
+  const find = (calls: Calls, id: QualifiedId, now: number): Result<Option.Option<SessionRecord>> =>
+    Effect.map(loadLocated(calls, id, now), Option.map(({ key: _, ...record }) => record))
 
-  /** Where the subject's sessions may be in one shard, and how old they are. */
-  const placesIn = (calls: Calls, shard: Shard, prefix: string): Result<ReadonlyArray<Place>> =>
+  /** Lists the subject's entries in one shard, with the creation times of their records. */
+  const subjectEntriesIn = (calls: Calls, shard: Shard, prefix: string): Result<ReadonlyArray<SubjectEntry>> =>
     Effect.gen(function*() {
       const found = yield* calls.command("zrangebylex", shard.subjects, `[${prefix}`, `(${prefix}\u007f`)
-      const entries = found.flatMap((entry) => entry === undefined ? [] : [entry])
-      const ages = yield* Effect.forEach(
-        Arr.chunksOf(entries, entriesPerScript),
-        (some) => {
-          const [first = "", ...others] = some.map((entry) => shard.record(entry.slice(prefix.length)))
-          return calls.run(Scripts.ages, [first, ...others], [])
+      const texts = found.flatMap((text) => text === undefined ? [] : [text])
+      const times = yield* Effect.forEach(
+        Arr.chunksOf(texts, recordsPerRead),
+        (chunk) => {
+          const [first = "", ...others] = chunk.map((text) => shard.record(text.slice(prefix.length)))
+          return calls.run(Scripts.creationTimes, [first, ...others], [])
         },
         { concurrency: 4 }
       )
-      return Arr.zipWith(entries, ages.flat(), (entry, age = "") => {
-        const [createdAt, id = ""] = age.split(" ")
-        return { shard, entry, createdAt: Number(createdAt), id }
+      return Arr.zipWith(texts, times.flat(), (text, time = "") => {
+        const [createdAt, id = ""] = time.split(" ")
+        return { shard, text, createdAt: Number(createdAt), id }
       })
     })
 
-  /** What is at these places, in their order; nothing where there is nothing any more. */
-  const followed = (calls: Calls, prefix: string, places: ReadonlyArray<Place>, now: number): Result<Reply> =>
+  /** Loads the metadata of the records of these entries, in their order. */
+  const loadInfos = (
+    calls: Calls,
+    prefix: string,
+    entries: ReadonlyArray<SubjectEntry>,
+    now: number
+  ): Result<Reply> =>
     Effect.map(
       Effect.forEach(
-        shards.all.filter((shard) => places.some((place) => place.shard === shard)),
+        shards.all.filter((shard) => entries.some((entry) => entry.shard === shard)),
         (shard) => {
-          const own = places.filter((place) => place.shard === shard)
+          const own = entries.filter((entry) => entry.shard === shard)
           return Effect.map(
             calls.run(
-              Scripts.followAll,
-              [shard.subjects, shard.epochs, ...own.map(({ entry }) => shard.record(entry.slice(prefix.length)))],
-              [now, ...own.map(({ entry }) => entry)]
+              Scripts.loadInfosByEntries,
+              [shard.subjects, shard.epochs, ...own.map(({ text }) => shard.record(text.slice(prefix.length)))],
+              [now, ...own.map(({ text }) => text)]
             ),
             (replies) => Arr.zip(own, replies)
           )
@@ -140,7 +151,7 @@ export const directory = (shards: Shards, ids: Ids, homes: Homes) => {
       ),
       (replies) => {
         const found = new Map(replies.flat())
-        return places.map((place) => found.get(place))
+        return entries.map((entry) => found.get(entry))
       }
     )
 
@@ -154,23 +165,23 @@ export const directory = (shards: Shards, ids: Ids, homes: Homes) => {
   ): Result<ReadonlyArray<SessionInfo>> =>
     Effect.gen(function*() {
       const prefix = subjectPrefixOf(namespace, subject)
-      const places = yield* Effect.forEach(shards.all, (shard) => placesIn(calls, shard, prefix), together)
-      const [known, unknown] = Arr.partition(places.flat(), ({ id }) => id === "")
+      const entries = yield* Effect.forEach(shards.all, (shard) => subjectEntriesIn(calls, shard, prefix), together)
+      const [known, unknown] = Arr.partition(entries.flat(), ({ id }) => id === "")
       const all = [...unknown, ...pageOf(known, { after, limit: Infinity })]
       const page = new Map<SessionId, SessionInfo>()
       for (let next = 0; next < all.length && page.size < limit;) {
-        const some = all.slice(next, next += Math.min(limit - page.size, entriesPerScript))
-        const replies = yield* followed(calls, prefix, some, now)
-        // Rotated meanwhile: it has another entry now.
+        const chunk = all.slice(next, next += Math.min(limit - page.size, recordsPerRead))
+        const replies = yield* loadInfos(calls, prefix, chunk, now)
+        // A session was rotated meanwhile, and has another entry now.
         if (replies.includes("moved") && tries > 1) {
           return yield* list(calls, namespace, subject, now, { after, limit }, tries - 1)
         }
         const found = yield* Effect.forEach(
           replies,
-          (reply = "") => orLeftOut(namespace)(inReply(calls, wordAndRest(reply), decodeInfo))
+          (reply = "") => orLeftOut(namespace)(decodeReply(calls, splitWord(reply), decodeInfo))
         )
         for (const info of Arr.getSomes(found)) {
-          // One that was rotated between two looks may have been seen under both keys.
+          // A session that was rotated between two reads may have been read under both keys.
           if (info.namespace === namespace && info.subject === subject) page.set(info.id, info)
         }
       }
@@ -192,7 +203,7 @@ export const directory = (shards: Shards, ids: Ids, homes: Homes) => {
         const found = yield* ids.page(calls, namespace, last, wanted)
         const records = yield* Effect.forEach(
           found,
-          (id) => orCorruptEntry(id)(located(calls, named(namespace, id), now)),
+          (id) => orCorruptEntry(id)(loadLocated(calls, qualified(namespace, id), now)),
           { concurrency: 100 }
         )
         page.push(...Arr.getSomes(records))
@@ -202,81 +213,94 @@ export const directory = (shards: Shards, ids: Ids, homes: Homes) => {
       return page
     })
 
-  const revoke = (calls: Calls, named: Named): Result<boolean> =>
+  const revoke = (calls: Calls, id: QualifiedId): Result<boolean> =>
     Effect.gen(function*() {
-      const entry = yield* locate(calls, named)
+      const entry = yield* locate(calls, id)
       if (entry === undefined) return false
       const { key, record, shard, text } = entry
       const reply = yield* calls.run(
         Scripts.revoke,
-        [record, shard.ids, shard.subjects, shard.ends],
+        [record, shard.ids, shard.subjects, shard.expiryIndex],
         [key, text]
       )
       switch (yield* outcome(calls, "revoked", "none", "moved")(reply)) {
         case "moved":
-          return yield* revoke(calls, named)
+          return yield* revoke(calls, id)
         case "none":
           return false
         case "revoked":
-          yield* ids.release(calls, shard, [named])
-          yield* homes.leave(calls, key, shard)
+          yield* ids.release(calls, shard, [id])
+          yield* forwarding.remove(calls, key, shard)
           return true
       }
     })
 
   /**
-   * Ends what is in scope in one shard. If the spared session is there, one script spares it and ends the others, so that
-   * it is alive at every moment. Until it is told the entry of that session as it is, it does nothing but say it.
+   * Ends the sessions of a scope in one shard. One script spares the session `except` and ends the others, so that the spared session is
+   * alive at every moment. The script needs the index entry of that session, and replies with it if `entry` is another one.
    */
-  const raiseIn = (calls: Calls, scope: string, shard: Shard, except?: Named, entry?: string): Result<void> => {
-    const told = entry === undefined ? [] : [entry]
+  const revokeScopeIn = (
+    calls: Calls,
+    scope: string,
+    shard: Shard,
+    except?: QualifiedId,
+    entry?: string
+  ): Result<void> => {
+    const entries = entry === undefined ? [] : [entry]
     return Effect.flatMap(
       calls.run(
-        Scripts.raise,
-        [shard.epochs, shard.outlived, shard.ends, shard.ids, ...told.map((entry) => shard.record(placeIn(entry)))],
-        [scope, ...(except === undefined ? [] : [except.name]), ...told]
+        Scripts.revokeScope,
+        [
+          shard.epochs,
+          shard.revocationGc,
+          shard.expiryIndex,
+          shard.ids,
+          ...entries.map((entry) => shard.record(suffixOf(entry)))
+        ],
+        [scope, ...(except === undefined ? [] : [except.name]), ...entries]
       ),
-      ([word, there]) => word === "moved" ? raiseIn(calls, scope, shard, except, there) : Effect.void
+      ([word, current]) => word === "moved" ? revokeScopeIn(calls, scope, shard, except, current) : Effect.void
     )
   }
 
-  /** Ends what is in scope in every shard. It is confirmed when all of them have confirmed it. */
-  const raise = (calls: Calls, scope: string, except?: Named): Result<void> =>
-    Effect.forEach(shards.all, (shard) => raiseIn(calls, scope, shard, except), { ...together, discard: true })
+  /** Ends the sessions of a scope in every shard. Succeeds when every shard has confirmed it. */
+  const revokeScope = (calls: Calls, scope: string, except?: QualifiedId): Result<void> =>
+    Effect.forEach(shards.all, (shard) => revokeScopeIn(calls, scope, shard, except), { ...together, discard: true })
 
-  /** Deletes what these entries lead to, if it has expired, and those of them that lead nowhere. Says how many. */
-  const remove = (calls: Calls, shard: Shard, entries: Reply, now: number): Result<number> =>
+  /** Deletes the records of these entries that have expired, and the entries without a record. Returns how many. */
+  const cleanUp = (calls: Calls, shard: Shard, entries: Reply, now: number): Result<number> =>
     Effect.gen(function*() {
       const reply = yield* calls.run(
-        Scripts.remove,
-        [shard.ids, shard.subjects, shard.ends, ...entries.map((entry) => shard.record(keyIn(entry)))],
+        Scripts.cleanUp,
+        [shard.ids, shard.subjects, shard.expiryIndex, ...entries.map((entry) => shard.record(keyIn(entry)))],
         [now, ...entries.map((entry) => entry ?? "")]
       )
       const removed = reply.flatMap((name = "", i) =>
         i % 3 === 0 ? [[reply[i + 2] ?? "", name, reply[i + 1]] as const] : []
       )
-      yield* ids.release(calls, shard, removed.flatMap(namedIn))
-      yield* Effect.forEach(removed, ([key]) => homes.leave(calls, key, shard), { discard: true })
+      yield* ids.release(calls, shard, removed.flatMap(qualifiedIdIn))
+      yield* Effect.forEach(removed, ([key]) => forwarding.remove(calls, key, shard), { discard: true })
       return removed.length
     })
 
   /**
-   * Looks at some entries anywhere, and drops those that lead nowhere. Redis lets sessions go by itself, expired ones
-   * and those that it evicts: their entries would fill its memory in their place.
+   * Checks a random sample of entries, and removes those without a record. Redis deletes expired and evicted sessions by itself, and
+   * their entries would fill its memory.
    */
   const prune = (calls: Calls, shard: Shard): Result<void> =>
     Effect.gen(function*() {
-      const [size] = yield* calls.command("zcard", shard.ends)
+      const [size] = yield* calls.command("zcard", shard.expiryIndex)
       const from = yield* Random.nextIntBetween(0, Math.max(Number(size), 1))
-      const entries = yield* calls.command("zrange", shard.ends, from, from + sampleSize - 1)
-      if (entries.length > 0) yield* remove(calls, shard, entries, 0)
+      const entries = yield* calls.command("zrange", shard.expiryIndex, from, from + sampleSize - 1)
+      if (entries.length > 0) yield* cleanUp(calls, shard, entries, 0)
     })
 
   const removeExpired = (calls: Calls, now: number, limit: number): Result<number> =>
     Effect.gen(function*() {
       const counts = yield* Effect.forEach(
         shards.all,
-        ({ ends, epochs, outlived }) => calls.run(Scripts.expired, [ends, epochs, outlived], [now]),
+        ({ epochs, expiryIndex, revocationGc }) =>
+          calls.run(Scripts.countExpired, [expiryIndex, epochs, revocationGc], [now]),
         together
       )
       yield* Effect.forEach(counts, ([, clock]) => checkClock(now, Number(clock)))
@@ -284,20 +308,20 @@ export const directory = (shards: Shards, ids: Ids, homes: Homes) => {
       for (const [i, shard] of shards.all.entries()) {
         let more = counts[i]?.[0] !== "0"
         while (more && removed < limit) {
-          const size = Math.min(limit - removed, batchSize)
-          const entries = yield* calls.command("zrangebyscore", shard.ends, "-inf", now, "LIMIT", 0, size)
-          if (entries.length > 0) removed += yield* remove(calls, shard, entries, now)
+          const size = Math.min(limit - removed, recordsPerDelete)
+          const entries = yield* calls.command("zrangebyscore", shard.expiryIndex, "-inf", now, "LIMIT", 0, size)
+          if (entries.length > 0) removed += yield* cleanUp(calls, shard, entries, now)
           more = entries.length === size
         }
       }
-      yield* ids.sweep(calls, now)
+      yield* ids.recheck(calls, now)
       return removed
     })
 
-  return { find, list, prune, raise, removeExpired, revoke, scan }
+  return { find, list, prune, removeExpired, revoke, revokeScope, scan }
 }
 
-/** The key in an entry; of one that cannot be read, a key that no record has. */
+/** Reads the key from an entry of the expiry index; of an entry that is corrupt, a key that no record has. */
 const keyIn = (entry = ""): string => {
   try {
     const parts: unknown = JSON.parse(entry)

@@ -1,5 +1,5 @@
 /**
- * How a session of a Redis store moves to a new key.
+ * Rotation: moves a record to a new key.
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -8,10 +8,10 @@ import type { SessionStoreError, WriteOutcome } from "../../SessionStore.js"
 import type { StoreKey } from "../../StoreKey.js"
 import type { Calls } from "./calls.js"
 import { outcome } from "./calls.js"
-import { encodeMetadata, spell } from "./record.js"
+import { encodeMetadata, encodeText } from "./record.js"
 import * as Scripts from "./scripts.js"
-import type { Homes, Ids, Shard, Shards } from "./shards.js"
-import { named, namedIn } from "./shards.js"
+import type { Forwarding, IdDirectory, Shard, Shards } from "./shards.js"
+import { qualified, qualifiedIdIn } from "./shards.js"
 
 interface Rotation {
   readonly key: StoreKey
@@ -19,65 +19,68 @@ interface Rotation {
   readonly record: SessionRecord
   readonly expected: number
   readonly now: number
-  /** The name of this call. */
+  /** The idempotency key of this call. */
   readonly call: string
 }
 
-/** One script, where the new key belongs to the shard of the record. Otherwise that key is made to lead there first. */
+/**
+ * Rotates within the shard of the record, in one script. If the new key belongs to another shard, a forwarding entry is written there
+ * first.
+ */
 export const rotation = (
   shards: Shards,
-  ids: Ids,
-  homes: Homes,
+  ids: IdDirectory,
+  forwarding: Forwarding,
   load: (
     calls: Calls,
     key: StoreKey,
     now: number
-  ) => Effect.Effect<{ readonly home: Shard; readonly found: Option.Option<SessionRecord> }, SessionStoreError>
+  ) => Effect.Effect<{ readonly shard: Shard; readonly found: Option.Option<SessionRecord> }, SessionStoreError>
 ) =>
 (
   calls: Calls,
   { call, expected, key, newKey, now, record }: Rotation
 ): Effect.Effect<WriteOutcome, SessionStoreError> => {
-  const own = named(record.namespace, record.id)
+  const ownId = qualified(record.namespace, record.id)
 
-  /** The new key or the id is taken. That is a conflict only for a session that is there, and was looked for there. */
-  const refusedIn = (shard: Shard) =>
+  /** The outcome if the new key or the id is taken: a conflict only if the session exists and is in `shard`. */
+  const takenIn = (shard: Shard) =>
     Effect.flatMap(
       load(calls, key, now),
-      ({ found, home }): Effect.Effect<WriteOutcome, SessionStoreError> =>
+      ({ found, shard: current }): Effect.Effect<WriteOutcome, SessionStoreError> =>
         Option.isNone(found)
           ? Effect.succeed("gone")
-          : home === shard
+          : current === shard
           ? Effect.succeed("conflict")
-          : within(home)
+          : within(current)
     )
 
   const moveIn = (shard: Shard) =>
     calls.run(
       Scripts.rotate,
-      [shard.record(key), shard.epochs, shard.ids, shard.subjects, shard.ends, shard.record(newKey)],
-      [key, newKey, now, call, encodeMetadata(record), spell(record.data), expected]
+      [shard.record(key), shard.epochs, shard.ids, shard.subjects, shard.expiryIndex, shard.record(newKey)],
+      [key, newKey, now, call, encodeMetadata(record), encodeText(record.data), expected]
     )
 
-  const within = (home: Shard): Effect.Effect<WriteOutcome, SessionStoreError> =>
+  const within = (shard: Shard): Effect.Effect<WriteOutcome, SessionStoreError> =>
     Effect.gen(function*() {
-      if (!(yield* homes.lead(calls, newKey, home, record.expiry.deadline, now))) return yield* refusedIn(home)
-      const claim = yield* ids.claim(calls, home, own, record.expiry.at)
-      if (claim === "taken") {
-        yield* homes.leave(calls, newKey, home)
-        return yield* refusedIn(home)
+      if (!(yield* forwarding.add(calls, newKey, shard, record.expiry.deadline, now))) return yield* takenIn(shard)
+      const reserved = yield* ids.reserve(calls, shard, ownId, record.expiry.at)
+      if (reserved === "taken") {
+        yield* forwarding.remove(calls, newKey, shard)
+        return yield* takenIn(shard)
       }
-      const reply = yield* moveIn(home)
-      const word = yield* outcome(calls, "saved", "conflict", "gone", "elsewhere")(reply)
+      const reply = yield* moveIn(shard)
+      const word = yield* outcome(calls, "saved", "conflict", "gone", "relocated")(reply)
       if (word === "saved") {
-        yield* ids.release(calls, home, namedIn(reply).filter(({ name }) => name !== own.name))
-        yield* homes.leave(calls, key, home)
+        yield* ids.release(calls, shard, qualifiedIdIn(reply).filter(({ name }) => name !== ownId.name))
+        yield* forwarding.remove(calls, key, shard)
         return word
       }
-      if (claim === "new") yield* ids.release(calls, home, [own])
-      yield* homes.leave(calls, newKey, home)
-      const elsewhere = word === "elsewhere" ? shards.tagged(reply[1]) : undefined
-      return elsewhere === undefined ? word === "conflict" ? word : "gone" : yield* within(elsewhere)
+      if (reserved === "new") yield* ids.release(calls, shard, [ownId])
+      yield* forwarding.remove(calls, newKey, shard)
+      const other = word === "relocated" ? shards.byTag(reply[1]) : undefined
+      return other === undefined ? word === "conflict" ? word : "gone" : yield* within(other)
     })
 
   return within(shards.of(key))

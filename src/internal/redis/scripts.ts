@@ -1,27 +1,27 @@
 /**
- * What a Redis store has its server do: one script per function, which runs alone and whole.
+ * The scripts of the Redis store. Each runs atomically on the server.
  *
- * A script sees keys of one shard only, and every key that it uses is among its `KEYS`: a Cluster runs it where they
- * are, and refuses it while they are being moved.
+ * A script uses keys of one shard only, and declares all of them in `KEYS`: a Cluster routes it by them, and rejects it while they are
+ * being migrated.
  */
 import { recordScript, script } from "./lua.js"
 
-/** A command about one key. As a script it is no read for the client, which would send reads to replicas if told so. */
-export const plain = script("key", "name", `return redis.call(name, key, unpack(ARGV, 2))`)
+/** Runs a command on one key. Wrapped in a script it always goes to a primary: clients may send plain reads to replicas. */
+export const command = script("key", "name", `return redis.call(name, key, unpack(ARGV, 2))`)
 
 export const create = script(
-  "record, epochs, ids, subjects, ends",
+  "record, epochs, ids, subjects, expiryIndex",
   "key, now, call, meta, data",
   `
 if redis.call("EXISTS", record) == 1 then
   return { isDone(record, call) and "created" or "exists", "key" }
 end
 local m = cjson.decode(meta)
-if isTaken(m, key, ids) then return { "exists", "id" } end
+if isIdTaken(m, key, ids) then return { "exists", "id" } end
 bounded(m, now)
-enter(m, key, ids, subjects, ends)
+insertEntries(m, key, ids, subjects, expiryIndex)
 redis.call("HSET", record, "m", cjson.encode(m), "d", data, "e", redis.call("HGET", epochs, "now") or 0, "w", call)
-clearAway(record, m[ENDS], now)
+setTimeToLive(record, m[ENDS], now)
 return { "created" }`
 )
 
@@ -30,43 +30,43 @@ export const load = recordScript(
   "now",
   `
 if not isAlive(m, epoch, epochs, now) then return { "none" } end
-return kept`,
+return found`,
   "d"
 )
 
-/** The record that an index entry leads to, unless that is not there any more. */
-export const follow = script(
+/** Loads the record of an index entry; `moved` if the entry is no longer in the index. */
+export const loadByEntry = script(
   "record, epochs, index",
   "now, entry",
   `
 if not redis.call("ZSCORE", index, entry) then return { "moved" } end
-local ok, m, epoch, kept = pcall(read, record, "d")
-if not ok then return { "damaged" } end
+local ok, m, epoch, found = pcall(read, record, "d")
+if not ok then return { "corrupt" } end
 if not isAlive(m, epoch, epochs, now) then return { "none" } end
-return kept`
+return found`
 )
 
 /**
- * The metadata of the records that entries of subjects lead to: for each entry one text, of a word and, after a space, the
- * metadata. The further keys are the records.
+ * Loads the metadata of the records of subject entries: for each entry one text, a word and, after a space, the metadata. The other
+ * keys are the records.
  */
-export const followAll = script(
+export const loadInfosByEntries = script(
   "index, epochs",
   "now",
   `
 local found = {}
 for i = 2, #ARGV do
-  local ok, m, epoch, kept = pcall(read, KEYS[i + 1])
+  local ok, m, epoch, reply = pcall(read, KEYS[i + 1])
   if not redis.call("ZSCORE", index, ARGV[i]) then found[i - 1] = "moved"
-  elseif not ok then found[i - 1] = "damaged"
+  elseif not ok then found[i - 1] = "corrupt"
   elseif not isAlive(m, epoch, epochs, now) then found[i - 1] = "none"
-  else found[i - 1] = "record " .. kept[2] end
+  else found[i - 1] = "record " .. reply[2] end
 end
 return found`
 )
 
-/** How old records are: for each key the time of its birth and its id, or nothing. */
-export const ages = script(
+/** Returns for each key the creation time and the id of its record, or an empty text. */
+export const creationTimes = script(
   "",
   "",
   `
@@ -80,7 +80,7 @@ return found`
 )
 
 export const save = recordScript(
-  "record, epochs, ends",
+  "record, epochs, expiryIndex",
   "key, now, call, meta, data, expected",
   `
 if not isAlive(m, epoch, epochs, now) then return { "gone" } end
@@ -93,143 +93,142 @@ m[MODIFIED] = later(m[MODIFIED], new[MODIFIED])
 m[SEEN] = later(m[SEEN], new[SEEN])
 if m[LIFETIME] == new[LIFETIME] then new[ENDS] = later(m[ENDS], new[ENDS]) end
 m[ENDS], m[LIFETIME] = new[ENDS], new[LIFETIME]
-redis.call("ZADD", ends, m[ENDS], endEntry(m, key))
-redis.call("HSET", record, "m", cjson.encode(m), "d", data, "w", callsOf(record, call))
-clearAway(record, m[ENDS], now)
+redis.call("ZADD", expiryIndex, m[ENDS], expiryEntry(m, key))
+redis.call("HSET", record, "m", cjson.encode(m), "d", data, "w", lastCalls(record, call))
+setTimeToLive(record, m[ENDS], now)
 return { "saved" }`
 )
 
 export const touch = recordScript(
-  "record, epochs, ends",
+  "record, epochs, expiryIndex",
   "key, now, seen, at",
   `
 if not isAlive(m, epoch, epochs, now) then return { "gone" } end
-insist(record)
+allowWhenFull(record)
 local deadline = tonumber(m[DEADLINE])
 if deadline and deadline < tonumber(at) then at = m[DEADLINE] end
 m[SEEN], m[ENDS] = later(m[SEEN], boundedSeen(seen)), later(m[ENDS], boundedEnd(at, now, seen))
-redis.call("ZADD", ends, m[ENDS], endEntry(m, key))
+redis.call("ZADD", expiryIndex, m[ENDS], expiryEntry(m, key))
 redis.call("HSET", record, "m", cjson.encode(m))
-clearAway(record, m[ENDS], now)
+setTimeToLive(record, m[ENDS], now)
 return { "touched" }`
 )
 
-/** Gives the name and the id that the record had before. */
+/** Replies with the qualified id and the id that the record had before. */
 export const rotate = recordScript(
-  "record, epochs, ids, subjects, ends, target",
+  "record, epochs, ids, subjects, expiryIndex, target",
   "key, targetKey, now, call, meta, data, expected",
   `
 if not isAlive(m, epoch, epochs, now) then
   return { isDone(target, call) and "saved" or "gone" }
 end
 local new = cjson.decode(meta)
-if m[VERSION] ~= expected or redis.call("EXISTS", target) == 1 or isTaken(new, key, ids) then return { "conflict" } end
--- Nothing that was revoked until now concerns a record that is alive; with its subject it also keeps its epoch.
+if m[VERSION] ~= expected or redis.call("EXISTS", target) == 1 or isIdTaken(new, key, ids) then return { "conflict" } end
+-- The record is alive, so no revocation until now applies to it. Its epoch is that of the revocations of its subject.
 if m[SUBJECT] ~= new[SUBJECT] then epoch = redis.call("HGET", epochs, "now") or 0 end
 new[VERSION] = string.format("%.0f", tonumber(expected) + 1)
 bounded(new, now, m[ENDS])
-enter(new, targetKey, ids, subjects, ends)
-redis.call("HSET", target, "m", cjson.encode(new), "d", data, "e", epoch, "w", callsOf(record, call))
-clearAway(target, new[ENDS], now)
+insertEntries(new, targetKey, ids, subjects, expiryIndex)
+redis.call("HSET", target, "m", cjson.encode(new), "d", data, "e", epoch, "w", lastCalls(record, call))
+setTimeToLive(target, new[ENDS], now)
 redis.call("DEL", record)
-leave(m, key, ids, subjects, ends)
+removeEntries(m, key, ids, subjects, expiryIndex)
 return { "saved", idOf(m), m[ID] }`
 )
 
-/** Gives the name and the id that the record had. What is no record goes as well. */
+/** Deletes the record, even if it is corrupt. Replies with the qualified id and the id that it had. */
 export const destroy = script(
-  "record, ids, subjects, ends",
+  "record, ids, subjects, expiryIndex",
   "key",
   `
-local ok, m, _, _, elsewhere = pcall(read, record)
-if ok and elsewhere then return { "elsewhere", elsewhere } end
+local ok, m, _, _, relocatedTo = pcall(read, record)
+if ok and relocatedTo then return { "relocated", relocatedTo } end
 redis.call("DEL", record)
 if not ok or not m then return { "destroyed" } end
-leave(m, key, ids, subjects, ends)
+removeEntries(m, key, ids, subjects, expiryIndex)
 return { "destroyed", idOf(m), m[ID] }`
 )
 
-/** Destroys what an id leads to, also what is no record, unless the entry is not there any more. */
+/** Deletes the record of an id's entry, even if it is corrupt; `moved` if the entry is no longer in the index. */
 export const revoke = script(
-  "record, ids, subjects, ends",
+  "record, ids, subjects, expiryIndex",
   "key, entry",
   `
 if not redis.call("ZSCORE", ids, entry) then return { "moved" } end
 local ok, m = pcall(read, record)
 if ok and (not m or idEntry(m, key) ~= entry) then return { "none" } end
 redis.call("DEL", record)
-if ok then leave(m, key, ids, subjects, ends) else redis.call("ZREM", ids, entry) end
+if ok then removeEntries(m, key, ids, subjects, expiryIndex) else redis.call("ZREM", ids, entry) end
 return { "revoked" }`
 )
 
 /**
- * Ends what is in scope. The record of the spared id stays, if it was alive and in scope: it is the one that the id's entry
- * leads to. Where there is an entry, and not the one that was told, nothing is done, and the reply has it.
+ * Ends the sessions of a scope (a subject or a namespace). The record of the id `except` stays alive if it was alive and in scope: it
+ * is the record of `entry`, the id's entry in the index. If the index has another entry, nothing is done, and the reply has that entry.
  */
-export const raise = script(
-  "epochs, outlived, ends, ids, record",
+export const revokeScope = script(
+  "epochs, revocationGc, expiryIndex, ids, record",
   "scope, except, entry",
   `
 local spared = false
-local there = except and entriesOf(except, ids)[1]
-if there and there ~= entry then return { "moved", there } end
-if there then
+local current = except and entriesOfId(except, ids)[1]
+if current and current ~= entry then return { "moved", current } end
+if current then
   local ok, m, epoch = pcall(read, record)
   spared = ok and m and idOf(m) == except and m[SUBJECT] ~= cjson.null and subjectScopeOf(m) == scope and
     isCurrent(m, epoch, epochs)
 end
-insist(epochs)
+allowWhenFull(epochs)
 local now = redis.call("HINCRBY", epochs, "now", 1)
 redis.call("HSET", epochs, scope, now)
-redis.call("ZADD", outlived, redis.call("ZREVRANGE", ends, 0, 0, "WITHSCORES")[2] or 0, scope)
+redis.call("ZADD", revocationGc, redis.call("ZREVRANGE", expiryIndex, 0, 0, "WITHSCORES")[2] or 0, scope)
 if spared then redis.call("HSET", record, "e", now) end
-return { "raised" }`
+return { "revoked" }`
 )
 
 /**
- * Says how many records have expired, and the server's clock; of a caller who is ahead of it, nothing but that. Where there
- * are none, revocations are forgotten that no record is left for: what
- * they ended could not be prolonged any more.
+ * Replies with the number of expired records and the server's clock; with no records if the caller's clock is ahead. If no record has
+ * expired, deletes the revocations whose records have all expired: none of those could be prolonged any more.
  */
-export const expired = script(
-  "ends, epochs, outlived",
+export const countExpired = script(
+  "expiryIndex, epochs, revocationGc",
   "now",
   `
 local time = string.format("%.0f", clock())
 if tonumber(now) > time + SLACK then return { "0", time } end
-local count = redis.call("ZCOUNT", ends, "-inf", now)
+local count = redis.call("ZCOUNT", expiryIndex, "-inf", now)
 if count > 0 then return { tostring(count), time } end
-for _, scope in ipairs(redis.call("ZRANGEBYSCORE", outlived, "-inf", now, "LIMIT", 0, 1000)) do
+for _, scope in ipairs(redis.call("ZRANGEBYSCORE", revocationGc, "-inf", now, "LIMIT", 0, 1000)) do
   redis.call("HDEL", epochs, scope)
-  redis.call("ZREM", outlived, scope)
+  redis.call("ZREM", revocationGc, scope)
 end
 return { "0", time }`
 )
 
 /**
- * Of the given records, deletes those that have expired, and the entries of those that Redis has let go: gives name,
- * id and key of each. The further keys are the records.
+ * Deletes the records of these entries that have expired, and the entries whose record Redis has deleted by itself. Replies with
+ * qualified id, id and key of each. The other keys are the records.
  */
-export const remove = script(
-  "ids, subjects, ends",
+export const cleanUp = script(
+  "ids, subjects, expiryIndex",
   "now",
   `
 local removed = {}
 for i = 2, #ARGV do
   local entry, record = ARGV[i], KEYS[i + 2]
-  local at = redis.call("ZSCORE", ends, entry)
+  local at = redis.call("ZSCORE", expiryIndex, entry)
   local isEntry, parts = pcall(cjson.decode, entry)
   if at and not isEntry then
-    redis.call("ZREM", ends, entry)
+    redis.call("ZREM", expiryIndex, entry)
   elseif at then
     local m = { [NAMESPACE] = parts[2], [ID] = parts[3], [SUBJECT] = parts[4] }
-    local ok, there = pcall(read, record)
-    -- Another record may have come under the key of one that was let go: it stays, and so do its entries.
-    local isOther = ok and there and endEntry(there, parts[1]) ~= entry
-    if tonumber(at) <= tonumber(now) or isOther or (ok and not there) then
+    local ok, current = pcall(read, record)
+    -- A new record may have been created under the key of one that Redis deleted: it stays, and so do its entries.
+    local isOther = ok and current and expiryEntry(current, parts[1]) ~= entry
+    if tonumber(at) <= tonumber(now) or isOther or (ok and not current) then
       if not isOther then redis.call("DEL", record) end
-      leave(m, parts[1], ids, subjects, ends)
-      if isOther then enter(there, parts[1], ids, subjects, ends) end
+      removeEntries(m, parts[1], ids, subjects, expiryIndex)
+      if isOther then insertEntries(current, parts[1], ids, subjects, expiryIndex) end
       for _, text in ipairs({ idOf(m), m[ID], parts[1] }) do removed[#removed + 1] = text end
     end
   end
@@ -237,45 +236,45 @@ end
 return removed`
 )
 
-/** In a Cluster: notes in which shard an id is, unless it is in another. */
-export const claim = script(
-  "places, due",
+/** Cluster only: enters the shard of an id in the id directory; `taken` if the id is in another shard. */
+export const reserveId = script(
+  "idDirectory, recheckQueue",
   "id, tag, at",
   `
 local entry = id .. " " .. tag
-for _, other in ipairs(entriesOf(id, places)) do
+for _, other in ipairs(entriesOfId(id, idDirectory)) do
   return { other == entry and "known" or "taken" }
 end
-redis.call("ZADD", places, 0, entry)
-redis.call("ZADD", due, at, entry)
+redis.call("ZADD", idDirectory, 0, entry)
+redis.call("ZADD", recheckQueue, at, entry)
 return { "new" }`
 )
 
-/** In a Cluster: forgets where ids were. */
-export const release = script(
-  "places, due",
+/** Cluster only: removes entries from the id directory. */
+export const releaseIds = script(
+  "idDirectory, recheckQueue",
   "",
   `
 for _, entry in ipairs(ARGV) do
-  redis.call("ZREM", places, entry)
-  redis.call("ZREM", due, entry)
+  redis.call("ZREM", idDirectory, entry)
+  redis.call("ZREM", recheckQueue, entry)
 end
 return {}`
 )
 
-/** In a Cluster: notes at the place of a key that its record is in another shard, unless something is there. */
-export const point = script(
+/** Cluster only: writes a forwarding entry under a free key, whose record is in another shard. */
+export const addForwarding = script(
   "record",
   "tag, deadline, now",
   `
 if redis.call("EXISTS", record) == 1 then return { "taken" } end
 redis.call("HSET", record, "to", tag)
-if deadline ~= "" then clearAway(record, deadline, now) end
-return { "pointed" }`
+if deadline ~= "" then setTimeToLive(record, deadline, now) end
+return { "added" }`
 )
 
-/** In a Cluster: takes that note back. */
-export const unpoint = script(
+/** Cluster only: removes a forwarding entry. */
+export const removeForwarding = script(
   "record",
   "tag",
   `

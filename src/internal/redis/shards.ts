@@ -1,6 +1,6 @@
 /**
- * The shards of a Redis store, and what is where. The keys of a shard are always on one node. On a single node there is
- * one shard; in a Cluster there are 64.
+ * The shards of a Redis store, the forwarding entries of rotated records, and the id directory. All keys of a shard are on one node. A
+ * single node has one shard, a Cluster has 64.
  */
 import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
@@ -11,46 +11,47 @@ import type { SessionStoreError } from "../../SessionStore.js"
 import type { StoreKey } from "../../StoreKey.js"
 import { filled } from "../store/corrupt.js"
 import type { Calls, Reply } from "./calls.js"
-import { spell } from "./record.js"
+import { encodeText } from "./record.js"
 import * as Scripts from "./scripts.js"
 
 type Result<A> = Effect.Effect<A, SessionStoreError>
 
-/** The names of a shard's keys. */
+/** The names of a shard's keys. See the table in `lua.ts`. */
 export interface Shard {
-  /** The text in braces, by which a Cluster finds the node. */
+  /** The hash tag: the text in braces that determines the node in a Cluster. */
   readonly tag: string
   readonly record: (key: string) => string
   readonly ids: string
   readonly subjects: string
-  readonly ends: string
+  readonly expiryIndex: string
   readonly epochs: string
-  readonly outlived: string
-  /** In a Cluster only. */
-  readonly places: string
-  readonly due: string
+  readonly revocationGc: string
+  /** Cluster only. */
+  readonly idDirectory: string
+  /** Cluster only. */
+  readonly recheckQueue: string
 }
 
-/** The characters that a store key, or an id, can begin with, in the order in which Redis and JavaScript sort them. */
+/** The possible first characters of a store key or an id, in the order in which Redis and JavaScript sort them. */
 const characters = [..."-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz"]
 
 export interface Shards {
   readonly all: readonly [Shard, ...ReadonlyArray<Shard>]
-  /** Where the record of a key is, unless it was moved there; and where the place of an id is noted. */
-  readonly of: (name: string) => Shard
-  readonly tagged: (tag: string | undefined) => Shard | undefined
+  /** The shard of a store key (its record, or a forwarding entry), or of the directory entry of an id. */
+  readonly of: (keyOrId: string) => Shard
+  readonly byTag: (tag: string | undefined) => Shard | undefined
 }
 
-/** The shards of a store. On one node everything is together, so that one script sees it all. */
+/** Makes the shards of a store. On one node there is a single shard, so that one script can use all keys. */
 export const shards = (prefix: string, cluster: boolean): Shards => {
   const one = shard(prefix, "all")
-  if (!cluster) return { all: [one], of: () => one, tagged: () => one }
-  const byTag = new Map(characters.map((tag) => [tag, shard(prefix, tag)]))
-  const [first = one, ...others] = byTag.values()
+  if (!cluster) return { all: [one], of: () => one, byTag: () => one }
+  const tagged = new Map(characters.map((tag) => [tag, shard(prefix, tag)]))
+  const [first = one, ...others] = tagged.values()
   return {
     all: [first, ...others],
-    of: (name) => byTag.get(name.charAt(0)) ?? first,
-    tagged: (tag = "") => byTag.get(tag)
+    of: (keyOrId) => tagged.get(keyOrId.charAt(0)) ?? first,
+    byTag: (tag = "") => tagged.get(tag)
   }
 }
 
@@ -61,116 +62,124 @@ const shard = (prefix: string, tag: string): Shard => {
     record: name,
     ids: name("ids"),
     subjects: name("subjects"),
-    ends: name("ends"),
+    expiryIndex: name("ends"),
     epochs: name("epochs"),
-    outlived: name("outlived"),
-    places: name("places"),
-    due: name("due")
+    revocationGc: name("outlived"),
+    idDirectory: name("places"),
+    recheckQueue: name("due")
   }
 }
 
 const utf8 = new TextEncoder()
 
-/** What begins every index entry of a namespace. Its length in bytes keeps it apart from what follows. */
-export const scopeOf = (namespace: string): string => lengthPrefixed(spell(namespace))
+/** The prefix of every index entry of a namespace. Its length in bytes separates it from what follows. */
+export const scopeOf = (namespace: string): string => lengthPrefixed(encodeText(namespace))
 
-/** What names a subject among the epochs. */
-export const subjectScopeOf = (namespace: string, subject: string): string => `${scopeOf(namespace)}:${spell(subject)}`
+/** The field of a subject in the hash of epochs. */
+export const subjectScopeOf = (namespace: string, subject: string): string =>
+  `${scopeOf(namespace)}:${encodeText(subject)}`
 
-/** What begins every index entry of a subject. */
+/** The prefix of every index entry of a subject. */
 export const subjectPrefixOf = (namespace: string, subject: string): string =>
-  `${scopeOf(namespace)}${lengthPrefixed(spell(subject))}`
+  `${scopeOf(namespace)}${lengthPrefixed(encodeText(subject))}`
 
-/** What names an id in indexes; a space and its place follow. */
+/** An id qualified with its namespace, as in index entries. A space, and the store key or the shard's tag, follow. */
 export const idOf = (namespace: string, id: SessionId): string => `${scopeOf(namespace)}${id}`
 
 const lengthPrefixed = (text: string) => `${utf8.encode(text).length}:${text}`
 
-// Homes: in which shard the record of a key is. It is the key's own shard, unless the record was rotated from another. A
-// record never leaves its shard, so that one script sees all of a rotation; where the new key belongs to another shard, that
-// one notes where the record is. An engine that heeds `colocated` has no use for such notes.
+// Forwarding. A record is in the shard of its key, unless it was rotated from a key of another shard: a record never changes its shard,
+// so that one script does all of a rotation, and the shard of the new key gets a forwarding entry. An engine that uses `colocated`
+// draws new keys of the same shard, and never needs one.
 
-export interface Homes {
-  /** Does something in the shard where the record is, and says which one that was. */
-  readonly at: (
+export interface Forwarding {
+  /** Runs a script in the shard of the record, and returns that shard, too. */
+  readonly runAtRecord: (
     key: StoreKey,
     run: (shard: Shard) => Result<Reply>
-  ) => Result<{ readonly home: Shard; readonly reply: Reply }>
-  /** Makes a key lead to a shard, until the record's deadline at the most. `false` if something has the key already. */
-  readonly lead: (
+  ) => Result<{ readonly shard: Shard; readonly reply: Reply }>
+  /** Forwards a key to a shard, at the latest until the record's deadline. `false` if the key is taken. */
+  readonly add: (
     calls: Calls,
     key: StoreKey,
-    home: Shard,
+    target: Shard,
     deadline: number | undefined,
     now: number
   ) => Result<boolean>
-  /** A key leads to a shard no longer. That it fails is no harm: nothing is there. */
-  readonly leave: (calls: Calls, key: string, home: Shard) => Effect.Effect<void>
+  /** Removes the forwarding entry of a key. Failures are ignored: an entry without a record is harmless. */
+  readonly remove: (calls: Calls, key: string, target: Shard) => Effect.Effect<void>
 }
 
-export const homes = (shards: Shards): Homes => ({
-  at: (key, run) => {
+export const forwarding = (shards: Shards): Forwarding => ({
+  runAtRecord: (key, run) => {
     const own = shards.of(key)
     return Effect.flatMap(run(own), (reply) => {
-      const home = reply[0] === "elsewhere" ? shards.tagged(reply[1]) ?? own : own
-      return home === own ? Effect.succeed({ home, reply }) : Effect.map(run(home), (reply) => ({ home, reply }))
+      const shard = reply[0] === "relocated" ? shards.byTag(reply[1]) ?? own : own
+      return shard === own ? Effect.succeed({ shard, reply }) : Effect.map(run(shard), (reply) => ({ shard, reply }))
     })
   },
 
-  lead: (calls, key, home, deadline, now) => {
+  add: (calls, key, target, deadline, now) => {
     const own = shards.of(key)
-    return home === own
+    return target === own
       ? Effect.succeed(true)
       : Effect.map(
-        calls.run(Scripts.point, [own.record(key)], [home.tag, deadline ?? "", now]),
-        ([word]) => word === "pointed"
+        calls.run(Scripts.addForwarding, [own.record(key)], [target.tag, deadline ?? "", now]),
+        ([word]) => word === "added"
       )
   },
 
-  leave: (calls, key, home) => {
+  remove: (calls, key, target) => {
     const own = shards.of(key)
-    return home === own ? Effect.void : Effect.ignore(calls.run(Scripts.unpoint, [own.record(key)], [home.tag]))
+    return target === own
+      ? Effect.void
+      : Effect.ignore(calls.run(Scripts.removeForwarding, [own.record(key)], [target.tag]))
   }
 })
 
-// Ids: which shard has the session of an id. In a Cluster the record's own shard cannot be told from the id, so it is noted
-// in the shard of the id: before the record is made, and until after it is gone.
+// The id directory: which shard has the session of an id. In a Cluster the record's shard cannot be derived from the id, so the shard
+// of the id has a directory entry, from before the record is created until after it is deleted.
 
-/** An id as it is in indexes, and as it is. */
-export interface Named {
+/** An id, and its name in index entries. */
+export interface QualifiedId {
   readonly name: string
   readonly id: SessionId
 }
 
-export interface Ids {
-  /** Makes sure that no other shard has the id. `new` if nobody had it. */
-  readonly claim: (calls: Calls, shard: Shard, named: Named, end: number) => Result<"known" | "new" | "taken">
-  /** Gives up what was claimed. That it fails is no harm: an id that leads nowhere is cleared away later. */
-  readonly release: (calls: Calls, shard: Shard, all: ReadonlyArray<Named>) => Effect.Effect<void>
-  readonly locate: (calls: Calls, named: Named) => Result<Shard | undefined>
-  /** Ids of a namespace in their order. Some may lead nowhere. */
+export interface IdDirectory {
+  /** Reserves an id for a shard: `new` if it was free, `known` if the shard has it, `taken` if another shard has it. */
+  readonly reserve: (
+    calls: Calls,
+    shard: Shard,
+    id: QualifiedId,
+    expiresAt: number
+  ) => Result<"known" | "new" | "taken">
+  /** Releases ids. Failures are ignored: `recheck` removes entries without a record later. */
+  readonly release: (calls: Calls, shard: Shard, all: ReadonlyArray<QualifiedId>) => Effect.Effect<void>
+  readonly locate: (calls: Calls, id: QualifiedId) => Result<Shard | undefined>
+  /** Returns ids of a namespace in their order. Some may have no record. */
   readonly page: (
     calls: Calls,
     namespace: string,
     after: string | undefined,
     limit: number
   ) => Result<ReadonlyArray<SessionId>>
-  /** Clears away what leads nowhere. */
-  readonly sweep: (calls: Calls, now: number) => Result<void>
+  /** Removes entries without a record. */
+  readonly recheck: (calls: Calls, now: number) => Result<void>
 }
 
-export const named = (namespace: string, id: SessionId): Named => ({ name: idOf(namespace, id), id })
+export const qualified = (namespace: string, id: SessionId): QualifiedId => ({ name: idOf(namespace, id), id })
 
-/** The id at the end of a script's reply, behind its name. */
-export const namedIn = ([, name, id]: Reply): ReadonlyArray<Named> =>
+/** Reads the qualified id at the end of a script's reply; empty if the reply has none. */
+export const qualifiedIdIn = ([, name, id]: Reply): ReadonlyArray<QualifiedId> =>
   name === undefined || id === undefined ? [] : Option.toArray(Option.map(parse(id), (id) => ({ name, id })))
 
-/** The entry of an id in an index. */
-export const entryOf = (calls: Calls, index: string, { name }: Named): Result<string | undefined> =>
+/** Loads the entry of an id from an index. */
+export const entryOf = (calls: Calls, index: string, { name }: QualifiedId): Result<string | undefined> =>
   Effect.map(calls.command("zrangebylex", index, `[${name} `, `(${name}!`), ([entry]) => entry)
 
-/** What an entry says behind the name. */
-export const placeIn = (entry: string): string => entry.slice(entry.lastIndexOf(" ") + 1)
+/** The part of an entry after the qualified id: a store key, or a shard's tag. */
+export const suffixOf = (entry: string): string => entry.slice(entry.lastIndexOf(" ") + 1)
 
 const idsIn = (
   calls: Calls,
@@ -189,51 +198,54 @@ const idsIn = (
   return Effect.map(filled(limit, ids, Option.isSome), (page) => Arr.take(Arr.getSomes(page), limit))
 }
 
-export const onOneNode = ({ all: [shard] }: Shards): Ids => ({
-  claim: () => Effect.succeed("known"),
+/** The directory of a single node, which has one shard and needs no entries. */
+export const idsOnOneNode = ({ all: [shard] }: Shards): IdDirectory => ({
+  reserve: () => Effect.succeed("known"),
   release: () => Effect.void,
   locate: () => Effect.succeed(shard),
   page: (calls, namespace, after, limit) => idsIn(calls, shard.ids, namespace, after, limit),
-  sweep: () => Effect.void
+  recheck: () => Effect.void
 })
 
 const together = { concurrency: "unbounded" } as const
+/** In milliseconds. */
 const day = 86_400_000
 
-export const inCluster = (shards: Shards): Ids => {
-  const release: Ids["release"] = (calls, shard, all) => {
-    const byPlace = new Map<Shard, Array<string>>()
+export const idsInCluster = (shards: Shards): IdDirectory => {
+  const release: IdDirectory["release"] = (calls, shard, all) => {
+    const entriesByShard = new Map<Shard, Array<string>>()
     for (const { id, name } of all) {
-      const place = shards.of(id)
-      byPlace.set(place, [...(byPlace.get(place) ?? []), `${name} ${shard.tag}`])
+      const directory = shards.of(id)
+      entriesByShard.set(directory, [...(entriesByShard.get(directory) ?? []), `${name} ${shard.tag}`])
     }
     return Effect.forEach(
-      byPlace,
-      ([{ due, places }, entries]) => Effect.ignore(calls.run(Scripts.release, [places, due], entries)),
+      entriesByShard,
+      ([{ idDirectory, recheckQueue }, entries]) =>
+        Effect.ignore(calls.run(Scripts.releaseIds, [idDirectory, recheckQueue], entries)),
       { ...together, discard: true }
     )
   }
 
-  const shardIn = (entry: string) => shards.tagged(placeIn(entry))
+  const shardIn = (entry: string) => shards.byTag(suffixOf(entry))
 
   return {
-    claim: (calls, shard, { id, name }, end) => {
-      const { due, places } = shards.of(id)
+    reserve: (calls, shard, { id, name }, expiresAt) => {
+      const { idDirectory, recheckQueue } = shards.of(id)
       return Effect.map(
-        calls.run(Scripts.claim, [places, due], [name, shard.tag, end]),
-        ([answer]) => answer === "new" || answer === "known" ? answer : "taken"
+        calls.run(Scripts.reserveId, [idDirectory, recheckQueue], [name, shard.tag, expiresAt]),
+        ([word]) => word === "new" || word === "known" ? word : "taken"
       )
     },
 
     release,
 
-    locate: (calls, named) =>
+    locate: (calls, id) =>
       Effect.map(
-        entryOf(calls, shards.of(named.id).places, named),
+        entryOf(calls, shards.of(id.id).idDirectory, id),
         (entry) => entry === undefined ? undefined : shardIn(entry)
       ),
 
-    // Most pages end in the shard where they begin. Where there are few sessions, ever more shards are asked at once.
+    // Most pages end in the shard where they begin. If there are few sessions, the number of shards per step doubles.
     page: (calls, namespace, after, limit) =>
       Effect.gen(function*() {
         const found: Array<SessionId> = []
@@ -241,7 +253,7 @@ export const inCluster = (shards: Shards): Ids => {
         for (let width = 1; next < shards.all.length && found.length < limit; width *= 2) {
           const pages = yield* Effect.forEach(
             shards.all.slice(next, next + width),
-            ({ places }) => idsIn(calls, places, namespace, after, limit),
+            ({ idDirectory }) => idsIn(calls, idDirectory, namespace, after, limit),
             together
           )
           for (const ids of pages) found.push(...ids)
@@ -250,18 +262,18 @@ export const inCluster = (shards: Shards): Ids => {
         return found.slice(0, limit)
       }),
 
-    sweep: (calls, now) =>
-      Effect.forEach(shards.all, ({ due, places }) =>
+    recheck: (calls, now) =>
+      Effect.forEach(shards.all, ({ idDirectory, recheckQueue }) =>
         Effect.gen(function*() {
-          const entries = yield* calls.command("zrangebyscore", due, "-inf", now, "LIMIT", 0, 100)
+          const entries = yield* calls.command("zrangebyscore", recheckQueue, "-inf", now, "LIMIT", 0, 100)
           for (const entry of entries) {
             const shard = entry === undefined ? undefined : shardIn(entry)
             if (entry === undefined || shard === undefined) continue
             const name = entry.slice(0, entry.lastIndexOf(" "))
-            const [there] = yield* calls.command("zrangebylex", shard.ids, `[${name} `, `(${name}!`)
-            // The session may have been prolonged since: it is looked at again.
-            if (there === undefined) yield* calls.run(Scripts.release, [places, due], [entry])
-            else yield* calls.command("zadd", due, "XX", now + day, entry)
+            const [found] = yield* calls.command("zrangebylex", shard.ids, `[${name} `, `(${name}!`)
+            // A session that was prolonged is checked again a day later.
+            if (found === undefined) yield* calls.run(Scripts.releaseIds, [idDirectory, recheckQueue], [entry])
+            else yield* calls.command("zadd", recheckQueue, "XX", now + day, entry)
           }
         }), { ...together, discard: true })
   }

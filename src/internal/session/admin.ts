@@ -1,17 +1,19 @@
 /**
  * Session management outside a request: for jobs, scripts and administration.
  */
+import * as Array from "effect/Array"
 import * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
+import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
-import type { Entry, SessionAdmin, Undecodable } from "../../SessionAdmin.js"
+import type { Entry, SessionAdmin, SessionSummary, Undecodable } from "../../SessionAdmin.js"
 import { SessionDirectory } from "../../SessionDirectory.js"
 import type { SessionUnavailable } from "../../SessionError.js"
-import type { SessionRecord } from "../../SessionRecord.js"
+import type { SessionInfo, SessionRecord } from "../../SessionRecord.js"
 import { SessionRevocation } from "../../SessionRevocation.js"
 import type { Corrupt, Located, SessionStoreError } from "../../SessionStore.js"
 import { isCorruptEntry } from "../store/corrupt.js"
@@ -22,12 +24,32 @@ import { log, unavailable } from "./errors.js"
 import { Handle } from "./handle.js"
 import { Live } from "./live.js"
 import { decode } from "./open.js"
+import { spannedIfTraced } from "./spans.js"
 
 /** How many records one page of the stream holds. */
 const pageSize = 100
 
 /** The same without their data, of one subject: a page costs some stores a look at all of them. */
 const listSize = 1000
+
+/** The metadata of a record as users see it: times are moments, and what only a store needs is left out. */
+const summaryOf = (record: SessionInfo): SessionSummary => {
+  const { attributes, authenticatedAt, expiry, id, schemaVersion, subject, version } = record
+  return {
+    id,
+    subject,
+    createdAt: DateTime.unsafeMake(record.createdAt),
+    authenticatedAt: authenticatedAt === undefined ? undefined : DateTime.unsafeMake(authenticatedAt),
+    modifiedAt: DateTime.unsafeMake(record.modifiedAt),
+    lastSeenAt: DateTime.unsafeMake(record.lastSeenAt),
+    endsAt: DateTime.unsafeMake(expiry.at),
+    deadline: expiry.deadline === undefined ? undefined : DateTime.unsafeMake(expiry.deadline),
+    lifetime: expiry.lifetime,
+    attributes,
+    version,
+    schemaVersion
+  }
+}
 
 export const adminOf = <A extends object>(core: Core<A>): SessionAdmin<A> => {
   const known = <B, R>(effect: Effect.Effect<B, SessionStoreError, R>) =>
@@ -37,8 +59,8 @@ export const adminOf = <A extends object>(core: Core<A>): SessionAdmin<A> => {
     if (isCorruptEntry(one)) {
       return Effect.succeed(Either.left({ id: one.id, info: undefined, problem: one.error.message }))
     }
-    const { data, key: _, ...info } = one
-    return Effect.either(Effect.mapBoth(decode(core, { ...info, data }), {
+    const info = summaryOf(one)
+    return Effect.either(Effect.mapBoth(decode(core, one), {
       onSuccess: ({ decoded }) => ({ info, value: decoded }),
       onFailure: (problem) => ({ id: info.id, info, problem })
     }))
@@ -62,7 +84,7 @@ export const adminOf = <A extends object>(core: Core<A>): SessionAdmin<A> => {
     Effect.contextWithEffect((context: Context.Context<R>) => {
       // The tag of a session has the name of its core, and its handle is among the services of a request.
       const live = Handle.liveOf(core, context.unsafeMap.get(core.name))
-      const done = Effect.provide(known(revoke), context)
+      const done = spannedIfTraced("revoke", core.name, Effect.provide(known(revoke), context))
       return Effect.zipLeft(live === undefined ? done : live.revoking(ends, done), core.watchers.wakeAll)
     })
 
@@ -105,22 +127,28 @@ export const adminOf = <A extends object>(core: Core<A>): SessionAdmin<A> => {
           session
         )
       }),
-    commit: (handle) => handle.save,
     exists: (token) =>
       Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.map(known(core.engine.open(token, now)), Option.isSome)),
     destroy: (token) => Effect.zipRight(known(core.engine.destroy(token)), core.watchers.wake(token)),
     all: sessions,
-    list: (subject, page) =>
-      Effect.flatMap(
-        Clock.currentTimeMillis,
-        (now) => known(Effect.flatMap(SessionDirectory, ({ list }) => list(core.namespace, subject, now, page)))
-      ),
+    list: (subject, { after, limit } = {}) => {
+      const page = {
+        limit,
+        after: after === undefined ? undefined : { id: after.id, createdAt: DateTime.toEpochMillis(after.createdAt) }
+      }
+      return Effect.flatMap(Clock.currentTimeMillis, (now) =>
+        Effect.map(
+          known(Effect.flatMap(SessionDirectory, ({ list }) => list(core.namespace, subject, now, page))),
+          Array.map(summaryOf)
+        ))
+    },
     listAll: (subject) =>
       Stream.unwrap(Effect.map(SessionDirectory, (directory) => listed(directory, core.namespace, subject, listSize)))
         .pipe(
           Stream.mapError((error) => unavailable(core, error)),
           Stream.tapError(log),
-          Stream.flattenIterables
+          Stream.flattenIterables,
+          Stream.map(summaryOf)
         ),
     revoke: (id) =>
       revoking(

@@ -8,22 +8,23 @@ import * as FiberRef from "effect/FiberRef"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Redacted from "effect/Redacted"
-import * as Expiry from "../../Expiry.js"
-import * as Lifetime from "../../Lifetime.js"
-import type { SessionChange, State } from "../../SessionChange.js"
-import { decide } from "../../SessionChange.js"
-import * as SessionCookie from "../../SessionCookie.js"
-import type { Draft, Step } from "../../SessionDraft.js"
 import type { CookieUpdate, CookieValue } from "../../SessionEngine.js"
 import type { SessionError } from "../../SessionError.js"
 import { SessionCrossSite } from "../../SessionError.js"
 import * as SessionMetrics from "../../SessionMetrics.js"
 import type { SessionRevocation } from "../../SessionRevocation.js"
 import type { SessionStoreError } from "../../SessionStore.js"
+import type { SessionChange, State } from "../domain/change.js"
+import { decide } from "../domain/change.js"
+import * as CookieRules from "../domain/cookie.js"
+import type { Draft, Step } from "../domain/draft.js"
+import * as ExpiryRules from "../domain/expiry.js"
+import * as LifetimeRules from "../domain/lifetime.js"
 import * as Done from "../done.js"
 import { causeOf } from "../store/defects.js"
 import type { Core } from "./core.js"
 import * as Errors from "./errors.js"
+import { spanned } from "./spans.js"
 import type { Changes, Loaded, Work, Written } from "./work.js"
 import * as Write from "./write.js"
 
@@ -102,7 +103,7 @@ const commitChanges = <A extends object>(
     ? undefined
     : lifetime === undefined
     ? core.settings.touchWindow
-    : core.settings.touchEvery ?? Expiry.touchWindow(core.settings.expiry, lifetime)
+    : core.settings.touchEvery ?? ExpiryRules.touchWindow(core.settings.expiry, lifetime)
   const change = decide(live, now, status)
   const labels = fiber.getFiberRef(FiberRef.currentMetricLabels)
   SessionMetrics.commits.unsafeUpdate(change, labels)
@@ -122,7 +123,10 @@ const commitChanges = <A extends object>(
       undefined
     )
   }
-  const performed = toTheEnd(core, () => perform(core, change, live, work, now))
+  const write = () => toTheEnd(core, () => perform(core, change, live, work, now))
+  const performed = Done.isTraced(fiber)
+    ? spanned("commit", core.name, Effect.suspend(write), () => change)
+    : write()
   return Done.isDone(performed) && Exit.isSuccess(performed)
     ? performed
     : Effect.tapError(
@@ -236,8 +240,8 @@ const touch = <A extends object>(
   if (loaded === undefined) return Exit.succeed(unchanged(loaded))
   const times = { ...loaded.record, lastSeenAt: Math.max(change === "Touch" ? now : 0, loaded.record.lastSeenAt) }
   const { expiry } = times
-  const record = { ...times, expiry: Expiry.next(core.settings.expiry, expiry, times, expiry.lifetime) }
-  const resent = change === "Touch" && SessionCookie.slides(core.settings.cookie, record.expiry)
+  const record = { ...times, expiry: ExpiryRules.next(core.settings.expiry, expiry, times, expiry.lifetime) }
+  const resent = change === "Touch" && CookieRules.slides(core.settings.cookie, record.expiry)
   return Done.map(
     Done.mapError(
       core.engine.write({ _tag: "Touch", value: loaded.value, record, resent }, now),
@@ -307,8 +311,8 @@ const committed = <A extends object>(
   const isSent = change !== "Save" || !isSame(loaded.value, before?.value) ||
     // The cookie of a session that ends by the policy alone lasts until its deadline.
     ((expiry.deadline === undefined || expiry.lifetime !== undefined) &&
-      SessionCookie.slides(core.settings.cookie, expiry)) ||
-    !(lifetime === expiry.lifetime || Lifetime.equals(lifetime, expiry.lifetime))
+      CookieRules.slides(core.settings.cookie, expiry)) ||
+    !(lifetime === expiry.lifetime || LifetimeRules.equals(lifetime, expiry.lifetime))
   const setCookie = isSent ? cookieFor(core, loaded) : undefined
   const result: Effect.Effect<Committed<A>> = replayed
     ? Effect.map(
@@ -327,7 +331,7 @@ const isSame = (a: CookieValue, b: CookieValue | undefined): boolean =>
 // The clock was read when the record was made: its last use is "now".
 const cookieFor = <A extends object>(core: Core<A>, { record, value }: Loaded<A>): CookieUpdate => ({
   value,
-  maxAge: SessionCookie.maxAge(core.settings.cookie, record.expiry, record.lastSeenAt)
+  maxAge: CookieRules.maxAge(core.settings.cookie, record.expiry, record.lastSeenAt)
 })
 
 // ---- logins that end the subject's other sessions

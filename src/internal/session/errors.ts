@@ -5,7 +5,6 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { JsonRecord } from "../../Json.js"
-import type { Conflict } from "../../SessionDraft.js"
 import type { SessionError } from "../../SessionError.js"
 import {
   SessionCommitted,
@@ -15,8 +14,9 @@ import {
   SessionTooLarge,
   SessionUnavailable
 } from "../../SessionError.js"
-import type { ValidationIssue } from "../../SessionSchema.js"
 import type { SessionStoreError } from "../../SessionStore.js"
+import type { Conflict } from "../domain/draft.js"
+import type { ValidationIssue } from "../schema/prepared.js"
 import { causeOf } from "../store/defects.js"
 import type { Core } from "./core.js"
 

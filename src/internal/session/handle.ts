@@ -9,34 +9,28 @@ import * as Either from "effect/Either"
 import * as Equal from "effect/Equal"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
-import { scan } from "../../CookieHeader.js"
-import * as Expiry from "../../Expiry.js"
 import * as Lifetime from "../../Lifetime.js"
 import type * as ReadOnce from "../../ReadOnce.js"
 import { SessionDirectory } from "../../SessionDirectory.js"
-import type { Draft } from "../../SessionDraft.js"
-import type * as SessionDraft from "../../SessionDraft.js"
 import type { CookieValue } from "../../SessionEngine.js"
 import type { SessionError, SessionUnavailable, SessionWriteError } from "../../SessionError.js"
 import { SessionInvalid } from "../../SessionError.js"
-import type {
-  AwaitEndOptions,
-  ExpiryOptions,
-  IfOptional,
-  IfReadOnce,
-  RequestOptions,
-  RequestSession,
-  SessionHandle,
-  UsedSession
-} from "../../SessionHandle.js"
+import type { AwaitEndOptions, ExpiryOptions, IfOptional, IfReadOnce, SessionHandle } from "../../SessionHandle.js"
 import type { SessionId } from "../../SessionId.js"
 import { SessionRevocation } from "../../SessionRevocation.js"
+import type { RequestOptions, RequestSession, UsedSession } from "../../SessionService.js"
+import { scan } from "../domain/cookieHeader.js"
+import type { Draft } from "../domain/draft.js"
+import type * as SessionDraft from "../domain/draft.js"
+import * as ExpiryRules from "../domain/expiry.js"
+import * as LifetimeRules from "../domain/lifetime.js"
 import type { RuntimeFiber } from "../done.js"
+import { consume, contentOf } from "./consumeOnce.js"
 import type { Core } from "./core.js"
 import { refused } from "./errors.js"
 import { Live } from "./live.js"
 import { mostValues } from "./presented.js"
-import { contentOf, take } from "./taking.js"
+import { spannedIfTraced } from "./spans.js"
 
 /**
  * What `yield* AppSession` gives. Its functions may be taken off it: they come from getters, so that a request that uses
@@ -228,18 +222,23 @@ export class Handle<A extends object> implements RequestSession<A> {
     return <K extends keyof A & string>(
       key: IfReadOnce<A, K>
     ): Effect.Effect<Option.Option<ReadOnce.Content<A[K]>>, SessionError, SessionDirectory> => {
-      const taken = this.#take<K>(key)
-      // A stored engine can always take. Of the cookie engines only one with a directory can: the others do not compile.
-      return this.#core.engine.selfContained ? Effect.zipRight(SessionDirectory, taken) : taken
+      // The type has checked that there is a stored engine, but not that it is the engine of this session.
+      const consumed = this.#core.engine.selfContained
+        ? Effect.dieMessage(
+          `The session "${this.#core.name}" is kept in its cookie, so a browser that keeps an older cookie would get a value of ` +
+            "ReadOnce again. Use a stored engine for it."
+        )
+        : this.#take<K>(key)
+      return Effect.zipRight(SessionDirectory, consumed)
     }
   }
 
   #take<K extends keyof A & string>(key: K): Effect.Effect<Option.Option<ReadOnce.Content<A[K]>>, SessionError> {
     // A browser that fetches in advance may never show the page, and the response to a HEAD has no body.
-    if (this.#options?.prefetch === true) return this.#live.ahead
+    if (this.#options?.prefetch === true) return this.#live.prefetched
     return this.#options?.head === true
       ? Effect.map(this.get(key), contentOf)
-      : take<A, K>(this.#core, this.#live, key)
+      : consume<A, K>(this.#core, this.#live, key)
   }
 
   get clear(): Effect.Effect<void, SessionWriteError> {
@@ -247,7 +246,11 @@ export class Handle<A extends object> implements RequestSession<A> {
   }
 
   get rotate(): Effect.Effect<void, SessionWriteError> {
-    return this.#live.step(() => this.#core.steps.cycleKey)
+    return this.#live.step(() => this.#core.steps.rotate)
+  }
+
+  get cycleKey() {
+    return this.rotate
   }
 
   get setTestCookie(): Effect.Effect<void, SessionWriteError> {
@@ -280,9 +283,11 @@ export class Handle<A extends object> implements RequestSession<A> {
         const { expiry } = this.#core.settings
         const modification = options.modification === undefined ? now : DateTime.toEpochMillis(options.modification)
         const end = (lifetime: Lifetime.Lifetime | undefined, deadline: number | undefined) =>
-          DateTime.unsafeMake(Expiry.endAfter(expiry, modification, lifetime, deadline))
+          DateTime.unsafeMake(ExpiryRules.endAfter(expiry, modification, lifetime, deadline))
         return options.expiry !== undefined
-          ? Effect.succeed(end(Either.getOrElse(Lifetime.resolve(options.expiry, now), () => undefined), undefined))
+          ? Effect.succeed(
+            end(Either.getOrElse(LifetimeRules.resolve(options.expiry, now), () => undefined), undefined)
+          )
           : this.#live.read((draft) => {
             const record = this.#live.loaded?.record
             // What is discarded is no use: the session ends when it would have ended.
@@ -315,7 +320,7 @@ export class Handle<A extends object> implements RequestSession<A> {
   }
 
   get touch(): Effect.Effect<void, SessionWriteError> {
-    return this.#live.step(() => this.#core.steps.renew)
+    return this.#live.step(() => this.#core.steps.touch)
   }
 
   get expireAtBrowserClose(): Effect.Effect<boolean, SessionUnavailable> {
@@ -325,7 +330,7 @@ export class Handle<A extends object> implements RequestSession<A> {
   }
 
   get cookieAge(): Effect.Effect<Duration.Duration> {
-    return Effect.sync(() => Duration.millis(Expiry.endAfter(this.#core.settings.expiry, 0, undefined, undefined)))
+    return Effect.sync(() => Duration.millis(ExpiryRules.endAfter(this.#core.settings.expiry, 0, undefined, undefined)))
   }
 
   get authenticate() {
@@ -342,13 +347,17 @@ export class Handle<A extends object> implements RequestSession<A> {
 
   #authenticate(subject: string, step: SessionDraft.Step<A>): Effect.Effect<void, SessionWriteError> {
     return subjectPattern.test(subject)
-      ? this.#live.change((draft) => [
-        undefined,
-        step,
-        () => {
-          if (draft.subject !== undefined && draft.subject !== subject) this.#live.reads.restart()
-        }
-      ])
+      ? spannedIfTraced(
+        "authenticate",
+        this.#core.name,
+        this.#live.change((draft) => [
+          undefined,
+          step,
+          () => {
+            if (draft.subject !== undefined && draft.subject !== subject) this.#live.reads.restart()
+          }
+        ])
+      )
       : Effect.fail(
         new SessionInvalid({
           session: this.#core.name,
@@ -363,7 +372,11 @@ export class Handle<A extends object> implements RequestSession<A> {
   }
 
   get destroy() {
-    return this.#live.flush
+    return this.#live.destroy
+  }
+
+  get flush() {
+    return this.destroy
   }
 
   get discard(): Effect.Effect<void> {
@@ -379,7 +392,7 @@ export class Handle<A extends object> implements RequestSession<A> {
   }
 
   get reload() {
-    return this.#live.fresh
+    return this.#live.reload
   }
 
   get allowStale() {
@@ -387,12 +400,12 @@ export class Handle<A extends object> implements RequestSession<A> {
   }
 
   get isReadOnly() {
-    return this.#live.read(() => this.#live.needsReseal)
+    return this.#live.read(() => this.#live.stale)
   }
 
   get awaitEnd() {
     return ({ every }: AwaitEndOptions = {}): Effect.Effect<void, SessionUnavailable> =>
-      this.#live.ended(every === undefined ? this.#core.settings.watchEvery : Duration.toMillis(every))
+      this.#live.awaitEnd(every === undefined ? this.#core.settings.watchEvery : Duration.toMillis(every))
   }
 }
 
@@ -408,8 +421,8 @@ const optionOf = <V>(value: V): Option.Option<Exclude<V, undefined>> =>
   value === undefined ? Option.none() : Option.some(value as Exclude<V, undefined>)
 
 const checked = (input: Lifetime.LifetimeInput, now: number) => {
-  const problem = Lifetime.validate(input)
-  return problem === undefined ? Lifetime.resolve(input, now) : Either.left(problem)
+  const problem = LifetimeRules.validate(input)
+  return problem === undefined ? LifetimeRules.resolve(input, now) : Either.left(problem)
 }
 
 // No control characters, no lone surrogates: every store keeps it as it is.

@@ -3,10 +3,10 @@
  */
 import * as Effect from "effect/Effect"
 import type { Json } from "../../Json.js"
-import type { Draft, Field } from "../../SessionDraft.js"
-import type { SessionSchema, ValidationIssue } from "../../SessionSchema.js"
+import type { Draft, Field } from "../domain/draft.js"
 import { equals } from "../json.js"
 import { hasField, withField } from "../schema/lazy.js"
+import type { SessionSchema, ValidationIssue } from "../schema/prepared.js"
 
 /** The copy of one field that a handler was given. */
 interface Lent<A> {

@@ -9,23 +9,23 @@ import * as Exit from "effect/Exit"
 import * as FiberRef from "effect/FiberRef"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
-import type { Candidates } from "../../CookieHeader.js"
-import { aborted } from "../../SessionChange.js"
-import type { Draft, Field, Step } from "../../SessionDraft.js"
-import * as SessionDraft from "../../SessionDraft.js"
 import type { CookieUpdate, CookieValue } from "../../SessionEngine.js"
 import type { SessionCommitted, SessionError, SessionUnavailable, SessionWriteError } from "../../SessionError.js"
-import type { RequestOptions } from "../../SessionHandle.js"
 import type { SessionRecord } from "../../SessionRecord.js"
 import type { SessionRevocation } from "../../SessionRevocation.js"
-import type { ValidationIssue } from "../../SessionSchema.js"
+import type { RequestOptions } from "../../SessionService.js"
 import type { ReadConsistency } from "../../SessionStore.js"
+import { aborted } from "../domain/change.js"
+import type { Candidates } from "../domain/cookieHeader.js"
+import type { Draft, Field, Step } from "../domain/draft.js"
+import * as SessionDraft from "../domain/draft.js"
 import * as Done from "../done.js"
 import { wholeOf } from "../schema/lazy.js"
+import type { ValidationIssue } from "../schema/prepared.js"
+import { awaitEnd } from "./awaitEnd.js"
 import type { Committed, Uncommitted } from "./commit.js"
 import { commit } from "./commit.js"
 import type { Core } from "./core.js"
-import { ended } from "./ended.js"
 import * as Errors from "./errors.js"
 import type { Lendings } from "./inPlace.js"
 import * as InPlace from "./inPlace.js"
@@ -34,6 +34,7 @@ import type { Found } from "./open.js"
 import { load, open } from "./open.js"
 import { Presented, separator } from "./presented.js"
 import { Reads } from "./reads.js"
+import { spanned } from "./spans.js"
 import type { Loaded } from "./work.js"
 import { endOf } from "./write.js"
 
@@ -60,7 +61,7 @@ type Fields<A> = ReadonlyArray<readonly [keyof A & string, Field]>
  * branches of a handler may share it.
  */
 export class Live<A extends object> implements Uncommitted<A> {
-  // ---- what the decision depends on: see `SessionChange.State`
+  // ---- what the decision depends on: see `State` of `change.ts`
 
   /** It could not be opened. */
   answered = false
@@ -191,13 +192,23 @@ export class Live<A extends object> implements Uncommitted<A> {
     const seen = this.draft?.value
     const values = this.loaded === undefined ? this.values : [this.loaded.value]
     const partial = this.#presentedValues?.partial ?? this.#candidates.partial === true
-    const found = open(core, this.presented, values, partial, this.#reading, fiber)
+    const found = Done.isTraced(fiber)
+      ? this.#openInSpan(values, partial)
+      : open(core, this.presented, values, partial, this.#reading, fiber)
     if (seen === undefined && Done.isDone(found) && Exit.isSuccess(found)) return Exit.succeed(this.#found(found.value))
     return Effect.flatMap(found, (found) =>
       seen === undefined ? Exit.succeed(this.#found(found)) : Effect.map(
         core.steps.differing(this.reads.all, seen, found.loaded?.decoded ?? core.initial),
         (outdated) => this.#found(found, outdated)
       ))
+  }
+
+  #openInSpan(values: ReadonlyArray<CookieValue>, partial: boolean): Effect.Effect<Found<A>, SessionUnavailable> {
+    let outcome = "unknown"
+    const opened = Effect.withFiberRuntime<Found<A>, SessionUnavailable>((fiber) =>
+      open(this.#core, this.presented, values, partial, this.#reading, fiber, (known) => void (outcome = known))
+    )
+    return spanned("open", this.#core.name, opened, () => outcome)
   }
 
   #found({ ambiguous, loaded }: Found<A>, outdated: ReadonlyArray<keyof A & string> = []): Draft<A> {
@@ -225,7 +236,7 @@ export class Live<A extends object> implements Uncommitted<A> {
    * Loads the session again, past every cache, unless there are changes: these meet the stored record when they are written. A
    * change in place that cannot be encoded is an error of the commit.
    */
-  get fresh(): Effect.Effect<void, SessionUnavailable> {
+  get reload(): Effect.Effect<void, SessionUnavailable> {
     return Effect.matchEffect(this.#setInPlace, {
       onFailure: () => Effect.void,
       onSuccess: () =>
@@ -284,7 +295,7 @@ export class Live<A extends object> implements Uncommitted<A> {
   }
 
   /** A browser that fetches in advance: nothing is taken, and the page without it is not shown to the visitor when they come. */
-  get ahead(): Effect.Effect<Option.Option<never>> {
+  get prefetched(): Effect.Effect<Option.Option<never>> {
     return Effect.sync(() => {
       this.accessed = true
       this.uncacheable = true
@@ -304,10 +315,10 @@ export class Live<A extends object> implements Uncommitted<A> {
   }
 
   /** Completes when the session has ended. A visitor without one has none that could end. */
-  ended(every: number): Effect.Effect<void, SessionUnavailable> {
+  awaitEnd(every: number): Effect.Effect<void, SessionUnavailable> {
     return Effect.flatMap(
       this.read(() => this.loaded),
-      (loaded) => loaded === undefined ? Effect.never : ended(this.#core, loaded, every)
+      (loaded) => loaded === undefined ? Effect.never : awaitEnd(this.#core, loaded, every)
     )
   }
 
@@ -515,7 +526,7 @@ export class Live<A extends object> implements Uncommitted<A> {
   // ---- end
 
   /** Ends the session when the request ends. */
-  get flush(): Effect.Effect<void, SessionCommitted> {
+  get destroy(): Effect.Effect<void, SessionCommitted> {
     return this.#mutex.idle(() => {
       this.accessed = true
       if (this.finished) return this.#tooLate
@@ -651,7 +662,7 @@ export class Live<A extends object> implements Uncommitted<A> {
       Effect.logWarning(
         `A change to the session "${this.#core.name}" came after its request had been answered, and is lost. ` +
           "Let the handler wait for the fiber that makes it (Fiber.join, or Effect.all in place of Effect.fork), " +
-          "or change the session outside the request, with open and commit of its service."
+          "or change the session outside the request, with open of its service and save."
       ),
       Effect.fail(error)
     )

@@ -10,11 +10,12 @@ import type { CookieValue, Opened } from "../../SessionEngine.js"
 import type { SessionUnavailable } from "../../SessionError.js"
 import * as SessionMetrics from "../../SessionMetrics.js"
 import type { SessionRecord } from "../../SessionRecord.js"
-import type { ValidationIssue } from "../../SessionSchema.js"
-import { placeOf } from "../../SessionSchema.js"
 import type { ReadConsistency } from "../../SessionStore.js"
+import * as Outcomes from "../domain/outcomes.js"
 import * as Done from "../done.js"
 import { isRecord, maxValues, problemOf } from "../json.js"
+import type { ValidationIssue } from "../schema/prepared.js"
+import { placeOf } from "../schema/prepared.js"
 import type { Core } from "./core.js"
 import { log, unavailable, undecodable } from "./errors.js"
 import type { Loaded } from "./work.js"
@@ -39,9 +40,13 @@ export const open = <A extends object>(
   values: ReadonlyArray<CookieValue>,
   partial: boolean,
   reading: ReadConsistency | undefined,
-  fiber: Done.RuntimeFiber
+  fiber: Done.RuntimeFiber,
+  onOutcome?: (outcome: Outcomes.LoadOutcome) => void
 ): Effect.Effect<Found<A>, SessionUnavailable> => {
-  const count = (outcome: SessionMetrics.LoadOutcome) => SessionMetrics.loads.unsafeUpdate(outcome, labelsOf(fiber))
+  const count = (outcome: Outcomes.LoadOutcome) => {
+    SessionMetrics.loads.unsafeUpdate(outcome, labelsOf(fiber))
+    onOutcome?.(outcome)
+  }
   const [only] = values
   if (only === undefined) {
     count(presented ? "malformed" : "no_cookie")

@@ -13,9 +13,9 @@
  * cookie that was planted cannot end the visitor's own.
  */
 import * as Redacted from "effect/Redacted"
-import type { Candidates } from "../../CookieHeader.js"
 import type { CookieUpdate, CookieValue } from "../../SessionEngine.js"
 import { sha256 } from "../crypto/primitives.js"
+import type { Candidates } from "../domain/cookieHeader.js"
 
 /** No more values than this are looked at, and no more are said to have ended. */
 export const mostValues = 64

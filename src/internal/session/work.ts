@@ -2,8 +2,8 @@
  * The values that the parts of a request hand to each other.
  */
 import type { Json, JsonRecord } from "../../Json.js"
-import type { Draft, Step } from "../../SessionDraft.js"
 import type { Opened } from "../../SessionEngine.js"
+import type { Draft, Step } from "../domain/draft.js"
 
 /** A live record whose data fits the schema, and the cookie value that leads to it. */
 export interface Loaded<A> extends Opened {

@@ -9,17 +9,18 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Expiry from "../../Expiry.js"
 import type { JsonRecord } from "../../Json.js"
-import * as Lifetime from "../../Lifetime.js"
-import type { Draft } from "../../SessionDraft.js"
-import * as SessionDraft from "../../SessionDraft.js"
 import type { Write, Written as EngineWritten } from "../../SessionEngine.js"
 import type { SessionError } from "../../SessionError.js"
 import { SessionConflict, SessionGone, SessionUnavailable } from "../../SessionError.js"
-import * as SessionId from "../../SessionId.js"
 import * as SessionMetrics from "../../SessionMetrics.js"
 import type { SessionRecord } from "../../SessionRecord.js"
 import { SessionStoreError } from "../../SessionStore.js"
 import { encodeBase64Url, nameBytes } from "../crypto/primitives.js"
+import type { Draft } from "../domain/draft.js"
+import * as SessionDraft from "../domain/draft.js"
+import * as ExpiryRules from "../domain/expiry.js"
+import * as Ids from "../domain/id.js"
+import * as LifetimeRules from "../domain/lifetime.js"
 import * as Done from "../done.js"
 import * as Deadline from "../store/deadline.js"
 import * as Limit from "../store/limit.js"
@@ -72,7 +73,7 @@ export const isChanged = <A extends object>(
   (loaded === undefined
     ? draft.subject !== undefined || draft.lifetime !== undefined || draft.kept
     : draft.cleared || draft.renewed || draft.forceSave || draft.subject !== loaded.record.subject ||
-      !Lifetime.equals(draft.lifetime, loaded.record.expiry.lifetime))
+      !LifetimeRules.equals(draft.lifetime, loaded.record.expiry.lifetime))
 
 /** Writes. */
 export const write = <A extends object>(
@@ -358,7 +359,7 @@ const build = <A extends object>(
     raw,
     record: {
       namespace: core.namespace,
-      id: old?.id ?? SessionId.fromBytes(nameBytes(SessionId.byteLength)),
+      id: old?.id ?? Ids.fromBytes(nameBytes(Ids.byteLength)),
       data: core.codec.encode(raw),
       // A newer version that runs beside this one has its own; its mark stays.
       schemaVersion: Math.max(core.history.version, source?.record.schemaVersion ?? 0),
@@ -388,8 +389,8 @@ const timesOf = <A extends object>(
   return {
     ...times,
     expiry: old === undefined || draft.authenticated
-      ? Expiry.initial(core.settings.expiry, times, draft.lifetime)
-      : Expiry.next(core.settings.expiry, old.expiry, times, draft.lifetime)
+      ? ExpiryRules.initial(core.settings.expiry, times, draft.lifetime)
+      : ExpiryRules.next(core.settings.expiry, old.expiry, times, draft.lifetime)
   }
 }
 

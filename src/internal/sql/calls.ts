@@ -1,5 +1,5 @@
 /**
- * How the statements of a store are sent, and what becomes of their failures.
+ * Executes the statements of a store, retries transient conflicts, and maps driver errors to store errors.
  */
 import * as SqlClient from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
@@ -13,21 +13,24 @@ import type { Parameters, Row } from "./rows.js"
 import type { Prepared } from "./statements.js"
 import type { Dialect } from "./tables.js"
 
-/** The statements of a store, sent. */
+/** Executes the statements of a store. */
 export interface Calls {
-  /** Inside a transaction of the application it is part of that, unless the pool is our own. */
+  /** Returns rows. It joins a transaction of the application, unless the store has its own pool. */
   readonly read: (
     operation: string,
     prepared: Prepared,
     parameters: Parameters
   ) => Effect.Effect<ReadonlyArray<Row>, SessionStoreError>
-  /** How many rows were changed. Inside a transaction of the application it is refused, unless the pool is our own. */
+  /**
+   * Returns the number of changed rows. Inside a transaction of the application it fails with reason `transaction`, unless the store has
+   * its own pool.
+   */
   readonly write: (
     operation: string,
     prepared: Prepared,
     parameters: Parameters
   ) => Effect.Effect<number, SessionStoreError>
-  /** The same for several statements, of which all are done or none. */
+  /** Executes all statements or none, with the same rule for transactions. */
   readonly writeAll: (
     operation: string,
     prepared: ReadonlyArray<Prepared>,
@@ -43,7 +46,7 @@ export const make = (
 ): Calls => {
   const driver = Driver.make(sql, dialect, frequent)
 
-  /** All clients share one tag for "inside a transaction": a pool of our own must not see that of another client. */
+  /** All clients share one tag for "inside a transaction", so a store with its own pool must ignore the transaction of another client. */
   const unlessInside = <A>(
     effect: Effect.Effect<A, SqlError>,
     operation: string,
@@ -61,7 +64,7 @@ export const make = (
   }
 
   const written = <A>(operation: string, effect: Effect.Effect<A, SqlError>) =>
-    // An error costs more than the rest of a call, and most calls need none.
+    // Lazy, because creating an error costs more than the rest of a call.
     unlessInside(effect, operation, () => Effect.fail(new SessionStoreError({ operation, reason: "transaction" })))
 
   return {

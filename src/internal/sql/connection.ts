@@ -15,12 +15,11 @@ import { codeOf, readOnly } from "./errors.js"
 
 /**
  * Runs an effect on one reserved connection. Interruption returns at once; afterwards:
- * - a statement that was waiting for a connection is never sent: a late rotation would take the session from a visitor whose request
- *   has failed;
+ * - a statement that was waiting for a connection is never sent: a late rotation would log out a visitor whose request has failed;
  * - a statement that was sent is cancelled on the server, and the rest of its transaction is not sent;
  * - the connection is kept until the statement has ended and the server has answered the request to cancel, so that the request cannot
- *   cancel a later statement of somebody else on the same connection. After {@link patience} it is closed instead, because a pool never
- *   drops a connection without an answer. The request to cancel continues: the server executes a statement even if its connection is
+ *   cancel a later statement of another caller on the same connection. After {@link cancelTimeout} it is closed instead, because a pool
+ *   never drops a connection without an answer. The request to cancel continues: the server executes a statement even if its connection is
  *   closed, and a busy server accepts new connections late.
  */
 export const onConnection = <A>(
@@ -31,92 +30,93 @@ export const onConnection = <A>(
     Effect.async<A, SqlError>((resume) => {
       const run = Runtime.runFork(runtime)
       let busy: Connection | undefined
-      let isGone = false
+      let isInterrupted = false
       let cancellation: Cancellation | undefined
       const use = (connection: Connection): Effect.Effect<A, SqlError> => {
-        if (isGone) return Effect.interrupt
+        if (isInterrupted) return Effect.interrupt
         busy = connection
         return effect.pipe(
-          Effect.provideService(SqlClient.TransactionConnection, [unless(() => isGone, connection), 0]),
-          // It has become one: a new connection may find the other.
+          Effect.provideService(SqlClient.TransactionConnection, [unless(() => isInterrupted, connection), 0]),
+          // The server may have become a replica: a new connection may reach the new primary.
           Effect.tapError((error) => Effect.sync(() => readOnly.has(codeOf(error)) && hangUp(connection))),
           Effect.ensuring(
             Effect.suspend(() => cancellation === undefined ? Effect.void : untilReusable(connection, cancellation))
           ),
-          // From here on it is another's: whoever goes now has nothing to cancel.
+          // The connection goes back to the pool: an interruption from here on must not cancel the statement of another caller.
           Effect.ensuring(Effect.sync(() => void (busy = undefined)))
         )
       }
-      // A pool that is asked for a connection gives it to somebody, who must be there to give it back.
+      // In a fiber of its own: a fiber that is interrupted while it waits for the pool would never return the connection.
       run(Effect.scoped(Effect.flatMap(sql.reserve, use))).addObserver((exit) => {
         busy = undefined
         resume(exit)
       })
       return Effect.sync(() => {
-        isGone = true
+        isInterrupted = true
         if (busy !== undefined) cancellation = cancelRequest(run, busy, () => busy !== undefined)
       })
     }))
 
 /**
- * Completes when the connection may be used or closed: with true if the server was asked to cancel and has answered, with false if it
- * was not asked, with undefined if that is not known.
+ * Completes when the connection may be used or closed: with `true` if the request to cancel was sent and answered, with `false` if it was
+ * not sent, with `undefined` if that is not known.
  */
 export type Cancellation = Effect.Effect<boolean | undefined>
 
-/** Asks the server to cancel what a connection executes, and closes the connection if it is still busy after {@link patience}. */
+/** Cancels the statement of a connection, and closes the connection if it is still busy after {@link cancelTimeout}. */
 export const cancelRequest = (
   run: <A>(effect: Effect.Effect<A>) => Fiber.RuntimeFiber<A>,
   connection: Connection,
   isBusy: () => boolean
 ): Cancellation => {
-  const asked = run(Effect.exit(Effect.timeoutOption(cancel(connection), reach)))
-  const hasWaited = run(Effect.delay(Effect.sync(() => isBusy() && hangUp(connection)), patience))
+  const requested = run(Effect.exit(Effect.timeoutOption(cancel(connection), requestTimeout)))
+  const timedOut = run(Effect.delay(Effect.sync(() => isBusy() && hangUp(connection)), cancelTimeout))
   return Effect.raceFirst(
     Effect.map(
-      Fiber.join(asked),
+      Fiber.join(requested),
       (exit) => Exit.isSuccess(exit) ? Option.getOrUndefined(exit.value) : undefined
     ),
-    Effect.as(Fiber.await(hasWaited), undefined)
+    Effect.as(Fiber.await(timedOut), undefined)
   )
 }
 
 /** Waits until nothing can cancel the next statement of the connection, which is closed if that is not certain. */
 export const untilReusable = (connection: Connection, cancellation: Cancellation): Effect.Effect<void> =>
-  Effect.flatMap(cancellation, (isAsked) => {
-    if (isAsked === false) return Effect.void
+  Effect.flatMap(cancellation, (isRequested) => {
+    if (isRequested === false) return Effect.void
     const close = Effect.sync(() => hangUp(connection))
-    const say = (statement: string) => connection.executeUnprepared(statement, [], undefined)
-    // Takes upon itself a request that came after the statement had ended, and ends a transaction whose end was cancelled.
-    // Where a connection is closed, its pool has heard of it when this fails.
-    const last = "pg" in connection ? Effect.orElse(say("SELECT 1"), () => say(rollback)) : say(rollback)
-    return Effect.zipRight(isAsked === undefined ? close : Effect.void, Effect.catchAll(last, () => close))
+    const execute = (statement: string) => connection.executeUnprepared(statement, [], undefined)
+    // This statement absorbs a cancellation that arrives after the cancelled statement has ended, and ends a transaction whose COMMIT or
+    // ROLLBACK was cancelled. If the connection is closed, the pool has noticed it by the time this fails.
+    const last = "pg" in connection ? Effect.orElse(execute("SELECT 1"), () => execute(rollback)) : execute(rollback)
+    return Effect.zipRight(isRequested === undefined ? close : Effect.void, Effect.catchAll(last, () => close))
   })
 
-/** A connection that says nothing more after somebody has gone, but that a transaction is given up. */
-const unless = (isGone: () => boolean, connection: Connection): Connection => {
-  const still = <A>(text: string, effect: Effect.Effect<A, SqlError>) =>
-    Effect.suspend(() => isGone() && text !== rollback ? Effect.fail(givenUp()) : effect)
+/** A connection that executes nothing but ROLLBACK once its caller was interrupted. */
+const unless = (isInterrupted: () => boolean, connection: Connection): Connection => {
+  const guarded = <A>(text: string, effect: Effect.Effect<A, SqlError>) =>
+    Effect.suspend(() => isInterrupted() && text !== rollback ? Effect.fail(notSent()) : effect)
   return {
-    execute: (text, ...rest) => still(text, connection.execute(text, ...rest)),
-    executeRaw: (text, ...rest) => still(text, connection.executeRaw(text, ...rest)),
+    execute: (text, ...rest) => guarded(text, connection.execute(text, ...rest)),
+    executeRaw: (text, ...rest) => guarded(text, connection.executeRaw(text, ...rest)),
     executeStream: (...all) => connection.executeStream(...all),
-    executeValues: (text, ...rest) => still(text, connection.executeValues(text, ...rest)),
-    executeUnprepared: (text, ...rest) => still(text, connection.executeUnprepared(text, ...rest))
+    executeValues: (text, ...rest) => guarded(text, connection.executeValues(text, ...rest)),
+    executeUnprepared: (text, ...rest) => guarded(text, connection.executeUnprepared(text, ...rest))
   }
 }
 
-const givenUp = () => new SqlError({ message: "Nothing more was sent", cause: new Error("nobody waits for it") })
+const notSent = () =>
+  new SqlError({ message: "The statement was not sent", cause: new Error("its caller was interrupted") })
 
 const rollback = "ROLLBACK"
 
 /** Time to wait for the answer to an interrupted statement before its connection is closed. */
-export const patience = "500 millis"
+export const cancelTimeout = "500 millis"
 
 /** Time limit of the request to cancel. */
-const reach = "10 seconds"
+const requestTimeout = "10 seconds"
 
-/** Takes the connection out of its pool, and ends its socket as a broken one ends, so that what waits for it fails. */
+/** Closes the socket of a connection with an error, so that its pool drops it and pending statements fail. */
 export const hangUp = (connection: Connection): void => {
   if (Predicate.hasProperty(connection, "conn")) {
     // mysql2
@@ -135,16 +135,16 @@ const destroy = (resource: unknown, ...reason: ReadonlyArray<Error>): void => {
   if (Predicate.hasProperty(resource, "destroy") && Predicate.isFunction(resource.destroy)) resource.destroy(...reason)
 }
 
-/** Statements on one connection, of which all are done or none. */
+/** Runs statements on one connection in a transaction. */
 export const inTransaction = <A>(
   sql: SqlClient.SqlClient,
   effect: Effect.Effect<A, SqlError>
 ): Effect.Effect<A, SqlError> => {
-  // Not by the client, whose "BEGIN" begins a block where MariaDB speaks as Oracle does.
-  const say = (statement: string) => sql.unsafe(statement).unprepared
-  return say("START TRANSACTION").pipe(
+  // Not `sql.withTransaction`: it sends BEGIN, which opens a block, not a transaction, in MariaDB with `sql_mode=ORACLE`.
+  const execute = (statement: string) => sql.unsafe(statement).unprepared
+  return execute("START TRANSACTION").pipe(
     Effect.zipRight(effect),
-    Effect.zipLeft(say("COMMIT")),
-    Effect.tapError(() => Effect.ignore(say(rollback)))
+    Effect.zipLeft(execute("COMMIT")),
+    Effect.tapError(() => Effect.ignore(execute(rollback)))
   )
 }

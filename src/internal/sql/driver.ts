@@ -1,5 +1,5 @@
 /**
- * How each database is spoken to through its driver: what the drivers, and the servers behind them, do in different ways.
+ * Executes prepared statements by the driver of each dialect: MySQL and MariaDB, Postgres, SQLite, Cloudflare D1.
  */
 import * as SqlClient from "@effect/sql/SqlClient"
 import type { Connection } from "@effect/sql/SqlConnection"
@@ -47,11 +47,11 @@ export const make = (sql: SqlClient.SqlClient, dialect: Dialect, frequent: Reado
   }
 }
 
-/** Rows by the statements of the client. */
+/** Returns the rows of a statement of the client. */
 const rowsOf = (sql: SqlClient.SqlClient): Rows => ({ names, text }, parameters) =>
   sql.unsafe<Row>(text, names.map((name) => parameters[name]))
 
-/** SQLite: a write returns the rows that it has changed, whatever the driver. */
+/** SQLite: a write returns the rows that it has changed, because not every driver counts them. */
 const returning = (sql: SqlClient.SqlClient): Driver => {
   const rows = rowsOf(sql)
   return {
@@ -59,7 +59,7 @@ const returning = (sql: SqlClient.SqlClient): Driver => {
     rows,
     changed: (prepared, parameters) => Effect.map(rows(prepared, parameters), (rows) => rows.length),
     together: (prepared, parameters) =>
-      // A connection that is lost cannot be rolled back either, which the client takes for a defect.
+      // The client reports a ROLLBACK that fails on a lost connection as a defect.
       Effect.catchSomeDefect(
         sql.withTransaction(inOrder(rows, prepared, parameters)),
         (defect) => defect instanceof SqlError ? Option.some(Effect.fail(defect)) : Option.none()
@@ -95,7 +95,7 @@ const mysqlWire: Leases.Wire<Mysql2Client, unknown> = {
   },
   send: (client, text, values, done) => client.execute({ sql: text, values }, done),
   isResent: () => false,
-  // An error of a statement has a state.
+  // An error that the server reports for a statement has `sqlState`; without it the connection is unusable.
   isClosing: ({ cause }) =>
     !Predicate.hasProperty(cause, "sqlState") || (Predicate.hasProperty(cause, "fatal") && cause.fatal === true),
   execute: (connection, text, values) => connection.executeRaw(text, values)
@@ -104,7 +104,7 @@ const mysqlWire: Leases.Wire<Mysql2Client, unknown> = {
 const mysql = (sql: SqlClient.SqlClient): Driver => {
   const lease = leasing(sql, mysqlWire, rowsIn)
   const valuesOf = ({ names }: Prepared, parameters: Parameters) =>
-    // A number is sent as a double, which MySQL does not take for a limit.
+    // The driver sends a number as a double, which MySQL rejects as a LIMIT.
     names.map((name) => name === "limit" ? String(parameters[name]) : parameters[name])
   const inside: Rows = (prepared, parameters) =>
     fitting(
@@ -130,25 +130,25 @@ const mysql = (sql: SqlClient.SqlClient): Driver => {
   }
 }
 
-/** The rows in a result. A write has none. */
+/** The rows in a result; empty for a write. */
 const rowsIn = (result: unknown): ReadonlyArray<Row> => Array.isArray(result) ? result : []
 
-/** Where the server is not strict it would cut off a name that is too long, and take it for another. */
+/** Rejects names that are too long: a server without strict mode truncates them, so that different names become equal. */
 const fitting = <A>(parameters: Parameters, effect: Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError> =>
   isTooLong(parameters.namespace) || isTooLong(parameters.subject)
     ? Effect.fail(
       new SqlError({
-        message: "Nothing was sent",
-        cause: new RangeError("MySQL keeps 255 characters of a namespace or a subject")
+        message: "The statement was not sent",
+        cause: new RangeError("MySQL stores at most 255 characters of a namespace or a subject")
       })
     )
     : effect
 
-// A unit of UTF-16 becomes three bytes at the most.
+// A code unit of UTF-16 becomes at most three bytes of UTF-8.
 const isTooLong = (name: string | number | null | undefined): boolean =>
   typeof name === "string" && 3 * name.length > mysqlNameBytes && new TextEncoder().encode(name).length > mysqlNameBytes
 
-/** Names are kept as bytes. What is no text stays what it is, for the reader of the row to find. */
+/** Decodes the binary columns of names. A value that is not UTF-8 is returned as it is, so that decoding the row reports it. */
 const readable = (row: Row): Row =>
   Object.fromEntries(
     Object.entries(row).map(([name, value]) => {
@@ -225,20 +225,20 @@ const leasing = <C extends Leases.Client, R>(
  */
 const nameOf = (text: string): string => `effect_session_${sha256(new TextEncoder().encode(text)).slice(0, 22)}`
 
-// Cloudflare D1: it speaks as SQLite does, is reached over a network, and has batches in place of transactions
+// Cloudflare D1: the SQL of SQLite, over a network, with batches in place of transactions
 
-/** What is asked of the client of `@effect/sql-d1`. */
+/** The part of the client of `@effect/sql-d1` that is used here. */
 interface D1Client extends SqlClient.SqlClient {
   readonly config: { readonly db: Database }
 }
 
-/** A binding to a database. */
+/** The binding of a Worker to a database. */
 interface Database {
   readonly prepare: (text: string) => { readonly bind: (...values: ReadonlyArray<unknown>) => unknown }
   readonly batch: (statements: ReadonlyArray<unknown>) => Promise<unknown>
 }
 
-/** Whether this is a client of D1. */
+/** Whether this is a client of `@effect/sql-d1`. */
 export const isD1 = (sql: SqlClient.SqlClient): sql is D1Client =>
   Predicate.hasProperty(sql, Symbol.for("@effect/sql-d1/D1Client"))
 

@@ -1,6 +1,6 @@
 /**
- * What a database says of a commit that it has confirmed: whether a loss of power can undo it. A setting that a session of the
- * application changes later is not seen.
+ * Reads the settings of a database to find whether a power failure can undo a commit that it has confirmed. The check does not see a
+ * setting that the application changes later on one of its connections.
  */
 import type * as SqlClient from "@effect/sql/SqlClient"
 import * as Effect from "effect/Effect"
@@ -8,88 +8,97 @@ import { SessionConfigError } from "../../SessionConfigError.js"
 import type { Row } from "./rows.js"
 import type { Dialect } from "./tables.js"
 
-/** One setting as a database tells it, and the values with which a commit waits for the disk. */
 interface Setting {
   readonly name: string
-  readonly waits: (value: string, others: Row) => boolean
+  /** Whether a commit waits for the disk with this value. */
+  readonly isDurable: (value: string, others: Row) => boolean
 }
 
-interface Question {
+interface Query {
   readonly text: string
-  /** Less than that is how its drivers open it: no news, and nobody's mistake. */
-  readonly isLazyAsItComes?: true
+  /** The driver's default is not durable, so it is no reason for a warning. */
+  readonly defaultIsNotDurable?: true
   readonly settings: ReadonlyArray<Setting>
 }
 
-/** How much `synchronous` it takes, by the kind of journal. One in memory, or none, is never enough. */
+/** The least durable value of `synchronous`, by `journal_mode`. No value makes the other journal modes durable. */
 const synchronous: Readonly<Record<string, number>> = { wal: 2, truncate: 2, persist: 2, delete: 3 }
 
-const questions: Record<Dialect, Question> = {
+const queries: Record<Dialect, Query> = {
   pg: {
     text: "SELECT current_setting('synchronous_commit') AS synchronous_commit, current_setting('fsync') AS fsync",
     settings: [
-      { name: "synchronous_commit", waits: (value) => value !== "off" },
-      { name: "fsync", waits: (value) => value === "on" }
+      { name: "synchronous_commit", isDurable: (value) => value !== "off" },
+      { name: "fsync", isDurable: (value) => value === "on" }
     ]
   },
   mysql: {
     text: "SELECT @@GLOBAL.innodb_flush_log_at_trx_commit AS innodb_flush_log_at_trx_commit, " +
       "@@GLOBAL.sync_binlog AS sync_binlog, @@GLOBAL.log_bin AS log_bin",
     settings: [
-      { name: "innodb_flush_log_at_trx_commit", waits: (value) => value === "1" },
-      // What the binary log has lost is rolled back in the tables, too.
-      { name: "sync_binlog", waits: (value, { log_bin }) => value === "1" || String(log_bin) === "0" }
+      { name: "innodb_flush_log_at_trx_commit", isDurable: (value) => value === "1" },
+      // Recovery rolls back a transaction that is missing from the binary log.
+      { name: "sync_binlog", isDurable: (value, { log_bin }) => value === "1" || String(log_bin) === "0" }
     ]
   },
   sqlite: {
-    // The journal first: with a write-ahead log, the default of the other may be another one.
+    // `journal_mode` first: the default of `synchronous` can depend on it.
     text: "SELECT (SELECT journal_mode FROM pragma_journal_mode) AS journal_mode, " +
       "(SELECT synchronous FROM pragma_synchronous) AS synchronous",
-    isLazyAsItComes: true,
+    defaultIsNotDurable: true,
     settings: [
-      { name: "journal_mode", waits: (value) => value in synchronous },
+      { name: "journal_mode", isDurable: (value) => value in synchronous },
       {
         name: "synchronous",
-        waits: (value, { journal_mode }) => Number(value) >= (synchronous[String(journal_mode)] ?? 0)
+        isDurable: (value, { journal_mode }) => Number(value) >= (synchronous[String(journal_mode)] ?? 0)
       }
     ]
   }
 }
 
-/** The settings, as they are, with which a confirmed commit may be undone. */
-export const lazyIn = (dialect: Dialect, row: Row): ReadonlyArray<string> =>
-  questions[dialect].settings
-    .filter(({ name, waits }) => !waits(String(row[name]), row))
+/** The settings with which a power failure may undo a confirmed commit, as `name=value`. */
+export const notDurable = (dialect: Dialect, row: Row): ReadonlyArray<string> =>
+  queries[dialect].settings
+    .filter(({ isDurable, name }) => !isDurable(String(row[name]), row))
     .map(({ name }) => `${name}=${String(row[name])}`)
 
-/** Whether a confirmed `destroy` survives: what the database says, unless the application forgoes the claim. */
+/**
+ * Whether a confirmed `destroy` survives a power failure, by the settings of the database. `stated` is the option `durableDestroy`: with
+ * `false` the database is not asked, and with `true` settings that are not durable fail.
+ */
 export const check = (
   sql: SqlClient.SqlClient,
   dialect: Dialect,
   stated: boolean | undefined
 ): Effect.Effect<boolean, SessionConfigError> => {
   if (stated === false) return Effect.succeed(false)
-  const asked = sql.unsafe<Row>(questions[dialect].text).pipe(
+  const queried = sql.unsafe<Row>(queries[dialect].text).pipe(
     Effect.timeout("10 seconds"),
-    Effect.map(([row]) => row === undefined ? undefined : lazyIn(dialect, row))
+    Effect.map(([row]) => row === undefined ? undefined : notDurable(dialect, row))
   )
-  return Effect.flatMap(Effect.orElseSucceed(asked, () => undefined), (lazy) => {
-    if (lazy?.length === 0) return Effect.succeed(true)
-    if (lazy === undefined) return stated === true ? Effect.succeed(true) : Effect.as(Effect.logWarning(unknown), false)
-    const said = `the database is set to ${
-      lazy.join(" and ")
-    }: a logout that it has confirmed can be undone by a loss of power`
+  return Effect.flatMap(Effect.orElseSucceed(queried, () => undefined), (settings) => {
+    if (settings?.length === 0) return Effect.succeed(true)
+    if (settings === undefined) {
+      return stated === true ? Effect.succeed(true) : Effect.as(Effect.logWarning(unknown), false)
+    }
+    const problem = `the database is configured with ${
+      settings.join(" and ")
+    }: a power failure can undo a logout that it has confirmed`
     return stated === true
       ? new SessionConfigError({
         subject: "SqlStore",
-        problem: `The option durableDestroy is true, but ${said}.`
+        problem: `The option durableDestroy is true, but ${problem}.`
       })
-      : Effect.as(questions[dialect].isLazyAsItComes === true ? Effect.void : Effect.logWarning(advised(said)), false)
+      : Effect.as(
+        queries[dialect].defaultIsNotDurable === true ? Effect.void : Effect.logWarning(warning(problem)),
+        false
+      )
   })
 }
 
-const advised = (said: string) =>
-  `SqlStore: ${said}. Set it otherwise, or the option durableDestroy to false if that may be.`
+const warning = (problem: string) =>
+  `SqlStore: ${problem}. Change the settings, or set the option durableDestroy to false to accept that.`
 
-const unknown = "SqlStore: the database does not tell whether a commit waits for the disk. State it in the option " +
-  "durableDestroy."
+const unknown =
+  "SqlStore: the settings of the database could not be read, so it is not known whether a commit waits for the disk. " +
+  "Set the option durableDestroy."

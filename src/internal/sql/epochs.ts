@@ -1,9 +1,9 @@
 /**
- * Drops the epochs of subjects that no session has any more, a bounded number at a time.
+ * Deletes the epochs of subjects without sessions, a bounded number at a time.
  *
- * An epoch may go when it concerns nothing: there is no record of the subject, and none that began before the revocation is
- * still being written, because that was an hour ago. A record that is written from then on notes that there is no epoch; a
- * later revocation is greater than whatever a record can have noted, because it is the time at which it was made.
+ * An epoch is unused if there is no record of its subject, and if no write that began before the revocation can still be running, because
+ * the revocation was an hour ago. A record that is written later stores epoch 0. A later revocation sets the epoch to its own time, which
+ * is greater than any epoch that a record can have stored.
  */
 import * as Effect from "effect/Effect"
 import { SessionStoreError } from "../../SessionStore.js"
@@ -12,19 +12,18 @@ import type { Calls } from "./calls.js"
 import { column } from "./rows.js"
 import type { Prepared } from "./statements.js"
 
-/** How many epochs a statement looks at: those who revoke wait for it. */
+/** Epochs that one statement examines. Few, because concurrent revocations wait for it. */
 const pageSize = 500
 
-/** How many pages one call looks at. */
-const mostPages = 10
+/** Pages that one call examines. */
+const maxPages = 10
 
-/** Looks at the next pages of all epochs, and begins anew after the last one. */
+/** Examines the next pages of all epochs, and starts again after the last one. */
 export const tidying = (
   { read, write }: Calls,
   statements: { readonly pageOfEpochs: Prepared; readonly dropEpochs: Prepared }
 ): Effect.Effect<void, SessionStoreError> => {
   const first = { namespace: "", subject: "" }
-  // Where the next call goes on.
   let after = first
 
   const page = Effect.gen(function*() {
@@ -52,5 +51,5 @@ export const tidying = (
   const pages = (left: number): Effect.Effect<void, SessionStoreError> =>
     Effect.flatMap(page, () => left <= 1 || after === first ? Effect.void : pages(left - 1))
 
-  return Effect.suspend(() => pages(mostPages))
+  return Effect.suspend(() => pages(maxPages))
 }

@@ -4,22 +4,22 @@
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Predicate from "effect/Predicate"
 
-/** The code that the database or its driver gave an error; "" if there is none. */
+/** The error code of the database or its driver; "" if there is none. */
 export const codeOf = (error: SqlError): string =>
   Predicate.hasProperty(error.cause, "code") ? String(error.cause.code) : ""
 
-/** Tables or columns are missing. SQLite has no code for it. */
+/** Whether tables or columns are missing. SQLite has no code for this error. */
 export const isUnmigrated = (code: string, message: string): boolean =>
   unmigrated.has(code) || /no such (?:table|column)|has no column named/.test(message)
 
 const unmigrated = new Set(["42P01", "42703", "ER_BAD_FIELD_ERROR", "ER_NO_SUCH_TABLE"])
 
 /** Whether a column that is to be added exists already. SQLite has no code for this error. */
-export const isThere = (error: SqlError): boolean =>
+export const columnExists = (error: SqlError): boolean =>
   codeOf(error) === "ER_DUP_FIELDNAME" ||
   (error.cause instanceof Error && error.cause.message.includes("duplicate column name"))
 
-/** The server is a replica of another, or read-only by its settings. */
+/** The server is a replica, or read-only by its settings. */
 export const readOnly: ReadonlySet<string> = new Set([
   "25006",
   "ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION",
@@ -35,7 +35,7 @@ export const denied: ReadonlySet<string> = new Set([
   "ER_TABLEACCESS_DENIED_ERROR"
 ])
 
-/** Conflicts with other transactions: the statement has changed nothing, and may be sent again. */
+/** Conflicts with other transactions: the statement has changed nothing, so retrying is safe. */
 export const transient: ReadonlySet<string> = new Set([
   "40001",
   "40P01",
@@ -46,7 +46,7 @@ export const transient: ReadonlySet<string> = new Set([
   "SQLITE_BUSY_SNAPSHOT"
 ])
 
-/** A row that must be unique exists already. */
+/** A unique constraint was violated. */
 export const duplicate: ReadonlySet<string> = new Set([
   "23505",
   "ER_DUP_ENTRY",
@@ -55,4 +55,4 @@ export const duplicate: ReadonlySet<string> = new Set([
 ])
 
 /** A character has no equivalent in the encoding, or is not valid in it. */
-export const refusesCharacter: ReadonlySet<string> = new Set(["22P05", "22021"])
+export const unencodable: ReadonlySet<string> = new Set(["22P05", "22021"])

@@ -1,6 +1,6 @@
 /**
- * Leases of the connections of MySQL and Postgres: a connection executes several statements of a store before it goes back to its pool, because a
- * reservation of its own for every statement costs more than the statement.
+ * Leases of the connections of MySQL and Postgres: a connection executes several statements of a store before it goes back to its pool,
+ * because one reservation per statement costs more than the statement.
  */
 import * as SqlClient from "@effect/sql/SqlClient"
 import type { Connection } from "@effect/sql/SqlConnection"
@@ -9,7 +9,7 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Predicate from "effect/Predicate"
-import { type Cancellation, cancelRequest, hangUp, onConnection, patience, untilReusable } from "./connection.js"
+import { type Cancellation, cancelRequest, cancelTimeout, hangUp, onConnection, untilReusable } from "./connection.js"
 import { codeOf, readOnly } from "./errors.js"
 
 /** Executes one statement that is not part of a transaction. */
@@ -21,9 +21,9 @@ export interface Client {
   readonly off: (event: "end" | "error", listener: () => void) => void
 }
 
-/** How a driver executes statements on a client. `C` is the client, `R` what a statement returns. */
+/** Executes statements on a client of a driver. `C` is the client, `R` what a statement returns. */
 export interface Wire<C extends Client, R> {
-  /** `undefined` if the connection is not one of the driver. */
+  /** The client behind a connection; `undefined` if the connection does not belong to the driver. */
   readonly clientOf: (connection: Connection) => C | undefined
   /** Calls `done` once, with an error or with a result. */
   readonly send: (
@@ -32,11 +32,11 @@ export interface Wire<C extends Client, R> {
     values: ReadonlyArray<unknown>,
     done: (error: unknown, result?: R) => void
   ) => void
-  /** Whether the statement of this text was not executed and can be sent again, which it then is. */
+  /** Whether the statement was not executed. It is then sent again. */
   readonly isResent: (text: string, error: SqlError) => boolean
   /** Whether the connection closes because of an error. */
   readonly isClosing: (error: SqlError) => boolean
-  /** Executes on a connection that is not one of the driver. */
+  /** Executes on a connection that does not belong to the driver. */
   readonly execute: (connection: Connection, text: string, values: ReadonlyArray<unknown>) => Effect.Effect<R, SqlError>
 }
 
@@ -61,7 +61,7 @@ interface Lease<C, R> {
   readonly closed: Effect.Effect<void>
   /** By `performance.now()`. A lease takes no further statement after this time. */
   readonly expiresAt: number
-  /** Further statements that it takes. */
+  /** The number of statements that it may still execute. */
   left: number
   /** The statement that is executed. */
   job: Job<C, R> | undefined
@@ -72,10 +72,10 @@ interface Lease<C, R> {
   isClosed: boolean
 }
 
-/** Statements of one lease. A reservation costs this process about as much as a statement, so that it adds little to each of them. */
+/** Statements of one lease. A reservation costs about as much CPU time as a statement, so this many make its share of each small. */
 const maxStatements = 100
 
-/** Milliseconds after which a lease ends earlier, so that slow statements do not keep the application from the connection. */
+/** Milliseconds after which a lease takes no further statement, so that slow statements do not keep the connection from the application. */
 const maxMillis = 20
 
 /**
@@ -89,7 +89,7 @@ const maxReservations = 2
  * arrival. A connection goes back to the pool after {@link maxStatements} or {@link maxMillis}, after any error, and if there is no
  * statement for it during one whole turn of the event loop. Interruption works as in `onConnection`.
  *
- * Where the connection is not one of the driver, each statement reserves its own.
+ * If the connection does not belong to the driver, each statement reserves its own connection.
  */
 export const make = <C extends Client, R>(sql: SqlClient.SqlClient, wire: Wire<C, R>): Query<R> => {
   /** In order of arrival. */
@@ -129,8 +129,8 @@ export const make = <C extends Client, R>(sql: SqlClient.SqlClient, wire: Wire<C
         return
       }
       const isClosing = readOnly.has(codeOf(failure)) || wire.isClosing(failure)
-      // Where the server has become a replica, a new connection may reach the new primary. Where the driver has given up waiting, the server
-      // still executes the statement.
+      // If the server has become a replica, a new connection may reach the new primary. If the driver has timed out, the server still
+      // executes the statement.
       if (isClosing) hangUp(lease.connection)
       lease.job = undefined
       lease.end(
@@ -208,7 +208,7 @@ export const make = <C extends Client, R>(sql: SqlClient.SqlClient, wire: Wire<C
       for (const { resume, text, values } of waiting) resume(unleased(text, values))
       waiting.clear()
     }
-    // Other leases have executed all statements, or their callers were interrupted.
+    // No statement waits: other leases have executed them, or their callers were interrupted.
     if (waiting.size === 0 || client === undefined) return resume(Effect.void)
     const onEnd = () => {
       lease.isClosed = true
@@ -241,7 +241,7 @@ export const make = <C extends Client, R>(sql: SqlClient.SqlClient, wire: Wire<C
             client.off("error", onClosed)
           })
         }),
-        patience
+        cancelTimeout
       )),
       job: undefined,
       cancellation: undefined,
@@ -254,8 +254,8 @@ export const make = <C extends Client, R>(sql: SqlClient.SqlClient, wire: Wire<C
   }
 
   /**
-   * Fails the statements that have waited for as long as the reservation did, as reservations of their own would have failed. If there
-   * are other leases to execute them, it fails one.
+   * Fails the statements that were submitted before the reservation, as reservations of their own would have failed. If other leases can
+   * execute them, it fails only one.
    */
   const fail = (cause: Cause.Cause<SqlError>, newest: number) => {
     for (const job of waiting) {

@@ -29,9 +29,9 @@ interface PgClient extends Client {
 const isPgClient = (value: unknown): value is PgClient =>
   Predicate.isRecord(value) && ["query", "on", "off"].every((method) => Predicate.isFunction(value[method]))
 
-/** Executes statements, and those with these texts by these names. */
+/** Executes statements; `names` maps the texts of named statements to their names. */
 export const wire = (names: Map<string, string>): Wire<PgClient, ReadonlyArray<Row>> => {
-  /** Column names of the results of statements that were executed before, by text, each of which names its columns. */
+  /** Column names of the results, by the text of a statement that was executed before. */
   const columns = new Map<string, ReadonlyArray<string>>()
   return {
     clientOf: (connection) => {
@@ -52,14 +52,14 @@ export const wire = (names: Map<string, string>): Wire<PgClient, ReadonlyArray<R
         done(error, result?.rows)
       })
     },
-    // Without names from then on.
+    // From then on all statements are sent without names.
     isResent: (text, error) => {
-      const isNotKept = names.has(text) && notKept.has(codeOf(error))
-      if (isNotKept) names.clear()
-      return isNotKept
+      const isLost = names.has(text) && notPrepared.has(codeOf(error))
+      if (isLost) names.clear()
+      return isLost
     },
-    // The server has not reported the error, or the server or its pooler closes the connection. Servers translate the severity, but not
-    // the code. Poolers translate nothing.
+    // An error without a severity does not come from the server; otherwise the server or its pooler closes the connection. Servers translate
+    // the severity, but not the code. Poolers translate nothing.
     isClosing: (error) =>
       !Predicate.hasProperty(error.cause, "severity") || error.cause.severity === "FATAL" ||
       codeOf(error).startsWith("57P"),
@@ -71,12 +71,12 @@ export const wire = (names: Map<string, string>): Wire<PgClient, ReadonlyArray<R
  * Error codes of a named statement that was not executed: a pooler has passed on another server connection, where the name is unknown or
  * belongs to another statement, or the table has changed since.
  */
-const notKept = new Set(["26000", "42P05", "0A000"])
+const notPrepared = new Set(["26000", "42P05", "0A000"])
 
 /** Receives the outcome of a statement. */
 type Done = (error: unknown, result?: { readonly rows: ReadonlyArray<Row> }) => void
 
-/** What is needed of the protocol of `pg`. */
+/** The part of the protocol connection of `pg` that is used here. */
 interface Protocol {
   /** The texts of the statements that the server has prepared for this connection, by name. */
   readonly parsedStatements: Readonly<Record<string, unknown>>

@@ -1,5 +1,5 @@
 /**
- * Records as rows: the parameters of a statement about a record, and the record that a row holds.
+ * Encodes a record as the parameters of a statement, and decodes it from a row.
  */
 import type { SessionId } from "../../SessionId.js"
 import type { SessionInfo, SessionRecord } from "../../SessionRecord.js"
@@ -24,7 +24,7 @@ interface Others {
 /** The parameters of a statement about a record. */
 export const parametersOf = (record: SessionRecord, { expected = 0, key, newKey = "", now }: Others): Parameters => {
   const values = Fields.valuesOf(record)
-  // One literal: an object that is filled name by name takes as long as sending the statement.
+  // One literal, because building the object property by property takes as long as sending the statement.
   return {
     key,
     newKey,
@@ -48,25 +48,25 @@ export const parametersOf = (record: SessionRecord, { expected = 0, key, newKey 
   } satisfies Parameters & Record<Fields.FieldName, unknown>
 }
 
-/** A column that holds a value of a kind. Throws a sentence that names the column, and never the value. */
+/** Decodes a column. Throws an error that names the column, and never its value. */
 export const column = <A>(row: Row, name: string, kind: Kind<A>): A => Fields.decode(kind, row[name], "column", name)
 
-/** A record without its data. Throws as {@link column} does. */
+/** Decodes a record without its data. Throws as {@link column} does. */
 export const decodeInfo = (row: Row): SessionInfo => Fields.decodeInfo("column", ({ column }) => row[column])
 
-/** A record. Throws as {@link column} does. */
+/** Decodes a record. Throws as {@link column} does. */
 export const decodeRecord = (row: Row): SessionRecord =>
-  // A copy by a spread takes longer than all of the decoding.
+  // `Object.assign`, because a spread takes longer than the decoding.
   Object.assign(decodeInfo(row), { data: column(row, "data", Fields.text) })
 
-/** A record and its key. Throws as {@link column} does. */
+/** Decodes a record and its key. Throws as {@link column} does. */
 export const decodeLocated = (row: Row): Located =>
   Object.assign(decodeRecord(row), { key: column(row, "key", Fields.key) })
 
-/** The id of a row that may hold no record. */
+/** The id in a row whose record may be corrupt. */
 export const idIn = ({ id }: Row): SessionId | undefined => Fields.id.decode(id)
 
-/** The numbers of a count. */
+/** Decodes the row of a count. */
 export const decodeCount = (row: Row): Count => ({
   current: column(row, "current_records", Fields.integer),
   expired: column(row, "expired_records", Fields.integer)

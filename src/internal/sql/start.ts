@@ -1,6 +1,6 @@
 /**
- * Checks, when a store is made, that its database can keep sessions: every character comes back as it was sent, the tables
- * are there, and the user may read and write them. Changes nothing in the database.
+ * Checks, when the layer of a store is built, that its database can store sessions: the encoding holds every character, the tables exist,
+ * and the user may read and write them. It changes nothing in the database.
  */
 import type * as SqlClient from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
@@ -9,14 +9,14 @@ import { encodeBase64Url, encodeHex } from "effect/Encoding"
 import * as Option from "effect/Option"
 import { SessionConfigError } from "../../SessionConfigError.js"
 import { randomBytes } from "../crypto/primitives.js"
-import { codeOf, denied, isUnmigrated, readOnly, refusesCharacter } from "./errors.js"
+import { codeOf, denied, isUnmigrated, readOnly, unencodable } from "./errors.js"
 import type { Row } from "./rows.js"
 import type { Prepared, Statements } from "./statements.js"
 import type { Dialect, Tables } from "./tables.js"
 
 /**
- * Fails if the database answers that it cannot keep sessions. A database that does not answer is not a wrong configuration:
- * it may be back before the first request.
+ * Fails if the database reports that it cannot store sessions. A database that does not answer is not a configuration error: it may be
+ * reachable before the first request.
  */
 export const check = (
   sql: SqlClient.SqlClient,
@@ -24,20 +24,20 @@ export const check = (
   tables: Tables,
   statement: Statements
 ): Effect.Effect<void, SessionConfigError> => {
-  // A parameter without a value meets no row.
+  // With null parameters a statement matches no row.
   const send = ({ names, text }: Prepared, before = "") => sql.unsafe(`${before}${text}`, names.map(() => null))
   return Effect.gen(function*() {
     const unstorable = yield* encodingProblem(sql, dialect, tables)
     if (unstorable !== undefined) return unstorable
-    // To explain a statement, a database resolves its names and the user's privileges, and does not run it. The text is a new
-    // one each time: the client of SQLite caches texts, also those that it could not prepare.
+    // EXPLAIN resolves names and checks privileges, and does not execute the statement. The text is unique each time, because the client
+    // of SQLite caches texts, including those that it could not prepare.
     const explain = `EXPLAIN /* ${encodeBase64Url(randomBytes(9))} */ `
     for (const name of ["load", "create", "rotate", "raiseEpoch"] as const) yield* send(statement[name], explain)
-    // It deletes nothing; a database that is read-only refuses to run it.
+    // It deletes nothing, and fails if the database is read-only.
     yield* send(statement.destroy)
     return undefined
   }).pipe(
-    Effect.catchAll((error) => Effect.succeed(problemOf(error, tables))),
+    Effect.catchAll((error) => Effect.succeed(explain(error, tables))),
     Effect.disconnect,
     Effect.timeoutOption("10 seconds"),
     Effect.flatMap(Option.match({
@@ -48,8 +48,8 @@ export const check = (
   )
 }
 
-/** The sentence for an answer that every request would get. */
-const problemOf = (error: SqlError, { epochs, prefix, schema, sessions }: Tables): string | undefined => {
+/** Describes an error that every request would fail with; `undefined` for an error that may pass. */
+const explain = (error: SqlError, { epochs, prefix, schema, sessions }: Tables): string | undefined => {
   const [code, message] = [codeOf(error), messageOf(error)]
   const tables = `The tables ${sessions} and ${epochs}`
   if (isUnmigrated(code, message)) {
@@ -58,26 +58,28 @@ const problemOf = (error: SqlError, { epochs, prefix, schema, sessions }: Tables
       ...schema === undefined ? [] : [["schema", schema]]
     ]
     const option = names.map(([name, value]) => ` --${name} ${value}`).join("")
-    const argument = names.length === 0 ? "" : `{ ${names.map(([name, value]) => `${name}: ${value}`).join(", ")} }`
+    const layer = names.length === 0
+      ? "layer"
+      : `layerWith({ ${names.map(([name, value]) => `${name}: ${value}`).join(", ")} })`
     return `${tables} are missing or out of date (${message}). Run "npx effect-session migrate --database-url ` +
-      `<url>${option}" before the server starts, or provide SqlMigrations.layerWith(${argument}) to this layer.`
+      `<url>${option}" before the server starts, or provide SqlMigrations.${layer} to this layer.`
   }
   if (denied.has(code)) {
-    return `${tables} may not be used by this user of the database (${message}). Grant it SELECT, INSERT, UPDATE and ` +
+    return `${tables} may not be used by this user of the database (${message}). Grant the user SELECT, INSERT, UPDATE and ` +
       `DELETE on both.`
   }
   return readOnly.has(code) || code.startsWith("SQLITE_READONLY")
-    ? `The database is read-only (${message}). Connect to one that can be written: not a replica; with SQLite, a file and ` +
-      `a directory that this process may write.`
+    ? `The database is read-only (${message}). Connect to the primary, not to a replica; with SQLite, let this process write the ` +
+      `file and its directory.`
     : undefined
 }
 
 const messageOf = ({ cause }: SqlError): string => cause instanceof Error ? cause.message.split("\n", 1).join("") : ""
 
-/** A character of each length that UTF-8 has, from one byte to four. */
+/** One character of each length in UTF-8, from one byte to four. */
 const everyLength = "a\u00e9\u6f22\u{1f600}"
 
-/** What does not keep every character: the database, the connection, or a column. */
+/** Describes what cannot store every character: the database, the connection, or a column. */
 const encodingProblem = (
   sql: SqlClient.SqlClient,
   dialect: Dialect,
@@ -87,7 +89,7 @@ const encodingProblem = (
     const { advice, columns, echo, where } = encodings[dialect]
     const [echoed] = yield* Effect.catchIf(
       sql.unsafe<Row>(echo, [everyLength]),
-      (error) => refusesCharacter.has(codeOf(error)),
+      (error) => unencodable.has(codeOf(error)),
       () => Effect.succeed([])
     )
     const narrow = echoed?.echo !== everyLength
@@ -98,15 +100,15 @@ const encodingProblem = (
     return narrow.length === 0
       ? undefined
       : `${narrow.map(({ encoding, name }) => `${String(name)} has the encoding ${String(encoding)}`).join(", ")}, ` +
-        `which cannot hold every character: some sessions could never be saved. ${advice}`
+        `which cannot store every character: some sessions could never be saved. ${advice}`
   })
 
 interface Encoding {
-  /** Gives back its parameter, after the way that text takes into a column. */
+  /** Returns its parameter, converted as for a column. */
   readonly echo: string
-  /** Names the encoding that does not hold what was to be given back. */
+  /** Returns the encoding that does not store the parameter of `echo`. */
   readonly where: string
-  /** Names the columns of two tables whose encoding does not hold everything, where they have their own. */
+  /** Returns the columns of two tables that have an encoding of their own which does not store every character. */
   readonly columns?: string
   readonly advice: string
 }
@@ -118,10 +120,10 @@ const encodings: Record<Dialect, Encoding> = {
     echo: "SELECT $1::text AS echo",
     where: "SELECT 'The database ' || current_database() AS name, current_setting('server_encoding') || " +
       "' (client: ' || current_setting('client_encoding') || ')' AS encoding",
-    advice: "Make one with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0."
+    advice: "Create a database with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0."
   },
   mysql: {
-    // Its bytes, too: the columns of names hold bytes, and a driver that speaks utf8mb3 spells four bytes as six.
+    // It compares the bytes too: the columns of names are binary, and a driver with utf8mb3 encodes a character of four bytes as six.
     echo: `SELECT CASE HEX(text) WHEN '${hex(everyLength)}' THEN CONVERT(text USING utf8mb4) END AS echo ` +
       "FROM (SELECT ? AS text) AS sent",
     where: "SELECT 'The connection' AS name, @@character_set_client AS encoding",
@@ -133,6 +135,6 @@ const encodings: Record<Dialect, Encoding> = {
   sqlite: {
     echo: "SELECT ? AS echo",
     where: "SELECT 'The database' AS name, encoding FROM pragma_encoding",
-    advice: "Make one whose encoding is UTF-8."
+    advice: "Create a database with the encoding UTF-8."
   }
 }

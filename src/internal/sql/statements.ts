@@ -1,59 +1,60 @@
 /**
- * What a SQL store says to its database: one text per function, differences between dialects as rows of a table.
- * Parameters are named (`:key`) here and become the positions that a dialect wants.
+ * The statements of a SQL store, with the syntax of each dialect. Parameters are named (`:key`) here, and replaced by the positional
+ * parameters of the dialect.
  */
 
 import { clockSlack } from "../../SessionRecord.js"
 import { fieldNames, fields } from "../record.js"
 import type { Dialect, Tables } from "./tables.js"
 
-/** For how long the row of a revocation stays at least, in milliseconds: longer than any statement runs. */
+/** The minimum age in milliseconds at which the row of a revocation may be deleted: longer than any statement runs. */
 const epochGrace = 3_600_000
 
-/** A statement with its parameters in the order of their positions. */
+/** A statement, and the names of its parameters in the order of their positions. */
 export interface Prepared {
   readonly text: string
   readonly names: ReadonlyArray<string>
 }
 
 interface Syntax {
-  /** The clock of the database, in milliseconds since the epoch; to the second is enough. */
+  /** The clock of the database in milliseconds since the Unix epoch. A resolution of one second is enough. */
   readonly clock: string
   readonly greatest: string
   readonly least: string
+  /** Equality that treats two NULLs as equal. */
   readonly same: string
-  /** The column of the keys: a reserved word in MySQL. */
+  /** The column of the keys, which is quoted in MySQL because it is a reserved word. */
   readonly key: string
-  /** What makes a write name the rows that it changed, where the driver does not count them. */
+  /** The clause with which a write returns the keys of the rows that it changed, where the driver does not count them. */
   readonly changed: string
-  /** What makes an insert leave a row that is there. Where it is empty, that row is an error. */
-  readonly unlessThere: string
-  /** What makes an insert change the epoch that is there. */
-  readonly raised: (epochs: string, next: (epoch: string) => string) => string
-  /** What makes a rotation leave a row that is there. Where it is empty, that row is an error. */
+  /** The clause with which an insert ignores an existing row. If it is empty, an existing row is an error. */
+  readonly ignoreExisting: string
+  /** The clause with which an insert raises an existing epoch. */
+  readonly raiseExisting: (epochs: string, next: (epoch: string) => string) => string
+  /** The condition with which a rotation ignores an existing row. If it is empty, an existing row is an error. */
   readonly unlessTaken: (sessions: string) => string
   /**
-   * A row that changes its key moves to another place. One who came by its id, and waited for it, looks for it in the
-   * old one.
+   * A row whose key changes is stored in another place. A statement that found the row by its id, and waited for its lock, looks in the
+   * old place and misses the row.
    */
-  readonly moves: boolean
-  /** Where a page of a namespace is looked for. */
+  readonly movesRow: boolean
+  /** The condition for the namespace of a page. */
   readonly within: string
-  /** Deletes a bounded number of expired rows without waiting for a row that somebody else holds. */
+  /** Deletes a bounded number of expired rows without waiting for locked rows. */
   readonly removeExpired: (sessions: string) => string
 }
 
-/** What Postgres and SQLite have in common. */
+/** The syntax that Postgres and SQLite share. */
 const common = {
   key: "key",
   changed: " RETURNING key",
-  unlessThere: " ON CONFLICT DO NOTHING",
-  raised: (epochs: string, next: (epoch: string) => string) =>
+  ignoreExisting: " ON CONFLICT DO NOTHING",
+  raiseExisting: (epochs: string, next: (epoch: string) => string) =>
     ` ON CONFLICT (namespace, kind, subject) DO UPDATE SET epoch = ${next(`${epochs}.epoch`)}`,
   unlessTaken: (sessions: string) =>
     ` AND NOT EXISTS (SELECT 1 FROM ${sessions} taken ` +
     `WHERE taken.key = :newKey OR (taken.namespace = :namespace AND taken.id = :id AND taken.key <> :key))`,
-  moves: false,
+  movesRow: false,
   within: "namespace = :namespace"
 } as const
 
@@ -66,7 +67,7 @@ const syntaxes: Record<Dialect, Syntax> = {
     same: "IS NOT DISTINCT FROM",
     removeExpired: (sessions) =>
       `WITH due AS MATERIALIZED (SELECT tableoid AS part, ctid AS place FROM ${sessions} WHERE expires_at <= :now ` +
-      // One process at a time: another finds the lock taken, and nothing to do.
+      // One process at a time: for another the lock is taken, and its statement deletes nothing.
       `AND (SELECT pg_try_advisory_xact_lock(hashtext('${sessions}'))) ` +
       `ORDER BY expires_at LIMIT :limit FOR UPDATE SKIP LOCKED), ` +
       // The array makes the planner read the rows by `ctid`, whatever number of rows it estimates. A `ctid` is unique within one
@@ -87,20 +88,20 @@ const syntaxes: Record<Dialect, Syntax> = {
   },
   // MySQL and MariaDB. An UPDATE assigns from left to right, and each assignment sees those before it.
   mysql: {
-    // Not unsigned, as it comes: differences may be negative.
+    // Signed, because differences may be negative.
     clock: "(CAST(UNIX_TIMESTAMP() AS SIGNED) * 1000)",
     greatest: "GREATEST",
     least: "LEAST",
     same: "<=>",
     key: "`key`",
     changed: "",
-    // IGNORE would cut off what is too long, too, and an update of the row that is there cannot be told from an insert.
-    unlessThere: "",
-    raised: (_, next) => ` ON DUPLICATE KEY UPDATE epoch = ${next("epoch")}`,
-    // An UPDATE cannot ask its own table; its unique indexes refuse.
+    // No clause: IGNORE would also truncate values, and ON DUPLICATE KEY UPDATE does not show whether a row was inserted.
+    ignoreExisting: "",
+    raiseExisting: (_, next) => ` ON DUPLICATE KEY UPDATE epoch = ${next("epoch")}`,
+    // An UPDATE cannot select from its own table. Its unique indexes reject a taken key.
     unlessTaken: () => "",
-    moves: true,
-    // Told that it is equal, MariaDB reads a namespace from its beginning to come to a page in its middle.
+    movesRow: true,
+    // With an equality, MariaDB would read all rows of the namespace before the page.
     within: "namespace >= :namespace AND namespace <= :namespace",
     // Several processes at once share the work: each skips the rows that another has taken.
     removeExpired: (sessions) =>
@@ -110,7 +111,7 @@ const syntaxes: Record<Dialect, Syntax> = {
   }
 }
 
-/** Turns `:name` into the dialect's positions. */
+/** Replaces `:name` by the positional parameters of the dialect. */
 const prepare = (dialect: Dialect, statement: string): Prepared => {
   const names: Array<string> = []
   const text = statement.replace(/:([a-zA-Z]+)/g, (_, name: string) => {
@@ -131,14 +132,14 @@ export const statements = (dialect: Dialect, { epochs, sessions }: Pick<Tables, 
     changed,
     clock,
     greatest,
+    ignoreExisting,
     key,
     least,
-    moves,
-    raised,
+    movesRow,
+    raiseExisting,
     removeExpired,
     same,
     unlessTaken,
-    unlessThere,
     within
   } = syntaxes[dialect]
 
@@ -147,27 +148,27 @@ export const statements = (dialect: Dialect, { epochs, sessions }: Pick<Tables, 
     `${
       subject === undefined ? "e.kind = 'all' AND e.subject = ''" : `e.kind = 'subject' AND e.subject = ${subject}`
     }), 0)`
-  // Greater, not just equal: a write that waited for a revocation which spares its row sees the row's new epoch beside
-  // the old one of the subject.
+  // Greater or equal: a write that waited for a revocation which spares its row sees the new epoch of the row together with the old epoch
+  // of the subject.
   const alive = `expires_at > :now AND namespace_epoch >= ${epochOf(`${sessions}.namespace`)} ` +
     `AND subject_epoch >= ${epochOf(`${sessions}.namespace`, `${sessions}.subject`)}`
   const expectedAlive = `${key} = :key AND version = :expected AND ${alive}`
 
-  // What `SessionRecord.bounded` does, by the clock of the database.
+  // The same limits as in `SessionRecord.bounded`, by the clock of the database.
   const latest = `${clock} + ${clockSlack}`
   const reach = `${latest} + ${greatest}(0, :expiresAt - ${greatest}(${clock}, :now, :lastSeenAt))`
   const seen = `${least}(:lastSeenAt, ${latest})`
   const modified = `${least}(:modifiedAt, ${latest})`
-  /** The end, where the record had one before or not. */
+  /** The expiry. `before` is the expiry of the existing row, if there is one. */
   const end = (before?: string) =>
     `CASE WHEN :lifetime LIKE '%"_tag":"Until"%' THEN :expiresAt ELSE ${least}(:expiresAt, ` +
     `${before === undefined ? reach : `${greatest}(${before}, ${reach})`}) END`
 
   const raise = (first: string, next: (epoch: string) => string) =>
     `INSERT INTO ${epochs} (namespace, kind, subject, epoch) VALUES (:namespace, :kind, :subject, ${first})` +
-    raised(epochs, next)
+    raiseExisting(epochs, next)
   const nextEpoch = (epoch: string, time: string) => `${greatest}(${epoch} + 1, ${time})`
-  // No write that began before the revocation is still under way.
+  // After the grace period no write that began before the revocation is still running.
   const isUnused = `epoch < ${clock} - ${epochGrace} AND NOT EXISTS (SELECT 1 FROM ${sessions} s ` +
     `WHERE s.namespace = ${epochs}.namespace AND s.subject = ${epochs}.subject)`
   const afterEpoch = "kind = 'subject' AND namespace >= :namespace " +
@@ -181,7 +182,7 @@ export const statements = (dialect: Dialect, { epochs, sessions }: Pick<Tables, 
       `${end()}, :deadline, :lifetime, :attributes, :data, ${epochOf(":namespace")}, ${
         epochOf(":namespace", ":subject")
       })` +
-      `${unlessThere}${changed}`,
+      `${ignoreExisting}${changed}`,
     load: `SELECT ${columns} FROM ${sessions} WHERE ${key} = :key AND ${alive}`,
     save:
       `UPDATE ${sessions} SET data = :data, attributes = :attributes, schema_version = :schemaVersion, version = version + 1, ` +
@@ -210,16 +211,16 @@ export const statements = (dialect: Dialect, { epochs, sessions }: Pick<Tables, 
     scan: `SELECT ${columns}, ${key} FROM ${sessions} WHERE ${within} AND id > :after AND ${alive} ` +
       `ORDER BY namespace, id LIMIT :limit`,
     revoke: `DELETE FROM ${sessions} WHERE namespace = :namespace AND id = :id${changed}`,
-    // The time of the revocation, or one more where that is not later: so its age is known, and one of a subject whose
-    // row was dropped is greater than all that records have noted before.
+    // The time of the revocation, or the old epoch plus one if that is greater: so the age of an epoch is known, and the epoch of a subject
+    // whose row was deleted is greater than all epochs that records have stored.
     raiseEpoch: raise(clock, (epoch) => nextEpoch(epoch, clock)),
-    // The same in a transaction, where `now` is what the clock said before it. The row is locked first.
+    // The same in a transaction, with `now` as the clock read before it. `lockEpoch` locks the row first.
     lockEpoch: raise("0", (epoch) => epoch),
     spare: `UPDATE ${sessions} SET subject_epoch = ${nextEpoch(epochOf(":namespace", ":subject"), ":now")} ` +
       `WHERE namespace = :namespace AND id = :id AND subject = :subject ` +
       `AND subject_epoch >= ${epochOf(":namespace", ":subject")}`,
     raiseLocked: raise(":now", (epoch) => nextEpoch(epoch, ":now")),
-    // A page of the epochs of subjects, and which of them concern no session any more.
+    // A page of the epochs of subjects, and which of them are unused.
     pageOfEpochs: `SELECT namespace, subject, CASE WHEN ${isUnused} THEN 1 ELSE 0 END AS unused FROM ${epochs} ` +
       `WHERE ${afterEpoch} ORDER BY namespace, subject LIMIT :limit`,
     dropEpochs: `DELETE FROM ${epochs} WHERE ${afterEpoch} AND namespace <= :toNamespace ` +
@@ -233,15 +234,15 @@ export const statements = (dialect: Dialect, { epochs, sessions }: Pick<Tables, 
   const byId = `SELECT id FROM ${sessions} WHERE namespace = :namespace AND id = :id`
   return {
     ...prepared,
-    /** The statements of the one transaction. */
+    /** The statements of the transaction that revokes a subject except one session. */
     sparing: [
-      // A save holds its row and then reads the epochs. A revocation goes the same way, or each would wait for the other.
-      ...moves ? [prepare(dialect, `${byId} FOR UPDATE`)] : [],
+      // A save locks its row and then reads the epochs. A revocation locks in the same order to avoid deadlocks.
+      ...movesRow ? [prepare(dialect, `${byId} FOR UPDATE`)] : [],
       prepared.lockEpoch,
       prepared.spare,
       prepared.raiseLocked
     ],
-    /** Those of requests. Each finds one record by its key, so that one plan serves it whatever it is told. */
+    /** The statements of requests. Each is a primary-key lookup, so that one cached plan fits all parameters. */
     frequent: [
       prepared.create,
       prepared.destroy,
@@ -251,8 +252,8 @@ export const statements = (dialect: Dialect, { epochs, sessions }: Pick<Tables, 
       prepared.save,
       prepared.touch
     ],
-    /** Finds what a revocation by id has passed by, where that can be. */
-    passedBy: moves ? prepare(dialect, byId) : undefined
+    /** Finds a row that a revocation by id has missed, in dialects where that can happen. */
+    missed: movesRow ? prepare(dialect, byId) : undefined
   }
 }
 

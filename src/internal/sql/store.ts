@@ -117,8 +117,8 @@ export const unchecked = (
 
     const revoke = (namespace: string, id: SessionId, tries = 3): Effect.Effect<boolean, SessionStoreError> =>
       Effect.flatMap(write("revoke", statement.revoke, { namespace, id }), (changed) => {
-        if (changed > 0 || statement.passedBy === undefined) return Effect.succeed(changed > 0)
-        return Effect.flatMap(read("revoke", statement.passedBy, { namespace, id }), (rows) =>
+        if (changed > 0 || statement.missed === undefined) return Effect.succeed(changed > 0)
+        return Effect.flatMap(read("revoke", statement.missed, { namespace, id }), (rows) =>
           rows.length === 0
             ? Effect.succeed(false)
             : tries > 0

@@ -1,5 +1,5 @@
 /**
- * The tables of a SQL store, as plain SQL.
+ * The SQL that creates and migrates the tables of a SQL store.
  */
 
 /** The same as `SqlMigrations.Dialect`, whose declaration may not name this module. */
@@ -7,16 +7,16 @@ export type Dialect = "mysql" | "pg" | "sqlite"
 
 /** The names of a store's tables. */
 export interface Tables {
-  /** Put before the names of indexes, which Postgres takes without their schema. */
+  /** The prefix of the names of indexes, which Postgres accepts without a schema only. */
   readonly prefix: string
-  /** The schema, as it is quoted in SQL. */
+  /** The schema, quoted. */
   readonly schema: string | undefined
   readonly sessions: string
   readonly epochs: string
   readonly migrations: string
 }
 
-/** Names a table with its prefix and its quoted schema. */
+/** Adds the prefix and the quoted schema to the name of a table. */
 const qualified = (prefix: string, schema: string | undefined) => (name: string): string =>
   `${schema === undefined ? "" : `${schema}.`}${prefix}${name}`
 
@@ -32,7 +32,7 @@ export const tablesOf = (prefix: string, schema?: string): Tables => {
   }
 }
 
-/** One list of statements per migration, in order. The first is that of 0.5.0. */
+/** The statements of each migration, in order. The first is that of version 0.5.0. */
 export const migrations = (
   dialect: Dialect,
   tables: Tables
@@ -41,15 +41,15 @@ export const migrations = (
   ["0002_attributes", [`ALTER TABLE ${tables.sessions} ADD COLUMN ${attributes[dialect]}`]]
 ]
 
-/** MySQL and SQLite have no IF NOT EXISTS here: see `errors.isThere`. */
+/** MySQL and SQLite have no IF NOT EXISTS for columns: see `errors.columnExists`. */
 const attributes: Record<Dialect, string> = {
   mysql: "attributes longtext",
   pg: "IF NOT EXISTS attributes text",
   sqlite: "attributes text"
 }
 
-// Keys, ids, namespaces and subjects are compared byte by byte, whatever the locale of the database: two that differ in
-// case, or in a blank at the end, are two.
+// Keys, ids, namespaces and subjects are compared byte by byte, independent of the locale of the database: names that differ in case or in
+// a trailing space are different.
 const standard =
   (text: string, bigint: string, unlessPartitioned: (sessions: string, statement: string) => string) =>
   ({ epochs, prefix, sessions }: Tables): ReadonlyArray<string> => {
@@ -88,12 +88,12 @@ const standard =
   }
 
 /**
- * The length of a namespace or a subject in MySQL, in bytes: 255 characters of any kind. Text there is compared without
- * the blanks at its end, and the collations that heed them have other names in MySQL than in MariaDB; bytes have none.
+ * The maximum length of a namespace or a subject in MySQL, in bytes: 255 characters of any kind. The columns are binary, because text is
+ * compared without trailing spaces, and the collations that respect them have different names in MySQL and MariaDB.
  */
 export const mysqlNameBytes = 1020
 
-// InnoDB by name: another engine has no transactions.
+// InnoDB explicitly: the default engine of the server may have no transactions.
 const mysql = ({ epochs, sessions }: Tables): ReadonlyArray<string> => {
   const options = "ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
   const name = `varbinary(${mysqlNameBytes})`
@@ -132,7 +132,7 @@ const mysql = ({ epochs, sessions }: Tables): ReadonlyArray<string> => {
 
 const sessions: Record<Dialect, (tables: Tables) => ReadonlyArray<string>> = {
   mysql,
-  // Of a table with partitions Postgres refuses this index, even where one of its name exists.
+  // Postgres rejects this index on a partitioned table, even if an index of that name exists.
   pg: standard(
     `text COLLATE "C"`,
     "bigint",
@@ -145,12 +145,11 @@ const sessions: Record<Dialect, (tables: Tables) => ReadonlyArray<string>> = {
 
 /**
  * Partitions the table of sessions of Postgres by the hash of the key, in one transaction. It is idempotent: it does nothing if the table
- * has that number of partitions already. A partitioned table has no unique index without its partition key, so a trigger writes the ids
- * to a table of their own, whose primary key keeps them unique.
- * The new tables belong to the owner of the table that they replace.
+ * has that number of partitions already. A unique index of a partitioned table must include the partition key, so a trigger writes the ids
+ * to a separate table, whose primary key keeps them unique. The new tables belong to the owner of the table that they replace.
  *
- * It fails where the transaction has one snapshot for all of its statements: that is taken before the table is locked, so the copy would
- * lack what was committed while it waited for the lock.
+ * It fails if the transaction uses one snapshot for all of its statements: that snapshot is taken before the table is locked, so the copy
+ * would lack sessions that were committed while it waited for the lock.
  */
 export const partitioning = ({ prefix, schema, sessions }: Tables, partitions: number): string => {
   const named = qualified(prefix, schema)

@@ -1,5 +1,5 @@
 /**
- * What a store claims beyond the contract, put to the test.
+ * Laws for the capabilities that a store may declare.
  */
 import * as Effect from "effect/Effect"
 import type { Law } from "../../Law.js"
@@ -8,14 +8,15 @@ import { law, range } from "./law.js"
 import { isDead, start, stored } from "./records.js"
 
 /**
- * The laws of a store's claims. `crash` ends what keeps the records as a power cut would, starts it again, and gives the
- * store that is there then. A store that does not claim `durableDestroy` is not asked.
+ * Laws for the declared capabilities of a store. `crash` stops the database or process that keeps the records as a power cut
+ * would, starts it again and returns the store after the restart. The laws succeed if the store does not declare
+ * `durableDestroy`.
  *
  * @since 0.4.0
  * @category laws
  */
 export const capabilityLaws = <E>(crash: Effect.Effect<Store, E>): ReadonlyArray<Law> => [
-  law("a destroy that was acknowledged survives a crash, if the store claims that", function*(store) {
+  law("an acknowledged `destroy` survives a crash, if the store declares `durableDestroy`", function*(store) {
     if (!store.capabilities.durableDestroy) return
     const ended = yield* Effect.forEach(range(20), () => stored(store))
     yield* Effect.forEach(ended, ({ key }) => store.destroy(key))
@@ -23,7 +24,7 @@ export const capabilityLaws = <E>(crash: Effect.Effect<Store, E>): ReadonlyArray
     yield* Effect.forEach(ended, (one) => isDead(after, one, start))
   }),
 
-  law("a revocation that was acknowledged survives a crash, if the store claims that", function*(store) {
+  law("an acknowledged revocation survives a crash, if the store declares `durableDestroy`", function*(store) {
     if (!store.capabilities.durableDestroy) return
     const byId = yield* stored(store, { subject: "ann" })
     const bySubject = yield* stored(store, { subject: "bob" })

@@ -1,5 +1,5 @@
 /**
- * What stays true when records are cleaned up: what was revoked stays revoked, and every record is counted once.
+ * Removal of expired records: revocations stay in effect, and every record is counted once.
  */
 import * as Effect from "effect/Effect"
 import type { Law } from "../../Law.js"
@@ -12,57 +12,60 @@ const now = start + 2 * minute
 /** Expires before `now`. */
 const brief = { expiry: { at: start + minute, deadline: undefined, lifetime: undefined } }
 
-/** Whose records expire beside one that was revoked. */
-const expiring: ReadonlyArray<readonly [whose: string, subjects: ReadonlyArray<string | undefined>]> = [
-  ["nobody's", []],
-  ["the same subject's", ["ann"]],
-  ["another subject's", ["bob"]],
-  ["nobody's by name", [undefined]],
-  ["everyone's", ["ann", "ann", "bob", undefined]]
+/** The subjects of records that expire while another record is revoked. */
+const expiring: ReadonlyArray<readonly [name: string, subjects: ReadonlyArray<string | undefined>]> = [
+  ["no records", []],
+  ["the same subject", ["ann"]],
+  ["another subject", ["bob"]],
+  ["an anonymous session", [undefined]],
+  ["several subjects", ["ann", "ann", "bob", undefined]]
 ]
 
-/** Removes everything that has expired, and says how much. */
-const clean = (store: Store, at: number) =>
+/** Removes all expired records and returns their number. */
+const removeAllExpired = (store: Store, at: number) =>
   Effect.iterate({ sum: 0, last: 1 }, {
     while: ({ last }) => last > 0,
     body: ({ sum }) => Effect.map(store.removeExpired({ now: at, limit: 100 }), (last) => ({ sum: sum + last, last }))
   }).pipe(Effect.map(({ sum }) => sum))
 
-/** A revocation of one of these, with other records that expire: it holds while they are removed, and after that. */
-const holdsWhileCleaning = (
+/** Expects a revocation to stay in effect while and after other records are removed. */
+const staysRevoked = (
   store: Store,
   subject: string | undefined,
   revoke: (namespace: string) => Effect.Effect<void, unknown>
 ) =>
-  Effect.forEach(expiring, ([whose, subjects], index) =>
+  Effect.forEach(expiring, ([name, subjects], index) =>
     Effect.gen(function*() {
-      // Of its own, for each case.
+      // Each case has its own namespace.
       const namespace = `laws ${index}`
       const one = yield* stored(store, { namespace, subject })
       yield* Effect.forEach(subjects, (subject) => stored(store, { namespace, subject, ...brief }))
       yield* revoke(namespace)
       const later = yield* stored(store, { namespace, subject })
-      yield* equal(`${whose}: how many were removed`, yield* clean(store, now), subjects.length)
-      yield* equal(`${whose}: removed again`, yield* clean(store, now), 0)
+      yield* equal(`${name}: the number of removed records`, yield* removeAllExpired(store, now), subjects.length)
+      yield* equal(`${name}: removed by a second call`, yield* removeAllExpired(store, now), 0)
       yield* isDead(store, one, now)
       yield* isAlive(store, later, now)
     }), { discard: true })
 
 export const cleanUpLaws: ReadonlyArray<Law> = [
-  law("a revocation of a subject holds after removeExpired, whoever's records were removed", function*(store) {
-    yield* holdsWhileCleaning(store, "ann", (namespace) => store.revokeSubject(namespace, "ann"))
-  }),
+  law(
+    "`revokeSubject` stays in effect after `removeExpired`, whichever subjects' records were removed",
+    function*(store) {
+      yield* staysRevoked(store, "ann", (namespace) => store.revokeSubject(namespace, "ann"))
+    }
+  ),
 
-  law("a revocation of everyone holds after removeExpired, whoever's records were removed", function*(store) {
-    yield* holdsWhileCleaning(store, "ann", (namespace) => store.revokeAll(namespace))
+  law("`revokeAll` stays in effect after `removeExpired`, whichever subjects' records were removed", function*(store) {
+    yield* staysRevoked(store, "ann", (namespace) => store.revokeAll(namespace))
     const anonymous = yield* stored(store, { subject: undefined })
     yield* stored(store, { ...brief, subject: undefined })
     yield* store.revokeAll(namespace)
-    yield* clean(store, now)
+    yield* removeAllExpired(store, now)
     yield* isDead(store, anonymous, now)
   }),
 
-  law("a revocation of a subject holds when other sessions of the subject end", function*(store) {
+  law("`revokeSubject` stays in effect when other sessions of the subject end", function*(store) {
     const one = yield* stored(store)
     const others = yield* Effect.forEach(range(3), () => stored(store))
     yield* store.revokeSubject(namespace, "ann")
@@ -71,37 +74,37 @@ export const cleanUpLaws: ReadonlyArray<Law> = [
       [...others, ...later],
       ({ key, record }, index) => index % 2 === 0 ? store.destroy(key) : store.revoke(namespace, record.id)
     )
-    yield* clean(store, now)
+    yield* removeAllExpired(store, now)
     yield* isDead(store, one, now)
   }),
 
   law(
-    "a subject comes back after its sessions were cleaned up: its new sessions live until the next revocation",
+    "new sessions of a subject whose records were removed are valid until the next revocation",
     function*(store) {
       for (const round of range(3)) {
-        const gone = yield* stored(store, { subject: "ann", ...brief })
+        const expired = yield* stored(store, { subject: "ann", ...brief })
         yield* store.revokeSubject(namespace, "ann")
-        yield* equal("removeExpired", yield* clean(store, now), 1)
-        yield* isDead(store, gone, start)
+        yield* equal("removeExpired", yield* removeAllExpired(store, now), 1)
+        yield* isDead(store, expired, start)
         const back = yield* stored(store, { subject: "ann" })
         yield* isAlive(store, back, now)
-        // Also one that begins while the last one is cleaned up.
-        const [, beside] = yield* Effect.all([
+        // Also a session created while the last one is removed.
+        const [, concurrent] = yield* Effect.all([
           Effect.zipRight(store.destroy(back.key), store.removeExpired({ now, limit: 100 })),
           stored(store, { subject: "ann" })
         ], { concurrency: "unbounded" })
-        yield* isAlive(store, beside, now)
+        yield* isAlive(store, concurrent, now)
         if (round % 2 === 0) yield* store.revokeSubject(namespace, "ann")
         else yield* store.revokeAll(namespace)
-        yield* isDead(store, beside, now)
-        yield* clean(store, now)
-        yield* isDead(store, beside, now)
-        yield* store.destroy(beside.key)
+        yield* isDead(store, concurrent, now)
+        yield* removeAllExpired(store, now)
+        yield* isDead(store, concurrent, now)
+        yield* store.destroy(concurrent.key)
       }
     }
   ),
 
-  law("removeExpired leaves what was revoked and has not expired: it counts until then", function*(store) {
+  law("`removeExpired` keeps revoked records, and `count` includes them, until they expire", function*(store) {
     const bySubject = yield* stored(store)
     const byAll = yield* stored(store, { subject: undefined })
     yield* store.revokeSubject(namespace, "ann")
@@ -109,43 +112,43 @@ export const cleanUpLaws: ReadonlyArray<Law> = [
     yield* equal("removeExpired", yield* store.removeExpired({ now, limit: 100 }), 0)
     yield* equal("create under its key", yield* store.create(bySubject.key, byAll.record, now), "exists")
     yield* equal("count", yield* store.count(now), { current: 2, expired: 0 })
-    yield* equal("once they have expired", yield* clean(store, start + hour), 2)
+    yield* equal("removed after their expiry", yield* removeAllExpired(store, start + hour), 2)
     yield* equal("count", yield* store.count(start + hour), { current: 0, expired: 0 })
   }),
 
   law(
-    "count tells how many records have expired and how many have not, in all namespaces, revoked ones too",
+    "`count` returns the numbers of expired and of other records in all namespaces, including revoked ones",
     function*(store) {
-      yield* equal("of nothing", yield* store.count(start), { current: 0, expired: 0 })
+      yield* equal("of an empty store", yield* store.count(start), { current: 0, expired: 0 })
       const all = yield* Effect.forEach(
         ["ann", "ann", "bob", undefined],
         (subject) => stored(store, { subject })
       )
       yield* stored(store, { namespace: "another" })
       yield* Effect.forEach(["ann", undefined, undefined], (subject) => stored(store, { ...brief, subject }))
-      yield* equal("before any has expired", yield* store.count(start + minute - 1), { current: 8, expired: 0 })
-      yield* equal("when three have", yield* store.count(start + minute), { current: 5, expired: 3 })
+      yield* equal("before the first expiry", yield* store.count(start + minute - 1), { current: 8, expired: 0 })
+      yield* equal("after three have expired", yield* store.count(start + minute), { current: 5, expired: 3 })
       yield* store.revokeSubject(namespace, "ann")
       yield* store.revokeAll("another")
-      yield* equal("when some are revoked", yield* store.count(now), { current: 5, expired: 3 })
+      yield* equal("after revocations", yield* store.count(now), { current: 5, expired: 3 })
       const [ended, revoked] = all
       yield* Effect.forEach(ended === undefined ? [] : [ended], ({ key }) => store.destroy(key))
       yield* Effect.forEach(revoked === undefined ? [] : [revoked], ({ record }) => store.revoke(namespace, record.id))
-      yield* equal("when two are ended by name", yield* store.count(now), { current: 3, expired: 3 })
-      yield* equal("removeExpired", yield* clean(store, now), 3)
-      yield* equal("when the expired are removed", yield* store.count(now), { current: 3, expired: 0 })
-      yield* equal("when all have expired", yield* store.count(start + hour), { current: 0, expired: 3 })
+      yield* equal("after destroy and revoke", yield* store.count(now), { current: 3, expired: 3 })
+      yield* equal("removeExpired", yield* removeAllExpired(store, now), 3)
+      yield* equal("after removal of the expired records", yield* store.count(now), { current: 3, expired: 0 })
+      yield* equal("after all have expired", yield* store.count(start + hour), { current: 0, expired: 3 })
     }
   ),
 
-  law("revoke deletes also what is dead and still there, and says so, once", function*(store) {
+  law("`revoke` deletes a revoked record that is still stored, and returns true once", function*(store) {
     const one = yield* stored(store)
     yield* store.revokeSubject(namespace, "ann")
     yield* equal("revoke", yield* store.revoke(namespace, one.record.id), true)
     yield* equal("again", yield* store.revoke(namespace, one.record.id), false)
     yield* equal("count", yield* store.count(start), { current: 0, expired: 0 })
     yield* equal("create under its key", yield* store.create(one.key, one.record, start), "created")
-    yield* holds("it is another one", yield* isThere(store, one.key, start))
-    yield* equal("a stranger's key", yield* isThere(store, freshKey(), start), false)
+    yield* holds("the new record is alive", yield* isThere(store, one.key, start))
+    yield* equal("an unknown key", yield* isThere(store, freshKey(), start), false)
   })
 ]

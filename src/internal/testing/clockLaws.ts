@@ -1,5 +1,5 @@
 /**
- * What a store promises to callers whose clock is ahead of its own: they end no session of others, and prolong none.
+ * Callers whose clock is ahead of the store's: they cannot end or prolong other sessions.
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -11,8 +11,8 @@ import { aRecord, day, freshKey, hour, isAlive, isThere, loaded, minute, stored 
 
 const tenYears = 3652 * day
 
-/** A node whose clock is so far ahead of the true time. */
-const onNodeAhead = <A, E>(millis: number, call: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+/** Runs `call` with a clock that is `millis` ahead. */
+const withClockAhead = <A, E>(millis: number, call: Effect.Effect<A, E>): Effect.Effect<A, E> =>
   Effect.clockWith((clock) => {
     const later = () => Date.now() + millis
     return Effect.withClock(call, {
@@ -25,8 +25,8 @@ const onNodeAhead = <A, E>(millis: number, call: Effect.Effect<A, E>): Effect.Ef
     })
   })
 
-/** A session that began at this very moment. */
-const begun = (store: Store, now: number, fields: Parameters<typeof aRecord>[0] = {}) =>
+/** Stores a session created at `now`. */
+const storedAt = (store: Store, now: number, fields: Parameters<typeof aRecord>[0] = {}) =>
   stored(store, {
     ...times(now),
     expiry: { at: now + hour, deadline: undefined, lifetime: undefined },
@@ -35,26 +35,28 @@ const begun = (store: Store, now: number, fields: Parameters<typeof aRecord>[0] 
 
 const times = (now: number) => ({ createdAt: now, authenticatedAt: now, modifiedAt: now, lastSeenAt: now })
 
-/** The clocks of the store and of the one who runs the laws may differ a little. */
+/** Milliseconds by which the clocks of the store and of this process may differ. */
 const tolerance = clockSlack + minute
 
 export const clockLaws: ReadonlyArray<Law> = [
   law(
-    "removeExpired by a clock that is ahead of the store's is refused with the reason clock, and deletes nothing",
+    "`removeExpired` from a clock ahead of the store's fails with reason `clock` and deletes nothing",
     function*(store) {
       const now = Date.now()
-      const one = yield* begun(store, now)
+      const one = yield* storedAt(store, now)
       for (const ahead of [hour + 2 * minute, tenYears]) {
-        const removal = yield* Effect.either(onNodeAhead(ahead, store.removeExpired({ now: now + ahead, limit: 100 })))
+        const removal = yield* Effect.either(
+          withClockAhead(ahead, store.removeExpired({ now: now + ahead, limit: 100 }))
+        )
         yield* equal("reason", removal._tag === "Left" ? removal.left.reason : removal.right, "clock")
       }
       yield* isAlive(store, one, now)
-      yield* equal("by the right clock", yield* store.removeExpired({ now, limit: 100 }), 0)
+      yield* equal("from a correct clock", yield* store.removeExpired({ now, limit: 100 }), 0)
     }
   ),
 
   law(
-    "a write by a clock that is ahead moves an end no further than one by the store's clock, and no time into the future",
+    "a write from a clock that is ahead sets no later expiry than the store's clock allows, and no time in the future",
     function*(store) {
       const now = Date.now()
       const ahead = now + 50 * minute
@@ -64,26 +66,26 @@ export const clockLaws: ReadonlyArray<Law> = [
 
       const created = freshKey()
       yield* equal("create", yield* store.create(created, aRecord(later), ahead), "created")
-      const touched = yield* begun(store, now)
+      const touched = yield* storedAt(store, now)
       yield* equal(
         "touch",
         yield* store.touch(touched.key, { lastSeenAt: ahead, expiresAt: ahead + hour, now: ahead }),
         "touched"
       )
-      const saved = yield* begun(store, now)
+      const saved = yield* storedAt(store, now)
       yield* equal(
         "save",
         yield* store.save(saved.key, { ...saved.record, ...later }, { expectedVersion: 1, now: ahead }),
         "saved"
       )
-      const relived = yield* begun(store, now)
-      const other = { ...relived.record, ...later, expiry: browser }
+      const changed = yield* storedAt(store, now)
+      const other = { ...changed.record, ...later, expiry: browser }
       yield* equal(
-        "save of a lifetime",
-        yield* store.save(relived.key, other, { expectedVersion: 1, now: ahead }),
+        "save with another lifetime",
+        yield* store.save(changed.key, other, { expectedVersion: 1, now: ahead }),
         "saved"
       )
-      const old = yield* begun(store, now)
+      const old = yield* storedAt(store, now)
       const rotated = freshKey()
       yield* equal(
         "rotate",
@@ -93,26 +95,26 @@ export const clockLaws: ReadonlyArray<Law> = [
 
       for (const [what, key] of Object.entries({ created, rotated })) {
         const record = yield* loaded(store, key, now)
-        yield* holds(`${what} ends in time`, record.expiry.at <= Date.now() + hour + tolerance)
-        yield* holds(`${what} was not seen in the future`, record.lastSeenAt <= Date.now() + tolerance)
+        yield* holds(`${what}: the expiry is bounded`, record.expiry.at <= Date.now() + hour + tolerance)
+        yield* holds(`${what}: lastSeenAt is not in the future`, record.lastSeenAt <= Date.now() + tolerance)
       }
-      for (const [what, { key }] of Object.entries({ touched, saved, relived })) {
+      for (const [what, { key }] of Object.entries({ touched, saved, changed })) {
         const record = yield* loaded(store, key, now)
-        yield* holds(`${what} ends in time`, record.expiry.at <= Date.now() + hour + tolerance)
-        yield* holds(`${what} is prolonged all the same`, record.expiry.at >= now + hour)
-        yield* holds(`${what} was not seen in the future`, record.lastSeenAt <= Date.now() + tolerance)
-        yield* holds(`${what} was not modified in the future`, record.modifiedAt <= Date.now() + tolerance)
+        yield* holds(`${what}: the expiry is bounded`, record.expiry.at <= Date.now() + hour + tolerance)
+        yield* holds(`${what}: the expiry has moved forward`, record.expiry.at >= now + hour)
+        yield* holds(`${what}: lastSeenAt is not in the future`, record.lastSeenAt <= Date.now() + tolerance)
+        yield* holds(`${what}: modifiedAt is not in the future`, record.modifiedAt <= Date.now() + tolerance)
       }
     }
   ),
 
-  law("a moment at which a session is to end is kept, whatever the clock", function*(store) {
+  law("a fixed end time (`Until`) is stored as given, whatever the caller's clock", function*(store) {
     const now = Date.now()
     const at = now + 3 * day
     const until = { expiry: { at, deadline: undefined, lifetime: { _tag: "Until", at } as const } }
     const key = freshKey()
     yield* equal("create", yield* store.create(key, aRecord({ ...times(now + hour), ...until }), now + hour), "created")
-    yield* equal("the end", (yield* loaded(store, key, now)).expiry.at, at)
-    yield* holds("it is there until then", yield* isThere(store, key, at - 1))
+    yield* equal("the expiry", (yield* loaded(store, key, now)).expiry.at, at)
+    yield* holds("the record is alive until then", yield* isThere(store, key, at - 1))
   })
 ]

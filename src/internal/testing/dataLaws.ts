@@ -1,5 +1,5 @@
 /**
- * What a store promises of contents: data, subject and write id are opaque, and come back as they went in.
+ * Contents: data, subject and write id are opaque and are returned unchanged.
  */
 import * as Effect from "effect/Effect"
 import type { Law } from "../../Law.js"
@@ -7,22 +7,22 @@ import type { SessionRecord } from "../../SessionRecord.js"
 import { equal, forAll, law } from "./law.js"
 import { anyRecord, anyText, day, freshKey, hour, isAlive, loaded, minute, start, stored } from "./records.js"
 
-/** Texts that `jsonb` columns, normalising encoders and naive escapes change. */
+/** Texts that `jsonb` columns, normalizing encoders and incorrect escaping change. */
 const texts: ReadonlyArray<readonly [name: string, data: string]> = [
-  ["nothing at all", ""],
+  ["empty text", ""],
   ["an escaped U+0000", JSON.stringify({ name: "a\u0000b" })],
   ["escaped lone surrogates", JSON.stringify(["\ud800", "\udfff", "\udc00\ud800"])],
-  ["characters beyond the first plane", JSON.stringify("\u{1f600}\u{10ffff}\u{20000}")],
+  ["characters outside the basic multilingual plane", JSON.stringify("\u{1f600}\u{10ffff}\u{20000}")],
   ["a byte order mark", "\ufeff{}"],
-  ["line separators and controls", `"\u2028\u2029\u0001\u001f\u007f\u0085"`],
+  ["line separators and control characters", `"\u2028\u2029\u0001\u001f\u007f\u0085"`],
   ["composed and decomposed letters", `["\u00e9","e\u0301"]`],
-  ["spaces, the order of fields, and fields given twice", ` { "b" : 1, "a" : 2 , "a" : 3 } \r\n`],
-  ["numbers as they are spelled", `[1.0, 1e2, 100, -0, 12345678901234567890, 0.1e-7]`],
+  ["whitespace, field order and duplicate fields", ` { "b" : 1, "a" : 2 , "a" : 3 } \r\n`],
+  ["number literals", `[1.0, 1e2, 100, -0, 12345678901234567890, 0.1e-7]`],
   ["quotes and backslashes", JSON.stringify(`'";\\ -- $1 :key ? %s \${x}`)],
   ["100 kilobytes of ASCII", JSON.stringify("x".repeat(100_000))],
   ["100 kilobytes of three-byte characters", JSON.stringify("\u6f22".repeat(34_000))],
   ["100 kilobytes of escapes", JSON.stringify("\u0000".repeat(17_000))],
-  ["no JSON", "{not json"]
+  ["invalid JSON", "{not json"]
 ]
 
 const lifetimes: ReadonlyArray<SessionRecord["expiry"]["lifetime"]> = [
@@ -33,7 +33,7 @@ const lifetimes: ReadonlyArray<SessionRecord["expiry"]["lifetime"]> = [
 ]
 
 export const dataLaws: ReadonlyArray<Law> = [
-  law("a record comes back as it was created, whatever is in it", function*(store) {
+  law("any record is returned as it was created", function*(store) {
     yield* forAll(anyRecord, (record) =>
       Effect.gen(function*() {
         const key = freshKey()
@@ -43,7 +43,7 @@ export const dataLaws: ReadonlyArray<Law> = [
   }),
 
   ...texts.map(([name, data]) =>
-    law(`data comes back byte for byte from create, save and rotate: ${name}`, function*(store) {
+    law(`\`create\`, \`save\` and \`rotate\` preserve data byte for byte: ${name}`, function*(store) {
       const created = yield* stored(store, { data })
       yield* isAlive(store, created, start)
 
@@ -61,7 +61,7 @@ export const dataLaws: ReadonlyArray<Law> = [
     })
   ),
 
-  law("every string survives inside JSON text", function*(store) {
+  law("`save` preserves any string inside JSON text", function*(store) {
     const { key, record } = yield* stored(store)
     yield* forAll(anyText, (text) =>
       Effect.gen(function*() {
@@ -76,7 +76,7 @@ export const dataLaws: ReadonlyArray<Law> = [
       }), 100)
   }),
 
-  law("every lifetime comes back from create, save and rotate", function*(store) {
+  law("`create`, `save` and `rotate` preserve every kind of lifetime", function*(store) {
     for (const lifetime of lifetimes) {
       const created = yield* stored(store, { expiry: { at: start + hour, deadline: start + day, lifetime } })
       yield* isAlive(store, created, start)
@@ -97,7 +97,7 @@ export const dataLaws: ReadonlyArray<Law> = [
     }
   }),
 
-  law("what is absent comes back absent, and a deadline may be", function*(store) {
+  law("absent fields stay absent, including the deadline", function*(store) {
     const one = yield* stored(store, {
       subject: undefined,
       authenticatedAt: undefined,

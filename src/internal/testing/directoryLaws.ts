@@ -1,5 +1,5 @@
 /**
- * What `list`, `find` and `scan` promise: what is found without a key, and only what is alive.
+ * `list`, `find` and `scan`: they find live records without their keys.
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -11,7 +11,7 @@ import { freshId, freshKey, hour, isAlive, minute, namespace, start, stored } fr
 
 const ids = (records: ReadonlyArray<Pick<SessionRecord, "id">>) => records.map(({ id }) => id)
 
-/** Records that are not alive, and such as belong to others: none of them may be seen. */
+/** Stores records that no query may return: ended ones, and one of another namespace. */
 const othersAndDead = (store: Store) =>
   Effect.gen(function*() {
     yield* stored(store, { expiry: { at: start, deadline: undefined, lifetime: undefined } })
@@ -22,8 +22,8 @@ const othersAndDead = (store: Store) =>
     yield* stored(store, { namespace: "another" })
   })
 
-/** All pages, each asked for after the last id of the one before it; at most 100, for stores that never end. */
-const pages = (store: Store, limit: number) =>
+/** Reads all pages of `scan`, at most 100, in case a store never returns an empty page. */
+const scanPages = (store: Store, limit: number) =>
   Effect.gen(function*() {
     const all: Array<ReadonlyArray<Corrupt | Located>> = []
     let after: SessionRecord["id"] | undefined
@@ -35,8 +35,8 @@ const pages = (store: Store, limit: number) =>
     return all
   })
 
-/** The same of a list: the last page is the first one that is shorter. */
-const pagesOf = (store: Store, subject: string, limit: number) =>
+/** Reads all pages of `list`, at most 100: the first page shorter than the limit is the last. */
+const listPages = (store: Store, subject: string, limit: number) =>
   Effect.gen(function*() {
     const all: Array<ReadonlyArray<SessionInfo>> = []
     do {
@@ -46,7 +46,7 @@ const pagesOf = (store: Store, subject: string, limit: number) =>
   })
 
 export const directoryLaws: ReadonlyArray<Law> = [
-  law("list shows a subject's live records, oldest first, without their data", function*(store) {
+  law("`list` returns a subject's live records, oldest first, without their data", function*(store) {
     yield* othersAndDead(store)
     yield* stored(store, { subject: "bob" })
     yield* stored(store, { subject: undefined })
@@ -57,10 +57,10 @@ export const directoryLaws: ReadonlyArray<Law> = [
       .sort((a, b) => a.createdAt - b.createdAt)
     const listed = yield* store.list(namespace, "ann", start)
     yield* equal("the list", listed, expected)
-    yield* holds("no data is in the list", listed.every((info) => !("data" in info)))
+    yield* holds("the list contains no data", listed.every((info) => !("data" in info)))
   }),
 
-  law("the pages of list are complete, in the order of age, disjoint, and of no more than the limit", function*(store) {
+  law("the pages of `list` are complete, ordered by age, disjoint, and no longer than the limit", function*(store) {
     yield* othersAndDead(store)
     const all = yield* together(
       range(23).map((i) => stored(store, { subject: "ann", createdAt: start - (i % 5) * minute }))
@@ -69,18 +69,18 @@ export const directoryLaws: ReadonlyArray<Law> = [
       .map(({ record: { data: _, ...info } }) => info)
       .sort((a, b) => a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1))
     for (const limit of [1, 2, 5, 22, 23, 24, 1000]) {
-      const found = yield* pagesOf(store, "ann", limit)
+      const found = yield* listPages(store, "ann", limit)
       yield* equal(`all pages of ${limit}`, found.flat(), expected)
-      yield* holds(`pages of at most ${limit}`, found.every((page) => page.length <= limit))
+      yield* holds(`pages hold at most ${limit} records`, found.every((page) => page.length <= limit))
       yield* holds(
-        `only the last page of ${limit} is shorter`,
+        `only the last page is shorter than ${limit}`,
         found.slice(0, -1).every((page) => page.length === limit)
       )
     }
     yield* equal("with a limit of 0", yield* store.list(namespace, "ann", start, { limit: 0 }), [])
   }),
 
-  law("a page of list holds 100 sessions unless it is said", function*(store) {
+  law("a page of `list` holds 100 sessions by default", function*(store) {
     yield* Effect.forEach(range(103), (i) => stored(store, { createdAt: start - i }), { concurrency: 8 })
     const first = yield* store.list(namespace, "ann", start)
     yield* equal("the first page", first.map(({ createdAt }) => createdAt), range(100).map((i) => start - 102 + i))
@@ -89,7 +89,7 @@ export const directoryLaws: ReadonlyArray<Law> = [
   }),
 
   law(
-    "list goes on after a session that is no longer there; what stays is in one page, whatever comes and goes",
+    "`list` continues after a deleted session, and returns each remaining one once despite changes between pages",
     function*(store) {
       const all = yield* Effect.forEach(range(9), (i) => stored(store, { createdAt: start - 100 + 10 * i }))
       const [, second, , fourth, fifth, , seventh] = all
@@ -98,7 +98,7 @@ export const directoryLaws: ReadonlyArray<Law> = [
         [second, fourth, seventh],
         (one) => one === undefined ? Effect.void : store.destroy(one.key)
       )
-      // It moves to another key, and stays as old as it is.
+      // A rotation changes the key, not the age.
       if (fifth !== undefined) {
         yield* equal(
           "rotate",
@@ -106,7 +106,7 @@ export const directoryLaws: ReadonlyArray<Law> = [
           "saved"
         )
       }
-      // One of an age that was passed, and one of an age that is still to come.
+      // One sorts into the page already read, one into the rest.
       yield* stored(store, { createdAt: start - 95 })
       const young = yield* stored(store, { createdAt: start - 15 })
       const rest = yield* store.list(namespace, "ann", start, { limit: 100, after: first.at(-1) })
@@ -123,13 +123,13 @@ export const directoryLaws: ReadonlyArray<Law> = [
     }
   ),
 
-  law("list shows nothing of a stranger, and nothing in another namespace", function*(store) {
+  law("`list` is empty for an unknown subject and in another namespace", function*(store) {
     yield* stored(store, { subject: "ann" })
-    yield* equal("of a stranger", yield* store.list(namespace, "stranger", start), [])
+    yield* equal("of an unknown subject", yield* store.list(namespace, "stranger", start), [])
     yield* equal("in another namespace", yield* store.list("another", "ann", start), [])
   }),
 
-  law("list follows what happens to a record", function*(store) {
+  law("`list` reflects saves, rotations and a change of subject", function*(store) {
     const { key, record } = yield* stored(store, { subject: "ann" })
     const newKey = freshKey()
     const versions = Effect.map(store.list(namespace, "ann", start), (list) => list.map(({ version }) => version))
@@ -143,23 +143,23 @@ export const directoryLaws: ReadonlyArray<Law> = [
       "saved"
     )
     yield* equal("after a rotation to another subject", yield* versions, [])
-    yield* equal("of that subject", ids(yield* store.list(namespace, "bob", start)), [record.id])
+    yield* equal("of the new subject", ids(yield* store.list(namespace, "bob", start)), [record.id])
   }),
 
-  law("find gives the live record of an id, in its namespace", function*(store) {
+  law("`find` returns the live record of an id in its namespace", function*(store) {
     const { key, record } = yield* stored(store)
     yield* stored(store)
     const found = (namespace: string, now: number) =>
       Effect.map(store.find(namespace, record.id, now), Option.getOrUndefined)
     yield* equal("find", yield* found(namespace, start), record)
     yield* equal("in another namespace", yield* found("another", start), undefined)
-    yield* equal("once expired", yield* found(namespace, start + hour), undefined)
-    yield* equal("a stranger", yield* store.find(namespace, freshId(), start), Option.none())
+    yield* equal("after expiry", yield* found(namespace, start + hour), undefined)
+    yield* equal("an unknown id", yield* store.find(namespace, freshId(), start), Option.none())
     yield* store.destroy(key)
-    yield* equal("once destroyed", yield* found(namespace, start), undefined)
+    yield* equal("after destroy", yield* found(namespace, start), undefined)
   }),
 
-  law("find no longer knows the id that a rotation replaced", function*(store) {
+  law("`find` returns nothing for an id that a rotation replaced", function*(store) {
     const { key, record } = yield* stored(store)
     const rotated = { key: freshKey(), record: { ...record, id: freshId(), version: 2 } }
     yield* equal(
@@ -171,18 +171,18 @@ export const directoryLaws: ReadonlyArray<Law> = [
     yield* isAlive(store, rotated, start)
   }),
 
-  law("the pages of scan are complete, in the order of ids, disjoint, and of no more than the limit", function*(store) {
+  law("the pages of `scan` are complete, ordered by id, disjoint, and no longer than the limit", function*(store) {
     yield* othersAndDead(store)
     const all = yield* together(range(23).map((i) => stored(store, { subject: i % 2 === 0 ? undefined : `s${i}` })))
     const expected = all.map(({ key, record }) => ({ ...record, key })).sort((a, b) => a.id < b.id ? -1 : 1)
     for (const limit of [1, 2, 5, 22, 23, 24, 1000]) {
-      const found = yield* pages(store, limit)
+      const found = yield* scanPages(store, limit)
       yield* equal(`all pages of ${limit}`, found.flat(), expected)
-      yield* holds(`pages of at most ${limit}`, found.every((page) => page.length <= limit))
+      yield* holds(`pages hold at most ${limit} records`, found.every((page) => page.length <= limit))
     }
   }),
 
-  law("scan goes on after an id that is no longer there", function*(store) {
+  law("`scan` continues after an id that was deleted", function*(store) {
     const all = yield* together(range(6).map(() => stored(store)))
     const sorted = all.sort((a, b) => a.record.id < b.record.id ? -1 : 1)
     const first = yield* store.scan(namespace, { limit: 3, now: start })
@@ -192,7 +192,7 @@ export const directoryLaws: ReadonlyArray<Law> = [
     yield* equal("the second page", ids(second), ids(sorted.slice(3).map(({ record }) => record)))
   }),
 
-  law("scan gives nothing of an empty namespace, and nothing when nothing is asked for", function*(store) {
+  law("`scan` is empty for an empty namespace and for a limit of 0", function*(store) {
     yield* stored(store)
     yield* equal("of another namespace", yield* store.scan("another", { limit: 10, now: start }), [])
     yield* equal("with a limit of 0", yield* store.scan(namespace, { limit: 0, now: start }), [])

@@ -1,5 +1,5 @@
 /**
- * What any engine promises, wherever it keeps a session; and what an engine over a store promises beyond that.
+ * Laws for every engine, and additional laws for engines over a store.
  */
 import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
@@ -27,14 +27,14 @@ const law = (
   )
 })
 
-/** Writes where nothing may come in between. */
+/** Performs a write and expects it to succeed. */
 const written = (engine: BoundEngine, write: Write, now = start) =>
   Effect.flatMap(
     engine.write(write, now),
     (outcome) =>
       outcome._tag === "Written"
         ? Effect.succeed(outcome)
-        : Effect.fail(new LawBroken({ message: `${write._tag}: expected to be written, but it was ${outcome._tag}` }))
+        : Effect.fail(new LawBroken({ message: `${write._tag}: expected Written but got ${outcome._tag}` }))
   )
 
 const created = (engine: BoundEngine, fields: Partial<SessionRecord> = {}) =>
@@ -43,7 +43,7 @@ const created = (engine: BoundEngine, fields: Partial<SessionRecord> = {}) =>
 const opened = (engine: BoundEngine, value: CookieValue, now = start): Effect.Effect<Opened | undefined, unknown> =>
   Effect.map(engine.open(value, now), Option.getOrUndefined)
 
-/** What a value opens as, but for the id of the write, which a cookie need not hold. */
+/** Opens a value and returns its record without the write id, which a cookie need not contain. */
 const recordAt = (engine: BoundEngine, value: CookieValue, now = start) =>
   Effect.map(opened(engine, value, now), (found) => found === undefined ? undefined : content(found.record))
 
@@ -60,15 +60,15 @@ const next = (record: SessionRecord, fields: Partial<SessionRecord> = {}): Sessi
 
 const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_."
 
-/** Promises of every engine. */
+/** Laws for every engine. */
 export const engineLaws: ReadonlyArray<Law<SessionEngine>> = [
-  law("a value opens as the record that was written with it", function*(engine) {
+  law("`open` returns the record that was written with the cookie value", function*(engine) {
     const { record, value } = yield* created(engine)
     yield* equal("the record", yield* recordAt(engine, value), content(record))
   }),
 
   law(
-    "a value is one that a cookie can hold: at most 4,096 bytes with its name, of a safe alphabet",
+    "a cookie value fits into a cookie: at most 4,096 bytes with its name, from a safe alphabet",
     function*(engine) {
       const { value } = yield* created(engine)
       const text = Redacted.value(value)
@@ -77,23 +77,23 @@ export const engineLaws: ReadonlyArray<Law<SessionEngine>> = [
     }
   ),
 
-  law("a value is never printed", function*(engine) {
+  law("a cookie value is redacted in JSON and string output", function*(engine) {
     const outcome = yield* created(engine)
     const found = yield* opened(engine, outcome.value)
     const secret = Redacted.value(outcome.value)
     yield* holds(
-      "printed",
+      "the value is not in JSON or string output",
       ![outcome, found].some((shown) => `${JSON.stringify(shown)}${String(shown?.value)}`.includes(secret))
     )
   }),
 
-  law("two sessions never share a value, also where they hold the same", function*(engine) {
+  law("two sessions never share a cookie value, even with equal data", function*(engine) {
     const all = yield* together(range(50).map(() => created(engine)))
     yield* equal("distinct values", new Set(all.map(({ value }) => Redacted.value(value))).size, 50)
   }),
 
-  law("what a visitor invents opens nothing, and is no error", function*(engine) {
-    const invented = FastCheck.oneof(
+  law("`open` of a forged cookie value returns nothing and does not fail", function*(engine) {
+    const forged = FastCheck.oneof(
       FastCheck.string({ maxLength: 200 }),
       FastCheck.array(FastCheck.constantFrom(...alphabet), { maxLength: 200 }).map((letters) => letters.join("")),
       FastCheck.constantFrom("r1.", "e1.", "f1.", "h1.").chain((kind) =>
@@ -103,13 +103,13 @@ export const engineLaws: ReadonlyArray<Law<SessionEngine>> = [
       )
     )
     yield* forAll(
-      invented,
+      forged,
       (text) => Effect.flatMap(opened(engine, Redacted.make(text)), (found) => equal("opened", found, undefined)),
       200
     )
   }),
 
-  law("a value with one character changed, added or taken away opens nothing", function*(engine) {
+  law("`open` of a cookie value with one character changed, added or removed returns nothing", function*(engine) {
     const { value } = yield* created(engine, { data: `{"a":1}` })
     const text = Redacted.value(value)
     const changed = [...text].flatMap((letter, index) => [
@@ -124,21 +124,21 @@ export const engineLaws: ReadonlyArray<Law<SessionEngine>> = [
     )
   }),
 
-  law("a value of one namespace opens nothing in another", function*(engine) {
+  law("`open` of a cookie value of another namespace returns nothing", function*(engine) {
     const { value } = yield* created(engine)
     const { bind } = yield* SessionEngine
     const other = yield* bind({ ...scope, namespace: "others" })
     yield* equal("opened", yield* opened(other, value), undefined)
   }),
 
-  law("after a save, its value opens as what was saved", function*(engine) {
+  law("after a save, `open` of its cookie value returns the saved record", function*(engine) {
     const first = yield* created(engine)
     const record = next(first.record)
     const saved = yield* written(engine, { _tag: "Save", value: first.value, record, expectedVersion: 1 })
     yield* equal("the record", yield* recordAt(engine, saved.value), content(record))
   }),
 
-  law("after a rotation, another value opens as the record", function*(engine) {
+  law("after a rotation, `open` of a new cookie value returns the record", function*(engine) {
     const first = yield* created(engine)
     const record = next(first.record, { subject: "bob", authenticatedAt: start + minute })
     const rotated = yield* written(engine, { _tag: "Rotate", value: first.value, record, expectedVersion: 1 })
@@ -146,7 +146,7 @@ export const engineLaws: ReadonlyArray<Law<SessionEngine>> = [
     yield* equal("the record", yield* recordAt(engine, rotated.value), content(record))
   }),
 
-  law("a touch moves the times, and nothing else", function*(engine) {
+  law("a touch moves the times and changes nothing else", function*(engine) {
     const first = yield* created(engine)
     const record = {
       ...first.record,
@@ -157,14 +157,14 @@ export const engineLaws: ReadonlyArray<Law<SessionEngine>> = [
     yield* equal("the record", yield* recordAt(engine, touched.value), content(record))
   }),
 
-  law("an expired record opens as nothing, from the very moment on", function*(engine) {
+  law("`open` of an expired session returns nothing, from the exact time of expiry", function*(engine) {
     const { record, value } = yield* created(engine)
     yield* equal("before", yield* recordAt(engine, value, record.expiry.at - 1), content(record))
-    yield* equal("at the moment", yield* recordAt(engine, value, record.expiry.at), undefined)
+    yield* equal("at the time of expiry", yield* recordAt(engine, value, record.expiry.at), undefined)
     yield* equal("long after", yield* recordAt(engine, value, record.expiry.at * 2), undefined)
   }),
 
-  law("any text is kept as it is", function*(engine) {
+  law("any text in the data is preserved", function*(engine) {
     yield* forAll(
       anyText.map((text) => JSON.stringify({ text })),
       (data) =>
@@ -175,22 +175,22 @@ export const engineLaws: ReadonlyArray<Law<SessionEngine>> = [
     )
   }),
 
-  law("to destroy what was never there is fine", function*(engine) {
+  law("`destroy` of an unknown cookie value succeeds", function*(engine) {
     yield* engine.destroy(Redacted.make("nothing"))
     yield* engine.destroy(Redacted.make(`r1.${"A".repeat(43)}`))
   })
 ]
 
-/** Promises of every engine over a store: the record is in one place, and its version counts. */
+/** Laws for engines over a store, which compare the version of the stored record. */
 export const storedEngineLaws: ReadonlyArray<Law<SessionEngine>> = [
-  law("a save at another version is a conflict, and changes nothing", function*(engine) {
+  law("a save with another expected version is a conflict and changes nothing", function*(engine) {
     const { record, value } = yield* created(engine)
     const outcome = yield* engine.write({ _tag: "Save", value, record: next(record), expectedVersion: 2 }, start)
     yield* equal("the outcome", outcome, { _tag: "Conflict" })
     yield* equal("the record", yield* recordAt(engine, value), content(record))
   }),
 
-  law("of concurrent saves of one version exactly one is written", function*(engine) {
+  law("of concurrent saves with one expected version exactly one is written", function*(engine) {
     const { record, value } = yield* created(engine)
     const outcomes = yield* together(
       range(8).map((i) =>
@@ -202,16 +202,16 @@ export const storedEngineLaws: ReadonlyArray<Law<SessionEngine>> = [
         }, start)
       )
     )
-    yield* equal("how many", outcomes.filter(({ _tag }) => _tag === "Written").length, 1)
+    yield* equal("how many were written", outcomes.filter(({ _tag }) => _tag === "Written").length, 1)
   }),
 
-  law("a rotation kills the value that it rotates", function*(engine) {
+  law("a rotation invalidates the previous cookie value", function*(engine) {
     const { record, value } = yield* created(engine)
     yield* written(engine, { _tag: "Rotate", value, record: next(record), expectedVersion: 1 })
     yield* equal("the old value", yield* opened(engine, value), undefined)
   }),
 
-  law("destroy is final: nothing that was in flight brings the record back", function*(engine) {
+  law("`destroy` is final: later saves, rotations and touches do not bring the session back", function*(engine) {
     const { record, value } = yield* created(engine)
     yield* engine.destroy(value)
     const writes = yield* Effect.forEach(
@@ -222,7 +222,7 @@ export const storedEngineLaws: ReadonlyArray<Law<SessionEngine>> = [
     yield* equal("the value", yield* opened(engine, value), undefined)
   }),
 
-  law("a save of what has expired is gone", function*(engine) {
+  law("a save of an expired session returns `Gone`", function*(engine) {
     const { record, value } = yield* created(engine)
     const late = record.expiry.at
     const outcome = yield* engine.write(

@@ -1,6 +1,6 @@
 /**
- * What a law is made of: a name, a program over a store, and expectations that fail as values. No test runner is
- * known here.
+ * Building blocks of the laws: a law is a name and a program over a store, and an expectation that does not hold fails with
+ * `LawBroken`. Independent of any test runner.
  */
 import * as Config from "effect/Config"
 import type { ConfigError } from "effect/ConfigError"
@@ -12,25 +12,25 @@ import { LawBroken } from "../../Law.js"
 import { SessionStore } from "../../SessionStore.js"
 import type { Store } from "../../SessionStore.js"
 
-/** Names a program over a store. */
+/** Makes a law of a name and a program over a store. */
 export const law = (
   name: string,
   body: (store: Store) => Generator<YieldWrap<Effect.Effect<unknown, unknown>>, void, never>
 ): Law => ({ name, law: Effect.flatMap(SessionStore, (store) => Effect.gen(() => body(store))) })
 
-/** Deep equality. A field that is absent equals one that is `undefined`. */
+/** Expects deep equality. An absent field equals one that is `undefined`. */
 export const equal = (what: string, actual: unknown, expected: unknown): Effect.Effect<void, LawBroken> =>
   isSame(actual, expected)
     ? Effect.void
     : Effect.fail(new LawBroken({ message: `${what}: ${difference(actual, expected)}` }))
 
-/** A condition of which no more can be said than its name. */
+/** Expects a condition to be true. */
 export const holds = (what: string, condition: boolean): Effect.Effect<void, LawBroken> =>
-  condition ? Effect.void : Effect.fail(new LawBroken({ message: `does not hold: ${what}` }))
+  condition ? Effect.void : Effect.fail(new LawBroken({ message: `expected: ${what}` }))
 
 /**
- * Runs what is left to chance. The seed is another one each time, or that of the variable `SESSION_LAWS_SEED`; a failure
- * names it.
+ * Runs a randomized check. The seed is new in each run, or taken from the environment variable `SESSION_LAWS_SEED`; the
+ * message of a failure ends with it.
  */
 export const byChance = (
   run: (seed: number) => Effect.Effect<unknown, unknown>
@@ -40,11 +40,11 @@ export const byChance = (
     (seed) =>
       Effect.asVoid(Effect.mapError(run(seed), (cause) => {
         const sentence = cause instanceof Error ? cause.message : String(cause)
-        return new LawBroken({ message: `${sentence}\nthe same again: SESSION_LAWS_SEED=${seed}`, cause })
+        return new LawBroken({ message: `${sentence}\nreproduce with: SESSION_LAWS_SEED=${seed}`, cause })
       }))
   )
 
-/** Runs a check on random values, and reports the smallest one that breaks it. */
+/** Runs a check on random values and reports the smallest counterexample. */
 export const forAll = <A>(
   arbitrary: FastCheck.Arbitrary<A>,
   check: (value: A) => Effect.Effect<void, unknown>,
@@ -65,14 +65,14 @@ export const forAll = <A>(
     )
   )
 
-/** Runs programs at once, as far as the store lets them. */
+/** Runs effects concurrently. */
 export const together = <A, E>(effects: Iterable<Effect.Effect<A, E>>): Effect.Effect<Array<A>, E> =>
   Effect.all(effects, { concurrency: "unbounded" })
 
-/** The numbers from 0 to below `count`. */
+/** The integers from 0 to `count - 1`. */
 export const range = (count: number): ReadonlyArray<number> => Array.from({ length: count }, (_, i) => i)
 
-/** How many of the outcomes are this one. */
+/** Counts the outcomes that equal `outcome`. */
 export const count = <A>(outcomes: ReadonlyArray<A>, outcome: A): number =>
   outcomes.filter((other) => other === outcome).length
 
@@ -85,7 +85,7 @@ const isSame = (a: unknown, b: unknown): boolean => {
   return [...new Set([...Object.keys(a), ...Object.keys(b)])].every((name) => isSame(a[name], b[name]))
 }
 
-/** The first place in which two values differ, and what is there. */
+/** Describes the first place in which two values differ. */
 const difference = (actual: unknown, expected: unknown, place = ""): string => {
   if (isObject(actual) && isObject(expected) && Array.isArray(actual) === Array.isArray(expected)) {
     const names = [...new Set([...Object.keys(expected), ...Object.keys(actual)])]

@@ -1,5 +1,5 @@
 /**
- * The store in memory as the model: whatever is done to both, in whatever order, both answer alike.
+ * Model-based test: a store behaves like `MemoryStore` for random command sequences.
  */
 import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
@@ -13,15 +13,15 @@ import type { StoreKey } from "../../StoreKey.js"
 import { equal, forAll, law, range } from "./law.js"
 import { aRecord, day, freshId, freshKey, hour, keyOf, start } from "./records.js"
 
-/** Which of the four keys, or ids, that a sequence of commands has. */
+/** Index of one of the four keys, or ids, of a command sequence. */
 type Place = number
 
-/** What a command puts into a record. */
+/** The fields of a record that a command writes. */
 interface Content {
   readonly data: string
   readonly lifetime: SessionRecord["expiry"]["lifetime"]
   readonly subject: string | undefined
-  /** Milliseconds from now. */
+  /** Milliseconds from the current time of the sequence, as is `seen`. */
   readonly end: number
   readonly seen: number
 }
@@ -48,11 +48,11 @@ type Command =
 
 const place = FastCheck.nat({ max: 3 })
 const moment = FastCheck.integer({ min: -hour, max: 3 * hour })
-// Of three versions that are asked for, two are the right one.
+// Two of three expected versions are the current one.
 const distance = FastCheck.constantFrom(0, 0, 0, 0, -1, 1)
 
 const content: FastCheck.Arbitrary<Content> = FastCheck.record({
-  // What texts are kept is for other laws; few of them make a short way to the smallest sequence.
+  // Other laws test the contents; few values make shrinking fast.
   data: FastCheck.constantFrom("a", "\u0000", "\ud800\u6f22").map((text) => JSON.stringify({ text })),
   lifetime: FastCheck.constantFrom<Content["lifetime"]>(
     undefined,
@@ -92,12 +92,12 @@ const command: FastCheck.Arbitrary<Command> = FastCheck.oneof(
   }),
   commandOf<Of<"revokeAll">>(1, "revokeAll", {}),
   commandOf<Of<"removeExpired">>(2, "removeExpired", {}),
-  // It looks at the whole store, which is much where keys live apart.
+  // It reads the whole store, which is slow in a cluster.
   commandOf<Of<"count">>(2, "count", {})
 )
 
-/** The names that a sequence of commands uses. Both stores get the same ones. */
-interface World {
+/** The namespace, keys and ids of a command sequence, shared by both stores. */
+interface Names {
   readonly namespace: string
   readonly key: (place: Place) => StoreKey
   readonly id: (place: Place) => SessionId
@@ -105,10 +105,10 @@ interface World {
 
 const places = range(4)
 
-const makeWorld = (): World => {
-  // Stores that keep keys apart by their first character can rotate among these.
+const makeNames = (): Names => {
+  // The same first character, for stores that partition keys by it.
   const keys = new Map(places.map((place) => [place, keyOf(`A${freshKey().slice(1)}`)]))
-  // In order, so that the same commands are answered in the same order again.
+  // Sorted, so that the same commands return records in the same order in each run.
   const fresh = places.map(freshId).sort()
   const ids = new Map(places.map((place) => [place, fresh[place]]))
   return {
@@ -118,8 +118,8 @@ const makeWorld = (): World => {
   }
 }
 
-/** Runs a command on one store. `version` is that of the record under its key, as the model has it. */
-const run = (store: Store, { id, key, namespace }: World, command: Command, version: number, now: number) => {
+/** Runs a command on one store. `version` is the model's version of the record under the command's key. */
+const run = (store: Store, { id, key, namespace }: Names, command: Command, version: number, now: number) => {
   const recordOf = ({ data, end, lifetime, seen, subject }: Content, id: SessionId) =>
     aRecord({
       namespace,
@@ -169,8 +169,8 @@ const run = (store: Store, { id, key, namespace }: World, command: Command, vers
   }
 }
 
-/** Everything that a store shows of a world. */
-const view = (store: Store, { id, key, namespace }: World, now: number) =>
+/** Everything that a store returns for these names. */
+const view = (store: Store, { id, key, namespace }: Names, now: number) =>
   Effect.all({
     load: Effect.forEach(places, (place) => Effect.map(store.load(key(place), now), Option.getOrUndefined)),
     find: Effect.forEach(places, (place) => Effect.map(store.find(namespace, id(place), now), Option.getOrUndefined)),
@@ -181,34 +181,34 @@ const view = (store: Store, { id, key, namespace }: World, now: number) =>
 
 const agree = (store: Store, commands: ReadonlyArray<Command>) =>
   Effect.acquireUseRelease(
-    Effect.sync(makeWorld),
-    (world) => agreeIn(world, store, commands),
-    // The next one begins with an empty store again.
-    (world) => Effect.orDie(Effect.forEach(places, (place) => store.destroy(world.key(place)), { discard: true }))
+    Effect.sync(makeNames),
+    (names) => agreeWith(names, store, commands),
+    // The next sequence needs an empty store.
+    (names) => Effect.orDie(Effect.forEach(places, (place) => store.destroy(names.key(place)), { discard: true }))
   )
 
-const agreeIn = (world: World, store: Store, commands: ReadonlyArray<Command>) =>
+const agreeWith = (names: Names, store: Store, commands: ReadonlyArray<Command>) =>
   Effect.gen(function*() {
     const model = MemoryStore.make()
     let now = start
     for (const [step, command] of commands.entries()) {
       if (command._tag === "wait") now += command.millis
-      const held = "key" in command ? yield* model.load(world.key(command.key), now) : Option.none()
-      const version = Option.match(held, { onNone: () => 1, onSome: ({ version }) => version })
-      const expected = yield* run(model, world, command, version, now)
+      const current = "key" in command ? yield* model.load(names.key(command.key), now) : Option.none()
+      const version = Option.match(current, { onNone: () => 1, onSome: ({ version }) => version })
+      const expected = yield* run(model, names, command, version, now)
       const what = `after ${step} other commands, ${command._tag}`
-      yield* equal(what, yield* run(store, world, command, version, now), expected)
-      yield* equal(`${what} left`, yield* view(store, world, now), yield* view(model, world, now))
+      yield* equal(what, yield* run(store, names, command, version, now), expected)
+      yield* equal(`the state ${what}`, yield* view(store, names, now), yield* view(model, names, now))
     }
   })
 
 export const modelLaws: ReadonlyArray<Law> = [
   law(
-    "any sequence of commands is answered as the store in memory answers it, and leaves the same",
+    "any sequence of commands has the same results and leaves the same state as on `MemoryStore`",
     (store) =>
       (function*() {
         yield* forAll(
-          // Without the bias towards what is small: long sequences find most.
+          // No bias towards small values: long sequences find the most.
           FastCheck.noBias(FastCheck.array(command, { minLength: 1, maxLength: 32, size: "max" })),
           (commands) => agree(store, commands),
           20

@@ -1,5 +1,6 @@
 /**
- * Requests that race, each in a process of its own, in every order of their calls: no update is lost, and gone is gone.
+ * Concurrent requests, each in a process of its own, in every order of their store calls: no update is lost, and no ended
+ * session is revived.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -23,20 +24,20 @@ import type { Scene } from "./interleave.js"
 import { everyOrder, someOrders } from "./interleave.js"
 import { byChance, holds, law } from "./law.js"
 
-/** Time enough: a call waits while others have their turn, and what a limit cuts off is another order than the one that is played. */
-const patience = "1 minute"
+/** Long enough that no call times out while the scheduler runs others: a timeout would change the order under test. */
+const timeout = "1 minute"
 
-/** A session that counts. Every use is a touch, so that touches race too. */
+/** A session with a counter. Every use is a touch, so that touches are part of the orders. */
 class Counter extends Session.Tag<Counter>()("effect-session/testing/Counter", {
   schema: Schema.Struct({ count: Schema.optionalWith(Schema.Number, { default: () => 0 }) }),
   touchEvery: 0,
-  commitTimeout: patience
+  commitTimeout: timeout
 }) {}
 
-/** What the laws are about, over a store. */
+/** The engine under test, over a store. */
 type Engine = Layer.Layer<SessionEngine | SessionRevocation, unknown, SessionStore>
 
-/** A process of its own on the store: nothing in memory is shared with another. */
+/** Builds a process on the store that shares no memory with the others. */
 const processOn = (engine: Engine, store: Store) =>
   Effect.map(
     Effect.scoped(Layer.build(
@@ -50,42 +51,42 @@ const processOn = (engine: Engine, store: Store) =>
 
 type Process = Effect.Effect.Success<ReturnType<typeof processOn>>
 
-/** The session that the requests race for. */
+/** The session that all requests use. */
 interface Contested {
   readonly token: CookieValue
   readonly id: SessionId
 }
 
-/** How a request was answered: with success or not, and with which token. */
+/** The outcome of a request: whether it succeeded, and its new token. */
 interface Answer {
   readonly done: boolean
   readonly token: CookieValue | undefined
 }
 
-/** What a kind of request does, and what it means once it is answered with success. */
+/** A kind of request, and the effects it must have had once it is answered with success. */
 interface Kind {
   readonly name: string
   readonly run: (process: Process, contested: Contested) => Effect.Effect<Answer, unknown>
-  /** It counts one. */
+  /** Increments the counter. */
   readonly counts?: true
-  /** The token that it came with is dead afterwards. */
+  /** Invalidates the token that it presented. */
   readonly ends?: true
-  /** The session is dead afterwards, under whichever token. */
+  /** Ends the session under every token. */
   readonly kills?: true
-  /** The session may go on under another token. */
+  /** The session may continue under another token. */
   readonly moves?: true
 }
 
-/** A request that presents the token. */
+/** Makes a request that presents the token. */
 const request = (handler: Effect.Effect<unknown, unknown, Counter>): Kind["run"] => ({ service }, { token }) =>
   Effect.gen(function*() {
     const session = service.request(`${service.cookie.name}=${Redacted.value(token)}`)
     const handled = yield* Effect.exit(Effect.provideService(handler, Counter, session))
     const error = yield* session.finish(Exit.isSuccess(handled) ? 200 : 500)
-    const owed = session.used?.setCookie
+    const setCookie = session.used?.setCookie
     return {
       done: Exit.isSuccess(handled) && error === undefined,
-      token: owed === undefined || owed === "expire" ? undefined : owed.value
+      token: setCookie === undefined || setCookie === "expire" ? undefined : setCookie.value
     }
   })
 
@@ -121,7 +122,7 @@ const kinds: ReadonlyArray<Kind> = [
   }
 ]
 
-/** A fresh session, the requests that race for it, and what must be true of every token that was ever given. */
+/** Creates a session and the requests that use it concurrently; checks every token issued. */
 const scene = (
   { afterwards, engine }: Subject,
   store: Store,
@@ -167,16 +168,19 @@ const scene = (
         const is = (trait: "counts" | "ends" | "kills" | "moves") => answered.filter((kind) => kind[trait])
         const counted = sessions.reduce((sum, { count }) => sum + count, 0)
         const survives = sessions.some(({ id }) => id === contested.id)
-        yield* holds("one session has one live token", new Set(sessions.map(({ id }) => id)).size === sessions.length)
-        yield* holds("no update is done twice", counted <= is("counts").length)
+        yield* holds(
+          "a session has at most one valid token",
+          new Set(sessions.map(({ id }) => id)).size === sessions.length
+        )
+        yield* holds("no update is applied twice", counted <= is("counts").length)
         if (is("ends").every((kind) => kind.moves)) {
           yield* holds("no update is lost", counted === is("counts").length)
         }
         if (is("ends").length > 0) {
-          yield* holds("the token is dead", !sessions.some(({ token }) => token === contested.token))
+          yield* holds("the presented token is invalid", !sessions.some(({ token }) => token === contested.token))
         }
         if (is("kills").length > 0 || (is("ends").length > 0 && is("moves").length === 0)) {
-          yield* holds("the session is dead", !survives)
+          yield* holds("the session has ended", !survives)
         }
       })
     }
@@ -184,35 +188,44 @@ const scene = (
 
 const pairs = kinds.flatMap((one, index) => kinds.slice(index).map((other) => [one, other] as const))
 
-/** An engine, and what must have happened before one token of a session is left: the browser may come back with its own. */
+/** An engine, and the requests of browsers after which a session has only one valid token. */
 interface Subject {
   readonly engine: Engine
-  readonly afterwards: <E>(comesBack: Effect.Effect<unknown, E>) => Effect.Effect<unknown, E>
+  readonly afterwards: <E>(requestsOfBrowsers: Effect.Effect<unknown, E>) => Effect.Effect<unknown, E>
 }
 
 export const raceLawsOf = (subject: Subject): ReadonlyArray<Law> => [
   ...pairs.map(([one, other]) =>
-    law(`${one.name} and ${other.name} race, in every order of their calls`, function*(store) {
-      const orders = yield* everyOrder(scene(subject, store, [one, other]))
-      yield* holds("there is more than one order", orders > 1)
-    })
+    law(
+      `${one.name} and ${other.name} lose no update and revive no session, in every order of their store calls`,
+      function*(store) {
+        const orders = yield* everyOrder(scene(subject, store, [one, other]))
+        yield* holds("there is more than one order of calls", orders > 1)
+      }
+    )
   ),
-  law("three requests of any kind race, in 60 orders by chance", function*(store) {
-    yield* byChance((seed) => {
-      const draw = FastCheck.sample(FastCheck.array(FastCheck.constantFrom(...kinds), { minLength: 3, maxLength: 3 }), {
-        numRuns: 20,
-        seed
+  law(
+    "three requests of any kind lose no update and revive no session, in 60 random orders of their store calls",
+    function*(store) {
+      yield* byChance((seed) => {
+        const draw = FastCheck.sample(
+          FastCheck.array(FastCheck.constantFrom(...kinds), { minLength: 3, maxLength: 3 }),
+          {
+            numRuns: 20,
+            seed
+          }
+        )
+        return Effect.forEach(draw, (racing) =>
+          Effect.mapError(
+            someOrders(scene(subject, store, racing), 3, seed),
+            (error) => new LawBroken({ message: `${racing.map(({ name }) => name).join(", ")}: ${String(error)}` })
+          ))
       })
-      return Effect.forEach(draw, (racing) =>
-        Effect.mapError(
-          someOrders(scene(subject, store, racing), 3, seed),
-          (error) => new LawBroken({ message: `${racing.map(({ name }) => name).join(", ")}: ${String(error)}` })
-        ))
-    })
-  })
+    }
+  )
 ]
 
 export const raceLaws: ReadonlyArray<Law> = raceLawsOf({
-  engine: StoredEngine.layerWith({ timeout: patience }),
+  engine: StoredEngine.layerWith({ timeout }),
   afterwards: () => Effect.void
 })

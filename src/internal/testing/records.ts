@@ -10,6 +10,7 @@ import * as SessionId from "../../SessionId.js"
 import type { SessionRecord } from "../../SessionRecord.js"
 import type { Store } from "../../SessionStore.js"
 import * as StoreKey from "../../StoreKey.js"
+import * as Ids from "../domain/id.js"
 import { equal } from "./law.js"
 
 /** The moment at which the records of the laws begin. */
@@ -32,7 +33,7 @@ export const idOf = (text: string): SessionId.SessionId => Option.getOrThrow(Ses
 export const freshKey = (): StoreKey.StoreKey => keyOf(Encoding.encodeBase64Url(bytes(32)))
 
 /** An id that nothing has. */
-export const freshId = (): SessionId.SessionId => SessionId.fromBytes(bytes(SessionId.byteLength))
+export const freshId = (): SessionId.SessionId => Ids.fromBytes(bytes(Ids.byteLength))
 
 /** A record with an id of its own: one hour to live, one day at the most. */
 export const aRecord = (fields: Partial<SessionRecord> = {}): SessionRecord => ({

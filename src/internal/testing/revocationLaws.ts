@@ -1,5 +1,5 @@
 /**
- * What `revoke`, `revokeSubject` and `revokeAll` promise: one write ends sessions, whoever holds them.
+ * `revoke`, `revokeSubject` and `revokeAll`: one write ends sessions without their keys.
  */
 import * as Effect from "effect/Effect"
 import type { Law } from "../../Law.js"
@@ -24,7 +24,7 @@ const rotatedTo = (store: Store, { key, record }: Stored, subject: string | unde
     return next
   })
 
-/** Names that a database, a locale or a careless escape takes for the same, or for something else. */
+/** Names that a database, a locale or incorrect escaping may treat as equal or misinterpret. */
 const subjects = [
   "ann",
   "Ann",
@@ -62,12 +62,12 @@ const subjects = [
 ]
 
 export const revocationLaws: ReadonlyArray<Law> = [
-  law("revoke ends the session of an id, and says whether there was one", function*(store) {
+  law("`revoke` ends the session of an id and returns whether there was one", function*(store) {
     const one = yield* stored(store)
     const other = yield* stored(store)
     const { id } = one.record
     yield* equal("in another namespace", yield* store.revoke("another", id), false)
-    yield* equal("a stranger", yield* store.revoke(namespace, freshId()), false)
+    yield* equal("an unknown id", yield* store.revoke(namespace, freshId()), false)
     yield* isAlive(store, one, start)
     yield* equal("revoke", yield* store.revoke(namespace, id), true)
     yield* isDead(store, one, start)
@@ -75,7 +75,7 @@ export const revocationLaws: ReadonlyArray<Law> = [
     yield* isAlive(store, other, start)
   }),
 
-  law("revokeSubject ends every session that the subject had, and nobody else's", function*(store) {
+  law("`revokeSubject` ends every session of the subject and no others", function*(store) {
     const ended = yield* together(range(5).map(() => stored(store, { subject: "ann" })))
     const others = yield* together<Stored, unknown>([
       stored(store, { subject: "bob" }),
@@ -87,7 +87,7 @@ export const revocationLaws: ReadonlyArray<Law> = [
     yield* allAlive(store, others)
   }),
 
-  law("revokeSubject leaves sessions that begin later, until it is called again", function*(store) {
+  law("`revokeSubject` does not affect sessions created later, until it is called again", function*(store) {
     yield* store.revokeSubject(namespace, "ann")
     const first = yield* stored(store, { subject: "ann" })
     yield* isAlive(store, first, start)
@@ -100,7 +100,7 @@ export const revocationLaws: ReadonlyArray<Law> = [
     yield* allDead(store, [first, second])
   }),
 
-  law("revokeSubject of a subject reaches saves and touches of the same moment", function*(store) {
+  law("`revokeSubject` ends a session despite concurrent `save` and `touch` calls", function*(store) {
     yield* Effect.forEach(range(10), () =>
       Effect.gen(function*() {
         const one = yield* stored(store)
@@ -113,7 +113,7 @@ export const revocationLaws: ReadonlyArray<Law> = [
       }))
   }),
 
-  law("revokeSubject spares the session `except`, which goes on as before", function*(store) {
+  law("`revokeSubject` keeps the session `except`, which can be saved and rotated as before", function*(store) {
     const spared = yield* stored(store)
     const ended = yield* together(range(3).map(() => stored(store)))
     yield* store.revokeSubject(namespace, "ann", spared.record.id)
@@ -126,7 +126,7 @@ export const revocationLaws: ReadonlyArray<Law> = [
     yield* allDead(store, [spared, next])
   }),
 
-  law("the session `except` is alive at every moment of a revokeSubject", function*(store) {
+  law("the session `except` is valid at every moment of a `revokeSubject` call", function*(store) {
     yield* Effect.forEach(range(20), () =>
       Effect.gen(function*() {
         const { key, record } = yield* stored(store)
@@ -143,7 +143,7 @@ export const revocationLaws: ReadonlyArray<Law> = [
   }),
 
   law(
-    "the session `except` may rotate at the moment of a revokeSubject: it goes on under the new key",
+    "the session `except` may rotate during a `revokeSubject` call, and is valid under the new key",
     function*(store) {
       yield* Effect.forEach(range(20), () =>
         Effect.gen(function*() {
@@ -161,7 +161,7 @@ export const revocationLaws: ReadonlyArray<Law> = [
     }
   ),
 
-  law("revokeSubject does not revive an `except` that was revoked before", function*(store) {
+  law("`revokeSubject` does not revive an `except` that was revoked before", function*(store) {
     const one = yield* stored(store)
     yield* store.revokeSubject(namespace, "ann")
     yield* store.revokeSubject(namespace, "ann", one.record.id)
@@ -170,7 +170,7 @@ export const revocationLaws: ReadonlyArray<Law> = [
     yield* isDead(store, one, start)
   }),
 
-  law("revokeSubject does not revive an `except` that revokeAll or its expiry has ended", function*(store) {
+  law("`revokeSubject` does not revive an `except` that was ended by `revokeAll` or has expired", function*(store) {
     const one = yield* stored(store)
     yield* store.revokeSubject(namespace, "ann", one.record.id)
     yield* isDead(store, one, start + hour)
@@ -179,42 +179,48 @@ export const revocationLaws: ReadonlyArray<Law> = [
     yield* isDead(store, one, start)
   }),
 
-  law("an `except` of another subject is neither spared, nor ended, nor revived", function*(store) {
-    const ann = yield* stored(store, { subject: "ann" })
-    const bob = yield* stored(store, { subject: "bob" })
-    const elsewhere = yield* stored(store, { subject: "ann", namespace: "another" })
-    yield* store.revokeSubject(namespace, "ann", bob.record.id)
-    yield* isDead(store, ann, start)
-    yield* allAlive(store, [bob, elsewhere])
-    yield* store.revokeSubject(namespace, "bob", ann.record.id)
-    yield* allDead(store, [ann, bob])
-    const again = yield* stored(store, { subject: "ann" })
-    yield* store.revokeSubject(namespace, "ann", elsewhere.record.id)
-    yield* isDead(store, again, start)
-    yield* store.revokeSubject("another", "ann")
-    yield* isDead(store, elsewhere, start)
-  }),
+  law(
+    "`revokeSubject` with an `except` of another subject neither spares, ends nor revives that session",
+    function*(store) {
+      const ann = yield* stored(store, { subject: "ann" })
+      const bob = yield* stored(store, { subject: "bob" })
+      const elsewhere = yield* stored(store, { subject: "ann", namespace: "another" })
+      yield* store.revokeSubject(namespace, "ann", bob.record.id)
+      yield* isDead(store, ann, start)
+      yield* allAlive(store, [bob, elsewhere])
+      yield* store.revokeSubject(namespace, "bob", ann.record.id)
+      yield* allDead(store, [ann, bob])
+      const again = yield* stored(store, { subject: "ann" })
+      yield* store.revokeSubject(namespace, "ann", elsewhere.record.id)
+      yield* isDead(store, again, start)
+      yield* store.revokeSubject("another", "ann")
+      yield* isDead(store, elsewhere, start)
+    }
+  ),
 
-  law("revokeSubject with an unknown `except` spares nobody", function*(store) {
+  law("`revokeSubject` with an unknown `except` ends all sessions of the subject", function*(store) {
     const one = yield* stored(store)
     yield* store.revokeSubject(namespace, "ann", freshId())
     yield* isDead(store, one, start)
   }),
 
-  law("a session that comes to a subject after its revocation is alive, until the next one", function*(store) {
-    for (const before of ["ann", undefined] as const) {
-      const one = yield* stored(store, { subject: before })
-      yield* store.revokeSubject(namespace, "bob")
-      const next = yield* rotatedTo(store, one, "bob")
-      yield* isAlive(store, next, start)
-      yield* isDead(store, one, start)
-      yield* store.revokeSubject(namespace, "bob")
-      yield* isDead(store, next, start)
+  law(
+    "a session rotated to a subject after that subject's revocation is valid until the next revocation",
+    function*(store) {
+      for (const before of ["ann", undefined] as const) {
+        const one = yield* stored(store, { subject: before })
+        yield* store.revokeSubject(namespace, "bob")
+        const next = yield* rotatedTo(store, one, "bob")
+        yield* isAlive(store, next, start)
+        yield* isDead(store, one, start)
+        yield* store.revokeSubject(namespace, "bob")
+        yield* isDead(store, next, start)
+      }
     }
-  }),
+  ),
 
   law(
-    "a session that stays with its subject is ended by the subject's revocation, however often it rotates",
+    "`revokeSubject` ends a session of the subject however often it was rotated",
     function*(store) {
       yield* store.revokeSubject(namespace, "ann")
       const first = yield* stored(store)
@@ -226,7 +232,7 @@ export const revocationLaws: ReadonlyArray<Law> = [
     }
   ),
 
-  law("a session that has left its subject is not ended by that subject's revocation", function*(store) {
+  law("`revokeSubject` does not end a session that was rotated away from the subject", function*(store) {
     const one = yield* stored(store, { subject: "ann" })
     yield* store.revokeSubject(namespace, "bob")
     const anonymous = yield* rotatedTo(store, one, undefined)
@@ -236,7 +242,7 @@ export const revocationLaws: ReadonlyArray<Law> = [
     yield* isAlive(store, back, start)
   }),
 
-  law("revokeAll ends every session of the namespace, anonymous ones too, and no other", function*(store) {
+  law("`revokeAll` ends every session of the namespace, including anonymous ones, and no others", function*(store) {
     const ended = yield* Effect.forEach(["ann", "bob", undefined], (subject) => stored(store, { subject }))
     const other = yield* stored(store, { namespace: "another" })
     yield* store.revokeAll(namespace)
@@ -244,7 +250,7 @@ export const revocationLaws: ReadonlyArray<Law> = [
     yield* isAlive(store, other, start)
   }),
 
-  law("revokeAll leaves sessions that begin later, until it is called again", function*(store) {
+  law("`revokeAll` does not affect sessions created later, until it is called again", function*(store) {
     yield* store.revokeAll(namespace)
     const later = yield* Effect.forEach(["ann", undefined], (subject) => stored(store, { subject }))
     yield* allAlive(store, later)
@@ -254,7 +260,7 @@ export const revocationLaws: ReadonlyArray<Law> = [
     yield* allDead(store, [...later, ...moved])
   }),
 
-  law("subjects are opaque: names that look alike are different subjects", function*(store) {
+  law("subjects are compared exactly: similar names are different subjects", function*(store) {
     const all = yield* Effect.forEach(subjects, (subject) => stored(store, { subject }))
     for (const { record } of all) {
       const listed = yield* store.list(namespace, record.subject ?? "", start)
@@ -263,11 +269,11 @@ export const revocationLaws: ReadonlyArray<Law> = [
     for (const [i, one] of all.entries()) {
       yield* store.revokeSubject(namespace, one.record.subject ?? "")
       const there = yield* Effect.forEach(all, ({ key }) => isThere(store, key, start))
-      yield* equal(`who is left after ${one.record.subject}`, there, range(all.length).map((j) => j > i))
+      yield* equal(`the sessions left after ${one.record.subject}`, there, range(all.length).map((j) => j > i))
     }
   }),
 
-  law("the empty subject is a subject like any other: its revocation ends nobody else", function*(store) {
+  law("the empty string is a subject of its own: revoking it ends no other sessions", function*(store) {
     const one = yield* stored(store, { subject: "" })
     const others = yield* Effect.forEach(["ann", undefined], (subject) => stored(store, { subject }))
     yield* store.revokeSubject(namespace, "")
@@ -275,7 +281,7 @@ export const revocationLaws: ReadonlyArray<Law> = [
     yield* allAlive(store, others)
   }),
 
-  law("namespace and subject do not run into each other", function*(store) {
+  law("namespace and subject are kept apart, whatever separators they contain", function*(store) {
     const pairs: ReadonlyArray<Pick<SessionRecord, "namespace" | "subject">> = [
       { namespace: "a", subject: "b:c" },
       { namespace: "a:b", subject: "c" },
@@ -292,7 +298,7 @@ export const revocationLaws: ReadonlyArray<Law> = [
       yield* store.revokeSubject(namespace, subject)
       const there = yield* Effect.forEach(all, ({ key }) => isThere(store, key, start))
       yield* equal(
-        `who is left after ${JSON.stringify(pairs[i])}`,
+        `the sessions left after ${JSON.stringify(pairs[i])}`,
         there,
         pairs.map((pair, j) => j > i || pair.subject === undefined)
       )

@@ -1,5 +1,5 @@
 /**
- * What `rotate` promises: a record moves to a new key in one step, and the two keys are never alive together.
+ * `rotate` moves a record to a new key atomically: the two keys are never valid together.
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -24,7 +24,7 @@ import {
   stored
 } from "./records.js"
 
-/** What a rotation writes: everything differs from the record before it, and the times may lie earlier. */
+/** The record that a rotation writes: every field differs from the previous record, and some times are earlier. */
 const successor = (fields: Partial<SessionRecord> = {}): SessionRecord => ({
   ...aRecord(),
   data: `"successor"`,
@@ -40,8 +40,8 @@ const successor = (fields: Partial<SessionRecord> = {}): SessionRecord => ({
   ...fields
 })
 
-/** A rotation to where something is already: a conflict that leaves the record as it was. */
-const refused = (
+/** Expects a rotation to a key or id that is in use to return `conflict` and leave the record unchanged. */
+const rotationConflicts = (
   store: Store,
   name: string,
   target: (key: StoreKey.StoreKey) => { readonly newKey: StoreKey.StoreKey; readonly record: SessionRecord }
@@ -55,16 +55,16 @@ const refused = (
 
 export const rotateLaws: ReadonlyArray<Law> = [
   law(
-    "where keys live apart, as the store says, each has others in its place, and a record rotates to them",
+    "if the store declares `colocated`, 1,000 random keys contain a colocated one, and rotation to it succeeds",
     function*(store) {
       const { colocated } = store.capabilities
       if (colocated === undefined) return
       for (const _ of range(5)) {
         const { key, record } = yield* stored(store)
-        // As many as an engine draws.
+        // An engine draws as many.
         const near = range(1000).map(freshKey).find((other) => colocated(key, other))
-        if (near === undefined) return yield* holds("a key in the same place is found among 1,000", false)
-        yield* holds("both are in one place, whoever is asked about first", colocated(near, key))
+        if (near === undefined) return yield* holds("a colocated key is found among 1,000", false)
+        yield* holds("colocated is symmetric", colocated(near, key))
         const rotated = { key: near, record: { ...record, version: 2 } }
         yield* equal(
           "rotate",
@@ -77,17 +77,20 @@ export const rotateLaws: ReadonlyArray<Law> = [
     }
   ),
 
-  law("rotate moves the record to the new key and replaces all of it; the old key and id are dead", function*(store) {
-    const one = yield* stored(store)
-    const newKey = freshKey()
-    const record = successor()
-    yield* equal("rotate", yield* store.rotate(one.key, newKey, record, { expectedVersion: 1, now: start }), "saved")
-    yield* isDead(store, one, start)
-    yield* isAlive(store, { key: newKey, record }, start)
-    yield* isDead(store, { key: newKey, record }, start + minute)
-  }),
+  law(
+    "`rotate` moves the record to the new key and replaces its contents; the old key and id are absent",
+    function*(store) {
+      const one = yield* stored(store)
+      const newKey = freshKey()
+      const record = successor()
+      yield* equal("rotate", yield* store.rotate(one.key, newKey, record, { expectedVersion: 1, now: start }), "saved")
+      yield* isDead(store, one, start)
+      yield* isAlive(store, { key: newKey, record }, start)
+      yield* isDead(store, { key: newKey, record }, start + minute)
+    }
+  ),
 
-  law("rotate may keep the id, and the version goes on from the expected one", function*(store) {
+  law("`rotate` may keep the id, and sets the version to the expected version plus one", function*(store) {
     const one = yield* stored(store, { version: 41 })
     const newKey = freshKey()
     const record = { ...one.record, version: 42 }
@@ -101,7 +104,7 @@ export const rotateLaws: ReadonlyArray<Law> = [
     yield* equal("save", yield* store.save(newKey, record, { expectedVersion: 42, now: start }), "saved")
   }),
 
-  law("rotate at another version is a conflict and changes nothing", function*(store) {
+  law("`rotate` with a lower or higher expected version returns `conflict` and changes nothing", function*(store) {
     const one = yield* stored(store, { version: 5 })
     const newKey = freshKey()
     const record = successor()
@@ -119,68 +122,88 @@ export const rotateLaws: ReadonlyArray<Law> = [
     yield* isDead(store, { key: newKey, record }, start)
   }),
 
-  law("rotate never inserts, and an expired record is gone from the very moment of expiry on", function*(store) {
-    const newKey = freshKey()
-    const record = successor({ expiry: { at: start + day, deadline: undefined, lifetime: undefined } })
-    yield* equal(
-      "without a record",
-      yield* store.rotate(freshKey(), newKey, record, { expectedVersion: 1, now: start }),
-      "gone"
-    )
-    const { key } = yield* stored(store)
-    yield* equal(
-      "at the end",
-      yield* store.rotate(key, newKey, record, { expectedVersion: 1, now: start + hour }),
-      "gone"
-    )
-    yield* isDead(store, { key: newKey, record }, start + hour)
-    yield* equal(
-      "just before",
-      yield* store.rotate(key, newKey, record, { expectedVersion: 1, now: start + hour - 1 }),
-      "saved"
-    )
-    yield* isAlive(store, { key: newKey, record }, start + hour)
-  }),
+  law(
+    "`rotate` of an unknown or expired key returns `gone` and inserts nothing, from the exact time of expiry",
+    function*(store) {
+      const newKey = freshKey()
+      const record = successor({ expiry: { at: start + day, deadline: undefined, lifetime: undefined } })
+      yield* equal(
+        "without a record",
+        yield* store.rotate(freshKey(), newKey, record, { expectedVersion: 1, now: start }),
+        "gone"
+      )
+      const { key } = yield* stored(store)
+      yield* equal(
+        "at the end",
+        yield* store.rotate(key, newKey, record, { expectedVersion: 1, now: start + hour }),
+        "gone"
+      )
+      yield* isDead(store, { key: newKey, record }, start + hour)
+      yield* equal(
+        "just before",
+        yield* store.rotate(key, newKey, record, { expectedVersion: 1, now: start + hour - 1 }),
+        "saved"
+      )
+      yield* isAlive(store, { key: newKey, record }, start + hour)
+    }
+  ),
 
-  law("rotate never replaces: onto a taken key it is a conflict, and both records stay", function*(store) {
-    const other = yield* stored(store, { subject: "bob" })
-    yield* refused(store, "rotate", () => ({ newKey: other.key, record: successor() }))
-    yield* isAlive(store, other, start)
-  }),
+  law(
+    "`rotate` never replaces a record: a new key that is in use is a `conflict`, and both records stay",
+    function*(store) {
+      const other = yield* stored(store, { subject: "bob" })
+      yield* rotationConflicts(store, "rotate", () => ({ newKey: other.key, record: successor() }))
+      yield* isAlive(store, other, start)
+    }
+  ),
 
-  law("rotate never replaces, not even a record that has expired", function*(store) {
+  law("`rotate` never replaces a record, not even an expired one", function*(store) {
     const expiry = { at: start, deadline: undefined, lifetime: undefined }
     const expired = yield* stored(store, { expiry })
-    yield* refused(store, "onto its key", () => ({ newKey: expired.key, record: successor() }))
-    yield* refused(store, "to its id", () => ({ newKey: freshKey(), record: successor({ id: expired.record.id }) }))
+    yield* rotationConflicts(store, "onto its key", () => ({ newKey: expired.key, record: successor() }))
+    yield* rotationConflicts(
+      store,
+      "to its id",
+      () => ({ newKey: freshKey(), record: successor({ id: expired.record.id }) })
+    )
     yield* isDead(store, expired, start)
   }),
 
-  law("rotate never replaces: to a taken id it is a conflict, and both records stay", function*(store) {
-    const other = yield* stored(store, { subject: "bob" })
-    yield* refused(store, "rotate", () => ({ newKey: freshKey(), record: successor({ id: other.record.id }) }))
-    yield* isAlive(store, other, start)
-  }),
+  law(
+    "`rotate` never replaces a record: a new id that is in use is a `conflict`, and both records stay",
+    function*(store) {
+      const other = yield* stored(store, { subject: "bob" })
+      yield* rotationConflicts(
+        store,
+        "rotate",
+        () => ({ newKey: freshKey(), record: successor({ id: other.record.id }) })
+      )
+      yield* isAlive(store, other, start)
+    }
+  ),
 
-  law("rotate onto the record's own key is a conflict: the old key would live", function*(store) {
-    yield* refused(store, "rotate", (key) => ({ newKey: key, record: successor() }))
-  }),
-
-  law("of concurrent rotations of one record exactly one is done, and for all others it is gone", function*(store) {
-    const one = yield* stored(store)
-    const keys = range(8).map(freshKey)
-    const outcomes = yield* together(
-      keys.map((key) => store.rotate(one.key, key, successor(), { expectedVersion: 1, now: start }))
-    )
-    const there = yield* together(keys.map((key) => isThere(store, key, start)))
-    yield* equal("how many were saved", count(outcomes, "saved"), 1)
-    yield* equal("how many were gone", count(outcomes, "gone"), 7)
-    yield* equal("which keys are alive", there, outcomes.map((outcome) => outcome === "saved"))
-    yield* isDead(store, one, start)
+  law("`rotate` to the record's own key returns `conflict`: the old key would stay valid", function*(store) {
+    yield* rotationConflicts(store, "rotate", (key) => ({ newKey: key, record: successor() }))
   }),
 
   law(
-    "of concurrent rotations onto one key exactly one is done, and for all others it is a conflict",
+    "of concurrent `rotate` calls of one record exactly one succeeds, and the others return `gone`",
+    function*(store) {
+      const one = yield* stored(store)
+      const keys = range(8).map(freshKey)
+      const outcomes = yield* together(
+        keys.map((key) => store.rotate(one.key, key, successor(), { expectedVersion: 1, now: start }))
+      )
+      const there = yield* together(keys.map((key) => isThere(store, key, start)))
+      yield* equal("how many were saved", count(outcomes, "saved"), 1)
+      yield* equal("how many returned gone", count(outcomes, "gone"), 7)
+      yield* equal("the keys that are alive", there, outcomes.map((outcome) => outcome === "saved"))
+      yield* isDead(store, one, start)
+    }
+  ),
+
+  law(
+    "of concurrent `rotate` calls to one new key exactly one succeeds, and the others return `conflict`",
     function*(store) {
       const newKey = freshKey()
       const all = yield* together(range(4).map(() => stored(store)))
@@ -189,39 +212,44 @@ export const rotateLaws: ReadonlyArray<Law> = [
       )
       const there = yield* together(all.map(({ key }) => isThere(store, key, start)))
       yield* equal("how many were saved", count(outcomes, "saved"), 1)
-      yield* equal("how many met a conflict", count(outcomes, "conflict"), 3)
-      yield* equal("which stay", there, outcomes.map((outcome) => outcome === "conflict"))
+      yield* equal("how many returned conflict", count(outcomes, "conflict"), 3)
+      yield* equal("the records that stay", there, outcomes.map((outcome) => outcome === "conflict"))
       yield* equal("load of the new key", yield* isThere(store, newKey, start), true)
     }
   ),
 
-  law("old and new key are never alive together, while saves, touches and destroys go on", function*(store) {
-    yield* Effect.forEach(range(20), () =>
-      Effect.gen(function*() {
-        const { key, record } = yield* stored(store)
-        const newKey = freshKey()
-        // Once the new key has been seen alive, the old one must be dead.
-        const observed = Effect.flatMap(isThere(store, newKey, start), (newAlive) =>
-          Effect.flatMap(isThere(store, key, start), (oldAlive) =>
-            holds("old and new key are not both alive", !(newAlive && oldAlive))))
-        const rotated = { ...record, data: `"rotated"`, version: 2 }
-        const [outcome] = yield* Effect.all([
-          store.rotate(key, newKey, rotated, { expectedVersion: 1, now: start }),
-          observed,
-          store.save(key, { ...record, data: `"saved"` }, { expectedVersion: 1, now: start }),
-          observed,
-          store.touch(key, { lastSeenAt: start + 1, expiresAt: start + hour, now: start }),
-          observed,
-          store.destroy(key),
-          observed
-        ], { concurrency: "unbounded" })
-        yield* isKeyDead(store, { key, record }, start)
-        const now = Option.getOrUndefined(yield* store.load(newKey, start))
-        yield* equal("what is under the new key", now?.data, outcome === "saved" ? `"rotated"` : undefined)
-      }))
-  }),
+  law(
+    "old and new key are never valid together, despite concurrent `save`, `touch` and `destroy` calls",
+    function*(store) {
+      yield* Effect.forEach(range(20), () =>
+        Effect.gen(function*() {
+          const { key, record } = yield* stored(store)
+          const newKey = freshKey()
+          // Once the new key has been seen alive, the old one must be dead.
+          const observed = Effect.flatMap(isThere(store, newKey, start), (newAlive) =>
+            Effect.flatMap(
+              isThere(store, key, start),
+              (oldAlive) => holds("old and new key are not both valid", !(newAlive && oldAlive))
+            ))
+          const rotated = { ...record, data: `"rotated"`, version: 2 }
+          const [outcome] = yield* Effect.all([
+            store.rotate(key, newKey, rotated, { expectedVersion: 1, now: start }),
+            observed,
+            store.save(key, { ...record, data: `"saved"` }, { expectedVersion: 1, now: start }),
+            observed,
+            store.touch(key, { lastSeenAt: start + 1, expiresAt: start + hour, now: start }),
+            observed,
+            store.destroy(key),
+            observed
+          ], { concurrency: "unbounded" })
+          yield* isKeyDead(store, { key, record }, start)
+          const now = Option.getOrUndefined(yield* store.load(newKey, start))
+          yield* equal("the data under the new key", now?.data, outcome === "saved" ? `"rotated"` : undefined)
+        }))
+    }
+  ),
 
-  law("after a rotation, to destroy the old key is not to destroy the new one", function*(store) {
+  law("after a rotation, `destroy` of the old key does not end the record under the new key", function*(store) {
     const one = yield* stored(store)
     const newKey = freshKey()
     const record = successor()
@@ -237,7 +265,7 @@ export const rotateLaws: ReadonlyArray<Law> = [
     ["revokeSubject", (store: Store) => store.revokeSubject(namespace, "ann")],
     ["revokeAll", (store: Store) => store.revokeAll(namespace)]
   ] as const).map(([name, revocation]) =>
-    law(`${name} at the moment of a rotation reaches the record under either key`, function*(store) {
+    law(`\`${name}\` concurrent with a rotation ends the record under both keys`, function*(store) {
       yield* Effect.forEach(range(10), () =>
         Effect.gen(function*() {
           const { key, record } = yield* stored(store)
@@ -247,7 +275,7 @@ export const rotateLaws: ReadonlyArray<Law> = [
             [store.rotate(key, newKey, rotated, { expectedVersion: 1, now: start }), revocation(store, record)],
             { concurrency: "unbounded" }
           )
-          yield* holds("the rotation was saved, or the record was gone", outcome !== "conflict")
+          yield* holds("the rotation returned saved or gone", outcome !== "conflict")
           yield* isDead(store, { key, record }, start)
           yield* isDead(store, { key: newKey, record: rotated }, start)
         }))
@@ -255,7 +283,7 @@ export const rotateLaws: ReadonlyArray<Law> = [
   ),
 
   law(
-    "a rotation to another subject leaves the first one's sessions, and is ended by the second one's end",
+    "a record rotated to another subject is ended by that subject's revocation, not by the previous one's",
     function*(store) {
       const first = yield* stored(store, { subject: "ann" })
       const stays = yield* stored(store, { subject: "ann" })

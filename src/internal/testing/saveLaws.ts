@@ -1,5 +1,5 @@
 /**
- * What `save` promises: compare-and-set, no insertion, and times that only move forward.
+ * `save` is a compare-and-set, never inserts, and moves times only forward.
  */
 import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
@@ -34,7 +34,7 @@ const lifetimes: ReadonlyArray<SessionRecord["expiry"]["lifetime"]> = [
 
 export const saveLaws: ReadonlyArray<Law> = [
   law(
-    "save replaces data, attributes, schema version, write id, lifetime and times, and the version grows by one",
+    "`save` replaces data, attributes, schema version, write id, lifetime and times, and increments the version",
     function*(store) {
       const { key, record } = yield* stored(store, { version: 7 })
       const saved: SessionRecord = {
@@ -60,7 +60,7 @@ export const saveLaws: ReadonlyArray<Law> = [
   ),
 
   law(
-    "save leaves id, subject, namespace, deadline and the times of birth and authentication as they are",
+    "`save` does not change id, subject, namespace, deadline, `createdAt` or `authenticatedAt`",
     function*(store) {
       const { key, record } = yield* stored(store)
       const other: SessionRecord = {
@@ -78,21 +78,21 @@ export const saveLaws: ReadonlyArray<Law> = [
     }
   ),
 
-  law("save replaces the schema version also by an earlier one: the data is of that version", function*(store) {
+  law("`save` accepts a lower schema version: it is the version of the saved data", function*(store) {
     const { key, record } = yield* stored(store, { schemaVersion: 3 })
     const saved = { ...record, data: `"as it was before"`, schemaVersion: 2 }
     yield* equal("save", yield* store.save(key, saved, { expectedVersion: 1, now: start }), "saved")
     yield* isAlive(store, { key, record: { ...saved, version: 2 } }, start)
   }),
 
-  law("save never inserts", function*(store) {
+  law("`save` with an unknown key returns `gone` and inserts nothing", function*(store) {
     const key = freshKey()
     const record = aRecord()
     yield* equal("save", yield* store.save(key, record, { expectedVersion: 1, now: start }), "gone")
     yield* isDead(store, { key, record }, start)
   }),
 
-  law("save at another version, later or earlier, is a conflict and changes nothing", function*(store) {
+  law("`save` with a lower or higher expected version returns `conflict` and changes nothing", function*(store) {
     const one = yield* stored(store, { version: 5 })
     for (const expected of [0, 4, 6, Number.MAX_SAFE_INTEGER]) {
       const outcome = yield* store.save(
@@ -106,32 +106,35 @@ export const saveLaws: ReadonlyArray<Law> = [
   }),
 
   law(
-    "of concurrent saves at one version exactly one is saved, and all others are told of a conflict",
+    "of concurrent `save` calls with one expected version exactly one succeeds, and the others return `conflict`",
     function*(store) {
       const { key, record } = yield* stored(store)
       const outcomes = yield* together(
         range(8).map((i) => store.save(key, { ...record, data: `${i}` }, { expectedVersion: 1, now: start }))
       )
       yield* equal("how many were saved", count(outcomes, "saved"), 1)
-      yield* equal("how many met a conflict", count(outcomes, "conflict"), 7)
+      yield* equal("how many returned conflict", count(outcomes, "conflict"), 7)
       yield* isAlive(store, { key, record: { ...record, data: `${outcomes.indexOf("saved")}`, version: 2 } }, start)
     }
   ),
 
-  law("no update is lost: ten writers that load and save until they are saved add up", function*(store) {
-    const { key } = yield* stored(store, { data: "0" })
-    const increment: Effect.Effect<void, unknown> = Effect.gen(function*() {
-      const found = yield* loaded(store, key, start)
-      const data = `${Number(found.data) + 1}`
-      const outcome = yield* store.save(key, { ...found, data }, { expectedVersion: found.version, now: start })
-      if (outcome !== "saved") yield* Effect.zipRight(equal("the outcome", outcome, "conflict"), increment)
-    })
-    yield* together(range(10).map(() => increment))
-    const { data, version } = yield* loaded(store, key, start)
-    yield* equal("the sum and the version", { data, version }, { data: "10", version: 11 })
-  }),
+  law(
+    "no update is lost: ten concurrent writers that retry `load` and `save` on conflict all take effect",
+    function*(store) {
+      const { key } = yield* stored(store, { data: "0" })
+      const increment: Effect.Effect<void, unknown> = Effect.gen(function*() {
+        const found = yield* loaded(store, key, start)
+        const data = `${Number(found.data) + 1}`
+        const outcome = yield* store.save(key, { ...found, data }, { expectedVersion: found.version, now: start })
+        if (outcome !== "saved") yield* Effect.zipRight(equal("the outcome", outcome, "conflict"), increment)
+      })
+      yield* together(range(10).map(() => increment))
+      const { data, version } = yield* loaded(store, key, start)
+      yield* equal("the sum and the version", { data, version }, { data: "10", version: 11 })
+    }
+  ),
 
-  law("save moves times only forward", function*(store) {
+  law("`save` moves times only forward", function*(store) {
     yield* forAll(FastCheck.tuple(offset, offset, offset), ([modified, seen, end]) =>
       Effect.gen(function*() {
         const { key, record } = yield* stored(store, {
@@ -158,7 +161,7 @@ export const saveLaws: ReadonlyArray<Law> = [
       }))
   }),
 
-  law("save moves the end back only for another lifetime", function*(store) {
+  law("`save` moves the expiry back only if the lifetime changes", function*(store) {
     for (const before of lifetimes) {
       for (const after of lifetimes) {
         const { key, record } = yield* stored(store, {
@@ -167,7 +170,7 @@ export const saveLaws: ReadonlyArray<Law> = [
         const earlier = { ...record, expiry: { ...record.expiry, at: start + minute, lifetime: after } }
         yield* equal("save", yield* store.save(key, earlier, { expectedVersion: 1, now: start }), "saved")
         yield* equal(
-          `the end, from ${JSON.stringify(before)} to ${JSON.stringify(after)}`,
+          `the expiry, from ${JSON.stringify(before)} to ${JSON.stringify(after)}`,
           (yield* loaded(store, key, start)).expiry,
           { at: before === after ? start + hour : start + minute, deadline: start + day, lifetime: after }
         )
@@ -175,32 +178,32 @@ export const saveLaws: ReadonlyArray<Law> = [
     }
   }),
 
-  law("a save that gives a lifetime which is over ends the session", function*(store) {
+  law("`save` with a lifetime that ends sooner ends the session then", function*(store) {
     const { key, record } = yield* stored(store)
-    const over = { ...record, expiry: { ...record.expiry, at: start + minute, lifetime: lifetimes[3] } }
-    yield* equal("save", yield* store.save(key, over, { expectedVersion: 1, now: start }), "saved")
+    const shortened = { ...record, expiry: { ...record.expiry, at: start + minute, lifetime: lifetimes[3] } }
+    yield* equal("save", yield* store.save(key, shortened, { expectedVersion: 1, now: start }), "saved")
     yield* equal("load before", yield* isThere(store, key, start + minute - 1), true)
-    yield* isDead(store, { key, record: { ...over, version: 2 } }, start + minute)
+    yield* isDead(store, { key, record: { ...shortened, version: 2 } }, start + minute)
   }),
 
-  law("a save of an expired record is gone, from the very moment of expiry on", function*(store) {
+  law("`save` of an expired record returns `gone`, from the exact time of expiry", function*(store) {
     const { key, record } = yield* stored(store)
     const prolonged = { ...record, expiry: { ...record.expiry, at: start + 2 * hour } }
     yield* equal(
-      "save at the end",
+      "save at the time of expiry",
       yield* store.save(key, prolonged, { expectedVersion: 1, now: start + hour }),
       "gone"
     )
     yield* equal("save later", yield* store.save(key, prolonged, { expectedVersion: 1, now: start + day }), "gone")
     yield* isDead(store, { key, record }, start + hour)
     yield* equal(
-      "save just before",
+      "save 1 ms before",
       yield* store.save(key, prolonged, { expectedVersion: 1, now: start + hour - 1 }),
       "saved"
     )
   }),
 
-  law("versions may be as large as an integer can be", function*(store) {
+  law("versions close to the largest safe integer are supported", function*(store) {
     const version = Number.MAX_SAFE_INTEGER - 2
     const { key, record } = yield* stored(store, { version })
     yield* equal("save", yield* store.save(key, record, { expectedVersion: version, now: start }), "saved")

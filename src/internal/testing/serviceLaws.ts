@@ -1,5 +1,5 @@
 /**
- * What a session promises while its store fails: nothing is lost in silence, and nothing is done twice.
+ * Sessions whose store fails: no change is lost without an error, and none is applied twice.
  */
 import * as Effect from "effect/Effect"
 import * as Logger from "effect/Logger"
@@ -16,13 +16,13 @@ import { byChance, equal, holds, law, range } from "./law.js"
 import type { Engine } from "./service.js"
 import { Account, answer, serviceOn, storedEngine } from "./service.js"
 
-/** A session in the store, and the service with faults beside one without. */
+/** Creates a session, a service on the failing store, and one on the same store without faults. */
 const faulty = (engine: Engine, store: Store, plan: Plan) =>
   Effect.gen(function*() {
     const healthy = yield* serviceOn(engine, store, "1 minute")
     const created = yield* healthy.create({ count: 0 }, { subject: "ann" })
     const cookie = Option.getOrThrow(yield* created.token)
-    // What hangs is soon given up.
+    // Short, because some faults hang.
     const failing = yield* serviceOn(engine, FaultyStore.make(store, plan), "150 millis")
     const countOf = (cookie: CookieValue) =>
       Effect.flatMap(
@@ -34,13 +34,13 @@ const faulty = (engine: Engine, store: Store, plan: Plan) =>
 
 const increment = Account.update("count", (n) => n + 1)
 
-/** Each fault once, each twice in a row, and those that differ in what a second try meets. */
+/** Each fault once, each twice in a row, and pairs in which the second attempt fails differently. */
 const scripts: ReadonlyArray<ReadonlyArray<Fault>> = [
   ...FaultyStore.faults.flatMap((fault) => [[fault], [fault, fault]]),
-  ["failsAfter", "failsBefore"],
-  ["losesReply", "hangs"],
-  ["hangs", "losesReply"],
-  ["losesReply", "failsAfter"]
+  ["failAfter", "failBefore"],
+  ["loseReply", "hang"],
+  ["hang", "loseReply"],
+  ["loseReply", "failAfter"]
 ]
 
 const eachScript = (
@@ -53,22 +53,22 @@ const eachScript = (
     { discard: true, concurrency: 7 }
   ).pipe(Logger.withMinimumLogLevel(LogLevel.None))
 
-/** For an engine whose cookie is another one after a save, too: each request presents the cookie that the browser then has. */
+/** Each request presents the latest cookie, so that the laws also apply to engines that set a new cookie on each save. */
 export const serviceLawsOf = (engine: Engine): ReadonlyArray<Law> => [
-  law("a load that fails is an error, never an anonymous visitor, and no cookie is touched", function*(store) {
+  law("a failing `load` is an error, never an anonymous session, and no cookie changes", function*(store) {
     yield* eachScript("load", (plan, script) =>
       Effect.gen(function*() {
         const { cookie, failing } = yield* faulty(engine, store, plan)
         const { cookie: after, done } = yield* answer(failing, cookie, Account.get("count"))
         yield* holds(
-          `${script}: the cookie stays`,
+          `${script}: the cookie is unchanged`,
           after !== undefined && Redacted.value(after) === Redacted.value(cookie)
         )
-        if (script[0] !== "duplicates") yield* equal(`${script}: answered with success`, done, false)
+        if (script[0] !== "duplicate") yield* equal(`${script}: answered with success`, done, false)
       }))
   }),
 
-  law("a save that fails: what was acknowledged is there, what was not is there at most once", function*(store) {
+  law("a failing `save`: acknowledged changes are stored, unacknowledged ones at most once", function*(store) {
     yield* eachScript("save", (plan, script) =>
       Effect.gen(function*() {
         const { cookie, countOf, failing } = yield* faulty(engine, store, plan)
@@ -78,7 +78,7 @@ export const serviceLawsOf = (engine: Engine): ReadonlyArray<Law> => [
           `${script}: ${count} after ${done ? "success" : "503"}`,
           done ? count === 1 : count === 0 || count === 1
         )
-        // And from there on it works. What was given up may still arrive, but not twice.
+        // The next update succeeds. The one that timed out may still be applied, but only once.
         const again = yield* answer(failing, held, increment)
         const acknowledged = [done, again.done].filter(Boolean).length
         const after = (yield* countOf(again.cookie ?? held)) ?? -1
@@ -86,7 +86,7 @@ export const serviceLawsOf = (engine: Engine): ReadonlyArray<Law> => [
       }))
   }),
 
-  law("a rotation that fails: never two live tokens, and the browser holds the one that lives", function*(store) {
+  law("a failing `rotate`: never two valid tokens, and the browser holds the valid one", function*(store) {
     yield* eachScript("rotate", (plan, script) =>
       Effect.gen(function*() {
         const { cookie, countOf, failing } = yield* faulty(engine, store, plan)
@@ -101,7 +101,7 @@ export const serviceLawsOf = (engine: Engine): ReadonlyArray<Law> => [
           if (after !== undefined) yield* equal(`${script}: the new token`, yield* countOf(after), 0)
         } else {
           yield* holds(
-            `${script}: the cookie stays`,
+            `${script}: the cookie is unchanged`,
             after !== undefined && Redacted.value(after) === Redacted.value(cookie)
           )
         }
@@ -109,7 +109,7 @@ export const serviceLawsOf = (engine: Engine): ReadonlyArray<Law> => [
   }),
 
   law(
-    "a creation that fails: the cookie of what was acknowledged works, and no cookie is sent for what was not",
+    "a failing `create`: the cookie of an acknowledged session works, and no cookie is sent for an unacknowledged one",
     function*(store) {
       yield* eachScript("create", (plan, script) =>
         Effect.gen(function*() {
@@ -121,19 +121,19 @@ export const serviceLawsOf = (engine: Engine): ReadonlyArray<Law> => [
     }
   ),
 
-  law("a logout that fails is not reported as done: the cookie stays, and the next try works", function*(store) {
+  law("a failing `destroy` fails the logout: the cookie stays, and the next attempt succeeds", function*(store) {
     yield* eachScript("destroy", (plan, script) =>
       Effect.gen(function*() {
         const { cookie, countOf, failing, healthy } = yield* faulty(engine, store, plan)
         const { cookie: after, done } = yield* answer(failing, cookie, Account.destroy)
         yield* equal(`${script}: the cookie is gone`, after === undefined, done)
-        if (done) yield* equal(`${script}: the session`, yield* countOf(cookie), undefined)
+        if (done) yield* equal(`${script}: the session is gone`, yield* countOf(cookie), undefined)
         yield* answer(healthy, cookie, Account.destroy)
-        yield* equal(`${script}: after another try`, yield* countOf(cookie), undefined)
+        yield* equal(`${script}: after a second attempt`, yield* countOf(cookie), undefined)
       }))
   }),
 
-  law("a touch that fails changes nothing that was read", function*(store) {
+  law("a failing `touch` does not affect the session that was read", function*(store) {
     yield* eachScript("touch", (plan) =>
       Effect.gen(function*() {
         const { cookie, countOf, failing } = yield* faulty(engine, store, plan)
@@ -143,7 +143,7 @@ export const serviceLawsOf = (engine: Engine): ReadonlyArray<Law> => [
   }),
 
   law(
-    "a third of all calls fail at random: the count is what was acknowledged, and at most what was asked",
+    "when a third of all store calls fail at random, every acknowledged update is stored, and none that was not requested",
     function*(store) {
       yield* byChance((seed) =>
         Effect.gen(function*() {
@@ -157,7 +157,7 @@ export const serviceLawsOf = (engine: Engine): ReadonlyArray<Law> => [
           const acknowledged = answers.filter(({ done }) => done).length
           const count = (yield* countOf(held)) ?? -1
           yield* holds(
-            `${acknowledged} of 40 acknowledged, and ${count} counted`,
+            `${acknowledged} of 40 updates acknowledged, and the count is ${count}`,
             count >= acknowledged && count <= 40
           )
         })

@@ -1,6 +1,5 @@
 /**
- * The contract of a session store, as laws that any store can be run against: each is an effect over an empty store
- * that succeeds when the store keeps it.
+ * The contract of a session store: each law is an effect over an empty store that succeeds if the store complies.
  */
 import type { Law } from "../../Law.js"
 import { cleanUpLaws } from "./cleanUpLaws.js"
@@ -8,9 +7,9 @@ import { clockLaws } from "./clockLaws.js"
 import { createLaws } from "./createLaws.js"
 import { dataLaws } from "./dataLaws.js"
 import { directoryLaws } from "./directoryLaws.js"
-import { endLaws } from "./endLaws.js"
 import { modelLaws } from "./model.js"
 import { raceLaws } from "./raceLaws.js"
+import { removalLaws } from "./removalLaws.js"
 import { revocationLaws } from "./revocationLaws.js"
 import { rotateLaws } from "./rotateLaws.js"
 import { saveLaws } from "./saveLaws.js"
@@ -23,7 +22,7 @@ export const storeLaws: ReadonlyArray<Law> = [
   ...saveLaws,
   ...touchLaws,
   ...rotateLaws,
-  ...endLaws,
+  ...removalLaws,
   ...directoryLaws,
   ...revocationLaws,
   ...cleanUpLaws,

@@ -1,5 +1,5 @@
 /**
- * What `touch` promises: it moves two times forward, and nothing else.
+ * `touch` moves `lastSeenAt` and the expiry forward and changes nothing else.
  */
 import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
@@ -8,85 +8,91 @@ import { equal, forAll, law, range, together } from "./law.js"
 import { aRecord, day, freshKey, hour, isAlive, isDead, loaded, minute, start, stored } from "./records.js"
 
 export const touchLaws: ReadonlyArray<Law> = [
-  law("touch moves lastSeenAt and the end forward, never beyond the deadline, and nothing else", function*(store) {
-    const offset = FastCheck.integer({ min: -day, max: 3 * day })
-    const deadline = FastCheck.oneof(
-      FastCheck.constant(undefined),
-      FastCheck.integer({ min: start + hour, max: start + 2 * day })
-    )
-    yield* forAll(FastCheck.tuple(offset, offset, deadline), ([seen, end, deadline]) =>
-      Effect.gen(function*() {
-        const { key, record } = yield* stored(store, {
-          version: 3,
-          expiry: { at: start + hour, deadline, lifetime: { _tag: "Inactivity", millis: hour } }
-        })
-        yield* equal(
-          "touch",
-          yield* store.touch(key, { lastSeenAt: start + seen, expiresAt: start + end, now: start }),
-          "touched"
-        )
-        yield* isAlive(store, {
-          key,
-          record: {
-            ...record,
-            lastSeenAt: start + Math.max(0, seen),
-            expiry: {
-              ...record.expiry,
-              at: Math.max(start + hour, Math.min(start + end, deadline ?? Number.MAX_SAFE_INTEGER))
+  law(
+    "`touch` moves `lastSeenAt` and the expiry forward, never beyond the deadline, and changes nothing else",
+    function*(store) {
+      const offset = FastCheck.integer({ min: -day, max: 3 * day })
+      const deadline = FastCheck.oneof(
+        FastCheck.constant(undefined),
+        FastCheck.integer({ min: start + hour, max: start + 2 * day })
+      )
+      yield* forAll(FastCheck.tuple(offset, offset, deadline), ([seen, end, deadline]) =>
+        Effect.gen(function*() {
+          const { key, record } = yield* stored(store, {
+            version: 3,
+            expiry: { at: start + hour, deadline, lifetime: { _tag: "Inactivity", millis: hour } }
+          })
+          yield* equal(
+            "touch",
+            yield* store.touch(key, { lastSeenAt: start + seen, expiresAt: start + end, now: start }),
+            "touched"
+          )
+          yield* isAlive(store, {
+            key,
+            record: {
+              ...record,
+              lastSeenAt: start + Math.max(0, seen),
+              expiry: {
+                ...record.expiry,
+                at: Math.max(start + hour, Math.min(start + end, deadline ?? Number.MAX_SAFE_INTEGER))
+              }
             }
-          }
-        }, start)
-      }))
-  }),
+          }, start)
+        }))
+    }
+  ),
 
-  law("touch never inserts", function*(store) {
+  law("`touch` with an unknown key returns `gone` and inserts nothing", function*(store) {
     const key = freshKey()
     yield* equal("touch", yield* store.touch(key, { lastSeenAt: start, expiresAt: start + hour, now: start }), "gone")
     yield* isDead(store, { key, record: aRecord() }, start)
   }),
 
-  law("a touch of an expired record is gone, from the very moment of expiry on", function*(store) {
+  law("`touch` of an expired record returns `gone`, from the exact time of expiry", function*(store) {
     const { key, record } = yield* stored(store)
     yield* equal(
-      "touch at the end",
+      "touch at the time of expiry",
       yield* store.touch(key, { lastSeenAt: start + hour, expiresAt: start + 2 * hour, now: start + hour }),
       "gone"
     )
     yield* isDead(store, { key, record }, start + hour)
     const before = start + hour - 1
     yield* equal(
-      "touch just before",
+      "touch 1 ms before",
       yield* store.touch(key, { lastSeenAt: before, expiresAt: start + 2 * hour, now: before }),
       "touched"
     )
-    yield* equal("the end", (yield* loaded(store, key, start + hour)).expiry.at, start + 2 * hour)
+    yield* equal("the expiry", (yield* loaded(store, key, start + hour)).expiry.at, start + 2 * hour)
   }),
 
-  law("a touch is no conflict for a save of what was read before it, and is not undone by it", function*(store) {
-    const { key, record } = yield* stored(store)
-    yield* equal(
-      "touch",
-      yield* store.touch(key, { lastSeenAt: start + minute, expiresAt: start + 2 * hour, now: start }),
-      "touched"
-    )
-    yield* equal(
-      "save",
-      yield* store.save(key, { ...record, data: `"new"` }, { expectedVersion: 1, now: start }),
-      "saved"
-    )
-    yield* isAlive(store, {
-      key,
-      record: {
-        ...record,
-        version: 2,
-        data: `"new"`,
-        lastSeenAt: start + minute,
-        expiry: { ...record.expiry, at: start + 2 * hour }
-      }
-    }, start)
-  }),
+  law(
+    "`touch` does not conflict with a `save` of a record read before it, and is not undone by that `save`",
+    function*(store) {
+      const { key, record } = yield* stored(store)
+      yield* equal(
+        "touch",
+        yield* store.touch(key, { lastSeenAt: start + minute, expiresAt: start + 2 * hour, now: start }),
+        "touched"
+      )
+      yield* equal(
+        "save",
+        yield* store.save(key, { ...record, data: `"new"` }, { expectedVersion: 1, now: start }),
+        "saved"
+      )
+      yield* isAlive(store, {
+        key,
+        record: {
+          ...record,
+          version: 2,
+          data: `"new"`,
+          lastSeenAt: start + minute,
+          expiry: { ...record.expiry, at: start + 2 * hour }
+        }
+      }, start)
+    }
+  ),
 
-  law("of concurrent touches the latest times stay", function*(store) {
+  law("after concurrent `touch` calls the latest times are stored", function*(store) {
     const { key, record } = yield* stored(store)
     const outcomes = yield* together(
       range(20).map((i) =>
@@ -100,7 +106,7 @@ export const touchLaws: ReadonlyArray<Law> = [
     }, start)
   }),
 
-  law("touches and saves at the same time all take effect", function*(store) {
+  law("concurrent `touch` and `save` calls all take effect", function*(store) {
     yield* Effect.forEach(range(10), () =>
       Effect.gen(function*() {
         const { key, record } = yield* stored(store)

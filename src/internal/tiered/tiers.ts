@@ -1,5 +1,5 @@
 /**
- * Two stores as one: the back holds the truth, the front answers reads for a while.
+ * A store of two: the origin is authoritative, the cache answers reads for a lease.
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
@@ -7,162 +7,163 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
-import { isExpired } from "../../Expiry.js"
 import type * as SessionInvalidation from "../../SessionInvalidation.js"
-import * as SessionMetrics from "../../SessionMetrics.js"
 import type { SessionRecord } from "../../SessionRecord.js"
 import type { Loaded, ReadConsistency, SessionStoreError, Store } from "../../SessionStore.js"
 import type { StoreKey } from "../../StoreKey.js"
+import { isExpired } from "../domain/expiry.js"
+import * as Counts from "../metrics.js"
 import { intercepted } from "../store/intercepted.js"
-import type { Front } from "./front.js"
+import type { Cache } from "./cache.js"
 
 type Read = Effect.Effect<Option.Option<Loaded>, SessionStoreError>
 type Revocation = Exclude<SessionInvalidation.InvalidationEvent, { readonly _tag: "Gap" | "Key" }>
-type Flight = Deferred.Deferred<Option.Option<SessionRecord>, SessionStoreError>
+type InFlight = Deferred.Deferred<Option.Option<SessionRecord>, SessionStoreError>
 
-/** How long a call of the back may take, in milliseconds, before giving it up says something about the back. */
-const patience = 500
+/** Milliseconds after which an interrupted call of the origin counts as a timeout. */
+const timeoutMillis = 500
 
-/** What the metrics call the answers of the front. */
-const words = { Copy: "copy", Nothing: "nothing", Closed: "closed" } as const
+/** The labels of the metric `session_cache_reads`. */
+const labels = { Hit: "copy", Miss: "nothing", Bypass: "closed" } as const
 
-/** How many reads may fill the front at once. */
-const mostFills = 10_000
+/** Concurrent fills of the cache. */
+const maxFills = 10_000
 
 export class Tiers {
-  readonly #front: Front
-  readonly #back: Store
+  readonly #cache: Cache
+  readonly #origin: Store
   readonly #remote: boolean
-  readonly #tell: SessionInvalidation.Channel["publish"]
-  /** The last call of the back did not come to its end. */
+  readonly #publish: SessionInvalidation.Channel["publish"]
+  /** The last call of the origin failed as unreachable or timed out. */
   #isDown = false
-  /** Fills share it; a revocation, which does not know whom it concerns, has it alone. */
-  readonly #filling = Effect.unsafeMakeSemaphore(mostFills)
+  /** Read/write lock: cache fills share it, a revocation takes it exclusively because it does not know which keys are affected. */
+  readonly #fillLock = Effect.unsafeMakeSemaphore(maxFills)
+  /** Revocations that are running. */
   #revoking = 0
-  /** How many revocations there were: a read that saw one happen fills nothing. */
+  /** Counts completed revocations: a read during which one completed fills nothing. */
   #revocations = 0
-  /** How many writes of a key are under way: meanwhile nothing of it is filled. */
+  /** The number of running writes by key: meanwhile the key is not filled. */
   readonly #writing = new Map<StoreKey, number>()
-  /** One read of the back at a time for each key. */
-  readonly #flights = new Map<StoreKey, Flight>()
+  /** In-flight loads of the origin by key: at most one at a time. */
+  readonly #inFlight = new Map<StoreKey, InFlight>()
 
-  constructor(front: Front, back: Store, remote: boolean, tell: SessionInvalidation.Channel["publish"]) {
-    this.#front = front
-    this.#back = intercepted(
-      back,
+  constructor(cache: Cache, origin: Store, remote: boolean, publish: SessionInvalidation.Channel["publish"]) {
+    this.#cache = cache
+    this.#origin = intercepted(
+      origin,
       (_, call) =>
-        Effect.flatMap(Clock.currentTimeMillis, (began) => Effect.onExit(call, (exit) => this.#noted(exit, began)))
+        Effect.flatMap(Clock.currentTimeMillis, (began) => Effect.onExit(call, (exit) => this.#observe(exit, began)))
     )
     this.#remote = remote
-    this.#tell = tell
+    this.#publish = publish
   }
 
   get store(): Store {
-    const back = this.#back
+    const origin = this.#origin
     return {
-      create: back.create,
-      count: back.count,
-      find: back.find,
-      list: back.list,
-      scan: back.scan,
-      capabilities: { ...back.capabilities, remote: this.#remote },
-      // Nobody can have read a key before it existed: a create needs no fence.
-      load: (key, now, reading) => reading === "fresh" ? back.load(key, now, reading) : this.#load(key, now, reading),
-      save: (key, record, options) => this.#fenced([key], options.now, back.save(key, record, options)),
-      touch: (key, times) => this.#fenced([key], times.now, back.touch(key, times)),
+      // No tombstone: a key cannot have been cached before its session existed.
+      create: origin.create,
+      count: origin.count,
+      find: origin.find,
+      list: origin.list,
+      scan: origin.scan,
+      capabilities: { ...origin.capabilities, remote: this.#remote },
+      load: (key, now, reading) => reading === "fresh" ? origin.load(key, now, reading) : this.#load(key, now, reading),
+      save: (key, record, options) => this.#write([key], options.now, origin.save(key, record, options)),
+      touch: (key, times) => this.#write([key], times.now, origin.touch(key, times)),
       rotate: (key, newKey, record, options) =>
-        this.#fenced([key, newKey], options.now, back.rotate(key, newKey, record, options)),
-      destroy: (key) => Effect.flatMap(Clock.currentTimeMillis, (now) => this.#fenced([key], now, back.destroy(key))),
-      // Old copies and fences too, whose number is no news to anybody.
-      removeExpired: (options) => Effect.zipLeft(back.removeExpired(options), this.#front.sweep(options.now)),
-      revoke: (namespace, id) => this.#revoke({ _tag: "Id", namespace, id }, back.revoke(namespace, id)),
+        this.#write([key, newKey], options.now, origin.rotate(key, newKey, record, options)),
+      destroy: (key) => Effect.flatMap(Clock.currentTimeMillis, (now) => this.#write([key], now, origin.destroy(key))),
+      // The count does not include expired entries and tombstones of the cache.
+      removeExpired: (options) => Effect.zipLeft(origin.removeExpired(options), this.#cache.sweep(options.now)),
+      revoke: (namespace, id) => this.#revoke({ _tag: "Id", namespace, id }, origin.revoke(namespace, id)),
       revokeSubject: (namespace, subject, except) =>
         this.#revoke(
           { _tag: "Subject", namespace, subject, except },
-          back.revokeSubject(namespace, subject, except)
+          origin.revokeSubject(namespace, subject, except)
         ),
-      revokeAll: (namespace) => this.#revoke({ _tag: "Everyone", namespace }, back.revokeAll(namespace))
+      revokeAll: (namespace) => this.#revoke({ _tag: "Everyone", namespace }, origin.revokeAll(namespace))
     }
   }
 
-  /** What another node has done: this one has nothing to tell of it. */
-  hear(notice: SessionInvalidation.InvalidationEvent): Effect.Effect<void> {
+  /** Applies the invalidation event of another node to the cache, and does not publish it again. */
+  onEvent(event: SessionInvalidation.InvalidationEvent): Effect.Effect<void> {
     return Effect.suspend(() => {
-      if (notice._tag === "Gap") return this.#front.doubt
-      if (notice._tag !== "Key") return this.#alone(Effect.void, this.#drop(notice))
-      this.#flights.delete(notice.key)
-      return this.#front.forget(notice.key)
+      if (event._tag === "Gap") return this.#cache.distrust
+      if (event._tag !== "Key") return this.#exclusively(Effect.void, this.#revokeInCache(event))
+      this.#inFlight.delete(event.key)
+      return this.#cache.remove(event.key)
     })
   }
 
   // ---- reading
 
   #load(key: StoreKey, now: number, reading: ReadConsistency | undefined): Read {
-    const asked = Effect.tap(this.#front.load(key, now), ({ _tag }) => SessionMetrics.countCacheRead(words[_tag]))
-    return Effect.flatMap(asked, (answer): Read => {
-      if (answer._tag === "Nothing") return this.#together(key, now, answer.place)
-      if (answer._tag === "Closed") return this.#back.load(key, now)
+    const cached = Effect.tap(this.#cache.load(key, now), ({ _tag }) => Counts.countCacheRead(labels[_tag]))
+    return Effect.flatMap(cached, (answer): Read => {
+      if (answer._tag === "Miss") return this.#loadOnce(key, now, answer.replaces)
+      if (answer._tag === "Bypass") return this.#origin.load(key, now)
       if (!this.#isDown) return Effect.succeedSome(answer.record)
-      return reading === "stale" ? Effect.succeedSome({ ...answer.record, stale: true }) : this.#back.load(key, now)
+      return reading === "stale" ? Effect.succeedSome({ ...answer.record, stale: true }) : this.#origin.load(key, now)
     })
   }
 
-  /** Reads the back, once for all who ask meanwhile. */
-  #together(key: StoreKey, now: number, place: number | undefined): Read {
-    const flight = this.#flights.get(key)
-    if (flight !== undefined) {
-      return Effect.matchCauseEffect(Deferred.await(flight), {
+  /** Loads from the origin, once for all concurrent reads of the key (single-flight). */
+  #loadOnce(key: StoreKey, now: number, replaces: number | undefined): Read {
+    const running = this.#inFlight.get(key)
+    if (running !== undefined) {
+      return Effect.matchCauseEffect(Deferred.await(running), {
         onSuccess: (found) => Effect.succeed(Option.filter(found, (record) => !isExpired(record.expiry, now))),
-        // Whoever flew first may have been interrupted: then one of the others flies.
-        onFailure: (cause) => Cause.isInterrupted(cause) ? this.#together(key, now, place) : Effect.failCause(cause)
+        // The leader may have been interrupted; a waiter then becomes the leader.
+        onFailure: (cause) => Cause.isInterrupted(cause) ? this.#loadOnce(key, now, replaces) : Effect.failCause(cause)
       })
     }
     return Effect.flatMap(
       Deferred.make<Option.Option<SessionRecord>, SessionStoreError>(),
-      (flight) => {
-        return Effect.onExit(this.#fill(key, now, place, flight), (exit) => {
-          if (this.#flights.get(key) === flight) this.#flights.delete(key)
-          return Deferred.done(flight, exit)
+      (inFlight) => {
+        return Effect.onExit(this.#loadAndFill(key, now, replaces, inFlight), (exit) => {
+          if (this.#inFlight.get(key) === inFlight) this.#inFlight.delete(key)
+          return Deferred.done(inFlight, exit)
         })
       }
     )
   }
 
-  /** Reads the back, and leaves a copy in the front unless something has happened to the session meanwhile. */
-  #fill(key: StoreKey, now: number, place: number | undefined, flight: Flight): Read {
+  /** Loads from the origin, and fills the cache unless a write or a revocation of the session has begun meanwhile. */
+  #loadAndFill(key: StoreKey, now: number, replaces: number | undefined, inFlight: InFlight): Read {
     return Effect.suspend(() => {
-      this.#flights.set(key, flight)
+      this.#inFlight.set(key, inFlight)
       const before = this.#revocations
-      const keep = (record: SessionRecord) =>
+      const fill = (record: SessionRecord) =>
         Effect.suspend(() =>
-          this.#revoking > 0 || this.#revocations !== before || this.#flights.get(key) !== flight ||
+          this.#revoking > 0 || this.#revocations !== before || this.#inFlight.get(key) !== inFlight ||
             this.#writing.has(key)
             ? Effect.succeed("refused" as const)
-            : this.#front.fill(key, record, now, place)
+            : this.#cache.fill(key, record, now, replaces)
         ).pipe(
-          this.#filling.withPermitsIfAvailable(1),
-          Effect.flatMap((outcome) => SessionMetrics.countFill(Option.getOrElse(outcome, () => "refused" as const)))
+          this.#fillLock.withPermitsIfAvailable(1),
+          Effect.flatMap((outcome) => Counts.countFill(Option.getOrElse(outcome, () => "refused" as const)))
         )
       return Effect.tap(
-        this.#back.load(key, now),
-        Option.match({ onNone: () => Effect.void, onSome: keep })
+        this.#origin.load(key, now),
+        Option.match({ onNone: () => Effect.void, onSome: fill })
       )
     })
   }
 
   // ---- writing
 
-  /** Writes to the back behind a fence in the front. A front that is slow may have it up to the moment that the write is confirmed. */
-  #fenced<A>(
+  /** Writes tombstones to the cache, then writes to the origin. A slow cache may confirm the tombstones after the origin has written. */
+  #write<A>(
     keys: ReadonlyArray<StoreKey>,
     now: number,
     write: Effect.Effect<A, SessionStoreError>
   ): Effect.Effect<A, SessionStoreError> {
-    // Reads that began before the write are not for those who come after it.
-    const land = Effect.sync(() => {
-      for (const key of keys) this.#flights.delete(key)
+    // A read that starts after the write must not join a load that began before it.
+    const detach = Effect.sync(() => {
+      for (const key of keys) this.#inFlight.delete(key)
     })
-    const tell = Effect.forEach(keys, (key) => this.#tell({ _tag: "Key", key }), { discard: true })
+    const publish = Effect.forEach(keys, (key) => this.#publish({ _tag: "Key", key }), { discard: true })
     const count = (by: 1 | -1) =>
       Effect.sync(() => {
         for (const key of keys) {
@@ -174,55 +175,55 @@ export class Tiers {
     return Effect.acquireUseRelease(
       count(1),
       () => {
-        this.#front.at(now)
-        return Effect.flatMap(this.#front.fence(keys), (confirmed) => Effect.zipLeft(write, confirmed))
+        this.#cache.at(now)
+        return Effect.flatMap(this.#cache.bury(keys), (confirmed) => Effect.zipLeft(write, confirmed))
       },
-      () => Effect.zipRight(land, Effect.zipRight(count(-1), tell))
+      () => Effect.zipRight(detach, Effect.zipRight(count(-1), publish))
     )
   }
 
-  /** Revokes in the back, then in the front, and tells the others. */
+  /** Revokes in the origin, then in the cache, and publishes the event to other nodes. */
   #revoke<A>(
-    notice: Revocation,
-    inBack: Effect.Effect<A, SessionStoreError>
+    event: Revocation,
+    inOrigin: Effect.Effect<A, SessionStoreError>
   ): Effect.Effect<A, SessionStoreError> {
     return Effect.flatMap(Clock.currentTimeMillis, (now) => {
-      this.#front.at(now)
-      return Effect.ensuring(this.#alone(inBack, this.#drop(notice)), this.#tell(notice))
+      this.#cache.at(now)
+      return Effect.ensuring(this.#exclusively(inOrigin, this.#revokeInCache(event)), this.#publish(event))
     })
   }
 
-  /** While it runs, nothing is filled; what was read before it fills nothing afterwards. */
-  #alone<A, E>(effect: Effect.Effect<A, E>, drop: Effect.Effect<void>): Effect.Effect<A, E> {
+  /** Runs a revocation without concurrent fills. Reads that began before its end do not fill the cache afterwards. */
+  #exclusively<A, E>(inOrigin: Effect.Effect<A, E>, inCache: Effect.Effect<void>): Effect.Effect<A, E> {
     return Effect.acquireUseRelease(
       Effect.sync(() => void this.#revoking++),
-      () => Effect.zipLeft(effect, this.#filling.withPermits(mostFills)(drop)),
+      () => Effect.zipLeft(inOrigin, this.#fillLock.withPermits(maxFills)(inCache)),
       () =>
         Effect.sync(() => {
           this.#revoking--
           this.#revocations++
-          this.#flights.clear()
+          this.#inFlight.clear()
         })
     )
   }
 
-  #drop(notice: Revocation): Effect.Effect<void> {
-    return this.#front.drop((front): Effect.Effect<unknown, SessionStoreError> => {
-      switch (notice._tag) {
+  #revokeInCache(event: Revocation): Effect.Effect<void> {
+    return this.#cache.revoke((store): Effect.Effect<unknown, SessionStoreError> => {
+      switch (event._tag) {
         case "Id":
-          return front.revoke(notice.namespace, notice.id)
+          return store.revoke(event.namespace, event.id)
         case "Subject":
-          return front.revokeSubject(notice.namespace, notice.subject, notice.except)
+          return store.revokeSubject(event.namespace, event.subject, event.except)
         case "Everyone":
-          return front.revokeAll(notice.namespace)
+          return store.revokeAll(event.namespace)
       }
     })
   }
 
-  /** What was given up after a while counts, too: what hangs is down. An abort is no news. */
-  #noted(exit: Exit.Exit<unknown, SessionStoreError>, began: number): Effect.Effect<void> {
+  /** Notes whether the origin is down. A call that timed out counts as a failure; an early interruption does not count. */
+  #observe(exit: Exit.Exit<unknown, SessionStoreError>, began: number): Effect.Effect<void> {
     return Effect.map(Clock.currentTimeMillis, (now) => {
-      if (Exit.isInterrupted(exit) && now - began < patience) return
+      if (Exit.isInterrupted(exit) && now - began < timeoutMillis) return
       this.#isDown = Exit.match(exit, {
         onSuccess: () => false,
         onFailure: (cause) =>

@@ -19,7 +19,7 @@ const steps = FastCheck.array(
   { maxLength: 40 }
 )
 
-interface Told {
+interface History {
   readonly state: Generations
   readonly now: number
   /** All that were ever made, the latest first. */
@@ -27,82 +27,85 @@ interface Told {
   readonly version: number
 }
 
-const begun: Told = { state: Gen.only(1), now: 0, made: [1], version: 1 }
+const begun: History = { state: Gen.only(1), now: 0, made: [1], version: 1 }
 
 /** Presents one of the latest generations, and does with it what it may. */
-const go = (told: Told, { after, does, presents }: Step): Told & { readonly from: number; readonly as: Standing } => {
-  const now = told.now + after
-  const from = told.made[Math.min(presents, told.made.length - 1)] ?? 1
-  const as = Gen.standing(told.state, from, now)
-  const here = { ...told, now, from, as }
-  const version = told.version + 1
-  const next = { ...here, made: [version, ...told.made], version }
+const go = (
+  history: History,
+  { after, does, presents }: Step
+): History & { readonly from: number; readonly as: Standing } => {
+  const now = history.now + after
+  const from = history.made[Math.min(presents, history.made.length - 1)] ?? 1
+  const as = Gen.standing(history.state, from, now)
+  const here = { ...history, now, from, as }
+  const version = history.version + 1
+  const next = { ...here, made: [version, ...history.made], version }
   if (as === "current" && does === "read") {
-    return told.state.base === undefined ? here : { ...here, version, state: Gen.confirm(told.state, now) }
+    return history.state.base === undefined ? here : { ...here, version, state: Gen.acknowledge(history.state, now) }
   }
-  if (does === "read" || as === "refused" || as === "older") return here
-  return { ...next, state: does === "rotate" ? Gen.only(version) : Gen.advance(told.state, from, version, now) }
+  if (does === "read" || as === "rejected" || as === "grace") return here
+  return { ...next, state: does === "rotate" ? Gen.only(version) : Gen.advance(history.state, from, version, now) }
 }
 
 /** Holds after each step of any story. */
-const always = (check: (before: Told, after: ReturnType<typeof go>, step: Step) => void) =>
+const always = (check: (before: History, after: ReturnType<typeof go>, step: Step) => void) =>
   FastCheck.assert(
     FastCheck.property(steps, (steps) => {
-      let told = begun
+      let history = begun
       for (const step of steps) {
-        const after = go(told, step)
-        check(told, after, step)
-        told = after
+        const after = go(history, step)
+        check(history, after, step)
+        history = after
       }
     })
   )
 
 describe("the generations of a cookie", () => {
-  it("there is a current one, and at most one other that may write", () => {
+  it("one generation is current, and at most one other may write", () => {
     always((_, { made, now, state }) => {
       const standings = made.map((generation) => Gen.standing(state, generation, now))
       assert.strictEqual(standings.filter((standing) => standing === "current").length, 1)
-      assert.isAtMost(standings.filter((standing) => standing === "stranded").length, 1)
+      assert.isAtMost(standings.filter((standing) => standing === "previous").length, 1)
     })
   })
 
-  it("what is refused stays refused", () => {
+  it("a rejected generation stays rejected", () => {
     always((before, after) => {
       for (const generation of before.made) {
-        if (Gen.standing(before.state, generation, after.now) === "refused") {
-          assert.strictEqual(Gen.standing(after.state, generation, after.now), "refused")
+        if (Gen.standing(before.state, generation, after.now) === "rejected") {
+          assert.strictEqual(Gen.standing(after.state, generation, after.now), "rejected")
         }
       }
     })
   })
 
-  it("what a browser last presented with success, or was given, is good", () => {
+  it("the generation that a browser last presented or received is accepted", () => {
     always((_, { as, from, made, now, state }, { does }) => {
-      if (as !== "current" && as !== "stranded") return
-      assert.notStrictEqual(Gen.standing(state, made[0] ?? 0, now), "refused")
+      if (as !== "current" && as !== "previous") return
+      assert.notStrictEqual(Gen.standing(state, made[0] ?? 0, now), "rejected")
       // Save for a rotation, the answer may be lost: after any time the old one is good.
-      if (does !== "rotate") assert.notStrictEqual(Gen.standing(state, from, now + 1e12), "refused")
+      if (does !== "rotate") assert.notStrictEqual(Gen.standing(state, from, now + 1e12), "rejected")
     })
   })
 
-  it("a rotation refuses all older ones at once", () => {
+  it("a rotation rejects all older generations at once", () => {
     always((_, { as, made: [latest, ...older], now, state }, { does }) => {
-      if (does !== "rotate" || (as !== "current" && as !== "stranded")) return
+      if (does !== "rotate" || (as !== "current" && as !== "previous")) return
       assert.strictEqual(Gen.standing(state, latest ?? 0, now), "current")
-      for (const generation of older) assert.strictEqual(Gen.standing(state, generation, now), "refused")
+      for (const generation of older) assert.strictEqual(Gen.standing(state, generation, now), "rejected")
     })
   })
 
-  it("ten seconds after one has come back, no older one is good", () => {
+  it("ten seconds after an acknowledgement all older generations are rejected", () => {
     always((_, { as, from, made, now, state }) => {
       if (as !== "current") return
       for (const generation of made.filter((generation) => generation < from)) {
-        assert.strictEqual(Gen.standing(state, generation, now + Gen.grace + 1), "refused")
+        assert.strictEqual(Gen.standing(state, generation, now + Gen.grace + 1), "rejected")
       }
     })
   })
 
-  it("are kept as text, and text that is none is nothing", () => {
+  it("are encoded as text, and invalid text decodes to nothing", () => {
     always((_, { state }) => {
       assert.deepStrictEqual(Gen.decode(Gen.encode(state)), Gen.decode(JSON.stringify(state)))
     })
@@ -111,7 +114,7 @@ describe("the generations of a cookie", () => {
     }
   })
 
-  it("however fast somebody saves, few are kept", () => {
+  it("the number of kept generations is bounded", () => {
     let state = Gen.only(1)
     for (let i = 1; i < 100; i++) state = Gen.advance(state, i, i + 1, 0)
     assert.isAtMost(Gen.encode(state).length, 400)

@@ -1,9 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Either, FastCheck as fc } from "effect"
+import { anyRecord, anyText, aRecord, day, freshId, hour, idOf, start } from "effect-session/Fixtures"
 import type { SessionRecord } from "effect-session/SessionRecord"
 import * as CookieRecord from "../../../src/internal/cookie/record.js"
 import * as wire from "../../../src/internal/crypto/tokens.js"
-import { anyRecord, anyText, aRecord, day, freshId, hour, idOf, start } from "../../../src/internal/testing/records.js"
 import { vectors } from "../../support/referenceTokens.js"
 import { a, b, hex, key, suites, use } from "../../support/tokens.js"
 
@@ -56,12 +56,12 @@ describe("the golden vectors", () => {
   }
 })
 
-describe.each(suites)("%s: a record comes back as it was", (suite) => {
+describe.each(suites)("%s: a decoded record equals the encoded one", (suite) => {
   const cookies = recordsOf(suite)
   const time = fc.oneof(fc.integer({ min: 0, max: latest }), fc.integer({ min: start - day, max: start + day }))
   const optional = <A>(arbitrary: fc.Arbitrary<A>) => fc.option(arbitrary, { nil: undefined })
 
-  it("whatever it holds", () =>
+  it("with any fields", () =>
     fc.assert(
       fc.property(
         anyRecord,
@@ -91,12 +91,12 @@ describe.each(suites)("%s: a record comes back as it was", (suite) => {
     }
   })
 
-  it("data of 20,000 characters, which fit no cookie, is not taken back", () => {
+  it("data of 20,000 characters, which is too long for a cookie, is rejected", () => {
     const token = encoded(aRecord({ data: "x".repeat(20_000) }), cookies)
     assert.deepStrictEqual(cookies.decode(token), { _tag: "Invalid" })
   })
 
-  it("data that fills a cookie is", () => {
+  it("data that just fits into a cookie is accepted", () => {
     const record = aRecord({ data: "\u00e9".repeat(1_400) })
     const token = encoded(record, cookies)
     assert.isAbove(token.length, 3_800)
@@ -104,7 +104,7 @@ describe.each(suites)("%s: a record comes back as it was", (suite) => {
     assert.deepStrictEqual(cookies.decode(token), kept(record))
   })
 
-  it("an older key of the ring is told", () => {
+  it("an older key of the keyring is reported", () => {
     const token = encoded(aRecord(), CookieRecord.make(wire.tokens([b], use(suite)), namespace))
     assert.deepInclude(recordsOf(suite, b).decode(token), { _tag: "Opened", needsReseal: true })
   })
@@ -116,7 +116,7 @@ describe("times", () => {
     return found._tag === "Opened" ? found.record.expiry : undefined
   }
 
-  it("zero is a moment, and absent is not", () => {
+  it("zero is a valid time, and different from an absent time", () => {
     const record = aRecord({
       createdAt: 0,
       authenticatedAt: 0,
@@ -127,11 +127,11 @@ describe("times", () => {
     assert.deepStrictEqual(backAndForth(record), kept(record))
   })
 
-  it("a fraction of a millisecond is left away, so that no end comes late", () => {
+  it("times are rounded down to milliseconds, so that no expiry is later", () => {
     assert.deepInclude(ends(start + 0.9, start + 1.5), { at: start, deadline: start + 1 })
   })
 
-  it("an end beyond the year 10889 is in that year, and an end that is no number has passed", () => {
+  it("an expiry after the year 10889 is clamped, and an expiry that is NaN has passed", () => {
     assert.strictEqual(new Date(latest).getUTCFullYear(), 10889)
     assert.deepInclude(ends(8.64e15, latest + 1), { at: latest, deadline: latest })
     assert.deepInclude(ends(Infinity, Infinity), { at: latest, deadline: latest })
@@ -139,20 +139,20 @@ describe("times", () => {
     assert.deepInclude(ends(-Infinity, Number.NaN), { at: 0, deadline: 0 })
   })
 
-  it("times that are no numbers do not make a token that cannot be read", () => {
+  it("times that are NaN still give a readable token", () => {
     for (const time of [Number.NaN, Infinity, -Infinity, -1, 8.64e15]) {
       const times = { createdAt: time, authenticatedAt: time, modifiedAt: time, lastSeenAt: time }
       assert.strictEqual(backAndForth(aRecord(times))._tag, "Opened")
     }
   })
 
-  it("no end comes later than it was, whatever it was", () =>
+  it("no expiry is later than it was", () =>
     fc.assert(fc.property(fc.double({ noNaN: true, min: 0 }), (at) => {
       assert.isAtMost(ends(at)?.at ?? Infinity, at)
     })))
 })
 
-describe("what a token cannot hold is refused, with a sentence that does not repeat it", () => {
+describe("a record that cannot be encoded is rejected with a sentence that does not repeat its data", () => {
   const lifetime = (lifetime: SessionRecord["expiry"]["lifetime"]) => ({
     expiry: { at: start + hour, deadline: undefined, lifetime }
   })
@@ -179,10 +179,10 @@ describe("what a token cannot hold is refused, with a sentence that does not rep
   }
 })
 
-describe("what is no record", () => {
+describe("tokens without a record", () => {
   const token = encoded(aRecord())
 
-  it("11.2.4: whatever a visitor may send is one and the same answer", () => {
+  it("11.2.4: every invalid value gets the same result", () => {
     const [prefix, body] = [token.slice(0, 5), token.slice(5)]
     const others = [
       "",
@@ -207,7 +207,7 @@ describe("what is no record", () => {
     assert.strictEqual(records.decode(token)._tag, "Opened")
   })
 
-  it("what was sealed with our key but cannot be read is told apart: it is no visitor's doing", () => {
+  it("a sealed token that cannot be decoded is reported as unreadable, because a visitor cannot make one", () => {
     const vector = vectors[0]
     assert.isDefined(vector)
     if (vector === undefined) return
@@ -243,7 +243,7 @@ describe("what is no record", () => {
     for (const content of unreadable) assert.deepStrictEqual(sealed(content), { _tag: "Unreadable" }, content)
   })
 
-  it("9.2.1: the times are in the part that no one can change", () => {
+  it("9.2.1: the times are part of the authenticated content", () => {
     // The signed suite, where everything can be read and put together anew.
     const cookies = recordsOf("h1")
     const token = encoded(aRecord(), cookies)
@@ -256,7 +256,7 @@ describe("what is no record", () => {
     }
   })
 
-  it("a sealed token shows nothing of the record, a signed one all", () => {
+  it("a sealed token reveals nothing of the record, a signed token everything", () => {
     const record = aRecord({ subject: "ann@example.org", data: `{"card":"4242424242424242"}` })
     const shown = suites.map((suite) => {
       const text = encoded(record, recordsOf(suite)).split(".")[2] ?? ""

@@ -111,7 +111,7 @@ const message = (name: Name) =>
 
 describe.each([["native", () => cipher], ["portable", () => portable]] as const)("%s", (_, implementation) => {
   for (const { source, ...vector } of vectors) {
-    it(`gives what is published: ${source}`, () => {
+    it(`matches the published vector: ${source}`, () => {
       const aead = implementation()[vector.name](bytes(vector.key))
       const sealed = aead.seal(bytes(vector.nonce), bytes(vector.aad), bytes(vector.plaintext))
       assert.strictEqual(hex(sealed), hex(bytes(vector.ciphertext + vector.tag)))
@@ -119,7 +119,7 @@ describe.each([["native", () => cipher], ["portable", () => portable]] as const)
     })
   }
 
-  it.each(names)("%s opens nothing of which one bit is another", (name) => {
+  it.each(names)("%s rejects a message with one bit changed", (name) => {
     const aead = implementation()[name](new Uint8Array(32).fill(7))
     const parts = [new Uint8Array(nonceLength[name]).fill(8), bytes("010203"), bytes("c0ffee")] as const
     const [nonce, aad, plaintext] = parts
@@ -140,7 +140,7 @@ describe.each([["native", () => cipher], ["portable", () => portable]] as const)
     assert.strictEqual(hex(aead.open(nonce, aad, sealed)), hex(plaintext))
   })
 
-  it.each(names)("%s takes no tag of another length, and nothing too short for one", (name) => {
+  it.each(names)("%s rejects tags of other lengths, and messages shorter than a tag", (name) => {
     const aead = implementation()[name](new Uint8Array(32).fill(7))
     const nonce = new Uint8Array(nonceLength[name])
     const sealed = aead.seal(nonce, bytes("01"), bytes("c0ffee"))
@@ -155,7 +155,7 @@ describe.each([["native", () => cipher], ["portable", () => portable]] as const)
     assert.strictEqual(hex(aead.open(nonce, bytes("01"), empty)), "")
   })
 
-  it.each(names)("%s may put the ciphertext where the plaintext is", (name) => {
+  it.each(names)("%s can write the ciphertext over the plaintext", (name) => {
     const aead = implementation()[name](new Uint8Array(32).fill(7))
     const [nonce, aad, plaintext] = [new Uint8Array(nonceLength[name]), bytes("01"), bytes("c0ffee")]
     const room = new Uint8Array(3 + 16)
@@ -164,7 +164,7 @@ describe.each([["native", () => cipher], ["portable", () => portable]] as const)
     assert.strictEqual(hex(room), hex(aead.seal(nonce, aad, plaintext)))
   })
 
-  it("XChaCha20-Poly1305 takes no nonce of another length", () => {
+  it("XChaCha20-Poly1305 rejects nonces of other lengths", () => {
     const aead = implementation().xchacha20Poly1305(new Uint8Array(32))
     for (const length of [0, 12, 16, 23, 25]) {
       assert.throws(() => aead.seal(new Uint8Array(length), bytes(""), bytes("00")))
@@ -172,7 +172,7 @@ describe.each([["native", () => cipher], ["portable", () => portable]] as const)
     }
   })
 
-  it.each(names)("%s does not change what it is given, and reads the bytes of a view alone", (name) => {
+  it.each(names)("%s does not change its arguments, and reads only the bytes of a view", (name) => {
     const view = (length: number, fill: number) => new Uint8Array(length + 5).fill(fill).subarray(3, length + 3)
     const views = { key: view(32, 1), nonce: view(nonceLength[name], 2), aad: view(9, 3), plaintext: view(50, 4) }
     const seal = ({ aad, key, nonce, plaintext }: typeof views) =>
@@ -196,7 +196,7 @@ describe.each([["native", () => cipher], ["portable", () => portable]] as const)
 })
 
 describe("native and portable", () => {
-  it.each(names)("%s: give the same bytes, and open each other's", (name) =>
+  it.each(names)("%s: return the same bytes, and open each other's messages", (name) =>
     fc.assert(
       fc.property(message(name), ({ aad, key, nonce, plaintext }) => {
         const sealed = cipher[name](key).seal(nonce, aad, plaintext)
@@ -207,7 +207,7 @@ describe("native and portable", () => {
       { numRuns: 3000 }
     ))
 
-  it("are two: only one of them asks the runtime", () => {
+  it("differ: only one of them uses the runtime", () => {
     const builtin = vi.spyOn(process.getBuiltinModule("node:crypto"), "createCipheriv")
     const seal = (implementation: typeof cipher) =>
       names.map((name) =>
@@ -219,7 +219,7 @@ describe("native and portable", () => {
     assert.deepStrictEqual(builtin.mock.calls.map(([algorithm]) => algorithm), ["chacha20-poly1305", "aes-256-gcm"])
   })
 
-  it("a runtime without one of the ciphers, or with another of that name, is not asked for it", async () => {
+  it("a runtime without a cipher, or with a wrong one, is not used for it", async () => {
     vi.resetModules()
     const crypto = process.getBuiltinModule("node:crypto")
     const broken = vi.spyOn(crypto, "createCipheriv").mockImplementation((...[algorithm, ...rest]) => {

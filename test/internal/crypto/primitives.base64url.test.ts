@@ -14,7 +14,7 @@ const canonical = /^(?:[A-Za-z0-9_-]{4})*(?:[A-Za-z0-9_-][AQgw]|[A-Za-z0-9_-]{2}
 const some = fc.uint8Array({ maxLength: 120 })
 
 describe.each([["native", () => primitives], ["portable", () => portable]] as const)("%s", (_, implementation) => {
-  it("spells bytes without padding, and reads them back", () => {
+  it("encodes bytes without padding, and decodes them", () => {
     assert.strictEqual(implementation().encodeBase64Url(Uint8Array.of(0xFB, 0xFF, 0xFE, 0)), "-__-AA")
     fc.assert(fc.property(some, (bytes) => {
       const text = implementation().encodeBase64Url(bytes)
@@ -23,12 +23,12 @@ describe.each([["native", () => primitives], ["portable", () => portable]] as co
     }))
   })
 
-  it("reads a view, and not the bytes around it", () => {
+  it("encodes only the bytes of a view", () => {
     const around = Uint8Array.of(1, 2, 3, 4, 5)
     assert.strictEqual(implementation().encodeBase64Url(around.subarray(1, 4)), "AgME")
   })
 
-  it("knows one spelling only: of the last characters that give the same bytes, one is read", () => {
+  it("accepts only the canonical encoding: of the last characters with the same bytes, one is decoded", () => {
     const read = (text: string) =>
       [...alphabet].filter((last) => implementation().decodeBase64Url(text + last) !== undefined)
     assert.deepStrictEqual(read(""), [])
@@ -61,7 +61,7 @@ describe.each([["native", () => primitives], ["portable", () => portable]] as co
     it(`does not read ${JSON.stringify(text)}`, () => assert.isUndefined(implementation().decodeBase64Url(text)))
   }
 
-  it("whatever it reads is the spelling of what it gives", () =>
+  it("any text that it decodes is the encoding of the result", () =>
     fc.assert(fc.property(
       fc.oneof(fc.string({ unit: "binary" }), fc.base64String(), fc.string({ unit: fc.constantFrom(...alphabet) })),
       (text) => {

@@ -119,10 +119,10 @@ describe.each(implementations)("%s", (_, implementation) => {
 })
 
 describe("lengthPrefixed", () => {
-  it("takes bytes as they are, among texts", () =>
+  it("accepts bytes among texts", () =>
     assert.strictEqual(hex(crypto.lengthPrefixed("a", bytes("ff00"), "")), "0001" + "61" + "0002" + "ff00" + "0000"))
 
-  it("refuses more bytes than two can count", () => {
+  it("rejects more than 65,535 bytes", () => {
     assert.throws(() => crypto.lengthPrefixed(new Uint8Array(0x10000)), RangeError)
     assert.strictEqual(crypto.lengthPrefixed(new Uint8Array(0xFFFF)).length, 0x10001)
   })

@@ -54,14 +54,14 @@ describe("sha256", () => {
 })
 
 describe("randomBytes", () => {
-  it("gives as many bytes as were asked for", () => {
+  it("returns the requested number of bytes", () => {
     for (const length of [0, 1, 12, 16, 32, 1000]) assert.strictEqual(randomBytes(length).length, length)
   })
 
-  it("gives no bytes twice", () =>
+  it("never returns the same bytes twice", () =>
     assert.strictEqual(new Set(Array.from({ length: 1000 }, () => hex(randomBytes(16)))).size, 1000))
 
-  it("throws where the runtime's source does, and does not degrade", () => {
+  it("throws if the source of the runtime throws", () => {
     const source = vi.spyOn(globalThis.crypto, "getRandomValues").mockImplementation(() => {
       throw new Error("no entropy")
     })
@@ -74,11 +74,11 @@ describe("randomBytes", () => {
 })
 
 describe("nameBytes", () => {
-  it("gives as many bytes as were asked for, also more than are drawn at once", () => {
+  it("returns the requested number of bytes, also more than are generated at once", () => {
     for (const length of [0, 1, 12, 16, 1000, 1024, 5000]) assert.strictEqual(nameBytes(length).length, length)
   })
 
-  it("gives no bytes twice", () =>
+  it("never returns the same bytes twice", () =>
     assert.strictEqual(new Set(Array.from({ length: 1000 }, () => hex(nameBytes(12)))).size, 1000))
 })
 
@@ -101,10 +101,10 @@ describe("lengthPrefixed", () => {
       JSON.stringify(a) === JSON.stringify(b)
     )
 
-  it("R24: gives no two lists of parts the same bytes", () =>
+  it("R24: encodes different lists of parts differently", () =>
     fc.assert(fc.property(parts, parts, injective), { numRuns: 5000 }))
 
-  it("R24: sees where one part ends and the next begins", () =>
+  it("R24: distinguishes where one part ends and the next begins", () =>
     fc.assert(fc.property(parts, fc.string({ minLength: 1 }), fc.string({ minLength: 1 }), (before, a, b) => {
       injective([...before, a, b], [...before, a + b])
       injective([...before, a, b], [...before, a + b, ""])
@@ -124,7 +124,7 @@ describe("lengthPrefixed", () => {
     if (first !== undefined) assert.notStrictEqual(first, bytes(b))
   }
 
-  it("R24: a part too long for its prefix does not pass for several short ones", () => {
+  it("R24: a part that is too long for its prefix is not encoded like several short parts", () => {
     // Each behind its length, they make a text of 65,536 bytes, whose own length in two bytes is zero.
     const short = [0x403E, 0x403E, 0x403E, 0x3F3E].map((length) => "a".repeat(length))
     const long = short.map((part) => String.fromCharCode(part.length >> 8, part.length & 0xFF) + part).join("")
@@ -132,7 +132,7 @@ describe("lengthPrefixed", () => {
     separate([long], ["", ...short])
   })
 
-  it("R24: texts that differ in a lone surrogate do not pass for each other", () => {
+  it("R24: texts that differ in a lone surrogate are not encoded alike", () => {
     separate(["\uD800"], ["\uFFFD"])
     separate(["\uD800"], ["\uDC00"])
   })

@@ -9,21 +9,21 @@ afterEach(() => {
   vi.restoreAllMocks()
 })
 
-describe.each(suites)("%s: ASVS 7.2.1, nothing but the token itself is read", (suite) => {
+describe.each(suites)("%s: ASVS 7.2.1, only the token itself is accepted", (suite) => {
   const tokens = wire.tokens([a], use(suite))
   const token = tokens.write(content, nonce)
   const prefix = `${suite}.a.`
   const body = token.slice(prefix.length)
 
-  it("the token is", () => assert.strictEqual(contentIn(tokens, token), hex(content)))
+  it("the token is accepted", () => assert.strictEqual(contentIn(tokens, token), hex(content)))
 
-  it("no bit of its text may be another", () => {
+  it("a change of any bit of its text is rejected", () => {
     const others = flipped(Buffer.from(token, "latin1")).map((other) => Buffer.from(other).toString("latin1"))
     assert.strictEqual(others.length, token.length * 8)
     assert.deepStrictEqual(accepted(tokens, others), [])
   })
 
-  it("no bit of its bytes may be another", () => {
+  it("a change of any bit of its bytes is rejected", () => {
     const others = body.split(".").flatMap((part, index, parts) =>
       flipped(Buffer.from(part, "base64url")).map((other) =>
         prefix + parts.map((part, i) => i === index ? Buffer.from(other).toString("base64url") : part).join(".")
@@ -33,7 +33,7 @@ describe.each(suites)("%s: ASVS 7.2.1, nothing but the token itself is read", (s
     assert.deepStrictEqual(accepted(tokens, others), [])
   })
 
-  it("it may not be shorter at either end, nor longer, nor miss or repeat a character", () => {
+  it("a token that is shortened, extended, or lacks or repeats a character is rejected", () => {
     const others = [...token].flatMap((letter, i) => [
       token.slice(0, i),
       token.slice(i + 1),
@@ -44,7 +44,7 @@ describe.each(suites)("%s: ASVS 7.2.1, nothing but the token itself is read", (s
     assert.deepStrictEqual(accepted(tokens, [...others, ...more].filter((other) => other !== token)), [])
   })
 
-  it("its tag may not be shorter", () => {
+  it("a shorter tag is rejected", () => {
     const parts = body.split(".")
     const last = Buffer.from(parts.at(-1) ?? "", "base64url")
     const lengths = suite === "h1" ? [0, 4, 8, 12, 15, 16, 31] : [0, 4, 8, 12, 15].map((tag) => last.length - 16 + tag)
@@ -54,7 +54,7 @@ describe.each(suites)("%s: ASVS 7.2.1, nothing but the token itself is read", (s
     assert.deepStrictEqual(accepted(tokens, others), [])
   })
 
-  it("it has one spelling", () => {
+  it("a non-canonical encoding is rejected", () => {
     const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
     // Contents of three lengths, so that the spare bits are none, two and four.
     for (const length of [1, 2, 3, 16, 32]) {
@@ -91,7 +91,7 @@ describe.each(suites)("%s: ASVS 7.2.1, nothing but the token itself is read", (s
     }
   })
 
-  it("CVE-2021-41263, CVE-2023-47127, CVE-2023-48309: it is nothing to another use of the same secret", () => {
+  it("CVE-2021-41263, CVE-2023-47127, CVE-2023-48309: it is rejected by every other use of the same secret", () => {
     const uses: ReadonlyArray<Use> = [
       use(suite, { cookieName: "admin" }),
       use(suite, { cookieName: "Session" }),
@@ -108,7 +108,7 @@ describe.each(suites)("%s: ASVS 7.2.1, nothing but the token itself is read", (s
     assert.deepStrictEqual(again, [])
   })
 
-  it("another id in its text does not lead to another key, nor to the same one", () => {
+  it("another key id in its text is rejected", () => {
     const same = wire.tokens([a, { id: "c", secret: a.secret }, b], use(suite))
     assert.deepStrictEqual(accepted(same, [`${suite}.c.${body}`, `${suite}.b.${body}`]), [])
     assert.strictEqual(contentIn(same, token), hex(content))
@@ -172,7 +172,7 @@ describe("junk", () => {
     }
   )
 
-  it("h1: an empty content has one spelling, too", () => {
+  it("h1: a non-canonical encoding of empty content is rejected", () => {
     const tokens = wire.tokens([a], use("h1"))
     const token = tokens.write(new Uint8Array(0))
     assert.strictEqual(contentIn(tokens, token), "")
@@ -180,24 +180,27 @@ describe("junk", () => {
   })
 })
 
-describe.each(["e1", "f1"] as const)("%s: ASVS 11.3.4, a source of random bytes that repeats itself", (suite) => {
-  it.each([0, 7])("of %i", (value) => {
-    const tokens = wire.tokens([a], use(suite))
-    vi.spyOn(globalThis.crypto, "getRandomValues").mockImplementation((array) => {
-      if (array instanceof Uint8Array) array.fill(value)
-      return array
+describe.each(["e1", "f1"] as const)(
+  "%s: ASVS 11.3.4, a source of random bytes that returns the same nonce twice",
+  (suite) => {
+    it.each([0, 7])("of %i", (value) => {
+      const tokens = wire.tokens([a], use(suite))
+      vi.spyOn(globalThis.crypto, "getRandomValues").mockImplementation((array) => {
+        if (array instanceof Uint8Array) array.fill(value)
+        return array
+      })
+      const made: Array<string> = []
+      assert.throws(() => {
+        for (let i = 0; i < 2; i++) made.push(tokens.write(content))
+      }, /same nonce twice/)
+      assert.strictEqual(made.length, value === 0 ? 0 : 1)
     })
-    const made: Array<string> = []
-    assert.throws(() => {
-      for (let i = 0; i < 2; i++) made.push(tokens.write(content))
-    }, /repeats itself/)
-    assert.strictEqual(made.length, value === 0 ? 0 : 1)
-  })
 
-  it("a source that fails makes the writing fail", () => {
-    vi.spyOn(globalThis.crypto, "getRandomValues").mockImplementation(() => {
-      throw new Error("no entropy")
+    it("a source that fails makes `write` fail", () => {
+      vi.spyOn(globalThis.crypto, "getRandomValues").mockImplementation(() => {
+        throw new Error("no entropy")
+      })
+      assert.throws(() => wire.tokens([a], use(suite)).write(content), "no entropy")
     })
-    assert.throws(() => wire.tokens([a], use(suite)).write(content), "no entropy")
-  })
-})
+  }
+)

@@ -75,7 +75,7 @@ describe("the format", () => {
       )
   )
 
-  it.each(suites)("%s: any bytes come back, also those that end as padding does", (suite) => {
+  it.each(suites)("%s: any bytes are read back, including bytes that end like padding", (suite) => {
     const tokens = wire.tokens([a], use(suite))
     const tail = fc.array(fc.constantFrom(0, 0x80, 0xFF), { maxLength: 70 }).map((tail) => Uint8Array.from(tail))
     fc.assert(fc.property(fc.oneof(tail, fc.uint8Array({ maxLength: 500 })), (content) => {
@@ -97,7 +97,7 @@ describe("the format", () => {
     }
   )
 
-  it("no two tokens of the same content are the same, where they are sealed; signed ones are", () => {
+  it("two sealed tokens of the same content differ; signed tokens are equal", () => {
     const distinct = suites.map((suite) => {
       const tokens = wire.tokens([a], use(suite))
       return new Set(Array.from({ length: 1000 }, () => tokens.write(content))).size
@@ -107,7 +107,7 @@ describe("the format", () => {
 })
 
 describe("names", () => {
-  it.each(suites)("%s: CVE-2019-10911: what belongs to one name cannot be moved to the next", (suite) => {
+  it.each(suites)("%s: CVE-2019-10911: bytes cannot be moved from one name to the next", (suite) => {
     const pairs: ReadonlyArray<readonly [cookieName: string, audience: string]> = [
       ["ab", "c"],
       ["a", "bc"],
@@ -123,7 +123,7 @@ describe("names", () => {
     made.forEach((tokens, i) => assert.deepStrictEqual(accepted(tokens, token), token.slice(i, i + 1)))
   })
 
-  it.each(suites)("%s: a purpose and a suite are names, too", (suite) => {
+  it.each(suites)("%s: the purpose and the suite are separated too", (suite) => {
     const [one, other] = [
       use(suite, { purpose: "sea", cookieName: "lx" }),
       use(suite, { purpose: "seal", cookieName: "x" })
@@ -132,7 +132,7 @@ describe("names", () => {
     assert.deepStrictEqual(accepted(wire.tokens([a], other), [token]), [])
   })
 
-  it.each(suites)("%s: a name that has no spelling of its own is refused", (suite) => {
+  it.each(suites)("%s: a name that cannot be encoded is rejected", (suite) => {
     for (const name of ["\uD800", "a".repeat(0x10000)]) {
       assert.throws(() => wire.tokens([a], use(suite, { cookieName: name })), RangeError)
       assert.throws(() => wire.tokens([a], use(suite, { audience: name })), RangeError)
@@ -145,28 +145,28 @@ describe.each(suites)("%s: 5.5, key rotation", (suite) => {
   const outdated = (tokens: wire.Tokens, token: string) =>
     Option.getOrUndefined(Option.map(tokens.read(token), ({ outdated }) => outdated))
 
-  it("CVE-2025-47278: the first key makes tokens, and the others do not", () => {
+  it("CVE-2025-47278: only the first key writes tokens", () => {
     for (const ring of [of(a, b), of(a, b, key("c", 3), key("d", 4), key("e", 5)), of(a)]) {
       assert.isTrue(ring.write(content).startsWith(`${suite}.a.`))
     }
     assert.isTrue(of(b, a).write(content).startsWith(`${suite}.b.`))
   })
 
-  it("each key reads what it made, and says whether it is the first", () => {
+  it("each key reads its own tokens, and reports whether they are outdated", () => {
     const ring = [a, b, key("c", 3), key("d", 4), key("e", 5)] as const
     const found = ring.map((key) => outdated(of(...ring), of(key).write(content)))
     assert.deepStrictEqual(found, [false, true, true, true, true])
   })
 
-  it("a key that was taken away reads nothing", () => {
+  it("a removed key reads nothing", () => {
     assert.isUndefined(outdated(of(b), of(a).write(content)))
   })
 
-  it("a key with the id of another reads nothing of it", () => {
+  it("another key with the same id reads nothing", () => {
     assert.isUndefined(outdated(of({ ...b, id: "a" }), of(a).write(content)))
   })
 
-  it("an id that begins like another is another", () => {
+  it("an id that is a prefix of another is a different id", () => {
     const ring = of(key("ab", 3), a)
     assert.strictEqual(outdated(ring, ring.write(content)), false)
     assert.strictEqual(outdated(ring, of(a).write(content)), true)
@@ -178,7 +178,7 @@ describe.each(suites)("%s: 5.5, key rotation", (suite) => {
     )
   })
 
-  it("two servers of which one knows the new order read each other's, 1,000 times", () => {
+  it("two servers with different key orders read each other's tokens, 1,000 times", () => {
     const [before, after] = [of(a, b), of(b, a)]
     let token = before.write(content)
     for (let i = 0; i < 1000; i++) {

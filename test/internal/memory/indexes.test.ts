@@ -10,7 +10,7 @@ interface At {
 const at = FastCheck.integer({ min: 0, max: 50 })
 
 it.prop(
-  "SortedList holds each added value once, in order, and finds and counts as a sorted array does",
+  "SortedList contains each added value once and counts like a sorted array",
   [FastCheck.array(FastCheck.tuple(FastCheck.boolean(), at)), at],
   ([steps, from]) => {
     const list = new SortedList<At>((a, b) => a.at < b.at)
@@ -26,7 +26,7 @@ it.prop(
   }
 )
 
-/** Enough keys for several pieces; few enough that they are set again and deleted. */
+/** Enough keys for several pieces, and few enough that steps set and delete the same key again. */
 const key = FastCheck.integer({ min: 0, max: 2000 }).map(String)
 
 const steps = FastCheck.array(FastCheck.tuple(FastCheck.integer({ min: 0, max: 3 }), key), {
@@ -35,7 +35,7 @@ const steps = FastCheck.array(FastCheck.tuple(FastCheck.integer({ min: 0, max: 3
 })
 
 it.prop(
-  "SortedMap behaves like a Map, and iterates over the values after any key in the order of their keys",
+  "SortedMap behaves like a Map, and `after` returns the values after any key in the order of their keys",
   [steps, key],
   ([steps, from]) => {
     const map = new SortedMap<string, string>()
@@ -65,7 +65,7 @@ const orders = {
 }
 
 for (const [order, value] of Object.entries(orders)) {
-  it(`SortedList stays in order over many pieces that are filled and emptied, ${order}`, () => {
+  it(`SortedList stays sorted while many pieces are filled and emptied (values ${order})`, () => {
     const list = new SortedList<At>((a, b) => a.at < b.at)
     for (let i = 0; i < 10_000; i++) list.add({ at: value(i) })
     for (let i = 0; i < 10_000; i++) if (i % 2 === 0) list.delete({ at: value(i) })

@@ -1,11 +1,9 @@
-/**
- * Fields that are decoded when they are asked for: what the check accepts must decode, and decodes to the same.
- */
+/** Lazy decoding of fields: a value that the check accepts must decode, and to the same value as an eager decoding. */
 import { Context, Effect, Either, FastCheck as fc, ParseResult, Schema } from "effect"
 import type { JsonRecord } from "effect-session/Json"
-import * as SessionSchema from "effect-session/SessionSchema"
 import { assert, describe, it } from "vitest"
 import { checkOf, hasField, wholeOf, withField } from "../../../src/internal/schema/lazy.js"
+import * as Prepared from "../../../src/internal/schema/prepared.js"
 
 const Item = Schema.Struct({ sku: Schema.String, count: Schema.Number, note: Schema.optional(Schema.String) })
 
@@ -18,7 +16,7 @@ const Tree: Schema.Schema<Tree> = Schema.Struct({
   children: Schema.Array(Schema.suspend(() => Tree))
 })
 
-/** Fields of every kind that the check knows, and of some that it must leave to the decoder. */
+/** Fields of every kind that the check supports, and of some that it leaves to the decoder. */
 const fields = {
   string: Schema.String,
   number: Schema.Number,
@@ -112,9 +110,9 @@ it("schemas of primitives, arrays and structs are plain; transformed and recursi
   assert.deepStrictEqual(others.map(isPlain), others.map(() => false))
 })
 
-it("a plain value with shared parts is refused if it has too many values, as any other value", () => {
+it("a plain value with shared parts is rejected if it has too many values", () => {
   const Grid = Schema.Struct({ grid: Schema.Array(Schema.Array(Schema.Array(Schema.Number))) })
-  const schema = SessionSchema.make<typeof Grid.Type>(Grid, Context.empty())
+  const schema = Prepared.make<typeof Grid.Type>(Grid, Context.empty())
   const cell = Array.from({ length: 60 }, () => 1)
   const row = Array.from({ length: 200 }, () => cell)
   const grid = Array.from({ length: 200 }, () => row)
@@ -124,7 +122,7 @@ it("a plain value with shared parts is refused if it has too many values, as any
   assert.strictEqual(problem, "more than 1000000 values")
 })
 
-describe("a check that accepted nothing would be no use", () => {
+describe("the check is effective", () => {
   it.each(
     [
       ["string", "a"],
@@ -142,23 +140,23 @@ describe("a check that accepted nothing would be no use", () => {
       ["tree", { name: "a", children: [{ name: "b", children: [] }] }],
       ["inner", { count: 2 }]
     ] as const
-  )("%s accepts what fits", (key, value) => {
+  )("%s accepts a valid value", (key, value) => {
     const single = Schema.Struct({ [key]: fields[key] }) as unknown as Schema.Schema<unknown>
     assert.isTrue(checkOf(single.ast).accepts(value))
   })
 })
 
-describe("a value that was opened", () => {
+describe("an opened value", () => {
   const Session = Schema.Struct({
     user: Schema.optional(Schema.String),
     count: Schema.optionalWith(Schema.Number, { default: () => 0 }),
     when: Schema.optional(Schema.NumberFromString),
     items: Schema.optionalWith(Schema.Array(Item), { default: () => [] })
   })
-  const schema = SessionSchema.make<typeof Session.Type>(Session, Context.empty())
+  const schema = Prepared.make<typeof Session.Type>(Session, Context.empty())
   const opened = (raw: JsonRecord) => Effect.runSync(schema.open(raw))
 
-  it("is the same as one that was decoded, whatever the record holds", () => {
+  it("equals the eagerly decoded value, whatever the record holds", () => {
     const field = fc.oneof(json, fc.constant(undefined))
     fc.assert(
       fc.property(fc.record({ user: field, count: field, when: field, items: field, more: field }), (record) => {
@@ -174,13 +172,13 @@ describe("a value that was opened", () => {
     )
   })
 
-  it("gives the same object each time that a field is asked for", () => {
+  it("returns the same object for each read of a field", () => {
     const value = opened({ items: [{ sku: "a", count: 1 }] })
     assert.strictEqual(value.items, value.items)
     assert.deepStrictEqual(value.items, [{ sku: "a", count: 1 }])
   })
 
-  it("keeps its other fields when one is set or removed, and is itself not changed", () => {
+  it("withField sets or removes one field, keeps the others and does not mutate its argument", () => {
     const value = opened({ user: "ann", count: 3 })
     const next = withField(withField(value, "user", { present: false }), "count", { present: true, value: 4 })
     assert.deepStrictEqual([hasField(next, "user"), next.user, next.count, next.items], [false, undefined, 4, []])

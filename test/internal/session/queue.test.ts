@@ -3,13 +3,13 @@ import { Deferred, Effect, Exit, Fiber, Option, Ref, Scheduler, TestClock } from
 import * as fc from "fast-check"
 import * as Queue from "../../../src/internal/session/queue.js"
 
-/** A queue whose effects do not ask whether they had to wait. */
+/** A queue whose effects ignore whether they had to wait. */
 const make = () => {
   const queue = Queue.make()
   return <A, E, R>(name: string, effect: Effect.Effect<A, E, R>) => queue(name, () => effect)
 }
 
-/** A place in a queue that is held until it is let go. */
+/** Occupies the queue under a name until released. */
 const hold = (queue: ReturnType<typeof make>, name: string) =>
   Effect.gen(function*() {
     const taken = yield* Deferred.make<void>()
@@ -18,21 +18,21 @@ const hold = (queue: ReturnType<typeof make>, name: string) =>
       queue(name, Effect.zipRight(Deferred.succeed(taken, undefined), Deferred.await(release)))
     )
     yield* Deferred.await(taken)
-    return { fiber, letGo: Effect.zipRight(Deferred.succeed(release, undefined), Fiber.join(fiber)) }
+    return { fiber, release: Effect.zipRight(Deferred.succeed(release, undefined), Fiber.join(fiber)) }
   })
 
-/** A fiber that has taken its place behind others; it goes on until it can go no further. */
-const arrive = <A, E>(effect: Effect.Effect<A, E>) =>
+/** Forks an effect that waits in the queue. */
+const enqueue = <A, E>(effect: Effect.Effect<A, E>) =>
   Effect.gen(function*() {
     const arrived = yield* Deferred.make<void>()
     const fiber = yield* Effect.fork(Effect.zipRight(Deferred.succeed(arrived, undefined), effect))
     yield* Deferred.await(arrived)
-    yield* settle
+    yield* yieldAll
     return fiber
   })
 
 /** Lets every fiber run as far as it can. */
-const settle = Effect.yieldNow({ priority: 1 }).pipe(Effect.repeatN(50))
+const yieldAll = Effect.yieldNow({ priority: 1 }).pipe(Effect.repeatN(50))
 
 const log = Effect.map(Ref.make<ReadonlyArray<string>>([]), (ref) => ({
   write: (line: string) => Ref.update(ref, (lines) => [...lines, line]),
@@ -40,20 +40,20 @@ const log = Effect.map(Ref.make<ReadonlyArray<string>>([]), (ref) => ({
 }))
 
 describe("order", () => {
-  it.effect("effects of one name run in the order of their arrival", () =>
+  it.effect("effects with one name run in the order of their arrival", () =>
     Effect.gen(function*() {
       const queue = make()
       const { read, write } = yield* log
       const first = yield* hold(queue, "a")
       const names = Array.from({ length: 20 }, (_, i) => `${i}`)
-      const fibers = yield* Effect.forEach(names, (name) => arrive(queue("a", write(name))))
+      const fibers = yield* Effect.forEach(names, (name) => enqueue(queue("a", write(name))))
       assert.deepStrictEqual(yield* read, [])
-      yield* first.letGo
+      yield* first.release
       yield* Fiber.joinAll(fibers)
       assert.deepStrictEqual(yield* read, names)
     }))
 
-  it.effect("effects of one name never overlap, however long each takes", () =>
+  it.effect("effects with one name never overlap", () =>
     Effect.promise(() =>
       fc.assert(fc.asyncProperty(fc.array(fc.nat({ max: 5 }), { maxLength: 10 }), (pauses) =>
         Effect.gen(function*() {
@@ -71,27 +71,27 @@ describe("order", () => {
         }).pipe(Effect.runPromise)))
     ))
 
-  it.effect("effects of different names run side by side", () =>
+  it.effect("effects with different names run concurrently", () =>
     Effect.gen(function*() {
       const queue = make()
       const [a, b] = yield* Effect.all([Deferred.make<void>(), Deferred.make<void>()])
-      // Each waits for the other: one after the other, neither would end.
+      // Each waits for the other, so sequential execution would deadlock.
       yield* Effect.all([
         queue("a", Effect.zipRight(Deferred.succeed(a, undefined), Deferred.await(b))),
         queue("b", Effect.zipRight(Deferred.succeed(b, undefined), Deferred.await(a)))
       ], { concurrency: "unbounded" })
     }))
 
-  it.effect("two queues do not know each other's names", () =>
+  it.effect("two queues are independent", () =>
     Effect.gen(function*() {
       const held = yield* hold(make(), "a")
       assert.strictEqual(yield* make()("a", Effect.succeed(1)), 1)
-      yield* held.letGo
+      yield* held.release
     }))
 })
 
 describe("results", () => {
-  it.effect("a result, a failure and a defect are those of the effect, and let the next one in", () =>
+  it.effect("a result, a failure and a defect of an effect are returned, and the next effect runs", () =>
     Effect.gen(function*() {
       const queue = make()
       assert.strictEqual(yield* queue("a", Effect.succeed(1)), 1)
@@ -100,7 +100,7 @@ describe("results", () => {
       assert.strictEqual(yield* queue("a", Effect.succeed(2)), 2)
     }))
 
-  it.effect("an effect runs as often as it is queued, and not before it is run", () =>
+  it.effect("an effect is queued each time it is run, and not before", () =>
     Effect.gen(function*() {
       const { read, write } = yield* log
       const queued = make()("a", write("ran"))
@@ -111,46 +111,46 @@ describe("results", () => {
 })
 
 describe("interruption", () => {
-  it.effect("of the one that runs lets the next one in", () =>
+  it.effect("of the running effect starts the next one", () =>
     Effect.gen(function*() {
       const queue = make()
       const first = yield* hold(queue, "a")
-      const second = yield* arrive(queue("a", Effect.succeed(2)))
+      const second = yield* enqueue(queue("a", Effect.succeed(2)))
       yield* Fiber.interrupt(first.fiber)
       assert.strictEqual(yield* Fiber.join(second), 2)
     }))
 
-  it.effect("of one that waits does not let those behind it overtake the one that runs", () =>
+  it.effect("of a waiting effect does not let later ones overtake the running one", () =>
     Effect.gen(function*() {
       const queue = make()
       const { read, write } = yield* log
       const first = yield* hold(queue, "a")
-      const second = yield* arrive(queue("a", write("second")))
-      const third = yield* arrive(queue("a", write("third")))
+      const second = yield* enqueue(queue("a", write("second")))
+      const third = yield* enqueue(queue("a", write("third")))
       yield* Fiber.interrupt(second)
-      yield* settle
-      assert.deepStrictEqual(yield* read, [], "the first one still runs")
-      yield* first.letGo
+      yield* yieldAll
+      assert.deepStrictEqual(yield* read, [], "the first effect still runs")
+      yield* first.release
       yield* Fiber.join(third)
       assert.deepStrictEqual(yield* read, ["third"])
     }))
 
-  it.effect("of the last one that waits does not let a newcomer overtake the one that runs", () =>
+  it.effect("of the last waiting effect does not let a new one overtake the running one", () =>
     Effect.gen(function*() {
       const queue = make()
       const { read, write } = yield* log
       const first = yield* hold(queue, "a")
-      const second = yield* arrive(queue("a", write("second")))
+      const second = yield* enqueue(queue("a", write("second")))
       yield* Fiber.interrupt(second)
-      const third = yield* arrive(queue("a", write("third")))
-      assert.deepStrictEqual(yield* read, [], "the first one still runs")
-      yield* first.letGo
+      const third = yield* enqueue(queue("a", write("third")))
+      assert.deepStrictEqual(yield* read, [], "the first effect still runs")
+      yield* first.release
       yield* Fiber.join(third)
       assert.deepStrictEqual(yield* read, ["third"])
     }))
 
-  /** Gives way to other fibers before the operation of this number, and at no other. */
-  const givingWayAt = (operation: number): Scheduler.Scheduler => {
+  /** Yields to other fibers before the operation with this number only. */
+  const yieldingAt = (operation: number): Scheduler.Scheduler => {
     let seen = 0
     return {
       shouldYield: () => seen++ === operation ? 0 : false,
@@ -158,22 +158,22 @@ describe("interruption", () => {
     }
   }
 
-  it.effect("between any two operations leaves the name free", () =>
+  it.effect("between any two operations releases the name", () =>
     Effect.gen(function*() {
       for (let operation = 0; operation < 40; operation++) {
         const queue = make()
-        const cut = yield* Effect.fork(Effect.withScheduler(queue("a", Effect.never), givingWayAt(operation)))
+        const cut = yield* Effect.fork(Effect.withScheduler(queue("a", Effect.never), yieldingAt(operation)))
         yield* Effect.yieldNow()
         yield* Fiber.interrupt(cut)
         const next = yield* Effect.fork(queue("a", Effect.void))
-        yield* settle
+        yield* yieldAll
         assert.isTrue(Option.isSome(yield* Fiber.poll(next)), `interrupted before operation ${operation}`)
       }
     }))
 })
 
 describe("memory", () => {
-  /** A queue, and the number of names that it remembers. */
+  /** A queue, and the number of names in its map. */
   const observed = () => {
     const maps: Array<ReadonlyMap<unknown, unknown>> = []
     class ObservedMap<K, V> extends Map<K, V> {
@@ -194,16 +194,16 @@ describe("memory", () => {
     }
   }
 
-  it.effect("a name that nobody waits for takes none", () =>
+  it.effect("a name without waiting effects is removed", () =>
     Effect.gen(function*() {
       const { queue, size } = observed()
       const held = yield* Effect.forEach(["a", "b", "c"], (name) => hold(queue, name))
-      const waiting = yield* arrive(queue("a", Effect.void))
-      const interrupted = yield* arrive(queue("b", Effect.void))
-      const failing = yield* arrive(Effect.exit(queue("c", Effect.fail("no"))))
+      const waiting = yield* enqueue(queue("a", Effect.void))
+      const interrupted = yield* enqueue(queue("b", Effect.void))
+      const failing = yield* enqueue(Effect.exit(queue("c", Effect.fail("no"))))
       assert.strictEqual(size(), 3)
       yield* Fiber.interrupt(interrupted)
-      yield* Effect.forEach(held, ({ letGo }) => letGo)
+      yield* Effect.forEach(held, ({ release }) => release)
       yield* Fiber.join(waiting)
       yield* Fiber.join(failing)
       yield* Effect.forEach(Array.from({ length: 1000 }, (_, i) => `${i}`), (name) => queue(name, Effect.void))
@@ -211,8 +211,8 @@ describe("memory", () => {
     }))
 })
 
-describe("waiting", () => {
-  it.effect("an effect is told whether others of its name were there before it", () =>
+describe("waited", () => {
+  it.effect("is true for an effect that had to wait for another one of its name", () =>
     Effect.gen(function*() {
       const queue = Queue.make()
       const release = yield* Deferred.make<void>()
@@ -227,8 +227,8 @@ describe("waiting", () => {
     }))
 })
 
-describe("where requests are kept apart", () => {
-  it.effect("an effect finds by its own timer that the one before it has ended", () =>
+describe("with isolated requests", () => {
+  it.effect("an effect polls with its own timer until the previous one has ended", () =>
     Effect.gen(function*() {
       const queue = Queue.make(true)
       const release = yield* Deferred.make<void>()
@@ -238,14 +238,14 @@ describe("where requests are kept apart", () => {
       assert.isFalse(yield* queue("b", Effect.succeed))
       yield* Deferred.succeed(release, undefined)
       assert.isFalse(yield* Fiber.join(first))
-      yield* settle
+      yield* yieldAll
       assert.isTrue(Option.isNone(yield* Fiber.poll(second)), "no other fiber resumes it")
       yield* TestClock.adjust("2 millis")
       assert.isTrue(yield* Fiber.join(second))
       assert.isFalse(yield* queue("a", Effect.succeed))
     }))
 
-  it.effect("effects of one name do not overlap while each ends within a second", () =>
+  it.effect("effects with one name do not overlap if each ends within a second", () =>
     Effect.gen(function*() {
       const queue = Queue.make(true)
       const { read, write } = yield* log
@@ -267,7 +267,7 @@ describe("where requests are kept apart", () => {
       assert.lengthOf(lines, 10)
     }))
 
-  it.effect("an effect waits at most a second for one that never ends, and leaves the name free", () =>
+  it.effect("an effect waits at most a second for one that never ends, and releases the name", () =>
     Effect.gen(function*() {
       const queue = Queue.make(true)
       yield* Effect.fork(queue("a", () => Effect.never))
@@ -280,7 +280,7 @@ describe("where requests are kept apart", () => {
       assert.isFalse(yield* queue("a", Effect.succeed))
     }))
 
-  it.effect("an effect that is interrupted while it runs or waits leaves the name free", () =>
+  it.effect("an interruption of a running or waiting effect releases the name", () =>
     Effect.gen(function*() {
       const queue = Queue.make(true)
       const first = yield* Effect.fork(queue("a", () => Effect.never))

@@ -1,19 +1,19 @@
 /**
- * A time limit: by the clock of the machine it takes a way of its own, by any other the one of Effect. Both keep the same promises.
+ * Time limits. With the system clock they use a native timer, with any other clock the one of Effect: the behaviour is the same.
  */
 import { Cause, Clock, Deferred, Duration, Effect, Exit, Fiber, Logger, LogLevel, TestClock, TestContext } from "effect"
 import { assert, describe, it } from "vitest"
 import * as Limit from "../../../src/internal/store/limit.js"
 
-/** A clock that is right, but is not the machine's. */
+/** A correct clock that is not the default one. */
 const another = Clock.make()
 
 const late = () => "late" as const
 
 describe.each([
-  ["the clock of the machine", <A, E>(effect: Effect.Effect<A, E>) => effect],
+  ["the system clock", <A, E>(effect: Effect.Effect<A, E>) => effect],
   ["another clock", <A, E>(effect: Effect.Effect<A, E>) => Effect.withClock(effect, another)]
-])("by %s", (_, by) => {
+])("with %s", (_, by) => {
   const run = <A, E>(effect: Effect.Effect<A, E>) => Effect.runPromise(by(effect))
 
   it("returns the result, failure or defect of the effect", async () => {
@@ -24,7 +24,7 @@ describe.each([
     assert.isTrue(Exit.isFailure(died) && Cause.isDie(died.cause))
   })
 
-  it("goes on at the limit, also in an uninterruptible region and from what cannot be interrupted", async () => {
+  it("fails at the limit, even in an uninterruptible region and for an uninterruptible effect", async () => {
     const begun = performance.now()
     const hangs = Effect.uninterruptible(Effect.sleep("30 seconds"))
     assert.strictEqual(await run(Effect.flip(Effect.uninterruptible(Limit.within(hangs, 20, late)))), "late")
@@ -50,7 +50,7 @@ describe.each([
     assert.isTrue(Exit.isInterrupted(await run(interrupted(60_000, true))))
   })
 
-  it("logs no failure: it is the caller's", async () => {
+  it("logs no failure", async () => {
     const lines: Array<unknown> = []
     const logger = Logger.make(({ message }) => void lines.push(message))
     await run(
@@ -63,7 +63,7 @@ describe.each([
   })
 })
 
-it("a simulated clock moves the limit", () =>
+it("the limit follows a test clock", () =>
   Effect.runPromise(
     Effect.gen(function*() {
       const caller = yield* Effect.fork(Effect.flip(Limit.within(Effect.never, 60_000, late)))

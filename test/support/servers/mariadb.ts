@@ -1,5 +1,5 @@
 /**
- * A real MariaDB, from the programs that are installed, started and stopped with a scope.
+ * A real MariaDB server from the installed programs, started and stopped with a scope.
  */
 import { Effect, Schema } from "effect"
 import { execFile } from "node:child_process"
@@ -16,18 +16,18 @@ export class MariadbError extends Schema.TaggedError<MariadbError>()("MariadbErr
 }) {}
 
 export interface Options {
-  /** Made when it does not exist, in a folder that other users may enter. The data in it stays. */
+  /** Created if it does not exist, in a folder that other users can access. The data stays. */
   readonly directory: string
-  /** Default: a free one. */
+  /** Default: a free port. */
   readonly port?: number
-  /** More options of the server. */
+  /** More command line options of the server. */
   readonly settings?: ReadonlyArray<string>
 }
 
-/** The database that is there from the beginning. */
+/** The database that the server creates. */
 const database = "test"
 
-/** Starts the server, and gives its URL and the way to signal it. Starts again on the data of one that was killed. */
+/** Starts the server, and returns its URL and a way to signal it. It can start on the data of a killed server. */
 export const make = ({ directory, settings = [], ...options }: Options) =>
   Effect.gen(function*() {
     const port = options.port ?? (yield* freePort)
@@ -40,15 +40,15 @@ export const make = ({ directory, settings = [], ...options }: Options) =>
     return { url: `mysql://root@127.0.0.1:${port}/${database}`, signal: server.signal }
   })
 
-/** What the program is called by its own path: servers are in a folder that only root has on the path. */
+/** The path of a program: servers are in a folder that only root has on the path. */
 const program = (name: string) => find(name) ?? name
 
-// As root, both run as the user that the package has made, because the server refuses to run as root.
+// As root, both run as the user of the package, because the server refuses to run as root.
 const common = (directory: string) => [
   "--no-defaults",
   ...process.getuid?.() === 0 ? ["--user=mysql"] : [],
   `--datadir=${directory}`,
-  // A server that starts clears its folder for temporary tables, also of those of another one.
+  // A starting server clears its folder for temporary tables, also of those of another server.
   `--tmpdir=${directory}`
 ]
 
@@ -79,7 +79,7 @@ const serverOptions = (directory: string, port: number) => [
   "--aria-pagecache-buffer-size=1M"
 ]
 
-/** The server writes so when it takes connections. */
+/** Completes when the server logs that it accepts connections. */
 const ready = ({ child, log }: Server.Running) =>
   Effect.async<void, MariadbError>((resume) => {
     child.stderr?.on("data", () => log().includes("ready for connections") && resume(Effect.void))
@@ -87,11 +87,11 @@ const ready = ({ child, log }: Server.Running) =>
     child.once("exit", () => resume(new MariadbError({ message: `MariaDB did not start. It said: ${log()}` })))
   })
 
-/** Waits for its end, which is a clean one unless that takes too long. */
+/** Stops the server cleanly. Kills it if that takes more than ten seconds. */
 const stop = ({ child, ended, signal }: Server.Running) =>
   Effect.suspend(() => {
     child.kill("SIGTERM")
-    // One that a test has stopped would not hear it.
+    // A stopped process does not handle signals.
     child.kill("SIGCONT")
     return Effect.timeoutTo(Effect.interruptible(ended), {
       duration: "10 seconds",

@@ -1,5 +1,5 @@
 /**
- * Real Redis servers, alone or three as a Cluster, on free ports: they live as long as the scope.
+ * Real Redis servers on free ports, alone or three as a Cluster. The end of the scope stops them.
  */
 import { Effect, type Scope } from "effect"
 import { execFile } from "node:child_process"
@@ -10,22 +10,22 @@ import { freePort } from "../../../examples/shop/freePort.js"
 import * as Server from "./server.js"
 
 export interface Options {
-  /** Where its data is, made if it is not there; default one that goes with the scope. */
+  /** The folder of its data, created if missing. Default: a temporary one. */
   readonly directory?: string
   readonly port?: number
-  /** Settings, as they are in its configuration file. Nothing is written to the disk unless they say so. */
+  /** Settings as in the configuration file. By default nothing is written to the disk. */
   readonly settings?: Readonly<Record<string, string | ReadonlyArray<string>>>
 }
 
 export interface Redis {
   readonly port: number
   readonly url: string
-  /** What it answers to a command, as `redis-cli` prints it. */
+  /** Runs a command, and returns what `redis-cli` prints. */
   readonly ask: (...command: ReadonlyArray<string>) => Effect.Effect<string>
   readonly signal: Server.Running["signal"]
 }
 
-/** Starts a server, and waits until it answers. */
+/** Starts a server, and waits until it responds. */
 export const make = (options: Options = {}): Effect.Effect<Redis, never, Scope.Scope> =>
   Effect.gen(function*() {
     const directory = options.directory ?? (yield* temporary)
@@ -52,12 +52,12 @@ const cli = (port: number, command: ReadonlyArray<string>) =>
     )
   })
 
-/** A node of a Cluster, which can be started again where it was. */
+/** A node of a Cluster that can be restarted on its port. */
 export interface Node extends Redis {
   readonly again: Effect.Effect<Redis, never, Scope.Scope>
 }
 
-/** Starts three servers that know each other. Their Cluster works some two seconds later: see `clusterReady`. */
+/** Starts three servers as a Cluster. It is ready about two seconds later: see `clusterReady`. */
 export const makeCluster = (
   { directory, settings }: Pick<Options, "directory" | "settings"> = {}
 ): Effect.Effect<readonly [Node, Node, Node], never, Scope.Scope> =>
@@ -85,7 +85,7 @@ export const makeCluster = (
 
 const slots = 16_384
 
-/** Waits until every node of a Cluster knows that all of it is there, and which node has which slots. */
+/** Waits until every node of a Cluster knows all nodes and the owner of every slot. */
 export const clusterReady = (ports: ReadonlyArray<number>): Effect.Effect<void> =>
   Effect.forEach(ports, (port) =>
     Server.until(
@@ -96,7 +96,7 @@ export const clusterReady = (ports: ReadonlyArray<number>): Effect.Effect<void> 
           .every((line) => info.includes(`${line}\r\n`))
     ), { concurrency: "unbounded", discard: true })
 
-/** A folder that goes with the scope. */
+/** A folder that is removed at the end of the scope. */
 export const temporary = Effect.acquireRelease(
   Effect.sync(() => mkdtempSync(Path.join(tmpdir(), "effect-session-redis-"))),
   (directory) => Effect.sync(() => rmSync(directory, { recursive: true, force: true, maxRetries: 5 }))

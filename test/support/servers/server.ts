@@ -1,5 +1,5 @@
 /**
- * A server that is a process of its own, and lives no longer than the process that started it, however that one ends.
+ * A server process that ends with the process that started it, even if that one is killed.
  */
 import { Clock, Effect, Schedule, type Scope } from "effect"
 import { type ChildProcess, spawn } from "node:child_process"
@@ -9,17 +9,17 @@ export type Signal = "SIGKILL" | "SIGSTOP" | "SIGCONT"
 
 export interface Running {
   readonly child: ChildProcess
-  /** Sends a signal, and waits for what it does: after `SIGKILL` nothing of it is there, after `SIGSTOP` nothing moves. */
+  /** Sends a signal and waits for its effect: `SIGKILL` until the process has ended, `SIGSTOP` until all of its threads have stopped. */
   readonly signal: (name: Signal) => Effect.Effect<void>
-  /** Completes when it has ended. */
+  /** Completes when the process has ended. */
   readonly ended: Effect.Effect<void>
-  /** The end of what it has said so far. */
+  /** The last 4,000 characters of its output. */
   readonly log: () => string
 }
 
-/** Starts it, with a shell beside it that ends it when this process is no more: then the shell's input ends. */
+/** Starts a process, and a shell that kills it when this process has ended, because that closes the shell's input. */
 export const start = (program: string, args: ReadonlyArray<string>): Running => {
-  // Groups of their own: Ctrl-C is for the tests, and their scope ends the server.
+  // Own process groups: Ctrl-C ends the tests only, whose scope ends the server.
   const child = spawn(program, args, { detached: true, stdio: ["ignore", "pipe", "pipe"] })
   child.on("error", () => {})
   let log = ""
@@ -47,11 +47,11 @@ export const start = (program: string, args: ReadonlyArray<string>): Running => 
   }
 }
 
-/** Starts it for a scope, at whose end it is killed. */
+/** Starts a process for a scope. The end of the scope kills it. */
 export const scoped = (program: string, args: ReadonlyArray<string>): Effect.Effect<Running, never, Scope.Scope> =>
   Effect.acquireRelease(Effect.sync(() => start(program, args)), ({ signal }) => signal("SIGKILL"))
 
-/** Polls every 20 ms until `isDone`, for at most a minute. By the clock of the machine, also where a test has set its own. */
+/** Polls every 20 ms until `isDone`, for at most a minute. Uses the real clock, also under a TestClock. */
 export const until = <A>(ask: Effect.Effect<A>, isDone: (answer: A) => boolean): Effect.Effect<void> =>
   Effect.flatMap(ask, (answer) => isDone(answer) ? Effect.void : Effect.fail(answer)).pipe(
     Effect.retry(Schedule.spaced("20 millis")),
@@ -64,8 +64,7 @@ export const hasEnded = (child: ChildProcess): boolean =>
   child.pid === undefined || child.exitCode !== null || child.signalCode !== null
 
 /**
- * Whether every thread has stopped. A signal is sent before it is heard: meanwhile a thread on another processor may still
- * answer. Where threads cannot be looked at, the word of the signal has to do.
+ * Whether every thread has stopped. A thread on another core may run for a moment after the signal. Without `/proc`: true.
  */
 export const stands = (pid: number | undefined) =>
   Effect.sync(() => {
@@ -73,12 +72,12 @@ export const stands = (pid: number | undefined) =>
     return !existsSync(tasks) || readdirSync(tasks).every((task) => stateOf(`${tasks}/${task}/stat`) === "T")
   })
 
-/** The letter after the program's name, which stands in brackets and may hold any character. */
+/** The state letter after the program's name, which is in brackets and may contain any character. */
 const stateOf = (file: string): string | undefined => {
   try {
     return /.*\) (\S)/s.exec(readFileSync(file, "utf8"))?.[1]
   } catch {
-    // A thread that has ended meanwhile does not move, either.
+    // The thread has ended.
     return "T"
   }
 }

@@ -1,0 +1,36 @@
+/**
+ * Environment variables. One that is absent or empty is not set.
+ */
+import * as Config from "effect/Config"
+import * as ConfigError from "effect/ConfigError"
+import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+
+/** A variable, which is not set when it is absent or empty. */
+export const variable = <A>(
+  name: string,
+  description: string,
+  expected: string,
+  parse: (text: string) => Option.Option<A>
+): Config.Config<A> =>
+  Config.nonEmptyString(name).pipe(
+    Config.mapOrFail((text) =>
+      Either.fromOption(parse(text.trim()), () => ConfigError.InvalidData([], `${name} must be ${expected}.`))
+    ),
+    Config.withDescription(description)
+  )
+
+/** One of the names in a table, in upper or lower case. */
+export const choice = <A>(name: string, description: string, table: Readonly<Record<string, A>>): Config.Config<A> => {
+  const rows = Object.entries(table)
+  return variable(
+    name,
+    description,
+    `one of ${rows.map(([key]) => key).join(", ")}`,
+    (text) =>
+      Option.map(
+        Option.fromNullable(rows.find(([key]) => key.toLowerCase() === text.toLowerCase())),
+        ([, value]) => value
+      )
+  )
+}

@@ -1,0 +1,27 @@
+/**
+ * The session of the request that a middleware of HttpApi runs in.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type { SessionHandle } from "../../SessionHandle.js"
+import type { Sessions } from "../../SessionService.js"
+import { declared } from "./errorPage.js"
+import { begin, notLoopback, openedBefore } from "./preResponse.js"
+
+/** Opens the session of the request, or returns the one that is open already. */
+export const opened = <Self, A>(
+  handle: Context.Tag<Self, SessionHandle<A>>,
+  service: Sessions<A>
+): Effect.Effect<SessionHandle<A>> =>
+  Effect.withFiberRuntime((fiber) => {
+    const context: Context.Context<never> = fiber.currentContext
+    // A guard opens a session without providing it to what runs inside of it.
+    const outer = Context.getOption(Context.merge(context, openedBefore(fiber)), handle)
+    if (Option.isSome(outer)) {
+      declared.add(outer.value)
+      return Effect.succeed(outer.value)
+    }
+    const member = begin(fiber, handle, service, undefined)
+    return member === undefined ? Effect.die(notLoopback) : Effect.succeed(member.session)
+  })

@@ -1,0 +1,15 @@
+/**
+ * Counts events by the metrics of the library.
+ */
+import * as Metric from "effect/Metric"
+import * as SessionMetrics from "../SessionMetrics.js"
+import type { CacheAnswer, FillOutcome, InvalidationOutcome, RejectionReason } from "./domain/outcomes.js"
+
+export const countInvalidation = (outcome: InvalidationOutcome) =>
+  Metric.update(SessionMetrics.cacheInvalidations, outcome)
+
+export const countCacheRead = (answer: CacheAnswer) => Metric.update(SessionMetrics.cacheReads, answer)
+
+export const countFill = (outcome: FillOutcome) => Metric.update(SessionMetrics.cacheFills, outcome)
+
+export const countRejection = (reason: RejectionReason): void => SessionMetrics.rejections.unsafeUpdate(reason, [])

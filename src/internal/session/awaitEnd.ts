@@ -1,0 +1,38 @@
+/**
+ * Waiting for the end of a session.
+ */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type { Core } from "./core.js"
+import type { Loaded } from "./work.js"
+
+/**
+ * Completes when the session has ended. The first look is at once: it may have ended since it was loaded. A store that is
+ * down ends nothing: a later look tells.
+ */
+export const awaitEnd = <A extends object>(
+  core: Core<A>,
+  { record, value }: Loaded<A>,
+  every: number
+): Effect.Effect<void> =>
+  core.watchers.watch(value, (bell) => {
+    const wait = (until: number): Effect.Effect<void> =>
+      Effect.flatMap(Clock.currentTimeMillis, (now) =>
+        // If the session is known to end before the next look, look at that moment.
+        Effect.race(Effect.interruptible(bell.await), Effect.sleep(until > now ? Math.min(every, until - now) : every))
+          .pipe(
+            Effect.zipRight(bell.close),
+            Effect.zipRight(look(until))
+          ))
+    const look = (until: number): Effect.Effect<void> =>
+      Effect.flatMap(Clock.currentTimeMillis, (now) =>
+        Effect.matchEffect(core.engine.open(value, now), {
+          onSuccess: Option.match({ onNone: () => Effect.void, onSome: ({ record }) => wait(record.expiry.at) }),
+          onFailure: (error) =>
+            record.expiry.deadline !== undefined && now >= record.expiry.deadline
+              ? Effect.void
+              : Effect.zipRight(Effect.logDebug(error.message), wait(until))
+        }))
+    return look(record.expiry.at)
+  })

@@ -1,0 +1,204 @@
+/**
+ * Builds the service of a session tag: checks the configuration, prepares the schema and binds the engine.
+ */
+import * as Config from "effect/Config"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Expiry from "../../Expiry.js"
+import type { JsonRecord } from "../../Json.js"
+import type { Merge } from "../../Merge.js"
+import * as SessionCodec from "../../SessionCodec.js"
+import { SessionConfigError } from "../../SessionConfigError.js"
+import { SessionDirectory } from "../../SessionDirectory.js"
+import { SessionEngine } from "../../SessionEngine.js"
+import * as SessionHistory from "../../SessionHistory.js"
+import * as SessionSchema from "../../SessionSchema.js"
+import type { Sessions, SessionService, Settings } from "../../SessionService.js"
+import * as CookieRules from "../domain/cookie.js"
+import * as CookieDefaults from "../domain/cookieDefaults.js"
+import * as SessionDraft from "../domain/draft.js"
+import * as ExpiryRules from "../domain/expiry.js"
+import * as History from "../domain/history.js"
+import { freeze } from "../json.js"
+import * as Prepared from "../schema/prepared.js"
+import { guardedEngine } from "../store/defects.js"
+import { adminOf } from "./admin.js"
+import { Batches } from "./batches.js"
+import type { Core } from "./core.js"
+import { Handle } from "./handle.js"
+import * as Queue from "./queue.js"
+import { Watchers } from "./watchers.js"
+
+/**
+ * Settings that were read from somewhere, where types cannot refuse a cookie that a browser would drop, or a policy that
+ * never ends. Building the service does.
+ */
+export interface UncheckedSettings extends Omit<Settings, "cookie" | "expiry"> {
+  readonly cookie?: CookieDefaults.UncheckedCookieOptions
+  readonly expiry?: Expiry.Expiry
+}
+
+/**
+ * What a session tag is made of.
+ */
+export interface Definition<A extends object> {
+  readonly name: string
+  readonly namespace: string
+  readonly schema: SessionSchema.Any
+  readonly initial: A | undefined
+  readonly merges: Readonly<Record<string, Merge<unknown> | undefined>>
+  readonly history: SessionHistory.SessionHistory<SessionSchema.Any> | undefined
+  readonly settings: Settings
+}
+
+/**
+ * Makes the service: checks the configuration, prepares the schema, and binds the engine.
+ */
+export const make = <A extends object>(
+  definition: Definition<A>,
+  overrides: UncheckedSettings
+): Effect.Effect<Sessions<A>, SessionConfigError, SessionEngine> =>
+  Effect.gen(function*() {
+    const { name, namespace } = definition
+    const settings = { ...definition.settings, ...overrides }
+    const cookie = CookieDefaults.withDefaults(settings.cookie, name)
+    const expiry = settings.expiry ?? Expiry.standard
+    const reject = (problem: string) => new SessionConfigError({ subject: name, problem })
+
+    const problem = problemOfNamespace(namespace) ?? CookieRules.validate(cookie) ?? ExpiryRules.validate(expiry) ??
+      Prepared.validate(definition.schema)
+    if (problem !== undefined) return yield* reject(problem)
+    if (!cookie.secure && (yield* isProduction)) {
+      return yield* reject(
+        "A cookie that is not Secure is for development on this machine, and NODE_ENV is production. " +
+          "Leave out the cookie options, or choose a prefix."
+      )
+    }
+    yield* claimCookieName(cookie.name, name)
+    yield* Effect.forEach(CookieRules.warnings(cookie), (doubt) => Effect.logWarning(`${name}: ${doubt}`))
+
+    const { history } = definition
+    if (history !== undefined && history.last !== definition.schema) {
+      return yield* reject("The history must end with the schema of the session.")
+    }
+    const context = yield* Effect.context<never>()
+    const schema = Prepared.make<A>(definition.schema, context)
+    const [initial, initialRaw] = yield* Effect.mapError(
+      initialOf(schema, definition.initial),
+      (misfit) => reject(`The initial value does not fit the schema at "${misfit.field}": ${misfit.problem}.`)
+    )
+    const cookieScope = CookieRules.scopeOf(cookie)
+    const engine = yield* Effect.flatMap(SessionEngine, (engine) =>
+      engine.bind({ namespace, cookieName: cookie.name, ...(cookieScope === undefined ? {} : { cookieScope }) }))
+    const touchEvery = settings.touchEvery === undefined ? undefined : Duration.toMillis(settings.touchEvery)
+    const core: Core<A> = {
+      name,
+      namespace,
+      settings: {
+        expiry,
+        cookie,
+        onGone: settings.onGone ?? "fail",
+        onUndecodable: settings.onUndecodable ?? "restart",
+        commitTimeout: Duration.toMillis(settings.commitTimeout ?? "3 seconds"),
+        retryAfter: Math.ceil(Duration.toSeconds(settings.retryAfter ?? "5 seconds")),
+        touchEvery,
+        touchWindow: touchEvery ?? ExpiryRules.touchWindow(expiry, undefined),
+        watchEvery: Duration.toMillis(settings.watchEvery ?? "30 seconds")
+      },
+      engine: engine.synchronous ?? guardedEngine(engine),
+      isSynchronous: engine.synchronous !== undefined,
+      codec: yield* SessionCodec.SessionCodec,
+      schema,
+      history: {
+        version: History.versionOf(history),
+        upgrade: (raw, version) =>
+          History.upgrade(history, raw, version, context)
+      },
+      initial,
+      initialRaw,
+      steps: SessionDraft.stepsFor(schema, initial, definition.merges),
+      queue: Queue.make(),
+      saves: new Batches(),
+      watchers: new Watchers(),
+      directory: yield* Effect.serviceOption(SessionDirectory),
+      unattended: false
+    }
+    return {
+      cookie,
+      request: Handle.maker(core),
+      ...adminOf(core)
+    }
+  })
+
+const problemOfNamespace = (namespace: string): string | undefined =>
+  /^[\x21-\x7E]{1,128}$/.test(namespace)
+    ? undefined
+    : "A namespace (by default the tag's id) is a text of 1 to 128 visible ASCII characters."
+
+/**
+ * The value and the encoded record that a new session starts from. All visitors share the value: it is one that nobody else
+ * has, and its readonly objects are frozen. Of fields that may be changed in place each visitor gets a copy.
+ */
+const initialOf = <A extends object>(
+  schema: Prepared.SessionSchema<A>,
+  initial: A | undefined
+): Effect.Effect<readonly [A, JsonRecord], Prepared.ValidationIssue> => {
+  if (initial !== undefined) {
+    return Effect.flatMap(
+      schema.encode(initial),
+      (raw) => Effect.map(schema.copy(initial), (own) => [frozen(schema, own), raw] as const)
+    )
+  }
+  // Defaults stay out of the record, so that a later version may change them.
+  return Effect.flatMap(schema.decode({}), (decoded) =>
+    Effect.zipRight(
+      Effect.forEach(schema.mutable, (key) => schema.copyField(key, decoded), { discard: true }),
+      Effect.match(schema.copy(decoded), {
+        onFailure: () => [decoded, {}] as const,
+        onSuccess: (own) => [frozen(schema, own), {}] as const
+      })
+    ))
+}
+
+const frozen = <A extends object>(schema: Prepared.SessionSchema<A>, value: A): A => {
+  for (const key of schema.keys) {
+    if (!schema.mutable.has(key)) freeze(value[key])
+  }
+  return schema.isClass ? value : Object.freeze(value)
+}
+
+const isProduction = Config.string("NODE_ENV").pipe(
+  Config.withDefault(""),
+  Effect.orElseSucceed(() => ""),
+  Effect.map((environment) => environment === "production")
+)
+
+// One build of the layers is one server, and in one server a cookie name belongs to one session tag.
+const claimed = new WeakMap<Layer.MemoMap, Map<string, string>>()
+
+const claimCookieName = (cookieName: string, owner: string): Effect.Effect<void, SessionConfigError> =>
+  Effect.flatMap(Layer.CurrentMemoMap, (build) => {
+    const names = claimed.get(build) ?? new Map<string, string>()
+    claimed.set(build, names)
+    const other = names.get(cookieName)
+    if (other !== undefined && other !== owner) {
+      return new SessionConfigError({
+        subject: owner,
+        problem: `The cookie name "${cookieName}" is taken by the session "${other}"; give one of them another name.`
+      })
+    }
+    names.set(cookieName, owner)
+    return Effect.void
+  })
+
+/**
+ * The service as a layer, under the tag of one session.
+ */
+export const layer = <Self, A extends object, R>(
+  tag: Context.Tag<SessionService<Self>, Sessions<A>>,
+  definition: Definition<A>,
+  overrides: Settings = {}
+): Layer.Layer<SessionService<Self>, SessionConfigError, SessionEngine | R> =>
+  Layer.effect(tag, make(definition, overrides))

@@ -1,0 +1,178 @@
+/**
+ * What one process has confirmed is seen at once by another one that shares its Redis, however slow the way there is.
+ */
+import { it } from "@effect/vitest"
+import { Duration, Effect, Logger, Metric, Option } from "effect"
+import { MemoryStore, SessionMetrics } from "effect-session"
+import type { Stored } from "effect-session/Fixtures"
+import { freshKey, namespace, start, stored } from "effect-session/Fixtures"
+import type { SessionStoreError, Store } from "effect-session/SessionStore"
+import { FaultyStore } from "effect-session/testing"
+import * as TieredStore from "effect-session/TieredStore"
+import { assert, describe } from "vitest"
+import { activeMillis } from "./support/activeTime.js"
+import * as LossyProxy from "./support/lossyProxy.js"
+import { storeAt } from "./support/redisClients.js"
+import * as Redis from "./support/servers/redis.js"
+
+const lease = 60_000
+
+/** Longer than any delay of a busy machine, so that only the delay of the proxy matters. */
+const patient = { invalidationTimeout: "20 seconds" } as const
+
+/** Two processes that share a Redis, and a truth. One of them is near; the other one's way can be slow. */
+const processes = (options: Partial<TieredStore.TieredStoreOptions> = {}) =>
+  Effect.gen(function*() {
+    const server = yield* Redis.make()
+    const proxy = yield* LossyProxy.make(server.port)
+    const back = FaultyStore.controlled(MemoryStore.make()).store
+    const process = (port: number) =>
+      Effect.flatMap(
+        storeAt(`redis://127.0.0.1:${port}`, { prefix: "front:", durableDestroy: false }),
+        (front) => TieredStore.make(front, back, { lease, ...options })
+      )
+    // A busy machine must not make the one pass by the front that is to read from it.
+    const [near, far] = [
+      yield* Effect.flatMap(
+        storeAt(server.url, { prefix: "front:", durableDestroy: false }),
+        (front) => TieredStore.make(front, back, { lease, cacheTimeout: "5 seconds", ...options })
+      ),
+      yield* process(proxy.port)
+    ]
+    return { server, proxy, back, near, far }
+  })
+
+/** A session of which the front has a copy, as the one that is near sees. */
+const copied = (near: Store) =>
+  Effect.tap(stored(near), ({ key }) =>
+    Effect.gen(function*() {
+      yield* near.load(key, start)
+      const before = yield* reads
+      assert.isTrue(Option.isSome(yield* near.load(key, start)))
+      assert.strictEqual(((yield* reads).get("copy") ?? 0) - (before.get("copy") ?? 0), 1, "there is no copy")
+    }))
+
+const reads = Effect.map(Metric.value(SessionMetrics.cacheReads), ({ occurrences }) => new Map(occurrences))
+
+const unconfirmed = Effect.map(
+  Metric.value(SessionMetrics.cacheInvalidations),
+  ({ occurrences }) => occurrences.get("unconfirmed") ?? 0
+)
+
+const writes: ReadonlyArray<
+  readonly [name: string, run: (store: Store, one: Stored) => Effect.Effect<unknown, SessionStoreError>]
+> = [
+  [
+    "a save",
+    (store, { key, record }) => store.save(key, { ...record, data: `"new"` }, { expectedVersion: 1, now: start })
+  ],
+  ["a rotation", (store, { key, record }) => store.rotate(key, freshKey(), record, { expectedVersion: 1, now: start })],
+  ["a logout", (store, { key }) => store.destroy(key)],
+  ["a revocation by id", (store, { record }) => store.revoke(namespace, record.id)],
+  ["a revocation by subject", (store, { record }) => store.revokeSubject(namespace, record.subject ?? "")]
+]
+
+/** What the one that is near is answered is what is true. */
+const agrees = (near: Store, back: Store, { key }: Stored, title: string) =>
+  Effect.gen(function*() {
+    assert.deepStrictEqual(yield* near.load(key, start), yield* back.load(key, start), title)
+  })
+
+describe("a process with a slow connection to a shared cache", () => {
+  for (const millis of [0, 60, 150, 250]) {
+    it.scopedLive(`${millis} ms for each command: each write is visible to other processes as soon as it is confirmed`, () =>
+      Effect.gen(function*() {
+        const { back, far, near, proxy } = yield* processes(millis > 60 ? patient : {})
+        // The server comes to know the scripts.
+        for (const [, run] of writes) yield* Effect.flatMap(copied(near), (one) => run(far, one))
+        const before = yield* unconfirmed
+        yield* proxy.slow(millis)
+        for (const [name, run] of writes) {
+          const one = yield* copied(near)
+          yield* run(far, one)
+          yield* agrees(near, back, one, name)
+        }
+        assert.strictEqual(yield* unconfirmed, before)
+      }))
+  }
+
+  it.scopedLive("a read of the cache that timed out does not block the next write", () =>
+    Effect.gen(function*() {
+      const { back, far, near, proxy } = yield* processes(patient)
+      for (const [, run] of writes) yield* Effect.flatMap(copied(near), (one) => run(far, one))
+      const before = yield* unconfirmed
+      yield* proxy.slow(100)
+      for (const [name, run] of writes) {
+        const one = yield* copied(near)
+        yield* far.load(one.key, start)
+        yield* run(far, one)
+        yield* agrees(near, back, one, name)
+      }
+      assert.strictEqual(yield* unconfirmed, before)
+    }))
+
+  it.scopedLive("500 ms for each command: the same with an invalidationTimeout of twenty seconds", () =>
+    Effect.gen(function*() {
+      const { back, far, near, proxy } = yield* processes(patient)
+      for (const [, run] of writes) yield* Effect.flatMap(copied(near), (one) => run(far, one))
+      yield* proxy.slow(500)
+      for (const [name, run] of writes) {
+        const one = yield* copied(near)
+        yield* run(far, one)
+        yield* agrees(near, back, one, name)
+      }
+    }))
+
+  it.scopedLive("a server that pauses for a while: each write is visible to other processes as soon as it is confirmed", () =>
+    Effect.gen(function*() {
+      const { back, far, near, server } = yield* processes(patient)
+      for (const [, run] of writes) yield* Effect.flatMap(copied(near), (one) => run(far, one))
+      for (const [name, run] of writes) {
+        const one = yield* copied(near)
+        yield* server.ask("CLIENT", "PAUSE", "400", "ALL")
+        yield* run(far, one)
+        yield* agrees(near, back, one, name)
+      }
+    }))
+})
+
+describe("a cache that does not confirm in time", () => {
+  it.scopedLive("the write is confirmed in less than a second, counted and logged, and visible when the cache answers again", () =>
+    Effect.gen(function*() {
+      const { back, far, near, server } = yield* processes()
+      for (const [, run] of writes) yield* Effect.flatMap(copied(near), (one) => run(far, one))
+      const one = yield* copied(near)
+      const before = yield* unconfirmed
+      const warnings: Array<string> = []
+      const logger = Logger.make(({ logLevel, message }) => {
+        if (logLevel._tag === "Warning") warnings.push(String(message))
+      })
+      yield* server.signal("SIGSTOP")
+      // The turns of a busy machine are fewer than its milliseconds, so only the upper limit counts turns.
+      const [elapsed, [spent]] = yield* Effect.timed(
+        activeMillis(Effect.provide(far.destroy(one.key), Logger.replace(Logger.defaultLogger, logger)))
+      )
+      assert.isAtLeast(Duration.toMillis(elapsed), 500)
+      assert.isBelow(spent, 1000)
+      assert.strictEqual((yield* unconfirmed) - before, 1)
+      assert.lengthOf(warnings, 1)
+      assert.match(
+        warnings[0] ?? "",
+        /did not confirm the invalidation of a session .*until its lease \(1m\) has passed/
+      )
+      yield* server.signal("SIGCONT")
+      // The fence is not given up with the write: it is put up as soon as the front can do it.
+      yield* Effect.repeat(near.load(one.key, start), { until: Option.isNone }).pipe(Effect.timeout("10 seconds"))
+      yield* agrees(near, back, one, "afterwards")
+    }))
+
+  it.effect("limits that are none are refused", () =>
+    Effect.gen(function*() {
+      for (const limit of [0, Infinity]) {
+        for (const name of ["invalidationTimeout", "cacheTimeout"] as const) {
+          const made = TieredStore.make(MemoryStore.make(), MemoryStore.make(), { lease, [name]: limit })
+          assert.match((yield* Effect.flip(made)).message, /1 millisecond or more, and finite/)
+        }
+      }
+    }))
+})

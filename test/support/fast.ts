@@ -1,0 +1,53 @@
+/**
+ * The files of `npm run test:fast`: those that need no server, no browser and no installation, and take seconds.
+ */
+import { existsSync, readdirSync, readFileSync } from "node:fs"
+import * as Path from "node:path"
+
+/** The environment variable that makes a run fast. */
+export const variable = "TEST_FAST"
+
+export const isFast = (): boolean => process.env[variable] === "1"
+
+/** The modules that start servers or browsers, or install packages. A file that imports one, directly or not, is not fast. */
+const slowModules = new Set(
+  ["sharedServers", "packedPackage", "servers/mariadb", "servers/redis", "servers/server"].map((name) =>
+    Path.join("test", "support", `${name}.ts`)
+  ).concat(Path.join("examples", "shop", "EmbeddedPostgres.ts"), Path.join("test", "browser", "support.ts"))
+)
+
+/** In a fast run it has the local stores only, so that its imports do not count. */
+const stores = Path.join("test", "support", "stores.ts")
+
+/** Files that would be fast by their imports but take long, and why. */
+const slow: Readonly<Record<string, string>> = {
+  "compileErrors": "runs the compiler",
+  "installLines": "installs packages",
+  "shop.missing": "starts the shop without its dependencies, as child processes",
+  "FileStore.crash": "starts and kills 200 processes",
+  "FileStore.full": "fills a file system, with child processes",
+  "FileStore.interleaved": "runs thousands of random orders of file system calls",
+  "FileStore.processes": "100,000 reads beside other processes",
+  "FileStore.steps": "runs each write once for each of its file system calls",
+  "L4-commit-then-answer": "repeats every case on every store",
+  "SqlStore.d1": "starts Cloudflare's runtime"
+}
+
+const importsOf = (file: string): ReadonlyArray<string> =>
+  [...readFileSync(file, "utf8").matchAll(/\b(?:from|import\() ?"(\.[^"]+)\.js"/g)]
+    .map((match) => Path.join(Path.dirname(file), `${match[1]}.ts`))
+    .filter((file) => existsSync(file))
+
+const needs = (file: string, seen: Set<string>): boolean => {
+  if (slowModules.has(file)) return true
+  if (seen.has(file) || file === stores) return false
+  seen.add(file)
+  return importsOf(file).some((imported) => needs(imported, seen))
+}
+
+/** The test files that a fast run leaves out. */
+export const notFast = (): ReadonlyArray<string> =>
+  readdirSync("test", { recursive: true, encoding: "utf8" })
+    .filter((file) => file.endsWith(".test.ts"))
+    .map((file) => Path.join("test", file))
+    .filter((file) => Path.basename(file, ".test.ts") in slow || needs(file, new Set()))
