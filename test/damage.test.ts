@@ -154,7 +154,9 @@ describe.each(Object.entries(stores))("%s", (name, opening) => {
       const [line = ""] = lines
       assert.include(line, "level=WARN")
       // The index of a Redis store does not contain the id of a corrupt record.
-      const which = name.startsWith("redis") ? "one whose id is not known" : corrupt.record.id
+      const which = name.startsWith("redis")
+        ? "a corrupt record whose id is unknown"
+        : `the corrupt record ${corrupt.record.id}`
       assert.include(line, `A list of the sessions of \\"laws\\" omits ${which}.`)
       assertNoSecretIn(line, corrupt)
     }))
