@@ -292,7 +292,7 @@ export const corruptible = (store: Store): Corruptible => {
 }
 
 /**
- * The same as `make`, as a layer over another store.
+ * A store with planned faults over another store.
  *
  * @example
  * ```ts
@@ -313,7 +313,7 @@ export const layer = (plan: Plan): Layer.Layer<SessionStore, never, SessionStore
   layerIntercepted(injecting(plan), true)
 
 /**
- * The same as `intercept`, as a layer over another store.
+ * A store with intercepted calls over another store.
  *
  * @since 0.6.0
  * @category layers

@@ -1,7 +1,7 @@
 /**
  * The secret keys of a server in order: the first key signs and seals, and all keys verify and open.
  *
- * To change the key without logging users out: add the new key at the end, so that every process accepts it; then move it to the front; and
+ * To change the key without logging users out: add the new key at the end, so that every process accepts it; then move it to the first place; and
  * remove the old key when the sessions that it sealed have expired.
  *
  * @since 0.5.0

@@ -1,9 +1,8 @@
 /**
- * A store whose calls can be watched: a span, a count and a duration for each, and nothing of any session in them.
+ * Metrics and spans for every call of a store.
  *
- * A span is named `session.store.` and the operation. Its attributes are `session.store.tier` and
- * `session.store.outcome`; neither they nor its error tell a key, an id, a subject or data. What a driver said of a
- * failure stays in the cause of the error, which is for the log.
+ * Each call has a counter and a latency, and a span if the fiber has a tracer. They contain the tier, the operation and the outcome, never
+ * keys, records or errors of the driver.
  *
  * @since 0.5.0
  */
