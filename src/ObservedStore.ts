@@ -1,8 +1,9 @@
 /**
  * Metrics and spans for every call of a store.
  *
- * Each call has a counter and a latency, and a span if the fiber has a tracer. They contain the tier, the operation and the outcome, never
- * keys, records or errors of the driver.
+ * Each call is counted and timed, and has a span if the fiber has a tracer. The span is named `session.store.` and the operation. Its
+ * attributes are `session.store.tier` and `session.store.outcome`. Neither they nor the error of the span contain a key, an id, a subject or
+ * data. The error of the driver stays in the cause of the store's error, which is for the log.
  *
  * @since 0.5.0
  */
