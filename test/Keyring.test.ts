@@ -147,7 +147,10 @@ describe("derive", () => {
       for (const name of ["\ud800", "a".repeat(0x10000)]) {
         for (const odd of [{ cookieName: name }, { audience: name }]) {
           const error = yield* Effect.flip(derive({ ...use, ...odd }))
-          assert.strictEqual(error.message, "Keyring: A cookie name or an audience is too long, or no Unicode text.")
+          assert.strictEqual(
+            error.message,
+            "Keyring: A cookie name or an audience is too long, or not well-formed Unicode."
+          )
         }
       }
     }))

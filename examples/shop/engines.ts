@@ -8,19 +8,14 @@ import { SqliteClient } from "@effect/sql-sqlite-node"
 import type { MigrationError } from "@effect/sql/Migrator"
 import type { SqlClient } from "@effect/sql/SqlClient"
 import { Cause, Config, Data, Effect, Layer, Option, Redacted } from "effect"
-import {
-  FileStore,
-  MemoryStore,
-  type SessionConfigError,
-  type SessionEngine,
-  type SessionStore,
-  type SessionStoreError,
-  StoredEngine
-} from "effect-session"
+import { FileStore, MemoryStore, StoredEngine } from "effect-session"
 import * as CookieEngine from "effect-session/CookieEngine"
 import * as Keyring from "effect-session/Keyring"
 import * as RedisClient from "effect-session/RedisClient"
 import * as RedisStore from "effect-session/RedisStore"
+import type { SessionConfigError } from "effect-session/SessionConfigError"
+import type { SessionEngine } from "effect-session/SessionEngine"
+import type { SessionStore, SessionStoreError } from "effect-session/SessionStore"
 import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
 import { Redis } from "ioredis"

@@ -2,7 +2,7 @@
  * The wire format a second time, from its description and on node:crypto alone: what the library makes is compared with
  * this, and `test/fixtures/vectors.json` was made by it.
  */
-import type { SessionRecord } from "effect-session"
+import type { SessionRecord } from "effect-session/SessionRecord"
 import type { CipherChaCha20Poly1305, CipherGCM } from "node:crypto"
 import { createCipheriv, createHmac, hkdfSync } from "node:crypto"
 import { readFileSync } from "node:fs"
