@@ -52,20 +52,20 @@ export const validate = (self: SessionCookie): string | undefined => {
  * Says in one sentence each what is legal here, and doubtful on a public server.
  */
 export const warnings = (self: SessionCookie): ReadonlyArray<string> => {
-  const doubts: Array<string> = []
+  const warnings: Array<string> = []
   if (self.secure && !prefixPattern.test(self.name)) {
-    doubts.push(
+    warnings.push(
       "The name of the session cookie has no prefix, so another host of the domain, or plain HTTP, can plant one; " +
         "__Host-Http-, or __Secure- where a Domain is needed, prevents it."
     )
   }
   if (self.sameSite === "none") {
-    doubts.push(
+    warnings.push(
       "The session cookie is SameSite=None, so browsers send it with requests that other sites forge; every route " +
         "that changes something needs a defence of its own."
     )
   }
-  return doubts
+  return warnings
 }
 
 /** Browsers cut longer lifetimes to this (RFC 6265bis, 5.5). */

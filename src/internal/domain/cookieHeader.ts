@@ -7,13 +7,13 @@
  */
 
 /** No more of a header than this is looked at, in characters. */
-const longestHeader = 65_536
+const maxHeaderLength = 65_536
 
 /** No more pairs than this are looked at. */
-const mostPairs = 1000
+const maxPairs = 1000
 
 /** No more values of our name than this are looked at, unless more are asked for. */
-const mostCandidates = 8
+const maxCandidates = 8
 
 // The alphabet of every value that we write; browsers cut name and value at 4096 bytes.
 const valuePattern = /^[A-Za-z0-9._-]{1,4096}$/
@@ -37,16 +37,16 @@ const none: Candidates = { presented: false, values: [] }
  * dropped; values are never unquoted and never decoded. The work is bounded, whatever the header; where the bounds are met,
  * that is said, because whoever fills a header up must not decide which of the values is seen.
  */
-export const scan = (header: string | undefined, name: string, most = mostCandidates): Candidates => {
+export const scan = (header: string | undefined, name: string, most = maxCandidates): Candidates => {
   // Most requests without our cookie end here.
   if (header === undefined || !header.includes(name)) return none
-  const end = Math.min(header.length, longestHeader)
+  const end = Math.min(header.length, maxHeaderLength)
   const values: Array<string> = []
   let presented = false
   let from = 0
   let partial = end < header.length
   for (let pairs = 0; from < end; pairs++) {
-    if (pairs === mostPairs) {
+    if (pairs === maxPairs) {
       partial = true
       break
     }

@@ -33,13 +33,13 @@ export interface Draft<A> {
   /** `clear` was called: nothing of the old data stays, not even fields that this version does not know. */
   readonly cleared: boolean
   /** Another subject took over: the record starts again from the initial value, under a new id. */
-  readonly renewed: boolean
+  readonly subjectChanged: boolean
   /** The subject has authenticated. */
   readonly authenticated: boolean
   /** A new token is due. */
   readonly rotates: boolean
   /** The session is wanted even if nothing is in it. */
-  readonly kept: boolean
+  readonly forceCreate: boolean
   /** A session that exists is written even if nothing in it differs. */
   readonly forceSave: boolean
   /** The other sessions of the subject end with the commit. */
@@ -50,12 +50,12 @@ export interface Draft<A> {
  * A step could not be replayed: what it relied on was changed by another request.
  */
 export interface Conflict {
-  readonly _tag: "Clash"
+  readonly _tag: "Conflict"
   /** The field in words of the schema, or what happened: never what a visitor chose. */
   readonly what: string
 }
 
-const clash = (what: string): Effect.Effect<never, Conflict> => Exit.fail({ _tag: "Clash", what })
+const conflict = (what: string): Effect.Effect<never, Conflict> => Exit.fail({ _tag: "Conflict", what })
 
 /**
  * One step. `origin` is the value that the handler had loaded, given when the step is replayed on another.
@@ -77,10 +77,10 @@ export const start = <A>(
   subject,
   lifetime,
   cleared: false,
-  renewed: false,
+  subjectChanged: false,
   authenticated: false,
   rotates: false,
-  kept: false,
+  forceCreate: false,
   forceSave: false,
   revokeOthers: false
 })
@@ -101,7 +101,7 @@ const none: Draft<never>["touched"] = new Map()
 /**
  * The step that always clashes: what it would replace was changed before it was taken.
  */
-export const clashing = (what: string): () => Effect.Effect<never, Conflict> => () => clash(what)
+export const conflictOn = (what: string): () => Effect.Effect<never, Conflict> => () => conflict(what)
 
 /**
  * Applies steps in order to a draft of a fresh record.
@@ -112,9 +112,9 @@ export const replay = <A>(
   origin: A
 ): Effect.Effect<Draft<A>, Conflict> =>
   Effect.suspend(() => Done.reduce(steps, fresh, (draft, step) => step(draft, origin))).pipe(
-    Effect.catchAll((error) => error._tag === "Clash" ? Exit.fail(error) : clash(placeOf(error))),
+    Effect.catchAll((error) => error._tag === "Conflict" ? Exit.fail(error) : conflict(placeOf(error))),
     // A function of the handler's may throw on a value that it had not seen before.
-    Effect.catchAllDefect(() => clash("an update that threw when it was replayed"))
+    Effect.catchAllDefect(() => conflict("an update that threw when it was replayed"))
   )
 
 /**
@@ -148,7 +148,7 @@ export const stepsFor = <A extends object>(
   }
 
   /** A draft whose field is nobody else's, for a function of the handler's, which may change it in place. */
-  const lend = (draft: Draft<A>, key: Key): Effect.Effect<Draft<A>> =>
+  const withOwnCopy = (draft: Draft<A>, key: Key): Effect.Effect<Draft<A>> =>
     Done.map(ownField(schema, key, draft.value), (value) => ({ ...draft, value }))
 
   /** What is to be set, as it is now: the handler may change it in place before a replay sets it again. */
@@ -179,13 +179,13 @@ export const stepsFor = <A extends object>(
    */
   const assign = (key: Key, next: Field, read: boolean, merging = true): Step<A> => (draft, origin) => {
     const mine = withField(draft.value, key, next)
-    if (origin === undefined || !read || draft.renewed) return put(draft, mine, key)
+    if (origin === undefined || !read || draft.subjectChanged) return put(draft, mine, key)
     return Done.flatMap(
       sameField(key, origin, draft.loaded),
       (same): Effect.Effect<Draft<A>, ValidationIssue | Conflict> => {
         if (same) return put(draft, mine, key)
         const merge = merging ? merges[key] : undefined
-        if (merge === undefined) return clash(key)
+        if (merge === undefined) return conflict(key)
         return Effect.flatMap(
           Effect.forEach([origin, mine, draft.loaded], (value) => ownField(schema, key, value)),
           (values) => {
@@ -199,13 +199,13 @@ export const stepsFor = <A extends object>(
   }
 
   /** Changes a field by a function, which sees the fresh value when it is replayed. */
-  const alter = (key: Key, f: (draft: Draft<A>) => Field): Step<A> => (draft) =>
+  const update = (key: Key, f: (draft: Draft<A>) => Field): Step<A> => (draft) =>
     schema.mutable.has(key)
-      ? Done.flatMap(lend(draft, key), (own) => put(draft, withField(draft.value, key, f(own)), key))
+      ? Done.flatMap(withOwnCopy(draft, key), (own) => put(draft, withField(draft.value, key, f(own)), key))
       : put(draft, withField(draft.value, key, f(draft)), key)
 
-  /** As `alter`, with a result that the handler saw: a replay that gives another one is a clash. */
-  const alterSeen = <B>(
+  /** As `update`, with a result that the handler saw: a replay that gives another one is a clash. */
+  const modify = <B>(
     key: Key,
     f: (draft: Draft<A>) => readonly [result: B, next: Field],
     same: (a: B, b: B) => boolean,
@@ -213,23 +213,23 @@ export const stepsFor = <A extends object>(
   ): Step<A> =>
   (draft, origin) => {
     if (origin === undefined) return put(draft, withField(draft.value, key, next), key)
-    return Done.flatMap(lend(draft, key), (own): Effect.Effect<Draft<A>, ValidationIssue | Conflict> => {
+    return Done.flatMap(withOwnCopy(draft, key), (own): Effect.Effect<Draft<A>, ValidationIssue | Conflict> => {
       const [result, again] = f(own)
-      return same(seen, result) ? put(draft, withField(draft.value, key, again), key) : clash(key)
+      return same(seen, result) ? put(draft, withField(draft.value, key, again), key) : conflict(key)
     })
   }
 
   /** Back to the initial value and the policy's lifetime. `reads` are the fields that the handler had read. */
   const clear = (reads: ReadonlyArray<Key>): Step<A> => (draft, origin) =>
     Effect.as(
-      origin === undefined || draft.renewed
+      origin === undefined || draft.subjectChanged
         ? Exit.void
         : Effect.forEach(
           reads,
           (key) =>
             Effect.flatMap(
               sameField(key, origin, draft.loaded),
-              (same) => same ? Effect.void : clash(key)
+              (same) => same ? Effect.void : conflict(key)
             ),
           { discard: true }
         ),
@@ -241,7 +241,7 @@ export const stepsFor = <A extends object>(
     Exit.succeed({
       ...(draft.subject === undefined || draft.subject === subject
         ? draft
-        : { ...start(initial, subject, undefined), loaded: draft.loaded, renewed: true }),
+        : { ...start(initial, subject, undefined), loaded: draft.loaded, subjectChanged: true }),
       subject,
       authenticated: true,
       rotates: true
@@ -263,8 +263,8 @@ export const stepsFor = <A extends object>(
 
   return {
     assign,
-    alter,
-    alterSeen,
+    update,
+    modify,
     clear,
     authenticate,
     authenticateExclusively,
@@ -275,7 +275,7 @@ export const stepsFor = <A extends object>(
     setLifetime,
     sameField,
     differing,
-    lend,
+    withOwnCopy,
     snapshot
   }
 }

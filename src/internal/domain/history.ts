@@ -52,7 +52,11 @@ const upgradeOf = <Last extends Any>(
         if (!isRecord(next) || problemOf(next) !== undefined) throw new TypeError("not JSON")
         return { ...unknown, ...next }
       },
-      catch: (): ValidationIssue => ({ _tag: "Misfit", field: "", problem: "the upgrade from an older version failed" })
+      catch: (): ValidationIssue => ({
+        _tag: "ValidationIssue",
+        field: "",
+        problem: "the upgrade from an older version failed"
+      })
     }))
 }
 

@@ -7,7 +7,7 @@ import * as Option from "effect/Option"
 import type { SessionHandle } from "../../SessionHandle.js"
 import type { Sessions } from "../../SessionService.js"
 import { declared } from "./errorPage.js"
-import { begin, notLoopback, openedBefore } from "./preResponse.js"
+import { notLoopback, openedBefore, openSession } from "./preResponse.js"
 
 /** Opens the session of the request, or returns the one that is open already. */
 export const opened = <Self, A>(
@@ -22,6 +22,6 @@ export const opened = <Self, A>(
       declared.add(outer.value)
       return Effect.succeed(outer.value)
     }
-    const member = begin(fiber, handle, service, undefined)
+    const member = openSession(fiber, handle, service, undefined)
     return member === undefined ? Effect.die(notLoopback) : Effect.succeed(member.session)
   })

@@ -241,7 +241,7 @@ const handled = Symbol.for("@effect/platform/HttpApp/handled")
  * Opens a session of this fiber's request, without I/O. `undefined`: the cookie must not be sent to the request's host.
  * `context`: where the page for errors is found, if there may be one.
  */
-export const begin = <Self, A>(
+export const openSession = <Self, A>(
   fiber: Done.RuntimeFiber,
   handle: Context.Tag<Self, SessionHandle<A>>,
   service: Sessions<A>,
@@ -292,7 +292,7 @@ export const around =
       const context: Context.Context<never> = fiber.currentContext
       // What is provided to the application already includes the handle where a session of this tag is open.
       if (context.unsafeMap.has(handle.key)) return app as Effect.Effect<Response, E, R>
-      const member = begin(fiber, handle, service, context)
+      const member = openSession(fiber, handle, service, context)
       if (member === undefined) return Effect.succeed(notLoopback)
       const inside = Context.add(context, handle, member.session)
       // Not with `provideService`, which costs more than all of this: an interruption leaves the session in the context of a fiber
@@ -300,13 +300,13 @@ export const around =
       return Effect.zipRight(
         FiberRef.set(FiberRef.currentContext, inside as Context.Context<never>),
         Effect.matchCauseEffect(app as Effect.Effect<Response, E, R>, {
-          onSuccess: (response) => Effect.as(leave(fiber, context), response),
-          onFailure: (cause) => Effect.zipRight(leave(fiber, context), explained(context, member, cause))
+          onSuccess: (response) => Effect.as(restoreContext(fiber, context), response),
+          onFailure: (cause) => Effect.zipRight(restoreContext(fiber, context), explained(context, member, cause))
         })
       )
     })
 
-const leave = (fiber: Done.RuntimeFiber, context: Context.Context<never>): Effect.Effect<void> =>
+const restoreContext = (fiber: Done.RuntimeFiber, context: Context.Context<never>): Effect.Effect<void> =>
   Effect.zipRight(becomeLast(fiber), FiberRef.set(FiberRef.currentContext, context))
 
 /** Where the application has a page for session errors, it is shown for those that a handler lets through. */

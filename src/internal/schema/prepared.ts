@@ -21,7 +21,7 @@ import { checkOf, hasField, LazyValues } from "./lazy.js"
  * Why a value does not fit. Names the place and what was expected, never the value.
  */
 export interface ValidationIssue {
-  readonly _tag: "Misfit"
+  readonly _tag: "ValidationIssue"
   /** The whole path. It may hold keys of a Record, which a visitor may have chosen: not for logs and messages. */
   readonly field: string
   /** Made of the schema and of sentences of this library only. */
@@ -33,7 +33,7 @@ export interface ValidationIssue {
 }
 
 /**
- * The path of a misfit in words of the schema only, for messages and logs.
+ * The path of a fail in words of the schema only, for messages and logs.
  */
 export const placeOf = ({ field, place }: ValidationIssue): string => place ?? field
 
@@ -108,11 +108,11 @@ export const make = <A extends object>(schema: Any, context: Context.Context<nev
     }
   }
   let names: ReadonlySet<string> | undefined
-  const misfitAt = (path: ReadonlyArray<PropertyKey>, problem: string): ValidationIssue => {
+  const issueAt = (path: ReadonlyArray<PropertyKey>, problem: string): ValidationIssue => {
     const known = names ??= namesIn(schema.ast)
     const field = path.map(String).join(".")
     const place = path.map((part) => typeof part === "number" || known.has(String(part)) ? String(part) : "*").join(".")
-    return { _tag: "Misfit", field, problem, ...(place === field ? {} : { place }) }
+    return { _tag: "ValidationIssue", field, problem, ...(place === field ? {} : { place }) }
   }
   const decodeWhole = ParseResult.decodeUnknown(whole, { onExcessProperty: "ignore" })
 
@@ -139,7 +139,7 @@ export const make = <A extends object>(schema: Any, context: Context.Context<nev
     const field = fields.get(key)
     if (field === undefined) {
       return Exit.fail<ValidationIssue>({
-        _tag: "Misfit",
+        _tag: "ValidationIssue",
         field: key,
         problem: "the session has no such field",
         // Most likely a name that the application misspelt. What does not look like a name may come from a visitor.
@@ -154,16 +154,16 @@ export const make = <A extends object>(schema: Any, context: Context.Context<nev
       return Exit.succeed(copyOf(decoded as Json))
     }
     const problem = problemOfValue(decoded)
-    if (problem !== undefined) return Exit.fail(misfitAt([key, ...problem.path], problem.message))
+    if (problem !== undefined) return Exit.fail(issueAt([key, ...problem.path], problem.message))
     return Done.matchEffect(encode(hasField(value, key) ? { [key]: decoded } : {}), {
-      onFailure: (issue) => Exit.fail(misfitOf(issue, [key], misfitAt)),
+      onFailure: (issue) => Exit.fail(issueOf(issue, [key], issueAt)),
       onSuccess: (record) => {
         const encoded: unknown = isRecord(record) ? record[encodedName] : undefined
         if (encoded === undefined) return Exit.succeed(undefined)
         const problem = problemOf(encoded, 1)
         return problem === undefined
           ? Exit.succeed(encoded as Json)
-          : Exit.fail(misfitAt([key, ...problem.path], problem.message))
+          : Exit.fail(issueAt([key, ...problem.path], problem.message))
       }
     })
   }
@@ -176,7 +176,7 @@ export const make = <A extends object>(schema: Any, context: Context.Context<nev
       // Some schemas encode and decode to the very object that they are given.
       const encoded = clone(encoding)
       return Done.map(
-        Done.mapError(decode({ [encodedName]: clone(encoding) }), (issue) => misfitOf(issue, [key], misfitAt)),
+        Done.mapError(decode({ [encodedName]: clone(encoding) }), (issue) => issueOf(issue, [key], issueAt)),
         (decoded) => ({ encoded, value: decoded[key] as A[K] })
       )
     })
@@ -192,7 +192,7 @@ export const make = <A extends object>(schema: Any, context: Context.Context<nev
         : Effect.void, { discard: true })
 
   const decode = (raw: JsonRecord): Effect.Effect<A, ValidationIssue> => {
-    const decoded = Effect.mapError(provided(() => decodeWhole(raw)), (issue) => misfitOf(issue, [], misfitAt))
+    const decoded = Effect.mapError(provided(() => decodeWhole(raw)), (issue) => issueOf(issue, [], issueAt))
     return mutable.size === 0 ? decoded : Effect.tap(decoded, (value) => ownDefaults(raw, value))
   }
 
@@ -201,7 +201,7 @@ export const make = <A extends object>(schema: Any, context: Context.Context<nev
     return Done.map(
       Done.mapError(
         decode(Object.hasOwn(raw, encodedName) ? { [encodedName]: raw[encodedName] } : {}),
-        (issue) => misfitOf(issue, [key], misfitAt)
+        (issue) => issueOf(issue, [key], issueAt)
       ),
       (decoded) => ({ present: Object.hasOwn(decoded, key), value: decoded[key] })
     )
@@ -261,18 +261,18 @@ const isOverflow = (defect: unknown): boolean => defect instanceof RangeError &&
 export const validate = (schema: Any): string | undefined => problemOfRoot(schema.ast) ?? problemOfEncoded(schema.ast)
 
 /** The first thing that is wrong, in words that never contain the value: it may be a secret of the user's. */
-const misfitOf = (
+const issueOf = (
   issue: Issue,
   root: ReadonlyArray<PropertyKey>,
-  misfitAt: (path: ReadonlyArray<PropertyKey>, problem: string) => ValidationIssue
+  issueAt: (path: ReadonlyArray<PropertyKey>, problem: string) => ValidationIssue
 ): ValidationIssue => {
   const path: Array<PropertyKey> = []
-  const misfit = (problem: string): ValidationIssue => misfitAt(path.length === 0 ? root : path, problem)
+  const fail = (problem: string): ValidationIssue => issueAt(path.length === 0 ? root : path, problem)
   let current = issue
   while (true) {
     switch (current._tag) {
       case "TooDeep":
-        return misfit("nested too deeply")
+        return fail("nested too deeply")
       case "Pointer": {
         const parts: ReadonlyArray<PropertyKey> = Array.isArray(current.path)
           ? current.path
@@ -285,23 +285,23 @@ const misfitOf = (
         const first: ParseResult.ParseIssue | undefined = Array.isArray(current.issues)
           ? current.issues[0]
           : current.issues as ParseResult.ParseIssue
-        if (first === undefined) return misfit(`expected ${String(current.ast)}`)
+        if (first === undefined) return fail(`expected ${String(current.ast)}`)
         current = first
         continue
       }
       case "Refinement":
       case "Transformation":
         if (current.kind === "Predicate") {
-          return misfit(`expected ${String(current.ast)}`)
+          return fail(`expected ${String(current.ast)}`)
         }
         current = current.issue
         continue
       case "Missing":
-        return misfit("it is missing")
+        return fail("it is missing")
       case "Unexpected":
-        return misfit("it was not expected")
+        return fail("it was not expected")
       default:
-        return misfit(`expected ${String(current.ast)}`)
+        return fail(`expected ${String(current.ast)}`)
     }
   }
 }

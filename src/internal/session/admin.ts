@@ -95,7 +95,7 @@ export const adminOf = <A extends object>(core: Core<A>): SessionAdmin<A> => {
           ...core,
           engine: EngineById.make(core, directory),
           isSynchronous: false,
-          unattended: true
+          isBackground: true
         }, {
           presented: true,
           values: [id]

@@ -16,16 +16,16 @@ export const awaitEnd = <A extends object>(
   { record, value }: Loaded<A>,
   every: number
 ): Effect.Effect<void> =>
-  core.watchers.watch(value, (bell) => {
+  core.watchers.watch(value, (latch) => {
     const wait = (until: number): Effect.Effect<void> =>
       Effect.flatMap(Clock.currentTimeMillis, (now) =>
         // If the session is known to end before the next look, look at that moment.
-        Effect.race(Effect.interruptible(bell.await), Effect.sleep(until > now ? Math.min(every, until - now) : every))
+        Effect.race(Effect.interruptible(latch.await), Effect.sleep(until > now ? Math.min(every, until - now) : every))
           .pipe(
-            Effect.zipRight(bell.close),
-            Effect.zipRight(look(until))
+            Effect.zipRight(latch.close),
+            Effect.zipRight(check(until))
           ))
-    const look = (until: number): Effect.Effect<void> =>
+    const check = (until: number): Effect.Effect<void> =>
       Effect.flatMap(Clock.currentTimeMillis, (now) =>
         Effect.matchEffect(core.engine.open(value, now), {
           onSuccess: Option.match({ onNone: () => Effect.void, onSome: ({ record }) => wait(record.expiry.at) }),
@@ -34,5 +34,5 @@ export const awaitEnd = <A extends object>(
               ? Effect.void
               : Effect.zipRight(Effect.logDebug(error.message), wait(until))
         }))
-    return look(record.expiry.at)
+    return check(record.expiry.at)
   })

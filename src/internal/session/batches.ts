@@ -14,7 +14,7 @@ interface Entry<A, B, E> {
 }
 
 /** The ways in which the work of an entry can be done. */
-export interface Doing<A, B, E> {
+export interface Strategies<A, B, E> {
   /** Alone, if the queue was empty. */
   readonly alone: Effect.Effect<B, E>
   /** Alone, after it has waited for others. */
@@ -24,7 +24,7 @@ export interface Doing<A, B, E> {
 }
 
 /** The most items of a batch, so that it fits into the time of one. */
-const most = 64
+const maxItems = 64
 
 /** The entries that wait, by group. Only those of one group are done together. */
 export class Batches<A, B, E> {
@@ -37,7 +37,7 @@ export class Batches<A, B, E> {
   join(
     group: string,
     item: A,
-    { after, alone, together }: Doing<A, B, E>,
+    { after, alone, together }: Strategies<A, B, E>,
     turn: (run: (waited: boolean) => Effect.Effect<B, E>) => Effect.Effect<B, E>
   ): Effect.Effect<B, E> {
     return Effect.withFiberRuntime((fiber) => {
@@ -57,7 +57,7 @@ export class Batches<A, B, E> {
           // Taken along by another one.
           if (!waiting.delete(entry)) return done
           if (!waited) return alone
-          const others = keepsRequestsApart() ? [] : [...waiting].slice(0, most - 1)
+          const others = keepsRequestsApart() ? [] : [...waiting].slice(0, maxItems - 1)
           if (others.length === 0) return after
           for (const other of others) waiting.delete(other)
           const batch = [entry, ...others]

@@ -50,7 +50,7 @@ export interface Uncommitted<A extends object> extends State {
   readonly crossSite: "refuse" | "discard" | undefined
   /** A touch that cannot be written is no error. */
   readonly allowsStale: boolean
-  readonly carried: Loaded<A> | undefined
+  readonly predecessor: Loaded<A> | undefined
   /** Ends the other sessions of a subject that logs in exclusively. */
   readonly revocation: Context.Tag.Service<SessionRevocation> | undefined
 }
@@ -61,7 +61,7 @@ export interface Committed<A> {
   readonly loaded: Loaded<A> | undefined
   readonly setCookie: CookieUpdate | undefined
   /** Fields that the handler had read and that turned out to be changed. */
-  readonly outdated: ReadonlyArray<keyof A & string>
+  readonly staleFields: ReadonlyArray<keyof A & string>
   /** The session was written, and what had to follow was not done. */
   readonly failed?: SessionError
 }
@@ -92,14 +92,14 @@ const commitChanges = <A extends object>(
   status: number,
   fiber: Done.RuntimeFiber
 ): Effect.Effect<Committed<A> | undefined, SessionError> => {
-  const { carried, loaded, steps } = live
+  const { predecessor, loaded, steps } = live
   const now = Done.clockIn(fiber.currentDefaultServices).unsafeCurrentTimeMillis()
-  const work: Work<A> = { loaded, draft, steps, origin: draft.loaded, changes, carried }
+  const work: Work<A> = { loaded, draft, steps, origin: draft.loaded, changes, predecessor }
   live.changed = steps.length > 0 && (changes.size > 0 || Write.isChanged(work))
   live.rotates = draft.rotates
   live.lastSeenAt = loaded?.record.lastSeenAt ?? now
   const lifetime = loaded?.record.expiry.lifetime
-  live.touchWindow = !live.used || core.unattended
+  live.touchWindow = !live.used || core.isBackground
     ? undefined
     : lifetime === undefined
     ? core.settings.touchWindow
@@ -123,7 +123,7 @@ const commitChanges = <A extends object>(
       undefined
     )
   }
-  const write = () => toTheEnd(core, () => perform(core, change, live, work, now))
+  const write = () => runToCompletion(core, () => perform(core, change, live, work, now))
   const performed = Done.isTraced(fiber)
     ? spanned("commit", core.name, Effect.suspend(write), () => change)
     : write()
@@ -146,7 +146,7 @@ const needsCookie = <A extends object>(core: Core<A>, change: SessionChange): bo
  * Runs a write to its end: neither a client that hangs up nor a handler's timeout may cut it in two. Only the commit's own limit
  * may. The error says who has used the time up: other commits of the same session, or the store.
  */
-const toTheEnd = <A extends object, B>(
+const runToCompletion = <A extends object, B>(
   core: Core<A>,
   write: () => Effect.Effect<B, SessionError>
 ): Effect.Effect<B, SessionError> => {
@@ -197,7 +197,7 @@ const perform = <A extends object>(
 const unchanged = <A extends object>(loaded: Loaded<A> | undefined): Committed<A> => ({
   loaded,
   setCookie: undefined,
-  outdated: []
+  staleFields: []
 })
 
 const destroy = <A extends object>(
@@ -279,7 +279,7 @@ const write = <A extends object>(
     return Effect.flatMap(
       core.queue(
         `subject ${subject}`,
-        () => alone(core, revocation, subject, Write.write(core, change, work, now))
+        () => writeExclusively(core, revocation, subject, Write.write(core, change, work, now))
       ),
       ({ failed, written }) =>
         Effect.map(
@@ -317,9 +317,9 @@ const committed = <A extends object>(
   const result: Effect.Effect<Committed<A>> = replayed
     ? Effect.map(
       core.steps.differing(live.reads.all, work.draft.value, loaded.decoded),
-      (outdated) => ({ loaded, setCookie, outdated })
+      (staleFields) => ({ loaded, setCookie, staleFields })
     )
-    : Exit.succeed({ loaded, setCookie, outdated: [] })
+    : Exit.succeed({ loaded, setCookie, staleFields: [] })
   return change === "Rotate" && before !== undefined
     ? Effect.zipRight(core.watchers.wake(before.value), result)
     : result
@@ -337,7 +337,7 @@ const cookieFor = <A extends object>(core: Core<A>, { record, value }: Loaded<A>
 // ---- logins that end the subject's other sessions
 
 /** The written record, and the reason why other sessions of the subject may be left. */
-interface Alone<A> {
+interface ExclusiveLogin<A> {
   readonly written: Written<A>
   readonly failed?: SessionError
 }
@@ -348,14 +348,14 @@ interface Alone<A> {
  * Of two such logins at once, each may have ended the other's session. So each looks whether its own is still alive, and else
  * makes it once more: whichever revokes last finds its own alive, and no other. Within a process they take turns.
  */
-const alone = <A extends object>(
+const writeExclusively = <A extends object>(
   core: Core<A>,
   revocation: NonNullable<Uncommitted<A>["revocation"]>,
   subject: string,
   write: Effect.Effect<Written<A>, SessionError>
-): Effect.Effect<Alone<A>, SessionError> =>
+): Effect.Effect<ExclusiveLogin<A>, SessionError> =>
   Effect.flatMap(write, (written) => {
-    if (written === undefined) return Effect.succeed<Alone<A>>({ written })
+    if (written === undefined) return Effect.succeed<ExclusiveLogin<A>>({ written })
     const { record, value } = written.loaded
     const revoked = Effect.zipRight(
       Effect.zipRight(revocation.revokeSubject(core.namespace, subject, record.id), core.watchers.wakeAll),
@@ -364,13 +364,13 @@ const alone = <A extends object>(
       )
     )
     return Effect.matchEffect(revoked, {
-      onFailure: (error) => Effect.succeed<Alone<A>>({ written, failed: Errors.failure(core)(error) }),
+      onFailure: (error) => Effect.succeed<ExclusiveLogin<A>>({ written, failed: Errors.failure(core)(error) }),
       onSuccess: Option.match({
-        onSome: () => Effect.succeed<Alone<A>>({ written }),
+        onSome: () => Effect.succeed<ExclusiveLogin<A>>({ written }),
         onNone: () =>
           Effect.zipRight(
             Effect.flatMap(Random.nextIntBetween(1, 20), (millis) => Effect.sleep(millis)),
-            alone(core, revocation, subject, Write.again(core, written.loaded))
+            writeExclusively(core, revocation, subject, Write.recreate(core, written.loaded))
           )
       })
     })

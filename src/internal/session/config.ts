@@ -90,7 +90,7 @@ const acknowledged = Config.zipWith(
   ),
   (cookie, acknowledge) =>
     cookie.sameSite === "none" && !acknowledge
-      ? refused(
+      ? invalid(
         "SESSION_COOKIE_SAMESITE",
         "SESSION_COOKIE_SAMESITE=none gives up the browser's defence against forged requests; " +
           "acknowledge it with SESSION_ACKNOWLEDGE_CROSS_SITE=true."
@@ -119,14 +119,14 @@ const expiry = Config.zipWith(
     // Among the limits, only the absolute one is an end that activity cannot move.
     const set = limits.absolute === undefined ? limits : { ...limits, bounded: true }
     if (Option.isNone(preset)) return Either.right(set)
-    return Object.keys(set).length === 0 ? Either.right(preset.value) : refused(
+    return Object.keys(set).length === 0 ? Either.right(preset.value) : invalid(
       "SESSION_EXPIRY",
       "SESSION_EXPIRY names a whole policy; leave out SESSION_IDLE, SESSION_SINCE_MODIFIED and SESSION_ABSOLUTE, or it."
     )
   }
 ).pipe(Config.mapOrFail((checked) => checked))
 
-const refused = (name: string, sentence: string): Either.Either<never, ConfigError.ConfigError> =>
+const invalid = (name: string, sentence: string): Either.Either<never, ConfigError.ConfigError> =>
   Either.left(ConfigError.InvalidData([name], sentence))
 
 const rest = optional<Required<Omit<Overrides, "cookie" | "expiry">>>({

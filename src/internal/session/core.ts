@@ -61,5 +61,5 @@ export interface Core<A extends object> {
   /** Finds sessions by their ids, where the engine can. */
   readonly directory: Option<Directory>
   /** Sessions are changed without their visitors: it is no use, and moves no idle end. */
-  readonly unattended: boolean
+  readonly isBackground: boolean
 }

@@ -51,12 +51,12 @@ export const busy = ({ name, settings }: Named): SessionUnavailable =>
 export const committed = ({ name }: Named): SessionCommitted => new SessionCommitted({ session: name })
 
 /** A value that does not fit. */
-export const invalid = ({ name }: Pick<Named, "name">, { _tag: _, ...misfit }: ValidationIssue): SessionInvalid =>
-  new SessionInvalid({ session: name, ...misfit })
+export const invalid = ({ name }: Pick<Named, "name">, { _tag: _, ...issue }: ValidationIssue): SessionInvalid =>
+  new SessionInvalid({ session: name, ...issue })
 
 /** A step that cannot be taken. */
-export const refused = ({ name }: Named, error: ValidationIssue | Conflict): SessionInvalid | SessionConflict =>
-  error._tag === "Misfit"
+export const stepError = ({ name }: Named, error: ValidationIssue | Conflict): SessionInvalid | SessionConflict =>
+  error._tag === "ValidationIssue"
     ? invalid({ name }, error)
     : new SessionConflict({ session: name, what: error.what })
 

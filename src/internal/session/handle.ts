@@ -27,9 +27,9 @@ import * as LifetimeRules from "../domain/lifetime.js"
 import type { RuntimeFiber } from "../done.js"
 import { consume, contentOf } from "./consumeOnce.js"
 import type { Core } from "./core.js"
-import { refused } from "./errors.js"
+import { stepError } from "./errors.js"
 import { Live } from "./live.js"
-import { mostValues } from "./presented.js"
+import { maxPresentedValues } from "./presented.js"
 import { spannedIfTraced } from "./spans.js"
 
 /**
@@ -70,7 +70,7 @@ export class Handle<A extends object> implements RequestSession<A> {
   get #live(): Live<A> {
     if (this.#state !== undefined) return this.#state
     const { name } = this.#core.settings.cookie
-    const state = new Live(this.#core, scan(this.#cookieHeader, name, mostValues), this.#options)
+    const state = new Live(this.#core, scan(this.#cookieHeader, name, maxPresentedValues), this.#options)
     state.finished = this.#isFinished
     return this.#state = state
   }
@@ -164,7 +164,7 @@ export class Handle<A extends object> implements RequestSession<A> {
 
   get update() {
     return <K extends keyof A & string>(key: K, f: (value: A[K]) => Required<A>[K]) =>
-      this.#live.step(() => this.#core.steps.alter(key, ({ value }) => ({ present: true, value: f(value[key]) })))
+      this.#live.step(() => this.#core.steps.update(key, ({ value }) => ({ present: true, value: f(value[key]) })))
   }
 
   get modify() {
@@ -173,13 +173,13 @@ export class Handle<A extends object> implements RequestSession<A> {
       f: (value: A[K]) => readonly [result: B, next: Required<A>[K]],
       same: (a: B, b: B) => boolean = Equal.equals
     ) => {
-      const alter = ({ value }: Draft<A>): readonly [B, SessionDraft.Field] => {
+      const update = ({ value }: Draft<A>): readonly [B, SessionDraft.Field] => {
         const [result, next] = f(value[key])
         return [result, { present: true, value: next }]
       }
       return this.#live.changeField(key, (draft) => {
-        const first = alter(draft)
-        return [first[0], this.#core.steps.alterSeen(key, alter, same, first)]
+        const first = update(draft)
+        return [first[0], this.#core.steps.modify(key, update, same, first)]
       })
     }
   }
@@ -272,7 +272,8 @@ export class Handle<A extends object> implements RequestSession<A> {
     return (input: Lifetime.LifetimeInput): Effect.Effect<void, SessionWriteError> =>
       Effect.flatMap(Clock.currentTimeMillis, (now) =>
         Either.match(checked(input, now), {
-          onLeft: (problem) => Effect.fail(refused(this.#core, { _tag: "Misfit", field: "expiry", problem })),
+          onLeft: (problem) =>
+            Effect.fail(stepError(this.#core, { _tag: "ValidationIssue", field: "expiry", problem })),
           onRight: (lifetime) => this.#live.step(() => this.#core.steps.setLifetime(lifetime))
         }))
   }

@@ -9,7 +9,7 @@ import { hasField, withField } from "../schema/lazy.js"
 import type { SessionSchema, ValidationIssue } from "../schema/prepared.js"
 
 /** The copy of one field that a handler was given. */
-interface Lent<A> {
+interface HandlerCopy<A> {
   /** The value that held the field then. */
   readonly source: A
   /** The value that holds the handler's copy. */
@@ -18,41 +18,41 @@ interface Lent<A> {
 }
 
 /** The fields that a handler was given. */
-export type Lendings<A> = Map<keyof A & string, Lent<A>>
+export type Copies<A> = Map<keyof A & string, HandlerCopy<A>>
 
 /** One field, the same copy for as long as the field is not replaced. What cannot be encoded has no copy. */
 export const read = <A extends object, K extends keyof A & string>(
   schema: SessionSchema<A>,
-  lent: Lendings<A>,
+  copies: Copies<A>,
   draft: Draft<A>,
   key: K
 ): Effect.Effect<A[K]> => {
   const source = draft.value
   if (source[key] === undefined) return Effect.succeed(source[key])
   return Effect.suspend(() => {
-    const known = find(lent, key, source)
+    const known = find(copies, key, source)
     return known !== undefined ? Effect.succeed(known[key]) : Effect.match(schema.copyField(key, source), {
       onFailure: () => source[key],
       onSuccess: ({ encoded, value }) => {
         // Another branch of the handler may have been faster.
-        const first = find(lent, key, source)
+        const first = find(copies, key, source)
         if (first !== undefined) return first[key]
-        lent.set(key, { source, value: withField(source, key, { present: true, value }), encoded })
+        copies.set(key, { source, value: withField(source, key, { present: true, value }), encoded })
         return value
       }
     })
   })
 }
 
-const find = <A>(lent: Lendings<A>, key: keyof A & string, source: A): A | undefined => {
-  const known = lent.get(key)
+const find = <A>(copies: Copies<A>, key: keyof A & string, source: A): A | undefined => {
+  const known = copies.get(key)
   return known !== undefined && known.source[key] === source[key] ? known.value : undefined
 }
 
 /** The whole value, with the handler's copies in it. An instance of a class is one of its own. */
 export const readAll = <A extends object>(
   schema: SessionSchema<A>,
-  lent: Lendings<A>,
+  copies: Copies<A>,
   draft: Draft<A>
 ): Effect.Effect<A> =>
   Effect.flatMap(
@@ -61,7 +61,7 @@ export const readAll = <A extends object>(
       Effect.map(
         Effect.forEach(
           schema.mutable,
-          (key) => Effect.map(read(schema, lent, draft, key), (value) => [key, value] as const)
+          (key) => Effect.map(read(schema, copies, draft, key), (value) => [key, value] as const)
         ),
         (own) =>
           own.reduce(
@@ -74,12 +74,12 @@ export const readAll = <A extends object>(
 /** The fields whose copies the handler has changed. */
 export const changed = <A extends object>(
   schema: SessionSchema<A>,
-  lent: Lendings<A>,
+  copies: Copies<A>,
   draft: Draft<A>
 ): Effect.Effect<ReadonlyArray<readonly [keyof A & string, Field]>, ValidationIssue> =>
   Effect.map(
     Effect.filter(
-      [...lent].filter(([key]) => find(lent, key, draft.value) !== undefined),
+      [...copies].filter(([key]) => find(copies, key, draft.value) !== undefined),
       ([key, { encoded, value }]) =>
         Effect.flatMap(schema.encodeField(key, value), (now) =>
           equals(now, encoded) ? Effect.succeed(false) : isOther(schema, key, draft.value, now))
@@ -103,13 +103,13 @@ const isOther = <A extends object>(
 }
 
 /** The handler's copies of these fields are what the draft holds now. */
-export const taken = <A extends object>(
-  lent: Lendings<A>,
+export const markSet = <A extends object>(
+  copies: Copies<A>,
   draft: Draft<A>,
   keys: ReadonlyArray<keyof A & string>
 ): void => {
   for (const key of keys) {
-    const known = lent.get(key)
-    if (known !== undefined) lent.set(key, { ...known, source: draft.value, encoded: draft.touched.get(key) })
+    const known = copies.get(key)
+    if (known !== undefined) copies.set(key, { ...known, source: draft.value, encoded: draft.touched.get(key) })
   }
 }

@@ -27,7 +27,7 @@ import type { Committed, Uncommitted } from "./commit.js"
 import { commit } from "./commit.js"
 import type { Core } from "./core.js"
 import * as Errors from "./errors.js"
-import type { Lendings } from "./inPlace.js"
+import type { Copies } from "./inPlace.js"
 import * as InPlace from "./inPlace.js"
 import { Mutex } from "./mutex.js"
 import type { Found } from "./open.js"
@@ -106,7 +106,7 @@ export class Live<A extends object> implements Uncommitted<A> {
   /** The handler can do without the session. */
   optional = false
   /** The record that this request itself has revoked: a login of the same subject continues from it. */
-  carried: Loaded<A> | undefined
+  predecessor: Loaded<A> | undefined
   /** Ends the other sessions of a subject that logs in exclusively. */
   revocation: Context.Tag.Service<SessionRevocation> | undefined
   /** The stored fields that the handler has read. */
@@ -117,7 +117,7 @@ export class Live<A extends object> implements Uncommitted<A> {
   readonly #options: RequestOptions | undefined
   #presentedValues: Presented | undefined
   /** The fields that the handler was given to change in place. */
-  readonly #lent: Lendings<A> = new Map()
+  readonly #copies: Copies<A> = new Map()
   #reading: ReadConsistency | undefined
   readonly #mutex = new Mutex()
   /** A change that came too late was reported. */
@@ -177,7 +177,7 @@ export class Live<A extends object> implements Uncommitted<A> {
     const loaded = isSynchronous ? this.#load(fiber) : undefined
     return loaded !== undefined && Done.isDone(loaded)
       ? loaded
-      : this.#mutex.alone(() => this.draft !== undefined ? Exit.succeed(this.draft) : loaded ?? this.#load(fiber))
+      : this.#mutex.exclusively(() => this.draft !== undefined ? Exit.succeed(this.draft) : loaded ?? this.#load(fiber))
   }
 
   #load(fiber: Done.RuntimeFiber): Effect.Effect<Draft<A>, SessionUnavailable> {
@@ -199,7 +199,7 @@ export class Live<A extends object> implements Uncommitted<A> {
     return Effect.flatMap(found, (found) =>
       seen === undefined ? Exit.succeed(this.#found(found)) : Effect.map(
         core.steps.differing(this.reads.all, seen, found.loaded?.decoded ?? core.initial),
-        (outdated) => this.#found(found, outdated)
+        (staleFields) => this.#found(found, staleFields)
       ))
   }
 
@@ -211,19 +211,19 @@ export class Live<A extends object> implements Uncommitted<A> {
     return spanned("open", this.#core.name, opened, () => outcome)
   }
 
-  #found({ ambiguous, loaded }: Found<A>, outdated: ReadonlyArray<keyof A & string> = []): Draft<A> {
+  #found({ ambiguous, loaded }: Found<A>, staleFields: ReadonlyArray<keyof A & string> = []): Draft<A> {
     this.ambiguous = ambiguous
-    return this.#begin(loaded, outdated)
+    return this.#startFrom(loaded, staleFields)
   }
 
-  /** Starts over from a record, or from nothing: another session, unless it is known which fields of this one are outdated. */
-  #begin(loaded: Loaded<A> | undefined, outdated?: ReadonlyArray<keyof A & string>): Draft<A> {
+  /** Starts over from a record, or from nothing: another session, unless it is known which fields of this one are staleFields. */
+  #startFrom(loaded: Loaded<A> | undefined, staleFields?: ReadonlyArray<keyof A & string>): Draft<A> {
     if (this.steps.length > 0) this.steps = []
     this.answered = false
-    if (outdated === undefined) {
+    if (staleFields === undefined) {
       this.reads.restart()
-      this.#lent.clear()
-    } else if (outdated.length > 0 || this.reads.own !== undefined) this.reads.proceed(outdated)
+      this.#copies.clear()
+    } else if (staleFields.length > 0 || this.reads.written !== undefined) this.reads.refresh(staleFields)
     this.opened = true
     this.isNew = loaded === undefined
     this.needsReseal = loaded?.needsReseal === true
@@ -240,7 +240,7 @@ export class Live<A extends object> implements Uncommitted<A> {
     return Effect.matchEffect(this.#setInPlace, {
       onFailure: () => Effect.void,
       onSuccess: () =>
-        this.#mutex.alone(() =>
+        this.#mutex.exclusively(() =>
           Effect.withFiberRuntime<void, SessionUnavailable>((fiber) => {
             this.accessed = true
             this.#reading = "fresh"
@@ -278,7 +278,7 @@ export class Live<A extends object> implements Uncommitted<A> {
       return draft
     })
     return schema.mutable.has(key)
-      ? Effect.flatMap(draft, (draft) => InPlace.read(schema, this.#lent, draft, key))
+      ? Effect.flatMap(draft, (draft) => InPlace.read(schema, this.#copies, draft, key))
       : Effect.map(draft, ({ value }) => value[key])
   }
 
@@ -290,7 +290,7 @@ export class Live<A extends object> implements Uncommitted<A> {
       return draft
     })
     return isClass || mutable.size > 0
-      ? Effect.flatMap(draft, (draft) => InPlace.readAll(this.#core.schema, this.#lent, draft))
+      ? Effect.flatMap(draft, (draft) => InPlace.readAll(this.#core.schema, this.#copies, draft))
       : Effect.map(draft, ({ value }) => wholeOf(value, keys))
   }
 
@@ -332,7 +332,7 @@ export class Live<A extends object> implements Uncommitted<A> {
   /** The same for a function of one field, which it may change in place. */
   changeField<B>(key: keyof A & string, make: (draft: Draft<A>) => Change<A, B>): Effect.Effect<B, SessionWriteError> {
     return this.change((draft) =>
-      this.#core.schema.mutable.has(key) ? Effect.map(this.#core.steps.lend(draft, key), make) : make(draft)
+      this.#core.schema.mutable.has(key) ? Effect.map(this.#core.steps.withOwnCopy(draft, key), make) : make(draft)
     )
   }
 
@@ -353,7 +353,7 @@ export class Live<A extends object> implements Uncommitted<A> {
       const change = make(draft)
       return Effect.isEffect(change)
         ? Done.matchEffect(change, {
-          onFailure: (error) => Exit.fail(Errors.refused(this.#core, error)),
+          onFailure: (error) => Exit.fail(Errors.stepError(this.#core, error)),
           onSuccess: (change) => take(draft, change, fiber)
         })
         : take(draft, change, fiber)
@@ -374,14 +374,14 @@ export class Live<A extends object> implements Uncommitted<A> {
       }
       const next = step(draft, undefined)
       return Done.isDone(next) && Exit.isSuccess(next) ? took(next.value) : Effect.matchEffect(next, {
-        onFailure: (error) => Exit.fail(Errors.refused(this.#core, error)),
+        onFailure: (error) => Exit.fail(Errors.stepError(this.#core, error)),
         onSuccess: took
       })
     }
     const now = (fiber: Done.RuntimeFiber): Effect.Effect<B, SessionWriteError> => {
       this.accessed = true
       this.used = true
-      if (!inPlaceIsSet && this.#lent.size > 0) {
+      if (!inPlaceIsSet && this.#copies.size > 0) {
         return Effect.zipRight(this.#setInPlace, this.#change(make, scoped, true))
       }
       if (this.draft !== undefined || this.finished) return apply(this.draft, fiber)
@@ -390,7 +390,7 @@ export class Live<A extends object> implements Uncommitted<A> {
         ? apply(opened.value, fiber)
         : Effect.flatMap(opened, (draft) => apply(draft, fiber))
     }
-    return Effect.withFiberRuntime((fiber) => this.#mutex.busy === undefined ? now(fiber) : this.#mutex.idle(now))
+    return Effect.withFiberRuntime((fiber) => this.#mutex.busy === undefined ? now(fiber) : this.#mutex.whenIdle(now))
   }
 
   #assignment(
@@ -400,7 +400,7 @@ export class Live<A extends object> implements Uncommitted<A> {
     const { schema: { mutable }, steps } = this.#core
     const assignment = (fields: Fields<A>): Change<A, void> => {
       const all = fields.map(([key, field]) =>
-        this.reads.isOutdated(key) ? SessionDraft.clashing(key) : steps.assign(key, field, this.reads.has(key))
+        this.reads.isStale(key) ? SessionDraft.conflictOn(key) : steps.assign(key, field, this.reads.has(key))
       )
       return [
         undefined,
@@ -426,17 +426,18 @@ export class Live<A extends object> implements Uncommitted<A> {
   get #setInPlace(): Effect.Effect<void, SessionWriteError> {
     return Effect.suspend(() => {
       const { draft } = this
-      if (this.#lent.size === 0 || draft === undefined || this.discarded) return Effect.void
+      if (this.#copies.size === 0 || draft === undefined || this.discarded) return Effect.void
       return Effect.flatMap(
         Effect.mapError(
-          InPlace.changed(this.#core.schema, this.#lent, draft),
-          (misfit) => Errors.refused(this.#core, misfit)
+          InPlace.changed(this.#core.schema, this.#copies, draft),
+          (issue) => Errors.stepError(this.#core, issue)
         ),
         (fields) =>
           fields.length === 0
             ? Effect.void
             : this.#change(
-              () => this.#assignment(fields, (draft) => InPlace.taken(this.#lent, draft, fields.map(([key]) => key))),
+              () =>
+                this.#assignment(fields, (draft) => InPlace.markSet(this.#copies, draft, fields.map(([key]) => key))),
               true,
               true
             )
@@ -457,7 +458,7 @@ export class Live<A extends object> implements Uncommitted<A> {
       }
       return Effect.map(
         this.#core.steps.differing(this.reads.all.filter((read) => read !== key), draft.value, loaded.decoded),
-        (outdated) => void this.#begin(loaded, outdated)
+        (staleFields) => void this.#startFrom(loaded, staleFields)
       )
     })
   }
@@ -477,10 +478,10 @@ export class Live<A extends object> implements Uncommitted<A> {
 
   /** Undoes the steps of a scope. Those of others are applied again, without them. */
   #rollBack(scope: Scope, before: Reads<keyof A & string>): Effect.Effect<void> {
-    return this.#mutex.alone(() => {
+    return this.#mutex.exclusively(() => {
       if (this.finished) return Effect.void
       // Changes in place since then are undone, too.
-      this.#lent.clear()
+      this.#copies.clear()
       const others = this.steps.filter((one) => !isWithin(one.scope, scope))
       if (this.draft === undefined || others.length === this.steps.length) return Effect.void
       const start = SessionDraft.startFrom(this.#core.initial, this.loaded)
@@ -491,7 +492,7 @@ export class Live<A extends object> implements Uncommitted<A> {
           this.reads.rollBack(before)
         },
         // Another branch has acted on a result that is undone: its change must not be written either.
-        onFailure: (clash) => void (this.#broken = Errors.refused(this.#core, clash))
+        onFailure: (conflict) => void (this.#broken = Errors.stepError(this.#core, conflict))
       })
     })
   }
@@ -518,7 +519,7 @@ export class Live<A extends object> implements Uncommitted<A> {
       (own) =>
         Effect.tap(revoke, () =>
           Effect.sync(() => {
-            if (Option.isSome(own)) this.carried = own.value
+            if (Option.isSome(own)) this.predecessor = own.value
           }))
     )
   }
@@ -527,7 +528,7 @@ export class Live<A extends object> implements Uncommitted<A> {
 
   /** Ends the session when the request ends. */
   get destroy(): Effect.Effect<void, SessionCommitted> {
-    return this.#mutex.idle(() => {
+    return this.#mutex.whenIdle(() => {
       this.accessed = true
       if (this.finished) return this.#tooLate
       if (this.loaded !== undefined) {
@@ -535,15 +536,15 @@ export class Live<A extends object> implements Uncommitted<A> {
         this.presented = true
       }
       this.destroyed = true
-      this.carried = undefined
-      this.#begin(undefined)
+      this.predecessor = undefined
+      this.#startFrom(undefined)
       return Exit.void
     })
   }
 
   /** Writes what has changed, now, and goes on from there. */
   get save(): Effect.Effect<void, SessionError> {
-    return this.#mutex.idle(() => {
+    return this.#mutex.whenIdle(() => {
       this.accessed = true
       this.used = true
       if (this.finished) return this.#tooLate
@@ -551,7 +552,9 @@ export class Live<A extends object> implements Uncommitted<A> {
       return Effect.zipRight(
         this.#setInPlace,
         Effect.tapError(
-          this.#mutex.alone(() => Effect.withFiberRuntime<void, SessionError>((fiber) => this.#commit(200, fiber))),
+          this.#mutex.exclusively(() =>
+            Effect.withFiberRuntime<void, SessionError>((fiber) => this.#commit(200, fiber))
+          ),
           Errors.log
         )
       )
@@ -567,7 +570,7 @@ export class Live<A extends object> implements Uncommitted<A> {
   finish(status: number, fiber: Done.RuntimeFiber, branches: boolean): Effect.Effect<SessionError | undefined> {
     const finished = this.#mutex.busy === undefined
       ? this.#finish(status, undefined, fiber)
-      : this.#mutex.idle((fiber) => this.#finish(status, undefined, fiber))
+      : this.#mutex.whenIdle((fiber) => this.#finish(status, undefined, fiber))
     return branches ? Effect.zipLeft(finished, Effect.yieldNow()) : finished
   }
 
@@ -578,10 +581,10 @@ export class Live<A extends object> implements Uncommitted<A> {
     fiber: Done.RuntimeFiber
   ): Effect.Effect<SessionError | undefined> {
     const before = this.finished
-    if (!before && inPlace === undefined && this.#lent.size > 0) {
+    if (!before && inPlace === undefined && this.#copies.size > 0) {
       return Effect.flatMap(
         Effect.exit(this.#setInPlace),
-        (exit) => this.#mutex.idle((fiber) => this.#finish(status, exit, fiber))
+        (exit) => this.#mutex.whenIdle((fiber) => this.#finish(status, exit, fiber))
       )
     }
     this.finished = true
@@ -623,7 +626,7 @@ export class Live<A extends object> implements Uncommitted<A> {
 
   #committed(committed: Committed<A> | undefined): Exit.Exit<void, SessionError> {
     if (committed === undefined) return Exit.void
-    this.#proceed(committed.loaded, committed.outdated, committed.setCookie)
+    this.#continueFrom(committed.loaded, committed.staleFields, committed.setCookie)
     if (committed.failed === undefined) return Exit.void
     // The written record stays, and so does its cookie.
     this.#broken = committed.failed
@@ -631,16 +634,16 @@ export class Live<A extends object> implements Uncommitted<A> {
   }
 
   /** Goes on from what was written. */
-  #proceed(
+  #continueFrom(
     loaded: Loaded<A> | undefined,
-    outdated: ReadonlyArray<keyof A & string>,
+    staleFields: ReadonlyArray<keyof A & string>,
     setCookie: CookieUpdate | undefined
   ): void {
     const isLogin = this.draft?.authenticated === true
     // Sessions that the server cannot end, or has not looked at, must not come back beside the new cookie, or in its place.
     if (isLogin || this.destroyed) {
-      const { isFull, isSeveral } = this.#presented
-      if (isFull || (this.#core.engine.selfContained && (isLogin || isSeveral))) this.#presented.end()
+      const { isFull, hasSeveral } = this.#presented
+      if (isFull || (this.#core.engine.selfContained && (isLogin || hasSeveral))) this.#presented.end()
     }
     if (setCookie !== undefined) {
       this.setCookie = this.#presentedValues?.cookie(setCookie, this.#core.settings.cookie.name) ?? setCookie
@@ -649,8 +652,8 @@ export class Live<A extends object> implements Uncommitted<A> {
     this.presented = this.#candidates.presented
     this.ambiguous = false
     this.destroyed = false
-    this.carried = undefined
-    this.#begin(loaded, outdated)
+    this.predecessor = undefined
+    this.#startFrom(loaded, staleFields)
   }
 
   /** A change after the request was answered. The failure of a forked fiber is not observed, so it is logged, once. */

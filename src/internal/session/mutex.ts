@@ -13,18 +13,18 @@ export class Mutex {
   busy: Deferred.Deferred<void> | undefined
 
   /** Waits for what runs, then runs this beside others. */
-  idle<A, E>(run: (fiber: RuntimeFiber) => Effect.Effect<A, E>): Effect.Effect<A, E> {
+  whenIdle<A, E>(run: (fiber: RuntimeFiber) => Effect.Effect<A, E>): Effect.Effect<A, E> {
     return Effect.withFiberRuntime((fiber) =>
-      this.busy === undefined ? run(fiber) : Effect.zipRight(Deferred.await(this.busy), this.idle(run))
+      this.busy === undefined ? run(fiber) : Effect.zipRight(Deferred.await(this.busy), this.whenIdle(run))
     )
   }
 
   /** Waits for what runs, then runs this alone. */
-  alone<A, E>(run: () => Effect.Effect<A, E>): Effect.Effect<A, E> {
+  exclusively<A, E>(run: () => Effect.Effect<A, E>): Effect.Effect<A, E> {
     return Effect.uninterruptibleMask((restore) =>
       Effect.withFiberRuntime<A, E>((fiber) => {
         if (this.busy !== undefined) {
-          return Effect.zipRight(restore(Deferred.await(this.busy)), this.alone(run))
+          return Effect.zipRight(restore(Deferred.await(this.busy)), this.exclusively(run))
         }
         const done = Deferred.unsafeMake<void>(fiber.id())
         this.busy = done

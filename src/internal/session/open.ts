@@ -163,6 +163,6 @@ const contentOf = <A extends object>(
     : Exit.succeed(parsed)
   return Done.mapError(
     Done.flatMap(upgraded, (raw) => Done.map(decode(raw), (decoded) => ({ raw, decoded }))),
-    (misfit) => `at "${placeOf(misfit)}": ${misfit.problem}`
+    (issue) => `at "${placeOf(issue)}": ${issue.problem}`
   )
 }

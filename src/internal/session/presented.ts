@@ -18,18 +18,18 @@ import { sha256 } from "../crypto/primitives.js"
 import type { Candidates } from "../domain/cookieHeader.js"
 
 /** No more values than this are looked at, and no more are said to have ended. */
-export const mostValues = 64
+export const maxPresentedValues = 64
 
 /** A request with more values that may be alive is anonymous: each of them costs a load. */
-const mostOpened = 8
+const maxOpened = 8
 
 /** Stands before the names of what has ended. The engines write neither two dots in a row nor none. */
 export const separator = ".."
 const nameLength = 8
-const namesPattern = new RegExp(`^(?:[A-Za-z0-9_-]{${nameLength}}){1,${mostValues}}$`)
+const namesPattern = new RegExp(`^(?:[A-Za-z0-9_-]{${nameLength}}){1,${maxPresentedValues}}$`)
 
 /** A browser drops a cookie whose name and value are longer, and keeps none for longer than this, in seconds. */
-const mostBytes = 4096
+const maxBytes = 4096
 const longestAge = 400 * 24 * 60 * 60
 
 const utf8 = new TextEncoder()
@@ -63,34 +63,34 @@ export class Presented {
     this.presented = presented
     const parsed = values.some((value) => value.includes(separator)) ? values.map(parseEnded) : undefined
     this.#all = parsed === undefined ? values : unique(parsed.flatMap(({ value }) => value === "" ? [] : [value]))
-    this.#ended = parsed === undefined ? [] : unique(parsed.flatMap(({ names }) => names)).slice(0, mostValues)
+    this.#ended = parsed === undefined ? [] : unique(parsed.flatMap(({ names }) => names)).slice(0, maxPresentedValues)
     const ended = new Set(this.#ended)
     const alive = ended.size === 0 ? this.#all : this.#all.filter((value) => !ended.has(nameOf(value)))
     this.values = alive.map((value) => Redacted.make(value))
-    this.partial = partial === true || alive.length > mostOpened
+    this.partial = partial === true || alive.length > maxOpened
   }
 
   /** With one more value, there would be more than are opened. */
   get isFull(): boolean {
-    return this.partial || this.values.length >= mostOpened
+    return this.partial || this.values.length >= maxOpened
   }
 
   /** Several values were there. */
-  get isSeveral(): boolean {
+  get hasSeveral(): boolean {
     return this.#all.length > 1
   }
 
   /** From now on, all that was presented has ended. */
   end(): void {
-    this.#ended = unique([...this.#all.map(nameOf), ...this.#ended]).slice(0, mostValues)
+    this.#ended = unique([...this.#all.map(nameOf), ...this.#ended]).slice(0, maxPresentedValues)
   }
 
-  /** The cookie to send in the place of one that is owed: it repeats what has ended, as far as there is room. */
-  cookie(owed: CookieUpdate, cookieName: string): CookieUpdate {
-    if (this.#ended.length === 0) return owed
-    const [value, maxAge] = owed === "expire" ? ["", longestAge] : [Redacted.value(owed.value), owed.maxAge]
-    const room = Math.floor((mostBytes - cookieName.length - value.length - separator.length) / nameLength)
+  /** The cookie to send in the place of one that is update: it repeats what has ended, as far as there is room. */
+  cookie(update: CookieUpdate, cookieName: string): CookieUpdate {
+    if (this.#ended.length === 0) return update
+    const [value, maxAge] = update === "expire" ? ["", longestAge] : [Redacted.value(update.value), update.maxAge]
+    const room = Math.floor((maxBytes - cookieName.length - value.length - separator.length) / nameLength)
     const names = this.#ended.slice(0, Math.max(0, room))
-    return names.length === 0 ? owed : { value: Redacted.make(`${value}${separator}${names.join("")}`), maxAge }
+    return names.length === 0 ? update : { value: Redacted.make(`${value}${separator}${names.join("")}`), maxAge }
   }
 }

@@ -14,7 +14,7 @@ export type Queue = <A, E, R>(
   overtaken?: Effect.Effect<void>
 ) => Effect.Effect<A, E, R>
 
-interface Turn {
+interface Lock {
   readonly semaphore: Effect.Semaphore
   readonly waiting: Set<{ readonly overtaken: Effect.Effect<void> }>
   users: number
@@ -25,7 +25,7 @@ export const make = (apart = keepsRequestsApart()): Queue => apart ? polling() :
 
 /** Each effect wakes the one that waits behind it. */
 const waking = (): Queue => {
-  const turns = new Map<string, Turn>()
+  const turns = new Map<string, Lock>()
   return (name, run, overtaken = Effect.void) =>
     Effect.acquireUseRelease(
       Effect.sync(() => {
@@ -64,7 +64,7 @@ const polling = (): Queue => {
       const take = (seen?: symbol, polls = 0): Effect.Effect<boolean> =>
         Effect.suspend(() => {
           const holder = holders.get(name)
-          if (holder === undefined || (holder === seen && polls === mostPolls)) {
+          if (holder === undefined || (holder === seen && polls === maxPolls)) {
             holders.set(name, own)
             return Effect.succeed(seen !== undefined)
           }
@@ -82,4 +82,4 @@ const polling = (): Queue => {
 /** Milliseconds between two looks. */
 const pause = 2
 
-const mostPolls = 500
+const maxPolls = 500

@@ -77,7 +77,7 @@ export const make = <A extends object>(
       )
     }
     yield* claimCookieName(cookie.name, name)
-    yield* Effect.forEach(CookieRules.warnings(cookie), (doubt) => Effect.logWarning(`${name}: ${doubt}`))
+    yield* Effect.forEach(CookieRules.warnings(cookie), (warning) => Effect.logWarning(`${name}: ${warning}`))
 
     const { history } = definition
     if (history !== undefined && history.last !== definition.schema) {
@@ -87,7 +87,7 @@ export const make = <A extends object>(
     const schema = Prepared.make<A>(definition.schema, context)
     const [initial, initialRaw] = yield* Effect.mapError(
       initialOf(schema, definition.initial),
-      (misfit) => reject(`The initial value does not fit the schema at "${misfit.field}": ${misfit.problem}.`)
+      (issue) => reject(`The initial value does not fit the schema at "${issue.field}": ${issue.problem}.`)
     )
     const cookieScope = CookieRules.scopeOf(cookie)
     const engine = yield* Effect.flatMap(SessionEngine, (engine) =>
@@ -123,7 +123,7 @@ export const make = <A extends object>(
       saves: new Batches(),
       watchers: new Watchers(),
       directory: yield* Effect.serviceOption(SessionDirectory),
-      unattended: false
+      isBackground: false
     }
     return {
       cookie,

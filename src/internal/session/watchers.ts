@@ -14,20 +14,20 @@ export class Watchers {
   readonly #waiting = new Map<string, Set<Effect.Latch>>()
 
   /** Runs with a latch that opens whenever something has happened to the session of this value. */
-  watch<B, E>(value: CookieValue, f: (bell: Effect.Latch) => Effect.Effect<B, E>): Effect.Effect<B, E> {
+  watch<B, E>(value: CookieValue, f: (latch: Effect.Latch) => Effect.Effect<B, E>): Effect.Effect<B, E> {
     const key = Redacted.value(value)
     return Effect.acquireUseRelease(
       Effect.sync(() => {
-        const bell = Effect.unsafeMakeLatch(false)
-        const bells = this.#waiting.get(key) ?? new Set()
-        this.#waiting.set(key, bells.add(bell))
-        return bell
+        const latch = Effect.unsafeMakeLatch(false)
+        const latches = this.#waiting.get(key) ?? new Set()
+        this.#waiting.set(key, latches.add(latch))
+        return latch
       }),
       f,
-      (bell) =>
+      (latch) =>
         Effect.sync(() => {
-          const bells = this.#waiting.get(key)
-          if (bells?.delete(bell) && bells.size === 0) this.#waiting.delete(key)
+          const latches = this.#waiting.get(key)
+          if (latches?.delete(latch) && latches.size === 0) this.#waiting.delete(key)
         })
     )
   }
@@ -37,16 +37,16 @@ export class Watchers {
    * that waits must not be resumed by this one: it looks by its own timer.
    */
   wake(value: CookieValue): Effect.Effect<void> {
-    return Effect.suspend(() => ring(this.#waiting.get(Redacted.value(value))))
+    return Effect.suspend(() => openAll(this.#waiting.get(Redacted.value(value))))
   }
 
   /** Sessions have ended whose values are not known. */
   readonly wakeAll: Effect.Effect<void> = Effect.suspend(() =>
-    Effect.forEach([...this.#waiting.values()], ring, { discard: true })
+    Effect.forEach([...this.#waiting.values()], openAll, { discard: true })
   )
 }
 
-const ring = (bells: ReadonlySet<Effect.Latch> | undefined): Effect.Effect<void> =>
-  bells === undefined || keepsRequestsApart()
+const openAll = (latches: ReadonlySet<Effect.Latch> | undefined): Effect.Effect<void> =>
+  latches === undefined || keepsRequestsApart()
     ? Effect.void
-    : Effect.forEach([...bells], (bell) => bell.open, { discard: true })
+    : Effect.forEach([...latches], (latch) => latch.open, { discard: true })

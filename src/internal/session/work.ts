@@ -24,7 +24,7 @@ export interface Work<A> {
   /** The encoded fields that differ. */
   readonly changes: Changes
   /** The record of a session that has ended, whose data a new session of the same subject starts from. */
-  readonly carried: Loaded<A> | undefined
+  readonly predecessor: Loaded<A> | undefined
 }
 
 /** A record that was written or found, and whether the steps were replayed on it. Absent: the session had ended, and that was fine. */

@@ -60,7 +60,7 @@ export const changesOf = <A extends object>(core: Core<A>, draft: Draft<A>): Eff
   const changes = SessionDraft.diff(core.schema, draft)
   return Done.isDone(changes) && Exit.isSuccess(changes)
     ? Exit.succeed(changes.value)
-    : Effect.mapError(changes, (misfit) => Errors.invalid(core, misfit))
+    : Effect.mapError(changes, (issue) => Errors.invalid(core, issue))
 }
 
 const noChanges: Changes = new Map()
@@ -71,8 +71,8 @@ export const isChanged = <A extends object>(
 ): boolean =>
   changes.size > 0 ||
   (loaded === undefined
-    ? draft.subject !== undefined || draft.lifetime !== undefined || draft.kept
-    : draft.cleared || draft.renewed || draft.forceSave || draft.subject !== loaded.record.subject ||
+    ? draft.subject !== undefined || draft.lifetime !== undefined || draft.forceCreate
+    : draft.cleared || draft.subjectChanged || draft.forceSave || draft.subject !== loaded.record.subject ||
       !LifetimeRules.equals(draft.lifetime, loaded.record.expiry.lifetime))
 
 /** Writes. */
@@ -101,7 +101,7 @@ export const write = <A extends object>(
         // A request that presents another token must not get the token of these.
         Redacted.value(loaded.value),
         work,
-        { alone, after, together: (works) => saveTogether(core, works) },
+        { alone, after, together: (works) => saveBatch(core, works) },
         turn
       )
       : turn((waited) => waited ? after : alone)
@@ -113,11 +113,11 @@ export const write = <A extends object>(
  * it. One that cannot be replayed fails alone. None: nothing was written, because all are too large for one record or the first is
  * inside a transaction of the application; each may succeed alone.
  */
-const saveTogether = <A extends object>(
+const saveBatch = <A extends object>(
   core: Core<A>,
   works: ReadonlyArray<Work<A>>
 ): Effect.Effect<Option.Option<ReadonlyArray<Exit.Exit<Written<A>, SessionError>>>> => {
-  const saved = together(core, works)
+  const saved = saveBatchOnce(core, works)
   return Effect.matchCause(core.engine.remote ? limited(core, saved) : saved, {
     onSuccess: Option.some,
     onFailure: (cause) =>
@@ -130,7 +130,7 @@ const saveTogether = <A extends object>(
   })
 }
 
-const together = <A extends object>(
+const saveBatchOnce = <A extends object>(
   core: Core<A>,
   works: ReadonlyArray<Work<A>>
 ): Effect.Effect<ReadonlyArray<Exit.Exit<Written<A>, SessionError>>, SessionError> =>
@@ -144,7 +144,7 @@ const together = <A extends object>(
       const failures: Array<Exit.Exit<never, SessionError> | undefined> = []
       for (const work of works) {
         SessionMetrics.commits.unsafeUpdate("replayed", labelsOf(fiber))
-        const reworked = yield* Effect.exit(rework(core, { ...work, loaded: current }, current))
+        const reworked = yield* Effect.exit(replaySteps(core, { ...work, loaded: current }, current))
         failures.push(Exit.isFailure(reworked) ? Exit.failCause(reworked.cause) : undefined)
         // Another request may have made the very same change.
         if (Exit.isFailure(reworked) || !isChanged(reworked.value)) continue
@@ -166,7 +166,7 @@ const together = <A extends object>(
         case "Written":
           return done({ ...current, value: outcome.value, record: outcome.record, needsReseal: false })
         case "Conflict":
-          return yield* together(core, works)
+          return yield* saveBatchOnce(core, works)
         case "Gone":
           return yield* gones
       }
@@ -204,7 +204,7 @@ const attempt = <A extends object>(
   const request: Write = loaded === undefined || change === "Create"
     ? { _tag: "Create", record }
     : { _tag: change, value: loaded.value, record, expectedVersion: loaded.record.version }
-  const settle = (outcome: EngineWritten): Effect.Effect<Written<A>, SessionError> => {
+  const handleOutcome = (outcome: EngineWritten): Effect.Effect<Written<A>, SessionError> => {
     switch (outcome._tag) {
       case "Written":
         return Exit.succeed({
@@ -220,9 +220,9 @@ const attempt = <A extends object>(
     }
   }
   const outcome = core.engine.write(request, now)
-  return Done.isDone(outcome) && Exit.isSuccess(outcome) ? settle(outcome.value) : Effect.matchEffect(outcome, {
+  return Done.isDone(outcome) && Exit.isSuccess(outcome) ? handleOutcome(outcome.value) : Effect.matchEffect(outcome, {
     onFailure: (error) => Exit.fail(Errors.failure(core, raw)(error)),
-    onSuccess: settle
+    onSuccess: handleOutcome
   })
 }
 
@@ -240,7 +240,7 @@ const replay = <A extends object>(
     const now = Done.millisOf(fiber)
     return Effect.flatMap(reloaded(core, work.loaded, now), (loaded) =>
       loaded === undefined ? gone(core, work) : Effect.flatMap(
-        rework(core, { ...work, loaded }, loaded),
+        replaySteps(core, { ...work, loaded }, loaded),
         (next): Effect.Effect<Written<A>, SessionError> =>
           // The other request may have made the very same change.
           isChanged(next) || change === "Rotate"
@@ -259,15 +259,15 @@ const gone = <A extends object>(
       ? Effect.succeed(undefined)
       : Effect.fail(new SessionGone({ session: core.name }))
   }
-  return Effect.flatMap(continued(core, work), (carried) =>
+  return Effect.flatMap(predecessorOf(core, work), (predecessor) =>
     Effect.flatMap(
-      rework(core, { ...work, loaded: undefined, carried }, carried),
+      replaySteps(core, { ...work, loaded: undefined, predecessor }, predecessor),
       (next) => Effect.withFiberRuntime((fiber) => attempt(core, "Create", next, Done.millisOf(fiber), true))
     ))
 }
 
 /** The steps of the request, applied to another record, or to a session that begins. */
-const rework = <A extends object>(
+const replaySteps = <A extends object>(
   core: Core<A>,
   work: Work<A>,
   from: Loaded<A> | undefined
@@ -285,16 +285,18 @@ const rework = <A extends object>(
  * revoked, or the one that another login of the subject has moved to a new token, if this login ends that one. A session that somebody
  * else has ended is neither: its data does not come back.
  */
-const continued = <A extends object>(
+const predecessorOf = <A extends object>(
   core: Core<A>,
-  { carried, draft, loaded }: Work<A>
+  { predecessor, draft, loaded }: Work<A>
 ): Effect.Effect<Loaded<A> | undefined, SessionError> => {
   const subject = loaded?.record.subject
-  if (loaded === undefined || draft.renewed || subject === undefined || subject !== draft.subject) {
+  if (loaded === undefined || draft.subjectChanged || subject === undefined || subject !== draft.subject) {
     return Effect.succeed(undefined)
   }
   // Only a login that ends the other one may take its data: else the same data would live twice.
-  if (carried !== undefined || !draft.revokeOthers || Option.isNone(core.directory)) return Effect.succeed(carried)
+  if (predecessor !== undefined || !draft.revokeOthers || Option.isNone(core.directory)) {
+    return Effect.succeed(predecessor)
+  }
   const byId = EngineById.make(core, core.directory.value)
   return Effect.withFiberRuntime((fiber) =>
     Effect.flatMap(
@@ -315,12 +317,12 @@ const continued = <A extends object>(
 }
 
 /** Makes a session with the content of one that was written, after another login of its subject has ended that one. */
-export const again = <A extends object>(
+export const recreate = <A extends object>(
   core: Core<A>,
-  carried: Loaded<A>
+  predecessor: Loaded<A>
 ): Effect.Effect<Written<A>, SessionError> => {
   const draft = {
-    ...SessionDraft.startFrom(core.initial, carried),
+    ...SessionDraft.startFrom(core.initial, predecessor),
     authenticated: true,
     revokeOthers: true,
     kept: true
@@ -333,9 +335,9 @@ export const again = <A extends object>(
         loaded: undefined,
         draft,
         steps: [],
-        origin: carried.decoded,
+        origin: predecessor.decoded,
         changes: noChanges,
-        carried
+        predecessor
       },
       Done.millisOf(fiber),
       false
@@ -348,12 +350,12 @@ export const again = <A extends object>(
 /** The record that a draft makes of the one before it, if there was one. */
 const build = <A extends object>(
   core: Core<A>,
-  { carried, changes, draft, loaded }: Work<A>,
+  { predecessor, changes, draft, loaded }: Work<A>,
   now: number
 ): { readonly raw: JsonRecord; readonly record: SessionRecord } => {
-  const source = draft.renewed ? undefined : loaded ?? carried
+  const source = draft.subjectChanged ? undefined : loaded ?? predecessor
   const raw = SessionDraft.patch(source === undefined || draft.cleared ? core.initialRaw : source.raw, changes)
-  const old = draft.renewed ? undefined : loaded?.record
+  const old = draft.subjectChanged ? undefined : loaded?.record
   const times = timesOf(core, { draft, loaded }, now)
   return {
     raw,
@@ -378,13 +380,13 @@ const timesOf = <A extends object>(
   { draft, loaded }: Pick<Work<A>, "draft" | "loaded">,
   now: number
 ): Expiry.Times & Pick<SessionRecord, "expiry"> => {
-  const old = draft.renewed ? undefined : loaded?.record
+  const old = draft.subjectChanged ? undefined : loaded?.record
   const times: Expiry.Times = {
     createdAt: old?.createdAt ?? now,
     authenticatedAt: draft.authenticated ? now : old?.authenticatedAt,
     modifiedAt: Math.max(now, old?.modifiedAt ?? now),
     // A change by a job is no use by the visitor.
-    lastSeenAt: core.unattended && old !== undefined ? old.lastSeenAt : Math.max(now, old?.lastSeenAt ?? now)
+    lastSeenAt: core.isBackground && old !== undefined ? old.lastSeenAt : Math.max(now, old?.lastSeenAt ?? now)
   }
   return {
     ...times,
