@@ -10,7 +10,7 @@ import { isRecord, problemOf } from "../json.js"
 import type { ValidationIssue } from "../schema/prepared.js"
 import * as Prepared from "../schema/prepared.js"
 
-/** Takes encoded data one version further. */
+/** Upgrades encoded data by one version. */
 type Upgrade = (raw: JsonRecord, context: Context.Context<never>) => Effect.Effect<JsonRecord, ValidationIssue>
 
 /** The schemas of a session, oldest first. */

@@ -1,5 +1,5 @@
 /**
- * The session of the request that a middleware of HttpApi runs in.
+ * Opens the session for a middleware of HttpApi.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -16,7 +16,7 @@ export const opened = <Self, A>(
 ): Effect.Effect<SessionHandle<A>> =>
   Effect.withFiberRuntime((fiber) => {
     const context: Context.Context<never> = fiber.currentContext
-    // A guard opens a session without providing it to what runs inside of it.
+    // A guard opens a session without providing it to the endpoint.
     const outer = Context.getOption(Context.merge(context, openedBefore(fiber)), handle)
     if (Option.isSome(outer)) {
       declared.add(outer.value)

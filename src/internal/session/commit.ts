@@ -1,5 +1,5 @@
 /**
- * The end of a request, or a save in the middle of one: decides what the session needs, and does it.
+ * Commits a session, at the end of a request or by `save`: decides which change is needed, and performs it.
  */
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -28,45 +28,45 @@ import { spanned } from "./spans.js"
 import type { Changes, Loaded, Work, Written } from "./work.js"
 import * as Write from "./write.js"
 
-/** The state of a request, as far as a commit depends on it. It decides by the fields that it sets itself first. */
+/** The state of a request that a commit depends on. The commit sets the mutable fields before it decides. */
 export interface Uncommitted<A extends object> extends State {
   changed: boolean
   rotates: boolean
   lastSeenAt: number
   touchWindow: number | undefined
-  /** Absent while nothing was opened. */
+  /** Absent until the session is opened. */
   readonly draft: Draft<A> | undefined
   readonly loaded: Loaded<A> | undefined
   readonly steps: ReadonlyArray<{ readonly step: Step<A> }>
-  /** The fields whose stored content the handler has seen. */
+  /** The fields whose stored value the handler has read. */
   readonly reads: { readonly all: ReadonlyArray<keyof A & string> }
-  /** The cookie values that end with the session. */
+  /** The cookie values that a logout destroys. */
   readonly values: ReadonlyArray<CookieValue>
   readonly ambiguous: boolean
   readonly used: boolean
-  /** No response will carry a cookie. */
+  /** There is no response that could carry a cookie. */
   readonly detached: boolean
   /** The treatment of a new session if a cross-site request came without the cookie. */
   readonly crossSite: "refuse" | "discard" | undefined
-  /** A touch that cannot be written is no error. */
+  /** A touch that cannot be written does not fail the request. */
   readonly allowsStale: boolean
   readonly predecessor: Loaded<A> | undefined
-  /** Ends the other sessions of a subject that logs in exclusively. */
+  /** Ends the other sessions of the subject after `authenticateExclusively`. */
   readonly revocation: Context.Tag.Service<SessionRevocation> | undefined
 }
 
 /** The result of a commit. */
 export interface Committed<A> {
-  /** The record from now on; absent: there is none any more. */
+  /** The current record; absent: the session has ended. */
   readonly loaded: Loaded<A> | undefined
   readonly setCookie: CookieUpdate | undefined
-  /** Fields that the handler had read and that turned out to be changed. */
+  /** Fields that have changed since the handler read them. */
   readonly staleFields: ReadonlyArray<keyof A & string>
-  /** The session was written, and what had to follow was not done. */
+  /** The session was written, but the other sessions of the subject could not be ended. */
   readonly failed?: SessionError
 }
 
-/** Decides and writes. Gives nothing where there was nothing to do. */
+/** Decides and writes. Returns `undefined` if nothing had to be written. */
 export const commit = <A extends object>(
   core: Core<A>,
   live: Uncommitted<A>,
@@ -75,7 +75,7 @@ export const commit = <A extends object>(
 ): Effect.Effect<Committed<A> | undefined, SessionError> => {
   const { draft } = live
   if (draft === undefined) return Exit.succeed(undefined)
-  // Without steps, the draft is the record.
+  // Without steps, the draft equals the record.
   const changes = live.steps.length === 0 ? noChanges : Write.changesOf(core, draft)
   return Done.isDone(changes) && Exit.isSuccess(changes)
     ? commitChanges(core, live, draft, changes.value, status, fiber)
@@ -108,7 +108,7 @@ const commitChanges = <A extends object>(
   const labels = fiber.getFiberRef(FiberRef.currentMetricLabels)
   SessionMetrics.commits.unsafeUpdate(change, labels)
   if (change === "Keep") return Exit.succeed(undefined)
-  // A new token that cannot be sent would lock the visitor out of the session.
+  // A new token that cannot be sent would log the visitor out.
   if (live.detached && needsCookie(core, change)) {
     return change === "Touch" || change === "Reseal"
       ? Exit.succeed(undefined)
@@ -143,8 +143,8 @@ const needsCookie = <A extends object>(core: Core<A>, change: SessionChange): bo
     : change === "Create" || change === "Rotate" || change === "Replace"
 
 /**
- * Runs a write to its end: neither a client that hangs up nor a handler's timeout may cut it in two. Only the commit's own limit
- * may. The error says who has used the time up: other commits of the same session, or the store.
+ * Runs a write uninterruptibly: neither a client that disconnects nor a timeout of the handler may interrupt it. Only
+ * `commitTimeout` ends it.
  */
 const runToCompletion = <A extends object, B>(
   core: Core<A>,
@@ -174,7 +174,7 @@ const perform = <A extends object>(
     case "Replace":
       return replace(core, live, work, now)
     case "Create":
-      // A login ends all of several sessions that were presented, so that no later request is ambiguous.
+      // A login ends all presented sessions, so that no later request is ambiguous.
       return live.ambiguous && work.draft.authenticated
         ? replace(core, live, work, now)
         : write(core, "Create", live, work, now)
@@ -213,8 +213,8 @@ const destroy = <A extends object>(
   )
 
 /**
- * Ends the sessions that were presented, and begins another one. That one is written first, because it may be refused: it may
- * be too large, and then nothing may have ended. If the others cannot be ended, it does not stay either.
+ * Replaces the presented sessions by a new one. Writes the new one first, because that may fail (for example if it is too large),
+ * and then no session may have ended. If the others cannot be destroyed, destroys the new one.
  */
 const replace = <A extends object>(
   core: Core<A>,
@@ -255,10 +255,10 @@ const touch = <A extends object>(
             ? { ...unchanged(next), setCookie: cookieFor(core, next) }
             : unchanged(next)
         }
-        // A newer cookie is on its way to the browser: this one must not come after it.
+        // A concurrent response sends a newer cookie, which this one must not overwrite.
         case "Conflict":
           return unchanged(loaded)
-        // A session that has ended meanwhile has nothing to lose by it: the handler's response stands.
+        // A touch of a session that has ended meanwhile does not fail the request.
         case "Gone":
           return unchanged<A>(undefined)
       }
@@ -294,7 +294,7 @@ const write = <A extends object>(
     : Effect.flatMap(written, (written) => committed(core, change, live, work, written))
 }
 
-/** The result for the request and its response. */
+/** Returns the result for the request and its response. */
 const committed = <A extends object>(
   core: Core<A>,
   change: "Create" | "Rotate" | "Save",
@@ -306,10 +306,10 @@ const committed = <A extends object>(
   const { loaded, replayed } = written
   const before = work.loaded
   const { expiry } = loaded.record
-  // A cookie that holds the session is another one after each save.
+  // The value of a cookie engine changes with each save.
   const lifetime = before?.record.expiry.lifetime
   const isSent = change !== "Save" || !isSame(loaded.value, before?.value) ||
-    // The cookie of a session that ends by the policy alone lasts until its deadline.
+    // Without its own lifetime, the cookie already lasts until the deadline of the policy.
     ((expiry.deadline === undefined || expiry.lifetime !== undefined) &&
       CookieRules.slides(core.settings.cookie, expiry)) ||
     !(lifetime === expiry.lifetime || LifetimeRules.equals(lifetime, expiry.lifetime))
@@ -328,7 +328,7 @@ const committed = <A extends object>(
 const isSame = (a: CookieValue, b: CookieValue | undefined): boolean =>
   a === b || (b !== undefined && Redacted.value(a) === Redacted.value(b))
 
-// The clock was read when the record was made: its last use is "now".
+// The record has just been made, so its last use is "now".
 const cookieFor = <A extends object>(core: Core<A>, { record, value }: Loaded<A>): CookieUpdate => ({
   value,
   maxAge: CookieRules.maxAge(core.settings.cookie, record.expiry, record.lastSeenAt)
@@ -336,17 +336,18 @@ const cookieFor = <A extends object>(core: Core<A>, { record, value }: Loaded<A>
 
 // ---- logins that end the subject's other sessions
 
-/** The written record, and the reason why other sessions of the subject may be left. */
+/** The written record, and the error if the other sessions of the subject could not be ended. */
 interface ExclusiveLogin<A> {
   readonly written: Written<A>
   readonly failed?: SessionError
 }
 
 /**
- * Writes a session, and ends the subject's others after it.
+ * Writes a session, then ends the other sessions of its subject.
  *
- * Of two such logins at once, each may have ended the other's session. So each looks whether its own is still alive, and else
- * makes it once more: whichever revokes last finds its own alive, and no other. Within a process they take turns.
+ * Two concurrent logins may end each other's session. So each checks whether its own session is still alive, and otherwise
+ * creates it again: the login that revokes last finds its own session alive, and no other. Within a process such logins run one
+ * after another.
  */
 const writeExclusively = <A extends object>(
   core: Core<A>,
