@@ -1,5 +1,5 @@
 /**
- * A configuration that cannot work.
+ * Errors of configurations that cannot work.
  *
  * @since 0.1.0
  */
@@ -26,7 +26,7 @@ export class SessionConfigError extends Schema.TaggedError<SessionConfigError>("
 }
 
 /**
- * A sentence that the compiler prints where it refuses a program. No value has this type.
+ * A sentence that the compiler prints as part of a type error. No value has this type.
  *
  * @since 0.6.0
  * @category models

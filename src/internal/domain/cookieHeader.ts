@@ -2,8 +2,8 @@
  * Scanner of the raw `Cookie` header.
  *
  * General cookie parsers trim what browsers do not trim, decode what browsers do not decode, and return only one of several
- * cookies of a name. Each of these has allowed session fixation, so this scanner does none of it. Source:
- * draft-ietf-httpbis-rfc6265bis-22, sections 4.2 and 5.
+ * cookies of a name. Each of these has caused one visitor's cookie to be accepted as another's, so this scanner does none of it.
+ * Source: draft-ietf-httpbis-rfc6265bis-22, sections 4.2 and 5.
  */
 
 /** The largest part of a header that is read, in characters. */

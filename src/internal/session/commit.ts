@@ -144,7 +144,7 @@ const needsCookie = <A extends object>(core: Core<A>, change: SessionChange): bo
 
 /**
  * Runs a write uninterruptibly: neither a client that disconnects nor a timeout of the handler may interrupt it. Only
- * `commitTimeout` ends it.
+ * `commitTimeout` ends a write to a remote store.
  */
 const runToCompletion = <A extends object, B>(
   core: Core<A>,
