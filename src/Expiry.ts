@@ -1,5 +1,5 @@
 /**
- * When a session ends, as a pure value. No clock is read here: `now` is always an argument.
+ * Expiry policies of sessions, as pure values.
  *
  * All times are milliseconds since the epoch, all lengths are milliseconds.
  *
@@ -12,29 +12,29 @@ import { earlier } from "./internal/domain/earlier.js"
 import type { Lifetime } from "./Lifetime.js"
 
 /**
- * A policy: each limit that is set ends the session, the earliest first.
+ * An expiry policy. The earliest of its limits ends the session.
  *
- * `Bounded` is true when the policy has an end that no activity can move (`absolute` or `at`). A session tag accepts
- * bounded policies only, because a session that activity can prolong for ever is a stolen session for ever (OWASP
- * ASVS 5.0, 7.3.2).
+ * `Bounded` is true when the policy has an end that no activity can move (`absolute` or `at`). A session tag accepts bounded
+ * policies only, because a session that activity can prolong for ever can be used by a thief for ever, too (OWASP ASVS 5.0,
+ * 7.3.2).
  *
  * @since 0.1.0
  * @category models
  */
 export interface Expiry<Bounded extends boolean = boolean> {
   readonly bounded: Bounded
-  /** Longest time between two uses. */
+  /** Longest time between two uses, in milliseconds. */
   readonly idle: number | undefined
-  /** Longest time since the data was last changed; reading does not prolong it. */
+  /** Longest time since the data was last changed, in milliseconds; reading does not prolong it. */
   readonly sinceModified: number | undefined
-  /** Longest time since the last authentication, or since the session was made. */
+  /** Longest time since the last authentication, or since the session was created, in milliseconds. */
   readonly absolute: number | undefined
-  /** A moment at which every session ends. */
+  /** The moment at which every session ends, in milliseconds since the epoch. */
   readonly at: number | undefined
 }
 
 /**
- * A bounded policy, as settings ask for it. The compiler prints the sentence where a policy is not bounded.
+ * A bounded policy, as settings require it. The compiler prints the sentence if a policy is not bounded.
  *
  * @since 0.6.0
  * @category models
@@ -42,7 +42,7 @@ export interface Expiry<Bounded extends boolean = boolean> {
 export interface Bounded<_Sentence extends string> extends Expiry<true> {}
 
 /**
- * The times of a session that its expiry depends on.
+ * The times of a session that its expiry depends on, in milliseconds since the epoch.
  *
  * @since 0.1.0
  * @category models
@@ -55,13 +55,13 @@ export interface Times {
 }
 
 /**
- * The computed end of one session, as a record keeps it.
+ * The computed end of one session, as stored in its record. Times are milliseconds since the epoch.
  *
  * @since 0.1.0
  * @category models
  */
 export interface SessionExpiry {
-  /** The session is dead from this moment on. */
+  /** The session has ended from this moment on. */
   readonly at: number
   /** The end that no activity can move; absent where the policy has none. Only authenticating again moves it. */
   readonly deadline: number | undefined
@@ -81,7 +81,7 @@ const make = <Bounded extends boolean>(
 })
 
 /**
- * Ends a session that was not used for this long. "Used" means that a handler read or changed it.
+ * Ends a session after this long without use. "Used" means that a handler read or changed it.
  *
  * @since 0.1.0
  * @category constructors
@@ -90,7 +90,7 @@ export const idle = (duration: Duration.DurationInput): Expiry<false> =>
   make(false, { idle: Duration.toMillis(duration) })
 
 /**
- * Ends a session whose data was not changed for this long.
+ * Ends a session after this long without a change of its data.
  *
  * @since 0.1.0
  * @category constructors
@@ -99,7 +99,7 @@ export const sinceModified = (duration: Duration.DurationInput): Expiry<false> =
   make(false, { sinceModified: Duration.toMillis(duration) })
 
 /**
- * Ends a session this long after its last authentication (or after it was made), whatever happens in between.
+ * Ends a session this long after its last authentication, or after its creation if it has none. Use does not prolong it.
  *
  * @since 0.1.0
  * @category constructors
@@ -117,7 +117,7 @@ export const at = (date: DateTime.DateTime.Input): Expiry<true> =>
   make(true, { at: DateTime.toEpochMillis(DateTime.unsafeMake(date)) })
 
 /**
- * The earliest of several limits. Associative, commutative and idempotent; bounded if one of them is.
+ * Combines limits: the earliest one applies. Associative, commutative and idempotent; bounded if one of them is.
  *
  * @example
  * ```ts
@@ -176,7 +176,7 @@ export const aal2: Expiry<true> = earliest(idle("1 hour"), absolute("24 hours"))
 export const aal3: Expiry<true> = earliest(idle("15 minutes"), absolute("12 hours"))
 
 /**
- * What is used unless a tag says otherwise: two weeks of inactivity, thirty days in all.
+ * The default policy of a session tag: at most two weeks of inactivity and thirty days in all.
  *
  * @since 0.1.0
  * @category presets

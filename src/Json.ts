@@ -1,5 +1,5 @@
 /**
- * JSON values: what session data is when it is encoded.
+ * JSON values, to which session data is encoded.
  *
  * @since 0.6.0
  */

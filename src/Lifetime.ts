@@ -1,5 +1,5 @@
 /**
- * A session's own lifetime, in place of the policy's moving limit.
+ * Lifetimes of single sessions, in place of the moving limit of the expiry policy.
  *
  * @since 0.2.0
  */
@@ -16,7 +16,7 @@ import * as Schema from "effect/Schema"
 export type Lifetime =
   /** A length of inactivity, in milliseconds. */
   | { readonly _tag: "Inactivity"; readonly millis: number }
-  /** A fixed moment. */
+  /** A fixed moment, in milliseconds since the epoch. */
   | { readonly _tag: "Until"; readonly at: number }
   /** The cookie ends with the browser; the server keeps the policy's own limits. */
   | { readonly _tag: "Browser" }
@@ -34,8 +34,7 @@ export const Lifetime: Schema.Schema<Lifetime> = Schema.Union(
 )
 
 /**
- * What a session's lifetime can be set to: a lifetime, a length that is counted from the moment of setting, or the
- * policy's own rule.
+ * The argument of `setExpiry`: a lifetime, a length that is counted from the call, or the policy of the tag.
  *
  * @since 0.2.0
  * @category models
@@ -45,9 +44,20 @@ export type LifetimeInput = Lifetime | { readonly _tag: "Lasting"; readonly mill
 }
 
 /**
- * Ends the session after this long without use; for a policy without an idle limit, without a change. A number means
- * milliseconds, as everywhere in Effect: write `"5 minutes"` or `Duration.seconds(300)`. Zero ends the session at once; any
- * other length under one second is rejected with `SessionInvalid` where it is set.
+ * Ends the session after this long without use (without a change, if the policy has no idle limit). A number means milliseconds,
+ * as everywhere in Effect: write `"5 minutes"` or `Duration.seconds(300)`. Zero ends the session at once; any other length under
+ * one second is rejected with `SessionInvalid` where it is set.
+ *
+ * @example
+ * ```ts
+ * import { Lifetime } from "effect-session"
+ * import type { SessionHandle } from "effect-session"
+ *
+ * declare const session: SessionHandle<object>
+ *
+ * // "Remember me": 30 days without use, at most as long as the policy allows.
+ * export const rememberMe = session.setExpiry(Lifetime.inactivity("30 days"))
+ * ```
  *
  * @since 0.2.0
  * @category lifetimes
@@ -59,6 +69,14 @@ export const inactivity = (duration: Duration.DurationInput): Lifetime => ({
 
 /**
  * Ends the session at a moment.
+ *
+ * @example
+ * ```ts
+ * import { DateTime } from "effect"
+ * import { Lifetime } from "effect-session"
+ *
+ * export const endOfExam = Lifetime.until(DateTime.unsafeMake("2026-06-30T12:00:00Z"))
+ * ```
  *
  * @since 0.2.0
  * @category lifetimes
@@ -89,7 +107,7 @@ export const lasting = (duration: Duration.DurationInput): LifetimeInput => ({
 export const browser: Lifetime = { _tag: "Browser" }
 
 /**
- * Back to the policy.
+ * Removes the session's own lifetime, so that the policy applies again.
  *
  * @since 0.2.0
  * @category lifetimes

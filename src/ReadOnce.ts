@@ -6,8 +6,8 @@
 import * as Schema from "effect/Schema"
 
 /**
- * A value that cannot be looked at; `take` gives its content to at most one request. Declared in the schema by
- * {@link field}, set with {@link make}.
+ * A wrapper whose content only `take` returns, and to at most one request. Declared in the schema by {@link field}, set with
+ * {@link make}.
  *
  * @since 0.2.0
  * @category models
@@ -27,7 +27,7 @@ export class ReadOnce<out A> {
 }
 
 /**
- * Wraps a value, to be set.
+ * Wraps a value for `set`.
  *
  * @since 0.2.0
  * @category constructors
@@ -35,7 +35,7 @@ export class ReadOnce<out A> {
 export const make = <A>(content: A): ReadOnce<A> => new ReadOnce(content)
 
 /**
- * A field of a session schema that is read once.
+ * Makes a field of a session schema whose value is read once.
  *
  * @example
  * ```ts
@@ -73,7 +73,7 @@ export type Key<A> = {
 }[keyof A & string]
 
 /**
- * What such a field holds.
+ * The type of the content of a `ReadOnce` field.
  *
  * @since 0.2.0
  * @category models

@@ -1,5 +1,5 @@
 /**
- * The session tag: one class that declares a session, and everything an application needs of it.
+ * Session tags: a class that declares a session, with its handle, layers and middleware.
  *
  * @since 0.1.0
  */
@@ -26,7 +26,7 @@ import type * as SessionSchema from "./SessionSchema.js"
 import * as SessionService from "./SessionService.js"
 
 /**
- * What declares a session. `initial` is asked for if, and only if, `{}` does not decode.
+ * Options of a session tag. `initial` is required exactly if `{}` does not decode.
  *
  * @since 0.1.0
  * @category models
@@ -45,16 +45,16 @@ export type TagOptions<S extends SessionSchema.Any> =
 export interface TagOptionsBase<S extends SessionSchema.Any> extends SessionService.Settings {
   /** A Struct, or a Class of one. It must encode to JSON. */
   readonly schema: S
-  /** Keeps the sessions of several tags apart in one store. Default: the tag's id. */
+  /** Separates the sessions of several tags in one store. Default: the tag's id. */
   readonly namespace?: string
-  /** The earlier schemas, and the way from each to the next. It ends with `schema`. */
+  /** The earlier schemas, and the upgrade from each to the next. Ends with `schema`. */
   readonly history?: SessionHistory.SessionHistory<NoInfer<S>>
-  /** How a field that this request read and set is merged when another request changed it meanwhile. */
+  /** The merge functions of fields that this request has read and set while another request has changed them. */
   readonly merge?: { readonly [K in keyof Schema.Schema.Type<S> & string]?: Merge<Schema.Schema.Type<S>[K]> }
 }
 
 /**
- * What the layer of a session tag provides: the service, and its middleware for HttpApi.
+ * The services that the layer of a session tag provides: its sessions, and its middleware for HttpApi.
  *
  * @since 0.3.0
  * @category models
@@ -62,7 +62,7 @@ export interface TagOptionsBase<S extends SessionSchema.Any> extends SessionServ
 export type Provided<Self> = SessionService.SessionService<Self> | SessionHttpApi.SessionHttpApi<Self>
 
 /**
- * How a session tag was declared.
+ * The declaration of a session tag.
  *
  * @since 0.5.0
  * @category models
@@ -72,7 +72,7 @@ export interface Declared<S extends SessionSchema.Any> {
   readonly namespace: string
 }
 
-/** The members of a handle, each of which is a static of the tag, too. The type rejects a table that lacks one. */
+/** The members of a handle, which are statics of the tag, too. The type rejects an incomplete table. */
 const members = {
   value: "effect",
   get: "function",
@@ -149,13 +149,13 @@ export interface TagClass<Self, Id extends string, A extends object, R>
 {
   /** The long-lived service of this session. */
   readonly service: Context.Tag<SessionService.SessionService<Self>, SessionService.Sessions<A>>
-  /** The service with the tag's own settings, for all front ends. */
+  /** The service with the tag's own settings, for all HTTP integrations. */
   readonly layer: Layer.Layer<Provided<Self>, SessionConfigError, SessionEngine | R>
   /** The service with other settings, for this deployment. */
   readonly layerWith: (
     settings: SessionService.Settings
   ) => Layer.Layer<Provided<Self>, SessionConfigError, SessionEngine | R>
-  /** The service with the tag's own settings and the environment's over them: see `SessionConfig.settings`. */
+  /** The service with the tag's own settings, overridden by environment variables: see `docs/settings.md`. */
   readonly layerConfig: Layer.Layer<Provided<Self>, SessionConfigError | ConfigError, SessionEngine | R>
   /** For `HttpRouter.use` and `HttpServer.serve`. */
   readonly middleware: <E, R>(
@@ -163,11 +163,11 @@ export interface TagClass<Self, Id extends string, A extends object, R>
   ) => HttpApp.Default<E, Exclude<R, Self> | SessionService.SessionService<Self>>
   /** For HttpLayerRouter: `Layer.provide(AppSession.routes.layer)` gives some routes the session. */
   readonly routes: SessionMiddleware.Routes<Self>
-  /** For HttpLayerRouter: gives every request the session, also one that no route answers. */
+  /** For HttpLayerRouter: provides the session to every request, including those that match no route. */
   readonly allRoutes: SessionMiddleware.AllRoutes<Self>
   /**
    * For HttpApi: `group.middleware(AppSession.HttpApi)`. The errors of the session join those of the endpoints, and the
-   * description of the API shows the cookie, under the name that the tag gives it.
+   * description of the API contains the cookie.
    */
   readonly HttpApi: SessionHttpApi.Tag<Self, A, Id>
 }
@@ -208,7 +208,7 @@ export const Tag = <Self = never>() =>
     schema,
     initial: options.initial,
     history,
-    // Each merge was checked against its field's type above; here only their names matter.
+    // Type-checked by `TagOptions`; here only the names of the fields matter.
     merges: (merge ?? {}) as Readonly<Record<string, Merge<unknown>>>,
     settings
   }
@@ -233,7 +233,7 @@ export const Tag = <Self = never>() =>
     HttpApi
   }
   // `statics` and `members` are checked to be complete. The cast is needed because the class's own symbols name the bare tag, and
-  // because without `Self` the type of the result is the sentence that says so.
+  // because without `Self` the type of the result is a sentence with the error.
   return Object.assign(Handle, membersOf(Handle), statics, { schema, namespace }) as unknown as [Self] extends [never] ?
     MissingSelf
     : Class & Declared<S>

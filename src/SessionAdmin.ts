@@ -1,5 +1,5 @@
 /**
- * Sessions outside a request: for jobs, scripts and administration.
+ * Session management outside a request, for jobs, scripts and administration.
  *
  * @since 0.6.0
  */
@@ -28,15 +28,15 @@ export interface SessionSummary {
   /** The subject, usually a user id; absent for an anonymous session. */
   readonly subject: string | undefined
   readonly createdAt: DateTime.Utc
-  /** The last login; absent if nobody has logged in. */
+  /** The last login; absent if there was none. */
   readonly authenticatedAt: DateTime.Utc | undefined
   /** The last change of data, subject or lifetime. */
   readonly modifiedAt: DateTime.Utc
-  /** The last use that was written: at most once per touch window, a tenth of the idle limit unless `touchEvery` is set. */
+  /** The last use that was written. Uses are written at most once per `touchEvery`, by default a tenth of the idle limit. */
   readonly lastSeenAt: DateTime.Utc
   /** The end of the session if it is not used again. */
   readonly endsAt: DateTime.Utc
-  /** The end that no activity moves; absent if the policy has none. */
+  /** The end that no activity can move; absent if the policy has none. */
   readonly deadline: DateTime.Utc | undefined
   /** The lifetime that `setExpiry` has given to this session; absent if the policy applies. */
   readonly lifetime: Lifetime | undefined
@@ -49,7 +49,7 @@ export interface SessionSummary {
 }
 
 /**
- * One page of {@link SessionAdmin.list}.
+ * Options of {@link SessionAdmin.list}.
  *
  * @since 0.6.0
  * @category models
@@ -57,7 +57,7 @@ export interface SessionSummary {
 export interface ListOptions {
   /** The largest number of sessions of the page. Default 100. */
   readonly limit?: number | undefined
-  /** The last session of the page before. It may have ended meanwhile. */
+  /** The last session of the previous page. It may have ended meanwhile. */
   readonly after?: Pick<SessionSummary, "createdAt" | "id"> | undefined
 }
 
@@ -87,7 +87,7 @@ export interface Undecodable {
 }
 
 /**
- * A session that was opened by its id: without what needs its token, or would give it another one.
+ * A handle of a session that was opened by its id: without the members that need its token or would change it.
  *
  * @since 0.6.0
  * @category models
@@ -106,39 +106,41 @@ export type HandleById<A> = Omit<
 >
 
 /**
- * What can be done with sessions outside a request. A handle that is opened here writes nothing before its `save`.
+ * Session management outside a request. Handles that are opened here write nothing before `save`.
  *
  * @since 0.6.0
  * @category models
  */
 export interface SessionAdmin<A> {
-  /** The live session that a token leads to, to be read and changed as in a handler. */
+  /** Opens the live session of a token, to read and change it as in a handler. `None` if there is none. */
   readonly open: (
     token: Redacted.Redacted<string>
   ) => Effect.Effect<Option.Option<SessionHandle<A>>, SessionUnavailable>
   /**
-   * The live session with a public id, to be read and changed without its token: for jobs and administration. Nothing if there is
-   * none, or if its data cannot be read (the log says why); the latter holds for all sessions of an engine with `seal: "token"`.
+   * Opens the live session with a public id, to read and change it without its token. `None` if there is none, or if its data
+   * cannot be decoded (the log contains the reason), as for all sessions of an engine with `seal: "token"`.
    *
-   * A change is replayed if a request of the visitor is faster. It counts as a change, and not as a use: it moves an end that is
-   * counted from the last change (`Expiry.sinceModified`), and none that is counted from the last use. What would give the session
-   * a new token is not offered, because the visitor could not be sent it.
+   * A change is replayed if a request of the visitor writes first. It counts as a change but not as a use: it extends
+   * `Expiry.sinceModified`, and not `Expiry.idle`. Members that would give the session a new token are missing, because it could
+   * not be sent to the visitor.
    */
   readonly openById: (
     id: SessionId
   ) => Effect.Effect<Option.Option<HandleById<A>>, SessionUnavailable, SessionDirectory>
   /**
-   * Makes a session, even an empty one, and writes it. Its token is `handle.token`. `lifetime` is what `setExpiry` takes.
+   * Creates and writes a session, even an empty one. Its token is `handle.token`. `lifetime` is the argument of `setExpiry`.
    */
   readonly create: (
     fields?: Partial<A>,
     options?: { readonly subject?: string; readonly lifetime?: LifetimeInput }
   ) => Effect.Effect<SessionHandle<A>, SessionError>
-  /** Whether a token leads to a live session. */
+  /** Returns whether a token belongs to a live session. */
   readonly exists: (token: Redacted.Redacted<string>) => Effect.Effect<boolean, SessionUnavailable>
-  /** Ends the session that a token leads to. An unknown token is fine. */
+  /** Ends the session of a token. Succeeds if there is none. */
   readonly destroy: (token: Redacted.Redacted<string>) => Effect.Effect<void, SessionUnavailable>
-  /** All live sessions of the tag, decoded. Those that cannot be read come as values; the stream goes on. */
+  /**
+   * Streams all live sessions of the tag, decoded. Sessions that cannot be decoded are `Left` values and do not fail the stream.
+   */
   readonly all: Stream.Stream<Either.Either<Entry<A>, Undecodable>, SessionUnavailable, SessionDirectory>
   /**
    * Returns a page of the live sessions of a subject, oldest first: those after `after`, at most `limit`, 100 by default. A page with
@@ -162,18 +164,17 @@ export interface SessionAdmin<A> {
     page?: ListOptions
   ) => Effect.Effect<ReadonlyArray<SessionSummary>, SessionUnavailable, SessionDirectory>
   /**
-   * All live sessions of a subject, oldest first, read from the store page by page as the stream is pulled.
+   * Streams all live sessions of a subject, oldest first, reading the store page by page.
    *
    * @since 0.6.0
    */
   readonly listAll: (subject: string) => Stream.Stream<SessionSummary, SessionUnavailable, SessionDirectory>
-  /** Ends one session by its public id. False if there was none. */
+  /** Ends one session by its public id. Returns false if there was none. */
   readonly revoke: (id: SessionId) => Effect.Effect<boolean, SessionUnavailable, SessionRevocation>
   /**
-   * Ends every session of a subject but `except`, by one write. At a login, before `authenticate` has been written, there is
-   * nothing to except: the session that it makes is another one. If it ends the session of the request that calls it, a login of
-   * the same subject in that request keeps the data. For a login that ends the others, `authenticateExclusively` is better: it
-   * also leaves one session where two such logins come at once.
+   * Ends every session of a subject but `except`, by one write. If it ends the session of the calling request, a login of the
+   * same subject in that request keeps the data. To end the other sessions at a login, use `authenticateExclusively`: before the
+   * commit the new session has no id for `except`, and of concurrent logins it leaves exactly one session.
    */
   readonly revokeSubject: (
     subject: string,

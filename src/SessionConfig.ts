@@ -1,5 +1,5 @@
 /**
- * The choice of the engine from the environment. The settings of a session tag are read by its `layerConfig`.
+ * Choice of the engine by an environment variable. The settings of a session tag are read by its `layerConfig`.
  *
  * A variable that is absent or empty is not set.
  *
@@ -13,7 +13,7 @@ import { choice } from "./internal/domain/variables.js"
 import type { SessionEngine } from "./SessionEngine.js"
 
 /**
- * Engines by their names.
+ * Constructors of engines, by name.
  *
  * @since 0.2.0
  * @category models
@@ -21,7 +21,7 @@ import type { SessionEngine } from "./SessionEngine.js"
 export type Engines = Readonly<Record<string, () => Layer.Layer<SessionEngine, unknown, unknown>>>
 
 /**
- * What every one of the engines provides. A tag that one of them lacks is not provided, whichever is chosen.
+ * The services that all of the engines provide. A service that one of them lacks is not provided, whichever is chosen.
  *
  * @since 0.2.0
  * @category models
@@ -31,8 +31,8 @@ export type Provided<E extends Engines> = {
 }[keyof E] extends (tags: infer Tags) => void ? Tags : never
 
 /**
- * The engine that `SESSION_ENGINE` names, in upper or lower case; the first one if it is not set. The others are not
- * built, and so an engine that brings its own client connects only if it is chosen.
+ * Builds the engine that `SESSION_ENGINE` names, in upper or lower case; the first one if the variable is not set. Other engines
+ * are not built, so their clients do not connect.
  *
  * @example
  * ```ts
@@ -58,7 +58,7 @@ export function engine<const E extends Engines>(
   Layer.Layer.Context<ReturnType<E[keyof E]>>
 >
 export function engine(engines: Engines): Layer.Layer<SessionEngine, unknown, unknown> {
-  const chosen = choice("SESSION_ENGINE", "Where sessions are kept.", engines)
+  const chosen = choice("SESSION_ENGINE", "The engine that stores the sessions.", engines)
   const [first] = Object.values(engines)
   return Layer.unwrapEffect(
     Effect.map(first === undefined ? chosen : Config.withDefault(chosen, first), (make) => make())

@@ -10,8 +10,8 @@ import { withDefaults } from "./internal/domain/cookieDefaults.js"
 import type { CompileError } from "./SessionConfigError.js"
 
 /**
- * When a browser sends the cookie along with a request from another site. `"none"` must be acknowledged, because it
- * gives up the browser's own defence against forged requests.
+ * The SameSite attribute: whether the browser sends the cookie with cross-site requests. `"none"` must be acknowledged, because
+ * it gives up the browser's defence against forged requests.
  *
  * @since 0.1.0
  * @category models
@@ -21,7 +21,7 @@ export type SameSite =
   | CrossSite<"SameSite=None sends the cookie with requests that other sites forge: add acknowledgeCrossSite: true">
 
 /**
- * SameSite=None, acknowledged. The compiler prints the sentence where the acknowledgement is missing.
+ * SameSite=None, acknowledged. The compiler prints the sentence if the acknowledgement is missing.
  *
  * @since 0.6.0
  * @category models
@@ -55,7 +55,7 @@ interface SecureScope {
   readonly secure?: true
 }
 
-/** Plain HTTP. Browsers refuse SameSite=None here. */
+/** Plain HTTP. Browsers reject SameSite=None here. */
 interface InsecureScope {
   readonly prefix: ""
   readonly domain?: string
@@ -68,7 +68,7 @@ interface InsecureScope {
 }
 
 /**
- * What a session tag says of its cookie. A combination that a browser would drop in silence does not type-check.
+ * Options of the session cookie. A combination that a browser would drop silently does not type-check.
  *
  * `HttpOnly` cannot be switched off: the token is not for scripts.
  *
@@ -97,9 +97,9 @@ export interface SessionCookie {
 }
 
 /**
- * For a server on this machine, without HTTPS: no prefix, not Secure, and a name made of the tag's id, because cookies are
- * shared by all ports of a host, and applications of one machine would log each other's visitors out. A server built with it
- * refuses to start when `NODE_ENV` is `production`, and answers requests for any host but loopback with a 500 that says why.
+ * Options for local development without HTTPS: no prefix, not Secure, and a name derived from the tag's id, because all ports of
+ * a host share cookies. A server with these options does not start if `NODE_ENV` is `production`, and answers requests for any
+ * host but loopback with status 500 and an explanation.
  *
  * @since 0.1.0
  * @category presets
@@ -107,8 +107,8 @@ export interface SessionCookie {
 export const development = { prefix: "", secure: false } as const satisfies CookieOptions
 
 /**
- * Fills in the defaults: `__Host-Http-session`, Secure, HttpOnly, SameSite=Lax, Path=/. `tagId`: of the session tag, for the
- * name of a cookie that is not Secure.
+ * Fills in the defaults: `__Host-Http-session`, Secure, HttpOnly, SameSite=Lax, Path=/. `tagId`: the id of the session tag, for
+ * the name of a cookie that is not Secure.
  *
  * @since 0.1.0
  * @category constructors

@@ -1,9 +1,8 @@
 /**
- * What can go wrong with a session while a request is handled. An error that a handler lets through answers the request
- * by itself, with its own status.
+ * Errors of a session in a request. An error that the handler does not catch is answered with its own status.
  *
- * A `message` is made of sentences of this library and of names from the schema: what a visitor has sent is in fields of
- * the error only. Names and types of a schema may hold `<` and `&`, so a page escapes messages, too.
+ * A `message` consists of texts of this library and of names from the schema; input of a visitor is only in fields of the error.
+ * Names and types of a schema may contain `<` and `&`: escape messages in HTML.
  *
  * @since 0.1.0
  */
@@ -13,22 +12,22 @@ import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 
-/** What an HttpApi would answer, with the sentence beside it, and nothing of the cause. */
+/** The encoded error as an HttpApi answers it, with the message and without the cause. */
 const respond = (error: SessionError, status: number, headers: Readonly<Record<string, string>> = {}) =>
   Effect.succeed(
     HttpServerResponse.unsafeJson({ ...encode(error), message: error.message }, { status, headers })
   )
 
 /**
- * The session could not be read or written, and the visitor is not to blame: 503 with `Retry-After`, and the cookie
- * stays as it is. The `cause` is kept for logs and never sent.
+ * The session could not be read or written: 503 with `Retry-After`; the cookie stays as it is. The `cause` is for logs and is
+ * never sent.
  *
  * - `store`: the store is down or failed; a write may have to be repeated by the visitor.
- * - `busy`: so many requests changed the session at once that this one did not get its turn before the deadline.
- * - `data`: the record does not fit the schema, and the tag's policy is to fail.
- * - `late`: the session was first used after the head of the response was sent, in a response stream or by a fiber that
- *   outlived the handler. Read it before the response is returned.
- * - `readOnly`: the store is down, the handler reads a copy (`allowStale`), and would have changed it.
+ * - `busy`: too many requests changed the session at once, so this one could not commit before the deadline.
+ * - `data`: the record does not fit the schema, and the tag's `onUndecodable` is `"fail"`.
+ * - `late`: the session was first used after the head of the response was sent, in a response stream or by a fiber that was still
+ * running. Read it before the response is returned. - `readOnly`: the store is down, and the handler has changed a stale session
+ * (`allowStale`).
  *
  * @since 0.1.0
  * @category errors
@@ -38,7 +37,7 @@ export class SessionUnavailable extends Schema.TaggedError<SessionUnavailable>("
   {
     session: Schema.String,
     reason: Schema.Literal("store", "busy", "data", "late", "readOnly"),
-    /** Seconds after which another try is worthwhile. */
+    /** Seconds after which a retry is worthwhile. */
     retryAfter: Schema.Number
   },
   HttpApiSchema.annotations({ status: 503 })
@@ -48,7 +47,7 @@ export class SessionUnavailable extends Schema.TaggedError<SessionUnavailable>("
     fields: ConstructorParameters<typeof SessionUnavailable>[0],
     cause: unknown
   ): SessionUnavailable {
-    // Not a field: what is encoded for a client must not tell it about the store.
+    // Not a field, because fields are encoded for clients.
     return Object.assign(new SessionUnavailable(fields), { cause })
   }
   override get message(): string {
@@ -70,8 +69,8 @@ const unavailable = {
 }
 
 /**
- * A value does not fit the session's schema, or cannot be kept as JSON. Raised where the value is set; the session stays
- * as it was. The message names the place in words of the schema, and never the value. 400.
+ * A value does not fit the session's schema, or cannot be encoded to JSON. Raised where the value is set; the session is
+ * unchanged. The message names the place by names of the schema, and never the value. 400.
  *
  * `field` is the whole path. Where the schema has a Record it holds that Record's keys, which a visitor may have chosen:
  * escape it in HTML, and do not log it.
@@ -105,7 +104,7 @@ export class SessionInvalid extends Schema.TaggedError<SessionInvalid>("effect-s
 }
 
 /**
- * Another request changed what this one had read and then set, and no rule says how to merge the two. Nothing was
+ * Another request has changed a field that this one has read and then set, and the field has no merge function. Nothing was
  * written. 409.
  *
  * @since 0.1.0
@@ -126,8 +125,7 @@ export class SessionConflict extends Schema.TaggedError<SessionConflict>("effect
 }
 
 /**
- * The session was ended meanwhile, by a logout, a revocation or its expiry. The changes of this request were not
- * written, and nothing brings the session back. 409.
+ * The session has ended meanwhile, by a logout, a revocation or its expiry. The changes of this request were not written. 409.
  *
  * @since 0.1.0
  * @category errors
@@ -146,8 +144,8 @@ export class SessionGone extends Schema.TaggedError<SessionGone>("effect-session
 }
 
 /**
- * The session was changed after its request had been answered, for instance by a fiber that outlived the handler or in
- * a response stream. Call `save` before the response is returned. 500.
+ * The session was changed after its request had been answered, for instance by a fiber that was still running or in a response
+ * stream. Call `save` before the response is returned. 500.
  *
  * @since 0.1.0
  * @category errors
@@ -158,7 +156,7 @@ export class SessionCommitted extends Schema.TaggedError<SessionCommitted>("effe
   HttpApiSchema.annotations({ status: 500 })
 ) {
   override get message(): string {
-    return "The session was changed after its request had been answered, so the change cannot be kept. " +
+    return "The session was changed after its request had been answered, so the change cannot be saved.  " +
       "Change it earlier, or call save in the handler."
   }
   [HttpServerRespondable.symbol]() {
@@ -190,9 +188,9 @@ export class SessionInTransaction
 }
 
 /**
- * A request from another site, to which the browser had not given our cookie (`SameSite`), would have made a session.
- * Its cookie would replace the one that the browser holds, and so log its visitor out: nothing was written. A login is
- * let through, because identity providers post their answers like that; guard it by the provider's `state`. 403.
+ * A cross-site request without our cookie, which the browser has suppressed (`SameSite`), would have created a session. Its
+ * cookie would replace the one that the browser holds, and log the visitor out, so nothing was written. A login is allowed,
+ * because identity providers post their responses like that; protect it by the provider's `state`. 403.
  *
  * @since 0.3.0
  * @category errors
@@ -203,8 +201,8 @@ export class SessionCrossSite extends Schema.TaggedError<SessionCrossSite>("effe
   HttpApiSchema.annotations({ status: 403 })
 ) {
   override get message(): string {
-    return "This request came from another site, and the browser kept its cookie back. " +
-      "A session made for it would replace the one that the browser has, so none was made."
+    return "This request came from another site, and the browser did not send its session cookie.  " +
+      "A new session would replace the one that the browser has, so none was created."
   }
   [HttpServerRespondable.symbol]() {
     return respond(this, 403)
@@ -212,9 +210,9 @@ export class SessionCrossSite extends Schema.TaggedError<SessionCrossSite>("effe
 }
 
 /**
- * The session does not fit where it is kept: in a store, more than `maxSessionBytes` of its engine (64 KiB unless set); in
- * a cookie, which browsers limit to 4,096 bytes with its name; or in a cache that is smaller than one session. Nothing
- * was written, and what was kept before is as good as before. `fields` are the largest ones. 413.
+ * The session exceeds the size limit of its storage: `maxSessionBytes` of a stored engine (64 KiB unless set), 4,096 bytes of a
+ * cookie with its name, or the size of a cache. Nothing was written; the stored session is unchanged. `fields` are the largest
+ * ones. 413.
  *
  * @since 0.5.0
  * @category errors
@@ -230,7 +228,7 @@ export class SessionTooLarge extends Schema.TaggedError<SessionTooLarge>("effect
 ) {
   override get message(): string {
     const fields = this.fields.map(({ length, name }) => `${name} (${length})`).join(", ")
-    return `The session "${this.session}" is too large for where it is kept, and was not written. Its largest fields, in characters: ${fields}.`
+    return `The session "${this.session}" is too large for its storage, and was not written. Its largest fields, in characters: ${fields}.`
   }
   [HttpServerRespondable.symbol]() {
     return respond(this, 413)
@@ -238,7 +236,7 @@ export class SessionTooLarge extends Schema.TaggedError<SessionTooLarge>("effect
 }
 
 /**
- * Every error that a handler can meet. A schema too, for declaring it in an HttpApi.
+ * The schema of every session error, to declare it in an HttpApi.
  *
  * @since 0.1.0
  * @category errors
@@ -255,7 +253,7 @@ export const SessionError = Schema.Union(
 )
 
 /**
- * Every error of a session, as a union.
+ * The union of all session errors.
  *
  * @since 0.1.0
  * @category errors
@@ -273,7 +271,7 @@ export const isSessionError: (value: unknown) => value is SessionError = Schema.
 const encode = Schema.encodeSync(SessionError)
 
 /**
- * What changing a session can fail with before it is written.
+ * The errors of changing a session before it is written.
  *
  * @since 0.1.0
  * @category errors

@@ -1,5 +1,5 @@
 /**
- * How errors of the session are answered, where JSON is not what the visitor should see.
+ * The error page: responses to session errors in place of JSON.
  *
  * @since 0.3.0
  */
@@ -12,7 +12,7 @@ import * as Layer from "effect/Layer"
 import type { SessionError } from "./SessionError.js"
 
 /**
- * Makes the response to an error. It must not use the session: that has failed already.
+ * Makes the response to an error. Must not use the session, which has failed already.
  *
  * @since 0.3.0
  * @category models
@@ -23,12 +23,11 @@ export type Renderer = (
 ) => Effect.Effect<HttpServerResponse.HttpServerResponse>
 
 /**
- * The page in use. By default every error answers by itself, as JSON with its own status.
+ * The error page in use. By default every error is answered as JSON with its own status.
  *
- * It is asked for errors that a handler lets through, and for those of the commit, which no handler sees. A request to an
- * HttpApi is answered with the shapes that the API declares, whatever is around it. Where the middleware is given to a
- * server (`HttpServer.serve(app, AppSession.middleware)`), errors of handlers have become responses before it sees them,
- * and stay as they are.
+ * Applies to errors that a handler does not catch, and to errors of the commit, which no handler can catch. Endpoints of an
+ * HttpApi are always answered as the API declares. If the middleware wraps the whole server (`HttpServer.serve(app,
+ * AppSession.middleware)`), errors of handlers have become responses before, and stay as they are.
  *
  * @since 0.3.0
  * @category tags
@@ -38,10 +37,10 @@ export class SessionErrorPage extends Context.Reference<SessionErrorPage>()("eff
 }) {}
 
 /**
- * Shows a page of the application's own. It belongs to the server, and is provided to it and not to its routes.
+ * Replaces the JSON responses by a page of the application. Provide it to the server, not to its routes.
  *
- * Escape what is put into HTML. Fields of the error may hold what a visitor has sent (`SessionInvalid.field`); a `message`
- * does not, but the types of a schema that it names may hold `<` and `&`.
+ * Escape everything that is put into HTML: fields of the error may contain input of a visitor (`SessionInvalid.field`), and a
+ * `message` may contain `<` and `&` from types of the schema.
  *
  * @example
  * ```ts
@@ -51,11 +50,9 @@ export class SessionErrorPage extends Context.Reference<SessionErrorPage>()("eff
  *
  * const escape = (text: string) => text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`)
  *
- * export const pages = SessionErrorPage.layer((error) =>
- *   // The status is the one that the error has by itself.
- *   Effect.map(HttpServerRespondable.toResponse(error), ({ status }) =>
- *     HttpServerResponse.setStatus(HttpServerResponse.html(`<h1>Sorry</h1><p>${escape(error.message)}</p>`), status))
- * )
+ * export const pages = SessionErrorPage.layer((error) => // Keep the status of the error.
+ * Effect.map(HttpServerRespondable.toResponse(error), ({ status }) =>
+ * HttpServerResponse.setStatus(HttpServerResponse.html(`<h1>Sorry</h1><p>${escape(error.message)}</p>`), status)) )
  * ```
  *
  * @since 0.3.0

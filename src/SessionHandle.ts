@@ -1,5 +1,5 @@
 /**
- * The session as a handler sees it.
+ * The session handle: reads and changes one request's session.
  *
  * @since 0.1.0
  */
@@ -28,7 +28,7 @@ export type OptionalKey<A> = { [K in keyof A & string]-?: Pick<A, K> extends Req
 ]
 
 /**
- * The key of a field that may be absent. Of other fields the compiler prints what to do instead.
+ * The key of a field that may be absent. For other fields the compiler prints an alternative.
  *
  * @since 0.6.0
  * @category models
@@ -37,7 +37,7 @@ export type IfOptional<A, K extends keyof A & string> = K extends OptionalKey<A>
   : K & CompileError<"This field is never absent, because it is required or has a default: use get, set and update">
 
 /**
- * The key of a field that is read once. Of other fields the compiler prints what to do instead.
+ * The key of a field that is read once. For other fields the compiler prints an alternative.
  *
  * @since 0.6.0
  * @category models
@@ -70,22 +70,23 @@ export interface AwaitEndOptions {
 }
 
 /**
- * One request's session. `yield* AppSession` gives it and does no I/O; the first use loads the record, once.
+ * One request's session. `yield* AppSession` returns it and does no I/O; the first use loads the record, once.
  *
- * A change is a pure step: nothing is written before the response is decided, and then everything at once. If another
- * request changed the session meanwhile, the steps are replayed on the fresh value, so no update is lost.
+ * A change is a pure step: all changes are written together after the handler has returned its response. If another request has
+ * changed the session meanwhile, the steps are replayed on the fresh value, so no update is lost.
  *
- * The statics of a session tag are the same, for the session of the request in which they are run: `R` is what they need.
+ * A session tag has the same members as statics, for the session of the current request: `R` is their requirement.
  *
- * A value read after `update` in the same request is provisional until the commit. Where the answer must hold, use the
- * result of `modify`, or call `save` first.
+ * A value read after `update` in the same request is provisional until the commit. If it must be final, use the result of
+ * `modify`, or call `save` first.
  *
  * @since 0.1.0
  * @category models
  */
 export interface SessionHandle<A, R = never> {
   /**
-   * The whole value of the session. Fields that may be changed in place are copies of this request: see {@link SessionHandle.get}.
+   * Reads the whole value of the session. Fields that may be changed in place are copies of this request: see {@link
+   * SessionHandle.get}.
    */
   readonly value: Effect.Effect<A, SessionUnavailable, R>
 
@@ -112,7 +113,7 @@ export interface SessionHandle<A, R = never> {
   ) => Effect.Effect<Option<Exclude<A[K], undefined>>, SessionUnavailable, R>
 
   /**
-   * Reads a field that may be absent, with a fallback.
+   * Reads a field that may be absent, or returns a fallback.
    */
   readonly getOrElse: <K extends keyof A & string, B>(
     key: IfOptional<A, K>,
@@ -125,9 +126,9 @@ export interface SessionHandle<A, R = never> {
   readonly has: (key: keyof A & string) => Effect.Effect<boolean, SessionUnavailable, R>
 
   /**
-   * Sets a field, or fails with `SessionInvalid` if the value does not fit the schema. If this request has read the field and another one
-   * has changed it meanwhile, the field's merge decides, or the commit fails with `SessionConflict`. A field that was never read is
-   * replaced. A value that may be changed in place is kept as it is now.
+   * Sets a field, or fails with `SessionInvalid` if the value does not fit the schema. If this request has read the field and
+   * another one has changed it meanwhile, the field's merge decides, or the commit fails with `SessionConflict`. A field that was
+   * never read is replaced. A value that may be changed in place is copied.
    *
    * @example
    * ```ts
@@ -161,8 +162,8 @@ export interface SessionHandle<A, R = never> {
   ) => Effect.Effect<void, SessionWriteError, R>
 
   /**
-   * Changes a field by a pure function, and gives a result. If a replay on a fresh value gives another result (by `Equal`, or by `same`),
-   * the commit fails with `SessionConflict`: the handler has acted on an answer that no longer holds.
+   * Changes a field by a pure function, and returns a result. If a replay on a fresh value has another result (by `Equal`, or by
+   * `same`), the commit fails with `SessionConflict`, because the handler has used the first result.
    *
    * @example
    * ```ts
@@ -170,8 +171,7 @@ export interface SessionHandle<A, R = never> {
    *
    * declare const session: SessionHandle<{ readonly visits: number }>
    *
-   * // The ticket number that this request has drawn.
-   * export const ticket = session.modify("visits", (n) => [n, n + 1])
+   * // The ticket number of this request. export const ticket = session.modify("visits", (n) => [n, n + 1])
    * ```
    */
   readonly modify: <K extends keyof A & string, B>(
@@ -195,7 +195,8 @@ export interface SessionHandle<A, R = never> {
   readonly patch: (fields: Partial<A>) => Effect.Effect<void, SessionWriteError, R>
 
   /**
-   * Removes a field and gives its value. Of two concurrent requests at most one commits the removal; the other fails with `SessionConflict`.
+   * Removes a field and returns its value. Of two concurrent requests at most one commits the removal; the other fails with
+   * `SessionConflict`.
    *
    * @example
    * ```ts
@@ -211,7 +212,7 @@ export interface SessionHandle<A, R = never> {
   ) => Effect.Effect<Option<Exclude<A[K], undefined>>, SessionWriteError, R>
 
   /**
-   * Removes a field and gives its value, with a fallback.
+   * Removes a field and returns its value, or a fallback.
    */
   readonly popOrElse: <K extends keyof A & string, B>(
     key: IfOptional<A, K>,
@@ -227,8 +228,8 @@ export interface SessionHandle<A, R = never> {
   ) => Effect.Effect<Exclude<A[K], undefined>, SessionWriteError, R>
 
   /**
-   * Removes a value that is read once, writes that at once, and gives its content: of several requests at most one gets it. A prefetch
-   * of the browser gets `None`.
+   * Consumes a `ReadOnce` value: removes it from the store at once, and returns its content. Of several requests at most one gets
+   * it. A prefetch of the browser gets `None`.
    *
    * Requires `SessionDirectory`, which only stored engines provide, as evidence of a store: a browser that keeps an older cookie of a
    * cookie engine would get the value again. If the directory belongs to another engine than the session, `take` dies.
@@ -341,23 +342,23 @@ export interface SessionHandle<A, R = never> {
   ) => Effect.Effect<void, SessionWriteError, SessionRevocation | R>
 
   /**
-   * The subject of the session, usually a user id; `None` for an anonymous visitor.
+   * Reads the subject of the session, usually a user id; `None` for an anonymous visitor.
    */
   readonly subject: Effect.Effect<Option<string>, SessionUnavailable, R>
 
   /**
-   * The secret in the cookie, redacted; `None` until a new session is written.
+   * Reads the secret in the cookie, redacted; `None` until a new session is written.
    */
   readonly token: Effect.Effect<Option<Redacted.Redacted<string>>, SessionUnavailable, R>
 
   /**
-   * Whether the data equals the initial value.
+   * Returns whether the data equals the initial value.
    */
   readonly isEmpty: Effect.Effect<boolean, SessionUnavailable, R>
 
   /**
-   * Gives this session a lifetime of its own, or the policy's again. The fixed end of the policy still limits it. A number means
-   * milliseconds: a length between zero and one second fails with `SessionInvalid`.
+   * Sets the session's own lifetime, or removes it (`Lifetime.byPolicy`). The fixed end of the policy still limits it. A number
+   * means milliseconds: a length between zero and one second fails with `SessionInvalid`.
    *
    * @example
    * ```ts
@@ -372,8 +373,9 @@ export interface SessionHandle<A, R = never> {
   readonly setExpiry: (lifetime: Lifetime.LifetimeInput) => Effect.Effect<void, SessionWriteError, R>
 
   /**
-   * Moves the end of the session as a change does, by a save at the end of the request, even if nothing was changed: Django's `modified =
-   * True`. The fixed end of the policy stays, and so does a lifetime that ends at a moment. Makes no session for a visitor without one.
+   * Writes the session at the end of the request even if nothing has changed, so that its end moves as by a change: Django's
+   * `modified = True`. The fixed end of the policy stays, and so does a lifetime that ends at a moment. Makes no session for a
+   * visitor without one.
    *
    * @example
    * ```ts
@@ -389,9 +391,9 @@ export interface SessionHandle<A, R = never> {
   readonly touch: Effect.Effect<void, SessionWriteError, R>
 
   /**
-   * The end of the session: the stored end, or the end that the pending changes of this request give it. `None` for a visitor who has no
-   * session and gets none by those changes. Does not count as a use; a request that also reads or changes the session may prolong it, so
-   * a page that polls calls `discard` first.
+   * Reads the end of the session: the stored end, or the end that the pending changes of this request give it. `None` if the
+   * visitor has no session and gets none by those changes. Does not count as a use; a request that also reads or changes the
+   * session may prolong it, so a page that polls calls `discard` first.
    *
    * @example
    * ```ts
@@ -400,8 +402,8 @@ export interface SessionHandle<A, R = never> {
    *
    * declare const session: SessionHandle<object>
    *
-   * // For a page that asks every minute, and must not prolong the session.
-   * export const poll = Effect.zipRight(session.discard, session.endsAt)
+   * // For a page that polls every minute, and must not prolong the session. export const poll = Effect.zipRight(session.discard,
+   * session.endsAt)
    * ```
    *
    * @since 0.6.0
@@ -409,39 +411,38 @@ export interface SessionHandle<A, R = never> {
   readonly endsAt: Effect.Effect<Option<DateTime.Utc>, SessionUnavailable, R>
 
   /**
-   * The time from now until `endsAt`, never negative.
+   * Reads the time from now until `endsAt`, never negative.
    *
    * @since 0.6.0
    */
   readonly timeLeft: Effect.Effect<Option<Duration.Duration>, SessionUnavailable, R>
 
   /**
-   * When the session ends if it was last changed and used at `modification` (default: now; after `discard`, which makes this request
-   * no use: when it really was). With `expiry` given, that is asked instead of the session, and nothing is loaded. The real end is
-   * `endsAt`.
+   * Computes the end of the session if it was last changed and used at `modification` (default: now; after `discard`: the stored
+   * times). With `expiry`, computes from that lifetime in place of the session's, and loads nothing. The actual end is `endsAt`.
    */
   readonly expiryDate: (options?: ExpiryOptions) => Effect.Effect<DateTime.Utc, SessionUnavailable, R>
 
-  /** The same as a length from `modification` on; zero when it has passed. */
+  /** Computes the time from `modification` until `expiryDate`; zero if it has passed. */
   readonly expiryAge: (options?: ExpiryOptions) => Effect.Effect<Duration.Duration, SessionUnavailable, R>
 
   /**
-   * Whether the cookie ends with the browser.
+   * Returns whether the cookie ends with the browser.
    */
   readonly expireAtBrowserClose: Effect.Effect<boolean, SessionUnavailable, R>
 
   /**
-   * The lifetime of an unused session by the policy of the tag.
+   * Computes the lifetime of an unused session by the policy of the tag.
    */
   readonly cookieAge: Effect.Effect<Duration.Duration, never, R>
 
   /**
-   * Creates a session even if nothing is set, so that the visitor gets a cookie: to see whether it comes back.
+   * Creates a session even if nothing is set, to test whether the browser accepts cookies.
    */
   readonly setTestCookie: Effect.Effect<void, SessionWriteError, R>
 
   /**
-   * Whether the request presented a live session, so that the browser accepts cookies.
+   * Returns whether the request presented a live session, so the browser accepts cookies.
    */
   readonly testCookieWorked: Effect.Effect<boolean, SessionUnavailable, R>
 
@@ -451,13 +452,13 @@ export interface SessionHandle<A, R = never> {
   readonly deleteTestCookie: Effect.Effect<void, SessionWriteError, R>
 
   /**
-   * Runs a part of a handler; if it fails, dies or is interrupted, the changes that it has made to the session are undone: for
-   * `Effect.retry`, and for steps that may fail. Parts may be nested. It writes nothing and locks nothing: the changes of a part that
-   * succeeds are written at the end of the request, or undone with the part around it.
+   * Runs an effect; if it fails, dies or is interrupted, undoes its changes of the session: for `Effect.retry`, and for steps
+   * that may fail. May be nested. Writes nothing and locks nothing: the changes of an effect that succeeds are written at the end
+   * of the request, or undone with the outer one.
    *
-   * A change belongs to the part whose fiber makes it, forked fibers included; what other branches of the handler change meanwhile
-   * stays, without what was undone. `authenticate`, `clear`, `setExpiry`, `rotate` and `touch` are changes. What is not undone: a
-   * `destroy` (a logout stays one), what `save` has written, what `take` has taken, `discard`.
+   * A change belongs to the effect whose fiber makes it, including forked fibers; concurrent changes of other branches of the
+   * handler stay. `authenticate`, `clear`, `setExpiry`, `rotate` and `touch` are changes. Not undone are `destroy`, `discard`,
+   * changes that `save` has written, and values that `take` has consumed.
    *
    * @example
    * ```ts
@@ -495,8 +496,8 @@ export interface SessionHandle<A, R = never> {
   readonly discard: Effect.Effect<void, never, R>
 
   /**
-   * Writes the changes now: for handlers that stream, and where a result must be certain before the handler goes on. The cookie that this
-   * causes is sent with the response, whatever its status. Fails if the write fails.
+   * Writes the changes now: for handlers that stream, or that need a confirmed write before they continue. A new cookie is sent
+   * with the response, whatever its status. Fails if the write fails.
    *
    * @example
    * ```ts
@@ -511,13 +512,13 @@ export interface SessionHandle<A, R = never> {
   readonly save: Effect.Effect<void, SessionError, R>
 
   /**
-   * The public id of the session: safe to show and to log; `None` until a new session is written.
+   * Reads the public id of the session, safe to show and to log; `None` until a new session is written.
    */
   readonly id: Effect.Effect<Option<SessionId>, SessionUnavailable, R>
 
   /**
-   * The session, or `None` while it cannot be read: for routes that must work while the store is down. The response then carries no
-   * cookie and deletes none. A change that cannot be saved is still answered with 503.
+   * Returns the session, or `None` if it cannot be read: for routes that must work while the store is down. The response then
+   * carries no cookie and deletes none. A change that cannot be saved is still answered with 503.
    *
    * @example
    * ```ts
@@ -532,8 +533,8 @@ export interface SessionHandle<A, R = never> {
   readonly optional: Effect.Effect<Option<SessionHandle<A>>, never, R>
 
   /**
-   * Loads the session again, past every cache (`TieredStore`): for a payment or a change of password. Call it before the first change:
-   * pending changes are kept, and meet the stored record at the commit.
+   * Loads the session again, past every cache (`TieredStore`): for a payment or a change of password. Call it before the first
+   * change: with pending changes it does nothing, and the commit merges them with the stored record.
    *
    * @example
    * ```ts
@@ -548,9 +549,10 @@ export interface SessionHandle<A, R = never> {
   readonly reload: Effect.Effect<void, SessionUnavailable, R>
 
   /**
-   * Accepts a cached session while the store is down, and gives whether it is one: for pages that only show something. A stale session is
-   * at most as old as the lease of its cache; every change of it fails with `SessionUnavailable` (`readOnly`), and its use is not written.
-   * Without a cached session, and by default, a store that is down is answered with 503.
+   * Accepts a cached session while the store is down, and returns whether the session is such a stale one: for pages that only
+   * display data. A stale session is at most as old as the lease of its cache; every change of it fails with `SessionUnavailable`
+   * (`readOnly`), and its use is not written. Without a cached session, and by default, the response is 503 while the store is
+   * down.
    *
    * @example
    * ```ts
@@ -565,14 +567,15 @@ export interface SessionHandle<A, R = never> {
   readonly allowStale: Effect.Effect<boolean, SessionUnavailable, R>
 
   /**
-   * Whether the session is a stale one that cannot be changed, because the store is down: see `allowStale`.
+   * Returns whether the session is stale, and cannot be changed, because the store is down: see `allowStale`.
    */
   readonly isReadOnly: Effect.Effect<boolean, SessionUnavailable, R>
 
   /**
-   * Completes when the session has ended, by logout, revocation or expiry, or has moved to another token: for streams and sockets, which
-   * outlive their request. An end in this process is noticed at once, any other within `every`. The open connection does not count as a
-   * use. While the store is down only the fixed end ends a session. Never completes for a visitor without a session: check `subject` first.
+   * Completes when the session has ended, by logout, revocation or expiry, or has moved to another token: for streams and
+   * sockets. An end in this process is detected at once, any other within `every`. The open connection does not count as a use.
+   * While the store is down only the fixed end ends a session. Never completes for a visitor without a session: check `subject`
+   * first.
    *
    * @example
    * ```ts

@@ -1,5 +1,5 @@
 /**
- * Data that changes its shape: the earlier schemas of a session, and the way from each to the next.
+ * Schema versions of session data, and the upgrade from each version to the next.
  *
  * @since 0.2.0
  */
@@ -8,8 +8,8 @@ import { History } from "./internal/domain/history.js"
 import type * as SessionSchema from "./SessionSchema.js"
 
 /**
- * The schemas of a session, oldest first. The last one is the schema of the tag; the number of schemas is its version,
- * kept in every record.
+ * The schemas of a session, oldest first. The last one is the schema of the tag; the number of schemas is its version, stored in
+ * every record.
  *
  * @since 0.2.0
  * @category models
@@ -28,7 +28,7 @@ export interface SessionHistory<Last extends SessionSchema.Any> {
 }
 
 /**
- * Begins with the first schema that a session had.
+ * Starts a history with the first schema of a session.
  *
  * @example
  * ```ts

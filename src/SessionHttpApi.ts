@@ -1,5 +1,5 @@
 /**
- * The session as a middleware of HttpApi.
+ * The HttpApi middleware of a session tag, and guards that use the session.
  *
  * @since 0.3.0
  */
@@ -42,12 +42,12 @@ export interface SessionHttpApi<in out Self> {
 export type Tag<Self, A, Id extends string> = HttpApiMiddleware.TagClass<SessionHttpApi<Self>, `${Id}/HttpApi`, {
   readonly provides: Context.Tag<Self, SessionHandle<A>>
   readonly failure: typeof SessionError
-  /** One scheme, under the name that stands for the tag in descriptions. */
+  /** One security scheme, named after the tag. */
   readonly security: { readonly [scheme: string]: HttpApiSecurity.ApiKey }
 }>
 
 /**
- * What a guard decides by: gives what is provided to the endpoints, or fails. It runs before the payload is decoded. Its
+ * The check of a guard: returns the value that is provided to the endpoints, or fails. Runs before the payload is decoded. Its
  * changes of the session are committed with the response, also if it fails with a status below 500.
  *
  * @since 0.6.0
@@ -77,15 +77,15 @@ export type GuardClass<Self, Name extends string, Session, A, I, B, E, EI, ER> =
   }
 
 /**
- * Makes a middleware for HttpApi that decides by the session who may call its endpoints, and provides to them what it has
- * found: a login guard that provides the current user.
+ * Makes a middleware for HttpApi that checks the session before its endpoints run, and provides a value to them, such as the
+ * current user.
  *
  * It opens the session itself, or shares the one that the request has already, so it may stand before or after
  * `AppSession.HttpApi`, or without it. Only endpoints that use `AppSession` themselves need that one, too.
  *
- * `failure` is what the guard refuses with. It joins the errors of the endpoints, as those of the session do: both are in
- * the description of the API and typed in its client. Like the session's tag, the guard knows nothing of a server, so that
- * definitions that hold it can be shared with browsers; `layer` is for the server.
+ * `failure` is the schema of the guard's error. It joins the errors of the endpoints, as session errors do: both are in the
+ * description of the API and typed in its client. Like the session's tag, the guard contains nothing of a server, so API
+ * definitions can be shared with browsers; `layer` is for the server.
  *
  * @example
  * ```ts
@@ -134,9 +134,9 @@ export const Guard = <Self>() =>
       readonly service: Context.Tag<SessionService<Session>, Sessions<A>>
       readonly HttpApi: { readonly security: { readonly [scheme: string]: HttpApiSecurity.ApiKey } }
     }
-    /** What endpoints behind the guard may use. */
+    /** The service that the guard provides to its endpoints. */
     readonly provides: Context.Tag<I, B>
-    /** What the guard refuses with. Its status is that of the schema's annotation. Default: only errors of the session. */
+    /** The schema of the guard's error, whose annotation has the status. Default: only session errors. */
     readonly failure?: Schema.Schema<E, EI, ER>
   }
 ): GuardClass<Self, Name, Session, A, I, B, E, EI, ER> => {

@@ -1,5 +1,5 @@
 /**
- * The public handle of a session.
+ * Public ids of sessions.
  *
  * @since 0.1.0
  */
@@ -8,8 +8,8 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 
 /**
- * The public handle of a session: safe to list, to log and to revoke by. It says nothing about the token and is
- * useless as one. 128 random bits, as 22 characters of base64url.
+ * The public id of a session: safe to list, log and use for a revocation. Independent of the token. 128 random bits, as 22
+ * characters of base64url.
  *
  * @since 0.1.0
  * @category models
@@ -32,7 +32,7 @@ export const SessionId: Schema.Schema<SessionId, string> = Schema.String.pipe(
 )
 
 /**
- * Reads an id, for instance from a form or a command line.
+ * Parses an id, for instance from a form or a command line. `None` if it is malformed.
  *
  * @since 0.1.0
  * @category constructors

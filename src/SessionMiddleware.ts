@@ -8,7 +8,7 @@ import type * as Layer from "effect/Layer"
 import type { SessionService } from "./SessionService.js"
 
 /**
- * The middleware that gives the session to the routes that it is provided to.
+ * The middleware that provides the session to some routes.
  *
  * @since 0.3.0
  * @category models
@@ -23,7 +23,7 @@ export type Routes<Self> = HttpLayerRouter.Middleware<{
 }>
 
 /**
- * The middleware that gives the session to every request, also to one that no route answers.
+ * The middleware that provides the session to every request, including those that match no route.
  *
  * @since 0.3.0
  * @category models

@@ -1,7 +1,7 @@
 /**
  * The session in the handlers of an RPC group that is served over HTTP.
  *
- * A sub-path of its own, `effect-session/SessionRpc`: `@effect/rpc` is an optional peer.
+ * Only exported by the sub-path `effect-session/SessionRpc`, because `@effect/rpc` is an optional peer dependency.
  *
  * @since 0.3.0
  */
@@ -35,21 +35,21 @@ export type Middleware<Self, A> =
     readonly wrap: true
   }>
   & {
-    /** What the group asks for beside its handlers. */
+    /** The layer that the group requires beside its handlers. */
     readonly layer: Layer.Layer<SessionRpc<Self>>
   }
 
 /**
- * Makes the middleware for an RPC group: its handlers may use the session of the HTTP request that carries the call. The
- * HTTP route itself needs a session middleware, which opens and commits. A procedure whose handler leaves errors of the
- * session unhandled declares them, as it does its own.
+ * Makes the middleware for an RPC group: its handlers may use the session of the HTTP request that carries the call. The HTTP
+ * route itself needs a session middleware, which opens and commits. A procedure must declare the session errors that its handler
+ * does not catch.
  *
- * The session is taken from the request and never from the call's own headers, which a client may write as it likes.
+ * The session comes from the HTTP request and never from the headers of the call, which the client can set.
  *
- * One HTTP request is one commit, before its response: a stream that is being sent can no longer change the session. The
- * commit keeps the changes of calls that failed with an error, which are answered with status 200, but not those of a
- * request in which a call has died. If the commit itself fails, the HTTP response says so by its status. Clients look at
- * that only where their `HttpClient` is wrapped in `HttpClient.filterStatusOk`, and then fail with `RpcClientError`.
+ * One HTTP request is one commit, before its response: a stream that is being sent can no longer change the session. The commit
+ * writes the changes of calls that failed with an error, which are answered with status 200, but not those of a request in which
+ * a call has died. If the commit fails, the HTTP response has the status of its error. Clients check the status only if their
+ * `HttpClient` is wrapped in `HttpClient.filterStatusOk`; they then fail with `RpcClientError`.
  *
  * @example
  * ```ts
@@ -97,7 +97,7 @@ export const make = <Self, A>(handle: Context.Tag<Self, SessionHandle<A>>): Midd
       Effect.flatMap(inRequest, (session) =>
         Effect.tapErrorCause(
           Effect.provideService(next, handle, session),
-          // The response will not say by its status that a handler broke off on its way.
+          // The response has status 200 although the handler has died.
           (cause) => Cause.isDie(cause) ? session.discard : Effect.void
         )))
   })

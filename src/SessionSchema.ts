@@ -18,7 +18,7 @@ export type Any =
   & Schema.Schema.All
 
 /**
- * A schema with fields. The compiler prints the sentence where there are none.
+ * A schema with fields. The compiler prints the sentence if a schema has none.
  *
  * @since 0.6.0
  * @category models
@@ -28,7 +28,7 @@ export interface StructOrClass<_Sentence extends string> {
 }
 
 /**
- * A schema of what visitors may read in their own cookie: see {@link readable}.
+ * A schema whose data visitors may read in their own cookie: see {@link readable}.
  *
  * @since 0.5.0
  * @category models
@@ -38,8 +38,8 @@ export interface Readable {
 }
 
 /**
- * Says that visitors may read what a session of this schema holds. `CookieEngine.layerSigned`, whose cookies are signed and
- * not sealed, compiles for no other.
+ * Declares that visitors may read the data of this schema. Required by `CookieEngine.layerSigned`, whose cookies are signed and
+ * not encrypted.
  *
  * @since 0.5.0
  * @category annotations

@@ -1,5 +1,5 @@
 /**
- * The service behind a session tag: configured and checked once, when its layer is built.
+ * The service of a session tag, configured and checked when its layer is built.
  *
  * @since 0.1.0
  */
@@ -23,43 +23,42 @@ export interface SessionService<in out Self> {
 }
 
 /**
- * What a deployment may choose. A session tag gives its own defaults; `layerWith` overrides them.
+ * Settings of a session tag. The tag sets the defaults; `layerWith` overrides them for a deployment.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Settings {
-  /** When sessions end. Default `Expiry.standard`: two weeks of inactivity, thirty days in all. */
+  /** The expiry policy. Default `Expiry.standard`: two weeks of inactivity, thirty days in all. */
   readonly expiry?: Expiry.Bounded<
     "A session needs an end that activity cannot move: add Expiry.absolute(…) to the policy with Expiry.earliest"
   >
   /** The cookie. Default `__Host-Http-session`: Secure, HttpOnly, SameSite=Lax, Path=/. */
   readonly cookie?: SessionCookie.CookieOptions
   /**
-   * What becomes of changes to a session that has ended meanwhile: `"fail"` answers 409 and is the default;
-   * `"discard"` lets the handler's response stand and drops the changes.
+   * The treatment of changes to a session that has ended meanwhile: `"fail"` (default) answers 409; `"discard"` drops the changes
+   * and sends the handler's response.
    */
   readonly onGone?: "fail" | "discard"
   /**
-   * What becomes of a session whose data does not fit the schema: `"restart"` treats the visitor as anonymous and
-   * leaves the record alone, and is the default; `"fail"` answers 503.
+   * The treatment of a session whose data does not fit the schema: `"restart"` (default) makes the request anonymous and leaves
+   * the record unchanged; `"fail"` answers 503.
    */
   readonly onUndecodable?: "restart" | "fail"
   /**
-   * How long a commit may take in all, replays included. Each of two tries of a write, and the question what became of them,
+   * The time limit of a commit, replays included. Each of two attempts of a write, and the read that resolves an unknown outcome,
    * may take a share of it, and at most the `timeout` of the engine. Default 3 seconds.
    */
   readonly commitTimeout?: Duration.DurationInput
-  /** What `Retry-After` says when the store is down. Default 5 seconds. */
+  /** The value of `Retry-After` when the store is down. Default 5 seconds. */
   readonly retryAfter?: Duration.DurationInput
   /**
-   * How often the use of a session is written down. Default: once per tenth of the idle limit. `0`: with every request
-   * that uses the session.
+   * The least time between two writes of a session's last use. Default: a tenth of the idle limit. `0`: every request that uses
+   * the session writes it.
    */
   readonly touchEvery?: Duration.DurationInput
   /**
-   * How often a connection that outlives its request looks whether its session has ended elsewhere: see
-   * `SessionHandle.awaitEnd`. Default 30 seconds.
+   * The time between two checks of `SessionHandle.awaitEnd` whether the session has ended in another process. Default 30 seconds.
    */
   readonly watchEvery?: Duration.DurationInput
 }
@@ -72,12 +71,12 @@ export interface Settings {
  */
 export interface Sessions<A> extends SessionAdmin<A> {
   readonly cookie: SessionCookie.SessionCookie
-  /** The session of a request with this raw `Cookie` header. Does no I/O. */
+  /** Makes the session of a request from its raw `Cookie` header. Does no I/O. */
   readonly request: (cookieHeader: string | undefined, options?: RequestOptions) => RequestSession<A>
 }
 
 /**
- * One request's session, for a front end: the handle that the handler gets, and the end of the request.
+ * One request's session, for an HTTP integration: the handle for the handler, and the end of the request.
  *
  * @since 0.1.0
  * @category models
@@ -86,11 +85,11 @@ export interface RequestSession<A> extends SessionHandle<A> {
   /** The requirements of the session for the response. Absent if the session was not used: the response then does not depend on the cookie. */
   readonly used: UsedSession | undefined
   /**
-   * Decides and writes, once, however often it is called, before the first byte of the response. Total: an error is
-   * its result, and the front end answers with it.
+   * Finalizes the request: writes the session. Call it before the first byte of the response, with the status of the handler's
+   * response. Idempotent. Total: an error is its result, to be sent as the response.
    */
   readonly finish: (status: number) => Effect.Effect<SessionError | undefined>
-  /** The request has become a socket: no response will carry a cookie, and from now on only `save` writes. */
+  /** Marks the request as upgraded to a socket: no response carries a cookie, and only `save` writes. */
   readonly detach: () => void
 }
 
@@ -103,27 +102,26 @@ export interface RequestSession<A> extends SessionHandle<A> {
 export interface UsedSession {
   /** The cookie that the response must carry: a value with its Max-Age in seconds, or its end. */
   readonly setCookie: CookieUpdate | undefined
-  /** The response is of no use to another request of the same visitor. */
+  /** The response must not be cached, not even for the same visitor. */
   readonly uncacheable: boolean
-  /** The session could not be read or written: the seconds after which another try is worthwhile. */
+  /** Seconds after which a retry is worthwhile; absent unless the session could not be read or written. */
   readonly retryAfter: number | undefined
 }
 
 /**
- * What a front end knows of a request besides its cookies.
+ * Facts of a request besides its cookies, for an HTTP integration.
  *
  * @since 0.3.0
  * @category models
  */
 export interface RequestOptions {
-  /** The browser fetches in advance, and takes no value that is read once. */
+  /** The browser prefetches: `take` returns `None` and consumes nothing. */
   readonly prefetch?: boolean
-  /** The response has no body, so a value that is read once is shown to the handler and stays. */
+  /** The response has no body: `take` returns the value without consuming it. */
   readonly head?: boolean
   /**
-   * The browser says that another site made this request, in a way in which it does not send our cookie. A session that is
-   * made for it would replace the visitor's own: `"refuse"` fails with `SessionCrossSite` (403), `"discard"` drops it and lets the
-   * handler's response stand.
+   * The request is cross-site, and the browser has suppressed our cookie. A new session would replace the visitor's own:
+   * `"refuse"` fails with `SessionCrossSite` (403), `"discard"` drops the session and sends the handler's response.
    */
   readonly crossSite?: "refuse" | "discard" | undefined
 }

@@ -1,5 +1,5 @@
 /**
- * Sessions for the tests of handlers, with no HTTP.
+ * Test layers for handlers, without HTTP.
  *
  * Also exported by `effect-session/testing`.
  *
@@ -17,7 +17,7 @@ import type { Sessions, SessionService } from "./SessionService.js"
 import type * as StoredEngine from "./StoredEngine.js"
 
 /**
- * What is needed of a session tag.
+ * The part of a session tag that tests need.
  *
  * @since 0.4.0
  * @category models
@@ -28,17 +28,19 @@ export interface TestedTag<Self, A, R> extends Context.Tag<Self, SessionHandle<A
 }
 
 /**
+ * Options of the session.
+ *
  * @since 0.4.0
  * @category models
  */
 export interface SessionTestOptions {
-  /** Whose session it is. Default: nobody's. */
+  /** The subject of the session. Default: anonymous. */
   readonly subject?: string
 }
 
 /**
- * A handle with these fields, on a store in memory of its own. What a handler changes is there to be read at once, and in
- * the store after `save`.
+ * Provides a handle with these fields, on its own `MemoryStore`. Changes of a handler can be read at once, and are in the store
+ * after `save`.
  *
  * @example
  * ```ts
@@ -69,8 +71,8 @@ export const layer = <Self, A, R>(
 > => handle(tag, fields, options).pipe(Layer.provideMerge(tag.layer), Layer.provideMerge(MemoryEngine.layer))
 
 /**
- * The handle alone, on the service that is provided to it, and so on any engine:
- * `SessionTest.handle(AppSession).pipe(Layer.provide(AppSession.layer), Layer.provide(SqlEngine.layer))`.
+ * Provides the handle alone, for any engine: `SessionTest.handle(AppSession).pipe(Layer.provide(AppSession.layer),
+ * Layer.provide(SqlEngine.layer))`.
  *
  * @since 0.4.0
  * @category layers

@@ -1,5 +1,5 @@
 /**
- * The secret in the cookie of a stored session.
+ * Tokens: the secret in the cookie of a stored session.
  *
  * @since 0.1.0
  */
@@ -18,8 +18,7 @@ import { isTokenText } from "./internal/domain/tokenText.js"
 export type SessionToken = Redacted.Redacted<string> & Brand.Brand<"effect-session/SessionToken">
 
 /**
- * Reads a cookie value. Gives `None` for anything but the one canonical encoding of a token: any visitor can send one, so it is no
- * error.
+ * Parses a cookie value. `None` for anything but the one canonical encoding of a token.
  *
  * @since 0.1.0
  * @category constructors

@@ -72,7 +72,7 @@ describe("a value that is read once, in a cookie", () => {
     Effect.gen(function*() {
       const { cookie } = yield* visit(Noted, Noted.set("notice", ReadOnce.make("Saved.")))
       const exit = yield* Effect.exit(visit(Noted, Noted.take("notice"), cookie))
-      assert.include(String(exit), "is kept in its cookie")
+      assert.include(String(exit), "is stored in its cookie")
     }).pipe(
       Effect.provide(Noted.layer.pipe(Layer.provide(CookieEngine.layer), Layer.provide(keyringOf(firstKey)))),
       Effect.provide(MemoryEngine.layer)

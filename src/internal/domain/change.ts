@@ -3,7 +3,7 @@
  */
 
 /**
- * What is to be done with a session when its request ends.
+ * The change of a session when its request ends.
  *
  * - `Keep`: nothing is written and no cookie is sent.
  * - `Destroy`: the record is deleted and the cookie expired.
@@ -11,8 +11,8 @@
  * - `Create`: a record is made and its token sent.
  * - `Rotate`: the record moves to a new token.
  * - `Save`: the record is written where it is.
- * - `Touch`: its times move, and nothing else.
- * - `Reseal`: a value opened with an older key is written with the first one, times unchanged.
+ * - `Touch`: only the times of the record are written.
+ * - `Reseal`: a cookie value opened with an older key is sealed with the first one; times are unchanged.
  */
 export type SessionChange = "Keep" | "Destroy" | "Replace" | "Create" | "Rotate" | "Save" | "Touch" | "Reseal"
 
@@ -28,7 +28,7 @@ export interface State {
   readonly destroyed: boolean
   /** `discard` was called. */
   readonly discarded: boolean
-  /** The handler opened the session. Without that there is nothing to decide. */
+  /** The handler opened the session. Otherwise nothing is done. */
   readonly opened: boolean
   /** No live record belongs to the request. */
   readonly isNew: boolean
@@ -36,17 +36,18 @@ export interface State {
   readonly changed: boolean
   /** A new token is due: authentication, a change of privilege, or `rotate`. */
   readonly rotates: boolean
-  /** When the record was last seen, and how long that may lie back before it is touched. */
+  /** The time of the last written use, in milliseconds since the epoch. */
   readonly lastSeenAt: number
+  /** Milliseconds since the last written use after which the record is touched; absent: never. */
   readonly touchWindow: number | undefined
   /** The cookie value was opened with an older key of the ring. */
   readonly needsReseal: boolean
-  /** Only a copy of the record could be had: it is not written, not even the times of its use. */
+  /** The record is stale: nothing is written, not even the time of its use. */
   readonly stale?: boolean
 }
 
 /**
- * The status that stands for a request that the client aborted.
+ * The status of a request that the client aborted.
  */
 export const aborted = 499
 

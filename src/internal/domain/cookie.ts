@@ -5,8 +5,8 @@ import type { SessionExpiry } from "../../Expiry.js"
 import type { SessionCookie } from "../../SessionCookie.js"
 
 /**
- * What browsers keep cookies of one name apart by, as a text without meaning: domain, path and partition. `undefined` for
- * those that have none of them: this host, the path `/`, no partition.
+ * The scope by which browsers distinguish cookies of one name (domain, path and partition), as an opaque text. `undefined` for
+ * the default: this host, the path `/`, no partition.
  */
 export const scopeOf = ({ domain, partitioned, path }: SessionCookie): string | undefined =>
   domain === undefined && path === "/" && !partitioned
@@ -19,12 +19,12 @@ const pathPattern = /^\/[\x20-\x3A\x3C-\x7E]*$/
 
 const prefixPattern = /^__(?:host|secure|http)-/i
 
-/** Browsers ignore an attribute longer than this (RFC 6265bis, 5.7). */
+/** Browsers ignore an attribute with more bytes (RFC 6265bis, 5.7). */
 const longestAttribute = 1024
 
 /**
- * Says in one sentence why a browser would drop this cookie, or `undefined`. Types refuse most of it already; this is
- * for values that come from a configuration.
+ * Explains in one sentence why a browser would drop this cookie, or returns `undefined`. Types reject most of these already; this
+ * is for values from a configuration.
  */
 export const validate = (self: SessionCookie): string | undefined => {
   const name = self.name.toLowerCase()
@@ -49,26 +49,26 @@ export const validate = (self: SessionCookie): string | undefined => {
 }
 
 /**
- * Says in one sentence each what is legal here, and doubtful on a public server.
+ * Returns a sentence for each option that is valid but risky on a public server.
  */
 export const warnings = (self: SessionCookie): ReadonlyArray<string> => {
-  const doubts: Array<string> = []
+  const warnings: Array<string> = []
   if (self.secure && !prefixPattern.test(self.name)) {
-    doubts.push(
+    warnings.push(
       "The name of the session cookie has no prefix, so another host of the domain, or plain HTTP, can plant one; " +
         "__Host-Http-, or __Secure- where a Domain is needed, prevents it."
     )
   }
   if (self.sameSite === "none") {
-    doubts.push(
+    warnings.push(
       "The session cookie is SameSite=None, so browsers send it with requests that other sites forge; every route " +
         "that changes something needs a defence of its own."
     )
   }
-  return doubts
+  return warnings
 }
 
-/** Browsers cut longer lifetimes to this (RFC 6265bis, 5.5). */
+/** Seconds to which browsers cut longer lifetimes (RFC 6265bis, 5.5). */
 const longestAge = 400 * 24 * 60 * 60
 
 /**
@@ -84,8 +84,7 @@ export const maxAge = (self: SessionCookie, expiry: SessionExpiry, now: number):
 }
 
 /**
- * True when the Max-Age that the browser holds falls behind as the session is prolonged, so that each write must send
- * the cookie again.
+ * Returns whether a use prolongs the Max-Age of the cookie, so that each write must send the cookie again.
  */
 export const slides = (self: SessionCookie, expiry: SessionExpiry): boolean =>
   expiry.lifetime === undefined

@@ -1,58 +1,58 @@
 /**
- * Reading our cookie out of the raw `Cookie` header, byte for byte.
+ * Scanner of the raw `Cookie` header.
  *
- * General cookie parsers trim what browsers do not trim, decode what browsers do not decode, and show one of several
- * cookies of a name. Each of these has let one visitor's cookie pass for another's, so this scanner does none of it.
+ * General cookie parsers trim what browsers do not trim, decode what browsers do not decode, and return only one of several
+ * cookies of a name. Each of these has caused one visitor's cookie to be accepted as another's, so this scanner does none of it.
  * Source: draft-ietf-httpbis-rfc6265bis-22, sections 4.2 and 5.
  */
 
-/** No more of a header than this is looked at, in characters. */
-const longestHeader = 65_536
+/** The largest part of a header that is read, in characters. */
+const maxHeaderLength = 65_536
 
-/** No more pairs than this are looked at. */
-const mostPairs = 1000
+/** The largest number of pairs that are read. */
+const maxPairs = 1000
 
-/** No more values of our name than this are looked at, unless more are asked for. */
-const mostCandidates = 8
+/** The default of the largest number of values of our name that are read. */
+const maxCandidates = 8
 
 // The alphabet of every value that we write; browsers cut name and value at 4096 bytes.
 const valuePattern = /^[A-Za-z0-9._-]{1,4096}$/
 
 /**
- * What a header holds under our name.
+ * The values of our cookie in a header.
  */
 export interface Candidates {
-  /** A cookie of our name was there, whatever its value. */
+  /** The header has a cookie of our name, whatever its value. */
   readonly presented: boolean
-  /** The distinct values that could be ours, in no meaningful order: at most eight, or as many as were asked for. */
+  /** The distinct well-formed values, in no meaningful order: at most eight, or `most`. */
   readonly values: ReadonlyArray<string>
-  /** There was more than is looked at. Another value may have been there, so none of those seen can be trusted. */
+  /** The header exceeds a limit. The rest may hold another value, so none of the values can be trusted. */
   readonly partial?: true
 }
 
 const none: Candidates = { presented: false, values: [] }
 
 /**
- * Collects every value of the cookie `name`. Names are compared exactly; only spaces and tabs around a pair are
- * dropped; values are never unquoted and never decoded. The work is bounded, whatever the header; where the bounds are met,
- * that is said, because whoever fills a header up must not decide which of the values is seen.
+ * Collects every value of the cookie `name`. Names are compared exactly; only spaces and tabs around a pair are dropped; values
+ * are never unquoted and never decoded. The work is bounded; `partial` reports an exceeded limit, because an attacker that fills
+ * up the header must not choose which values are read.
  */
-export const scan = (header: string | undefined, name: string, most = mostCandidates): Candidates => {
+export const scan = (header: string | undefined, name: string, most = maxCandidates): Candidates => {
   // Most requests without our cookie end here.
   if (header === undefined || !header.includes(name)) return none
-  const end = Math.min(header.length, longestHeader)
+  const end = Math.min(header.length, maxHeaderLength)
   const values: Array<string> = []
   let presented = false
   let from = 0
   let partial = end < header.length
   for (let pairs = 0; from < end; pairs++) {
-    if (pairs === mostPairs) {
+    if (pairs === maxPairs) {
       partial = true
       break
     }
     const semicolon = header.indexOf(";", from)
     const to = semicolon < 0 || semicolon > end ? end : semicolon
-    // What the bound cuts in two is not looked at: half a value would pass for a shorter one.
+    // Ignore a pair that the limit cuts in two: half a value could be valid, too.
     if (to === end && end < header.length && header[end] !== ";") break
     const start = skipBlanks(header, from, to)
     if (header.startsWith(name, start) && header[start + name.length] === "=" && start + name.length < to) {

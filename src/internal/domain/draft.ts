@@ -1,8 +1,8 @@
 /**
- * What a request makes of its session: a value, and the steps that led to it as functions that can be replayed.
+ * The pending value of a request's session, and the steps that change it, as functions that can be replayed.
  *
- * A step is applied when the handler takes it, and applied again to the fresh record if another request won the race to
- * the store. That is how no update is lost without a lock.
+ * A step is applied when the handler calls it, and replayed on the fresh record if another request has written the session first.
+ * So no update is lost, without a lock.
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -17,53 +17,53 @@ import type { SessionSchema, ValidationIssue } from "../schema/prepared.js"
 import { placeOf } from "../schema/prepared.js"
 
 /**
- * A session in the making. Immutable: each step makes the next draft.
+ * Pending state of a session. Immutable: each step returns the next draft.
  */
 export interface Draft<A> {
   /** The value as it was loaded, or the initial one. */
   readonly loaded: A
-  /** What the diff is taken against: `loaded`, or the initial value once the data began anew. */
+  /** The base of the diff: `loaded`, or the initial value after `clear` or a change of subject. */
   readonly base: A
-  /** What the handler sees. */
+  /** The value as the handler reads it. */
   readonly value: A
-  /** The fields that steps touched since `base`, with their encodings. */
+  /** The fields that steps have set since `base`, with their encodings. */
   readonly touched: ReadonlyMap<string, Json | undefined>
   readonly subject: string | undefined
   readonly lifetime: Lifetime | undefined
-  /** `clear` was called: nothing of the old data stays, not even fields that this version does not know. */
+  /** `clear` was called: all old data is dropped, including fields that this schema version does not know. */
   readonly cleared: boolean
-  /** Another subject took over: the record starts again from the initial value, under a new id. */
-  readonly renewed: boolean
+  /** Another subject has authenticated: the session starts from the initial value, under a new id. */
+  readonly subjectChanged: boolean
   /** The subject has authenticated. */
   readonly authenticated: boolean
   /** A new token is due. */
   readonly rotates: boolean
-  /** The session is wanted even if nothing is in it. */
-  readonly kept: boolean
-  /** A session that exists is written even if nothing in it differs. */
+  /** A session is created even if it is empty. */
+  readonly forceCreate: boolean
+  /** An existing session is written even if nothing has changed. */
   readonly forceSave: boolean
   /** The other sessions of the subject end with the commit. */
   readonly revokeOthers: boolean
 }
 
 /**
- * A step could not be replayed: what it relied on was changed by another request.
+ * A step cannot be replayed, because another request has changed a value that it depends on.
  */
 export interface Conflict {
-  readonly _tag: "Clash"
-  /** The field in words of the schema, or what happened: never what a visitor chose. */
+  readonly _tag: "Conflict"
+  /** The field in names of the schema, or a description; never input of a visitor. */
   readonly what: string
 }
 
-const clash = (what: string): Effect.Effect<never, Conflict> => Exit.fail({ _tag: "Clash", what })
+const conflict = (what: string): Effect.Effect<never, Conflict> => Exit.fail({ _tag: "Conflict", what })
 
 /**
- * One step. `origin` is the value that the handler had loaded, given when the step is replayed on another.
+ * One step. `origin`: the value that the handler loaded, if the step is replayed on another one.
  */
 export type Step<A> = (draft: Draft<A>, origin: A | undefined) => Effect.Effect<Draft<A>, ValidationIssue | Conflict>
 
 /**
- * Where every session begins.
+ * A draft of a value, without changes.
  */
 export const start = <A>(
   loaded: A,
@@ -77,16 +77,16 @@ export const start = <A>(
   subject,
   lifetime,
   cleared: false,
-  renewed: false,
+  subjectChanged: false,
   authenticated: false,
   rotates: false,
-  kept: false,
+  forceCreate: false,
   forceSave: false,
   revokeOthers: false
 })
 
 /**
- * Where a request begins: at a record, or at the initial value.
+ * A draft of a record, or of the initial value if there is none.
  */
 export const startFrom = <A>(
   initial: A,
@@ -99,9 +99,9 @@ export const startFrom = <A>(
 const none: Draft<never>["touched"] = new Map()
 
 /**
- * The step that always clashes: what it would replace was changed before it was taken.
+ * A step that always fails with a conflict: the field had changed before the step was applied.
  */
-export const clashing = (what: string): () => Effect.Effect<never, Conflict> => () => clash(what)
+export const conflictOn = (what: string): () => Effect.Effect<never, Conflict> => () => conflict(what)
 
 /**
  * Applies steps in order to a draft of a fresh record.
@@ -112,13 +112,13 @@ export const replay = <A>(
   origin: A
 ): Effect.Effect<Draft<A>, Conflict> =>
   Effect.suspend(() => Done.reduce(steps, fresh, (draft, step) => step(draft, origin))).pipe(
-    Effect.catchAll((error) => error._tag === "Clash" ? Exit.fail(error) : clash(placeOf(error))),
-    // A function of the handler's may throw on a value that it had not seen before.
-    Effect.catchAllDefect(() => clash("an update that threw when it was replayed"))
+    Effect.catchAll((error) => error._tag === "Conflict" ? Exit.fail(error) : conflict(placeOf(error))),
+    // A function of the handler may throw on a value that it was not written for.
+    Effect.catchAllDefect(() => conflict("an update that threw when it was replayed"))
   )
 
 /**
- * The steps that a session offers, for one schema.
+ * The steps of a session, for one schema.
  */
 export const stepsFor = <A extends object>(
   schema: SessionSchema<A>,
@@ -127,7 +127,9 @@ export const stepsFor = <A extends object>(
 ) => {
   type Key = keyof A & string
 
-  /** What may be changed in place is kept as a copy, so that it stays what it was when it was checked and encoded. */
+  /**
+   * Puts a field into a draft. A value that can be changed in place is copied, so that it stays as it was checked and encoded.
+   */
   const put = (draft: Draft<A>, value: A, key: Key): Effect.Effect<Draft<A>, ValidationIssue> => {
     if (schema.mutable.has(key)) {
       return Done.map(schema.copyField(key, value), (copy) => ({
@@ -147,11 +149,11 @@ export const stepsFor = <A extends object>(
       : Effect.map(encoded, next)
   }
 
-  /** A draft whose field is nobody else's, for a function of the handler's, which may change it in place. */
-  const lend = (draft: Draft<A>, key: Key): Effect.Effect<Draft<A>> =>
+  /** Copies a field for a function of the handler, which may change it in place. */
+  const withOwnCopy = (draft: Draft<A>, key: Key): Effect.Effect<Draft<A>> =>
     Done.map(ownField(schema, key, draft.value), (value) => ({ ...draft, value }))
 
-  /** What is to be set, as it is now: the handler may change it in place before a replay sets it again. */
+  /** Copies a value to set: the handler may change it in place before a replay sets it again. */
   const snapshot = (key: Key, field: Field): Effect.Effect<Field, ValidationIssue> =>
     Done.map(
       schema.copyField(key, withField(initial, key, field)),
@@ -166,7 +168,7 @@ export const stepsFor = <A extends object>(
         (encoded) => Done.map(schema.encodeField(key, b), (other) => equals(encoded, other))
       )
 
-  /** Those of the fields that two values do not share. */
+  /** Returns the fields in which two values differ. */
   const differing = (keys: ReadonlyArray<Key>, a: A, b: A): Effect.Effect<ReadonlyArray<Key>> =>
     Effect.filter(
       keys,
@@ -174,18 +176,18 @@ export const stepsFor = <A extends object>(
     )
 
   /**
-   * Sets a field, or removes it. `read`: the handler had read it, so a change by another request matters. `merging`: the
-   * field's merge may settle it.
+   * Sets or removes a field. `read`: the handler has read it, so a change by another request is a conflict. `merging`: the
+   * field's merge may resolve that conflict.
    */
   const assign = (key: Key, next: Field, read: boolean, merging = true): Step<A> => (draft, origin) => {
     const mine = withField(draft.value, key, next)
-    if (origin === undefined || !read || draft.renewed) return put(draft, mine, key)
+    if (origin === undefined || !read || draft.subjectChanged) return put(draft, mine, key)
     return Done.flatMap(
       sameField(key, origin, draft.loaded),
       (same): Effect.Effect<Draft<A>, ValidationIssue | Conflict> => {
         if (same) return put(draft, mine, key)
         const merge = merging ? merges[key] : undefined
-        if (merge === undefined) return clash(key)
+        if (merge === undefined) return conflict(key)
         return Effect.flatMap(
           Effect.forEach([origin, mine, draft.loaded], (value) => ownField(schema, key, value)),
           (values) => {
@@ -198,14 +200,14 @@ export const stepsFor = <A extends object>(
     )
   }
 
-  /** Changes a field by a function, which sees the fresh value when it is replayed. */
-  const alter = (key: Key, f: (draft: Draft<A>) => Field): Step<A> => (draft) =>
+  /** Changes a field by a function, which runs again on the fresh value in a replay. */
+  const update = (key: Key, f: (draft: Draft<A>) => Field): Step<A> => (draft) =>
     schema.mutable.has(key)
-      ? Done.flatMap(lend(draft, key), (own) => put(draft, withField(draft.value, key, f(own)), key))
+      ? Done.flatMap(withOwnCopy(draft, key), (own) => put(draft, withField(draft.value, key, f(own)), key))
       : put(draft, withField(draft.value, key, f(draft)), key)
 
-  /** As `alter`, with a result that the handler saw: a replay that gives another one is a clash. */
-  const alterSeen = <B>(
+  /** As `update`, with a result that the handler has used: a replay with another result is a conflict. */
+  const modify = <B>(
     key: Key,
     f: (draft: Draft<A>) => readonly [result: B, next: Field],
     same: (a: B, b: B) => boolean,
@@ -213,41 +215,44 @@ export const stepsFor = <A extends object>(
   ): Step<A> =>
   (draft, origin) => {
     if (origin === undefined) return put(draft, withField(draft.value, key, next), key)
-    return Done.flatMap(lend(draft, key), (own): Effect.Effect<Draft<A>, ValidationIssue | Conflict> => {
+    return Done.flatMap(withOwnCopy(draft, key), (own): Effect.Effect<Draft<A>, ValidationIssue | Conflict> => {
       const [result, again] = f(own)
-      return same(seen, result) ? put(draft, withField(draft.value, key, again), key) : clash(key)
+      return same(seen, result) ? put(draft, withField(draft.value, key, again), key) : conflict(key)
     })
   }
 
-  /** Back to the initial value and the policy's lifetime. `reads` are the fields that the handler had read. */
+  /**
+   * Resets to the initial value and the policy's lifetime. `reads`: the fields that the handler has read; a change of them is a
+   * conflict.
+   */
   const clear = (reads: ReadonlyArray<Key>): Step<A> => (draft, origin) =>
     Effect.as(
-      origin === undefined || draft.renewed
+      origin === undefined || draft.subjectChanged
         ? Exit.void
         : Effect.forEach(
           reads,
           (key) =>
             Effect.flatMap(
               sameField(key, origin, draft.loaded),
-              (same) => same ? Effect.void : clash(key)
+              (same) => same ? Effect.void : conflict(key)
             ),
           { discard: true }
         ),
       { ...draft, base: initial, value: initial, touched: new Map(), lifetime: undefined, cleared: true }
     )
 
-  /** Sets whose session it is. Another subject's data is never carried over. */
+  /** Sets the subject. The data of another subject is dropped. */
   const authenticate = (subject: string): Step<A> => (draft) =>
     Exit.succeed({
       ...(draft.subject === undefined || draft.subject === subject
         ? draft
-        : { ...start(initial, subject, undefined), loaded: draft.loaded, renewed: true }),
+        : { ...start(initial, subject, undefined), loaded: draft.loaded, subjectChanged: true }),
       subject,
       authenticated: true,
       rotates: true
     })
 
-  /** As `authenticate`, and the other sessions of the subject end with the commit. */
+  /** As `authenticate`; the commit also ends the other sessions of the subject. */
   const authenticateExclusively = (subject: string): Step<A> => (draft, origin) =>
     Done.map(authenticate(subject)(draft, origin), (draft) => ({ ...draft, revokeOthers: true }))
 
@@ -263,8 +268,8 @@ export const stepsFor = <A extends object>(
 
   return {
     assign,
-    alter,
-    alterSeen,
+    update,
+    modify,
     clear,
     authenticate,
     authenticateExclusively,
@@ -275,12 +280,12 @@ export const stepsFor = <A extends object>(
     setLifetime,
     sameField,
     differing,
-    lend,
+    withOwnCopy,
     snapshot
   }
 }
 
-/** A value whose field may be changed in place by whoever gets it. What was read and cannot be encoded has no copy. */
+/** Copies one field of a value, so that the caller may change it in place. A value that cannot be encoded is not copied. */
 const ownField = <A extends object>(schema: SessionSchema<A>, key: keyof A & string, value: A): Effect.Effect<A> =>
   schema.mutable.has(key) && value[key] !== undefined
     ? Done.matchEffect(schema.copyField(key, value), {
@@ -298,8 +303,7 @@ export interface Field {
 }
 
 /**
- * The encoded fields that differ from the base: what a save has to write. Fields whose value is the same, or encodes to
- * the same, are no difference.
+ * Returns the encoded fields that differ from the base, which a save has to write. Values with equal encodings do not differ.
  */
 export const diff = <A extends object>(
   schema: SessionSchema<A>,
@@ -333,7 +337,7 @@ const isSame = (a: Json | undefined, b: Json | undefined): boolean =>
   a === b || (typeof a === "object" && typeof b === "object" && equals(a, b))
 
 /**
- * Writes a difference into an encoded record. Fields that it does not name stay, known to this version or not.
+ * Applies a diff to an encoded record. Other fields stay, including those that this schema version does not know.
  */
 export const patch = (raw: JsonRecord, changes: ReadonlyMap<string, Json | undefined>): JsonRecord => {
   const result: Record<string, Json> = { ...raw }

@@ -1,13 +1,13 @@
 /**
- * The rules of expiry: from a policy, the times of a session and its lifetime to the moment at which it ends. Pure; all times are
- * milliseconds since the epoch, all lengths milliseconds.
+ * Computes the end of a session from a policy, the session's times and its lifetime. Pure; times are milliseconds since the
+ * epoch, lengths are milliseconds.
  */
 import type { Expiry, SessionExpiry, Times } from "../../Expiry.js"
 import type { Lifetime } from "../../Lifetime.js"
 import { earlier } from "./earlier.js"
 
 /**
- * Says in one sentence why a policy cannot be used, or `undefined`.
+ * Explains in one sentence why a policy cannot be used, or returns `undefined`.
  */
 export const validate = (self: Expiry): string | undefined => {
   for (
@@ -33,7 +33,7 @@ export const validate = (self: Expiry): string | undefined => {
 }
 
 /**
- * Computes the end of a session that begins, or whose subject has just authenticated: the earliest of all limits.
+ * Computes the end of a new or newly authenticated session: the earliest of all limits.
  */
 export const initial = (self: Expiry, times: Times, lifetime: Lifetime | undefined): SessionExpiry => {
   const start = times.authenticatedAt ?? times.createdAt
@@ -43,7 +43,7 @@ export const initial = (self: Expiry, times: Times, lifetime: Lifetime | undefin
 }
 
 /**
- * Computes the end of a session that goes on: the moving limits anew, under the fixed end that it began with.
+ * Computes the end of an existing session: moving limits are computed again, the fixed end stays.
  */
 export const next = (
   self: Expiry,
@@ -57,8 +57,7 @@ export const next = (
 })
 
 /**
- * The moment at which a session would end if it was last changed and used at `modification`, by its lifetime and under
- * the fixed end that it has.
+ * Computes the end of a session that was last changed and used at `modification`, limited by its `deadline`.
  */
 export const endAfter = (
   self: Expiry,
@@ -94,15 +93,14 @@ const movingEnd = (self: Expiry, times: Times, lifetime: Lifetime | undefined): 
 }
 
 /**
- * True from the moment of expiry on.
+ * Returns whether a session has expired: from the moment of its end on.
  */
-// Asked this way round, an end that is no number has passed.
+// Written so that an end of NaN counts as expired.
 export const isExpired = (self: SessionExpiry, now: number): boolean => !(self.at > now)
 
 /**
- * The time that must have passed since the last touch before another is worth a write: a tenth of the idle limit.
- * A session may therefore end up to a tenth of its idle limit early, and never late. `undefined` where activity does
- * not prolong the session at all.
+ * The least time between two touches: a tenth of the idle limit. A session may therefore end up to a tenth of its idle limit
+ * early, and never late. `undefined` if activity does not prolong the session.
  */
 export const touchWindow = (self: Expiry, lifetime: Lifetime | undefined): number | undefined => {
   if (self.idle === undefined || lifetime?._tag === "Until") return undefined

@@ -10,7 +10,7 @@ import { isRecord, problemOf } from "../json.js"
 import type { ValidationIssue } from "../schema/prepared.js"
 import * as Prepared from "../schema/prepared.js"
 
-/** Takes encoded data one version further. */
+/** Upgrades encoded data by one version. */
 type Upgrade = (raw: JsonRecord, context: Context.Context<never>) => Effect.Effect<JsonRecord, ValidationIssue>
 
 /** The schemas of a session, oldest first. */
@@ -52,7 +52,11 @@ const upgradeOf = <Last extends Any>(
         if (!isRecord(next) || problemOf(next) !== undefined) throw new TypeError("not JSON")
         return { ...unknown, ...next }
       },
-      catch: (): ValidationIssue => ({ _tag: "Misfit", field: "", problem: "the upgrade from an older version failed" })
+      catch: (): ValidationIssue => ({
+        _tag: "ValidationIssue",
+        field: "",
+        problem: "the upgrade from an older version failed"
+      })
     }))
 }
 

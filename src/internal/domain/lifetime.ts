@@ -1,11 +1,11 @@
 /**
- * The rules for lifetimes that sessions are given.
+ * Rules for the lifetimes of single sessions.
  */
 import * as Either from "effect/Either"
 import type { Lifetime, LifetimeInput } from "../../Lifetime.js"
 
 /**
- * The lifetime that an input means when it is set now. An error is a sentence.
+ * Resolves a lifetime that is set at `now`. The error is a sentence.
  */
 export const resolve = (input: LifetimeInput, now: number): Either.Either<Lifetime | undefined, string> => {
   const amount = input._tag === "Until"
@@ -45,7 +45,7 @@ export const validate = (input: LifetimeInput): string | undefined => {
 const minimum = 1000
 
 /**
- * Whether two lifetimes are the same.
+ * Returns whether two lifetimes are equal.
  */
 export const equals = (a: Lifetime | undefined, b: Lifetime | undefined): boolean =>
   a === b || (a !== undefined && b !== undefined && JSON.stringify(a) === JSON.stringify(b))

@@ -1,8 +1,8 @@
 /**
- * The words that metrics count by.
+ * Values of the metrics' frequencies.
  */
 
-/** Opening a session ended in one of these ways. All but `loaded`, `unavailable` and `undecodable` are anonymous. */
+/** Outcomes of loading a session. All but `loaded`, `unavailable` and `undecodable` make the request anonymous. */
 export const loadOutcomes = [
   "loaded",
   "no_cookie",
@@ -13,7 +13,7 @@ export const loadOutcomes = [
   "unavailable"
 ] as const
 
-/** A commit ended in one of these ways. */
+/** Outcomes of a commit. */
 export const commitOutcomes = [
   "Keep",
   "Destroy",
@@ -29,7 +29,7 @@ export const commitOutcomes = [
   "unavailable"
 ] as const
 
-/** What was presented as sealed or signed was refused for one of these reasons. */
+/** Reasons why a sealed or signed cookie value was rejected. */
 export const rejectionReasons = [
   "malformed",
   "unknown_key",
@@ -40,13 +40,13 @@ export const rejectionReasons = [
   "ended"
 ] as const
 
-/** The front of a tiered store was asked, and answered so. */
+/** Outcomes of a read of the cache of a tiered store. */
 export const cacheAnswers = ["copy", "nothing", "closed"] as const
 
-/** A copy for the front of a tiered store ended in one of these ways. */
+/** Outcomes of filling the cache of a tiered store. */
 export const fillOutcomes = ["filled", "refused", "failed"] as const
 
-/** The front of a tiered store was told that what it holds of a session is no longer true. */
+/** Outcomes of invalidating a session in the cache of a tiered store. */
 export const invalidationOutcomes = ["confirmed", "unconfirmed"] as const
 
 export type LoadOutcome = typeof loadOutcomes[number]

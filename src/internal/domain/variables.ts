@@ -1,12 +1,12 @@
 /**
- * Environment variables. One that is absent or empty is not set.
+ * Environment variables. An absent or empty variable is not set.
  */
 import * as Config from "effect/Config"
 import * as ConfigError from "effect/ConfigError"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 
-/** A variable, which is not set when it is absent or empty. */
+/** Reads a variable. Fails with a sentence that names the variable and not its value. */
 export const variable = <A>(
   name: string,
   description: string,
@@ -20,7 +20,7 @@ export const variable = <A>(
     Config.withDescription(description)
   )
 
-/** One of the names in a table, in upper or lower case. */
+/** Reads a variable that holds one of the names in a table, in upper or lower case. */
 export const choice = <A>(name: string, description: string, table: Readonly<Record<string, A>>): Config.Config<A> => {
   const rows = Object.entries(table)
   return variable(

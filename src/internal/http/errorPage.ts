@@ -1,5 +1,5 @@
 /**
- * The response to a session error: by the page in use, or as an HttpApi declares it.
+ * Responses to session errors: by the error page in use, or as an HttpApi declares them.
  */
 import * as HttpBody from "@effect/platform/HttpBody"
 import type { HttpServerRequest } from "@effect/platform/HttpServerRequest"
@@ -10,10 +10,10 @@ import * as Schema from "effect/Schema"
 import { SessionError } from "../../SessionError.js"
 import type { Renderer } from "../../SessionErrorPage.js"
 
-/** Sessions that an HttpApi uses: its clients know the shapes that it declares, and no page. */
+/** Sessions that an HttpApi uses. Its clients expect the declared response, and no page. */
 export const declared = new WeakSet<object>()
 
-/** The response to an error exactly as an HttpApi declares it. */
+/** Renders an error exactly as an HttpApi declares it. */
 export const asDeclared: Renderer = (error) =>
   Effect.map(
     HttpServerRespondable.toResponse(error),
@@ -22,7 +22,7 @@ export const asDeclared: Renderer = (error) =>
 
 const encode = Schema.encodeSync(SessionError)
 
-/** Total, whatever the page does; says when to come back. */
+/** Renders an error with the page, or as JSON if the page fails. Adds `Retry-After`. */
 export const answer = (
   page: Renderer,
   error: SessionError,
@@ -33,14 +33,13 @@ export const answer = (
       Effect.suspend(() => page(error, request)),
       (cause) =>
         Effect.zipRight(
-          Effect.logError("The page for a session error failed.", cause),
+          Effect.logError("The page for a session error failed. The error was answered without it.", cause),
           HttpServerRespondable.toResponse(error)
         )
     ),
     (response) => error._tag === "SessionUnavailable" ? withRetryAfter(response, error.retryAfter) : response
   )
 
-/** */
 export const withRetryAfter = (response: HttpServerResponse.HttpServerResponse, seconds: number) =>
   response.headers["retry-after"] === undefined
     ? HttpServerResponse.setHeader(response, "retry-after", String(seconds))

@@ -1,5 +1,5 @@
 /**
- * Completes a response that used sessions: its cookies, and the headers that caches follow.
+ * Adds cookies and cache headers to a response that depends on sessions.
  */
 import * as Cookies from "@effect/platform/Cookies"
 import type * as Headers from "@effect/platform/Headers"
@@ -15,18 +15,18 @@ import type { UsedSession } from "../../SessionService.js"
 type Response = HttpServerResponse.HttpServerResponse
 type Request = HttpServerRequest.HttpServerRequest
 
-/** A session that a request has used, as far as the response depends on it. */
+/** A session that a request has used, and its cookie. */
 export interface Used {
   readonly cookie: SessionCookie
   readonly used: UsedSession
 }
 
 /**
- * Adds what a response that used sessions must carry, whatever its status. Can be repeated.
+ * Adds cookies and cache headers to a response, whatever its status. Idempotent.
  *
- * Handlers that run later can replace what they set by the same name, and Effect writes the names of headers in lower case. A
- * field name is case-insensitive and may be repeated (RFC 9110, 5.1 and 5.3), so where others may follow, ours are written with
- * capitals, and stand beside theirs.
+ * A handler that runs later replaces headers of the same name, and Effect writes names in lower case. Field names are
+ * case-insensitive and may be repeated (RFC 9110, 5.1 and 5.3), so unless this is the last handler, the names are capitalized:
+ * they then stay beside those of later handlers.
  */
 export const complete = (
   request: Request,
@@ -43,7 +43,7 @@ export const complete = (
     ...(last ? { vary } : undefined),
     ...retryAfterOf(answered.status, answered.headers, used)
   })
-  // `setHeaders` has made these headers anew, so they may be changed.
+  // `setHeaders` has created a new object, which may be mutated.
   for (const [, capitalized] of cacheHeaders) {
     if (capitalized in completed.headers) Reflect.deleteProperty(completed.headers, capitalized)
   }
@@ -67,8 +67,8 @@ export const complete = (
 }
 
 /**
- * A web `Response` that is passed on as it is keeps its own headers and cookies: the platform would replace them, and fails
- * where they cannot be changed.
+ * Completes a web `Response`, keeping its own headers and cookies: the platform would replace them, and fails if they are
+ * immutable.
  */
 const completeWeb = (response: Response, web: globalThis.Response, used: ReadonlyArray<Used>): Response => {
   if (web.status < 200 || web.bodyUsed) return response
@@ -92,8 +92,8 @@ export const webResponseOf = ({ body }: Response): globalThis.Response | undefin
     : undefined
 
 /**
- * The headers that caches follow, for a response that used sessions. Nothing stores one that sets our cookie, whether it follows
- * `Cache-Control` or a header of its own (RFC 9213); of others the application may say so itself.
+ * The cache headers of a response that depends on sessions. A response that sets our cookie must not be stored by any cache,
+ * including those with a targeted header (RFC 9213); otherwise a `Cache-Control` of the application is kept.
  */
 const cachingOf = (
   headers: Readonly<Record<string, string | undefined>>,
@@ -107,7 +107,7 @@ const cachingOf = (
   return { vary, ...Object.fromEntries(["cache-control", ...targeted].map((name) => [name, "no-store"])) }
 }
 
-/** The headers that caches follow, and that a handler may add later, in both of their spellings. */
+/** Cache headers that a later handler may add, in lower case and capitalized. */
 const cacheHeaders: ReadonlyArray<readonly [name: string, capitalized: string]> = [
   ["vary", "Vary"],
   ["cache-control", "Cache-Control"],
@@ -129,8 +129,8 @@ const varyOnCookie = (vary: string | undefined): string =>
     : `${vary}, Cookie`
 
 /**
- * The cookie that a response owes. One scope makes both forms, so that a deletion reaches what was set. Its value is not shown
- * by logs and traces, which print a response that breaks off while it is sent.
+ * Makes the pending cookie of a response. Setting and deleting use the same scope, so that a deletion reaches the cookie that was
+ * set. Its value is hidden from logs and traces, which may print a response that fails while it is sent.
  */
 const cookieOf = (cookie: SessionCookie, update: CookieUpdate): Cookies.Cookie => {
   const lifetime = update === "expire"

@@ -1,5 +1,5 @@
 /**
- * The middleware of HttpApi of a session tag.
+ * The HttpApi middleware of a session tag.
  */
 import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder"
 import * as HttpApiMiddleware from "@effect/platform/HttpApiMiddleware"
@@ -16,8 +16,8 @@ import { opened } from "./opened.js"
 import { becomeLast } from "./preResponse.js"
 
 /**
- * Makes the tag. It knows the cookie's name, for the description of the API, and nothing of a server: definitions that
- * hold it can be shared with browsers.
+ * Makes the tag. It holds the name of the cookie for the OpenAPI description and nothing of a server, so API definitions can be
+ * shared with browsers.
  */
 export const make = <Self, A, const Id extends string>(
   handle: Context.Tag<Self, SessionHandle<A>>,
@@ -30,19 +30,19 @@ export const make = <Self, A, const Id extends string>(
     security: { [schemeOf(id)]: HttpApiSecurity.apiKey({ in: "cookie", key: cookieName }) }
   })
 
-/** A description names each scheme once, so two sessions need two names; OpenAPI allows these characters in them. */
+/** The name of the security scheme, unique for each session tag. OpenAPI allows only these characters. */
 const schemeOf = (id: string): string => id.replace(/[^A-Za-z0-9._-]/g, ".")
 
 /**
- * What the middleware does: it opens the request's session and has it committed before the response. Where one is open
- * already, that one is used.
+ * Implements the middleware: opens the request's session and commits it before the response. A session that is open already is
+ * shared.
  */
 export const layer = <Self, A, Id extends string>(
   tag: Tag<Self, A, Id>,
   handle: Context.Tag<Self, SessionHandle<A>>,
   service: Context.Tag<SessionService<Self>, Sessions<A>>
 ): Layer.Layer<SessionHttpApi<Self>, never, SessionService<Self>> =>
-  // The scanner of the raw header is the only one that reads our cookie; what the scheme has parsed is left alone.
+  // Ignore the cookie that the security scheme has parsed: only the scanner of the raw header is safe.
   Layer.merge(
     Layer.effect(
       tag,
@@ -52,8 +52,8 @@ export const layer = <Self, A, Id extends string>(
   )
 
 /**
- * A middleware of HttpApi runs before its handler and sees no response, so it cannot run after the hooks that a handler adds. One
- * around the whole API can.
+ * Moves our pre-response handler to the end. A middleware of HttpApi cannot do it, because it runs before its handler; a
+ * middleware around the whole API can.
  */
 const lastWord = HttpApiBuilder.middleware((app) =>
   Effect.withFiberRuntime((fiber) =>

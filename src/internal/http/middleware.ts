@@ -12,8 +12,7 @@ import type { Sessions, SessionService } from "../../SessionService.js"
 import { around } from "./preResponse.js"
 
 /**
- * Wraps an HTTP application so that it can use the session. Used twice on one route, it opens one session and commits
- * it once.
+ * Wraps an HTTP application so that it can use the session. Nested uses share one session and one commit.
  */
 export const make = <Self, A>(
   handle: Context.Tag<Self, SessionHandle<A>>,
@@ -25,8 +24,8 @@ export const make = <Self, A>(
   )
 
 /**
- * The middleware as HttpLayerRouter knows it: `routes.layer` for the routes that it is provided to, and `allRoutes` for
- * every request, also one that no route answers.
+ * The middleware for HttpLayerRouter: `routes.layer` for the routes that it is provided to, `allRoutes` for every request,
+ * including those that match no route.
  */
 export const forLayerRouter = <Self, A>(
   handle: Context.Tag<Self, SessionHandle<A>>,

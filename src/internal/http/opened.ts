@@ -1,5 +1,5 @@
 /**
- * The session of the request that a middleware of HttpApi runs in.
+ * Opens the session for a middleware of HttpApi.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -7,7 +7,7 @@ import * as Option from "effect/Option"
 import type { SessionHandle } from "../../SessionHandle.js"
 import type { Sessions } from "../../SessionService.js"
 import { declared } from "./errorPage.js"
-import { begin, notLoopback, openedBefore } from "./preResponse.js"
+import { notLoopback, openedBefore, openSession } from "./preResponse.js"
 
 /** Opens the session of the request, or returns the one that is open already. */
 export const opened = <Self, A>(
@@ -16,12 +16,12 @@ export const opened = <Self, A>(
 ): Effect.Effect<SessionHandle<A>> =>
   Effect.withFiberRuntime((fiber) => {
     const context: Context.Context<never> = fiber.currentContext
-    // A guard opens a session without providing it to what runs inside of it.
+    // A guard opens a session without providing it to the endpoint.
     const outer = Context.getOption(Context.merge(context, openedBefore(fiber)), handle)
     if (Option.isSome(outer)) {
       declared.add(outer.value)
       return Effect.succeed(outer.value)
     }
-    const member = begin(fiber, handle, service, undefined)
+    const member = openSession(fiber, handle, service, undefined)
     return member === undefined ? Effect.die(notLoopback) : Effect.succeed(member.session)
   })

@@ -1,14 +1,13 @@
 /**
- * The HTTP adapter of the session: opens the sessions of a request, commits them before the response, and adds what the
- * response must carry. Every front end uses it.
+ * HTTP adapter: opens the sessions of a request, commits them before the response, and adds cookies and cache headers. All HTTP
+ * integrations use it.
  *
- * The pre-response handler is the one hook that all of Effect's HTTP front ends share. It must be total, because one that
- * fails leaves the client without an answer, and idempotent, because it can run twice. Effect keeps it in a FiberRef, which
- * has two consequences: a fiber that fails does not pass its FiberRefs on, so a handler that is installed in a child fiber
- * (`Effect.timeout`, fork and join) is lost when the application breaks off there; and a handler that is installed later runs
- * later, and can replace headers. So ours runs at both ends. {@link dispatch} is the default value of the FiberRef: it runs
- * first, in the root fiber, wherever the session was opened, and commits. The handler of the {@link Exchange} runs last where
- * it can, and completes the headers.
+ * The pre-response handler is the only hook that all of Effect's HTTP routers share. It must be total, because a failure leaves
+ * the client without a response, and idempotent, because it can run twice. Effect stores it in a FiberRef, which has two
+ * consequences: a fiber that fails does not pass its FiberRefs on, so a handler that is installed in a child fiber
+ * (`Effect.timeout`, fork and join) is lost when that fiber fails; and a handler that is installed later runs later, and can
+ * replace headers. So there are two handlers. {@link dispatch} is the default value of the FiberRef: it runs first, in the root
+ * fiber, and commits. The handler of the {@link Exchange} runs last if possible, and completes the headers.
  */
 import * as HttpApp from "@effect/platform/HttpApp"
 import * as HttpBody from "@effect/platform/HttpBody"
@@ -43,13 +42,13 @@ type Request = HttpServerRequest.HttpServerRequest
 
 const handlers = HttpApp.currentPreResponseHandlers
 
-/** One session of a request, with what its response needs. */
+/** One session of a request, with its cookie and error page. */
 export class Member<Self, A> {
   readonly session: RequestSession<A>
   readonly cookie: SessionCookie
   readonly #handle: Context.Tag<Self, SessionHandle<A>>
   readonly #request: Request
-  /** Where the page for errors is found; absent: errors are answered as an HttpApi declares them. */
+  /** The context of the error page; absent: errors are answered as an HttpApi declares them. */
   readonly #context: Context.Context<never> | undefined
 
   constructor(
@@ -70,7 +69,7 @@ export class Member<Self, A> {
     return Context.add(context, this.#handle, this.session)
   }
 
-  /** The response to an error that no handler has answered. */
+  /** Renders an error that no handler has answered. */
   answer(error: SessionError): Effect.Effect<Response> {
     const page = this.#context === undefined || declared.has(this.session)
       ? asDeclared
@@ -86,16 +85,16 @@ type Any = Pick<Member<unknown, never>, "addTo" | "answer" | "cookie"> & {
 /** All sessions of one request, and its response. */
 class Exchange {
   readonly members: Array<Any> = []
-  /** The chain of handlers that ends with {@link respond}. */
+  /** The handler chain that ends with {@link respond}. */
   installed: Option.Option<HttpApp.PreResponseHandler> | undefined
   finished = false
 
-  /** The sessions on which the response depends. */
+  /** The sessions that the response depends on. */
   get used(): ReadonlyArray<Used> {
     return this.members.flatMap(({ cookie, session: { used } }) => used === undefined ? [] : [{ cookie, used }])
   }
 
-  /** Commits, and completes the response. `last`: no other handler follows. */
+  /** Commits, and completes the response. `last`: no other pre-response handler follows. */
   respond(request: Request, response: Response, last: boolean): Effect.Effect<Response> {
     if (this.finished) return Exit.succeed(completed(request, response, this.used, last))
     this.finished = true
@@ -110,8 +109,8 @@ class Exchange {
   }
 
   /**
-   * Commits the sessions once, in the order in which they were opened. The error of one replaces the response, and those after
-   * it are not written, as after a failure of the handler; cookies that are owed by then are sent all the same.
+   * Commits the sessions in the order in which they were opened. An error replaces the response, and later sessions are not
+   * written, as after a failure of the handler; cookies that are pending by then are still sent.
    */
   #commit(request: Request, response: Response, status: number, at: number, last: boolean): Effect.Effect<Response> {
     const member = this.members[at]
@@ -148,22 +147,22 @@ const warnOfLost = (cookie: SessionCookie, request: Request): Effect.Effect<void
     )
   })
 
-/** The cookies whose loss was reported: once for each layer. */
+/** Cookies for which the warning was logged: once for each layer. */
 const warned = new WeakSet<SessionCookie>()
 
-/** By the driver's request, which routers that rewrite the request keep. */
+/** Exchanges by {@link sourceOf} their request. */
 const exchanges = new WeakMap<object, Exchange>()
 
-/** The driver's request, which routers that rewrite the request keep. */
+/** The driver's request object, which stays the same when a router rewrites the request. */
 const sourceOf = (request: Request): object => Predicate.isObject(request.source) ? request.source : request
 
-/** The default pre-response handler: runs in the root fiber of every request, before all others. */
+/** The default pre-response handler. Runs in the root fiber of every request, before all others. */
 const dispatch: HttpApp.PreResponseHandler = (request, response) => {
   const exchange = exchanges.get(sourceOf(request))
   if (exchange === undefined) return Exit.succeed(response)
   return withClient(request, (fiber) => {
     const all = fiber.getFiberRef(handlers)
-    // The handler at the end of its own chain has the last word.
+    // If our handler is installed at the end of the chain, that one completes the headers.
     return exchange.respond(request, response, all === byDefault() || all === exchange.installed)
   })
 }
@@ -171,8 +170,8 @@ const dispatch: HttpApp.PreResponseHandler = (request, response) => {
 let isDispatching = false
 
 /**
- * Makes {@link dispatch} the default of the FiberRef. A child fiber has no way to reach the root fiber of its request, but a
- * root fiber without a value of its own reads the default.
+ * Makes {@link dispatch} the default of the FiberRef. A child fiber cannot set a FiberRef of its root fiber, but a root fiber
+ * without its own value reads the default.
  */
 const startDispatching = (): void => {
   if (isDispatching) return
@@ -190,8 +189,7 @@ const after = (before: Option.Option<HttpApp.PreResponseHandler>, handler: HttpA
   })
 
 /**
- * Puts the handler of this fiber's request behind those that were installed meanwhile, so that it has the last word, where a session
- * was used.
+ * Moves the handler of this fiber's request behind those that were installed meanwhile, if a session was used.
  */
 export const becomeLast = (fiber: Done.RuntimeFiber): Effect.Effect<void> => {
   const all = fiber.getFiberRef(handlers)
@@ -210,9 +208,9 @@ export const becomeLast = (fiber: Done.RuntimeFiber): Effect.Effect<void> => {
 }
 
 /**
- * Runs a commit, and sends no body to a client that has hung up meanwhile: Node never reports the end of a response on a
- * closed socket, so the fiber of the request would wait for it for ever. Of a HEAD it waits for the head, too: such a request
- * ends without a response.
+ * Runs a commit. If the client has disconnected meanwhile, sends no body: Node never reports the end of a response on a closed
+ * socket, so the request's fiber would wait forever. For HEAD that is true of the head, too, so such a request ends without a
+ * response.
  */
 const withClient = (
   request: Request,
@@ -234,14 +232,14 @@ const withClient = (
     return Effect.flatMap(run(fiber), whenAlive)
   })
 
-/** By this property the platform knows that a request has its response. */
+/** The property by which the platform marks a request as answered. */
 const handled = Symbol.for("@effect/platform/HttpApp/handled")
 
 /**
- * Opens a session of this fiber's request, without I/O. `undefined`: the cookie must not be sent to the request's host.
- * `context`: where the page for errors is found, if there may be one.
+ * Opens a session of this fiber's request, without I/O. Returns `undefined` if the cookie must not be sent to the request's host.
+ * `context`: holds the error page, if one may be used.
  */
-export const begin = <Self, A>(
+export const openSession = <Self, A>(
   fiber: Done.RuntimeFiber,
   handle: Context.Tag<Self, SessionHandle<A>>,
   service: Sessions<A>,
@@ -259,13 +257,13 @@ export const begin = <Self, A>(
   return member
 }
 
-/** The sessions that were opened for this fiber's request, whether or not they are in its context. */
+/** Returns the sessions that were opened for this fiber's request, whether or not they are in its context. */
 export const openedBefore = (fiber: Done.RuntimeFiber): Context.Context<never> => {
   const request = Context.unsafeGet(fiber.currentContext, HttpServerRequest.HttpServerRequest)
   return exchangeOf(request).members.reduce((context, member) => member.addTo(context), Context.empty())
 }
 
-/** The exchange of a request. A request object that was answered and is used again begins another one. */
+/** Returns the exchange of a request. A request object that was answered and is used again gets a new one. */
 const exchangeOf = (request: Request): Exchange => {
   const source = sourceOf(request)
   const known = exchanges.get(source)
@@ -275,7 +273,7 @@ const exchangeOf = (request: Request): Exchange => {
   return exchange
 }
 
-/** The answer to a host that a development cookie is not for. */
+/** The response to a host that the development cookie must not be sent to. */
 export const notLoopback = HttpServerResponse.text(
   "This server uses a session cookie for development, which is not Secure, and therefore answers on localhost only. " +
     "Use the default cookie with HTTPS elsewhere.\n",
@@ -283,33 +281,33 @@ export const notLoopback = HttpServerResponse.text(
 )
 
 /**
- * Wraps an HTTP application so that it can use the session. Used twice on one route, it opens one session and commits it once.
+ * Wraps an HTTP application so that it can use the session. Nested uses share one session and one commit.
  */
 export const around =
   <Self, A>(handle: Context.Tag<Self, SessionHandle<A>>, service: Sessions<A>) =>
   <E, R>(app: Effect.Effect<Response, E, R | Self>): Effect.Effect<Response, E, R> =>
     Effect.withFiberRuntime((fiber) => {
       const context: Context.Context<never> = fiber.currentContext
-      // What is provided to the application already includes the handle where a session of this tag is open.
+      // An outer middleware has opened the session already.
       if (context.unsafeMap.has(handle.key)) return app as Effect.Effect<Response, E, R>
-      const member = begin(fiber, handle, service, context)
+      const member = openSession(fiber, handle, service, context)
       if (member === undefined) return Effect.succeed(notLoopback)
       const inside = Context.add(context, handle, member.session)
-      // Not with `provideService`, which costs more than all of this: an interruption leaves the session in the context of a fiber
-      // that ends.
+      // Not with `provideService`, which is slower than everything else here. An interruption leaves the session in the context,
+      // but the fiber ends then.
       return Effect.zipRight(
         FiberRef.set(FiberRef.currentContext, inside as Context.Context<never>),
         Effect.matchCauseEffect(app as Effect.Effect<Response, E, R>, {
-          onSuccess: (response) => Effect.as(leave(fiber, context), response),
-          onFailure: (cause) => Effect.zipRight(leave(fiber, context), explained(context, member, cause))
+          onSuccess: (response) => Effect.as(restoreContext(fiber, context), response),
+          onFailure: (cause) => Effect.zipRight(restoreContext(fiber, context), explained(context, member, cause))
         })
       )
     })
 
-const leave = (fiber: Done.RuntimeFiber, context: Context.Context<never>): Effect.Effect<void> =>
+const restoreContext = (fiber: Done.RuntimeFiber, context: Context.Context<never>): Effect.Effect<void> =>
   Effect.zipRight(becomeLast(fiber), FiberRef.set(FiberRef.currentContext, context))
 
-/** Where the application has a page for session errors, it is shown for those that a handler lets through. */
+/** Renders a session error of the handler with the application's error page, if there is one. */
 const explained = <Self, A, E>(
   context: Context.Context<never>,
   member: Member<Self, A>,

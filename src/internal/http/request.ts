@@ -1,5 +1,5 @@
 /**
- * Facts from the headers of a request: the hosts that it names, whether the browser prefetches, and whether it sends and keeps our cookie.
+ * Facts from the headers of a request: its hosts, prefetch, and whether the browser sends and stores our cookie.
  */
 import type * as Headers from "@effect/platform/Headers"
 import type * as HttpServerRequest from "@effect/platform/HttpServerRequest"
@@ -12,7 +12,7 @@ type Request = HttpServerRequest.HttpServerRequest
 export const isWebRequest = (source: unknown): source is globalThis.Request =>
   typeof globalThis.Request === "function" && source instanceof globalThis.Request
 
-/** The facts of a request that a session depends on besides its cookies. Each is looked up on demand. */
+/** The facts of a request that a session depends on besides its cookies. Each is computed on demand. */
 export class Facts implements RequestOptions {
   readonly #request: Request
   readonly #cookie: SessionCookie
@@ -22,7 +22,7 @@ export class Facts implements RequestOptions {
     this.#cookie = cookie
   }
 
-  /** `undefined`: the cookie must not be sent to the hosts that the request names. */
+  /** Returns `undefined` if the cookie must not be sent to a host that the request names. */
   static of(request: Request, cookie: SessionCookie): Facts | undefined {
     return cookie.secure || hostsOf(request).every(isLoopback) ? new Facts(request, cookie) : undefined
   }
@@ -40,16 +40,16 @@ export class Facts implements RequestOptions {
   }
 }
 
-/** A page that the browser fetches in advance, and that the visitor may never see. */
+/** Returns whether the browser prefetches: the visitor may never see the page. */
 const isPrefetch = (headers: Headers.Headers): boolean =>
   [headers["sec-purpose"], headers.purpose, headers["x-purpose"], headers["x-moz"]].some((value) =>
     value !== undefined && /prefetch|preview|prerender/i.test(value)
   )
 
 /**
- * What becomes of a new session if another site made the request, in a way in which a browser does not send our cookie: any
- * with `SameSite=Strict`, all but navigations by a safe method with `Lax`. The browser states it in headers that no page can
- * set. A visitor who followed a link is not refused.
+ * The treatment of a new session if the request is cross-site and the browser has suppressed our cookie: any request with
+ * `SameSite=Strict`, all but navigations by a safe method with `Lax`. Based on `Sec-Fetch-*` headers, which pages cannot set.
+ * Following a link is not an error: the new session is discarded.
  */
 const crossSiteOf = (
   { headers, method }: Request,
@@ -61,7 +61,7 @@ const crossSiteOf = (
   return headers["sec-fetch-mode"] === "navigate" ? "discard" : "refuse"
 }
 
-/** The hosts that a request names: its `Host`, in HTTP/2 `:authority`, and that of a URL which is complete. */
+/** The hosts that a request names: `Host`, `:authority` in HTTP/2, and the host of an absolute URL. */
 export const hostsOf = (request: Request): readonly [string, ...Array<string>] => {
   const { headers } = request
   const { source } = request
@@ -70,7 +70,7 @@ export const hostsOf = (request: Request): readonly [string, ...Array<string>] =
   return [first ?? "", ...rest]
 }
 
-/** A complete URL. `URL.canParse` is not everywhere, such as in a Worker of an old compatibility date. */
+/** Parses an absolute URL. `URL.canParse` is missing on some runtimes, such as Workers with an old compatibility date. */
 const urlOf = (text: string): URL | undefined => {
   try {
     return new URL(text)
@@ -83,8 +83,8 @@ const isLoopback = (host: string): boolean =>
   /^(?:(?:[a-z0-9-]+\.)*localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d+)?$/i.test(host)
 
 /**
- * The browser speaks plain http: it says so itself, or its request came without TLS, past no proxy, for an address that has no
- * public certificate. Loopback is different: browsers keep Secure cookies there.
+ * Returns whether the browser uses plain HTTP: by its own headers, or because the request came without TLS and without a proxy
+ * for an address that can have no public certificate. False for loopback, where browsers store Secure cookies.
  */
 export const isPlainHttp = (request: Request): boolean => {
   const { headers } = request

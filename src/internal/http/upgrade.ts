@@ -1,5 +1,5 @@
 /**
- * Sessions of requests that become sockets.
+ * Sessions of requests that are upgraded to sockets.
  */
 import * as HttpServerError from "@effect/platform/HttpServerError"
 import type * as HttpServerRequest from "@effect/platform/HttpServerRequest"
@@ -7,8 +7,8 @@ import * as Effect from "effect/Effect"
 import type { RequestSession } from "../../SessionService.js"
 
 /**
- * Detaches the session when its request is upgraded to a socket. `upgrade` is a member of the request, and routers copy
- * requests, so copies are watched, too. The upgrade cannot carry a cookie, so one that is owed prevents it.
+ * Detaches the session when its request is upgraded to a socket. `upgrade` is a member of the request, and routers copy requests,
+ * so copies are watched, too. The response to an upgrade cannot carry a cookie, so the upgrade fails if one is pending.
  */
 export const watchUpgrade = <A>(
   request: HttpServerRequest.HttpServerRequest,
@@ -17,7 +17,7 @@ export const watchUpgrade = <A>(
   const { modify, upgrade } = request
   Object.defineProperties(request, {
     upgrade: {
-      // Another session may follow the same request.
+      // Another session may watch the same request.
       configurable: true,
       value: Effect.suspend(() =>
         session.used?.setCookie === undefined
@@ -25,7 +25,7 @@ export const watchUpgrade = <A>(
           : new HttpServerError.RequestError({
             request,
             reason: "Decode",
-            description: "The session owes the browser a cookie, which an upgrade to a socket cannot carry. " +
+            description: "The session has a pending cookie, which an upgrade to a socket cannot carry. " +
               "Log in, or create the session, by an ordinary request before it."
           })
       )

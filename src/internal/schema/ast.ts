@@ -1,13 +1,13 @@
 /**
- * Analyses the AST of a session's schema, once, when a layer is built.
+ * Analysis of the AST of a session's schema, when a layer is built.
  */
 import * as Option from "effect/Option"
 import * as AST from "effect/SchemaAST"
 import { isHostileKey } from "../json.js"
 
 /**
- * Whether a decoded value may be changed in place without a cast. Of a class nobody knows, but for those of Effect. The type
- * side of a recursive schema may unfold to ever new nodes: then it counts as mutable, which is never wrong.
+ * Returns whether a decoded value can be changed in place without a cast. Classes count as mutable, except those of Effect. The
+ * type side of a recursive schema may unfold to ever new nodes: then it counts as mutable, which is always safe.
  */
 export const isMutable = (root: AST.AST): boolean => {
   const seen = new Set<AST.AST>()
@@ -46,7 +46,7 @@ const isImmutableClass = (ast: AST.Declaration): boolean =>
   Option.exists(AST.getTypeConstructorAnnotation(ast), ({ _tag }) => _tag.startsWith("effect/")) ||
   Option.contains(AST.getIdentifierAnnotation(ast), "ReadOnce")
 
-/** The names of all fields that a schema speaks of, on either side of its transformations. */
+/** The names of all fields of a schema, on both sides of its transformations. */
 export const namesIn = (root: AST.AST): ReadonlySet<string> => {
   const names = new Set<string>()
   const seen = new Set<AST.AST>()
@@ -77,7 +77,7 @@ export const namesIn = (root: AST.AST): ReadonlySet<string> => {
         push(ast.from)
         break
       case "Transformation":
-        // The decoded side of a recursive schema makes a new suspension each time that one is opened: it has no end.
+        // The decoded side of a recursive schema makes a new suspension each time that one is opened, without end.
         pending.push([ast.to, Math.min(suspensions, 2)])
         push(ast.from)
         break
@@ -89,7 +89,10 @@ export const namesIn = (root: AST.AST): ReadonlySet<string> => {
   return names
 }
 
-/** A session is written field by field, so its schema must be no more than its fields. */
+/**
+ * Explains why a schema cannot be a session's, or returns `undefined`. A session is written field by field, so rules between
+ * fields are impossible.
+ */
 export const problemOfRoot = (ast: AST.AST): string | undefined => {
   switch (ast._tag) {
     case "TypeLiteral":

@@ -1,9 +1,9 @@
 /**
- * Decodes the fields of a session when they are asked for.
+ * Lazy decoding: fields of a session are decoded when they are read.
  *
- * A record that does not fit its schema is still noticed when it is loaded, by a check that decodes nothing. If the check accepts a
- * value, the value is JSON and will decode. If it does not accept, only the decoder knows: so it is with transformations and
- * declared types, and with what does not fit.
+ * A record that does not fit its schema is still detected on load, by a check that decodes nothing. If the check accepts a value,
+ * the value is JSON and will decode. Otherwise only the decoder can decide: for transformations, declared types and invalid
+ * values.
  */
 import type * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -14,7 +14,7 @@ import { isHostileKey, maxFields } from "../json.js"
 
 type Accepts = (value: unknown) => boolean
 
-/** The check of a schema's values. */
+/** Check of the values of a schema. */
 interface Check {
   readonly accepts: Accepts
   /** An accepted value decodes to itself. */
@@ -23,10 +23,10 @@ interface Check {
   readonly isPlain: boolean
 }
 
-/** A field, checked by its name in the encoded record. */
+/** Check of an encoded field. */
 export interface FieldCheck {
   readonly accepts: Accepts
-  /** An accepted value may have any depth. */
+  /** An accepted value may be arbitrarily deep. */
   readonly isRecursive: boolean
   /** A primitive value that is accepted is its own decoding, and its own encoding. */
   readonly isPrimitive: (value: unknown) => boolean
@@ -43,7 +43,7 @@ export const checkOf = (single: AST.AST): FieldCheck => {
   const isPassed = found.passes
   return {
     isPlain,
-    // A transformation that gives a default, or maps null, has more to do there than to pass the value on.
+    // For undefined and null, a transformation may supply a default or another value.
     accepts: (value) => value !== undefined && (value !== null || isPassed === "plain") && accepts(value),
     isRecursive: [...known.keys()].some(AST.isSuspend),
     isPrimitive: (value) => isIdentity && value !== null && typeof value !== "object" && accepts(value)
@@ -52,7 +52,7 @@ export const checkOf = (single: AST.AST): FieldCheck => {
 
 const never: FieldCheck = { accepts: () => false, isRecursive: false, isPrimitive: () => false, isPlain: false }
 
-/** The checks of the schemas that were seen. */
+/** The checks that are compiled already, by schema. */
 type Known = Map<AST.AST, Check>
 
 const fieldOf = (single: AST.AST): { readonly type: AST.AST; readonly passes: "plain" | "present" } | undefined => {
@@ -65,12 +65,12 @@ const fieldOf = (single: AST.AST): { readonly type: AST.AST; readonly passes: "p
   return only === undefined ? undefined : { type: only.type, passes: "present" }
 }
 
-/** Whether the fields of a struct go through its transformation as they are, where they are present and not null. */
+/** Returns whether a transformation leaves the present, non-null fields of a struct unchanged. */
 const passesFields = ({ transformation }: AST.Transformation): boolean =>
   AST.isTypeLiteralTransformation(transformation) &&
   transformation.propertySignatureTransformations.every(({ decode, encode }) => passes(decode) && passes(encode))
 
-/** Whether a function gives back what it is given, by a trial with something that it cannot know. */
+/** Returns whether a function is the identity, by a trial with a fresh object. */
 const passes = (f: (value: Option.Option<unknown>) => Option.Option<unknown>): boolean => {
   const unknown = {}
   try {
@@ -87,7 +87,7 @@ const exactly = (accepts: Accepts): Check => ({ accepts, isIdentity: true, isPla
 const compile = (ast: AST.AST, known: Known): Check => {
   const before = known.get(ast)
   if (before !== undefined) return before
-  // Of a recursive schema, the inner occurrence is the one that is under way.
+  // An inner occurrence of a recursive schema refers to the check that is being compiled.
   let made: Check = nothing
   known.set(ast, { accepts: (value) => made.accepts(value), isIdentity: false, isPlain: false })
   made = compileNew(ast, known)
@@ -123,7 +123,7 @@ const compileNew = (ast: AST.AST, known: Known): Check => {
     case "Transformation":
       return AST.isTypeLiteral(ast.from) && passesFields(ast) ? structOf(ast.from, known, true) : nothing
     case "Suspend": {
-      // Opened when a value is checked, because a recursive schema has no end.
+      // Compiled when a value is checked, because a recursive schema has no end.
       let inner: Check | undefined
       return {
         accepts: (value) => (inner ??= compile(ast.f(), known)).accepts(value),
@@ -139,7 +139,7 @@ const compileNew = (ast: AST.AST, known: Known): Check => {
 const unionOf = (members: ReadonlyArray<Check>): Check => ({
   accepts: (value) => members.some(({ accepts }) => accepts(value)),
   isIdentity: members.every(({ isIdentity }) => isIdentity),
-  // Of two structs, the decoder may take another one than the check.
+  // If two structs accept a value, the decoder may choose another one than the check.
   isPlain: members.every(({ isIdentity }) => isIdentity)
 })
 
@@ -163,7 +163,9 @@ const tupleOf = (ast: AST.TupleType, known: Known): Check => {
   }
 }
 
-/** A struct is no identity: its decoder makes another object. One with fields that it does not know is left to the decoder. */
+/**
+ * A struct is never an identity, because its decoder makes another object. Values with unknown fields are left to the decoder.
+ */
 const structOf = (ast: AST.TypeLiteral, known: Known, isTransformed = false): Check => {
   const fields: Array<
     { readonly name: string; readonly isOptional: boolean; readonly accepts: Accepts; readonly isPlain: boolean }
@@ -222,7 +224,7 @@ export interface LazyField {
 
 type Decode = (key: string, raw: JsonRecord) => Field
 
-/** A value of which fields are decoded at the first look. A subclass has an accessor for each field of its schema. */
+/** A value whose fields are decoded when they are first read. A subclass has an accessor for each field of its schema. */
 abstract class Lazy {
   readonly #raw: JsonRecord
   /** The fields that are decoded already. */
@@ -242,7 +244,7 @@ abstract class Lazy {
     return field
   }
 
-  /** The content of a field. One that is its own decoding is not remembered. */
+  /** The content of a field. Primitive content that needs no decoding is not cached. */
   content({ check, encodedName, key }: LazyField): unknown {
     const known = this.#known?.get(key)
     if (known !== undefined) return known.value
@@ -262,7 +264,7 @@ abstract class Lazy {
 export class LazyValues<A extends object> {
   readonly #fields: ReadonlyArray<LazyField>
   readonly #make: (raw: JsonRecord, known: Map<string, Field> | undefined) => A
-  /** What may not be there was decoded once without it. */
+  /** The fields whose absence the decoder has accepted. */
   readonly #fitsWithout = new Set<string>()
 
   constructor(fields: ReadonlyArray<LazyField>, decode: Decode) {
@@ -282,7 +284,7 @@ export class LazyValues<A extends object> {
         }
       })
     }
-    // The accessors have just been defined: it has the fields of the schema.
+    // Safe: the accessors above give it the fields of the schema.
     this.#make = (raw, known) => new Value(raw, known) as object as A
   }
 
@@ -300,7 +302,7 @@ export class LazyValues<A extends object> {
     return others === 0 ? this.#make(parsed, undefined) : undefined
   }
 
-  /** A value of a JSON record. Fields of which only the decoder knows whether they fit are decoded now, by `decode`. */
+  /** Makes a value of a JSON record. Fields that the check does not accept are decoded now, by `decode`. */
   open<E>(
     raw: JsonRecord,
     decode: (key: string) => Effect.Effect<Field, E>
@@ -320,11 +322,11 @@ export class LazyValues<A extends object> {
   }
 }
 
-/** Whether a value has a field. */
+/** Returns whether a value has a field. */
 export const hasField = (value: object, key: string): boolean =>
   value instanceof Lazy ? value.field(key).present : Object.hasOwn(value, key)
 
-/** A copy with one field changed; an instance of a class stays one. */
+/** Returns a copy with one field changed. A copy of a class instance is an instance of the class. */
 export const withField = <A extends object>(value: A, key: keyof A & string, field: Field): A => {
   if (value instanceof Lazy) return value.with(key, field) as object as A
   const copy: A = Object.assign(Object.create(Object.getPrototypeOf(value)), value)

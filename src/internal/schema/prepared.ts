@@ -18,22 +18,22 @@ import type { Field } from "./lazy.js"
 import { checkOf, hasField, LazyValues } from "./lazy.js"
 
 /**
- * Why a value does not fit. Names the place and what was expected, never the value.
+ * The reason why a value does not fit the schema. Names the place and the expectation, never the value.
  */
 export interface ValidationIssue {
-  readonly _tag: "Misfit"
-  /** The whole path. It may hold keys of a Record, which a visitor may have chosen: not for logs and messages. */
+  readonly _tag: "ValidationIssue"
+  /** The whole path. It may hold keys of a Record, which a visitor may have chosen: keep it out of logs and messages. */
   readonly field: string
-  /** Made of the schema and of sentences of this library only. */
+  /** A sentence made only of the schema and texts of this library. */
   readonly problem: string
   /**
-   * The path in words of the schema only: what is in `field` and no name of the schema is `*`. Absent if both are the same.
+   * The path with `*` for every part of `field` that is not a name of the schema. Absent if both are equal.
    */
   readonly place?: string
 }
 
 /**
- * The path of a misfit in words of the schema only, for messages and logs.
+ * The path of an issue in names of the schema only, for messages and logs.
  */
 export const placeOf = ({ field, place }: ValidationIssue): string => place ?? field
 
@@ -44,20 +44,20 @@ export interface SessionSchema<A> {
   /** The names of the fields, decoded side. */
   readonly keys: ReadonlyArray<keyof A & string>
   /**
-   * The fields whose values may be changed in place, as a `Map`, a `Date` or an instance of a class may. What the schema
-   * declares readonly is not among them.
+   * The fields whose values can be changed in place, such as a `Map`, a `Date` or an instance of a class. Readonly structs and
+   * arrays are not among them.
    */
   readonly mutable: ReadonlySet<keyof A & string>
   /** A field's name in the encoded record. */
   readonly encodedName: (key: keyof A & string) => string
   /**
-   * Whether a session is an instance of a Class, which may hold more than its fields.
+   * Whether a session is an instance of a Class, which may have more than its fields.
    */
   readonly isClass: boolean
   readonly decode: (raw: JsonRecord) => Effect.Effect<A, ValidationIssue>
   /**
-   * As `decode`, but fields of which it is certain that they fit are decoded when they are asked for. `Object.hasOwn` does not
-   * see the fields of such a value.
+   * As `decode`, but fields that are certain to fit are decoded when they are read. `Object.hasOwn` does not see the fields of
+   * such a value.
    */
   readonly open: (raw: JsonRecord) => Effect.Effect<A, ValidationIssue>
   /**
@@ -67,11 +67,11 @@ export interface SessionSchema<A> {
   /** The encoding of one field of a value, or `undefined` where the encoded record has no such field. */
   readonly encodeField: (key: keyof A & string, value: A) => Effect.Effect<Json | undefined, ValidationIssue>
   /**
-   * Encodes one field of a value and decodes it again: a copy that shares nothing with it that could be changed in place.
+   * Copies one field of a value, by encoding and decoding: the copy shares no mutable part with it.
    */
   readonly copyField: <K extends keyof A & string>(key: K, value: A) => Effect.Effect<FieldCopy<A[K]>, ValidationIssue>
   /**
-   * Encodes a whole value and decodes it again.
+   * Copies a whole value, by encoding and decoding.
    */
   readonly copy: (value: A) => Effect.Effect<A, ValidationIssue>
   /**
@@ -108,11 +108,11 @@ export const make = <A extends object>(schema: Any, context: Context.Context<nev
     }
   }
   let names: ReadonlySet<string> | undefined
-  const misfitAt = (path: ReadonlyArray<PropertyKey>, problem: string): ValidationIssue => {
+  const issueAt = (path: ReadonlyArray<PropertyKey>, problem: string): ValidationIssue => {
     const known = names ??= namesIn(schema.ast)
     const field = path.map(String).join(".")
     const place = path.map((part) => typeof part === "number" || known.has(String(part)) ? String(part) : "*").join(".")
-    return { _tag: "Misfit", field, problem, ...(place === field ? {} : { place }) }
+    return { _tag: "ValidationIssue", field, problem, ...(place === field ? {} : { place }) }
   }
   const decodeWhole = ParseResult.decodeUnknown(whole, { onExcessProperty: "ignore" })
 
@@ -139,31 +139,31 @@ export const make = <A extends object>(schema: Any, context: Context.Context<nev
     const field = fields.get(key)
     if (field === undefined) {
       return Exit.fail<ValidationIssue>({
-        _tag: "Misfit",
+        _tag: "ValidationIssue",
         field: key,
         problem: "the session has no such field",
-        // Most likely a name that the application misspelt. What does not look like a name may come from a visitor.
+        // Probably a typing error of the application. A key that is not an identifier may come from a visitor.
         ...(/^[A-Za-z_$][\w$]{0,31}$/.test(key) ? {} : { place: "*" })
       })
     }
     const { check, encode, encodedName } = field
     const decoded: unknown = value[key]
     if (check.isPrimitive(decoded)) return Exit.succeed(decoded as Json)
-    // Bounded before the check of the schema walks it. A copy, because the handler may change the value later.
+    // Check the bounds before the schema's check walks the value. Copy, because the handler may change the value later.
     if (check.isPlain && problemOf(decoded, 1) === undefined && check.accepts(decoded)) {
       return Exit.succeed(copyOf(decoded as Json))
     }
     const problem = problemOfValue(decoded)
-    if (problem !== undefined) return Exit.fail(misfitAt([key, ...problem.path], problem.message))
+    if (problem !== undefined) return Exit.fail(issueAt([key, ...problem.path], problem.message))
     return Done.matchEffect(encode(hasField(value, key) ? { [key]: decoded } : {}), {
-      onFailure: (issue) => Exit.fail(misfitOf(issue, [key], misfitAt)),
+      onFailure: (issue) => Exit.fail(issueOf(issue, [key], issueAt)),
       onSuccess: (record) => {
         const encoded: unknown = isRecord(record) ? record[encodedName] : undefined
         if (encoded === undefined) return Exit.succeed(undefined)
         const problem = problemOf(encoded, 1)
         return problem === undefined
           ? Exit.succeed(encoded as Json)
-          : Exit.fail(misfitAt([key, ...problem.path], problem.message))
+          : Exit.fail(issueAt([key, ...problem.path], problem.message))
       }
     })
   }
@@ -173,15 +173,15 @@ export const make = <A extends object>(schema: Any, context: Context.Context<nev
       const field = fields.get(key)
       if (encoding === undefined || field === undefined) return Exit.succeed({ encoded: encoding, value: value[key] })
       const { decode, encodedName } = field
-      // Some schemas encode and decode to the very object that they are given.
+      // Some schemas encode and decode to the same object.
       const encoded = clone(encoding)
       return Done.map(
-        Done.mapError(decode({ [encodedName]: clone(encoding) }), (issue) => misfitOf(issue, [key], misfitAt)),
+        Done.mapError(decode({ [encodedName]: clone(encoding) }), (issue) => issueOf(issue, [key], issueAt)),
         (decoded) => ({ encoded, value: decoded[key] as A[K] })
       )
     })
 
-  /** A default may be one object that its function gives to all. */
+  /** Copies default values: a default may be one object that is shared by all sessions. */
   const ownDefaults = (raw: JsonRecord, value: A): Effect.Effect<void> =>
     Effect.forEach(mutable, (key) =>
       raw[encodedName(key)] === undefined && value[key] !== undefined
@@ -192,7 +192,7 @@ export const make = <A extends object>(schema: Any, context: Context.Context<nev
         : Effect.void, { discard: true })
 
   const decode = (raw: JsonRecord): Effect.Effect<A, ValidationIssue> => {
-    const decoded = Effect.mapError(provided(() => decodeWhole(raw)), (issue) => misfitOf(issue, [], misfitAt))
+    const decoded = Effect.mapError(provided(() => decodeWhole(raw)), (issue) => issueOf(issue, [], issueAt))
     return mutable.size === 0 ? decoded : Effect.tap(decoded, (value) => ownDefaults(raw, value))
   }
 
@@ -201,14 +201,14 @@ export const make = <A extends object>(schema: Any, context: Context.Context<nev
     return Done.map(
       Done.mapError(
         decode(Object.hasOwn(raw, encodedName) ? { [encodedName]: raw[encodedName] } : {}),
-        (issue) => misfitOf(issue, [key], misfitAt)
+        (issue) => issueOf(issue, [key], issueAt)
       ),
       (decoded) => ({ present: Object.hasOwn(decoded, key), value: decoded[key] })
     )
   }
 
   const isClass = AST.isDeclaration(AST.typeAST(schema.ast))
-  // The constructor of a class sees all fields, and what may be changed in place belongs to whoever reads it.
+  // Not lazy: the constructor of a class needs all fields, and mutable fields must be copied for each reader.
   const lazy = isClass || mutable.size > 0 ? undefined : new LazyValues<A>(
     Array.from(fields, ([key, { check, encodedName }]) => ({ key, check, encodedName })),
     (key, raw) => certain(decodeField(key, raw))
@@ -237,17 +237,17 @@ export const make = <A extends object>(schema: Any, context: Context.Context<nev
   }
 }
 
-/** A field that was found to fit is decoded. Only a schema whose decoder contradicts itself fails here. */
+/** Returns a field that the check has accepted. Throws only if the decoder of the schema contradicts the check. */
 const certain = (field: Effect.Effect<Field, ValidationIssue>): Field => {
   if (Done.isDone(field) && Exit.isSuccess(field)) return field.value
-  throw new TypeError("A field of a session was found to fit its schema, and did not decode.")
+  throw new TypeError("A field of a session passed the check of its schema but could not be decoded.")
 }
 
 const unknownField = (key: string): never => {
   throw new TypeError(`The session has no field ${JSON.stringify(key)}.`)
 }
 
-/** What a schema says, or the stack: where a class or a text hides a recursion, only the stack knows how deep it is. */
+/** An issue of a schema, or a stack overflow: where a class or a text hides a recursion, the depth cannot be checked before. */
 type Issue = ParseResult.ParseIssue | typeof tooDeep
 
 const tooDeep = { _tag: "TooDeep" } as const
@@ -255,24 +255,24 @@ const tooDeep = { _tag: "TooDeep" } as const
 const isOverflow = (defect: unknown): boolean => defect instanceof RangeError && defect.message.includes("call stack")
 
 /**
- * Says where a schema encodes to something that JSON cannot hold, or `undefined`. Checked when a layer is built, so that
- * no request is the first to find out.
+ * Explains in one sentence why a schema cannot be encoded to JSON, or returns `undefined`. Checked when a layer is built, so that
+ * no request fails by it.
  */
 export const validate = (schema: Any): string | undefined => problemOfRoot(schema.ast) ?? problemOfEncoded(schema.ast)
 
-/** The first thing that is wrong, in words that never contain the value: it may be a secret of the user's. */
-const misfitOf = (
+/** Returns the first issue. Its text never contains the value, which may be secret. */
+const issueOf = (
   issue: Issue,
   root: ReadonlyArray<PropertyKey>,
-  misfitAt: (path: ReadonlyArray<PropertyKey>, problem: string) => ValidationIssue
+  issueAt: (path: ReadonlyArray<PropertyKey>, problem: string) => ValidationIssue
 ): ValidationIssue => {
   const path: Array<PropertyKey> = []
-  const misfit = (problem: string): ValidationIssue => misfitAt(path.length === 0 ? root : path, problem)
+  const issueHere = (problem: string): ValidationIssue => issueAt(path.length === 0 ? root : path, problem)
   let current = issue
   while (true) {
     switch (current._tag) {
       case "TooDeep":
-        return misfit("nested too deeply")
+        return issueHere("nested too deeply")
       case "Pointer": {
         const parts: ReadonlyArray<PropertyKey> = Array.isArray(current.path)
           ? current.path
@@ -285,23 +285,23 @@ const misfitOf = (
         const first: ParseResult.ParseIssue | undefined = Array.isArray(current.issues)
           ? current.issues[0]
           : current.issues as ParseResult.ParseIssue
-        if (first === undefined) return misfit(`expected ${String(current.ast)}`)
+        if (first === undefined) return issueHere(`expected ${String(current.ast)}`)
         current = first
         continue
       }
       case "Refinement":
       case "Transformation":
         if (current.kind === "Predicate") {
-          return misfit(`expected ${String(current.ast)}`)
+          return issueHere(`expected ${String(current.ast)}`)
         }
         current = current.issue
         continue
       case "Missing":
-        return misfit("it is missing")
+        return issueHere("it is missing")
       case "Unexpected":
-        return misfit("it was not expected")
+        return issueHere("it was not expected")
       default:
-        return misfit(`expected ${String(current.ast)}`)
+        return issueHere(`expected ${String(current.ast)}`)
     }
   }
 }

@@ -26,13 +26,16 @@ import { Live } from "./live.js"
 import { decode } from "./open.js"
 import { spannedIfTraced } from "./spans.js"
 
-/** How many records one page of the stream holds. */
+/** Records in one page of the stream. */
 const pageSize = 100
 
-/** The same without their data, of one subject: a page costs some stores a look at all of them. */
+/**
+ * Records in one page of a subject's list, without data. Large, because some stores read all records of the subject for each
+ * page.
+ */
 const listSize = 1000
 
-/** The metadata of a record as users see it: times are moments, and what only a store needs is left out. */
+/** Converts the metadata of a record to the public summary. */
 const summaryOf = (record: SessionInfo): SessionSummary => {
   const { attributes, authenticatedAt, expiry, id, schemaVersion, subject, version } = record
   return {
@@ -76,7 +79,7 @@ export const adminOf = <A extends object>(core: Core<A>): SessionAdmin<A> => {
       Stream.flattenIterables
     )
 
-  /** Runs a revocation; the request that it is called in, if any, learns whether it has ended its own session. */
+  /** Runs a revocation. If it is called in a request, that request detects whether it has ended its own session. */
   const revoking = <B, R>(
     ends: (record: SessionRecord) => boolean,
     revoke: Effect.Effect<B, SessionStoreError, R>
@@ -95,12 +98,12 @@ export const adminOf = <A extends object>(core: Core<A>): SessionAdmin<A> => {
           ...core,
           engine: EngineById.make(core, directory),
           isSynchronous: false,
-          unattended: true
+          isBackground: true
         }, {
           presented: true,
           values: [id]
         })
-        // No response carries a cookie.
+        // There is no response that could carry a cookie.
         live.detached = true
         const session = Handle.of(core, live)
         return Effect.map(session.id, Option.as(session))

@@ -1,5 +1,5 @@
 /**
- * Saves that wait for the same session, done together: the one that has the turn does the work of those that wait, too.
+ * Batches concurrent saves of one session: the save that acquires the lock also performs the waiting ones.
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -9,35 +9,35 @@ import { keepsRequestsApart } from "../store/isolates.js"
 
 interface Entry<A, B, E> {
   readonly item: A
-  /** None: the batch has changed nothing, and each does its own work. */
+  /** `None`: the batch has changed nothing, and each entry runs alone. */
   readonly result: Deferred.Deferred<Option.Option<B>, E>
 }
 
-/** The ways in which the work of an entry can be done. */
-export interface Doing<A, B, E> {
-  /** Alone, if the queue was empty. */
+/** The ways to run an entry. */
+export interface Strategies<A, B, E> {
+  /** Runs the entry alone, if the queue was empty. */
   readonly alone: Effect.Effect<B, E>
-  /** Alone, after it has waited for others. */
+  /** Runs the entry alone, after it has waited for others. */
   readonly after: Effect.Effect<B, E>
-  /** For several, in this order. None: nothing was changed, and it may succeed for each one alone. */
+  /** Runs several entries, in this order. `None`: nothing was changed, and each may succeed alone. */
   readonly together: (items: ReadonlyArray<A>) => Effect.Effect<Option.Option<ReadonlyArray<Exit.Exit<B, E>>>>
 }
 
-/** The most items of a batch, so that it fits into the time of one. */
-const most = 64
+/** The largest number of items in a batch, so that it fits into the time limit of one commit. */
+const maxItems = 64
 
-/** The entries that wait, by group. Only those of one group are done together. */
+/** The waiting entries, by group. Only entries of one group are batched. */
 export class Batches<A, B, E> {
   readonly #waiting = new Map<string, Set<Entry<A, B, E>>>()
 
   /**
-   * Does the work of an entry, and of others of its group, when it has its turn. `turn` runs an effect in that turn, and tells it
-   * whether others were there before. The batch goes on if the fiber that has begun it is interrupted.
+   * Runs an entry, together with the waiting entries of its group. `exclusively` runs an effect under the lock, and passes
+   * whether it had to wait. An interruption of the fiber that has started the batch does not stop the batch.
    */
   join(
     group: string,
     item: A,
-    { after, alone, together }: Doing<A, B, E>,
+    { after, alone, together }: Strategies<A, B, E>,
     turn: (run: (waited: boolean) => Effect.Effect<B, E>) => Effect.Effect<B, E>
   ): Effect.Effect<B, E> {
     return Effect.withFiberRuntime((fiber) => {
@@ -54,10 +54,10 @@ export class Batches<A, B, E> {
       )
       const run = (waited: boolean) =>
         Effect.suspend(() => {
-          // Taken along by another one.
+          // Another entry has included it in its batch.
           if (!waiting.delete(entry)) return done
           if (!waited) return alone
-          const others = keepsRequestsApart() ? [] : [...waiting].slice(0, most - 1)
+          const others = keepsRequestsApart() ? [] : [...waiting].slice(0, maxItems - 1)
           if (others.length === 0) return after
           for (const other of others) waiting.delete(other)
           const batch = [entry, ...others]

@@ -1,5 +1,5 @@
 /**
- * The end of a request, or a save in the middle of one: decides what the session needs, and does it.
+ * Commits a session, at the end of a request or by `save`: decides which change is needed, and performs it.
  */
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -28,45 +28,45 @@ import { spanned } from "./spans.js"
 import type { Changes, Loaded, Work, Written } from "./work.js"
 import * as Write from "./write.js"
 
-/** The state of a request, as far as a commit depends on it. It decides by the fields that it sets itself first. */
+/** The state of a request that a commit depends on. The commit sets the mutable fields before it decides. */
 export interface Uncommitted<A extends object> extends State {
   changed: boolean
   rotates: boolean
   lastSeenAt: number
   touchWindow: number | undefined
-  /** Absent while nothing was opened. */
+  /** Absent until the session is opened. */
   readonly draft: Draft<A> | undefined
   readonly loaded: Loaded<A> | undefined
   readonly steps: ReadonlyArray<{ readonly step: Step<A> }>
-  /** The fields whose stored content the handler has seen. */
+  /** The fields whose stored value the handler has read. */
   readonly reads: { readonly all: ReadonlyArray<keyof A & string> }
-  /** The cookie values that end with the session. */
+  /** The cookie values that a logout destroys. */
   readonly values: ReadonlyArray<CookieValue>
   readonly ambiguous: boolean
   readonly used: boolean
-  /** No response will carry a cookie. */
+  /** There is no response that could carry a cookie. */
   readonly detached: boolean
   /** The treatment of a new session if a cross-site request came without the cookie. */
   readonly crossSite: "refuse" | "discard" | undefined
-  /** A touch that cannot be written is no error. */
+  /** A touch that cannot be written does not fail the request. */
   readonly allowsStale: boolean
-  readonly carried: Loaded<A> | undefined
-  /** Ends the other sessions of a subject that logs in exclusively. */
+  readonly predecessor: Loaded<A> | undefined
+  /** Ends the other sessions of the subject after `authenticateExclusively`. */
   readonly revocation: Context.Tag.Service<SessionRevocation> | undefined
 }
 
 /** The result of a commit. */
 export interface Committed<A> {
-  /** The record from now on; absent: there is none any more. */
+  /** The current record; absent: the session has ended. */
   readonly loaded: Loaded<A> | undefined
   readonly setCookie: CookieUpdate | undefined
-  /** Fields that the handler had read and that turned out to be changed. */
-  readonly outdated: ReadonlyArray<keyof A & string>
-  /** The session was written, and what had to follow was not done. */
+  /** Fields that have changed since the handler read them. */
+  readonly staleFields: ReadonlyArray<keyof A & string>
+  /** The session was written, but the other sessions of the subject could not be ended. */
   readonly failed?: SessionError
 }
 
-/** Decides and writes. Gives nothing where there was nothing to do. */
+/** Decides and writes. Returns `undefined` if nothing had to be written. */
 export const commit = <A extends object>(
   core: Core<A>,
   live: Uncommitted<A>,
@@ -75,7 +75,7 @@ export const commit = <A extends object>(
 ): Effect.Effect<Committed<A> | undefined, SessionError> => {
   const { draft } = live
   if (draft === undefined) return Exit.succeed(undefined)
-  // Without steps, the draft is the record.
+  // Without steps, the draft equals the record.
   const changes = live.steps.length === 0 ? noChanges : Write.changesOf(core, draft)
   return Done.isDone(changes) && Exit.isSuccess(changes)
     ? commitChanges(core, live, draft, changes.value, status, fiber)
@@ -92,14 +92,14 @@ const commitChanges = <A extends object>(
   status: number,
   fiber: Done.RuntimeFiber
 ): Effect.Effect<Committed<A> | undefined, SessionError> => {
-  const { carried, loaded, steps } = live
+  const { predecessor, loaded, steps } = live
   const now = Done.clockIn(fiber.currentDefaultServices).unsafeCurrentTimeMillis()
-  const work: Work<A> = { loaded, draft, steps, origin: draft.loaded, changes, carried }
+  const work: Work<A> = { loaded, draft, steps, origin: draft.loaded, changes, predecessor }
   live.changed = steps.length > 0 && (changes.size > 0 || Write.isChanged(work))
   live.rotates = draft.rotates
   live.lastSeenAt = loaded?.record.lastSeenAt ?? now
   const lifetime = loaded?.record.expiry.lifetime
-  live.touchWindow = !live.used || core.unattended
+  live.touchWindow = !live.used || core.isBackground
     ? undefined
     : lifetime === undefined
     ? core.settings.touchWindow
@@ -108,7 +108,7 @@ const commitChanges = <A extends object>(
   const labels = fiber.getFiberRef(FiberRef.currentMetricLabels)
   SessionMetrics.commits.unsafeUpdate(change, labels)
   if (change === "Keep") return Exit.succeed(undefined)
-  // A new token that cannot be sent would lock the visitor out of the session.
+  // A new token that cannot be sent would log the visitor out.
   if (live.detached && needsCookie(core, change)) {
     return change === "Touch" || change === "Reseal"
       ? Exit.succeed(undefined)
@@ -123,7 +123,7 @@ const commitChanges = <A extends object>(
       undefined
     )
   }
-  const write = () => toTheEnd(core, () => perform(core, change, live, work, now))
+  const write = () => runToCompletion(core, () => perform(core, change, live, work, now))
   const performed = Done.isTraced(fiber)
     ? spanned("commit", core.name, Effect.suspend(write), () => change)
     : write()
@@ -143,10 +143,10 @@ const needsCookie = <A extends object>(core: Core<A>, change: SessionChange): bo
     : change === "Create" || change === "Rotate" || change === "Replace"
 
 /**
- * Runs a write to its end: neither a client that hangs up nor a handler's timeout may cut it in two. Only the commit's own limit
- * may. The error says who has used the time up: other commits of the same session, or the store.
+ * Runs a write uninterruptibly: neither a client that disconnects nor a timeout of the handler may interrupt it. Only
+ * `commitTimeout` ends a write to a remote store.
  */
-const toTheEnd = <A extends object, B>(
+const runToCompletion = <A extends object, B>(
   core: Core<A>,
   write: () => Effect.Effect<B, SessionError>
 ): Effect.Effect<B, SessionError> => {
@@ -174,7 +174,7 @@ const perform = <A extends object>(
     case "Replace":
       return replace(core, live, work, now)
     case "Create":
-      // A login ends all of several sessions that were presented, so that no later request is ambiguous.
+      // A login ends all presented sessions, so that no later request is ambiguous.
       return live.ambiguous && work.draft.authenticated
         ? replace(core, live, work, now)
         : write(core, "Create", live, work, now)
@@ -197,7 +197,7 @@ const perform = <A extends object>(
 const unchanged = <A extends object>(loaded: Loaded<A> | undefined): Committed<A> => ({
   loaded,
   setCookie: undefined,
-  outdated: []
+  staleFields: []
 })
 
 const destroy = <A extends object>(
@@ -213,8 +213,8 @@ const destroy = <A extends object>(
   )
 
 /**
- * Ends the sessions that were presented, and begins another one. That one is written first, because it may be refused: it may
- * be too large, and then nothing may have ended. If the others cannot be ended, it does not stay either.
+ * Replaces the presented sessions by a new one. Writes the new one first, because that may fail (for example if it is too large),
+ * and then no session may have ended. If the others cannot be destroyed, destroys the new one.
  */
 const replace = <A extends object>(
   core: Core<A>,
@@ -255,10 +255,10 @@ const touch = <A extends object>(
             ? { ...unchanged(next), setCookie: cookieFor(core, next) }
             : unchanged(next)
         }
-        // A newer cookie is on its way to the browser: this one must not come after it.
+        // A concurrent response sends a newer cookie, which this one must not overwrite.
         case "Conflict":
           return unchanged(loaded)
-        // A session that has ended meanwhile has nothing to lose by it: the handler's response stands.
+        // A touch of a session that has ended meanwhile does not fail the request.
         case "Gone":
           return unchanged<A>(undefined)
       }
@@ -279,7 +279,7 @@ const write = <A extends object>(
     return Effect.flatMap(
       core.queue(
         `subject ${subject}`,
-        () => alone(core, revocation, subject, Write.write(core, change, work, now))
+        () => writeExclusively(core, revocation, subject, Write.write(core, change, work, now))
       ),
       ({ failed, written }) =>
         Effect.map(
@@ -294,7 +294,7 @@ const write = <A extends object>(
     : Effect.flatMap(written, (written) => committed(core, change, live, work, written))
 }
 
-/** The result for the request and its response. */
+/** Returns the result for the request and its response. */
 const committed = <A extends object>(
   core: Core<A>,
   change: "Create" | "Rotate" | "Save",
@@ -306,10 +306,10 @@ const committed = <A extends object>(
   const { loaded, replayed } = written
   const before = work.loaded
   const { expiry } = loaded.record
-  // A cookie that holds the session is another one after each save.
+  // The value of a cookie engine changes with each save.
   const lifetime = before?.record.expiry.lifetime
   const isSent = change !== "Save" || !isSame(loaded.value, before?.value) ||
-    // The cookie of a session that ends by the policy alone lasts until its deadline.
+    // Without its own lifetime, the cookie already lasts until the deadline of the policy.
     ((expiry.deadline === undefined || expiry.lifetime !== undefined) &&
       CookieRules.slides(core.settings.cookie, expiry)) ||
     !(lifetime === expiry.lifetime || LifetimeRules.equals(lifetime, expiry.lifetime))
@@ -317,9 +317,9 @@ const committed = <A extends object>(
   const result: Effect.Effect<Committed<A>> = replayed
     ? Effect.map(
       core.steps.differing(live.reads.all, work.draft.value, loaded.decoded),
-      (outdated) => ({ loaded, setCookie, outdated })
+      (staleFields) => ({ loaded, setCookie, staleFields })
     )
-    : Exit.succeed({ loaded, setCookie, outdated: [] })
+    : Exit.succeed({ loaded, setCookie, staleFields: [] })
   return change === "Rotate" && before !== undefined
     ? Effect.zipRight(core.watchers.wake(before.value), result)
     : result
@@ -328,7 +328,7 @@ const committed = <A extends object>(
 const isSame = (a: CookieValue, b: CookieValue | undefined): boolean =>
   a === b || (b !== undefined && Redacted.value(a) === Redacted.value(b))
 
-// The clock was read when the record was made: its last use is "now".
+// The record has just been made, so its last use is "now".
 const cookieFor = <A extends object>(core: Core<A>, { record, value }: Loaded<A>): CookieUpdate => ({
   value,
   maxAge: CookieRules.maxAge(core.settings.cookie, record.expiry, record.lastSeenAt)
@@ -336,26 +336,27 @@ const cookieFor = <A extends object>(core: Core<A>, { record, value }: Loaded<A>
 
 // ---- logins that end the subject's other sessions
 
-/** The written record, and the reason why other sessions of the subject may be left. */
-interface Alone<A> {
+/** The written record, and the error if the other sessions of the subject could not be ended. */
+interface ExclusiveLogin<A> {
   readonly written: Written<A>
   readonly failed?: SessionError
 }
 
 /**
- * Writes a session, and ends the subject's others after it.
+ * Writes a session, then ends the other sessions of its subject.
  *
- * Of two such logins at once, each may have ended the other's session. So each looks whether its own is still alive, and else
- * makes it once more: whichever revokes last finds its own alive, and no other. Within a process they take turns.
+ * Two concurrent logins may end each other's session. So each checks whether its own session is still alive, and otherwise
+ * creates it again: the login that revokes last finds its own session alive, and no other. Within a process such logins run one
+ * after another.
  */
-const alone = <A extends object>(
+const writeExclusively = <A extends object>(
   core: Core<A>,
   revocation: NonNullable<Uncommitted<A>["revocation"]>,
   subject: string,
   write: Effect.Effect<Written<A>, SessionError>
-): Effect.Effect<Alone<A>, SessionError> =>
+): Effect.Effect<ExclusiveLogin<A>, SessionError> =>
   Effect.flatMap(write, (written) => {
-    if (written === undefined) return Effect.succeed<Alone<A>>({ written })
+    if (written === undefined) return Effect.succeed<ExclusiveLogin<A>>({ written })
     const { record, value } = written.loaded
     const revoked = Effect.zipRight(
       Effect.zipRight(revocation.revokeSubject(core.namespace, subject, record.id), core.watchers.wakeAll),
@@ -364,13 +365,13 @@ const alone = <A extends object>(
       )
     )
     return Effect.matchEffect(revoked, {
-      onFailure: (error) => Effect.succeed<Alone<A>>({ written, failed: Errors.failure(core)(error) }),
+      onFailure: (error) => Effect.succeed<ExclusiveLogin<A>>({ written, failed: Errors.failure(core)(error) }),
       onSuccess: Option.match({
-        onSome: () => Effect.succeed<Alone<A>>({ written }),
+        onSome: () => Effect.succeed<ExclusiveLogin<A>>({ written }),
         onNone: () =>
           Effect.zipRight(
             Effect.flatMap(Random.nextIntBetween(1, 20), (millis) => Effect.sleep(millis)),
-            alone(core, revocation, subject, Write.again(core, written.loaded))
+            writeExclusively(core, revocation, subject, Write.recreate(core, written.loaded))
           )
       })
     })

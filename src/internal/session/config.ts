@@ -1,5 +1,5 @@
 /**
- * The settings of a session tag from the environment. What is not set is left as the session tag has it.
+ * Settings of a session tag from the environment. Variables that are not set leave the tag's own settings.
  */
 import * as Config from "effect/Config"
 import * as ConfigError from "effect/ConfigError"
@@ -18,8 +18,8 @@ import { choice, variable } from "../domain/variables.js"
 import * as Service from "./service.js"
 
 /**
- * What the environment says. Each field that is present replaces one field of the tag's own settings, in `cookie` and
- * in `expiry` too.
+ * Settings from the environment. Each field that is present replaces one field of the tag's own settings, also within `cookie`
+ * and `expiry`.
  */
 export interface Overrides extends Omit<Settings, "cookie" | "expiry"> {
   readonly cookie?: UncheckedCookieOptions
@@ -46,7 +46,7 @@ const duration = (name: string, description: string, { zero = false } = {}) =>
 
 const millis = (name: string, description: string) => Config.map(duration(name, description), Duration.toMillis)
 
-/** Reads each field on its own, and keeps those that are set. */
+/** Reads each field on its own, and omits those that are not set. */
 const optional = <A extends object>(
   fields: { readonly [K in keyof A]: Config.Config<A[K]> }
 ): Config.Config<Partial<A>> => {
@@ -85,12 +85,15 @@ const cookie = optional<Required<UncheckedCookieOptions>>({
 const acknowledged = Config.zipWith(
   cookie,
   Config.withDefault(
-    flag("SESSION_ACKNOWLEDGE_CROSS_SITE", "Acknowledges what SESSION_COOKIE_SAMESITE=none gives up."),
+    flag(
+      "SESSION_ACKNOWLEDGE_CROSS_SITE",
+      "Acknowledges that SESSION_COOKIE_SAMESITE=none gives up the browser's defence against forged requests."
+    ),
     false
   ),
   (cookie, acknowledge) =>
     cookie.sameSite === "none" && !acknowledge
-      ? refused(
+      ? invalid(
         "SESSION_COOKIE_SAMESITE",
         "SESSION_COOKIE_SAMESITE=none gives up the browser's defence against forged requests; " +
           "acknowledge it with SESSION_ACKNOWLEDGE_CROSS_SITE=true."
@@ -119,36 +122,41 @@ const expiry = Config.zipWith(
     // Among the limits, only the absolute one is an end that activity cannot move.
     const set = limits.absolute === undefined ? limits : { ...limits, bounded: true }
     if (Option.isNone(preset)) return Either.right(set)
-    return Object.keys(set).length === 0 ? Either.right(preset.value) : refused(
+    return Object.keys(set).length === 0 ? Either.right(preset.value) : invalid(
       "SESSION_EXPIRY",
       "SESSION_EXPIRY names a whole policy; leave out SESSION_IDLE, SESSION_SINCE_MODIFIED and SESSION_ABSOLUTE, or it."
     )
   }
 ).pipe(Config.mapOrFail((checked) => checked))
 
-const refused = (name: string, sentence: string): Either.Either<never, ConfigError.ConfigError> =>
+const invalid = (name: string, sentence: string): Either.Either<never, ConfigError.ConfigError> =>
   Either.left(ConfigError.InvalidData([name], sentence))
 
 const rest = optional<Required<Omit<Overrides, "cookie" | "expiry">>>({
-  onGone: choice("SESSION_ON_GONE", "What becomes of changes to a session that has ended meanwhile.", {
+  onGone: choice("SESSION_ON_GONE", "The treatment of changes to a session that has ended meanwhile.", {
     fail: "fail",
     discard: "discard"
   }),
-  onUndecodable: choice("SESSION_ON_UNDECODABLE", "What becomes of a session whose data does not fit the schema.", {
+  onUndecodable: choice("SESSION_ON_UNDECODABLE", "The treatment of a session whose data does not fit the schema.", {
     restart: "restart",
     fail: "fail"
   }),
-  commitTimeout: duration("SESSION_COMMIT_TIMEOUT", "How long a commit may take in all."),
-  retryAfter: duration("SESSION_RETRY_AFTER", "What Retry-After says when the store is down."),
-  touchEvery: duration("SESSION_TOUCH_EVERY", "How often the use of a session is written down.", { zero: true }),
-  watchEvery: duration("SESSION_WATCH_EVERY", "How often a connection looks whether its session has ended.")
+  commitTimeout: duration("SESSION_COMMIT_TIMEOUT", "The time limit of a commit, replays included."),
+  retryAfter: duration("SESSION_RETRY_AFTER", "The value of Retry-After when the store is down."),
+  touchEvery: duration("SESSION_TOUCH_EVERY", "The least time between two writes of a session's last use.", {
+    zero: true
+  }),
+  watchEvery: duration(
+    "SESSION_WATCH_EVERY",
+    "The time between two checks whether the session of an open connection has ended."
+  )
 })
 
 /**
- * The settings that the environment gives: what is not set is absent. `docs/settings.md` lists the variables.
+ * The settings from the environment; fields that are not set are absent. `docs/settings.md` lists the variables.
  *
- * A wrong value is a `ConfigError` whose sentence names the variable, and never repeats the value. A combination that
- * cannot work is found later, by {@link layer}, because it depends on the tag's own settings too.
+ * Fails on a wrong value with a `ConfigError` that names the variable and never repeats the value. {@link layer} rejects
+ * combinations that cannot work, because they depend on the tag's own settings, too.
  */
 export const settings: Config.Config<Overrides> = Config.map(
   Config.all([acknowledged, expiry, rest]),
@@ -156,7 +164,7 @@ export const settings: Config.Config<Overrides> = Config.map(
 )
 
 /**
- * Lays what the environment gives over a tag's own settings, field by field.
+ * Overrides a tag's own settings, field by field.
  */
 export const overlay = (own: Settings, overrides: Overrides): Service.UncheckedSettings => ({
   ...own,
@@ -166,7 +174,7 @@ export const overlay = (own: Settings, overrides: Overrides): Service.UncheckedS
 })
 
 /**
- * The service of a session tag, with the tag's own settings and the environment's over them.
+ * The service of a session tag, with its own settings overridden by the environment.
  */
 export const layer = <Self, A extends object, R>(
   tag: Context.Tag<SessionService<Self>, Sessions<A>>,

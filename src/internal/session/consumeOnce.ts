@@ -1,5 +1,5 @@
 /**
- * Consumes a value that is read once.
+ * Consumes a `ReadOnce` value.
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -13,7 +13,7 @@ import { Live } from "./live.js"
 
 type Content<A, K extends keyof A> = Option.Option<ReadOnceModule.Content<A[K]>>
 
-/** Removes the field from the record, or from the changes of this request if there is no record, and gives its content. */
+/** Removes the field from the record, or from the changes of this request if there is no record, and returns its content. */
 export const consume = <A extends object, K extends keyof A & string>(
   core: Core<A>,
   live: Live<A>,
@@ -33,7 +33,7 @@ const consumeOwn = <A extends object, K extends keyof A & string>(
 ): Effect.Effect<Content<A, K>, SessionWriteError> =>
   live.change((draft) => {
     const remove = core.steps.assign(key, { present: false }, stored, false)
-    // The content leaves the session, and what it was taken from may be the initial value of all.
+    // Copy the content: it may belong to the initial value, which all visitors share.
     return Effect.match(core.schema.copyField(key, draft.value), {
       onFailure: () => [contentOf(draft.value[key]), remove] as const,
       onSuccess: ({ value }) => [contentOf(value), remove] as const
@@ -41,8 +41,8 @@ const consumeOwn = <A extends object, K extends keyof A & string>(
   })
 
 /**
- * Removes the field and writes at once: only a confirmed write makes sure that no other request gets it. A separate `Live`
- * does it, so that no other change of this request is written early.
+ * Removes the field and writes at once: only a confirmed write guarantees that no other request gets the value. Uses a separate
+ * `Live`, so that no other change of this request is written early.
  */
 const consumeStored = <A extends object, K extends keyof A & string>(
   core: Core<A>,
@@ -65,6 +65,6 @@ const consumeStored = <A extends object, K extends keyof A & string>(
   )
 }
 
-/** The content of a field that is read once. */
+/** Returns the content of a `ReadOnce` value. */
 export const contentOf = <B>(once: B): Option.Option<ReadOnceModule.Content<B>> =>
   once instanceof ReadOnce ? Option.some(ReadOnce.contentOf(once) as ReadOnceModule.Content<B>) : Option.none()

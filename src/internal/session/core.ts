@@ -1,5 +1,5 @@
 /**
- * Shared by all requests of one session tag, and built with its layer.
+ * State shared by all requests of one session tag. Built with its layer.
  */
 import type * as Effect from "effect/Effect"
 import type { Option } from "effect/Option"
@@ -29,7 +29,7 @@ export interface Settings {
   readonly retryAfter: number
   /** Milliseconds; absent: a tenth of the idle limit. */
   readonly touchEvery: number | undefined
-  /** The same for a session without a lifetime of its own; absent: its use moves no end. */
+  /** Milliseconds between two touches of a session without its own lifetime; absent: use does not prolong it. */
   readonly touchWindow: number | undefined
   /** Milliseconds. */
   readonly watchEvery: number
@@ -41,11 +41,11 @@ export interface Core<A extends object> {
   readonly namespace: string
   readonly settings: Settings
   readonly engine: BoundEngine
-  /** The engine works when it is called: see `BoundEngine.synchronous`. */
+  /** The engine has finished when its functions return: see `BoundEngine.synchronous`. */
   readonly isSynchronous: boolean
   readonly codec: SessionCodec.Codec
   readonly schema: SessionSchema<A>
-  /** Its version, and the way from older data to it. */
+  /** The version of the schema, and the upgrade of older data to it. */
   readonly history: {
     readonly version: number
     readonly upgrade: (raw: JsonRecord, version: number) => Effect.Effect<JsonRecord, ValidationIssue>
@@ -55,11 +55,11 @@ export interface Core<A extends object> {
   readonly initialRaw: JsonRecord
   readonly steps: ReturnType<typeof stepsFor<A>>
   readonly queue: Queue
-  /** The saves that wait for the same session. */
+  /** Waiting saves, batched by session. */
   readonly saves: Batches<Work<A>, Written<A>, SessionError>
   readonly watchers: Watchers
-  /** Finds sessions by their ids, where the engine can. */
+  /** Finds sessions by their ids; absent if the engine has no directory. */
   readonly directory: Option<Directory>
-  /** Sessions are changed without their visitors: it is no use, and moves no idle end. */
-  readonly unattended: boolean
+  /** The change is made by a job and not by the visitor: it does not count as a use and does not extend the idle limit. */
+  readonly isBackground: boolean
 }

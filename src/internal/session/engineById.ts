@@ -1,5 +1,5 @@
 /**
- * An engine whose values are the public ids of sessions: how a job reaches a session without its token.
+ * An engine whose values are the public ids of sessions, for jobs that have no token.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -19,15 +19,15 @@ export const make = (
   { namespace, settings }: Pick<Core<never>, "namespace" | "settings">,
   store: Directory
 ): BoundEngine => {
-  // Two tries of a write, and the look at its outcome, fit into the limit of a commit.
+  // Two attempts of a write, and the read that resolves its outcome, fit into `commitTimeout`.
   const { limited, resolved } = StoreCalls.make(store.capabilities, Duration.millis(settings.commitTimeout / 4))
-  /** The keys of the sessions that were opened. */
+  /** The store keys of the sessions that were opened. */
   const keys = new WeakMap<CookieValue, StoreKey>()
 
-  /** The live record of an id. `find` does not tell its key; a page of `scan` that begins with it does. */
+  /** Reads the live record of an id, and its key. `find` returns no key, but a page of `scan` that begins at the id does. */
   const find = (value: CookieValue, now: number): Effect.Effect<Option.Option<SessionRecord>, SessionStoreError> => {
     const id = Redacted.value(value)
-    // Sorts right before the id, and after every other one: ids are random and equally long.
+    // Sorts directly before the id and after any other: all ids have the same length and are random.
     const before = id.slice(0, -1)
     return Effect.flatMap(limited("scan", store.scan(namespace, { after: before, limit: 1, now })), ([found]) => {
       if (found === undefined || found.id !== id) return Effect.succeedNone
@@ -49,7 +49,7 @@ export const make = (
         case "conflict":
           return Effect.succeed({ _tag: "Conflict" })
         case "gone":
-          // A rotation has moved it to another key: the caller finds it there.
+          // If a rotation has moved the record to another key, the caller reads it again.
           return Effect.map(
             find(value, now),
             (found): Written => Option.isSome(found) ? { _tag: "Conflict" } : { _tag: "Gone" }

@@ -1,5 +1,5 @@
 /**
- * The errors that a request meets, with the names and times of its session tag.
+ * Maps failures to session errors, with the name and settings of the session tag.
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -20,14 +20,14 @@ import type { ValidationIssue } from "../schema/prepared.js"
 import { causeOf } from "../store/defects.js"
 import type { Core } from "./core.js"
 
-/** The part of a session tag that errors name. */
+/** The part of a session tag that errors contain. */
 type Named = Pick<Core<never>, "name" | "settings">
 
-/** A store that is down, to a handler. */
+/** The store could not be read or written. */
 export const unavailable = ({ name, settings }: Named, cause: unknown): SessionUnavailable =>
   SessionUnavailable.because({ session: name, reason: "store", retryAfter: settings.retryAfter }, cause)
 
-/** Whatever went wrong, as an error. */
+/** Maps any cause to a session error; defects count as an unavailable store. */
 export const from = (named: Named, cause: Cause.Cause<SessionError>): SessionError =>
   Option.getOrElse(Cause.failureOption(cause), () => unavailable(named, cause))
 
@@ -35,7 +35,7 @@ export const from = (named: Named, cause: Cause.Cause<SessionError>): SessionErr
 export const undecodable = ({ name, settings }: Named): SessionUnavailable =>
   new SessionUnavailable({ session: name, reason: "data", retryAfter: settings.retryAfter })
 
-/** A change of what is only a copy. */
+/** A change of a stale session. */
 export const readOnly = ({ name, settings }: Named): SessionUnavailable =>
   new SessionUnavailable({ session: name, reason: "readOnly", retryAfter: settings.retryAfter })
 
@@ -43,20 +43,20 @@ export const readOnly = ({ name, settings }: Named): SessionUnavailable =>
 export const late = ({ name, settings }: Named): SessionUnavailable =>
   new SessionUnavailable({ session: name, reason: "late", retryAfter: settings.retryAfter })
 
-/** More than could be done before the deadline of a commit. */
+/** Too many concurrent commits of one session before the deadline. */
 export const busy = ({ name, settings }: Named): SessionUnavailable =>
   new SessionUnavailable({ session: name, reason: "busy", retryAfter: settings.retryAfter })
 
 /** A change after the end of the request. */
 export const committed = ({ name }: Named): SessionCommitted => new SessionCommitted({ session: name })
 
-/** A value that does not fit. */
-export const invalid = ({ name }: Pick<Named, "name">, { _tag: _, ...misfit }: ValidationIssue): SessionInvalid =>
-  new SessionInvalid({ session: name, ...misfit })
+/** A value that does not fit the schema. */
+export const invalid = ({ name }: Pick<Named, "name">, { _tag: _, ...issue }: ValidationIssue): SessionInvalid =>
+  new SessionInvalid({ session: name, ...issue })
 
-/** A step that cannot be taken. */
-export const refused = ({ name }: Named, error: ValidationIssue | Conflict): SessionInvalid | SessionConflict =>
-  error._tag === "Misfit"
+/** Maps the error of a step. */
+export const stepError = ({ name }: Named, error: ValidationIssue | Conflict): SessionInvalid | SessionConflict =>
+  error._tag === "ValidationIssue"
     ? invalid({ name }, error)
     : new SessionConflict({ session: name, what: error.what })
 
@@ -72,14 +72,14 @@ export const failure = (named: Named, raw: JsonRecord = {}) => (error: SessionSt
   }
 }
 
-/** The fields that take most of the place, with their lengths in JSON. */
+/** The three largest fields, with their lengths as JSON. */
 const largest = (raw: JsonRecord): ReadonlyArray<{ readonly name: string; readonly length: number }> =>
   Object.entries(raw)
     .map(([name, value]) => ({ name, length: JSON.stringify(value).length }))
     .sort((a, b) => b.length - a.length)
     .slice(0, 3)
 
-/** Only a store that is down concerns those who run the server. */
+/** Logs an unavailable store as an error. Other errors are the client's or the application's, and go to the debug log. */
 export const log = (error: SessionError): Effect.Effect<void> =>
   error._tag === "SessionUnavailable"
     ? Effect.logError(error.message, causeOf(error))

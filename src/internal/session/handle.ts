@@ -1,5 +1,5 @@
 /**
- * The methods of a handle, each a line or two over the live session behind it.
+ * The public session handle: a thin layer over `Live`.
  */
 import * as Clock from "effect/Clock"
 import * as DateTime from "effect/DateTime"
@@ -27,14 +27,14 @@ import * as LifetimeRules from "../domain/lifetime.js"
 import type { RuntimeFiber } from "../done.js"
 import { consume, contentOf } from "./consumeOnce.js"
 import type { Core } from "./core.js"
-import { refused } from "./errors.js"
+import { stepError } from "./errors.js"
 import { Live } from "./live.js"
-import { mostValues } from "./presented.js"
+import { maxPresentedValues } from "./presented.js"
 import { spannedIfTraced } from "./spans.js"
 
 /**
- * What `yield* AppSession` gives. Its functions may be taken off it: they come from getters, so that a request that uses
- * none makes none. The state behind it is made at the first use.
+ * The handle that `yield* AppSession` returns. Its functions are getters, so they can be destructured, and a request that uses
+ * none allocates none. The state is created at the first use.
  */
 export class Handle<A extends object> implements RequestSession<A> {
   readonly #core: Core<A>
@@ -51,18 +51,18 @@ export class Handle<A extends object> implements RequestSession<A> {
     this.#state = state
   }
 
-  /** The handle of a session that has no request. */
+  /** Makes a handle outside a request. */
   static of<A extends object>(core: Core<A>, live: Live<A>): Handle<A> {
     return new Handle(core, undefined, undefined, live)
   }
 
-  /** Makes the handles of requests. */
+  /** Returns a constructor of request handles. */
   static maker<A extends object>(core: Core<A>) {
     return (cookieHeader: string | undefined, options?: RequestOptions): Handle<A> =>
       new Handle(core, cookieHeader, options)
   }
 
-  /** The state behind a value, if that is a handle of this session tag. */
+  /** The state of a value that is a handle of this session tag. */
   static liveOf<A extends object>(core: Core<A>, value: unknown): Live<A> | undefined {
     return value instanceof Handle && value.#core === core ? value.#live : undefined
   }
@@ -70,12 +70,12 @@ export class Handle<A extends object> implements RequestSession<A> {
   get #live(): Live<A> {
     if (this.#state !== undefined) return this.#state
     const { name } = this.#core.settings.cookie
-    const state = new Live(this.#core, scan(this.#cookieHeader, name, mostValues), this.#options)
+    const state = new Live(this.#core, scan(this.#cookieHeader, name, maxPresentedValues), this.#options)
     state.finished = this.#isFinished
     return this.#state = state
   }
 
-  // ---- for the front end of a request
+  // ---- for the HTTP adapter
 
   get used(): UsedSession | undefined {
     return this.#state?.accessed === true ? this.#state : undefined
@@ -164,7 +164,7 @@ export class Handle<A extends object> implements RequestSession<A> {
 
   get update() {
     return <K extends keyof A & string>(key: K, f: (value: A[K]) => Required<A>[K]) =>
-      this.#live.step(() => this.#core.steps.alter(key, ({ value }) => ({ present: true, value: f(value[key]) })))
+      this.#live.step(() => this.#core.steps.update(key, ({ value }) => ({ present: true, value: f(value[key]) })))
   }
 
   get modify() {
@@ -173,13 +173,13 @@ export class Handle<A extends object> implements RequestSession<A> {
       f: (value: A[K]) => readonly [result: B, next: Required<A>[K]],
       same: (a: B, b: B) => boolean = Equal.equals
     ) => {
-      const alter = ({ value }: Draft<A>): readonly [B, SessionDraft.Field] => {
+      const update = ({ value }: Draft<A>): readonly [B, SessionDraft.Field] => {
         const [result, next] = f(value[key])
         return [result, { present: true, value: next }]
       }
       return this.#live.changeField(key, (draft) => {
-        const first = alter(draft)
-        return [first[0], this.#core.steps.alterSeen(key, alter, same, first)]
+        const first = update(draft)
+        return [first[0], this.#core.steps.modify(key, update, same, first)]
       })
     }
   }
@@ -225,7 +225,7 @@ export class Handle<A extends object> implements RequestSession<A> {
       // The type has checked that there is a stored engine, but not that it is the engine of this session.
       const consumed = this.#core.engine.selfContained
         ? Effect.dieMessage(
-          `The session "${this.#core.name}" is kept in its cookie, so a browser that keeps an older cookie would get a value of ` +
+          `The session "${this.#core.name}" is stored in its cookie, so a browser that holds an older cookie would get a value of  ` +
             "ReadOnce again. Use a stored engine for it."
         )
         : this.#take<K>(key)
@@ -234,7 +234,7 @@ export class Handle<A extends object> implements RequestSession<A> {
   }
 
   #take<K extends keyof A & string>(key: K): Effect.Effect<Option.Option<ReadOnce.Content<A[K]>>, SessionError> {
-    // A browser that fetches in advance may never show the page, and the response to a HEAD has no body.
+    // A prefetched page may never be shown, and the response to a HEAD request has no body.
     if (this.#options?.prefetch === true) return this.#live.prefetched
     return this.#options?.head === true
       ? Effect.map(this.get(key), contentOf)
@@ -272,7 +272,8 @@ export class Handle<A extends object> implements RequestSession<A> {
     return (input: Lifetime.LifetimeInput): Effect.Effect<void, SessionWriteError> =>
       Effect.flatMap(Clock.currentTimeMillis, (now) =>
         Either.match(checked(input, now), {
-          onLeft: (problem) => Effect.fail(refused(this.#core, { _tag: "Misfit", field: "expiry", problem })),
+          onLeft: (problem) =>
+            Effect.fail(stepError(this.#core, { _tag: "ValidationIssue", field: "expiry", problem })),
           onRight: (lifetime) => this.#live.step(() => this.#core.steps.setLifetime(lifetime))
         }))
   }
@@ -290,7 +291,7 @@ export class Handle<A extends object> implements RequestSession<A> {
           )
           : this.#live.read((draft) => {
             const record = this.#live.loaded?.record
-            // What is discarded is no use: the session ends when it would have ended.
+            // A discarded request is no use, so the stored end applies.
             return record !== undefined && options.modification === undefined && this.#live.discarded
               ? DateTime.unsafeMake(record.expiry.at)
               : end(draft.lifetime, record?.expiry.deadline)
@@ -409,14 +410,14 @@ export class Handle<A extends object> implements RequestSession<A> {
   }
 }
 
-/** Whether a fiber has running children. True if that is not known. */
+/** Returns whether a fiber has running children; true if that is unknown. */
 const hasChildren = (fiber: RuntimeFiber): boolean => {
   if (!("_children" in fiber)) return true
   const children = fiber._children
   return !(children === null || (children instanceof Set && children.size === 0))
 }
 
-/** A field that is undefined is absent; one that is null is there, and holds null. */
+/** `undefined` is an absent field; `null` is a value. */
 const optionOf = <V>(value: V): Option.Option<Exclude<V, undefined>> =>
   value === undefined ? Option.none() : Option.some(value as Exclude<V, undefined>)
 
@@ -425,7 +426,7 @@ const checked = (input: Lifetime.LifetimeInput, now: number) => {
   return problem === undefined ? LifetimeRules.resolve(input, now) : Either.left(problem)
 }
 
-// No control characters, no lone surrogates: every store keeps it as it is.
+// No control characters and no lone surrogates, so that every store returns the subject unchanged.
 const subjectPattern = /^(?:[^\p{Cc}\p{Cs}]){1,255}$/u
 
 const fine = Exit.succeed(undefined)

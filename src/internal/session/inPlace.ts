@@ -1,5 +1,5 @@
 /**
- * Fields that may be changed in place: the handler gets a copy of its own, and what it changes there counts as set.
+ * Fields that may be changed in place: the handler gets its own copy, and a change of the copy counts as a `set`.
  */
 import * as Effect from "effect/Effect"
 import type { Json } from "../../Json.js"
@@ -8,51 +8,54 @@ import { equals } from "../json.js"
 import { hasField, withField } from "../schema/lazy.js"
 import type { SessionSchema, ValidationIssue } from "../schema/prepared.js"
 
-/** The copy of one field that a handler was given. */
-interface Lent<A> {
-  /** The value that held the field then. */
+/** The handler's copy of one field. */
+interface HandlerCopy<A> {
+  /** The value that the field was copied from. */
   readonly source: A
   /** The value that holds the handler's copy. */
   readonly value: A
   readonly encoded: Json | undefined
 }
 
-/** The fields that a handler was given. */
-export type Lendings<A> = Map<keyof A & string, Lent<A>>
+/** The copies that a handler was given, by field. */
+export type Copies<A> = Map<keyof A & string, HandlerCopy<A>>
 
-/** One field, the same copy for as long as the field is not replaced. What cannot be encoded has no copy. */
+/**
+ * Returns the handler's copy of a field, the same one until the field is replaced. A value that cannot be encoded is returned
+ * without a copy.
+ */
 export const read = <A extends object, K extends keyof A & string>(
   schema: SessionSchema<A>,
-  lent: Lendings<A>,
+  copies: Copies<A>,
   draft: Draft<A>,
   key: K
 ): Effect.Effect<A[K]> => {
   const source = draft.value
   if (source[key] === undefined) return Effect.succeed(source[key])
   return Effect.suspend(() => {
-    const known = find(lent, key, source)
+    const known = find(copies, key, source)
     return known !== undefined ? Effect.succeed(known[key]) : Effect.match(schema.copyField(key, source), {
       onFailure: () => source[key],
       onSuccess: ({ encoded, value }) => {
-        // Another branch of the handler may have been faster.
-        const first = find(lent, key, source)
+        // A concurrent branch of the handler may have made the copy first.
+        const first = find(copies, key, source)
         if (first !== undefined) return first[key]
-        lent.set(key, { source, value: withField(source, key, { present: true, value }), encoded })
+        copies.set(key, { source, value: withField(source, key, { present: true, value }), encoded })
         return value
       }
     })
   })
 }
 
-const find = <A>(lent: Lendings<A>, key: keyof A & string, source: A): A | undefined => {
-  const known = lent.get(key)
+const find = <A>(copies: Copies<A>, key: keyof A & string, source: A): A | undefined => {
+  const known = copies.get(key)
   return known !== undefined && known.source[key] === source[key] ? known.value : undefined
 }
 
-/** The whole value, with the handler's copies in it. An instance of a class is one of its own. */
+/** Returns the whole value with the handler's copies in it. An instance of a class is copied. */
 export const readAll = <A extends object>(
   schema: SessionSchema<A>,
-  lent: Lendings<A>,
+  copies: Copies<A>,
   draft: Draft<A>
 ): Effect.Effect<A> =>
   Effect.flatMap(
@@ -61,7 +64,7 @@ export const readAll = <A extends object>(
       Effect.map(
         Effect.forEach(
           schema.mutable,
-          (key) => Effect.map(read(schema, lent, draft, key), (value) => [key, value] as const)
+          (key) => Effect.map(read(schema, copies, draft, key), (value) => [key, value] as const)
         ),
         (own) =>
           own.reduce(
@@ -71,15 +74,15 @@ export const readAll = <A extends object>(
       )
   )
 
-/** The fields whose copies the handler has changed. */
+/** Returns the fields whose copies the handler has changed. */
 export const changed = <A extends object>(
   schema: SessionSchema<A>,
-  lent: Lendings<A>,
+  copies: Copies<A>,
   draft: Draft<A>
 ): Effect.Effect<ReadonlyArray<readonly [keyof A & string, Field]>, ValidationIssue> =>
   Effect.map(
     Effect.filter(
-      [...lent].filter(([key]) => find(lent, key, draft.value) !== undefined),
+      [...copies].filter(([key]) => find(copies, key, draft.value) !== undefined),
       ([key, { encoded, value }]) =>
         Effect.flatMap(schema.encodeField(key, value), (now) =>
           equals(now, encoded) ? Effect.succeed(false) : isOther(schema, key, draft.value, now))
@@ -88,7 +91,10 @@ export const changed = <A extends object>(
       found.map(([key, { value }]) => [key, { present: true, value: value[key] }] as const)
   )
 
-/** Whether an encoding is not that of a fresh copy: a schema may decode more forms than it encodes, or encode at random. */
+/**
+ * Returns whether an encoding differs from that of a fresh copy: a schema may decode more forms than it encodes, or encode at
+ * random.
+ */
 const isOther = <A extends object>(
   schema: SessionSchema<A>,
   key: keyof A & string,
@@ -102,14 +108,14 @@ const isOther = <A extends object>(
   return Effect.zipWith(again, again, (first, second) => equals(first, second) && !equals(first, encoded))
 }
 
-/** The handler's copies of these fields are what the draft holds now. */
-export const taken = <A extends object>(
-  lent: Lendings<A>,
+/** Records that the draft holds the handler's copies of these fields. */
+export const markSet = <A extends object>(
+  copies: Copies<A>,
   draft: Draft<A>,
   keys: ReadonlyArray<keyof A & string>
 ): void => {
   for (const key of keys) {
-    const known = lent.get(key)
-    if (known !== undefined) lent.set(key, { ...known, source: draft.value, encoded: draft.touched.get(key) })
+    const known = copies.get(key)
+    if (known !== undefined) copies.set(key, { ...known, source: draft.value, encoded: draft.touched.get(key) })
   }
 }

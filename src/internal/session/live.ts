@@ -1,6 +1,6 @@
 /**
- * The state of one request's session, and what changes it: it is opened on first use, changed step by step, and committed when
- * the request ends. `commit.ts` decides and writes; everything else in the life of a request is here.
+ * Mutable state of one request's session: loaded on first use, changed step by step, committed when the request ends. `commit.ts`
+ * decides and writes.
  */
 import * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
@@ -27,7 +27,7 @@ import type { Committed, Uncommitted } from "./commit.js"
 import { commit } from "./commit.js"
 import type { Core } from "./core.js"
 import * as Errors from "./errors.js"
-import type { Lendings } from "./inPlace.js"
+import type { Copies } from "./inPlace.js"
 import * as InPlace from "./inPlace.js"
 import { Mutex } from "./mutex.js"
 import type { Found } from "./open.js"
@@ -38,7 +38,7 @@ import { spanned } from "./spans.js"
 import type { Loaded } from "./work.js"
 import { endOf } from "./write.js"
 
-/** A part of a handler whose changes are undone if it fails, and the part around it. */
+/** A `withRollback` region of a handler, and the region around it. */
 interface Scope {
   readonly outer: Scope | undefined
 }
@@ -46,10 +46,10 @@ interface Scope {
 const isWithin = (inner: Scope | undefined, scope: Scope): boolean =>
   inner !== undefined && (inner === scope || isWithin(inner.outer, scope))
 
-/** The innermost part of a handler that this fiber is in, of those whose changes are undone if they fail. */
+/** The innermost `withRollback` region of this fiber. */
 const currentScope = FiberRef.unsafeMake<Scope | undefined>(undefined)
 
-/** A result, the step that changes the draft, and what to do once the step was taken. */
+/** A result, the step that changes the draft, and a callback for after the step was applied. */
 type Change<A, B> = readonly [result: B, step: Step<A>, taken?: (draft: Draft<A>) => void]
 
 type Make<A, B> = (draft: Draft<A>) => Change<A, B> | Effect.Effect<Change<A, B>, ValidationIssue>
@@ -57,13 +57,13 @@ type Make<A, B> = (draft: Draft<A>) => Change<A, B> | Effect.Effect<Change<A, B>
 type Fields<A> = ReadonlyArray<readonly [keyof A & string, Field]>
 
 /**
- * One request's session. All mutable state is here. Each change of it is one synchronous step, or runs alone, so concurrent
- * branches of a handler may share it.
+ * One request's session. Each change of its state is one synchronous step or runs under the mutex, so concurrent branches of a
+ * handler may share it.
  */
 export class Live<A extends object> implements Uncommitted<A> {
-  // ---- what the decision depends on: see `State` of `change.ts`
+  // ---- input of the decision: see `State` of `change.ts`
 
-  /** It could not be opened. */
+  /** The session could not be opened. */
   answered = false
   presented: boolean
   destroyed = false
@@ -77,37 +77,37 @@ export class Live<A extends object> implements Uncommitted<A> {
   needsReseal = false
   stale = false
 
-  // ---- what the response depends on
+  // ---- output for the response
 
-  /** The session was used, so that the response depends on the cookie. */
+  /** The session was used, so the response depends on the cookie. */
   accessed = false
-  /** The response is of no use to another request of the same visitor. */
+  /** The response must not be cached, not even for the same visitor. */
   uncacheable = false
   /** The cookie that the response must set. */
   setCookie: CookieUpdate | undefined
 
-  // ---- what it is by now
+  // ---- current state
 
-  /** The record that was loaded, or written by a `save`; absent for a visitor without one. */
+  /** The record that was loaded, or written by a `save`; absent for a visitor without a session. */
   loaded: Loaded<A> | undefined
   /** The value that the handler sees; absent until the session is opened. */
   draft: Draft<A> | undefined
-  /** The changes since the session was opened or saved, each with the part of the handler that made it. */
+  /** The changes since the session was opened or saved, each with the `withRollback` region that it belongs to. */
   steps: ReadonlyArray<{ readonly step: Step<A>; readonly scope: Scope | undefined }> = []
-  /** The cookie values that end with the session: those presented, and one that a `save` of this request has made. */
+  /** The cookie values that a logout destroys: those presented, and one that a `save` of this request has created. */
   values: ReadonlyArray<CookieValue>
   ambiguous = false
-  /** The session was read or changed, so that it counts as used. */
+  /** The session was read or changed, so the request counts as a use. */
   used = false
   /** The request has ended. */
   finished = false
-  /** The request has become a socket. */
+  /** The request was upgraded to a socket. */
   detached = false
   /** The handler can do without the session. */
   optional = false
-  /** The record that this request itself has revoked: a login of the same subject continues from it. */
-  carried: Loaded<A> | undefined
-  /** Ends the other sessions of a subject that logs in exclusively. */
+  /** The record that this request itself has revoked: a login of the same subject keeps its data. */
+  predecessor: Loaded<A> | undefined
+  /** Ends the other sessions of the subject after `authenticateExclusively`. */
   revocation: Context.Tag.Service<SessionRevocation> | undefined
   /** The stored fields that the handler has read. */
   readonly reads = new Reads<keyof A & string>()
@@ -116,13 +116,13 @@ export class Live<A extends object> implements Uncommitted<A> {
   readonly #candidates: Candidates
   readonly #options: RequestOptions | undefined
   #presentedValues: Presented | undefined
-  /** The fields that the handler was given to change in place. */
-  readonly #lent: Lendings<A> = new Map()
+  /** The handler's copies of fields that may be changed in place. */
+  readonly #copies: Copies<A> = new Map()
   #reading: ReadConsistency | undefined
   readonly #mutex = new Mutex()
-  /** A change that came too late was reported. */
+  /** A change after the end of the request has been logged. */
   #warned = false
-  /** A write whose outcome is not known must not be tried again. */
+  /** The error of a write whose outcome is unknown. It must not be retried. */
   #broken: SessionError | undefined
 
   constructor(core: Core<A>, candidates: Candidates, options?: RequestOptions) {
@@ -145,19 +145,19 @@ export class Live<A extends object> implements Uncommitted<A> {
     return this.#candidates.presented ? undefined : this.#options?.crossSite
   }
 
-  /** The session could not be read or written: the seconds after which another try is worthwhile. */
+  /** Seconds after which a retry is worthwhile; absent unless the session could not be read or written. */
   get retryAfter(): number | undefined {
     return this.answered || this.#broken !== undefined ? this.#core.settings.retryAfter : undefined
   }
 
-  /** A touch that cannot be written is no error. */
+  /** A touch that cannot be written does not fail the request. */
   get allowsStale(): boolean {
     return this.optional || this.#reading === "stale"
   }
 
   // ---- open
 
-  /** Reads the session, which is loaded on first use. `use`: this counts as a use, which prolongs it. */
+  /** Reads the session; loads it on first use. `use`: the read counts as a use, which prolongs the session. */
   read<B>(f: (draft: Draft<A>) => B, use = true): Effect.Effect<B, SessionUnavailable> {
     return Effect.withFiberRuntime((fiber) => {
       this.accessed = true
@@ -170,24 +170,24 @@ export class Live<A extends object> implements Uncommitted<A> {
     })
   }
 
-  /** The draft. One load at a time; a branch that is interrupted leaves it to the next. */
+  /** Returns the draft. Loads are single-flight: if the loading branch is interrupted, the next one loads. */
   #opened(fiber: Done.RuntimeFiber): Effect.Effect<Draft<A>, SessionUnavailable> {
     if (this.draft !== undefined) return Exit.succeed(this.draft)
     const isSynchronous = this.#core.isSynchronous && this.#mutex.busy === undefined
     const loaded = isSynchronous ? this.#load(fiber) : undefined
     return loaded !== undefined && Done.isDone(loaded)
       ? loaded
-      : this.#mutex.alone(() => this.draft !== undefined ? Exit.succeed(this.draft) : loaded ?? this.#load(fiber))
+      : this.#mutex.exclusively(() => this.draft !== undefined ? Exit.succeed(this.draft) : loaded ?? this.#load(fiber))
   }
 
   #load(fiber: Done.RuntimeFiber): Effect.Effect<Draft<A>, SessionUnavailable> {
     const core = this.#core
-    // The head has left without `Vary`, so what is read now could be cached for others.
+    // The response head was sent without `Vary`, so a response that depends on the session could be cached for other visitors.
     if (this.finished && this.draft === undefined) {
       const error = Errors.late(core)
       return Effect.zipRight(Errors.log(error), Effect.fail(error))
     }
-    // A session that was opened before stays, if it cannot be opened again.
+    // A session that was opened before stays usable if a reload fails.
     this.answered = this.draft === undefined
     const seen = this.draft?.value
     const values = this.loaded === undefined ? this.values : [this.loaded.value]
@@ -199,7 +199,7 @@ export class Live<A extends object> implements Uncommitted<A> {
     return Effect.flatMap(found, (found) =>
       seen === undefined ? Exit.succeed(this.#found(found)) : Effect.map(
         core.steps.differing(this.reads.all, seen, found.loaded?.decoded ?? core.initial),
-        (outdated) => this.#found(found, outdated)
+        (staleFields) => this.#found(found, staleFields)
       ))
   }
 
@@ -211,19 +211,22 @@ export class Live<A extends object> implements Uncommitted<A> {
     return spanned("open", this.#core.name, opened, () => outcome)
   }
 
-  #found({ ambiguous, loaded }: Found<A>, outdated: ReadonlyArray<keyof A & string> = []): Draft<A> {
+  #found({ ambiguous, loaded }: Found<A>, staleFields: ReadonlyArray<keyof A & string> = []): Draft<A> {
     this.ambiguous = ambiguous
-    return this.#begin(loaded, outdated)
+    return this.#startFrom(loaded, staleFields)
   }
 
-  /** Starts over from a record, or from nothing: another session, unless it is known which fields of this one are outdated. */
-  #begin(loaded: Loaded<A> | undefined, outdated?: ReadonlyArray<keyof A & string>): Draft<A> {
+  /**
+   * Restarts from a record, or without one. `staleFields`: it is the same session, and these fields have changed since they were
+   * read; absent: it is another session.
+   */
+  #startFrom(loaded: Loaded<A> | undefined, staleFields?: ReadonlyArray<keyof A & string>): Draft<A> {
     if (this.steps.length > 0) this.steps = []
     this.answered = false
-    if (outdated === undefined) {
+    if (staleFields === undefined) {
       this.reads.restart()
-      this.#lent.clear()
-    } else if (outdated.length > 0 || this.reads.own !== undefined) this.reads.proceed(outdated)
+      this.#copies.clear()
+    } else if (staleFields.length > 0 || this.reads.written !== undefined) this.reads.refresh(staleFields)
     this.opened = true
     this.isNew = loaded === undefined
     this.needsReseal = loaded?.needsReseal === true
@@ -233,14 +236,14 @@ export class Live<A extends object> implements Uncommitted<A> {
   }
 
   /**
-   * Loads the session again, past every cache, unless there are changes: these meet the stored record when they are written. A
-   * change in place that cannot be encoded is an error of the commit.
+   * Loads the session again, past every cache. Does nothing if there are pending changes, which are merged with the stored record
+   * when they are written. A change in place that cannot be encoded fails the commit, not the reload.
    */
   get reload(): Effect.Effect<void, SessionUnavailable> {
     return Effect.matchEffect(this.#setInPlace, {
       onFailure: () => Effect.void,
       onSuccess: () =>
-        this.#mutex.alone(() =>
+        this.#mutex.exclusively(() =>
           Effect.withFiberRuntime<void, SessionUnavailable>((fiber) => {
             this.accessed = true
             this.#reading = "fresh"
@@ -252,7 +255,7 @@ export class Live<A extends object> implements Uncommitted<A> {
     })
   }
 
-  /** From now on a copy is enough while the store is down. Gives whether there is only a copy, which cannot be changed. */
+  /** Accepts a cached record while the store is down. Returns whether the session is one, which cannot be changed. */
   get allowStale(): Effect.Effect<boolean, SessionUnavailable> {
     return Effect.suspend(() => {
       this.#reading ??= "stale"
@@ -260,7 +263,7 @@ export class Live<A extends object> implements Uncommitted<A> {
     })
   }
 
-  /** Whether the session can be read. From now on nothing but a change that cannot be saved is an error. */
+  /** Returns whether the session can be read. From then on, only a change that cannot be saved fails the request. */
   get readable(): Effect.Effect<boolean> {
     return Effect.suspend(() => {
       this.optional = true
@@ -270,7 +273,7 @@ export class Live<A extends object> implements Uncommitted<A> {
 
   // ---- read
 
-  /** One field: the handler's own copy of it, if it may be changed in place. */
+  /** Reads a field: the handler's own copy, if it may be changed in place. */
   get<K extends keyof A & string>(key: K): Effect.Effect<A[K], SessionUnavailable> {
     const { schema } = this.#core
     const draft = this.read((draft) => {
@@ -278,11 +281,11 @@ export class Live<A extends object> implements Uncommitted<A> {
       return draft
     })
     return schema.mutable.has(key)
-      ? Effect.flatMap(draft, (draft) => InPlace.read(schema, this.#lent, draft, key))
+      ? Effect.flatMap(draft, (draft) => InPlace.read(schema, this.#copies, draft, key))
       : Effect.map(draft, ({ value }) => value[key])
   }
 
-  /** The whole value, with the handler's own copies in it. */
+  /** Reads the whole value, with the handler's own copies in it. */
   get whole(): Effect.Effect<A, SessionUnavailable> {
     const { isClass, keys, mutable } = this.#core.schema
     const draft = this.read((draft) => {
@@ -290,11 +293,13 @@ export class Live<A extends object> implements Uncommitted<A> {
       return draft
     })
     return isClass || mutable.size > 0
-      ? Effect.flatMap(draft, (draft) => InPlace.readAll(this.#core.schema, this.#lent, draft))
+      ? Effect.flatMap(draft, (draft) => InPlace.readAll(this.#core.schema, this.#copies, draft))
       : Effect.map(draft, ({ value }) => wholeOf(value, keys))
   }
 
-  /** A browser that fetches in advance: nothing is taken, and the page without it is not shown to the visitor when they come. */
+  /**
+   * Prefetch: consumes nothing, and marks the response uncacheable, so that the visitor does not see a page without the value.
+   */
   get prefetched(): Effect.Effect<Option.Option<never>> {
     return Effect.sync(() => {
       this.accessed = true
@@ -303,7 +308,7 @@ export class Live<A extends object> implements Uncommitted<A> {
     })
   }
 
-  /** When the session ends, in milliseconds; absent while there is none. To ask is no use. */
+  /** The end of the session in milliseconds; absent if there is no session. Does not count as a use. */
   get endsAt(): Effect.Effect<number | undefined, SessionUnavailable> {
     return Effect.flatMap(
       Effect.zip(this.read((draft) => draft, false), Clock.currentTimeMillis),
@@ -314,7 +319,7 @@ export class Live<A extends object> implements Uncommitted<A> {
     )
   }
 
-  /** Completes when the session has ended. A visitor without one has none that could end. */
+  /** Completes when the session has ended; never for a visitor without a session. */
   awaitEnd(every: number): Effect.Effect<void, SessionUnavailable> {
     return Effect.flatMap(
       this.read(() => this.loaded),
@@ -324,15 +329,15 @@ export class Live<A extends object> implements Uncommitted<A> {
 
   // ---- change
 
-  /** Takes a step: applies it to the draft, and keeps it for a replay. */
+  /** Applies a step to the draft, and records it for a replay. */
   change<B>(make: Make<A, B>): Effect.Effect<B, SessionWriteError> {
     return this.#change(make, true)
   }
 
-  /** The same for a function of one field, which it may change in place. */
+  /** As `change`, for a function that may change the value of one field in place. */
   changeField<B>(key: keyof A & string, make: (draft: Draft<A>) => Change<A, B>): Effect.Effect<B, SessionWriteError> {
     return this.change((draft) =>
-      this.#core.schema.mutable.has(key) ? Effect.map(this.#core.steps.lend(draft, key), make) : make(draft)
+      this.#core.schema.mutable.has(key) ? Effect.map(this.#core.steps.withOwnCopy(draft, key), make) : make(draft)
     )
   }
 
@@ -345,7 +350,7 @@ export class Live<A extends object> implements Uncommitted<A> {
     return this.change(() => this.#assignment(fields))
   }
 
-  /** `scoped`: the change is undone with the part of the handler that makes it. */
+  /** `scoped`: a rollback undoes the change. */
   #change<B>(make: Make<A, B>, scoped: boolean, inPlaceIsSet = false): Effect.Effect<B, SessionWriteError> {
     const apply = (draft: Draft<A> | undefined, fiber: Done.RuntimeFiber): Effect.Effect<B, SessionWriteError> => {
       if (this.finished || draft === undefined) return this.#tooLate
@@ -353,7 +358,7 @@ export class Live<A extends object> implements Uncommitted<A> {
       const change = make(draft)
       return Effect.isEffect(change)
         ? Done.matchEffect(change, {
-          onFailure: (error) => Exit.fail(Errors.refused(this.#core, error)),
+          onFailure: (error) => Exit.fail(Errors.stepError(this.#core, error)),
           onSuccess: (change) => take(draft, change, fiber)
         })
         : take(draft, change, fiber)
@@ -364,8 +369,8 @@ export class Live<A extends object> implements Uncommitted<A> {
       fiber: Done.RuntimeFiber
     ): Effect.Effect<B, SessionWriteError> => {
       const took = (next: Draft<A>): Effect.Effect<B, SessionWriteError> => {
-        // Encoding a field may take time: another branch of the handler may have been faster, a save may have begun, or
-        // the request may have ended.
+        // Encoding a field may be asynchronous: meanwhile another branch of the handler may have changed the draft, a save may
+        // have begun, or the request may have ended.
         if (this.draft !== draft || this.#mutex.busy !== undefined || this.finished) return this.#change(make, scoped)
         this.draft = next
         this.steps = [...this.steps, { step, scope: scoped ? fiber.getFiberRef(currentScope) : undefined }]
@@ -374,14 +379,14 @@ export class Live<A extends object> implements Uncommitted<A> {
       }
       const next = step(draft, undefined)
       return Done.isDone(next) && Exit.isSuccess(next) ? took(next.value) : Effect.matchEffect(next, {
-        onFailure: (error) => Exit.fail(Errors.refused(this.#core, error)),
+        onFailure: (error) => Exit.fail(Errors.stepError(this.#core, error)),
         onSuccess: took
       })
     }
     const now = (fiber: Done.RuntimeFiber): Effect.Effect<B, SessionWriteError> => {
       this.accessed = true
       this.used = true
-      if (!inPlaceIsSet && this.#lent.size > 0) {
+      if (!inPlaceIsSet && this.#copies.size > 0) {
         return Effect.zipRight(this.#setInPlace, this.#change(make, scoped, true))
       }
       if (this.draft !== undefined || this.finished) return apply(this.draft, fiber)
@@ -390,7 +395,7 @@ export class Live<A extends object> implements Uncommitted<A> {
         ? apply(opened.value, fiber)
         : Effect.flatMap(opened, (draft) => apply(draft, fiber))
     }
-    return Effect.withFiberRuntime((fiber) => this.#mutex.busy === undefined ? now(fiber) : this.#mutex.idle(now))
+    return Effect.withFiberRuntime((fiber) => this.#mutex.busy === undefined ? now(fiber) : this.#mutex.whenIdle(now))
   }
 
   #assignment(
@@ -400,7 +405,7 @@ export class Live<A extends object> implements Uncommitted<A> {
     const { schema: { mutable }, steps } = this.#core
     const assignment = (fields: Fields<A>): Change<A, void> => {
       const all = fields.map(([key, field]) =>
-        this.reads.isOutdated(key) ? SessionDraft.clashing(key) : steps.assign(key, field, this.reads.has(key))
+        this.reads.isStale(key) ? SessionDraft.conflictOn(key) : steps.assign(key, field, this.reads.has(key))
       )
       return [
         undefined,
@@ -422,21 +427,22 @@ export class Live<A extends object> implements Uncommitted<A> {
       : assignment(fields)
   }
 
-  /** Sets the fields that the handler has changed in place. */
+  /** Turns changes in place into steps. */
   get #setInPlace(): Effect.Effect<void, SessionWriteError> {
     return Effect.suspend(() => {
       const { draft } = this
-      if (this.#lent.size === 0 || draft === undefined || this.discarded) return Effect.void
+      if (this.#copies.size === 0 || draft === undefined || this.discarded) return Effect.void
       return Effect.flatMap(
         Effect.mapError(
-          InPlace.changed(this.#core.schema, this.#lent, draft),
-          (misfit) => Errors.refused(this.#core, misfit)
+          InPlace.changed(this.#core.schema, this.#copies, draft),
+          (issue) => Errors.stepError(this.#core, issue)
         ),
         (fields) =>
           fields.length === 0
             ? Effect.void
             : this.#change(
-              () => this.#assignment(fields, (draft) => InPlace.taken(this.#lent, draft, fields.map(([key]) => key))),
+              () =>
+                this.#assignment(fields, (draft) => InPlace.markSet(this.#copies, draft, fields.map(([key]) => key))),
               true,
               true
             )
@@ -444,12 +450,14 @@ export class Live<A extends object> implements Uncommitted<A> {
     })
   }
 
-  /** Adopts the record that `take` has written aside: as it is if nothing is pending here, else by a step of its own. */
+  /**
+   * Adopts the record written by `take`: as it is if there are no pending changes, otherwise by a step that removes the field.
+   */
   follow(key: keyof A & string, loaded: Loaded<A> | undefined): Effect.Effect<void, SessionWriteError> {
     return Effect.flatMap(this.#setInPlace, () => {
       const { draft } = this
       if (loaded === undefined || draft === undefined || this.steps.length > 0) {
-        // A value that was taken is not restored by a rollback.
+        // A rollback does not restore a consumed value.
         return this.#change(
           () => [undefined, this.#core.steps.assign(key, { present: false }, false)],
           false
@@ -457,14 +465,14 @@ export class Live<A extends object> implements Uncommitted<A> {
       }
       return Effect.map(
         this.#core.steps.differing(this.reads.all.filter((read) => read !== key), draft.value, loaded.decoded),
-        (outdated) => void this.#begin(loaded, outdated)
+        (staleFields) => void this.#startFrom(loaded, staleFields)
       )
     })
   }
 
-  /** Undoes the changes that `effect` has made if it does not succeed. */
+  /** Runs `effect`, and undoes its changes if it does not succeed. */
   withRollback<B, E, R>(effect: Effect.Effect<B, E, R>): Effect.Effect<B, E, R> {
-    // Earlier changes in place are not part of it. If they cannot be set, the commit fails with the reason.
+    // Earlier changes in place do not belong to the region. If they cannot be encoded, the commit fails with the reason.
     return Effect.flatMap(Effect.zipRight(Effect.ignore(this.#setInPlace), FiberRef.get(currentScope)), (outer) => {
       const scope: Scope = { outer }
       const before = this.reads.copy()
@@ -475,12 +483,12 @@ export class Live<A extends object> implements Uncommitted<A> {
     })
   }
 
-  /** Undoes the steps of a scope. Those of others are applied again, without them. */
+  /** Undoes the steps of a region: replays all other steps without them. */
   #rollBack(scope: Scope, before: Reads<keyof A & string>): Effect.Effect<void> {
-    return this.#mutex.alone(() => {
+    return this.#mutex.exclusively(() => {
       if (this.finished) return Effect.void
-      // Changes in place since then are undone, too.
-      this.#lent.clear()
+      // This also drops changes in place since then.
+      this.#copies.clear()
       const others = this.steps.filter((one) => !isWithin(one.scope, scope))
       if (this.draft === undefined || others.length === this.steps.length) return Effect.void
       const start = SessionDraft.startFrom(this.#core.initial, this.loaded)
@@ -490,15 +498,15 @@ export class Live<A extends object> implements Uncommitted<A> {
           this.steps = others
           this.reads.rollBack(before)
         },
-        // Another branch has acted on a result that is undone: its change must not be written either.
-        onFailure: (clash) => void (this.#broken = Errors.refused(this.#core, clash))
+        // Another branch has used a result that is undone: its change must not be written either.
+        onFailure: (conflict) => void (this.#broken = Errors.stepError(this.#core, conflict))
       })
     })
   }
 
   /**
-   * Runs a revocation. If it ends the session of this very request, a login of the same subject in this request goes on from
-   * what the store held until then.
+   * Runs a revocation. If it ends the session of this request, a login of the same subject in this request keeps the data that
+   * the store held before.
    */
   revoking<B, E>(ends: (record: SessionRecord) => boolean, revoke: Effect.Effect<B, E>): Effect.Effect<B, E> {
     const own = Effect.flatMap(
@@ -507,18 +515,18 @@ export class Live<A extends object> implements Uncommitted<A> {
         const { loaded } = this
         return loaded === undefined || this.finished || !ends(loaded.record) ? Effect.succeedNone : Effect.flatMap(
           Effect.flatMap(Clock.currentTimeMillis, (now) => this.#core.engine.open(loaded.value, now, "fresh")),
-          // Nothing if somebody else has ended it: its data is not to come back.
+          // None if the session had already ended: its data must not be restored.
           Effect.transposeMapOption((opened) => load(this.#core, opened))
         )
       }
     )
-    // A session that cannot be read is no reason not to revoke.
+    // Revoke even if the session cannot be read.
     return Effect.flatMap(
       Effect.orElseSucceed(own, () => Option.none()),
       (own) =>
         Effect.tap(revoke, () =>
           Effect.sync(() => {
-            if (Option.isSome(own)) this.carried = own.value
+            if (Option.isSome(own)) this.predecessor = own.value
           }))
     )
   }
@@ -527,7 +535,7 @@ export class Live<A extends object> implements Uncommitted<A> {
 
   /** Ends the session when the request ends. */
   get destroy(): Effect.Effect<void, SessionCommitted> {
-    return this.#mutex.idle(() => {
+    return this.#mutex.whenIdle(() => {
       this.accessed = true
       if (this.finished) return this.#tooLate
       if (this.loaded !== undefined) {
@@ -535,15 +543,15 @@ export class Live<A extends object> implements Uncommitted<A> {
         this.presented = true
       }
       this.destroyed = true
-      this.carried = undefined
-      this.#begin(undefined)
+      this.predecessor = undefined
+      this.#startFrom(undefined)
       return Exit.void
     })
   }
 
-  /** Writes what has changed, now, and goes on from there. */
+  /** Writes the pending changes now, and continues from the written record. */
   get save(): Effect.Effect<void, SessionError> {
-    return this.#mutex.idle(() => {
+    return this.#mutex.whenIdle(() => {
       this.accessed = true
       this.used = true
       if (this.finished) return this.#tooLate
@@ -551,7 +559,9 @@ export class Live<A extends object> implements Uncommitted<A> {
       return Effect.zipRight(
         this.#setInPlace,
         Effect.tapError(
-          this.#mutex.alone(() => Effect.withFiberRuntime<void, SessionError>((fiber) => this.#commit(200, fiber))),
+          this.#mutex.exclusively(() =>
+            Effect.withFiberRuntime<void, SessionError>((fiber) => this.#commit(200, fiber))
+          ),
           Errors.log
         )
       )
@@ -559,29 +569,29 @@ export class Live<A extends object> implements Uncommitted<A> {
   }
 
   /**
-   * Decides and writes, once, however often it is called. Total: what goes wrong is the result, and the caller answers
-   * with it. `status` is that of the handler's response. After a socket, only `save` has written. `branches`: the handler has forked
-   * fibers that have not ended. One may not have begun, and is interrupted with the request: now it begins, and reports the
-   * change that is lost.
+   * Finalizes the request: decides and writes. Idempotent and total: an error is the result, and the caller answers with it.
+   * `status` is that of the handler's response. After an upgrade to a socket only `save` writes. `branches`: forked fibers of the
+   * handler are still running. A fiber that has not started is interrupted with the request: the yield lets it start, and report
+   * a change that is lost.
    */
   finish(status: number, fiber: Done.RuntimeFiber, branches: boolean): Effect.Effect<SessionError | undefined> {
     const finished = this.#mutex.busy === undefined
       ? this.#finish(status, undefined, fiber)
-      : this.#mutex.idle((fiber) => this.#finish(status, undefined, fiber))
+      : this.#mutex.whenIdle((fiber) => this.#finish(status, undefined, fiber))
     return branches ? Effect.zipLeft(finished, Effect.yieldNow()) : finished
   }
 
-  /** `inPlace`: how the fields that the handler has changed in place were set. */
+  /** `inPlace`: the result of `#setInPlace`; absent before it has run. */
   #finish(
     status: number,
     inPlace: Exit.Exit<void, SessionWriteError> | undefined,
     fiber: Done.RuntimeFiber
   ): Effect.Effect<SessionError | undefined> {
     const before = this.finished
-    if (!before && inPlace === undefined && this.#lent.size > 0) {
+    if (!before && inPlace === undefined && this.#copies.size > 0) {
       return Effect.flatMap(
         Effect.exit(this.#setInPlace),
-        (exit) => this.#mutex.idle((fiber) => this.#finish(status, exit, fiber))
+        (exit) => this.#mutex.whenIdle((fiber) => this.#finish(status, exit, fiber))
       )
     }
     this.finished = true
@@ -607,7 +617,7 @@ export class Live<A extends object> implements Uncommitted<A> {
     }
   }
 
-  /** Commits what is pending, and goes on from there. */
+  /** Commits the pending changes, and continues from the written record. */
   #commit(status: number, fiber: Done.RuntimeFiber): Effect.Effect<void, SessionError> {
     const committed = commit(this.#core, this, status, fiber)
     return Done.isDone(committed) && Exit.isSuccess(committed)
@@ -623,24 +633,25 @@ export class Live<A extends object> implements Uncommitted<A> {
 
   #committed(committed: Committed<A> | undefined): Exit.Exit<void, SessionError> {
     if (committed === undefined) return Exit.void
-    this.#proceed(committed.loaded, committed.outdated, committed.setCookie)
+    this.#continueFrom(committed.loaded, committed.staleFields, committed.setCookie)
     if (committed.failed === undefined) return Exit.void
-    // The written record stays, and so does its cookie.
+    // The written record and its cookie stay.
     this.#broken = committed.failed
     return Exit.fail(committed.failed)
   }
 
-  /** Goes on from what was written. */
-  #proceed(
+  /** /** Continues from the written record. */
+  #continueFrom(
     loaded: Loaded<A> | undefined,
-    outdated: ReadonlyArray<keyof A & string>,
+    staleFields: ReadonlyArray<keyof A & string>,
     setCookie: CookieUpdate | undefined
   ): void {
     const isLogin = this.draft?.authenticated === true
-    // Sessions that the server cannot end, or has not looked at, must not come back beside the new cookie, or in its place.
+    // Sessions that the server cannot destroy, or has not opened, must not be presented again beside the new cookie or in its
+    // place.
     if (isLogin || this.destroyed) {
-      const { isFull, isSeveral } = this.#presented
-      if (isFull || (this.#core.engine.selfContained && (isLogin || isSeveral))) this.#presented.end()
+      const { isFull, hasSeveral } = this.#presented
+      if (isFull || (this.#core.engine.selfContained && (isLogin || hasSeveral))) this.#presented.end()
     }
     if (setCookie !== undefined) {
       this.setCookie = this.#presentedValues?.cookie(setCookie, this.#core.settings.cookie.name) ?? setCookie
@@ -649,18 +660,18 @@ export class Live<A extends object> implements Uncommitted<A> {
     this.presented = this.#candidates.presented
     this.ambiguous = false
     this.destroyed = false
-    this.carried = undefined
-    this.#begin(loaded, outdated)
+    this.predecessor = undefined
+    this.#startFrom(loaded, staleFields)
   }
 
-  /** A change after the request was answered. The failure of a forked fiber is not observed, so it is logged, once. */
+  /** Fails a change after the request was answered. The failure of a forked fiber is not observed, so the first one is logged. */
   get #tooLate(): Effect.Effect<never, SessionCommitted> {
     const error = Errors.committed(this.#core)
     if (this.#warned) return Effect.fail(error)
     this.#warned = true
     return Effect.zipRight(
       Effect.logWarning(
-        `A change to the session "${this.#core.name}" came after its request had been answered, and is lost. ` +
+        `A change to the session "${this.#core.name}" came after its request had been answered, and is lost.  ` +
           "Let the handler wait for the fiber that makes it (Fiber.join, or Effect.all in place of Effect.fork), " +
           "or change the session outside the request, with open of its service and save."
       ),

@@ -1,30 +1,30 @@
 /**
- * Mutual exclusion for the branches of one handler. A semaphore of Effect 3 is not enough: a fiber that is interrupted in the moment in
- * which it has taken its permit never gives it back.
+ * Mutual exclusion for the branches of one handler. A semaphore of Effect 3 cannot be used: a fiber that is interrupted right
+ * after it has acquired a permit never releases it.
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type { RuntimeFiber } from "../done.js"
 
-/** One effect at a time. Whichever runs may be interrupted; the next one goes on from there. */
+/** Runs one effect at a time. If it is interrupted, the next waiting effect runs. */
 export class Mutex {
-  /** Completed when what runs has ended; absent while nothing does. */
+  /** Completes when the running effect has ended; absent while none runs. */
   busy: Deferred.Deferred<void> | undefined
 
-  /** Waits for what runs, then runs this beside others. */
-  idle<A, E>(run: (fiber: RuntimeFiber) => Effect.Effect<A, E>): Effect.Effect<A, E> {
+  /** Waits for the running effect, then runs `run` without acquiring the mutex. */
+  whenIdle<A, E>(run: (fiber: RuntimeFiber) => Effect.Effect<A, E>): Effect.Effect<A, E> {
     return Effect.withFiberRuntime((fiber) =>
-      this.busy === undefined ? run(fiber) : Effect.zipRight(Deferred.await(this.busy), this.idle(run))
+      this.busy === undefined ? run(fiber) : Effect.zipRight(Deferred.await(this.busy), this.whenIdle(run))
     )
   }
 
-  /** Waits for what runs, then runs this alone. */
-  alone<A, E>(run: () => Effect.Effect<A, E>): Effect.Effect<A, E> {
+  /** Waits for the running effect, then runs `run` exclusively. */
+  exclusively<A, E>(run: () => Effect.Effect<A, E>): Effect.Effect<A, E> {
     return Effect.uninterruptibleMask((restore) =>
       Effect.withFiberRuntime<A, E>((fiber) => {
         if (this.busy !== undefined) {
-          return Effect.zipRight(restore(Deferred.await(this.busy)), this.alone(run))
+          return Effect.zipRight(restore(Deferred.await(this.busy)), this.exclusively(run))
         }
         const done = Deferred.unsafeMake<void>(fiber.id())
         this.busy = done

@@ -20,7 +20,7 @@ import type { Core } from "./core.js"
 import { log, unavailable, undecodable } from "./errors.js"
 import type { Loaded } from "./work.js"
 
-/** The session that cookie values lead to, if there is exactly one. */
+/** The session of the presented cookie values, if there is exactly one. */
 export interface Found<A> {
   readonly loaded: Loaded<A> | undefined
   /** Several live sessions were presented. None is trusted; a login or logout destroys them all. */
@@ -31,8 +31,8 @@ const anonymous: Found<never> = { loaded: undefined, ambiguous: false }
 const ambiguous: Found<never> = { loaded: undefined, ambiguous: true }
 
 /**
- * Loads the record. Whatever a visitor can send is anonymous; a store that is down is an error. `presented`: a cookie of ours was
- * there, whatever its value; `partial`: there may have been more values.
+ * Loads the record. Invalid cookies make the request anonymous; only an unavailable store is an error. `presented`: the request
+ * has a cookie of our name; `partial`: it may have more values than `values`.
  */
 export const open = <A extends object>(
   core: Core<A>,
@@ -85,7 +85,7 @@ export const open = <A extends object>(
         onSuccess: (opened) => found(Option.getOrUndefined(opened))
       })
   }
-  // All at once, so that the time limit of one is the limit of all.
+  // Concurrently, so that the time limit of one load is the limit of all.
   return Effect.matchEffect(
     Effect.forEach(values, (value) => core.engine.open(value, now, reading), { concurrency: "unbounded" }),
     {
@@ -103,12 +103,12 @@ export const open = <A extends object>(
   )
 }
 
-/** The labels that the application has given to the metrics of a fiber. */
+/** The metric labels that the application has set on a fiber. */
 export const labelsOf = (fiber: Done.RuntimeFiber) => fiber.getFiberRef(FiberRef.currentMetricLabels)
 
 /**
- * Decodes a record. One whose data does not fit is left as it is, for a roll-back of the deploy; the tag's policy
- * says whether the visitor starts again or gets an error.
+ * Decodes a record. A record that does not fit the schema stays unchanged in the store, so that a roll-back of the deploy can
+ * read it; `onUndecodable` decides whether the visitor is anonymous or gets an error.
  */
 export const load = <A extends object>(
   core: Core<A>,
@@ -116,7 +116,7 @@ export const load = <A extends object>(
 ): Effect.Effect<Loaded<A> | undefined, SessionUnavailable> => {
   const { data, id, schemaVersion } = opened.record
   const parsed = parse(core, data)
-  // A text this short cannot hold more values than are allowed.
+  // A text this short cannot hold more than `maxValues` values.
   if (schemaVersion >= core.history.version && data.length <= maxValues) {
     const decoded = core.schema.openIfCertain(parsed)
     if (decoded !== undefined) return Exit.succeed({ ...opened, raw: parsed as JsonRecord, decoded })
@@ -133,7 +133,7 @@ export const load = <A extends object>(
   })
 }
 
-/** The data of a record, upgraded and decoded. The error is a sentence that never contains the data. */
+/** Upgrades and decodes the data of a record. The error is a sentence that never contains the data. */
 export const decode = <A extends object>(core: Core<A>, { data, schemaVersion }: SessionRecord) =>
   contentOf(core, parse(core, data), schemaVersion, core.schema.decode)
 
@@ -163,6 +163,6 @@ const contentOf = <A extends object>(
     : Exit.succeed(parsed)
   return Done.mapError(
     Done.flatMap(upgraded, (raw) => Done.map(decode(raw), (decoded) => ({ raw, decoded }))),
-    (misfit) => `at "${placeOf(misfit)}": ${misfit.problem}`
+    (issue) => `at "${placeOf(issue)}": ${issue.problem}`
   )
 }

@@ -1,12 +1,12 @@
 /**
- * One at a time, by name.
+ * Mutual exclusion by name.
  */
 import * as Effect from "effect/Effect"
 import { keepsRequestsApart } from "../store/isolates.js"
 
 /**
- * Runs effects of one name one after another; those of other names side by side. The effect gets whether others of its
- * name were there before it. `overtaken` runs each time that another one succeeds while this one waits.
+ * Runs effects of one name one after another, and effects of different names concurrently. Passes to the effect whether it had to
+ * wait. `overtaken` runs each time that another effect of the name succeeds while this one waits.
  */
 export type Queue = <A, E, R>(
   name: string,
@@ -14,18 +14,18 @@ export type Queue = <A, E, R>(
   overtaken?: Effect.Effect<void>
 ) => Effect.Effect<A, E, R>
 
-interface Turn {
+interface Lock {
   readonly semaphore: Effect.Semaphore
   readonly waiting: Set<{ readonly overtaken: Effect.Effect<void> }>
   users: number
 }
 
-/** Makes a queue. A name that is not in use takes no memory. */
+/** Makes a queue. A name that is not in use takes no memory. `apart`: the runtime isolates requests. */
 export const make = (apart = keepsRequestsApart()): Queue => apart ? polling() : waking()
 
-/** Each effect wakes the one that waits behind it. */
+/** Each effect wakes the next one. */
 const waking = (): Queue => {
-  const turns = new Map<string, Turn>()
+  const turns = new Map<string, Lock>()
   return (name, run, overtaken = Effect.void) =>
     Effect.acquireUseRelease(
       Effect.sync(() => {
@@ -52,9 +52,9 @@ const waking = (): Queue => {
 }
 
 /**
- * Each effect looks by its own timer whether the name is free, because the fiber of another request must not resume it. It
- * waits for at most a second for the same holder, which may have been cancelled, and then never releases the name. So two
- * effects of one name can run at once, which the versions of a store allow.
+ * Each effect polls whether the name is free, because the fiber of another request must not resume it. It waits at most one
+ * second for the same holder: a cancelled request never releases the name. So two effects of one name can run at once; the
+ * version check of the store keeps that safe.
  */
 const polling = (): Queue => {
   const holders = new Map<string, symbol>()
@@ -64,7 +64,7 @@ const polling = (): Queue => {
       const take = (seen?: symbol, polls = 0): Effect.Effect<boolean> =>
         Effect.suspend(() => {
           const holder = holders.get(name)
-          if (holder === undefined || (holder === seen && polls === mostPolls)) {
+          if (holder === undefined || (holder === seen && polls === maxPolls)) {
             holders.set(name, own)
             return Effect.succeed(seen !== undefined)
           }
@@ -79,7 +79,7 @@ const polling = (): Queue => {
     })
 }
 
-/** Milliseconds between two looks. */
+/** Milliseconds between two polls. */
 const pause = 2
 
-const mostPolls = 500
+const maxPolls = 500

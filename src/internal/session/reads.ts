@@ -1,62 +1,62 @@
 /**
- * Tracks which fields a handler has read, to detect that a set rests on something that another request has changed.
+ * Tracks which fields a handler has read, to detect a set that is based on a value that another request has changed.
  */
 export class Reads<Key extends string> {
-  /** Fields whose stored content the handler has seen. */
+  /** Fields whose stored value the handler has read. */
   #read: Set<Key> | undefined
-  /** Fields that it set without looking: what it sees there is its own. */
-  own: ReadonlySet<Key> | undefined
-  /** Fields that it had seen before a save found them changed. */
-  #outdated: Set<Key> | undefined
+  /** Fields that the handler has set without reading them: reading them afterwards returns its own value. */
+  written: ReadonlySet<Key> | undefined
+  /** Fields that were read before a save found them changed. */
+  #stale: Set<Key> | undefined
 
-  /** It looks at the field now. */
+  /** Records that the handler reads the field. */
   add(key: Key): void {
-    this.#outdated?.delete(key)
-    if (this.own?.has(key) !== true) (this.#read ??= new Set()).add(key)
+    this.#stale?.delete(key)
+    if (this.written?.has(key) !== true) (this.#read ??= new Set()).add(key)
   }
 
-  /** It has set the field. */
+  /** Records that the handler has set the field. */
   replace(key: Key): void {
-    if (this.#read?.has(key) !== true) this.own = new Set(this.own).add(key)
+    if (this.#read?.has(key) !== true) this.written = new Set(this.written).add(key)
   }
 
   has(key: Key): boolean {
     return this.#read?.has(key) === true
   }
 
-  isOutdated(key: Key): boolean {
-    return this.#outdated?.has(key) === true
+  isStale(key: Key): boolean {
+    return this.#stale?.has(key) === true
   }
 
   get all(): ReadonlyArray<Key> {
     return this.#read === undefined ? [] : [...this.#read]
   }
 
-  /** A snapshot. */
+  /** Returns a snapshot. */
   copy(): Reads<Key> {
     const copy = new Reads<Key>()
     copy.#read = new Set(this.#read)
-    copy.own = new Set(this.own)
+    copy.written = new Set(this.written)
     return copy
   }
 
   /** Undoes the sets since `before`. Reads are kept. */
   rollBack(before: Reads<Key>): void {
     this.#read = new Set([...this.#read ?? [], ...before.#read ?? []])
-    this.own = new Set([...this.own ?? []].filter((key) => before.own?.has(key) === true))
+    this.written = new Set([...this.written ?? []].filter((key) => before.written?.has(key) === true))
   }
 
-  /** Forgets everything: it is another session. */
+  /** Forgets everything: another session begins. */
   restart(): void {
-    this.#read = this.own = this.#outdated = undefined
+    this.#read = this.written = this.#stale = undefined
   }
 
-  /** It is the same session, as it is stored by now. What was read was read; some of it turned out to be changed. */
-  proceed(outdated: ReadonlyArray<Key>): void {
-    this.own = undefined
-    for (const key of outdated) {
+  /** Continues with the record as it is stored now. Reads are kept, but those of changed fields become stale. */
+  refresh(staleFields: ReadonlyArray<Key>): void {
+    this.written = undefined
+    for (const key of staleFields) {
       this.#read?.delete(key)
-      ;(this.#outdated ??= new Set()).add(key)
+      ;(this.#stale ??= new Set()).add(key)
     }
   }
 }

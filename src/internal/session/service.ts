@@ -32,8 +32,8 @@ import * as Queue from "./queue.js"
 import { Watchers } from "./watchers.js"
 
 /**
- * Settings that were read from somewhere, where types cannot refuse a cookie that a browser would drop, or a policy that
- * never ends. Building the service does.
+ * Settings from the environment, where types cannot reject a cookie that a browser would drop, or a policy that never ends.
+ * {@link make} checks them.
  */
 export interface UncheckedSettings extends Omit<Settings, "cookie" | "expiry"> {
   readonly cookie?: CookieDefaults.UncheckedCookieOptions
@@ -41,7 +41,7 @@ export interface UncheckedSettings extends Omit<Settings, "cookie" | "expiry"> {
 }
 
 /**
- * What a session tag is made of.
+ * Definition of a session tag.
  */
 export interface Definition<A extends object> {
   readonly name: string
@@ -54,7 +54,7 @@ export interface Definition<A extends object> {
 }
 
 /**
- * Makes the service: checks the configuration, prepares the schema, and binds the engine.
+ * Makes the service. Fails if the configuration cannot work.
  */
 export const make = <A extends object>(
   definition: Definition<A>,
@@ -77,7 +77,7 @@ export const make = <A extends object>(
       )
     }
     yield* claimCookieName(cookie.name, name)
-    yield* Effect.forEach(CookieRules.warnings(cookie), (doubt) => Effect.logWarning(`${name}: ${doubt}`))
+    yield* Effect.forEach(CookieRules.warnings(cookie), (warning) => Effect.logWarning(`${name}: ${warning}`))
 
     const { history } = definition
     if (history !== undefined && history.last !== definition.schema) {
@@ -87,7 +87,7 @@ export const make = <A extends object>(
     const schema = Prepared.make<A>(definition.schema, context)
     const [initial, initialRaw] = yield* Effect.mapError(
       initialOf(schema, definition.initial),
-      (misfit) => reject(`The initial value does not fit the schema at "${misfit.field}": ${misfit.problem}.`)
+      (issue) => reject(`The initial value does not fit the schema at "${issue.field}": ${issue.problem}.`)
     )
     const cookieScope = CookieRules.scopeOf(cookie)
     const engine = yield* Effect.flatMap(SessionEngine, (engine) =>
@@ -123,7 +123,7 @@ export const make = <A extends object>(
       saves: new Batches(),
       watchers: new Watchers(),
       directory: yield* Effect.serviceOption(SessionDirectory),
-      unattended: false
+      isBackground: false
     }
     return {
       cookie,
@@ -138,8 +138,8 @@ const problemOfNamespace = (namespace: string): string | undefined =>
     : "A namespace (by default the tag's id) is a text of 1 to 128 visible ASCII characters."
 
 /**
- * The value and the encoded record that a new session starts from. All visitors share the value: it is one that nobody else
- * has, and its readonly objects are frozen. Of fields that may be changed in place each visitor gets a copy.
+ * The value and the encoded record that a new session starts from. All visitors share the value: it is a copy of what the
+ * application passed, and its readonly objects are frozen. Fields that may be changed in place are copied for each visitor.
  */
 const initialOf = <A extends object>(
   schema: Prepared.SessionSchema<A>,
@@ -175,7 +175,7 @@ const isProduction = Config.string("NODE_ENV").pipe(
   Effect.map((environment) => environment === "production")
 )
 
-// One build of the layers is one server, and in one server a cookie name belongs to one session tag.
+// One build of the layers is one server. Within a server, a cookie name belongs to one session tag.
 const claimed = new WeakMap<Layer.MemoMap, Map<string, string>>()
 
 const claimCookieName = (cookieName: string, owner: string): Effect.Effect<void, SessionConfigError> =>
@@ -194,7 +194,7 @@ const claimCookieName = (cookieName: string, owner: string): Effect.Effect<void,
   })
 
 /**
- * The service as a layer, under the tag of one session.
+ * The service of a session tag, as a layer.
  */
 export const layer = <Self, A extends object, R>(
   tag: Context.Tag<SessionService<Self>, Sessions<A>>,

@@ -1,5 +1,5 @@
 /**
- * The spans of the operations of a session: nothing of a session is in them, only the id of its tag and the outcome.
+ * Spans of session operations. They hold the id of the session tag and the outcome, and no data of a session.
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -10,7 +10,7 @@ import * as Option from "effect/Option"
 import type { SessionError } from "../../SessionError.js"
 import * as Done from "../done.js"
 
-/** Runs an operation in a span of its own. `outcomeOf` names a success; a failure has the tag of its error. */
+/** Runs an operation in its own span. `outcomeOf` names a success; a failure is named by the tag of its error. */
 export const spanned = <A, E extends SessionError, R>(
   operation: "open" | "commit" | "authenticate" | "revoke",
   tag: string,
@@ -33,7 +33,7 @@ export const spanned = <A, E extends SessionError, R>(
     )
   )
 
-/** The same if the fiber has a tracer, and else the operation as it is. */
+/** Runs an operation in a span if the fiber has a tracer, and without one otherwise. */
 export const spannedIfTraced = <A, E extends SessionError, R>(
   operation: "authenticate" | "revoke",
   tag: string,
@@ -41,7 +41,9 @@ export const spannedIfTraced = <A, E extends SessionError, R>(
 ): Effect.Effect<A, E, R> =>
   Effect.withFiberRuntime((fiber) => Done.isTraced(fiber) ? spanned(operation, tag, effect) : effect)
 
-/** How a span ends. Not with the error itself: its cause holds words of a driver, and its fields what a visitor has sent. */
+/**
+ * The outcome of a span. Leaves out the error itself: its cause may quote a driver, and its fields may hold input of a visitor.
+ */
 const endOf = <A, E extends SessionError>(
   exit: Exit.Exit<A, E>,
   outcomeOf: (value: A) => string
@@ -53,7 +55,7 @@ const endOf = <A, E extends SessionError>(
         onNone: () =>
           Cause.isInterruptedOnly(cause)
             ? ["interrupted", Exit.interrupt(FiberId.none)]
-            : ["defect", Exit.die(new Error("The operation of a session has thrown."))],
+            : ["defect", Exit.die(new Error("A session operation threw an exception."))],
         onSome: ({ _tag, message }) => [_tag, Exit.fail(Object.assign(new Error(message), { name: _tag }))]
       })
   })

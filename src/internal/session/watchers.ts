@@ -1,5 +1,5 @@
 /**
- * Waiters, in this process, for the end of a session.
+ * Wakes the fibers of this process that wait for the end of a session.
  */
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
@@ -7,46 +7,45 @@ import type { CookieValue } from "../../SessionEngine.js"
 import { keepsRequestsApart } from "../store/isolates.js"
 
 /**
- * Connections that outlive their request, by cookie value. To be woken is a hint to look again, never a verdict: what the store says
- * counts.
+ * Latches by cookie value. A wake-up is only a hint: the waiter reads the store again, and the store decides.
  */
 export class Watchers {
   readonly #waiting = new Map<string, Set<Effect.Latch>>()
 
-  /** Runs with a latch that opens whenever something has happened to the session of this value. */
-  watch<B, E>(value: CookieValue, f: (bell: Effect.Latch) => Effect.Effect<B, E>): Effect.Effect<B, E> {
+  /** Runs `f` with a latch that opens whenever this process ends or moves the session of the value. */
+  watch<B, E>(value: CookieValue, f: (latch: Effect.Latch) => Effect.Effect<B, E>): Effect.Effect<B, E> {
     const key = Redacted.value(value)
     return Effect.acquireUseRelease(
       Effect.sync(() => {
-        const bell = Effect.unsafeMakeLatch(false)
-        const bells = this.#waiting.get(key) ?? new Set()
-        this.#waiting.set(key, bells.add(bell))
-        return bell
+        const latch = Effect.unsafeMakeLatch(false)
+        const latches = this.#waiting.get(key) ?? new Set()
+        this.#waiting.set(key, latches.add(latch))
+        return latch
       }),
       f,
-      (bell) =>
+      (latch) =>
         Effect.sync(() => {
-          const bells = this.#waiting.get(key)
-          if (bells?.delete(bell) && bells.size === 0) this.#waiting.delete(key)
+          const latches = this.#waiting.get(key)
+          if (latches?.delete(latch) && latches.size === 0) this.#waiting.delete(key)
         })
     )
   }
 
   /**
-   * The session of this value has ended, or moved to another. Where requests are kept apart this does nothing, because the one
-   * that waits must not be resumed by this one: it looks by its own timer.
+   * Wakes the waiters of a session that has ended or moved to another value. Does nothing on runtimes that isolate requests,
+   * where a request must not resume the fiber of another one: there each waiter polls.
    */
   wake(value: CookieValue): Effect.Effect<void> {
-    return Effect.suspend(() => ring(this.#waiting.get(Redacted.value(value))))
+    return Effect.suspend(() => openAll(this.#waiting.get(Redacted.value(value))))
   }
 
-  /** Sessions have ended whose values are not known. */
+  /** Wakes all waiters: sessions have ended whose values are not known. */
   readonly wakeAll: Effect.Effect<void> = Effect.suspend(() =>
-    Effect.forEach([...this.#waiting.values()], ring, { discard: true })
+    Effect.forEach([...this.#waiting.values()], openAll, { discard: true })
   )
 }
 
-const ring = (bells: ReadonlySet<Effect.Latch> | undefined): Effect.Effect<void> =>
-  bells === undefined || keepsRequestsApart()
+const openAll = (latches: ReadonlySet<Effect.Latch> | undefined): Effect.Effect<void> =>
+  latches === undefined || keepsRequestsApart()
     ? Effect.void
-    : Effect.forEach([...bells], (bell) => bell.open, { discard: true })
+    : Effect.forEach([...latches], (latch) => latch.open, { discard: true })

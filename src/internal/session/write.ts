@@ -1,6 +1,5 @@
 /**
- * One write of a session, kept at until its outcome is certain. On a conflict, the steps of the request are replayed on the fresh
- * record.
+ * Writes a session. On a conflict, replays the steps of the request on the fresh record and writes again.
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -31,8 +30,8 @@ import { decode, labelsOf, load } from "./open.js"
 import type { Changes, Loaded, Work, Written } from "./work.js"
 
 /**
- * A write to a remote store, which may take as long as the limit of a commit. The error says what has used the time up: other
- * commits of the same session, or the store.
+ * Limits a write to a remote store by the `commitTimeout`. The error distinguishes other commits of the same session (`busy`)
+ * from a slow store.
  */
 export const limited = <A extends object, B, E>(
   core: Core<A>,
@@ -55,27 +54,27 @@ const unanswered = <A extends object>(core: Core<A>) =>
 const isTimeout = (error: unknown): boolean =>
   error instanceof SessionUnavailable && error.cause instanceof SessionStoreError && error.cause.reason === "timeout"
 
-/** The encoded fields that differ between a draft and its record. The steps checked every value, so it cannot fail to encode. */
+/** The encoded fields that differ between a draft and its record. The steps have checked every value, so encoding cannot fail. */
 export const changesOf = <A extends object>(core: Core<A>, draft: Draft<A>): Effect.Effect<Changes, SessionError> => {
   const changes = SessionDraft.diff(core.schema, draft)
   return Done.isDone(changes) && Exit.isSuccess(changes)
     ? Exit.succeed(changes.value)
-    : Effect.mapError(changes, (misfit) => Errors.invalid(core, misfit))
+    : Effect.mapError(changes, (issue) => Errors.invalid(core, issue))
 }
 
 const noChanges: Changes = new Map()
 
-/** Whether data or metadata differ from the record. */
+/** Returns whether data or metadata differ from the record. */
 export const isChanged = <A extends object>(
   { changes, draft, loaded }: Pick<Work<A>, "changes" | "draft" | "loaded">
 ): boolean =>
   changes.size > 0 ||
   (loaded === undefined
-    ? draft.subject !== undefined || draft.lifetime !== undefined || draft.kept
-    : draft.cleared || draft.renewed || draft.forceSave || draft.subject !== loaded.record.subject ||
+    ? draft.subject !== undefined || draft.lifetime !== undefined || draft.forceCreate
+    : draft.cleared || draft.subjectChanged || draft.forceSave || draft.subject !== loaded.record.subject ||
       !LifetimeRules.equals(draft.lifetime, loaded.record.expiry.lifetime))
 
-/** Writes. */
+/** /** Writes a draft; conflicting writes are replayed. */
 export const write = <A extends object>(
   core: Core<A>,
   change: "Create" | "Rotate" | "Save",
@@ -84,13 +83,13 @@ export const write = <A extends object>(
 ): Effect.Effect<Written<A>, SessionError> => {
   const { loaded } = work
   const { selfContained } = core.engine
-  // Where a write is one synchronous step, there is nothing to wait for.
+  // A synchronous write needs no lock.
   if (loaded === undefined || core.isSynchronous) return attempt(core, change, work, now, false)
   const alone = Effect.withFiberRuntime<Written<A>, SessionError>((fiber) =>
     attempt(core, change, work, Done.millisOf(fiber), false)
   )
-  // Commits of one session take turns within this process, so that a hot session converges. One that had to wait knows that
-  // its version is no longer current.
+  // Commits of one session run one after another within this process, so that a hot session converges. A commit that had to wait
+  // knows that its version is no longer current.
   return Effect.flatMap(Deadline.overtaken, (overtaken) => {
     const turn = (run: (waited: boolean) => Effect.Effect<Written<A>, SessionError>) =>
       core.queue(loaded.record.id, run, overtaken)
@@ -98,10 +97,10 @@ export const write = <A extends object>(
     const after = replay(core, change, work)
     return change === "Save"
       ? core.saves.join(
-        // A request that presents another token must not get the token of these.
+        // A request that presents another token must not get the token of this batch.
         Redacted.value(loaded.value),
         work,
-        { alone, after, together: (works) => saveTogether(core, works) },
+        { alone, after, together: (works) => saveBatch(core, works) },
         turn
       )
       : turn((waited) => waited ? after : alone)
@@ -109,15 +108,15 @@ export const write = <A extends object>(
 }
 
 /**
- * Writes what several requests have made of one session, with one save: the steps of each are replayed on the result of those before
- * it. One that cannot be replayed fails alone. None: nothing was written, because all are too large for one record or the first is
- * inside a transaction of the application; each may succeed alone.
+ * Writes the changes of several requests to one session with one save: the steps of each are replayed on the result of the
+ * previous one. A request whose steps cannot be replayed fails alone. `None`: nothing was written, because the result is too
+ * large for one record or the first request is inside a transaction of the application; each may succeed alone.
  */
-const saveTogether = <A extends object>(
+const saveBatch = <A extends object>(
   core: Core<A>,
   works: ReadonlyArray<Work<A>>
 ): Effect.Effect<Option.Option<ReadonlyArray<Exit.Exit<Written<A>, SessionError>>>> => {
-  const saved = together(core, works)
+  const saved = saveBatchOnce(core, works)
   return Effect.matchCause(core.engine.remote ? limited(core, saved) : saved, {
     onSuccess: Option.some,
     onFailure: (cause) =>
@@ -130,7 +129,7 @@ const saveTogether = <A extends object>(
   })
 }
 
-const together = <A extends object>(
+const saveBatchOnce = <A extends object>(
   core: Core<A>,
   works: ReadonlyArray<Work<A>>
 ): Effect.Effect<ReadonlyArray<Exit.Exit<Written<A>, SessionError>>, SessionError> =>
@@ -144,7 +143,7 @@ const together = <A extends object>(
       const failures: Array<Exit.Exit<never, SessionError> | undefined> = []
       for (const work of works) {
         SessionMetrics.commits.unsafeUpdate("replayed", labelsOf(fiber))
-        const reworked = yield* Effect.exit(rework(core, { ...work, loaded: current }, current))
+        const reworked = yield* Effect.exit(replaySteps(core, { ...work, loaded: current }, current))
         failures.push(Exit.isFailure(reworked) ? Exit.failCause(reworked.cause) : undefined)
         // Another request may have made the very same change.
         if (Exit.isFailure(reworked) || !isChanged(reworked.value)) continue
@@ -166,7 +165,7 @@ const together = <A extends object>(
         case "Written":
           return done({ ...current, value: outcome.value, record: outcome.record, needsReseal: false })
         case "Conflict":
-          return yield* together(core, works)
+          return yield* saveBatchOnce(core, works)
         case "Gone":
           return yield* gones
       }
@@ -204,7 +203,7 @@ const attempt = <A extends object>(
   const request: Write = loaded === undefined || change === "Create"
     ? { _tag: "Create", record }
     : { _tag: change, value: loaded.value, record, expectedVersion: loaded.record.version }
-  const settle = (outcome: EngineWritten): Effect.Effect<Written<A>, SessionError> => {
+  const handleOutcome = (outcome: EngineWritten): Effect.Effect<Written<A>, SessionError> => {
     switch (outcome._tag) {
       case "Written":
         return Exit.succeed({
@@ -220,16 +219,16 @@ const attempt = <A extends object>(
     }
   }
   const outcome = core.engine.write(request, now)
-  return Done.isDone(outcome) && Exit.isSuccess(outcome) ? settle(outcome.value) : Effect.matchEffect(outcome, {
+  return Done.isDone(outcome) && Exit.isSuccess(outcome) ? handleOutcome(outcome.value) : Effect.matchEffect(outcome, {
     onFailure: (error) => Exit.fail(Errors.failure(core, raw)(error)),
-    onSuccess: settle
+    onSuccess: handleOutcome
   })
 }
 
 const conflict = <A extends object>(core: Core<A>, what: string): Effect.Effect<never, SessionConflict> =>
   Exit.fail(new SessionConflict({ session: core.name, what }))
 
-/** Applies the steps to the fresh record, and writes again. */
+/** Replays the steps on the fresh record, and writes again. */
 const replay = <A extends object>(
   core: Core<A>,
   change: "Create" | "Rotate" | "Save",
@@ -240,7 +239,7 @@ const replay = <A extends object>(
     const now = Done.millisOf(fiber)
     return Effect.flatMap(reloaded(core, work.loaded, now), (loaded) =>
       loaded === undefined ? gone(core, work) : Effect.flatMap(
-        rework(core, { ...work, loaded }, loaded),
+        replaySteps(core, { ...work, loaded }, loaded),
         (next): Effect.Effect<Written<A>, SessionError> =>
           // The other request may have made the very same change.
           isChanged(next) || change === "Rotate"
@@ -249,7 +248,7 @@ const replay = <A extends object>(
       ))
   })
 
-/** The record has ended. A login begins another session; other changes have nowhere to go. */
+/** Handles a session that has ended: a login starts a new one, other changes are discarded or fail. */
 const gone = <A extends object>(
   core: Core<A>,
   work: Work<A>
@@ -259,15 +258,15 @@ const gone = <A extends object>(
       ? Effect.succeed(undefined)
       : Effect.fail(new SessionGone({ session: core.name }))
   }
-  return Effect.flatMap(continued(core, work), (carried) =>
+  return Effect.flatMap(predecessorOf(core, work), (predecessor) =>
     Effect.flatMap(
-      rework(core, { ...work, loaded: undefined, carried }, carried),
+      replaySteps(core, { ...work, loaded: undefined, predecessor }, predecessor),
       (next) => Effect.withFiberRuntime((fiber) => attempt(core, "Create", next, Done.millisOf(fiber), true))
     ))
 }
 
-/** The steps of the request, applied to another record, or to a session that begins. */
-const rework = <A extends object>(
+/** Replays the steps of the request on another record, or on a new session. */
+const replaySteps = <A extends object>(
   core: Core<A>,
   work: Work<A>,
   from: Loaded<A> | undefined
@@ -281,20 +280,22 @@ const rework = <A extends object>(
   )
 
 /**
- * The record that a login of the same subject continues from although its own has ended: the one that the request itself has
- * revoked, or the one that another login of the subject has moved to a new token, if this login ends that one. A session that somebody
- * else has ended is neither: its data does not come back.
+ * The record whose data a login of the same subject keeps although its session has ended: the record that the request itself has
+ * revoked, or the record that another login of the subject has moved to a new token, if this login ends that one. The data of a
+ * session that was ended otherwise is not restored.
  */
-const continued = <A extends object>(
+const predecessorOf = <A extends object>(
   core: Core<A>,
-  { carried, draft, loaded }: Work<A>
+  { predecessor, draft, loaded }: Work<A>
 ): Effect.Effect<Loaded<A> | undefined, SessionError> => {
   const subject = loaded?.record.subject
-  if (loaded === undefined || draft.renewed || subject === undefined || subject !== draft.subject) {
+  if (loaded === undefined || draft.subjectChanged || subject === undefined || subject !== draft.subject) {
     return Effect.succeed(undefined)
   }
-  // Only a login that ends the other one may take its data: else the same data would live twice.
-  if (carried !== undefined || !draft.revokeOthers || Option.isNone(core.directory)) return Effect.succeed(carried)
+  // Only a login that ends the other session may copy its data: otherwise the data would exist twice.
+  if (predecessor !== undefined || !draft.revokeOthers || Option.isNone(core.directory)) {
+    return Effect.succeed(predecessor)
+  }
   const byId = EngineById.make(core, core.directory.value)
   return Effect.withFiberRuntime((fiber) =>
     Effect.flatMap(
@@ -304,7 +305,7 @@ const continued = <A extends object>(
         onSome: (moved) =>
           moved.record.subject === subject
             ? Effect.match(decode(core, moved.record), {
-              // Data that only a token opens stays with it.
+              // Data that is sealed with the token cannot be read without it.
               onFailure: () => undefined,
               onSuccess: (data) => ({ ...moved, ...data })
             })
@@ -314,13 +315,13 @@ const continued = <A extends object>(
   )
 }
 
-/** Makes a session with the content of one that was written, after another login of its subject has ended that one. */
-export const again = <A extends object>(
+/** Creates a session with the content of one that was written, after another login of its subject has ended that one. */
+export const recreate = <A extends object>(
   core: Core<A>,
-  carried: Loaded<A>
+  predecessor: Loaded<A>
 ): Effect.Effect<Written<A>, SessionError> => {
   const draft = {
-    ...SessionDraft.startFrom(core.initial, carried),
+    ...SessionDraft.startFrom(core.initial, predecessor),
     authenticated: true,
     revokeOthers: true,
     kept: true
@@ -333,9 +334,9 @@ export const again = <A extends object>(
         loaded: undefined,
         draft,
         steps: [],
-        origin: carried.decoded,
+        origin: predecessor.decoded,
         changes: noChanges,
-        carried
+        predecessor
       },
       Done.millisOf(fiber),
       false
@@ -345,15 +346,15 @@ export const again = <A extends object>(
 
 // ---- the record
 
-/** The record that a draft makes of the one before it, if there was one. */
+/** Builds the record of a draft from the previous record, if there is one. */
 const build = <A extends object>(
   core: Core<A>,
-  { carried, changes, draft, loaded }: Work<A>,
+  { predecessor, changes, draft, loaded }: Work<A>,
   now: number
 ): { readonly raw: JsonRecord; readonly record: SessionRecord } => {
-  const source = draft.renewed ? undefined : loaded ?? carried
+  const source = draft.subjectChanged ? undefined : loaded ?? predecessor
   const raw = SessionDraft.patch(source === undefined || draft.cleared ? core.initialRaw : source.raw, changes)
-  const old = draft.renewed ? undefined : loaded?.record
+  const old = draft.subjectChanged ? undefined : loaded?.record
   const times = timesOf(core, { draft, loaded }, now)
   return {
     raw,
@@ -361,7 +362,7 @@ const build = <A extends object>(
       namespace: core.namespace,
       id: old?.id ?? Ids.fromBytes(nameBytes(Ids.byteLength)),
       data: core.codec.encode(raw),
-      // A newer version that runs beside this one has its own; its mark stays.
+      // During a deploy, a newer version of the application may have written its own schema version: keep it.
       schemaVersion: Math.max(core.history.version, source?.record.schemaVersion ?? 0),
       subject: draft.subject,
       version: (loaded?.record.version ?? 0) + 1,
@@ -372,19 +373,19 @@ const build = <A extends object>(
   }
 }
 
-/** The times that a draft written at `now` gives its record, and its end. */
+/** The times and the end of a record that is written at `now`. */
 const timesOf = <A extends object>(
   core: Core<A>,
   { draft, loaded }: Pick<Work<A>, "draft" | "loaded">,
   now: number
 ): Expiry.Times & Pick<SessionRecord, "expiry"> => {
-  const old = draft.renewed ? undefined : loaded?.record
+  const old = draft.subjectChanged ? undefined : loaded?.record
   const times: Expiry.Times = {
     createdAt: old?.createdAt ?? now,
     authenticatedAt: draft.authenticated ? now : old?.authenticatedAt,
     modifiedAt: Math.max(now, old?.modifiedAt ?? now),
-    // A change by a job is no use by the visitor.
-    lastSeenAt: core.unattended && old !== undefined ? old.lastSeenAt : Math.max(now, old?.lastSeenAt ?? now)
+    // A change by a job does not count as a use by the visitor.
+    lastSeenAt: core.isBackground && old !== undefined ? old.lastSeenAt : Math.max(now, old?.lastSeenAt ?? now)
   }
   return {
     ...times,
@@ -394,7 +395,7 @@ const timesOf = <A extends object>(
   }
 }
 
-/** When the session ends, in milliseconds: as it is stored, or as its pending changes leave it if they are written at `now`. */
+/** The end of the session in milliseconds: the stored end, or the end after its pending changes if they were written at `now`. */
 export const endOf = <A extends object>(
   core: Core<A>,
   loaded: Loaded<A> | undefined,

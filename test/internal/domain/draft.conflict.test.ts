@@ -36,10 +36,10 @@ const replayOn = (theirs: Partial<Data>, steps: ReadonlyArray<Step<Data>>) =>
   })
 
 const assertConflict = (outcome: Either.Either<Draft<Data>, Conflict>, what: string) =>
-  assert.deepStrictEqual(outcome, Either.left({ _tag: "Clash", what }))
+  assert.deepStrictEqual(outcome, Either.left({ _tag: "Conflict", what }))
 
 const to = (value: unknown): Field => ({ present: true, value })
-const increment = plain.alter("count", ({ value }) => to(value.count + 1))
+const increment = plain.update("count", ({ value }) => to(value.count + 1))
 
 describe("update", () => {
   it.effect("100 concurrent n => n + 1 give +100", () =>
@@ -51,17 +51,17 @@ describe("update", () => {
 
   it.effect("that throws on the current value is a conflict", () =>
     Effect.gen(function*() {
-      const step = plain.alter("count", ({ value }) => {
+      const step = plain.update("count", ({ value }) => {
         if (value.count > 5) throw new Error("too many")
         return to(value.count + 1)
       })
       assert.strictEqual(Either.getOrThrow(yield* replayOn({ count: 5 }, [step])).value.count, 6)
-      assert.strictEqual(Either.flip(yield* replayOn({ count: 6 }, [step])).pipe(Either.getOrThrow)._tag, "Clash")
+      assert.strictEqual(Either.flip(yield* replayOn({ count: 6 }, [step])).pipe(Either.getOrThrow)._tag, "Conflict")
     }))
 
   it.effect("whose replayed value is invalid is a conflict that names the field", () =>
     Effect.gen(function*() {
-      const half = plain.alter("best", ({ value }) => to(value.best / 2))
+      const half = plain.update("best", ({ value }) => to(value.best / 2))
       assert.strictEqual(Either.getOrThrow(yield* replayOn({ best: 8 }, [half])).value.best, 4)
       assertConflict(yield* replayOn({ best: 7 }, [half]), "best")
     }))
@@ -70,7 +70,7 @@ describe("update", () => {
 describe("modify", () => {
   const taking = (same?: (a: number, b: number) => boolean) => {
     const f = ({ value }: Draft<Data>) => [value.count % 10, to(value.count + 1)] as const
-    return plain.alterSeen<number>("count", f, same ?? ((a, b) => a === b), f(start(base)))
+    return plain.modify<number>("count", f, same ?? ((a, b) => a === b), f(start(base)))
   }
 
   it.effect("whose replayed result equals the one that the handler received is replayed", () =>
@@ -97,7 +97,7 @@ describe("modify", () => {
         runs++
         return [undefined, to(value.count + 1)] as const
       }
-      const step = plain.alterSeen("count", f, () => true, f(start(base)))
+      const step = plain.modify("count", f, () => true, f(start(base)))
       assert.strictEqual((yield* step(start(base), undefined)).value.count, 2)
       assert.strictEqual(runs, 1)
       yield* SessionDraft.replay(start(base), [step], base)
@@ -136,7 +136,7 @@ describe("set", () => {
       const steps = [plain.authenticate("bob"), plain.assign("count", to(5), true)]
       const fresh = start({ ...base, count: 7 }, "ann")
       const draft = yield* SessionDraft.replay(fresh, steps, base)
-      assert.deepInclude(draft, { renewed: true, subject: "bob", value: { ...base, count: 5 } })
+      assert.deepInclude(draft, { subjectChanged: true, subject: "bob", value: { ...base, count: 5 } })
     }))
 })
 
@@ -209,7 +209,7 @@ describe("clear", () => {
     Effect.gen(function*() {
       const steps = [plain.authenticate("bob"), plain.clear(["count"])]
       const draft = yield* SessionDraft.replay(start({ ...base, count: 7 }, "ann"), steps, base)
-      assert.deepInclude(draft, { subject: "bob", cleared: true, renewed: true })
+      assert.deepInclude(draft, { subject: "bob", cleared: true, subjectChanged: true })
     }))
 })
 
@@ -218,7 +218,7 @@ describe("authenticate", () => {
     Effect.gen(function*() {
       const steps = [increment, plain.authenticate("bob"), plain.assign("user", to("bob"), false)]
       const draft = yield* SessionDraft.replay(start({ ...base, note: "private" }, "ann"), steps, base)
-      assert.deepInclude(draft, { subject: "bob", renewed: true, authenticated: true })
+      assert.deepInclude(draft, { subject: "bob", subjectChanged: true, authenticated: true })
       assert.deepStrictEqual(draft.value, { ...base, user: "bob" })
     }))
 })
@@ -226,8 +226,8 @@ describe("authenticate", () => {
 describe("clashing", () => {
   it.effect("fails when it is applied and when it is replayed", () =>
     Effect.gen(function*() {
-      const step = SessionDraft.clashing("count")
-      assert.deepStrictEqual(yield* Effect.flip(step()), { _tag: "Clash", what: "count" })
+      const step = SessionDraft.conflictOn("count")
+      assert.deepStrictEqual(yield* Effect.flip(step()), { _tag: "Conflict", what: "count" })
       assertConflict(yield* Effect.either(SessionDraft.replay(start(base), [step], base)), "count")
     }))
 })

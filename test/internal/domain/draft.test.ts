@@ -20,7 +20,8 @@ type Key = keyof Data
 const schema = Prepared.make<Data>(Data, Context.empty())
 const decode = (raw: JsonRecord): Data => Effect.runSync(schema.decode(JSON.parse(JSON.stringify(raw)) as JsonRecord))
 const initial = decode({})
-const { alter, alterSeen, assign, authenticate, clear, rotate } = SessionDraft.stepsFor<Data>(schema, initial, {})
+const steps = SessionDraft.stepsFor<Data>(schema, initial, {})
+const { assign, authenticate, clear, rotate } = steps
 
 /** One step of a request. `step` makes it from the draft as it is when the handler makes the change. */
 type Edit = { readonly key: Key | undefined; readonly step: (draft: Draft<Data>) => Step<Data> }
@@ -42,7 +43,7 @@ const replay = (fresh: Draft<Data>, steps: ReadonlyArray<Step<Data>>, origin: Da
 
 /** The stored data after a save. */
 const saved = (raw: JsonRecord, draft: Draft<Data>): JsonRecord =>
-  SessionDraft.patch(draft.cleared || draft.renewed ? {} : raw, changesOf(draft))
+  SessionDraft.patch(draft.cleared || draft.subjectChanged ? {} : raw, changesOf(draft))
 
 const date = fc.date({ noInvalidDate: true, min: new Date(0), max: new Date(4e12) })
 const values = {
@@ -66,19 +67,22 @@ const set = (read: fc.Arbitrary<boolean>): fc.Arbitrary<Edit> =>
 const remove: fc.Arbitrary<Edit> = fc.constantFrom<Key>("user", "visits")
   .map((key) => ({ key, step: () => assign(key, { present: false }, false) }))
 const update: fc.Arbitrary<Edit> = fc.constantFrom<Edit>(
-  { key: "count", step: () => alter("count", ({ value }) => ({ present: true, value: (value.count * 2 + 1) | 0 })) },
-  { key: "user", step: () => alter("user", ({ value }) => ({ present: true, value: `${value.user ?? ""}!` })) },
-  { key: "tags", step: () => alter("tags", ({ value }) => ({ present: true, value: [...value.tags, "x"] })) },
+  {
+    key: "count",
+    step: () => steps.update("count", ({ value }) => ({ present: true, value: (value.count * 2 + 1) | 0 }))
+  },
+  { key: "user", step: () => steps.update("user", ({ value }) => ({ present: true, value: `${value.user ?? ""}!` })) },
+  { key: "tags", step: () => steps.update("tags", ({ value }) => ({ present: true, value: [...value.tags, "x"] })) },
   {
     key: "visits",
-    step: () => alter("visits", ({ value }) => ({ present: true, value: ((value.visits ?? 0) + 1) | 0 }))
+    step: () => steps.update("visits", ({ value }) => ({ present: true, value: ((value.visits ?? 0) + 1) | 0 }))
   }
 )
 const modify: fc.Arbitrary<Edit> = fc.constant({
   key: "count",
   step: (draft) => {
     const f = ({ value }: Draft<Data>) => [value.count, { present: true, value: (value.count + 1) | 0 }] as const
-    return alterSeen<number>("count", f, Equal.equals, f(draft))
+    return steps.modify<number>("count", f, Equal.equals, f(draft))
   }
 })
 const whole: fc.Arbitrary<Edit> = fc.oneof(
@@ -112,7 +116,7 @@ describe("diff and patch", () => {
     fc.assert(fc.property(raws, subjects, edits, (raw, subject, edits) => {
       const { draft } = run(begin(raw, subject), edits)
       const after = saved(raw, draft)
-      const kept = draft.cleared || draft.renewed ? {} : raw
+      const kept = draft.cleared || draft.subjectChanged ? {} : raw
       for (const name of ["later", "visits"]) assert.deepStrictEqual(after[name], kept[name])
     })))
 
@@ -182,7 +186,13 @@ describe("steps", () => {
   it("rotate sets only `rotates`, which is false at first", () =>
     fc.assert(fc.property(raws, subjects, (raw, subject) => {
       const fresh = begin(raw, subject)
-      assert.deepInclude(fresh, { cleared: false, renewed: false, authenticated: false, rotates: false, subject })
+      assert.deepInclude(fresh, {
+        cleared: false,
+        subjectChanged: false,
+        authenticated: false,
+        rotates: false,
+        subject
+      })
       const { draft } = run(fresh, [{ key: undefined, step: () => rotate }])
       assert.deepStrictEqual({ ...draft }, { ...fresh, rotates: true })
     })))
@@ -201,7 +211,7 @@ describe("steps", () => {
       const { draft } = run(begin(raw, "ann"), [...edits, loggingIn("bob")])
       assert.deepStrictEqual(draft.value, initial)
       assert.deepStrictEqual(saved(raw, draft), {})
-      assert.deepInclude(draft, { subject: "bob", renewed: true, authenticated: true, rotates: true })
+      assert.deepInclude(draft, { subject: "bob", subjectChanged: true, authenticated: true, rotates: true })
     })))
 
   it("authenticating the same subject, or the first one, keeps the data and rotates", () =>
@@ -214,9 +224,9 @@ describe("steps", () => {
   it.effect("an invalid value is rejected by the step that sets it", () =>
     Effect.gen(function*() {
       const issue = yield* Effect.flip(assign("count", { present: true, value: 1.5 }, false)(begin({}), undefined))
-      assert.deepInclude(issue, { _tag: "Misfit", field: "count" })
+      assert.deepInclude(issue, { _tag: "ValidationIssue", field: "count" })
       const removed = yield* Effect.flip(assign("tags", { present: true, value: null }, true)(begin({}), undefined))
-      assert.deepInclude(removed, { _tag: "Misfit", field: "tags" })
+      assert.deepInclude(removed, { _tag: "ValidationIssue", field: "tags" })
     }))
 
   it("a class instance stays an instance, with its other fields", () => {
@@ -296,6 +306,6 @@ describe("replay", () => {
       const outcome = replay(begin(stored), steps, decode(raw))
       if (changed === undefined) {
         assert.deepStrictEqual(Either.getOrThrow(outcome).value, run(begin(stored), mine).draft.value)
-      } else assert.deepStrictEqual(outcome, Either.left({ _tag: "Clash", what: changed }))
+      } else assert.deepStrictEqual(outcome, Either.left({ _tag: "Conflict", what: changed }))
     })))
 })

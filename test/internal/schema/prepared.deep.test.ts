@@ -82,7 +82,7 @@ describe("a deeply nested value", () => {
       it.effect(`${title}, ${levels} levels, is rejected with an issue that names the field`, () =>
         Effect.gen(function*() {
           const issue = yield* Effect.flip(schema.encodeField("a", { a: nest(levels, nesting, core) }))
-          assert.strictEqual(issue._tag, "Misfit")
+          assert.strictEqual(issue._tag, "ValidationIssue")
           assert.match(issue.field, /^a\b/)
           assert.match(issue.problem, /nested|instance of a class/)
         }))
@@ -128,7 +128,7 @@ describe("a deeply nested value", () => {
     return Effect.gen(function*() {
       for (const levels of [100, 3000, 20_000]) {
         const a = nest(levels, (inner) => ({ inner, text: "t" }), { text: "t" })
-        assert.strictEqual((yield* Effect.flip(schema.encodeField("a", { a })))._tag, "Misfit")
+        assert.strictEqual((yield* Effect.flip(schema.encodeField("a", { a })))._tag, "ValidationIssue")
       }
     })
   })

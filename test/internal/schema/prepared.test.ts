@@ -212,14 +212,14 @@ describe("validation issues", () => {
     it.effect(`an invalid value at ${place} is rejected with that path`, () =>
       Effect.gen(function*() {
         const issue = yield* Effect.flip(schema.encodeField(key, { [key]: value }))
-        assert.deepInclude(issue, { _tag: "Misfit", field: place })
+        assert.deepInclude(issue, { _tag: "ValidationIssue", field: place })
       }))
   }
 
   it.effect("a missing required field is named", () =>
     Effect.gen(function*() {
       const issue = yield* Effect.flip(schema.decode({}))
-      assert.deepStrictEqual(issue, { _tag: "Misfit", field: "required", problem: "it is missing" })
+      assert.deepStrictEqual(issue, { _tag: "ValidationIssue", field: "required", problem: "it is missing" })
     }))
 
   it.effect("a field that the schema does not have is rejected", () =>
