@@ -35,9 +35,9 @@ for (const [name, store] of stores) {
   }
 }
 
-/** The newer cookie comes back, and what was sent together is over. */
-const afterwards = <E>(comesBack: Effect.Effect<unknown, E>) =>
-  Effect.zipRight(comesBack, TestClock.adjust("11 seconds"))
+/** Presents the newer cookie, and waits until the grace period of concurrent requests is over. */
+const afterwards = <E>(presentsNewer: Effect.Effect<unknown, E>) =>
+  Effect.zipRight(presentsNewer, TestClock.adjust("11 seconds"))
 
 for (const { law, name } of raceLawsOf({ engine: engine(), afterwards })) {
   it.effect(`with a ledger: ${name}`, () => Effect.provide(law, MemoryStore.layer))
@@ -82,7 +82,7 @@ describe("a Redis that does not answer", () => {
             const logout = yield* ask(visit(Tea, Tea.destroy, other.cookie))
             assert.deepStrictEqual([logout.error?._tag, logout.setCookie], ["SessionUnavailable", undefined])
             yield* server.signal("SIGCONT")
-            // Whether the save was done in the end or not: its cookie was never sent, and this one is still good.
+            // The outcome of the save is unknown: its cookie was not sent, so the old one stays valid.
             assert.strictEqual((yield* calm(visit(Tea, read, cookie))).result, 1)
             assert.strictEqual((yield* calm(visit(Tea, Tea.destroy, other.cookie))).setCookie, "expire")
             assert.strictEqual((yield* calm(visit(Tea, read, other.cookie))).result, 0)
