@@ -46,7 +46,7 @@ describe("processes on one directory", () => {
       const store = yield* openStore(directory)
       const { key } = yield* stored(store, { data: dataOf(1) })
       const writer = yield* child(program, { do: "scribble", directory, key, durability: "none" })
-      yield* writer.said(1)
+      yield* writer.printed(1)
       const seen = yield* Effect.forEach(range(20), () =>
         Effect.gen(function*() {
           let last = { version: 0, lastSeenAt: 0 }

@@ -41,14 +41,14 @@ const uses: Readonly<Record<keyof SessionHandle<object>, (user: string) => Use>>
   value: () => Users.value,
   get: () => Users.get("name"),
   getOption: () => Users.getOption("name"),
-  getOrElse: () => Users.getOrElse("name", () => "nobody"),
+  getOrElse: () => Users.getOrElse("name", () => "anonymous"),
   has: () => Users.has("name"),
   set: (user) => Users.set("name", user),
   update: () => Users.update("count", (n) => n + 1),
   modify: () => Users.modify("count", (n) => [n, n + 1]),
   patch: (user) => Users.patch({ name: user, count: 3 }),
   pop: () => Users.pop("name"),
-  popOrElse: () => Users.popOrElse("name", () => "nobody"),
+  popOrElse: () => Users.popOrElse("name", () => "anonymous"),
   getOrSet: (user) => Users.getOrSet("name", user),
   remove: () => Users.remove("name"),
   clear: () => Users.clear,
@@ -86,7 +86,7 @@ const uses: Readonly<Record<keyof SessionHandle<object>, (user: string) => Use>>
   discard: () => Effect.zip(Users.update("count", (n) => n + 1), Users.discard)
 }
 
-/** What a route does with its session, by path; a path that is not listed does not use the session. */
+/** The use of the session by path; a path that is not listed does not use the session. */
 const handlers: Readonly<Record<string, (user: string) => Use>> = {
   ...Object.fromEntries(Object.entries(uses).map(([name, way]) => [`/${name}`, way])),
   "/sign-in": (user) => Effect.all([Users.authenticate(user), Users.set("name", user), notice]),

@@ -45,7 +45,7 @@ const visit = (client: Client, name: string, script: ReadonlyArray<Step>, turns:
       add,
       "add three times concurrently": Effect.replicateEffect(add, 3, { concurrency: 3 }),
       login,
-      "logout and login": Effect.zipRight(ask("POST", "/logout", "nobody"), login).pipe(
+      "logout and login": Effect.zipRight(ask("POST", "/logout", "anonymous"), login).pipe(
         Effect.tap(() => Effect.sync(() => Object.assign(mine, { acknowledged: 0, aborted: 0 })))
       ),
       "aborted read": Effect.suspend(() => abort(client, "GET", "/me", mine.cookie, turns)),
@@ -196,7 +196,7 @@ for (const remote of [false, true]) {
           const { cookie } = yield* send(client, "POST", "/add")
           yield* disconnectAt(place, "/login/ann", cookie)
           const after = yield* send(client, "GET", "/me", cookie)
-          const expected = [200, "nobody", place === "after its rotation" ? 0 : 1, cookie]
+          const expected = [200, "anonymous", place === "after its rotation" ? 0 : 1, cookie]
           assert.deepStrictEqual([after.status, after.value?.user, after.value?.count, after.cookie], expected, place)
           const again = yield* send(client, "POST", "/login/ann", cookie)
           assert.deepStrictEqual([again.status, again.value?.user], [200, "ann"], place)

@@ -33,7 +33,7 @@ describe("a session that a revocation of its subject spares", () => {
             touch: store.touch(key, { lastSeenAt: start + 1, expiresAt: start, now: start }),
             rotate: store.rotate(key, freshKey(), record, { expectedVersion: 1, now: start })
           }[operation]
-          // The row is held, so that both come to wait for it: the revocation first, and the write behind it.
+          // The row is locked, so that the revocation waits for it first, and the write after that.
           const held = yield* Deferred.make<void>()
           const release = yield* Deferred.make<void>()
           const holder = yield* Effect.fork(sql.withTransaction(
@@ -60,7 +60,7 @@ describe("a session that a revocation of its subject spares", () => {
 describe("prefixes", () => {
   const hostile = [
     "1a_",
-    // Postgres folds an unquoted name to small letters, so that it is not the name that was given.
+    // Postgres folds an unquoted name to lower case, so the table would have another name.
     "A",
     "App_",
     "appTables_",

@@ -14,7 +14,7 @@ import { freshPrefix, sqliteClient, sqlStore } from "./support/localStores.js"
 import { mysqlClient, ofMariadb, postgresClient } from "./support/serverClients.js"
 import { furnish, reads, works, writes } from "./support/storeCalls.js"
 
-// A pool of one connection: whoever asks for a second one while the first is held waits for ever.
+// Pools of one connection: a caller that requests a second one while the first is reserved waits forever.
 const clients: ReadonlyArray<readonly [name: string, client: () => Layer.Layer<SqlClient.SqlClient, unknown>]> = [
   ["sqlite", () => sqliteClient],
   ["postgres", () => postgresClient({ maxConnections: 1 })],

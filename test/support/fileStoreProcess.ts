@@ -14,7 +14,7 @@ export type Task =
   | { readonly do: "increment"; readonly key: string; readonly times: number }
   | { readonly do: "scribble"; readonly key: string }
   | {
-    readonly do: "tell"
+    readonly do: "writeRandomly"
     readonly subject: string
     readonly seed: number
     readonly n: number
@@ -58,20 +58,20 @@ const scribble = (store: Store, key: string) =>
     }
   })
 
-const tell = (store: Store, { n, seed, sessions, subject }: Extract<Job, { readonly do: "tell" }>) =>
+const writeRandomly = (store: Store, { n, seed, sessions, subject }: Extract<Job, { readonly do: "writeRandomly" }>) =>
   Effect.gen(function*() {
     const random = seededRandom(seed)
     // JSON omits undefined fields.
-    let tale: History = new Map(sessions.map(([key, record]) => [key, {
+    let history: History = new Map(sessions.map(([key, record]) => [key, {
       ...record,
       expiry: { at: record.expiry.at, deadline: undefined, lifetime: undefined }
     }]))
     yield* say("ready")
     for (let next = n;; next++) {
-      const step = randomStep(tale, subject, next, random)
+      const step = randomStep(history, subject, next, random)
       yield* say({ begun: step })
-      yield* perform(store, tale, step)
-      tale = historyAfter(tale, step)
+      yield* perform(store, history, step)
+      history = historyAfter(history, step)
       yield* say({ done: step })
     }
   })
@@ -125,8 +125,8 @@ const main = Effect.gen(function*() {
       return yield* Effect.repeatN(increment(store, job.key), job.times - 1)
     case "scribble":
       return yield* scribble(store, job.key)
-    case "tell":
-      return yield* tell(store, job)
+    case "writeRandomly":
+      return yield* writeRandomly(store, job)
     case "live":
       return yield* live(store)
     case "fill":

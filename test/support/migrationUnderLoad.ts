@@ -45,9 +45,9 @@ const noteOf = (name: string) => `${name} `.repeat(60)
 
 /** The user and the count that a node finds in the session. */
 const who = Effect.gen(function*() {
-  const name = Option.getOrElse(yield* Visits.subject, () => "nobody")
+  const name = Option.getOrElse(yield* Visits.subject, () => "anonymous")
   const { n, note } = yield* Visits.value
-  return { name: name === "nobody" || note === noteOf(name) ? name : `${name}, with the note "${note}"`, n }
+  return { name: name === "anonymous" || note === noteOf(name) ? name : `${name}, with the note "${note}"`, n }
 })
 
 const changes = {
@@ -60,7 +60,7 @@ const changes = {
 type Act = keyof typeof changes
 
 /** A handler that changes the session only if the user is logged in. */
-const handlerOf = (act: Act) => Effect.tap(who, ({ name }) => name === "nobody" ? Effect.void : changes[act])
+const handlerOf = (act: Act) => Effect.tap(who, ({ name }) => name === "anonymous" ? Effect.void : changes[act])
 
 const login = (name: string) =>
   Effect.zipRight(Effect.zipRight(Visits.authenticate(name), Visits.set("note", noteOf(name))), who)
@@ -141,7 +141,7 @@ type Answer = Effect.Effect.Success<ReturnType<typeof ask>>
 /** Reports what is wrong with an answer. `end`: the operation that ended the cookie at the same time. */
 const judge = (world: World, user: User, { act, failed, found }: Answer, added: number, end?: Act): void => {
   const mayBeLate = end !== undefined && act !== end
-  if (mayBeLate && (failed?._tag === "SessionGone" || found?.name === "nobody")) return
+  if (mayBeLate && (failed?._tag === "SessionGone" || found?.name === "anonymous")) return
   if (found === undefined) return world.report("error", user, act, failed)
   if (found.name !== user.name) return world.report("logout", user, `${act} is for ${found.name}`)
   const isWhole = act === "check" ? found.n === added : found.n >= added
@@ -152,7 +152,7 @@ const judge = (world: World, user: User, { act, failed, found }: Answer, added: 
 const checkDead = (world: World, user: User, cookie: string) =>
   Effect.map(ask(world, "check", user, cookie), ({ failed, found }) => {
     if (found === undefined) world.report("error", user, "a dead cookie", failed)
-    else if (found.name !== "nobody") world.report("revived", user, `a dead cookie is for ${found.name}`)
+    else if (found.name !== "anonymous") world.report("revived", user, `a dead cookie is for ${found.name}`)
   })
 
 /** One visit: a login, or concurrent requests, one of which may end the session. */

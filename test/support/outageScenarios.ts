@@ -40,7 +40,7 @@ const killed = ({ again, client, server }: Stage) =>
     )
     const all = yield* underLoad(shops, crash)
     assert.isAbove(all.reduce((sum, { refused }) => sum + refused, 0), 0)
-    yield* Effect.forEach(all, (told) => countIsPlausible(shops, told))
+    yield* Effect.forEach(all, (tally) => countIsPlausible(shops, tally))
     assert.isUndefined((yield* valueOf(shops.calm, out)).user)
   })
 

@@ -97,25 +97,27 @@ export const shopsOn = (store: Context.Tag.Service<SessionStore>) => {
 /** Runs an effect while visitors count, each in its own session. Returns their tallies. */
 export const underLoad = <E, R>({ calm, shop }: Shops, happens: Effect.Effect<unknown, E, R>, visitors = 4) =>
   Effect.gen(function*() {
-    let over = false
+    let isOver = false
     const all: ReadonlyArray<Tally> = yield* Effect.forEach(
       range(visitors),
       () => Effect.map(begin(calm), (cookie) => ({ cookie, done: 0, refused: 0 }))
     )
-    const visit = (told: Tally) =>
-      Effect.flatMap(shop.request(increment, told.cookie), ({ cookie, status }) => {
+    const visit = (tally: Tally) =>
+      Effect.flatMap(shop.request(increment, tally.cookie), ({ cookie, status }) => {
         assert.include([200, 503], status)
         assert.isUndefined(cookie)
-        if (status === 200) return Effect.sync(() => ++told.done > 0)
-        told.refused++
+        if (status === 200) return Effect.sync(() => ++tally.done > 0)
+        tally.refused++
         // A pause, because immediate failures would starve everything else in this process.
         return Effect.delay(Effect.succeed(false), "10 millis")
       })
-    const visits = yield* Effect.fork(together(all.map((told) => Effect.repeat(visit(told), { until: () => over }))))
-    yield* Effect.ensuring(happens, Effect.sync(() => void (over = true)))
+    const visits = yield* Effect.fork(
+      together(all.map((tally) => Effect.repeat(visit(tally), { until: () => isOver })))
+    )
+    yield* Effect.ensuring(happens, Effect.sync(() => void (isOver = true)))
     yield* visits
     // Now each visitor succeeds again.
-    yield* together(all.map((told) => Effect.repeat(visit(told), { until: (done) => done })))
+    yield* together(all.map((tally) => Effect.repeat(visit(tally), { until: (done) => done })))
     return all
   })
 
@@ -139,7 +141,7 @@ export const survivesBrokenConnections = <E>(shops: Shops, cut: Effect.Effect<Re
     const cutting = Effect.map(Effect.delay(cut, "50 millis"), (connections) => void (ended += connections.length))
     const all = yield* underLoad(shops, Effect.repeatN(cutting, 20))
     assert.isAbove(ended, 0)
-    yield* Effect.forEach(all, (told) => countIsPlausible(shops, told))
+    yield* Effect.forEach(all, (tally) => countIsPlausible(shops, tally))
   })
 
 /** Milliseconds: the default commit timeout, a second for the load, and half a second for the rest. */

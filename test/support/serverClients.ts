@@ -36,7 +36,7 @@ export const mariadbUrl = (database?: string): string => {
 export const mysqlClient = (options: { readonly maxConnections?: number } = {}) =>
   Layer.suspend(() => MysqlClient.layer({ url: Redacted.make(mariadbUrl()), maxConnections: 10, ...options }))
 
-/** What a run has of MariaDB: everything, or nothing where it was told to leave that out. */
+/** Returns its arguments, or nothing if the run leaves MariaDB out. */
 export const ofMariadb = <A>(...all: ReadonlyArray<A>): ReadonlyArray<A> => leftOut().includes(mariadb) ? [] : all
 
 /** A client of the run's Redis. */
@@ -75,5 +75,5 @@ export const redisClusterClient = Layer.scoped(
 export const redisStore = <E>(client: Layer.Layer<RedisClient.RedisClient, E>, prefix = freshPrefix()) =>
   Layer.provideMerge(RedisStore.layerWith({ prefix }), client)
 
-/** What a run has of Redis: everything, or nothing where it was told to leave that out. */
+/** Returns its arguments, or nothing if the run leaves Redis out. */
 export const ofRedis = <A>(...all: ReadonlyArray<A>): ReadonlyArray<A> => leftOut().includes(redis) ? [] : all

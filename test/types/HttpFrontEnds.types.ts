@@ -140,7 +140,7 @@ const found = SignedIn.layer(
       )
   )
 )
-// What the function needs is needed once, by the layer, which also needs the service of the session.
+// The requirements of the outer effect become those of the layer, which also requires the service of the session.
 expectTypeOf(found).toEqualTypeOf<Layer.Layer<SignedIn, never, Users | SessionService<App>>>()
 expectTypeOf(SignedIn.layer(() => new Unauthorized())).toEqualTypeOf<
   Layer.Layer<SignedIn, never, SessionService<App>>
@@ -151,13 +151,13 @@ const generated = SignedIn.layer(Effect.gen(function*() {
   return (session) => Effect.flatMap(session.subject, () => byName("ann"))
 }))
 expectTypeOf(generated).toEqualTypeOf<Layer.Layer<SignedIn, never, Users | SessionService<App>>>()
-// @ts-expect-error it fails with what it declares, and with errors of the session
-SignedIn.layer(() => Effect.fail("an error that nobody knows"))
-// @ts-expect-error and one that declares nothing with those only
+// @ts-expect-error a guard fails only with its declared error and with errors of the session
+SignedIn.layer(() => Effect.fail("an undeclared error"))
+// @ts-expect-error a guard without a declared error fails only with errors of the session
 Lenient.layer(() => new Unauthorized())
-// @ts-expect-error it gives what it provides
+// @ts-expect-error a guard returns the value that it provides
 SignedIn.layer(() => Effect.succeed({ nickname: "ann" }))
-// @ts-expect-error what it needs at each request is needed when the layer is built
+// @ts-expect-error services used at each request must be requirements of the layer
 SignedIn.layer((session) => Effect.zipRight(session.subject, Effect.flatMap(Users, ({ byName }) => byName("ann"))))
 class Signed extends HttpApiGroup.make("signed").add(endpoint).middleware(SignedIn) {}
 class Both extends HttpApiGroup.make("both").add(endpoint.middleware(App.HttpApi)).middleware(SignedIn) {}
@@ -178,10 +178,10 @@ expectTypeOf<Layer.Layer.Context<typeof alone>>().toEqualTypeOf<SignedIn | App>(
 // ---- two tags' middlewares never unify, even of one shape
 expectTypeOf<SessionHttpApi<App>>().not.toEqualTypeOf<SessionHttpApi<Twin>>()
 declare const twin: Layer.Layer<SessionHttpApi<Twin>>
-// @ts-expect-error the middleware of one is not that of the other
+// @ts-expect-error the middlewares of two tags have different types
 const wrong: Layer.Layer<SessionHttpApi<App>> = twin
 void wrong
-// @ts-expect-error nor are their tags
+// @ts-expect-error and so have their tags
 const mistaken: typeof App.HttpApi = Twin.HttpApi
 void mistaken
 
@@ -193,15 +193,15 @@ class Calls extends RpcGroup.make(Rpc.make("User", { success: Schema.String, err
 class Guarded extends Calls.middleware(WithSession) {}
 const calls = Guarded.toLayer({ User: () => user })
 expectTypeOf<Layer.Layer.Context<typeof calls>>().toEqualTypeOf<never>()
-// The group asks for the middleware beside its handlers.
+// The group requires the middleware, too.
 expectTypeOf<Layer.Layer.Context<ReturnType<typeof rpc>>>().toEqualTypeOf<
   RpcServer.Protocol | SessionRpc.SessionRpc<App>
 >()
 const rpc = () => RpcServer.layer(Guarded).pipe(Layer.provide(calls))
-const unguarded = Calls.toLayer({ User: () => user })
-expectTypeOf<Layer.Layer.Context<typeof unguarded>>().toEqualTypeOf<App>()
+const withoutSession = Calls.toLayer({ User: () => user })
+expectTypeOf<Layer.Layer.Context<typeof withoutSession>>().toEqualTypeOf<App>()
 class Silent extends RpcGroup.make(Rpc.make("User", { success: Schema.String })).middleware(WithSession) {}
-// @ts-expect-error a procedure declares the errors that its handler leaves
+// @ts-expect-error a procedure must declare the errors that its handler does not catch
 Silent.toLayer({ User: () => user })
 Silent.toLayer({ User: () => Effect.orDie(user) })
 class Crossed extends Calls.middleware(SessionRpc.make(Twin)) {}

@@ -88,7 +88,7 @@ Session.Tag<App>()("types/Merge", {
   merge: { s: Merge.sum }
 })
 
-// ---- without Self there is no class, and the type says why
+// ---- without Self the result is no class, and its type states the reason
 const missing = Session.Tag()("types/Missing", { schema: Schema.Struct({}) })
 expectTypeOf(missing).toEqualTypeOf<
   "Missing `Self` generic - use `class AppSession extends Session.Tag<AppSession>()(…) {}`"

@@ -242,7 +242,7 @@ describe("steps", () => {
       class Range extends Schema.Class<Range>("Range")(
         Schema.Struct({ low: Schema.Int, high: Schema.Int }).pipe(Schema.filter(({ high, low }) => low <= high))
       ) {}
-      if (Prepared.validate(Range) !== undefined) return
+      if (Prepared.validate(Range) !== undefined) return // rejected
       const range = Prepared.make<Range>(Range, Context.empty())
       const { assign } = SessionDraft.stepsFor<Range>(range, new Range({ low: 0, high: 1 }), {})
       const start = SessionDraft.start(yield* range.decode({ low: 0, high: 1 }), undefined, undefined)
