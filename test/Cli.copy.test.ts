@@ -209,8 +209,8 @@ describe("sessions that are left in the old store, or missing in the new one", (
       assert.strictEqual(exitCode, 0)
       assert.include(
         stdout,
-        `The old store holds no live session of "laws": it can be removed for this namespace. The 1 current are of other namespaces, or ` +
-          "were revoked and wait for their end.\n"
+        `The old store holds no live session of "laws": it can be removed for this namespace. The 1 current belong to other namespaces, ` +
+          "or were revoked and have not expired yet.\n"
       )
       yield* isAlive(from.store, other, Date.now())
       assert.strictEqual((yield* run("copy", ...between(from, to, "other"))).exitCode, 0)
@@ -224,7 +224,7 @@ describe("sessions that are left in the old store, or missing in the new one", (
       yield* from.store.revokeSubject("laws", one?.record.subject ?? "")
       const { exitCode, stdout } = yield* run("copy", ...between(from, to))
       assert.deepStrictEqual([exitCode, stdout.includes("\n2 moved.\n")], [0, true])
-      assert.include(stdout, `no live session of "laws": it can be removed for this namespace. The 1 current are`)
+      assert.include(stdout, `no live session of "laws": it can be removed for this namespace. The 1 current belong to`)
     }))
 
   it.scopedLive("fails if the new store has lost sessions", () =>
@@ -257,8 +257,8 @@ describe("sessions that are left in the old store, or missing in the new one", (
       assert.strictEqual(exitCode, 1)
       assert.include(
         stderr,
-        `The old store cannot be removed: it still holds 1 current. Some are of this namespace: a process that is not in the ` +
-          `phase "move" has made them meanwhile. Put every process there, and run this again.\n`
+        `The old store cannot be removed: it still holds 1 current. Some belong to this namespace: a process that is ` +
+          `not in the phase "move" has created them meanwhile. Deploy that phase to every process, and run this command again.\n`
       )
       yield* isAlive(from.store, late, Date.now())
     }))
