@@ -71,7 +71,7 @@ const verdict = (moved: number) =>
   `${moved} moved.\nOld store: 0 current, 0 expired. New store: 25 current, 0 expired.\n` +
   "The old store holds no live session: it can be removed.\n"
 
-const goesOn = "Nothing is lost: run this command again to continue."
+const resumes = "Nothing is lost: run this command again to continue."
 
 describe("copy moves every session unchanged, and reports that the old store can be removed", () => {
   const pairs = [
@@ -171,7 +171,7 @@ describe("interrupted by Ctrl-C", () => {
       const { all, child, from, lock, to } = yield* stopped
       yield* lock.release
       const { exitCode, stderr } = yield* child.ended
-      assert.include(stderr, `\nStopped: 20 of 25 moved. ${goesOn}\n`)
+      assert.include(stderr, `\nStopped: 20 of 25 moved. ${resumes}\n`)
       assert.strictEqual(exitCode, 130)
       assert.strictEqual((yield* from.store.count(Date.now())).current, 5)
       const { stdout } = yield* run("copy", ...between(from, to))
@@ -183,7 +183,7 @@ describe("interrupted by Ctrl-C", () => {
     Effect.gen(function*() {
       const { all, child, from, lock, to } = yield* stopped
       const { exitCode, stderr } = yield* child.ended
-      assert.include(stderr, `\nStopped: 15 of 25 moved. ${goesOn}\n`)
+      assert.include(stderr, `\nStopped: 15 of 25 moved. ${resumes}\n`)
       assert.strictEqual(exitCode, 130)
       yield* lock.release
       assert.strictEqual((yield* run("copy", ...between(from, to))).exitCode, 0)
@@ -275,7 +275,7 @@ describe("a store that fails ends copy with one sentence, and the next run conti
       )
       const { exitCode, stderr } = yield* run("copy", ...between(from, to), "--batch", "10")
       assert.strictEqual(exitCode, 1)
-      assert.match(stderr, new RegExp(`^10 / 25 .*\nThe database failed: there is no room\\. ${goesOn}\n$`))
+      assert.match(stderr, new RegExp(`^10 / 25 .*\nThe database failed: there is no room\\. ${resumes}\n$`))
       assertNoContent(stderr, all)
       yield* to.sql.unsafe("DROP TRIGGER full")
       assert.strictEqual((yield* run("copy", ...between(from, to))).exitCode, 0)

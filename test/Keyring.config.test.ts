@@ -19,7 +19,7 @@ const environment = (variables: Variables) =>
 const ring = (variables: Variables, layer = Keyring.layerConfig()) =>
   Effect.provide(Keyring.Keyring, Layer.provide(layer, environment(variables)))
 
-const refusal = (variables: Variables, layer = Keyring.layerConfig()) =>
+const rejection = (variables: Variables, layer = Keyring.layerConfig()) =>
   Effect.map(Effect.flip(ring(variables, layer)), (error) => {
     assert.isTrue(ConfigError.isConfigError(error) || error instanceof SessionConfigError)
     return error
@@ -45,7 +45,7 @@ describe("SESSION_KEYS", () => {
     Effect.gen(function*() {
       const named = Keyring.layerConfig(Keyring.config("ADMIN_KEYS"))
       assert.deepStrictEqual((yield* ring({ ADMIN_KEYS: `k:${base64url("a")}` }, named)).ids, ["k"])
-      const error = yield* refusal({ SESSION_KEYS: `k:${base64url("a")}` }, named)
+      const error = yield* rejection({ SESSION_KEYS: `k:${base64url("a")}` }, named)
       assert.include(String(error), "ADMIN_KEYS")
     }))
 
@@ -59,7 +59,7 @@ describe("SESSION_KEYS", () => {
   it.effect("must be set", () =>
     Effect.forEach([{}, { SESSION_KEYS: "" }], (variables) =>
       Effect.gen(function*() {
-        const error = yield* refusal(variables)
+        const error = yield* rejection(variables)
         assert.isTrue(ConfigError.isConfigError(error) && ConfigError.isMissingDataOnly(error))
         assert.include(String(error), "SESSION_KEYS")
       })))
@@ -71,7 +71,7 @@ describe("SESSION_KEYS", () => {
       [secret, `k1:${secret},`, `k1:${secret},${hex("b")}`, ",", `k1:${secret};k2`.replace(":", "=")],
       (text) =>
         Effect.gen(function*() {
-          const error = yield* refusal({ SESSION_KEYS: text })
+          const error = yield* rejection({ SESSION_KEYS: text })
           assert.isTrue(ConfigError.isConfigError(error))
           const shown = String(error) + JSON.stringify(error)
           assert.include(shown, "SESSION_KEYS must be id:secret, and may be several of these with commas between.")
@@ -79,7 +79,7 @@ describe("SESSION_KEYS", () => {
         })
     ))
 
-  const refused: ReadonlyArray<readonly [text: string, sentence: string]> = [
+  const invalid: ReadonlyArray<readonly [text: string, sentence: string]> = [
     [`${secret}:k1`, "Key 1 needs an id of 1 to 8 letters and digits."],
     [`:${secret}`, "Key 1 needs an id of 1 to 8 letters and digits."],
     ["k1:changeme", "The secret of key 1 has less than 32 bytes; `effect-session generate-key` makes one."],
@@ -90,9 +90,9 @@ describe("SESSION_KEYS", () => {
   ]
 
   it.effect("with invalid keys fails the layer, with a message for each problem", () =>
-    Effect.forEach(refused, ([text, sentence]) =>
+    Effect.forEach(invalid, ([text, sentence]) =>
       Effect.gen(function*() {
-        const error = yield* refusal({ SESSION_KEYS: text })
+        const error = yield* rejection({ SESSION_KEYS: text })
         assert.strictEqual(error instanceof SessionConfigError ? error.problem : String(error), sentence)
         assertNoSecret(String(error) + JSON.stringify(error), secret)
       })))

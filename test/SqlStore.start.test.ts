@@ -103,7 +103,7 @@ describe.each(databases)("%s", (_, database) => {
   )
 })
 
-/** Creates a user of the client's database with these privileges on the tables. */
+/** Grants privileges on the tables to a new user, and returns a client of that user. */
 interface Granted {
   readonly granted: (privileges: string) => Effect.Effect<Layer.Layer<SqlClient, unknown>, unknown, Scope.Scope>
 }
@@ -164,13 +164,13 @@ for (
           yield* SqlMigrations.run()
           const { granted } = yield* access
           const rest = missing === "all" ? [] : all.filter((privilege) => privilege !== missing)
-          const problemText = yield* Effect.provide(problem(), yield* granted(rest.join(", ")))
+          const text = yield* Effect.provide(problem(), yield* granted(rest.join(", ")))
           assert.include(
-            problemText,
+            text,
             "The tables effect_sessions and effect_session_epochs may not be used by this user"
           )
-          assert.include(problemText, "Grant the user SELECT, INSERT, UPDATE and DELETE on both.")
-          assert.notInclude(problemText, "secret")
+          assert.include(text, "Grant the user SELECT, INSERT, UPDATE and DELETE on both.")
+          assert.notInclude(text, "secret")
         }).pipe(Effect.scoped, Effect.provide<SqlClient, unknown, never>(database())))
     }
 
@@ -259,12 +259,12 @@ describe("an encoding that cannot store every character fails the layer", () => 
     for (const charset of ["LATIN1_SWEDISH_CI", "SJIS_JAPANESE_CI", "UTF8_GENERAL_CI"]) {
       it.scopedLive(`${name}: a connection with ${charset}`, () =>
         Effect.gen(function*() {
-          const problemText = yield* Effect.provide(problem(), yield* connectedWith(charset))
+          const text = yield* Effect.provide(problem(), yield* connectedWith(charset))
           assert.match(
-            problemText,
+            text,
             /^The connection has the encoding (?:latin1|sjis|utf8mb3), which cannot store every/
           )
-          assert.include(problemText, "Set it to utf8mb4.")
+          assert.include(text, "Set it to utf8mb4.")
         }).pipe(Effect.provide(mysqlDatabase())))
     }
 

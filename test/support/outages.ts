@@ -83,24 +83,24 @@ export interface Tally {
   refused: number
 }
 
-/** Two applications on one store: `shop` with the default timeouts, `calm` with long ones. */
+/** Two applications on one store: `shop` with the default timeouts, `lenient` with long ones. */
 export interface Shops {
   readonly shop: Shop.Shop
-  readonly calm: Shop.Shop
+  readonly lenient: Shop.Shop
 }
 
 export const shopsOn = (store: Context.Tag.Service<SessionStore>) => {
   const layer = Layer.succeed(SessionStore, store)
-  return Effect.all({ shop: Shop.make(layer, Shop.impatient), calm: Shop.make(layer) })
+  return Effect.all({ shop: Shop.make(layer, Shop.defaultTimeouts), lenient: Shop.make(layer) })
 }
 
 /** Runs an effect while visitors count, each in its own session. Returns their tallies. */
-export const underLoad = <E, R>({ calm, shop }: Shops, happens: Effect.Effect<unknown, E, R>, visitors = 4) =>
+export const underLoad = <E, R>({ lenient, shop }: Shops, happens: Effect.Effect<unknown, E, R>, visitors = 4) =>
   Effect.gen(function*() {
     let isOver = false
     const all: ReadonlyArray<Tally> = yield* Effect.forEach(
       range(visitors),
-      () => Effect.map(begin(calm), (cookie) => ({ cookie, done: 0, refused: 0 }))
+      () => Effect.map(begin(lenient), (cookie) => ({ cookie, done: 0, refused: 0 }))
     )
     const visit = (tally: Tally) =>
       Effect.flatMap(shop.request(increment, tally.cookie), ({ cookie, status }) => {
@@ -122,14 +122,14 @@ export const underLoad = <E, R>({ calm, shop }: Shops, happens: Effect.Effect<un
   })
 
 /** Checks that no confirmed increment is lost and no failed one is applied twice. */
-export const countIsPlausible = ({ calm }: Pick<Shops, "calm">, { cookie, done, refused }: Tally) =>
+export const countIsPlausible = ({ lenient }: Pick<Shops, "lenient">, { cookie, done, refused }: Tally) =>
   Effect.gen(function*() {
-    const { count } = yield* valueOf(calm, cookie)
+    const { count } = yield* valueOf(lenient, cookie)
     assert.isAtLeast(count, done)
     assert.isAtMost(count, done + refused)
-    assert.strictEqual((yield* calm.request(increment, cookie)).status, 200)
+    assert.strictEqual((yield* lenient.request(increment, cookie)).status, 200)
     // A server may apply a failed request late.
-    const after = (yield* valueOf(calm, cookie)).count
+    const after = (yield* valueOf(lenient, cookie)).count
     assert.isAtLeast(after, count + 1)
     assert.isAtMost(after, done + refused + 1)
   })
@@ -171,8 +171,8 @@ export const shopOn = (client: Layer.Layer<SqlClient, unknown>) =>
 /** Checks requests while the application holds the only connection. */
 export const poolExhausted = (client: Layer.Layer<SqlClient, unknown>) =>
   Effect.gen(function*() {
-    const { calm, shop, sql } = yield* shopOn(client)
-    const cookie = yield* begin(calm)
+    const { lenient, shop, sql } = yield* shopOn(client)
+    const cookie = yield* begin(lenient)
     const rotation = yield* between(ShopSession.update("count", (n) => n + 1), ShopSession.rotate)
     const rotating = yield* Effect.fork(failsInTime(shop.request(rotation.handler, cookie)))
     yield* rotation.reached
@@ -189,6 +189,6 @@ export const poolExhausted = (client: Layer.Layer<SqlClient, unknown>) =>
     yield* holder
 
     // The failed rotation was not applied late: it would have ended this cookie.
-    assert.strictEqual((yield* calm.request(increment, cookie)).status, 200)
-    assert.strictEqual((yield* valueOf(calm, cookie)).count, 1)
+    assert.strictEqual((yield* lenient.request(increment, cookie)).status, 200)
+    assert.strictEqual((yield* valueOf(lenient, cookie)).count, 1)
   })
