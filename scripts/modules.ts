@@ -30,7 +30,7 @@ export interface Module {
   readonly imports: ReadonlyArray<string>
   /** The packages and built-in modules that it imports, with their sub-paths. */
   readonly packages: ReadonlyArray<string>
-  /** The arguments of `import()`: packages, and relative paths as they are written. */
+  /** The arguments of `import()`: packages, and relative paths, unresolved. */
   readonly dynamic: ReadonlyArray<string>
 }
 

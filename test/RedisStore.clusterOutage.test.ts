@@ -27,7 +27,7 @@ const arrive = (shop: Shop.Shop) =>
     return { cookie, done: 0, refused: 0, node: Math.floor((slotOf(`{${key.charAt(0)}}`) * 3) / 16_384) }
   })
 
-/** Begins sessions until every node has so many. */
+/** Begins sessions until every node has this number of them. */
 const arriveOnAll = (shop: Shop.Shop, each: number) =>
   Effect.iterate([] as ReadonlyArray<Visitor>, {
     while: (all) => nodeNumbers.some((node) => all.filter((one) => one.node === node).length < each),

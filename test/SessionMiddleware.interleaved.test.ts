@@ -78,12 +78,18 @@ describe("a hundred concurrent visitors", () => {
           () => Effect.sync(() => active.now--)
         )
       )
-      const steps: ReadonlyArray<Step> = ["read", "add", "add three times concurrently", "login", "logout and login"]
+      const withoutAborts: ReadonlyArray<Step> = [
+        "read",
+        "add",
+        "add three times concurrently",
+        "login",
+        "logout and login"
+      ]
       // Half of the visitors never abort a request, so their counts are exact.
       const visits = yield* Effect.forEach(Array.from({ length: 100 }, (_, at) => at), (at) =>
         Effect.map(
           Effect.all([
-            script(at % 2 === 0 ? steps : [...steps, "aborted read", "aborted add"]),
+            script(at % 2 === 0 ? withoutAborts : [...withoutAborts, "aborted read", "aborted add"]),
             Random.nextIntBetween(0, 8)
           ]),
           ([{ steps }, turns]) => visit(client, `user-${at}`, steps, turns)

@@ -79,7 +79,7 @@ const tablesOf050 = (dialect: string) =>
     return records
   })
 
-/** A role of its own, which is dropped with what it owns. */
+/** A new role, which is dropped with its objects. */
 const freshRole = Effect.flatMap(SqlClient, (sql) => {
   const role = `r${freshPrefix()}`
   const statements = ["RESET ROLE", `DROP OWNED BY ${role}`, `DROP ROLE ${role}`]

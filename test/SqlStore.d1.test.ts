@@ -8,7 +8,7 @@ import { once } from "node:events"
 import { get } from "node:http"
 import { afterAll, assert, beforeAll, describe, it, vi } from "vitest"
 
-/** Runs a Worker with a database of its own. */
+/** Runs a Worker with a new database. */
 const run = async (file: string, compatibilityDate: string): Promise<Miniflare> => {
   const { outputFiles } = await build({
     entryPoints: [file],

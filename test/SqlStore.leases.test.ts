@@ -20,7 +20,7 @@ import { postgresClient } from "./support/serverClients.js"
 import * as servers from "./support/sharedServers.js"
 import { works } from "./support/storeCalls.js"
 
-/** A store and the application on one pool of so many connections, and a client of the test. */
+/** A store and the application on one pool of this size, and another client of the test. */
 const setUp = (maxConnections: number) =>
   Effect.gen(function*() {
     const [prefix, applicationName] = [freshPrefix(), freshPrefix()]
@@ -108,7 +108,7 @@ it.scopedLive("an idle connection goes back to the pool: the application gets th
   Effect.gen(function*() {
     const { sql, store } = yield* setUp(1)
     const one = yield* stored(store)
-    // A connection that stayed with the store would never come to the transaction.
+    // If the store kept the connection, the transaction would never get one.
     yield* Effect.repeatN(
       Effect.zipRight(isAlive(store, one, start), sql.withTransaction(isAlive(store, one, start))),
       99
@@ -248,7 +248,7 @@ it.scopedLive("statements are spans where there is a tracer, and pass the transf
     assert.lengthOf(texts, 1)
   }))
 
-it.scopedLive("a client that does not show the connections of `pg` reserves one for every statement", () =>
+it.scopedLive("a client that does not expose the connections of `pg` reserves one for every statement", () =>
   Effect.gen(function*() {
     const prefix = freshPrefix()
     const context = yield* Layer.build(Layer.fresh(sqlStore<unknown>(postgresClient({ maxConnections: 1 }), prefix)))

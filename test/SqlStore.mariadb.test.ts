@@ -51,7 +51,7 @@ const serverWith = (...settings: ReadonlyArray<string>) => {
     Layer.suspend(() => MysqlClient.layer({ url: Redacted.make(url.replace("root", user)), maxConnections: 10 }))
 }
 
-/** A store on tables of its own, and its client. */
+/** A store on new tables, and its client. */
 const opened = (client: Layer.Layer<SqlClient, unknown>, prefix = freshPrefix()) =>
   Effect.map(Layer.build(sqlStore(client, prefix)), (context) => ({
     prefix,

@@ -17,7 +17,7 @@ import { postgresClient } from "./support/serverClients.js"
 import * as servers from "./support/sharedServers.js"
 import { works } from "./support/storeCalls.js"
 
-/** A store on a database of its own and with one connection, so that its prepared statements can be inspected. */
+/** A store on a new database and with one connection, so that its prepared statements can be inspected. */
 const store = SqlStore.layer.pipe(
   Layer.provideMerge(SqlMigrations.layer),
   Layer.provideMerge(postgresDatabase({ maxConnections: 1 }))

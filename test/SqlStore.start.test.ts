@@ -273,7 +273,7 @@ describe("an encoding that cannot store every character fails the layer", () => 
         yield* Effect.provide(keepsAnyText, yield* connectedWith("UTF8MB4_BIN"))
       }).pipe(Effect.provide(mysqlDatabase())))
 
-    it.scopedLive(`${name}: a column with an encoding of its own`, () =>
+    it.scopedLive(`${name}: a column with another encoding`, () =>
       Effect.gen(function*() {
         yield* SqlMigrations.run()
         yield* keepsAnyText

@@ -189,7 +189,7 @@ describe("clients", () => {
   }
 })
 
-/** A client of which only the dialect is known. */
+/** A client that has only a dialect. */
 const otherDialect = (dialect: "clickhouse" | "mssql" | "sqlite") =>
   Layer.scoped(
     SqlClient.SqlClient,

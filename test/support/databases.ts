@@ -1,5 +1,5 @@
 /**
- * Databases of a test of its own, and queries of their tables and locks.
+ * A new database for each test, and queries of its tables and locks.
  */
 import * as MysqlClient from "@effect/sql-mysql2/MysqlClient"
 import * as PgClient from "@effect/sql-pg/PgClient"

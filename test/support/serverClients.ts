@@ -12,7 +12,7 @@ import { advice, leftOut, mariadb, redis } from "./parts.js"
 import { clusterReady } from "./servers/redis.js"
 import * as servers from "./sharedServers.js"
 
-/** Postgres, with a pool of its own. */
+/** A Postgres client with its own pool. */
 export const postgresClient = (options: { readonly maxConnections?: number } = {}) =>
   PgClient.layer({ url: Redacted.make(servers.postgres()), maxConnections: 10, ...options })
 
@@ -32,7 +32,7 @@ export const mariadbUrl = (database?: string): string => {
   return url.href
 }
 
-/** MariaDB, with a pool of its own. */
+/** A MariaDB client with its own pool. */
 export const mysqlClient = (options: { readonly maxConnections?: number } = {}) =>
   Layer.suspend(() => MysqlClient.layer({ url: Redacted.make(mariadbUrl()), maxConnections: 10, ...options }))
 
@@ -71,7 +71,7 @@ export const redisClusterClient = Layer.scoped(
   })
 )
 
-/** A Redis store with keys of its own; the client stays visible, for looking at the keys. */
+/** A Redis store with a new prefix. The layer also provides the client, to inspect the keys. */
 export const redisStore = <E>(client: Layer.Layer<RedisClient.RedisClient, E>, prefix = freshPrefix()) =>
   Layer.provideMerge(RedisStore.layerWith({ prefix }), client)
 

@@ -139,7 +139,7 @@ describe("times", () => {
     assert.deepInclude(ends(-Infinity, Number.NaN), { at: 0, deadline: 0 })
   })
 
-  it("times that are NaN still give a readable token", () => {
+  it("times that are NaN still make a readable token", () => {
     for (const time of [Number.NaN, Infinity, -Infinity, -1, 8.64e15]) {
       const times = { createdAt: time, authenticatedAt: time, modifiedAt: time, lastSeenAt: time }
       assert.strictEqual(roundTrip(aRecord(times))._tag, "Opened")
@@ -243,7 +243,7 @@ describe("tokens without a record", () => {
   })
 
   it("9.2.1: the times are part of the authenticated content", () => {
-    // The signed suite, where everything can be read and put together anew.
+    // The signed suite, whose tokens can be read and reassembled.
     const cookies = recordsOf("h1")
     const token = encoded(aRecord(), cookies)
     const [, , payload = "", mac] = token.split(".")

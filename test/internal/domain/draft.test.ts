@@ -108,7 +108,7 @@ describe("diff and patch", () => {
       assert.deepStrictEqual(decode(saved(raw, draft)), draft.value)
     })))
 
-  it("L7: unknown fields survive unless the session was cleared or started anew", () =>
+  it("L7: unknown fields survive unless the session was cleared or restarted", () =>
     fc.assert(fc.property(raws, subjects, edits, (raw, subject, edits) => {
       const { draft } = run(begin(raw, subject), edits)
       const after = saved(raw, draft)
