@@ -19,7 +19,7 @@ import * as Redis from "./support/servers/redis.js"
 import { until } from "./support/servers/server.js"
 import * as Shop from "./support/shop.js"
 import { begin, between, ok, ShopSession, show, valueOf } from "./support/shop.js"
-import { furnish, reads, works, writes } from "./support/storeCalls.js"
+import { reads, storeTwoRecords, works, writes } from "./support/storeCalls.js"
 
 /** A server that can be killed, and restarted with the data on its disk. */
 const restartable = (settings: Redis.Options["settings"] = {}) =>
@@ -62,7 +62,7 @@ describe("a server that is killed and restarted", () => {
       Effect.gen(function*() {
         const server = yield* restartable({ appendonly: "yes", appendfsync: "always" })
         const store = yield* Effect.flatMap(on(server.url), (client) => storeOn(client))
-        const one = yield* furnish(store)
+        const one = yield* storeTwoRecords(store)
         yield* server.kill
         for (const [call, run] of [...reads, ...writes]) {
           const error = yield* Effect.flip(Effect.timeout(run(store, one), "30 seconds"))

@@ -135,7 +135,7 @@ const start = Effect.gen(function*() {
         ...(visitor.cookie === "" ? [] : [["Cookie", visitor.cookie] as const]),
         ...Object.entries(headers)
       ], method),
-      (answer) => Effect.sync(() => remember(visitor, answer))
+      (answer) => Effect.sync(() => recordTokens(visitor, answer))
     )
   /** A visitor who has logged in, directly at the server. */
   const signedIn = (name: string) => {
@@ -154,7 +154,7 @@ interface Visitor {
 
 const anonymous = (name = "anonymous"): Visitor => ({ name, cookie: "", given: new Set() })
 
-const remember = (visitor: Visitor, answer: RawAnswer) => {
+const recordTokens = (visitor: Visitor, answer: RawAnswer) => {
   for (const { name, value } of setCookiesOf(answer)) {
     visitor.cookie = value === "" ? "" : `${name}=${value}`
     if (value !== "") visitor.given.add(value)

@@ -104,13 +104,13 @@ describe("a hundred concurrent visitors", () => {
 const startWithDisconnects = (remote: boolean) =>
   Effect.gen(function*() {
     const [store, later, handler] = [gate(), gate(), gate()]
-    const noticing = new Map<string, Deferred.Deferred<void>>()
+    const disconnects = new Map<string, Deferred.Deferred<void>>()
     const server = () =>
       Http.createServer().on("request", ({ url = "" }, response) =>
         response.on("close", () => {
-          const noticed = noticing.get(url)
+          const disconnected = disconnects.get(url)
           // The server's own close listener runs first.
-          if (noticed !== undefined) setImmediate(Deferred.unsafeDone, noticed, Effect.void)
+          if (disconnected !== undefined) setImmediate(Deferred.unsafeDone, disconnected, Effect.void)
         }))
     const pause = handler.wrap("load", Effect.void, [])
     const client = yield* start(
@@ -130,12 +130,12 @@ const startWithDisconnects = (remote: boolean) =>
     const disconnectAt = (place: string, path: string, cookie: string) =>
       Effect.gen(function*() {
         const held = yield* places[place] ?? Effect.dieMessage(place)
-        const noticed = yield* Deferred.make<void>()
-        noticing.set(path, noticed)
+        const disconnected = yield* Deferred.make<void>()
+        disconnects.set(path, disconnected)
         const request = open(client, "POST", path, cookie).on("error", () => {})
         yield* held.reached
         request.destroy()
-        yield* Deferred.await(noticed)
+        yield* Deferred.await(disconnected)
         // A save that has begun is awaited.
         const after = place === "before its save" ? yield* later.hold("save", "after") : undefined
         yield* held.go

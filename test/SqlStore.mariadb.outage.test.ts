@@ -8,7 +8,7 @@ import { Context, Effect, Layer, Redacted } from "effect"
 import { describe } from "vitest"
 import { freePort } from "../examples/shop/freePort.js"
 import { poolExhausted, sharedDirectory, shopOn, survivesBrokenConnections, survivesCrash } from "./support/outages.js"
-import { play } from "./support/outageScenarios.js"
+import { runScenarios } from "./support/outageScenarios.js"
 import { mysqlClient } from "./support/serverClients.js"
 import * as Mariadb from "./support/servers/mariadb.js"
 
@@ -29,7 +29,7 @@ describe("MariaDB becomes unavailable", () => {
     () => Effect.flatMap(startable, survivesCrash)
   )
 
-  play(startable)
+  runScenarios(startable)
 })
 
 describe("MariaDB rejects connections", () => {

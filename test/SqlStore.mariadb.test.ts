@@ -33,7 +33,7 @@ import { freshPrefix, sqlStore } from "./support/localStores.js"
 import { sharedDirectory } from "./support/outages.js"
 import { mysqlClient } from "./support/serverClients.js"
 import * as Mariadb from "./support/servers/mariadb.js"
-import { furnish } from "./support/storeCalls.js"
+import { storeTwoRecords } from "./support/storeCalls.js"
 
 /** The laws that depend on single statements. */
 const laws = [createLaws, saveLaws, touchLaws, rotateLaws, removalLaws, directoryLaws, revocationLaws, dataLaws].flat()
@@ -232,7 +232,7 @@ describe("stored rows", () => {
   it.scopedLive("are readable: keys, names and data are text, and times are numbers", () =>
     Effect.gen(function*() {
       const { prefix, sql, store } = yield* opened(mysqlClient())
-      const { key, record } = yield* furnish(store)
+      const { key, record } = yield* storeTwoRecords(store)
       const rows = yield* sql.unsafe(
         `SELECT CAST(\`key\` AS CHAR) AS k, CAST(subject AS CHAR) AS s, data AS d, expires_at AS e FROM ${prefix}sessions ` +
           `WHERE id = '${record.id}'`

@@ -11,7 +11,7 @@ import * as Path from "node:path"
 import { assert, describe } from "vitest"
 import { freshPrefix } from "./support/localStores.js"
 import { poolExhausted, sharedDirectory, shopOn, survivesBrokenConnections, survivesCrash } from "./support/outages.js"
-import { play } from "./support/outageScenarios.js"
+import { runScenarios } from "./support/outageScenarios.js"
 import * as Postgres from "./support/postgresServer.js"
 import { postgresClient } from "./support/serverClients.js"
 import * as servers from "./support/sharedServers.js"
@@ -28,7 +28,7 @@ describe("Postgres becomes unavailable", () => {
     () => Effect.flatMap(startable, survivesCrash)
   )
 
-  play(startable)
+  runScenarios(startable)
 })
 
 describe("a database becomes unavailable", () => {

@@ -56,7 +56,7 @@ const accessPaths = {
   removeExpired: "sessions by_expiry"
 } as const
 
-const isWay = (name: string): name is keyof typeof accessPaths => name in accessPaths
+const isStatement = (name: string): name is keyof typeof accessPaths => name in accessPaths
 
 /** Statements that read their rows in the order of the index, and must not sort them. */
 const inOrder = ["scan", "removeExpired"]
@@ -143,7 +143,7 @@ for (const { analyze, by, client, dialect, explain, from, key, line, rows, scan,
           (lines) => lines.map(line).join("\n")
         )
       const all = statements(dialect, tablesOf(prefix))
-      for (const name of Object.keys(accessPaths).filter(isWay)) {
+      for (const name of Object.keys(accessPaths).filter(isStatement)) {
         const [table, index] = accessPaths[name].split(" ")
         const plan = yield* planOf(all[name])
         assert.match(plan, by(table === "epochs" ? tables.epochs : tables.sessions, index ?? ""), name)

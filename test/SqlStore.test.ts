@@ -139,7 +139,7 @@ describe("clients", () => {
       }).pipe(Effect.provide(otherDialect(dialect))))
   }
 
-  const shout = (name: string) => name.toUpperCase()
+  const toUpper = (name: string) => name.toUpperCase()
   for (
     const [what, options] of [
       ["camel case in and out", {
@@ -148,7 +148,7 @@ describe("clients", () => {
       }],
       ["results only", { transformResultNames: String.snakeToCamel }],
       ["queries only", { transformQueryNames: String.camelToSnake }],
-      ["everything in capitals", { transformQueryNames: shout, transformResultNames: shout, transformJson: true }]
+      ["everything in capitals", { transformQueryNames: toUpper, transformResultNames: toUpper, transformJson: true }]
     ] as const
   ) {
     it.live(`a client that transforms names does not rename the columns of the store: ${what}`, () =>
@@ -165,7 +165,7 @@ describe("clients", () => {
         yield* SqlMigrations.run()
         assert.deepStrictEqual(yield* SqlMigrations.run(), [])
         yield* Effect.flatMap(SqlStore.make(), works)
-      }).pipe(Effect.provide(mysqlDatabase({ transformQueryNames: shout, transformResultNames: shout }))))
+      }).pipe(Effect.provide(mysqlDatabase({ transformQueryNames: toUpper, transformResultNames: toUpper }))))
   }
 
   for (

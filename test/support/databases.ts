@@ -44,11 +44,11 @@ export const dump = (sql: SqlClient, prefix: string) =>
       sql.unsafe<object>(`SELECT * FROM ${prefix}sessions ORDER BY namespace, id`).withoutTransform,
       sql.unsafe<object>(`SELECT * FROM ${prefix}session_epochs ORDER BY namespace, subject`).withoutTransform
     ]),
-    (tables) => JSON.stringify(tables.map((rows) => rows.map(legible)), null, 1)
+    (tables) => JSON.stringify(tables.map((rows) => rows.map(withTextColumns)), null, 1)
   )
 
 /** Decodes binary columns as text. */
-const legible = (row: object) =>
+const withTextColumns = (row: object) =>
   Object.fromEntries(
     Object.entries(row).map(([name, value]) => [name, value instanceof Uint8Array ? String(value) : value])
   )

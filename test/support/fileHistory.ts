@@ -51,13 +51,13 @@ const after = (record: SessionRecord, step: Step): SessionRecord =>
     ? { ...withTimes(record, step.n), ...contentOf(step.n), version: record.version + 1 }
     : record
 
-const born = ({ id, n, subject }: Extract<Step, { readonly op: "create" }>): SessionRecord =>
+const createdRecord = ({ id, n, subject }: Extract<Step, { readonly op: "create" }>): SessionRecord =>
   aRecord({ ...contentOf(n), id: idOf(id), subject, expiry: { at: end + n, deadline: undefined, lifetime: undefined } })
 
 /** The live records after a step. */
 export const historyAfter = (history: History, step: Step): History => {
   const next = new Map(history)
-  if (step.op === "create") return next.set(step.key, born(step))
+  if (step.op === "create") return next.set(step.key, createdRecord(step))
   const record = history.get(step.key)
   if (record === undefined) throw new Error(`${step.op} of what is not there`)
   if (step.op === "revokeOthers") return new Map([[step.key, record]])
@@ -70,7 +70,7 @@ export const historyAfter = (history: History, step: Step): History => {
 export const perform = (store: Store, history: History, step: Step) =>
   Effect.gen(function*() {
     const key = keyOf(step.key)
-    if (step.op === "create") return yield* expecting("created", store.create(key, born(step), start))
+    if (step.op === "create") return yield* expecting("created", store.create(key, createdRecord(step), start))
     const record = history.get(step.key)
     if (record === undefined) return yield* Effect.dieMessage(`${step.op} of what is not there`)
     const next = after(record, step)

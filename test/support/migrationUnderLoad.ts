@@ -139,7 +139,7 @@ const ask = (world: World, act: Act | "login", user: User, cookie?: string) =>
 type Answer = Effect.Effect.Success<ReturnType<typeof ask>>
 
 /** Reports what is wrong with an answer. `end`: the operation that ended the cookie at the same time. */
-const judge = (world: World, user: User, { act, failed, found }: Answer, added: number, end?: Act): void => {
+const reportViolations = (world: World, user: User, { act, failed, found }: Answer, added: number, end?: Act): void => {
   const mayBeLate = end !== undefined && act !== end
   if (mayBeLate && (failed?._tag === "SessionGone" || found?.name === "anonymous")) return
   if (found === undefined) return world.report("error", user, act, failed)
@@ -162,7 +162,7 @@ const call = (world: World, user: User) =>
     if (cookie === undefined) {
       const answer = yield* ask(world, "login", user)
       Object.assign(user, { added: 0, cookie: answer.after })
-      return judge(world, user, answer, 0)
+      return reportViolations(world, user, answer, 0)
     }
     const dice = yield* Random.next
     const end: Act | undefined = dice < 0.04 ? "logout" : dice < 0.12 ? "rotate" : undefined
@@ -170,7 +170,7 @@ const call = (world: World, user: User) =>
     const acts = yield* Effect.replicateEffect(draw, yield* Random.nextIntBetween(1, 4))
     const all = end === undefined ? acts : [...acts, end]
     const answers = yield* Effect.forEach(all, (act) => ask(world, act, user, cookie), { concurrency: "unbounded" })
-    for (const answer of answers) judge(world, user, answer, added, end)
+    for (const answer of answers) reportViolations(world, user, answer, added, end)
     if (end === undefined) return
     user.cookie = answers.at(-1)?.after
     if (user.cookie === cookie) return world.report("error", user, `its cookie stays after a ${end}`)
@@ -194,7 +194,7 @@ const visitor = (world: World, at: number) =>
 const checkAll = (world: World) => {
   const alive = world.users.flatMap((user) =>
     user.cookie === undefined ? [] : [
-      Effect.map(ask(world, "check", user, user.cookie), (answer) => judge(world, user, answer, user.added))
+      Effect.map(ask(world, "check", user, user.cookie), (answer) => reportViolations(world, user, answer, user.added))
     ]
   )
   const dead = world.dead.map(([user, cookie]) => checkDead(world, user, cookie))

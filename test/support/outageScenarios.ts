@@ -144,7 +144,7 @@ const scenarios: ReadonlyArray<
 ]
 
 /** Runs all scenarios on a new server. */
-export const play = (startable: Effect.Effect<Startable, unknown, Scope.Scope>) => {
+export const runScenarios = (startable: Effect.Effect<Startable, unknown, Scope.Scope>) => {
   const scope = Effect.runSync(Scope.make())
   let stage: Stage | undefined
   beforeAll(() =>

@@ -17,7 +17,7 @@ import { sqlStore } from "./localStores.js"
 import type { Signal } from "./servers/server.js"
 import * as Shop from "./shop.js"
 import { begin, between, ok, ShopSession, valueOf } from "./shop.js"
-import { furnish, reads, writes } from "./storeCalls.js"
+import { reads, storeTwoRecords, writes } from "./storeCalls.js"
 
 /** A folder that users other than root can access. */
 export const sharedDirectory = Effect.acquireRelease(
@@ -52,7 +52,7 @@ export const survivesCrash = <E>({ client, start: started }: Startable<E>) =>
     )
     const store = Context.get(context, SessionStore)
     assert.deepStrictEqual(store.capabilities, { durableDestroy: true, remote: true })
-    const one = yield* furnish(store)
+    const one = yield* storeTwoRecords(store)
     const destroyed = yield* stored(store)
     const revoked = yield* stored(store, { subject: "revoked" })
     yield* store.revokeSubject(revoked.record.namespace, "revoked")
