@@ -269,7 +269,7 @@ describe("an older generation", () => {
   )
 
   law(
-    "presented by a slow request is not treated as the last one that the browser received: its save is a conflict",
+    "presented by a slow request, during which another one saves: its save is a conflict, although ten seconds have passed",
     Effect.gen(function*() {
       const one = yield* visit(Tea, increment)
       const saving = Effect.zipLeft(visit(Tea, increment, one.cookie), TestClock.adjust("1 minute"))
