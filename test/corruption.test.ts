@@ -33,7 +33,7 @@ import { temporaryDirectory } from "./support/temporaryDirectories.js"
 /** A store, and a function that corrupts a record and returns how to repair it. */
 interface Corruptible {
   readonly store: Store
-  readonly corrupt: (key: StoreKey) => Effect.Effect<Effect.Effect<void, unknown>, unknown>
+  readonly corruptRecord: (key: StoreKey) => Effect.Effect<Effect.Effect<void, unknown>, unknown>
 }
 
 type Opening = Effect.Effect<Corruptible, unknown, Scope.Scope>
@@ -49,7 +49,7 @@ const sql = (client: Layer.Layer<SqlClient, unknown>): Opening =>
       )
     return {
       store: Context.get(context, SessionStore),
-      corrupt: (key) => Effect.as(write(key, "{nonsense"), write(key, null))
+      corruptRecord: (key) => Effect.as(write(key, "{nonsense"), write(key, null))
     }
   })
 
@@ -64,7 +64,7 @@ const redis = (client: Layer.Layer<RedisClient, unknown>, tagOf: (key: StoreKey)
     }
     return {
       store: Context.get(context, SessionStore),
-      corrupt: (key) =>
+      corruptRecord: (key) =>
         Effect.flatMap(
           hash("hget", key),
           (before) => Effect.as(hash("hset", key, "[nonsense"), Effect.asVoid(hash("hset", key, String(before))))
@@ -81,7 +81,7 @@ const files: Opening = Effect.gen(function*() {
   }
   return {
     store,
-    corrupt: (key) =>
+    corruptRecord: (key) =>
       Effect.sync(() => {
         const content = contentOf(key)
         const before = readFileSync(content)
@@ -92,7 +92,7 @@ const files: Opening = Effect.gen(function*() {
 })
 
 const over = (opening: Opening, make: (store: Store) => Effect.Effect<Store, unknown>): Opening =>
-  Effect.flatMap(opening, ({ corrupt, store }) => Effect.map(make(store), (store) => ({ store, corrupt })))
+  Effect.flatMap(opening, ({ corruptRecord, store }) => Effect.map(make(store), (store) => ({ store, corruptRecord })))
 
 const stores: Readonly<Record<string, Opening>> = {
   file: files,
@@ -123,8 +123,8 @@ describe.each(Object.entries(stores))("%s", (_, opening) => {
   for (const [i, { name }] of corruptionLaws(() => Effect.never).entries()) {
     it.scopedLive(name, () =>
       Effect.gen(function*() {
-        const { corrupt, store } = yield* opening
-        const { law } = corruptionLaws(corrupt)[i] ?? assert.fail("there is no such law")
+        const { corruptRecord, store } = yield* opening
+        const { law } = corruptionLaws(corruptRecord)[i] ?? assert.fail("there is no such law")
         yield* Effect.provideService(law, SessionStore, store)
       }))
   }
@@ -138,9 +138,9 @@ const assertNoSecretIn = (text: string, { key, record: { data, subject, writeId 
 describe.each(Object.entries(stores))("%s", (name, opening) => {
   it.scopedLive("list logs which record it skips, without its content", () =>
     Effect.gen(function*() {
-      const { corrupt, store } = yield* opening
-      const one = yield* stored(store, { data: `"of the session"`, subject: "the subject", writeId: "the write" })
-      yield* corrupt(one.key)
+      const { corruptRecord, store } = yield* opening
+      const corrupt = yield* stored(store, { data: `"of the session"`, subject: "the subject", writeId: "the write" })
+      yield* corruptRecord(corrupt.key)
       const lines: Array<string> = []
       const logger = Logger.map(Logger.stringLogger, (line) => void lines.push(line))
       assert.deepStrictEqual(
@@ -153,8 +153,8 @@ describe.each(Object.entries(stores))("%s", (name, opening) => {
       const [line = ""] = lines
       assert.include(line, "level=WARN")
       // The index of a Redis store does not contain the id of a corrupt record.
-      const which = name.startsWith("redis") ? "one whose id is not known" : one.record.id
+      const which = name.startsWith("redis") ? "one whose id is not known" : corrupt.record.id
       assert.include(line, `A list of sessions of \\"laws\\" leaves out ${which}: it is damaged.`)
-      assertNoSecretIn(line, one)
+      assertNoSecretIn(line, corrupt)
     }))
 })
