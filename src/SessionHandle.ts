@@ -95,7 +95,7 @@ export interface SessionHandle<A, R = never> {
    *
    * @example
    * ```ts
-   * import type { SessionHandle } from "effect-session"
+   * import type { SessionHandle } from "effect-session/SessionHandle"
    *
    * declare const session: SessionHandle<{ readonly visits: number }>
    *
@@ -131,7 +131,7 @@ export interface SessionHandle<A, R = never> {
    *
    * @example
    * ```ts
-   * import type { SessionHandle } from "effect-session"
+   * import type { SessionHandle } from "effect-session/SessionHandle"
    *
    * declare const session: SessionHandle<{ readonly visits: number }>
    *
@@ -148,7 +148,7 @@ export interface SessionHandle<A, R = never> {
    *
    * @example
    * ```ts
-   * import type { SessionHandle } from "effect-session"
+   * import type { SessionHandle } from "effect-session/SessionHandle"
    *
    * declare const session: SessionHandle<{ readonly visits: number }>
    *
@@ -166,7 +166,7 @@ export interface SessionHandle<A, R = never> {
    *
    * @example
    * ```ts
-   * import type { SessionHandle } from "effect-session"
+   * import type { SessionHandle } from "effect-session/SessionHandle"
    *
    * declare const session: SessionHandle<{ readonly visits: number }>
    *
@@ -185,7 +185,7 @@ export interface SessionHandle<A, R = never> {
    *
    * @example
    * ```ts
-   * import type { SessionHandle } from "effect-session"
+   * import type { SessionHandle } from "effect-session/SessionHandle"
    *
    * declare const session: SessionHandle<{ readonly sort: string; readonly page: number }>
    *
@@ -199,7 +199,7 @@ export interface SessionHandle<A, R = never> {
    *
    * @example
    * ```ts
-   * import type { SessionHandle } from "effect-session"
+   * import type { SessionHandle } from "effect-session/SessionHandle"
    *
    * declare const session: SessionHandle<{ readonly next?: string }>
    *
@@ -236,7 +236,7 @@ export interface SessionHandle<A, R = never> {
    * @example
    * ```ts
    * import type { ReadOnce } from "effect-session"
-   * import type { SessionHandle } from "effect-session"
+   * import type { SessionHandle } from "effect-session/SessionHandle"
    *
    * declare const session: SessionHandle<{ readonly notice?: ReadOnce.ReadOnce<string> }>
    *
@@ -261,7 +261,7 @@ export interface SessionHandle<A, R = never> {
    * @example
    * ```ts
    * import { Effect } from "effect"
-   * import type { SessionHandle } from "effect-session"
+   * import type { SessionHandle } from "effect-session/SessionHandle"
    *
    * declare const session: SessionHandle<{ readonly admin: boolean }>
    *
@@ -286,7 +286,7 @@ export interface SessionHandle<A, R = never> {
    * ```ts
    * import { HttpServerResponse } from "@effect/platform"
    * import { Effect } from "effect"
-   * import type { SessionHandle } from "effect-session"
+   * import type { SessionHandle } from "effect-session/SessionHandle"
    *
    * declare const session: SessionHandle<object>
    *
@@ -311,7 +311,7 @@ export interface SessionHandle<A, R = never> {
    * @example
    * ```ts
    * import { Effect } from "effect"
-   * import type { SessionHandle } from "effect-session"
+   * import type { SessionHandle } from "effect-session/SessionHandle"
    *
    * declare const session: SessionHandle<{ readonly visits: number }>
    *
@@ -327,7 +327,7 @@ export interface SessionHandle<A, R = never> {
    *
    * @example
    * ```ts
-   * import type { SessionHandle } from "effect-session"
+   * import type { SessionHandle } from "effect-session/SessionHandle"
    *
    * declare const session: SessionHandle<{ readonly visits: number }>
    *
@@ -362,7 +362,7 @@ export interface SessionHandle<A, R = never> {
    * @example
    * ```ts
    * import { Lifetime } from "effect-session"
-   * import type { SessionHandle } from "effect-session"
+   * import type { SessionHandle } from "effect-session/SessionHandle"
    *
    * declare const session: SessionHandle<object>
    *
@@ -377,7 +377,7 @@ export interface SessionHandle<A, R = never> {
    *
    * @example
    * ```ts
-   * import type { SessionHandle } from "effect-session"
+   * import type { SessionHandle } from "effect-session/SessionHandle"
    *
    * declare const session: SessionHandle<{ readonly visits: number }>
    *
@@ -396,7 +396,7 @@ export interface SessionHandle<A, R = never> {
    * @example
    * ```ts
    * import { Effect } from "effect"
-   * import type { SessionHandle } from "effect-session"
+   * import type { SessionHandle } from "effect-session/SessionHandle"
    *
    * declare const session: SessionHandle<object>
    *
@@ -462,7 +462,7 @@ export interface SessionHandle<A, R = never> {
    * @example
    * ```ts
    * import { Effect } from "effect"
-   * import type { SessionHandle } from "effect-session"
+   * import type { SessionHandle } from "effect-session/SessionHandle"
    *
    * declare const session: SessionHandle<{ readonly visits: number }>
    *
@@ -485,7 +485,7 @@ export interface SessionHandle<A, R = never> {
    * @example
    * ```ts
    * import { Effect } from "effect"
-   * import type { SessionHandle } from "effect-session"
+   * import type { SessionHandle } from "effect-session/SessionHandle"
    *
    * declare const session: SessionHandle<{ readonly visits: number }>
    *
@@ -501,7 +501,7 @@ export interface SessionHandle<A, R = never> {
    * @example
    * ```ts
    * import { Effect } from "effect"
-   * import type { SessionHandle } from "effect-session"
+   * import type { SessionHandle } from "effect-session/SessionHandle"
    *
    * declare const session: SessionHandle<{ readonly visits: number }>
    *
@@ -522,7 +522,7 @@ export interface SessionHandle<A, R = never> {
    * @example
    * ```ts
    * import { Effect, Option } from "effect"
-   * import type { SessionHandle } from "effect-session"
+   * import type { SessionHandle } from "effect-session/SessionHandle"
    *
    * declare const session: SessionHandle<object>
    *
@@ -538,7 +538,7 @@ export interface SessionHandle<A, R = never> {
    * @example
    * ```ts
    * import { Effect } from "effect"
-   * import type { SessionHandle } from "effect-session"
+   * import type { SessionHandle } from "effect-session/SessionHandle"
    *
    * declare const session: SessionHandle<{ readonly visits: number }>
    *
@@ -555,7 +555,7 @@ export interface SessionHandle<A, R = never> {
    * @example
    * ```ts
    * import { Effect } from "effect"
-   * import type { SessionHandle } from "effect-session"
+   * import type { SessionHandle } from "effect-session/SessionHandle"
    *
    * declare const session: SessionHandle<{ readonly visits: number }>
    *
@@ -577,7 +577,7 @@ export interface SessionHandle<A, R = never> {
    * @example
    * ```ts
    * import { Stream } from "effect"
-   * import type { SessionHandle } from "effect-session"
+   * import type { SessionHandle } from "effect-session/SessionHandle"
    *
    * declare const session: SessionHandle<object>
    *

@@ -3,9 +3,10 @@
  */
 import { it } from "@effect/vitest"
 import { Effect, Fiber, Layer, Option, TestClock } from "effect"
-import { MemoryStore, SessionStore } from "effect-session"
+import { MemoryStore } from "effect-session"
 import * as CacheStore from "effect-session/CacheStore"
 import * as CookieEngine from "effect-session/CookieEngine"
+import { SessionStore } from "effect-session/SessionStore"
 import { FaultyStore } from "effect-session/testing"
 import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe } from "vitest"

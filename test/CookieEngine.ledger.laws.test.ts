@@ -3,8 +3,9 @@
  */
 import { it } from "@effect/vitest"
 import { type Duration, Effect, Layer, Logger, LogLevel, Schema, TestClock } from "effect"
-import { MemoryStore, Session, SessionStore } from "effect-session"
+import { MemoryStore, Session } from "effect-session"
 import * as CookieEngine from "effect-session/CookieEngine"
+import { SessionStore } from "effect-session/SessionStore"
 import { engineLaws, storedEngineLaws } from "effect-session/testing"
 import { assert, describe } from "vitest"
 import { raceLawsOf } from "../src/internal/testing/raceLaws.js"

@@ -3,8 +3,9 @@
  */
 import { it } from "@effect/vitest"
 import { Effect, Layer, TestClock } from "effect"
-import { Lifetime, MemoryStore, SessionStore } from "effect-session"
+import { Lifetime, MemoryStore } from "effect-session"
 import * as CookieEngine from "effect-session/CookieEngine"
+import { SessionStore } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
 import { firstKey, keyringOf, secondKey } from "./support/keyrings.js"
 import { far, increment, on, read, type Served, Tea } from "./support/ledgerEngines.js"

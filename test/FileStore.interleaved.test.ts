@@ -4,10 +4,10 @@
  */
 import { it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, Option } from "effect"
-import type { SessionRecord, SessionStoreError } from "effect-session"
 import { MemoryStore } from "effect-session"
 import { aRecord, freshId, freshKey, hour, namespace, start } from "effect-session/Fixtures"
-import type { Store } from "effect-session/SessionStore"
+import type { SessionRecord } from "effect-session/SessionRecord"
+import type { SessionStoreError, Store } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
 import { range } from "./support/concurrency.js"
 import { seededRandom } from "./support/fileHistory.js"

@@ -1,7 +1,9 @@
 import { it } from "@effect/vitest"
 import { Effect, Option, Redacted } from "effect"
-import { SessionConfigError, SessionStoreError, StoredEngine } from "effect-session"
+import { StoredEngine } from "effect-session"
 import { aRecord, freshKey, hour, isAlive, isDead, minute, start, stored } from "effect-session/Fixtures"
+import { SessionConfigError } from "effect-session/SessionConfigError"
+import { SessionStoreError } from "effect-session/SessionStore"
 import {
   chmodSync,
   chownSync,

@@ -74,7 +74,7 @@ describe("SESSION_KEYS", () => {
           const error = yield* rejection({ SESSION_KEYS: text })
           assert.isTrue(ConfigError.isConfigError(error))
           const shown = String(error) + JSON.stringify(error)
-          assert.include(shown, "SESSION_KEYS must be id:secret, and may be several of these with commas between.")
+          assert.include(shown, "SESSION_KEYS must be one or more keys of the form id:secret, separated by commas.")
           assertNoSecret(shown, secret)
         })
     ))

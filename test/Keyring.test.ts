@@ -148,7 +148,10 @@ describe("derive", () => {
       for (const name of ["\ud800", "a".repeat(0x10000)]) {
         for (const invalid of [{ cookieName: name }, { audience: name }]) {
           const error = yield* Effect.flip(derive({ ...use, ...invalid }))
-          assert.strictEqual(error.message, "Keyring: A cookie name or an audience is too long, or no Unicode text.")
+          assert.strictEqual(
+            error.message,
+            "Keyring: A cookie name or an audience is too long, or not well-formed Unicode."
+          )
         }
       }
     }))

@@ -1,9 +1,10 @@
 import { it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, Option, Stream } from "effect"
-import { MemoryStore, SessionStoreError } from "effect-session"
+import { MemoryStore } from "effect-session"
 import type { Stored } from "effect-session/Fixtures"
 import { freshKey, hour, isAlive, isThere, minute, start, stored } from "effect-session/Fixtures"
 import * as MigratingStore from "effect-session/MigratingStore"
+import { SessionStoreError } from "effect-session/SessionStore"
 import type { Corrupt, Located, Store } from "effect-session/SessionStore"
 import { FaultyStore } from "effect-session/testing"
 import { assert, describe } from "vitest"
@@ -176,14 +177,14 @@ describe("a corrupt record during a migration", () => {
       // Its migration has begun.
       yield* Effect.exit(dyingAfter(a, b, 2).load(inNew.key, start))
       const copying = MigratingStore.copy(corrupting(a, inOld), corrupting(b, inNew), { namespace: "laws", batch: 2 })
-      const { damaged, ended, moved } = yield* Effect.flatten(Stream.runLast(copying))
+      const { corrupt, ended, moved } = yield* Effect.flatten(Stream.runLast(copying))
       assert.deepStrictEqual([moved, ended], [7, 0])
-      assert.sameMembers(damaged.map(({ id }) => id), [inOld.record.id, inNew.record.id])
-      assert.isTrue(damaged.every(({ error }) => error.reason === "corrupt"))
+      assert.sameMembers(corrupt.map(({ id }) => id), [inOld.record.id, inNew.record.id])
+      assert.isTrue(corrupt.every(({ error }) => error.reason === "corrupt"))
       yield* Effect.forEach(others, (one) => isAlive(b, one, start))
       // Once they are repaired, they move.
       const last = yield* Effect.flatten(Stream.runLast(MigratingStore.copy(a, b, { namespace: "laws" })))
-      assert.deepStrictEqual(last, { moved: 2, ended: 0, damaged: [] })
+      assert.deepStrictEqual(last, { moved: 2, ended: 0, corrupt: [] })
       yield* Effect.forEach(all, (one) => isAlive(b, one, start))
     }))
 
@@ -193,8 +194,8 @@ describe("a corrupt record during a migration", () => {
       const [one, good] = [yield* stored(a, { expiry: farExpiry }), yield* stored(b, { expiry: farExpiry })]
       yield* Effect.exit(dyingAfter(a, b, 2).load(one.key, start))
       const copying = MigratingStore.copy(corrupting(b, one), a, { namespace: "laws" })
-      const { damaged, moved } = yield* Effect.flatten(Stream.runLast(copying))
-      assert.deepStrictEqual([moved, damaged.map(({ id }) => id)], [1, [one.record.id]])
+      const { corrupt, moved } = yield* Effect.flatten(Stream.runLast(copying))
+      assert.deepStrictEqual([moved, corrupt.map(({ id }) => id)], [1, [one.record.id]])
       yield* isAlive(a, good, start)
     }))
 })

@@ -1,6 +1,6 @@
 import { it } from "@effect/vitest"
 import { Chunk, Effect, Layer, Option, Stream } from "effect"
-import { MemoryStore, SessionStore, SessionStoreError } from "effect-session"
+import { MemoryStore } from "effect-session"
 import {
   freshKey,
   hour,
@@ -15,6 +15,7 @@ import {
   stored
 } from "effect-session/Fixtures"
 import * as MigratingStore from "effect-session/MigratingStore"
+import { SessionStore, SessionStoreError } from "effect-session/SessionStore"
 import type { Store } from "effect-session/SessionStore"
 import { FaultyStore, storeLaws } from "effect-session/testing"
 import { assert, describe } from "vitest"

@@ -3,10 +3,10 @@
  */
 import { it } from "@effect/vitest"
 import { Effect, Option, type Scope } from "effect"
-import { SessionStoreError } from "effect-session"
 import { freshKey, isAlive, isDead, start, stored } from "effect-session/Fixtures"
 import type { Client } from "effect-session/RedisClient"
 import * as RedisClient from "effect-session/RedisClient"
+import { SessionStoreError } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
 import { activeMillis } from "./support/activeTime.js"
 import { range } from "./support/concurrency.js"

@@ -13,15 +13,11 @@ import {
   Schema,
   TestClock
 } from "effect"
-import {
-  Expiry,
-  MemoryEngine,
-  SessionConfig,
-  SessionConfigError,
-  SessionDirectory,
-  SessionEngine,
-  type SessionService as Identity
-} from "effect-session"
+import { Expiry, MemoryEngine, SessionConfig } from "effect-session"
+import { SessionConfigError } from "effect-session/SessionConfigError"
+import { SessionDirectory } from "effect-session/SessionDirectory"
+import { SessionEngine } from "effect-session/SessionEngine"
+import type { SessionService as Identity } from "effect-session/SessionService"
 import * as SessionService from "effect-session/SessionService"
 import { assert, describe, expectTypeOf } from "vitest"
 import * as EnvironmentSettings from "../src/internal/session/config.js"

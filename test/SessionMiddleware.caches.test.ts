@@ -8,15 +8,11 @@ import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import { it } from "@effect/vitest"
 import { Effect, Layer, Schema } from "effect"
-import {
-  Lifetime,
-  ReadOnce,
-  Session,
-  type SessionDirectory,
-  type SessionHandle,
-  type SessionRevocation,
-  SessionStoreError
-} from "effect-session"
+import { Lifetime, ReadOnce, Session } from "effect-session"
+import type { SessionDirectory } from "effect-session/SessionDirectory"
+import type { SessionHandle } from "effect-session/SessionHandle"
+import type { SessionRevocation } from "effect-session/SessionRevocation"
+import { SessionStoreError } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
 import { cachingProxy } from "./support/cachingProxy.js"
 import { serve, setCookiesOf, wrappedEngine } from "./support/httpServer.js"

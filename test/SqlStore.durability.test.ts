@@ -4,7 +4,7 @@
 import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Effect, Layer, Logger } from "effect"
-import { SessionConfigError } from "effect-session"
+import { SessionConfigError } from "effect-session/SessionConfigError"
 import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
 import { assert, describe } from "vitest"

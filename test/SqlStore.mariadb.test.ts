@@ -5,7 +5,7 @@ import * as MysqlClient from "@effect/sql-mysql2/MysqlClient"
 import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Context, Deferred, Effect, Exit, Layer, Redacted, Scope } from "effect"
-import { SessionStore, StoredEngine } from "effect-session"
+import { StoredEngine } from "effect-session"
 import {
   aRecord,
   freshKey,
@@ -18,6 +18,7 @@ import {
   start,
   stored
 } from "effect-session/Fixtures"
+import { SessionStore } from "effect-session/SessionStore"
 import { afterAll, assert, beforeAll, describe } from "vitest"
 import { createLaws } from "../src/internal/testing/createLaws.js"
 import { dataLaws } from "../src/internal/testing/dataLaws.js"

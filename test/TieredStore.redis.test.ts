@@ -3,7 +3,7 @@
  */
 import { it } from "@effect/vitest"
 import { Context, Effect, Layer, Logger, Scope } from "effect"
-import { SessionStore } from "effect-session"
+import { SessionStore } from "effect-session/SessionStore"
 import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe } from "vitest"
 import { freePort } from "../examples/shop/freePort.js"

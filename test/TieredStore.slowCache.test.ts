@@ -3,10 +3,10 @@
  */
 import { it } from "@effect/vitest"
 import { Duration, Effect, Logger, Metric, Option } from "effect"
-import { MemoryStore, SessionMetrics, type SessionStoreError } from "effect-session"
+import { MemoryStore, SessionMetrics } from "effect-session"
 import type { Stored } from "effect-session/Fixtures"
 import { freshKey, namespace, start, stored } from "effect-session/Fixtures"
-import type { Store } from "effect-session/SessionStore"
+import type { SessionStoreError, Store } from "effect-session/SessionStore"
 import { FaultyStore } from "effect-session/testing"
 import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe } from "vitest"

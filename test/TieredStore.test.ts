@@ -1,6 +1,6 @@
 import { it } from "@effect/vitest"
 import { Effect, Fiber, FiberRef, Option } from "effect"
-import { MemoryStore, SessionStoreError } from "effect-session"
+import { MemoryStore } from "effect-session"
 import {
   freshId,
   freshKey,
@@ -15,6 +15,7 @@ import {
 } from "effect-session/Fixtures"
 import type { InvalidationEvent } from "effect-session/SessionInvalidation"
 import { SessionInvalidation } from "effect-session/SessionInvalidation"
+import { SessionStoreError } from "effect-session/SessionStore"
 import type { Store } from "effect-session/SessionStore"
 import { FaultyStore } from "effect-session/testing"
 import * as TieredStore from "effect-session/TieredStore"

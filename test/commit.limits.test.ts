@@ -1,9 +1,10 @@
 /** The reported cause of a commit that times out: the store, or other requests. */
 import { it } from "@effect/vitest"
 import { Duration, Effect, Fiber, Layer, Schema, TestClock } from "effect"
-import { MemoryStore, Session, type SessionError, SessionStore, SessionStoreError, StoredEngine } from "effect-session"
+import { MemoryStore, Session, type SessionError, StoredEngine } from "effect-session"
 import * as MigratingStore from "effect-session/MigratingStore"
 import type { Settings } from "effect-session/SessionService"
+import { SessionStore, SessionStoreError } from "effect-session/SessionStore"
 import type { Store } from "effect-session/SessionStore"
 import { FaultyStore } from "effect-session/testing"
 import * as TieredStore from "effect-session/TieredStore"

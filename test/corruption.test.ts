@@ -5,11 +5,12 @@ import * as NodeContext from "@effect/platform-node/NodeContext"
 import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Context, Effect, Layer, Logger, type Scope } from "effect"
-import { FileStore, MemoryStore, SessionStore } from "effect-session"
+import { FileStore, MemoryStore } from "effect-session"
 import * as CacheStore from "effect-session/CacheStore"
 import { namespace, start, type Stored, stored } from "effect-session/Fixtures"
 import * as MigratingStore from "effect-session/MigratingStore"
 import { RedisClient } from "effect-session/RedisClient"
+import { SessionStore } from "effect-session/SessionStore"
 import type { Store } from "effect-session/SessionStore"
 import type { StoreKey } from "effect-session/StoreKey"
 import { corruptionLaws } from "effect-session/testing"
@@ -153,8 +154,10 @@ describe.each(Object.entries(stores))("%s", (name, opening) => {
       const [line = ""] = lines
       assert.include(line, "level=WARN")
       // The index of a Redis store does not contain the id of a corrupt record.
-      const which = name.startsWith("redis") ? "one whose id is not known" : corrupt.record.id
-      assert.include(line, `A list of sessions of \\"laws\\" leaves out ${which}: it is damaged.`)
+      const which = name.startsWith("redis")
+        ? "a corrupt record whose id is unknown"
+        : `the corrupt record ${corrupt.record.id}`
+      assert.include(line, `A list of the sessions of \\"laws\\" omits ${which}.`)
       assertNoSecretIn(line, corrupt)
     }))
 })

@@ -3,11 +3,12 @@
  */
 import { it } from "@effect/vitest"
 import { Effect, Exit, type Option } from "effect"
-import { MemoryStore, SessionStore, SessionStoreError } from "effect-session"
+import { MemoryStore } from "effect-session"
+import { SessionStore, SessionStoreError } from "effect-session/SessionStore"
 import type { Store } from "effect-session/SessionStore"
 import { corruptionLaws, FaultyStore } from "effect-session/testing"
 import { assert, describe } from "vitest"
-import { isDamaged } from "../src/internal/store/damaged.js"
+import { isCorruptEntry } from "../src/internal/store/corrupt.js"
 
 /** The intact store, and the same store with corrupt records. */
 interface Broken {
@@ -63,7 +64,7 @@ const mutants: ReadonlyArray<Mutant> = [
     fault: "scan omits a corrupt record",
     law: scanReturns,
     instead: ({ store }) => ({
-      scan: (...args) => Effect.map(store.scan(...args), (page) => page.filter((one) => !isDamaged(one)))
+      scan: (...args) => Effect.map(store.scan(...args), (page) => page.filter((one) => !isCorruptEntry(one)))
     })
   },
   {
@@ -71,7 +72,7 @@ const mutants: ReadonlyArray<Mutant> = [
     law: scanReturns,
     instead: ({ store }) => ({
       scan: (...args) =>
-        Effect.filterOrFail(store.scan(...args), (page) => !page.some(isDamaged), () => corruptError("scan"))
+        Effect.filterOrFail(store.scan(...args), (page) => !page.some(isCorruptEntry), () => corruptError("scan"))
     })
   },
   {
@@ -80,8 +81,8 @@ const mutants: ReadonlyArray<Mutant> = [
     instead: ({ store }) => ({
       scan: (...args) =>
         Effect.map(store.scan(...args), (page) => [
-          ...page.filter((one) => !isDamaged(one)),
-          ...page.filter(isDamaged)
+          ...page.filter((one) => !isCorruptEntry(one)),
+          ...page.filter(isCorruptEntry)
         ])
     })
   },
@@ -92,7 +93,7 @@ const mutants: ReadonlyArray<Mutant> = [
       scan: (namespace, { after, limit, now }) =>
         Effect.map(
           store.scan(namespace, { after, limit: limit + 1, now }),
-          (page) => page.filter((one, i) => i < limit || isDamaged(one))
+          (page) => page.filter((one, i) => i < limit || isCorruptEntry(one))
         )
     })
   },
@@ -103,7 +104,7 @@ const mutants: ReadonlyArray<Mutant> = [
       scan: (...args) =>
         Effect.map(store.scan(...args), (page) =>
           page.map((one) =>
-            isDamaged(one)
+            isCorruptEntry(one)
               ? { ...one, error: new SessionStoreError({ operation: "scan", reason: "unavailable" }) }
               : one
           ))

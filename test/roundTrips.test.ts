@@ -4,10 +4,11 @@
 import * as Statement from "@effect/sql/Statement"
 import { it } from "@effect/vitest"
 import { Effect, Layer, Schema } from "effect"
-import { Expiry, Session, type SessionStore, StoredEngine } from "effect-session"
+import { Expiry, Session, StoredEngine } from "effect-session"
 import * as CacheStore from "effect-session/CacheStore"
 import * as RedisClient from "effect-session/RedisClient"
 import * as RedisStore from "effect-session/RedisStore"
+import type { SessionStore } from "effect-session/SessionStore"
 import * as TieredStore from "effect-session/TieredStore"
 import { readFileSync } from "node:fs"
 import { assert } from "vitest"
@@ -99,7 +100,7 @@ const measured = (store: (redis: () => void) => Layer.Layer<SessionStore, unknow
       yield* row("untouched", Effect.void)
       yield* row("read, for the first time", App.value)
       yield* row("read again within the lease", App.value)
-      yield* row("`fresh` and read", Effect.zipRight(App.reload, App.value))
+      yield* row("`reload` and read", Effect.zipRight(App.reload, App.value))
       yield* row("read and written", increment)
       yield* row("read just after a write", App.value)
       const rotated = yield* request(App.rotate, created.cookie)

@@ -2,10 +2,10 @@
  * Engines over stores, and checks of what they return.
  */
 import { Effect, Option } from "effect"
-import type { SessionRecord } from "effect-session"
 import { MemoryStore, StoredEngine } from "effect-session"
 import { aRecord, hour, minute, start } from "effect-session/Fixtures"
 import type { BoundEngine, CookieValue, Write } from "effect-session/SessionEngine"
+import type { SessionRecord } from "effect-session/SessionRecord"
 import type { Operation, Store } from "effect-session/SessionStore"
 import { FaultyStore } from "effect-session/testing"
 

@@ -2,8 +2,8 @@
  * Random writes of a process, and the records that must exist after each, so that another process can check them after a crash.
  */
 import { Effect, Option } from "effect"
-import type { SessionRecord } from "effect-session"
 import { aRecord, freshId, freshKey, idOf, keyOf, start } from "effect-session/Fixtures"
+import type { SessionRecord } from "effect-session/SessionRecord"
 import type { Store } from "effect-session/SessionStore"
 
 /** One write. Its content is derived from `n`. */

@@ -3,8 +3,9 @@
  */
 import * as NodeContext from "@effect/platform-node/NodeContext"
 import { Cause, Effect, Option } from "effect"
-import { FileStore, type SessionRecord } from "effect-session"
+import { FileStore } from "effect-session"
 import { freshId, freshKey, idOf, isAlive, isDead, keyOf, start, stored } from "effect-session/Fixtures"
+import type { SessionRecord } from "effect-session/SessionRecord"
 import type { Store } from "effect-session/SessionStore"
 import { writeSync } from "node:fs"
 import type { History } from "./fileHistory.js"

@@ -2,10 +2,9 @@
  * The writes of a file store, as sequences of file system calls. A test stops a write at each call and checks the files.
  */
 import { Deferred, Effect, type Either, Fiber, Option } from "effect"
-import type { SessionStoreError } from "effect-session"
 import type { Stored } from "effect-session/Fixtures"
 import { freshId, freshKey, hour, isAlive, isDead, minute, namespace, start, stored } from "effect-session/Fixtures"
-import type { Store } from "effect-session/SessionStore"
+import type { SessionStoreError, Store } from "effect-session/SessionStore"
 import { readdirSync, statSync } from "node:fs"
 import * as Path from "node:path"
 import { assert } from "vitest"

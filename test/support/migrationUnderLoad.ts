@@ -3,8 +3,9 @@
  * switched one after the other, each when it has no request in progress.
  */
 import { Context, Deferred, Duration, Effect, Layer, Option, Random, Schema, ScopedRef, Stream } from "effect"
-import { Session, SessionStore, StoredEngine } from "effect-session"
+import { Session, StoredEngine } from "effect-session"
 import * as MigratingStore from "effect-session/MigratingStore"
+import { SessionStore } from "effect-session/SessionStore"
 import { inspect } from "node:util"
 import { visit } from "./requestWithoutHttp.js"
 

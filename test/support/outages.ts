@@ -3,8 +3,8 @@
  */
 import { SqlClient } from "@effect/sql/SqlClient"
 import { Context, Deferred, Effect, Exit, Layer, Scope } from "effect"
-import { SessionStore, SessionStoreError } from "effect-session"
 import { isAlive, isDead, start, stored } from "effect-session/Fixtures"
+import { SessionStore, SessionStoreError } from "effect-session/SessionStore"
 import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
 import { chmod, mkdtemp, rm } from "node:fs/promises"

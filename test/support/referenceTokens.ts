@@ -2,7 +2,7 @@
  * A second implementation of the wire format, written from its description on node:crypto alone. Tests compare the tokens of the
  * library with it, and it generated `test/fixtures/vectors.json`.
  */
-import type { SessionRecord } from "effect-session"
+import type { SessionRecord } from "effect-session/SessionRecord"
 import type { CipherChaCha20Poly1305, CipherGCM } from "node:crypto"
 import { createCipheriv, createHmac, hkdfSync } from "node:crypto"
 import { readFileSync } from "node:fs"

@@ -2,7 +2,6 @@
  * Every read and write of a store, and one session's life through all of them.
  */
 import { Effect } from "effect"
-import type { SessionStoreError } from "effect-session"
 import type { Stored } from "effect-session/Fixtures"
 import {
   aRecord,
@@ -16,7 +15,7 @@ import {
   start,
   stored
 } from "effect-session/Fixtures"
-import type { Store } from "effect-session/SessionStore"
+import type { SessionStoreError, Store } from "effect-session/SessionStore"
 
 /** Stores one expired and one live record, and returns the live one. */
 export const storeTwoRecords = (store: Store) =>

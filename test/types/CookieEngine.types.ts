@@ -2,16 +2,11 @@
  * Operations that a session in its cookie does not support do not compile. Checked by the compiler, never run.
  */
 import { Effect, Layer, Schema, Stream } from "effect"
-import {
-  MemoryStore,
-  ReadOnce,
-  Session,
-  type SessionDirectory,
-  SessionReaper,
-  type SessionRevocation
-} from "effect-session"
+import { MemoryStore, ReadOnce, Session, SessionReaper } from "effect-session"
 import * as CookieEngine from "effect-session/CookieEngine"
 import * as Keyring from "effect-session/Keyring"
+import type { SessionDirectory } from "effect-session/SessionDirectory"
+import type { SessionRevocation } from "effect-session/SessionRevocation"
 import { expectTypeOf } from "vitest"
 
 class App extends Session.Tag<App>()("types/Cookie", {

@@ -15,9 +15,11 @@ import {
 } from "@effect/platform"
 import { Rpc, RpcGroup, RpcServer } from "@effect/rpc"
 import { Context, Effect, Layer, Schema } from "effect"
-import { Session, SessionError, SessionErrorPage, type SessionHttpApi, type SessionService } from "effect-session"
+import { Session, SessionError, SessionErrorPage } from "effect-session"
+import type { SessionHttpApi } from "effect-session/SessionHttpApi"
 import * as SessionHttpApiModule from "effect-session/SessionHttpApi"
 import * as SessionRpc from "effect-session/SessionRpc"
+import type { SessionService } from "effect-session/SessionService"
 import { expectTypeOf } from "vitest"
 
 const fields = { user: Schema.optional(Schema.String) }

@@ -2,9 +2,11 @@
  * Types of the Redis store: the clients that it accepts. Checked by the compiler, never run.
  */
 import { Effect, Layer } from "effect"
-import { type SessionConfigError, type SessionStore, type SessionStoreError, StoredEngine } from "effect-session"
+import { StoredEngine } from "effect-session"
 import * as RedisClient from "effect-session/RedisClient"
 import * as RedisStore from "effect-session/RedisStore"
+import type { SessionConfigError } from "effect-session/SessionConfigError"
+import type { SessionStore, SessionStoreError } from "effect-session/SessionStore"
 import { Cluster, Redis } from "ioredis"
 import { createClient, createClientPool, createCluster, createSentinel } from "redis"
 import { expectTypeOf } from "vitest"

@@ -3,18 +3,12 @@
  */
 import { HttpRouter, HttpServerResponse } from "@effect/platform"
 import { Context, Effect, type Layer, type Option, Schema } from "effect"
-import {
-  Expiry,
-  Merge,
-  Session,
-  type SessionConfigError,
-  SessionCookie,
-  type SessionDirectory,
-  type SessionEngine,
-  type SessionError,
-  type SessionHttpApi,
-  type SessionService
-} from "effect-session"
+import { Expiry, Merge, Session, SessionCookie, type SessionError } from "effect-session"
+import type { SessionConfigError } from "effect-session/SessionConfigError"
+import type { SessionDirectory } from "effect-session/SessionDirectory"
+import type { SessionEngine } from "effect-session/SessionEngine"
+import type { SessionHttpApi } from "effect-session/SessionHttpApi"
+import type { SessionService } from "effect-session/SessionService"
 import { expectTypeOf } from "vitest"
 
 class App extends Session.Tag<App>()("types/App", {

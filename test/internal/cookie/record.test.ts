@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Either, FastCheck as fc } from "effect"
-import type { SessionRecord } from "effect-session"
 import { anyRecord, anyText, aRecord, day, freshId, hour, idOf, start } from "effect-session/Fixtures"
+import type { SessionRecord } from "effect-session/SessionRecord"
 import * as CookieRecord from "../../../src/internal/cookie/record.js"
 import * as wire from "../../../src/internal/crypto/tokens.js"
 import { vectors } from "../../support/referenceTokens.js"
