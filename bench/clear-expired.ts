@@ -134,7 +134,7 @@ const bench = Effect.gen(function*() {
   if (idle === undefined) return
   console.log(
     `${records.toLocaleString("en")} records, half of them expired; ${visitors} visitors; ${rounds} rounds; ` +
-      `what a visitor waits for load and touch, in milliseconds`
+      `latency of a load and a touch for a visitor, in milliseconds`
   )
   line("", header)
   for (const [name, total] of totals) print(name, total, idle)

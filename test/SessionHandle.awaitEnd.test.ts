@@ -1,4 +1,4 @@
-/** `awaitEnd`, for connections that outlive their request, and `optional`, for routes that work without a session. */
+/** `awaitEnd`, for connections that last longer than their request, and `optional`, for routes that work without a session. */
 import { it } from "@effect/vitest"
 import { Effect, Fiber, Layer, Option, Redacted, TestClock } from "effect"
 import { Expiry, MemoryStore, StoredEngine } from "effect-session"

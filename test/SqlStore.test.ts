@@ -34,7 +34,7 @@ describe("a session that a revocation of its subject spares", () => {
             touch: store.touch(key, { lastSeenAt: start + 1, expiresAt: start, now: start }),
             rotate: store.rotate(key, freshKey(), record, { expectedVersion: 1, now: start })
           }[operation]
-          // The row is held, so that both come to wait for it: the revocation first, and the write behind it.
+          // The row is locked, so that the revocation waits for it first, and the write after that.
           const held = yield* Deferred.make<void>()
           const release = yield* Deferred.make<void>()
           const holder = yield* Effect.fork(sql.withTransaction(
@@ -61,7 +61,7 @@ describe("a session that a revocation of its subject spares", () => {
 describe("prefixes", () => {
   const hostile = [
     "1a_",
-    // Postgres folds an unquoted name to small letters, so that it is not the name that was given.
+    // Postgres folds an unquoted name to lower case, so the table would have another name.
     "A",
     "App_",
     "appTables_",
@@ -140,7 +140,7 @@ describe("clients", () => {
       }).pipe(Effect.provide(otherDialect(dialect))))
   }
 
-  const shout = (name: string) => name.toUpperCase()
+  const toUpper = (name: string) => name.toUpperCase()
   for (
     const [what, options] of [
       ["camel case in and out", {
@@ -149,7 +149,7 @@ describe("clients", () => {
       }],
       ["results only", { transformResultNames: String.snakeToCamel }],
       ["queries only", { transformQueryNames: String.camelToSnake }],
-      ["everything in capitals", { transformQueryNames: shout, transformResultNames: shout, transformJson: true }]
+      ["everything in capitals", { transformQueryNames: toUpper, transformResultNames: toUpper, transformJson: true }]
     ] as const
   ) {
     it.live(`a client that transforms names does not rename the columns of the store: ${what}`, () =>
@@ -166,7 +166,7 @@ describe("clients", () => {
         yield* SqlMigrations.run()
         assert.deepStrictEqual(yield* SqlMigrations.run(), [])
         yield* Effect.flatMap(SqlStore.make(), works)
-      }).pipe(Effect.provide(mysqlDatabase({ transformQueryNames: shout, transformResultNames: shout }))))
+      }).pipe(Effect.provide(mysqlDatabase({ transformQueryNames: toUpper, transformResultNames: toUpper }))))
   }
 
   for (
@@ -190,7 +190,7 @@ describe("clients", () => {
   }
 })
 
-/** A client of which only the dialect is known. */
+/** A client that has only a dialect. */
 const otherDialect = (dialect: "clickhouse" | "mssql" | "sqlite") =>
   Layer.scoped(
     SqlClient.SqlClient,

@@ -1,4 +1,4 @@
-/** What a commit that times out reports as the cause: the store, or other requests. */
+/** The reported cause of a commit that times out: the store, or other requests. */
 import { it } from "@effect/vitest"
 import { Duration, Effect, Fiber, Layer, Schema, TestClock } from "effect"
 import { MemoryStore, Session, type SessionError, StoredEngine } from "effect-session"
@@ -82,7 +82,7 @@ const stacks = {
 
 describe("a store that does not answer a write", () => {
   for (const [name, over] of Object.entries(stacks)) {
-    it.scoped(`${name}: the commit fails with the store's timeout as cause, errorWithin two tries`, () =>
+    it.scoped(`${name}: the commit fails with the store's timeout as cause, within two tries`, () =>
       Effect.gen(function*() {
         const { callsOf, visit } = yield* served(silentSaves(), { over })
         assertStoreTimeout(yield* errorWithin("3 seconds", visit), "save")

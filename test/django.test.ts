@@ -44,14 +44,14 @@ for (const [name, layer] of stores) {
         const { cookie, result } = yield* visit(
           App,
           Effect.all([
-            App.getOrElse("user", () => "nobody"),
-            App.popOrElse("user", () => "nobody"),
+            App.getOrElse("user", () => "anonymous"),
+            App.popOrElse("user", () => "anonymous"),
             App.getOrSet("user", "ann"),
             App.getOrSet("user", "bob"),
-            App.getOrElse("user", () => "nobody")
+            App.getOrElse("user", () => "anonymous")
           ])
         )
-        assert.deepStrictEqual(result, ["nobody", "nobody", "ann", "ann", "ann"])
+        assert.deepStrictEqual(result, ["anonymous", "anonymous", "ann", "ann", "ann"])
         assert.isTrue(yield* isAlive(cookie))
       })
     )

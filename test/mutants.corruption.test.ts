@@ -14,7 +14,7 @@ import { isCorruptEntry } from "../src/internal/store/corrupt.js"
 interface Broken {
   readonly whole: Store
   readonly store: Store
-  readonly damaged: FaultyStore.Corruptible["corruptIds"]
+  readonly corruptIds: FaultyStore.Corruptible["corruptIds"]
 }
 
 const corruptError = (operation: string) => new SessionStoreError({ operation, reason: "corrupt" })
@@ -113,8 +113,8 @@ const mutants: ReadonlyArray<Mutant> = [
   {
     fault: "list fails if a record is corrupt",
     law: listOmits,
-    instead: ({ damaged, store }) => ({
-      list: (...args) => damaged.size > 0 ? Effect.fail(corruptError("list")) : store.list(...args)
+    instead: ({ corruptIds, store }) => ({
+      list: (...args) => corruptIds.size > 0 ? Effect.fail(corruptError("list")) : store.list(...args)
     })
   },
   {
@@ -139,29 +139,29 @@ const mutants: ReadonlyArray<Mutant> = [
   {
     fault: "revoke does not find a corrupt record",
     law: canBeRemoved,
-    instead: ({ damaged, whole }) => ({
-      revoke: (namespace, id) => damaged.has(id) ? Effect.succeed(false) : whole.revoke(namespace, id)
+    instead: ({ corruptIds, whole }) => ({
+      revoke: (namespace, id) => corruptIds.has(id) ? Effect.succeed(false) : whole.revoke(namespace, id)
     })
   },
   {
     fault: "revokeSubject does not revoke a corrupt record",
     law: staysRevoked,
-    instead: ({ damaged, whole }) => ({
-      revokeSubject: (namespace, subject) => whole.revokeSubject(namespace, subject, [...damaged][0])
+    instead: ({ corruptIds, whole }) => ({
+      revokeSubject: (namespace, subject) => whole.revokeSubject(namespace, subject, [...corruptIds][0])
     })
   },
   {
     fault: "revokeAll does not revoke a corrupt record",
     law: staysRevoked,
-    instead: ({ damaged, whole }) => ({
-      revokeAll: (namespace) => damaged.size > 0 ? Effect.void : whole.revokeAll(namespace)
+    instead: ({ corruptIds, whole }) => ({
+      revokeAll: (namespace) => corruptIds.size > 0 ? Effect.void : whole.revokeAll(namespace)
     })
   },
   {
     fault: "removeExpired stops at a corrupt record",
     law: othersExpire,
-    instead: ({ damaged, whole }) => ({
-      removeExpired: (...args) => damaged.size > 0 ? Effect.succeed(0) : whole.removeExpired(...args)
+    instead: ({ corruptIds, whole }) => ({
+      removeExpired: (...args) => corruptIds.size > 0 ? Effect.succeed(0) : whole.removeExpired(...args)
     })
   }
 ]
@@ -174,7 +174,7 @@ const exitOf = (name: string, instead: Mutant["instead"]) =>
     const { law } = corruptionLaws(corrupt).find((law) => law.name === name) ?? assert.fail("unknown law name")
     return Effect.exit(Effect.provideService(law, SessionStore, {
       ...store,
-      ...instead({ damaged: corruptIds, store, whole })
+      ...instead({ corruptIds: corruptIds, store, whole })
     }))
   })
 

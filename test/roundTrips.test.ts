@@ -13,7 +13,7 @@ import * as TieredStore from "effect-session/TieredStore"
 import { readFileSync } from "node:fs"
 import { assert } from "vitest"
 import { freshPrefix, sqlStore } from "./support/localStores.js"
-import { noting } from "./support/redisClients.js"
+import { recordingClient } from "./support/redisClients.js"
 import { visit } from "./support/requestWithoutHttp.js"
 import { ofRedis, postgresClient, redisClient, redisClusterClient } from "./support/serverClients.js"
 
@@ -29,7 +29,7 @@ const countedRedis = (client: Layer.Layer<RedisClient.RedisClient, unknown>, cou
     Layer.provide(Layer.effect(
       RedisClient.RedisClient,
       Effect.map(RedisClient.RedisClient, (client) => {
-        const noted = noting(client).client
+        const noted = recordingClient(client).client
         return {
           ...noted,
           send: (key, command) => {

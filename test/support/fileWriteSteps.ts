@@ -160,7 +160,7 @@ export const atEachStep = (
   ) => Effect.Effect<void, unknown>
 ) =>
   Effect.gen(function*() {
-    const playTo = (n: number) =>
+    const runTo = (n: number) =>
       Effect.gen(function*() {
         const done: Array<Step> = []
         let steps = 0
@@ -185,6 +185,6 @@ export const atEachStep = (
         return steps
       })
     let steps = 0
-    while ((yield* Effect.scoped(playTo(steps))) > steps) steps++
+    while ((yield* Effect.scoped(runTo(steps))) > steps) steps++
     return steps
   })

@@ -219,7 +219,7 @@ export const open = <E>(app: Layer.Layer<never, E, Served>, visitor: typeof Visi
       port,
       /** The calls of the store since the last call of this function. */
       calls: () => calls.splice(0),
-      /** From now on this operation fails with `unavailable`, or does what the argument says. */
+      /** From now on this operation fails with `unavailable`, or runs the given effect. */
       breaks: (operation: Operation | undefined, end?: Effect.Effect<never, SessionStoreError>) =>
         Effect.sync(() => {
           broken = operation

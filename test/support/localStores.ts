@@ -14,13 +14,13 @@ import { randomBytes } from "node:crypto"
 import * as Path from "node:path"
 import { temporaryDirectory } from "./temporaryDirectories.js"
 
-/** SQLite, in a file of its own. */
+/** SQLite, in a new file. */
 export const sqliteClient = Layer.unwrapScoped(Effect.map(
   temporaryDirectory("sqlite"),
   (directory) => SqliteClient.layer({ filename: Path.join(directory, "sessions.sqlite") })
 ))
 
-/** A file store, in a directory of its own. */
+/** A file store, in a new directory. */
 export const fileStore = Layer.unwrapScoped(
   Effect.map(temporaryDirectory("files"), (directory) => FileStore.layer({ directory }))
 ).pipe(Layer.provide(NodeContext.layer))
@@ -28,7 +28,7 @@ export const fileStore = Layer.unwrapScoped(
 /** A prefix that no other test has. */
 export const freshPrefix = (): string => `t${randomBytes(6).toString("hex")}_`
 
-/** A SQL store on tables of its own; the client stays visible, for looking at the tables. */
+/** A SQL store on new tables. The layer also provides the client, to inspect the tables. */
 export const sqlStore = <E>(
   client: Layer.Layer<SqlClient.SqlClient, E>,
   prefix = freshPrefix(),

@@ -9,7 +9,7 @@ import { FaultyStore } from "effect-session/testing"
 import { type Scene, someOrders } from "../../src/internal/testing/interleave.js"
 import type { Operation } from "../../src/SessionStore.js"
 
-/** After the real time, too. */
+/** Later than the real time, too. */
 export const farExpiry = { at: start * 2, deadline: undefined, lifetime: undefined }
 
 const writes: ReadonlyArray<Operation> = ["create", "save", "destroy", "touch", "rotate"]

@@ -67,7 +67,7 @@ export interface Shop {
 }
 
 /** The default timeouts of the library, for laws about them. */
-export const impatient = { timeout: "1 second", session: ShopSession.layer } as const
+export const defaultTimeouts = { timeout: "1 second", session: ShopSession.layer } as const
 
 /** Starts a shop on a store, for a scope. The timeouts are long by default, because most laws are about order and not time. */
 export const make = <E>(

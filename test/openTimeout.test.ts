@@ -1,4 +1,4 @@
-/** The time to open a session is limited, whatever cookies a request presents. */
+/** The time to open a session is limited, for any cookies that a request presents. */
 import { it } from "@effect/vitest"
 import { Effect, Fiber, Layer, Redacted, Schema, TestClock } from "effect"
 import { MemoryStore, Session, StoredEngine } from "effect-session"
