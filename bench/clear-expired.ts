@@ -5,7 +5,9 @@
 import { PgClient } from "@effect/sql-pg"
 import { SqlClient } from "@effect/sql/SqlClient"
 import { Effect, Layer, Option, Redacted } from "effect"
-import { type SessionMaintenance, SessionReaper, SessionStore, StoredEngine, StoreKey } from "effect-session"
+import { SessionReaper, StoredEngine, StoreKey } from "effect-session"
+import type { SessionMaintenance } from "effect-session/SessionMaintenance"
+import { SessionStore } from "effect-session/SessionStore"
 import { chmod, mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import * as Path from "node:path"
@@ -132,7 +134,7 @@ const bench = Effect.gen(function*() {
   if (idle === undefined) return
   console.log(
     `${records.toLocaleString("en")} records, half of them expired; ${visitors} visitors; ${rounds} rounds; ` +
-      `what a visitor waits for load and touch, in milliseconds`
+      `latency of a load and a touch for a visitor, in milliseconds`
   )
   line("", header)
   for (const [name, total] of totals) print(name, total, idle)

@@ -111,9 +111,9 @@ await withStores(async (stores) => {
     name: "contention",
     title: "Many writers on one session",
     about:
-      "Every writer is an HTTP request on a connection of its own: it reads the counter, waits one turn of the event loop, " +
-      "as any call to a database would, adds one and saves. All are sent at once. `kept` is what the session " +
-      "holds afterwards. Answers are counted over all rounds, those that warm up included." +
+      "Every writer is an HTTP request on its own connection: it reads the counter, waits one iteration of the event loop, " +
+      "as any call to a database would, adds one and saves. All are sent at once. `kept` is the count that the session " +
+      "holds afterwards. Responses are counted over all rounds, including the warm-up." +
       leftOut,
     rounds,
     noise: {

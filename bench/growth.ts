@@ -3,8 +3,8 @@
  * measurements of all sizes are interleaved.
  */
 import { Effect, Option, type Scope } from "effect"
-import type { SessionStore } from "effect-session"
 import { aRecord, keyOf, start, stored } from "effect-session/Fixtures"
+import type { SessionStore } from "effect-session/SessionStore"
 import { createHash } from "node:crypto"
 import * as RedisServer from "../test/support/servers/redis.js"
 import { data } from "./app.js"

@@ -169,8 +169,8 @@ await withStores(async (databases) => {
     name: "http",
     title: "Over HTTP",
     about:
-      `One server process per contender, ${connections} connections from another process, each with a session of its own ` +
-      "and one request at a time. The processor time is that of the server alone, asked of it before and after; " +
+      `One server process per contender, ${connections} connections from another process, each with its own session ` +
+      "and one request at a time. The processor time is that of the server alone, read before and after; " +
       "databases have their own. Each library is on its own framework, whose `hello` is the measure." + leftOut,
     rounds,
     // The worst value of all runs.

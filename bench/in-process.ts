@@ -22,7 +22,7 @@ publish({
   title: "In process, sessions in memory",
   about:
     "One request at a time through the whole application, without a socket; a session of 591 bytes of JSON. Each " +
-    "contender is in a process of its own, and they take turns. `hello` is a route of the same application without a session.",
+    "contender has its own process, and they run one after another. `hello` is a route of the same application without a session.",
   rounds,
   noise,
   tables,

@@ -44,7 +44,7 @@ const requests = (heaps.length - 1) * each * 2
 const [, first = NaN] = heaps
 const last = heaps.at(-1) ?? NaN
 const growth: Table = {
-  title: "Heap of effect-session after so many requests, MiB",
+  title: "Heap of effect-session by the number of requests, MiB",
   columns: ["requests", ...heaps.map((_, step) => (step * each * 2).toLocaleString("en"))],
   rows: [["heap", ...heaps.map((bytes) => digits(bytes / 2 ** 20))]]
 }

@@ -53,7 +53,7 @@ const correctnessTable = async (contenders: ReadonlyArray<Contender>, store: Sto
     columns: [
       "",
       `lost of ${writers} concurrent updates`,
-      "lives on after a logout",
+      "revived after a logout",
       ...store._tag === "cookie" ? [] : withSession.map((scenario) => `store calls: ${scenario}`)
     ],
     rows

@@ -3,9 +3,10 @@
  * `npm run bench -- sealed`
  */
 import { Effect, Option, Redacted } from "effect"
-import { SessionEngine, type SessionRecord } from "effect-session"
 import * as CookieEngine from "effect-session/CookieEngine"
 import * as Keyring from "effect-session/Keyring"
+import { SessionEngine } from "effect-session/SessionEngine"
+import type { SessionRecord } from "effect-session/SessionRecord"
 import { randomBytes } from "node:crypto"
 import { xchacha20Poly1305 } from "../src/internal/crypto/cipher.js"
 import * as Ids from "../src/internal/domain/id.js"

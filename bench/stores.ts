@@ -131,7 +131,7 @@ const compare = async () => {
     about:
       "A load and a save of a session of 591 bytes: by the driver itself with the statements or scripts that the store sends, by " +
       "the store, and by stores of other libraries. The updates of the last table have all read the session before the first of " +
-      "them is written; one that the store refuses is read and written again.",
+      "them is written; one that the store rejects is read and written again.",
     rounds,
     noise: {
       spread: Math.max(...found.map(({ noise }) => noise.spread)),

@@ -3,9 +3,10 @@
  * laws of `effect-session/testing` on it.
  */
 import { Effect, Layer, Option } from "effect"
-import { type SessionRecord, SessionStore, type StoreKey } from "effect-session"
+import type { StoreKey } from "effect-session"
+import type { SessionRecord } from "effect-session/SessionRecord"
 import { applySave, applyTouch, type Epochs, isAlive, toInfo } from "effect-session/SessionRecord"
-import { byClock, pageOf, type WriteOutcome } from "effect-session/SessionStore"
+import { byClock, pageOf, SessionStore, type WriteOutcome } from "effect-session/SessionStore"
 
 /** A record with its key and the epochs at its insertion. */
 type Row = Epochs & { readonly key: StoreKey.StoreKey; readonly record: SessionRecord }

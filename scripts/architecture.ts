@@ -77,7 +77,7 @@ export const picture = (): string => {
   const lines: Array<string> = []
   const labels: Array<string> = []
   const edges = arrows().filter(([, to]) => !isLowest(to))
-  // Each arrow has a place of its own on the edge of its box, in the order of the other ends.
+  // The arrows of a box start at different points of its edge, in the order of their other ends.
   const place = (id: string, end: 0 | 1, other: string): number => {
     const others = edges.filter((edge) => edge[end] === id).map((edge) => all.get(edge[end === 0 ? 1 : 0]))
       .flatMap((box) => box ?? []).sort((one, two) => one.x + one.width / 2 - two.x - two.width / 2)

@@ -32,7 +32,7 @@ const install = (): void => {
   writeFileSync(installed, lock)
 }
 
-/** Measured beside the others where Python is. If it cannot be installed, the report states that it was omitted. */
+/** Measured too if Python is installed. If Django cannot be installed, the report states that it was omitted. */
 const installDjango = (): void => {
   const [folder, environment] = ["bench/django", "bench/django/.venv"]
   const installed = `${environment}/.installed`

@@ -30,7 +30,7 @@ export interface Module {
   readonly imports: ReadonlyArray<string>
   /** The packages and built-in modules that it imports, with their sub-paths. */
   readonly packages: ReadonlyArray<string>
-  /** The arguments of `import()`: packages, and relative paths as they are written. */
+  /** The arguments of `import()`: packages, and relative paths, unresolved. */
   readonly dynamic: ReadonlyArray<string>
 }
 
@@ -66,7 +66,7 @@ export const modules: ReadonlyMap<string, Module> = new Map(
 /** The floor of HTTP. It is the highest that an API definition may import that a server shares with a browser. */
 export const httpFloor = floors.findIndex((folders) => folders.includes("http"))
 
-/** The part of the platform that has nothing to do with HTTP. */
+/** The modules of the platform that are independent of HTTP. */
 const files = new Set(["Error", "FileSystem", "Path"].map((name) => `@effect/platform/${name}`))
 
 /** Whether a module imports HTTP. Session errors do, because they convert themselves to responses: any floor may throw them. */

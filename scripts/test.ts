@@ -24,7 +24,7 @@ const run = (args: ReadonlyArray<string>): void => {
       [Parts.variable]: without.map(({ name }) => name).join(","),
       [Fast.variable]: isFast ? "1" : ""
     },
-    // In a process group of its own, so that a signal reaches the workers too: they would outlive vitest.
+    // In a process group of its own, so that a signal reaches the workers too: they would keep running after vitest.
     detached: true
   })
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {

@@ -60,7 +60,7 @@ const prose: ReadonlyArray<Rule> = [
     use: "cache"
   },
   {
-    word: /\b(?:the|an?|its|this|that|whose|no|every) backs?\b(?![ -](?:ends?|way|up|off|of|to)\b|-)/i,
+    word: /\b(?:the|an?|its|this|that|whose|no|every) backs?\b(?![ -](?:ends?|way|up|off|of|to|button)\b|-|\/forward)/i,
     use: "origin"
   },
   { word: /\b(?:the|its|no|whose) marks?\b(?! of\b)/i, use: "migration marker; marker" },

@@ -1,5 +1,5 @@
 /**
- * Sessions in a cache: a bounded one in this process's memory, or Redis.
+ * Engines on a cache: a bounded cache in this process's memory, or Redis.
  *
  * @since 0.4.0
  */
@@ -31,7 +31,7 @@ export interface CacheEngineOptions extends CacheStore.CacheStoreOptions, Stored
 export interface RedisEngineOptions extends RedisStore.RedisStoreOptions, StoredEngine.StoredEngineOptions {}
 
 /**
- * The engine on a cache in memory with options.
+ * The engine on a cache in memory, with options.
  *
  * @since 0.6.0
  * @category layers
@@ -40,7 +40,7 @@ export const layerWith = (options: CacheEngineOptions): Layer.Layer<StoredEngine
   Layer.provide(StoredEngine.layerWith(options), CacheStore.layerWith(options))
 
 /**
- * Sessions that live as long as the process, and as long as there is room: for one-process servers that may forget.
+ * The engine on a bounded cache in memory. Sessions end with the process, or when they are evicted.
  *
  * @since 0.4.0
  * @category layers
@@ -48,7 +48,7 @@ export const layerWith = (options: CacheEngineOptions): Layer.Layer<StoredEngine
 export const layer: Layer.Layer<StoredEngine.Provided, SessionConfigError> = layerWith({})
 
 /**
- * The engine on a cache in memory with options from the configuration. Fails with a `ConfigError` if one is missing or invalid.
+ * The engine on a cache in memory, with options from the configuration. Fails with a `ConfigError` if one is missing or invalid.
  *
  * @since 0.6.0
  * @category layers
@@ -58,7 +58,7 @@ export const layerConfig = (
 ): Layer.Layer<StoredEngine.Provided, SessionConfigError | ConfigError> => layerConfigOf(options, layerWith)
 
 /**
- * The engine on Redis with options.
+ * The engine on Redis, with options.
  *
  * @since 0.6.0
  * @category layers
@@ -69,7 +69,7 @@ export const layerRedisWith = (
   Layer.provide(StoredEngine.layerWith(options), RedisStore.layerWith(options))
 
 /**
- * Sessions in Redis, by the application's own client.
+ * The engine on Redis, over the application's own client. Fails with `SessionConfigError` if the server's settings are not safe for sessions.
  *
  * @example
  * ```ts
@@ -100,7 +100,7 @@ export const layerRedis: Layer.Layer<StoredEngine.Provided, SessionConfigError |
   layerRedisWith({})
 
 /**
- * The engine on Redis with options from the configuration. Fails with a `ConfigError` if one is missing or invalid.
+ * The engine on Redis, with options from the configuration. Fails with a `ConfigError` if one is missing or invalid.
  *
  * @since 0.6.0
  * @category layers

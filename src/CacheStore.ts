@@ -1,6 +1,6 @@
 /**
- * A bounded cache of sessions in this process's memory: what has expired is forgotten first, then what was used least
- * recently, and whoever is forgotten is logged out. A listing is no use.
+ * A bounded store in this process's memory. It evicts expired sessions first, then the least recently used ones; the users of evicted
+ * sessions are logged out. Listing a session does not count as use.
  *
  * @since 0.4.0
  */
@@ -19,24 +19,27 @@ import { SessionStore, SessionStoreError } from "./SessionStore.js"
 import type { StoreKey } from "./StoreKey.js"
 
 /**
+ * The options of {@link make} and {@link layerWith}.
+ *
  * @since 0.4.0
  * @category models
  */
 export interface CacheStoreOptions {
-  /** The most sessions that are kept. Default 100,000. */
+  /** The maximum number of sessions. Default 100,000. */
   readonly maxEntries?: number
-  /** The most bytes that they may take, as an estimate. Default 128 MiB. */
+  /** The maximum size of all sessions in bytes, as an estimate. Default 134,217,728 (128 MiB). */
   readonly maxBytes?: number
 }
 
-/** What an entry takes besides its texts: the record's fields, the key, and the cache's own lists. */
+/** The size of an entry in bytes besides its texts: the record's fields, the key, and the cache's own lists. */
 const overhead = 700
 
 const bytesOf = ({ attributes = "", data, id, namespace, subject = "", writeId }: SessionRecord): number =>
   overhead + 2 * [attributes, data, id, namespace, subject, writeId].reduce((sum, { length }) => sum + length, 0)
 
 /**
- * Makes a store. An entry is kept or forgotten as a whole, in one step.
+ * Makes a store, which evicts entries as a whole in one step. Fails with `SessionConfigError` if a limit is not a positive integer. Writes of a
+ * session larger than `maxBytes` fail with the reason `size`.
  *
  * @since 0.4.0
  * @category constructors
@@ -47,7 +50,7 @@ export const make = (options: CacheStoreOptions = {}): Effect.Effect<Store, Sess
     if (![maxEntries, maxBytes].every((limit) => Number.isSafeInteger(limit) && limit > 0)) {
       return new SessionConfigError({
         subject: "CacheStore",
-        problem: "maxEntries and maxBytes are whole numbers from 1 on."
+        problem: "maxEntries and maxBytes must be whole numbers, 1 or more."
       })
     }
     const table = MemoryTable.make((forget) => {
@@ -69,7 +72,7 @@ export const make = (options: CacheStoreOptions = {}): Effect.Effect<Store, Sess
       })
     })
 
-    /** The cache would drop what can never fit, the old and the new, and nobody would know. */
+    /** Fails if the record can never fit: the cache would silently drop both the old and the new entry. */
     const fitting = <A>(operation: string, record: SessionRecord, call: Effect.Effect<A, SessionStoreError>) => {
       const size = bytesOf(record)
       if (size <= maxBytes) return call
@@ -97,7 +100,7 @@ export const make = (options: CacheStoreOptions = {}): Effect.Effect<Store, Sess
   })
 
 /**
- * A cache with options.
+ * A cache with options. Each build of the layer has its own.
  *
  * @since 0.6.0
  * @category layers
@@ -106,7 +109,7 @@ export const layerWith = (options: CacheStoreOptions): Layer.Layer<SessionStore,
   Layer.effect(SessionStore, make(options))
 
 /**
- * A cache of its own for each build of the layer.
+ * A cache with default options. Each build of the layer has its own.
  *
  * @since 0.4.0
  * @category layers

@@ -1,5 +1,5 @@
 /**
- * Sessions in a SQL database, read from a cache in front of it: Django's `cached_db`, without its races.
+ * The engine on a SQL database behind a cache, as Django's `cached_db`, without its races.
  *
  * @since 0.5.0
  */
@@ -19,13 +19,15 @@ import * as StoredEngine from "./StoredEngine.js"
 import * as TieredStore from "./TieredStore.js"
 
 /**
+ * The options of {@link layer} and {@link layerWithInvalidation}.
+ *
  * @since 0.5.0
  * @category models
  */
 export interface CachedSqlEngineOptions
   extends TieredStore.TieredStoreOptions, SqlStore.SqlStoreOptions, StoredEngine.StoredEngineOptions
 {
-  /** The bounds of the cache in this process. */
+  /** The limits of the cache in this process. */
   readonly cache?: CacheStore.CacheStoreOptions
 }
 
@@ -41,7 +43,7 @@ export interface CachedSqlRedisOptions extends Omit<CachedSqlEngineOptions, "cac
 }
 
 /**
- * With a cache in this process: what another process changes is known here when the lease has passed.
+ * The engine with a cache in this process. Changes of another process are seen here when the lease has ended.
  *
  * @example
  * ```ts
@@ -77,8 +79,8 @@ export const layerConfig = (
   layerConfigOf(options, layer)
 
 /**
- * The same, and what another process changes is known here at once, as a rule: the processes tell each other. See
- * `PgInvalidation`.
+ * The engine with a cache in this process and invalidation events between processes: changes of another process are usually seen here at
+ * once, at the latest when the lease has ended. See `PgInvalidation`.
  *
  * @since 0.5.0
  * @category layers
@@ -92,7 +94,8 @@ export const layerWithInvalidation = (
   )
 
 /**
- * The engine with a cache in this process and invalidation, with options from the configuration. Fails with a `ConfigError` if one is missing or invalid.
+ * The engine with a cache in this process and invalidation events, with options from the configuration. Fails with a `ConfigError` if one is
+ * missing or invalid.
  *
  * @since 0.6.0
  * @category layers
@@ -103,8 +106,8 @@ export const layerWithInvalidationConfig = (
   layerConfigOf(options, layerWithInvalidation)
 
 /**
- * With Redis as the cache, which all processes share: what one changes is known to all at once, but for revocations by
- * subject, which are known when the lease has passed.
+ * The engine with Redis as the cache, which all processes share: changes of one process are seen by all at once. Only revocations by subject
+ * are seen when the lease has ended.
  *
  * @since 0.5.0
  * @category layers
@@ -118,7 +121,7 @@ export const layerRedis = (
 > =>
   Layer.provide(
     StoredEngine.layerWith(options),
-    // The database holds the truth: what Redis may forget in a crash are copies.
+    // The database is the origin: a crash of Redis loses cached entries only.
     TieredStore.layer(RedisStore.layerWith({ durableDestroy: false, ...redis }), SqlStore.layerWith(options), options)
   )
 

@@ -29,7 +29,7 @@ import * as SqlMigrations from "./SqlMigrations.js"
 import type { TableNames } from "./SqlStore.js"
 
 /**
- * How the program ends: 0 done, 1 failed, 2 used in a wrong way, 3 not found.
+ * The exit code of the program: 0 done, 1 failed, 2 invalid arguments, 3 not found.
  *
  * @since 0.6.0
  * @category models
@@ -37,8 +37,8 @@ import type { TableNames } from "./SqlStore.js"
 export type ExitCode = 0 | 1 | 2 | 3
 
 /**
- * Runs a command line (`process.argv`) and returns the exit code: 0 done, 1 failed, 2 used in a wrong way, 3 not found.
- * Results go to the console's `log`, one sentence about what went wrong to its `error`.
+ * Runs a command line (`process.argv`) and returns the exit code. Writes results to the console's `log`, and one sentence about a failure to its
+ * `error`. Never fails.
  *
  * @since 0.2.0
  * @category running
@@ -56,7 +56,7 @@ export const run = (argv: ReadonlyArray<string>): Effect.Effect<ExitCode, never,
       }),
       Effect.catchAllDefect(() => Effect.as(console.error("The command line failed; this is a bug of it."), 1 as const))
     )
-    // The parser prints its errors itself, in colours; they are printed above instead, as ours are.
+    // The parser prints its errors itself, in colours. They are printed above instead, in the form of the other errors.
     return yield* Effect.withConsole(outcome, {
       ...console,
       error: () => Effect.void,
@@ -79,7 +79,7 @@ const session = {
   ...connection,
   namespace: namespaceOption,
   id: Args.text({ name: "id" }).pipe(
-    // The value is not repeated: somebody may have pasted a token.
+    // The message does not repeat the value, which may be a token.
     Args.mapEffect((id) =>
       Option.match(SessionId.parse(id), {
         onNone: () => Effect.fail(HelpDoc.p("A session id has 22 characters: letters, digits, \"-\" and \"_\".")),
@@ -121,7 +121,7 @@ const migrate = Command.make("migrate", {
 
 const clearExpired = Command.make("clear-expired", {
   ...connection,
-  dryRun: Options.boolean("dry-run").pipe(Options.withDescription("Say how many have expired, and delete nothing."))
+  dryRun: Options.boolean("dry-run").pipe(Options.withDescription("Count the expired sessions, and delete nothing."))
 }, ({ dryRun, names, url }) =>
   withStore(url, names, (store, now) =>
     dryRun
@@ -149,7 +149,7 @@ const stats = Command.make(
 
 const show = Command.make("show", {
   ...session,
-  data: Options.boolean("data").pipe(Options.withDescription("Also print what the session holds."))
+  data: Options.boolean("data").pipe(Options.withDescription("Also print the data of the session."))
 }, ({ data, id, names, namespace, url }) =>
   withStore(url, names, (store, now) =>
     Effect.flatMap(
@@ -186,7 +186,7 @@ const program = Command.run(
     () => new CliFailure({ exitCode: 2, message: "A command is missing; --help lists them." })
   ).pipe(
     Command.withSubcommands([migrate, clearExpired, stats, show, revoke, copy, generateKey]),
-    Command.withDescription("Looks after what effect-session keeps: tables, sessions and keys.")
+    Command.withDescription("Manages the tables, sessions and keys of effect-session.")
   ),
   { name: "effect-session", version: "0.5.0", executable: "effect-session" }
 )
@@ -209,7 +209,7 @@ const notFound = new CliFailure({ exitCode: 3, message: "There is no such sessio
 
 // Work
 
-/** Deletes until nothing is left to delete. Says how far it is where somebody may be watching. */
+/** Deletes all expired records. Shows progress on a TTY. */
 const removeAll = (store: Store) =>
   Effect.gen(function*() {
     const terminal = yield* Terminal.Terminal
@@ -217,7 +217,7 @@ const removeAll = (store: Store) =>
     const progress = (text: string) => watched ? Effect.ignore(terminal.display(text)) : Effect.void
     let deleted = 0
     const onBatch = (removed: number) => progress(`\r${deleted += removed} deleted …`)
-    // Nobody has set a time: whoever ran it can stop it.
+    // No time limit: the user can interrupt it.
     return yield* Effect.ensuring(SessionReaper.sweep({ budget: "20 days", onBatch }), progress("\r\u001b[K"))
   }).pipe(Effect.provideService(SessionMaintenance, store))
 
@@ -248,12 +248,12 @@ const time = (millis: number | undefined): string => {
   return Number.isNaN(date.getTime()) ? String(millis) : date.toISOString()
 }
 
-/** A wrong command line. What was given is not repeated, but for names: it may hold a password or a token. */
+/** The error of invalid arguments. It repeats names of options only, because values may contain a password or a token. */
 const misuse = (error: ValidationError.ValidationError, argv: ReadonlyArray<string>): CliFailure => {
   const message = withoutColours(HelpDoc.toAnsiText(error.error)).replace(/\s+/g, " ").trim()
   const repeated = argv.some((arg) => message.includes(`'${arg}'`) && !/^--[a-z-]{1,20}$/.test(arg))
   const missing = [...message.matchAll(/Expected to find option: '--([a-z-]+)'/g)].map(([, name = ""]) => name)
-  // The parser also misses an option that another argument made it overlook.
+  // The parser also reports an option as missing if another argument made it overlook the option.
   const overlooked = missing.some((name) => argv.some((arg) => arg === `--${name}` || arg.startsWith(`--${name}=`)))
   return new CliFailure({
     exitCode: 2,
@@ -265,7 +265,7 @@ const misuse = (error: ValidationError.ValidationError, argv: ReadonlyArray<stri
   })
 }
 
-/** Every option that must be given, and what can be set in its place. */
+/** The required options, and the variables that replace them. */
 const variables: Readonly<Record<string, string>> = {
   "database-url": "DATABASE_URL",
   from: "FROM_DATABASE_URL",
@@ -275,7 +275,7 @@ const variables: Readonly<Record<string, string>> = {
 
 const withoutColours = (text: string): string => text.replace(/\u001b\[[0-9;]*m/g, "")
 
-/** An id may begin with "-", and must not be taken for an option then. */
+/** Moves ids that begin with "-" to the end, so that they are not parsed as options. */
 const dashedIdLast = (argv: ReadonlyArray<string>): ReadonlyArray<string> => {
   const dashed = argv.filter((arg) => arg.startsWith("-") && Option.isSome(SessionId.parse(arg)))
   return dashed.length === 0 || argv.includes("--")

@@ -1,8 +1,8 @@
 /**
- * Sessions inside the cookie: sealed, so that nobody reads or changes them, and nothing is kept on the server.
+ * Engines that keep the session in the cookie: sealed, so that it can be neither read nor changed, without state on the server.
  *
- * What that cannot do is in `docs/cookies.md`: two requests at once lose an update, and a cookie that was copied is good
- * until it expires, unless {@link layerLedger} is used. Lists and `take` do not compile with it.
+ * `docs/cookies.md` describes the limits: of two concurrent requests one loses its update, and a copied cookie is valid until it expires,
+ * unless {@link layerLedger} is used. Lists and `take` do not compile with it.
  *
  * @since 0.5.0
  */
@@ -23,7 +23,7 @@ import * as CookieRecord from "./internal/cookie/record.js"
 import { isExpired } from "./internal/domain/expiry.js"
 import { layerConfig as layerConfigOf } from "./internal/layerConfig.js"
 import * as Counts from "./internal/metrics.js"
-import { corrupt } from "./internal/store/damaged.js"
+import { corrupt } from "./internal/store/corrupt.js"
 import { guarded } from "./internal/store/defects.js"
 import { Keyring } from "./Keyring.js"
 import { SessionConfigError } from "./SessionConfigError.js"
@@ -36,23 +36,25 @@ import type * as SessionSchema from "./SessionSchema.js"
 import { SessionStore, SessionStoreError } from "./SessionStore.js"
 
 /**
+ * The options of {@link layerWith}.
+ *
  * @since 0.5.0
  * @category models
  */
 export interface CookieEngineOptions {
   /**
-   * `"e1"`: XChaCha20-Poly1305, the default. `"f1"`: AES-256-GCM with a key for each cookie, where policy demands
-   * approved algorithms.
+   * The algorithm. `"e1"`: XChaCha20-Poly1305, the default. `"f1"`: AES-256-GCM with a key for each cookie, for policies that require approved
+   * algorithms.
    */
   readonly suite?: "e1" | "f1"
-  /** Keeps applications apart that share a secret: the cookie of one is nothing to another. */
+  /** The application. Applications that share a secret reject each other's cookies if their audiences differ. */
   readonly audience?: string
 }
 
-/** A browser drops a cookie whose name and value are longer. */
+/** The maximum length of the name and value of a cookie in bytes: browsers drop longer cookies. */
 const mostBytes = 4096
 
-/** All of it works when it is called. */
+/** Encodes and decodes cookies. The functions do their work when they are called. */
 const cookiesOf = (records: CookieRecords, cookieName: string): Cookies => ({
   decode: (value) => {
     const decoded = records.decode(Redacted.value(value))
@@ -84,7 +86,7 @@ const cookiesOf = (records: CookieRecords, cookieName: string): Cookies => ({
   }
 })
 
-/** The engine that keeps nothing. */
+/** The engine without state on the server. */
 const withoutLedger = ({ decode, encode }: Cookies): BoundEngine => {
   const synchronous: BoundEngine = {
     remote: false,
@@ -93,7 +95,7 @@ const withoutLedger = ({ decode, encode }: Cookies): BoundEngine => {
       const content = decode(value)
       if (Exit.isFailure(content)) return Exit.failCause(content.cause)
       if (Option.isNone(content.value)) return Exit.succeed(Option.none())
-      const { record, needsReseal: needsReseal } = content.value.value
+      const { record, needsReseal } = content.value.value
       if (isExpired(record.expiry, now)) {
         Counts.countRejection("expired")
         return Exit.succeed(Option.none())
@@ -114,27 +116,27 @@ const withoutLedger = ({ decode, encode }: Cookies): BoundEngine => {
   }
 }
 
-/** By how much a clock was ahead when it made a record, in milliseconds. */
+/** Returns the number of milliseconds by which the latest time of a record is ahead of `now`. */
 const aheadOf = ({ authenticatedAt = 0, createdAt, lastSeenAt, modifiedAt }: SessionRecord, now: number): number =>
   Math.max(createdAt, authenticatedAt, lastSeenAt, modifiedAt) - now
 
-/** The end of such a record may be too late by as much, and nothing but the cookie knows it. */
+/** Logs and counts a rejected cookie from the future: its end may be too late by as much, and is stored in the cookie only. */
 const premature = (ahead: number): Effect.Effect<void> =>
   Effect.suspend(() => {
     Counts.countRejection("premature")
     return Effect.logWarning(
-      `A session cookie was refused and its visitor is anonymous: it was made ${
+      `Rejected a session cookie, so its visitor is anonymous: it was made ${
         Math.round(ahead / 1000)
       } seconds in the ` +
         "future. The clocks of the servers differ by more than a minute; set them right."
     )
   })
 
-/** The name of a cookie has no line breaks, so no two pairs read alike. */
+/** A cookie name has no line breaks, so different pairs give different texts. */
 const scoped = ({ cookieName, cookieScope }: Scope): string =>
   cookieScope === undefined ? cookieName : `${cookieName}\n${cookieScope}`
 
-/** A namespace has no line breaks, so no two pairs read alike. */
+/** A namespace has no line breaks, so different pairs give different texts. */
 const audienceOf = ({ audience = "" }: Pick<CookieEngineOptions, "audience">, namespace: string) =>
   `${audience}\n${namespace}`
 
@@ -159,7 +161,7 @@ const make = (
   }))
 
 /**
- * The engine on sealed cookies with options.
+ * The engine on sealed cookies, with options.
  *
  * @since 0.6.0
  * @category layers
@@ -168,7 +170,15 @@ export const layerWith = (options: CookieEngineOptions): Layer.Layer<SessionEngi
   Layer.effect(SessionEngine, make(options, withoutLedger))
 
 /**
- * Sessions in sealed cookies. A logout deletes the cookie of this browser; a copy of it is good until it expires.
+ * The engine on sealed cookies. A logout deletes the cookie of this browser; a copy of the cookie is valid until it expires.
+ *
+ * @example
+ * ```ts
+ * import { Layer } from "effect"
+ * import { CookieEngine, Keyring } from "effect-session"
+ *
+ * export const engine = CookieEngine.layer.pipe(Layer.provide(Keyring.layerConfig()))
+ * ```
  *
  * @since 0.5.0
  * @category layers
@@ -176,7 +186,7 @@ export const layerWith = (options: CookieEngineOptions): Layer.Layer<SessionEngi
 export const layer: Layer.Layer<SessionEngine, never, Keyring> = layerWith({})
 
 /**
- * The engine on sealed cookies with options from the configuration. Fails with a `ConfigError` if one is missing or invalid.
+ * The engine on sealed cookies, with options from the configuration. Fails with a `ConfigError` if one is missing or invalid.
  *
  * @since 0.6.0
  * @category layers
@@ -186,8 +196,8 @@ export const layerConfig = (
 ): Layer.Layer<SessionEngine, ConfigError, Keyring> => layerConfigOf(options, layerWith)
 
 /**
- * Sessions in signed cookies, which whoever holds them can read: for a tag whose schema was declared `SessionSchema.readable`,
- * and no other compiles.
+ * The engine on signed cookies, which are not encrypted. Compiles only for a tag whose schema is `SessionSchema.readable`. Fails with
+ * `SessionConfigError` for the layer of another tag.
  *
  * @since 0.5.0
  * @category layers
@@ -214,20 +224,23 @@ export const layerSigned = (
           )
           : new SessionConfigError({
             subject: "CookieEngine",
-            problem: `Signed cookies were chosen for "${tag.namespace}", and "${namespace}" is not declared readable.`
+            problem:
+              `Signed cookies are configured for "${tag.namespace}" only. Give "${namespace}" an engine of its own.`
           })
       }
     }))
   )
 
 /**
+ * The options of {@link layerLedgerWith}.
+ *
  * @since 0.5.0
  * @category models
  */
 export interface LedgerOptions extends CookieEngineOptions {
   /**
-   * How long one call to a remote store may take. A load that takes longer is answered with 503; a write is tried a
-   * second time, and its outcome settled. Default 1 second.
+   * The timeout of one call to a remote store. After it, a load fails with 503; a write is retried once, and its outcome is resolved.
+   * Default 1 second.
    */
   readonly timeout?: Duration.DurationInput
 }
@@ -252,11 +265,11 @@ export const layerLedgerWith = (
   )
 
 /**
- * The same with a ledger in a store: for each session one small entry without data. A logout and a revocation then end
- * every copy of a cookie, and a login, a change of authority or `rotate` every older cookie, at once. After a save the older
- * cookie can be read until the newer one has come back, and ten seconds more, for requests that were sent together;
- * a write with it is `SessionConflict`. Costs one read of the store for each request that uses the session, and one
- * write when a new cookie comes back for the first time.
+ * The engine on sealed cookies with a ledger: a store keeps one small entry without data for each session. A logout and a revocation then
+ * end every copy of a cookie at once, and a login, a change of authority or `rotate` ends every older cookie. After a save the previous
+ * cookie can be read until the browser has presented the current one, and for a grace period of ten seconds after that, for concurrent
+ * requests; a write with it fails with `SessionConflict`. Each request that uses the session costs one read of the store, and the first
+ * request with a new cookie one write.
  *
  * @since 0.5.0
  * @category layers
@@ -265,7 +278,8 @@ export const layerLedger: Layer.Layer<SessionEngine | SessionRevocation, never, 
   layerLedgerWith({})
 
 /**
- * The engine on sealed cookies with a ledger, with options from the configuration. Fails with a `ConfigError` if one is missing or invalid.
+ * The engine on sealed cookies with a ledger, with options from the configuration. Fails with a `ConfigError` if one is missing or
+ * invalid.
  *
  * @since 0.6.0
  * @category layers

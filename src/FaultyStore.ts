@@ -6,6 +6,7 @@
  * @since 0.4.0
  */
 import * as Effect from "effect/Effect"
+import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { intercepted } from "./internal/store/intercepted.js"
@@ -143,12 +144,24 @@ const inject = <A>(
 }
 
 /**
- * Makes a store whose calls have the planned faults. It claims to be remote, so that timeouts and retries apply to it.
+ * Makes a store whose calls have the planned faults. It declares `remote`, so that timeouts and retries apply to it.
+ *
+ * @example
+ * ```ts
+ * import { pipe } from "effect"
+ * import { FaultyStore, MemoryStore } from "effect-session"
+ *
+ * // The first load hangs, the second works.
+ * export const store = pipe(MemoryStore.make(), FaultyStore.make(FaultyStore.schedule({ load: ["hang"] })))
+ * ```
  *
  * @since 0.4.0
  * @category constructors
  */
-export const make = (store: Store, plan: Plan): Store => intercept(store, injecting(plan), true)
+export const make: {
+  (plan: Plan): (store: Store) => Store
+  (store: Store, plan: Plan): Store
+} = dual(2, (store: Store, plan: Plan): Store => intercept(store, injecting(plan), true))
 
 /**
  * Makes a store that records each call when it runs, before `interception` handles it.
@@ -279,7 +292,7 @@ export const corruptible = (store: Store): Corruptible => {
 }
 
 /**
- * The same as `make`, as a layer over another store.
+ * A store with planned faults over another store.
  *
  * @example
  * ```ts
@@ -300,7 +313,7 @@ export const layer = (plan: Plan): Layer.Layer<SessionStore, never, SessionStore
   layerIntercepted(injecting(plan), true)
 
 /**
- * The same as `intercept`, as a layer over another store.
+ * A store with intercepted calls over another store.
  *
  * @since 0.6.0
  * @category layers

@@ -1,5 +1,5 @@
 /**
- * Sessions in files.
+ * The engine on files.
  *
  * @since 0.4.0
  */
@@ -15,14 +15,17 @@ import type { SessionConfigError } from "./SessionConfigError.js"
 import * as StoredEngine from "./StoredEngine.js"
 
 /**
+ * The options of {@link layer}.
+ *
  * @since 0.4.0
  * @category models
  */
 export interface FileEngineOptions extends FileStore.FileStoreOptions, StoredEngine.StoredEngineOptions {}
 
 /**
- * Sessions in files below a directory, for all processes of one machine.
+ * The engine on files below a directory, shared by all processes of one machine.
  *
+ * @example
  * ```ts
  * import { NodeContext } from "@effect/platform-node"
  * import { Layer } from "effect"
@@ -45,7 +48,7 @@ export const layer = (
 > => Layer.provide(StoredEngine.layerWith(options), FileStore.layer(options))
 
 /**
- * The engine on files with options from the configuration. Fails with a `ConfigError` if one is missing or invalid.
+ * The engine on files, with options from the configuration. Fails with a `ConfigError` if one is missing or invalid.
  *
  * @since 0.6.0
  * @category layers

@@ -1,8 +1,8 @@
 /**
  * The store in files, for any number of processes on one machine.
  *
- * There are no locks, so a process that is killed at any moment leaves none behind: each write prepares what it needs and
- * then renames one empty file, which either happens or not. The directory must be on a local disk.
+ * It uses no locks, so a killed process leaves none behind: each write prepares its files and then renames one empty file, which is atomic.
+ * The directory must be on a local disk.
  *
  * @since 0.4.0
  */
@@ -28,26 +28,28 @@ import type { Store } from "./SessionStore.js"
 import { checkClock, SessionStore, SessionStoreError } from "./SessionStore.js"
 
 /**
+ * The options of {@link make} and {@link layer}.
+ *
  * @since 0.4.0
  * @category models
  */
 export interface FileStoreOptions {
   /**
-   * Where the files are: a directory for this purpose only, made if it is missing. It must belong to the user of this process
-   * and must not be a symbolic link. It must not be writable by anybody else, whatever its sticky bit says, and no directory
-   * above it may be writable by everybody, except with the sticky bit.
+   * The directory of the files, used for nothing else and created if it is missing. It must belong to the user of this process, must not be
+   * a symbolic link, and must not be writable by other users, even with the sticky bit. No directory above it may be writable by all users,
+   * except with the sticky bit.
    */
   readonly directory: string
   /**
-   * What a write waits for. `"fsync"`: that it is on the disk, so that it survives the loss of power. `"none"`: that the
-   * system has it, so that it survives the death of this process only, and is much faster. Default `"fsync"`.
+   * `"fsync"`: a write waits until it is on the disk, and survives a power loss. `"none"`: a write waits for the operating system only,
+   * survives only a crash of this process, and is much faster. Default `"fsync"`.
    */
   readonly durability?: "fsync" | "none"
 }
 
 /**
- * Makes a store. Fails with `SessionConfigError` if the directory is not one, is a symbolic link, belongs to another user, is
- * writable by others, or cannot be made or written by this process.
+ * Makes a store. Fails with `SessionConfigError` if `directory` is not a directory, is a symbolic link, belongs to another user, is writable by
+ * other users, or cannot be created or written by this process.
  *
  * @since 0.4.0
  * @category constructors
@@ -66,7 +68,7 @@ export const make = (
           subject: "FileStore",
           problem:
             `${root} cannot be used (${error.message}). Give the store a directory that this process owns and may write, ` +
-            `or one that it may make.`
+            `or one that it may create.`
         })
     )
     const contents = options.durability !== "none"
@@ -80,7 +82,7 @@ export const make = (
     const lookUp = LookUp.make(index, records)
 
     return {
-      // A disk of this machine answers or fails: there are no replies to lose.
+      // A local disk answers or fails: no reply can be lost.
       capabilities: { durableDestroy: names, remote: false },
       create: (key, record, now) => write("create", writes.create(key, record, now)),
       load: (key, now) => read("load", Effect.map(records.alive(key, now), recordOf)),
@@ -89,8 +91,8 @@ export const make = (
       rotate: (key, newKey, record, { expectedVersion: expected, now }) =>
         write("rotate", writes.rotate(key, newKey, record, expected, now)),
       destroy: (key) => write("destroy", Effect.asVoid(records.endAll(key))),
-      // Between two records it may be interrupted: each step of it is whole. The disk is one of this machine, so that the
-      // clocks only differ where one was set: `now` itself may be later, for a script that means it.
+      // It may be interrupted between two records, because each step is atomic. The disk is local, so the clocks differ only if one was
+      // set. So the time of the process is checked, and `now` may be later: a script may intend that.
       removeExpired: ({ limit, now }) =>
         Effect.zip(Clock.currentTimeMillis, read("removeExpired", sweep.clock)).pipe(
           Effect.flatMap(([time, clock]) => checkClock(time, clock)),
@@ -107,7 +109,7 @@ export const make = (
   })
 
 /**
- * The store as a layer.
+ * A store in files below a directory.
  *
  * @since 0.4.0
  * @category layers
@@ -137,6 +139,6 @@ const read = <A>(operation: string, effect: Effect.Effect<A, PlatformError | Rec
       new SessionStoreError({ operation, reason: cause._tag === "CorruptFile" ? "corrupt" : "unavailable", cause })
   )
 
-/** A write that has begun is brought to its end: what it prepared is used or removed. */
+/** Makes a write uninterruptible, so that its prepared files are used or removed. */
 const write = <A>(operation: string, effect: Effect.Effect<A, PlatformError | Records.CorruptFile>) =>
   Effect.uninterruptible(read(operation, effect))

@@ -1,8 +1,8 @@
 /**
- * The secrets of a server, in order: the first signs and seals, all verify and open.
+ * The secret keys of a server in order: the first key signs and seals, and all keys verify and open.
  *
- * A key is changed without logging anybody out: add the new one at the end, so that every process can read what it will
- * make; then move it to the front; and take the old one away when the sessions that it made have expired.
+ * To change the key without logging users out: add the new key at the end, so that every process accepts it; then move it to the first place; and
+ * remove the old key when the sessions that it sealed have expired.
  *
  * @since 0.5.0
  */
@@ -25,8 +25,7 @@ import * as Counts from "./internal/metrics.js"
 import { SessionConfigError } from "./SessionConfigError.js"
 
 /**
- * One secret: at least 32 random bytes, in base64url or hex, and the id by which tokens refer to it, of 1 to 8 letters
- * and digits. The id is not secret.
+ * One key. `secret`: at least 32 random bytes, in base64url or hex. `id`: 1 to 8 letters and digits, by which tokens name the key; not secret.
  *
  * @since 0.5.0
  * @category models
@@ -37,8 +36,7 @@ export interface Key {
 }
 
 /**
- * What tokens are for. What is made for one use is nothing to another, though the secrets are the same: each part has its
- * own keys.
+ * The use of tokens. Each use has its own derived keys, so a token of one use is not valid for another.
  *
  * @since 0.5.0
  * @category models
@@ -46,13 +44,13 @@ export interface Key {
 export interface Use {
   readonly purpose: "seal" | "sign" | "csrf" | "log" | "handle" | "rest"
   readonly cookieName: string
-  /** Which application or site. */
+  /** The application or site. */
   readonly audience: string
 }
 
 /**
- * How to seal: `e1` is XChaCha20-Poly1305; `f1` is AES-256-GCM with a key of its own for each token, where a policy
- * demands approved algorithms.
+ * The use of sealed tokens, with their algorithm. `e1`: XChaCha20-Poly1305. `f1`: AES-256-GCM with a key for each token, for policies that
+ * require approved algorithms.
  *
  * @since 0.5.0
  * @category models
@@ -62,7 +60,7 @@ export interface SealingUse extends Use {
 }
 
 /**
- * How to sign: `h1` is HMAC-SHA-256. Whoever has the token can read it.
+ * The use of signed tokens, with their algorithm. `h1`: HMAC-SHA-256. Signed tokens are not encrypted.
  *
  * @since 0.5.0
  * @category models
@@ -72,7 +70,7 @@ export interface SigningUse extends Use {
 }
 
 /**
- * What a token holds. `stale`: an older key of the ring had made it, so it should be made again.
+ * The content of a token. `outdated`: it was made with an older key of the keyring and should be made again.
  *
  * @since 0.5.0
  * @category models
@@ -83,8 +81,8 @@ export interface Unsealed {
 }
 
 /**
- * The keys of one use, derived once. `open` gives `None` for whatever this ring has not sealed for this use, and does
- * not say why (`session_rejections` counts it). `seal` throws if the source of random bytes does, or repeats itself.
+ * The derived keys of one sealing use. `open` returns `None` for a token that this keyring has not sealed for this use, without a reason
+ * (`session_rejections` counts it). `seal` throws if the source of random bytes fails or repeats itself.
  *
  * @since 0.5.0
  * @category models
@@ -95,7 +93,7 @@ export interface Sealing {
 }
 
 /**
- * The same for tokens that are signed.
+ * The derived keys of one signing use. `verify` returns `None` for a token that this keyring has not signed for this use.
  *
  * @since 0.5.0
  * @category models
@@ -106,14 +104,18 @@ export interface Signing {
 }
 
 /**
- * A keyring. It shows its ids and never its secrets.
+ * A keyring. Inspection and JSON contain the ids, never the secrets.
  *
  * @since 0.5.0
  * @category models
  */
 export interface Keys extends Inspectable.Inspectable {
+  /** The ids of the keys, in order. */
   readonly ids: Arr.NonEmptyReadonlyArray<string>
-  /** Derives the keys of one use: when a layer is built, and not for each request. */
+  /**
+   * Derives the keys of one use. Call it when a layer is built, not for each request. Fails with `SessionConfigError` if a cookie name or an
+   * audience is too long.
+   */
   readonly derive: {
     (use: SealingUse): Effect.Effect<Sealing, SessionConfigError>
     (use: SigningUse): Effect.Effect<Signing, SessionConfigError>
@@ -121,24 +123,25 @@ export interface Keys extends Inspectable.Inspectable {
 }
 
 /**
- * The tag under which a keyring is provided.
+ * The service tag of the keyring.
  *
  * @since 0.5.0
  * @category tags
  */
 export class Keyring extends Context.Tag("effect-session/Keyring")<Keyring, Keys>() {}
 
-const reject = (problem: string) => new SessionConfigError({ subject: "Keyring", problem })
+const invalidKeyring = (problem: string) => new SessionConfigError({ subject: "Keyring", problem })
 
 /**
- * Makes a keyring of 1 to 5 keys. Refuses secrets that are short, not random or well known, and what is given twice.
+ * Makes a keyring of 1 to 5 keys. Fails with `SessionConfigError` if a secret is short, not random or well known, or if an id or a secret
+ * occurs twice.
  *
  * @since 0.5.0
  * @category constructors
  */
 export const make = (keys: ReadonlyArray<Key>): Effect.Effect<Keys, SessionConfigError> =>
   RootKeys.parse(keys.map(({ id, secret }) => ({ id, secret: Redacted.value(secret) }))).pipe(
-    Either.mapBoth({ onLeft: reject, onRight: ring })
+    Either.mapBoth({ onLeft: invalidKeyring, onRight: ring })
   )
 
 // The secrets are in this closure only.
@@ -156,7 +159,7 @@ const ring = (keys: Arr.NonEmptyReadonlyArray<RootKey>): Keys => {
           ? { sign: (content: Uint8Array) => write(content), verify: read }
           : { seal: (content: Uint8Array) => write(content), open: read }
       },
-      catch: () => reject("A cookie name or an audience is too long, or no Unicode text.")
+      catch: () => invalidKeyring("A cookie name or an audience is too long, or not well-formed Unicode.")
     })
   }
 
@@ -170,8 +173,7 @@ const ring = (keys: Arr.NonEmptyReadonlyArray<RootKey>): Keys => {
 }
 
 /**
- * The keys in one variable, `SESSION_KEYS` unless another is named: `id:secret,id:secret`, the first of which signs and
- * seals.
+ * Reads keys from one variable: `id:secret,id:secret`. The first key signs and seals. Default variable: `SESSION_KEYS`.
  *
  * @since 0.5.0
  * @category config
@@ -181,11 +183,12 @@ export const config = (name = "SESSION_KEYS"): Config.Config<ReadonlyArray<Key>>
     Config.mapOrFail((text) =>
       Either.mapLeft(
         Either.all(Redacted.value(text).split(",").map(split)),
-        () => ConfigError.InvalidData([], `${name} must be id:secret, and may be several of these with commas between.`)
+        () =>
+          ConfigError.InvalidData([], `${name} must be one or more keys of the form id:secret, separated by commas.`)
       )
     ),
     Config.withDescription(
-      "The secrets that session cookies are sealed with: id:secret,id:secret. The first one seals."
+      "The keys that seal session cookies: id:secret,id:secret. The first one seals."
     )
   )
 
@@ -197,7 +200,7 @@ const split = (text: string): Either.Either<Key, void> => {
 }
 
 /**
- * A keyring as a layer.
+ * A keyring of the given keys. Fails as {@link make} does.
  *
  * @since 0.5.0
  * @category layers
@@ -206,12 +209,13 @@ export const layer = (keys: ReadonlyArray<Key>): Layer.Layer<Keyring, SessionCon
   Layer.effect(Keyring, make(keys))
 
 /**
- * A keyring from the environment.
+ * A keyring from the configuration, by default from `SESSION_KEYS`. Fails with a `ConfigError` if the variable is missing or malformed, and as
+ * {@link make} does.
  *
  * @example
  * ```ts
  * import { Layer } from "effect"
- * import * as Keyring from "effect-session/Keyring"
+ * import { Keyring } from "effect-session"
  *
  * // SESSION_KEYS=new:…,old:…
  * export const keys: Layer.Layer<Keyring.Keyring, unknown> = Keyring.layerConfig()
@@ -226,7 +230,8 @@ export const layerConfig = (
   Layer.effect(Keyring, Effect.flatMap(keys, make))
 
 /**
- * A new key, as `SESSION_KEYS` takes it: `id:secret`. The id is drawn too, unless one is given.
+ * Generates a random key in the form of `SESSION_KEYS`: `id:secret`. The id is random unless one is given. Fails with `SessionConfigError` if the
+ * given id is invalid.
  *
  * @since 0.5.0
  * @category constructors
@@ -237,9 +242,9 @@ export const generate = (
   Effect.suspend(() => {
     const id = options.id ?? freshId()
     const problem = RootKeys.problemOfId(id)
-    if (problem !== undefined) return reject(`A key ${problem}.`)
+    if (problem !== undefined) return invalidKeyring(`A key ${problem}.`)
     const secret = Encoding.encodeBase64Url(randomBytes(RootKeys.secretBytes))
-    // Chance also makes what would be refused.
+    // A random secret may look like one that is not random, which make rejects.
     return Either.isRight(RootKeys.parse([{ id, secret }]))
       ? Effect.succeed(Redacted.make(`${id}:${secret}`))
       : generate(options)

@@ -1,32 +1,37 @@
 /**
- * One promise of a contract, as a program: see `effect-session/testing`.
+ * Laws: the properties of a contract as programs. See `effect-session/testing`.
  *
  * @since 0.6.0
  */
-import * as Data from "effect/Data"
 import type * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
 import type { SessionStore } from "./SessionStore.js"
 
 /**
- * One promise of a contract. It must be run on a store, or an engine, that is empty.
+ * One property of a contract. It must be run on an empty store or engine.
  *
  * @since 0.4.0
  * @category models
  */
 export interface Law<R = SessionStore> {
-  /** What is promised, in a sentence: the name of the test. */
+  /** The property in a sentence, for the title of a test. */
   readonly name: string
-  /** Succeeds if the promise is kept. */
+  /** Succeeds if the property holds, and fails with `LawBroken` if not. */
   readonly law: Effect.Effect<void, unknown, R>
 }
 
 /**
- * A store, or an engine, did not do what the contract says.
+ * A store or an engine has broken a law.
  *
  * @since 0.4.0
  * @category errors
  */
-export class LawBroken extends Data.TaggedError("LawBroken")<{
-  readonly message: string
-  readonly cause?: unknown
-}> {}
+export class LawBroken extends Schema.TaggedError<LawBroken>("effect-session.LawBroken")(
+  "LawBroken",
+  {
+    /** The call, the expected result and the actual one. */
+    message: Schema.String,
+    /** The failure of the program that the law runs. */
+    cause: Schema.optional(Schema.Defect)
+  }
+) {}

@@ -1,5 +1,5 @@
 /**
- * Sessions in this process's memory.
+ * The engine on this process's memory.
  *
  * @since 0.1.0
  */
@@ -11,13 +11,15 @@ import * as MemoryStore from "./MemoryStore.js"
 import * as StoredEngine from "./StoredEngine.js"
 
 /**
+ * The options of {@link layerWith}.
+ *
  * @since 0.6.0
  * @category models
  */
 export interface MemoryEngineOptions extends MemoryStore.MemoryStoreOptions, StoredEngine.StoredEngineOptions {}
 
 /**
- * The engine in memory with options.
+ * The engine in memory, with options.
  *
  * @since 0.6.0
  * @category layers
@@ -26,7 +28,7 @@ export const layerWith = (options: MemoryEngineOptions): Layer.Layer<StoredEngin
   Layer.provide(StoredEngine.layerWith(options), MemoryStore.layerWith(options))
 
 /**
- * Sessions that live as long as the process: for tests and for one-process servers that may forget.
+ * The engine in memory. Sessions end with the process: for tests, and for single-process servers that may lose sessions.
  *
  * @since 0.1.0
  * @category layers
@@ -34,7 +36,7 @@ export const layerWith = (options: MemoryEngineOptions): Layer.Layer<StoredEngin
 export const layer: Layer.Layer<StoredEngine.Provided, never> = layerWith({})
 
 /**
- * The engine in memory with options from the configuration. Fails with a `ConfigError` if one is missing or invalid.
+ * The engine in memory, with options from the configuration. Fails with a `ConfigError` if one is missing or invalid.
  *
  * @since 0.6.0
  * @category layers

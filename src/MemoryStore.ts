@@ -1,6 +1,6 @@
 /**
- * A store in this process's memory: for tests, for one-process servers that may forget, and as the executable
- * specification of the contract: what a function means is what it does here.
+ * A store in this process's memory: for tests, for single-process servers that may lose sessions, and as the executable specification of the
+ * store contract.
  *
  * @since 0.1.0
  */
@@ -15,13 +15,15 @@ import { SessionStore } from "./SessionStore.js"
 import type { StoreKey } from "./StoreKey.js"
 
 /**
+ * The options of {@link make} and {@link layerWith}.
+ *
  * @since 0.1.0
  * @category models
  */
 export interface MemoryStoreOptions {
   /**
-   * The most records that are kept. When it is reached, expired records are dropped first, then the oldest ones: their
-   * owners are logged out. Default 100,000.
+   * The maximum number of records. Beyond it, expired records are evicted first, then the oldest ones, whose users are logged out. Default
+   * 100,000.
    */
   readonly capacity?: number
 }
@@ -36,7 +38,7 @@ export const make = (options: MemoryStoreOptions = {}): Store =>
   MemoryTable.make(() => {
     const { capacity = 100_000 } = options
     const entries = new Map<StoreKey, Entry>()
-    // One iterator for all evictions: a new one would pass over each entry that was deleted before the oldest.
+    // One iterator for all evictions, because a new one would visit every entry that was deleted before the oldest.
     let oldest = entries.keys()
     return Object.assign(entries, {
       peek: entries.get,
@@ -51,7 +53,7 @@ export const make = (options: MemoryStoreOptions = {}): Store =>
   })
 
 /**
- * A store in memory with options.
+ * A store in memory with options. Each build of the layer has its own.
  *
  * @since 0.6.0
  * @category layers
@@ -60,7 +62,7 @@ export const layerWith = (options: MemoryStoreOptions): Layer.Layer<SessionStore
   Layer.sync(SessionStore, () => make(options))
 
 /**
- * A store of its own for each build of the layer.
+ * A store in memory. Each build of the layer has its own.
  *
  * @since 0.1.0
  * @category layers

@@ -1,19 +1,19 @@
 /**
- * Two stores as one, while sessions move from the old one to the new one: a change of engine that logs nobody out.
+ * A store over an old and a new store, which moves sessions from the old one to the new one: a change of engine that logs no user out.
  *
- * A session is where it was until it is used, or until `copy` comes to it; then it moves, in steps that any process can
- * take further, and with the version it had: no update is lost, and what ends a session ends it wherever it is. While the
- * move lasts, both stores must be up, and a call costs one or two more round trips.
+ * A session stays in the old store until it is used or `copy` reaches it. Then it moves, with its version, in steps that any process can
+ * continue: no update is lost, and a logout or revocation ends the session in either store. During the migration both stores must be
+ * available, and a call costs one or two more round trips.
  *
- * Every process must know of both stores before the first session moves:
+ * Every process must use both stores before the first session moves:
  *
- * 1. Deploy `{ phase: "prepare" }` everywhere. Nothing moves yet, and new sessions begin in the old store.
- * 2. Deploy `{ phase: "move" }` everywhere. Sessions that are used move; new ones begin in the new store.
+ * 1. Deploy `{ phase: "prepare" }` everywhere. No session moves, and new sessions are created in the old store.
+ * 2. Deploy `{ phase: "move" }` everywhere. Sessions move when they are used; new ones are created in the new store.
  * 3. Move the rest: `effect-session copy`, or `MigratingStore.copy`.
- * 4. Deploy the new store alone. The old one can go.
+ * 4. Deploy the new store alone. The old store is no longer needed.
  *
- * Until step 4 the way back is the same, with the two stores exchanged. What is half-way then arrives first where it was
- * going, and `copy` brings it home. No process of the one direction may run beside one of the other: stop them first.
+ * Until step 4 the migration can be reversed by exchanging the two stores. A session that is moving then first completes its old direction,
+ * and `copy` moves it back. Processes of the two directions must not run at the same time: stop the old ones first.
  *
  * @since 0.5.0
  */
@@ -29,23 +29,25 @@ import { movedDirectory } from "./internal/migrating/directory.js"
 import { isSourceMarker, markerOf } from "./internal/migrating/markers.js"
 import type { Place } from "./internal/migrating/mover.js"
 import { graceMillis, Mover } from "./internal/migrating/mover.js"
-import { isCorrupt, isDamaged } from "./internal/store/damaged.js"
+import { isCorrupt, isCorruptEntry } from "./internal/store/corrupt.js"
 import { pages } from "./internal/store/pages.js"
 import type { Capabilities, Corrupt, Located, Store, WriteOutcome } from "./SessionStore.js"
 import { SessionStore, SessionStoreError } from "./SessionStore.js"
 import type { StoreKey } from "./StoreKey.js"
 
 /**
+ * The options of {@link make} and {@link layer}.
+ *
  * @since 0.5.0
  * @category models
  */
 export interface MigratingStoreOptions {
-  /** `"prepare"`: nothing moves, but what others have moved is found. `"move"`: sessions move when they are used. */
+  /** `"prepare"`: no session moves, but sessions that other processes have moved are found. `"move"`: sessions move when they are used. */
   readonly phase: "prepare" | "move"
 }
 
 /**
- * Makes a store of two.
+ * Makes a store that moves sessions from one store to another.
  *
  * @since 0.5.0
  * @category constructors
@@ -55,13 +57,13 @@ export const make = (from: Store, to: Store, { phase }: MigratingStoreOptions): 
   const at = (side: Place["side"]) => side === "new" ? to : from
 
   /**
-   * In the store that sessions come from, and then in the one that they go to: from then on no copy can come to count. But
-   * first for those that were on their way in the other direction when the stores were exchanged: they come from there.
+   * Runs a call in the old store and then in the new one, so that no moved copy becomes valid afterwards. It runs in the new store before
+   * that, too, for the sessions of a reversed migration, which move from there.
    */
   const everywhere = <A>(call: (store: Store) => Effect.Effect<A, SessionStoreError>) =>
     Effect.forEach([to, from, to], call)
 
-  /** Writes where the session is, and looks for it again if it was no longer there. */
+  /** Writes to the store that has the session, and locates it again if it has moved meanwhile. */
   const where = <A extends string>(
     key: StoreKey,
     now: number,
@@ -86,7 +88,7 @@ export const make = (from: Store, to: Store, { phase }: MigratingStoreOptions): 
         Effect.flatMap(at(side).touch(key, times), (outcome) =>
           outcome === "gone"
             ? Effect.succeed(outcome)
-            // A move that began in between may have taken the times from before with it.
+            // A concurrent move may have copied the times from before the touch.
             : Effect.map(
               at(side).load(key, times.now, "fresh"),
               (found) => Option.exists(found, (record) => markerOf(record)._tag === "Plain") ? outcome : "gone"
@@ -131,7 +133,7 @@ const together = (a: Capabilities, b: Capabilities): Capabilities => ({
 })
 
 /**
- * The same as a layer.
+ * A store that moves sessions from one store to another.
  *
  * @example
  * ```ts
@@ -176,36 +178,38 @@ export const layerConfig = <E1, R1, E2, R2>(
   layerConfigOf(options, (options) => layer(from, to, options))
 
 /**
+ * The options of {@link copy}.
+ *
  * @since 0.5.0
  * @category models
  */
 export interface CopyOptions {
-  /** Whose sessions: the namespace of a session tag. */
+  /** The namespace of the session tag. */
   readonly namespace: string
-  /** How many are read at once. Default 500. */
+  /** The number of sessions of one page. Default 500. */
   readonly batch?: number
-  /** How many move at once. Default 16. */
+  /** The number of sessions that move concurrently. Default 16. */
   readonly concurrency?: number
 }
 
 /**
- * How far a copy has come.
+ * The progress of a {@link copy}.
  *
  * @since 0.5.0
  * @category models
  */
 export interface CopyProgress {
-  /** Sessions that live in the new store now. */
+  /** The number of sessions that are now in the new store. */
   readonly moved: number
-  /** Sessions that ended before they could be moved. */
+  /** The number of sessions that ended before they could be moved. */
   readonly ended: number
-  /** Sessions that stay where they are, because their record is damaged, in the one store or in the other. */
-  readonly damaged: ReadonlyArray<Corrupt>
+  /** The sessions that were not moved, because their record is corrupt in one of the stores. */
+  readonly corrupt: ReadonlyArray<Corrupt>
 }
 
 /**
- * Moves all sessions of a namespace that are still in the old store, while it is in use. It may be stopped at any moment;
- * the next one goes on from there. Every process must be in the phase `"move"`.
+ * Moves all sessions of a namespace that are still in the old store, while both are in use. It can be interrupted at any time, and the next run
+ * continues. Every process must be in the phase `"move"`.
  *
  * @since 0.5.0
  * @category moving
@@ -217,15 +221,14 @@ export const copy = (
 ): Stream.Stream<CopyProgress, SessionStoreError> => {
   const mover = new Mover(from, to, "move")
 
-  // What was on its way to the old store when all turned round: it arrives there, and is not in the way any more. What is
-  // damaged there is met again below.
-  const turned = Effect.gen(function*() {
+  // A reversed migration first completes the moves of the old direction. The stream below reports corrupt records.
+  const reversed = Effect.gen(function*() {
     const marks: Array<readonly [StoreKey, number]> = []
     const arrived = ({ key }: Located, now: number) =>
-      unlessDamaged(Effect.zipRight(mover.completeReversed(key, now), Effect.sync(() => marks.push([key, now]))))
+      unlessCorrupt(Effect.zipRight(mover.completeReversed(key, now), Effect.sync(() => marks.push([key, now]))))
     yield* pages(to, namespace, batch, graceMillis).pipe(
       Stream.runForEach(({ found, now }) =>
-        Effect.forEach(found, (one) => isDamaged(one) || !isSourceMarker(one) ? Effect.void : arrived(one, now), {
+        Effect.forEach(found, (one) => isCorruptEntry(one) || !isSourceMarker(one) ? Effect.void : arrived(one, now), {
           concurrency,
           discard: true
         })
@@ -233,38 +236,38 @@ export const copy = (
     )
     if (marks.length === 0) return
     yield* Effect.sleep(graceMillis)
-    yield* Effect.forEach(marks, ([key, now]) => unlessDamaged(mover.removeMarker(key, now)), {
+    yield* Effect.forEach(marks, ([key, now]) => unlessCorrupt(mover.removeMarker(key, now)), {
       concurrency,
       discard: true
     })
   })
 
-  const settled = (one: Located | Corrupt, now: number): Effect.Effect<CopyProgress, SessionStoreError> =>
-    isDamaged(one)
-      ? Effect.succeed({ ...nothing, damaged: [one] })
+  const moved = (one: Located | Corrupt, now: number): Effect.Effect<CopyProgress, SessionStoreError> =>
+    isCorruptEntry(one)
+      ? Effect.succeed({ ...nothing, corrupt: [one] })
       : mover.migrate(one, now).pipe(
         Effect.map((lives): CopyProgress => lives ? { ...nothing, moved: 1 } : { ...nothing, ended: 1 }),
-        Effect.catchIf(isCorrupt, (error) => Effect.succeed({ ...nothing, damaged: [{ id: one.id, error }] }))
+        Effect.catchIf(isCorrupt, (error) => Effect.succeed({ ...nothing, corrupt: [{ id: one.id, error }] }))
       )
 
   const moving = pages(from, namespace, batch).pipe(
-    // The next page is read while this one is moved.
+    // The next page is read while this one moves.
     Stream.buffer({ capacity: 1 }),
-    Stream.mapEffect(({ found, now }) => Effect.forEach(found, (one) => settled(one, now), { concurrency })),
+    Stream.mapEffect(({ found, now }) => Effect.forEach(found, (one) => moved(one, now), { concurrency })),
     Stream.scan(nothing, (before, page) => plus(before, page.reduce(plus, nothing))),
     Stream.drop(1)
   )
-  return Stream.concat(Stream.execute(turned), moving)
+  return Stream.concat(Stream.execute(reversed), moving)
 }
 
-const nothing: CopyProgress = { moved: 0, ended: 0, damaged: [] }
+const nothing: CopyProgress = { moved: 0, ended: 0, corrupt: [] }
 
 const plus = (a: CopyProgress, b: CopyProgress): CopyProgress => ({
   moved: a.moved + b.moved,
   ended: a.ended + b.ended,
-  damaged: b.damaged.length === 0 ? a.damaged : [...a.damaged, ...b.damaged]
+  corrupt: b.corrupt.length === 0 ? a.corrupt : [...a.corrupt, ...b.corrupt]
 })
 
-/** A record that is damaged is in no other's way. */
-const unlessDamaged = <A>(step: Effect.Effect<A, SessionStoreError>) =>
+/** Ignores a corrupt record, so that the others move. */
+const unlessCorrupt = <A>(step: Effect.Effect<A, SessionStoreError>) =>
   Effect.catchIf(Effect.asVoid(step), isCorrupt, () => Effect.void)

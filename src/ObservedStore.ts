@@ -1,9 +1,9 @@
 /**
- * A store whose calls can be watched: a span, a count and a duration for each, and nothing of any session in them.
+ * Metrics and spans for every call of a store.
  *
- * A span is named `session.store.` and the operation. Its attributes are `session.store.tier` and
- * `session.store.outcome`; neither they nor its error tell a key, an id, a subject or data. What a driver said of a
- * failure stays in the cause of the error, which is for the log.
+ * Each call is counted and timed, and has a span if the fiber has a tracer. The span is named `session.store.` and the operation. Its
+ * attributes are `session.store.tier` and `session.store.outcome`. Neither they nor the error of the span contain a key, an id, a subject or
+ * data. The error of the driver stays in the cause of the store's error, which is for the log.
  *
  * @since 0.5.0
  */
@@ -16,12 +16,14 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as FiberId from "effect/FiberId"
 import * as FiberRef from "effect/FiberRef"
+import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import * as MetricBoundaries from "effect/MetricBoundaries"
 import * as MetricKey from "effect/MetricKey"
 import * as MetricLabel from "effect/MetricLabel"
 import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
 import * as Record from "effect/Record"
 import type * as Tracer from "effect/Tracer"
 import { isTraced } from "./internal/done.js"
@@ -31,18 +33,20 @@ import type { Operation, Store } from "./SessionStore.js"
 import { SessionStore, SessionStoreError } from "./SessionStore.js"
 
 /**
+ * The options of {@link make} and {@link layerWith}.
+ *
  * @since 0.5.0
  * @category models
  */
 export interface ObservedStoreOptions {
   /**
-   * Which store this is among those of the program: `"front"`, `"back"`, `"redis"`. Default `"store"`. It labels metrics,
-   * which are kept for as long as the process lives: a constant, never something that a request brings.
+   * The name of the store among those of the program: `"cache"`, `"origin"`, `"redis"`. Default `"store"`. It labels metrics, which exist as
+   * long as the process: use a constant, never input of a request.
    */
   readonly tier?: string
 }
 
-/** What the operations answer, as an outcome. */
+/** The outcomes of the operations that succeed. */
 const answers = {
   create: ["created", "exists"],
   load: ["hit", "miss"],
@@ -61,14 +65,16 @@ const answers = {
 } as const satisfies Record<Operation, ReadonlyArray<string>>
 
 /**
+ * The outcome of a call that succeeded.
+ *
  * @since 0.5.0
  * @category models
  */
 export type Answer = typeof answers[Operation][number]
 
 /**
- * What became of a call: what the store answered, or why it did not. `interrupted`: the caller, or a time limit, gave it
- * up. `defect`: the store threw.
+ * The outcome of a call: the result, or the reason of the failure. `interrupted`: the caller or a timeout interrupted it. `defect`: the
+ * store threw.
  *
  * @since 0.5.0
  * @category models
@@ -85,14 +91,14 @@ const callsKey = MetricKey.counter("session_store_calls", {
 const latencyKey = MetricKey.histogram(
   "session_store_latency",
   MetricBoundaries.fromIterable([0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000]),
-  "How long calls of session stores took, in milliseconds, by tier and operation"
+  "Duration of calls of session stores in milliseconds, by tier and operation"
 )
 
 const labels = (all: Readonly<Record<string, string>>): ReadonlyArray<MetricLabel.MetricLabel> =>
   Object.entries(all).map(([key, value]) => MetricLabel.make(key, value))
 
 /**
- * `session_store_calls`, of one outcome of one operation: how often it happened.
+ * `session_store_calls`: the number of calls of one operation with one outcome.
  *
  * @since 0.5.0
  * @category metrics
@@ -110,7 +116,7 @@ export const calls = (of: {
   )
 
 /**
- * `session_store_latency`, of one operation: how long its calls took, in milliseconds, whatever became of them.
+ * `session_store_latency`: the duration of the calls of one operation in milliseconds, with any outcome.
  *
  * @since 0.5.0
  * @category metrics
@@ -127,10 +133,10 @@ export const latency = (of: {
   )
 
 /**
- * The share of loads that found a session, from 0 to 1; none before the first load.
+ * Returns the share of loads that found a session, from 0 to 1, or `None` before the first load.
  *
- * The front of a `TieredStore` also finds what it does not answer with: fences, and copies whose lease has passed. Its hit
- * rate is the share of `copy` in `SessionMetrics.frontReads`.
+ * Do not use it for the cache of a `TieredStore`, which also finds tombstones and records whose lease has ended: see the cache metrics of
+ * `SessionMetrics`.
  *
  * @since 0.5.0
  * @category metrics
@@ -148,16 +154,21 @@ export const hitRate = (tier: string): Effect.Effect<Option.Option<number>> => {
 // ---- the store
 
 /**
- * The same store, watched. It answers what the other one answers, and claims what that one claims.
+ * Adds metrics and spans to a store. Results, errors and capabilities are those of the store.
  *
  * @since 0.5.0
  * @category constructors
  */
-export const make = (store: Store, options: ObservedStoreOptions = {}): Store => {
+export const make: {
+  (options?: ObservedStoreOptions): (store: Store) => Store
+  (store: Store, options?: ObservedStoreOptions): Store
+} = dual(([store]) => isStore(store), (store: Store, options: ObservedStoreOptions = {}): Store => {
   const tier = options.tier ?? "store"
   const probes = Record.map(answers, (answers, operation) => probe(tier, operation, answers))
   return intercepted(store, (operation, call) => watched(probes[operation], call))
-}
+})
+
+const isStore = (value: unknown): boolean => Predicate.hasProperty(value, "capabilities")
 
 /**
  * An observed store over another store, with options.
@@ -169,7 +180,7 @@ export const layerWith = (options: ObservedStoreOptions): Layer.Layer<SessionSto
   Layer.effect(SessionStore, Effect.map(SessionStore, (store) => make(store, options)))
 
 /**
- * The same as a layer over another store.
+ * An observed store over another store.
  *
  * @example
  * ```ts
@@ -200,7 +211,7 @@ export const layerConfig = (
 
 // ---- one call
 
-/** What there is to write down about one operation of one store: made once, because making it costs more than using it. */
+/** The metrics and span options of one operation of one store. Made once, because making them costs more than using them. */
 interface Probe {
   readonly operation: Operation
   readonly name: string
@@ -211,7 +222,7 @@ interface Probe {
 
 const probe = (tier: string, operation: Operation, answers: ReadonlyArray<Answer>): Probe => {
   const counter = (outcome: Outcome) => calls({ tier, operation, outcome })
-  // What the store may answer is there from the beginning, at zero: a rate that lacks a part of itself is none.
+  // Counters of successful outcomes start at zero, so that rates can be computed from the beginning.
   const counters = new Map<Outcome, Metric.Metric.Counter<number>>(
     answers.map((answer) => [answer, counter(answer).register()])
   )
@@ -236,7 +247,7 @@ const watched = <A>(
     const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
     const labels = fiber.getFiberRef(FiberRef.currentMetricLabels)
     const begun = clock.unsafeCurrentTimeNanos()
-    /** Writes a call down that has ended so; the outcome, and when. */
+    /** Records a finished call, and returns its outcome and end. */
     const noted = (exit: Exit.Exit<A, SessionStoreError>): readonly [Outcome, bigint] => {
       const outcome = outcomeOf(exit)
       const ended = clock.unsafeCurrentTimeNanos()
@@ -252,13 +263,13 @@ const watched = <A>(
           Effect.sync(() => {
             const [outcome, ended] = noted(exit)
             span.attribute("session.store.outcome", outcome)
-            span.end(timing ? ended : 0n, told(probe.operation, outcome))
+            span.end(timing ? ended : 0n, spanExit(probe.operation, outcome))
           })))
     )
   })
 
-/** How a span ends. Not as the call did: that has the record in it, or what the driver said. */
-const told = (operation: Operation, outcome: Outcome): Exit.Exit<void, SessionStoreError> =>
+/** The exit of a span. Not that of the call, which contains the record or the driver's error. */
+const spanExit = (operation: Operation, outcome: Outcome): Exit.Exit<void, SessionStoreError> =>
   isReason(outcome)
     ? Exit.fail(new SessionStoreError({ operation, reason: outcome }))
     : outcome === "interrupted"
@@ -280,7 +291,7 @@ const outcomeOf = (exit: Exit.Exit<unknown, SessionStoreError>): Outcome =>
 const answerOf = (value: unknown): Answer =>
   Option.isOption(value) ? (Option.isSome(value) ? "hit" : "miss") : isAnswer(value) ? value : "done"
 
-// Labels are taken from these sets, and from nothing that a store makes up.
+// Labels are limited to these sets, whatever a store returns.
 const reasons: ReadonlySet<unknown> = new Set(SessionStoreError.fields.reason.literals)
 const isReason = (value: unknown): value is SessionStoreError["reason"] => reasons.has(value)
 

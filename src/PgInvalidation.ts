@@ -1,9 +1,8 @@
 /**
- * Nodes that tell each other of their writes through Postgres: `LISTEN` and `pg_notify`.
+ * Invalidation events through Postgres: `LISTEN` and `pg_notify`.
  *
- * Each node hears its own beat through its listener. When the beats stop, whatever has become of the connection, it
- * listens again by a new one, and tells what it serves that notices may have been lost. Where the database takes the beats and
- * none comes back, as behind a pooler that hands a connection on after each transaction, it logs a warning.
+ * Each node sends itself a heartbeat through its listener. If heartbeats stop arriving, the node listens on a new connection and emits the
+ * missed-events marker. If the database accepts heartbeats but none arrives, as behind a pooler in transaction mode, the node logs a warning.
  *
  * @since 0.5.0
  */
@@ -30,27 +29,29 @@ import { SessionInvalidation } from "./SessionInvalidation.js"
 import type { StoreKey } from "./StoreKey.js"
 
 /**
+ * The options of {@link layerWith}.
+ *
  * @since 0.5.0
  * @category models
  */
 export interface PgInvalidationOptions {
-  /** The channel, one for all nodes that share their sessions. Default `"effect_session"`. */
+  /** The name of the Postgres channel, the same for all nodes that share sessions. Default `"effect_session"`. */
   readonly channel?: string
-  /** How often a node listens for its own beat; after three that are missing it connects again. Default 5 seconds. */
+  /** The interval of the heartbeats. After three missing ones the node reconnects. Default 5 seconds. */
   readonly beat?: Duration.DurationInput
 }
 
 const undelivered = (channel: string) =>
-  `PgInvalidation: the database takes notifications on the channel "${channel}", and none arrives. A pooler between them that ` +
-  `hands a connection on after each transaction (PgBouncer in transaction mode, and its like) does so: LISTEN succeeds on a ` +
-  `connection that is somebody else's afterwards. Until one arrives, a logout or a change on another process is known here ` +
-  `when the lease has passed. Give this layer a PgClient that connects to the database directly, or to a pooler in session mode.`
+  `PgInvalidation: the database accepts notifications on the channel "${channel}", but none arrives. The usual cause is a pooler ` +
+  `in transaction mode, such as PgBouncer: after LISTEN it gives the connection to another client. Until notifications arrive, a ` +
+  `logout or a change on another process takes effect here when the lease has ended. Give this layer a PgClient that connects to ` +
+  `the database directly, or to a pooler in session mode.`
 
-/** How many notices may wait to be told. */
+/** The maximum number of events that wait to be published. */
 const mostWaiting = 10_000
 
 /**
- * The channel with options.
+ * The channel on Postgres, with options.
  *
  * @since 0.6.0
  * @category layers
@@ -65,7 +66,7 @@ export const layerWith = (options: PgInvalidationOptions): Layer.Layer<SessionIn
       const node = freshNode()
       const waiting = yield* Queue.dropping<InvalidationEvent>(mostWaiting)
       let overflowed = false
-      /** Warned, and nothing has been heard since. */
+      /** Whether a warning was logged, and no notification has arrived since. */
       let warned = false
 
       const send = (client: PgClient.PgClient, notices: ReadonlyArray<InvalidationEvent>) =>
@@ -75,54 +76,54 @@ export const layerWith = (options: PgInvalidationOptions): Layer.Layer<SessionIn
           { discard: true }
         ).pipe(Effect.disconnect, Effect.timeout(pause))
 
-      /** Those that wait, together; what could not be told is told as a gap. */
-      const tellOn = Effect.gen(function*() {
+      /** Publishes the waiting events together. Events that could not be published become a missed-events marker. */
+      const publishWaiting = Effect.gen(function*() {
         const notices = yield* Queue.takeBetween(waiting, 1, 1000)
-        const told = yield* Effect.exit(send(sql, [...notices]))
-        if (Exit.isFailure(told)) {
-          yield* Effect.logDebug("Notices of changed sessions could not be sent.", told.cause)
+        const published = yield* Effect.exit(send(sql, [...notices]))
+        if (Exit.isFailure(published)) {
+          yield* Effect.logDebug("PgInvalidation could not publish invalidation events.", published.cause)
           yield* Effect.sleep(pause)
         }
-        const isLost = Exit.isFailure(told) || overflowed
+        const isLost = Exit.isFailure(published) || overflowed
         overflowed = false
         if (isLost && !(yield* Queue.offer(waiting, { _tag: "Gap" }))) overflowed = true
       })
-      yield* Effect.forkScoped(Effect.forever(tellOn))
+      yield* Effect.forkScoped(Effect.forever(publishWaiting))
 
-      /** One connection, until it is silent. */
-      const listenOnce = (hear: (notice: InvalidationEvent) => Effect.Effect<void>) =>
+      /** Listens on one connection until its heartbeats stop. */
+      const listenOnce = (onEvent: (event: InvalidationEvent) => Effect.Effect<void>) =>
         Effect.gen(function*() {
-          // Notices may have been lost before this connection listens: since the one before it, or since the first copy.
+          // Events may have been lost before this connection listens: since the previous one, or since the first cached record.
           let mayHaveMissed = true
           const connectTimeout = sql.config.connectTimeout ?? "5 seconds"
           const connected = Layer.build(PgClient.layer({ ...sql.config, connectTimeout, maxConnections: 1 }))
-          // It cannot be interrupted while it connects. One that comes too late is closed at once: so is the scope.
+          // Connecting cannot be interrupted. A connection that is made after the timeout is closed at once, because the scope is closed.
           const listener = Context.get(
             yield* Effect.timeout(Effect.disconnect(connected), connectTimeout),
             PgClient.PgClient
           )
-          let heardAt = 0
+          let receivedAt = 0
           let beats = 0
           let sent = 0
           const received = Stream.runForEach(listener.listen(channel), (payload) =>
             Effect.gen(function*() {
-              heardAt = beats
+              receivedAt = beats
               warned = false
-              if (mayHaveMissed) yield* hear({ _tag: "Gap" })
+              if (mayHaveMissed) yield* onEvent({ _tag: "Gap" })
               mayHaveMissed = false
               const packet = open(payload)
               if (Option.isSome(packet) && packet.value.from !== node) {
-                yield* Effect.forEach(packet.value.notices, hear, { discard: true })
+                yield* Effect.forEach(packet.value.notices, onEvent, { discard: true })
               }
             }))
           const beating = Effect.gen(function*() {
-            while (beats - heardAt < 3) {
+            while (beats - receivedAt < 3) {
               beats++
-              // By a connection of its own: an application's pool that is exhausted says nothing about this one.
+              // On the listener's own connection, because the application's pool may be exhausted.
               if (yield* Effect.isSuccess(send(listener, []))) sent++
               yield* Effect.sleep(pause)
             }
-            // The database took our own beats on this connection, and none came back on it.
+            // The database accepted our heartbeats on this connection, and none arrived on it.
             if (mayHaveMissed && sent > 0 && !warned) {
               warned = true
               yield* Effect.logWarning(undelivered(channel))
@@ -132,18 +133,20 @@ export const layerWith = (options: PgInvalidationOptions): Layer.Layer<SessionIn
         })
 
       return {
-        publish: (notice) =>
-          Effect.map(Queue.offer(waiting, notice), (taken) => {
+        publish: (event) =>
+          Effect.map(Queue.offer(waiting, event), (taken) => {
             if (!taken) overflowed = true
           }),
-        subscribe: (hear) =>
+        subscribe: (onEvent) =>
           Effect.gen(function*() {
-            // A connection that hangs is left behind: to close it may take as long as it hangs.
+            // A connection that hangs is abandoned, because closing it could also hang.
             const ended = yield* Deferred.make<void>()
-            const connection = listenOnce(hear).pipe(
+            const connection = listenOnce(onEvent).pipe(
               Effect.ensuring(Deferred.succeed(ended, undefined)),
               Effect.scoped,
-              Effect.catchAllCause((cause) => Effect.logDebug("The listener for changed sessions has ended.", cause))
+              Effect.catchAllCause((cause) =>
+                Effect.logDebug("The listener of PgInvalidation has ended and reconnects.", cause)
+              )
             )
             yield* Effect.acquireUseRelease(
               Effect.forkDaemon(Effect.interruptible(connection)),
@@ -156,8 +159,8 @@ export const layerWith = (options: PgInvalidationOptions): Layer.Layer<SessionIn
   )
 
 /**
- * The channel as a layer. Its listener has connections of its own, two at the most, made as those of the `PgClient` are: directly,
- * or through a pooler in session mode. Through one in transaction mode nothing arrives; after three beats a warning says so.
+ * The channel on Postgres. Its listener has its own connections, at most two, with the configuration of the `PgClient`. Connect directly, or
+ * through a pooler in session mode: through a pooler in transaction mode no event arrives, and a warning is logged after three heartbeats.
  *
  * @example
  * ```ts
@@ -178,7 +181,7 @@ export const layerWith = (options: PgInvalidationOptions): Layer.Layer<SessionIn
 export const layer: Layer.Layer<SessionInvalidation, never, PgClient.PgClient> = layerWith({})
 
 /**
- * The channel with options from the configuration. Fails with a `ConfigError` if one is missing or invalid.
+ * The channel on Postgres, with options from the configuration. Fails with a `ConfigError` if one is missing or invalid.
  *
  * @since 0.6.0
  * @category layers
@@ -187,7 +190,7 @@ export const layerConfig = (
   options: Config.Config.Wrap<PgInvalidationOptions>
 ): Layer.Layer<SessionInvalidation, ConfigError, PgClient.PgClient> => layerConfigOf(options, layerWith)
 
-// Notices as texts of the length that a channel takes
+// Encoding of events
 
 const id = Schema.declare((value): value is SessionId => typeof value === "string")
 const key = Schema.declare((value): value is StoreKey => typeof value === "string")
@@ -207,22 +210,22 @@ const Packet = Schema.parseJson(Schema.Struct({
   ))
 }))
 
-/** Postgres takes 7,999 bytes; a text of this length may be of three bytes each. */
+/** The maximum length of a payload in UTF-16 code units: Postgres accepts 7,999 bytes, and each unit takes at most three. */
 const longest = 2600
 
-/** A name that no other node has. */
+/** Makes a unique node name. */
 const freshNode = (): string => Encoding.encodeBase64Url(randomBytes(12))
 
-/** All notices, in as many texts as it takes; at least one, which says that the node is there. */
+/** Encodes events as payloads: at least one, because an empty payload is a heartbeat. */
 const packets = (from: string, notices: ReadonlyArray<InvalidationEvent>): ReadonlyArray<string> => {
   const encode = (notices: ReadonlyArray<InvalidationEvent>) => Schema.encodeSync(Packet)({ from, notices })
   const whole = encode(notices)
   if (whole.length <= longest) return [whole]
-  // One that is too long by itself is told as a gap.
+  // An event that is too long becomes a missed-events marker.
   if (notices.length === 1) return [encode([{ _tag: "Gap" }])]
   const half = Math.ceil(notices.length / 2)
   return [...packets(from, notices.slice(0, half)), ...packets(from, notices.slice(half))]
 }
 
-/** What another node has sent; nothing if it is none of ours. */
+/** Decodes a payload. Returns `None` if another program sent it. */
 const open: (text: string) => Option.Option<typeof Packet.Type> = Schema.decodeOption(Packet)

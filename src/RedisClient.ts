@@ -1,9 +1,9 @@
 /**
- * What the Redis store needs of a client, and how the two usual ones give it.
+ * The Redis client that the Redis store needs, and adapters for `ioredis` and `redis`.
  *
- * While a client is not connected nothing is given to it: it would keep it, and do it when nobody waits for it any more. The
- * client is the application's own: it is made, connected and closed elsewhere. Nothing of its package is imported
- * here, so that neither is needed by those who use the other.
+ * The store sends no commands to a client that is not connected, because the client would queue them and run them after the caller has
+ * given up. The application creates, connects and closes the client. This module imports neither package, so only the one in use must be
+ * installed.
  *
  * @since 0.4.0
  */
@@ -12,44 +12,44 @@ import { NotSent } from "./internal/redis/notSent.js"
 import { slotOf } from "./internal/redis/slots.js"
 
 /**
- * A client of one node, or of a Cluster. A call that fails rejects with whatever the driver says.
+ * A client of one node, or of a Cluster. A failed call rejects with the error of the driver.
  *
  * @since 0.4.0
  * @category models
  */
 export interface Client {
-  /** Keys live on several nodes: which one has a key depends on the part of its name in braces. */
+  /** Keys are distributed over several nodes, by the part of their name in braces. */
   readonly cluster: boolean
   /**
-   * Sends a command to the node that has the key, never to a replica of it. Where that cannot be done at once, it rejects
-   * and does not keep the command. The store sends scripts only (`evalsha`, `eval`), which clients route to primaries, and which
-   * fail with `READONLY` on a replica: then the connection should be made anew, for the server was demoted.
+   * Sends a command to the primary node of the key, never to a replica. Rejects, and does not queue the command, if it cannot be sent at once.
+   * The store sends scripts only (`evalsha`, `eval`), which clients route to primaries. They fail with `READONLY` on a replica: then the
+   * server was demoted, and the client should reconnect.
    */
   readonly send: (key: string, command: ReadonlyArray<string>) => Promise<unknown>
-  /** Sends a command to every node that keys are written to: one reply each. It may wait for a connection. */
+  /** Sends a command to every primary node, and returns one reply for each. May wait for a connection. */
   readonly sendToAll: (command: ReadonlyArray<string>) => Promise<ReadonlyArray<unknown>>
 }
 
 /**
- * The tag under which a client is provided.
+ * The service tag of the client.
  *
  * @since 0.4.0
  * @category tags
  */
 export class RedisClient extends Context.Tag("effect-session/RedisClient")<RedisClient, Client>() {}
 
-/** Sends if that can be done at once. */
+/** Sends if the client is ready, and rejects otherwise. */
 const sentIf = <A>(isReady: boolean, send: () => Promise<A>): Promise<A> =>
   isReady ? send() : Promise.reject(new NotSent())
 
-/** Minimum time between two reconnects of one connection, in milliseconds: the address may lead to the replica a while longer. */
+/** Minimum time between two reconnects of one connection, in milliseconds: the address may point to the replica for a while. */
 const reconnectPauseMillis = 1000
 
 const reconnectedAt = new WeakMap<object, number>()
 
 /**
- * Passes on a reply of a primary. If the server was demoted to a replica, which refuses every script of the store, reconnects:
- * behind the same address, or by its Sentinel, the client finds the new primary. The refused command has changed nothing.
+ * Returns the reply of a primary. Reconnects if the server was demoted to a replica, which rejects every script of the store: at the same
+ * address, or through its Sentinel, the client finds the new primary. The rejected command has changed nothing.
  */
 const fromPrimary = (connection: object, reply: Promise<unknown>, reconnect: () => void): Promise<unknown> =>
   reply.catch((error: unknown) => {
@@ -59,20 +59,20 @@ const fromPrimary = (connection: object, reply: Promise<unknown>, reconnect: () 
       reconnectedAt.set(connection, now)
       reconnect()
     }
-    throw new NotSent("the server is a replica and refuses every write: nothing was changed")
+    throw new NotSent("the server is a replica and rejects every write: nothing was changed")
   })
 
-/** What is used of a connection of ioredis. */
+/** The part of a connection of ioredis that is used. */
 interface IoredisNode {
   readonly status: string
-  /** The connection: it ends a moment before the status says so. */
+  /** The socket, which ends slightly before `status` changes. */
   readonly stream?: { readonly writable: boolean }
   call(command: string, args: Array<string>): Promise<unknown>
   disconnect(reconnect?: boolean): void
 }
 
 /**
- * What is used of ioredis: a `Redis` (with Sentinel too), or a `Cluster`.
+ * The part of an `ioredis` client that is used: a `Redis` (also with Sentinel), or a `Cluster`.
  *
  * @since 0.4.0
  * @category models
@@ -83,7 +83,7 @@ export interface Ioredis extends IoredisNode {
 }
 
 /**
- * A client of the package `ioredis`, version 5 or 6.
+ * Adapts a client of the package `ioredis`, version 5 or 6.
  *
  * @since 0.4.0
  * @category constructors
@@ -96,35 +96,35 @@ export const ioredis = (client: Ioredis): Client => {
     send: (_, command) =>
       sentIf(isReady(), () =>
         fromPrimary(client, send(client, command), () => {
-          // A Cluster knows by itself which of its nodes are replicas.
+          // A Cluster client tracks replicas itself.
           if (!client.isCluster) client.disconnect(true)
         })),
     sendToAll: async (command) => {
-      // A Cluster knows its nodes once it has answered something.
+      // A Cluster client has its list of nodes after its first reply.
       if (client.isCluster) await client.call("info", ["server"])
       return Promise.all((client.nodes?.("master") ?? [client]).map((node) => send(node, command)))
     }
   }
 }
 
-/** What is used of a client of one node. */
+/** The part of a node-redis client of one node that is used. */
 interface NodeRedisNode {
   readonly isReady: boolean
   sendCommand(command: Array<string>): Promise<unknown>
 }
 
-/** Closes the connection without closing the client: it connects again when the server has hung up. */
+/** Closes the connection but not the client, which reconnects when the server has closed the connection. */
 const hangUp = (node: NodeRedisNode) => void node.sendCommand(["QUIT"]).catch(() => {})
 
 const sendTo = (node: NodeRedisNode, command: ReadonlyArray<string>) =>
   fromPrimary(node, node.sendCommand([...command]), () => hangUp(node))
 
-/** What is used of a pool of them. */
+/** The part of a node-redis pool that is used. */
 interface NodeRedisPool {
   execute(task: (client: NodeRedisNode) => Promise<unknown>): Promise<unknown>
 }
 
-/** What is used of a client of a Cluster. */
+/** The part of a node-redis Cluster client that is used. */
 interface NodeRedisCluster<Node> {
   sendCommand(key: string, isReadonly: boolean, command: Array<string>): Promise<unknown>
   readonly masters: ReadonlyArray<Node>
@@ -133,18 +133,18 @@ interface NodeRedisCluster<Node> {
 }
 
 /**
- * What is used of node-redis: a client, a pool, or a cluster. It must be connected.
+ * The part of node-redis that is used: a client, a pool, or a cluster. It must be connected.
  *
  * @since 0.4.0
  * @category models
  */
 export type NodeRedis<Node> = NodeRedisNode | NodeRedisPool | NodeRedisCluster<Node>
 
-/** How long a command may wait for one of a pool, in milliseconds: then whoever asked may be gone. */
+/** The maximum time in milliseconds that a command waits for a client of the pool: after it, the caller may have given up. */
 const longestWait = 500
 
 /**
- * A client of the package `redis` (node-redis), version 5 or 6.
+ * Adapts a connected client of the package `redis` (node-redis), version 5 or 6.
  *
  * @since 0.4.0
  * @category constructors
@@ -155,9 +155,9 @@ export const nodeRedis = <Node>(client: NodeRedis<Node>): Client =>
       cluster: true,
       send: (key, command) =>
         sentIf(
-          // A node that was not needed before has no client yet.
+          // A node has no client before its first use.
           client.slots[slotOf(key)]?.master.client?.isReady !== false,
-          // The cluster knows by itself which of its nodes are replicas.
+          // A Cluster client tracks replicas itself.
           () => fromPrimary(client, client.sendCommand(key, false, [...command]), () => {})
         ),
       sendToAll: (command) =>

@@ -1,9 +1,9 @@
 /**
  * The store on Redis: one node, several with Sentinel, or a Cluster.
  *
- * Each function that changes a session is one script, so compare-and-set is atomic without locks. An end is inside the
- * record and judged by the caller's time; Redis's own expiry only clears away what has been dead for a minute. What
- * Redis promises of a confirmed write depends on its settings: see `durableDestroy`, and `docs/redis.md`.
+ * Each function that changes a session is one script, so compare-and-set is atomic without locks. The record contains its end, which is
+ * compared with the caller's time; Redis's own expiry only deletes records one minute after their end. The durability of a confirmed write
+ * depends on the settings of Redis: see `durableDestroy` and `docs/redis.md`.
  *
  * @since 0.4.0
  */
@@ -30,7 +30,7 @@ import {
   shards as shardsOf,
   subjectScopeOf
 } from "./internal/redis/shards.js"
-import type { Client as Client } from "./RedisClient.js"
+import type { Client } from "./RedisClient.js"
 import { RedisClient } from "./RedisClient.js"
 import { SessionConfigError } from "./SessionConfigError.js"
 import type { SessionStoreError, Store } from "./SessionStore.js"
@@ -38,24 +38,27 @@ import { SessionStore } from "./SessionStore.js"
 import type { StoreKey } from "./StoreKey.js"
 
 /**
+ * The options of {@link make} and {@link layerWith}.
+ *
  * @since 0.4.0
  * @category models
  */
 export interface RedisStoreOptions {
-  /** Put before the names of all keys; no braces. Default `"effect-session:"`. */
+  /** The prefix of the names of all keys, without braces. Default `"effect-session:"`. */
   readonly prefix?: string
   /**
-   * A confirmed logout survives a crash and a fail-over. The server is asked (`INFO`, `CONFIG GET`): it takes
-   * `appendonly yes`, `appendfsync always` and no replicas. State it where the server may not be asked and keeps the
-   * promise by other means; where it can be asked and says otherwise, the layer fails. `false` forgoes the claim.
+   * Whether a confirmed logout survives a crash and a fail-over. Default: derived from the server's settings (`INFO`, `CONFIG GET`), which must
+   * be `appendonly yes`, `appendfsync always` and no replicas. Set `true` if the server does not reveal its settings and is durable by other
+   * means; the layer fails if its settings contradict. `false` makes no promise.
    */
   readonly durableDestroy?: boolean
-  /** The server's `maxmemory-policy`, where it does not tell. What it says itself comes first. */
+  /** The server's `maxmemory-policy`, used if the server does not reveal it. */
   readonly maxmemoryPolicy?: string
 }
 
 /**
- * Makes a store, after asking the server whether it can be trusted with sessions.
+ * Makes a store. Fails with `SessionConfigError` if the prefix has braces or the server's settings are not safe for sessions, and with
+ * `SessionStoreError` if the server cannot be reached.
  *
  * @since 0.4.0
  * @category constructors
@@ -81,7 +84,27 @@ export const layerWith = (
   Layer.effect(SessionStore, make(options))
 
 /**
- * The store as a layer.
+ * A Redis store with default options, over the application's own client.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Layer } from "effect"
+ * import { RedisClient, RedisStore, StoredEngine } from "effect-session"
+ * import { Redis } from "ioredis"
+ *
+ * const client = Layer.scoped(
+ *   RedisClient.RedisClient,
+ *   Effect.map(
+ *     Effect.acquireRelease(
+ *       Effect.sync(() => new Redis("redis://localhost")),
+ *       (redis) => Effect.promise(() => redis.quit())
+ *     ),
+ *     RedisClient.ioredis
+ *   )
+ * )
+ *
+ * export const engine = StoredEngine.layer.pipe(Layer.provide(RedisStore.layer), Layer.provide(client))
+ * ```
  *
  * @since 0.4.0
  * @category layers
@@ -104,7 +127,7 @@ const prefixOf = (prefix = "effect-session:"): Effect.Effect<string, SessionConf
     ? Effect.fail(
       new SessionConfigError({
         subject: "RedisStore",
-        problem: "A prefix may not hold braces: what is in braces decides which node of a Cluster has a key."
+        problem: "The prefix must not contain braces: the text in braces decides which node of a Cluster has a key."
       })
     )
     : Effect.succeed(prefix)
@@ -228,11 +251,11 @@ const storeOn = (client: Client, prefix: string, durableDestroy: boolean): Store
   }
 }
 
-/** Four entries are looked at for each that is made: of all, one in four leads nowhere at the most. */
+/** The number of creations per pruning. Four index entries are checked for each that is created, so at most one in four is outdated. */
 const creationsPerPrune = 8
 
 /**
- * Names one call, so that a driver that sends it again does not do it again. Who calls a second time makes another
- * call: what became of the first is for the engine to find out. All names are equally long.
+ * Makes the idempotency key of one call: if the driver resends the command, the script returns the recorded outcome. A second call has
+ * another key: the engine resolves the outcome of the first. All keys have the same length.
  */
 const callName = (): string => encodeBase64Url(nameBytes(9))

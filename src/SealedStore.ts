@@ -1,12 +1,11 @@
 /**
- * A store that keeps sealed data: who copies the database, or writes to it, can neither read a session nor put one in the
- * place of another.
+ * A store that seals the data of another store: an attacker with a copy of the database, or with write access to it, can neither read a session
+ * nor replace one by another.
  *
- * The seal is bound to the store key, the version, the attributes, and all that a session keeps until it rotates: namespace, id, subject, the
- * times of birth and authentication, and the deadline. A row that was moved to another key, that was brought back from an
- * earlier moment under a later version, or of which one of these was edited, does not open, whoever looks for it: it counts
- * as damaged (503), and is left as it is. A live row whose deadline has passed is absent. Metadata stay readable, for lists,
- * which show what the columns say, and for clean-up.
+ * The seal is bound to the store key, the version, the attributes, and the fields that only a rotation changes: namespace, id, subject, the
+ * times of creation and authentication, and the deadline. A row that was moved to another key, replaced by an earlier version, or edited in
+ * one of these fields, is corrupt (503), and is left unchanged. A live row whose deadline has passed is absent. Metadata are not encrypted:
+ * lists return the columns, and clean-up reads them.
  *
  * @since 0.5.0
  */
@@ -19,7 +18,7 @@ import * as Option from "effect/Option"
 import { LRUCache } from "lru-cache"
 import { identityOf, versionsOf } from "./internal/crypto/sealedText.js"
 import { layerConfig as layerConfigOf } from "./internal/layerConfig.js"
-import { isDamaged, orDamaged } from "./internal/store/damaged.js"
+import { isCorruptEntry, orCorruptEntry } from "./internal/store/corrupt.js"
 import type { Sealing } from "./Keyring.js"
 import { Keyring } from "./Keyring.js"
 import type { SessionConfigError } from "./SessionConfigError.js"
@@ -29,13 +28,15 @@ import { SessionStore, SessionStoreError } from "./SessionStore.js"
 import type { StoreKey } from "./StoreKey.js"
 
 /**
+ * The options of {@link make} and {@link layerWith}.
+ *
  * @since 0.5.0
  * @category models
  */
 export interface SealedStoreOptions {
-  /** As that of `CookieEngine`. */
+  /** The algorithm, as that of `CookieEngine`. `"e1"`: XChaCha20-Poly1305, the default. `"f1"`: AES-256-GCM. */
   readonly suite?: "e1" | "f1"
-  /** Keeps databases apart that share a secret. */
+  /** The database. Databases that share a secret reject each other's rows if their audiences differ. */
   readonly audience?: string
 }
 
@@ -43,7 +44,7 @@ const utf8 = new TextEncoder()
 const fromUtf8 = new TextDecoder("utf-8", { ignoreBOM: true })
 
 /**
- * Seals what a store keeps.
+ * Makes a store that seals the data of another one. Fails with `SessionConfigError` if the audience is too long.
  *
  * @since 0.5.0
  * @category constructors
@@ -67,7 +68,7 @@ const sealed = (store: Store, { open, seal }: Sealing): Store => {
     data: seal(utf8.encode(`${key}\n${versionsOf(version, record)}\n${kept}\n${record.data}`))
   })
 
-  /** What is found by its id has no key to compare; all else must be what was sealed. */
+  /** Opens a row and compares its fields with the sealed ones. A row that was found by its id has no key to compare. */
   const opened = <A extends SessionRecord>(
     operation: string,
     record: A,
@@ -84,7 +85,7 @@ const sealed = (store: Store, { open, seal }: Sealing): Store => {
         (key === undefined || sealedKey === key)
       if (data === undefined || !isWhole) return new SessionStoreError({ operation, reason: "corrupt" })
       if (key !== undefined) note(key, record.version, kept)
-      // Its end is not sealed, because a touch moves it.
+      // A touch moves the end, so the seal covers the deadline only.
       const { deadline = Infinity } = record.expiry
       return Effect.succeed(deadline > now ? Option.some({ ...record, data }) : Option.none())
     })
@@ -100,10 +101,12 @@ const sealed = (store: Store, { open, seal }: Sealing): Store => {
       const page = yield* store.scan(namespace, options)
       const found = Arr.getSomes(
         yield* Effect.forEach(page, (one) =>
-          isDamaged(one) ? Effect.succeedSome(one) : orDamaged(one.id)(opened("scan", one, options.now, one.key)))
+          isCorruptEntry(one)
+            ? Effect.succeedSome(one)
+            : orCorruptEntry(one.id)(opened("scan", one, options.now, one.key)))
       )
       const missing = page.length - found.length
-      // Those that are absent leave room for others.
+      // Absent rows are replaced by the next ones.
       return missing === 0 || page.length < options.limit
         ? found
         : [...found, ...(yield* scan(namespace, { ...options, after: page.at(-1)?.id, limit: missing }))]
@@ -170,8 +173,8 @@ const sealed = (store: Store, { open, seal }: Sealing): Store => {
 const mostNoted = 4096
 
 /**
- * What the rows that were met last keep. A save leaves that as it is, whatever it is told, so it must be known to be sealed;
- * who saves has loaded just before, and need not read again.
+ * LRU cache of the immutable columns of recently loaded rows. A save does not write them but must seal them; the caller has usually just
+ * loaded the row, so it is not read again.
  */
 const memory = () => {
   const noted = new LRUCache<StoreKey, { readonly version: number; readonly kept: string }>({ max: mostNoted })
@@ -196,7 +199,7 @@ export const layerWith = (
   Layer.effect(SessionStore, Effect.flatMap(SessionStore, (store) => make(store, options)))
 
 /**
- * The same as a layer over another store.
+ * A sealed store over another store.
  *
  * @example
  * ```ts

@@ -1,5 +1,5 @@
 /**
- * How the encoded data of a session becomes the text that a store keeps.
+ * The codec between encoded session data and the text that a store keeps.
  *
  * @since 0.2.0
  */
@@ -8,8 +8,8 @@ import * as Layer from "effect/Layer"
 import type { JsonRecord } from "./Json.js"
 
 /**
- * A pair of pure functions. `decode` may throw: such data follows the tag's policy for data that does not fit, and is
- * left as it is. Whatever `encode` gives is kept as text; binary formats spell it in base64url.
+ * A pair of pure functions. If `decode` throws, the tag's policy for invalid data applies, and the stored data is unchanged. `encode` returns
+ * text; encode binary formats in base64url.
  *
  * @since 0.2.0
  * @category models
@@ -20,7 +20,7 @@ export interface Codec {
 }
 
 /**
- * JSON, what is used unless another codec is provided.
+ * The default codec: JSON.
  *
  * @since 0.2.0
  * @category codecs
@@ -28,7 +28,7 @@ export interface Codec {
 export const json: Codec = { encode: JSON.stringify, decode: JSON.parse }
 
 /**
- * The codec in use. It has a default, so it is provided only to replace that.
+ * The service tag of the codec. Its default is {@link json}.
  *
  * @since 0.2.0
  * @category tags

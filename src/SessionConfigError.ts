@@ -1,22 +1,22 @@
 /**
- * Errors of configurations that cannot work.
+ * The error of an invalid configuration.
  *
  * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
 
 /**
- * The configuration of a session tag or of an engine cannot work. Fails the layer, so that the server does not start.
+ * The configuration of a session tag, a store or an engine is invalid. It fails the layer, so that the server does not start.
  *
  * @since 0.1.0
  * @category errors
  */
-export class SessionConfigError extends Schema.TaggedError<SessionConfigError>("effect-session/SessionConfigError")(
+export class SessionConfigError extends Schema.TaggedError<SessionConfigError>("effect-session.SessionConfigError")(
   "SessionConfigError",
   {
-    /** The session tag or engine. */
+    /** The session tag, store or engine. */
     subject: Schema.String,
-    /** One sentence: what is wrong and what to do. */
+    /** One sentence: the problem and its solution. */
     problem: Schema.String
   }
 ) {
@@ -26,7 +26,7 @@ export class SessionConfigError extends Schema.TaggedError<SessionConfigError>("
 }
 
 /**
- * A sentence that the compiler prints as part of a type error. No value has this type.
+ * A sentence that the compiler prints for an invalid program. No value has this type.
  *
  * @since 0.6.0
  * @category models

@@ -7,7 +7,7 @@ import * as Context from "effect/Context"
 import type { Store } from "./SessionStore.js"
 
 /**
- * What a directory provides: the functions of a store that find sessions without a token, and that change what was found.
+ * The functions of a store that find sessions without a token, and change them.
  *
  * @since 0.6.0
  * @category models
@@ -15,8 +15,8 @@ import type { Store } from "./SessionStore.js"
 export type Directory = Pick<Store, "capabilities" | "list" | "find" | "scan" | "save" | "destroy">
 
 /**
- * Lists, finds and changes sessions without a token. Stored engines provide it; a cookie engine cannot, so a program that needs
- * it does not compile there.
+ * Lists, finds and changes sessions without a token. Stored engines provide it; cookie engines do not, so a program that needs it does
+ * not compile with them.
  *
  * @since 0.1.0
  * @category tags

@@ -1,8 +1,8 @@
 /**
- * How a cookie value becomes a record, and back.
+ * The contract of session engines: an engine turns a cookie value into a record, and back.
  *
- * There are two kinds of engine: a *stored* one keeps the record elsewhere and the cookie names it; with a *cookie*
- * engine the cookie is the record. Both speak in cookie values, so the service above does not know which it has.
+ * A *stored* engine keeps the record in a store, and the cookie holds a token. With a *cookie* engine the cookie holds the record. The
+ * interface has cookie values and records only, so the rest of the library works with both.
  *
  * @since 0.1.0
  */
@@ -15,7 +15,7 @@ import type { SessionRecord } from "./SessionRecord.js"
 import type { ReadConsistency, SessionStoreError } from "./SessionStore.js"
 
 /**
- * What a cookie of ours holds: secret, whatever the engine.
+ * The value of a session cookie. It is a secret, with every engine.
  *
  * @since 0.1.0
  * @category models
@@ -23,7 +23,7 @@ import type { ReadConsistency, SessionStoreError } from "./SessionStore.js"
 export type CookieValue = Redacted.Redacted<string>
 
 /**
- * What a response must do with our cookie: set it to a value, with its Max-Age in seconds (`undefined`: until the browser
+ * The change of the session cookie that a response makes: set it to a value, with its Max-Age in seconds (`undefined`: until the browser
  * closes), or expire it.
  *
  * @since 0.6.0
@@ -32,7 +32,7 @@ export type CookieValue = Redacted.Redacted<string>
 export type CookieUpdate = { readonly value: CookieValue; readonly maxAge: number | undefined } | "expire"
 
 /**
- * What an engine must know of a session tag. Values of one scope mean nothing in another.
+ * The namespace and the cookie of a session tag. Cookie values of one scope are not valid in another.
  *
  * @since 0.1.0
  * @category models
@@ -41,9 +41,8 @@ export interface Scope {
   readonly namespace: string
   readonly cookieName: string
   /**
-   * The domain, the path and the partition of the cookie, where they are not the usual ones (this host, `/`, none). A
-   * browser keeps cookies apart by them, so an engine whose value is the record must not take the value of another scope: no
-   * answer could end it.
+   * The domain, the path and the partition of the cookie. Absent for the defaults (this host, `/`, none). A browser keeps cookies apart by
+   * them, so a cookie engine must reject the value of another scope: no response could delete that cookie.
    *
    * @since 0.6.0
    */
@@ -51,7 +50,7 @@ export interface Scope {
 }
 
 /**
- * A live record and the value that led to it.
+ * A live record and the cookie value that it was loaded by.
  *
  * @since 0.1.0
  * @category models
@@ -59,15 +58,15 @@ export interface Scope {
 export interface Opened {
   readonly value: CookieValue
   readonly record: SessionRecord
-  /** The value was opened with an older key of the ring and should be written again. */
+  /** The value was sealed with an older key of the keyring and should be sealed again. */
   readonly needsReseal: boolean
-  /** It is a copy of what was there a moment ago, because the store cannot be reached: it can only be read. */
+  /** The store was unreachable; this is the last cached record. It can only be read. */
   readonly stale?: true
 }
 
 /**
- * One write. `expectedVersion` is the version that the caller had read. `resent`: the cookie would run out in the browser,
- * so it is sent again.
+ * One write of a session. `expectedVersion` is the version that the caller has read. `resent`: the cookie is sent again, because it would
+ * expire in the browser.
  *
  * @since 0.1.0
  * @category models
@@ -88,7 +87,8 @@ export type Write =
   }
 
 /**
- * How a write ended: done (with the value and record that are now current), or overtaken, or the session had ended.
+ * The outcome of a write. `Written`: done, with the value and the record that are now current. `Conflict`: another write came first.
+ * `Gone`: the session has ended.
  *
  * @since 0.1.0
  * @category models
@@ -105,38 +105,38 @@ export type Written =
  * @category models
  */
 export interface BoundEngine {
-  /** Calls leave the process, so time limits apply to them. */
+  /** Calls leave the process, so timeouts apply to them. */
   readonly remote: boolean
   /**
-   * The value is the record: each save makes another value, which the browser must be given, and no value leads to what
-   * another request has made of the session. A conflict is then final: there is nothing to replay the changes on.
+   * The cookie value holds the record: each save makes a new value for the browser, and no value gives access to the changes of another
+   * request. So a conflict is final: there is no newer record to replay the changes on.
    */
   readonly selfContained: boolean
   /**
-   * The same engine, whose `open` and `write` do their work when they are called, and answer with an `Exit`. A request that uses
-   * it takes no turn of a scheduler and no lock. Call them inside a running effect.
+   * A variant of the engine whose `open` and `write` do their work synchronously when called, and return an `Exit`. Requests then need no
+   * scheduler step and no lock. Call them inside a running effect.
    *
    * @since 0.6.0
    */
   readonly synchronous?: BoundEngine
-  /** The live record that a value leads to. Whatever a visitor can send is `None`, never an error. */
+  /** Loads the live record of a cookie value. Returns `None` for any value that is not valid; a visitor's input is never an error. */
   readonly open: (
     value: CookieValue,
     now: number,
     reading?: ReadConsistency
   ) => Effect.Effect<Option<Opened>, SessionStoreError>
   /**
-   * Writes. When it fails, nothing is known to have been written; when it answers, the answer is certain, even if a
-   * reply was lost on the way.
+   * Writes a session. On success the outcome is certain, even if the reply of a store was lost on the way. On failure it is unknown
+   * whether anything was written.
    */
   readonly write: (write: Write, now: number) => Effect.Effect<Written, SessionStoreError>
-  /** Ends the session that a value leads to. Needs no load; an unknown value is fine. */
+  /** Ends the session of a cookie value, without loading it. Succeeds if the value is unknown. */
   readonly destroy: (value: CookieValue) => Effect.Effect<void, SessionStoreError>
 }
 
 /**
- * The tag under which an engine is provided. `bind` is called once per session tag, when its layer is built: keys are
- * derived there, never per request.
+ * The service tag of the engine. The layer of each session tag calls `bind` once, when it is built: keys are derived there, never per
+ * request. `bind` fails with `SessionConfigError` if the options of the engine are invalid.
  *
  * @since 0.1.0
  * @category tags

@@ -96,7 +96,7 @@ export interface SessionHandle<A, R = never> {
    *
    * @example
    * ```ts
-   * import type { SessionHandle } from "effect-session"
+   * import type { SessionHandle } from "effect-session/SessionHandle"
    *
    * declare const session: SessionHandle<{ readonly visits: number }>
    *
@@ -132,7 +132,7 @@ export interface SessionHandle<A, R = never> {
    *
    * @example
    * ```ts
-   * import type { SessionHandle } from "effect-session"
+   * import type { SessionHandle } from "effect-session/SessionHandle"
    *
    * declare const session: SessionHandle<{ readonly visits: number }>
    *
@@ -149,7 +149,7 @@ export interface SessionHandle<A, R = never> {
    *
    * @example
    * ```ts
-   * import type { SessionHandle } from "effect-session"
+   * import type { SessionHandle } from "effect-session/SessionHandle"
    *
    * declare const session: SessionHandle<{ readonly visits: number }>
    *
@@ -167,7 +167,7 @@ export interface SessionHandle<A, R = never> {
    *
    * @example
    * ```ts
-   * import type { SessionHandle } from "effect-session"
+   * import type { SessionHandle } from "effect-session/SessionHandle"
    *
    * declare const session: SessionHandle<{ readonly visits: number }>
    *
@@ -185,7 +185,7 @@ export interface SessionHandle<A, R = never> {
    *
    * @example
    * ```ts
-   * import type { SessionHandle } from "effect-session"
+   * import type { SessionHandle } from "effect-session/SessionHandle"
    *
    * declare const session: SessionHandle<{ readonly sort: string; readonly page: number }>
    *
@@ -200,7 +200,7 @@ export interface SessionHandle<A, R = never> {
    *
    * @example
    * ```ts
-   * import type { SessionHandle } from "effect-session"
+   * import type { SessionHandle } from "effect-session/SessionHandle"
    *
    * declare const session: SessionHandle<{ readonly next?: string }>
    *
@@ -237,7 +237,7 @@ export interface SessionHandle<A, R = never> {
    * @example
    * ```ts
    * import type { ReadOnce } from "effect-session"
-   * import type { SessionHandle } from "effect-session"
+   * import type { SessionHandle } from "effect-session/SessionHandle"
    *
    * declare const session: SessionHandle<{ readonly notice?: ReadOnce.ReadOnce<string> }>
    *
@@ -262,7 +262,7 @@ export interface SessionHandle<A, R = never> {
    * @example
    * ```ts
    * import { Effect } from "effect"
-   * import type { SessionHandle } from "effect-session"
+   * import type { SessionHandle } from "effect-session/SessionHandle"
    *
    * declare const session: SessionHandle<{ readonly admin: boolean }>
    *
@@ -287,7 +287,7 @@ export interface SessionHandle<A, R = never> {
    * ```ts
    * import { HttpServerResponse } from "@effect/platform"
    * import { Effect } from "effect"
-   * import type { SessionHandle } from "effect-session"
+   * import type { SessionHandle } from "effect-session/SessionHandle"
    *
    * declare const session: SessionHandle<object>
    *
@@ -312,7 +312,7 @@ export interface SessionHandle<A, R = never> {
    * @example
    * ```ts
    * import { Effect } from "effect"
-   * import type { SessionHandle } from "effect-session"
+   * import type { SessionHandle } from "effect-session/SessionHandle"
    *
    * declare const session: SessionHandle<{ readonly visits: number }>
    *
@@ -328,7 +328,7 @@ export interface SessionHandle<A, R = never> {
    *
    * @example
    * ```ts
-   * import type { SessionHandle } from "effect-session"
+   * import type { SessionHandle } from "effect-session/SessionHandle"
    *
    * declare const session: SessionHandle<{ readonly visits: number }>
    *
@@ -363,7 +363,7 @@ export interface SessionHandle<A, R = never> {
    * @example
    * ```ts
    * import { Lifetime } from "effect-session"
-   * import type { SessionHandle } from "effect-session"
+   * import type { SessionHandle } from "effect-session/SessionHandle"
    *
    * declare const session: SessionHandle<object>
    *
@@ -379,7 +379,7 @@ export interface SessionHandle<A, R = never> {
    *
    * @example
    * ```ts
-   * import type { SessionHandle } from "effect-session"
+   * import type { SessionHandle } from "effect-session/SessionHandle"
    *
    * declare const session: SessionHandle<{ readonly visits: number }>
    *
@@ -398,7 +398,7 @@ export interface SessionHandle<A, R = never> {
    * @example
    * ```ts
    * import { Effect } from "effect"
-   * import type { SessionHandle } from "effect-session"
+   * import type { SessionHandle } from "effect-session/SessionHandle"
    *
    * declare const session: SessionHandle<object>
    *
@@ -463,7 +463,7 @@ export interface SessionHandle<A, R = never> {
    * @example
    * ```ts
    * import { Effect } from "effect"
-   * import type { SessionHandle } from "effect-session"
+   * import type { SessionHandle } from "effect-session/SessionHandle"
    *
    * declare const session: SessionHandle<{ readonly visits: number }>
    *
@@ -486,7 +486,7 @@ export interface SessionHandle<A, R = never> {
    * @example
    * ```ts
    * import { Effect } from "effect"
-   * import type { SessionHandle } from "effect-session"
+   * import type { SessionHandle } from "effect-session/SessionHandle"
    *
    * declare const session: SessionHandle<{ readonly visits: number }>
    *
@@ -502,7 +502,7 @@ export interface SessionHandle<A, R = never> {
    * @example
    * ```ts
    * import { Effect } from "effect"
-   * import type { SessionHandle } from "effect-session"
+   * import type { SessionHandle } from "effect-session/SessionHandle"
    *
    * declare const session: SessionHandle<{ readonly visits: number }>
    *
@@ -523,7 +523,7 @@ export interface SessionHandle<A, R = never> {
    * @example
    * ```ts
    * import { Effect, Option } from "effect"
-   * import type { SessionHandle } from "effect-session"
+   * import type { SessionHandle } from "effect-session/SessionHandle"
    *
    * declare const session: SessionHandle<object>
    *
@@ -539,7 +539,7 @@ export interface SessionHandle<A, R = never> {
    * @example
    * ```ts
    * import { Effect } from "effect"
-   * import type { SessionHandle } from "effect-session"
+   * import type { SessionHandle } from "effect-session/SessionHandle"
    *
    * declare const session: SessionHandle<{ readonly visits: number }>
    *
@@ -557,7 +557,7 @@ export interface SessionHandle<A, R = never> {
    * @example
    * ```ts
    * import { Effect } from "effect"
-   * import type { SessionHandle } from "effect-session"
+   * import type { SessionHandle } from "effect-session/SessionHandle"
    *
    * declare const session: SessionHandle<{ readonly visits: number }>
    *
@@ -580,7 +580,7 @@ export interface SessionHandle<A, R = never> {
    * @example
    * ```ts
    * import { Stream } from "effect"
-   * import type { SessionHandle } from "effect-session"
+   * import type { SessionHandle } from "effect-session/SessionHandle"
    *
    * declare const session: SessionHandle<object>
    *

@@ -1,8 +1,8 @@
 /**
- * What nodes tell each other of the sessions that they change, so that a copy elsewhere need not be believed until its lease
- * ends.
+ * Invalidation events between nodes: a node publishes which sessions it changed, and the other nodes drop them from their caches before
+ * the lease ends.
  *
- * Notices are hints. One that is lost or late costs nothing but time: the lease of the copy holds all the same.
+ * Events are hints. If one is lost or late, other nodes use their cached record until its lease ends.
  *
  * @since 0.5.0
  */
@@ -12,8 +12,8 @@ import type { SessionId } from "./SessionId.js"
 import type { StoreKey } from "./StoreKey.js"
 
 /**
- * What was changed: one session, by its key or by its id, those of a subject, those of a namespace; or nobody knows what,
- * because notices were lost.
+ * An invalidation event: one session changed (by key or by id), all of a subject, or all of a namespace (`Everyone`). `Gap` is the
+ * missed-events marker: events were lost, so any session may have changed.
  *
  * @since 0.5.0
  * @category models
@@ -31,20 +31,20 @@ export type InvalidationEvent =
   | { readonly _tag: "Gap" }
 
 /**
- * A channel between nodes.
+ * A publish/subscribe channel between nodes.
  *
  * @since 0.5.0
  * @category models
  */
 export interface Channel {
-  /** Tells the other nodes. It does not wait for them, and does not fail. */
-  readonly publish: (notice: InvalidationEvent) => Effect.Effect<void>
-  /** Hears what other nodes tell, until it is interrupted. */
-  readonly subscribe: (hear: (notice: InvalidationEvent) => Effect.Effect<void>) => Effect.Effect<never>
+  /** Publishes an event to the other nodes. Does not wait for delivery, and never fails. */
+  readonly publish: (event: InvalidationEvent) => Effect.Effect<void>
+  /** Runs `onEvent` for each event of another node, until it is interrupted. */
+  readonly subscribe: (onEvent: (event: InvalidationEvent) => Effect.Effect<void>) => Effect.Effect<never>
 }
 
 /**
- * The tag under which a channel is provided: see `PgInvalidation`.
+ * The service tag of the channel. `PgInvalidation` provides it on Postgres.
  *
  * @since 0.5.0
  * @category tags

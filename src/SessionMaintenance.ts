@@ -1,5 +1,5 @@
 /**
- * Keeping a store in order.
+ * Counting and deleting expired records.
  *
  * @since 0.1.0
  */
@@ -7,7 +7,7 @@ import * as Context from "effect/Context"
 import type { Store } from "./SessionStore.js"
 
 /**
- * Counts records and deletes those that have expired. Stored engines provide it, for the reaper and the command line.
+ * Counts records and deletes expired ones. Stored engines provide it for `SessionReaper` and the command line.
  *
  * @since 0.1.0
  * @category tags

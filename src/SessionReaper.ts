@@ -1,10 +1,9 @@
 /**
- * Deletes the records of expired sessions, in the background of a server.
+ * Deletes the records of expired sessions in the background of a server.
  *
- * An expired session is dead whether it is deleted or not: the reaper only gives its space back. It works in small
- * batches with pauses between them, so that nobody waits for it, and it needs no leader: every process may run one. On
- * Postgres the statement itself lets one process at a time delete, and tells the others that there is nothing to do;
- * elsewhere two processes at once share the work, and no record is counted twice.
+ * An expired session is invalid whether its record is deleted or not: the reaper only frees space. It works in small batches with pauses,
+ * so that requests do not wait for it. It needs no leader: every process may run one. On Postgres one process at a time deletes, and the
+ * statement removes nothing for the others; on other databases concurrent processes share the work, and no record is counted twice.
  *
  * ```ts
  * import { Layer } from "effect"
@@ -33,43 +32,43 @@ import { SessionMaintenance } from "./SessionMaintenance.js"
 import { SessionStoreError } from "./SessionStore.js"
 
 /**
- * How much is deleted at once, and for how long. All durations are positive and at most 20 days.
+ * The size and the pace of the batches. All durations are positive and at most 20 days.
  *
  * @since 0.2.0
  * @category models
  */
 export interface BatchOptions {
   /**
-   * How many records one statement deletes at the most: from 1 to 100,000. Default 10,000. The first batch has at most
-   * 1,000. After a batch that takes less than 20 milliseconds the next one is twice as large; after one that takes more
-   * than 50 milliseconds the next one is half as large, but not smaller than the first.
+   * The maximum number of records that one statement deletes, from 1 to 100,000. Default 10,000. The first batch has at most 1,000. After
+   * a batch that takes less than 20 milliseconds the size doubles; after one that takes more than 50 milliseconds it is halved, but not
+   * below that of the first batch.
    */
   readonly batch?: number
   /**
-   * How long a round begins new batches, pauses included; what is left waits for the next round. A single batch that
-   * takes longer than this is given up with the reason `timeout`. Default 10 seconds.
+   * The time during which a round starts new batches, including pauses. The next round deletes the rest. A single batch that takes longer
+   * fails with the reason `timeout`. Default 10 seconds.
    */
   readonly budget?: Duration.DurationInput
-  /** How long requests have the store for themselves between two batches. Default 5 milliseconds. */
+  /** The pause between two batches. Default 5 milliseconds. */
   readonly pause?: Duration.DurationInput
 }
 
 /**
- * What {@link layer} can be told.
+ * The options of {@link layerWith}.
  *
  * @since 0.2.0
  * @category models
  */
 export interface ReaperOptions extends BatchOptions {
   /**
-   * From the end of a round to the beginning of the next. Each time it is up to a fifth shorter or longer, so that the
-   * nodes of a cluster do not march in step. Default 10 minutes.
+   * The time from the end of a round to the start of the next. A random fifth is added or subtracted, so that the nodes of a cluster do
+   * not run at the same time. Default 10 minutes.
    */
   readonly every?: Duration.DurationInput
 }
 
 /**
- * What {@link sweep} can be told.
+ * The options of {@link sweep}.
  *
  * @since 0.2.0
  * @category models
@@ -80,7 +79,15 @@ export interface SweepOptions extends BatchOptions {
 }
 
 /**
- * The reaper with options.
+ * Runs the reaper with options. Fails with `SessionConfigError` if an option is out of range.
+ *
+ * @example
+ * ```ts
+ * import { Layer } from "effect"
+ * import { MemoryEngine, SessionReaper } from "effect-session"
+ *
+ * export const engine = SessionReaper.layerWith({ every: "5 minutes" }).pipe(Layer.provideMerge(MemoryEngine.layer))
+ * ```
  *
  * @since 0.6.0
  * @category layers
@@ -94,7 +101,7 @@ export const layerWith = (options: ReaperOptions): Layer.Layer<never, SessionCon
       (cause) =>
         Effect.zipRight(
           Metric.increment(failures),
-          Effect.logError("Expired sessions could not be removed; the next round tries again.", cause)
+          Effect.logError("The session reaper could not delete expired sessions. The next round retries.", cause)
         )
     )
     const waitBetween = (least: number, most: number) =>
@@ -104,21 +111,17 @@ export const layerWith = (options: ReaperOptions): Layer.Layer<never, SessionCon
       )
     yield* waitBetween(0, 0.1).pipe(
       Effect.zipRight(Effect.forever(Effect.zipRight(attempt, waitBetween(0.8, 1.2)))),
-      // A fork inherits the region it is made in: in an uninterruptible one, closing the scope would wait for ever.
+      // A fork inherits the region it is made in. In an uninterruptible one, closing the scope would never end.
       Effect.interruptible,
       Effect.forkScoped
     )
   }))
 
 /**
- * Runs {@link sweep} again and again until the scope of the layer is closed, which interrupts it at once, also in the
- * middle of a batch and if the store does not answer. The first round begins after a random part of the first tenth of
- * `every`.
+ * Runs {@link sweep} repeatedly until the scope of the layer closes, which interrupts it at once, even during a batch and if the store does
+ * not answer. The first round starts after a random part of the first tenth of `every`.
  *
- * It never ends by itself: an error, or a defect, of the store is logged and counted (`session_reaper_failures`), and
- * the next round tries again.
- *
- * Fails with `SessionConfigError` if an option is out of its range.
+ * An error or a defect of the store is logged and counted (`session_reaper_failures`), and the next round retries.
  *
  * @since 0.2.0
  * @category layers
@@ -126,7 +129,7 @@ export const layerWith = (options: ReaperOptions): Layer.Layer<never, SessionCon
 export const layer: Layer.Layer<never, SessionConfigError, SessionMaintenance> = layerWith({})
 
 /**
- * The reaper with options from the configuration. Fails with a `ConfigError` if one is missing or invalid.
+ * Runs the reaper with options from the configuration. Fails with a `ConfigError` if one is missing or invalid.
  *
  * @since 0.6.0
  * @category layers
@@ -136,12 +139,10 @@ export const layerConfig = (
 ): Layer.Layer<never, SessionConfigError | ConfigError, SessionMaintenance> => layerConfigOf(options, layerWith)
 
 /**
- * One round: deletes in batches what had expired when it began, until nothing is left or the budget is spent, and says
- * how many records that were. One that is touched meanwhile stays. `0` may also mean that another process is deleting
- * at this moment.
+ * Runs one round: deletes in batches the records that had expired when it started, until none is left or the budget is spent, and returns
+ * their number. A record that is touched meanwhile stays. `0` may also mean that another process is deleting at this moment.
  *
- * Fails with the store's error; what was deleted before stays deleted. Dies of `SessionConfigError` if an option is out
- * of its range.
+ * Fails with the error of the store; earlier batches stay deleted. Dies with `SessionConfigError` if an option is out of range.
  *
  * @since 0.2.0
  * @category constructors
@@ -212,10 +213,10 @@ const nextSize = (size: number, millis: number, most: number): number =>
     ? Math.max(Math.ceil(size / 2), Math.min(firstBatch, most))
     : size
 
-/** The wall clock may be set back, and a round would go on for as long. */
+/** Not the wall clock, which may be set back and would then prolong the round. */
 const monotonicMillis = Effect.map(Clock.currentTimeNanos, (nanos) => Number(nanos) / 1_000_000)
 
-/** The limit, and an interruption, do not wait for a driver that cannot be interrupted. */
+/** Neither the timeout nor an interruption waits for a driver that cannot be interrupted. */
 const limited = (removal: Effect.Effect<number, SessionStoreError>, millis: number) =>
   Effect.timeoutFail(Effect.disconnect(removal), {
     duration: millis,
@@ -224,7 +225,7 @@ const limited = (removal: Effect.Effect<number, SessionStoreError>, millis: numb
 
 interface Limits {
   readonly batch: number
-  /** In milliseconds, as the others. */
+  /** In milliseconds, as `every` and `pause`. */
   readonly budget: number
   readonly every: number
   readonly pause: number
@@ -234,7 +235,7 @@ const limitsOf = (options: ReaperOptions): Effect.Effect<Limits, SessionConfigEr
   Either.gen(function*() {
     const { batch = 10_000 } = options
     if (!Number.isInteger(batch) || batch < 1 || batch > 100_000) {
-      return yield* refused("A batch must be a whole number of records from 1 to 100,000.")
+      return yield* invalidOption("A batch must be a whole number of records from 1 to 100,000.")
     }
     return {
       batch,
@@ -244,16 +245,16 @@ const limitsOf = (options: ReaperOptions): Effect.Effect<Limits, SessionConfigEr
     }
   })
 
-// Timers run for 24.8 days at the most, and a longer wait would never end.
+// Timers run for at most 24.8 days, and a longer wait would never end.
 const longest = Duration.toMillis("20 days")
 
 const millisOf = (name: string, input: Duration.DurationInput): Either.Either<number, SessionConfigError> =>
   Option.match(Option.map(Duration.decodeUnknown(input), Duration.toMillis), {
-    onNone: () => refused(`"${name}" is not a duration.`),
+    onNone: () => invalidOption(`"${name}" is not a duration.`),
     onSome: (millis) =>
       millis > 0 && millis <= longest
         ? Either.right(millis)
-        : refused(`"${name}" must be a positive duration of at most 20 days.`)
+        : invalidOption(`"${name}" must be a positive duration of at most 20 days.`)
   })
 
-const refused = (problem: string) => Either.left(new SessionConfigError({ subject: "SessionReaper", problem }))
+const invalidOption = (problem: string) => Either.left(new SessionConfigError({ subject: "SessionReaper", problem }))

@@ -20,26 +20,27 @@ import * as SessionId from "./SessionId.js"
 export type EpochMillis = number
 
 /**
- * One session as it is kept: encoded data and metadata. A store treats `data`, `attributes`, `subject` and `writeId` as opaque text.
+ * The stored form of one session: encoded data and metadata. A store treats `data`, `attributes`, `subject` and `writeId` as opaque text.
  *
  * @since 0.1.0
  * @category models
  */
 export interface SessionRecord extends Times {
-  /** Which session tag it belongs to. */
+  /** The namespace of the session tag. */
   readonly namespace: string
-  /** The public handle. */
+  /** The public id: in lists, logs and admin pages. It gives no access to the session. */
   readonly id: SessionId.SessionId
-  /** The encoded session, as text. */
+  /** The encoded data of the session, as text. */
   readonly data: string
   /** The version of the schema that wrote `data`. */
   readonly schemaVersion: number
-  /** Whose session it is; absent for an anonymous one. */
+  /** The user that the session belongs to. Absent for an anonymous session. */
   readonly subject: string | undefined
-  /** Grows by one with every save and rotation; what compare-and-set compares. */
+  /** The number that compare-and-set compares. Every save and rotation increases it by one. */
   readonly version: number
-  /** Names the write that made this version, so that a writer who lost the reply recognises its own work. */
+  /** The id of the write that made this version. A writer whose reply was lost recognises its own write by it. */
   readonly writeId: string
+  /** The end, the deadline and the lifetime. */
   readonly expiry: SessionExpiry
   /**
    * Encoded properties of the session apart from the application's data. Lists show them without loading the data. A save and a rotation
@@ -57,7 +58,8 @@ const orAbsent = <A, I>(schema: Schema.Schema<A, I>) =>
   })
 
 /**
- * The schema of a record, for a store that keeps JSON documents. Times are milliseconds since the epoch. An absent field has no property in the document.
+ * The schema of a record, for a store that keeps JSON documents. Times are milliseconds since the epoch. An absent field has no property
+ * in the document.
  *
  * @since 0.6.0
  * @category schemas
@@ -105,7 +107,7 @@ export interface SessionRecordEncoded {
 }
 
 /**
- * A record without its data: what lists show.
+ * A record without its data, as lists return it.
  *
  * @since 0.1.0
  * @category models
@@ -113,7 +115,7 @@ export interface SessionRecordEncoded {
 export type SessionInfo = Omit<SessionRecord, "data">
 
 /**
- * A record without its data.
+ * Returns a record without its data.
  *
  * @since 0.6.0
  * @category rules
@@ -121,7 +123,7 @@ export type SessionInfo = Omit<SessionRecord, "data">
 export const toInfo = <A extends SessionRecord>({ data: _, ...info }: A): Omit<A, "data"> => info
 
 /**
- * The numbers of revocations of a whole namespace and of one subject in it. An anonymous session has the subject epoch 0.
+ * The revocation counters of a namespace and of one subject in it. An anonymous session has the subject epoch 0.
  *
  * @since 0.6.0
  * @category rules
@@ -133,7 +135,7 @@ export interface Epochs {
 
 /**
  * Returns whether a session is alive at `now`, in milliseconds since the epoch: it has not expired, and neither its namespace nor its
- * subject was revoked since the epochs were noted. `noted` are the epochs that the store keeps with the record, `current` those of now.
+ * subject was revoked since. `noted` are the epochs that the store keeps with the record, `current` those of now.
  *
  * @since 0.6.0
  * @category rules
@@ -148,8 +150,8 @@ export const isAlive = (
   noted.subjectEpoch >= current.subjectEpoch
 
 /**
- * Applies a save to the stored record: replaces data, attributes and lifetime, moves times only forward, and keeps identity and deadline. The end
- * moves back only if the lifetime changes.
+ * Applies a save to the stored record: replaces data, attributes and lifetime, moves times only forward, and keeps identity and deadline.
+ * The end moves back only if the lifetime changes.
  *
  * @since 0.6.0
  * @category rules
@@ -208,7 +210,7 @@ export const applyTouch = (
 })
 
 /**
- * The order of a list: oldest first, and those of one moment by their ids.
+ * Compares two sessions for a list: oldest first, and sessions of the same moment by their ids.
  *
  * @since 0.6.0
  * @category rules
@@ -219,8 +221,8 @@ export const byAge = (
 ): number => a.createdAt - b.createdAt || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0)
 
 /**
- * How far ahead of the store's clock a caller's clock may be, in milliseconds: one minute. A clock that is behind does no
- * harm, so a simulated time (that of a `TestClock`, which begins in 1970) may be anywhere before that.
+ * The maximum by which a caller's clock may be ahead of the store's, in milliseconds: one minute. A clock that is behind does no harm, so
+ * a simulated time (a `TestClock` begins in 1970) may be anywhere in the past.
  *
  * @since 0.6.0
  * @category clocks
@@ -228,10 +230,10 @@ export const byAge = (
 export const clockSlack = 60_000
 
 /**
- * The times of a record as a store keeps them that is told them at `now`. By the clock of the store, no session was seen or
- * modified in the future, and none ends later than the caller wanted it to end after the caller's own `now`, with
- * {@link clockSlack}. A moment that a lifetime names (`Until`) stays, and so does an end that the record had before
- * (`end`). Of a caller whose clock is right or behind, nothing is changed.
+ * Limits the times of a record by the clock of the store, for a caller whose clock is ahead: no session was seen or modified in the
+ * future, and none lives longer from now on than the caller intended, with {@link clockSlack}. `now` is the time of the caller. The end of
+ * an `Until` lifetime does not change, and neither does an end that the record had before (`end`). Returns the record unchanged if the
+ * caller's clock is right or behind. All times are milliseconds since the epoch.
  *
  * @since 0.6.0
  * @category clocks
@@ -257,7 +259,7 @@ export const bounded = <A extends Pick<SessionRecord, "lastSeenAt" | "modifiedAt
 }
 
 /**
- * The same for the two times that a touch moves.
+ * Limits the two times that a touch moves, as {@link bounded} does.
  *
  * @since 0.6.0
  * @category clocks

@@ -7,7 +7,7 @@ import * as Context from "effect/Context"
 import type { Store } from "./SessionStore.js"
 
 /**
- * Ends sessions by id, by subject, or all of them. Each is one write, whatever the number of sessions.
+ * Ends sessions by id, by subject, or all of a namespace. Each call is one write, independent of the number of sessions.
  *
  * @since 0.1.0
  * @category tags

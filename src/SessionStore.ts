@@ -1,14 +1,15 @@
 /**
- * Where records live.
+ * The contract of session stores: a store keeps the record of each session under a store key.
  *
- * A store is these functions and the laws in their comments. Outcomes that a visitor can cause are values; the error
- * channel is for a store that is broken. `now` is always an argument (milliseconds since the epoch): a store never
- * reads a clock, and server-side time-to-live is clean-up, never the judge.
+ * The comments of the functions are the laws that every store is tested against (`effect-session/testing`). Outcomes that a visitor can
+ * cause are values; the error channel is for a failing store. `now` is always an argument, in milliseconds since the epoch: expiry is
+ * decided by the caller's time, and a server-side time-to-live only frees space.
  *
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import { dual } from "effect/Function"
 import type { Option } from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { SessionId } from "./SessionId.js"
@@ -17,23 +18,25 @@ import { bounded, boundedTouch, byAge, clockSlack } from "./SessionRecord.js"
 import type { StoreKey } from "./StoreKey.js"
 
 /**
- * A store is broken, slow, or was asked inside a transaction of the application.
+ * A store failed, did not answer in time, or rejected a call.
  *
- * - `unavailable`: it could not be reached, or it failed.
- * - `timeout`: no answer within the limit. A write may have been applied.
- * - `corrupt`: it holds something that is not a record.
- * - `size`: the session does not fit where it is kept.
- * - `clock`: the clock of the caller is further ahead of the store's than `SessionRecord.clockSlack`; nothing was done.
- * - `transaction`: a write inside the application's own transaction, whose rollback would undo it, was refused.
+ * - `unavailable`: the store could not be reached, or reported an error.
+ * - `timeout`: the store did not answer within the time limit. A write may have been applied.
+ * - `corrupt`: the stored bytes cannot be decoded to a record.
+ * - `size`: the session is larger than the store accepts.
+ * - `clock`: the clock of the caller is more than `SessionRecord.clockSlack` ahead of the store's. Nothing was done.
+ * - `transaction`: the store rejects writes inside the application's own transaction, because a rollback would undo them.
  *
  * @since 0.1.0
  * @category errors
  */
-export class SessionStoreError extends Schema.TaggedError<SessionStoreError>("effect-session/SessionStoreError")(
+export class SessionStoreError extends Schema.TaggedError<SessionStoreError>("effect-session.SessionStoreError")(
   "SessionStoreError",
   {
+    /** The function of the store that failed. */
     operation: Schema.String,
     reason: Schema.Literal("unavailable", "timeout", "corrupt", "transaction", "size", "clock"),
+    /** The error of the driver. */
     cause: Schema.optional(Schema.Defect)
   }
 ) {
@@ -53,7 +56,7 @@ const reasons = {
 }
 
 /**
- * The outcome of a compare-and-set: done; another version was there; nothing alive was there.
+ * The outcome of a compare-and-set. `saved`: written. `conflict`: the stored record has another version. `gone`: there is no live record.
  *
  * @since 0.1.0
  * @category models
@@ -61,7 +64,7 @@ const reasons = {
 export type WriteOutcome = "saved" | "conflict" | "gone"
 
 /**
- * What a store promises beyond the laws. The law suite checks each claim.
+ * Properties of a store beyond the laws. `capabilityLaws` of `effect-session/testing` checks each of them.
  *
  * @since 0.1.0
  * @category models
@@ -69,29 +72,31 @@ export type WriteOutcome = "saved" | "conflict" | "gone"
 export interface Capabilities {
   /** An acknowledged `destroy` survives a crash, a restart and a fail-over. */
   readonly durableDestroy: boolean
-  /** Calls leave the process: they can hang, and replies can be lost. Time limits and retries apply to them only. */
+  /** Calls leave the process: they can hang, and replies can be lost. Timeouts and retries apply to remote stores only. */
   readonly remote: boolean
   /**
-   * Whether two keys are kept in one place, in a store whose keys live apart. The engine draws the token of a rotation
-   * until it is, because a record that is moved to another place costs more from then on. Absent where keys live together.
+   * Returns whether two keys are kept on the same shard. A rotation draws a new token until this returns `true`, because every later call
+   * on a relocated record costs more. Absent if the store has no shards.
    */
   readonly colocated?: (key: StoreKey, newKey: StoreKey) => boolean
 }
 
 /**
- * How many records a store holds. Sessions that were revoked by subject or namespace count until they expire.
+ * The number of records that a store holds. Sessions that were revoked by subject or namespace count until they expire.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Count {
+  /** The number of records that have not expired. */
   readonly current: number
+  /** The number of records that have expired and are not deleted yet. */
   readonly expired: number
 }
 
 /**
- * What a reader asks of a store that answers from copies of what another one keeps. `"fresh"`: no copy, however new.
- * `"stale"`: where the other one cannot be reached, a copy will do. Nothing: a copy will do while the other one can be reached.
+ * The read consistency for a store that caches another store. `"fresh"`: bypass the cache. `"stale"`: accept a cached record if the origin
+ * is unreachable. Omitted: use the cache while the origin is reachable.
  *
  * @since 0.5.0
  * @category models
@@ -99,18 +104,18 @@ export interface Count {
 export type ReadConsistency = "fresh" | "stale"
 
 /**
- * A record as it was read.
+ * A record as a store returns it.
  *
  * @since 0.5.0
  * @category models
  */
 export interface Loaded extends SessionRecord {
-  /** The truth could not be reached: this is what it was, a moment ago. */
+  /** The origin store was unreachable; this is the last cached record. */
   readonly stale?: true
 }
 
 /**
- * A record and where it is kept: the key leads to the record, and to no token.
+ * A record and its store key. No token can be derived from the key.
  *
  * @since 0.5.0
  * @category models
@@ -126,14 +131,14 @@ export interface Located extends SessionRecord {
  * @category models
  */
 export interface Page {
-  /** The most sessions that it holds. Default {@link pageSize}. */
+  /** The maximum number of sessions of the page. Default {@link pageSize}. */
   readonly limit?: number | undefined
-  /** The last session of the page before. It need not be there any more. */
+  /** The last session of the previous page. It may have ended meanwhile. */
   readonly after?: Pick<SessionInfo, "createdAt" | "id"> | undefined
 }
 
 /**
- * How many sessions a page of a list holds unless it is said.
+ * The default number of sessions of a page: 100.
  *
  * @since 0.6.0
  * @category models
@@ -159,7 +164,7 @@ export const pageOf = <A extends Pick<SessionInfo, "createdAt"> & { readonly id:
  * @category models
  */
 export interface SaveOptions {
-  /** The version that the stored record must have; `save` answers `conflict` if it has another one. */
+  /** The version that the stored record must have; `save` returns `conflict` if it has another one. */
   readonly expectedVersion: number
   /** The current time of the caller. */
   readonly now: EpochMillis
@@ -202,12 +207,13 @@ export interface ScanPage {
 }
 
 /**
- * A record that is there and cannot be read: which one, and why.
+ * An entry of a page for a record whose stored bytes cannot be decoded.
  *
  * @since 0.5.0
  * @category models
  */
 export interface Corrupt {
+  /** The id of the record. */
   readonly id: SessionId
   /** Its reason is `corrupt`. */
   readonly error: SessionStoreError
@@ -216,21 +222,22 @@ export interface Corrupt {
 /**
  * The functions of a store.
  *
- * A record is *alive* if it has not expired and neither its subject nor its namespace was revoked after it was made.
- * What is not alive is absent, for every function but `destroy`, `revoke` and `removeExpired`, even if it is still there.
+ * A record is *alive* if it has not expired and neither its subject nor its namespace was revoked after it was created. Every function
+ * except `destroy`, `revoke` and `removeExpired` treats a record that is not alive as absent.
  *
- * A record is *damaged* if what is kept is none any more. It is not absent: `load` and `find` fail with `corrupt`. It is in
- * nobody's way: `list`, `scan` and `removeExpired` go on with the others. What ends a session ends it, too.
+ * A record is *corrupt* if its stored bytes cannot be decoded. It counts as present: `load` and `find` fail with the reason `corrupt`.
+ * `list`, `scan` and `removeExpired` still process the other records. Every function that ends a session removes it.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Store {
+  /** The properties of this store beyond the laws. */
   readonly capabilities: Capabilities
 
   /**
-   * Inserts. `exists` if the key or the id is taken, by a live record or not; then nothing changes. The record's times are
-   * `SessionRecord.bounded` by the store's clock, here and in `save`, `touch` and `rotate`.
+   * Inserts a record. Returns `exists`, and changes nothing, if the key or the id is taken, by a live record or not. `create`, `save`,
+   * `touch` and `rotate` limit the times of the record by the store's clock, as `SessionRecord.bounded` does.
    */
   readonly create: (
     key: StoreKey,
@@ -238,7 +245,7 @@ export interface Store {
     now: EpochMillis
   ) => Effect.Effect<"created" | "exists", SessionStoreError>
 
-  /** The live record. Only a store that keeps copies needs to look at `reading`. */
+  /** Returns the live record of a key. Only a store that caches another store uses `reading`. */
   readonly load: (
     key: StoreKey,
     now: EpochMillis,
@@ -246,9 +253,9 @@ export interface Store {
   ) => Effect.Effect<Option<Loaded>, SessionStoreError>
 
   /**
-   * Replaces data, schema version, lifetime and times if the live record has the expected version, in one atomic step; the
-   * version grows by one. The schema version is that of the data, so it may become an earlier one. Never inserts. Times only move forward, except for an end moved by another lifetime. Id, subject,
-   * `createdAt` and `authenticatedAt` stay as they are.
+   * Replaces data, schema version, lifetime and times if the live record has the expected version, in one atomic step, and increases the
+   * version by one. Never inserts. The schema version is that of the data, so it may become an earlier one. Times only move forward; a
+   * changed lifetime may move the end back. Id, subject, `createdAt` and `authenticatedAt` never change.
    */
   readonly save: (
     key: StoreKey,
@@ -256,17 +263,17 @@ export interface Store {
     options: SaveOptions
   ) => Effect.Effect<WriteOutcome, SessionStoreError>
 
-  /** Moves `lastSeenAt` and the end of a live record forward, never beyond its deadline. Data and version stay. */
+  /** Moves `lastSeenAt` and the end of a live record forward, never beyond its deadline. Data and version do not change. */
   readonly touch: (
     key: StoreKey,
     times: TouchTimes
   ) => Effect.Effect<"touched" | "gone", SessionStoreError>
 
   /**
-   * Moves the live record of the expected version to a new key and replaces all of it, in one atomic step. The old key
-   * is dead from then on; a crash may leave neither, never both. `conflict` also if the new key is taken (by the same
-   * record, too), or the id by another record. A revocation at the same moment reaches the record
-   * under either key. If the subject stays, so does the record's exposure to earlier revocations.
+   * Moves the live record of the expected version to a new key and replaces all of it, in one atomic step. The old key is invalid from
+   * then on; a crash may leave neither key, never both. Returns `conflict` also if the new key is taken (even by the same record), or the
+   * id by another record. A concurrent revocation ends the record under either key. If the subject does not change, earlier revocations
+   * still apply to the record.
    */
   readonly rotate: (
     key: StoreKey,
@@ -275,25 +282,25 @@ export interface Store {
     options: RotateOptions
   ) => Effect.Effect<WriteOutcome, SessionStoreError>
 
-  /** Deletes. A missing key is fine. Terminal: nothing but `create` under that key can follow. */
+  /** Deletes a record. Succeeds if the key is missing. Final: only `create` can write under that key again. */
   readonly destroy: (key: StoreKey) => Effect.Effect<void, SessionStoreError>
 
   /**
-   * Deletes at most `limit` records that have expired at `now`, and says how many. One touched meanwhile stays, and so does
-   * one that was only revoked: it counts until it expires. A revocation holds whatever is deleted, as long as there is a
-   * record that it has ended. `0` may also mean that another process is deleting at this moment: it needs no help.
+   * Deletes at most `limit` records that have expired at `now`, and returns their number. A record that is touched meanwhile stays. A
+   * record that was only revoked stays until it expires. Revocations stay in force as long as a record exists that they ended. `0` may
+   * also mean that another process is deleting at this moment.
    *
    * Fails with the reason `clock`, and deletes nothing, if the caller's clock is ahead of the store's: see {@link checkClock}.
    */
   readonly removeExpired: (options: RemoveExpiredOptions) => Effect.Effect<number, SessionStoreError>
 
-  /** How many records have not expired at `now`, and how many have. Reads an index, never data. */
+  /** Counts the records that have not expired at `now`, and those that have. Reads an index, never data. */
   readonly count: (now: EpochMillis) => Effect.Effect<Count, SessionStoreError>
 
   /**
-   * Live records of a subject, oldest first (of one moment: in the order of their ids), by index: those after `after`, at
-   * most `limit`. A page that is shorter than `limit` is the last one. A record that is there all the time is in exactly one
-   * page, whatever comes and goes between them. One that is damaged is left out, and logged as a warning.
+   * Returns the live records of a subject by index, oldest first (records of the same moment in the order of their ids): at most `limit`
+   * after `after`. A page that is shorter than `limit` is the last one. A record that exists throughout is on exactly one page, even if
+   * others are created or removed between pages. Corrupt records are omitted and logged as a warning.
    */
   readonly list: (
     namespace: string,
@@ -302,7 +309,7 @@ export interface Store {
     page?: Page
   ) => Effect.Effect<ReadonlyArray<SessionInfo>, SessionStoreError>
 
-  /** The live record with this id, by index. */
+  /** Returns the live record with this id, by index. */
   readonly find: (
     namespace: string,
     id: SessionId,
@@ -310,20 +317,20 @@ export interface Store {
   ) => Effect.Effect<Option<SessionRecord>, SessionStoreError>
 
   /**
-   * Live records, each with its key, in the order of their ids, after `after`, at most `limit`: pages that a stream, or a
-   * move to another store, is made of. One that is damaged has its place among them.
+   * Returns the live records of a namespace with their keys, in the order of their ids: at most `limit` after `after`. Streams and
+   * migrations read these pages. A corrupt record is an entry with its error.
    */
   readonly scan: (
     namespace: string,
     page: ScanPage
   ) => Effect.Effect<ReadonlyArray<Located | Corrupt>, SessionStoreError>
 
-  /** Ends one session: its record is deleted. True if there was one, alive or not. */
+  /** Ends one session by deleting its record. Returns `true` if there was a record, alive or not. */
   readonly revoke: (namespace: string, id: SessionId) => Effect.Effect<boolean, SessionStoreError>
 
   /**
-   * Ends every session of a subject, also those that no list knows and those being saved or rotated at this moment,
-   * by one write. The session `except` stays, if it is alive and belongs to the subject.
+   * Ends every session of a subject by one write, including sessions that are not listed and those being saved or rotated at this moment.
+   * The session `except` stays, if it is alive and belongs to the subject.
    */
   readonly revokeSubject: (
     namespace: string,
@@ -336,7 +343,7 @@ export interface Store {
 }
 
 /**
- * The names of the functions of a store.
+ * The name of a function of a store.
  *
  * @since 0.6.0
  * @category models
@@ -344,13 +351,16 @@ export interface Store {
 export type Operation = Exclude<keyof Store, "capabilities">
 
 /**
- * A store that knows no clock, with that of the place where its records are: `removeExpired` asks {@link checkClock} first,
- * and the times of writes are `SessionRecord.bounded`.
+ * Adds the clock of the place where the records are to a store that has none: `removeExpired` runs {@link checkClock} first, and the
+ * times of writes are limited by `SessionRecord.bounded`. `clock` returns milliseconds since the epoch.
  *
  * @since 0.6.0
  * @category clocks
  */
-export const byClock = (store: Store, clock: Effect.Effect<number, SessionStoreError>): Store => ({
+export const byClock: {
+  (clock: Effect.Effect<EpochMillis, SessionStoreError>): (store: Store) => Store
+  (store: Store, clock: Effect.Effect<EpochMillis, SessionStoreError>): Store
+} = dual(2, (store: Store, clock: Effect.Effect<EpochMillis, SessionStoreError>): Store => ({
   capabilities: store.capabilities,
   create: (key, record, now) => Effect.flatMap(clock, (time) => store.create(key, bounded(record, now, time), now)),
   load: (key, now, reading) => store.load(key, now, reading),
@@ -369,7 +379,7 @@ export const byClock = (store: Store, clock: Effect.Effect<number, SessionStoreE
   revoke: (namespace, id) => store.revoke(namespace, id),
   revokeSubject: (namespace, subject, except) => store.revokeSubject(namespace, subject, except),
   revokeAll: (namespace) => store.revokeAll(namespace)
-})
+}))
 
 /**
  * The tag under which a store is provided.
@@ -380,8 +390,8 @@ export const byClock = (store: Store, clock: Effect.Effect<number, SessionStoreE
 export class SessionStore extends Context.Tag("effect-session/SessionStore")<SessionStore, Store>() {}
 
 /**
- * Fails with the reason `clock` if `now` is more than `SessionRecord.clockSlack` ahead of the store's clock. `removeExpired` asks
- * this first: by a clock that is ahead, live sessions are expired ones. Both are milliseconds since the epoch.
+ * Fails with the reason `clock` if `now` is more than `SessionRecord.clockSlack` ahead of the store's clock. `removeExpired` runs this
+ * first, because a clock that is ahead would delete live sessions. Both arguments are milliseconds since the epoch.
  *
  * @since 0.6.0
  * @category clocks

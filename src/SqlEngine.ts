@@ -1,5 +1,5 @@
 /**
- * Sessions in a SQL database.
+ * The engine on a SQL database.
  *
  * @since 0.1.0
  */
@@ -13,13 +13,15 @@ import * as SqlStore from "./SqlStore.js"
 import * as StoredEngine from "./StoredEngine.js"
 
 /**
+ * The options of {@link layerWith}.
+ *
  * @since 0.1.0
  * @category models
  */
 export interface SqlEngineOptions extends SqlStore.SqlStoreOptions, StoredEngine.StoredEngineOptions {}
 
 /**
- * The engine on a SQL database with options.
+ * The engine on a SQL database, with options.
  *
  * @since 0.6.0
  * @category layers
@@ -30,7 +32,18 @@ export const layerWith = (
   Layer.provide(StoredEngine.layerWith(options), SqlStore.layerWith(options))
 
 /**
- * Sessions in the database of a `SqlClient`. The tables must exist: see `SqlMigrations`.
+ * The engine on the database of a `SqlClient`. The tables must exist: see `SqlMigrations`.
+ *
+ * @example
+ * ```ts
+ * import { PgClient } from "@effect/sql-pg"
+ * import { Config, Layer } from "effect"
+ * import * as SqlEngine from "effect-session/SqlEngine"
+ *
+ * export const engine = SqlEngine.layer.pipe(
+ *   Layer.provide(PgClient.layerConfig({ url: Config.redacted("DATABASE_URL") }))
+ * )
+ * ```
  *
  * @since 0.1.0
  * @category layers
@@ -38,7 +51,7 @@ export const layerWith = (
 export const layer: Layer.Layer<StoredEngine.Provided, SessionConfigError, SqlClient.SqlClient> = layerWith({})
 
 /**
- * The engine on a SQL database with options from the configuration. Fails with a `ConfigError` if one is missing or invalid.
+ * The engine on a SQL database, with options from the configuration. Fails with a `ConfigError` if one is missing or invalid.
  *
  * @since 0.6.0
  * @category layers

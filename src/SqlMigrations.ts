@@ -1,6 +1,6 @@
 /**
- * The tables of the SQL store. Nothing here runs by itself: a deployment calls {@link run} (or applies the plain SQL of
- * {@link print}) before the server starts.
+ * Migrations of the tables of the SQL store. The store never runs them: a deployment calls {@link run}, or applies the SQL of
+ * {@link print}, before the server starts.
  *
  * @since 0.1.0
  */
@@ -21,6 +21,8 @@ import { SessionConfigError } from "./SessionConfigError.js"
 import type { TableNames } from "./SqlStore.js"
 
 /**
+ * The options of {@link run}, {@link print} and {@link layerWith}.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -36,7 +38,7 @@ export interface SqlMigrationsOptions extends TableNames {
 }
 
 /**
- * The dialects of SQL. MariaDB speaks that of MySQL.
+ * A SQL dialect. `"mysql"` is also that of MariaDB.
  *
  * @since 0.6.0
  * @category models
@@ -44,7 +46,19 @@ export interface SqlMigrationsOptions extends TableNames {
 export type Dialect = "mysql" | "pg" | "sqlite"
 
 /**
- * Creates or upgrades the tables. Safe to run again, and by several processes at once. Returns what was applied.
+ * Creates or upgrades the tables, and returns the migrations that were applied. Safe to run again, and by several processes at once. Fails
+ * with `SessionConfigError` if an option is invalid.
+ *
+ * @example
+ * ```ts
+ * import { PgClient } from "@effect/sql-pg"
+ * import { Config, Effect } from "effect"
+ * import * as SqlMigrations from "effect-session/SqlMigrations"
+ *
+ * export const deploy = SqlMigrations.run().pipe(
+ *   Effect.provide(PgClient.layerConfig({ url: Config.redacted("DATABASE_URL") }))
+ * )
+ * ```
  *
  * @since 0.1.0
  * @category migrations
@@ -60,7 +74,7 @@ export const run = (
     const [sql, dialect] = yield* clientOf
     const tables = yield* tablesFrom(options, dialect)
     const partitions = yield* partitionsOf(options, dialect)
-    // A table of its own for each prefix: migration ids are global in one table.
+    // Each prefix has its own table, because migration ids are global in one table.
     const table = tables.migrations
     if (dialect === "mysql") return yield* runOnMysql(sql, table, migrations(dialect, tables))
     if (isD1(sql)) return yield* runOnD1(sql, table, migrations(dialect, tables))
@@ -76,7 +90,7 @@ export const run = (
     )
     if (partitions !== undefined) {
       yield* sql.withTransaction(Effect.zipRight(
-        // The default may be another. It cannot be changed in a transaction of the caller, where the next statement fails.
+        // The default may be different. Fails inside a transaction of the caller, where the isolation level cannot be changed.
         sql.unsafe("SET TRANSACTION ISOLATION LEVEL READ COMMITTED"),
         sql.unsafe(partitioning(tables, partitions))
       ))
@@ -104,14 +118,14 @@ const partitionsOf = (
       new SessionConfigError({
         subject: "SqlMigrations",
         problem: dialect === "pg"
-          ? "The number of partitions is a whole number from 2 to 1024."
+          ? "The number of partitions must be a whole number from 2 to 1024."
           : "Only Postgres supports the option partitions. Leave it out."
       })
     )
 
 /**
- * The migrator's own table, made by one process at a time: in Postgres two `CREATE TABLE IF NOT EXISTS` at once fail. From
- * then on the migrator's lock on that table keeps processes apart.
+ * Creates the migrator's own table under a lock, because concurrent `CREATE TABLE IF NOT EXISTS` fail in Postgres. Afterwards the
+ * migrator's lock on that table serializes processes.
  */
 const createMigrationsTable = ({ migrations, schema }: Tables): string =>
   `DO $$ BEGIN
@@ -130,8 +144,8 @@ const createMigrationsTable = ({ migrations, schema }: Tables): string =>
 END $$`
 
 /**
- * MySQL ends every transaction at a `CREATE TABLE`, so a migration is noted when it is done, and not before: one that
- * fails is run again. A lock of the connection keeps processes apart, so all of it is on one connection.
+ * MySQL commits every transaction at a `CREATE TABLE`, so a migration is recorded after it is done, and one that fails is run again. A lock
+ * of the connection serializes processes, so all statements run on one connection.
  */
 const runOnMysql = (sql: SqlClient.SqlClient, table: string, all: ReturnType<typeof migrations>) =>
   locked(sql, table, oneByOne(sql, table, " ENGINE=InnoDB", "INSERT", all))
@@ -165,7 +179,7 @@ const oneByOne = (
     )
   })
 
-/** One at a time, on this server, for these tables of this database. */
+/** Runs one process at a time on this server, for these tables of this database. */
 const locked = <A, E>(sql: SqlClient.SqlClient, table: string, run: Effect.Effect<A, E>) =>
   Effect.scoped(Effect.flatMap(sql.reserve, (connection) => {
     const lock = `SHA1(CONCAT_WS('.', DATABASE(), '${table}'))`
@@ -181,7 +195,8 @@ const locked = <A, E>(sql: SqlClient.SqlClient, table: string, run: Effect.Effec
   }))
 
 /**
- * The same as plain SQL, for those who apply migrations by their own means.
+ * Returns the migrations as plain SQL, for a deployment that applies them with its own tool. Fails with `SessionConfigError` if an option is
+ * invalid.
  *
  * @since 0.1.0
  * @category migrations
@@ -204,7 +219,7 @@ export const print = (
   )
 
 /**
- * The migrations with options.
+ * Runs the migrations with options when the layer is built.
  *
  * @since 0.6.0
  * @category layers
@@ -224,7 +239,7 @@ export const layer: Layer.Layer<never, Migrator.MigrationError | SqlError | Sess
   layerWith({})
 
 /**
- * The migrations with options from the configuration. Fails with a `ConfigError` if one is missing or invalid.
+ * Runs the migrations with options from the configuration. Fails with a `ConfigError` if one is missing or invalid.
  *
  * @since 0.6.0
  * @category layers

@@ -1,9 +1,8 @@
 /**
  * The store on any `SqlClient`: Postgres, MySQL and MariaDB, SQLite.
  *
- * Each function is one statement (`revokeSubject` with an exception is one transaction), so compare-and-set is
- * atomic without locks held between round trips. Data is kept as text, never as `jsonb`, which refuses U+0000 and
- * reorders keys.
+ * Each function is one statement (`revokeSubject` with an exception is one transaction), so compare-and-set is atomic without locks held
+ * between round trips. Data is stored as text, not as `jsonb`, which rejects U+0000 and reorders keys.
  *
  * @since 0.1.0
  */
@@ -28,7 +27,7 @@ import { SessionStore } from "./SessionStore.js"
  * @category models
  */
 export interface TableNames {
-  /** Put before the names of all tables and indexes. Default `"effect_"`. */
+  /** The prefix of the names of all tables and indexes. Default `"effect_"`. */
   readonly prefix?: string
   /**
    * The schema of the tables, in Postgres only. Default: the first schema of `search_path` that has them.
@@ -39,28 +38,30 @@ export interface TableNames {
 }
 
 /**
+ * The options of {@link make} and {@link layerWith}.
+ *
  * @since 0.1.0
  * @category models
  */
 export interface SqlStoreOptions extends TableNames {
   /**
    * The `SqlClient` is used for sessions only, so its connections are never inside the application's transactions.
-   * Writes are then possible while a handler holds a transaction of its own. Default `false`: such a write is refused,
+   * Writes are then possible while a handler has a transaction open. Default `false`: such a write fails with the reason `transaction`,
    * because a rollback would undo it.
    */
   readonly ownPool?: boolean
   /**
-   * A confirmed logout survives a crash, a loss of power and a fail-over. The database is asked for its settings at start, and
-   * the claim is what they say. Nothing is known of standbys: where one that lags behind may take over, say `false`, which
-   * forgoes the claim and asks nothing. `true` where the database does not tell; where it says otherwise, the layer fails.
+   * Whether a confirmed logout survives a crash, a power loss and a fail-over. Default: derived from the settings of the database, which are
+   * read at the start. They do not show standbys: set `false` if a standby that lags behind may take over. `false` makes no promise and
+   * reads no settings. Set `true` if the database does not reveal its settings; the layer fails if they contradict.
    */
   readonly durableDestroy?: boolean
 }
 
 /**
- * Makes a store. Fails with `SessionConfigError` if the database answers that it cannot keep sessions: tables that are missing
- * or out of date, a user that may not read and write them, a database that is read-only, or an encoding that cannot hold every
- * character. A database that does not answer within 10 seconds fails nothing here.
+ * Makes a store. Fails with `SessionConfigError` if tables are missing or out of date, if the database user may not read and write them, if
+ * the database is read-only, or if its encoding cannot hold every character. A database that does not answer within 10 seconds is not an
+ * error here.
  *
  * @since 0.1.0
  * @category constructors
@@ -86,7 +87,18 @@ export const layerWith = (
 ): Layer.Layer<SessionStore, SessionConfigError, SqlClient.SqlClient> => Layer.effect(SessionStore, make(options))
 
 /**
- * The store as a layer.
+ * A SQL store with default options. The tables must exist: see `SqlMigrations`.
+ *
+ * @example
+ * ```ts
+ * import { PgClient } from "@effect/sql-pg"
+ * import { Config, Layer } from "effect"
+ * import * as SqlStore from "effect-session/SqlStore"
+ *
+ * export const store = SqlStore.layer.pipe(
+ *   Layer.provide(PgClient.layerConfig({ url: Config.redacted("DATABASE_URL") }))
+ * )
+ * ```
  *
  * @since 0.1.0
  * @category layers

@@ -1,5 +1,5 @@
 /**
- * The name under which a store keeps a record.
+ * Store keys: a store keeps each record under a hash of its token.
  *
  * @since 0.1.0
  */
@@ -8,8 +8,8 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 
 /**
- * SHA-256 of a namespace and a session token, as 43 characters of base64url. All that a store ever sees of a token: a
- * copy of the store contains nothing that could be presented as a cookie.
+ * SHA-256 of a namespace and a session token, as 43 characters of base64url. A store receives keys and never tokens, so a copy of the store
+ * contains no valid cookie.
  *
  * @since 0.1.0
  * @category models
@@ -32,7 +32,7 @@ export const StoreKey: Schema.Schema<StoreKey, string> = Schema.String.pipe(
 )
 
 /**
- * Reads a key, for instance from a command line.
+ * Parses a store key, for instance from a command line. Returns `None` if the text has another form.
  *
  * @since 0.1.0
  * @category constructors

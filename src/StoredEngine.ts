@@ -1,5 +1,5 @@
 /**
- * The engine over a store: the cookie holds a random token, the store knows the record by the token's hash.
+ * The engine over a store: the cookie holds a random token, and the store keeps the record under a hash of the token.
  *
  * @since 0.1.0
  */
@@ -33,27 +33,28 @@ import * as SessionToken from "./SessionToken.js"
 import type * as StoreKey from "./StoreKey.js"
 
 /**
+ * The options of {@link make} and {@link layerWith}.
+ *
  * @since 0.1.0
  * @category models
  */
 export interface StoredEngineOptions {
   /**
-   * How long one call to a remote store may take. A load that takes longer is answered with 503; a write is tried a
-   * second time, and its outcome settled. Default 1 second.
+   * The timeout of one call to a remote store. After it, a load fails with 503; a write is retried once, and its outcome is resolved.
+   * Default 1 second.
    */
   readonly timeout?: Duration.DurationInput
   /**
-   * `"token"`: the data of each session is sealed with a key that only its token gives, so that the store alone, and who
-   * copies it, can never read it; nor can a listing of sessions. The seal is bound to what a `SealedStore` binds: namespace,
-   * id, subject, version, schema version, the times of birth and authentication, and the deadline. A row of which one was
-   * edited is corrupt (503), and one whose deadline has passed is absent. So is one that 0.5.0 sealed, which bound nothing of
-   * this: its visitor logs in again. Default: data is kept as it is.
+   * `"token"`: seals the data of each session with a key derived from its token, so that neither the store, nor a copy of it, nor a list
+   * of sessions can reveal the data. The seal is bound to namespace, id, subject, version, schema version, the times of creation and
+   * authentication, and the deadline. If one of these was edited, the record is corrupt (503). A record whose deadline has passed is
+   * absent. So is a record that 0.5.0 sealed, which was not bound to these fields: its visitor logs in again. Default: data is not sealed.
    */
   readonly seal?: "token"
   /**
-   * The most bytes that the data of one session may take, in UTF-8, as the store keeps it: sealed data is a third longer. A
-   * write of more fails with `SessionTooLarge` (413), and nothing is written. What is larger already can be read, and
-   * written as long as it does not grow. Default 65,536 (64 KiB).
+   * The maximum size of the data of one session in bytes of UTF-8, as the store keeps it: sealed data is a third longer. A write of more
+   * fails with `SessionTooLarge` (413), and nothing is written. A session that is larger already can be read, and written as long as it
+   * does not grow. Default 65,536 (64 KiB).
    *
    * @since 0.6.0
    */
@@ -63,7 +64,7 @@ export interface StoredEngineOptions {
 const defaultMaxSessionBytes = 64 * 1024
 
 /**
- * Makes an engine over a store.
+ * Makes an engine over a store. `bind` fails with `SessionConfigError` if `maxSessionBytes` is not a positive integer.
  *
  * @since 0.1.0
  * @category constructors
@@ -75,7 +76,7 @@ export const make = (store: Store, options: StoredEngineOptions = {}): Context.T
       if (!(Number.isSafeInteger(maxSessionBytes) && maxSessionBytes > 0)) {
         return new SessionConfigError({
           subject: "StoredEngine",
-          problem: "maxSessionBytes is a whole number of bytes from 1 on."
+          problem: "maxSessionBytes must be a whole number of bytes, 1 or more."
         })
       }
       const boundTo = (store: Store) =>
@@ -100,12 +101,12 @@ const bind = (
   maxSessionBytes: number
 ): BoundEngine => {
   const { colocated, remote } = store.capabilities
-  const { limited, settled } = StoreCalls.make(store.capabilities, timeout)
+  const { limited, resolved } = StoreCalls.make(store.capabilities, timeout)
   const load = remote
     ? (key: StoreKey.StoreKey, now: number, reading?: ReadConsistency) => limited("load", store.load(key, now, reading))
     : store.load
 
-  /** The bytes of what was opened with a value, where they are more than are written today. */
+  /** The size in bytes of loaded data that exceeds `maxSessionBytes`, by cookie value. */
   const larger = new WeakMap<CookieValue, number>()
 
   const noteSize = (value: CookieValue, { data }: SessionRecord): void => {
@@ -113,7 +114,7 @@ const bind = (
     else larger.delete(value)
   }
 
-  /** What the store keeps of a record, as its next version, if it is not too large. */
+  /** Seals the next version of a record for the store. Fails with the reason `size` if it is too large. */
   const closed = (
     operation: string,
     token: SessionToken.SessionToken,
@@ -138,7 +139,7 @@ const bind = (
     now: number
   ): Effect.Effect<Option.Option<SessionRecord>, SessionStoreError> => {
     const data = sealedText.open(token, row)
-    // Touches move the end of a row, so it is not sealed; the deadline is.
+    // A touch moves the end of a row, so the seal covers the deadline only.
     if (Option.isSome(data)) {
       return Exit.succeed(
         (row.expiry.deadline ?? Infinity) > now ? Option.some({ ...row, data: data.value }) : Option.none()
@@ -149,7 +150,7 @@ const bind = (
       : Exit.fail(new SessionStoreError({ operation: "load", reason: "corrupt" }))
   }
 
-  /** Opens a row. */
+  /** Converts a loaded row to the result of `open`. */
   const row = (
     token: SessionToken.SessionToken,
     found: Option.Option<Loaded>,
@@ -168,7 +169,7 @@ const bind = (
       : Effect.map(opened(sealedText, token, kept, now), Option.map(open))
   }
 
-  /** What is under the key, if it bears our own write id: then the write whose reply was lost had succeeded. */
+  /** Returns the record of the key if it has our own write id: then the write whose reply was lost had succeeded. */
   const own = (key: StoreKey.StoreKey, value: SessionToken.SessionToken, record: SessionRecord, now: number) =>
     Effect.flatMap(
       load(key, now, "fresh"),
@@ -191,13 +192,13 @@ const bind = (
     return Done.flatMap(
       closed("create", token, record, record.version),
       (kept) =>
-        settled<"created" | "exists", Written>(
+        resolved<"created" | "exists", Written>(
           "create",
           store.create(key, kept, now),
           (outcome) =>
             outcome === "created"
               ? Exit.succeed(written)
-              // A taken key or id is never adopted: another one is drawn, and a source that repeats itself is an error.
+              // A taken key or id is never adopted: a new one is drawn. A random source that repeats itself is an error.
               : tries > 1
               ? create(record, now, tries - 1)
               : Exit.fail(new SessionStoreError({ operation: "create", reason: "corrupt" })),
@@ -228,13 +229,13 @@ const bind = (
         : Effect.map(saved, (outcome) => writtenIf(outcome, value, record))
     }
     return Effect.flatMap(kept, (kept) =>
-      settled(
+      resolved(
         "save",
         store.save(key, kept, { expectedVersion, now }),
         (outcome) => Exit.succeed(writtenIf(outcome, value, record)),
         (outcome, error) =>
           outcome === "conflict"
-            // Ours, or another's after ours: only the first is known, and a replay of the second would write twice.
+            // Either our own write succeeded, or another write followed it. A replay in the second case would write twice.
             ? Effect.flatMap(
               own(key, value, record, now),
               Option.match({ onNone: () => Effect.fail(error), onSome: Effect.succeed })
@@ -243,11 +244,11 @@ const bind = (
       ))
   }
 
-  /** A new token, with a key in the same place as another one where that matters. */
+  /** Draws a new token whose key is on the same shard as `key`, if the store has shards. */
   const tokenBeside = (key: StoreKey.StoreKey) => {
     const draw = () => Tokens.fromBytes(randomBytes(Tokens.byteLength))
     let token = draw()
-    // One in 64 fits in a Redis Cluster; a store of which none fits is not waited for.
+    // One of 64 tokens fits in a Redis Cluster. The number of draws is limited in case that none fits.
     for (let draws = 1; draws < 1000 && colocated?.(key, keyOf(token)) === false; draws++) token = draw()
     return token
   }
@@ -263,7 +264,7 @@ const bind = (
     const next = tokenBeside(key)
     const nextKey = keyOf(next)
     return Done.flatMap(closed("rotate", next, record, expectedVersion + 1, before), (kept) =>
-      settled(
+      resolved(
         "rotate",
         store.rotate(key, nextKey, kept, { expectedVersion, now }),
         (outcome) => Exit.succeed(writtenIf(outcome, next, record)),
@@ -277,7 +278,7 @@ const bind = (
   const touch = (value: SessionToken.SessionToken, record: SessionRecord, now: number) => {
     const answer = (outcome: "touched" | "gone") =>
       Exit.succeed<Written>(outcome === "touched" ? { _tag: "Written", value, record } : { _tag: "Gone" })
-    return settled(
+    return resolved(
       "touch",
       store.touch(keyOf(value), { lastSeenAt: record.lastSeenAt, expiresAt: record.expiry.at, now }),
       answer,
@@ -314,7 +315,7 @@ const bind = (
         const token = Tokens.refine(value)
         return token === undefined
           ? Effect.void
-          : settled("destroy", store.destroy(keyOf(token)), Exit.succeed, Exit.succeed)
+          : resolved("destroy", store.destroy(keyOf(token)), Exit.succeed, Exit.succeed)
       })
   }
 }
@@ -325,7 +326,7 @@ const utf8 = new TextEncoder()
 
 const utf8Length = (text: string): number => utf8.encode(text).length
 
-/** Whether a text is longer than so many bytes. Encodes it only where its length does not say. */
+/** Returns whether a text is longer than `bytes` in UTF-8. Encodes it only if its length does not decide. */
 const isLonger = (text: string, bytes: number): boolean =>
   text.length > bytes || (text.length * 3 > bytes && utf8Length(text) > bytes)
 
@@ -337,7 +338,7 @@ const writtenIf = (outcome: WriteOutcome, value: CookieValue, record: SessionRec
     : { _tag: "Gone" }
 
 /**
- * What every stored engine provides.
+ * The services that every stored engine provides.
  *
  * @since 0.1.0
  * @category models
@@ -345,23 +346,31 @@ const writtenIf = (outcome: WriteOutcome, value: CookieValue, record: SessionRec
 export type Provided = SessionEngine | SessionDirectory | SessionMaintenance | SessionRevocation
 
 /**
- * The engine with options.
+ * The engine over a store, with options.
  *
  * @since 0.6.0
  * @category layers
  */
 export const layerWith = (options: StoredEngineOptions): Layer.Layer<Provided, never, SessionStore> =>
-  Layer.effectContext(Effect.map(SessionStore, (unguarded) => {
-    const store = guarded(unguarded)
-    return Context.make(SessionEngine, make(unguarded, options)).pipe(
-      Context.add(SessionDirectory, store),
-      Context.add(SessionMaintenance, store),
-      Context.add(SessionRevocation, store)
+  Layer.effectContext(Effect.map(SessionStore, (store) => {
+    const safe = guarded(store)
+    return Context.make(SessionEngine, make(store, options)).pipe(
+      Context.add(SessionDirectory, safe),
+      Context.add(SessionMaintenance, safe),
+      Context.add(SessionRevocation, safe)
     )
   }))
 
 /**
- * The engine over a store, and what goes with it.
+ * The engine over a store, with the services for lists, clean-up and revocation.
+ *
+ * @example
+ * ```ts
+ * import { Layer } from "effect"
+ * import { MemoryStore, StoredEngine } from "effect-session"
+ *
+ * export const engine = StoredEngine.layer.pipe(Layer.provide(MemoryStore.layer))
+ * ```
  *
  * @since 0.1.0
  * @category layers
@@ -369,7 +378,7 @@ export const layerWith = (options: StoredEngineOptions): Layer.Layer<Provided, n
 export const layer: Layer.Layer<Provided, never, SessionStore> = layerWith({})
 
 /**
- * The engine with options from the configuration. Fails with a `ConfigError` if one is missing or invalid.
+ * The engine over a store, with options from the configuration. Fails with a `ConfigError` if one is missing or invalid.
  *
  * @since 0.6.0
  * @category layers

@@ -61,6 +61,16 @@ export const storedEngineLaws: ReadonlyArray<Law<SessionEngine>> = Engine.stored
  * Laws for every store: the contract, equivalence with `MemoryStore`, every order of two concurrent requests, and the behaviour
  * of a session whose store fails. Each law needs an empty store.
  *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { MemoryStore } from "effect-session"
+ * import { storeLaws } from "effect-session/testing"
+ *
+ * // Fails with the first law that the store breaks. A test runner can run one test for each law.
+ * export const check = Effect.forEach(storeLaws, ({ law }) => Effect.provide(law, MemoryStore.layer), { discard: true })
+ * ```
+ *
  * @since 0.4.0
  * @category laws
  */

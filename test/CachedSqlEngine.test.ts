@@ -14,7 +14,7 @@ class App extends Session.Tag<App>()("test/Cached", {
   schema: Schema.Struct({ name: Schema.optional(Schema.String) })
 }) {}
 
-/** A node with an engine of its own, and what its sessions cost in statements. */
+/** A node with an engine of its own, and the number of statements that each request executes. */
 const node = <E, R>(engine: Layer.Layer<StoredEngine.Provided, E, R>) =>
   Effect.map(Layer.build(Layer.provide(App.layer, engine)), (context) => {
     const request = <A, E>(handler: Effect.Effect<A, E, App>, cookie?: string) =>
@@ -30,7 +30,7 @@ const node = <E, R>(engine: Layer.Layer<StoredEngine.Provided, E, R>) =>
     return {
       login: Effect.flatMap(request(App.authenticate("ann")), ({ cookie }) => Option.fromNullable(cookie)),
       logout: (cookie: string) => request(App.destroy, cookie),
-      /** Who it is, and after how many statements that is known. */
+      /** Returns the subject, and the number of statements that its load took. */
       who: (cookie: string) =>
         Effect.map(request(App.subject, cookie), ({ result, statements }) => [Option.getOrNull(result), statements])
     }

@@ -1,5 +1,5 @@
 /**
- * `effect-session copy`: from one kind of store to another, stopped in the middle, refused, and what it says of it.
+ * `effect-session copy`: between all kinds of stores, interrupted, rejected, and with its output.
  */
 import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
@@ -31,7 +31,7 @@ import { ofMariadb, ofRedis, postgresClient } from "./support/serverClients.js"
 
 const program = builtProgram()
 
-/** What leads to the two stores. */
+/** The command-line options of the two stores. */
 const between = (from: Opened, to: Opened, namespace = "laws") =>
   ["from", "to"].flatMap((side, i) => {
     const { prefix: [, prefix], url } = i === 0 ? from : to
@@ -40,7 +40,7 @@ const between = (from: Opened, to: Opened, namespace = "laws") =>
 
 const expiry = () => ({ at: Date.now() + hour, deadline: undefined, lifetime: undefined })
 
-/** Sessions of a store that are alive now, in the order of their ids. */
+/** Creates live sessions in a store, and returns them in the order of their ids. */
 const fill = (store: Store, count: number) =>
   Effect.map(
     Effect.forEach(range(count), (i) =>
@@ -53,7 +53,7 @@ const fill = (store: Store, count: number) =>
     (all) => all.sort((a, b) => a.record.id < b.record.id ? -1 : 1)
   )
 
-/** Each is in the new store as it was in the old one, which has none. */
+/** Checks that each session is unchanged in the new store, and that the old one is empty. */
 const hasMoved = (from: Opened, to: Opened, all: ReadonlyArray<Stored>) =>
   Effect.gen(function*() {
     yield* Effect.forEach(all, (one) => isAlive(to.store, one, Date.now()), { concurrency: 8 })
@@ -61,7 +61,7 @@ const hasMoved = (from: Opened, to: Opened, all: ReadonlyArray<Stored>) =>
     assert.strictEqual((yield* to.store.count(Date.now())).current, all.length)
   })
 
-const tellsNothing = (text: string, all: ReadonlyArray<Stored>) => {
+const assertNoContent = (text: string, all: ReadonlyArray<Stored>) => {
   for (const { key, record: { data, id, subject, writeId } } of all) {
     for (const secret of [key, data, id, subject ?? "", writeId]) assert.notInclude(text, secret)
   }
@@ -71,7 +71,7 @@ const verdict = (moved: number) =>
   `${moved} moved.\nOld store: 0 current, 0 expired. New store: 25 current, 0 expired.\n` +
   "The old store holds no live session: it can be removed.\n"
 
-const goesOn = "Nothing is lost: run this command again to continue."
+const resumes = "Nothing is lost: run this command again to continue."
 
 describe("copy moves every session unchanged, and reports that the old store can be removed", () => {
   const pairs = [
@@ -99,7 +99,7 @@ describe("copy moves every session unchanged, and reports that the old store can
         )
         assert.match(stderr, /^10 \/ 25 \(40%\), \d+ per second\n(?:2[05] \/ 25 \((?:80|100)%\), \d+ per second\n)*$/)
         assert.strictEqual(exitCode, 0)
-        tellsNothing(stdout + stderr, all)
+        assertNoContent(stdout + stderr, all)
         yield* hasMoved(from, to, all)
         const again = yield* run("copy", ...between(from, to))
         assert.deepStrictEqual([again.exitCode, again.stdout.includes("\n0 moved.\n")], [0, true])
@@ -135,7 +135,7 @@ it.scopedLive("shows a bar in one line on a terminal", () =>
     ])
   }))
 
-/** Keeps a session of a Postgres store from being written, until it is let go. */
+/** Locks a session of a Postgres store until it is released. */
 const held = (from: Opened, one: Stored | undefined) =>
   Effect.gen(function*() {
     const sql = yield* Effect.provide(SqlClient, yield* Layer.build(postgresClient({ maxConnections: 2 })))
@@ -147,9 +147,9 @@ const held = (from: Opened, one: Stored | undefined) =>
     )
     yield* isHeld.await
     return {
-      /** Completes when somebody waits for it. */
+      /** Completes when a statement waits for the lock. */
       reached: untilWaiting(sql, "postgres", prefix, 1),
-      letGo: Effect.zipRight(isOver.open, Fiber.join(holding))
+      release: Effect.zipRight(isOver.open, Fiber.join(holding))
     }
   })
 
@@ -159,19 +159,19 @@ describe("interrupted by Ctrl-C", () => {
     const all = yield* fill(from.store, 25)
     const lock = yield* held(from, all[17])
     const child = yield* begun(program, ["copy", ...between(from, to), "--batch", "5"])
-    yield* child.says(/^5 \/ 25 \(20%\)/)
+    yield* child.prints(/^5 \/ 25 \(20%\)/)
     yield* lock.reached
     yield* child.signal("SIGINT")
-    yield* child.says(/^Stopping after the sessions that are being moved …$/m)
+    yield* child.prints(/^Stopping after the sessions that are being moved …$/m)
     return { all, child, from, lock, to }
   })
 
   it.scopedLive("waits for the sessions that are being moved and exits with 130; a second run moves the rest", () =>
     Effect.gen(function*() {
       const { all, child, from, lock, to } = yield* stopped
-      yield* lock.letGo
+      yield* lock.release
       const { exitCode, stderr } = yield* child.ended
-      assert.include(stderr, `\nStopped: 20 of 25 moved. ${goesOn}\n`)
+      assert.include(stderr, `\nStopped: 20 of 25 moved. ${resumes}\n`)
       assert.strictEqual(exitCode, 130)
       assert.strictEqual((yield* from.store.count(Date.now())).current, 5)
       const { stdout } = yield* run("copy", ...between(from, to))
@@ -179,19 +179,19 @@ describe("interrupted by Ctrl-C", () => {
       yield* hasMoved(from, to, all)
     }))
 
-  it.scopedLive("does not wait for ever for a store that does not answer", () =>
+  it.scopedLive("does not wait forever for a store that does not answer", () =>
     Effect.gen(function*() {
       const { all, child, from, lock, to } = yield* stopped
       const { exitCode, stderr } = yield* child.ended
-      assert.include(stderr, `\nStopped: 15 of 25 moved. ${goesOn}\n`)
+      assert.include(stderr, `\nStopped: 15 of 25 moved. ${resumes}\n`)
       assert.strictEqual(exitCode, 130)
-      yield* lock.letGo
+      yield* lock.release
       assert.strictEqual((yield* run("copy", ...between(from, to))).exitCode, 0)
       yield* hasMoved(from, to, all)
     }))
 })
 
-/** A SQLite store, with its table at hand. */
+/** A SQLite store with access to its table. */
 const database = Effect.gen(function*() {
   const database = yield* sqlite
   const sql = yield* Effect.provide(SqlClient, yield* Layer.build(database.client))
@@ -209,8 +209,8 @@ describe("sessions that are left in the old store, or missing in the new one", (
       assert.strictEqual(exitCode, 0)
       assert.include(
         stdout,
-        `The old store holds no live session of "laws": it can be removed for this namespace. The 1 current are of other namespaces, or ` +
-          "were revoked and wait for their end.\n"
+        `The old store holds no live session of "laws": it can be removed for this namespace. The 1 current belong to other namespaces, ` +
+          "or were revoked and have not expired yet.\n"
       )
       yield* isAlive(from.store, other, Date.now())
       assert.strictEqual((yield* run("copy", ...between(from, to, "other"))).exitCode, 0)
@@ -224,7 +224,7 @@ describe("sessions that are left in the old store, or missing in the new one", (
       yield* from.store.revokeSubject("laws", one?.record.subject ?? "")
       const { exitCode, stdout } = yield* run("copy", ...between(from, to))
       assert.deepStrictEqual([exitCode, stdout.includes("\n2 moved.\n")], [0, true])
-      assert.include(stdout, `no live session of "laws": it can be removed for this namespace. The 1 current are`)
+      assert.include(stdout, `no live session of "laws": it can be removed for this namespace. The 1 current belong to`)
     }))
 
   it.scopedLive("fails if the new store has lost sessions", () =>
@@ -252,13 +252,13 @@ describe("sessions that are left in the old store, or missing in the new one", (
       const copying = yield* Effect.fork(run("copy", ...between(from, to), "--batch", "1"))
       yield* lock.reached
       const late = yield* stored(from.store, { id: idOf("-".repeat(12) + freshId().slice(12)), expiry: expiry() })
-      yield* lock.letGo
+      yield* lock.release
       const { exitCode, stderr } = yield* Fiber.join(copying)
       assert.strictEqual(exitCode, 1)
       assert.include(
         stderr,
-        `The old store cannot be removed: it still holds 1 current. Some are of this namespace: a process that is not in the ` +
-          `phase "move" has made them meanwhile. Put every process there, and run this again.\n`
+        `The old store cannot be removed: it still holds 1 current. Some belong to this namespace: a process that is ` +
+          `not in the phase "move" has created them meanwhile. Deploy that phase to every process, and run this command again.\n`
       )
       yield* isAlive(from.store, late, Date.now())
     }))
@@ -275,8 +275,8 @@ describe("a store that fails ends copy with one sentence, and the next run conti
       )
       const { exitCode, stderr } = yield* run("copy", ...between(from, to), "--batch", "10")
       assert.strictEqual(exitCode, 1)
-      assert.match(stderr, new RegExp(`^10 / 25 .*\nThe database failed: there is no room\\. ${goesOn}\n$`))
-      tellsNothing(stderr, all)
+      assert.match(stderr, new RegExp(`^10 / 25 .*\nThe database failed: there is no room\\. ${resumes}\n$`))
+      assertNoContent(stderr, all)
       yield* to.sql.unsafe("DROP TRIGGER full")
       assert.strictEqual((yield* run("copy", ...between(from, to))).exitCode, 0)
       yield* hasMoved(from, to, all)
@@ -307,10 +307,10 @@ describe("a corrupt record stays, and all other sessions move", () => {
           `the session with "effect-session revoke", in both stores; then run this command again.\n`
       )
       assert.strictEqual(exitCode, 1)
-      tellsNothing(stdout + stderr, all.filter((one) => !bad.includes(one)))
+      assertNoContent(stdout + stderr, all.filter((one) => !bad.includes(one)))
       assert.notInclude(stdout + stderr, "nonsense")
       const [first, second] = bad
-      if (first === undefined || second === undefined) return assert.fail("none is damaged")
+      if (first === undefined || second === undefined) return assert.fail("none is corrupt")
       yield* setLifetime(from, first, null)
       const options = ["--namespace", "laws", ...from.options]
       assert.strictEqual((yield* run("revoke", ...options, "--", second.record.id)).exitCode, 0)

@@ -1,6 +1,6 @@
 /**
- * The program, run as a user runs it: a process of its own, its output in pipes. What it says to what is in the other tests
- * of it; here is what only a process has: an environment, an exit code, two outputs, signals, and an end.
+ * The program in its own process, with pipes as output: environment, exit code, stdout and stderr, signals and termination. Other
+ * tests of the command line run it in this process.
  */
 import { it } from "@effect/vitest"
 import { Deferred, Effect, Exit } from "effect"

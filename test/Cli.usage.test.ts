@@ -158,7 +158,7 @@ describe("failures are reported as one sentence without the password", () => {
         assert.deepStrictEqual(yield* to((url) => url.password = secret), wrong)
         assert.deepStrictEqual(
           yield* to((url) => {
-            url.username = "nobody"
+            url.username = "unknown"
             url.password = secret
           }),
           wrong

@@ -3,9 +3,10 @@
  */
 import { it } from "@effect/vitest"
 import { Effect, Fiber, Layer, Option, TestClock } from "effect"
-import { MemoryStore, SessionStore } from "effect-session"
+import { MemoryStore } from "effect-session"
 import * as CacheStore from "effect-session/CacheStore"
 import * as CookieEngine from "effect-session/CookieEngine"
+import { SessionStore } from "effect-session/SessionStore"
 import { FaultyStore } from "effect-session/testing"
 import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe } from "vitest"
@@ -23,7 +24,7 @@ describe("a remote ledger", () => {
       return yield* exit.value
     })
 
-  it.effect("that does not answer gives 503 after one second, and the cookie is kept", () => {
+  it.effect("that does not answer: the request gets 503 after one second, and the cookie is kept", () => {
     const { near, served } = far(FaultyStore.injecting(FaultyStore.schedule({ load: ["hang"] })))
     return Effect.gen(function*() {
       const { cookie } = yield* Effect.provide(visit(Tea, increment), near)
@@ -33,7 +34,7 @@ describe("a remote ledger", () => {
     }).pipe(Effect.provide(served))
   })
 
-  it.effect("that does not answer is waited for until the configured timeout", () => {
+  it.effect("that does not answer: the request fails after the configured timeout", () => {
     const { near, served } = far(FaultyStore.injecting(FaultyStore.schedule({ load: ["hang"] })), {
       timeout: "5 seconds"
     })
@@ -55,7 +56,7 @@ describe("a remote ledger", () => {
     ] as const
   ) {
     for (const fault of ["failBefore", "failAfter", "hang", "loseReply"] as const) {
-      it.effect(`whose ${operation} is ${fault} once: it is executed once`, () => {
+      it.effect(`the fault ${fault} in one ${operation}: the operation succeeds and is applied once`, () => {
         const { near, served } = far(FaultyStore.injecting(FaultyStore.schedule({ [operation]: [fault] })))
         return Effect.gen(function*() {
           const { cookie } = yield* Effect.provide(visit(Tea, increment), near)
@@ -70,7 +71,7 @@ describe("a remote ledger", () => {
     }
   }
 
-  it.effect("whose save is lost twice gives 503, and the visitor's cookie stays valid", () => {
+  it.effect("two lost saves: the request gets 503, and the visitor's cookie stays valid", () => {
     const { near, served } = far(FaultyStore.injecting(FaultyStore.schedule({ save: ["loseReply", "hang"] })))
     return Effect.gen(function*() {
       const { cookie } = yield* Effect.provide(visit(Tea, increment), near)
@@ -83,7 +84,7 @@ describe("a remote ledger", () => {
     }).pipe(Effect.provide(served))
   })
 
-  it.effect("that cannot record an acknowledgement: the response is sent, and the next request records it", () => {
+  it.effect("a failed save of an acknowledgement: the response is sent, and the next request saves it", () => {
     const { near, served, taken } = far(
       FaultyStore.injecting(FaultyStore.schedule({ save: ["failBefore", "failBefore"] }))
     )
@@ -99,15 +100,15 @@ describe("a remote ledger", () => {
     }).pipe(Effect.provide(served))
   })
 
-  it.effect("with a corrupt entry gives 503, and the cookie is kept", () => {
+  it.effect("a corrupt entry: the request gets 503, and the cookie is kept", () => {
     const memory = MemoryStore.make()
     const { store } = FaultyStore.recorded(
       memory,
-      (operation, call) => operation === "load" ? Effect.map(call, spoilt) : call
+      (operation, call) => operation === "load" ? Effect.map(call, corrupted) : call
     )
-    const spoilt = <A>(found: A): A =>
+    const corrupted = <A>(found: A): A =>
       Option.isOption(found)
-        ? Object.assign(found, Option.map(found, (kept) => Object.assign({}, kept, { data: "?" })))
+        ? Object.assign(found, Option.map(found, (record) => Object.assign({}, record, { data: "?" })))
         : found
     return Effect.gen(function*() {
       const { cookie } = yield* Effect.provide(visit(Tea, increment), on(memory))
@@ -120,14 +121,14 @@ describe("a remote ledger", () => {
 describe("a cached ledger", () => {
   it.scoped("a stale entry neither ends a session nor accepts a rejected cookie", () =>
     Effect.gen(function*() {
-      const back = MemoryStore.make()
-      // Each with a front of its own.
+      const origin = MemoryStore.make()
+      // Each node has its own cache.
       const node = Effect.suspend(() =>
         Effect.map(
           Layer.build(Tea.layer.pipe(
             Layer.provide(CookieEngine.layerLedger),
             Layer.provide(keyringOf(firstKey)),
-            Layer.provide(TieredStore.layer(Layer.fresh(CacheStore.layer), Layer.succeed(SessionStore, back), {
+            Layer.provide(TieredStore.layer(Layer.fresh(CacheStore.layer), Layer.succeed(SessionStore, origin), {
               lease: "10 seconds"
             }))
           )),
@@ -140,7 +141,7 @@ describe("a cached ledger", () => {
       for (let i = 0; i < 3; i++) assert.strictEqual((yield* b(visit(Tea, read, one.cookie))).result, 1)
       const two = yield* a(visit(Tea, increment, one.cookie))
       const three = yield* a(visit(Tea, increment, two.cookie))
-      // What this node has of it is older than the cookie.
+      // The entry cached on node b is older than the cookie.
       assert.strictEqual((yield* b(visit(Tea, read, three.cookie))).result, 3)
       const four = yield* a(visit(Tea, increment, three.cookie))
       assert.strictEqual((yield* b(visit(Tea, increment, three.cookie))).error?._tag, "SessionConflict")

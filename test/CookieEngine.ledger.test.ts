@@ -3,8 +3,9 @@
  */
 import { it } from "@effect/vitest"
 import { Effect, Layer, TestClock } from "effect"
-import { Lifetime, MemoryStore, SessionStore } from "effect-session"
+import { Lifetime, MemoryStore } from "effect-session"
 import * as CookieEngine from "effect-session/CookieEngine"
+import { SessionStore } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
 import { firstKey, keyringOf, secondKey } from "./support/keyrings.js"
 import { far, increment, on, read, type Served, Tea } from "./support/ledgerEngines.js"
@@ -14,9 +15,9 @@ import { recordsIn } from "./support/scanPages.js"
 const law = (title: string, body: Effect.Effect<void, unknown, Served>) =>
   it.effect(title, () => Effect.provide(body, on(MemoryStore.make())))
 
-describe("an end", () => {
+describe("ending a session", () => {
   law(
-    "by logout is one for every copy",
+    "a logout also ends copies of the cookie",
     Effect.gen(function*() {
       const { cookie } = yield* visit(Tea, increment)
       yield* visit(Tea, Tea.destroy, cookie)
@@ -27,11 +28,11 @@ describe("an end", () => {
   for (
     const [title, revoke] of [
       ["its subject", Effect.flatMap(Tea.service, (service) => service.revokeSubject("ann"))],
-      ["everyone", Effect.flatMap(Tea.service, (service) => service.revokeAll)]
+      ["all sessions", Effect.flatMap(Tea.service, (service) => service.revokeAll)]
     ] as const
   ) {
     law(
-      `by a revocation of ${title} is one`,
+      `a revocation of ${title} ends the session`,
       Effect.gen(function*() {
         const { cookie } = yield* visit(Tea, Effect.zipRight(Tea.authenticate("ann"), increment))
         assert.strictEqual((yield* visit(Tea, read, cookie)).result, 1)
@@ -44,11 +45,11 @@ describe("an end", () => {
   for (
     const [title, rotation] of [
       ["another login", Tea.authenticate("ann")],
-      ["a new cookie", Tea.rotate]
+      ["rotate", Tea.rotate]
     ] as const
   ) {
     law(
-      `by ${title} is one of every older cookie, at once; who never gets the new one is out`,
+      `${title} rejects every older cookie at once, also if the browser never receives the new one`,
       Effect.gen(function*() {
         const one = yield* visit(Tea, Effect.zipRight(Tea.authenticate("ann"), increment))
         const two = yield* visit(Tea, increment, one.cookie)
@@ -61,7 +62,7 @@ describe("an end", () => {
   }
 
   law(
-    "of a session by a logout is not undone by a touch in flight",
+    "a logout is not undone by a concurrent touch",
     Effect.gen(function*() {
       const { cookie } = yield* visit(Tea, increment)
       yield* TestClock.adjust("3 minutes")
@@ -74,7 +75,7 @@ describe("an end", () => {
 
 describe("two requests with one cookie", () => {
   law(
-    "that save: the later one is a conflict, and nothing is lost",
+    "both save: the later one is a conflict, and the first save is kept",
     Effect.gen(function*() {
       const one = yield* visit(Tea, increment)
       const two = yield* visit(Tea, increment, one.cookie)
@@ -85,7 +86,7 @@ describe("two requests with one cookie", () => {
   )
 
   law(
-    "that save at the very same time, too",
+    "five save concurrently: one succeeds, and the others are conflicts",
     Effect.gen(function*() {
       const one = yield* visit(Tea, increment)
       const all = yield* Effect.all(Array.from({ length: 5 }, () => visit(Tea, increment, one.cookie)), {
@@ -97,7 +98,7 @@ describe("two requests with one cookie", () => {
     })
   )
 
-  it.effect("that save, with changes to ended sessions discarded: a conflict is reported as no session", () =>
+  it.effect("both save, with onGone \"discard\": the later one is still a conflict", () =>
     Effect.gen(function*() {
       const one = yield* visit(Tea, increment)
       yield* visit(Tea, increment, one.cookie)
@@ -105,7 +106,7 @@ describe("two requests with one cookie", () => {
     }).pipe(Effect.provide(on(MemoryStore.make(), { session: Tea.layerWith({ onGone: "discard" }) }))))
 
   law(
-    "one of which only reads, past the touch window: it sends no cookie that would replace the saved one",
+    "one saves and one reads after the touch window: the read sends no cookie, which would replace the saved one",
     Effect.gen(function*() {
       const one = yield* visit(Tea, increment)
       yield* TestClock.adjust("3 minutes")
@@ -118,7 +119,7 @@ describe("two requests with one cookie", () => {
   )
 
   law(
-    "one of which logs in: the later one is gone, or a conflict",
+    "one logs in: the later one fails with SessionGone or SessionConflict",
     Effect.gen(function*() {
       const one = yield* visit(Tea, increment)
       yield* visit(Tea, Tea.authenticate("ann"), one.cookie)
@@ -141,9 +142,9 @@ describe("two requests with one cookie", () => {
   )
 })
 
-describe("the use of a session", () => {
+describe("using a session", () => {
   law(
-    "is written down in the ledger: the cookie stays, and is good as long as it is used",
+    "is recorded in the ledger: the cookie does not change, and stays valid while the session is used",
     Effect.gen(function*() {
       const { cookie } = yield* visit(Tea, increment)
       for (let i = 0; i < 5; i++) {
@@ -157,7 +158,7 @@ describe("the use of a session", () => {
   )
 
   law(
-    "never moves the absolute limit",
+    "never extends the absolute limit",
     Effect.gen(function*() {
       let { cookie } = yield* visit(Tea, increment)
       for (let minutes = 10; minutes < 8 * 60; minutes += 10) {
@@ -171,14 +172,14 @@ describe("the use of a session", () => {
   )
 
   law(
-    "sends a cookie that would run out again, as a new generation: of it and a save one is done",
+    "sends a new generation if the cookie has a Max-Age that slides: of a touch and a save of one cookie, one succeeds",
     Effect.gen(function*() {
       const one = yield* visit(Tea, Effect.zipRight(increment, Tea.setExpiry(Lifetime.inactivity("20 minutes"))))
       yield* TestClock.adjust("3 minutes")
       const touched = yield* visit(Tea, read, one.cookie)
       assert.notStrictEqual(touched.cookie, one.cookie)
       assert.strictEqual((yield* visit(Tea, increment, one.cookie)).error?._tag, "SessionConflict")
-      // It has come back: nothing more is sent until the window has passed again.
+      // The browser has presented the new cookie: none is sent until the touch window has passed again.
       assert.isUndefined((yield* visit(Tea, read, touched.cookie)).setCookie)
       const saved = yield* visit(Tea, increment, touched.cookie)
       yield* TestClock.adjust("3 minutes")
@@ -221,7 +222,7 @@ describe("the use of a session", () => {
 
 describe("an older generation", () => {
   law(
-    "can be read until ten seconds after a newer one has come back, and no longer",
+    "is readable until ten seconds after a newer one was presented, and rejected after that",
     Effect.gen(function*() {
       const one = yield* visit(Tea, increment)
       const two = yield* visit(Tea, increment, one.cookie)
@@ -236,7 +237,7 @@ describe("an older generation", () => {
   )
 
   law(
-    "can be read for as long when the newer one has saved in its turn",
+    "is readable for the same ten seconds if a request with the newer one has saved",
     Effect.gen(function*() {
       const one = yield* visit(Tea, increment)
       const two = yield* visit(Tea, increment, one.cookie)
@@ -251,7 +252,7 @@ describe("an older generation", () => {
   )
 
   law(
-    "is all that a browser has which never got the answer: read for an hour, written after ten seconds, and from then on the lost one is nothing",
+    "whose successor was lost with its response is readable for an hour and writable after ten seconds, and a write rejects the lost one",
     Effect.gen(function*() {
       const one = yield* visit(Tea, increment)
       const lost = yield* visit(Tea, increment, one.cookie)
@@ -269,7 +270,7 @@ describe("an older generation", () => {
   )
 
   law(
-    "that a slow request has read is not taken for one whose answer was lost",
+    "presented by a slow request, during which another one saves: its save is a conflict, although ten seconds have passed",
     Effect.gen(function*() {
       const one = yield* visit(Tea, increment)
       const saving = Effect.zipLeft(visit(Tea, increment, one.cookie), TestClock.adjust("1 minute"))
@@ -280,7 +281,7 @@ describe("an older generation", () => {
   )
 
   law(
-    "has no part in a save of the current one that was confirmed meanwhile",
+    "does not make a save of the current one conflict if that one is acknowledged meanwhile",
     Effect.gen(function*() {
       const one = yield* visit(Tea, increment)
       const two = yield* visit(Tea, increment, one.cookie)
@@ -293,7 +294,7 @@ describe("an older generation", () => {
 
 describe("a new first key", () => {
   law(
-    "seals the current generation anew; an older one is not sent",
+    "seals the current generation again, and sends no older one",
     Effect.gen(function*() {
       const store = yield* SessionStore
       const later = Effect.provide(on(store, { keys: keyringOf(secondKey, firstKey) }))
@@ -303,7 +304,7 @@ describe("a new first key", () => {
       const sealed = yield* later(visit(Tea, read, two.cookie))
       assert.match(sealed.cookie ?? "", /^e1\.k2\./)
       assert.strictEqual((yield* later(visit(Tea, read, sealed.cookie))).result, 2)
-      // What was sealed is as old as it was: it is no use of the session.
+      // Sealing it again does not extend the session.
       yield* TestClock.adjust("20 minutes")
       assert.strictEqual((yield* later(visit(Tea, read, sealed.cookie))).result, 0)
     })
@@ -311,17 +312,17 @@ describe("a new first key", () => {
 })
 
 law(
-  "the ledger holds no data",
+  "the ledger contains no session data",
   Effect.gen(function*() {
     yield* visit(Tea, Tea.set("notes", "a secret"))
     const store = yield* SessionStore
-    const kept = recordsIn(yield* store.scan("test/Tea", { limit: 10, now: 0 }))
-    assert.deepStrictEqual(kept.map(({ data }) => data), [`{"current":1,"fading":[]}`])
+    const stored = recordsIn(yield* store.scan("test/Tea", { limit: 10, now: 0 }))
+    assert.deepStrictEqual(stored.map(({ data }) => data), [`{"current":1,"fading":[]}`])
   })
 )
 
 law(
-  "a session too large for its cookie is refused before the ledger is written",
+  "a session too large for its cookie fails with SessionTooLarge before the ledger is written",
   Effect.gen(function*() {
     const one = yield* visit(Tea, increment)
     const large = yield* visit(Tea, Tea.set("notes", "x".repeat(4000)), one.cookie)
@@ -333,7 +334,7 @@ law(
 for (
   const [title, engine] of [["", CookieEngine.layer], [", with a ledger", CookieEngine.layerLedger]] as const
 ) {
-  it.effect(`a socket cannot save what only a cookie can hold${title}`, () =>
+  it.effect(`save over a socket, which cannot send a cookie, fails with SessionCommitted${title}`, () =>
     Effect.gen(function*() {
       const { cookie } = yield* visit(Tea, increment)
       const service = yield* Tea.service

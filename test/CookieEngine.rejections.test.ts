@@ -21,7 +21,7 @@ class Tea extends Session.Tag<Tea>()("test/Rejected", {
 const server = (ring: ReadonlyArray<Keyring.Key>, options: CookieEngine.CookieEngineOptions = {}) =>
   Tea.layer.pipe(Layer.provide(CookieEngine.layerWith(options)), Layer.provide(Keyring.layer(ring)))
 
-/** What was counted while an effect ran. */
+/** Runs an effect, and returns its result and the rejections counted meanwhile. */
 const counted = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.gen(function*() {
     const before = new Map((yield* Metric.value(SessionMetrics.rejections)).occurrences)
@@ -34,7 +34,7 @@ const counted = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
 const tea = visit(Tea, Tea.set("count", 1))
 const flipped = (cookie: string) => cookie.slice(0, -10) + (cookie.at(-10) === "A" ? "B" : "A") + cookie.slice(-9)
 
-describe("every rejection looks alike outside, and has its reason in the metrics", () => {
+describe("every rejected cookie gets the same response, and its reason is counted", () => {
   for (
     const [reason, presented, laterOn = "0 millis"] of [
       ["malformed", () => "nonsense"],
@@ -57,7 +57,7 @@ describe("every rejection looks alike outside, and has its reason in the metrics
       }).pipe(Effect.provide(server([keyOf("k1", 1)]))))
   }
 
-  it.effect("nothing is counted of what is accepted, by an older key too", () =>
+  it.effect("an accepted cookie is not counted, also if an older key sealed it", () =>
     Effect.gen(function*() {
       const { cookie } = yield* Effect.provide(tea, server([keyOf("k1", 1)]))
       const rotated = server([keyOf("k2", 2), keyOf("k1", 1)])
@@ -73,7 +73,7 @@ describe("every rejection looks alike outside, and has its reason in the metrics
       assert.deepStrictEqual([reasons, result.result], [["forged"], 0])
     }))
 
-  it.effect("premature: made by a clock that is more than a minute ahead", () =>
+  it.effect("premature: issued by a server whose clock is more than a minute ahead", () =>
     Effect.gen(function*() {
       const made = yield* Effect.zipRight(TestClock.adjust("2 minutes"), tea)
       yield* TestClock.setTime(0)

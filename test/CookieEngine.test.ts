@@ -1,7 +1,8 @@
 import { it } from "@effect/vitest"
 import { Effect, Layer, Schema, TestClock } from "effect"
-import { Expiry, Lifetime, MemoryEngine, ReadOnce, Session, SessionSchema, type SessionService } from "effect-session"
+import { Expiry, Lifetime, MemoryEngine, ReadOnce, Session, SessionSchema } from "effect-session"
 import * as CookieEngine from "effect-session/CookieEngine"
+import type { SessionService } from "effect-session/SessionService"
 import { engineLaws } from "effect-session/testing"
 import { assert, describe } from "vitest"
 import { range } from "./support/concurrency.js"
@@ -32,7 +33,7 @@ class Shown extends Session.Tag<Shown>()("test/Shown", {
 describe("a signed cookie", () => {
   const signed = Shown.layer.pipe(Layer.provide(CookieEngine.layerSigned(Shown)), Layer.provide(keyringOf(firstKey)))
 
-  it.effect("can be read by whoever holds it, and changed by nobody", () =>
+  it.effect("is readable without a key, and an altered one is not accepted", () =>
     Effect.gen(function*() {
       const { cookie = "" } = yield* visit(Shown, Shown.set("theme", "dark"))
       const [kind, id, payload = "", mac] = cookie.split(".")
@@ -44,11 +45,11 @@ describe("a signed cookie", () => {
       assert.isUndefined((yield* visit(Shown, Shown.get("theme"), [kind, id, forged, mac].join("."))).result)
     }).pipe(Effect.provide(signed)))
 
-  it.effect("is refused to a tag that is not declared readable", () =>
+  it.effect("is rejected for a tag that is not declared readable", () =>
     Effect.gen(function*() {
       const wrong = Tea.layer.pipe(Layer.provide(CookieEngine.layerSigned(Shown)), Layer.provide(keyringOf(firstKey)))
       const error = yield* Effect.flip(Layer.build(wrong))
-      assert.include(String(error), "not declared readable")
+      assert.include(String(error), "Signed cookies are configured for")
       // @ts-expect-error its schema is not declared readable
       CookieEngine.layerSigned(Tea)
     }).pipe(Effect.scoped))
@@ -66,7 +67,7 @@ class Noted extends Session.Tag<Noted>()("test/Noted", {
   schema: Schema.Struct({ notice: ReadOnce.field(Schema.String) })
 }) {}
 
-describe("a value that is read once, in a cookie", () => {
+describe("a consume-once value in a cookie session", () => {
   it.effect("take dies if the directory belongs to another engine", () =>
     Effect.gen(function*() {
       const { cookie } = yield* visit(Noted, Noted.set("notice", ReadOnce.make("Saved.")))
@@ -78,9 +79,9 @@ describe("a value that is read once, in a cookie", () => {
     ))
 })
 
-describe("a session in its cookie", () => {
+describe("a session stored in its cookie", () => {
   test(
-    "is read and changed as any other; a read sends no cookie, a change does",
+    "is read and changed like any other: a read sends no cookie, and a change sends one",
     Effect.gen(function*() {
       const one = yield* visit(Tea, increment)
       assert.match(one.cookie ?? "", /^e1\.k1\.[A-Za-z0-9_-]+$/)
@@ -93,12 +94,12 @@ describe("a session in its cookie", () => {
   )
 
   test(
-    "says nothing to who holds it",
+    "does not reveal its data, and reveals its length in steps of 32 bytes",
     Effect.gen(function*() {
-      const { cookie = "" } = yield* visit(Tea, Tea.set("notes", "a secret that nobody reads"))
+      const { cookie = "" } = yield* visit(Tea, Tea.set("notes", "a secret"))
       const bytes = Buffer.from(cookie.split(".")[2] ?? "", "base64url").toString("latin1")
       assert.notInclude(`${cookie}${bytes}`, "secret")
-      // Its length tells no more than a step of 32 bytes.
+      // 64 lengths of the data give three lengths of the cookie.
       const lengths = yield* Effect.forEach(
         range(64),
         (i) => Effect.map(visit(Tea, Tea.set("notes", "x".repeat(i + 1))), ({ cookie = "" }) => cookie.length)
@@ -108,7 +109,7 @@ describe("a session in its cookie", () => {
   )
 
   test(
-    "is sealed anew only when something changed or the touch window has passed",
+    "is sealed again only if data changed or the touch window has passed",
     Effect.gen(function*() {
       const { cookie } = yield* visit(Tea, increment)
       yield* TestClock.adjust("1 minute")
@@ -123,7 +124,7 @@ describe("a session in its cookie", () => {
   )
 
   test(
-    "ends when its absolute limit has come, however it is used for a year",
+    "ends at its absolute limit, also if it is used until then and for a year after",
     Effect.gen(function*() {
       let { cookie } = yield* visit(Tea, increment)
       for (let minutes = 10; minutes < 8 * 60; minutes += 10) {
@@ -140,7 +141,7 @@ describe("a session in its cookie", () => {
   )
 
   test(
-    "honours a lifetime of its own",
+    "ends at its own lifetime if it has one",
     Effect.gen(function*() {
       const { cookie } = yield* visit(Tea, Effect.zipRight(increment, Tea.setExpiry(Lifetime.lasting("30 seconds"))))
       yield* TestClock.adjust("29 seconds")
@@ -151,7 +152,7 @@ describe("a session in its cookie", () => {
   )
 
   test(
-    "that grows too large is a typed error before the response, with the old cookie still good, and names what is large",
+    "that grows too large fails with SessionTooLarge, which names the large fields, and the old cookie stays valid",
     Effect.gen(function*() {
       const { cookie } = yield* visit(Tea, increment)
       const { error, setCookie } = yield* visit(Tea, Tea.set("notes", "x".repeat(4000)), cookie)
@@ -164,7 +165,7 @@ describe("a session in its cookie", () => {
   )
 
   test(
-    "of nearly 4,096 bytes with its name fits",
+    "fits into the cookie if name and value have nearly 4,096 bytes",
     Effect.gen(function*() {
       const { cookie = "", error } = yield* visit(Tea, Tea.set("notes", "x".repeat(2850)))
       assert.isUndefined(error)
@@ -176,19 +177,19 @@ describe("a session in its cookie", () => {
 describe("keys", () => {
   const on = <A, E>(layer: Node, effect: Effect.Effect<A, E, SessionService<Tea>>) => Effect.provide(effect, layer)
 
-  it.effect("a new first key seals; what the old one sealed is read, and sealed anew with its times as they were", () =>
+  it.effect("a cookie sealed with an older key is accepted, and sealed again with the first key, with its times unchanged", () =>
     Effect.gen(function*() {
       const before = yield* on(node(keyringOf(firstKey)), visit(Tea, increment))
       yield* TestClock.adjust("1 minute")
       const after = yield* on(node(keyringOf(secondKey, firstKey)), visit(Tea, Tea.get("count"), before.cookie))
       assert.strictEqual(after.result, 1)
       assert.match(after.cookie ?? "", /^e1\.k2\./)
-      // It ends when it would have: the new seal is no use of the session.
+      // Sealing it again does not extend the session.
       yield* TestClock.adjust("19 minutes")
       assert.strictEqual((yield* on(node(keyringOf(secondKey)), visit(Tea, Tea.get("count"), after.cookie))).result, 0)
     }))
 
-  it.effect("1,000 requests between a node with the new key and one that has it second lose nobody", () =>
+  it.effect("1,000 requests alternate between nodes with the two keys in either order, and each finds the session", () =>
     Effect.gen(function*() {
       const nodes = [node(keyringOf(firstKey, secondKey)), node(keyringOf(secondKey, firstKey))]
       let { cookie } = yield* on(node(keyringOf(firstKey)), visit(Tea, increment))
@@ -199,13 +200,13 @@ describe("keys", () => {
       }
     }))
 
-  it.effect("a key that was taken away opens nothing", () =>
+  it.effect("a cookie of a removed key is rejected", () =>
     Effect.gen(function*() {
       const { cookie } = yield* on(node(keyringOf(firstKey)), visit(Tea, increment))
       assert.strictEqual((yield* on(node(keyringOf(secondKey)), visit(Tea, Tea.get("count"), cookie))).result, 0)
     }))
 
-  it.effect("the cookie of another application with the same secret is nothing here", () =>
+  it.effect("the cookie of another application with the same secret is rejected", () =>
     Effect.gen(function*() {
       const { cookie } = yield* on(node(keyringOf(firstKey), { audience: "one" }), visit(Tea, increment))
       const elsewhere = node(keyringOf(firstKey), { audience: "two" })
@@ -213,9 +214,9 @@ describe("keys", () => {
     }))
 })
 
-describe("what a cookie cannot do", () => {
+describe("a cookie session without a ledger", () => {
   test(
-    "a logout deletes it in this browser, and a copy is still good: without a ledger",
+    "a logout deletes the cookie in this browser, and a copy of the cookie stays valid",
     Effect.gen(function*() {
       const { cookie } = yield* visit(Tea, increment)
       assert.strictEqual((yield* visit(Tea, Tea.destroy, cookie)).setCookie, "expire")

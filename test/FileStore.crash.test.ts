@@ -76,7 +76,7 @@ describe("a process that is killed", () => {
             for (const round of range(killsPerLane)) {
               const n = (round + 1) * 10_000
               const job: Job = {
-                do: "tell",
+                do: "writeRandomly",
                 directory,
                 subject,
                 seed: yield* Random.nextInt,
@@ -84,9 +84,9 @@ describe("a process that is killed", () => {
                 sessions: [...history],
                 durability: round % 2 === 0 ? "fsync" : "none"
               }
-              const { kill, lines, said } = yield* startProgram(program, job)
+              const { kill, lines, printed } = yield* startProgram(program, job)
               // At a random step, and at a random moment within it.
-              yield* said(yield* Random.nextIntBetween(1, 20))
+              yield* printed(yield* Random.nextIntBetween(1, 20))
               yield* Effect.sleep(yield* Random.nextIntBetween(0, 10))
               yield* kill
               const report = reportOf(history, yield* lines)

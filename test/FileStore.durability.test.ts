@@ -21,7 +21,7 @@ const ledger = (root: string) => {
   const contents = new Set<string>()
   const names = new Map<string, string>()
   const syncs: Array<string> = []
-  const note = ({ call, paths: [path = "", to = ""] }: Step) => {
+  const track = ({ call, paths: [path = "", to = ""] }: Step) => {
     switch (call) {
       case "writeAll":
         return void contents.add(path)
@@ -46,7 +46,7 @@ const ledger = (root: string) => {
         return void names.set(Path.dirname(to), to)
     }
   }
-  const around: Around = (step, run) => Effect.tap(run, () => note(step))
+  const around: Around = (step, run) => Effect.tap(run, () => track(step))
   return { around, contents, names, syncs }
 }
 

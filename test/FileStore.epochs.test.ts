@@ -39,7 +39,7 @@ it.scopedLive("`removeExpired` removes revocations of subjects without sessions 
   Effect.gen(function*() {
     const { age, count, store } = yield* scene
     const ann = yield* stored(store, { subject: "ann", ...live })
-    for (const subject of ["ann", "ann", "bob", "nobody"]) yield* store.revokeSubject(namespace, subject)
+    for (const subject of ["ann", "ann", "bob", "carl"]) yield* store.revokeSubject(namespace, subject)
     yield* store.revokeAll(namespace)
     age(59 * minute)
     yield* store.removeExpired({ now: Date.now(), limit: 100 })

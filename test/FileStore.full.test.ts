@@ -3,9 +3,9 @@
  */
 import { it } from "@effect/vitest"
 import { Effect } from "effect"
-import { SessionStoreError } from "effect-session"
 import type { Stored } from "effect-session/Fixtures"
 import { aRecord, freshKey, hour, isAlive, isDead, minute, namespace, start, stored } from "effect-session/Fixtures"
+import { SessionStoreError } from "effect-session/SessionStore"
 import { execFileSync } from "node:child_process"
 import { unlinkSync, writeFileSync } from "node:fs"
 import * as Path from "node:path"

@@ -4,10 +4,10 @@
  */
 import { it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, Option } from "effect"
-import type { SessionRecord, SessionStoreError } from "effect-session"
 import { MemoryStore } from "effect-session"
 import { aRecord, freshId, freshKey, hour, namespace, start } from "effect-session/Fixtures"
-import type { Store } from "effect-session/SessionStore"
+import type { SessionRecord } from "effect-session/SessionRecord"
+import type { SessionStoreError, Store } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
 import { range } from "./support/concurrency.js"
 import { seededRandom } from "./support/fileHistory.js"
@@ -32,7 +32,7 @@ const records = {
   old: aRecord({ writeId: "old", subject: "bob", expiry: { at: start + 1, deadline: undefined, lifetime: undefined } })
 }
 
-const furnish = (store: Store) =>
+const storeTwoRecords = (store: Store) =>
   Effect.zipRight(
     store.create(one, records.one, start),
     Effect.zipRight(store.create(two, records.two, start), store.create(old, records.old, start))
@@ -149,7 +149,7 @@ const explanations = (names: ReadonlyArray<string>) =>
   Effect.forEach(orders(names), (order) =>
     Effect.gen(function*() {
       const store = MemoryStore.make()
-      yield* furnish(store)
+      yield* storeTwoRecords(store)
       const answers = new Map<string, unknown>()
       for (const name of order) answers.set(name, yield* run(name, store))
       return render([names.map((name) => answers.get(name) ?? null), yield* stateOf(store)])
@@ -191,7 +191,7 @@ const runInterleaved = (names: ReadonlyArray<string>, seed: number) =>
   Effect.gen(function*() {
     const directory = yield* memoryDirectory("files")
     const direct = yield* openStore(directory, { durability: "none" })
-    yield* furnish(direct)
+    yield* storeTwoRecords(direct)
     const { around, pump } = scheduler(seededRandom(seed))
     let begun = false
     const stores = yield* Effect.forEach(names, (_, who) =>

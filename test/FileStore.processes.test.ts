@@ -45,8 +45,8 @@ describe("processes on one directory", () => {
       const directory = yield* temporaryDirectory("files")
       const store = yield* openStore(directory)
       const { key } = yield* stored(store, { data: dataOf(1) })
-      const writer = yield* child(program, { do: "scribble", directory, key, durability: "none" })
-      yield* writer.said(1)
+      const writer = yield* child(program, { do: "saveRepeatedly", directory, key, durability: "none" })
+      yield* writer.printed(1)
       const seen = yield* Effect.forEach(range(20), () =>
         Effect.gen(function*() {
           let last = { version: 0, lastSeenAt: 0 }
@@ -101,7 +101,7 @@ describe("processes on one directory", () => {
         if (user.uid !== undefined) chownSync(parent, user.uid, user.gid)
         chmodSync(parent, 0o755)
         const directory = Path.join(parent, "sessions")
-        const job: Job = { do: "live", directory, umask }
+        const job: Job = { do: "useStore", directory, umask }
         const { lines } = yield* startProgram(program, job, user)
         assert.deepStrictEqual(yield* lines, [`"lived"`])
         const all = readdirSync(directory, { recursive: true, encoding: "utf8" }).map((name) =>
@@ -127,7 +127,7 @@ describe("processes on one directory", () => {
         const program = yield* bundle("fileStoreProcess")
         const directory = yield* temporaryDirectory("files")
         chmodSync(directory, 0o755)
-        const job: Job = { do: "live", directory, umask: 0 }
+        const job: Job = { do: "useStore", directory, umask: 0 }
         const { lines } = yield* startProgram(program, job, { uid: 65534, gid: 65534 })
         const problem = yield* Effect.flip(lines)
         assert.match(String(problem), /belongs to the user 0.*runs as the user 65534/)

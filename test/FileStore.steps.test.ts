@@ -4,8 +4,8 @@
 import { SystemError } from "@effect/platform/Error"
 import { it } from "@effect/vitest"
 import { Effect, Either } from "effect"
-import { SessionStoreError } from "effect-session"
 import { freshKey, hour, minute, start } from "effect-session/Fixtures"
+import { SessionStoreError } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
 import {
   atEachStep,

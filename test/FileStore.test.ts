@@ -1,7 +1,9 @@
 import { it } from "@effect/vitest"
 import { Effect, Option, Redacted } from "effect"
-import { SessionConfigError, SessionStoreError, StoredEngine } from "effect-session"
+import { StoredEngine } from "effect-session"
 import { aRecord, freshKey, hour, isAlive, isDead, minute, start, stored } from "effect-session/Fixtures"
+import { SessionConfigError } from "effect-session/SessionConfigError"
+import { SessionStoreError } from "effect-session/SessionStore"
 import {
   chmodSync,
   chownSync,
@@ -19,7 +21,7 @@ import * as Tokens from "../src/internal/crypto/sessionToken.js"
 import { encodeName, shardOf } from "../src/internal/file/names.js"
 import type { Step } from "./support/interceptedFileSystem.js"
 import { interceptedFileStore, openStore } from "./support/interceptedFileSystem.js"
-import { furnish, reads, works, writes } from "./support/storeCalls.js"
+import { reads, storeTwoRecords, works, writes } from "./support/storeCalls.js"
 import { temporaryDirectory } from "./support/temporaryDirectories.js"
 
 /** Lists every file and directory below `root`, with its mode. */
@@ -155,7 +157,7 @@ describe("the directory of a FileStore", () => {
     Effect.gen(function*() {
       const directory = Path.join(yield* temporaryDirectory("files"), "sessions")
       const store = yield* openStore(directory)
-      const one = yield* furnish(store)
+      const one = yield* storeTwoRecords(store)
       for (const [name, away] of [["unmounted", `${directory}.away`], ["emptied", `${directory}.again`]] as const) {
         renameSync(directory, away)
         if (name === "emptied") mkdirSync(directory)

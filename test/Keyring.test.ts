@@ -11,7 +11,7 @@ const use = { purpose: "seal", suite: "e1", cookieName: "session", audience: "sh
 const content = new TextEncoder().encode("hello")
 
 describe("make", () => {
-  it.effect("takes one to five keys, in base64url or hex, and keeps their order", () =>
+  it.effect("accepts one to five keys, in base64url or hex, and keeps their order", () =>
     Effect.gen(function*() {
       const keys = [
         key("a"),
@@ -24,14 +24,14 @@ describe("make", () => {
       assert.deepStrictEqual((yield* Keyring.make(keys.slice(1, 2))).ids, ["B2"])
     }))
 
-  it.effect("the same bytes are the same key, however they are written", () =>
+  it.effect("the same bytes in base64url and in hex are the same key", () =>
     Effect.gen(function*() {
       const token = (yield* (yield* Keyring.make([key("k", hex("s"))])).derive(use)).seal(content)
       const found = (yield* (yield* Keyring.make([key("k", base64url("s"))])).derive(use)).open(token)
       assert.isTrue(Option.isSome(found))
     }))
 
-  it.effect("refuses none and six", () =>
+  it.effect("rejects no key, and more than five", () =>
     Effect.gen(function*() {
       assert.strictEqual(yield* rejectionOf([]), "A keyring needs a key; `effect-session generate-key` makes one.")
       assert.strictEqual(
@@ -40,7 +40,7 @@ describe("make", () => {
       )
     }))
 
-  it.effect("refuses an id or a secret that is given twice, also in another writing", () =>
+  it.effect("rejects an id or a secret that occurs twice, also in different encodings", () =>
     Effect.gen(function*() {
       assert.strictEqual(
         yield* rejectionOf([key("a"), key("b"), key("a", base64url("c"))]),
@@ -57,7 +57,7 @@ describe("make", () => {
       assert.deepStrictEqual((yield* Keyring.make([key("a"), key("A")])).ids, ["a", "A"])
     }))
 
-  it.effect("refuses an id that is not 1 to 8 letters and digits, and does not repeat it", () =>
+  it.effect("rejects an id that is not 1 to 8 letters and digits, with an error that does not contain it", () =>
     Effect.forEach(
       ["", "abcdefghi", "a.b", "a-b", "a b", "a\n", "\u00e9", base64url("pasted")],
       (id) =>
@@ -68,7 +68,7 @@ describe("make", () => {
 })
 
 describe("derive", () => {
-  it.effect("gives sealing and opening, or signing and verifying", () =>
+  it.effect("returns seal and open, or sign and verify", () =>
     Effect.gen(function*() {
       const ring = yield* Keyring.make([key("new"), key("old")])
       const sealing = yield* ring.derive(use)
@@ -89,17 +89,17 @@ describe("derive", () => {
       assert.isTrue(Option.isNone(signing.verify(sealing.seal(content))))
     }))
 
-  it.effect("seals the same bytes anew each time", () =>
+  it.effect("seal returns a different token each time", () =>
     Effect.gen(function*() {
       const ring = yield* Keyring.make([key("a")])
       for (const suite of ["e1", "f1"] as const) {
         const { seal } = yield* ring.derive({ ...use, suite })
-        // As a caller may do it, with an index for a second argument.
+        // `map` passes an index as second argument, which must be ignored.
         assert.strictEqual(new Set(Array.from({ length: 1000 }, () => content).map(seal)).size, 1000)
       }
     }))
 
-  it.effect("makes tokens of the described format", () =>
+  it.effect("tokens have the documented format", () =>
     Effect.gen(function*() {
       const ring = yield* Keyring.make([key("new"), key("old")])
       for (const suite of ["e1", "f1"] as const) {
@@ -112,7 +112,7 @@ describe("derive", () => {
       assert.strictEqual((yield* ring.derive(vector)).sign(content), tokenOf(vector, Buffer.from(content)))
     }))
 
-  it.effect("CVE-2025-47278: the first key makes, all read, and an old one is told", () =>
+  it.effect("CVE-2025-47278: the first key makes tokens, every key reads them, and a token of another key is reported as outdated", () =>
     Effect.gen(function*() {
       const [before, both, after, later] = yield* Effect.forEach([
         [key("old")],
@@ -120,8 +120,9 @@ describe("derive", () => {
         [key("new"), key("old")],
         [key("new")]
       ], (keys) => Effect.flatMap(Keyring.make(keys), ({ derive }) => derive(use)))
-      assert.isDefined(later)
-      if (before === undefined || both === undefined || after === undefined || later === undefined) return
+      if (before === undefined || both === undefined || after === undefined || later === undefined) {
+        return assert.fail("a keyring is missing")
+      }
       const [old, fresh] = [before.seal(content), after.seal(content)]
       const outdated = (ring: Keyring.Sealing, token: string) =>
         Option.getOrUndefined(Option.map(ring.open(token), ({ outdated }) => outdated))
@@ -141,28 +142,31 @@ describe("derive", () => {
       ])
     }))
 
-  it.effect("refuses a name that has no spelling", () =>
+  it.effect("rejects a name that cannot be encoded", () =>
     Effect.gen(function*() {
       const { derive } = yield* Keyring.make([key("a")])
       for (const name of ["\ud800", "a".repeat(0x10000)]) {
-        for (const odd of [{ cookieName: name }, { audience: name }]) {
-          const error = yield* Effect.flip(derive({ ...use, ...odd }))
-          assert.strictEqual(error.message, "Keyring: A cookie name or an audience is too long, or no Unicode text.")
+        for (const invalid of [{ cookieName: name }, { audience: name }]) {
+          const error = yield* Effect.flip(derive({ ...use, ...invalid }))
+          assert.strictEqual(
+            error.message,
+            "Keyring: A cookie name or an audience is too long, or not well-formed Unicode."
+          )
         }
       }
     }))
 
-  it("a suite says which of the two it is", () => {
+  it("the type of a suite determines whether it seals or signs", () => {
     expectTypeOf<Parameters<Keyring.Keys["derive"]>[0]["suite"]>().toEqualTypeOf<"h1">()
     expectTypeOf<Keyring.SealingUse["suite"]>().toEqualTypeOf<"e1" | "f1">()
-    // @ts-expect-error what is signed is not sealed
+    // @ts-expect-error a signing is no sealing
     const signing: Keyring.Sealing = { sign: () => "", verify: () => Option.none() }
     assert.isDefined(signing)
   })
 })
 
 describe("generate", () => {
-  it.effect("makes a key that a keyring takes, with an id of its own or a given one", () =>
+  it.effect("makes a key that a keyring accepts, with a random or a given id", () =>
     Effect.gen(function*() {
       const drawn = Redacted.value(yield* Keyring.generate())
       assert.match(drawn, /^[a-z2-7]{4}:[A-Za-z0-9_-]{43}$/)
@@ -172,24 +176,24 @@ describe("generate", () => {
       assert.deepStrictEqual((yield* Keyring.make([key(id, secret)])).ids, ["k1"])
     }))
 
-  it.effect("makes no secret twice", () =>
+  it.effect("never makes the same secret twice", () =>
     Effect.gen(function*() {
       const keys = yield* Effect.all(Array.from({ length: 1000 }, () => Keyring.generate({ id: "k" })))
       assert.strictEqual(new Set(keys.map(Redacted.value)).size, 1000)
     }))
 
-  it.effect("refuses an id that no keyring takes", () =>
+  it.effect("rejects an id that no keyring accepts", () =>
     Effect.gen(function*() {
       const error = yield* Effect.flip(Keyring.generate({ id: "not an id" }))
       assert.strictEqual(error.message, "Keyring: A key needs an id of 1 to 8 letters and digits.")
     }))
 })
 
-describe("L6: a keyring shows no secret", () => {
+describe("L6: a keyring does not reveal its secrets", () => {
   const secrets = [base64url("one"), hex("two")]
   const [one = "", two = ""] = secrets
 
-  it.effect("however it is looked at", () =>
+  it.effect("in any string output", () =>
     Effect.gen(function*() {
       const keys = [key("one", one), key("two", two)]
       const ring = yield* Keyring.make(keys)
@@ -225,7 +229,7 @@ describe("L6: a keyring shows no secret", () => {
       assert.strictEqual(JSON.stringify(ring), `{"_id":"effect-session/Keyring","ids":["one","two"]}`)
     }))
 
-  it.effect("is provided by a layer, which fails where the keys are refused", () =>
+  it.effect("its layer fails with SessionConfigError if the keys are rejected", () =>
     Effect.gen(function*() {
       const ring = yield* Effect.provide(Keyring.Keyring, Keyring.layer([key("one", one)]))
       assert.deepStrictEqual(ring.ids, ["one"])

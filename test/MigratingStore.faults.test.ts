@@ -1,9 +1,10 @@
 import { it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, Option, Stream } from "effect"
-import { MemoryStore, SessionStoreError } from "effect-session"
+import { MemoryStore } from "effect-session"
 import type { Stored } from "effect-session/Fixtures"
 import { freshKey, hour, isAlive, isThere, minute, start, stored } from "effect-session/Fixtures"
 import * as MigratingStore from "effect-session/MigratingStore"
+import { SessionStoreError } from "effect-session/SessionStore"
 import type { Corrupt, Located, Store } from "effect-session/SessionStore"
 import { FaultyStore } from "effect-session/testing"
 import { assert, describe } from "vitest"
@@ -136,13 +137,13 @@ describe("a corrupt row", () => {
 })
 
 describe("a corrupt record during a migration", () => {
-  /** A store in which this one cannot be read, under whatever key. */
-  const spoilt = (whole: Store, { record }: Stored) => {
+  /** A store in which this session's record is corrupt, under every key. */
+  const corrupting = (whole: Store, { record }: Stored) => {
     const { corruptIds, store } = FaultyStore.corruptible(whole)
     corruptIds.add(record.id)
     return store
   }
-  const damagedIn = (page: ReadonlyArray<Located | Corrupt>) => page.filter((one) => "error" in one).map(({ id }) => id)
+  const corruptIn = (page: ReadonlyArray<Located | Corrupt>) => page.filter((one) => "error" in one).map(({ id }) => id)
 
   for (const done of [0, 1, 2, 3, 4, 5]) {
     it.live(`in the old store, after a migration died after ${done} writes: scan and load report it alike`, () =>
@@ -151,7 +152,7 @@ describe("a corrupt record during a migration", () => {
         const one = yield* stored(a, { expiry: farExpiry })
         const good = yield* stored(a, { expiry: farExpiry })
         yield* Effect.exit(dyingAfter(a, b, done).load(one.key, start))
-        const store = MigratingStore.make(spoilt(a, one), b, { phase: "prepare" })
+        const store = MigratingStore.make(corrupting(a, one), b, { phase: "prepare" })
         yield* isAlive(store, good, start)
         const loaded = yield* Effect.either(store.load(one.key, start))
         if (loaded._tag === "Right") {
@@ -159,7 +160,7 @@ describe("a corrupt record during a migration", () => {
           return yield* isAlive(store, one, start)
         }
         const page = yield* store.scan("laws", { limit: 10, now: start })
-        assert.deepStrictEqual([page.length, damagedIn(page)], [2, [one.record.id]])
+        assert.deepStrictEqual([page.length, corruptIn(page)], [2, [one.record.id]])
         const listed = yield* store.list("laws", "ann", start)
         assert.deepStrictEqual(listed.map(({ id }) => id), [good.record.id])
         yield* store.revoke("laws", one.record.id)
@@ -172,18 +173,18 @@ describe("a corrupt record during a migration", () => {
       const { a, b } = memories()
       const all = yield* Effect.forEach(Array.from({ length: 9 }), () => stored(a, { expiry: farExpiry }))
       const [inOld, inNew, ...others] = all
-      if (inOld === undefined || inNew === undefined) return assert.fail("there are none")
-      // Its copy is on its way.
+      if (inOld === undefined || inNew === undefined) return assert.fail("no sessions were created")
+      // Its migration has begun.
       yield* Effect.exit(dyingAfter(a, b, 2).load(inNew.key, start))
-      const copying = MigratingStore.copy(spoilt(a, inOld), spoilt(b, inNew), { namespace: "laws", batch: 2 })
-      const { damaged, ended, moved } = yield* Effect.flatten(Stream.runLast(copying))
+      const copying = MigratingStore.copy(corrupting(a, inOld), corrupting(b, inNew), { namespace: "laws", batch: 2 })
+      const { corrupt, ended, moved } = yield* Effect.flatten(Stream.runLast(copying))
       assert.deepStrictEqual([moved, ended], [7, 0])
-      assert.sameMembers(damaged.map(({ id }) => id), [inOld.record.id, inNew.record.id])
-      assert.isTrue(damaged.every(({ error }) => error.reason === "corrupt"))
+      assert.sameMembers(corrupt.map(({ id }) => id), [inOld.record.id, inNew.record.id])
+      assert.isTrue(corrupt.every(({ error }) => error.reason === "corrupt"))
       yield* Effect.forEach(others, (one) => isAlive(b, one, start))
-      // Mended, they move.
+      // Once they are repaired, they move.
       const last = yield* Effect.flatten(Stream.runLast(MigratingStore.copy(a, b, { namespace: "laws" })))
-      assert.deepStrictEqual(last, { moved: 2, ended: 0, damaged: [] })
+      assert.deepStrictEqual(last, { moved: 2, ended: 0, corrupt: [] })
       yield* Effect.forEach(all, (one) => isAlive(b, one, start))
     }))
 
@@ -192,9 +193,9 @@ describe("a corrupt record during a migration", () => {
       const { a, b } = memories()
       const [one, good] = [yield* stored(a, { expiry: farExpiry }), yield* stored(b, { expiry: farExpiry })]
       yield* Effect.exit(dyingAfter(a, b, 2).load(one.key, start))
-      const copying = MigratingStore.copy(spoilt(b, one), a, { namespace: "laws" })
-      const { damaged, moved } = yield* Effect.flatten(Stream.runLast(copying))
-      assert.deepStrictEqual([moved, damaged.map(({ id }) => id)], [1, [one.record.id]])
+      const copying = MigratingStore.copy(corrupting(b, one), a, { namespace: "laws" })
+      const { corrupt, moved } = yield* Effect.flatten(Stream.runLast(copying))
+      assert.deepStrictEqual([moved, corrupt.map(({ id }) => id)], [1, [one.record.id]])
       yield* isAlive(a, good, start)
     }))
 })

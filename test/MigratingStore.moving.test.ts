@@ -24,7 +24,7 @@ for (const redis of ofRedis(redisStore(redisClient, prefix))) {
       assert.deepStrictEqual(findings, [])
       for (const { alive, copied, inNew, inOld, waits } of [there, back]) {
         assert.deepStrictEqual([inOld, inNew], [{ current: 0, expired: 0 }, { current: alive, expired: 0 }])
-        // There was something to do, in each stage.
+        // Each stage had sessions to move.
         assert.isAbove(alive, 4500)
         assert.isAbove(copied.moved, 1000)
         for (const stage of stages) {
@@ -36,12 +36,12 @@ for (const redis of ofRedis(redisStore(redisClient, prefix))) {
         }
         assert.includeMembers(waits.map(([, act]) => act), ["rotate", "logout", "login"])
       }
-    }).pipe(Effect.tapErrorCause(() => Effect.sync(() => console.error(`To see it fail again: SEED=${seed}`))))
+    }).pipe(Effect.tapErrorCause(() => Effect.sync(() => console.error(`Reproduce with SEED=${seed}`))))
   }, 1_800_000)
 }
 
 describe("a reversed migration after a process died in the middle of a move", () => {
-  /** A session whose move ended after so many writes, and what brings everything back, when nobody can be late any more. */
+  /** A session whose move was interrupted after this number of writes, and an effect that copies all back after the minimum age of markers. */
   const half = (done: number) =>
     Effect.gen(function*() {
       const [first, second] = [MemoryStore.make(), MemoryStore.make()]
@@ -78,7 +78,7 @@ describe("a reversed migration after a process died in the middle of a move", ()
   }
 
   for (const done of [1, 2, 3, 4]) {
-    it.effect(`after ${done} writes: before that the session can be used in the store that it arrived in`, () =>
+    it.effect(`after ${done} writes: before that the session can be used in the new store`, () =>
       Effect.gen(function*() {
         const { copying, first, one, second } = yield* half(done)
         const fiber = yield* Effect.fork(copying)

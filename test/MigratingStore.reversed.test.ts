@@ -41,7 +41,7 @@ import {
   touchAct
 } from "./support/migrationRaces.js"
 
-/** A session whose move from the first store to the second ended after so many writes. */
+/** A session whose move from the first store to the second was interrupted after this number of writes. */
 const half = (done: number) =>
   Effect.gen(function*() {
     const [first, second] = [MemoryStore.make(), MemoryStore.make()]
@@ -50,7 +50,7 @@ const half = (done: number) =>
     return { first, one, second }
   })
 
-/** The way back, which is at its step 1 in some processes and at its step 2 in others. */
+/** The reversed migration, which is in its first phase in some processes and in its second phase in others. */
 const back = (first: Store, second: Store, i = 0) =>
   MigratingStore.make(second, first, { phase: i % 2 === 0 ? "move" : "prepare" })
 
@@ -62,7 +62,7 @@ describe("concurrent requests during a reversed migration, each starting at any 
     newKey: Stored["key"]
   ) => Effect.Effect<void, unknown>
 
-  /** After each number of writes of the way there, in turn. */
+  /** Runs the acts after each number of writes of the forward migration. */
   const orders = (acts: ReadonlyArray<Act>, check: Check, count = 120) => {
     let scenes = 0
     const scene: Effect.Effect<Scene<unknown>, unknown> = Effect.gen(function*() {
@@ -83,10 +83,10 @@ describe("concurrent requests during a reversed migration, each starting at any 
     return randomOrders(scene, count)
   }
 
-  /** One token at most; the old one if the rotation has failed. */
+  /** Checks that only the new token is valid, or only the old one if the rotation has failed. */
   const isRotated: Check = (store, one, [outcome], newKey) =>
     Effect.gen(function*() {
-      yield* equal("the new one", yield* isThere(store, newKey, start), outcome === "saved")
+      yield* equal("the new token is valid", yield* isThere(store, newKey, start), outcome === "saved")
       yield* outcome === "saved" ? isKeyDead(store, one, start) : isAlive(store, one, start)
     })
 
@@ -94,7 +94,10 @@ describe("concurrent requests during a reversed migration, each starting at any 
     it.live(`${count} reads: each finds the session, and so does the next read`, () =>
       orders(range(count).map(() => loadAct), (store, one, outcomes) =>
         Effect.zipRight(
-          holds("found by each", outcomes.every((found) => Option.isOption(found) && Option.isSome(found))),
+          holds(
+            "each read finds the session",
+            outcomes.every((found) => Option.isOption(found) && Option.isSome(found))
+          ),
           isAlive(store, one, start)
         )))
   }
@@ -104,8 +107,11 @@ describe("concurrent requests during a reversed migration, each starting at any 
       Effect.gen(function*() {
         const saved = outcomes.filter((outcome) => outcome === "saved").length
         const found = yield* loaded(store, key, start)
-        yield* holds("one at the most", saved <= 1 && !outcomes.includes("gone"))
-        yield* equal("what is kept", [found.version, found.data], [1 + saved, saved === 1 ? data : record.data])
+        yield* holds("at most one save succeeds", saved <= 1 && !outcomes.includes("gone"))
+        yield* equal("the stored version and data", [found.version, found.data], [
+          1 + saved,
+          saved === 1 ? data : record.data
+        ])
       })))
 
   it.live("a touch and two reads: the times are kept", () =>

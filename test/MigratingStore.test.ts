@@ -1,6 +1,6 @@
 import { it } from "@effect/vitest"
 import { Chunk, Effect, Layer, Option, Stream } from "effect"
-import { MemoryStore, SessionStore, SessionStoreError } from "effect-session"
+import { MemoryStore } from "effect-session"
 import {
   freshKey,
   hour,
@@ -15,6 +15,7 @@ import {
   stored
 } from "effect-session/Fixtures"
 import * as MigratingStore from "effect-session/MigratingStore"
+import { SessionStore, SessionStoreError } from "effect-session/SessionStore"
 import type { Store } from "effect-session/SessionStore"
 import { FaultyStore, storeLaws } from "effect-session/testing"
 import { assert, describe } from "vitest"
@@ -36,7 +37,7 @@ import {
   touchAct
 } from "./support/migrationRaces.js"
 
-/** `back`: a process that moves sessions the other way, deployed when no other is left. */
+/** `back`: a process of the reversed migration, deployed once no other process is left. */
 type Phase = MigratingStore.MigratingStoreOptions["phase"] | "back"
 
 const migrating = (from: Store, to: Store, phase: Phase) =>
@@ -187,7 +188,7 @@ describe("concurrent requests on several nodes while a session moves", () => {
           (store, { key, record }, outcomes) =>
             Effect.gen(function*() {
               const saved = outcomes.filter((outcome) => outcome === "saved").length
-              yield* holds("one at the most", saved <= 1 && !outcomes.includes("gone"))
+              yield* holds("at most one save succeeds", saved <= 1 && !outcomes.includes("gone"))
               const { version } = yield* loaded(store, key, start)
               yield* equal("the version", version, record.version + saved)
             })
@@ -320,10 +321,10 @@ describe("copy", () => {
     Effect.gen(function*() {
       const { from, to } = memories()
       const all = yield* Effect.forEach(range(25), () => stored(from, { expiry: farExpiry }))
-      const told = Chunk.toReadonlyArray(
+      const reports = Chunk.toReadonlyArray(
         yield* Stream.runCollect(MigratingStore.copy(from, to, { namespace: "laws", batch: 10 }))
       )
-      assert.deepStrictEqual(told.map(({ moved }) => moved), [10, 20, 25, 25])
+      assert.deepStrictEqual(reports.map(({ moved }) => moved), [10, 20, 25, 25])
       assert.deepStrictEqual(yield* from.count(start), { current: 0, expired: 0 })
       yield* Effect.forEach(all, (one) => isAlive(to, one, start))
     }))

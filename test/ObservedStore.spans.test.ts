@@ -3,9 +3,10 @@
  */
 import { it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Metric, Option, TestClock, Tracer } from "effect"
-import { MemoryStore, SessionStoreError } from "effect-session"
+import { MemoryStore } from "effect-session"
 import { aRecord, freshKey, hour, minute, start, type Stored, stored } from "effect-session/Fixtures"
 import * as ObservedStore from "effect-session/ObservedStore"
+import { SessionStoreError } from "effect-session/SessionStore"
 import type { Store } from "effect-session/SessionStore"
 import { FaultyStore } from "effect-session/testing"
 import { inspect } from "node:util"

@@ -3,9 +3,10 @@
  */
 import { it } from "@effect/vitest"
 import { Cause, Effect, Exit, Fiber, FiberRef, Metric, MetricState, Option, TestClock, Tracer } from "effect"
-import { MemoryStore, SessionStore, SessionStoreError } from "effect-session"
+import { MemoryStore } from "effect-session"
 import { freshId, freshKey, isThere, start, stored } from "effect-session/Fixtures"
 import * as ObservedStore from "effect-session/ObservedStore"
+import { SessionStore, SessionStoreError } from "effect-session/SessionStore"
 import type { Store } from "effect-session/SessionStore"
 import { FaultyStore, storeLaws } from "effect-session/testing"
 import * as TieredStore from "effect-session/TieredStore"

@@ -17,7 +17,7 @@ import { find } from "./support/servers/programs.js"
 import * as Server from "./support/servers/server.js"
 import * as servers from "./support/sharedServers.js"
 
-/** A pooler in front of the run's Postgres; gives the URL of that through it. */
+/** Starts a pooler in front of the run's Postgres, and returns a client through it. */
 const pooled = (mode: "session" | "transaction") =>
   Effect.gen(function*() {
     const program = find("pgbouncer") ?? assert.fail(advice(pgbouncer))
@@ -42,12 +42,12 @@ ignore_startup_parameters = extra_float_digits
     // It refuses to run as root.
     const args = process.getuid?.() === 0 ? ["-u", "nobody", file] : [file]
     const { log } = yield* Server.scoped(program, args)
-    yield* Server.until(Effect.sync(log), (said) => said.includes("process up"))
+    yield* Server.until(Effect.sync(log), (output) => output.includes("process up"))
     url.port = String(port)
     return PgClient.layer({ url: Redacted.make(url.href) })
   })
 
-/** Listens through a pooler until something is heard, or a warning is logged; gives which, and all warnings. */
+/** Subscribes through a pooler until the first event or warning, and returns which it was, and all warnings. */
 const firstOf = (mode: "session" | "transaction") =>
   Effect.gen(function*() {
     const first = yield* Deferred.make<string>()
@@ -67,13 +67,13 @@ const firstOf = (mode: "session" | "transaction") =>
         Logger.replace(Logger.defaultLogger, log)
       )
     )
-    return { heard: yield* Deferred.await(first), warnings }
+    return { first: yield* Deferred.await(first), warnings }
   })
 
 it.scopedLive("in transaction mode one warning names the consequence and the remedy", () =>
   Effect.gen(function*() {
-    const { heard, warnings } = yield* firstOf("transaction")
-    assert.strictEqual(heard, "a warning")
+    const { first, warnings } = yield* firstOf("transaction")
+    assert.strictEqual(first, "a warning")
     assert.lengthOf(warnings, 1)
     assert.include(warnings[0], "none arrives")
     assert.include(warnings[0], "when the lease has passed")
@@ -82,5 +82,5 @@ it.scopedLive("in transaction mode one warning names the consequence and the rem
 
 it.scopedLive("in session mode notifications arrive and no warning is logged", () =>
   Effect.gen(function*() {
-    assert.deepStrictEqual(yield* firstOf("session"), { heard: "Gap", warnings: [] })
+    assert.deepStrictEqual(yield* firstOf("session"), { first: "Gap", warnings: [] })
   }))

@@ -14,7 +14,7 @@ import { postgresClient } from "./support/serverClients.js"
 import { until } from "./support/servers/server.js"
 import * as servers from "./support/sharedServers.js"
 
-/** Nodes, each a process of its own that listens by now, and what can be asked of them. */
+/** Starts nodes, each in its own process, waits until they are subscribed, and returns requests to them. */
 const nodes = (...jobs: ReadonlyArray<Pick<Job, "channel" | "lease"> & Partial<Job>>) =>
   Effect.gen(function*() {
     const prefix = freshPrefix()
@@ -28,27 +28,28 @@ const nodes = (...jobs: ReadonlyArray<Pick<Job, "channel" | "lease"> & Partial<J
     )
     return yield* Effect.forEach(children, (child) =>
       Effect.gen(function*() {
-        yield* child.said(1)
+        yield* child.printed(1)
         const at = `http://127.0.0.1:${child.soFar()[0]}`
         const ask = (method: string, path: string, cookie = "") =>
           Effect.promise(() => fetch(at + path, { method, headers: { cookie } }))
         const who = (cookie: string, path = "/me") =>
           Effect.flatMap(ask("GET", path, cookie), (answer) => Effect.promise(() => answer.text()))
-        const heard = (tag: InvalidationEvent["_tag"]) =>
+        const received = (tag: InvalidationEvent["_tag"]) =>
           Effect.sync(() => child.soFar().filter((line) => line === tag).length)
-        const hears = (tag: InvalidationEvent["_tag"], times: number) => until(heard(tag), (count) => count >= times)
-        yield* hears("Gap", 1)
+        const awaitEvents = (tag: InvalidationEvent["_tag"], times: number) =>
+          until(received(tag), (count) => count >= times)
+        yield* awaitEvents("Gap", 1)
         return {
           who,
-          heard,
-          /** Waits until it has heard so many notices of a kind. */
-          hears,
+          received,
+          /** Waits until this number of events of a kind has arrived. */
+          awaitEvents,
           login: Effect.map(ask("POST", "/login"), ({ headers }) => headers.get("set-cookie")?.split(";")[0] ?? ""),
           logout: (cookie: string) => ask("POST", "/logout", cookie),
-          /** Asks until it knows nobody, and says how many milliseconds that took. */
+          /** Repeats a request until it is anonymous, and returns the milliseconds that took. */
           forgets: (cookie: string) =>
             Effect.map(
-              activeMillis(Effect.repeat(who(cookie), { until: (name) => name === "nobody" })),
+              activeMillis(Effect.repeat(who(cookie), { until: (name) => name === "anonymous" })),
               ([millis]) => millis
             )
         }
@@ -61,15 +62,15 @@ const lease = 5000
 
 type Node = Effect.Effect.Success<ReturnType<typeof nodes>>[number]
 
-/** A logout on the one of which the other does not hear: there the visitor is known as long as the lease goes on. */
-const logoutUnheard = (a: Node, b: Node, cookie: string) =>
+/** A logout on node `a` without an invalidation event for node `b`, which serves its cached session until the lease has passed. */
+const logoutWithoutEvent = (a: Node, b: Node, cookie: string) =>
   Effect.gen(function*() {
     const since = performance.now()
     assert.strictEqual(yield* b.who(cookie), "ann")
     yield* a.logout(cookie)
     const name = yield* b.who(cookie)
-    // On a machine that stood still for as long, it is over.
-    assert.include(performance.now() - since < lease ? ["ann"] : ["ann", "nobody"], name)
+    // On a machine that was suspended for as long, the lease has passed.
+    assert.include(performance.now() - since < lease ? ["ann"] : ["ann", "anonymous"], name)
   })
 
 /** The connections that listen on a channel. */
@@ -87,7 +88,7 @@ const run = <A, E>(
 
 describe("three processes", () => {
   run(
-    "a logout on one is known to the others long before the lease of their copies ends",
+    "a logout on one is visible on the others long before their leases have passed",
     (channel) =>
       Effect.gen(function*() {
         const [a, b, c] = yield* nodes(...[0, 1, 2].map(() => ({ channel, lease: minute })))
@@ -99,27 +100,27 @@ describe("three processes", () => {
           const took = yield* Effect.all([b.forgets(cookie), c.forgets(cookie)], { concurrency: 2 })
           for (const millis of took) assert.isBelow(millis, minute / 10)
           console.log(
-            `known elsewhere ${took.map((millis) => Math.round(millis)).join(" and ")} ms after the logout`
+            `visible on the other nodes ${took.map((millis) => Math.round(millis)).join(" and ")} ms after the logout`
           )
         }
       })
   )
 
   run(
-    "where the channel is another one, the lease holds, and a fresh read knows at once",
+    "without a common channel, a logout is visible once the lease has passed, and to a fresh read at once",
     (channel) =>
       Effect.gen(function*() {
         const [a, b] = yield* nodes({ channel, lease }, { channel: `${channel}_cut`, lease })
         if (a === undefined || b === undefined) return yield* Effect.dieMessage("two nodes")
         const cookie = yield* a.login
-        yield* logoutUnheard(a, b, cookie)
-        assert.strictEqual(yield* b.who(cookie, "/me/fresh"), "nobody")
+        yield* logoutWithoutEvent(a, b, cookie)
+        assert.strictEqual(yield* b.who(cookie, "/me/fresh"), "anonymous")
         assert.isBelow(yield* b.forgets(cookie), lease + 1000)
       })
   )
 
   run(
-    "where the way of the channel falls silent, the lease holds; open again, it is heard again",
+    "while the channel's connection is silent, a logout is visible once the lease has passed; afterwards events arrive again",
     (channel) =>
       Effect.gen(function*() {
         const url = new URL(servers.postgres())
@@ -129,23 +130,23 @@ describe("three processes", () => {
         if (a === undefined || b === undefined) return yield* Effect.dieMessage("two nodes")
         const cookie = yield* a.login
         yield* proxy.loseReplies
-        yield* logoutUnheard(a, b, cookie)
+        yield* logoutWithoutEvent(a, b, cookie)
         assert.isBelow(yield* b.forgets(cookie), lease + 1000)
 
-        // It is opened while a connection waits for an answer that is lost: one that is given up, and closed.
+        // Replies pass again while a connection waits for one that was lost; that connection is closed.
         yield* until(proxy.unanswered, (count) => count > 0)
-        assert.strictEqual(yield* b.heard("Gap"), 1)
+        assert.strictEqual(yield* b.received("Gap"), 1)
         yield* proxy.passReplies
-        yield* b.hears("Gap", 2)
+        yield* b.awaitEvents("Gap", 2)
         yield* until(proxy.unanswered, (count) => count === 0)
-        const keys = yield* b.heard("Key")
+        const keys = yield* b.received("Key")
         yield* a.logout(yield* a.login)
-        yield* b.hears("Key", keys + 1)
+        yield* b.awaitEvents("Key", keys + 1)
       })
   )
 
   run(
-    "a listener whose connection dies listens again, and believes no copy of before",
+    "a subscriber whose connection dies subscribes again, and uses no cache entry from before",
     (channel) =>
       Effect.gen(function*() {
         const sql = yield* PgClient.PgClient
@@ -155,10 +156,10 @@ describe("three processes", () => {
         assert.strictEqual(yield* b.who(cookie), "ann")
         const [pid] = yield* listeners(channel)
         yield* a.logout(cookie)
-        // Nothing tells this node but the gap.
+        // This node gets no event of the logout but the missed-events marker.
         assert.strictEqual(yield* b.who(cookie), "ann")
         yield* sql`SELECT pg_terminate_backend(${pid})`
-        yield* b.hears("Gap", 2)
+        yield* b.awaitEvents("Gap", 2)
         assert.isBelow(yield* b.forgets(cookie), minute / 10)
       })
   )

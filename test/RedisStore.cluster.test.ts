@@ -20,7 +20,7 @@ import type { Store } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
 import { engineOf, next, opened as openedBy, record, written } from "./support/engines.js"
 import { freshPrefix } from "./support/localStores.js"
-import { clusterOn, noting, storeOn } from "./support/redisClients.js"
+import { clusterOn, recordingClient, storeOn } from "./support/redisClients.js"
 import * as Server from "./support/servers/redis.js"
 import * as servers from "./support/sharedServers.js"
 
@@ -30,7 +30,7 @@ const opened = Effect.gen(function*() {
   yield* Server.clusterReady(ports)
   const cluster = yield* clusterOn(ports)
   const prefix = freshPrefix()
-  const { client, sent } = noting(RedisClient.ioredis(cluster))
+  const { client, sent } = recordingClient(RedisClient.ioredis(cluster))
   const names = Effect.promise(async () =>
     (await Promise.all(cluster.nodes("master").map((node) => node.keys(`${prefix}*`)))).flat()
       .map((name) => name.slice(prefix.length))

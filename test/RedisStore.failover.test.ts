@@ -3,10 +3,10 @@
  */
 import { it } from "@effect/vitest"
 import { Effect, Option, type Scope } from "effect"
-import { SessionStoreError } from "effect-session"
 import { freshKey, isAlive, isDead, start, stored } from "effect-session/Fixtures"
 import type { Client } from "effect-session/RedisClient"
 import * as RedisClient from "effect-session/RedisClient"
+import { SessionStoreError } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
 import { activeMillis } from "./support/activeTime.js"
 import { range } from "./support/concurrency.js"
@@ -15,7 +15,7 @@ import { ioredisOn, nodeRedisOn, nodeRedisPoolOn, storeOn } from "./support/redi
 import { untilReplicated } from "./support/redisReplication.js"
 import * as Server from "./support/servers/redis.js"
 import { until } from "./support/servers/server.js"
-import { furnish, reads, works, writes } from "./support/storeCalls.js"
+import { reads, storeTwoRecords, works, writes } from "./support/storeCalls.js"
 
 const clients: ReadonlyArray<
   readonly [name: string, on: (url: string) => Effect.Effect<Client, never, Scope.Scope>]
@@ -59,7 +59,7 @@ describe("a server that becomes a replica behind the same address", () => {
       Effect.gen(function*() {
         const { first, second, url, proxy } = yield* pair
         const store = yield* Effect.flatMap(on(url), (client) => storeOn(client, { durableDestroy: false }))
-        const one = yield* furnish(store)
+        const one = yield* storeTwoRecords(store)
         yield* untilReplicated(first, second)
         yield* second.ask("REPLICAOF", "NO", "ONE")
         yield* first.ask("REPLICAOF", "127.0.0.1", String(second.port))

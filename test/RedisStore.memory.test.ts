@@ -3,7 +3,6 @@
  */
 import { it } from "@effect/vitest"
 import { Effect, Logger, Option } from "effect"
-import { SessionStoreError } from "effect-session"
 import type { Stored } from "effect-session/Fixtures"
 import {
   aRecord,
@@ -17,6 +16,7 @@ import {
   start,
   stored
 } from "effect-session/Fixtures"
+import { SessionStoreError } from "effect-session/SessionStore"
 import type { Store } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
 import { range } from "./support/concurrency.js"

@@ -3,10 +3,10 @@
  */
 import { it } from "@effect/vitest"
 import { Effect, Option, type Scope } from "effect"
-import { SessionStoreError } from "effect-session"
 import { aRecord, freshKey, hour, namespace, start, stored } from "effect-session/Fixtures"
 import type { Client } from "effect-session/RedisClient"
 import * as RedisClient from "effect-session/RedisClient"
+import { SessionStoreError } from "effect-session/SessionStore"
 import type { Redis } from "ioredis"
 import { createCluster } from "redis"
 import { assert, describe } from "vitest"
@@ -14,7 +14,7 @@ import { freePort } from "../examples/shop/freePort.js"
 import { clusterOn, ioredisOn, storeOn } from "./support/redisClients.js"
 import * as Server from "./support/servers/redis.js"
 import { until } from "./support/servers/server.js"
-import { furnish, reads, works, writes } from "./support/storeCalls.js"
+import { reads, storeTwoRecords, works, writes } from "./support/storeCalls.js"
 
 /** A primary with all slots, and its replica. */
 const pair = Effect.gen(function*() {
@@ -42,13 +42,13 @@ const pair = Effect.gen(function*() {
   yield* until(primary.ask("CLUSTER", "INFO"), (info) => info.includes("cluster_state:ok"))
   yield* until(replica.ask("CLUSTER", "INFO"), (info) => info.includes("cluster_state:ok"))
   /** Stops replication: the replica still answers, with its current data. */
-  const lag = Effect.gen(function*() {
+  const stopReplication = Effect.gen(function*() {
     yield* primary.ask("CONFIG", "SET", "repl-diskless-sync-delay", "600")
     yield* primary.ask("DEBUG", "CHANGE-REPL-ID")
     yield* primary.ask("CLIENT", "KILL", "TYPE", "replica")
     yield* until(replica.ask("INFO", "replication"), (info) => info.includes("master_link_status:down"))
   })
-  return { primary, replica, lag }
+  return { primary, replica, stopReplication }
 })
 
 const nodeRedis = (port: number) =>
@@ -85,12 +85,12 @@ describe("a replica that lags behind", () => {
   for (const [name, on] of clients) {
     it.scopedLive(`${name}: is not used: new sessions are found, listed, counted and revoked at once`, () =>
       Effect.gen(function*() {
-        const { lag, primary, replica } = yield* pair
+        const { stopReplication, primary, replica } = yield* pair
         const client = yield* on(primary.port)
         const store = yield* storeOn(client, { durableDestroy: false })
         yield* works(store)
         const { current } = yield* store.count(start)
-        yield* lag
+        yield* stopReplication
         const one = yield* stored(store)
         const revocation = aRecord()
         assert.strictEqual(yield* store.create(freshKey(), revocation, start), "created")
@@ -111,7 +111,7 @@ describe("a replica that lags behind", () => {
       const { primary, replica } = yield* pair
       const cluster = yield* ioredis(primary.port, {})
       const prefix = "shop:"
-      const one = yield* Effect.flatMap(storeOn(cluster, { prefix, durableDestroy: false }), furnish)
+      const one = yield* Effect.flatMap(storeOn(cluster, { prefix, durableDestroy: false }), storeTwoRecords)
       assert.strictEqual(yield* primary.ask("WAIT", "1", "5000"), "1")
       const redis = yield* ioredisOn(replica.url, { readOnly: true })
       const misled: Client = { ...cluster, send: (_, [name = "", ...args]) => redis.call(name, args) }

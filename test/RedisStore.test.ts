@@ -22,7 +22,7 @@ import { forAll } from "../src/internal/testing/law.js"
 import { range } from "./support/concurrency.js"
 import { engineOf, next, record, written } from "./support/engines.js"
 import { freshPrefix } from "./support/localStores.js"
-import { ioredisOn, noting, storeOn } from "./support/redisClients.js"
+import { ioredisOn, recordingClient, storeOn } from "./support/redisClients.js"
 import * as Server from "./support/servers/redis.js"
 import * as servers from "./support/sharedServers.js"
 import { works } from "./support/storeCalls.js"
@@ -33,7 +33,7 @@ const url = () => servers.redis()
 const opened = Effect.gen(function*() {
   const redis = yield* ioredisOn(url())
   const prefix = freshPrefix()
-  const { client, sent } = noting(RedisClient.ioredis(redis))
+  const { client, sent } = recordingClient(RedisClient.ioredis(redis))
   const store = yield* storeOn(client, { prefix })
   return { redis, store, sent, nameOf: (rest: string) => `${prefix}{all}:${rest}` }
 })

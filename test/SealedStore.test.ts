@@ -1,12 +1,15 @@
 import { it } from "@effect/vitest"
 import { Effect, Layer, Option, Redacted } from "effect"
-import { MemoryEngine, MemoryStore, SessionDirectory, SessionEngine, SessionStore, StoredEngine } from "effect-session"
+import { MemoryEngine, MemoryStore, StoredEngine } from "effect-session"
 import * as CacheEngine from "effect-session/CacheEngine"
 import type { Stored } from "effect-session/Fixtures"
 import { aRecord, day, freshKey, hour, isAlive, isDead, minute, start, stored } from "effect-session/Fixtures"
 import * as Keyring from "effect-session/Keyring"
 import * as SealedStore from "effect-session/SealedStore"
+import { SessionDirectory } from "effect-session/SessionDirectory"
+import { SessionEngine } from "effect-session/SessionEngine"
 import type { SessionRecord } from "effect-session/SessionRecord"
+import { SessionStore } from "effect-session/SessionStore"
 import type { Store } from "effect-session/SessionStore"
 import { engineLaws, storedEngineLaws, storeLaws } from "effect-session/testing"
 import * as TieredStore from "effect-session/TieredStore"
@@ -31,53 +34,53 @@ const setUp = Effect.gen(function*() {
   return { memory, store }
 })
 
-/** Whoever looks for it is told that it is corrupt; who looks at all of them is told which it is. */
-const isRefused = (store: Store, { key, record: { id, namespace } }: Stored) =>
+/** Checks that `load` and `find` fail with `corrupt`, and that `scan` returns the record as corrupt. */
+const isCorrupt = (store: Store, { key, record: { id, namespace } }: Stored) =>
   Effect.gen(function*() {
     const page = yield* store.scan(namespace, { limit: 10, now: start })
     assert.strictEqual((yield* Effect.flip(store.load(key, start))).reason, "corrupt")
     assert.strictEqual((yield* Effect.flip(store.find(namespace, id, start))).reason, "corrupt")
-    const damaged = page.flatMap((one) => "error" in one ? [[one.id, one.error.operation, one.error.reason]] : [])
-    assert.deepStrictEqual(damaged, [[id, "scan", "corrupt"]])
+    const corrupt = page.flatMap((one) => "error" in one ? [[one.id, one.error.operation, one.error.reason]] : [])
+    assert.deepStrictEqual(corrupt, [[id, "scan", "corrupt"]])
   })
 
-describe("what a sealed store keeps", () => {
-  it.effect("tells nothing of the data", () =>
+describe("a record in a sealed store", () => {
+  it.effect("does not reveal its data", () =>
     Effect.gen(function*() {
       const { memory, store } = yield* setUp
       const one = yield* stored(store, { data: `{"card":"4242"}` })
-      const kept = Option.getOrThrow(yield* memory.load(one.key, start))
-      assert.match(kept.data, /^e1\.k1\./)
+      const row = Option.getOrThrow(yield* memory.load(one.key, start))
+      assert.match(row.data, /^e1\.k1\./)
       yield* isAlive(store, one, start)
     }))
 
-  it.effect("cannot be swapped: a row under another key, or of another version, is corrupt and left alone", () =>
+  it.effect("cannot be swapped: a row copied to another key or version is corrupt", () =>
     Effect.gen(function*() {
       const { memory, store } = yield* setUp
       const victim = yield* stored(store)
-      const thief = yield* stored(store)
-      const kept = Option.getOrThrow(yield* memory.load(victim.key, start))
+      const attacker = yield* stored(store)
+      const row = Option.getOrThrow(yield* memory.load(victim.key, start))
       const key = freshKey()
-      yield* memory.create(key, { ...kept, id: aRecord().id }, start)
+      yield* memory.create(key, { ...row, id: aRecord().id }, start)
       assert.strictEqual((yield* Effect.flip(store.load(key, start))).reason, "corrupt")
-      yield* memory.save(thief.key, { ...thief.record, data: kept.data }, { expectedVersion: 1, now: start })
-      assert.strictEqual((yield* Effect.flip(store.load(thief.key, start))).reason, "corrupt")
-      // An older state of its own, brought back under the version of now.
+      yield* memory.save(attacker.key, { ...attacker.record, data: row.data }, { expectedVersion: 1, now: start })
+      assert.strictEqual((yield* Effect.flip(store.load(attacker.key, start))).reason, "corrupt")
+      // An older state of the same row, restored with the current version.
       yield* store.save(victim.key, victim.record, { expectedVersion: 1, now: start })
-      yield* memory.save(victim.key, kept, { expectedVersion: 2, now: start })
+      yield* memory.save(victim.key, row, { expectedVersion: 2, now: start })
       assert.strictEqual((yield* Effect.flip(store.load(victim.key, start))).reason, "corrupt")
     }))
 
-  it.effect("cannot be swapped for those who look by id, or at all: data of another row is corrupt", () =>
+  it.effect("cannot be swapped: with the data of another row, load, find and scan report it as corrupt", () =>
     Effect.gen(function*() {
       const { memory, store } = yield* setUp
       const ann = yield* stored(store, { subject: "ann" })
       const bob = yield* stored(store, { subject: "bob" })
-      const kept = Option.getOrThrow(yield* memory.load(ann.key, start))
+      const row = Option.getOrThrow(yield* memory.load(ann.key, start))
       yield* memory.destroy(bob.key)
-      yield* memory.create(bob.key, { ...bob.record, data: kept.data }, start)
-      yield* isRefused(store, bob)
-      // Nobody else is the worse for it, and it can be ended.
+      yield* memory.create(bob.key, { ...bob.record, data: row.data }, start)
+      yield* isCorrupt(store, bob)
+      // Other sessions are not affected, and the corrupt one can be ended.
       yield* isAlive(store, ann, start)
       assert.isTrue(yield* store.revoke("laws", bob.record.id))
       yield* isDead(store, bob, start)
@@ -85,29 +88,29 @@ describe("what a sealed store keeps", () => {
 
   const edits: ReadonlyArray<readonly [string, (record: SessionRecord) => Partial<SessionRecord>]> = [
     ["subject", () => ({ subject: "bob" })],
-    ["subject, away", () => ({ subject: undefined })],
+    ["subject, removed", () => ({ subject: undefined })],
     ["id", () => ({ id: aRecord().id })],
     ["namespace", () => ({ namespace: "another" })],
     ["deadline", ({ expiry }) => ({ expiry: { ...expiry, deadline: start + 365 * day } })],
-    ["deadline, away", ({ expiry }) => ({ expiry: { ...expiry, deadline: undefined } })],
-    ["time of birth", () => ({ createdAt: start + minute })],
-    ["time of authentication", () => ({ authenticatedAt: start + minute })],
-    ["version of the schema", () => ({ schemaVersion: 2 })],
+    ["deadline, removed", ({ expiry }) => ({ expiry: { ...expiry, deadline: undefined } })],
+    ["creation time", () => ({ createdAt: start + minute })],
+    ["authentication time", () => ({ authenticatedAt: start + minute })],
+    ["schema version", () => ({ schemaVersion: 2 })],
     ["version", () => ({ version: 2 })]
   ]
-  for (const [what, edit] of edits) {
-    it.effect(`is bound to its ${what}: edited, it is corrupt, and a save does not mend it`, () =>
+  for (const [column, edit] of edits) {
+    it.effect(`is bound to its ${column}: if that is edited, the record is corrupt, and a save fails`, () =>
       Effect.gen(function*() {
         const { memory } = yield* setUp
         const sealed = Effect.provide(SealedStore.make(memory), ring)
         const { key, record } = yield* stored(yield* sealed)
-        const kept = Option.getOrThrow(yield* memory.load(key, start))
-        const edited = { ...kept, ...edit(kept) }
+        const row = Option.getOrThrow(yield* memory.load(key, start))
+        const edited = { ...row, ...edit(row) }
         yield* memory.destroy(key)
         yield* memory.create(key, edited, start)
-        // Another process: it has not seen the row as it was.
+        // Another process, which has not cached the original row.
         const store = yield* sealed
-        yield* isRefused(store, { key, record: edited })
+        yield* isCorrupt(store, { key, record: edited })
         assert.strictEqual(
           (yield* Effect.flip(store.save(key, record, { expectedVersion: edited.version, now: start }))).reason,
           "corrupt"
@@ -115,23 +118,23 @@ describe("what a sealed store keeps", () => {
       }))
   }
 
-  it.effect("does not outlive its deadline, whatever end was written into its row", () =>
+  it.effect("ends at its deadline, also if a later expiry was written to its row", () =>
     Effect.gen(function*() {
       const { memory, store } = yield* setUp
       const { key, record } = yield* stored(store)
       const other = yield* stored(store, { expiry: { at: start + 9 * day, deadline: undefined, lifetime: undefined } })
-      const kept = Option.getOrThrow(yield* memory.load(key, start))
+      const row = Option.getOrThrow(yield* memory.load(key, start))
       yield* memory.destroy(key)
-      yield* memory.create(key, { ...kept, expiry: { ...kept.expiry, at: start + 9 * day } }, start)
+      yield* memory.create(key, { ...row, expiry: { ...row.expiry, at: start + 9 * day } }, start)
       assert.isTrue(Option.isSome(yield* store.load(key, start + day - 1)))
       assert.isTrue(Option.isNone(yield* store.load(key, start + day)))
       assert.isTrue(Option.isNone(yield* store.find(record.namespace, record.id, start + day)))
-      // A page is full as long as there is something to fill it with.
+      // An omitted record does not shorten the page.
       const page = yield* store.scan(record.namespace, { limit: 1, now: start + day })
       assert.deepStrictEqual(page.map(({ id }) => id), [other.record.id])
     }))
 
-  it.effect("is saved with no further read by who has loaded it, and after one by who has not", () =>
+  it.effect("is saved without a load by a process that has loaded it, and with one load by any other", () =>
     Effect.gen(function*() {
       const { memory } = yield* setUp
       let loads = 0
@@ -153,11 +156,11 @@ describe("what a sealed store keeps", () => {
       assert.strictEqual(yield* store.save(key, record, { expectedVersion: 3, now: start }), "conflict")
     }))
 
-  it.live("may be the front of another store: its copies and fences open", () =>
+  it.live("can be an entry or a tombstone of a cache", () =>
     Effect.gen(function*() {
-      const front = yield* Effect.provide(SealedStore.make(MemoryStore.make()), ring)
-      const back = MemoryStore.make()
-      const store = yield* TieredStore.make(front, back, { lease: "5 seconds" })
+      const cache = yield* Effect.provide(SealedStore.make(MemoryStore.make()), ring)
+      const origin = MemoryStore.make()
+      const store = yield* TieredStore.make(cache, origin, { lease: "5 seconds" })
       const now = Date.now()
       const { key, record } = yield* stored(store, {
         expiry: { at: now + hour, deadline: now + day, lifetime: undefined }
@@ -166,12 +169,12 @@ describe("what a sealed store keeps", () => {
         const data = `"${version}"`
         yield* store.load(key, now)
         assert.strictEqual(yield* store.save(key, { ...record, data }, { expectedVersion: version, now }), "saved")
-        assert.strictEqual(Option.getOrThrow(yield* front.load(key, now)).data, "")
+        assert.strictEqual(Option.getOrThrow(yield* cache.load(key, now)).data, "")
         assert.strictEqual(Option.getOrThrow(yield* store.load(key, now)).data, data)
       }
     }))
 
-  it.effect("that was never sealed, or with a key that is gone, is corrupt", () =>
+  it.effect("that was never sealed, or was sealed with a removed key, is corrupt", () =>
     Effect.gen(function*() {
       const { memory, store } = yield* setUp
       const plain = yield* stored(memory)
@@ -191,20 +194,20 @@ describe("an engine that seals with the token", () => {
     it.live(name, () => Effect.provide(law, engine()))
   }
 
-  it.effect("leaves a store that cannot read, also not with all of it", () =>
+  it.effect("stores no readable data", () =>
     Effect.gen(function*() {
       const { bind } = yield* SessionEngine
       const bound = yield* bind({ namespace: "laws", cookieName: "c" })
       const written = yield* bound.write({ _tag: "Create", record: aRecord({ data: `{"card":"4242"}` }) }, start)
-      const [kept] = yield* Effect.flatMap(SessionStore, (store) =>
+      const [row] = yield* Effect.flatMap(SessionStore, (store) =>
         Effect.map(store.scan("laws", { limit: 10, now: start }), recordsIn))
-      assert.match(kept?.data ?? "", /^t1\.[A-Za-z0-9_-]+$/)
-      assert.notInclude(Buffer.from(kept?.data.slice(3) ?? "", "base64url").toString("latin1"), "4242")
+      assert.match(row?.data ?? "", /^t1\.[A-Za-z0-9_-]+$/)
+      assert.notInclude(Buffer.from(row?.data.slice(3) ?? "", "base64url").toString("latin1"), "4242")
       assert.strictEqual(written._tag, "Written")
     }).pipe(Effect.provide(StoredEngine.layerWith({ seal: "token" }).pipe(Layer.provideMerge(MemoryStore.layer)))))
 })
 
-describe("every engine in memory seals with the token when it is told to, and keeps its own options", () => {
+describe("an engine in memory with `seal: \"token\"` seals its records, and its other options apply too", () => {
   const engines = {
     MemoryEngine: () => MemoryEngine.layerWith({ seal: "token", timeout: "1 second", capacity: 1 }),
     CacheEngine: () => CacheEngine.layerWith({ seal: "token", timeout: "1 second", maxEntries: 1 })
@@ -219,8 +222,8 @@ describe("every engine in memory seals with the token when it is told to, and ke
         const directory = yield* SessionDirectory
         yield* bound.write({ _tag: "Create", record: aRecord() }, start)
         yield* bound.write({ _tag: "Create", record: aRecord({ data: `{"card":"4242"}` }) }, start)
-        const kept = recordsIn(yield* directory.scan("laws", { limit: 10, now: start }))
-        assert.deepStrictEqual(kept.map(({ data }) => data.slice(0, 3)), ["t1."])
+        const row = recordsIn(yield* directory.scan("laws", { limit: 10, now: start }))
+        assert.deepStrictEqual(row.map(({ data }) => data.slice(0, 3)), ["t1."])
       }).pipe(Effect.provide(engine())))
   }
 })

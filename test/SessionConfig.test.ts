@@ -13,15 +13,11 @@ import {
   Schema,
   TestClock
 } from "effect"
-import {
-  Expiry,
-  MemoryEngine,
-  SessionConfig,
-  SessionConfigError,
-  SessionDirectory,
-  SessionEngine,
-  type SessionService as Identity
-} from "effect-session"
+import { Expiry, MemoryEngine, SessionConfig } from "effect-session"
+import { SessionConfigError } from "effect-session/SessionConfigError"
+import { SessionDirectory } from "effect-session/SessionDirectory"
+import { SessionEngine } from "effect-session/SessionEngine"
+import type { SessionService as Identity } from "effect-session/SessionService"
 import * as SessionService from "effect-session/SessionService"
 import { assert, describe, expectTypeOf } from "vitest"
 import * as EnvironmentSettings from "../src/internal/session/config.js"
@@ -276,12 +272,12 @@ describe("settings overlaid on a tag's own", () => {
           yield* session.update("visits", (n) => n + 1)
           const visits = yield* session.get("visits")
           assert.isUndefined(yield* session.finish(200))
-          return { visits, owed: session.used?.setCookie }
+          return { visits, pending: session.used?.setCookie }
         })
       const first = yield* visit(undefined)
-      if (first.owed === undefined || first.owed === "expire") return assert.fail("no cookie was sent")
-      assert.strictEqual(first.owed.maxAge, 8 * 60 * 60)
-      const cookie = `__Host-Http-shop=${Redacted.value(first.owed.value)}`
+      if (first.pending === undefined || first.pending === "expire") return assert.fail("no cookie was sent")
+      assert.strictEqual(first.pending.maxAge, 8 * 60 * 60)
+      const cookie = `__Host-Http-shop=${Redacted.value(first.pending.value)}`
       yield* TestClock.adjust("19 minutes")
       assert.strictEqual((yield* visit(cookie)).visits, 2)
       yield* TestClock.adjust("20 minutes")

@@ -99,8 +99,7 @@ describe("an error of the session", () => {
     it.effect(`${title}: the message names the place without input, and the full path is in a field`, () =>
       Effect.gen(function*() {
         const error = yield* Effect.flip(visit(Survey, set))
-        assert.strictEqual(error._tag, "SessionInvalid")
-        if (error._tag !== "SessionInvalid") return
+        if (error._tag !== "SessionInvalid") return assert.fail(error._tag)
         assert.deepStrictEqual([error.field, error.place ?? error.field], [field, place])
         assert.include(error.message, `at "${place}": `)
         for (const text of [error.message, String(error), error.stack ?? "", error.problem]) {
@@ -221,8 +220,7 @@ describe("the documented error page", () => {
 describe("the shop's pages", () => {
   it("escape the message that they show", () => {
     const { body } = Pages.problem(409, script, script)
-    assert.strictEqual(body._tag, "Uint8Array")
-    if (body._tag !== "Uint8Array") return
+    if (body._tag !== "Uint8Array") return assert.fail(body._tag)
     assert.notMatch(new TextDecoder().decode(body.body), /<script>alert|"hunter2"/)
   })
 })

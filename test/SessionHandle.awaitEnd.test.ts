@@ -1,15 +1,10 @@
-/** `awaitEnd`, for connections that outlive their request, and `optional`, for routes that work without a session. */
+/** `awaitEnd`, for connections that last longer than their request, and `optional`, for routes that work without a session. */
 import { it } from "@effect/vitest"
 import { Effect, Fiber, Layer, Option, Redacted, TestClock } from "effect"
-import {
-  Expiry,
-  MemoryStore,
-  SessionDirectory,
-  SessionRevocation,
-  SessionStore,
-  SessionStoreError,
-  StoredEngine
-} from "effect-session"
+import { Expiry, MemoryStore, StoredEngine } from "effect-session"
+import { SessionDirectory } from "effect-session/SessionDirectory"
+import { SessionRevocation } from "effect-session/SessionRevocation"
+import { SessionStore, SessionStoreError } from "effect-session/SessionStore"
 import { FaultyStore } from "effect-session/testing"
 import { assert, describe } from "vitest"
 import { visit } from "./support/requestWithoutHttp.js"

@@ -1,7 +1,8 @@
 /** One session per user: logins that end the user's other sessions, and the data they keep. */
 import { it } from "@effect/vitest"
 import { Context, Effect, Layer, MutableRef, Option, Redacted } from "effect"
-import { MemoryStore, SessionStore, SessionStoreError, StoredEngine } from "effect-session"
+import { MemoryStore, StoredEngine } from "effect-session"
+import { SessionStore, SessionStoreError } from "effect-session/SessionStore"
 import type { Store } from "effect-session/SessionStore"
 import { FaultyStore } from "effect-session/testing"
 import { assert, describe } from "vitest"

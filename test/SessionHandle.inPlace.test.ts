@@ -335,16 +335,16 @@ describe("a field mutated in place", () => {
     "to an invalid value fails with SessionInvalid: at the next change, at save, and at the commit",
     Effect.gen(function*() {
       const { cookie } = yield* visit(Shop, Shop.set("basket", new Map([["tea", 1]])))
-      const spoil = Effect.tap(Shop.get("basket"), (basket) => basket.set("cup", NaN))
+      const invalidate = Effect.tap(Shop.get("basket"), (basket) => basket.set("cup", NaN))
       for (const next of [Shop.set("name", "ann"), Shop.save]) {
-        const error = yield* visit(Shop, Effect.zipRight(spoil, Effect.flip(next)), cookie)
+        const error = yield* visit(Shop, Effect.zipRight(invalidate, Effect.flip(next)), cookie)
         assert.strictEqual(error.result._tag, "SessionInvalid")
       }
-      const { error } = yield* visit(Shop, spoil, cookie)
+      const { error } = yield* visit(Shop, invalidate, cookie)
       assert.strictEqual(error?._tag, "SessionInvalid")
       // A response that saves nothing validates nothing.
-      assert.isUndefined((yield* visit(Shop, spoil, cookie, 500)).error)
-      assert.isUndefined((yield* visit(Shop, Effect.zipRight(spoil, Shop.discard), cookie)).error)
+      assert.isUndefined((yield* visit(Shop, invalidate, cookie, 500)).error)
+      assert.isUndefined((yield* visit(Shop, Effect.zipRight(invalidate, Shop.discard), cookie)).error)
       const { result } = yield* visit(Shop, Shop.get("basket"), cookie)
       assert.deepStrictEqual([...result], [["tea", 1]])
     })

@@ -131,7 +131,7 @@ const handlers = Layer.mergeAll(
           const clerk = yield* Clerk
           yield* Staff.set("name", "sue")
           const [name, count] = yield* guarded
-          return [`${name} ${Option.getOrElse(clerk, () => "nobody")}`, count] as const
+          return [`${name} ${Option.getOrElse(clerk, () => "anonymous")}`, count] as const
         }))
       .handle("open", () => Effect.map(Effect.serviceOption(Visitor), ({ _tag }) => _tag))),
   HttpApiBuilder.group(Api, "inner", (handlers) => handlers.handle("inner", () => guarded)),
@@ -299,7 +299,7 @@ for (const [name, app] of [...plain, ...around]) {
         const { account, cookies } = yield* clientOn(site.port)
         yield* account.login({ payload: { name: "ann" } })
         site.calls()
-        assert.deepStrictEqual(yield* account.two({}), ["user ann nobody", 1])
+        assert.deepStrictEqual(yield* account.two({}), ["user ann anonymous", 1])
         assert.deepStrictEqual(site.calls().sort(), ["create", "load", "save"])
         assert.deepStrictEqual(cookies().sort(), [cookie, "__Host-Http-staff"])
         assert.deepStrictEqual(yield* account.two({}), ["user ann sue", 2])

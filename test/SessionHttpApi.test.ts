@@ -59,7 +59,7 @@ for (const [name, serve] of apiServers) {
       Effect.gen(function*() {
         const site = yield* open(serve())
         const { account, ...browser } = yield* clientOn(site.port)
-        const error = yield* Effect.flip(account.spoil({}))
+        const error = yield* Effect.flip(account.invalidate({}))
         assert.instanceOf(error, SessionError.SessionInvalid)
         assert.deepStrictEqual([error._tag === "SessionInvalid" && error.field, last(browser)[0]], ["count", 400])
       })
@@ -131,7 +131,7 @@ for (const [name, serve] of apiServers) {
     )
 
     live(
-      "the development cookie works on localhost only, and for any other host the error says so",
+      "the development cookie works on localhost only, and for any other host the error states it",
       Effect.gen(function*() {
         const site = yield* open(serve(), Visitor.layerWith({ cookie: SessionCookie.development }))
         const near = yield* request(site.port, "/whoami")

@@ -8,15 +8,11 @@ import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import { it } from "@effect/vitest"
 import { Effect, Layer, Schema } from "effect"
-import {
-  Lifetime,
-  ReadOnce,
-  Session,
-  type SessionDirectory,
-  type SessionHandle,
-  type SessionRevocation,
-  SessionStoreError
-} from "effect-session"
+import { Lifetime, ReadOnce, Session } from "effect-session"
+import type { SessionDirectory } from "effect-session/SessionDirectory"
+import type { SessionHandle } from "effect-session/SessionHandle"
+import type { SessionRevocation } from "effect-session/SessionRevocation"
+import { SessionStoreError } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
 import { cachingProxy } from "./support/cachingProxy.js"
 import { serve, setCookiesOf, wrappedEngine } from "./support/httpServer.js"
@@ -41,14 +37,14 @@ const uses: Readonly<Record<keyof SessionHandle<object>, (user: string) => Use>>
   value: () => Users.value,
   get: () => Users.get("name"),
   getOption: () => Users.getOption("name"),
-  getOrElse: () => Users.getOrElse("name", () => "nobody"),
+  getOrElse: () => Users.getOrElse("name", () => "anonymous"),
   has: () => Users.has("name"),
   set: (user) => Users.set("name", user),
   update: () => Users.update("count", (n) => n + 1),
   modify: () => Users.modify("count", (n) => [n, n + 1]),
   patch: (user) => Users.patch({ name: user, count: 3 }),
   pop: () => Users.pop("name"),
-  popOrElse: () => Users.popOrElse("name", () => "nobody"),
+  popOrElse: () => Users.popOrElse("name", () => "anonymous"),
   getOrSet: (user) => Users.getOrSet("name", user),
   remove: () => Users.remove("name"),
   clear: () => Users.clear,
@@ -86,7 +82,7 @@ const uses: Readonly<Record<keyof SessionHandle<object>, (user: string) => Use>>
   discard: () => Effect.zip(Users.update("count", (n) => n + 1), Users.discard)
 }
 
-/** What a route does with its session, by path; a path that is not listed does not use the session. */
+/** The use of the session by path; a path that is not listed does not use the session. */
 const handlers: Readonly<Record<string, (user: string) => Use>> = {
   ...Object.fromEntries(Object.entries(uses).map(([name, way]) => [`/${name}`, way])),
   "/sign-in": (user) => Effect.all([Users.authenticate(user), Users.set("name", user), notice]),
@@ -135,7 +131,7 @@ const start = Effect.gen(function*() {
         ...(visitor.cookie === "" ? [] : [["Cookie", visitor.cookie] as const]),
         ...Object.entries(headers)
       ], method),
-      (answer) => Effect.sync(() => remember(visitor, answer))
+      (answer) => Effect.sync(() => recordTokens(visitor, answer))
     )
   /** A visitor who has logged in, directly at the server. */
   const signedIn = (name: string) => {
@@ -154,7 +150,7 @@ interface Visitor {
 
 const anonymous = (name = "anonymous"): Visitor => ({ name, cookie: "", given: new Set() })
 
-const remember = (visitor: Visitor, answer: RawAnswer) => {
+const recordTokens = (visitor: Visitor, answer: RawAnswer) => {
   for (const { name, value } of setCookiesOf(answer)) {
     visitor.cookie = value === "" ? "" : `${name}=${value}`
     if (value !== "") visitor.given.add(value)

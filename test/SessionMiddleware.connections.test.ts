@@ -1,4 +1,4 @@
-/** Streamed responses, connections that outlive their request, and clients that disconnect. */
+/** Streamed responses, connections that last longer than their request, and clients that disconnect. */
 import * as HttpRouter from "@effect/platform/HttpRouter"
 import * as HttpServer from "@effect/platform/HttpServer"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
@@ -302,7 +302,7 @@ describe("concurrency inside a handler", () => {
   )
 
   live(
-    "a change by a fork that outlives the response fails with SessionCommitted and touches no other session",
+    "a change by a fork that runs after the response fails with SessionCommitted and touches no other session",
     Effect.gen(function*() {
       const answered = yield* Deferred.make<void>()
       const late = yield* Deferred.make<Exit.Exit<void, unknown>>()

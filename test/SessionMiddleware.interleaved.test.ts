@@ -45,7 +45,7 @@ const visit = (client: Client, name: string, script: ReadonlyArray<Step>, turns:
       add,
       "add three times concurrently": Effect.replicateEffect(add, 3, { concurrency: 3 }),
       login,
-      "logout and login": Effect.zipRight(ask("POST", "/logout", "nobody"), login).pipe(
+      "logout and login": Effect.zipRight(ask("POST", "/logout", "anonymous"), login).pipe(
         Effect.tap(() => Effect.sync(() => Object.assign(mine, { acknowledged: 0, aborted: 0 })))
       ),
       "aborted read": Effect.suspend(() => abort(client, "GET", "/me", mine.cookie, turns)),
@@ -78,12 +78,18 @@ describe("a hundred concurrent visitors", () => {
           () => Effect.sync(() => active.now--)
         )
       )
-      const calm: ReadonlyArray<Step> = ["read", "add", "add three times concurrently", "login", "logout and login"]
+      const withoutAborts: ReadonlyArray<Step> = [
+        "read",
+        "add",
+        "add three times concurrently",
+        "login",
+        "logout and login"
+      ]
       // Half of the visitors never abort a request, so their counts are exact.
       const visits = yield* Effect.forEach(Array.from({ length: 100 }, (_, at) => at), (at) =>
         Effect.map(
           Effect.all([
-            script(at % 2 === 0 ? calm : [...calm, "aborted read", "aborted add"]),
+            script(at % 2 === 0 ? withoutAborts : [...withoutAborts, "aborted read", "aborted add"]),
             Random.nextIntBetween(0, 8)
           ]),
           ([{ steps }, turns]) => visit(client, `user-${at}`, steps, turns)
@@ -98,13 +104,13 @@ describe("a hundred concurrent visitors", () => {
 const startWithDisconnects = (remote: boolean) =>
   Effect.gen(function*() {
     const [store, later, handler] = [gate(), gate(), gate()]
-    const noticing = new Map<string, Deferred.Deferred<void>>()
+    const disconnects = new Map<string, Deferred.Deferred<void>>()
     const server = () =>
       Http.createServer().on("request", ({ url = "" }, response) =>
         response.on("close", () => {
-          const noticed = noticing.get(url)
+          const disconnected = disconnects.get(url)
           // The server's own close listener runs first.
-          if (noticed !== undefined) setImmediate(Deferred.unsafeDone, noticed, Effect.void)
+          if (disconnected !== undefined) setImmediate(Deferred.unsafeDone, disconnected, Effect.void)
         }))
     const pause = handler.wrap("load", Effect.void, [])
     const client = yield* start(
@@ -124,12 +130,12 @@ const startWithDisconnects = (remote: boolean) =>
     const disconnectAt = (place: string, path: string, cookie: string) =>
       Effect.gen(function*() {
         const held = yield* places[place] ?? Effect.dieMessage(place)
-        const noticed = yield* Deferred.make<void>()
-        noticing.set(path, noticed)
+        const disconnected = yield* Deferred.make<void>()
+        disconnects.set(path, disconnected)
         const request = open(client, "POST", path, cookie).on("error", () => {})
         yield* held.reached
         request.destroy()
-        yield* Deferred.await(noticed)
+        yield* Deferred.await(disconnected)
         // A save that has begun is awaited.
         const after = place === "before its save" ? yield* later.hold("save", "after") : undefined
         yield* held.go
@@ -196,7 +202,7 @@ for (const remote of [false, true]) {
           const { cookie } = yield* send(client, "POST", "/add")
           yield* disconnectAt(place, "/login/ann", cookie)
           const after = yield* send(client, "GET", "/me", cookie)
-          const expected = [200, "nobody", place === "after its rotation" ? 0 : 1, cookie]
+          const expected = [200, "anonymous", place === "after its rotation" ? 0 : 1, cookie]
           assert.deepStrictEqual([after.status, after.value?.user, after.value?.count, after.cookie], expected, place)
           const again = yield* send(client, "POST", "/login/ann", cookie)
           assert.deepStrictEqual([again.status, again.value?.user], [200, "ann"], place)

@@ -1,4 +1,4 @@
-/** How the host, the site and the method of a request affect the session, and clients that disconnect. */
+/** Effects of the host, the site and the method of a request on the session, and clients that disconnect. */
 import * as HttpApp from "@effect/platform/HttpApp"
 import * as HttpRouter from "@effect/platform/HttpRouter"
 import * as HttpServer from "@effect/platform/HttpServer"

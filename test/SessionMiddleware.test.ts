@@ -233,7 +233,7 @@ describe("the middleware on a real server", () => {
 })
 
 describe("the development cookie", () => {
-  it.live("works on loopback; for any other host the error says why it does not", () =>
+  it.live("works on loopback; for any other host the error states the reason", () =>
     Effect.gen(function*() {
       const port = yield* serve(Layer.merge(Users.layerWith({ cookie: SessionCookie.development }), Staff.layer))
       for (const host of ["localhost", `localhost:${port}`, "127.0.0.1:1", "[::1]:80", "shop.localhost"]) {

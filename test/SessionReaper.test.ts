@@ -1,10 +1,12 @@
 import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Deferred, Duration, Effect, Exit, Fiber, Layer, Logger, Metric, Random, Ref, Scope, TestClock } from "effect"
-import { MemoryStore, SessionConfigError, SessionMaintenance, SessionReaper, SessionStoreError } from "effect-session"
+import { MemoryStore, SessionReaper } from "effect-session"
 import { day, hour, isAlive, isThere, minute, start, stored } from "effect-session/Fixtures"
+import { SessionConfigError } from "effect-session/SessionConfigError"
+import { SessionMaintenance } from "effect-session/SessionMaintenance"
+import { SessionStore, SessionStoreError } from "effect-session/SessionStore"
 import type { Store } from "effect-session/SessionStore"
-import { SessionStore } from "effect-session/SessionStore"
 import * as SqlStore from "effect-session/SqlStore"
 import { assert, describe } from "vitest"
 import { range, together } from "./support/concurrency.js"
@@ -218,7 +220,9 @@ describe("a store that fails", () => {
         yield* TestClock.adjust(2 * tenMinutes)
         assert.isAtLeast(rounds.times.length, 2)
         assert.strictEqual((yield* Metric.value(SessionReaper.failures)).count - before, 1)
-        assert.deepStrictEqual(lines, [["Expired sessions could not be removed; the next round tries again."]])
+        assert.deepStrictEqual(lines, [[
+          "The session reaper could not delete expired sessions. The next round retries."
+        ]])
       }).pipe(Effect.provide(logger))
     })
   }

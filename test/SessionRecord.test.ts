@@ -2,10 +2,10 @@
  * The functions that all stores share, as properties of random records.
  */
 import { FastCheck as fc, Schema } from "effect"
-import type { SessionRecord } from "effect-session"
 import { aRecord } from "effect-session/Fixtures"
 import { decodeInfo, fields, integer, valuesOf } from "effect-session/internal/record"
 import * as Lifetime from "effect-session/Lifetime"
+import type { SessionRecord } from "effect-session/SessionRecord"
 import {
   applySave,
   applyTouch,

@@ -233,7 +233,7 @@ describe("RPC without a session around its route", () => {
     ] as const
   ) {
     live(
-      `${what}: the defect says what to do`,
+      `${what}: the defect states what to do`,
       Effect.gen(function*() {
         const site = yield* open(
           HttpLayerRouter.serve(routes.pipe(Layer.provide([handlers(Effect.void), RpcSerialization.layerJson])))

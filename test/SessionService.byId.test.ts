@@ -1,9 +1,10 @@
 /** Background jobs that change sessions by id, without their token. */
 import { it } from "@effect/vitest"
 import { DateTime, Duration, Effect, Layer, Option, Redacted, Schema, TestClock } from "effect"
-import { Expiry, Lifetime, MemoryStore, Session, SessionStore, StoredEngine } from "effect-session"
+import { Expiry, Lifetime, MemoryStore, Session, StoredEngine } from "effect-session"
 import * as MigratingStore from "effect-session/MigratingStore"
 import * as SealedStore from "effect-session/SealedStore"
+import { SessionStore } from "effect-session/SessionStore"
 import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe } from "vitest"
 import * as Ids from "../src/internal/domain/id.js"

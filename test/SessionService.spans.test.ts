@@ -3,8 +3,9 @@
  */
 import { it } from "@effect/vitest"
 import { Effect, type Exit, Layer, Option, Redacted, Schema, Tracer } from "effect"
-import { MemoryEngine, MemoryStore, Session, SessionStore, SessionStoreError, StoredEngine } from "effect-session"
+import { MemoryEngine, MemoryStore, Session, StoredEngine } from "effect-session"
 import * as ObservedStore from "effect-session/ObservedStore"
+import { SessionStore, SessionStoreError } from "effect-session/SessionStore"
 import { inspect } from "node:util"
 import { assert, describe } from "vitest"
 import { intercepted } from "../src/internal/store/intercepted.js"

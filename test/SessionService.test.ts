@@ -12,7 +12,8 @@ import {
   Stream,
   TestClock
 } from "effect"
-import { Expiry, Lifetime, MemoryEngine, Session, SessionConfigError, SessionCookie } from "effect-session"
+import { Expiry, Lifetime, MemoryEngine, Session, SessionCookie } from "effect-session"
+import { SessionConfigError } from "effect-session/SessionConfigError"
 import { assert, describe } from "vitest"
 
 const engine = MemoryEngine.layer

@@ -79,7 +79,7 @@ const tablesOf050 = (dialect: string) =>
     return records
   })
 
-/** A role of its own, which is dropped with what it owns. */
+/** A new role, which is dropped with its objects. */
 const freshRole = Effect.flatMap(SqlClient, (sql) => {
   const role = `r${freshPrefix()}`
   const statements = ["RESET ROLE", `DROP OWNED BY ${role}`, `DROP ROLE ${role}`]
@@ -135,7 +135,7 @@ for (const [dialect, database, schema] of databases) {
           return yield* schemaOf(schema)
         }).pipe(Effect.provide(database()))
         const byRun = yield* Effect.zipRight(SqlMigrations.run(), schemaOf(schema)).pipe(Effect.provide(database()))
-        // Equal and empty would prove nothing.
+        // Two empty lists would be equal, too.
         assert.isTrue(byHand.some(({ name }) => name === "effect_sessions_by_expiry"))
         assert.deepStrictEqual(byHand, byRun)
       }))
@@ -252,7 +252,7 @@ describe("partitions", () => {
       const sql = yield* SqlClient
       yield* SqlMigrations.run()
       const one = yield* Effect.flatMap(SqlStore.make(), stored)
-      // The connections of the pool keep the default that they began with.
+      // The connections of the pool keep the default with which they were opened.
       yield* sql.unsafe("SET default_transaction_isolation TO 'repeatable read'")
       const writer = yield* Effect.provide(SqlClient, yield* Layer.build(Layer.fresh(sameDatabase(sql))))
       const [written, isWaiting] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
@@ -269,7 +269,7 @@ describe("partitions", () => {
       yield* writing
       yield* run
       yield* isAlive(yield* SqlStore.make(), { ...one, record: { ...one.record, data: `"new"` } }, start)
-      // What is printed cannot choose: it refuses.
+      // The printed script cannot read the settings of the transaction, so it fails.
       const script = yield* SqlMigrations.print("pg", { partitions: 5 })
       assert.include(String((yield* Effect.flip(sql.unsafe(script))).cause), "would lose sessions")
     }).pipe(Effect.scoped, Effect.provide(postgresDatabase({ maxConnections: 1 }))))

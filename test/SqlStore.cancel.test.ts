@@ -5,9 +5,9 @@ import * as PgClient from "@effect/sql-pg/PgClient"
 import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Context, Effect, Fiber, Layer, Redacted } from "effect"
-import { SessionStore } from "effect-session"
 import { isAlive, isDead, namespace, start, stored } from "effect-session/Fixtures"
 import type { Write } from "effect-session/SessionEngine"
+import { SessionStore } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
 import { range, together } from "./support/concurrency.js"
 import { untilWaiting } from "./support/databases.js"
@@ -18,30 +18,30 @@ import { mysqlClient, ofMariadb, postgresClient } from "./support/serverClients.
 
 const databases = [
   ["postgres", postgresClient, "SELECT 0 AS cancelled, pg_sleep(0.05)"],
-  // It says that it was cancelled by its result.
+  // SLEEP returns 1 if it was cancelled.
   ...ofMariadb(["mariadb", mysqlClient, "SELECT SLEEP(0.05) AS cancelled"] as const)
 ] as const
 
 for (const [name, client, pause] of databases) {
-  /** A store whose pool has so many connections, and somebody else who can hold its rows. */
+  /** A store with a pool of this size, and another connection that can lock its rows. */
   const setUp = (maxConnections: number) =>
     Effect.gen(function*() {
       const prefix = freshPrefix()
       const context = yield* Layer.build(sqlStore<unknown>(client({ maxConnections }), prefix))
       const admin = Context.get(yield* Layer.build(Layer.fresh(client({ maxConnections: 2 }))), SqlClient)
       const other = yield* admin.reserve
-      const say = (statement: string) => other.executeUnprepared(statement, [], undefined)
+      const execute = (statement: string) => other.executeUnprepared(statement, [], undefined)
       return {
         store: Context.get(context, SessionStore),
         sql: Context.get(context, SqlClient),
-        hold: Effect.zipRight(say("BEGIN"), say(`SELECT id FROM ${prefix}sessions FOR UPDATE`)),
-        release: say("COMMIT"),
+        hold: Effect.zipRight(execute("BEGIN"), execute(`SELECT id FROM ${prefix}sessions FOR UPDATE`)),
+        release: execute("COMMIT"),
         waiting: (count: number) => untilWaiting(admin, name, prefix, count)
       }
     })
 
-  /** Somebody else's statements, one on each connection of the pool. */
-  const strangers = (sql: SqlClient, count: number) =>
+  /** Checks that statements of other callers, one on each connection of the pool, are not cancelled. */
+  const othersComplete = (sql: SqlClient, count: number) =>
     Effect.map(
       together(range(count).map(() => sql.unsafe<{ readonly cancelled: unknown }>(pause))),
       (all) => assert.deepStrictEqual(all.map(([row]) => Number(row?.cancelled)), range(count).map(() => 0))
@@ -54,20 +54,20 @@ for (const [name, client, pause] of databases) {
           Effect.gen(function*() {
             const { hold, release, sql, store, waiting } = yield* setUp(size)
             const engine = yield* engineOf(store, { timeout: "700 millis" })
-            const calm = yield* engineOf(store, { timeout: "20 seconds" })
-            const { record: before, value } = yield* written(calm, { _tag: "Create", record: record() })
+            const lenient = yield* engineOf(store, { timeout: "20 seconds" })
+            const { record: before, value } = yield* written(lenient, { _tag: "Create", record: record() })
             const write: Write = { _tag: tag, value, record: next(before), expectedVersion: 1 }
             yield* hold
             const error = yield* Effect.flip(engine.write(write, start))
             assert.strictEqual(error.reason, "timeout")
-            // The row is still held: nothing else can have ended them.
+            // The row is still locked, so only the cancellation can have ended them.
             yield* waiting(0)
-            yield* strangers(sql, size)
+            yield* othersComplete(sql, size)
             yield* release
-            yield* strangers(sql, size)
-            assert.deepStrictEqual(yield* opened(calm, value), before)
-            const after = yield* written(calm, write)
-            assert.deepStrictEqual(yield* opened(calm, after.value), next(before))
+            yield* othersComplete(sql, size)
+            assert.deepStrictEqual(yield* opened(lenient, value), before)
+            const after = yield* written(lenient, write)
+            assert.deepStrictEqual(yield* opened(lenient, after.value), next(before))
           }))
       }
     }
@@ -83,7 +83,7 @@ for (const [name, client, pause] of databases) {
         yield* Fiber.interrupt(revocation)
         yield* waiting(0)
         yield* release
-        yield* strangers(sql, 1)
+        yield* othersComplete(sql, 1)
         yield* isAlive(store, one, start)
         yield* isAlive(store, spared, start)
         yield* store.revokeSubject(namespace, "ann", spared.record.id)
@@ -92,7 +92,7 @@ for (const [name, client, pause] of databases) {
       }))
 
     it.scopedLive(
-      "given up at the moment at which it ends: it is done or not, and no stranger's statement is cancelled",
+      "interrupted at the moment at which it ends: it is executed or not, and no other statement is cancelled",
       () =>
         Effect.gen(function*() {
           const { hold, release, sql, store, waiting } = yield* setUp(1)
@@ -103,8 +103,8 @@ for (const [name, client, pause] of databases) {
             const later = next(now)
             const save = yield* Effect.fork(store.save(one.key, later, { expectedVersion: now.version, now: start }))
             yield* waiting(1)
-            yield* together([release, Fiber.interrupt(save), strangers(sql, 1)])
-            yield* strangers(sql, 1)
+            yield* together([release, Fiber.interrupt(save), othersComplete(sql, 1)])
+            yield* othersComplete(sql, 1)
             const found = yield* Effect.flatten(store.load(one.key, start))
             assert.deepInclude([now, later], found)
             now = found
@@ -124,20 +124,20 @@ describe("postgres: a server that accepts new connections late", () => {
       const store = Context.get(yield* Layer.build(sqlStore<unknown>(client(1), prefix)), SessionStore)
       const admin = Context.get(yield* Layer.build(client(2)), SqlClient)
       const other = yield* admin.reserve
-      const say = (statement: string) => other.executeUnprepared(statement, [], undefined)
+      const execute = (statement: string) => other.executeUnprepared(statement, [], undefined)
       const one = yield* stored(store)
-      yield* Effect.zipRight(say("BEGIN"), say(`SELECT id FROM ${prefix}sessions FOR UPDATE`))
+      yield* Effect.zipRight(execute("BEGIN"), execute(`SELECT id FROM ${prefix}sessions FOR UPDATE`))
       const save = yield* Effect.fork(
         store.save(one.key, next(one.record), { expectedVersion: one.record.version, now: start })
       )
       yield* untilWaiting(admin, "postgres", prefix, 1)
       yield* Postgres.sent([first], "SIGSTOP")
       yield* Fiber.interrupt(save)
-      // The connection is closed by now.
+      // The connection has been closed.
       yield* Effect.sleep("800 millis")
       yield* Postgres.sent([first], "SIGCONT")
       yield* untilWaiting(admin, "postgres", prefix, 0)
-      yield* say("COMMIT")
+      yield* execute("COMMIT")
       assert.deepStrictEqual(yield* Effect.flatten(store.load(one.key, start)), one.record)
     }))
 })
@@ -159,7 +159,7 @@ describe("postgres: a commit that waits for a replica", () => {
       const sql = Context.get(local, SqlClient)
       const reload = sql.unsafe("SELECT pg_reload_conf()")
       yield* Effect.acquireRelease(
-        Effect.zipRight(sql.unsafe("ALTER SYSTEM SET synchronous_standby_names = 'nobody'"), reload),
+        Effect.zipRight(sql.unsafe("ALTER SYSTEM SET synchronous_standby_names = 'absent'"), reload),
         () => Effect.orDie(Effect.zipRight(sql.unsafe("ALTER SYSTEM RESET synchronous_standby_names"), reload))
       )
       const waits = sql.unsafe("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'")

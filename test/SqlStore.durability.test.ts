@@ -1,10 +1,10 @@
 /**
- * A SQL store claims `durableDestroy` by the settings of its database.
+ * A SQL store declares `durableDestroy` according to the settings of its database.
  */
 import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Effect, Layer, Logger } from "effect"
-import { SessionConfigError } from "effect-session"
+import { SessionConfigError } from "effect-session/SessionConfigError"
 import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
 import { assert, describe } from "vitest"
@@ -14,11 +14,11 @@ import { mysqlClient, ofMariadb, postgresClient } from "./support/serverClients.
 
 const prefix = freshPrefix()
 
-/** A client of a database with the tables that a store asks for. */
+/** A client of a database with the tables of the store. */
 const migrated = <E>(client: Layer.Layer<SqlClient, E>) =>
   Layer.provideMerge(SqlMigrations.layerWith({ prefix }), client)
 
-/** What is claimed, or why the store is refused; and what was warned of. */
+/** Returns the declared `durableDestroy`, or the error of the store, and the logged warnings. */
 const claimed = (options: SqlStore.SqlStoreOptions = {}) =>
   Effect.gen(function*() {
     const warnings: Array<string> = []
@@ -31,17 +31,17 @@ const claimed = (options: SqlStore.SqlStoreOptions = {}) =>
     return { claim: result._tag === "Right" ? result.right.capabilities.durableDestroy : result.left, warnings }
   })
 
-/** It claims nothing, warns of it where that is not usual, and refuses to be told otherwise. */
-const claimsNothing = (why: string, isUsual = false) =>
+/** Checks that the store claims no durability, warns unless that is the default, and rejects `durableDestroy: true`. */
+const claimsNothing = (why: string, isDefault = false) =>
   Effect.gen(function*() {
-    const asked = yield* claimed()
-    assert.isFalse(asked.claim)
-    assert.lengthOf(asked.warnings, isUsual ? 0 : 1)
-    assert.include(asked.warnings[0] ?? why, why)
+    const result = yield* claimed()
+    assert.isFalse(result.claim)
+    assert.lengthOf(result.warnings, isDefault ? 0 : 1)
+    assert.include(result.warnings[0] ?? why, why)
     assert.deepStrictEqual(yield* claimed({ durableDestroy: false }), { claim: false, warnings: [] })
-    const refused = yield* claimed({ durableDestroy: true })
-    assert.instanceOf(refused.claim, SessionConfigError)
-    assert.include(String(refused.claim), why)
+    const rejected = yield* claimed({ durableDestroy: true })
+    assert.instanceOf(rejected.claim, SessionConfigError)
+    assert.include(String(rejected.claim), why)
   })
 
 const claimsAll = Effect.gen(function*() {

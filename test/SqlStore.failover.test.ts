@@ -6,8 +6,8 @@ import * as PgClient from "@effect/sql-pg/PgClient"
 import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Context, Effect, Layer, Redacted, type Scope } from "effect"
-import { SessionStore, SessionStoreError } from "effect-session"
 import { isThere, start, stored } from "effect-session/Fixtures"
+import { SessionStore, SessionStoreError } from "effect-session/SessionStore"
 import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
 import { assert, describe } from "vitest"
@@ -23,10 +23,10 @@ import { works } from "./support/storeCalls.js"
 type Client = Layer.Layer<SqlClient, unknown>
 
 interface Database {
-  /** A server that is ready, with a user `app` that may not write where the server forbids it. */
+  /** A running server, with a user `app` that cannot write while the server is read-only. */
   readonly server: Effect.Effect<string, unknown, Scope.Scope>
   readonly client: (url: string, maxConnections?: number) => Client
-  /** Statements after which the server refuses every write, also on connections that are there. */
+  /** Statements after which the server rejects every write, also on open connections. */
   readonly demote: ReadonlyArray<string>
   readonly app: (url: URL) => void
 }

@@ -6,8 +6,8 @@ import { SqlClient } from "@effect/sql/SqlClient"
 import * as Statement from "@effect/sql/Statement"
 import { it } from "@effect/vitest"
 import { Context, Deferred, Effect, Exit, Fiber, Layer, Option, Redacted, Scope, Tracer } from "effect"
-import { SessionStore } from "effect-session"
 import { isAlive, start, stored } from "effect-session/Fixtures"
+import { SessionStore } from "effect-session/SessionStore"
 import * as SqlStore from "effect-session/SqlStore"
 import type { Socket } from "node:net"
 import { connect, createServer } from "node:net"
@@ -20,7 +20,7 @@ import { postgresClient } from "./support/serverClients.js"
 import * as servers from "./support/sharedServers.js"
 import { works } from "./support/storeCalls.js"
 
-/** A store and the application on one pool of so many connections, and a client of the test. */
+/** A store and the application on one pool of this size, and another client of the test. */
 const setUp = (maxConnections: number) =>
   Effect.gen(function*() {
     const [prefix, applicationName] = [freshPrefix(), freshPrefix()]
@@ -98,7 +98,7 @@ for (const size of [1, 2, 5]) {
       yield* Effect.forkScoped(together(range(64).map(() => Effect.forever(load))))
       yield* Effect.repeat(Effect.sleep("10 millis"), { until: () => loads > 200 })
       const begun = loads
-      // The callers never pause: without its turn in the queue of the pool, the application would wait for ever.
+      // The callers never pause: if the store did not return its connection, the application would wait forever.
       yield* Effect.repeatN(Effect.zipRight(sql`SELECT 1`, sql.withTransaction(sql`SELECT 2`)), 9)
       assert.isAbove(loads, begun)
     }))
@@ -108,7 +108,7 @@ it.scopedLive("an idle connection goes back to the pool: the application gets th
   Effect.gen(function*() {
     const { sql, store } = yield* setUp(1)
     const one = yield* stored(store)
-    // A connection that stayed with the store would never come to the transaction.
+    // If the store kept the connection, the transaction would never get one.
     yield* Effect.repeatN(
       Effect.zipRight(isAlive(store, one, start), sql.withTransaction(isAlive(store, one, start))),
       99
@@ -139,7 +139,7 @@ it.scopedLive("a statement that is interrupted while it waits for a leased conne
     yield* Fiber.interrupt(second)
     yield* release
     assert.strictEqual(yield* first, "saved")
-    // It was sent after the second one would have been.
+    // It is sent after the second one would have been.
     assert.deepStrictEqual(yield* Effect.flatten(third), other.record)
     yield* isAlive(store, other, start)
   }))
@@ -215,7 +215,7 @@ it.scopedLive("the pool closes while the store is used without pause, and leaves
     const one = yield* stored(store)
     let loads = 0
     const load = Effect.zipRight(isAlive(store, one, start), Effect.sync(() => loads++))
-    // A pool that is closed refuses at once: without a pause, nothing else would be executed in this process.
+    // A closed pool fails at once: without a pause, the loop would starve this process.
     const caller = Effect.forever(Effect.catchAll(load, () => Effect.sleep("1 millis")))
     yield* Effect.forkScoped(together(range(16).map(() => caller)))
     yield* Effect.repeat(Effect.sleep("1 millis"), { until: () => loads > 100 })
@@ -248,7 +248,7 @@ it.scopedLive("statements are spans where there is a tracer, and pass the transf
     assert.lengthOf(texts, 1)
   }))
 
-it.scopedLive("a client that does not show the connections of `pg` reserves one for every statement", () =>
+it.scopedLive("a client that does not expose the connections of `pg` reserves one for every statement", () =>
   Effect.gen(function*() {
     const prefix = freshPrefix()
     const context = yield* Layer.build(Layer.fresh(sqlStore<unknown>(postgresClient({ maxConnections: 1 }), prefix)))

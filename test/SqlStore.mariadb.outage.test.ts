@@ -1,5 +1,5 @@
 /**
- * MariaDB, ended, stopped, cut off and out of reach, with visitors in the middle of it.
+ * Outages of MariaDB under load: killed, stopped and unreachable.
  */
 import * as MysqlClient from "@effect/sql-mysql2/MysqlClient"
 import { SqlClient } from "@effect/sql/SqlClient"
@@ -8,7 +8,7 @@ import { Context, Effect, Layer, Redacted } from "effect"
 import { describe } from "vitest"
 import { freePort } from "../examples/shop/freePort.js"
 import { poolExhausted, sharedDirectory, shopOn, survivesBrokenConnections, survivesCrash } from "./support/outages.js"
-import { play } from "./support/outageScenarios.js"
+import { runScenarios } from "./support/outageScenarios.js"
 import { mysqlClient } from "./support/serverClients.js"
 import * as Mariadb from "./support/servers/mariadb.js"
 
@@ -25,16 +25,16 @@ const startable = Effect.gen(function*() {
 
 describe("MariaDB becomes unavailable", () => {
   it.scopedLive(
-    "killed: every call says that it is unavailable; started again it holds what was confirmed",
+    "killed: every call fails with `unavailable`, and after a restart it has every confirmed write",
     () => Effect.flatMap(startable, survivesCrash)
   )
 
-  play(startable)
+  runScenarios(startable)
 })
 
 describe("MariaDB rejects connections", () => {
   it.scopedLive(
-    "connections that are cut under load are 503 at the worst, and nothing is lost",
+    "connections that are killed under load cause at worst a 503, and no update is lost",
     () =>
       Effect.gen(function*() {
         const { url } = yield* (yield* startable).start
@@ -50,6 +50,6 @@ describe("MariaDB rejects connections", () => {
       })
   )
 
-  it.scopedLive("a pool that the application has exhausted gives 503 in time, and works again when it is free", () =>
+  it.scopedLive("a pool exhausted by the application: requests get 503 in time, and succeed once it is free", () =>
     poolExhausted(mysqlClient({ maxConnections: 1 })))
 })

@@ -5,7 +5,7 @@ import * as MysqlClient from "@effect/sql-mysql2/MysqlClient"
 import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Context, Deferred, Effect, Exit, Layer, Redacted, Scope } from "effect"
-import { SessionStore, StoredEngine } from "effect-session"
+import { StoredEngine } from "effect-session"
 import {
   aRecord,
   freshKey,
@@ -18,6 +18,7 @@ import {
   start,
   stored
 } from "effect-session/Fixtures"
+import { SessionStore } from "effect-session/SessionStore"
 import { afterAll, assert, beforeAll, describe } from "vitest"
 import { createLaws } from "../src/internal/testing/createLaws.js"
 import { dataLaws } from "../src/internal/testing/dataLaws.js"
@@ -33,12 +34,12 @@ import { freshPrefix, sqlStore } from "./support/localStores.js"
 import { sharedDirectory } from "./support/outages.js"
 import { mysqlClient } from "./support/serverClients.js"
 import * as Mariadb from "./support/servers/mariadb.js"
-import { furnish } from "./support/storeCalls.js"
+import { storeTwoRecords } from "./support/storeCalls.js"
 
-/** The laws that come down to statements. */
+/** The laws that depend on single statements. */
 const laws = [createLaws, saveLaws, touchLaws, rotateLaws, removalLaws, directoryLaws, revocationLaws, dataLaws].flat()
 
-/** A server with these settings, for all tests of a group. Gives clients of it. */
+/** Starts a server with these settings for all tests of a group, and returns clients of it. */
 const serverWith = (...settings: ReadonlyArray<string>) => {
   const scope = Effect.runSync(Scope.make())
   let url = ""
@@ -51,7 +52,7 @@ const serverWith = (...settings: ReadonlyArray<string>) => {
     Layer.suspend(() => MysqlClient.layer({ url: Redacted.make(url.replace("root", user)), maxConnections: 10 }))
 }
 
-/** A store on tables of its own, and its client. */
+/** A store on new tables, and its client. */
 const opened = (client: Layer.Layer<SqlClient, unknown>, prefix = freshPrefix()) =>
   Effect.map(Layer.build(sqlStore(client, prefix)), (context) => ({
     prefix,
@@ -59,8 +60,8 @@ const opened = (client: Layer.Layer<SqlClient, unknown>, prefix = freshPrefix())
     sql: Context.get(context, SqlClient)
   }))
 
-/** A connection of somebody else, to say things on. */
-const somebody = (sql: SqlClient) =>
+/** Reserves another connection, and returns a function that executes statements on it. */
+const otherConnection = (sql: SqlClient) =>
   Effect.map(sql.reserve, (connection) => (statement: string) => connection.executeUnprepared(statement, [], undefined))
 
 describe("a server without strict mode, in another time zone, with another default engine", () => {
@@ -112,15 +113,15 @@ describe("a server without strict mode, in another time zone, with another defau
         const { prefix, sql, store } = yield* opened(client())
         const one = yield* stored(store, {}, keyOf("K".repeat(43)))
         const moved = keyOf(newKey.repeat(43))
-        const say = yield* somebody(sql)
-        yield* say("BEGIN")
-        yield* say(
+        const execute = yield* otherConnection(sql)
+        yield* execute("BEGIN")
+        yield* execute(
           `SELECT * FROM ${prefix}sessions WHERE namespace = '${namespace}' AND id = '${one.record.id}' FOR UPDATE`
         )
         const revocation = yield* Effect.fork(store.revoke(namespace, one.record.id))
         yield* untilWaiting(sql, "mariadb", prefix, 1)
-        yield* say(`UPDATE ${prefix}sessions SET \`key\` = '${moved}'`)
-        yield* say("COMMIT")
+        yield* execute(`UPDATE ${prefix}sessions SET \`key\` = '${moved}'`)
+        yield* execute("COMMIT")
         assert.isTrue(yield* revocation)
         assert.isFalse(yield* isThere(store, moved, start))
         yield* isDead(store, one, start)
@@ -176,11 +177,11 @@ describe("removeExpired", () => {
     Effect.gen(function*() {
       const { prefix, sql, store } = yield* opened(mysqlClient())
       const all = yield* together(range(5).map(() => stored(store, expired)))
-      const say = yield* somebody(sql)
-      yield* say("BEGIN")
-      yield* say(`SELECT * FROM ${prefix}sessions WHERE \`key\` = '${all[2]?.key}' FOR UPDATE`)
+      const execute = yield* otherConnection(sql)
+      yield* execute("BEGIN")
+      yield* execute(`SELECT * FROM ${prefix}sessions WHERE \`key\` = '${all[2]?.key}' FOR UPDATE`)
       assert.strictEqual(yield* Effect.timeout(store.removeExpired({ now: start, limit: 10 }), "30 seconds"), 4)
-      yield* say("ROLLBACK")
+      yield* execute("ROLLBACK")
       assert.strictEqual(yield* store.removeExpired({ now: start, limit: 10 }), 1)
     }))
 
@@ -189,7 +190,7 @@ describe("removeExpired", () => {
       const { prefix, sql, store } = yield* opened(mysqlClient())
       yield* together(range(100).map(() => stored(store, expired)))
       const alive = yield* stored(store)
-      // One process is in the middle of it.
+      // Another process is deleting 40 of them.
       const [held, release] = yield* Effect.all([Deferred.make<void>(), Deferred.make<void>()])
       const first = yield* Effect.fork(sql.withTransaction(
         sql.unsafe(
@@ -212,8 +213,8 @@ describe("removeExpired", () => {
     }))
 })
 
-describe("what is kept", () => {
-  it.scopedLive("stored rows contain no token in any column", () =>
+describe("stored rows", () => {
+  it.scopedLive("contain no token in any column", () =>
     Effect.gen(function*() {
       const { prefix, sql, store } = yield* opened(mysqlClient())
       const engine = yield* StoredEngine.make(store).bind({ namespace, cookieName: "session" })
@@ -224,15 +225,15 @@ describe("what is kept", () => {
       assert.include(text, outcome.record.id)
       const token = Redacted.value(outcome.value)
       const bytes = Buffer.from(token.slice(3), "base64url")
-      for (const spelling of [token, token.slice(3), bytes.toString("hex"), bytes.toString("base64")]) {
-        assert.notInclude(text, spelling)
+      for (const encoding of [token, token.slice(3), bytes.toString("hex"), bytes.toString("base64")]) {
+        assert.notInclude(text, encoding)
       }
     }))
 
-  it.scopedLive("stored rows are readable: keys, names and data are text, and times are numbers", () =>
+  it.scopedLive("are readable: keys, names and data are text, and times are numbers", () =>
     Effect.gen(function*() {
       const { prefix, sql, store } = yield* opened(mysqlClient())
-      const { key, record } = yield* furnish(store)
+      const { key, record } = yield* storeTwoRecords(store)
       const rows = yield* sql.unsafe(
         `SELECT CAST(\`key\` AS CHAR) AS k, CAST(subject AS CHAR) AS s, data AS d, expires_at AS e FROM ${prefix}sessions ` +
           `WHERE id = '${record.id}'`

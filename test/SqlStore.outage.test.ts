@@ -3,15 +3,15 @@ import * as SqliteClient from "@effect/sql-sqlite-node/SqliteClient"
 import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Context, Effect, Layer, Redacted } from "effect"
-import { SessionStore } from "effect-session"
 import { isAlive, isDead, start, stored } from "effect-session/Fixtures"
+import { SessionStore } from "effect-session/SessionStore"
 import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
 import * as Path from "node:path"
 import { assert, describe } from "vitest"
 import { freshPrefix } from "./support/localStores.js"
 import { poolExhausted, sharedDirectory, shopOn, survivesBrokenConnections, survivesCrash } from "./support/outages.js"
-import { play } from "./support/outageScenarios.js"
+import { runScenarios } from "./support/outageScenarios.js"
 import * as Postgres from "./support/postgresServer.js"
 import { postgresClient } from "./support/serverClients.js"
 import * as servers from "./support/sharedServers.js"
@@ -24,15 +24,15 @@ const startable = Effect.map(Postgres.startable(), (start) => ({
 
 describe("Postgres becomes unavailable", () => {
   it.scopedLive(
-    "killed: every call says that it is unavailable; started again it holds what was confirmed",
+    "killed: every call fails with `unavailable`, and after a restart it has every confirmed write",
     () => Effect.flatMap(startable, survivesCrash)
   )
 
-  play(startable)
+  runScenarios(startable)
 })
 
 describe("a database becomes unavailable", () => {
-  it.scopedLive("postgres: connections that are lost under load give 503 at worst, and no update is lost", () =>
+  it.scopedLive("postgres: connections that are killed under load cause at worst a 503, and no update is lost", () =>
     Effect.gen(function*() {
       const applicationName = freshPrefix()
       const shops = yield* shopOn(
@@ -45,7 +45,7 @@ describe("a database becomes unavailable", () => {
       yield* survivesBrokenConnections(shops, cut)
     }))
 
-  it.scopedLive("postgres: a pool that the application has exhausted gives 503 in time, and works again when it is free", () =>
+  it.scopedLive("postgres: a pool exhausted by the application: requests get 503 in time, and succeed once it is free", () =>
     poolExhausted(postgresClient({ maxConnections: 1 })))
 
   it.scopedLive("sqlite: sessions that another process destroyed or revoked stay ended after the file is reopened", () =>

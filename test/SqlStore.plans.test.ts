@@ -39,8 +39,8 @@ const parameters = {
 type Parameter = keyof typeof parameters
 const isParameter = (name: string): name is Parameter => name in parameters
 
-/** The table, and its index, that each statement must come by to its rows. */
-const ways = {
+/** The table and the index by which each statement must find its rows. */
+const accessPaths = {
   create: "epochs key",
   load: "sessions key",
   save: "sessions key",
@@ -56,9 +56,9 @@ const ways = {
   removeExpired: "sessions by_expiry"
 } as const
 
-const isWay = (name: string): name is keyof typeof ways => name in ways
+const isStatement = (name: string): name is keyof typeof accessPaths => name in accessPaths
 
-/** What comes in the order of its index, however many rows there are, and must not be sorted. */
+/** Statements that read their rows in the order of the index, and must not sort them. */
 const inOrder = ["scan", "removeExpired"]
 
 const columns = "namespace, id, data, schema_version, subject, version, write_id, created_at, modified_at, " +
@@ -66,7 +66,7 @@ const columns = "namespace, id, data, schema_version, subject, version, write_id
 const row = `CONCAT('k', i), '${namespace}', CONCAT('i', i), '{}', 1, CONCAT('s', i % 100), 1, 'w', i, i, i, ` +
   `${start} - 100 + i, 1, 1`
 
-/** The numbers, in MariaDB. */
+/** The numbers from 1 to 10,000, in MariaDB. */
 const sequence = "(SELECT seq AS i FROM seq_1_to_10000) AS r"
 
 const dialects = [
@@ -107,10 +107,10 @@ const dialects = [
       explain: "EXPLAIN",
       analyze: "ANALYZE TABLE",
       key: "`key`",
-      // The table that a row is put into, and the list of what a DELETE is to find, are no ways to rows.
+      // The target of an INSERT and the derived table of a DELETE are no access paths.
       line: ({ Extra, key, select_type, table, type }: Readonly<Record<string, unknown>>) =>
         select_type === "INSERT" || String(table).startsWith("<") ? "" : `${table} ${type} ${key} ${Extra}`,
-      // The epochs go by their short name.
+      // The epochs table has an alias.
       by: (table: string, index: string) =>
         new RegExp(
           `${table.endsWith("epochs") ? "e" : table} (?:const|ref|range) ${
@@ -143,8 +143,8 @@ for (const { analyze, by, client, dialect, explain, from, key, line, rows, scan,
           (lines) => lines.map(line).join("\n")
         )
       const all = statements(dialect, tablesOf(prefix))
-      for (const name of Object.keys(ways).filter(isWay)) {
-        const [table, index] = ways[name].split(" ")
+      for (const name of Object.keys(accessPaths).filter(isStatement)) {
+        const [table, index] = accessPaths[name].split(" ")
         const plan = yield* planOf(all[name])
         assert.match(plan, by(table === "epochs" ? tables.epochs : tables.sessions, index ?? ""), name)
         assert.notMatch(plan, scan, name)

@@ -5,8 +5,8 @@ import * as PgClient from "@effect/sql-pg/PgClient"
 import { SqlClient, TransactionConnection } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Context, Effect, FastCheck, Layer, Option, Predicate, Redacted } from "effect"
-import { SessionStore } from "effect-session"
 import { anyRecord, aRecord, freshKey, isAlive, start, stored } from "effect-session/Fixtures"
+import { SessionStore } from "effect-session/SessionStore"
 import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
 import { inspect } from "node:util"
@@ -17,13 +17,13 @@ import { postgresClient } from "./support/serverClients.js"
 import * as servers from "./support/sharedServers.js"
 import { works } from "./support/storeCalls.js"
 
-/** A store on a database of its own and with one connection, so that its statements can be looked at. */
+/** A store on a new database and with one connection, so that its prepared statements can be inspected. */
 const store = SqlStore.layer.pipe(
   Layer.provideMerge(SqlMigrations.layer),
   Layer.provideMerge(postgresDatabase({ maxConnections: 1 }))
 )
 
-/** What the connection has prepared, by name. */
+/** The prepared statements of the connection, with their names. */
 const prepared = Effect.flatMap(
   SqlClient,
   (sql) =>
@@ -31,8 +31,8 @@ const prepared = Effect.flatMap(
       WHERE NOT from_sql ORDER BY statement`
 )
 
-/** The store, which has prepared what it was asked about one session. */
-const asked = Effect.gen(function*() {
+/** A store that has prepared the statements of a create and a load. */
+const used = Effect.gen(function*() {
   const store = yield* SessionStore
   const one = yield* stored(store)
   yield* isAlive(store, one, start)
@@ -49,7 +49,7 @@ it.scopedLive("a statement of a request is prepared once, under a name derived f
     })
     yield* day
     const before = yield* prepared
-    // A save that met nothing has asked whether there is something.
+    // A save that updates no row selects whether the session exists.
     const verbs = ["DELETE", "INSERT", "SELECT", "SELECT", "UPDATE", "UPDATE", "UPDATE"]
     assert.deepStrictEqual(before.map(({ statement }) => statement.split(" ")[0]), verbs)
     assert.strictEqual(new Set(before.map(({ name }) => name)).size, before.length)
@@ -59,7 +59,7 @@ it.scopedLive("a statement of a request is prepared once, under a name derived f
 
 it.scopedLive("the store continues without names behind a pooler that resets connections", () =>
   Effect.gen(function*() {
-    const { one, sql, store } = yield* asked
+    const { one, sql, store } = yield* used
     yield* sql`DISCARD ALL`
     yield* isAlive(store, one, start)
     yield* works(store)
@@ -104,7 +104,7 @@ it.scopedLive("the store continues without names if another client has used a na
 
 it.scopedLive("the store continues after the type of a column has changed", () =>
   Effect.gen(function*() {
-    const { one, sql, store } = yield* asked
+    const { one, sql, store } = yield* used
     yield* sql`ALTER TABLE effect_sessions ALTER COLUMN write_id TYPE varchar(99)`
     yield* isAlive(store, one, start)
     yield* works(store)
@@ -156,7 +156,7 @@ it.scopedLive("from its second execution on, a statement is sent without a reque
 
 it.scopedLive("a statement that is sent without a request for a description fails with the error of the server, and the next one works", () =>
   Effect.gen(function*() {
-    const { one, sql, store } = yield* asked
+    const { one, sql, store } = yield* used
     const undescribed = yield* sent
     yield* isAlive(store, one, start)
     yield* sql`ALTER TABLE effect_sessions RENAME TO elsewhere`

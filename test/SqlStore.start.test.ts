@@ -7,8 +7,8 @@ import * as SqliteClient from "@effect/sql-sqlite-node/SqliteClient"
 import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Effect, Layer, Redacted, type Scope } from "effect"
-import { SessionConfigError } from "effect-session"
 import { isAlive, start, stored } from "effect-session/Fixtures"
+import { SessionConfigError } from "effect-session/SessionConfigError"
 import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
 import * as Path from "node:path"
@@ -19,7 +19,7 @@ import { mariadbUrl, ofMariadb, postgresUrl } from "./support/serverClients.js"
 import { works } from "./support/storeCalls.js"
 import { temporaryDirectory } from "./support/temporaryDirectories.js"
 
-/** Why no store is made. */
+/** Returns the problem with which the store fails to start. */
 const problem = (options: SqlStore.SqlStoreOptions = {}) =>
   Effect.map(Effect.flip(SqlStore.make({ durableDestroy: false, ...options })), (error) => {
     assert.instanceOf(error, SessionConfigError)
@@ -27,7 +27,7 @@ const problem = (options: SqlStore.SqlStoreOptions = {}) =>
     return error.problem
   })
 
-/** How many rows are in the tables. */
+/** The number of rows of each table. */
 const rows = Effect.flatMap(SqlClient, (sql) =>
   Effect.map(
     sql.unsafe<{ readonly count: unknown }>(
@@ -47,7 +47,7 @@ describe.each(databases)("%s", (_, database) => {
     it.scopedLive(title, () => Effect.provide(test, database()))
 
   run(
-    "without tables, the layer fails and names both ways to make them",
+    "without tables, the layer fails and names both ways to create them",
     Effect.gen(function*() {
       const error = yield* Effect.flip(Layer.build(SqlStore.layerWith({ durableDestroy: false })))
       assert.instanceOf(error, SessionConfigError)
@@ -70,7 +70,7 @@ describe.each(databases)("%s", (_, database) => {
       assert.include(yield* problem(), "effect_session_epochs")
       yield* sql.unsafe("ALTER TABLE older RENAME TO effect_session_epochs")
       yield* isAlive(yield* SqlStore.make(), one, start)
-      // Every column is used by one of the statements that are explained.
+      // Each column is used by one of the statements that the check explains.
       for (
         const column of [
           "data",
@@ -91,7 +91,7 @@ describe.each(databases)("%s", (_, database) => {
   )
 
   run(
-    "with its tables, a store is made, which changes nothing in them",
+    "with its tables, the layer succeeds and changes nothing in them",
     Effect.gen(function*() {
       yield* SqlMigrations.run()
       yield* stored(yield* SqlStore.make())
@@ -103,7 +103,7 @@ describe.each(databases)("%s", (_, database) => {
   )
 })
 
-/** A user of the database of the client, which may do with the tables what was granted. */
+/** Grants privileges on the tables to a new user, and returns a client of that user. */
 interface Granted {
   readonly granted: (privileges: string) => Effect.Effect<Layer.Layer<SqlClient, unknown>, unknown, Scope.Scope>
 }
@@ -141,7 +141,7 @@ const onMariadb = Effect.map(SqlClient, (sql): Granted => ({
         () => Effect.orDie(sql.unsafe(`DROP USER ${user}`))
       )
       for (const table of ["effect_sessions", "effect_session_epochs"]) {
-        // Without any privilege a database cannot even be entered.
+        // Without any privilege a user cannot select the database.
         yield* sql.unsafe(`GRANT ${privileges === "" ? "DROP" : privileges} ON ${database}.${table} TO ${user}`)
       }
       const url = new URL(mariadbUrl(database))
@@ -164,10 +164,13 @@ for (
           yield* SqlMigrations.run()
           const { granted } = yield* access
           const rest = missing === "all" ? [] : all.filter((privilege) => privilege !== missing)
-          const said = yield* Effect.provide(problem(), yield* granted(rest.join(", ")))
-          assert.include(said, "The tables effect_sessions and effect_session_epochs may not be used by this user")
-          assert.include(said, "Grant the user SELECT, INSERT, UPDATE and DELETE on both.")
-          assert.notInclude(said, "secret")
+          const text = yield* Effect.provide(problem(), yield* granted(rest.join(", ")))
+          assert.include(
+            text,
+            "The tables effect_sessions and effect_session_epochs may not be used by this user"
+          )
+          assert.include(text, "Grant the user SELECT, INSERT, UPDATE and DELETE on both.")
+          assert.notInclude(text, "secret")
         }).pipe(Effect.scoped, Effect.provide<SqlClient, unknown, never>(database())))
     }
 
@@ -210,7 +213,7 @@ describe("a database that is read-only fails the layer", () => {
     }))
 })
 
-/** Text that no encoding but those of Unicode holds, wherever a record has text. */
+/** A record whose text fields need a Unicode encoding. */
 const anyText = "a\u00e9\u6f22\u{1f600}\u{10ffff}"
 
 const keepsAnyText = Effect.gen(function*() {
@@ -238,7 +241,7 @@ describe("an encoding that cannot store every character fails the layer", () => 
       }).pipe(Effect.provide(database(encoding))))
   }
 
-  // SQL_ASCII keeps bytes as they are.
+  // SQL_ASCII stores bytes unchanged.
   for (const encoding of ["UTF8", "SQL_ASCII"]) {
     it.scopedLive(`postgres: ${encoding} stores every character`, () =>
       Effect.zipRight(SqlMigrations.run(), keepsAnyText).pipe(Effect.provide(database(encoding))))
@@ -256,9 +259,12 @@ describe("an encoding that cannot store every character fails the layer", () => 
     for (const charset of ["LATIN1_SWEDISH_CI", "SJIS_JAPANESE_CI", "UTF8_GENERAL_CI"]) {
       it.scopedLive(`${name}: a connection with ${charset}`, () =>
         Effect.gen(function*() {
-          const said = yield* Effect.provide(problem(), yield* connectedWith(charset))
-          assert.match(said, /^The connection has the encoding (?:latin1|sjis|utf8mb3), which cannot store every/)
-          assert.include(said, "Set it to utf8mb4.")
+          const text = yield* Effect.provide(problem(), yield* connectedWith(charset))
+          assert.match(
+            text,
+            /^The connection has the encoding (?:latin1|sjis|utf8mb3), which cannot store every/
+          )
+          assert.include(text, "Set it to utf8mb4.")
         }).pipe(Effect.provide(mysqlDatabase())))
     }
 
@@ -267,7 +273,7 @@ describe("an encoding that cannot store every character fails the layer", () => 
         yield* Effect.provide(keepsAnyText, yield* connectedWith("UTF8MB4_BIN"))
       }).pipe(Effect.provide(mysqlDatabase())))
 
-    it.scopedLive(`${name}: a column with an encoding of its own`, () =>
+    it.scopedLive(`${name}: a column with another encoding`, () =>
       Effect.gen(function*() {
         yield* SqlMigrations.run()
         yield* keepsAnyText
@@ -291,7 +297,7 @@ describe("an encoding that cannot store every character fails the layer", () => 
 
 it.scopedLive("the layer succeeds if the database is down", () =>
   Effect.gen(function*() {
-    // It is closed, so it does not answer.
+    // The client is closed, so the database does not answer.
     const sql = yield* Effect.provide(SqlClient, sqliteClient)
     const store = yield* Effect.provideService(SqlStore.make({ durableDestroy: false }), SqlClient, sql)
     assert.isFalse(store.capabilities.durableDestroy)

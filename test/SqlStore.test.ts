@@ -3,8 +3,9 @@ import * as SqlClient from "@effect/sql/SqlClient"
 import * as Statement from "@effect/sql/Statement"
 import { it } from "@effect/vitest"
 import { Deferred, Effect, Layer, String } from "effect"
-import { SessionConfigError, SessionStore } from "effect-session"
 import { freshKey, isAlive, isKeyDead, loaded, namespace, start, stored } from "effect-session/Fixtures"
+import { SessionConfigError } from "effect-session/SessionConfigError"
+import { SessionStore } from "effect-session/SessionStore"
 import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
 import { assert, describe } from "vitest"
@@ -33,7 +34,7 @@ describe("a session that a revocation of its subject spares", () => {
             touch: store.touch(key, { lastSeenAt: start + 1, expiresAt: start, now: start }),
             rotate: store.rotate(key, freshKey(), record, { expectedVersion: 1, now: start })
           }[operation]
-          // The row is held, so that both come to wait for it: the revocation first, and the write behind it.
+          // The row is locked, so that the revocation waits for it first, and the write after that.
           const held = yield* Deferred.make<void>()
           const release = yield* Deferred.make<void>()
           const holder = yield* Effect.fork(sql.withTransaction(
@@ -60,7 +61,7 @@ describe("a session that a revocation of its subject spares", () => {
 describe("prefixes", () => {
   const hostile = [
     "1a_",
-    // Postgres folds an unquoted name to small letters, so that it is not the name that was given.
+    // Postgres folds an unquoted name to lower case, so the table would have another name.
     "A",
     "App_",
     "appTables_",
@@ -139,7 +140,7 @@ describe("clients", () => {
       }).pipe(Effect.provide(otherDialect(dialect))))
   }
 
-  const shout = (name: string) => name.toUpperCase()
+  const toUpper = (name: string) => name.toUpperCase()
   for (
     const [what, options] of [
       ["camel case in and out", {
@@ -148,7 +149,7 @@ describe("clients", () => {
       }],
       ["results only", { transformResultNames: String.snakeToCamel }],
       ["queries only", { transformQueryNames: String.camelToSnake }],
-      ["everything in capitals", { transformQueryNames: shout, transformResultNames: shout, transformJson: true }]
+      ["everything in capitals", { transformQueryNames: toUpper, transformResultNames: toUpper, transformJson: true }]
     ] as const
   ) {
     it.live(`a client that transforms names does not rename the columns of the store: ${what}`, () =>
@@ -165,7 +166,7 @@ describe("clients", () => {
         yield* SqlMigrations.run()
         assert.deepStrictEqual(yield* SqlMigrations.run(), [])
         yield* Effect.flatMap(SqlStore.make(), works)
-      }).pipe(Effect.provide(mysqlDatabase({ transformQueryNames: shout, transformResultNames: shout }))))
+      }).pipe(Effect.provide(mysqlDatabase({ transformQueryNames: toUpper, transformResultNames: toUpper }))))
   }
 
   for (
@@ -189,7 +190,7 @@ describe("clients", () => {
   }
 })
 
-/** A client of which only the dialect is known. */
+/** A client that has only a dialect. */
 const otherDialect = (dialect: "clickhouse" | "mssql" | "sqlite") =>
   Layer.scoped(
     SqlClient.SqlClient,

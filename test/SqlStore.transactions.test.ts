@@ -4,17 +4,17 @@
 import * as SqlClient from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Effect, Exit, Layer } from "effect"
-import { SessionStore, SessionStoreError } from "effect-session"
 import { isAlive, start, stored } from "effect-session/Fixtures"
+import { SessionStore, SessionStoreError } from "effect-session/SessionStore"
 import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
 import { assert, describe } from "vitest"
 import { dump } from "./support/databases.js"
 import { freshPrefix, sqliteClient, sqlStore } from "./support/localStores.js"
 import { mysqlClient, ofMariadb, postgresClient } from "./support/serverClients.js"
-import { furnish, reads, works, writes } from "./support/storeCalls.js"
+import { reads, storeTwoRecords, works, writes } from "./support/storeCalls.js"
 
-// A pool of one connection: whoever asks for a second one while the first is held waits for ever.
+// Pools of one connection: a caller that requests a second one while the first is reserved waits forever.
 const clients: ReadonlyArray<readonly [name: string, client: () => Layer.Layer<SqlClient.SqlClient, unknown>]> = [
   ["sqlite", () => sqliteClient],
   ["postgres", () => postgresClient({ maxConnections: 1 })],
@@ -29,7 +29,7 @@ describe("inside the application's transaction", () => {
         return Effect.gen(function*() {
           const store = yield* SessionStore
           const sql = yield* SqlClient.SqlClient
-          const one = yield* furnish(store)
+          const one = yield* storeTwoRecords(store)
           const before = yield* dump(sql, prefix)
           const error = yield* sql.withTransaction(Effect.flip(run(store, one)))
           assert.instanceOf(error, SessionStoreError)
@@ -86,7 +86,7 @@ describe("with `ownPool`", () => {
         return Effect.gen(function*() {
           const store = yield* SessionStore
           const sql = yield* SqlClient.SqlClient
-          const one = yield* furnish(store)
+          const one = yield* storeTwoRecords(store)
           const before = yield* dump(sql, prefix)
           const exit = yield* Effect.exit(
             sql.withTransaction(Effect.zipRight(run(store, one), Effect.fail("rolled back")))

@@ -3,18 +3,14 @@
  */
 import { it } from "@effect/vitest"
 import { Cause, Context, Effect, Exit, Layer, Logger, Redacted } from "effect"
-import {
-  MemoryStore,
-  SessionDirectory,
-  SessionEngine,
-  SessionMaintenance,
-  SessionRevocation,
-  SessionStore,
-  SessionStoreError,
-  StoredEngine
-} from "effect-session"
+import { MemoryStore, StoredEngine } from "effect-session"
 import { aRecord, freshId, namespace, start } from "effect-session/Fixtures"
+import { SessionDirectory } from "effect-session/SessionDirectory"
+import { SessionEngine } from "effect-session/SessionEngine"
 import type { BoundEngine } from "effect-session/SessionEngine"
+import { SessionMaintenance } from "effect-session/SessionMaintenance"
+import { SessionRevocation } from "effect-session/SessionRevocation"
+import { SessionStore, SessionStoreError } from "effect-session/SessionStore"
 import type { Store } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
 import { header, live, open, pages, servers, Visitor } from "./support/frontEnds.js"

@@ -4,10 +4,11 @@
 import { NodeContext } from "@effect/platform-node"
 import { it } from "@effect/vitest"
 import { Effect, Layer, Option, Schema } from "effect"
-import { FileEngine, MemoryEngine, MemoryStore, Session, SessionDirectory, StoredEngine } from "effect-session"
+import { FileEngine, MemoryEngine, MemoryStore, Session, StoredEngine } from "effect-session"
 import * as CachedSqlEngine from "effect-session/CachedSqlEngine"
 import * as CacheEngine from "effect-session/CacheEngine"
 import { start } from "effect-session/Fixtures"
+import { SessionDirectory } from "effect-session/SessionDirectory"
 import * as SqlEngine from "effect-session/SqlEngine"
 import * as SqlMigrations from "effect-session/SqlMigrations"
 import { FaultyStore } from "effect-session/testing"
@@ -100,7 +101,7 @@ describe("an engine over a store", () => {
     Effect.forEach([0, -1, 1.5, Number.NaN, Infinity], (maxSessionBytes) =>
       Effect.map(
         Effect.flip(engineOf(MemoryStore.make(), { maxSessionBytes })),
-        ({ message }) => assert.include(message, "maxSessionBytes is a whole number of bytes from 1 on")
+        ({ message }) => assert.include(message, "maxSessionBytes must be a whole number of bytes, 1 or more")
       ), { discard: true }))
 })
 

@@ -1,17 +1,13 @@
 import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Effect, FastCheck, Fiber, Layer, Option, Redacted, TestClock } from "effect"
-import {
-  MemoryStore,
-  SessionDirectory,
-  SessionEngine,
-  SessionRevocation,
-  SessionStore,
-  SessionToken,
-  StoredEngine
-} from "effect-session"
+import { MemoryStore, SessionToken, StoredEngine } from "effect-session"
 import { start } from "effect-session/Fixtures"
+import { SessionDirectory } from "effect-session/SessionDirectory"
+import { SessionEngine } from "effect-session/SessionEngine"
 import type { CookieValue } from "effect-session/SessionEngine"
+import { SessionRevocation } from "effect-session/SessionRevocation"
+import { SessionStore } from "effect-session/SessionStore"
 import type { Store } from "effect-session/SessionStore"
 import { FaultyStore } from "effect-session/testing"
 import { createHash } from "node:crypto"

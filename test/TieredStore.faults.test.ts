@@ -1,19 +1,20 @@
 import { it } from "@effect/vitest"
 import { Effect, Fiber, Option, Scheduler } from "effect"
-import { MemoryStore, SessionStoreError } from "effect-session"
+import { MemoryStore } from "effect-session"
 import * as CacheStore from "effect-session/CacheStore"
 import { isThere, minute, start, stored } from "effect-session/Fixtures"
 import type { InvalidationEvent } from "effect-session/SessionInvalidation"
 import { SessionInvalidation } from "effect-session/SessionInvalidation"
+import { SessionStoreError } from "effect-session/SessionStore"
 import type { Store } from "effect-session/SessionStore"
 import { FaultyStore } from "effect-session/testing"
 import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe } from "vitest"
 
 const lease = 5000
-const tiersOf = (front: Store, back: Store) => TieredStore.make(front, back, { lease })
+const tiersOf = (cache: Store, origin: Store) => TieredStore.make(cache, origin, { lease })
 
-/** A scheduler that gives way once, at this step. */
+/** A scheduler that yields once, at operation `op`. */
 const yieldingAt = (op: number): Scheduler.Scheduler => {
   let ops = 0
   return {
@@ -24,17 +25,17 @@ const yieldingAt = (op: number): Scheduler.Scheduler => {
 
 describe("a write that begins while reads bypass the cache, and ends afterwards", () => {
   for (const lateness of [1, 50]) {
-    it.live(`a logout stays effective (${lateness})`, () =>
+    it.live(`a save that was pending is visible (${lateness} ms after the bypass)`, () =>
       Effect.gen(function*() {
-        const front = FaultyStore.controlled(MemoryStore.make(), false)
-        const back = FaultyStore.controlled(MemoryStore.make(), false)
-        const tiers = yield* tiersOf(front.store, back.store)
+        const cache = FaultyStore.controlled(MemoryStore.make(), false)
+        const origin = FaultyStore.controlled(MemoryStore.make(), false)
+        const tiers = yield* tiersOf(cache.store, origin.store)
         const one = yield* stored(tiers)
-        front.controls.fault = "failBefore"
+        cache.controls.fault = "failBefore"
         yield* tiers.load(one.key, start)
-        front.controls.fault = undefined
+        cache.controls.fault = undefined
         const gate = yield* Effect.makeLatch(false)
-        back.controls.before = (operation) => operation === "save" ? gate.await : Effect.void
+        origin.controls.before = (operation) => operation === "save" ? gate.await : Effect.void
         const end = start + lease + 1000
         const write = yield* Effect.fork(
           tiers.save(one.key, { ...one.record, data: `"new"` }, { expectedVersion: 1, now: end - 1 })
@@ -50,9 +51,9 @@ describe("a write that begins while reads bypass the cache, and ends afterwards"
     Effect.gen(function*() {
       const shared = MemoryStore.make()
       const mine = FaultyStore.controlled(shared)
-      const back = MemoryStore.make()
-      const a = yield* tiersOf(mine.store, back)
-      const b = yield* tiersOf(shared, back)
+      const origin = MemoryStore.make()
+      const a = yield* tiersOf(mine.store, origin)
+      const b = yield* tiersOf(shared, origin)
       const one = yield* stored(a)
       mine.controls.fault = "failBefore"
       yield* a.load(one.key, start)
@@ -71,13 +72,13 @@ describe("a write that begins while reads bypass the cache, and ends afterwards"
 describe("a tombstone that is evicted during the write", () => {
   it.live("no read on the same node caches the old record", () =>
     Effect.gen(function*() {
-      const front = yield* CacheStore.make({ maxEntries: 1 })
-      const back = FaultyStore.controlled(MemoryStore.make(), false)
-      const tiers = yield* tiersOf(front, back.store)
+      const cache = yield* CacheStore.make({ maxEntries: 1 })
+      const origin = FaultyStore.controlled(MemoryStore.make(), false)
+      const tiers = yield* tiersOf(cache, origin.store)
       const one = yield* stored(tiers)
       const other = yield* stored(tiers)
       const gate = yield* Effect.makeLatch(false)
-      back.controls.before = (operation) => operation === "destroy" ? gate.await : Effect.void
+      origin.controls.before = (operation) => operation === "destroy" ? gate.await : Effect.void
       const logout = yield* Effect.fork(tiers.destroy(one.key))
       yield* Effect.yieldNow()
       yield* tiers.load(other.key, start)
@@ -93,9 +94,9 @@ describe("an idle node that shares a cache", () => {
     Effect.gen(function*() {
       const shared = MemoryStore.make()
       const mine = FaultyStore.controlled(shared)
-      const back = MemoryStore.make()
-      const a = yield* tiersOf(mine.store, back)
-      const b = yield* tiersOf(shared, back)
+      const origin = MemoryStore.make()
+      const a = yield* tiersOf(mine.store, origin)
+      const b = yield* tiersOf(shared, origin)
       const one = yield* stored(b)
       yield* b.load(one.key, start)
       mine.controls.fault = "failBefore"
@@ -125,39 +126,39 @@ describe("interruption of the in-flight load", () => {
 describe("a revocation that hangs", () => {
   it.live("does not block other revocations and invalidation events", () =>
     Effect.gen(function*() {
-      const back = FaultyStore.controlled(MemoryStore.make())
-      let hearing: (notice: InvalidationEvent) => Effect.Effect<void> = () => Effect.die("nobody listens")
+      const origin = FaultyStore.controlled(MemoryStore.make())
+      let listener: (event: InvalidationEvent) => Effect.Effect<void> = () => Effect.die("not subscribed")
       const tiers = yield* Effect.provideService(
-        TieredStore.makeWithInvalidation(MemoryStore.make(), back.store, { lease }),
+        TieredStore.makeWithInvalidation(MemoryStore.make(), origin.store, { lease }),
         SessionInvalidation,
         {
           publish: () => Effect.void,
-          subscribe: (hear) => Effect.zipRight(Effect.sync(() => void (hearing = hear)), Effect.never)
+          subscribe: (subscribed) => Effect.zipRight(Effect.sync(() => void (listener = subscribed)), Effect.never)
         }
       )
       yield* Effect.yieldNow()
-      back.controls.fault = "hang"
+      origin.controls.fault = "hang"
       yield* Effect.fork(tiers.revokeSubject("laws", "bob"))
       yield* Effect.yieldNow()
-      back.controls.fault = undefined
-      const notice = yield* Effect.timeoutOption(
-        hearing({ _tag: "Subject", namespace: "laws", subject: "carl" }),
+      origin.controls.fault = undefined
+      const event = yield* Effect.timeoutOption(
+        listener({ _tag: "Subject", namespace: "laws", subject: "carl" }),
         "10 seconds"
       )
       const other = yield* Effect.timeoutOption(tiers.revokeSubject("other", "ann"), "10 seconds")
-      assert.deepStrictEqual([Option.isSome(notice), Option.isSome(other)], [true, true])
+      assert.deepStrictEqual([Option.isSome(event), Option.isSome(other)], [true, true])
     }).pipe(Effect.scoped))
 })
 
 describe("a clock that is set back", () => {
   it.live("no cache entry is used for longer than its lease", () =>
     Effect.gen(function*() {
-      const back = MemoryStore.make()
-      const tiers = yield* tiersOf(MemoryStore.make(), back)
+      const origin = MemoryStore.make()
+      const tiers = yield* tiersOf(MemoryStore.make(), origin)
       const one = yield* stored(tiers)
       yield* tiers.load(one.key, start + 10 * minute)
-      yield* back.destroy(one.key)
-      // ten minutes back, and 9 minutes pass
+      yield* origin.destroy(one.key)
+      // The clock is set back by ten minutes, and nine minutes pass.
       assert.isFalse(yield* isThere(tiers, one.key, start + 9 * minute))
     }))
 })
@@ -165,36 +166,36 @@ describe("a clock that is set back", () => {
 describe("after a write", () => {
   it.live("a session is read from the cache again after 15 s", () =>
     Effect.gen(function*() {
-      const back = FaultyStore.controlled(MemoryStore.make(), false)
-      const tiers = yield* tiersOf(MemoryStore.make(), back.store)
+      const origin = FaultyStore.controlled(MemoryStore.make(), false)
+      const tiers = yield* tiersOf(MemoryStore.make(), origin.store)
       const one = yield* stored(tiers)
-      // a sweep has just been
+      // A sweep has just run.
       const other = yield* stored(tiers)
       yield* tiers.save(other.key, other.record, { expectedVersion: 1, now: start - 15_000 })
       yield* tiers.load(other.key, start)
       yield* tiers.save(one.key, one.record, { expectedVersion: 1, now: start })
       yield* tiers.load(one.key, start + 16_000)
-      back.calls.length = 0
+      origin.calls.length = 0
       yield* tiers.load(one.key, start + 17_000)
       yield* tiers.load(one.key, start + 30_000)
       yield* tiers.load(one.key, start + 31_000)
-      assert.deepStrictEqual(back.calls, ["load"])
+      assert.deepStrictEqual(origin.calls, ["load"])
     }))
 })
 
 describe("a session that is too large for the cache", () => {
   it.live("other sessions are still read from the cache", () =>
     Effect.gen(function*() {
-      const front = yield* CacheStore.make({ maxBytes: 10_000 })
-      const back = FaultyStore.controlled(MemoryStore.make(), false)
-      const tiers = yield* tiersOf(front, back.store)
+      const cache = yield* CacheStore.make({ maxBytes: 10_000 })
+      const origin = FaultyStore.controlled(MemoryStore.make(), false)
+      const tiers = yield* tiersOf(cache, origin.store)
       const one = yield* stored(tiers)
       const big = yield* stored(tiers, { data: JSON.stringify("x".repeat(10_000)) })
       yield* tiers.load(one.key, start)
       yield* tiers.load(big.key, start)
-      back.calls.length = 0
+      origin.calls.length = 0
       yield* tiers.load(one.key, start)
-      assert.deepStrictEqual(back.calls, [])
+      assert.deepStrictEqual(origin.calls, [])
     }))
 })
 
@@ -202,39 +203,28 @@ describe("two writers and a cache that fails between the two steps of a tombston
   it.live("the tombstone of an acknowledged logout is kept", () =>
     Effect.gen(function*() {
       const shared = MemoryStore.make()
-      const flaky = FaultyStore.controlled(shared)
-      const back = MemoryStore.make()
-      const slow = FaultyStore.controlled(back, false)
-      const a = yield* tiersOf(shared, back)
-      const b = yield* tiersOf(shared, slow.store)
-      const c = yield* tiersOf(flaky.store, back)
+      const origin = MemoryStore.make()
+      const slow = FaultyStore.controlled(origin, false)
+      const a = yield* tiersOf(shared, origin)
       const one = yield* stored(a)
-      // B has read, and is about to fill.
+      // B has read the origin, and is about to fill the cache.
       const gate = yield* Effect.makeLatch(false)
       const slowLoad = {
         ...slow.store,
         load: (...args: Parameters<Store["load"]>) => Effect.zipLeft(slow.store.load(...args), gate.await)
       }
-      const b2 = yield* tiersOf(shared, slowLoad)
-      void b
-      const read = yield* Effect.fork(b2.load(one.key, start))
+      const b = yield* tiersOf(shared, slowLoad)
+      const read = yield* Effect.fork(b.load(one.key, start))
       yield* Effect.yieldNow()
       yield* a.destroy(one.key)
-      // C's save comes too late; its front fails after the first half of the fence.
-      flaky.controls.before = (operation) =>
-        operation === "create"
-          ? Effect.sync(() => {
-            flaky.controls.fault = "hang"
-          })
-          : Effect.void
-      let n = 0
-      const cFront = FaultyStore.intercept(shared, (operation, call) =>
-        operation === "create" && n++ === 0
+      // C's save comes after the logout; its cache fails after the first of the two steps of a tombstone.
+      let creations = 0
+      const failing = FaultyStore.intercept(shared, (operation, call) =>
+        operation === "create" && creations++ === 0
           ? Effect.fail(new SessionStoreError({ operation, reason: "unavailable" }))
           : call, true)
-      void c
-      const c2 = yield* tiersOf(cFront, back)
-      assert.strictEqual(yield* c2.save(one.key, one.record, { expectedVersion: 1, now: start }), "gone")
+      const c = yield* tiersOf(failing, origin)
+      assert.strictEqual(yield* c.save(one.key, one.record, { expectedVersion: 1, now: start }), "gone")
       yield* gate.open
       yield* Fiber.join(read)
       assert.isFalse(yield* isThere(a, one.key, start))

@@ -1,7 +1,8 @@
 import { it } from "@effect/vitest"
 import { Effect, Metric } from "effect"
-import { MemoryStore, SessionMetrics, SessionStoreError } from "effect-session"
+import { MemoryStore, SessionMetrics } from "effect-session"
 import { freshKey, isThere, start, stored } from "effect-session/Fixtures"
+import { SessionStoreError } from "effect-session/SessionStore"
 import type { Store } from "effect-session/SessionStore"
 import { FaultyStore } from "effect-session/testing"
 import * as TieredStore from "effect-session/TieredStore"
@@ -10,13 +11,13 @@ import type { Operation } from "../src/SessionStore.js"
 
 const lease = 5000
 
-/** How often each word of both metrics was counted by now. The state of a metric goes on changing: it is copied. */
+/** The counts of both metrics by label, copied because the state of a metric is mutable. */
 const counted = Effect.map(
   Effect.all([Metric.value(SessionMetrics.cacheReads), Metric.value(SessionMetrics.cacheFills)]),
   (metrics) => new Map(metrics.flatMap(({ occurrences }) => [...occurrences]))
 )
 
-/** How often meanwhile. */
+/** Runs an effect, and returns the counts that it has increased. */
 const grown = <E>(effect: Effect.Effect<unknown, E>) =>
   Effect.gen(function*() {
     const before = yield* counted
@@ -25,7 +26,7 @@ const grown = <E>(effect: Effect.Effect<unknown, E>) =>
     return Object.fromEntries(growth.filter(([, count]) => count !== 0))
   })
 
-/** A store with something done after each call of one operation. */
+/** A store that runs `then` after each call of one operation. */
 const after = (store: Store, watched: Operation, then: Effect.Effect<unknown, SessionStoreError>) =>
   FaultyStore.intercept(store, (operation, call) => operation === watched ? Effect.zipLeft(call, then) : call)
 
@@ -45,34 +46,34 @@ describe("the metrics of a tiered store", () => {
       assert.deepStrictEqual(yield* grown(tiers.load(freshKey(), start)), { nothing: 1 })
     }))
 
-  it.live("a fill is refused if a write began while the origin was read", () =>
+  it.live("a fill is rejected if a write began while the origin was read", () =>
     Effect.gen(function*() {
-      const back = MemoryStore.make()
-      const { key, record } = yield* stored(back)
+      const origin = MemoryStore.make()
+      const { key, record } = yield* stored(origin)
       let write: Effect.Effect<unknown, SessionStoreError> = Effect.void
-      const tiers = yield* TieredStore.make(MemoryStore.make(), after(back, "load", Effect.suspend(() => write)), {
+      const tiers = yield* TieredStore.make(MemoryStore.make(), after(origin, "load", Effect.suspend(() => write)), {
         lease
       })
       write = tiers.save(key, record, { expectedVersion: 1, now: start })
       assert.deepStrictEqual(yield* grown(tiers.load(key, start)), { nothing: 1, refused: 1 })
     }))
 
-  it.live("a fill is refused if another process has written a tombstone, and the next read counts as closed", () =>
+  it.live("a fill is rejected if another process has written a tombstone, and the next read counts as closed", () =>
     Effect.gen(function*() {
-      const [front, back] = [MemoryStore.make(), MemoryStore.make()]
-      const { key, record } = yield* stored(back)
-      const elsewhere = yield* TieredStore.make(front, back, { lease })
+      const [cache, origin] = [MemoryStore.make(), MemoryStore.make()]
+      const { key, record } = yield* stored(origin)
+      const elsewhere = yield* TieredStore.make(cache, origin, { lease })
       const write = elsewhere.save(key, record, { expectedVersion: 1, now: start })
-      const tiers = yield* TieredStore.make(front, after(back, "load", write), { lease })
+      const tiers = yield* TieredStore.make(cache, after(origin, "load", write), { lease })
       assert.deepStrictEqual(yield* grown(tiers.load(key, start)), { nothing: 1, refused: 1 })
       assert.deepStrictEqual(yield* grown(tiers.load(key, start)), { closed: 1 })
     }))
 
   it.live("a fill fails if the cache fails, and the next read counts as closed", () =>
     Effect.gen(function*() {
-      const front = FaultyStore.intercept(MemoryStore.make(), (operation, call) =>
+      const cache = FaultyStore.intercept(MemoryStore.make(), (operation, call) =>
         operation === "create" ? new SessionStoreError({ operation, reason: "unavailable" }) : call)
-      const tiers = yield* TieredStore.make(front, MemoryStore.make(), { lease })
+      const tiers = yield* TieredStore.make(cache, MemoryStore.make(), { lease })
       const { key } = yield* stored(tiers)
       assert.deepStrictEqual(yield* grown(isThere(tiers, key, start)), { nothing: 1, failed: 1 })
       assert.deepStrictEqual(yield* grown(isThere(tiers, key, start)), { closed: 1 })

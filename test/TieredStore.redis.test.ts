@@ -3,7 +3,7 @@
  */
 import { it } from "@effect/vitest"
 import { Context, Effect, Layer, Logger, Scope } from "effect"
-import { SessionStore } from "effect-session"
+import { SessionStore } from "effect-session/SessionStore"
 import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe } from "vitest"
 import { freePort } from "../examples/shop/freePort.js"
@@ -17,21 +17,21 @@ import * as Shop from "./support/shop.js"
 import { begin, ShopSession, show } from "./support/shop.js"
 
 const visitors = 5
-/** How often each of them counts on each node while something is done to the front. */
+/** Increments of each visitor on each node while the cache is disturbed. */
 const rounds = 4
 /** Milliseconds. */
 const lease = 1000
 const all = { concurrency: "unbounded" } as const
 
-/** Two nodes that share a Redis of their own, which can be killed and started again, and the run's Postgres. */
+/** Two nodes that share the run's Postgres and a Redis of their own, which can be killed and restarted. */
 const nodes = (settings: Redis.Options["settings"] = {}) =>
   Effect.gen(function*() {
     const start = Scope.extend(Redis.make({ port: yield* freePort, settings }), yield* Effect.scope)
     const server = yield* start
-    const back = Context.get(yield* Layer.build(sqlStore(postgresClient())), SessionStore)
+    const origin = Context.get(yield* Layer.build(sqlStore(postgresClient())), SessionStore)
     const node = Effect.gen(function*() {
-      const front = yield* storeAt(server.url, { prefix: "front:" })
-      const store = yield* TieredStore.make(front, back, { lease })
+      const cache = yield* storeAt(server.url, { prefix: "cache:" })
+      const store = yield* TieredStore.make(cache, origin, { lease })
       return yield* Shop.make(Layer.succeed(SessionStore, store))
     }).pipe(Effect.provide(Logger.remove(Logger.defaultLogger)))
     const [a, b] = yield* Effect.all([node, node])
@@ -40,8 +40,8 @@ const nodes = (settings: Redis.Options["settings"] = {}) =>
 
 type Nodes = Effect.Effect.Success<ReturnType<typeof nodes>>
 
-/** Visitors count on both nodes, and log out: whatever is done to the front meanwhile is nothing to them. */
-const goesOn = ({ a, b }: Nodes, meanwhile: Effect.Effect<unknown> = Effect.void) =>
+/** Checks that visitors count on both nodes and log out without an error while `meanwhile` disturbs the cache. */
+const visitorsAreUnaffected = ({ a, b }: Nodes, meanwhile: Effect.Effect<unknown> = Effect.void) =>
   Effect.gen(function*() {
     const shops = [a, b]
     const cookies = yield* Effect.replicateEffect(begin(a), visitors)
@@ -82,36 +82,37 @@ const scene = (
 ) => it.scopedLive(title, () => Effect.flatMap(nodes(settings), body))
 
 describe("TieredStore with a misbehaving cache", () => {
-  scene("killed, and started again", (both) =>
+  scene("killed and restarted", (both) =>
     Effect.gen(function*() {
-      yield* goesOn(both, both.server.signal("SIGKILL"))
-      yield* goesOn(both, both.start)
+      yield* visitorsAreUnaffected(both, both.server.signal("SIGKILL"))
+      yield* visitorsAreUnaffected(both, both.start)
     }))
 
-  scene("stopped, and awake again", (both) =>
+  scene("stopped and resumed", (both) =>
     Effect.gen(function*() {
-      yield* goesOn(both, both.server.signal("SIGSTOP"))
-      yield* goesOn(both, both.server.signal("SIGCONT"))
+      yield* visitorsAreUnaffected(both, both.server.signal("SIGSTOP"))
+      yield* visitorsAreUnaffected(both, both.server.signal("SIGCONT"))
     }))
 
-  scene("full", (both) =>
+  scene("full, and rejecting writes", (both) =>
     Effect.gen(function*() {
       const { ask } = both.server
-      yield* goesOn(both, ask("CONFIG", "SET", "maxmemory", "1mb"))
+      yield* visitorsAreUnaffected(both, ask("CONFIG", "SET", "maxmemory", "1mb"))
       assert.match(yield* ask("SET", "more", "x"), /OOM/)
-      yield* goesOn(both, ask("CONFIG", "SET", "maxmemory", "0"))
+      yield* visitorsAreUnaffected(both, ask("CONFIG", "SET", "maxmemory", "0"))
     }), { "maxmemory-policy": "noeviction" })
 
   scene("full, and evicting entries and tombstones", (both) =>
     Effect.gen(function*() {
       const { ask } = both.server
-      yield* goesOn(both, ask("CONFIG", "SET", "maxmemory", "1mb"))
+      yield* visitorsAreUnaffected(both, ask("CONFIG", "SET", "maxmemory", "1mb"))
       assert.notMatch(yield* ask("INFO", "stats"), /evicted_keys:0\s/)
-      yield* goesOn(both, ask("CONFIG", "SET", "maxmemory", "0"))
+      yield* visitorsAreUnaffected(both, ask("CONFIG", "SET", "maxmemory", "0"))
     }), { "maxmemory-policy": "volatile-lru" })
 
   scene(
-    "wiped, again and again",
-    (both) => goesOn(both, Effect.repeatN(Effect.zipLeft(both.server.ask("FLUSHALL"), Effect.yieldNow()), 9))
+    "wiped repeatedly",
+    (both) =>
+      visitorsAreUnaffected(both, Effect.repeatN(Effect.zipLeft(both.server.ask("FLUSHALL"), Effect.yieldNow()), 9))
   )
 })

@@ -1,6 +1,6 @@
 import { it } from "@effect/vitest"
 import { Effect, Fiber, FiberRef, Option } from "effect"
-import { MemoryStore, SessionStoreError } from "effect-session"
+import { MemoryStore } from "effect-session"
 import {
   freshId,
   freshKey,
@@ -15,6 +15,7 @@ import {
 } from "effect-session/Fixtures"
 import type { InvalidationEvent } from "effect-session/SessionInvalidation"
 import { SessionInvalidation } from "effect-session/SessionInvalidation"
+import { SessionStoreError } from "effect-session/SessionStore"
 import type { Store } from "effect-session/SessionStore"
 import { FaultyStore } from "effect-session/testing"
 import * as TieredStore from "effect-session/TieredStore"
@@ -25,87 +26,87 @@ import { range, together } from "./support/concurrency.js"
 
 const lease = 5000
 
-const tiersOf = (front: Store, back: Store) => TieredStore.make(front, back, { lease })
+const tiersOf = (cache: Store, origin: Store) => TieredStore.make(cache, origin, { lease })
 
 const setUp = Effect.gen(function*() {
-  const front = FaultyStore.controlled(MemoryStore.make())
-  const back = FaultyStore.controlled(MemoryStore.make())
-  const tiers = yield* tiersOf(front.store, back.store)
+  const cache = FaultyStore.controlled(MemoryStore.make())
+  const origin = FaultyStore.controlled(MemoryStore.make())
+  const tiers = yield* tiersOf(cache.store, origin.store)
   const one = yield* stored(tiers)
-  return { front, back, tiers, one }
+  return { cache, origin, tiers, one }
 })
 
 describe("reads", () => {
-  it.live("the second read of a session does not reach the back, until the lease has passed", () =>
+  it.live("the second read of a session does not reach the origin until the lease has passed", () =>
     Effect.gen(function*() {
-      const { back, one, tiers } = yield* setUp
-      back.calls.length = 0
+      const { origin, one, tiers } = yield* setUp
+      origin.calls.length = 0
       yield* isThere(tiers, one.key, start)
       yield* isThere(tiers, one.key, start + lease - 1)
-      assert.deepStrictEqual(back.calls, ["load"])
+      assert.deepStrictEqual(origin.calls, ["load"])
       yield* isThere(tiers, one.key, start + lease)
-      assert.deepStrictEqual(back.calls, ["load", "load"])
+      assert.deepStrictEqual(origin.calls, ["load", "load"])
     }))
 
   for (const later of [lease, lease + minute - 1, lease + minute, 10 * minute]) {
-    it.live(`a copy that has ended is replaced by a new one: after ${later} ms`, () =>
+    it.live(`an expired entry is replaced by a new one (after ${later} ms)`, () =>
       Effect.gen(function*() {
-        const { back, one, tiers } = yield* setUp
+        const { origin, one, tiers } = yield* setUp
         yield* isThere(tiers, one.key, start)
-        yield* back.store.save(one.key, { ...one.record, data: `"new"`, writeId: "new" }, {
+        yield* origin.store.save(one.key, { ...one.record, data: `"new"`, writeId: "new" }, {
           expectedVersion: 1,
           now: start
         })
         const now = start + later
-        const truth = Option.getOrUndefined(yield* tiers.load(one.key, now))
-        assert.strictEqual(truth?.data, `"new"`)
-        back.calls.length = 0
-        assert.deepStrictEqual(Option.getOrUndefined(yield* tiers.load(one.key, now)), truth)
-        assert.deepStrictEqual(back.calls, [])
+        const expected = Option.getOrUndefined(yield* tiers.load(one.key, now))
+        assert.strictEqual(expected?.data, `"new"`)
+        origin.calls.length = 0
+        assert.deepStrictEqual(Option.getOrUndefined(yield* tiers.load(one.key, now)), expected)
+        assert.deepStrictEqual(origin.calls, [])
       }))
   }
 
-  it.live("a copy is the record to the last field, and ends when the record does", () =>
+  it.live("an entry has every field of the record, and expires with it", () =>
     Effect.gen(function*() {
       const { one, tiers } = yield* setUp
-      for (const _ of ["from the back", "from the front"]) yield* isAlive(tiers, one, start)
+      for (const _ of ["from the origin", "from the cache"]) yield* isAlive(tiers, one, start)
       const end = one.record.expiry.at
       yield* isThere(tiers, one.key, end - 1)
       assert.isFalse(yield* isThere(tiers, one.key, end))
     }))
 
-  it.live("a fresh read goes past the front", () =>
+  it.live("a fresh read bypasses the cache", () =>
     Effect.gen(function*() {
-      const { back, one, tiers } = yield* setUp
+      const { origin, one, tiers } = yield* setUp
       yield* tiers.load(one.key, start)
-      back.calls.length = 0
+      origin.calls.length = 0
       yield* tiers.load(one.key, start, "fresh")
-      assert.deepStrictEqual(back.calls, ["load"])
+      assert.deepStrictEqual(origin.calls, ["load"])
     }))
 
-  it.live("many who ask at once read the back once", () =>
+  it.live("concurrent reads of a session cause one read of the origin", () =>
     Effect.gen(function*() {
-      const { back, one, tiers } = yield* setUp
-      back.calls.length = 0
+      const { origin, one, tiers } = yield* setUp
+      origin.calls.length = 0
       const found = yield* together(range(100).map(() => tiers.load(one.key, start)))
       assert.strictEqual(found.filter(Option.isSome).length, 100)
-      assert.deepStrictEqual(back.calls, ["load"])
+      assert.deepStrictEqual(origin.calls, ["load"])
     }))
 
-  it.live("if the first of them is interrupted, the others read by themselves", () =>
+  it.live("if the in-flight load is interrupted, the reads that wait for it still succeed", () =>
     Effect.gen(function*() {
-      const { back, one, tiers } = yield* setUp
-      back.controls.fault = "hang"
+      const { origin, one, tiers } = yield* setUp
+      origin.controls.fault = "hang"
       const first = yield* Effect.fork(tiers.load(one.key, start))
       yield* Effect.yieldNow()
       const second = yield* Effect.fork(tiers.load(one.key, start))
       yield* Effect.yieldNow()
-      back.controls.fault = undefined
+      origin.controls.fault = undefined
       yield* Fiber.interrupt(first)
       assert.isTrue(Option.isSome(yield* Fiber.join(second)))
     }))
 
-  it.live("what is not there is not remembered: a session just created is seen at once", () =>
+  it.live("an absent session is not cached: once it is created, the next read finds it", () =>
     Effect.gen(function*() {
       const { tiers } = yield* setUp
       const key = freshKey()
@@ -131,38 +132,38 @@ describe("writes", () => {
       ["a destroy", (store: Store, one: Stored) => store.destroy(one.key)],
       ["a revocation by id", (store: Store, one: Stored) => store.revoke("laws", one.record.id)],
       ["a revocation of the subject", (store: Store) => store.revokeSubject("laws", "ann")],
-      ["a revocation of everyone", (store: Store) => store.revokeAll("laws")]
+      ["a revocation of all sessions", (store: Store) => store.revokeAll("laws")]
     ] as const
   ) {
-    it.live(`${name} is seen at once, here and on another node with the same front`, () =>
+    it.live(`${name} is visible at once on this node and on another node with the same cache`, () =>
       Effect.gen(function*() {
-        const { back, front, one, tiers } = yield* setUp
-        const other = yield* tiersOf(front.store, back.store)
+        const { origin, cache, one, tiers } = yield* setUp
+        const other = yield* tiersOf(cache.store, origin.store)
         yield* together([tiers.load(one.key, start), other.load(one.key, start)])
         yield* write(tiers, one)
-        const truth = yield* back.store.load(one.key, start)
-        assert.deepStrictEqual(yield* tiers.load(one.key, start), truth)
-        assert.deepStrictEqual(yield* other.load(one.key, start), truth)
+        const expected = yield* origin.store.load(one.key, start)
+        assert.deepStrictEqual(yield* tiers.load(one.key, start), expected)
+        assert.deepStrictEqual(yield* other.load(one.key, start), expected)
       }))
 
-    it.live(`${name} on a node with a front of its own is seen when the lease has passed`, () =>
+    it.live(`${name} on a node with another cache is visible once the lease has passed`, () =>
       Effect.gen(function*() {
-        const { back, one, tiers } = yield* setUp
-        const elsewhere = yield* tiersOf(MemoryStore.make(), back.store)
+        const { origin, one, tiers } = yield* setUp
+        const elsewhere = yield* tiersOf(MemoryStore.make(), origin.store)
         yield* tiers.load(one.key, start)
         yield* write(elsewhere, one)
         assert.deepStrictEqual(
           yield* tiers.load(one.key, start + lease),
-          yield* back.store.load(one.key, start + lease)
+          yield* origin.store.load(one.key, start + lease)
         )
       }))
   }
 
-  it.live("a conflict is followed by a read of the truth", () =>
+  it.live("after a conflict, the next read returns the record of the origin", () =>
     Effect.gen(function*() {
-      const { back, one, tiers } = yield* setUp
+      const { origin, one, tiers } = yield* setUp
       yield* tiers.load(one.key, start)
-      yield* back.store.save(one.key, { ...one.record, data: `"elsewhere"` }, { expectedVersion: 1, now: start })
+      yield* origin.store.save(one.key, { ...one.record, data: `"elsewhere"` }, { expectedVersion: 1, now: start })
       assert.strictEqual(yield* tiers.save(one.key, one.record, { expectedVersion: 1, now: start }), "conflict")
       assert.strictEqual(Option.getOrUndefined(yield* tiers.load(one.key, start))?.version, 2)
     }))
@@ -188,7 +189,7 @@ describe("no read that races with a write caches the old record", () => {
     { name: "a revocation by id", write: (store, { record }) => store.revoke("laws", record.id) }
   ]
 
-  /** What is put around the calls of the request that a fiber works for. */
+  /** Intercepts the store calls of the request that a fiber belongs to. */
   const around = FiberRef.unsafeMake<FaultyStore.Interception>((_, call) => call)
   const parked = (store: Store) =>
     FaultyStore.intercept(
@@ -196,21 +197,21 @@ describe("no read that races with a write caches the old record", () => {
       (operation, call, args) => Effect.flatMap(FiberRef.get(around), (around) => around(operation, call, args))
     )
 
-  /** A write and reads, on one node or each on its own, whose calls to front and back are parked one by one. */
+  /** A write and reads, on one node or on one node each, whose calls to cache and origin are parked one by one. */
   const scene = (
     { write }: Race,
     readers: number,
     nodes: "one node" | "several",
-    where: "an empty front" | "an old copy",
-    /** After so many calls another write, of the use of the session, is cut off. */
+    where: "an empty cache" | "an old entry",
+    /** The number of calls after which another write, a touch, is interrupted. */
     cut?: number
   ): Effect.Effect<Scene<unknown>, unknown> =>
     Effect.gen(function*() {
-      const front = MemoryStore.make()
-      const back = MemoryStore.make()
-      const one = yield* stored(back)
-      if (where === "an old copy") yield* (yield* tiersOf(front, back)).load(one.key, start - lease)
-      const node = tiersOf(parked(front), parked(back))
+      const cache = MemoryStore.make()
+      const origin = MemoryStore.make()
+      const one = yield* stored(origin)
+      if (where === "an old entry") yield* (yield* tiersOf(cache, origin)).load(one.key, start - lease)
+      const node = tiersOf(parked(cache), parked(origin))
       const only = yield* node
       const on = nodes === "one node" ? Effect.succeed(only) : node
       const request = (act: (tiers: Store) => Effect.Effect<unknown, unknown>) => (parking: FaultyStore.Interception) =>
@@ -227,15 +228,15 @@ describe("no read that races with a write caches the old record", () => {
           ...range(readers).map(() => request((tiers) => tiers.load(one.key, start)))
         ],
         check: Effect.gen(function*() {
-          const truth = Option.getOrUndefined(yield* back.load(one.key, start))
-          for (const tiers of [only, yield* tiersOf(front, back)]) {
-            yield* equal("the next read", Option.getOrUndefined(yield* tiers.load(one.key, start)), truth)
+          const expected = Option.getOrUndefined(yield* origin.load(one.key, start))
+          for (const tiers of [only, yield* tiersOf(cache, origin)]) {
+            yield* equal("the next read", Option.getOrUndefined(yield* tiers.load(one.key, start)), expected)
           }
         })
       }
     })
 
-  /** A request that dies before one of its calls. */
+  /** A request that is interrupted after this number of calls. */
   const cutOff =
     (after: number, request: Scene<unknown>["requests"][number]) => (parking: FaultyStore.Interception) => {
       let left = after
@@ -246,9 +247,9 @@ describe("no read that races with a write caches the old record", () => {
 
   for (const nodes of ["one node", "several"] as const) {
     for (const race of races) {
-      // A revocation does not know its keys; nodes that share a front see it within the lease.
+      // A revocation does not know its keys; other nodes that share a cache see it once the lease has passed.
       if (nodes === "several" && race.name.startsWith("a revocation")) continue
-      for (const where of ["an empty front", "an old copy"] as const) {
+      for (const where of ["an empty cache", "an old entry"] as const) {
         it.live(`${race.name} and a read on ${nodes} over ${where}, with their calls in every order`, () =>
           Effect.map(everyOrder(scene(race, 1, nodes, where)), (orders) => assert.isAbove(orders, 5)))
 
@@ -266,8 +267,8 @@ describe("no read that races with a write caches the old record", () => {
 describe("a cache that is down, slow or wiped", () => {
   it.live("down: reads and writes use the origin, and no error is reported", () =>
     Effect.gen(function*() {
-      const { front, one, tiers } = yield* setUp
-      front.controls.fault = "failBefore"
+      const { cache, one, tiers } = yield* setUp
+      cache.controls.fault = "failBefore"
       assert.isTrue(yield* isThere(tiers, one.key, start))
       assert.strictEqual(yield* tiers.save(one.key, one.record, { expectedVersion: 1, now: start }), "saved")
       yield* tiers.revokeSubject("laws", "bob")
@@ -277,20 +278,20 @@ describe("a cache that is down, slow or wiped", () => {
 
   it.live("hanging: one read waits for its timeout, and later reads bypass it", () =>
     Effect.gen(function*() {
-      const { front, one, tiers } = yield* setUp
-      front.controls.fault = "hang"
-      front.calls.length = 0
+      const { cache, one, tiers } = yield* setUp
+      cache.controls.fault = "hang"
+      cache.calls.length = 0
       yield* Effect.forEach(range(10), () => tiers.load(one.key, start))
-      assert.strictEqual(front.calls.length, 1)
+      assert.strictEqual(cache.calls.length, 1)
     }))
 
-  it.live("down at a logout: its old entries are not used when it is back", () =>
+  it.live("down at a logout: its old entries are not used when it is up again", () =>
     Effect.gen(function*() {
-      const { front, one, tiers } = yield* setUp
+      const { cache, one, tiers } = yield* setUp
       yield* tiers.load(one.key, start)
-      front.controls.fault = "failBefore"
+      cache.controls.fault = "failBefore"
       yield* tiers.destroy(one.key)
-      front.controls.fault = undefined
+      cache.controls.fault = undefined
       for (const later of [0, 1, lease - 1, lease, 2 * lease]) {
         assert.isFalse(yield* isThere(tiers, one.key, start + later), `after ${later} ms`)
       }
@@ -298,20 +299,20 @@ describe("a cache that is down, slow or wiped", () => {
 
   it.live("wiped: reads are slower and correct", () =>
     Effect.gen(function*() {
-      const { back, front, one, tiers } = yield* setUp
+      const { origin, cache, one, tiers } = yield* setUp
       yield* tiers.load(one.key, start)
-      yield* front.store.revokeAll("laws")
-      back.calls.length = 0
+      yield* cache.store.revokeAll("laws")
+      origin.calls.length = 0
       yield* isAlive(tiers, one, start)
-      assert.include(back.calls, "load")
+      assert.include(origin.calls, "load")
     }))
 })
 
 describe("an origin that is down", () => {
-  const withCopy = Effect.gen(function*() {
+  const withEntry = Effect.gen(function*() {
     const all = yield* setUp
     yield* all.tiers.load(all.one.key, start)
-    all.back.controls.fault = "failBefore"
+    all.origin.controls.fault = "failBefore"
     return { ...all, other: yield* Effect.succeed(freshKey()) }
   })
   const reasonOf = <A>(call: Effect.Effect<A, SessionStoreError>) =>
@@ -319,7 +320,7 @@ describe("an origin that is down", () => {
 
   it.live("until a call fails, the cache answers within its lease; from then on reads fail", () =>
     Effect.gen(function*() {
-      const { one, other, tiers } = yield* withCopy
+      const { one, other, tiers } = yield* withEntry
       assert.isTrue(yield* isThere(tiers, one.key, start + lease - 1))
       assert.strictEqual(yield* reasonOf(tiers.load(other, start)), "unavailable")
       assert.strictEqual(yield* reasonOf(tiers.load(one.key, start)), "unavailable")
@@ -331,66 +332,72 @@ describe("an origin that is down", () => {
 
   it.live("a read that accepts stale data gets the cached record, marked as stale, within its lease", () =>
     Effect.gen(function*() {
-      const { one, other, tiers } = yield* withCopy
+      const { one, other, tiers } = yield* withEntry
       yield* Effect.flip(tiers.load(other, start, "stale"))
-      const copy = Option.getOrUndefined(yield* tiers.load(one.key, start + lease - 1, "stale"))
-      assert.deepStrictEqual(copy, { ...one.record, stale: true })
+      const entry = Option.getOrUndefined(yield* tiers.load(one.key, start + lease - 1, "stale"))
+      assert.deepStrictEqual(entry, { ...one.record, stale: true })
       assert.strictEqual(yield* reasonOf(tiers.load(one.key, start + lease, "stale")), "unavailable")
     }))
 
   it.live("a read that accepts stale data does not wait for an origin that hangs", () =>
     Effect.gen(function*() {
-      const { back, one, other, tiers } = yield* withCopy
-      back.controls.fault = "hang"
+      const { origin, one, other, tiers } = yield* withEntry
+      origin.controls.fault = "hang"
       yield* Effect.timeoutOption(tiers.load(other, start), "10 millis")
-      const calls = back.calls.length
+      const calls = origin.calls.length
       assert.isTrue(Option.isSome(yield* tiers.load(one.key, start, "stale")))
-      assert.lengthOf(back.calls, calls)
+      assert.lengthOf(origin.calls, calls)
     }))
 
   it.live("a fresh read still calls the origin", () =>
     Effect.gen(function*() {
-      const { one, tiers } = yield* withCopy
+      const { one, tiers } = yield* withEntry
       assert.strictEqual(yield* reasonOf(tiers.load(one.key, start, "fresh")), "unavailable")
     }))
 
   it.live("once it answers again, the cache is used again, and no record is marked as stale", () =>
     Effect.gen(function*() {
-      const { back, one, other, tiers } = yield* withCopy
+      const { origin, one, other, tiers } = yield* withEntry
       yield* Effect.flip(tiers.load(other, start))
-      back.controls.fault = undefined
+      origin.controls.fault = undefined
       yield* isAlive(tiers, one, start)
-      back.calls.length = 0
+      origin.calls.length = 0
       assert.deepStrictEqual(Option.getOrUndefined(yield* tiers.load(one.key, start, "stale")), one.record)
-      assert.deepStrictEqual(back.calls, [])
+      assert.deepStrictEqual(origin.calls, [])
     }))
 })
 
 describe("nodes that exchange invalidation events", () => {
-  /** Two nodes with fronts of their own, on one back, and what they tell. */
+  /** Two nodes with their own caches and one origin, and the invalidation events that they publish. */
   const two = Effect.gen(function*() {
-    const told: Array<InvalidationEvent> = []
-    const hearers: Array<(notice: InvalidationEvent) => Effect.Effect<void>> = []
-    const back = FaultyStore.controlled(MemoryStore.make())
-    const fronts = [MemoryStore.make(), MemoryStore.make()] as const
+    const published: Array<InvalidationEvent> = []
+    const listeners: Array<(event: InvalidationEvent) => Effect.Effect<void>> = []
+    const origin = FaultyStore.controlled(MemoryStore.make())
+    const caches = [MemoryStore.make(), MemoryStore.make()] as const
     const node = (me: 0 | 1) =>
-      Effect.provideService(TieredStore.makeWithInvalidation(fronts[me], back.store, { lease }), SessionInvalidation, {
-        publish: (notice) =>
-          Effect.suspend(() => {
-            told.push(notice)
-            return Effect.forEach(hearers.filter((_, i) => i !== me), (hear) => hear(notice), { discard: true })
-          }),
-        subscribe: (hear) => Effect.zipRight(Effect.sync(() => void (hearers[me] = hear)), Effect.never)
-      })
+      Effect.provideService(
+        TieredStore.makeWithInvalidation(caches[me], origin.store, { lease }),
+        SessionInvalidation,
+        {
+          publish: (event) =>
+            Effect.suspend(() => {
+              published.push(event)
+              return Effect.forEach(listeners.filter((_, i) => i !== me), (listener) => listener(event), {
+                discard: true
+              })
+            }),
+          subscribe: (listener) => Effect.zipRight(Effect.sync(() => void (listeners[me] = listener)), Effect.never)
+        }
+      )
     const nodes = [yield* node(0), yield* node(1)] as const
     yield* Effect.yieldNow()
     const one = yield* stored(nodes[0])
     yield* Effect.forEach(nodes, (node) => node.load(one.key, start))
-    return { back, fronts, hearers, nodes, one, told }
+    return { origin, caches, listeners, nodes, one, published }
   })
 
   for (
-    const [name, write, notice] of [
+    const [name, write, event] of [
       [
         "a save",
         (store, { key, record }) => store.save(key, { ...record, data: `"new"` }, { expectedVersion: 1, now: start }),
@@ -411,66 +418,66 @@ describe("nodes that exchange invalidation events", () => {
       ["a revocation by id", (store, { record }) => store.revoke("laws", record.id), "Id"],
       ["a revocation of the subject", (store) => store.revokeSubject("laws", "ann"), "Subject"],
       ["a revocation of the others", (store) => store.revokeSubject("laws", "ann", freshId()), "Subject"],
-      ["a revocation of everyone", (store) => store.revokeAll("laws"), "Everyone"]
+      ["a revocation of all sessions", (store) => store.revokeAll("laws"), "Everyone"]
     ] satisfies ReadonlyArray<
       readonly [string, (store: Store, one: Stored) => Effect.Effect<unknown, SessionStoreError>, string]
     >
   ) {
     it.scopedLive(`${name} is published, and visible at once on the other node`, () =>
       Effect.gen(function*() {
-        const { back, nodes: [a, b], one, told } = yield* two
+        const { origin, nodes: [a, b], one, published } = yield* two
         yield* write(a, one)
-        assert.strictEqual(told.map(({ _tag }) => _tag).join(" "), notice)
-        assert.deepStrictEqual(yield* b.load(one.key, start), yield* back.store.load(one.key, start))
-        // What was heard is not told again.
-        assert.strictEqual(told.map(({ _tag }) => _tag).join(" "), notice)
+        assert.strictEqual(published.map(({ _tag }) => _tag).join(" "), event)
+        assert.deepStrictEqual(yield* b.load(one.key, start), yield* origin.store.load(one.key, start))
+        // A received event is not published again.
+        assert.strictEqual(published.map(({ _tag }) => _tag).join(" "), event)
       }))
   }
 
   it.scopedLive("a write that fails is published too, because it may have been executed", () =>
     Effect.gen(function*() {
-      const { back, nodes: [a], one, told } = yield* two
-      back.controls.fault = "failBefore"
+      const { origin, nodes: [a], one, published } = yield* two
+      origin.controls.fault = "failBefore"
       yield* Effect.flip(a.save(one.key, one.record, { expectedVersion: 1, now: start }))
-      assert.deepStrictEqual(told, [{ _tag: "Key", key: one.key }])
+      assert.deepStrictEqual(published, [{ _tag: "Key", key: one.key }])
     }))
 
   it.scopedLive("a read during which an invalidation event arrives does not fill the cache", () =>
     Effect.gen(function*() {
-      const { back, hearers, nodes: [, b], one } = yield* two
-      yield* hearers[1]?.({ _tag: "Key", key: one.key }) ?? Effect.void
+      const { origin, listeners, nodes: [, b], one } = yield* two
+      yield* listeners[1]?.({ _tag: "Key", key: one.key }) ?? Effect.void
       const latch = yield* Effect.makeLatch(false)
-      back.controls.after = () => latch.await
+      origin.controls.after = () => latch.await
       const read = yield* Effect.fork(b.load(one.key, start))
       yield* Effect.yieldNow()
-      yield* hearers[1]?.({ _tag: "Key", key: one.key }) ?? Effect.void
-      back.controls.after = () => Effect.void
+      yield* listeners[1]?.({ _tag: "Key", key: one.key }) ?? Effect.void
+      origin.controls.after = () => Effect.void
       yield* latch.open
       yield* Fiber.join(read)
-      back.calls.length = 0
+      origin.calls.length = 0
       yield* b.load(one.key, start)
-      assert.deepStrictEqual(back.calls, ["load"])
+      assert.deepStrictEqual(origin.calls, ["load"])
     }))
 
   it.scopedLive("an invalidation event removes an entry, but not the tombstone of a running write", () =>
     Effect.gen(function*() {
-      const { fronts: [front], hearers, nodes: [a], one } = yield* two
-      const heard = hearers[0]?.({ _tag: "Key", key: one.key }) ?? Effect.void
-      yield* heard
-      assert.isFalse(yield* isThere(front, one.key, start))
+      const { caches: [cache], listeners, nodes: [a], one } = yield* two
+      const receive = listeners[0]?.({ _tag: "Key", key: one.key }) ?? Effect.void
+      yield* receive
+      assert.isFalse(yield* isThere(cache, one.key, start))
       yield* a.save(one.key, one.record, { expectedVersion: 1, now: start })
-      yield* heard
-      assert.isTrue(yield* isThere(front, one.key, start))
+      yield* receive
+      assert.isTrue(yield* isThere(cache, one.key, start))
     }))
 
   it.scopedLive("after missed events no older entry is used, and new entries are used once the lease has passed", () =>
     Effect.gen(function*() {
-      const { back, hearers, nodes: [, b], one } = yield* two
-      yield* hearers[1]?.({ _tag: "Gap" }) ?? Effect.void
+      const { origin, listeners, nodes: [, b], one } = yield* two
+      yield* listeners[1]?.({ _tag: "Gap" }) ?? Effect.void
       const loads = (now: number) =>
         Effect.suspend(() => {
-          back.calls.length = 0
-          return Effect.map(Effect.all([b.load(one.key, now), b.load(one.key, now)]), () => back.calls.length)
+          origin.calls.length = 0
+          return Effect.map(Effect.all([b.load(one.key, now), b.load(one.key, now)]), () => origin.calls.length)
         })
       assert.strictEqual(yield* loads(start), 2)
       assert.strictEqual(yield* loads(start + 2 * lease), 1)
@@ -480,7 +487,7 @@ describe("nodes that exchange invalidation events", () => {
 it.effect("an invalid lease is rejected with a message", () =>
   Effect.gen(function*() {
     for (const lease of ["0 millis", "2 minutes", "1 day"] as const) {
-      const refused = yield* Effect.flip(TieredStore.make(MemoryStore.make(), MemoryStore.make(), { lease }))
-      assert.match(refused.message, /from 1 millisecond to 1 minute/)
+      const error = yield* Effect.flip(TieredStore.make(MemoryStore.make(), MemoryStore.make(), { lease }))
+      assert.match(error.message, /from 1 millisecond to 1 minute/)
     }
   }))

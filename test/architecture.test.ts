@@ -80,6 +80,20 @@ describe("architecture", () => {
     )
   })
 
+  it("the index exports a namespace for each public module that needs no optional package, and nothing else", () => {
+    const needsOptional = (name: string) =>
+      [...reachable(name)].some((other) => modules.get(other)?.packages.some(isOptional))
+    const others = ["bin", "index", "testing"] // the program and the barrels
+    const expected = all.filter(({ isPublic, name }) => isPublic && !others.includes(name) && !needsOptional(name))
+    const index = readFileSync("src/index.ts", "utf8").replace(/^\/\*\*[\s\S]*?\*\/\n/, "")
+    assert.sameMembers(
+      index.trimEnd().split("\n"),
+      expected.map(({ name }) => `export * as ${name} from "./${name}.js"`)
+    )
+    assert.includeMembers(expected.map(({ name }) => name), ["SessionStore", "RedisStore", "Keyring"])
+    assert.isTrue(needsOptional("SqlEngine") && needsOptional("SessionRpc"))
+  })
+
   it("only the command line loads modules dynamically: its own, effect, and optional packages", () => {
     const lazy = all.filter(({ dynamic }) => dynamic.length > 0)
     assert.isAbove(lazy.length, 0)

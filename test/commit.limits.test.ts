@@ -1,9 +1,10 @@
-/** What a commit that times out reports as the cause: the store, or other requests. */
+/** The reported cause of a commit that times out: the store, or other requests. */
 import { it } from "@effect/vitest"
 import { Duration, Effect, Fiber, Layer, Schema, TestClock } from "effect"
-import { MemoryStore, Session, type SessionError, SessionStore, SessionStoreError, StoredEngine } from "effect-session"
+import { MemoryStore, Session, type SessionError, StoredEngine } from "effect-session"
 import * as MigratingStore from "effect-session/MigratingStore"
 import type { Settings } from "effect-session/SessionService"
+import { SessionStore, SessionStoreError } from "effect-session/SessionStore"
 import type { Store } from "effect-session/SessionStore"
 import { FaultyStore } from "effect-session/testing"
 import * as TieredStore from "effect-session/TieredStore"
@@ -81,7 +82,7 @@ const stacks = {
 
 describe("a store that does not answer a write", () => {
   for (const [name, over] of Object.entries(stacks)) {
-    it.scoped(`${name}: the commit fails with the store's timeout as cause, errorWithin two tries`, () =>
+    it.scoped(`${name}: the commit fails with the store's timeout as cause, within two tries`, () =>
       Effect.gen(function*() {
         const { callsOf, visit } = yield* served(silentSaves(), { over })
         assertStoreTimeout(yield* errorWithin("3 seconds", visit), "save")

@@ -3,16 +3,9 @@ import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import { it } from "@effect/vitest"
 import { DateTime, Duration, Effect, Layer, Option, Redacted, Schema, TestClock } from "effect"
-import {
-  Expiry,
-  Lifetime,
-  Session,
-  SessionCookie,
-  type SessionService,
-  SessionStore,
-  StoredEngine
-} from "effect-session"
-import type { Settings } from "effect-session/SessionService"
+import { Expiry, Lifetime, Session, SessionCookie, StoredEngine } from "effect-session"
+import type { SessionService, Settings } from "effect-session/SessionService"
+import { SessionStore } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
 import { visit } from "./support/requestWithoutHttp.js"
 import { recordsIn } from "./support/scanPages.js"

@@ -64,7 +64,7 @@ describe.concurrent("install commands", () => {
         JSON.stringify({ name: "empty", private: true, ...d1 ? { overrides } : {} })
       )
       const options = ["--package-lock-only", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"]
-      await run("npm", ["install", "--strict-peer-deps", ...options, ...all], { cwd: project })
+      await run("npm", ["install", "--strict-peer-deps", ...options, ...all], { cwd: project, maxBuffer: 2 ** 26 })
       const installed = JSON.parse(readFileSync(Path.join(project, "package-lock.json"), "utf8")).packages
       assert.match(installed["node_modules/effect"].version, /^3\./)
     })

@@ -3,17 +3,18 @@
  */
 import { it } from "@effect/vitest"
 import { Effect, Exit, type Option } from "effect"
-import { MemoryStore, SessionStore, SessionStoreError } from "effect-session"
+import { MemoryStore } from "effect-session"
+import { SessionStore, SessionStoreError } from "effect-session/SessionStore"
 import type { Store } from "effect-session/SessionStore"
 import { corruptionLaws, FaultyStore } from "effect-session/testing"
 import { assert, describe } from "vitest"
-import { isDamaged } from "../src/internal/store/damaged.js"
+import { isCorruptEntry } from "../src/internal/store/corrupt.js"
 
 /** The intact store, and the same store with corrupt records. */
 interface Broken {
   readonly whole: Store
   readonly store: Store
-  readonly damaged: FaultyStore.Corruptible["corruptIds"]
+  readonly corruptIds: FaultyStore.Corruptible["corruptIds"]
 }
 
 const corruptError = (operation: string) => new SessionStoreError({ operation, reason: "corrupt" })
@@ -63,7 +64,7 @@ const mutants: ReadonlyArray<Mutant> = [
     fault: "scan omits a corrupt record",
     law: scanReturns,
     instead: ({ store }) => ({
-      scan: (...args) => Effect.map(store.scan(...args), (page) => page.filter((one) => !isDamaged(one)))
+      scan: (...args) => Effect.map(store.scan(...args), (page) => page.filter((one) => !isCorruptEntry(one)))
     })
   },
   {
@@ -71,7 +72,7 @@ const mutants: ReadonlyArray<Mutant> = [
     law: scanReturns,
     instead: ({ store }) => ({
       scan: (...args) =>
-        Effect.filterOrFail(store.scan(...args), (page) => !page.some(isDamaged), () => corruptError("scan"))
+        Effect.filterOrFail(store.scan(...args), (page) => !page.some(isCorruptEntry), () => corruptError("scan"))
     })
   },
   {
@@ -80,8 +81,8 @@ const mutants: ReadonlyArray<Mutant> = [
     instead: ({ store }) => ({
       scan: (...args) =>
         Effect.map(store.scan(...args), (page) => [
-          ...page.filter((one) => !isDamaged(one)),
-          ...page.filter(isDamaged)
+          ...page.filter((one) => !isCorruptEntry(one)),
+          ...page.filter(isCorruptEntry)
         ])
     })
   },
@@ -92,7 +93,7 @@ const mutants: ReadonlyArray<Mutant> = [
       scan: (namespace, { after, limit, now }) =>
         Effect.map(
           store.scan(namespace, { after, limit: limit + 1, now }),
-          (page) => page.filter((one, i) => i < limit || isDamaged(one))
+          (page) => page.filter((one, i) => i < limit || isCorruptEntry(one))
         )
     })
   },
@@ -103,7 +104,7 @@ const mutants: ReadonlyArray<Mutant> = [
       scan: (...args) =>
         Effect.map(store.scan(...args), (page) =>
           page.map((one) =>
-            isDamaged(one)
+            isCorruptEntry(one)
               ? { ...one, error: new SessionStoreError({ operation: "scan", reason: "unavailable" }) }
               : one
           ))
@@ -112,8 +113,8 @@ const mutants: ReadonlyArray<Mutant> = [
   {
     fault: "list fails if a record is corrupt",
     law: listOmits,
-    instead: ({ damaged, store }) => ({
-      list: (...args) => damaged.size > 0 ? Effect.fail(corruptError("list")) : store.list(...args)
+    instead: ({ corruptIds, store }) => ({
+      list: (...args) => corruptIds.size > 0 ? Effect.fail(corruptError("list")) : store.list(...args)
     })
   },
   {
@@ -138,29 +139,29 @@ const mutants: ReadonlyArray<Mutant> = [
   {
     fault: "revoke does not find a corrupt record",
     law: canBeRemoved,
-    instead: ({ damaged, whole }) => ({
-      revoke: (namespace, id) => damaged.has(id) ? Effect.succeed(false) : whole.revoke(namespace, id)
+    instead: ({ corruptIds, whole }) => ({
+      revoke: (namespace, id) => corruptIds.has(id) ? Effect.succeed(false) : whole.revoke(namespace, id)
     })
   },
   {
     fault: "revokeSubject does not revoke a corrupt record",
     law: staysRevoked,
-    instead: ({ damaged, whole }) => ({
-      revokeSubject: (namespace, subject) => whole.revokeSubject(namespace, subject, [...damaged][0])
+    instead: ({ corruptIds, whole }) => ({
+      revokeSubject: (namespace, subject) => whole.revokeSubject(namespace, subject, [...corruptIds][0])
     })
   },
   {
     fault: "revokeAll does not revoke a corrupt record",
     law: staysRevoked,
-    instead: ({ damaged, whole }) => ({
-      revokeAll: (namespace) => damaged.size > 0 ? Effect.void : whole.revokeAll(namespace)
+    instead: ({ corruptIds, whole }) => ({
+      revokeAll: (namespace) => corruptIds.size > 0 ? Effect.void : whole.revokeAll(namespace)
     })
   },
   {
     fault: "removeExpired stops at a corrupt record",
     law: othersExpire,
-    instead: ({ damaged, whole }) => ({
-      removeExpired: (...args) => damaged.size > 0 ? Effect.succeed(0) : whole.removeExpired(...args)
+    instead: ({ corruptIds, whole }) => ({
+      removeExpired: (...args) => corruptIds.size > 0 ? Effect.succeed(0) : whole.removeExpired(...args)
     })
   }
 ]
@@ -173,7 +174,7 @@ const exitOf = (name: string, instead: Mutant["instead"]) =>
     const { law } = corruptionLaws(corrupt).find((law) => law.name === name) ?? assert.fail("unknown law name")
     return Effect.exit(Effect.provideService(law, SessionStore, {
       ...store,
-      ...instead({ damaged: corruptIds, store, whole })
+      ...instead({ corruptIds: corruptIds, store, whole })
     }))
   })
 

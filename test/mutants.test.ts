@@ -2,7 +2,8 @@
  * Mutation tests of the store laws: each fault in the memory store must be detected by the law named with it.
  */
 import { ConfigProvider, Effect, Exit } from "effect"
-import { MemoryStore, SessionStore } from "effect-session"
+import { MemoryStore } from "effect-session"
+import { SessionStore } from "effect-session/SessionStore"
 import type { Store } from "effect-session/SessionStore"
 import type { StoreKey } from "effect-session/StoreKey"
 import { capabilityLaws, LawBroken, storeLaws } from "effect-session/testing"

@@ -4,15 +4,16 @@
 import * as Statement from "@effect/sql/Statement"
 import { it } from "@effect/vitest"
 import { Effect, Layer, Schema } from "effect"
-import { Expiry, Session, type SessionStore, StoredEngine } from "effect-session"
+import { Expiry, Session, StoredEngine } from "effect-session"
 import * as CacheStore from "effect-session/CacheStore"
 import * as RedisClient from "effect-session/RedisClient"
 import * as RedisStore from "effect-session/RedisStore"
+import type { SessionStore } from "effect-session/SessionStore"
 import * as TieredStore from "effect-session/TieredStore"
 import { readFileSync } from "node:fs"
 import { assert } from "vitest"
 import { freshPrefix, sqlStore } from "./support/localStores.js"
-import { noting } from "./support/redisClients.js"
+import { recordingClient } from "./support/redisClients.js"
 import { visit } from "./support/requestWithoutHttp.js"
 import { ofRedis, postgresClient, redisClient, redisClusterClient } from "./support/serverClients.js"
 
@@ -28,7 +29,7 @@ const countedRedis = (client: Layer.Layer<RedisClient.RedisClient, unknown>, cou
     Layer.provide(Layer.effect(
       RedisClient.RedisClient,
       Effect.map(RedisClient.RedisClient, (client) => {
-        const noted = noting(client).client
+        const noted = recordingClient(client).client
         return {
           ...noted,
           send: (key, command) => {
@@ -99,7 +100,7 @@ const measured = (store: (redis: () => void) => Layer.Layer<SessionStore, unknow
       yield* row("untouched", Effect.void)
       yield* row("read, for the first time", App.value)
       yield* row("read again within the lease", App.value)
-      yield* row("`fresh` and read", Effect.zipRight(App.reload, App.value))
+      yield* row("`reload` and read", Effect.zipRight(App.reload, App.value))
       yield* row("read and written", increment)
       yield* row("read just after a write", App.value)
       const rotated = yield* request(App.rotate, created.cookie)

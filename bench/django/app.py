@@ -33,7 +33,7 @@ database = {
     "USER": url.username,
     "PASSWORD": url.password,
     "NAME": url.path.lstrip("/"),
-    # A connection stays open, and with it what the server knows of it.
+    # A connection stays open, and so does its state on the server.
     "CONN_MAX_AGE": None,
 }
 

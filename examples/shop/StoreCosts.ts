@@ -3,7 +3,7 @@
  */
 import { type HttpApp, HttpServerRequest } from "@effect/platform"
 import { Context, Effect, FiberRef, Layer, Ref } from "effect"
-import { SessionStore, type SessionStoreError } from "effect-session"
+import { SessionStore, type SessionStoreError } from "effect-session/SessionStore"
 
 type Store = Context.Tag.Service<SessionStore>
 type Operation = Exclude<keyof Store, "capabilities">

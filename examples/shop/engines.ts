@@ -8,27 +8,20 @@ import { SqliteClient } from "@effect/sql-sqlite-node"
 import type { MigrationError } from "@effect/sql/Migrator"
 import type { SqlClient } from "@effect/sql/SqlClient"
 import { Cause, Config, Data, Effect, Layer, Option, Redacted } from "effect"
-import {
-  FileStore,
-  MemoryStore,
-  type SessionConfigError,
-  type SessionEngine,
-  type SessionStore,
-  type SessionStoreError,
-  StoredEngine
-} from "effect-session"
+import { FileStore, MemoryStore, StoredEngine } from "effect-session"
 import * as CookieEngine from "effect-session/CookieEngine"
 import * as Keyring from "effect-session/Keyring"
 import * as RedisClient from "effect-session/RedisClient"
 import * as RedisStore from "effect-session/RedisStore"
+import type { SessionConfigError } from "effect-session/SessionConfigError"
+import type { SessionEngine } from "effect-session/SessionEngine"
+import type { SessionStore, SessionStoreError } from "effect-session/SessionStore"
 import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
 import { Redis } from "ioredis"
-import { chmod, mkdir } from "node:fs/promises"
+import { mkdir } from "node:fs/promises"
 import * as Path from "node:path"
 import { parseArgs } from "node:util"
-import * as MariaDb from "../../test/support/servers/mariadb.js"
-import * as RedisServer from "../../test/support/servers/redis.js"
 import * as Postgres from "./database.js"
 import * as StoreCosts from "./StoreCosts.js"
 
@@ -36,20 +29,21 @@ export class UnknownEngine extends Data.TaggedError("UnknownEngine")<{ readonly 
 
 export class SqliteFails extends Data.TaggedError("SqliteFails")<{ readonly message: string }> {}
 
-/** Creates a data folder that servers running as another user can access. */
+export class MissingUrl extends Data.TaggedError("MissingUrl")<{ readonly message: string }> {}
+
+/** Creates a data folder. */
 const folder = (name: string) =>
   Effect.promise(async () => {
     const path = Path.join(Postgres.data, name)
     await mkdir(path, { recursive: true })
-    await chmod(Postgres.data, 0o755)
     return path
   })
 
-/** The URL in the environment variable, or that of a server started by the shop. */
-const urlOf = <E, R>(variable: string, own: Effect.Effect<string, E, R>) =>
-  Effect.flatMap(
-    Config.option(Config.redacted(Config.nonEmptyString(variable))),
-    Option.match({ onNone: () => Effect.map(own, Redacted.make), onSome: Effect.succeed })
+/** The URL of a running server, from the environment. */
+const urlOf = (variable: string, example: string) =>
+  Effect.mapError(
+    Config.redacted(Config.nonEmptyString(variable)),
+    () => new MissingUrl({ message: `Set ${variable} to the URL of a running server, such as ${example}.` })
   )
 
 const tables = <E>(client: Layer.Layer<SqlClient, E>) =>
@@ -75,24 +69,14 @@ const withoutDriver = (defect: unknown) => {
     `Node, run \`npm rebuild\`.`
 }
 
-const mysql = Layer.unwrapScoped(Effect.map(
-  urlOf(
-    "MYSQL_URL",
-    Effect.flatMap(folder("mariadb"), (directory) => Effect.map(MariaDb.make({ directory }), ({ url }) => url))
-  ),
-  (url) => MysqlClient.layer({ url })
-))
+const mysql = Layer.unwrapEffect(
+  Effect.map(urlOf("MYSQL_URL", "mysql://user:password@localhost/shop"), (url) => MysqlClient.layer({ url }))
+)
 
 const redis = Layer.scoped(
   RedisClient.RedisClient,
   Effect.gen(function*() {
-    const own = Effect.flatMap(folder("redis"), (directory) =>
-      // Confirmed writes are on disk, so a logout survives a crash.
-      Effect.map(
-        RedisServer.make({ directory, settings: { appendonly: "yes", appendfsync: "always" } }),
-        ({ url }) => url
-      ))
-    const url = yield* urlOf("REDIS_URL", own)
+    const url = yield* urlOf("REDIS_URL", "redis://localhost:6379")
     const client = yield* Effect.acquireRelease(
       Effect.sync(() => new Redis(Redacted.value(url), { autoResendUnfulfilledCommands: false }).on("error", () => {})),
       (client) => Effect.sync(() => client.disconnect())

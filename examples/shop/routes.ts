@@ -55,7 +55,7 @@ const login = Effect.gen(function*() {
   Effect.catchTag("BadForm", () => Effect.succeed(Pages.login("A name has 1 to 60 characters.")))
 )
 
-/** `clear-site-data` removes pages with the visitor's name that the browser keeps for its back button. */
+/** `clear-site-data` removes pages with the visitor's name that the browser would show again on back navigation. */
 const logout = Effect.as(AppSession.destroy, HttpServerResponse.setHeader(see("/"), "clear-site-data", `"cache"`))
 
 const showSession = Effect.gen(function*() {

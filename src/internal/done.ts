@@ -1,7 +1,7 @@
 /**
- * Combinators that continue at once where an effect has already succeeded or failed, so that an engine inside the process costs
- * no step of a fiber. What is not done yet is composed as the functions of `Effect` with the same names do. Call them inside a
- * running effect (`Effect.suspend`, `Effect.withFiberRuntime`): the work may be done when they are called.
+ * Combinators that continue synchronously if an effect has already succeeded or failed, so that an engine inside the process needs no fiber
+ * step. Other effects are composed as by the functions of `Effect` with the same names. Call them inside a running effect
+ * (`Effect.suspend`, `Effect.withFiberRuntime`): the work may be done when they are called.
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
@@ -16,24 +16,24 @@ import * as Tracer from "effect/Tracer"
 /** The fiber that runs an effect. */
 export type RuntimeFiber = Fiber.RuntimeFiber<unknown, unknown>
 
-/** The clock among the services of a fiber: `clockIn(fiber.currentDefaultServices)`. */
+/** Returns the clock from the services of a fiber: `clockIn(fiber.currentDefaultServices)`. */
 export const clockIn: (services: Context.Context<DefaultServices.DefaultServices>) => Clock.Clock = Context.get(
   Clock.Clock
 )
 
-/** Milliseconds since the epoch, by the clock of a fiber. */
+/** Returns the time in milliseconds since the epoch, by the clock of a fiber. */
 export const millisOf = (fiber: RuntimeFiber): number => clockIn(fiber.currentDefaultServices).unsafeCurrentTimeMillis()
 
 const nativeTracer = Context.get(DefaultServices.liveServices, Tracer.Tracer)
 
-/** Whether a fiber has a tracer other than Effect's default one, whose spans are never exported. */
+/** Returns whether a fiber has a tracer other than Effect's default one, whose spans are never exported. */
 export const isTraced = (fiber: RuntimeFiber): boolean =>
   fiber.currentTracer !== nativeTracer && fiber.getFiberRef(FiberRef.currentTracerEnabled)
 
-/** Whether an effect is its own result. */
+/** Returns whether an effect is an `Exit`. */
 export const isDone = Exit.isExit as <A, E, R>(self: Effect.Effect<A, E, R>) => self is Exit.Exit<A, E>
 
-/** The same effect, which is done if it is an `Either`. */
+/** Converts an `Either` to an `Exit`, and returns other effects unchanged. */
 export const fromEither = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   Either.isEither(self) ? Either.match(self as Either.Either<A, E>, { onLeft: Exit.fail, onRight: Exit.succeed }) : self
 

@@ -1,5 +1,5 @@
 /**
- * JSON values: what session data is when it is encoded.
+ * Validation, comparison and copies of JSON values, which encoded session data consists of.
  */
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -8,37 +8,37 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { Json, JsonRecord } from "../Json.js"
 
-/** Encoded data nested deeper than this is refused: recursive consumers overflow their stack long before `JSON.parse` does. */
+/** The maximum nesting of encoded data: recursive consumers overflow their stack long before `JSON.parse` does. */
 export const maxDepth = 64
 
 /**
- * The same for a value before it is encoded, which may have more levels than its encoding. A recursive schema overflows the
- * stack at some thousand levels; this is far below.
+ * The maximum nesting of a value before it is encoded, which may have more levels than its encoding. A recursive schema overflows the stack
+ * only at some thousand levels.
  */
 const maxValueDepth = 2 * maxDepth
 
-/** Objects with more fields than this are refused. */
+/** The maximum number of fields of one object. */
 export const maxFields = 4096
 
-/** More values than this in one field are refused, counted as they are written: one that is shared counts for each place. */
+/** The maximum number of values in one field, counted as they are written: a shared value counts once for each place. */
 export const maxValues = 1_000_000
 
 // A copy by assignment would turn these keys into a change of prototype.
 const hostileKeys = new Set(["__proto__", "constructor", "prototype"])
 
-/** Whether a field may not have this name. */
+/** Returns whether a field name is not allowed. */
 export const isHostileKey = (key: string): boolean => hostileKeys.has(key)
 
-/** What is wrong with a value, and where. */
+/** A problem of a value, and its path. */
 export interface JsonProblem {
   readonly path: ReadonlyArray<string | number>
   readonly message: string
 }
 
 /**
- * Says why a value cannot be kept as JSON, or `undefined` when it can. `depth`: how deep in the record it is. A field that
- * is undefined counts as absent. The message never contains the value itself. Takes linear time, also for cyclic values
- * and for values with shared parts.
+ * Returns why a value cannot be stored as JSON, or `undefined` if it can. `depth` is the nesting of the value in the record. An undefined
+ * field counts as absent. The message never contains the value itself. Takes linear time, even for cyclic values and for values with shared
+ * parts.
  */
 export const problemOf = (value: unknown, depth = 0): JsonProblem | undefined => {
   budget = cheapValues
@@ -46,8 +46,8 @@ export const problemOf = (value: unknown, depth = 0): JsonProblem | undefined =>
 }
 
 /**
- * Says why a value must not be encoded, or `undefined`: it is cyclic, nested too deeply or too large, or has a field name
- * that encoding would drop without a word. Looks into plain objects, arrays, collections and instances of a Schema.Class.
+ * Returns why a value must not be encoded, or `undefined` if it may: it is cyclic, nested too deeply or too large, or has a field name that
+ * encoding would drop silently. Checks plain objects, arrays, collections and instances of a `Schema.Class`.
  */
 export const problemOfValue = (value: unknown): JsonProblem | undefined => {
   if (typeof value !== "object" || value === null) return undefined
@@ -55,13 +55,13 @@ export const problemOfValue = (value: unknown): JsonProblem | undefined => {
   return isHarmless(value, 0) ? undefined : explain(value, valueParts, maxValueDepth, 0)
 }
 
-/** How many values are walked without remembering them. Shared parts are walked again, so there must be an end. */
+/** The number of values that are visited without remembering them. Limited, because shared parts are visited repeatedly. */
 const cheapValues = 10_000
 
-/** What is left of them. The walks are synchronous. */
+/** The rest of `cheapValues` for the current visit, which is synchronous. */
 let budget = 0
 
-/** `problemOf` as a yes or no, without the cost of knowing where. False also where it would take too long to know. */
+/** Returns whether `problemOf` finds nothing, without tracking paths. Also `false` if the budget is spent before the end. */
 const isFine = (value: unknown, depth: number): boolean => {
   if (typeof value === "string" || typeof value === "boolean" || value === null) return true
   if (typeof value === "number") return Number.isFinite(value)
@@ -82,7 +82,7 @@ const isFine = (value: unknown, depth: number): boolean => {
   return true
 }
 
-/** The same for `problemOfValue`. */
+/** Returns whether `problemOfValue` finds nothing, in the same way. */
 const isHarmless = (value: unknown, depth: number): boolean => {
   if (typeof value !== "object" || value === null) return true
   if (depth >= maxValueDepth || budget-- <= 0) return false
@@ -107,10 +107,10 @@ const isPlain = (value: object): boolean => {
   return prototype === Object.prototype || prototype === null
 }
 
-/** A part of a value, and the step that leads to it. */
+/** A part of a value, with its field name or index. */
 type Part = readonly [step: string | number, value: unknown]
 
-/** The parts of a value; none if it is a leaf; or what is wrong with the value itself. */
+/** Returns the parts of a value, `undefined` for a leaf, or a problem of the value itself. */
 type Parts = (value: unknown) => Iterable<Part> | undefined | { readonly message: string }
 
 const jsonParts: Parts = (value) => {
@@ -119,18 +119,18 @@ const jsonParts: Parts = (value) => {
     case "boolean":
       return undefined
     case "number":
-      return Number.isFinite(value) ? undefined : { message: "a number that is not finite cannot be kept as JSON" }
+      return Number.isFinite(value) ? undefined : { message: "a number that is not finite cannot be stored as JSON" }
     case "object": {
       if (value === null) return undefined
       if (Array.isArray(value)) return value.entries()
       if (!isPlain(value)) {
-        return { message: "an instance of a class cannot be kept as JSON; encode it in the schema" }
+        return { message: "an instance of a class cannot be stored as JSON; encode it in the schema" }
       }
       const entries = Object.entries(value).filter(([, child]) => child !== undefined)
       return entries.length > maxFields ? { message: `more than ${maxFields} fields in one object` } : named(entries)
     }
     default:
-      return { message: `a value of type ${typeof value} cannot be kept as JSON` }
+      return { message: `a value of type ${typeof value} cannot be stored as JSON` }
   }
 }
 
@@ -145,13 +145,13 @@ const named = (entries: ReadonlyArray<readonly [string, unknown]>): Iterable<Par
   return hostile === undefined ? entries : { message: `the field name "${hostile[0]}" is not allowed` }
 }
 
-/** What a schema encodes of an instance, where that is known. Others may refer to half of the program. */
+/** Returns the parts of an instance that a schema encodes, if they are known. Other instances may refer to half of the program. */
 const partsOfInstance = (value: object): ReadonlyArray<Part> | undefined => {
   if (value instanceof Map) return [...value].flat().map(numbered)
   if (value instanceof Set) return [...value].map(numbered)
   if (Option.isOption(value)) return Option.isSome(value) ? [["value", value.value]] : undefined
   if (Either.isEither(value)) return Either.isRight(value) ? [["right", value.right]] : [["left", value.left]]
-  // Effect's collections are compared by what they hold, and iterate over it; so do not its effects.
+  // Effect's collections implement Equal and iterate over their elements. Effects do not.
   if (Equal.isEqual(value) && isIterable(value) && !Effect.isEffect(value)) return [...value].map(numbered)
   const { constructor } = value
   if (Schema.isSchema(constructor) && "fields" in constructor && isRecord(constructor.fields)) {
@@ -165,7 +165,7 @@ const numbered = (value: unknown, index: number): Part => [index, value]
 
 const isIterable = (value: object): value is Iterable<unknown> => Symbol.iterator in value
 
-/** What is known of a part that was walked: its levels, and its values, those of shared parts once for each place. */
+/** The size of a visited part: its levels and its values. Values of shared parts count once for each place. */
 interface Extent {
   readonly levels: number
   readonly values: number
@@ -173,7 +173,7 @@ interface Extent {
 
 const leaf: Extent = { levels: 0, values: 1 }
 
-/** The first problem of a value, and its place. Walks each part once. Its recursion ends at the levels that are allowed. */
+/** Returns the first problem of a value, with its path. Visits each part once, and recurses no deeper than `levels`. */
 const explain = (root: unknown, parts: Parts, levels: number, depth: number): JsonProblem | undefined => {
   const known = new Map<unknown, Extent | "under way">()
   const path: Array<string | number> = []
@@ -205,11 +205,11 @@ const explain = (root: unknown, parts: Parts, levels: number, depth: number): Js
   return "message" in result ? result : undefined
 }
 
-/** True for a plain JSON object (not an array, not null). */
+/** Returns whether a value is a JSON object: not an array, not null. */
 export const isRecord = (value: unknown): value is JsonRecord =>
   typeof value === "object" && value !== null && !Array.isArray(value)
 
-/** Deep equality of JSON values; the order of fields does not matter. Undefined is absent, and absent is not null. */
+/** Compares JSON values deeply; the order of fields does not matter. An undefined field counts as absent, which differs from null. */
 export const equals = (a: Json | undefined, b: Json | undefined): boolean => {
   if (a === b) return true
   if (Array.isArray(a)) {
@@ -220,7 +220,7 @@ export const equals = (a: Json | undefined, b: Json | undefined): boolean => {
     Object.keys(b).every((key) => b[key] === undefined || Object.hasOwn(a, key))
 }
 
-/** A copy of JSON that is known to be shallow enough. */
+/** Copies a JSON value whose nesting was checked. */
 export const copyOf = (value: Json): Json => {
   if (Array.isArray(value)) return value.map(copyOf)
   if (!isRecord(value)) return value
@@ -229,10 +229,10 @@ export const copyOf = (value: Json): Json => {
   return copy
 }
 
-/** A copy that shares nothing. */
+/** Returns a deep copy. */
 export const clone = <J extends Json>(value: J): J => structuredClone(value)
 
-/** Freezes plain objects and arrays, as deep as they go. */
+/** Freezes plain objects and arrays deeply. */
 export const freeze = (value: unknown): void => {
   if (typeof value !== "object" || value === null || Object.isFrozen(value)) return
   if (!Array.isArray(value) && !isPlain(value)) return

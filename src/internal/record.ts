@@ -65,7 +65,7 @@ export const key: Kind<StoreKey.StoreKey> = parsed("the key of a session", Store
 const lifetimeFromJson = Schema.decodeUnknownOption(Schema.parseJson(Lifetime))
 const lifetimeFromObject = Schema.decodeUnknownOption(Lifetime)
 
-/** As an object, or as its JSON. */
+/** A lifetime, as an object or as its JSON text. */
 const lifetime: Kind<Lifetime> = {
   noun: "a lifetime",
   decode: (value) =>
@@ -80,7 +80,7 @@ const field = <A>({ decode, noun }: Kind<A>, name: string, column: string, const
   constant
 })
 
-/** The fields but for the data, which lists leave out. A new one is added at the end: Redis keeps them by their positions. */
+/** The fields except the data, which lists do not return. A new one is added at the end: Redis keeps them by their positions. */
 export const fields = {
   namespace: field(text, "namespace", "namespace", "NAMESPACE"),
   id: field(id, "id", "id", "ID"),
@@ -103,7 +103,7 @@ export type FieldName = keyof typeof fields
 /** The names of the fields, in their order. */
 export const fieldNames: ReadonlyArray<FieldName> = Struct.keys(fields)
 
-/** The values of a record, but for its data. */
+/** Returns the values of a record, except its data. */
 export const valuesOf = (record: SessionRecord) => ({
   namespace: record.namespace,
   id: record.id,

@@ -1,7 +1,7 @@
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { it } from "@effect/vitest"
 import { Effect, Exit, Redacted, Scope } from "effect"
-import { SessionStoreError } from "effect-session"
+import { SessionStoreError } from "effect-session/SessionStore"
 import { mkdtempSync, rmSync } from "node:fs"
 import { chmod } from "node:fs/promises"
 import { tmpdir } from "node:os"
@@ -101,7 +101,7 @@ describe("L5 down is not out: a store that hangs is answered with 503", () => {
   ) {
     it.live(`${title}: 503 within the time limit`, () =>
       Effect.gen(function*() {
-        const shop = yield* Shop.make(memory(), { ...Shop.impatient, remote: true })
+        const shop = yield* Shop.make(memory(), { ...Shop.defaultTimeouts, remote: true })
         const cookie = yield* begin(shop)
         shop.intercept = () => Effect.never
         const answer = yield* shop.request(handler, cookie)

@@ -2,15 +2,10 @@ import * as HttpApp from "@effect/platform/HttpApp"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import { it } from "@effect/vitest"
 import { Context, Effect, Layer, Logger, Option, Schema, type Scope } from "effect"
-import {
-  Session,
-  type SessionEngine,
-  SessionHistory,
-  type SessionService,
-  SessionStore,
-  SessionToken,
-  StoredEngine
-} from "effect-session"
+import { Session, SessionHistory, SessionToken, StoredEngine } from "effect-session"
+import type { SessionEngine } from "effect-session/SessionEngine"
+import type { SessionService } from "effect-session/SessionService"
+import { SessionStore } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
 import { storeKeys } from "../../src/internal/store/keys.js"
 import { recordsIn } from "../support/scanPages.js"

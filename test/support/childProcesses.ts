@@ -32,7 +32,7 @@ export const bundle = (name: string) =>
 
 export interface Child {
   /** Completes when the process has printed this number of lines. */
-  readonly said: (lines: number) => Effect.Effect<void, Error>
+  readonly printed: (lines: number) => Effect.Effect<void, Error>
   /** The lines printed so far. */
   readonly soFar: () => ReadonlyArray<string>
   /** All lines, when the process has ended. Fails if it exits with a code other than 0. */
@@ -54,35 +54,34 @@ export const startProcess = (
       Effect.sync(() => spawn(command, args, { ...options, stdio: ["ignore", "pipe", "pipe"] })),
       (child) => Effect.sync(() => child.kill("SIGKILL"))
     )
-    let said = ""
-    let complained = ""
+    let [stdout, stderr] = ["", ""]
     child.stdout?.on("data", (chunk: Buffer) => {
-      said += chunk.toString("utf8")
-      const count = said.split("\n").length - 1
+      stdout += chunk.toString("utf8")
+      const count = stdout.split("\n").length - 1
       for (const [lines, then] of waiting) if (count >= lines) Deferred.unsafeDone(then, Exit.void)
     })
     child.stderr?.on("data", (chunk: Buffer) => {
-      complained += chunk.toString("utf8")
+      stderr += chunk.toString("utf8")
     })
     let failed: Error | undefined
     child.on("error", (error) => void (failed = error))
     child.on("close", (code, signal) => {
-      failed ??= new Error(`ended with ${code ?? signal}: ${complained}`)
+      failed ??= new Error(`ended with ${code ?? signal}: ${stderr}`)
       Deferred.unsafeDone(
         lines,
-        code === 0 || signal === "SIGKILL" ? Exit.succeed(said.split("\n").slice(0, -1)) : Exit.fail(failed)
+        code === 0 || signal === "SIGKILL" ? Exit.succeed(stdout.split("\n").slice(0, -1)) : Exit.fail(failed)
       )
       for (const [, then] of waiting) Deferred.unsafeDone(then, Exit.fail(failed))
     })
     return {
-      said: (lines) =>
+      printed: (lines) =>
         Effect.flatMap(Deferred.make<void, Error>(), (then) => {
           waiting.push([lines, then])
           if (failed !== undefined) Deferred.unsafeDone(then, Exit.fail(failed))
-          else if (said.split("\n").length > lines) Deferred.unsafeDone(then, Exit.void)
+          else if (stdout.split("\n").length > lines) Deferred.unsafeDone(then, Exit.void)
           return Deferred.await(then)
         }),
-      soFar: () => said.split("\n").slice(0, -1),
+      soFar: () => stdout.split("\n").slice(0, -1),
       lines: Deferred.await(lines),
       kill: Effect.sync(() => void child.kill("SIGKILL"))
     } satisfies Child

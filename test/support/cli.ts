@@ -6,9 +6,10 @@ import { Terminal } from "@effect/platform/Terminal"
 import * as SqliteClient from "@effect/sql-sqlite-node/SqliteClient"
 import type { SqlClient } from "@effect/sql/SqlClient"
 import { ConfigProvider, Console, Context, Deferred, Effect, Exit, Layer, type Scope } from "effect"
-import { FileStore, SessionStore } from "effect-session"
+import { FileStore } from "effect-session"
 import * as Cli from "effect-session/Cli"
 import type { RedisClient } from "effect-session/RedisClient"
+import { SessionStore } from "effect-session/SessionStore"
 import type { Store } from "effect-session/SessionStore"
 import * as SqlStore from "effect-session/SqlStore"
 import { build } from "esbuild"
@@ -63,7 +64,7 @@ export const runWith = (
         ...console,
         log: (text) => Effect.sync(() => log(text)),
         error: (text) => Effect.sync(() => error(text)),
-        // Logs are written with it.
+        // The logger writes with it.
         unsafe: { ...console.unsafe, log, error }
       }),
       Effect.withConfigProvider(ConfigProvider.fromMap(new Map(Object.entries(env))))
@@ -177,7 +178,7 @@ const {
 /** A running process. */
 export interface Begun {
   /** Completes when stderr has a matching line. Fails if the process ends without one. */
-  readonly says: (line: RegExp) => Effect.Effect<void, Error>
+  readonly prints: (line: RegExp) => Effect.Effect<void, Error>
   readonly signal: (signal: NodeJS.Signals) => Effect.Effect<void>
   readonly ended: Effect.Effect<Answer>
 }
@@ -191,7 +192,7 @@ export const begun = (
 ): Effect.Effect<Begun, never, Scope.Scope> =>
   Effect.gen(function*() {
     const ended = yield* Deferred.make<Answer>()
-    const awaited: Array<readonly [line: RegExp, said: Deferred.Deferred<void, Error>]> = []
+    const awaited: Array<readonly [line: RegExp, printed: Deferred.Deferred<void, Error>]> = []
     const child = yield* Effect.acquireRelease(
       Effect.sync(() =>
         spawn(process.execPath, [...hook, program, ...args], {
@@ -202,30 +203,30 @@ export const begun = (
       (child) => Effect.sync(() => child.kill("SIGKILL"))
     )
     let [stdout, stderr] = ["", ""]
-    // `exit` comes before the last output does.
+    // `exit` is emitted before the last output.
     let isClosed = false
-    const look = () => {
-      for (const [line, said] of awaited) {
-        if (line.test(stderr)) Deferred.unsafeDone(said, Exit.void)
-        else if (isClosed) Deferred.unsafeDone(said, Exit.fail(new Error(`ended with: ${stderr}`)))
+    const checkOutput = () => {
+      for (const [line, printed] of awaited) {
+        if (line.test(stderr)) Deferred.unsafeDone(printed, Exit.void)
+        else if (isClosed) Deferred.unsafeDone(printed, Exit.fail(new Error(`ended with: ${stderr}`)))
       }
     }
     child.stdout.setEncoding("utf8").on("data", (text: string) => void (stdout += text))
     child.stderr.setEncoding("utf8").on("data", (text: string) => {
       stderr += text
-      look()
+      checkOutput()
     })
     child.on("close", (exitCode) => {
       isClosed = true
       Deferred.unsafeDone(ended, Exit.succeed({ exitCode: exitCode ?? -1, stdout, stderr }))
-      look()
+      checkOutput()
     })
     return {
-      says: (line) =>
-        Effect.flatMap(Deferred.make<void, Error>(), (said) => {
-          awaited.push([line, said])
-          look()
-          return Deferred.await(said)
+      prints: (line) =>
+        Effect.flatMap(Deferred.make<void, Error>(), (printed) => {
+          awaited.push([line, printed])
+          checkOutput()
+          return Deferred.await(printed)
         }),
       signal: (signal) => Effect.sync(() => void child.kill(signal)),
       ended: Deferred.await(ended)

@@ -16,7 +16,7 @@ export default {
       Layer.provide(D1Client.layer({ db: DB }))
     )
     return Effect.provide(storeLaws[i]?.law ?? Effect.die("no such law"), store).pipe(
-      Effect.match({ onSuccess: () => "kept", onFailure: String }),
+      Effect.match({ onSuccess: () => "passed", onFailure: String }),
       Effect.catchAllCause((cause) => Effect.succeed(Cause.pretty(cause))),
       Effect.map((text) => new Response(text)),
       Effect.runPromise

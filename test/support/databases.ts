@@ -1,5 +1,5 @@
 /**
- * Databases of a test of its own, and queries of their tables and locks.
+ * A new database for each test, and queries of its tables and locks.
  */
 import * as MysqlClient from "@effect/sql-mysql2/MysqlClient"
 import * as PgClient from "@effect/sql-pg/PgClient"
@@ -44,11 +44,11 @@ export const dump = (sql: SqlClient, prefix: string) =>
       sql.unsafe<object>(`SELECT * FROM ${prefix}sessions ORDER BY namespace, id`).withoutTransform,
       sql.unsafe<object>(`SELECT * FROM ${prefix}session_epochs ORDER BY namespace, subject`).withoutTransform
     ]),
-    (tables) => JSON.stringify(tables.map((rows) => rows.map(legible)), null, 1)
+    (tables) => JSON.stringify(tables.map((rows) => rows.map(withTextColumns)), null, 1)
   )
 
 /** Decodes binary columns as text. */
-const legible = (row: object) =>
+const withTextColumns = (row: object) =>
   Object.fromEntries(
     Object.entries(row).map(([name, value]) => [name, value instanceof Uint8Array ? String(value) : value])
   )

@@ -2,10 +2,10 @@
  * Engines over stores, and checks of what they return.
  */
 import { Effect, Option } from "effect"
-import type { SessionRecord } from "effect-session"
 import { MemoryStore, StoredEngine } from "effect-session"
 import { aRecord, hour, minute, start } from "effect-session/Fixtures"
 import type { BoundEngine, CookieValue, Write } from "effect-session/SessionEngine"
+import type { SessionRecord } from "effect-session/SessionRecord"
 import type { Operation, Store } from "effect-session/SessionStore"
 import { FaultyStore } from "effect-session/testing"
 
@@ -41,7 +41,7 @@ export const written = (engine: BoundEngine, write: Write) =>
       outcome._tag === "Written" ? Effect.succeed(outcome) : Effect.dieMessage(`not written, but ${outcome._tag}`)
   )
 
-/** A memory store with one session, and two engines on it: one plain, one whose calls `around` intercepts. */
+/** A memory store with one session, and two engines on it: a plain one, and one with calls that `around` intercepts. */
 export const withSession = (around: FaultyStore.Interception, remote = true) =>
   Effect.gen(function*() {
     const memory = MemoryStore.make()

@@ -2,8 +2,8 @@
  * Random writes of a process, and the records that must exist after each, so that another process can check them after a crash.
  */
 import { Effect, Option } from "effect"
-import type { SessionRecord } from "effect-session"
 import { aRecord, freshId, freshKey, idOf, keyOf, start } from "effect-session/Fixtures"
+import type { SessionRecord } from "effect-session/SessionRecord"
 import type { Store } from "effect-session/SessionStore"
 
 /** One write. Its content is derived from `n`. */
@@ -51,14 +51,14 @@ const after = (record: SessionRecord, step: Step): SessionRecord =>
     ? { ...withTimes(record, step.n), ...contentOf(step.n), version: record.version + 1 }
     : record
 
-const born = ({ id, n, subject }: Extract<Step, { readonly op: "create" }>): SessionRecord =>
+const createdRecord = ({ id, n, subject }: Extract<Step, { readonly op: "create" }>): SessionRecord =>
   aRecord({ ...contentOf(n), id: idOf(id), subject, expiry: { at: end + n, deadline: undefined, lifetime: undefined } })
 
 /** The live records after a step. */
-export const historyAfter = (tale: History, step: Step): History => {
-  const next = new Map(tale)
-  if (step.op === "create") return next.set(step.key, born(step))
-  const record = tale.get(step.key)
+export const historyAfter = (history: History, step: Step): History => {
+  const next = new Map(history)
+  if (step.op === "create") return next.set(step.key, createdRecord(step))
+  const record = history.get(step.key)
   if (record === undefined) throw new Error(`${step.op} of what is not there`)
   if (step.op === "revokeOthers") return new Map([[step.key, record]])
   if (step.op === "rotate" || step.op === "destroy" || step.op === "revoke") next.delete(step.key)
@@ -67,11 +67,11 @@ export const historyAfter = (tale: History, step: Step): History => {
 }
 
 /** Runs a step. Dies if it is not successful: no other process uses these sessions. */
-export const perform = (store: Store, tale: History, step: Step) =>
+export const perform = (store: Store, history: History, step: Step) =>
   Effect.gen(function*() {
     const key = keyOf(step.key)
-    if (step.op === "create") return yield* expecting("created", store.create(key, born(step), start))
-    const record = tale.get(step.key)
+    if (step.op === "create") return yield* expecting("created", store.create(key, createdRecord(step), start))
+    const record = history.get(step.key)
     if (record === undefined) return yield* Effect.dieMessage(`${step.op} of what is not there`)
     const next = after(record, step)
     switch (step.op) {
@@ -103,8 +103,8 @@ const expecting = <A, E>(expected: A, write: Effect.Effect<A, E>) =>
   )
 
 /** Draws a random step. */
-export const randomStep = (tale: History, subject: string, n: number, random: () => number): Step => {
-  const keys = [...tale.keys()]
+export const randomStep = (history: History, subject: string, n: number, random: () => number): Step => {
+  const keys = [...history.keys()]
   const key = keys[Math.floor(random() * keys.length)]
   const chosen = random()
   if (key === undefined || (chosen < 0.12 && keys.length < 6)) {

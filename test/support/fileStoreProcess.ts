@@ -3,8 +3,9 @@
  */
 import * as NodeContext from "@effect/platform-node/NodeContext"
 import { Cause, Effect, Option } from "effect"
-import { FileStore, type SessionRecord } from "effect-session"
+import { FileStore } from "effect-session"
 import { freshId, freshKey, idOf, isAlive, isDead, keyOf, start, stored } from "effect-session/Fixtures"
+import type { SessionRecord } from "effect-session/SessionRecord"
 import type { Store } from "effect-session/SessionStore"
 import { writeSync } from "node:fs"
 import type { History } from "./fileHistory.js"
@@ -12,16 +13,16 @@ import { dataOf, historyAfter, perform, randomStep, seededRandom } from "./fileH
 
 export type Task =
   | { readonly do: "increment"; readonly key: string; readonly times: number }
-  | { readonly do: "scribble"; readonly key: string }
+  | { readonly do: "saveRepeatedly"; readonly key: string }
   | {
-    readonly do: "tell"
+    readonly do: "writeRandomly"
     readonly subject: string
     readonly seed: number
     readonly n: number
     readonly sessions: ReadonlyArray<readonly [string, SessionRecord]>
   }
   | { readonly do: "removeExpired"; readonly now: number; readonly limit: number }
-  | { readonly do: "live"; readonly umask: number }
+  | { readonly do: "useStore"; readonly umask: number }
   | {
     readonly do: "fill"
     readonly key: string
@@ -46,7 +47,7 @@ const increment = (store: Store, key: string): Effect.Effect<void, unknown> =>
     if (outcome === "gone") return yield* Effect.dieMessage("the session is gone")
   })
 
-const scribble = (store: Store, key: string) =>
+const saveRepeatedly = (store: Store, key: string) =>
   Effect.gen(function*() {
     const first = yield* loaded(store, key)
     yield* say("ready")
@@ -58,26 +59,26 @@ const scribble = (store: Store, key: string) =>
     }
   })
 
-const tell = (store: Store, { n, seed, sessions, subject }: Extract<Job, { readonly do: "tell" }>) =>
+const writeRandomly = (store: Store, { n, seed, sessions, subject }: Extract<Job, { readonly do: "writeRandomly" }>) =>
   Effect.gen(function*() {
     const random = seededRandom(seed)
     // JSON omits undefined fields.
-    let tale: History = new Map(sessions.map(([key, record]) => [key, {
+    let history: History = new Map(sessions.map(([key, record]) => [key, {
       ...record,
       expiry: { at: record.expiry.at, deadline: undefined, lifetime: undefined }
     }]))
     yield* say("ready")
     for (let next = n;; next++) {
-      const step = randomStep(tale, subject, next, random)
+      const step = randomStep(history, subject, next, random)
       yield* say({ begun: step })
-      yield* perform(store, tale, step)
-      tale = historyAfter(tale, step)
+      yield* perform(store, history, step)
+      history = historyAfter(history, step)
       yield* say({ done: step })
     }
   })
 
 /** Runs the life of sessions, so that every kind of file exists. Some sessions stay. */
-const live = (store: Store) =>
+const useStore = (store: Store) =>
   Effect.gen(function*() {
     const one = yield* stored(store)
     const record = { ...one.record, version: 2 }
@@ -117,18 +118,18 @@ const fill = (store: Store, { id, key, newKey, record }: Extract<Job, { readonly
 const job: Job = JSON.parse(process.argv[2] ?? "")
 
 const main = Effect.gen(function*() {
-  if (job.do === "live") process.umask(job.umask)
+  if (job.do === "useStore") process.umask(job.umask)
   const store = yield* FileStore.make({ directory: job.directory, durability: job.durability ?? "fsync" })
   switch (job.do) {
     case "increment":
       yield* say("ready")
       return yield* Effect.repeatN(increment(store, job.key), job.times - 1)
-    case "scribble":
-      return yield* scribble(store, job.key)
-    case "tell":
-      return yield* tell(store, job)
-    case "live":
-      return yield* live(store)
+    case "saveRepeatedly":
+      return yield* saveRepeatedly(store, job.key)
+    case "writeRandomly":
+      return yield* writeRandomly(store, job)
+    case "useStore":
+      return yield* useStore(store)
     case "fill":
       return yield* fill(store, job)
     case "removeExpired": {

@@ -2,10 +2,9 @@
  * The writes of a file store, as sequences of file system calls. A test stops a write at each call and checks the files.
  */
 import { Deferred, Effect, type Either, Fiber, Option } from "effect"
-import type { SessionStoreError } from "effect-session"
 import type { Stored } from "effect-session/Fixtures"
 import { freshId, freshKey, hour, isAlive, isDead, minute, namespace, start, stored } from "effect-session/Fixtures"
-import type { Store } from "effect-session/SessionStore"
+import type { SessionStoreError, Store } from "effect-session/SessionStore"
 import { readdirSync, statSync } from "node:fs"
 import * as Path from "node:path"
 import { assert } from "vitest"
@@ -161,7 +160,7 @@ export const atEachStep = (
   ) => Effect.Effect<void, unknown>
 ) =>
   Effect.gen(function*() {
-    const playTo = (n: number) =>
+    const runTo = (n: number) =>
       Effect.gen(function*() {
         const done: Array<Step> = []
         let steps = 0
@@ -186,6 +185,6 @@ export const atEachStep = (
         return steps
       })
     let steps = 0
-    while ((yield* Effect.scoped(playTo(steps))) > steps) steps++
+    while ((yield* Effect.scoped(runTo(steps))) > steps) steps++
     return steps
   })

@@ -13,7 +13,10 @@ import * as HttpServer from "@effect/platform/HttpServer"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import { it } from "@effect/vitest"
 import { type Context, Effect, identity, Layer, Logger, Schema, type Scope } from "effect"
-import { Session, type SessionHttpApi, type SessionService, SessionStoreError } from "effect-session"
+import { Session } from "effect-session"
+import type { SessionHttpApi } from "effect-session/SessionHttpApi"
+import type { SessionService } from "effect-session/SessionService"
+import { SessionStoreError } from "effect-session/SessionStore"
 import type { Operation } from "effect-session/SessionStore"
 import { serve, wrappedEngine } from "./httpServer.js"
 import { headersOf, type RawAnswer } from "./rawHttp.js"
@@ -216,7 +219,7 @@ export const open = <E>(app: Layer.Layer<never, E, Served>, visitor: typeof Visi
       port,
       /** The calls of the store since the last call of this function. */
       calls: () => calls.splice(0),
-      /** From now on this operation fails with `unavailable`, or does what the argument says. */
+      /** From now on this operation fails with `unavailable`, or runs the given effect. */
       breaks: (operation: Operation | undefined, end?: Effect.Effect<never, SessionStoreError>) =>
         Effect.sync(() => {
           broken = operation

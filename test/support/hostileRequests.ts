@@ -18,7 +18,7 @@ class Users extends Session.Tag<Users>()("test/Hostile", {
   schema: Schema.Struct({ name: Schema.optional(Schema.String) })
 }) {}
 
-const who = Effect.map(Users.getOrElse("name", () => "nobody"), (name) => HttpServerResponse.text(name))
+const who = Effect.map(Users.getOrElse("name", () => "anonymous"), (name) => HttpServerResponse.text(name))
 
 const app = HttpRouter.empty.pipe(
   HttpRouter.get("/free", Effect.succeed(HttpServerResponse.text("free"))),
@@ -88,7 +88,7 @@ export const pipelined = (port: number, headers: ReadonlyArray<string>) =>
 export const ignored = ({ port, visitor }: World, cookies: ReadonlyArray<string>) =>
   Effect.forEach(Arr.chunksOf(cookies, 20), (some) => {
     const headers = some.flatMap((cookie) => [cookie, `${cookie}; ${own(visitor)}`, `${own(visitor)}; ${cookie}`])
-    const expected = some.flatMap(() => ["200 nobody", "200 visitor", "200 visitor"])
+    const expected = some.flatMap(() => ["200 anonymous", "200 visitor", "200 visitor"])
     return Effect.map(
       pipelined(port, headers),
       (seen) =>

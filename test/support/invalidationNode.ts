@@ -34,13 +34,13 @@ const app = HttpRouter.empty.pipe(
   HttpRouter.post("/login", Effect.as(Visit.authenticate("ann"), HttpServerResponse.empty())),
   HttpRouter.get(
     "/me",
-    Effect.map(Visit.subject, (subject) => HttpServerResponse.text(Option.getOrElse(subject, () => "nobody")))
+    Effect.map(Visit.subject, (subject) => HttpServerResponse.text(Option.getOrElse(subject, () => "anonymous")))
   ),
   HttpRouter.get(
     "/me/fresh",
     Effect.map(
       Effect.zipRight(Visit.reload, Visit.subject),
-      (subject) => HttpServerResponse.text(Option.getOrElse(subject, () => "nobody"))
+      (subject) => HttpServerResponse.text(Option.getOrElse(subject, () => "anonymous"))
     )
   ),
   HttpRouter.post("/logout", Effect.as(Visit.destroy, HttpServerResponse.empty())),
@@ -62,8 +62,8 @@ const channel = Layer.effect(
   SessionInvalidation,
   Effect.map(SessionInvalidation, ({ publish, subscribe }) => ({
     publish,
-    subscribe: (hear) =>
-      subscribe((notice) => Effect.zipRight(hear(notice), Effect.sync(() => void writeSync(1, `${notice._tag}\n`))))
+    subscribe: (listener) =>
+      subscribe((event) => Effect.zipRight(listener(event), Effect.sync(() => void writeSync(1, `${event._tag}\n`))))
   }))
 ).pipe(
   Layer.provide(PgInvalidation.layerWith({ channel: job.channel, beat: "500 millis" })),

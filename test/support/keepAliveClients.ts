@@ -13,7 +13,7 @@ import { serve, wrappedEngine } from "./httpServer.js"
 
 class Users extends Session.Tag<Users>()("test/Interleaved", {
   schema: Schema.Struct({
-    user: Schema.optionalWith(Schema.String, { default: () => "nobody" }),
+    user: Schema.optionalWith(Schema.String, { default: () => "anonymous" }),
     count: Schema.optionalWith(Schema.Number, { default: () => 0 }),
     log: Schema.optionalWith(Schema.Array(Schema.Number), { default: () => [] }),
     left: Schema.optionalWith(Schema.Number, { default: () => 0 }),

@@ -5,7 +5,8 @@ import * as NodeContext from "@effect/platform-node/NodeContext"
 import * as SqliteClient from "@effect/sql-sqlite-node/SqliteClient"
 import { SqlClient } from "@effect/sql/SqlClient"
 import { Context, Effect, Layer, Option, type Scope } from "effect"
-import { FileStore, MemoryStore, SessionStore, SessionStoreError } from "effect-session"
+import { FileStore, MemoryStore } from "effect-session"
+import { SessionStore, SessionStoreError } from "effect-session/SessionStore"
 import type { Capabilities, Store } from "effect-session/SessionStore"
 import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
@@ -85,7 +86,7 @@ const program = Effect.acquireRelease(
 /** Opens the store of the argument, and executes calls until the process is killed. */
 export const serve = (): void => {
   const place: Place = JSON.parse(process.argv[2] ?? "")
-  const say = <A>(answer: Answer<A>) => Effect.sync(() => process.send?.(textOf(answer)))
+  const send = <A>(answer: Answer<A>) => Effect.sync(() => process.send?.(textOf(answer)))
   // The parent process has ended.
   process.once("disconnect", () => process.exit())
   const main = Effect.gen(function*() {
@@ -94,11 +95,11 @@ export const serve = (): void => {
       const { args, id, operation }: Question = parsed(text)
       const call: Effect.Effect<unknown, SessionStoreError> = Reflect.apply(store[operation], store, args)
       Effect.runFork(Effect.matchEffect(call, {
-        onFailure: (error) => say({ id, problem: String(error.cause ?? error) }),
-        onSuccess: (value) => say({ id, value })
+        onFailure: (error) => send({ id, problem: String(error.cause ?? error) }),
+        onSuccess: (value) => send({ id, value })
       }))
     })
-    yield* say({ id: 0, value: store.capabilities })
+    yield* send({ id: 0, value: store.capabilities })
     return yield* Effect.never
   })
   Effect.runFork(Effect.scoped(main))
@@ -124,19 +125,19 @@ const parsed = (text: string) =>
 const answerTo = <A>(child: ChildProcess, id: number) =>
   Effect.async<A, SessionStoreError>((resume) => {
     const done = (answer: Effect.Effect<A, SessionStoreError>) => {
-      child.off("message", heard).off("disconnect", ended)
+      child.off("message", received).off("disconnect", ended)
       resume(answer)
     }
     const fail = (cause: string) =>
       done(new SessionStoreError({ operation: "elsewhere", reason: "unavailable", cause: new Error(cause) }))
-    const heard = (text: string) => {
+    const received = (text: string) => {
       const answer: Answer<A> = parsed(text)
       if (answer.id !== id) return
       if ("problem" in answer) fail(answer.problem)
       else done(Effect.succeed(answer.value))
     }
     const ended = () => fail("the process has ended")
-    child.on("message", heard).on("disconnect", ended)
+    child.on("message", received).on("disconnect", ended)
     if (!child.connected) ended()
   })
 

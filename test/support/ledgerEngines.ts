@@ -2,9 +2,12 @@
  * Cookie sessions with a ledger.
  */
 import { Layer, Schema } from "effect"
-import { Expiry, MemoryStore, Session, type SessionRevocation, type SessionService, SessionStore } from "effect-session"
+import { Expiry, MemoryStore, Session } from "effect-session"
 import * as CookieEngine from "effect-session/CookieEngine"
 import type * as Keyring from "effect-session/Keyring"
+import type { SessionRevocation } from "effect-session/SessionRevocation"
+import type { SessionService } from "effect-session/SessionService"
+import { SessionStore } from "effect-session/SessionStore"
 import type { Store } from "effect-session/SessionStore"
 import { FaultyStore } from "effect-session/testing"
 import { firstKey, keyringOf } from "./keyrings.js"

@@ -5,21 +5,22 @@ import * as NodeContext from "@effect/platform-node/NodeContext"
 import * as SqliteClient from "@effect/sql-sqlite-node/SqliteClient"
 import type * as SqlClient from "@effect/sql/SqlClient"
 import { Effect, Layer } from "effect"
-import { FileStore, MemoryStore, type SessionStore } from "effect-session"
+import { FileStore, MemoryStore } from "effect-session"
 import * as CacheStore from "effect-session/CacheStore"
+import type { SessionStore } from "effect-session/SessionStore"
 import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
 import { randomBytes } from "node:crypto"
 import * as Path from "node:path"
 import { temporaryDirectory } from "./temporaryDirectories.js"
 
-/** SQLite, in a file of its own. */
+/** SQLite, in a new file. */
 export const sqliteClient = Layer.unwrapScoped(Effect.map(
   temporaryDirectory("sqlite"),
   (directory) => SqliteClient.layer({ filename: Path.join(directory, "sessions.sqlite") })
 ))
 
-/** A file store, in a directory of its own. */
+/** A file store, in a new directory. */
 export const fileStore = Layer.unwrapScoped(
   Effect.map(temporaryDirectory("files"), (directory) => FileStore.layer({ directory }))
 ).pipe(Layer.provide(NodeContext.layer))
@@ -27,7 +28,7 @@ export const fileStore = Layer.unwrapScoped(
 /** A prefix that no other test has. */
 export const freshPrefix = (): string => `t${randomBytes(6).toString("hex")}_`
 
-/** A SQL store on tables of its own; the client stays visible, for looking at the tables. */
+/** A SQL store on new tables. The layer also provides the client, to inspect the tables. */
 export const sqlStore = <E>(
   client: Layer.Layer<SqlClient.SqlClient, E>,
   prefix = freshPrefix(),

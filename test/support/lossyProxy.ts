@@ -62,9 +62,9 @@ export const make = (port: number) =>
       loseReplies: set("loseAll"),
       /** From now on forwards replies again. Those already dropped stay lost. */
       passReplies: set("pass"),
-      /** Delays everything that clients send by so many milliseconds. */
+      /** Delays everything that clients send by this number of milliseconds. */
       slow: (millis: number) => Effect.sync(() => void (delay = millis)),
-      /** Sends new connections to the server on another port. Open connections stay where they are. */
+      /** Sends new connections to the server on another port. Open connections are not affected. */
       connectTo: (port: number) => Effect.sync(() => void (to = port))
     }
   })

@@ -2,15 +2,14 @@
  * Operations on a session that is being migrated, in random orders, and processes that die during a migration.
  */
 import { Effect, FiberRef } from "effect"
-import type { SessionStoreError } from "effect-session"
 import { freshId, hour, minute, start, type Stored } from "effect-session/Fixtures"
 import * as MigratingStore from "effect-session/MigratingStore"
-import type { Store } from "effect-session/SessionStore"
+import type { SessionStoreError, Store } from "effect-session/SessionStore"
 import { FaultyStore } from "effect-session/testing"
 import { type Scene, someOrders } from "../../src/internal/testing/interleave.js"
 import type { Operation } from "../../src/SessionStore.js"
 
-/** After the real time, too. */
+/** Later than the real time, too. */
 export const farExpiry = { at: start * 2, deadline: undefined, lifetime: undefined }
 
 const writes: ReadonlyArray<Operation> = ["create", "save", "destroy", "touch", "rotate"]

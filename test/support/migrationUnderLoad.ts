@@ -3,8 +3,9 @@
  * switched one after the other, each when it has no request in progress.
  */
 import { Context, Deferred, Duration, Effect, Layer, Option, Random, Schema, ScopedRef, Stream } from "effect"
-import { Session, SessionStore, StoredEngine } from "effect-session"
+import { Session, StoredEngine } from "effect-session"
 import * as MigratingStore from "effect-session/MigratingStore"
+import { SessionStore } from "effect-session/SessionStore"
 import { inspect } from "node:util"
 import { visit } from "./requestWithoutHttp.js"
 
@@ -45,9 +46,9 @@ const noteOf = (name: string) => `${name} `.repeat(60)
 
 /** The user and the count that a node finds in the session. */
 const who = Effect.gen(function*() {
-  const name = Option.getOrElse(yield* Visits.subject, () => "nobody")
+  const name = Option.getOrElse(yield* Visits.subject, () => "anonymous")
   const { n, note } = yield* Visits.value
-  return { name: name === "nobody" || note === noteOf(name) ? name : `${name}, with the note "${note}"`, n }
+  return { name: name === "anonymous" || note === noteOf(name) ? name : `${name}, with the note "${note}"`, n }
 })
 
 const changes = {
@@ -60,7 +61,7 @@ const changes = {
 type Act = keyof typeof changes
 
 /** A handler that changes the session only if the user is logged in. */
-const handlerOf = (act: Act) => Effect.tap(who, ({ name }) => name === "nobody" ? Effect.void : changes[act])
+const handlerOf = (act: Act) => Effect.tap(who, ({ name }) => name === "anonymous" ? Effect.void : changes[act])
 
 const login = (name: string) =>
   Effect.zipRight(Effect.zipRight(Visits.authenticate(name), Visits.set("note", noteOf(name))), who)
@@ -139,9 +140,9 @@ const ask = (world: World, act: Act | "login", user: User, cookie?: string) =>
 type Answer = Effect.Effect.Success<ReturnType<typeof ask>>
 
 /** Reports what is wrong with an answer. `end`: the operation that ended the cookie at the same time. */
-const judge = (world: World, user: User, { act, failed, found }: Answer, added: number, end?: Act): void => {
+const reportViolations = (world: World, user: User, { act, failed, found }: Answer, added: number, end?: Act): void => {
   const mayBeLate = end !== undefined && act !== end
-  if (mayBeLate && (failed?._tag === "SessionGone" || found?.name === "nobody")) return
+  if (mayBeLate && (failed?._tag === "SessionGone" || found?.name === "anonymous")) return
   if (found === undefined) return world.report("error", user, act, failed)
   if (found.name !== user.name) return world.report("logout", user, `${act} is for ${found.name}`)
   const isWhole = act === "check" ? found.n === added : found.n >= added
@@ -152,7 +153,7 @@ const judge = (world: World, user: User, { act, failed, found }: Answer, added: 
 const checkDead = (world: World, user: User, cookie: string) =>
   Effect.map(ask(world, "check", user, cookie), ({ failed, found }) => {
     if (found === undefined) world.report("error", user, "a dead cookie", failed)
-    else if (found.name !== "nobody") world.report("revived", user, `a dead cookie is for ${found.name}`)
+    else if (found.name !== "anonymous") world.report("revived", user, `a dead cookie is for ${found.name}`)
   })
 
 /** One visit: a login, or concurrent requests, one of which may end the session. */
@@ -162,7 +163,7 @@ const call = (world: World, user: User) =>
     if (cookie === undefined) {
       const answer = yield* ask(world, "login", user)
       Object.assign(user, { added: 0, cookie: answer.after })
-      return judge(world, user, answer, 0)
+      return reportViolations(world, user, answer, 0)
     }
     const dice = yield* Random.next
     const end: Act | undefined = dice < 0.04 ? "logout" : dice < 0.12 ? "rotate" : undefined
@@ -170,7 +171,7 @@ const call = (world: World, user: User) =>
     const acts = yield* Effect.replicateEffect(draw, yield* Random.nextIntBetween(1, 4))
     const all = end === undefined ? acts : [...acts, end]
     const answers = yield* Effect.forEach(all, (act) => ask(world, act, user, cookie), { concurrency: "unbounded" })
-    for (const answer of answers) judge(world, user, answer, added, end)
+    for (const answer of answers) reportViolations(world, user, answer, added, end)
     if (end === undefined) return
     user.cookie = answers.at(-1)?.after
     if (user.cookie === cookie) return world.report("error", user, `its cookie stays after a ${end}`)
@@ -194,7 +195,7 @@ const visitor = (world: World, at: number) =>
 const checkAll = (world: World) => {
   const alive = world.users.flatMap((user) =>
     user.cookie === undefined ? [] : [
-      Effect.map(ask(world, "check", user, user.cookie), (answer) => judge(world, user, answer, user.added))
+      Effect.map(ask(world, "check", user, user.cookie), (answer) => reportViolations(world, user, answer, user.added))
     ]
   )
   const dead = world.dead.map(([user, cookie]) => checkDead(world, user, cookie))

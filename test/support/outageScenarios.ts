@@ -31,8 +31,8 @@ interface Stage extends Pick<Startable, "client"> {
 const killed = ({ again, client, server }: Stage) =>
   Effect.gen(function*() {
     const shops = yield* shopOn(client(server.url))
-    const out = yield* begin(shops.calm)
-    assert.strictEqual((yield* shops.calm.request(logout, out)).status, 200)
+    const out = yield* begin(shops.lenient)
+    assert.strictEqual((yield* shops.lenient.request(logout, out)).status, 200)
 
     const crash = Effect.sleep("300 millis").pipe(
       Effect.zipRight(Effect.suspend(() => server.signal("SIGKILL"))),
@@ -40,25 +40,25 @@ const killed = ({ again, client, server }: Stage) =>
     )
     const all = yield* underLoad(shops, crash)
     assert.isAbove(all.reduce((sum, { refused }) => sum + refused, 0), 0)
-    yield* Effect.forEach(all, (told) => countIsPlausible(shops, told))
-    assert.isUndefined((yield* valueOf(shops.calm, out)).user)
+    yield* Effect.forEach(all, (tally) => countIsPlausible(shops, tally))
+    assert.isUndefined((yield* valueOf(shops.lenient, out)).user)
   })
 
 const stopped = ({ client, server }: Stage) =>
   Effect.gen(function*() {
-    const { calm, shop } = yield* shopOn(client(server.url, 2))
-    const cookie = yield* begin(calm)
+    const { lenient, shop } = yield* shopOn(client(server.url, 2))
+    const cookie = yield* begin(lenient)
     yield* server.signal("SIGSTOP")
     yield* together(range(6).map(() => failsInTime(shop.request(increment, cookie))))
     yield* server.signal("SIGCONT")
-    assert.strictEqual((yield* calm.request(increment, cookie)).status, 200)
-    assert.strictEqual((yield* valueOf(calm, cookie)).count, 1)
+    assert.strictEqual((yield* lenient.request(increment, cookie)).status, 200)
+    assert.strictEqual((yield* valueOf(lenient, cookie)).count, 1)
   })
 
 const stoppedBetween = ({ client, server }: Stage) =>
   Effect.gen(function*() {
-    const { calm, shop } = yield* shopOn(client(server.url, 2))
-    const cookie = yield* begin(calm)
+    const { lenient, shop } = yield* shopOn(client(server.url, 2))
+    const cookie = yield* begin(lenient)
     const { go, handler, reached } = yield* between(ShopSession.get("user"), increment)
     const parked = yield* Effect.fork(failsInTime(shop.request(handler, cookie)))
     yield* reached
@@ -66,21 +66,21 @@ const stoppedBetween = ({ client, server }: Stage) =>
     yield* go
     yield* parked
     yield* server.signal("SIGCONT")
-    yield* countIsPlausible({ calm }, { cookie, done: 0, refused: 1 })
+    yield* countIsPlausible({ lenient }, { cookie, done: 0, refused: 1 })
   })
 
 const stoppedBeforeLogout = ({ again, client, server }: Stage) =>
   Effect.gen(function*() {
-    const { calm, shop } = yield* shopOn(client(server.url, 2))
-    const cookie = yield* begin(calm)
+    const { lenient, shop } = yield* shopOn(client(server.url, 2))
+    const cookie = yield* begin(lenient)
     yield* server.signal("SIGSTOP")
     yield* failsInTime(shop.request(logout, cookie))
     yield* server.signal("SIGCONT")
-    const answer = yield* calm.request(logout, cookie)
+    const answer = yield* lenient.request(logout, cookie)
     assert.deepStrictEqual([answer.status, answer.cookie], [200, ""])
     yield* server.signal("SIGKILL")
     yield* again
-    assert.isUndefined((yield* valueOf(calm, cookie)).user)
+    assert.isUndefined((yield* valueOf(lenient, cookie)).user)
   })
 
 /** A shop that reaches the server through a proxy that can drop replies. */
@@ -89,28 +89,28 @@ const shopBehind = ({ client, server }: Stage, maxConnections: number) =>
     const url = new URL(server.url)
     const proxy = yield* LossyProxy.make(Number(url.port))
     url.port = String(proxy.port)
-    const { calm, shop } = yield* shopOn(client(url.href, maxConnections))
-    return { calm, shop, proxy, cookie: yield* begin(calm) }
+    const { lenient, shop } = yield* shopOn(client(url.href, maxConnections))
+    return { lenient, shop, proxy, cookie: yield* begin(lenient) }
   })
 
 const loses = (handler: typeof increment) => (stage: Stage) =>
   Effect.gen(function*() {
-    const { calm, cookie, proxy } = yield* shopBehind(stage, 1)
+    const { lenient, cookie, proxy } = yield* shopBehind(stage, 1)
     // The load has ended, and the pool has its connection.
     const story = yield* between(ShopSession.get("user"), handler)
-    const parked = yield* Effect.fork(calm.request(story.handler, cookie))
+    const parked = yield* Effect.fork(lenient.request(story.handler, cookie))
     yield* story.reached
     yield* proxy.loseNextReply
     yield* story.go
     const answer = yield* parked
     assert.strictEqual(yield* proxy.lost, 1)
     assert.strictEqual(answer.status, 200)
-    assert.strictEqual((yield* valueOf(calm, answer.cookie ?? cookie)).count, 1)
+    assert.strictEqual((yield* valueOf(lenient, answer.cookie ?? cookie)).count, 1)
   })
 
 const silenced = (stage: Stage) =>
   Effect.gen(function*() {
-    const { calm, cookie, shop, proxy } = yield* shopBehind(stage, 2)
+    const { lenient, cookie, shop, proxy } = yield* shopBehind(stage, 2)
     yield* proxy.loseReplies
     yield* together(range(6).map(() => failsInTime(shop.request(increment, cookie))))
     yield* proxy.passReplies
@@ -119,7 +119,7 @@ const silenced = (stage: Stage) =>
     const [millis] = yield* activeMillis(Effect.repeat(again, { until: (done) => done }))
     assert.isBelow(millis, timeLimitMillis)
     // As many requests as before, now at once.
-    yield* together(range(6).map(() => succeedsInTime(calm.request(increment, cookie))))
+    yield* together(range(6).map(() => succeedsInTime(lenient.request(increment, cookie))))
   })
 
 const scenarios: ReadonlyArray<
@@ -144,7 +144,7 @@ const scenarios: ReadonlyArray<
 ]
 
 /** Runs all scenarios on a new server. */
-export const play = (startable: Effect.Effect<Startable, unknown, Scope.Scope>) => {
+export const runScenarios = (startable: Effect.Effect<Startable, unknown, Scope.Scope>) => {
   const scope = Effect.runSync(Scope.make())
   let stage: Stage | undefined
   beforeAll(() =>

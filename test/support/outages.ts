@@ -3,8 +3,8 @@
  */
 import { SqlClient } from "@effect/sql/SqlClient"
 import { Context, Deferred, Effect, Exit, Layer, Scope } from "effect"
-import { SessionStore, SessionStoreError } from "effect-session"
 import { isAlive, isDead, start, stored } from "effect-session/Fixtures"
+import { SessionStore, SessionStoreError } from "effect-session/SessionStore"
 import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
 import { chmod, mkdtemp, rm } from "node:fs/promises"
@@ -17,7 +17,7 @@ import { sqlStore } from "./localStores.js"
 import type { Signal } from "./servers/server.js"
 import * as Shop from "./shop.js"
 import { begin, between, ok, ShopSession, valueOf } from "./shop.js"
-import { furnish, reads, writes } from "./storeCalls.js"
+import { reads, storeTwoRecords, writes } from "./storeCalls.js"
 
 /** A folder that users other than root can access. */
 export const sharedDirectory = Effect.acquireRelease(
@@ -52,7 +52,7 @@ export const survivesCrash = <E>({ client, start: started }: Startable<E>) =>
     )
     const store = Context.get(context, SessionStore)
     assert.deepStrictEqual(store.capabilities, { durableDestroy: true, remote: true })
-    const one = yield* furnish(store)
+    const one = yield* storeTwoRecords(store)
     const destroyed = yield* stored(store)
     const revoked = yield* stored(store, { subject: "revoked" })
     yield* store.revokeSubject(revoked.record.namespace, "revoked")
@@ -83,51 +83,53 @@ export interface Tally {
   refused: number
 }
 
-/** Two applications on one store: `shop` with the default timeouts, `calm` with long ones. */
+/** Two applications on one store: `shop` with the default timeouts, `lenient` with long ones. */
 export interface Shops {
   readonly shop: Shop.Shop
-  readonly calm: Shop.Shop
+  readonly lenient: Shop.Shop
 }
 
 export const shopsOn = (store: Context.Tag.Service<SessionStore>) => {
   const layer = Layer.succeed(SessionStore, store)
-  return Effect.all({ shop: Shop.make(layer, Shop.impatient), calm: Shop.make(layer) })
+  return Effect.all({ shop: Shop.make(layer, Shop.defaultTimeouts), lenient: Shop.make(layer) })
 }
 
 /** Runs an effect while visitors count, each in its own session. Returns their tallies. */
-export const underLoad = <E, R>({ calm, shop }: Shops, happens: Effect.Effect<unknown, E, R>, visitors = 4) =>
+export const underLoad = <E, R>({ lenient, shop }: Shops, happens: Effect.Effect<unknown, E, R>, visitors = 4) =>
   Effect.gen(function*() {
-    let over = false
+    let isOver = false
     const all: ReadonlyArray<Tally> = yield* Effect.forEach(
       range(visitors),
-      () => Effect.map(begin(calm), (cookie) => ({ cookie, done: 0, refused: 0 }))
+      () => Effect.map(begin(lenient), (cookie) => ({ cookie, done: 0, refused: 0 }))
     )
-    const visit = (told: Tally) =>
-      Effect.flatMap(shop.request(increment, told.cookie), ({ cookie, status }) => {
+    const visit = (tally: Tally) =>
+      Effect.flatMap(shop.request(increment, tally.cookie), ({ cookie, status }) => {
         assert.include([200, 503], status)
         assert.isUndefined(cookie)
-        if (status === 200) return Effect.sync(() => ++told.done > 0)
-        told.refused++
+        if (status === 200) return Effect.sync(() => ++tally.done > 0)
+        tally.refused++
         // A pause, because immediate failures would starve everything else in this process.
         return Effect.delay(Effect.succeed(false), "10 millis")
       })
-    const visits = yield* Effect.fork(together(all.map((told) => Effect.repeat(visit(told), { until: () => over }))))
-    yield* Effect.ensuring(happens, Effect.sync(() => void (over = true)))
+    const visits = yield* Effect.fork(
+      together(all.map((tally) => Effect.repeat(visit(tally), { until: () => isOver })))
+    )
+    yield* Effect.ensuring(happens, Effect.sync(() => void (isOver = true)))
     yield* visits
     // Now each visitor succeeds again.
-    yield* together(all.map((told) => Effect.repeat(visit(told), { until: (done) => done })))
+    yield* together(all.map((tally) => Effect.repeat(visit(tally), { until: (done) => done })))
     return all
   })
 
 /** Checks that no confirmed increment is lost and no failed one is applied twice. */
-export const countIsPlausible = ({ calm }: Pick<Shops, "calm">, { cookie, done, refused }: Tally) =>
+export const countIsPlausible = ({ lenient }: Pick<Shops, "lenient">, { cookie, done, refused }: Tally) =>
   Effect.gen(function*() {
-    const { count } = yield* valueOf(calm, cookie)
+    const { count } = yield* valueOf(lenient, cookie)
     assert.isAtLeast(count, done)
     assert.isAtMost(count, done + refused)
-    assert.strictEqual((yield* calm.request(increment, cookie)).status, 200)
+    assert.strictEqual((yield* lenient.request(increment, cookie)).status, 200)
     // A server may apply a failed request late.
-    const after = (yield* valueOf(calm, cookie)).count
+    const after = (yield* valueOf(lenient, cookie)).count
     assert.isAtLeast(after, count + 1)
     assert.isAtMost(after, done + refused + 1)
   })
@@ -139,7 +141,7 @@ export const survivesBrokenConnections = <E>(shops: Shops, cut: Effect.Effect<Re
     const cutting = Effect.map(Effect.delay(cut, "50 millis"), (connections) => void (ended += connections.length))
     const all = yield* underLoad(shops, Effect.repeatN(cutting, 20))
     assert.isAbove(ended, 0)
-    yield* Effect.forEach(all, (told) => countIsPlausible(shops, told))
+    yield* Effect.forEach(all, (tally) => countIsPlausible(shops, tally))
   })
 
 /** Milliseconds: the default commit timeout, a second for the load, and half a second for the rest. */
@@ -169,8 +171,8 @@ export const shopOn = (client: Layer.Layer<SqlClient, unknown>) =>
 /** Checks requests while the application holds the only connection. */
 export const poolExhausted = (client: Layer.Layer<SqlClient, unknown>) =>
   Effect.gen(function*() {
-    const { calm, shop, sql } = yield* shopOn(client)
-    const cookie = yield* begin(calm)
+    const { lenient, shop, sql } = yield* shopOn(client)
+    const cookie = yield* begin(lenient)
     const rotation = yield* between(ShopSession.update("count", (n) => n + 1), ShopSession.rotate)
     const rotating = yield* Effect.fork(failsInTime(shop.request(rotation.handler, cookie)))
     yield* rotation.reached
@@ -187,6 +189,6 @@ export const poolExhausted = (client: Layer.Layer<SqlClient, unknown>) =>
     yield* holder
 
     // The failed rotation was not applied late: it would have ended this cookie.
-    assert.strictEqual((yield* calm.request(increment, cookie)).status, 200)
-    assert.strictEqual((yield* valueOf(calm, cookie)).count, 1)
+    assert.strictEqual((yield* lenient.request(increment, cookie)).status, 200)
+    assert.strictEqual((yield* valueOf(lenient, cookie)).count, 1)
   })

@@ -82,7 +82,9 @@ export const storeAt = (url: string, options: RedisStore.RedisStoreOptions = {},
   Effect.flatMap(ioredisOn(url, client), (client) => storeOn(RedisClient.ioredis(client), options))
 
 /** A client that records the commands that are sent. */
-export const noting = (client: Client): { readonly client: Client; readonly sent: Array<ReadonlyArray<string>> } => {
+export const recordingClient = (
+  client: Client
+): { readonly client: Client; readonly sent: Array<ReadonlyArray<string>> } => {
   const sent: Array<ReadonlyArray<string>> = []
   return {
     sent,

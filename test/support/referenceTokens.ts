@@ -1,8 +1,8 @@
 /**
- * The wire format a second time, from its description and on node:crypto alone: what the library makes is compared with
- * this, and `test/fixtures/vectors.json` was made by it.
+ * A second implementation of the wire format, written from its description on node:crypto alone. Tests compare the tokens of the
+ * library with it, and it generated `test/fixtures/vectors.json`.
  */
-import type { SessionRecord } from "effect-session"
+import type { SessionRecord } from "effect-session/SessionRecord"
 import type { CipherChaCha20Poly1305, CipherGCM } from "node:crypto"
 import { createCipheriv, createHmac, hkdfSync } from "node:crypto"
 import { readFileSync } from "node:fs"
@@ -12,12 +12,12 @@ export interface Vector {
   readonly suite: "e1" | "f1" | "h1"
   readonly purpose: "seal" | "sign"
   readonly keyId: string
-  /** Hex, as all bytes here. */
+  /** All bytes are in hex. */
   readonly secret: string
   readonly cookieName: string
   readonly audience: string
   readonly nonce: string
-  /** Times and versions; what is absent is null. */
+  /** Absent fields are null. */
   readonly record: {
     readonly namespace: string
     readonly id: string
@@ -37,7 +37,7 @@ export interface Vector {
   readonly token: string
 }
 
-/** The golden vectors. A lone surrogate is written with two backslashes there, because formatters refuse it with one. */
+/** The golden vectors. A lone surrogate is written with two backslashes there, because formatters reject it with one. */
 export const vectors: ReadonlyArray<Vector> = JSON.parse(
   readFileSync("test/fixtures/vectors.json", "utf8").replaceAll(String.raw`\\ud800`, String.raw`\ud800`)
 )
@@ -54,7 +54,7 @@ const unsigned = (value: number, bytes: number): Buffer => {
   return buffer
 }
 
-/** What a token holds of a record. */
+/** The content of a record's token. */
 export const contentOf = (record: Vector["record"]): Buffer => {
   const whole = Buffer.from(record.data).toString() === record.data
   const metadata = [record.subject, record.modifiedAt - record.createdAt, record.lastSeenAt - record.createdAt]

@@ -2,9 +2,9 @@
  * Requests without HTTP: runs a handler with its session, then finishes the request.
  */
 import { type Context, Effect, Redacted } from "effect"
-import type { SessionError, SessionHandle, SessionService } from "effect-session"
-import type { UsedSession } from "effect-session/SessionService"
-import type { Sessions } from "effect-session/SessionService"
+import type { SessionError } from "effect-session"
+import type { SessionHandle } from "effect-session/SessionHandle"
+import type { Sessions, SessionService, UsedSession } from "effect-session/SessionService"
 
 type SetCookie = UsedSession["setCookie"]
 

@@ -12,7 +12,7 @@ import { advice, leftOut, mariadb, redis } from "./parts.js"
 import { clusterReady } from "./servers/redis.js"
 import * as servers from "./sharedServers.js"
 
-/** Postgres, with a pool of its own. */
+/** A Postgres client with its own pool. */
 export const postgresClient = (options: { readonly maxConnections?: number } = {}) =>
   PgClient.layer({ url: Redacted.make(servers.postgres()), maxConnections: 10, ...options })
 
@@ -32,11 +32,11 @@ export const mariadbUrl = (database?: string): string => {
   return url.href
 }
 
-/** MariaDB, with a pool of its own. */
+/** A MariaDB client with its own pool. */
 export const mysqlClient = (options: { readonly maxConnections?: number } = {}) =>
   Layer.suspend(() => MysqlClient.layer({ url: Redacted.make(mariadbUrl()), maxConnections: 10, ...options }))
 
-/** What a run has of MariaDB: everything, or nothing where it was told to leave that out. */
+/** Returns its arguments, or nothing if the run leaves MariaDB out. */
 export const ofMariadb = <A>(...all: ReadonlyArray<A>): ReadonlyArray<A> => leftOut().includes(mariadb) ? [] : all
 
 /** A client of the run's Redis. */
@@ -71,9 +71,9 @@ export const redisClusterClient = Layer.scoped(
   })
 )
 
-/** A Redis store with keys of its own; the client stays visible, for looking at the keys. */
+/** A Redis store with a new prefix. The layer also provides the client, to inspect the keys. */
 export const redisStore = <E>(client: Layer.Layer<RedisClient.RedisClient, E>, prefix = freshPrefix()) =>
   Layer.provideMerge(RedisStore.layerWith({ prefix }), client)
 
-/** What a run has of Redis: everything, or nothing where it was told to leave that out. */
+/** Returns its arguments, or nothing if the run leaves Redis out. */
 export const ofRedis = <A>(...all: ReadonlyArray<A>): ReadonlyArray<A> => leftOut().includes(redis) ? [] : all

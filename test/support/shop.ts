@@ -6,18 +6,13 @@ import type * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import { it } from "@effect/vitest"
 import { Context, Deferred, type Duration, Effect, Exit, Layer, Logger, LogLevel, Option, Schema, Tracer } from "effect"
-import {
-  Merge,
-  Session,
-  type SessionDirectory,
-  type SessionEngine,
-  type SessionHandle,
-  type SessionRevocation,
-  type SessionService,
-  SessionStore,
-  StoredEngine,
-  StoreKey
-} from "effect-session"
+import { Merge, Session, StoredEngine, StoreKey } from "effect-session"
+import type { SessionDirectory } from "effect-session/SessionDirectory"
+import type { SessionEngine } from "effect-session/SessionEngine"
+import type { SessionHandle } from "effect-session/SessionHandle"
+import type { SessionRevocation } from "effect-session/SessionRevocation"
+import type { SessionService } from "effect-session/SessionService"
+import { SessionStore } from "effect-session/SessionStore"
 import type { Operation } from "effect-session/SessionStore"
 import { FaultyStore } from "effect-session/testing"
 import { inspect } from "node:util"
@@ -72,7 +67,7 @@ export interface Shop {
 }
 
 /** The default timeouts of the library, for laws about them. */
-export const impatient = { timeout: "1 second", session: ShopSession.layer } as const
+export const defaultTimeouts = { timeout: "1 second", session: ShopSession.layer } as const
 
 /** Starts a shop on a store, for a scope. The timeouts are long by default, because most laws are about order and not time. */
 export const make = <E>(

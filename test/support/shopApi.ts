@@ -15,7 +15,7 @@ import { Context, Effect, Layer, Redacted, Schema } from "effect"
 import { SessionError } from "effect-session"
 import { browse, counted, here, type Served, served, Staff, Visitor } from "./frontEnds.js"
 
-/** Another guard, beside the session. */
+/** A guard that does not use the session. */
 export class Unauthorized extends Schema.TaggedError<Unauthorized>()("Unauthorized", {}) {}
 export class Bearer extends Context.Tag("test/Bearer")<Bearer, string>() {}
 export class Guard extends HttpApiMiddleware.Tag<Guard>()("test/Guard", {
@@ -33,7 +33,7 @@ export class Account extends HttpApiGroup.make("account")
   .add(HttpApiEndpoint.post("logout", "/logout"))
   .add(HttpApiEndpoint.post("rename", "/rename").setPayload(Schema.Struct(name)))
   .add(HttpApiEndpoint.post("count", "/count").addSuccess(Schema.Number))
-  .add(HttpApiEndpoint.post("spoil", "/spoil"))
+  .add(HttpApiEndpoint.post("invalidate", "/invalidate"))
   .add(HttpApiEndpoint.post("answer", "/answer").setPayload(Schema.Unknown))
   .add(HttpApiEndpoint.post("save", "/save"))
   .middleware(Visitor.HttpApi)
@@ -59,7 +59,7 @@ export class Office extends HttpApiGroup.make("office")
 
 export class ShopApi extends HttpApi.make("shop").add(Account).add(Office) {}
 
-/** Where a handler waits, so that another request can run in between. */
+/** A pause of a handler, in which a test runs another request. */
 export interface Stage {
   pause: Effect.Effect<void>
 }
@@ -79,7 +79,7 @@ const handlers = (stage: Stage) =>
             Effect.zipRight(Visitor.set("name", name))
           ))
         .handle("count", () => counted)
-        .handle("spoil", () => Visitor.set("count", Number.NaN))
+        .handle("invalidate", () => Visitor.set("count", Number.NaN))
         .handle("answer", ({ payload }) => Visitor.set("answers", payload as Readonly<Record<string, number>>))
         .handle("save", () => Effect.zipRight(counted, Visitor.save))),
     HttpApiBuilder.group(ShopApi, "office", (handlers) =>
@@ -105,14 +105,14 @@ const handlers = (stage: Stage) =>
 export const apiServers: ReadonlyArray<
   readonly [name: string, serve: (stage?: Stage) => Layer.Layer<never, never, Served>]
 > = [
-  ["HttpApiBuilder.serve", (stage = unhurried) => Layer.provide(HttpApiBuilder.serve(), api(stage))],
+  ["HttpApiBuilder.serve", (stage = withoutPause) => Layer.provide(HttpApiBuilder.serve(), api(stage))],
   [
     "HttpLayerRouter.addHttpApi",
-    (stage = unhurried) => HttpLayerRouter.serve(routes(stage))
+    (stage = withoutPause) => HttpLayerRouter.serve(routes(stage))
   ],
   [
     "HttpApiBuilder.toWebHandler",
-    (stage = unhurried) =>
+    (stage = withoutPause) =>
       Layer.unwrapScoped(
         Effect.map(
           Effect.context<Layer.Layer.Context<ReturnType<typeof handlers>> | HttpRouter.HttpRouter.DefaultServices>(),
@@ -122,13 +122,14 @@ export const apiServers: ReadonlyArray<
   ]
 ]
 
-const unhurried: Stage = { pause: Effect.void }
+const withoutPause: Stage = { pause: Effect.void }
 
 /** The API with its handlers, as routes. */
-export const routes = (stage: Stage = unhurried) => Layer.provide(HttpLayerRouter.addHttpApi(ShopApi), handlers(stage))
+export const routes = (stage: Stage = withoutPause) =>
+  Layer.provide(HttpLayerRouter.addHttpApi(ShopApi), handlers(stage))
 
 /** The API with its handlers. */
-export const api = (stage: Stage = unhurried) => Layer.provide(HttpApiBuilder.api(ShopApi), handlers(stage))
+export const api = (stage: Stage = withoutPause) => Layer.provide(HttpApiBuilder.api(ShopApi), handlers(stage))
 
 /** A client with its own cookies. */
 export const clientOn = (port: number) => {
@@ -139,7 +140,7 @@ export const clientOn = (port: number) => {
   ).pipe(Effect.provide(FetchHttpClient.layer))
 }
 
-/** Calls of the account that need a store which reads, and one which writes. */
+/** A call that loads the session and a call that saves it, with the store operation that each needs. */
 export const using = ({ count, whoami }: Effect.Effect.Success<ReturnType<typeof clientOn>>["account"]) =>
   [["load", Effect.asVoid(whoami({}))], ["save", Effect.asVoid(count({}))]] as const
 

@@ -2,7 +2,6 @@
  * Every read and write of a store, and one session's life through all of them.
  */
 import { Effect } from "effect"
-import type { SessionStoreError } from "effect-session"
 import type { Stored } from "effect-session/Fixtures"
 import {
   aRecord,
@@ -16,16 +15,16 @@ import {
   start,
   stored
 } from "effect-session/Fixtures"
-import type { Store } from "effect-session/SessionStore"
+import type { SessionStoreError, Store } from "effect-session/SessionStore"
 
 /** Stores one expired and one live record, and returns the live one. */
-export const furnish = (store: Store) =>
+export const storeTwoRecords = (store: Store) =>
   Effect.gen(function*() {
     yield* stored(store, { expiry: { at: start, deadline: undefined, lifetime: undefined } })
     return yield* stored(store)
   })
 
-/** Every write of a store. After `furnish`, each changes a row. */
+/** Every write of a store. After `storeTwoRecords`, each changes a row. */
 export const writes: ReadonlyArray<
   readonly [name: string, run: (store: Store, one: Stored) => Effect.Effect<unknown, SessionStoreError>]
 > = [

@@ -2,9 +2,9 @@
  * The stores that the laws are run on, each real and empty. A fast run has those that need no server.
  */
 import { Context, Effect, Layer } from "effect"
-import { SessionStore } from "effect-session"
 import * as CacheStore from "effect-session/CacheStore"
 import * as MigratingStore from "effect-session/MigratingStore"
+import { SessionStore } from "effect-session/SessionStore"
 import * as TieredStore from "effect-session/TieredStore"
 import { isFast } from "./fast.js"
 import { freshPrefix, localStores, type Named, sqliteClient, sqlStore } from "./localStores.js"

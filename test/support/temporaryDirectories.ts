@@ -1,5 +1,5 @@
 /**
- * Directories that end with their tests.
+ * Directories that are removed at the end of their tests.
  */
 import { Effect } from "effect"
 import { existsSync, mkdtempSync, rmSync, statfsSync } from "node:fs"

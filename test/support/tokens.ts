@@ -19,7 +19,7 @@ export const use = (suite: Suite, fields: Partial<Use> = {}): Use => ({
 
 // Bytes whose base64url has the characters in which it differs from base64.
 export const nonce = new Uint8Array(24).fill(0xFF)
-export const content = new TextEncoder().encode("who has it reads: \u00e9")
+export const content = new TextEncoder().encode("readable by its holder: \u00e9")
 
 /** The content of a token as hex, or `undefined` if it cannot be read. */
 export const contentIn = (tokens: Tokens, token: string): string | undefined =>

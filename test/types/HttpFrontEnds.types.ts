@@ -1,5 +1,5 @@
 /**
- * Types are behaviour: what each front end asks for and what it gives. Checked by the compiler, never run.
+ * Types of the front ends: their requirements and results. Checked by the compiler, never run.
  */
 import {
   HttpApi,
@@ -15,9 +15,11 @@ import {
 } from "@effect/platform"
 import { Rpc, RpcGroup, RpcServer } from "@effect/rpc"
 import { Context, Effect, Layer, Schema } from "effect"
-import { Session, SessionError, SessionErrorPage, type SessionHttpApi, type SessionService } from "effect-session"
+import { Session, SessionError, SessionErrorPage } from "effect-session"
+import type { SessionHttpApi } from "effect-session/SessionHttpApi"
 import * as SessionHttpApiModule from "effect-session/SessionHttpApi"
 import * as SessionRpc from "effect-session/SessionRpc"
+import type { SessionService } from "effect-session/SessionService"
 import { expectTypeOf } from "vitest"
 
 const fields = { user: Schema.optional(Schema.String) }
@@ -31,7 +33,7 @@ type Services =
   | SessionService<Twin>
   | SessionHttpApi<App>
 
-/** A server of which nothing is missing but the layers of the sessions. */
+/** Accepts a server whose only missing requirements are the layers of the sessions. */
 declare const complete: <R extends Services>(server: Layer.Layer<never, never, R>) => void
 
 const user = Effect.map(App.get("user"), String)
@@ -47,15 +49,15 @@ complete(HttpServer.serve(router, App.middleware))
 complete(HttpServer.serve(App.middleware(App.middleware(router))))
 // @ts-expect-error a handler that uses the session needs its middleware
 complete(HttpServer.serve(router))
-// @ts-expect-error and not that of another
+// @ts-expect-error the middleware of another session is not enough
 complete(HttpServer.serve(HttpRouter.use(router, Twin.middleware)))
-// @ts-expect-error nor that of another one in the server
+// @ts-expect-error also if it is around the server
 complete(HttpServer.serve(router, Twin.middleware))
 declare const service: Layer.Layer<SessionService<App>>
 HttpApp.toWebHandlerLayer(App.middleware(page), service)
-// @ts-expect-error a web handler is no exception
+// @ts-expect-error a handler inside a web handler needs the middleware, too
 HttpApp.toWebHandlerLayer(page, service)
-// @ts-expect-error and the layer of the session must be there
+// @ts-expect-error a web handler needs the layer of the session
 HttpApp.toWebHandlerLayer(App.middleware(page), Layer.empty)
 
 // ---- HttpLayerRouter
@@ -69,11 +71,11 @@ const route = HttpLayerRouter.add("GET", "/", page)
 complete(HttpLayerRouter.serve(Layer.provide(route, App.routes.layer)))
 complete(HttpLayerRouter.serve(Layer.provide(route, App.allRoutes)))
 complete(HttpLayerRouter.serve(Layer.provide(route, [App.routes.layer, App.allRoutes])))
-// @ts-expect-error a route that uses the session needs it
+// @ts-expect-error a route that uses the session needs its middleware
 complete(HttpLayerRouter.serve(route))
-// @ts-expect-error and not another one
+// @ts-expect-error the middleware of another session is not enough
 complete(HttpLayerRouter.serve(Layer.provide(route, Twin.routes.layer)))
-// @ts-expect-error nor another one for all routes
+// @ts-expect-error also if it is for all routes
 complete(HttpLayerRouter.serve(Layer.provide(route, Twin.allRoutes)))
 
 const needing = HttpLayerRouter.middleware<{ provides: never }>()((app) => Effect.zipRight(Effect.orDie(user), app))
@@ -81,7 +83,7 @@ expectTypeOf(needing.layer).toBeString()
 complete(HttpLayerRouter.serve(Layer.provide(HttpLayerRouter.add("GET", "/", page), needing.combine(App.routes).layer)))
 const global = HttpLayerRouter.middleware((app) => Effect.zipRight(Effect.orDie(user), app), { global: true })
 complete(HttpLayerRouter.serve(Layer.provide(global, App.allRoutes)))
-// @ts-expect-error what is for all routes is not served by a session for some
+// @ts-expect-error a global middleware that uses the session needs the session for all routes
 complete(HttpLayerRouter.serve(Layer.provide(global, App.routes.layer)))
 
 // ---- HttpApi
@@ -106,13 +108,13 @@ const single = () => HttpApiBuilder.group(Api, "single", (handlers) => handlers.
 const whole = HttpApiBuilder.group(Whole, "without", (handlers) => handlers.handle("user", () => user))
 complete(HttpApiBuilder.serve().pipe(Layer.provide(HttpApiBuilder.api(Whole)), Layer.provide(whole)))
 complete(HttpLayerRouter.serve(Layer.provide(HttpLayerRouter.addHttpApi(Whole), whole)))
-// @ts-expect-error without the middleware the errors of the session are not declared
+// @ts-expect-error the errors of the session are not declared without its middleware
 HttpApiBuilder.group(Api, "without", (handlers) => handlers.handle("user", () => user))
-// and the session that nothing provides stays in what is required
+// If the errors are defects, the session is still a requirement.
 const orphan = HttpApiBuilder.group(Api, "without", (handlers) => handlers.handle("user", () => Effect.orDie(user)))
 expectTypeOf<Layer.Layer.Context<typeof orphan>>().toEqualTypeOf<App>()
-const crossed = HttpApiBuilder.group(Api, "other", (handlers) => handlers.handle("user", () => user))
-expectTypeOf<Layer.Layer.Context<typeof crossed>>().toEqualTypeOf<App | SessionHttpApi<Twin>>()
+const otherMiddleware = HttpApiBuilder.group(Api, "other", (handlers) => handlers.handle("user", () => user))
+expectTypeOf<Layer.Layer.Context<typeof otherMiddleware>>().toEqualTypeOf<App | SessionHttpApi<Twin>>()
 
 // ---- guards of an HttpApi
 class Unauthorized extends Schema.TaggedError<Unauthorized>()("Unauthorized", {}) {}
@@ -140,7 +142,7 @@ const found = SignedIn.layer(
       )
   )
 )
-// What the function needs is needed once, by the layer, which also needs the service of the session.
+// The requirements of the outer effect become those of the layer, which also requires the service of the session.
 expectTypeOf(found).toEqualTypeOf<Layer.Layer<SignedIn, never, Users | SessionService<App>>>()
 expectTypeOf(SignedIn.layer(() => new Unauthorized())).toEqualTypeOf<
   Layer.Layer<SignedIn, never, SessionService<App>>
@@ -151,13 +153,13 @@ const generated = SignedIn.layer(Effect.gen(function*() {
   return (session) => Effect.flatMap(session.subject, () => byName("ann"))
 }))
 expectTypeOf(generated).toEqualTypeOf<Layer.Layer<SignedIn, never, Users | SessionService<App>>>()
-// @ts-expect-error it fails with what it declares, and with errors of the session
-SignedIn.layer(() => Effect.fail("an error that nobody knows"))
-// @ts-expect-error and one that declares nothing with those only
+// @ts-expect-error a guard fails only with its declared error and with errors of the session
+SignedIn.layer(() => Effect.fail("an undeclared error"))
+// @ts-expect-error a guard without a declared error fails only with errors of the session
 Lenient.layer(() => new Unauthorized())
-// @ts-expect-error it gives what it provides
+// @ts-expect-error a guard returns the value that it provides
 SignedIn.layer(() => Effect.succeed({ nickname: "ann" }))
-// @ts-expect-error what it needs at each request is needed when the layer is built
+// @ts-expect-error services used at each request must be requirements of the layer
 SignedIn.layer((session) => Effect.zipRight(session.subject, Effect.flatMap(Users, ({ byName }) => byName("ann"))))
 class Signed extends HttpApiGroup.make("signed").add(endpoint).middleware(SignedIn) {}
 class Both extends HttpApiGroup.make("both").add(endpoint.middleware(App.HttpApi)).middleware(SignedIn) {}
@@ -178,10 +180,10 @@ expectTypeOf<Layer.Layer.Context<typeof alone>>().toEqualTypeOf<SignedIn | App>(
 // ---- two tags' middlewares never unify, even of one shape
 expectTypeOf<SessionHttpApi<App>>().not.toEqualTypeOf<SessionHttpApi<Twin>>()
 declare const twin: Layer.Layer<SessionHttpApi<Twin>>
-// @ts-expect-error the middleware of one is not that of the other
+// @ts-expect-error the middlewares of two tags have different types
 const wrong: Layer.Layer<SessionHttpApi<App>> = twin
 void wrong
-// @ts-expect-error nor are their tags
+// @ts-expect-error and so have their tags
 const mistaken: typeof App.HttpApi = Twin.HttpApi
 void mistaken
 
@@ -193,20 +195,20 @@ class Calls extends RpcGroup.make(Rpc.make("User", { success: Schema.String, err
 class Guarded extends Calls.middleware(WithSession) {}
 const calls = Guarded.toLayer({ User: () => user })
 expectTypeOf<Layer.Layer.Context<typeof calls>>().toEqualTypeOf<never>()
-// The group asks for the middleware beside its handlers.
+// The group requires the middleware, too.
 expectTypeOf<Layer.Layer.Context<ReturnType<typeof rpc>>>().toEqualTypeOf<
   RpcServer.Protocol | SessionRpc.SessionRpc<App>
 >()
 const rpc = () => RpcServer.layer(Guarded).pipe(Layer.provide(calls))
-const unguarded = Calls.toLayer({ User: () => user })
-expectTypeOf<Layer.Layer.Context<typeof unguarded>>().toEqualTypeOf<App>()
+const withoutSession = Calls.toLayer({ User: () => user })
+expectTypeOf<Layer.Layer.Context<typeof withoutSession>>().toEqualTypeOf<App>()
 class Silent extends RpcGroup.make(Rpc.make("User", { success: Schema.String })).middleware(WithSession) {}
-// @ts-expect-error a procedure declares the errors that its handler leaves
+// @ts-expect-error a procedure must declare the errors that its handler does not catch
 Silent.toLayer({ User: () => user })
 Silent.toLayer({ User: () => Effect.orDie(user) })
-class Crossed extends Calls.middleware(SessionRpc.make(Twin)) {}
-const astray = Crossed.toLayer({ User: () => user })
-expectTypeOf<Layer.Layer.Context<typeof astray>>().toEqualTypeOf<App>()
+class OtherMiddleware extends Calls.middleware(SessionRpc.make(Twin)) {}
+const otherCalls = OtherMiddleware.toLayer({ User: () => user })
+expectTypeOf<Layer.Layer.Context<typeof otherCalls>>().toEqualTypeOf<App>()
 expectTypeOf<SessionRpc.SessionRpc<App>>().not.toEqualTypeOf<SessionRpc.SessionRpc<Twin>>()
 
 // ---- pages for errors
@@ -215,5 +217,5 @@ expectTypeOf(SessionErrorPage.layer((error) => HttpServerResponse.text(error._ta
 >()
 // @ts-expect-error a page cannot fail
 SessionErrorPage.layer(() => Effect.fail("no template"))
-// @ts-expect-error nor use the session, which has failed already
+// @ts-expect-error a page cannot use the session, which has failed
 SessionErrorPage.layer(() => page)

@@ -1,10 +1,12 @@
 /**
- * Types are behaviour: which clients of Redis are accepted. Checked by the compiler, never run.
+ * Types of the Redis store: the clients that it accepts. Checked by the compiler, never run.
  */
 import { Effect, Layer } from "effect"
-import { type SessionConfigError, type SessionStore, type SessionStoreError, StoredEngine } from "effect-session"
+import { StoredEngine } from "effect-session"
 import * as RedisClient from "effect-session/RedisClient"
 import * as RedisStore from "effect-session/RedisStore"
+import type { SessionConfigError } from "effect-session/SessionConfigError"
+import type { SessionStore, SessionStoreError } from "effect-session/SessionStore"
 import { Cluster, Redis } from "ioredis"
 import { createClient, createClientPool, createCluster, createSentinel } from "redis"
 import { expectTypeOf } from "vitest"
@@ -24,17 +26,17 @@ RedisClient.nodeRedis(createClientPool({ url }))
 RedisClient.nodeRedis(createCluster({ rootNodes: [{ url }] }))
 RedisClient.nodeRedis(createCluster({ rootNodes: [{ url }], RESP: 2 }))
 
-// ---- neither for the other
+// ---- each adapter rejects the other client
 // @ts-expect-error this is a client of node-redis
 RedisClient.ioredis(createClient())
 // @ts-expect-error this is a client of ioredis
 RedisClient.nodeRedis(new Redis())
-// @ts-expect-error its commands want to know whether they only read
+// @ts-expect-error its `sendCommand` has another first parameter, which states whether the command only reads
 RedisClient.nodeRedis(createSentinel({ name: "main", sentinelRootNodes: [] }))
 // @ts-expect-error a URL is no client
 RedisClient.ioredis(url)
 
-// ---- any other client by hand
+// ---- an adapter for any other client
 const sentinel = createSentinel({ name: "main", sentinelRootNodes: [] })
 RedisClient.RedisClient.of({
   cluster: false,
@@ -42,7 +44,7 @@ RedisClient.RedisClient.of({
   sendToAll: async (command) => [await sentinel.sendCommand(false, [...command])]
 })
 
-// ---- the layer wants a client, and gives a store
+// ---- the layer requires a client and provides a store
 expectTypeOf(RedisStore.layer).toEqualTypeOf<
   Layer.Layer<SessionStore, SessionConfigError | SessionStoreError, RedisClient.RedisClient>
 >()
@@ -53,7 +55,7 @@ expectTypeOf(
   )
 ).toEqualTypeOf<Layer.Layer<StoredEngine.Provided, SessionConfigError | SessionStoreError>>()
 
-// @ts-expect-error there is no such option
+// @ts-expect-error unknown option
 RedisStore.layerWith({ ttl: 60 })
-// @ts-expect-error without a client there is no store
+// @ts-expect-error the client is missing
 Effect.runPromise(RedisStore.make())

@@ -1,20 +1,14 @@
 /**
- * Types are behaviour: what must compile, and what must not. Checked by the compiler, never run.
+ * Types of session tags: programs that compile, and programs that must not. Checked by the compiler, never run.
  */
 import { HttpRouter, HttpServerResponse } from "@effect/platform"
 import { Context, Effect, type Layer, type Option, Schema } from "effect"
-import {
-  Expiry,
-  Merge,
-  Session,
-  type SessionConfigError,
-  SessionCookie,
-  type SessionDirectory,
-  type SessionEngine,
-  type SessionError,
-  type SessionHttpApi,
-  type SessionService
-} from "effect-session"
+import { Expiry, Merge, Session, SessionCookie, type SessionError } from "effect-session"
+import type { SessionConfigError } from "effect-session/SessionConfigError"
+import type { SessionDirectory } from "effect-session/SessionDirectory"
+import type { SessionEngine } from "effect-session/SessionEngine"
+import type { SessionHttpApi } from "effect-session/SessionHttpApi"
+import type { SessionService } from "effect-session/SessionService"
 import { expectTypeOf } from "vitest"
 
 class App extends Session.Tag<App>()("types/App", {
@@ -63,20 +57,20 @@ App.set("locale", "fr")
 App.set("exact", undefined)
 // @ts-expect-error a field with a default cannot be removed
 App.remove("cart")
-// @ts-expect-error nor popped
+// @ts-expect-error a field with a default cannot be popped
 App.pop("locale")
-// @ts-expect-error an update returns what the field holds
+// @ts-expect-error an update returns the type of the field
 App.update("cart", (cart) => cart.length)
-// @ts-expect-error a patch names fields of the session
+// @ts-expect-error a patch has only fields of the session
 App.patch({ crat: [] })
-// @ts-expect-error the subject is a text
+// @ts-expect-error the subject is a string
 App.authenticate(7)
 
-// ---- `initial` is asked for if, and only if, {} does not decode
+// ---- `initial` is required exactly if {} does not decode
 // @ts-expect-error `initial` is missing
 Session.Tag<App>()("types/Needs", { schema: Schema.Struct({ n: Schema.Number }) })
 Session.Tag<App>()("types/Has", { schema: Schema.Struct({ n: Schema.Number }), initial: { n: 0 } })
-// @ts-expect-error a union is no session schema; it lives inside a field
+// @ts-expect-error a union is no session schema: it must be the type of a field
 Session.Tag<App>()("types/Union", { schema: Schema.Union(Schema.Struct({}), Schema.String) })
 class Shape extends Schema.Class<Shape>("Shape")({ n: Schema.optional(Schema.Number) }) {}
 expectTypeOf(Session.Tag<App>()("types/Class", { schema: Shape }).value).toEqualTypeOf<
@@ -84,11 +78,11 @@ expectTypeOf(Session.Tag<App>()("types/Class", { schema: Shape }).value).toEqual
 >()
 Session.Tag<App>()("types/Merge", {
   schema: Schema.Struct({ s: Schema.optional(Schema.String) }),
-  // @ts-expect-error a merge is of its field's type
+  // @ts-expect-error a merge has the type of its field
   merge: { s: Merge.sum }
 })
 
-// ---- without Self there is no class, and the type says why
+// ---- without Self the result is no class, and its type states the reason
 const missing = Session.Tag()("types/Missing", { schema: Schema.Struct({}) })
 expectTypeOf(missing).toEqualTypeOf<
   "Missing `Self` generic - use `class AppSession extends Session.Tag<AppSession>()(…) {}`"
@@ -98,11 +92,11 @@ expectTypeOf(missing).toEqualTypeOf<
 expectTypeOf<Effect.Effect.Context<typeof Twin.value>>().not.toEqualTypeOf<Effect.Effect.Context<typeof Twin2.value>>()
 expectTypeOf<SessionService<Twin>>().not.toEqualTypeOf<SessionService<Twin2>>()
 declare const twinLayer: Layer.Layer<SessionService<Twin>>
-// @ts-expect-error the service of one is not that of the other
+// @ts-expect-error the services of two tags have different types
 const wrong: Layer.Layer<SessionService<Twin2>> = twinLayer
 void wrong
 
-// ---- requirements flow to the layer, and the middleware turns the handle's into the service's
+// ---- requirements move to the layer, and the middleware replaces the handle by the service
 expectTypeOf(App.layer).toEqualTypeOf<
   Layer.Layer<SessionService<App> | SessionHttpApi<App>, SessionConfigError, SessionEngine>
 >()
@@ -128,28 +122,28 @@ expectTypeOf<typeof router extends HttpRouter.HttpRouter<infer _, infer R> ? R :
 >()
 expectTypeOf<SessionDirectory>().not.toEqualTypeOf<SessionEngine>()
 
-// ---- what a browser would drop does not compile
+// ---- cookie options that browsers reject do not compile
 App.layerWith({ expiry: Expiry.earliest(Expiry.idle("1 hour"), Expiry.absolute("1 day")) })
 App.layerWith({ expiry: Expiry.django })
 App.layerWith({ cookie: SessionCookie.development })
 App.layerWith({ cookie: { prefix: "__Secure-", domain: "example.com", sameSite: "strict" } })
 App.layerWith({ cookie: { sameSite: "none", acknowledgeCrossSite: true, partitioned: true } })
-// @ts-expect-error a session needs an end that activity cannot move
+// @ts-expect-error a policy needs a limit that activity does not extend
 App.layerWith({ expiry: Expiry.idle("1 hour") })
-// @ts-expect-error nor do two such limits make one
+// @ts-expect-error two limits that activity extends are not enough
 App.layerWith({ expiry: Expiry.earliest(Expiry.idle("1 hour"), Expiry.sinceModified("1 day")) })
 declare const unknownExpiry: Expiry.Expiry
-// @ts-expect-error nor does one of which nothing is known
+// @ts-expect-error a limit of an unknown kind is not enough
 App.layerWith({ expiry: Expiry.earliest(unknownExpiry) })
 // @ts-expect-error a __Host- cookie cannot carry a Domain
 App.layerWith({ cookie: { prefix: "__Host-", domain: "example.com" } })
-// @ts-expect-error nor another path
+// @ts-expect-error a __Host- cookie has the path /
 App.layerWith({ cookie: { path: "/shop" } })
-// @ts-expect-error nor be sent without HTTPS
+// @ts-expect-error a __Host- cookie is Secure
 App.layerWith({ cookie: { prefix: "__Host-Http-", secure: false } })
 // @ts-expect-error SameSite=None must be acknowledged
 App.layerWith({ cookie: { sameSite: "none" } })
-// @ts-expect-error and must be Secure
+// @ts-expect-error a SameSite=None cookie is Secure
 App.layerWith({ cookie: { prefix: "", secure: false, sameSite: "none", acknowledgeCrossSite: true } })
 // @ts-expect-error a partitioned cookie needs SameSite=None
 App.layerWith({ cookie: { partitioned: true } })

@@ -17,7 +17,7 @@ import * as MigratingStore from "../../MigratingStore.js"
 import type { Corrupt, Count, SessionStoreError, Store } from "../../SessionStore.js"
 import { SessionStore } from "../../SessionStore.js"
 import type { TableNames } from "../../SqlStore.js"
-import { corrupt, isCorrupt, isDamaged } from "../store/damaged.js"
+import { corrupt, isCorrupt, isCorruptEntry } from "../store/corrupt.js"
 import { intercepted } from "../store/intercepted.js"
 import { pages } from "../store/pages.js"
 import type { DatabaseUrl, Side } from "./database.js"
@@ -83,7 +83,8 @@ interface Progress extends MigratingStore.CopyProgress {
   readonly total: number
 }
 
-const processed = ({ damaged, ended, moved }: MigratingStore.CopyProgress): number => moved + ended + damaged.length
+const processed = ({ corrupt: damaged, ended, moved }: MigratingStore.CopyProgress): number =>
+  moved + ended + damaged.length
 
 const rerun = "Nothing is lost: run this command again to continue."
 
@@ -115,7 +116,7 @@ const moveAll = (
   state: RunState
 ) =>
   Effect.gen(function*() {
-    const initial: Progress = { moved: 0, ended: 0, damaged: [], total: expected }
+    const initial: Progress = { moved: 0, ended: 0, corrupt: [], total: expected }
     state.progress = initial
     const display = yield* makeDisplay
     const last = yield* MigratingStore.copy(from, to, { batch, concurrency, namespace }).pipe(
@@ -142,7 +143,12 @@ const counts = (from: Store, to: Store): Effect.Effect<Record<"old" | "fresh", C
   Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.all({ old: from.count(now), fresh: to.count(now) }))
 
 /** Counts the records of both stores, and reports whether the old store can be removed. Fails if it cannot. */
-const verify = (from: Store, to: Store, namespace: string, { damaged, ended, moved }: MigratingStore.CopyProgress) =>
+const verify = (
+  from: Store,
+  to: Store,
+  namespace: string,
+  { corrupt: damaged, ended, moved }: MigratingStore.CopyProgress
+) =>
   Effect.gen(function*() {
     const { fresh, old } = yield* counts(from, to)
     yield* Console.log(
@@ -184,7 +190,7 @@ const leftIn = (from: Store, namespace: string, damaged: ReadonlyArray<Corrupt>)
   const known = new Map(damaged.map((one) => [one.id, one]))
   return pages(from, namespace, 1000).pipe(
     Stream.mapConcat(({ found }) => found),
-    Stream.map((one) => isDamaged(one) ? one : known.get(one.id)),
+    Stream.map((one) => isCorruptEntry(one) ? one : known.get(one.id)),
     Stream.runCollect,
     Effect.map((all) => {
       const damaged = [...all].flatMap((one) => one ?? [])
@@ -221,7 +227,7 @@ const isSame = ({ from, fromNames, to, toNames }: Parameters): boolean =>
 const isShared = (from: Store, to: Store, namespace: string) =>
   Effect.gen(function*() {
     const first = yield* pages(from, namespace, 100).pipe(
-      Stream.mapConcat(({ found, now }) => found.flatMap((one) => isDamaged(one) ? [] : [{ key: one.key, now }])),
+      Stream.mapConcat(({ found, now }) => found.flatMap((one) => isCorruptEntry(one) ? [] : [{ key: one.key, now }])),
       Stream.runHead
     )
     if (Option.isNone(first)) return false

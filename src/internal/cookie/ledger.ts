@@ -45,7 +45,7 @@ interface Entry {
 
 const makeLedger = (unguarded: Store, namespace: string, timeout: Duration.Duration) => {
   const store = guarded(unguarded)
-  const { limited, settled } = StoreCalls.make(store.capabilities, timeout)
+  const { limited, resolved } = StoreCalls.make(store.capabilities, timeout)
 
   /** The key includes the login time, so a new login invalidates the previous entry. */
   const keyOf = ({ authenticatedAt, id, subject }: SessionRecord) =>
@@ -70,7 +70,7 @@ const makeLedger = (unguarded: Store, namespace: string, timeout: Duration.Durat
     insert: (record: SessionRecord, now: number) => {
       const key = keyOf(record)
       const entry = encodeEntry(record, Gen.only(record.version))
-      return settled(
+      return resolved(
         "create",
         store.create(key, entry, now),
         // An existing entry is never adopted.
@@ -120,7 +120,7 @@ const makeLedger = (unguarded: Store, namespace: string, timeout: Duration.Durat
       const [operation, write] = from === to
         ? ["save", store.save(from, entry, { expectedVersion: version, now })] as const
         : ["rotate", store.rotate(from, to, entry, { expectedVersion: version, now })] as const
-      return settled<WriteOutcome, WriteOutcome>(
+      return resolved<WriteOutcome, WriteOutcome>(
         operation,
         write,
         Effect.succeed,
@@ -138,14 +138,14 @@ const makeLedger = (unguarded: Store, namespace: string, timeout: Duration.Durat
     },
 
     touch: (record: SessionRecord, now: number) =>
-      settled(
+      resolved(
         "touch",
         store.touch(keyOf(record), { lastSeenAt: record.lastSeenAt, expiresAt: record.expiry.at, now }),
         Effect.succeed,
         Effect.succeed
       ),
 
-    remove: (record: SessionRecord) => settled("destroy", store.destroy(keyOf(record)), Effect.succeed, Effect.succeed)
+    remove: (record: SessionRecord) => resolved("destroy", store.destroy(keyOf(record)), Effect.succeed, Effect.succeed)
   }
 }
 

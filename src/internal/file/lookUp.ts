@@ -14,7 +14,7 @@ import { toInfo } from "../../SessionRecord.js"
 import type { Corrupt, Located, Page } from "../../SessionStore.js"
 import { pageOf } from "../../SessionStore.js"
 import type { StoreKey } from "../../StoreKey.js"
-import { corrupt, leftOut } from "../store/damaged.js"
+import { corrupt, leftOut } from "../store/corrupt.js"
 import type { Entry, Index } from "./indexes.js"
 import type { CorruptFile, Found, Records } from "./records.js"
 

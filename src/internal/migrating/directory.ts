@@ -8,7 +8,7 @@ import type { SessionInfo, SessionRecord } from "../../SessionRecord.js"
 import { byAge, toInfo } from "../../SessionRecord.js"
 import type { Corrupt, Located, Page, SessionStoreError, Store } from "../../SessionStore.js"
 import { pageSize } from "../../SessionStore.js"
-import { isDamaged, orDamaged, orLeftOut } from "../store/damaged.js"
+import { isCorruptEntry, orCorruptEntry, orLeftOut } from "../store/corrupt.js"
 import { isMovedTo, isSourceMarker, markerOf } from "./markers.js"
 
 type Read<A> = Effect.Effect<Option.Option<A>, SessionStoreError>
@@ -27,20 +27,20 @@ export const movedDirectory = (old: Store, fresh: Store): Pick<Store, "find" | "
     Effect.gen(function*() {
       const older = yield* old.scan(namespace, { after, limit, now })
       const newer = yield* fresh.scan(namespace, { after, limit, now })
-      const [readable, corrupt] = Arr.partition([...older, ...newer], isDamaged)
+      const [readable, corrupt] = Arr.partition([...older, ...newer], isCorruptEntry)
       // The last record of an id wins, so the best comes last. The key of an arriving copy is not the key of the session, and the key of
       // a source marker may no longer be.
       const byPreference = [isArriving, isSourceMarker, isPlain].flatMap((kind) => readable.filter(kind))
       const found = new Map([...corrupt, ...byPreference].map((one) => [one.id, one]))
       const first = [...found.values()].sort((a, b) => a.id < b.id ? -1 : 1).slice(0, limit)
-      const moved = new Set(newer.filter((one) => !isDamaged(one) && isPlain(one)).map(({ id }) => id))
+      const moved = new Set(newer.filter((one) => !isCorruptEntry(one) && isPlain(one)).map(({ id }) => id))
       const visibleOnes = yield* Effect.forEach(first, (one) =>
         moved.has(one.id)
           ? Effect.succeedSome(one)
-          : orDamaged(one.id)(
+          : orCorruptEntry(one.id)(
             Effect.map(
               find(namespace, one.id, now),
-              Option.map((found) => isDamaged(one) ? one : { ...found, key: one.key })
+              Option.map((found) => isCorruptEntry(one) ? one : { ...found, key: one.key })
             )
           ), {
         concurrency: 16

@@ -22,7 +22,7 @@ import type { Loaded, Located, ReadConsistency, Store } from "../../SessionStore
 import { SessionStoreError } from "../../SessionStore.js"
 import type { StoreKey } from "../../StoreKey.js"
 import { randomBytes } from "../crypto/primitives.js"
-import { isCorrupt } from "../store/damaged.js"
+import { isCorrupt } from "../store/corrupt.js"
 import { asideOf } from "../store/randomKey.js"
 import type { Original } from "./markers.js"
 import { isMovedTo, isSourceMarker, markerOf, originalOf, withMarker } from "./markers.js"

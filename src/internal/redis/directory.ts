@@ -12,7 +12,7 @@ import type { Corrupt, Located, Page, SessionStoreError } from "../../SessionSto
 import { checkClock, pageOf, pageSize } from "../../SessionStore.js"
 import type { StoreKey } from "../../StoreKey.js"
 import { parse as parseKey } from "../../StoreKey.js"
-import { orDamaged, orLeftOut } from "../store/damaged.js"
+import { orCorruptEntry, orLeftOut } from "../store/corrupt.js"
 import type { Calls, Reply } from "./calls.js"
 import { decoded, outcome } from "./calls.js"
 import { decodeInfo, decodeRecord } from "./record.js"
@@ -203,7 +203,7 @@ export const directory = (shards: Shards, ids: IdDirectory, forwarding: Forwardi
         const found = yield* ids.page(calls, namespace, last, wanted)
         const records = yield* Effect.forEach(
           found,
-          (id) => orDamaged(id)(loadLocated(calls, qualified(namespace, id), now)),
+          (id) => orCorruptEntry(id)(loadLocated(calls, qualified(namespace, id), now)),
           { concurrency: 100 }
         )
         page.push(...Arr.getSomes(records))

@@ -16,7 +16,7 @@ import type { SessionUnavailable } from "../../SessionError.js"
 import type { SessionInfo, SessionRecord } from "../../SessionRecord.js"
 import { SessionRevocation } from "../../SessionRevocation.js"
 import type { Corrupt, Located, SessionStoreError } from "../../SessionStore.js"
-import { isDamaged } from "../store/damaged.js"
+import { isCorruptEntry } from "../store/corrupt.js"
 import { listed, pages } from "../store/pages.js"
 import type { Core } from "./core.js"
 import * as EngineById from "./engineById.js"
@@ -59,7 +59,7 @@ export const adminOf = <A extends object>(core: Core<A>): SessionAdmin<A> => {
     Effect.tapError(Effect.mapError(effect, (error) => unavailable(core, error)), log)
 
   const entry = (one: Located | Corrupt): Effect.Effect<Either.Either<Entry<A>, Undecodable>> => {
-    if (isDamaged(one)) {
+    if (isCorruptEntry(one)) {
       return Effect.succeed(Either.left({ id: one.id, info: undefined, problem: one.error.message }))
     }
     const info = summaryOf(one)

@@ -12,7 +12,7 @@ import type { WriteOutcome } from "../../SessionStore.js"
 import { SessionStoreError } from "../../SessionStore.js"
 import type { StoreKey } from "../../StoreKey.js"
 import * as StoreCalls from "../store/calls.js"
-import { isDamaged } from "../store/damaged.js"
+import { isCorruptEntry } from "../store/corrupt.js"
 import type { Core } from "./core.js"
 
 export const make = (
@@ -20,7 +20,7 @@ export const make = (
   store: Directory
 ): BoundEngine => {
   // Two attempts of a write, and the read that resolves its outcome, fit into `commitTimeout`.
-  const { limited, settled } = StoreCalls.make(store.capabilities, Duration.millis(settings.commitTimeout / 4))
+  const { limited, resolved } = StoreCalls.make(store.capabilities, Duration.millis(settings.commitTimeout / 4))
   /** The store keys of the sessions that were opened. */
   const keys = new WeakMap<CookieValue, StoreKey>()
 
@@ -31,7 +31,7 @@ export const make = (
     const before = id.slice(0, -1)
     return Effect.flatMap(limited("scan", store.scan(namespace, { after: before, limit: 1, now })), ([found]) => {
       if (found === undefined || found.id !== id) return Effect.succeedNone
-      if (isDamaged(found)) return Effect.fail(found.error)
+      if (isCorruptEntry(found)) return Effect.fail(found.error)
       const { key, ...record } = found
       keys.set(value, key)
       return Effect.succeedSome(record)
@@ -56,7 +56,7 @@ export const make = (
           )
       }
     }
-    return settled(
+    return resolved(
       "save",
       store.save(key, record, { expectedVersion, now }),
       answer,
@@ -90,7 +90,7 @@ export const make = (
         const key = keys.get(value)
         return key === undefined
           ? Effect.void
-          : settled("destroy", store.destroy(key), Effect.succeed, Effect.succeed)
+          : resolved("destroy", store.destroy(key), Effect.succeed, Effect.succeed)
       })
   }
 }

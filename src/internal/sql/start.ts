@@ -58,9 +58,11 @@ const explain = (error: SqlError, { epochs, prefix, schema, sessions }: Tables):
       ...schema === undefined ? [] : [["schema", schema]]
     ]
     const option = names.map(([name, value]) => ` --${name} ${value}`).join("")
-    const argument = names.length === 0 ? "" : `{ ${names.map(([name, value]) => `${name}: ${value}`).join(", ")} }`
+    const layer = names.length === 0
+      ? "layer"
+      : `layerWith({ ${names.map(([name, value]) => `${name}: ${value}`).join(", ")} })`
     return `${tables} are missing or out of date (${message}). Run "npx effect-session migrate --database-url ` +
-      `<url>${option}" before the server starts, or provide SqlMigrations.layerWith(${argument}) to this layer.`
+      `<url>${option}" before the server starts, or provide SqlMigrations.${layer} to this layer.`
   }
   if (denied.has(code)) {
     return `${tables} may not be used by this user of the database (${message}). Grant the user SELECT, INSERT, UPDATE and ` +

@@ -12,7 +12,7 @@ import type { SessionInfo } from "../../SessionRecord.js"
 import type { Corrupt, Located, Page, Store, WriteOutcome } from "../../SessionStore.js"
 import { checkClock, pageSize, SessionStoreError } from "../../SessionStore.js"
 import { integer } from "../record.js"
-import { corrupt, filled, orDamaged, orLeftOut } from "../store/damaged.js"
+import { corrupt, filled, orCorruptEntry, orLeftOut } from "../store/corrupt.js"
 import * as SqlCalls from "./calls.js"
 import { clientOf, tablesFrom } from "./client.js"
 import { isD1 } from "./driver.js"
@@ -108,7 +108,7 @@ export const unchecked = (
           page,
           each((row) => {
             const [id, located] = [idIn(row), decoded("scan", decodeLocated, row)]
-            return id === undefined ? orLeftOut(namespace)(located) : orDamaged(id)(located)
+            return id === undefined ? orLeftOut(namespace)(located) : orCorruptEntry(id)(located)
           })
         ),
         Arr.take(limit)

@@ -1,5 +1,5 @@
 /**
- * Time limits and retries for calls of a remote store, with resolution of unknown write outcomes.
+ * Timeouts and retries for calls of a remote store, with resolution of unknown write outcomes.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -11,15 +11,15 @@ import * as Limit from "./limit.js"
 
 export interface StoreCalls {
   /**
-   * The limit holds inside uninterruptible regions, and does not wait for a driver that cannot be interrupted. Inside a
-   * commit it is shorter where the commit has less time left.
+   * Runs a call with a timeout, which also applies inside uninterruptible regions and does not wait for a driver that cannot be
+   * interrupted. Inside a commit that has less time left, it is shorter.
    */
   readonly limited: <A>(
     operation: string,
     effect: Effect.Effect<A, SessionStoreError>
   ) => Effect.Effect<A, SessionStoreError>
-  /** Runs a write; if its reply is lost, runs it again and lets `second` tell what the second answer means. */
-  readonly settled: <A, B>(
+  /** Runs a write. If its reply is lost, runs it again, and `second` resolves the outcome from the second reply. */
+  readonly resolved: <A, B>(
     operation: string,
     write: Effect.Effect<A, SessionStoreError>,
     first: (outcome: A) => Effect.Effect<B, SessionStoreError>,
@@ -28,15 +28,15 @@ export interface StoreCalls {
 }
 
 /**
- * What a call may take of the time that a commit has left. Two tries and the question what became of them fit into it, with a
- * rest in which to report that they did not.
+ * The shares of the remaining time of a commit that calls may take: two tries of a write, and the load that resolves their outcome. The
+ * rest of the time is for reporting a failure.
  */
-const shares = { first: 0.4, second: 0.6, question: 0.9 }
+const shares = { first: 0.4, second: 0.6, load: 0.9 }
 
-/** Calls that stay in the process can neither hang nor lose a reply. */
+/** Calls inside the process neither hang nor lose a reply. */
 const local: StoreCalls = {
   limited: (_, effect) => effect,
-  settled: (_, write, first) => Done.flatMap(write, first)
+  resolved: (_, write, first) => Done.flatMap(write, first)
 }
 
 export const make = ({ remote }: Store["capabilities"], timeout: Duration.Duration): StoreCalls => {
@@ -47,8 +47,8 @@ export const make = ({ remote }: Store["capabilities"], timeout: Duration.Durati
       (millis) => Limit.within(effect, millis, () => new SessionStoreError({ operation, reason: "timeout" }))
     )
   return {
-    limited: (operation, effect) => within(operation, effect, shares.question),
-    settled: (operation, write, first, second) =>
+    limited: (operation, effect) => within(operation, effect, shares.load),
+    resolved: (operation, write, first, second) =>
       Effect.matchEffect(within(operation, write, shares.first), {
         onSuccess: first,
         onFailure: (error) =>

@@ -1,6 +1,6 @@
 /**
- * The time that a commit has. The calls of the store share it, so that a slow store is reported by the call that it did not answer,
- * before the commit as a whole is given up.
+ * The time limit of a commit. The calls of the store share it, so that a slow store is reported by the call that timed out, before the
+ * commit as a whole times out.
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -12,13 +12,13 @@ import { millisOf } from "../done.js"
 export interface Deadline {
   readonly begunAt: number
   readonly endsAt: number
-  /** When another commit of the same session was last seen to come before this one. */
+  /** The last time at which another commit of the same session was seen to overtake this one. */
   overtakenAt: number | undefined
 }
 
 const current: FiberRef.FiberRef<Deadline | undefined> = FiberRef.unsafeMake<Deadline | undefined>(undefined)
 
-/** Runs a commit, which may take so many milliseconds. The limit itself is the caller's to enforce. */
+/** Runs a commit with a deadline in `millis` milliseconds. The caller enforces the limit. */
 export const within = <A, E, R>(
   millis: number,
   commit: (deadline: Deadline) => Effect.Effect<A, E, R>
@@ -28,7 +28,7 @@ export const within = <A, E, R>(
     return Effect.locally(commit(deadline), current, deadline)
   })
 
-/** An effect, for whoever learns of it, that notes that another commit has come before the one of this fiber. */
+/** Returns an effect that records, from any fiber, that another commit has overtaken the commit of this fiber. */
 export const overtaken: Effect.Effect<Effect.Effect<void>> = Effect.map(
   FiberRef.get(current),
   (deadline) =>
@@ -37,17 +37,14 @@ export const overtaken: Effect.Effect<Effect.Effect<void>> = Effect.map(
       : Effect.map(Clock.currentTimeMillis, (now) => void (deadline.overtakenAt = now))
 )
 
-/** Whether other commits took more than half of the time. */
+/** Returns whether other commits took more than half of the time. */
 export const wasBusy = ({ begunAt, endsAt, overtakenAt }: Deadline): boolean =>
   overtakenAt !== undefined && overtakenAt - begunAt > (endsAt - begunAt) / 2
 
-/** What a call may take of what is left to a commit that others came before: it may not get another chance. */
+/** The share of the remaining time that a call of an overtaken commit may take: there may be no time for another try. */
 const lastShare = 0.9
 
-/**
- * How many milliseconds a call may take: at most `millis`, and at most such a share of what is left to the commit, if the
- * call is part of one.
- */
+/** Returns the timeout of a call in milliseconds: at most `millis` and, inside a commit, at most a fraction of its remaining time. */
 export const share = (millis: number, fraction: number): Effect.Effect<number> =>
   Effect.withFiberRuntime((fiber) => {
     const deadline = fiber.getFiberRef(current)

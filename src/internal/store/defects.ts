@@ -1,6 +1,5 @@
 /**
- * Stores and engines are extension points: a call of one that throws, or dies, has failed like any other. An interruption
- * stays one.
+ * Defects of stores and engines, which are extension points: a call that throws or dies is a failed call. Interruptions are unchanged.
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -15,11 +14,11 @@ const defectFails = <A>(operation: string, call: () => Effect.Effect<A, SessionS
     (cause) => new SessionStoreError({ operation, reason: "unavailable", cause })
   )
 
-/** A store whose defects are errors with the reason `unavailable`. */
+/** Converts the defects of a store to errors with the reason `unavailable`. */
 export const guarded = (store: Store): Store =>
   intercepted(store, (operation, call) => defectFails(operation, () => call))
 
-/** An engine whose defects are errors with the reason `unavailable`. */
+/** Converts the defects of an engine to errors with the reason `unavailable`. */
 export const guardedEngine = (engine: BoundEngine): BoundEngine => ({
   ...engine,
   open: (value, now, reading) => defectFails("load", () => engine.open(value, now, reading)),
@@ -27,6 +26,6 @@ export const guardedEngine = (engine: BoundEngine): BoundEngine => ({
   destroy: (value) => defectFails("destroy", () => engine.destroy(value))
 })
 
-/** Why, for a log: a logger prints a `Cause` with all causes below it, and an error as its fields alone. */
+/** Converts the cause of an error for a log: loggers print a `Cause` with all nested causes, but only the fields of an error. */
 export const causeOf = ({ cause }: { readonly cause?: unknown }): Cause.Cause<unknown> =>
   Cause.isCause(cause) ? cause : cause === undefined ? Cause.empty : Cause.fail(cause)

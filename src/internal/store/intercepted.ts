@@ -1,17 +1,17 @@
 /**
- * A store with something put before, after or in place of its calls.
+ * Interception: runs code before, after or in place of every call of a store.
  */
 import * as Effect from "effect/Effect"
 import type { Operation, SessionStoreError, Store } from "../../SessionStore.js"
 
-/** What becomes of a call. */
+/** Wraps one call. */
 export type Interception = <A>(
   operation: Operation,
   call: Effect.Effect<A, SessionStoreError>,
   args: ReadonlyArray<unknown>
 ) => Effect.Effect<A, SessionStoreError>
 
-/** Wraps every function by name, so that none is forgotten. A store that throws does so when the call is run. */
+/** Wraps every function of a store; listed by name, so that the compiler finds a missing one. A store throws when the call is run. */
 export const intercepted = (store: Store, wrap: Interception, remote = store.capabilities.remote): Store => ({
   capabilities: { ...store.capabilities, remote },
   create: (...args) => wrap("create", Effect.suspend(() => store.create(...args)), args),

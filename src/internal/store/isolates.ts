@@ -1,12 +1,11 @@
 /**
- * Platforms that keep the requests of one process apart.
+ * Detection of platforms that isolate the requests of one process from each other.
  */
 
 /**
- * Whether a fiber may be resumed by its own request only. On Cloudflare Workers all I/O and all timers belong to the request
- * that starts them and are cancelled when it ends. A fiber of one request that another request resumes (through a semaphore,
- * a `Deferred` or a latch) starts its I/O as the other one's, and never ends. A request that is cancelled is not interrupted
- * either: its fibers just stop, so whatever they hold is never released.
+ * Returns whether only its own request may resume a fiber. On Cloudflare Workers all I/O and all timers belong to the request that starts
+ * them and are cancelled when it ends. A fiber that another request resumes (through a semaphore, a `Deferred` or a latch) starts its I/O in
+ * that request, and may never end. A cancelled request is not interrupted either: its fibers just stop, and never release what they hold.
  *
  * `WebSocketPair` is a global of that runtime alone, whatever its compatibility date.
  */

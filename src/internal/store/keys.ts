@@ -1,5 +1,5 @@
 /**
- * Store keys, derived from tokens.
+ * Derivation of store keys from tokens.
  */
 import * as Brand from "effect/Brand"
 import type { SessionToken } from "../../SessionToken.js"
@@ -7,7 +7,7 @@ import type { StoreKey } from "../../StoreKey.js"
 import { lengthPrefixed } from "../crypto/primitives.js"
 import { hashAfter } from "../crypto/sessionToken.js"
 
-/** Brands the base64url text of a SHA-256 as a key, without a check. */
+/** Brands the base64url text of a SHA-256 hash as a key, without a check. */
 export const ofHash = Brand.nominal<StoreKey>()
 
 /**

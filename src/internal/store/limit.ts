@@ -1,5 +1,5 @@
 /**
- * The time limit of one call. It holds inside uninterruptible regions, and does not wait for a driver that cannot be interrupted.
+ * The timeout of one call. It also applies inside uninterruptible regions, and does not wait for a driver that cannot be interrupted.
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
@@ -12,11 +12,11 @@ import { clockIn } from "../done.js"
 const machineClock = Context.get(DefaultServices.liveServices, Clock.Clock)
 
 /**
- * Runs an effect with a time limit in milliseconds. On timeout or interruption the caller continues at once, and the effect is
+ * Runs an effect with a timeout in milliseconds. On timeout or interruption the caller continues at once, and the effect is
  * interrupted in the background.
  *
- * It runs in one fiber of its own, which starts at once. `Effect.timeoutFail` of an effect that is disconnected means the same and
- * takes three, and as many turns of the scheduler; by a clock other than the machine's, that is what happens.
+ * Uses one fiber, which starts at once. `Effect.timeoutFail` of a disconnected effect has the same result but needs three fibers and as many
+ * scheduler steps; it is used only with a clock other than the machine's, such as a `TestClock`.
  */
 export const within = <A, E, E1>(
   effect: Effect.Effect<A, E>,
@@ -31,7 +31,7 @@ export const within = <A, E, E1>(
       )
   )
 
-/** Never fails: Effect logs the failure of a fiber as unhandled, and this one is reported to the caller. */
+/** Never fails, because Effect would log the failure of a fiber as unhandled although the caller receives it. */
 const exitOf = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<Exit.Exit<A, E>> =>
   Effect.exit(Effect.interruptible(effect))
 

@@ -1,5 +1,5 @@
 /**
- * What a store holds, page by page: of a namespace, or of a subject.
+ * Streams of the pages of a store: of a namespace, or of a subject.
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -9,7 +9,7 @@ import type { SessionId } from "../../SessionId.js"
 import type { SessionInfo } from "../../SessionRecord.js"
 import type { Corrupt, Located, SessionStoreError, Store } from "../../SessionStore.js"
 
-/** All live sessions of a subject, page by page. */
+/** Streams all live sessions of a subject in pages. */
 export const listed = (
   { list }: Pick<Store, "list">,
   namespace: string,
@@ -25,13 +25,13 @@ export const listed = (
       return [found, found.length < limit ? Option.none() : Option.some(Option.fromNullable(found.at(-1)))] as const
     }))
 
-/** A page, and the moment at which it was read. */
+/** A page, and the time at which it was read. */
 export interface Page {
   readonly found: ReadonlyArray<Located | Corrupt>
   readonly now: number
 }
 
-/** The last page is empty. `since`: as of so many milliseconds ago. */
+/** Streams all live sessions of a namespace in pages; the last page is empty. `since`: reads as of so many milliseconds ago. */
 export const pages = (
   { scan }: Pick<Store, "scan">,
   namespace: string,

@@ -1,5 +1,5 @@
 /**
- * Keys that lead nobody to what is kept under them.
+ * Random keys that no token hashes to.
  */
 import * as Encoding from "effect/Encoding"
 import * as Option from "effect/Option"
@@ -9,7 +9,7 @@ import { randomBytes } from "../crypto/primitives.js"
 
 const draw = (): StoreKey.StoreKey => Option.getOrThrow(StoreKey.parse(Encoding.encodeBase64Url(randomBytes(32))))
 
-/** Another key in the same place as this one, so that a record can go there in one step. */
+/** Draws a random key on the same shard as `key`, so that a record can be moved there in one atomic step. */
 export const asideOf = (key: StoreKey.StoreKey, { colocated }: Capabilities): StoreKey.StoreKey => {
   let aside = draw()
   for (let draws = 1; draws < 1000 && colocated?.(key, aside) === false; draws++) aside = draw()

@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import type { Law } from "../../Law.js"
 import type { Store } from "../../SessionStore.js"
 import type { StoreKey } from "../../StoreKey.js"
-import { isDamaged } from "../store/damaged.js"
+import { isCorruptEntry } from "../store/corrupt.js"
 import { equal, holds, law, range } from "./law.js"
 import type { Stored } from "./records.js"
 import { hour, isAlive, isDead, minute, namespace, start, stored } from "./records.js"
@@ -58,8 +58,8 @@ export const corruptionLaws = <E1, E2>(
         const page = yield* store.scan(namespace, { after, limit, now: start })
         yield* holds(`a page holds at most ${limit} records`, page.length <= limit)
         for (const one of page) {
-          if (isDamaged(one)) yield* equal("the reason", one.error.reason, "corrupt")
-          found.push(isDamaged(one) ? one.id : one)
+          if (isCorruptEntry(one)) yield* equal("the reason", one.error.reason, "corrupt")
+          found.push(isCorruptEntry(one) ? one.id : one)
         }
         after = page.at(-1)?.id
       } while (after !== undefined && found.length < 100)

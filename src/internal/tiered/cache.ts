@@ -17,7 +17,7 @@ import { isExpired } from "../domain/expiry.js"
 import * as Ids from "../domain/id.js"
 import * as Outcomes from "../domain/outcomes.js"
 import * as Counts from "../metrics.js"
-import { isCorrupt } from "../store/damaged.js"
+import { isCorrupt } from "../store/corrupt.js"
 import * as Limit from "../store/limit.js"
 import { asideOf } from "../store/randomKey.js"
 

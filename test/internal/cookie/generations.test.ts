@@ -3,7 +3,7 @@ import { assert, describe, it } from "vitest"
 import type { Generations, Standing } from "../../../src/internal/cookie/generations.js"
 import * as Gen from "../../../src/internal/cookie/generations.js"
 
-/** What a browser, and requests that are late, may do to the cookies of a session. */
+/** A request of a browser, possibly with an older cookie of the session. */
 interface Step {
   readonly presents: number
   readonly does: "read" | "save" | "rotate"
@@ -22,14 +22,14 @@ const steps = FastCheck.array(
 interface History {
   readonly state: Generations
   readonly now: number
-  /** All that were ever made, the latest first. */
+  /** Every generation so far, the latest first. */
   readonly made: ReadonlyArray<number>
   readonly version: number
 }
 
 const begun: History = { state: Gen.only(1), now: 0, made: [1], version: 1 }
 
-/** Presents one of the latest generations, and does with it what it may. */
+/** Presents one of the latest generations, and applies what its standing permits. */
 const go = (
   history: History,
   { after, does, presents }: Step
@@ -47,7 +47,7 @@ const go = (
   return { ...next, state: does === "rotate" ? Gen.only(version) : Gen.advance(history.state, from, version, now) }
 }
 
-/** Holds after each step of any story. */
+/** Checks a property after each step of random histories. */
 const always = (check: (before: History, after: ReturnType<typeof go>, step: Step) => void) =>
   FastCheck.assert(
     FastCheck.property(steps, (steps) => {
@@ -83,7 +83,7 @@ describe("the generations of a cookie", () => {
     always((_, { as, from, made, now, state }, { does }) => {
       if (as !== "current" && as !== "previous") return
       assert.notStrictEqual(Gen.standing(state, made[0] ?? 0, now), "rejected")
-      // Save for a rotation, the answer may be lost: after any time the old one is good.
+      // The response may be lost: except after a rotation, the old generation stays valid.
       if (does !== "rotate") assert.notStrictEqual(Gen.standing(state, from, now + 1e12), "rejected")
     })
   })

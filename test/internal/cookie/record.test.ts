@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Either, FastCheck as fc } from "effect"
-import type { SessionRecord } from "effect-session"
 import { anyRecord, anyText, aRecord, day, freshId, hour, idOf, start } from "effect-session/Fixtures"
+import type { SessionRecord } from "effect-session/SessionRecord"
 import * as CookieRecord from "../../../src/internal/cookie/record.js"
 import * as wire from "../../../src/internal/crypto/tokens.js"
 import { vectors } from "../../support/referenceTokens.js"
@@ -14,8 +14,8 @@ const recordsOf = (suite: wire.Suite, ...keys: ReadonlyArray<wire.RootKey>) =>
 
 const records = recordsOf("e1")
 
-/** The record that comes back. A token does not tell who had written it. */
-const kept = (record: SessionRecord): CookieRecord.Decoded => ({
+/** The decoded record. A token does not contain the write id. */
+const decodedOf = (record: SessionRecord): CookieRecord.Decoded => ({
   _tag: "Opened",
   record: { ...record, writeId: "" },
   needsReseal: false
@@ -24,9 +24,9 @@ const kept = (record: SessionRecord): CookieRecord.Decoded => ({
 const encoded = (record: SessionRecord, { encode } = records) =>
   Either.getOrThrowWith(encode(record), (problem) => Error(problem))
 
-const backAndForth = (record: SessionRecord, cookies = records) => cookies.decode(encoded(record, cookies))
+const roundTrip = (record: SessionRecord, cookies = records) => cookies.decode(encoded(record, cookies))
 
-/** The largest time that fits: of 48 ones, the last is another. */
+/** The largest time that fits: 48 one bits encode an absent time. */
 const latest = 2 ** 48 - 2
 
 describe("the golden vectors", () => {
@@ -51,7 +51,7 @@ describe("the golden vectors", () => {
         record.namespace
       )
       assert.strictEqual(encoded(record, cookies), vector.token)
-      assert.deepStrictEqual(cookies.decode(vector.token), kept(record))
+      assert.deepStrictEqual(cookies.decode(vector.token), decodedOf(record))
     })
   }
 })
@@ -78,7 +78,7 @@ describe.each(suites)("%s: a decoded record equals the encoded one", (suite) => 
         (any, data, subject, version, schemaVersion, times, ends) => {
           const expiry = { ...any.expiry, ...ends }
           const record = { ...any, ...times, namespace, data, subject, version, schemaVersion, expiry }
-          assert.deepStrictEqual(backAndForth(record, cookies), kept(record))
+          assert.deepStrictEqual(roundTrip(record, cookies), decodedOf(record))
         }
       ),
       { numRuns: 1000 }
@@ -87,7 +87,7 @@ describe.each(suites)("%s: a decoded record equals the encoded one", (suite) => 
   it("an id of any 16 bytes", () => {
     for (let i = 0; i < 300; i++) {
       const record = aRecord({ id: freshId() })
-      assert.deepStrictEqual(backAndForth(record, cookies), kept(record))
+      assert.deepStrictEqual(roundTrip(record, cookies), decodedOf(record))
     }
   })
 
@@ -101,7 +101,7 @@ describe.each(suites)("%s: a decoded record equals the encoded one", (suite) => 
     const token = encoded(record, cookies)
     assert.isAbove(token.length, 3_800)
     assert.isAtMost(token.length, 4_096)
-    assert.deepStrictEqual(cookies.decode(token), kept(record))
+    assert.deepStrictEqual(cookies.decode(token), decodedOf(record))
   })
 
   it("an older key of the keyring is reported", () => {
@@ -112,7 +112,7 @@ describe.each(suites)("%s: a decoded record equals the encoded one", (suite) => 
 
 describe("times", () => {
   const ends = (at: number, deadline: number | undefined = undefined) => {
-    const found = backAndForth(aRecord({ expiry: { at, deadline, lifetime: undefined } }))
+    const found = roundTrip(aRecord({ expiry: { at, deadline, lifetime: undefined } }))
     return found._tag === "Opened" ? found.record.expiry : undefined
   }
 
@@ -124,7 +124,7 @@ describe("times", () => {
       lastSeenAt: 0,
       expiry: { at: 0, deadline: 0, lifetime: undefined }
     })
-    assert.deepStrictEqual(backAndForth(record), kept(record))
+    assert.deepStrictEqual(roundTrip(record), decodedOf(record))
   })
 
   it("times are rounded down to milliseconds, so that no expiry is later", () => {
@@ -139,10 +139,10 @@ describe("times", () => {
     assert.deepInclude(ends(-Infinity, Number.NaN), { at: 0, deadline: 0 })
   })
 
-  it("times that are NaN still give a readable token", () => {
+  it("times that are NaN still make a readable token", () => {
     for (const time of [Number.NaN, Infinity, -Infinity, -1, 8.64e15]) {
       const times = { createdAt: time, authenticatedAt: time, modifiedAt: time, lastSeenAt: time }
-      assert.strictEqual(backAndForth(aRecord(times))._tag, "Opened")
+      assert.strictEqual(roundTrip(aRecord(times))._tag, "Opened")
     }
   })
 
@@ -209,8 +209,7 @@ describe("tokens without a record", () => {
 
   it("a sealed token that cannot be decoded is reported as unreadable, because a visitor cannot make one", () => {
     const vector = vectors[0]
-    assert.isDefined(vector)
-    if (vector === undefined) return
+    if (vector === undefined) return assert.fail("there is no vector")
     const tokens = wire.tokens([a], use("e1"))
     const sealed = (content: string) => records.decode(tokens.write(new Uint8Array(Buffer.from(content, "hex"))))
     const header = vector.content.slice(0, 94)
@@ -244,7 +243,7 @@ describe("tokens without a record", () => {
   })
 
   it("9.2.1: the times are part of the authenticated content", () => {
-    // The signed suite, where everything can be read and put together anew.
+    // The signed suite, whose tokens can be read and reassembled.
     const cookies = recordsOf("h1")
     const token = encoded(aRecord(), cookies)
     const [, , payload = "", mac] = token.split(".")

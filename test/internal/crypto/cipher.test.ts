@@ -224,7 +224,7 @@ describe("native and portable", () => {
     const crypto = process.getBuiltinModule("node:crypto")
     const broken = vi.spyOn(crypto, "createCipheriv").mockImplementation((...[algorithm, ...rest]) => {
       if (algorithm === "chacha20-poly1305") throw new Error("unsupported")
-      // A key of its own: not what the name promises.
+      // It uses a fixed key, so it is not the cipher that its name states.
       return createCipheriv("aes-256-gcm", new Uint8Array(32).fill(9), rest[1])
     })
     const careful = await import("../../../src/internal/crypto/cipher.js")
@@ -238,7 +238,7 @@ describe("native and portable", () => {
 })
 
 describe("XChaCha20-Poly1305", () => {
-  it("the second implementation, in the tests, gives the published HChaCha20", () =>
+  it("the second implementation, in the tests, returns the published HChaCha20", () =>
     assert.strictEqual(
       hex(hchacha20(
         bytes("000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"),

@@ -28,7 +28,7 @@ describe.each([["native", () => primitives], ["portable", () => portable]] as co
     assert.strictEqual(implementation().encodeBase64Url(around.subarray(1, 4)), "AgME")
   })
 
-  it("accepts only the canonical encoding: of the last characters with the same bytes, one is decoded", () => {
+  it("accepts only the canonical encoding: of the last characters with the same bytes, only one is accepted", () => {
     const read = (text: string) =>
       [...alphabet].filter((last) => implementation().decodeBase64Url(text + last) !== undefined)
     assert.deepStrictEqual(read(""), [])
@@ -58,7 +58,7 @@ describe.each([["native", () => primitives], ["portable", () => portable]] as co
       "\u{1f600}"
     ]
   ) {
-    it(`does not read ${JSON.stringify(text)}`, () => assert.isUndefined(implementation().decodeBase64Url(text)))
+    it(`rejects ${JSON.stringify(text)}`, () => assert.isUndefined(implementation().decodeBase64Url(text)))
   }
 
   it("any text that it decodes is the encoding of the result", () =>

@@ -51,7 +51,7 @@ const macs: ReadonlyArray<readonly [key: Uint8Array, message: Uint8Array, digest
   ]
 ]
 
-/** RFC 5869: secret, salt, info, and the first 32 bytes of what they give. */
+/** RFC 5869: secret, salt, info, and the first 32 bytes of the result. */
 const keys: ReadonlyArray<readonly [secret: Uint8Array, salt: Uint8Array, info: Uint8Array, key: string]> = [
   [
     new Uint8Array(22).fill(0x0b),
@@ -86,7 +86,7 @@ describe.each(implementations)("%s", (_, implementation) => {
       assert.strictEqual(hex(implementation().hkdfSha256(secret, salt, info)), key))
   )
 
-  it("HMAC and HKDF are those of node:crypto, whatever the lengths, and the parts are one message", () =>
+  it("HMAC and HKDF equal those of node:crypto for all lengths, and the parts are one message", () =>
     fc.assert(
       fc.property(some, some, some, (a, b, c) => {
         const mac = createHmac("sha256", a).update(b).update(c).digest("hex")
@@ -100,7 +100,7 @@ describe.each(implementations)("%s", (_, implementation) => {
       { numRuns: 1000 }
     ))
 
-  it("two secrets are equal when all their bytes are, and never throw", () => {
+  it("comparing secrets returns whether all bytes are equal, and never throws", () => {
     fc.assert(fc.property(some, some, (a, b) => {
       assert.strictEqual(implementation().equals(a, b), hex(a) === hex(b))
       assert.isTrue(implementation().equals(a, Uint8Array.from(a)))

@@ -27,7 +27,7 @@ const vectors: ReadonlyArray<readonly [title: string, input: string, digest: str
 
 describe("sha256", () => {
   for (const [title, input, digest] of vectors) {
-    it(`gives the published digest of ${title}, as base64url`, () =>
+    it(`returns the published digest of ${title}, as base64url`, () =>
       assert.strictEqual(sha256(utf8(input)), base64url(digest)))
   }
 
@@ -89,7 +89,7 @@ describe("lengthPrefixed", () => {
     assert.strictEqual(hex(lengthPrefixed("a".repeat(0x0102))), "0102" + "61".repeat(0x0102))
   })
 
-  // Few characters, among them those that lengths are made of, so that near collisions come up.
+  // Few characters, among them bytes of lengths, so that near collisions are generated.
   const part = fc.oneof(
     fc.string({ unit: fc.constantFrom("\u0000", "\u0001", "\u0002", "a"), maxLength: 4 }),
     fc.string({ unit: "binary", maxLength: 6 })
@@ -111,7 +111,7 @@ describe("lengthPrefixed", () => {
       injective([...before, a, b], [...before, "", a + b])
     })))
 
-  /** Different lists either give different bytes or are refused. */
+  /** Checks that different lists have different encodings, or are rejected. */
   const separate = (a: ReadonlyArray<string>, b: ReadonlyArray<string>) => {
     const bytes = (list: ReadonlyArray<string>) => {
       try {
@@ -125,7 +125,7 @@ describe("lengthPrefixed", () => {
   }
 
   it("R24: a part that is too long for its prefix is not encoded like several short parts", () => {
-    // Each behind its length, they make a text of 65,536 bytes, whose own length in two bytes is zero.
+    // With their lengths, they make a text of 65,536 bytes, whose own length in two bytes is zero.
     const short = [0x403E, 0x403E, 0x403E, 0x3F3E].map((length) => "a".repeat(length))
     const long = short.map((part) => String.fromCharCode(part.length >> 8, part.length & 0xFF) + part).join("")
     assert.strictEqual(utf8(long).length, 0x10000)

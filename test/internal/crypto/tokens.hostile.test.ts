@@ -102,7 +102,7 @@ describe.each(suites)("%s: ASVS 7.2.1, only the token itself is accepted", (suit
     ]
     const again = uses.flatMap((other) => {
       const reader = wire.tokens([a], other)
-      // With its own letters, and with those that the reader looks for.
+      // With its own prefix, and with the one that the reader expects.
       return accepted(reader, [token, `${other.suite}.a.${body}`])
     })
     assert.deepStrictEqual(again, [])
@@ -120,7 +120,7 @@ describe("junk", () => {
   const ring = [key("k1", 1), key("k2", 2), key("k3", 3), key("k4", 4), key("k5", 5)] as const
 
   it.each(suites)(
-    "%s: 50,000 ids that nobody has cost no decryption and no MAC; one that somebody has costs one",
+    "%s: 50,000 unknown key ids cost no decryption and no MAC; a known one costs one",
     (suite) => {
       const tokens = wire.tokens(ring, use(suite))
       const crypto = process.getBuiltinModule("node:crypto")
@@ -138,7 +138,7 @@ describe("junk", () => {
   )
 
   it.each(suites)(
-    "%s: CVE-2026-39324: nothing that anybody invents is read, or throws, also no plain or foreign format",
+    "%s: CVE-2026-39324: no invented text is read or throws, also no plain or foreign format",
     (suite) => {
       const tokens = wire.tokens(ring, use(suite))
       const body = fc.array(letters, { maxLength: 200 }).map((letters) => letters.join(""))

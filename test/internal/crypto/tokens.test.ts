@@ -39,7 +39,7 @@ describe.each([["native", () => wire], ["portable", () => portable]] as const)(
 )
 
 describe("the format", () => {
-  it("the golden vectors are what the second implementation makes, on node:crypto alone", () => {
+  it("the golden vectors equal the tokens of the second implementation, which uses node:crypto alone", () => {
     assert.strictEqual(vectors.length, 12)
     for (const vector of vectors) assert.strictEqual(tokenOf(vector, Buffer.from(vector.content, "hex")), vector.token)
   })
@@ -87,7 +87,7 @@ describe("the format", () => {
   })
 
   it.each(["e1", "f1"] as const)(
-    "%s: lengths are told in steps of 32 bytes, a step for each content at least",
+    "%s: content is padded to a multiple of 32 bytes, at least 32",
     (suite) => {
       const tokens = wire.tokens([a], use(suite))
       for (let length = 0; length <= 100; length++) {

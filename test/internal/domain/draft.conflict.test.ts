@@ -49,7 +49,7 @@ describe("update", () => {
       assert.strictEqual(stored.count, base.count + 100)
     }))
 
-  it.effect("that throws on the current value is a conflict", () =>
+  it.effect("is a conflict if it throws on the current value", () =>
     Effect.gen(function*() {
       const step = plain.update("count", ({ value }) => {
         if (value.count > 5) throw new Error("too many")
@@ -59,7 +59,7 @@ describe("update", () => {
       assert.strictEqual(Either.flip(yield* replayOn({ count: 6 }, [step])).pipe(Either.getOrThrow)._tag, "Conflict")
     }))
 
-  it.effect("whose replayed value is invalid is a conflict that names the field", () =>
+  it.effect("is a conflict that names the field if the replayed value is invalid", () =>
     Effect.gen(function*() {
       const half = plain.update("best", ({ value }) => to(value.best / 2))
       assert.strictEqual(Either.getOrThrow(yield* replayOn({ best: 8 }, [half])).value.best, 4)
@@ -73,12 +73,12 @@ describe("modify", () => {
     return plain.modify<number>("count", f, same ?? ((a, b) => a === b), f(start(base)))
   }
 
-  it.effect("whose replayed result equals the one that the handler received is replayed", () =>
+  it.effect("is replayed if the result equals the one that the handler received", () =>
     Effect.gen(function*() {
       assert.strictEqual(Either.getOrThrow(yield* replayOn({ count: 21 }, [taking()])).value.count, 22)
     }))
 
-  it.effect("whose replayed result differs is a conflict", () =>
+  it.effect("is a conflict if the replayed result differs", () =>
     Effect.gen(function*() {
       assertConflict(yield* replayOn({ count: 2 }, [taking()]), "count")
     }))

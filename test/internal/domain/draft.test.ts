@@ -112,7 +112,7 @@ describe("diff and patch", () => {
       assert.deepStrictEqual(decode(saved(raw, draft)), draft.value)
     })))
 
-  it("L7: unknown fields survive unless the session was cleared or started anew", () =>
+  it("L7: unknown fields survive unless the session was cleared or restarted", () =>
     fc.assert(fc.property(raws, subjects, edits, (raw, subject, edits) => {
       const { draft } = run(begin(raw, subject), edits)
       const after = saved(raw, draft)
@@ -252,7 +252,7 @@ describe("steps", () => {
       class Range extends Schema.Class<Range>("Range")(
         Schema.Struct({ low: Schema.Int, high: Schema.Int }).pipe(Schema.filter(({ high, low }) => low <= high))
       ) {}
-      if (Prepared.validate(Range) !== undefined) return
+      if (Prepared.validate(Range) !== undefined) return // rejected
       const range = Prepared.make<Range>(Range, Context.empty())
       const { assign } = SessionDraft.stepsFor<Range>(range, new Range({ low: 0, high: 1 }), {})
       const start = SessionDraft.start(yield* range.decode({ low: 0, high: 1 }), undefined, undefined)

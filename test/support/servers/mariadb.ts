@@ -84,7 +84,7 @@ const ready = ({ child, log }: Server.Running) =>
   Effect.async<void, MariadbError>((resume) => {
     child.stderr?.on("data", () => log().includes("ready for connections") && resume(Effect.void))
     child.once("error", (cause) => resume(new MariadbError({ message: "MariaDB cannot be run", cause })))
-    child.once("exit", () => resume(new MariadbError({ message: `MariaDB did not start. It said: ${log()}` })))
+    child.once("exit", () => resume(new MariadbError({ message: `MariaDB did not start. Its output: ${log()}` })))
   })
 
 /** Stops the server cleanly. Kills it if that takes more than ten seconds. */

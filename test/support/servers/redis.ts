@@ -38,7 +38,10 @@ export const make = (options: Options = {}): Effect.Effect<Redis, never, Scope.S
     const ask = (...command: ReadonlyArray<string>) => cli(port, command)
     yield* Effect.raceFirst(
       Server.until(ask("PING"), (answer) => answer === "PONG"),
-      Effect.flatMap(ended, () => Effect.dieMessage(`redis-server ${args.join(" ")} did not start. It said: ${log()}`))
+      Effect.flatMap(
+        ended,
+        () => Effect.dieMessage(`redis-server ${args.join(" ")} did not start. Its output: ${log()}`)
+      )
     )
     return { port, url: `redis://127.0.0.1:${port}`, ask, signal }
   })

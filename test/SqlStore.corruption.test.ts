@@ -1,8 +1,8 @@
 import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Cause, Effect, Either, Layer } from "effect"
-import { SessionStore } from "effect-session"
 import { isAlive, isDead, namespace, start, stored } from "effect-session/Fixtures"
+import { SessionStore } from "effect-session/SessionStore"
 import { inspect } from "node:util"
 import { assert, describe } from "vitest"
 import { freshPrefix, sqliteClient, sqlStore } from "./support/localStores.js"
@@ -41,7 +41,7 @@ describe("corrupt rows", () => {
     {
       name: "sqlite",
       client: () => sqliteClient,
-      // SQLite keeps what it is given, whatever the type of the column says.
+      // SQLite stores any value in any column, regardless of the type of the column.
       columns: {
         ...Object.fromEntries(
           integers.map((column) => [column, [`'${secret}'`, `''`, `' '`, `'0x10'`, "1800000000000.5", blob, unsafe]])
@@ -63,7 +63,7 @@ describe("corrupt rows", () => {
     ...ofMariadb({
       name: "mariadb",
       client: () => mysqlClient(),
-      // Names are kept as bytes, which may be no text.
+      // Names are stored as bytes, which may be invalid text.
       columns: {
         ...Object.fromEntries(
           integers.filter((column) => column !== "schema_version").map((column) => [column, [unsafe]])
@@ -88,7 +88,7 @@ describe("corrupt rows", () => {
             yield* sql.unsafe(`UPDATE ${prefix}sessions SET ${column} = ${value} WHERE data = '"bad"'`)
 
             const answer = yield* Effect.either(store.load(bad.key, start))
-            if (Either.isRight(answer)) return assert.fail(`${value} was read as if it were none`)
+            if (Either.isRight(answer)) return assert.fail(`${value} was decoded without an error`)
 
             assert.strictEqual(answer.left.reason, "corrupt", value)
             for (
@@ -141,7 +141,7 @@ describe("corrupt rows", () => {
           const all = yield* Effect.forEach(Array.from({ length: 7 }), () => stored(store))
           const sql = yield* SqlClient
           const bad = all.slice(0, 3)
-          // No two have the same.
+          // Ids are unique.
           for (const [i, { key }] of bad.entries()) {
             const id = nameless.replace(secret, `${i}`)
             yield* sql`UPDATE ${sql(`${prefix}sessions`)} SET id = ${sql.literal(id)} WHERE ${sql("key")} = ${key}`

@@ -1,5 +1,5 @@
 /**
- * A record that is damaged, among others: it is no failure of theirs.
+ * Corrupt records in lists and pages: the other records are still returned.
  */
 import * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
@@ -10,13 +10,14 @@ import { SessionStoreError } from "../../SessionStore.js"
 
 type Read<A> = Effect.Effect<Option.Option<A>, SessionStoreError>
 
+/** The error of a record that cannot be decoded. */
 export const corrupt = (operation: string, cause: unknown): SessionStoreError =>
   new SessionStoreError({ operation, reason: "corrupt", cause })
 
 export const isCorrupt = ({ reason }: SessionStoreError): boolean => reason === "corrupt"
 
-/** Whether a place in a page is that of a record which is damaged. */
-export const isDamaged = (one: SessionInfo | Corrupt): one is Corrupt => "error" in one
+/** Returns whether an entry of a page stands for a corrupt record. */
+export const isCorruptEntry = (one: SessionInfo | Corrupt): one is Corrupt => "error" in one
 
 /**
  * Reads a page of `limit` usable entries: as long as unusable ones take places in it, it reads a longer page. The result holds the
@@ -36,15 +37,15 @@ export const filled = <A, E>(
       : Effect.succeed(page)
   })
 
-/** In a page: it has its place. */
-export const orDamaged = (id: SessionId) => <A>(read: Read<A>): Read<A | Corrupt> =>
+/** Puts an entry in the page in place of a corrupt record. */
+export const orCorruptEntry = (id: SessionId) => <A>(read: Read<A>): Read<A | Corrupt> =>
   Effect.catchIf(read, isCorrupt, (error) => Effect.succeedSome({ id, error }))
 
-/** In a list: it is left out, and the log says so. */
+/** Omits a corrupt record from a list, and logs a warning. */
 export const orLeftOut = (namespace: string, id?: string) => <A>(read: Read<A>): Read<A> =>
   Effect.catchIf(read, isCorrupt, (error) => leftOut(namespace, error, id))
 
-/** Tells the log what a list leaves out. Its id may be unknown, too. */
+/** Logs a warning that a list omits a corrupt record. Its id may be unknown. */
 export const leftOut = (
   namespace: string,
   error: SessionStoreError,
@@ -52,9 +53,9 @@ export const leftOut = (
 ): Effect.Effect<Option.Option<never>> =>
   Effect.zipRight(
     Effect.logWarning(
-      `A list of sessions of ${JSON.stringify(namespace)} leaves out ${
-        id ?? "one whose id is not known"
-      }: it is damaged.`,
+      `A list of the sessions of ${JSON.stringify(namespace)} omits ${
+        id === undefined ? "a corrupt record whose id is unknown" : `the corrupt record ${id}`
+      }. Repair or delete it; see the error.`,
       error
     ),
     Effect.succeedNone

@@ -19,7 +19,7 @@ class Users extends Session.Tag<Users>()("test/Jar", {
 /** Answers with the subject of the session and the number of items in the cart. */
 const who = Effect.map(
   Effect.all([Users.subject, Users.get("cart")]),
-  ([subject, cart]) => HttpServerResponse.text(`${Option.getOrElse(subject, () => "nobody")} ${cart}`)
+  ([subject, cart]) => HttpServerResponse.text(`${Option.getOrElse(subject, () => "anonymous")} ${cart}`)
 )
 
 const add = Users.update("cart", (n) => n + 1)
@@ -29,14 +29,16 @@ const { authenticate, rotate, destroy, save } = Users
  * Handlers with several changes, and the expected owner of the session after them: for an anonymous visitor and for
  * ann.
  */
-const busy: Readonly<Record<string, readonly [Effect.Effect<unknown, unknown, Users>, nobody: string, ann: string]>> = {
-  "/save-twice": [Effect.all([add, save, add, save, add]), "nobody 3", "ann 3"],
+const busy: Readonly<
+  Record<string, readonly [Effect.Effect<unknown, unknown, Users>, anonymous: string, ann: string]>
+> = {
+  "/save-twice": [Effect.all([add, save, add, save, add]), "anonymous 3", "ann 3"],
   "/login-and-all": [Effect.all([authenticate("ann"), rotate, save, add, rotate, save]), "ann 1", "ann 1"],
   "/login-twice": [Effect.all([authenticate("ann"), save, authenticate("ann"), add]), "ann 1", "ann 1"],
   "/change-user": [Effect.all([add, authenticate("bob"), save, authenticate("eve")]), "eve 0", "eve 0"],
   "/out-and-in": [Effect.all([add, save, destroy, authenticate("ann"), save, rotate]), "ann 0", "ann 0"],
-  "/in-and-out": [Effect.all([authenticate("ann"), save, rotate, save, destroy]), "nobody 0", "nobody 0"],
-  "/all-out": [Effect.all([add, save, destroy, save]), "nobody 0", "nobody 0"]
+  "/in-and-out": [Effect.all([authenticate("ann"), save, rotate, save, destroy]), "anonymous 0", "anonymous 0"],
+  "/all-out": [Effect.all([add, save, destroy, save]), "anonymous 0", "anonymous 0"]
 }
 
 const handlers: Readonly<Record<string, Effect.Effect<unknown, unknown, Users>>> = {
@@ -178,7 +180,7 @@ describe("one browser", () => {
           if (jar.getCookieStringSync(shopUrl) === held) continue
           assert.strictEqual(
             (yield* send(port, "/who", held)).body,
-            "nobody 0",
+            "anonymous 0",
             `${label}: the old session is still valid`
           )
         }
@@ -209,12 +211,12 @@ describe("responses that arrive out of order", () => {
       const answers = [late, yield* login, yield* reading, yield* writing, yield* touching, yield* touched, saved]
       assert.deepStrictEqual(
         answers.map(({ body, status }) => status === 200 ? body : status),
-        ["nobody 0", "ann 2", "nobody 2", 409, "nobody 2", "nobody 2", "nobody 2"]
+        ["anonymous 0", "ann 2", "anonymous 2", 409, "anonymous 2", "anonymous 2", "anonymous 2"]
       )
       const mine = yield* pairOf(answers[1] ?? first)
       assert.deepStrictEqual(inAllOrders(first, answers), new Set([mine]))
       assert.strictEqual((yield* send(port, "/who", mine)).body, "ann 2")
-      assert.strictEqual((yield* send(port, "/who", old)).body, "nobody 0")
+      assert.strictEqual((yield* send(port, "/who", old)).body, "anonymous 0")
     })
   )
 
@@ -253,7 +255,7 @@ describe("responses that arrive out of order", () => {
         }
         const seen = yield* Effect.forEach(pairs, (pair) => Effect.map(send(port, "/who", pair), ({ body }) => body))
         assert.deepStrictEqual(seen, [`${earlier.slice(1)} 1`, `${later.slice(1)} 0`])
-        assert.strictEqual((yield* send(port, "/who", old)).body, "nobody 0")
+        assert.strictEqual((yield* send(port, "/who", old)).body, "anonymous 0")
       }
     })
   )
@@ -275,14 +277,14 @@ describe("responses that arrive out of order", () => {
         const answers = [late, yield* reading, yield* writing, yield* touching, yield* logout, yield* touched, saved]
         assert.deepStrictEqual(
           answers.map(({ body, status }) => status === 200 ? body : status),
-          ["nobody 0", "ann 1", 409, "ann 1", "nobody 0", "ann 1", "ann 1"]
+          ["anonymous 0", "ann 1", 409, "ann 1", "anonymous 0", "ann 1", "ann 1"]
         )
         // Responses after the logout carry no cookie but its deletion.
         assert.deepStrictEqual(answers.slice(0, 4).flatMap(setCookiesOf), [])
         for (const left of inAllOrders(first, answers)) {
           // A sliding cookie may be set again, with a token that is no longer valid.
           assert.include(expiry === Expiry.django ? ["", old] : [""], left)
-          assert.strictEqual((yield* send(port, "/who", left)).body, "nobody 0")
+          assert.strictEqual((yield* send(port, "/who", left)).body, "anonymous 0")
         }
       })
     )

@@ -1,9 +1,10 @@
-/** The time to open a session is limited, whatever cookies a request presents. */
+/** The time to open a session is limited, for any cookies that a request presents. */
 import { it } from "@effect/vitest"
 import { Effect, Fiber, Layer, Redacted, Schema, TestClock } from "effect"
-import { MemoryStore, Session, SessionStore, StoredEngine } from "effect-session"
+import { MemoryStore, Session, StoredEngine } from "effect-session"
 import * as CookieEngine from "effect-session/CookieEngine"
 import * as Keyring from "effect-session/Keyring"
+import { SessionStore } from "effect-session/SessionStore"
 import type { Store } from "effect-session/SessionStore"
 import { FaultyStore } from "effect-session/testing"
 import { randomBytes } from "node:crypto"

@@ -1,7 +1,8 @@
 /** Concurrent updates of one session in one process are combined into one save. */
 import { it } from "@effect/vitest"
 import { Deferred, Effect, Either, Fiber, FiberRef, Layer, Option, Schema } from "effect"
-import { MemoryStore, Session, SessionStore, SessionStoreError, StoredEngine } from "effect-session"
+import { MemoryStore, Session, StoredEngine } from "effect-session"
+import { SessionStore, SessionStoreError } from "effect-session/SessionStore"
 import { FaultyStore } from "effect-session/testing"
 import { assert, describe } from "vitest"
 import type { Visit } from "./support/requestWithoutHttp.js"

@@ -5,11 +5,12 @@ import * as NodeContext from "@effect/platform-node/NodeContext"
 import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Context, Effect, Layer, Logger, type Scope } from "effect"
-import { FileStore, MemoryStore, SessionStore } from "effect-session"
+import { FileStore, MemoryStore } from "effect-session"
 import * as CacheStore from "effect-session/CacheStore"
 import { namespace, start, type Stored, stored } from "effect-session/Fixtures"
 import * as MigratingStore from "effect-session/MigratingStore"
 import { RedisClient } from "effect-session/RedisClient"
+import { SessionStore } from "effect-session/SessionStore"
 import type { Store } from "effect-session/SessionStore"
 import type { StoreKey } from "effect-session/StoreKey"
 import { corruptionLaws } from "effect-session/testing"
@@ -31,12 +32,12 @@ import {
 import { temporaryDirectory } from "./support/temporaryDirectories.js"
 
 /** A store, and a function that corrupts a record and returns how to repair it. */
-interface Damageable {
+interface Corruptible {
   readonly store: Store
-  readonly damage: (key: StoreKey) => Effect.Effect<Effect.Effect<void, unknown>, unknown>
+  readonly corruptRecord: (key: StoreKey) => Effect.Effect<Effect.Effect<void, unknown>, unknown>
 }
 
-type Opening = Effect.Effect<Damageable, unknown, Scope.Scope>
+type Opening = Effect.Effect<Corruptible, unknown, Scope.Scope>
 
 const sql = (client: Layer.Layer<SqlClient, unknown>): Opening =>
   Effect.gen(function*() {
@@ -49,7 +50,7 @@ const sql = (client: Layer.Layer<SqlClient, unknown>): Opening =>
       )
     return {
       store: Context.get(context, SessionStore),
-      damage: (key) => Effect.as(write(key, "{nonsense"), write(key, null))
+      corruptRecord: (key) => Effect.as(write(key, "{nonsense"), write(key, null))
     }
   })
 
@@ -64,7 +65,7 @@ const redis = (client: Layer.Layer<RedisClient, unknown>, tagOf: (key: StoreKey)
     }
     return {
       store: Context.get(context, SessionStore),
-      damage: (key) =>
+      corruptRecord: (key) =>
         Effect.flatMap(
           hash("hget", key),
           (before) => Effect.as(hash("hset", key, "[nonsense"), Effect.asVoid(hash("hset", key, String(before))))
@@ -81,7 +82,7 @@ const files: Opening = Effect.gen(function*() {
   }
   return {
     store,
-    damage: (key) =>
+    corruptRecord: (key) =>
       Effect.sync(() => {
         const content = contentOf(key)
         const before = readFileSync(content)
@@ -92,7 +93,7 @@ const files: Opening = Effect.gen(function*() {
 })
 
 const over = (opening: Opening, make: (store: Store) => Effect.Effect<Store, unknown>): Opening =>
-  Effect.flatMap(opening, ({ damage, store }) => Effect.map(make(store), (store) => ({ store, damage })))
+  Effect.flatMap(opening, ({ corruptRecord, store }) => Effect.map(make(store), (store) => ({ store, corruptRecord })))
 
 const stores: Readonly<Record<string, Opening>> = {
   file: files,
@@ -123,8 +124,8 @@ describe.each(Object.entries(stores))("%s", (_, opening) => {
   for (const [i, { name }] of corruptionLaws(() => Effect.never).entries()) {
     it.scopedLive(name, () =>
       Effect.gen(function*() {
-        const { damage, store } = yield* opening
-        const { law } = corruptionLaws(damage)[i] ?? assert.fail("there is no such law")
+        const { corruptRecord, store } = yield* opening
+        const { law } = corruptionLaws(corruptRecord)[i] ?? assert.fail("there is no such law")
         yield* Effect.provideService(law, SessionStore, store)
       }))
   }
@@ -138,9 +139,9 @@ const assertNoSecretIn = (text: string, { key, record: { data, subject, writeId 
 describe.each(Object.entries(stores))("%s", (name, opening) => {
   it.scopedLive("list logs which record it skips, without its content", () =>
     Effect.gen(function*() {
-      const { damage, store } = yield* opening
+      const { corruptRecord, store } = yield* opening
       const corrupt = yield* stored(store, { data: `"of the session"`, subject: "the subject", writeId: "the write" })
-      yield* damage(corrupt.key)
+      yield* corruptRecord(corrupt.key)
       const lines: Array<string> = []
       const logger = Logger.map(Logger.stringLogger, (line) => void lines.push(line))
       assert.deepStrictEqual(
@@ -153,8 +154,10 @@ describe.each(Object.entries(stores))("%s", (name, opening) => {
       const [line = ""] = lines
       assert.include(line, "level=WARN")
       // The index of a Redis store does not contain the id of a corrupt record.
-      const which = name.startsWith("redis") ? "one whose id is not known" : corrupt.record.id
-      assert.include(line, `A list of sessions of \\"laws\\" leaves out ${which}: it is damaged.`)
+      const which = name.startsWith("redis")
+        ? "a corrupt record whose id is unknown"
+        : `the corrupt record ${corrupt.record.id}`
+      assert.include(line, `A list of the sessions of \\"laws\\" omits ${which}.`)
       assertNoSecretIn(line, corrupt)
     }))
 })

@@ -6,10 +6,12 @@ import * as HttpServer from "@effect/platform/HttpServer"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import { it } from "@effect/vitest"
 import { Effect, Layer, Option, Redacted, Schema, type Scope } from "effect"
-import { MemoryStore, Session, type SessionEngine, SessionStore, StoredEngine } from "effect-session"
+import { MemoryStore, Session, StoredEngine } from "effect-session"
 import * as CookieEngine from "effect-session/CookieEngine"
 import * as Keyring from "effect-session/Keyring"
 import type { CookieOptions } from "effect-session/SessionCookie"
+import type { SessionEngine } from "effect-session/SessionEngine"
+import { SessionStore } from "effect-session/SessionStore"
 import { randomBytes } from "node:crypto"
 import { CookieJar } from "tough-cookie"
 import { assert, describe } from "vitest"
@@ -23,7 +25,7 @@ class Users extends Session.Tag<Users>()("test/Crowd", {
 
 const who = Effect.map(
   Effect.all([Users.subject, Users.get("cart")]),
-  ([subject, cart]) => HttpServerResponse.text(`${Option.getOrElse(subject, () => "nobody")} ${cart}`)
+  ([subject, cart]) => HttpServerResponse.text(`${Option.getOrElse(subject, () => "anonymous")} ${cart}`)
 )
 
 const app = HttpRouter.empty.pipe(
@@ -37,7 +39,7 @@ const app = HttpRouter.empty.pipe(
 
 const ring = Keyring.layer([{ id: "k", secret: Redacted.make(randomBytes(32).toString("base64url")) }])
 
-/** Engines, each with a store that outlives the servers. */
+/** Engines, each with a store that is kept across servers. */
 const engines: Readonly<Record<string, () => Layer.Layer<SessionEngine>>> = {
   memory: () => Layer.provide(StoredEngine.layer, Layer.succeed(SessionStore, MemoryStore.make())),
   sealed: () => Layer.provide(CookieEngine.layer, Layer.orDie(ring)),
@@ -91,7 +93,7 @@ for (const [name, make] of Object.entries(engines)) {
             const jar = new CookieJar()
             assert.strictEqual(yield* old(jar, "/ann"), "ann 0")
             for (const path of first) yield* now(jar, path)
-            if (first.includes("/logout")) assert.strictEqual(yield* now(jar, "/who"), "nobody 0")
+            if (first.includes("/logout")) assert.strictEqual(yield* now(jar, "/who"), "anonymous 0")
             const loggedIn = yield* now(jar, "/bob")
             assert.include(["bob 0", "bob 1"], loggedIn)
             assert.strictEqual(yield* now(jar, "/who"), loggedIn)
@@ -99,7 +101,7 @@ for (const [name, make] of Object.entries(engines)) {
             assert.notStrictEqual(added, loggedIn)
             assert.strictEqual(yield* now(jar, "/who"), added)
             yield* now(jar, "/logout")
-            assert.strictEqual(yield* now(jar, "/who"), "nobody 0")
+            assert.strictEqual(yield* now(jar, "/who"), "anonymous 0")
           }
         })
       )
@@ -127,8 +129,8 @@ for (const [name, make] of Object.entries(engines)) {
             yield* server(jar, "/add")
             assert.strictEqual(yield* server(jar, "/who", pairs), "ann 2")
             yield* server(jar, "/logout", pairs)
-            assert.strictEqual(yield* server(jar, "/who", pairs), "nobody 0")
-            assert.strictEqual(yield* server(jar, "/who"), "nobody 0")
+            assert.strictEqual(yield* server(jar, "/who", pairs), "anonymous 0")
+            assert.strictEqual(yield* server(jar, "/who"), "anonymous 0")
             yield* server(jar, "/bob", pairs)
             assert.strictEqual(yield* server(jar, "/who", pairs), "bob 0")
           }
@@ -149,17 +151,17 @@ for (const [name, make] of Object.entries(engines)) {
             }))
           const jar = new CookieJar()
           yield* server(jar, "/ann")
-          assert.strictEqual(yield* server(jar, "/who", planted), "nobody 0")
+          assert.strictEqual(yield* server(jar, "/who", planted), "anonymous 0")
           yield* server(jar, "/ann", planted)
           assert.strictEqual(yield* server(jar, "/who", planted), "ann 0")
           yield* server(jar, "/logout", planted)
-          assert.strictEqual(yield* server(jar, "/who", planted), "nobody 0")
+          assert.strictEqual(yield* server(jar, "/who", planted), "anonymous 0")
           // A cookie planted after the login is unknown to it.
           yield* server(jar, "/ann", planted)
           const later = new CookieJar()
           yield* server(later, "/bob")
           const all = [...planted, later.getCookieStringSync(site)]
-          assert.strictEqual(yield* server(jar, "/who", all), "nobody 0")
+          assert.strictEqual(yield* server(jar, "/who", all), "anonymous 0")
           yield* server(jar, "/ann", all)
           assert.strictEqual(yield* server(jar, "/who", all), "ann 0")
         })

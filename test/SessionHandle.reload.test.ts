@@ -1,6 +1,7 @@
 import { it } from "@effect/vitest"
 import { Effect, Fiber, Layer, Option, Scheduler, Schema } from "effect"
-import { MemoryStore, Session, SessionStore, StoredEngine } from "effect-session"
+import { MemoryStore, Session, StoredEngine } from "effect-session"
+import { SessionStore } from "effect-session/SessionStore"
 import type { Store } from "effect-session/SessionStore"
 import { FaultyStore } from "effect-session/testing"
 import * as TieredStore from "effect-session/TieredStore"

@@ -1,6 +1,7 @@
 import { it } from "@effect/vitest"
 import { Effect, Layer, Option, Schema, TestClock } from "effect"
-import { Lifetime, MemoryStore, Session, SessionStore, StoredEngine } from "effect-session"
+import { Lifetime, MemoryStore, Session, StoredEngine } from "effect-session"
+import { SessionStore } from "effect-session/SessionStore"
 import type { Store } from "effect-session/SessionStore"
 import { FaultyStore } from "effect-session/testing"
 import * as TieredStore from "effect-session/TieredStore"

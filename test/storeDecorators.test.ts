@@ -1,0 +1,61 @@
+/** The functions that add something to a store, in both forms, and the identifiers of the errors of stores. */
+import { it } from "@effect/vitest"
+import { Effect, Option, pipe } from "effect"
+import { FaultyStore, MemoryStore, ObservedStore, SessionConfigError, SessionError, SessionStore } from "effect-session"
+import { LawBroken } from "effect-session/testing"
+import * as AST from "effect/SchemaAST"
+import { assert, describe } from "vitest"
+import { aRecord, freshKey, start } from "../src/internal/testing/records.js"
+
+const memory = MemoryStore.make()
+const clock = Effect.succeed(start)
+const plan = FaultyStore.schedule({ load: ["failBefore"] })
+
+const decorated: Record<string, readonly [direct: SessionStore.Store, piped: SessionStore.Store]> = {
+  "SessionStore.byClock": [SessionStore.byClock(memory, clock), pipe(memory, SessionStore.byClock(clock))],
+  "FaultyStore.make": [FaultyStore.make(memory, plan), pipe(memory, FaultyStore.make(plan))],
+  "ObservedStore.make": [ObservedStore.make(memory), pipe(memory, ObservedStore.make())],
+  "ObservedStore.make with options": [
+    ObservedStore.make(memory, { tier: "memory" }),
+    pipe(memory, ObservedStore.make({ tier: "memory" }))
+  ]
+}
+
+describe("functions that add something to a store", () => {
+  for (const [name, [direct, piped]] of Object.entries(decorated)) {
+    it.effect(`${name} does the same if the store is piped to it`, () =>
+      Effect.gen(function*() {
+        assert.deepStrictEqual(piped.capabilities, direct.capabilities)
+        assert.deepStrictEqual(
+          yield* Effect.either(piped.load(freshKey(), start)),
+          yield* Effect.either(direct.load(freshKey(), start))
+        )
+        const [key, other] = [freshKey(), freshKey()]
+        assert.strictEqual(yield* piped.create(key, aRecord(), start), "created")
+        assert.strictEqual(yield* direct.create(other, aRecord(), start), "created")
+        assert.isTrue(Option.isSome(yield* direct.load(key, start)))
+        assert.isTrue(Option.isSome(yield* piped.load(other, start)))
+      }))
+  }
+
+  it.effect("a piped byClock limits times by the clock of the store", () =>
+    Effect.gen(function*() {
+      const store = pipe(memory, SessionStore.byClock(clock))
+      const error = yield* Effect.flip(store.removeExpired({ now: start + 3_600_000, limit: 1 }))
+      assert.strictEqual(error.reason, "clock")
+    }))
+})
+
+it("errors are identified as effect-session.<tag>", () => {
+  const errors = [
+    SessionStore.SessionStoreError,
+    SessionConfigError.SessionConfigError,
+    LawBroken,
+    SessionError.SessionConflict
+  ]
+  for (const error of errors) {
+    const { ast } = error
+    assert.strictEqual(Option.getOrUndefined(AST.getIdentifierAnnotation(ast)) ?? error.identifier, error.identifier)
+    assert.strictEqual(error.identifier, `effect-session.${error._tag}`)
+  }
+})
