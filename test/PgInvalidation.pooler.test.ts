@@ -76,7 +76,7 @@ it.scopedLive("in transaction mode one warning names the consequence and the rem
     assert.strictEqual(first, "a warning")
     assert.lengthOf(warnings, 1)
     assert.include(warnings[0], "none arrives")
-    assert.include(warnings[0], "when the lease has passed")
+    assert.include(warnings[0], "when the lease has ended")
     assert.include(warnings[0], "connects to the database directly")
   }))
 
