@@ -82,5 +82,5 @@ it.scopedLive("in transaction mode one warning names the consequence and the rem
 
 it.scopedLive("in session mode notifications arrive and no warning is logged", () =>
   Effect.gen(function*() {
-    assert.deepStrictEqual(yield* firstOf("session"), { first: "Gap", warnings: [] })
+    assert.deepStrictEqual(yield* firstOf("session"), { first: "Lost", warnings: [] })
   }))
