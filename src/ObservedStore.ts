@@ -197,7 +197,7 @@ export const layerWith = (options: ObservedStoreOptions): Layer.Layer<SessionSto
  * @since 0.5.0
  * @category layers
  */
-export const layer: Layer.Layer<SessionStore, never, SessionStore> = layerWith({})
+export const layer: Layer.Layer<SessionStore, never, SessionStore> = Layer.fresh(layerWith({}))
 
 /**
  * An observed store over another store, with options from the configuration. Fails with a `ConfigError` if one is missing or invalid.

@@ -101,7 +101,7 @@ describe("layers", () => {
         Layer.effect(A, SessionEngine).pipe(Layer.provide(CookieEngine.layer), Layer.provide(keyring("a"))),
         Layer.effect(B, SessionEngine).pipe(Layer.provide(CookieEngine.layer), Layer.provide(keyring("b")))
       ))
-      const scope = { namespace: "app", cookieName: "session" }
+      const scope = { namespace: Fixtures.namespace, cookieName: "session" }
       const [a, b] = yield* Effect.all([Context.get(built, A).bind(scope), Context.get(built, B).bind(scope)])
       const written = yield* a.write({ _tag: "Create", record: Fixtures.aRecord() }, Fixtures.start)
       if (written._tag !== "Written") return assert.fail(written._tag)
