@@ -96,8 +96,8 @@ export const layerRedisWith = (
  * @since 0.4.0
  * @category layers
  */
-export const layerRedis: Layer.Layer<StoredEngine.Provided, SessionConfigError | SessionStoreError, RedisClient> =
-  layerRedisWith({})
+export const layerRedis: Layer.Layer<StoredEngine.Provided, SessionConfigError | SessionStoreError, RedisClient> = Layer
+  .fresh(layerRedisWith({}))
 
 /**
  * The engine on Redis, with options from the configuration. Fails with a `ConfigError` if one is missing or invalid.

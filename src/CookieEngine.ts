@@ -183,7 +183,7 @@ export const layerWith = (options: CookieEngineOptions): Layer.Layer<SessionEngi
  * @since 0.5.0
  * @category layers
  */
-export const layer: Layer.Layer<SessionEngine, never, Keyring> = layerWith({})
+export const layer: Layer.Layer<SessionEngine, never, Keyring> = Layer.fresh(layerWith({}))
 
 /**
  * The engine on sealed cookies, with options from the configuration. Fails with a `ConfigError` if one is missing or invalid.
@@ -274,8 +274,9 @@ export const layerLedgerWith = (
  * @since 0.5.0
  * @category layers
  */
-export const layerLedger: Layer.Layer<SessionEngine | SessionRevocation, never, Keyring | SessionStore> =
+export const layerLedger: Layer.Layer<SessionEngine | SessionRevocation, never, Keyring | SessionStore> = Layer.fresh(
   layerLedgerWith({})
+)
 
 /**
  * The engine on sealed cookies with a ledger, with options from the configuration. Fails with a `ConfigError` if one is missing or

@@ -197,7 +197,7 @@ export const layerWith = (options: ObservedStoreOptions): Layer.Layer<SessionSto
  * @since 0.5.0
  * @category layers
  */
-export const layer: Layer.Layer<SessionStore, never, SessionStore> = layerWith({})
+export const layer: Layer.Layer<SessionStore, never, SessionStore> = Layer.fresh(layerWith({}))
 
 /**
  * An observed store over another store, with options from the configuration. Fails with a `ConfigError` if one is missing or invalid.
@@ -258,13 +258,21 @@ const watched = <A>(
     if (!isTraced(fiber)) return Effect.onExit(call, (exit) => Effect.sync(() => void noted(exit)))
     const timing = fiber.getFiberRef(FiberRef.currentTracerTimingEnabled)
     return Effect.uninterruptibleMask((restore) =>
-      Effect.flatMap(Effect.makeSpan(probe.name, probe.options), (span) =>
-        Effect.onExit(restore(Effect.withParentSpan(call, span)), (exit) =>
-          Effect.sync(() => {
-            const [outcome, ended] = noted(exit)
-            span.attribute("session.store.outcome", outcome)
-            span.end(timing ? ended : 0n, spanExit(probe.operation, outcome))
-          })))
+      Effect.matchCauseEffect(Effect.makeSpan(probe.name, probe.options), {
+        // A tracer that throws must not fail the call: a write would be reported as failed.
+        onFailure: () => Effect.onExit(restore(call), (exit) => Effect.sync(() => void noted(exit))),
+        onSuccess: (span) =>
+          Effect.onExit(restore(Effect.withParentSpan(call, span)), (exit) =>
+            Effect.sync(() => {
+              const [outcome, ended] = noted(exit)
+              try {
+                span.attribute("session.store.outcome", outcome)
+                span.end(timing ? ended : 0n, spanExit(probe.operation, outcome))
+              } catch {
+                // The span is lost; the outcome is not.
+              }
+            }))
+      })
     )
   })
 

@@ -178,7 +178,7 @@ export const layerWith = (options: PgInvalidationOptions): Layer.Layer<SessionIn
  * @since 0.5.0
  * @category layers
  */
-export const layer: Layer.Layer<SessionInvalidation, never, PgClient.PgClient> = layerWith({})
+export const layer: Layer.Layer<SessionInvalidation, never, PgClient.PgClient> = Layer.fresh(layerWith({}))
 
 /**
  * The channel on Postgres, with options from the configuration. Fails with a `ConfigError` if one is missing or invalid.

@@ -109,7 +109,9 @@ export const layerWith = (
  * @since 0.4.0
  * @category layers
  */
-export const layer: Layer.Layer<SessionStore, SessionConfigError | SessionStoreError, RedisClient> = layerWith({})
+export const layer: Layer.Layer<SessionStore, SessionConfigError | SessionStoreError, RedisClient> = Layer.fresh(
+  layerWith({})
+)
 
 /**
  * A Redis store with options from the configuration. Fails with a `ConfigError` if one is missing or invalid.

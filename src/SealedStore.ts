@@ -218,7 +218,7 @@ export const layerWith = (
  * @since 0.5.0
  * @category layers
  */
-export const layer: Layer.Layer<SessionStore, SessionConfigError, SessionStore | Keyring> = layerWith({})
+export const layer: Layer.Layer<SessionStore, SessionConfigError, SessionStore | Keyring> = Layer.fresh(layerWith({}))
 
 /**
  * A sealed store over another store, with options from the configuration. Fails with a `ConfigError` if one is missing or invalid.

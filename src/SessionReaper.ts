@@ -126,7 +126,7 @@ export const layerWith = (options: ReaperOptions): Layer.Layer<never, SessionCon
  * @since 0.2.0
  * @category layers
  */
-export const layer: Layer.Layer<never, SessionConfigError, SessionMaintenance> = layerWith({})
+export const layer: Layer.Layer<never, SessionConfigError, SessionMaintenance> = Layer.fresh(layerWith({}))
 
 /**
  * Runs the reaper with options from the configuration. Fails with a `ConfigError` if one is missing or invalid.

@@ -68,7 +68,7 @@ export const layer = <Self, A, R>(
   Self | Provided<Self> | StoredEngine.Provided,
   SessionConfigError | SessionError,
   Exclude<R, StoredEngine.Provided>
-> => handle(tag, fields, options).pipe(Layer.provideMerge(tag.layer), Layer.provideMerge(MemoryEngine.layer))
+> => handle(tag, fields, options).pipe(Layer.provideMerge(tag.layer), Layer.provideMerge(MemoryEngine.layerWith({})))
 
 /**
  * Provides the handle alone, for any engine: `SessionTest.handle(AppSession).pipe(Layer.provide(AppSession.layer),

@@ -48,7 +48,9 @@ export const layerWith = (
  * @since 0.1.0
  * @category layers
  */
-export const layer: Layer.Layer<StoredEngine.Provided, SessionConfigError, SqlClient.SqlClient> = layerWith({})
+export const layer: Layer.Layer<StoredEngine.Provided, SessionConfigError, SqlClient.SqlClient> = Layer.fresh(
+  layerWith({})
+)
 
 /**
  * The engine on a SQL database, with options from the configuration. Fails with a `ConfigError` if one is missing or invalid.

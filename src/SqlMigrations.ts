@@ -236,7 +236,7 @@ export const layerWith = (
  * @category layers
  */
 export const layer: Layer.Layer<never, Migrator.MigrationError | SqlError | SessionConfigError, SqlClient.SqlClient> =
-  layerWith({})
+  Layer.fresh(layerWith({}))
 
 /**
  * Runs the migrations with options from the configuration. Fails with a `ConfigError` if one is missing or invalid.

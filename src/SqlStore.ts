@@ -103,7 +103,7 @@ export const layerWith = (
  * @since 0.1.0
  * @category layers
  */
-export const layer: Layer.Layer<SessionStore, SessionConfigError, SqlClient.SqlClient> = layerWith({})
+export const layer: Layer.Layer<SessionStore, SessionConfigError, SqlClient.SqlClient> = Layer.fresh(layerWith({}))
 
 /**
  * A SQL store with options from the configuration. Fails with a `ConfigError` if one is missing or invalid.

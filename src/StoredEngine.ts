@@ -375,7 +375,7 @@ export const layerWith = (options: StoredEngineOptions): Layer.Layer<Provided, n
  * @since 0.1.0
  * @category layers
  */
-export const layer: Layer.Layer<Provided, never, SessionStore> = layerWith({})
+export const layer: Layer.Layer<Provided, never, SessionStore> = Layer.fresh(layerWith({}))
 
 /**
  * The engine over a store, with options from the configuration. Fails with a `ConfigError` if one is missing or invalid.

@@ -1,7 +1,7 @@
 /** Background jobs that change sessions by id, without their token. */
 import { it } from "@effect/vitest"
 import { DateTime, Duration, Effect, Layer, Option, Redacted, Schema, TestClock } from "effect"
-import { Expiry, Lifetime, MemoryStore, Session, StoredEngine } from "effect-session"
+import { Expiry, Lifetime, MemoryStore, ReadOnce, Session, StoredEngine } from "effect-session"
 import * as MigratingStore from "effect-session/MigratingStore"
 import * as SealedStore from "effect-session/SealedStore"
 import { SessionStore } from "effect-session/SessionStore"
@@ -15,6 +15,7 @@ import { stores } from "./support/stores.js"
 class App extends Session.Tag<App>()("test/ById", {
   schema: Schema.Struct({
     plan: Schema.optional(Schema.String),
+    notice: ReadOnce.field(Schema.String),
     items: Schema.optionalWith(Schema.Array(Schema.String), { default: () => [] })
   }),
   expiry: Expiry.earliest(Expiry.idle("1 hour"), Expiry.absolute("1 day"))
@@ -22,7 +23,10 @@ class App extends Session.Tag<App>()("test/ById", {
 
 const over = (make: Effect.Effect<SessionStore["Type"], unknown>) => () => Layer.effect(SessionStore, make)
 const combined: typeof stores = [
-  ["tiered", over(TieredStore.make(MemoryStore.make(), MemoryStore.make(), { lease: "5 seconds" }))],
+  [
+    "tiered",
+    over(Effect.suspend(() => TieredStore.make(MemoryStore.make(), MemoryStore.make(), { lease: "5 seconds" })))
+  ],
   [
     "migrating",
     over(Effect.sync(() => MigratingStore.make(MemoryStore.make(), MemoryStore.make(), { phase: "move" })))
@@ -53,6 +57,20 @@ for (const [name, layer] of [...stores, ...combined]) {
     Effect.map(visit(App, App.get("items"), cookie), ({ result }) => result)
 
   describe(`openById (${name})`, () => {
+    test(
+      "take returns a read-once value to one reader, and keeps other changes possible",
+      Effect.gen(function*() {
+        const { cookie, id, sessions } = yield* begin
+        yield* visit(App, App.set("notice", ReadOnce.make("paid")), cookie)
+        const session = yield* Effect.flatten(sessions.openById(id))
+        assert.strictEqual(Option.getOrUndefined(yield* session.take("notice")), "paid")
+        assert.isTrue(Option.isNone((yield* visit(App, App.take("notice"), cookie)).result))
+        yield* session.set("plan", "free")
+        yield* session.save
+        assert.strictEqual((yield* visit(App, App.get("plan"), cookie)).result, "free")
+      })
+    )
+
     test(
       "reads and changes a session found by list, and the visitor's cookie stays valid",
       Effect.gen(function*() {

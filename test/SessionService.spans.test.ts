@@ -22,10 +22,11 @@ interface Recorded {
   exit?: Exit.Exit<unknown, unknown>
 }
 
-const recording = () => {
+const recording = (before = { span: (): void => undefined, end: (): void => undefined }) => {
   const spans: Array<Recorded> = []
   const tracer = Tracer.make({
     span: (name, parent, context, links, startTime, kind, options) => {
+      before.span()
       const recorded: Recorded = {
         name,
         parent: Option.getOrUndefined(
@@ -46,7 +47,10 @@ const recording = () => {
         links,
         sampled: true,
         kind,
-        end: (_, exit) => void Object.assign(recorded, { exit }),
+        end: (_, exit) => {
+          before.end()
+          Object.assign(recorded, { exit })
+        },
         attribute: (key, value) => void recorded.attributes.set(key, value),
         event: () => undefined,
         addLinks: () => undefined
@@ -113,6 +117,32 @@ describe("spans of a session", () => {
       )
     )
   })
+
+  for (
+    const [method, failing] of [
+      ["span", { span: true, end: false }],
+      ["end", { span: false, end: true }]
+    ] as const
+  ) {
+    it.effect(`a tracer that throws in ${method} fails neither a login nor a logout`, () => {
+      const fail = (): never => {
+        throw new Error("The exporter is broken.")
+      }
+      const { spans, traced } = recording({
+        span: failing.span ? fail : () => undefined,
+        end: failing.end ? fail : () => undefined
+      })
+      return Effect.gen(function*() {
+        const { cookie } = yield* traced(
+          visit(Traced, Effect.zipRight(Traced.set("secret", "x"), Traced.authenticate("ann")))
+        )
+        assert.strictEqual((yield* visit(Traced, Traced.get("secret"), cookie)).result, "x")
+        const left = yield* traced(visit(Traced, Traced.destroy, cookie))
+        assert.isUndefined(left.cookie)
+        assert.strictEqual(spans.length > 0, failing.end)
+      }).pipe(Effect.provide(observed))
+    })
+  }
 
   it.effect("with the engine in memory a tracer changes no outcome", () =>
     Effect.gen(function*() {

@@ -1,6 +1,7 @@
 import { it } from "@effect/vitest"
 import { Effect, Layer, Option } from "effect"
-import { StoredEngine } from "effect-session"
+import { MemoryEngine, StoredEngine } from "effect-session"
+import { SessionMaintenance } from "effect-session/SessionMaintenance"
 import { SessionTest } from "effect-session/testing"
 import { assert, describe, expect } from "vitest"
 import { ShopSession } from "./support/shop.js"
@@ -41,6 +42,12 @@ describe("a handler without HTTP", () => {
       const run = () => Effect.provide(handler, SessionTest.layer(ShopSession))
       assert.deepStrictEqual([(yield* run()).count, (yield* run()).count], [1, 1])
     }))
+
+  it.effect("has its own store beside another one in the same program", () =>
+    Effect.gen(function*() {
+      const { count } = yield* SessionMaintenance
+      assert.strictEqual((yield* count(0)).current, 0)
+    }).pipe(Effect.provide(Layer.provideMerge(MemoryEngine.layer, SessionTest.layer(ShopSession, {})))))
 
   it.effect("a given value that is invalid is an error of the layer", () =>
     Effect.map(

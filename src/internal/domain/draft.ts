@@ -258,7 +258,7 @@ export const stepsFor = <A extends object>(
 
   const rotate: Step<A> = (draft) => Exit.succeed({ ...draft, rotates: true })
 
-  const keep: Step<A> = (draft) => Exit.succeed({ ...draft, kept: true })
+  const keep: Step<A> = (draft) => Exit.succeed({ ...draft, forceCreate: true })
 
   const touch: Step<A> = (draft) => Exit.succeed({ ...draft, forceSave: true })
 

@@ -94,18 +94,16 @@ export const adminOf = <A extends object>(core: Core<A>): SessionAdmin<A> => {
   return {
     openById: (id) =>
       Effect.flatMap(SessionDirectory, (directory) => {
-        const live = new Live({
+        const byId: Core<A> = {
           ...core,
           engine: EngineById.make(core, directory),
           isSynchronous: false,
           isBackground: true
-        }, {
-          presented: true,
-          values: [id]
-        })
+        }
+        const live = new Live(byId, { presented: true, values: [id] })
         // There is no response that could carry a cookie.
         live.detached = true
-        const session = Handle.of(core, live)
+        const session = Handle.of(byId, live)
         return Effect.map(session.id, Option.as(session))
       }),
     open: (token) =>

@@ -640,7 +640,7 @@ export class Live<A extends object> implements Uncommitted<A> {
     return Exit.fail(committed.failed)
   }
 
-  /** /** Continues from the written record. */
+  /** Continues from the written record. */
   #continueFrom(
     loaded: Loaded<A> | undefined,
     staleFields: ReadonlyArray<keyof A & string>,
@@ -671,7 +671,7 @@ export class Live<A extends object> implements Uncommitted<A> {
     this.#warned = true
     return Effect.zipRight(
       Effect.logWarning(
-        `A change to the session "${this.#core.name}" came after its request had been answered, and is lost.  ` +
+        `A change to the session "${this.#core.name}" came after its request had been answered, and is lost. ` +
           "Let the handler wait for the fiber that makes it (Fiber.join, or Effect.all in place of Effect.fork), " +
           "or change the session outside the request, with open of its service and save."
       ),

@@ -18,18 +18,26 @@ export const spanned = <A, E extends SessionError, R>(
   outcomeOf: (value: A) => string = () => "done"
 ): Effect.Effect<A, E, R> =>
   Effect.uninterruptibleMask((restore) =>
-    Effect.flatMap(
+    Effect.matchCauseEffect(
       Effect.makeSpan(`session.${operation}`, { attributes: { "session.tag": tag }, captureStackTrace: false }),
-      (span) =>
-        Effect.onExit(restore(Effect.withParentSpan(effect, span)), (exit) =>
-          Effect.withFiberRuntime<void>((fiber) => {
-            const isTimed = fiber.getFiberRef(FiberRef.currentTracerTimingEnabled)
-            const now = isTimed ? Done.clockIn(fiber.currentDefaultServices).unsafeCurrentTimeNanos() : 0n
-            const [outcome, ended] = endOf(exit, outcomeOf)
-            span.attribute("session.outcome", outcome)
-            span.end(now, ended)
-            return Effect.void
-          }))
+      {
+        // A tracer that throws must not fail the operation: its write would be reported as failed.
+        onFailure: () => restore(effect),
+        onSuccess: (span) =>
+          Effect.onExit(restore(Effect.withParentSpan(effect, span)), (exit) =>
+            Effect.withFiberRuntime<void>((fiber) => {
+              const isTimed = fiber.getFiberRef(FiberRef.currentTracerTimingEnabled)
+              const now = isTimed ? Done.clockIn(fiber.currentDefaultServices).unsafeCurrentTimeNanos() : 0n
+              const [outcome, ended] = endOf(exit, outcomeOf)
+              try {
+                span.attribute("session.outcome", outcome)
+                span.end(now, ended)
+              } catch {
+                // The span is lost; the outcome is not.
+              }
+              return Effect.void
+            }))
+      }
     )
   )
 

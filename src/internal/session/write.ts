@@ -74,7 +74,7 @@ export const isChanged = <A extends object>(
     : draft.cleared || draft.subjectChanged || draft.forceSave || draft.subject !== loaded.record.subject ||
       !LifetimeRules.equals(draft.lifetime, loaded.record.expiry.lifetime))
 
-/** /** Writes a draft; conflicting writes are replayed. */
+/** Writes a draft; conflicting writes are replayed. */
 export const write = <A extends object>(
   core: Core<A>,
   change: "Create" | "Rotate" | "Save",
