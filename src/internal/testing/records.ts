@@ -23,19 +23,19 @@ export const namespace = "laws"
 
 const bytes = (length: number) => globalThis.crypto.getRandomValues(new Uint8Array(length))
 
-/** A key, spelled out. */
+/** Parses a store key. Throws if the text is not one. */
 export const keyOf = (text: string): StoreKey.StoreKey => Option.getOrThrow(StoreKey.parse(text))
 
-/** An id, spelled out. */
+/** Parses a session id. Throws if the text is not one. */
 export const idOf = (text: string): SessionId.SessionId => Option.getOrThrow(SessionId.parse(text))
 
-/** A key that nothing has. */
+/** Generates a random store key. */
 export const freshKey = (): StoreKey.StoreKey => keyOf(Encoding.encodeBase64Url(bytes(32)))
 
-/** An id that nothing has. */
+/** Generates a random session id. */
 export const freshId = (): SessionId.SessionId => Ids.fromBytes(bytes(Ids.byteLength))
 
-/** A record with an id of its own: one hour to live, one day at the most. */
+/** Builds a record with a random id. It ends after one hour, and can be prolonged to one day. */
 export const aRecord = (fields: Partial<SessionRecord> = {}): SessionRecord => ({
   namespace,
   id: freshId(),

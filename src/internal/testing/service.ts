@@ -44,7 +44,7 @@ export const serviceOn = (engine: Engine, store: Store, timeout: Duration.Durati
 
 type Service = Effect.Effect.Success<ReturnType<typeof serviceOn>>
 
-/** How a request ended, and the cookie that the browser then has. */
+/** The outcome of a request, and the cookie that the browser has after it. */
 interface Answer {
   readonly done: boolean
   readonly cookie: CookieValue | undefined
@@ -60,9 +60,9 @@ export const answer = (
     const session = service.request(header)
     const exit = yield* Effect.exit(Effect.provideService(handler, Account, session))
     const error = yield* session.finish(Exit.isSuccess(exit) ? 200 : 503)
-    const owed = session.used?.setCookie
+    const setCookie = session.used?.setCookie
     return {
       done: Exit.isSuccess(exit) && error === undefined,
-      cookie: owed === undefined ? cookie : owed === "expire" ? undefined : owed.value
+      cookie: setCookie === undefined ? cookie : setCookie === "expire" ? undefined : setCookie.value
     }
   })
