@@ -51,7 +51,7 @@ export type LifetimeInput = Lifetime | { readonly _tag: "Lasting"; readonly mill
  * @example
  * ```ts
  * import { Lifetime } from "effect-session"
- * import type { SessionHandle } from "effect-session"
+ * import type { SessionHandle } from "effect-session/SessionHandle"
  *
  * declare const session: SessionHandle<object>
  *

@@ -25,9 +25,9 @@ const respond = (error: SessionError, status: number, headers: Readonly<Record<s
  * - `store`: the store is down or failed; a write may have to be repeated by the visitor.
  * - `busy`: too many requests changed the session at once, so this one could not commit before the deadline.
  * - `data`: the record does not fit the schema, and the tag's `onUndecodable` is `"fail"`.
- * - `late`: the session was first used after the head of the response was sent, in a response stream or by a fiber that was still
- * running. Read it before the response is returned. - `readOnly`: the store is down, and the handler has changed a stale session
- * (`allowStale`).
+ * - `late`: the session was first used after the head of the response was sent, in a response stream or by a fiber that was
+ *   still running. Read it before the response is returned.
+ * - `readOnly`: the store is down, and the handler has changed a stale session (`allowStale`).
  *
  * @since 0.1.0
  * @category errors
@@ -156,7 +156,7 @@ export class SessionCommitted extends Schema.TaggedError<SessionCommitted>("effe
   HttpApiSchema.annotations({ status: 500 })
 ) {
   override get message(): string {
-    return "The session was changed after its request had been answered, so the change cannot be saved.  " +
+    return "The session was changed after its request had been answered, so the change cannot be saved. " +
       "Change it earlier, or call save in the handler."
   }
   [HttpServerRespondable.symbol]() {
@@ -201,7 +201,7 @@ export class SessionCrossSite extends Schema.TaggedError<SessionCrossSite>("effe
   HttpApiSchema.annotations({ status: 403 })
 ) {
   override get message(): string {
-    return "This request came from another site, and the browser did not send its session cookie.  " +
+    return "This request came from another site, and the browser did not send its session cookie. " +
       "A new session would replace the one that the browser has, so none was created."
   }
   [HttpServerRespondable.symbol]() {

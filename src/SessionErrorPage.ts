@@ -50,9 +50,11 @@ export class SessionErrorPage extends Context.Reference<SessionErrorPage>()("eff
  *
  * const escape = (text: string) => text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`)
  *
- * export const pages = SessionErrorPage.layer((error) => // Keep the status of the error.
- * Effect.map(HttpServerRespondable.toResponse(error), ({ status }) =>
- * HttpServerResponse.setStatus(HttpServerResponse.html(`<h1>Sorry</h1><p>${escape(error.message)}</p>`), status)) )
+ * export const pages = SessionErrorPage.layer((error) =>
+ *   // Keep the status of the error.
+ *   Effect.map(HttpServerRespondable.toResponse(error), ({ status }) =>
+ *     HttpServerResponse.setStatus(HttpServerResponse.html(`<h1>Sorry</h1><p>${escape(error.message)}</p>`), status))
+ * )
  * ```
  *
  * @since 0.3.0

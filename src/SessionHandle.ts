@@ -171,7 +171,8 @@ export interface SessionHandle<A, R = never> {
    *
    * declare const session: SessionHandle<{ readonly visits: number }>
    *
-   * // The ticket number of this request. export const ticket = session.modify("visits", (n) => [n, n + 1])
+   * // The ticket number of this request.
+   * export const ticket = session.modify("visits", (n) => [n, n + 1])
    * ```
    */
   readonly modify: <K extends keyof A & string, B>(
@@ -402,8 +403,8 @@ export interface SessionHandle<A, R = never> {
    *
    * declare const session: SessionHandle<object>
    *
-   * // For a page that polls every minute, and must not prolong the session. export const poll = Effect.zipRight(session.discard,
-   * session.endsAt)
+   * // For a page that polls every minute, and must not prolong the session.
+   * export const poll = Effect.zipRight(session.discard, session.endsAt)
    * ```
    *
    * @since 0.6.0

@@ -34,7 +34,7 @@ export const commits: Metric.Metric.Frequency<string> = Metric.frequency("sessio
  *
  * - `malformed`: it does not have the format of this keyring. `unknown_key`: it names a key that the ring does not have.
  * - `forged`: its seal or signature is wrong, or was made for another use. `unreadable`: it is authentic, but its content cannot
- * be decoded by this version.
+ *   be decoded by this version.
  * - `expired`, `premature` (issued by a clock that is ahead), `ended` (by a logout, or a newer generation).
  *
  * @since 0.5.0
@@ -78,7 +78,7 @@ export const cacheFills: Metric.Metric.Frequency<string> = Metric.frequency("ses
  * stores.
  *
  * - `unconfirmed`: the cache failed, or did not answer within `invalidationTimeout`: other processes that share it may read the
- * old session until the lease has expired.
+ *   old session until the lease has expired.
  *
  * @since 0.6.0
  * @category metrics

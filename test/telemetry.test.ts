@@ -14,7 +14,7 @@ import { FaultyStore } from "effect-session/testing"
 import { spawn } from "node:child_process"
 import { inspect } from "node:util"
 import { assert, describe, expect } from "vitest"
-import { storeKeys } from "../src/internal/store/keys.js"
+import { storeKeys } from "../src/internal/crypto/sessionToken.js"
 
 /** Runs the example until the scope closes. `output` stops it as Ctrl-C does and returns all that it printed. */
 const running = Effect.gen(function*() {

@@ -7,7 +7,7 @@ import type { SessionEngine } from "effect-session/SessionEngine"
 import type { SessionService } from "effect-session/SessionService"
 import { SessionStore } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
-import { storeKeys } from "../../src/internal/store/keys.js"
+import { storeKeys } from "../../src/internal/crypto/sessionToken.js"
 import { recordsIn } from "../support/scanPages.js"
 import { stores } from "../support/stores.js"
 

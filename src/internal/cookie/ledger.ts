@@ -13,10 +13,10 @@ import type { Loaded, ReadConsistency, Store, WriteOutcome } from "../../Session
 import { SessionStoreError } from "../../SessionStore.js"
 import * as StoreKey from "../../StoreKey.js"
 import { lengthPrefixed, randomBytes, sha256 } from "../crypto/primitives.js"
+import { ofHash } from "../crypto/sessionToken.js"
 import * as Counts from "../metrics.js"
 import * as StoreCalls from "../store/calls.js"
 import { causeOf, guarded } from "../store/defects.js"
-import { ofHash } from "../store/keys.js"
 import type { Generations } from "./generations.js"
 import * as Gen from "./generations.js"
 

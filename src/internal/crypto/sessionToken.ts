@@ -1,10 +1,12 @@
 /**
- * Makes the tokens of stored sessions, and unwraps them.
+ * Makes the tokens of stored sessions, unwraps them, and derives store keys from them.
  */
+import * as Brand from "effect/Brand"
 import * as Redacted from "effect/Redacted"
 import type { SessionToken } from "../../SessionToken.js"
+import type { StoreKey } from "../../StoreKey.js"
 import { isTokenText } from "../domain/tokenText.js"
-import { decodeBase64Url, decodeLenient, digest, encodeBase64Url } from "./primitives.js"
+import { decodeBase64Url, decodeLenient, digest, encodeBase64Url, lengthPrefixed } from "./primitives.js"
 
 /**
  * The number of random bytes in a token.
@@ -25,17 +27,22 @@ export const fromBytes = (bytes: Uint8Array): SessionToken => {
 export const refine = (value: Redacted.Redacted<string>): SessionToken | undefined =>
   isTokenText(Redacted.value(value)) ? value as SessionToken : undefined
 
+/** Brands the base64url text of a SHA-256 as a key, without a check. */
+export const ofHash = Brand.nominal<StoreKey>()
+
 /**
- * Derives names from tokens: SHA-256 over a prefix and the token's bytes, as base64url.
+ * Derives the store keys of one namespace: SHA-256 over purpose and namespace (length-prefixed) and the token's bytes.
+ * The token has 256 bits of entropy, so a slow hash would only cost CPU time.
  */
-export const hashAfter = (prefix: Uint8Array): (token: SessionToken) => string => {
+export const storeKeys = (namespace: string): (token: SessionToken) => StoreKey => {
+  const prefix = lengthPrefixed("effect-session/r1", namespace)
   const input = new Uint8Array(prefix.length + byteLength)
   input.set(prefix)
   return (token) => {
     const bytes = decodeLenient(Redacted.value(token).slice(3), "base64url")
     if (bytes?.length !== byteLength) throw new TypeError("not a session token")
     input.set(bytes, prefix.length)
-    return digest(input, "base64url")
+    return ofHash(digest(input, "base64url"))
   }
 }
 
