@@ -225,7 +225,7 @@ export class Handle<A extends object> implements RequestSession<A> {
       // The type has checked that there is a stored engine, but not that it is the engine of this session.
       const consumed = this.#core.engine.selfContained
         ? Effect.dieMessage(
-          `The session "${this.#core.name}" is stored in its cookie, so a browser that holds an older cookie would get a value of  ` +
+          `The session "${this.#core.name}" is stored in its cookie, so a browser that holds an older cookie would get a value of ` +
             "ReadOnce again. Use a stored engine for it."
         )
         : this.#take<K>(key)
@@ -291,7 +291,7 @@ export class Handle<A extends object> implements RequestSession<A> {
           )
           : this.#live.read((draft) => {
             const record = this.#live.loaded?.record
-            // A discarded request is no use, so the stored end applies.
+            // A discarded request does not count as a use, so the stored end applies.
             return record !== undefined && options.modification === undefined && this.#live.discarded
               ? DateTime.unsafeMake(record.expiry.at)
               : end(draft.lifetime, record?.expiry.deadline)
