@@ -1,5 +1,5 @@
 /**
- * A session service on a store, and requests to it with no HTTP.
+ * A session service on a store, and requests to it without HTTP.
  */
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
@@ -20,14 +20,14 @@ export class Account extends Session.Tag<Account>()("effect-session/testing/Acco
     anything: Schema.optional(Schema.Unknown)
   }),
   touchEvery: 0,
-  // The limits of the laws are those of single calls.
+  // The laws test the timeouts of single calls, so a commit has no shorter limit.
   commitTimeout: "1 minute"
 }) {}
 
-/** An engine over a store, with the time that a call may take. */
+/** Makes an engine over a store. `timeout` is the timeout of one call. */
 export type Engine = (timeout: Duration.DurationInput) => Layer.Layer<SessionEngine, unknown, SessionStore>
 
-/** Tokens that lead to records in the store. */
+/** The engine whose cookies hold tokens. */
 export const storedEngine: Engine = (timeout) => StoredEngine.layerWith({ timeout })
 
 /** A service on the store. */
