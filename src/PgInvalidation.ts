@@ -86,7 +86,7 @@ export const layerWith = (options: PgInvalidationOptions): Layer.Layer<SessionIn
         }
         const isLost = Exit.isFailure(published) || overflowed
         overflowed = false
-        if (isLost && !(yield* Queue.offer(waiting, { _tag: "Gap" }))) overflowed = true
+        if (isLost && !(yield* Queue.offer(waiting, { _tag: "Lost" }))) overflowed = true
       })
       yield* Effect.forkScoped(Effect.forever(publishWaiting))
 
@@ -109,7 +109,7 @@ export const layerWith = (options: PgInvalidationOptions): Layer.Layer<SessionIn
             Effect.gen(function*() {
               receivedAt = beats
               warned = false
-              if (mayHaveMissed) yield* onEvent({ _tag: "Gap" })
+              if (mayHaveMissed) yield* onEvent({ _tag: "Lost" })
               mayHaveMissed = false
               const packet = open(payload)
               if (Option.isSome(packet) && packet.value.from !== node) {
@@ -205,8 +205,8 @@ const Packet = Schema.parseJson(Schema.Struct({
       subject: Schema.String,
       except: Schema.optional(id)
     }),
-    Schema.TaggedStruct("Everyone", { namespace: Schema.String }),
-    Schema.TaggedStruct("Gap", {})
+    Schema.TaggedStruct("Namespace", { namespace: Schema.String }),
+    Schema.TaggedStruct("Lost", {})
   ))
 }))
 
@@ -222,7 +222,7 @@ const packets = (from: string, notices: ReadonlyArray<InvalidationEvent>): Reado
   const whole = encode(notices)
   if (whole.length <= longest) return [whole]
   // An event that is too long becomes a missed-events marker.
-  if (notices.length === 1) return [encode([{ _tag: "Gap" }])]
+  if (notices.length === 1) return [encode([{ _tag: "Lost" }])]
   const half = Math.ceil(notices.length / 2)
   return [...packets(from, notices.slice(0, half)), ...packets(from, notices.slice(half))]
 }

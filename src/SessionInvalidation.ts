@@ -27,8 +27,8 @@ export type InvalidationEvent =
     readonly subject: string
     readonly except?: SessionId | undefined
   }
-  | { readonly _tag: "Everyone"; readonly namespace: string }
-  | { readonly _tag: "Gap" }
+  | { readonly _tag: "Namespace"; readonly namespace: string }
+  | { readonly _tag: "Lost" }
 
 /**
  * A publish/subscribe channel between nodes.

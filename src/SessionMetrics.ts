@@ -46,10 +46,10 @@ export const rejections: Metric.Metric.Frequency<string> = Metric.frequency("ses
 })
 
 /**
- * `session_cache_reads`, by outcome: reads of the caches of this process's tiered stores. The share of `copy` is the hit rate.
+ * `session_cache_reads`, by outcome: reads of the caches of this process's tiered stores. The share of `hit` is the hit rate.
  *
- * - `copy`: a trusted entry. `nothing`: no entry, or its lease has expired: the origin is read, and the cache filled.
- * - `closed`: a tombstone, a cache that fails, or a distrust window: the origin is read, and the cache is not filled.
+ * - `hit`: a trusted entry. `miss`: no entry, or its lease has expired: the origin is read, and the cache filled.
+ * - `bypass`: a tombstone, a cache that fails, or a distrust window: the origin is read, and the cache is not filled.
  *
  * @since 0.5.0
  * @category metrics
@@ -62,7 +62,7 @@ export const cacheReads: Metric.Metric.Frequency<string> = Metric.frequency("ses
 /**
  * `session_cache_fills`, by outcome: entries written to the caches of this process's tiered stores.
  *
- * - `refused`: a write or a revocation came while the origin was read, or another entry was written first.
+ * - `rejected`: a write or a revocation came while the origin was read, or another entry was written first.
  * - `failed`: the cache was down or slow, or the session did not fit.
  *
  * @since 0.5.0

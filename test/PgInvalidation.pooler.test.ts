@@ -76,11 +76,11 @@ it.scopedLive("in transaction mode one warning names the consequence and the rem
     assert.strictEqual(first, "a warning")
     assert.lengthOf(warnings, 1)
     assert.include(warnings[0], "none arrives")
-    assert.include(warnings[0], "when the lease has passed")
+    assert.include(warnings[0], "when the lease has ended")
     assert.include(warnings[0], "connects to the database directly")
   }))
 
 it.scopedLive("in session mode notifications arrive and no warning is logged", () =>
   Effect.gen(function*() {
-    assert.deepStrictEqual(yield* firstOf("session"), { first: "Gap", warnings: [] })
+    assert.deepStrictEqual(yield* firstOf("session"), { first: "Lost", warnings: [] })
   }))

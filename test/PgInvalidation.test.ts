@@ -38,7 +38,7 @@ const nodes = (...jobs: ReadonlyArray<Pick<Job, "channel" | "lease"> & Partial<J
           Effect.sync(() => child.soFar().filter((line) => line === tag).length)
         const awaitEvents = (tag: InvalidationEvent["_tag"], times: number) =>
           until(received(tag), (count) => count >= times)
-        yield* awaitEvents("Gap", 1)
+        yield* awaitEvents("Lost", 1)
         return {
           who,
           received,
@@ -135,9 +135,9 @@ describe("three processes", () => {
 
         // Replies pass again while a connection waits for one that was lost; that connection is closed.
         yield* until(proxy.unanswered, (count) => count > 0)
-        assert.strictEqual(yield* b.received("Gap"), 1)
+        assert.strictEqual(yield* b.received("Lost"), 1)
         yield* proxy.passReplies
-        yield* b.awaitEvents("Gap", 2)
+        yield* b.awaitEvents("Lost", 2)
         yield* until(proxy.unanswered, (count) => count === 0)
         const keys = yield* b.received("Key")
         yield* a.logout(yield* a.login)
@@ -159,7 +159,7 @@ describe("three processes", () => {
         // This node gets no event of the logout but the missed-events marker.
         assert.strictEqual(yield* b.who(cookie), "ann")
         yield* sql`SELECT pg_terminate_backend(${pid})`
-        yield* b.awaitEvents("Gap", 2)
+        yield* b.awaitEvents("Lost", 2)
         assert.isBelow(yield* b.forgets(cookie), minute / 10)
       })
   )

@@ -35,15 +35,15 @@ describe("the metrics of a tiered store", () => {
     Effect.gen(function*() {
       const tiers = yield* TieredStore.make(MemoryStore.make(), MemoryStore.make(), { lease })
       const { key } = yield* stored(tiers)
-      assert.deepStrictEqual(yield* grown(isThere(tiers, key, start)), { nothing: 1, filled: 1 })
-      assert.deepStrictEqual(yield* grown(Effect.repeatN(isThere(tiers, key, start), 2)), { copy: 3 })
-      assert.deepStrictEqual(yield* grown(isThere(tiers, key, start + lease)), { nothing: 1, filled: 1 })
+      assert.deepStrictEqual(yield* grown(isThere(tiers, key, start)), { miss: 1, filled: 1 })
+      assert.deepStrictEqual(yield* grown(Effect.repeatN(isThere(tiers, key, start), 2)), { hit: 3 })
+      assert.deepStrictEqual(yield* grown(isThere(tiers, key, start + lease)), { miss: 1, filled: 1 })
     }))
 
   it.live("a load that finds no session fills nothing", () =>
     Effect.gen(function*() {
       const tiers = yield* TieredStore.make(MemoryStore.make(), MemoryStore.make(), { lease })
-      assert.deepStrictEqual(yield* grown(tiers.load(freshKey(), start)), { nothing: 1 })
+      assert.deepStrictEqual(yield* grown(tiers.load(freshKey(), start)), { miss: 1 })
     }))
 
   it.live("a fill is rejected if a write began while the origin was read", () =>
@@ -55,27 +55,27 @@ describe("the metrics of a tiered store", () => {
         lease
       })
       write = tiers.save(key, record, { expectedVersion: 1, now: start })
-      assert.deepStrictEqual(yield* grown(tiers.load(key, start)), { nothing: 1, refused: 1 })
+      assert.deepStrictEqual(yield* grown(tiers.load(key, start)), { miss: 1, rejected: 1 })
     }))
 
-  it.live("a fill is rejected if another process has written a tombstone, and the next read counts as closed", () =>
+  it.live("a fill is rejected if another process has written a tombstone, and the next read counts as bypass", () =>
     Effect.gen(function*() {
       const [cache, origin] = [MemoryStore.make(), MemoryStore.make()]
       const { key, record } = yield* stored(origin)
       const elsewhere = yield* TieredStore.make(cache, origin, { lease })
       const write = elsewhere.save(key, record, { expectedVersion: 1, now: start })
       const tiers = yield* TieredStore.make(cache, after(origin, "load", write), { lease })
-      assert.deepStrictEqual(yield* grown(tiers.load(key, start)), { nothing: 1, refused: 1 })
-      assert.deepStrictEqual(yield* grown(tiers.load(key, start)), { closed: 1 })
+      assert.deepStrictEqual(yield* grown(tiers.load(key, start)), { miss: 1, rejected: 1 })
+      assert.deepStrictEqual(yield* grown(tiers.load(key, start)), { bypass: 1 })
     }))
 
-  it.live("a fill fails if the cache fails, and the next read counts as closed", () =>
+  it.live("a fill fails if the cache fails, and the next read counts as bypass", () =>
     Effect.gen(function*() {
       const cache = FaultyStore.intercept(MemoryStore.make(), (operation, call) =>
         operation === "create" ? new SessionStoreError({ operation, reason: "unavailable" }) : call)
       const tiers = yield* TieredStore.make(cache, MemoryStore.make(), { lease })
       const { key } = yield* stored(tiers)
-      assert.deepStrictEqual(yield* grown(isThere(tiers, key, start)), { nothing: 1, failed: 1 })
-      assert.deepStrictEqual(yield* grown(isThere(tiers, key, start)), { closed: 1 })
+      assert.deepStrictEqual(yield* grown(isThere(tiers, key, start)), { miss: 1, failed: 1 })
+      assert.deepStrictEqual(yield* grown(isThere(tiers, key, start)), { bypass: 1 })
     }))
 })

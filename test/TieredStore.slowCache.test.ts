@@ -49,7 +49,7 @@ const cachedSession = (near: Store) =>
       yield* near.load(key, start)
       const before = yield* reads
       assert.isTrue(Option.isSome(yield* near.load(key, start)))
-      assert.strictEqual(((yield* reads).get("copy") ?? 0) - (before.get("copy") ?? 0), 1, "the session is not cached")
+      assert.strictEqual(((yield* reads).get("hit") ?? 0) - (before.get("hit") ?? 0), 1, "the session is not cached")
     }))
 
 const reads = Effect.map(Metric.value(SessionMetrics.cacheReads), ({ occurrences }) => new Map(occurrences))

@@ -418,7 +418,7 @@ describe("nodes that exchange invalidation events", () => {
       ["a revocation by id", (store, { record }) => store.revoke("laws", record.id), "Id"],
       ["a revocation of the subject", (store) => store.revokeSubject("laws", "ann"), "Subject"],
       ["a revocation of the others", (store) => store.revokeSubject("laws", "ann", freshId()), "Subject"],
-      ["a revocation of all sessions", (store) => store.revokeAll("laws"), "Everyone"]
+      ["a revocation of all sessions", (store) => store.revokeAll("laws"), "Namespace"]
     ] satisfies ReadonlyArray<
       readonly [string, (store: Store, one: Stored) => Effect.Effect<unknown, SessionStoreError>, string]
     >
@@ -473,7 +473,7 @@ describe("nodes that exchange invalidation events", () => {
   it.scopedLive("after missed events no older entry is used, and new entries are used once the lease has passed", () =>
     Effect.gen(function*() {
       const { origin, listeners, nodes: [, b], one } = yield* two
-      yield* listeners[1]?.({ _tag: "Gap" }) ?? Effect.void
+      yield* listeners[1]?.({ _tag: "Lost" }) ?? Effect.void
       const loads = (now: number) =>
         Effect.suspend(() => {
           origin.calls.length = 0

@@ -1,4 +1,4 @@
-/** The functions that add something to a store, in both forms, and the identifiers of the errors of stores. */
+/** Store decorators, called directly and in a pipe, and the identifiers of store errors. */
 import { it } from "@effect/vitest"
 import { Effect, Option, pipe } from "effect"
 import { FaultyStore, MemoryStore, ObservedStore, SessionConfigError, SessionError, SessionStore } from "effect-session"
@@ -21,9 +21,9 @@ const decorated: Record<string, readonly [direct: SessionStore.Store, piped: Ses
   ]
 }
 
-describe("functions that add something to a store", () => {
+describe("store decorators", () => {
   for (const [name, [direct, piped]] of Object.entries(decorated)) {
-    it.effect(`${name} does the same if the store is piped to it`, () =>
+    it.effect(`${name} gives an equivalent store if it is used in a pipe`, () =>
       Effect.gen(function*() {
         assert.deepStrictEqual(piped.capabilities, direct.capabilities)
         assert.deepStrictEqual(

@@ -41,10 +41,10 @@ export const rejectionReasons = [
 ] as const
 
 /** Outcomes of a read of the cache of a tiered store. */
-export const cacheAnswers = ["copy", "nothing", "closed"] as const
+export const cacheAnswers = ["hit", "miss", "bypass"] as const
 
 /** Outcomes of filling the cache of a tiered store. */
-export const fillOutcomes = ["filled", "refused", "failed"] as const
+export const fillOutcomes = ["filled", "rejected", "failed"] as const
 
 /** Outcomes of invalidating a session in the cache of a tiered store. */
 export const invalidationOutcomes = ["confirmed", "unconfirmed"] as const

@@ -110,7 +110,7 @@ export class Cache {
       this.#try(put),
       Option.match({
         onNone: () => "failed",
-        onSome: (outcome) => outcome === "created" || outcome === "saved" ? "filled" : "refused"
+        onSome: (outcome) => outcome === "created" || outcome === "saved" ? "filled" : "rejected"
       })
     )
   }

@@ -17,14 +17,14 @@ import { intercepted } from "../store/intercepted.js"
 import type { Cache } from "./cache.js"
 
 type Read = Effect.Effect<Option.Option<Loaded>, SessionStoreError>
-type Revocation = Exclude<SessionInvalidation.InvalidationEvent, { readonly _tag: "Gap" | "Key" }>
+type Revocation = Exclude<SessionInvalidation.InvalidationEvent, { readonly _tag: "Lost" | "Key" }>
 type InFlight = Deferred.Deferred<Option.Option<SessionRecord>, SessionStoreError>
 
 /** Milliseconds after which an interrupted call of the origin counts as a timeout. */
 const timeoutMillis = 500
 
 /** The labels of the metric `session_cache_reads`. */
-const labels = { Hit: "copy", Miss: "nothing", Bypass: "closed" } as const
+const labels = { Hit: "hit", Miss: "miss", Bypass: "bypass" } as const
 
 /** Concurrent fills of the cache. */
 const maxFills = 10_000
@@ -82,14 +82,14 @@ export class Tiers {
           { _tag: "Subject", namespace, subject, except },
           origin.revokeSubject(namespace, subject, except)
         ),
-      revokeAll: (namespace) => this.#revoke({ _tag: "Everyone", namespace }, origin.revokeAll(namespace))
+      revokeAll: (namespace) => this.#revoke({ _tag: "Namespace", namespace }, origin.revokeAll(namespace))
     }
   }
 
   /** Applies the invalidation event of another node to the cache, and does not publish it again. */
   onEvent(event: SessionInvalidation.InvalidationEvent): Effect.Effect<void> {
     return Effect.suspend(() => {
-      if (event._tag === "Gap") return this.#cache.distrust
+      if (event._tag === "Lost") return this.#cache.distrust
       if (event._tag !== "Key") return this.#exclusively(Effect.void, this.#revokeInCache(event))
       this.#inFlight.delete(event.key)
       return this.#cache.remove(event.key)
@@ -138,11 +138,11 @@ export class Tiers {
         Effect.suspend(() =>
           this.#revoking > 0 || this.#revocations !== before || this.#inFlight.get(key) !== inFlight ||
             this.#writing.has(key)
-            ? Effect.succeed("refused" as const)
+            ? Effect.succeed("rejected" as const)
             : this.#cache.fill(key, record, now, replaces)
         ).pipe(
           this.#fillLock.withPermitsIfAvailable(1),
-          Effect.flatMap((outcome) => Counts.countFill(Option.getOrElse(outcome, () => "refused" as const)))
+          Effect.flatMap((outcome) => Counts.countFill(Option.getOrElse(outcome, () => "rejected" as const)))
         )
       return Effect.tap(
         this.#origin.load(key, now),
@@ -214,7 +214,7 @@ export class Tiers {
           return store.revoke(event.namespace, event.id)
         case "Subject":
           return store.revokeSubject(event.namespace, event.subject, event.except)
-        case "Everyone":
+        case "Namespace":
           return store.revokeAll(event.namespace)
       }
     })
