@@ -1,5 +1,6 @@
 /**
- * The engine on a SQL database behind a cache, as Django's `cached_db`, without its races.
+ * The engine on a SQL database behind a cache: the counterpart of Django's `cached_db`. A concurrent read cannot restore an ended session
+ * in the cache.
  *
  * @since 0.5.0
  */

@@ -172,7 +172,7 @@ const revoke = Command.make(
 ).pipe(Command.withDescription("End one session at once."))
 
 const generateKey = Command.make("generate-key", {
-  id: Options.text("id").pipe(Options.optional, Options.withDescription("1 to 8 letters and digits; drawn if absent."))
+  id: Options.text("id").pipe(Options.optional, Options.withDescription("1 to 8 letters and digits; random if absent."))
 }, ({ id }) =>
   Keyring.generate(Option.match(id, { onNone: () => ({}), onSome: (id) => ({ id }) })).pipe(
     Effect.mapError(({ problem }) => new CliFailure({ exitCode: 2, message: problem })),

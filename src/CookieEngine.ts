@@ -47,7 +47,7 @@ export interface CookieEngineOptions {
    * algorithms.
    */
   readonly suite?: "e1" | "f1"
-  /** The application. Applications that share a secret reject each other's cookies if their audiences differ. */
+  /** The name of the application. Applications that share a secret reject each other's cookies if their audiences differ. */
   readonly audience?: string
 }
 

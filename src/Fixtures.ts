@@ -81,7 +81,7 @@ export const day: number = Records.day
 export const namespace: string = Records.namespace
 
 /**
- * Parses a store key. Throws if the text is none.
+ * Parses a store key. Throws if the text is not one.
  *
  * @since 0.6.0
  * @category records
@@ -89,7 +89,7 @@ export const namespace: string = Records.namespace
 export const keyOf: (text: string) => StoreKey = Records.keyOf
 
 /**
- * Parses a session id. Throws if the text is none.
+ * Parses a session id. Throws if the text is not one.
  *
  * @since 0.6.0
  * @category records

@@ -63,7 +63,7 @@ export const make = (from: Store, to: Store, { phase }: MigratingStoreOptions): 
   const everywhere = <A>(call: (store: Store) => Effect.Effect<A, SessionStoreError>) =>
     Effect.forEach([to, from, to], call)
 
-  /** Writes to the store that has the session, and locates it again if it has moved meanwhile. */
+  /** Runs a write in the store that has the session; locates the session again if it moves meanwhile. */
   const where = <A extends string>(
     key: StoreKey,
     now: number,

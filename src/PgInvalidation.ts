@@ -119,7 +119,7 @@ export const layerWith = (options: PgInvalidationOptions): Layer.Layer<SessionIn
           const beating = Effect.gen(function*() {
             while (beats - receivedAt < 3) {
               beats++
-              // On the listener's own connection, because the application's pool may be exhausted.
+              // Sent on the listener's own connection, because the application's pool may be exhausted.
               if (yield* Effect.isSuccess(send(listener, []))) sent++
               yield* Effect.sleep(pause)
             }

@@ -113,7 +113,7 @@ interface NodeRedisNode {
   sendCommand(command: Array<string>): Promise<unknown>
 }
 
-/** Closes the connection but not the client, which reconnects when the server has closed the connection. */
+/** Makes the server close the connection. The client stays open, and reconnects. */
 const hangUp = (node: NodeRedisNode) => void node.sendCommand(["QUIT"]).catch(() => {})
 
 const sendTo = (node: NodeRedisNode, command: ReadonlyArray<string>) =>

@@ -12,8 +12,8 @@ import type { SessionId } from "./SessionId.js"
 import type { StoreKey } from "./StoreKey.js"
 
 /**
- * An invalidation event: one session changed (by key or by id), all of a subject, or all of a namespace (`Everyone`). `Gap` is the
- * missed-events marker: events were lost, so any session may have changed.
+ * An invalidation event. One session (`Key`, `Id`), all sessions of a subject (`Subject`) or all of a namespace (`Namespace`) have changed.
+ * `Lost`: events were lost, so any session may have changed.
  *
  * @since 0.5.0
  * @category models

@@ -111,7 +111,7 @@ export const layerWith = (options: ReaperOptions): Layer.Layer<never, SessionCon
       )
     yield* waitBetween(0, 0.1).pipe(
       Effect.zipRight(Effect.forever(Effect.zipRight(attempt, waitBetween(0.8, 1.2)))),
-      // A fork inherits the region it is made in. In an uninterruptible one, closing the scope would never end.
+      // A fork inherits the interruptibility of its parent. If it were uninterruptible, closing the scope would never complete.
       Effect.interruptible,
       Effect.forkScoped
     )
@@ -213,10 +213,10 @@ const nextSize = (size: number, millis: number, most: number): number =>
     ? Math.max(Math.ceil(size / 2), Math.min(firstBatch, most))
     : size
 
-/** Not the wall clock, which may be set back and would then prolong the round. */
+/** Reads a monotonic clock. The wall clock may be set back, which would prolong the round. */
 const monotonicMillis = Effect.map(Clock.currentTimeNanos, (nanos) => Number(nanos) / 1_000_000)
 
-/** Neither the timeout nor an interruption waits for a driver that cannot be interrupted. */
+/** Limits the time of a removal. Neither the timeout nor an interruption waits for a driver that cannot be interrupted. */
 const limited = (removal: Effect.Effect<number, SessionStoreError>, millis: number) =>
   Effect.timeoutFail(Effect.disconnect(removal), {
     duration: millis,

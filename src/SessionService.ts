@@ -86,7 +86,7 @@ export interface RequestSession<A> extends SessionHandle<A> {
   readonly used: UsedSession | undefined
   /**
    * Finalizes the request: writes the session. Call it before the first byte of the response, with the status of the handler's
-   * response. Idempotent. Total: an error is its result, to be sent as the response.
+   * response. Idempotent. Never fails: it returns an error, to be sent as the response.
    */
   readonly finish: (status: number) => Effect.Effect<SessionError | undefined>
   /** Marks the request as upgraded to a socket: no response carries a cookie, and only `save` writes. */

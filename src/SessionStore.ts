@@ -75,7 +75,7 @@ export interface Capabilities {
   /** Calls leave the process: they can hang, and replies can be lost. Timeouts and retries apply to remote stores only. */
   readonly remote: boolean
   /**
-   * Returns whether two keys are kept on the same shard. A rotation draws a new token until this returns `true`, because every later call
+   * Returns whether two keys are kept on the same shard. A rotation generates new tokens until this returns `true`, because every later call
    * on a relocated record costs more. Absent if the store has no shards.
    */
   readonly colocated?: (key: StoreKey, newKey: StoreKey) => boolean

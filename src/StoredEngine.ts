@@ -169,7 +169,7 @@ const bind = (
       : Effect.map(opened(sealedText, token, kept, now), Option.map(open))
   }
 
-  /** Returns the record of the key if it has our own write id: then the write whose reply was lost had succeeded. */
+  /** Returns the record of the key if it has the write id of this call: then the write whose reply was lost has succeeded. */
   const own = (key: StoreKey.StoreKey, value: SessionToken.SessionToken, record: SessionRecord, now: number) =>
     Effect.flatMap(
       load(key, now, "fresh"),
@@ -198,7 +198,7 @@ const bind = (
           (outcome) =>
             outcome === "created"
               ? Exit.succeed(written)
-              // A taken key or id is never adopted: a new one is drawn. A random source that repeats itself is an error.
+              // An existing record is never adopted: a new key and id are generated. A random source that repeats itself is an error.
               : tries > 1
               ? create(record, now, tries - 1)
               : Exit.fail(new SessionStoreError({ operation: "create", reason: "corrupt" })),
@@ -244,11 +244,11 @@ const bind = (
       ))
   }
 
-  /** Draws a new token whose key is on the same shard as `key`, if the store has shards. */
+  /** Generates a token whose key is on the same shard as `key`, if the store has shards. */
   const tokenBeside = (key: StoreKey.StoreKey) => {
     const draw = () => Tokens.fromBytes(randomBytes(Tokens.byteLength))
     let token = draw()
-    // One of 64 tokens fits in a Redis Cluster. The number of draws is limited in case that none fits.
+    // In a Redis Cluster one of 64 tokens is on the same shard. The number of attempts is limited, in case that none is.
     for (let draws = 1; draws < 1000 && colocated?.(key, keyOf(token)) === false; draws++) token = draw()
     return token
   }

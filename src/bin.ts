@@ -3,7 +3,7 @@
  * The program `effect-session`.
  */
 
-// What is used of it, so that the other modules are compiled without the types of node.
+// The only members that are used: so this package compiles without `@types/node`.
 declare const process: { readonly argv: ReadonlyArray<string>; exitCode: number | undefined }
 
 const main = async () => {
@@ -20,13 +20,13 @@ const main = async () => {
     Effect.provide(NodeContext.layer),
     NodeRuntime.runMain({
       disablePrettyLogger: true,
-      // What was interrupted is not done, though the default says 0. Nothing else makes it fail.
+      // `Cli.run` never fails, so a failure is an interruption: exit with 130 (SIGINT), where the default would be 0.
       teardown: (exit, onExit) => onExit(exit._tag === "Success" ? 0 : 130)
     })
   )
 }
 
-// Only the command line needs these packages, so nobody else has to install them.
+// Only the command line needs these packages, so they are optional peer dependencies.
 main().catch((error: unknown) => {
   if (!(error instanceof Error && "code" in error && error.code === "ERR_MODULE_NOT_FOUND")) throw error
   process.exitCode = 1

@@ -67,7 +67,7 @@ class Noted extends Session.Tag<Noted>()("test/Noted", {
   schema: Schema.Struct({ notice: ReadOnce.field(Schema.String) })
 }) {}
 
-describe("a consume-once value in a cookie session", () => {
+describe("a read-once value in a cookie session", () => {
   it.effect("take dies if the directory belongs to another engine", () =>
     Effect.gen(function*() {
       const { cookie } = yield* visit(Noted, Noted.set("notice", ReadOnce.make("Saved.")))

@@ -41,7 +41,7 @@ const opened = Effect.gen(function*() {
 /** The script calls, without the EVAL that follows if a node does not know the script yet. */
 const evaluations = (sent: ReadonlyArray<ReadonlyArray<string>>) => sent.filter(([name]) => name === "evalsha")
 
-/** Draws a key of the shard with this tag. */
+/** Generates a key of the shard with this tag. */
 const keyIn = (tag: string) => keyOf(tag + freshKey().slice(1))
 
 const tags = [..."-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz"]

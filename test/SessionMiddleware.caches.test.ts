@@ -290,7 +290,7 @@ describe("caching headers", () => {
   )
 
   live(
-    "a prefetched page, which lacks the consume-once value, is not cached",
+    "a prefetched page, which lacks the read-once value, is not cached",
     ({ ask, port, signedIn }) =>
       Effect.gen(function*() {
         const ann = yield* signedIn("ann")

@@ -160,7 +160,7 @@ describe("upgrades to a WebSocket", () => {
       yield* socket.send("+")
       assert.strictEqual(yield* socket.received, "done")
       yield* socket.end
-      const warning = yield* Effect.repeat(Queue.take(logged), { until: (line) => line.includes("never saved") })
+      const warning = yield* Effect.repeat(Queue.take(logged), { until: (line) => line.includes("not saved") })
       assert.include(warning, "test/Shop")
       assert.strictEqual(yield* app.count, 1)
     })

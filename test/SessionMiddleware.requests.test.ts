@@ -163,7 +163,7 @@ describe("a cross-site navigation with SameSite=Strict", () => {
 
 describe("HEAD", () => {
   live(
-    "consumes no consume-once value, and has the headers of GET",
+    "leaves a read-once value in the session, and has the headers of GET",
     Effect.gen(function*() {
       const site = HttpRouter.empty.pipe(
         HttpRouter.get("/order", Effect.as(Users.set("notice", ReadOnce.make("Ordered.")), text("ordered"))),

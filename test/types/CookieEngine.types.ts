@@ -25,7 +25,7 @@ const withLedger = App.layer.pipe(
   Layer.provide(MemoryStore.layer)
 )
 
-// ---- lists, streams and consume-once values require a directory, which no cookie engine provides
+// ---- lists, streams and read-once values require a directory, which no cookie engine provides
 const listed = Effect.flatMap(service, ({ list }) => list("ann"))
 const streamed = Effect.flatMap(service, ({ all: sessions }) => Stream.runCollect(sessions))
 const taken = App.take("notice")

@@ -55,7 +55,13 @@ export const copy = Command.make("copy", {
   fromNames: namesOption("from-"),
   toNames: namesOption("to-"),
   namespace: namespaceOption,
-  batch: integerBetween("batch", 1, 10_000, 100, "Sessions that are read at once; after each batch it can be stopped."),
+  batch: integerBetween(
+    "batch",
+    1,
+    10_000,
+    100,
+    "Sessions that are read at once; an interruption stops after the current batch."
+  ),
   concurrency: integerBetween("concurrency", 1, 64, 16, "Sessions that move at once, and connections to each database.")
 }, (parameters) => stoppable((state) => Effect.scoped(run(parameters, state)))).pipe(
   Command.withDescription(
@@ -72,9 +78,9 @@ interface Parameters extends Required<MigratingStore.CopyOptions> {
 
 /** The state that a run shares with the handler of its interruption. */
 interface RunState {
-  /** Done when no further batch may begin. */
+  /** Completed when no further batch may start. */
   readonly stopping: Deferred.Deferred<void>
-  /** Undefined before sessions are moved. */
+  /** The progress so far; `undefined` before the first batch. */
   progress: Progress | undefined
 }
 
@@ -83,8 +89,8 @@ interface Progress extends MigratingStore.CopyProgress {
   readonly total: number
 }
 
-const processed = ({ corrupt: damaged, ended, moved }: MigratingStore.CopyProgress): number =>
-  moved + ended + damaged.length
+const processed = ({ corrupt: corruptRecords, ended, moved }: MigratingStore.CopyProgress): number =>
+  moved + ended + corruptRecords.length
 
 const rerun = "Nothing is lost: run this command again to continue."
 
@@ -107,7 +113,7 @@ const run = (parameters: Parameters, state: RunState) =>
     if (!(yield* Deferred.isDone(state.stopping))) yield* verify(from, to, namespace, progress)
   }).pipe(explained(parameters.from))
 
-/** Moves the sessions, shows the progress, and returns the last of it. */
+/** Moves the sessions, shows the progress, and returns the final progress. */
 const moveAll = (
   from: Store,
   to: Store,
@@ -136,7 +142,7 @@ const moveAll = (
     return Option.getOrElse(last, () => initial)
   })
 
-// The end: counts, and whether the old store can be removed
+// Verification of the result
 
 /** The number of records in each store. */
 const counts = (from: Store, to: Store): Effect.Effect<Record<"old" | "fresh", Count>, SessionStoreError> =>
@@ -147,13 +153,13 @@ const verify = (
   from: Store,
   to: Store,
   namespace: string,
-  { corrupt: damaged, ended, moved }: MigratingStore.CopyProgress
+  { corrupt: corruptRecords, ended, moved }: MigratingStore.CopyProgress
 ) =>
   Effect.gen(function*() {
     const { fresh, old } = yield* counts(from, to)
     yield* Console.log(
       `${moved} moved${ended === 0 ? "" : `, ${ended} ended meanwhile`}` +
-        `${damaged.length === 0 ? "" : `, ${damaged.length} corrupt`}.\n` +
+        `${corruptRecords.length === 0 ? "" : `, ${corruptRecords.length} corrupt`}.\n` +
         `Old store: ${old.current} current, ${old.expired} expired. ` +
         `New store: ${fresh.current} current, ${fresh.expired} expired.`
     )
@@ -165,17 +171,17 @@ const verify = (
       )
     }
     if (old.current === 0) return yield* Console.log("The old store holds no live session: it can be removed.")
-    const left = yield* leftIn(from, namespace, damaged)
-    if (left.damaged.length > 0) yield* Console.log(listed(left.damaged))
+    const left = yield* leftIn(from, namespace, corruptRecords)
+    if (left.corruptRecords.length > 0) yield* Console.log(listed(left.corruptRecords))
     if (left.others > 0) {
       return yield* failed(
         `The old store cannot be removed: it still holds ${old.current} current. Some belong to this namespace: a process that is ` +
           `not in the phase "move" has created them meanwhile. Deploy that phase to every process, and run this command again.`
       )
     }
-    if (left.damaged.length > 0) {
+    if (left.corruptRecords.length > 0) {
       return yield* failed(
-        `The old store cannot be removed: it still holds ${left.damaged.length} that could not be moved, because a record is corrupt. ` +
+        `The old store cannot be removed: it still holds ${left.corruptRecords.length} that could not be moved, because a record is corrupt. ` +
           `Repair it, or end the session with "effect-session revoke", in both stores; then run this command again.`
       )
     }
@@ -186,15 +192,15 @@ const verify = (
   })
 
 /** The sessions that the old store still holds: those with a corrupt record in either store, and the number of others. */
-const leftIn = (from: Store, namespace: string, damaged: ReadonlyArray<Corrupt>) => {
-  const known = new Map(damaged.map((one) => [one.id, one]))
+const leftIn = (from: Store, namespace: string, corruptRecords: ReadonlyArray<Corrupt>) => {
+  const known = new Map(corruptRecords.map((one) => [one.id, one]))
   return pages(from, namespace, 1000).pipe(
     Stream.mapConcat(({ found }) => found),
     Stream.map((one) => isCorruptEntry(one) ? one : known.get(one.id)),
     Stream.runCollect,
     Effect.map((all) => {
-      const damaged = [...all].flatMap((one) => one ?? [])
-      return { damaged, others: all.length - damaged.length }
+      const corruptRecords = [...all].flatMap((one) => one ?? [])
+      return { corruptRecords, others: all.length - corruptRecords.length }
     })
   )
 }
@@ -202,11 +208,11 @@ const leftIn = (from: Store, namespace: string, damaged: ReadonlyArray<Corrupt>)
 /** Corrupt records that are listed by id. */
 const maxListed = 20
 
-const listed = (damaged: ReadonlyArray<Corrupt>): string =>
+const listed = (corruptRecords: ReadonlyArray<Corrupt>): string =>
   [
     "Corrupt:",
-    ...damaged.slice(0, maxListed).map(({ error, id }) => `  ${printable(id)}  ${corruptionOf(error)}`),
-    ...damaged.length > maxListed ? [`  and ${damaged.length - maxListed} more`] : []
+    ...corruptRecords.slice(0, maxListed).map(({ error, id }) => `  ${printable(id)}  ${corruptionOf(error)}`),
+    ...corruptRecords.length > maxListed ? [`  and ${corruptRecords.length - maxListed} more`] : []
   ].join("\n")
 
 // One store

@@ -43,8 +43,8 @@ interface Entry {
   readonly generations: Generations
 }
 
-const makeLedger = (unguarded: Store, namespace: string, timeout: Duration.Duration) => {
-  const store = guarded(unguarded)
+const makeLedger = (inner: Store, namespace: string, timeout: Duration.Duration) => {
+  const store = guarded(inner)
   const { limited, resolved } = StoreCalls.make(store.capabilities, timeout)
 
   /** The key includes the login time, so a new login invalidates the previous entry. */
@@ -60,7 +60,7 @@ const makeLedger = (unguarded: Store, namespace: string, timeout: Duration.Durat
     writeId: Encoding.encodeBase64Url(randomBytes(12))
   })
 
-  /** Whether the stored entry was written by this very write, whose reply was lost. */
+  /** Whether this write, whose reply was lost, has written the stored entry. */
   const isOwn = (key: StoreKey.StoreKey, { writeId }: SessionRecord, now: number) =>
     Effect.map(limited("load", store.load(key, now, "fresh")), Option.exists((found) => found.writeId === writeId))
 

@@ -32,7 +32,7 @@ export interface Disk {
   readonly createEmpty: (file: string) => Effect.Effect<boolean, PlatformError>
   /** Creates an empty directory that only this user can read. */
   readonly makeDirectory: (directory: string) => Effect.Effect<void, PlatformError>
-  /** Renames. False if the source, or the directory of the target, does not exist. */
+  /** Renames a file or a directory. False if the source, or the directory of the target, does not exist. */
   readonly move: (from: string, to: string) => Effect.Effect<boolean, PlatformError>
   /** Moves or links a file or a directory into a shard, which is created if it is missing. False if the target exists. */
   readonly putInShard: (step: "rename" | "link", from: string, to: string) => Effect.Effect<boolean, PlatformError>
@@ -40,7 +40,7 @@ export interface Disk {
   readonly sync: (...directories: ReadonlyArray<string>) => Effect.Effect<void, PlatformError>
   /** Removes a file or a directory. Failures are ignored: the sweep removes the rest later. */
   readonly remove: (path: string) => Effect.Effect<void>
-  /** Moves a path to scratch in one step, then removes it; a directory is moved back if `isNeeded` holds of its names. */
+  /** Moves a path to scratch in one step, then removes it; a directory is moved back if `isNeeded` returns true for the names in it. */
   readonly discard: (path: string, isNeeded?: (names: ReadonlyArray<string>) => boolean) => Effect.Effect<void>
   /** Returns the modification time of a path in milliseconds; `undefined` if it does not exist. */
   readonly changedAt: (path: string) => Effect.Effect<number | undefined, PlatformError>
@@ -57,7 +57,7 @@ export const make = (
   const scratch = () => at("scratch", freshName())
   const setFileMode = (file: string) => fs.chmod(file, 0o600)
 
-  // Fails if the whole directory is gone (a lost mount): that must not look like an empty store.
+  // Fails if the root is missing (a lost mount), which must not look like an empty store.
   const emptyIfMounted = Effect.zipRight(fs.access(at("scratch")), Effect.succeed<ReadonlyArray<string>>([]))
 
   const remove = (path: string) => Effect.ignore(fs.remove(path, { recursive: true, force: true }))
@@ -248,7 +248,7 @@ const checkNoLink = (fs: FileSystem.FileSystem, directory: string) =>
   Effect.flatMap(Effect.option(fs.readLink(directory)), (target) =>
     Option.isNone(target) ? Effect.void : configError(
       `${directory} is a symbolic link, and a user who can change the link could replace all sessions. Name the directory ` +
-        `itself: all of a store must be on one disk.`
+        `itself: all files of a store must be on one disk.`
     ))
 
 const parentsOf = (path: Path.Path, directory: string): ReadonlyArray<string> => {

@@ -22,7 +22,7 @@ export const decodeName = (name: string): string | undefined => Either.getOrUnde
 export const hashOf = (...parts: ReadonlyArray<string>): string =>
   encodeName(sha256(new TextEncoder().encode(JSON.stringify(parts))))
 
-/** Draws a random name. */
+/** Generates a random name. */
 export const freshName = (): string => Encoding.encodeHex(randomBytes(16))
 
 /** The shard directory of a name: the names of a family are spread over up to 4,096 directories, in their order. */
@@ -84,7 +84,7 @@ export const isContentName = (name: string): boolean => /^c\d+_[0-9a-f]{32}$/.te
 /** The name of the marker of a record that is not yet published. */
 export const pendingName = "p"
 
-/** Draws the name that a marker is renamed to when its record is deleted. */
+/** Generates the name that a marker is renamed to when its record is deleted. */
 export const deletedName = (): string => `x${freshName()}`
 
 /** Whether a directory without a marker contains only files that an interrupted write leaves behind. */

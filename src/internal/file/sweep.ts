@@ -58,7 +58,7 @@ export const make = (disk: Disk, records: Records): Sweep => {
     const directory = records.directoryOf(key)
     if (!isLeftover(names)) return Effect.void
     return Effect.flatMap(isOld(directory, now), (old) =>
-      // A write that was suspended for so long may publish the record just now: then the directory is moved back.
+      // A write that was suspended for longer than `minimumAge` may publish the record at this moment: then the directory is moved back.
       old ? Effect.uninterruptible(disk.discard(directory, (names) => markerOf(names) !== undefined)) : Effect.void)
   }
 

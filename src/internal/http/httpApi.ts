@@ -48,14 +48,14 @@ export const layer = <Self, A, Id extends string>(
       tag,
       Effect.map(service, (shape) => Record.map(tag.security, () => () => opened(handle, shape)))
     ),
-    lastWord
+    moveLast
   )
 
 /**
  * Moves our pre-response handler to the end. A middleware of HttpApi cannot do it, because it runs before its handler; a
  * middleware around the whole API can.
  */
-const lastWord = HttpApiBuilder.middleware((app) =>
+const moveLast = HttpApiBuilder.middleware((app) =>
   Effect.withFiberRuntime((fiber) =>
     Effect.matchCauseEffect(app, {
       onSuccess: (response) => Effect.as(becomeLast(fiber), response),

@@ -40,7 +40,7 @@ export class Facts implements RequestOptions {
   }
 }
 
-/** Returns whether the browser prefetches: the visitor may never see the page. */
+/** Returns whether the request is a prefetch of the browser: the visitor may never see the page. */
 const isPrefetch = (headers: Headers.Headers): boolean =>
   [headers["sec-purpose"], headers.purpose, headers["x-purpose"], headers["x-moz"]].some((value) =>
     value !== undefined && /prefetch|preview|prerender/i.test(value)

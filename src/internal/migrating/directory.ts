@@ -28,7 +28,7 @@ export const movedDirectory = (old: Store, fresh: Store): Pick<Store, "find" | "
       const older = yield* old.scan(namespace, { after, limit, now })
       const newer = yield* fresh.scan(namespace, { after, limit, now })
       const [readable, corrupt] = Arr.partition([...older, ...newer], isCorruptEntry)
-      // The last record of an id wins, so the best comes last. The key of an arriving copy is not the key of the session, and the key of
+      // Of several records with one id the last one is returned, so the records are in ascending order of preference. The key of an arriving copy is not the key of the session, and the key of
       // a source marker may no longer be.
       const byPreference = [isArriving, isSourceMarker, isPlain].flatMap((kind) => readable.filter(kind))
       const found = new Map([...corrupt, ...byPreference].map((one) => [one.id, one]))
@@ -47,7 +47,7 @@ export const movedDirectory = (old: Store, fresh: Store): Pick<Store, "find" | "
       })
       const page = Arr.getSomes(visibleOnes)
       const last = first.at(-1)
-      // Sessions that ended meanwhile leave room in the page for later ones.
+      // Sessions that have ended meanwhile are not in the result, so the page is filled with later ones.
       return last === undefined || first.length < limit || page.length === limit
         ? page
         : [...page, ...(yield* pageAfter(namespace, last.id, limit - page.length, now))]
@@ -74,7 +74,7 @@ export const movedDirectory = (old: Store, fresh: Store): Pick<Store, "find" | "
         .filter((record) => record.subject === subject)
         .map(toInfo)
       const last = first.at(-1)
-      // Records that are not visible leave room in the page for later ones.
+      // Records that are not visible are not in the result, so the page is filled with later ones.
       const hasMore = all.length > limit || older.length === limit || newer.length === limit
       return last === undefined || page.length === limit || !hasMore
         ? page

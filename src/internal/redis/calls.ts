@@ -100,7 +100,7 @@ const awaitReply = ({ waiting }: Backlog): Effect.Effect<unknown> =>
 
 /**
  * Returns a function that makes the calls of an operation, whose name appears in errors. Commands that could not be sent are retried
- * for a moment: the client may be about to reconnect, and the engine repeats a call at once after a lost reply.
+ * for {@link reconnectGraceMillis}: the client may be about to reconnect, and the engine repeats a call at once after a lost reply.
  */
 export const calls = (client: Client): (operation: string) => Calls => {
   const limit = client.cluster ? maxUnansweredPerTag : maxUnanswered

@@ -172,7 +172,7 @@ export const directory = (shards: Shards, ids: IdDirectory, forwarding: Forwardi
       for (let next = 0; next < all.length && page.size < limit;) {
         const chunk = all.slice(next, next += Math.min(limit - page.size, recordsPerRead))
         const replies = yield* loadInfos(calls, prefix, chunk, now)
-        // A session was rotated meanwhile, and has another entry now.
+        // A session that was rotated meanwhile has another entry now.
         if (replies.includes("moved") && tries > 1) {
           return yield* list(calls, namespace, subject, now, { after, limit }, tries - 1)
         }

@@ -236,7 +236,7 @@ end
 return removed`
 )
 
-/** Cluster only: enters the shard of an id in the id directory; `taken` if the id is in another shard. */
+/** Cluster only: writes the shard of an id to the id directory; `taken` if the id is in another shard. */
 export const reserveId = script(
   "idDirectory, recheckQueue",
   "id, tag, at",

@@ -4,7 +4,7 @@
 const slots = 16_384
 
 /**
- * The slot of a Cluster that has a key: CRC16 (XMODEM) of what is in its first braces.
+ * Returns the slot of a key in a Cluster: CRC16 (XMODEM) of the text in its first braces.
  */
 export const slotOf = (key: string): number => {
   const [, tag = key] = /\{([^}]+)\}/.exec(key) ?? []

@@ -38,7 +38,7 @@ export class Batches<A, B, E> {
     group: string,
     item: A,
     { after, alone, together }: Strategies<A, B, E>,
-    turn: (run: (waited: boolean) => Effect.Effect<B, E>) => Effect.Effect<B, E>
+    exclusively: (run: (waited: boolean) => Effect.Effect<B, E>) => Effect.Effect<B, E>
   ): Effect.Effect<B, E> {
     return Effect.withFiberRuntime((fiber) => {
       const entry: Entry<A, B, E> = { item, result: Deferred.unsafeMake(fiber.id()) }
@@ -54,7 +54,7 @@ export class Batches<A, B, E> {
       )
       const run = (waited: boolean) =>
         Effect.suspend(() => {
-          // Another entry has included it in its batch.
+          // Another entry has already included this one in its batch.
           if (!waiting.delete(entry)) return done
           if (!waited) return alone
           const others = keepsRequestsApart() ? [] : [...waiting].slice(0, maxItems - 1)
@@ -71,7 +71,7 @@ export class Batches<A, B, E> {
             done
           )
         })
-      return Effect.ensuring(turn(run), leave)
+      return Effect.ensuring(exclusively(run), leave)
     })
   }
 }

@@ -108,7 +108,7 @@ const commitChanges = <A extends object>(
   const labels = fiber.getFiberRef(FiberRef.currentMetricLabels)
   SessionMetrics.commits.unsafeUpdate(change, labels)
   if (change === "Keep") return Exit.succeed(undefined)
-  // A new token that cannot be sent would log the visitor out.
+  // A new token that cannot be sent to the browser would log the visitor out.
   if (live.detached && needsCookie(core, change)) {
     return change === "Touch" || change === "Reseal"
       ? Exit.succeed(undefined)
@@ -117,7 +117,7 @@ const commitChanges = <A extends object>(
   if (change === "Create" && live.crossSite !== undefined && !draft.authenticated) {
     return live.crossSite === "refuse" ? Exit.fail(new SessionCrossSite({ session: core.name })) : Effect.as(
       Effect.logDebug(
-        `A visitor came to "${core.name}" by a link of another site, without the session cookie (SameSite=Strict). The ` +
+        `A visitor followed a link from another site, and the browser sent no cookie of "${core.name}" (SameSite=Strict). The ` +
           "new session was dropped: its cookie would have replaced the visitor's own."
       ),
       undefined

@@ -291,7 +291,7 @@ export class Handle<A extends object> implements RequestSession<A> {
           )
           : this.#live.read((draft) => {
             const record = this.#live.loaded?.record
-            // A discarded request is no use, so the stored end applies.
+            // A discarded request does not count as a use, so the stored end applies.
             return record !== undefined && options.modification === undefined && this.#live.discarded
               ? DateTime.unsafeMake(record.expiry.at)
               : end(draft.lifetime, record?.expiry.deadline)

@@ -46,7 +46,7 @@ interface Scope {
 const isWithin = (inner: Scope | undefined, scope: Scope): boolean =>
   inner !== undefined && (inner === scope || isWithin(inner.outer, scope))
 
-/** The innermost `withRollback` region of this fiber. */
+/** The innermost `withRollback` region that this fiber runs in. */
 const currentScope = FiberRef.unsafeMake<Scope | undefined>(undefined)
 
 /** A result, the step that changes the draft, and a callback for after the step was applied. */
@@ -673,7 +673,7 @@ export class Live<A extends object> implements Uncommitted<A> {
       Effect.logWarning(
         `A change to the session "${this.#core.name}" came after its request had been answered, and is lost. ` +
           "Let the handler wait for the fiber that makes it (Fiber.join, or Effect.all in place of Effect.fork), " +
-          "or change the session outside the request, with open of its service and save."
+          "or change the session after the request: open it with the service of the tag, and call save."
       ),
       Effect.fail(error)
     )
@@ -681,7 +681,7 @@ export class Live<A extends object> implements Uncommitted<A> {
 
   get #logUnsaved(): Effect.Effect<void> {
     return Effect.logWarning(
-      `A socket of "${this.#core.name}" has closed with changes to its session that were never saved. Call save after a change.`
+      `A socket of "${this.#core.name}" has closed with changes to its session that were not saved and are lost. Call save after a change.`
     )
   }
 }

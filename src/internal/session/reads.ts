@@ -46,7 +46,7 @@ export class Reads<Key extends string> {
     this.written = new Set([...this.written ?? []].filter((key) => before.written?.has(key) === true))
   }
 
-  /** Forgets everything: another session begins. */
+  /** Removes all reads and sets: another session begins. */
   restart(): void {
     this.#read = this.written = this.#stale = undefined
   }

@@ -74,7 +74,7 @@ export const isChanged = <A extends object>(
     : draft.cleared || draft.subjectChanged || draft.forceSave || draft.subject !== loaded.record.subject ||
       !LifetimeRules.equals(draft.lifetime, loaded.record.expiry.lifetime))
 
-/** Writes a draft; conflicting writes are replayed. */
+/** Writes a draft. On a conflict, replays its steps on the fresh record. */
 export const write = <A extends object>(
   core: Core<A>,
   change: "Create" | "Rotate" | "Save",
@@ -88,7 +88,7 @@ export const write = <A extends object>(
   const alone = Effect.withFiberRuntime<Written<A>, SessionError>((fiber) =>
     attempt(core, change, work, Done.millisOf(fiber), false)
   )
-  // Commits of one session run one after another within this process, so that a hot session converges. A commit that had to wait
+  // Commits of one session run one after another within this process, so that concurrent commits do not conflict repeatedly. A commit that had to wait
   // knows that its version is no longer current.
   return Effect.flatMap(Deadline.overtaken, (overtaken) => {
     const turn = (run: (waited: boolean) => Effect.Effect<Written<A>, SessionError>) =>

@@ -46,7 +46,7 @@ export const onConnection = <A>(
           Effect.ensuring(Effect.sync(() => void (busy = undefined)))
         )
       }
-      // In a fiber of its own: a fiber that is interrupted while it waits for the pool would never return the connection.
+      // Reserved in a fiber of its own: a fiber that is interrupted while it waits for the pool would never return the connection.
       run(Effect.scoped(Effect.flatMap(sql.reserve, use))).addObserver((exit) => {
         busy = undefined
         resume(exit)

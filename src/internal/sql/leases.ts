@@ -44,7 +44,7 @@ export interface Wire<C extends Client, R> {
 interface Job<C, R> {
   readonly text: string
   readonly values: ReadonlyArray<unknown>
-  /** The position in the order of all jobs. */
+  /** The sequence number of the job. */
   readonly number: number
   readonly resume: (result: Effect.Effect<R, SqlError>) => void
   /** The lease whose connection executes the statement. */
@@ -92,7 +92,7 @@ const maxReservations = 2
  * If the connection does not belong to the driver, each statement reserves its own connection.
  */
 export const make = <C extends Client, R>(sql: SqlClient.SqlClient, wire: Wire<C, R>): Query<R> => {
-  /** In order of arrival. */
+  /** The jobs without a lease, in order of arrival. */
   const waiting = new Set<Job<C, R>>()
   const idle: Array<Lease<C, R>> = []
   let jobs = 0

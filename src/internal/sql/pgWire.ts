@@ -4,7 +4,7 @@
  * A statement with a name is prepared by the server once for each connection, since planning takes longer than execution. From its second
  * execution on it is sent without a request for the description of its rows: `pg` asks for that at each execution and builds its parsers
  * from it, which takes as long as everything else that it does for a load. The description of a prepared statement does not change: the
- * server refuses to execute it when its result would be another.
+ * server rejects its execution if the columns of the result would differ.
  */
 import * as Predicate from "effect/Predicate"
 import { codeOf } from "./errors.js"
@@ -52,7 +52,7 @@ export const wire = (names: Map<string, string>): Wire<PgClient, ReadonlyArray<R
         done(error, result?.rows)
       })
     },
-    // From then on all statements are sent without names.
+    // A pooler has changed the server connection, or the table has changed: from now on all statements are sent without names.
     isResent: (text, error) => {
       const isLost = names.has(text) && notPrepared.has(codeOf(error))
       if (isLost) names.clear()

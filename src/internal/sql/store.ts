@@ -33,8 +33,8 @@ interface Options {
 }
 
 /**
- * A store whose first use shows what its database cannot do: for the command line, which explains that by itself, and
- * needs no more privileges than its command.
+ * A store without the checks at the start, for the command line: it explains the failures of calls by itself, and needs only the
+ * privileges of its command.
  */
 export const unchecked = (
   options: Options
@@ -56,7 +56,7 @@ export const unchecked = (
           Effect.try({ try: () => column(row, "clock", integer), catch: (cause) => corrupt(operation, cause) })
       )
 
-    /** A compare-and-set that changed no row met another version, or nothing alive: only then is it asked which. */
+    /** Runs a compare-and-set. If it changes no row, a second query finds whether the record has another version or is not alive. */
     const compareAndSet = (operation: string, prepared: Prepared, parameters: Parameters) =>
       Effect.flatMap(write(operation, prepared, parameters), (changed) =>
         changed > 0
@@ -101,7 +101,7 @@ export const unchecked = (
       now: number
     ): Effect.Effect<ReadonlyArray<Located | Corrupt>, SessionStoreError> => {
       const rows = (limit: number) => read("scan", statement.scan, { namespace, after: after ?? "", limit, now })
-      // A row whose id can be read has its place, whatever else it holds.
+      // A corrupt row is an entry of the page if its id can be decoded.
       const page = filled(limit, rows, (row) => idIn(row) !== undefined)
       return Effect.map(
         Effect.flatMap(
@@ -158,7 +158,7 @@ export const unchecked = (
           Effect.flatMap(clock("removeExpired"), (clock) => checkClock(now, clock)),
           Effect.tap(
             write("removeExpired", statement.removeExpired, { now, limit }),
-            // What is deleted is deleted.
+            // The records are deleted already, so a failure of this additional clean-up is only logged.
             (removed) =>
               removed >= limit ? Effect.void : Effect.catchAll(tidied, (error) => Effect.logDebug(error.message, error))
           )

@@ -2,7 +2,7 @@
  * The SQL that creates and migrates the tables of a SQL store.
  */
 
-/** The same as `SqlMigrations.Dialect`, whose declaration may not name this module. */
+/** The same as `SqlMigrations.Dialect`, which cannot refer to this internal module. */
 export type Dialect = "mysql" | "pg" | "sqlite"
 
 /** The names of a store's tables. */

@@ -16,12 +16,12 @@ export const corrupt = (operation: string, cause: unknown): SessionStoreError =>
 
 export const isCorrupt = ({ reason }: SessionStoreError): boolean => reason === "corrupt"
 
-/** Returns whether an entry of a page stands for a corrupt record. */
+/** Returns whether an entry of a page represents a corrupt record. */
 export const isCorruptEntry = (one: SessionInfo | Corrupt): one is Corrupt => "error" in one
 
 /**
- * Reads a page of `limit` usable entries: as long as unusable ones take places in it, it reads a longer page. The result holds the
- * unusable entries, too, and may be longer than `limit`.
+ * Reads a page of `limit` usable entries: reads longer pages until enough of their entries are usable. The result also
+ * contains the unusable entries, and may be longer than `limit`.
  */
 export const filled = <A, E>(
   limit: number,
@@ -37,7 +37,7 @@ export const filled = <A, E>(
       : Effect.succeed(page)
   })
 
-/** Puts an entry in the page in place of a corrupt record. */
+/** Returns an entry with the error in place of a corrupt record. */
 export const orCorruptEntry = (id: SessionId) => <A>(read: Read<A>): Read<A | Corrupt> =>
   Effect.catchIf(read, isCorrupt, (error) => Effect.succeedSome({ id, error }))
 

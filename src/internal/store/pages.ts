@@ -31,7 +31,7 @@ export interface Page {
   readonly now: number
 }
 
-/** Streams all live sessions of a namespace in pages; the last page is empty. `since`: reads as of so many milliseconds ago. */
+/** Streams all live sessions of a namespace in pages; the last page is empty. `since`: milliseconds by which the time of the reads is in the past. */
 export const pages = (
   { scan }: Pick<Store, "scan">,
   namespace: string,

@@ -9,7 +9,7 @@ import { randomBytes } from "../crypto/primitives.js"
 
 const draw = (): StoreKey.StoreKey => Option.getOrThrow(StoreKey.parse(Encoding.encodeBase64Url(randomBytes(32))))
 
-/** Draws a random key on the same shard as `key`, so that a record can be moved there in one atomic step. */
+/** Generates a random key on the same shard as `key`, so that a record can be moved there in one atomic step. */
 export const asideOf = (key: StoreKey.StoreKey, { colocated }: Capabilities): StoreKey.StoreKey => {
   let aside = draw()
   for (let draws = 1; draws < 1000 && colocated?.(key, aside) === false; draws++) aside = draw()

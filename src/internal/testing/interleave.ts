@@ -1,6 +1,6 @@
 /**
- * A scheduler for requests that share a store: each is parked before every call, and one at a time goes on, so that
- * every order of the calls can be tried.
+ * Deterministic scheduler for concurrent requests on one store. It suspends each request before every store call and resumes one at a
+ * time, so that a test can run every order of the calls.
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -9,38 +9,38 @@ import * as Queue from "effect/Queue"
 import type { Interception } from "../store/intercepted.js"
 import { range } from "./law.js"
 
-/** Requests, each with what is to be put around its calls, and what must hold when they have ended. */
+/** The requests, each of which runs its store calls through the given interception, and a check that runs after they have ended. */
 export interface Scene<E> {
-  readonly requests: ReadonlyArray<(parking: Interception) => Effect.Effect<unknown, E>>
+  readonly requests: ReadonlyArray<(suspendCall: Interception) => Effect.Effect<unknown, E>>
   readonly check: Effect.Effect<void, E>
 }
 
-/** A decision: which of so many parked requests goes on. */
+/** A decision of the scheduler: the index of the resumed request, and the number of suspended ones. */
 interface Choice {
   readonly chosen: number
   readonly of: number
 }
 
-/** Plays a scene once. Beyond the given decisions, `choose` decides. */
-const play = <E>(
+/** Runs a scene once, with the decisions in `decided`, and then those of `choose`. Returns all decisions. */
+const runOnce = <E>(
   { check, requests }: Scene<E>,
   decided: ReadonlyArray<number>,
   choose: (of: number) => number
 ): Effect.Effect<ReadonlyArray<Choice>, E> =>
   Effect.gen(function*() {
     const changed = yield* Queue.unbounded<void>()
-    const parked = new Map<number, Deferred.Deferred<void>>()
+    const suspended = new Map<number, Deferred.Deferred<void>>()
     let running = requests.length
     const fibers = yield* Effect.forEach(requests, (request, index) => {
-      const parking: Interception = (_, call) =>
+      const suspendCall: Interception = (_, call) =>
         Effect.flatMap(Deferred.make<void>(), (go) =>
           Effect.suspend(() => {
-            parked.set(index, go)
+            suspended.set(index, go)
             running--
             return Queue.offer(changed, undefined).pipe(Effect.zipRight(Deferred.await(go)), Effect.zipRight(call))
           }))
       return Effect.fork(Effect.ensuring(
-        request(parking),
+        request(suspendCall),
         Effect.suspend(() => {
           running--
           return Queue.offer(changed, undefined)
@@ -50,13 +50,13 @@ const play = <E>(
     const choices: Array<Choice> = []
     while (true) {
       while (running > 0) yield* Queue.take(changed)
-      const waiting = [...parked].sort(([a], [b]) => a - b)
+      const waiting = [...suspended].sort(([a], [b]) => a - b)
       if (waiting.length === 0) break
       const chosen = decided[choices.length] ?? choose(waiting.length)
       choices.push({ chosen, of: waiting.length })
       const next = waiting[chosen]
-      if (next === undefined) return yield* Effect.dieMessage("a scene must play the same way each time")
-      parked.delete(next[0])
+      if (next === undefined) return yield* Effect.dieMessage("the store calls of a scene must be the same in each run")
+      suspended.delete(next[0])
       running++
       yield* Deferred.succeed(next[1], undefined)
     }
@@ -65,7 +65,7 @@ const play = <E>(
     return choices
   })
 
-/** The decisions that come next, depth first: the last one that can still be made in another way. */
+/** The decisions of the next run, depth first: increments the last decision that has an alternative. `undefined` after the last run. */
 const following = (choices: ReadonlyArray<Choice>): ReadonlyArray<number> | undefined => {
   const last = choices.at(-1)
   if (last === undefined) return undefined
@@ -73,20 +73,20 @@ const following = (choices: ReadonlyArray<Choice>): ReadonlyArray<number> | unde
   return last.chosen + 1 < last.of ? [...before.map(({ chosen }) => chosen), last.chosen + 1] : following(before)
 }
 
-/** Plays a scene in every order of its calls. Gives how many there are. */
+/** Runs a scene in every order of its store calls. Returns the number of orders. */
 export const everyOrder = <E>(scene: Effect.Effect<Scene<E>, E>): Effect.Effect<number, E> =>
   Effect.gen(function*() {
     let orders = 0
     let decided: ReadonlyArray<number> | undefined = []
     while (decided !== undefined) {
-      const choices: ReadonlyArray<Choice> = yield* play(yield* scene, decided, () => 0)
+      const choices: ReadonlyArray<Choice> = yield* runOnce(yield* scene, decided, () => 0)
       decided = following(choices)
       orders++
     }
     return orders
   })
 
-/** Plays a scene in so many orders, drawn by chance. The same seed draws the same ones. */
+/** Runs a scene in `orders` random orders. The same seed gives the same orders. */
 export const someOrders = <E>(
   scene: Effect.Effect<Scene<E>, E>,
   orders: number,
@@ -97,7 +97,7 @@ export const someOrders = <E>(
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0
     return Math.floor((state / 2 ** 32) * of)
   }
-  return Effect.forEach(range(orders), () => Effect.flatMap(scene, (scene) => play(scene, [], below)), {
+  return Effect.forEach(range(orders), () => Effect.flatMap(scene, (scene) => runOnce(scene, [], below)), {
     discard: true
   })
 }

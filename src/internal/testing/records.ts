@@ -1,5 +1,5 @@
 /**
- * Records to put into stores, and what can be asked of a store about one of them.
+ * Records for tests of a store, and checks of the stored state of a record.
  */
 import * as Effect from "effect/Effect"
 import * as Encoding from "effect/Encoding"
@@ -13,7 +13,7 @@ import * as StoreKey from "../../StoreKey.js"
 import * as Ids from "../domain/id.js"
 import { equal } from "./law.js"
 
-/** The moment at which the records of the laws begin. */
+/** The time at which the records of the laws are created, in milliseconds since the epoch. */
 export const start = 1_700_000_000_000
 export const minute = 60_000
 export const hour = 60 * minute
@@ -23,19 +23,19 @@ export const namespace = "laws"
 
 const bytes = (length: number) => globalThis.crypto.getRandomValues(new Uint8Array(length))
 
-/** A key, spelled out. */
+/** Parses a store key. Throws if the text is not one. */
 export const keyOf = (text: string): StoreKey.StoreKey => Option.getOrThrow(StoreKey.parse(text))
 
-/** An id, spelled out. */
+/** Parses a session id. Throws if the text is not one. */
 export const idOf = (text: string): SessionId.SessionId => Option.getOrThrow(SessionId.parse(text))
 
-/** A key that nothing has. */
+/** Generates a random store key. */
 export const freshKey = (): StoreKey.StoreKey => keyOf(Encoding.encodeBase64Url(bytes(32)))
 
-/** An id that nothing has. */
+/** Generates a random session id. */
 export const freshId = (): SessionId.SessionId => Ids.fromBytes(bytes(Ids.byteLength))
 
-/** A record with an id of its own: one hour to live, one day at the most. */
+/** Builds a record with a random id. It ends after one hour, and can be prolonged to one day. */
 export const aRecord = (fields: Partial<SessionRecord> = {}): SessionRecord => ({
   namespace,
   id: freshId(),
@@ -58,7 +58,7 @@ export interface Stored {
   readonly record: SessionRecord
 }
 
-/** A record that is in the store. */
+/** Creates a record in the store. */
 export const stored = (store: Store, fields: Partial<SessionRecord> = {}, key = freshKey()) =>
   Effect.gen(function*() {
     const record = aRecord(fields)
@@ -66,7 +66,7 @@ export const stored = (store: Store, fields: Partial<SessionRecord> = {}, key = 
     return { key, record } satisfies Stored
   })
 
-/** Every way of asking gives exactly this record. */
+/** Checks that `load`, `find`, `scan` and `list` return exactly this record. */
 export const isAlive = (store: Store, { key, record }: Stored, now: number) =>
   Effect.gen(function*() {
     const { data: _, ...info } = record
@@ -79,7 +79,7 @@ export const isAlive = (store: Store, { key, record }: Stored, now: number) =>
     yield* equal("list", ofId(yield* store.list(record.namespace, record.subject, now), record.id), [info])
   })
 
-/** Nothing alive is under the key, and no write brings anything back. */
+/** Checks that the key has no live record, and that no write creates one. */
 export const isKeyDead = (store: Store, { key, record }: Stored, now: number) =>
   Effect.gen(function*() {
     const newKey = freshKey()
@@ -97,7 +97,7 @@ export const isKeyDead = (store: Store, { key, record }: Stored, now: number) =>
     yield* equal("load after the writes", yield* isThere(store, key, now), false)
   })
 
-/** No way of asking shows the record, and no write brings it back. */
+/** Checks that no read returns the record, and that no write revives it. */
 export const isDead = (store: Store, { key, record }: Stored, now: number) =>
   Effect.gen(function*() {
     yield* isKeyDead(store, { key, record }, now)
@@ -106,11 +106,11 @@ export const isDead = (store: Store, { key, record }: Stored, now: number) =>
     yield* equal("list", ofId(yield* store.list(record.namespace, record.subject ?? "", now), record.id), [])
   })
 
-/** Whether something alive is under the key. */
+/** Returns whether the key has a live record. */
 export const isThere = (store: Store, key: StoreKey.StoreKey, now: number) =>
   Effect.map(store.load(key, now), Option.isSome)
 
-/** The live record, where the law wants one. */
+/** Returns the live record of the key. Fails with `LawBroken` if there is none. */
 export const loaded = (store: Store, key: StoreKey.StoreKey, now: number) =>
   Effect.flatMap(
     store.load(key, now),
@@ -123,7 +123,7 @@ export const loaded = (store: Store, key: StoreKey.StoreKey, now: number) =>
 const ofId = <A extends { readonly id: SessionId.SessionId }>(records: ReadonlyArray<A>, id: SessionId.SessionId) =>
   records.filter((record) => record.id === id)
 
-/** Characters that databases, drivers and encoders are known to lose, on top of any code unit whatever. */
+/** Text of arbitrary code units, often with those that databases, drivers and encoders are known to lose. */
 export const anyText: FastCheck.Arbitrary<string> = FastCheck.array(
   FastCheck.oneof(
     FastCheck.integer({ min: 0, max: 0xffff }).map((unit) => String.fromCharCode(unit)),

@@ -1,5 +1,5 @@
 /**
- * A session service on a store, and requests to it with no HTTP.
+ * A session service on a store, and requests to it without HTTP.
  */
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
@@ -20,14 +20,14 @@ export class Account extends Session.Tag<Account>()("effect-session/testing/Acco
     anything: Schema.optional(Schema.Unknown)
   }),
   touchEvery: 0,
-  // The limits of the laws are those of single calls.
+  // The laws test the timeouts of single calls, so a commit has no shorter limit.
   commitTimeout: "1 minute"
 }) {}
 
-/** An engine over a store, with the time that a call may take. */
+/** Makes an engine over a store. `timeout` is the timeout of one call. */
 export type Engine = (timeout: Duration.DurationInput) => Layer.Layer<SessionEngine, unknown, SessionStore>
 
-/** Tokens that lead to records in the store. */
+/** The engine whose cookies hold tokens. */
 export const storedEngine: Engine = (timeout) => StoredEngine.layerWith({ timeout })
 
 /** A service on the store. */
@@ -44,7 +44,7 @@ export const serviceOn = (engine: Engine, store: Store, timeout: Duration.Durati
 
 type Service = Effect.Effect.Success<ReturnType<typeof serviceOn>>
 
-/** How a request ended, and the cookie that the browser then has. */
+/** The outcome of a request, and the cookie that the browser has after it. */
 interface Answer {
   readonly done: boolean
   readonly cookie: CookieValue | undefined
@@ -60,9 +60,9 @@ export const answer = (
     const session = service.request(header)
     const exit = yield* Effect.exit(Effect.provideService(handler, Account, session))
     const error = yield* session.finish(Exit.isSuccess(exit) ? 200 : 503)
-    const owed = session.used?.setCookie
+    const setCookie = session.used?.setCookie
     return {
       done: Exit.isSuccess(exit) && error === undefined,
-      cookie: owed === undefined ? cookie : owed === "expire" ? undefined : owed.value
+      cookie: setCookie === undefined ? cookie : setCookie === "expire" ? undefined : setCookie.value
     }
   })

@@ -30,10 +30,10 @@ const bypassMillis = 1000
 /** Time for which an entry is kept after its lease, so that the next entry can replace it. */
 const keptMillis = 60_000
 
-/** A time before any expiry: a load as of this time also returns expired records that are still stored. */
+/** A time before any expiry. A load with this time as `now` also returns expired records that are still stored. */
 const longAgo = 0
 
-/** The tombstone was written; an unreadable record has the key; another write was faster. */
+/** The tombstone was written; an unreadable record has the key; another write came first. */
 type Put = "written" | "unreadable" | "conflict"
 
 /** The result of a read of the cache. */

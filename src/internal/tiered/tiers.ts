@@ -1,5 +1,5 @@
 /**
- * A store of two: the origin is authoritative, the cache answers reads for a lease.
+ * A store over two stores: the origin is authoritative, and the cache answers reads until the lease of an entry ends.
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
@@ -159,7 +159,7 @@ export class Tiers {
     now: number,
     write: Effect.Effect<A, SessionStoreError>
   ): Effect.Effect<A, SessionStoreError> {
-    // A read that starts after the write must not join a load that began before it.
+    // A read that starts after the write must not share a load that began before it.
     const detach = Effect.sync(() => {
       for (const key of keys) this.#inFlight.delete(key)
     })
