@@ -19,6 +19,7 @@ export default defineConfig({
     ],
     reporters: ["default", "./test/support/summaryReporter.ts"],
     globalSetup: ["test/support/globalSetup.ts"],
+    setupFiles: ["test/support/optionEquality.ts"],
     // Most tests wait for servers and child processes: two files at once, on one core too.
     minWorkers: 2,
     maxWorkers: 2,
