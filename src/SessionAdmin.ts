@@ -55,7 +55,7 @@ export interface SessionSummary {
  * @category models
  */
 export interface ListOptions {
-  /** The largest number of sessions of the page. Default 100. */
+  /** The largest number of sessions of the page. Default 100, also for `NaN`. Fractions are cut off. */
   readonly limit?: number | undefined
   /** The last session of the previous page. It may have ended meanwhile. */
   readonly after?: Pick<SessionSummary, "createdAt" | "id"> | undefined

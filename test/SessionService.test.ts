@@ -12,9 +12,10 @@ import {
   Stream,
   TestClock
 } from "effect"
-import { Expiry, Lifetime, MemoryEngine, Session, SessionCookie } from "effect-session"
+import { Expiry, Lifetime, MemoryEngine, MemoryStore, Session, SessionCookie, StoredEngine } from "effect-session"
 import { SessionConfigError } from "effect-session/SessionConfigError"
 import { assert, describe } from "vitest"
+import { sqliteClient, sqlStore } from "./support/localStores.js"
 
 const engine = MemoryEngine.layer
 
@@ -150,6 +151,22 @@ describe("a valid configuration builds", () => {
 })
 
 describe("the metadata of sessions in lists", () => {
+  for (const [name, layer] of [["memory", MemoryStore.layer], ["sqlite", sqlStore(sqliteClient)]] as const) {
+    it.effect(`${name}: a page has a whole number of sessions for any limit`, () =>
+      Effect.gen(function*() {
+        const sessions = yield* Plain.service
+        for (const _ of [1, 2, 3]) yield* sessions.create({ a: "x" }, { subject: "ann" })
+        const lengths = yield* Effect.forEach(
+          [-1, 0, 1.5, NaN, Infinity],
+          (limit) => Effect.map(sessions.list("ann", { limit }), ({ length }) => length)
+        )
+        assert.deepStrictEqual(lengths, [0, 0, 1, 3, 3])
+      }).pipe(
+        Effect.provide(Plain.layer.pipe(Layer.provideMerge(StoredEngine.layer), Layer.provide(layer))),
+        Effect.orDie
+      ))
+  }
+
   it.effect("times are DateTime, and the last summary of a page leads to the next page", () =>
     Effect.gen(function*() {
       const sessions = yield* Plain.service

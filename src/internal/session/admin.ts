@@ -132,9 +132,10 @@ export const adminOf = <A extends object>(core: Core<A>): SessionAdmin<A> => {
       Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.map(known(core.engine.open(token, now)), Option.isSome)),
     destroy: (token) => Effect.zipRight(known(core.engine.destroy(token)), core.watchers.wake(token)),
     all: sessions,
-    list: (subject, { after, limit } = {}) => {
+    list: (subject, { after, limit = pageSize } = {}) => {
       const page = {
-        limit,
+        // A limit may come from a query string: the databases reject fractions and NaN, which is no outage.
+        limit: Number.isNaN(limit) ? pageSize : Math.min(Math.max(Math.trunc(limit), 0), Number.MAX_SAFE_INTEGER),
         after: after === undefined ? undefined : { id: after.id, createdAt: DateTime.toEpochMillis(after.createdAt) }
       }
       return Effect.flatMap(Clock.currentTimeMillis, (now) =>
