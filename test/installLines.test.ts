@@ -37,12 +37,13 @@ const found = texts.flatMap(([file, text]) =>
 const base = ["effect@3.22", "@effect/platform@0.97", "@effect/platform-node@0.108"]
 
 /** The packages that a project has after a command, without this one. */
-const installedBy = (packages: ReadonlyArray<string>) =>
-  [...new Set([...base, ...packages.filter((name) => !name.startsWith("effect-session@"))])].sort()
+const installedBy = (
+  packages: ReadonlyArray<string>
+) => [...new Set([...base, ...packages.filter((name) => !name.startsWith("effect-session@"))])]
 
 /** One command for each different result. */
 const commands = [
-  ...new Map(found.map((command) => [installedBy(command.packages).join(" "), command] as const)).values()
+  ...new Map(found.map((command) => [installedBy(command.packages).sort().join(" "), command] as const)).values()
 ]
 
 describe.concurrent("install commands", () => {
@@ -64,7 +65,7 @@ describe.concurrent("install commands", () => {
         JSON.stringify({ name: "empty", private: true, ...d1 ? { overrides } : {} })
       )
       const options = ["--package-lock-only", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"]
-      await run("npm", ["install", "--strict-peer-deps", ...options, ...all], { cwd: project, maxBuffer: 2 ** 26 })
+      await run("npm", ["install", "--strict-peer-deps", ...options, ...all], { cwd: project })
       const installed = JSON.parse(readFileSync(Path.join(project, "package-lock.json"), "utf8")).packages
       assert.match(installed["node_modules/effect"].version, /^3\./)
     })
