@@ -9,10 +9,12 @@ import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import { filled } from "./internal/store/corrupt.js"
 import { intercepted } from "./internal/store/intercepted.js"
 import type { SessionId } from "./SessionId.js"
+import type { SessionInfo } from "./SessionRecord.js"
 import type { Operation, Store } from "./SessionStore.js"
-import { SessionStore, SessionStoreError } from "./SessionStore.js"
+import { pageSize, SessionStore, SessionStoreError } from "./SessionStore.js"
 import type { StoreKey } from "./StoreKey.js"
 
 /**
@@ -276,7 +278,11 @@ export const corruptible = (store: Store): Corruptible => {
       ...store,
       load: (...args) => unlessCorrupt("load", store.load(...args)),
       find: (...args) => unlessCorrupt("find", store.find(...args)),
-      list: (...args) => Effect.map(store.list(...args), (all) => all.filter(({ id }) => !corruptIds.has(id))),
+      list: (namespace, subject, now, { after, limit = pageSize } = {}) => {
+        const isReadable = ({ id }: SessionInfo) => !corruptIds.has(id)
+        const read = (most: number) => store.list(namespace, subject, now, { after, limit: most })
+        return Effect.map(filled(limit, read, isReadable), (all) => all.filter(isReadable).slice(0, Math.max(limit, 0)))
+      },
       scan: (...args) =>
         Effect.map(
           store.scan(...args),

@@ -2,10 +2,10 @@
 import { it } from "@effect/vitest"
 import { Effect, Option, pipe } from "effect"
 import { FaultyStore, MemoryStore, ObservedStore, SessionConfigError, SessionError, SessionStore } from "effect-session"
+import { aRecord, freshKey, namespace, start, stored } from "effect-session/Fixtures"
 import { LawBroken } from "effect-session/testing"
 import * as AST from "effect/SchemaAST"
 import { assert, describe } from "vitest"
-import { aRecord, freshKey, start } from "../src/internal/testing/records.js"
 
 const memory = MemoryStore.make()
 const clock = Effect.succeed(start)
@@ -58,4 +58,16 @@ it("errors are identified as effect-session.<tag>", () => {
     assert.strictEqual(Option.getOrUndefined(AST.getIdentifierAnnotation(ast)) ?? error.identifier, error.identifier)
     assert.strictEqual(error.identifier, `effect-session.${error._tag}`)
   }
+})
+
+describe("FaultyStore.corruptible", () => {
+  it.effect("a page of a list without its corrupt records is full while there are more", () =>
+    Effect.gen(function*() {
+      const { corrupt, store } = FaultyStore.corruptible(MemoryStore.make())
+      const { key } = yield* stored(store, { subject: "ann" })
+      for (const later of [1, 2, 3]) yield* stored(store, { subject: "ann", createdAt: start + later })
+      yield* corrupt(key)
+      const page = yield* store.list(namespace, "ann", start, { limit: 2 })
+      assert.deepStrictEqual(page.map(({ createdAt }) => createdAt - start), [1, 2])
+    }))
 })
