@@ -1,5 +1,5 @@
 /**
- * Makes chai tell `Option.none()` from `Option.some(…)`: both can be iterated and yield themselves, which it takes for equal.
+ * Makes chai distinguish `Option.none()` from `Option.some(…)`: both can be iterated and yield themselves, which it takes for equal.
  */
 import { Option } from "effect"
 import { chai } from "vitest"
