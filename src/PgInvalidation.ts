@@ -38,7 +38,7 @@ export interface PgInvalidationOptions {
   /** The name of the Postgres channel, the same for all nodes that share sessions. Default `"effect_session"`. */
   readonly channel?: string
   /** The interval of the heartbeats. After three missing ones the node reconnects. Default 5 seconds. */
-  readonly beat?: Duration.DurationInput
+  readonly heartbeat?: Duration.DurationInput
 }
 
 const undelivered = (channel: string) =>
@@ -61,8 +61,8 @@ export const layerWith = (options: PgInvalidationOptions): Layer.Layer<SessionIn
     SessionInvalidation,
     Effect.gen(function*() {
       const sql = yield* PgClient.PgClient
-      const { beat = "5 seconds", channel = "effect_session" } = options
-      const pause = Duration.decode(beat)
+      const { channel = "effect_session", heartbeat = "5 seconds" } = options
+      const pause = Duration.decode(heartbeat)
       const node = freshNode()
       const waiting = yield* Queue.dropping<InvalidationEvent>(mostWaiting)
       let overflowed = false

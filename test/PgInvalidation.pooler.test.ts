@@ -58,7 +58,7 @@ const firstOf = (mode: "session" | "transaction") =>
       Deferred.unsafeDone(first, Effect.succeed("a warning"))
     })
     const context = yield* Layer.build(
-      Layer.provide(PgInvalidation.layerWith({ channel: freshPrefix(), beat: "200 millis" }), yield* pooled(mode))
+      Layer.provide(PgInvalidation.layerWith({ channel: freshPrefix(), heartbeat: "200 millis" }), yield* pooled(mode))
     )
     const { subscribe: listen } = Context.get(context, SessionInvalidation)
     yield* Effect.fork(

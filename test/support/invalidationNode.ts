@@ -66,7 +66,7 @@ const channel = Layer.effect(
       subscribe((event) => Effect.zipRight(listener(event), Effect.sync(() => void writeSync(1, `${event._tag}\n`))))
   }))
 ).pipe(
-  Layer.provide(PgInvalidation.layerWith({ channel: job.channel, beat: "500 millis" })),
+  Layer.provide(PgInvalidation.layerWith({ channel: job.channel, heartbeat: "500 millis" })),
   Layer.provide(postgres(job.channelUrl))
 )
 
