@@ -102,6 +102,16 @@ export const make = (options: CacheStoreOptions = {}): Effect.Effect<Store, Sess
 /**
  * A cache with options. Each build of the layer has its own.
  *
+ * @example
+ * ```ts
+ * import { Layer } from "effect"
+ * import { CacheStore, StoredEngine } from "effect-session"
+ *
+ * export const engine = StoredEngine.layer.pipe(
+ *   Layer.provide(CacheStore.layerWith({ maxEntries: 10_000 }))
+ * )
+ * ```
+ *
  * @since 0.6.0
  * @category layers
  */
@@ -109,7 +119,7 @@ export const layerWith = (options: CacheStoreOptions): Layer.Layer<SessionStore,
   Layer.effect(SessionStore, make(options))
 
 /**
- * A cache with default options. Each build of the layer has its own.
+ * A cache with default options. A program that mentions the value several times has one cache; each run of a program has its own.
  *
  * @since 0.4.0
  * @category layers

@@ -111,6 +111,17 @@ export const make = (
 /**
  * A store in files below a directory.
  *
+ * @example
+ * ```ts
+ * import { NodeContext } from "@effect/platform-node"
+ * import { Layer } from "effect"
+ * import { FileStore } from "effect-session"
+ *
+ * export const store = FileStore.layer({ directory: "/var/lib/shop/sessions" }).pipe(
+ *   Layer.provide(NodeContext.layer)
+ * )
+ * ```
+ *
  * @since 0.4.0
  * @category layers
  */

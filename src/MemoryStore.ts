@@ -62,7 +62,15 @@ export const layerWith = (options: MemoryStoreOptions): Layer.Layer<SessionStore
   Layer.sync(SessionStore, () => make(options))
 
 /**
- * A store in memory. Each build of the layer has its own.
+ * A store in memory. A program that mentions the value several times has one store; each run of a program has its own.
+ *
+ * @example
+ * ```ts
+ * import { Layer } from "effect"
+ * import { MemoryStore, StoredEngine } from "effect-session"
+ *
+ * export const engine = StoredEngine.layer.pipe(Layer.provide(MemoryStore.layer))
+ * ```
  *
  * @since 0.1.0
  * @category layers

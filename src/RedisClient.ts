@@ -85,6 +85,18 @@ export interface Ioredis extends IoredisNode {
 /**
  * Adapts a client of the package `ioredis`, version 5 or 6.
  *
+ * @example
+ * ```ts
+ * import { Layer } from "effect"
+ * import * as RedisClient from "effect-session/RedisClient"
+ * import { Redis } from "ioredis"
+ *
+ * export const client = Layer.sync(
+ *   RedisClient.RedisClient,
+ *   () => RedisClient.ioredis(new Redis("redis://localhost"))
+ * )
+ * ```
+ *
  * @since 0.4.0
  * @category constructors
  */
@@ -145,6 +157,18 @@ const longestWait = 500
 
 /**
  * Adapts a connected client of the package `redis` (node-redis), version 5 or 6.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Layer } from "effect"
+ * import * as RedisClient from "effect-session/RedisClient"
+ * import { createClient } from "redis"
+ *
+ * export const client = Layer.effect(
+ *   RedisClient.RedisClient,
+ *   Effect.promise(async () => RedisClient.nodeRedis(await createClient().connect()))
+ * )
+ * ```
  *
  * @since 0.4.0
  * @category constructors

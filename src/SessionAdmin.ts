@@ -112,7 +112,20 @@ export type HandleById<A> = Omit<
  * @category models
  */
 export interface SessionAdmin<A> {
-  /** Opens the live session of a token, to read and change it as in a handler. `None` if there is none. */
+  /**
+   * Opens the live session of a token, to read and change it as in a handler. `None` if there is none.
+   *
+   * @example
+   * ```ts
+   * import { Effect, type Redacted } from "effect"
+   * import type { Sessions } from "effect-session/SessionService"
+   *
+   * declare const sessions: Sessions<{ readonly plan: string }>
+   *
+   * export const planOf = (token: Redacted.Redacted<string>) =>
+   *   Effect.flatMap(Effect.flatten(sessions.open(token)), (session) => session.get("plan"))
+   * ```
+   */
   readonly open: (
     token: Redacted.Redacted<string>
   ) => Effect.Effect<Option.Option<SessionHandle<A>>, SessionUnavailable>
@@ -123,12 +136,40 @@ export interface SessionAdmin<A> {
    * A change is replayed if a request of the visitor writes first. It counts as a change but not as a use: it extends
    * `Expiry.sinceModified`, and not `Expiry.idle`. Members that would give the session a new token are missing, because it could
    * not be sent to the visitor.
+   *
+   * @example
+   * ```ts
+   * import { Effect } from "effect"
+   * import type { SessionId } from "effect-session"
+   * import type { Sessions } from "effect-session/SessionService"
+   *
+   * declare const sessions: Sessions<{ readonly plan: string }>
+   *
+   * export const upgrade = (id: SessionId.SessionId) =>
+   *   Effect.flatMap(
+   *     Effect.flatten(sessions.openById(id)),
+   *     (session) => Effect.zipRight(session.set("plan", "paid"), session.save)
+   *   )
+   * ```
    */
   readonly openById: (
     id: SessionId
   ) => Effect.Effect<Option.Option<HandleById<A>>, SessionUnavailable, SessionDirectory>
   /**
    * Creates and writes a session, even an empty one. Its token is `handle.token`. `lifetime` is the argument of `setExpiry`.
+   *
+   * @example
+   * ```ts
+   * import { Effect } from "effect"
+   * import type { Sessions } from "effect-session/SessionService"
+   *
+   * declare const sessions: Sessions<{ readonly plan: string }>
+   *
+   * export const invite = Effect.flatMap(
+   *   sessions.create({ plan: "trial" }, { subject: "ann" }),
+   *   (session) => session.token
+   * )
+   * ```
    */
   readonly create: (
     fields?: Partial<A>,
@@ -140,6 +181,20 @@ export interface SessionAdmin<A> {
   readonly destroy: (token: Redacted.Redacted<string>) => Effect.Effect<void, SessionUnavailable>
   /**
    * Streams all live sessions of the tag, decoded. Sessions that cannot be decoded are `Left` values and do not fail the stream.
+   *
+   * @example
+   * ```ts
+   * import { Either, Stream } from "effect"
+   * import type { Sessions } from "effect-session/SessionService"
+   *
+   * declare const sessions: Sessions<{ readonly plan: string }>
+   *
+   * export const paying = sessions.all.pipe(
+   *   Stream.filterMap(Either.getRight),
+   *   Stream.filter(({ value }) => value.plan === "paid"),
+   *   Stream.runCount
+   * )
+   * ```
    */
   readonly all: Stream.Stream<Either.Either<Entry<A>, Undecodable>, SessionUnavailable, SessionDirectory>
   /**
@@ -175,6 +230,17 @@ export interface SessionAdmin<A> {
    * Ends every session of a subject but `except`, by one write. If it ends the session of the calling request, a login of the
    * same subject in that request keeps the data. To end the other sessions at a login, use `authenticateExclusively`: before the
    * commit the new session has no id for `except`, and of concurrent logins it leaves exactly one session.
+   *
+   * @example
+   * ```ts
+   * import { Effect } from "effect"
+   * import type { Sessions } from "effect-session/SessionService"
+   *
+   * declare const sessions: Sessions<{ readonly plan: string }>
+   *
+   * export const logOutEverywhere = (user: string) =>
+   *   Effect.zipRight(sessions.revokeSubject(user), Effect.logInfo(`Ended all sessions of ${user}`))
+   * ```
    */
   readonly revokeSubject: (
     subject: string,

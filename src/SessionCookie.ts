@@ -101,6 +101,18 @@ export interface SessionCookie {
  * a host share cookies. A server with these options does not start if `NODE_ENV` is `production`, and answers requests for any
  * host but loopback with status 500 and an explanation.
  *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Session, SessionCookie } from "effect-session"
+ *
+ * class AppSession extends Session.Tag<AppSession>()("app/Session", {
+ *   schema: Schema.Struct({ user: Schema.optional(Schema.String) })
+ * }) {}
+ *
+ * export const onLocalhost = AppSession.layerWith({ cookie: SessionCookie.development })
+ * ```
+ *
  * @since 0.1.0
  * @category presets
  */

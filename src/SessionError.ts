@@ -263,6 +263,15 @@ export type SessionError = typeof SessionError.Type
 /**
  * Returns whether a value is an error of a session.
  *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { SessionError } from "effect-session"
+ *
+ * export const withoutSessionErrors = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+ *   Effect.catchIf(effect, SessionError.isSessionError, (error) => Effect.logWarning(error.message))
+ * ```
+ *
  * @since 0.6.0
  * @category guards
  */

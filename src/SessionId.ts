@@ -34,6 +34,21 @@ export const SessionId: Schema.Schema<SessionId, string> = Schema.String.pipe(
 /**
  * Parses an id, for instance from a form or a command line. `None` if it is malformed.
  *
+ * @example
+ * ```ts
+ * import { Effect, Option } from "effect"
+ * import { SessionId } from "effect-session"
+ * import type { Sessions } from "effect-session/SessionService"
+ *
+ * declare const sessions: Sessions<object>
+ *
+ * export const logOut = (id: string) =>
+ *   Option.match(SessionId.parse(id), {
+ *     onNone: () => Effect.succeed(false),
+ *     onSome: sessions.revoke
+ *   })
+ * ```
+ *
  * @since 0.1.0
  * @category constructors
  */

@@ -9,6 +9,17 @@ import type { Store } from "./SessionStore.js"
 /**
  * Counts records and deletes expired ones. Stored engines provide it for `SessionReaper` and the command line.
  *
+ * @example
+ * ```ts
+ * import { Clock, Effect } from "effect"
+ * import { SessionMaintenance } from "effect-session"
+ *
+ * export const counted = Effect.flatMap(
+ *   Clock.currentTimeMillis,
+ *   (now) => Effect.flatMap(SessionMaintenance.SessionMaintenance, ({ count }) => count(now))
+ * )
+ * ```
+ *
  * @since 0.1.0
  * @category tags
  */

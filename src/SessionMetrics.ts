@@ -9,6 +9,17 @@ import * as Outcomes from "./internal/domain/outcomes.js"
 /**
  * `session_loads`, by outcome. `unknown` covers expired, revoked and invented tokens, which a store cannot distinguish.
  *
+ * @example
+ * ```ts
+ * import { Effect, Metric } from "effect"
+ * import { SessionMetrics } from "effect-session"
+ *
+ * export const anonymous = Effect.map(
+ *   Metric.value(SessionMetrics.loads),
+ *   ({ occurrences }) => occurrences.get("no_cookie") ?? 0
+ * )
+ * ```
+ *
  * @since 0.1.0
  * @category metrics
  */

@@ -384,6 +384,14 @@ export const byClock: {
 /**
  * The tag under which a store is provided.
  *
+ * @example
+ * ```ts
+ * import { Effect, Layer } from "effect"
+ * import { MemoryStore, SessionStore } from "effect-session"
+ *
+ * export const layer = Layer.effect(SessionStore.SessionStore, Effect.sync(() => MemoryStore.make()))
+ * ```
+ *
  * @since 0.1.0
  * @category tags
  */

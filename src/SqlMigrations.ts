@@ -198,6 +198,14 @@ const locked = <A, E>(sql: SqlClient.SqlClient, table: string, run: Effect.Effec
  * Returns the migrations as plain SQL, for a deployment that applies them with its own tool. Fails with `SessionConfigError` if an option is
  * invalid.
  *
+ * @example
+ * ```ts
+ * import { Console, Effect } from "effect"
+ * import * as SqlMigrations from "effect-session/SqlMigrations"
+ *
+ * export const script = Effect.flatMap(SqlMigrations.print("pg"), Console.log)
+ * ```
+ *
  * @since 0.1.0
  * @category migrations
  */
