@@ -20,9 +20,9 @@ export default defineConfig({
     reporters: ["default", "./test/support/summaryReporter.ts"],
     globalSetup: ["test/support/globalSetup.ts"],
     setupFiles: ["test/support/optionEquality.ts"],
-    // Most tests wait for servers and child processes: two files at once, on one core too.
-    minWorkers: 2,
-    maxWorkers: 2,
+    // Most tests wait for servers and child processes: three files at once, also on two cores.
+    minWorkers: 3,
+    maxWorkers: 3,
     // One process runs many files: loading Effect for each file would take a third of the run.
     poolOptions: { forks: { isolate: false } },
     sequence: { sequencer: LongestFirst },

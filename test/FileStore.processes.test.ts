@@ -39,7 +39,7 @@ describe("processes on one directory", () => {
   )
 
   live(
-    "100,000 reads beside a writer are never torn, and no reader sees an older version after a newer one",
+    "25,000 reads beside a writer are never torn, and no reader sees an older version after a newer one",
     Effect.gen(function*() {
       const program = yield* bundle("fileStoreProcess")
       const directory = yield* temporaryDirectory("files")
@@ -50,7 +50,7 @@ describe("processes on one directory", () => {
       const seen = yield* Effect.forEach(range(20), () =>
         Effect.gen(function*() {
           let last = { version: 0, lastSeenAt: 0 }
-          for (let i = 0; i < 5000; i++) {
+          for (let i = 0; i < 1250; i++) {
             const record = yield* loaded(store, key, start)
             assert.strictEqual(record.data, dataOf(record.version))
             assert.isAtLeast(record.version, last.version)
@@ -60,7 +60,7 @@ describe("processes on one directory", () => {
           return last.version
         }), { concurrency: "unbounded" })
       yield* writer.kill
-      assert.isAbove(Math.max(...seen), 500)
+      assert.isAbove(Math.max(...seen), 200)
     }),
     1_800_000
   )

@@ -27,7 +27,7 @@ const slow: Readonly<Record<string, string>> = {
   "FileStore.crash": "starts and kills 200 processes",
   "FileStore.full": "fills a file system, with child processes",
   "FileStore.interleaved": "runs thousands of random orders of file system calls",
-  "FileStore.processes": "100,000 reads beside other processes",
+  "FileStore.processes": "25,000 reads beside other processes",
   "FileStore.steps": "runs each write once for each of its file system calls",
   "L4-commit-then-answer": "repeats every case on every store",
   "SqlStore.d1": "starts Cloudflare's runtime"
