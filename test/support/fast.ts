@@ -30,7 +30,28 @@ const slow: Readonly<Record<string, string>> = {
   "FileStore.processes": "25,000 reads beside other processes",
   "FileStore.steps": "runs each write once for each of its file system calls",
   "L4-commit-then-answer": "repeats every case on every store",
-  "SqlStore.d1": "starts Cloudflare's runtime"
+  "SqlStore.d1": "starts Cloudflare's runtime",
+  "FileStore": "all cases, on the file system",
+  "MigratingStore.reversed": "random orders of concurrent migrations",
+  "StoredEngine.outcomes": "every fault at every call",
+  "telemetry": "starts a program",
+  "SessionStore.partitioned": "needs Postgres",
+  "SessionStore.file": "all laws, on the file system",
+  "SessionStore.combined": "all laws, on combined stores",
+  "MigratingStore": "all laws, while each session migrates",
+  "ObservedStore": "all laws, observed",
+  "SealedStore": "all laws, sealed",
+  "ownStore": "all laws, on the example",
+  "combined.orders": "every order of the calls of two requests, on combined stores",
+  "commit.limits": "a commit with each call delayed",
+  "django": "Django's behaviour, on every local store",
+  "django.behaviour": "Django's behaviour, on every local store",
+  "L2-gone-is-gone": "repeats every case on every store",
+  "SessionHandle.exclusive": "concurrent logins, on every local store",
+  "SessionMiddleware.cookieJar": "random sequences of requests with a cookie jar",
+  "SessionMiddleware.hostile": "thousands of hostile requests over sockets",
+  "SessionMiddleware.interleaved": "random orders of concurrent requests",
+  "TieredStore": "random orders of concurrent calls"
 }
 
 const importsOf = (file: string): ReadonlyArray<string> =>
