@@ -46,6 +46,7 @@ const slow: Readonly<Record<string, string>> = {
   "commit.limits": "a commit with each call delayed",
   "django": "Django's behaviour, on every local store",
   "django.behaviour": "Django's behaviour, on every local store",
+  "L1-no-lost-update": "repeats every case on every store",
   "L2-gone-is-gone": "repeats every case on every store",
   "SessionHandle.exclusive": "concurrent logins, on every local store",
   "SessionMiddleware.cookieJar": "random sequences of requests with a cookie jar",
