@@ -316,7 +316,7 @@ export const corruptible = (store: Store): Corruptible => {
  * @category layers
  */
 export const layer = (plan: Plan): Layer.Layer<SessionStore, never, SessionStore> =>
-  layerIntercepted(injecting(plan), true)
+  Layer.effect(SessionStore, Effect.map(SessionStore, make(plan)))
 
 /**
  * A store with intercepted calls over another store.

@@ -1,6 +1,6 @@
 /** Store decorators, called directly and in a pipe, and the identifiers of store errors. */
 import { it } from "@effect/vitest"
-import { Effect, Option, pipe } from "effect"
+import { Effect, Layer, Option, pipe } from "effect"
 import { FaultyStore, MemoryStore, ObservedStore, SessionConfigError, SessionError, SessionStore } from "effect-session"
 import { aRecord, freshKey, namespace, start, stored } from "effect-session/Fixtures"
 import { LawBroken } from "effect-session/testing"
@@ -70,4 +70,15 @@ describe("FaultyStore.corruptible", () => {
       const page = yield* store.list(namespace, "ann", start, { limit: 2 })
       assert.deepStrictEqual(page.map(({ createdAt }) => createdAt - start), [1, 2])
     }))
+})
+
+describe("FaultyStore.layer", () => {
+  const layer = FaultyStore.layer(plan).pipe(Layer.provide(MemoryStore.layer))
+  const load = Effect.flatMap(SessionStore.SessionStore, (store) => Effect.isFailure(store.load(freshKey(), start)))
+  for (const program of ["first", "second"]) {
+    it.effect(`counts the calls of each build: the ${program} program has the fault of the first load`, () =>
+      Effect.gen(function*() {
+        assert.deepStrictEqual([yield* load, yield* load], [true, false])
+      }).pipe(Effect.provide(layer)))
+  }
 })
