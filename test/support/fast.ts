@@ -35,7 +35,6 @@ const slow: Readonly<Record<string, string>> = {
   "MigratingStore.reversed": "random orders of concurrent migrations",
   "StoredEngine.outcomes": "every fault at every call",
   "telemetry": "starts a program",
-  "SessionStore.partitioned": "needs Postgres",
   "SessionStore.file": "all laws, on the file system",
   "SessionStore.combined": "all laws, on combined stores",
   "MigratingStore": "all laws, while each session migrates",

@@ -7,7 +7,7 @@ import { Effect, Layer, Redacted } from "effect"
 import * as RedisClient from "effect-session/RedisClient"
 import * as RedisStore from "effect-session/RedisStore"
 import { Cluster, Redis } from "ioredis"
-import { freshPrefix } from "./localStores.js"
+import { freshPrefix, type Named, sqlStore } from "./localStores.js"
 import { advice, leftOut, mariadb, redis } from "./parts.js"
 import { clusterReady } from "./servers/redis.js"
 import * as servers from "./sharedServers.js"
@@ -77,3 +77,9 @@ export const redisStore = <E>(client: Layer.Layer<RedisClient.RedisClient, E>, p
 
 /** Returns its arguments, or nothing if the run leaves Redis out. */
 export const ofRedis = <A>(...all: ReadonlyArray<A>): ReadonlyArray<A> => leftOut().includes(redis) ? [] : all
+
+/** A partitioned table of sessions, in its own schema. */
+export const partitioned: Named = [
+  "postgres, 16 partitions",
+  () => sqlStore(postgresClient(), freshPrefix(), { schema: "sessions", partitions: 16 })
+]

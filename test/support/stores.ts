@@ -7,7 +7,7 @@ import * as MigratingStore from "effect-session/MigratingStore"
 import { SessionStore } from "effect-session/SessionStore"
 import * as TieredStore from "effect-session/TieredStore"
 import { isFast } from "./fast.js"
-import { freshPrefix, localStores, type Named, sqliteClient, sqlStore } from "./localStores.js"
+import { localStores, type Named, sqliteClient, sqlStore } from "./localStores.js"
 import {
   mysqlClient,
   ofMariadb,
@@ -45,12 +45,6 @@ export const combined: ReadonlyArray<Named> = [
       () => moving(sqlStore(sqliteClient), redisStore(redisClient))
     ] as const
   )
-]
-
-/** A partitioned table of sessions, in its own schema. */
-export const partitioned: Named = [
-  "postgres, 16 partitions",
-  () => sqlStore(postgresClient(), freshPrefix(), { schema: "sessions", partitions: 16 })
 ]
 
 /** Every store, by name. Each call of the layer makes an empty one. */
