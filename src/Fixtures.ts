@@ -19,14 +19,19 @@
  *
  * @since 0.6.0
  */
-import type * as Effect from "effect/Effect"
-import type * as FastCheck from "effect/FastCheck"
-import * as Records from "./internal/testing/records.js"
-import type { LawBroken } from "./Law.js"
-import type { SessionId } from "./SessionId.js"
+import * as Effect from "effect/Effect"
+import * as Encoding from "effect/Encoding"
+import * as FastCheck from "effect/FastCheck"
+import * as Option from "effect/Option"
+import * as Ids from "./internal/domain/id.js"
+import { equal } from "./internal/testing/law.js"
+import { LawBroken } from "./Law.js"
+import * as SessionId from "./SessionId.js"
 import type { SessionRecord } from "./SessionRecord.js"
 import type { SessionStoreError, Store } from "./SessionStore.js"
-import type { StoreKey } from "./StoreKey.js"
+import * as StoreKey from "./StoreKey.js"
+
+const bytes = (length: number) => globalThis.crypto.getRandomValues(new Uint8Array(length))
 
 /**
  * A record and the key under which a store holds it.
@@ -35,7 +40,7 @@ import type { StoreKey } from "./StoreKey.js"
  * @category models
  */
 export interface Stored {
-  readonly key: StoreKey
+  readonly key: StoreKey.StoreKey
   readonly record: SessionRecord
 }
 
@@ -46,7 +51,7 @@ export interface Stored {
  * @since 0.6.0
  * @category times
  */
-export const start: number = Records.start
+export const start: number = 1_700_000_000_000
 
 /**
  * A minute in milliseconds.
@@ -54,7 +59,7 @@ export const start: number = Records.start
  * @since 0.6.0
  * @category times
  */
-export const minute: number = Records.minute
+export const minute: number = 60_000
 
 /**
  * An hour in milliseconds.
@@ -62,7 +67,7 @@ export const minute: number = Records.minute
  * @since 0.6.0
  * @category times
  */
-export const hour: number = Records.hour
+export const hour: number = 60 * minute
 
 /**
  * A day in milliseconds.
@@ -70,7 +75,7 @@ export const hour: number = Records.hour
  * @since 0.6.0
  * @category times
  */
-export const day: number = Records.day
+export const day: number = 24 * hour
 
 /**
  * The namespace of the records of `aRecord`.
@@ -78,7 +83,7 @@ export const day: number = Records.day
  * @since 0.6.0
  * @category records
  */
-export const namespace: string = Records.namespace
+export const namespace: string = "laws"
 
 /**
  * Parses a store key. Throws if the text is not one.
@@ -86,7 +91,7 @@ export const namespace: string = Records.namespace
  * @since 0.6.0
  * @category records
  */
-export const keyOf: (text: string) => StoreKey = Records.keyOf
+export const keyOf = (text: string): StoreKey.StoreKey => Option.getOrThrow(StoreKey.parse(text))
 
 /**
  * Parses a session id. Throws if the text is not one.
@@ -94,7 +99,7 @@ export const keyOf: (text: string) => StoreKey = Records.keyOf
  * @since 0.6.0
  * @category records
  */
-export const idOf: (text: string) => SessionId = Records.idOf
+export const idOf = (text: string): SessionId.SessionId => Option.getOrThrow(SessionId.parse(text))
 
 /**
  * Generates a random store key.
@@ -102,7 +107,7 @@ export const idOf: (text: string) => SessionId = Records.idOf
  * @since 0.6.0
  * @category records
  */
-export const freshKey: () => StoreKey = Records.freshKey
+export const freshKey = (): StoreKey.StoreKey => keyOf(Encoding.encodeBase64Url(bytes(32)))
 
 /**
  * Generates a random session id.
@@ -110,7 +115,7 @@ export const freshKey: () => StoreKey = Records.freshKey
  * @since 0.6.0
  * @category records
  */
-export const freshId: () => SessionId = Records.freshId
+export const freshId = (): SessionId.SessionId => Ids.fromBytes(bytes(Ids.byteLength))
 
 /**
  * Builds a record with a random id, of the subject "ann", that begins at `start`, ends one hour later, and can be prolonged to
@@ -119,15 +124,22 @@ export const freshId: () => SessionId = Records.freshId
  * @since 0.6.0
  * @category records
  */
-export const aRecord: (fields?: Partial<SessionRecord>) => SessionRecord = Records.aRecord
-
-/**
- * Generates any record that is alive at `start`, with text that drivers and encodings are known to lose.
- *
- * @since 0.6.0
- * @category records
- */
-export const anyRecord: FastCheck.Arbitrary<SessionRecord> = Records.anyRecord
+export const aRecord = (fields: Partial<SessionRecord> = {}): SessionRecord => ({
+  namespace,
+  id: freshId(),
+  data: `{"cart":[]}`,
+  schemaVersion: 1,
+  subject: "ann",
+  version: 1,
+  writeId: Encoding.encodeBase64Url(bytes(12)),
+  createdAt: start,
+  authenticatedAt: start,
+  modifiedAt: start,
+  lastSeenAt: start,
+  expiry: { at: start + hour, deadline: start + day, lifetime: undefined },
+  attributes: undefined,
+  ...fields
+})
 
 /**
  * Generates text of any UTF-16 code units, and often of those that databases, drivers and encodings are known to lose.
@@ -135,7 +147,63 @@ export const anyRecord: FastCheck.Arbitrary<SessionRecord> = Records.anyRecord
  * @since 0.6.0
  * @category records
  */
-export const anyText: FastCheck.Arbitrary<string> = Records.anyText
+export const anyText: FastCheck.Arbitrary<string> = FastCheck.array(
+  FastCheck.oneof(
+    FastCheck.integer({ min: 0, max: 0xffff }).map((unit) => String.fromCharCode(unit)),
+    FastCheck.constantFrom(
+      "\u0000",
+      "\ud800",
+      "\udfff",
+      "\u{1f600}",
+      `"`,
+      `'`,
+      "\\",
+      "\u2028",
+      "\ufeff",
+      "\r\n",
+      "\u007f"
+    )
+  ),
+  { maxLength: 60 }
+).map((parts) => parts.join(""))
+
+/** Text that is well formed and without U+0000, as JSON text and the metadata of a record are. */
+const opaqueText: FastCheck.Arbitrary<string> = anyText.map((text) => text.replace(/[\p{Cs}\u0000]/gu, " "))
+
+const time = FastCheck.integer({ min: start - day, max: start + day })
+
+const lifetime = FastCheck.oneof(
+  FastCheck.constant(undefined),
+  FastCheck.constant({ _tag: "Browser" as const }),
+  FastCheck.integer({ min: 1, max: day }).map((millis) => ({ _tag: "Inactivity" as const, millis })),
+  time.map((at) => ({ _tag: "Until" as const, at }))
+)
+
+/**
+ * Generates any record that is alive at `start`, with text that drivers and encodings are known to lose.
+ *
+ * @since 0.6.0
+ * @category records
+ */
+export const anyRecord: FastCheck.Arbitrary<SessionRecord> = FastCheck.record({
+  namespace: opaqueText,
+  id: FastCheck.constant(undefined).map(freshId),
+  data: FastCheck.oneof(opaqueText, anyText.map((text) => JSON.stringify({ text }))),
+  schemaVersion: FastCheck.integer({ min: 0, max: 1_000_000 }),
+  subject: FastCheck.oneof(FastCheck.constant(undefined), opaqueText.map((text) => `s${text}`)),
+  version: FastCheck.integer({ min: 0, max: Number.MAX_SAFE_INTEGER - 1 }),
+  writeId: opaqueText,
+  createdAt: time,
+  authenticatedAt: FastCheck.oneof(FastCheck.constant(undefined), time),
+  modifiedAt: time,
+  lastSeenAt: time,
+  expiry: FastCheck.record({
+    at: FastCheck.integer({ min: start + 1, max: 8.64e15 }),
+    deadline: FastCheck.oneof(FastCheck.constant(undefined), FastCheck.integer({ min: start + 1, max: 8.64e15 })),
+    lifetime
+  }),
+  attributes: FastCheck.oneof(FastCheck.constant(undefined), opaqueText)
+})
 
 /**
  * Creates the record of `aRecord(fields)` in a store at `start`. Fails if the store does not create it.
@@ -143,11 +211,16 @@ export const anyText: FastCheck.Arbitrary<string> = Records.anyText
  * @since 0.6.0
  * @category records
  */
-export const stored: (
+export const stored = (
   store: Store,
-  fields?: Partial<SessionRecord>,
-  key?: StoreKey
-) => Effect.Effect<Stored, LawBroken | SessionStoreError> = Records.stored
+  fields: Partial<SessionRecord> = {},
+  key: StoreKey.StoreKey = freshKey()
+): Effect.Effect<Stored, LawBroken | SessionStoreError> =>
+  Effect.gen(function*() {
+    const record = aRecord(fields)
+    yield* equal("create", yield* store.create(key, record, start), "created")
+    return { key, record }
+  })
 
 /**
  * Loads a record. Fails with `LawBroken` if there is none that is alive at `now`.
@@ -155,11 +228,18 @@ export const stored: (
  * @since 0.6.0
  * @category checks
  */
-export const loaded: (
+export const loaded = (
   store: Store,
-  key: StoreKey,
+  key: StoreKey.StoreKey,
   now: number
-) => Effect.Effect<SessionRecord, LawBroken | SessionStoreError> = Records.loaded
+): Effect.Effect<SessionRecord, LawBroken | SessionStoreError> =>
+  Effect.flatMap(
+    store.load(key, now),
+    Option.match({
+      onNone: () => Effect.fail(new LawBroken({ message: "load: expected a record but got none" })),
+      onSome: Effect.succeed
+    })
+  )
 
 /**
  * Returns whether a record that is alive at `now` is under the key.
@@ -167,8 +247,8 @@ export const loaded: (
  * @since 0.6.0
  * @category checks
  */
-export const isThere: (store: Store, key: StoreKey, now: number) => Effect.Effect<boolean, SessionStoreError> =
-  Records.isThere
+export const isThere = (store: Store, key: StoreKey.StoreKey, now: number): Effect.Effect<boolean, SessionStoreError> =>
+  Effect.map(store.load(key, now), Option.isSome)
 
 /**
  * Checks that `load`, `find`, `scan` and `list` return exactly this record at `now`. Fails with `LawBroken`.
@@ -176,11 +256,21 @@ export const isThere: (store: Store, key: StoreKey, now: number) => Effect.Effec
  * @since 0.6.0
  * @category checks
  */
-export const isAlive: (
+export const isAlive = (
   store: Store,
-  one: Stored,
+  { key, record }: Stored,
   now: number
-) => Effect.Effect<void, LawBroken | SessionStoreError> = Records.isAlive
+): Effect.Effect<void, LawBroken | SessionStoreError> =>
+  Effect.gen(function*() {
+    const { data: _, ...info } = record
+    yield* equal("load", Option.getOrUndefined(yield* store.load(key, now)), record)
+    yield* equal("find", Option.getOrUndefined(yield* store.find(record.namespace, record.id, now)), record)
+    yield* equal("scan", ofId(yield* store.scan(record.namespace, { limit: 1000, now }), record.id), [
+      { ...record, key }
+    ])
+    if (record.subject === undefined) return
+    yield* equal("list", ofId(yield* store.list(record.namespace, record.subject, now), record.id), [info])
+  })
 
 /**
  * Checks that nothing is alive under the key at `now`, and that `save`, `touch` and `rotate` return "gone" and bring nothing
@@ -189,11 +279,26 @@ export const isAlive: (
  * @since 0.6.0
  * @category checks
  */
-export const isKeyDead: (
+export const isKeyDead = (
   store: Store,
-  one: Stored,
+  { key, record }: Stored,
   now: number
-) => Effect.Effect<void, LawBroken | SessionStoreError> = Records.isKeyDead
+): Effect.Effect<void, LawBroken | SessionStoreError> =>
+  Effect.gen(function*() {
+    const newKey = freshKey()
+    const end = now + hour
+    const prolonged = { ...record, lastSeenAt: now, expiry: { ...record.expiry, at: end } }
+    yield* equal("load", yield* isThere(store, key, now), false)
+    yield* equal("save", yield* store.save(key, prolonged, { expectedVersion: record.version, now }), "gone")
+    yield* equal("touch", yield* store.touch(key, { lastSeenAt: now, expiresAt: end, now }), "gone")
+    yield* equal(
+      "rotate",
+      yield* store.rotate(key, newKey, prolonged, { expectedVersion: record.version, now }),
+      "gone"
+    )
+    yield* equal("load of the new key", yield* isThere(store, newKey, now), false)
+    yield* equal("load after the writes", yield* isThere(store, key, now), false)
+  })
 
 /**
  * Checks what `isKeyDead` does, and that neither `find`, `scan` nor `list` returns the record at `now`. Fails with `LawBroken`.
@@ -201,8 +306,17 @@ export const isKeyDead: (
  * @since 0.6.0
  * @category checks
  */
-export const isDead: (
+export const isDead = (
   store: Store,
-  one: Stored,
+  { key, record }: Stored,
   now: number
-) => Effect.Effect<void, LawBroken | SessionStoreError> = Records.isDead
+): Effect.Effect<void, LawBroken | SessionStoreError> =>
+  Effect.gen(function*() {
+    yield* isKeyDead(store, { key, record }, now)
+    yield* equal("find", Option.isSome(yield* store.find(record.namespace, record.id, now)), false)
+    yield* equal("scan", ofId(yield* store.scan(record.namespace, { limit: 1000, now }), record.id), [])
+    yield* equal("list", ofId(yield* store.list(record.namespace, record.subject ?? "", now), record.id), [])
+  })
+
+const ofId = <A extends { readonly id: SessionId.SessionId }>(records: ReadonlyArray<A>, id: SessionId.SessionId) =>
+  records.filter((record) => record.id === id)

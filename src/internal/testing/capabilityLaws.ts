@@ -2,10 +2,10 @@
  * Laws for the capabilities that a store may declare.
  */
 import * as Effect from "effect/Effect"
+import { isDead, start, stored } from "../../Fixtures.js"
 import type { Law } from "../../Law.js"
 import type { Store } from "../../SessionStore.js"
 import { law, range } from "./law.js"
-import { isDead, start, stored } from "./records.js"
 
 /**
  * Laws for the declared capabilities of a store. `crash` stops the database or process that keeps the records as a power cut

@@ -2,10 +2,10 @@
  * Removal of expired records: revocations stay in effect, and every record is counted once.
  */
 import * as Effect from "effect/Effect"
+import { freshKey, hour, isAlive, isDead, isThere, minute, namespace, start, stored } from "../../Fixtures.js"
 import type { Law } from "../../Law.js"
 import type { Store } from "../../SessionStore.js"
 import { equal, holds, law, range } from "./law.js"
-import { freshKey, hour, isAlive, isDead, isThere, minute, namespace, start, stored } from "./records.js"
 
 const now = start + 2 * minute
 

@@ -3,11 +3,11 @@
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import { aRecord, day, freshKey, hour, isAlive, isThere, loaded, minute, stored } from "../../Fixtures.js"
 import type { Law } from "../../Law.js"
 import { clockSlack } from "../../SessionRecord.js"
 import type { Store } from "../../SessionStore.js"
 import { equal, holds, law } from "./law.js"
-import { aRecord, day, freshKey, hour, isAlive, isThere, loaded, minute, stored } from "./records.js"
 
 const tenYears = 3652 * day
 

@@ -2,13 +2,13 @@
  * Corrupt records: how operations report and remove them, and that they do not affect other records.
  */
 import * as Effect from "effect/Effect"
+import type { Stored } from "../../Fixtures.js"
+import { hour, isAlive, isDead, minute, namespace, start, stored } from "../../Fixtures.js"
 import type { Law } from "../../Law.js"
 import type { Store } from "../../SessionStore.js"
 import type { StoreKey } from "../../StoreKey.js"
 import { isCorruptEntry } from "../store/corrupt.js"
 import { equal, holds, law, range } from "./law.js"
-import type { Stored } from "./records.js"
-import { hour, isAlive, isDead, minute, namespace, start, stored } from "./records.js"
 
 /** Expects `load` and `find` to fail with reason `corrupt`. */
 const expectCorrupt = (store: Store, { key, record: { id } }: Stored) =>

@@ -2,8 +2,6 @@
  * `create` inserts and never replaces.
  */
 import * as Effect from "effect/Effect"
-import type { Law } from "../../Law.js"
-import { count, equal, law, range, together } from "./law.js"
 import {
   aRecord,
   freshId,
@@ -17,7 +15,9 @@ import {
   loaded,
   start,
   stored
-} from "./records.js"
+} from "../../Fixtures.js"
+import type { Law } from "../../Law.js"
+import { count, equal, law, range, together } from "./law.js"
 
 export const createLaws: ReadonlyArray<Law> = [
   law("`create` inserts the record: `load`, `find`, `scan` and `list` return it", function*(store) {

@@ -2,10 +2,10 @@
  * Contents: data, subject and write id are opaque and are returned unchanged.
  */
 import * as Effect from "effect/Effect"
+import { anyRecord, anyText, day, freshKey, hour, isAlive, loaded, minute, start, stored } from "../../Fixtures.js"
 import type { Law } from "../../Law.js"
 import type { SessionRecord } from "../../SessionRecord.js"
 import { equal, forAll, law } from "./law.js"
-import { anyRecord, anyText, day, freshKey, hour, isAlive, loaded, minute, start, stored } from "./records.js"
 
 /** Texts that `jsonb` columns, normalizing encoders and incorrect escaping change. */
 const texts: ReadonlyArray<readonly [name: string, data: string]> = [

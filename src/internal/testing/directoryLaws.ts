@@ -3,11 +3,11 @@
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import { freshId, freshKey, hour, isAlive, minute, namespace, start, stored } from "../../Fixtures.js"
 import type { Law } from "../../Law.js"
 import type { SessionInfo, SessionRecord } from "../../SessionRecord.js"
 import type { Corrupt, Located, Store } from "../../SessionStore.js"
 import { equal, holds, law, range, together } from "./law.js"
-import { freshId, freshKey, hour, isAlive, minute, namespace, start, stored } from "./records.js"
 
 const ids = (records: ReadonlyArray<Pick<SessionRecord, "id">>) => records.map(({ id }) => id)
 

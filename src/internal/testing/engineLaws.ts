@@ -6,13 +6,13 @@ import * as FastCheck from "effect/FastCheck"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type { YieldWrap } from "effect/Utils"
+import { anyText, aRecord, hour, minute, namespace, start } from "../../Fixtures.js"
 import type { Law } from "../../Law.js"
 import { LawBroken } from "../../Law.js"
 import type { BoundEngine, CookieValue, Opened, Write } from "../../SessionEngine.js"
 import { SessionEngine } from "../../SessionEngine.js"
 import type { SessionRecord } from "../../SessionRecord.js"
 import { equal, forAll, holds, range, together } from "./law.js"
-import { anyText, aRecord, hour, minute, namespace, start } from "./records.js"
 
 const scope = { namespace, cookieName: "__Host-Http-laws" }
 

@@ -4,6 +4,7 @@
 import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
 import * as Option from "effect/Option"
+import { aRecord, day, freshId, freshKey, hour, keyOf, start } from "../../Fixtures.js"
 import type { Law } from "../../Law.js"
 import * as MemoryStore from "../../MemoryStore.js"
 import type { SessionId } from "../../SessionId.js"
@@ -11,7 +12,6 @@ import type { SessionRecord } from "../../SessionRecord.js"
 import type { Store } from "../../SessionStore.js"
 import type { StoreKey } from "../../StoreKey.js"
 import { equal, forAll, law, range } from "./law.js"
-import { aRecord, day, freshId, freshKey, hour, keyOf, start } from "./records.js"
 
 /** Index of one of the four keys, or ids, of a command sequence. */
 type Place = number

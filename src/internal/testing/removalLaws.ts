@@ -2,9 +2,9 @@
  * Expiry, `destroy`, and `removeExpired`, which deletes records that have already expired.
  */
 import * as Effect from "effect/Effect"
+import { aRecord, day, freshKey, hour, isAlive, isDead, isThere, minute, start, stored } from "../../Fixtures.js"
 import type { Law } from "../../Law.js"
 import { count, equal, holds, law, range, together } from "./law.js"
-import { aRecord, day, freshKey, hour, isAlive, isDead, isThere, minute, start, stored } from "./records.js"
 
 const expiringAt = (at: number) => ({ expiry: { at, deadline: undefined, lifetime: undefined } })
 

@@ -2,12 +2,12 @@
  * `revoke`, `revokeSubject` and `revokeAll`: one write ends sessions without their keys.
  */
 import * as Effect from "effect/Effect"
+import type { Stored } from "../../Fixtures.js"
+import { freshId, freshKey, hour, isAlive, isDead, isThere, namespace, start, stored } from "../../Fixtures.js"
 import type { Law } from "../../Law.js"
 import type { SessionRecord } from "../../SessionRecord.js"
 import type { Store } from "../../SessionStore.js"
 import { equal, law, range, together } from "./law.js"
-import type { Stored } from "./records.js"
-import { freshId, freshKey, hour, isAlive, isDead, isThere, namespace, start, stored } from "./records.js"
 
 const allAlive = (store: Store, all: ReadonlyArray<Stored>) => Effect.forEach(all, (one) => isAlive(store, one, start))
 const allDead = (store: Store, all: ReadonlyArray<Stored>) => Effect.forEach(all, (one) => isDead(store, one, start))

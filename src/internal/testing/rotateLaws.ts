@@ -3,11 +3,6 @@
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import type { Law } from "../../Law.js"
-import type { SessionRecord } from "../../SessionRecord.js"
-import type { Store } from "../../SessionStore.js"
-import type * as StoreKey from "../../StoreKey.js"
-import { count, equal, holds, law, range, together } from "./law.js"
 import {
   aRecord,
   day,
@@ -22,7 +17,12 @@ import {
   namespace,
   start,
   stored
-} from "./records.js"
+} from "../../Fixtures.js"
+import type { Law } from "../../Law.js"
+import type { SessionRecord } from "../../SessionRecord.js"
+import type { Store } from "../../SessionStore.js"
+import type * as StoreKey from "../../StoreKey.js"
+import { count, equal, holds, law, range, together } from "./law.js"
 
 /** The record that a rotation writes: every field differs from the previous record, and some times are earlier. */
 const successor = (fields: Partial<SessionRecord> = {}): SessionRecord => ({

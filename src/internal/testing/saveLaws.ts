@@ -3,9 +3,6 @@
  */
 import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
-import type { Law } from "../../Law.js"
-import type { SessionRecord } from "../../SessionRecord.js"
-import { count, equal, forAll, law, range, together } from "./law.js"
 import {
   aRecord,
   day,
@@ -19,7 +16,10 @@ import {
   minute,
   start,
   stored
-} from "./records.js"
+} from "../../Fixtures.js"
+import type { Law } from "../../Law.js"
+import type { SessionRecord } from "../../SessionRecord.js"
+import { count, equal, forAll, law, range, together } from "./law.js"
 
 const offset = FastCheck.integer({ min: -day, max: day })
 

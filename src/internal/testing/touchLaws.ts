@@ -3,9 +3,9 @@
  */
 import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
+import { aRecord, day, freshKey, hour, isAlive, isDead, loaded, minute, start, stored } from "../../Fixtures.js"
 import type { Law } from "../../Law.js"
 import { equal, forAll, law, range, together } from "./law.js"
-import { aRecord, day, freshKey, hour, isAlive, isDead, loaded, minute, start, stored } from "./records.js"
 
 export const touchLaws: ReadonlyArray<Law> = [
   law(
