@@ -28,6 +28,7 @@ import * as Record from "effect/Record"
 import type * as Tracer from "effect/Tracer"
 import { isTraced } from "./internal/done.js"
 import { layerConfig as layerConfigOf } from "./internal/layerConfig.js"
+import { withSpan } from "./internal/spans.js"
 import { intercepted } from "./internal/store/intercepted.js"
 import type { Operation, Store } from "./SessionStore.js"
 import { SessionStore, SessionStoreError } from "./SessionStore.js"
@@ -247,33 +248,16 @@ const watched = <A>(
     const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
     const labels = fiber.getFiberRef(FiberRef.currentMetricLabels)
     const begun = clock.unsafeCurrentTimeNanos()
-    /** Records a finished call, and returns its outcome and end. */
-    const noted = (exit: Exit.Exit<A, SessionStoreError>): readonly [Outcome, bigint] => {
+    const counted = Effect.onExit(call, (exit) =>
+      Effect.sync(() => {
+        probe.calls(outcomeOf(exit)).unsafeUpdate(1, labels)
+        probe.latency.unsafeUpdate(Number(clock.unsafeCurrentTimeNanos() - begun) / 1_000_000, labels)
+      }))
+    if (!isTraced(fiber)) return counted
+    return withSpan(probe.name, probe.options, counted, "session.store.outcome", (exit) => {
       const outcome = outcomeOf(exit)
-      const ended = clock.unsafeCurrentTimeNanos()
-      probe.calls(outcome).unsafeUpdate(1, labels)
-      probe.latency.unsafeUpdate(Number(ended - begun) / 1_000_000, labels)
-      return [outcome, ended]
-    }
-    if (!isTraced(fiber)) return Effect.onExit(call, (exit) => Effect.sync(() => void noted(exit)))
-    const timing = fiber.getFiberRef(FiberRef.currentTracerTimingEnabled)
-    return Effect.uninterruptibleMask((restore) =>
-      Effect.matchCauseEffect(Effect.makeSpan(probe.name, probe.options), {
-        // A tracer that throws must not fail the call: a write would be reported as failed.
-        onFailure: () => Effect.onExit(restore(call), (exit) => Effect.sync(() => void noted(exit))),
-        onSuccess: (span) =>
-          Effect.onExit(restore(Effect.withParentSpan(call, span)), (exit) =>
-            Effect.sync(() => {
-              const [outcome, ended] = noted(exit)
-              try {
-                span.attribute("session.store.outcome", outcome)
-                span.end(timing ? ended : 0n, spanExit(probe.operation, outcome))
-              } catch {
-                // The span is lost; the outcome is not.
-              }
-            }))
-      })
-    )
+      return [outcome, spanExit(probe.operation, outcome)]
+    })
   })
 
 /** The exit of a span. Not that of the call, which contains the record or the driver's error. */

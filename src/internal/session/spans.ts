@@ -5,10 +5,10 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as FiberId from "effect/FiberId"
-import * as FiberRef from "effect/FiberRef"
 import * as Option from "effect/Option"
 import type { SessionError } from "../../SessionError.js"
 import * as Done from "../done.js"
+import { withSpan } from "../spans.js"
 
 /** Runs an operation in its own span. `outcomeOf` names a success; a failure is named by the tag of its error. */
 export const spanned = <A, E extends SessionError, R>(
@@ -17,28 +17,12 @@ export const spanned = <A, E extends SessionError, R>(
   effect: Effect.Effect<A, E, R>,
   outcomeOf: (value: A) => string = () => "done"
 ): Effect.Effect<A, E, R> =>
-  Effect.uninterruptibleMask((restore) =>
-    Effect.matchCauseEffect(
-      Effect.makeSpan(`session.${operation}`, { attributes: { "session.tag": tag }, captureStackTrace: false }),
-      {
-        // A tracer that throws must not fail the operation: its write would be reported as failed.
-        onFailure: () => restore(effect),
-        onSuccess: (span) =>
-          Effect.onExit(restore(Effect.withParentSpan(effect, span)), (exit) =>
-            Effect.withFiberRuntime<void>((fiber) => {
-              const isTimed = fiber.getFiberRef(FiberRef.currentTracerTimingEnabled)
-              const now = isTimed ? Done.clockIn(fiber.currentDefaultServices).unsafeCurrentTimeNanos() : 0n
-              const [outcome, ended] = endOf(exit, outcomeOf)
-              try {
-                span.attribute("session.outcome", outcome)
-                span.end(now, ended)
-              } catch {
-                // The span is lost; the outcome is not.
-              }
-              return Effect.void
-            }))
-      }
-    )
+  withSpan(
+    `session.${operation}`,
+    { attributes: { "session.tag": tag }, captureStackTrace: false },
+    effect,
+    "session.outcome",
+    (exit) => endOf(exit, outcomeOf)
   )
 
 /** Runs an operation in a span if the fiber has a tracer, and without one otherwise. */
