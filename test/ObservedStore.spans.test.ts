@@ -2,7 +2,7 @@
  * The spans of an observed store, and the data that they must not contain.
  */
 import { it } from "@effect/vitest"
-import { Effect, Exit, Fiber, Metric, Option, TestClock, Tracer } from "effect"
+import { Effect, Exit, Fiber, Metric, Option, TestClock } from "effect"
 import { MemoryStore } from "effect-session"
 import { aRecord, freshKey, hour, minute, start, type Stored, stored } from "effect-session/Fixtures"
 import * as ObservedStore from "effect-session/ObservedStore"
@@ -12,56 +12,7 @@ import { FaultyStore } from "effect-session/testing"
 import { inspect } from "node:util"
 import { assert, describe, expect } from "vitest"
 import type { Operation } from "../src/SessionStore.js"
-
-/** A span as the tracer received it. */
-interface RecordedSpan {
-  readonly name: string
-  readonly parent: string | undefined
-  readonly attributes: Map<string, unknown>
-  /** Options, events and links. */
-  readonly more: Array<unknown>
-  readonly begun: bigint
-  ended?: bigint
-  exit?: Exit.Exit<unknown, unknown>
-}
-
-/** A tracer that records all that it receives. */
-const recording = () => {
-  const spans: Array<RecordedSpan> = []
-  const tracer = Tracer.make({
-    span: (name, parent, context, links, startTime, kind, options) => {
-      const span: RecordedSpan = {
-        name,
-        parent: Option.getOrUndefined(
-          Option.map(parent, (parent) => parent._tag === "Span" ? parent.name : "external")
-        ),
-        attributes: new Map(),
-        more: [options, links],
-        begun: startTime
-      }
-      spans.push(span)
-      return {
-        _tag: "Span",
-        name,
-        spanId: String(spans.length),
-        traceId: "trace",
-        parent,
-        context,
-        status: { _tag: "Started", startTime },
-        attributes: span.attributes,
-        links,
-        sampled: true,
-        kind,
-        end: (endTime, exit) => void Object.assign(span, { ended: endTime, exit }),
-        attribute: (key, value) => void span.attributes.set(key, value),
-        event: (...event) => void span.more.push(event),
-        addLinks: (links) => void span.more.push(links)
-      }
-    },
-    context: (run) => run()
-  })
-  return { spans, traced: Effect.withTracer(tracer) }
-}
+import { type RecordedSpan, recording } from "./support/recordedSpans.js"
 
 /** A call of a store operation, and its outcomes for a session that exists and for one that does not. */
 type Call = readonly [

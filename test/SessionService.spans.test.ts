@@ -2,66 +2,21 @@
  * The spans of a session's own operations, and what they never contain.
  */
 import { it } from "@effect/vitest"
-import { Effect, type Exit, Layer, Option, Redacted, Schema, Tracer } from "effect"
+import { Effect, Layer, Redacted, Schema } from "effect"
 import { MemoryEngine, MemoryStore, Session, StoredEngine } from "effect-session"
 import * as ObservedStore from "effect-session/ObservedStore"
 import { SessionStore, SessionStoreError } from "effect-session/SessionStore"
 import { inspect } from "node:util"
 import { assert, describe } from "vitest"
 import { intercepted } from "../src/internal/store/intercepted.js"
+import { type RecordedSpan, recording } from "./support/recordedSpans.js"
 import { visit } from "./support/requestWithoutHttp.js"
 
 class Traced extends Session.Tag<Traced>()("test/Traced", {
   schema: Schema.Struct({ secret: Schema.optional(Schema.String) })
 }) {}
 
-interface Recorded {
-  readonly name: string
-  readonly parent: string | undefined
-  readonly attributes: Map<string, unknown>
-  exit?: Exit.Exit<unknown, unknown>
-}
-
-const recording = (before = { span: (): void => undefined, end: (): void => undefined }) => {
-  const spans: Array<Recorded> = []
-  const tracer = Tracer.make({
-    span: (name, parent, context, links, startTime, kind, options) => {
-      before.span()
-      const recorded: Recorded = {
-        name,
-        parent: Option.getOrUndefined(
-          Option.map(parent, (parent) => parent._tag === "Span" ? parent.name : "external")
-        ),
-        attributes: new Map(Object.entries(options?.attributes ?? {}))
-      }
-      spans.push(recorded)
-      return {
-        _tag: "Span",
-        name,
-        spanId: String(spans.length),
-        traceId: "trace",
-        parent,
-        context,
-        status: { _tag: "Started", startTime },
-        attributes: recorded.attributes,
-        links,
-        sampled: true,
-        kind,
-        end: (_, exit) => {
-          before.end()
-          Object.assign(recorded, { exit })
-        },
-        attribute: (key, value) => void recorded.attributes.set(key, value),
-        event: () => undefined,
-        addLinks: () => undefined
-      }
-    },
-    context: (run) => run()
-  })
-  return { spans, traced: Effect.withTracer(tracer) }
-}
-
-const summaries = (spans: ReadonlyArray<Recorded>) =>
+const summaries = (spans: ReadonlyArray<RecordedSpan>) =>
   spans.map(({ attributes, exit, name, parent }) => [name, parent, attributes.get("session.outcome"), exit?._tag])
 
 const observed = Traced.layer.pipe(
