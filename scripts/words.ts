@@ -3,6 +3,7 @@
  * identifiers of TypeScript and in the prose of Markdown. A path is a file, a folder, or the beginning of one. Prints `file:line`, the word
  * and the standard term, then the count for each folder (with `--count`, the counts only). Fails if there is a hit.
  */
+import jsTokens from "js-tokens"
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs"
 import * as Path from "node:path"
 import { fileURLToPath } from "node:url"
@@ -149,76 +150,37 @@ export interface Hit {
   readonly use: string
 }
 
+/** What a token of JavaScript is, and its delimiters. All other tokens are code; a regular expression is neither code nor prose. */
+const texts: Readonly<Record<string, readonly [kind: "comment" | "string", before: number, after: number]>> = {
+  SingleLineComment: ["comment", 0, 0],
+  MultiLineComment: ["comment", 0, 0],
+  StringLiteral: ["string", 1, 1],
+  NoSubstitutionTemplate: ["string", 1, 1],
+  TemplateHead: ["string", 1, 2],
+  TemplateMiddle: ["string", 1, 2],
+  TemplateTail: ["string", 1, 1]
+}
+
 /** Splits TypeScript into code, comments and strings. Substitutions of a template are code. */
-const lex = (text: string): ReadonlyArray<Token> => {
+const lex = (source: string): ReadonlyArray<Token> => {
   const tokens: Array<Token> = []
   let line = 1
-  let code = ""
-  let codeLine = 1
-  const depths: Array<number> = [] // of braces, one for each open substitution of a template
-  let at = 0
-  const flush = () => {
-    if (code.trim() !== "") tokens.push({ kind: "code", text: code, line: codeLine })
-    code = ""
+  let code = { text: "", line }
+  for (const { type, value } of jsTokens(source)) {
+    const text = texts[type]
+    if (text !== undefined) {
+      const [kind, before, after] = text
+      if (code.text.trim() !== "") tokens.push({ kind: "code", ...code })
+      tokens.push({
+        kind: value.startsWith("/**") && kind === "comment" ? "doc" : kind,
+        text: value.slice(before, value.length - after),
+        line
+      })
+    } else if (type !== "RegularExpressionLiteral") code.text += value
+    line += value.split("\n").length - 1
+    if (text !== undefined) code = { text: "", line }
   }
-  const emit = (kind: Token["kind"], text: string) => {
-    flush()
-    tokens.push({ kind, text, line })
-    line += text.split("\n").length - 1
-    codeLine = line
-  }
-  const template = (from: number) => {
-    let to = from
-    while (to < text.length && text[to] !== "`" && !text.startsWith("${", to)) to += text[to] === "\\" ? 2 : 1
-    emit("string", text.slice(from, to))
-    if (text.startsWith("${", to)) {
-      depths.push(0)
-      return to + 2
-    }
-    return to + 1
-  }
-  const next = /\/\/[^\n]*|\/\*[\s\S]*?\*\/|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'/y
-  const regex = /\/(?![*/])(?:\\.|\[(?:\\.|[^\]\\\n])*\]|[^/\\\n[])+\/[a-z]*/y
-  while (at < text.length) {
-    const character = text[at] as string
-    next.lastIndex = at
-    const found = next.exec(text)?.[0]
-    if (found !== undefined) {
-      emit(
-        found.startsWith("/**") ? "doc" : found.startsWith("/") ? "comment" : "string",
-        found.startsWith("/") ? found : found.slice(1, -1)
-      )
-      at += found.length
-      continue
-    }
-    if (character === "`") {
-      at = template(at + 1)
-      continue
-    }
-    if (character === "/" && /(?:[=(,:?&|![{};]|return|=>)\s*$/.test(code === "" ? "(" : code.slice(-20))) {
-      regex.lastIndex = at
-      const pattern = regex.exec(text)?.[0]
-      if (pattern !== undefined) {
-        at += pattern.length
-        continue
-      }
-    }
-    const depth = depths.length - 1
-    if (depth >= 0 && character === "{") depths[depth] = (depths[depth] ?? 0) + 1
-    if (depth >= 0 && character === "}") {
-      if (depths[depth] === 0) {
-        depths.pop()
-        at = template(at + 1)
-        continue
-      }
-      depths[depth] = (depths[depth] ?? 0) - 1
-    }
-    if (character === "\n") line++
-    if (code === "") codeLine = character === "\n" ? line - 1 : line
-    code += character
-    at++
-  }
-  flush()
+  if (code.text.trim() !== "") tokens.push({ kind: "code", ...code })
   return tokens
 }
 
