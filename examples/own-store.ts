@@ -72,14 +72,19 @@ const make = (): typeof SessionStore.Service => {
         live(now, isOf(namespace)).map(({ key, record }) => ({ ...record, key })).filter(({ id }) => id > after)
           .sort((a, b) => (a.id < b.id ? -1 : 1)).slice(0, limit)
       ),
-    revoke: (namespace, id) => Effect.sync(() => remove(isOf(namespace, id)) > 0),
+    revoke: (namespace, id, subject) =>
+      Effect.sync(() =>
+        remove((row) => isOf(namespace, id)(row) && (subject === undefined || row.record.subject === subject)) > 0
+      ),
     revokeSubject: (namespace, subject, except) =>
       Effect.sync(() => {
         const spared = live(0, ofSubject(namespace, subject)).find(({ record }) => record.id === except)
         raise(namespace, subject)
         if (spared !== undefined) put({ ...spared, ...epochsOf(spared.record) }, undefined)
       }),
-    revokeAll: (namespace) => Effect.sync(() => raise(namespace))
+    revokeAll: (namespace) => Effect.sync(() => raise(namespace)),
+    // This store keeps no trace of a session that has ended, so it never knows why.
+    endReason: () => Effect.succeedNone
   }
 }
 

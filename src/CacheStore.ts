@@ -82,7 +82,7 @@ export const make = (options: CacheStoreOptions = {}): Effect.Effect<Store, Sess
 
     return Effect.succeed({
       capabilities: table.capabilities,
-      create: (key, record, now) => fitting("create", record, table.create(key, record, now)),
+      create: (key, record, now, limit) => fitting("create", record, table.create(key, record, now, limit)),
       load: table.load,
       save: (key, record, options) => fitting("save", record, table.save(key, record, options)),
       touch: table.touch,
@@ -95,7 +95,8 @@ export const make = (options: CacheStoreOptions = {}): Effect.Effect<Store, Sess
       scan: table.scan,
       revoke: table.revoke,
       revokeSubject: table.revokeSubject,
-      revokeAll: table.revokeAll
+      revokeAll: table.revokeAll,
+      endReason: table.endReason
     })
   })
 

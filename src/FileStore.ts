@@ -104,7 +104,8 @@ export const make = (
       scan: (namespace, { after, limit, now }) => read("scan", lookUp.scan(namespace, after, limit, now)),
       revoke: (namespace, id) => write("revoke", lookUp.revoke(namespace, id)),
       revokeSubject: (namespace, subject, except) => write("revokeSubject", epochs.revoke(except, namespace, subject)),
-      revokeAll: (namespace) => write("revokeAll", epochs.revoke(undefined, namespace))
+      revokeAll: (namespace) => write("revokeAll", epochs.revoke(undefined, namespace)),
+      endReason: () => Effect.succeedNone
     }
   })
 

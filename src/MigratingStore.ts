@@ -31,7 +31,7 @@ import type { Place } from "./internal/migrating/mover.js"
 import { graceMillis, Mover } from "./internal/migrating/mover.js"
 import { isCorrupt, isCorruptEntry } from "./internal/store/corrupt.js"
 import { pages } from "./internal/store/pages.js"
-import type { Capabilities, Corrupt, Located, Store, WriteOutcome } from "./SessionStore.js"
+import type { Capabilities, Corrupt, Evicted, Located, RotateOutcome, Store, WriteOutcome } from "./SessionStore.js"
 import { SessionStore, SessionStoreError } from "./SessionStore.js"
 import type { StoreKey } from "./StoreKey.js"
 
@@ -64,7 +64,7 @@ export const make = (from: Store, to: Store, { phase }: MigratingStoreOptions): 
     Effect.forEach([to, from, to], call)
 
   /** Runs a write in the store that has the session; locates the session again if it moves meanwhile. */
-  const where = <A extends string>(
+  const where = <A extends string | Evicted>(
     key: StoreKey,
     now: number,
     write: (place: Place) => Effect.Effect<A | "gone", SessionStoreError>,
@@ -103,7 +103,7 @@ export const make = (from: Store, to: Store, { phase }: MigratingStoreOptions): 
       where<WriteOutcome>(key, options.now, ({ side }) => at(side).save(key, record, options)),
     touch,
     rotate: (key, newKey, record, options) =>
-      where<WriteOutcome>(key, options.now, ({ side }) => at(side).rotate(key, newKey, record, options)),
+      where<RotateOutcome>(key, options.now, ({ side }) => at(side).rotate(key, newKey, record, options)),
     destroy: (key) => mover.end(key),
     removeExpired: ({ now, limit }) =>
       Effect.flatMap(to.removeExpired({ now, limit }), (removed) =>
@@ -116,11 +116,12 @@ export const make = (from: Store, to: Store, { phase }: MigratingStoreOptions): 
         expired: a.expired + b.expired
       })),
     ...movedDirectory(from, to),
-    revoke: (namespace, id) =>
-      Effect.map(everywhere((store) => store.revoke(namespace, id)), (ended) => ended.includes(true)),
+    revoke: (namespace, id, subject) =>
+      Effect.map(everywhere((store) => store.revoke(namespace, id, subject)), (ended) => ended.includes(true)),
     revokeSubject: (namespace, subject, except) =>
       Effect.asVoid(everywhere((store) => store.revokeSubject(namespace, subject, except))),
-    revokeAll: (namespace) => Effect.asVoid(everywhere((store) => store.revokeAll(namespace)))
+    revokeAll: (namespace) => Effect.asVoid(everywhere((store) => store.revokeAll(namespace))),
+    endReason: () => Effect.succeedNone
   }
 }
 

@@ -49,11 +49,11 @@ export interface ObservedStoreOptions {
 
 /** The outcomes of the operations that succeed. */
 const answers = {
-  create: ["created", "exists"],
+  create: ["created", "exists", "full", "evicted"],
   load: ["hit", "miss"],
   save: ["saved", "conflict", "gone"],
   touch: ["touched", "gone"],
-  rotate: ["saved", "conflict", "gone"],
+  rotate: ["saved", "conflict", "gone", "full", "evicted"],
   destroy: ["done"],
   removeExpired: ["done"],
   count: ["done"],
@@ -62,7 +62,8 @@ const answers = {
   scan: ["done"],
   revoke: ["done"],
   revokeSubject: ["done"],
-  revokeAll: ["done"]
+  revokeAll: ["done"],
+  endReason: ["hit", "miss"]
 } as const satisfies Record<Operation, ReadonlyArray<string>>
 
 /**

@@ -249,7 +249,9 @@ const storeOn = (client: Client, prefix: string, durableDestroy: boolean): Store
         except === undefined ? undefined : qualified(namespace, except)
       ),
 
-    revokeAll: (namespace) => revokeScope(calls("revokeAll"), scopeOf(namespace))
+    revokeAll: (namespace) => revokeScope(calls("revokeAll"), scopeOf(namespace)),
+
+    endReason: () => Effect.succeedNone
   }
 }
 

@@ -122,11 +122,11 @@ const sealed = (store: Store, { open, seal }: Sealing): Store => {
 
   return {
     capabilities: store.capabilities,
-    create: (key, record, now) =>
+    create: (key, record, now, limit) =>
       Effect.suspend(() => {
         const kept = identityOf(record)
-        return Effect.tap(store.create(key, closed(key, record, record.version, kept), now), (outcome) => {
-          if (outcome === "created") note(key, record.version, kept)
+        return Effect.tap(store.create(key, closed(key, record, record.version, kept), now, limit), (outcome) => {
+          if (outcome === "created" || typeof outcome === "object") note(key, record.version, kept)
         })
       }),
     load,
@@ -146,12 +146,12 @@ const sealed = (store: Store, { open, seal }: Sealing): Store => {
         )
       }),
     touch: (...args) => store.touch(...args),
-    rotate: (key, newKey, record, { expectedVersion: expected, now }) =>
+    rotate: (key, newKey, record, { expectedVersion: expected, limit, now }) =>
       Effect.suspend(() => {
         const kept = identityOf(record)
         const sealed = closed(newKey, record, expected + 1, kept)
-        return Effect.tap(store.rotate(key, newKey, sealed, { expectedVersion: expected, now }), (outcome) => {
-          if (outcome === "saved") note(newKey, expected + 1, kept)
+        return Effect.tap(store.rotate(key, newKey, sealed, { expectedVersion: expected, limit, now }), (outcome) => {
+          if (outcome === "saved" || typeof outcome === "object") note(newKey, expected + 1, kept)
         })
       }),
     destroy: (...args) => store.destroy(...args),
@@ -166,7 +166,8 @@ const sealed = (store: Store, { open, seal }: Sealing): Store => {
     scan,
     revoke: (...args) => store.revoke(...args),
     revokeSubject: (...args) => store.revokeSubject(...args),
-    revokeAll: (...args) => store.revokeAll(...args)
+    revokeAll: (...args) => store.revokeAll(...args),
+    endReason: (...args) => store.endReason(...args)
   }
 }
 

@@ -11,8 +11,9 @@ import type * as Effect from "effect/Effect"
 import type { Option } from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import type { SessionConfigError } from "./SessionConfigError.js"
+import type { SessionId } from "./SessionId.js"
 import type { SessionRecord } from "./SessionRecord.js"
-import type { ReadConsistency, SessionStoreError } from "./SessionStore.js"
+import type { EndReason, ReadConsistency, SessionStoreError, SubjectLimit } from "./SessionStore.js"
 
 /**
  * The value of a session cookie. It is a secret, with every engine.
@@ -66,15 +67,29 @@ export interface Opened {
 
 /**
  * One write of a session. `expectedVersion` is the version that the caller has read. `resent`: the cookie is sent again, because it would
- * expire in the browser.
+ * expire in the browser. `minted`: the cookie value of the new or rotated session, from `BoundEngine.mint`. `limit`: the maximum number of
+ * live sessions of the record's subject.
  *
  * @since 0.1.0
  * @category models
  */
 export type Write =
-  | { readonly _tag: "Create"; readonly record: SessionRecord }
   | {
-    readonly _tag: "Save" | "Rotate"
+    readonly _tag: "Create"
+    readonly record: SessionRecord
+    readonly minted?: CookieValue | undefined
+    readonly limit?: SubjectLimit | undefined
+  }
+  | {
+    readonly _tag: "Rotate"
+    readonly value: CookieValue
+    readonly record: SessionRecord
+    readonly expectedVersion: number
+    readonly minted?: CookieValue | undefined
+    readonly limit?: SubjectLimit | undefined
+  }
+  | {
+    readonly _tag: "Save"
     readonly value: CookieValue
     readonly record: SessionRecord
     readonly expectedVersion: number
@@ -87,16 +102,23 @@ export type Write =
   }
 
 /**
- * The outcome of a write. `Written`: done, with the value and the record that are now current. `Conflict`: another write came first.
- * `Gone`: the session has ended.
+ * The outcome of a write. `Written`: done, with the value and the record that are now current, and the ids of the sessions that a limit has
+ * ended. `Conflict`: another write came first. `Gone`: the session has ended. `Full`: a limit denies one more session of the subject, and
+ * nothing was written.
  *
  * @since 0.1.0
  * @category models
  */
 export type Written =
-  | { readonly _tag: "Written"; readonly value: CookieValue; readonly record: SessionRecord }
+  | {
+    readonly _tag: "Written"
+    readonly value: CookieValue
+    readonly record: SessionRecord
+    readonly evicted?: ReadonlyArray<SessionId>
+  }
   | { readonly _tag: "Conflict" }
   | { readonly _tag: "Gone" }
+  | { readonly _tag: "Full" }
 
 /**
  * An engine bound to one session tag.
@@ -132,6 +154,36 @@ export interface BoundEngine {
   readonly write: (write: Write, now: number) => Effect.Effect<Written, SessionStoreError>
   /** Ends the session of a cookie value, without loading it. Succeeds if the value is unknown. */
   readonly destroy: (value: CookieValue) => Effect.Effect<void, SessionStoreError>
+  /**
+   * Returns why `open` finds no session for this value, as far as it is known. `"unknown"`: the value has the form of one of ours, and no
+   * trace of it was found: it was invented, or its trace is gone. `None`: the value has not the form of one of ours. Absent: not known.
+   *
+   * @since 0.6.0
+   */
+  readonly endReason?: (
+    value: CookieValue,
+    now: number
+  ) => Effect.Effect<Option<EndReason | "unknown">, SessionStoreError>
+  /**
+   * The engine enforces the limit of a `Create` and a `Rotate` in one atomic step.
+   *
+   * @since 0.6.0
+   */
+  readonly limitsSubjects?: true
+  /**
+   * Makes the value of a session that is not written yet, to be passed to `write` as `minted`: so a page can contain what is derived from
+   * it. `beside`: the value that the session is rotated from. Absent: a value is not known before it is written.
+   *
+   * @since 0.6.0
+   */
+  readonly mint?: (beside: CookieValue | undefined) => CookieValue
+  /**
+   * Derives 32 secret bytes from a session, for tokens against forged requests. They change with every rotation, and with nothing else.
+   * Absent: the engine cannot.
+   *
+   * @since 0.6.0
+   */
+  readonly secretOf?: (session: { readonly value: CookieValue; readonly record: SessionRecord }) => Uint8Array
 }
 
 /**

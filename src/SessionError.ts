@@ -236,6 +236,81 @@ export class SessionTooLarge extends Schema.TaggedError<SessionTooLarge>("effect
 }
 
 /**
+ * A login was denied: the subject has as many live sessions as `maxPerSubject` allows. Nothing was written. 403.
+ *
+ * @since 0.6.0
+ * @category errors
+ */
+export class SessionLimitReached extends Schema.TaggedError<SessionLimitReached>("effect-session.SessionLimitReached")(
+  "SessionLimitReached",
+  {
+    session: Schema.String,
+    /** The maximum number of live sessions of one subject. */
+    max: Schema.Number
+  },
+  HttpApiSchema.annotations({ status: 403 })
+) {
+  override get message(): string {
+    return `You are logged in on ${
+      this.max === 1 ? "another device" : `${this.max} devices`
+    } already, which is the maximum. ` +
+      "Log out on one of them, and log in again."
+  }
+  [HttpServerRespondable.symbol]() {
+    return respond(this, 403)
+  }
+}
+
+/**
+ * The authentication of the session is not fresh or strong enough for this operation: see `SessionHandle.requireFresh`. Let the visitor
+ * authenticate again, and repeat the request. 401, with the requirements in `WWW-Authenticate` (the error code and `max_age` of RFC 9470).
+ *
+ * @since 0.6.0
+ * @category errors
+ */
+export class SessionNotFresh extends Schema.TaggedError<SessionNotFresh>("effect-session.SessionNotFresh")(
+  "SessionNotFresh",
+  {
+    session: Schema.String,
+    /**
+     * The first requirement that is not met. `anonymous`: nobody is logged in. `age`: the login or step-up is too long ago. `methods`,
+     * `level`: it did not use all required methods, or is too weak. `remembered`: the login is that of a persistent cookie.
+     * `impersonating`: the subject is not who acts.
+     */
+    reason: Schema.Literal("anonymous", "age", "methods", "level", "remembered", "impersonating"),
+    /** The maximum age of the authentication in seconds. */
+    within: Schema.optionalWith(Schema.Number, { exact: true }),
+    /** The required methods. */
+    methods: Schema.optionalWith(Schema.Array(Schema.String), { exact: true }),
+    /** The required level. */
+    level: Schema.optionalWith(Schema.Number, { exact: true })
+  },
+  HttpApiSchema.annotations({ status: 401 })
+) {
+  override get message(): string {
+    return `This needs a fresh login (${notFresh[this.reason]}). Log in again, and repeat it.`
+  }
+  [HttpServerRespondable.symbol]() {
+    const hints = [
+      "error=\"insufficient_user_authentication\"",
+      ...this.within === undefined ? [] : [`max_age="${this.within}"`],
+      ...this.level === undefined ? [] : [`level="${this.level}"`],
+      ...this.methods === undefined ? [] : [`methods="${this.methods.map((one) => encodeURIComponent(one)).join(" ")}"`]
+    ]
+    return respond(this, 401, { "www-authenticate": `Session ${hints.join(", ")}` })
+  }
+}
+
+const notFresh = {
+  anonymous: "nobody is logged in",
+  age: "the last one is too long ago",
+  methods: "the last one did not use all of the required methods",
+  level: "the last one is not strong enough",
+  remembered: "the last one is remembered by the browser",
+  impersonating: "you act for somebody else"
+}
+
+/**
  * The schema of every session error, to declare it in an HttpApi.
  *
  * @since 0.1.0
@@ -249,7 +324,9 @@ export const SessionError = Schema.Union(
   SessionCommitted,
   SessionInTransaction,
   SessionCrossSite,
-  SessionTooLarge
+  SessionTooLarge,
+  SessionLimitReached,
+  SessionNotFresh
 )
 
 /**

@@ -1,5 +1,5 @@
 /**
- * Ending sessions without a token.
+ * Listing and ending the sessions of a subject without a token.
  *
  * @since 0.1.0
  */
@@ -7,7 +7,9 @@ import * as Context from "effect/Context"
 import type { Store } from "./SessionStore.js"
 
 /**
- * Ends sessions by id, by subject, or all of a namespace. Each call is one write, independent of the number of sessions.
+ * Lists the sessions of a subject, and ends sessions by id, by subject, or all of a namespace. Each of the latter is one write, independent
+ * of the number of sessions. Stored engines and `CookieEngine.layerLedger` provide it; the plain cookie engine does not, so a program that
+ * needs it does not compile with that one.
  *
  * @example
  * ```ts
@@ -23,5 +25,5 @@ import type { Store } from "./SessionStore.js"
  */
 export class SessionRevocation extends Context.Tag("effect-session/SessionRevocation")<
   SessionRevocation,
-  Pick<Store, "revoke" | "revokeSubject" | "revokeAll">
+  Pick<Store, "list" | "revoke" | "revokeSubject" | "revokeAll">
 >() {}

@@ -64,6 +64,70 @@ const reasons = {
 export type WriteOutcome = "saved" | "conflict" | "gone"
 
 /**
+ * The maximum number of live sessions of one subject, and what happens to one more: `"deny"` refuses it, `"oldest"` ends as many of the
+ * oldest sessions of the subject as necessary.
+ *
+ * @since 0.6.0
+ * @category models
+ */
+export interface SubjectLimit {
+  /** A positive integer. */
+  readonly max: number
+  readonly onFull: "deny" | "oldest"
+}
+
+/**
+ * The outcome of a write within a {@link SubjectLimit}: the session was written, and these older sessions of its subject have ended.
+ *
+ * @since 0.6.0
+ * @category models
+ */
+export interface Evicted {
+  readonly _tag: "Evicted"
+  /** At least one id. */
+  readonly ids: ReadonlyArray<SessionId>
+}
+
+/**
+ * The outcome of a `create`. `created`: inserted. `exists`: the key or the id is taken. `full`: the limit of the subject denies one more
+ * session. After `exists` and `full` nothing has changed.
+ *
+ * @since 0.6.0
+ * @category models
+ */
+export type CreateOutcome = "created" | "exists" | "full" | Evicted
+
+/**
+ * The outcome of a `rotate`: as of a compare-and-set, or `full`: the limit of the subject denies one more session, and nothing has changed.
+ *
+ * @since 0.6.0
+ * @category models
+ */
+export type RotateOutcome = WriteOutcome | "full" | Evicted
+
+/**
+ * Why a session has ended.
+ *
+ * - `expired`: it reached its end.
+ * - `loggedOut`: `destroy` ended it.
+ * - `rotated`: it lives on under another token.
+ * - `revoked`: it was ended by its id.
+ * - `subjectRevoked`, `allRevoked`: all sessions of its subject, or of its namespace, were ended.
+ * - `limit`: a newer session of its subject took its place.
+ *
+ * @since 0.6.0
+ * @category models
+ */
+export type EndReason =
+  | "expired"
+  | "loggedOut"
+  | "rotated"
+  | "revoked"
+  | "subjectRevoked"
+  | "allRevoked"
+  | "limit"
+
+/**
  * Properties of a store beyond the laws. `capabilityLaws` of `effect-session/testing` checks each of them.
  *
  * @since 0.1.0
@@ -79,6 +143,13 @@ export interface Capabilities {
    * on a relocated record costs more. Absent if the store has no shards.
    */
   readonly colocated?: (key: StoreKey, newKey: StoreKey) => boolean
+  /**
+   * The store enforces a {@link SubjectLimit} in the atomic step of the write. A store without it ignores the limit, so a session tag with
+   * `maxPerSubject` rejects it when its layer is built.
+   *
+   * @since 0.6.0
+   */
+  readonly limitsSubjects?: true
 }
 
 /**
@@ -176,7 +247,10 @@ export interface SaveOptions {
  * @since 0.6.0
  * @category models
  */
-export interface RotateOptions extends SaveOptions {}
+export interface RotateOptions extends SaveOptions {
+  /** The maximum number of live sessions of the record's subject, this one included. Absent: no limit. */
+  readonly limit?: SubjectLimit | undefined
+}
 
 /**
  * The arguments of {@link Store.removeExpired}.
@@ -238,12 +312,16 @@ export interface Store {
   /**
    * Inserts a record. Returns `exists`, and changes nothing, if the key or the id is taken, by a live record or not. `create`, `save`,
    * `touch` and `rotate` limit the times of the record by the store's clock, as `SessionRecord.bounded` does.
+   *
+   * With `limit`, the insertion and the check of the number of live sessions of the record's subject are one atomic step, whatever other
+   * calls run at the same time. A record without a subject is not limited. `"oldest"` never ends the record that is written.
    */
   readonly create: (
     key: StoreKey,
     record: SessionRecord,
-    now: EpochMillis
-  ) => Effect.Effect<"created" | "exists", SessionStoreError>
+    now: EpochMillis,
+    limit?: SubjectLimit
+  ) => Effect.Effect<CreateOutcome, SessionStoreError>
 
   /** Returns the live record of a key. Only a store that caches another store uses `reading`. */
   readonly load: (
@@ -273,14 +351,14 @@ export interface Store {
    * Moves the live record of the expected version to a new key and replaces all of it, in one atomic step. The old key is invalid from
    * then on; a crash may leave neither key, never both. Returns `conflict` also if the new key is taken (even by the same record), or the
    * id by another record. A concurrent revocation ends the record under either key. If the subject does not change, earlier revocations
-   * still apply to the record.
+   * still apply to the record. A limit is checked in the same step, as by `create`, after the conditions of the compare-and-set.
    */
   readonly rotate: (
     key: StoreKey,
     newKey: StoreKey,
     record: SessionRecord,
     options: RotateOptions
-  ) => Effect.Effect<WriteOutcome, SessionStoreError>
+  ) => Effect.Effect<RotateOutcome, SessionStoreError>
 
   /** Deletes a record. Succeeds if the key is missing. Final: only `create` can write under that key again. */
   readonly destroy: (key: StoreKey) => Effect.Effect<void, SessionStoreError>
@@ -325,8 +403,15 @@ export interface Store {
     page: ScanPage
   ) => Effect.Effect<ReadonlyArray<Located | Corrupt>, SessionStoreError>
 
-  /** Ends one session by deleting its record. Returns `true` if there was a record, alive or not. */
-  readonly revoke: (namespace: string, id: SessionId) => Effect.Effect<boolean, SessionStoreError>
+  /**
+   * Ends one session by deleting its record. Returns `true` if there was a record, alive or not. With `subject`, the record must belong to
+   * that subject, which is checked in the same step; otherwise nothing changes and the result is `false`.
+   */
+  readonly revoke: (
+    namespace: string,
+    id: SessionId,
+    subject?: string
+  ) => Effect.Effect<boolean, SessionStoreError>
 
   /**
    * Ends every session of a subject by one write, including sessions that are not listed and those being saved or rotated at this moment.
@@ -340,6 +425,15 @@ export interface Store {
 
   /** Ends every session of a namespace by one write. */
   readonly revokeAll: (namespace: string) => Effect.Effect<void, SessionStoreError>
+
+  /**
+   * Returns why the session of this key has ended, as far as the store knows; `None` if it is alive, or the store does not know. A reason
+   * is kept until the session would have expired at the latest, and may be lost earlier: in a crash, or for lack of space. A reason that is
+   * returned is true of that key.
+   *
+   * @since 0.6.0
+   */
+  readonly endReason: (key: StoreKey, now: EpochMillis) => Effect.Effect<Option<EndReason>, SessionStoreError>
 }
 
 /**
@@ -362,7 +456,8 @@ export const byClock: {
   (store: Store, clock: Effect.Effect<EpochMillis, SessionStoreError>): Store
 } = dual(2, (store: Store, clock: Effect.Effect<EpochMillis, SessionStoreError>): Store => ({
   capabilities: store.capabilities,
-  create: (key, record, now) => Effect.flatMap(clock, (time) => store.create(key, bounded(record, now, time), now)),
+  create: (key, record, now, limit) =>
+    Effect.flatMap(clock, (time) => store.create(key, bounded(record, now, time), now, limit)),
   load: (key, now, reading) => store.load(key, now, reading),
   save: (key, record, options) =>
     Effect.flatMap(clock, (time) => store.save(key, bounded(record, options.now, time), options)),
@@ -376,9 +471,10 @@ export const byClock: {
   list: (namespace, subject, now, page) => store.list(namespace, subject, now, page),
   find: (namespace, id, now) => store.find(namespace, id, now),
   scan: (namespace, page) => store.scan(namespace, page),
-  revoke: (namespace, id) => store.revoke(namespace, id),
+  revoke: (namespace, id, subject) => store.revoke(namespace, id, subject),
   revokeSubject: (namespace, subject, except) => store.revokeSubject(namespace, subject, except),
-  revokeAll: (namespace) => store.revokeAll(namespace)
+  revokeAll: (namespace) => store.revokeAll(namespace),
+  endReason: (key, now) => store.endReason(key, now)
 }))
 
 /**

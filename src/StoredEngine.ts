@@ -11,7 +11,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import { randomBytes } from "./internal/crypto/primitives.js"
+import { hmacSha256, lengthPrefixed, randomBytes } from "./internal/crypto/primitives.js"
 import * as SealedText from "./internal/crypto/sealedText.js"
 import * as Tokens from "./internal/crypto/sessionToken.js"
 import { storeKeys } from "./internal/crypto/sessionToken.js"
@@ -27,7 +27,7 @@ import { SessionEngine } from "./SessionEngine.js"
 import { SessionMaintenance } from "./SessionMaintenance.js"
 import type { SessionRecord } from "./SessionRecord.js"
 import { SessionRevocation } from "./SessionRevocation.js"
-import type { Loaded, ReadConsistency, Store, WriteOutcome } from "./SessionStore.js"
+import type { CreateOutcome, Loaded, ReadConsistency, RotateOutcome, Store, SubjectLimit } from "./SessionStore.js"
 import { SessionStore, SessionStoreError } from "./SessionStore.js"
 import * as SessionToken from "./SessionToken.js"
 import type * as StoreKey from "./StoreKey.js"
@@ -185,29 +185,39 @@ const bind = (
       })
     )
 
-  const create = (record: SessionRecord, now: number, tries = 3): Effect.Effect<Written, SessionStoreError> => {
-    const token = Tokens.fromBytes(randomBytes(Tokens.byteLength))
+  /** `minted`: the token to use for the first try. */
+  const create = (
+    record: SessionRecord,
+    now: number,
+    limit: SubjectLimit | undefined,
+    minted: SessionToken.SessionToken | undefined,
+    tries = 3
+  ): Effect.Effect<Written, SessionStoreError> => {
+    const token = minted ?? drawToken()
     const key = keyOf(token)
-    const written: Written = { _tag: "Written", value: token, record }
     return Done.flatMap(
       closed("create", token, record, record.version),
       (kept) =>
-        resolved<"created" | "exists", Written>(
+        resolved<CreateOutcome, Written>(
           "create",
-          store.create(key, kept, now),
+          store.create(key, kept, now, limit),
           (outcome) =>
-            outcome === "created"
-              ? Exit.succeed(written)
+            outcome !== "exists"
+              ? Exit.succeed(writtenIf(outcome, token, record))
               // An existing record is never adopted: a new key and id are generated. A random source that repeats itself is an error.
               : tries > 1
-              ? create(record, now, tries - 1)
+              ? create(record, now, limit, undefined, tries - 1)
               : Exit.fail(new SessionStoreError({ operation: "create", reason: "corrupt" })),
+          // `full` and `exists` may be due to the record that this call has written.
           (outcome, error) =>
-            outcome === "created"
-              ? Exit.succeed(written)
+            outcome === "created" || typeof outcome === "object"
+              ? Exit.succeed(writtenIf(outcome, token, record))
               : Effect.flatMap(
                 own(key, token, record, now),
-                Option.match({ onNone: () => Effect.fail(error), onSome: Effect.succeed })
+                Option.match({
+                  onNone: () => outcome === "full" ? Exit.succeed(full) : Exit.fail(error),
+                  onSome: Effect.succeed
+                })
               )
         )
     )
@@ -246,10 +256,9 @@ const bind = (
 
   /** Generates a token whose key is on the same shard as `key`, if the store has shards. */
   const tokenBeside = (key: StoreKey.StoreKey) => {
-    const draw = () => Tokens.fromBytes(randomBytes(Tokens.byteLength))
-    let token = draw()
+    let token = drawToken()
     // In a Redis Cluster one of 64 tokens is on the same shard. The number of attempts is limited, in case that none is.
-    for (let draws = 1; draws < 1000 && colocated?.(key, keyOf(token)) === false; draws++) token = draw()
+    for (let draws = 1; draws < 1000 && colocated?.(key, keyOf(token)) === false; draws++) token = drawToken()
     return token
   }
 
@@ -258,15 +267,17 @@ const bind = (
     record: SessionRecord,
     expectedVersion: number,
     now: number,
-    before: CookieValue
+    before: CookieValue,
+    limit: SubjectLimit | undefined,
+    minted: SessionToken.SessionToken | undefined
   ) => {
     const key = keyOf(value)
-    const next = tokenBeside(key)
+    const next = minted ?? tokenBeside(key)
     const nextKey = keyOf(next)
     return Done.flatMap(closed("rotate", next, record, expectedVersion + 1, before), (kept) =>
       resolved(
         "rotate",
-        store.rotate(key, nextKey, kept, { expectedVersion, now }),
+        store.rotate(key, nextKey, kept, { expectedVersion, now, limit }),
         (outcome) => Exit.succeed(writtenIf(outcome, next, record)),
         (outcome) =>
           outcome === "gone"
@@ -289,6 +300,25 @@ const bind = (
   return {
     remote,
     selfContained: false,
+    ...store.capabilities.limitsSubjects === true ? { limitsSubjects: true as const } : {},
+    mint: (beside) => {
+      const token = beside === undefined ? undefined : Tokens.refine(beside)
+      return token === undefined ? drawToken() : tokenBeside(keyOf(token))
+    },
+    secretOf: ({ value }) => {
+      const token = Tokens.refine(value)
+      if (token === undefined) throw new TypeError("not a session token")
+      return hmacSha256(Tokens.unsafeBytes(token), forgery)
+    },
+    endReason: (value, now) => {
+      const token = Tokens.refine(value)
+      return token === undefined
+        ? Exit.succeed(Option.none())
+        : Done.map(
+          remote ? limited("endReason", store.endReason(keyOf(token), now)) : store.endReason(keyOf(token), now),
+          (reason) => Option.some(Option.getOrElse(reason, () => "unknown" as const))
+        )
+    },
     open: (value, now, reading) => {
       const token = Tokens.refine(value)
       if (token === undefined) return Exit.succeed(Option.none())
@@ -298,14 +328,29 @@ const bind = (
         : Effect.flatMap(found, (found) => row(token, found, now))
     },
     write: (write, now) => {
-      if (write._tag === "Create") return create(write.record, now)
+      if (write._tag === "Create") {
+        return create(
+          write.record,
+          now,
+          write.limit,
+          write.minted === undefined ? undefined : Tokens.refine(write.minted)
+        )
+      }
       const token = Tokens.refine(write.value)
       if (token === undefined) return Exit.succeed<Written>({ _tag: "Gone" })
       switch (write._tag) {
         case "Save":
           return save(token, write.record, write.expectedVersion, now, write.value)
         case "Rotate":
-          return rotate(token, write.record, write.expectedVersion, now, write.value)
+          return rotate(
+            token,
+            write.record,
+            write.expectedVersion,
+            now,
+            write.value,
+            write.limit,
+            write.minted === undefined ? undefined : Tokens.refine(write.minted)
+          )
         case "Touch":
           return touch(token, write.record, now)
       }
@@ -330,12 +375,31 @@ const utf8Length = (text: string): number => utf8.encode(text).length
 const isLonger = (text: string, bytes: number): boolean =>
   text.length > bytes || (text.length * 3 > bytes && utf8Length(text) > bytes)
 
-const writtenIf = (outcome: WriteOutcome, value: CookieValue, record: SessionRecord): Written =>
-  outcome === "saved"
-    ? { _tag: "Written", value, record }
-    : outcome === "conflict"
-    ? { _tag: "Conflict" }
-    : { _tag: "Gone" }
+const drawToken = () => Tokens.fromBytes(randomBytes(Tokens.byteLength))
+
+/** The message whose MAC with the token as the key is the secret of tokens against forged requests. */
+const forgery = lengthPrefixed("effect-session/csrf")
+
+const full: Written = { _tag: "Full" }
+
+const writtenIf = (
+  outcome: Exclude<CreateOutcome, "exists"> | RotateOutcome,
+  value: CookieValue,
+  record: SessionRecord
+): Written => {
+  if (typeof outcome === "object") return { _tag: "Written", value, record, evicted: outcome.ids }
+  switch (outcome) {
+    case "created":
+    case "saved":
+      return { _tag: "Written", value, record }
+    case "conflict":
+      return { _tag: "Conflict" }
+    case "gone":
+      return { _tag: "Gone" }
+    case "full":
+      return full
+  }
+}
 
 /**
  * The services that every stored engine provides.

@@ -5,6 +5,7 @@ import { it } from "@effect/vitest"
 import { Deferred, Effect, Layer, String } from "effect"
 import { freshKey, isAlive, isKeyDead, loaded, namespace, start, stored } from "effect-session/Fixtures"
 import { SessionConfigError } from "effect-session/SessionConfigError"
+import type { RotateOutcome, SessionStoreError } from "effect-session/SessionStore"
 import { SessionStore } from "effect-session/SessionStore"
 import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
@@ -46,7 +47,7 @@ describe("a session that a revocation of its subject spares", () => {
           yield* Deferred.await(held)
           const revocation = yield* Effect.fork(store.revokeSubject(namespace, "ann", record.id))
           yield* untilWaiting(sql, name, prefix, 1)
-          const outcome = yield* Effect.fork(write)
+          const outcome = yield* Effect.fork<"touched" | "gone" | RotateOutcome, SessionStoreError, never>(write)
           yield* untilWaiting(sql, name, prefix, 2)
           yield* Deferred.succeed(release, undefined)
           yield* holder

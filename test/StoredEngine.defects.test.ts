@@ -34,7 +34,8 @@ const always = (call: () => Effect.Effect<never, SessionStoreError>, remote: boo
   scan: call,
   revoke: call,
   revokeSubject: call,
-  revokeAll: call
+  revokeAll: call,
+  endReason: call
 })
 
 const throwing = (): never => {

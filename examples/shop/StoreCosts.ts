@@ -63,7 +63,8 @@ const recording = (store: Store): Store => {
     scan: (...args) => recorded("scan", store.scan(...args)),
     revoke: (...args) => recorded("revoke", store.revoke(...args)),
     revokeSubject: (...args) => recorded("revokeSubject", store.revokeSubject(...args)),
-    revokeAll: (...args) => recorded("revokeAll", store.revokeAll(...args))
+    revokeAll: (...args) => recorded("revokeAll", store.revokeAll(...args)),
+    endReason: (...args) => recorded("endReason", store.endReason(...args))
   }
 }
 

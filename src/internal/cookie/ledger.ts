@@ -9,7 +9,7 @@ import type * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type { BoundEngine, CookieValue, Opened, Write, Written } from "../../SessionEngine.js"
 import type { SessionRecord } from "../../SessionRecord.js"
-import type { Loaded, ReadConsistency, Store, WriteOutcome } from "../../SessionStore.js"
+import type { Loaded, ReadConsistency, RotateOutcome, Store } from "../../SessionStore.js"
 import { SessionStoreError } from "../../SessionStore.js"
 import * as StoreKey from "../../StoreKey.js"
 import { lengthPrefixed, randomBytes, sha256 } from "../crypto/primitives.js"
@@ -120,14 +120,14 @@ const makeLedger = (inner: Store, namespace: string, timeout: Duration.Duration)
       const [operation, write] = from === to
         ? ["save", store.save(from, entry, { expectedVersion: version, now })] as const
         : ["rotate", store.rotate(from, to, entry, { expectedVersion: version, now })] as const
-      return resolved<WriteOutcome, WriteOutcome>(
+      return resolved<RotateOutcome, RotateOutcome>(
         operation,
         write,
         Effect.succeed,
         (outcome, error) =>
           outcome === "saved"
             ? Effect.succeed(outcome)
-            : Effect.flatMap(isOwn(to, entry, now), (own): Effect.Effect<WriteOutcome, SessionStoreError> =>
+            : Effect.flatMap(isOwn(to, entry, now), (own): Effect.Effect<RotateOutcome, SessionStoreError> =>
               own
                 ? Effect.succeed("saved")
                 // The outcome is unknown: another write may have replaced ours, so "conflict" could be wrong.
@@ -211,11 +211,14 @@ export const make = (
       cookies.encode(write._tag.toLowerCase(), record),
       (written) =>
         Effect.flatMap(ledger.replace(entry, before, record, generations, now), (outcome) => {
+          if (typeof outcome === "object") return Effect.succeed(written)
           switch (outcome) {
             case "saved":
               return Effect.succeed(written)
             case "gone":
               return Effect.succeed(gone)
+            case "full":
+              return Effect.succeed<Written>({ _tag: "Full" })
             case "conflict":
               return retry(write, before, now)
           }

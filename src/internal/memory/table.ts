@@ -6,10 +6,20 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import type { Epochs, SessionRecord } from "../../SessionRecord.js"
-import { applySave, applyTouch, bounded, boundedTouch, clockSlack, isAlive, toInfo } from "../../SessionRecord.js"
-import type { Located, Store } from "../../SessionStore.js"
+import {
+  applySave,
+  applyTouch,
+  bounded,
+  boundedTouch,
+  byAge,
+  clockSlack,
+  isAlive,
+  toInfo
+} from "../../SessionRecord.js"
+import type { EndReason, Evicted, Located, Store, SubjectLimit } from "../../SessionStore.js"
 import { checkClock, pageOf } from "../../SessionStore.js"
 import type { StoreKey } from "../../StoreKey.js"
+import { isExpired } from "../domain/expiry.js"
 import * as Done from "../done.js"
 import { intercepted } from "../store/intercepted.js"
 import { register } from "../store/synchronous.js"
@@ -38,11 +48,16 @@ interface Table {
   readonly takeOldest?: () => StoreKey | undefined
 }
 
+/** The maximum number of reasons that are kept of sessions that have ended. The oldest are dropped first. */
+const maxReasons = 10_000
+
 /** Makes the store. Every operation is one synchronous step, so it is atomic. */
 export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) => Table): Store => {
   const entries = makeTable((key, { record }) => forget(key, record))
   const index = new MemoryIndex()
   const epochs = new Map<string, number>() // by namespace, and by namespace and subject
+  /** Why sessions that are no longer in the table have ended, each until the session would have expired. */
+  const reasons = new Map<StoreKey, { readonly reason: EndReason; readonly until: number }>()
   /** The time of the last write. */
   let clock = -Infinity
 
@@ -82,12 +97,56 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
 
   const endAt = (key: StoreKey) => entries.peek(key)?.record.expiry.at
 
-  const remove = (key: StoreKey | undefined) => {
+  /** Removes an entry. Keeps the reason, if there is one. */
+  const remove = (key: StoreKey | undefined, reason?: EndReason) => {
     const entry = key === undefined ? undefined : entries.peek(key)
     if (key === undefined || entry === undefined) return false
+    if (reason !== undefined) {
+      // An entry that was not alive has ended before, for another reason.
+      const ended = aliveOr(entry, clock) ?? reason
+      if (reasons.size >= maxReasons) {
+        for (const [oldest] of reasons) {
+          reasons.delete(oldest)
+          break
+        }
+      }
+      reasons.set(key, { reason: ended, until: entry.record.expiry.at })
+    }
     entries.delete(key)
     forget(key, entry.record)
     return true
+  }
+
+  /** Returns why an entry is not alive; `undefined` if it is. */
+  const aliveOr = ({ namespaceEpoch, record, subjectEpoch }: Entry, now: number): EndReason | undefined => {
+    if (isExpired(record.expiry, now)) return "expired"
+    const current = epochsOf(record)
+    if (namespaceEpoch < current.namespaceEpoch) return "allRevoked"
+    return subjectEpoch < current.subjectEpoch ? "subjectRevoked" : undefined
+  }
+
+  /** Makes room for one more session of the subject: returns the keys to remove, or `undefined` if the limit denies it. */
+  const surplus = (
+    { id, namespace, subject }: SessionRecord,
+    limit: SubjectLimit | undefined,
+    now: number
+  ): ReadonlyArray<readonly [StoreKey, SessionRecord]> | undefined => {
+    if (limit === undefined || subject === undefined) return []
+    const others = [...index.ofSubject(namespace, subject)].flatMap((key) => {
+      const record = alive(key, now)?.record
+      return record === undefined || record.id === id ? [] : [[key, record] as const]
+    })
+    const tooMany = others.length + 1 - limit.max
+    if (tooMany <= 0) return []
+    return limit.onFull === "deny" ? undefined : others.sort(([, a], [, b]) => byAge(a, b)).slice(0, tooMany)
+  }
+
+  const evict = <A extends string>(
+    ended: ReadonlyArray<readonly [StoreKey, SessionRecord]>,
+    outcome: A
+  ): A | Evicted => {
+    for (const [key] of ended) remove(key, "limit")
+    return ended.length === 0 ? outcome : { _tag: "Evicted", ids: ended.map(([, { id }]) => id) }
   }
 
   const forget = (key: StoreKey, record: SessionRecord) => {
@@ -116,14 +175,17 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
   }
 
   const synchronous: Store = {
-    capabilities: { durableDestroy: false, remote: false },
+    capabilities: { durableDestroy: false, remote: false, limitsSubjects: true },
 
-    create: (key, proposed, now) =>
+    create: (key, proposed, now, limit) =>
       done(() => {
         const record = bounded(proposed, now, tick())
         if (entries.has(key) || index.keyOf(record.namespace, record.id) !== undefined) return "exists"
+        const ended = surplus(record, limit, now)
+        if (ended === undefined) return "full"
+        const outcome = evict(ended, "created")
         insert(key, record, now)
-        return "created"
+        return outcome
       }),
 
     load: (key, now) =>
@@ -155,7 +217,7 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
         return "touched"
       }),
 
-    rotate: (key, newKey, proposed, { expectedVersion, now }) =>
+    rotate: (key, newKey, proposed, { expectedVersion, limit, now }) =>
       done(() => {
         const record = bounded(proposed, now, tick(), endAt(key))
         const entry = alive(key, now)
@@ -164,13 +226,16 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
         if (entry.record.version !== expectedVersion || entries.has(newKey) || (idOwner ?? key) !== key) {
           return "conflict"
         }
+        const ended = surplus(record, limit, now)
+        if (ended === undefined) return "full"
+        const outcome = evict(ended.filter(([other]) => other !== key), "saved")
         // The record is alive, so no revocation until now applies to it, and it gets the current epochs.
-        remove(key)
+        remove(key, "rotated")
         insert(newKey, { ...record, version: expectedVersion + 1 }, now)
-        return "saved"
+        return outcome
       }),
 
-    destroy: (key) => done(() => void remove(key)),
+    destroy: (key) => done(() => void remove(key, "loggedOut")),
 
     // Checked against the machine's clock, so that a simulated time does not remove live sessions.
     removeExpired: ({ now, limit }) =>
@@ -203,7 +268,12 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
         return page
       }),
 
-    revoke: (namespace, id) => done(() => remove(index.keyOf(namespace, id))),
+    revoke: (namespace, id, subject) =>
+      done(() => {
+        const key = index.keyOf(namespace, id)
+        const isOthers = subject !== undefined && key !== undefined && entries.peek(key)?.record.subject !== subject
+        return !isOthers && remove(key, "revoked")
+      }),
 
     revokeSubject: (namespace, subject, except) =>
       done(() => {
@@ -220,6 +290,14 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
     revokeAll: (namespace) =>
       done(() => {
         if (index.has(namespace)) epochs.set(epochOf(namespace), epoch(namespace) + 1)
+      }),
+
+    endReason: (key, now) =>
+      done(() => {
+        const entry = entries.peek(key)
+        if (entry !== undefined) return Option.fromNullable(aliveOr(entry, now))
+        const ended = reasons.get(key)
+        return ended === undefined || ended.until <= now ? Option.none() : Option.some(ended.reason)
       })
   }
 

@@ -259,6 +259,7 @@ const touch = <A extends object>(
         case "Conflict":
           return unchanged(loaded)
         // A touch of a session that has ended meanwhile does not fail the request.
+        case "Full":
         case "Gone":
           return unchanged<A>(undefined)
       }

@@ -10,6 +10,7 @@ import type { SessionCookie } from "../../SessionCookie.js"
 import type { Directory } from "../../SessionDirectory.js"
 import type { BoundEngine } from "../../SessionEngine.js"
 import type { SessionError } from "../../SessionError.js"
+import type { SubjectLimit } from "../../SessionStore.js"
 import type { stepsFor } from "../domain/draft.js"
 import type { SessionSchema, ValidationIssue } from "../schema/prepared.js"
 import type { Batches } from "./batches.js"
@@ -33,6 +34,8 @@ export interface Settings {
   readonly touchWindow: number | undefined
   /** Milliseconds. */
   readonly watchEvery: number
+  /** The maximum number of live sessions of one subject; absent: no maximum. */
+  readonly limit: SubjectLimit | undefined
 }
 
 /** A session tag, ready to serve requests. */

@@ -105,7 +105,8 @@ export const make = <A extends object>(
         retryAfter: Math.ceil(Duration.toSeconds(settings.retryAfter ?? "5 seconds")),
         touchEvery,
         touchWindow: touchEvery ?? ExpiryRules.touchWindow(expiry, undefined),
-        watchEvery: Duration.toMillis(settings.watchEvery ?? "30 seconds")
+        watchEvery: Duration.toMillis(settings.watchEvery ?? "30 seconds"),
+        limit: undefined
       },
       engine: engine.synchronous ?? guardedEngine(engine),
       isSynchronous: engine.synchronous !== undefined,

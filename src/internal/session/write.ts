@@ -10,7 +10,7 @@ import * as Expiry from "../../Expiry.js"
 import type { JsonRecord } from "../../Json.js"
 import type { Write, Written as EngineWritten } from "../../SessionEngine.js"
 import type { SessionError } from "../../SessionError.js"
-import { SessionConflict, SessionGone, SessionUnavailable } from "../../SessionError.js"
+import { SessionConflict, SessionGone, SessionLimitReached, SessionUnavailable } from "../../SessionError.js"
 import * as SessionMetrics from "../../SessionMetrics.js"
 import type { SessionRecord } from "../../SessionRecord.js"
 import { SessionStoreError } from "../../SessionStore.js"
@@ -167,6 +167,7 @@ const saveBatchOnce = <A extends object>(
         case "Conflict":
           return yield* saveBatchOnce(core, works)
         case "Gone":
+        case "Full":
           return yield* gones
       }
     })
@@ -216,6 +217,8 @@ const attempt = <A extends object>(
           : Effect.zipRight(Effect.flatten(Deadline.overtaken), replay(core, change, work))
       case "Gone":
         return gone(core, work)
+      case "Full":
+        return Exit.fail(new SessionLimitReached({ session: core.name, max: core.settings.limit?.max ?? 0 }))
     }
   }
   const outcome = core.engine.write(request, now)

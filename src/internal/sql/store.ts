@@ -183,7 +183,8 @@ export const unchecked = (
           )
       },
       revokeAll: (namespace) =>
-        Effect.asVoid(write("revokeAll", statement.raiseEpoch, { namespace, kind: "all", subject: "" }))
+        Effect.asVoid(write("revokeAll", statement.raiseEpoch, { namespace, kind: "all", subject: "" })),
+      endReason: () => Effect.succeedNone
     }
   })
 

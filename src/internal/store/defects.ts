@@ -23,7 +23,12 @@ export const guardedEngine = (engine: BoundEngine): BoundEngine => ({
   ...engine,
   open: (value, now, reading) => defectFails("load", () => engine.open(value, now, reading)),
   write: (write, now) => defectFails(write._tag.toLowerCase(), () => engine.write(write, now)),
-  destroy: (value) => defectFails("destroy", () => engine.destroy(value))
+  destroy: (value) => defectFails("destroy", () => engine.destroy(value)),
+  ...engine.endReason === undefined
+    ? {}
+    : {
+      endReason: (value, now) => defectFails("endReason", () => engine.endReason?.(value, now) ?? Effect.succeedNone)
+    }
 })
 
 /** Converts the cause of an error for a log: loggers print a `Cause` with all nested causes, but only the fields of an error. */

@@ -27,5 +27,6 @@ export const intercepted = (store: Store, wrap: Interception, remote = store.cap
   scan: (...args) => wrap("scan", Effect.suspend(() => store.scan(...args)), args),
   revoke: (...args) => wrap("revoke", Effect.suspend(() => store.revoke(...args)), args),
   revokeSubject: (...args) => wrap("revokeSubject", Effect.suspend(() => store.revokeSubject(...args)), args),
-  revokeAll: (...args) => wrap("revokeAll", Effect.suspend(() => store.revokeAll(...args)), args)
+  revokeAll: (...args) => wrap("revokeAll", Effect.suspend(() => store.revokeAll(...args)), args),
+  endReason: (...args) => wrap("endReason", Effect.suspend(() => store.endReason(...args)), args)
 })

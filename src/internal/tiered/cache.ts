@@ -9,7 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import type { SessionRecord } from "../../SessionRecord.js"
-import type { Store, WriteOutcome } from "../../SessionStore.js"
+import type { CreateOutcome, Store, WriteOutcome } from "../../SessionStore.js"
 import { SessionStoreError } from "../../SessionStore.js"
 import type { StoreKey } from "../../StoreKey.js"
 import { randomBytes } from "../crypto/primitives.js"
@@ -98,7 +98,7 @@ export class Cache {
   ): Effect.Effect<Outcomes.FillOutcome> {
     const entry = encodeEntry(record, now + this.#lease)
     const create = this.#store.create(key, entry, now)
-    const put: Effect.Effect<WriteOutcome | "created" | "exists", SessionStoreError> = replaces !== undefined
+    const put: Effect.Effect<WriteOutcome | CreateOutcome, SessionStoreError> = replaces !== undefined
       ? this.#store.save(key, entry, { expectedVersion: replaces, now })
       : Effect.flatMap(create, (outcome) =>
         // An expired record, usually a tombstone, stays in the store until it is removed.

@@ -82,7 +82,8 @@ export class Tiers {
           { _tag: "Subject", namespace, subject, except },
           origin.revokeSubject(namespace, subject, except)
         ),
-      revokeAll: (namespace) => this.#revoke({ _tag: "Namespace", namespace }, origin.revokeAll(namespace))
+      revokeAll: (namespace) => this.#revoke({ _tag: "Namespace", namespace }, origin.revokeAll(namespace)),
+      endReason: origin.endReason
     }
   }
 
