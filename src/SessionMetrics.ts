@@ -7,7 +7,8 @@ import * as Metric from "effect/Metric"
 import * as Outcomes from "./internal/domain/outcomes.js"
 
 /**
- * `session_loads`, by outcome. `unknown` covers expired, revoked and invented tokens, which a store cannot distinguish.
+ * `session_loads`, by outcome. `expired`, `logged_out`, `rotated`, `revoked`, `subject_revoked`, `all_revoked` and `limit` are the reasons
+ * why a session has ended, as far as the store knows. `unknown` covers invented tokens, and those whose reason is no longer kept.
  *
  * @example
  * ```ts
