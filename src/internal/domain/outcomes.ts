@@ -33,6 +33,7 @@ export const commitOutcomes = [
   "replayed",
   "conflict",
   "gone",
+  "limit",
   "unavailable"
 ] as const
 

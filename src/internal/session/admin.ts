@@ -12,9 +12,10 @@ import * as Stream from "effect/Stream"
 import type { Entry, ListOptions, SessionAdmin, SessionSummary, Undecodable } from "../../SessionAdmin.js"
 import { SessionDirectory } from "../../SessionDirectory.js"
 import type { SessionUnavailable } from "../../SessionError.js"
+import type { SessionId } from "../../SessionId.js"
 import type { SessionInfo, SessionRecord } from "../../SessionRecord.js"
 import { SessionRevocation } from "../../SessionRevocation.js"
-import type { Corrupt, Located, SessionStoreError } from "../../SessionStore.js"
+import type { Corrupt, EndReason, Located, SessionStoreError } from "../../SessionStore.js"
 import * as Attributes from "../domain/attributes.js"
 import { isCorruptEntry } from "../store/corrupt.js"
 import { listed as allListed, pages } from "../store/pages.js"
@@ -22,6 +23,7 @@ import type { ContextCodec } from "./context.js"
 import type { Core } from "./core.js"
 import * as EngineById from "./engineById.js"
 import { log, unavailable } from "./errors.js"
+import * as Events from "./events.js"
 import { Handle } from "./handle.js"
 import { Live } from "./live.js"
 import { decode } from "./open.js"
@@ -124,6 +126,8 @@ export const adminOf = <A extends object, C>(core: Core<A>, context: ContextCode
 
   /** Runs a revocation. If it is called in a request, that request detects whether it has ended its own session. */
   const revoking = <B, R>(
+    reason: EndReason,
+    which: { readonly id?: SessionId; readonly subject?: string },
     ends: (record: SessionRecord) => boolean,
     revoke: Effect.Effect<B, SessionStoreError, R>
   ): Effect.Effect<B, SessionUnavailable, R> =>
@@ -131,7 +135,13 @@ export const adminOf = <A extends object, C>(core: Core<A>, context: ContextCode
       // The tag of a session has the name of its core, and its handle is among the services of a request.
       const live = Handle.liveOf(core, context.unsafeMap.get(core.name))
       const done = spannedIfTraced("revoke", core.name, Effect.provide(known(revoke), context))
-      return Effect.zipLeft(live === undefined ? done : live.revoking(ends, done), core.watchers.wakeAll)
+      const ended = Effect.zipLeft(live === undefined ? done : live.revoking(ends, done), core.watchers.wakeAll)
+      return Effect.zipLeft(
+        ended,
+        Effect.map(Clock.currentTimeMillis, (now) => {
+          Events.revoked(core, now, reason, which, live?.loaded)
+        })
+      )
     })
 
   return {
@@ -195,19 +205,30 @@ export const adminOf = <A extends object, C>(core: Core<A>, context: ContextCode
       ),
     revokeOwn: (subject, id) =>
       revoking(
+        "revoked",
+        { id, subject },
         (record) => record.id === id && record.subject === subject,
         Effect.flatMap(SessionRevocation, ({ revoke }) => revoke(core.namespace, id, subject))
       ),
     revoke: (id) =>
       revoking(
+        "revoked",
+        { id },
         (record) => record.id === id,
         Effect.flatMap(SessionRevocation, ({ revoke }) => revoke(core.namespace, id))
       ),
     revokeSubject: (subject, { except } = {}) =>
       revoking(
+        "subjectRevoked",
+        { subject },
         (record) => record.subject === subject && record.id !== except,
         Effect.flatMap(SessionRevocation, ({ revokeSubject }) => revokeSubject(core.namespace, subject, except))
       ),
-    revokeAll: revoking(() => true, Effect.flatMap(SessionRevocation, ({ revokeAll }) => revokeAll(core.namespace)))
+    revokeAll: revoking(
+      "allRevoked",
+      {},
+      () => true,
+      Effect.flatMap(SessionRevocation, ({ revokeAll }) => revokeAll(core.namespace))
+    )
   }
 }

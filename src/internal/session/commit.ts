@@ -13,6 +13,7 @@ import type { CookieUpdate, CookieValue } from "../../SessionEngine.js"
 import type { SessionError } from "../../SessionError.js"
 import { SessionCrossSite, SessionGone } from "../../SessionError.js"
 import * as SessionMetrics from "../../SessionMetrics.js"
+import type { SessionInfo } from "../../SessionRecord.js"
 import type { SessionRevocation } from "../../SessionRevocation.js"
 import type { SessionStoreError } from "../../SessionStore.js"
 import type { SessionChange, State } from "../domain/change.js"
@@ -25,6 +26,7 @@ import * as Done from "../done.js"
 import { causeOf } from "../store/defects.js"
 import type { Core } from "./core.js"
 import * as Errors from "./errors.js"
+import * as Events from "./events.js"
 import { spanned } from "./spans.js"
 import type { Changes, Loaded, Work, Written } from "./work.js"
 import * as Write from "./write.js"
@@ -53,6 +55,8 @@ export interface Uncommitted<A extends object> extends State {
   /** A touch that cannot be written does not fail the request. */
   readonly allowsStale: boolean
   readonly predecessor: Loaded<A> | undefined
+  /** The session that `destroy` of this request ends, if it was loaded. */
+  readonly endedByUser: SessionInfo | undefined
   /** Ends the other sessions of the subject after `authenticateExclusively`. */
   readonly revocation: Context.Tag.Service<SessionRevocation> | undefined
 }
@@ -118,7 +122,9 @@ const commitChanges = <A extends object>(
       : Exit.fail(Errors.committed(core))
   }
   if (change === "Create" && live.crossSite !== undefined && !draft.authenticated) {
-    return live.crossSite === "refuse" ? Exit.fail(new SessionCrossSite({ session: core.name })) : Effect.as(
+    const crossSite = new SessionCrossSite({ session: core.name })
+    Events.failed(core, now, loaded, draft, crossSite)
+    return live.crossSite === "refuse" ? Exit.fail(crossSite) : Effect.as(
       Effect.logDebug(
         `A visitor followed a link from another site, and the browser sent no cookie of "${core.name}" (SameSite=Strict). The ` +
           "new session was dropped: its cookie would have replaced the visitor's own."
@@ -134,11 +140,19 @@ const commitChanges = <A extends object>(
     ? performed
     : Effect.tapError(
       performed,
-      ({ _tag }) => Effect.sync(() => SessionMetrics.commits.unsafeUpdate(failures[_tag] ?? "unavailable", labels))
+      (error) =>
+        Effect.sync(() => {
+          SessionMetrics.commits.unsafeUpdate(failures[error._tag] ?? "unavailable", labels)
+          Events.failed(core, now, loaded, draft, error)
+        })
     )
 }
 
-const failures: Readonly<Record<string, "conflict" | "gone">> = { SessionConflict: "conflict", SessionGone: "gone" }
+const failures: Readonly<Record<string, "conflict" | "gone" | "limit">> = {
+  SessionConflict: "conflict",
+  SessionGone: "gone",
+  SessionLimitReached: "limit"
+}
 
 const needsCookie = <A extends object>(core: Core<A>, change: SessionChange): boolean =>
   core.engine.selfContained
@@ -173,7 +187,10 @@ const perform = <A extends object>(
 ): Effect.Effect<Committed<A>, SessionError> => {
   switch (change) {
     case "Destroy":
-      return Effect.as(destroy(core, live.values), { ...unchanged<A>(undefined), setCookie: "expire" as const })
+      return Effect.map(destroy(core, live.values), () => {
+        if (live.endedByUser !== undefined) Events.ended(core, now, live.endedByUser, "loggedOut", live.endedByUser)
+        return { ...unchanged<A>(undefined), setCookie: "expire" as const }
+      })
     case "Replace":
       return replace(core, live, work, now)
     case "Create":
@@ -226,12 +243,15 @@ const replace = <A extends object>(
   now: number
 ): Effect.Effect<Committed<A>, SessionError> =>
   Effect.flatMap(write(core, "Create", live, work, now), (committed) =>
-    Effect.as(
+    Effect.map(
       Effect.tapError(
         destroy(core, live.values),
         () => committed.loaded === undefined ? Effect.void : Effect.ignore(core.engine.destroy(committed.loaded.value))
       ),
-      committed
+      () => {
+        if (live.endedByUser !== undefined) Events.ended(core, now, live.endedByUser, "loggedOut", live.endedByUser)
+        return committed
+      }
     ))
 
 const touch = <A extends object>(
@@ -309,6 +329,7 @@ const committed = <A extends object>(
   if (written === undefined) return Exit.succeed(unchanged<A>(undefined))
   const { loaded, replayed } = written
   const before = work.loaded
+  Events.written(core, loaded.record.modifiedAt, change, before, work.draft, written)
   const { expiry } = loaded.record
   // The value of a cookie engine changes with each save.
   const lifetime = before?.record.expiry.lifetime

@@ -10,6 +10,7 @@ import type { SessionCookie } from "../../SessionCookie.js"
 import type { Directory } from "../../SessionDirectory.js"
 import type { BoundEngine } from "../../SessionEngine.js"
 import type { SessionError } from "../../SessionError.js"
+import type { Events } from "../../SessionEvents.js"
 import type { SubjectLimit } from "../../SessionStore.js"
 import type { stepsFor } from "../domain/draft.js"
 import type { SessionSchema, ValidationIssue } from "../schema/prepared.js"
@@ -61,6 +62,8 @@ export interface Core<A extends object> {
   /** Waiting saves, batched by session. */
   readonly saves: Batches<Work<A>, Written<A>, SessionError>
   readonly watchers: Watchers
+  /** Publishes events; absent if the application has no service for them. */
+  readonly events: Events | undefined
   /** Finds sessions by their ids; absent if the engine has no directory. */
   readonly directory: Option<Directory>
   /** The change is made by a job and not by the visitor: it does not count as a use and does not extend the idle limit. */

@@ -41,6 +41,7 @@ import { consume, contentOf } from "./consumeOnce.js"
 import type { ContextCodec } from "./context.js"
 import type { Core } from "./core.js"
 import { stepError } from "./errors.js"
+import * as Events from "./events.js"
 import { Live } from "./live.js"
 import { maxPresentedValues } from "./presented.js"
 import { spannedIfTraced } from "./spans.js"
@@ -219,6 +220,7 @@ export class Handle<A extends object, C> implements RequestSession<A, C> {
           { within, methods: methods ?? [], level: level ?? 0, allowRemembered, allowImpersonating },
           now
         )
+        if (reason !== undefined) Events.refused(this.#core, now, this.#live.loaded, "notFresh")
         return reason === undefined ? Effect.void : new SessionNotFresh({
           session: this.#core.name,
           reason,

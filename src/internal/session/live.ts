@@ -111,6 +111,8 @@ export class Live<A extends object> implements Uncommitted<A> {
   optional = false
   /** The record that this request itself has revoked: a login of the same subject keeps its data. */
   predecessor: Loaded<A> | undefined
+  /** The session that `destroy` of this request ends, if it was loaded. */
+  endedByUser: SessionRecord | undefined
   /** Ends the other sessions of the subject after `authenticateExclusively`. */
   revocation: Context.Tag.Service<SessionRevocation> | undefined
   /** The stored fields that the handler has read. */
@@ -538,14 +540,23 @@ export class Live<A extends object> implements Uncommitted<A> {
 
   // ---- end
 
-  /** Ends the session when the request ends. */
+  /** Ends the session when the request ends. Loads it first only if its end is published as an event, which names it. */
   get destroy(): Effect.Effect<void, SessionCommitted> {
+    return Effect.suspend(() =>
+      this.#core.events === undefined || this.draft !== undefined || this.finished
+        ? this.#destroyed
+        : Effect.zipRight(Effect.ignore(this.read(() => undefined, false)), this.#destroyed)
+    )
+  }
+
+  get #destroyed(): Effect.Effect<void, SessionCommitted> {
     return this.#mutex.whenIdle(() => {
       this.accessed = true
       if (this.finished) return this.#tooLate
       if (this.loaded !== undefined) {
         this.values = [...this.values, this.loaded.value]
         this.presented = true
+        this.endedByUser = this.loaded.record
       }
       this.destroyed = true
       this.predecessor = undefined
@@ -666,6 +677,7 @@ export class Live<A extends object> implements Uncommitted<A> {
     this.ambiguous = false
     this.destroyed = false
     this.predecessor = undefined
+    this.endedByUser = undefined
     this.#startFrom(loaded, staleFields)
   }
 

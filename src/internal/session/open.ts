@@ -20,6 +20,7 @@ import type { ValidationIssue } from "../schema/prepared.js"
 import { placeOf } from "../schema/prepared.js"
 import type { Core } from "./core.js"
 import { log, unavailable, undecodable } from "./errors.js"
+import * as Events from "./events.js"
 import type { Loaded } from "./work.js"
 
 /** The session of the presented cookie values, if there is exactly one. */
@@ -75,6 +76,7 @@ export const open = <A extends object>(
   }
   if (partial) {
     count("ambiguous")
+    Events.refused(core, Done.millisOf(fiber), undefined, "ambiguous")
     return Exit.succeed(ambiguous)
   }
   const now = Done.clockIn(fiber.currentDefaultServices).unsafeCurrentTimeMillis()
@@ -117,6 +119,7 @@ export const open = <A extends object>(
         const live = all.flatMap(Option.toArray)
         if (live.length <= 1) return found(live[0])
         count("ambiguous")
+        Events.refused(core, now, undefined, "ambiguous")
         return Effect.as(
           Effect.logWarning(`A request presented ${live.length} live sessions of "${core.name}"; none is trusted.`),
           ambiguous
@@ -161,9 +164,9 @@ export const load = <A extends object>(
   core: Core<A>,
   opened: Opened
 ): Effect.Effect<Loaded<A> | undefined, SessionUnavailable> => {
-  const { data, id, schemaVersion } = opened.record
+  const { data, schemaVersion } = opened.record
   const known = Attributes.decode(opened.record.attributes)
-  if (Option.isNone(known)) return unreadable(core, id, "its attributes are none")
+  if (Option.isNone(known)) return unreadable(core, opened.record, "its attributes are not those of a session")
   const attributes = known.value
   const parsed = parse(core, data)
   // A text this short cannot hold more than `maxValues` values.
@@ -173,18 +176,23 @@ export const load = <A extends object>(
   }
   return Done.matchEffect(contentOf(core, parsed, schemaVersion, core.schema.open), {
     onSuccess: ({ decoded, raw }) => Exit.succeed({ ...opened, raw, decoded, attributes }),
-    onFailure: (problem) => unreadable(core, id, problem)
+    onFailure: (problem) => unreadable(core, opened.record, problem)
   })
 }
 
 const unreadable = <A extends object>(
   core: Core<A>,
-  id: string,
+  { id, subject }: SessionRecord,
   problem: string
 ): Effect.Effect<undefined, SessionUnavailable> =>
   Effect.zipRight(
-    Effect.logError(
-      `The data of session ${id} does not fit "${core.name}": ${problem}. It was left as it is.`
+    Effect.zipRight(
+      Effect.withFiberRuntime<void>((fiber) =>
+        Exit.succeed(Events.undecodable(core, Done.millisOf(fiber), { id, subject }))
+      ),
+      Effect.logError(
+        `The data of session ${id} does not fit "${core.name}": ${problem}. It was left as it is.`
+      )
     ),
     core.settings.onUndecodable === "restart" ? Effect.succeed(undefined) : Effect.fail(undecodable(core))
   )

@@ -6,6 +6,7 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Expiry from "../../Expiry.js"
 import type { JsonRecord } from "../../Json.js"
 import type { Merge } from "../../Merge.js"
@@ -13,6 +14,7 @@ import * as SessionCodec from "../../SessionCodec.js"
 import { SessionConfigError } from "../../SessionConfigError.js"
 import { SessionDirectory } from "../../SessionDirectory.js"
 import { SessionEngine } from "../../SessionEngine.js"
+import { SessionEvents } from "../../SessionEvents.js"
 import * as SessionHistory from "../../SessionHistory.js"
 import * as SessionSchema from "../../SessionSchema.js"
 import type { Sessions, SessionService, Settings } from "../../SessionService.js"
@@ -135,6 +137,7 @@ export const make = <A extends object, C>(
       queue: Queue.make(),
       saves: new Batches(),
       watchers: new Watchers(),
+      events: Option.getOrUndefined(yield* Effect.serviceOption(SessionEvents)),
       directory: yield* Effect.serviceOption(SessionDirectory),
       isBackground: false
     }
