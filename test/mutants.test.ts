@@ -597,13 +597,13 @@ const mutants: ReadonlyArray<Mutant> = [
 ]
 
 /** A fault that needs time between two calls: the store does in two steps what must be one. */
-interface Unguarded {
+interface TwoSteps {
   readonly fault: string
   readonly instead: (store: Store) => Partial<Store>
   readonly law: string
 }
 
-const unguarded: ReadonlyArray<Unguarded> = [
+const inTwoSteps: ReadonlyArray<TwoSteps> = [
   {
     fault: "a denied login is decided before the write",
     instead: (store) => ({
@@ -713,7 +713,7 @@ describe("a store with a fault fails the law", () => {
     })
   }
 
-  for (const { fault, instead, law } of unguarded) {
+  for (const { fault, instead, law } of inTwoSteps) {
     it(`${fault}: ${law}`, async () => {
       const store = MemoryStore.make()
       await check(law, { ...store, ...instead(store) })
@@ -721,7 +721,7 @@ describe("a store with a fault fails the law", () => {
   }
 
   it("each law about limits, end reasons and the revocation of one's own session has a mutant", () => {
-    const tested = new Set([...mutants, ...unguarded].map(({ law }) => law))
+    const tested = new Set([...mutants, ...inTwoSteps].map(({ law }) => law))
     const isNew = (name: string) => /limitsSubjects|endReason|`revoke` with a subject/.test(name)
     assert.deepStrictEqual(laws.map(({ name }) => name).filter((name) => isNew(name) && !tested.has(name)), [])
   })
