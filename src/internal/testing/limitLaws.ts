@@ -334,7 +334,7 @@ interface Contest {
 }
 
 /** Updates the contest by the answer of a write. */
-const settle = ({ keys, limit, live }: Contest, key: StoreKey, { id }: SessionRecord, outcome: Outcome) =>
+const applyAnswer = ({ keys, limit, live }: Contest, key: StoreKey, { id }: SessionRecord, outcome: Outcome) =>
   Effect.gen(function*() {
     keys.add(key)
     if (outcome === "full") {
@@ -367,7 +367,7 @@ const loadAndRotate = (from: (contest: Contest) => Stored): Request => (store, c
             now: start,
             limit: contest.limit
           }),
-          (outcome) => settle(contest, key, record, outcome)
+          (outcome) => applyAnswer(contest, key, record, outcome)
         )
       }
     })
@@ -378,7 +378,7 @@ const requests: Readonly<Record<string, Request>> = {
     const [key, record] = [freshKey(), aRecord({ subject: contest.subject })]
     return Effect.flatMap(
       store.create(key, record, start, contest.limit),
-      (outcome) => settle(contest, key, record, outcome)
+      (outcome) => applyAnswer(contest, key, record, outcome)
     )
   },
   "a login of a visitor": loadAndRotate(({ visitor }) => visitor),
