@@ -12,10 +12,8 @@ import { byClock, pageOf, SessionStore, type WriteOutcome } from "effect-session
 type Row = Epochs & { readonly key: StoreKey.StoreKey; readonly record: SessionRecord }
 
 const recordOf = ([row]: ReadonlyArray<Row>) => Option.fromNullable(row?.record)
-const isOf = (namespace: string, id?: string) => ({ record }: Row) =>
-  record.namespace === namespace && (id === undefined || record.id === id)
-const ofSubject = (namespace: string, subject: string) => ({ record }: Row) =>
-  record.namespace === namespace && record.subject === subject
+const isOf = (namespace: string, subject?: string, id?: string) => ({ record }: Row) =>
+  record.namespace === namespace && record.id === (id ?? record.id) && record.subject === (subject ?? record.subject)
 const touched = (outcome: WriteOutcome) => outcome === "gone" ? outcome : "touched"
 const isExpired = (now: number) => ({ record }: Row) => record.expiry.at <= now
 
@@ -36,7 +34,7 @@ const make = (): typeof SessionStore.Service => {
   const remove = (fits: (row: Row) => boolean, limit = Infinity) =>
     all(fits).slice(0, limit).map(({ key }) => rows.delete(key)).length
   const isTaken = (key: StoreKey.StoreKey, { id, namespace }: SessionRecord, own?: Row) =>
-    rows.has(key) || all(isOf(namespace, id)).some((row) => row !== own)
+    rows.has(key) || all(isOf(namespace, undefined, id)).some((row) => row !== own)
   /** Replaces a live row with `next(row)` atomically. `next` returns `false` on a conflict. */
   const change = (key: StoreKey.StoreKey, now: number, next: (row: Row) => Row | false) =>
     Effect.sync((): WriteOutcome => {
@@ -65,20 +63,17 @@ const make = (): typeof SessionStore.Service => {
     count: (now) =>
       Effect.sync(() => ({ current: rows.size - all(isExpired(now)).length, expired: all(isExpired(now)).length })),
     list: (namespace, subject, now, page = {}) =>
-      Effect.sync(() => pageOf(live(now, ofSubject(namespace, subject)).map(({ record }) => toInfo(record)), page)),
-    find: (namespace, id, now) => Effect.sync(() => recordOf(live(now, isOf(namespace, id)))),
+      Effect.sync(() => pageOf(live(now, isOf(namespace, subject)).map(({ record }) => toInfo(record)), page)),
+    find: (namespace, id, now) => Effect.sync(() => recordOf(live(now, isOf(namespace, undefined, id)))),
     scan: (namespace, { after = "", limit, now }) =>
       Effect.sync(() =>
         live(now, isOf(namespace)).map(({ key, record }) => ({ ...record, key })).filter(({ id }) => id > after)
           .sort((a, b) => (a.id < b.id ? -1 : 1)).slice(0, limit)
       ),
-    revoke: (namespace, id, subject) =>
-      Effect.sync(() =>
-        remove((row) => isOf(namespace, id)(row) && (subject === undefined || row.record.subject === subject)) > 0
-      ),
+    revoke: (namespace, id, subject) => Effect.sync(() => remove(isOf(namespace, subject, id)) > 0),
     revokeSubject: (namespace, subject, except) =>
       Effect.sync(() => {
-        const spared = live(0, ofSubject(namespace, subject)).find(({ record }) => record.id === except)
+        const spared = live(0, isOf(namespace, subject)).find(({ record }) => record.id === except)
         raise(namespace, subject)
         if (spared !== undefined) put({ ...spared, ...epochsOf(spared.record) }, undefined)
       }),

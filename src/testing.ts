@@ -7,6 +7,7 @@
 import type * as Effect from "effect/Effect"
 import * as Capability from "./internal/testing/capabilityLaws.js"
 import * as Corruption from "./internal/testing/corruptionLaws.js"
+import * as EndReason from "./internal/testing/endReasonLaws.js"
 import * as Engine from "./internal/testing/engineLaws.js"
 import * as Stores from "./internal/testing/storeLaws.js"
 import type { Law } from "./Law.js"
@@ -40,6 +41,15 @@ export const capabilityLaws: <E>(crash: Effect.Effect<Store, E>) => ReadonlyArra
 export const corruptionLaws: <E1, E2>(
   corrupt: (key: StoreKey) => Effect.Effect<Effect.Effect<void, E2>, E1>
 ) => ReadonlyArray<Law> = Corruption.corruptionLaws
+
+/**
+ * Laws for a store that knows why each session has ended. For every other store, `storeLaws` check that the reasons that it returns
+ * are true.
+ *
+ * @since 0.6.0
+ * @category laws
+ */
+export const endReasonLaws: ReadonlyArray<Law> = EndReason.endReasonLaws
 
 /**
  * Laws for every engine.

@@ -2,7 +2,7 @@
  * Mutation tests of the corruption laws: each law must fail on a store with one fault in the handling of corrupt records.
  */
 import { it } from "@effect/vitest"
-import { Effect, Exit, type Option } from "effect"
+import { Effect, Exit, Option } from "effect"
 import { MemoryStore } from "effect-session"
 import { SessionStore, SessionStoreError } from "effect-session/SessionStore"
 import type { Store } from "effect-session/SessionStore"
@@ -33,6 +33,10 @@ const listOmits = "`list` omits a corrupt record and returns the others"
 const canBeRemoved = "`destroy` and `revoke` remove a corrupt record"
 const staysRevoked = "a revoked corrupt record stays revoked after it is repaired"
 const othersExpire = "`removeExpired` removes expired records despite a corrupt one"
+
+const reasonIsTrue =
+  "`endReason` of a corrupt record is absent, or fails with reason `corrupt`; after its removal it is true, or absent"
+const loginWorks = "a corrupt record does not prevent a login with a limit that ends the oldest session"
 
 const asAbsent = <A>(call: Effect.Effect<Option.Option<A>, SessionStoreError>) =>
   Effect.orElse(call, () => Effect.succeedNone)
@@ -162,6 +166,48 @@ const mutants: ReadonlyArray<Mutant> = [
     law: othersExpire,
     instead: ({ corruptIds, whole }) => ({
       removeExpired: (...args) => corruptIds.size > 0 ? Effect.succeed(0) : whole.removeExpired(...args)
+    })
+  },
+  {
+    fault: "endReason of a corrupt record is a logout",
+    law: reasonIsTrue,
+    instead: ({ store, whole }) => ({
+      endReason: (key, now) =>
+        Effect.catchAll(
+          Effect.zipRight(store.load(key, now), whole.endReason(key, now)),
+          () => Effect.succeedSome("loggedOut")
+        )
+    })
+  },
+  {
+    fault: "the reason of a removed corrupt record is wrong",
+    law: reasonIsTrue,
+    instead: ({ store, whole }) => ({
+      revoke: (namespace, id, subject) =>
+        Effect.catchAll(
+          store.find(namespace, id, 0),
+          () => Effect.as(whole.revokeSubject(namespace, "ann"), Option.none())
+        ).pipe(
+          Effect.zipRight(whole.revoke(namespace, id, subject))
+        )
+    })
+  },
+  {
+    fault: "a login with a limit fails if a session of the subject is corrupt",
+    law: loginWorks,
+    instead: ({ corruptIds, whole }) => ({
+      create: (...args) =>
+        corruptIds.size > 0 && args[3] !== undefined ? Effect.fail(corruptError("create")) : whole.create(...args)
+    })
+  },
+  {
+    fault: "a login with a limit ends itself if a session of the subject is corrupt",
+    law: loginWorks,
+    instead: ({ corruptIds, whole }) => ({
+      create: (key, record, now, limit) =>
+        corruptIds.size > 0 && limit !== undefined
+          ? Effect.succeed({ _tag: "Evicted" as const, ids: [record.id] })
+          : whole.create(key, record, now, limit)
     })
   }
 ]

@@ -3,10 +3,10 @@
  */
 import { it } from "@effect/vitest"
 import { Effect } from "effect"
-import { storeLaws } from "effect-session/testing"
+import { endReasonLaws, storeLaws } from "effect-session/testing"
 import { assert } from "vitest"
 import { isFast } from "./fast.js"
-import { type Named, notWhileMoving } from "./localStores.js"
+import { knowsEndReasons, type Named, notWhileMoving } from "./localStores.js"
 import { leftOut } from "./parts.js"
 
 /** Runs the laws on the stores with these names. A name that `stores` does not have is one that the run leaves out. */
@@ -18,7 +18,7 @@ export const onStores = (stores: ReadonlyArray<Named>, ...names: ReadonlyArray<s
       it(`${name} is left out by choice`, () => assert.isTrue(isFast() || leftOut().length > 0))
       continue
     }
-    for (const { law, name: title } of storeLaws) {
+    for (const { law, name: title } of knowsEndReasons.has(name) ? [...storeLaws, ...endReasonLaws] : storeLaws) {
       if (name === "sqlite to redis" && notWhileMoving.test(title)) continue
       it.live(`${name}: ${title}`, () => Effect.provide(law, layer()))
     }

@@ -50,6 +50,9 @@ export const localStores: ReadonlyArray<Named> = [
   ["sqlite", () => sqlStore(sqliteClient)]
 ]
 
+/** The names of the stores that know why each session has ended. They also pass `endReasonLaws`. */
+export const knowsEndReasons: ReadonlySet<string> = new Set(["memory", "cache"])
+
 /**
  * The laws that a migrating store does not keep (see `docs/engines.md`): a rotation does not check whether its random key or id exists in
  * the old store.

@@ -83,6 +83,8 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
   /** Inserts a record with the current epochs, so that only later revocations end it. */
   const insert = (key: StoreKey, record: SessionRecord, now: number) => {
     makeRoom(key, record, now)
+    // The reason of an earlier session under this key.
+    reasons.delete(key)
     put(key, { record, ...epochsOf(record) })
   }
 
@@ -102,8 +104,8 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
     const entry = key === undefined ? undefined : entries.peek(key)
     if (key === undefined || entry === undefined) return false
     if (reason !== undefined) {
-      // An entry that was not alive has ended before, for another reason.
-      const ended = aliveOr(entry, clock) ?? reason
+      // A session that was revoked had ended before. Expiry does not matter: the reason is not returned after `until`.
+      const ended = revocationOf(entry) ?? reason
       if (reasons.size >= maxReasons) {
         for (const [oldest] of reasons) {
           reasons.delete(oldest)
@@ -117,24 +119,27 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
     return true
   }
 
-  /** Returns why an entry is not alive; `undefined` if it is. */
-  const aliveOr = ({ namespaceEpoch, record, subjectEpoch }: Entry, now: number): EndReason | undefined => {
-    if (isExpired(record.expiry, now)) return "expired"
+  /** Returns which revocation has ended the session of an entry; `undefined` if none has. */
+  const revocationOf = ({ namespaceEpoch, record, subjectEpoch }: Entry): EndReason | undefined => {
     const current = epochsOf(record)
     if (namespaceEpoch < current.namespaceEpoch) return "allRevoked"
     return subjectEpoch < current.subjectEpoch ? "subjectRevoked" : undefined
   }
 
-  /** Makes room for one more session of the subject: returns the keys to remove, or `undefined` if the limit denies it. */
+  /**
+   * Makes room for a session of the subject: returns the entries to remove, or `undefined` if the limit denies it. `own` is the key of the
+   * session before the write; it is not counted.
+   */
   const surplus = (
-    { id, namespace, subject }: SessionRecord,
+    { namespace, subject }: SessionRecord,
     limit: SubjectLimit | undefined,
-    now: number
+    now: number,
+    own?: StoreKey
   ): ReadonlyArray<readonly [StoreKey, SessionRecord]> | undefined => {
     if (limit === undefined || subject === undefined) return []
     const others = [...index.ofSubject(namespace, subject)].flatMap((key) => {
-      const record = alive(key, now)?.record
-      return record === undefined || record.id === id ? [] : [[key, record] as const]
+      const record = key === own ? undefined : alive(key, now)?.record
+      return record === undefined ? [] : [[key, record] as const]
     })
     const tooMany = others.length + 1 - limit.max
     if (tooMany <= 0) return []
@@ -226,9 +231,9 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
         if (entry.record.version !== expectedVersion || entries.has(newKey) || (idOwner ?? key) !== key) {
           return "conflict"
         }
-        const ended = surplus(record, limit, now)
+        const ended = surplus(record, limit, now, key)
         if (ended === undefined) return "full"
-        const outcome = evict(ended.filter(([other]) => other !== key), "saved")
+        const outcome = evict(ended, "saved")
         // The record is alive, so no revocation until now applies to it, and it gets the current epochs.
         remove(key, "rotated")
         insert(newKey, { ...record, version: expectedVersion + 1 }, now)
@@ -295,7 +300,9 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
     endReason: (key, now) =>
       done(() => {
         const entry = entries.peek(key)
-        if (entry !== undefined) return Option.fromNullable(aliveOr(entry, now))
+        if (entry !== undefined) {
+          return Option.fromNullable(isExpired(entry.record.expiry, now) ? "expired" : revocationOf(entry))
+        }
         const ended = reasons.get(key)
         return ended === undefined || ended.until <= now ? Option.none() : Option.some(ended.reason)
       })

@@ -2,8 +2,10 @@
  * Corrupt records: how operations report and remove them, and that they do not affect other records.
  */
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Option from "effect/Option"
 import type { Stored } from "../../Fixtures.js"
-import { hour, isAlive, isDead, minute, namespace, start, stored } from "../../Fixtures.js"
+import { aRecord, freshKey, hour, isAlive, isDead, minute, namespace, start, stored } from "../../Fixtures.js"
 import type { Law } from "../../Law.js"
 import type { Store } from "../../SessionStore.js"
 import type { StoreKey } from "../../StoreKey.js"
@@ -100,6 +102,40 @@ export const corruptionLaws = <E1, E2>(
     yield* store.revokeAll(namespace)
     yield* repairSpared
     yield* isDead(store, spared, start)
+  }),
+
+  law(
+    "`endReason` of a corrupt record is absent, or fails with reason `corrupt`; after its removal it is true, or absent",
+    function*(store) {
+      const [one, other] = [yield* stored(store), yield* stored(store)]
+      for (const { key } of [one, other]) {
+        yield* corrupt(key)
+        const answer = yield* Effect.either(store.endReason(key, start))
+        yield* Either.match(answer, {
+          onLeft: ({ reason }) => equal("the error", reason, "corrupt"),
+          onRight: (reason) => equal("the reason", Option.getOrUndefined(reason), undefined)
+        })
+      }
+      yield* store.destroy(one.key)
+      yield* store.revoke(namespace, other.record.id)
+      for (const [{ key }, expected] of [[one, "loggedOut"], [other, "revoked"]] as const) {
+        yield* equal("the reason", Option.getOrElse(yield* store.endReason(key, start), () => expected), expected)
+      }
+    }
+  ),
+
+  law("a corrupt record does not prevent a login with a limit that ends the oldest session", function*(store) {
+    const bad = yield* stored(store)
+    yield* corrupt(bad.key)
+    const [key, record] = [freshKey(), aRecord()]
+    const outcome = yield* store.create(key, record, start, { max: 1, onFull: "oldest" })
+    if (typeof outcome === "object") {
+      yield* equal("the sessions that ended", outcome.ids, [bad.record.id])
+      yield* isDead(store, bad, start)
+    } else {
+      yield* equal("create", outcome, "created")
+    }
+    yield* isAlive(store, { key, record }, start)
   }),
 
   law("`removeExpired` removes expired records despite a corrupt one", function*(store) {

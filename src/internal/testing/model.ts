@@ -9,7 +9,7 @@ import type { Law } from "../../Law.js"
 import * as MemoryStore from "../../MemoryStore.js"
 import type { SessionId } from "../../SessionId.js"
 import type { SessionRecord } from "../../SessionRecord.js"
-import type { Store } from "../../SessionStore.js"
+import type { CreateOutcome, RotateOutcome, Store, SubjectLimit } from "../../SessionStore.js"
 import type { StoreKey } from "../../StoreKey.js"
 import { equal, forAll, law, range } from "./law.js"
 
@@ -21,13 +21,24 @@ interface Content {
   readonly data: string
   readonly lifetime: SessionRecord["expiry"]["lifetime"]
   readonly subject: string | undefined
+  /** Milliseconds before `start`. */
+  readonly age: number
   /** Milliseconds from the current time of the sequence, as is `seen`. */
   readonly end: number
   readonly seen: number
 }
 
+/** Stores that do not declare `limitsSubjects` ignore it. */
+type Limit = SubjectLimit | undefined
+
 type Command =
-  | { readonly _tag: "create"; readonly key: Place; readonly id: Place; readonly content: Content }
+  | {
+    readonly _tag: "create"
+    readonly key: Place
+    readonly id: Place
+    readonly content: Content
+    readonly limit: Limit
+  }
   | { readonly _tag: "save"; readonly key: Place; readonly content: Content; readonly distance: number }
   | {
     readonly _tag: "rotate"
@@ -36,10 +47,11 @@ type Command =
     readonly id: Place
     readonly content: Content
     readonly distance: number
+    readonly limit: Limit
   }
   | { readonly _tag: "touch"; readonly key: Place; readonly seen: number; readonly end: number }
   | { readonly _tag: "destroy"; readonly key: Place }
-  | { readonly _tag: "revoke"; readonly id: Place }
+  | { readonly _tag: "revoke"; readonly id: Place; readonly subject: string | undefined }
   | { readonly _tag: "revokeSubject"; readonly subject: string; readonly except: Place | undefined }
   | { readonly _tag: "revokeAll" }
   | { readonly _tag: "removeExpired" }
@@ -51,6 +63,14 @@ const moment = FastCheck.integer({ min: -hour, max: 3 * hour })
 // Two of three expected versions are the current one.
 const distance = FastCheck.constantFrom(0, 0, 0, 0, -1, 1)
 
+const limit = FastCheck.constantFrom<Limit>(
+  undefined,
+  undefined,
+  { max: 2, onFull: "deny" },
+  { max: 2, onFull: "oldest" },
+  { max: 2, onFull: "oldest" }
+)
+
 const content: FastCheck.Arbitrary<Content> = FastCheck.record({
   // Other laws test the contents; few values make shrinking fast.
   data: FastCheck.constantFrom("a", "\u0000", "\ud800\u6f22").map((text) => JSON.stringify({ text })),
@@ -60,7 +80,9 @@ const content: FastCheck.Arbitrary<Content> = FastCheck.record({
     { _tag: "Until", at: start + 2 * hour },
     { _tag: "Browser" }
   ),
-  subject: FastCheck.constantFrom(undefined, "ann", "bob"),
+  // Most are of one subject, so that limits apply.
+  subject: FastCheck.constantFrom(undefined, "ann", "ann", "ann", "bob"),
+  age: FastCheck.nat({ max: 2 }),
   end: FastCheck.integer({ min: 1, max: 2 * hour }),
   seen: moment
 })
@@ -79,13 +101,16 @@ const commandOf = <C extends Command>(
 type Of<T extends Command["_tag"]> = Extract<Command, { _tag: T }>
 
 const command: FastCheck.Arbitrary<Command> = FastCheck.oneof(
-  commandOf<Of<"create">>(5, "create", { key: place, id: place, content }),
+  commandOf<Of<"create">>(5, "create", { key: place, id: place, content, limit }),
   commandOf<Of<"save">>(4, "save", { key: place, content, distance }),
-  commandOf<Of<"rotate">>(3, "rotate", { key: place, to: place, id: place, content, distance }),
+  commandOf<Of<"rotate">>(3, "rotate", { key: place, to: place, id: place, content, distance, limit }),
   commandOf<Of<"touch">>(3, "touch", { key: place, seen: moment, end: moment }),
   commandOf<Of<"wait">>(3, "wait", { millis: FastCheck.integer({ min: 0, max: hour }) }),
   commandOf<Of<"destroy">>(1, "destroy", { key: place }),
-  commandOf<Of<"revoke">>(1, "revoke", { id: place }),
+  commandOf<Of<"revoke">>(2, "revoke", {
+    id: place,
+    subject: FastCheck.constantFrom(undefined, "ann", "bob")
+  }),
   commandOf<Of<"revokeSubject">>(2, "revokeSubject", {
     subject: FastCheck.constantFrom("ann", "bob"),
     except: FastCheck.option(place, { nil: undefined })
@@ -118,40 +143,51 @@ const makeNames = (): Names => {
   }
 }
 
+/** The ids of sessions that a limit has ended may be in any order. */
+const sorted = (outcome: CreateOutcome | RotateOutcome) =>
+  typeof outcome === "object" ? { ...outcome, ids: [...outcome.ids].sort() } : outcome
+
 /** Runs a command on one store. `version` is the model's version of the record under the command's key. */
 const run = (store: Store, { id, key, namespace }: Names, command: Command, version: number, now: number) => {
-  const recordOf = ({ data, end, lifetime, seen, subject }: Content, id: SessionId) =>
+  const recordOf = ({ age, data, end, lifetime, seen, subject }: Content, id: SessionId) =>
     aRecord({
       namespace,
       id,
       data,
       subject,
       writeId: "model",
+      createdAt: start - age,
       modifiedAt: now + seen,
       lastSeenAt: now + seen,
       expiry: { at: now + end, deadline: start + day, lifetime }
     })
   switch (command._tag) {
     case "create":
-      return store.create(key(command.key), recordOf(command.content, id(command.id)), now)
+      return Effect.map(
+        store.create(key(command.key), recordOf(command.content, id(command.id)), now, command.limit),
+        sorted
+      )
     case "save":
       return store.save(key(command.key), recordOf(command.content, id(0)), {
         expectedVersion: version + command.distance,
         now
       })
     case "rotate":
-      return store.rotate(
-        key(command.key),
-        key(command.to),
-        recordOf(command.content, id(command.id)),
-        { expectedVersion: version + command.distance, now }
+      return Effect.map(
+        store.rotate(
+          key(command.key),
+          key(command.to),
+          recordOf(command.content, id(command.id)),
+          { expectedVersion: version + command.distance, now, limit: command.limit }
+        ),
+        sorted
       )
     case "touch":
       return store.touch(key(command.key), { lastSeenAt: now + command.seen, expiresAt: now + command.end, now })
     case "destroy":
       return Effect.asVoid(store.destroy(key(command.key)))
     case "revoke":
-      return store.revoke(namespace, id(command.id))
+      return store.revoke(namespace, id(command.id), command.subject)
     case "revokeSubject":
       return Effect.asVoid(store.revokeSubject(
         namespace,
@@ -179,6 +215,11 @@ const view = (store: Store, { id, key, namespace }: Names, now: number) =>
     scan: store.scan(namespace, { limit: 100, now })
   }, { concurrency: store.capabilities.remote ? "unbounded" : 1 })
 
+const reasons = (store: Store, { key }: Names, now: number) =>
+  Effect.forEach(places, (place) => Effect.map(store.endReason(key(place), now), Option.getOrUndefined), {
+    concurrency: store.capabilities.remote ? "unbounded" : 1
+  })
+
 const agree = (store: Store, commands: ReadonlyArray<Command>) =>
   Effect.acquireUseRelease(
     Effect.sync(makeNames),
@@ -189,8 +230,18 @@ const agree = (store: Store, commands: ReadonlyArray<Command>) =>
 
 const agreeWith = (names: Names, store: Store, commands: ReadonlyArray<Command>) =>
   Effect.gen(function*() {
-    const model = MemoryStore.make()
+    const memory = MemoryStore.make()
+    const model: Store = store.capabilities.limitsSubjects === true
+      ? memory
+      : {
+        ...memory,
+        create: (key, record, now) => memory.create(key, record, now),
+        rotate: (key, newKey, record, { expectedVersion, now }) =>
+          memory.rotate(key, newKey, record, { expectedVersion, now })
+      }
     let now = start
+    /** Whether the model has returned that the last session of a key expired. */
+    const hasExpired = new Map<Place, boolean>()
     for (const [step, command] of commands.entries()) {
       if (command._tag === "wait") now += command.millis
       const current = "key" in command ? yield* model.load(names.key(command.key), now) : Option.none()
@@ -198,7 +249,20 @@ const agreeWith = (names: Names, store: Store, commands: ReadonlyArray<Command>)
       const expected = yield* run(model, names, command, version, now)
       const what = `after ${step} other commands, ${command._tag}`
       yield* equal(what, yield* run(store, names, command, version, now), expected)
-      yield* equal(`the state ${what}`, yield* view(store, names, now), yield* view(model, names, now))
+      const state = yield* view(model, names, now)
+      yield* equal(`the state ${what}`, yield* view(store, names, now), state)
+      const known = yield* reasons(model, names, now)
+      for (const [place, reason] of (yield* reasons(store, names, now)).entries()) {
+        const [expected, isAlive] = [known[place], state.load[place] !== undefined]
+        hasExpired.set(place, expected === "expired" || (!isAlive && hasExpired.get(place) === true))
+        const isTrue = reason === undefined ||
+          reason === expected ||
+          // The store may keep an expired record for longer than the model.
+          (reason === "expired" && expected === undefined && hasExpired.get(place) === true) ||
+          // If both have happened, either one is true.
+          [reason, expected].every((one) => one === "subjectRevoked" || one === "allRevoked")
+        if (!isTrue) yield* equal(`the end reason ${what}`, reason, expected)
+      }
     }
   })
 

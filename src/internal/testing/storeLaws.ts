@@ -7,7 +7,10 @@ import { clockLaws } from "./clockLaws.js"
 import { createLaws } from "./createLaws.js"
 import { dataLaws } from "./dataLaws.js"
 import { directoryLaws } from "./directoryLaws.js"
+import { possibleEndReasonLaws } from "./endReasonLaws.js"
+import { limitLaws } from "./limitLaws.js"
 import { modelLaws } from "./model.js"
+import { ownRevocationLaws } from "./ownRevocationLaws.js"
 import { personLaws } from "./personLaws.js"
 import { raceLaws } from "./raceLaws.js"
 import { removalLaws } from "./removalLaws.js"
@@ -26,6 +29,9 @@ export const storeLaws: ReadonlyArray<Law> = [
   ...removalLaws,
   ...directoryLaws,
   ...revocationLaws,
+  ...ownRevocationLaws,
+  ...limitLaws,
+  ...possibleEndReasonLaws,
   ...cleanUpLaws,
   ...clockLaws,
   ...dataLaws,
