@@ -32,7 +32,7 @@ import { guarded } from "./internal/store/defects.js"
 import type { Signing } from "./Keyring.js"
 import { Keyring } from "./Keyring.js"
 import { SessionConfigError } from "./SessionConfigError.js"
-import type { BoundEngine, Scope, Written } from "./SessionEngine.js"
+import type { BoundEngine, CookieValue, Scope, Written } from "./SessionEngine.js"
 import { SessionEngine } from "./SessionEngine.js"
 import type { SessionRecord } from "./SessionRecord.js"
 import { clockSlack } from "./SessionRecord.js"
@@ -68,7 +68,7 @@ interface Keys {
 }
 
 /** The mark that a session gets anew when it is created and at each rotation. The names of the fields are part of the stored format. */
-const Marked = Schema.parseJson(Schema.Struct({ rotation: Schema.String }))
+const Marked = Schema.parseJson(Schema.Struct({ rotation: Schema.String.pipe(Schema.pattern(/^[\w-]+$/)) }))
 
 const markOf = ({ attributes }: SessionRecord): string =>
   Option.match(Schema.decodeUnknownOption(Marked)(attributes), { onNone: () => "", onSome: ({ rotation }) => rotation })
@@ -76,39 +76,45 @@ const markOf = ({ attributes }: SessionRecord): string =>
 const utf8 = new TextEncoder()
 
 /** Encodes and decodes cookies. The functions do their work when they are called. */
-const cookiesOf = ({ csrf, records, suite }: Keys, cookieName: string): Cookies => ({
-  hasForm: (value) => hasForm(suite, Redacted.value(value)),
-  // Nobody sees the signature itself. It is hashed, because its text contains what is signed.
-  secretOf: ({ record }) => hmacSha256(utf8.encode(csrf.sign(lengthPrefixed(record.id, markOf(record)))), forgery),
-  decode: (value) => {
-    const decoded = records.decode(Redacted.value(value))
-    switch (decoded._tag) {
-      case "Invalid":
-        return Exit.succeed(Option.none())
-      case "Unreadable":
-        Counts.countRejection("unreadable")
-        return Exit.fail(new SessionStoreError({ operation: "open", reason: "corrupt" }))
-      case "Opened":
-        return Exit.succeed(Option.some(decoded))
+const cookiesOf = ({ csrf, records, suite }: Keys, cookieName: string): Cookies => {
+  /** Values that were rejected. The question why a session ended must not count the rejection again. */
+  const rejected = new WeakSet<CookieValue>()
+  return {
+    hasForm: (value) => hasForm(suite, Redacted.value(value)),
+    // Nobody sees the signature itself. It is hashed, because its text contains what is signed.
+    secretOf: ({ record }) => hmacSha256(utf8.encode(csrf.sign(lengthPrefixed(record.id, markOf(record)))), forgery),
+    decode: (value) => {
+      if (rejected.has(value)) return Exit.succeed(Option.none())
+      const decoded = records.decode(Redacted.value(value))
+      switch (decoded._tag) {
+        case "Invalid":
+          rejected.add(value)
+          return Exit.succeed(Option.none())
+        case "Unreadable":
+          Counts.countRejection("unreadable")
+          return Exit.fail(new SessionStoreError({ operation: "open", reason: "corrupt" }))
+        case "Opened":
+          return Exit.succeed(Option.some(decoded))
+      }
+    },
+    encode: (operation, record) => {
+      let encoded: Either.Either<string, string>
+      try {
+        encoded = records.encode(record)
+      } catch (cause) {
+        // The source of random bytes may fail.
+        return Exit.fail(new SessionStoreError({ operation, reason: "unavailable", cause }))
+      }
+      return Either.match(encoded, {
+        onLeft: (problem) => Exit.fail(corrupt(operation, new TypeError(problem))),
+        onRight: (token): Exit.Exit<Written, SessionStoreError> =>
+          token.length + cookieName.length > mostBytes
+            ? Exit.fail(new SessionStoreError({ operation, reason: "size" }))
+            : Exit.succeed({ _tag: "Written", value: Redacted.make(token), record })
+      })
     }
-  },
-  encode: (operation, record) => {
-    let encoded: Either.Either<string, string>
-    try {
-      encoded = records.encode(record)
-    } catch (cause) {
-      // The source of random bytes may fail.
-      return Exit.fail(new SessionStoreError({ operation, reason: "unavailable", cause }))
-    }
-    return Either.match(encoded, {
-      onLeft: (problem) => Exit.fail(corrupt(operation, new TypeError(problem))),
-      onRight: (token): Exit.Exit<Written, SessionStoreError> =>
-        token.length + cookieName.length > mostBytes
-          ? Exit.fail(new SessionStoreError({ operation, reason: "size" }))
-          : Exit.succeed({ _tag: "Written", value: Redacted.make(token), record })
-    })
   }
-})
+}
 
 /** The engine without state on the server. */
 const withoutLedger = ({ decode, encode, hasForm, secretOf }: Cookies): BoundEngine => {

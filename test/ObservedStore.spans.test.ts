@@ -27,6 +27,7 @@ const otherKey = freshKey()
 
 /** Every operation, in an order that works for one session. */
 const storeCalls: ReadonlyArray<Call> = [
+  ["endReason", "miss", "miss", (store, { key }) => store.endReason(key, start)],
   ["load", "hit", "miss", (store, { key }) => store.load(key, start)],
   ["find", "hit", "miss", (store, { record: { id, namespace } }) => store.find(namespace, id, start)],
   ["list", "done", "done", (store, { record: { namespace, subject } }) => store.list(namespace, subject ?? "", start)],
@@ -62,7 +63,7 @@ const storeCalls: ReadonlyArray<Call> = [
     (store, { record: { id, namespace, subject } }) => store.revokeSubject(namespace, subject ?? "", id)
   ],
   ["destroy", "done", "done", (store, { key }) => store.destroy(key)],
-  ["endReason", "hit", "miss", (store, { key }) => store.endReason(key, start)],
+  ["endReason", "hit", "hit", (store, { key }) => store.endReason(key, start)],
   ["revokeAll", "done", "done", (store, { record: { namespace } }) => store.revokeAll(namespace)]
 ]
 
