@@ -67,7 +67,7 @@ interface Keys {
   readonly csrf: Signing
 }
 
-/** The mark that a session gets anew when it is created and at each rotation. The names of the fields are part of the stored format. */
+/** Attributes with the rotation mark, a random text that each create and each rotation replaces. The name of the field is part of the stored format. */
 const Marked = Schema.parseJson(Schema.Struct({ rotation: Schema.String.pipe(Schema.pattern(/^[\w-]+$/)) }))
 
 const markOf = ({ attributes }: SessionRecord): string =>
@@ -81,7 +81,7 @@ const cookiesOf = ({ csrf, records, suite }: Keys, cookieName: string): Cookies 
   const rejected = new WeakSet<CookieValue>()
   return {
     hasForm: (value) => hasForm(suite, Redacted.value(value)),
-    // Nobody sees the signature itself. It is hashed, because its text contains what is signed.
+    // The signature never leaves the server. Its text contains what is signed, so it is hashed to 32 bytes.
     secretOf: ({ record }) => hmacSha256(utf8.encode(csrf.sign(lengthPrefixed(record.id, markOf(record)))), forgery),
     decode: (value) => {
       if (rejected.has(value)) return Exit.succeed(Option.none())

@@ -318,7 +318,7 @@ describe("a process that dies in the middle of a move", () => {
 })
 
 describe("limits", () => {
-  it.live("are not enforced, and the store says so, although both stores enforce them", () =>
+  it.live("are ignored, and the capability is absent, although both stores enforce them", () =>
     Effect.gen(function*() {
       const { from, to } = memories()
       const limit = { max: 1, onFull: "oldest" } as const

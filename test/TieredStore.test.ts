@@ -479,7 +479,7 @@ describe("nodes that exchange invalidation events", () => {
       Effect.gen(function*() {
         const { origin, nodes: [a, b], one } = yield* two
         let outcome: unknown
-        // The first try bypasses this node: it is executed when nobody waits for it any more.
+        // The first try bypasses this node, as one that is executed after its timeout.
         const twice = FaultyStore.intercept(
           a,
           (called, call) =>

@@ -143,7 +143,7 @@ export class Mover {
 
   /**
    * Returns why the session of a key has ended, from the first of these stores that knows it. `loggedOut` is not returned: the last step of a
-   * migration leaves that reason, too, and the stores cannot tell a logout from it. Neither is the reason of a record that is marked as moved.
+   * migration leaves that reason, too, and the stores cannot distinguish a logout from it. Neither is the reason of a record that is marked as moved.
    */
   endReason(
     key: StoreKey,

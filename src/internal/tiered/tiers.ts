@@ -200,7 +200,7 @@ export class Tiers {
 
   /**
    * Runs a write that may evict sessions of its subject, and then removes these from the cache and publishes their events. Reads that began
-   * before do not fill the cache afterwards. If the outcome does not say which sessions were evicted, all of the subject are removed:
+   * before do not fill the cache afterwards. If the outcome does not name the evicted sessions, all of the subject are removed:
    * after an error or an interruption, and after an outcome that a second try has if the first one was executed and its reply was lost.
    */
   #evicting<A extends CreateOutcome | RotateOutcome>(
