@@ -53,7 +53,7 @@ describe("store decorators", () => {
 describe("limits, reasons and revocations of one's own session", () => {
   const decorators: Record<string, (store: SessionStore.Store) => Effect.Effect<SessionStore.Store, unknown>> = {
     "SessionStore.byClock": (store) => Effect.succeed(SessionStore.byClock(store, clock)),
-    "FaultyStore.make": (store) => Effect.succeed(FaultyStore.make(store, plan)),
+    "FaultyStore.make": (store) => Effect.succeed(FaultyStore.make(store, FaultyStore.schedule({}))),
     "FaultyStore.corruptible": (store) => Effect.succeed(FaultyStore.corruptible(store).store),
     "ObservedStore.make": (store) => Effect.succeed(ObservedStore.make(store)),
     "SealedStore.make": (store) => Effect.provide(SealedStore.make(store), keyringOf(firstKey)),
