@@ -16,18 +16,23 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
 import type { Cookies } from "./internal/cookie/ledger.js"
 import * as Ledger from "./internal/cookie/ledger.js"
 import type { CookieRecords } from "./internal/cookie/record.js"
 import * as CookieRecord from "./internal/cookie/record.js"
+import { hmacSha256, lengthPrefixed } from "./internal/crypto/primitives.js"
+import { hasForm } from "./internal/crypto/tokens.js"
 import { isExpired } from "./internal/domain/expiry.js"
+import * as Done from "./internal/done.js"
 import { layerConfig as layerConfigOf } from "./internal/layerConfig.js"
 import * as Counts from "./internal/metrics.js"
 import { corrupt } from "./internal/store/corrupt.js"
 import { guarded } from "./internal/store/defects.js"
+import type { Signing } from "./Keyring.js"
 import { Keyring } from "./Keyring.js"
 import { SessionConfigError } from "./SessionConfigError.js"
-import type { BoundEngine, Scope, Written } from "./SessionEngine.js"
+import type { BoundEngine, CookieValue, Scope, Written } from "./SessionEngine.js"
 import { SessionEngine } from "./SessionEngine.js"
 import type { SessionRecord } from "./SessionRecord.js"
 import { clockSlack } from "./SessionRecord.js"
@@ -54,43 +59,79 @@ export interface CookieEngineOptions {
 /** The maximum length of the name and value of a cookie in bytes: browsers drop longer cookies. */
 const mostBytes = 4096
 
+/** The keys of the cookies of one session tag. */
+interface Keys {
+  readonly suite: "e1" | "f1" | "h1"
+  readonly records: CookieRecords
+  /** Signs the tokens against forged requests. */
+  readonly csrf: Signing
+}
+
+/** Attributes with the rotation mark, a random text that each create and each rotation replaces. The name of the field is part of the stored format. */
+const Marked = Schema.parseJson(Schema.Struct({ rotation: Schema.String.pipe(Schema.pattern(/^[\w-]+$/)) }))
+
+const markOf = ({ attributes }: SessionRecord): string =>
+  Option.match(Schema.decodeUnknownOption(Marked)(attributes), { onNone: () => "", onSome: ({ rotation }) => rotation })
+
+const utf8 = new TextEncoder()
+
 /** Encodes and decodes cookies. The functions do their work when they are called. */
-const cookiesOf = (records: CookieRecords, cookieName: string): Cookies => ({
-  decode: (value) => {
-    const decoded = records.decode(Redacted.value(value))
-    switch (decoded._tag) {
-      case "Invalid":
-        return Exit.succeed(Option.none())
-      case "Unreadable":
-        Counts.countRejection("unreadable")
-        return Exit.fail(new SessionStoreError({ operation: "open", reason: "corrupt" }))
-      case "Opened":
-        return Exit.succeed(Option.some(decoded))
+const cookiesOf = ({ csrf, records, suite }: Keys, cookieName: string): Cookies => {
+  /** Values that were rejected. The question why a session ended must not count the rejection again. */
+  const rejected = new WeakSet<CookieValue>()
+  return {
+    hasForm: (value) => hasForm(suite, Redacted.value(value)),
+    // The signature never leaves the server. Its text contains what is signed, so it is hashed to 32 bytes.
+    secretOf: ({ record }) => hmacSha256(utf8.encode(csrf.sign(lengthPrefixed(record.id, markOf(record)))), forgery),
+    decode: (value) => {
+      if (rejected.has(value)) return Exit.succeed(Option.none())
+      const decoded = records.decode(Redacted.value(value))
+      switch (decoded._tag) {
+        case "Invalid":
+          rejected.add(value)
+          return Exit.succeed(Option.none())
+        case "Unreadable":
+          Counts.countRejection("unreadable")
+          return Exit.fail(new SessionStoreError({ operation: "open", reason: "corrupt" }))
+        case "Opened":
+          return Exit.succeed(Option.some(decoded))
+      }
+    },
+    encode: (operation, record) => {
+      let encoded: Either.Either<string, string>
+      try {
+        encoded = records.encode(record)
+      } catch (cause) {
+        // The source of random bytes may fail.
+        return Exit.fail(new SessionStoreError({ operation, reason: "unavailable", cause }))
+      }
+      return Either.match(encoded, {
+        onLeft: (problem) => Exit.fail(corrupt(operation, new TypeError(problem))),
+        onRight: (token): Exit.Exit<Written, SessionStoreError> =>
+          token.length + cookieName.length > mostBytes
+            ? Exit.fail(new SessionStoreError({ operation, reason: "size" }))
+            : Exit.succeed({ _tag: "Written", value: Redacted.make(token), record })
+      })
     }
-  },
-  encode: (operation, record) => {
-    let encoded: Either.Either<string, string>
-    try {
-      encoded = records.encode(record)
-    } catch (cause) {
-      // The source of random bytes may fail.
-      return Exit.fail(new SessionStoreError({ operation, reason: "unavailable", cause }))
-    }
-    return Either.match(encoded, {
-      onLeft: (problem) => Exit.fail(corrupt(operation, new TypeError(problem))),
-      onRight: (token): Exit.Exit<Written, SessionStoreError> =>
-        token.length + cookieName.length > mostBytes
-          ? Exit.fail(new SessionStoreError({ operation, reason: "size" }))
-          : Exit.succeed({ _tag: "Written", value: Redacted.make(token), record })
-    })
   }
-})
+}
 
 /** The engine without state on the server. */
-const withoutLedger = ({ decode, encode }: Cookies): BoundEngine => {
+const withoutLedger = ({ decode, encode, hasForm, secretOf }: Cookies): BoundEngine => {
+  const endReason: NonNullable<BoundEngine["endReason"]> = (value, now) =>
+    Done.map(
+      decode(value),
+      Option.match({
+        onNone: () => hasForm(value) ? Option.some("unknown" as const) : Option.none(),
+        // A cookie leaves no trace of a logout.
+        onSome: ({ record }) => Option.some(isExpired(record.expiry, now) ? "expired" : "unknown")
+      })
+    )
   const synchronous: BoundEngine = {
     remote: false,
     selfContained: true,
+    secretOf,
+    endReason,
     open: (value, now) => {
       const content = decode(value)
       if (Exit.isFailure(content)) return Exit.failCause(content.cause)
@@ -110,6 +151,7 @@ const withoutLedger = ({ decode, encode }: Cookies): BoundEngine => {
   }
   return {
     ...synchronous,
+    endReason: (value, now) => Effect.suspend(() => endReason(value, now)),
     open: (value, now) => Effect.suspend(() => synchronous.open(value, now)),
     write: (write, now) => Effect.suspend(() => synchronous.write(write, now)),
     synchronous
@@ -132,6 +174,9 @@ const premature = (ahead: number): Effect.Effect<void> =>
     )
   })
 
+/** The message whose MAC with the signature as the key is the secret of tokens against forged requests. */
+const forgery = lengthPrefixed("effect-session/csrf")
+
 /** A cookie name has no line breaks, so different pairs give different texts. */
 const scoped = ({ cookieName, cookieScope }: Scope): string =>
   cookieScope === undefined ? cookieName : `${cookieName}\n${cookieScope}`
@@ -147,15 +192,15 @@ const make = (
   Effect.map(Keyring, (keyring) => ({
     bind: (scope) => {
       const { cookieName, namespace } = scope
-      return Effect.map(
-        keyring.derive({
-          purpose: "seal",
-          suite: options.suite ?? "e1",
-          cookieName: scoped(scope),
-          audience: audienceOf(options, namespace)
-        }),
-        ({ open, seal }) =>
-          engineOf(cookiesOf(CookieRecord.make({ read: open, write: seal }, namespace), cookieName), namespace)
+      const { suite = "e1" } = options
+      const use = { cookieName: scoped(scope), audience: audienceOf(options, namespace) }
+      return Effect.zipWith(
+        keyring.derive({ purpose: "seal", suite, ...use }),
+        keyring.derive({ purpose: "csrf", suite: "h1", ...use }),
+        ({ open, seal }, csrf) => {
+          const records = CookieRecord.make({ read: open, write: seal }, namespace)
+          return engineOf(cookiesOf({ suite, records, csrf }, cookieName), namespace)
+        }
       )
     }
   }))
@@ -211,16 +256,15 @@ export const layerSigned = (
     Effect.map(Keyring, (keyring) => ({
       bind: (scope) => {
         const { cookieName, namespace } = scope
+        const use = { suite: "h1", cookieName: scoped(scope), audience: audienceOf(options, namespace) } as const
         return namespace === tag.namespace
-          ? Effect.map(
-            keyring.derive({
-              purpose: "sign",
-              suite: "h1",
-              cookieName: scoped(scope),
-              audience: audienceOf(options, namespace)
-            }),
-            ({ sign, verify }) =>
-              withoutLedger(cookiesOf(CookieRecord.make({ read: verify, write: sign }, namespace), cookieName))
+          ? Effect.zipWith(
+            keyring.derive({ purpose: "sign", ...use }),
+            keyring.derive({ purpose: "csrf", ...use }),
+            ({ sign, verify }, csrf) => {
+              const records = CookieRecord.make({ read: verify, write: sign }, namespace)
+              return withoutLedger(cookiesOf({ suite: "h1", records, csrf }, cookieName))
+            }
           )
           : new SessionConfigError({
             subject: "CookieEngine",

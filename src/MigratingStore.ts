@@ -12,6 +12,9 @@
  * 3. Move the rest: `effect-session copy`, or `MigratingStore.copy`.
  * 4. Deploy the new store alone. The old store is no longer needed.
  *
+ * A session tag with `maxPerSubject` cannot use it: a limit cannot be enforced over two stores in one atomic step. A logout is not reported
+ * as the reason why a session ended, because a move leaves the same trace in the old store.
+ *
  * Until step 4 the migration can be reversed by exchanging the two stores. A session that is moving then first completes its old direction,
  * and `copy` moves it back. Processes of the two directions must not run at the same time: stop the old ones first.
  *
@@ -55,6 +58,8 @@ export interface MigratingStoreOptions {
 export const make = (from: Store, to: Store, { phase }: MigratingStoreOptions): Store => {
   const mover = new Mover(from, to, phase)
   const at = (side: Place["side"]) => side === "new" ? to : from
+  /** The store of new sessions, and the other one. */
+  const [first, second] = phase === "move" ? [to, from] : [from, to]
 
   /**
    * Runs a call in the old store and then in the new one, so that no moved copy becomes valid afterwards. It runs in the new store before
@@ -97,13 +102,14 @@ export const make = (from: Store, to: Store, { phase }: MigratingStoreOptions): 
 
   return {
     capabilities: together(from.capabilities, to.capabilities),
-    create: (phase === "move" ? to : from).create,
+    // A limit is ignored here and in `rotate`: a store would enforce it among its own sessions only. See `together`.
+    create: (key, record, now) => first.create(key, record, now),
     load: (key, now, reading) => Effect.map(mover.locate(key, now, reading), Option.map(({ record }) => record)),
     save: (key, record, options) =>
       where<WriteOutcome>(key, options.now, ({ side }) => at(side).save(key, record, options)),
     touch,
-    rotate: (key, newKey, record, options) =>
-      where<RotateOutcome>(key, options.now, ({ side }) => at(side).rotate(key, newKey, record, options)),
+    rotate: (key, newKey, record, { expectedVersion, now }) =>
+      where<RotateOutcome>(key, now, ({ side }) => at(side).rotate(key, newKey, record, { expectedVersion, now })),
     destroy: (key) => mover.end(key),
     removeExpired: ({ now, limit }) =>
       Effect.flatMap(to.removeExpired({ now, limit }), (removed) =>
@@ -121,10 +127,11 @@ export const make = (from: Store, to: Store, { phase }: MigratingStoreOptions): 
     revokeSubject: (namespace, subject, except) =>
       Effect.asVoid(everywhere((store) => store.revokeSubject(namespace, subject, except))),
     revokeAll: (namespace) => Effect.asVoid(everywhere((store) => store.revokeAll(namespace))),
-    endReason: () => Effect.succeedNone
+    endReason: (key, now) => mover.endReason(key, now, [first, second])
   }
 }
 
+/** Never `limitsSubjects`: a subject may have sessions in both stores, and no write counts them in one atomic step. */
 const together = (a: Capabilities, b: Capabilities): Capabilities => ({
   durableDestroy: a.durableDestroy && b.durableDestroy,
   remote: a.remote || b.remote,

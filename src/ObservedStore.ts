@@ -282,7 +282,13 @@ const outcomeOf = (exit: Exit.Exit<unknown, SessionStoreError>): Outcome =>
   })
 
 const answerOf = (value: unknown): Answer =>
-  Option.isOption(value) ? (Option.isSome(value) ? "hit" : "miss") : isAnswer(value) ? value : "done"
+  Option.isOption(value)
+    ? (Option.isSome(value) ? "hit" : "miss")
+    : Predicate.isTagged(value, "Evicted")
+    ? "evicted"
+    : isAnswer(value)
+    ? value
+    : "done"
 
 // Labels are limited to these sets, whatever a store returns.
 const reasons: ReadonlySet<unknown> = new Set(SessionStoreError.fields.reason.literals)

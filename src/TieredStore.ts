@@ -3,8 +3,8 @@
  *
  * A write puts a tombstone under its key in the cache before it reaches the origin: it replaces the cached record and keeps in-flight loads
  * from filling the cache with an older one. So after a write through this store, or through another one with the same cache, no read returns
- * an older record. Changes that bypass the cache (on another node with its own cache, or a revocation of a subject on a node that shares the
- * cache) are seen at the latest when the lease has ended, and usually at once with invalidation events: `SessionInvalidation`.
+ * an older record. Changes that bypass the cache (on another node with its own cache, or a revocation of a subject or an eviction on a node that
+ * shares the cache) are seen at the latest when the lease has ended, and usually at once with invalidation events: `SessionInvalidation`.
  *
  * While the origin is down, reads fail unless a route accepts stale records (`AppSession.allowStale`).
  *

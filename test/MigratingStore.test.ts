@@ -2,6 +2,7 @@ import { it } from "@effect/vitest"
 import { Chunk, Effect, Layer, Option, Stream } from "effect"
 import { MemoryStore } from "effect-session"
 import {
+  aRecord,
   freshKey,
   hour,
   isAlive,
@@ -16,7 +17,7 @@ import {
 } from "effect-session/Fixtures"
 import * as MigratingStore from "effect-session/MigratingStore"
 import { SessionStore, SessionStoreError } from "effect-session/SessionStore"
-import type { Store } from "effect-session/SessionStore"
+import type { EndReason, Store } from "effect-session/SessionStore"
 import { FaultyStore, storeLaws } from "effect-session/testing"
 import { assert, describe } from "vitest"
 import type { Scene } from "../src/internal/testing/interleave.js"
@@ -314,6 +315,132 @@ describe("a process that dies in the middle of a move", () => {
         assert.deepStrictEqual(yield* from.count(start), { current: 0, expired: 0 })
       }))
   }
+})
+
+describe("limits", () => {
+  it.live("are ignored, and the capability is absent, although both stores enforce them", () =>
+    Effect.gen(function*() {
+      const { from, to } = memories()
+      const limit = { max: 1, onFull: "oldest" } as const
+      for (const phase of ["prepare", "move"] as const) {
+        const store = MigratingStore.make(from, to, { phase })
+        assert.isUndefined(store.capabilities.limitsSubjects)
+        const one = yield* stored(store, { subject: phase })
+        const login = aRecord({ subject: phase, createdAt: start + 1 })
+        assert.strictEqual(yield* store.create(freshKey(), login, start, limit), "created")
+        const anonymous = yield* stored(store, { subject: undefined })
+        const rotated = { ...anonymous.record, subject: phase }
+        assert.strictEqual(
+          yield* store.rotate(anonymous.key, freshKey(), rotated, { expectedVersion: 1, now: start, limit }),
+          "saved"
+        )
+        yield* isAlive(store, one, start)
+      }
+    }))
+})
+
+describe("a revocation by id and subject", () => {
+  for (const phase of ["prepare", "move", "back"] as const) {
+    it.live(`${phase}: ends a session in either store if it belongs to the subject, and no other`, () =>
+      Effect.gen(function*() {
+        const { from, to } = memories()
+        const store = migrating(from, to, phase)
+        for (const place of [from, to]) {
+          const one = yield* stored(place, { expiry: farExpiry })
+          assert.isFalse(yield* store.revoke("laws", one.record.id, "bob"))
+          assert.isTrue(yield* isThere(store, one.key, start))
+          assert.isTrue(yield* store.revoke("laws", one.record.id, "ann"))
+          yield* isDead(store, one, start)
+        }
+      }))
+  }
+})
+
+describe("the reason why a session ended", () => {
+  const reasonIn = (store: Store, { key }: Stored, now = start) =>
+    Effect.map(store.endReason(key, now), Option.getOrUndefined)
+
+  const endings: ReadonlyArray<
+    readonly [string, EndReason | undefined, (store: Store, one: Stored) => Effect.Effect<unknown, SessionStoreError>]
+  > = [
+    ["a revocation by id", "revoked", (store, { record }) => store.revoke("laws", record.id)],
+    ["a revocation of the subject", "subjectRevoked", (store) => store.revokeSubject("laws", "ann")],
+    ["a revocation of all sessions", "allRevoked", (store) => store.revokeAll("laws")],
+    ["a rotation", "rotated", (store, one) => rotateAct.act(store, one, freshKey())],
+    // A move leaves the same reason in the old store.
+    ["a logout", undefined, (store, { key }) => store.destroy(key)]
+  ]
+
+  for (const [name, reason, end] of endings) {
+    for (const phase of ["prepare", "move"] as const) {
+      for (const moved of [false, true]) {
+        it.live(`${phase}: after ${name} of a session that was${moved ? "" : " not"} moved before it is ${reason ?? "absent"}`, () =>
+          Effect.gen(function*() {
+            const { from, to } = memories()
+            const one = yield* stored(from, { expiry: farExpiry })
+            if (moved) assert.isTrue(yield* isThere(migrating(from, to, "move"), one.key, start))
+            const store = migrating(from, to, phase)
+            assert.isUndefined(yield* reasonIn(store, one))
+            yield* end(store, one)
+            assert.strictEqual(yield* reasonIn(store, one), reason)
+          }))
+      }
+    }
+
+    it.live(`after ${name} of a session that was moved, in a reversed migration, it is ${reason ?? "absent"}`, () =>
+      Effect.gen(function*() {
+        const { from, to } = memories()
+        const one = yield* stored(from, { expiry: farExpiry })
+        const [there, back] = [migrating(from, to, "move"), migrating(from, to, "back")]
+        yield* there.load(one.key, start)
+        assert.isUndefined(yield* reasonIn(back, one))
+        yield* end(back, one)
+        assert.strictEqual(yield* reasonIn(back, one), reason)
+      }))
+  }
+
+  for (const done of range(6)) {
+    it.live(`is absent while the session is alive, after a process died in the middle of its move (${done} writes)`, () =>
+      Effect.gen(function*() {
+        const { from, to } = memories()
+        const one = yield* stored(from, { expiry: farExpiry })
+        yield* Effect.exit(dyingAfter(from, to, done).load(one.key, start))
+        for (const phase of ["prepare", "back", "move"] as const) {
+          assert.isUndefined(yield* reasonIn(migrating(from, to, phase), one))
+          assert.isTrue(yield* isThere(migrating(from, to, phase), one.key, start))
+        }
+      }))
+  }
+
+  it.live("is not that of a marker that a dead process left in the old store", () =>
+    Effect.gen(function*() {
+      const { from, to } = memories()
+      const one = yield* stored(from, { expiry: farExpiry })
+      // The process dies before it removes the marker, which expires with the times that the session had then.
+      yield* Effect.exit(dyingAfter(from, to, 4).load(one.key, start))
+      const store = migrating(from, to, "move")
+      yield* store.touch(one.key, { lastSeenAt: start, expiresAt: farExpiry.at + 2 * hour, now: start })
+      const now = farExpiry.at + hour
+      assert.strictEqual(yield* reasonIn(from, one, now), "expired")
+      assert.isUndefined(yield* reasonIn(store, one, now))
+      yield* to.destroy(one.key)
+      assert.isUndefined(yield* reasonIn(store, one, now))
+    }))
+
+  it.live("fails with the error of either store", () =>
+    Effect.gen(function*() {
+      const key = freshKey()
+      for (const failing of ["from", "to"] as const) {
+        const stores = memories()
+        const { controls, store } = FaultyStore.controlled(stores[failing])
+        controls.fault = "failBefore"
+        const error = yield* Effect.flip(
+          migrating(...failing === "from" ? [store, stores.to] as const : [stores.from, store] as const, "move")
+            .endReason(key, start)
+        )
+        assert.strictEqual(error.reason, "unavailable")
+      }
+    }))
 })
 
 describe("copy", () => {

@@ -27,6 +27,7 @@ const otherKey = freshKey()
 
 /** Every operation, in an order that works for one session. */
 const storeCalls: ReadonlyArray<Call> = [
+  ["endReason", "miss", "miss", (store, { key }) => store.endReason(key, start)],
   ["load", "hit", "miss", (store, { key }) => store.load(key, start)],
   ["find", "hit", "miss", (store, { record: { id, namespace } }) => store.find(namespace, id, start)],
   ["list", "done", "done", (store, { record: { namespace, subject } }) => store.list(namespace, subject ?? "", start)],
@@ -62,6 +63,7 @@ const storeCalls: ReadonlyArray<Call> = [
     (store, { record: { id, namespace, subject } }) => store.revokeSubject(namespace, subject ?? "", id)
   ],
   ["destroy", "done", "done", (store, { key }) => store.destroy(key)],
+  ["endReason", "hit", "hit", (store, { key }) => store.endReason(key, start)],
   ["revokeAll", "done", "done", (store, { record: { namespace } }) => store.revokeAll(namespace)]
 ]
 
@@ -93,6 +95,20 @@ describe("spans", () => {
       )
       const functions = Object.keys(memory).filter((name) => name !== "capabilities")
       assert.sameMembers([...new Set(storeCalls.map(([operation]) => String(operation)))], functions)
+    }))
+
+  it.live("a write within a limit has the outcome full or evicted, and no id of an evicted session", () =>
+    Effect.gen(function*() {
+      const { spans, traced } = recording()
+      const memory = MemoryStore.make()
+      const store = ObservedStore.make(memory)
+      const { record } = yield* stored(memory)
+      for (const onFull of ["deny", "oldest"] as const) {
+        const later = aRecord({ createdAt: start + 1 })
+        yield* traced(store.create(freshKey(), later, start, { max: 1, onFull }))
+      }
+      assert.deepStrictEqual(outcomesOf(spans), [["full", "Success"], ["evicted", "Success"]])
+      assert.notInclude(inspect(spans, { depth: 20 }), record.id)
     }))
 
   it.live("a failed call has its reason as outcome and in the error of its span", () =>

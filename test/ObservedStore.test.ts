@@ -4,10 +4,10 @@
 import { it } from "@effect/vitest"
 import { Cause, Effect, Exit, Fiber, FiberRef, Metric, MetricState, Option, TestClock, Tracer } from "effect"
 import { MemoryStore } from "effect-session"
-import { freshId, freshKey, isThere, start, stored } from "effect-session/Fixtures"
+import { aRecord, freshId, freshKey, isThere, start, stored } from "effect-session/Fixtures"
 import * as ObservedStore from "effect-session/ObservedStore"
 import { SessionStore, SessionStoreError } from "effect-session/SessionStore"
-import type { Store } from "effect-session/SessionStore"
+import type { Store, SubjectLimit } from "effect-session/SessionStore"
 import { FaultyStore, storeLaws } from "effect-session/testing"
 import * as TieredStore from "effect-session/TieredStore"
 import { assert, describe, expect } from "vitest"
@@ -95,11 +95,11 @@ describe("calls", () => {
       const store = ObservedStore.make(MemoryStore.make(), { tier })
       const before = yield* seriesOf(tier)
       const outcomes = {
-        create: ["created", "exists"],
+        create: ["created", "exists", "full", "evicted"],
         load: ["hit", "miss"],
         save: ["saved", "conflict", "gone"],
         touch: ["touched", "gone"],
-        rotate: ["saved", "conflict", "gone"],
+        rotate: ["saved", "conflict", "gone", "full", "evicted"],
         destroy: ["done"],
         removeExpired: ["done"],
         count: ["done"],
@@ -108,7 +108,8 @@ describe("calls", () => {
         scan: ["done"],
         revoke: ["done"],
         revokeSubject: ["done"],
-        revokeAll: ["done"]
+        revokeAll: ["done"],
+        endReason: ["hit", "miss"]
       }
       const zeros = Object.entries(outcomes).flatMap(([of, all]) => all.map((outcome) => [`${of} ${outcome}`, 0]))
       expect(before).toStrictEqual(Object.fromEntries(zeros))
@@ -126,6 +127,33 @@ describe("calls", () => {
       const ones = [...names, "revoke done", "load defect", "destroy timeout"].map((name) => [name, 1])
       expect(yield* seriesOf(tier)).toStrictEqual({ ...before, ...Object.fromEntries(ones) })
       assert.strictEqual(yield* counted(tier, "save", "conflict"), 1)
+    }))
+
+  it.live("within a limit are counted as full or evicted, and a reason why a session ended as hit or miss", () =>
+    Effect.gen(function*() {
+      const tier = freshTier()
+      const store = ObservedStore.make(MemoryStore.make(), { tier })
+      const { key } = yield* stored(store)
+      const anonymous = yield* stored(store, { subject: undefined })
+      const login = { ...anonymous.record, subject: "ann", createdAt: start + 1 }
+      const loginWithin = (limit: SubjectLimit) =>
+        store.rotate(anonymous.key, freshKey(), login, { expectedVersion: 1, now: start, limit })
+      yield* store.create(freshKey(), aRecord(), start, { max: 1, onFull: "deny" })
+      yield* loginWithin({ max: 1, onFull: "deny" })
+      yield* store.endReason(key, start)
+      yield* loginWithin({ max: 1, onFull: "oldest" })
+      yield* store.endReason(key, start)
+      yield* store.create(freshKey(), aRecord({ createdAt: start + 2 }), start, { max: 1, onFull: "oldest" })
+      const once = [
+        "create full",
+        "rotate full",
+        "endReason miss",
+        "rotate evicted",
+        "endReason hit",
+        "create evicted"
+      ]
+      const series = yield* seriesOf(tier)
+      assert.deepStrictEqual(once.map((name) => [name, series[name]]), once.map((name) => [name, 1]))
     }))
 
   it.live("are counted once, with and without tracing", () =>

@@ -1,7 +1,8 @@
 import { it } from "@effect/vitest"
-import { Effect, Fiber, FiberRef, Option } from "effect"
+import { Effect, Exit, Fiber, FiberRef, Option } from "effect"
 import { MemoryStore } from "effect-session"
 import {
+  aRecord,
   freshId,
   freshKey,
   hour,
@@ -23,8 +24,22 @@ import { assert, describe } from "vitest"
 import { everyOrder, type Scene, someOrders } from "../src/internal/testing/interleave.js"
 import { equal } from "../src/internal/testing/law.js"
 import { range, together } from "./support/concurrency.js"
+import { farExpiry } from "./support/migrationRaces.js"
 
 const lease = 5000
+
+const newest = { max: 1, onFull: "oldest" } as const
+
+/** A login within a limit of one session: it evicts the session of `stored`, which is of the same subject. */
+const evictingCreate = (store: Store) => store.create(freshKey(), aRecord({ createdAt: start + 1 }), start, newest)
+
+/** A login that rotates an anonymous session, within the same limit. */
+const evictingRotate = (store: Store) =>
+  Effect.gen(function*() {
+    const { key, record } = yield* Effect.orDie(stored(store, { subject: undefined, createdAt: start + 1 }))
+    const next = { ...record, id: freshId(), subject: "ann" }
+    return yield* store.rotate(key, freshKey(), next, { expectedVersion: 1, now: start, limit: newest })
+  })
 
 const tiersOf = (cache: Store, origin: Store) => TieredStore.make(cache, origin, { lease })
 
@@ -131,6 +146,9 @@ describe("writes", () => {
       ],
       ["a destroy", (store: Store, one: Stored) => store.destroy(one.key)],
       ["a revocation by id", (store: Store, one: Stored) => store.revoke("laws", one.record.id)],
+      ["a revocation by id and subject", (store: Store, one: Stored) => store.revoke("laws", one.record.id, "ann")],
+      ["an eviction by a create", evictingCreate],
+      ["an eviction by a rotation", evictingRotate],
       ["a revocation of the subject", (store: Store) => store.revokeSubject("laws", "ann")],
       ["a revocation of all sessions", (store: Store) => store.revokeAll("laws")]
     ] as const
@@ -261,6 +279,47 @@ describe("no read that races with a write caches the old record", () => {
           Effect.forEach(range(4), (cut) => someOrders(scene(race, 1, nodes, where, cut), 150, seed)))
       }
     }
+  }
+})
+
+describe("a read that began before an eviction does not keep the evicted session in the cache", () => {
+  const local = Effect.gen(function*() {
+    const cache = FaultyStore.controlled(MemoryStore.make(), false)
+    const origin = FaultyStore.controlled(MemoryStore.make(), false)
+    const tiers = yield* tiersOf(cache.store, origin.store)
+    const one = yield* stored(tiers)
+    return { cache, origin, tiers, one, begun: yield* Effect.makeLatch(false), release: yield* Effect.makeLatch(false) }
+  })
+
+  for (const [operation, login] of [["create", evictingCreate], ["rotation", evictingRotate]] as const) {
+    it.live(`if it has loaded the session from the origin (${operation})`, () =>
+      Effect.gen(function*() {
+        const { begun, one, origin, release, tiers } = yield* local
+        origin.controls.after = (called) => called === "load" ? Effect.zipRight(begun.open, release.await) : Effect.void
+        const read = yield* Effect.fork(tiers.load(one.key, start))
+        yield* begun.await
+        origin.controls.after = () => Effect.void
+        yield* login(tiers)
+        yield* release.open
+        assert.isTrue(Option.isSome(yield* Fiber.join(read)))
+        assert.isFalse(yield* isThere(tiers, one.key, start))
+      }))
+
+    it.live(`if it is filling the cache (${operation})`, () =>
+      Effect.gen(function*() {
+        const { begun, cache, one, release, tiers } = yield* local
+        cache.controls.before = (called) =>
+          called === "create" ? Effect.zipRight(begun.open, release.await) : Effect.void
+        const read = yield* Effect.fork(tiers.load(one.key, start))
+        yield* begun.await
+        cache.controls.before = () => Effect.void
+        const evicting = yield* Effect.fork(login(tiers))
+        yield* Effect.yieldNow()
+        yield* release.open
+        yield* Fiber.join(read)
+        yield* Fiber.join(evicting)
+        assert.isFalse(yield* isThere(tiers, one.key, start))
+      }))
   }
 })
 
@@ -416,6 +475,9 @@ describe("nodes that exchange invalidation events", () => {
       ],
       ["a destroy", (store, { key }) => store.destroy(key), "Key"],
       ["a revocation by id", (store, { record }) => store.revoke("laws", record.id), "Id"],
+      ["a revocation by id and subject", (store, { record }) => store.revoke("laws", record.id, "ann"), "Id"],
+      ["an eviction by a create", evictingCreate, "Id"],
+      ["an eviction by a rotation", evictingRotate, "Key Key Id"],
       ["a revocation of the subject", (store) => store.revokeSubject("laws", "ann"), "Subject"],
       ["a revocation of the others", (store) => store.revokeSubject("laws", "ann", freshId()), "Subject"],
       ["a revocation of all sessions", (store) => store.revokeAll("laws"), "Namespace"]
@@ -431,6 +493,66 @@ describe("nodes that exchange invalidation events", () => {
         assert.deepStrictEqual(yield* b.load(one.key, start), yield* origin.store.load(one.key, start))
         // A received event is not published again.
         assert.strictEqual(published.map(({ _tag }) => _tag).join(" "), event)
+      }))
+  }
+
+  for (const [operation, login] of [["create", evictingCreate], ["rotate", evictingRotate]] as const) {
+    for (
+      const [how, lost] of [
+        ["fails", (login: Effect.Effect<unknown, unknown>) => login],
+        ["is interrupted", (login: Effect.Effect<unknown, unknown>) => Effect.timeout(login, "20 millis")]
+      ] as const
+    ) {
+      it.scopedLive(`a ${operation} within a limit that ${how} after it was executed: no node's cache has the evicted session`, () =>
+        Effect.gen(function*() {
+          const { origin, nodes: [a, b], one, published } = yield* two
+          const end = how === "fails" ? Effect.die("the reply is lost") : Effect.never
+          origin.controls.after = (called) => called === operation ? end : Effect.void
+          assert.isTrue(Exit.isFailure(yield* Effect.exit(lost(login(a)))))
+          assert.deepStrictEqual(published.at(-1), { _tag: "Subject", namespace: "laws", subject: "ann" })
+          for (const node of [a, b]) assert.isFalse(yield* isThere(node, one.key, start))
+        }))
+    }
+
+    it.scopedLive(`a second try of a ${operation} within a limit, after the first was executed: no node's cache has the evicted session`, () =>
+      Effect.gen(function*() {
+        const { origin, nodes: [a, b], one } = yield* two
+        let outcome: unknown
+        // The first try bypasses this node, as one that is executed after its timeout.
+        const twice = FaultyStore.intercept(
+          a,
+          (called, call) =>
+            called === operation
+              ? Effect.tap(call, (result) => void (outcome = result))
+              : call
+        )
+        const first: Store = {
+          ...twice,
+          create: (...args) =>
+            Effect.zipRight(operation === "create" ? origin.store.create(...args) : Effect.void, twice.create(...args)),
+          rotate: (...args) => Effect.zipRight(origin.store.rotate(...args), twice.rotate(...args))
+        }
+        yield* login(first)
+        assert.strictEqual(outcome, operation === "create" ? "exists" : "gone")
+        for (const node of [a, b]) assert.isFalse(yield* isThere(node, one.key, start))
+      }))
+  }
+
+  for (
+    const [name, limit] of [
+      ["that evicts none", { max: 2, onFull: "oldest" }],
+      ["that is denied", { max: 1, onFull: "deny" }]
+    ] as const
+  ) {
+    it.scopedLive(`a create within a limit ${name} publishes nothing, and the cached session is still used`, () =>
+      Effect.gen(function*() {
+        const { origin, nodes: [a], one, published } = yield* two
+        const outcome = yield* a.create(freshKey(), aRecord(), start, limit)
+        assert.strictEqual(outcome, limit.onFull === "deny" ? "full" : "created")
+        assert.deepStrictEqual(published, [])
+        origin.calls.length = 0
+        assert.isTrue(yield* isThere(a, one.key, start))
+        assert.deepStrictEqual(origin.calls, [])
       }))
   }
 
@@ -481,6 +603,31 @@ describe("nodes that exchange invalidation events", () => {
         })
       assert.strictEqual(yield* loads(start), 2)
       assert.strictEqual(yield* loads(start + 2 * lease), 1)
+    }))
+})
+
+describe("capabilities and reasons", () => {
+  it.live("limits are enforced if the origin enforces them, whatever the cache does", () =>
+    Effect.gen(function*() {
+      const enforcing = MemoryStore.make()
+      const { limitsSubjects: _, ...without } = enforcing.capabilities
+      const other: Store = { ...enforcing, capabilities: without }
+      assert.isTrue((yield* tiersOf(other, enforcing)).capabilities.limitsSubjects)
+      assert.isUndefined((yield* tiersOf(enforcing, other)).capabilities.limitsSubjects)
+    }))
+
+  it.live("the reason why a session ended is that of the origin, and its error while the origin is down", () =>
+    Effect.gen(function*() {
+      const { cache, origin, tiers } = yield* setUp
+      const one = yield* stored(tiers, { createdAt: start - 1, expiry: farExpiry })
+      yield* tiers.load(one.key, start)
+      assert.deepStrictEqual(yield* tiers.endReason(one.key, start), Option.none())
+      yield* evictingCreate(tiers)
+      cache.calls.length = 0
+      assert.deepStrictEqual(yield* tiers.endReason(one.key, start), Option.some("limit"))
+      assert.deepStrictEqual(cache.calls, [])
+      origin.controls.fault = "failBefore"
+      assert.strictEqual((yield* Effect.flip(tiers.endReason(one.key, start))).reason, "unavailable")
     }))
 })
 

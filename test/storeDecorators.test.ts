@@ -1,11 +1,15 @@
 /** Store decorators, called directly and in a pipe, and the identifiers of store errors. */
 import { it } from "@effect/vitest"
-import { Effect, Layer, Option, pipe } from "effect"
+import { Effect, Exit, Fiber, Layer, Option, pipe } from "effect"
 import { FaultyStore, MemoryStore, ObservedStore, SessionConfigError, SessionError, SessionStore } from "effect-session"
 import { aRecord, freshKey, namespace, start, stored } from "effect-session/Fixtures"
+import * as SealedStore from "effect-session/SealedStore"
 import { LawBroken } from "effect-session/testing"
+import * as TieredStore from "effect-session/TieredStore"
 import * as AST from "effect/SchemaAST"
 import { assert, describe } from "vitest"
+import { firstKey, keyringOf } from "./support/keyrings.js"
+import { farExpiry } from "./support/migrationRaces.js"
 
 const memory = MemoryStore.make()
 const clock = Effect.succeed(start)
@@ -44,6 +48,71 @@ describe("store decorators", () => {
       const error = yield* Effect.flip(store.removeExpired({ now: start + 3_600_000, limit: 1 }))
       assert.strictEqual(error.reason, "clock")
     }))
+})
+
+describe("limits, reasons and revocations of one's own session", () => {
+  const decorators: Record<string, (store: SessionStore.Store) => Effect.Effect<SessionStore.Store, unknown>> = {
+    "SessionStore.byClock": (store) => Effect.succeed(SessionStore.byClock(store, clock)),
+    "FaultyStore.make": (store) => Effect.succeed(FaultyStore.make(store, FaultyStore.schedule({}))),
+    "FaultyStore.corruptible": (store) => Effect.succeed(FaultyStore.corruptible(store).store),
+    "ObservedStore.make": (store) => Effect.succeed(ObservedStore.make(store)),
+    "SealedStore.make": (store) => Effect.provide(SealedStore.make(store), keyringOf(firstKey)),
+    "TieredStore.make": (store) => TieredStore.make(MemoryStore.make(), store, { lease: "5 seconds" })
+  }
+
+  for (const [name, decorate] of Object.entries(decorators)) {
+    it.effect(`${name} passes them to its store, and the capability to its caller`, () =>
+      Effect.gen(function*() {
+        const store = yield* decorate(MemoryStore.make())
+        assert.isTrue(store.capabilities.limitsSubjects)
+        const one = yield* stored(store, { expiry: farExpiry })
+        const [first, second] = [freshKey(), freshKey()]
+        const later = aRecord({ createdAt: start + 1, expiry: farExpiry })
+        assert.strictEqual(yield* store.create(first, later, start, { max: 1, onFull: "deny" }), "full")
+        assert.deepStrictEqual(
+          yield* store.create(first, later, start, { max: 1, onFull: "oldest" }),
+          { _tag: "Evicted", ids: [one.record.id] }
+        )
+        assert.deepStrictEqual(yield* store.endReason(one.key, start), Option.some("limit"))
+        const options = { expectedVersion: 1, now: start, limit: { max: 1, onFull: "oldest" } } as const
+        const other = yield* stored(store, { createdAt: start + 2, expiry: farExpiry })
+        assert.deepStrictEqual(
+          yield* store.rotate(other.key, second, other.record, options),
+          { _tag: "Evicted", ids: [later.id] }
+        )
+        assert.strictEqual(
+          yield* store.save(second, { ...other.record, data: `"new"` }, { expectedVersion: 2, now: start }),
+          "saved"
+        )
+        assert.strictEqual(Option.getOrThrow(yield* store.load(second, start, "fresh")).data, `"new"`)
+        assert.isFalse(yield* store.revoke(namespace, other.record.id, "bob"))
+        assert.isTrue(yield* store.revoke(namespace, other.record.id, "ann"))
+        assert.deepStrictEqual(yield* store.endReason(second, start), Option.some("revoked"))
+      }))
+  }
+
+  for (const fault of FaultyStore.faults) {
+    it.effect(`FaultyStore has the fault ${fault} for endReason`, () =>
+      Effect.gen(function*() {
+        const { calls, store } = FaultyStore.recorded(MemoryStore.make())
+        const faulty = FaultyStore.make(store, FaultyStore.schedule({ endReason: [fault] }))
+        const fiber = yield* Effect.fork(faulty.endReason(freshKey(), start))
+        yield* Effect.yieldNow()
+        const exit = Option.getOrUndefined(yield* Fiber.poll(fiber))
+        const outcome = exit === undefined ? "waits" : Exit.isSuccess(exit) ? "succeeds" : "fails"
+        assert.deepStrictEqual(
+          [calls.length, outcome],
+          {
+            failBefore: [0, "fails"],
+            failAfter: [1, "fails"],
+            hang: [0, "waits"],
+            loseReply: [1, "waits"],
+            duplicate: [2, "succeeds"]
+          }[fault]
+        )
+        yield* Fiber.interrupt(fiber)
+      }))
+  }
 })
 
 it("errors are identified as effect-session.<tag>", () => {

@@ -9,11 +9,20 @@ import type * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type { BoundEngine, CookieValue, Opened, Write, Written } from "../../SessionEngine.js"
 import type { SessionRecord } from "../../SessionRecord.js"
-import type { Loaded, ReadConsistency, RotateOutcome, Store } from "../../SessionStore.js"
+import type {
+  CreateOutcome,
+  EndReason,
+  Loaded,
+  ReadConsistency,
+  RotateOutcome,
+  Store,
+  SubjectLimit
+} from "../../SessionStore.js"
 import { SessionStoreError } from "../../SessionStore.js"
 import * as StoreKey from "../../StoreKey.js"
 import { lengthPrefixed, randomBytes, sha256 } from "../crypto/primitives.js"
 import { ofHash } from "../crypto/sessionToken.js"
+import { isExpired } from "../domain/expiry.js"
 import * as Counts from "../metrics.js"
 import * as StoreCalls from "../store/calls.js"
 import { causeOf, guarded } from "../store/defects.js"
@@ -31,6 +40,10 @@ interface Content {
 export interface Cookies {
   /** Decodes a value without checking its times. */
   readonly decode: (value: CookieValue) => Exit.Exit<Option.Option<Content>, SessionStoreError>
+  /** Returns whether a value has the form of a cookie that `encode` makes. It may be invented all the same. */
+  readonly hasForm: (value: CookieValue) => boolean
+  /** Derives the secret of tokens against forged requests. */
+  readonly secretOf: NonNullable<BoundEngine["secretOf"]>
   /** Encodes a record as a cookie. Fails if it is too large. */
   readonly encode: (operation: string, record: SessionRecord) => Exit.Exit<Written, SessionStoreError>
 }
@@ -65,21 +78,29 @@ const makeLedger = (inner: Store, namespace: string, timeout: Duration.Duration)
     Effect.map(limited("load", store.load(key, now, "fresh")), Option.exists((found) => found.writeId === writeId))
 
   return {
-    remote: store.capabilities.remote,
+    capabilities: store.capabilities,
 
-    insert: (record: SessionRecord, now: number) => {
+    insert: (record: SessionRecord, now: number, limit: SubjectLimit | undefined) => {
       const key = keyOf(record)
       const entry = encodeEntry(record, Gen.only(record.version))
-      return resolved(
+      return resolved<CreateOutcome, Exclude<CreateOutcome, "exists">>(
         "create",
-        store.create(key, entry, now),
+        store.create(key, entry, now, limit),
         // An existing entry is never adopted.
         (outcome) =>
-          outcome === "created" ? Effect.void : new SessionStoreError({ operation: "create", reason: "corrupt" }),
+          outcome === "exists"
+            ? new SessionStoreError({ operation: "create", reason: "corrupt" })
+            : Effect.succeed(outcome),
+        // `full` and `exists` may be due to the entry that this call has written.
         (outcome, error) =>
-          outcome === "created"
-            ? Effect.void
-            : Effect.flatMap(isOwn(key, entry, now), (own) => own ? Effect.void : Effect.fail(error))
+          outcome === "created" || typeof outcome === "object"
+            ? Effect.succeed(outcome)
+            : Effect.flatMap(isOwn(key, entry, now), (own) =>
+              own
+                ? Effect.succeed("created" as const)
+                : outcome === "full"
+                ? Effect.succeed(outcome)
+                : Effect.fail(error))
       )
     },
 
@@ -107,25 +128,29 @@ const makeLedger = (inner: Store, namespace: string, timeout: Duration.Duration)
       )
     },
 
-    /** Replaces an entry if it has not changed since. */
+    /**
+     * Replaces an entry if it has not changed since. A limit is enforced if the entry moves to another key: otherwise the number of sessions
+     * of its subject stays the same.
+     */
     replace: (
       { record: { version } }: Entry,
       before: SessionRecord,
       next: SessionRecord,
       generations: Generations,
-      now: number
+      now: number,
+      limit?: SubjectLimit
     ) => {
       const [from, to] = [keyOf(before), keyOf(next)]
       const entry = encodeEntry(next, generations)
       const [operation, write] = from === to
         ? ["save", store.save(from, entry, { expectedVersion: version, now })] as const
-        : ["rotate", store.rotate(from, to, entry, { expectedVersion: version, now })] as const
+        : ["rotate", store.rotate(from, to, entry, { expectedVersion: version, now, limit })] as const
       return resolved<RotateOutcome, RotateOutcome>(
         operation,
         write,
         Effect.succeed,
         (outcome, error) =>
-          outcome === "saved"
+          outcome === "saved" || typeof outcome === "object"
             ? Effect.succeed(outcome)
             : Effect.flatMap(isOwn(to, entry, now), (own): Effect.Effect<RotateOutcome, SessionStoreError> =>
               own
@@ -145,7 +170,10 @@ const makeLedger = (inner: Store, namespace: string, timeout: Duration.Duration)
         Effect.succeed
       ),
 
-    remove: (record: SessionRecord) => resolved("destroy", store.destroy(keyOf(record)), Effect.succeed, Effect.succeed)
+    remove: (record: SessionRecord) =>
+      resolved("destroy", store.destroy(keyOf(record)), Effect.succeed, Effect.succeed),
+
+    endReason: (record: SessionRecord, now: number) => limited("endReason", store.endReason(keyOf(record), now))
   }
 }
 
@@ -153,8 +181,16 @@ const makeLedger = (inner: Store, namespace: string, timeout: Duration.Duration)
 
 type Change = Exclude<Write, { readonly _tag: "Create" }>
 
+/** Adds the ids of the sessions that a limit has ended to the result of a write. */
+const evicting = (written: Written, outcome: CreateOutcome | RotateOutcome): Written =>
+  written._tag === "Written" && typeof outcome === "object" ? { ...written, evicted: outcome.ids } : written
+
+const full: Written = { _tag: "Full" }
 const gone: Written = { _tag: "Gone" }
 const conflict: Written = { _tag: "Conflict" }
+
+const limitOf = (write: Write): SubjectLimit | undefined =>
+  write._tag === "Create" || write._tag === "Rotate" ? write.limit : undefined
 
 const mayWrite = ({ generations }: Entry, { version }: SessionRecord, now: number): boolean => {
   const standing = Gen.standing(generations, version, now)
@@ -210,17 +246,16 @@ export const make = (
     return Effect.flatMap(
       cookies.encode(write._tag.toLowerCase(), record),
       (written) =>
-        Effect.flatMap(ledger.replace(entry, before, record, generations, now), (outcome) => {
-          if (typeof outcome === "object") return Effect.succeed(written)
+        Effect.flatMap(ledger.replace(entry, before, record, generations, now, limitOf(write)), (outcome) => {
           switch (outcome) {
-            case "saved":
-              return Effect.succeed(written)
             case "gone":
               return Effect.succeed(gone)
             case "full":
-              return Effect.succeed<Written>({ _tag: "Full" })
+              return Effect.succeed(full)
             case "conflict":
               return retry(write, before, now)
+            default:
+              return Effect.succeed(evicting(written, outcome))
           }
         })
     )
@@ -279,9 +314,41 @@ export const make = (
       })
     )
 
+  /**
+   * Why a session without a live entry has ended. A touch moves the end in the ledger only, so the ledger is asked before the cookie's own
+   * times.
+   */
+  const endReason = ({ record }: Content, now: number): Effect.Effect<EndReason | "unknown", SessionStoreError> =>
+    Effect.flatMap(
+      ledger.endReason(record, now),
+      Option.match({
+        onSome: Effect.succeed<EndReason>,
+        onNone: () =>
+          Effect.map(
+            ledger.get(record, now, "fresh"),
+            Option.match({
+              onNone: () => isExpired(record.expiry, now) ? "expired" : "unknown",
+              // The session lives on under a newer cookie.
+              onSome: ({ generations }) =>
+                Gen.standing(generations, record.version, now) === "rejected" ? "rotated" : "unknown"
+            })
+          )
+      })
+    )
+
   return {
-    remote: ledger.remote,
+    remote: ledger.capabilities.remote,
     selfContained: true,
+    ...ledger.capabilities.limitsSubjects === true ? { limitsSubjects: true as const } : {},
+    secretOf: cookies.secretOf,
+    endReason: (value, now) =>
+      Effect.flatMap(
+        Effect.suspend(() => cookies.decode(value)),
+        Option.match({
+          onNone: () => Effect.succeed(cookies.hasForm(value) ? Option.some("unknown" as const) : Option.none()),
+          onSome: (content) => Effect.asSome(endReason(content, now))
+        })
+      ),
     open: (value, now, reading) =>
       Effect.flatMap(
         Effect.suspend(() => cookies.decode(value)),
@@ -300,7 +367,11 @@ export const make = (
       write._tag === "Create"
         ? Effect.flatMap(
           Effect.suspend(() => cookies.encode("create", write.record)),
-          (written) => Effect.as(ledger.insert(write.record, now), written)
+          (written) =>
+            Effect.map(
+              ledger.insert(write.record, now, write.limit),
+              (outcome) => outcome === "full" ? full : evicting(written, outcome)
+            )
         )
         : Effect.flatMap(
           Effect.suspend(() => cookies.decode(write.value)),

@@ -107,7 +107,9 @@ export const tokens = (
   }
 }
 
-const hasForm = (suite: Suite, token: string): boolean => token.startsWith(`${suite}.`) && token.indexOf(".", 3) > 3
+/** Returns whether a text begins as a token of this suite does, with the id of a key. */
+export const hasForm = (suite: Suite, token: string): boolean =>
+  token.startsWith(`${suite}.`) && token.indexOf(".", 3) > 3
 
 const nonceBytes = 24
 

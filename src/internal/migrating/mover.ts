@@ -18,7 +18,7 @@ import * as Effect from "effect/Effect"
 import * as Encoding from "effect/Encoding"
 import * as Option from "effect/Option"
 import type { SessionRecord } from "../../SessionRecord.js"
-import type { Loaded, Located, ReadConsistency, Store } from "../../SessionStore.js"
+import type { EndReason, Loaded, Located, ReadConsistency, Store } from "../../SessionStore.js"
 import { SessionStoreError } from "../../SessionStore.js"
 import type { StoreKey } from "../../StoreKey.js"
 import { randomBytes } from "../crypto/primitives.js"
@@ -139,6 +139,30 @@ export class Mover {
           Option.exists(inNew, isSourceMarker) ? Effect.suspend(() => this.end(key)) : Effect.void
         )
     )
+  }
+
+  /**
+   * Returns why the session of a key has ended, from the first of these stores that knows it. `loggedOut` is not returned: the last step of a
+   * migration leaves that reason, too, and the stores cannot distinguish a logout from it. Neither is the reason of a record that is marked as moved.
+   */
+  endReason(
+    key: StoreKey,
+    now: number,
+    stores: ReadonlyArray<Store>
+  ): Effect.Effect<Option.Option<EndReason>, SessionStoreError> {
+    const reasonIn = (store: Store) =>
+      Effect.flatMap(
+        loadAny(store, key),
+        (found) =>
+          Option.exists(found, (record) => markerOf(record)._tag === "Moved")
+            ? Effect.succeedNone
+            : Effect.map(store.endReason(key, now), Option.filter((reason) => reason !== "loggedOut"))
+      )
+    // A session that is not located has ended for ever, so its reasons are read afterwards.
+    return Effect.flatMap(this.locate(key, now, "fresh"), (place) =>
+      Option.isSome(place)
+        ? Effect.succeedNone
+        : Effect.map(Effect.forEach(stores, reasonIn), Option.firstSomeOf))
   }
 
   /** Starts or completes the migration of a record of the old store. Returns whether the session is live in the new store. */

@@ -6,10 +6,19 @@ import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import type * as SessionInvalidation from "../../SessionInvalidation.js"
 import type { SessionRecord } from "../../SessionRecord.js"
-import type { Loaded, ReadConsistency, SessionStoreError, Store } from "../../SessionStore.js"
+import type {
+  CreateOutcome,
+  Loaded,
+  ReadConsistency,
+  RotateOutcome,
+  SessionStoreError,
+  Store,
+  SubjectLimit
+} from "../../SessionStore.js"
 import type { StoreKey } from "../../StoreKey.js"
 import { isExpired } from "../domain/expiry.js"
 import * as Counts from "../metrics.js"
@@ -62,7 +71,7 @@ export class Tiers {
     const origin = this.#origin
     return {
       // No tombstone: a key cannot have been cached before its session existed.
-      create: origin.create,
+      create: (key, record, now, limit) => this.#evicting(record, limit, origin.create(key, record, now, limit)),
       count: origin.count,
       find: origin.find,
       list: origin.list,
@@ -72,11 +81,17 @@ export class Tiers {
       save: (key, record, options) => this.#write([key], options.now, origin.save(key, record, options)),
       touch: (key, times) => this.#write([key], times.now, origin.touch(key, times)),
       rotate: (key, newKey, record, options) =>
-        this.#write([key, newKey], options.now, origin.rotate(key, newKey, record, options)),
+        this.#evicting(
+          record,
+          options.limit,
+          this.#write([key, newKey], options.now, origin.rotate(key, newKey, record, options))
+        ),
       destroy: (key) => Effect.flatMap(Clock.currentTimeMillis, (now) => this.#write([key], now, origin.destroy(key))),
       // The count does not include expired entries and tombstones of the cache.
       removeExpired: (options) => Effect.zipLeft(origin.removeExpired(options), this.#cache.sweep(options.now)),
-      revoke: (namespace, id) => this.#revoke({ _tag: "Id", namespace, id }, origin.revoke(namespace, id)),
+      // The entry is removed whatever the result is: `false` may be the result of a second try, whose first reply was lost.
+      revoke: (namespace, id, subject) =>
+        this.#revoke({ _tag: "Id", namespace, id }, origin.revoke(namespace, id, subject)),
       revokeSubject: (namespace, subject, except) =>
         this.#revoke(
           { _tag: "Subject", namespace, subject, except },
@@ -183,11 +198,36 @@ export class Tiers {
     )
   }
 
-  /** Revokes in the origin, then in the cache, and publishes the event to other nodes. */
-  #revoke<A>(
-    event: Revocation,
-    inOrigin: Effect.Effect<A, SessionStoreError>
+  /**
+   * Runs a write that may evict sessions of its subject, and then removes these from the cache and publishes their events. Reads that began
+   * before do not fill the cache afterwards. If the outcome does not name the evicted sessions, all of the subject are removed:
+   * after an error or an interruption, and after an outcome that a second try has if the first one was executed and its reply was lost.
+   */
+  #evicting<A extends CreateOutcome | RotateOutcome>(
+    { namespace, subject }: SessionRecord,
+    limit: SubjectLimit | undefined,
+    write: Effect.Effect<A, SessionStoreError>
   ): Effect.Effect<A, SessionStoreError> {
+    if (subject === undefined || limit?.onFull !== "oldest") return write
+    return Effect.onExit(write, (exit) => {
+      const events = Exit.match(exit, {
+        onFailure: (): ReadonlyArray<Revocation> => [{ _tag: "Subject", namespace, subject }],
+        onSuccess: (outcome): ReadonlyArray<Revocation> =>
+          outcome === "created" || outcome === "saved" || outcome === "full"
+            ? []
+            : typeof outcome === "object"
+            ? outcome.ids.map((id) => ({ _tag: "Id", namespace, id }))
+            : [{ _tag: "Subject", namespace, subject }]
+      })
+      if (events.length === 0) return Effect.void
+      // In a fiber of its own: in one that is interrupted, the wait for a remote cache would be interrupted, too.
+      const removal = Effect.forEach(events, (event) => this.#revoke(event, Effect.void), { discard: true })
+      return Effect.flatMap(Effect.forkDaemon(removal), Fiber.join)
+    })
+  }
+
+  /** Revokes in the origin, then in the cache, and publishes the event to other nodes. */
+  #revoke<A, E>(event: Revocation, inOrigin: Effect.Effect<A, E>): Effect.Effect<A, E> {
     return Effect.flatMap(Clock.currentTimeMillis, (now) => {
       this.#cache.at(now)
       return Effect.ensuring(this.#exclusively(inOrigin, this.#revokeInCache(event)), this.#publish(event))
