@@ -182,7 +182,15 @@ const storeOn = (client: Client, prefix: string, durableDestroy: boolean): Store
           run: (input) =>
             made.run(
               Scripts.create,
-              [shard.record(key), shard.epochs, shard.ids, shard.subjects, shard.expiryIndex, ...input.keys],
+              [
+                shard.record(key),
+                shard.epochs,
+                shard.ids,
+                shard.subjects,
+                shard.expiryIndex,
+                shard.ended(key),
+                ...input.keys
+              ],
               [key, now, call, encodeMetadata(record), encodeText(record.data), ...input.args]
             )
         })

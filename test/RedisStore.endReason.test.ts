@@ -132,14 +132,25 @@ for (
         assert.isUndefined(yield* reasonOf(store, corrupt.key))
       }).pipe(Effect.provide(client)))
 
-    it.scopedLive("is not known while a new session has the key of one that was logged out", () =>
+    it.scopedLive("is never that of an earlier session with the same key", () =>
       Effect.gen(function*() {
-        const { store } = yield* opened
+        const { ask, nameOf, store } = yield* opened
         const { key } = yield* stored(store)
         yield* store.destroy(key)
-        const next = yield* stored(store, {}, key)
+        const next = yield* stored(store, { subject: undefined }, key)
         assert.isUndefined(yield* reasonOf(store, key))
         yield* isAlive(store, next, start)
+        yield* ask(nameOf(key), "del")
+        assert.isUndefined(yield* reasonOf(store, key))
+        for (const keyFor of [keyBeside, keyApart]) {
+          const ended = yield* stored(store)
+          yield* store.destroy(ended.key)
+          const one = yield* stored(store, { subject: undefined }, keyFor(ended.key))
+          yield* store.rotate(one.key, ended.key, one.record, { expectedVersion: 1, now: start })
+          assert.isUndefined(yield* reasonOf(store, ended.key))
+          yield* ask(nameOf(ended.key), "del")
+          assert.isUndefined(yield* reasonOf(store, ended.key))
+        }
       }).pipe(Effect.provide(client)))
 
     it.scopedLive("stays the same if the driver resends every command", () =>

@@ -77,6 +77,7 @@ export const rotation = (
             shard.expiryIndex,
             shard.record(newKey),
             shard.ended(key),
+            shard.ended(newKey),
             ...input.keys
           ],
           [key, newKey, now, call, encodeMetadata(record), encodeText(record.data), expected, ...input.args]

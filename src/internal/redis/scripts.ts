@@ -14,7 +14,7 @@ export const command = script("key", "name", `return redis.call(name, key, unpac
  * In a Cluster the caller has a lock until `deadline`, in milliseconds of the server's clock: `late` means that only the time was wrong.
  */
 export const create = script(
-  "record, epochs, ids, subjects, expiryIndex",
+  "record, epochs, ids, subjects, expiryIndex, ended",
   "key, now, call, meta, data, deadline, max, onFull",
   `
 if redis.call("EXISTS", record) == 1 then
@@ -24,12 +24,13 @@ end
 local m = cjson.decode(meta)
 if isIdTaken(m, key, ids) then return { "exists", "id" } end
 if isLate(deadline) then return { "late" } end
-local oldest, refused = surplus(m, key, now, max, onFull, subjects, epochs, 5, 8)
+local oldest, refused = surplus(m, key, now, max, onFull, subjects, epochs, 6, 8)
 if refused then return refused end
 bounded(m, now)
 insertEntries(m, key, ids, subjects, expiryIndex)
 redis.call("HSET", record, "m", cjson.encode(m), "d", data, "e", redis.call("HGET", epochs, "now") or 0, "w", call)
 setTimeToLive(record, m[ENDS], now)
+redis.call("DEL", ended)
 return evict(oldest, record, call, { "created" }, ids, subjects, expiryIndex)`
 )
 
@@ -127,7 +128,7 @@ return { "touched" }`
  * until when it is kept. For the limit see `create`; `late` comes with the id of the record.
  */
 export const rotate = recordScript(
-  "record, epochs, ids, subjects, expiryIndex, target, ended",
+  "record, epochs, ids, subjects, expiryIndex, target, ended, targetEnded",
   "key, targetKey, now, call, meta, data, expected, deadline, max, onFull",
   `
 if not isAlive(m, epoch, epochs, now) then
@@ -137,7 +138,7 @@ end
 local new = cjson.decode(meta)
 if m[VERSION] ~= expected or redis.call("EXISTS", target) == 1 or isIdTaken(new, key, ids) then return { "conflict" } end
 if isLate(deadline) then return { "late", m[ID] } end
-local oldest, refused = surplus(new, key, now, max, onFull, subjects, epochs, 7, 10)
+local oldest, refused = surplus(new, key, now, max, onFull, subjects, epochs, 8, 10)
 if refused then return refused end
 -- The record is alive, so no revocation until now applies to it. Its epoch is that of the revocations of its subject.
 if m[SUBJECT] ~= new[SUBJECT] then epoch = redis.call("HGET", epochs, "now") or 0 end
@@ -146,7 +147,7 @@ bounded(new, now, m[ENDS])
 insertEntries(new, targetKey, ids, subjects, expiryIndex)
 redis.call("HSET", target, "m", cjson.encode(new), "d", data, "e", epoch, "w", lastCalls(record, call))
 setTimeToLive(target, new[ENDS], now)
-redis.call("DEL", record)
+redis.call("DEL", record, targetEnded)
 keepReason(ended, "rotated", m[ENDS])
 removeEntries(m, key, ids, subjects, expiryIndex)
 return evict(oldest, target, call, { "saved", idOf(m), m[ID], "rotated", m[ENDS] }, ids, subjects, expiryIndex)`
@@ -315,12 +316,13 @@ return {}`
 
 /** Cluster only: writes a forwarding entry under a free key, whose record is in another shard. */
 export const addForwarding = script(
-  "record",
+  "record, ended",
   "tag, deadline, now",
   `
 if redis.call("EXISTS", record) == 1 then return { "taken" } end
 redis.call("HSET", record, "to", tag)
 if deadline ~= "" then setTimeToLive(record, deadline, now) end
+redis.call("DEL", ended)
 return { "added" }`
 )
 

@@ -140,7 +140,7 @@ export const forwarding = (shards: Shards): Forwarding => ({
     return target === own
       ? Effect.succeed(true)
       : Effect.map(
-        calls.run(Scripts.addForwarding, [own.record(key)], [target.tag, deadline ?? "", now]),
+        calls.run(Scripts.addForwarding, [own.record(key), own.ended(key)], [target.tag, deadline ?? "", now]),
         ([word]) => word === "added"
       )
   },
