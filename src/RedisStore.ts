@@ -11,11 +11,13 @@ import type * as Config from "effect/Config"
 import type { ConfigError } from "effect/ConfigError"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import { encodeBase64Url, nameBytes } from "./internal/crypto/primitives.js"
 import { layerConfig as layerConfigOf } from "./internal/layerConfig.js"
 import type { Calls } from "./internal/redis/calls.js"
 import { calls as callsOf, outcome } from "./internal/redis/calls.js"
 import { directory, recordIn } from "./internal/redis/directory.js"
+import { evictedIn, limitsInCluster, limitsOnOneNode } from "./internal/redis/limits.js"
 import { encodeMetadata, encodeText } from "./internal/redis/record.js"
 import { rotation } from "./internal/redis/rotation.js"
 import * as Scripts from "./internal/redis/scripts.js"
@@ -24,6 +26,7 @@ import {
   forwarding as forwardingIn,
   idsInCluster,
   idsOnOneNode,
+  keptReasonIn,
   qualified,
   qualifiedIdIn,
   scopeOf,
@@ -33,7 +36,7 @@ import {
 import type { Client } from "./RedisClient.js"
 import { RedisClient } from "./RedisClient.js"
 import { SessionConfigError } from "./SessionConfigError.js"
-import type { SessionStoreError, Store } from "./SessionStore.js"
+import type { EndReason, SessionStoreError, Store } from "./SessionStore.js"
 import { SessionStore } from "./SessionStore.js"
 import type { StoreKey } from "./StoreKey.js"
 
@@ -139,6 +142,13 @@ const storeOn = (client: Client, prefix: string, durableDestroy: boolean): Store
   const ids = client.cluster ? idsInCluster(shards) : idsOnOneNode(shards)
   const forwarding = forwardingIn(shards)
   const { find, list, prune, removeExpired, revoke, revokeScope, scan } = directory(shards, ids, forwarding)
+  const limits = client.cluster
+    ? limitsInCluster(
+      shards,
+      (calls, namespace, subject, now) => list(calls, namespace, subject, now, { limit: Infinity }),
+      (calls, { id, namespace, subject }) => revoke(calls, qualified(namespace, id), "limit", { namespace, subject })
+    )
+    : limitsOnOneNode
   const calls = callsOf(client)
   const colocated = (key: StoreKey, newKey: StoreKey) => shards.of(key) === shards.of(newKey)
 
@@ -150,27 +160,45 @@ const storeOn = (client: Client, prefix: string, durableDestroy: boolean): Store
       ({ reply, shard }) => Effect.map(recordIn(calls, reply), (found) => ({ found, shard }))
     )
   let creations = 0
-  const rotate = rotation(shards, ids, forwarding, load)
+  const rotate = rotation(shards, ids, forwarding, limits, load)
 
   return {
-    capabilities: { durableDestroy, remote: true, ...(client.cluster ? { colocated } : {}) },
+    capabilities: { durableDestroy, remote: true, limitsSubjects: true, ...(client.cluster ? { colocated } : {}) },
 
-    create: (key, record, now) =>
+    create: (key, record, now, limit) =>
       Effect.gen(function*() {
         const made = calls("create")
         const shard = shards.of(key)
         const own = qualified(record.namespace, record.id)
         const reserved = yield* ids.reserve(made, shard, own, record.expiry.at)
         if (reserved === "taken") return "exists"
-        const reply = yield* made.run(
-          Scripts.create,
-          [shard.record(key), shard.epochs, shard.ids, shard.subjects, shard.expiryIndex],
-          [key, now, callName(), encodeMetadata(record), encodeText(record.data)]
-        )
-        const word = yield* outcome(made, "created", "exists")(reply)
-        if (word === "exists" && reply[1] === "key" && reserved === "new") yield* ids.release(made, shard, [own])
+        const call = callName()
+        const reply = yield* limits.within(made, {
+          shard,
+          call,
+          record,
+          limit,
+          now,
+          run: (input) =>
+            made.run(
+              Scripts.create,
+              [
+                shard.record(key),
+                shard.epochs,
+                shard.ids,
+                shard.subjects,
+                shard.expiryIndex,
+                shard.ended(key),
+                ...input.keys
+              ],
+              [key, now, call, encodeMetadata(record), encodeText(record.data), ...input.args]
+            )
+        })
+        const word = yield* outcome(made, "created", "evicted", "exists", "full")(reply)
+        const isIdFree = word === "full" || (word === "exists" && reply[1] === "key")
+        if (isIdFree && reserved === "new") yield* ids.release(made, shard, [own])
         if (++creations % creationsPerPrune === 0) yield* Effect.ignore(prune(made, shard))
-        return word
+        return word === "evicted" ? evictedIn(reply) : word
       }),
 
     load: (key, now) => {
@@ -202,16 +230,20 @@ const storeOn = (client: Client, prefix: string, durableDestroy: boolean): Store
       )
     },
 
-    rotate: (key, newKey, record, { expectedVersion: expected, now }) =>
-      Effect.suspend(() => rotate(calls("rotate"), { key, newKey, record, expected, now, call: callName() })),
+    rotate: (key, newKey, record, { expectedVersion: expected, limit, now }) =>
+      Effect.suspend(() => rotate(calls("rotate"), { key, newKey, record, expected, limit, now, call: callName() })),
 
     destroy: (key) =>
       Effect.gen(function*() {
         const made = calls("destroy")
         const { reply, shard } = yield* forwarding.runAtRecord(key, (shard) =>
-          made.run(Scripts.destroy, [shard.record(key), shard.ids, shard.subjects, shard.expiryIndex], [key]))
+          made.run(
+            Scripts.destroy,
+            [shard.record(key), shard.epochs, shard.ids, shard.subjects, shard.expiryIndex, shard.ended(key)],
+            [key]
+          ))
         yield* ids.release(made, shard, qualifiedIdIn(reply))
-        yield* forwarding.remove(made, key, shard)
+        yield* forwarding.remove(made, key, shard, keptReasonIn(reply, 3))
       }),
 
     removeExpired: ({ now, limit }) => removeExpired(calls("removeExpired"), now, limit),
@@ -240,7 +272,13 @@ const storeOn = (client: Client, prefix: string, durableDestroy: boolean): Store
     list: (namespace, subject, now, page = {}) => list(calls("list"), namespace, subject, now, page),
     find: (namespace, id, now) => find(calls("find"), qualified(namespace, id), now),
     scan: (namespace, { after, limit, now }) => scan(calls("scan"), namespace, after, limit, now),
-    revoke: (namespace, id) => revoke(calls("revoke"), qualified(namespace, id)),
+    revoke: (namespace, id, subject) =>
+      revoke(
+        calls("revoke"),
+        qualified(namespace, id),
+        "revoked",
+        subject === undefined ? undefined : { namespace, subject }
+      ),
 
     revokeSubject: (namespace, subject, except) =>
       revokeScope(
@@ -251,9 +289,29 @@ const storeOn = (client: Client, prefix: string, durableDestroy: boolean): Store
 
     revokeAll: (namespace) => revokeScope(calls("revokeAll"), scopeOf(namespace)),
 
-    endReason: () => Effect.succeedNone
+    endReason: (key, now) =>
+      Effect.suspend(() => {
+        const made = calls("endReason")
+        return Effect.flatMap(
+          forwarding.runAtRecord(key, (shard) =>
+            made.run(Scripts.endReason, [shard.record(key), shard.epochs, shard.ended(key)], [now])),
+          ({ reply }) =>
+            Effect.map(outcome(made, ...endReasons, "none", "relocated")(reply), (word) =>
+              word === "none" || word === "relocated" ? Option.none() : Option.some(word))
+        )
+      })
   }
 }
+
+const endReasons: ReadonlyArray<EndReason> = [
+  "expired",
+  "loggedOut",
+  "rotated",
+  "revoked",
+  "subjectRevoked",
+  "allRevoked",
+  "limit"
+]
 
 /** The number of creations per pruning. Four index entries are checked for each that is created, so at most one in four is outdated. */
 const creationsPerPrune = 8

@@ -8,7 +8,7 @@ import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import type { SessionId } from "../../SessionId.js"
 import type { SessionInfo, SessionRecord } from "../../SessionRecord.js"
-import type { Corrupt, Located, Page, SessionStoreError } from "../../SessionStore.js"
+import type { Corrupt, EndReason, Located, Page, SessionStoreError } from "../../SessionStore.js"
 import { checkClock, pageOf, pageSize } from "../../SessionStore.js"
 import type { StoreKey } from "../../StoreKey.js"
 import { parse as parseKey } from "../../StoreKey.js"
@@ -18,7 +18,7 @@ import { decoded, outcome } from "./calls.js"
 import { decodeInfo, decodeRecord } from "./record.js"
 import * as Scripts from "./scripts.js"
 import type { Forwarding, IdDirectory, QualifiedId, Shard, Shards } from "./shards.js"
-import { entryOf, idOf, qualified, qualifiedIdIn, subjectPrefixOf, suffixOf } from "./shards.js"
+import { entryOf, idOf, keptReasonIn, qualified, qualifiedIdIn, subjectPrefixOf, suffixOf } from "./shards.js"
 
 type Result<A> = Effect.Effect<A, SessionStoreError>
 
@@ -213,24 +213,31 @@ export const directory = (shards: Shards, ids: IdDirectory, forwarding: Forwardi
       return page
     })
 
-  const revoke = (calls: Calls, id: QualifiedId): Result<boolean> =>
+  /** Ends the session of an id for a reason. `owner`: only if it belongs to this subject. */
+  const revoke = (
+    calls: Calls,
+    id: QualifiedId,
+    reason: Extract<EndReason, "revoked" | "limit">,
+    owner?: { readonly namespace: string; readonly subject: string }
+  ): Result<boolean> =>
     Effect.gen(function*() {
       const entry = yield* locate(calls, id)
       if (entry === undefined) return false
       const { key, record, shard, text } = entry
+      const ownerEntry = owner === undefined ? [] : [subjectPrefixOf(owner.namespace, owner.subject) + key]
       const reply = yield* calls.run(
         Scripts.revoke,
-        [record, shard.ids, shard.subjects, shard.expiryIndex],
-        [key, text]
+        [record, shard.epochs, shard.ids, shard.subjects, shard.expiryIndex, shard.ended(key)],
+        [key, text, reason, ...ownerEntry]
       )
       switch (yield* outcome(calls, "revoked", "none", "moved")(reply)) {
         case "moved":
-          return yield* revoke(calls, id)
+          return yield* revoke(calls, id, reason, owner)
         case "none":
           return false
         case "revoked":
           yield* ids.release(calls, shard, [id])
-          yield* forwarding.remove(calls, key, shard)
+          yield* forwarding.remove(calls, key, shard, keptReasonIn(reply, 1))
           return true
       }
     })

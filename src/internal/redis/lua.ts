@@ -4,8 +4,10 @@
  * | key        | kind       | holds                                                                                      |
  * | ---------- | ---------- | ------------------------------------------------------------------------------------------ |
  * | (a record) | hash       | `m`: metadata; `d`: data; `e`: the epoch of its creation; `w`: the names of the last       |
- * |            |            | writes. Or a forwarding entry, `to`: the shard that a rotation to this key left the        |
- * |            |            | record in                                                                                  |
+ * |            |            | writes; `v`: the name of the last write that a limit applied to, and the ids that it ended |
+ * |            |            | Or a forwarding entry, `to`: the shard that a rotation to this key left the record in      |
+ * | `ended:…`  | hash       | for a store key whose session has ended: `r`: the reason; `u`: when the session would have |
+ * |            |            | expired                                                                                    |
  * | `ids`      | sorted set | index by id: for each record namespace, id, store key, in lexical order                    |
  * | `subjects` | sorted set | index by subject: for each record with a subject: namespace, subject, store key            |
  * | `ends`     | sorted set | expiry index: for each record store key, namespace, id, subject, scored by its expiry time |
@@ -14,6 +16,8 @@
  * |            |            | expiry time of the last record that it can have ended                                      |
  * | `places`   | sorted set | Cluster only, id directory: for each id that begins with the shard's tag, its shard        |
  * | `due`      | sorted set | Cluster only, recheck queue: each of those entries, scored by the time of its next check   |
+ * | `lock:…`   | hash       | Cluster only, the lock of a subject: `h`: the call that holds it; `u`: the time until      |
+ * |            |            | which that call may write                                                                  |
  *
  * Redis may delete a record by itself (a minute after its expiry, or by eviction). The entries stay in the sorted sets until
  * the expiry time, so a reader of an index must look at the record, too.
@@ -63,13 +67,15 @@ end`,
   subjectEntry: `local function subjectEntry(m, key) return scopeOf(m) .. #m[SUBJECT] .. ":" .. m[SUBJECT] .. key end`,
   expiryEntry: `local function expiryEntry(m, key) return cjson.encode({ key, m[NAMESPACE], m[ID], m[SUBJECT] }) end`,
 
-  // Whether no revocation since the record's epoch applies to it.
-  isCurrent: `
-local function isCurrent(m, epoch, epochs)
+  // The revocation since the record's epoch that applies to it, as an end reason; nil if there is none.
+  revocationOf: `
+local function revocationOf(m, epoch, epochs)
   local scope = scopeOf(m)
   local revoked = redis.call("HMGET", epochs, scope, m[SUBJECT] == cjson.null and scope or subjectScopeOf(m))
-  return epoch >= tonumber(revoked[1] or 0) and epoch >= tonumber(revoked[2] or 0)
+  if epoch < tonumber(revoked[1] or 0) then return "allRevoked" end
+  if epoch < tonumber(revoked[2] or 0) then return "subjectRevoked" end
 end`,
+  isCurrent: `local function isCurrent(m, epoch, epochs) return revocationOf(m, epoch, epochs) == nil end`,
   isAlive: `
 local function isAlive(m, epoch, epochs, now)
   return m and tonumber(m[ENDS]) > tonumber(now) and isCurrent(m, epoch, epochs)
@@ -124,6 +130,18 @@ local function removeEntries(m, key, ids, subjects, expiryIndex)
   redis.call("ZREM", expiryIndex, expiryEntry(m, key))
 end`,
 
+  // Keeps why the session of a store key has ended, after its record was deleted: so a server whose memory is full accepts the
+  // writes. A failure never fails the script, because the session has ended. The reason is kept until the session would have expired;
+  // that of a rotation for a day at most, because a session may rotate often.
+  keepReason: `
+local function keepReason(ended, reason, at)
+  pcall(function()
+    local time = clock()
+    redis.call("HSET", ended, "r", reason, "u", at)
+    setTimeToLive(ended, reason == "rotated" and math.min(tonumber(at), time + 86400000) or at, time)
+  end)
+end`,
+
   // Drivers resend a command whose reply was lost. A call that is already done gets its first reply again.
   isDone: `
 local function isDone(key, call)
@@ -132,6 +150,16 @@ end`,
   lastCalls: `
 local function lastCalls(key, call)
   return call .. string.sub(redis.call("HGET", key, "w") or "", 1, 7 * #call)
+end`,
+  // The reply of a call that is already done: `word`, or the ids of the sessions that a limit ended for it. An outcome of five
+  // texts, of which a rotation uses the others, and the ids.
+  doneReply: `
+local function doneReply(key, call, word)
+  local limited = redis.call("HGET", key, "v") or ""
+  if string.sub(limited, 1, #call) ~= call then return { word } end
+  local reply = { "evicted", "", "", "", "" }
+  for id in string.gmatch(string.sub(limited, #call + 1), "%S+") do reply[#reply + 1] = id end
+  return reply
 end`,
 
   // A server whose memory is full rejects a script whose first write needs memory. HDEL needs none, so a touch or a
@@ -142,6 +170,9 @@ end`,
   entriesOfId: `
 local function entriesOfId(id, index) return redis.call("ZRANGEBYLEX", index, "[" .. id .. " ", "(" .. id .. "!") end`,
 
+  // Whether the caller's lock may be another one's by now.
+  isLate: `local function isLate(deadline) return deadline and deadline ~= "" and clock() > tonumber(deadline) end`,
+
   // Whether the id belongs to a record under another key.
   isIdTaken: `
 local function isIdTaken(m, key, ids)
@@ -149,6 +180,58 @@ local function isIdTaken(m, key, ids)
     if entry ~= idEntry(m, key) then return true end
   end
   return false
+end`,
+
+  // The live sessions of the subject of a new record that a limit ends, oldest first; none without a limit. After the named keys and
+  // arguments of the script come the subject's index entries: two keys (record, end reason) and one argument for each. If the index
+  // has others, or the limit denies the record, the first value is nil and the second one is the reply. `key`: of the record that the
+  // new one replaces.
+  surplus: `
+local function surplus(new, key, now, max, onFull, subjects, epochs, keysBefore, argsBefore)
+  if not max or new[SUBJECT] == cjson.null then return {} end
+  local positions = {}
+  for i = argsBefore + 1, #ARGV do positions[ARGV[i]] = keysBefore + 2 * (i - argsBefore) - 1 end
+  local prefix = subjectEntry(new, "")
+  local entries = redis.call("ZRANGEBYLEX", subjects, "[" .. prefix, "(" .. prefix .. "\\127")
+  local others = {}
+  for _, entry in ipairs(entries) do
+    local position, otherKey = positions[entry], string.sub(entry, #prefix + 1)
+    if not position then
+      table.insert(entries, 1, "moved")
+      return nil, entries
+    end
+    local ok, m, epoch = pcall(read, KEYS[position])
+    local counts = otherKey ~= key and ok and isAlive(m, epoch, epochs, now) and m[ID] ~= new[ID] and
+      m[SUBJECT] ~= cjson.null and subjectEntry(m, otherKey) == entry
+    if counts then others[#others + 1] = { m = m, key = otherKey, record = KEYS[position], ended = KEYS[position + 1] } end
+  end
+  local excess = #others + 1 - tonumber(max)
+  if excess <= 0 then return {} end
+  if onFull == "deny" then return nil, { "full" } end
+  table.sort(others, function(a, b)
+    local first, second = tonumber(a.m[CREATED]), tonumber(b.m[CREATED])
+    if first == second then return a.m[ID] < b.m[ID] end
+    return first < second
+  end)
+  local oldest = {}
+  for i = 1, math.min(excess, #others) do oldest[i] = others[i] end
+  return oldest
+end`,
+  // Ends the sessions of `surplus`, after `target` was written, which needs memory. Appends their ids to the reply.
+  evict: `
+local function evict(surplus, target, call, reply, ids, subjects, expiryIndex)
+  if #surplus == 0 then return reply end
+  local limited = { call }
+  reply[1] = "evicted"
+  for i = 2, 5 do reply[i] = reply[i] or "" end
+  for i, other in ipairs(surplus) do
+    redis.call("DEL", other.record)
+    keepReason(other.ended, "limit", other.m[ENDS])
+    removeEntries(other.m, other.key, ids, subjects, expiryIndex)
+    reply[#reply + 1], limited[i + 1] = other.m[ID], other.m[ID]
+  end
+  redis.call("HSET", target, "v", table.concat(limited, " "))
+  return reply
 end`
 }
 

@@ -4,14 +4,16 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { SessionRecord } from "../../SessionRecord.js"
-import type { SessionStoreError, WriteOutcome } from "../../SessionStore.js"
+import type { RotateOutcome, SessionStoreError, SubjectLimit } from "../../SessionStore.js"
 import type { StoreKey } from "../../StoreKey.js"
 import type { Calls } from "./calls.js"
 import { outcome } from "./calls.js"
+import type { Limits } from "./limits.js"
+import { evictedIn } from "./limits.js"
 import { encodeMetadata, encodeText } from "./record.js"
 import * as Scripts from "./scripts.js"
 import type { Forwarding, IdDirectory, Shard, Shards } from "./shards.js"
-import { qualified, qualifiedIdIn } from "./shards.js"
+import { keptReasonIn, qualified, qualifiedIdIn } from "./shards.js"
 
 interface Rotation {
   readonly key: StoreKey
@@ -19,6 +21,7 @@ interface Rotation {
   readonly record: SessionRecord
   readonly expected: number
   readonly now: number
+  readonly limit: SubjectLimit | undefined
   /** The idempotency key of this call. */
   readonly call: string
 }
@@ -31,6 +34,7 @@ export const rotation = (
   shards: Shards,
   ids: IdDirectory,
   forwarding: Forwarding,
+  limits: Limits,
   load: (
     calls: Calls,
     key: StoreKey,
@@ -39,15 +43,15 @@ export const rotation = (
 ) =>
 (
   calls: Calls,
-  { call, expected, key, newKey, now, record }: Rotation
-): Effect.Effect<WriteOutcome, SessionStoreError> => {
+  { call, expected, key, limit, newKey, now, record }: Rotation
+): Effect.Effect<RotateOutcome, SessionStoreError> => {
   const ownId = qualified(record.namespace, record.id)
 
   /** The outcome if the new key or the id is taken: a conflict only if the session exists and is in `shard`. */
   const takenIn = (shard: Shard) =>
     Effect.flatMap(
       load(calls, key, now),
-      ({ found, shard: current }): Effect.Effect<WriteOutcome, SessionStoreError> =>
+      ({ found, shard: current }): Effect.Effect<RotateOutcome, SessionStoreError> =>
         Option.isNone(found)
           ? Effect.succeed("gone")
           : current === shard
@@ -56,13 +60,31 @@ export const rotation = (
     )
 
   const moveIn = (shard: Shard) =>
-    calls.run(
-      Scripts.rotate,
-      [shard.record(key), shard.epochs, shard.ids, shard.subjects, shard.expiryIndex, shard.record(newKey)],
-      [key, newKey, now, call, encodeMetadata(record), encodeText(record.data), expected]
-    )
+    limits.within(calls, {
+      shard,
+      call,
+      record,
+      limit,
+      now,
+      run: (input) =>
+        calls.run(
+          Scripts.rotate,
+          [
+            shard.record(key),
+            shard.epochs,
+            shard.ids,
+            shard.subjects,
+            shard.expiryIndex,
+            shard.record(newKey),
+            shard.ended(key),
+            shard.ended(newKey),
+            ...input.keys
+          ],
+          [key, newKey, now, call, encodeMetadata(record), encodeText(record.data), expected, ...input.args]
+        )
+    })
 
-  const within = (shard: Shard): Effect.Effect<WriteOutcome, SessionStoreError> =>
+  const within = (shard: Shard): Effect.Effect<RotateOutcome, SessionStoreError> =>
     Effect.gen(function*() {
       if (!(yield* forwarding.add(calls, newKey, shard, record.expiry.deadline, now))) return yield* takenIn(shard)
       const reserved = yield* ids.reserve(calls, shard, ownId, record.expiry.at)
@@ -71,16 +93,16 @@ export const rotation = (
         return yield* takenIn(shard)
       }
       const reply = yield* moveIn(shard)
-      const word = yield* outcome(calls, "saved", "conflict", "gone", "relocated")(reply)
-      if (word === "saved") {
+      const word = yield* outcome(calls, "saved", "evicted", "conflict", "gone", "full", "relocated")(reply)
+      if (word === "saved" || word === "evicted") {
         yield* ids.release(calls, shard, qualifiedIdIn(reply).filter(({ name }) => name !== ownId.name))
-        yield* forwarding.remove(calls, key, shard)
-        return word
+        yield* forwarding.remove(calls, key, shard, keptReasonIn(reply, 3))
+        return word === "evicted" ? evictedIn(reply) : word
       }
       if (reserved === "new") yield* ids.release(calls, shard, [ownId])
       yield* forwarding.remove(calls, newKey, shard)
       const other = word === "relocated" ? shards.byTag(reply[1]) : undefined
-      return other === undefined ? word === "conflict" ? word : "gone" : yield* within(other)
+      return other === undefined ? word === "relocated" ? "gone" : word : yield* within(other)
     })
 
   return within(shards.of(key))

@@ -9,20 +9,29 @@ import { recordScript, script } from "./lua.js"
 /** Runs a command on one key. Wrapped in a script it always goes to a primary: clients may send plain reads to replicas. */
 export const command = script("key", "name", `return redis.call(name, key, unpack(ARGV, 2))`)
 
+/**
+ * Inserts a record. A limit (`max`, `onFull`) is enforced in the same step, on one node; see `surplus` for its other keys and arguments.
+ * In a Cluster the caller has a lock until `deadline`, in milliseconds of the server's clock: `late` means that only the time was wrong.
+ */
 export const create = script(
-  "record, epochs, ids, subjects, expiryIndex",
-  "key, now, call, meta, data",
+  "record, epochs, ids, subjects, expiryIndex, ended",
+  "key, now, call, meta, data, deadline, max, onFull",
   `
 if redis.call("EXISTS", record) == 1 then
-  return { isDone(record, call) and "created" or "exists", "key" }
+  if isDone(record, call) then return doneReply(record, call, "created") end
+  return { "exists", "key" }
 end
 local m = cjson.decode(meta)
 if isIdTaken(m, key, ids) then return { "exists", "id" } end
+if isLate(deadline) then return { "late" } end
+local oldest, refused = surplus(m, key, now, max, onFull, subjects, epochs, 6, 8)
+if refused then return refused end
 bounded(m, now)
 insertEntries(m, key, ids, subjects, expiryIndex)
 redis.call("HSET", record, "m", cjson.encode(m), "d", data, "e", redis.call("HGET", epochs, "now") or 0, "w", call)
 setTimeToLive(record, m[ENDS], now)
-return { "created" }`
+redis.call("DEL", ended)
+return evict(oldest, record, call, { "created" }, ids, subjects, expiryIndex)`
 )
 
 export const load = recordScript(
@@ -114,16 +123,23 @@ setTimeToLive(record, m[ENDS], now)
 return { "touched" }`
 )
 
-/** Replies with the qualified id and the id that the record had before. */
+/**
+ * Moves a record to another key. Replies with the qualified id and the id that the record had before, the reason for the old key and
+ * until when it is kept. For the limit see `create`; `late` comes with the id of the record.
+ */
 export const rotate = recordScript(
-  "record, epochs, ids, subjects, expiryIndex, target",
-  "key, targetKey, now, call, meta, data, expected",
+  "record, epochs, ids, subjects, expiryIndex, target, ended, targetEnded",
+  "key, targetKey, now, call, meta, data, expected, deadline, max, onFull",
   `
 if not isAlive(m, epoch, epochs, now) then
-  return { isDone(target, call) and "saved" or "gone" }
+  if isDone(target, call) then return doneReply(target, call, "saved") end
+  return { "gone" }
 end
 local new = cjson.decode(meta)
 if m[VERSION] ~= expected or redis.call("EXISTS", target) == 1 or isIdTaken(new, key, ids) then return { "conflict" } end
+if isLate(deadline) then return { "late", m[ID] } end
+local oldest, refused = surplus(new, key, now, max, onFull, subjects, epochs, 8, 10)
+if refused then return refused end
 -- The record is alive, so no revocation until now applies to it. Its epoch is that of the revocations of its subject.
 if m[SUBJECT] ~= new[SUBJECT] then epoch = redis.call("HGET", epochs, "now") or 0 end
 new[VERSION] = string.format("%.0f", tonumber(expected) + 1)
@@ -131,35 +147,71 @@ bounded(new, now, m[ENDS])
 insertEntries(new, targetKey, ids, subjects, expiryIndex)
 redis.call("HSET", target, "m", cjson.encode(new), "d", data, "e", epoch, "w", lastCalls(record, call))
 setTimeToLive(target, new[ENDS], now)
-redis.call("DEL", record)
+redis.call("DEL", record, targetEnded)
+keepReason(ended, "rotated", m[ENDS])
 removeEntries(m, key, ids, subjects, expiryIndex)
-return { "saved", idOf(m), m[ID] }`
+return evict(oldest, target, call, { "saved", idOf(m), m[ID], "rotated", m[ENDS] }, ids, subjects, expiryIndex)`
 )
 
-/** Deletes the record, even if it is corrupt. Replies with the qualified id and the id that it had. */
+/**
+ * Deletes the record, even if it is corrupt. Replies with the qualified id and the id that it had, the reason and until when it is kept.
+ */
 export const destroy = script(
-  "record, ids, subjects, expiryIndex",
+  "record, epochs, ids, subjects, expiryIndex, ended",
   "key",
   `
-local ok, m, _, _, relocatedTo = pcall(read, record)
+local ok, m, epoch, _, relocatedTo = pcall(read, record)
 if ok and relocatedTo then return { "relocated", relocatedTo } end
 redis.call("DEL", record)
 if not ok or not m then return { "destroyed" } end
 removeEntries(m, key, ids, subjects, expiryIndex)
-return { "destroyed", idOf(m), m[ID] }`
+local reason = revocationOf(m, epoch, epochs) or "loggedOut"
+keepReason(ended, reason, m[ENDS])
+return { "destroyed", idOf(m), m[ID], reason, m[ENDS] }`
 )
 
-/** Deletes the record of an id's entry, even if it is corrupt; `moved` if the entry is no longer in the index. */
+/**
+ * Deletes the record of an id's entry, even if it is corrupt; `moved` if the entry is no longer in the index. With `owner`, the entry of
+ * the index by subject, only if the record is that subject's. Replies with the reason and until when it is kept.
+ */
 export const revoke = script(
-  "record, ids, subjects, expiryIndex",
-  "key, entry",
+  "record, epochs, ids, subjects, expiryIndex, ended",
+  "key, entry, reason, owner",
   `
 if not redis.call("ZSCORE", ids, entry) then return { "moved" } end
-local ok, m = pcall(read, record)
+local ok, m, epoch = pcall(read, record)
 if ok and (not m or idEntry(m, key) ~= entry) then return { "none" } end
+local isOwn = not owner
+if owner and ok then isOwn = m[SUBJECT] ~= cjson.null and subjectEntry(m, key) == owner end
+-- The subject of a record that is corrupt is known from the index only.
+if owner and not ok then isOwn = redis.call("ZSCORE", subjects, owner) end
+if not isOwn then return { "none" } end
 redis.call("DEL", record)
-if ok then removeEntries(m, key, ids, subjects, expiryIndex) else redis.call("ZREM", ids, entry) end
-return { "revoked" }`
+if not ok then
+  redis.call("ZREM", ids, entry)
+  return { "revoked" }
+end
+removeEntries(m, key, ids, subjects, expiryIndex)
+reason = revocationOf(m, epoch, epochs) or reason
+keepReason(ended, reason, m[ENDS])
+return { "revoked", reason, m[ENDS] }`
+)
+
+/** Replies with the reason why the session of a key has ended; `none` if it is alive or the reason is not known. */
+export const endReason = script(
+  "record, epochs, ended",
+  "now",
+  `
+local ok, m, epoch, _, relocatedTo = pcall(read, record)
+if not ok then return { "none" } end
+if relocatedTo then return { "relocated", relocatedTo } end
+if m then
+  if tonumber(m[ENDS]) <= tonumber(now) then return { "expired" } end
+  return { revocationOf(m, epoch, epochs) or "none" }
+end
+local kept = redis.call("HMGET", ended, "r", "u")
+if kept[1] and tonumber(kept[2] or 0) > tonumber(now) then return { kept[1] } end
+return { "none" }`
 )
 
 /**
@@ -264,20 +316,49 @@ return {}`
 
 /** Cluster only: writes a forwarding entry under a free key, whose record is in another shard. */
 export const addForwarding = script(
-  "record",
+  "record, ended",
   "tag, deadline, now",
   `
 if redis.call("EXISTS", record) == 1 then return { "taken" } end
 redis.call("HSET", record, "to", tag)
 if deadline ~= "" then setTimeToLive(record, deadline, now) end
+redis.call("DEL", ended)
 return { "added" }`
 )
 
-/** Cluster only: removes a forwarding entry. */
+/** Cluster only: removes a forwarding entry, and keeps the reason why its record has ended, if there is one. */
 export const removeForwarding = script(
-  "record",
-  "tag",
+  "record, ended",
+  "tag, reason, at",
   `
-if redis.call("HGET", record, "to") == tag then redis.call("DEL", record) end
+if redis.call("HGET", record, "to") ~= tag then return {} end
+redis.call("DEL", record)
+if reason then keepReason(ended, reason, at) end
+return {}`
+)
+
+/**
+ * Cluster only: locks a subject for a call, for at most `lease` milliseconds. Replies with the time until which the call may write,
+ * `allowed` milliseconds later by the server's clock; `held` if another call has the lock.
+ */
+export const acquireLock = script(
+  "lock",
+  "call, lease, allowed",
+  `
+local held = redis.call("HMGET", lock, "h", "u")
+if held[1] == call then return { "acquired", held[2] } end
+if held[1] then return { "held" } end
+local deadline = string.format("%.0f", clock() + tonumber(allowed))
+redis.call("HSET", lock, "h", call, "u", deadline)
+redis.call("PEXPIRE", lock, lease)
+return { "acquired", deadline }`
+)
+
+/** Cluster only: removes the lock of a call. */
+export const releaseLock = script(
+  "lock",
+  "call",
+  `
+if redis.call("HGET", lock, "h") == call then redis.call("DEL", lock) end
 return {}`
 )

@@ -21,6 +21,7 @@ export interface Shard {
   /** The hash tag: the text in braces that determines the node in a Cluster. */
   readonly tag: string
   readonly record: (key: string) => string
+  readonly ended: (key: string) => string
   readonly ids: string
   readonly subjects: string
   readonly expiryIndex: string
@@ -30,6 +31,8 @@ export interface Shard {
   readonly idDirectory: string
   /** Cluster only. */
   readonly recheckQueue: string
+  /** Cluster only. */
+  readonly lock: (subject: string) => string
 }
 
 /** The possible first characters of a store key or an id, in the order in which Redis and JavaScript sort them. */
@@ -60,13 +63,15 @@ const shard = (prefix: string, tag: string): Shard => {
   return {
     tag,
     record: name,
+    ended: (key) => name(`ended:${key}`),
     ids: name("ids"),
     subjects: name("subjects"),
     expiryIndex: name("ends"),
     epochs: name("epochs"),
     revocationGc: name("outlived"),
     idDirectory: name("places"),
-    recheckQueue: name("due")
+    recheckQueue: name("due"),
+    lock: (subject) => name(`lock:${subject}`)
   }
 }
 
@@ -92,6 +97,15 @@ const lengthPrefixed = (text: string) => `${utf8.encode(text).length}:${text}`
 // so that one script does all of a rotation, and the shard of the new key gets a forwarding entry. An engine that uses `colocated`
 // draws new keys of the same shard, and never needs one.
 
+/** Why a session has ended, and until when this is kept; empty if it is not known. */
+export type KeptReason = readonly [] | readonly [reason: string, at: string]
+
+/** Reads the reason from a script's reply, where it begins at `position`. */
+export const keptReasonIn = (reply: Reply, position: number): KeptReason => {
+  const [reason, at] = reply.slice(position)
+  return reason === undefined || at === undefined || reason === "" ? [] : [reason, at]
+}
+
 export interface Forwarding {
   /** Runs a script in the shard of the record, and returns that shard, too. */
   readonly runAtRecord: (
@@ -106,8 +120,10 @@ export interface Forwarding {
     deadline: number | undefined,
     now: number
   ) => Result<boolean>
-  /** Removes the forwarding entry of a key. Failures are ignored: an entry without a record is harmless. */
-  readonly remove: (calls: Calls, key: string, target: Shard) => Effect.Effect<void>
+  /**
+   * Removes the forwarding entry of a key, and keeps why its record has ended. Failures are ignored: an entry without a record is harmless.
+   */
+  readonly remove: (calls: Calls, key: string, target: Shard, end?: KeptReason) => Effect.Effect<void>
 }
 
 export const forwarding = (shards: Shards): Forwarding => ({
@@ -124,16 +140,16 @@ export const forwarding = (shards: Shards): Forwarding => ({
     return target === own
       ? Effect.succeed(true)
       : Effect.map(
-        calls.run(Scripts.addForwarding, [own.record(key)], [target.tag, deadline ?? "", now]),
+        calls.run(Scripts.addForwarding, [own.record(key), own.ended(key)], [target.tag, deadline ?? "", now]),
         ([word]) => word === "added"
       )
   },
 
-  remove: (calls, key, target) => {
+  remove: (calls, key, target, end = []) => {
     const own = shards.of(key)
     return target === own
       ? Effect.void
-      : Effect.ignore(calls.run(Scripts.removeForwarding, [own.record(key)], [target.tag]))
+      : Effect.ignore(calls.run(Scripts.removeForwarding, [own.record(key), own.ended(key)], [target.tag, ...end]))
   }
 })
 
