@@ -82,6 +82,8 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
 
   /** Inserts a record with the current epochs, so that only later revocations end it. */
   const insert = (key: StoreKey, record: SessionRecord, now: number) => {
+    // The reason why an earlier session of the key has ended is not that of this one.
+    reasons.delete(key)
     makeRoom(key, record, now)
     put(key, { record, ...epochsOf(record) })
   }
@@ -101,40 +103,40 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
   const remove = (key: StoreKey | undefined, reason?: EndReason) => {
     const entry = key === undefined ? undefined : entries.peek(key)
     if (key === undefined || entry === undefined) return false
-    if (reason !== undefined) {
-      // An entry that was not alive has ended before, for another reason.
-      const ended = aliveOr(entry, clock) ?? reason
-      if (reasons.size >= maxReasons) {
-        for (const [oldest] of reasons) {
-          reasons.delete(oldest)
-          break
-        }
-      }
-      reasons.set(key, { reason: ended, until: entry.record.expiry.at })
-    }
+    // A revocation has ended the session before.
+    if (reason !== undefined) keep(key, revokedBy(entry) ?? reason, entry.record.expiry.at)
     entries.delete(key)
     forget(key, entry.record)
     return true
   }
 
-  /** Returns why an entry is not alive; `undefined` if it is. */
-  const aliveOr = ({ namespaceEpoch, record, subjectEpoch }: Entry, now: number): EndReason | undefined => {
-    if (isExpired(record.expiry, now)) return "expired"
+  const keep = (key: StoreKey, reason: EndReason, until: number) => {
+    const [oldest] = reasons.size < maxReasons ? [] : reasons.keys()
+    if (oldest !== undefined) reasons.delete(oldest)
+    reasons.set(key, { reason, until })
+  }
+
+  /** Returns the kind of the revocation that has ended an entry; `undefined` if there is none. */
+  const revokedBy = ({ namespaceEpoch, record, subjectEpoch }: Entry): EndReason | undefined => {
     const current = epochsOf(record)
     if (namespaceEpoch < current.namespaceEpoch) return "allRevoked"
     return subjectEpoch < current.subjectEpoch ? "subjectRevoked" : undefined
   }
 
-  /** Makes room for one more session of the subject: returns the keys to remove, or `undefined` if the limit denies it. */
+  /**
+   * Returns the sessions to remove before one more session of the subject is within the limit, or `undefined` if the limit denies it.
+   * `replaced`: the key of the session that the record replaces.
+   */
   const surplus = (
     { id, namespace, subject }: SessionRecord,
     limit: SubjectLimit | undefined,
-    now: number
+    now: number,
+    replaced?: StoreKey
   ): ReadonlyArray<readonly [StoreKey, SessionRecord]> | undefined => {
     if (limit === undefined || subject === undefined) return []
     const others = [...index.ofSubject(namespace, subject)].flatMap((key) => {
       const record = alive(key, now)?.record
-      return record === undefined || record.id === id ? [] : [[key, record] as const]
+      return record === undefined || record.id === id || key === replaced ? [] : [[key, record] as const]
     })
     const tooMany = others.length + 1 - limit.max
     if (tooMany <= 0) return []
@@ -226,9 +228,9 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
         if (entry.record.version !== expectedVersion || entries.has(newKey) || (idOwner ?? key) !== key) {
           return "conflict"
         }
-        const ended = surplus(record, limit, now)
+        const ended = surplus(record, limit, now, key)
         if (ended === undefined) return "full"
-        const outcome = evict(ended.filter(([other]) => other !== key), "saved")
+        const outcome = evict(ended, "saved")
         // The record is alive, so no revocation until now applies to it, and it gets the current epochs.
         remove(key, "rotated")
         insert(newKey, { ...record, version: expectedVersion + 1 }, now)
@@ -295,7 +297,9 @@ export const make = (makeTable: (forget: (key: StoreKey, entry: Entry) => void) 
     endReason: (key, now) =>
       done(() => {
         const entry = entries.peek(key)
-        if (entry !== undefined) return Option.fromNullable(aliveOr(entry, now))
+        if (entry !== undefined) {
+          return Option.fromNullable(isExpired(entry.record.expiry, now) ? "expired" : revokedBy(entry))
+        }
         const ended = reasons.get(key)
         return ended === undefined || ended.until <= now ? Option.none() : Option.some(ended.reason)
       })
