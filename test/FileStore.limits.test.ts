@@ -105,7 +105,7 @@ describe("a limit of the sessions of a subject", () => {
     )
   }
 
-  it.scopedLive("ends the oldest sessions first, and says which", () =>
+  it.scopedLive("ends the oldest sessions first, and returns their ids", () =>
     Effect.gen(function*() {
       const store = yield* openStore(yield* temporaryDirectory("files"))
       const third = yield* stored(store, { createdAt: start + 3 })

@@ -56,7 +56,7 @@ interface Parts {
   readonly locks: Locks
 }
 
-/** How often a write that lost its lock or its prepared files begins again before it fails. */
+/** The number of times that a write begins again after it has lost its lock or its prepared files. Then it fails. */
 const maxRetries = 5
 
 export const make = ({ disk, epochs, index, locks, lookUp, reasons, records }: Parts): Writes => {
