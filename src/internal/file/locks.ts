@@ -4,9 +4,9 @@
  * A lock is a directory. It is held while it contains a file, which is put there together with the directory by a rename: that replaces an
  * empty directory, and fails if there is a file. The name of the file contains the key that the holder has reserved for its record.
  *
- * A lock of a process that has died is broken by the processes that wait for it: they withdraw the reservation of the holder first. A holder that
- * was only suspended can then no longer publish its record, and must wait for the lock again. So no clock and no process id is needed to
- * decide which process holds a lock: however slow a holder is, none publishes a record without its lock.
+ * A lock of a process that has died is broken by the processes that wait for it: they withdraw the reservation of the holder first. A
+ * holder that was only suspended can then no longer publish its record, and must wait for the lock again. So no clock and no process id
+ * is needed to decide which process holds a lock: however slow a holder is, none publishes a record without its lock.
  */
 import { SystemError } from "@effect/platform/Error"
 import type { PlatformError } from "@effect/platform/Error"
