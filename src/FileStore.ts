@@ -1,8 +1,8 @@
 /**
  * The store in files, for any number of processes on one machine.
  *
- * It uses no locks, so a killed process leaves none behind: each write prepares its files and then renames one empty file, which is atomic.
- * The directory must be on a local disk.
+ * Each write prepares its files and then renames one empty file, which is atomic. Only logins within a limit of sessions per subject
+ * use a lock, and the next login breaks that of a killed process. The directory must be on a local disk.
  *
  * @since 0.4.0
  */
@@ -18,7 +18,9 @@ import * as Option from "effect/Option"
 import * as Disk from "./internal/file/disk.js"
 import * as Epochs from "./internal/file/epochs.js"
 import * as Index from "./internal/file/indexes.js"
+import * as Locks from "./internal/file/locks.js"
 import * as LookUp from "./internal/file/lookUp.js"
+import * as Reasons from "./internal/file/reasons.js"
 import * as Records from "./internal/file/records.js"
 import * as Sweep from "./internal/file/sweep.js"
 import * as Writes from "./internal/file/writes.js"
@@ -76,21 +78,24 @@ export const make = (
     const disk = Disk.make(fs, path, root, { contents, names })
     const epochs = Epochs.make(disk)
     const index = Index.make(disk)
-    const records = Records.make(disk, index, epochs)
-    const sweep = Sweep.make(disk, records)
-    const writes = Writes.make(disk, index, epochs, records)
+    const reasons = Reasons.make(disk)
+    const records = Records.make(disk, index, epochs, reasons)
+    const locks = Locks.make(disk, records)
+    const sweep = Sweep.make(disk, records, locks)
     const lookUp = LookUp.make(index, records)
+    const writes = Writes.make({ disk, epochs, index, locks, lookUp, reasons, records })
 
     return {
       // A local disk answers or fails: no reply can be lost.
-      capabilities: { durableDestroy: names, remote: false },
-      create: (key, record, now) => write("create", writes.create(key, record, now)),
+      // On Windows, no rename replaces an empty directory, which the locks need.
+      capabilities: { durableDestroy: names, remote: false, ...path.sep === "\\" ? {} : { limitsSubjects: true } },
+      create: (key, record, now, limit) => write("create", writes.create(key, record, now, limit)),
       load: (key, now) => read("load", Effect.map(records.alive(key, now), recordOf)),
       save: (key, record, { expectedVersion: expected, now }) => write("save", writes.save(key, record, expected, now)),
       touch: (key, { expiresAt, lastSeenAt, now }) => write("touch", writes.touch(key, lastSeenAt, expiresAt, now)),
-      rotate: (key, newKey, record, { expectedVersion: expected, now }) =>
-        write("rotate", writes.rotate(key, newKey, record, expected, now)),
-      destroy: (key) => write("destroy", Effect.asVoid(records.endAll(key))),
+      rotate: (key, newKey, record, { expectedVersion: expected, limit, now }) =>
+        write("rotate", writes.rotate(key, newKey, record, expected, now, limit)),
+      destroy: (key) => write("destroy", Effect.asVoid(records.endAll(key, "loggedOut"))),
       // It may be interrupted between two records, because each step is atomic. The disk is local, so the clocks differ only if one was
       // set. So the time of the process is checked, and `now` may be later: a script may intend that.
       removeExpired: ({ limit, now }) =>
@@ -102,10 +107,10 @@ export const make = (
       list: (namespace, subject, now, page = {}) => read("list", lookUp.list(namespace, subject, now, page)),
       find: (namespace, id, now) => read("find", Effect.map(lookUp.find(namespace, id, now), recordOf)),
       scan: (namespace, { after, limit, now }) => read("scan", lookUp.scan(namespace, after, limit, now)),
-      revoke: (namespace, id) => write("revoke", lookUp.revoke(namespace, id)),
+      revoke: (namespace, id, subject) => write("revoke", lookUp.revoke(namespace, id, subject)),
       revokeSubject: (namespace, subject, except) => write("revokeSubject", epochs.revoke(except, namespace, subject)),
       revokeAll: (namespace) => write("revokeAll", epochs.revoke(undefined, namespace)),
-      endReason: () => Effect.succeedNone
+      endReason: (key, now) => read("endReason", Effect.map(records.endReason(key, now), Option.fromNullable))
     }
   })
 

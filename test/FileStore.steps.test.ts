@@ -9,10 +9,12 @@ import { SessionStoreError } from "effect-session/SessionStore"
 import { assert, describe } from "vitest"
 import {
   atEachStep,
+  canLogIn,
   containsExactly,
   isCommitStep,
   isWritable,
   leavesNoFiles,
+  recordsAfter,
   writes
 } from "./support/fileWriteSteps.js"
 import type { Step } from "./support/interceptedFileSystem.js"
@@ -38,10 +40,11 @@ for (const [name, write] of writes) {
             ({ done, root, written }) =>
               Effect.gen(function*() {
                 const next = yield* openStore(root, { durability: "none" })
-                const there = done.some(isCommitStep) ? written.after : written.before
+                const there = recordsAfter(written, done)
                 yield* containsExactly(next, written, there)
                 yield* isWritable(next, there)
                 yield* leavesNoFiles(root, next)
+                yield* canLogIn(next)
               })
           )
           assert.isAbove(steps, 4)
@@ -60,8 +63,10 @@ for (const [name, write] of writes) {
               const outcome = yield* resumed
               if (Either.isLeft(outcome)) {
                 assertUnavailable(outcome.left)
-              } else assert.isTrue(done.some(isCommitStep) || name === "removeExpired")
-              const there = done.some(isCommitStep) ? written.after : written.before
+              } else {assert.isTrue(
+                  done.some(isCommitStep) || written.before === written.after || name === "removeExpired"
+                )}
+              const there = recordsAfter(written, done)
               yield* containsExactly(healthy, written, there)
               yield* isWritable(healthy, there)
               yield* leavesNoFiles(root, healthy)
@@ -101,7 +106,7 @@ for (const [name, write] of writes) {
               }
               if (Either.isLeft(outcome)) assertUnavailable(outcome.left)
               // A failed removal of old files is ignored, because the write has taken effect.
-              const there = Either.isRight(outcome) || done.some(isCommitStep) ? written.after : written.before
+              const there = Either.isRight(outcome) ? written.after : recordsAfter(written, done)
               yield* containsExactly(healthy, written, there)
               yield* isWritable(healthy, there)
               yield* leavesNoFiles(root, healthy)

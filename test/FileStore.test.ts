@@ -158,10 +158,20 @@ describe("the directory of a FileStore", () => {
       const directory = Path.join(yield* temporaryDirectory("files"), "sessions")
       const store = yield* openStore(directory)
       const one = yield* storeTwoRecords(store)
+      const limit = { max: 9, onFull: "oldest" } as const
+      const more: typeof writes = [
+        ["create within a limit", (store) => store.create(freshKey(), aRecord(), start, limit)],
+        [
+          "rotate within a limit",
+          (store, { key, record }) => store.rotate(key, freshKey(), record, { expectedVersion: 1, now: start, limit })
+        ],
+        ["revoke of a subject's session", (store, { record }) => store.revoke(record.namespace, record.id, "ann")],
+        ["endReason", (store, { key }) => store.endReason(key, start)]
+      ]
       for (const [name, away] of [["unmounted", `${directory}.away`], ["emptied", `${directory}.again`]] as const) {
         renameSync(directory, away)
         if (name === "emptied") mkdirSync(directory)
-        for (const [call, run] of [...reads, ...writes]) {
+        for (const [call, run] of [...reads, ...writes, ...more]) {
           const error = yield* Effect.flip(run(store, one))
           assert.instanceOf(error, SessionStoreError, `${name}: ${call}`)
           assert.deepStrictEqual([error.operation, error.reason], [call.split(" ")[0], "unavailable"])
@@ -174,7 +184,7 @@ describe("the directory of a FileStore", () => {
 })
 
 describe("paths of a FileStore", () => {
-  const name = /^(?:[0-9a-f_]+|p|[mcx][0-9a-f]+(?:_-?[0-9a-f.]+)*)$/
+  const name = /^(?:[0-9a-f_]+|p|[mcx][0-9a-f]+(?:_-?[0-9a-f.]+)*|[0-9a-f]{86}_[a-z]+_[0-9]+)$/
 
   /** A store that records its file system steps. */
   const recording = (directory: string) =>
@@ -192,7 +202,7 @@ describe("paths of a FileStore", () => {
     for (const path of steps.flatMap(({ paths }) => paths)) {
       assert.isTrue(path.startsWith(`${directory}/`), path)
       const [family = "", ...names] = path.slice(directory.length + 1).split("/")
-      assert.include(["records", "ids", "subjects", "epochs", "scratch"], family)
+      assert.include(["records", "ids", "subjects", "epochs", "reasons", "locks", "scratch"], family)
       assert.isAtMost(names.length, 3, path)
       for (const part of names) assert.match(part, name)
       // The limit of most file systems.
@@ -231,6 +241,10 @@ describe("paths of a FileStore", () => {
         yield* store.revokeAll(text)
         yield* isDead(store, one, start)
         yield* store.revoke(text, one.record.id)
+        const limit = { max: 1, onFull: "oldest" } as const
+        const two = { namespace: text, subject: text }
+        yield* store.create(freshKey(), aRecord(two), start, limit)
+        yield* store.create(freshKey(), aRecord(two), start, limit)
       }
       yield* works(store)
       yield* store.removeExpired({ now: start + hour, limit: 100 })
@@ -285,9 +299,11 @@ describe("paths of a FileStore", () => {
 
 describe("the files of a session", () => {
   const filesOf = (directory: string) =>
-    treeOf(directory).map(([path]) => path).filter((path) => !statSync(Path.join(directory, path)).isDirectory())
+    treeOf(directory).map(([path]) => path).filter((path) =>
+      !statSync(Path.join(directory, path)).isDirectory() && !path.startsWith("reasons/")
+    )
 
-  it.scopedLive("do not grow in number with writes, and are gone after the session has ended", () =>
+  it.scopedLive("do not grow in number with writes, and are gone but for the reasons after the session has ended", () =>
     Effect.gen(function*() {
       const directory = yield* temporaryDirectory("files")
       const store = yield* openStore(directory, { durability: "none" })

@@ -6,7 +6,7 @@ import { Cause, Effect, Option } from "effect"
 import { FileStore } from "effect-session"
 import { freshId, freshKey, idOf, isAlive, isDead, keyOf, start, stored } from "effect-session/Fixtures"
 import type { SessionRecord } from "effect-session/SessionRecord"
-import type { Store } from "effect-session/SessionStore"
+import type { Store, SubjectLimit } from "effect-session/SessionStore"
 import { writeSync } from "node:fs"
 import type { History } from "./fileHistory.js"
 import { dataOf, historyAfter, perform, randomStep, seededRandom } from "./fileHistory.js"
@@ -20,6 +20,11 @@ export type Task =
     readonly seed: number
     readonly n: number
     readonly sessions: ReadonlyArray<readonly [string, SessionRecord]>
+  }
+  | {
+    readonly do: "logIn"
+    readonly records: ReadonlyArray<readonly [string, SessionRecord]>
+    readonly limit: SubjectLimit
   }
   | { readonly do: "removeExpired"; readonly now: number; readonly limit: number }
   | { readonly do: "useStore"; readonly umask: number }
@@ -132,6 +137,12 @@ const main = Effect.gen(function*() {
       return yield* useStore(store)
     case "fill":
       return yield* fill(store, job)
+    case "logIn":
+      return yield* Effect.forEach(job.records, ([key, record]) =>
+        Effect.flatMap(
+          store.create(keyOf(key), record, start, job.limit),
+          (outcome) => say({ id: record.id, outcome })
+        ), { concurrency: "unbounded", discard: true })
     case "removeExpired": {
       yield* say("ready")
       let removed = 1

@@ -3,7 +3,18 @@
  */
 import { Deferred, Effect, type Either, Fiber, Option } from "effect"
 import type { Stored } from "effect-session/Fixtures"
-import { freshId, freshKey, hour, isAlive, isDead, minute, namespace, start, stored } from "effect-session/Fixtures"
+import {
+  aRecord,
+  freshId,
+  freshKey,
+  hour,
+  isAlive,
+  isDead,
+  minute,
+  namespace,
+  start,
+  stored
+} from "effect-session/Fixtures"
 import type { SessionStoreError, Store } from "effect-session/SessionStore"
 import { readdirSync, statSync } from "node:fs"
 import * as Path from "node:path"
@@ -21,7 +32,13 @@ export interface Write {
   /** The records before the write, and those after it. */
   readonly before: ReadonlyArray<Stored>
   readonly after: ReadonlyArray<Stored>
+  /** The records after the first of two steps that take effect. Absent: there is one such step. */
+  readonly between?: ReadonlyArray<Stored>
 }
+
+/** Sorts two sessions that were created at the same time: the older one, by its id, first. */
+const byAge = (one: Stored, other: Stored): readonly [Stored, Stored] =>
+  one.record.id < other.record.id ? [one, other] : [other, one]
 
 export const writes: ReadonlyArray<
   readonly [name: string, write: (store: Store, one: Stored, other: Stored) => Write]
@@ -59,6 +76,39 @@ export const writes: ReadonlyArray<
       }
     }] as const
   ),
+  ["create within a limit", (store, one, other) => {
+    const made = { key: freshKey(), record: { ...one.record, id: freshId() } }
+    const before = [one, other]
+    const limit = { max: 3, onFull: "deny" } as const
+    return { run: store.create(made.key, made.record, start, limit), before, after: [...before, made] }
+  }],
+  ["create that a limit denies", (store, one, other) => {
+    const both = [one, other]
+    const limit = { max: 2, onFull: "deny" } as const
+    return { run: store.create(freshKey(), { ...one.record, id: freshId() }, start, limit), before: both, after: both }
+  }],
+  ["create that ends the oldest", (store, one, other) => {
+    const [oldest, newest] = byAge(one, other)
+    const made = { key: freshKey(), record: { ...one.record, id: freshId() } }
+    const limit = { max: 2, onFull: "oldest" } as const
+    return {
+      run: store.create(made.key, made.record, start, limit),
+      before: [oldest, newest],
+      between: [newest],
+      after: [newest, made]
+    }
+  }],
+  ["rotate that ends the other", (store, one, other) => {
+    const record = { ...one.record, version: 2 }
+    const rotated = { key: freshKey(), record }
+    const limit = { max: 1, onFull: "oldest" } as const
+    return {
+      run: store.rotate(one.key, rotated.key, record, { expectedVersion: 1, now: start, limit }),
+      before: [one, other],
+      between: [one],
+      after: [rotated]
+    }
+  }],
   ["destroy", (store, one, other) => ({ run: store.destroy(one.key), before: [one, other], after: [other] })],
   ["revoke", (store, one, other) => ({
     run: store.revoke(namespace, one.record.id),
@@ -122,6 +172,19 @@ const scene = (around: Around, write: typeof writes[number][1]) =>
 /** Whether a file system call commits the write. */
 export const isCommitStep = ({ call, paths: [, to = ""] }: Step) =>
   (call === "rename" && /^[mx]/.test(Path.basename(to))) || (call === "link" && to.includes("/epochs/"))
+
+/** The records that exist after these steps of a write. */
+export const recordsAfter = ({ after, before, between }: Write, done: ReadonlyArray<Step>): ReadonlyArray<Stored> => {
+  const commits = done.filter(isCommitStep).length
+  return commits === 0 ? before : commits === 1 && between !== undefined ? between : after
+}
+
+/** Checks that a subject can log in within a limit. */
+export const canLogIn = (store: Store) =>
+  Effect.gen(function*() {
+    const limit = { max: 100, onFull: "deny" } as const
+    yield* equal("create within a limit", yield* store.create(freshKey(), aRecord(), start, limit), "created")
+  })
 
 /** Checks that no lock is left: each session can be saved, rotated and destroyed. */
 export const isWritable = (store: Store, there: ReadonlyArray<Stored>) =>

@@ -28,7 +28,7 @@ interface ById {
   readonly error?: CorruptFile
 }
 
-interface LookUp {
+export interface LookUp {
   readonly find: (namespace: string, id: SessionId, now: number) => Read<Found | undefined>
   readonly list: (
     namespace: string,
@@ -42,7 +42,10 @@ interface LookUp {
     limit: number,
     now: number
   ) => Read<ReadonlyArray<Located | Corrupt>>
-  readonly revoke: (namespace: string, id: SessionId) => Read<boolean>
+  /** Returns the live records of a subject. Corrupt ones are omitted. */
+  readonly aliveOf: (namespace: string, subject: string, now: number) => Read<ReadonlyArray<Found>>
+  /** Ends the session of an id, if it belongs to the subject. */
+  readonly revoke: (namespace: string, id: SessionId, subject: string | undefined) => Read<boolean>
 }
 
 export const make = (index: Index, records: Records): LookUp => {
@@ -91,13 +94,12 @@ export const make = (index: Index, records: Records): LookUp => {
       { concurrency: 8 }
     )
 
-  const list = (
+  const ofSubject = (
     namespace: string,
     subject: string,
     now: number,
-    page: Page,
     before?: ReadonlyArray<string>
-  ): Read<ReadonlyArray<SessionInfo>> =>
+  ): Read<ReadonlyArray<ById>> =>
     Effect.gen(function*() {
       const entries = yield* index.ofSubject(namespace, subject)
       const seen = entries.map(({ id, key }) => id + key)
@@ -106,8 +108,14 @@ export const make = (index: Index, records: Records): LookUp => {
         all.some(({ error, found }) => found === undefined && error === undefined) &&
         (before === undefined || !isSame(seen, before))
       ) {
-        return yield* list(namespace, subject, now, page, seen)
+        return yield* ofSubject(namespace, subject, now, seen)
       }
+      return all
+    })
+
+  const list = (namespace: string, subject: string, now: number, page: Page) =>
+    Effect.gen(function*() {
+      const all = yield* ofSubject(namespace, subject, now)
       const shown = yield* Effect.forEach(all, ({ alive, error, id }) =>
         error === undefined
           ? Effect.succeed(Option.fromNullable(alive))
@@ -130,29 +138,41 @@ export const make = (index: Index, records: Records): LookUp => {
       return page
     })
 
-  const end = (namespace: string, id: SessionId, key: StoreKey): Read<true | undefined> =>
+  const end = (
+    namespace: string,
+    id: SessionId,
+    subject: string | undefined,
+    key: StoreKey
+  ): Read<true | undefined> =>
     records.found(key).pipe(
       Effect.flatMap((found) =>
-        belongs(found, namespace, id)
-          ? Effect.if(records.end(key, found.marker, true), {
+        belongs(found, namespace, id) && (subject === undefined || found.record.subject === subject)
+          ? Effect.if(records.end(key, found.marker, "revoked"), {
             onTrue: () => Effect.succeed<true | undefined>(true),
-            onFalse: () => end(namespace, id, key)
+            onFalse: () => end(namespace, id, subject, key)
           })
           : Effect.succeed(undefined)
       ),
-      // A corrupt record is deleted by the key in its index entry.
-      Effect.catchTag(
-        "CorruptFile",
-        () => Effect.map(records.endAll(key), (ended) => ended ? true as const : undefined)
-      )
+      // A corrupt record is deleted by the key in its index entries, which also name its subject.
+      Effect.catchTag("CorruptFile", () =>
+        Effect.gen(function*() {
+          const isTheirs = subject === undefined ||
+            (yield* index.ofSubject(namespace, subject)).some((entry) => entry.id === id && entry.key === key)
+          return isTheirs && (yield* records.endAll(key, "revoked")) ? true : undefined
+        }))
     )
 
   return {
     find: (namespace, id, now) => Effect.flatMap(find(namespace, id), (found) => records.ifAlive(found, now)),
-    list: (namespace, subject, now, page) => list(namespace, subject, now, page),
+    list,
     scan,
-    revoke: (namespace, id) =>
-      Effect.map(atKeyOf(namespace, id, (key) => end(namespace, id, key)), (ended) => ended === true)
+    aliveOf: (namespace, subject, now) =>
+      Effect.map(
+        ofSubject(namespace, subject, now),
+        (all) => all.flatMap(({ alive }) => alive?.record.subject === subject ? [alive] : [])
+      ),
+    revoke: (namespace, id, subject) =>
+      Effect.map(atKeyOf(namespace, id, (key) => end(namespace, id, subject, key)), (ended) => ended === true)
   }
 }
 

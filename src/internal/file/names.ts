@@ -7,8 +7,11 @@ import * as Encoding from "effect/Encoding"
 import type { SessionRecord } from "../../SessionRecord.js"
 import { randomBytes, sha256 } from "../crypto/primitives.js"
 
-/** The directories below the root: records, the indexes, revocations, and files that are being created or removed. */
-export const families = ["records", "ids", "subjects", "epochs", "scratch"] as const
+/**
+ * The directories below the root: records, the indexes, revocations, the reasons why sessions have ended, locks, and files that are being
+ * created or removed.
+ */
+export const families = ["records", "ids", "subjects", "epochs", "reasons", "locks", "scratch"] as const
 
 export type Family = typeof families[number]
 

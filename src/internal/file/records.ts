@@ -5,12 +5,14 @@
  *
  * A directory without a marker is not a record. The process that renames the marker away removes the directory.
  */
+import { SystemError } from "@effect/platform/Error"
 import type { PlatformError } from "@effect/platform/Error"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Predicate from "effect/Predicate"
 import type { SessionRecord } from "../../SessionRecord.js"
+import type { EndReason } from "../../SessionStore.js"
 import type { StoreKey } from "../../StoreKey.js"
 import { sha256 } from "../crypto/primitives.js"
 import { isExpired } from "../domain/expiry.js"
@@ -31,6 +33,7 @@ import {
   pendingName,
   shardOf
 } from "./names.js"
+import type { Reasons } from "./reasons.js"
 
 /** The content of a record's files: the record, and the numbers of the last revocations at its creation. */
 export interface StoredRecord {
@@ -73,15 +76,26 @@ export interface Records {
   readonly publish: (key: StoreKey, marker: Marker) => Effect.Effect<boolean, PlatformError>
   /** Renames the marker to `next`, unless another write has taken effect since the record was found. Touches do not count. */
   readonly advance: (found: Found, next: (current: Marker) => string) => Effect.Effect<boolean, PlatformError>
-  /** Deletes the record with this marker. False if it has another marker or none. `durable`: syncs before it returns. */
-  readonly end: (key: StoreKey, marker: Marker, durable: boolean) => Effect.Effect<boolean, PlatformError>
+  /**
+   * Deletes the record with this marker, and syncs before it returns, unless it has expired. False if it has another marker or none.
+   * Writes the reason, unless a revocation ended the record before.
+   */
+  readonly end: (
+    key: StoreKey,
+    marker: Marker,
+    reason: Exclude<EndReason, "rotated">
+  ) => Effect.Effect<boolean, PlatformError>
   /** Deletes the record under the key, whatever its marker, and syncs. */
-  readonly endAll: (key: StoreKey) => Effect.Effect<boolean, PlatformError>
+  readonly endAll: (key: StoreKey, reason: "loggedOut" | "revoked") => Effect.Effect<boolean, PlatformError>
+  /** Returns why the session of a key has ended, as far as that is known. */
+  readonly endReason: (key: StoreKey, now: number) => Effect.Effect<EndReason | undefined, PlatformError>
+  /** Removes the reservation of a key, so that it can no longer be published. Changes nothing if it is published. */
+  readonly withdraw: (key: StoreKey) => Effect.Effect<void, PlatformError>
   /** Removes the directory of a record that has no marker, and its index entries. */
   readonly unpublish: (key: StoreKey, record: SessionRecord | undefined) => Effect.Effect<void>
 }
 
-export const make = (disk: Disk, index: Index, epochs: Epochs): Records => {
+export const make = (disk: Disk, index: Index, epochs: Epochs, reasons: Reasons): Records => {
   const directoryOf = (key: StoreKey) => disk.at("records", shardOf(encodeName(key)), encodeName(key))
 
   /** Lists the names in a record's directory. Retries, because a listing is not atomic and may miss a marker that is being renamed. */
@@ -170,7 +184,19 @@ export const make = (disk: Disk, index: Index, epochs: Epochs): Records => {
       record === undefined ? Effect.void : Effect.ignore(index.remove(record, key))
     )
 
-  const end = (key: StoreKey, marker: Marker, durable: boolean) =>
+  /** Returns the kind of the revocation that has ended a record; `undefined` if there is none. */
+  const revokedBy = (
+    { namespaceEpoch, record: { id, namespace, subject }, subjectEpoch }: StoredRecord
+  ): Effect.Effect<EndReason | undefined, PlatformError> =>
+    Effect.gen(function*() {
+      if ((yield* epochs.sparedUntil(namespaceEpoch, undefined, namespace)) === undefined) return "allRevoked"
+      if (subject === undefined) return undefined
+      return (yield* epochs.sparedUntil(subjectEpoch, id, namespace, subject)) === undefined
+        ? "subjectRevoked"
+        : undefined
+    })
+
+  const end = (key: StoreKey, marker: Marker, reason: Exclude<EndReason, "rotated">) =>
     Effect.gen(function*() {
       const directory = directoryOf(key)
       const text = yield* disk.read(disk.join(directory, contentName(marker)))
@@ -179,19 +205,48 @@ export const make = (disk: Disk, index: Index, epochs: Epochs): Records => {
         disk.join(directory, deletedName())
       )
       if (!ended) return false
-      if (durable) yield* disk.sync(directory)
-      // The index entries of a corrupt file are unknown. The sweep removes them later.
-      const record = text === undefined ? undefined : Either.getOrUndefined(decode(text, marker))?.record
-      yield* unpublish(key, record)
+      // Neither what is known of a corrupt file nor its index entries can be read. The sweep removes the entries later.
+      const stored = text === undefined ? undefined : Either.getOrUndefined(decode(text, marker))
+      if (reason !== "expired") {
+        yield* disk.sync(directory)
+        if (stored !== undefined) {
+          yield* Effect.ignore(
+            Effect.flatMap(revokedBy(stored), (revoked) => reasons.write(key, revoked ?? reason, marker.end))
+          )
+        }
+      }
+      yield* unpublish(key, stored?.record)
       return true
     })
 
-  const endAll = (key: StoreKey): Effect.Effect<boolean, PlatformError> =>
+  const endAll = (key: StoreKey, reason: "loggedOut" | "revoked"): Effect.Effect<boolean, PlatformError> =>
     Effect.flatMap(namesOf(key), (names) => {
       const marker = markerOf(names)
       return marker === undefined
         ? Effect.succeed(false)
-        : Effect.flatMap(end(key, marker, true), (ended) => ended ? Effect.succeed(true) : endAll(key))
+        : Effect.flatMap(end(key, marker, reason), (ended) => ended ? Effect.succeed(true) : endAll(key, reason))
+    })
+
+  const endReason = (key: StoreKey, now: number) =>
+    Effect.flatMap(
+      found(key),
+      (found): Effect.Effect<EndReason | undefined, PlatformError> =>
+        found === undefined
+          ? reasons.find(key, now)
+          : isExpired(found.record.expiry, now)
+          ? Effect.succeed("expired")
+          : revokedBy(found)
+      // A corrupt record has not ended.
+    ).pipe(Effect.catchTag("CorruptFile", () => Effect.succeed(undefined)))
+
+  const withdraw = (key: StoreKey, tries = 3): Effect.Effect<void, PlatformError> =>
+    Effect.gen(function*() {
+      const isPublished = (names: ReadonlyArray<string>) => markerOf(names) !== undefined
+      const names = yield* namesOf(key)
+      if (names.length === 0 || isPublished(names)) return
+      if (tries === 0) return yield* notWithdrawn
+      yield* disk.discard(directoryOf(key), isPublished)
+      yield* withdraw(key, tries - 1)
     })
 
   return {
@@ -206,9 +261,20 @@ export const make = (disk: Disk, index: Index, epochs: Epochs): Records => {
     advance,
     end,
     endAll,
+    endReason,
+    withdraw: (key) => withdraw(key),
     unpublish
   }
 }
+
+const notWithdrawn = Effect.fail(
+  new SystemError({
+    module: "FileSystem",
+    method: "rename",
+    reason: "Unknown",
+    description: "the reservation of another process that holds a lock cannot be removed"
+  })
+)
 
 // A content file has a checksum, and the record as JSON without the times that its marker carries
 

@@ -9,14 +9,16 @@ import * as StoreKey from "../../StoreKey.js"
 import type { Disk } from "./disk.js"
 import { parseRevocation } from "./epochs.js"
 import { parseEntry } from "./indexes.js"
+import type { Locks } from "./locks.js"
 import type { Marker } from "./names.js"
 import { decodeName, isLeftover, markerOf } from "./names.js"
+import { parseReason } from "./reasons.js"
 import type { Records } from "./records.js"
 
 /** Minimum age of leftovers in milliseconds: a younger file may belong to a write in progress. A slower write fails. */
 const minimumAge = 60 * 60 * 1000
 
-/** Number of directories of the indexes, and of the revocations, that one call sweeps. */
+/** Number of directories of the indexes, of the revocations, of the reasons and of the locks that one call sweeps. */
 const directoriesPerSweep = 48
 
 interface Sweep {
@@ -26,11 +28,10 @@ interface Sweep {
   readonly removeExpired: (now: number, limit: number) => Effect.Effect<number, PlatformError>
 }
 
-export const make = (disk: Disk, records: Records): Sweep => {
+export const make = (disk: Disk, records: Records, locks: Locks): Sweep => {
   // Where the next call continues, so that limited or interrupted calls still reach every directory.
   let nextShard = ""
-  let nextIndex = 0
-  let nextEpochs = 0
+  const next = { indexes: 0, epochs: 0, reasons: 0, locks: 0 }
 
   const isOld = (path: string, now: number) =>
     Effect.map(disk.changedAt(path), (at) => at !== undefined && now - at > minimumAge)
@@ -64,7 +65,7 @@ export const make = (disk: Disk, records: Records): Sweep => {
 
   /** Deletes a record by its marker, so that a record that was touched since stays. */
   const endExpired = (key: StoreKey.StoreKey, marker: Marker, now: number): Effect.Effect<boolean, PlatformError> =>
-    Effect.flatMap(records.end(key, marker, false), (ended) =>
+    Effect.flatMap(records.end(key, marker, "expired"), (ended) =>
       ended
         ? Effect.succeed(true)
         : Effect.flatMap(disk.list(records.directoryOf(key)), (names) => {
@@ -130,26 +131,64 @@ export const make = (disk: Disk, records: Records): Sweep => {
       }
     })
 
+  /** Removes reasons of sessions that would have expired. */
+  const sweepReasons = (shard: string, now: number) => {
+    const directory = disk.at("reasons", shard)
+    return Effect.flatMap(disk.list(directory), (names) =>
+      Effect.forEach(
+        names.filter((name) => (parseReason(name)?.until ?? Infinity) <= now),
+        (name) => disk.remove(disk.join(directory, name)),
+        { discard: true }
+      ))
+  }
+
+  /** Breaks locks of processes that have died. */
+  const sweepLock = (lock: string, now: number) => {
+    const directory = disk.at("locks", lock)
+    return Effect.flatMap(
+      disk.list(directory),
+      (names) =>
+        Effect.forEach(
+          names,
+          (name) =>
+            Effect.flatMap(isOld(disk.join(directory, name), now), (old) =>
+              old ? Effect.uninterruptible(locks.breakLock(directory, name)) : Effect.void),
+          { discard: true }
+        )
+    )
+  }
+
+  /** Visits as many directories as one call sweeps, after those that the last call has visited. */
+  const visitNext = (
+    kind: keyof typeof next,
+    directories: ReadonlyArray<string>,
+    visit: (directory: string) => Effect.Effect<void, PlatformError>
+  ) =>
+    Effect.gen(function*() {
+      for (let left = Math.min(directoriesPerSweep, directories.length); left > 0; left--) {
+        const directory = directories[next[kind]++ % directories.length]
+        if (directory !== undefined) yield* visit(directory)
+      }
+    })
+
   const sweep = (now: number) =>
     Effect.gen(function*() {
       yield* sweepScratch(now)
-      const [ids, subjects, epochs] = yield* Effect.all([
+      const [ids, subjects, epochs, reasons, allLocks] = yield* Effect.all([
         disk.shards("ids"),
         disk.shards("subjects"),
-        disk.shards("epochs")
+        disk.shards("epochs"),
+        disk.shards("reasons"),
+        disk.shards("locks")
       ])
       const directories = [
         ...ids.map((shard) => disk.at("ids", shard)),
         ...subjects.map((shard) => disk.at("subjects", shard))
       ]
-      for (let left = Math.min(directoriesPerSweep, directories.length); left > 0; left--) {
-        const directory = directories[nextIndex++ % directories.length]
-        if (directory !== undefined) yield* sweepIndex(directory, now)
-      }
-      for (let left = Math.min(directoriesPerSweep, epochs.length); left > 0; left--) {
-        const shard = epochs[nextEpochs++ % epochs.length]
-        if (shard !== undefined) yield* sweepEpochs(shard, now)
-      }
+      yield* visitNext("indexes", directories, (directory) => sweepIndex(directory, now))
+      yield* visitNext("epochs", epochs, (shard) => sweepEpochs(shard, now))
+      yield* visitNext("reasons", reasons, (shard) => sweepReasons(shard, now))
+      yield* visitNext("locks", allLocks, (lock) => sweepLock(lock, now))
     })
 
   const clock: Effect.Effect<number, PlatformError> = Effect.suspend(() => {

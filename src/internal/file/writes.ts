@@ -4,21 +4,30 @@
 import { SystemError } from "@effect/platform/Error"
 import type { PlatformError } from "@effect/platform/Error"
 import * as Effect from "effect/Effect"
+import type { SessionId } from "../../SessionId.js"
 import type { SessionRecord } from "../../SessionRecord.js"
-import { applySave, applyTouch, bounded, boundedTouch } from "../../SessionRecord.js"
-import type { WriteOutcome } from "../../SessionStore.js"
+import { applySave, applyTouch, bounded, boundedTouch, byAge } from "../../SessionRecord.js"
+import type { CreateOutcome, Evicted, RotateOutcome, SubjectLimit, WriteOutcome } from "../../SessionStore.js"
 import type { StoreKey } from "../../StoreKey.js"
 import type { Disk } from "./disk.js"
 import type { Epochs } from "./epochs.js"
 import type { Index } from "./indexes.js"
+import type { Locks } from "./locks.js"
+import type { LookUp } from "./lookUp.js"
 import type { Marker } from "./names.js"
 import { contentName, markerName } from "./names.js"
+import type { Reasons } from "./reasons.js"
 import type { CorruptFile, Records, StoredRecord } from "./records.js"
 
 type Written<A> = Effect.Effect<A, PlatformError | CorruptFile>
 
 interface Writes {
-  readonly create: (key: StoreKey, record: SessionRecord, now: number) => Written<"created" | "exists">
+  readonly create: (
+    key: StoreKey,
+    record: SessionRecord,
+    now: number,
+    limit: SubjectLimit | undefined
+  ) => Written<CreateOutcome>
   readonly save: (key: StoreKey, record: SessionRecord, expected: number, now: number) => Written<WriteOutcome>
   readonly touch: (
     key: StoreKey,
@@ -31,11 +40,26 @@ interface Writes {
     newKey: StoreKey,
     record: SessionRecord,
     expected: number,
-    now: number
-  ) => Written<WriteOutcome>
+    now: number,
+    limit: SubjectLimit | undefined
+  ) => Written<RotateOutcome>
 }
 
-export const make = (disk: Disk, index: Index, epochs: Epochs, records: Records): Writes => {
+/** The parts of the store that the writes use. */
+interface Parts {
+  readonly disk: Disk
+  readonly index: Index
+  readonly epochs: Epochs
+  readonly reasons: Reasons
+  readonly records: Records
+  readonly lookUp: LookUp
+  readonly locks: Locks
+}
+
+/** The number of times that a write begins again after it has lost its lock or its prepared files. Then it fails. */
+const maxRetries = 5
+
+export const make = ({ disk, epochs, index, locks, lookUp, reasons, records }: Parts): Writes => {
   const { directoryOf } = records
 
   const subjectEpoch = ({ namespace, subject }: SessionRecord) =>
@@ -59,7 +83,54 @@ export const make = (disk: Disk, index: Index, epochs: Epochs, records: Records)
   const syncRecord = (key: StoreKey, record: SessionRecord) =>
     disk.sync(directoryOf(key), disk.parent(directoryOf(key)), ...index.directories(record))
 
-  const create = (key: StoreKey, given: SessionRecord, now: number) =>
+  /**
+   * Ends the oldest sessions of a subject until one more is within the limit, and adds their ids to `ended`. Returns false if the limit
+   * denies one more. Ends none once the write can no longer take effect.
+   */
+  const makeRoom = (
+    { ended, isCurrent, limit, now, record, replaced }: Limited,
+    isHeld: Written<boolean>
+  ): Written<boolean> =>
+    Effect.gen(function*() {
+      const { id, namespace, subject } = record
+      const others = (yield* lookUp.aliveOf(namespace, subject, now)).filter((one) =>
+        one.key !== replaced && one.record.id !== id
+      )
+      const tooMany = others.length + 1 - limit.max
+      if (tooMany <= 0) return true
+      if (limit.onFull === "deny") return false
+      for (const one of others.sort((a, b) => byAge(a.record, b.record)).slice(0, tooMany)) {
+        if (!(yield* isHeld) || !(yield* isCurrent)) return true
+        if (yield* records.end(one.key, one.marker, "limit")) ended.push(one.record.id)
+        // Another write has changed, moved or ended the session.
+        else return yield* makeRoom({ ended, isCurrent, limit, now, record, replaced }, isHeld)
+      }
+      return true
+    })
+
+  /**
+   * Commits a write of a record whose key is reserved, unless the limit of its subject denies it. The sessions are counted, the oldest
+   * ended and the record published while this process holds the lock of the subject: a crash may leave fewer sessions, never more.
+   */
+  const commitWithin = (limited: Limited | undefined, key: StoreKey, commit: Written<boolean>) =>
+    limited === undefined ? commit : locks.holding(
+      limited.record,
+      key,
+      (isHeld) =>
+        Effect.flatMap(
+          makeRoom(limited, isHeld),
+          (hasRoom): Written<boolean | "full"> => hasRoom ? commit : Effect.succeed("full")
+        )
+    ).pipe(Effect.tapError(() => Effect.ignore(records.withdraw(key))))
+
+  const create = (
+    key: StoreKey,
+    given: SessionRecord,
+    now: number,
+    limit: SubjectLimit | undefined,
+    ended: Array<SessionId>,
+    retries = 0
+  ): Written<CreateOutcome> =>
     Effect.gen(function*() {
       const record = bounded(given, now, machineClock())
       const stored = {
@@ -69,12 +140,17 @@ export const make = (disk: Disk, index: Index, epochs: Epochs, records: Records)
       }
       const marker = yield* prepare(key, stored, "own", false)
       if (marker === undefined) return "exists"
-      if (!(yield* records.publish(key, marker))) {
+      const limited = limitedOf({ record, limit, now, ended, replaced: undefined, isCurrent: Effect.succeed(true) })
+      const committed = yield* commitWithin(limited, key, records.publish(key, marker))
+      if (committed !== true) {
         yield* records.unpublish(key, record)
-        return yield* sweptError
+        if (committed === "full") return "full"
+        return limited === undefined || retries === maxRetries
+          ? yield* sweptError
+          : yield* create(key, given, now, limit, ended, retries + 1)
       }
       yield* syncRecord(key, record)
-      return "created"
+      return outcomeOf("created", ended)
     })
 
   const save = (key: StoreKey, given: SessionRecord, expected: number, now: number): Written<WriteOutcome> =>
@@ -126,8 +202,10 @@ export const make = (disk: Disk, index: Index, epochs: Epochs, records: Records)
     newKey: StoreKey,
     record: SessionRecord,
     expected: number,
-    now: number
-  ): Written<WriteOutcome> =>
+    now: number,
+    limit: SubjectLimit | undefined,
+    ended: Array<SessionId>
+  ): Written<RotateOutcome> =>
     Effect.gen(function*() {
       const old = yield* records.alive(key, now)
       if (old === undefined) return "gone"
@@ -145,18 +223,62 @@ export const make = (disk: Disk, index: Index, epochs: Epochs, records: Records)
       const marker = yield* prepare(newKey, stored, "another", next.id === old.record.id)
       if (marker === undefined) return "conflict"
       // One rename moves the marker from the old key to the new one.
-      const advanced = yield* records.advance(old, () => disk.join(directoryOf(newKey), markerName(marker)))
-      if (!advanced) {
+      const isCurrent = Effect.map(records.found(key), (found) => found?.marker.nonce === old.marker.nonce)
+      const advanced = yield* commitWithin(
+        limitedOf({ record: next, limit, now, ended, replaced: key, isCurrent }),
+        newKey,
+        records.advance(old, () => disk.join(directoryOf(newKey), markerName(marker)))
+      )
+      if (advanced !== true) {
         yield* records.unpublish(newKey, next)
-        return yield* rotate(key, newKey, record, expected, now)
+        return advanced === "full" ? "full" : yield* rotate(key, newKey, record, expected, now, limit, ended)
       }
       yield* Effect.zip(syncRecord(newKey, next), disk.sync(directoryOf(key)))
+      yield* reasons.write(key, "rotated", old.marker.end)
       yield* records.unpublish(key, old.record)
-      return "saved"
+      return outcomeOf("saved", ended)
     })
 
-  return { create, save, touch, rotate }
+  const inTurn = <A>(limit: SubjectLimit | undefined, record: SessionRecord, write: Written<A>) =>
+    limit !== undefined && hasSubject(record) ? locks.inTurn(record, write) : write
+
+  return {
+    create: (key, record, now, limit) =>
+      inTurn(limit, record, Effect.suspend(() => create(key, record, now, limit, []))),
+    save,
+    touch,
+    rotate: (key, newKey, record, expected, now, limit) =>
+      inTurn(limit, record, Effect.suspend(() => rotate(key, newKey, record, expected, now, limit, [])))
+  }
 }
+
+/** A write within a limit. */
+interface Limited {
+  /** The record that is written. */
+  readonly record: OfSubject
+  readonly limit: SubjectLimit
+  readonly now: number
+  /** The key of the record that is replaced, and whether that record is unchanged. */
+  readonly replaced: StoreKey | undefined
+  readonly isCurrent: Written<boolean>
+  /** The ids of the sessions that the write has ended. */
+  readonly ended: Array<SessionId>
+}
+
+type OfSubject = SessionRecord & { readonly subject: string }
+
+const hasSubject = (record: SessionRecord): record is OfSubject => record.subject !== undefined
+
+/** Returns the write if it has a limit, which applies to records of a subject. */
+const limitedOf = (
+  { limit, record, ...write }: Omit<Limited, "record" | "limit"> & {
+    readonly record: SessionRecord
+    readonly limit: SubjectLimit | undefined
+  }
+): Limited | undefined => limit !== undefined && hasSubject(record) ? { ...write, record, limit } : undefined
+
+const outcomeOf = <A extends string>(outcome: A, ended: ReadonlyArray<SessionId>): A | Evicted =>
+  ended.length === 0 ? outcome : { _tag: "Evicted", ids: ended }
 
 /** Returns the record with the times of the marker, which touches may have changed since. */
 const withMarkerTimes = (record: SessionRecord, { end, lastSeenAt }: Marker): SessionRecord => ({
