@@ -20,6 +20,7 @@ import type { Cookies } from "./internal/cookie/ledger.js"
 import * as Ledger from "./internal/cookie/ledger.js"
 import type { CookieRecords } from "./internal/cookie/record.js"
 import * as CookieRecord from "./internal/cookie/record.js"
+import { isTokenText } from "./internal/crypto/tokens.js"
 import { isExpired } from "./internal/domain/expiry.js"
 import { layerConfig as layerConfigOf } from "./internal/layerConfig.js"
 import * as Counts from "./internal/metrics.js"
@@ -91,6 +92,7 @@ const withoutLedger = ({ decode, encode }: Cookies): BoundEngine => {
   const synchronous: BoundEngine = {
     remote: false,
     selfContained: true,
+    recognizes: isTokenText,
     open: (value, now) => {
       const content = decode(value)
       if (Exit.isFailure(content)) return Exit.failCause(content.cause)

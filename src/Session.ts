@@ -10,6 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Record from "effect/Record"
 import type * as Schema from "effect/Schema"
+import * as TransportRules from "./internal/domain/transport.js"
 import * as HttpApiMiddleware from "./internal/http/httpApi.js"
 import * as HttpMiddleware from "./internal/http/middleware.js"
 import * as EnvironmentSettings from "./internal/session/config.js"
@@ -47,6 +48,20 @@ export interface TagOptionsBase<S extends SessionSchema.Any> extends SessionServ
   readonly schema: S
   /** Separates the sessions of several tags in one store. Default: the tag's id. */
   readonly namespace?: string
+  /**
+   * How requests present the session. `"cookie"` (default); `"bearer"`: `Authorization: Bearer …` for clients that are not browsers;
+   * `"both"`. See `docs/http.md`.
+   *
+   * @since 0.6.0
+   */
+  readonly transport?: "cookie" | "bearer" | "both"
+  /**
+   * The response header that carries a new bearer token. With `"both"`, a request without a cookie asks for one by the value `request`.
+   * Default `Session-Token`.
+   *
+   * @since 0.6.0
+   */
+  readonly bearerHeader?: string
   /** The earlier schemas, and the upgrade from each to the next. Ends with `schema`. */
   readonly history?: SessionHistory.SessionHistory<NoInfer<S>>
   /** The merge functions of fields that this request has read and set while another request has changed them. */
@@ -167,7 +182,7 @@ export interface TagClass<Self, Id extends string, A extends object, R>
   readonly allRoutes: SessionMiddleware.AllRoutes<Self>
   /**
    * For HttpApi: `group.middleware(AppSession.HttpApi)`. The errors of the session join those of the endpoints, and the
-   * description of the API contains the cookie.
+   * description of the API contains the cookie, the bearer token, or both.
    */
   readonly HttpApi: SessionHttpApi.Tag<Self, A, Id>
 }
@@ -201,7 +216,9 @@ export const Tag = <Self = never>() =>
   : TagClass<Self, Id, Extract<Schema.Schema.Type<S>, object>, Schema.Schema.Context<S>> & Declared<S> =>
 {
   type A = Extract<Schema.Schema.Type<S>, object>
-  const { history, merge, namespace = id, schema, ...settings }: TagOptionsBase<S> = options
+  const { bearerHeader, history, merge, namespace = id, schema, transport: accepts, ...settings }: TagOptionsBase<S> =
+    options
+  const transport = TransportRules.withDefaults({ transport: accepts, bearerHeader })
   const definition: Service.Definition<A> = {
     name: id,
     namespace,
@@ -210,12 +227,18 @@ export const Tag = <Self = never>() =>
     history,
     // Type-checked by `TagOptions`; here only the names of the fields matter.
     merges: (merge ?? {}) as Readonly<Record<string, Merge<unknown>>>,
+    transport,
     settings
   }
 
   class Handle extends Context.Tag(id)<Self, SessionHandle<A>>() {}
   const service = Context.GenericTag<SessionService.SessionService<Self>, SessionService.Sessions<A>>(`${id}/Service`)
-  const HttpApi = HttpApiMiddleware.make<Self, A, Id>(Handle, id, SessionCookie.make(settings.cookie, id).name)
+  const HttpApi = HttpApiMiddleware.make<Self, A, Id>(
+    Handle,
+    id,
+    SessionCookie.make(settings.cookie, id).name,
+    transport
+  )
   const complete = <E, R>(layer: Layer.Layer<SessionService.SessionService<Self>, E, R>) =>
     Layer.provideMerge(HttpApiMiddleware.layer(HttpApi, Handle, service), layer)
   const layerWith = (overrides: SessionService.Settings) =>

@@ -14,6 +14,7 @@ import { SessionStoreError } from "../../SessionStore.js"
 import * as StoreKey from "../../StoreKey.js"
 import { lengthPrefixed, randomBytes, sha256 } from "../crypto/primitives.js"
 import { ofHash } from "../crypto/sessionToken.js"
+import { isTokenText } from "../crypto/tokens.js"
 import * as Counts from "../metrics.js"
 import * as StoreCalls from "../store/calls.js"
 import { causeOf, guarded } from "../store/defects.js"
@@ -282,6 +283,7 @@ export const make = (
   return {
     remote: ledger.remote,
     selfContained: true,
+    recognizes: isTokenText,
     open: (value, now, reading) =>
       Effect.flatMap(
         Effect.suspend(() => cookies.decode(value)),

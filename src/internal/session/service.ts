@@ -15,12 +15,13 @@ import { SessionDirectory } from "../../SessionDirectory.js"
 import { SessionEngine } from "../../SessionEngine.js"
 import * as SessionHistory from "../../SessionHistory.js"
 import * as SessionSchema from "../../SessionSchema.js"
-import type { Sessions, SessionService, Settings } from "../../SessionService.js"
+import type { Sessions, SessionService, Settings, Transport } from "../../SessionService.js"
 import * as CookieRules from "../domain/cookie.js"
 import * as CookieDefaults from "../domain/cookieDefaults.js"
 import * as SessionDraft from "../domain/draft.js"
 import * as ExpiryRules from "../domain/expiry.js"
 import * as History from "../domain/history.js"
+import * as TransportRules from "../domain/transport.js"
 import { freeze } from "../json.js"
 import * as Prepared from "../schema/prepared.js"
 import { guardedEngine } from "../store/defects.js"
@@ -50,6 +51,8 @@ export interface Definition<A extends object> {
   readonly initial: A | undefined
   readonly merges: Readonly<Record<string, Merge<unknown> | undefined>>
   readonly history: SessionHistory.SessionHistory<SessionSchema.Any> | undefined
+  /** Default: cookies. */
+  readonly transport?: Transport
   readonly settings: Settings
 }
 
@@ -61,23 +64,28 @@ export const make = <A extends object>(
   overrides: UncheckedSettings
 ): Effect.Effect<Sessions<A>, SessionConfigError, SessionEngine> =>
   Effect.gen(function*() {
-    const { name, namespace } = definition
+    const { name, namespace, transport = TransportRules.cookieOnly } = definition
     const settings = { ...definition.settings, ...overrides }
     const cookie = CookieDefaults.withDefaults(settings.cookie, name)
     const expiry = settings.expiry ?? Expiry.standard
     const reject = (problem: string) => new SessionConfigError({ subject: name, problem })
 
-    const problem = problemOfNamespace(namespace) ?? CookieRules.validate(cookie) ?? ExpiryRules.validate(expiry) ??
-      Prepared.validate(definition.schema)
+    const problem = problemOfNamespace(namespace) ?? CookieRules.validate(cookie) ??
+      TransportRules.validate(transport) ??
+      ExpiryRules.validate(expiry) ?? Prepared.validate(definition.schema)
     if (problem !== undefined) return yield* reject(problem)
-    if (!cookie.secure && (yield* isProduction)) {
+    const hasCookie = transport.accepts !== "bearer"
+    if (hasCookie && !cookie.secure && (yield* isProduction)) {
       return yield* reject(
         "A cookie that is not Secure is for development on this machine, and NODE_ENV is production. " +
           "Leave out the cookie options, or choose a prefix."
       )
     }
-    yield* claimCookieName(cookie.name, name)
-    yield* Effect.forEach(CookieRules.warnings(cookie), (warning) => Effect.logWarning(`${name}: ${warning}`))
+    if (hasCookie) {
+      yield* claim("cookie name", cookie.name, name)
+      yield* Effect.forEach(CookieRules.warnings(cookie), (warning) => Effect.logWarning(`${name}: ${warning}`))
+    }
+    if (transport.accepts !== "cookie") yield* claim("header for bearer tokens", transport.header, name)
 
     const { history } = definition
     if (history !== undefined && history.last !== definition.schema) {
@@ -99,6 +107,7 @@ export const make = <A extends object>(
       settings: {
         expiry,
         cookie,
+        transport,
         onGone: settings.onGone ?? "fail",
         onUndecodable: settings.onUndecodable ?? "restart",
         commitTimeout: Duration.toMillis(settings.commitTimeout ?? "3 seconds"),
@@ -128,6 +137,7 @@ export const make = <A extends object>(
     }
     return {
       cookie,
+      transport,
       request: Handle.maker(core),
       ...adminOf(core)
     }
@@ -176,21 +186,25 @@ const isProduction = Config.string("NODE_ENV").pipe(
   Effect.map((environment) => environment === "production")
 )
 
-// One build of the layers is one server. Within a server, a cookie name belongs to one session tag.
+// One build of the layers is one server. Within a server, a cookie name and a header for bearer tokens belong to one session tag.
 const claimed = new WeakMap<Layer.MemoMap, Map<string, string>>()
 
-const claimCookieName = (cookieName: string, owner: string): Effect.Effect<void, SessionConfigError> =>
+const claim = (
+  kind: "cookie name" | "header for bearer tokens",
+  name: string,
+  owner: string
+): Effect.Effect<void, SessionConfigError> =>
   Effect.flatMap(Layer.CurrentMemoMap, (build) => {
     const names = claimed.get(build) ?? new Map<string, string>()
     claimed.set(build, names)
-    const other = names.get(cookieName)
+    const other = names.get(`${kind} ${name}`)
     if (other !== undefined && other !== owner) {
       return new SessionConfigError({
         subject: owner,
-        problem: `The cookie name "${cookieName}" is taken by the session "${other}"; give one of them another name.`
+        problem: `The ${kind} "${name}" is taken by the session "${other}"; give one of them another name.`
       })
     }
-    names.set(cookieName, owner)
+    names.set(`${kind} ${name}`, owner)
     return Effect.void
   })
 
