@@ -49,7 +49,7 @@ export interface TagOptionsBase<S extends SessionSchema.Any> extends SessionServ
   /** Separates the sessions of several tags in one store. Default: the tag's id. */
   readonly namespace?: string
   /**
-   * How requests present the session. `"cookie"` (default); `"bearer"`: `Authorization: Bearer …` for clients that are not browsers;
+   * The credential of requests. `"cookie"` (default); `"bearer"`: `Authorization: Bearer …` for clients that are not browsers;
    * `"both"`. See `docs/http.md`.
    *
    * @since 0.6.0

@@ -64,7 +64,7 @@ export interface Settings {
 }
 
 /**
- * How requests present the session of a tag, and how responses return it.
+ * The transport of the sessions of a tag: the credential of requests, and the header of responses.
  *
  * @since 0.6.0
  * @category models

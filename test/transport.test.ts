@@ -448,7 +448,7 @@ describe("credentials that are not ours", () => {
   )
 
   live(
-    "an unknown token is anonymous: nothing is written, and its client is not told to forget it",
+    "an unknown token is anonymous: nothing is written, and the response reports no end",
     Effect.gen(function*() {
       const { visit } = yield* open(httpRouter)
       const read = yield* visit("/subject", [bearer(unknownToken)])

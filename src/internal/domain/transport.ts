@@ -1,5 +1,5 @@
 /**
- * How a request presents a session: in a cookie, or as a bearer token in the `Authorization` header.
+ * The transport of a session: a cookie, or a bearer token in the `Authorization` header.
  *
  * A browser sends cookies by itself, also with requests that another site has forged, and no script can read an `HttpOnly` cookie.
  * So a request with a cookie of ours is a cookie request, whatever else it presents: it needs a defence against forged requests,
@@ -45,7 +45,7 @@ export const validate = ({ header }: Transport): string | undefined =>
 // RFC 6750, 2.1, with the alphabet of every value that we write.
 const bearerPattern = /^bearer +([A-Za-z0-9._-]{1,4096})$/i
 
-/** What a request presents. */
+/** The credentials of a request. */
 export interface Incoming {
   /** The distinct values, of both transports. */
   readonly candidates: Candidates
