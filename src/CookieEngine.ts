@@ -22,7 +22,7 @@ import * as Ledger from "./internal/cookie/ledger.js"
 import type { CookieRecords } from "./internal/cookie/record.js"
 import * as CookieRecord from "./internal/cookie/record.js"
 import { hmacSha256, lengthPrefixed } from "./internal/crypto/primitives.js"
-import { hasForm } from "./internal/crypto/tokens.js"
+import { hasForm, isTokenText } from "./internal/crypto/tokens.js"
 import { isExpired } from "./internal/domain/expiry.js"
 import * as Done from "./internal/done.js"
 import { layerConfig as layerConfigOf } from "./internal/layerConfig.js"
@@ -132,6 +132,7 @@ const withoutLedger = ({ decode, encode, hasForm, secretOf }: Cookies): BoundEng
     selfContained: true,
     secretOf,
     endReason,
+    recognizes: isTokenText,
     open: (value, now) => {
       const content = decode(value)
       if (Exit.isFailure(content)) return Exit.failCause(content.cause)

@@ -10,6 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Record from "effect/Record"
 import type * as Schema from "effect/Schema"
+import * as TransportRules from "./internal/domain/transport.js"
 import * as HttpApiMiddleware from "./internal/http/httpApi.js"
 import * as HttpMiddleware from "./internal/http/middleware.js"
 import * as EnvironmentSettings from "./internal/session/config.js"
@@ -50,6 +51,20 @@ export interface TagOptionsBase<S extends SessionSchema.Any> extends SessionServ
   readonly schema: S
   /** Separates the sessions of several tags in one store. Default: the tag's id. */
   readonly namespace?: string
+  /**
+   * The credential of requests. `"cookie"` (default); `"bearer"`: `Authorization: Bearer …` for clients that are not browsers;
+   * `"both"`. See `docs/http.md`.
+   *
+   * @since 0.6.0
+   */
+  readonly transport?: "cookie" | "bearer" | "both"
+  /**
+   * The response header that carries a new bearer token. With `"both"`, a request without a cookie asks for one by the value `request`.
+   * Default `Session-Token`.
+   *
+   * @since 0.6.0
+   */
+  readonly bearerHeader?: string
   /** The earlier schemas, and the upgrade from each to the next. Ends with `schema`. */
   readonly history?: SessionHistory.SessionHistory<NoInfer<S>>
   /** The merge functions of fields that this request has read and set while another request has changed them. */
@@ -222,7 +237,7 @@ export interface TagClass<Self, Id extends string, A extends object, R, C = neve
   readonly allRoutes: SessionMiddleware.AllRoutes<Self>
   /**
    * For HttpApi: `group.middleware(AppSession.HttpApi)`. The errors of the session join those of the endpoints, and the
-   * description of the API contains the cookie.
+   * description of the API contains the cookie, the bearer token, or both.
    */
   readonly HttpApi: SessionHttpApi.Tag<Self, A, Id, C>
 }
@@ -263,9 +278,21 @@ export const Tag = <Self = never>() =>
 {
   type A = Extract<Schema.Schema.Type<S>, object>
   type R = Required<S, L>
-  const { carryOver, context, history, maxPerSubject, merge, namespace = id, schema, ...settings }:
+  const {
+    bearerHeader,
+    carryOver,
+    context,
+    history,
+    maxPerSubject,
+    merge,
+    namespace = id,
+    schema,
+    transport: accepts,
+    ...settings
+  }:
     & TagOptionsBase<S>
     & PersonOptions<C, CI, L> = options
+  const transport = TransportRules.withDefaults({ transport: accepts, bearerHeader })
   const definition: Service.Definition<A, C> = {
     name: id,
     namespace,
@@ -277,6 +304,7 @@ export const Tag = <Self = never>() =>
     carryOver: carryOver ?? [],
     context: context === undefined ? ContextCodec.none() : ContextCodec.make(context),
     limit: typeof maxPerSubject === "number" ? { max: maxPerSubject, onFull: "oldest" } : maxPerSubject,
+    transport,
     settings
   }
 
@@ -284,7 +312,12 @@ export const Tag = <Self = never>() =>
   const service = Context.GenericTag<SessionService.SessionService<Self>, SessionService.Sessions<A, C>>(
     `${id}/Service`
   )
-  const HttpApi = HttpApiMiddleware.make<Self, A, Id, C>(Handle, id, SessionCookie.make(settings.cookie, id).name)
+  const HttpApi = HttpApiMiddleware.make<Self, A, Id, C>(
+    Handle,
+    id,
+    SessionCookie.make(settings.cookie, id).name,
+    transport
+  )
   const complete = <E, R>(layer: Layer.Layer<SessionService.SessionService<Self>, E, R>) =>
     Layer.provideMerge(HttpApiMiddleware.layer(HttpApi, Handle, service), layer)
   const layerWith = (overrides: SessionService.Settings) =>

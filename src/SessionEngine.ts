@@ -141,6 +141,13 @@ export interface BoundEngine {
    * @since 0.6.0
    */
   readonly synchronous?: BoundEngine
+  /**
+   * Returns whether a text has the form of a value of this engine, without checking it. Bearer tokens of another form belong to the
+   * application. Absent: every bearer token is taken for one of ours.
+   *
+   * @since 0.6.0
+   */
+  readonly recognizes?: (text: string) => boolean
   /** Loads the live record of a cookie value. Returns `None` for any value that is not valid; a visitor's input is never an error. */
   readonly open: (
     value: CookieValue,

@@ -9,10 +9,9 @@ import type * as HttpRouter from "@effect/platform/HttpRouter"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Record from "effect/Record"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import { opened } from "./internal/http/opened.js"
+import { forSchemes, opened } from "./internal/http/opened.js"
 import { SessionError } from "./SessionError.js"
 import type { SessionHandle } from "./SessionHandle.js"
 import type { Sessions, SessionService } from "./SessionService.js"
@@ -45,10 +44,20 @@ export type Tag<Self, A, Id extends string, C = never> = HttpApiMiddleware.TagCl
   {
     readonly provides: Context.Tag<Self, SessionHandle<A, never, C>>
     readonly failure: typeof SessionError
-    /** One security scheme, named after the tag. */
-    readonly security: { readonly [scheme: string]: HttpApiSecurity.ApiKey }
+    readonly security: Security
   }
 >
+
+/**
+ * The security schemes of a tag, of which a client uses one: the cookie, named after the tag, and the bearer token, named after the
+ * tag with `.bearer` added.
+ *
+ * @since 0.6.0
+ * @category models
+ */
+export interface Security {
+  readonly [scheme: string]: HttpApiSecurity.ApiKey | HttpApiSecurity.Bearer
+}
 
 /**
  * The check of a guard: returns the value that is provided to the endpoints, or fails. Runs before the payload is decoded. Its
@@ -71,7 +80,7 @@ export type GuardClass<Self, Name extends string, Session, A, I, B, E, EI, ER, C
   & HttpApiMiddleware.TagClass<Self, Name, {
     readonly provides: Context.Tag<I, B>
     readonly failure: Schema.Schema<E | SessionError, EI | typeof SessionError.Encoded, ER>
-    readonly security: { readonly [scheme: string]: HttpApiSecurity.ApiKey }
+    readonly security: Security
   }>
   & {
     /** Implements the guard by a function, or by an effect that makes one: its requirements are those of the layer. */
@@ -137,7 +146,7 @@ export const Guard =
     options: {
       readonly session: Context.Tag<Session, SessionHandle<A, never, C>> & {
         readonly service: Context.Tag<SessionService<Session>, Sessions<A, C>>
-        readonly HttpApi: { readonly security: { readonly [scheme: string]: HttpApiSecurity.ApiKey } }
+        readonly HttpApi: { readonly security: Security }
       }
       /** The service that the guard provides to its endpoints. */
       readonly provides: Context.Tag<I, B>
@@ -159,7 +168,7 @@ export const Guard =
           Effect.zipWith(
             session.service,
             Effect.isEffect(check) ? check : Effect.succeed(check),
-            (service, check) => Record.map(security, () => () => Effect.flatMap(opened(session, service), check))
+            (service, check) => forSchemes(security, Effect.flatMap(opened(session, service), check))
           )
         )
     })

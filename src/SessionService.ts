@@ -64,6 +64,19 @@ export interface Settings {
 }
 
 /**
+ * The transport of the sessions of a tag: the credential of requests, and the header of responses.
+ *
+ * @since 0.6.0
+ * @category models
+ */
+export interface Transport {
+  /** `"cookie"`; `"bearer"`: `Authorization: Bearer …` alone; `"both"`. */
+  readonly accepts: "cookie" | "bearer" | "both"
+  /** The response header that carries a new bearer token, and by which a request asks for one. In lower case. */
+  readonly header: string
+}
+
+/**
  * The service of one session tag.
  *
  * @since 0.1.0
@@ -71,7 +84,9 @@ export interface Settings {
  */
 export interface Sessions<A, C = never> extends SessionAdmin<A, C> {
   readonly cookie: SessionCookie.SessionCookie
-  /** Makes the session of a request from its raw `Cookie` header. Does no I/O. */
+  /** @since 0.6.0 */
+  readonly transport: Transport
+  /** Makes the session of a request from its raw `Cookie` header, and its other facts. Does no I/O. */
   readonly request: (cookieHeader: string | undefined, options?: RequestOptions) => RequestSession<A, C>
 }
 
@@ -82,6 +97,14 @@ export interface Sessions<A, C = never> extends SessionAdmin<A, C> {
  * @category models
  */
 export interface RequestSession<A, C = never> extends SessionHandle<A, never, C> {
+  /**
+   * The transport of the request. `"cookie"`: it has a cookie of the tag, whatever else it presents, so another site may have forged
+   * it. `"bearer"`: it has none, and presents a bearer token or asks for one, or the tag accepts no cookies. `undefined`: it presents
+   * nothing, and its response may set a cookie. Does no I/O, and is no use of the session.
+   *
+   * @since 0.6.0
+   */
+  readonly transport: "cookie" | "bearer" | undefined
   /** The requirements of the session for the response. Absent if the session was not used: the response then does not depend on the cookie. */
   readonly used: UsedSession | undefined
   /**
@@ -100,7 +123,9 @@ export interface RequestSession<A, C = never> extends SessionHandle<A, never, C>
  * @category models
  */
 export interface UsedSession {
-  /** The cookie that the response must carry: a value with its Max-Age in seconds, or its end. */
+  /** `"bearer"`: the response carries `setCookie` in the header of the tag, and no cookie. */
+  readonly transport: "cookie" | "bearer" | undefined
+  /** The cookie or token that the response must carry: a value with its Max-Age in seconds, or its end. */
   readonly setCookie: CookieUpdate | undefined
   /** The response must not be cached, not even for the same visitor. */
   readonly uncacheable: boolean
@@ -115,6 +140,19 @@ export interface UsedSession {
  * @category models
  */
 export interface RequestOptions {
+  /**
+   * The raw `Authorization` header, if the request has exactly one. Ignored unless the tag accepts bearer tokens, and if it holds no
+   * bearer token with the form of ours.
+   *
+   * @since 0.6.0
+   */
+  readonly authorization?: string | undefined
+  /**
+   * The client asks for a bearer token instead of a cookie (`Session-Token: request`). Ignored if the request has a cookie of the tag.
+   *
+   * @since 0.6.0
+   */
+  readonly asksForToken?: boolean
   /** The browser prefetches: `take` returns `None` and consumes nothing. */
   readonly prefetch?: boolean
   /** The response has no body: `take` returns the value without consuming it. */

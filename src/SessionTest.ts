@@ -8,6 +8,7 @@
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
 import * as MemoryEngine from "./MemoryEngine.js"
 import type { Provided } from "./Session.js"
 import type { SessionConfigError } from "./SessionConfigError.js"
@@ -83,3 +84,39 @@ export const handle = <Self, A, R, C>(
   options: SessionTestOptions = {}
 ): Layer.Layer<Self, SessionError, SessionService<Self>> =>
   Layer.effect(tag, Effect.flatMap(tag.service, (service) => service.create(fields, options)))
+
+/**
+ * Provides the handle of a request that presents a token: as a bearer token if the tag accepts them, else in the cookie. A token that opens
+ * no session makes the request anonymous.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Option, Schema } from "effect"
+ * import { Session } from "effect-session"
+ * import { SessionTest } from "effect-session/testing"
+ *
+ * class ApiSession extends Session.Tag<ApiSession>()("app/Api", {
+ *   schema: Schema.Struct({ user: Schema.optional(Schema.String) }),
+ *   transport: "bearer"
+ * }) {}
+ *
+ * export const test = Effect.gen(function*() {
+ *   const token = Option.getOrThrow(yield* ApiSession.token)
+ *   return yield* Effect.provide(ApiSession.get("user"), SessionTest.presenting(ApiSession, token))
+ * }).pipe(Effect.provide(SessionTest.layer(ApiSession, { user: "u1" })))
+ * ```
+ *
+ * @since 0.6.0
+ * @category layers
+ */
+export const presenting = <Self, A>(
+  tag: Pick<TestedTag<Self, A, never>, "service"> & Context.Tag<Self, SessionHandle<A>>,
+  token: Redacted.Redacted<string>
+): Layer.Layer<Self, never, SessionService<Self>> =>
+  Layer.effect(
+    tag,
+    Effect.map(tag.service, ({ cookie, request, transport }) =>
+      transport.accepts === "cookie"
+        ? request(`${cookie.name}=${Redacted.value(token)}`)
+        : request(undefined, { authorization: `Bearer ${Redacted.value(token)}` }))
+  )

@@ -15,6 +15,7 @@ import { hmacSha256, lengthPrefixed, randomBytes } from "./internal/crypto/primi
 import * as SealedText from "./internal/crypto/sealedText.js"
 import * as Tokens from "./internal/crypto/sessionToken.js"
 import { storeKeys } from "./internal/crypto/sessionToken.js"
+import { isTokenText } from "./internal/domain/tokenText.js"
 import * as Done from "./internal/done.js"
 import { layerConfig as layerConfigOf } from "./internal/layerConfig.js"
 import * as StoreCalls from "./internal/store/calls.js"
@@ -300,6 +301,7 @@ const bind = (
   return {
     remote,
     selfContained: false,
+    recognizes: isTokenText,
     ...store.capabilities.limitsSubjects === true ? { limitsSubjects: true as const } : {},
     mint: (beside) => {
       const token = beside === undefined ? undefined : Tokens.refine(beside)

@@ -106,15 +106,15 @@ export const abandoned = (port: number, path: string, cookie: string, method = "
     (socket) => Effect.sync(() => socket.destroy())
   )
 
-/** A WebSocket client. `received` emits its messages, `closed` completes when the server closes it. */
-export const socketTo = (port: number, path: string, cookie?: string) =>
+/** A WebSocket client with a cookie or another credential. `received` emits its messages, `closed` completes when the server closes it. */
+export const socketTo = (port: number, path: string, credential?: string | { readonly authorization: string }) =>
   Effect.gen(function*() {
     const received = yield* Queue.unbounded<string>()
     const closed = yield* Deferred.make<void>()
     const socket = yield* Effect.acquireRelease(
       Effect.async<WebSocket, Error>((resume) => {
         const socket = new WebSocket(`ws://127.0.0.1:${port}${path}`, {
-          headers: cookie === undefined ? {} : { cookie }
+          headers: typeof credential === "string" ? { cookie: credential } : { ...credential }
         })
         socket.on("open", () => resume(Effect.succeed(socket)))
         socket.on("error", (error) => resume(Effect.fail(error)))

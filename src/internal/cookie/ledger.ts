@@ -22,6 +22,7 @@ import { SessionStoreError } from "../../SessionStore.js"
 import * as StoreKey from "../../StoreKey.js"
 import { lengthPrefixed, randomBytes, sha256 } from "../crypto/primitives.js"
 import { ofHash } from "../crypto/sessionToken.js"
+import { isTokenText } from "../crypto/tokens.js"
 import { isExpired } from "../domain/expiry.js"
 import * as Counts from "../metrics.js"
 import * as StoreCalls from "../store/calls.js"
@@ -349,6 +350,7 @@ export const make = (
           onSome: (content) => Effect.asSome(endReason(content, now))
         })
       ),
+    recognizes: isTokenText,
     open: (value, now, reading) =>
       Effect.flatMap(
         Effect.suspend(() => cookies.decode(value)),

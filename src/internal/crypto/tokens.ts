@@ -67,6 +67,11 @@ export interface Tokens {
  */
 type Rejection = "malformed" | "unknown_key" | "forged"
 
+const form = /^[efh]1(?:\.[A-Za-z0-9_-]+){2,3}$/
+
+/** Returns whether a text has the form of a token of any suite, without checking it. */
+export const isTokenText = (text: string): boolean => form.test(text)
+
 /** Writes and reads the part of a token after the second dot, with one key. */
 interface Body {
   readonly write: (content: Uint8Array, nonce: Uint8Array | undefined) => string

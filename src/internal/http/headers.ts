@@ -1,5 +1,5 @@
 /**
- * Adds cookies and cache headers to a response that depends on sessions.
+ * Adds cookies, bearer tokens and cache headers to a response that depends on sessions.
  */
 import * as Cookies from "@effect/platform/Cookies"
 import type * as Headers from "@effect/platform/Headers"
@@ -10,19 +10,21 @@ import { NodeInspectSymbol } from "effect/Inspectable"
 import * as Redacted from "effect/Redacted"
 import type { SessionCookie } from "../../SessionCookie.js"
 import type { CookieUpdate } from "../../SessionEngine.js"
-import type { UsedSession } from "../../SessionService.js"
+import type { Transport, UsedSession } from "../../SessionService.js"
+import { ended } from "../domain/transport.js"
 
 type Response = HttpServerResponse.HttpServerResponse
 type Request = HttpServerRequest.HttpServerRequest
 
-/** A session that a request has used, and its cookie. */
+/** A session that a request has used, its cookie, and how its tag reads and returns it. */
 export interface Used {
   readonly cookie: SessionCookie
+  readonly transport: Transport
   readonly used: UsedSession
 }
 
 /**
- * Adds cookies and cache headers to a response, whatever its status. Idempotent.
+ * Adds cookies, bearer tokens and cache headers to a response, whatever its status. Idempotent.
  *
  * A handler that runs later replaces headers of the same name, and Effect writes names in lower case. Field names are
  * case-insensitive and may be repeated (RFC 9110, 5.1 and 5.3), so unless this is the last handler, the names are capitalized:
@@ -40,6 +42,7 @@ export const complete = (
   const { vary, ...headers } = cachingOf(answered.headers, used)
   const completed = HttpServerResponse.setHeaders(answered, {
     ...headers,
+    ...tokensOf(used),
     ...(last ? { vary } : undefined),
     ...retryAfterOf(answered.status, answered.headers, used)
   })
@@ -48,7 +51,7 @@ export const complete = (
     if (capitalized in completed.headers) Reflect.deleteProperty(completed.headers, capitalized)
   }
   if (!last) {
-    Object.assign(completed.headers, { Vary: "Cookie" })
+    Object.assign(completed.headers, { Vary: varyNames(used).join(", ") })
     if (headers["cache-control"] === "no-store") {
       for (const [name, capitalized] of cacheHeaders) {
         if (name === "vary") continue
@@ -57,14 +60,27 @@ export const complete = (
       }
     }
   }
-  return used.reduce(
-    (response, { cookie, used: { setCookie } }) =>
-      setCookie === undefined
-        ? response
-        : HttpServerResponse.updateCookies(response, Cookies.setCookie(cookieOf(cookie, setCookie))),
+  return cookiesOf(used).reduce(
+    (response, cookie) => HttpServerResponse.updateCookies(response, Cookies.setCookie(cookie)),
     completed
   )
 }
+
+/** The cookies that a response sets. */
+const cookiesOf = (used: ReadonlyArray<Used>): ReadonlyArray<Cookies.Cookie> =>
+  used.flatMap(({ cookie, used: { setCookie, transport } }) =>
+    setCookie === undefined || transport === "bearer" ? [] : [cookieOf(cookie, setCookie)]
+  )
+
+/** The headers with the bearer tokens of a response. */
+const tokensOf = (used: ReadonlyArray<Used>): Readonly<Record<string, string>> =>
+  Object.fromEntries(
+    used.flatMap(({ transport: { header }, used: { setCookie, transport } }) =>
+      setCookie === undefined || transport !== "bearer"
+        ? []
+        : [[header, setCookie === "expire" ? ended : Redacted.value(setCookie.value)]]
+    )
+  )
 
 /**
  * Completes a web `Response`, keeping its own headers and cookies: the platform would replace them, and fails if they are
@@ -74,11 +90,9 @@ const completeWeb = (response: Response, web: globalThis.Response, used: Readonl
   if (web.status < 200 || web.bodyUsed) return response
   const copy = new globalThis.Response(web.body, web)
   for (const [name, value] of Object.entries(response.headers)) copy.headers.set(name, value)
-  const headers = cachingOf(Object.fromEntries(copy.headers), used)
+  const headers = { ...cachingOf(Object.fromEntries(copy.headers), used), ...tokensOf(used) }
   for (const [name, value] of Object.entries(headers)) copy.headers.set(name, value)
-  const ours = used.flatMap(({ cookie, used: { setCookie } }) =>
-    setCookie === undefined ? [] : [cookieOf(cookie, setCookie)]
-  )
+  const ours = cookiesOf(used)
   const others = copy.headers.getSetCookie().filter((line) => !ours.some(({ name }) => line.startsWith(`${name}=`)))
   copy.headers.delete("set-cookie")
   const added = ours.reduce(Cookies.setCookie, response.cookies)
@@ -92,14 +106,14 @@ export const webResponseOf = ({ body }: Response): globalThis.Response | undefin
     : undefined
 
 /**
- * The cache headers of a response that depends on sessions. A response that sets our cookie must not be stored by any cache,
+ * The cache headers of a response that depends on sessions. A response with our cookie or token must not be stored by any cache,
  * including those with a targeted header (RFC 9213); otherwise a `Cache-Control` of the application is kept.
  */
 const cachingOf = (
   headers: Readonly<Record<string, string | undefined>>,
   used: ReadonlyArray<Used>
 ): Readonly<Record<string, string>> => {
-  const vary = varyOnCookie(headers.vary)
+  const vary = varyOf(headers.vary, used)
   if (!used.some(({ used }) => used.uncacheable || used.setCookie !== undefined)) {
     return headers["cache-control"] === undefined ? { vary, "cache-control": "private" } : { vary }
   }
@@ -121,12 +135,20 @@ const retryAfterOf = (status: number, headers: Headers.Headers, used: ReadonlyAr
   return seconds === undefined ? undefined : { "retry-after": String(seconds) }
 }
 
-const varyOnCookie = (vary: string | undefined): string =>
-  vary === undefined || vary.trim() === ""
-    ? "Cookie"
-    : vary.split(",").some((name) => name.trim() === "*" || name.trim().toLowerCase() === "cookie")
+/** The request headers that the sessions depend on. */
+const varyNames = (used: ReadonlyArray<Used>): ReadonlyArray<string> => [
+  ...(used.some(({ transport }) => transport.accepts !== "bearer") ? ["Cookie"] : []),
+  ...(used.some(({ transport }) => transport.accepts !== "cookie") ? ["Authorization"] : [])
+]
+
+const varyOf = (vary: string | undefined, used: ReadonlyArray<Used>): string => {
+  const names = varyNames(used)
+  if (vary === undefined || vary.trim() === "") return names.join(", ")
+  const present = vary.split(",").map((name) => name.trim().toLowerCase())
+  return present.includes("*")
     ? vary
-    : `${vary}, Cookie`
+    : [vary, ...names.filter((name) => !present.includes(name.toLowerCase()))].join(", ")
+}
 
 /**
  * Makes the pending cookie of a response. Setting and deleting use the same scope, so that a deletion reaches the cookie that was

@@ -28,8 +28,7 @@ import type { SessionCookie } from "../../SessionCookie.js"
 import { SessionError } from "../../SessionError.js"
 import { SessionErrorPage } from "../../SessionErrorPage.js"
 import type { SessionHandle } from "../../SessionHandle.js"
-import type { RequestSession } from "../../SessionService.js"
-import type { Sessions } from "../../SessionService.js"
+import type { RequestSession, Sessions, Transport } from "../../SessionService.js"
 import * as Done from "../done.js"
 import { answer, asDeclared, declared } from "./errorPage.js"
 import type { Used } from "./headers.js"
@@ -42,10 +41,11 @@ type Request = HttpServerRequest.HttpServerRequest
 
 const handlers = HttpApp.currentPreResponseHandlers
 
-/** One session of a request, with its cookie and error page. */
+/** One session of a request, with its cookie, its transport and its error page. */
 export class Member<Self, A, C> {
   readonly session: RequestSession<A, C>
   readonly cookie: SessionCookie
+  readonly transport: Transport
   readonly #handle: Context.Tag<Self, SessionHandle<A, never, C>>
   readonly #request: Request
   /** The context of the error page; absent: errors are answered as an HttpApi declares them. */
@@ -54,13 +54,14 @@ export class Member<Self, A, C> {
   constructor(
     handle: Context.Tag<Self, SessionHandle<A, never, C>>,
     session: RequestSession<A, C>,
-    cookie: SessionCookie,
+    { cookie, transport }: Pick<Sessions<A, C>, "cookie" | "transport">,
     request: Request,
     context: Context.Context<never> | undefined
   ) {
     this.#handle = handle
     this.session = session
     this.cookie = cookie
+    this.transport = transport
     this.#request = request
     this.#context = context
   }
@@ -78,7 +79,7 @@ export class Member<Self, A, C> {
   }
 }
 
-type Any = Pick<Member<unknown, never, never>, "addTo" | "answer" | "cookie"> & {
+type Any = Pick<Member<unknown, never, never>, "addTo" | "answer" | "cookie" | "transport"> & {
   readonly session: Pick<RequestSession<never>, "finish" | "used">
 }
 
@@ -91,7 +92,9 @@ class Exchange {
 
   /** The sessions that the response depends on. */
   get used(): ReadonlyArray<Used> {
-    return this.members.flatMap(({ cookie, session: { used } }) => used === undefined ? [] : [{ cookie, used }])
+    return this.members.flatMap(({ cookie, session: { used }, transport }) =>
+      used === undefined ? [] : [{ cookie, transport, used }]
+    )
   }
 
   /** Commits, and completes the response. `last`: no other pre-response handler follows. */
@@ -117,7 +120,8 @@ class Exchange {
     if (member === undefined) {
       const { used } = this
       const lost = used.find(({ cookie, used }) =>
-        used.setCookie !== undefined && cookie.secure && !warned.has(cookie) && isPlainHttp(request)
+        used.setCookie !== undefined && used.transport !== "bearer" && cookie.secure && !warned.has(cookie) &&
+        isPlainHttp(request)
       )
       const done = Exit.succeed(completed(request, response, used, last))
       return lost === undefined ? done : Effect.zipRight(warnOfLost(lost.cookie, request), done)
@@ -245,14 +249,13 @@ export const openSession = <Self, A, C>(
   service: Sessions<A, C>,
   context: Context.Context<never> | undefined
 ): Member<Self, A, C> | undefined => {
-  const { cookie } = service
   const request = Context.unsafeGet(fiber.currentContext, HttpServerRequest.HttpServerRequest)
   startDispatching()
-  const facts = Facts.of(request, cookie)
+  const facts = Facts.of(request, service)
   if (facts === undefined) return undefined
   const session = service.request(request.headers.cookie, facts)
   if (request.headers.upgrade !== undefined) watchUpgrade(request, session)
-  const member = new Member(handle, session, cookie, request, context)
+  const member = new Member(handle, session, service, request, context)
   exchangeOf(request).members.push(member)
   return member
 }

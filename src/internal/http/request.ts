@@ -5,7 +5,8 @@ import type * as Headers from "@effect/platform/Headers"
 import type * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as Predicate from "effect/Predicate"
 import type { SessionCookie } from "../../SessionCookie.js"
-import type { RequestOptions } from "../../SessionService.js"
+import type { RequestOptions, Transport } from "../../SessionService.js"
+import { asking } from "../domain/transport.js"
 
 type Request = HttpServerRequest.HttpServerRequest
 
@@ -16,15 +17,30 @@ export const isWebRequest = (source: unknown): source is globalThis.Request =>
 export class Facts implements RequestOptions {
   readonly #request: Request
   readonly #cookie: SessionCookie
+  readonly #transport: Transport
 
-  private constructor(request: Request, cookie: SessionCookie) {
+  private constructor(request: Request, cookie: SessionCookie, transport: Transport) {
     this.#request = request
     this.#cookie = cookie
+    this.#transport = transport
   }
 
   /** Returns `undefined` if the cookie must not be sent to a host that the request names. */
-  static of(request: Request, cookie: SessionCookie): Facts | undefined {
-    return cookie.secure || hostsOf(request).every(isLoopback) ? new Facts(request, cookie) : undefined
+  static of(
+    request: Request,
+    { cookie, transport }: { readonly cookie: SessionCookie; readonly transport: Transport }
+  ): Facts | undefined {
+    return cookie.secure || transport.accepts === "bearer" || hostsOf(request).every(isLoopback)
+      ? new Facts(request, cookie, transport)
+      : undefined
+  }
+
+  get authorization(): string | undefined {
+    return authorizationOf(this.#request)
+  }
+
+  get asksForToken(): boolean {
+    return this.#request.headers[this.#transport.header] === asking
   }
 
   get prefetch(): boolean {
@@ -38,6 +54,17 @@ export class Facts implements RequestOptions {
   get crossSite(): "refuse" | "discard" | undefined {
     return crossSiteOf(this.#request, this.#cookie)
   }
+}
+
+/**
+ * Returns the `Authorization` header. `undefined` if the request has several: Node shows the first one only, and a proxy in front of
+ * the server may have checked another.
+ */
+const authorizationOf = ({ headers, source }: Request): string | undefined => {
+  if (headers.authorization === undefined || !Predicate.hasProperty(source, "rawHeaders")) return headers.authorization
+  const raw = Array.isArray(source.rawHeaders) ? source.rawHeaders : []
+  const several = raw.filter((name, at) => at % 2 === 0 && String(name).toLowerCase() === "authorization").length > 1
+  return several ? undefined : headers.authorization
 }
 
 /** Returns whether the request is a prefetch of the browser: the visitor may never see the page. */

@@ -8,7 +8,7 @@ import type { RequestSession } from "../../SessionService.js"
 
 /**
  * Detaches the session when its request is upgraded to a socket. `upgrade` is a member of the request, and routers copy requests,
- * so copies are watched, too. The response to an upgrade cannot carry a cookie, so the upgrade fails if one is pending.
+ * so copies are watched, too. The response to an upgrade cannot carry a cookie or a bearer token, so the upgrade fails if one is pending.
  */
 export const watchUpgrade = <A, C>(
   request: HttpServerRequest.HttpServerRequest,
@@ -25,7 +25,7 @@ export const watchUpgrade = <A, C>(
           : new HttpServerError.RequestError({
             request,
             reason: "Decode",
-            description: "The session has a pending cookie, which an upgrade to a socket cannot carry. " +
+            description: "The session has a pending cookie or token, which an upgrade to a socket cannot carry. " +
               "Log in, or create the session, by an ordinary request before it."
           })
       )

@@ -11,6 +11,7 @@ import type { Directory } from "../../SessionDirectory.js"
 import type { BoundEngine } from "../../SessionEngine.js"
 import type { SessionError } from "../../SessionError.js"
 import type { Events } from "../../SessionEvents.js"
+import type { Transport } from "../../SessionService.js"
 import type { SubjectLimit } from "../../SessionStore.js"
 import type { stepsFor } from "../domain/draft.js"
 import type { SessionSchema, ValidationIssue } from "../schema/prepared.js"
@@ -23,6 +24,7 @@ import type { Work, Written } from "./work.js"
 export interface Settings {
   readonly expiry: Expiry
   readonly cookie: SessionCookie
+  readonly transport: Transport
   readonly onGone: "fail" | "discard"
   readonly onUndecodable: "restart" | "fail"
   /** Milliseconds. */

@@ -36,6 +36,7 @@ import type { Draft } from "../domain/draft.js"
 import type * as SessionDraft from "../domain/draft.js"
 import * as ExpiryRules from "../domain/expiry.js"
 import * as LifetimeRules from "../domain/lifetime.js"
+import { incoming } from "../domain/transport.js"
 import type { RuntimeFiber } from "../done.js"
 import { consume, contentOf } from "./consumeOnce.js"
 import type { ContextCodec } from "./context.js"
@@ -91,13 +92,23 @@ export class Handle<A extends object, C> implements RequestSession<A, C> {
 
   get #live(): Live<A> {
     if (this.#state !== undefined) return this.#state
-    const { name } = this.#core.settings.cookie
-    const state = new Live(this.#core, scan(this.#cookieHeader, name, maxPresentedValues), this.#options)
+    const { engine, settings: { cookie, transport } } = this.#core
+    const presented = incoming(
+      transport,
+      () => scan(this.#cookieHeader, cookie.name, maxPresentedValues),
+      this.#options ?? {},
+      (text) => engine.recognizes?.(text) ?? true
+    )
+    const state = new Live(this.#core, presented.candidates, this.#options, presented.transport)
     state.finished = this.#isFinished
     return this.#state = state
   }
 
   // ---- for the HTTP adapter
+
+  get transport(): "cookie" | "bearer" | undefined {
+    return this.#live.transport
+  }
 
   get used(): UsedSession | undefined {
     return this.#state?.accessed === true ? this.#state : undefined

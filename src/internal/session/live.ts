@@ -81,6 +81,8 @@ export class Live<A extends object> implements Uncommitted<A> {
 
   // ---- output for the response
 
+  /** The transport of the request, and of `setCookie`: see `RequestSession`. */
+  readonly transport: "cookie" | "bearer" | undefined
   /** The session was used, so the response depends on the cookie. */
   accessed = false
   /** The response must not be cached, not even for the same visitor. */
@@ -131,8 +133,9 @@ export class Live<A extends object> implements Uncommitted<A> {
   /** The error of a write whose outcome is unknown. It must not be retried. */
   #broken: SessionError | undefined
 
-  constructor(core: Core<A>, candidates: Candidates, options?: RequestOptions) {
+  constructor(core: Core<A>, candidates: Candidates, options?: RequestOptions, transport?: "cookie" | "bearer") {
     this.#core = core
+    this.transport = transport
     this.#candidates = candidates
     this.#options = options
     this.presented = candidates.presented
@@ -148,7 +151,7 @@ export class Live<A extends object> implements Uncommitted<A> {
 
   /** The treatment of a new session if a cross-site request came without the cookie. */
   get crossSite(): "refuse" | "discard" | undefined {
-    return this.#candidates.presented ? undefined : this.#options?.crossSite
+    return this.#candidates.presented || this.transport === "bearer" ? undefined : this.#options?.crossSite
   }
 
   /** Seconds after which a retry is worthwhile; absent unless the session could not be read or written. */
@@ -670,7 +673,12 @@ export class Live<A extends object> implements Uncommitted<A> {
       if (isFull || (this.#core.engine.selfContained && (isLogin || hasSeveral))) this.#presented.end()
     }
     if (setCookie !== undefined) {
-      this.setCookie = this.#presentedValues?.cookie(setCookie, this.#core.settings.cookie.name) ?? setCookie
+      if (this.transport !== "bearer") {
+        this.setCookie = this.#presentedValues?.cookie(setCookie, this.#core.settings.cookie.name) ?? setCookie
+        // A bearer token has no Max-Age, so the one that the client has presented need not be sent again.
+      } else if (setCookie === "expire" || !this.#candidates.values.includes(Redacted.value(setCookie.value))) {
+        this.setCookie = setCookie
+      }
     }
     this.values = []
     this.presented = this.#candidates.presented

@@ -17,7 +17,7 @@ import { SessionEngine } from "../../SessionEngine.js"
 import { SessionEvents } from "../../SessionEvents.js"
 import * as SessionHistory from "../../SessionHistory.js"
 import * as SessionSchema from "../../SessionSchema.js"
-import type { Sessions, SessionService, Settings } from "../../SessionService.js"
+import type { Sessions, SessionService, Settings, Transport } from "../../SessionService.js"
 import type { SubjectLimit } from "../../SessionStore.js"
 import * as CookieRules from "../domain/cookie.js"
 import * as CookieDefaults from "../domain/cookieDefaults.js"
@@ -25,6 +25,7 @@ import type { CarryOver } from "../domain/draft.js"
 import * as SessionDraft from "../domain/draft.js"
 import * as ExpiryRules from "../domain/expiry.js"
 import * as History from "../domain/history.js"
+import * as TransportRules from "../domain/transport.js"
 import { freeze } from "../json.js"
 import * as Prepared from "../schema/prepared.js"
 import { guardedEngine } from "../store/defects.js"
@@ -58,6 +59,8 @@ export interface Definition<A extends object, C> {
   readonly context: ContextCodec<C>
   readonly limit: SubjectLimit | undefined
   readonly history: SessionHistory.SessionHistory<SessionSchema.Any> | undefined
+  /** Default: cookies. */
+  readonly transport?: Transport
   readonly settings: Settings
 }
 
@@ -69,23 +72,28 @@ export const make = <A extends object, C>(
   overrides: UncheckedSettings
 ): Effect.Effect<Sessions<A, C>, SessionConfigError, SessionEngine> =>
   Effect.gen(function*() {
-    const { context: contextCodec, limit, name, namespace } = definition
+    const { context: contextCodec, limit, name, namespace, transport = TransportRules.cookieOnly } = definition
     const settings = { ...definition.settings, ...overrides }
     const cookie = CookieDefaults.withDefaults(settings.cookie, name)
     const expiry = settings.expiry ?? Expiry.standard
     const reject = (problem: string) => new SessionConfigError({ subject: name, problem })
 
-    const problem = problemOfNamespace(namespace) ?? CookieRules.validate(cookie) ?? ExpiryRules.validate(expiry) ??
+    const problem = problemOfNamespace(namespace) ?? CookieRules.validate(cookie) ??
+      TransportRules.validate(transport) ?? ExpiryRules.validate(expiry) ??
       Prepared.validate(definition.schema) ?? problemOfLimit(limit)
     if (problem !== undefined) return yield* reject(problem)
-    if (!cookie.secure && (yield* isProduction)) {
+    const hasCookie = transport.accepts !== "bearer"
+    if (hasCookie && !cookie.secure && (yield* isProduction)) {
       return yield* reject(
         "A cookie that is not Secure is for development on this machine, and NODE_ENV is production. " +
           "Leave out the cookie options, or choose a prefix."
       )
     }
-    yield* claimCookieName(cookie.name, name)
-    yield* Effect.forEach(CookieRules.warnings(cookie), (warning) => Effect.logWarning(`${name}: ${warning}`))
+    if (hasCookie) {
+      yield* claim("cookie name", cookie.name, name)
+      yield* Effect.forEach(CookieRules.warnings(cookie), (warning) => Effect.logWarning(`${name}: ${warning}`))
+    }
+    if (transport.accepts !== "cookie") yield* claim("header for bearer tokens", transport.header, name)
 
     const { history } = definition
     if (history !== undefined && history.last !== definition.schema) {
@@ -113,6 +121,7 @@ export const make = <A extends object, C>(
       settings: {
         expiry,
         cookie,
+        transport,
         onGone: settings.onGone ?? "fail",
         onUndecodable: settings.onUndecodable ?? "restart",
         commitTimeout: Duration.toMillis(settings.commitTimeout ?? "3 seconds"),
@@ -143,6 +152,7 @@ export const make = <A extends object, C>(
     }
     return {
       cookie,
+      transport,
       request: Handle.maker(core, contextCodec),
       ...adminOf(core, contextCodec)
     }
@@ -196,21 +206,25 @@ const isProduction = Config.string("NODE_ENV").pipe(
   Effect.map((environment) => environment === "production")
 )
 
-// One build of the layers is one server. Within a server, a cookie name belongs to one session tag.
+// One build of the layers is one server. Within a server, a cookie name and a header for bearer tokens belong to one session tag.
 const claimed = new WeakMap<Layer.MemoMap, Map<string, string>>()
 
-const claimCookieName = (cookieName: string, owner: string): Effect.Effect<void, SessionConfigError> =>
+const claim = (
+  kind: "cookie name" | "header for bearer tokens",
+  name: string,
+  owner: string
+): Effect.Effect<void, SessionConfigError> =>
   Effect.flatMap(Layer.CurrentMemoMap, (build) => {
     const names = claimed.get(build) ?? new Map<string, string>()
     claimed.set(build, names)
-    const other = names.get(cookieName)
+    const other = names.get(`${kind} ${name}`)
     if (other !== undefined && other !== owner) {
       return new SessionConfigError({
         subject: owner,
-        problem: `The cookie name "${cookieName}" is taken by the session "${other}"; give one of them another name.`
+        problem: `The ${kind} "${name}" is taken by the session "${other}"; give one of them another name.`
       })
     }
-    names.set(cookieName, owner)
+    names.set(`${kind} ${name}`, owner)
     return Effect.void
   })
 
