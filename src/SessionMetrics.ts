@@ -98,3 +98,14 @@ export const cacheInvalidations: Metric.Metric.Frequency<string> = Metric.freque
   description: "Invalidations in the caches of tiered stores, by outcome",
   preregisteredWords: Outcomes.invalidationOutcomes
 })
+
+/**
+ * `session_events_dropped`: events that a subscriber of `SessionEvents` lost because it was too slow, counted once for each subscriber.
+ *
+ * @since 0.6.0
+ * @category metrics
+ */
+export const droppedEvents: Metric.Metric.Counter<number> = Metric.counter("session_events_dropped", {
+  description: "Session events that a slow subscriber lost",
+  incremental: true
+})

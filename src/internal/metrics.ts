@@ -13,3 +13,5 @@ export const countCacheRead = (answer: CacheAnswer) => Metric.update(SessionMetr
 export const countFill = (outcome: FillOutcome) => Metric.update(SessionMetrics.cacheFills, outcome)
 
 export const countRejection = (reason: RejectionReason): void => SessionMetrics.rejections.unsafeUpdate(reason, [])
+
+export const countDroppedEvent = (): void => SessionMetrics.droppedEvents.unsafeUpdate(1, [])
