@@ -51,7 +51,7 @@ export interface AuditPage {
 }
 
 /**
- * Reads and cleans up the audit table.
+ * Reads, writes and cleans up the audit table.
  *
  * @since 0.6.0
  * @category models
@@ -67,6 +67,8 @@ export interface Audit {
     id: SessionId,
     page?: AuditPage
   ) => Effect.Effect<ReadonlyArray<AuditEntry>, SqlError>
+  /** Writes events at once, for a job that runs outside of the server. */
+  readonly write: (events: ReadonlyArray<SessionEvent>) => Effect.Effect<void, SqlError>
   /** Deletes the events before a time, in batches, and returns their number. */
   readonly removeBefore: (before: DateTime.Utc) => Effect.Effect<number, SqlError>
 }
@@ -96,13 +98,21 @@ const opened = (names: TableNames) =>
   })
 
 /**
- * Opens the audit table without writing events to it. Fails with `SessionConfigError` if the table is missing.
+ * Opens the audit table without subscribing to events. Fails with `SessionConfigError` if the table is missing.
  *
  * @since 0.6.0
  * @category constructors
  */
 export const make = (names: TableNames = {}): Effect.Effect<Audit, SessionConfigError, SqlClient.SqlClient> =>
-  Effect.map(opened(names), ({ explain, removeBefore }) => ({ explain, removeBefore }))
+  Effect.map(opened(names), auditOf)
+
+type Opened = Effect.Effect.Success<ReturnType<typeof opened>>
+
+const auditOf = ({ explain, insert, keyed, removeBefore }: Opened): Audit => ({
+  explain,
+  write: (events) => Effect.suspend(() => events.length === 0 ? Effect.void : insert(keyed(events))),
+  removeBefore
+})
 
 /** The maximum time of one attempt to write. */
 const attemptTimeout = "10 seconds"
@@ -119,10 +129,10 @@ const pauses = Schedule.exponential("200 millis").pipe(Schedule.union(Schedule.s
 export const layerWith = (
   options: SqlAuditOptions
 ): Layer.Layer<SqlAudit, SessionConfigError, SqlClient.SqlClient | SessionEvents.SessionEvents> =>
-  Layer.unwrapEffect(Effect.map(opened(options), ({ explain, insert, keyed, removeBefore }) => {
+  Layer.unwrapEffect(Effect.map(opened(options), (table) => {
     const write = (events: ReadonlyArray<SessionEvent>) => {
-      const entries = keyed(events)
-      return insert(entries).pipe(
+      const entries = table.keyed(events)
+      return table.insert(entries).pipe(
         Effect.disconnect,
         Effect.timeout(attemptTimeout),
         Effect.tapErrorCause((cause) =>
@@ -132,7 +142,7 @@ export const layerWith = (
       )
     }
     return Layer.merge(
-      Layer.succeed(SqlAudit, { explain, removeBefore }),
+      Layer.succeed(SqlAudit, auditOf(table)),
       SessionEvents.handleBatches(write, options)
     )
   }))
