@@ -240,7 +240,7 @@ const explanation = (audit: Audit, namespace: string, id: SessionId.SessionId, j
     if (!json) yield* Console.log(conclusion(history.end))
   })
 
-/** What the table shows so far. */
+/** The summary of the events that were read so far. */
 interface History {
   readonly events: number
   /** The event that ended the session. */
