@@ -1,9 +1,8 @@
 /**
- * The command line: `effect-session migrate | clear-expired | stats | show | revoke | copy | generate-key`.
+ * The command line: `effect-session migrate | clear-expired | stats | list | find | show | revoke | explain | copy | generate-key`.
  *
  * @since 0.2.0
  */
-import * as Args from "@effect/cli/Args"
 import type * as CliApp from "@effect/cli/CliApp"
 import * as Command from "@effect/cli/Command"
 import * as HelpDoc from "@effect/cli/HelpDoc"
@@ -17,13 +16,14 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import { copy } from "./internal/cli/copy.js"
 import type { DatabaseUrl } from "./internal/cli/database.js"
-import { client, CliFailure, dialectOf, explained, printable } from "./internal/cli/database.js"
-import { kindOf, namesOption, namespaceOption, urlOption, withStore } from "./internal/cli/store.js"
+import { client, CliFailure, dialectOf, explained } from "./internal/cli/database.js"
+import { jsonOption, print, Screen, table } from "./internal/cli/output.js"
+import { explain, find, list, revoke, show } from "./internal/cli/sessions.js"
+import { connection, kindOf, withStore } from "./internal/cli/store.js"
 import * as Keyring from "./Keyring.js"
 import * as SessionId from "./SessionId.js"
 import { SessionMaintenance } from "./SessionMaintenance.js"
 import * as SessionReaper from "./SessionReaper.js"
-import type { SessionRecord } from "./SessionRecord.js"
 import type { Store } from "./SessionStore.js"
 import * as SqlMigrations from "./SqlMigrations.js"
 import type { TableNames } from "./SqlStore.js"
@@ -66,117 +66,88 @@ export const run = (argv: ReadonlyArray<string>): Effect.Effect<ExitCode, never,
 
 // Commands
 
-const connection = {
-  url: urlOption(
-    "database-url",
-    "DATABASE_URL",
-    "postgres:// or mysql://user:password@host/database, sqlite:path, redis://host, or file:directory."
-  ),
-  names: namesOption()
-}
-
-const session = {
-  ...connection,
-  namespace: namespaceOption,
-  id: Args.text({ name: "id" }).pipe(
-    // The message does not repeat the value, which may be a token.
-    Args.mapEffect((id) =>
-      Option.match(SessionId.parse(id), {
-        onNone: () => Effect.fail(HelpDoc.p("A session id has 22 characters: letters, digits, \"-\" and \"_\".")),
-        onSome: Effect.succeed
-      })
-    ),
-    Args.withDescription("The public id of a session, as lists and logs show it.")
-  )
-}
-
 const migrate = Command.make("migrate", {
   ...connection,
+  json: jsonOption,
   print: Options.boolean("print").pipe(
     Options.withDescription("Print the SQL and do nothing: no connection is made.")
   ),
+  audit: Options.boolean("audit").pipe(Options.withDescription("Also create the audit table of SqlAudit.")),
   partitions: Options.integer("partitions").pipe(
     Options.optional,
     Options.withDescription("Postgres: the number of partitions of the table of sessions, by the hash of the key.")
   )
-}, ({ names, partitions, print, url }) =>
-  kindOf(url) !== "sql"
-    ? Console.log("There is nothing to migrate: Redis and files have no tables.")
-    : print
+}, ({ audit, json, names, partitions, print: printOnly, url }) => {
+  const options = tables(names, partitions, audit)
+  return kindOf(url) !== "sql"
+    ? print(
+      json,
+      printOnly ? { sql: "" } : { applied: [] },
+      "There is nothing to migrate: Redis and files have no tables."
+    )
+    : printOnly
     ? dialectOf(url).pipe(
-      Effect.flatMap((dialect) => SqlMigrations.print(dialect, tables(names, partitions))),
-      Effect.flatMap((sql) => Console.log(sql.trimEnd())),
+      Effect.flatMap((dialect) => SqlMigrations.print(dialect, options)),
+      Effect.flatMap((sql) => print(json, { sql }, sql.trimEnd())),
       explained(url)
     )
-    : SqlMigrations.run(tables(names, partitions)).pipe(
+    : SqlMigrations.run(options).pipe(
       Effect.flatMap((applied) =>
-        Console.log(
+        print(
+          json,
+          { applied: applied.map(([id, name]) => ({ id, name })) },
           applied.length === 0
             ? "The tables are up to date."
             : applied.map(([id, name]) => `Applied ${String(id).padStart(4, "0")}_${name}.`).join("\n")
         )
       ),
       connected(url, true)
-    )).pipe(Command.withDescription("Create or upgrade the tables. Safe to run again."))
+    )
+}).pipe(Command.withDescription("Create or upgrade the tables. Safe to run again."))
 
 const clearExpired = Command.make("clear-expired", {
   ...connection,
+  json: jsonOption,
   dryRun: Options.boolean("dry-run").pipe(Options.withDescription("Count the expired sessions, and delete nothing."))
-}, ({ dryRun, names, url }) =>
+}, ({ dryRun, json, names, url }) =>
   withStore(url, names, (store, now) =>
-    dryRun
-      ? Effect.flatMap(
-        store.count(now),
-        ({ current, expired }) => Console.log(`${expired} expired would be deleted, ${current} current kept.`)
+    Effect.gen(function*() {
+      const deleted = dryRun ? 0 : yield* removeAll(store)
+      const { current, expired } = yield* store.count(now)
+      yield* print(
+        json,
+        { deleted, current, expired },
+        dryRun
+          ? `${expired} expired would be deleted, ${current} current kept.`
+          : `${deleted} expired deleted, ${current} current kept.${
+            expired > 0 ? `\n${expired} expired left: another process holds or deletes them.` : ""
+          }`
       )
-      : Effect.gen(function*() {
-        const deleted = yield* removeAll(store)
-        const { current, expired } = yield* store.count(now)
-        yield* Console.log(`${deleted} expired deleted, ${current} current kept.`)
-        if (expired > 0) yield* Console.log(`${expired} expired left: another process holds or deletes them.`)
-      }))).pipe(Command.withDescription("Delete the sessions that have expired, in batches."))
+    }))).pipe(Command.withDescription("Delete the sessions that have expired, in batches."))
 
 const stats = Command.make(
   "stats",
-  connection,
-  ({ names, url }) =>
-    withStore(url, names, (store, now) =>
-      Effect.flatMap(
-        store.count(now),
-        ({ current, expired }) => Console.log(table([["current", String(current)], ["expired", String(expired)]]))
-      ))
+  { ...connection, json: jsonOption },
+  ({ json, names, url }) =>
+    withStore(
+      url,
+      names,
+      (store, now) =>
+        Effect.flatMap(store.count(now), ({ current, expired }) =>
+          print(json, { current, expired }, table([["current", String(current)], ["expired", String(expired)]])))
+    )
 ).pipe(Command.withDescription("Count the sessions, current and expired, of all namespaces."))
 
-const show = Command.make("show", {
-  ...session,
-  data: Options.boolean("data").pipe(Options.withDescription("Also print the data of the session."))
-}, ({ data, id, names, namespace, url }) =>
-  withStore(url, names, (store, now) =>
-    Effect.flatMap(
-      store.find(namespace, id, now),
-      Option.match({
-        onNone: () => notFound,
-        onSome: (record) => Console.log(table([...metadata(record), ...data ? [["data", record.data] as const] : []]))
-      })
-    ))).pipe(Command.withDescription("Print the public metadata of one session."))
-
-const revoke = Command.make(
-  "revoke",
-  session,
-  ({ id, names, namespace, url }) =>
-    withStore(url, names, (store) =>
-      Effect.flatMap(
-        store.revoke(namespace, id),
-        (found) => found ? Console.log("The session is revoked.") : notFound
-      ))
-).pipe(Command.withDescription("End one session at once."))
-
 const generateKey = Command.make("generate-key", {
-  id: Options.text("id").pipe(Options.optional, Options.withDescription("1 to 8 letters and digits; random if absent."))
-}, ({ id }) =>
+  id: Options.text("id").pipe(
+    Options.optional,
+    Options.withDescription("1 to 8 letters and digits; random if absent.")
+  ),
+  json: jsonOption
+}, ({ id, json }) =>
   Keyring.generate(Option.match(id, { onNone: () => ({}), onSome: (id) => ({ id }) })).pipe(
     Effect.mapError(({ problem }) => new CliFailure({ exitCode: 2, message: problem })),
-    Effect.flatMap((key) => Console.log(Redacted.value(key)))
+    Effect.flatMap((key) => print(json, { key: Redacted.value(key) }, Redacted.value(key)))
   )).pipe(Command.withDescription("Print a new key for SESSION_KEYS, which seals session cookies: id:secret."))
 
 const program = Command.run(
@@ -185,7 +156,7 @@ const program = Command.run(
     {},
     () => new CliFailure({ exitCode: 2, message: "A command is missing; --help lists them." })
   ).pipe(
-    Command.withSubcommands([migrate, clearExpired, stats, show, revoke, copy, generateKey]),
+    Command.withSubcommands([migrate, clearExpired, stats, list, find, show, revoke, explain, copy, generateKey]),
     Command.withDescription("Manages the tables, sessions and keys of effect-session.")
   ),
   { name: "effect-session", version: "0.5.0", executable: "effect-session" }
@@ -193,8 +164,13 @@ const program = Command.run(
 
 // Connecting
 
-const tables = (names: TableNames, partitions: Option.Option<number>): SqlMigrations.SqlMigrationsOptions => ({
+const tables = (
+  names: TableNames,
+  partitions: Option.Option<number>,
+  audit: boolean
+): SqlMigrations.SqlMigrationsOptions => ({
   ...names,
+  audit,
   ...Option.match(partitions, { onNone: () => ({}), onSome: (partitions) => ({ partitions }) })
 })
 
@@ -205,48 +181,20 @@ const connected = (url: DatabaseUrl, create: boolean) => <A, E, R>(effect: Effec
     Effect.disconnect
   )
 
-const notFound = new CliFailure({ exitCode: 3, message: "There is no such session in this namespace." })
-
 // Work
 
-/** Deletes all expired records. Shows progress on a TTY. */
+/** Deletes all expired records. Shows progress if stderr is a terminal. */
 const removeAll = (store: Store) =>
   Effect.gen(function*() {
-    const terminal = yield* Terminal.Terminal
-    const watched = yield* terminal.isTTY
-    const progress = (text: string) => watched ? Effect.ignore(terminal.display(text)) : Effect.void
+    const { isTTY, write } = yield* Screen
+    const progress = (text: string) => isTTY ? Effect.sync(() => write(text)) : Effect.void
     let deleted = 0
     const onBatch = (removed: number) => progress(`\r${deleted += removed} deleted …`)
     // No time limit: the user can interrupt it.
     return yield* Effect.ensuring(SessionReaper.sweep({ budget: "20 days", onBatch }), progress("\r\u001b[K"))
   }).pipe(Effect.provideService(SessionMaintenance, store))
 
-// Text
-
-const metadata = (record: SessionRecord): ReadonlyArray<readonly [label: string, value: string]> => [
-  ["namespace", record.namespace],
-  ["id", record.id],
-  ["subject", record.subject ?? "-"],
-  ["version", String(record.version)],
-  ["schema version", String(record.schemaVersion)],
-  ["created", time(record.createdAt)],
-  ["authenticated", time(record.authenticatedAt)],
-  ["modified", time(record.modifiedAt)],
-  ["last seen", time(record.lastSeenAt)],
-  ["expires", time(record.expiry.at)],
-  ["deadline", time(record.expiry.deadline)]
-]
-
-const table = (rows: ReadonlyArray<readonly [label: string, value: string]>): string => {
-  const width = Math.max(...rows.map(([label]) => label.length))
-  return rows.map(([label, value]) => `${label.padEnd(width)}  ${printable(value)}`).join("\n")
-}
-
-const time = (millis: number | undefined): string => {
-  if (millis === undefined) return "-"
-  const date = new Date(millis)
-  return Number.isNaN(date.getTime()) ? String(millis) : date.toISOString()
-}
+// Errors
 
 /** The error of invalid arguments. It repeats names of options only, because values may contain a password or a token. */
 const misuse = (error: ValidationError.ValidationError, argv: ReadonlyArray<string>): CliFailure => {
@@ -261,7 +209,9 @@ const misuse = (error: ValidationError.ValidationError, argv: ReadonlyArray<stri
       ? "An argument is wrong or too many; --help lists what there is."
       : missing.length === 0
       ? message
-      : missing.map((name) => `Neither --${name} nor ${variables[name]} is given.`).join(" ")
+      : missing.map((name) =>
+        variables[name] === undefined ? `--${name} is missing.` : `Neither --${name} nor ${variables[name]} is given.`
+      ).join(" ")
   })
 }
 

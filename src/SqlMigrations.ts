@@ -12,6 +12,7 @@ import type { ConfigError } from "effect/ConfigError"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { layerConfig as layerConfigOf } from "./internal/layerConfig.js"
+import { migration as auditMigration } from "./internal/sql/audit.js"
 import { clientOf, tablesFrom } from "./internal/sql/client.js"
 import { isD1 } from "./internal/sql/driver.js"
 import { columnExists } from "./internal/sql/errors.js"
@@ -35,6 +36,12 @@ export interface SqlMigrationsOptions extends TableNames {
    * @since 0.6.0
    */
   readonly partitions?: number
+  /**
+   * Also create the audit table of `SqlAudit`. Default `false`.
+   *
+   * @since 0.6.0
+   */
+  readonly audit?: boolean
 }
 
 /**
@@ -69,7 +76,17 @@ export const run = (
   ReadonlyArray<readonly [id: number, name: string]>,
   Migrator.MigrationError | SqlError | SessionConfigError,
   SqlClient.SqlClient
-> =>
+> => Effect.tap(runStore(options), () => options.audit === true ? createAuditTable(options) : Effect.void)
+
+/** The audit table is optional, so it has no number among the migrations. */
+const createAuditTable = (options: SqlMigrationsOptions) =>
+  Effect.gen(function*() {
+    const [sql, dialect] = yield* clientOf
+    const statements = auditMigration(dialect, yield* tablesFrom(options, dialect))
+    yield* Effect.forEach(statements, (statement) => sql.unsafe(statement), { discard: true })
+  })
+
+const runStore = (options: SqlMigrationsOptions) =>
   Effect.gen(function*() {
     const [sql, dialect] = yield* clientOf
     const tables = yield* tablesFrom(options, dialect)
@@ -221,7 +238,8 @@ export const print = (
           ? []
           : [["the schema", [`CREATE SCHEMA IF NOT EXISTS ${tables.schema}`]] as const],
         ...migrations(dialect, tables),
-        ...partitions === undefined ? [] : [["partitions", [partitioning(tables, partitions)]] as const]
+        ...partitions === undefined ? [] : [["partitions", [partitioning(tables, partitions)]] as const],
+        ...options.audit === true ? [["the audit table", auditMigration(dialect, tables)] as const] : []
       ].map(([name, statements]) => [`-- ${name}`, ...statements.map((statement) => `${statement};`)].join("\n"))
         .join("\n\n") + "\n"
   )

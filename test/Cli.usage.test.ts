@@ -15,6 +15,7 @@ import * as SqlStore from "effect-session/SqlStore"
 import { readdirSync, readFileSync } from "node:fs"
 import * as Path from "node:path"
 import { assert, describe } from "vitest"
+import { Screen } from "../src/internal/cli/output.js"
 import { done, failure, run } from "./support/cli.js"
 import { range } from "./support/concurrency.js"
 import { freshPrefix } from "./support/localStores.js"
@@ -33,7 +34,7 @@ describe("usage", () => {
     [[], "A command is missing; --help lists them."],
     [
       ["destroy"],
-      "Invalid subcommand for effect-session - use one of 'migrate', 'clear-expired', 'stats', 'show', 'revoke', 'copy', 'generate-key'"
+      "Invalid subcommand for effect-session - use one of 'migrate', 'clear-expired', 'stats', 'list', 'find', 'show', 'revoke', 'explain', 'copy', 'generate-key'"
     ],
     [["stats"], "Neither --database-url nor DATABASE_URL is given."],
     [["show", ...database, freshId()], "Neither --namespace nor SESSION_NAMESPACE is given."],
@@ -79,7 +80,20 @@ describe("usage", () => {
     Effect.gen(function*() {
       const { exitCode, stderr, stdout } = yield* run("--help")
       assert.deepStrictEqual([exitCode, stderr], [0, ""])
-      for (const command of ["migrate", "clear-expired", "stats", "show", "revoke", "copy", "generate-key"]) {
+      for (
+        const command of [
+          "migrate",
+          "clear-expired",
+          "stats",
+          "list",
+          "find",
+          "show",
+          "revoke",
+          "explain",
+          "copy",
+          "generate-key"
+        ]
+      ) {
         assert.match(stdout, new RegExp(`^ +- ${command} `, "m"))
       }
       assert.notInclude(stdout, "\u001b")
@@ -265,11 +279,8 @@ describe("on a terminal", () => {
       const console = yield* Console.consoleWith(Effect.succeed)
       const cli = (...args: ReadonlyArray<string>) =>
         Cli.run(["node", "effect-session", ...args, "--database-url", `sqlite:${directory}/terminal.sqlite`]).pipe(
-          Effect.provideService(Terminal, {
-            ...terminal,
-            isTTY: Effect.succeed(true),
-            display: (text) => Effect.sync(() => written.push(text))
-          }),
+          Effect.provideService(Terminal, { ...terminal, isTTY: Effect.succeed(true) }),
+          Effect.provideService(Screen, { isTTY: true, write: (text) => void written.push(text) }),
           Effect.withConsole({ ...console, log: (...args) => Effect.sync(() => logged.push(...args)) })
         )
       assert.strictEqual(yield* cli("migrate"), 0)

@@ -17,7 +17,7 @@ import { spawn } from "node:child_process"
 import { rmSync } from "node:fs"
 import * as Path from "node:path"
 import { afterAll, assert, beforeAll } from "vitest"
-import { Screen } from "../../src/internal/cli/copy.js"
+import { Screen } from "../../src/internal/cli/output.js"
 import { freshPrefix } from "./localStores.js"
 import {
   mariadbUrl,

@@ -22,18 +22,8 @@ import { intercepted } from "../store/intercepted.js"
 import { pages } from "../store/pages.js"
 import type { DatabaseUrl, Side } from "./database.js"
 import { CliFailure, corruptionOf, explained, failed, printable } from "./database.js"
+import { jsonOption, print, printError, Screen } from "./output.js"
 import { namesOption, namespaceOption, placeOf, store as storeAt, urlOption } from "./store.js"
-
-// The part that is used here, so that the other modules compile without the types of Node.
-declare const process: { readonly stderr: { readonly isTTY?: boolean; write(text: string): boolean } }
-
-/** Progress output on stderr, so that stdout can be redirected to a file. Only a TTY gets the bar. */
-export class Screen extends Context.Reference<Screen>()("effect-session/Cli/Screen", {
-  defaultValue: () => ({
-    isTTY: process.stderr.isTTY === true,
-    write: (text: string): void => void process.stderr.write(text)
-  })
-}) {}
 
 const integerBetween = (name: string, min: number, max: number, byDefault: number, description: string) =>
   Options.integer(name).pipe(
@@ -55,6 +45,7 @@ export const copy = Command.make("copy", {
   fromNames: namesOption("from-"),
   toNames: namesOption("to-"),
   namespace: namespaceOption,
+  json: jsonOption,
   batch: integerBetween(
     "batch",
     1,
@@ -74,6 +65,7 @@ interface Parameters extends Required<MigratingStore.CopyOptions> {
   readonly to: DatabaseUrl
   readonly fromNames: TableNames
   readonly toNames: TableNames
+  readonly json: boolean
 }
 
 /** The state that a run shares with the handler of its interruption. */
@@ -96,13 +88,13 @@ const rerun = "Nothing is lost: run this command again to continue."
 
 const run = (parameters: Parameters, state: RunState) =>
   Effect.gen(function*() {
-    const { concurrency, namespace } = parameters
+    const { concurrency, json, namespace } = parameters
     if (isSame(parameters)) return yield* sameStore
     const from = yield* openStore("--from", parameters.from, parameters.fromNames, concurrency, state)
     const to = yield* openStore("--to", parameters.to, parameters.toNames, concurrency, state)
     const before = yield* counts(from, to)
     if (yield* isShared(from, to, namespace)) return yield* sameStore
-    yield* Console.log(
+    yield* (json ? printError : Console.log)(
       `Moves the sessions of ${JSON.stringify(namespace)} from ${placeOf(parameters.from)} to ${
         placeOf(parameters.to)
       }.\n` +
@@ -110,7 +102,7 @@ const run = (parameters: Parameters, state: RunState) =>
         `Every process must be in the phase "move", in this direction: see docs/migrating.md.`
     )
     const progress = yield* moveAll(from, to, parameters, before.old.current, state)
-    if (!(yield* Deferred.isDone(state.stopping))) yield* verify(from, to, namespace, progress)
+    if (!(yield* Deferred.isDone(state.stopping))) yield* verify(from, to, parameters, progress)
   }).pipe(explained(parameters.from))
 
 /** Moves the sessions, shows the progress, and returns the final progress. */
@@ -152,12 +144,23 @@ const counts = (from: Store, to: Store): Effect.Effect<Record<"old" | "fresh", C
 const verify = (
   from: Store,
   to: Store,
-  namespace: string,
+  { json, namespace }: Parameters,
   { corrupt: corruptRecords, ended, moved }: MigratingStore.CopyProgress
 ) =>
   Effect.gen(function*() {
     const { fresh, old } = yield* counts(from, to)
-    yield* Console.log(
+    const report = json ? () => Effect.void : Console.log
+    if (json) {
+      yield* print(json, {
+        namespace,
+        moved,
+        ended,
+        corrupt: corruptRecords.map(({ error, id }) => ({ id, problem: corruptionOf(error) })),
+        old,
+        new: fresh
+      }, "")
+    }
+    yield* report(
       `${moved} moved${ended === 0 ? "" : `, ${ended} ended meanwhile`}` +
         `${corruptRecords.length === 0 ? "" : `, ${corruptRecords.length} corrupt`}.\n` +
         `Old store: ${old.current} current, ${old.expired} expired. ` +
@@ -170,9 +173,9 @@ const verify = (
           "Find out which before you remove the old store."
       )
     }
-    if (old.current === 0) return yield* Console.log("The old store holds no live session: it can be removed.")
+    if (old.current === 0) return yield* report("The old store holds no live session: it can be removed.")
     const left = yield* leftIn(from, namespace, corruptRecords)
-    if (left.corruptRecords.length > 0) yield* Console.log(listed(left.corruptRecords))
+    if (left.corruptRecords.length > 0) yield* report(listed(left.corruptRecords))
     if (left.others > 0) {
       return yield* failed(
         `The old store cannot be removed: it still holds ${old.current} current. Some belong to this namespace: a process that is ` +
@@ -185,7 +188,7 @@ const verify = (
           `Repair it, or end the session with "effect-session revoke", in both stores; then run this command again.`
       )
     }
-    yield* Console.log(
+    yield* report(
       `The old store holds no live session of ${JSON.stringify(namespace)}: it can be removed for this namespace. ` +
         `The ${old.current} current belong to other namespaces, or were revoked and have not expired yet.`
     )
@@ -300,9 +303,6 @@ const stop = (fiber: Fiber.Fiber<unknown, unknown>, state: RunState, soFar: Prog
   })
 
 // Progress
-
-/** Prints a line to stderr. `console.unsafe`, because `Cli.run` silences the `error` of the console. */
-const printError = (line: string) => Console.consoleWith((console) => Effect.sync(() => console.unsafe.error(line)))
 
 /** Shows progress as a bar on a TTY, and otherwise as at most one line per second. */
 const makeDisplay = Effect.gen(function*() {

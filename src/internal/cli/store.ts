@@ -39,6 +39,16 @@ export const namesOption = (side = ""): Options.Options<TableNames> =>
     ))
   }).pipe(Options.map(Record.getSomes))
 
+/** The URL and the names of a store. */
+export const connection = {
+  url: urlOption(
+    "database-url",
+    "DATABASE_URL",
+    "postgres:// or mysql://user:password@host/database, sqlite:path, redis://host, or file:directory."
+  ),
+  names: namesOption()
+}
+
 export const namespaceOption = Options.text("namespace").pipe(
   Options.withFallbackConfig(Config.string("SESSION_NAMESPACE")),
   Options.withDescription("The namespace of the session's tag: its id, unless given. Variable: SESSION_NAMESPACE.")
