@@ -14,7 +14,6 @@ import * as Layer from "effect/Layer"
 import { layerConfig as layerConfigOf } from "./internal/layerConfig.js"
 import { clientOf, tablesFrom } from "./internal/sql/client.js"
 import { isD1 } from "./internal/sql/driver.js"
-import { columnExists } from "./internal/sql/errors.js"
 import type { Tables } from "./internal/sql/tables.js"
 import { migrations, partitioning } from "./internal/sql/tables.js"
 import { SessionConfigError } from "./SessionConfigError.js"
@@ -98,13 +97,9 @@ export const run = (
     return ran
   })
 
-/** Runs the statements of a migration. Skips those that were executed by hand before. */
+/** Runs the statements of a migration. */
 const applied = (sql: SqlClient.SqlClient, statements: ReadonlyArray<string>) =>
-  Effect.forEach(
-    statements,
-    (statement) => Effect.catchIf(Effect.asVoid(sql.unsafe(statement)), columnExists, () => Effect.void),
-    { discard: true }
-  )
+  Effect.forEach(statements, (statement) => sql.unsafe(statement), { discard: true })
 
 /** Validates the number of partitions. */
 const partitionsOf = (
