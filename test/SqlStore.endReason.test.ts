@@ -20,15 +20,19 @@ const databases = [
 
 /** Asserts the reason of a key. */
 const hasReason = (key: StoreKey, reason: EndReason | undefined, now = start) =>
-  Effect.flatMap(SessionStore, (store) =>
-    Effect.map(store.endReason(key, now), (found) =>
-      assert.strictEqual(Option.getOrUndefined(found), reason)))
+  Effect.flatMap(
+    SessionStore,
+    (store) =>
+      Effect.map(store.endReason(key, now), (found) => assert.strictEqual(Option.getOrUndefined(found), reason))
+  )
 
 for (const [name, client] of databases) {
   describe(name, () => {
     const withStore = <A, E>(
       title: string,
-      test: (tables: { readonly sessions: string; readonly ends: string }) => Effect.Effect<A, E, SessionStore | SqlClient>
+      test: (
+        tables: { readonly sessions: string; readonly ends: string }
+      ) => Effect.Effect<A, E, SessionStore | SqlClient>
     ) =>
       it.live(title, () => {
         const prefix = freshPrefix()
@@ -37,64 +41,77 @@ for (const [name, client] of databases) {
         )
       })
 
-    withStore("a session that is alive has no reason, and neither has a key that never had one", () =>
-      Effect.gen(function*() {
-        const { key } = yield* stored(yield* SessionStore)
-        yield* hasReason(key, undefined)
-        yield* hasReason(freshKey(), undefined)
-      }))
+    withStore(
+      "a session that is alive has no reason, and neither has a key that never had one",
+      () =>
+        Effect.gen(function*() {
+          const { key } = yield* stored(yield* SessionStore)
+          yield* hasReason(key, undefined)
+          yield* hasReason(freshKey(), undefined)
+        })
+    )
 
-    withStore("each way to end a session keeps its reason until the session would have expired", () =>
-      Effect.gen(function*() {
-        const store = yield* SessionStore
-        const loggedOut = yield* stored(store)
-        const revoked = yield* stored(store)
-        const own = yield* stored(store)
-        const rotated = yield* stored(store)
-        const expired = yield* stored(store)
-        const newKey = freshKey()
-        yield* store.destroy(loggedOut.key)
-        assert.isTrue(yield* store.revoke(namespace, revoked.record.id))
-        assert.isTrue(yield* store.revoke(namespace, own.record.id, "ann"))
-        assert.strictEqual(
-          yield* store.rotate(rotated.key, newKey, rotated.record, { expectedVersion: 1, now: start }),
-          "saved"
-        )
-        const end = start + hour
-        for (
-          const [key, reason] of [
-            [loggedOut.key, "loggedOut"],
-            [revoked.key, "revoked"],
-            [own.key, "revoked"],
-            [rotated.key, "rotated"]
-          ] as const
-        ) {
-          yield* hasReason(key, reason)
-          yield* hasReason(key, reason, end - 1)
-          yield* hasReason(key, undefined, end)
-        }
-        yield* hasReason(newKey, undefined)
-        yield* hasReason(expired.key, undefined, end - 1)
-        yield* hasReason(expired.key, "expired", end)
-      }))
+    withStore(
+      "each way to end a session keeps its reason until the session would have expired",
+      () =>
+        Effect.gen(function*() {
+          const store = yield* SessionStore
+          const loggedOut = yield* stored(store)
+          const revoked = yield* stored(store)
+          const own = yield* stored(store)
+          const rotated = yield* stored(store)
+          const expired = yield* stored(store)
+          const newKey = freshKey()
+          yield* store.destroy(loggedOut.key)
+          assert.isTrue(yield* store.revoke(namespace, revoked.record.id))
+          assert.isTrue(yield* store.revoke(namespace, own.record.id, "ann"))
+          assert.strictEqual(
+            yield* store.rotate(rotated.key, newKey, rotated.record, { expectedVersion: 1, now: start }),
+            "saved"
+          )
+          const end = start + hour
+          for (
+            const [key, reason] of [
+              [loggedOut.key, "loggedOut"],
+              [revoked.key, "revoked"],
+              [own.key, "revoked"],
+              [rotated.key, "rotated"]
+            ] as const
+          ) {
+            yield* hasReason(key, reason)
+            yield* hasReason(key, reason, end - 1)
+            yield* hasReason(key, undefined, end)
+          }
+          yield* hasReason(newKey, undefined)
+          yield* hasReason(expired.key, undefined, end - 1)
+          yield* hasReason(expired.key, "expired", end)
+        })
+    )
 
-    withStore("a revocation of the subject and of everyone is the reason, also after a logout with the same cookie", () =>
-      Effect.gen(function*() {
-        const store = yield* SessionStore
-        const [ann, spared, bob] = [yield* stored(store), yield* stored(store), yield* stored(store, { subject: "bob" })]
-        const anonymous = yield* stored(store, { subject: undefined })
-        yield* store.revokeSubject(namespace, "ann", spared.record.id)
-        yield* hasReason(ann.key, "subjectRevoked")
-        yield* hasReason(spared.key, undefined)
-        yield* store.destroy(ann.key)
-        yield* hasReason(ann.key, "subjectRevoked")
-        yield* store.revokeAll(namespace)
-        for (const { key } of [spared, bob, anonymous]) {
-          yield* hasReason(key, "allRevoked")
-          yield* store.destroy(key)
-          yield* hasReason(key, "allRevoked")
-        }
-      }))
+    withStore(
+      "a revocation of the subject and of everyone is the reason, also after a logout with the same cookie",
+      () =>
+        Effect.gen(function*() {
+          const store = yield* SessionStore
+          const [ann, spared, bob] = [
+            yield* stored(store),
+            yield* stored(store),
+            yield* stored(store, { subject: "bob" })
+          ]
+          const anonymous = yield* stored(store, { subject: undefined })
+          yield* store.revokeSubject(namespace, "ann", spared.record.id)
+          yield* hasReason(ann.key, "subjectRevoked")
+          yield* hasReason(spared.key, undefined)
+          yield* store.destroy(ann.key)
+          yield* hasReason(ann.key, "subjectRevoked")
+          yield* store.revokeAll(namespace)
+          for (const { key } of [spared, bob, anonymous]) {
+            yield* hasReason(key, "allRevoked")
+            yield* store.destroy(key)
+            yield* hasReason(key, "allRevoked")
+          }
+        })
+    )
 
     withStore("a session that makes room for a newer one has the reason `limit`", () =>
       Effect.gen(function*() {
@@ -145,41 +162,49 @@ for (const [name, client] of databases) {
         assert.lengthOf(yield* sql.unsafe(`SELECT reason FROM ${ends}`), 0)
       }))
 
-    withStore("`removeExpired` also removes the reasons that are past their time", ({ ends }) =>
-      Effect.gen(function*() {
-        const store = yield* SessionStore
-        const sql = yield* SqlClient
-        const short = yield* stored(store)
-        const long = yield* stored(store, { expiry: { at: start + 2 * hour, deadline: undefined, lifetime: undefined } })
-        yield* store.destroy(short.key)
-        yield* store.destroy(long.key)
-        const alive = yield* stored(store)
-        // The count is of sessions only.
-        assert.strictEqual(yield* store.removeExpired({ now: start + hour, limit: 10 }), 1)
-        yield* isDead(store, alive, start + hour)
-        const left = yield* sql.unsafe<{ readonly at: unknown }>(`SELECT expires_at AS at FROM ${ends}`)
-        assert.deepStrictEqual(left.map(({ at }) => Number(at)), [start + 2 * hour])
-        yield* hasReason(long.key, "loggedOut", start + hour)
-      }))
+    withStore(
+      "`removeExpired` also removes the reasons that are past their time",
+      ({ ends }) =>
+        Effect.gen(function*() {
+          const store = yield* SessionStore
+          const sql = yield* SqlClient
+          const short = yield* stored(store)
+          const long = yield* stored(store, {
+            expiry: { at: start + 2 * hour, deadline: undefined, lifetime: undefined }
+          })
+          yield* store.destroy(short.key)
+          yield* store.destroy(long.key)
+          const alive = yield* stored(store)
+          // The count is of sessions only.
+          assert.strictEqual(yield* store.removeExpired({ now: start + hour, limit: 10 }), 1)
+          yield* isDead(store, alive, start + hour)
+          const left = yield* sql.unsafe<{ readonly at: unknown }>(`SELECT expires_at AS at FROM ${ends}`)
+          assert.deepStrictEqual(left.map(({ at }) => Number(at)), [start + 2 * hour])
+          yield* hasReason(long.key, "loggedOut", start + hour)
+        })
+    )
 
-    withStore("a logout, a revocation and a rotation succeed while reasons cannot be written", ({ ends }) =>
-      Effect.gen(function*() {
-        const store = yield* SessionStore
-        const sql = yield* SqlClient
-        const [loggedOut, revoked, rotated] = [yield* stored(store), yield* stored(store), yield* stored(store)]
-        yield* sql.unsafe(`DROP TABLE ${ends}`)
-        yield* store.destroy(loggedOut.key)
-        assert.isTrue(yield* store.revoke(namespace, revoked.record.id))
-        const newKey = freshKey()
-        assert.strictEqual(
-          yield* store.rotate(rotated.key, newKey, rotated.record, { expectedVersion: 1, now: start }),
-          "saved"
-        )
-        yield* isDead(store, loggedOut, start)
-        yield* isDead(store, revoked, start)
-        assert.isTrue(Option.isSome(yield* store.load(newKey, start)))
-        assert.deepStrictEqual(yield* store.count(start), { current: 1, expired: 0 })
-      }))
+    withStore(
+      "a logout, a revocation and a rotation succeed while reasons cannot be written",
+      ({ ends }) =>
+        Effect.gen(function*() {
+          const store = yield* SessionStore
+          const sql = yield* SqlClient
+          const [loggedOut, revoked, rotated] = [yield* stored(store), yield* stored(store), yield* stored(store)]
+          yield* sql.unsafe(`DROP TABLE ${ends}`)
+          yield* store.destroy(loggedOut.key)
+          assert.isTrue(yield* store.revoke(namespace, revoked.record.id))
+          const newKey = freshKey()
+          assert.strictEqual(
+            yield* store.rotate(rotated.key, newKey, rotated.record, { expectedVersion: 1, now: start }),
+            "saved"
+          )
+          yield* isDead(store, loggedOut, start)
+          yield* isDead(store, revoked, start)
+          assert.isTrue(Option.isSome(yield* store.load(newKey, start)))
+          assert.deepStrictEqual(yield* store.count(start), { current: 1, expired: 0 })
+        })
+    )
 
     withStore("a table with an unknown reason is an error, and not a reason", ({ ends }) =>
       Effect.gen(function*() {

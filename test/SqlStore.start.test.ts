@@ -129,7 +129,9 @@ const onPostgres = Effect.map(SqlClient, (sql): Granted => ({
           Effect.orDie(Effect.zipRight(sql.unsafe(`DROP OWNED BY ${user} CASCADE`), sql.unsafe(`DROP ROLE ${user}`)))
       )
       if (privileges !== "") {
-        yield* sql.unsafe(`GRANT ${privileges} ON effect_sessions, effect_session_epochs, effect_session_ends TO ${user}`)
+        yield* sql.unsafe(
+          `GRANT ${privileges} ON effect_sessions, effect_session_epochs, effect_session_ends TO ${user}`
+        )
       }
       const url = new URL(postgresUrl(database))
       url.username = user

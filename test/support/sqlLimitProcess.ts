@@ -37,9 +37,14 @@ const print = (what: unknown) => Effect.sync(() => writeSync(1, `${JSON.stringif
 Effect.gen(function*() {
   const store = yield* SessionStore
   yield* print("ready")
-  yield* Effect.repeat(Effect.delay(Effect.sync(() => existsSync(job.startWhen)), "5 millis"), { until: (isThere) => isThere })
+  yield* Effect.repeat(Effect.delay(Effect.sync(() => existsSync(job.startWhen)), "5 millis"), {
+    until: (isThere) => isThere
+  })
   const outcomes = yield* Effect.all(
-    Array.from({ length: job.logins }, (_, i) => store.create(freshKey(), aRecord({ createdAt: start + i }), start, job.limit)),
+    Array.from(
+      { length: job.logins },
+      (_, i) => store.create(freshKey(), aRecord({ createdAt: start + i }), start, job.limit)
+    ),
     { concurrency: "unbounded" }
   )
   for (const outcome of outcomes) yield* print(outcome)
