@@ -135,7 +135,7 @@ for (const [name, client] of databases) {
         yield* hasReason(next, undefined)
       }))
 
-    withStore("a revocation by the id of a session of somebody else changes nothing", () =>
+    withStore("a revocation by the id of a session of another subject changes nothing", () =>
       Effect.gen(function*() {
         const store = yield* SessionStore
         const { key, record } = yield* stored(store)

@@ -12,7 +12,7 @@ import { SessionStore } from "effect-session/SessionStore"
 import * as SqlStore from "effect-session/SqlStore"
 import { existsSync, writeSync } from "node:fs"
 
-/** What a process is to do. */
+/** The task of one process. */
 export interface Job {
   readonly database: "mariadb" | "postgres" | "sqlite"
   /** The URL of the server, or the name of the file. */

@@ -43,7 +43,7 @@ export const transient: ReadonlySet<string> = new Set([
 
 /**
  * Whether Postgres reports that it has not executed the statement. Not so if the connection was lost or the server shuts down (08, 57): the
- * statement may have been executed. Nor if others were in the way (40).
+ * statement may have been executed. Nor if it conflicted with other transactions (40), because that is retried.
  */
 export const isRejected = (code: string): boolean => /^(?!08|40|57)[0-9A-Z]{5}$/.test(code)
 
