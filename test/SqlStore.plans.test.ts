@@ -18,7 +18,8 @@ const parameters = {
   namespace,
   id: "i5000",
   kind: "subject",
-  subject: "s50",
+  // The subject of i5000.
+  subject: "s0",
   after: "i5000",
   limit: "10",
   keep: "2",
