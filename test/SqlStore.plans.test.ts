@@ -13,13 +13,13 @@ import { freshPrefix, sqliteClient, sqlStore } from "./support/localStores.js"
 import { mysqlClient, ofMariadb, postgresClient } from "./support/serverClients.js"
 
 const parameters = {
-  key: "k5000",
+  key: "k5050",
   newKey: "another",
   namespace,
-  id: "i5000",
+  id: "i5050",
   kind: "subject",
-  // The subject of i5000.
-  subject: "s0",
+
+  subject: "s50",
   after: "i5000",
   limit: "10",
   keep: "2",
