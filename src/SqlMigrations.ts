@@ -15,7 +15,6 @@ import { layerConfig as layerConfigOf } from "./internal/layerConfig.js"
 import { migration as auditMigration } from "./internal/sql/audit.js"
 import { clientOf, tablesFrom } from "./internal/sql/client.js"
 import { isD1 } from "./internal/sql/driver.js"
-import { columnExists } from "./internal/sql/errors.js"
 import type { Tables } from "./internal/sql/tables.js"
 import { migrations, partitioning } from "./internal/sql/tables.js"
 import { SessionConfigError } from "./SessionConfigError.js"
@@ -115,13 +114,9 @@ const runStore = (options: SqlMigrationsOptions) =>
     return ran
   })
 
-/** Runs the statements of a migration. Skips those that were executed by hand before. */
+/** Runs the statements of a migration. */
 const applied = (sql: SqlClient.SqlClient, statements: ReadonlyArray<string>) =>
-  Effect.forEach(
-    statements,
-    (statement) => Effect.catchIf(Effect.asVoid(sql.unsafe(statement)), columnExists, () => Effect.void),
-    { discard: true }
-  )
+  Effect.forEach(statements, (statement) => sql.unsafe(statement), { discard: true })
 
 /** Validates the number of partitions. */
 const partitionsOf = (

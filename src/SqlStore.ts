@@ -1,7 +1,7 @@
 /**
  * The store on any `SqlClient`: Postgres, MySQL and MariaDB, SQLite.
  *
- * Each function is one statement (`revokeSubject` with an exception is one transaction), so compare-and-set is atomic without locks held
+ * Each function is one statement (`revokeSubject` with an exception, and a write within a limit, are one transaction), so compare-and-set is atomic without locks held
  * between round trips. Data is stored as text, not as `jsonb`, which rejects U+0000 and reorders keys.
  *
  * @since 0.1.0

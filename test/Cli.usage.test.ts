@@ -290,7 +290,7 @@ describe("on a terminal", () => {
       assert.strictEqual(yield* cli("clear-expired"), 0)
       assert.deepStrictEqual(written, ["\r1000 deleted …", "\r1001 deleted …", "\r\u001b[K"])
       assert.deepStrictEqual(logged, [
-        "Applied 0001_sessions.\nApplied 0002_attributes.",
+        "Applied 0001_sessions.",
         "1001 expired deleted, 0 current kept."
       ])
     }).pipe(Effect.provide(NodeContext.layer)))

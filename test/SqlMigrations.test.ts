@@ -4,10 +4,8 @@ import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Deferred, Effect, Either, Layer, Redacted } from "effect"
 import { aRecord, freshKey, isAlive, isDead, start, stored } from "effect-session/Fixtures"
-import { parametersOf } from "effect-session/internal/sql/rows"
 import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
-import { readFileSync } from "node:fs"
 import { inspect } from "node:util"
 import { assert, describe } from "vitest"
 import { range, together } from "./support/concurrency.js"
@@ -43,41 +41,18 @@ const databases: ReadonlyArray<
   )
 ]
 
-const applied: ReadonlyArray<readonly [number, string]> = [[1, "sessions"], [2, "attributes"]]
+const applied: ReadonlyArray<readonly [number, string]> = [[1, "sessions"]]
 
-/** Creates the tables of 0.5.0 with 100 sessions, half of them of a subject that is revoked. */
-const tablesOf050 = (dialect: string) =>
-  Effect.gen(function*() {
-    const sql = yield* SqlClient
-    yield* executed(readFileSync(new URL(`./fixtures/tables-0.5.0/${dialect}.sql`, import.meta.url), "utf8"))
-    yield* sql.unsafe(
-      "CREATE TABLE effect_session_migrations (migration_id integer PRIMARY KEY, " +
-        "created_at timestamp DEFAULT CURRENT_TIMESTAMP, name varchar(255) NOT NULL)"
-    )
-    yield* sql.unsafe("INSERT INTO effect_session_migrations (migration_id, name) VALUES (1, 'sessions')")
-    const records = range(100).map((i) => ({
-      key: freshKey(),
-      record: aRecord({ subject: i % 2 === 0 ? "ann" : "bob", data: `{"i":${i}}` })
-    }))
-    yield* Effect.forEach(records, ({ key, record }) => {
-      const { attributes: _, expected: __, newKey: ___, now: ____, ...parameters } = parametersOf(record, {
-        key,
-        now: start
-      })
-      const columns = { ...parameters, namespaceEpoch: 0, subjectEpoch: 0 }
-      const names = Object.keys(columns).map((name) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`))
-      const values = names.map((_, i) => dialect === "pg" ? `$${i + 1}` : "?")
-      return sql.unsafe(
-        `INSERT INTO effect_sessions (${names.join(", ").replace("key", dialect === "mysql" ? "`key`" : "key")}) ` +
-          `VALUES (${values.join(", ")})`,
-        Object.values(columns)
-      )
-    })
-    yield* sql.unsafe(
-      "INSERT INTO effect_session_epochs (namespace, kind, subject, epoch) VALUES ('laws', 'subject', 'bob', 1)"
-    )
-    return records
-  })
+/** Stores 100 sessions, half of them of a subject that is revoked. */
+const hundredSessions = Effect.gen(function*() {
+  const store = yield* SqlStore.make()
+  const records = yield* Effect.forEach(
+    range(100),
+    (i) => stored(store, { subject: i % 2 === 0 ? "ann" : "bob", data: `{"i":${i}}` })
+  )
+  yield* store.revokeSubject("laws", "bob")
+  return records
+})
 
 /** A new role, which is dropped with its objects. */
 const freshRole = Effect.flatMap(SqlClient, (sql) => {
@@ -149,23 +124,6 @@ for (const [dialect, database, schema] of databases) {
         yield* isAlive(store, one, start)
       }).pipe(Effect.provide(database())))
 
-    it.live("a run upgrades the tables of 0.5.0: live sessions stay alive, revoked sessions stay revoked, and sessions can be saved with attributes", () =>
-      Effect.gen(function*() {
-        const records = yield* tablesOf050(dialect)
-        assert.include(inspect(yield* Effect.flip(SqlStore.make())), "out of date")
-        assert.deepStrictEqual(yield* SqlMigrations.run(), [[2, "attributes"]])
-        const store = yield* SqlStore.make()
-        for (const one of records) {
-          yield* one.record.subject === "ann" ? isAlive(store, one, start) : isDead(store, one, start)
-        }
-        const [one] = records
-        if (one === undefined) return assert.fail()
-        const saved = { ...one.record, attributes: `{"level":2}` }
-        assert.strictEqual(yield* store.save(one.key, saved, { expectedVersion: 1, now: start }), "saved")
-        yield* isAlive(store, { key: one.key, record: { ...saved, version: 2 } }, start)
-        assert.deepStrictEqual(yield* SqlMigrations.run(), [])
-      }).pipe(Effect.provide(database())))
-
     it.effect("the printed SQL uses no table name without the prefix", () =>
       Effect.gen(function*() {
         const script = yield* SqlMigrations.print(dialect, { prefix: "mine_" })
@@ -191,14 +149,15 @@ describe("partitions", () => {
       (rows) => rows.map(({ part, rows }) => ({ part, rows: Number(rows) }))
     ))
 
-  it.live("sessions of 0.5.0 are spread over 16 partitions, then over 4, and stay alive with their grants", () =>
+  it.live("the sessions of a table are spread over 16 partitions, then over 4, and stay alive with their grants", () =>
     Effect.gen(function*() {
       const sql = yield* SqlClient
-      const records = yield* tablesOf050("pg")
+      yield* SqlMigrations.run()
+      const records = yield* hundredSessions
       const role = yield* freshRole
       yield* sql.unsafe(`GRANT SELECT, INSERT, UPDATE, DELETE ON effect_sessions TO ${role}, PUBLIC`)
-      for (const [number, steps] of [[16, [[2, "attributes"]]], [16, []], [4, []]] as const) {
-        assert.deepStrictEqual(yield* SqlMigrations.run({ partitions: number }), steps)
+      for (const number of [16, 16, 4]) {
+        assert.deepStrictEqual(yield* SqlMigrations.run({ partitions: number }), [])
         const found = yield* partitions
         assert.strictEqual(found.reduce((sum, { rows }) => sum + rows, 0), records.length)
         assert.isTrue(found.every(({ part }) => part.startsWith(`effect_sessions_${number}_`)))

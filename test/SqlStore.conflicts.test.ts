@@ -149,7 +149,7 @@ for (const { client, codes, name, rejection, trigger, tries } of databases) {
           yield* execute(
             `INSERT INTO ${prefix}sessions SELECT '${newKey}', namespace, 'other', data, schema_version, subject, version, ` +
               `write_id, created_at, authenticated_at, modified_at, last_seen_at, expires_at, deadline, lifetime, ` +
-              `namespace_epoch, subject_epoch FROM ${prefix}sessions`
+              `attributes, namespace_epoch, subject_epoch FROM ${prefix}sessions`
           )
         } else {
           yield* execute(

@@ -13,14 +13,16 @@ import { freshPrefix, sqliteClient, sqlStore } from "./support/localStores.js"
 import { mysqlClient, ofMariadb, postgresClient } from "./support/serverClients.js"
 
 const parameters = {
-  key: "k5000",
+  key: "k5050",
   newKey: "another",
   namespace,
-  id: "i5000",
+  id: "i5050",
   kind: "subject",
+
   subject: "s50",
   after: "i5000",
   limit: "10",
+  keep: "2",
   expected: 1,
   now: start,
   lastSeenAt: start,
@@ -51,15 +53,22 @@ const accessPaths = {
   find: "sessions by_id",
   scan: "sessions by_id",
   revoke: "sessions by_id",
+  revokeOwn: "sessions by_id",
+  endReason: "sessions key",
+  surplus: "sessions by_subject",
   spare: "sessions by_id",
   list: "sessions by_subject",
-  removeExpired: "sessions by_expiry"
+  removeExpired: "sessions by_expiry",
+  removeReasons: "ends by_expiry"
 } as const
 
 const isStatement = (name: string): name is keyof typeof accessPaths => name in accessPaths
 
+/** The scans of the few rows that a part of the same statement has produced. */
+const writtenRows = /^.*SCAN \(?subquery.*$/gmi
+
 /** Statements that read their rows in the order of the index, and must not sort them. */
-const inOrder = ["scan", "removeExpired"]
+const inOrder = ["scan", "removeExpired", "removeReasons"]
 
 const columns = "namespace, id, data, schema_version, subject, version, write_id, created_at, modified_at, " +
   "last_seen_at, expires_at, namespace_epoch, subject_epoch"
@@ -81,7 +90,7 @@ const dialects = [
     line: (row: Readonly<Record<string, unknown>>) => String(row.detail),
     by: (table: string, index: string) =>
       new RegExp(`USING (?:COVERING )?INDEX ${index === "key" ? `sqlite_autoindex_${table}_1` : `${table}_${index}`}`),
-    scan: /SCAN/,
+    scan: /SCAN (?!CONSTANT ROW)/,
     sort: /TEMP B-TREE/
   },
   {
@@ -128,17 +137,25 @@ for (const { analyze, by, client, dialect, explain, from, key, line, rows, scan,
     const prefix = freshPrefix()
     return Effect.gen(function*() {
       const sql = yield* SqlClient
-      const tables = { sessions: `${prefix}sessions`, epochs: `${prefix}session_epochs` }
+      const tables = {
+        sessions: `${prefix}sessions`,
+        epochs: `${prefix}session_epochs`,
+        ends: `${prefix}session_ends`
+      }
       yield* sql.unsafe(`INSERT INTO ${tables.sessions} (${key}, ${columns}) ${rows} SELECT ${row} FROM ${from}`)
       yield* sql.unsafe(
         `INSERT INTO ${tables.epochs} ${rows} SELECT '${namespace}', 'subject', CONCAT('s', i), 1 FROM ${from}`
       )
+      yield* sql.unsafe(
+        `INSERT INTO ${tables.ends} (${key}, reason, expires_at) ${rows} ` +
+          `SELECT CONCAT('e', i), 'loggedOut', ${start} - 100 + i FROM ${from}`
+      )
       yield* Effect.forEach(Object.values(tables), (table) => sql.unsafe(`${analyze} ${table}`))
-      const planOf = ({ names, text }: Prepared) =>
+      const planOf = ({ names, text }: Prepared, others: Partial<typeof parameters> = {}) =>
         Effect.map(
           sql.unsafe<Readonly<Record<string, unknown>>>(
             `${explain} ${text}`,
-            names.map((name) => isParameter(name) ? parameters[name] : undefined)
+            names.map((name) => isParameter(name) ? { ...parameters, ...others }[name] : undefined)
           ),
           (lines) => lines.map(line).join("\n")
         )
@@ -146,9 +163,31 @@ for (const { analyze, by, client, dialect, explain, from, key, line, rows, scan,
       for (const name of Object.keys(accessPaths).filter(isStatement)) {
         const [table, index] = accessPaths[name].split(" ")
         const plan = yield* planOf(all[name])
-        assert.match(plan, by(table === "epochs" ? tables.epochs : tables.sessions, index ?? ""), name)
+        const searched = table === "epochs" ? tables.epochs : table === "ends" ? tables.ends : tables.sessions
+        assert.match(plan, by(searched, index ?? ""), name)
         assert.notMatch(plan, scan, name)
         if (inOrder.includes(name)) assert.notMatch(plan, sort, name)
+      }
+      // The statements that Postgres uses in place of others, and those of the other dialects.
+      const variants = {
+        "sessions key": dialect === "pg"
+          ? [all.atOnce?.destroy, all.atOnce?.evict, all.atOnce?.rotate]
+          : [all.note.destroy, all.note.evict, all.note.rotate],
+        "sessions by_id": dialect === "pg"
+          ? [all.atOnce?.revoke, all.atOnce?.revokeOwn]
+          : [all.note.revoke, all.note.revokeOwn],
+        "sessions by_subject": dialect === "sqlite"
+          ? [...Object.values(all.unlessFull), ...Object.values(all.noteSurplus), ...Object.values(all.endSurplus)]
+          : []
+      }
+      for (const [path, statements] of Object.entries(variants)) {
+        for (const one of statements) {
+          if (one === undefined) return assert.fail(path)
+          // The reason of a rotation is written after it: the new key is there.
+          const plan = yield* planOf(one, one === all.note.rotate ? { newKey: parameters.key } : {})
+          assert.match(plan, by(tables.sessions, path.split(" ")[1] ?? ""), one.text)
+          assert.notMatch(plan.replace(writtenRows, ""), scan, one.text)
+        }
       }
     }).pipe(Effect.provide(sqlStore<unknown>(client(), prefix)))
   })

@@ -31,7 +31,8 @@ const problem = (options: SqlStore.SqlStoreOptions = {}) =>
 const rows = Effect.flatMap(SqlClient, (sql) =>
   Effect.map(
     sql.unsafe<{ readonly count: unknown }>(
-      "SELECT count(*) AS count FROM effect_sessions UNION ALL SELECT count(*) FROM effect_session_epochs"
+      "SELECT count(*) AS count FROM effect_sessions UNION ALL SELECT count(*) FROM effect_session_epochs " +
+        "UNION ALL SELECT count(*) FROM effect_session_ends"
     ),
     (all) => all.map(({ count }) => Number(count))
   ))
@@ -51,7 +52,10 @@ describe.each(databases)("%s", (_, database) => {
     Effect.gen(function*() {
       const error = yield* Effect.flip(Layer.build(SqlStore.layerWith({ durableDestroy: false })))
       assert.instanceOf(error, SessionConfigError)
-      assert.include(error.message, "The tables effect_sessions and effect_session_epochs are missing or out of date")
+      assert.include(
+        error.message,
+        "The tables effect_sessions, effect_session_epochs and effect_session_ends are missing or out of date"
+      )
       assert.include(error.message, `"npx effect-session migrate --database-url <url>"`)
       assert.include(error.message, "provide SqlMigrations.layer to this layer")
       assert.include(yield* problem({ prefix: "app_" }), `--database-url <url> --prefix "app_"`)
@@ -65,16 +69,19 @@ describe.each(databases)("%s", (_, database) => {
       const sql = yield* SqlClient
       yield* SqlMigrations.run()
       const one = yield* stored(yield* SqlStore.make())
-      yield* sql.unsafe("ALTER TABLE effect_session_epochs RENAME TO older")
-      assert.include(yield* problem(), "missing or out of date")
-      assert.include(yield* problem(), "effect_session_epochs")
-      yield* sql.unsafe("ALTER TABLE older RENAME TO effect_session_epochs")
+      for (const table of ["effect_session_epochs", "effect_session_ends"]) {
+        yield* sql.unsafe(`ALTER TABLE ${table} RENAME TO older`)
+        assert.include(yield* problem(), "missing or out of date")
+        assert.include(yield* problem(), table)
+        yield* sql.unsafe(`ALTER TABLE older RENAME TO ${table}`)
+      }
       yield* isAlive(yield* SqlStore.make(), one, start)
       // Each column is used by one of the statements that the check explains.
       for (
         const column of [
           "data",
           "lifetime",
+          "attributes",
           "write_id",
           "deadline",
           "namespace_epoch",
@@ -122,7 +129,9 @@ const onPostgres = Effect.map(SqlClient, (sql): Granted => ({
           Effect.orDie(Effect.zipRight(sql.unsafe(`DROP OWNED BY ${user} CASCADE`), sql.unsafe(`DROP ROLE ${user}`)))
       )
       if (privileges !== "") {
-        yield* sql.unsafe(`GRANT ${privileges} ON effect_sessions, effect_session_epochs TO ${user}`)
+        yield* sql.unsafe(
+          `GRANT ${privileges} ON effect_sessions, effect_session_epochs, effect_session_ends TO ${user}`
+        )
       }
       const url = new URL(postgresUrl(database))
       url.username = user
@@ -140,7 +149,7 @@ const onMariadb = Effect.map(SqlClient, (sql): Granted => ({
         sql.unsafe(`CREATE USER ${user}`),
         () => Effect.orDie(sql.unsafe(`DROP USER ${user}`))
       )
-      for (const table of ["effect_sessions", "effect_session_epochs"]) {
+      for (const table of ["effect_sessions", "effect_session_epochs", "effect_session_ends"]) {
         // Without any privilege a user cannot select the database.
         yield* sql.unsafe(`GRANT ${privileges === "" ? "DROP" : privileges} ON ${database}.${table} TO ${user}`)
       }
@@ -167,9 +176,9 @@ for (
           const text = yield* Effect.provide(problem(), yield* granted(rest.join(", ")))
           assert.include(
             text,
-            "The tables effect_sessions and effect_session_epochs may not be used by this user"
+            "The tables effect_sessions, effect_session_epochs and effect_session_ends may not be used by this user"
           )
-          assert.include(text, "Grant the user SELECT, INSERT, UPDATE and DELETE on both.")
+          assert.include(text, "Grant the user SELECT, INSERT, UPDATE and DELETE on all of them.")
           assert.notInclude(text, "secret")
         }).pipe(Effect.scoped, Effect.provide<SqlClient, unknown, never>(database())))
     }

@@ -208,7 +208,7 @@ describe("a copy of the store", () => {
         const values = yield* useSessions(yield* SessionStore)
         const sql = yield* SqlClient
         const tables = yield* Effect.forEach(
-          ["sessions", "session_epochs", "session_migrations"],
+          ["sessions", "session_epochs", "session_ends", "session_migrations"],
           (table) => sql.unsafe(`SELECT * FROM ${prefix}${table}`)
         )
         containsNoToken(textOf(tables), values)

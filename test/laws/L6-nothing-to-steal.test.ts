@@ -113,7 +113,8 @@ describe("L6 nothing to steal: a copy of the store contains no token", () => {
         const rows = yield* sql.unsafe(`SELECT * FROM ${prefix}sessions`)
         const epochs = yield* sql.unsafe(`SELECT * FROM ${prefix}session_epochs`)
         assert.isAbove(rows.length, 0)
-        const dump = inspect([rows, epochs], { depth: 10, maxStringLength: null })
+        const ends = yield* sql.unsafe(`SELECT * FROM ${prefix}session_ends`)
+        const dump = inspect([rows, epochs, ends], { depth: 10, maxStringLength: null })
         for (const token of tokens) assertAbsent(token, "the database", dump)
       }).pipe(Effect.scoped, Effect.orDie))
   }

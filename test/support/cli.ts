@@ -118,7 +118,7 @@ export const migrated = (open: OpenDatabase) =>
     const prefix = freshPrefix()
     const options = ["--prefix", prefix]
     const answer = yield* run("migrate", "--database-url", url, ...options)
-    assert.deepStrictEqual(answer, done("Applied 0001_sessions.\nApplied 0002_attributes.\n"))
+    assert.deepStrictEqual(answer, done("Applied 0001_sessions.\n"))
     return opened(url, options, yield* Effect.provide(SqlStore.make({ prefix }), yield* Layer.build(client)))
   })
 

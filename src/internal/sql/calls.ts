@@ -30,12 +30,19 @@ export interface Calls {
     prepared: Prepared,
     parameters: Parameters
   ) => Effect.Effect<number, SessionStoreError>
-  /** Executes all statements or none, with the same rule for transactions. */
+  /** Executes all statements or none, with the same rule for transactions, and returns the rows of each. */
   readonly writeAll: (
     operation: string,
     prepared: ReadonlyArray<Prepared>,
     parameters: Parameters
-  ) => Effect.Effect<void, SessionStoreError>
+  ) => Effect.Effect<ReadonlyArray<ReadonlyArray<Row>>, SessionStoreError>
+  /** Runs statements in a transaction of the store, with the same rule. Absent in SQLite. */
+  readonly transaction:
+    | (<A>(
+      operation: string,
+      run: (statements: Driver.Statements) => Effect.Effect<A, SqlError>
+    ) => Effect.Effect<A, SessionStoreError>)
+    | undefined
 }
 
 export const make = (
@@ -45,6 +52,7 @@ export const make = (
   ownPool: boolean
 ): Calls => {
   const driver = Driver.make(sql, dialect, frequent)
+  const { transaction } = driver
 
   /** All clients share one tag for "inside a transaction", so a store with its own pool must ignore the transaction of another client. */
   const unlessInside = <A>(
@@ -75,7 +83,8 @@ export const make = (
         () => Effect.mapError(driver.inside(prepared, parameters), storeError(operation))
       ),
     write: (operation, prepared, parameters) => written(operation, driver.changed(prepared, parameters)),
-    writeAll: (operation, prepared, parameters) => written(operation, driver.together(prepared, parameters))
+    writeAll: (operation, prepared, parameters) => written(operation, driver.together(prepared, parameters)),
+    transaction: transaction && ((operation, run) => written(operation, transaction(run)))
   }
 }
 

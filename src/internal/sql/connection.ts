@@ -135,14 +135,15 @@ const destroy = (resource: unknown, ...reason: ReadonlyArray<Error>): void => {
   if (Predicate.hasProperty(resource, "destroy") && Predicate.isFunction(resource.destroy)) resource.destroy(...reason)
 }
 
-/** Runs statements on one connection in a transaction. */
+/** Runs statements on one connection in a transaction. `isolation`: the clause of its isolation level; default: that of the server. */
 export const inTransaction = <A>(
   sql: SqlClient.SqlClient,
-  effect: Effect.Effect<A, SqlError>
+  effect: Effect.Effect<A, SqlError>,
+  isolation = ""
 ): Effect.Effect<A, SqlError> => {
   // Not `sql.withTransaction`: it sends BEGIN, which opens a block, not a transaction, in MariaDB with `sql_mode=ORACLE`.
   const execute = (statement: string) => sql.unsafe(statement).unprepared
-  return execute("START TRANSACTION").pipe(
+  return execute(`START TRANSACTION${isolation}`).pipe(
     Effect.zipRight(effect),
     Effect.zipLeft(execute("COMMIT")),
     Effect.tapError(() => Effect.ignore(execute(rollback)))

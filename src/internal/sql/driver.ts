@@ -28,10 +28,25 @@ interface Driver {
   /** Reads rows outside of any transaction. */
   readonly rows: Rows
   /** The number of rows that a write has changed. */
-  readonly changed: (prepared: Prepared, parameters: Parameters) => Effect.Effect<number, SqlError>
-  /** Executes all statements or none. */
-  readonly together: (prepared: ReadonlyArray<Prepared>, parameters: Parameters) => Effect.Effect<void, SqlError>
+  readonly changed: Changed
+  /** Executes all statements or none, and returns the rows of each. */
+  readonly together: (
+    prepared: ReadonlyArray<Prepared>,
+    parameters: Parameters
+  ) => Effect.Effect<ReadonlyArray<ReadonlyArray<Row>>, SqlError>
+  /**
+   * Runs statements in a transaction, in which each sees what was committed before the first one that reads rows. Absent in SQLite.
+   */
+  readonly transaction?: <A>(run: (statements: Statements) => Effect.Effect<A, SqlError>) => Effect.Effect<A, SqlError>
 }
+
+/** Executes statements inside a transaction of the store. */
+export interface Statements {
+  readonly rows: Rows
+  readonly changed: Changed
+}
+
+type Changed = (prepared: Prepared, parameters: Parameters) => Effect.Effect<number, SqlError>
 
 type Rows = (prepared: Prepared, parameters: Parameters) => Effect.Effect<ReadonlyArray<Row>, SqlError>
 
@@ -69,7 +84,7 @@ const returning = (sql: SqlClient.SqlClient): Driver => {
 
 /** Runs statements one after another. */
 const inOrder = (rows: Rows, prepared: ReadonlyArray<Prepared>, parameters: Parameters) =>
-  Effect.forEach(prepared, (one) => rows(one, parameters), { discard: true })
+  Effect.forEach(prepared, (one) => rows(one, parameters))
 
 /** Runs statements in a transaction on one reserved connection. */
 const onOneConnection = (sql: SqlClient.SqlClient, rows: Rows): Driver["together"] => (prepared, parameters) =>
@@ -105,7 +120,7 @@ const mysql = (sql: SqlClient.SqlClient): Driver => {
   const lease = leasing(sql, mysqlWire, rowsIn)
   const valuesOf = ({ names }: Prepared, parameters: Parameters) =>
     // The driver sends a number as a double, which MySQL rejects as a LIMIT.
-    names.map((name) => name === "limit" ? String(parameters[name]) : parameters[name])
+    names.map((name) => name === "limit" || name === "keep" ? String(parameters[name]) : parameters[name])
   const inside: Rows = (prepared, parameters) =>
     fitting(
       parameters,
@@ -126,7 +141,22 @@ const mysql = (sql: SqlClient.SqlClient): Driver => {
         parameters,
         Effect.flatMap(lease(prepared.text, valuesOf(prepared, parameters), ({ raw }) => raw), affectedRows)
       ),
-    together: onOneConnection(sql, inside)
+    together: onOneConnection(sql, inside),
+    transaction: (run) =>
+      onConnection(
+        sql,
+        inTransaction(
+          sql,
+          run({
+            rows: inside,
+            changed: (prepared, parameters) =>
+              fitting(
+                parameters,
+                Effect.flatMap(sql.unsafe(prepared.text, valuesOf(prepared, parameters)).raw, affectedRows)
+              )
+          })
+        )
+      )
   }
 }
 
@@ -178,6 +208,19 @@ const pg = (sql: SqlClient.SqlClient, frequent: ReadonlyArray<Prepared>): Driver
   return {
     inside,
     rows,
+    transaction: (run) =>
+      onConnection(
+        sql,
+        inTransaction(
+          sql,
+          run({
+            rows: inside,
+            changed: (prepared, parameters) => Effect.map(inside(prepared, parameters), (rows) => rows.length)
+          }),
+          // With one snapshot for all statements, those after a lock would not see what was written before it was free.
+          " ISOLATION LEVEL READ COMMITTED"
+        )
+      ),
     changed: (prepared, parameters) =>
       Effect.map(
         rows(prepared, parameters),
@@ -235,7 +278,9 @@ interface D1Client extends SqlClient.SqlClient {
 /** The binding of a Worker to a database. */
 interface Database {
   readonly prepare: (text: string) => { readonly bind: (...values: ReadonlyArray<unknown>) => unknown }
-  readonly batch: (statements: ReadonlyArray<unknown>) => Promise<unknown>
+  readonly batch: (
+    statements: ReadonlyArray<unknown>
+  ) => Promise<ReadonlyArray<{ readonly results: ReadonlyArray<Row> }>>
 }
 
 /** Whether this is a client of `@effect/sql-d1`. */
@@ -246,11 +291,12 @@ const d1 = (sql: D1Client): Driver => ({
   ...returning(sql),
   together: (prepared, parameters) =>
     Effect.tryPromise({
-      try: () => {
+      try: async () => {
         const { db } = sql.config
-        return db.batch(
+        const results = await db.batch(
           prepared.map(({ names, text }) => db.prepare(text).bind(...names.map((name) => parameters[name])))
         )
+        return results.map(({ results }) => results)
       },
       catch: (cause) => new SqlError({ cause, message: "Failed to execute a batch" })
     })

@@ -14,11 +14,6 @@ export const isUnmigrated = (code: string, message: string): boolean =>
 
 const unmigrated = new Set(["42P01", "42703", "ER_BAD_FIELD_ERROR", "ER_NO_SUCH_TABLE"])
 
-/** Whether a column that is to be added exists already. SQLite has no code for this error. */
-export const columnExists = (error: SqlError): boolean =>
-  codeOf(error) === "ER_DUP_FIELDNAME" ||
-  (error.cause instanceof Error && error.cause.message.includes("duplicate column name"))
-
 /** The server is a replica, or read-only by its settings. */
 export const readOnly: ReadonlySet<string> = new Set([
   "25006",
@@ -45,6 +40,12 @@ export const transient: ReadonlySet<string> = new Set([
   "SQLITE_BUSY",
   "SQLITE_BUSY_SNAPSHOT"
 ])
+
+/**
+ * Whether Postgres reports that it has not executed the statement. Not so if the connection was lost or the server shuts down (08, 57): the
+ * statement may have been executed. Nor if it conflicted with other transactions (40), because that is retried.
+ */
+export const isRejected = (code: string): boolean => /^(?!08|40|57)[0-9A-Z]{5}$/.test(code)
 
 /** A unique constraint was violated. */
 export const duplicate: ReadonlySet<string> = new Set([

@@ -32,7 +32,10 @@ export const check = (
     // EXPLAIN resolves names and checks privileges, and does not execute the statement. The text is unique each time, because the client
     // of SQLite caches texts, including those that it could not prepare.
     const explain = `EXPLAIN /* ${encodeBase64Url(randomBytes(9))} */ `
-    for (const name of ["load", "create", "rotate", "raiseEpoch"] as const) yield* send(statement[name], explain)
+    for (const name of ["load", "create", "rotate", "raiseEpoch", "endReason"] as const) {
+      yield* send(statement[name], explain)
+    }
+    yield* send(statement.note.destroy, explain)
     // It deletes nothing, and fails if the database is read-only.
     yield* send(statement.destroy)
     return undefined
@@ -49,9 +52,9 @@ export const check = (
 }
 
 /** Describes an error that every request would fail with; `undefined` for an error that may pass. */
-const explain = (error: SqlError, { epochs, prefix, schema, sessions }: Tables): string | undefined => {
+const explain = (error: SqlError, { ends, epochs, prefix, schema, sessions }: Tables): string | undefined => {
   const [code, message] = [codeOf(error), messageOf(error)]
-  const tables = `The tables ${sessions} and ${epochs}`
+  const tables = `The tables ${sessions}, ${epochs} and ${ends}`
   if (isUnmigrated(code, message)) {
     const names = [
       ...prefix === "effect_" ? [] : [["prefix", `"${prefix}"`]],
@@ -66,7 +69,7 @@ const explain = (error: SqlError, { epochs, prefix, schema, sessions }: Tables):
   }
   if (denied.has(code)) {
     return `${tables} may not be used by this user of the database (${message}). Grant the user SELECT, INSERT, UPDATE and ` +
-      `DELETE on both.`
+      `DELETE on all of them.`
   }
   return readOnly.has(code) || code.startsWith("SQLITE_READONLY")
     ? `The database is read-only (${message}). Connect to the primary, not to a replica; with SQLite, let this process write the ` +

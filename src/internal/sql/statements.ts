@@ -10,6 +10,9 @@ import type { Dialect, Tables } from "./tables.js"
 /** The minimum age in milliseconds at which the row of a revocation may be deleted: longer than any statement runs. */
 const epochGrace = 3_600_000
 
+/** More rows than a subject has sessions: MySQL has no OFFSET without LIMIT. */
+const allRows = 1_000_000_000
+
 /** A statement, and the names of its parameters in the order of their positions. */
 export interface Prepared {
   readonly text: string
@@ -40,9 +43,17 @@ interface Syntax {
   readonly movesRow: boolean
   /** The condition for the namespace of a page. */
   readonly within: string
-  /** Deletes a bounded number of expired rows without waiting for locked rows. */
-  readonly removeExpired: (sessions: string) => string
+  /** Deletes a bounded number of expired rows of a table without waiting for locked rows. */
+  readonly removeExpired: (table: string) => string
+  /** The clause with which an insert replaces an existing reason. */
+  readonly replaceReason: string
+  /** A statement that deletes rows can write their reasons, too. */
+  readonly notesAtOnce: boolean
+  /** Locks a subject until the end of the transaction, against other writes with a limit. Different subjects may share a lock. */
+  readonly lockSubject: (tables: StoreTables) => string
 }
+
+type StoreTables = Pick<Tables, "ends" | "epochs" | "sessions">
 
 /** The syntax that Postgres and SQLite share. */
 const common = {
@@ -55,7 +66,8 @@ const common = {
     ` AND NOT EXISTS (SELECT 1 FROM ${sessions} taken ` +
     `WHERE taken.key = :newKey OR (taken.namespace = :namespace AND taken.id = :id AND taken.key <> :key))`,
   movesRow: false,
-  within: "namespace = :namespace"
+  within: "namespace = :namespace",
+  replaceReason: " ON CONFLICT (key) DO UPDATE SET reason = excluded.reason, expires_at = excluded.expires_at"
 } as const
 
 const syntaxes: Record<Dialect, Syntax> = {
@@ -65,6 +77,9 @@ const syntaxes: Record<Dialect, Syntax> = {
     greatest: "GREATEST",
     least: "LEAST",
     same: "IS NOT DISTINCT FROM",
+    notesAtOnce: true,
+    lockSubject: ({ sessions }) =>
+      `SELECT pg_advisory_xact_lock(hashtextextended('${sessions} ' || CAST(:namespace AS text) || ' ' || CAST(:subject AS text), 0))`,
     removeExpired: (sessions) =>
       `WITH due AS MATERIALIZED (SELECT tableoid AS part, ctid AS place FROM ${sessions} WHERE expires_at <= :now ` +
       // One process at a time: for another the lock is taken, and its statement deletes nothing.
@@ -82,6 +97,9 @@ const syntaxes: Record<Dialect, Syntax> = {
     greatest: "MAX",
     least: "MIN",
     same: "IS",
+    notesAtOnce: false,
+    // Not used: the checks are part of the statements.
+    lockSubject: () => "SELECT 1",
     removeExpired: (sessions) =>
       `DELETE FROM ${sessions} WHERE key IN (SELECT key FROM ${sessions} WHERE expires_at <= :now ` +
       `ORDER BY expires_at LIMIT :limit) AND expires_at <= :now RETURNING key`
@@ -101,6 +119,13 @@ const syntaxes: Record<Dialect, Syntax> = {
     // An UPDATE cannot select from its own table. Its unique indexes reject a taken key.
     unlessTaken: () => "",
     movesRow: true,
+    replaceReason: " ON DUPLICATE KEY UPDATE reason = VALUES(reason), expires_at = VALUES(expires_at)",
+    notesAtOnce: false,
+    // A row of its own kind, not the epoch of the subject: a save locks its session and then the epochs, a write with a limit locks the
+    // subject and then the sessions that it ends. 4,096 rows, so that they need no clean-up.
+    lockSubject: ({ epochs }) =>
+      `INSERT INTO ${epochs} (namespace, kind, subject, epoch) ` +
+      `VALUES ('', 'limit', LEFT(SHA1(CONCAT(:namespace, ' ', :subject)), 3), 0) ON DUPLICATE KEY UPDATE epoch = epoch`,
     // With an equality, MariaDB would read all rows of the namespace before the page.
     within: "namespace >= :namespace AND namespace <= :namespace",
     // Several processes at once share the work: each skips the rows that another has taken.
@@ -127,7 +152,8 @@ const infoColumns = fieldNames.map((name) => fields[name].column).join(", ")
 const columns = `${infoColumns}, data`
 
 /** The statements of one dialect, for the tables of one store. */
-export const statements = (dialect: Dialect, { epochs, sessions }: Pick<Tables, "epochs" | "sessions">) => {
+export const statements = (dialect: Dialect, tables: StoreTables) => {
+  const { ends, epochs, sessions } = tables
   const {
     changed,
     clock,
@@ -135,9 +161,12 @@ export const statements = (dialect: Dialect, { epochs, sessions }: Pick<Tables, 
     ignoreExisting,
     key,
     least,
+    lockSubject,
     movesRow,
+    notesAtOnce,
     raiseExisting,
     removeExpired,
+    replaceReason,
     same,
     unlessTaken,
     within
@@ -174,15 +203,59 @@ export const statements = (dialect: Dialect, { epochs, sessions }: Pick<Tables, 
   const afterEpoch = "kind = 'subject' AND namespace >= :namespace " +
     "AND (namespace > :namespace OR subject > :subject)"
 
+  const byKey = `${key} = :key`
+  const byId = "namespace = :namespace AND id = :id"
+  const byOwner = `${byId} AND subject = :subject`
+
+  /** Why a row is not alive; `alive` if it is. `from` is the table or the name of the subquery. */
+  const revokedOr = (from: string, otherwise: string) =>
+    `WHEN namespace_epoch < ${epochOf(`${from}.namespace`)} THEN 'allRevoked' ` +
+    `WHEN subject_epoch < ${
+      epochOf(`${from}.namespace`, `${from}.subject`)
+    } THEN 'subjectRevoked' ELSE '${otherwise}' END`
+  const reasonOr = (from: string, otherwise: string) => `CASE ${revokedOr(from, otherwise)}`
+  const note = (values: string, from: string) =>
+    `INSERT INTO ${ends} (${key}, reason, expires_at) SELECT ${values}, expires_at FROM ${from}${replaceReason}`
+  /** Keeps the reason of rows that another statement is to delete. */
+  const noteEnd = (where: string, reason: string) =>
+    note(`${key}, ${reasonOr(sessions, reason)}`, `${sessions} WHERE ${where}`)
+  const noteRotation = note(":key, 'rotated'", `${sessions} WHERE ${key} = :newKey`)
+  /** Deletes rows and keeps the reason, in one statement. */
+  const endAndNote = (where: string, reason: string) =>
+    `WITH ended AS (DELETE FROM ${sessions} WHERE ${where} RETURNING key, namespace, subject, expires_at, namespace_epoch, ` +
+    `subject_epoch), noted AS (${note(`key, ${reasonOr("ended", reason)}`, "ended")}) SELECT key FROM ended`
+
+  const created = `INSERT INTO ${sessions} (${key}, ${columns}, namespace_epoch, subject_epoch)`
+  const record = `:key, :namespace, :id, :schemaVersion, :subject, :version, :writeId, :createdAt, :authenticatedAt, ` +
+    `${modified}, ${seen}, ${end()}, :deadline, :lifetime, :attributes, :data, ${epochOf(":namespace")}, ` +
+    epochOf(":namespace", ":subject")
+  const rotated =
+    `UPDATE ${sessions} SET ${key} = :newKey, id = :id, data = :data, attributes = :attributes, schema_version = :schemaVersion, ` +
+    `subject_epoch = CASE WHEN subject ${same} :subject THEN subject_epoch ELSE ` +
+    `${epochOf(`${sessions}.namespace`, ":subject")} END, subject = :subject, version = version + 1, ` +
+    `write_id = :writeId, created_at = :createdAt, authenticated_at = :authenticatedAt, modified_at = ${modified}, ` +
+    `last_seen_at = ${seen}, expires_at = ${end("expires_at")}, deadline = :deadline, lifetime = :lifetime ` +
+    `WHERE ${expectedAlive} AND ${key} <> :newKey${unlessTaken(sessions)}`
+
+  const isTaken = (key: string) => `EXISTS (SELECT 1 FROM ${sessions} WHERE ${key})`
+  /** Whether a write would be done, but for its limit. */
+  const writable = {
+    create: `NOT ${isTaken(byKey)} AND NOT ${isTaken(byId)}`,
+    rotate: `${isTaken(`${expectedAlive} AND ${key} <> :newKey`)} AND NOT ${isTaken(`${key} = :newKey`)} ` +
+      `AND NOT ${isTaken(`${byId} AND ${key} <> :key`)}`
+  }
+  /** The other live sessions of the subject beyond the youngest `keep`. */
+  const surplus = (columns: string, where = "") =>
+    `SELECT ${columns} FROM ${sessions} WHERE namespace = :namespace AND subject = :subject AND id <> :id ` +
+    `AND ${key} <> :key AND ${alive}${where} ORDER BY created_at DESC, id DESC LIMIT ${allRows} OFFSET :keep`
+  const noteSurplus = (writable: string) =>
+    note("key, 'limit'", `(${surplus("key, expires_at", ` AND ${writable}`)}) WHERE true`)
+  const endSurplus = (writable: string) =>
+    `DELETE FROM ${sessions} WHERE key IN (${surplus("key", ` AND ${writable}`)}) RETURNING id, created_at`
+
   const texts = {
     clock: `SELECT ${clock} AS clock`,
-    create:
-      `INSERT INTO ${sessions} (${key}, ${columns}, namespace_epoch, subject_epoch) VALUES (:key, :namespace, :id, ` +
-      `:schemaVersion, :subject, :version, :writeId, :createdAt, :authenticatedAt, ${modified}, ${seen}, ` +
-      `${end()}, :deadline, :lifetime, :attributes, :data, ${epochOf(":namespace")}, ${
-        epochOf(":namespace", ":subject")
-      })` +
-      `${ignoreExisting}${changed}`,
+    create: `${created} VALUES (${record})${ignoreExisting}${changed}`,
     load: `SELECT ${columns} FROM ${sessions} WHERE ${key} = :key AND ${alive}`,
     save:
       `UPDATE ${sessions} SET data = :data, attributes = :attributes, schema_version = :schemaVersion, version = version + 1, ` +
@@ -193,16 +266,11 @@ export const statements = (dialect: Dialect, { epochs, sessions }: Pick<Tables, 
     touch: `UPDATE ${sessions} SET last_seen_at = ${greatest}(last_seen_at, ${seen}), ` +
       `expires_at = ${greatest}(expires_at, ${least}(:expiresAt, COALESCE(deadline, :expiresAt), ${reach})) ` +
       `WHERE ${key} = :key AND ${alive}${changed}`,
-    rotate:
-      `UPDATE ${sessions} SET ${key} = :newKey, id = :id, data = :data, attributes = :attributes, schema_version = :schemaVersion, ` +
-      `subject_epoch = CASE WHEN subject ${same} :subject THEN subject_epoch ELSE ` +
-      `${epochOf(`${sessions}.namespace`, ":subject")} END, subject = :subject, version = version + 1, ` +
-      `write_id = :writeId, created_at = :createdAt, authenticated_at = :authenticatedAt, modified_at = ${modified}, ` +
-      `last_seen_at = ${seen}, expires_at = ${end("expires_at")}, deadline = :deadline, lifetime = :lifetime ` +
-      `WHERE ${expectedAlive} AND ${key} <> :newKey${unlessTaken(sessions)}${changed}`,
+    rotate: `${rotated}${changed}`,
     exists: `SELECT ${key} FROM ${sessions} WHERE ${key} = :key AND ${alive}`,
-    destroy: `DELETE FROM ${sessions} WHERE ${key} = :key`,
+    destroy: `DELETE FROM ${sessions} WHERE ${byKey}`,
     removeExpired: removeExpired(sessions),
+    removeReasons: removeExpired(ends),
     count: `SELECT (SELECT count(*) FROM ${sessions} WHERE expires_at > :now) AS current_records, ` +
       `(SELECT count(*) FROM ${sessions} WHERE expires_at <= :now) AS expired_records`,
     list: `SELECT ${infoColumns} FROM ${sessions} WHERE namespace = :namespace AND subject = :subject AND ${alive} ` +
@@ -210,7 +278,12 @@ export const statements = (dialect: Dialect, { epochs, sessions }: Pick<Tables, 
     find: `SELECT ${columns} FROM ${sessions} WHERE namespace = :namespace AND id = :id AND ${alive}`,
     scan: `SELECT ${columns}, ${key} FROM ${sessions} WHERE ${within} AND id > :after AND ${alive} ` +
       `ORDER BY namespace, id LIMIT :limit`,
-    revoke: `DELETE FROM ${sessions} WHERE namespace = :namespace AND id = :id${changed}`,
+    revoke: `DELETE FROM ${sessions} WHERE ${byId}${changed}`,
+    revokeOwn: `DELETE FROM ${sessions} WHERE ${byOwner}${changed}`,
+    endReason: `SELECT COALESCE((SELECT CASE WHEN expires_at <= :now THEN 'expired' ${revokedOr(sessions, "alive")} ` +
+      `FROM ${sessions} WHERE ${byKey}), (SELECT reason FROM ${ends} WHERE ${byKey} AND expires_at > :now)) AS reason`,
+    lockSubject: lockSubject(tables),
+    surplus: surplus(`${key}, id`),
     // The time of the revocation, or the old epoch plus one if that is greater: so the age of an epoch is known, and the epoch of a subject
     // whose row was deleted is greater than all epochs that records have stored.
     raiseEpoch: raise(clock, (epoch) => nextEpoch(epoch, clock)),
@@ -231,13 +304,52 @@ export const statements = (dialect: Dialect, { epochs, sessions }: Pick<Tables, 
   const prepared = Object.fromEntries(
     Object.entries(texts).map(([name, text]) => [name, prepare(dialect, text)])
   ) as Record<Name, Prepared>
-  const byId = `SELECT id FROM ${sessions} WHERE namespace = :namespace AND id = :id`
+  const prepareAll = <K extends string>(all: Record<K, string>) =>
+    Object.fromEntries(Object.entries<string>(all).map(([name, text]) => [name, prepare(dialect, text)])) as Record<
+      K,
+      Prepared
+    >
+  const idBy = (where: string) => `SELECT id FROM ${sessions} WHERE ${where}`
+  /** Statements that end a session and keep the reason, in dialects where one statement can. */
+  const atOnce = notesAtOnce
+    ? prepareAll({
+      destroy: endAndNote(byKey, "loggedOut"),
+      evict: endAndNote(byKey, "limit"),
+      revoke: endAndNote(byId, "revoked"),
+      revokeOwn: endAndNote(byOwner, "revoked"),
+      rotate: `WITH written AS (${rotated} RETURNING key, expires_at), noted AS (` +
+        `${note(":key, 'rotated'", "written")}) SELECT key FROM written`
+    })
+    : undefined
   return {
     ...prepared,
+    atOnce,
+    /** Statements that keep the reason why a session ends, in the other dialects: before it is deleted, or after it was rotated. */
+    note: prepareAll({
+      destroy: noteEnd(byKey, "loggedOut"),
+      evict: noteEnd(byKey, "limit"),
+      revoke: noteEnd(byId, "revoked"),
+      revokeOwn: noteEnd(byOwner, "revoked"),
+      rotate: noteRotation
+    }),
+    /** Whether a write would be done, but for its limit. */
+    writable: prepareAll({
+      create: `SELECT CASE WHEN ${writable.create} THEN 1 ELSE 0 END AS writable`,
+      rotate: `SELECT CASE WHEN ${writable.rotate} THEN 1 ELSE 0 END AS writable`
+    }),
+    /** Writes that do nothing if the subject has too many sessions, in SQLite. */
+    unlessFull: prepareAll({
+      create: `${created} SELECT ${record} WHERE NOT EXISTS (${surplus("1")})${ignoreExisting}${changed}`,
+      rotate: `${rotated} AND NOT EXISTS (${surplus("1")})${changed}`
+    }),
+    /** Keeps the reason why sessions are to make room for a write, in SQLite. */
+    noteSurplus: prepareAll({ create: noteSurplus(writable.create), rotate: noteSurplus(writable.rotate) }),
+    /** Ends these sessions, and returns them. */
+    endSurplus: prepareAll({ create: endSurplus(writable.create), rotate: endSurplus(writable.rotate) }),
     /** The statements of the transaction that revokes a subject except one session. */
     sparing: [
       // A save locks its row and then reads the epochs. A revocation locks in the same order to avoid deadlocks.
-      ...movesRow ? [prepare(dialect, `${byId} FOR UPDATE`)] : [],
+      ...movesRow ? [prepare(dialect, `${idBy(byId)} FOR UPDATE`)] : [],
       prepared.lockEpoch,
       prepared.spare,
       prepared.raiseLocked
@@ -245,15 +357,15 @@ export const statements = (dialect: Dialect, { epochs, sessions }: Pick<Tables, 
     /** The statements of requests. Each is a primary-key lookup, so that one cached plan fits all parameters. */
     frequent: [
       prepared.create,
-      prepared.destroy,
+      atOnce?.destroy ?? prepared.destroy,
       prepared.exists,
       prepared.load,
-      prepared.rotate,
+      atOnce?.rotate ?? prepared.rotate,
       prepared.save,
       prepared.touch
     ],
     /** Finds a row that a revocation by id has missed, in dialects where that can happen. */
-    missed: movesRow ? prepare(dialect, byId) : undefined
+    missed: movesRow ? prepareAll({ revoke: idBy(byId), revokeOwn: idBy(byOwner) }) : undefined
   }
 }
 

@@ -7,9 +7,17 @@ import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { SessionConfigError } from "../../SessionConfigError.js"
-import type { SessionId } from "../../SessionId.js"
 import type { SessionInfo } from "../../SessionRecord.js"
-import type { Corrupt, Located, Page, Store, WriteOutcome } from "../../SessionStore.js"
+import type {
+  Corrupt,
+  CreateOutcome,
+  Located,
+  Page,
+  RotateOutcome,
+  Store,
+  SubjectLimit,
+  WriteOutcome
+} from "../../SessionStore.js"
 import { checkClock, pageSize, SessionStoreError } from "../../SessionStore.js"
 import { integer } from "../record.js"
 import { corrupt, filled, orCorruptEntry, orLeftOut } from "../store/corrupt.js"
@@ -17,8 +25,10 @@ import * as SqlCalls from "./calls.js"
 import { clientOf, tablesFrom } from "./client.js"
 import { isD1 } from "./driver.js"
 import * as Durability from "./durability.js"
+import { decodeReason, ending } from "./ends.js"
 import { tidying } from "./epochs.js"
 import { codeOf, duplicate } from "./errors.js"
+import { limiting } from "./limits.js"
 import type { Parameters, Row } from "./rows.js"
 import { column, decodeCount, decodeInfo, decodeLocated, decodeRecord, idIn, parametersOf } from "./rows.js"
 import type { Prepared } from "./statements.js"
@@ -47,6 +57,8 @@ export const unchecked = (
     const calls = SqlCalls.make(sql, dialect, statement.frequent, options.ownPool === true)
     const { read, write, writeAll } = calls
     const tidied = tidying(calls, statement)
+    const ends = ending(calls, statement)
+    const limited = limiting(calls, statement)
 
     /** The clock of the database. */
     const clock = (operation: string) =>
@@ -56,15 +68,52 @@ export const unchecked = (
           Effect.try({ try: () => column(row, "clock", integer), catch: (cause) => corrupt(operation, cause) })
       )
 
-    /** Runs a compare-and-set. If it changes no row, a second query finds whether the record has another version or is not alive. */
-    const compareAndSet = (operation: string, prepared: Prepared, parameters: Parameters) =>
-      Effect.flatMap(write(operation, prepared, parameters), (changed) =>
-        changed > 0
-          ? Effect.succeed<WriteOutcome>("saved")
-          : Effect.map(
-            read(operation, statement.exists, parameters),
-            (found): WriteOutcome => found.length > 0 ? "conflict" : "gone"
-          ))
+    /** Completes a compare-and-set that has changed no row: finds whether the record has another version or is not alive. */
+    const unwritten = (operation: string, parameters: Parameters) =>
+      Effect.map(
+        read(operation, statement.exists, parameters),
+        (found): WriteOutcome => found.length > 0 ? "conflict" : "gone"
+      )
+
+    const compareAndSet = (
+      operation: string,
+      write: Effect.Effect<number, SessionStoreError>,
+      parameters: Parameters
+    ): Effect.Effect<WriteOutcome, SessionStoreError> =>
+      Effect.flatMap(write, (changed) => changed > 0 ? Effect.succeed("saved") : unwritten(operation, parameters))
+
+    const create = (parameters: Parameters, limit: SubjectLimit | undefined) =>
+      limit === undefined || parameters.subject === null
+        ? Effect.map(
+          write("create", statement.create, parameters),
+          (changed): CreateOutcome => changed > 0 ? "created" : "exists"
+        )
+        : Effect.map(
+          limited("create", parameters, limit),
+          (outcome): CreateOutcome => outcome === "written" ? "created" : outcome === "none" ? "exists" : outcome
+        )
+
+    const rotate = (
+      parameters: Parameters,
+      limit: SubjectLimit | undefined
+    ): Effect.Effect<RotateOutcome, SessionStoreError> =>
+      limit === undefined || parameters.subject === null
+        ? compareAndSet("rotate", ends.rotate(parameters), parameters)
+        : Effect.flatMap(
+          limited("rotate", parameters, limit),
+          (outcome): Effect.Effect<RotateOutcome, SessionStoreError> => {
+            switch (outcome) {
+              case "none":
+                return unwritten("rotate", parameters)
+              case "full":
+                return Effect.succeed(outcome)
+              case "written":
+                return Effect.as(ends.noteRotation(parameters), "saved" as const)
+              default:
+                return Effect.as(ends.noteRotation(parameters), outcome)
+            }
+          }
+        )
 
     const one = <A>(operation: string, prepared: Prepared, parameters: Parameters, decode: (row: Row) => A) =>
       Effect.flatMap(read(operation, prepared, parameters), ([row]) =>
@@ -115,44 +164,47 @@ export const unchecked = (
       )
     }
 
-    const revoke = (namespace: string, id: SessionId, tries = 3): Effect.Effect<boolean, SessionStoreError> =>
-      Effect.flatMap(write("revoke", statement.revoke, { namespace, id }), (changed) => {
+    const revoke = (
+      name: "revoke" | "revokeOwn",
+      parameters: Parameters,
+      tries = 3
+    ): Effect.Effect<boolean, SessionStoreError> =>
+      Effect.flatMap(ends.end("revoke", name, parameters), (changed) => {
         if (changed > 0 || statement.missed === undefined) return Effect.succeed(changed > 0)
-        return Effect.flatMap(read("revoke", statement.missed, { namespace, id }), (rows) =>
+        return Effect.flatMap(read("revoke", statement.missed[name], parameters), (rows) =>
           rows.length === 0
             ? Effect.succeed(false)
             : tries > 0
-            ? revoke(namespace, id, tries - 1)
+            ? revoke(name, parameters, tries - 1)
             : Effect.fail(new SessionStoreError({ operation: "revoke", reason: "unavailable" })))
       })
 
     return {
-      capabilities: { durableDestroy, remote: dialect !== "sqlite" || isD1(sql) },
-      create: (key, record, now) =>
+      capabilities: { durableDestroy, remote: dialect !== "sqlite" || isD1(sql), limitsSubjects: true },
+      create: (key, record, now, limit) =>
         Effect.catchIf(
-          Effect.map(
-            write("create", statement.create, parametersOf(record, { key, now })),
-            (changed) => changed > 0 ? "created" as const : "exists" as const
-          ),
+          create(parametersOf(record, { key, now }), limit),
           isDuplicate,
           () => Effect.succeed("exists" as const)
         ),
       load: (key, now) => one("load", statement.load, { key, now }, decodeRecord),
-      save: (key, record, { expectedVersion: expected, now }) =>
-        compareAndSet("save", statement.save, parametersOf(record, { key, expected, now })),
+      save: (key, record, { expectedVersion: expected, now }) => {
+        const parameters = parametersOf(record, { key, expected, now })
+        return compareAndSet("save", write("save", statement.save, parameters), parameters)
+      },
       touch: (key, { expiresAt, lastSeenAt, now }) =>
         Effect.map(
           write("touch", statement.touch, { key, lastSeenAt, expiresAt, now }),
           (changed) => changed > 0 ? "touched" : "gone"
         ),
-      rotate: (key, newKey, record, { expectedVersion: expected, now }) =>
+      rotate: (key, newKey, record, { expectedVersion: expected, limit, now }) =>
         Effect.catchIf(
-          compareAndSet("rotate", statement.rotate, parametersOf(record, { key, newKey, expected, now })),
+          rotate(parametersOf(record, { key, newKey, expected, now }), limit),
           // Another rotation took the key, or the id, in the same moment.
           isDuplicate,
-          () => Effect.succeed<WriteOutcome>("conflict")
+          () => Effect.succeed<RotateOutcome>("conflict")
         ),
-      destroy: (key) => Effect.asVoid(write("destroy", statement.destroy, { key })),
+      destroy: (key) => Effect.asVoid(ends.end("destroy", "destroy", { key })),
       removeExpired: ({ limit, now }) =>
         Effect.zipRight(
           Effect.flatMap(clock("removeExpired"), (clock) => checkClock(now, clock)),
@@ -160,7 +212,12 @@ export const unchecked = (
             write("removeExpired", statement.removeExpired, { now, limit }),
             // The records are deleted already, so a failure of this additional clean-up is only logged.
             (removed) =>
-              removed >= limit ? Effect.void : Effect.catchAll(tidied, (error) => Effect.logDebug(error.message, error))
+              removed >= limit
+                ? Effect.void
+                : Effect.catchAll(
+                  Effect.zipRight(write("removeExpired", statement.removeReasons, { now, limit }), tidied),
+                  (error) => Effect.logDebug(error.message, error)
+                )
           )
         ),
       count: (now) =>
@@ -172,19 +229,26 @@ export const unchecked = (
         list(namespace, subject, now, after, Math.max(limit, 0)),
       find: (namespace, id, now) => one("find", statement.find, { namespace, id, now }, decodeRecord),
       scan: (namespace, { after, limit, now }) => scan(namespace, after, limit, now),
-      revoke: (namespace, id) => revoke(namespace, id),
+      revoke: (namespace, id, subject) =>
+        subject === undefined
+          ? revoke("revoke", { namespace, id })
+          : revoke("revokeOwn", { namespace, id, subject }),
       revokeSubject: (namespace, subject, except) => {
         const whose = { namespace, kind: "subject", subject }
         return except === undefined
           ? Effect.asVoid(write("revokeSubject", statement.raiseEpoch, whose))
           : Effect.flatMap(
             clock("revokeSubject"),
-            (now) => writeAll("revokeSubject", statement.sparing, { ...whose, id: except, now })
+            (now) => Effect.asVoid(writeAll("revokeSubject", statement.sparing, { ...whose, id: except, now }))
           )
       },
       revokeAll: (namespace) =>
         Effect.asVoid(write("revokeAll", statement.raiseEpoch, { namespace, kind: "all", subject: "" })),
-      endReason: () => Effect.succeedNone
+      endReason: (key, now) =>
+        Effect.map(
+          one("endReason", statement.endReason, { key, now }, decodeReason),
+          Option.flatMap(Option.fromNullable)
+        )
     }
   })
 

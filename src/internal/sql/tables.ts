@@ -13,6 +13,8 @@ export interface Tables {
   readonly schema: string | undefined
   readonly sessions: string
   readonly epochs: string
+  /** The reasons why sessions have ended. */
+  readonly ends: string
   readonly migrations: string
 }
 
@@ -28,31 +30,24 @@ export const tablesOf = (prefix: string, schema?: string): Tables => {
     schema: quoted,
     sessions: named("sessions"),
     epochs: named("session_epochs"),
+    ends: named("session_ends"),
     migrations: named("session_migrations")
   }
 }
 
-/** The statements of each migration, in order. The first is that of version 0.5.0. */
+/** The statements of each migration, in order. */
 export const migrations = (
   dialect: Dialect,
   tables: Tables
 ): ReadonlyArray<readonly [name: string, statements: ReadonlyArray<string>]> => [
-  ["0001_sessions", sessions[dialect](tables)],
-  ["0002_attributes", [`ALTER TABLE ${tables.sessions} ADD COLUMN ${attributes[dialect]}`]]
+  ["0001_sessions", sessions[dialect](tables)]
 ]
-
-/** MySQL and SQLite have no IF NOT EXISTS for columns: see `errors.columnExists`. */
-const attributes: Record<Dialect, string> = {
-  mysql: "attributes longtext",
-  pg: "IF NOT EXISTS attributes text",
-  sqlite: "attributes text"
-}
 
 // Keys, ids, namespaces and subjects are compared byte by byte, independent of the locale of the database: names that differ in case or in
 // a trailing space are different.
 const standard =
   (text: string, bigint: string, unlessPartitioned: (sessions: string, statement: string) => string) =>
-  ({ epochs, prefix, sessions }: Tables): ReadonlyArray<string> => {
+  ({ ends, epochs, prefix, sessions }: Tables): ReadonlyArray<string> => {
     const index = `${prefix}sessions`
     return [
       `CREATE TABLE IF NOT EXISTS ${sessions} (
@@ -71,6 +66,7 @@ const standard =
   expires_at ${bigint} NOT NULL,
   deadline ${bigint},
   lifetime text,
+  attributes text,
   namespace_epoch ${bigint} NOT NULL,
   subject_epoch ${bigint} NOT NULL
 )`,
@@ -83,7 +79,13 @@ const standard =
   subject ${text} NOT NULL,
   epoch ${bigint} NOT NULL,
   PRIMARY KEY (namespace, kind, subject)
-)`
+)`,
+      `CREATE TABLE IF NOT EXISTS ${ends} (
+  key ${text} NOT NULL PRIMARY KEY,
+  reason ${text} NOT NULL,
+  expires_at ${bigint} NOT NULL
+)`,
+      `CREATE INDEX IF NOT EXISTS ${prefix}session_ends_by_expiry ON ${ends} (expires_at)`
     ]
   }
 
@@ -94,7 +96,7 @@ const standard =
 export const mysqlNameBytes = 1020
 
 // InnoDB explicitly: the default engine of the server may have no transactions.
-const mysql = ({ epochs, sessions }: Tables): ReadonlyArray<string> => {
+const mysql = ({ ends, epochs, sessions }: Tables): ReadonlyArray<string> => {
   const options = "ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
   const name = `varbinary(${mysqlNameBytes})`
   return [
@@ -114,6 +116,7 @@ const mysql = ({ epochs, sessions }: Tables): ReadonlyArray<string> => {
   expires_at bigint NOT NULL,
   deadline bigint,
   lifetime longtext,
+  attributes longtext,
   namespace_epoch bigint NOT NULL,
   subject_epoch bigint NOT NULL,
   UNIQUE INDEX ${sessions}_by_id (namespace, id),
@@ -126,6 +129,12 @@ const mysql = ({ epochs, sessions }: Tables): ReadonlyArray<string> => {
   subject ${name} NOT NULL,
   epoch bigint NOT NULL,
   PRIMARY KEY (namespace, kind, subject)
+) ${options}`,
+    `CREATE TABLE IF NOT EXISTS ${ends} (
+  \`key\` varbinary(43) NOT NULL PRIMARY KEY,
+  reason varbinary(16) NOT NULL,
+  expires_at bigint NOT NULL,
+  INDEX ${ends}_by_expiry (expires_at)
 ) ${options}`
   ]
 }

@@ -1,0 +1,84 @@
+/**
+ * Ends sessions of a SQL store, and keeps the reason. The reason is best-effort: a session ends even if its reason cannot be kept.
+ *
+ * Postgres does both in one statement. MySQL and SQLite keep the reason of a session that is to be deleted first: as long as the session
+ * is there, its reason is not read.
+ */
+import { SqlError } from "@effect/sql/SqlError"
+import * as Effect from "effect/Effect"
+import type { EndReason, SessionStoreError } from "../../SessionStore.js"
+import type { Kind } from "../record.js"
+import type { Calls } from "./calls.js"
+import { codeOf, isRejected } from "./errors.js"
+import type { Parameters, Row } from "./rows.js"
+import { column } from "./rows.js"
+import type { Statements } from "./statements.js"
+
+/** Writes that end sessions, and keep the reason. */
+export const ending = ({ write }: Calls, statement: Statements) => {
+  const { atOnce } = statement
+
+  const note = (operation: string, name: keyof Statements["note"], parameters: Parameters): Effect.Effect<void> =>
+    Effect.catchAll(
+      write(operation, statement.note[name], parameters),
+      (error) => Effect.logDebug(error.message, error)
+    )
+
+  /** Writes in one statement; without the reason if the server rejects that. */
+  const inOne = (
+    operation: string,
+    name: "destroy" | "revoke" | "revokeOwn" | "rotate",
+    parameters: Parameters
+  ): Effect.Effect<number, SessionStoreError> | undefined =>
+    atOnce && Effect.catchIf(
+      write(operation, atOnce[name], parameters),
+      ({ cause }) => cause instanceof SqlError && isRejected(codeOf(cause)),
+      () => write(operation, statement[name], parameters)
+    )
+
+  return {
+    /** Deletes sessions, and returns their number. */
+    end: (
+      operation: string,
+      name: "destroy" | "revoke" | "revokeOwn",
+      parameters: Parameters
+    ): Effect.Effect<number, SessionStoreError> =>
+      inOne(operation, name, parameters) ??
+        Effect.zipRight(note(operation, name, parameters), write(operation, statement[name], parameters)),
+
+    /** Moves a session to its new key, and returns whether it did as 1 or 0. */
+    rotate: (parameters: Parameters): Effect.Effect<number, SessionStoreError> =>
+      inOne("rotate", "rotate", parameters) ??
+        Effect.tap(
+          write("rotate", statement.rotate, parameters),
+          (changed) => changed > 0 ? note("rotate", "rotate", parameters) : Effect.void
+        ),
+
+    /** Keeps the reason of a rotation that another transaction has done. */
+    noteRotation: (parameters: Parameters): Effect.Effect<void> =>
+      atOnce === undefined ? note("rotate", "rotate", parameters) : Effect.void
+  }
+}
+
+const isReason: Record<EndReason, true> = {
+  expired: true,
+  loggedOut: true,
+  rotated: true,
+  revoked: true,
+  subjectRevoked: true,
+  allRevoked: true,
+  limit: true
+}
+
+const reason: Kind<EndReason | "alive"> = {
+  noun: "the reason of an end",
+  decode: (value) => value === "alive" || isEndReason(value) ? value : undefined
+}
+
+const isEndReason = (value: unknown): value is EndReason => typeof value === "string" && Object.hasOwn(isReason, value)
+
+/** Decodes the row of a reason; `undefined` if the session is alive, or nothing is known. Throws as `rows.column` does. */
+export const decodeReason = (row: Row): EndReason | undefined => {
+  const found = row.reason === null ? "alive" : column(row, "reason", reason)
+  return found === "alive" ? undefined : found
+}
