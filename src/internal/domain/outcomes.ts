@@ -40,6 +40,9 @@ export const rejectionReasons = [
   "ended"
 ] as const
 
+/** Reasons why a request was refused that may be forged. */
+export const forgeryReasons = ["crossSite", "origin", "missingOrigin", "missingToken", "token"] as const
+
 /** Outcomes of a read of the cache of a tiered store. */
 export const cacheAnswers = ["hit", "miss", "bypass"] as const
 
@@ -58,3 +61,5 @@ export type CacheAnswer = typeof cacheAnswers[number]
 export type InvalidationOutcome = typeof invalidationOutcomes[number]
 
 export type RejectionReason = typeof rejectionReasons[number]
+
+export type ForgeryReason = typeof forgeryReasons[number]

@@ -28,6 +28,7 @@ import type { RuntimeFiber } from "../done.js"
 import { consume, contentOf } from "./consumeOnce.js"
 import type { Core } from "./core.js"
 import { stepError } from "./errors.js"
+import type { Forgery } from "./forgery.js"
 import { Live } from "./live.js"
 import { maxPresentedValues } from "./presented.js"
 import { spannedIfTraced } from "./spans.js"
@@ -65,6 +66,11 @@ export class Handle<A extends object> implements RequestSession<A> {
   /** The state of a value that is a handle of this session tag. */
   static liveOf<A extends object>(core: Core<A>, value: unknown): Live<A> | undefined {
     return value instanceof Handle && value.#core === core ? value.#live : undefined
+  }
+
+  /** The protection of a handle's session against forged requests; absent for a value that is no handle of this library. */
+  static forgeryOf(value: unknown): Forgery | undefined {
+    return value instanceof Handle ? value.#live.forgery : undefined
   }
 
   get #live(): Live<A> {

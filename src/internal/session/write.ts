@@ -8,7 +8,7 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Expiry from "../../Expiry.js"
 import type { JsonRecord } from "../../Json.js"
-import type { Write, Written as EngineWritten } from "../../SessionEngine.js"
+import type { CookieValue, Write, Written as EngineWritten } from "../../SessionEngine.js"
 import type { SessionError } from "../../SessionError.js"
 import { SessionConflict, SessionGone, SessionLimitReached, SessionUnavailable } from "../../SessionError.js"
 import * as SessionMetrics from "../../SessionMetrics.js"
@@ -202,8 +202,14 @@ const attempt = <A extends object>(
   const loaded = change === "Create" ? undefined : work.loaded
   const { raw, record } = build(core, loaded === work.loaded ? work : { ...work, loaded }, now)
   const request: Write = loaded === undefined || change === "Create"
-    ? { _tag: "Create", record }
-    : { _tag: change, value: loaded.value, record, expectedVersion: loaded.record.version }
+    ? { _tag: "Create", record, minted: work.minted?.value }
+    : {
+      _tag: change,
+      value: loaded.value,
+      record,
+      expectedVersion: loaded.record.version,
+      ...change === "Rotate" ? { minted: work.minted?.value } : {}
+    }
   const handleOutcome = (outcome: EngineWritten): Effect.Effect<Written<A>, SessionError> => {
     switch (outcome._tag) {
       case "Written":
@@ -250,6 +256,17 @@ const replay = <A extends object>(
             : Effect.succeed({ loaded, replayed: true })
       ))
   })
+
+/** The value and the record that the work leads to, before it is written. The value is absent if the engine derives it from the record. */
+export const upcoming = <A extends object>(
+  core: Core<A>,
+  change: "Create" | "Rotate",
+  work: Work<A>,
+  now: number
+): { readonly value: CookieValue | undefined; readonly record: SessionRecord } => ({
+  value: work.minted?.value,
+  record: build(core, change === "Create" ? { ...work, loaded: undefined } : work, now).record
+})
 
 /** Handles a session that has ended: a login starts a new one, other changes are discarded or fail. */
 const gone = <A extends object>(
@@ -352,7 +369,7 @@ export const recreate = <A extends object>(
 /** Builds the record of a draft from the previous record, if there is one. */
 const build = <A extends object>(
   core: Core<A>,
-  { predecessor, changes, draft, loaded }: Work<A>,
+  { predecessor, changes, draft, loaded, minted }: Work<A>,
   now: number
 ): { readonly raw: JsonRecord; readonly record: SessionRecord } => {
   const source = draft.subjectChanged ? undefined : loaded ?? predecessor
@@ -363,7 +380,7 @@ const build = <A extends object>(
     raw,
     record: {
       namespace: core.namespace,
-      id: old?.id ?? Ids.fromBytes(nameBytes(Ids.byteLength)),
+      id: old?.id ?? minted?.id ?? Ids.fromBytes(nameBytes(Ids.byteLength)),
       data: core.codec.encode(raw),
       // During a deploy, a newer version of the application may have written its own schema version: keep it.
       schemaVersion: Math.max(core.history.version, source?.record.schemaVersion ?? 0),
