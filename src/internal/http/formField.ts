@@ -21,8 +21,7 @@ export const formField = (request: Request, field: string): Effect.Effect<string
   switch (type.trim().toLowerCase()) {
     case "application/x-www-form-urlencoded":
       return Effect.map(
-        // The platform keeps a text that it has read for all readers of the request.
-        peek(request) ?? Effect.orElseSucceed(request.text, () => ""),
+        peek(request) ?? readBefore(request),
         (text) => new URLSearchParams(text).get(field) ?? undefined
       )
     case "multipart/form-data": {
@@ -68,6 +67,17 @@ const peek = (request: Request): Effect.Effect<string> | undefined => {
     ? peekReadable(source, headers["content-length"])
     : undefined
   return bytes === undefined ? undefined : Effect.map(bytes, latin1)
+}
+
+/**
+ * The text of a body that somebody has read. The platform keeps it for all readers of the request, if they have read it as text. Otherwise
+ * the end of the body, which has passed, would be waited for without end.
+ */
+const readBefore = ({ source, text }: Request): Effect.Effect<string> => {
+  const read = Effect.orElseSucceed(text, () => "")
+  return isReadable(source) && (source.readableEnded || source.destroyed)
+    ? Effect.raceFirst(read, Effect.as(Effect.yieldNow(), ""))
+    : read
 }
 
 const latin1 = (bytes: Uint8Array): string => new TextDecoder("latin1").decode(bytes)
