@@ -13,6 +13,7 @@ import type * as Schema from "effect/Schema"
 import * as HttpApiMiddleware from "./internal/http/httpApi.js"
 import * as HttpMiddleware from "./internal/http/middleware.js"
 import * as EnvironmentSettings from "./internal/session/config.js"
+import * as ContextCodec from "./internal/session/context.js"
 import * as Service from "./internal/session/service.js"
 import type { Merge } from "./Merge.js"
 import type { SessionConfigError } from "./SessionConfigError.js"
@@ -22,8 +23,10 @@ import type { SessionHandle } from "./SessionHandle.js"
 import type * as SessionHistory from "./SessionHistory.js"
 import * as SessionHttpApi from "./SessionHttpApi.js"
 import * as SessionMiddleware from "./SessionMiddleware.js"
+import type { SessionRevocation } from "./SessionRevocation.js"
 import type * as SessionSchema from "./SessionSchema.js"
 import * as SessionService from "./SessionService.js"
+import type { SubjectLimit } from "./SessionStore.js"
 
 /**
  * Options of a session tag. `initial` is required exactly if `{}` does not decode.
@@ -51,7 +54,38 @@ export interface TagOptionsBase<S extends SessionSchema.Any> extends SessionServ
   readonly history?: SessionHistory.SessionHistory<NoInfer<S>>
   /** The merge functions of fields that this request has read and set while another request has changed them. */
   readonly merge?: { readonly [K in keyof Schema.Schema.Type<S> & string]?: Merge<Schema.Schema.Type<S>[K]> }
+  /**
+   * What a login keeps of the data that an anonymous visitor had. Default: nothing, because somebody else may have planted it in the
+   * visitor's browser before the login. Fields that the request of the login sets itself are always kept.
+   */
+  readonly carryOver?: CarryOver<Extract<Schema.Schema.Type<S>, object>>
 }
+
+/**
+ * The options of a tag that change its type. `C` is the context of a session, `L` the limit of a subject.
+ *
+ * @since 0.6.0
+ * @category models
+ */
+export interface PersonOptions<C, CI, L extends number | SubjectLimit | undefined> {
+  /** The schema of the context of a session: what a list of devices shows, such as browser and place. It must encode to JSON. */
+  readonly context?: Schema.Schema<C, CI>
+  /**
+   * The maximum number of live sessions of one subject. A login beyond it ends the oldest session, or is denied with `onFull: "deny"`
+   * (`SessionLimitReached`, 403). The store counts and writes in one step, so it holds for concurrent logins, too. Requires an engine that
+   * provides `SessionRevocation`.
+   */
+  readonly maxPerSubject?: L
+}
+
+/**
+ * What a login keeps of the data that an anonymous visitor had: `"all"`, some fields, or what a function makes of the visitor's value and
+ * of the initial one. It must be pure, because it runs again if another request changes the session meanwhile.
+ *
+ * @since 0.6.0
+ * @category models
+ */
+export type CarryOver<A> = "all" | ReadonlyArray<keyof A & string> | ((visitor: A, fresh: A) => A)
 
 /**
  * The services that the layer of a session tag provides: its sessions, and its middleware for HttpApi.
@@ -95,11 +129,25 @@ const members = {
   flush: "effect",
   authenticate: "function",
   authenticateExclusively: "function",
+  elevate: "function",
+  drop: "effect",
+  impersonate: "function",
+  endImpersonation: "effect",
+  requireFresh: "function",
+  revokeOthers: "effect",
   withRollback: "function",
   touch: "effect",
   endsAt: "effect",
   timeLeft: "effect",
   subject: "effect",
+  impersonator: "effect",
+  authenticatedAt: "effect",
+  methods: "effect",
+  level: "effect",
+  isRemembered: "effect",
+  clientContext: "effect",
+  setClientContext: "function",
+  absence: "effect",
   token: "effect",
   id: "effect",
   isEmpty: "effect",
@@ -128,13 +176,20 @@ const members = {
 }
 
 /** The members of the request's handle, each in one step. */
-const membersOf = <Self, A>(handle: Context.Tag<Self, SessionHandle<A>>): Readonly<Record<string, unknown>> =>
+const membersOf = <Self, A, C>(
+  handle: Context.Tag<Self, SessionHandle<A, never, C>>
+): Readonly<Record<string, unknown>> =>
   Record.map(members, (kind, name) => {
     const member = (session: object) => Reflect.get(session, name)
     return kind === "effect"
       ? Effect.flatMap(handle, member)
       : (...args: ReadonlyArray<unknown>) => Effect.flatMap(handle, (session) => member(session).call(session, ...args))
   })
+
+/** The services that the layer of a tag requires beside the engine. */
+type Required<S extends SessionSchema.Any, L> =
+  | Schema.Schema.Context<S>
+  | (L extends undefined ? never : SessionRevocation)
 
 type MissingSelf = "Missing `Self` generic - use `class AppSession extends Session.Tag<AppSession>()(…) {}`"
 
@@ -144,11 +199,11 @@ type MissingSelf = "Missing `Self` generic - use `class AppSession extends Sessi
  * @since 0.1.0
  * @category models
  */
-export interface TagClass<Self, Id extends string, A extends object, R>
-  extends Context.TagClass<Self, Id, SessionHandle<A>>, SessionHandle<A, Self>
+export interface TagClass<Self, Id extends string, A extends object, R, C = never>
+  extends Context.TagClass<Self, Id, SessionHandle<A, never, C>>, SessionHandle<A, Self, C>
 {
   /** The long-lived service of this session. */
-  readonly service: Context.Tag<SessionService.SessionService<Self>, SessionService.Sessions<A>>
+  readonly service: Context.Tag<SessionService.SessionService<Self>, SessionService.Sessions<A, C>>
   /** The service with the tag's own settings, for all HTTP integrations. */
   readonly layer: Layer.Layer<Provided<Self>, SessionConfigError, SessionEngine | R>
   /** The service with other settings, for this deployment. */
@@ -169,7 +224,7 @@ export interface TagClass<Self, Id extends string, A extends object, R>
    * For HttpApi: `group.middleware(AppSession.HttpApi)`. The errors of the session join those of the endpoints, and the
    * description of the API contains the cookie.
    */
-  readonly HttpApi: SessionHttpApi.Tag<Self, A, Id>
+  readonly HttpApi: SessionHttpApi.Tag<Self, A, Id, C>
 }
 
 /**
@@ -194,15 +249,24 @@ export interface TagClass<Self, Id extends string, A extends object, R>
  * @category constructors
  */
 export const Tag = <Self = never>() =>
-<const Id extends string, S extends SessionSchema.Any>(
+<
+  const Id extends string,
+  S extends SessionSchema.Any,
+  C = never,
+  CI = unknown,
+  L extends number | SubjectLimit | undefined = undefined
+>(
   id: Id,
-  options: TagOptions<S>
+  options: TagOptions<S> & PersonOptions<C, CI, L>
 ): [Self] extends [never] ? MissingSelf
-  : TagClass<Self, Id, Extract<Schema.Schema.Type<S>, object>, Schema.Schema.Context<S>> & Declared<S> =>
+  : TagClass<Self, Id, Extract<Schema.Schema.Type<S>, object>, Required<S, L>, C> & Declared<S> =>
 {
   type A = Extract<Schema.Schema.Type<S>, object>
-  const { history, merge, namespace = id, schema, ...settings }: TagOptionsBase<S> = options
-  const definition: Service.Definition<A> = {
+  type R = Required<S, L>
+  const { carryOver, context, history, maxPerSubject, merge, namespace = id, schema, ...settings }:
+    & TagOptionsBase<S>
+    & PersonOptions<C, CI, L> = options
+  const definition: Service.Definition<A, C> = {
     name: id,
     namespace,
     schema,
@@ -210,24 +274,32 @@ export const Tag = <Self = never>() =>
     history,
     // Type-checked by `TagOptions`; here only the names of the fields matter.
     merges: (merge ?? {}) as Readonly<Record<string, Merge<unknown>>>,
+    carryOver: carryOver ?? [],
+    context: context === undefined ? ContextCodec.none() : ContextCodec.make(context),
+    limit: typeof maxPerSubject === "number" ? { max: maxPerSubject, onFull: "oldest" } : maxPerSubject,
     settings
   }
 
-  class Handle extends Context.Tag(id)<Self, SessionHandle<A>>() {}
-  const service = Context.GenericTag<SessionService.SessionService<Self>, SessionService.Sessions<A>>(`${id}/Service`)
-  const HttpApi = HttpApiMiddleware.make<Self, A, Id>(Handle, id, SessionCookie.make(settings.cookie, id).name)
+  class Handle extends Context.Tag(id)<Self, SessionHandle<A, never, C>>() {}
+  const service = Context.GenericTag<SessionService.SessionService<Self>, SessionService.Sessions<A, C>>(
+    `${id}/Service`
+  )
+  const HttpApi = HttpApiMiddleware.make<Self, A, Id, C>(Handle, id, SessionCookie.make(settings.cookie, id).name)
   const complete = <E, R>(layer: Layer.Layer<SessionService.SessionService<Self>, E, R>) =>
     Layer.provideMerge(HttpApiMiddleware.layer(HttpApi, Handle, service), layer)
   const layerWith = (overrides: SessionService.Settings) =>
-    complete(Service.layer<Self, A, Schema.Schema.Context<S>>(service, definition, overrides))
+    complete(Service.layer<Self, A, C, R>(service, definition, overrides))
 
-  type Class = TagClass<Self, Id, A, Schema.Schema.Context<S>>
-  const statics: Omit<Class, keyof Context.TagClass<Self, Id, SessionHandle<A>> | keyof SessionHandle<A>> = {
+  type Class = TagClass<Self, Id, A, R, C>
+  const statics: Omit<
+    Class,
+    keyof Context.TagClass<Self, Id, SessionHandle<A, never, C>> | keyof SessionHandle<A>
+  > = {
     service,
     // Layers are shared by reference, so this is one value and not a getter.
     layer: layerWith({}),
     layerWith,
-    layerConfig: complete(EnvironmentSettings.layer<Self, A, Schema.Schema.Context<S>>(service, definition)),
+    layerConfig: complete(EnvironmentSettings.layer<Self, A, C, R>(service, definition)),
     middleware: HttpMiddleware.make(Handle, service),
     ...HttpMiddleware.forLayerRouter(Handle, service),
     HttpApi

@@ -12,7 +12,7 @@ import type * as Stream from "effect/Stream"
 import type { Lifetime, LifetimeInput } from "./Lifetime.js"
 import type { SessionDirectory } from "./SessionDirectory.js"
 import type { SessionError, SessionUnavailable } from "./SessionError.js"
-import type { SessionHandle } from "./SessionHandle.js"
+import type { LoginOptions, SessionHandle } from "./SessionHandle.js"
 import type { SessionId } from "./SessionId.js"
 import type { SessionRevocation } from "./SessionRevocation.js"
 
@@ -22,14 +22,24 @@ import type { SessionRevocation } from "./SessionRevocation.js"
  * @since 0.6.0
  * @category models
  */
-export interface SessionSummary {
+export interface SessionSummary<C = never> {
   /** The public id: for `openById` and `revoke`. */
   readonly id: SessionId
-  /** The subject, usually a user id; absent for an anonymous session. */
+  /** The subject, usually a user id; absent for an anonymous session. In an impersonation it is who acts. */
   readonly subject: string | undefined
+  /** The subject that the session acts for; absent if it acts for its own. */
+  readonly impersonating: string | undefined
   readonly createdAt: DateTime.Utc
   /** The last login; absent if there was none. */
   readonly authenticatedAt: DateTime.Utc | undefined
+  /** The methods of the login and the step-up. */
+  readonly methods: ReadonlyArray<string>
+  /** The highest level of the login and the step-up; 0 if nobody is logged in. */
+  readonly level: number
+  /** The login has asked to be remembered. */
+  readonly isRemembered: boolean
+  /** The context of the login; absent if there is none, or if it does not fit the schema of this version. */
+  readonly context: C | undefined
   /** The last change of data, subject or lifetime. */
   readonly modifiedAt: DateTime.Utc
   /** The last use that was written. Uses are written at most once per `touchEvery`, by default a tenth of the idle limit. */
@@ -40,8 +50,6 @@ export interface SessionSummary {
   readonly deadline: DateTime.Utc | undefined
   /** The lifetime that `setExpiry` has given to this session; absent if the policy applies. */
   readonly lifetime: Lifetime | undefined
-  /** The encoded attributes of the record; absent if it has none. */
-  readonly attributes: string | undefined
   /** The number of writes: grows by one with every save and rotation. */
   readonly version: number
   /** The version of the schema that wrote the data. */
@@ -49,7 +57,18 @@ export interface SessionSummary {
 }
 
 /**
- * Options of {@link SessionAdmin.list}.
+ * A session of one's own: see {@link SessionAdmin.own}.
+ *
+ * @since 0.6.0
+ * @category models
+ */
+export interface OwnSession<C = never> extends SessionSummary<C> {
+  /** It is the session of the request that has asked. */
+  readonly isCurrent: boolean
+}
+
+/**
+ * Options of {@link SessionAdmin.list} and {@link SessionAdmin.own}.
  *
  * @since 0.6.0
  * @category models
@@ -67,8 +86,8 @@ export interface ListOptions {
  * @since 0.6.0
  * @category models
  */
-export interface Entry<A> {
-  readonly info: SessionSummary
+export interface Entry<A, C = never> {
+  readonly info: SessionSummary<C>
   readonly value: A
 }
 
@@ -78,10 +97,10 @@ export interface Entry<A> {
  * @since 0.6.0
  * @category models
  */
-export interface Undecodable {
+export interface Undecodable<C = never> {
   readonly id: SessionId
   /** Present if only the data does not fit the schema; absent if the whole record is corrupt. */
-  readonly info: SessionSummary | undefined
+  readonly info: SessionSummary<C> | undefined
   /** One sentence, which never contains the data. */
   readonly problem: string
 }
@@ -92,10 +111,15 @@ export interface Undecodable {
  * @since 0.6.0
  * @category models
  */
-export type HandleById<A> = Omit<
-  SessionHandle<A>,
+export type HandleById<A, C = never> = Omit<
+  SessionHandle<A, never, C>,
   | "authenticate"
   | "authenticateExclusively"
+  | "elevate"
+  | "drop"
+  | "impersonate"
+  | "endImpersonation"
+  | "revokeOthers"
   | "rotate"
   | "cycleKey"
   | "destroy"
@@ -111,7 +135,7 @@ export type HandleById<A> = Omit<
  * @since 0.6.0
  * @category models
  */
-export interface SessionAdmin<A> {
+export interface SessionAdmin<A, C = never> {
   /**
    * Opens the live session of a token, to read and change it as in a handler. `None` if there is none.
    *
@@ -128,7 +152,7 @@ export interface SessionAdmin<A> {
    */
   readonly open: (
     token: Redacted.Redacted<string>
-  ) => Effect.Effect<Option.Option<SessionHandle<A>>, SessionUnavailable>
+  ) => Effect.Effect<Option.Option<SessionHandle<A, never, C>>, SessionUnavailable>
   /**
    * Opens the live session with a public id, to read and change it without its token. `None` if there is none, or if its data
    * cannot be decoded (the log contains the reason), as for all sessions of an engine with `seal: "token"`.
@@ -154,9 +178,10 @@ export interface SessionAdmin<A> {
    */
   readonly openById: (
     id: SessionId
-  ) => Effect.Effect<Option.Option<HandleById<A>>, SessionUnavailable, SessionDirectory>
+  ) => Effect.Effect<Option.Option<HandleById<A, C>>, SessionUnavailable, SessionDirectory>
   /**
-   * Creates and writes a session, even an empty one. Its token is `handle.token`. `lifetime` is the argument of `setExpiry`.
+   * Creates and writes a session, even an empty one. Its token is `handle.token`. `lifetime` is the argument of `setExpiry`; with a
+   * `subject`, the other options are those of `authenticate`.
    *
    * @example
    * ```ts
@@ -173,8 +198,8 @@ export interface SessionAdmin<A> {
    */
   readonly create: (
     fields?: Partial<A>,
-    options?: { readonly subject?: string; readonly lifetime?: LifetimeInput }
-  ) => Effect.Effect<SessionHandle<A>, SessionError>
+    options?: LoginOptions<C> & { readonly subject?: string; readonly lifetime?: LifetimeInput }
+  ) => Effect.Effect<SessionHandle<A, never, C>, SessionError>
   /** Returns whether a token belongs to a live session. */
   readonly exists: (token: Redacted.Redacted<string>) => Effect.Effect<boolean, SessionUnavailable>
   /** Ends the session of a token. Succeeds if there is none. */
@@ -196,7 +221,7 @@ export interface SessionAdmin<A> {
    * )
    * ```
    */
-  readonly all: Stream.Stream<Either.Either<Entry<A>, Undecodable>, SessionUnavailable, SessionDirectory>
+  readonly all: Stream.Stream<Either.Either<Entry<A, C>, Undecodable<C>>, SessionUnavailable, SessionDirectory>
   /**
    * Returns a page of the live sessions of a subject, oldest first: those after `after`, at most `limit`, 100 by default. A page with
    * fewer is the last one. A session whose record is corrupt is omitted and logged as a warning.
@@ -217,13 +242,47 @@ export interface SessionAdmin<A> {
   readonly list: (
     subject: string,
     page?: ListOptions
-  ) => Effect.Effect<ReadonlyArray<SessionSummary>, SessionUnavailable, SessionDirectory>
+  ) => Effect.Effect<ReadonlyArray<SessionSummary<C>>, SessionUnavailable, SessionRevocation>
   /**
    * Streams all live sessions of a subject, oldest first, reading the store page by page.
    *
    * @since 0.6.0
    */
-  readonly listAll: (subject: string) => Stream.Stream<SessionSummary, SessionUnavailable, SessionDirectory>
+  readonly listAll: (subject: string) => Stream.Stream<SessionSummary<C>, SessionUnavailable, SessionRevocation>
+  /**
+   * Returns a page of a person's own sessions, as `list` does, with a mark on the session of the request that calls it: "my devices".
+   *
+   * @example
+   * ```ts
+   * import { Effect, Option } from "effect"
+   * import type { SessionHandle } from "effect-session/SessionHandle"
+   * import type { Sessions } from "effect-session/SessionService"
+   *
+   * declare const session: SessionHandle<object>
+   * declare const sessions: Sessions<object>
+   *
+   * export const devices = Effect.flatMap(
+   *   session.subject,
+   *   Option.match({ onNone: () => Effect.succeed([]), onSome: (user) => sessions.own(user) })
+   * )
+   * ```
+   *
+   * @since 0.6.0
+   */
+  readonly own: (
+    subject: string,
+    page?: ListOptions
+  ) => Effect.Effect<ReadonlyArray<OwnSession<C>>, SessionUnavailable, SessionRevocation>
+  /**
+   * Ends one session of a subject by its public id. Returns false, and ends nothing, if there is none or if it belongs to another subject:
+   * the store checks that in the step that ends it, so the id may come from the visitor.
+   *
+   * @since 0.6.0
+   */
+  readonly revokeOwn: (
+    subject: string,
+    id: SessionId
+  ) => Effect.Effect<boolean, SessionUnavailable, SessionRevocation>
   /** Ends one session by its public id. Returns false if there was none. */
   readonly revoke: (id: SessionId) => Effect.Effect<boolean, SessionUnavailable, SessionRevocation>
   /**

@@ -12,9 +12,16 @@ import type * as Lifetime from "./Lifetime.js"
 import type * as ReadOnce from "./ReadOnce.js"
 import type { CompileError } from "./SessionConfigError.js"
 import type { SessionDirectory } from "./SessionDirectory.js"
-import type { SessionCommitted, SessionError, SessionUnavailable, SessionWriteError } from "./SessionError.js"
+import type {
+  SessionCommitted,
+  SessionError,
+  SessionNotFresh,
+  SessionUnavailable,
+  SessionWriteError
+} from "./SessionError.js"
 import type { SessionId } from "./SessionId.js"
 import type { SessionRevocation } from "./SessionRevocation.js"
+import type { EndReason } from "./SessionStore.js"
 
 /**
  * The fields of a session that may be absent: those that can be removed.
@@ -70,6 +77,72 @@ export interface AwaitEndOptions {
 }
 
 /**
+ * Options of `authenticate`. `C` is the context that the tag declares.
+ *
+ * @since 0.6.0
+ * @category models
+ */
+export interface LoginOptions<C = never> {
+  /** How the visitor has proved who they are, for instance `["pwd", "otp"]` (RFC 8176 has a list of names). Default: none. */
+  readonly methods?: ReadonlyArray<string>
+  /** The strength of the login: a whole number, for instance the authentication assurance level 1 to 3 of NIST SP 800-63B. Default 1. */
+  readonly level?: number
+  /**
+   * `true`: the cookie outlives the browser, up to the end of the session, and `requireFresh` refuses the session. `false`: the cookie ends
+   * with the browser. Absent: as the tag's cookie options say.
+   */
+  readonly remember?: boolean
+  /** What a list of devices shows: browser, place, label. Encoded at most 2,048 characters. */
+  readonly context?: C
+}
+
+/**
+ * Options of `elevate`.
+ *
+ * @since 0.6.0
+ * @category models
+ */
+export interface ElevateOptions {
+  /** How the visitor has just proved who they are. */
+  readonly methods: ReadonlyArray<string>
+  /** The strength of that proof: a whole number. */
+  readonly level: number
+}
+
+/**
+ * The requirements of `requireFresh`. Those that are absent do not apply.
+ *
+ * @since 0.6.0
+ * @category models
+ */
+export interface FreshRequirements {
+  /** The maximum age of the last login or step-up. */
+  readonly within?: Duration.DurationInput
+  /** Methods that the fresh logins and step-ups must all have used. */
+  readonly methods?: ReadonlyArray<string>
+  /** The minimum level of a fresh login or step-up. */
+  readonly level?: number
+  /** Accepts the login of a session with `remember`. Default: only a step-up counts in such a session. */
+  readonly allowRemembered?: boolean
+  /** Accepts a session that acts for another subject. Default: it is refused. */
+  readonly allowImpersonating?: boolean
+}
+
+/**
+ * Why a request has no session.
+ *
+ * - `noCookie`: the request has presented none. `malformed`: what it presented has not the form of ours.
+ * - `unknown`: the store has no trace of it: it was invented, or its trace is gone.
+ * - `ambiguous`: several live sessions were presented, and none is trusted.
+ * - `undecodable`: its data does not fit this version of the application.
+ * - the other reasons say how the session has ended: see `SessionStore.EndReason`.
+ *
+ * @since 0.6.0
+ * @category models
+ */
+export type Absence = EndReason | "noCookie" | "malformed" | "unknown" | "ambiguous" | "undecodable"
+
+/**
  * One request's session. `yield* AppSession` returns it and does no I/O; the first use loads the record, once.
  *
  * A change is a pure step: all changes are written together after the handler has returned its response. If another request has
@@ -83,7 +156,7 @@ export interface AwaitEndOptions {
  * @since 0.1.0
  * @category models
  */
-export interface SessionHandle<A, R = never> {
+export interface SessionHandle<A, R = never, C = never> {
   /**
    * Reads the whole value of the session. Fields that may be changed in place are copies of this request: see {@link
    * SessionHandle.get}.
@@ -306,9 +379,13 @@ export interface SessionHandle<A, R = never> {
   readonly flush: Effect.Effect<void, SessionCommitted, R>
 
   /**
-   * Sets the subject of the session, and always moves it to a new token. Data of an anonymous session, or of the same subject, is kept;
-   * another subject starts from the initial value under a new id, so set its data afterwards. Check the password first, or call `discard` if
-   * a later check fails. Fails with `SessionInvalid` unless the subject has 1 to 255 characters, none of them a control character.
+   * Logs a subject in: sets the subject of the session, and always moves it to a new token. Both deadlines begin anew. Data of the same
+   * subject is kept. Of what an anonymous visitor had, the tag's `carryOver` and the fields that this request has set are kept, and nothing
+   * else. Another subject starts from the initial value under a new id, so set its data afterwards.
+   *
+   * Nothing is written before the response, and a response with 401 or 403 does not log in: then all changes of the request are dropped.
+   * Fails with `SessionInvalid` unless the subject has 1 to 255 characters, none of them a control character. If the tag has
+   * `maxPerSubject`, the commit ends the oldest session of the subject, or fails with `SessionLimitReached` (403).
    *
    * @example
    * ```ts
@@ -320,7 +397,7 @@ export interface SessionHandle<A, R = never> {
    * export const logIn = (userId: string) => Effect.zipRight(session.authenticate(userId), session.set("visits", 0))
    * ```
    */
-  readonly authenticate: (subject: string) => Effect.Effect<void, SessionWriteError, R>
+  readonly authenticate: (subject: string, options?: LoginOptions<C>) => Effect.Effect<void, SessionWriteError, R>
 
   /**
    * Sets the subject as `authenticate` does, and ends every other session of the subject right after the new one is written. Of several such
@@ -339,13 +416,181 @@ export interface SessionHandle<A, R = never> {
    * @since 0.6.0
    */
   readonly authenticateExclusively: (
-    subject: string
+    subject: string,
+    options?: LoginOptions<C>
   ) => Effect.Effect<void, SessionWriteError, SessionRevocation | R>
 
   /**
-   * Reads the subject of the session, usually a user id; `None` for an anonymous visitor.
+   * Records that the subject has just proved its identity once more (step-up), and moves the session to a new token. `methods`, `level` and
+   * `authenticatedAt` include it until `drop`. The deadlines stay: only a login moves them. Fails with `SessionInvalid` if nobody is logged
+   * in.
+   *
+   * @example
+   * ```ts
+   * import type { SessionHandle } from "effect-session/SessionHandle"
+   *
+   * declare const session: SessionHandle<object>
+   *
+   * // After the code of an authenticator app was checked.
+   * export const sudo = session.elevate({ methods: ["otp"], level: 2 })
+   * ```
+   *
+   * @since 0.6.0
+   */
+  readonly elevate: (options: ElevateOptions) => Effect.Effect<void, SessionWriteError, R>
+
+  /**
+   * Ends what `elevate` has added, and moves the session to a new token.
+   *
+   * @since 0.6.0
+   */
+  readonly drop: Effect.Effect<void, SessionWriteError, R>
+
+  /**
+   * Acts for another subject from now on, under a new token and with the initial value: `subject` is then the other one, and `impersonator`
+   * who acts. The session stays one of its own subject: it ends with the revocation of that one, keeps its deadlines, and is in its list.
+   * `requireFresh` refuses it. Fails with `SessionInvalid` if nobody is logged in, or if the session acts for another subject already.
+   * Check first that the visitor may do it.
+   *
+   * @example
+   * ```ts
+   * import type { SessionHandle } from "effect-session/SessionHandle"
+   *
+   * declare const session: SessionHandle<object>
+   *
+   * export const actFor = (customer: string) => session.impersonate(customer)
+   * ```
+   *
+   * @since 0.6.0
+   */
+  readonly impersonate: (subject: string) => Effect.Effect<void, SessionWriteError, R>
+
+  /**
+   * Ends an impersonation: the session is that of its own subject again, under a new token and with the initial value. Does nothing if there
+   * is none.
+   *
+   * @since 0.6.0
+   */
+  readonly endImpersonation: Effect.Effect<void, SessionWriteError, R>
+
+  /**
+   * Fails with `SessionNotFresh` (401) unless the last login or step-up is recent and strong enough: for a change of password or a payment.
+   *
+   * @example
+   * ```ts
+   * import { Effect } from "effect"
+   * import type { SessionHandle } from "effect-session/SessionHandle"
+   *
+   * declare const session: SessionHandle<object>
+   * declare const changePassword: Effect.Effect<void>
+   *
+   * export const guarded = Effect.zipRight(
+   *   session.requireFresh({ within: "10 minutes", level: 2 }),
+   *   changePassword
+   * )
+   * ```
+   *
+   * @since 0.6.0
+   */
+  readonly requireFresh: (
+    requirements: FreshRequirements
+  ) => Effect.Effect<void, SessionNotFresh | SessionUnavailable, R>
+
+  /**
+   * Ends all other sessions of the subject and moves this one to a new token, at once: pending changes are written, too. For a change of
+   * password. If another session does the same at the same moment, the one that comes second wins, and this one fails with `SessionGone`.
+   * Fails with `SessionInvalid` if nobody is logged in.
+   *
+   * @example
+   * ```ts
+   * import { Effect } from "effect"
+   * import type { SessionHandle } from "effect-session/SessionHandle"
+   *
+   * declare const session: SessionHandle<object>
+   * declare const storePassword: Effect.Effect<void>
+   *
+   * export const changePassword = Effect.zipRight(storePassword, session.revokeOthers)
+   * ```
+   *
+   * @since 0.6.0
+   */
+  readonly revokeOthers: Effect.Effect<void, SessionError, SessionRevocation | R>
+
+  /**
+   * Reads the subject that the session acts for, usually a user id; `None` for an anonymous visitor. In an impersonation it is the other
+   * subject.
    */
   readonly subject: Effect.Effect<Option<string>, SessionUnavailable, R>
+
+  /**
+   * Reads the subject who acts, in an impersonation; otherwise `None`.
+   *
+   * @since 0.6.0
+   */
+  readonly impersonator: Effect.Effect<Option<string>, SessionUnavailable, R>
+
+  /**
+   * Reads the time of the last login or step-up; `None` if nobody is logged in.
+   *
+   * @since 0.6.0
+   */
+  readonly authenticatedAt: Effect.Effect<Option<DateTime.Utc>, SessionUnavailable, R>
+
+  /**
+   * Reads the methods of the login and the step-up.
+   *
+   * @since 0.6.0
+   */
+  readonly methods: Effect.Effect<ReadonlyArray<string>, SessionUnavailable, R>
+
+  /**
+   * Reads the highest level of the login and the step-up; 0 if nobody is logged in.
+   *
+   * @since 0.6.0
+   */
+  readonly level: Effect.Effect<number, SessionUnavailable, R>
+
+  /**
+   * Returns whether the last login has asked to be remembered.
+   *
+   * @since 0.6.0
+   */
+  readonly isRemembered: Effect.Effect<boolean, SessionUnavailable, R>
+
+  /**
+   * Reads the context, typed by the schema that the tag declares. `None` if there is none, or if it does not fit the schema of this version.
+   *
+   * @since 0.6.0
+   */
+  readonly clientContext: Effect.Effect<Option<C>, SessionUnavailable, R>
+
+  /**
+   * Sets the context: what a list of devices shows. `authenticate` sets it, too.
+   *
+   * @since 0.6.0
+   */
+  readonly setClientContext: (context: C) => Effect.Effect<void, SessionWriteError, R>
+
+  /**
+   * Reads why the request has come without a session, as far as it is known; `None` if it has come with one. For a login page: "you were
+   * logged out on another device".
+   *
+   * @example
+   * ```ts
+   * import { Effect, Option } from "effect"
+   * import type { SessionHandle } from "effect-session/SessionHandle"
+   *
+   * declare const session: SessionHandle<object>
+   *
+   * export const wasLoggedOut = Effect.map(
+   *   session.absence,
+   *   Option.exists((reason) => reason === "revoked" || reason === "subjectRevoked" || reason === "limit")
+   * )
+   * ```
+   *
+   * @since 0.6.0
+   */
+  readonly absence: Effect.Effect<Option<Absence>, SessionUnavailable, R>
 
   /**
    * Reads the secret in the cookie, redacted; `None` until a new session is written.
@@ -531,7 +776,7 @@ export interface SessionHandle<A, R = never> {
    * export const name = Effect.map(session.optional, Option.isSome)
    * ```
    */
-  readonly optional: Effect.Effect<Option<SessionHandle<A>>, never, R>
+  readonly optional: Effect.Effect<Option<SessionHandle<A, never, C>>, never, R>
 
   /**
    * Loads the session again, past every cache (`TieredStore`): for a payment or a change of password. Call it before the first

@@ -39,12 +39,16 @@ export interface SessionHttpApi<in out Self> {
  * @since 0.3.0
  * @category models
  */
-export type Tag<Self, A, Id extends string> = HttpApiMiddleware.TagClass<SessionHttpApi<Self>, `${Id}/HttpApi`, {
-  readonly provides: Context.Tag<Self, SessionHandle<A>>
-  readonly failure: typeof SessionError
-  /** One security scheme, named after the tag. */
-  readonly security: { readonly [scheme: string]: HttpApiSecurity.ApiKey }
-}>
+export type Tag<Self, A, Id extends string, C = never> = HttpApiMiddleware.TagClass<
+  SessionHttpApi<Self>,
+  `${Id}/HttpApi`,
+  {
+    readonly provides: Context.Tag<Self, SessionHandle<A, never, C>>
+    readonly failure: typeof SessionError
+    /** One security scheme, named after the tag. */
+    readonly security: { readonly [scheme: string]: HttpApiSecurity.ApiKey }
+  }
+>
 
 /**
  * The check of a guard: returns the value that is provided to the endpoints, or fails. Runs before the payload is decoded. Its
@@ -53,8 +57,8 @@ export type Tag<Self, A, Id extends string> = HttpApiMiddleware.TagClass<Session
  * @since 0.6.0
  * @category models
  */
-export type Check<A, B, E> = (
-  session: SessionHandle<A>
+export type Check<A, B, E, C = never> = (
+  session: SessionHandle<A, never, C>
 ) => Effect.Effect<B, E | SessionError, HttpRouter.HttpRouter.Provided>
 
 /**
@@ -63,7 +67,7 @@ export type Check<A, B, E> = (
  * @since 0.6.0
  * @category models
  */
-export type GuardClass<Self, Name extends string, Session, A, I, B, E, EI, ER> =
+export type GuardClass<Self, Name extends string, Session, A, I, B, E, EI, ER, C = never> =
   & HttpApiMiddleware.TagClass<Self, Name, {
     readonly provides: Context.Tag<I, B>
     readonly failure: Schema.Schema<E | SessionError, EI | typeof SessionError.Encoded, ER>
@@ -72,7 +76,7 @@ export type GuardClass<Self, Name extends string, Session, A, I, B, E, EI, ER> =
   & {
     /** Implements the guard by a function, or by an effect that makes one: its requirements are those of the layer. */
     readonly layer: <EX = never, RX = never>(
-      check: Check<A, B, E> | Effect.Effect<Check<A, B, E>, EX, RX>
+      check: Check<A, B, E, C> | Effect.Effect<Check<A, B, E, C>, EX, RX>
     ) => Layer.Layer<Self, EX, SessionService<Session> | Exclude<RX, Scope.Scope>>
   }
 
@@ -126,36 +130,37 @@ export type GuardClass<Self, Name extends string, Session, A, I, B, E, EI, ER> =
  * @since 0.6.0
  * @category constructors
  */
-export const Guard = <Self>() =>
-<const Name extends string, Session, A, I, B, E = never, EI = never, ER = never>(
-  name: Name,
-  options: {
-    readonly session: Context.Tag<Session, SessionHandle<A>> & {
-      readonly service: Context.Tag<SessionService<Session>, Sessions<A>>
-      readonly HttpApi: { readonly security: { readonly [scheme: string]: HttpApiSecurity.ApiKey } }
+export const Guard =
+  <Self>() =>
+  <const Name extends string, Session, A, I, B, C = never, E = never, EI = never, ER = never>(
+    name: Name,
+    options: {
+      readonly session: Context.Tag<Session, SessionHandle<A, never, C>> & {
+        readonly service: Context.Tag<SessionService<Session>, Sessions<A, C>>
+        readonly HttpApi: { readonly security: { readonly [scheme: string]: HttpApiSecurity.ApiKey } }
+      }
+      /** The service that the guard provides to its endpoints. */
+      readonly provides: Context.Tag<I, B>
+      /** The schema of the guard's error, whose annotation has the status. Default: only session errors. */
+      readonly failure?: Schema.Schema<E, EI, ER>
     }
-    /** The service that the guard provides to its endpoints. */
-    readonly provides: Context.Tag<I, B>
-    /** The schema of the guard's error, whose annotation has the status. Default: only session errors. */
-    readonly failure?: Schema.Schema<E, EI, ER>
-  }
-): GuardClass<Self, Name, Session, A, I, B, E, EI, ER> => {
-  const { failure, provides, session } = options
-  const { security } = session.HttpApi
-  const failures: Schema.Schema<E | SessionError, EI | typeof SessionError.Encoded, ER> = Schema.Union(
-    ...(failure === undefined ? [] : [failure]),
-    SessionError
-  )
-  const tag = HttpApiMiddleware.Tag<Self>()(name, { provides, failure: failures, security })
-  return Object.assign(tag, {
-    layer: <EX, RX>(check: Check<A, B, E> | Effect.Effect<Check<A, B, E>, EX, RX>) =>
-      Layer.scoped(
-        tag,
-        Effect.zipWith(
-          session.service,
-          Effect.isEffect(check) ? check : Effect.succeed(check),
-          (service, check) => Record.map(security, () => () => Effect.flatMap(opened(session, service), check))
+  ): GuardClass<Self, Name, Session, A, I, B, E, EI, ER, C> => {
+    const { failure, provides, session } = options
+    const { security } = session.HttpApi
+    const failures: Schema.Schema<E | SessionError, EI | typeof SessionError.Encoded, ER> = Schema.Union(
+      ...(failure === undefined ? [] : [failure]),
+      SessionError
+    )
+    const tag = HttpApiMiddleware.Tag<Self>()(name, { provides, failure: failures, security })
+    return Object.assign(tag, {
+      layer: <EX, RX>(check: Check<A, B, E, C> | Effect.Effect<Check<A, B, E, C>, EX, RX>) =>
+        Layer.scoped(
+          tag,
+          Effect.zipWith(
+            session.service,
+            Effect.isEffect(check) ? check : Effect.succeed(check),
+            (service, check) => Record.map(security, () => () => Effect.flatMap(opened(session, service), check))
+          )
         )
-      )
-  })
-}
+    })
+  }

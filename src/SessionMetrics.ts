@@ -7,7 +7,8 @@ import * as Metric from "effect/Metric"
 import * as Outcomes from "./internal/domain/outcomes.js"
 
 /**
- * `session_loads`, by outcome. `unknown` covers expired, revoked and invented tokens, which a store cannot distinguish.
+ * `session_loads`, by outcome. `expired`, `logged_out`, `rotated`, `revoked`, `subject_revoked`, `all_revoked` and `limit` are the reasons
+ * why a session has ended, as far as the store knows. `unknown` covers invented tokens, and those whose reason is no longer kept.
  *
  * @example
  * ```ts
@@ -108,4 +109,15 @@ export const cacheFills: Metric.Metric.Frequency<string> = Metric.frequency("ses
 export const cacheInvalidations: Metric.Metric.Frequency<string> = Metric.frequency("session_cache_invalidations", {
   description: "Invalidations in the caches of tiered stores, by outcome",
   preregisteredWords: Outcomes.invalidationOutcomes
+})
+
+/**
+ * `session_events_dropped`: events that a subscriber of `SessionEvents` lost because it was too slow, counted once for each subscriber.
+ *
+ * @since 0.6.0
+ * @category metrics
+ */
+export const droppedEvents: Metric.Metric.Counter<number> = Metric.counter("session_events_dropped", {
+  description: "Session events that a slow subscriber lost",
+  incremental: true
 })

@@ -3,11 +3,11 @@
  *
  * @since 0.1.0
  */
-import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { SessionExpiry, Times } from "./Expiry.js"
 import { isExpired } from "./internal/domain/expiry.js"
 import * as LifetimeRules from "./internal/domain/lifetime.js"
+import { orAbsent } from "./internal/schema/absent.js"
 import * as Lifetime from "./Lifetime.js"
 import * as SessionId from "./SessionId.js"
 
@@ -50,12 +50,6 @@ export interface SessionRecord extends Times {
    */
   readonly attributes: string | undefined
 }
-
-const orAbsent = <A, I>(schema: Schema.Schema<A, I>) =>
-  Schema.optionalToRequired(schema, Schema.UndefinedOr(Schema.typeSchema(schema)), {
-    decode: Option.getOrUndefined,
-    encode: Option.fromNullable
-  })
 
 /**
  * The schema of a record, for a store that keeps JSON documents. Times are milliseconds since the epoch. An absent field has no property

@@ -29,9 +29,9 @@ export interface SessionRpc<in out Self> {
  * @since 0.3.0
  * @category models
  */
-export type Middleware<Self, A> =
+export type Middleware<Self, A, C = never> =
   & RpcMiddleware.TagClass<SessionRpc<Self>, string, {
-    readonly provides: Context.Tag<Self, SessionHandle<A>>
+    readonly provides: Context.Tag<Self, SessionHandle<A, never, C>>
     readonly wrap: true
   }>
   & {
@@ -76,9 +76,9 @@ export type Middleware<Self, A> =
  * @since 0.3.0
  * @category constructors
  */
-export const make = <Self, A>(handle: Context.Tag<Self, SessionHandle<A>>): Middleware<Self, A> => {
+export const make = <Self, A, C>(handle: Context.Tag<Self, SessionHandle<A, never, C>>): Middleware<Self, A, C> => {
   const tag = RpcMiddleware.Tag<SessionRpc<Self>>()<string, {
-    readonly provides: Context.Tag<Self, SessionHandle<A>>
+    readonly provides: Context.Tag<Self, SessionHandle<A, never, C>>
     readonly wrap: true
   }>(`${handle.key}/Rpc`, { provides: handle, wrap: true })
   const inRequest = Effect.flatMap(

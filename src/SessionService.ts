@@ -69,10 +69,10 @@ export interface Settings {
  * @since 0.1.0
  * @category models
  */
-export interface Sessions<A> extends SessionAdmin<A> {
+export interface Sessions<A, C = never> extends SessionAdmin<A, C> {
   readonly cookie: SessionCookie.SessionCookie
   /** Makes the session of a request from its raw `Cookie` header. Does no I/O. */
-  readonly request: (cookieHeader: string | undefined, options?: RequestOptions) => RequestSession<A>
+  readonly request: (cookieHeader: string | undefined, options?: RequestOptions) => RequestSession<A, C>
 }
 
 /**
@@ -81,7 +81,7 @@ export interface Sessions<A> extends SessionAdmin<A> {
  * @since 0.1.0
  * @category models
  */
-export interface RequestSession<A> extends SessionHandle<A> {
+export interface RequestSession<A, C = never> extends SessionHandle<A, never, C> {
   /** The requirements of the session for the response. Absent if the session was not used: the response then does not depend on the cookie. */
   readonly used: UsedSession | undefined
   /**

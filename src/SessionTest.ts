@@ -22,8 +22,8 @@ import type * as StoredEngine from "./StoredEngine.js"
  * @since 0.4.0
  * @category models
  */
-export interface TestedTag<Self, A, R> extends Context.Tag<Self, SessionHandle<A>> {
-  readonly service: Context.Tag<SessionService<Self>, Sessions<A>>
+export interface TestedTag<Self, A, R, C = never> extends Context.Tag<Self, SessionHandle<A, never, C>> {
+  readonly service: Context.Tag<SessionService<Self>, Sessions<A, C>>
   readonly layer: Layer.Layer<Provided<Self>, SessionConfigError, R>
 }
 
@@ -60,8 +60,8 @@ export interface SessionTestOptions {
  * @since 0.4.0
  * @category layers
  */
-export const layer = <Self, A, R>(
-  tag: TestedTag<Self, A, R>,
+export const layer = <Self, A, R, C>(
+  tag: TestedTag<Self, A, R, C>,
   fields?: Partial<A>,
   options?: SessionTestOptions
 ): Layer.Layer<
@@ -77,8 +77,8 @@ export const layer = <Self, A, R>(
  * @since 0.4.0
  * @category layers
  */
-export const handle = <Self, A, R>(
-  tag: TestedTag<Self, A, R>,
+export const handle = <Self, A, R, C>(
+  tag: TestedTag<Self, A, R, C>,
   fields: Partial<A> = {},
   options: SessionTestOptions = {}
 ): Layer.Layer<Self, SessionError, SessionService<Self>> =>

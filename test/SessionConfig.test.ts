@@ -21,6 +21,7 @@ import type { SessionService as Identity } from "effect-session/SessionService"
 import * as SessionService from "effect-session/SessionService"
 import { assert, describe, expectTypeOf } from "vitest"
 import * as EnvironmentSettings from "../src/internal/session/config.js"
+import * as ContextCodec from "../src/internal/session/context.js"
 import * as Service from "../src/internal/session/service.js"
 
 type Variables = Readonly<Record<string, string>>
@@ -39,19 +40,22 @@ interface Data {
 }
 const App = Context.GenericTag<Identity<App>, SessionService.Sessions<Data>>("test/App/Service")
 
-const definition = (settings: SessionService.Settings): Service.Definition<Data> => ({
+const definition = (settings: SessionService.Settings): Service.Definition<Data, never> => ({
   name: "test/App",
   namespace: "test/App",
   schema: Schema.Struct({ visits: Schema.Number }),
   initial: { visits: 0 },
   merges: {},
+  carryOver: [],
+  context: ContextCodec.none(),
+  limit: undefined,
   history: undefined,
   settings
 })
 
 /** The service of a tag with the settings `own`, built in this environment. */
 const built = (variables: Variables, own: SessionService.Settings = {}) =>
-  EnvironmentSettings.layer<App, Data, never>(App, definition(own)).pipe(
+  EnvironmentSettings.layer<App, Data, never, never>(App, definition(own)).pipe(
     Layer.provide(MemoryEngine.layer),
     Layer.provide(Layer.setConfigProvider(environment(variables)))
   )

@@ -342,9 +342,12 @@ describe("the OpenAPI description of an API with guards", () => {
     )
 
   it("contains the guard's error with its status, beside the errors of the session", () => {
-    assert.deepStrictEqual([refs("/me", 401), refs("/me", 503)], [["GuardUnauthorized"], ["SessionUnavailable"]])
+    assert.deepStrictEqual([refs("/me", 401), refs("/me", 503)], [
+      ["GuardUnauthorized", "SessionNotFresh"],
+      ["SessionUnavailable"]
+    ])
     assert.deepStrictEqual([refs("/before", 401), refs("/open", 401), refs("/open", 503)], [
-      ["GuardUnauthorized"],
+      ["GuardUnauthorized", "SessionNotFresh"],
       [],
       []
     ])

@@ -19,6 +19,7 @@ import { serve, setCookiesOf, wrappedEngine } from "./support/httpServer.js"
 import { headersOf, type RawAnswer, request } from "./support/rawHttp.js"
 
 class Users extends Session.Tag<Users>()("test/Caches", {
+  context: Schema.String,
   schema: Schema.Struct({
     name: Schema.optional(Schema.String),
     count: Schema.optionalWith(Schema.Number, { default: () => 0 }),
@@ -55,6 +56,20 @@ const uses: Readonly<Record<keyof SessionHandle<object>, (user: string) => Use>>
   authenticate: (user) => Users.authenticate(user),
   authenticateExclusively: (user) => Users.authenticateExclusively(user),
   subject: () => Users.subject,
+  impersonator: () => Users.impersonator,
+  authenticatedAt: () => Users.authenticatedAt,
+  methods: () => Users.methods,
+  level: () => Users.level,
+  isRemembered: () => Users.isRemembered,
+  clientContext: () => Users.clientContext,
+  setClientContext: (user) => Users.setClientContext(user),
+  absence: () => Users.absence,
+  elevate: (user) => Effect.zipRight(Users.authenticate(user), Users.elevate({ methods: ["otp"], level: 2 })),
+  drop: (user) => Effect.zipRight(Users.authenticate(user), Users.drop),
+  impersonate: (user) => Effect.zipRight(Users.authenticate(user), Users.impersonate("other")),
+  endImpersonation: () => Users.endImpersonation,
+  requireFresh: () => Effect.ignore(Users.requireFresh({ within: "1 minute" })),
+  revokeOthers: (user) => Effect.zipRight(Users.authenticate(user), Users.revokeOthers),
   token: () => Users.token,
   isEmpty: () => Users.isEmpty,
   setExpiry: () => Users.setExpiry(Lifetime.lasting("5 minutes")),

@@ -189,7 +189,11 @@ describe("the metadata of sessions in lists", () => {
         endsAt: DateTime.unsafeMake(60 * 60_000),
         deadline: DateTime.unsafeMake(30 * 24 * 60 * 60_000),
         lifetime: Lifetime.inactivity("1 hour"),
-        attributes: undefined,
+        impersonating: undefined,
+        methods: [],
+        level: 1,
+        isRemembered: false,
+        context: undefined,
         version: 1,
         schemaVersion: 1
       })

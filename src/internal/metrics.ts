@@ -21,3 +21,5 @@ export const countFill = (outcome: FillOutcome) => Metric.update(SessionMetrics.
 export const countRejection = (reason: RejectionReason): void => SessionMetrics.rejections.unsafeUpdate(reason, [])
 
 export const countForgery = (reason: ForgeryReason) => Metric.update(SessionMetrics.csrfRejections, reason)
+
+export const countDroppedEvent = (): void => SessionMetrics.droppedEvents.unsafeUpdate(1, [])

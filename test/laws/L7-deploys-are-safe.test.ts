@@ -13,6 +13,7 @@ import { stores } from "../support/stores.js"
 
 /** Two versions of one application: the newer one adds and removes a field of the session. */
 class Old extends Session.Tag<Old>()("test/Deploy", {
+  carryOver: "all",
   schema: Schema.Struct({
     user: Schema.optional(Schema.String),
     legacy: Schema.optional(Schema.Number),
@@ -21,6 +22,7 @@ class Old extends Session.Tag<Old>()("test/Deploy", {
 }) {}
 
 class New extends Session.Tag<New>()("test/Deploy", {
+  carryOver: "all",
   schema: Schema.Struct({
     user: Schema.optional(Schema.String),
     hits: Schema.optionalWith(Schema.Number, { default: () => 0 }),
@@ -31,6 +33,7 @@ class New extends Session.Tag<New>()("test/Deploy", {
 
 /** A version in which `hits` has another type. */
 class Changed extends Session.Tag<Changed>()("test/Deploy", {
+  carryOver: "all",
   schema: Schema.Struct({ user: Schema.optional(Schema.String), hits: Schema.optional(Schema.Array(Schema.String)) })
 }) {}
 

@@ -18,6 +18,7 @@ import { FaultyStore } from "effect-session/testing"
 import { inspect } from "node:util"
 
 export class ShopSession extends Session.Tag<ShopSession>()("test/Shop", {
+  carryOver: "all",
   schema: Schema.Struct({
     user: Schema.optional(Schema.String),
     count: Schema.optionalWith(Schema.Number, { default: () => 0 }),

@@ -25,7 +25,7 @@ const withLedger = App.layer.pipe(
   Layer.provide(MemoryStore.layer)
 )
 
-// ---- lists, streams and read-once values require a directory, which no cookie engine provides
+// ---- lists require a ledger; streams and read-once values a directory, which no cookie engine provides
 const listed = Effect.flatMap(service, ({ list }) => list("ann"))
 const streamed = Effect.flatMap(service, ({ all: sessions }) => Stream.runCollect(sessions))
 const taken = App.take("notice")
@@ -34,9 +34,11 @@ const onSealed = [
   listed.pipe(Effect.provide(sealed)),
   streamed.pipe(Effect.provide(sealed))
 ] as const
-expectTypeOf<Missing<typeof onSealed[number]>>().toEqualTypeOf<SessionDirectory>()
+expectTypeOf<Missing<typeof onSealed[number]>>().toEqualTypeOf<SessionDirectory | SessionRevocation>()
 expectTypeOf<Missing<typeof taken>>().toEqualTypeOf<App | SessionDirectory>()
-const onLedger = listed.pipe(Effect.provide(withLedger))
+// A ledger lists the sessions of a subject.
+Effect.runPromise(listed.pipe(Effect.provide(withLedger)))
+const onLedger = streamed.pipe(Effect.provide(withLedger))
 expectTypeOf<Missing<typeof onLedger>>().toEqualTypeOf<SessionDirectory>()
 // @ts-expect-error no directory
 Effect.runPromise(onLedger)

@@ -34,6 +34,8 @@ export interface State {
   readonly isNew: boolean
   /** Data or metadata (subject, lifetime, `clear`) differ from the record. */
   readonly changed: boolean
+  /** The request raises the authority of the session: by a login, a step-up or an impersonation. */
+  readonly raised?: boolean
   /** A new token is due: authentication, a change of privilege, or `rotate`. */
   readonly rotates: boolean
   /** The time of the last written use, in milliseconds since the epoch. */
@@ -58,8 +60,10 @@ export const aborted = 499
 export const decide = (state: State, now: number, status: number): SessionChange => {
   const { changed, destroyed, isNew, presented } = state
   if (state.answered || !(state.opened || destroyed)) return "Keep"
-  if (destroyed && !changed) return presented ? "Destroy" : "Keep"
-  if (status >= 500 || status === aborted || state.discarded || state.stale === true) return "Keep"
+  // A login that the handler has answered with a refusal is none, and neither are the changes of its request.
+  const isRefused = state.raised === true && (status === 401 || status === 403)
+  if (destroyed && (!changed || isRefused)) return presented ? "Destroy" : "Keep"
+  if (isRefused || status >= 500 || status === aborted || state.discarded || state.stale === true) return "Keep"
   if (destroyed) return presented ? "Replace" : "Create"
   if (isNew) return changed ? "Create" : "Keep"
   if (state.rotates) return "Rotate"

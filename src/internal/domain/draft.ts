@@ -15,6 +15,8 @@ import { equals } from "../json.js"
 import { hasField, withField } from "../schema/lazy.js"
 import type { SessionSchema, ValidationIssue } from "../schema/prepared.js"
 import { placeOf } from "../schema/prepared.js"
+import type { Attributes, Claims } from "./attributes.js"
+import { none as noAttributes } from "./attributes.js"
 
 /**
  * Pending state of a session. Immutable: each step returns the next draft.
@@ -29,13 +31,16 @@ export interface Draft<A> {
   /** The fields that steps have set since `base`, with their encodings. */
   readonly touched: ReadonlyMap<string, Json | undefined>
   readonly subject: string | undefined
+  readonly attributes: Attributes
   readonly lifetime: Lifetime | undefined
-  /** `clear` was called: all old data is dropped, including fields that this schema version does not know. */
+  /** `clear` was called, or the data of an anonymous visitor or of another subject was dropped: all old data is dropped, including fields that this schema version does not know. */
   readonly cleared: boolean
   /** Another subject has authenticated: the session starts from the initial value, under a new id. */
   readonly subjectChanged: boolean
   /** The subject has authenticated. */
   readonly authenticated: boolean
+  /** The authority of the session grows: by a login, a step-up or an impersonation. A response with 401 or 403 undoes all changes. */
+  readonly raised: boolean
   /** A new token is due. */
   readonly rotates: boolean
   /** A session is created even if it is empty. */
@@ -68,17 +73,20 @@ export type Step<A> = (draft: Draft<A>, origin: A | undefined) => Effect.Effect<
 export const start = <A>(
   loaded: A,
   subject: string | undefined,
-  lifetime: Lifetime | undefined
+  lifetime: Lifetime | undefined,
+  attributes: Attributes = noAttributes
 ): Draft<A> => ({
   loaded,
   base: loaded,
   value: loaded,
   touched: none,
   subject,
+  attributes,
   lifetime,
   cleared: false,
   subjectChanged: false,
   authenticated: false,
+  raised: false,
   rotates: false,
   forceCreate: false,
   forceSave: false,
@@ -90,13 +98,35 @@ export const start = <A>(
  */
 export const startFrom = <A>(
   initial: A,
-  loaded: { readonly decoded: A; readonly record: Pick<SessionRecord, "expiry" | "subject"> } | undefined
+  loaded:
+    | {
+      readonly decoded: A
+      readonly attributes: Attributes
+      readonly record: Pick<SessionRecord, "expiry" | "subject">
+    }
+    | undefined
 ): Draft<A> =>
   loaded === undefined
     ? start(initial, undefined, undefined)
-    : start(loaded.decoded, loaded.record.subject, loaded.record.expiry.lifetime)
+    : start(loaded.decoded, loaded.record.subject, loaded.record.expiry.lifetime, loaded.attributes)
 
 const none: Draft<never>["touched"] = new Map()
+
+/**
+ * What a login keeps of the data that an anonymous visitor had, apart from the fields that the request of the login has set itself: all of
+ * it, some fields, or what a function makes of it and of the initial value.
+ */
+export type CarryOver<A> = "all" | ReadonlyArray<keyof A & string> | ((visitor: A, fresh: A) => A)
+
+/** A login. */
+export interface Login extends Claims {
+  readonly subject: string
+  readonly remember: boolean | undefined
+  /** The encoded context; absent: the context of the same subject stays. */
+  readonly context: Json | undefined
+  /** The other sessions of the subject end with the commit. */
+  readonly exclusive: boolean
+}
 
 /**
  * A step that always fails with a conflict: the field had changed before the step was applied.
@@ -123,7 +153,8 @@ export const replay = <A>(
 export const stepsFor = <A extends object>(
   schema: SessionSchema<A>,
   initial: A,
-  merges: Readonly<Record<string, Merge<unknown> | undefined>>
+  merges: Readonly<Record<string, Merge<unknown> | undefined>>,
+  carryOver: CarryOver<A>
 ) => {
   type Key = keyof A & string
 
@@ -241,20 +272,99 @@ export const stepsFor = <A extends object>(
       { ...draft, base: initial, value: initial, touched: new Map(), lifetime: undefined, cleared: true }
     )
 
-  /** Sets the subject. The data of another subject is dropped. */
-  const authenticate = (subject: string): Step<A> => (draft) =>
-    Exit.succeed({
-      ...(draft.subject === undefined || draft.subject === subject
-        ? draft
-        : { ...start(initial, subject, undefined), loaded: draft.loaded, subjectChanged: true }),
+  /** Drops all data, including fields that this schema version does not know. */
+  const emptied = (draft: Draft<A>): Draft<A> => ({
+    ...draft,
+    base: initial,
+    value: initial,
+    touched: none,
+    cleared: true
+  })
+
+  /** Keeps the declared part of an anonymous visitor's data, and the fields that this request has set. */
+  const carriedOver = (draft: Draft<A>): Effect.Effect<Draft<A>, ValidationIssue> => {
+    if (carryOver === "all") return Exit.succeed(draft)
+    const carried = typeof carryOver === "function" ? carryOver(draft.value, initial) : draft.value
+    const keys = typeof carryOver === "function" ? schema.keys : carryOver
+    return Done.reduce(
+      [...draft.touched.keys() as Iterable<Key>, ...keys.filter((key) => !draft.touched.has(key))],
+      emptied(draft),
+      (next, key) => {
+        const from = draft.touched.has(key) ? draft.value : carried
+        return put(next, withField(next.value, key, { present: hasField(from, key), value: from[key] }), key)
+      }
+    )
+  }
+
+  /**
+   * Sets the subject. The data of another subject is dropped, also that of one that was impersonated; that of an anonymous visitor is
+   * carried over as declared.
+   */
+  const authenticate = ({ context, exclusive, level, methods, remember, subject }: Login): Step<A> => (draft) => {
+    const isSame = draft.subject === subject && draft.attributes.impersonating === undefined
+    const kept: Effect.Effect<Draft<A>, ValidationIssue> = draft.subject === undefined
+      ? carriedOver(draft)
+      : isSame
+      ? Exit.succeed(draft)
+      : draft.subject === subject
+      ? Exit.succeed(emptied(draft))
+      : Exit.succeed({ ...start(initial, subject, undefined), loaded: draft.loaded, subjectChanged: true })
+    const own = context ?? (isSame ? draft.attributes.context : undefined)
+    return Done.map(kept, (draft) => ({
+      ...draft,
       subject,
+      attributes: {
+        methods,
+        level,
+        ...remember === undefined ? {} : { remembered: remember },
+        ...own === undefined ? {} : { context: own }
+      },
       authenticated: true,
-      rotates: true
+      raised: true,
+      rotates: true,
+      revokeOthers: draft.revokeOthers || exclusive
+    }))
+  }
+
+  /** Fails unless somebody is logged in, and changes the attributes. Every change of authority makes a new token due. */
+  const withAuthority = (change: (draft: Draft<A>) => Effect.Effect<Draft<A>, ValidationIssue>): Step<A> => (draft) =>
+    draft.subject === undefined
+      ? Exit.fail(issueOf("nobody is logged in"))
+      : Done.map(change(draft), (draft) => ({ ...draft, rotates: true }))
+
+  /** Adds a step-up at `at`, in milliseconds since the epoch. */
+  const elevate = (at: number, { level, methods }: Claims): Step<A> =>
+    withAuthority((draft) =>
+      Exit.succeed({ ...draft, raised: true, attributes: { ...draft.attributes, elevated: { at, methods, level } } })
+    )
+
+  const drop: Step<A> = withAuthority((draft) => {
+    const { elevated: _, ...attributes } = draft.attributes
+    return Exit.succeed({ ...draft, attributes })
+  })
+
+  /** Acts for another subject. The session stays that of its own subject, whose data is dropped. */
+  const impersonate = (impersonating: string): Step<A> =>
+    withAuthority((draft) => {
+      const { elevated: _, ...attributes } = draft.attributes
+      return attributes.impersonating !== undefined
+        ? Exit.fail(issueOf("the session acts for another subject already: end that first"))
+        : draft.subject === impersonating
+        ? Exit.fail(issueOf("a subject cannot act for itself"))
+        : Exit.succeed({ ...emptied(draft), raised: true, attributes: { ...attributes, impersonating } })
     })
 
-  /** As `authenticate`; the commit also ends the other sessions of the subject. */
-  const authenticateExclusively = (subject: string): Step<A> => (draft, origin) =>
-    Done.map(authenticate(subject)(draft, origin), (draft) => ({ ...draft, revokeOthers: true }))
+  /** Ends an impersonation. The data of that time is dropped. */
+  const endImpersonation: Step<A> = (draft) => {
+    const { impersonating, ...attributes } = draft.attributes
+    return Exit.succeed(impersonating === undefined ? draft : { ...emptied(draft), attributes, rotates: true })
+  }
+
+  const setContext = (context: Json): Step<A> => (draft) =>
+    Exit.succeed({ ...draft, attributes: { ...draft.attributes, context } })
+
+  /** Ends the other sessions of the subject with the commit, and makes a new token due. */
+  const revokeOthers: Step<A> = withAuthority((draft) => Exit.succeed({ ...draft, revokeOthers: true }))
 
   const rotate: Step<A> = (draft) => Exit.succeed({ ...draft, rotates: true })
 
@@ -272,7 +382,12 @@ export const stepsFor = <A extends object>(
     modify,
     clear,
     authenticate,
-    authenticateExclusively,
+    elevate,
+    drop,
+    impersonate,
+    endImpersonation,
+    setContext,
+    revokeOthers,
     rotate,
     keep,
     touch,
@@ -284,6 +399,8 @@ export const stepsFor = <A extends object>(
     snapshot
   }
 }
+
+const issueOf = (problem: string): ValidationIssue => ({ _tag: "ValidationIssue", field: "subject", problem })
 
 /** Copies one field of a value, so that the caller may change it in place. A value that cannot be encoded is not copied. */
 const ownField = <A extends object>(schema: SessionSchema<A>, key: keyof A & string, value: A): Effect.Effect<A> =>

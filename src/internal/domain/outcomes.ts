@@ -8,6 +8,13 @@ export const loadOutcomes = [
   "no_cookie",
   "malformed",
   "unknown",
+  "expired",
+  "logged_out",
+  "rotated",
+  "revoked",
+  "subject_revoked",
+  "all_revoked",
+  "limit",
   "ambiguous",
   "undecodable",
   "unavailable"

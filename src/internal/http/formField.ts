@@ -64,7 +64,7 @@ const peek = (request: Request): Effect.Effect<string> | undefined => {
   const bytes = isWebRequest(source)
     ? source.bodyUsed ? undefined : peekWeb(source)
     : isReadable(source) && !source.readableDidRead
-    ? peekReadable(source, headers["content-length"])
+    ? peekReadable(source, headers["content-length"], request)
     : undefined
   return bytes === undefined ? undefined : Effect.map(bytes, latin1)
 }
@@ -76,9 +76,12 @@ const peek = (request: Request): Effect.Effect<string> | undefined => {
 const readBefore = ({ source, text }: Request): Effect.Effect<string> => {
   const read = Effect.orElseSucceed(text, () => "")
   return isReadable(source) && (source.readableEnded || source.destroyed)
-    ? Effect.raceFirst(read, Effect.as(Effect.yieldNow(), ""))
+    ? Effect.raceFirst(Effect.disconnect(read), later)
     : read
 }
+
+/** Completes in a later turn of the event loop, when a text that is there has been returned. */
+const later = Effect.async<string>((resume) => void setTimeout(() => resume(Effect.succeed("")), 0))
 
 const latin1 = (bytes: Uint8Array): string => new TextDecoder("latin1").decode(bytes)
 
@@ -121,17 +124,30 @@ interface Readable {
   readonly destroyed: boolean
   readonly read: () => unknown
   readonly unshift: (chunk: Uint8Array) => void
+  readonly resume: () => void
   readonly on: (event: string, listener: () => void) => unknown
   readonly off: (event: string, listener: () => void) => unknown
 }
+
+const isResponse = (
+  response: unknown
+): response is { readonly once: (event: string, listener: () => void) => unknown } =>
+  Predicate.hasProperty(response, "once") && typeof response.once === "function"
 
 const isReadable = (source: unknown): source is Readable =>
   Predicate.hasProperty(source, "httpVersionMajor") && Predicate.hasProperty(source, "complete") &&
   Predicate.hasProperty(source, "readableDidRead") && Predicate.hasProperty(source, "unshift")
 
 /** Reads from the message, and puts it back, which is possible only until its end is reported. */
-const peekReadable = (source: Readable, contentLength: string | undefined): Effect.Effect<Uint8Array> | undefined => {
+const peekReadable = (
+  source: Readable,
+  contentLength: string | undefined,
+  request: Request
+): Effect.Effect<Uint8Array> | undefined => {
   if (source.httpVersionMajor > 1 && contentLength === undefined) return undefined
+  // Node itself discards a body that nobody has read when the response ends. Left on the connection, it would break the next request.
+  const response = Predicate.hasProperty(request, "resolvedResponse") ? request.resolvedResponse : undefined
+  if (isResponse(response)) response.once("finish", () => source.resume())
   const enough = Math.min(searchedBytes, contentLength === undefined ? Infinity : Number(contentLength))
   return Effect.async((resume) => {
     const chunks: Array<Uint8Array> = []

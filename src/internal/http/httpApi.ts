@@ -19,11 +19,11 @@ import { becomeLast } from "./preResponse.js"
  * Makes the tag. It holds the name of the cookie for the OpenAPI description and nothing of a server, so API definitions can be
  * shared with browsers.
  */
-export const make = <Self, A, const Id extends string>(
-  handle: Context.Tag<Self, SessionHandle<A>>,
+export const make = <Self, A, const Id extends string, C>(
+  handle: Context.Tag<Self, SessionHandle<A, never, C>>,
   id: Id,
   cookieName: string
-): Tag<Self, A, Id> =>
+): Tag<Self, A, Id, C> =>
   HttpApiMiddleware.Tag<SessionHttpApi<Self>>()(`${id}/HttpApi`, {
     provides: handle,
     failure: SessionError,
@@ -37,10 +37,10 @@ const schemeOf = (id: string): string => id.replace(/[^A-Za-z0-9._-]/g, ".")
  * Implements the middleware: opens the request's session and commits it before the response. A session that is open already is
  * shared.
  */
-export const layer = <Self, A, Id extends string>(
-  tag: Tag<Self, A, Id>,
-  handle: Context.Tag<Self, SessionHandle<A>>,
-  service: Context.Tag<SessionService<Self>, Sessions<A>>
+export const layer = <Self, A, Id extends string, C>(
+  tag: Tag<Self, A, Id, C>,
+  handle: Context.Tag<Self, SessionHandle<A, never, C>>,
+  service: Context.Tag<SessionService<Self>, Sessions<A, C>>
 ): Layer.Layer<SessionHttpApi<Self>, never, SessionService<Self>> =>
   // Ignore the cookie that the security scheme has parsed: only the scanner of the raw header is safe.
   Layer.merge(

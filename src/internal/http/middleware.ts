@@ -14,9 +14,9 @@ import { around } from "./preResponse.js"
 /**
  * Wraps an HTTP application so that it can use the session. Nested uses share one session and one commit.
  */
-export const make = <Self, A>(
-  handle: Context.Tag<Self, SessionHandle<A>>,
-  service: Context.Tag<SessionService<Self>, Sessions<A>>
+export const make = <Self, A, C>(
+  handle: Context.Tag<Self, SessionHandle<A, never, C>>,
+  service: Context.Tag<SessionService<Self>, Sessions<A, C>>
 ) =>
 <E, R>(app: HttpApp.Default<E, R>): HttpApp.Default<E, Exclude<R, Self> | SessionService<Self>> =>
   Effect.contextWithEffect((context: Context.Context<SessionService<Self>>) =>
@@ -27,9 +27,9 @@ export const make = <Self, A>(
  * The middleware for HttpLayerRouter: `routes.layer` for the routes that it is provided to, `allRoutes` for every request,
  * including those that match no route.
  */
-export const forLayerRouter = <Self, A>(
-  handle: Context.Tag<Self, SessionHandle<A>>,
-  service: Context.Tag<SessionService<Self>, Sessions<A>>
+export const forLayerRouter = <Self, A, C>(
+  handle: Context.Tag<Self, SessionHandle<A, never, C>>,
+  service: Context.Tag<SessionService<Self>, Sessions<A, C>>
 ): { readonly routes: Routes<Self>; readonly allRoutes: AllRoutes<Self> } => {
   const wrap = Effect.map(service, (shape) => around(handle, shape)<HttpLayerRouter.unhandled, HttpServerRequest>)
   return {

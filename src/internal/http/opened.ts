@@ -10,10 +10,10 @@ import { declared } from "./errorPage.js"
 import { notLoopback, openedBefore, openSession } from "./preResponse.js"
 
 /** Opens the session of the request, or returns the one that is open already. */
-export const opened = <Self, A>(
-  handle: Context.Tag<Self, SessionHandle<A>>,
-  service: Sessions<A>
-): Effect.Effect<SessionHandle<A>> =>
+export const opened = <Self, A, C>(
+  handle: Context.Tag<Self, SessionHandle<A, never, C>>,
+  service: Sessions<A, C>
+): Effect.Effect<SessionHandle<A, never, C>> =>
   Effect.withFiberRuntime((fiber) => {
     const context: Context.Context<never> = fiber.currentContext
     // A guard opens a session without providing it to the endpoint.

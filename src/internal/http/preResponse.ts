@@ -43,17 +43,17 @@ type Request = HttpServerRequest.HttpServerRequest
 const handlers = HttpApp.currentPreResponseHandlers
 
 /** One session of a request, with its cookie and error page. */
-export class Member<Self, A> {
-  readonly session: RequestSession<A>
+export class Member<Self, A, C> {
+  readonly session: RequestSession<A, C>
   readonly cookie: SessionCookie
-  readonly #handle: Context.Tag<Self, SessionHandle<A>>
+  readonly #handle: Context.Tag<Self, SessionHandle<A, never, C>>
   readonly #request: Request
   /** The context of the error page; absent: errors are answered as an HttpApi declares them. */
   readonly #context: Context.Context<never> | undefined
 
   constructor(
-    handle: Context.Tag<Self, SessionHandle<A>>,
-    session: RequestSession<A>,
+    handle: Context.Tag<Self, SessionHandle<A, never, C>>,
+    session: RequestSession<A, C>,
     cookie: SessionCookie,
     request: Request,
     context: Context.Context<never> | undefined
@@ -78,7 +78,7 @@ export class Member<Self, A> {
   }
 }
 
-type Any = Pick<Member<unknown, never>, "addTo" | "answer" | "cookie"> & {
+type Any = Pick<Member<unknown, never, never>, "addTo" | "answer" | "cookie"> & {
   readonly session: Pick<RequestSession<never>, "finish" | "used">
 }
 
@@ -239,12 +239,12 @@ const handled = Symbol.for("@effect/platform/HttpApp/handled")
  * Opens a session of this fiber's request, without I/O. Returns `undefined` if the cookie must not be sent to the request's host.
  * `context`: holds the error page, if one may be used.
  */
-export const openSession = <Self, A>(
+export const openSession = <Self, A, C>(
   fiber: Done.RuntimeFiber,
-  handle: Context.Tag<Self, SessionHandle<A>>,
-  service: Sessions<A>,
+  handle: Context.Tag<Self, SessionHandle<A, never, C>>,
+  service: Sessions<A, C>,
   context: Context.Context<never> | undefined
-): Member<Self, A> | undefined => {
+): Member<Self, A, C> | undefined => {
   const { cookie } = service
   const request = Context.unsafeGet(fiber.currentContext, HttpServerRequest.HttpServerRequest)
   startDispatching()
@@ -284,7 +284,7 @@ export const notLoopback = HttpServerResponse.text(
  * Wraps an HTTP application so that it can use the session. Nested uses share one session and one commit.
  */
 export const around =
-  <Self, A>(handle: Context.Tag<Self, SessionHandle<A>>, service: Sessions<A>) =>
+  <Self, A, C>(handle: Context.Tag<Self, SessionHandle<A, never, C>>, service: Sessions<A, C>) =>
   <E, R>(app: Effect.Effect<Response, E, R | Self>): Effect.Effect<Response, E, R> =>
     Effect.withFiberRuntime((fiber) => {
       const context: Context.Context<never> = fiber.currentContext
@@ -308,9 +308,9 @@ const restoreContext = (fiber: Done.RuntimeFiber, context: Context.Context<never
   Effect.zipRight(becomeLast(fiber), FiberRef.set(FiberRef.currentContext, context))
 
 /** Renders a session error of the handler with the application's error page, if there is one. */
-const explained = <Self, A, E>(
+const explained = <Self, A, C, E>(
   context: Context.Context<never>,
-  member: Member<Self, A>,
+  member: Member<Self, A, C>,
   cause: Cause.Cause<E>
 ): Effect.Effect<Response, E> => {
   if (!context.unsafeMap.has(SessionErrorPage.key)) return Effect.failCause(cause)

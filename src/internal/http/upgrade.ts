@@ -10,9 +10,9 @@ import type { RequestSession } from "../../SessionService.js"
  * Detaches the session when its request is upgraded to a socket. `upgrade` is a member of the request, and routers copy requests,
  * so copies are watched, too. The response to an upgrade cannot carry a cookie, so the upgrade fails if one is pending.
  */
-export const watchUpgrade = <A>(
+export const watchUpgrade = <A, C>(
   request: HttpServerRequest.HttpServerRequest,
-  session: RequestSession<A>
+  session: RequestSession<A, C>
 ): void => {
   const { modify, upgrade } = request
   Object.defineProperties(request, {

@@ -1,7 +1,6 @@
 /**
  * Session management outside a request: for jobs, scripts and administration.
  */
-import * as Array from "effect/Array"
 import * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
@@ -10,14 +9,16 @@ import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
-import type { Entry, SessionAdmin, SessionSummary, Undecodable } from "../../SessionAdmin.js"
+import type { Entry, ListOptions, SessionAdmin, SessionSummary, Undecodable } from "../../SessionAdmin.js"
 import { SessionDirectory } from "../../SessionDirectory.js"
 import type { SessionUnavailable } from "../../SessionError.js"
 import type { SessionInfo, SessionRecord } from "../../SessionRecord.js"
 import { SessionRevocation } from "../../SessionRevocation.js"
 import type { Corrupt, Located, SessionStoreError } from "../../SessionStore.js"
+import * as Attributes from "../domain/attributes.js"
 import { isCorruptEntry } from "../store/corrupt.js"
-import { listed, pages } from "../store/pages.js"
+import { listed as allListed, pages } from "../store/pages.js"
+import type { ContextCodec } from "./context.js"
 import type { Core } from "./core.js"
 import * as EngineById from "./engineById.js"
 import { log, unavailable } from "./errors.js"
@@ -36,11 +37,31 @@ const pageSize = 100
 const listSize = 1000
 
 /** Converts the metadata of a record to the public summary. */
-const summaryOf = (record: SessionInfo): SessionSummary => {
-  const { attributes, authenticatedAt, expiry, id, schemaVersion, subject, version } = record
+const summaryOf =
+  <C>(name: string, context: ContextCodec<C>) => (record: SessionInfo): Effect.Effect<SessionSummary<C>> => {
+    // Attributes that cannot be decoded make the session unreadable, but do not hide it from a list.
+    const attributes = Option.getOrElse(Attributes.decode(record.attributes), () => Attributes.none)
+    return Effect.map(
+      context.decode(name, attributes.context),
+      (context) => summarized(record, attributes, Option.getOrUndefined(context))
+    )
+  }
+
+const summarized = <C>(
+  record: SessionInfo,
+  attributes: Attributes.Attributes,
+  context: C | undefined
+): SessionSummary<C> => {
+  const { authenticatedAt, expiry, id, schemaVersion, subject, version } = record
+  const { level, methods } = Attributes.authentication(attributes, subject === undefined ? undefined : authenticatedAt)
   return {
     id,
     subject,
+    impersonating: attributes.impersonating,
+    methods,
+    level,
+    isRemembered: attributes.remembered === true,
+    context,
     createdAt: DateTime.unsafeMake(record.createdAt),
     authenticatedAt: authenticatedAt === undefined ? undefined : DateTime.unsafeMake(authenticatedAt),
     modifiedAt: DateTime.unsafeMake(record.modifiedAt),
@@ -48,25 +69,25 @@ const summaryOf = (record: SessionInfo): SessionSummary => {
     endsAt: DateTime.unsafeMake(expiry.at),
     deadline: expiry.deadline === undefined ? undefined : DateTime.unsafeMake(expiry.deadline),
     lifetime: expiry.lifetime,
-    attributes,
     version,
     schemaVersion
   }
 }
 
-export const adminOf = <A extends object>(core: Core<A>): SessionAdmin<A> => {
+export const adminOf = <A extends object, C>(core: Core<A>, context: ContextCodec<C>): SessionAdmin<A, C> => {
+  const summary = summaryOf(core.name, context)
   const known = <B, R>(effect: Effect.Effect<B, SessionStoreError, R>) =>
     Effect.tapError(Effect.mapError(effect, (error) => unavailable(core, error)), log)
 
-  const entry = (one: Located | Corrupt): Effect.Effect<Either.Either<Entry<A>, Undecodable>> => {
+  const entry = (one: Located | Corrupt): Effect.Effect<Either.Either<Entry<A, C>, Undecodable<C>>> => {
     if (isCorruptEntry(one)) {
       return Effect.succeed(Either.left({ id: one.id, info: undefined, problem: one.error.message }))
     }
-    const info = summaryOf(one)
-    return Effect.either(Effect.mapBoth(decode(core, one), {
-      onSuccess: ({ decoded }) => ({ info, value: decoded }),
-      onFailure: (problem) => ({ id: info.id, info, problem })
-    }))
+    return Effect.flatMap(summary(one), (info) =>
+      Effect.either(Effect.mapBoth(decode(core, one), {
+        onSuccess: ({ decoded }) => ({ info, value: decoded }),
+        onFailure: (problem) => ({ id: info.id, info, problem })
+      })))
   }
 
   const sessions = Stream.unwrap(
@@ -78,6 +99,28 @@ export const adminOf = <A extends object>(core: Core<A>): SessionAdmin<A> => {
       Stream.mapEffect(({ found }) => Effect.forEach(found, entry)),
       Stream.flattenIterables
     )
+
+  /** Returns a page of the sessions of a subject, without their data. */
+  const listed = (subject: string, { after, limit = pageSize }: ListOptions = {}) => {
+    const page = {
+      // A limit may come from a query string: the databases reject fractions and NaN, which is no outage.
+      limit: Number.isNaN(limit) ? pageSize : Math.min(Math.max(Math.trunc(limit), 0), Number.MAX_SAFE_INTEGER),
+      after: after === undefined ? undefined : { id: after.id, createdAt: DateTime.toEpochMillis(after.createdAt) }
+    }
+    return Effect.flatMap(Clock.currentTimeMillis, (now) =>
+      Effect.flatMap(
+        known(Effect.flatMap(SessionRevocation, ({ list }) => list(core.namespace, subject, now, page))),
+        Effect.forEach(summary)
+      ))
+  }
+
+  /** Returns the id of the session of the request that calls, if there is one. */
+  const currentId = Effect.contextWithEffect((context: Context.Context<never>) => {
+    const live = Handle.liveOf(core, context.unsafeMap.get(core.name))
+    return live === undefined
+      ? Effect.succeed(undefined)
+      : Effect.orElseSucceed(live.read(() => live.loaded?.record.id, false), () => undefined)
+  })
 
   /** Runs a revocation. If it is called in a request, that request detects whether it has ended its own session. */
   const revoking = <B, R>(
@@ -103,25 +146,26 @@ export const adminOf = <A extends object>(core: Core<A>): SessionAdmin<A> => {
         const live = new Live(byId, { presented: true, values: [id] })
         // There is no response that could carry a cookie.
         live.detached = true
-        const session = Handle.of(byId, live)
+        const session = Handle.of(byId, context, live)
         return Effect.map(session.id, Option.as(session))
       }),
     open: (token) =>
       Effect.suspend(() => {
         const session = Handle.of(
           core,
+          context,
           new Live(core, { presented: true, values: [Redacted.value(token)] })
         )
         return Effect.map(session.id, Option.as(session))
       }),
-    create: (fields = {}, { lifetime, subject } = {}) =>
+    create: (fields = {}, { lifetime, subject, ...login } = {}) =>
       Effect.suspend(() => {
-        const session = Handle.of(core, new Live(core, { presented: false, values: [] }))
+        const session = Handle.of(core, context, new Live(core, { presented: false, values: [] }))
         return Effect.as(
           Effect.all([
             session.setTestCookie,
             session.patch(fields),
-            subject === undefined ? Effect.void : session.authenticate(subject),
+            subject === undefined ? Effect.void : session.authenticate(subject, login),
             lifetime === undefined ? Effect.void : session.setExpiry(lifetime),
             session.save
           ]),
@@ -132,26 +176,28 @@ export const adminOf = <A extends object>(core: Core<A>): SessionAdmin<A> => {
       Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.map(known(core.engine.open(token, now)), Option.isSome)),
     destroy: (token) => Effect.zipRight(known(core.engine.destroy(token)), core.watchers.wake(token)),
     all: sessions,
-    list: (subject, { after, limit = pageSize } = {}) => {
-      const page = {
-        // A limit may come from a query string: the databases reject fractions and NaN, which is no outage.
-        limit: Number.isNaN(limit) ? pageSize : Math.min(Math.max(Math.trunc(limit), 0), Number.MAX_SAFE_INTEGER),
-        after: after === undefined ? undefined : { id: after.id, createdAt: DateTime.toEpochMillis(after.createdAt) }
-      }
-      return Effect.flatMap(Clock.currentTimeMillis, (now) =>
-        Effect.map(
-          known(Effect.flatMap(SessionDirectory, ({ list }) => list(core.namespace, subject, now, page))),
-          Array.map(summaryOf)
-        ))
-    },
+    list: listed,
     listAll: (subject) =>
-      Stream.unwrap(Effect.map(SessionDirectory, (directory) => listed(directory, core.namespace, subject, listSize)))
+      Stream.unwrap(
+        Effect.map(SessionRevocation, (directory) => allListed(directory, core.namespace, subject, listSize))
+      )
         .pipe(
           Stream.mapError((error) => unavailable(core, error)),
           Stream.tapError(log),
           Stream.flattenIterables,
-          Stream.map(summaryOf)
+          Stream.mapEffect(summary)
         ),
+    own: (subject, page) =>
+      Effect.zipWith(
+        listed(subject, page),
+        currentId,
+        (sessions, current) => sessions.map((one) => ({ ...one, isCurrent: one.id === current }))
+      ),
+    revokeOwn: (subject, id) =>
+      revoking(
+        (record) => record.id === id && record.subject === subject,
+        Effect.flatMap(SessionRevocation, ({ revoke }) => revoke(core.namespace, id, subject))
+      ),
     revoke: (id) =>
       revoking(
         (record) => record.id === id,

@@ -8,9 +8,10 @@ import * as FiberRef from "effect/FiberRef"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Redacted from "effect/Redacted"
+import type { SessionCookie } from "../../SessionCookie.js"
 import type { CookieUpdate, CookieValue } from "../../SessionEngine.js"
 import type { SessionError } from "../../SessionError.js"
-import { SessionCrossSite } from "../../SessionError.js"
+import { SessionCrossSite, SessionGone } from "../../SessionError.js"
 import * as SessionMetrics from "../../SessionMetrics.js"
 import type { SessionRevocation } from "../../SessionRevocation.js"
 import type { SessionStoreError } from "../../SessionStore.js"
@@ -31,6 +32,7 @@ import * as Write from "./write.js"
 /** The state of a request that a commit depends on. The commit sets the mutable fields before it decides. */
 export interface Uncommitted<A extends object> extends State {
   changed: boolean
+  raised: boolean
   rotates: boolean
   lastSeenAt: number
   touchWindow: number | undefined
@@ -99,6 +101,7 @@ const commitChanges = <A extends object>(
   const work: Work<A> = { loaded, draft, steps, origin: draft.loaded, changes, predecessor, minted: live.minted }
   live.changed = steps.length > 0 && (changes.size > 0 || Write.isChanged(work))
   live.rotates = draft.rotates
+  live.raised = draft.raised
   live.lastSeenAt = loaded?.record.lastSeenAt ?? now
   const lifetime = loaded?.record.expiry.lifetime
   live.touchWindow = !live.used || core.isBackground
@@ -243,7 +246,7 @@ const touch = <A extends object>(
   const times = { ...loaded.record, lastSeenAt: Math.max(change === "Touch" ? now : 0, loaded.record.lastSeenAt) }
   const { expiry } = times
   const record = { ...times, expiry: ExpiryRules.next(core.settings.expiry, expiry, times, expiry.lifetime) }
-  const resent = change === "Touch" && CookieRules.slides(core.settings.cookie, record.expiry)
+  const resent = change === "Touch" && CookieRules.slides(cookieOf(core, loaded), record.expiry)
   return Done.map(
     Done.mapError(
       core.engine.write({ _tag: "Touch", value: loaded.value, record, resent }, now),
@@ -282,7 +285,7 @@ const write = <A extends object>(
     return Effect.flatMap(
       core.queue(
         `subject ${subject}`,
-        () => writeExclusively(core, revocation, subject, Write.write(core, change, work, now))
+        () => writeExclusively(core, revocation, work.draft, subject, Write.write(core, change, work, now))
       ),
       ({ failed, written }) =>
         Effect.map(
@@ -314,7 +317,7 @@ const committed = <A extends object>(
   const isSent = change !== "Save" || !isSame(loaded.value, before?.value) ||
     // Without its own lifetime, the cookie already lasts until the deadline of the policy.
     ((expiry.deadline === undefined || expiry.lifetime !== undefined) &&
-      CookieRules.slides(core.settings.cookie, expiry)) ||
+      CookieRules.slides(cookieOf(core, loaded), expiry)) ||
     !(lifetime === expiry.lifetime || LifetimeRules.equals(lifetime, expiry.lifetime))
   const setCookie = isSent ? cookieFor(core, loaded) : undefined
   const result: Effect.Effect<Committed<A>> = replayed
@@ -332,10 +335,14 @@ const isSame = (a: CookieValue, b: CookieValue | undefined): boolean =>
   a === b || (b !== undefined && Redacted.value(a) === Redacted.value(b))
 
 // The record has just been made, so its last use is "now".
-const cookieFor = <A extends object>(core: Core<A>, { record, value }: Loaded<A>): CookieUpdate => ({
-  value,
-  maxAge: CookieRules.maxAge(core.settings.cookie, record.expiry, record.lastSeenAt)
+const cookieFor = <A extends object>(core: Core<A>, loaded: Loaded<A>): CookieUpdate => ({
+  value: loaded.value,
+  maxAge: CookieRules.maxAge(cookieOf(core, loaded), loaded.record.expiry, loaded.record.lastSeenAt)
 })
+
+/** The cookie of the tag; a login with `remember` decides whether it ends with the browser. */
+const cookieOf = <A extends object>(core: Core<A>, { attributes: { remembered } }: Loaded<A>): SessionCookie =>
+  remembered === undefined ? core.settings.cookie : { ...core.settings.cookie, browserLength: !remembered }
 
 // ---- logins that end the subject's other sessions
 
@@ -355,6 +362,7 @@ interface ExclusiveLogin<A> {
 const writeExclusively = <A extends object>(
   core: Core<A>,
   revocation: NonNullable<Uncommitted<A>["revocation"]>,
+  draft: Draft<A>,
   subject: string,
   write: Effect.Effect<Written<A>, SessionError>
 ): Effect.Effect<ExclusiveLogin<A>, SessionError> =>
@@ -371,11 +379,14 @@ const writeExclusively = <A extends object>(
       onFailure: (error) => Effect.succeed<ExclusiveLogin<A>>({ written, failed: Errors.failure(core)(error) }),
       onSuccess: Option.match({
         onSome: () => Effect.succeed<ExclusiveLogin<A>>({ written }),
+        // Only a login may begin again: a session that another one has ended stays ended.
         onNone: () =>
-          Effect.zipRight(
-            Effect.flatMap(Random.nextIntBetween(1, 20), (millis) => Effect.sleep(millis)),
-            writeExclusively(core, revocation, subject, Write.recreate(core, written.loaded))
-          )
+          draft.authenticated
+            ? Effect.zipRight(
+              Effect.flatMap(Random.nextIntBetween(1, 20), (millis) => Effect.sleep(millis)),
+              writeExclusively(core, revocation, draft, subject, Write.recreate(core, written.loaded))
+            )
+            : Effect.fail(new SessionGone({ session: core.name }))
       })
     })
   })

@@ -176,9 +176,9 @@ export const overlay = (own: Settings, overrides: Overrides): Service.UncheckedS
 /**
  * The service of a session tag, with its own settings overridden by the environment.
  */
-export const layer = <Self, A extends object, R>(
-  tag: Context.Tag<SessionService<Self>, Sessions<A>>,
-  definition: Service.Definition<A>
+export const layer = <Self, A extends object, C, R>(
+  tag: Context.Tag<SessionService<Self>, Sessions<A, C>>,
+  definition: Service.Definition<A, C>
 ): Layer.Layer<
   SessionService<Self>,
   SessionConfigError | ConfigError.ConfigError,

@@ -9,16 +9,28 @@ import * as Either from "effect/Either"
 import * as Equal from "effect/Equal"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
+import type { Json } from "../../Json.js"
 import * as Lifetime from "../../Lifetime.js"
 import type * as ReadOnce from "../../ReadOnce.js"
 import { SessionDirectory } from "../../SessionDirectory.js"
 import type { CookieValue } from "../../SessionEngine.js"
 import type { SessionError, SessionUnavailable, SessionWriteError } from "../../SessionError.js"
-import { SessionInvalid } from "../../SessionError.js"
-import type { AwaitEndOptions, ExpiryOptions, IfOptional, IfReadOnce, SessionHandle } from "../../SessionHandle.js"
+import { SessionInvalid, SessionNotFresh } from "../../SessionError.js"
+import type {
+  Absence,
+  AwaitEndOptions,
+  ElevateOptions,
+  ExpiryOptions,
+  FreshRequirements,
+  IfOptional,
+  IfReadOnce,
+  LoginOptions,
+  SessionHandle
+} from "../../SessionHandle.js"
 import type { SessionId } from "../../SessionId.js"
 import { SessionRevocation } from "../../SessionRevocation.js"
 import type { RequestOptions, RequestSession, UsedSession } from "../../SessionService.js"
+import * as Attributes from "../domain/attributes.js"
 import { scan } from "../domain/cookieHeader.js"
 import type { Draft } from "../domain/draft.js"
 import type * as SessionDraft from "../domain/draft.js"
@@ -26,6 +38,7 @@ import * as ExpiryRules from "../domain/expiry.js"
 import * as LifetimeRules from "../domain/lifetime.js"
 import type { RuntimeFiber } from "../done.js"
 import { consume, contentOf } from "./consumeOnce.js"
+import type { ContextCodec } from "./context.js"
 import type { Core } from "./core.js"
 import { stepError } from "./errors.js"
 import type { Forgery } from "./forgery.js"
@@ -37,30 +50,38 @@ import { spannedIfTraced } from "./spans.js"
  * The handle that `yield* AppSession` returns. Its functions are getters, so they can be destructured, and a request that uses
  * none allocates none. The state is created at the first use.
  */
-export class Handle<A extends object> implements RequestSession<A> {
+export class Handle<A extends object, C> implements RequestSession<A, C> {
   readonly #core: Core<A>
+  readonly #context: ContextCodec<C>
   readonly #cookieHeader: string | undefined
   readonly #options: RequestOptions | undefined
   #state: Live<A> | undefined
   /** The request has ended, and the session was not used. */
   #isFinished = false
 
-  constructor(core: Core<A>, cookieHeader: string | undefined, options?: RequestOptions, state?: Live<A>) {
+  constructor(
+    core: Core<A>,
+    context: ContextCodec<C>,
+    cookieHeader: string | undefined,
+    options?: RequestOptions,
+    state?: Live<A>
+  ) {
     this.#core = core
+    this.#context = context
     this.#cookieHeader = cookieHeader
     this.#options = options
     this.#state = state
   }
 
   /** Makes a handle outside a request. */
-  static of<A extends object>(core: Core<A>, live: Live<A>): Handle<A> {
-    return new Handle(core, undefined, undefined, live)
+  static of<A extends object, C>(core: Core<A>, context: ContextCodec<C>, live: Live<A>): Handle<A, C> {
+    return new Handle(core, context, undefined, undefined, live)
   }
 
   /** Returns a constructor of request handles. */
-  static maker<A extends object>(core: Core<A>) {
-    return (cookieHeader: string | undefined, options?: RequestOptions): Handle<A> =>
-      new Handle(core, cookieHeader, options)
+  static maker<A extends object, C>(core: Core<A>, context: ContextCodec<C>) {
+    return (cookieHeader: string | undefined, options?: RequestOptions): Handle<A, C> =>
+      new Handle(core, context, cookieHeader, options)
   }
 
   /** The state of a value that is a handle of this session tag. */
@@ -143,7 +164,76 @@ export class Handle<A extends object> implements RequestSession<A> {
   }
 
   get subject(): Effect.Effect<Option.Option<string>, SessionUnavailable> {
-    return this.#live.read((draft) => Option.fromNullable(draft.subject))
+    return this.#live.read((draft) => Option.fromNullable(draft.attributes.impersonating ?? draft.subject))
+  }
+
+  get impersonator(): Effect.Effect<Option.Option<string>, SessionUnavailable> {
+    return this.#live.read((draft) =>
+      draft.attributes.impersonating === undefined ? Option.none() : Option.fromNullable(draft.subject)
+    )
+  }
+
+  get authenticatedAt(): Effect.Effect<Option.Option<DateTime.Utc>, SessionUnavailable> {
+    return Effect.map(this.#authentication, ({ at }) => Option.map(Option.fromNullable(at), DateTime.unsafeMake))
+  }
+
+  get methods(): Effect.Effect<ReadonlyArray<string>, SessionUnavailable> {
+    return Effect.map(this.#authentication, ({ methods }) => methods)
+  }
+
+  get level(): Effect.Effect<number, SessionUnavailable> {
+    return Effect.map(this.#authentication, ({ level }) => level)
+  }
+
+  get isRemembered(): Effect.Effect<boolean, SessionUnavailable> {
+    return this.#live.read(({ attributes: { remembered } }) => remembered === true)
+  }
+
+  get #authentication() {
+    return Effect.zipWith(
+      this.#live.read((draft) => draft),
+      Clock.currentTimeMillis,
+      (draft, now) => Attributes.authentication(draft.attributes, this.#authenticatedAt(draft, now))
+    )
+  }
+
+  /** The time of the login, which is now if the login is not written yet. */
+  #authenticatedAt(draft: Draft<A>, now: number): number | undefined {
+    if (draft.subject === undefined) return undefined
+    return draft.authenticated ? now : this.#live.loaded?.record.authenticatedAt
+  }
+
+  get clientContext(): Effect.Effect<Option.Option<C>, SessionUnavailable> {
+    return Effect.flatMap(
+      this.#live.read(({ attributes: { context } }) => context),
+      (context) => this.#context.decode(this.#core.name, context)
+    )
+  }
+
+  get absence(): Effect.Effect<Option.Option<Absence>, SessionUnavailable> {
+    return this.#live.read(() => Option.fromNullable(this.#live.absence), false)
+  }
+
+  get requireFresh() {
+    return (requirements: FreshRequirements): Effect.Effect<void, SessionNotFresh | SessionUnavailable> => {
+      const { allowImpersonating = false, allowRemembered = false, level, methods } = requirements
+      const within = requirements.within === undefined ? undefined : Duration.toMillis(requirements.within)
+      return Effect.flatMap(Effect.zip(this.#live.read((draft) => draft), Clock.currentTimeMillis), ([draft, now]) => {
+        const reason = Attributes.unmet(
+          draft.attributes,
+          this.#authenticatedAt(draft, now),
+          { within, methods: methods ?? [], level: level ?? 0, allowRemembered, allowImpersonating },
+          now
+        )
+        return reason === undefined ? Effect.void : new SessionNotFresh({
+          session: this.#core.name,
+          reason,
+          ...within === undefined ? {} : { within: Math.floor(within / 1000) },
+          ...methods === undefined ? {} : { methods },
+          ...level === undefined ? {} : { level }
+        })
+      })
+    }
   }
 
   get id(): Effect.Effect<Option.Option<SessionId>, SessionUnavailable> {
@@ -341,37 +431,112 @@ export class Handle<A extends object> implements RequestSession<A> {
   }
 
   get authenticate() {
-    return (subject: string) => this.#authenticate(subject, this.#core.steps.authenticate(subject))
+    return (subject: string, options: LoginOptions<C> = {}) => this.#authenticate(subject, options, false)
   }
 
   get authenticateExclusively() {
-    return (subject: string): Effect.Effect<void, SessionWriteError, SessionRevocation> =>
+    return (
+      subject: string,
+      options: LoginOptions<C> = {}
+    ): Effect.Effect<void, SessionWriteError, SessionRevocation> =>
       Effect.flatMap(SessionRevocation, (revocation) => {
         this.#live.revocation = revocation
-        return this.#authenticate(subject, this.#core.steps.authenticateExclusively(subject))
+        return this.#authenticate(subject, options, true)
       })
   }
 
-  #authenticate(subject: string, step: SessionDraft.Step<A>): Effect.Effect<void, SessionWriteError> {
-    return subjectPattern.test(subject)
-      ? spannedIfTraced(
-        "authenticate",
-        this.#core.name,
-        this.#live.change((draft) => [
+  #authenticate(
+    subject: string,
+    { context, level = 1, methods = [], remember }: LoginOptions<C>,
+    exclusive: boolean
+  ): Effect.Effect<void, SessionWriteError> {
+    const encoded = context === undefined ? Effect.succeed(undefined) : this.#encodedContext(context)
+    const login = Effect.flatMap(encoded, (context) =>
+      this.#live.change((draft) => [
+        undefined,
+        this.#core.steps.authenticate({ subject, methods, level, remember, context, exclusive }),
+        // The handler may have read what is no longer part of the session.
+        () => {
+          if (draft.subject !== subject || draft.attributes.impersonating !== undefined) this.#live.reads.restart()
+        }
+      ]))
+    return this.#checked(subject, { level, methods }, spannedIfTraced("authenticate", this.#core.name, login))
+  }
+
+  /** Runs a change of authority if its arguments are valid. */
+  #checked<B>(
+    subject: string | undefined,
+    claims: Attributes.Claims,
+    change: Effect.Effect<B, SessionWriteError>
+  ): Effect.Effect<B, SessionWriteError> {
+    const invalid = (field: string, problem: string) => new SessionInvalid({ session: this.#core.name, field, problem })
+    if (subject !== undefined && !subjectPattern.test(subject)) {
+      return invalid("subject", "a subject is a text of 1 to 255 characters without control characters")
+    }
+    const problem = Attributes.validateClaims(claims)
+    return problem === undefined ? change : invalid("authentication", problem)
+  }
+
+  #encodedContext(context: C): Effect.Effect<Json, SessionInvalid> {
+    return Effect.mapError(
+      this.#context.encode(context),
+      (problem) => new SessionInvalid({ session: this.#core.name, field: "context", problem })
+    )
+  }
+
+  get setClientContext() {
+    return (context: C): Effect.Effect<void, SessionWriteError> =>
+      Effect.flatMap(
+        this.#encodedContext(context),
+        (encoded) => this.#live.step(() => this.#core.steps.setContext(encoded))
+      )
+  }
+
+  get elevate() {
+    return ({ level, methods }: ElevateOptions): Effect.Effect<void, SessionWriteError> =>
+      this.#checked(
+        undefined,
+        { level, methods },
+        Effect.flatMap(
+          Clock.currentTimeMillis,
+          (now) => this.#live.step(() => this.#core.steps.elevate(now, { level, methods }))
+        )
+      )
+  }
+
+  get drop(): Effect.Effect<void, SessionWriteError> {
+    return this.#live.step(() => this.#core.steps.drop)
+  }
+
+  get impersonate() {
+    return (subject: string): Effect.Effect<void, SessionWriteError> =>
+      this.#checked(
+        subject,
+        noClaims,
+        this.#live.change(() => [
           undefined,
-          step,
-          () => {
-            if (draft.subject !== undefined && draft.subject !== subject) this.#live.reads.restart()
-          }
+          this.#core.steps.impersonate(subject),
+          () => this.#live.reads.restart()
         ])
       )
-      : Effect.fail(
-        new SessionInvalid({
-          session: this.#core.name,
-          field: "subject",
-          problem: "a subject is a text of 1 to 255 characters without control characters"
-        })
-      )
+  }
+
+  get endImpersonation(): Effect.Effect<void, SessionWriteError> {
+    return this.#live.change(() => [
+      undefined,
+      this.#core.steps.endImpersonation,
+      () => this.#live.reads.restart()
+    ])
+  }
+
+  get revokeOthers(): Effect.Effect<void, SessionError, SessionRevocation> {
+    return Effect.flatMap(SessionRevocation, (revocation) =>
+      Effect.zipRight(
+        this.#live.change(() => [undefined, this.#core.steps.revokeOthers, () => {
+          this.#live.revocation = revocation
+        }]),
+        this.#live.save
+      ))
   }
 
   get withRollback() {
@@ -394,7 +559,7 @@ export class Handle<A extends object> implements RequestSession<A> {
     return this.#live.save
   }
 
-  get optional(): Effect.Effect<Option.Option<SessionHandle<A>>> {
+  get optional(): Effect.Effect<Option.Option<SessionHandle<A, never, C>>> {
     return Effect.map(this.#live.readable, (readable) => readable ? Option.some(this) : Option.none())
   }
 
@@ -434,5 +599,7 @@ const checked = (input: Lifetime.LifetimeInput, now: number) => {
 
 // No control characters and no lone surrogates, so that every store returns the subject unchanged.
 const subjectPattern = /^(?:[^\p{Cc}\p{Cs}]){1,255}$/u
+
+const noClaims: Attributes.Claims = { methods: [], level: 0 }
 
 const fine = Exit.succeed(undefined)

@@ -11,6 +11,7 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type { CookieUpdate, CookieValue } from "../../SessionEngine.js"
 import type { SessionCommitted, SessionError, SessionUnavailable, SessionWriteError } from "../../SessionError.js"
+import type { Absence } from "../../SessionHandle.js"
 import type { SessionRecord } from "../../SessionRecord.js"
 import type { SessionRevocation } from "../../SessionRevocation.js"
 import type { RequestOptions } from "../../SessionService.js"
@@ -72,6 +73,7 @@ export class Live<A extends object> implements Uncommitted<A> {
   opened = false
   isNew = true
   changed = false
+  raised = false
   rotates = false
   lastSeenAt = 0
   touchWindow: number | undefined
@@ -98,6 +100,8 @@ export class Live<A extends object> implements Uncommitted<A> {
   /** The cookie values that a logout destroys: those presented, and one that a `save` of this request has created. */
   values: ReadonlyArray<CookieValue>
   ambiguous = false
+  /** Why there was no session when it was opened; absent if there was one, or before it is opened. */
+  absence: Absence | undefined
   /** The session was read or changed, so the request counts as a use. */
   used = false
   /** The request has ended. */
@@ -214,8 +218,9 @@ export class Live<A extends object> implements Uncommitted<A> {
     return spanned("open", this.#core.name, opened, () => outcome)
   }
 
-  #found({ ambiguous, loaded }: Found<A>, staleFields: ReadonlyArray<keyof A & string> = []): Draft<A> {
+  #found({ absence, ambiguous, loaded }: Found<A>, staleFields: ReadonlyArray<keyof A & string> = []): Draft<A> {
     this.ambiguous = ambiguous
+    this.absence = absence
     return this.#startFrom(loaded, staleFields)
   }
 

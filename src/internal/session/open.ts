@@ -8,9 +8,11 @@ import * as Option from "effect/Option"
 import type { JsonRecord } from "../../Json.js"
 import type { CookieValue, Opened } from "../../SessionEngine.js"
 import type { SessionUnavailable } from "../../SessionError.js"
+import type { Absence } from "../../SessionHandle.js"
 import * as SessionMetrics from "../../SessionMetrics.js"
 import type { SessionRecord } from "../../SessionRecord.js"
 import type { ReadConsistency } from "../../SessionStore.js"
+import * as Attributes from "../domain/attributes.js"
 import * as Outcomes from "../domain/outcomes.js"
 import * as Done from "../done.js"
 import { isRecord, maxValues, problemOf } from "../json.js"
@@ -23,12 +25,30 @@ import type { Loaded } from "./work.js"
 /** The session of the presented cookie values, if there is exactly one. */
 export interface Found<A> {
   readonly loaded: Loaded<A> | undefined
+  /** Why there is no session; absent if there is one. */
+  readonly absence: Absence | undefined
   /** Several live sessions were presented. None is trusted; a login or logout destroys them all. */
   readonly ambiguous: boolean
 }
 
-const anonymous: Found<never> = { loaded: undefined, ambiguous: false }
-const ambiguous: Found<never> = { loaded: undefined, ambiguous: true }
+const anonymous = (absence: Absence): Found<never> => ({ loaded: undefined, absence, ambiguous: false })
+const ambiguous: Found<never> = { loaded: undefined, absence: "ambiguous", ambiguous: true }
+
+/** The words of the metric. */
+const outcomeOf: Readonly<Record<Absence, Outcomes.LoadOutcome>> = {
+  noCookie: "no_cookie",
+  malformed: "malformed",
+  ambiguous: "ambiguous",
+  undecodable: "undecodable",
+  expired: "expired",
+  loggedOut: "logged_out",
+  rotated: "rotated",
+  revoked: "revoked",
+  subjectRevoked: "subject_revoked",
+  allRevoked: "all_revoked",
+  limit: "limit",
+  unknown: "unknown"
+}
 
 /**
  * Loads the record. Invalid cookies make the request anonymous; only an unavailable store is an error. `presented`: the request
@@ -49,8 +69,9 @@ export const open = <A extends object>(
   }
   const [only] = values
   if (only === undefined) {
-    count(presented ? "malformed" : "no_cookie")
-    return Exit.succeed(anonymous)
+    const absence = presented ? "malformed" : "noCookie"
+    count(outcomeOf[absence])
+    return Exit.succeed(anonymous(absence))
   }
   if (partial) {
     count("ambiguous")
@@ -64,12 +85,14 @@ export const open = <A extends object>(
   }
   const found = (opened: Opened | undefined): Effect.Effect<Found<A>, SessionUnavailable> => {
     if (opened === undefined) {
-      count("unknown")
-      return Exit.succeed(anonymous)
+      return Done.map(absenceOf(core, values, now), (absence) => {
+        count(outcomeOf[absence])
+        return anonymous(absence)
+      })
     }
     const decoded = (loaded: Loaded<A> | undefined): Found<A> => {
       count(loaded === undefined ? "undecodable" : "loaded")
-      return { loaded, ambiguous: false }
+      return { loaded, absence: loaded === undefined ? "undecodable" : undefined, ambiguous: false }
     }
     const loaded = load(core, opened)
     return Done.isDone(loaded) && Exit.isSuccess(loaded)
@@ -103,6 +126,30 @@ export const open = <A extends object>(
   )
 }
 
+/**
+ * Returns why none of the values has a live session, as far as the engine knows. A reason is information only, so a failure to find it is
+ * no failure of the request.
+ */
+const absenceOf = <A extends object>(
+  core: Core<A>,
+  values: ReadonlyArray<CookieValue>,
+  now: number
+): Effect.Effect<Absence> => {
+  const { endReason } = core.engine
+  if (endReason === undefined) return Exit.succeed("unknown")
+  const [first, ...others] = values
+  if (first === undefined) return Exit.succeed("malformed")
+  return Done.matchEffect(endReason(first, now), {
+    onFailure: () => Exit.succeed<Absence>("unknown"),
+    onSuccess: (reason): Effect.Effect<Absence> => {
+      const known = Option.getOrElse(reason, (): Absence => "malformed")
+      return others.length > 0 && (known === "malformed" || known === "unknown")
+        ? absenceOf(core, others, now)
+        : Exit.succeed(known)
+    }
+  })
+}
+
 /** The metric labels that the application has set on a fiber. */
 export const labelsOf = (fiber: Done.RuntimeFiber) => fiber.getFiberRef(FiberRef.currentMetricLabels)
 
@@ -115,23 +162,32 @@ export const load = <A extends object>(
   opened: Opened
 ): Effect.Effect<Loaded<A> | undefined, SessionUnavailable> => {
   const { data, id, schemaVersion } = opened.record
+  const known = Attributes.decode(opened.record.attributes)
+  if (Option.isNone(known)) return unreadable(core, id, "its attributes are none")
+  const attributes = known.value
   const parsed = parse(core, data)
   // A text this short cannot hold more than `maxValues` values.
   if (schemaVersion >= core.history.version && data.length <= maxValues) {
     const decoded = core.schema.openIfCertain(parsed)
-    if (decoded !== undefined) return Exit.succeed({ ...opened, raw: parsed as JsonRecord, decoded })
+    if (decoded !== undefined) return Exit.succeed({ ...opened, raw: parsed as JsonRecord, decoded, attributes })
   }
   return Done.matchEffect(contentOf(core, parsed, schemaVersion, core.schema.open), {
-    onSuccess: ({ decoded, raw }) => Exit.succeed({ ...opened, raw, decoded }),
-    onFailure: (problem) =>
-      Effect.zipRight(
-        Effect.logError(
-          `The data of session ${id} does not fit "${core.name}": ${problem}. It was left as it is.`
-        ),
-        core.settings.onUndecodable === "restart" ? Effect.succeed(undefined) : Effect.fail(undecodable(core))
-      )
+    onSuccess: ({ decoded, raw }) => Exit.succeed({ ...opened, raw, decoded, attributes }),
+    onFailure: (problem) => unreadable(core, id, problem)
   })
 }
+
+const unreadable = <A extends object>(
+  core: Core<A>,
+  id: string,
+  problem: string
+): Effect.Effect<undefined, SessionUnavailable> =>
+  Effect.zipRight(
+    Effect.logError(
+      `The data of session ${id} does not fit "${core.name}": ${problem}. It was left as it is.`
+    ),
+    core.settings.onUndecodable === "restart" ? Effect.succeed(undefined) : Effect.fail(undecodable(core))
+  )
 
 /** Upgrades and decodes the data of a record. The error is a sentence that never contains the data. */
 export const decode = <A extends object>(core: Core<A>, { data, schemaVersion }: SessionRecord) =>

@@ -16,8 +16,10 @@ import { SessionEngine } from "../../SessionEngine.js"
 import * as SessionHistory from "../../SessionHistory.js"
 import * as SessionSchema from "../../SessionSchema.js"
 import type { Sessions, SessionService, Settings } from "../../SessionService.js"
+import type { SubjectLimit } from "../../SessionStore.js"
 import * as CookieRules from "../domain/cookie.js"
 import * as CookieDefaults from "../domain/cookieDefaults.js"
+import type { CarryOver } from "../domain/draft.js"
 import * as SessionDraft from "../domain/draft.js"
 import * as ExpiryRules from "../domain/expiry.js"
 import * as History from "../domain/history.js"
@@ -26,6 +28,7 @@ import * as Prepared from "../schema/prepared.js"
 import { guardedEngine } from "../store/defects.js"
 import { adminOf } from "./admin.js"
 import { Batches } from "./batches.js"
+import type { ContextCodec } from "./context.js"
 import type { Core } from "./core.js"
 import { Handle } from "./handle.js"
 import * as Queue from "./queue.js"
@@ -43,12 +46,15 @@ export interface UncheckedSettings extends Omit<Settings, "cookie" | "expiry"> {
 /**
  * Definition of a session tag.
  */
-export interface Definition<A extends object> {
+export interface Definition<A extends object, C> {
   readonly name: string
   readonly namespace: string
   readonly schema: SessionSchema.Any
   readonly initial: A | undefined
   readonly merges: Readonly<Record<string, Merge<unknown> | undefined>>
+  readonly carryOver: CarryOver<A>
+  readonly context: ContextCodec<C>
+  readonly limit: SubjectLimit | undefined
   readonly history: SessionHistory.SessionHistory<SessionSchema.Any> | undefined
   readonly settings: Settings
 }
@@ -56,19 +62,19 @@ export interface Definition<A extends object> {
 /**
  * Makes the service. Fails if the configuration cannot work.
  */
-export const make = <A extends object>(
-  definition: Definition<A>,
+export const make = <A extends object, C>(
+  definition: Definition<A, C>,
   overrides: UncheckedSettings
-): Effect.Effect<Sessions<A>, SessionConfigError, SessionEngine> =>
+): Effect.Effect<Sessions<A, C>, SessionConfigError, SessionEngine> =>
   Effect.gen(function*() {
-    const { name, namespace } = definition
+    const { context: contextCodec, limit, name, namespace } = definition
     const settings = { ...definition.settings, ...overrides }
     const cookie = CookieDefaults.withDefaults(settings.cookie, name)
     const expiry = settings.expiry ?? Expiry.standard
     const reject = (problem: string) => new SessionConfigError({ subject: name, problem })
 
     const problem = problemOfNamespace(namespace) ?? CookieRules.validate(cookie) ?? ExpiryRules.validate(expiry) ??
-      Prepared.validate(definition.schema)
+      Prepared.validate(definition.schema) ?? problemOfLimit(limit)
     if (problem !== undefined) return yield* reject(problem)
     if (!cookie.secure && (yield* isProduction)) {
       return yield* reject(
@@ -92,6 +98,12 @@ export const make = <A extends object>(
     const cookieScope = CookieRules.scopeOf(cookie)
     const engine = yield* Effect.flatMap(SessionEngine, (engine) =>
       engine.bind({ namespace, cookieName: cookie.name, ...(cookieScope === undefined ? {} : { cookieScope }) }))
+    if (limit !== undefined && engine.limitsSubjects !== true) {
+      return yield* reject(
+        "maxPerSubject needs a store that can count and write in one step, and the store of this engine cannot. Use another store, or leave " +
+          "maxPerSubject out."
+      )
+    }
     const touchEvery = settings.touchEvery === undefined ? undefined : Duration.toMillis(settings.touchEvery)
     const core: Core<A> = {
       name,
@@ -106,7 +118,7 @@ export const make = <A extends object>(
         touchEvery,
         touchWindow: touchEvery ?? ExpiryRules.touchWindow(expiry, undefined),
         watchEvery: Duration.toMillis(settings.watchEvery ?? "30 seconds"),
-        limit: undefined
+        limit
       },
       engine: engine.synchronous ?? guardedEngine(engine),
       isSynchronous: engine.synchronous !== undefined,
@@ -119,7 +131,7 @@ export const make = <A extends object>(
       },
       initial,
       initialRaw,
-      steps: SessionDraft.stepsFor(schema, initial, definition.merges),
+      steps: SessionDraft.stepsFor(schema, initial, definition.merges, definition.carryOver),
       queue: Queue.make(),
       saves: new Batches(),
       watchers: new Watchers(),
@@ -128,8 +140,8 @@ export const make = <A extends object>(
     }
     return {
       cookie,
-      request: Handle.maker(core),
-      ...adminOf(core)
+      request: Handle.maker(core, contextCodec),
+      ...adminOf(core, contextCodec)
     }
   })
 
@@ -137,6 +149,11 @@ const problemOfNamespace = (namespace: string): string | undefined =>
   /^[\x21-\x7E]{1,128}$/.test(namespace)
     ? undefined
     : "A namespace (by default the tag's id) is a text of 1 to 128 visible ASCII characters."
+
+const problemOfLimit = (limit: SubjectLimit | undefined): string | undefined =>
+  limit === undefined || (Number.isSafeInteger(limit.max) && limit.max > 0)
+    ? undefined
+    : "maxPerSubject must be a whole number, 1 or more."
 
 /**
  * The value and the encoded record that a new session starts from. All visitors share the value: it is a copy of what the
@@ -197,9 +214,9 @@ const claimCookieName = (cookieName: string, owner: string): Effect.Effect<void,
 /**
  * The service of a session tag, as a layer.
  */
-export const layer = <Self, A extends object, R>(
-  tag: Context.Tag<SessionService<Self>, Sessions<A>>,
-  definition: Definition<A>,
+export const layer = <Self, A extends object, C, R>(
+  tag: Context.Tag<SessionService<Self>, Sessions<A, C>>,
+  definition: Definition<A, C>,
   overrides: Settings = {}
 ): Layer.Layer<SessionService<Self>, SessionConfigError, SessionEngine | R> =>
   Layer.effect(tag, make(definition, overrides))

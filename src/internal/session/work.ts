@@ -4,6 +4,7 @@
 import type { Json, JsonRecord } from "../../Json.js"
 import type { CookieValue, Opened } from "../../SessionEngine.js"
 import type { SessionId } from "../../SessionId.js"
+import type { Attributes } from "../domain/attributes.js"
 import type { Draft, Step } from "../domain/draft.js"
 
 /** A live record whose data fits the schema, with its cookie value. */
@@ -11,6 +12,7 @@ export interface Loaded<A> extends Opened {
   /** The encoded data as stored, including fields of other schema versions. */
   readonly raw: JsonRecord
   readonly decoded: A
+  readonly attributes: Attributes
 }
 
 export type Changes = ReadonlyMap<string, Json | undefined>
@@ -44,4 +46,11 @@ export interface Work<A> {
  * The record that was written or found, and whether the steps were replayed on it. Absent: the session had ended, and the tag's
  * `onGone` discards its changes.
  */
-export type Written<A> = { readonly loaded: Loaded<A>; readonly replayed: boolean } | undefined
+export type Written<A> =
+  | {
+    readonly loaded: Loaded<A>
+    readonly replayed: boolean
+    /** The sessions of the subject that a limit has ended. */
+    readonly evicted: ReadonlyArray<SessionId>
+  }
+  | undefined

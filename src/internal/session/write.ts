@@ -15,6 +15,7 @@ import * as SessionMetrics from "../../SessionMetrics.js"
 import type { SessionRecord } from "../../SessionRecord.js"
 import { SessionStoreError } from "../../SessionStore.js"
 import { encodeBase64Url, nameBytes } from "../crypto/primitives.js"
+import * as Attributes from "../domain/attributes.js"
 import type { Draft } from "../domain/draft.js"
 import * as SessionDraft from "../domain/draft.js"
 import * as ExpiryRules from "../domain/expiry.js"
@@ -70,8 +71,11 @@ export const isChanged = <A extends object>(
 ): boolean =>
   changes.size > 0 ||
   (loaded === undefined
-    ? draft.subject !== undefined || draft.lifetime !== undefined || draft.forceCreate
+    ? draft.subject !== undefined || draft.lifetime !== undefined || draft.forceCreate ||
+      draft.attributes !== Attributes.none
     : draft.cleared || draft.subjectChanged || draft.forceSave || draft.subject !== loaded.record.subject ||
+      (draft.attributes !== loaded.attributes &&
+        Attributes.encode(draft.attributes) !== Attributes.encode(loaded.attributes)) ||
       !LifetimeRules.equals(draft.lifetime, loaded.record.expiry.lifetime))
 
 /** Writes a draft. On a conflict, replays its steps on the fresh record. */
@@ -149,10 +153,16 @@ const saveBatchOnce = <A extends object>(
         if (Exit.isFailure(reworked) || !isChanged(reworked.value)) continue
         const { raw, record } = build(core, reworked.value, now)
         const { draft } = reworked.value
-        current = { ...current, raw, record: { ...record, version: fresh.record.version + 1 }, decoded: draft.value }
+        current = {
+          ...current,
+          raw,
+          record: { ...record, version: fresh.record.version + 1 },
+          decoded: draft.value,
+          attributes: draft.attributes
+        }
       }
       const done = (loaded: Loaded<A>): ReadonlyArray<Exit.Exit<Written<A>, SessionError>> =>
-        failures.map((failure) => failure ?? Exit.succeed({ loaded, replayed: true }))
+        failures.map((failure) => failure ?? Exit.succeed({ loaded, replayed: true, evicted: noIds }))
       if (current === fresh) return done(fresh)
       const outcome = yield* Effect.mapError(
         core.engine.write(
@@ -200,22 +210,40 @@ const attempt = <A extends object>(
   replayed: boolean
 ): Effect.Effect<Written<A>, SessionError> => {
   const loaded = change === "Create" ? undefined : work.loaded
-  const { raw, record } = build(core, loaded === work.loaded ? work : { ...work, loaded }, now)
+  const draft = change === "Save" ? work.draft : withRotationMark(core, work)
+  const { raw, record } = build(
+    core,
+    loaded === work.loaded && draft === work.draft ? work : { ...work, draft, loaded },
+    now
+  )
+  const { limit } = core.settings
   const request: Write = loaded === undefined || change === "Create"
-    ? { _tag: "Create", record, minted: work.minted?.value }
+    ? { _tag: "Create", record, limit, minted: work.minted?.value }
+    : change === "Save"
+    ? { _tag: change, value: loaded.value, record, expectedVersion: loaded.record.version }
     : {
       _tag: change,
       value: loaded.value,
       record,
       expectedVersion: loaded.record.version,
-      ...change === "Rotate" ? { minted: work.minted?.value } : {}
+      minted: work.minted?.value,
+      // Another token for a session that the subject has already is not one more session.
+      limit: record.subject === loaded.record.subject ? undefined : limit
     }
   const handleOutcome = (outcome: EngineWritten): Effect.Effect<Written<A>, SessionError> => {
     switch (outcome._tag) {
       case "Written":
         return Exit.succeed({
-          loaded: { value: outcome.value, record: outcome.record, needsReseal: false, raw, decoded: work.draft.value },
-          replayed
+          loaded: {
+            value: outcome.value,
+            record: outcome.record,
+            needsReseal: false,
+            raw,
+            decoded: draft.value,
+            attributes: draft.attributes
+          },
+          replayed,
+          evicted: outcome.evicted ?? noIds
         })
       case "Conflict":
         return core.engine.selfContained
@@ -233,6 +261,14 @@ const attempt = <A extends object>(
     onSuccess: handleOutcome
   })
 }
+
+/** Marks a rotation in the record, for engines whose cookie value changes with every write. */
+const withRotationMark = <A extends object>(core: Core<A>, { draft, minted }: Work<A>): Draft<A> =>
+  core.engine.selfContained
+    ? { ...draft, attributes: { ...draft.attributes, rotation: minted?.rotation ?? encodeBase64Url(nameBytes(9)) } }
+    : draft
+
+const noIds: ReadonlyArray<never> = []
 
 const conflict = <A extends object>(core: Core<A>, what: string): Effect.Effect<never, SessionConflict> =>
   Exit.fail(new SessionConflict({ session: core.name, what }))
@@ -253,7 +289,7 @@ const replay = <A extends object>(
           // The other request may have made the very same change.
           isChanged(next) || change === "Rotate"
             ? attempt(core, change, next, now, true)
-            : Effect.succeed({ loaded, replayed: true })
+            : Effect.succeed({ loaded, replayed: true, evicted: noIds })
       ))
   })
 
@@ -263,10 +299,11 @@ export const upcoming = <A extends object>(
   change: "Create" | "Rotate",
   work: Work<A>,
   now: number
-): { readonly value: CookieValue | undefined; readonly record: SessionRecord } => ({
-  value: work.minted?.value,
-  record: build(core, change === "Create" ? { ...work, loaded: undefined } : work, now).record
-})
+): { readonly value: CookieValue | undefined; readonly record: SessionRecord } => {
+  const draft = withRotationMark(core, work)
+  const loaded = change === "Create" ? undefined : work.loaded
+  return { value: work.minted?.value, record: build(core, { ...work, draft, loaded }, now).record }
+}
 
 /** Handles a session that has ended: a login starts a new one, other changes are discarded or fail. */
 const gone = <A extends object>(
@@ -327,7 +364,7 @@ const predecessorOf = <A extends object>(
             ? Effect.match(decode(core, moved.record), {
               // Data that is sealed with the token cannot be read without it.
               onFailure: () => undefined,
-              onSuccess: (data) => ({ ...moved, ...data })
+              onSuccess: (data) => ({ ...moved, ...data, attributes: loaded.attributes })
             })
             : Effect.succeed(undefined)
       })
@@ -343,8 +380,8 @@ export const recreate = <A extends object>(
   const draft = {
     ...SessionDraft.startFrom(core.initial, predecessor),
     authenticated: true,
-    revokeOthers: true,
-    kept: true
+    raised: true,
+    revokeOthers: true
   }
   return Effect.withFiberRuntime((fiber) =>
     attempt(
@@ -387,7 +424,7 @@ const build = <A extends object>(
       subject: draft.subject,
       version: (loaded?.record.version ?? 0) + 1,
       writeId: encodeBase64Url(nameBytes(12)),
-      attributes: old?.attributes,
+      attributes: Attributes.encode(draft.attributes),
       ...times
     }
   }

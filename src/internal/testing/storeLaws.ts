@@ -8,6 +8,7 @@ import { createLaws } from "./createLaws.js"
 import { dataLaws } from "./dataLaws.js"
 import { directoryLaws } from "./directoryLaws.js"
 import { modelLaws } from "./model.js"
+import { personLaws } from "./personLaws.js"
 import { raceLaws } from "./raceLaws.js"
 import { removalLaws } from "./removalLaws.js"
 import { revocationLaws } from "./revocationLaws.js"
@@ -31,5 +32,6 @@ export const storeLaws: ReadonlyArray<Law> = [
   ...modelLaws,
   ...raceLaws,
   ...serviceLaws,
+  ...personLaws,
   ...secrecyLaws
 ]

@@ -18,13 +18,22 @@ type Data = typeof Data.Type
 
 const base: Data = { count: 1, best: 10, tags: ["a", "b"], user: "ann" }
 const schema = Prepared.make<Data>(Data, Context.empty())
-const plain = SessionDraft.stepsFor<Data>(schema, base, {})
+const plain = SessionDraft.stepsFor<Data>(schema, base, {}, "all")
 const merging = SessionDraft.stepsFor<Data>(schema, base, {
   count: (base, mine, theirs) => Merge.sum(base as number, mine as number, theirs as number),
   best: (base, mine, theirs) => Merge.max(base as number, mine as number, theirs as number),
   tags: (base, mine, theirs) => Merge.union<unknown>(base as [], mine as [], theirs as []),
   user: (_, mine, theirs) => mine === theirs ? mine : undefined
-})
+}, "all")
+
+const bob: SessionDraft.Login = {
+  subject: "bob",
+  methods: [],
+  level: 1,
+  remember: undefined,
+  context: undefined,
+  exclusive: false
+}
 
 const start = (value: Data, subject?: string) => SessionDraft.start(value, subject, undefined)
 
@@ -133,7 +142,7 @@ describe("set", () => {
 
   it.effect("after authenticating another subject applies to the new data, without a conflict", () =>
     Effect.gen(function*() {
-      const steps = [plain.authenticate("bob"), plain.assign("count", to(5), true)]
+      const steps = [plain.authenticate(bob), plain.assign("count", to(5), true)]
       const fresh = start({ ...base, count: 7 }, "ann")
       const draft = yield* SessionDraft.replay(fresh, steps, base)
       assert.deepInclude(draft, { subjectChanged: true, subject: "bob", value: { ...base, count: 5 } })
@@ -207,7 +216,7 @@ describe("clear", () => {
 
   it.effect("is no conflict once another subject has authenticated", () =>
     Effect.gen(function*() {
-      const steps = [plain.authenticate("bob"), plain.clear(["count"])]
+      const steps = [plain.authenticate(bob), plain.clear(["count"])]
       const draft = yield* SessionDraft.replay(start({ ...base, count: 7 }, "ann"), steps, base)
       assert.deepInclude(draft, { subject: "bob", cleared: true, subjectChanged: true })
     }))
@@ -216,7 +225,7 @@ describe("clear", () => {
 describe("authenticate", () => {
   it.effect("replayed on a session that belongs to another subject by now starts with new data", () =>
     Effect.gen(function*() {
-      const steps = [increment, plain.authenticate("bob"), plain.assign("user", to("bob"), false)]
+      const steps = [increment, plain.authenticate(bob), plain.assign("user", to("bob"), false)]
       const draft = yield* SessionDraft.replay(start({ ...base, note: "private" }, "ann"), steps, base)
       assert.deepInclude(draft, { subject: "bob", subjectChanged: true, authenticated: true })
       assert.deepStrictEqual(draft.value, { ...base, user: "bob" })

@@ -20,8 +20,16 @@ type Key = keyof Data
 const schema = Prepared.make<Data>(Data, Context.empty())
 const decode = (raw: JsonRecord): Data => Effect.runSync(schema.decode(JSON.parse(JSON.stringify(raw)) as JsonRecord))
 const initial = decode({})
-const steps = SessionDraft.stepsFor<Data>(schema, initial, {})
+const steps = SessionDraft.stepsFor<Data>(schema, initial, {}, "all")
 const { assign, authenticate, clear, rotate } = steps
+const login = (subject: string): SessionDraft.Login => ({
+  subject,
+  methods: [],
+  level: 1,
+  remember: undefined,
+  context: undefined,
+  exclusive: false
+})
 
 /** One step of a request. `step` makes it from the draft as it is when the handler makes the change. */
 type Edit = { readonly key: Key | undefined; readonly step: (draft: Draft<Data>) => Step<Data> }
@@ -87,7 +95,7 @@ const modify: fc.Arbitrary<Edit> = fc.constant({
 })
 const whole: fc.Arbitrary<Edit> = fc.oneof(
   fc.constantFrom<Edit>({ key: undefined, step: () => clear([]) }, { key: undefined, step: () => rotate }),
-  fc.constantFrom("ann", "bob").map((subject) => ({ key: undefined, step: () => authenticate(subject) }))
+  fc.constantFrom("ann", "bob").map((subject) => ({ key: undefined, step: () => authenticate(login(subject)) }))
 )
 const edit = fc.oneof(set(fc.boolean()), remove, update, modify)
 const edits = fc.array(fc.oneof({ weight: 4, arbitrary: edit }, { weight: 1, arbitrary: whole }), { maxLength: 10 })
@@ -204,7 +212,7 @@ describe("steps", () => {
       assert.deepStrictEqual(saved(raw, draft), {})
     })))
 
-  const loggingIn = (subject: string): Edit => ({ key: undefined, step: () => authenticate(subject) })
+  const loggingIn = (subject: string): Edit => ({ key: undefined, step: () => authenticate(login(subject)) })
 
   it("authenticating another subject discards the data of the previous one", () =>
     fc.assert(fc.property(raws, fc.array(edit), (raw, edits) => {
@@ -218,7 +226,14 @@ describe("steps", () => {
     fc.assert(fc.property(raws, fc.constantFrom(undefined, "ann"), fc.array(edit), (raw, subject, edits) => {
       const before = run(begin(raw, subject), edits).draft
       const { draft } = run(before, [loggingIn("ann")])
-      assert.deepStrictEqual({ ...draft }, { ...before, subject: "ann", authenticated: true, rotates: true })
+      assert.deepStrictEqual({ ...draft }, {
+        ...before,
+        subject: "ann",
+        attributes: { methods: [], level: 1 },
+        authenticated: true,
+        raised: true,
+        rotates: true
+      })
     })))
 
   it.effect("an invalid value is rejected by the step that sets it", () =>
@@ -236,7 +251,7 @@ describe("steps", () => {
       }
     }
     const profile = new Profile({ name: "ann", age: 7 })
-    const steps = SessionDraft.stepsFor<Profile>(Prepared.make(Profile, Context.empty()), profile, {})
+    const steps = SessionDraft.stepsFor<Profile>(Prepared.make(Profile, Context.empty()), profile, {}, "all")
     const start = SessionDraft.start(profile, undefined, undefined)
     const named = Effect.runSync(steps.assign("name", { present: true, value: "bob" }, false)(start, undefined))
     const aged = Effect.runSync(steps.assign("age", { present: false }, false)(named, undefined))
@@ -254,7 +269,7 @@ describe("steps", () => {
       ) {}
       if (Prepared.validate(Range) !== undefined) return // rejected
       const range = Prepared.make<Range>(Range, Context.empty())
-      const { assign } = SessionDraft.stepsFor<Range>(range, new Range({ low: 0, high: 1 }), {})
+      const { assign } = SessionDraft.stepsFor<Range>(range, new Range({ low: 0, high: 1 }), {}, "all")
       const start = SessionDraft.start(yield* range.decode({ low: 0, high: 1 }), undefined, undefined)
       const outcome: Either.Either<unknown, ValidationIssue | Conflict> = yield* Effect.either(
         assign("low", { present: true, value: 9 }, false)(start, undefined)
