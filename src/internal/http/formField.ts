@@ -4,6 +4,8 @@
  */
 import type * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import { isWebRequest } from "./request.js"
 
@@ -76,12 +78,16 @@ const peek = (request: Request): Effect.Effect<string> | undefined => {
 const readBefore = ({ source, text }: Request): Effect.Effect<string> => {
   const read = Effect.orElseSucceed(text, () => "")
   return isReadable(source) && (source.readableEnded || source.destroyed)
-    ? Effect.raceFirst(Effect.disconnect(read), later)
+    ? Effect.flatMap(Effect.forkDaemon(read), (fiber) =>
+      Effect.zipRight(
+        later,
+        Effect.map(fiber.poll, (exit) => Option.isSome(exit) && Exit.isSuccess(exit.value) ? exit.value.value : "")
+      ))
     : read
 }
 
 /** Completes in a later turn of the event loop, when a text that is there has been returned. */
-const later = Effect.async<string>((resume) => void setTimeout(() => resume(Effect.succeed("")), 0))
+const later = Effect.async<void>((resume) => void setTimeout(() => resume(Effect.void), 0))
 
 const latin1 = (bytes: Uint8Array): string => new TextDecoder("latin1").decode(bytes)
 
