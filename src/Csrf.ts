@@ -60,7 +60,7 @@ const explanations: Readonly<Record<CsrfRejected["reason"], string>> = {
     "This request came from a page of another origin, or over plain http, and was refused. Send it from this site over https; " +
     "its operator can allow the other origin (trustedOrigins).",
   missingOrigin:
-    "This request does not say which page it came from (Origin), and was refused. Use a current browser; " +
+    "This request does not name the page that it came from (Origin), and was refused. Use a current browser; " +
     "the operator of the site can allow such requests (allowMissingOrigin).",
   missingToken:
     "This request has no token against forged requests, and was refused. Load the page again, and repeat it.",

@@ -238,7 +238,7 @@ for (const { app, name, prefix } of frontEnds) {
 }
 
 describe("the origin of a request without Sec-Fetch-Site", () => {
-  /** How a web handler answers a POST with these headers, which a server behind a proxy gets as `http://internal/`. */
+  /** Sends a POST with these headers to a web handler, as a proxy does that hides the public URL. */
   const outcomeOf = (headers: Headers, options: Csrf.CsrfOptions = rules, url = "http://internal/act") =>
     Effect.gen(function*() {
       const { dispose, handler } = HttpApp.toWebHandlerLayer(

@@ -88,7 +88,7 @@ const foreignReason = (request: Request, rules: Rules): ForgeryReason | undefine
 
 /**
  * Returns whether an origin is that of the request. Only https is trusted, but on this machine: on the way to a browser that uses plain
- * http, anybody can forge pages.
+ * http, pages can be forged.
  */
 const isOwn = (request: Request, origin: string): boolean => {
   const url = parsed(origin)

@@ -59,7 +59,7 @@ const nameOf = (disposition: string): string | undefined => {
 
 /**
  * The first bytes of the body as Latin-1 text: fewer if it cannot be read, and then the handler cannot read it either. `undefined` if
- * somebody has read it already, or it cannot be put back.
+ * it has been read already, or cannot be put back.
  */
 const peek = (request: Request): Effect.Effect<string> | undefined => {
   const { headers, source } = request
@@ -72,7 +72,7 @@ const peek = (request: Request): Effect.Effect<string> | undefined => {
 }
 
 /**
- * The text of a body that somebody has read. The platform keeps it for all readers of the request, if they have read it as text. Otherwise
+ * The text of a body that has been read. The platform keeps it for all readers of the request, if they have read it as text. Otherwise
  * the end of the body, which has passed, would be waited for without end.
  */
 const readBefore = ({ source, text }: Request): Effect.Effect<string> => {
@@ -151,7 +151,7 @@ const peekReadable = (
   request: Request
 ): Effect.Effect<Uint8Array> | undefined => {
   if (source.httpVersionMajor > 1 && contentLength === undefined) return undefined
-  // Node itself discards a body that nobody has read when the response ends. Left on the connection, it would break the next request.
+  // Node itself discards an unread body when the response ends. Left on the connection, it would break the next request.
   const response = Predicate.hasProperty(request, "resolvedResponse") ? request.resolvedResponse : undefined
   if (isResponse(response)) response.once("finish", () => source.resume())
   const enough = Math.min(searchedBytes, contentLength === undefined ? Infinity : Number(contentLength))
