@@ -58,6 +58,17 @@ export const rejections: Metric.Metric.Frequency<string> = Metric.frequency("ses
 })
 
 /**
+ * `session_csrf_rejections`, by reason: requests that `Csrf` has refused. `CsrfRejected` explains the reasons.
+ *
+ * @since 0.6.0
+ * @category metrics
+ */
+export const csrfRejections: Metric.Metric.Frequency<string> = Metric.frequency("session_csrf_rejections", {
+  description: "Requests that were refused because they may be forged, by reason",
+  preregisteredWords: Outcomes.forgeryReasons
+})
+
+/**
  * `session_cache_reads`, by outcome: reads of the caches of this process's tiered stores. The share of `hit` is the hit rate.
  *
  * - `hit`: a trusted entry. `miss`: no entry, or its lease has expired: the origin is read, and the cache filled.

@@ -10,6 +10,7 @@
 export * as CacheEngine from "./CacheEngine.js"
 export * as CacheStore from "./CacheStore.js"
 export * as CookieEngine from "./CookieEngine.js"
+export * as Csrf from "./Csrf.js"
 export * as Expiry from "./Expiry.js"
 export * as FaultyStore from "./FaultyStore.js"
 export * as FileEngine from "./FileEngine.js"

@@ -48,6 +48,9 @@ export const rejectionReasons = [
   "ended"
 ] as const
 
+/** Reasons why a request was refused that may be forged. */
+export const forgeryReasons = ["crossSite", "origin", "missingOrigin", "missingToken", "token"] as const
+
 /** Outcomes of a read of the cache of a tiered store. */
 export const cacheAnswers = ["hit", "miss", "bypass"] as const
 
@@ -66,3 +69,5 @@ export type CacheAnswer = typeof cacheAnswers[number]
 export type InvalidationOutcome = typeof invalidationOutcomes[number]
 
 export type RejectionReason = typeof rejectionReasons[number]
+
+export type ForgeryReason = typeof forgeryReasons[number]

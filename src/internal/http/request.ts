@@ -106,7 +106,8 @@ const urlOf = (text: string): URL | undefined => {
   }
 }
 
-const isLoopback = (host: string): boolean =>
+/** Returns whether a host, with or without a port, is this machine. */
+export const isLoopback = (host: string): boolean =>
   /^(?:(?:[a-z0-9-]+\.)*localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d+)?$/i.test(host)
 
 /**

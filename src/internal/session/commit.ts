@@ -28,7 +28,7 @@ import type { Core } from "./core.js"
 import * as Errors from "./errors.js"
 import * as Events from "./events.js"
 import { spanned } from "./spans.js"
-import type { Changes, Loaded, Work, Written } from "./work.js"
+import type { Changes, Loaded, Minted, Work, Written } from "./work.js"
 import * as Write from "./write.js"
 
 /** The state of a request that a commit depends on. The commit sets the mutable fields before it decides. */
@@ -57,6 +57,8 @@ export interface Uncommitted<A extends object> extends State {
   readonly predecessor: Loaded<A> | undefined
   /** The session that `destroy` of this request ends, if it was loaded. */
   readonly endedByUser: SessionInfo | undefined
+  /** The identity of the session that the commit writes, if the handler has given it away already. */
+  readonly minted: Minted | undefined
   /** Ends the other sessions of the subject after `authenticateExclusively`. */
   readonly revocation: Context.Tag.Service<SessionRevocation> | undefined
 }
@@ -100,7 +102,7 @@ const commitChanges = <A extends object>(
 ): Effect.Effect<Committed<A> | undefined, SessionError> => {
   const { predecessor, loaded, steps } = live
   const now = Done.clockIn(fiber.currentDefaultServices).unsafeCurrentTimeMillis()
-  const work: Work<A> = { loaded, draft, steps, origin: draft.loaded, changes, predecessor }
+  const work: Work<A> = { loaded, draft, steps, origin: draft.loaded, changes, predecessor, minted: live.minted }
   live.changed = steps.length > 0 && (changes.size > 0 || Write.isChanged(work))
   live.rotates = draft.rotates
   live.raised = draft.raised

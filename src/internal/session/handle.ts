@@ -43,6 +43,7 @@ import type { ContextCodec } from "./context.js"
 import type { Core } from "./core.js"
 import { stepError } from "./errors.js"
 import * as Events from "./events.js"
+import type { Forgery } from "./forgery.js"
 import { Live } from "./live.js"
 import { maxPresentedValues } from "./presented.js"
 import { spannedIfTraced } from "./spans.js"
@@ -88,6 +89,11 @@ export class Handle<A extends object, C> implements RequestSession<A, C> {
   /** The state of a value that is a handle of this session tag. */
   static liveOf<A extends object>(core: Core<A>, value: unknown): Live<A> | undefined {
     return value instanceof Handle && value.#core === core ? value.#live : undefined
+  }
+
+  /** The protection of a handle's session against forged requests; absent for a value that is no handle of this library. */
+  static forgeryOf(value: unknown): Forgery | undefined {
+    return value instanceof Handle ? value.#live.forgery : undefined
   }
 
   get #live(): Live<A> {

@@ -28,6 +28,7 @@ import type { Committed, Uncommitted } from "./commit.js"
 import { commit } from "./commit.js"
 import type { Core } from "./core.js"
 import * as Errors from "./errors.js"
+import * as Forgery from "./forgery.js"
 import type { Copies } from "./inPlace.js"
 import * as InPlace from "./inPlace.js"
 import { Mutex } from "./mutex.js"
@@ -36,7 +37,7 @@ import { load, open } from "./open.js"
 import { Presented, separator } from "./presented.js"
 import { Reads } from "./reads.js"
 import { spanned } from "./spans.js"
-import type { Loaded } from "./work.js"
+import type { Loaded, Minted } from "./work.js"
 import { endOf } from "./write.js"
 
 /** A `withRollback` region of a handler, and the region around it. */
@@ -115,6 +116,8 @@ export class Live<A extends object> implements Uncommitted<A> {
   predecessor: Loaded<A> | undefined
   /** The session that `destroy` of this request ends, if it was loaded. */
   endedByUser: SessionRecord | undefined
+  /** The identity of the session that the commit writes, if the handler has given it away in a token against forged requests. */
+  minted: Minted | undefined
   /** Ends the other sessions of the subject after `authenticateExclusively`. */
   revocation: Context.Tag.Service<SessionRevocation> | undefined
   /** The stored fields that the handler has read. */
@@ -335,6 +338,21 @@ export class Live<A extends object> implements Uncommitted<A> {
       this.read(() => this.loaded),
       (loaded) => loaded === undefined ? Effect.never : awaitEnd(this.#core, loaded, every)
     )
+  }
+
+  /** The token against forged requests, and its check. */
+  get forgery(): Forgery.Forgery {
+    return {
+      token: Effect.zipRight(
+        Effect.ignore(this.#setInPlace),
+        Effect.flatMap(this.read((draft) => draft), (draft) => Forgery.tokenAfter(this.#core, this, draft))
+      ),
+      verify: Effect.flatMap(
+        this.read(() => this.loaded, false),
+        (loaded) =>
+          Effect.transposeMapOption(Option.fromNullable(loaded), (loaded) => Forgery.verifierOf(this.#core, loaded))
+      )
+    }
   }
 
   // ---- change
@@ -686,6 +704,7 @@ export class Live<A extends object> implements Uncommitted<A> {
     this.destroyed = false
     this.predecessor = undefined
     this.endedByUser = undefined
+    this.minted = undefined
     this.#startFrom(loaded, staleFields)
   }
 

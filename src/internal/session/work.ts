@@ -2,7 +2,7 @@
  * Values passed between loading, changing and committing a session.
  */
 import type { Json, JsonRecord } from "../../Json.js"
-import type { Opened } from "../../SessionEngine.js"
+import type { CookieValue, Opened } from "../../SessionEngine.js"
 import type { SessionId } from "../../SessionId.js"
 import type { Attributes } from "../domain/attributes.js"
 import type { Draft, Step } from "../domain/draft.js"
@@ -17,6 +17,16 @@ export interface Loaded<A> extends Opened {
 
 export type Changes = ReadonlyMap<string, Json | undefined>
 
+/** The identity of a session that is not written yet, drawn in advance, so that a page can contain a token that is valid for it. */
+export interface Minted {
+  /** The cookie value; absent if the engine derives it from the record. */
+  readonly value: CookieValue | undefined
+  /** The id, if the session is a new one. */
+  readonly id: SessionId
+  /** The mark of the rotation in the record's attributes, for engines whose secret depends on it. */
+  readonly rotation: string
+}
+
 /** A draft to write, the record that it replaces, and the steps between them. */
 export interface Work<A> {
   readonly loaded: Loaded<A> | undefined
@@ -28,6 +38,8 @@ export interface Work<A> {
   readonly changes: Changes
   /** The record of a session that has ended, whose data a new session of the same subject starts from. */
   readonly predecessor: Loaded<A> | undefined
+  /** The identity of the session that is written, if the request has given it away already. */
+  readonly minted?: Minted | undefined
 }
 
 /**

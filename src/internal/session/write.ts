@@ -8,7 +8,7 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Expiry from "../../Expiry.js"
 import type { JsonRecord } from "../../Json.js"
-import type { Write, Written as EngineWritten } from "../../SessionEngine.js"
+import type { CookieValue, Write, Written as EngineWritten } from "../../SessionEngine.js"
 import type { SessionError } from "../../SessionError.js"
 import { SessionConflict, SessionGone, SessionLimitReached, SessionUnavailable } from "../../SessionError.js"
 import * as SessionMetrics from "../../SessionMetrics.js"
@@ -210,7 +210,7 @@ const attempt = <A extends object>(
   replayed: boolean
 ): Effect.Effect<Written<A>, SessionError> => {
   const loaded = change === "Create" ? undefined : work.loaded
-  const draft = change === "Save" ? work.draft : withRotationMark(core, work.draft)
+  const draft = change === "Save" ? work.draft : withRotationMark(core, work)
   const { raw, record } = build(
     core,
     loaded === work.loaded && draft === work.draft ? work : { ...work, draft, loaded },
@@ -218,7 +218,7 @@ const attempt = <A extends object>(
   )
   const { limit } = core.settings
   const request: Write = loaded === undefined || change === "Create"
-    ? { _tag: "Create", record, limit }
+    ? { _tag: "Create", record, limit, minted: work.minted?.value }
     : change === "Save"
     ? { _tag: change, value: loaded.value, record, expectedVersion: loaded.record.version }
     : {
@@ -226,6 +226,7 @@ const attempt = <A extends object>(
       value: loaded.value,
       record,
       expectedVersion: loaded.record.version,
+      minted: work.minted?.value,
       // Another token for a session that the subject has already is not one more session.
       limit: record.subject === loaded.record.subject ? undefined : limit
     }
@@ -262,9 +263,9 @@ const attempt = <A extends object>(
 }
 
 /** Marks a rotation in the record, for engines whose cookie value changes with every write. */
-const withRotationMark = <A extends object>(core: Core<A>, draft: Draft<A>): Draft<A> =>
+const withRotationMark = <A extends object>(core: Core<A>, { draft, minted }: Work<A>): Draft<A> =>
   core.engine.selfContained
-    ? { ...draft, attributes: { ...draft.attributes, rotation: encodeBase64Url(nameBytes(9)) } }
+    ? { ...draft, attributes: { ...draft.attributes, rotation: minted?.rotation ?? encodeBase64Url(nameBytes(9)) } }
     : draft
 
 const noIds: ReadonlyArray<never> = []
@@ -291,6 +292,18 @@ const replay = <A extends object>(
             : Effect.succeed({ loaded, replayed: true, evicted: noIds })
       ))
   })
+
+/** The value and the record that the work leads to, before it is written. The value is absent if the engine derives it from the record. */
+export const upcoming = <A extends object>(
+  core: Core<A>,
+  change: "Create" | "Rotate",
+  work: Work<A>,
+  now: number
+): { readonly value: CookieValue | undefined; readonly record: SessionRecord } => {
+  const draft = withRotationMark(core, work)
+  const loaded = change === "Create" ? undefined : work.loaded
+  return { value: work.minted?.value, record: build(core, { ...work, draft, loaded }, now).record }
+}
 
 /** Handles a session that has ended: a login starts a new one, other changes are discarded or fail. */
 const gone = <A extends object>(
@@ -393,7 +406,7 @@ export const recreate = <A extends object>(
 /** Builds the record of a draft from the previous record, if there is one. */
 const build = <A extends object>(
   core: Core<A>,
-  { predecessor, changes, draft, loaded }: Work<A>,
+  { predecessor, changes, draft, loaded, minted }: Work<A>,
   now: number
 ): { readonly raw: JsonRecord; readonly record: SessionRecord } => {
   const source = draft.subjectChanged ? undefined : loaded ?? predecessor
@@ -404,7 +417,7 @@ const build = <A extends object>(
     raw,
     record: {
       namespace: core.namespace,
-      id: old?.id ?? Ids.fromBytes(nameBytes(Ids.byteLength)),
+      id: old?.id ?? minted?.id ?? Ids.fromBytes(nameBytes(Ids.byteLength)),
       data: core.codec.encode(raw),
       // During a deploy, a newer version of the application may have written its own schema version: keep it.
       schemaVersion: Math.max(core.history.version, source?.record.schemaVersion ?? 0),
