@@ -21,6 +21,7 @@ import { createServer } from "node:http"
 
 class AppSession extends Session.Tag<AppSession>()("app/Session", {
   schema: Schema.Struct({ visits: Schema.optionalWith(Schema.Int, { default: () => 0 }) }),
+  carryOver: ["visits"],
   cookie: SessionCookie.development
 }) {}
 

@@ -18,7 +18,8 @@ class AppSession extends Session.Tag<AppSession>()("app/Session", {
     user: Schema.optional(User.fields.id),
     locale: Schema.optionalWith(Schema.Literal("en", "ja", "ko"), { default: () => "en" }),
     cart: Schema.optionalWith(Schema.Array(CartItem), { default: () => [] })
-  })
+  }),
+  carryOver: ["cart"] // a login keeps the cart of the anonymous visitor, and nothing else
 }) {}
 
 const addToCart = Effect.gen(function*() {

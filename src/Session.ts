@@ -70,8 +70,8 @@ export interface TagOptionsBase<S extends SessionSchema.Any> extends SessionServ
   /** The merge functions of fields that this request has read and set while another request has changed them. */
   readonly merge?: { readonly [K in keyof Schema.Schema.Type<S> & string]?: Merge<Schema.Schema.Type<S>[K]> }
   /**
-   * What a login keeps of the data that an anonymous visitor had. Default: nothing, because somebody else may have planted it in the
-   * visitor's browser before the login. Fields that the request of the login sets itself are always kept.
+   * The part of an anonymous visitor's data that a login keeps. Default: none, because an attacker may have planted it in the visitor's
+   * browser before the login. Fields that the request of the login sets itself are always kept.
    */
   readonly carryOver?: CarryOver<Extract<Schema.Schema.Type<S>, object>>
 }
@@ -94,7 +94,7 @@ export interface PersonOptions<C, CI, L extends number | SubjectLimit | undefine
 }
 
 /**
- * What a login keeps of the data that an anonymous visitor had: `"all"`, some fields, or what a function makes of the visitor's value and
+ * The part of an anonymous visitor's data that a login keeps: `"all"`, some fields, or what a function makes of the visitor's value and
  * of the initial one. It must be pure, because it runs again if another request changes the session meanwhile.
  *
  * @since 0.6.0

@@ -34,7 +34,7 @@ export interface SessionSummary<C = never> {
   readonly authenticatedAt: DateTime.Utc | undefined
   /** The methods of the login and the step-up. */
   readonly methods: ReadonlyArray<string>
-  /** The highest level of the login and the step-up; 0 if nobody is logged in. */
+  /** The highest level of the login and the step-up; 0 for an anonymous session. */
   readonly level: number
   /** The login has asked to be remembered. */
   readonly isRemembered: boolean

@@ -273,7 +273,7 @@ export class SessionNotFresh extends Schema.TaggedError<SessionNotFresh>("effect
   {
     session: Schema.String,
     /**
-     * The first requirement that is not met. `anonymous`: nobody is logged in. `age`: the login or step-up is too long ago. `methods`,
+     * The first requirement that is not met. `anonymous`: no subject is logged in. `age`: the login or step-up is too long ago. `methods`,
      * `level`: it did not use all required methods, or is too weak. `remembered`: the login is that of a persistent cookie.
      * `impersonating`: the subject is not who acts.
      */
@@ -302,12 +302,12 @@ export class SessionNotFresh extends Schema.TaggedError<SessionNotFresh>("effect
 }
 
 const notFresh = {
-  anonymous: "nobody is logged in",
+  anonymous: "no user is logged in",
   age: "the last one is too long ago",
   methods: "the last one did not use all of the required methods",
   level: "the last one is not strong enough",
   remembered: "the last one is remembered by the browser",
-  impersonating: "you act for somebody else"
+  impersonating: "you act for another user"
 }
 
 /**

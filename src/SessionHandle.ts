@@ -83,16 +83,16 @@ export interface AwaitEndOptions {
  * @category models
  */
 export interface LoginOptions<C = never> {
-  /** How the visitor has proved who they are, for instance `["pwd", "otp"]` (RFC 8176 has a list of names). Default: none. */
+  /** The methods by which the visitor has proved their identity, for instance `["pwd", "otp"]` (RFC 8176 has a list of names). Default: none. */
   readonly methods?: ReadonlyArray<string>
   /** The strength of the login: a whole number, for instance the authentication assurance level 1 to 3 of NIST SP 800-63B. Default 1. */
   readonly level?: number
   /**
-   * `true`: the cookie outlives the browser, up to the end of the session, and `requireFresh` refuses the session. `false`: the cookie ends
-   * with the browser. Absent: as the tag's cookie options say.
+   * `true`: the cookie stays in the browser until the end of the session, and `requireFresh` refuses the session. `false`: the cookie ends
+   * with the browser. Absent: the tag's cookie options decide.
    */
   readonly remember?: boolean
-  /** What a list of devices shows: browser, place, label. Encoded at most 2,048 characters. */
+  /** The client, for a list of devices: browser, place, label. Encoded at most 2,048 characters. */
   readonly context?: C
 }
 
@@ -103,7 +103,7 @@ export interface LoginOptions<C = never> {
  * @category models
  */
 export interface ElevateOptions {
-  /** How the visitor has just proved who they are. */
+  /** The methods by which the visitor has just proved their identity. */
   readonly methods: ReadonlyArray<string>
   /** The strength of that proof: a whole number. */
   readonly level: number
@@ -135,7 +135,7 @@ export interface FreshRequirements {
  * - `unknown`: the store has no trace of it: it was invented, or its trace is gone.
  * - `ambiguous`: several live sessions were presented, and none is trusted.
  * - `undecodable`: its data does not fit this version of the application.
- * - the other reasons say how the session has ended: see `SessionStore.EndReason`.
+ * - the other reasons are those of the end of a session: see `SessionStore.EndReason`.
  *
  * @since 0.6.0
  * @category models
@@ -422,7 +422,7 @@ export interface SessionHandle<A, R = never, C = never> {
 
   /**
    * Records that the subject has just proved its identity once more (step-up), and moves the session to a new token. `methods`, `level` and
-   * `authenticatedAt` include it until `drop`. The deadlines stay: only a login moves them. Fails with `SessionInvalid` if nobody is logged
+   * `authenticatedAt` include it until `drop`. The deadlines stay: only a login moves them. Fails with `SessionInvalid` if no subject is logged
    * in.
    *
    * @example
@@ -449,7 +449,7 @@ export interface SessionHandle<A, R = never, C = never> {
   /**
    * Acts for another subject from now on, under a new token and with the initial value: `subject` is then the other one, and `impersonator`
    * who acts. The session stays one of its own subject: it ends with the revocation of that one, keeps its deadlines, and is in its list.
-   * `requireFresh` refuses it. Fails with `SessionInvalid` if nobody is logged in, or if the session acts for another subject already.
+   * `requireFresh` refuses it. Fails with `SessionInvalid` for an anonymous visitor, or if the session acts for another subject already.
    * Check first that the visitor may do it.
    *
    * @example
@@ -499,7 +499,7 @@ export interface SessionHandle<A, R = never, C = never> {
   /**
    * Ends all other sessions of the subject and moves this one to a new token, at once: pending changes are written, too. For a change of
    * password. If another session does the same at the same moment, the one that comes second wins, and this one fails with `SessionGone`.
-   * Fails with `SessionInvalid` if nobody is logged in.
+   * Fails with `SessionInvalid` for an anonymous visitor.
    *
    * @example
    * ```ts
@@ -530,7 +530,7 @@ export interface SessionHandle<A, R = never, C = never> {
   readonly impersonator: Effect.Effect<Option<string>, SessionUnavailable, R>
 
   /**
-   * Reads the time of the last login or step-up; `None` if nobody is logged in.
+   * Reads the time of the last login or step-up; `None` for an anonymous visitor.
    *
    * @since 0.6.0
    */
@@ -544,7 +544,7 @@ export interface SessionHandle<A, R = never, C = never> {
   readonly methods: Effect.Effect<ReadonlyArray<string>, SessionUnavailable, R>
 
   /**
-   * Reads the highest level of the login and the step-up; 0 if nobody is logged in.
+   * Reads the highest level of the login and the step-up; 0 for an anonymous visitor.
    *
    * @since 0.6.0
    */
@@ -565,7 +565,7 @@ export interface SessionHandle<A, R = never, C = never> {
   readonly clientContext: Effect.Effect<Option<C>, SessionUnavailable, R>
 
   /**
-   * Sets the context: what a list of devices shows. `authenticate` sets it, too.
+   * Sets the context, which a list of devices shows. `authenticate` sets it, too.
    *
    * @since 0.6.0
    */

@@ -8,7 +8,7 @@ import * as Outcomes from "./internal/domain/outcomes.js"
 
 /**
  * `session_loads`, by outcome. `expired`, `logged_out`, `rotated`, `revoked`, `subject_revoked`, `all_revoked` and `limit` are the reasons
- * why a session has ended, as far as the store knows. `unknown` covers invented tokens, and those whose reason is no longer kept.
+ * why a session has ended, as far as the store knows. `unknown` covers invented tokens, and sessions of which the reason is no longer stored.
  *
  * @example
  * ```ts

@@ -44,8 +44,9 @@ describe("spans of a session", () => {
         ["session.store.load", "session.open", undefined, "Success"],
         ["session.revoke", undefined, "done", "Success"],
         ["session.store.revokeSubject", "session.revoke", undefined, "Success"],
-        ["session.open", undefined, "unknown", "Success"],
-        ["session.store.load", "session.open", undefined, "Success"]
+        ["session.open", undefined, "subject_revoked", "Success"],
+        ["session.store.load", "session.open", undefined, "Success"],
+        ["session.store.endReason", "session.open", undefined, "Success"]
       ])
       assert.isTrue(
         spans.filter(({ name }) => !name.startsWith("session.store"))

@@ -88,14 +88,14 @@ const redis = (settings: Redis.Options["settings"] = {}) =>
 
 /** Stores, with the capabilities that they must declare. */
 const durable: ReadonlyArray<readonly [name: string, capabilities: Capabilities, opening: Opening]> = [
-  ["sqlite, synchronous=FULL", { durableDestroy: true, remote: false }, inChildProcess("sqlite")],
-  ["file", { durableDestroy: true, remote: false }, inChildProcess("files")],
-  ["postgres", { durableDestroy: true, remote: true }, postgres()],
-  ...ofMariadb(["mariadb", { durableDestroy: true, remote: true }, mariadb] as const),
+  ["sqlite, synchronous=FULL", { durableDestroy: true, remote: false, limitsSubjects: true }, inChildProcess("sqlite")],
+  ["file", { durableDestroy: true, remote: false, limitsSubjects: true }, inChildProcess("files")],
+  ["postgres", { durableDestroy: true, remote: true, limitsSubjects: true }, postgres()],
+  ...ofMariadb(["mariadb", { durableDestroy: true, remote: true, limitsSubjects: true }, mariadb] as const),
   ...ofRedis(
     [
       "redis, appendfsync always",
-      { durableDestroy: true, remote: true },
+      { durableDestroy: true, remote: true, limitsSubjects: true },
       redis({ appendonly: "yes", appendfsync: "always" })
     ] as const
   )
@@ -149,7 +149,7 @@ for (const name of ofRedis("redis without persistence")) {
   it.scopedLive(`${name} declares no durability and passes; a store on it that declares durability fails, because no record is left`, () =>
     Effect.gen(function*() {
       const killable = yield* redis()
-      assert.deepStrictEqual(killable.store.capabilities, { durableDestroy: false, remote: true })
+      assert.deepStrictEqual(killable.store.capabilities, { durableDestroy: false, remote: true, limitsSubjects: true })
       const { law } = capabilityLaws(Effect.dieMessage("the law crashed the store"))[0] ?? assert.fail("no laws")
       yield* Effect.provideService(law, SessionStore, killable.store)
       const broken = yield* Effect.flip(

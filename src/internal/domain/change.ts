@@ -60,7 +60,7 @@ export const aborted = 499
 export const decide = (state: State, now: number, status: number): SessionChange => {
   const { changed, destroyed, isNew, presented } = state
   if (state.answered || !(state.opened || destroyed)) return "Keep"
-  // A login that the handler has answered with a refusal is none, and neither are the changes of its request.
+  // A response with 401 or 403 does not log in, and drops all changes of its request.
   const isRefused = state.raised === true && (status === 401 || status === 403)
   if (destroyed && (!changed || isRefused)) return presented ? "Destroy" : "Keep"
   if (isRefused || status >= 500 || status === aborted || state.discarded || state.stale === true) return "Keep"

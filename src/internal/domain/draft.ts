@@ -113,7 +113,7 @@ export const startFrom = <A>(
 const none: Draft<never>["touched"] = new Map()
 
 /**
- * What a login keeps of the data that an anonymous visitor had, apart from the fields that the request of the login has set itself: all of
+ * The part of an anonymous visitor's data that a login keeps, apart from the fields that the request of the login has set itself: all of
  * it, some fields, or what a function makes of it and of the initial value.
  */
 export type CarryOver<A> = "all" | ReadonlyArray<keyof A & string> | ((visitor: A, fresh: A) => A)
@@ -326,10 +326,10 @@ export const stepsFor = <A extends object>(
     }))
   }
 
-  /** Fails unless somebody is logged in, and changes the attributes. Every change of authority makes a new token due. */
+  /** Fails for an anonymous session, and changes the attributes. Every change of authority makes a new token due. */
   const withAuthority = (change: (draft: Draft<A>) => Effect.Effect<Draft<A>, ValidationIssue>): Step<A> => (draft) =>
     draft.subject === undefined
-      ? Exit.fail(issueOf("nobody is logged in"))
+      ? Exit.fail(issueOf("no subject is logged in"))
       : Done.map(change(draft), (draft) => ({ ...draft, rotates: true }))
 
   /** Adds a step-up at `at`, in milliseconds since the epoch. */

@@ -18,7 +18,7 @@ interface Whose {
   readonly subject: string | undefined
 }
 
-/** Publishes an event. `details` runs only if somebody listens. */
+/** Publishes an event. `details` runs only if there is a subscriber. */
 const publish = (
   { events, name, namespace }: Source,
   at: number,
@@ -30,12 +30,12 @@ const publish = (
 
 type Common = Pick<SessionEvent, "session" | "namespace" | "id" | "subject" | "at">
 
-/** The reasons of a refusal. */
-type Refusal = Extract<SessionEvent, { readonly _tag: "Refused" }>["reason"]
+/** The reasons of an event `Refused`. */
+type RefusedReason = Extract<SessionEvent, { readonly _tag: "Refused" }>["reason"]
 
-const nobody: Whose = { id: undefined, subject: undefined }
+const unknown: Whose = { id: undefined, subject: undefined }
 
-const whose = (loaded: Loaded<unknown> | undefined): Whose => loaded === undefined ? nobody : loaded.record
+const whose = (loaded: Loaded<unknown> | undefined): Whose => loaded === undefined ? unknown : loaded.record
 
 /** A session has ended. `by`: the session that ended it; absent for a job. */
 export const ended = (source: Source, at: number, session: Whose, reason: EndReason, by?: Whose): void =>
@@ -53,9 +53,9 @@ export const revoked = (
   reason: EndReason,
   session: Partial<Whose>,
   by: Loaded<unknown> | undefined
-): void => ended(source, at, { ...nobody, ...session }, reason, by === undefined ? undefined : by.record)
+): void => ended(source, at, { ...unknown, ...session }, reason, by === undefined ? undefined : by.record)
 
-export const refused = (source: Source, at: number, loaded: Loaded<unknown> | undefined, reason: Refusal): void =>
+export const refused = (source: Source, at: number, loaded: Loaded<unknown> | undefined, reason: RefusedReason): void =>
   publish(source, at, whose(loaded), (common) => ({ ...common, _tag: "Refused", reason }))
 
 export const undecodable = (source: Source, at: number, session: Whose): void =>
@@ -83,7 +83,7 @@ export const failed = (
   }
 }
 
-/** A session was written: what has become of it since `before`. */
+/** A session was written. Publishes each difference to `before`. */
 export const written = (
   source: Source,
   at: number,
