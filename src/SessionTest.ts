@@ -13,7 +13,7 @@ import * as MemoryEngine from "./MemoryEngine.js"
 import type { Provided } from "./Session.js"
 import type { SessionConfigError } from "./SessionConfigError.js"
 import type { SessionError } from "./SessionError.js"
-import type { SessionHandle } from "./SessionHandle.js"
+import type { LoginOptions, SessionHandle } from "./SessionHandle.js"
 import type { Sessions, SessionService } from "./SessionService.js"
 import type * as StoredEngine from "./StoredEngine.js"
 
@@ -34,8 +34,8 @@ export interface TestedTag<Self, A, R, C = never> extends Context.Tag<Self, Sess
  * @since 0.4.0
  * @category models
  */
-export interface SessionTestOptions {
-  /** The subject of the session. Default: anonymous. */
+export interface SessionTestOptions<C = never> extends LoginOptions<C> {
+  /** The subject of the session, which the other options log in. Default: anonymous. */
   readonly subject?: string
 }
 
@@ -64,7 +64,7 @@ export interface SessionTestOptions {
 export const layer = <Self, A, R, C>(
   tag: TestedTag<Self, A, R, C>,
   fields?: Partial<A>,
-  options?: SessionTestOptions
+  options?: SessionTestOptions<C>
 ): Layer.Layer<
   Self | Provided<Self> | StoredEngine.Provided,
   SessionConfigError | SessionError,
@@ -81,7 +81,7 @@ export const layer = <Self, A, R, C>(
 export const handle = <Self, A, R, C>(
   tag: TestedTag<Self, A, R, C>,
   fields: Partial<A> = {},
-  options: SessionTestOptions = {}
+  options: SessionTestOptions<C> = {}
 ): Layer.Layer<Self, SessionError, SessionService<Self>> =>
   Layer.effect(tag, Effect.flatMap(tag.service, (service) => service.create(fields, options)))
 
@@ -109,8 +109,8 @@ export const handle = <Self, A, R, C>(
  * @since 0.6.0
  * @category layers
  */
-export const presenting = <Self, A>(
-  tag: Pick<TestedTag<Self, A, never>, "service"> & Context.Tag<Self, SessionHandle<A>>,
+export const presenting = <Self, A, C>(
+  tag: Pick<TestedTag<Self, A, never, C>, "service"> & Context.Tag<Self, SessionHandle<A, never, C>>,
   token: Redacted.Redacted<string>
 ): Layer.Layer<Self, never, SessionService<Self>> =>
   Layer.effect(

@@ -6,6 +6,8 @@ import { MemoryStore, ReadOnce, Session, SessionReaper } from "effect-session"
 import * as CookieEngine from "effect-session/CookieEngine"
 import * as Keyring from "effect-session/Keyring"
 import type { SessionDirectory } from "effect-session/SessionDirectory"
+import type { SessionEngine } from "effect-session/SessionEngine"
+import type { SessionId } from "effect-session/SessionId"
 import type { SessionRevocation } from "effect-session/SessionRevocation"
 import { expectTypeOf } from "vitest"
 
@@ -55,3 +57,22 @@ Effect.runPromise(revoked.pipe(Effect.provide(withLedger)))
 const reaped = SessionReaper.layer.pipe(Layer.provide(CookieEngine.layer), Layer.provide(keys))
 // @ts-expect-error no maintenance
 Effect.runPromise(Effect.scoped(Layer.build(reaped)))
+
+// ---- the sessions of a person require a ledger, too
+class Limited extends Session.Tag<Limited>()("test/Limited", { schema: Schema.Struct({}), maxPerSubject: 3 }) {}
+expectTypeOf<Layer.Layer.Context<typeof Limited.layer>>().toEqualTypeOf<SessionEngine | SessionRevocation>()
+const limited = Limited.layer.pipe(Layer.provide(CookieEngine.layer), Layer.provide(keys))
+expectTypeOf<Layer.Layer.Context<typeof limited>>().toEqualTypeOf<SessionRevocation>()
+
+declare const id: SessionId
+const own = [
+  Effect.flatMap(service, ({ own }) => own("ann")),
+  Effect.flatMap(service, ({ revokeOwn }) => revokeOwn("ann", id)),
+  App.revokeOthers
+] as const
+const ownOnSealed = Effect.provide(own[0], sealed)
+expectTypeOf<Missing<typeof ownOnSealed>>().toEqualTypeOf<SessionRevocation>()
+const revokedOnSealed = Effect.provide(own[1], sealed)
+expectTypeOf<Missing<typeof revokedOnSealed>>().toEqualTypeOf<SessionRevocation>()
+expectTypeOf<Missing<typeof own[2]>>().toEqualTypeOf<App | SessionRevocation>()
+Effect.runPromise(Effect.provide(own[0], withLedger))
