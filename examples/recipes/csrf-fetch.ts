@@ -38,11 +38,10 @@ export const server = HttpApiBuilder.serve().pipe(
   Layer.provide(MemoryEngine.layer)
 )
 
-/** For the page: `move(token, "Kyoto")`. */
-export const move = (base: string, token: string, city: string, init: RequestInit = {}) =>
-  fetch(`${base}/city`, {
-    ...init,
+/** For a script of the page: `move(fetch, token, "Kyoto")`. The browser adds the cookie and the origin. */
+export const move = (send: typeof fetch, token: string, city: string) =>
+  send("/city", {
     method: "PUT",
-    headers: { ...init.headers, "content-type": "application/json", "x-csrf-token": token },
+    headers: { "content-type": "application/json", "x-csrf-token": token },
     body: JSON.stringify({ city })
   })

@@ -1,5 +1,5 @@
 /**
- * At most two devices: a third login is denied, with a page that says what to do.
+ * At most two devices: a third login is denied, with a page that explains what to do.
  */
 import { HttpRouter, HttpServer, HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { Effect, Layer, Option, Schema } from "effect"

@@ -1,5 +1,5 @@
 /**
- * Log out everywhere: after a change of the password, by a button, and by an administrator.
+ * Log out everywhere: after a change of the password, and by a button.
  */
 import { HttpRouter, HttpServer, HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { Effect, Layer, Option, Schema } from "effect"
@@ -29,12 +29,9 @@ const changePassword = Effect.gen(function*() {
 const everywhere = Effect.gen(function*() {
   const sessions = yield* AppSession.service
   const user = yield* AppSession.subject
-  if (Option.isSome(user)) yield* sessions.revokeSubject(user.value) // this browser, too
+  if (Option.isSome(user)) yield* sessions.revokeSubject(user.value) // this browser, too; a job or an administrator does the same
   return HttpServerResponse.redirect("/", { status: 303 })
 })
-
-/** For a job or an administration: ends the sessions of a user, whoever asks. */
-export const lockOut = (user: string) => Effect.flatMap(AppSession.service, (sessions) => sessions.revokeSubject(user))
 
 const home = Effect.map(AppSession.subject, (user) => HttpServerResponse.text(Option.getOrElse(user, () => "nobody")))
 

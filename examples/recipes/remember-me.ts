@@ -1,5 +1,5 @@
 /**
- * A checkbox "remember me": the cookie outlives the browser only if the visitor asks for it.
+ * A checkbox "remember me": the cookie lasts longer than the browser only if the visitor asks for it.
  */
 import { HttpRouter, HttpServer, HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { Effect, Layer, Option, Schema } from "effect"
@@ -12,7 +12,7 @@ class AppSession extends Session.Tag<AppSession>()("app/Session", {
 
 const LoginForm = Schema.Struct({
   name: Schema.NonEmptyString,
-  remember: Schema.optional(Schema.Literal("on")) // what a checkbox sends
+  remember: Schema.optional(Schema.Literal("on")) // the value of a checkbox
 })
 
 const login = Effect.gen(function*() {

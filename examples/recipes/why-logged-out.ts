@@ -1,5 +1,5 @@
 /**
- * "Why was I logged out?": the login page says it, as far as it is known.
+ * "Why was I logged out?": the login page shows the reason, as far as it is known.
  */
 import { HttpRouter, HttpServer, HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { Effect, Layer, Option, Schema } from "effect"
@@ -9,7 +9,7 @@ import type { Absence } from "effect-session/SessionHandle"
 class AppSession extends Session.Tag<AppSession>()("app/Session", {
   schema: Schema.Struct({}),
   expiry: Expiry.earliest(Expiry.idle("20 minutes"), Expiry.absolute("12 hours")),
-  maxPerSubject: 1
+  maxPerSubject: 2
 }) {}
 
 const explanation = (absence: Absence): string => {
@@ -22,7 +22,7 @@ const explanation = (absence: Absence): string => {
     case "subjectRevoked":
       return "You were logged out on another device, or by our support."
     case "allRevoked":
-      return "Everybody was logged out, for the safety of all accounts."
+      return "All users were logged out, for the safety of their accounts."
     default: // a first visit, a logout, an invented cookie: nothing to explain
       return ""
   }
@@ -41,12 +41,12 @@ const login = Effect.gen(function*() {
   return HttpServerResponse.redirect("/", { status: 303 })
 })
 
-/** For an administration. */
-export const lockOut = (user: string) => Effect.flatMap(AppSession.service, (sessions) => sessions.revokeSubject(user))
+const logOutOthers = Effect.as(AppSession.revokeOthers, HttpServerResponse.redirect("/", { status: 303 }))
 
 export const server = HttpRouter.empty.pipe(
   HttpRouter.get("/login", loginPage),
   HttpRouter.post("/login", login),
+  HttpRouter.post("/log-out-others", logOutOthers),
   HttpRouter.use(AppSession.middleware),
   HttpServer.serve()
 ).pipe(Layer.provide(AppSession.layer), Layer.provide(MemoryEngine.layer))

@@ -228,7 +228,9 @@ class Person extends Session.Tag<Person>()("types/Person", {
 }) {}
 class Protected extends Csrf.HttpApi<Protected>()("types/Csrf", Person) {}
 
-expectTypeOf(Csrf.token(Person)).toEqualTypeOf<Effect.Effect<Option.Option<string>, SessionError.SessionUnavailable, Person>>()
+expectTypeOf(Csrf.token(Person)).toEqualTypeOf<
+  Effect.Effect<Option.Option<string>, SessionError.SessionUnavailable, Person>
+>()
 expectTypeOf(Protected.layer()).toEqualTypeOf<Layer.Layer<Protected, never, SessionService<Person>>>()
 expectTypeOf(Csrf.middleware(Person)(Effect.as(Person.subject, HttpServerResponse.empty()))).toEqualTypeOf<
   HttpApp.Default<Csrf.CsrfRejected | SessionError.SessionUnavailable, SessionService<Person>>

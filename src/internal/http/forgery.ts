@@ -128,8 +128,9 @@ const tokenReason = <A, C>(
   )
 
 /** A newly masked token of the session that the response leaves to the browser. */
-export const tokenOf = <A, C>(session: SessionHandle<A, never, C>): Effect.Effect<Option.Option<string>, SessionUnavailable> =>
-  Effect.suspend(() => protectionOf(session).token)
+export const tokenOf = <A, C>(
+  session: SessionHandle<A, never, C>
+): Effect.Effect<Option.Option<string>, SessionUnavailable> => Effect.suspend(() => protectionOf(session).token)
 
 const protectionOf = <A, C>(session: SessionHandle<A, never, C>) => {
   const protection = Handle.forgeryOf(session)
