@@ -317,23 +317,28 @@ describe("csrf in a fetch", () => {
         Effect.promise(async () => {
           const response = await send()
           const text = await response.text()
-          return { status: response.status, body: text === "" ? undefined : JSON.parse(text) }
+          const body: { readonly token?: string | null; readonly reason?: string } = JSON.parse(
+            text === "" ? "{}" : text
+          )
+          return { status: response.status, token: body.token, reason: body.reason }
         })
       const moved = (send: typeof fetch, token: string) =>
-        Effect.map(read(() => csrfFetch.move(send, token, "Kyoto")), ({ body, status }) => [status, body?.reason])
+        Effect.map(read(() => csrfFetch.move(send, token, "Kyoto")), ({ reason, status }) => [status, reason])
+      const tokenOf = Effect.map(({ token }: { readonly token: string | null | undefined }) => token ?? "no token")
 
-      assert.deepStrictEqual(yield* read(() => page("/csrf-token")), { status: 200, body: { token: null } })
+      const another = read(() => page("/csrf-token"))
+      assert.deepInclude(yield* another, { status: 200, token: null })
       const credentials = { method: "POST", headers: { "content-type": "application/json" }, body: `{"name":"ann"}` }
       assert.strictEqual((yield* read(() => from("cross-site")("/login", credentials))).status, 403)
-      const { body: { token } } = yield* read(() => page("/login", credentials))
+      const token = yield* tokenOf(read(() => page("/login", credentials)))
       assert.deepStrictEqual(yield* moved(page, token), [204, undefined])
-      const { body: later } = yield* read(() => page("/csrf-token"))
-      assert.notStrictEqual(later.token, token)
-      assert.deepStrictEqual(yield* moved(page, later.token), [204, undefined])
+      const later = yield* tokenOf(another)
+      assert.notStrictEqual(later, token)
+      assert.deepStrictEqual(yield* moved(page, later), [204, undefined])
       assert.deepStrictEqual(yield* moved(page, "invented"), [403, "token"])
       assert.deepStrictEqual(yield* moved(from("cross-site"), token), [403, "crossSite"])
       const plain = { ...credentials, method: "PUT", body: `{"city":"Nara"}` }
-      assert.strictEqual((yield* read(() => page("/city", plain))).body.reason, "missingToken")
+      assert.deepInclude(yield* read(() => page("/city", plain)), { status: 403, reason: "missingToken" })
     })
   )
 })
@@ -433,7 +438,7 @@ describe("audit log", () => {
         `<time>  Created  subject="ann"`,
         `<time>  Authenticated  subject="ann"  methods=["pwd"]  level=1  remembered=false`,
         `<time>  Ended  subject="ann"  reason="loggedOut"  by={"id":"${id}","subject":"ann"}`,
-        `?`
+        `It ended at <time>: logged out, by the session ${id} of "ann".`
       ])
     }))
 })
