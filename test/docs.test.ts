@@ -5,6 +5,7 @@ import { endReasonLaws, engineLaws, storedEngineLaws, storeLaws } from "effect-s
 import { existsSync, readdirSync, readFileSync } from "node:fs"
 import * as Path from "node:path"
 import { assert, describe, it } from "vitest"
+import { withPrograms } from "../scripts/recipes.js"
 import { knowsEndReasons, notWhileMoving } from "./support/localStores.js"
 import { combined, stores } from "./support/stores.js"
 
@@ -81,6 +82,19 @@ for (const [page, least] of [["docs/django.md", 150], ["docs/http.md", 35]] as c
     })
   })
 }
+
+describe("docs/recipes.md", () => {
+  const text = readFileSync("docs/recipes.md", "utf8")
+
+  it("contains every program of examples/recipes once, as it is in its file", () => {
+    assert.strictEqual(text, withPrograms(text), "npx tsx scripts/recipes.ts copies the programs")
+    const linked = [...text.matchAll(/\]\(\.\.\/(examples\/recipes\/[^)]*)\)\n\n```ts\n/g)].map(([, program]) =>
+      program
+    )
+    const programs = readdirSync("examples/recipes").map((file) => `examples/recipes/${file}`)
+    assert.deepStrictEqual([...linked].sort(), programs.sort())
+  })
+})
 
 describe("docs/engines.md", () => {
   const [, written = ""] = readFileSync("docs/engines.md", "utf8").split(/<!-- \/?laws.*-->/)

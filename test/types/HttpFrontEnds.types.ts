@@ -14,8 +14,8 @@ import {
   HttpServerResponse
 } from "@effect/platform"
 import { Rpc, RpcGroup, RpcServer } from "@effect/rpc"
-import { Context, Effect, Layer, Schema } from "effect"
-import { Session, SessionError, SessionErrorPage } from "effect-session"
+import { Context, Effect, Layer, type Option, Schema } from "effect"
+import { Csrf, Session, SessionError, SessionErrorPage } from "effect-session"
 import type { SessionHttpApi } from "effect-session/SessionHttpApi"
 import * as SessionHttpApiModule from "effect-session/SessionHttpApi"
 import * as SessionRpc from "effect-session/SessionRpc"
@@ -219,3 +219,21 @@ expectTypeOf(SessionErrorPage.layer((error) => HttpServerResponse.text(error._ta
 SessionErrorPage.layer(() => Effect.fail("no template"))
 // @ts-expect-error a page cannot use the session, which has failed
 SessionErrorPage.layer(() => page)
+
+// Protection against forged requests accepts every tag, also one with a context.
+class Person extends Session.Tag<Person>()("types/Person", {
+  schema: Schema.Struct(fields),
+  context: Schema.Struct({ browser: Schema.String }),
+  maxPerSubject: 3
+}) {}
+class Protected extends Csrf.HttpApi<Protected>()("types/Csrf", Person) {}
+
+expectTypeOf(Csrf.token(Person)).toEqualTypeOf<
+  Effect.Effect<Option.Option<string>, SessionError.SessionUnavailable, Person>
+>()
+expectTypeOf(Protected.layer()).toEqualTypeOf<Layer.Layer<Protected, never, SessionService<Person>>>()
+expectTypeOf(Csrf.middleware(Person)(Effect.as(Person.subject, HttpServerResponse.empty()))).toEqualTypeOf<
+  HttpApp.Default<Csrf.CsrfRejected | SessionError.SessionUnavailable, SessionService<Person>>
+>()
+expectTypeOf(Csrf.routes(Person)).toEqualTypeOf<Csrf.Routes<Person>>()
+expectTypeOf(Csrf.allRoutes(Person)).toEqualTypeOf<Csrf.AllRoutes<Person>>()

@@ -36,6 +36,8 @@ export interface Forgery {
   readonly token: Effect.Effect<Option.Option<string>, SessionUnavailable>
   /** Checks a token of the session that the request has presented; `None` without a live one. Does not count as a use. */
   readonly verify: Effect.Effect<Option.Option<(token: string) => boolean>, SessionUnavailable>
+  /** Drops all changes of a request that is refused, and publishes that as an event. */
+  readonly refuse: Effect.Effect<void>
 }
 
 /** Draws the identity of a session. `beside`: the value that it is rotated from. */

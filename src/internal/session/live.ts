@@ -28,6 +28,7 @@ import type { Committed, Uncommitted } from "./commit.js"
 import { commit } from "./commit.js"
 import type { Core } from "./core.js"
 import * as Errors from "./errors.js"
+import * as Events from "./events.js"
 import * as Forgery from "./forgery.js"
 import type { Copies } from "./inPlace.js"
 import * as InPlace from "./inPlace.js"
@@ -351,7 +352,11 @@ export class Live<A extends object> implements Uncommitted<A> {
         this.read(() => this.loaded, false),
         (loaded) =>
           Effect.transposeMapOption(Option.fromNullable(loaded), (loaded) => Forgery.verifierOf(this.#core, loaded))
-      )
+      ),
+      refuse: Effect.map(Clock.currentTimeMillis, (now) => {
+        this.discarded = true
+        Events.refused(this.#core, now, this.loaded, "csrf")
+      })
     }
   }
 
