@@ -155,6 +155,7 @@ const members = {
   endsAt: "effect",
   timeLeft: "effect",
   subject: "effect",
+  requireSubject: "effect",
   impersonator: "effect",
   authenticatedAt: "effect",
   methods: "effect",

@@ -288,7 +288,9 @@ export class SessionNotFresh extends Schema.TaggedError<SessionNotFresh>("effect
   HttpApiSchema.annotations({ status: 401 })
 ) {
   override get message(): string {
-    return `This needs a fresh login (${notFresh[this.reason]}). Log in again, and repeat it.`
+    return this.reason === "anonymous"
+      ? "This needs a login. Log in, and repeat it."
+      : `This needs a fresh login (${notFresh[this.reason]}). Log in again, and repeat it.`
   }
   [HttpServerRespondable.symbol]() {
     const hints = [
@@ -302,7 +304,6 @@ export class SessionNotFresh extends Schema.TaggedError<SessionNotFresh>("effect
 }
 
 const notFresh = {
-  anonymous: "no user is logged in",
   age: "the last one is too long ago",
   methods: "the last one did not use all of the required methods",
   level: "the last one is not strong enough",

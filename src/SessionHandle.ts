@@ -385,7 +385,8 @@ export interface SessionHandle<A, R = never, C = never> {
    *
    * Nothing is written before the response, and a response with 401 or 403 does not log in: then all changes of the request are dropped.
    * Fails with `SessionInvalid` unless the subject has 1 to 255 characters, none of them a control character. If the tag has
-   * `maxPerSubject`, the commit ends the oldest session of the subject, or fails with `SessionLimitReached` (403).
+   * `maxPerSubject`, the commit ends the oldest session of the subject, or fails with `SessionLimitReached` (403): to handle that error,
+   * call `save` after this.
    *
    * @example
    * ```ts
@@ -521,6 +522,23 @@ export interface SessionHandle<A, R = never, C = never> {
    * subject.
    */
   readonly subject: Effect.Effect<Option<string>, SessionUnavailable, R>
+
+  /**
+   * Reads the subject, or fails with `SessionNotFresh` (401, `anonymous`): for handlers that need a user.
+   *
+   * @example
+   * ```ts
+   * import { Effect } from "effect"
+   * import type { SessionHandle } from "effect-session/SessionHandle"
+   *
+   * declare const session: SessionHandle<object>
+   *
+   * export const greeting = Effect.map(session.requireSubject, (user) => `Hello ${user}`)
+   * ```
+   *
+   * @since 0.6.0
+   */
+  readonly requireSubject: Effect.Effect<string, SessionNotFresh | SessionUnavailable, R>
 
   /**
    * Reads the subject who acts, in an impersonation; otherwise `None`.

@@ -56,6 +56,7 @@ const uses: Readonly<Record<keyof SessionHandle<object>, (user: string) => Use>>
   authenticate: (user) => Users.authenticate(user),
   authenticateExclusively: (user) => Users.authenticateExclusively(user),
   subject: () => Users.subject,
+  requireSubject: () => Users.requireSubject,
   impersonator: () => Users.impersonator,
   authenticatedAt: () => Users.authenticatedAt,
   methods: () => Users.methods,

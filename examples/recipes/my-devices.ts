@@ -2,7 +2,7 @@
  * My devices: where am I logged in, and a button that logs one of them out.
  */
 import { HttpRouter, HttpServer, HttpServerRequest, HttpServerResponse } from "@effect/platform"
-import { DateTime, Effect, Layer, Option, Schema } from "effect"
+import { DateTime, Effect, Layer, Schema } from "effect"
 import { MemoryEngine, Session, SessionId } from "effect-session"
 
 class AppSession extends Session.Tag<AppSession>()("app/Session", {
@@ -18,17 +18,9 @@ const login = Effect.gen(function*() {
   return HttpServerResponse.redirect("/devices", { status: 303 })
 })
 
-const me = Effect.flatMap(
-  AppSession.subject,
-  Option.match({
-    onNone: () => Effect.fail(HttpServerResponse.text("Log in first", { status: 401 })),
-    onSome: Effect.succeed
-  })
-)
-
 const devices = Effect.gen(function*() {
   const sessions = yield* AppSession.service
-  const own = yield* sessions.own(yield* me)
+  const own = yield* sessions.own(yield* AppSession.requireSubject)
   return yield* HttpServerResponse.json(own.map(({ context, createdAt, id, isCurrent, lastSeenAt }) => ({
     id,
     browser: context?.browser ?? "unknown",
@@ -41,7 +33,7 @@ const devices = Effect.gen(function*() {
 const logOut = Effect.gen(function*() {
   const sessions = yield* AppSession.service
   const { id } = yield* HttpRouter.schemaPathParams(Schema.Struct({ id: SessionId.SessionId }))
-  const ended = yield* sessions.revokeOwn(yield* me, id) // the id comes from the visitor: never `revoke(id)` here
+  const ended = yield* sessions.revokeOwn(yield* AppSession.requireSubject, id) // the id comes from the visitor: never `revoke(id)` here
   return HttpServerResponse.empty({ status: ended ? 204 : 404 })
 })
 

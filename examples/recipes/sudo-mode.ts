@@ -17,7 +17,7 @@ const login = Effect.gen(function*() {
 const isCode = (code: string) => Effect.succeed(code === "123456")
 
 const confirm = Effect.gen(function*() {
-  yield* AppSession.requireFresh({ allowRemembered: true }) // the visitor must be logged in
+  yield* AppSession.requireSubject // the visitor must be logged in
   const { code } = yield* HttpServerRequest.schemaBodyUrlParams(Schema.Struct({ code: Schema.String }))
   if (!(yield* isCode(code))) return HttpServerResponse.text("Wrong code", { status: 403 })
   yield* AppSession.elevate({ methods: ["otp"], level: 2 })

@@ -179,6 +179,16 @@ export class Handle<A extends object, C> implements RequestSession<A, C> {
     return this.#live.read((draft) => Option.fromNullable(draft.attributes.impersonating ?? draft.subject))
   }
 
+  get requireSubject(): Effect.Effect<string, SessionNotFresh | SessionUnavailable> {
+    return Effect.flatMap(
+      this.subject,
+      Option.match({
+        onNone: () => new SessionNotFresh({ session: this.#core.name, reason: "anonymous" }),
+        onSome: Effect.succeed
+      })
+    )
+  }
+
   get impersonator(): Effect.Effect<Option.Option<string>, SessionUnavailable> {
     return this.#live.read((draft) =>
       draft.attributes.impersonating === undefined ? Option.none() : Option.fromNullable(draft.subject)

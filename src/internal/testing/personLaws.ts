@@ -453,6 +453,10 @@ export const personLawsOf = (engine: PersonEngine): ReadonlyArray<Law> => {
           yield* equal("another method", yield* passes(cookie, { methods: ["otp"] }), false)
           yield* equal("a higher level", yield* passes(cookie, { level: 3 }), false)
           yield* equal("an anonymous visitor", yield* passes(undefined, {}), false)
+          const required = yield* process.request(undefined, (session) => session.requireSubject)
+          yield* equal("the subject of an anonymous visitor", resultOf(required), undefined)
+          const subject = yield* process.request(cookie, (session) => session.requireSubject)
+          yield* equal("the subject", resultOf(subject), "ann")
           const remembered = yield* process.request(
             undefined,
             (session) => session.authenticate("ann", { remember: true })
