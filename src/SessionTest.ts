@@ -109,8 +109,8 @@ export const handle = <Self, A, R, C>(
  * @since 0.6.0
  * @category layers
  */
-export const presenting = <Self, A>(
-  tag: Pick<TestedTag<Self, A, never>, "service"> & Context.Tag<Self, SessionHandle<A>>,
+export const presenting = <Self, A, C>(
+  tag: Pick<TestedTag<Self, A, never, C>, "service"> & Context.Tag<Self, SessionHandle<A, never, C>>,
   token: Redacted.Redacted<string>
 ): Layer.Layer<Self, never, SessionService<Self>> =>
   Layer.effect(

@@ -373,8 +373,15 @@ export const stepsFor = <A extends object>(
   const setContext = (context: Json): Step<A> => (draft) =>
     Exit.succeed({ ...draft, attributes: { ...draft.attributes, context } })
 
-  /** Ends the other sessions of the subject with the commit, and makes a new token due. */
-  const revokeOthers: Step<A> = withAuthority((draft) => Exit.succeed({ ...draft, revokeOthers: true }))
+  /**
+   * Ends the other sessions of the subject with the commit, and makes a new token due. Fails during an impersonation, where the handler
+   * means the sessions of the other subject.
+   */
+  const revokeOthers: Step<A> = withAuthority((draft) =>
+    draft.attributes.impersonating === undefined
+      ? Exit.succeed({ ...draft, revokeOthers: true })
+      : Exit.fail(issueOf("the session acts for another subject: use revokeSubject to end the sessions of that one"))
+  )
 
   const rotate: Step<A> = (draft) => Exit.succeed({ ...draft, rotates: true })
 
