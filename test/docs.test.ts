@@ -99,7 +99,7 @@ describe("docs/security.md", () => {
     assert.deepStrictEqual(required.filter((id) => ids.filter((one) => one === id).length !== 1), [])
   })
 
-  it("each row names its tests, or says what is not offered", () => {
+  it("each row names its tests, or states that the requirement is not ours or not offered", () => {
     assert.deepStrictEqual(
       rows.filter((row) => testsOf(row).length === 0 && !/\| Not (?:ours|offered)\b/.test(row)),
       []

@@ -46,7 +46,7 @@ const Model = Schema.Struct({
   rotation: Schema.optionalWith(Schema.String, { exact: true })
 })
 
-/** `__proto__` would become the prototype of the attributes, whose members nobody has checked. */
+/** `__proto__` would become the prototype of the attributes, whose members are not checked. */
 const Text = Schema.parseJson().pipe(Schema.filter((value) => problemOf(value) === undefined), Schema.compose(Model))
 
 const decodeOption = Schema.decodeUnknownOption(Text, { onExcessProperty: "preserve" })
