@@ -500,7 +500,7 @@ export interface SessionHandle<A, R = never, C = never> {
   /**
    * Ends all other sessions of the subject and moves this one to a new token, at once: pending changes are written, too. For a change of
    * password. If another session does the same at the same moment, the one that comes second wins, and this one fails with `SessionGone`.
-   * Fails with `SessionInvalid` for an anonymous visitor.
+   * Fails with `SessionInvalid` for an anonymous visitor, or if the session acts for another subject: use `revokeSubject` then.
    *
    * @example
    * ```ts

@@ -96,6 +96,39 @@ describe("docs/recipes.md", () => {
   })
 })
 
+describe("docs/security.md", () => {
+  const [, section = ""] = proseOf("docs/security.md").split(/^## Standards, row by row$/m)
+  const rows = section.split(/^## /m)[0]?.split("\n").filter((line) => /^\| (?:ASVS|[NO])[ \d]/.test(line)) ?? []
+  const numbered = (letters: string, last: number) => Array.from({ length: last }, (_, at) => `${letters}${at + 1}`)
+  const required = [
+    ...[["7.1", 3], ["7.2", 4], ["7.3", 2], ["7.4", 5], ["7.5", 3], ["7.6", 2], ["3.3", 5]].flatMap(([section, last]) =>
+      numbered(`ASVS ${section}.`, Number(last))
+    ),
+    ...numbered("N", 14),
+    ...numbered("O", 22)
+  ]
+
+  it("has one row for every requirement of the standards", () => {
+    const ids = rows.map((row) => row.split("|")[1]?.trim() ?? "")
+    assert.deepStrictEqual(required.filter((id) => ids.filter((one) => one === id).length !== 1), [])
+  })
+
+  it("each row names its tests, or states that the requirement is not ours or not offered", () => {
+    assert.deepStrictEqual(
+      rows.filter((row) => testsOf(row).length === 0 && !/\| Not (?:ours|offered)\b/.test(row)),
+      []
+    )
+  })
+
+  it("the text of each such link is the whole title of a test or law in the linked file", () => {
+    const isTitle = ({ target, text }: Link) => {
+      const source = readFileSync(Path.join("docs", target), "utf8").replaceAll("\\", "")
+      return [`"${text}"`, `\`${text}\``].some((literal) => source.includes(literal))
+    }
+    assert.deepStrictEqual(rows.flatMap(testsOf).filter((link) => !isTitle(link)), [])
+  })
+})
+
 describe("docs/engines.md", () => {
   const [, written = ""] = readFileSync("docs/engines.md", "utf8").split(/<!-- \/?laws.*-->/)
   const [header = [], ...rows] = written.split("\n").filter((line) => /^\| (?!-)/.test(line))

@@ -18,8 +18,10 @@ export interface Visit<B> {
 }
 
 /** Handles one request that presents the cookie. */
-export const visit = <Self, A, B, E, R>(
-  tag: Context.Tag<Self, SessionHandle<A>> & { readonly service: Context.Tag<SessionService<Self>, Sessions<A>> },
+export const visit = <Self, A, C, B, E, R>(
+  tag: Context.Tag<Self, SessionHandle<A, never, C>> & {
+    readonly service: Context.Tag<SessionService<Self>, Sessions<A, C>>
+  },
   handler: Effect.Effect<B, E, R>,
   cookie?: string,
   status = 200

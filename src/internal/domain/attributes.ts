@@ -5,6 +5,7 @@
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { Json } from "../../Json.js"
+import { problemOf } from "../json.js"
 
 /** A proof of identity after the login: a step-up. Times are milliseconds since the epoch. */
 export interface Elevation {
@@ -36,16 +37,19 @@ export const none: Attributes = {}
 const Level = Schema.NonNegativeInt
 const Methods = Schema.Array(Schema.String)
 
-const Model = Schema.parseJson(Schema.Struct({
+const Model = Schema.Struct({
   methods: Schema.optionalWith(Methods, { exact: true }),
   level: Schema.optionalWith(Level, { exact: true }),
   remembered: Schema.optionalWith(Schema.Boolean, { exact: true }),
   elevated: Schema.optionalWith(Schema.Struct({ at: Schema.Int, methods: Methods, level: Level }), { exact: true }),
   impersonating: Schema.optionalWith(Schema.String, { exact: true }),
   rotation: Schema.optionalWith(Schema.String, { exact: true })
-}))
+})
 
-const decodeOption = Schema.decodeUnknownOption(Model, { onExcessProperty: "preserve" })
+/** `__proto__` would become the prototype of the attributes, whose members are not checked. */
+const Text = Schema.parseJson().pipe(Schema.filter((value) => problemOf(value) === undefined), Schema.compose(Model))
+
+const decodeOption = Schema.decodeUnknownOption(Text, { onExcessProperty: "preserve" })
 
 /** Decodes the text of a record. `None`: it is not the text of attributes. */
 export const decode = (text: string | undefined): Option.Option<Attributes> =>

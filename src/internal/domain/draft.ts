@@ -281,19 +281,29 @@ export const stepsFor = <A extends object>(
     cleared: true
   })
 
+  /** Copies the fields of a value that a function of the application may change in place. */
+  const ownValue = (value: A): Effect.Effect<A> =>
+    Done.reduce([...schema.mutable], value, (own, key) => ownField(schema, key, own))
+
+  /** The value that the declaration makes of the visitor's. All visitors share the initial value, so a function gets copies. */
+  const carriedBy = (visitor: A): Effect.Effect<A> =>
+    typeof carryOver === "function"
+      ? Done.flatMap(ownValue(visitor), (own) => Done.map(ownValue(initial), (fresh) => carryOver(own, fresh)))
+      : Exit.succeed(visitor)
+
   /** Keeps the declared part of an anonymous visitor's data, and the fields that this request has set. */
   const carriedOver = (draft: Draft<A>): Effect.Effect<Draft<A>, ValidationIssue> => {
     if (carryOver === "all") return Exit.succeed(draft)
-    const carried = typeof carryOver === "function" ? carryOver(draft.value, initial) : draft.value
     const keys = typeof carryOver === "function" ? schema.keys : carryOver
-    return Done.reduce(
-      [...draft.touched.keys() as Iterable<Key>, ...keys.filter((key) => !draft.touched.has(key))],
-      emptied(draft),
-      (next, key) => {
-        const from = draft.touched.has(key) ? draft.value : carried
-        return put(next, withField(next.value, key, { present: hasField(from, key), value: from[key] }), key)
-      }
-    )
+    return Done.flatMap(carriedBy(draft.value), (carried) =>
+      Done.reduce(
+        [...draft.touched.keys() as Iterable<Key>, ...keys.filter((key) => !draft.touched.has(key))],
+        emptied(draft),
+        (next, key) => {
+          const from = draft.touched.has(key) ? draft.value : carried
+          return put(next, withField(next.value, key, { present: hasField(from, key), value: from[key] }), key)
+        }
+      ))
   }
 
   /**
@@ -363,8 +373,15 @@ export const stepsFor = <A extends object>(
   const setContext = (context: Json): Step<A> => (draft) =>
     Exit.succeed({ ...draft, attributes: { ...draft.attributes, context } })
 
-  /** Ends the other sessions of the subject with the commit, and makes a new token due. */
-  const revokeOthers: Step<A> = withAuthority((draft) => Exit.succeed({ ...draft, revokeOthers: true }))
+  /**
+   * Ends the other sessions of the subject with the commit, and makes a new token due. Fails during an impersonation, where the handler
+   * means the sessions of the other subject.
+   */
+  const revokeOthers: Step<A> = withAuthority((draft) =>
+    draft.attributes.impersonating === undefined
+      ? Exit.succeed({ ...draft, revokeOthers: true })
+      : Exit.fail(issueOf("the session acts for another subject: use revokeSubject to end the sessions of that one"))
+  )
 
   const rotate: Step<A> = (draft) => Exit.succeed({ ...draft, rotates: true })
 

@@ -31,7 +31,8 @@ export const make = <C, I>(schema: Schema.Schema<C, I>): ContextCodec<C> => {
       Effect.flatMap(
         Effect.mapError(encode(context), () => "the context does not fit its schema"),
         (encoded: unknown) => {
-          const problem = encoded === undefined ? { message: "the context is empty" } : problemOf(encoded)
+          // Within the attributes, which are checked again when they are read, it is one level deeper.
+          const problem = encoded === undefined ? { message: "the context is empty" } : problemOf(encoded, 1)
           return problem !== undefined
             ? Effect.fail(problem.message)
             : JSON.stringify(encoded).length > maxContextLength

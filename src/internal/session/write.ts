@@ -361,10 +361,11 @@ const predecessorOf = <A extends object>(
         onNone: () => Effect.succeed(undefined),
         onSome: (moved) =>
           moved.record.subject === subject
-            ? Effect.match(decode(core, moved.record), {
+            // The attributes decide what the login keeps: nothing of a time in which the session acted for another subject.
+            ? Effect.match(Effect.all([decode(core, moved.record), Attributes.decode(moved.record.attributes)]), {
               // Data that is sealed with the token cannot be read without it.
               onFailure: () => undefined,
-              onSuccess: (data) => ({ ...moved, ...data, attributes: loaded.attributes })
+              onSuccess: ([data, attributes]) => ({ ...moved, ...data, attributes })
             })
             : Effect.succeed(undefined)
       })
