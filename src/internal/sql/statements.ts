@@ -143,8 +143,8 @@ const syntaxes: Record<Dialect, Syntax> = {
       `LIMIT :limit FOR UPDATE SKIP LOCKED) AS due STRAIGHT_JOIN ${sessions} AS expired ` +
       `ON expired.\`key\` = due.\`key\` WHERE expired.expires_at <= :now`,
     forgetReasons: ({ ends, sessions }) =>
-      `DELETE reason FROM (SELECT \`key\` FROM ${sessions} WHERE expires_at <= :now ORDER BY expires_at ` +
-      `LIMIT :limit FOR UPDATE SKIP LOCKED) AS due STRAIGHT_JOIN ${ends} AS reason ON reason.\`key\` = due.\`key\``
+      `DELETE ${ends} FROM (SELECT \`key\` FROM ${sessions} WHERE expires_at <= :now ORDER BY expires_at ` +
+      `LIMIT :limit FOR UPDATE SKIP LOCKED) AS due STRAIGHT_JOIN ${ends} ON ${ends}.\`key\` = due.\`key\``
   }
 }
 
@@ -280,7 +280,7 @@ export const statements = (dialect: Dialect, tables: StoreTables) => {
       `WHERE ${key} = :key AND ${alive}${changed}`,
     rotate: `${rotated}${changed}`,
     exists: `SELECT ${key} FROM ${sessions} WHERE ${key} = :key AND ${alive}`,
-    destroy: `DELETE FROM ${sessions} WHERE ${byKey}`,
+    destroy: `DELETE FROM ${sessions} WHERE ${byKey}${changed}`,
     removeExpired: removeExpired(sessions),
     forgetReasons: forgetReasons(tables),
     removeReasons: removeExpired(ends),
@@ -332,7 +332,9 @@ export const statements = (dialect: Dialect, tables: StoreTables) => {
       revokeOwn: endAndNote(byOwner, "revoked"),
       // The expiry before the rotation: all parts of a statement read the same snapshot.
       rotate: `WITH written AS (${rotated} RETURNING key), noted AS (` +
-        `${note("before.key, 'rotated'", `${sessions} before, written WHERE before.key = :key`)}) SELECT key FROM written`
+        `${
+          note("before.key, 'rotated'", `${sessions} before, written WHERE before.key = :key`)
+        }) SELECT key FROM written`
     })
     : undefined
   return {
