@@ -123,7 +123,7 @@ const dialects = [
       // The epochs table has an alias.
       by: (table: string, index: string) =>
         new RegExp(
-          `${table.endsWith("epochs") ? "e" : table} (?:const|ref|range) ${
+          `${table.endsWith("epochs") ? "e" : table} (?:const|eq_ref|ref|range) ${
             index === "key" ? "PRIMARY" : `${table}_${index}`
           }`
         ),
