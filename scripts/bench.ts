@@ -11,7 +11,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 /** The benchmarks of `npm run bench`. */
 const standard = ["in-process", "sealed", "http", "contention", "memory"]
 /** Benchmarks that take longer, or concern one part. `plots` measures nothing. */
-const others = ["clear-expired", "memory-store", "move", "stores", "plots"]
+const others = ["clear-expired", "memory-store", "move", "stores", "subjects", "plots"]
 const [name, ...args] = process.argv.slice(2)
 
 // Below `bench`, so that its own packages are found before those of the library.

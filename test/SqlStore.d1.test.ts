@@ -91,6 +91,10 @@ describe.each(compatibilityDates)("a Worker of %s with sessions in D1", (compati
     assert.strictEqual((await send("/visit", cookie)).status, 200)
   })
 
+  it("writes and reads an audit table, whose batches have more values than one statement of D1 allows", async () => {
+    assert.strictEqual((await send("/audited")).text, "100")
+  })
+
   it("rejects a cache in the isolate, because requests would wait for one another", async () => {
     const { text } = await send("/cached")
     assert.match(text, /TieredStore/)

@@ -185,6 +185,47 @@ for (const [name, client] of databases) {
     )
 
     withStore(
+      "logins that end older sessions succeed while reasons cannot be written",
+      ({ ends }) =>
+        Effect.gen(function*() {
+          const store = yield* SessionStore
+          const sql = yield* SqlClient
+          const [first, second] = [yield* stored(store), yield* stored(store, { subject: "bob" })]
+          const [created, rotated, anonymous] = [freshKey(), freshKey(), yield* stored(store, { subject: undefined })]
+          const limit = { max: 1, onFull: "oldest" } as const
+          yield* sql.unsafe(`DROP TABLE ${ends}`)
+          assert.deepStrictEqual(yield* store.create(created, aRecord(), start, limit), {
+            _tag: "Evicted",
+            ids: [first.record.id]
+          })
+          assert.deepStrictEqual(
+            yield* store.rotate(anonymous.key, rotated, { ...anonymous.record, subject: "bob" }, {
+              expectedVersion: 1,
+              now: start,
+              limit
+            }),
+            { _tag: "Evicted", ids: [second.record.id] }
+          )
+          for (const one of [first, second]) yield* isDead(store, one, start)
+          assert.isTrue(Option.isNone(yield* store.load(anonymous.key, start)))
+          for (const key of [created, rotated]) assert.isTrue(Option.isSome(yield* store.load(key, start)))
+          assert.deepStrictEqual(yield* store.count(start), { current: 2, expired: 0 })
+        })
+    )
+
+    withStore(
+      "`removeExpired` succeeds while reasons cannot be written",
+      ({ ends }) =>
+        Effect.gen(function*() {
+          const store = yield* SessionStore
+          const { key } = yield* stored(store)
+          yield* Effect.flatMap(SqlClient, (sql) => sql.unsafe(`DROP TABLE ${ends}`))
+          assert.strictEqual(yield* store.removeExpired({ now: start + hour, limit: 10 }), 1)
+          assert.isTrue(Option.isNone(yield* store.load(key, start)))
+        })
+    )
+
+    withStore(
       "a logout, a revocation and a rotation succeed while reasons cannot be written",
       ({ ends }) =>
         Effect.gen(function*() {

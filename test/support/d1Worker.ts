@@ -5,9 +5,11 @@ import * as HttpApp from "@effect/platform/HttpApp"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as D1Client from "@effect/sql-d1/D1Client"
-import { Effect, Layer, Schema } from "effect"
+import { DateTime, Effect, Layer, Schema } from "effect"
 import * as CachedSqlEngine from "effect-session/CachedSqlEngine"
+import { freshId } from "effect-session/Fixtures"
 import * as Session from "effect-session/Session"
+import * as SqlAudit from "effect-session/SqlAudit"
 import * as SqlEngine from "effect-session/SqlEngine"
 import * as SqlMigrations from "effect-session/SqlMigrations"
 
@@ -71,10 +73,26 @@ const problemOfCache = ({ DB }: Env): Promise<string> =>
     Effect.runPromise
   )
 
+/** Writes 100 events to an audit table, and returns the number of those that it then has. */
+const auditedEvents = ({ DB }: Env): Promise<string> =>
+  Effect.gen(function*() {
+    yield* SqlMigrations.run({ prefix: "audited_", audit: true })
+    const audit = yield* SqlAudit.make({ prefix: "audited_" })
+    const id = freshId()
+    const common = { session: "shop/Session", namespace: "shop", id, subject: "ann", at: yield* DateTime.now }
+    yield* audit.write(Array.from({ length: 100 }, () => ({ _tag: "Conflict", ...common })))
+    return (yield* audit.explain("shop", id, { limit: 1000 })).length
+  }).pipe(
+    Effect.provide(D1Client.layer({ db: DB })),
+    Effect.match({ onSuccess: String, onFailure: String }),
+    Effect.runPromise
+  )
+
 export default {
   async fetch(request: Request, env: Env): Promise<Response> {
     if (new URL(request.url).pathname === "/waiting") return new Response(String(waiting))
     if (new URL(request.url).pathname === "/cached") return new Response(await problemOfCache(env))
+    if (new URL(request.url).pathname === "/audited") return new Response(await auditedEvents(env))
     cached ??= handlerOf(env)
     return cached.handler(request)
   }

@@ -51,7 +51,14 @@ export const localStores: ReadonlyArray<Named> = [
 ]
 
 /** The names of the stores that know why each session has ended. They also pass `endReasonLaws`. */
-export const knowsEndReasons: ReadonlySet<string> = new Set(["memory", "cache"])
+export const knowsEndReasons: ReadonlySet<string> = new Set([
+  "memory",
+  "cache",
+  "sqlite",
+  "postgres",
+  "postgres, 16 partitions",
+  "mariadb"
+])
 
 /**
  * The laws that a migrating store does not keep (see `docs/engines.md`): a rotation does not check whether its random key or id exists in

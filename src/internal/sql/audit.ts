@@ -14,6 +14,7 @@ import { SessionEvent } from "../../SessionEvents.js"
 import type { SessionId } from "../../SessionId.js"
 import { randomBytes } from "../crypto/primitives.js"
 import { filled } from "../store/corrupt.js"
+import { isD1 } from "./driver.js"
 import { codeOf, isUnmigrated } from "./errors.js"
 import type { Row } from "./rows.js"
 import type { Dialect, Tables } from "./tables.js"
@@ -99,6 +100,8 @@ export const make = (sql: SqlClient.SqlClient, dialect: Dialect, tables: TableNa
   const columns = sql.literal(
     ["event_key", "session", "namespace", "id", "subject", "event", "details"].map(text).join(", ")
   )
+  // Each row has eight parameters. D1 allows 100 in a statement, the other databases more than 30,000.
+  const rowsPerInsert = isD1(sql) ? 12 : 1000
   const orIgnore = sql.literal(
     dialect === "mysql" ? "ON DUPLICATE KEY UPDATE event_key = event_key" : "ON CONFLICT DO NOTHING"
   )
@@ -146,22 +149,11 @@ export const make = (sql: SqlClient.SqlClient, dialect: Dialect, tables: TableNa
       events.map((event) => ({ key: `${timeKey(event.at)}.${writer}.${padded(written++, 12)}`, event })),
 
     insert: (entries: ReadonlyArray<Entry>): Effect.Effect<void, SqlError> =>
-      Effect.asVoid(sql`INSERT INTO ${table} ${
-        sql.insert(entries.map(({ event, key }) => {
-          const { _tag, at: _, id, namespace, session, subject, ...details } = encode(event)
-          return {
-            event_key: key,
-            at: DateTime.toEpochMillis(event.at),
-            session: storable(session),
-            namespace: storable(namespace),
-            id: id ?? null,
-            subject: subject === undefined ? null : storable(subject),
-            event: _tag,
-            // The time again, as text: so the details and the other columns are the whole event.
-            details: JSON.stringify({ at: encode(event).at, ...details })
-          }
-        }))
-      } ${orIgnore}`),
+      Effect.forEach(
+        Arr.chunksOf(entries, rowsPerInsert),
+        (rows) => sql`INSERT INTO ${table} ${sql.insert(rows.map(rowOf))} ${orIgnore}`,
+        { discard: true }
+      ),
 
     /** The events of a session, and the ends of its subject and of all sessions since it was created, in order. */
     explain: (
@@ -211,6 +203,21 @@ export const make = (sql: SqlClient.SqlClient, dialect: Dialect, tables: TableNa
         )
       return removeFrom(0)
     }
+  }
+}
+
+const rowOf = ({ event, key }: Entry) => {
+  const { _tag, at, id, namespace, session, subject, ...details } = encode(event)
+  return {
+    event_key: key,
+    at: DateTime.toEpochMillis(event.at),
+    session: storable(session),
+    namespace: storable(namespace),
+    id: id ?? null,
+    subject: subject === undefined ? null : storable(subject),
+    event: _tag,
+    // The time again, as text: so the details and the other columns are the whole event.
+    details: JSON.stringify({ at, ...details })
   }
 }
 

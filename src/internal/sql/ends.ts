@@ -1,8 +1,7 @@
 /**
  * Ends sessions of a SQL store, and keeps the reason. The reason is best-effort: a session ends even if its reason cannot be kept.
  *
- * Postgres does both in one statement. MySQL and SQLite keep the reason of a session that is to be deleted first: as long as the session
- * is there, its reason is not read.
+ * Postgres does both in one statement. MySQL and SQLite keep the reason first: as long as a session has its key, the reason is not read.
  */
 import { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
@@ -12,17 +11,17 @@ import type { Calls } from "./calls.js"
 import { codeOf, isRejected } from "./errors.js"
 import type { Parameters, Row } from "./rows.js"
 import { column } from "./rows.js"
-import type { Statements } from "./statements.js"
+import type { Prepared, Statements } from "./statements.js"
 
 /** Writes that end sessions, and keep the reason. */
 export const ending = ({ write }: Calls, statement: Statements) => {
   const { atOnce } = statement
 
+  const bestEffort = (operation: string, prepared: Prepared, parameters: Parameters): Effect.Effect<void> =>
+    Effect.catchAll(write(operation, prepared, parameters), (error) => Effect.logDebug(error.message, error))
+
   const note = (operation: string, name: keyof Statements["note"], parameters: Parameters): Effect.Effect<void> =>
-    Effect.catchAll(
-      write(operation, statement.note[name], parameters),
-      (error) => Effect.logDebug(error.message, error)
-    )
+    bestEffort(operation, statement.note[name], parameters)
 
   /** Writes in one statement; without the reason if the server rejects that. */
   const inOne = (
@@ -49,14 +48,18 @@ export const ending = ({ write }: Calls, statement: Statements) => {
     /** Moves a session to its new key, and returns whether it did as 1 or 0. */
     rotate: (parameters: Parameters): Effect.Effect<number, SessionStoreError> =>
       inOne("rotate", "rotate", parameters) ??
-        Effect.tap(
-          write("rotate", statement.rotate, parameters),
-          (changed) => changed > 0 ? note("rotate", "rotate", parameters) : Effect.void
-        ),
+        Effect.zipRight(note("rotate", "rotate", parameters), write("rotate", statement.rotate, parameters)),
 
-    /** Keeps the reason of a rotation that another transaction has done. */
+    /** Keeps the reason of a rotation that another transaction is to do, unless that keeps it by itself. */
     noteRotation: (parameters: Parameters): Effect.Effect<void> =>
-      atOnce === undefined ? note("rotate", "rotate", parameters) : Effect.void
+      atOnce === undefined ? note("rotate", "rotate", parameters) : Effect.void,
+
+    /**
+     * Deletes the reasons of earlier sessions with the keys of the sessions that `removeExpired` is to delete. As long as these are there,
+     * the reasons are not read.
+     */
+    forget: (parameters: Parameters): Effect.Effect<void> =>
+      bestEffort("removeExpired", statement.forgetReasons, parameters)
   }
 }
 

@@ -47,6 +47,11 @@ export const transient: ReadonlySet<string> = new Set([
  */
 export const isRejected = (code: string): boolean => /^(?!08|40|57)[0-9A-Z]{5}$/.test(code)
 
+/** Whether nothing was written because a table is missing, or because the user may not write it. */
+export const isUnwritable = (error: SqlError): boolean =>
+  denied.has(codeOf(error)) ||
+  isUnmigrated(codeOf(error), error.cause instanceof Error ? error.cause.message : "")
+
 /** A unique constraint was violated. */
 export const duplicate: ReadonlySet<string> = new Set([
   "23505",

@@ -14,6 +14,7 @@ import { byAge } from "../../SessionRecord.js"
 import type { Evicted, SessionStoreError, SubjectLimit } from "../../SessionStore.js"
 import type { Calls } from "./calls.js"
 import type { Statements as InTransaction } from "./driver.js"
+import { isUnwritable } from "./errors.js"
 import type { Parameters, Row } from "./rows.js"
 import { idIn } from "./rows.js"
 import type { Statements } from "./statements.js"
@@ -23,22 +24,28 @@ type Outcome = "written" | "none" | "full" | Evicted
 
 /** Writes within a limit. */
 export const limiting = ({ read, transaction, write, writeAll }: Calls, statement: Statements) => {
-  const { atOnce } = statement
-
   /** Writes by statements that contain the check. */
   const byCondition = (
     operation: "create" | "rotate",
     parameters: Parameters,
-    onFull: SubjectLimit["onFull"]
+    onFull: SubjectLimit["onFull"],
+    keepsReasons: boolean
   ): Effect.Effect<Outcome, SessionStoreError> =>
     onFull === "oldest"
       ? Effect.map(
         writeAll(
           operation,
-          [statement.noteSurplus[operation], statement.endSurplus[operation], statement[operation]],
+          [
+            ...keepsReasons ? [statement.noteSurplus[operation]] : [],
+            statement.endSurplus[operation],
+            statement[operation]
+          ],
           parameters
         ),
-        ([, ended = [], written = []]) => outcome(written.length, [...ended].sort(byRowAge).map(idIn))
+        (results) => {
+          const [ended = [], written = []] = results.slice(-2)
+          return outcome(written.length, [...ended].sort(byRowAge).map(idIn))
+        }
       )
       : Effect.flatMap(
         write(operation, statement.unlessFull[operation], parameters),
@@ -56,13 +63,17 @@ export const limiting = ({ read, transaction, write, writeAll }: Calls, statemen
     operation: "create" | "rotate",
     parameters: Parameters,
     onFull: SubjectLimit["onFull"],
+    keepsReasons: boolean,
     { changed, rows }: InTransaction
   ): Effect.Effect<Outcome, SqlError> => {
+    const atOnce = keepsReasons ? statement.atOnce : undefined
+    const notesFirst = keepsReasons && atOnce === undefined
     const end = ({ key }: Row) => {
       const ended = { key: typeof key === "string" ? key : "" }
-      const deleted = atOnce === undefined
-        ? Effect.zipRight(changed(statement.note.evict, ended), changed(statement.destroy, ended))
-        : changed(atOnce.evict, ended)
+      const deleted = Effect.zipRight(
+        notesFirst ? changed(statement.note.evict, ended) : Effect.void,
+        changed(atOnce?.evict ?? statement.destroy, ended)
+      )
       return Effect.filterOrFail(deleted, (count) => count === 1, raced)
     }
     const prepared = operation === "rotate" ? atOnce?.rotate ?? statement.rotate : statement.create
@@ -85,9 +96,16 @@ export const limiting = ({ read, transaction, write, writeAll }: Calls, statemen
     { max, onFull }: SubjectLimit
   ): Effect.Effect<Outcome, SessionStoreError> => {
     const parameters = { ...own, keep: max - 1 }
-    return transaction === undefined
-      ? byCondition(operation, parameters, onFull)
-      : transaction(operation, (statements) => locked(operation, parameters, onFull, statements))
+    const attempt = (keepsReasons: boolean) =>
+      transaction === undefined
+        ? byCondition(operation, parameters, onFull, keepsReasons)
+        : transaction(operation, (statements) => locked(operation, parameters, onFull, keepsReasons, statements))
+    // A session is written even if the reasons of those that it ends cannot be kept.
+    return Effect.catchIf(
+      attempt(true),
+      ({ cause }) => cause instanceof SqlError && isUnwritable(cause),
+      () => attempt(false)
+    )
   }
 }
 

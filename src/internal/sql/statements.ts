@@ -45,6 +45,8 @@ interface Syntax {
   readonly within: string
   /** Deletes a bounded number of expired rows of a table without waiting for locked rows. */
   readonly removeExpired: (table: string) => string
+  /** Deletes the reasons of earlier sessions with the keys of a bounded number of expired rows. */
+  readonly forgetReasons: (tables: StoreTables) => string
   /** The clause with which an insert replaces an existing reason. */
   readonly replaceReason: string
   /** A statement that deletes rows can write their reasons, too. */
@@ -89,7 +91,11 @@ const syntaxes: Record<Dialect, Syntax> = {
       // partition only, so the join compares the partition, too.
       `removed AS (DELETE FROM ${sessions} USING due WHERE ${sessions}.ctid = ANY(ARRAY(SELECT place FROM due)) ` +
       `AND ${sessions}.ctid = place AND ${sessions}.tableoid = part AND expires_at <= :now RETURNING 1) ` +
-      `SELECT count(*) AS removed FROM removed`
+      `SELECT count(*) AS removed FROM removed`,
+    // The array makes the planner read the reasons by their keys, whatever number of rows it estimates.
+    forgetReasons: ({ ends, sessions }) =>
+      `DELETE FROM ${ends} WHERE key = ANY(ARRAY(SELECT key FROM ${sessions} WHERE expires_at <= :now ` +
+      `ORDER BY expires_at LIMIT :limit))`
   },
   sqlite: {
     ...common,
@@ -102,7 +108,10 @@ const syntaxes: Record<Dialect, Syntax> = {
     lockSubject: () => "SELECT 1",
     removeExpired: (sessions) =>
       `DELETE FROM ${sessions} WHERE key IN (SELECT key FROM ${sessions} WHERE expires_at <= :now ` +
-      `ORDER BY expires_at LIMIT :limit) AND expires_at <= :now RETURNING key`
+      `ORDER BY expires_at LIMIT :limit) AND expires_at <= :now RETURNING key`,
+    forgetReasons: ({ ends, sessions }) =>
+      `DELETE FROM ${ends} WHERE key IN (SELECT key FROM ${sessions} WHERE expires_at <= :now ` +
+      `ORDER BY expires_at LIMIT :limit)`
   },
   // MySQL and MariaDB. An UPDATE assigns from left to right, and each assignment sees those before it.
   mysql: {
@@ -132,7 +141,10 @@ const syntaxes: Record<Dialect, Syntax> = {
     removeExpired: (sessions) =>
       `DELETE expired FROM (SELECT \`key\` FROM ${sessions} WHERE expires_at <= :now ORDER BY expires_at ` +
       `LIMIT :limit FOR UPDATE SKIP LOCKED) AS due STRAIGHT_JOIN ${sessions} AS expired ` +
-      `ON expired.\`key\` = due.\`key\` WHERE expired.expires_at <= :now`
+      `ON expired.\`key\` = due.\`key\` WHERE expired.expires_at <= :now`,
+    forgetReasons: ({ ends, sessions }) =>
+      `DELETE ${ends} FROM (SELECT \`key\` FROM ${sessions} WHERE expires_at <= :now ORDER BY expires_at ` +
+      `LIMIT :limit FOR UPDATE SKIP LOCKED) AS due STRAIGHT_JOIN ${ends} ON ${ends}.\`key\` = due.\`key\``
   }
 }
 
@@ -157,6 +169,7 @@ export const statements = (dialect: Dialect, tables: StoreTables) => {
   const {
     changed,
     clock,
+    forgetReasons,
     greatest,
     ignoreExisting,
     key,
@@ -219,7 +232,6 @@ export const statements = (dialect: Dialect, tables: StoreTables) => {
   /** Keeps the reason of rows that another statement is to delete. */
   const noteEnd = (where: string, reason: string) =>
     note(`${key}, ${reasonOr(sessions, reason)}`, `${sessions} WHERE ${where}`)
-  const noteRotation = note(":key, 'rotated'", `${sessions} WHERE ${key} = :newKey`)
   /** Deletes rows and keeps the reason, in one statement. */
   const endAndNote = (where: string, reason: string) =>
     `WITH ended AS (DELETE FROM ${sessions} WHERE ${where} RETURNING key, namespace, subject, expires_at, namespace_epoch, ` +
@@ -268,8 +280,9 @@ export const statements = (dialect: Dialect, tables: StoreTables) => {
       `WHERE ${key} = :key AND ${alive}${changed}`,
     rotate: `${rotated}${changed}`,
     exists: `SELECT ${key} FROM ${sessions} WHERE ${key} = :key AND ${alive}`,
-    destroy: `DELETE FROM ${sessions} WHERE ${byKey}`,
+    destroy: `DELETE FROM ${sessions} WHERE ${byKey}${changed}`,
     removeExpired: removeExpired(sessions),
+    forgetReasons: forgetReasons(tables),
     removeReasons: removeExpired(ends),
     count: `SELECT (SELECT count(*) FROM ${sessions} WHERE expires_at > :now) AS current_records, ` +
       `(SELECT count(*) FROM ${sessions} WHERE expires_at <= :now) AS expired_records`,
@@ -317,20 +330,23 @@ export const statements = (dialect: Dialect, tables: StoreTables) => {
       evict: endAndNote(byKey, "limit"),
       revoke: endAndNote(byId, "revoked"),
       revokeOwn: endAndNote(byOwner, "revoked"),
-      rotate: `WITH written AS (${rotated} RETURNING key, expires_at), noted AS (` +
-        `${note(":key, 'rotated'", "written")}) SELECT key FROM written`
+      // The expiry before the rotation: all parts of a statement read the same snapshot.
+      rotate: `WITH written AS (${rotated} RETURNING key), noted AS (` +
+        `${
+          note("before.key, 'rotated'", `${sessions} before, written WHERE before.key = :key`)
+        }) SELECT key FROM written`
     })
     : undefined
   return {
     ...prepared,
     atOnce,
-    /** Statements that keep the reason why a session ends, in the other dialects: before it is deleted, or after it was rotated. */
+    /** Statements that keep the reason why a session is to end, in the other dialects. */
     note: prepareAll({
       destroy: noteEnd(byKey, "loggedOut"),
       evict: noteEnd(byKey, "limit"),
       revoke: noteEnd(byId, "revoked"),
       revokeOwn: noteEnd(byOwner, "revoked"),
-      rotate: noteRotation
+      rotate: note(`${key}, 'rotated'`, `${sessions} WHERE ${expectedAlive} AND ${key} <> :newKey`)
     }),
     /** Whether a write would be done, but for its limit. */
     writable: prepareAll({

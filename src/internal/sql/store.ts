@@ -100,19 +100,11 @@ export const unchecked = (
       limit === undefined || parameters.subject === null
         ? compareAndSet("rotate", ends.rotate(parameters), parameters)
         : Effect.flatMap(
-          limited("rotate", parameters, limit),
-          (outcome): Effect.Effect<RotateOutcome, SessionStoreError> => {
-            switch (outcome) {
-              case "none":
-                return unwritten("rotate", parameters)
-              case "full":
-                return Effect.succeed(outcome)
-              case "written":
-                return Effect.as(ends.noteRotation(parameters), "saved" as const)
-              default:
-                return Effect.as(ends.noteRotation(parameters), outcome)
-            }
-          }
+          Effect.zipRight(ends.noteRotation(parameters), limited("rotate", parameters, limit)),
+          (outcome): Effect.Effect<RotateOutcome, SessionStoreError> =>
+            outcome === "none"
+              ? unwritten("rotate", parameters)
+              : Effect.succeed(outcome === "written" ? "saved" : outcome)
         )
 
     const one = <A>(operation: string, prepared: Prepared, parameters: Parameters, decode: (row: Row) => A) =>
@@ -209,7 +201,10 @@ export const unchecked = (
         Effect.zipRight(
           Effect.flatMap(clock("removeExpired"), (clock) => checkClock(now, clock)),
           Effect.tap(
-            write("removeExpired", statement.removeExpired, { now, limit }),
+            Effect.zipRight(
+              ends.forget({ now, limit }),
+              write("removeExpired", statement.removeExpired, { now, limit })
+            ),
             // The records are deleted already, so a failure of this additional clean-up is only logged.
             (removed) =>
               removed >= limit
