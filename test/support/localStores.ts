@@ -51,7 +51,15 @@ export const localStores: ReadonlyArray<Named> = [
 ]
 
 /** The names of the stores that know why each session has ended. They also pass `endReasonLaws`. */
-export const knowsEndReasons: ReadonlySet<string> = new Set(["memory", "cache"])
+export const knowsEndReasons: ReadonlySet<string> = new Set([
+  "memory",
+  "cache",
+  "file",
+  "redis",
+  "redis-cluster",
+  "redis, postgres",
+  "cached sqlite"
+])
 
 /**
  * The laws that a migrating store does not keep (see `docs/engines.md`): a rotation does not check whether its random key or id exists in
