@@ -32,7 +32,7 @@ for (const [name, store] of stores) {
   for (const { law, name: title } of [...engineLaws, ...storedEngineLaws]) {
     it.live(`${name}: ${title}`, () => Effect.provide(law, Layer.provide(engine(), store())))
   }
-  for (const { law, name: title } of [...serviceLawsOf(engine), ...personLawsOf(engine())]) {
+  for (const { law, name: title } of [...serviceLawsOf(engine), ...personLawsOf(engine(), { replays: false })]) {
     it.live(`${name}: ${title}`, () => Effect.provide(law, store()))
   }
 }
