@@ -156,7 +156,7 @@ export const personLawsOf = (engine: PersonEngine, { replays = true } = {}): Rea
         )
       }
     })
-    return byChance((seed) => someOrders(scene, 20, seed))
+    return byChance((seed) => someOrders(scene, 10, seed))
   }
 
   return [
