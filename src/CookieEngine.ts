@@ -71,8 +71,8 @@ interface Keys {
 const Marked = Schema.parseJson(Schema.Struct({ rotation: Schema.String.pipe(Schema.pattern(/^[\w-]+$/)) }))
 
 /**
- * The text that identifies one rotation of a session: its mark, or its id if it has none. Not both: a login whose session has ended
- * meanwhile creates a session with another id, and its page may already contain a token of the mark.
+ * The text that identifies one rotation of a session: random text in its attributes, or its id if there is none. Not both: a login whose
+ * session has ended meanwhile creates a session with another id, and its page may already contain a token.
  */
 const rotationOf = ({ attributes, id }: SessionRecord): Uint8Array =>
   Option.match(Schema.decodeUnknownOption(Marked)(attributes), {
