@@ -70,8 +70,15 @@ interface Keys {
 /** Attributes with the rotation mark, a random text that each create and each rotation replaces. The name of the field is part of the stored format. */
 const Marked = Schema.parseJson(Schema.Struct({ rotation: Schema.String.pipe(Schema.pattern(/^[\w-]+$/)) }))
 
-const markOf = ({ attributes }: SessionRecord): string =>
-  Option.match(Schema.decodeUnknownOption(Marked)(attributes), { onNone: () => "", onSome: ({ rotation }) => rotation })
+/**
+ * The text that identifies one rotation of a session: random text in its attributes, or its id if there is none. Not both: a login whose
+ * session has ended meanwhile creates a session with another id, and its page may already contain a token.
+ */
+const rotationOf = ({ attributes, id }: SessionRecord): Uint8Array =>
+  Option.match(Schema.decodeUnknownOption(Marked)(attributes), {
+    onNone: () => lengthPrefixed("id", id),
+    onSome: ({ rotation }) => lengthPrefixed("rotation", rotation)
+  })
 
 const utf8 = new TextEncoder()
 
@@ -82,7 +89,7 @@ const cookiesOf = ({ csrf, records, suite }: Keys, cookieName: string): Cookies 
   return {
     hasForm: (value) => hasForm(suite, Redacted.value(value)),
     // The signature never leaves the server. Its text contains what is signed, so it is hashed to 32 bytes.
-    secretOf: ({ record }) => hmacSha256(utf8.encode(csrf.sign(lengthPrefixed(record.id, markOf(record)))), forgery),
+    secretOf: ({ record }) => hmacSha256(utf8.encode(csrf.sign(rotationOf(record))), forgery),
     decode: (value) => {
       if (rejected.has(value)) return Exit.succeed(Option.none())
       const decoded = records.decode(Redacted.value(value))

@@ -52,7 +52,8 @@ describe("a remote ledger", () => {
     const [operation, handler] of [
       ["save", increment],
       ["save", Tea.rotate],
-      ["rotate", Tea.authenticate("ann")]
+      // A login begins without the data of the anonymous visitor.
+      ["rotate", Effect.zipRight(Tea.authenticate("ann"), Tea.set("count", 1))]
     ] as const
   ) {
     for (const fault of ["failBefore", "failAfter", "hang", "loseReply"] as const) {

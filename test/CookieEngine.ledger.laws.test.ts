@@ -8,6 +8,7 @@ import * as CookieEngine from "effect-session/CookieEngine"
 import { SessionStore } from "effect-session/SessionStore"
 import { engineLaws, storedEngineLaws } from "effect-session/testing"
 import { assert, describe } from "vitest"
+import { personLawsOf } from "../src/internal/testing/personLaws.js"
 import { raceLawsOf } from "../src/internal/testing/raceLaws.js"
 import { serviceLawsOf } from "../src/internal/testing/serviceLaws.js"
 import { activeMillis } from "./support/activeTime.js"
@@ -31,7 +32,7 @@ for (const [name, store] of stores) {
   for (const { law, name: title } of [...engineLaws, ...storedEngineLaws]) {
     it.live(`${name}: ${title}`, () => Effect.provide(law, Layer.provide(engine(), store())))
   }
-  for (const { law, name: title } of serviceLawsOf(engine)) {
+  for (const { law, name: title } of [...serviceLawsOf(engine), ...personLawsOf(engine(), { replays: false })]) {
     it.live(`${name}: ${title}`, () => Effect.provide(law, store()))
   }
 }

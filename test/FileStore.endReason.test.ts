@@ -100,6 +100,18 @@ describe("`endReason` of a FileStore", () => {
       assert.deepStrictEqual(yield* store.endReason(key, start), Option.some("revoked"))
     }))
 
+  it.scopedLive("of a key that is used again is none after the clean-up of the last session", () =>
+    Effect.gen(function*() {
+      const { files, store } = yield* scene
+      const { key, record } = yield* stored(store)
+      yield* store.destroy(key)
+      const shorter = { ...record, expiry: { at: start + minute, deadline: undefined, lifetime: undefined } }
+      assert.strictEqual(yield* store.create(key, shorter, start), "created")
+      yield* store.removeExpired({ now: start + minute, limit: 10 })
+      assert.deepStrictEqual(yield* store.endReason(key, start + minute), Option.none())
+      assert.deepStrictEqual(files("reasons"), [])
+    }))
+
   it.scopedLive("is none for a corrupt session: it has not ended, and a revocation by its subject removes it", () =>
     Effect.gen(function*() {
       const { files, store } = yield* scene

@@ -56,7 +56,8 @@ describe("the laws, with sessions that are created in the old store and move whe
       if (phase === "move" && notAsked.test(name)) continue
       it.live(`${phase}: ${name}`, () => {
         const { from, to } = memories()
-        const store = { ...MigratingStore.make(from, to, { phase }), create: from.create }
+        const create: typeof from.create = (key, record, now) => from.create(key, record, now)
+        const store = { ...MigratingStore.make(from, to, { phase }), create }
         return Effect.provide(law, Layer.succeed(SessionStore, store))
       })
     }

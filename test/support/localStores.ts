@@ -57,7 +57,12 @@ export const knowsEndReasons: ReadonlySet<string> = new Set([
   "sqlite",
   "postgres",
   "postgres, 16 partitions",
-  "mariadb"
+  "mariadb",
+  "file",
+  "redis",
+  "redis-cluster",
+  "redis, postgres",
+  "cached sqlite"
 ])
 
 /**

@@ -15,6 +15,8 @@ export interface Reasons {
   readonly write: (key: StoreKey.StoreKey, reason: EndReason, until: number) => Effect.Effect<void>
   /** Returns why the last session of a key has ended, if that is still known. */
   readonly find: (key: StoreKey.StoreKey, now: number) => Effect.Effect<EndReason | undefined, PlatformError>
+  /** Removes the entries of earlier sessions of a key. */
+  readonly forget: (key: StoreKey.StoreKey) => Effect.Effect<void, PlatformError>
 }
 
 /** The words of the reasons in file names, which must not differ only in case. */
@@ -51,17 +53,22 @@ export const parseReason = (name: string): Entry | undefined => {
 export const make = (disk: Disk): Reasons => {
   const directoryOf = (key: StoreKey.StoreKey) => disk.at("reasons", shardOf(encodeName(key)))
 
+  const entriesOf = (key: StoreKey.StoreKey) =>
+    Effect.map(
+      disk.list(directoryOf(key)),
+      (names) =>
+        names.filter((name) => name.startsWith(`${encodeName(key)}_`)).flatMap((name) => {
+          const entry = parseReason(name)
+          return entry === undefined ? [] : [{ ...entry, file: disk.join(directoryOf(key), name) }]
+        })
+    )
+
   return {
     write: (key, reason, until) =>
       Effect.ignore(disk.createEmpty(disk.join(directoryOf(key), `${encodeName(key)}_${words[reason]}_${until}`))),
     find: (key, now) =>
       Effect.gen(function*() {
-        const directory = directoryOf(key)
-        const prefix = `${encodeName(key)}_`
-        const entries = (yield* disk.list(directory)).flatMap((name) => {
-          const entry = name.startsWith(prefix) ? parseReason(name) : undefined
-          return entry === undefined ? [] : [{ ...entry, file: disk.join(directory, name) }]
-        })
+        const entries = yield* entriesOf(key)
         // More than one only if another session was created under the key after the first had ended.
         const times = yield* Effect.forEach(entries, ({ file }) =>
           entries.length < 2 ? Effect.succeed(0) : disk.changedAt(file))
@@ -69,6 +76,11 @@ export const make = (disk: Disk): Reasons => {
           (times[i] ?? 0) > (times[last] ?? 0) ? i : last, 0)
         const entry = entries[last]
         return entry === undefined || entry.until <= now ? undefined : entry.reason
-      })
+      }),
+    forget: (key) =>
+      Effect.flatMap(
+        entriesOf(key),
+        Effect.forEach(({ file }) => disk.remove(file), { discard: true })
+      )
   }
 }

@@ -200,6 +200,8 @@ export const make = (disk: Disk, index: Index, epochs: Epochs, reasons: Reasons)
     Effect.gen(function*() {
       const directory = directoryOf(key)
       const text = yield* disk.read(disk.join(directory, contentName(marker)))
+      // The end of this session is not written, so that of an earlier session with the same key must not be taken for it.
+      if (reason === "expired") yield* reasons.forget(key)
       const ended = yield* disk.move(
         disk.join(directory, markerName(marker)),
         disk.join(directory, deletedName())

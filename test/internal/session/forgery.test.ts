@@ -2,11 +2,8 @@
 import { it } from "@effect/vitest"
 import { Effect, FastCheck as fc, Layer, Option, Redacted, Schema } from "effect"
 import { CookieEngine, Csrf, MemoryEngine, MemoryStore, Session, SessionEngine, StoredEngine } from "effect-session"
-import type { BoundEngine } from "effect-session/SessionEngine"
 import { FaultyStore } from "effect-session/testing"
 import { assert, describe } from "vitest"
-import { hmacSha256, lengthPrefixed } from "../../../src/internal/crypto/primitives.js"
-import * as Attributes from "../../../src/internal/domain/attributes.js"
 import { isTokenOf, mask } from "../../../src/internal/session/forgery.js"
 import { Handle } from "../../../src/internal/session/handle.js"
 import { firstKey, keyringOf } from "../../support/keyrings.js"
@@ -61,23 +58,6 @@ class App extends Session.Tag<App>()("test/Csrf", {
   schema: Schema.Struct({ n: Schema.optionalWith(Schema.Number, { default: () => 0 }) })
 }) {}
 
-const rotationOf = (attributes: string | undefined): string =>
-  Option.match(Attributes.decode(attributes), { onNone: () => "", onSome: ({ rotation = "" }) => rotation })
-
-/** A cookie engine whose secret depends on the id and the mark of the last rotation. */
-const withSecret = (engine: BoundEngine): BoundEngine => ({
-  ...engine,
-  secretOf: ({ record }) => hmacSha256(new Uint8Array(32), lengthPrefixed(record.id, rotationOf(record.attributes))),
-  ...engine.synchronous === undefined ? {} : { synchronous: withSecret(engine.synchronous) }
-})
-const cookieEngine = (layer: typeof CookieEngine.layer) =>
-  Layer.effect(
-    SessionEngine.SessionEngine,
-    Effect.map(SessionEngine.SessionEngine, ({ bind }) => ({
-      bind: (scope: SessionEngine.Scope) => Effect.map(bind(scope), withSecret)
-    }))
-  ).pipe(Layer.provide(layer))
-
 const engines: ReadonlyArray<readonly [name: string, engine: Layer.Layer<SessionEngine.SessionEngine, unknown>]> = [
   ["MemoryEngine", MemoryEngine.layer],
   [
@@ -87,7 +67,14 @@ const engines: ReadonlyArray<readonly [name: string, engine: Layer.Layer<Session
       Layer.provide(MemoryStore.layer)
     )
   ],
-  ["CookieEngine", Layer.provide(cookieEngine(CookieEngine.layer), keyringOf(firstKey))]
+  [
+    "CookieEngine with a ledger",
+    CookieEngine.layerLedgerWith({ timeout: "1 minute" }).pipe(
+      Layer.provide(keyringOf(firstKey)),
+      Layer.provide(MemoryStore.layer)
+    )
+  ],
+  ["CookieEngine", Layer.provide(CookieEngine.layer, keyringOf(firstKey))]
 ]
 
 /** Returns whether a token is valid for the session of a cookie; `undefined` without one. */
@@ -227,21 +214,24 @@ describe("the session that a token is valid for", () => {
     )
   }
 
-  for (const [name, engine] of engines.slice(0, 2)) {
+  for (const [name, engine] of engines) {
     const test = <E>(title: string, effect: Effect.Effect<void, E, Layer.Layer.Success<typeof App.layer>>) =>
       it.live(`${name}: ${title}`, () => Effect.provide(effect, Layer.provide(App.layer, engine)))
 
-    test(
-      "a token of a rotation is valid although another request has saved the session meanwhile",
-      Effect.gen(function*() {
-        const { cookie } = yield* visit(App, App.authenticate("ann"))
-        assert.isDefined(cookie)
-        const { error, ...after } = yield* interleaved(cookie ?? "", App.rotate, App.update("n", (n) => n + 1))
-        assert.isUndefined(error)
-        assert.isTrue(yield* verify(after.cookie, after.token))
-        assert.strictEqual((yield* visit(App, App.get("n"), after.cookie)).result, 1)
-      })
-    )
+    // With a cookie engine a concurrent save is a conflict, or its update is lost.
+    if (!name.startsWith("CookieEngine")) {
+      test(
+        "a token of a rotation is valid although another request has saved the session meanwhile",
+        Effect.gen(function*() {
+          const { cookie } = yield* visit(App, App.authenticate("ann"))
+          assert.isDefined(cookie)
+          const { error, ...after } = yield* interleaved(cookie ?? "", App.rotate, App.update("n", (n) => n + 1))
+          assert.isUndefined(error)
+          assert.isTrue(yield* verify(after.cookie, after.token))
+          assert.strictEqual((yield* visit(App, App.get("n"), after.cookie)).result, 1)
+        })
+      )
+    }
 
     test(
       "a token of a login is valid although the session has ended meanwhile, and a new one was created",
