@@ -97,8 +97,8 @@ export interface CsrfOptions {
  * @since 0.6.0
  * @category models
  */
-export interface ProtectedTag<Self, A> extends Context.Tag<Self, SessionHandle<A>> {
-  readonly service: Context.Tag<SessionService<Self>, Sessions<A>>
+export interface ProtectedTag<Self, A, C = never> extends Context.Tag<Self, SessionHandle<A, never, C>> {
+  readonly service: Context.Tag<SessionService<Self>, Sessions<A, C>>
 }
 
 /**
@@ -129,8 +129,8 @@ export interface ProtectedTag<Self, A> extends Context.Tag<Self, SessionHandle<A
  * @since 0.6.0
  * @category tokens
  */
-export const token = <Self, A>(
-  session: Context.Tag<Self, SessionHandle<A>>
+export const token = <Self, A, C>(
+  session: Context.Tag<Self, SessionHandle<A, never, C>>
 ): Effect.Effect<Option<string>, SessionUnavailable, Self> => Effect.flatMap(session, Forgery.tokenOf)
 
 /**
@@ -164,7 +164,7 @@ export const token = <Self, A>(
  * @since 0.6.0
  * @category middleware
  */
-export const middleware = <Self, A>(session: ProtectedTag<Self, A>, options: CsrfOptions = {}) => {
+export const middleware = <Self, A, C>(session: ProtectedTag<Self, A, C>, options: CsrfOptions = {}) => {
   const rules = Forgery.rulesOf(options)
   return <E, R>(
     app: HttpApp.Default<E, R>
@@ -211,7 +211,7 @@ export type AllRoutes<Self> = Layer.Layer<
  * @since 0.6.0
  * @category middleware
  */
-export const routes = <Self, A>(session: ProtectedTag<Self, A>, options: CsrfOptions = {}): Routes<Self> =>
+export const routes = <Self, A, C>(session: ProtectedTag<Self, A, C>, options: CsrfOptions = {}): Routes<Self> =>
   HttpLayerRouter.middleware<{ provides: Self }>()(wrap(session, options))
 
 /**
@@ -220,7 +220,7 @@ export const routes = <Self, A>(session: ProtectedTag<Self, A>, options: CsrfOpt
  * @since 0.6.0
  * @category middleware
  */
-export const allRoutes = <Self, A>(session: ProtectedTag<Self, A>, options: CsrfOptions = {}): AllRoutes<Self> =>
+export const allRoutes = <Self, A, C>(session: ProtectedTag<Self, A, C>, options: CsrfOptions = {}): AllRoutes<Self> =>
   HttpLayerRouter.middleware<{ provides: Self }>()(wrap(session, options), { global: true })
 
 /**
@@ -274,9 +274,9 @@ export const HttpApiFailure = Schema.Union(CsrfRejected, SessionUnavailable)
  * @category middleware
  */
 export const HttpApi = <Self>() =>
-<const Name extends string, Session, A>(
+<const Name extends string, Session, A, C>(
   name: Name,
-  session: ProtectedTag<Session, A>
+  session: ProtectedTag<Session, A, C>
 ): HttpApiClass<Self, Name, Session> => {
   const tag = HttpApiMiddleware.Tag<Self>()(name, { failure: HttpApiFailure })
   return Object.assign(tag, {
@@ -290,19 +290,19 @@ export const HttpApi = <Self>() =>
   })
 }
 
-const accept = (rules: Forgery.Rules) => <A>(handle: SessionHandle<A>) =>
+const accept = (rules: Forgery.Rules) => <A, C>(handle: SessionHandle<A, never, C>) =>
   Effect.flatMap(
     Forgery.check(handle, rules),
     (reason) => reason === undefined ? Effect.void : Effect.fail(new CsrfRejected({ reason }))
   )
 
-const checked = <Self, A, E, R>(
-  session: Context.Tag<Self, SessionHandle<A>>,
+const checked = <Self, A, C, E, R>(
+  session: Context.Tag<Self, SessionHandle<A, never, C>>,
   rules: Forgery.Rules,
   app: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>
 ) => Effect.zipRight(Effect.flatMap(session, accept(rules)), app)
 
-const wrap = <Self, A>(session: ProtectedTag<Self, A>, options: CsrfOptions) => {
+const wrap = <Self, A, C>(session: ProtectedTag<Self, A, C>, options: CsrfOptions) => {
   const rules = Forgery.rulesOf(options)
   return Effect.map(
     session.service,

@@ -50,8 +50,8 @@ export const rulesOf = (options: {
 }
 
 /** Returns why the request is refused; `undefined` if it is not. Loads the session only if the headers are in order. */
-export const check = <A>(
-  session: SessionHandle<A>,
+export const check = <A, C>(
+  session: SessionHandle<A, never, C>,
   rules: Rules
 ): Effect.Effect<ForgeryReason | undefined, SessionUnavailable, Request> =>
   Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => {
@@ -106,8 +106,8 @@ const parsed = (text: string, exact = true): URL | undefined => {
   }
 }
 
-const tokenReason = <A>(
-  session: SessionHandle<A>,
+const tokenReason = <A, C>(
+  session: SessionHandle<A, never, C>,
   request: Request,
   { field, header }: Rules
 ): Effect.Effect<ForgeryReason | undefined, SessionUnavailable> =>
@@ -128,10 +128,11 @@ const tokenReason = <A>(
   )
 
 /** A newly masked token of the session that the response leaves to the browser. */
-export const tokenOf = <A>(session: SessionHandle<A>): Effect.Effect<Option.Option<string>, SessionUnavailable> =>
-  Effect.suspend(() => protectionOf(session).token)
+export const tokenOf = <A, C>(
+  session: SessionHandle<A, never, C>
+): Effect.Effect<Option.Option<string>, SessionUnavailable> => Effect.suspend(() => protectionOf(session).token)
 
-const protectionOf = <A>(session: SessionHandle<A>) => {
+const protectionOf = <A, C>(session: SessionHandle<A, never, C>) => {
   const protection = Handle.forgeryOf(session)
   if (protection === undefined) {
     throw new TypeError("Csrf needs the handle of a request's session, and got another object.")
