@@ -15,6 +15,7 @@ import * as RedisClient from "effect-session/RedisClient"
 import * as RedisStore from "effect-session/RedisStore"
 import type { SessionConfigError } from "effect-session/SessionConfigError"
 import type { SessionEngine } from "effect-session/SessionEngine"
+import type { SessionRevocation } from "effect-session/SessionRevocation"
 import type { SessionStore, SessionStoreError } from "effect-session/SessionStore"
 import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
@@ -23,6 +24,7 @@ import { mkdir } from "node:fs/promises"
 import * as Path from "node:path"
 import { parseArgs } from "node:util"
 import * as Postgres from "./database.js"
+import { EngineName } from "./frame.js"
 import * as StoreCosts from "./StoreCosts.js"
 
 export class UnknownEngine extends Data.TaggedError("UnknownEngine")<{ readonly message: string }> {}
@@ -85,9 +87,13 @@ const redis = Layer.scoped(
   })
 )
 
-const file = Layer.unwrapEffect(
-  Effect.map(folder("files"), (path) => FileStore.layer({ directory: Path.join(path, "sessions") }))
-)
+const files = (name: string) =>
+  Layer.provide(
+    Layer.unwrapEffect(
+      Effect.map(folder(name), (path) => FileStore.layer({ directory: Path.join(path, "sessions") }))
+    ),
+    NodeContext.layer
+  )
 
 /** The usual line is `Layer.provide(SqlEngine.layer)`. Here the engine and its store are separate, to count the calls. */
 const stored = <E>(store: Layer.Layer<SessionStore, E>) =>
@@ -99,11 +105,22 @@ const keys = Layer.unwrapEffect(Effect.map(
   Keyring.layer
 ))
 
+/** The sessions are in sealed cookies. The store keeps one small entry for each, so that they can be listed and ended. */
+const ledger = <E>(store: Layer.Layer<SessionStore, E>) =>
+  CookieEngine.layerLedger.pipe(
+    Layer.provideMerge(StoreCosts.layer),
+    Layer.provide(store),
+    Layer.provide(keys)
+  )
+
 const freshKeys = Effect.map(Keyring.generate({ id: "shop" }), (text) => [
   { id: "shop", secret: Redacted.make(Redacted.value(text).slice("shop:".length)) }
 ])
 
-type Engine = Layer.Layer<SessionEngine | StoreCosts.StoreCosts, Problem>
+/** The account page and the limit need `SessionRevocation`. The plain `CookieEngine.layer` has none, so it does not compile here. */
+type Provided = SessionEngine | SessionRevocation | StoreCosts.StoreCosts
+
+type Engine = Layer.Layer<Provided, Problem>
 
 /** Errors of starting an engine. */
 export type Problem =
@@ -111,7 +128,7 @@ export type Problem =
   | Layer.Layer.Error<typeof sqlite>
   | Layer.Layer.Error<typeof mysql>
   | Layer.Layer.Error<typeof redis>
-  | Layer.Layer.Error<typeof file>
+  | Layer.Layer.Error<ReturnType<typeof files>>
   | MigrationError
   | SessionConfigError
   | SessionStoreError
@@ -121,18 +138,20 @@ const engines = {
   sqlite: () => stored(tables(sqlite)),
   mysql: () => stored(tables(mysql)),
   redis: () => stored(Layer.provide(RedisStore.layer, redis)),
-  file: () => stored(Layer.provide(file, NodeContext.layer)),
+  file: () => stored(files("files")),
   memory: () => stored(MemoryStore.layer),
-  cookie: () => Layer.merge(Layer.provide(CookieEngine.layer, keys), StoreCosts.none)
+  cookie: () => ledger(files("ledger"))
 } satisfies Readonly<Record<string, () => Engine>>
 
 const isName = (name: string): name is keyof typeof engines => name in engines
 
-/** The engine selected on the command line. */
+/** The engine selected on the command line, and its name. */
 export const chosen = Effect.suspend(() => {
   const { values } = parseArgs({ options: { engine: { type: "string", default: "sql" } }, strict: false })
   const name = String(values.engine)
-  return isName(name)
-    ? Effect.succeed<Engine>(engines[name]())
-    : new UnknownEngine({ message: `There is no engine "${name}": take ${Object.keys(engines).join(", ")}.` })
+  if (!isName(name)) {
+    return new UnknownEngine({ message: `There is no engine "${name}": take ${Object.keys(engines).join(", ")}.` })
+  }
+  const engine: Engine = engines[name]()
+  return Effect.succeed(Layer.merge(engine, Layer.succeed(EngineName, name)))
 })

@@ -2,17 +2,15 @@
  * The layout of every page.
  */
 import { HttpServerResponse } from "@effect/platform"
-import type { Effect } from "effect"
-import type { AppSession } from "./AppSession.js"
+import { Option } from "effect"
 import { count } from "./catalogue.js"
+import type { Frame } from "./frame.js"
 import { type Html, html } from "./html.js"
 import { style } from "./style.js"
 
-/** The session value shown on pages. */
-export type Visitor = Effect.Effect.Success<typeof AppSession.value>
-
+/** Error pages have no frame, because they must not use the session. */
 export const page = (
-  options: { readonly title: string; readonly body: Html; readonly visitor?: Visitor; readonly status?: number }
+  options: { readonly title: string; readonly body: Html; readonly frame?: Frame; readonly status?: number }
 ): HttpServerResponse.HttpServerResponse =>
   HttpServerResponse.text(
     html`<!doctype html>
@@ -28,13 +26,15 @@ export const page = (
   <header>
     <a class="brand" href="/">Tea shop</a>
     <nav aria-label="Main">
-      ${navigation(options.visitor)}
+      ${navigation(options.frame)}
     </nav>
   </header>
   <main>
+    ${notice(options.frame)}
     <h1>${options.title}</h1>
     ${options.body}
   </main>
+  ${footer(options.frame)}
 </body>
 </html>
 `.text,
@@ -58,13 +58,22 @@ const policy = [
   "frame-ancestors 'none'"
 ].join("; ")
 
-/** Pages that do not use the session, such as the login form, cause no store call. */
-const navigation = (visitor: Visitor | undefined): Html =>
-  visitor === undefined ? html`<a href="/">Catalogue</a>` : html`<a href="/">Catalogue</a>
-      <a href="/cart">Cart (${count(visitor.cart)})</a>
+const navigation = (frame: Frame | undefined): Html =>
+  frame === undefined ? html`<a href="/">Catalogue</a>` : html`<a href="/">Catalogue</a>
+      <a href="/cart">Cart (${count(frame.visitor.cart)})</a>
       <a href="/session">Session</a>
       ${
-    visitor.user === undefined
+    frame.visitor.user === undefined
       ? html`<a href="/login">Log in</a>`
-      : html`<form method="post" action="/logout"><button class="link">Log out ${visitor.user}</button></form>`
+      : html`<a href="/account">Account</a>
+      <form method="post" action="/logout">${frame.csrf}<button class="link">Log out ${frame.visitor.user}</button></form>`
   }`
+
+const notice = (frame: Frame | undefined): Html =>
+  Option.match(Option.flatMap(Option.fromNullable(frame), ({ notice }) => notice), {
+    onNone: () => html``,
+    onSome: (sentence) => html`<p role="status">${sentence}</p>`
+  })
+
+const footer = (frame: Frame | undefined): Html =>
+  frame === undefined ? html`` : html`<footer class="soft">Session engine: ${frame.engine}</footer>`

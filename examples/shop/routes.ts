@@ -2,26 +2,20 @@
  * Routes and handlers.
  */
 import { HttpRouter, HttpServerRequest, HttpServerResponse } from "@effect/platform"
-import { Data, Effect, Ref, Schema } from "effect"
-import { type SessionError, SessionErrorPage } from "effect-session"
-import { AppSession, Locale, UserName } from "./AppSession.js"
+import { Effect, Option, Ref, Schema } from "effect"
+import { Csrf, type SessionError, SessionErrorPage } from "effect-session"
+import * as Account from "./account.js"
+import { AppSession, Locale, Note, UserName } from "./AppSession.js"
+import { browserOf } from "./browser.js"
 import * as Catalogue from "./catalogue.js"
+import { form, see } from "./forms.js"
+import { frame } from "./frame.js"
 import * as Pages from "./pages.js"
 import { StoreCosts } from "./StoreCosts.js"
 
-class BadForm extends Data.TaggedError("BadForm") {}
+const showCatalogue = Effect.map(frame, Pages.catalogue)
 
-/** Decodes the submitted form. Fails with `BadForm` if it is invalid. */
-const form = <A, I extends Readonly<Record<string, string | ReadonlyArray<string> | undefined>>>(
-  schema: Schema.Schema<A, I>
-) => Effect.mapError(HttpServerRequest.schemaBodyUrlParams(schema), () => new BadForm())
-
-/** Redirects a POST with status 303, so that reloading the page does not post again. */
-const see = (path: string) => HttpServerResponse.redirect(path, { status: 303 })
-
-const showCatalogue = Effect.map(AppSession.value, Pages.catalogue)
-
-const showCart = Effect.map(AppSession.value, Pages.cart)
+const showCart = Effect.map(frame, Pages.cart)
 
 const addToCart = Effect.gen(function*() {
   const { sku } = yield* form(Schema.Struct({ sku: Catalogue.Sku }))
@@ -42,17 +36,46 @@ const setLocale = Effect.gen(function*() {
   return see("/")
 })
 
-/** Does not use the session, so it causes no store call. */
-const showLogin = Effect.succeed(Pages.login())
+/** Saves the note, unless another tab has changed it since the form was shown: then the visitor chooses. */
+const saveNote = Effect.flatMap(
+  form(Schema.Struct({ note: Note, seen: Schema.String })),
+  ({ note, seen }) =>
+    Effect.gen(function*() {
+      const current = yield* AppSession.get("note")
+      if (current !== seen && current !== note) return Pages.noteConflict(yield* frame, note)
+      yield* AppSession.set("note", note)
+      // Written now, so that this handler, and not the error page, answers a conflict with a request of the same moment.
+      yield* AppSession.save
+      return see("/cart")
+    }).pipe(
+      AppSession.withRollback,
+      Effect.tapErrorTag("SessionConflict", () => AppSession.reload),
+      Effect.retry({ while: (error) => error._tag === "SessionConflict" })
+    )
+)
+
+const showLogin = Effect.zipWith(frame, AppSession.absence, (frame, absence) => Pages.login(frame, absence))
 
 const login = Effect.gen(function*() {
-  const { name } = yield* form(Schema.Struct({ name: Schema.compose(Schema.Trim, UserName) }))
+  const { name, remember } = yield* form(Schema.Struct({
+    name: Schema.compose(Schema.Trim, UserName),
+    remember: Schema.optional(Schema.Literal("yes"))
+  }))
+  const { headers } = yield* HttpServerRequest.HttpServerRequest
   // A real shop checks the password here.
-  yield* AppSession.authenticate(name)
+  yield* AppSession.authenticate(name, {
+    methods: ["pwd"],
+    level: 1,
+    remember: remember === "yes",
+    context: { browser: browserOf(headers["user-agent"] ?? "") }
+  })
   yield* AppSession.set("user", name)
   return see("/")
 }).pipe(
-  Effect.catchTag("BadForm", () => Effect.succeed(Pages.login("A name has 1 to 60 characters.")))
+  Effect.catchTag(
+    "BadForm",
+    () => Effect.map(frame, (frame) => Pages.login(frame, Option.none(), "A name has 1 to 60 characters."))
+  )
 )
 
 /** `clear-site-data` removes pages with the visitor's name that the browser would show again on back navigation. */
@@ -61,7 +84,7 @@ const logout = Effect.as(AppSession.destroy, HttpServerResponse.setHeader(see("/
 const showSession = Effect.gen(function*() {
   const session = yield* AppSession
   return Pages.session({
-    visitor: yield* session.value,
+    frame: yield* frame,
     id: yield* session.id,
     subject: yield* session.subject,
     costs: yield* Effect.flatMap(StoreCosts, Ref.get)
@@ -88,15 +111,19 @@ export const shop = HttpRouter.empty.pipe(
   HttpRouter.get("/cart", showCart),
   HttpRouter.post("/cart", addToCart),
   HttpRouter.post("/cart/remove", removeFromCart),
+  HttpRouter.post("/cart/note", saveNote),
   HttpRouter.post("/locale", setLocale),
   HttpRouter.get("/login", showLogin),
   HttpRouter.post("/login", login),
   HttpRouter.post("/logout", logout),
   HttpRouter.get("/session", showSession),
-  HttpRouter.use(AppSession.middleware),
+  HttpRouter.concat(Account.routes),
+  // Provides the session, and refuses forged requests.
+  HttpRouter.use(Csrf.middleware(AppSession)),
   Effect.provideService(SessionErrorPage.SessionErrorPage, (error) => Effect.succeed(sorry(error))),
   Effect.catchTags({
     BadForm: () => Effect.succeed(Pages.problem(400, "Bad request", "The shop does not understand this form.")),
+    CsrfRejected: (error) => Effect.succeed(Pages.problem(403, "Not done", error.message)),
     RouteNotFound: () => Effect.succeed(Pages.problem(404, "Not found", "The shop has no such page."))
   })
 )

@@ -26,12 +26,13 @@ export const style = raw(`
     h1, .link { overflow-wrap: anywhere }
     :focus-visible { outline: 3px solid var(--leaf); outline-offset: 2px }
 
-    .products { margin: 0; padding: 0; list-style: none }
-    .products li {
+    .products, .devices { margin: 0; padding: 0; list-style: none }
+    .products li, .devices li {
       display: grid; grid-template-columns: 1fr auto auto; gap: 0 1.25rem; align-items: center;
       padding: .9rem 0; border-bottom: 1px solid var(--line);
     }
-    .products h2, .products p { margin: 0 }
+    .devices li { grid-template-columns: 1fr auto }
+    :is(.products, .devices) :is(h2, p) { margin: 0 }
     .price, .number { text-align: right; font-variant-numeric: tabular-nums }
 
     form { margin: 0 }
@@ -54,5 +55,10 @@ export const style = raw(`
     pre { padding: .9rem; overflow-x: auto; border: 1px solid var(--line); border-radius: .4rem }
     dt { font-weight: 600 }
     dd { margin: 0 0 .6rem; overflow-wrap: anywhere }
+    .choice { display: flex; gap: .5rem; align-items: baseline }
+    .choice input { width: auto }
+    .sides { display: grid; grid-template-columns: 1fr 1fr; gap: 1.25rem; overflow-wrap: anywhere }
+    footer { margin-top: 3rem; padding-top: 1rem; border-top: 1px solid var(--line) }
+    [role=status] { padding: .6rem .9rem; border-left: 4px solid var(--leaf) }
     [role=alert] { padding: .6rem .9rem; border-left: 4px solid #b3452c }
   `)

@@ -13,19 +13,19 @@ const name = "__Host-Http-session"
 
 inBrowser("the cookie after a restart of the browser", (law) => {
   for (
-    const [title, cookie, expected] of [
-      ["a persistent cookie is kept", {}, "Ada"],
-      ["a browser-length cookie is gone", { browserLength: true }, undefined]
+    const [title, remember, expected] of [
+      ["\"remember me\" keeps the login", true, "Ada"],
+      ["without \"remember me\" the login is gone", false, undefined]
     ] as const
   ) {
     law(title, ({ shop }) =>
       withProfile({}, async (open) => {
         const before = await open()
-        await logIn(await tabIn(before, shop), "Ada")
+        await logIn(await tabIn(before, shop), "Ada", { remember })
         assert.strictEqual(await userOn(await tabIn(before, shop)), "Ada")
         await before.close()
         assert.strictEqual(await userOn(await tabIn(await open(), shop)), expected)
-      }), { cookie })
+      }))
   }
 })
 

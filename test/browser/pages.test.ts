@@ -37,7 +37,7 @@ inBrowser("the pages", (law) => {
       let count = 0
       for (await page.keyboard.press("Tab"); await focused.count() === 1; await page.keyboard.press("Tab")) {
         count++
-        assert.match(await focused.ariaSnapshot(), /^- (link|button|textbox|region) ".+"/)
+        assert.match(await focused.ariaSnapshot(), /^- (link|button|textbox|checkbox|region) ".+"/)
         assert.strictEqual(await focused.evaluate((element) => getComputedStyle(element).outlineStyle), "solid")
       }
       assert.isAbove(count, 1, path)
@@ -45,4 +45,4 @@ inBrowser("the pages", (law) => {
   })
 })
 
-const paths = ["/", "/cart", "/login", "/session"]
+const paths = ["/", "/cart", "/login", "/session", "/account", "/account/password"]

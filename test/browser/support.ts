@@ -6,6 +6,7 @@ import { ConfigProvider, Context, Deferred, Effect, Exit, FiberId, Layer, Logger
 import type { SessionCookie } from "effect-session"
 import { StoredEngine } from "effect-session"
 import type { SessionRecord } from "effect-session/SessionRecord"
+import type { SessionRevocation } from "effect-session/SessionRevocation"
 import type { SessionService } from "effect-session/SessionService"
 import { SessionStore } from "effect-session/SessionStore"
 import type { Operation } from "effect-session/SessionStore"
@@ -16,6 +17,7 @@ import * as Path from "node:path"
 import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core"
 import { afterAll, assert, beforeAll, describe } from "vitest"
 import { AppSession } from "../../examples/shop/AppSession.js"
+import { EngineName } from "../../examples/shop/frame.js"
 import { freePort } from "../../examples/shop/freePort.js"
 import { shop as shopRoutes } from "../../examples/shop/routes.js"
 import * as Server from "../../examples/shop/server.js"
@@ -32,7 +34,10 @@ export interface Options {
   /** The expected error status of a page, which the console logs as an error. */
   readonly refused?: number
   /** Default: the routes of the shop. */
-  readonly app?: HttpApp.Default<unknown, SessionService<AppSession> | StoreCosts.StoreCosts>
+  readonly app?: HttpApp.Default<
+    unknown,
+    SessionService<AppSession> | SessionRevocation | StoreCosts.StoreCosts | EngineName
+  >
 }
 
 export interface Shop {
@@ -66,6 +71,7 @@ export const open = ({ app = shopRoutes, cookie }: Options = {}): Effect.Effect<
           AppSession.layerWith({ commitTimeout: "20 seconds", ...(cookie === undefined ? {} : { cookie }) })
         ),
         Layer.provide(StoredEngine.layer),
+        Layer.provide(Layer.succeed(EngineName, "sql")),
         Layer.provide(StoreCosts.layer),
         Layer.provide(counted),
         Layer.provide(Layer.setConfigProvider(ConfigProvider.fromMap(new Map([["PORT", String(port)]])))),
@@ -96,13 +102,17 @@ export const open = ({ app = shopRoutes, cookie }: Options = {}): Effect.Effect<
     })
   })
 
-/** From now on, calls of the operation return only when `count` of them have completed. Waits for the first one. */
-export const hold = (shop: Shop, held: Operation, count: number): Promise<void> => {
+/**
+ * From now on, calls of the operation return only when `count` of them have completed, except the next `passing` ones. Waits for the
+ * first one that is held.
+ */
+export const hold = (shop: Shop, held: Operation, count: number, passing = 0): Promise<void> => {
   const first = Deferred.unsafeMake<void>(FiberId.none)
   const all = Deferred.unsafeMake<void>(FiberId.none)
   let left = count
+  let passed = 0
   shop.intercept = (operation, call) =>
-    operation !== held ? call : Effect.tap(call, () => {
+    operation !== held || passed++ < passing ? call : Effect.tap(call, () => {
       left--
       return Effect.zipRight(
         Deferred.succeed(first, undefined),
@@ -137,6 +147,8 @@ export interface Stage {
   readonly context: BrowserContext
   /** Opens a page of the shop in a new tab of the visitor. */
   readonly tab: (path: string) => Promise<Page>
+  /** Opens a page of the shop in another profile of the browser, with its own cookies. */
+  readonly otherProfile: (path: string, userAgent?: string) => Promise<Page>
 }
 
 export type Law = (title: string, story: (stage: Stage) => Promise<void>, options?: Options) => void
@@ -154,23 +166,35 @@ export const inBrowser = (name: string, laws: (law: Law) => void): void => {
       it.scopedLive(title, () =>
         Effect.gen(function*() {
           const shop = yield* Effect.orDie(open(options))
-          const context = yield* Effect.acquireRelease(
-            Effect.promise(() => browser.newContext({ baseURL: shop.origin })),
-            (context) => Effect.promise(() => context.close())
-          )
-          const errors = errorsIn(context)
-          const tab = async (path: string) => {
+          const scope = yield* Effect.scope
+          const errors: Array<ReadonlyArray<string>> = []
+          const newProfile = (userAgent?: string) =>
+            Effect.acquireRelease(
+              Effect.promise(() =>
+                browser.newContext({ baseURL: shop.origin, ...(userAgent === undefined ? {} : { userAgent }) })
+              ),
+              (context) => Effect.promise(() => context.close())
+            ).pipe(Effect.tap((context) => errors.push(errorsIn(context))), Scope.extend(scope))
+          const tabIn = async (context: BrowserContext, path: string) => {
             const page = await context.newPage()
             await page.goto(path)
             return page
           }
-          yield* Effect.promise(() => story({ shop, context, tab }))
+          const context = yield* newProfile()
+          yield* Effect.promise(() =>
+            story({
+              shop,
+              context,
+              tab: (path) => tabIn(context, path),
+              otherProfile: async (path, userAgent) => tabIn(await Effect.runPromise(newProfile(userAgent)), path)
+            })
+          )
           const { refused } = options ?? {}
           assert.deepStrictEqual(
-            errors.filter((error) => refused === undefined || !error.includes(String(refused))),
+            errors.flat().filter((error) => refused === undefined || !error.includes(String(refused))),
             []
           )
-          if (refused !== undefined) assert.isNotEmpty(errors)
+          if (refused !== undefined) assert.isNotEmpty(errors.flat())
         }))
     )
   })
@@ -210,9 +234,10 @@ const errorsIn = (context: BrowserContext): ReadonlyArray<string> => {
   return errors
 }
 
-/** Presses a button or follows a link, and waits for the next page. */
+/** Presses a button, or follows a link if no button has this name, and waits for the next page. */
 export const press = async (page: Page, name: string): Promise<void> => {
-  const control = page.getByRole("button", { name, exact: true }).or(page.getByRole("link", { name, exact: true }))
+  const button = page.getByRole("button", { name, exact: true })
+  const control = await button.count() > 0 ? button : page.getByRole("link", { name, exact: true })
   await Promise.all([page.waitForEvent("domcontentloaded"), control.click()])
 }
 
@@ -222,10 +247,11 @@ export const goBack = async (page: Page): Promise<void> => {
   await page.getByRole("main").waitFor()
 }
 
-export const logIn = async (page: Page, name: string): Promise<void> => {
+export const logIn = async (page: Page, name: string, options?: { readonly remember: boolean }): Promise<void> => {
   await page.goto(new URL("/login", page.url()).href)
   await page.getByLabel("Name").fill(name)
   await page.getByLabel("Password").fill("any")
+  if (options?.remember === true) await page.getByLabel("Remember me").check()
   await press(page, "Log in")
 }
 
