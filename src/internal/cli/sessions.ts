@@ -258,7 +258,7 @@ const conclusion = (end: Ended | undefined): string =>
   end === undefined
     ? "No end is recorded: it is alive, or it has expired."
     : `It ended at ${DateTime.formatIso(end.at)}: ${because[end.reason]}${
-      end.by === undefined
+      end.by === undefined || end.by.id === end.id
         ? ""
         : printable(
           `, by ${end.by.id === undefined ? "a session" : `the session ${end.by.id}`}${
