@@ -444,8 +444,12 @@ export class Handle<A extends object, C> implements RequestSession<A, C> {
   }
 
   get expireAtBrowserClose(): Effect.Effect<boolean, SessionUnavailable> {
-    return this.#live.read((draft) =>
-      draft.lifetime === undefined ? this.#core.settings.cookie.browserLength : draft.lifetime._tag === "Browser"
+    return this.#live.read(({ attributes: { remembered }, lifetime }) =>
+      lifetime !== undefined
+        ? lifetime._tag === "Browser"
+        : remembered === undefined
+        ? this.#core.settings.cookie.browserLength
+        : !remembered
     )
   }
 
