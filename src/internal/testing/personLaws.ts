@@ -475,6 +475,8 @@ export const personLawsOf = (engine: PersonEngine, { replays = true } = {}): Rea
             undefined,
             (session) => session.authenticate("ann", { remember: true })
           )
+          const ends = yield* process.request(remembered.cookie, (session) => session.expireAtBrowserClose)
+          yield* equal("its cookie ends with the browser", resultOf(ends), false)
           yield* equal("a remembered login", yield* passes(remembered.cookie, {}), false)
           yield* equal("where it is allowed", yield* passes(remembered.cookie, { allowRemembered: true }), true)
           const up = yield* process.request(
