@@ -42,7 +42,7 @@ import { recording } from "./support/recordedSpans.js"
 const schema = Schema.Struct({ count: Schema.optionalWith(Schema.Number, { default: () => 0 }) })
 
 /** Accepts cookies and bearer tokens. */
-class Both extends Session.Tag<Both>()("test/Both", { schema, transport: "both" }) {}
+class Both extends Session.Tag<Both>()("test/Both", { schema, transport: "both", carryOver: ["count"] }) {}
 
 /** Accepts bearer tokens alone. */
 class Bearer extends Session.Tag<Bearer>()("test/Bearer", {
