@@ -106,6 +106,7 @@ describe("an engine over a store", () => {
 })
 
 class Shop extends Session.Tag<Shop>()("test/Size", {
+  carryOver: "all",
   schema: Schema.Struct({ note: Schema.optional(Schema.String), basket: Schema.optional(Schema.String) })
 }) {}
 
