@@ -74,7 +74,7 @@ describe("durability", () => {
           if (step.call === "rename" && target.startsWith("m")) assert.deepStrictEqual([...contents], [])
           return around(step, run)
         })
-        assert.deepStrictEqual(store.capabilities, { durableDestroy: true, remote: false })
+        assert.deepStrictEqual(store.capabilities, { durableDestroy: true, remote: false, limitsSubjects: true })
         const healthy = yield* openStore(root)
         const [one, other] = yield* furnished(healthy)
         contents.clear()
@@ -91,7 +91,7 @@ describe("durability", () => {
       const root = yield* temporaryDirectory("files")
       const { around, syncs } = ledger(root)
       const store = yield* interceptedFileStore(root, around, { durability: "none" })
-      assert.deepStrictEqual(store.capabilities, { durableDestroy: false, remote: false })
+      assert.deepStrictEqual(store.capabilities, { durableDestroy: false, remote: false, limitsSubjects: true })
       yield* works(store)
       assert.deepStrictEqual(syncs, [])
     }))
@@ -107,7 +107,7 @@ describe("durability", () => {
         if (step.call === "sync") synced.push(...step.paths)
         return run
       })
-      assert.deepStrictEqual(store.capabilities, { durableDestroy: false, remote: false })
+      assert.deepStrictEqual(store.capabilities, { durableDestroy: false, remote: false, limitsSubjects: true })
       yield* works(store)
       // Contents are still synced.
       assert.isAbove(synced.length, 0)

@@ -58,7 +58,7 @@ describe("a database becomes unavailable", () => {
         )
       const [one, destroyed, revoked] = yield* opened(Effect.gen(function*() {
         const store = yield* SessionStore
-        assert.deepStrictEqual(store.capabilities, { durableDestroy: false, remote: false })
+        assert.deepStrictEqual(store.capabilities, { durableDestroy: false, remote: false, limitsSubjects: true })
         const all = [yield* stored(store), yield* stored(store), yield* stored(store, { subject: "revoked" })] as const
         yield* store.destroy(all[1].key)
         yield* store.revokeSubject(all[2].record.namespace, "revoked")

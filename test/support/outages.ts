@@ -51,7 +51,7 @@ export const survivesCrash = <E>({ client, start: started }: Startable<E>) =>
       SqlStore.layer.pipe(Layer.provide(SqlMigrations.layer), Layer.provide(client(url)))
     )
     const store = Context.get(context, SessionStore)
-    assert.deepStrictEqual(store.capabilities, { durableDestroy: true, remote: true })
+    assert.deepStrictEqual(store.capabilities, { durableDestroy: true, remote: true, limitsSubjects: true })
     const one = yield* storeTwoRecords(store)
     const destroyed = yield* stored(store)
     const revoked = yield* stored(store, { subject: "revoked" })
