@@ -13,6 +13,7 @@ import { gate, pairOf, permutations, serve, type SetCookie, setCookiesOf, wrappe
 import { type RawAnswer, request } from "./support/rawHttp.js"
 
 class Users extends Session.Tag<Users>()("test/Jar", {
+  carryOver: "all",
   schema: Schema.Struct({ cart: Schema.optionalWith(Schema.Number, { default: () => 0 }) })
 }) {}
 

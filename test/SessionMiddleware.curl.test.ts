@@ -14,6 +14,7 @@ import { assert, describe } from "vitest"
 import { serve } from "./support/httpServer.js"
 
 class Users extends Session.Tag<Users>()("test/Curl", {
+  carryOver: "all",
   schema: Schema.Struct({ cart: Schema.optionalWith(Schema.Array(Schema.String), { default: () => [] }) })
 }) {}
 

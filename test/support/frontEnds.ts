@@ -22,6 +22,7 @@ import { serve, wrappedEngine } from "./httpServer.js"
 import { headersOf, type RawAnswer } from "./rawHttp.js"
 
 export class Visitor extends Session.Tag<Visitor>()("test/Visitor", {
+  carryOver: "all",
   schema: Schema.Struct({
     name: Schema.optional(Schema.String),
     answers: Schema.optional(Schema.Record({ key: Schema.String, value: Schema.Number })),
