@@ -50,9 +50,11 @@ const ledger = (root: string) => {
   return { around, contents, names, syncs }
 }
 
-/** Names in the scratch directory need not be on disk. */
+/** Directories whose names need not be on disk: a lock need not survive its holder, and a reason of an end is kept as far as possible. */
+const transient = ["scratch", "locks", "reasons"]
+
 const relevant = (root: string, names: ReadonlyMap<string, string>) =>
-  [...names].filter(([directory]) => !directory.startsWith(Path.join(root, "scratch")))
+  [...names].filter(([directory]) => !transient.some((name) => directory.startsWith(Path.join(root, name))))
 
 const furnished = (store: Store) =>
   Effect.gen(function*() {
@@ -60,8 +62,11 @@ const furnished = (store: Store) =>
     return [yield* stored(store), yield* stored(store)] as const
   })
 
-/** These need not survive: a lost touch only ends a session early, and an expired session is dead anyway. */
-const volatile = ["touch", "removeExpired"]
+/**
+ * These need not survive: a lost touch only ends a session early, an expired session is dead anyway, and a denied session has nothing that
+ * could be lost.
+ */
+const volatile = ["touch", "removeExpired", "create that a limit denies"]
 
 describe("durability", () => {
   for (const [name, write] of writes.filter(([name]) => !volatile.includes(name))) {
