@@ -42,7 +42,6 @@ const slow: Readonly<Record<string, string>> = {
   "ObservedStore": "all laws, observed",
   "SealedStore": "all laws, sealed",
   "ownStore": "all laws, on the example",
-  "recipes": "starts the server of every recipe, and the command line",
   "combined.orders": "every order of the calls of two requests, on combined stores",
   "commit.limits": "a commit with each call delayed",
   "django": "Django's behaviour, on every local store",
