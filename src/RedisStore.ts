@@ -13,6 +13,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { encodeBase64Url, nameBytes } from "./internal/crypto/primitives.js"
+import { endReasons } from "./internal/domain/outcomes.js"
 import { layerConfig as layerConfigOf } from "./internal/layerConfig.js"
 import type { Calls } from "./internal/redis/calls.js"
 import { calls as callsOf, outcome } from "./internal/redis/calls.js"
@@ -36,7 +37,7 @@ import {
 import type { Client } from "./RedisClient.js"
 import { RedisClient } from "./RedisClient.js"
 import { SessionConfigError } from "./SessionConfigError.js"
-import type { EndReason, SessionStoreError, Store } from "./SessionStore.js"
+import type { SessionStoreError, Store } from "./SessionStore.js"
 import { SessionStore } from "./SessionStore.js"
 import type { StoreKey } from "./StoreKey.js"
 
@@ -302,16 +303,6 @@ const storeOn = (client: Client, prefix: string, durableDestroy: boolean): Store
       })
   }
 }
-
-const endReasons: ReadonlyArray<EndReason> = [
-  "expired",
-  "loggedOut",
-  "rotated",
-  "revoked",
-  "subjectRevoked",
-  "allRevoked",
-  "limit"
-]
 
 /** The number of creations per pruning. Four index entries are checked for each that is created, so at most one in four is outdated. */
 const creationsPerPrune = 8

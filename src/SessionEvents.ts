@@ -19,12 +19,12 @@ import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import { endReasons } from "./internal/domain/outcomes.js"
 import { layerConfig as layerConfigOf } from "./internal/layerConfig.js"
 import { countDroppedEvent } from "./internal/metrics.js"
 import { orAbsent } from "./internal/schema/absent.js"
 import { SessionConfigError } from "./SessionConfigError.js"
 import { SessionId } from "./SessionId.js"
-import type { EndReason } from "./SessionStore.js"
 
 const common = {
   /** The name of the session tag. */
@@ -38,16 +38,6 @@ const common = {
   /** The time of the event. */
   at: Schema.DateTimeUtc
 }
-
-const endReasons = [
-  "expired",
-  "loggedOut",
-  "rotated",
-  "revoked",
-  "subjectRevoked",
-  "allRevoked",
-  "limit"
-] as const satisfies ReadonlyArray<EndReason>
 
 /** The methods and the level of an authentication. */
 const authentication = {

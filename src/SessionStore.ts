@@ -12,6 +12,7 @@ import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import type { Option } from "effect/Option"
 import * as Schema from "effect/Schema"
+import type { endReasons } from "./internal/domain/outcomes.js"
 import type { SessionId } from "./SessionId.js"
 import type { EpochMillis, SessionInfo, SessionRecord, TouchTimes } from "./SessionRecord.js"
 import { bounded, boundedTouch, byAge, clockSlack } from "./SessionRecord.js"
@@ -118,14 +119,7 @@ export type RotateOutcome = WriteOutcome | "full" | Evicted
  * @since 0.6.0
  * @category models
  */
-export type EndReason =
-  | "expired"
-  | "loggedOut"
-  | "rotated"
-  | "revoked"
-  | "subjectRevoked"
-  | "allRevoked"
-  | "limit"
+export type EndReason = typeof endReasons[number]
 
 /**
  * Properties of a store beyond the laws. `capabilityLaws` of `effect-session/testing` checks each of them.

@@ -20,6 +20,17 @@ export const loadOutcomes = [
   "unavailable"
 ] as const
 
+/** Reasons why a session has ended: see `SessionStore.EndReason`. */
+export const endReasons = [
+  "expired",
+  "loggedOut",
+  "rotated",
+  "revoked",
+  "subjectRevoked",
+  "allRevoked",
+  "limit"
+] as const
+
 /** Outcomes of a commit. */
 export const commitOutcomes = [
   "Keep",

@@ -6,6 +6,7 @@
 import { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import type { EndReason, SessionStoreError } from "../../SessionStore.js"
+import { endReasons } from "../domain/outcomes.js"
 import type { Kind } from "../record.js"
 import type { Calls } from "./calls.js"
 import { codeOf, isRejected } from "./errors.js"
@@ -63,22 +64,12 @@ export const ending = ({ write }: Calls, statement: Statements) => {
   }
 }
 
-const isReason: Record<EndReason, true> = {
-  expired: true,
-  loggedOut: true,
-  rotated: true,
-  revoked: true,
-  subjectRevoked: true,
-  allRevoked: true,
-  limit: true
-}
+const words = [...endReasons, "alive"] as const
 
 const reason: Kind<EndReason | "alive"> = {
   noun: "the reason of an end",
-  decode: (value) => value === "alive" || isEndReason(value) ? value : undefined
+  decode: (value) => words.find((word) => word === value)
 }
-
-const isEndReason = (value: unknown): value is EndReason => typeof value === "string" && Object.hasOwn(isReason, value)
 
 /** Decodes the row of a reason; `undefined` if the session is alive, or nothing is known. Throws as `rows.column` does. */
 export const decodeReason = (row: Row): EndReason | undefined => {
