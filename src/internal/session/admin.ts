@@ -116,9 +116,13 @@ export const adminOf = <A extends object, C>(core: Core<A>, context: ContextCode
       ))
   }
 
+  /** Returns the state of the request that calls: its handle is among its services, under a tag with the name of the core. */
+  const requestIn = (context: Context.Context<never>): Live<A> | undefined =>
+    Handle.liveOf(core, context.unsafeMap.get(core.name))
+
   /** Returns the id of the session of the request that calls, if there is one. */
   const currentId = Effect.contextWithEffect((context: Context.Context<never>) => {
-    const live = Handle.liveOf(core, context.unsafeMap.get(core.name))
+    const live = requestIn(context)
     return live === undefined
       ? Effect.succeed(undefined)
       : Effect.orElseSucceed(live.read(() => live.loaded?.record.id, false), () => undefined)
@@ -132,14 +136,13 @@ export const adminOf = <A extends object, C>(core: Core<A>, context: ContextCode
     revoke: Effect.Effect<B, SessionStoreError, R>
   ): Effect.Effect<B, SessionUnavailable, R> =>
     Effect.contextWithEffect((context: Context.Context<R>) => {
-      // The tag of a session has the name of its core, and its handle is among the services of a request.
-      const live = Handle.liveOf(core, context.unsafeMap.get(core.name))
+      const live = requestIn(context)
       const done = spannedIfTraced("revoke", core.name, Effect.provide(known(revoke), context))
       const ended = Effect.zipLeft(live === undefined ? done : live.revoking(ends, done), core.watchers.wakeAll)
       return Effect.zipLeft(
         ended,
         Effect.map(Clock.currentTimeMillis, (now) => {
-          Events.revoked(core, now, reason, which, live?.loaded)
+          Events.ended(core, now, which, reason, live?.loaded?.record)
         })
       )
     })

@@ -124,9 +124,8 @@ const commitChanges = <A extends object>(
       : Exit.fail(Errors.committed(core))
   }
   if (change === "Create" && live.crossSite !== undefined && !draft.authenticated) {
-    const crossSite = new SessionCrossSite({ session: core.name })
-    Events.failed(core, now, loaded, draft, crossSite)
-    return live.crossSite === "refuse" ? Exit.fail(crossSite) : Effect.as(
+    Events.refused(core, now, loaded, "crossSite")
+    return live.crossSite === "refuse" ? Exit.fail(new SessionCrossSite({ session: core.name })) : Effect.as(
       Effect.logDebug(
         `A visitor followed a link from another site, and the browser sent no cookie of "${core.name}" (SameSite=Strict). The ` +
           "new session was dropped: its cookie would have replaced the visitor's own."
@@ -189,10 +188,7 @@ const perform = <A extends object>(
 ): Effect.Effect<Committed<A>, SessionError> => {
   switch (change) {
     case "Destroy":
-      return Effect.map(destroy(core, live.values), () => {
-        if (live.endedByUser !== undefined) Events.ended(core, now, live.endedByUser, "loggedOut", live.endedByUser)
-        return { ...unchanged<A>(undefined), setCookie: "expire" as const }
-      })
+      return Effect.as(destroy(core, live, now), { ...unchanged<A>(undefined), setCookie: "expire" as const })
     case "Replace":
       return replace(core, live, work, now)
     case "Create":
@@ -222,16 +218,22 @@ const unchanged = <A extends object>(loaded: Loaded<A> | undefined): Committed<A
   staleFields: []
 })
 
+/** Destroys the sessions that the request has presented. */
 const destroy = <A extends object>(
   core: Core<A>,
-  values: ReadonlyArray<CookieValue>
+  { endedByUser, values }: Pick<Uncommitted<A>, "endedByUser" | "values">,
+  now: number
 ): Effect.Effect<void, SessionError> =>
-  Effect.mapError(
+  Effect.mapBoth(
     Effect.forEach(values, (value) => Effect.zipRight(core.engine.destroy(value), core.watchers.wake(value)), {
       concurrency: 8,
       discard: true
     }),
-    Errors.failure(core)
+    {
+      onFailure: Errors.failure(core),
+      onSuccess: () =>
+        endedByUser === undefined ? undefined : Events.ended(core, now, endedByUser, "loggedOut", endedByUser)
+    }
   )
 
 /**
@@ -245,15 +247,12 @@ const replace = <A extends object>(
   now: number
 ): Effect.Effect<Committed<A>, SessionError> =>
   Effect.flatMap(write(core, "Create", live, work, now), (committed) =>
-    Effect.map(
+    Effect.as(
       Effect.tapError(
-        destroy(core, live.values),
+        destroy(core, live, now),
         () => committed.loaded === undefined ? Effect.void : Effect.ignore(core.engine.destroy(committed.loaded.value))
       ),
-      () => {
-        if (live.endedByUser !== undefined) Events.ended(core, now, live.endedByUser, "loggedOut", live.endedByUser)
-        return committed
-      }
+      committed
     ))
 
 const touch = <A extends object>(

@@ -37,23 +37,14 @@ const unknown: Whose = { id: undefined, subject: undefined }
 
 const whose = (loaded: Loaded<unknown> | undefined): Whose => loaded === undefined ? unknown : loaded.record
 
-/** A session has ended. `by`: the session that ended it; absent for a job. */
-export const ended = (source: Source, at: number, session: Whose, reason: EndReason, by?: Whose): void =>
-  publish(source, at, session, (common) => ({
+/** Sessions have ended. `by`: the session that ended them; absent for a job. */
+export const ended = (source: Source, at: number, session: Partial<Whose>, reason: EndReason, by?: Whose): void =>
+  publish(source, at, { ...unknown, ...session }, (common) => ({
     ...common,
     _tag: "Ended",
     reason,
     by: by === undefined ? undefined : { id: by.id, subject: by.subject }
   }))
-
-/** The end of the sessions of a subject, or of all: the session is the one that the request presented, if there is one. */
-export const revoked = (
-  source: Source,
-  at: number,
-  reason: EndReason,
-  session: Partial<Whose>,
-  by: Loaded<unknown> | undefined
-): void => ended(source, at, { ...unknown, ...session }, reason, by === undefined ? undefined : by.record)
 
 export const refused = (source: Source, at: number, loaded: Loaded<unknown> | undefined, reason: RefusedReason): void =>
   publish(source, at, whose(loaded), (common) => ({ ...common, _tag: "Refused", reason }))
@@ -78,8 +69,6 @@ export const failed = (
         _tag: "Refused",
         reason: "limit"
       }))
-    case "SessionCrossSite":
-      return refused(source, at, loaded, "crossSite")
   }
 }
 
@@ -123,6 +112,6 @@ export const written = (
   if (change === "Rotate" && !isNew) publish(source, at, record, (common) => ({ ...common, _tag: "Rotated" }))
   for (const id of evicted) ended(source, at, { id, subject: record.subject }, "limit", record)
   if (draft.revokeOthers) {
-    ended(source, at, { id: undefined, subject: record.subject }, "subjectRevoked", record)
+    ended(source, at, { subject: record.subject }, "subjectRevoked", record)
   }
 }
