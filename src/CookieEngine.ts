@@ -16,23 +16,24 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
-import * as Schema from "effect/Schema"
 import type { Cookies } from "./internal/cookie/ledger.js"
 import * as Ledger from "./internal/cookie/ledger.js"
 import type { CookieRecords } from "./internal/cookie/record.js"
 import * as CookieRecord from "./internal/cookie/record.js"
 import { hmacSha256, lengthPrefixed } from "./internal/crypto/primitives.js"
 import { hasForm, isTokenText } from "./internal/crypto/tokens.js"
+import * as Attributes from "./internal/domain/attributes.js"
 import { isExpired } from "./internal/domain/expiry.js"
 import * as Done from "./internal/done.js"
 import { layerConfig as layerConfigOf } from "./internal/layerConfig.js"
 import * as Counts from "./internal/metrics.js"
 import { corrupt } from "./internal/store/corrupt.js"
 import { guarded } from "./internal/store/defects.js"
+import type { Succeeded } from "./internal/store/written.js"
 import type { Signing } from "./Keyring.js"
 import { Keyring } from "./Keyring.js"
 import { SessionConfigError } from "./SessionConfigError.js"
-import type { BoundEngine, CookieValue, Scope, Written } from "./SessionEngine.js"
+import type { BoundEngine, CookieValue, Scope } from "./SessionEngine.js"
 import { SessionEngine } from "./SessionEngine.js"
 import type { SessionRecord } from "./SessionRecord.js"
 import { clockSlack } from "./SessionRecord.js"
@@ -67,18 +68,22 @@ interface Keys {
   readonly csrf: Signing
 }
 
-/** Attributes with the rotation mark, a random text that each create and each rotation replaces. The name of the field is part of the stored format. */
-const Marked = Schema.parseJson(Schema.Struct({ rotation: Schema.String.pipe(Schema.pattern(/^[\w-]+$/)) }))
+/** A rotation mark as the library makes it. */
+const isMark = (rotation: string): boolean => /^[\w-]+$/.test(rotation)
 
 /**
  * The text that identifies one rotation of a session: random text in its attributes, or its id if there is none. Not both: a login whose
  * session has ended meanwhile creates a session with another id, and its page may already contain a token.
  */
 const rotationOf = ({ attributes, id }: SessionRecord): Uint8Array =>
-  Option.match(Schema.decodeUnknownOption(Marked)(attributes), {
-    onNone: () => lengthPrefixed("id", id),
-    onSome: ({ rotation }) => lengthPrefixed("rotation", rotation)
-  })
+  Attributes.decode(attributes).pipe(
+    Option.flatMapNullable(({ rotation }) => rotation),
+    Option.filter(isMark),
+    Option.match({
+      onNone: () => lengthPrefixed("id", id),
+      onSome: (rotation) => lengthPrefixed("rotation", rotation)
+    })
+  )
 
 const utf8 = new TextEncoder()
 
@@ -114,7 +119,7 @@ const cookiesOf = ({ csrf, records, suite }: Keys, cookieName: string): Cookies 
       }
       return Either.match(encoded, {
         onLeft: (problem) => Exit.fail(corrupt(operation, new TypeError(problem))),
-        onRight: (token): Exit.Exit<Written, SessionStoreError> =>
+        onRight: (token): Exit.Exit<Succeeded, SessionStoreError> =>
           token.length + cookieName.length > mostBytes
             ? Exit.fail(new SessionStoreError({ operation, reason: "size" }))
             : Exit.succeed({ _tag: "Written", value: Redacted.make(token), record })

@@ -176,7 +176,7 @@ export interface BoundEngine {
    *
    * @since 0.6.0
    */
-  readonly limitsSubjects?: true
+  readonly limitsSubjects?: true | undefined
   /**
    * Makes the value of a session that is not written yet, to be passed to `write` as `minted`: so a page can contain what is derived from
    * it. `beside`: the value that the session is rotated from. Absent: a value is not known before it is written.

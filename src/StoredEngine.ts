@@ -21,6 +21,7 @@ import { layerConfig as layerConfigOf } from "./internal/layerConfig.js"
 import * as StoreCalls from "./internal/store/calls.js"
 import { guarded } from "./internal/store/defects.js"
 import { synchronousOf } from "./internal/store/synchronous.js"
+import { writtenIf } from "./internal/store/written.js"
 import { SessionConfigError } from "./SessionConfigError.js"
 import { SessionDirectory } from "./SessionDirectory.js"
 import type { BoundEngine, CookieValue, Opened, Written } from "./SessionEngine.js"
@@ -28,7 +29,7 @@ import { SessionEngine } from "./SessionEngine.js"
 import { SessionMaintenance } from "./SessionMaintenance.js"
 import type { SessionRecord } from "./SessionRecord.js"
 import { SessionRevocation } from "./SessionRevocation.js"
-import type { CreateOutcome, Loaded, ReadConsistency, RotateOutcome, Store, SubjectLimit } from "./SessionStore.js"
+import type { CreateOutcome, Loaded, ReadConsistency, Store, SubjectLimit } from "./SessionStore.js"
 import { SessionStore, SessionStoreError } from "./SessionStore.js"
 import * as SessionToken from "./SessionToken.js"
 import type * as StoreKey from "./StoreKey.js"
@@ -216,7 +217,7 @@ const bind = (
               : Effect.flatMap(
                 own(key, token, record, now),
                 Option.match({
-                  onNone: () => outcome === "full" ? Exit.succeed(full) : Exit.fail(error),
+                  onNone: () => outcome === "full" ? Exit.succeed(writtenIf(outcome, token, record)) : Exit.fail(error),
                   onSome: Effect.succeed
                 })
               )
@@ -302,9 +303,9 @@ const bind = (
     remote,
     selfContained: false,
     recognizes: isTokenText,
-    ...store.capabilities.limitsSubjects === true ? { limitsSubjects: true as const } : {},
+    limitsSubjects: store.capabilities.limitsSubjects,
     mint: (beside) => {
-      const token = beside === undefined ? undefined : Tokens.refine(beside)
+      const token = Tokens.refine(beside)
       return token === undefined ? drawToken() : tokenBeside(keyOf(token))
     },
     secretOf: ({ value }) => {
@@ -331,12 +332,7 @@ const bind = (
     },
     write: (write, now) => {
       if (write._tag === "Create") {
-        return create(
-          write.record,
-          now,
-          write.limit,
-          write.minted === undefined ? undefined : Tokens.refine(write.minted)
-        )
+        return create(write.record, now, write.limit, Tokens.refine(write.minted))
       }
       const token = Tokens.refine(write.value)
       if (token === undefined) return Exit.succeed<Written>({ _tag: "Gone" })
@@ -351,7 +347,7 @@ const bind = (
             now,
             write.value,
             write.limit,
-            write.minted === undefined ? undefined : Tokens.refine(write.minted)
+            Tokens.refine(write.minted)
           )
         case "Touch":
           return touch(token, write.record, now)
@@ -381,27 +377,6 @@ const drawToken = () => Tokens.fromBytes(randomBytes(Tokens.byteLength))
 
 /** The message whose MAC with the token as the key is the secret of tokens against forged requests. */
 const forgery = lengthPrefixed("effect-session/csrf")
-
-const full: Written = { _tag: "Full" }
-
-const writtenIf = (
-  outcome: Exclude<CreateOutcome, "exists"> | RotateOutcome,
-  value: CookieValue,
-  record: SessionRecord
-): Written => {
-  if (typeof outcome === "object") return { _tag: "Written", value, record, evicted: outcome.ids }
-  switch (outcome) {
-    case "created":
-    case "saved":
-      return { _tag: "Written", value, record }
-    case "conflict":
-      return { _tag: "Conflict" }
-    case "gone":
-      return { _tag: "Gone" }
-    case "full":
-      return full
-  }
-}
 
 /**
  * The services that every stored engine provides.

@@ -27,6 +27,8 @@ import { isExpired } from "../domain/expiry.js"
 import * as Counts from "../metrics.js"
 import * as StoreCalls from "../store/calls.js"
 import { causeOf, guarded } from "../store/defects.js"
+import type { Succeeded } from "../store/written.js"
+import { writtenIf } from "../store/written.js"
 import type { Generations } from "./generations.js"
 import * as Gen from "./generations.js"
 
@@ -46,7 +48,7 @@ export interface Cookies {
   /** Derives the secret of tokens against forged requests. */
   readonly secretOf: NonNullable<BoundEngine["secretOf"]>
   /** Encodes a record as a cookie. Fails if it is too large. */
-  readonly encode: (operation: string, record: SessionRecord) => Exit.Exit<Written, SessionStoreError>
+  readonly encode: (operation: string, record: SessionRecord) => Exit.Exit<Succeeded, SessionStoreError>
 }
 
 // The ledger
@@ -182,11 +184,6 @@ const makeLedger = (inner: Store, namespace: string, timeout: Duration.Duration)
 
 type Change = Exclude<Write, { readonly _tag: "Create" }>
 
-/** Adds the ids of the sessions that a limit has ended to the result of a write. */
-const evicting = (written: Written, outcome: CreateOutcome | RotateOutcome): Written =>
-  written._tag === "Written" && typeof outcome === "object" ? { ...written, evicted: outcome.ids } : written
-
-const full: Written = { _tag: "Full" }
 const gone: Written = { _tag: "Gone" }
 const conflict: Written = { _tag: "Conflict" }
 
@@ -247,18 +244,13 @@ export const make = (
     return Effect.flatMap(
       cookies.encode(write._tag.toLowerCase(), record),
       (written) =>
-        Effect.flatMap(ledger.replace(entry, before, record, generations, now, limitOf(write)), (outcome) => {
-          switch (outcome) {
-            case "gone":
-              return Effect.succeed(gone)
-            case "full":
-              return Effect.succeed(full)
-            case "conflict":
-              return retry(write, before, now)
-            default:
-              return Effect.succeed(evicting(written, outcome))
-          }
-        })
+        Effect.flatMap(
+          ledger.replace(entry, before, record, generations, now, limitOf(write)),
+          (outcome) =>
+            outcome === "conflict"
+              ? retry(write, before, now)
+              : Effect.succeed(writtenIf(outcome, written.value, written.record))
+        )
     )
   }
 
@@ -340,7 +332,7 @@ export const make = (
   return {
     remote: ledger.capabilities.remote,
     selfContained: true,
-    ...ledger.capabilities.limitsSubjects === true ? { limitsSubjects: true as const } : {},
+    limitsSubjects: ledger.capabilities.limitsSubjects,
     secretOf: cookies.secretOf,
     endReason: (value, now) =>
       Effect.flatMap(
@@ -372,7 +364,7 @@ export const make = (
           (written) =>
             Effect.map(
               ledger.insert(write.record, now, write.limit),
-              (outcome) => outcome === "full" ? full : evicting(written, outcome)
+              (outcome) => writtenIf(outcome, written.value, written.record)
             )
         )
         : Effect.flatMap(

@@ -24,8 +24,8 @@ export const fromBytes = (bytes: Uint8Array): SessionToken => {
 /**
  * Reads a cookie value that is redacted already, which stays the same object; `undefined` if it is not a token.
  */
-export const refine = (value: Redacted.Redacted<string>): SessionToken | undefined =>
-  isTokenText(Redacted.value(value)) ? value as SessionToken : undefined
+export const refine = (value: Redacted.Redacted<string> | undefined): SessionToken | undefined =>
+  value !== undefined && isTokenText(Redacted.value(value)) ? value as SessionToken : undefined
 
 /** Brands the base64url text of a SHA-256 as a key, without a check. */
 export const ofHash = Brand.nominal<StoreKey>()

@@ -13,6 +13,7 @@ import { SessionStoreError } from "../../SessionStore.js"
 import type { StoreKey } from "../../StoreKey.js"
 import * as StoreCalls from "../store/calls.js"
 import { isCorruptEntry } from "../store/corrupt.js"
+import { writtenIf } from "../store/written.js"
 import type { Core } from "./core.js"
 
 export const make = (
@@ -41,21 +42,14 @@ export const make = (
   const save = (value: CookieValue, record: SessionRecord, expectedVersion: number, now: number) => {
     const key = keys.get(value)
     if (key === undefined) return Effect.succeed<Written>({ _tag: "Gone" })
-    const written: Written = { _tag: "Written", value, record }
-    const answer = (outcome: WriteOutcome): Effect.Effect<Written, SessionStoreError> => {
-      switch (outcome) {
-        case "saved":
-          return Effect.succeed(written)
-        case "conflict":
-          return Effect.succeed({ _tag: "Conflict" })
-        case "gone":
-          // If a rotation has moved the record to another key, the caller reads it again.
-          return Effect.map(
-            find(value, now),
-            (found): Written => Option.isSome(found) ? { _tag: "Conflict" } : { _tag: "Gone" }
-          )
-      }
-    }
+    const answer = (outcome: WriteOutcome): Effect.Effect<Written, SessionStoreError> =>
+      outcome === "gone"
+        // If a rotation has moved the record to another key, the caller reads it again.
+        ? Effect.map(
+          find(value, now),
+          (found): Written => Option.isSome(found) ? { _tag: "Conflict" } : { _tag: "Gone" }
+        )
+        : Effect.succeed(writtenIf(outcome, value, record))
     return resolved(
       "save",
       store.save(key, record, { expectedVersion, now }),
@@ -66,7 +60,10 @@ export const make = (
             find(value, now),
             Option.match({
               onNone: () => Effect.fail(error),
-              onSome: (found) => found.writeId === record.writeId ? Effect.succeed(written) : Effect.fail(error)
+              onSome: (found) =>
+                found.writeId === record.writeId
+                  ? Effect.succeed(writtenIf("saved", value, record))
+                  : Effect.fail(error)
             })
           )
           : answer(outcome)
