@@ -4,12 +4,12 @@
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Predicate from "effect/Predicate"
 import { SessionConfigError } from "../../SessionConfigError.js"
 import type { SessionUnavailable } from "../../SessionError.js"
 import type { SessionHandle } from "../../SessionHandle.js"
 import type { ForgeryReason } from "../domain/outcomes.js"
 import { countForgery } from "../metrics.js"
+import type { Forgery } from "../session/forgery.js"
 import { Handle } from "../session/handle.js"
 import { formField } from "./formField.js"
 import { hostsOf, isLoopback } from "./request.js"
@@ -57,24 +57,23 @@ export const check = <A, C>(
   Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => {
     const { headers, method } = request
     const isUpgrade = headers.upgrade !== undefined
-    if ((safeMethods.has(method) && !isUpgrade) || isBearer(session)) return Effect.succeed(undefined)
+    if (safeMethods.has(method) && !isUpgrade) return Effect.succeed(undefined)
+    const protection = protectionOf(session)
+    // A page of another site cannot make a browser send a bearer token.
+    if (protection.transport === "bearer") return Effect.succeed(undefined)
     const foreign = foreignReason(request, rules)
     const reason = isUpgrade && safeMethods.has(method)
       // A browser always sends the origin with a handshake, and a page cannot add a token to it.
       ? Effect.succeed(foreign === "missingOrigin" ? undefined : foreign)
       : foreign === undefined
-      ? tokenReason(session, request, rules)
+      ? tokenReason(protection, request, rules)
       : Effect.succeed(foreign)
     return Effect.tap(reason, (reason) =>
       // Nothing of a refused request is written: neither what an outer middleware has changed, nor the time of its use.
-      reason === undefined ? Effect.void : Effect.zipRight(protectionOf(session).refuse, countForgery(reason)))
+      reason === undefined ? Effect.void : Effect.zipRight(protection.refuse, countForgery(reason)))
   })
 
 const safeMethods: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "TRACE"])
-
-/** A page of another site cannot make a browser send a bearer token. */
-const isBearer = (session: object): boolean =>
-  Predicate.hasProperty(session, "transport") && session.transport === "bearer"
 
 /** Returns why the headers that only browsers set do not show a page of this origin or a trusted one. */
 const foreignReason = (request: Request, rules: Rules): ForgeryReason | undefined => {
@@ -106,13 +105,13 @@ const parsed = (text: string, exact = true): URL | undefined => {
   }
 }
 
-const tokenReason = <A, C>(
-  session: SessionHandle<A, never, C>,
+const tokenReason = (
+  protection: Forgery,
   request: Request,
   { field, header }: Rules
 ): Effect.Effect<ForgeryReason | undefined, SessionUnavailable> =>
   Effect.flatMap(
-    protectionOf(session).verify,
+    protection.verify,
     Option.match({
       // Without a session there is no authority to misuse.
       onNone: () => Effect.succeed(undefined),
@@ -132,7 +131,7 @@ export const tokenOf = <A, C>(
   session: SessionHandle<A, never, C>
 ): Effect.Effect<Option.Option<string>, SessionUnavailable> => Effect.suspend(() => protectionOf(session).token)
 
-const protectionOf = <A, C>(session: SessionHandle<A, never, C>) => {
+const protectionOf = <A, C>(session: SessionHandle<A, never, C>): Forgery => {
   const protection = Handle.forgeryOf(session)
   if (protection === undefined) {
     throw new TypeError("Csrf needs the handle of a request's session, and got another object.")

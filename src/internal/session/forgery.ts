@@ -32,6 +32,8 @@ import * as Write from "./write.js"
 
 /** The token of a request's session, and its check. */
 export interface Forgery {
+  /** The transport of the request: see `RequestSession`. */
+  readonly transport: "cookie" | "bearer" | undefined
   /** A newly masked token of the session that the response leaves to the browser; `None` without one. */
   readonly token: Effect.Effect<Option.Option<string>, SessionUnavailable>
   /** Checks a token of the session that the request has presented; `None` without a live one. Does not count as a use. */

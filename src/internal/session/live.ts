@@ -344,6 +344,7 @@ export class Live<A extends object> implements Uncommitted<A> {
   /** The token against forged requests, and its check. */
   get forgery(): Forgery.Forgery {
     return {
+      transport: this.transport,
       token: Effect.zipRight(
         Effect.ignore(this.#setInPlace),
         Effect.flatMap(this.read((draft) => draft), (draft) => Forgery.tokenAfter(this.#core, this, draft))
