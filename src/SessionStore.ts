@@ -12,7 +12,6 @@ import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import type { Option } from "effect/Option"
 import * as Schema from "effect/Schema"
-import type { endReasons } from "./internal/domain/outcomes.js"
 import type { SessionId } from "./SessionId.js"
 import type { EpochMillis, SessionInfo, SessionRecord, TouchTimes } from "./SessionRecord.js"
 import { bounded, boundedTouch, byAge, clockSlack } from "./SessionRecord.js"
@@ -119,7 +118,14 @@ export type RotateOutcome = WriteOutcome | "full" | Evicted
  * @since 0.6.0
  * @category models
  */
-export type EndReason = typeof endReasons[number]
+export type EndReason =
+  | "expired"
+  | "loggedOut"
+  | "rotated"
+  | "revoked"
+  | "subjectRevoked"
+  | "allRevoked"
+  | "limit"
 
 /**
  * Properties of a store beyond the laws. `capabilityLaws` of `effect-session/testing` checks each of them.

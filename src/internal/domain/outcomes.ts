@@ -1,6 +1,7 @@
 /**
  * Values of the metrics' frequencies.
  */
+import type { EndReason } from "../../SessionStore.js"
 
 /** Outcomes of loading a session. All but `loaded`, `unavailable` and `undecodable` make the request anonymous. */
 export const loadOutcomes = [
@@ -20,16 +21,19 @@ export const loadOutcomes = [
   "unavailable"
 ] as const
 
-/** Reasons why a session has ended: see `SessionStore.EndReason`. */
-export const endReasons = [
-  "expired",
-  "loggedOut",
-  "rotated",
-  "revoked",
-  "subjectRevoked",
-  "allRevoked",
-  "limit"
-] as const
+/** Reasons why a session has ended. A reason that is missing here does not compile: see `EndReason`. */
+const byReason: { readonly [R in EndReason]: R } = {
+  expired: "expired",
+  loggedOut: "loggedOut",
+  rotated: "rotated",
+  revoked: "revoked",
+  subjectRevoked: "subjectRevoked",
+  allRevoked: "allRevoked",
+  limit: "limit"
+}
+
+/** The reasons, for schemas and tables. */
+export const endReasons = Object.values(byReason)
 
 /** Outcomes of a commit. */
 export const commitOutcomes = [
