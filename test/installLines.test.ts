@@ -1,6 +1,6 @@
 /**
  * Every documented install command works in an empty project with npm and with pnpm, also with strict peer dependencies, with
- * the local tarball instead of the published package. What is said about ioredis 6 and Effect 4 is true.
+ * the local tarball instead of the published package. The statements about ioredis 6 and Effect 4 hold.
  */
 import { execFile } from "node:child_process"
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
@@ -143,7 +143,7 @@ describe.concurrent("Effect 4", () => {
     assert.include(await npmInstall(project(), "effect@4", tarball), "ERESOLVE")
   })
 
-  it("if it is installed anyway, the command says what to install, and an import fails as the README says", async () => {
+  it("if it is installed anyway, the command names what to install, and an import fails as the README describes", async () => {
     const path = project({ type: "module" })
     await run("npm", [
       "install",
