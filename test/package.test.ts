@@ -98,12 +98,22 @@ describe("the published package", () => {
   it("contains the expected files and no others", async () => {
     const files = (await run("tar", ["tzf", tarball])).trim().split("\n")
     for (
-      const file of ["dist/index.js", "dist/index.d.ts", "dist/SqlEngine.js", "src/index.ts", "README.md", "LICENSE"]
+      const file of [
+        "dist/index.js",
+        "dist/index.d.ts",
+        "dist/SqlEngine.js",
+        "src/index.ts",
+        "README.md",
+        "LICENSE",
+        "docs/troubleshooting.md"
+      ]
     ) {
       assert.include(files, `package/${file}`)
     }
     assert.deepStrictEqual(
-      files.filter((file) => !/^package\/(dist|src|package\.json|README\.md|LICENSE|CHANGELOG\.md)/.test(file)),
+      files.filter((file) =>
+        !/^package\/(dist|src|package\.json|README\.md|LICENSE|CHANGELOG\.md|docs\/troubleshooting\.md$)/.test(file)
+      ),
       []
     )
   })
