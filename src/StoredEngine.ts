@@ -323,6 +323,8 @@ const bind = (
           (reason) => Option.some(Option.getOrElse(reason, () => "unknown" as const))
         )
     },
+    // No session has this key. Every store, also one of an application, can load it.
+    ping: (now) => Effect.suspend(() => Effect.asVoid(load(keyOf(drawToken()), now, "fresh"))),
     open: (value, now, reading) => {
       const token = Tokens.refine(value)
       if (token === undefined) return Exit.succeed(Option.none())
