@@ -12,8 +12,7 @@ import * as Layer from "effect/Layer"
 import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import { SessionConfigError } from "../../SessionConfigError.js"
-import { SessionStore, type SessionStoreError } from "../../SessionStore.js"
-import type { Problem } from "../configError.js"
+import { SessionStore, SessionStoreError } from "../../SessionStore.js"
 import { type HelpId, referring } from "../help.js"
 import { isUnmigrated } from "../sql/errors.js"
 import { unchecked } from "../sql/store.js"
@@ -181,11 +180,13 @@ export const explained =
         ? root
         : error instanceof SessionConfigError
         ? new CliFailure({ exitCode: 2, message: error.problem, help: error.help })
-        : Effect.flatMap(explain(error, url, side), ([message, help]) => failed(message, help))
+        : Effect.flatMap(explain(error, url, side), ([message, help]) => new CliFailure({ exitCode: 1, message, help }))
     })
 
+type Explanation = readonly [message: string, help: HelpId | undefined]
+
 /** Describes an error as one sentence that never contains the password. */
-const explain = (error: unknown, url: DatabaseUrl, side: Side | undefined): Effect.Effect<Problem> =>
+const explain = (error: unknown, url: DatabaseUrl, side: Side | undefined): Effect.Effect<Explanation> =>
   Effect.map(Effect.option(parse(url)), (parsed) => {
     const cause = rootOf(error)
     const message = firstLine(cause)
@@ -205,6 +206,8 @@ const explain = (error: unknown, url: DatabaseUrl, side: Side | undefined): Effe
     if (/connection (?:time(?:d )?out|terminated)|timeout exceeded/i.test(message)) {
       return [`The database${place} cannot be reached (no answer).`, "database-unreachable"]
     }
+    // Its message has a reference.
+    if (cause instanceof SessionStoreError) return [`The database${place} failed: ${message}`, undefined]
     const known = sentences[code]
     if (known !== undefined) return [known, "store-unavailable"]
     const secrets = parsed._tag === "Some" ? secretsOf(parsed.value) : []

@@ -19,7 +19,7 @@ import * as SessionHistory from "../../SessionHistory.js"
 import * as SessionSchema from "../../SessionSchema.js"
 import type { Sessions, SessionService, Settings, Transport } from "../../SessionService.js"
 import type { SubjectLimit } from "../../SessionStore.js"
-import { configError, type Problem } from "../configError.js"
+import { configError } from "../configError.js"
 import * as CookieRules from "../domain/cookie.js"
 import * as CookieDefaults from "../domain/cookieDefaults.js"
 import type { CarryOver } from "../domain/draft.js"
@@ -78,7 +78,7 @@ export const make = <A extends object, C>(
     const settings = { ...definition.settings, ...overrides }
     const cookie = CookieDefaults.withDefaults(settings.cookie, name)
     const expiry = settings.expiry ?? Expiry.standard
-    const reject = (...[problem, help]: Problem) => configError(name, problem, help)
+    const reject = (problem: string, help: HelpId) => configError(name, problem, help)
 
     const problems: ReadonlyArray<readonly [problem: string | undefined, help: HelpId]> = [
       [problemOfNamespace(namespace), "namespace-invalid"],
