@@ -42,9 +42,9 @@ inBrowser("login and logout", (law) => {
     const second = await tab("/")
     await press(second, "Log out Ada")
     assert.strictEqual(await userOn(first), "Ada")
-    await press(first, "Session")
+    await press(first, "Cart (0)")
     assert.strictEqual(await userOn(first), undefined)
-    assert.include(await first.locator("main").innerText(), "none: not logged in")
+    assert.include(await first.locator("main").innerText(), "The cart is empty")
     assert.deepStrictEqual(await context.cookies(), [])
   })
 
