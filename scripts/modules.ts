@@ -14,7 +14,7 @@ export const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["cookie", "file", "memory", "migrating", "redis", "sql", "tiered"],
   ["session"],
   ["http"],
-  ["cli", "testing"]
+  ["cli", "devtools", "testing"]
 ]
 
 /** The folders of back ends. None of them imports another. */

@@ -29,6 +29,7 @@ import * as Done from "./internal/done.js"
 import { withHelp } from "./internal/help.js"
 import { layerConfig as layerConfigOf } from "./internal/layerConfig.js"
 import * as Counts from "./internal/metrics.js"
+import { observedStore } from "./internal/session/observer.js"
 import { corrupt } from "./internal/store/corrupt.js"
 import { guarded } from "./internal/store/defects.js"
 import type { Succeeded } from "./internal/store/written.js"
@@ -40,7 +41,8 @@ import type { SessionRecord } from "./SessionRecord.js"
 import { clockSlack } from "./SessionRecord.js"
 import { SessionRevocation } from "./SessionRevocation.js"
 import type * as SessionSchema from "./SessionSchema.js"
-import { SessionStore, SessionStoreError } from "./SessionStore.js"
+import type { SessionStore } from "./SessionStore.js"
+import { SessionStoreError } from "./SessionStore.js"
 
 /**
  * The options of {@link layerWith}.
@@ -316,7 +318,7 @@ export const layerLedgerWith = (
   options: LedgerOptions
 ): Layer.Layer<SessionEngine | SessionRevocation, never, Keyring | SessionStore> =>
   Layer.effectContext(
-    Effect.flatMap(SessionStore, (store) => {
+    Effect.flatMap(observedStore, (store) => {
       const timeout = Duration.decode(options.timeout ?? "1 second")
       return Effect.map(
         make(options, (cookies, namespace) => Ledger.make(cookies, store, namespace, timeout)),

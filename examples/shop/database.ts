@@ -2,24 +2,29 @@
  * The shop's Postgres: the one at `DATABASE_URL`, or an embedded one with its data in the project's folder `.data`.
  */
 import { PgClient } from "@effect/sql-pg"
-import { Config, Effect, Layer, Option, Redacted } from "effect"
-import { mkdir, rm } from "node:fs/promises"
+import { Config, Console, Effect, Layer, Option, Redacted } from "effect"
+import { rm } from "node:fs/promises"
 import { createServer, type Server } from "node:net"
 import * as Path from "node:path"
-import { fileURLToPath } from "node:url"
 import * as EmbeddedPostgres from "./EmbeddedPostgres.js"
+import { data, folder } from "./folder.js"
 import { answers } from "./server.js"
 
-export const data = fileURLToPath(new URL("../../.data", import.meta.url))
-
 const embedded = Effect.gen(function*() {
+  yield* EmbeddedPostgres.programsRun
+  yield* folder(".")
   yield* exclusive(Path.join(data, "shop.sock"))
-  return Redacted.make(yield* EmbeddedPostgres.make({ directory: Path.join(data, "postgres") }))
+  const directory = Path.join(data, "postgres")
+  yield* Console.log(`Starting Postgres in ${directory} …`)
+  return Redacted.make(yield* EmbeddedPostgres.make({ directory }))
 })
 
 const url = Effect.flatMap(
   Config.option(Config.redacted(Config.nonEmptyString("DATABASE_URL"))),
-  Option.match({ onNone: () => embedded, onSome: Effect.succeed })
+  Option.match({
+    onNone: () => embedded,
+    onSome: (url) => Effect.as(Console.log("Connecting to DATABASE_URL …"), url)
+  })
 )
 
 export const layer = Layer.unwrapScoped(Effect.map(url, (url) => PgClient.layer({ url })))
@@ -43,7 +48,6 @@ const listen = (path: string) =>
   Effect.async<Server>((resume) => {
     const server = createServer()
     const done = () => resume(Effect.succeed(server))
-    mkdir(data, { recursive: true })
-      .then(() => rm(path, { force: true }))
+    rm(path, { force: true })
       .then(() => server.on("error", done).listen(path, done), done)
   })

@@ -1,14 +1,13 @@
 /**
- * The session engines of the shop: `npm start -- --engine sql|sqlite|mysql|redis|file|memory|cookie`. Each is a layer, and the
- * rest of the shop is independent of the choice.
+ * The session engines of the shop. Each is a layer, and the rest of the shop is independent of the choice.
  */
 import { NodeContext } from "@effect/platform-node"
 import { MysqlClient } from "@effect/sql-mysql2"
 import { SqliteClient } from "@effect/sql-sqlite-node"
 import type { MigrationError } from "@effect/sql/Migrator"
 import type { SqlClient } from "@effect/sql/SqlClient"
-import { Cause, Config, Data, Effect, Layer, Option, Redacted } from "effect"
-import { FileStore, MemoryStore, StoredEngine } from "effect-session"
+import { Cause, Config, Console, Data, Effect, Layer, Option, Redacted } from "effect"
+import { FileEngine, FileStore, MemoryEngine, StoredEngine } from "effect-session"
 import * as CookieEngine from "effect-session/CookieEngine"
 import * as Keyring from "effect-session/Keyring"
 import * as RedisClient from "effect-session/RedisClient"
@@ -17,43 +16,40 @@ import type { SessionConfigError } from "effect-session/SessionConfigError"
 import type { SessionEngine } from "effect-session/SessionEngine"
 import type { SessionRevocation } from "effect-session/SessionRevocation"
 import type { SessionStore, SessionStoreError } from "effect-session/SessionStore"
+import * as SqlEngine from "effect-session/SqlEngine"
 import * as SqlMigrations from "effect-session/SqlMigrations"
-import * as SqlStore from "effect-session/SqlStore"
 import { Redis } from "ioredis"
-import { mkdir } from "node:fs/promises"
 import * as Path from "node:path"
-import { parseArgs } from "node:util"
+import type { EngineName as Name } from "./arguments.js"
 import * as Postgres from "./database.js"
+import { folder } from "./folder.js"
 import { EngineName } from "./frame.js"
-import * as StoreCosts from "./StoreCosts.js"
-
-export class UnknownEngine extends Data.TaggedError("UnknownEngine")<{ readonly message: string }> {}
 
 export class SqliteFails extends Data.TaggedError("SqliteFails")<{ readonly message: string }> {}
 
 export class MissingUrl extends Data.TaggedError("MissingUrl")<{ readonly message: string }> {}
 
-/** Creates a data folder. */
-const folder = (name: string) =>
-  Effect.promise(async () => {
-    const path = Path.join(Postgres.data, name)
-    await mkdir(path, { recursive: true })
-    return path
-  })
-
 /** The URL of a running server, from the environment. */
 const urlOf = (variable: string, example: string) =>
-  Effect.mapError(
-    Config.redacted(Config.nonEmptyString(variable)),
-    () => new MissingUrl({ message: `Set ${variable} to the URL of a running server, such as ${example}.` })
+  Effect.tap(
+    Effect.mapError(
+      Config.redacted(Config.nonEmptyString(variable)),
+      () => new MissingUrl({ message: `Set ${variable} to the URL of a running server, such as ${example}.` })
+    ),
+    Console.log(`Connecting to ${variable} …`)
   )
 
 const tables = <E>(client: Layer.Layer<SqlClient, E>) =>
-  SqlStore.layer.pipe(Layer.provide(SqlMigrations.layer), Layer.provide(client))
+  SqlEngine.layer.pipe(
+    Layer.provide(Layer.provide(SqlMigrations.layer, Layer.effectDiscard(Console.log("Creating tables …")))),
+    Layer.provide(client)
+  )
 
-const opened = Layer.unwrapEffect(
-  Effect.map(folder("."), (path) => SqliteClient.layer({ filename: Path.join(path, "sessions.sqlite") }))
-)
+const opened = Layer.unwrapEffect(Effect.gen(function*() {
+  const filename = Path.join(yield* folder("."), "sessions.sqlite")
+  yield* Console.log(`Opening SQLite at ${filename} …`)
+  return SqliteClient.layer({ filename })
+}))
 
 /** The driver throws if its install script has not run, or has run for another version of Node. */
 const sqlite = Layer.catchAllCause(
@@ -87,17 +83,8 @@ const redis = Layer.scoped(
   })
 )
 
-const files = (name: string) =>
-  Layer.provide(
-    Layer.unwrapEffect(
-      Effect.map(folder(name), (path) => FileStore.layer({ directory: Path.join(path, "sessions") }))
-    ),
-    NodeContext.layer
-  )
-
-/** The usual line is `Layer.provide(SqlEngine.layer)`. Here the engine and its store are separate, to count the calls. */
-const stored = <E>(store: Layer.Layer<SessionStore, E>) =>
-  StoredEngine.layer.pipe(Layer.provideMerge(StoreCosts.layer), Layer.provide(store))
+/** The directory of a file store. */
+const directoryIn = (name: string) => Effect.map(folder(name), (path) => ({ directory: Path.join(path, "sessions") }))
 
 /** The keys from the environment, which keep visitors logged in across restarts, or a new key for this process. */
 const keys = Layer.unwrapEffect(Effect.map(
@@ -108,7 +95,6 @@ const keys = Layer.unwrapEffect(Effect.map(
 /** The sessions are in sealed cookies. The store keeps one small entry for each, so that they can be listed and ended. */
 const ledger = <E>(store: Layer.Layer<SessionStore, E>) =>
   CookieEngine.layerLedger.pipe(
-    Layer.provideMerge(StoreCosts.layer),
     Layer.provide(store),
     Layer.provide(keys)
   )
@@ -118,7 +104,7 @@ const freshKeys = Effect.map(Keyring.generate({ id: "shop" }), (text) => [
 ])
 
 /** The account page and the limit need `SessionRevocation`. The plain `CookieEngine.layer` has none, so it does not compile here. */
-type Provided = SessionEngine | SessionRevocation | StoreCosts.StoreCosts
+type Provided = SessionEngine | SessionRevocation
 
 type Engine = Layer.Layer<Provided, Problem>
 
@@ -128,30 +114,23 @@ export type Problem =
   | Layer.Layer.Error<typeof sqlite>
   | Layer.Layer.Error<typeof mysql>
   | Layer.Layer.Error<typeof redis>
-  | Layer.Layer.Error<ReturnType<typeof files>>
+  | Effect.Effect.Error<ReturnType<typeof folder>>
+  | Layer.Layer.Error<ReturnType<typeof FileEngine.layer>>
   | MigrationError
   | SessionConfigError
   | SessionStoreError
 
-const engines = {
-  sql: () => stored(tables(Postgres.layer)),
-  sqlite: () => stored(tables(sqlite)),
-  mysql: () => stored(tables(mysql)),
-  redis: () => stored(Layer.provide(RedisStore.layer, redis)),
-  file: () => stored(files("files")),
-  memory: () => stored(MemoryStore.layer),
-  cookie: () => ledger(files("ledger"))
-} satisfies Readonly<Record<string, () => Engine>>
+const engines: Readonly<Record<Name, () => Engine>> = {
+  sql: () => tables(Postgres.layer),
+  sqlite: () => tables(sqlite),
+  mysql: () => tables(mysql),
+  redis: () => StoredEngine.layer.pipe(Layer.provide(RedisStore.layer), Layer.provide(redis)),
+  file: () => Layer.provide(Layer.unwrapEffect(Effect.map(directoryIn("files"), FileEngine.layer)), NodeContext.layer),
+  memory: () => MemoryEngine.layer,
+  cookie: () =>
+    ledger(Layer.provide(Layer.unwrapEffect(Effect.map(directoryIn("ledger"), FileStore.layer)), NodeContext.layer))
+}
 
-const isName = (name: string): name is keyof typeof engines => name in engines
-
-/** The engine selected on the command line, and its name. */
-export const chosen = Effect.suspend(() => {
-  const { values } = parseArgs({ options: { engine: { type: "string", default: "sql" } }, strict: false })
-  const name = String(values.engine)
-  if (!isName(name)) {
-    return new UnknownEngine({ message: `There is no engine "${name}": take ${Object.keys(engines).join(", ")}.` })
-  }
-  const engine: Engine = engines[name]()
-  return Effect.succeed(Layer.merge(engine, Layer.succeed(EngineName, name)))
-})
+/** An engine, and its name. */
+export const layer = (name: Name): Layer.Layer<Provided | EngineName, Problem> =>
+  Layer.merge(engines[name](), Layer.succeed(EngineName, name))

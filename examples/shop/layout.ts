@@ -61,7 +61,6 @@ const policy = [
 const navigation = (frame: Frame | undefined): Html =>
   frame === undefined ? html`<a href="/">Catalogue</a>` : html`<a href="/">Catalogue</a>
       <a href="/cart">Cart (${count(frame.visitor.cart)})</a>
-      <a href="/session">Session</a>
       ${
     frame.visitor.user === undefined
       ? html`<a href="/login">Log in</a>`
@@ -76,4 +75,6 @@ const notice = (frame: Frame | undefined): Html =>
   })
 
 const footer = (frame: Frame | undefined): Html =>
-  frame === undefined ? html`` : html`<footer class="soft">Session engine: ${frame.engine}</footer>`
+  frame === undefined
+    ? html``
+    : html`<footer class="soft">Session engine: ${frame.engine} · <a href="/_session">Session devtools</a></footer>`

@@ -8,7 +8,6 @@ import * as Catalogue from "./catalogue.js"
 import type { Frame } from "./frame.js"
 import { type Html, html } from "./html.js"
 import { page } from "./layout.js"
-import type { RequestCost } from "./StoreCosts.js"
 
 export const catalogue = (frame: Frame) =>
   page({
@@ -139,37 +138,6 @@ const reasons: Readonly<{ [reason in Absence]?: string }> = {
   limit: `You were logged out here, because you are logged in on ${maxDevices} other devices.`
 }
 
-export const session = (
-  view: {
-    readonly frame: Frame
-    readonly id: Option.Option<string>
-    readonly subject: Option.Option<string>
-    readonly costs: ReadonlyArray<RequestCost>
-  }
-) =>
-  page({
-    title: "Session",
-    frame: view.frame,
-    body: html`<dl>
-      <dt>Id</dt><dd>${orElse(view.id, "none: nothing has been stored yet")}</dd>
-      <dt>Subject</dt><dd>${orElse(view.subject, "none: not logged in")}</dd>
-    </dl>
-    <h2>What it holds</h2>
-    <pre tabindex="0" role="region" aria-label="The session as JSON">${
-      JSON.stringify(view.frame.visitor, undefined, 2)
-    }</pre>
-    <h2>What requests cost</h2>
-    <table>
-      <caption>The latest requests to this server, newest first. This page itself is answered, then counted.</caption>
-      <thead><tr><th scope="col">Request</th><th scope="col">Calls of the session store</th></tr></thead>
-      <tbody>${view.costs.map(costRow)}</tbody>
-    </table>`
-  })
-
-const costRow = ({ calls, method, path }: RequestCost): Html =>
-  html`
-        <tr><td>${method} ${path}</td><td>${calls.length === 0 ? "none" : calls.join(", ")}</td></tr>`
-
 export const problem = (status: number, title: string, sentence: string) =>
   page({
     title,
@@ -186,6 +154,3 @@ const greeting = (locale: Locale): Html => html`<span lang="${locale}">${greetin
 
 const money = (cents: number, locale: Locale): string =>
   new Intl.NumberFormat(locale, { style: "currency", currency: "EUR" }).format(cents / 100)
-
-const orElse = (text: Option.Option<string>, otherwise: string): Html =>
-  Option.match(text, { onNone: () => html`<span class="soft">${otherwise}</span>`, onSome: (value) => html`${value}` })

@@ -2,7 +2,7 @@
  * Routes and handlers.
  */
 import { HttpRouter, HttpServerRequest, HttpServerResponse } from "@effect/platform"
-import { Effect, Option, Ref, Schema } from "effect"
+import { Effect, Option, Schema } from "effect"
 import { Csrf, type SessionError, SessionErrorPage } from "effect-session"
 import * as Account from "./account.js"
 import { AppSession, Locale, Note, UserName } from "./AppSession.js"
@@ -11,7 +11,6 @@ import * as Catalogue from "./catalogue.js"
 import { form, see } from "./forms.js"
 import { frame } from "./frame.js"
 import * as Pages from "./pages.js"
-import { StoreCosts } from "./StoreCosts.js"
 
 const showCatalogue = Effect.map(frame, Pages.catalogue)
 
@@ -81,16 +80,6 @@ const login = Effect.gen(function*() {
 /** `clear-site-data` removes pages with the visitor's name that the browser would show again on back navigation. */
 const logout = Effect.as(AppSession.destroy, HttpServerResponse.setHeader(see("/"), "clear-site-data", `"cache"`))
 
-const showSession = Effect.gen(function*() {
-  const session = yield* AppSession
-  return Pages.session({
-    frame: yield* frame,
-    id: yield* session.id,
-    subject: yield* session.subject,
-    costs: yield* Effect.flatMap(StoreCosts, Ref.get)
-  })
-})
-
 /** The error page. The middleware adds the header `retry-after`. */
 const sorry = (error: SessionError.SessionError) => {
   switch (error._tag) {
@@ -116,7 +105,6 @@ export const shop = HttpRouter.empty.pipe(
   HttpRouter.get("/login", showLogin),
   HttpRouter.post("/login", login),
   HttpRouter.post("/logout", logout),
-  HttpRouter.get("/session", showSession),
   HttpRouter.concat(Account.routes),
   // Provides the session, and refuses forged requests.
   HttpRouter.use(Csrf.middleware(AppSession)),

@@ -22,6 +22,7 @@ export type HelpId =
   | "cookie-invalid"
   | "cookie-name-taken"
   | "cookie-without-prefix"
+  | "devtools-in-production"
   | "environment-variable-invalid"
   | "expiry-invalid"
   | "history-incomplete"

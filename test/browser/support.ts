@@ -4,7 +4,7 @@ import * as HttpServer from "@effect/platform/HttpServer"
 import { it } from "@effect/vitest"
 import { ConfigProvider, Context, Deferred, Effect, Exit, FiberId, Layer, Logger, Scope } from "effect"
 import type { SessionCookie } from "effect-session"
-import { StoredEngine } from "effect-session"
+import { SessionDevtools, StoredEngine } from "effect-session"
 import type { SessionRecord } from "effect-session/SessionRecord"
 import type { SessionRevocation } from "effect-session/SessionRevocation"
 import type { SessionService } from "effect-session/SessionService"
@@ -21,7 +21,6 @@ import { EngineName } from "../../examples/shop/frame.js"
 import { freePort } from "../../examples/shop/freePort.js"
 import { shop as shopRoutes } from "../../examples/shop/routes.js"
 import * as Server from "../../examples/shop/server.js"
-import * as StoreCosts from "../../examples/shop/StoreCosts.js"
 import { freshPrefix, sqlStore } from "../support/localStores.js"
 import * as Parts from "../support/parts.js"
 import { recordsIn } from "../support/scanPages.js"
@@ -36,7 +35,7 @@ export interface Options {
   /** Default: the routes of the shop. */
   readonly app?: HttpApp.Default<
     unknown,
-    SessionService<AppSession> | SessionRevocation | StoreCosts.StoreCosts | EngineName
+    SessionService<AppSession> | SessionRevocation | EngineName
   >
 }
 
@@ -65,15 +64,16 @@ export const open = ({ app = shopRoutes, cookie }: Options = {}): Effect.Effect<
       }), false) // not remote: a call held by a test has no timeout
     const database = sqlStore(postgresClient({ maxConnections: 4 }), freshPrefix())
     const serving = (port: number) =>
-      HttpServer.serve(app, StoreCosts.middleware).pipe(
+      HttpServer.serve(app, SessionDevtools.middleware).pipe(
         Layer.provideMerge(Server.layer),
         Layer.provide(
           AppSession.layerWith({ commitTimeout: "20 seconds", ...(cookie === undefined ? {} : { cookie }) })
         ),
         Layer.provide(StoredEngine.layer),
         Layer.provide(Layer.succeed(EngineName, "sql")),
-        Layer.provide(StoreCosts.layer),
         Layer.provide(counted),
+        // The cookie of most tests is the default one, which is Secure.
+        Layer.provide(SessionDevtools.layerWith({ allowSecureCookie: true })),
         Layer.provide(Layer.setConfigProvider(ConfigProvider.fromMap(new Map([["PORT", String(port)]])))),
         Layer.provide(Logger.remove(Logger.defaultLogger))
       )

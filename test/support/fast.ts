@@ -24,6 +24,7 @@ const slow: Readonly<Record<string, string>> = {
   "compileErrors": "runs the compiler",
   "installLines": "installs packages",
   "shop.missing": "starts the shop without its dependencies, as child processes",
+  "shop.start": "starts the shop, as child processes",
   "FileStore.crash": "starts and kills 200 processes",
   "FileStore.limits": "50 logins in several processes, and locks of processes that have ended",
   "FileStore.full": "fills a file system, with child processes",

@@ -162,7 +162,7 @@ const warned = new WeakSet<SessionCookie>()
 const exchanges = new WeakMap<object, Exchange>()
 
 /** The driver's request object, which stays the same when a router rewrites the request. */
-const sourceOf = (request: Request): object => Predicate.isObject(request.source) ? request.source : request
+export const sourceOf = (request: Request): object => Predicate.isObject(request.source) ? request.source : request
 
 /** The default pre-response handler. Runs in the root fiber of every request, before all others. */
 const dispatch: HttpApp.PreResponseHandler = (request, response) => {
@@ -181,7 +181,7 @@ let isDispatching = false
  * Makes {@link dispatch} the default of the FiberRef. A child fiber cannot set a FiberRef of its root fiber, but a root fiber
  * without its own value reads the default.
  */
-const startDispatching = (): void => {
+export const startDispatching = (): void => {
   if (isDispatching) return
   isDispatching = true
   Object.assign(handlers, { initial: Option.some(after(byDefault(), dispatch)) })

@@ -117,6 +117,7 @@ const commitChanges = <A extends object>(
   const change = decide(live, now, status)
   const labels = fiber.getFiberRef(FiberRef.currentMetricLabels)
   SessionMetrics.commits.unsafeUpdate(change, labels)
+  core.observer?.decided(change, changes.keys(), live.changed)
   if (change === "Keep") return Exit.succeed(undefined)
   // A new token that cannot be sent to the browser would log the visitor out.
   if (live.detached && needsCookie(core, change)) {

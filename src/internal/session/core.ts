@@ -16,6 +16,7 @@ import type { SubjectLimit } from "../../SessionStore.js"
 import type { stepsFor } from "../domain/draft.js"
 import type { SessionSchema, ValidationIssue } from "../schema/prepared.js"
 import type { Batches } from "./batches.js"
+import type { TagObserver } from "./observer.js"
 import type { Queue } from "./queue.js"
 import type { Watchers } from "./watchers.js"
 import type { Work, Written } from "./work.js"
@@ -68,6 +69,8 @@ export interface Core<A extends object> {
   readonly events: Events | undefined
   /** Finds sessions by their ids; absent if the engine has no directory. */
   readonly directory: Option<Directory>
+  /** Observes requests in development; absent otherwise. */
+  readonly observer: TagObserver | undefined
   /** The change is made by a job and not by the visitor: it does not count as a use and does not extend the idle limit. */
   readonly isBackground: boolean
 }

@@ -68,6 +68,7 @@ export const open = <A extends object>(
   const count = (outcome: Outcomes.LoadOutcome) => {
     SessionMetrics.loads.unsafeUpdate(outcome, labelsOf(fiber))
     onOutcome?.(outcome)
+    core.observer?.loaded(outcome)
   }
   const [only] = values
   if (only === undefined) {

@@ -36,6 +36,7 @@ import { Batches } from "./batches.js"
 import type { ContextCodec } from "./context.js"
 import type { Core } from "./core.js"
 import { Handle } from "./handle.js"
+import * as Observer from "./observer.js"
 import * as Queue from "./queue.js"
 import { Watchers } from "./watchers.js"
 
@@ -132,6 +133,8 @@ export const make = <A extends object, C>(
         "session-limit-unsupported"
       )
     }
+    const observer = yield* Observer.forTag({ name, schema: definition.schema, cookie, transport })
+    const ready = engine.synchronous ?? guardedEngine(engine)
     const touchEvery = settings.touchEvery === undefined ? undefined : Duration.toMillis(settings.touchEvery)
     const core: Core<A> = {
       name,
@@ -149,7 +152,7 @@ export const make = <A extends object, C>(
         watchEvery: Duration.toMillis(settings.watchEvery ?? "30 seconds"),
         limit
       },
-      engine: engine.synchronous ?? guardedEngine(engine),
+      engine: observer?.engine(ready) ?? ready,
       isSynchronous: engine.synchronous !== undefined,
       codec: yield* SessionCodec.SessionCodec,
       schema,
@@ -166,12 +169,15 @@ export const make = <A extends object, C>(
       watchers: new Watchers(),
       events: Option.getOrUndefined(yield* Effect.serviceOption(SessionEvents)),
       directory: yield* Effect.serviceOption(SessionDirectory),
+      observer,
       isBackground: false
     }
+    const request = Handle.maker(core, contextCodec)
+    observer?.serves(request)
     return {
       cookie,
       transport,
-      request: Handle.maker(core, contextCodec),
+      request,
       ...adminOf(core, contextCodec)
     }
   })
