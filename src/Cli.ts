@@ -162,7 +162,7 @@ const program = Command.run(
     Command.withSubcommands([migrate, clearExpired, stats, list, find, show, revoke, explain, copy, generateKey]),
     Command.withDescription("Manages the tables, sessions and keys of effect-session.")
   ),
-  { name: "effect-session", version: "0.5.0", executable: "effect-session" }
+  { name: "effect-session", version: "0.6.0", executable: "effect-session" }
 )
 
 // Connecting
