@@ -3,6 +3,7 @@
  *
  * @since 0.3.0
  */
+import * as Server from "#server"
 import * as HttpApiMiddleware from "@effect/platform/HttpApiMiddleware"
 import type * as HttpApiSecurity from "@effect/platform/HttpApiSecurity"
 import type * as HttpRouter from "@effect/platform/HttpRouter"
@@ -11,7 +12,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import { forSchemes, opened } from "./internal/http/opened.js"
+import { forSchemes } from "./internal/http/schemes.js"
 import { SessionError } from "./SessionError.js"
 import type { SessionHandle } from "./SessionHandle.js"
 import type { Sessions, SessionService } from "./SessionService.js"
@@ -168,7 +169,7 @@ export const Guard =
           Effect.zipWith(
             session.service,
             Effect.isEffect(check) ? check : Effect.succeed(check),
-            (service, check) => forSchemes(security, Effect.flatMap(opened(session, service), check))
+            (service, check) => forSchemes(security, Effect.flatMap(Server.opened(session, service), check))
           )
         )
     })
