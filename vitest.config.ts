@@ -6,7 +6,6 @@ import { leftOut } from "./test/support/parts.js"
 export default defineConfig({
   resolve: {
     alias: [
-      { find: "#server", replacement: new URL("./src/internal/http/server.ts", import.meta.url).pathname },
       { find: /^effect-session$/, replacement: new URL("./src/index.ts", import.meta.url).pathname },
       { find: /^effect-session\/(.*)$/, replacement: new URL("./src/", import.meta.url).pathname + "$1.ts" }
     ]

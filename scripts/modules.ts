@@ -36,27 +36,20 @@ export interface Module {
 
 const folderOf = (name: string): string | undefined => /^internal\/([^/]+)\//.exec(name)?.[1]
 
-/** The modules that are imported by a name of package.json. Where the runtime decides, this is the one of servers. */
-const { imports: named }: { readonly imports: Readonly<Record<string, { readonly default: string }>> } = JSON.parse(
-  readFileSync("package.json", "utf8")
-)
-
-/** The module that an import names. `undefined`: it names a package. */
-const resolve = (from: string, path: string): string | undefined =>
-  path.startsWith(".")
-    ? new URL(path.replace(/\.js$/, ""), `file:///${from}`).pathname.slice(1)
-    : named[path]?.default.replace(/^\.\/dist\/(.*)\.js$/, "$1")
+/** The module that a relative import names. */
+const resolve = (from: string, path: string): string =>
+  new URL(path.replace(/\.js$/, ""), `file:///${from}`).pathname.slice(1)
 
 const read = (name: string): Module => {
   const source = readFileSync(`src/${name}.ts`, "utf8")
   const code = source.replaceAll(/\/\*\*[\s\S]*?\*\//g, "")
-  const paths = [...code.matchAll(/^(?:import|export)\b[^"]*?from "([^"]+)"$/gm)].flatMap((match) => match[1] ?? [])
+  const imports = [...code.matchAll(/^(?:import|export)\b[^"]*?from "([^"]+)"$/gm)].flatMap((match) => match[1] ?? [])
   return {
     name,
     folder: folderOf(name),
     isPublic: !name.startsWith("internal/"),
-    imports: paths.flatMap((path) => resolve(name, path) ?? []),
-    packages: paths.filter((path) => resolve(name, path) === undefined),
+    imports: imports.filter((path) => path.startsWith(".")).map((path) => resolve(name, path)),
+    packages: imports.filter((path) => !path.startsWith(".")),
     dynamic: [...source.matchAll(/(?<![\w"])import\("([^"]+)"\)/g)].flatMap((match) => match[1] ?? [])
   }
 }

@@ -3,7 +3,6 @@
  *
  * @since 0.1.0
  */
-import * as Server from "#server"
 import type * as HttpApp from "@effect/platform/HttpApp"
 import type { ConfigError } from "effect/ConfigError"
 import * as Context from "effect/Context"
@@ -13,6 +12,7 @@ import * as Record from "effect/Record"
 import type * as Schema from "effect/Schema"
 import * as TransportRules from "./internal/domain/transport.js"
 import * as HttpApiMiddleware from "./internal/http/httpApi.js"
+import * as Server from "./internal/http/server.js"
 import type { Definition } from "./internal/session/service.js"
 import type { Merge } from "./Merge.js"
 import type { SessionConfigError } from "./SessionConfigError.js"

@@ -3,7 +3,6 @@
  *
  * @since 0.3.0
  */
-import * as Server from "#server"
 import * as HttpApiMiddleware from "@effect/platform/HttpApiMiddleware"
 import type * as HttpApiSecurity from "@effect/platform/HttpApiSecurity"
 import type * as HttpRouter from "@effect/platform/HttpRouter"
@@ -13,6 +12,7 @@ import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import { forSchemes } from "./internal/http/schemes.js"
+import * as Server from "./internal/http/server.js"
 import { SessionError } from "./SessionError.js"
 import type { SessionHandle } from "./SessionHandle.js"
 import type { Sessions, SessionService } from "./SessionService.js"

@@ -1,7 +1,6 @@
 /**
  * The HttpApi middleware of a session tag.
  */
-import * as Server from "#server"
 import * as Headers from "@effect/platform/Headers"
 import * as HttpApiMiddleware from "@effect/platform/HttpApiMiddleware"
 import * as HttpApiSecurity from "@effect/platform/HttpApiSecurity"
@@ -16,6 +15,7 @@ import type { SessionHandle } from "../../SessionHandle.js"
 import type { Security, SessionHttpApi, Tag } from "../../SessionHttpApi.js"
 import type { Sessions, SessionService, Transport } from "../../SessionService.js"
 import { asking, ended } from "../domain/transport.js"
+import * as Server from "./server.js"
 
 /**
  * Makes the tag. It holds the security schemes for the OpenAPI description and nothing of a server, so API definitions can be

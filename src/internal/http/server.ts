@@ -1,6 +1,6 @@
 /**
- * What only servers use of a session tag. Importers name this module `#server`, and bundles for a browser have `noServer.ts` in its
- * place: see `imports` in package.json.
+ * The parts of a session tag that only servers need. The published modules import it as `#server`, which bundles for a browser resolve to
+ * `noServer.ts`: see `scripts/build.ts`.
  */
 export { layer as layerConfig } from "../session/config.js"
 export { layer } from "../session/service.js"
