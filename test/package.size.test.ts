@@ -1,5 +1,5 @@
 /**
- * What the published package adds to bundles: budgets, and the modules that must not be in them.
+ * Budgets of the bundles that use the published package, and the modules that must not be in them.
  */
 import { Layer } from "effect"
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
