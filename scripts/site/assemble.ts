@@ -1,8 +1,9 @@
 /**
  * Writes the content of the site to `site/.content`: the pages with links that work there, and the settings that VitePress reads.
  */
-import { copyFileSync, cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
+import { copyFileSync, cpSync, mkdirSync, writeFileSync } from "node:fs"
 import * as Path from "node:path"
+import { readResults } from "../lawsPage.js"
 import type { ApiPage } from "./api.js"
 import { finishApi, withFrontmatter } from "./api.js"
 import { mapLinks, plainOf, sectionOf } from "./markdown.js"
@@ -10,6 +11,7 @@ import type { Page, Section } from "./pages.js"
 import { resolve, sections } from "./pages.js"
 import type { Project } from "./project.js"
 import { project, sourceUrl } from "./project.js"
+import type { Settings, SidebarGroup } from "./settings.js"
 
 /** The generated content, which Git ignores. */
 export const content = "site/.content"
@@ -19,23 +21,6 @@ export interface Site {
   readonly sections: ReadonlyArray<Section>
   readonly pages: ReadonlyArray<Page>
   readonly api: ReadonlyArray<ApiPage>
-}
-
-/** The settings of one build, which `site/.vitepress/config.ts` reads. */
-export interface Settings {
-  readonly title: string
-  readonly description: string
-  readonly version: string
-  readonly repository: string
-  readonly homepage: string
-  readonly base: string
-  readonly sidebar: ReadonlyArray<SidebarGroup>
-}
-
-export interface SidebarGroup {
-  readonly text: string
-  readonly collapsed: boolean
-  readonly items: ReadonlyArray<{ readonly text: string; readonly link: string }>
 }
 
 /** Completes the content: TypeDoc has written its `api` folder. `base` is the path of the site on its host. */
@@ -93,6 +78,17 @@ const lawsOf = (readme: string): ReadonlyArray<{ readonly title: string; readonl
   return rows.map(([, title = "", details = ""]) => ({ title: capitalized(title), details: `${plainOf(details)}.` }))
 }
 
+/** The card that leads to the results. */
+const publishedLaws = () => {
+  const { laws, stores } = readResults()
+  return {
+    title: "Published laws",
+    details: `${laws.length} laws of stores and engines, run on ${stores.length} of them, and on yours.`,
+    link: "/laws",
+    linkText: "Results"
+  }
+}
+
 const capitalized = (title: string): string => title.replace(/ (\w)/, (letter) => letter.toUpperCase())
 
 const homeFields = ({ project, sections }: Site, page: Page) => {
@@ -114,12 +110,13 @@ const homeFields = ({ project, sections }: Site, page: Page) => {
         { theme: "alt", text: "API reference", link: "/api/" }
       ]
     },
-    features: lawsOf(page.text)
+    features: [...lawsOf(page.text), publishedLaws()]
   }
 }
 
-/** The hero of the layout has the title and the first sentence. */
-const homeText = (page: Page): string => page.text.replace(/^# .*\n+.*\n+/, "")
+/** The hero of the layout has the title and the first sentence, and its cards have the table of the laws. */
+const homeText = (page: Page): string =>
+  page.text.replace(/^# .*\n+.*\n+/, "").replace(/^(## Laws\n+)(?:\|.*\n)+\n/m, "$1")
 
 const linkOf = (path: string): string => `/${path.replace(/(?:index)?\.md$/, "")}`
 
@@ -153,6 +150,3 @@ const settings = ({ api, project, sections }: Site, base?: string): Settings => 
     sidebar: [...groups.slice(0, -2), reference, ...groups.slice(-2)]
   }
 }
-
-/** The settings of the last build. */
-export const readSettings = (): Settings => JSON.parse(readFileSync(Path.join(content, "site.json"), "utf8"))

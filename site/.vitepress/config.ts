@@ -1,9 +1,9 @@
 import { readFileSync } from "node:fs"
 import { defineConfig } from "vitepress"
-// Only a type: the content is written by scripts/docs.ts before VitePress starts.
-import type { Settings } from "../../scripts/site/assemble.ts"
 import { anchorOf } from "../../scripts/site/markdown.ts"
+import type { Settings } from "../../scripts/site/settings.ts"
 
+// scripts/docs.ts writes it before it starts VitePress.
 const settings: Settings = JSON.parse(readFileSync(new URL("../.content/site.json", import.meta.url), "utf8"))
 
 export default defineConfig({
@@ -16,6 +16,8 @@ export default defineConfig({
   head: [["link", { rel: "icon", type: "image/svg+xml", href: `${settings.base}favicon.svg` }]],
   sitemap: { hostname: settings.homepage },
   metaChunk: true,
+  // The index of the search is one file of 1.3 MB, which is loaded when a visitor searches.
+  vite: { build: { chunkSizeWarningLimit: 3000 } },
   markdown: {
     anchor: { slugify: anchorOf },
     theme: { light: "github-light", dark: "github-dark" }
