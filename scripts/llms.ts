@@ -40,7 +40,7 @@ export const llmsFull = (about: Project, groups: ReadonlyArray<Section>, urlOf: 
   return [
     `# ${about.name} ${about.version}: the documentation`,
     `> ${about.description}`,
-    ...pages.map((page) => `<!-- ${urlOf(page)} -->\n\n${absolute(about, pages, page, page.text, urlOf)}`)
+    ...pages.map((page) => `<!-- ${urlOf(page)} -->\n\n${withAbsoluteLinks(about, pages, page, page.text, urlOf)}`)
   ].map((part) => part.trim()).join("\n\n") + "\n"
 }
 
@@ -53,8 +53,8 @@ export const agents = (about: Project, groups: ReadonlyArray<Section>, urlOf: Pa
   return [
     `# Using ${about.name} ${about.version}`,
     `${about.description}`,
-    absolute(about, pages, readme, sectionOf(readme.text, "Install"), urlOf),
-    absolute(about, pages, page, rules, urlOf),
+    withAbsoluteLinks(about, pages, readme, sectionOf(readme.text, "Install"), urlOf),
+    withAbsoluteLinks(about, pages, page, rules, urlOf),
     "## Documentation",
     `- \`llms.txt\`, beside this file: the list of all pages. \`llms-full.txt\`: all of them in one file; search it for a name before you use it.
 - \`dist/*.d.ts\` and \`src/*.ts\`: every export has a comment, and most have an example that compiles.
@@ -62,8 +62,8 @@ export const agents = (about: Project, groups: ReadonlyArray<Section>, urlOf: Pa
   ].map((part) => part.trim()).join("\n\n") + "\n"
 }
 
-/** Markdown of a page with absolute links, and without the spaces that align tables. */
-const absolute = (
+/** Markdown of a page with the addresses of its links, and without the spaces that align tables. */
+export const withAbsoluteLinks = (
   about: Project,
   pages: ReadonlyArray<Page>,
   from: Page,

@@ -1,5 +1,5 @@
 /**
- * What the site and `llms.txt` read from a page of Markdown: its title, its first sentence, its links and its sections.
+ * Reads pages of Markdown for the site and for `llms.txt`: titles, first sentences, links and sections.
  */
 
 /** Applies a function to the prose of a page, and leaves fenced blocks of code as they are. */

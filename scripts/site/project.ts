@@ -1,4 +1,4 @@
-/** What the documentation knows of the package: its name, its version and its addresses, all from `package.json`. */
+/** Properties of the package that the documentation shows: name, version and addresses, all from `package.json`. */
 import { readFileSync, statSync } from "node:fs"
 
 export interface Project {
