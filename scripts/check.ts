@@ -1,12 +1,13 @@
 /**
- * `npm run check`: format, types, words that have a standard term, and the examples of the documentation.
+ * `npm run check`: format, types, words that have a standard term, the examples of the documentation, and the packages.
  * Prints one line per check and fails if one of them fails.
  */
 import { spawnSync } from "node:child_process"
 import { writeExamples } from "./docExamples.js"
+import { checkPackages } from "./packages.js"
 import { checkWords } from "./words.js"
 
-const checks: ReadonlyArray<readonly [name: string, run: () => boolean]> = [
+const checks: ReadonlyArray<readonly [name: string, run: () => boolean | Promise<boolean>]> = [
   ["format", () => run("dprint", "check")],
   ["types, type tests", () => run("tsc", "--noEmit", "-p", "tsconfig.json")],
   ["words", () => checkWords()],
@@ -14,7 +15,8 @@ const checks: ReadonlyArray<readonly [name: string, run: () => boolean]> = [
     const count = writeExamples()
     console.log(`${count} examples`)
     return count > 0 && run("tsc", "--noEmit", "-p", "node_modules/.cache/doc-examples/tsconfig.json")
-  }]
+  }],
+  ["packages (publint, attw)", () => checkPackages()]
 ]
 
 const run = (command: string, ...args: ReadonlyArray<string>): boolean =>
@@ -22,7 +24,7 @@ const run = (command: string, ...args: ReadonlyArray<string>): boolean =>
 
 let failed = 0
 for (const [name, check] of checks) {
-  const passed = check()
+  const passed = await check()
   if (!passed) failed++
   console.log(`${passed ? "ok" : "FAILED"}: ${name}`)
 }

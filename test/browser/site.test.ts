@@ -50,7 +50,7 @@ beforeAll(async () => {
   await once(server, "listening")
   origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
   browser = await launch()
-}, 400_000)
+}, 900_000)
 
 afterAll(async () => {
   await browser?.close()
