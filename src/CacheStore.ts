@@ -9,10 +9,11 @@ import type { ConfigError } from "effect/ConfigError"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { LRUCache } from "lru-cache"
+import { configError } from "./internal/configError.js"
 import { layerConfig as layerConfigOf } from "./internal/layerConfig.js"
 import type { Entry } from "./internal/memory/table.js"
 import * as MemoryTable from "./internal/memory/table.js"
-import { SessionConfigError } from "./SessionConfigError.js"
+import type { SessionConfigError } from "./SessionConfigError.js"
 import type { SessionRecord } from "./SessionRecord.js"
 import type { Store } from "./SessionStore.js"
 import { SessionStore, SessionStoreError } from "./SessionStore.js"
@@ -48,10 +49,11 @@ export const make = (options: CacheStoreOptions = {}): Effect.Effect<Store, Sess
   Effect.suspend(() => {
     const { maxBytes = 128 * 1024 * 1024, maxEntries = 100_000 } = options
     if (![maxEntries, maxBytes].every((limit) => Number.isSafeInteger(limit) && limit > 0)) {
-      return new SessionConfigError({
-        subject: "CacheStore",
-        problem: "maxEntries and maxBytes must be whole numbers, 1 or more."
-      })
+      return configError(
+        "CacheStore",
+        "maxEntries and maxBytes must be whole numbers, 1 or more.",
+        "option-out-of-range"
+      )
     }
     const table = MemoryTable.make((forget) => {
       const entries = new LRUCache<StoreKey, Entry>({

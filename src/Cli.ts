@@ -16,10 +16,11 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import { copy } from "./internal/cli/copy.js"
 import type { DatabaseUrl } from "./internal/cli/database.js"
-import { client, CliFailure, dialectOf, explained } from "./internal/cli/database.js"
+import { client, type CliFailure, dialectOf, explained, failed, sentenceOf } from "./internal/cli/database.js"
 import { jsonOption, print, Screen, table } from "./internal/cli/output.js"
 import { explain, find, list, revoke, show } from "./internal/cli/sessions.js"
 import { connection, kindOf, withStore } from "./internal/cli/store.js"
+import { withHelp } from "./internal/help.js"
 import * as Keyring from "./Keyring.js"
 import * as SessionId from "./SessionId.js"
 import { SessionMaintenance } from "./SessionMaintenance.js"
@@ -51,10 +52,12 @@ export const run = (argv: ReadonlyArray<string>): Effect.Effect<ExitCode, never,
     const outcome = program(dashedIdLast(argv)).pipe(
       Effect.as<ExitCode>(0),
       Effect.catchAll((error) => {
-        const { exitCode, message } = ValidationError.isValidationError(error) ? misuse(error, argv) : error
-        return Effect.as(console.error(message), exitCode)
+        const failure = ValidationError.isValidationError(error) ? misuse(error, argv) : error
+        return Effect.as(console.error(sentenceOf(failure)), failure.exitCode)
       }),
-      Effect.catchAllDefect(() => Effect.as(console.error("The command line failed; this is a bug of it."), 1 as const))
+      Effect.catchAllDefect(() =>
+        Effect.as(console.error(withHelp("The command line failed; this is a bug of it.", "cli-bug")), 1 as const)
+      )
     )
     // The parser prints its errors itself, in colours. They are printed above instead, in the form of the other errors.
     return yield* Effect.withConsole(outcome, {
@@ -146,7 +149,7 @@ const generateKey = Command.make("generate-key", {
   json: jsonOption
 }, ({ id, json }) =>
   Keyring.generate(Option.match(id, { onNone: () => ({}), onSome: (id) => ({ id }) })).pipe(
-    Effect.mapError(({ problem }) => new CliFailure({ exitCode: 2, message: problem })),
+    Effect.mapError(({ problem }) => failed(problem, "keyring-invalid", 2)),
     Effect.flatMap((key) => print(json, { key: Redacted.value(key) }, Redacted.value(key)))
   )).pipe(Command.withDescription("Print a new key for SESSION_KEYS, which seals session cookies: id:secret."))
 
@@ -154,7 +157,7 @@ const program = Command.run(
   Command.make(
     "effect-session",
     {},
-    () => new CliFailure({ exitCode: 2, message: "A command is missing; --help lists them." })
+    () => failed("A command is missing; --help lists them.", "cli-usage", 2)
   ).pipe(
     Command.withSubcommands([migrate, clearExpired, stats, list, find, show, revoke, explain, copy, generateKey]),
     Command.withDescription("Manages the tables, sessions and keys of effect-session.")
@@ -203,16 +206,17 @@ const misuse = (error: ValidationError.ValidationError, argv: ReadonlyArray<stri
   const missing = [...message.matchAll(/Expected to find option: '--([a-z-]+)'/g)].map(([, name = ""]) => name)
   // The parser also reports an option as missing if another argument made it overlook the option.
   const overlooked = missing.some((name) => argv.some((arg) => arg === `--${name}` || arg.startsWith(`--${name}=`)))
-  return new CliFailure({
-    exitCode: 2,
-    message: message === "" || message.includes("://") || repeated || overlooked
+  return failed(
+    message === "" || message.includes("://") || repeated || overlooked
       ? "An argument is wrong or too many; --help lists what there is."
       : missing.length === 0
       ? message
       : missing.map((name) =>
         variables[name] === undefined ? `--${name} is missing.` : `Neither --${name} nor ${variables[name]} is given.`
-      ).join(" ")
-  })
+      ).join(" "),
+    "cli-usage",
+    2
+  )
 }
 
 /** The required options, and the variables that replace them. */

@@ -16,6 +16,7 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
+import { configError } from "./internal/configError.js"
 import type { Cookies } from "./internal/cookie/ledger.js"
 import * as Ledger from "./internal/cookie/ledger.js"
 import type { CookieRecords } from "./internal/cookie/record.js"
@@ -25,6 +26,7 @@ import { hasForm, isTokenText } from "./internal/crypto/tokens.js"
 import * as Attributes from "./internal/domain/attributes.js"
 import { isExpired } from "./internal/domain/expiry.js"
 import * as Done from "./internal/done.js"
+import { withHelp } from "./internal/help.js"
 import { layerConfig as layerConfigOf } from "./internal/layerConfig.js"
 import * as Counts from "./internal/metrics.js"
 import { corrupt } from "./internal/store/corrupt.js"
@@ -32,7 +34,6 @@ import { guarded } from "./internal/store/defects.js"
 import type { Succeeded } from "./internal/store/written.js"
 import type { Signing } from "./Keyring.js"
 import { Keyring } from "./Keyring.js"
-import { SessionConfigError } from "./SessionConfigError.js"
 import type { BoundEngine, CookieValue, Scope } from "./SessionEngine.js"
 import { SessionEngine } from "./SessionEngine.js"
 import type { SessionRecord } from "./SessionRecord.js"
@@ -180,10 +181,13 @@ const premature = (ahead: number): Effect.Effect<void> =>
   Effect.suspend(() => {
     Counts.countRejection("premature")
     return Effect.logWarning(
-      `Rejected a session cookie, so its visitor is anonymous: it was made ${
-        Math.round(ahead / 1000)
-      } seconds in the ` +
-        "future. The clocks of the servers differ by more than a minute; set them right."
+      withHelp(
+        `Rejected a session cookie, so its visitor is anonymous: it was made ${
+          Math.round(ahead / 1000)
+        } seconds in the ` +
+          "future. The clocks of the servers differ by more than a minute; set them right.",
+        "clocks-differ"
+      )
     )
   })
 
@@ -279,11 +283,11 @@ export const layerSigned = (
               return withoutLedger(cookiesOf({ suite: "h1", records, csrf }, cookieName))
             }
           )
-          : new SessionConfigError({
-            subject: "CookieEngine",
-            problem:
-              `Signed cookies are configured for "${tag.namespace}" only. Give "${namespace}" an engine of its own.`
-          })
+          : configError(
+            "CookieEngine",
+            `Signed cookies are configured for "${tag.namespace}" only. Give "${namespace}" an engine of its own.`,
+            "signed-cookie-of-another-tag"
+          )
       }
     }))
   )

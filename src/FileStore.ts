@@ -15,6 +15,7 @@ import type { ConfigError } from "effect/ConfigError"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import { configError } from "./internal/configError.js"
 import * as Disk from "./internal/file/disk.js"
 import * as Epochs from "./internal/file/epochs.js"
 import * as Index from "./internal/file/indexes.js"
@@ -25,7 +26,7 @@ import * as Records from "./internal/file/records.js"
 import * as Sweep from "./internal/file/sweep.js"
 import * as Writes from "./internal/file/writes.js"
 import { layerConfig as layerConfigOf } from "./internal/layerConfig.js"
-import { SessionConfigError } from "./SessionConfigError.js"
+import type { SessionConfigError } from "./SessionConfigError.js"
 import type { Store } from "./SessionStore.js"
 import { checkClock, SessionStore, SessionStoreError } from "./SessionStore.js"
 
@@ -66,12 +67,12 @@ export const make = (
     yield* Effect.mapError(
       Disk.prepare(fs, path, root),
       (error) =>
-        error._tag === "SessionConfigError" ? error : new SessionConfigError({
-          subject: "FileStore",
-          problem:
-            `${root} cannot be used (${error.message}). Give the store a directory that this process owns and may write, ` +
-            `or one that it may create.`
-        })
+        error._tag === "SessionConfigError" ? error : configError(
+          "FileStore",
+          `${root} cannot be used (${error.message}). Give the store a directory that this process owns and may write, ` +
+            `or one that it may create.`,
+          "directory-unusable"
+        )
     )
     const contents = options.durability !== "none"
     const names = contents && (yield* Effect.isSuccess(Disk.syncDirectory(fs, root)))

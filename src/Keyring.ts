@@ -17,12 +17,14 @@ import * as Inspectable from "effect/Inspectable"
 import * as Layer from "effect/Layer"
 import type { Option } from "effect/Option"
 import * as Redacted from "effect/Redacted"
+import { configError } from "./internal/configError.js"
 import * as RootKeys from "./internal/crypto/keys.js"
 import { randomBytes } from "./internal/crypto/primitives.js"
 import type { RootKey } from "./internal/crypto/tokens.js"
 import * as Wire from "./internal/crypto/tokens.js"
+import { withHelp } from "./internal/help.js"
 import * as Counts from "./internal/metrics.js"
-import { SessionConfigError } from "./SessionConfigError.js"
+import type { SessionConfigError } from "./SessionConfigError.js"
 
 /**
  * One key. `secret`: at least 32 random bytes, in base64url or hex. `id`: 1 to 8 letters and digits, by which tokens name the key; not secret.
@@ -130,7 +132,7 @@ export interface Keys extends Inspectable.Inspectable {
  */
 export class Keyring extends Context.Tag("effect-session/Keyring")<Keyring, Keys>() {}
 
-const invalidKeyring = (problem: string) => new SessionConfigError({ subject: "Keyring", problem })
+const invalidKeyring = (problem: string) => configError("Keyring", problem, "keyring-invalid")
 
 /**
  * Makes a keyring of 1 to 5 keys. Fails with `SessionConfigError` if a secret is short, not random or well known, or if an id or a secret
@@ -184,7 +186,13 @@ export const config = (name = "SESSION_KEYS"): Config.Config<ReadonlyArray<Key>>
       Either.mapLeft(
         Either.all(Redacted.value(text).split(",").map(split)),
         () =>
-          ConfigError.InvalidData([], `${name} must be one or more keys of the form id:secret, separated by commas.`)
+          ConfigError.InvalidData(
+            [],
+            withHelp(
+              `${name} must be one or more keys of the form id:secret, separated by commas.`,
+              "environment-variable-invalid"
+            )
+          )
       )
     ),
     Config.withDescription(

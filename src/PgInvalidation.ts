@@ -22,6 +22,7 @@ import * as Queue from "effect/Queue"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { randomBytes } from "./internal/crypto/primitives.js"
+import { withHelp } from "./internal/help.js"
 import { layerConfig as layerConfigOf } from "./internal/layerConfig.js"
 import type { SessionId } from "./SessionId.js"
 import type { InvalidationEvent } from "./SessionInvalidation.js"
@@ -126,7 +127,7 @@ export const layerWith = (options: PgInvalidationOptions): Layer.Layer<SessionIn
             // The database accepted our heartbeats on this connection, and none arrived on it.
             if (mayHaveMissed && sent > 0 && !warned) {
               warned = true
-              yield* Effect.logWarning(undelivered(channel))
+              yield* Effect.logWarning(withHelp(undelivered(channel), "invalidation-not-delivered"))
             }
           })
           yield* Effect.raceFirst(Effect.disconnect(received), beating)

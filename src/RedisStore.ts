@@ -12,6 +12,7 @@ import type { ConfigError } from "effect/ConfigError"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import { configError } from "./internal/configError.js"
 import { encodeBase64Url, nameBytes } from "./internal/crypto/primitives.js"
 import { endReasons } from "./internal/domain/outcomes.js"
 import { layerConfig as layerConfigOf } from "./internal/layerConfig.js"
@@ -36,7 +37,7 @@ import {
 } from "./internal/redis/shards.js"
 import type { Client } from "./RedisClient.js"
 import { RedisClient } from "./RedisClient.js"
-import { SessionConfigError } from "./SessionConfigError.js"
+import type { SessionConfigError } from "./SessionConfigError.js"
 import type { SessionStoreError, Store } from "./SessionStore.js"
 import { SessionStore } from "./SessionStore.js"
 import type { StoreKey } from "./StoreKey.js"
@@ -131,10 +132,11 @@ export const layerConfig = (
 const prefixOf = (prefix = "effect-session:"): Effect.Effect<string, SessionConfigError> =>
   /[{}]/.test(prefix)
     ? Effect.fail(
-      new SessionConfigError({
-        subject: "RedisStore",
-        problem: "The prefix must not contain braces: the text in braces decides which node of a Cluster has a key."
-      })
+      configError(
+        "RedisStore",
+        "The prefix must not contain braces: the text in braces decides which node of a Cluster has a key.",
+        "redis-prefix-invalid"
+      )
     )
     : Effect.succeed(prefix)
 

@@ -200,6 +200,27 @@ export interface SessionAdmin<A, C = never> {
     fields?: Partial<A>,
     options?: LoginOptions<C> & { readonly subject?: string; readonly lifetime?: LifetimeInput }
   ) => Effect.Effect<SessionHandle<A, never, C>, SessionError>
+  /**
+   * Fails while the store cannot answer: for the readiness of a server. It loads a record that does not exist, within the engine's `timeout`
+   * and past every cache, so it also finds a missing table or permission to read. An engine that keeps nothing outside of the cookie makes no
+   * call. Sessions that are full, or a store that is read-only, are not noticed.
+   *
+   * @example
+   * ```ts
+   * import { HttpServerResponse } from "@effect/platform"
+   * import { Effect, Schema } from "effect"
+   * import { Session } from "effect-session"
+   *
+   * class AppSession extends Session.Tag<AppSession>()("app/Session", { schema: Schema.Struct({}) }) {}
+   *
+   * // An error is answered with 503.
+   * export const ready = Effect.flatMap(AppSession.service, (sessions) =>
+   *   Effect.as(sessions.ping, HttpServerResponse.empty()))
+   * ```
+   *
+   * @since 0.6.0
+   */
+  readonly ping: Effect.Effect<void, SessionUnavailable>
   /** Returns whether a token belongs to a live session. */
   readonly exists: (token: Redacted.Redacted<string>) => Effect.Effect<boolean, SessionUnavailable>
   /** Ends the session of a token. Succeeds if there is none. */

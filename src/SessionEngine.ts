@@ -172,6 +172,13 @@ export interface BoundEngine {
     now: number
   ) => Effect.Effect<Option<EndReason | "unknown">, SessionStoreError>
   /**
+   * Fails if the store cannot answer. Reads at most one record, which does not exist. Absent: the engine keeps nothing outside of the cookie,
+   * so there is nothing that could be down.
+   *
+   * @since 0.6.0
+   */
+  readonly ping?: (now: number) => Effect.Effect<void, SessionStoreError>
+  /**
    * The engine enforces the limit of a `Create` and a `Rotate` in one atomic step.
    *
    * @since 0.6.0

@@ -19,11 +19,13 @@ import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import { configError } from "./internal/configError.js"
 import { endReasons } from "./internal/domain/outcomes.js"
+import { withHelp } from "./internal/help.js"
 import { layerConfig as layerConfigOf } from "./internal/layerConfig.js"
 import { countDroppedEvent } from "./internal/metrics.js"
 import { orAbsent } from "./internal/schema/absent.js"
-import { SessionConfigError } from "./SessionConfigError.js"
+import type { SessionConfigError } from "./SessionConfigError.js"
 import { SessionId } from "./SessionId.js"
 
 const common = {
@@ -184,10 +186,11 @@ export const layerWith = (
     Effect.suspend(() =>
       Number.isInteger(capacity) && capacity >= 1 && capacity <= 1_000_000
         ? make(capacity)
-        : new SessionConfigError({
-          subject: "SessionEvents",
-          problem: "The capacity must be a whole number of events from 1 to 1,000,000."
-        })
+        : configError(
+          "SessionEvents",
+          "The capacity must be a whole number of events from 1 to 1,000,000.",
+          "option-out-of-range"
+        )
     )
   )
 
@@ -273,7 +276,9 @@ export const handleBatches = <X, E, R>(
       if (events.length === 0) return Effect.succeed(false)
       unhandled = events.length
       return Effect.suspend(() => f(events)).pipe(
-        Effect.catchAllCause((cause) => Effect.logError("A handler of session events failed.", cause)),
+        Effect.catchAllCause((cause) =>
+          Effect.logError(withHelp("A handler of session events failed.", "event-handler-failed"), cause)
+        ),
         Effect.map(() => {
           unhandled = 0
           return true
@@ -293,10 +298,13 @@ export const handleBatches = <X, E, R>(
               Effect.zipRight(
                 Fiber.interruptFork(fiber),
                 Effect.logWarning(
-                  `A handler of session events did not finish within ${
-                    Duration.format(shutdownTimeout)
-                  } at the shutdown. ` +
-                    `Events that it has not handled: ${queued + unhandled}.`
+                  withHelp(
+                    `A handler of session events did not finish within ${
+                      Duration.format(shutdownTimeout)
+                    } at the shutdown. ` +
+                      `Events that it has not handled: ${queued + unhandled}.`,
+                    "event-handler-unfinished"
+                  )
                 )
               ))
         )
@@ -384,7 +392,12 @@ class Inbox {
         const dropped = this.#dropped
         this.#dropped = 0
         return dropped === 0 ? Effect.succeed(taken) : Effect.as(
-          Effect.logWarning(`A subscriber of session events is too slow: ${dropped} events were dropped for it.`),
+          Effect.logWarning(
+            withHelp(
+              `A subscriber of session events is too slow: ${dropped} events were dropped for it.`,
+              "events-dropped"
+            )
+          ),
           taken
         )
       })

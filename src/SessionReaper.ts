@@ -26,8 +26,10 @@ import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
+import { configError } from "./internal/configError.js"
+import { withHelp } from "./internal/help.js"
 import { layerConfig as layerConfigOf } from "./internal/layerConfig.js"
-import { SessionConfigError } from "./SessionConfigError.js"
+import type { SessionConfigError } from "./SessionConfigError.js"
 import { SessionMaintenance } from "./SessionMaintenance.js"
 import { SessionStoreError } from "./SessionStore.js"
 
@@ -101,7 +103,10 @@ export const layerWith = (options: ReaperOptions): Layer.Layer<never, SessionCon
       (cause) =>
         Effect.zipRight(
           Metric.increment(failures),
-          Effect.logError("The session reaper could not delete expired sessions. The next round retries.", cause)
+          Effect.logError(
+            withHelp("The session reaper could not delete expired sessions. The next round retries.", "reaper-failed"),
+            cause
+          )
         )
     )
     const waitBetween = (least: number, most: number) =>
@@ -257,4 +262,4 @@ const millisOf = (name: string, input: Duration.DurationInput): Either.Either<nu
         : invalidOption(`"${name}" must be a positive duration of at most 20 days.`)
   })
 
-const invalidOption = (problem: string) => Either.left(new SessionConfigError({ subject: "SessionReaper", problem }))
+const invalidOption = (problem: string) => Either.left(configError("SessionReaper", problem, "option-out-of-range"))

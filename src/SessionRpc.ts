@@ -11,6 +11,7 @@ import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import { withHelp } from "./internal/help.js"
 import type { SessionHandle } from "./SessionHandle.js"
 
 /**
@@ -86,8 +87,11 @@ export const make = <Self, A, C>(handle: Context.Tag<Self, SessionHandle<A, neve
     Option.match({
       onNone: () =>
         Effect.dieMessage(
-          `There is no session of "${handle.key}" around this call: ` +
-            "put its middleware around the route that serves the RPC group."
+          withHelp(
+            `There is no session of "${handle.key}" around this call: ` +
+              "put its middleware around the route that serves the RPC group.",
+            "middleware-missing"
+          )
         ),
       onSome: Effect.succeed
     })

@@ -12,6 +12,7 @@ import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import type { Option } from "effect/Option"
 import * as Schema from "effect/Schema"
+import { type HelpId, withHelp } from "./internal/help.js"
 import type { SessionId } from "./SessionId.js"
 import type { EpochMillis, SessionInfo, SessionRecord, TouchTimes } from "./SessionRecord.js"
 import { bounded, boundedTouch, byAge, clockSlack } from "./SessionRecord.js"
@@ -41,7 +42,7 @@ export class SessionStoreError extends Schema.TaggedError<SessionStoreError>("ef
   }
 ) {
   override get message(): string {
-    return `The session store failed in "${this.operation}": ${reasons[this.reason]}`
+    return withHelp(`The session store failed in "${this.operation}": ${reasons[this.reason]}`, entries[this.reason])
   }
 }
 
@@ -53,6 +54,16 @@ const reasons = {
   corrupt: "it holds something that is not a session record; look at the row before deleting it.",
   transaction: "a session write inside the application's own transaction would be undone by its rollback. " +
     "Write after the transaction, or give the store a pool of its own."
+}
+
+/** The entries of the troubleshooting page. */
+const entries: Readonly<Record<SessionStoreError["reason"], HelpId>> = {
+  unavailable: "store-unavailable",
+  timeout: "store-timeout",
+  size: "record-too-large",
+  clock: "clocks-differ",
+  corrupt: "record-corrupt",
+  transaction: "write-in-transaction"
 }
 
 /**

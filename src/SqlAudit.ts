@@ -16,6 +16,7 @@ import type * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
+import { withHelp } from "./internal/help.js"
 import { layerConfig as layerConfigOf } from "./internal/layerConfig.js"
 import * as Table from "./internal/sql/audit.js"
 import { clientOf, tablesFrom } from "./internal/sql/client.js"
@@ -136,7 +137,13 @@ export const layerWith = (
         Effect.disconnect,
         Effect.timeout(attemptTimeout),
         Effect.tapErrorCause((cause) =>
-          Effect.logWarning(`SqlAudit could not write ${entries.length} session events. It tries again.`, cause)
+          Effect.logWarning(
+            withHelp(
+              `SqlAudit could not write ${entries.length} session events. It tries again.`,
+              "audit-write-failed"
+            ),
+            cause
+          )
         ),
         Effect.retry(pauses)
       )

@@ -11,13 +11,14 @@ import type * as Config from "effect/Config"
 import type { ConfigError } from "effect/ConfigError"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import { configError } from "./internal/configError.js"
 import { layerConfig as layerConfigOf } from "./internal/layerConfig.js"
 import { migration as auditMigration } from "./internal/sql/audit.js"
 import { clientOf, tablesFrom } from "./internal/sql/client.js"
 import { isD1 } from "./internal/sql/driver.js"
 import type { Tables } from "./internal/sql/tables.js"
 import { migrations, partitioning } from "./internal/sql/tables.js"
-import { SessionConfigError } from "./SessionConfigError.js"
+import type { SessionConfigError } from "./SessionConfigError.js"
 import type { TableNames } from "./SqlStore.js"
 
 /**
@@ -127,12 +128,13 @@ const partitionsOf = (
     (dialect === "pg" && Number.isInteger(partitions) && partitions >= 2 && partitions <= 1024)
     ? Effect.succeed(partitions)
     : Effect.fail(
-      new SessionConfigError({
-        subject: "SqlMigrations",
-        problem: dialect === "pg"
+      configError(
+        "SqlMigrations",
+        dialect === "pg"
           ? "The number of partitions must be a whole number from 2 to 1024."
-          : "Only Postgres supports the option partitions. Leave it out."
-      })
+          : "Only Postgres supports the option partitions. Leave it out.",
+        "partitions-invalid"
+      )
     )
 
 /**

@@ -11,6 +11,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import { configError } from "./internal/configError.js"
 import { hmacSha256, lengthPrefixed, randomBytes } from "./internal/crypto/primitives.js"
 import * as SealedText from "./internal/crypto/sealedText.js"
 import * as Tokens from "./internal/crypto/sessionToken.js"
@@ -22,7 +23,6 @@ import * as StoreCalls from "./internal/store/calls.js"
 import { guarded } from "./internal/store/defects.js"
 import { synchronousOf } from "./internal/store/synchronous.js"
 import { writtenIf } from "./internal/store/written.js"
-import { SessionConfigError } from "./SessionConfigError.js"
 import { SessionDirectory } from "./SessionDirectory.js"
 import type { BoundEngine, CookieValue, Opened, Written } from "./SessionEngine.js"
 import { SessionEngine } from "./SessionEngine.js"
@@ -76,10 +76,11 @@ export const make = (store: Store, options: StoredEngineOptions = {}): Context.T
     Effect.suspend(() => {
       const { maxSessionBytes = defaultMaxSessionBytes, seal, timeout = "1 second" } = options
       if (!(Number.isSafeInteger(maxSessionBytes) && maxSessionBytes > 0)) {
-        return new SessionConfigError({
-          subject: "StoredEngine",
-          problem: "maxSessionBytes must be a whole number of bytes, 1 or more."
-        })
+        return configError(
+          "StoredEngine",
+          "maxSessionBytes must be a whole number of bytes, 1 or more.",
+          "option-out-of-range"
+        )
       }
       const boundTo = (store: Store) =>
         bind(
@@ -322,6 +323,8 @@ const bind = (
           (reason) => Option.some(Option.getOrElse(reason, () => "unknown" as const))
         )
     },
+    // No session has this key. Every store, also one of an application, can load it.
+    ping: (now) => Effect.suspend(() => Effect.asVoid(load(keyOf(drawToken()), now, "fresh"))),
     open: (value, now, reading) => {
       const token = Tokens.refine(value)
       if (token === undefined) return Exit.succeed(Option.none())

@@ -17,11 +17,12 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
+import { configError } from "./internal/configError.js"
 import { layerConfig as layerConfigOf } from "./internal/layerConfig.js"
 import { keepsRequestsApart } from "./internal/store/isolates.js"
 import { Cache } from "./internal/tiered/cache.js"
 import { Tiers } from "./internal/tiered/tiers.js"
-import { SessionConfigError } from "./SessionConfigError.js"
+import type { SessionConfigError } from "./SessionConfigError.js"
 import { SessionInvalidation } from "./SessionInvalidation.js"
 import type { Store } from "./SessionStore.js"
 import { SessionStore } from "./SessionStore.js"
@@ -91,25 +92,27 @@ const tiers = (
   Effect.suspend(() => {
     const millis = Duration.toMillis(lease)
     if (!(millis >= 1 && millis <= 60_000)) {
-      return new SessionConfigError({
-        subject: "TieredStore",
-        problem:
-          "The lease must be from 1 millisecond to 1 minute. It is the maximum delay of a logout on another node."
-      })
+      return configError(
+        "TieredStore",
+        "The lease must be from 1 millisecond to 1 minute. It is the maximum delay of a logout on another node.",
+        "option-out-of-range"
+      )
     }
     if (keepsRequestsApart()) {
-      return new SessionConfigError({
-        subject: "TieredStore",
-        problem: "Requests share the loads of a cache and wait for one another, which does not work on Cloudflare " +
-          "Workers. Use the origin store alone, such as SqlEngine."
-      })
+      return configError(
+        "TieredStore",
+        "Requests share the loads of a cache and wait for one another, which does not work on Cloudflare " +
+          "Workers. Use the origin store alone, such as SqlEngine.",
+        "cache-on-workers"
+      )
     }
     const limits = [Duration.decode(cacheTimeout), Duration.decode(invalidationTimeout)] as const
     if (!limits.every((limit) => Duration.toMillis(limit) >= 1 && Duration.isFinite(limit))) {
-      return new SessionConfigError({
-        subject: "TieredStore",
-        problem: "cacheTimeout and invalidationTimeout must be 1 millisecond or more, and finite."
-      })
+      return configError(
+        "TieredStore",
+        "cacheTimeout and invalidationTimeout must be 1 millisecond or more, and finite.",
+        "option-out-of-range"
+      )
     }
     const remote = origin.capabilities.remote || cache.capabilities.remote
     return Effect.succeed(new Tiers(new Cache(cache, millis, ...limits), origin, remote, publish))

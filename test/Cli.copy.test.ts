@@ -240,7 +240,7 @@ describe("sessions that are left in the old store, or missing in the new one", (
       assert.include(
         stderr,
         "The new store holds 9 of 25 that were moved: the others have ended since, or the store has lost them. " +
-          "Find out which before you remove the old store.\n"
+          "Find out which before you remove the old store. (help: copy-incomplete)\n"
       )
     }))
 
@@ -258,7 +258,7 @@ describe("sessions that are left in the old store, or missing in the new one", (
       assert.include(
         stderr,
         `The old store cannot be removed: it still holds 1 current. Some belong to this namespace: a process that is ` +
-          `not in the phase "move" has created them meanwhile. Deploy that phase to every process, and run this command again.\n`
+          `not in the phase "move" has created them meanwhile. Deploy that phase to every process, and run this command again. (help: copy-incomplete)\n`
       )
       yield* isAlive(from.store, late, Date.now())
     }))
@@ -275,7 +275,10 @@ describe("a store that fails ends copy with one sentence, and the next run conti
       )
       const { exitCode, stderr } = yield* run("copy", ...between(from, to), "--batch", "10")
       assert.strictEqual(exitCode, 1)
-      assert.match(stderr, new RegExp(`^10 / 25 .*\nThe database failed: there is no room\\. ${resumes}\n$`))
+      assert.match(
+        stderr,
+        new RegExp(`^10 / 25 .*\nThe database failed: there is no room\\. ${resumes} \\(help: store-unavailable\\)\n$`)
+      )
       assertNoContent(stderr, all)
       yield* to.sql.unsafe("DROP TRIGGER full")
       assert.strictEqual((yield* run("copy", ...between(from, to))).exitCode, 0)
@@ -304,7 +307,7 @@ describe("a corrupt record stays, and all other sessions move", () => {
       assert.include(
         stderr,
         "The old store cannot be removed: it still holds 2 that could not be moved, because a record is corrupt. Repair it, or end " +
-          `the session with "effect-session revoke", in both stores; then run this command again.\n`
+          `the session with "effect-session revoke", in both stores; then run this command again. (help: record-corrupt)\n`
       )
       assert.strictEqual(exitCode, 1)
       assertNoContent(stdout + stderr, all.filter((one) => !bad.includes(one)))
@@ -371,7 +374,7 @@ describe("copy rejects", () => {
     Effect.gen(function*() {
       const from = yield* migrated(sqlite)
       const one = yield* stored(from.store, { expiry: expiry() })
-      const same = failure(2, "--from and --to are the same store: give two different ones.")
+      const same = failure(2, "--from and --to are the same store: give two different ones.", "cli-usage")
       const otherUrl = `sqlite:${relative(".", from.url.replace("sqlite:", ""))}`
       for (const url of [from.url, otherUrl]) {
         assert.deepStrictEqual(yield* run("copy", ...between(from, { ...from, url })), same)
@@ -387,7 +390,8 @@ describe("copy rejects", () => {
       const missing = (side: string) =>
         failure(
           1,
-          `The tables of ${side} are missing or out of date: run "effect-session migrate" with its URL, prefix and schema.`
+          `The tables of ${side} are missing or out of date: run "effect-session migrate" with its URL, prefix and schema.`,
+          "tables-missing"
         )
       assert.deepStrictEqual(yield* run("copy", ...between(from, bare)), missing("--to"))
       assert.deepStrictEqual(yield* run("copy", ...between(bare, from)), missing("--from"))

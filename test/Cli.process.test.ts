@@ -58,16 +58,16 @@ it.scopedLive("an error is one sentence on stderr, and an exit code", () =>
     const { url } = yield* files
     assert.deepStrictEqual(
       yield* run("revoke", freshId(), "--database-url", url, "--namespace", "shop"),
-      failure(3, "There is no such session in this namespace.")
+      failure(3, "There is no such session in this namespace.", "session-not-found")
     )
-    assert.deepStrictEqual(yield* run(), failure(2, "A command is missing; --help lists them."))
+    assert.deepStrictEqual(yield* run(), failure(2, "A command is missing; --help lists them.", "cli-usage"))
     assert.deepStrictEqual(
       yield* run("stats"),
-      failure(2, "Neither --database-url nor DATABASE_URL is given.")
+      failure(2, "Neither --database-url nor DATABASE_URL is given.", "cli-usage")
     )
     assert.deepStrictEqual(
       yield* run("stats", "--database-url", "postgres://ann:hunter2@127.0.0.1:1/shop"),
-      failure(1, "The database at 127.0.0.1:1 cannot be reached (ECONNREFUSED).")
+      failure(1, "The database at 127.0.0.1:1 cannot be reached (ECONNREFUSED).", "database-unreachable")
     )
   }))
 
@@ -100,7 +100,7 @@ it.live("a missing driver is named in the error", () => {
       Effect.map(runWith({}, args, without), (answer) =>
         assert.deepStrictEqual(
           answer,
-          failure(1, `The database driver is not installed: npm install ${name}`)
+          failure(1, `The database driver is not installed: npm install ${name}`, "database-driver-missing")
         )),
     { concurrency: 2 }
   )
@@ -135,7 +135,7 @@ describe("a database that accepts connections and never answers", () => {
         const { host } = yield* silent(() => {})
         assert.deepStrictEqual(
           yield* run("stats", "--database-url", `${scheme}://ann:hunter2@${host}/${scheme === "redis" ? "" : "shop"}`),
-          failure(1, `The database at ${host} cannot be reached (no answer).`)
+          failure(1, `The database at ${host} cannot be reached (no answer).`, "database-unreachable")
         )
       }), { concurrency: "unbounded" }))
 

@@ -81,7 +81,7 @@ describe.each(stores)("%s", (_, open) => {
         done("There is no live session of this subject in this namespace.\n")
       )
       assert.deepStrictEqual(yield* list("--subject", "eve", "--json"), done(""))
-      assert.deepStrictEqual(yield* list(), failure(2, "--subject is missing."))
+      assert.deepStrictEqual(yield* list(), failure(2, "--subject is missing.", "cli-usage"))
     }))
 
   it.scopedLive("find prints one session and the members of its attributes, without its data", () =>
@@ -102,7 +102,7 @@ describe.each(stores)("%s", (_, open) => {
       assert.deepStrictEqual(documents(yield* run("show", "--json", "--data", ...asked)), [
         { ...Object(document), data: record.data }
       ])
-      const missing = failure(3, "There is no such session in this namespace.")
+      const missing = failure(3, "There is no such session in this namespace.", "session-not-found")
       assert.deepStrictEqual(yield* run("find", "--json", freshId(), ...options, "--namespace", namespace), missing)
     }))
 
@@ -120,7 +120,7 @@ describe.each(stores)("%s", (_, open) => {
       const revoke = (...args: ReadonlyArray<string>) => run("revoke", "--namespace", namespace, ...options, ...args)
       assert.deepStrictEqual(
         yield* revoke("--all"),
-        failure(2, "--all needs --yes where the command line cannot ask.")
+        failure(2, "--all needs --yes where the command line cannot ask.", "cli-usage")
       )
       assert.deepStrictEqual(yield* alive, [true, true, true, true])
       assert.deepStrictEqual(documents(yield* revoke("--json", "--subject", "ann")), [
@@ -232,7 +232,11 @@ describe.each(databases)("%s", (_, open) => {
         }))
       ])
       assert.include((yield* explain(alive)).stdout, "No end is recorded: it is alive, or it has expired.\n")
-      const missing = failure(3, "The audit table has no event of such a session in this namespace.")
+      const missing = failure(
+        3,
+        "The audit table has no event of such a session in this namespace.",
+        "session-not-found"
+      )
       assert.deepStrictEqual(yield* explain("--json", freshId()), missing)
     }))
 
@@ -267,7 +271,8 @@ describe.each(databases)("%s", (_, open) => {
         yield* run("explain", "--namespace", namespace, freshId(), ...options),
         failure(
           1,
-          "There is no audit table: \"effect-session migrate --audit\" creates it, and SqlAudit.layer in the server writes to it."
+          "There is no audit table: \"effect-session migrate --audit\" creates it, and SqlAudit.layer in the server writes to it.",
+          "audit-table-missing"
         )
       )
     }))
@@ -306,7 +311,7 @@ describe("files", () => {
       const sentence = "Redis and files have no audit table: give the URL of the SQL database that SqlAudit writes to."
       assert.deepStrictEqual(
         yield* run("explain", "--namespace", namespace, freshId(), ...options),
-        failure(1, sentence)
+        failure(1, sentence, "audit-table-missing")
       )
     }))
 
@@ -360,7 +365,7 @@ it.live("revoke refuses wrong combinations with a sentence, before it connects",
     ([args, sentence]) =>
       Effect.map(
         run("revoke", ...args, "--database-url", "redis://127.0.0.1:1", "--namespace", "shop"),
-        (answer) => assert.deepStrictEqual(answer, failure(2, sentence))
+        (answer) => assert.deepStrictEqual(answer, failure(2, sentence, "cli-usage"))
       )
   ))
 

@@ -89,7 +89,7 @@ describe.each(all)("%s", (_, open) => {
   it.scopedLive("show and revoke of an unknown session exit with 3", () =>
     Effect.gen(function*() {
       const { options, store } = yield* open
-      const missing = failure(3, "There is no such session in this namespace.")
+      const missing = failure(3, "There is no such session in this namespace.", "session-not-found")
       // An id that looks like an option.
       const record = aRecord({ ...endsAt(soon()), id: idOf(`-${freshId().slice(1)}`) })
       yield* store.create(freshKey(), record, record.createdAt)
@@ -147,7 +147,11 @@ describe.each(databases)("%s", (_, open) => {
         `The tables are missing or out of date: run "effect-session migrate" with the same --prefix and --schema.`
       const session = ["--namespace", "shop", freshId()]
       for (const [command, ...rest] of [["stats"], ["clear-expired"], ["show", ...session], ["revoke", ...session]]) {
-        assert.deepStrictEqual(yield* run(command ?? "", ...options, ...rest), failure(1, problem), command)
+        assert.deepStrictEqual(
+          yield* run(command ?? "", ...options, ...rest),
+          failure(1, problem, "tables-missing"),
+          command
+        )
       }
     }))
 })

@@ -16,6 +16,7 @@ import { readdirSync, readFileSync } from "node:fs"
 import * as Path from "node:path"
 import { assert, describe } from "vitest"
 import { Screen } from "../src/internal/cli/output.js"
+import type { HelpId } from "../src/internal/help.js"
 import { done, failure, run } from "./support/cli.js"
 import { range } from "./support/concurrency.js"
 import { freshPrefix } from "./support/localStores.js"
@@ -30,7 +31,7 @@ describe("usage", () => {
   const database = ["--database-url", "sqlite:none.sqlite"]
   const both = ["--from", "sqlite:a", "--to", "sqlite:b"]
   const repeated = "An argument is wrong or too many; --help lists what there is."
-  const wrong: ReadonlyArray<readonly [args: ReadonlyArray<string>, sentence: string]> = [
+  const wrong: ReadonlyArray<readonly [args: ReadonlyArray<string>, sentence: string, help?: HelpId]> = [
     [[], "A command is missing; --help lists them."],
     [
       ["destroy"],
@@ -65,14 +66,15 @@ describe("usage", () => {
     [["stats", `postgres://ann:${secret}@host`, ...database], repeated],
     [
       ["migrate", "--print", ...database, "--prefix", "1; DROP"],
-      "A table prefix may hold at most 31 small letters, digits and underscores, and must not begin with a digit."
+      "A table prefix may hold at most 31 small letters, digits and underscores, and must not begin with a digit.",
+      "table-names-invalid"
     ]
   ]
 
   it.live("wrong usage exits with 2 and one sentence that repeats no value", () =>
-    Effect.forEach(wrong, ([args, sentence]) =>
+    Effect.forEach(wrong, ([args, sentence, help = "cli-usage"]) =>
       Effect.map(run(...args), (answer) => {
-        assert.deepStrictEqual(answer, failure(2, sentence))
+        assert.deepStrictEqual(answer, failure(2, sentence, help))
         assert.notInclude(answer.stderr, secret)
       }), { concurrency: 4 }))
 
@@ -107,18 +109,19 @@ describe("usage", () => {
 })
 
 describe("failures are reported as one sentence without the password", () => {
-  const refused = (url: string, sentence: string) =>
+  const refused = (url: string, sentence: string, help: HelpId = "database-url-invalid") =>
     it.live(`${url}`, () =>
       Effect.gen(function*() {
         assert.notInclude(sentence, secret)
-        assert.deepStrictEqual(yield* run("stats", "--database-url", url), failure(1, sentence))
+        assert.deepStrictEqual(yield* run("stats", "--database-url", url), failure(1, sentence, help))
       }))
 
   const unreadable =
     "The database URL cannot be read; special characters in its user, password and name must be percent-encoded."
   refused(
     `postgres://ann:${secret}@127.0.0.1:1/shop`,
-    "The database at 127.0.0.1:1 cannot be reached (ECONNREFUSED)."
+    "The database at 127.0.0.1:1 cannot be reached (ECONNREFUSED).",
+    "database-unreachable"
   )
   refused(`postgres://ann:1/${secret}@127.0.0.1:1/shop`, unreadable)
   refused(`postgres://ann:1#${secret}@127.0.0.1:1/shop`, unreadable)
@@ -126,11 +129,13 @@ describe("failures are reported as one sentence without the password", () => {
   refused(`postgres://ann:${secret}@127.0.0.1:port/shop`, unreadable)
   refused(
     `mysql://ann:${secret}@127.0.0.1:1/shop`,
-    "The database at 127.0.0.1:1 cannot be reached (ECONNREFUSED)."
+    "The database at 127.0.0.1:1 cannot be reached (ECONNREFUSED).",
+    "database-unreachable"
   )
   refused(
     `mariadb://ann:${secret}@127.0.0.1:1/shop`,
-    "The database at 127.0.0.1:1 cannot be reached (ECONNREFUSED)."
+    "The database at 127.0.0.1:1 cannot be reached (ECONNREFUSED).",
+    "database-unreachable"
   )
   refused(`mysql://ann:1/${secret}@127.0.0.1:1/shop`, unreadable)
   refused(
@@ -142,18 +147,19 @@ describe("failures are reported as one sentence without the password", () => {
     "The database URL must begin with postgres://, mysql:// or sqlite:; for all but migrate also with redis:// or file:."
   )
   refused("sqlite:", "The database URL names no file: sqlite:path/to/file.")
-  refused("sqlite:none.sqlite", `There is no file none.sqlite: "effect-session migrate" creates one.`)
-  refused("sqlite:package.json", "The file is not a SQLite database.")
+  refused("sqlite:none.sqlite", `There is no file none.sqlite: "effect-session migrate" creates one.`, "store-missing")
+  refused("sqlite:package.json", "The file is not a SQLite database.", "store-unavailable")
   refused(
     `redis://ann:${secret}@127.0.0.1:1`,
-    "The database at 127.0.0.1:1 cannot be reached (ECONNREFUSED)."
+    "The database at 127.0.0.1:1 cannot be reached (ECONNREFUSED).",
+    "database-unreachable"
   )
   refused(`redis://ann:1/${secret}@127.0.0.1:1`, unreadable)
   refused(`redis:ann:${secret}`, "The database URL names no host: redis://user:password@host.")
   refused(`redis://127.0.0.1:1/${secret}`, "A database of Redis is a number: redis://host/0.")
   refused("file:", "The database URL names no directory: file:path/to/directory.")
-  refused("file:none", "There is no file store in none: the server creates it when it starts.")
-  refused("file:package.json", "There is a file where the directory of sessions should be.")
+  refused("file:none", "There is no file store in none: the server creates it when it starts.", "store-missing")
+  refused("file:package.json", "There is a file where the directory of sessions should be.", "store-unavailable")
 
   for (
     const [name, urlOf] of [
@@ -168,7 +174,7 @@ describe("failures are reported as one sentence without the password", () => {
           change(url)
           return run("stats", "--database-url", url.href)
         }
-        const wrong = failure(1, "The database rejects the user or the password.")
+        const wrong = failure(1, "The database rejects the user or the password.", "store-unavailable")
         assert.deepStrictEqual(yield* to((url) => url.password = secret), wrong)
         assert.deepStrictEqual(
           yield* to((url) => {
@@ -179,7 +185,7 @@ describe("failures are reported as one sentence without the password", () => {
         )
         assert.deepStrictEqual(
           yield* to((url) => url.pathname = "nothing"),
-          failure(1, "The server has no database of that name.")
+          failure(1, "The server has no database of that name.", "store-unavailable")
         )
       }))
   }
@@ -192,7 +198,7 @@ describe("failures are reported as one sentence without the password", () => {
         url.pathname = "99"
         assert.deepStrictEqual(
           yield* stats(),
-          failure(1, `The database at ${url.host} failed: ERR DB index is out of range.`)
+          failure(1, `The database at ${url.host} failed: ERR DB index is out of range.`, "store-unavailable")
         )
         url.pathname = ""
         const admin = yield* ioredisOn(servers.redis())
@@ -203,9 +209,15 @@ describe("failures are reported as one sentence without the password", () => {
         )
         url.username = user
         url.password = "wrong"
-        assert.deepStrictEqual(yield* stats(), failure(1, "The database rejects the user or the password."))
+        assert.deepStrictEqual(
+          yield* stats(),
+          failure(1, "The database rejects the user or the password.", "store-unavailable")
+        )
         url.password = secret
-        assert.deepStrictEqual(yield* stats(), failure(1, "The user lacks a permission for these keys."))
+        assert.deepStrictEqual(
+          yield* stats(),
+          failure(1, "The user lacks a permission for these keys.", "store-unavailable")
+        )
       }))
   }
 
@@ -226,13 +238,13 @@ describe("failures are reported as one sentence without the password", () => {
         const options = ["--database-url", theirs.href, "--prefix", prefix]
         assert.deepStrictEqual(
           yield* run("stats", ...options),
-          failure(1, "The user may not use that database, or it does not exist.")
+          failure(1, "The user may not use that database, or it does not exist.", "store-unavailable")
         )
         yield* admin.unsafe(`GRANT SELECT ON ${prefix}sessions TO ${user}`)
         assert.strictEqual((yield* run("stats", ...options)).exitCode, 0)
         assert.deepStrictEqual(
           yield* run("revoke", ...options, "--namespace", "shop", freshId()),
-          failure(1, "The user lacks a privilege on these tables.")
+          failure(1, "The user lacks a privilege on these tables.", "store-unavailable")
         )
       }))
   }
@@ -261,7 +273,7 @@ describe("a directory of files", () => {
         for (const [command, ...rest] of [["stats"], ["clear-expired"], ["show", ...session], ["revoke", ...session]]) {
           assert.deepStrictEqual(
             yield* run(command ?? "", "--database-url", `file:${there}`, ...rest),
-            failure(1, `There is no file store in ${there}: the server creates it when it starts.`)
+            failure(1, `There is no file store in ${there}: the server creates it when it starts.`, "store-missing")
           )
         }
       }

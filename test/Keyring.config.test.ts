@@ -122,7 +122,11 @@ describe("effect-session generate-key", () => {
     Effect.forEach([["--id", base64url("pasted")], ["--id=a-b"], ["--id", ""]], (args) =>
       Effect.map(
         generate(...args),
-        (answer) => assert.deepStrictEqual(answer, failure(2, "A key needs an id of 1 to 8 letters and digits."))
+        (answer) =>
+          assert.deepStrictEqual(
+            answer,
+            failure(2, "A key needs an id of 1 to 8 letters and digits.", "keyring-invalid")
+          )
       )))
 
   it("prints only the key when it is run as a program", () => {

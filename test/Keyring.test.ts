@@ -150,7 +150,7 @@ describe("derive", () => {
           const error = yield* Effect.flip(derive({ ...use, ...invalid }))
           assert.strictEqual(
             error.message,
-            "Keyring: A cookie name or an audience is too long, or not well-formed Unicode."
+            "Keyring: A cookie name or an audience is too long, or not well-formed Unicode. (help: keyring-invalid)"
           )
         }
       }
@@ -185,7 +185,10 @@ describe("generate", () => {
   it.effect("rejects an id that no keyring accepts", () =>
     Effect.gen(function*() {
       const error = yield* Effect.flip(Keyring.generate({ id: "not an id" }))
-      assert.strictEqual(error.message, "Keyring: A key needs an id of 1 to 8 letters and digits.")
+      assert.strictEqual(
+        error.message,
+        "Keyring: A key needs an id of 1 to 8 letters and digits. (help: keyring-invalid)"
+      )
     }))
 })
 

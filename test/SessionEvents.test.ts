@@ -174,7 +174,9 @@ describe("a subscriber", () => {
       publish(events, 4, 5)
       const log = logged()
       assert.deepStrictEqual(yield* Effect.provide(takeAll(slow), log.layer), ["3", "4", "5"])
-      assert.deepStrictEqual(log.lines, ["A subscriber of session events is too slow: 2 events were dropped for it."])
+      assert.deepStrictEqual(log.lines, [
+        "A subscriber of session events is too slow: 2 events were dropped for it. (help: events-dropped)"
+      ])
       assert.deepStrictEqual(yield* takeAll(fast), ["4", "5"])
       assert.strictEqual((yield* dropped) - before, 2)
       publish(events, 6)
@@ -384,7 +386,7 @@ describe("a handler", () => {
         yield* TestClock.adjust("1 millis")
         yield* Fiber.join(closing)
         assert.deepStrictEqual(log.lines, [
-          "A handler of session events did not finish within 3s at the shutdown. Events that it has not handled: 3."
+          "A handler of session events did not finish within 3s at the shutdown. Events that it has not handled: 3. (help: event-handler-unfinished)"
         ])
       }))
   }
@@ -418,7 +420,7 @@ describe("the capacity", () => {
         const error = yield* Effect.flip(Layer.build(SessionEvents.layerWith({ capacity })))
         assert.strictEqual(
           error.message,
-          "SessionEvents: The capacity must be a whole number of events from 1 to 1,000,000."
+          "SessionEvents: The capacity must be a whole number of events from 1 to 1,000,000. (help: option-out-of-range)"
         )
       }))
   }

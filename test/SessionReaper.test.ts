@@ -221,7 +221,7 @@ describe("a store that fails", () => {
         assert.isAtLeast(rounds.times.length, 2)
         assert.strictEqual((yield* Metric.value(SessionReaper.failures)).count - before, 1)
         assert.deepStrictEqual(lines, [[
-          "The session reaper could not delete expired sessions. The next round retries."
+          "The session reaper could not delete expired sessions. The next round retries. (help: reaper-failed)"
         ]])
       }).pipe(Effect.provide(logger))
     })
@@ -291,7 +291,10 @@ describe("invalid options", () => {
       Effect.gen(function*() {
         const store = recorded(idle)
         const error = yield* Effect.flip(Effect.scoped(Layer.build(SessionReaper.layerWith(options))))
-        assert.deepStrictEqual(error, new SessionConfigError({ subject: "SessionReaper", problem }))
+        assert.deepStrictEqual(
+          error,
+          new SessionConfigError({ subject: "SessionReaper", problem, help: "option-out-of-range" })
+        )
         const exit = yield* Effect.exit(SessionReaper.sweep(options))
         assert.deepStrictEqual(exit, Exit.die(error))
         assert.deepStrictEqual(store.times, [])

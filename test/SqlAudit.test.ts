@@ -217,7 +217,7 @@ describe.each(databases)("%s", (name, client) => {
       assert.strictEqual(
         error.message,
         `SqlAudit: The audit table ${prefix}session_events is missing: run "effect-session migrate --audit" with the same --prefix and ` +
-          "--schema, or SqlMigrations with the option audit."
+          "--schema, or SqlMigrations with the option audit. (help: audit-table-missing)"
       )
     }))
 

@@ -106,6 +106,7 @@ describe("the published package", () => {
         "src/index.ts",
         "README.md",
         "LICENSE",
+        "docs/troubleshooting.md",
         ...Object.keys(assistantFiles())
       ]
     ) {
@@ -113,7 +114,10 @@ describe("the published package", () => {
     }
     assert.deepStrictEqual(
       files.filter((file) =>
-        !/^package\/(dist|src|package\.json|README\.md|LICENSE|CHANGELOG\.md|AGENTS\.md|llms(-full)?\.txt)/.test(file)
+        !/^package\/(dist|src|package\.json|README\.md|LICENSE|CHANGELOG\.md|AGENTS\.md|llms(-full)?\.txt|docs\/troubleshooting\.md$)/
+          .test(
+            file
+          )
       ),
       []
     )

@@ -39,8 +39,16 @@ export const contents: ReadonlyArray<Group> = [
       "docs/laws.md"
     ]
   },
-  { title: "Operations", pages: ["docs/security.md"] },
-  { title: "Coming from", pages: ["docs/django.md"] },
+  { title: "Operations", pages: ["docs/operations.md", "docs/troubleshooting.md", "docs/security.md"] },
+  {
+    title: "Coming from",
+    pages: [
+      "docs/coming-from-express-session.md",
+      "docs/coming-from-iron-session.md",
+      "docs/coming-from-better-auth.md",
+      "docs/django.md"
+    ]
+  },
   { title: "Formats", pages: ["docs/reference/"] },
   { title: "The project", pages: ["docs/architecture.md", "docs/benchmarks/", "CHANGELOG.md"], isOptional: true },
   { title: "Decisions", pages: ["docs/decisions/"], isOptional: true }

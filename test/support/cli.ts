@@ -18,6 +18,7 @@ import { rmSync } from "node:fs"
 import * as Path from "node:path"
 import { afterAll, assert, beforeAll } from "vitest"
 import { Screen } from "../../src/internal/cli/output.js"
+import type { HelpId } from "../../src/internal/help.js"
 import { freshPrefix } from "./localStores.js"
 import {
   mariadbUrl,
@@ -39,10 +40,10 @@ export interface Answer {
 }
 
 export const done = (stdout: string): Answer => ({ exitCode: 0, stdout, stderr: "" })
-export const failure = (exitCode: number, sentence: string): Answer => ({
+export const failure = (exitCode: number, sentence: string, help: HelpId): Answer => ({
   exitCode,
   stdout: "",
-  stderr: `${sentence}\n`
+  stderr: `${sentence} (help: ${help})\n`
 })
 
 /** Runs the program in this process with this environment, and with pipes as its streams. */

@@ -24,7 +24,7 @@ export const rejectionOf = (keys: ReadonlyArray<Keyring.Key>) =>
   Effect.map(Effect.flip(Keyring.make(keys)), (error) => {
     assert.instanceOf(error, SessionConfigError)
     assert.strictEqual(error.subject, "Keyring")
-    assert.strictEqual(error.message, `Keyring: ${error.problem}`)
+    assert.strictEqual(error.message, `Keyring: ${error.problem} (help: keyring-invalid)`)
     return error.problem
   })
 

@@ -21,7 +21,7 @@ import { corrupt, isCorrupt, isCorruptEntry } from "../store/corrupt.js"
 import { intercepted } from "../store/intercepted.js"
 import { pages } from "../store/pages.js"
 import type { DatabaseUrl, Side } from "./database.js"
-import { CliFailure, corruptionOf, explained, failed, printable } from "./database.js"
+import { CliFailure, corruptionOf, explained, failed, printable, reworded } from "./database.js"
 import { jsonOption, print, printError, Screen } from "./output.js"
 import { namesOption, namespaceOption, placeOf, store as storeAt, urlOption } from "./store.js"
 
@@ -127,7 +127,9 @@ const moveAll = (
       Stream.runLast,
       // `openStore` has turned the errors of the stores into sentences.
       Effect.mapError(({ cause }) =>
-        failed(`${cause instanceof CliFailure ? cause.message : "Repeated conflicts with concurrent writes."} ${rerun}`)
+        cause instanceof CliFailure
+          ? reworded(cause, `${cause.message} ${rerun}`)
+          : failed(`Repeated conflicts with concurrent writes. ${rerun}`, "copy-incomplete")
       ),
       Effect.ensuring(display.end)
     )
@@ -170,7 +172,8 @@ const verify = (
     if (kept < moved) {
       return yield* failed(
         `The new store holds ${kept} of ${moved} that were moved: the others have ended since, or the store has lost them. ` +
-          "Find out which before you remove the old store."
+          "Find out which before you remove the old store.",
+        "copy-incomplete"
       )
     }
     if (old.current === 0) return yield* report("The old store holds no live session: it can be removed.")
@@ -179,13 +182,15 @@ const verify = (
     if (left.others > 0) {
       return yield* failed(
         `The old store cannot be removed: it still holds ${old.current} current. Some belong to this namespace: a process that is ` +
-          `not in the phase "move" has created them meanwhile. Deploy that phase to every process, and run this command again.`
+          `not in the phase "move" has created them meanwhile. Deploy that phase to every process, and run this command again.`,
+        "copy-incomplete"
       )
     }
     if (left.corruptRecords.length > 0) {
       return yield* failed(
         `The old store cannot be removed: it still holds ${left.corruptRecords.length} that could not be moved, because a record is corrupt. ` +
-          `Repair it, or end the session with "effect-session revoke", in both stores; then run this command again.`
+          `Repair it, or end the session with "effect-session revoke", in both stores; then run this command again.`,
+        "record-corrupt"
       )
     }
     yield* report(
@@ -220,10 +225,7 @@ const listed = (corruptRecords: ReadonlyArray<Corrupt>): string =>
 
 // One store
 
-const sameStore = new CliFailure({
-  exitCode: 2,
-  message: "--from and --to are the same store: give two different ones."
-})
+const sameStore = failed("--from and --to are the same store: give two different ones.", "cli-usage", 2)
 
 const isSame = ({ from, fromNames, to, toNames }: Parameters): boolean =>
   Redacted.value(from) === Redacted.value(to) && fromNames.prefix === toNames.prefix &&
@@ -263,7 +265,7 @@ const openStore = (side: Side, url: DatabaseUrl, names: TableNames, connections:
               : Effect.orDie(
                 Effect.mapError(
                   sentence,
-                  ({ message }) => failed(state.progress === undefined ? message : `${message} ${rerun}`)
+                  (failure) => state.progress === undefined ? failure : reworded(failure, `${failure.message} ${rerun}`)
                 )
               )
           })

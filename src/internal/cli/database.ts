@@ -12,7 +12,8 @@ import * as Layer from "effect/Layer"
 import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import { SessionConfigError } from "../../SessionConfigError.js"
-import { SessionStore, type SessionStoreError } from "../../SessionStore.js"
+import { SessionStore, SessionStoreError } from "../../SessionStore.js"
+import { type HelpId, referring } from "../help.js"
 import { isUnmigrated } from "../sql/errors.js"
 import { unchecked } from "../sql/store.js"
 import type { Dialect } from "../sql/tables.js"
@@ -22,9 +23,19 @@ export class CliFailure extends Data.TaggedError("CliFailure")<{
   /** 1: failed; 2: wrong usage; 3: not found. */
   readonly exitCode: 1 | 2 | 3
   readonly message: string
+  /** The entry of the troubleshooting page. It ends the sentence that is reported. */
+  readonly help: string | undefined
 }> {}
 
-export const failed = (message: string) => new CliFailure({ exitCode: 1, message })
+export const failed = (message: string, help: HelpId, exitCode: 1 | 2 | 3 = 1) =>
+  new CliFailure({ exitCode, message, help })
+
+/** The same failure with another message. */
+export const reworded = ({ exitCode, help }: CliFailure, message: string) => new CliFailure({ exitCode, message, help })
+
+/** The sentence that is reported. */
+export const sentenceOf = ({ help, message }: CliFailure): string =>
+  help === undefined ? message : referring(message, help)
 
 /** The URL of a database. It may contain a password. */
 export type DatabaseUrl = Redacted.Redacted
@@ -44,7 +55,8 @@ export const dialectOf = (url: DatabaseUrl): Effect.Effect<Dialect, CliFailure> 
     default:
       return Effect.fail(
         failed(
-          "The database URL must begin with postgres://, mysql:// or sqlite:; for all but migrate also with redis:// or file:."
+          "The database URL must begin with postgres://, mysql:// or sqlite:; for all but migrate also with redis:// or file:.",
+          "database-url-invalid"
         )
       )
   }
@@ -86,7 +98,10 @@ const mysql = (url: DatabaseUrl, maxConnections: number): Client =>
   Effect.gen(function*() {
     const parsed = yield* parse(url)
     if (parsed.pathname.length < 2) {
-      return yield* failed("The database URL names no database: mysql://user:password@host/database.")
+      return yield* failed(
+        "The database URL names no database: mysql://user:password@host/database.",
+        "database-url-invalid"
+      )
     }
     const MysqlClient = yield* driver("@effect/sql-mysql2", () => import("@effect/sql-mysql2/MysqlClient"))
     // The driver reads its settings from the URL. Its default timeout is ten seconds.
@@ -97,11 +112,13 @@ const mysql = (url: DatabaseUrl, maxConnections: number): Client =>
 const sqlite = (url: DatabaseUrl, create: boolean): Client =>
   Effect.gen(function*() {
     const filename = fileOf(url)
-    if (filename === "") return yield* failed("The database URL names no file: sqlite:path/to/file.")
+    if (filename === "") {
+      return yield* failed("The database URL names no file: sqlite:path/to/file.", "database-url-invalid")
+    }
     const files = yield* FileSystem.FileSystem
     const there = yield* Effect.orElseSucceed(files.exists(filename), () => false)
     if (!there && !create) {
-      return yield* failed(`There is no file ${filename}: "effect-session migrate" creates one.`)
+      return yield* failed(`There is no file ${filename}: "effect-session migrate" creates one.`, "store-missing")
     }
     const SqliteClient = yield* driver("@effect/sql-sqlite-node", () => import("@effect/sql-sqlite-node/SqliteClient"))
     // The journal mode is stored in the file, and is the application's choice.
@@ -124,7 +141,8 @@ export const driver = <A>(name: keyof typeof versions, load: () => Promise<A>): 
       failed(
         Predicate.hasProperty(cause, "code") && cause.code === "ERR_MODULE_NOT_FOUND"
           ? `The database driver is not installed: npm install ${name}@${versions[name]}`
-          : `The database driver ${name} could not be loaded: ${firstLine(cause)}`
+          : `The database driver ${name} could not be loaded: ${firstLine(cause)}`,
+        "database-driver-missing"
       )
   })
 
@@ -143,7 +161,8 @@ export const parse = (url: DatabaseUrl): Effect.Effect<URL, CliFailure> =>
     },
     catch: () =>
       failed(
-        "The database URL cannot be read; special characters in its user, password and name must be percent-encoded."
+        "The database URL cannot be read; special characters in its user, password and name must be percent-encoded.",
+        "database-url-invalid"
       )
   })
 
@@ -160,34 +179,44 @@ export const explained =
       return root instanceof CliFailure
         ? root
         : error instanceof SessionConfigError
-        ? new CliFailure({ exitCode: 2, message: error.problem })
-        : Effect.flatMap(explain(error, url, side), (message) => new CliFailure({ exitCode: 1, message }))
+        ? new CliFailure({ exitCode: 2, message: error.problem, help: error.help })
+        : Effect.flatMap(explain(error, url, side), ([message, help]) => new CliFailure({ exitCode: 1, message, help }))
     })
 
+type Explanation = readonly [message: string, help: HelpId | undefined]
+
 /** Describes an error as one sentence that never contains the password. */
-const explain = (error: unknown, url: DatabaseUrl, side: Side | undefined): Effect.Effect<string> =>
+const explain = (error: unknown, url: DatabaseUrl, side: Side | undefined): Effect.Effect<Explanation> =>
   Effect.map(Effect.option(parse(url)), (parsed) => {
     const cause = rootOf(error)
     const message = firstLine(cause)
-    if (Predicate.hasProperty(error, "reason") && error.reason === "clock") return message
+    if (Predicate.hasProperty(error, "reason") && error.reason === "clock") return [message, "clocks-differ"]
     const code = codeOf(cause, message)
     if (isUnmigrated(code, message)) {
-      return side === undefined
-        ? `The tables are missing or out of date: run "effect-session migrate" with the same --prefix and --schema.`
-        : `The tables of ${side} are missing or out of date: run "effect-session migrate" with its URL, prefix and schema.`
+      return [
+        side === undefined
+          ? `The tables are missing or out of date: run "effect-session migrate" with the same --prefix and --schema.`
+          : `The tables of ${side} are missing or out of date: run "effect-session migrate" with its URL, prefix and schema.`,
+        "tables-missing"
+      ]
     }
     const place = parsed._tag === "Some" && parsed.value.host !== "" ? ` at ${parsed.value.host}` : ""
-    if (code === "ETIMEDOUT") return `The database${place} cannot be reached (no answer).`
-    if (unreachable.has(code)) return `The database${place} cannot be reached (${code}).`
+    if (code === "ETIMEDOUT") return [`The database${place} cannot be reached (no answer).`, "database-unreachable"]
+    if (unreachable.has(code)) return [`The database${place} cannot be reached (${code}).`, "database-unreachable"]
     if (/connection (?:time(?:d )?out|terminated)|timeout exceeded/i.test(message)) {
-      return `The database${place} cannot be reached (no answer).`
+      return [`The database${place} cannot be reached (no answer).`, "database-unreachable"]
     }
+    // Its message has a reference.
+    if (cause instanceof SessionStoreError) return [`The database${place} failed: ${message}`, undefined]
     const known = sentences[code]
-    if (known !== undefined) return known
+    if (known !== undefined) return [known, "store-unavailable"]
     const secrets = parsed._tag === "Some" ? secretsOf(parsed.value) : []
-    return message === "" || secrets.some((secret) => message.includes(secret))
-      ? `The database${place} failed${code === "" ? "" : ` (${code})`}.`
-      : `The database${place} failed: ${message.replace(/\.?$/, ".")}`
+    return [
+      message === "" || secrets.some((secret) => message.includes(secret))
+        ? `The database${place} failed${code === "" ? "" : ` (${code})`}.`
+        : `The database${place} failed: ${message.replace(/\.?$/, ".")}`,
+      "store-unavailable"
+    ]
   })
 
 /** The code of an error. An error of Redis begins with its code. */

@@ -23,7 +23,7 @@ import * as SqlAudit from "../../SqlAudit.js"
 import type { TableNames } from "../../SqlStore.js"
 import { listed } from "../store/pages.js"
 import type { DatabaseUrl } from "./database.js"
-import { client, CliFailure, explained, failed, printable } from "./database.js"
+import { client, CliFailure, explained, failed, printable, sentenceOf } from "./database.js"
 import { jsonOption, print, printError, table, time, timeOrNull } from "./output.js"
 import { connection, kindOf, namespaceOption, withStore } from "./store.js"
 
@@ -42,7 +42,7 @@ const scope = { ...connection, namespace: namespaceOption, json: jsonOption }
 
 const subject = Options.text("subject").pipe(Options.withDescription("The user that the sessions belong to."))
 
-const notFound = new CliFailure({ exitCode: 3, message: "There is no such session in this namespace." })
+const notFound = failed("There is no such session in this namespace.", "session-not-found", 3)
 
 export const show = Command.make("show", {
   ...scope,
@@ -142,7 +142,7 @@ export const revoke = Command.make("revoke", {
   )
 }).pipe(Command.withDescription("End one session, all sessions of a user, or all sessions of a namespace, at once."))
 
-const misused = (message: string) => new CliFailure({ exitCode: 2, message })
+const misused = (message: string) => failed(message, "cli-usage", 2)
 
 /** Asks on a terminal. The question is on stdout, so it is not asked where JSON is expected. */
 const confirmed = (namespace: string, json: boolean) =>
@@ -153,7 +153,7 @@ const confirmed = (namespace: string, json: boolean) =>
       Prompt.confirm({ message: printable(`End all sessions of ${JSON.stringify(namespace)}?`), initial: false }),
       () => false
     )
-    if (!answer) return yield* failed("Nothing was revoked.")
+    if (!answer) return yield* new CliFailure({ exitCode: 1, message: "Nothing was revoked.", help: undefined })
   })
 
 // The audit table
@@ -172,8 +172,8 @@ const recorded = (url: DatabaseUrl, names: TableNames, event: (at: DateTime.Utc)
       )
     ),
     explained(url),
-    Effect.catchAll(({ message }) =>
-      printError(`The revocation is done, but was not written to the audit table: ${message}`)
+    Effect.catchAll((failure) =>
+      printError(`The revocation is done, but was not written to the audit table: ${sentenceOf(failure)}`)
     )
   )
 
@@ -182,7 +182,10 @@ export const explain = Command.make(
   { ...scope, id },
   ({ id, json, names, namespace, url }) =>
     kindOf(url) !== "sql"
-      ? failed("Redis and files have no audit table: give the URL of the SQL database that SqlAudit writes to.")
+      ? failed(
+        "Redis and files have no audit table: give the URL of the SQL database that SqlAudit writes to.",
+        "audit-table-missing"
+      )
       : client(url, false).pipe(
         Effect.flatMap((layer) =>
           Effect.provide(
@@ -192,7 +195,8 @@ export const explain = Command.make(
                 (error) =>
                   error.subject === "SqlAudit"
                     ? failed(
-                      "There is no audit table: \"effect-session migrate --audit\" creates it, and SqlAudit.layer in the server writes to it."
+                      "There is no audit table: \"effect-session migrate --audit\" creates it, and SqlAudit.layer in the server writes to it.",
+                      "audit-table-missing"
                     )
                     : error
               ),
@@ -232,10 +236,7 @@ const explanation = (audit: Audit, namespace: string, id: SessionId.SessionId, j
         })
     )
     if (history.events === 0) {
-      return yield* new CliFailure({
-        exitCode: 3,
-        message: "The audit table has no event of such a session in this namespace."
-      })
+      return yield* failed("The audit table has no event of such a session in this namespace.", "session-not-found", 3)
     }
     if (!json) yield* Console.log(conclusion(history.end))
   })

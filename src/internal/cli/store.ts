@@ -86,7 +86,7 @@ export const store = (
 > => {
   const kind = kindOf(url)
   if (names.schema !== undefined && kind !== "sql") {
-    return failed("Only Postgres has schemas: leave out the option.")
+    return failed("Only Postgres has schemas: leave out the option.", "table-names-invalid")
   }
   switch (kind) {
     case "redis":
@@ -120,22 +120,28 @@ const pathOf = (url: DatabaseUrl): string => Redacted.value(url).replace(/^file:
 const directoryOf = (url: DatabaseUrl) =>
   Effect.gen(function*() {
     const directory = pathOf(url)
-    if (directory === "") return yield* failed("The database URL names no directory: file:path/to/directory.")
+    if (directory === "") {
+      return yield* failed("The database URL names no directory: file:path/to/directory.", "database-url-invalid")
+    }
     const fs = yield* FileSystem.FileSystem
     const path = yield* Path.Path
     // Do not create a directory for a mistyped path.
     return (yield* fs.exists(path.join(directory, families[0])))
       ? directory
-      : yield* failed(`There is no file store in ${directory}: the server creates it when it starts.`)
+      : yield* failed(`There is no file store in ${directory}: the server creates it when it starts.`, "store-missing")
   })
 
 /** A client of the server, or of the cluster that it belongs to. */
 const redis = (url: DatabaseUrl) =>
   Effect.gen(function*() {
     const parsed = yield* parse(url)
-    if (parsed.host === "") return yield* failed("The database URL names no host: redis://user:password@host.")
+    if (parsed.host === "") {
+      return yield* failed("The database URL names no host: redis://user:password@host.", "database-url-invalid")
+    }
     const database = parsed.searchParams.get("db") ?? parsed.pathname.slice(1)
-    if (!/^[0-9]*$/.test(database)) return yield* failed("A database of Redis is a number: redis://host/0.")
+    if (!/^[0-9]*$/.test(database)) {
+      return yield* failed("A database of Redis is a number: redis://host/0.", "database-url-invalid")
+    }
     // Selected below, because the driver ignores a failed selection and continues with another database.
     parsed.pathname = ""
     parsed.searchParams.delete("db")

@@ -176,6 +176,9 @@ const makeLedger = (inner: Store, namespace: string, timeout: Duration.Duration)
     remove: (record: SessionRecord) =>
       resolved("destroy", store.destroy(keyOf(record)), Effect.succeed, Effect.succeed),
 
+    ping: (now: number) =>
+      limited("load", Effect.suspend(() => Effect.asVoid(store.load(ofHash(sha256(randomBytes(32))), now, "fresh")))),
+
     endReason: (record: SessionRecord, now: number) => limited("endReason", store.endReason(keyOf(record), now))
   }
 }
@@ -334,6 +337,7 @@ export const make = (
     selfContained: true,
     limitsSubjects: ledger.capabilities.limitsSubjects,
     secretOf: cookies.secretOf,
+    ping: ledger.ping,
     endReason: (value, now) =>
       Effect.flatMap(
         Effect.suspend(() => cookies.decode(value)),

@@ -3,6 +3,7 @@
  */
 import type { SessionExpiry } from "../../Expiry.js"
 import type { SessionCookie } from "../../SessionCookie.js"
+import type { Problem } from "../configError.js"
 
 /**
  * The scope by which browsers distinguish cookies of one name (domain, path and partition), as an opaque text. `undefined` for
@@ -51,19 +52,21 @@ export const validate = (self: SessionCookie): string | undefined => {
 /**
  * Returns a sentence for each option that is valid but risky on a public server.
  */
-export const warnings = (self: SessionCookie): ReadonlyArray<string> => {
-  const warnings: Array<string> = []
+export const warnings = (self: SessionCookie): ReadonlyArray<Problem> => {
+  const warnings: Array<Problem> = []
   if (self.secure && !prefixPattern.test(self.name)) {
-    warnings.push(
+    warnings.push([
       "The name of the session cookie has no prefix, so another host of the domain, or plain HTTP, can plant one; " +
-        "__Host-Http-, or __Secure- where a Domain is needed, prevents it."
-    )
+      "__Host-Http-, or __Secure- where a Domain is needed, prevents it.",
+      "cookie-without-prefix"
+    ])
   }
   if (self.sameSite === "none") {
-    warnings.push(
+    warnings.push([
       "The session cookie is SameSite=None, so browsers send it with requests that other sites forge; every route " +
-        "that changes something needs a defence of its own."
-    )
+      "that changes something needs a defence of its own.",
+      "cookie-cross-site"
+    ])
   }
   return warnings
 }

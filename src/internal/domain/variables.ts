@@ -5,6 +5,7 @@ import * as Config from "effect/Config"
 import * as ConfigError from "effect/ConfigError"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
+import { withHelp } from "../help.js"
 
 /** Reads a variable. Fails with a sentence that names the variable and not its value. */
 export const variable = <A>(
@@ -15,7 +16,8 @@ export const variable = <A>(
 ): Config.Config<A> =>
   Config.nonEmptyString(name).pipe(
     Config.mapOrFail((text) =>
-      Either.fromOption(parse(text.trim()), () => ConfigError.InvalidData([], `${name} must be ${expected}.`))
+      Either.fromOption(parse(text.trim()), () =>
+        ConfigError.InvalidData([], withHelp(`${name} must be ${expected}.`, "environment-variable-invalid")))
     ),
     Config.withDescription(description)
   )

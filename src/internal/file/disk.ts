@@ -8,7 +8,8 @@ import type * as Path from "@effect/platform/Path"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
-import { SessionConfigError } from "../../SessionConfigError.js"
+import type { SessionConfigError } from "../../SessionConfigError.js"
+import { configError } from "../configError.js"
 import type { Family } from "./names.js"
 import { families, freshName, isShard } from "./names.js"
 
@@ -203,7 +204,7 @@ export const prepare = (
       const { mode } = yield* fs.stat(parent)
       // In a directory like /tmp, with the sticky bit, only the owner of an entry may replace it.
       if (path.sep !== "\\" && (mode & 0o1002) === 0o002) {
-        return yield* configError(
+        return yield* unsafe(
           `${parent} is writable by everyone, who could replace ${root}. Give the store a directory elsewhere, or run ` +
             `chmod o-w ${parent}.`
         )
@@ -226,18 +227,22 @@ const checkOwned = (fs: FileSystem.FileSystem, path: Path.Path, directory: strin
   Effect.gen(function*() {
     yield* checkNoLink(fs, directory)
     const { mode, type, uid } = yield* fs.stat(directory)
-    if (type !== "Directory") return yield* configError(`${directory} is not a directory.`)
+    if (type !== "Directory") {
+      return yield* configError("FileStore", `${directory} is not a directory.`, "directory-unusable")
+    }
     // Windows has neither numeric users nor modes.
     const user = userId()
-    if (path.sep === "\\" || user === undefined) return
+    if (path.sep === "\\" || user === undefined) {
+      return
+    }
     if (Option.isSome(uid) && uid.value !== user) {
-      return yield* configError(
+      return yield* unsafe(
         `${directory} belongs to the user ${uid.value}, who could read and replace the sessions in it, and this process ` +
           `runs as the user ${user}. Give the store a directory of its own, or run the process as the owner.`
       )
     }
     if ((mode & 0o022) !== 0) {
-      return yield* configError(
+      return yield* unsafe(
         `${directory} is writable by others, who could replace sessions in it. Give the store a directory of its own, and ` +
           `run chmod go-w on it.`
       )
@@ -246,7 +251,7 @@ const checkOwned = (fs: FileSystem.FileSystem, path: Path.Path, directory: strin
 
 const checkNoLink = (fs: FileSystem.FileSystem, directory: string) =>
   Effect.flatMap(Effect.option(fs.readLink(directory)), (target) =>
-    Option.isNone(target) ? Effect.void : configError(
+    Option.isNone(target) ? Effect.void : unsafe(
       `${directory} is a symbolic link, and a user who can change the link could replace all sessions. Name the directory ` +
         `itself: all files of a store must be on one disk.`
     ))
@@ -265,4 +270,4 @@ const userId = (): number | undefined => {
   return typeof id === "number" ? id : undefined
 }
 
-const configError = (problem: string) => Effect.fail(new SessionConfigError({ subject: "FileStore", problem }))
+const unsafe = (problem: string) => Effect.fail(configError("FileStore", problem, "directory-unsafe"))

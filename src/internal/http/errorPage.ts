@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { SessionError } from "../../SessionError.js"
 import type { Renderer } from "../../SessionErrorPage.js"
+import { withHelp } from "../help.js"
 
 /** Sessions that an HttpApi uses. Its clients expect the declared response, and no page. */
 export const declared = new WeakSet<object>()
@@ -33,7 +34,10 @@ export const answer = (
       Effect.suspend(() => page(error, request)),
       (cause) =>
         Effect.zipRight(
-          Effect.logError("The page for a session error failed. The error was answered without it.", cause),
+          Effect.logError(
+            withHelp("The page for a session error failed. The error was answered without it.", "error-page-failed"),
+            cause
+          ),
           HttpServerRespondable.toResponse(error)
         )
     ),

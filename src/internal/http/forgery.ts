@@ -4,10 +4,11 @@
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { SessionConfigError } from "../../SessionConfigError.js"
 import type { SessionUnavailable } from "../../SessionError.js"
 import type { SessionHandle } from "../../SessionHandle.js"
+import { configError } from "../configError.js"
 import type { ForgeryReason } from "../domain/outcomes.js"
+import { withHelp } from "../help.js"
 import { countForgery } from "../metrics.js"
 import type { Forgery } from "../session/forgery.js"
 import { Handle } from "../session/handle.js"
@@ -33,12 +34,12 @@ export const rulesOf = (options: {
   const { trustedOrigins = [] } = options
   for (const origin of trustedOrigins) {
     if (parsed(origin) === undefined) {
-      throw new SessionConfigError({
-        subject: "Csrf",
-        problem:
-          `"${origin}" is not an origin. Write it as a browser does: scheme, host and, if it is not the default, port, in lower case ` +
-          "and without a path, such as \"https://admin.example.com\"."
-      })
+      throw configError(
+        "Csrf",
+        `"${origin}" is not an origin. Write it as a browser does: scheme, host and, if it is not the default, port, in lower case ` +
+          "and without a path, such as \"https://admin.example.com\".",
+        "origin-invalid"
+      )
     }
   }
   return {
@@ -134,7 +135,9 @@ export const tokenOf = <A, C>(
 const protectionOf = <A, C>(session: SessionHandle<A, never, C>): Forgery => {
   const protection = Handle.forgeryOf(session)
   if (protection === undefined) {
-    throw new TypeError("Csrf needs the handle of a request's session, and got another object.")
+    throw new TypeError(
+      withHelp("Csrf needs the handle of a request's session, and got another object.", "csrf-needs-the-session")
+    )
   }
   return protection
 }

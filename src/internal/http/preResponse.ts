@@ -30,6 +30,7 @@ import { SessionErrorPage } from "../../SessionErrorPage.js"
 import type { SessionHandle } from "../../SessionHandle.js"
 import type { RequestSession, Sessions, Transport } from "../../SessionService.js"
 import * as Done from "../done.js"
+import { withHelp } from "../help.js"
 import { answer, asDeclared, declared } from "./errorPage.js"
 import type { Used } from "./headers.js"
 import { complete, webResponseOf } from "./headers.js"
@@ -143,11 +144,14 @@ const warnOfLost = (cookie: SessionCookie, request: Request): Effect.Effect<void
   Effect.suspend(() => {
     warned.add(cookie)
     return Effect.logWarning(
-      `The session cookie "${cookie.name}" is Secure, and a browser asked for ${
-        hostsOf(request)[0]
-      } over plain http: ` +
-        "it drops the cookie, and each of its requests begins a new session. Use https, or http://localhost with the " +
-        "development cookie."
+      withHelp(
+        `The session cookie "${cookie.name}" is Secure, and a browser asked for ${
+          hostsOf(request)[0]
+        } over plain http: ` +
+          "it drops the cookie, and each of its requests begins a new session. Use https, or http://localhost with the " +
+          "development cookie.",
+        "secure-cookie-over-http"
+      )
     )
   })
 

@@ -5,8 +5,10 @@
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import type { Client } from "../../RedisClient.js"
-import { SessionConfigError } from "../../SessionConfigError.js"
+import type { SessionConfigError } from "../../SessionConfigError.js"
 import type { SessionStoreError } from "../../SessionStore.js"
+import { configError } from "../configError.js"
+import { withHelp } from "../help.js"
 import { messageOf, storeError, textOf } from "./calls.js"
 
 /** The settings that the application states for servers that do not report them. */
@@ -23,8 +25,6 @@ interface Node {
   readonly maxmemoryPolicy: string | undefined
 }
 
-const configError = (problem: string) => new SessionConfigError({ subject: "RedisStore", problem })
-
 /**
  * Returns whether a confirmed `destroy` is durable. Fails if the server is a replica, could evict revocations, or contradicts
  * `durableDestroy`.
@@ -37,30 +37,40 @@ export const check = (
     const nodes = yield* nodesOf(client)
     if (nodes.some(isReplica)) {
       return yield* configError(
+        "RedisStore",
         "The server is a replica: it rejects writes, and its replies may be out of date. Connect to the primary " +
-          `(with Sentinel: the role "master").`
+          `(with Sentinel: the role "master").`,
+        "redis-replica"
       )
     }
     const policies = nodes.map(({ maxmemoryPolicy }) => maxmemoryPolicy ?? stated.maxmemoryPolicy)
     const evictingAll = policies.find((policy) => policy?.startsWith("allkeys-"))
     if (evictingAll !== undefined) {
       return yield* configError(
+        "RedisStore",
         `The server's maxmemory-policy is "${evictingAll}": when its memory is full it evicts any key, including the ` +
           `revocations, and revoked sessions would be alive again. Set it to noeviction, or to a volatile-* policy if ` +
-          `logging out some users is acceptable.`
+          `logging out some users is acceptable.`,
+        "redis-evicts-revocations"
       )
     }
     if (policies.includes(undefined)) {
       yield* Effect.logWarning(
-        "RedisStore: the server does not report its maxmemory-policy. With an allkeys-* policy, revoked sessions could " +
-          "be alive again. Set the option maxmemoryPolicy."
+        withHelp(
+          "RedisStore: the server does not report its maxmemory-policy. With an allkeys-* policy, revoked sessions could " +
+            "be alive again. Set the option maxmemoryPolicy.",
+          "redis-policy-unknown"
+        )
       )
     }
     const evicting = policies.find((policy) => policy?.startsWith("volatile-"))
     if (evicting !== undefined) {
       yield* Effect.logWarning(
-        `RedisStore: the server's maxmemory-policy is "${evicting}": when its memory is full it evicts sessions, and ` +
-          `their users are logged out.`
+        withHelp(
+          `RedisStore: the server's maxmemory-policy is "${evicting}": when its memory is full it evicts sessions, and ` +
+            `their users are logged out.`,
+          "redis-evicts-sessions"
+        )
       )
     }
     return yield* durability(nodes, stated)
@@ -91,19 +101,26 @@ const durability = (
   const unsafe = unsafeSettings(nodes)
   if (unsafe?.length === 0) return Effect.succeed(true)
   if (unsafe === undefined) {
-    return durableDestroy === true ? Effect.succeed(true) : Effect.as(Effect.logWarning(unknownDurability), false)
+    return durableDestroy === true
+      ? Effect.succeed(true)
+      : Effect.as(Effect.logWarning(withHelp(unknownDurability, "redis-not-durable")), false)
   }
   const problem =
     `the server has ${unsafe.join(" and ")}: a crash, a loss of power or a failover can undo a confirmed logout, and ` +
     "the session is alive again"
   return durableDestroy === true
     ? configError(
-      `The option durableDestroy is true, but ${problem}. It requires appendonly yes, appendfsync always, and no replicas.`
+      "RedisStore",
+      `The option durableDestroy is true, but ${problem}. It requires appendonly yes, appendfsync always, and no replicas.`,
+      "redis-not-durable"
     )
     : Effect.as(
       Effect.logWarning(
-        `RedisStore: ${problem}. Set appendonly yes and appendfsync always, or set the option durableDestroy to false ` +
-          "to accept this."
+        withHelp(
+          `RedisStore: ${problem}. Set appendonly yes and appendfsync always, or set the option durableDestroy to false ` +
+            "to accept this.",
+          "redis-not-durable"
+        )
       ),
       false
     )

@@ -185,6 +185,7 @@ export const adminOf = <A extends object, C>(core: Core<A>, context: ContextCode
           session
         )
       }),
+    ping: Effect.flatMap(Clock.currentTimeMillis, (now) => known(core.engine.ping?.(now) ?? Effect.void)),
     exists: (token) =>
       Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.map(known(core.engine.open(token, now)), Option.isSome)),
     destroy: (token) => Effect.zipRight(known(core.engine.destroy(token)), core.watchers.wake(token)),

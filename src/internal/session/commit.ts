@@ -23,6 +23,7 @@ import type { Draft, Step } from "../domain/draft.js"
 import * as ExpiryRules from "../domain/expiry.js"
 import * as LifetimeRules from "../domain/lifetime.js"
 import * as Done from "../done.js"
+import { withHelp } from "../help.js"
 import { causeOf } from "../store/defects.js"
 import type { Core } from "./core.js"
 import * as Errors from "./errors.js"
@@ -203,7 +204,8 @@ const perform = <A extends object>(
         ? Effect.catchTag(
           touched,
           "SessionUnavailable",
-          (error) => Effect.as(Effect.logWarning(error.message, causeOf(error)), unchanged(work.loaded))
+          (error) =>
+            Effect.as(Effect.logWarning(withHelp(error.message, error._tag), causeOf(error)), unchanged(work.loaded))
         )
         : touched
     }

@@ -15,6 +15,7 @@ import type { SessionEngine } from "../../SessionEngine.js"
 import type { Sessions, SessionService, Settings } from "../../SessionService.js"
 import type { UncheckedCookieOptions } from "../domain/cookieDefaults.js"
 import { choice, variable } from "../domain/variables.js"
+import { withHelp } from "../help.js"
 import * as Service from "./service.js"
 
 /**
@@ -130,7 +131,7 @@ const expiry = Config.zipWith(
 ).pipe(Config.mapOrFail((checked) => checked))
 
 const invalid = (name: string, sentence: string): Either.Either<never, ConfigError.ConfigError> =>
-  Either.left(ConfigError.InvalidData([name], sentence))
+  Either.left(ConfigError.InvalidData([name], withHelp(sentence, "environment-variable-invalid")))
 
 const rest = optional<Required<Omit<Overrides, "cookie" | "expiry">>>({
   onGone: choice("SESSION_ON_GONE", "The treatment of changes to a session that has ended meanwhile.", {

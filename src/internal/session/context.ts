@@ -7,6 +7,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { Json } from "../../Json.js"
 import { maxContextLength } from "../domain/attributes.js"
+import { withHelp } from "../help.js"
 import { problemOf } from "../json.js"
 
 /** Encodes and decodes the context of a session tag. */
@@ -46,7 +47,10 @@ export const make = <C, I>(schema: Schema.Schema<C, I>): ContextCodec<C> => {
         onFailure: () =>
           Effect.as(
             Effect.logWarning(
-              `The context of a session of "${session}" does not fit the schema of this version. It was left as it is.`
+              withHelp(
+                `The context of a session of "${session}" does not fit the schema of this version. It was left as it is.`,
+                "data-does-not-fit-schema"
+              )
             ),
             Option.none()
           ),

@@ -16,6 +16,7 @@ import {
 } from "../../SessionError.js"
 import type { SessionStoreError } from "../../SessionStore.js"
 import type { Conflict } from "../domain/draft.js"
+import { withHelp } from "../help.js"
 import type { ValidationIssue } from "../schema/prepared.js"
 import { causeOf } from "../store/defects.js"
 import type { Core } from "./core.js"
@@ -82,5 +83,5 @@ const largest = (raw: JsonRecord): ReadonlyArray<{ readonly name: string; readon
 /** Logs an unavailable store as an error. Other errors are the client's or the application's, and go to the debug log. */
 export const log = (error: SessionError): Effect.Effect<void> =>
   error._tag === "SessionUnavailable"
-    ? Effect.logError(error.message, causeOf(error))
-    : Effect.logDebug(error.message)
+    ? Effect.logError(withHelp(error.message, error._tag), causeOf(error))
+    : Effect.logDebug(withHelp(error.message, error._tag))

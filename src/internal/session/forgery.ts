@@ -25,6 +25,7 @@ import {
 import type { Draft } from "../domain/draft.js"
 import * as Ids from "../domain/id.js"
 import * as Done from "../done.js"
+import { withHelp } from "../help.js"
 import type { Uncommitted } from "./commit.js"
 import type { Core } from "./core.js"
 import type { Loaded, Minted } from "./work.js"
@@ -95,8 +96,11 @@ const proofOf = <A extends object>(
   Effect.suspend(() =>
     engine.secretOf === undefined
       ? Effect.dieMessage(
-        `The engine of the session "${name}" cannot protect against forged requests: implement secretOf of its BoundEngine, or do not ` +
-          "use Csrf with it."
+        withHelp(
+          `The engine of the session "${name}" cannot protect against forged requests: implement secretOf of its BoundEngine, or do not ` +
+            "use Csrf with it.",
+          "csrf-not-supported"
+        )
       )
       : Effect.succeed(
         hmacSha256(engine.secretOf({ value, record }), lengthPrefixed("effect-session/csrf token", namespace))

@@ -38,6 +38,7 @@ import * as ExpiryRules from "../domain/expiry.js"
 import * as LifetimeRules from "../domain/lifetime.js"
 import { incoming } from "../domain/transport.js"
 import type { RuntimeFiber } from "../done.js"
+import { withHelp } from "../help.js"
 import { consume, contentOf } from "./consumeOnce.js"
 import type { ContextCodec } from "./context.js"
 import type { Core } from "./core.js"
@@ -344,8 +345,11 @@ export class Handle<A extends object, C> implements RequestSession<A, C> {
       // The type has checked that there is a stored engine, but not that it is the engine of this session.
       const consumed = this.#core.engine.selfContained
         ? Effect.dieMessage(
-          `The session "${this.#core.name}" is stored in its cookie, so a browser that holds an older cookie would get a value of ` +
-            "ReadOnce again. Use a stored engine for it."
+          withHelp(
+            `The session "${this.#core.name}" is stored in its cookie, so a browser that holds an older cookie would get a value of ` +
+              "ReadOnce again. Use a stored engine for it.",
+            "take-needs-a-store"
+          )
         )
         : this.#take<K>(key)
       return Effect.zipRight(SessionDirectory, consumed)

@@ -21,6 +21,7 @@ import type { Candidates } from "../domain/cookieHeader.js"
 import type { Draft, Field, Step } from "../domain/draft.js"
 import * as SessionDraft from "../domain/draft.js"
 import * as Done from "../done.js"
+import { withHelp } from "../help.js"
 import { wholeOf } from "../schema/lazy.js"
 import type { ValidationIssue } from "../schema/prepared.js"
 import { awaitEnd } from "./awaitEnd.js"
@@ -721,9 +722,12 @@ export class Live<A extends object> implements Uncommitted<A> {
     this.#warned = true
     return Effect.zipRight(
       Effect.logWarning(
-        `A change to the session "${this.#core.name}" came after its request had been answered, and is lost. ` +
-          "Let the handler wait for the fiber that makes it (Fiber.join, or Effect.all in place of Effect.fork), " +
-          "or change the session after the request: open it with the service of the tag, and call save."
+        withHelp(
+          `A change to the session "${this.#core.name}" came after its request had been answered, and is lost. ` +
+            "Let the handler wait for the fiber that makes it (Fiber.join, or Effect.all in place of Effect.fork), " +
+            "or change the session after the request: open it with the service of the tag, and call save.",
+          "change-after-response"
+        )
       ),
       Effect.fail(error)
     )
@@ -731,7 +735,10 @@ export class Live<A extends object> implements Uncommitted<A> {
 
   get #logUnsaved(): Effect.Effect<void> {
     return Effect.logWarning(
-      `A socket of "${this.#core.name}" has closed with changes to its session that were not saved and are lost. Call save after a change.`
+      withHelp(
+        `A socket of "${this.#core.name}" has closed with changes to its session that were not saved and are lost. Call save after a change.`,
+        "socket-changes-lost"
+      )
     )
   }
 }

@@ -15,6 +15,7 @@ import type { ReadConsistency } from "../../SessionStore.js"
 import * as Attributes from "../domain/attributes.js"
 import * as Outcomes from "../domain/outcomes.js"
 import * as Done from "../done.js"
+import { withHelp } from "../help.js"
 import { isRecord, maxValues, problemOf } from "../json.js"
 import type { ValidationIssue } from "../schema/prepared.js"
 import { placeOf } from "../schema/prepared.js"
@@ -121,7 +122,12 @@ export const open = <A extends object>(
         count("ambiguous")
         Events.refused(core, now, undefined, "ambiguous")
         return Effect.as(
-          Effect.logWarning(`A request presented ${live.length} live sessions of "${core.name}"; none is trusted.`),
+          Effect.logWarning(
+            withHelp(
+              `A request presented ${live.length} live sessions of "${core.name}"; none is trusted.`,
+              "several-live-sessions"
+            )
+          ),
           ambiguous
         )
       }
@@ -191,7 +197,10 @@ const unreadable = <A extends object>(
         Exit.succeed(Events.undecodable(core, Done.millisOf(fiber), { id, subject }))
       ),
       Effect.logError(
-        `The data of session ${id} does not fit "${core.name}": ${problem}. It was left as it is.`
+        withHelp(
+          `The data of session ${id} does not fit "${core.name}": ${problem}. It was left as it is.`,
+          "data-does-not-fit-schema"
+        )
       )
     ),
     core.settings.onUndecodable === "restart" ? Effect.succeed(undefined) : Effect.fail(undecodable(core))

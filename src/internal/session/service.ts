@@ -11,7 +11,7 @@ import * as Expiry from "../../Expiry.js"
 import type { JsonRecord } from "../../Json.js"
 import type { Merge } from "../../Merge.js"
 import * as SessionCodec from "../../SessionCodec.js"
-import { SessionConfigError } from "../../SessionConfigError.js"
+import type { SessionConfigError } from "../../SessionConfigError.js"
 import { SessionDirectory } from "../../SessionDirectory.js"
 import { SessionEngine } from "../../SessionEngine.js"
 import { SessionEvents } from "../../SessionEvents.js"
@@ -19,6 +19,7 @@ import * as SessionHistory from "../../SessionHistory.js"
 import * as SessionSchema from "../../SessionSchema.js"
 import type { Sessions, SessionService, Settings, Transport } from "../../SessionService.js"
 import type { SubjectLimit } from "../../SessionStore.js"
+import { configError } from "../configError.js"
 import * as CookieRules from "../domain/cookie.js"
 import * as CookieDefaults from "../domain/cookieDefaults.js"
 import type { CarryOver } from "../domain/draft.js"
@@ -26,6 +27,7 @@ import * as SessionDraft from "../domain/draft.js"
 import * as ExpiryRules from "../domain/expiry.js"
 import * as History from "../domain/history.js"
 import * as TransportRules from "../domain/transport.js"
+import { type HelpId, withHelp } from "../help.js"
 import { freeze } from "../json.js"
 import * as Prepared from "../schema/prepared.js"
 import { guardedEngine } from "../store/defects.js"
@@ -76,34 +78,49 @@ export const make = <A extends object, C>(
     const settings = { ...definition.settings, ...overrides }
     const cookie = CookieDefaults.withDefaults(settings.cookie, name)
     const expiry = settings.expiry ?? Expiry.standard
-    const reject = (problem: string) => new SessionConfigError({ subject: name, problem })
+    const reject = (problem: string, help: HelpId) => configError(name, problem, help)
 
-    const problem = problemOfNamespace(namespace) ?? CookieRules.validate(cookie) ??
-      TransportRules.validate(transport) ?? ExpiryRules.validate(expiry) ??
-      Prepared.validate(definition.schema) ?? problemOfLimit(limit)
-    if (problem !== undefined) return yield* reject(problem)
+    const problems: ReadonlyArray<readonly [problem: string | undefined, help: HelpId]> = [
+      [problemOfNamespace(namespace), "namespace-invalid"],
+      [CookieRules.validate(cookie), "cookie-invalid"],
+      [TransportRules.validate(transport), "bearer-header-invalid"],
+      [ExpiryRules.validate(expiry), "expiry-invalid"],
+      [Prepared.validate(definition.schema), "schema-invalid"],
+      [problemOfLimit(limit), "option-out-of-range"]
+    ]
+    for (const [problem, help] of problems) {
+      if (problem !== undefined) return yield* reject(problem, help)
+    }
     const hasCookie = transport.accepts !== "bearer"
     if (hasCookie && !cookie.secure && (yield* isProduction)) {
       return yield* reject(
         "A cookie that is not Secure is for development on this machine, and NODE_ENV is production. " +
-          "Leave out the cookie options, or choose a prefix."
+          "Leave out the cookie options, or choose a prefix.",
+        "insecure-cookie-in-production"
       )
     }
     if (hasCookie) {
       yield* claim("cookie name", cookie.name, name)
-      yield* Effect.forEach(CookieRules.warnings(cookie), (warning) => Effect.logWarning(`${name}: ${warning}`))
+      yield* Effect.forEach(
+        CookieRules.warnings(cookie),
+        ([warning, help]) => Effect.logWarning(withHelp(`${name}: ${warning}`, help))
+      )
     }
     if (transport.accepts !== "cookie") yield* claim("header for bearer tokens", transport.header, name)
 
     const { history } = definition
     if (history !== undefined && history.last !== definition.schema) {
-      return yield* reject("The history must end with the schema of the session.")
+      return yield* reject("The history must end with the schema of the session.", "history-incomplete")
     }
     const context = yield* Effect.context<never>()
     const schema = Prepared.make<A>(definition.schema, context)
     const [initial, initialRaw] = yield* Effect.mapError(
       initialOf(schema, definition.initial),
-      (issue) => reject(`The initial value does not fit the schema at "${issue.field}": ${issue.problem}.`)
+      (issue) =>
+        reject(
+          `The initial value does not fit the schema at "${issue.field}": ${issue.problem}.`,
+          "initial-value-invalid"
+        )
     )
     const cookieScope = CookieRules.scopeOf(cookie)
     const engine = yield* Effect.flatMap(SessionEngine, (engine) =>
@@ -111,7 +128,8 @@ export const make = <A extends object, C>(
     if (limit !== undefined && engine.limitsSubjects !== true) {
       return yield* reject(
         "maxPerSubject needs a store that can count and write in one step, and the store of this engine cannot. Use another store, or leave " +
-          "maxPerSubject out."
+          "maxPerSubject out.",
+        "session-limit-unsupported"
       )
     }
     const touchEvery = settings.touchEvery === undefined ? undefined : Duration.toMillis(settings.touchEvery)
@@ -219,10 +237,11 @@ const claim = (
     claimed.set(build, names)
     const other = names.get(`${kind} ${name}`)
     if (other !== undefined && other !== owner) {
-      return new SessionConfigError({
-        subject: owner,
-        problem: `The ${kind} "${name}" is taken by the session "${other}"; give one of them another name.`
-      })
+      return configError(
+        owner,
+        `The ${kind} "${name}" is taken by the session "${other}"; give one of them another name.`,
+        "cookie-name-taken"
+      )
     }
     names.set(`${kind} ${name}`, owner)
     return Effect.void

@@ -9,10 +9,11 @@ import * as Effect from "effect/Effect"
 import * as Encoding from "effect/Encoding"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import { SessionConfigError } from "../../SessionConfigError.js"
 import { SessionEvent } from "../../SessionEvents.js"
 import type { SessionId } from "../../SessionId.js"
+import { configError } from "../configError.js"
 import { randomBytes } from "../crypto/primitives.js"
+import { withHelp } from "../help.js"
 import { filled } from "../store/corrupt.js"
 import { isD1 } from "./driver.js"
 import { codeOf, isUnmigrated } from "./errors.js"
@@ -132,12 +133,12 @@ export const make = (sql: SqlClient.SqlClient, dialect: Dialect, tables: TableNa
       Effect.asVoid,
       Effect.catchAll((error) =>
         isUnmigrated(codeOf(error), error.cause instanceof Error ? error.cause.message : "")
-          ? new SessionConfigError({
-            subject: "SqlAudit",
-            problem:
-              `The audit table ${name} is missing: run "effect-session migrate --audit" with the same --prefix and ` +
-              "--schema, or SqlMigrations with the option audit."
-          })
+          ? configError(
+            "SqlAudit",
+            `The audit table ${name} is missing: run "effect-session migrate --audit" with the same --prefix and ` +
+              "--schema, or SqlMigrations with the option audit.",
+            "audit-table-missing"
+          )
           : Effect.void
       ),
       Effect.disconnect,
@@ -175,10 +176,13 @@ export const make = (sql: SqlClient.SqlClient, dialect: Dialect, tables: TableNa
         const entries = rows.flatMap((row) => Option.toArray(decoded(row)))
         return Effect.as(
           entries.length === rows.length ? Effect.void : Effect.logWarning(
-            `The audit table ${name} has ${
-              rows.length - entries.length
-            } events of the session ${id} that this version cannot read. ` +
-              "They are omitted."
+            withHelp(
+              `The audit table ${name} has ${
+                rows.length - entries.length
+              } events of the session ${id} that this version cannot read. ` +
+                "They are omitted.",
+              "audit-event-unreadable"
+            )
           ),
           Arr.take(entries, limit)
         )

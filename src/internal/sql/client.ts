@@ -3,7 +3,8 @@
  */
 import * as SqlClient from "@effect/sql/SqlClient"
 import * as Effect from "effect/Effect"
-import { SessionConfigError } from "../../SessionConfigError.js"
+import type { SessionConfigError } from "../../SessionConfigError.js"
+import { configError } from "../configError.js"
 import type { Dialect, Tables } from "./tables.js"
 import { tablesOf } from "./tables.js"
 
@@ -23,7 +24,7 @@ export const tablesFrom = (
     : undefined
   return problem === undefined
     ? Effect.succeed(tablesOf(prefix, schema))
-    : Effect.fail(new SessionConfigError({ subject: "SqlStore", problem }))
+    : Effect.fail(configError("SqlStore", problem, "table-names-invalid"))
 }
 
 /** The `SqlClient` without the transformations of names, and its dialect. */
@@ -40,10 +41,11 @@ export const clientOf: Effect.Effect<
   })
   return dialect === undefined
     ? Effect.fail(
-      new SessionConfigError({
-        subject: "SqlStore",
-        problem: "The SqlClient must be one of Postgres, MySQL, MariaDB or SQLite."
-      })
+      configError(
+        "SqlStore",
+        "The SqlClient must be one of Postgres, MySQL, MariaDB or SQLite.",
+        "database-unsupported"
+      )
     )
     // The application's own transformations of names must not reach our columns.
     : Effect.succeed([sql.withoutTransforms(), dialect] as const)

@@ -4,7 +4,9 @@
  */
 import type * as SqlClient from "@effect/sql/SqlClient"
 import * as Effect from "effect/Effect"
-import { SessionConfigError } from "../../SessionConfigError.js"
+import type { SessionConfigError } from "../../SessionConfigError.js"
+import { configError } from "../configError.js"
+import { withHelp } from "../help.js"
 import type { Row } from "./rows.js"
 import type { Dialect } from "./tables.js"
 
@@ -79,18 +81,19 @@ export const check = (
   return Effect.flatMap(Effect.orElseSucceed(queried, () => undefined), (settings) => {
     if (settings?.length === 0) return Effect.succeed(true)
     if (settings === undefined) {
-      return stated === true ? Effect.succeed(true) : Effect.as(Effect.logWarning(unknown), false)
+      return stated === true
+        ? Effect.succeed(true)
+        : Effect.as(Effect.logWarning(withHelp(unknown, "database-not-durable")), false)
     }
     const problem = `the database is configured with ${
       settings.join(" and ")
     }: a power failure can undo a logout that it has confirmed`
     return stated === true
-      ? new SessionConfigError({
-        subject: "SqlStore",
-        problem: `The option durableDestroy is true, but ${problem}.`
-      })
+      ? configError("SqlStore", `The option durableDestroy is true, but ${problem}.`, "database-not-durable")
       : Effect.as(
-        queries[dialect].defaultIsNotDurable === true ? Effect.void : Effect.logWarning(warning(problem)),
+        queries[dialect].defaultIsNotDurable === true
+          ? Effect.void
+          : Effect.logWarning(withHelp(warning(problem), "database-not-durable")),
         false
       )
   })

@@ -7,7 +7,8 @@ import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import { encodeBase64Url, encodeHex } from "effect/Encoding"
 import * as Option from "effect/Option"
-import { SessionConfigError } from "../../SessionConfigError.js"
+import type { SessionConfigError } from "../../SessionConfigError.js"
+import { configError, type Problem } from "../configError.js"
 import { randomBytes } from "../crypto/primitives.js"
 import { codeOf, denied, isUnmigrated, readOnly, unencodable } from "./errors.js"
 import type { Row } from "./rows.js"
@@ -45,14 +46,13 @@ export const check = (
     Effect.timeoutOption("10 seconds"),
     Effect.flatMap(Option.match({
       onNone: () => Effect.void,
-      onSome: (problem) =>
-        problem === undefined ? Effect.void : Effect.fail(new SessionConfigError({ subject: "SqlStore", problem }))
+      onSome: (problem) => problem === undefined ? Effect.void : Effect.fail(configError("SqlStore", ...problem))
     }))
   )
 }
 
 /** Describes an error that every request would fail with; `undefined` for an error that may pass. */
-const explain = (error: SqlError, { ends, epochs, prefix, schema, sessions }: Tables): string | undefined => {
+const explain = (error: SqlError, { ends, epochs, prefix, schema, sessions }: Tables): Problem | undefined => {
   const [code, message] = [codeOf(error), messageOf(error)]
   const tables = `The tables ${sessions}, ${epochs} and ${ends}`
   if (isUnmigrated(code, message)) {
@@ -64,16 +64,25 @@ const explain = (error: SqlError, { ends, epochs, prefix, schema, sessions }: Ta
     const layer = names.length === 0
       ? "layer"
       : `layerWith({ ${names.map(([name, value]) => `${name}: ${value}`).join(", ")} })`
-    return `${tables} are missing or out of date (${message}). Run "npx effect-session migrate --database-url ` +
-      `<url>${option}" before the server starts, or provide SqlMigrations.${layer} to this layer.`
+    return [
+      `${tables} are missing or out of date (${message}). Run "npx effect-session migrate --database-url ` +
+      `<url>${option}" before the server starts, or provide SqlMigrations.${layer} to this layer.`,
+      "tables-missing"
+    ]
   }
   if (denied.has(code)) {
-    return `${tables} may not be used by this user of the database (${message}). Grant the user SELECT, INSERT, UPDATE and ` +
-      `DELETE on all of them.`
+    return [
+      `${tables} may not be used by this user of the database (${message}). Grant the user SELECT, INSERT, UPDATE and ` +
+      `DELETE on all of them.`,
+      "database-permissions"
+    ]
   }
   return readOnly.has(code) || code.startsWith("SQLITE_READONLY")
-    ? `The database is read-only (${message}). Connect to the primary, not to a replica; with SQLite, let this process write the ` +
-      `file and its directory.`
+    ? [
+      `The database is read-only (${message}). Connect to the primary, not to a replica; with SQLite, let this process write the ` +
+      `file and its directory.`,
+      "database-read-only"
+    ]
     : undefined
 }
 
@@ -87,7 +96,7 @@ const encodingProblem = (
   sql: SqlClient.SqlClient,
   dialect: Dialect,
   tables: Tables
-): Effect.Effect<string | undefined, SqlError> =>
+): Effect.Effect<Problem | undefined, SqlError> =>
   Effect.gen(function*() {
     const { advice, columns, echo, where } = encodings[dialect]
     const [echoed] = yield* Effect.catchIf(
@@ -102,8 +111,11 @@ const encodingProblem = (
       : yield* sql.unsafe<Row>(columns, [tables.sessions, tables.epochs])
     return narrow.length === 0
       ? undefined
-      : `${narrow.map(({ encoding, name }) => `${String(name)} has the encoding ${String(encoding)}`).join(", ")}, ` +
-        `which cannot store every character: some sessions could never be saved. ${advice}`
+      : [
+        `${narrow.map(({ encoding, name }) => `${String(name)} has the encoding ${String(encoding)}`).join(", ")}, ` +
+        `which cannot store every character: some sessions could never be saved. ${advice}`,
+        "database-encoding"
+      ]
   })
 
 interface Encoding {

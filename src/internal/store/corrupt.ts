@@ -7,6 +7,7 @@ import type { SessionId } from "../../SessionId.js"
 import type { SessionInfo } from "../../SessionRecord.js"
 import type { Corrupt } from "../../SessionStore.js"
 import { SessionStoreError } from "../../SessionStore.js"
+import { withHelp } from "../help.js"
 
 type Read<A> = Effect.Effect<Option.Option<A>, SessionStoreError>
 
@@ -53,9 +54,12 @@ export const leftOut = (
 ): Effect.Effect<Option.Option<never>> =>
   Effect.zipRight(
     Effect.logWarning(
-      `A list of the sessions of ${JSON.stringify(namespace)} omits ${
-        id === undefined ? "a corrupt record whose id is unknown" : `the corrupt record ${id}`
-      }. Repair or delete it; see the error.`,
+      withHelp(
+        `A list of the sessions of ${JSON.stringify(namespace)} omits ${
+          id === undefined ? "a corrupt record whose id is unknown" : `the corrupt record ${id}`
+        }. Repair or delete it; see the error.`,
+        "record-corrupt"
+      ),
       error
     ),
     Effect.succeedNone

@@ -16,6 +16,7 @@ import { randomBytes } from "../crypto/primitives.js"
 import { isExpired } from "../domain/expiry.js"
 import * as Ids from "../domain/id.js"
 import * as Outcomes from "../domain/outcomes.js"
+import { withHelp } from "../help.js"
 import * as Counts from "../metrics.js"
 import { isCorrupt } from "../store/corrupt.js"
 import * as Limit from "../store/limit.js"
@@ -274,10 +275,13 @@ export class Cache {
       this.#loggedAt = now
       const lease = Duration.format(Duration.millis(this.#lease))
       return Effect.logWarning(
-        `TieredStore: the cache did not confirm the invalidation of a session (timeout: ${
-          Duration.format(this.#invalidationTimeout)
-        }). Other processes that share the cache may read the stale session until its lease (${lease}) has passed. Check the cache, or ` +
-          "raise invalidationTimeout.",
+        withHelp(
+          `TieredStore: the cache did not confirm the invalidation of a session (timeout: ${
+            Duration.format(this.#invalidationTimeout)
+          }). Other processes that share the cache may read the stale session until its lease (${lease}) has passed. Check the cache, or ` +
+            "raise invalidationTimeout.",
+          "cache-not-confirmed"
+        ),
         cause
       )
     })
