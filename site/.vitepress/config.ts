@@ -20,6 +20,8 @@ export default defineConfig({
   vite: { build: { chunkSizeWarningLimit: 3000 } },
   markdown: {
     anchor: { slugify: anchorOf },
+    // The highlighter does not know it; its blocks look the same.
+    languageAlias: { caddyfile: "nginx" },
     theme: { light: "github-light", dark: "github-dark" }
   },
   themeConfig: {
