@@ -1,0 +1,4 @@
+import { onStores } from "./support/laws.js"
+import { stores } from "./support/stores.js"
+
+onStores(stores, "libsql")
