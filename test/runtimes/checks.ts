@@ -1,5 +1,5 @@
 /**
- * What every runtime must do, tested from outside by HTTP requests.
+ * Checks of a runtime from outside, by HTTP requests.
  */
 
 export interface Answer {

@@ -15,7 +15,8 @@ served({
   postgres: sql(PgClient.layer({ url: Redacted.make(url) })),
   libsql: sql(LibsqlClient.layer({ url: `file:${directory}/sessions.db` }))
 }).pipe(
-  Layer.provide(BunHttpServer.layer({ hostname: "127.0.0.1", port: 0 })),
+  // By default Bun closes a connection on which nothing is sent for ten seconds.
+  Layer.provide(BunHttpServer.layer({ hostname: "127.0.0.1", port: 0, idleTimeout: 120 })),
   Layer.launch,
   BunRuntime.runMain
 )
