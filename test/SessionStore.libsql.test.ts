@@ -1,4 +1,4 @@
 import { onStores } from "./support/laws.js"
-import { stores } from "./support/stores.js"
+import { libsqlClient, sqlStore } from "./support/localStores.js"
 
-onStores(stores, "libsql")
+onStores([["libsql", () => sqlStore(libsqlClient)]], "libsql")

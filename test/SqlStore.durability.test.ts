@@ -113,7 +113,7 @@ describe("`durableDestroy` of a SQL store", () => {
       yield* sql.withTransaction(sql`SELECT 1`)
       assert.deepStrictEqual(yield* sql`SELECT synchronous FROM pragma_synchronous`, [{ synchronous: 2 }])
       yield* claimsAll
-    }).pipe(Effect.provide(libsqlClient)))
+    }).pipe(Effect.provide(migrated(libsqlClient))))
 
   it.live("libsql: is false for a server, unless the application sets it", () =>
     Effect.gen(function*() {

@@ -7,7 +7,7 @@ import * as MigratingStore from "effect-session/MigratingStore"
 import { SessionStore } from "effect-session/SessionStore"
 import * as TieredStore from "effect-session/TieredStore"
 import { isFast } from "./fast.js"
-import { libsqlClient, localStores, type Named, sqliteClient, sqlStore } from "./localStores.js"
+import { localStores, type Named, sqliteClient, sqlStore } from "./localStores.js"
 import {
   mysqlClient,
   ofMariadb,
@@ -51,7 +51,6 @@ export const combined: ReadonlyArray<Named> = [
 export const stores: ReadonlyArray<Named> = [
   ...localStores,
   ...isFast() ? [] : [
-    ["libsql", () => sqlStore(libsqlClient)] as const,
     ["postgres", () => sqlStore(postgresClient())] as const,
     ...ofMariadb(["mariadb", () => sqlStore(mysqlClient())] as const),
     ...ofRedis(
