@@ -10,7 +10,17 @@ import { build } from "esbuild"
 import { Miniflare } from "miniflare"
 import { type ChildProcess, execFileSync, spawn } from "node:child_process"
 import { once } from "node:events"
-import { chmodSync, cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync
+} from "node:fs"
 import { get, type IncomingMessage } from "node:http"
 import * as Path from "node:path"
 import * as EmbeddedPostgres from "../examples/shop/EmbeddedPostgres.js"
@@ -175,6 +185,8 @@ const prepare = async (temporary: string) => {
     target: "es2022",
     logLevel: "silent"
   })
+  // Bun reads the `paths` of the nearest configuration: those of the repository lead to the sources instead of the package.
+  writeFileSync(Path.join(built, "tsconfig.json"), "{}\n")
 }
 
 /** Tests one runtime, prints a line, and returns its outcomes. */
