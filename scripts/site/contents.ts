@@ -35,6 +35,7 @@ export const contents: ReadonlyArray<Group> = [
       "docs/engines.md",
       "docs/redis.md",
       "docs/files.md",
+      "docs/runtimes.md",
       "docs/workers.md",
       "docs/stores.md",
       "docs/laws.md"
