@@ -146,6 +146,7 @@ const workerd: Runtime = {
       write: false,
       format: "esm",
       platform: "browser",
+      conditions: ["workerd", "worker"],
       logLevel: "silent"
     })
     const worker = new Miniflare({
