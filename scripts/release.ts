@@ -19,6 +19,9 @@ const owned = ["author", "homepage", "bugs", "repository"] as const
 
 const template = Path.join("create-effect-session", "package.json")
 
+/** The command line has the version in its own text: the package cannot read its `package.json` on every runtime. */
+const cli = Path.join("src", "Cli.ts")
+
 const git = (...args: ReadonlyArray<string>): string => execFileSync("git", args, { encoding: "utf8" }).trim()
 
 const json = (file: string): Record<string, unknown> => JSON.parse(readFileSync(file, "utf8"))
@@ -76,7 +79,8 @@ const editsFor = (version: string): ReadonlyArray<readonly [file: string, text: 
   const root = { ...json("package.json"), version }
   const edits: Array<readonly [string, string]> = [
     ["package.json", formatted(root)],
-    ["CHANGELOG.md", dated(version)]
+    ["CHANGELOG.md", dated(version)],
+    [cli, readFileSync(cli, "utf8").replace(/(name: "effect-session", version: ")[^"]+/, `$1${version}`)]
   ]
   if (existsSync(template)) {
     const fields = owned.map((field) => [field, (root as Record<string, unknown>)[field]] as const)

@@ -32,7 +32,15 @@ beforeEach(() => {
   copy = Path.join(folder, "copy")
   mkdirSync(copy)
   for (
-    const file of ["package.json", "package-lock.json", "CHANGELOG.md", "README.md", "docs", "create-effect-session"]
+    const file of [
+      "package.json",
+      "package-lock.json",
+      "CHANGELOG.md",
+      "README.md",
+      "docs",
+      "src/Cli.ts",
+      "create-effect-session"
+    ]
   ) {
     if (existsSync(file)) {
       cpSync(file, Path.join(copy, file), { recursive: true, filter: (path) => !path.includes("node_modules") })
@@ -107,6 +115,7 @@ describe("npm run release", () => {
     assert.strictEqual(status, 0, stderr)
     assert.strictEqual(JSON.parse(read("package.json")).version, "9.8.7")
     assert.strictEqual(JSON.parse(read("package-lock.json")).version, "9.8.7")
+    assert.include(read("src/Cli.ts"), "version: \"9.8.7\"")
     assert.match(read("CHANGELOG.md"), /^## \[Unreleased\]\n\n## 9\.8\.7 - \d{4}-\d\d-\d\d\n\n.*\S/m)
     const pages = [
       "README.md",
