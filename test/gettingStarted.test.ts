@@ -5,14 +5,13 @@
 import { Cookies, FetchHttpClient, HttpClient } from "@effect/platform"
 import { RpcClient, RpcSerialization } from "@effect/rpc"
 import { Effect, Layer, Ref } from "effect"
-import { spawn } from "node:child_process"
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from "node:fs"
 import { tmpdir } from "node:os"
 import * as Path from "node:path"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { Calls } from "../examples/getting-started/rpc/group.js"
-import { freePort } from "../examples/shop/freePort.js"
 import { install, run } from "./support/packedPackage.js"
+import { started } from "./support/startedProject.js"
 
 const outside = mkdtempSync(Path.join(tmpdir(), "effect-session-start-"))
 const root = process.cwd()
@@ -33,35 +32,6 @@ beforeAll(async () => {
 })
 
 afterAll(() => rmSync(outside, { recursive: true, force: true }))
-
-/** Runs `npm start` until the end of the scope, and returns the address that it prints. */
-const started = (name: string) =>
-  Effect.gen(function*() {
-    const port = yield* freePort
-    const child = yield* Effect.acquireRelease(
-      Effect.sync(() =>
-        spawn("npm", ["start"], {
-          cwd: Path.join(outside, name),
-          env: { PATH: process.env.PATH, HOME: outside, PORT: String(port), NO_COLOR: "1" },
-          // Its own group, so that the end of the test also ends the process that npm has started.
-          detached: true,
-          stdio: ["ignore", "pipe", "pipe"]
-        })
-      ),
-      ({ pid }) => Effect.sync(() => pid === undefined ? false : process.kill(-pid, "SIGKILL"))
-    )
-    return yield* Effect.async<string, Error>((resume) => {
-      let output = ""
-      for (const stream of [child.stdout, child.stderr]) {
-        stream.on("data", (chunk: Buffer) => {
-          output += chunk
-          const [address] = /http:\/\/127\.0\.0\.1:\d+/.exec(output) ?? []
-          if (address !== undefined) resume(Effect.succeed(address))
-        })
-      }
-      child.on("exit", () => resume(Effect.fail(new Error(output))))
-    })
-  })
 
 /** A browser that keeps its cookie. The answer is the body, or the status if there is none. */
 const browserOf = (base: string) => {
@@ -114,7 +84,7 @@ describe("docs/getting-started.md", () => {
   for (const name of names.filter((name) => name !== "rpc")) {
     it(`${name}: npm start prints the address of a server that counts, logs in and logs out`, () =>
       Effect.gen(function*() {
-        const ask = browserOf(yield* started(name))
+        const ask = browserOf(yield* started(Path.join(outside, name)))
         const visitor = [
           yield* Effect.promise(() => ask("POST", "/visits")),
           yield* Effect.promise(() => ask("POST", "/login", { name: "ann" })),
@@ -134,7 +104,7 @@ describe("docs/getting-started.md", () => {
 
   it("rpc: npm start serves an RPC client that keeps its cookie", () =>
     Effect.gen(function*() {
-      const address = yield* started("rpc")
+      const address = yield* started(Path.join(outside, "rpc"))
       const cookies = yield* Ref.make(Cookies.empty)
       const http = Layer.effect(
         HttpClient.HttpClient,
