@@ -32,7 +32,15 @@ beforeEach(() => {
   copy = Path.join(folder, "copy")
   mkdirSync(copy)
   for (
-    const file of ["package.json", "package-lock.json", "CHANGELOG.md", "README.md", "docs", "create-effect-session"]
+    const file of [
+      "package.json",
+      "package-lock.json",
+      "CHANGELOG.md",
+      "README.md",
+      "docs",
+      "create-effect-session",
+      "examples/getting-started"
+    ]
   ) {
     if (existsSync(file)) {
       cpSync(file, Path.join(copy, file), { recursive: true, filter: (path) => !path.includes("node_modules") })
@@ -121,6 +129,10 @@ describe("npm run release", () => {
         [author, bugs, homepage, repository, version],
         [root.author, root.bugs, root.homepage, root.repository, "9.8.7"]
       )
+    }
+    for (const name of readdirSync("examples/getting-started")) {
+      const { dependencies } = JSON.parse(read(`examples/getting-started/${name}/package.json`))
+      assert.strictEqual(dependencies["effect-session"], "9.8.7")
     }
     const pushed = (...args: ReadonlyArray<string>) =>
       execFileSync("git", args, { cwd: Path.join(folder, "origin.git"), encoding: "utf8" }).trim()
