@@ -1,9 +1,11 @@
 /**
  * Collects every TypeScript example of the documentation (the `ts` blocks of Markdown files, and of `@example` in
- * doc comments) into files of their own, so that the compiler checks them against the library.
+ * doc comments) into files of their own, so that the compiler checks them against the library. Programs that are copied from
+ * `examples` are compiled there.
  */
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import * as Path from "node:path"
+import { withoutPrograms } from "./recipes.js"
 
 const target = "node_modules/.cache/doc-examples"
 
@@ -37,7 +39,7 @@ export const writeExamples = (): number => {
 }
 
 const examplesOf = (source: string): ReadonlyArray<string> => {
-  const text = readFileSync(source, "utf8")
+  const text = withoutPrograms(readFileSync(source, "utf8"))
   // In a doc comment, also of a member, each line of an example begins with a star.
   const plain = source.endsWith(".ts") ? text.replaceAll(/^ +\* ?/gm, "") : text
   return [...plain.matchAll(/^```ts\n([\s\S]*?)^```/gm)].map((match) => match[1] ?? "")

@@ -22,6 +22,9 @@ const template = Path.join("create-effect-session", "package.json")
 /** The command line has the version in its own text: the package cannot read its `package.json` on every runtime. */
 const cli = Path.join("src", "Cli.ts")
 
+/** The folders whose programs depend on the published library. */
+const starts = Path.join("examples", "getting-started")
+
 const git = (...args: ReadonlyArray<string>): string => execFileSync("git", args, { encoding: "utf8" }).trim()
 
 const json = (file: string): Record<string, unknown> => JSON.parse(readFileSync(file, "utf8"))
@@ -85,6 +88,11 @@ const editsFor = (version: string): ReadonlyArray<readonly [file: string, text: 
   if (existsSync(template)) {
     const fields = owned.map((field) => [field, (root as Record<string, unknown>)[field]] as const)
     edits.push([template, formatted({ ...json(template), version, ...Object.fromEntries(fields) })])
+  }
+  for (const name of readdirSync(starts)) {
+    const file = Path.join(starts, name, "package.json")
+    const own = json(file)
+    edits.push([file, formatted({ ...own, dependencies: { ...Object(own.dependencies), "effect-session": version } })])
   }
   const [major, minor] = version.split(".")
   for (const page of ["README.md", ...pagesIn("docs"), ...pagesIn("examples"), ...pagesIn("create-effect-session")]) {

@@ -6,7 +6,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs"
 import * as Path from "node:path"
 import { assert, describe, it } from "vitest"
 import { readResults, withResults } from "../scripts/lawsPage.js"
-import { withPrograms } from "../scripts/recipes.js"
+import { pages as pagesWithPrograms, withPrograms } from "../scripts/recipes.js"
 import { compactTables } from "../scripts/site/markdown.js"
 import { knowsEndReasons, notWhileMoving } from "./support/localStores.js"
 import { combined, stores } from "./support/stores.js"
@@ -85,18 +85,21 @@ for (const [page, least] of [["docs/django.md", 150], ["docs/http.md", 35]] as c
   })
 }
 
-describe("docs/recipes.md", () => {
-  const text = readFileSync("docs/recipes.md", "utf8")
+for (const page of pagesWithPrograms) {
+  describe(page, () => {
+    const text = readFileSync(page, "utf8")
+    const folder = `examples/${Path.basename(page, ".md")}`
 
-  it("contains every program of examples/recipes once, as it is in its file", () => {
-    assert.strictEqual(text, withPrograms(text), "npx tsx scripts/recipes.ts copies the programs")
-    const linked = [...text.matchAll(/\]\(\.\.\/(examples\/recipes\/[^)]*)\)\n\n```ts\n/g)].map(([, program]) =>
-      program
-    )
-    const programs = readdirSync("examples/recipes").map((file) => `examples/recipes/${file}`)
-    assert.deepStrictEqual([...linked].sort(), programs.sort())
+    it(`contains every program of ${folder} once, as it is in its file`, () => {
+      assert.strictEqual(text, withPrograms(text), "npx tsx scripts/recipes.ts copies the programs")
+      const linked = [...text.matchAll(/\]\(\.\.\/(examples\/[^)]*)\)\n\n```ts\n/g)].map(([, program]) => program)
+      const programs = readdirSync(folder, { recursive: true, encoding: "utf8" })
+        .filter((file) => file.endsWith(".ts") && !file.includes("node_modules"))
+        .map((file) => `${folder}/${file}`)
+      assert.deepStrictEqual([...linked].sort(), programs.sort())
+    })
   })
-})
+}
 
 describe("docs/security.md", () => {
   const [, section = ""] = proseOf("docs/security.md").split(/^## Standards, row by row$/m)

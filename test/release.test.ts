@@ -39,7 +39,8 @@ beforeEach(() => {
       "README.md",
       "docs",
       "src/Cli.ts",
-      "create-effect-session"
+      "create-effect-session",
+      "examples/getting-started"
     ]
   ) {
     if (existsSync(file)) {
@@ -130,6 +131,10 @@ describe("npm run release", () => {
         [author, bugs, homepage, repository, version],
         [root.author, root.bugs, root.homepage, root.repository, "9.8.7"]
       )
+    }
+    for (const name of readdirSync("examples/getting-started")) {
+      const { dependencies } = JSON.parse(read(`examples/getting-started/${name}/package.json`))
+      assert.strictEqual(dependencies["effect-session"], "9.8.7")
     }
     const pushed = (...args: ReadonlyArray<string>) =>
       execFileSync("git", args, { cwd: Path.join(folder, "origin.git"), encoding: "utf8" }).trim()

@@ -14,7 +14,7 @@ export interface Group {
 }
 
 export const contents: ReadonlyArray<Group> = [
-  { title: "Start", pages: ["README.md", "docs/concepts.md", "docs/coding-assistants.md"] },
+  { title: "Start", pages: ["README.md", "docs/getting-started.md", "docs/concepts.md", "docs/coding-assistants.md"] },
   {
     title: "Guides",
     pages: [

@@ -123,7 +123,7 @@ export const hold = (shop: Shop, held: Operation, count: number, passing = 0): P
 }
 
 /** Launch options of Chromium, without background activity. */
-const settings = () => {
+export const settings = () => {
   const executablePath = find("chromium")
   if (executablePath === undefined) throw new Error(Parts.advice(Parts.browser))
   return {

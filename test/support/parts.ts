@@ -20,7 +20,7 @@ export const browser: Part = {
   name: "browser",
   programs: ["chromium"],
   packages: ["chromium"],
-  files: ["test/browser/**/*.test.ts"]
+  files: ["test/browser/**/*.test.ts", "test/stranger.test.ts"]
 }
 
 export const mariadb: Part = {
