@@ -1,11 +1,15 @@
 /**
- * `npm run laws`: runs the published laws on every store and engine here, and writes the table of `docs/engines.md`. The cells
- * are the results of that run.
+ * `npm run laws`: runs the published laws on every store and engine here, and writes `docs/laws.json` and the page `docs/laws.md`.
+ * `npm run laws -- test/SessionStore.redis`: runs these test files only, and keeps the other results. `npm run laws -- --page`: writes the
+ * page again from the results of the last run.
  */
 import { spawnSync } from "node:child_process"
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import * as Path from "node:path"
+import { parseArgs } from "node:util"
+import type { LawResult, Results } from "./lawsPage.js"
+import { readResults, writeResults } from "./lawsPage.js"
 
 interface Report {
   readonly testResults: ReadonlyArray<{
@@ -13,19 +17,18 @@ interface Report {
   }>
 }
 
-const page = "docs/engines.md"
-const [begin, end] = ["<!-- laws: written by npm run laws -->", "<!-- /laws -->"]
+/** The tests that run laws: each title is `store: law`. */
+const all = [
+  "test/SessionStore.",
+  "test/SessionEngine.test.ts",
+  "test/CookieEngine.test.ts",
+  "test/CookieEngine.ledger.laws.test.ts"
+]
 
-const run = (): Report => {
+const run = (tests: ReadonlyArray<string>): Report => {
   const folder = mkdtempSync(Path.join(tmpdir(), "effect-session-laws-"))
   try {
     const file = Path.join(folder, "report.json")
-    const tests = [
-      "test/SessionStore.",
-      "test/SessionEngine.test.ts",
-      "test/CookieEngine.test.ts",
-      "test/CookieEngine.ledger.laws.test.ts"
-    ]
     spawnSync("./node_modules/.bin/vitest", ["run", "--reporter=json", `--outputFile=${file}`, ...tests], {
       stdio: ["ignore", "ignore", "inherit"]
     })
@@ -35,36 +38,65 @@ const run = (): Report => {
   }
 }
 
-/** From `store: law`, by law and by store. */
-const outcomesOf = (report: Report): ReadonlyMap<string, ReadonlyMap<string, string>> => {
-  const rows = new Map<string, Map<string, string>>()
+type Outcomes = ReadonlyMap<string, ReadonlyMap<string, boolean>>
+
+/** Whether each law that was run has passed, by law and by store. */
+const outcomesOf = (report: Report): Outcomes => {
+  const rows = new Map<string, Map<string, boolean>>()
   for (const { status, title } of report.testResults.flatMap(({ assertionResults }) => assertionResults)) {
-    const [, store = "", law = ""] = /^(.*?): (.*)$/s.exec(title) ?? []
-    rows.set(law, (rows.get(law) ?? new Map()).set(store, status))
+    const [, store, law] = /^(.*?): (.*)$/s.exec(title) ?? []
+    if (store === undefined || law === undefined || status === "skipped" || status === "pending") continue
+    rows.set(law, (rows.get(law) ?? new Map<string, boolean>()).set(store, status === "passed"))
   }
-  // Laws that the store in memory does not run are not part of the suite.
-  return new Map([...rows].filter(([, row]) => row.has("memory")))
+  return rows
 }
 
-const tableOf = (outcomes: ReadonlyMap<string, ReadonlyMap<string, string>>): string => {
-  const stores = [...new Set([...outcomes.values()].flatMap((row) => [...row.keys()]))]
-  const cell = (status: string | undefined) => status === "passed" ? "✓" : status === undefined ? "–" : "✗"
-  return [
-    `| law | ${stores.join(" | ")} |`,
-    `| --- | ${stores.map(() => ":-:").join(" | ")} |`,
-    ...[...outcomes].map(([law, row]) =>
-      `| ${law.replaceAll(/[|_]/g, "\\$&")} | ${stores.map((store) => cell(row.get(store))).join(" | ")} |`
-    )
-  ].join("\n")
+/** The results of a run of everything. Laws that the store in memory does not run are not part of the suite. */
+const resultsOf = (outcomes: Outcomes): Results => {
+  const rows = [...outcomes].filter(([, row]) => row.has("memory"))
+  const stores = [...new Set(rows.flatMap(([, row]) => [...row.keys()]))]
+  return {
+    stores,
+    laws: rows.map(([name, row]): LawResult => ({
+      name,
+      notRun: stores.filter((store) => !row.has(store)),
+      failed: stores.filter((store) => row.get(store) === false)
+    }))
+  }
 }
 
-const outcomes = outcomesOf(run())
-const text = readFileSync(page, "utf8")
-const [before, rest = ""] = text.split(begin)
-const after = rest.split(end)[1]
-if (after === undefined) throw new Error(`${page} has no place for the table: ${begin} … ${end}`)
-writeFileSync(page, `${before}${begin}\n\n${tableOf(outcomes)}\n\n${end}${after}`)
-spawnSync("./node_modules/.bin/dprint", ["fmt", page], { stdio: "ignore" })
-const broken = [...outcomes].filter(([, row]) => [...row.values()].some((status) => status !== "passed"))
-console.log(`${outcomes.size} laws; ${broken.length} broken somewhere`)
-process.exitCode = outcomes.size > 0 && broken.length === 0 ? 0 : 1
+/** Former results with those of a run of some tests. A store that is new has run nothing before. */
+const merged = (former: Results, outcomes: Outcomes): Results => {
+  const stores = [
+    ...new Set([
+      ...former.stores,
+      ...former.laws.flatMap(({ name }) => [...outcomes.get(name)?.keys() ?? []])
+    ])
+  ]
+  return {
+    stores,
+    laws: former.laws.map(({ failed, name, notRun }) => {
+      const row = outcomes.get(name)
+      const wasRun = (store: string) => former.stores.includes(store) && !notRun.includes(store)
+      return {
+        name,
+        notRun: stores.filter((store) => row?.has(store) !== true && !wasRun(store)),
+        failed: stores.filter((store) => row?.has(store) === true ? row.get(store) === false : failed.includes(store))
+      }
+    })
+  }
+}
+
+const { positionals, values: { page: onlyPage } } = parseArgs({
+  allowPositionals: true,
+  options: { page: { type: "boolean", default: false } }
+})
+const results = onlyPage
+  ? readResults()
+  : positionals.length > 0
+  ? merged(readResults(), outcomesOf(run(positionals)))
+  : resultsOf(outcomesOf(run(all)))
+writeResults(results)
+const broken = results.laws.filter(({ failed }) => failed.length > 0)
+console.log(`${results.laws.length} laws on ${results.stores.length} stores; ${broken.length} broken somewhere`)
+process.exitCode = results.laws.length > 0 && broken.length === 0 ? 0 : 1

@@ -22,6 +22,9 @@ const template = Path.join("create-effect-session", "package.json")
 /** The folders whose programs depend on the published library. */
 const starts = Path.join("examples", "getting-started")
 
+/** The command line has the version in its own text: the package cannot read its `package.json` on every runtime. */
+const cli = Path.join("src", "Cli.ts")
+
 const git = (...args: ReadonlyArray<string>): string => execFileSync("git", args, { encoding: "utf8" }).trim()
 
 const json = (file: string): Record<string, unknown> => JSON.parse(readFileSync(file, "utf8"))
@@ -79,7 +82,8 @@ const editsFor = (version: string): ReadonlyArray<readonly [file: string, text: 
   const root = { ...json("package.json"), version }
   const edits: Array<readonly [string, string]> = [
     ["package.json", formatted(root)],
-    ["CHANGELOG.md", dated(version)]
+    ["CHANGELOG.md", dated(version)],
+    [cli, readFileSync(cli, "utf8").replace(/(name: "effect-session", version: ")[^"]+/, `$1${version}`)]
   ]
   if (existsSync(template)) {
     const fields = owned.map((field) => [field, (root as Record<string, unknown>)[field]] as const)

@@ -45,7 +45,10 @@ export const layerWith = (options: CacheEngineOptions): Layer.Layer<StoredEngine
  * @since 0.4.0
  * @category layers
  */
-export const layer: Layer.Layer<StoredEngine.Provided, SessionConfigError> = layerWith({})
+export const layer: Layer.Layer<StoredEngine.Provided, SessionConfigError> = Layer.provide(
+  StoredEngine.layer,
+  CacheStore.layerWith({})
+)
 
 /**
  * The engine on a cache in memory, with options from the configuration. Fails with a `ConfigError` if one is missing or invalid.
@@ -97,7 +100,7 @@ export const layerRedisWith = (
  * @category layers
  */
 export const layerRedis: Layer.Layer<StoredEngine.Provided, SessionConfigError | SessionStoreError, RedisClient> = Layer
-  .fresh(layerRedisWith({}))
+  .fresh(Layer.provide(StoredEngine.layer, RedisStore.layerWith({})))
 
 /**
  * The engine on Redis, with options from the configuration. Fails with a `ConfigError` if one is missing or invalid.

@@ -33,7 +33,10 @@ export const layerWith = (options: MemoryEngineOptions): Layer.Layer<StoredEngin
  * @since 0.1.0
  * @category layers
  */
-export const layer: Layer.Layer<StoredEngine.Provided, never> = layerWith({})
+export const layer: Layer.Layer<StoredEngine.Provided, never> = Layer.provide(
+  StoredEngine.layer,
+  MemoryStore.layerWith({})
+)
 
 /**
  * The engine in memory, with options from the configuration. Fails with a `ConfigError` if one is missing or invalid.

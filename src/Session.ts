@@ -12,21 +12,19 @@ import * as Record from "effect/Record"
 import type * as Schema from "effect/Schema"
 import * as TransportRules from "./internal/domain/transport.js"
 import * as HttpApiMiddleware from "./internal/http/httpApi.js"
-import * as HttpMiddleware from "./internal/http/middleware.js"
-import * as EnvironmentSettings from "./internal/session/config.js"
-import * as ContextCodec from "./internal/session/context.js"
-import * as Service from "./internal/session/service.js"
+import * as Server from "./internal/http/server.js"
+import type { Definition } from "./internal/session/service.js"
 import type { Merge } from "./Merge.js"
 import type { SessionConfigError } from "./SessionConfigError.js"
 import * as SessionCookie from "./SessionCookie.js"
 import type { SessionEngine } from "./SessionEngine.js"
 import type { SessionHandle } from "./SessionHandle.js"
 import type * as SessionHistory from "./SessionHistory.js"
-import * as SessionHttpApi from "./SessionHttpApi.js"
-import * as SessionMiddleware from "./SessionMiddleware.js"
+import type * as SessionHttpApi from "./SessionHttpApi.js"
+import type * as SessionMiddleware from "./SessionMiddleware.js"
 import type { SessionRevocation } from "./SessionRevocation.js"
 import type * as SessionSchema from "./SessionSchema.js"
-import * as SessionService from "./SessionService.js"
+import type * as SessionService from "./SessionService.js"
 import type { SubjectLimit } from "./SessionStore.js"
 
 /**
@@ -294,7 +292,7 @@ export const Tag = <Self = never>() =>
     & TagOptionsBase<S>
     & PersonOptions<C, CI, L> = options
   const transport = TransportRules.withDefaults({ transport: accepts, bearerHeader })
-  const definition: Service.Definition<A, C> = {
+  const definition: Definition<A, C, CI> = {
     name: id,
     namespace,
     schema,
@@ -303,7 +301,7 @@ export const Tag = <Self = never>() =>
     // Type-checked by `TagOptions`; here only the names of the fields matter.
     merges: (merge ?? {}) as Readonly<Record<string, Merge<unknown>>>,
     carryOver: carryOver ?? [],
-    context: context === undefined ? ContextCodec.none() : ContextCodec.make(context),
+    context,
     limit: typeof maxPerSubject === "number" ? { max: maxPerSubject, onFull: "oldest" } : maxPerSubject,
     transport,
     settings
@@ -322,7 +320,7 @@ export const Tag = <Self = never>() =>
   const complete = <E, R>(layer: Layer.Layer<SessionService.SessionService<Self>, E, R>) =>
     Layer.provideMerge(HttpApiMiddleware.layer(HttpApi, Handle, service), layer)
   const layerWith = (overrides: SessionService.Settings) =>
-    complete(Service.layer<Self, A, C, R>(service, definition, overrides))
+    complete(Server.layer<Self, A, C, CI, R>(service, definition, overrides))
 
   type Class = TagClass<Self, Id, A, R, C>
   const statics: Omit<
@@ -333,9 +331,9 @@ export const Tag = <Self = never>() =>
     // Layers are shared by reference, so this is one value and not a getter.
     layer: layerWith({}),
     layerWith,
-    layerConfig: complete(EnvironmentSettings.layer<Self, A, C, R>(service, definition)),
-    middleware: HttpMiddleware.make(Handle, service),
-    ...HttpMiddleware.forLayerRouter(Handle, service),
+    layerConfig: complete(Server.layerConfig<Self, A, C, CI, R>(service, definition)),
+    middleware: Server.middleware(Handle, service),
+    ...Server.forLayerRouter(Handle, service),
     HttpApi
   }
   // `statics` and `members` are checked to be complete. The cast is needed because the class's own symbols name the bare tag, and

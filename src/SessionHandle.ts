@@ -158,8 +158,8 @@ export type Absence = EndReason | "noCookie" | "malformed" | "unknown" | "ambigu
  */
 export interface SessionHandle<A, R = never, C = never> {
   /**
-   * Reads the whole value of the session. Fields that may be changed in place are copies of this request: see {@link
-   * SessionHandle.get}.
+   * Reads the whole value of the session. Fields that may be changed in place are copies of this request: see
+   * {@link SessionHandle.get}.
    */
   readonly value: Effect.Effect<A, SessionUnavailable, R>
 

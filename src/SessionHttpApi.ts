@@ -11,7 +11,8 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import { forSchemes, opened } from "./internal/http/opened.js"
+import { forSchemes } from "./internal/http/schemes.js"
+import * as Server from "./internal/http/server.js"
 import { SessionError } from "./SessionError.js"
 import type { SessionHandle } from "./SessionHandle.js"
 import type { Sessions, SessionService } from "./SessionService.js"
@@ -168,7 +169,7 @@ export const Guard =
           Effect.zipWith(
             session.service,
             Effect.isEffect(check) ? check : Effect.succeed(check),
-            (service, check) => forSchemes(security, Effect.flatMap(opened(session, service), check))
+            (service, check) => forSchemes(security, Effect.flatMap(Server.opened(session, service), check))
           )
         )
     })

@@ -49,7 +49,7 @@ export const layerWith = (
  * @category layers
  */
 export const layer: Layer.Layer<StoredEngine.Provided, SessionConfigError, SqlClient.SqlClient> = Layer.fresh(
-  layerWith({})
+  Layer.provide(StoredEngine.layer, SqlStore.layerWith({}))
 )
 
 /**

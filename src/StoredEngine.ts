@@ -72,10 +72,18 @@ const defaultMaxSessionBytes = 64 * 1024
  * @since 0.1.0
  * @category constructors
  */
-export const make = (store: Store, options: StoredEngineOptions = {}): Context.Tag.Service<SessionEngine> => ({
+export const make = (store: Store, options: StoredEngineOptions = {}): Context.Tag.Service<SessionEngine> =>
+  engineOf(store, options, options.seal === "token" ? SealedText.make : undefined)
+
+/** `sealed` is passed in, so that a bundle of an application that seals nothing contains no ciphers. */
+const engineOf = (
+  store: Store,
+  options: StoredEngineOptions,
+  sealed: ((namespace: string) => SealedText.SealedText) | undefined
+): Context.Tag.Service<SessionEngine> => ({
   bind: ({ namespace }) =>
     Effect.suspend(() => {
-      const { maxSessionBytes = defaultMaxSessionBytes, seal, timeout = "1 second" } = options
+      const { maxSessionBytes = defaultMaxSessionBytes, timeout = "1 second" } = options
       if (!(Number.isSafeInteger(maxSessionBytes) && maxSessionBytes > 0)) {
         return configError(
           "StoredEngine",
@@ -88,7 +96,7 @@ export const make = (store: Store, options: StoredEngineOptions = {}): Context.T
           store,
           storeKeys(namespace),
           Duration.decode(timeout),
-          seal === "token" ? SealedText.make(namespace) : undefined,
+          sealed?.(namespace),
           maxSessionBytes
         )
       const synchronous = synchronousOf(store)
@@ -397,9 +405,14 @@ export type Provided = SessionEngine | SessionDirectory | SessionMaintenance | S
  * @category layers
  */
 export const layerWith = (options: StoredEngineOptions): Layer.Layer<Provided, never, SessionStore> =>
+  layerOf((store) => make(store, options))
+
+const layerOf = (
+  engine: (store: Store) => Context.Tag.Service<SessionEngine>
+): Layer.Layer<Provided, never, SessionStore> =>
   Layer.effectContext(Effect.map(observedStore, (store) => {
     const safe = guarded(store)
-    return Context.make(SessionEngine, make(store, options)).pipe(
+    return Context.make(SessionEngine, engine(store)).pipe(
       Context.add(SessionDirectory, safe),
       Context.add(SessionMaintenance, safe),
       Context.add(SessionRevocation, safe)
@@ -420,7 +433,9 @@ export const layerWith = (options: StoredEngineOptions): Layer.Layer<Provided, n
  * @since 0.1.0
  * @category layers
  */
-export const layer: Layer.Layer<Provided, never, SessionStore> = Layer.fresh(layerWith({}))
+export const layer: Layer.Layer<Provided, never, SessionStore> = Layer.fresh(
+  layerOf((store) => engineOf(store, {}, undefined))
+)
 
 /**
  * The engine over a store, with options from the configuration. Fails with a `ConfigError` if one is missing or invalid.

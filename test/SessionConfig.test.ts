@@ -21,7 +21,6 @@ import type { SessionService as Identity } from "effect-session/SessionService"
 import * as SessionService from "effect-session/SessionService"
 import { assert, describe, expectTypeOf } from "vitest"
 import * as EnvironmentSettings from "../src/internal/session/config.js"
-import * as ContextCodec from "../src/internal/session/context.js"
 import * as Service from "../src/internal/session/service.js"
 
 type Variables = Readonly<Record<string, string>>
@@ -47,7 +46,7 @@ const definition = (settings: SessionService.Settings): Service.Definition<Data,
   initial: { visits: 0 },
   merges: {},
   carryOver: [],
-  context: ContextCodec.none(),
+  context: undefined,
   limit: undefined,
   history: undefined,
   settings
@@ -55,7 +54,7 @@ const definition = (settings: SessionService.Settings): Service.Definition<Data,
 
 /** The service of a tag with the settings `own`, built in this environment. */
 const built = (variables: Variables, own: SessionService.Settings = {}) =>
-  EnvironmentSettings.layer<App, Data, never, never>(App, definition(own)).pipe(
+  EnvironmentSettings.layer<App, Data, never, unknown, never>(App, definition(own)).pipe(
     Layer.provide(MemoryEngine.layer),
     Layer.provide(Layer.setConfigProvider(environment(variables)))
   )

@@ -1,6 +1,7 @@
 /**
  * A SQL store declares `durableDestroy` according to the settings of its database.
  */
+import * as LibsqlClient from "@effect/sql-libsql/LibsqlClient"
 import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Effect, Layer, Logger } from "effect"
@@ -9,7 +10,7 @@ import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
 import { assert, describe } from "vitest"
 import { notDurable } from "../src/internal/sql/durability.js"
-import { freshPrefix, sqliteClient } from "./support/localStores.js"
+import { freshPrefix, libsqlClient, sqliteClient } from "./support/localStores.js"
 import { mysqlClient, ofMariadb, postgresClient } from "./support/serverClients.js"
 
 const prefix = freshPrefix()
@@ -85,6 +86,43 @@ describe("`durableDestroy` of a SQL store", () => {
         yield* waits ? claimsAll : claimsNothing(journal === "memory" ? "journal_mode=memory" : "synchronous=", true)
       }
     }).pipe(Effect.provide(migrated(sqliteClient))))
+
+  it.live("libsql: follows the journal of the file, and no `synchronous` above the default, because the client opens other connections", () =>
+    Effect.gen(function*() {
+      const sql = yield* SqlClient
+      yield* claimsNothing("synchronous=2", true)
+      for (
+        const [journal, synchronous, waits] of [
+          ["delete", "EXTRA", false],
+          ["wal", "NORMAL", false],
+          ["wal", "FULL", true],
+          ["wal", "EXTRA", true]
+        ] as const
+      ) {
+        yield* sql.unsafe(`PRAGMA journal_mode = ${journal}`)
+        yield* sql.unsafe(`PRAGMA synchronous = ${synchronous}`)
+        yield* waits ? claimsAll : claimsNothing("synchronous=", true)
+      }
+    }).pipe(Effect.provide(migrated(libsqlClient))))
+
+  it.live("libsql: a transaction of the application resets `synchronous` to FULL, which is enough with a write-ahead log", () =>
+    Effect.gen(function*() {
+      const sql = yield* SqlClient
+      yield* sql.unsafe("PRAGMA journal_mode = wal")
+      yield* sql.unsafe("PRAGMA synchronous = EXTRA")
+      yield* sql.withTransaction(sql`SELECT 1`)
+      assert.deepStrictEqual(yield* sql`SELECT synchronous FROM pragma_synchronous`, [{ synchronous: 2 }])
+      yield* claimsAll
+    }).pipe(Effect.provide(migrated(libsqlClient))))
+
+  it.live("libsql: is false for a server, unless the application sets it", () =>
+    Effect.gen(function*() {
+      // Nothing listens there, and nothing is asked.
+      const { claim, warnings } = yield* claimed()
+      assert.isFalse(claim)
+      assert.match(warnings.join(), /could not be read/)
+      assert.deepStrictEqual(yield* claimed({ durableDestroy: true }), { claim: true, warnings: [] })
+    }).pipe(Effect.provide(LibsqlClient.layer({ url: "http://127.0.0.1:1" }))))
 
   it.live("is false if the settings cannot be read, unless the application sets it", () =>
     Effect.gen(function*() {

@@ -1,4 +1,5 @@
 import { Reactivity } from "@effect/experimental"
+import * as LibsqlClient from "@effect/sql-libsql/LibsqlClient"
 import * as SqlClient from "@effect/sql/SqlClient"
 import * as Statement from "@effect/sql/Statement"
 import { it } from "@effect/vitest"
@@ -9,12 +10,14 @@ import type { RotateOutcome, SessionStoreError } from "effect-session/SessionSto
 import { SessionStore } from "effect-session/SessionStore"
 import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
+import * as Path from "node:path"
 import { assert, describe } from "vitest"
 import { range, together } from "./support/concurrency.js"
 import { mysqlDatabase, postgresDatabase, untilWaiting } from "./support/databases.js"
 import { freshPrefix, sqliteClient, sqlStore } from "./support/localStores.js"
 import { mysqlClient, ofMariadb, postgresClient } from "./support/serverClients.js"
 import { works } from "./support/storeCalls.js"
+import { temporaryDirectory } from "./support/temporaryDirectories.js"
 
 describe("a session that a revocation of its subject spares", () => {
   for (
@@ -135,11 +138,21 @@ describe("clients", () => {
           assert.instanceOf(error, SessionConfigError)
           assert.strictEqual(
             error.message,
-            "SqlStore: The SqlClient must be one of Postgres, MySQL, MariaDB or SQLite."
+            "SqlStore: The SqlClient must be one of Postgres, MySQL, MariaDB, SQLite or libSQL."
           )
         }
       }).pipe(Effect.provide(otherDialect(dialect))))
   }
+
+  it.live("a libSQL client with an embedded replica is rejected, because reads of the replica are stale", () =>
+    Effect.gen(function*() {
+      // The client connects when a statement is sent, so none of these sends one.
+      for (const use of [Effect.asVoid(SqlStore.make()), Effect.asVoid(SqlMigrations.run())]) {
+        const error = yield* Effect.flip(use)
+        assert.instanceOf(error, SessionConfigError)
+        assert.match(error.message, /embedded replica/)
+      }
+    }).pipe(Effect.provide(embeddedReplica)))
 
   const toUpper = (name: string) => name.toUpperCase()
   for (
@@ -192,6 +205,12 @@ describe("clients", () => {
 })
 
 /** A client that has only a dialect. */
+const embeddedReplica = Layer.unwrapScoped(Effect.map(
+  temporaryDirectory("libsql"),
+  (directory) =>
+    LibsqlClient.layer({ url: `file:${Path.join(directory, "replica.db")}`, syncUrl: "http://127.0.0.1:1" })
+))
+
 const otherDialect = (dialect: "clickhouse" | "mssql" | "sqlite") =>
   Layer.scoped(
     SqlClient.SqlClient,

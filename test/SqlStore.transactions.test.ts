@@ -10,13 +10,14 @@ import * as SqlMigrations from "effect-session/SqlMigrations"
 import * as SqlStore from "effect-session/SqlStore"
 import { assert, describe } from "vitest"
 import { dump } from "./support/databases.js"
-import { freshPrefix, sqliteClient, sqlStore } from "./support/localStores.js"
+import { freshPrefix, libsqlClient, sqliteClient, sqlStore } from "./support/localStores.js"
 import { mysqlClient, ofMariadb, postgresClient } from "./support/serverClients.js"
 import { reads, storeTwoRecords, works, writes } from "./support/storeCalls.js"
 
 // Pools of one connection: a caller that requests a second one while the first is reserved waits forever.
 const clients: ReadonlyArray<readonly [name: string, client: () => Layer.Layer<SqlClient.SqlClient, unknown>]> = [
   ["sqlite", () => sqliteClient],
+  ["libsql", () => libsqlClient],
   ["postgres", () => postgresClient({ maxConnections: 1 })],
   ...ofMariadb(["mariadb", () => mysqlClient({ maxConnections: 1 })] as const)
 ]

@@ -13,6 +13,7 @@ import * as Path from "node:path"
 import { pathToFileURL } from "node:url"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { freePort } from "../examples/shop/freePort.js"
+import { files as assistantFiles } from "../scripts/llms.js"
 import { postgresDatabase } from "./support/databases.js"
 import { install, run as runIn, tarball, version } from "./support/packedPackage.js"
 import { postgresUrl } from "./support/serverClients.js"
@@ -105,17 +106,27 @@ describe("the published package", () => {
         "src/index.ts",
         "README.md",
         "LICENSE",
-        "docs/troubleshooting.md"
+        "docs/troubleshooting.md",
+        ...Object.keys(assistantFiles())
       ]
     ) {
       assert.include(files, `package/${file}`)
     }
     assert.deepStrictEqual(
       files.filter((file) =>
-        !/^package\/(dist|src|package\.json|README\.md|LICENSE|CHANGELOG\.md|docs\/troubleshooting\.md$)/.test(file)
+        !/^package\/(dist|src|package\.json|README\.md|LICENSE|CHANGELOG\.md|AGENTS\.md|llms(-full)?\.txt|docs\/troubleshooting\.md$)/
+          .test(
+            file
+          )
       ),
       []
     )
+  })
+
+  it("contains the documentation for coding assistants as the docs are now", () => {
+    for (const [file, text] of Object.entries(assistantFiles())) {
+      assert.isTrue(readFileSync(Path.join(project, "package", file), "utf8") === text, file)
+    }
   })
 
   it("type-checks and runs in an empty project under strict settings", async () => {

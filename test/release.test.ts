@@ -38,6 +38,7 @@ beforeEach(() => {
       "CHANGELOG.md",
       "README.md",
       "docs",
+      "src/Cli.ts",
       "create-effect-session",
       "examples/getting-started"
     ]
@@ -115,6 +116,7 @@ describe("npm run release", () => {
     assert.strictEqual(status, 0, stderr)
     assert.strictEqual(JSON.parse(read("package.json")).version, "9.8.7")
     assert.strictEqual(JSON.parse(read("package-lock.json")).version, "9.8.7")
+    assert.include(read("src/Cli.ts"), "version: \"9.8.7\"")
     assert.match(read("CHANGELOG.md"), /^## \[Unreleased\]\n\n## 9\.8\.7 - \d{4}-\d\d-\d\d\n\n.*\S/m)
     const pages = [
       "README.md",

@@ -18,6 +18,7 @@ export type HelpId =
   | "SessionUnavailable"
   // The session tag and its cookie
   | "bearer-header-invalid"
+  | "bundled-for-a-browser"
   | "cookie-cross-site"
   | "cookie-invalid"
   | "cookie-name-taken"

@@ -141,6 +141,9 @@ export const settings = () => {
   }
 }
 
+/** Starts a browser without pages, for tests that serve their own site. */
+export const launch = (): Promise<Browser> => chromium.launch(settings())
+
 /** The environment of a browser test: a shop, and a visitor without cookies. */
 export interface Stage {
   readonly shop: Shop
@@ -159,7 +162,7 @@ export const inBrowser = (name: string, laws: (law: Law) => void): void => {
     // Not with `layer`, which would change the tests of every file that this process runs later.
     let browser: Browser
     beforeAll(async () => {
-      browser = await chromium.launch(settings())
+      browser = await launch()
     })
     afterAll(() => browser.close())
     laws((title, story, options) =>

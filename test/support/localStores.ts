@@ -2,6 +2,7 @@
  * The stores that need no server: in memory, in files, and SQLite.
  */
 import * as NodeContext from "@effect/platform-node/NodeContext"
+import * as LibsqlClient from "@effect/sql-libsql/LibsqlClient"
 import * as SqliteClient from "@effect/sql-sqlite-node/SqliteClient"
 import type * as SqlClient from "@effect/sql/SqlClient"
 import { Effect, Layer } from "effect"
@@ -18,6 +19,12 @@ import { temporaryDirectory } from "./temporaryDirectories.js"
 export const sqliteClient = Layer.unwrapScoped(Effect.map(
   temporaryDirectory("sqlite"),
   (directory) => SqliteClient.layer({ filename: Path.join(directory, "sessions.sqlite") })
+))
+
+/** libSQL, in a new file. */
+export const libsqlClient = Layer.unwrapScoped(Effect.map(
+  temporaryDirectory("libsql"),
+  (directory) => LibsqlClient.layer({ url: `file:${Path.join(directory, "sessions.db")}` })
 ))
 
 /** A file store, in a new directory. */
@@ -55,6 +62,7 @@ export const knowsEndReasons: ReadonlySet<string> = new Set([
   "memory",
   "cache",
   "sqlite",
+  "libsql",
   "postgres",
   "postgres, 16 partitions",
   "mariadb",

@@ -1,7 +1,6 @@
 /**
  * Hashing, random bytes and base64url, all synchronous: native where the runtime provides them, an audited portable library elsewhere.
  */
-import { equalBytes as portableEqual } from "@noble/ciphers/utils.js"
 import { hmac as portableHmac } from "@noble/hashes/hmac.js"
 import { sha256 as portableSha256 } from "@noble/hashes/sha2.js"
 import * as Either from "effect/Either"
@@ -31,6 +30,10 @@ export const hkdfSha256 = (secret: Uint8Array, salt: Uint8Array, info: Uint8Arra
 /** Compares two secrets in constant time. Their lengths are not secret. */
 export const equals = (a: Uint8Array, b: Uint8Array): boolean =>
   a.length === b.length && (native === undefined ? portableEqual(a, b) : native.timingSafeEqual(a, b))
+
+// Not the function of `@noble/ciphers`: applications that seal nothing would load that package for it.
+const portableEqual = (a: Uint8Array, b: Uint8Array): boolean =>
+  a.reduce((difference, byte, at) => difference | (byte ^ (b[at] ?? 0)), 0) === 0
 
 /** Random bytes from the cryptographic source of the runtime, which throws if it has no entropy. */
 export const randomBytes = (length: number): Uint8Array => globalThis.crypto.getRandomValues(new Uint8Array(length))

@@ -2,7 +2,6 @@
  * The HttpApi middleware of a session tag.
  */
 import * as Headers from "@effect/platform/Headers"
-import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder"
 import * as HttpApiMiddleware from "@effect/platform/HttpApiMiddleware"
 import * as HttpApiSecurity from "@effect/platform/HttpApiSecurity"
 import * as OpenApi from "@effect/platform/OpenApi"
@@ -16,8 +15,7 @@ import type { SessionHandle } from "../../SessionHandle.js"
 import type { Security, SessionHttpApi, Tag } from "../../SessionHttpApi.js"
 import type { Sessions, SessionService, Transport } from "../../SessionService.js"
 import { asking, ended } from "../domain/transport.js"
-import { opened } from "./opened.js"
-import { becomeLast } from "./preResponse.js"
+import * as Server from "./server.js"
 
 /**
  * Makes the tag. It holds the security schemes for the OpenAPI description and nothing of a server, so API definitions can be
@@ -68,10 +66,10 @@ export const layer = <Self, A, Id extends string, C>(
       tag,
       Effect.map(service, (shape) => {
         if (shape.transport.accepts !== "cookie") redactHeader(shape.transport.header)
-        return Record.map(tag.security, () => () => opened(handle, shape))
+        return Record.map(tag.security, () => () => Server.opened(handle, shape))
       })
     ),
-    moveLast
+    Server.moveLast
   )
 
 /**
@@ -82,16 +80,3 @@ const redactHeader = (name: string): void => {
   const names = FiberRefs.getOrDefault(FiberRefs.empty(), Headers.currentRedactedNames)
   if (!names.includes(name)) Object.assign(Headers.currentRedactedNames, { initial: [...names, name] })
 }
-
-/**
- * Moves our pre-response handler to the end. A middleware of HttpApi cannot do it, because it runs before its handler; a
- * middleware around the whole API can.
- */
-const moveLast = HttpApiBuilder.middleware((app) =>
-  Effect.withFiberRuntime((fiber) =>
-    Effect.matchCauseEffect(app, {
-      onSuccess: (response) => Effect.as(becomeLast(fiber), response),
-      onFailure: (cause) => Effect.zipRight(becomeLast(fiber), Effect.failCause(cause))
-    })
-  )
-)

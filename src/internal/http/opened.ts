@@ -4,8 +4,6 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Record from "effect/Record"
-import { SessionUnavailable } from "../../SessionError.js"
 import type { SessionHandle } from "../../SessionHandle.js"
 import type { Sessions } from "../../SessionService.js"
 import { declared } from "./errorPage.js"
@@ -27,18 +25,3 @@ export const opened = <Self, A, C>(
     const member = openSession(fiber, handle, service, undefined)
     return member === undefined ? Effect.die(notLoopback) : Effect.succeed(member.session)
   })
-
-/**
- * Makes the handlers of a check, one for each security scheme. HttpApi runs the handler of the next scheme if one fails, and answers with
- * the failure of the last one. The check reads every credential itself and must run once, so the others fail at once.
- */
-export const forSchemes = <B, E, R>(
-  security: Readonly<Record<string, unknown>>,
-  check: Effect.Effect<B, E, R>
-): Readonly<Record<string, () => Effect.Effect<B, E | SessionUnavailable, R>>> => {
-  const last = Object.keys(security).at(-1)
-  return Record.map(security, (_, name) => () => name === last ? check : Effect.fail(next))
-}
-
-/** Never sent: the handler of the last scheme answers. */
-const next = new SessionUnavailable({ session: "", reason: "store", retryAfter: 0 })

@@ -177,9 +177,9 @@ export const overlay = (own: Settings, overrides: Overrides): Service.UncheckedS
 /**
  * The service of a session tag, with its own settings overridden by the environment.
  */
-export const layer = <Self, A extends object, C, R>(
+export const layer = <Self, A extends object, C, CI, R>(
   tag: Context.Tag<SessionService<Self>, Sessions<A, C>>,
-  definition: Service.Definition<A, C>
+  definition: Service.Definition<A, C, CI>
 ): Layer.Layer<
   SessionService<Self>,
   SessionConfigError | ConfigError.ConfigError,

@@ -7,6 +7,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import type * as Schema from "effect/Schema"
 import * as Expiry from "../../Expiry.js"
 import type { JsonRecord } from "../../Json.js"
 import type { Merge } from "../../Merge.js"
@@ -33,7 +34,7 @@ import * as Prepared from "../schema/prepared.js"
 import { guardedEngine } from "../store/defects.js"
 import { adminOf } from "./admin.js"
 import { Batches } from "./batches.js"
-import type { ContextCodec } from "./context.js"
+import * as ContextCodec from "./context.js"
 import type { Core } from "./core.js"
 import { Handle } from "./handle.js"
 import * as Observer from "./observer.js"
@@ -52,14 +53,14 @@ export interface UncheckedSettings extends Omit<Settings, "cookie" | "expiry"> {
 /**
  * Definition of a session tag.
  */
-export interface Definition<A extends object, C> {
+export interface Definition<A extends object, C, CI = unknown> {
   readonly name: string
   readonly namespace: string
   readonly schema: SessionSchema.Any
   readonly initial: A | undefined
   readonly merges: Readonly<Record<string, Merge<unknown> | undefined>>
   readonly carryOver: CarryOver<A>
-  readonly context: ContextCodec<C>
+  readonly context: Schema.Schema<C, CI> | undefined
   readonly limit: SubjectLimit | undefined
   readonly history: SessionHistory.SessionHistory<SessionSchema.Any> | undefined
   /** Default: cookies. */
@@ -70,12 +71,12 @@ export interface Definition<A extends object, C> {
 /**
  * Makes the service. Fails if the configuration cannot work.
  */
-export const make = <A extends object, C>(
-  definition: Definition<A, C>,
+export const make = <A extends object, C, CI>(
+  definition: Definition<A, C, CI>,
   overrides: UncheckedSettings
 ): Effect.Effect<Sessions<A, C>, SessionConfigError, SessionEngine> =>
   Effect.gen(function*() {
-    const { context: contextCodec, limit, name, namespace, transport = TransportRules.cookieOnly } = definition
+    const { limit, name, namespace, transport = TransportRules.cookieOnly } = definition
     const settings = { ...definition.settings, ...overrides }
     const cookie = CookieDefaults.withDefaults(settings.cookie, name)
     const expiry = settings.expiry ?? Expiry.standard
@@ -172,6 +173,9 @@ export const make = <A extends object, C>(
       observer,
       isBackground: false
     }
+    const contextCodec = definition.context === undefined
+      ? ContextCodec.none<C>()
+      : ContextCodec.make(definition.context)
     const request = Handle.maker(core, contextCodec)
     observer?.serves(request)
     return {
@@ -256,9 +260,9 @@ const claim = (
 /**
  * The service of a session tag, as a layer.
  */
-export const layer = <Self, A extends object, C, R>(
+export const layer = <Self, A extends object, C, CI, R>(
   tag: Context.Tag<SessionService<Self>, Sessions<A, C>>,
-  definition: Definition<A, C>,
+  definition: Definition<A, C, CI>,
   overrides: Settings = {}
 ): Layer.Layer<SessionService<Self>, SessionConfigError, SessionEngine | R> =>
   Layer.effect(tag, make(definition, overrides))

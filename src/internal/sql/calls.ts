@@ -1,7 +1,7 @@
 /**
  * Executes the statements of a store, retries transient conflicts, and maps driver errors to store errors.
  */
-import * as SqlClient from "@effect/sql/SqlClient"
+import type * as SqlClient from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -53,6 +53,7 @@ export const make = (
 ): Calls => {
   const driver = Driver.make(sql, dialect, frequent)
   const { transaction } = driver
+  const tags = Driver.transactionTags(sql)
 
   /** All clients share one tag for "inside a transaction", so a store with its own pool must ignore the transaction of another client. */
   const unlessInside = <A>(
@@ -64,10 +65,10 @@ export const make = (
     return ownPool
       ? Effect.mapInputContext(
         own,
-        (context: Context.Context<never>) => Context.omit(SqlClient.TransactionConnection)(context)
+        (context: Context.Context<never>) => Context.omit(...tags)(context)
       )
       : Effect.withFiberRuntime((fiber) =>
-        fiber.currentContext.unsafeMap.has(SqlClient.TransactionConnection.key) ? inside() : own
+        tags.some(({ key }) => fiber.currentContext.unsafeMap.has(key)) ? inside() : own
       )
   }
 

@@ -3,8 +3,10 @@
  */
 import * as SqlClient from "@effect/sql/SqlClient"
 import * as Effect from "effect/Effect"
+import * as Predicate from "effect/Predicate"
 import type { SessionConfigError } from "../../SessionConfigError.js"
 import { configError } from "../configError.js"
+import { isLibsql } from "./driver.js"
 import type { Dialect, Tables } from "./tables.js"
 import { tablesOf } from "./tables.js"
 
@@ -39,14 +41,16 @@ export const clientOf: Effect.Effect<
     sqlite: (): Dialect | undefined => "sqlite",
     orElse: () => undefined
   })
-  return dialect === undefined
-    ? Effect.fail(
-      configError(
-        "SqlStore",
-        "The SqlClient must be one of Postgres, MySQL, MariaDB or SQLite.",
-        "database-unsupported"
-      )
+  if (isLibsql(sql) && Predicate.hasProperty(sql.config, "syncUrl") && sql.config.syncUrl !== undefined) {
+    return unsupported(
+      "An embedded replica of libSQL reads a local copy, in which a session that has ended elsewhere is still alive. " +
+        "Leave the option syncUrl out, and give its value as url."
     )
+  }
+  return dialect === undefined
+    ? unsupported("The SqlClient must be one of Postgres, MySQL, MariaDB, SQLite or libSQL.")
     // The application's own transformations of names must not reach our columns.
     : Effect.succeed([sql.withoutTransforms(), dialect] as const)
 })
+
+const unsupported = (problem: string) => Effect.fail(configError("SqlStore", problem, "database-unsupported"))

@@ -1,10 +1,11 @@
 /**
- * Executes prepared statements by the driver of each dialect: MySQL and MariaDB, Postgres, SQLite, Cloudflare D1.
+ * Executes prepared statements by the driver of each dialect: MySQL and MariaDB, Postgres, SQLite, Cloudflare D1, libSQL.
  */
 import * as SqlClient from "@effect/sql/SqlClient"
 import type { Connection } from "@effect/sql/SqlConnection"
 import { SqlError } from "@effect/sql/SqlError"
 import * as Statement from "@effect/sql/Statement"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
@@ -58,9 +59,19 @@ export const make = (sql: SqlClient.SqlClient, dialect: Dialect, frequent: Reado
     case "pg":
       return pg(sql, frequent)
     case "sqlite":
-      return isD1(sql) ? d1(sql) : returning(sql)
+      return isD1(sql) ? d1(sql) : isLibsql(sql) ? libsql(sql) : returning(sql)
   }
 }
+
+/** Whether statements go over a network: their outcome can be unknown. */
+export const isRemote = (sql: SqlClient.SqlClient, dialect: Dialect): boolean =>
+  dialect !== "sqlite" || isD1(sql) || (isLibsql(sql) && sql.sdk.protocol !== "file")
+
+/** The tags with which a client executes a statement inside a transaction of the application. */
+export const transactionTags = (sql: SqlClient.SqlClient): ReadonlyArray<Context.Tag<unknown, unknown>> =>
+  isLibsql(sql) ? [commonTag, libsqlTag] : [commonTag]
+
+const commonTag = Context.GenericTag<unknown, unknown>(SqlClient.TransactionConnection.key)
 
 /** Returns the rows of a statement of the client. */
 const rowsOf = (sql: SqlClient.SqlClient): Rows => ({ names, text }, parameters) =>
@@ -290,14 +301,64 @@ export const isD1 = (sql: SqlClient.SqlClient): sql is D1Client =>
 const d1 = (sql: D1Client): Driver => ({
   ...returning(sql),
   together: (prepared, parameters) =>
-    Effect.tryPromise({
-      try: async () => {
-        const { db } = sql.config
-        const results = await db.batch(
-          prepared.map(({ names, text }) => db.prepare(text).bind(...names.map((name) => parameters[name])))
-        )
-        return results.map(({ results }) => results)
-      },
-      catch: (cause) => new SqlError({ cause, message: "Failed to execute a batch" })
+    batch(() => {
+      const { db } = sql.config
+      return db.batch(
+        prepared.map(({ names, text }) => db.prepare(text).bind(...names.map((name) => parameters[name])))
+      ).then((results) => results.map(({ results }) => results))
     })
 })
+
+const batch = (
+  run: () => Promise<ReadonlyArray<ReadonlyArray<Row>>>
+): Effect.Effect<ReadonlyArray<ReadonlyArray<Row>>, SqlError> =>
+  Effect.tryPromise({
+    try: run,
+    catch: (cause) => new SqlError({ cause, message: "Failed to execute a batch" })
+  })
+
+// libSQL: the SQL of SQLite, in a local file or on a server
+
+/** The part of the client of `@effect/sql-libsql` that is used here. */
+interface LibsqlClient extends SqlClient.SqlClient {
+  readonly config: object
+  readonly sdk: {
+    /** `file`, or that of a server. */
+    readonly protocol: string
+    readonly batch: (
+      statements: ReadonlyArray<{ readonly sql: string; readonly args: ReadonlyArray<unknown> }>,
+      mode: "write"
+    ) => Promise<ReadonlyArray<{ readonly rows: ReadonlyArray<Row> }>>
+    readonly executeMultiple: (text: string) => Promise<void>
+  }
+}
+
+/** Whether this is a client of `@effect/sql-libsql`. */
+export const isLibsql = (sql: SqlClient.SqlClient): sql is LibsqlClient =>
+  Predicate.hasProperty(sql, Symbol.for("@effect/sql-libsql/LibsqlClient"))
+
+/** This client has a tag of its own for its transactions. */
+const libsqlTag = Context.GenericTag<unknown, unknown>("@effect/sql-libsql/LibsqlClient/LibsqlTransaction")
+
+// A batch, because a transaction of this client leaves its connection open, and takes a round trip for each statement.
+const libsql = (sql: LibsqlClient): Driver => ({
+  ...returning(sql),
+  together: (prepared, parameters) =>
+    // Waits for a transaction of the application, which locks a local file.
+    Effect.scoped(Effect.zipRight(
+      sql.reserve,
+      batch(() =>
+        sql.sdk.batch(
+          prepared.map(({ names, text }) => ({ sql: text, args: names.map((name) => parameters[name]) })),
+          "write"
+        ).then((results) => results.map(({ rows }) => rows))
+      )
+    ))
+})
+
+/** Executes a statement of libSQL with null parameters. */
+export const executeWithoutRows = (sql: LibsqlClient, text: string): Effect.Effect<void, SqlError> =>
+  Effect.tryPromise({
+    try: () => sql.sdk.executeMultiple(text),
+    catch: (cause) => new SqlError({ cause, message: "Failed to execute statement" })
+  })

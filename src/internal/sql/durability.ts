@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import type { SessionConfigError } from "../../SessionConfigError.js"
 import { configError } from "../configError.js"
 import { withHelp } from "../help.js"
+import { isLibsql, isRemote } from "./driver.js"
 import type { Row } from "./rows.js"
 import type { Dialect } from "./tables.js"
 
@@ -74,9 +75,14 @@ export const check = (
   stated: boolean | undefined
 ): Effect.Effect<boolean, SessionConfigError> => {
   if (stated === false) return Effect.succeed(false)
-  const queried = sql.unsafe<Row>(queries[dialect].text).pipe(
+  // The pragmas of a libSQL server are not those of the disk on which it writes.
+  const isKnown = !isLibsql(sql) || !isRemote(sql, dialect)
+  const queried = Effect.if(isKnown, {
+    onTrue: () => sql.unsafe<Row>(queries[dialect].text),
+    onFalse: () => Effect.succeed([])
+  }).pipe(
     Effect.timeout("10 seconds"),
-    Effect.map(([row]) => row === undefined ? undefined : notDurable(dialect, row))
+    Effect.map(([row]) => row === undefined ? undefined : notDurable(dialect, isLibsql(sql) ? reopened(row) : row))
   )
   return Effect.flatMap(Effect.orElseSucceed(queried, () => undefined), (settings) => {
     if (settings?.length === 0) return Effect.succeed(true)
@@ -98,6 +104,12 @@ export const check = (
       )
   })
 }
+
+/**
+ * The settings of the next connection of a libSQL client, which opens one after each transaction: the journal mode is that of the file, but
+ * `synchronous` is at most the default.
+ */
+const reopened = (row: Row): Row => ({ ...row, synchronous: Math.min(Number(row.synchronous), 2) })
 
 const warning = (problem: string) =>
   `SqlStore: ${problem}. Change the settings, or set the option durableDestroy to false to accept that.`

@@ -10,6 +10,7 @@ import * as Option from "effect/Option"
 import type { SessionConfigError } from "../../SessionConfigError.js"
 import { configError, type Problem } from "../configError.js"
 import { randomBytes } from "../crypto/primitives.js"
+import { executeWithoutRows, isLibsql } from "./driver.js"
 import { codeOf, denied, isUnmigrated, readOnly, unencodable } from "./errors.js"
 import type { Row } from "./rows.js"
 import type { Prepared, Statements } from "./statements.js"
@@ -25,23 +26,18 @@ export const check = (
   tables: Tables,
   statement: Statements
 ): Effect.Effect<void, SessionConfigError> => {
-  // With null parameters a statement matches no row.
-  const send = ({ names, text }: Prepared, before = "") => sql.unsafe(`${before}${text}`, names.map(() => null))
   return Effect.gen(function*() {
     const unstorable = yield* encodingProblem(sql, dialect, tables)
     if (unstorable !== undefined) return unstorable
-    // EXPLAIN resolves names and checks privileges, and does not execute the statement. The text is unique each time, because the client
-    // of SQLite caches texts, including those that it could not prepare.
-    const explain = `EXPLAIN /* ${encodeBase64Url(randomBytes(9))} */ `
     for (const name of ["load", "create", "rotate", "raiseEpoch", "endReason"] as const) {
-      yield* send(statement[name], explain)
+      yield* explain(sql, statement[name])
     }
-    yield* send(statement.note.destroy, explain)
+    yield* explain(sql, statement.note.destroy)
     // It deletes nothing, and fails if the database is read-only.
-    yield* send(statement.destroy)
+    yield* sql.unsafe(statement.destroy.text, nulls(statement.destroy))
     return undefined
   }).pipe(
-    Effect.catchAll((error) => Effect.succeed(explain(error, tables))),
+    Effect.catchAll((error) => Effect.succeed(problemOf(error, tables))),
     Effect.disconnect,
     Effect.timeoutOption("10 seconds"),
     Effect.flatMap(Option.match({
@@ -51,8 +47,21 @@ export const check = (
   )
 }
 
+/** With null parameters a statement matches no row. */
+const nulls = ({ names }: Prepared) => names.map(() => null)
+
+/**
+ * Lets the database resolve names and check privileges, without executing the statement. The text is unique each time, because the client
+ * of SQLite caches texts, including those that it could not prepare.
+ */
+const explain = (sql: SqlClient.SqlClient, prepared: Prepared): Effect.Effect<unknown, SqlError> => {
+  const text = `EXPLAIN /* ${encodeBase64Url(randomBytes(9))} */ ${prepared.text}`
+  // libSQL leaves an EXPLAIN of a write open if it returns the rows, and then commits no transaction on that connection.
+  return isLibsql(sql) ? executeWithoutRows(sql, text) : sql.unsafe(text, nulls(prepared))
+}
+
 /** Describes an error that every request would fail with; `undefined` for an error that may pass. */
-const explain = (error: SqlError, { ends, epochs, prefix, schema, sessions }: Tables): Problem | undefined => {
+const problemOf = (error: SqlError, { ends, epochs, prefix, schema, sessions }: Tables): Problem | undefined => {
   const [code, message] = [codeOf(error), messageOf(error)]
   const tables = `The tables ${sessions}, ${epochs} and ${ends}`
   if (isUnmigrated(code, message)) {

@@ -23,7 +23,7 @@ import { integer } from "../record.js"
 import { corrupt, filled, orCorruptEntry, orLeftOut } from "../store/corrupt.js"
 import * as SqlCalls from "./calls.js"
 import { clientOf, tablesFrom } from "./client.js"
-import { isD1 } from "./driver.js"
+import { isRemote } from "./driver.js"
 import * as Durability from "./durability.js"
 import { decodeReason, ending } from "./ends.js"
 import { tidying } from "./epochs.js"
@@ -172,7 +172,7 @@ export const unchecked = (
       })
 
     return {
-      capabilities: { durableDestroy, remote: dialect !== "sqlite" || isD1(sql), limitsSubjects: true },
+      capabilities: { durableDestroy, remote: isRemote(sql, dialect), limitsSubjects: true },
       create: (key, record, now, limit) =>
         Effect.catchIf(
           create(parametersOf(record, { key, now }), limit),
