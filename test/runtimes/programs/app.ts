@@ -95,7 +95,9 @@ const routesOf = (tested: Tested) =>
 const overview = (engines: Engines) => ({
   engines: Object.keys(engines),
   stores: Object.keys(engines).filter((name) => engines[name]?.store !== undefined),
-  laws: storeLaws.map(({ name }) => name)
+  laws: storeLaws.map(({ name }) => name),
+  // A worker is bundled, and has no function for it.
+  library: typeof import.meta.resolve === "function" ? import.meta.resolve("effect-session") : "bundled"
 })
 
 export type Engines = Readonly<Record<string, Tested>>
