@@ -13,6 +13,7 @@ import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { configError } from "./internal/configError.js"
@@ -20,18 +21,16 @@ import * as Page from "./internal/devtools/page.js"
 import { Recorder } from "./internal/devtools/recorder.js"
 import { isFromThisMachine, pathOf } from "./internal/devtools/requestFacts.js"
 import { startDispatching } from "./internal/http/preResponse.js"
-import { SessionDevtools } from "./internal/session/observer.js"
+import { key } from "./internal/session/observer.js"
 import type { SessionConfigError } from "./SessionConfigError.js"
 
-export {
-  /**
-   * The service tag. A session tag and its engine are observed if this service exists when their layers are built.
-   *
-   * @since 0.6.0
-   * @category tags
-   */
-  SessionDevtools
-} from "./internal/session/observer.js"
+/**
+ * The service tag. A session tag and its engine are observed if this service exists when their layers are built.
+ *
+ * @since 0.6.0
+ * @category tags
+ */
+export class SessionDevtools extends Context.Tag(key)<SessionDevtools, { readonly observer: unknown }>() {}
 
 /**
  * The options of {@link layerWith}.

@@ -138,7 +138,7 @@ describe("clients", () => {
           assert.instanceOf(error, SessionConfigError)
           assert.strictEqual(
             error.message,
-            "SqlStore: The SqlClient must be one of Postgres, MySQL, MariaDB, SQLite or libSQL."
+            "SqlStore: The SqlClient must be one of Postgres, MySQL, MariaDB, SQLite or libSQL. (help: database-unsupported)"
           )
         }
       }).pipe(Effect.provide(otherDialect(dialect))))

@@ -21,7 +21,7 @@ import { rejectionReasons } from "../domain/outcomes.js"
 import * as Done from "../done.js"
 import { sourceOf } from "../http/preResponse.js"
 import { hostsOf, isPlainHttp } from "../http/request.js"
-import type { ObservedTag, Observer, TagObserver } from "../session/observer.js"
+import { type ObservedTag, Observer, type TagObserver } from "../session/observer.js"
 import { intercepted } from "../store/intercepted.js"
 import { explain } from "./diagnosis.js"
 import type { CommitReport, RequestReport, SessionReport, StoreCall } from "./report.js"
@@ -65,7 +65,7 @@ interface Tag extends ObservedTag {
   view: ViewSession | undefined
 }
 
-export class Recorder implements Observer {
+export class Recorder extends Observer {
   readonly tags: Array<Tag> = []
   /** The latest requests, newest first. */
   reports: ReadonlyArray<RequestReport> = []
@@ -77,6 +77,7 @@ export class Recorder implements Observer {
   #count = 0
 
   constructor(options: RecorderOptions) {
+    super()
     this.#options = options
   }
 

@@ -35,24 +35,23 @@ export interface TagObserver {
   readonly serves: <A, C>(request: Sessions<A, C>["request"]) => void
 }
 
-/** Observes the sessions of a server. */
-export interface Observer {
+/** Observes the sessions of a server. A class, so that it can be recognized in a service whose public type does not show it. */
+export abstract class Observer {
   /** Wraps a store, to observe its calls. */
-  readonly store: (store: Store) => Store
+  abstract readonly store: (store: Store) => Store
   /** Fails if the sessions of the tag must not be observed. */
-  readonly tag: (tag: ObservedTag) => Effect.Effect<TagObserver, SessionConfigError>
+  abstract readonly tag: (tag: ObservedTag) => Effect.Effect<TagObserver, SessionConfigError>
 }
 
-/** The service tag. `observer` is `undefined` if nothing is observed. */
-export class SessionDevtools extends Context.Tag("effect-session/SessionDevtools")<
-  SessionDevtools,
-  { readonly observer: Observer | undefined }
->() {}
+/** The key of the service `SessionDevtools`, which is found here by its key, because it depends on this folder. */
+export const key = "effect-session/SessionDevtools"
 
-const current = Effect.map(
-  Effect.serviceOption(SessionDevtools),
-  (devtools) => Option.getOrUndefined(devtools)?.observer
-)
+const Devtools = Context.GenericTag<typeof key, { readonly observer: unknown }>(key)
+
+const current = Effect.map(Effect.serviceOption(Devtools), (devtools) => {
+  const observer = Option.getOrUndefined(devtools)?.observer
+  return observer instanceof Observer ? observer : undefined
+})
 
 /** The observer of a tag, if there is one. */
 export const forTag = (tag: ObservedTag): Effect.Effect<TagObserver | undefined, SessionConfigError> =>
