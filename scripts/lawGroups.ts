@@ -152,6 +152,8 @@ export const subjects: Readonly<Record<string, Subject>> = {
   memory: { madeOf: "`MemoryStore`" },
   cache: { madeOf: "`CacheStore`" },
   file: { madeOf: "`FileStore`" },
+  libsql: { madeOf: "`SqlStore` on libSQL, in a local file" },
+  valkey: { madeOf: "`RedisStore` on Valkey" },
   sqlite: { madeOf: "`SqlStore` on SQLite" },
   postgres: { madeOf: "`SqlStore` on Postgres" },
   mariadb: { madeOf: "`SqlStore` on MariaDB" },

@@ -10,6 +10,7 @@ import { constants } from "node:os"
 import * as Fast from "../test/support/fast.js"
 import * as Parts from "../test/support/parts.js"
 import { find } from "../test/support/servers/programs.js"
+import { unpackBackport } from "../test/support/servers/valkey.js"
 
 const run = (args: ReadonlyArray<string>): void => {
   const isFast = args.includes("--fast")
@@ -36,6 +37,12 @@ const run = (args: ReadonlyArray<string>): void => {
 }
 
 const install = (part: Parts.Part): void => {
+  try {
+    if (part === Parts.valkey && unpackBackport()) return
+  } catch {
+    // apt has printed the cause.
+    throw new Error(Parts.advice(part))
+  }
   if (process.getuid?.() !== 0 || find("apt-get") === undefined) throw new Error(Parts.advice(part))
   console.log(`Installing ${part.packages.join(", ")} for the ${part.name} tests.`)
   for (const args of [["update"], Parts.installing(part)]) {

@@ -1,4 +1,4 @@
 import { onStores } from "./support/laws.js"
-import { libsqlClient, sqlStore } from "./support/localStores.js"
+import { variants } from "./support/stores.js"
 
-onStores([["libsql", () => sqlStore(libsqlClient)]], "libsql")
+onStores(variants, "libsql")

@@ -9,7 +9,7 @@ import { readResults, withResults } from "../scripts/lawsPage.js"
 import { pages as pagesWithPrograms, withPrograms } from "../scripts/recipes.js"
 import { compactTables } from "../scripts/site/markdown.js"
 import { knowsEndReasons, notWhileMoving } from "./support/localStores.js"
-import { combined, stores } from "./support/stores.js"
+import { combined, stores, variants } from "./support/stores.js"
 
 const pages = [
   "README.md",
@@ -154,13 +154,13 @@ describe("docs/laws.md", () => {
     const published = [...storeLaws, ...endReasonLaws, ...engineLaws, ...storedEngineLaws].map(({ name }) => name)
     assert.deepStrictEqual([...names].sort(), [...published].sort())
     assert.deepStrictEqual(
-      [...stores, ...combined].map(([name]) => name).filter((name) => !results.stores.includes(name)),
+      [...stores, ...combined, ...variants].map(([name]) => name).filter((name) => !results.stores.includes(name)),
       []
     )
   })
 
   it("every store passes every law, except those of end reasons that it does not know and of migrations named on the page", () => {
-    const named = new Set([...stores, ...combined].map(([name]) => name))
+    const named = new Set([...stores, ...combined, ...variants].map(([name]) => name))
     const ofEndReasons = new Set(endReasonLaws.map(({ name }) => name))
     const isRun = (store: string, law: string) =>
       ofEndReasons.has(law) ? knowsEndReasons.has(store) : store !== "sqlite to redis" || !notWhileMoving.test(law)

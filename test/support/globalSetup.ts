@@ -10,7 +10,7 @@ import { constants } from "node:os"
 import * as Path from "node:path"
 import type { TestProject } from "vitest/node"
 import * as EmbeddedPostgres from "../../examples/shop/EmbeddedPostgres.js"
-import { isInstalled, leftOut, mariadb, redis } from "./parts.js"
+import { isInstalled, leftOut, mariadb, redis, valkey } from "./parts.js"
 import * as Mariadb from "./servers/mariadb.js"
 import * as Redis from "./servers/redis.js"
 import { memoryFolder } from "./temporaryDirectories.js"
@@ -47,6 +47,9 @@ export default async (project: TestProject) => {
       : Effect.succeed(""),
     redis: hasRedis
       ? Effect.map(Redis.make({ directory: Path.join(directory, "redis") }), ({ url }) => url)
+      : Effect.succeed(""),
+    valkey: isInstalled(valkey) && !leftOut().includes(valkey)
+      ? Effect.map(Redis.make({ directory: Path.join(directory, "valkey"), product: "valkey" }), ({ url }) => url)
       : Effect.succeed(""),
     redisCluster: hasRedis
       ? Effect.map(

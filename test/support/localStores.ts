@@ -69,6 +69,7 @@ export const knowsEndReasons: ReadonlySet<string> = new Set([
   "file",
   "redis",
   "redis-cluster",
+  "valkey",
   "redis, postgres",
   "cached sqlite"
 ])

@@ -46,7 +46,14 @@ export const redis: Part = {
   files: ["test/RedisStore*.test.ts", "test/TieredStore.redis.test.ts"]
 }
 
-export const parts: ReadonlyArray<Part> = [browser, mariadb, pgbouncer, redis]
+export const valkey: Part = {
+  name: "valkey",
+  programs: ["valkey-server", "valkey-cli"],
+  packages: ["valkey-server"],
+  files: ["test/SessionStore.valkey.test.ts"]
+}
+
+export const parts: ReadonlyArray<Part> = [browser, mariadb, pgbouncer, redis, valkey]
 
 /** The environment variable with the names of the parts to leave out. */
 export const variable = "TEST_WITHOUT"

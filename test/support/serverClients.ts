@@ -8,7 +8,7 @@ import * as RedisClient from "effect-session/RedisClient"
 import * as RedisStore from "effect-session/RedisStore"
 import { Cluster, Redis } from "ioredis"
 import { freshPrefix, type Named, sqlStore } from "./localStores.js"
-import { advice, leftOut, mariadb, redis } from "./parts.js"
+import { advice, leftOut, mariadb, type Part, redis, valkey } from "./parts.js"
 import { clusterReady } from "./servers/redis.js"
 import * as servers from "./sharedServers.js"
 
@@ -39,20 +39,27 @@ export const mysqlClient = (options: { readonly maxConnections?: number } = {}) 
 /** Returns its arguments, or nothing if the run leaves MariaDB out. */
 export const ofMariadb = <A>(...all: ReadonlyArray<A>): ReadonlyArray<A> => leftOut().includes(mariadb) ? [] : all
 
-/** A client of the run's Redis. */
-export const redisClient = Layer.scoped(
-  RedisClient.RedisClient,
-  Effect.map(
-    Effect.acquireRelease(
-      Effect.sync(() => {
-        if (servers.redis() === "") throw new Error(advice(redis))
-        return new Redis(servers.redis())
-      }),
-      (client) => Effect.sync(() => client.disconnect())
-    ),
-    RedisClient.ioredis
+/** A client of a server of the run, whose URL is "" if the part is missing. */
+const clientOf = (part: Part, url: () => string) =>
+  Layer.scoped(
+    RedisClient.RedisClient,
+    Effect.map(
+      Effect.acquireRelease(
+        Effect.sync(() => {
+          if (url() === "") throw new Error(advice(part))
+          return new Redis(url())
+        }),
+        (client) => Effect.sync(() => client.disconnect())
+      ),
+      RedisClient.ioredis
+    )
   )
-)
+
+/** A client of the run's Redis. */
+export const redisClient = clientOf(redis, servers.redis)
+
+/** A client of the run's Valkey. */
+export const valkeyClient = clientOf(valkey, servers.valkey)
 
 /** A client of the run's Redis Cluster. */
 export const redisClusterClient = Layer.scoped(

@@ -41,6 +41,9 @@ export const mariadb = (): string => url("mariadb")
 /** The URL of a real Redis, or "" where it is not installed or left out. */
 export const redis = (): string => url("redis")
 
+/** The URL of a real Valkey, or "" where it is not installed or left out. */
+export const valkey = (): string => url("valkey")
+
 /** The ports of a real Redis Cluster, or none. It may take two more seconds until it works. */
 export const redisCluster = (): ReadonlyArray<number> => {
   const ports = ask("redisCluster")

@@ -7,7 +7,8 @@ import * as MigratingStore from "effect-session/MigratingStore"
 import { SessionStore } from "effect-session/SessionStore"
 import * as TieredStore from "effect-session/TieredStore"
 import { isFast } from "./fast.js"
-import { localStores, type Named, sqliteClient, sqlStore } from "./localStores.js"
+import { libsqlClient, localStores, type Named, sqliteClient, sqlStore } from "./localStores.js"
+import { leftOut, valkey } from "./parts.js"
 import {
   mysqlClient,
   ofMariadb,
@@ -15,7 +16,8 @@ import {
   postgresClient,
   redisClient,
   redisClusterClient,
-  redisStore
+  redisStore,
+  valkeyClient
 } from "./serverClients.js"
 
 /** Two stores whose sessions are created in the old one, so that each migrates when it is used. */
@@ -58,4 +60,10 @@ export const stores: ReadonlyArray<Named> = [
       ["redis-cluster", () => redisStore(redisClusterClient)] as const
     )
   ]
+]
+
+/** Stores with the statements of another one, on another server: the laws are run on them, and no other test of all stores. */
+export const variants: ReadonlyArray<Named> = isFast() ? [] : [
+  ["libsql", () => sqlStore(libsqlClient)],
+  ...leftOut().includes(valkey) ? [] : [["valkey", () => redisStore(valkeyClient)] as const]
 ]

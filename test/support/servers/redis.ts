@@ -1,5 +1,5 @@
 /**
- * Real Redis servers on free ports, alone or three as a Cluster. The end of the scope stops them.
+ * Real Redis and Valkey servers on free ports, alone or three as a Cluster. The end of the scope stops them.
  */
 import { Effect, type Scope } from "effect"
 import { execFile } from "node:child_process"
@@ -7,12 +7,15 @@ import { mkdirSync, mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import * as Path from "node:path"
 import { freePort } from "../../../examples/shop/freePort.js"
+import { find } from "./programs.js"
 import * as Server from "./server.js"
 
 export interface Options {
   /** The folder of its data, created if missing. Default: a temporary one. */
   readonly directory?: string
   readonly port?: number
+  /** Default: Redis. */
+  readonly product?: "redis" | "valkey"
   /** Settings as in the configuration file. By default nothing is written to the disk. */
   readonly settings?: Readonly<Record<string, string | ReadonlyArray<string>>>
 }
@@ -34,22 +37,24 @@ export const make = (options: Options = {}): Effect.Effect<Redis, never, Scope.S
     const settings = { port: String(port), bind: "127.0.0.1", dir: directory, save: "", appendonly: "no" }
     const all = Object.entries({ ...settings, ...options.settings })
     const args = all.flatMap(([name, value]) => [`--${name}`, ...[value].flat()])
-    const { ended, log, signal } = yield* Server.scoped("redis-server", args)
-    const ask = (...command: ReadonlyArray<string>) => cli(port, command)
+    const { product = "redis" } = options
+    const program = `${product}-server`
+    const { ended, log, signal } = yield* Server.scoped(find(program) ?? program, args)
+    const ask = (...command: ReadonlyArray<string>) => cli(port, command, `${product}-cli`)
     yield* Effect.raceFirst(
       Server.until(ask("PING"), (answer) => answer === "PONG"),
       Effect.flatMap(
         ended,
-        () => Effect.dieMessage(`redis-server ${args.join(" ")} did not start. Its output: ${log()}`)
+        () => Effect.dieMessage(`${program} ${args.join(" ")} did not start. Its output: ${log()}`)
       )
     )
     return { port, url: `redis://127.0.0.1:${port}`, ask, signal }
   })
 
-const cli = (port: number, command: ReadonlyArray<string>) =>
+const cli = (port: number, command: ReadonlyArray<string>, program = "redis-cli") =>
   Effect.async<string>((resume) => {
     execFile(
-      "redis-cli",
+      find(program) ?? program,
       ["-p", String(port), ...command],
       (error, stdout) => resume(Effect.succeed(error === null ? stdout.trim() : `failed: ${error.message}`))
     )

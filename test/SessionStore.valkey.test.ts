@@ -1,0 +1,4 @@
+import { onStores } from "./support/laws.js"
+import { variants } from "./support/stores.js"
+
+onStores(variants, "valkey")
