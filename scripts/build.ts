@@ -3,9 +3,11 @@
  * there. Bundlers then choose the module by their conditions. The sources import it by its path, so they run without package.json.
  */
 import { execFileSync } from "node:child_process"
-import { readdirSync, readFileSync, writeFileSync } from "node:fs"
+import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { resolve } from "node:path/posix"
 
+// A module that was renamed must not stay in the package.
+rmSync("dist", { recursive: true, force: true })
 execFileSync(process.execPath, ["node_modules/typescript/bin/tsc", "-p", "tsconfig.build.json"], { stdio: "inherit" })
 
 const { imports }: { readonly imports: Readonly<Record<string, { readonly default: string }>> } = JSON.parse(

@@ -25,7 +25,7 @@ import { get, type IncomingMessage } from "node:http"
 import * as Path from "node:path"
 import * as EmbeddedPostgres from "../examples/shop/EmbeddedPostgres.js"
 import { type Answer, checks, type Outcome } from "../test/runtimes/checks.js"
-import { run, tarball } from "../test/support/packedPackage.js"
+import { run, tarball } from "../test/support/tarballs.js"
 import { memoryFolder } from "../test/support/temporaryDirectories.js"
 
 const folder = Path.resolve("test/runtimes")

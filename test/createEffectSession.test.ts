@@ -30,7 +30,9 @@ import {
 import { postgresDatabase } from "./support/databases.js"
 import { install, run, version } from "./support/packedPackage.js"
 import { postgresUrl } from "./support/serverClients.js"
+import { packages } from "./support/sharedServers.js"
 import { started } from "./support/startedProject.js"
+import { templateTarball } from "./support/tarballs.js"
 
 const outside = mkdtempSync(Path.join(tmpdir(), "effect-session-create-"))
 const root = process.cwd()
@@ -42,8 +44,7 @@ beforeAll(async () => {
   for (const tool of [".bin", "@clack", "vitest"]) {
     symlinkSync(Path.join(root, "node_modules", tool), Path.join(outside, "node_modules", tool))
   }
-  await run("npm", ["pack", "--pack-destination", outside], Path.join(root, "create-effect-session"))
-  const archive = Path.join(outside, `create-effect-session-${version}.tgz`)
+  const archive = Path.join(packages(), templateTarball)
   const unpacked = Path.join(outside, "unpacked")
   mkdirSync(unpacked)
   await run("tar", ["xzf", archive], unpacked)

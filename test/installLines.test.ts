@@ -7,18 +7,16 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from "node:os"
 import * as Path from "node:path"
 import { promisify } from "node:util"
-import { afterAll, assert, beforeAll, describe, it } from "vitest"
+import { afterAll, assert, describe, it } from "vitest"
+import { packages } from "./support/sharedServers.js"
+import { tarball } from "./support/tarballs.js"
 
 const folder = mkdtempSync(Path.join(tmpdir(), "effect-session-install-"))
-const { overrides, version } = JSON.parse(readFileSync("package.json", "utf8"))
-const tarball = Path.join(folder, `effect-session-${version}.tgz`)
+const { overrides } = JSON.parse(readFileSync("package.json", "utf8"))
+const library = () => Path.join(packages(), tarball)
 const pnpm = Path.resolve("node_modules/.bin/pnpm")
 
 const run = promisify(execFile)
-
-beforeAll(async () => {
-  await run("npm", ["pack", "--pack-destination", folder])
-})
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
@@ -102,7 +100,7 @@ describe.concurrent("install commands", () => {
 
     it(`${file}: npm install ${packages.join(" ")}, with strict peer dependencies`, async () => {
       const empty = project(d1 ? { overrides } : {})
-      assert.notMatch(await npmInstall(empty, "--strict-peer-deps", ...all, tarball), /npm (error|warn)/)
+      assert.notMatch(await npmInstall(empty, "--strict-peer-deps", ...all, library()), /npm (error|warn)/)
       assertEffect3(empty)
     })
 
@@ -112,14 +110,14 @@ describe.concurrent("install commands", () => {
       const empty = project(
         d1 ? { pnpm: { overrides: { ...flat, "@effect/sql": "0.52", "@effect/experimental": "0.61" } } } : {}
       )
-      assert.notMatch(await pnpmAdd(empty, ...all, tarball), /Issues with peer dependencies|ERR_PNPM/)
+      assert.notMatch(await pnpmAdd(empty, ...all, library()), /Issues with peer dependencies|ERR_PNPM/)
       assertEffect3(empty)
     })
   }
 })
 
 describe.concurrent("ioredis 6", () => {
-  const all = () => [...base, "ioredis@6", tarball]
+  const all = () => [...base, "ioredis@6", library()]
   const [, example = ""] =
     /^```json\n([^]*?)^```/m.exec(readFileSync("docs/redis.md", "utf8").split("### ioredis 6")[1] ?? "") ??
       []
@@ -140,7 +138,7 @@ describe.concurrent("ioredis 6", () => {
 
 describe.concurrent("Effect 4", () => {
   it("is refused by npm beside this package", async () => {
-    assert.include(await npmInstall(project(), "effect@4", tarball), "ERESOLVE")
+    assert.include(await npmInstall(project(), "effect@4", library()), "ERESOLVE")
   })
 
   it("if it is installed anyway, the command names what to install, and an import fails as the README describes", async () => {
@@ -152,7 +150,7 @@ describe.concurrent("Effect 4", () => {
       "--no-audit",
       "--no-fund",
       "effect@4",
-      tarball
+      library()
     ], {
       cwd: path
     })

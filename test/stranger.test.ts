@@ -4,26 +4,24 @@
  */
 import { SqlClient } from "@effect/sql/SqlClient"
 import { Effect, Layer } from "effect"
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import * as Path from "node:path"
 import { chromium } from "playwright-core"
 import { afterAll, assert, beforeAll, it } from "vitest"
 import { press, settings } from "./browser/support.js"
 import { postgresDatabase } from "./support/databases.js"
-import { run, tarball, version } from "./support/packedPackage.js"
 import { postgresUrl } from "./support/serverClients.js"
+import { packages } from "./support/sharedServers.js"
 import { started } from "./support/startedProject.js"
+import { run, tarball, templateTarball } from "./support/tarballs.js"
 
 const home = mkdtempSync(Path.join(tmpdir(), "effect-session-stranger-"))
 const library = Path.join(home, tarball)
-const creator = Path.join(home, `create-effect-session-${version}.tgz`)
+const creator = Path.join(home, templateTarball)
 const options = ["--no-audit", "--no-fund", "--prefer-offline"]
 
-beforeAll(async () => {
-  await run("npm", ["pack", "--pack-destination", home], process.cwd())
-  await run("npm", ["pack", "--pack-destination", home], Path.resolve("create-effect-session"))
-})
+beforeAll(() => cpSync(packages(), home, { recursive: true }))
 
 afterAll(() => rmSync(home, { recursive: true, force: true }))
 

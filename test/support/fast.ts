@@ -22,7 +22,6 @@ const stores = Path.join("test", "support", "stores.ts")
 /** Files that would be fast by their imports but take long, and why. */
 const slow: Readonly<Record<string, string>> = {
   "compileErrors": "runs the compiler",
-  "installLines": "installs packages",
   "shop.missing": "starts the shop without its dependencies, as child processes",
   "shop.start": "starts the shop, as child processes",
   "FileStore.crash": "starts and kills 200 processes",

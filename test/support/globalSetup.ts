@@ -13,6 +13,7 @@ import * as EmbeddedPostgres from "../../examples/shop/EmbeddedPostgres.js"
 import { isInstalled, leftOut, mariadb, redis, valkey } from "./parts.js"
 import * as Mariadb from "./servers/mariadb.js"
 import * as Redis from "./servers/redis.js"
+import { packInto } from "./tarballs.js"
 import { memoryFolder } from "./temporaryDirectories.js"
 
 export default async (project: TestProject) => {
@@ -21,6 +22,7 @@ export default async (project: TestProject) => {
   const directory = await mkdtemp(Path.join(memoryFolder, "effect-session-"))
   const postgres = Path.join(directory, "postgres")
   const mariadbData = Path.join(directory, "mariadb")
+  const packages = await mkdtemp(Path.join(directory, "packages-"))
   const run = <A, E>(effect: Effect.Effect<A, E, Scope.Scope>) => Effect.runPromise(Scope.extend(effect, scope))
   const remove = () => rmSync(directory, { recursive: true, force: true, maxRetries: 5 })
 
@@ -51,6 +53,7 @@ export default async (project: TestProject) => {
     valkey: isInstalled(valkey) && !leftOut().includes(valkey)
       ? Effect.map(Redis.make({ directory: Path.join(directory, "valkey"), product: "valkey" }), ({ url }) => url)
       : Effect.succeed(""),
+    packages: Effect.tryPromise({ try: () => packInto(packages), catch: String }),
     redisCluster: hasRedis
       ? Effect.map(
         Redis.makeCluster({ directory: Path.join(directory, "cluster") }),

@@ -1,30 +1,18 @@
 /**
  * The package as it is published, installed in an empty project.
  */
-import { execFile } from "node:child_process"
-import { cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs"
+import { cpSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs"
 import * as Path from "node:path"
-import { promisify } from "node:util"
+import { packages } from "./sharedServers.js"
+import { run, tarball } from "./tarballs.js"
+
+export { run, tarball, version } from "./tarballs.js"
 
 const root = process.cwd()
 
-export const { version }: { readonly version: string } = JSON.parse(readFileSync("package.json", "utf8"))
-export const tarball = `effect-session-${version}.tgz`
-
-/** Asynchronous: a worker that blocks does not answer vitest. */
-export const run = async (command: string, args: ReadonlyArray<string>, cwd: string): Promise<string> => {
-  try {
-    return (await promisify(execFile)(command, args, { cwd, encoding: "utf8" })).stdout
-  } catch (error) {
-    // The error message is in the output of the command.
-    const { stderr, stdout } = error as { stdout?: string; stderr?: string }
-    throw new Error(`${command} ${args.join(" ")}\n${stdout}\n${stderr}`)
-  }
-}
-
-/** Packs the package and installs the tarball in an empty folder. The folder also has the tarball, and its content in `package`. */
+/** Installs the tarball in an empty folder. The folder also has the tarball, and its content in `package`. */
 export const install = async (project: string, compilerOptions: object = {}): Promise<void> => {
-  await run("npm", ["pack", "--pack-destination", project], root)
+  cpSync(Path.join(packages(), tarball), Path.join(project, tarball))
   await run("tar", ["xzf", tarball], project)
   mkdirSync(Path.join(project, "node_modules"))
   cpSync(Path.join(project, "package"), Path.join(project, "node_modules/effect-session"), { recursive: true })

@@ -1,5 +1,5 @@
 /**
- * The servers that tests share. Each starts when a test first requests it, and stops at the end of the run.
+ * The servers and the packages that tests share. Each starts, or is built, when a test first requests it, and stops at the end of the run.
  */
 import { execFileSync } from "node:child_process"
 import { inject } from "vitest"
@@ -43,6 +43,9 @@ export const redis = (): string => url("redis")
 
 /** The URL of a real Valkey, or "" where it is not installed or left out. */
 export const valkey = (): string => url("valkey")
+
+/** The folder with the tarballs of both packages, built once for all tests. */
+export const packages = (): string => url("packages")
 
 /** The ports of a real Redis Cluster, or none. It may take two more seconds until it works. */
 export const redisCluster = (): ReadonlyArray<number> => {
