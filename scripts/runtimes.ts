@@ -80,11 +80,16 @@ const startProgram = async (program: string, args: ReadonlyArray<string>, versio
 const originOf = (child: ChildProcess): Promise<string> =>
   new Promise((resolve, reject) => {
     let output = ""
+    // A program that never listens must not hold up the run.
+    const limit = setTimeout(() => child.kill("SIGKILL"), 60_000)
+    child.once("exit", () => clearTimeout(limit))
     for (const stream of [child.stdout, child.stderr]) {
       stream?.on("data", (chunk: Buffer) => {
         output = `${output}${chunk}`.slice(-4000)
         const port = /listening on (\d+)/.exec(output)?.[1]
-        if (port !== undefined) resolve(`http://127.0.0.1:${port}`)
+        if (port === undefined) return
+        clearTimeout(limit)
+        resolve(`http://127.0.0.1:${port}`)
       })
     }
     child.once("error", reject)
