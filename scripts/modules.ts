@@ -11,7 +11,7 @@ import { readdirSync, readFileSync } from "node:fs"
 export const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["domain", "schema"],
   ["crypto", "store"],
-  ["cookie", "file", "memory", "migrating", "redis", "sql", "tiered"],
+  ["cookie", "django", "file", "memory", "migrating", "redis", "sql", "tiered"],
   ["session"],
   ["http"],
   ["cli", "devtools", "testing"]

@@ -10,6 +10,7 @@ import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type { Option } from "effect/Option"
 import type * as Redacted from "effect/Redacted"
+import type { Expiry } from "./Expiry.js"
 import type { SessionConfigError } from "./SessionConfigError.js"
 import type { SessionId } from "./SessionId.js"
 import type { SessionRecord } from "./SessionRecord.js"
@@ -48,6 +49,18 @@ export interface Scope {
    * @since 0.6.0
    */
   readonly cookieScope?: string
+  /**
+   * The names of the fields of the schema, as they are encoded.
+   *
+   * @since 0.6.0
+   */
+  readonly fields?: ReadonlyArray<string>
+  /**
+   * The expiry policy of the tag. An engine rejects what it cannot keep.
+   *
+   * @since 0.6.0
+   */
+  readonly expiry?: Expiry
 }
 
 /**

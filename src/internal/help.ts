@@ -57,6 +57,12 @@ export type HelpId =
   | "partitions-invalid"
   | "table-names-invalid"
   | "tables-missing"
+  // Django
+  | "django-key-invalid"
+  | "django-session-unreadable"
+  | "django-table-unusable"
+  | "django-tag-unsupported"
+  | "django-time-zone"
   // Redis
   | "redis-evicts-revocations"
   | "redis-evicts-sessions"

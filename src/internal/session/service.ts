@@ -126,7 +126,13 @@ export const make = <A extends object, C, CI>(
     )
     const cookieScope = CookieRules.scopeOf(cookie)
     const engine = yield* Effect.flatMap(SessionEngine, (engine) =>
-      engine.bind({ namespace, cookieName: cookie.name, ...(cookieScope === undefined ? {} : { cookieScope }) }))
+      engine.bind({
+        namespace,
+        cookieName: cookie.name,
+        ...(cookieScope === undefined ? {} : { cookieScope }),
+        fields: schema.keys.map(schema.encodedName),
+        expiry
+      }))
     if (limit !== undefined && engine.limitsSubjects !== true) {
       return yield* reject(
         "maxPerSubject needs a store that can count and write in one step, and the store of this engine cannot. Use another store, or leave " +

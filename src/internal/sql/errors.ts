@@ -1,8 +1,9 @@
 /**
  * Error codes of the databases, and what they mean to the store.
  */
-import type { SqlError } from "@effect/sql/SqlError"
+import { SqlError } from "@effect/sql/SqlError"
 import * as Predicate from "effect/Predicate"
+import type { SessionStoreError } from "../../SessionStore.js"
 
 /** The error code of the database or its driver; "" if there is none. */
 export const codeOf = (error: SqlError): string =>
@@ -52,8 +53,11 @@ export const isUnwritable = (error: SqlError): boolean =>
   denied.has(codeOf(error)) ||
   isUnmigrated(codeOf(error), error.cause instanceof Error ? error.cause.message : "")
 
-/** A unique constraint was violated. */
-export const duplicate: ReadonlySet<string> = new Set([
+/** Whether a unique constraint was violated. */
+export const isDuplicate = ({ cause }: SessionStoreError): boolean =>
+  cause instanceof SqlError && duplicate.has(codeOf(cause))
+
+const duplicate: ReadonlySet<string> = new Set([
   "23505",
   "ER_DUP_ENTRY",
   "SQLITE_CONSTRAINT_PRIMARYKEY",
@@ -62,3 +66,23 @@ export const duplicate: ReadonlySet<string> = new Set([
 
 /** A character has no equivalent in the encoding, or is not valid in it. */
 export const unencodable: ReadonlySet<string> = new Set(["22P05", "22021"])
+
+/** Why every statement of a table would fail: it is missing, may not be used, or the database is read-only. */
+export const problemOfAccess = (
+  { cause }: SessionStoreError
+): { readonly kind: "missing" | "denied" | "readOnly"; readonly message: string } | undefined => {
+  if (!(cause instanceof SqlError)) return undefined
+  const [code, message] = [codeOf(cause), messageOf(cause)]
+  const kind = isUnmigrated(code, message)
+    ? "missing"
+    : denied.has(code)
+    ? "denied"
+    : readOnly.has(code) || code.startsWith("SQLITE_READONLY")
+    ? "readOnly"
+    : undefined
+  return kind === undefined ? undefined : { kind, message }
+}
+
+/** The first line of the database's own message. */
+export const messageOf = ({ cause }: SqlError): string =>
+  cause instanceof Error ? cause.message.split("\n", 1).join("") : ""

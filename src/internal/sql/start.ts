@@ -11,7 +11,7 @@ import type { SessionConfigError } from "../../SessionConfigError.js"
 import { configError, type Problem } from "../configError.js"
 import { randomBytes } from "../crypto/primitives.js"
 import { executeWithoutRows, isLibsql } from "./driver.js"
-import { codeOf, denied, isUnmigrated, readOnly, unencodable } from "./errors.js"
+import { codeOf, denied, isUnmigrated, messageOf, readOnly, unencodable } from "./errors.js"
 import type { Row } from "./rows.js"
 import type { Prepared, Statements } from "./statements.js"
 import type { Dialect, Tables } from "./tables.js"
@@ -94,8 +94,6 @@ const problemOf = (error: SqlError, { ends, epochs, prefix, schema, sessions }: 
     ]
     : undefined
 }
-
-const messageOf = ({ cause }: SqlError): string => cause instanceof Error ? cause.message.split("\n", 1).join("") : ""
 
 /** One character of each length in UTF-8, from one byte to four. */
 const everyLength = "a\u00e9\u6f22\u{1f600}"

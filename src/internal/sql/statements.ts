@@ -149,7 +149,7 @@ const syntaxes: Record<Dialect, Syntax> = {
 }
 
 /** Replaces `:name` by the positional parameters of the dialect. */
-const prepare = (dialect: Dialect, statement: string): Prepared => {
+export const prepare = (dialect: Dialect, statement: string): Prepared => {
   const names: Array<string> = []
   const text = statement.replace(/:([a-zA-Z]+)/g, (_, name: string) => {
     const known = names.indexOf(name)
@@ -159,6 +159,9 @@ const prepare = (dialect: Dialect, statement: string): Prepared => {
   })
   return { text, names }
 }
+
+/** Returns the clock of the database, in milliseconds since the epoch. */
+export const clockOf = (dialect: Dialect): Prepared => prepare(dialect, `SELECT ${syntaxes[dialect].clock} AS clock`)
 
 const infoColumns = fieldNames.map((name) => fields[name].column).join(", ")
 const columns = `${infoColumns}, data`
@@ -266,7 +269,7 @@ export const statements = (dialect: Dialect, tables: StoreTables) => {
     `DELETE FROM ${sessions} WHERE key IN (${surplus("key", ` AND ${writable}`)}) RETURNING id, created_at`
 
   const texts = {
-    clock: `SELECT ${clock} AS clock`,
+    clock: clockOf(dialect).text,
     create: `${created} VALUES (${record})${ignoreExisting}${changed}`,
     load: `SELECT ${columns} FROM ${sessions} WHERE ${key} = :key AND ${alive}`,
     save:

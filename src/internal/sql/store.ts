@@ -2,7 +2,6 @@
  * The functions of a store on any `SqlClient`.
  */
 import type * as SqlClient from "@effect/sql/SqlClient"
-import { SqlError } from "@effect/sql/SqlError"
 import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -27,7 +26,7 @@ import { isRemote } from "./driver.js"
 import * as Durability from "./durability.js"
 import { decodeReason, ending } from "./ends.js"
 import { tidying } from "./epochs.js"
-import { codeOf, duplicate } from "./errors.js"
+import { isDuplicate } from "./errors.js"
 import { limiting } from "./limits.js"
 import type { Parameters, Row } from "./rows.js"
 import { column, decodeCount, decodeInfo, decodeLocated, decodeRecord, idIn, parametersOf } from "./rows.js"
@@ -271,6 +270,3 @@ const canDecode = (decode: (row: Row) => unknown, row: Row): boolean => {
 const each =
   <A>(read: (row: Row) => Effect.Effect<Option.Option<A>, SessionStoreError>) => (rows: ReadonlyArray<Row>) =>
     Effect.map(Effect.forEach(rows, read), Arr.getSomes)
-
-const isDuplicate = (error: SessionStoreError): boolean =>
-  error.cause instanceof SqlError && duplicate.has(codeOf(error.cause))

@@ -1,0 +1,207 @@
+/**
+ * The engine on the table of sessions of a live Django: both sides read and write the same sessions.
+ *
+ * A login, a logout, a rotation and a change of the password on one side count on the other. Django's engines `db` and `cached_db` keep
+ * sessions in this table; a cache in front of it must not answer for it, so Django needs `db`. Everything that is not in the schema of the
+ * tag, numbers that JavaScript cannot hold included, keeps its text.
+ *
+ * These laws of other engines do not hold, because the table and half of the writes are Django's:
+ *
+ * - *No lost update* holds between requests here, and no write here overwrites what Django has written since the session was read. Django
+ *   itself saves the whole session without a condition, and may overwrite a write from here: let only one side write a field.
+ * - *Nothing to steal* does not hold: the table has the keys as the cookies have them, and a signature covers neither key nor end. Whoever can
+ *   read the table can act as any visitor.
+ * - An `absolute` limit is kept here only: a session that only Django uses has none.
+ *
+ * The table has no column for the user, so there are no lists of sessions and no revocation by user. A new password ends the logins of its
+ * user on both sides. `docs/django-migration.md` describes the move from Django step by step.
+ *
+ * @since 0.6.0
+ */
+import type * as SqlClient from "@effect/sql/SqlClient"
+import * as Config from "effect/Config"
+import type { ConfigError } from "effect/ConfigError"
+import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type { Option } from "effect/Option"
+import type * as Redacted from "effect/Redacted"
+import { configError } from "./internal/configError.js"
+import * as Engine from "./internal/django/engine.js"
+import * as DjangoMembers from "./internal/django/members.js"
+import * as Start from "./internal/django/start.js"
+import type { SessionConfigError } from "./SessionConfigError.js"
+import type { Scope } from "./SessionEngine.js"
+import { SessionEngine } from "./SessionEngine.js"
+import { SessionMaintenance } from "./SessionMaintenance.js"
+
+/**
+ * The secrets of Django's settings.
+ *
+ * @since 0.6.0
+ * @category models
+ */
+export interface DjangoSecrets {
+  /** `SECRET_KEY`: signs what is written here, and verifies. */
+  readonly secretKey: Redacted.Redacted<string>
+  /** `SECRET_KEY_FALLBACKS`: verify only. The next write signs with `secretKey`. Default: none. */
+  readonly fallbacks?: ReadonlyArray<Redacted.Redacted<string>>
+}
+
+/**
+ * The settings of Django beside its secrets.
+ *
+ * @since 0.6.0
+ * @category models
+ */
+export interface DjangoSettings {
+  /** The table, with its schema if that is not the default. Default `"django_session"`. */
+  readonly table?: string
+  /**
+   * The salt of the signatures. Default: that of Django's own `SessionStore`. A subclass with another name has
+   * `"django.contrib.sessions."` and the qualified name of the class.
+   */
+  readonly salt?: string
+  /**
+   * The authentication backend of logins that are made here, one of Django's `AUTHENTICATION_BACKENDS`. Default
+   * `"django.contrib.auth.backends.ModelBackend"`.
+   */
+  readonly backend?: string
+  /**
+   * Returns the `password` column of a user, from which Django computes the hash of a login; `None` for a user who does not exist or is not
+   * active. It is called once for each request that reads the session of a login. Default: reads the table `auth_user`.
+   */
+  readonly authHash?: (userId: string) => Effect.Effect<Option<string>, unknown>
+  /**
+   * `TIME_ZONE`, such as `"Europe/Paris"`, if Django's `USE_TZ` is false: its dates have no offset then. Default: `USE_TZ` is true.
+   */
+  readonly timeZone?: string
+  /**
+   * The `SqlClient` is used for sessions only, so its connections are never inside the application's transactions. Default `false`: a write
+   * inside such a transaction fails with the reason `transaction`, because a rollback would undo it.
+   */
+  readonly ownPool?: boolean
+  /** The timeout of one call to the database. Default 1 second. */
+  readonly timeout?: Duration.DurationInput
+}
+
+/**
+ * The options of {@link layer}.
+ *
+ * @since 0.6.0
+ * @category models
+ */
+export interface DjangoEngineOptions extends DjangoSecrets, DjangoSettings {}
+
+/**
+ * The engine on Django's table. The session tag needs the cookie of Django, and a policy whose limit only a change of the session moves:
+ * `Expiry.sinceModified` with the length of `SESSION_COOKIE_AGE`. The names of its fields do not begin with an underscore, which Django
+ * reserves.
+ *
+ * `authenticate` takes the primary key of the user as text. Fails with `SessionConfigError` if the table is missing or may not be read and
+ * written, and for a tag that it cannot serve: with another policy, with reserved names, or beside another tag on the same table.
+ *
+ * @example
+ * ```ts
+ * import { PgClient } from "@effect/sql-pg"
+ * import { Config, Layer, Redacted, Schema } from "effect"
+ * import { Expiry, Session } from "effect-session"
+ * import * as DjangoEngine from "effect-session/DjangoEngine"
+ *
+ * class AppSession extends Session.Tag<AppSession>()("shop/Session", {
+ *   schema: Schema.Struct({ cart: Schema.optional(Schema.Array(Schema.String)) }),
+ *   cookie: { prefix: "", name: "sessionid" },
+ *   expiry: Expiry.earliest(Expiry.sinceModified("14 days"), Expiry.absolute("90 days"))
+ * }) {}
+ *
+ * export const sessions = AppSession.layer.pipe(
+ *   Layer.provide(DjangoEngine.layer({ secretKey: Redacted.make("the SECRET_KEY of Django's settings") })),
+ *   Layer.provide(PgClient.layerConfig({ url: Config.redacted("DATABASE_URL") }))
+ * )
+ * ```
+ *
+ * @since 0.6.0
+ * @category layers
+ */
+export const layer = (
+  options: DjangoEngineOptions
+): Layer.Layer<SessionEngine | SessionMaintenance, SessionConfigError, SqlClient.SqlClient> =>
+  Layer.effectContext(
+    Effect.map(Start.connected(options), ({ engine, table }) => {
+      const claimed = claiming()
+      return Context.make(SessionEngine, {
+        bind: (scope) => Effect.as(Effect.zipRight(servable(scope), claimed(scope)), Engine.make(engine, scope))
+      }).pipe(
+        Context.add(SessionMaintenance, {
+          count: (now) => table.count(now),
+          removeExpired: (options) => table.removeExpired(options)
+        })
+      )
+    })
+  )
+
+/**
+ * The engine on Django's table, with secrets from the configuration: by default from the variables `SECRET_KEY` and
+ * `SECRET_KEY_FALLBACKS`, whose keys are separated by commas. Fails with a `ConfigError` if `SECRET_KEY` is missing.
+ *
+ * @example
+ * ```ts
+ * import { Config } from "effect"
+ * import * as DjangoEngine from "effect-session/DjangoEngine"
+ *
+ * export const engine = DjangoEngine.layerConfig({ secrets: { secretKey: Config.redacted("DJANGO_SECRET_KEY") } })
+ * ```
+ *
+ * @since 0.6.0
+ * @category layers
+ */
+export const layerConfig = (
+  { secrets = secretsConfig, ...settings }: DjangoSettings & { readonly secrets?: Config.Config.Wrap<DjangoSecrets> } =
+    {}
+): Layer.Layer<SessionEngine | SessionMaintenance, SessionConfigError | ConfigError, SqlClient.SqlClient> =>
+  Layer.unwrapEffect(Effect.map(Config.unwrap(secrets), (secrets) => layer({ ...settings, ...secrets })))
+
+const secretsConfig: Config.Config<DjangoSecrets> = Config.all({
+  secretKey: Config.redacted("SECRET_KEY"),
+  fallbacks: Config.withDefault(Config.array(Config.redacted(), "SECRET_KEY_FALLBACKS"), [])
+})
+
+/** Fails for a tag whose sessions Django's table cannot keep. */
+const servable = ({ expiry, fields = [], namespace }: Scope): Effect.Effect<void, SessionConfigError> => {
+  const reserved = fields.filter(DjangoMembers.isReserved)
+  return reserved.length > 0
+    ? configError(
+      namespace,
+      `Django reserves the names of fields that begin with an underscore: ${
+        reserved.join(", ")
+      }. Rename them, in the encoding too.`,
+      "django-tag-unsupported"
+    )
+    : expiry?.idle !== undefined
+    ? configError(
+      namespace,
+      "The expiry policy has an idle limit, and every use would have to write Django's table. Use Expiry.sinceModified with the length of " +
+        "SESSION_COOKIE_AGE, as Django does.",
+      "django-tag-unsupported"
+    )
+    : Effect.void
+}
+
+/** A table serves one tag: a cookie of one would be valid as that of another. */
+const claiming = () => {
+  let owner: Scope | undefined
+  return (scope: Scope): Effect.Effect<void, SessionConfigError> =>
+    Effect.suspend(() => {
+      if (owner !== undefined && (owner.namespace !== scope.namespace || owner.cookieName !== scope.cookieName)) {
+        return configError(
+          scope.namespace,
+          `The table of Django serves the session "${owner.namespace}" already, and a cookie of one would be valid as that of the other. ` +
+            "Give each session a table of its own, or make one session of both.",
+          "django-tag-unsupported"
+        )
+      }
+      owner = scope
+      return Effect.void
+    })
+}

@@ -1,0 +1,232 @@
+/**
+ * The record of a session in the dictionary of Django: the members that are not the application's data.
+ */
+import * as DateTime from "effect/DateTime"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import type { Json, JsonRecord } from "../../Json.js"
+import type { Lifetime } from "../../Lifetime.js"
+import * as SessionId from "../../SessionId.js"
+import type { SessionRecord } from "../../SessionRecord.js"
+import { decodeBase64Url, lengthPrefixed, sha256 } from "../crypto/primitives.js"
+import * as Ids from "../domain/id.js"
+import * as LifetimeRules from "../domain/lifetime.js"
+import { isRecord } from "../json.js"
+import type { Members } from "./members.js"
+import * as DjangoMembers from "./members.js"
+import type { Verified } from "./signing.js"
+
+/** The names of Django's own members. */
+const names = {
+  user: "_auth_user_id",
+  backend: "_auth_user_backend",
+  hash: "_auth_user_hash",
+  expiry: "_session_expiry",
+  csrf: "_csrftoken"
+} as const
+
+/** The member with the properties of a record that Django has no place for. */
+const ours = "_effect_session"
+
+const Ours = Schema.Struct({
+  id: Schema.optionalWith(SessionId.SessionId, { exact: true }),
+  createdAt: Schema.optionalWith(Schema.Int, { exact: true }),
+  authenticatedAt: Schema.optionalWith(Schema.Int, { exact: true }),
+  deadline: Schema.optionalWith(Schema.Int, { exact: true }),
+  schemaVersion: Schema.optionalWith(Schema.Int, { exact: true }),
+  attributes: Schema.optionalWith(Schema.Record({ key: Schema.String, value: Schema.Unknown }), { exact: true }),
+  /** In the row of a session that has moved: the signature of the text that it moved with. */
+  movedFrom: Schema.optionalWith(Schema.String, { exact: true })
+})
+
+type Ours = typeof Ours.Type
+
+const decodeOurs = Schema.decodeUnknownOption(Ours)
+
+/** The zone of Django's dates without an offset: that of its setting `TIME_ZONE` if `USE_TZ` is false, else UTC. */
+export interface Zone {
+  readonly zone: DateTime.TimeZone
+  /** Django writes dates without an offset. */
+  readonly isNaive: boolean
+}
+
+/** The session in a verified text. */
+export interface Content {
+  readonly members: Members
+  readonly verified: Verified
+  readonly ours: Ours
+  readonly subject: string | undefined
+  /** The hash of the login. Django ends a login without one. */
+  readonly authHash: string | undefined
+  readonly lifetime: Lifetime | undefined
+  /** A date without an offset was taken for UTC. */
+  readonly isAmbiguous: boolean
+}
+
+/** Decodes the JSON of a session; `undefined` if it is not an object. */
+export const decode = (verified: Verified, zone: Zone): Content | undefined => {
+  const members = DjangoMembers.split(verified.json)
+  if (members === undefined) return undefined
+  const value = (name: string): Json | undefined => {
+    const source = members.get(name)
+    return source === undefined ? undefined : DjangoMembers.decode(source)
+  }
+  const user = value(names.user)
+  const hash = value(names.hash)
+  const expiry = value(names.expiry)
+  const lifetime = lifetimeOf(expiry, zone)
+  return {
+    members,
+    verified,
+    ours: Option.getOrElse(decodeOurs(value(ours)), () => ({})),
+    subject: typeof user === "string" && user !== "" ? user : typeof user === "number" ? String(user) : undefined,
+    authHash: typeof hash === "string" ? hash : undefined,
+    lifetime,
+    isAmbiguous: lifetime?._tag === "Until" && !zone.isNaive && !hasOffset.test(String(expiry))
+  }
+}
+
+const hasOffset = /(?:Z|[+-]\d\d:?\d\d(?::?\d\d(?:\.\d+)?)?)$/
+
+/** Decodes `_session_expiry`: a number of seconds, 0 for the end of the browser's session, or a date. */
+const lifetimeOf = (expiry: Json | undefined, { zone }: Zone): Lifetime | undefined => {
+  if (expiry === 0 || expiry === false) return { _tag: "Browser" }
+  if (typeof expiry === "number" || expiry === true) return { _tag: "Inactivity", millis: Number(expiry) * 1000 }
+  const at = typeof expiry === "string" ? momentOf(expiry, zone) : undefined
+  return at === undefined ? undefined : { _tag: "Until", at }
+}
+
+/** Parses a date of Python's `isoformat`, or of a database. One without an offset is in the zone. Milliseconds since the epoch. */
+export const momentOf = (text: string, zone: DateTime.TimeZone): number | undefined => {
+  if (!/^\d{4}-\d\d-\d\d[T ]\d\d:\d\d/.test(text)) return undefined
+  const iso = text.replace(" ", "T")
+  if (hasOffset.test(iso)) return Option.getOrUndefined(Option.map(DateTime.make(iso), DateTime.toEpochMillis))
+  return DateTime.makeZoned(`${iso}Z`, { timeZone: zone, adjustForTimeZone: true }).pipe(
+    Option.map(DateTime.toEpochMillis),
+    Option.getOrUndefined
+  )
+}
+
+/** Formats a moment in the zone, without an offset: `2026-01-15 09:30:00.250000`. */
+export const localText = (at: number, zone: DateTime.TimeZone): string =>
+  `${
+    new Date(at + DateTime.zonedOffset(DateTime.unsafeMakeZoned(at, { timeZone: zone }))).toISOString().slice(0, 23)
+      .replace("T", " ")
+  }000`
+
+/** Encodes a lifetime; `undefined` for that of the policy. Python's integers are seconds: a part of one is rounded up. */
+const expiryOf = (lifetime: Lifetime | undefined, { isNaive, zone }: Zone): Json | undefined => {
+  switch (lifetime?._tag) {
+    case undefined:
+      return undefined
+    case "Browser":
+      return 0
+    case "Inactivity":
+      return Math.ceil(lifetime.millis / 1000)
+    case "Until":
+      return `${localText(lifetime.at, zone).replace(" ", "T")}${isNaive ? "" : "+00:00"}`
+  }
+}
+
+/** The 48 bits of a signature that are the version of a record: equal versions are equal texts. */
+export const versionOf = (signature: string): number =>
+  decodeBase64Url(signature.slice(0, 8))?.reduce((number, byte) => number * 256 + byte, 0) ?? 0
+
+/** The id of a session that only Django has written. */
+const idOfKey = (key: string): SessionId.SessionId =>
+  Ids.fromBytes(
+    (decodeBase64Url(sha256(lengthPrefixed("effect-session/django", key))) ?? new Uint8Array()).slice(0, Ids.byteLength)
+  )
+
+/** The record of a session. `expiresAt` in milliseconds, from beside the text. */
+export const recordOf = (
+  { lifetime, members, ours, subject, verified }: Content,
+  { expiresAt, key, namespace }: { readonly namespace: string; readonly key: string; readonly expiresAt: number }
+): SessionRecord => {
+  const signedAt = verified.signedAt * 1000
+  const { attributes, authenticatedAt, createdAt = signedAt, deadline, id, schemaVersion = 1 } = ours
+  return {
+    namespace,
+    id: id ?? idOfKey(key),
+    data: JSON.stringify(DjangoMembers.dataOf(members)),
+    schemaVersion,
+    subject,
+    version: versionOf(verified.signature),
+    writeId: verified.signature,
+    createdAt,
+    authenticatedAt: subject === undefined ? undefined : authenticatedAt,
+    modifiedAt: signedAt,
+    lastSeenAt: signedAt,
+    expiry: { at: Math.min(expiresAt, deadline ?? Infinity), deadline, lifetime },
+    attributes: attributes === undefined ? undefined : JSON.stringify(attributes)
+  }
+}
+
+/** What Django keeps of a login, beside its user. */
+export interface Login {
+  /** The authentication backend; absent for a login that goes on. */
+  readonly backend: string | undefined
+  readonly hash: string
+}
+
+/** Encodes a record. `fields`: the encoded names of the schema; absent: not known. */
+export const encode = (
+  record: SessionRecord,
+  data: JsonRecord,
+  { before, fields, login, zone }: {
+    /** The session before the write. */
+    readonly before: { readonly content: Content; readonly record: SessionRecord } | undefined
+    /** Absent for an anonymous session. */
+    readonly login: Login | undefined
+    readonly fields: ReadonlySet<string> | undefined
+    readonly zone: Zone
+  }
+): string => {
+  // Django flushes the session when another user logs in.
+  const content = before?.record.id === record.id ? before.content : undefined
+  const isLogin = content !== undefined && content.subject === undefined && record.subject !== undefined
+  // A login keeps what others have put into an anonymous session, as Django's does.
+  const kept = isLogin && fields !== undefined
+    ? Object.fromEntries(
+      Object.entries(DjangoMembers.dataOf(content.members)).filter(([name]) => !fields.has(name))
+    )
+    : {}
+  const members = new Map(DjangoMembers.withData(content?.members ?? new Map(), { ...kept, ...data }))
+  const set = (name: string, value: Json | undefined) => {
+    if (value === undefined) members.delete(name)
+    else members.set(name, DjangoMembers.encode(value))
+  }
+  if (content?.subject !== record.subject) set(names.user, record.subject)
+  if (login === undefined || login.backend !== undefined) set(names.backend, login?.backend)
+  set(names.hash, login?.hash)
+  if (isLogin) members.delete(names.csrf)
+  if (content === undefined || !LifetimeRules.equals(content.lifetime, record.expiry.lifetime)) {
+    set(names.expiry, expiryOf(record.expiry.lifetime, zone))
+  }
+  set(ours, oursOf(record))
+  return DjangoMembers.join(members)
+}
+
+const oursOf = (record: SessionRecord): JsonRecord => {
+  const attributes: unknown = record.attributes === undefined ? undefined : JSON.parse(record.attributes)
+  return {
+    id: record.id,
+    createdAt: record.createdAt,
+    ...record.authenticatedAt === undefined ? {} : { authenticatedAt: record.authenticatedAt },
+    ...record.expiry.deadline === undefined ? {} : { deadline: record.expiry.deadline },
+    schemaVersion: record.schemaVersion,
+    ...isRecord(attributes) ? { attributes } : {}
+  }
+}
+
+/** The text of a row that says only that its session has moved, and with which text. */
+export const encodeMoved = (signature: string): string =>
+  DjangoMembers.join(new Map([[ours, DjangoMembers.encode({ movedFrom: signature })]]))
+
+/** The token of the session that a session of Django moves to: the same one for all requests that move it with the same text. */
+export const successorOf = (key: string, signature: string): string =>
+  sha256(lengthPrefixed("effect-session/django/successor", key, signature))
+
+/** The key of the row that says that a session has moved. No cookie value has its form. */
+export const movedKeyOf = (key: string): string =>
+  `moved.${sha256(lengthPrefixed("effect-session/django/moved", key)).slice(0, 32)}`

@@ -1,0 +1,113 @@
+/**
+ * The members of the JSON object of a session, each with the text that Python has written.
+ *
+ * JSON of JavaScript is not that of Python: `12345678901234567890` would come back as `12345678901234567000`, and `1.0` as `1`. So each
+ * member keeps its text, and only members that have changed are encoded again.
+ */
+import type { Json, JsonRecord } from "../../Json.js"
+import { equals, isHostileKey, isRecord, problemOf } from "../json.js"
+
+/** The sources of the values, by name, in their order. */
+export type Members = ReadonlyMap<string, string>
+
+/** A string, or the name of a number that JSON does not have. */
+const stringOrName = /"[^"\\]*(?:\\.[^"\\]*)*"|-?Infinity|NaN/g
+
+/** A string, or a character that separates values. */
+const stringOrMark = /"[^"\\]*(?:\\.[^"\\]*)*"|[{}[\],:]/g
+
+const number = /-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g
+
+const isString = (token: string): boolean => token.startsWith("\"")
+
+/**
+ * Splits the text of a JSON object into its members. Of members with the same name the last value counts, as in Python. `undefined` if the
+ * text is not a JSON object.
+ */
+export const split = (json: string): Members | undefined => {
+  if (!isRecord(parse(json.replaceAll(stringOrName, (token) => isString(token) ? token : "null")))) return undefined
+  const members = new Map<string, string>()
+  let depth = 0
+  let name = ""
+  /** The start of the value; absent in front of it. */
+  let start: number | undefined
+  for (const { 0: token, index } of json.matchAll(stringOrMark)) {
+    if (depth === 1) {
+      if (start === undefined && isString(token)) name = token
+      if (token === ":") start = index + 1
+      if ((token === "," || token === "}") && start !== undefined) {
+        members.set(String(parse(name)), json.slice(start, index).trim())
+        start = undefined
+      }
+    }
+    if (token === "{" || token === "[") depth++
+    if (token === "}" || token === "]") depth--
+  }
+  return members
+}
+
+const parse = (json: string): unknown => {
+  try {
+    return JSON.parse(json)
+  } catch {
+    return undefined
+  }
+}
+
+/** Joins members to the text of a JSON object. */
+export const join = (members: Members): string =>
+  `{${Array.from(members, ([name, source]) => `${encode(name)}:${source}`).join(",")}}`
+
+/** Encodes a value as Python's `json.dumps` does: in ASCII, without spaces. */
+export const encode = (value: Json): string =>
+  JSON.stringify(value).replaceAll(
+    /[\u007F-\uFFFF]/g,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`
+  )
+
+/**
+ * Decodes a value; `undefined` if JavaScript cannot hold it: an integer beyond 2^53, `NaN`, or more levels or fields than a session may
+ * have.
+ */
+export const decode = (source: string): Json | undefined => {
+  const numbers = source.replaceAll(stringOrName, (token) => isString(token) ? "" : "NaN").match(number) ?? []
+  const value = parse(source)
+  return value === undefined || !numbers.every(fits) || problemOf(value, 1) !== undefined ? undefined : value as Json
+}
+
+const fits = (token: string): boolean =>
+  /[.eE]/.test(token) ? Number.isFinite(Number(token)) : Number.isSafeInteger(Number(token))
+
+/** Names that begin with an underscore belong to Django, and to this library. */
+export const isReserved = (name: string): boolean => name.startsWith("_")
+
+/** Takes the place of a value that JavaScript cannot hold. It fits no field of a schema but one that accepts anything. */
+const unreadable: JsonRecord = { "effect-session/unreadable": true }
+
+/** The members that are the application's data. */
+const isData = (name: string): boolean => !isReserved(name) && !isHostileKey(name)
+
+/** Returns the data of a session. */
+export const dataOf = (members: Members): JsonRecord =>
+  Object.fromEntries(
+    Array.from(members).filter(([name]) => isData(name)).map(([name, source]) => [name, decode(source) ?? unreadable])
+  )
+
+/**
+ * Writes data into the members of a session. Members that have not changed keep their source, and all keep their order; new ones follow.
+ * Reserved members stay as they are.
+ */
+export const withData = (members: Members, data: JsonRecord): Members => {
+  const next = new Map<string, string>()
+  for (const [name, source] of members) {
+    const value = Object.hasOwn(data, name) ? data[name] : undefined
+    if (!isData(name)) next.set(name, source)
+    else if (value !== undefined) {
+      next.set(name, equals(value, decode(source) ?? unreadable) ? source : encode(value))
+    }
+  }
+  for (const [name, value] of Object.entries(data)) {
+    if (value !== undefined && !next.has(name)) next.set(name, encode(value))
+  }
+  return next
+}

@@ -1,0 +1,123 @@
+/**
+ * Reads the sessions of Django: verifies a text, decodes it, and checks its login.
+ */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type { SessionStoreError } from "../../SessionStore.js"
+import { type HelpId, withHelp } from "../help.js"
+import type { Content, Zone } from "./content.js"
+import * as DjangoContent from "./content.js"
+import type { Secrets, Signer } from "./signing.js"
+import * as Signing from "./signing.js"
+
+/** Returns the password of a user as Django's table keeps it; `None` for a user who is unknown or not active. */
+export type PasswordOf = (userId: string) => Effect.Effect<Option.Option<string>, SessionStoreError>
+
+/** Why a text has no session, for the log: continues the sentence "Its text …". */
+export interface Unreadable {
+  readonly _tag: "Unreadable"
+  readonly reason: string
+  readonly help: HelpId
+}
+
+/** A session whose login is valid. */
+export interface Read {
+  readonly content: Content
+  /** The hash of the login by the current secret. Absent for an anonymous session. */
+  readonly authHash: string | undefined
+}
+
+/** Verifies and decodes a text. */
+export const decode = (signer: Signer, text: string, zone: Zone): Effect.Effect<Content | Unreadable> =>
+  Effect.map(signer.verify(text), (verified) => {
+    if (verified._tag === "Rejected") return unreadable(verified.reason)
+    const content = DjangoContent.decode(verified, zone)
+    if (content !== undefined) return content
+    return unreadable(
+      /^[\x80-\x85(c]/.test(verified.json)
+        ? "was written by Django's PickleSerializer. A pickle can run any program, so it is never decoded: set Django's SESSION_SERIALIZER " +
+          "to django.contrib.sessions.serializers.JSONSerializer"
+        : "is signed, but holds no JSON object"
+    )
+  })
+
+const unreadable = (reason: string): Unreadable => ({ _tag: "Unreadable", reason, help: "django-session-unreadable" })
+
+export const isUnreadable = (value: Content | Unreadable): value is Unreadable => "reason" in value
+
+/** Reads a session. `place`: where the text is, for the log. */
+export const make = ({ passwordOf, secrets, signer, zone }: {
+  readonly signer: Signer
+  readonly secrets: Secrets
+  readonly passwordOf: PasswordOf
+  readonly zone: Zone
+}) => {
+  const hashes = Signing.authHashes(secrets)
+
+  /** Returns the hash of a user by the current secret, if one of all secrets made the hash of the session. */
+  const verifiedLogin = (subject: string, authHash: string | undefined) =>
+    Effect.map(passwordOf(subject), (password) => {
+      if (Option.isNone(password) || authHash === undefined) return undefined
+      const [current, ...others] = hashes(password.value)
+      return [current, ...others].some((hash) => hash !== undefined && Signing.sameText(hash, authHash))
+        ? current
+        : undefined
+    })
+
+  return {
+    /** Returns the session of a text; `undefined`, as Django, if it cannot be read or its login is no longer valid. */
+    read: (text: string, place: string): Effect.Effect<Read | undefined, SessionStoreError> =>
+      Effect.flatMap(decode(signer, text, zone), (content): Effect.Effect<Read | undefined, SessionStoreError> => {
+        if (isUnreadable(content)) {
+          return Effect.as(
+            Effect.logWarning(
+              withHelp(
+                `A session of Django in ${place} cannot be read, so its visitor is anonymous, and it was left as it is. Its text ` +
+                  `${content.reason}.`,
+                content.help
+              )
+            ),
+            undefined
+          )
+        }
+        const warned = content.isAmbiguous
+          ? Effect.logWarning(
+            withHelp(
+              `The end of a session of Django in ${place} is a date without an offset, which was taken for UTC. If Django's USE_TZ is ` +
+                "false, give its TIME_ZONE as timeZone.",
+              "django-time-zone"
+            )
+          )
+          : Effect.void
+        const { authHash, subject } = content
+        const anonymous: Read = { content, authHash: undefined }
+        return Effect.zipRight(
+          warned,
+          subject === undefined ? Effect.succeed(anonymous) : Effect.map(
+            verifiedLogin(subject, authHash),
+            (authHash): Read | undefined => authHash === undefined ? undefined : { content, authHash }
+          )
+        )
+      }),
+    /** Decodes a text that was just signed. */
+    decode: (text: string): Effect.Effect<Content> =>
+      Effect.flatMap(
+        decode(signer, text, zone),
+        (content) =>
+          isUnreadable(content)
+            ? Effect.dieMessage(`a session that was just signed ${content.reason}`)
+            : Effect.succeed(content)
+      ),
+    /** Returns the hash for the login of a user; `undefined` for a user who is unknown or not active. */
+    authHashOf: (subject: string): Effect.Effect<string | undefined, SessionStoreError> =>
+      Effect.map(
+        passwordOf(subject),
+        Option.match({
+          onNone: () => undefined,
+          onSome: (password) => hashes(password)[0]
+        })
+      )
+  }
+}
+
+export type Reader = ReturnType<typeof make>

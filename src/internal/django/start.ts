@@ -1,0 +1,167 @@
+/**
+ * Connects to Django's table: checks the options, and that this user of the database may read and write the table.
+ */
+import * as DateTime from "effect/DateTime"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import type { SessionConfigError } from "../../SessionConfigError.js"
+import { SessionStoreError } from "../../SessionStore.js"
+import { configError, type Problem } from "../configError.js"
+import * as Fields from "../record.js"
+import * as SqlCalls from "../sql/calls.js"
+import { clientOf } from "../sql/client.js"
+import { isRemote } from "../sql/driver.js"
+import { problemOfAccess } from "../sql/errors.js"
+import { column } from "../sql/rows.js"
+import * as StoreCalls from "../store/calls.js"
+import type { Zone } from "./content.js"
+import type { Options as EngineOptions } from "./engine.js"
+import type { PasswordOf } from "./reader.js"
+import * as Reader from "./reader.js"
+import * as Signing from "./signing.js"
+import * as Table from "./table.js"
+
+/** The secrets of Django, and how it dates and verifies logins: the same as `DjangoEngine.Secrets`. */
+interface Settings {
+  readonly secretKey: Redacted.Redacted<string>
+  readonly fallbacks?: ReadonlyArray<Redacted.Redacted<string>>
+  readonly salt?: string
+  readonly timeZone?: string
+}
+
+interface TableSettings extends Settings {
+  readonly table?: string
+  readonly backend?: string
+  readonly authHash?: (userId: string) => Effect.Effect<Option.Option<string>, unknown>
+  readonly ownPool?: boolean
+  readonly timeout?: Duration.DurationInput
+}
+
+const failing = (problem: string, help: Problem[1]) => Effect.fail(configError("DjangoEngine", problem, help))
+
+/** Checks the secrets and the zone of Django. */
+export const formats = (
+  { fallbacks = [], salt = Signing.salts.sessionStore, secretKey, timeZone }: Settings
+): Effect.Effect<
+  { readonly secrets: Signing.Secrets; readonly signer: Signing.Signer; readonly zone: Zone },
+  SessionConfigError
+> =>
+  Effect.gen(function*() {
+    if ([secretKey, ...fallbacks].some((secret) => Redacted.value(secret) === "")) {
+      return yield* failing(
+        "A secret key is empty. Give SECRET_KEY, and each of SECRET_KEY_FALLBACKS, of Django's settings.",
+        "django-key-invalid"
+      )
+    }
+    const zone = DateTime.zoneFromString(timeZone ?? "UTC")
+    if (Option.isNone(zone)) {
+      return yield* failing(
+        "timeZone is no time zone. Give TIME_ZONE of Django's settings, such as \"Europe/Paris\", if its USE_TZ is false; else leave " +
+          "timeZone out.",
+        "option-out-of-range"
+      )
+    }
+    const secrets = { secretKey, fallbacks }
+    return {
+      secrets,
+      signer: Signing.make(secrets, salt),
+      zone: { zone: zone.value, isNaive: timeZone !== undefined }
+    }
+  })
+
+/** Converts the function of an application: a failure or a defect is one of the store. */
+export const passwordsBy = (
+  authHash: (userId: string) => Effect.Effect<Option.Option<string>, unknown>
+): PasswordOf =>
+(userId) =>
+  Effect.catchAllCause(
+    Effect.suspend(() => authHash(userId)),
+    (cause) => new SessionStoreError({ operation: "authHash", reason: "unavailable", cause })
+  )
+
+/** Connects to the table. Fails if it is missing, or may not be read and written. */
+export const connected = (options: TableSettings) =>
+  Effect.gen(function*() {
+    const { authHash, backend = "django.contrib.auth.backends.ModelBackend", table: name = "django_session" } = options
+    const { secrets, signer, zone } = yield* formats(options)
+    if (!Table.isName(name)) {
+      return yield* failing(
+        "table must be the name of a table: letters, digits and underscores, with a schema and a dot in front of it if necessary.",
+        "table-names-invalid"
+      )
+    }
+    const [sql, dialect] = yield* clientOf
+    const statement = Table.statements(dialect, name)
+    const password = Table.passwordStatement(dialect)
+    const calls = SqlCalls.make(
+      sql,
+      dialect,
+      [statement.load, statement.loadMoved, statement.create, statement.replace, statement.destroy, password],
+      options.ownPool === true
+    )
+    const table = Table.make(calls, dialect, statement, zone)
+    const ofTable: PasswordOf = (userId) =>
+      // Django's own user model has integers as keys.
+      /^\d{1,15}$/.test(userId)
+        ? Effect.flatMap(calls.read("load", password, { id: Number(userId) }), ([row]) =>
+          row === undefined
+            ? Effect.succeedNone
+            : Effect.try({
+              try: () => Option.some(column(row, "password", Fields.text)),
+              catch: (cause) => new SessionStoreError({ operation: "load", reason: "corrupt", cause })
+            }))
+        : Effect.succeedNone
+    const passwordOf = authHash === undefined ? ofTable : passwordsBy(authHash)
+    yield* usable(
+      name,
+      Effect.zipRight(
+        table.load("", 0),
+        table.replace("save", { key: "", signature: "", now: 0 }, { key: "", text: "", expiresAt: 0 })
+      ),
+      "Grant the user SELECT, INSERT, UPDATE and DELETE on it."
+    )
+    if (authHash === undefined) {
+      yield* usable(
+        "auth_user",
+        ofTable("0"),
+        "Grant the user SELECT on it. If Django's users are in another table, or it has none, give authHash."
+      )
+    }
+    const remote = isRemote(sql, dialect)
+    const reader = Reader.make({ signer, secrets, passwordOf, zone })
+    const stores = StoreCalls.make(
+      { remote, durableDestroy: false },
+      Duration.decode(options.timeout ?? "1 second")
+    )
+    const engine: EngineOptions = { table, calls: stores, remote, signer, reader, zone, backend }
+    return { engine, table }
+  })
+
+/** Runs statements that change nothing. Fails if the table cannot be used; a database that is down may be up at the first request. */
+const usable = (
+  name: string,
+  statements: Effect.Effect<unknown, SessionStoreError>,
+  advice: string
+): Effect.Effect<void, SessionConfigError> =>
+  statements.pipe(
+    Effect.disconnect,
+    Effect.timeoutOption("10 seconds"),
+    Effect.matchEffect({
+      onSuccess: () => Effect.void,
+      onFailure: (error) => {
+        const problem = problemOfAccess(error)
+        return problem === undefined ? Effect.void : failing(
+          problem.kind === "missing"
+            ? `The table ${name} is missing (${problem.message}). Run "python manage.py migrate" in the Django project, and connect to its ` +
+              `database. ${advice}`
+            : problem.kind === "denied"
+            ? `The table ${name} may not be used by this user of the database (${problem.message}). ${advice}`
+            : `The database is read-only (${problem.message}). Connect to the primary, not to a replica; with SQLite, let this process ` +
+              `write the file and its directory.`,
+          "django-table-unusable"
+        )
+      }
+    })
+  )
