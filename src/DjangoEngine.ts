@@ -78,6 +78,12 @@ export interface DjangoSettings {
    */
   readonly timeZone?: string
   /**
+   * The form of a lifetime that ends at a moment (`Lifetime.until`). `"iso"`, the default: as Django 4.1 and later write it. `"seconds"`: an
+   * older Django cannot read a date there, and fails; it is given the seconds from the write until then, which each of its saves counts
+   * again, while the moment is kept here.
+   */
+  readonly expiryDates?: "iso" | "seconds"
+  /**
    * The `SqlClient` is used for sessions only, so its connections are never inside the application's transactions. Default `false`: a write
    * inside such a transaction fails with the reason `transaction`, because a rollback would undo it.
    */

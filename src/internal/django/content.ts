@@ -35,6 +35,8 @@ const Ours = Schema.Struct({
   deadline: Schema.optionalWith(Schema.Int, { exact: true }),
   schemaVersion: Schema.optionalWith(Schema.Int, { exact: true }),
   attributes: Schema.optionalWith(Schema.Record({ key: Schema.String, value: Schema.Unknown }), { exact: true }),
+  /** The moment at which the session ends, where `_session_expiry` has the seconds until then. */
+  until: Schema.optionalWith(Schema.Struct({ at: Schema.Int, seconds: Schema.Int }), { exact: true }),
   /** In the row of a session that has moved: the signature of the text that it moved with. */
   movedFrom: Schema.optionalWith(Schema.String, { exact: true })
 })
@@ -43,11 +45,14 @@ type Ours = typeof Ours.Type
 
 const decodeOurs = Schema.decodeUnknownOption(Ours)
 
-/** The zone of Django's dates without an offset: that of its setting `TIME_ZONE` if `USE_TZ` is false, else UTC. */
-export interface Zone {
+/** The dates of Django. */
+export interface Dates {
+  /** The zone of dates without an offset: that of its setting `TIME_ZONE` if `USE_TZ` is false, else UTC. */
   readonly zone: DateTime.TimeZone
   /** Django writes dates without an offset. */
   readonly isNaive: boolean
+  /** Django is older than 4.1, and cannot read a date in `_session_expiry`. */
+  readonly onlySeconds: boolean
 }
 
 /** The session in a verified text. */
@@ -64,7 +69,7 @@ export interface Content {
 }
 
 /** Decodes the JSON of a session; `undefined` if it is not an object. */
-export const decode = (verified: Verified, zone: Zone): Content | undefined => {
+export const decode = (verified: Verified, dates: Dates): Content | undefined => {
   const members = DjangoMembers.split(verified.json)
   if (members === undefined) return undefined
   const value = (name: string): Json | undefined => {
@@ -74,22 +79,25 @@ export const decode = (verified: Verified, zone: Zone): Content | undefined => {
   const user = value(names.user)
   const hash = value(names.hash)
   const expiry = value(names.expiry)
-  const lifetime = lifetimeOf(expiry, zone)
+  const known = Option.getOrElse(decodeOurs(value(ours)), (): Ours => ({}))
+  const lifetime: Lifetime | undefined = known.until !== undefined && known.until.seconds === expiry
+    ? { _tag: "Until", at: known.until.at }
+    : lifetimeOf(expiry, dates)
   return {
     members,
     verified,
-    ours: Option.getOrElse(decodeOurs(value(ours)), () => ({})),
+    ours: known,
     subject: typeof user === "string" && user !== "" ? user : typeof user === "number" ? String(user) : undefined,
     authHash: typeof hash === "string" ? hash : undefined,
     lifetime,
-    isAmbiguous: lifetime?._tag === "Until" && !zone.isNaive && !hasOffset.test(String(expiry))
+    isAmbiguous: lifetime?._tag === "Until" && !dates.isNaive && typeof expiry === "string" && !hasOffset.test(expiry)
   }
 }
 
 const hasOffset = /(?:Z|[+-]\d\d:?\d\d(?::?\d\d(?:\.\d+)?)?)$/
 
 /** Decodes `_session_expiry`: a number of seconds, 0 for the end of the browser's session, or a date. */
-const lifetimeOf = (expiry: Json | undefined, { zone }: Zone): Lifetime | undefined => {
+const lifetimeOf = (expiry: Json | undefined, { zone }: Dates): Lifetime | undefined => {
   if (expiry === 0 || expiry === false) return { _tag: "Browser" }
   if (typeof expiry === "number" || expiry === true) return { _tag: "Inactivity", millis: Number(expiry) * 1000 }
   const at = typeof expiry === "string" ? momentOf(expiry, zone) : undefined
@@ -115,7 +123,11 @@ export const localText = (at: number, zone: DateTime.TimeZone): string =>
   }000`
 
 /** Encodes a lifetime; `undefined` for that of the policy. Python's integers are seconds: a part of one is rounded up. */
-const expiryOf = (lifetime: Lifetime | undefined, { isNaive, zone }: Zone): Json | undefined => {
+const expiryOf = (
+  lifetime: Lifetime | undefined,
+  { isNaive, onlySeconds, zone }: Dates,
+  now: number
+): Json | undefined => {
   switch (lifetime?._tag) {
     case undefined:
       return undefined
@@ -124,6 +136,8 @@ const expiryOf = (lifetime: Lifetime | undefined, { isNaive, zone }: Zone): Json
     case "Inactivity":
       return Math.ceil(lifetime.millis / 1000)
     case "Until":
+      // 0 would be the end of the browser's session.
+      if (onlySeconds) return Math.max(1, Math.ceil((lifetime.at - now) / 1000))
       return `${localText(lifetime.at, zone).replace(" ", "T")}${isNaive ? "" : "+00:00"}`
   }
 }
@@ -157,7 +171,12 @@ export const recordOf = (
     authenticatedAt: subject === undefined ? undefined : authenticatedAt,
     modifiedAt: signedAt,
     lastSeenAt: signedAt,
-    expiry: { at: Math.min(expiresAt, deadline ?? Infinity), deadline, lifetime },
+    expiry: {
+      // A save of Django may have moved the end beyond both.
+      at: Math.min(expiresAt, deadline ?? Infinity, lifetime?._tag === "Until" ? lifetime.at : Infinity),
+      deadline,
+      lifetime
+    },
     attributes: attributes === undefined ? undefined : JSON.stringify(attributes)
   }
 }
@@ -173,13 +192,14 @@ export interface Login {
 export const encode = (
   record: SessionRecord,
   data: JsonRecord,
-  { before, fields, login, zone }: {
+  { before, dates, fields, login, now }: {
     /** The session before the write. */
     readonly before: { readonly content: Content; readonly record: SessionRecord } | undefined
     /** Absent for an anonymous session. */
     readonly login: Login | undefined
     readonly fields: ReadonlySet<string> | undefined
-    readonly zone: Zone
+    readonly dates: Dates
+    readonly now: number
   }
 ): string => {
   // Django flushes the session when another user logs in.
@@ -200,10 +220,16 @@ export const encode = (
   if (login === undefined || login.backend !== undefined) set(names.backend, login?.backend)
   set(names.hash, login?.hash)
   if (isLogin) members.delete(names.csrf)
-  if (content === undefined || !LifetimeRules.equals(content.lifetime, record.expiry.lifetime)) {
-    set(names.expiry, expiryOf(record.expiry.lifetime, zone))
-  }
-  set(ours, oursOf(record))
+  const { lifetime } = record.expiry
+  const isSame = content !== undefined && LifetimeRules.equals(content.lifetime, lifetime)
+  const expiry = expiryOf(lifetime, dates, now)
+  if (!isSame) set(names.expiry, expiry)
+  const until = isSame
+    ? content.ours.until
+    : lifetime?._tag === "Until" && typeof expiry === "number"
+    ? { at: lifetime.at, seconds: expiry }
+    : undefined
+  set(ours, { ...oursOf(record), ...until === undefined ? {} : { until } })
   return DjangoMembers.join(members)
 }
 

@@ -13,7 +13,7 @@ import { hmacSha256, lengthPrefixed, randomBytes } from "../crypto/primitives.js
 import { isRecord } from "../json.js"
 import type { StoreCalls } from "../store/calls.js"
 import { corrupt } from "../store/corrupt.js"
-import type { Zone } from "./content.js"
+import type { Dates } from "./content.js"
 import * as DjangoContent from "./content.js"
 import * as DjangoMembers from "./members.js"
 import type { Read, Reader } from "./reader.js"
@@ -50,7 +50,7 @@ export interface Options {
   readonly remote: boolean
   readonly signer: Signer
   readonly reader: Reader
-  readonly zone: Zone
+  readonly dates: Dates
   /** The authentication backend of logins. */
   readonly backend: string
 }
@@ -71,7 +71,7 @@ export const sessionOf = (
   })
 
 export const make = (options: Options, { fields, namespace }: Scope): BoundEngine => {
-  const { backend, calls: { limited, resolved }, reader, remote, signer, table, zone } = options
+  const { backend, calls: { limited, resolved }, dates, reader, remote, signer, table } = options
   const names = fields === undefined ? undefined : new Set(fields)
 
   /** The sessions that were read last by each cookie value: a write needs the source of their members. */
@@ -113,7 +113,7 @@ export const make = (options: Options, { fields, namespace }: Scope): BoundEngin
         : yield* Effect.flatMap(reader.authHashOf(record.subject), (hash) =>
           hash === undefined ? Effect.fail(unknownUser(operation)) : Effect.succeed(hash))
       const login = authHash === undefined ? undefined : { hash: authHash, backend: isSame ? undefined : backend }
-      const json = DjangoContent.encode(record, data, { before, login, fields: names, zone })
+      const json = DjangoContent.encode(record, data, { before, login, fields: names, dates, now })
       if (json.length > maxJsonBytes) {
         return yield* new SessionStoreError({ operation, reason: "size" })
       }

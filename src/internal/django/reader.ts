@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { SessionStoreError } from "../../SessionStore.js"
 import { type HelpId, withHelp } from "../help.js"
-import type { Content, Zone } from "./content.js"
+import type { Content, Dates } from "./content.js"
 import * as DjangoContent from "./content.js"
 import type { Secrets, Signer } from "./signing.js"
 import * as Signing from "./signing.js"
@@ -28,10 +28,10 @@ export interface Read {
 }
 
 /** Verifies and decodes a text. */
-export const decode = (signer: Signer, text: string, zone: Zone): Effect.Effect<Content | Unreadable> =>
+export const decode = (signer: Signer, text: string, dates: Dates): Effect.Effect<Content | Unreadable> =>
   Effect.map(signer.verify(text), (verified) => {
     if (verified._tag === "Rejected") return unreadable(verified.reason)
-    const content = DjangoContent.decode(verified, zone)
+    const content = DjangoContent.decode(verified, dates)
     if (content !== undefined) return content
     return unreadable(
       /^[\x80-\x85(c]/.test(verified.json)
@@ -46,11 +46,11 @@ const unreadable = (reason: string): Unreadable => ({ _tag: "Unreadable", reason
 export const isUnreadable = (value: Content | Unreadable): value is Unreadable => "reason" in value
 
 /** Reads a session. `place`: where the text is, for the log. */
-export const make = ({ passwordOf, secrets, signer, zone }: {
+export const make = ({ dates, passwordOf, secrets, signer }: {
   readonly signer: Signer
   readonly secrets: Secrets
   readonly passwordOf: PasswordOf
-  readonly zone: Zone
+  readonly dates: Dates
 }) => {
   const hashes = Signing.authHashes(secrets)
 
@@ -67,7 +67,7 @@ export const make = ({ passwordOf, secrets, signer, zone }: {
   return {
     /** Returns the session of a text; `undefined`, as Django, if it cannot be read or its login is no longer valid. */
     read: (text: string, place: string): Effect.Effect<Read | undefined, SessionStoreError> =>
-      Effect.flatMap(decode(signer, text, zone), (content): Effect.Effect<Read | undefined, SessionStoreError> => {
+      Effect.flatMap(decode(signer, text, dates), (content): Effect.Effect<Read | undefined, SessionStoreError> => {
         if (isUnreadable(content)) {
           return Effect.as(
             Effect.logWarning(
@@ -102,7 +102,7 @@ export const make = ({ passwordOf, secrets, signer, zone }: {
     /** Decodes a text that was just signed. */
     decode: (text: string): Effect.Effect<Content> =>
       Effect.flatMap(
-        decode(signer, text, zone),
+        decode(signer, text, dates),
         (content) =>
           isUnreadable(content)
             ? Effect.dieMessage(`a session that was just signed ${content.reason}`)

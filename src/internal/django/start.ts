@@ -16,7 +16,7 @@ import { isRemote } from "../sql/driver.js"
 import { problemOfAccess } from "../sql/errors.js"
 import { column } from "../sql/rows.js"
 import * as StoreCalls from "../store/calls.js"
-import type { Zone } from "./content.js"
+import type { Dates } from "./content.js"
 import type { Options as EngineOptions } from "./engine.js"
 import type { PasswordOf } from "./reader.js"
 import * as Reader from "./reader.js"
@@ -29,6 +29,7 @@ interface Settings {
   readonly fallbacks?: ReadonlyArray<Redacted.Redacted<string>>
   readonly salt?: string
   readonly timeZone?: string
+  readonly expiryDates?: "iso" | "seconds"
 }
 
 interface TableSettings extends Settings {
@@ -43,9 +44,9 @@ const failing = (problem: string, help: Problem[1]) => Effect.fail(configError("
 
 /** Checks the secrets and the zone of Django. */
 export const formats = (
-  { fallbacks = [], salt = Signing.salts.sessionStore, secretKey, timeZone }: Settings
+  { fallbacks = [], expiryDates, salt = Signing.salts.sessionStore, secretKey, timeZone }: Settings
 ): Effect.Effect<
-  { readonly secrets: Signing.Secrets; readonly signer: Signing.Signer; readonly zone: Zone },
+  { readonly secrets: Signing.Secrets; readonly signer: Signing.Signer; readonly dates: Dates },
   SessionConfigError
 > =>
   Effect.gen(function*() {
@@ -67,7 +68,7 @@ export const formats = (
     return {
       secrets,
       signer: Signing.make(secrets, salt),
-      zone: { zone: zone.value, isNaive: timeZone !== undefined }
+      dates: { zone: zone.value, isNaive: timeZone !== undefined, onlySeconds: expiryDates === "seconds" }
     }
   })
 
@@ -85,7 +86,7 @@ export const passwordsBy = (
 export const connected = (options: TableSettings) =>
   Effect.gen(function*() {
     const { authHash, backend = "django.contrib.auth.backends.ModelBackend", table: name = "django_session" } = options
-    const { secrets, signer, zone } = yield* formats(options)
+    const { dates, secrets, signer } = yield* formats(options)
     if (!Table.isName(name)) {
       return yield* failing(
         "table must be the name of a table: letters, digits and underscores, with a schema and a dot in front of it if necessary.",
@@ -101,7 +102,7 @@ export const connected = (options: TableSettings) =>
       [statement.load, statement.loadMoved, statement.create, statement.replace, statement.destroy, password],
       options.ownPool === true
     )
-    const table = Table.make(calls, dialect, statement, zone)
+    const table = Table.make(calls, dialect, statement, dates)
     const ofTable: PasswordOf = (userId) =>
       // Django's own user model has integers as keys.
       /^\d{1,15}$/.test(userId)
@@ -130,12 +131,12 @@ export const connected = (options: TableSettings) =>
       )
     }
     const remote = isRemote(sql, dialect)
-    const reader = Reader.make({ signer, secrets, passwordOf, zone })
+    const reader = Reader.make({ signer, secrets, passwordOf, dates })
     const stores = StoreCalls.make(
       { remote, durableDestroy: false },
       Duration.decode(options.timeout ?? "1 second")
     )
-    const engine: EngineOptions = { table, calls: stores, remote, signer, reader, zone, backend }
+    const engine: EngineOptions = { table, calls: stores, remote, signer, reader, dates, backend }
     return { engine, table }
   })
 

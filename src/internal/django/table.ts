@@ -14,7 +14,7 @@ import type { Prepared } from "../sql/statements.js"
 import { clockOf, prepare } from "../sql/statements.js"
 import type { Dialect } from "../sql/tables.js"
 import { corrupt } from "../store/corrupt.js"
-import type { Zone } from "./content.js"
+import type { Dates } from "./content.js"
 import { localText, momentOf } from "./content.js"
 
 interface Syntax {
@@ -170,12 +170,12 @@ export interface Table {
 }
 
 /** The zone of `expire_date`: Postgres keeps moments, the others dates of the zone of Django. */
-const zoneOf = (dialect: Dialect, { zone }: Zone): DateTime.TimeZone => dialect === "pg" ? utc : zone
+const zoneOf = (dialect: Dialect, { zone }: Dates): DateTime.TimeZone => dialect === "pg" ? utc : zone
 
 const utc: DateTime.TimeZone = DateTime.zoneMakeOffset(0)
 
-export const make = (calls: Calls, dialect: Dialect, statement: ReturnType<typeof statements>, zone: Zone): Table => {
-  const local = zoneOf(dialect, zone)
+export const make = (calls: Calls, dialect: Dialect, statement: ReturnType<typeof statements>, dates: Dates): Table => {
+  const local = zoneOf(dialect, dates)
   const parameter = (at: number): string => `${localText(at, local)}${dialect === "pg" ? "+00" : ""}`
   const rowOf = (row: Row): SessionRow => {
     const expiresAt = momentOf(column(row, "expires", textKind), local)
