@@ -18,6 +18,7 @@
  *
  * @since 0.6.0
  */
+import * as FileSystem from "@effect/platform/FileSystem"
 import type * as SqlClient from "@effect/sql/SqlClient"
 import * as Config from "effect/Config"
 import type { ConfigError } from "effect/ConfigError"
@@ -30,6 +31,9 @@ import type * as Redacted from "effect/Redacted"
 import { configError } from "./internal/configError.js"
 import * as Engine from "./internal/django/engine.js"
 import * as DjangoMembers from "./internal/django/members.js"
+import * as Moving from "./internal/django/moving.js"
+import * as Signing from "./internal/django/signing.js"
+import * as Sources from "./internal/django/sources.js"
 import * as Start from "./internal/django/start.js"
 import type { SessionConfigError } from "./SessionConfigError.js"
 import type { Scope } from "./SessionEngine.js"
@@ -172,6 +176,122 @@ const secretsConfig: Config.Config<DjangoSecrets> = Config.all({
   secretKey: Config.redacted("SECRET_KEY"),
   fallbacks: Config.withDefault(Config.array(Config.redacted(), "SECRET_KEY_FALLBACKS"), [])
 })
+
+/**
+ * Moves the sessions of Django's table to another engine, which takes part of the layer `to`: an engine on a store, such as
+ * `SqlEngine.layer`. Cookies of Django are opened in its table, and those of `to` there.
+ *
+ * A session of Django moves at the end of the first request that uses it, with its data, its login and its end: `to` gets a session with a
+ * new token, the response sets the cookie, and Django does not find the session any more. Requests that still have the old cookie use the
+ * session in `to`, until it ends or gets another token. The `absolute` limit of the tag begins with the move, because Django has none.
+ *
+ * For the time when no view of Django needs the session. When the sessions of Django have expired, give `to` alone. The row that a move
+ * leaves in the table has no data; Django's `clearsessions` deletes it with the others.
+ *
+ * @example
+ * ```ts
+ * import { Redacted } from "effect"
+ * import * as DjangoEngine from "effect-session/DjangoEngine"
+ * import * as SqlEngine from "effect-session/SqlEngine"
+ *
+ * export const engine = DjangoEngine.moving(SqlEngine.layer, {
+ *   secretKey: Redacted.make("the SECRET_KEY of Django's settings")
+ * })
+ * ```
+ *
+ * @since 0.6.0
+ * @category layers
+ */
+export const moving = <Out, E, R>(
+  to: Layer.Layer<SessionEngine | Out, E, R>,
+  options: DjangoEngineOptions
+): Layer.Layer<SessionEngine | Out, E | SessionConfigError, R | SqlClient.SqlClient> =>
+  movingFrom(to, Effect.map(Start.connected(options), ({ engine }) => (namespace) => Sources.table(engine, namespace)))
+
+/**
+ * The secrets of Django, and the settings that its engines without a table share.
+ *
+ * @since 0.6.0
+ * @category models
+ */
+export interface DjangoSourceOptions extends DjangoSecrets, Pick<DjangoSettings, "salt" | "timeZone"> {
+  /** `SESSION_COOKIE_AGE`. Default 14 days, as Django's. */
+  readonly cookieAge?: Duration.DurationInput
+  /** Returns the `password` column of an active user, as {@link DjangoSettings}: a login moves only if its password has not changed. */
+  readonly authHash: (userId: string) => Effect.Effect<Option<string>, unknown>
+}
+
+/**
+ * Moves the sessions of Django's engine `file` to another engine, as {@link moving} does. The file of a session that has moved gets another
+ * name, which Django does not look for; delete the directory afterwards. No view of Django may use sessions at the same time: a save of
+ * Django that happens during the move may be lost.
+ *
+ * @since 0.6.0
+ * @category layers
+ */
+export const movingFiles = <Out, E, R>(
+  to: Layer.Layer<SessionEngine | Out, E, R>,
+  options: DjangoSourceOptions & {
+    /** `SESSION_FILE_PATH`. */
+    readonly directory: string
+    /** `SESSION_COOKIE_NAME`, with which the names of the files begin. Default `"sessionid"`. */
+    readonly cookieName?: string
+  }
+): Layer.Layer<SessionEngine | Out, E | SessionConfigError, R | FileSystem.FileSystem> =>
+  movingFrom(
+    to,
+    Effect.zipWith(Start.sourceFormats(options), FileSystem.FileSystem, (formats, fs) => {
+      const { cookieName = "sessionid", directory } = options
+      return (namespace: string) => Sources.files(formats, { fs, directory, prefix: cookieName }, namespace)
+    })
+  )
+
+/**
+ * Moves the sessions of Django's engine `signed_cookies` to another engine, as {@link moving} does. Such a cookie stays valid for Django
+ * after a logout. Here it does not, as long as `to` keeps the reason why the session has ended.
+ *
+ * @since 0.6.0
+ * @category layers
+ */
+export const movingSignedCookies = <Out, E, R>(
+  to: Layer.Layer<SessionEngine | Out, E, R>,
+  options: DjangoSourceOptions
+): Layer.Layer<SessionEngine | Out, E | SessionConfigError, R> =>
+  movingFrom(
+    to,
+    Effect.map(
+      Start.sourceFormats({ salt: Signing.salts.signedCookies, ...options }),
+      (formats) => (namespace) => Sources.signedCookies(formats, namespace)
+    )
+  )
+
+const movingFrom = <Out, E, R, R1>(
+  to: Layer.Layer<SessionEngine | Out, E, R>,
+  source: Effect.Effect<(namespace: string) => Moving.Source, SessionConfigError, R1>
+): Layer.Layer<SessionEngine | Out, E | SessionConfigError, R | R1> =>
+  Layer.provideMerge(
+    Layer.effect(
+      SessionEngine,
+      Effect.zipWith(SessionEngine, source, (target, sourceOf) => {
+        const claimed = claiming()
+        return {
+          bind: (scope: Scope) =>
+            Effect.zipRight(
+              claimed(scope),
+              Effect.flatMap(target.bind(scope), (engine) =>
+                engine.selfContained
+                  ? configError(
+                    scope.namespace,
+                    "Sessions of Django move to an engine on a store, and this one keeps them in the cookie. Give another one, such as SqlEngine.",
+                    "django-tag-unsupported"
+                  )
+                  : Effect.succeed(Moving.make(sourceOf(scope.namespace), engine, scope)))
+            )
+        }
+      })
+    ),
+    to
+  )
 
 /** Fails for a tag whose sessions Django's table cannot keep. */
 const servable = ({ expiry, fields = [], namespace }: Scope): Effect.Effect<void, SessionConfigError> => {

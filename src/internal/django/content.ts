@@ -249,10 +249,6 @@ const oursOf = (record: SessionRecord): JsonRecord => {
 export const encodeMoved = (signature: string): string =>
   DjangoMembers.join(new Map([[ours, DjangoMembers.encode({ movedFrom: signature })]]))
 
-/** The token of the session that a session of Django moves to: the same one for all requests that move it with the same text. */
-export const successorOf = (key: string, signature: string): string =>
-  sha256(lengthPrefixed("effect-session/django/successor", key, signature))
-
 /** The key of the row that says that a session has moved. No cookie value has its form. */
 export const movedKeyOf = (key: string): string =>
   `moved.${sha256(lengthPrefixed("effect-session/django/moved", key)).slice(0, 32)}`

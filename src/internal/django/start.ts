@@ -21,6 +21,7 @@ import type { Options as EngineOptions } from "./engine.js"
 import type { PasswordOf } from "./reader.js"
 import * as Reader from "./reader.js"
 import * as Signing from "./signing.js"
+import type { Formats } from "./sources.js"
 import * as Table from "./table.js"
 
 /** The secrets of Django, and how it dates and verifies logins: the same as `DjangoEngine.Secrets`. */
@@ -81,6 +82,19 @@ export const passwordsBy = (
     Effect.suspend(() => authHash(userId)),
     (cause) => new SessionStoreError({ operation: "authHash", reason: "unavailable", cause })
   )
+
+/** Checks the options of the engines without a table. */
+export const sourceFormats = (
+  { authHash, cookieAge = "14 days", ...settings }: Settings & {
+    readonly cookieAge?: Duration.DurationInput
+    readonly authHash: (userId: string) => Effect.Effect<Option.Option<string>, unknown>
+  }
+): Effect.Effect<Formats, SessionConfigError> =>
+  Effect.map(formats(settings), ({ dates, secrets, signer }) => ({
+    signer,
+    reader: Reader.make({ signer, secrets, passwordOf: passwordsBy(authHash), dates }),
+    cookieAge: Duration.toMillis(cookieAge)
+  }))
 
 /** Connects to the table. Fails if it is missing, or may not be read and written. */
 export const connected = (options: TableSettings) =>

@@ -15,8 +15,8 @@ const maxPairs = 1000
 /** The default of the largest number of values of our name that are read. */
 const maxCandidates = 8
 
-// The alphabet of every value that we write; browsers cut name and value at 4096 bytes.
-const valuePattern = /^[A-Za-z0-9._-]{1,4096}$/
+// The alphabet of every value that we write, and the colon of Django's signed cookies; browsers cut name and value at 4096 bytes.
+const valuePattern = /^[A-Za-z0-9._:-]{1,4096}$/
 
 /**
  * The values of our cookie in a header.

@@ -197,7 +197,10 @@ export class Handle<A extends object, C> implements RequestSession<A, C> {
   }
 
   get authenticatedAt(): Effect.Effect<Option.Option<DateTime.Utc>, SessionUnavailable> {
-    return Effect.map(this.#authentication, ({ at }) => Option.map(Option.fromNullable(at), DateTime.unsafeMake))
+    return Effect.map(
+      this.#authentication,
+      ({ at }) => at === undefined || at === unknownTime ? Option.none() : Option.some(DateTime.unsafeMake(at))
+    )
   }
 
   get methods(): Effect.Effect<ReadonlyArray<string>, SessionUnavailable> {
@@ -220,10 +223,10 @@ export class Handle<A extends object, C> implements RequestSession<A, C> {
     )
   }
 
-  /** The time of the login, which is now if the login is not written yet. */
+  /** The time of the login, which is now if the login is not written yet; absent for an anonymous session. */
   #authenticatedAt(draft: Draft<A>, now: number): number | undefined {
     if (draft.subject === undefined) return undefined
-    return draft.authenticated ? now : this.#live.loaded?.record.authenticatedAt
+    return draft.authenticated ? now : this.#live.loaded?.record.authenticatedAt ?? unknownTime
   }
 
   get clientContext(): Effect.Effect<Option.Option<C>, SessionUnavailable> {
@@ -632,5 +635,8 @@ const checked = (input: Lifetime.LifetimeInput, now: number) => {
 const subjectPattern = /^(?:[^\p{Cc}\p{Cs}]){1,255}$/u
 
 const noClaims: Attributes.Claims = { methods: [], level: 0 }
+
+/** The time of a login that was made by Django, which does not keep it: older than any limit. */
+const unknownTime = Number.NEGATIVE_INFINITY
 
 const fine = Exit.succeed(undefined)
