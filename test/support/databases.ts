@@ -5,37 +5,47 @@ import * as MysqlClient from "@effect/sql-mysql2/MysqlClient"
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { SqlClient } from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
-import { Effect, Layer, Redacted } from "effect"
+import { Context, Effect, Layer, Redacted } from "effect"
 import { randomBytes } from "node:crypto"
 import { mariadbUrl, mysqlClient, postgresClient, postgresUrl } from "./serverClients.js"
 
+/** Creates a Postgres database, and returns its name. The end of the scope removes it. */
+export const newPostgresDatabase = (made = "") =>
+  Effect.gen(function*() {
+    const admin = Context.get(yield* Layer.build(postgresClient({ maxConnections: 1 })), SqlClient)
+    const name = `d${randomBytes(6).toString("hex")}`
+    yield* Effect.acquireRelease(
+      admin.unsafe(`CREATE DATABASE ${name} TEMPLATE template0 ${made}`),
+      () => Effect.orDie(admin.unsafe(`DROP DATABASE ${name} WITH (FORCE)`))
+    )
+    return name
+  })
+
+/** Creates a MariaDB database, and returns its name. The end of the scope removes it. */
+export const newMysqlDatabase = (made = "") =>
+  Effect.gen(function*() {
+    const admin = Context.get(yield* Layer.build(mysqlClient({ maxConnections: 1 })), SqlClient)
+    const name = `d${randomBytes(6).toString("hex")}`
+    yield* Effect.acquireRelease(
+      admin.unsafe(`CREATE DATABASE ${name} ${made}`),
+      () => Effect.orDie(admin.unsafe(`DROP DATABASE ${name}`))
+    )
+    return name
+  })
+
 /** A Postgres client on a new database, so that any table name is free. */
-export const postgresDatabase = (options: Partial<PgClient.PgClientConfig> = {}, made = "") =>
-  Layer.unwrapScoped(
-    Effect.gen(function*() {
-      const admin = yield* SqlClient
-      const name = `d${randomBytes(6).toString("hex")}`
-      yield* Effect.acquireRelease(
-        admin.unsafe(`CREATE DATABASE ${name} TEMPLATE template0 ${made}`),
-        () => Effect.orDie(admin.unsafe(`DROP DATABASE ${name} WITH (FORCE)`))
-      )
-      return PgClient.layer({ url: Redacted.make(postgresUrl(name)), ...options })
-    })
-  ).pipe(Layer.provide(postgresClient({ maxConnections: 1 })))
+export const postgresDatabase = (options: Partial<PgClient.PgClientConfig> = {}, made?: string) =>
+  Layer.unwrapScoped(Effect.map(
+    newPostgresDatabase(made),
+    (name) => PgClient.layer({ url: Redacted.make(postgresUrl(name)), ...options })
+  ))
 
 /** A MariaDB client on a new database, so that any table name is free. */
 export const mysqlDatabase = (options: Partial<MysqlClient.MysqlClientConfig> = {}) =>
-  Layer.unwrapScoped(
-    Effect.gen(function*() {
-      const admin = yield* SqlClient
-      const name = `d${randomBytes(6).toString("hex")}`
-      yield* Effect.acquireRelease(
-        admin.unsafe(`CREATE DATABASE ${name}`),
-        () => Effect.orDie(admin.unsafe(`DROP DATABASE ${name}`))
-      )
-      return MysqlClient.layer({ url: Redacted.make(mariadbUrl(name)), ...options })
-    })
-  ).pipe(Layer.provide(mysqlClient({ maxConnections: 1 })))
+  Layer.unwrapScoped(Effect.map(
+    newMysqlDatabase(),
+    (name) => MysqlClient.layer({ url: Redacted.make(mariadbUrl(name)), ...options })
+  ))
 
 /** All rows of the store's tables as JSON. */
 export const dump = (sql: SqlClient, prefix: string) =>

@@ -11,9 +11,12 @@ export const isFast = (): boolean => process.env[variable] === "1"
 
 /** The modules that start servers or browsers, or install packages. A file that imports one, directly or not, is not fast. */
 const slowModules = new Set(
-  ["sharedServers", "packedPackage", "servers/mariadb", "servers/redis", "servers/server"].map((name) =>
-    Path.join("test", "support", `${name}.ts`)
-  ).concat(Path.join("examples", "shop", "EmbeddedPostgres.ts"), Path.join("test", "browser", "support.ts"))
+  ["sharedServers", "packedPackage", "servers/django", "servers/mariadb", "servers/redis", "servers/server"].map((
+    name
+  ) => Path.join("test", "support", `${name}.ts`)).concat(
+    Path.join("examples", "shop", "EmbeddedPostgres.ts"),
+    Path.join("test", "browser", "support.ts")
+  )
 )
 
 /** In a fast run it has the local stores only, so that its imports do not count. */

@@ -23,6 +23,19 @@ export const browser: Part = {
   files: ["test/browser/**/*.test.ts", "test/stranger.test.ts"]
 }
 
+export const django: Part = {
+  name: "django",
+  programs: ["django-admin"],
+  packages: ["python3-django", "python3-psycopg2", "python3-mysqldb"],
+  files: [
+    "test/DjangoEngine*.test.ts",
+    "test/Cli.django.test.ts",
+    "test/internal/django/*.django.test.ts",
+    "test/browser/django*.test.ts",
+    "test/examples.django.test.ts"
+  ]
+}
+
 export const mariadb: Part = {
   name: "mariadb",
   programs: ["mariadbd", "mariadb-install-db"],
@@ -53,7 +66,7 @@ export const valkey: Part = {
   files: ["test/SessionStore.valkey.test.ts"]
 }
 
-export const parts: ReadonlyArray<Part> = [browser, mariadb, pgbouncer, redis, valkey]
+export const parts: ReadonlyArray<Part> = [browser, django, mariadb, pgbouncer, redis, valkey]
 
 /** The environment variable with the names of the parts to leave out. */
 export const variable = "TEST_WITHOUT"
