@@ -99,15 +99,6 @@ export const make = ({ dates, passwordOf, secrets, signer }: {
           )
         )
       }),
-    /** Decodes a text that was just signed. */
-    decode: (text: string): Effect.Effect<Content> =>
-      Effect.flatMap(
-        decode(signer, text, dates),
-        (content) =>
-          isUnreadable(content)
-            ? Effect.dieMessage(`a session that was just signed ${content.reason}`)
-            : Effect.succeed(content)
-      ),
     /** Returns the hash for the login of a user; `undefined` for a user who is unknown or not active. */
     authHashOf: (subject: string): Effect.Effect<string | undefined, SessionStoreError> =>
       Effect.map(
