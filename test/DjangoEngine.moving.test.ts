@@ -140,6 +140,20 @@ for (const [name, open] of databases) {
         }).pipe(Effect.provide(inTable(database)))
       }))
 
+    it.scoped("a browser that presents the old and the new cookie has the moved session", () =>
+      Effect.gen(function*() {
+        const { database, hash, worker } = yield* scene
+        const key = yield* worker.save("db", loggedIn(hash))
+        yield* Effect.gen(function*() {
+          const { cookie } = yield* visit(Shop, Shop.subject, key)
+          for (const both of [`${cookie}; sessionid=${key}`, `${key}; sessionid=${cookie}`]) {
+            const { result, setCookie } = yield* visit(Shop, Shop.subject, both)
+            assert.deepStrictEqual(result, Option.some("1"))
+            assert.isUndefined(setCookie)
+          }
+        }).pipe(Effect.provide(inTable(database)))
+      }))
+
     it.scoped("a logout ends the moved session for both cookies", () =>
       Effect.gen(function*() {
         const { database, hash, worker } = yield* scene

@@ -1,10 +1,12 @@
 /**
  * Opens the session that a request presents: from its cookie values to the decoded record.
  */
+import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as FiberRef from "effect/FiberRef"
 import * as Option from "effect/Option"
+import * as Order from "effect/Order"
 import type { JsonRecord } from "../../Json.js"
 import type { CookieValue, Opened } from "../../SessionEngine.js"
 import type { SessionUnavailable } from "../../SessionError.js"
@@ -118,7 +120,7 @@ export const open = <A extends object>(
     {
       onFailure: failed,
       onSuccess: (all) => {
-        const live = all.flatMap(Option.toArray)
+        const live = distinct(all.flatMap(Option.toArray))
         if (live.length <= 1) return found(live[0])
         count("ambiguous")
         Events.refused(core, now, undefined, "ambiguous")
@@ -135,6 +137,16 @@ export const open = <A extends object>(
     }
   )
 }
+
+/**
+ * Of values that lead to the same record, keeps one, and rather one that need not be sent again: a session that has moved from another
+ * engine can be opened by its old and its new cookie.
+ */
+const distinct = (all: ReadonlyArray<Opened>): ReadonlyArray<Opened> =>
+  Arr.dedupeWith(
+    Arr.sortWith(all, ({ needsReseal }) => needsReseal, Order.boolean),
+    ({ record: a }, { record: b }) => a.id === b.id && a.version === b.version && a.writeId === b.writeId
+  )
 
 /**
  * Returns why none of the values has a live session, as far as the engine knows. A reason is information only, so a failure to find it is
