@@ -7,6 +7,7 @@ import { Effect, Fiber } from "effect"
 import { assert, describe } from "vitest"
 import { databases } from "./support/djangoDatabases.js"
 import * as Django from "./support/servers/django.js"
+import { temporaryDirectory } from "./support/temporaryDirectories.js"
 
 /** Sends a JSON body, and asserts the status. */
 const post = (browser: Django.Browser, url: string, body: object = {}, status = 200) =>
@@ -103,3 +104,44 @@ for (const [name, open] of databases) {
       }))
   })
 }
+
+describe("the worker", () => {
+  /** A text without equal in JavaScript: a large integer, a float, a lone surrogate, `NaN` and an order of members. */
+  const json = `{"2":12345678901234567890,"1":1.0,"s":"\\ud800\\u00e9","n":[NaN,null,{}]}`
+
+  it.scopedLive("returns the text that it has encoded, of each format, unless the secret key is another", () =>
+    Effect.gen(function*() {
+      const settings = { SESSION_FILE_PATH: yield* temporaryDirectory("django") }
+      const worker = yield* Django.worker({ settings })
+      const stranger = yield* Django.worker({ settings: { ...settings, SECRET_KEY: "another one" } })
+      const data = yield* worker.encode(json)
+      assert.strictEqual(yield* worker.decode(data), json)
+      assert.strictEqual(yield* stranger.decode(data), "{}")
+      for (const backend of ["file", "signed_cookies"] as const) {
+        const key = yield* worker.save(backend, json)
+        assert.strictEqual(yield* worker.load(backend, key), json)
+        assert.strictEqual(yield* stranger.load(backend, key), "{}")
+      }
+      assert.isNull(yield* worker.load("file", "a".repeat(32)))
+      assert.strictEqual(yield* worker.authHash("p"), yield* worker.authHash("p"))
+      assert.notStrictEqual(yield* worker.authHash("p"), yield* worker.authHash("q"))
+    }))
+
+  it.scopedLive("answers each of many concurrent calls, and goes on after a failed one", () =>
+    Effect.gen(function*() {
+      const worker = yield* Django.worker()
+      const numbers = [-62n, 0n, 9n, 10n, 35n, 36n, 61n, 62n]
+      const [error, texts] = yield* Effect.all([
+        Effect.flip(worker.encode("{")),
+        Effect.forEach(numbers, worker.base62, { concurrency: "unbounded" })
+      ], { concurrency: "unbounded" })
+      assert.match(error.message, /^encode failed: JSONDecodeError/)
+      assert.deepStrictEqual(texts, ["-10", "0", "9", "A", "Z", "a", "z", "10"])
+    }))
+})
+
+it.scopedLive("a Django that does not start is an error with its output", () =>
+  Effect.gen(function*() {
+    const error = yield* Effect.flip(Django.serve({ settings: { TIME_ZONE: "Nowhere" } }))
+    assert.match(error.message, /^Django \(serve\) ended with 1\. Its output: .*Nowhere/s)
+  }))

@@ -68,7 +68,11 @@ export const serve = (options: Options): Effect.Effect<Served, DjangoError, Scop
   })
 
 /** The lifetime of one session: seconds after each save, a fixed time in ISO 8601, the end of the browser session, or the setting. */
-export type Lifetime = { readonly seconds: number } | { readonly iso: string } | { readonly browser: true } | {}
+export type Lifetime =
+  | { readonly seconds: number }
+  | { readonly iso: string }
+  | { readonly browser: true }
+  | Record<string, never>
 
 /** The name of a backend in `django.contrib.sessions.backends`. The key of `signed_cookies` is the value of the cookie. */
 export type Backend = "db" | "cached_db" | "cache" | "file" | "signed_cookies"
