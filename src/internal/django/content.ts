@@ -181,7 +181,7 @@ export const recordOf = (
   }
 }
 
-/** What Django keeps of a login, beside its user. */
+/** The members of a login, beside its user. */
 export interface Login {
   /** The authentication backend; absent for a login that goes on. */
   readonly backend: string | undefined
@@ -245,10 +245,10 @@ const oursOf = (record: SessionRecord): JsonRecord => {
   }
 }
 
-/** The text of a row that says only that its session has moved, and with which text. */
+/** The text of the row of a session that has moved, and with which text. */
 export const encodeMoved = (signature: string): string =>
   DjangoMembers.join(new Map([[ours, DjangoMembers.encode({ movedFrom: signature })]]))
 
-/** The key of the row that says that a session has moved. No cookie value has its form. */
+/** The key of the row of a session that has moved. No cookie value has its form. */
 export const movedKeyOf = (key: string): string =>
   `moved.${sha256(lengthPrefixed("effect-session/django/moved", key)).slice(0, 32)}`

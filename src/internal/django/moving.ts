@@ -29,7 +29,7 @@ export interface Source {
   /** Returns whether a cookie value has the form of this source. */
   readonly recognizes: (value: string) => boolean
   readonly open: (value: string, now: number) => Effect.Effect<Found | undefined, SessionStoreError>
-  /** How sessions end here. Absent: the cookie holds the session, and stays valid. */
+  /** Ends sessions. Absent: the cookie holds the session, and stays valid. */
   readonly ending?: {
     /** Ends a session that still has the text of this signature, and leaves a trace of its move unless it has rotated. */
     readonly end: (

@@ -73,7 +73,7 @@ export const make = ({ fallbacks, secretKey }: Secrets, salt: string): Signer =>
       const [value, signature] = splitLast(text)
       const [payload, timestamp] = splitLast(value)
       const presented = utf8.encode(signature)
-      // Django compares the text of the signature: another spelling of the same bytes is not valid.
+      // Django compares the text of the signature: another encoding of the same bytes is not valid.
       const secret = macs.findIndex((mac) => equals(utf8.encode(encodeBase64Url(mac(value))), presented))
       const signedAt = fromBase62(timestamp)
       if (secret < 0) return Effect.succeed(rejected("has no signature of these secret keys and this salt"))

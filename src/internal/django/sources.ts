@@ -78,7 +78,7 @@ export const table = (options: Options, namespace: string): Source => {
   }
 }
 
-/** How Django's other engines date and verify sessions. `cookieAge` in milliseconds. */
+/** The formats of Django's other engines. `cookieAge` in milliseconds. */
 export interface Formats {
   readonly signer: Signer
   readonly reader: Reader

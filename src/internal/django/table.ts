@@ -94,7 +94,7 @@ export const statements = (dialect: Dialect, name: string) => {
   return {
     clock: clockOf(dialect),
     load: made(`SELECT ${columns} FROM ${table} WHERE ${isKey} AND ${isAlive}`),
-    /** The row of a session, or the row that says that it has moved. */
+    /** The row of a session, or the row of its move. */
     loadMoved: made(
       `SELECT ${columns} FROM ${table} WHERE (${isKey} OR ${equals("session_key", ":moved")}) AND ${isAlive}`
     ),
