@@ -117,6 +117,7 @@ const optionalPackages: Readonly<Record<string, ReadonlyArray<string>>> = {
     "@effect/sql-sqlite-node",
     "ioredis"
   ],
+  DjangoEngine: ["@effect/sql"],
   PgInvalidation: ["@effect/sql-pg"],
   SessionRpc: ["@effect/rpc"],
   SqlAudit: ["@effect/sql"],
