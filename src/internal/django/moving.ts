@@ -53,6 +53,7 @@ const successorOf = (value: string, signature: string) =>
 type State =
   | { readonly _tag: "Live"; readonly record: SessionRecord; readonly signature: string }
   | { readonly _tag: "Moved"; readonly token: CookieValue }
+  | { readonly _tag: "None" }
 
 const gone: Written = { _tag: "Gone" }
 const conflict: Written = { _tag: "Conflict" }
@@ -81,7 +82,7 @@ export const make = (source: Source, to: BoundEngine, { expiry }: Scope): BoundE
 
   const open = (value: CookieValue, now: number): Effect.Effect<Option.Option<Opened>, SessionStoreError> =>
     Effect.flatMap(source.open(Redacted.value(value), now), (found) => {
-      states.delete(value)
+      states.set(value, { _tag: "None" })
       if (found === undefined) return Effect.succeedNone
       const token = successorOf(Redacted.value(value), found.signature)
       if (found._tag === "Moved") return movedTo(value, token, now)
@@ -215,7 +216,7 @@ export const make = (source: Source, to: BoundEngine, { expiry }: Scope): BoundE
 
   const tokenOf = (value: CookieValue): CookieValue => {
     const state = states.get(value)
-    if (state === undefined) throw new TypeError("the session was not opened")
+    if (state === undefined || state._tag === "None") throw new TypeError("the session was not opened")
     return state._tag === "Moved" ? state.token : successorOf(Redacted.value(value), state.signature)
   }
 
@@ -248,6 +249,7 @@ export const make = (source: Source, to: BoundEngine, { expiry }: Scope): BoundE
         : Effect.flatMap(stateOf(write.value, now), (state) => {
           switch (state?._tag) {
             case undefined:
+            case "None":
               return Exit.succeed(gone)
             case "Moved":
               return to.write({ ...write, value: state.token }, now)
