@@ -163,6 +163,7 @@ for (const [name, open] of databases) {
           yield* visit(Shop, Shop.destroy, cookie)
           assert.deepStrictEqual((yield* visit(Shop, Shop.subject, cookie)).result, Option.none())
           assert.deepStrictEqual((yield* visit(Shop, Shop.subject, key)).result, Option.none())
+          assert.deepStrictEqual((yield* visit(Shop, Shop.absence, key)).result, Option.some("loggedOut"))
         }).pipe(Effect.provide(inTable(database)))
       }))
 

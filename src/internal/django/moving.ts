@@ -71,14 +71,11 @@ export const make = (source: Source, to: BoundEngine, { expiry }: Scope): BoundE
     token: CookieValue,
     now: number
   ): Effect.Effect<Option.Option<Opened>, SessionStoreError> =>
-    Effect.map(
-      to.open(token, now, "fresh"),
-      Option.map((opened) => {
-        states.set(value, { _tag: "Moved", token })
-        // The response sends the cookie again: the browser has not received it, or another request is about to send it.
-        return { ...opened, value, needsReseal: true }
-      })
-    )
+    Effect.suspend(() => {
+      states.set(value, { _tag: "Moved", token })
+      // The response sends the cookie again: the browser has not received it, or another request is about to send it.
+      return Effect.map(to.open(token, now, "fresh"), Option.map((opened) => ({ ...opened, value, needsReseal: true })))
+    })
 
   const open = (value: CookieValue, now: number): Effect.Effect<Option.Option<Opened>, SessionStoreError> =>
     Effect.flatMap(source.open(Redacted.value(value), now), (found) => {
