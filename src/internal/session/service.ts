@@ -165,8 +165,7 @@ export const make = <A extends object, C, CI>(
       schema,
       history: {
         version: History.versionOf(history),
-        upgrade: (raw, version) =>
-          History.upgrade(history, raw, version, context)
+        upgrade: (raw, version) => History.upgrade(history, raw, version, context)
       },
       initial,
       initialRaw,
