@@ -326,6 +326,24 @@ describe.each(databases)("django check on %s", (name, open) => {
     }))
 })
 
+for (const [, open] of databases.filter(([name]) => name === "postgres")) {
+  it.scopedLive("django check works in a read-only database, and changes no row", () =>
+    Effect.gen(function*() {
+      const database = yield* open
+      yield* (yield* workerOf(database, {})).save("db", `{"cart":[]}`)
+      const rows = execute(database, "SELECT session_key, session_data, expire_date FROM django_session")
+      const before = yield* rows
+      yield* execute(
+        database,
+        `ALTER DATABASE "${new URL(database.url).pathname.slice(1)}" SET default_transaction_read_only = on`
+      )
+      const { report, ...answer } = yield* checked(current, database)
+      assert.deepStrictEqual(answer, good)
+      assert.strictEqual(report.usable, 1)
+      assert.deepStrictEqual(yield* rows, before)
+    }))
+}
+
 describe("django check", () => {
   const check = (env: Readonly<Record<string, string>>, ...args: ReadonlyArray<string>) => run(env, "check", ...args)
 
