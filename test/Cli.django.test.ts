@@ -71,7 +71,7 @@ describe.each(databases)("django check on %s", (name, open) => {
       yield* login("hunter2")
       const worker = yield* workerOf(database, {})
       yield* worker.save("db", `{"_auth_user_id":"99","_auth_user_hash":"0"}`)
-      yield* worker.save("db", big, undefined, { seconds: 3600 })
+      yield* worker.save("db", `{"__proto__":1,${big.slice(1)}`, undefined, { seconds: 3600 })
       yield* worker.save("db", "{}", undefined, { seconds: -60 })
       yield* (yield* workerOf(database, { SECRET_KEY: older })).save("db", big)
 
@@ -101,7 +101,7 @@ describe.each(databases)("django check on %s", (name, open) => {
               isPostgres ? "moments, as Postgres keeps them" : "in UTC, by the _session_expiry of 1 session"
             }`,
             "most frequent age             1209600 seconds (14d) in 4",
-            `Members with values that JavaScript cannot hold: "total" in 2. DjangoEngine keeps their text; leave them out of the schema of the session.`,
+            `Members with values that JavaScript cannot hold: "total" in 2, "__proto__" in 1. DjangoEngine keeps their text; leave them out of the schema of the session.`,
             "DjangoEngine can read every session of the sample.",
             ""
           ].join("\n")
@@ -147,7 +147,7 @@ describe.each(databases)("django check on %s", (name, open) => {
         [
           "1 without a signature of these secret keys and this salt",
           "2 written by Django's PickleSerializer",
-          "1 signed, but without a JSON object",
+          "1 signed, but without a JSON object of at most 1 MiB",
           "1 with a key of another form than 8 to 40 letters, digits, hyphens and underscores"
         ]
       )
@@ -341,6 +341,19 @@ for (const [, open] of databases.filter(([name]) => name === "postgres")) {
       assert.deepStrictEqual(answer, good)
       assert.strictEqual(report.usable, 1)
       assert.deepStrictEqual(yield* rows, before)
+    }))
+}
+
+for (const [, open] of databases.filter(([name]) => name === "sqlite")) {
+  it.scopedLive("django check reports a row whose expire_date is no date, which only SQLite can have", () =>
+    Effect.gen(function*() {
+      const database = yield* open
+      yield* (yield* workerOf(database, {})).save("db", "{}")
+      yield* execute(database, "UPDATE django_session SET expire_date = 'tomorrow'")
+      const { report, ...answer } = yield* checked(current, database)
+      assert.deepStrictEqual(answer, unusable(1, 1))
+      assert.deepStrictEqual(report.unreadable, { signature: 0, pickle: 0, payload: 0, date: 1 })
+      assert.deepStrictEqual(report.problems, ["1 without a date in expire_date: delete these rows."])
     }))
 }
 

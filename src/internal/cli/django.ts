@@ -144,7 +144,7 @@ const problemsOf = (report: Report, zone: string, isGiven: boolean): ReadonlyArr
     ),
     ...when(
       unreadable.payload,
-      "signed, but without a JSON object: look at them with \"effect-session django decode\"."
+      "signed, but without a JSON object of at most 1 MiB: look at them with \"effect-session django decode\"."
     ),
     ...when(unreadable.date, "without a date in expire_date: delete these rows."),
     ...when(
