@@ -167,8 +167,9 @@ export const layer = (
  * @category layers
  */
 export const layerConfig = (
-  { secrets = Start.secretsConfig, ...settings }: DjangoSettings & { readonly secrets?: Config.Config.Wrap<DjangoSecrets> } =
-    {}
+  { secrets = Start.secretsConfig, ...settings }: DjangoSettings & {
+    readonly secrets?: Config.Config.Wrap<DjangoSecrets>
+  } = {}
 ): Layer.Layer<SessionEngine | SessionMaintenance, SessionConfigError | ConfigError, SqlClient.SqlClient> =>
   Layer.unwrapEffect(Effect.map(Config.unwrap(secrets), (secrets) => layer({ ...settings, ...secrets })))
 
