@@ -1,5 +1,6 @@
 /**
- * The command line: `effect-session migrate | clear-expired | stats | list | find | show | revoke | explain | copy | generate-key`.
+ * The command line: `effect-session migrate | clear-expired | stats | list | find | show | revoke | explain | copy | generate-key |
+ * django check | django decode`.
  *
  * @since 0.2.0
  */
@@ -17,6 +18,7 @@ import * as Redacted from "effect/Redacted"
 import { copy } from "./internal/cli/copy.js"
 import type { DatabaseUrl } from "./internal/cli/database.js"
 import { client, type CliFailure, dialectOf, explained, failed, sentenceOf } from "./internal/cli/database.js"
+import { django } from "./internal/cli/django.js"
 import { jsonOption, print, Screen, table } from "./internal/cli/output.js"
 import { explain, find, list, revoke, show } from "./internal/cli/sessions.js"
 import { connection, kindOf, withStore } from "./internal/cli/store.js"
@@ -159,7 +161,19 @@ const program = Command.run(
     {},
     () => failed("A command is missing; --help lists them.", "cli-usage", 2)
   ).pipe(
-    Command.withSubcommands([migrate, clearExpired, stats, list, find, show, revoke, explain, copy, generateKey]),
+    Command.withSubcommands([
+      migrate,
+      clearExpired,
+      stats,
+      list,
+      find,
+      show,
+      revoke,
+      explain,
+      copy,
+      generateKey,
+      django
+    ]),
     Command.withDescription("Manages the tables, sessions and keys of effect-session.")
   ),
   { name: "effect-session", version: "0.6.0", executable: "effect-session" }

@@ -167,15 +167,11 @@ export const layer = (
  * @category layers
  */
 export const layerConfig = (
-  { secrets = secretsConfig, ...settings }: DjangoSettings & { readonly secrets?: Config.Config.Wrap<DjangoSecrets> } =
-    {}
+  { secrets = Start.secretsConfig, ...settings }: DjangoSettings & {
+    readonly secrets?: Config.Config.Wrap<DjangoSecrets>
+  } = {}
 ): Layer.Layer<SessionEngine | SessionMaintenance, SessionConfigError | ConfigError, SqlClient.SqlClient> =>
   Layer.unwrapEffect(Effect.map(Config.unwrap(secrets), (secrets) => layer({ ...settings, ...secrets })))
-
-const secretsConfig: Config.Config<DjangoSecrets> = Config.all({
-  secretKey: Config.redacted("SECRET_KEY"),
-  fallbacks: Config.withDefault(Config.array(Config.redacted(), "SECRET_KEY_FALLBACKS"), [])
-})
 
 /**
  * Moves the sessions of Django's table to another engine, which takes part of the layer `to`: an engine on a store, such as

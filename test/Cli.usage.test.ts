@@ -35,7 +35,7 @@ describe("usage", () => {
     [[], "A command is missing; --help lists them."],
     [
       ["destroy"],
-      "Invalid subcommand for effect-session - use one of 'migrate', 'clear-expired', 'stats', 'list', 'find', 'show', 'revoke', 'explain', 'copy', 'generate-key'"
+      "Invalid subcommand for effect-session - use one of 'migrate', 'clear-expired', 'stats', 'list', 'find', 'show', 'revoke', 'explain', 'copy', 'generate-key', 'django'"
     ],
     [["stats"], "Neither --database-url nor DATABASE_URL is given."],
     [["show", ...database, freshId()], "Neither --namespace nor SESSION_NAMESPACE is given."],
@@ -93,7 +93,9 @@ describe("usage", () => {
           "revoke",
           "explain",
           "copy",
-          "generate-key"
+          "generate-key",
+          "django check",
+          "django decode"
         ]
       ) {
         assert.match(stdout, new RegExp(`^ +- ${command} `, "m"))

@@ -2,7 +2,6 @@
  * The command `copy`: moves sessions from one store to another while both are in use.
  */
 import * as Command from "@effect/cli/Command"
-import * as Options from "@effect/cli/Options"
 import * as Clock from "effect/Clock"
 import * as Console from "effect/Console"
 import * as Context from "effect/Context"
@@ -23,17 +22,7 @@ import { pages } from "../store/pages.js"
 import type { DatabaseUrl, Side } from "./database.js"
 import { CliFailure, corruptionOf, explained, failed, printable, reworded } from "./database.js"
 import { jsonOption, print, printError, Screen } from "./output.js"
-import { namesOption, namespaceOption, placeOf, store as storeAt, urlOption } from "./store.js"
-
-const integerBetween = (name: string, min: number, max: number, byDefault: number, description: string) =>
-  Options.integer(name).pipe(
-    Options.filterMap(
-      (value) => value >= min && value <= max ? Option.some(value) : Option.none(),
-      `--${name} takes a whole number from ${min} to ${max}.`
-    ),
-    Options.withDefault(byDefault),
-    Options.withDescription(`${description} Default: ${byDefault}.`)
-  )
+import { integerBetween, namesOption, namespaceOption, placeOf, store as storeAt, urlOption } from "./store.js"
 
 export const copy = Command.make("copy", {
   from: urlOption(

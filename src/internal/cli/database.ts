@@ -30,6 +30,10 @@ export class CliFailure extends Data.TaggedError("CliFailure")<{
 export const failed = (message: string, help: HelpId, exitCode: 1 | 2 | 3 = 1) =>
   new CliFailure({ exitCode, message, help })
 
+/** The failure of an option that the library rejects. */
+export const misconfigured = ({ help, problem }: SessionConfigError, exitCode: 1 | 2 = 2) =>
+  new CliFailure({ exitCode, message: problem, help })
+
 /** The same failure with another message. */
 export const reworded = ({ exitCode, help }: CliFailure, message: string) => new CliFailure({ exitCode, message, help })
 
@@ -179,7 +183,7 @@ export const explained =
       return root instanceof CliFailure
         ? root
         : error instanceof SessionConfigError
-        ? new CliFailure({ exitCode: 2, message: error.problem, help: error.help })
+        ? misconfigured(error)
         : Effect.flatMap(explain(error, url, side), ([message, help]) => new CliFailure({ exitCode: 1, message, help }))
     })
 

@@ -9,6 +9,7 @@ import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Record from "effect/Record"
 import * as Redacted from "effect/Redacted"
 import * as FileStore from "../../FileStore.js"
@@ -53,6 +54,17 @@ export const namespaceOption = Options.text("namespace").pipe(
   Options.withFallbackConfig(Config.string("SESSION_NAMESPACE")),
   Options.withDescription("The namespace of the session's tag: its id, unless given. Variable: SESSION_NAMESPACE.")
 )
+
+/** A whole number. */
+export const integerBetween = (name: string, min: number, max: number, byDefault: number, description: string) =>
+  Options.integer(name).pipe(
+    Options.filterMap(
+      (value) => value >= min && value <= max ? Option.some(value) : Option.none(),
+      `--${name} takes a whole number from ${min} to ${max}.`
+    ),
+    Options.withDefault(byDefault),
+    Options.withDescription(`${description} Default: ${byDefault}.`)
+  )
 
 /** Runs an effect with a store. An interruption does not wait for a database that does not answer. */
 export const withStore = <A, E, R>(

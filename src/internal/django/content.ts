@@ -64,6 +64,8 @@ export interface Content {
   /** The hash of the login. Django ends a login without one. */
   readonly authHash: string | undefined
   readonly lifetime: Lifetime | undefined
+  /** Whether the date in `_session_expiry` has an offset. Absent if it is no date. */
+  readonly hasOffset: boolean | undefined
   /** A date without an offset was taken for UTC. */
   readonly isAmbiguous: boolean
 }
@@ -83,6 +85,7 @@ export const decode = (verified: Verified, dates: Dates): Content | undefined =>
   const lifetime: Lifetime | undefined = known.until !== undefined && known.until.seconds === expiry
     ? { _tag: "Until", at: known.until.at }
     : lifetimeOf(expiry, dates)
+  const hasOffset = lifetime?._tag === "Until" && typeof expiry === "string" ? offset.test(expiry) : undefined
   return {
     members,
     verified,
@@ -90,11 +93,12 @@ export const decode = (verified: Verified, dates: Dates): Content | undefined =>
     subject: typeof user === "string" && user !== "" ? user : typeof user === "number" ? String(user) : undefined,
     authHash: typeof hash === "string" ? hash : undefined,
     lifetime,
-    isAmbiguous: lifetime?._tag === "Until" && !dates.isNaive && typeof expiry === "string" && !hasOffset.test(expiry)
+    hasOffset,
+    isAmbiguous: hasOffset === false && !dates.isNaive
   }
 }
 
-const hasOffset = /(?:Z|[+-]\d\d:?\d\d(?::?\d\d(?:\.\d+)?)?)$/
+const offset = /(?:Z|[+-]\d\d:?\d\d(?::?\d\d(?:\.\d+)?)?)$/
 
 /** Decodes `_session_expiry`: a number of seconds, 0 for the end of the browser's session, or a date. */
 const lifetimeOf = (expiry: Json | undefined, { zone }: Dates): Lifetime | undefined => {
@@ -108,7 +112,7 @@ const lifetimeOf = (expiry: Json | undefined, { zone }: Dates): Lifetime | undef
 export const momentOf = (text: string, zone: DateTime.TimeZone): number | undefined => {
   if (!/^\d{4}-\d\d-\d\d[T ]\d\d:\d\d/.test(text)) return undefined
   const iso = text.replace(" ", "T")
-  if (hasOffset.test(iso)) return Option.getOrUndefined(Option.map(DateTime.make(iso), DateTime.toEpochMillis))
+  if (offset.test(iso)) return Option.getOrUndefined(Option.map(DateTime.make(iso), DateTime.toEpochMillis))
   return DateTime.makeZoned(`${iso}Z`, { timeZone: zone, adjustForTimeZone: true }).pipe(
     Option.map(DateTime.toEpochMillis),
     Option.getOrUndefined
@@ -249,6 +253,14 @@ const oursOf = (record: SessionRecord): JsonRecord => {
 export const encodeMoved = (signature: string): string =>
   DjangoMembers.join(new Map([[ours, DjangoMembers.encode({ movedFrom: signature })]]))
 
+/** Whether the record of a session has been written into it. Saves of Django keep it. */
+export const hasOurs = ({ members }: Content): boolean => members.has(ours)
+
+const movedPrefix = "moved."
+
+/** Whether a key is that of a row of a session that has moved. */
+export const isMovedKey = (key: string): boolean => key.startsWith(movedPrefix)
+
 /** The key of the row of a session that has moved. No cookie value has its form. */
 export const movedKeyOf = (key: string): string =>
-  `moved.${sha256(lengthPrefixed("effect-session/django/moved", key)).slice(0, 32)}`
+  `${movedPrefix}${sha256(lengthPrefixed("effect-session/django/moved", key)).slice(0, 32)}`

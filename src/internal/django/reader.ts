@@ -16,6 +16,7 @@ export type PasswordOf = (userId: string) => Effect.Effect<Option.Option<string>
 /** Why a text has no session, for the log: continues the sentence "Its text …". */
 export interface Unreadable {
   readonly _tag: "Unreadable"
+  readonly kind: "signature" | "pickle" | "payload"
   readonly reason: string
   readonly help: HelpId
 }
@@ -30,18 +31,24 @@ export interface Read {
 /** Verifies and decodes a text. */
 export const decode = (signer: Signer, text: string, dates: Dates): Effect.Effect<Content | Unreadable> =>
   Effect.map(signer.verify(text), (verified) => {
-    if (verified._tag === "Rejected") return unreadable(verified.reason)
+    if (verified._tag === "Rejected") return unreadable(verified.isSigned ? "payload" : "signature", verified.reason)
     const content = DjangoContent.decode(verified, dates)
     if (content !== undefined) return content
-    return unreadable(
-      /^[\x80-\x85(c]/.test(verified.json)
-        ? "was written by Django's PickleSerializer. A pickle can run any program, so it is never decoded: set Django's SESSION_SERIALIZER " +
+    return /^[\x80-\x85(c]/.test(verified.json)
+      ? unreadable(
+        "pickle",
+        "was written by Django's PickleSerializer. A pickle can run any program, so it is never decoded: set Django's SESSION_SERIALIZER " +
           "to django.contrib.sessions.serializers.JSONSerializer"
-        : "is signed, but holds no JSON object"
-    )
+      )
+      : unreadable("payload", "is signed, but holds no JSON object")
   })
 
-const unreadable = (reason: string): Unreadable => ({ _tag: "Unreadable", reason, help: "django-session-unreadable" })
+const unreadable = (kind: Unreadable["kind"], reason: string): Unreadable => ({
+  _tag: "Unreadable",
+  kind,
+  reason,
+  help: "django-session-unreadable"
+})
 
 export const isUnreadable = (value: Content | Unreadable): value is Unreadable => "reason" in value
 

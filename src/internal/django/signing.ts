@@ -39,6 +39,8 @@ export interface Verified {
 export interface Rejected {
   readonly _tag: "Rejected"
   readonly reason: string
+  /** The signature is valid, but its payload is not. */
+  readonly isSigned: boolean
 }
 
 /** Signs and verifies the texts of one salt. */
@@ -76,7 +78,7 @@ export const make = ({ fallbacks, secretKey }: Secrets, salt: string): Signer =>
       // Django compares the text of the signature: another encoding of the same bytes is not valid.
       const secret = macs.findIndex((mac) => equals(utf8.encode(encodeBase64Url(mac(value))), presented))
       const signedAt = fromBase62(timestamp)
-      if (secret < 0) return Effect.succeed(rejected("has no signature of these secret keys and this salt"))
+      if (secret < 0) return Effect.succeed(rejected("has no signature of these secret keys and this salt", false))
       if (signedAt === undefined) return Effect.succeed(rejected("is signed, but has no time"))
       return Effect.map(
         jsonOf(payload),
@@ -86,7 +88,7 @@ export const make = ({ fallbacks, secretKey }: Secrets, salt: string): Signer =>
   }
 }
 
-const rejected = (reason: string): Rejected => ({ _tag: "Rejected", reason })
+const rejected = (reason: string, isSigned = true): Rejected => ({ _tag: "Rejected", reason, isSigned })
 
 /** Splits a text at its last colon. */
 const splitLast = (text: string): readonly [before: string, after: string] => {

@@ -1,6 +1,7 @@
 /**
  * Connects to Django's table: checks the options, and that this user of the database may read and write the table.
  */
+import * as Config from "effect/Config"
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -15,6 +16,7 @@ import { clientOf } from "../sql/client.js"
 import { isRemote } from "../sql/driver.js"
 import { problemOfAccess } from "../sql/errors.js"
 import { column } from "../sql/rows.js"
+import type { Prepared } from "../sql/statements.js"
 import * as StoreCalls from "../store/calls.js"
 import type { Dates } from "./content.js"
 import type { Options as EngineOptions } from "./engine.js"
@@ -40,6 +42,12 @@ interface TableSettings extends Settings {
   readonly ownPool?: boolean
   readonly timeout?: Duration.DurationInput
 }
+
+/** The secrets of Django, from the variables of the same names. */
+export const secretsConfig: Config.Config<Signing.Secrets> = Config.all({
+  secretKey: Config.redacted("SECRET_KEY"),
+  fallbacks: Config.withDefault(Config.array(Config.redacted(), "SECRET_KEY_FALLBACKS"), [])
+})
 
 const failing = (problem: string, help: Problem[1]) => Effect.fail(configError("DjangoEngine", problem, help))
 
@@ -101,12 +109,7 @@ export const connected = (options: TableSettings) =>
   Effect.gen(function*() {
     const { authHash, backend = "django.contrib.auth.backends.ModelBackend", table: name = "django_session" } = options
     const { dates, secrets, signer } = yield* formats(options)
-    if (!Table.isName(name)) {
-      return yield* failing(
-        "table must be the name of a table: letters, digits and underscores, with a schema and a dot in front of it if necessary.",
-        "table-names-invalid"
-      )
-    }
+    yield* nameable(name)
     const [sql, dialect] = yield* clientOf
     const statement = Table.statements(dialect, name)
     const password = Table.passwordStatement(dialect)
@@ -117,17 +120,7 @@ export const connected = (options: TableSettings) =>
       options.ownPool === true
     )
     const table = Table.make(calls, dialect, statement, dates)
-    const ofTable: PasswordOf = (userId) =>
-      // Django's own user model has integers as keys.
-      /^\d{1,15}$/.test(userId)
-        ? Effect.flatMap(calls.read("load", password, { id: Number(userId) }), ([row]) =>
-          row === undefined
-            ? Effect.succeedNone
-            : Effect.try({
-              try: () => Option.some(column(row, "password", Fields.text)),
-              catch: (cause) => new SessionStoreError({ operation: "load", reason: "corrupt", cause })
-            }))
-        : Effect.succeedNone
+    const ofTable = passwordsIn(calls, password)
     const passwordOf = authHash === undefined ? ofTable : passwordsBy(authHash)
     yield* usable(
       name,
@@ -154,8 +147,28 @@ export const connected = (options: TableSettings) =>
     return { engine, table }
   })
 
+/** Fails if a name cannot be that of a table. */
+export const nameable = (name: string): Effect.Effect<void, SessionConfigError> =>
+  Table.isName(name) ? Effect.void : failing(
+    "table must be the name of a table: letters, digits and underscores, with a schema and a dot in front of it if necessary.",
+    "table-names-invalid"
+  )
+
+/** Reads passwords from the table of Django's own user model. */
+export const passwordsIn = (calls: SqlCalls.Calls, statement: Prepared): PasswordOf => (userId) =>
+  // Its keys are integers.
+  /^\d{1,15}$/.test(userId)
+    ? Effect.flatMap(calls.read("load", statement, { id: Number(userId) }), ([row]) =>
+      row === undefined
+        ? Effect.succeedNone
+        : Effect.try({
+          try: () => Option.some(column(row, "password", Fields.text)),
+          catch: (cause) => new SessionStoreError({ operation: "load", reason: "corrupt", cause })
+        }))
+    : Effect.succeedNone
+
 /** Runs statements that change nothing. Fails if the table cannot be used; a database that is down may be up at the first request. */
-const usable = (
+export const usable = (
   name: string,
   statements: Effect.Effect<unknown, SessionStoreError>,
   advice: string

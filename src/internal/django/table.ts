@@ -132,6 +132,13 @@ export interface SessionRow {
   readonly expiresAt: number
 }
 
+/** A row as the database returns it. `expires` without an offset: in UTC on Postgres, else in the zone of Django. */
+export interface SampledRow {
+  readonly key: string
+  readonly text: string
+  readonly expires: string
+}
+
 /** The condition of a write: the row is alive at `now`, and its text has this signature. */
 export interface Expected {
   readonly key: string
@@ -167,20 +174,29 @@ export interface Table {
     options: { readonly now: number; readonly limit: number }
   ) => Effect.Effect<number, SessionStoreError>
   readonly count: (now: number) => Effect.Effect<Count, SessionStoreError>
+  /** The rows that end last. */
+  readonly sample: (now: number, limit: number) => Effect.Effect<ReadonlyArray<SampledRow>, SessionStoreError>
 }
 
 /** The zone of `expire_date`: Postgres keeps moments, the others dates of the zone of Django. */
-const zoneOf = (dialect: Dialect, { zone }: Dates): DateTime.TimeZone => dialect === "pg" ? utc : zone
+export const zoneOf = (dialect: Dialect, { zone }: Dates): DateTime.TimeZone => dialect === "pg" ? utc : zone
 
-const utc: DateTime.TimeZone = DateTime.zoneMakeOffset(0)
+/** The zone of dates on Postgres. */
+export const utc: DateTime.TimeZone = DateTime.zoneMakeOffset(0)
 
 export const make = (calls: Calls, dialect: Dialect, statement: ReturnType<typeof statements>, dates: Dates): Table => {
   const local = zoneOf(dialect, dates)
+  const sampled = (row: Row): SampledRow => ({
+    key: column(row, "session_key", textKind),
+    text: column(row, "session_data", textKind),
+    expires: column(row, "expires", textKind)
+  })
   const parameter = (at: number): string => `${localText(at, local)}${dialect === "pg" ? "+00" : ""}`
   const rowOf = (row: Row): SessionRow => {
-    const expiresAt = momentOf(column(row, "expires", textKind), local)
+    const { expires, key, text } = sampled(row)
+    const expiresAt = momentOf(expires, local)
     if (expiresAt === undefined) throw new TypeError("the column expire_date does not hold a date")
-    return { key: column(row, "session_key", textKind), text: column(row, "session_data", textKind), expiresAt }
+    return { key, text, expiresAt }
   }
   const decoded = <A>(operation: string, decode: () => A): Effect.Effect<A, SessionStoreError> =>
     Effect.try({ try: decode, catch: (cause) => corrupt(operation, cause) })
@@ -245,6 +261,11 @@ export const make = (calls: Calls, dialect: Dialect, statement: ReturnType<typeo
       Effect.flatMap(
         calls.read("count", statement.count, { now: parameter(now) }),
         ([row = {}]) => decoded("count", () => decodeCount(row))
+      ),
+    sample: (now, limit) =>
+      Effect.flatMap(
+        calls.read("list", statement.sample, { now: parameter(now), limit }),
+        (rows) => decoded("list", () => rows.map(sampled))
       )
   }
 }

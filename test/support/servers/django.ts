@@ -25,6 +25,8 @@ export interface Settings {
   /** Default: `django.contrib.sessions.backends.db`. */
   readonly SESSION_ENGINE?: string
   readonly SESSION_FILE_PATH?: string
+  /** Default: `django.contrib.sessions.serializers.JSONSerializer`. */
+  readonly SESSION_SERIALIZER?: string
   /** Default: `sessionid`. */
   readonly SESSION_COOKIE_NAME?: string
   /** In seconds. Default: two weeks. */
