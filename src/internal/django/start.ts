@@ -124,10 +124,7 @@ export const connected = (options: TableSettings) =>
     const passwordOf = authHash === undefined ? ofTable : passwordsBy(authHash)
     yield* usable(
       name,
-      Effect.zipRight(
-        table.load("", 0),
-        table.replace("save", { key: "", signature: "", now: 0 }, { key: "", text: "", expiresAt: 0 })
-      ),
+      table.check,
       "Grant the user SELECT, INSERT, UPDATE and DELETE on it."
     )
     if (authHash === undefined) {

@@ -104,6 +104,11 @@ export const statements = (dialect: Dialect, name: string) => {
         moment(":expires")
       })${changed}`
     ),
+    /** Inserts no row, but needs the privilege to insert one. */
+    createNone: made(
+      `INSERT INTO ${table} (session_key, session_data, expire_date) ` +
+        `SELECT session_key, session_data, expire_date FROM ${table} WHERE 1 = 0${changed}`
+    ),
     /** A save, and with another key a rotation. */
     replace: made(
       `UPDATE ${table} SET session_key = :newKey, session_data = :data, expire_date = ${moment(":expires")} ` +
@@ -148,6 +153,8 @@ export interface Expected {
 
 /** The functions of a table. Writes return whether they have changed a row. */
 export interface Table {
+  /** Fails if rows may not be read, inserted, updated or deleted. Changes none. */
+  readonly check: Effect.Effect<void, SessionStoreError>
   readonly load: (
     key: string,
     now: number,
@@ -201,7 +208,15 @@ export const make = (calls: Calls, dialect: Dialect, statement: ReturnType<typeo
   const decoded = <A>(operation: string, decode: () => A): Effect.Effect<A, SessionStoreError> =>
     Effect.try({ try: decode, catch: (cause) => corrupt(operation, cause) })
   const written = (row: SessionRow) => ({ data: row.text, expires: parameter(row.expiresAt) })
+  // No row has an empty key or signature.
+  const none = { key: "", signature: "", now: parameter(0) }
   return {
+    check: Effect.all([
+      calls.read("load", statement.load, none),
+      calls.write("create", statement.createNone, {}),
+      calls.write("save", statement.replace, { ...none, newKey: "", ...written({ key: "", text: "", expiresAt: 0 }) }),
+      calls.write("destroy", statement.end, none)
+    ], { discard: true }),
     load: (key, now, operation = "load") =>
       Effect.flatMap(
         calls.read(operation, statement.load, { key, now: parameter(now) }),

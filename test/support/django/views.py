@@ -51,6 +51,7 @@ def me(request, body):
         "data": text_of(dict(session.items())),
         "key": session.session_key,
         "expireAge": session.get_expiry_age(),
+        "expireAtBrowserClose": session.get_expire_at_browser_close(),
     }
 
 

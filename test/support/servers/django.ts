@@ -166,7 +166,8 @@ export class Me extends Schema.Class<Me>("test/django/Me")({
   data: Schema.String,
   key: Schema.NullOr(Schema.String),
   /** In seconds. */
-  expireAge: Schema.Number
+  expireAge: Schema.Number,
+  expireAtBrowserClose: Schema.Boolean
 }) {}
 
 /** Requests `/me`. Dies if Django responds with an error. */
