@@ -106,8 +106,8 @@ export interface DjangoEngineOptions extends DjangoSecrets, DjangoSettings {}
 
 /**
  * The engine on Django's table. The session tag needs the cookie of Django, and a policy whose limit only a change of the session moves:
- * `Expiry.sinceModified` with the length of `SESSION_COOKIE_AGE`. The names of its fields do not begin with an underscore, which Django
- * reserves.
+ * `Expiry.django`, or `Expiry.sinceModified` with another `SESSION_COOKIE_AGE` than two weeks. The names of its fields do not begin with an
+ * underscore, which Django reserves.
  *
  * `authenticate` takes the primary key of the user as text. Fails with `SessionConfigError` if the table is missing or may not be read and
  * written, and for a tag that it cannot serve: with another policy, with reserved names, or beside another tag on the same table.
@@ -122,7 +122,7 @@ export interface DjangoEngineOptions extends DjangoSecrets, DjangoSettings {}
  * class AppSession extends Session.Tag<AppSession>()("shop/Session", {
  *   schema: Schema.Struct({ cart: Schema.optional(Schema.Array(Schema.String)) }),
  *   cookie: { prefix: "", name: "sessionid" },
- *   expiry: Expiry.earliest(Expiry.sinceModified("14 days"), Expiry.absolute("90 days"))
+ *   expiry: Expiry.django
  * }) {}
  *
  * export const sessions = AppSession.layer.pipe(
@@ -303,8 +303,8 @@ const servable = ({ expiry, fields = [], namespace }: Scope): Effect.Effect<void
     : expiry?.idle !== undefined
     ? configError(
       namespace,
-      "The expiry policy has an idle limit, and every use would have to write Django's table. Use Expiry.sinceModified with the length of " +
-        "SESSION_COOKIE_AGE, as Django does.",
+      "The expiry policy has an idle limit, and every use would have to write Django's table. Use Expiry.django, or Expiry.sinceModified with " +
+        "the length of SESSION_COOKIE_AGE.",
       "django-tag-unsupported"
     )
     : Effect.void

@@ -83,8 +83,8 @@ for (const [name, open] of databases) {
         const tag = App.layerWith({ expiry: Expiry.earliest(Expiry.idle("1 hour"), Expiry.absolute("1 day")) })
         assert.strictEqual(
           yield* failing(yield* database, {}, tag),
-          "test/Django: The expiry policy has an idle limit, and every use would have to write Django's table. Use Expiry.sinceModified " +
-            "with the length of SESSION_COOKIE_AGE, as Django does. (help: django-tag-unsupported)"
+          "test/Django: The expiry policy has an idle limit, and every use would have to write Django's table. Use Expiry.django, " +
+            "or Expiry.sinceModified with the length of SESSION_COOKIE_AGE. (help: django-tag-unsupported)"
         )
       }))
 
