@@ -142,7 +142,8 @@ for (const [name, open] of databases) {
 
       it.live("a session that expires during a request is not written by it", () =>
         Effect.gen(function*() {
-          const { effect, row, worker } = yield* world
+          const { effect, row, sql, worker } = yield* world
+          const expired = yield* row(yield* worker.save("db", "{}", undefined, { seconds: -600 }))
           for (const change of [App.set("count", 2), App.rotate, App.setExpiry(Lifetime.browser)]) {
             const key = yield* worker.save("db", `{"count":1}`)
             const [reached, go] = yield* Effect.all([Deferred.make<void>(), Deferred.make<void>()])
@@ -155,7 +156,8 @@ for (const [name, open] of databases) {
               )
             ))
             yield* Deferred.await(reached)
-            yield* worker.save("db", "{}", key, { seconds: -600 })
+            // The text stays the same.
+            yield* sql`UPDATE django_session SET expire_date = ${expired?.expire_date ?? ""} WHERE session_key = ${key}`
             const before = yield* row(key)
             yield* Deferred.succeed(go, undefined)
             const { body, status } = yield* Fiber.join(held)
@@ -195,6 +197,19 @@ for (const [name, open] of databases) {
             assert.deepStrictEqual(yield* effect.run(browser, App.endsAt), Option.some(DateTime.unsafeMake(end)))
           }))
       }
+
+      it.live("a session that would end after the year 9999 is alive, and ends in that year", () =>
+        Effect.gen(function*() {
+          const { effect, row } = yield* world
+          for (const lifetime of [Lifetime.inactivity("4000000 days"), Lifetime.until(DateTime.unsafeMake(8e15))]) {
+            const browser = Django.browser()
+            yield* effect.run(browser, Effect.zipRight(App.set("count", 1), App.setExpiry(lifetime)))
+            assert.isDefined(yield* row(browser.cookie()))
+            assert.strictEqual(yield* effect.run(browser, App.get("count")), 1)
+            const end = yield* Effect.flatten(effect.run(browser, App.endsAt))
+            assert.strictEqual(DateTime.formatIso(end), "9999-12-30T00:00:00.000Z")
+          }
+        }))
 
       it.scopedLive("`Lifetime.until` is a date as Django 4.1 writes it, unless it is to be seconds", () =>
         Effect.gen(function*() {

@@ -103,6 +103,39 @@ for (const [name, open] of databases) {
         }).pipe(Effect.scoped))
     }
 
+    it.live("clear removes the data of both sides, and keeps the login and the members that Django reserves", () =>
+      Effect.gen(function*() {
+        const there = yield* world
+        const browser = yield* Beside.loggedIn(there)
+        yield* post(browser, there.django, "set", { a: 1, count: 1, _csrftoken: "token", _messages: [] })
+        yield* post(browser, there.django, "expiry", { seconds: 60 })
+        const { key } = yield* Django.me(browser, there.django)
+        yield* there.effect.run(browser, App.clear)
+        const after = yield* Django.me(browser, there.django)
+        assert.deepInclude(after, { user: "ada", key, expireAge: 1209600 })
+        assert.sameMembers(
+          Object.keys(JSON.parse(after.data)).filter((name) => !name.startsWith("_auth_user_")),
+          ["_csrftoken", "_messages", "_effect_session"]
+        )
+        assert.deepStrictEqual(yield* there.effect.run(browser, App.subject), Option.some("1"))
+      }))
+
+    it.live("a session of Django that inflates to more than a mebibyte is anonymous, and stays as it is", () =>
+      Effect.gen(function*() {
+        const { django, effect, row } = yield* world
+        const browser = Django.browser()
+        yield* post(browser, django, "set", { text: "x".repeat(1024 * 1024) })
+        const before = yield* row(browser.cookie())
+        const logged = effect.logs.length
+        assert.deepStrictEqual(yield* effect.run(browser, App.getOption("text")), Option.none())
+        assert.lengthOf(effect.logs.slice(logged), 1)
+        assert.match(
+          String(effect.logs[logged]),
+          /inflates to more than 1048576 bytes\. \(help: django-session-unreadable\)/
+        )
+        assert.deepStrictEqual(yield* row(browser.cookie()), before)
+      }))
+
     it.live("a session keeps its id through writes of both sides and new keys of both sides", () =>
       Effect.gen(function*() {
         const { django, effect } = yield* world

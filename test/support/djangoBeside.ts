@@ -133,7 +133,8 @@ export const start = (
 export interface Row {
   readonly session_key: string
   readonly session_data: string
-  readonly expire_date: unknown
+  /** SQLite has texts. */
+  readonly expire_date: Date | string
 }
 
 /** A database with Django and an Effect server on it. */

@@ -124,7 +124,7 @@ export const make = (options: Options, { fields, namespace }: Scope): BoundEngin
       if (content === undefined) {
         return yield* corrupt(operation, new TypeError("the session is not a JSON object"))
       }
-      const row = { key, text, expiresAt: Math.floor(record.expiry.at) }
+      const row = { key, text, expiresAt: Math.min(Math.floor(record.expiry.at), latestEnd) }
       // As the next request will read it.
       return { content, authHash, row, record: DjangoContent.recordOf(content, { namespace, ...row }) }
     })
@@ -247,6 +247,9 @@ export const make = (options: Options, { fields, namespace }: Scope): BoundEngin
     }
   }
 }
+
+/** The last day of the dates of Python, in every zone. The texts of later dates would also not be in the order of time. */
+const latestEnd = Date.UTC(9999, 11, 30)
 
 const forgery = lengthPrefixed("effect-session/csrf")
 
