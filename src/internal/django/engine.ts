@@ -10,6 +10,7 @@ import type { BoundEngine, CookieValue, Opened, Scope, Write, Written } from "..
 import type { SessionRecord } from "../../SessionRecord.js"
 import { SessionStoreError } from "../../SessionStore.js"
 import { hmacSha256, lengthPrefixed, randomBytes } from "../crypto/primitives.js"
+import { earlier } from "../domain/earlier.js"
 import { isRecord } from "../json.js"
 import type { StoreCalls } from "../store/calls.js"
 import { corrupt } from "../store/corrupt.js"
@@ -70,7 +71,16 @@ export const sessionOf = (
     return record.expiry.at > now ? { ...read, row, record } : undefined
   })
 
-export const make = (options: Options, { fields, namespace }: Scope): BoundEngine => {
+/**
+ * The record as a request sees it: without the deadline, which the engine keeps itself. With a deadline the cookie would last until then,
+ * and would not be sent again, although each response of Django gives it the shorter lifetime of its settings.
+ */
+const shown = (record: SessionRecord): SessionRecord => ({
+  ...record,
+  expiry: { ...record.expiry, deadline: undefined }
+})
+
+export const make = (options: Options, { expiry, fields, namespace }: Scope): BoundEngine => {
   const { backend, calls: { limited, resolved }, dates, reader, remote, signer, table } = options
   const names = fields === undefined ? undefined : new Set(fields)
 
@@ -79,7 +89,7 @@ export const make = (options: Options, { fields, namespace }: Scope): BoundEngin
 
   const opened = (value: CookieValue, session: Session): Opened => {
     sessions.set(value, session)
-    return { value, record: session.record, needsReseal: false }
+    return { value, record: shown(session.record), needsReseal: false }
   }
 
   const load = (key: string, now: number, operation = "load") => limited(operation, table.load(key, now, operation))
@@ -95,15 +105,25 @@ export const make = (options: Options, { fields, namespace }: Scope): BoundEngin
       )
   }
 
+  /** Limits a record by its deadline. That of a session of Django begins with the first write here. */
+  const limitedBy = (record: SessionRecord, before: Session | undefined, now: number): SessionRecord => {
+    const deadline = record.expiry.deadline ??
+      (before?.record.id === record.id ? before.record.expiry.deadline : undefined) ??
+      earlier(expiry?.absolute === undefined ? undefined : now + expiry.absolute, expiry?.at)
+    const at = Math.min(Math.floor(record.expiry.at), deadline ?? Infinity, latestEnd)
+    return { ...record, expiry: { ...record.expiry, at, deadline } }
+  }
+
   /** Encodes a record to the row of a key. */
   const encoded = (
     operation: string,
-    record: SessionRecord,
+    written: SessionRecord,
     before: Session | undefined,
     key: string,
     now: number
   ): Effect.Effect<Session, SessionStoreError> =>
     Effect.gen(function*() {
+      const record = limitedBy(written, before, now)
       const data = yield* dataOf(operation, record)
       const isSame = before?.record.id === record.id && before.content.subject === record.subject
       const authHash = record.subject === undefined
@@ -124,14 +144,14 @@ export const make = (options: Options, { fields, namespace }: Scope): BoundEngin
       if (content === undefined) {
         return yield* corrupt(operation, new TypeError("the session is not a JSON object"))
       }
-      const row = { key, text, expiresAt: Math.min(Math.floor(record.expiry.at), latestEnd) }
+      const row = { key, text, expiresAt: record.expiry.at }
       // As the next request will read it.
       return { content, authHash, row, record: DjangoContent.recordOf(content, { namespace, ...row }) }
     })
 
   const written = (session: Session, value: CookieValue = Redacted.make(session.row.key)): Written => {
     sessions.set(value, session)
-    return { _tag: "Written", value, record: session.record }
+    return { _tag: "Written", value, record: shown(session.record) }
   }
 
   /** Finds whether a row that no write has changed was written by another one, or has ended. */
