@@ -164,7 +164,7 @@ for (const [name, open] of databases) {
         }))
     }
 
-    it.scopedLive("does not start without the table, and says how to make it", () =>
+    it.scopedLive("does not start without the table, and the error has the command that makes it", () =>
       Effect.gen(function*() {
         assert.match(
           yield* failing(yield* database, { table: "elsewhere" }),

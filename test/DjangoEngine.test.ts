@@ -237,7 +237,7 @@ for (const [name, open] of databases) {
         ["a list", "[1]", /is signed, but holds no JSON object/]
       ] as const
     ) {
-      it.live(`a signed row with ${what} is anonymous, stays as it is, and the warning says why`, () =>
+      it.live(`a signed row with ${what} is anonymous, stays as it is, and the warning has the reason`, () =>
         Effect.gen(function*() {
           const { effect, row, sql, worker } = yield* world
           const key = yield* worker.save("db", "{}")
@@ -328,7 +328,7 @@ for (const [name, open] of databases) {
     it.live("the cookie has the attributes of Django's, when it is set and when it is deleted", () =>
       Effect.gen(function*() {
         const { django, effect } = yield* world
-        /** Without the value, and without `Expires`, which says the same as `Max-Age`. */
+        /** Without the value, and without `Expires`, which repeats `Max-Age`. */
         const attributesOf = ({ headers }: Django.Answer) => {
           const [line, ...others] = headers.getSetCookie()
           assert.deepStrictEqual(others, [])
