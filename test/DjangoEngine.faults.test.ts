@@ -112,7 +112,7 @@ for (const [name, open] of databases) {
       const url = new URL(there.database.url)
       const proxy = yield* Scope.extend(LossyProxy.make(Number(url.port)), scope)
       url.port = String(proxy.port)
-      const server = yield* Beside.start({ url: url.href, client: client(url.href) }, { timeout: "2 seconds" })
+      const server = yield* Beside.start({ url: url.href, client: client(url.href) }, { timeout: "10 seconds" })
       return { ...there, proxy, server, down: Scope.close(scope, Exit.void) }
     })
 

@@ -186,7 +186,7 @@ for (const [name, open] of databases) {
           const before = yield* row(browser.cookie())
           const rows = sql`SELECT session_key FROM django_session ORDER BY session_key`
           const all = yield* rows
-          for (const subject of [cyd, "999999", "not a number", "1.0", "-1", "1e3"]) {
+          for (const subject of [cyd, "999999", "not a number", "1.0", "01", " 1", "-1", "1e3"]) {
             for (const visitor of [browser, Django.browser()]) {
               const login = Effect.zipRight(App.authenticate(subject), App.save)
               const { headers, result, status } = yield* effect.visit(visitor, Effect.flip(login))

@@ -130,7 +130,7 @@ export const connected = (options: TableSettings) =>
     if (authHash === undefined) {
       yield* usable(
         "auth_user",
-        ofTable("0"),
+        ofTable("1"),
         "Grant the user SELECT on it. If Django's users are in another table, or it has none, give authHash."
       )
     }
@@ -153,8 +153,8 @@ export const nameable = (name: string): Effect.Effect<void, SessionConfigError> 
 
 /** Reads passwords from the table of Django's own user model. */
 export const passwordsIn = (calls: SqlCalls.Calls, statement: Prepared): PasswordOf => (userId) =>
-  // Its keys are integers.
-  /^\d{1,15}$/.test(userId)
+  // Its keys are integers. With a leading zero, one user would be two subjects.
+  /^[1-9]\d{0,14}$/.test(userId)
     ? Effect.flatMap(calls.read("load", statement, { id: Number(userId) }), ([row]) =>
       row === undefined
         ? Effect.succeedNone
