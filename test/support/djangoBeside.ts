@@ -176,7 +176,12 @@ export const shared = <A>(make: Effect.Effect<A, never, Scope.Scope>): Effect.Ef
   let opened: { readonly scope: Scope.CloseableScope; readonly value: A } | undefined
   beforeAll(async () => {
     const scope = Effect.runSync(Scope.make())
-    opened = { scope, value: await Effect.runPromise(Scope.extend(make, scope)) }
+    opened = {
+      scope,
+      value: await Effect.runPromise(
+        Effect.onError(Scope.extend(make, scope), (cause) => Scope.close(scope, Exit.failCause(cause)))
+      )
+    }
   })
   afterAll(() => opened && Effect.runPromise(Scope.close(opened.scope, Exit.void)))
   return Effect.suspend(() =>
