@@ -10,38 +10,78 @@ import { equals, isHostileKey, isRecord, problemOf } from "../json.js"
 /** The sources of the values, by name, in their order. */
 export type Members = ReadonlyMap<string, string>
 
-/** A string, or the name of a number that JSON does not have. */
-const stringOrName = /"[^"\\]*(?:\\.[^"\\]*)*"|-?Infinity|NaN/g
+/** A part of a JSON text: a string with its quotation marks, or what is between two strings. */
+interface Part {
+  readonly text: string
+  readonly index: number
+  readonly isString: boolean
+}
 
-/** A string, or a character that separates values. */
-const stringOrMark = /"[^"\\]*(?:\\.[^"\\]*)*"|[{}[\],:]/g
+/**
+ * Splits a JSON text into strings and what is between them; `undefined` if a string has no end. Takes linear time for any text. A regular
+ * expression for strings takes quadratic time for some, and its stack overflows for long ones.
+ */
+const partsOf = (json: string): ReadonlyArray<Part> | undefined => {
+  const parts: Array<Part> = []
+  let index = 0
+  for (let start = json.indexOf("\""); start >= 0; start = json.indexOf("\"", index)) {
+    const end = endOfString(json, start)
+    if (end === undefined) return undefined
+    parts.push({ text: json.slice(index, start), index, isString: false })
+    parts.push({ text: json.slice(start, end), index: start, isString: true })
+    index = end
+  }
+  parts.push({ text: json.slice(index), index, isString: false })
+  return parts
+}
+
+const quote = 0x22
+const backslash = 0x5C
+
+/** The position behind the string that begins at `start`; `undefined` if it has no end. */
+const endOfString = (json: string, start: number): number | undefined => {
+  for (let at = start + 1; at < json.length; at++) {
+    const code = json.charCodeAt(at)
+    if (code === quote) return at + 1
+    if (code === backslash) at++
+  }
+  return undefined
+}
+
+/** The names of numbers that JSON does not have. */
+const numberName = /-?Infinity|NaN/g
 
 const number = /-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g
-
-const isString = (token: string): boolean => token.startsWith("\"")
 
 /**
  * Splits the text of a JSON object into its members. Of members with the same name the last value counts, as in Python. `undefined` if the
  * text is not a JSON object.
  */
 export const split = (json: string): Members | undefined => {
-  if (!isRecord(parse(json.replaceAll(stringOrName, (token) => isString(token) ? token : "null")))) return undefined
+  const parts = partsOf(json)
+  const plain = parts?.map(({ isString, text }) => isString ? text : text.replaceAll(numberName, "null")).join("")
+  if (parts === undefined || !isRecord(parse(plain ?? ""))) return undefined
   const members = new Map<string, string>()
   let depth = 0
   let name = ""
   /** The start of the value; absent in front of it. */
   let start: number | undefined
-  for (const { 0: token, index } of json.matchAll(stringOrMark)) {
-    if (depth === 1) {
-      if (start === undefined && isString(token)) name = token
-      if (token === ":") start = index + 1
-      if ((token === "," || token === "}") && start !== undefined) {
-        members.set(String(parse(name)), json.slice(start, index).trim())
-        start = undefined
-      }
+  for (const { index, isString, text } of parts) {
+    if (isString) {
+      if (depth === 1 && start === undefined) name = text
+      continue
     }
-    if (token === "{" || token === "[") depth++
-    if (token === "}" || token === "]") depth--
+    for (const { 0: mark, index: at } of text.matchAll(/[{}[\],:]/g)) {
+      if (depth === 1) {
+        if (mark === ":") start = index + at + 1
+        if ((mark === "," || mark === "}") && start !== undefined) {
+          members.set(String(parse(name)), json.slice(start, index + at).trim())
+          start = undefined
+        }
+      }
+      if (mark === "{" || mark === "[") depth++
+      if (mark === "}" || mark === "]") depth--
+    }
   }
   return members
 }
@@ -70,7 +110,7 @@ export const encode = (value: Json): string =>
  * have.
  */
 export const decode = (source: string): Json | undefined => {
-  const numbers = source.replaceAll(stringOrName, (token) => isString(token) ? "" : "NaN").match(number) ?? []
+  const numbers = (partsOf(source) ?? []).flatMap(({ isString, text }) => isString ? [] : text.match(number) ?? [])
   const value = parse(source)
   return value === undefined || !numbers.every(fits) || problemOf(value, 1) !== undefined ? undefined : value as Json
 }
