@@ -7,6 +7,9 @@ import { createHmac, hash } from "node:crypto"
 import { afterAll, beforeAll } from "vitest"
 import * as Members from "../../src/internal/django/members.js"
 import * as Signing from "../../src/internal/django/signing.js"
+import * as Ids from "../../src/internal/domain/id.js"
+import type { Lifetime } from "../../src/Lifetime.js"
+import type { SessionRecord } from "../../src/SessionRecord.js"
 import * as Django from "./servers/django.js"
 
 /** The default secret and salt of the Django of the tests. */
@@ -104,3 +107,22 @@ const values = fc.letrec<{ value: string }>((tie) => ({
 
 /** A JSON object as a text that Python can read, with spaces and duplicate names. */
 export const pythonJson: fc.Arbitrary<string> = objectOf(values, 6)
+
+/** The record of an anonymous session. `now` in milliseconds since the epoch. */
+export const recordWith = (
+  { lifetime, now }: { readonly now: number; readonly lifetime: Lifetime | undefined }
+): SessionRecord => ({
+  namespace: "test",
+  id: Ids.fromBytes(new Uint8Array(16)),
+  data: "{}",
+  schemaVersion: 1,
+  subject: undefined,
+  version: 0,
+  writeId: "",
+  createdAt: now,
+  authenticatedAt: undefined,
+  modifiedAt: now,
+  lastSeenAt: now,
+  expiry: { at: now, deadline: undefined, lifetime },
+  attributes: undefined
+})

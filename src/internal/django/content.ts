@@ -110,7 +110,7 @@ export const decode = (verified: Verified, dates: Dates): Content | undefined =>
 
 /** A date of Python's `isoformat`: the day, the time, the fraction, and the offset with its sign, hours, minutes and seconds. */
 const datePattern =
-  /^(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d)(:\d\d)?(?:\.(\d+))?(Z|([+-])(\d\d):?(\d\d)(?::?(\d\d)(?:\.\d+)?)?)?$/
+  /^((?!0000)\d{4}-\d\d-\d\d)[T ](\d\d:\d\d)(:\d\d)?(?:\.(\d+))?(Z|([+-])(\d\d):?(\d\d)(?::?(\d\d)(?:\.\d+)?)?)?$/
 
 /** Whether a date has an offset. */
 const isWithOffset = (text: string): boolean => datePattern.exec(text)?.[5] !== undefined

@@ -45,7 +45,7 @@ export interface Rejected {
 
 /** Signs and verifies the texts of one salt. */
 export interface Signer {
-  /** Signs a JSON text, which is compressed if that makes it shorter. `now` in milliseconds. */
+  /** Signs a JSON text, one character for each byte, which is compressed if that makes it shorter. `now` in milliseconds. */
   readonly sign: (json: string, now: number) => Effect.Effect<string>
   /** Verifies a text with each secret, and returns its JSON. */
   readonly verify: (text: string) => Effect.Effect<Verified | Rejected>
