@@ -9,6 +9,7 @@ import type { Lifetime } from "../../Lifetime.js"
 import * as SessionId from "../../SessionId.js"
 import type { SessionRecord } from "../../SessionRecord.js"
 import { decodeBase64Url, lengthPrefixed, sha256 } from "../crypto/primitives.js"
+import * as Attributes from "../domain/attributes.js"
 import * as Ids from "../domain/id.js"
 import * as LifetimeRules from "../domain/lifetime.js"
 import { isRecord } from "../json.js"
@@ -28,15 +29,24 @@ const names = {
 /** The member with the properties of a record that Django has no place for. */
 const ours = "_effect_session"
 
+/** The largest date of JavaScript, in milliseconds since the epoch. */
+const maxMillis = 8.64e15
+
+const Moment = Schema.Int.pipe(Schema.between(-maxMillis, maxMillis))
+
+const AttributesRecord = Schema.Record({ key: Schema.String, value: Schema.Unknown }).pipe(
+  Schema.filter((attributes) => Option.isSome(Attributes.decode(JSON.stringify(attributes))))
+)
+
 const Ours = Schema.Struct({
   id: Schema.optionalWith(SessionId.SessionId, { exact: true }),
-  createdAt: Schema.optionalWith(Schema.Int, { exact: true }),
-  authenticatedAt: Schema.optionalWith(Schema.Int, { exact: true }),
-  deadline: Schema.optionalWith(Schema.Int, { exact: true }),
+  createdAt: Schema.optionalWith(Moment, { exact: true }),
+  authenticatedAt: Schema.optionalWith(Moment, { exact: true }),
+  deadline: Schema.optionalWith(Moment, { exact: true }),
   schemaVersion: Schema.optionalWith(Schema.Int, { exact: true }),
-  attributes: Schema.optionalWith(Schema.Record({ key: Schema.String, value: Schema.Unknown }), { exact: true }),
+  attributes: Schema.optionalWith(AttributesRecord, { exact: true }),
   /** The moment at which the session ends, where `_session_expiry` has the seconds until then. */
-  until: Schema.optionalWith(Schema.Struct({ at: Schema.Int, seconds: Schema.Int }), { exact: true }),
+  until: Schema.optionalWith(Schema.Struct({ at: Moment, seconds: Schema.Int }), { exact: true }),
   /** In the row of a session that has moved: the signature of the text that it moved with. */
   movedFrom: Schema.optionalWith(Schema.String, { exact: true })
 })
@@ -85,7 +95,7 @@ export const decode = (verified: Verified, dates: Dates): Content | undefined =>
   const lifetime: Lifetime | undefined = known.until !== undefined && known.until.seconds === expiry
     ? { _tag: "Until", at: known.until.at }
     : lifetimeOf(expiry, dates)
-  const hasOffset = lifetime?._tag === "Until" && typeof expiry === "string" ? offset.test(expiry) : undefined
+  const hasOffset = lifetime?._tag === "Until" && typeof expiry === "string" ? isWithOffset(expiry) : undefined
   return {
     members,
     verified,
@@ -98,33 +108,53 @@ export const decode = (verified: Verified, dates: Dates): Content | undefined =>
   }
 }
 
-const offset = /(?:Z|[+-]\d\d:?\d\d(?::?\d\d(?:\.\d+)?)?)$/
+/** A date of Python's `isoformat`: the day, the time, the fraction, and the offset with its sign, hours, minutes and seconds. */
+const datePattern =
+  /^((?!0000)\d{4}-\d\d-\d\d)[T ](\d\d:\d\d)(:\d\d)?(?:\.(\d+))?(Z|([+-])(\d\d):?(\d\d)(?::?(\d\d)(?:\.\d+)?)?)?$/
+
+/** Whether a date has an offset. */
+const isWithOffset = (text: string): boolean => datePattern.exec(text)?.[5] !== undefined
 
 /** Decodes `_session_expiry`: a number of seconds, 0 for the end of the browser's session, or a date. */
 const lifetimeOf = (expiry: Json | undefined, { zone }: Dates): Lifetime | undefined => {
   if (expiry === 0 || expiry === false) return { _tag: "Browser" }
-  if (typeof expiry === "number" || expiry === true) return { _tag: "Inactivity", millis: Number(expiry) * 1000 }
+  if (typeof expiry === "number" || expiry === true) {
+    const millis = Number(expiry) * 1000
+    return Math.abs(millis) <= maxMillis ? { _tag: "Inactivity", millis } : undefined
+  }
   const at = typeof expiry === "string" ? momentOf(expiry, zone) : undefined
   return at === undefined ? undefined : { _tag: "Until", at }
 }
 
 /** Parses a date of Python's `isoformat`, or of a database. One without an offset is in the zone. Milliseconds since the epoch. */
 export const momentOf = (text: string, zone: DateTime.TimeZone): number | undefined => {
-  if (!/^\d{4}-\d\d-\d\d[T ]\d\d:\d\d/.test(text)) return undefined
-  const iso = text.replace(" ", "T")
-  if (offset.test(iso)) return Option.getOrUndefined(Option.map(DateTime.make(iso), DateTime.toEpochMillis))
-  return DateTime.makeZoned(`${iso}Z`, { timeZone: zone, adjustForTimeZone: true }).pipe(
+  const parts = datePattern.exec(text)
+  if (parts === null) return undefined
+  const [, day, time, seconds = ":00", fraction = "", offset, sign, ...lengths] = parts
+  const date = `${day}T${time}${seconds}`
+  const utc = Date.parse(`${date}.${fraction.slice(0, 3).padEnd(3, "0")}Z`)
+  // `Date` takes February 30 for March 2.
+  if (Number.isNaN(utc) || !new Date(utc).toISOString().startsWith(date)) return undefined
+  if (offset !== undefined) {
+    const [hours = 0, minutes = 0, seconds = 0] = lengths.map((length = "0") => Number(length))
+    return utc - ((hours * 60 + minutes) * 60 + seconds) * (sign === "-" ? -1000 : 1000)
+  }
+  return DateTime.makeZoned(utc, { timeZone: zone, adjustForTimeZone: true }).pipe(
     Option.map(DateTime.toEpochMillis),
     Option.getOrUndefined
   )
 }
 
-/** Formats a moment in the zone, without an offset: `2026-01-15 09:30:00.250000`. */
-export const localText = (at: number, zone: DateTime.TimeZone): string =>
-  `${
-    new Date(at + DateTime.zonedOffset(DateTime.unsafeMakeZoned(at, { timeZone: zone }))).toISOString().slice(0, 23)
-      .replace("T", " ")
-  }000`
+/** The first and the last day of Python's dates, in every zone. */
+const firstDate = Date.parse("0001-01-02T00:00:00Z")
+const lastDate = Date.parse("9999-12-30T00:00:00Z")
+
+/** Formats a moment in the zone, without an offset: `2026-01-15 09:30:00.250000`. A moment that Python cannot hold becomes the nearest one. */
+export const localText = (at: number, zone: DateTime.TimeZone): string => {
+  const held = Math.min(Math.max(at, firstDate), lastDate)
+  const local = held + DateTime.zonedOffset(DateTime.unsafeMakeZoned(held, { timeZone: zone }))
+  return `${new Date(local).toISOString().slice(0, 23).replace("T", " ")}000`
+}
 
 /** Encodes a lifetime; `undefined` for that of the policy. Python's integers are seconds: a part of one is rounded up. */
 const expiryOf = (
@@ -138,7 +168,8 @@ const expiryOf = (
     case "Browser":
       return 0
     case "Inactivity":
-      return Math.ceil(lifetime.millis / 1000)
+      // 0 would be the end of the browser's session. A session without any time has ended.
+      return Math.ceil(lifetime.millis / 1000) || -1
     case "Until":
       // 0 would be the end of the browser's session.
       if (onlySeconds) return Math.max(1, Math.ceil((lifetime.at - now) / 1000))

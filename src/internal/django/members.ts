@@ -10,38 +10,64 @@ import { equals, isHostileKey, isRecord, problemOf } from "../json.js"
 /** The sources of the values, by name, in their order. */
 export type Members = ReadonlyMap<string, string>
 
-/** A string, or the name of a number that JSON does not have. */
-const stringOrName = /"[^"\\]*(?:\\.[^"\\]*)*"|-?Infinity|NaN/g
+const quote = "\"".charCodeAt(0)
+const backslash = "\\".charCodeAt(0)
 
-/** A string, or a character that separates values. */
-const stringOrMark = /"[^"\\]*(?:\\.[^"\\]*)*"|[{}[\],:]/g
+/**
+ * The position behind the string that begins at `start`. Takes linear time for any text. A regular expression for strings takes quadratic
+ * time for some texts, and its stack overflows for long ones.
+ */
+const endOfString = (json: string, start: number): number => {
+  for (let at = start + 1; at < json.length; at++) {
+    const code = json.charCodeAt(at)
+    if (code === quote) return at + 1
+    if (code === backslash) at++
+  }
+  return json.length
+}
 
-const number = /-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g
+/** Replaces the strings of a JSON text, and what is between them. */
+const replaced = (json: string, string: (text: string) => string, between: (text: string) => string): string => {
+  const parts: Array<string> = []
+  let index = 0
+  for (let start = json.indexOf("\""); start >= 0; start = json.indexOf("\"", index)) {
+    parts.push(between(json.slice(index, start)))
+    index = endOfString(json, start)
+    parts.push(string(json.slice(start, index)))
+  }
+  parts.push(between(json.slice(index)))
+  return parts.join("")
+}
 
-const isString = (token: string): boolean => token.startsWith("\"")
+/** Parses JSON of Python, which has names for numbers that JSON does not have. */
+const parsePython = (json: string): unknown =>
+  parse(json) ?? parse(replaced(json, (text) => text, (text) => text.replaceAll(/-?Infinity|NaN/g, "null")))
 
 /**
  * Splits the text of a JSON object into its members. Of members with the same name the last value counts, as in Python. `undefined` if the
  * text is not a JSON object.
  */
 export const split = (json: string): Members | undefined => {
-  if (!isRecord(parse(json.replaceAll(stringOrName, (token) => isString(token) ? token : "null")))) return undefined
+  if (!isRecord(parsePython(json))) return undefined
   const members = new Map<string, string>()
   let depth = 0
   let name = ""
   /** The start of the value; absent in front of it. */
   let start: number | undefined
-  for (const { 0: token, index } of json.matchAll(stringOrMark)) {
-    if (depth === 1) {
-      if (start === undefined && isString(token)) name = token
-      if (token === ":") start = index + 1
-      if ((token === "," || token === "}") && start !== undefined) {
-        members.set(String(parse(name)), json.slice(start, index).trim())
-        start = undefined
-      }
+  for (let at = 0; at < json.length; at++) {
+    const mark = json[at]
+    if (mark === "\"") {
+      const end = endOfString(json, at)
+      if (depth === 1 && start === undefined) name = json.slice(at, end)
+      at = end - 1
+    } else if (depth === 1 && mark === ":") {
+      start = at + 1
+    } else if (depth === 1 && (mark === "," || mark === "}") && start !== undefined) {
+      members.set(String(parse(name)), json.slice(start, at).trim())
+      start = undefined
     }
-    if (token === "{" || token === "[") depth++
-    if (token === "}" || token === "]") depth--
+    if (mark === "{" || mark === "[") depth++
+    if (mark === "}" || mark === "]") depth--
   }
   return members
 }
@@ -70,13 +96,17 @@ export const encode = (value: Json): string =>
  * have.
  */
 export const decode = (source: string): Json | undefined => {
-  const numbers = source.replaceAll(stringOrName, (token) => isString(token) ? "" : "NaN").match(number) ?? []
   const value = parse(source)
-  return value === undefined || !numbers.every(fits) || problemOf(value, 1) !== undefined ? undefined : value as Json
+  return value === undefined || hasUnsafeInteger(source) || problemOf(value, 1) !== undefined
+    ? undefined
+    : value as Json
 }
 
-const fits = (token: string): boolean =>
-  /[.eE]/.test(token) ? Number.isFinite(Number(token)) : Number.isSafeInteger(Number(token))
+/** Whether a valid JSON text has an integer beyond 2^53, which has 16 digits or more. */
+const hasUnsafeInteger = (source: string): boolean =>
+  /\d{16}/.test(source) &&
+  (replaced(source, () => "\"\"", (text) => text).match(/-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g) ?? [])
+    .some((number) => !/[.eE]/.test(number) && !Number.isSafeInteger(Number(number)))
 
 /** Names that begin with an underscore belong to Django, and to this library. */
 export const isReserved = (name: string): boolean => name.startsWith("_")

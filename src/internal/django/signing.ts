@@ -45,7 +45,7 @@ export interface Rejected {
 
 /** Signs and verifies the texts of one salt. */
 export interface Signer {
-  /** Signs a JSON text, which is compressed if that makes it shorter. `now` in milliseconds. */
+  /** Signs a JSON text, one character for each byte, which is compressed if that makes it shorter. `now` in milliseconds. */
   readonly sign: (json: string, now: number) => Effect.Effect<string>
   /** Verifies a text with each secret, and returns its JSON. */
   readonly verify: (text: string) => Effect.Effect<Verified | Rejected>
@@ -79,7 +79,7 @@ export const make = ({ fallbacks, secretKey }: Secrets, salt: string): Signer =>
       const secret = macs.findIndex((mac) => equals(utf8.encode(encodeBase64Url(mac(value))), presented))
       const signedAt = fromBase62(timestamp)
       if (secret < 0) return Effect.succeed(rejected("has no signature of these secret keys and this salt", false))
-      if (signedAt === undefined) return Effect.succeed(rejected("is signed, but has no time"))
+      if (signedAt === undefined || !value.includes(":")) return Effect.succeed(rejected("is signed, but has no time"))
       return Effect.map(
         jsonOf(payload),
         (json) => typeof json === "string" ? { _tag: "Verified", json, signedAt, signature, secret } : json
@@ -170,7 +170,7 @@ export const toBase62 = (number: number): string => {
   return text === "" ? "0" : text
 }
 
-/** Decodes an integer; `undefined` if the text is none, or too large. */
+/** Decodes an integer; `undefined` if the text is none, or too large. A sign without digits is 0, as for Django. */
 export const fromBase62 = (text: string): number | undefined => {
   const isNegative = text.startsWith("-")
   let number = 0
@@ -179,7 +179,7 @@ export const fromBase62 = (text: string): number | undefined => {
     if (digit < 0) return undefined
     number = number * 62 + digit
   }
-  return text.length > (isNegative ? 1 : 0) && Number.isSafeInteger(number) ? isNegative ? -number : number : undefined
+  return text !== "" && Number.isSafeInteger(number) ? isNegative ? 0 - number : number : undefined
 }
 
 // ---- the login

@@ -21,6 +21,7 @@ from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.core.wsgi import get_wsgi_application
 
+import codec
 from views import set_expiry, text_of
 
 try:
@@ -93,6 +94,7 @@ operations = {
     "load": load,
     "authHash": lambda password: get_user_model()(password=password).get_session_auth_hash(),
     "base62": lambda text: b62_encode(int(text)),
+    **codec.operations,
 }
 
 

@@ -97,6 +97,12 @@ export interface Worker {
   /** The `_auth_user_hash` of a user with this value of the column `password`. */
   readonly authHash: (password: string) => Effect.Effect<string, DjangoError>
   readonly base62: (n: bigint) => Effect.Effect<string, DjangoError>
+  /** Calls a function of `test/support/django/codec.py`. */
+  readonly call: <A>(
+    operation: string,
+    result: Schema.Schema<A>,
+    ...args: ReadonlyArray<unknown>
+  ) => Effect.Effect<A, DjangoError>
 }
 
 /** Starts a Django that runs one function after the other, until the end of the scope. */
@@ -118,7 +124,8 @@ export const worker = (options: Options = {}): Effect.Effect<Worker, DjangoError
       save: call("save", Schema.String),
       load: call("load", Schema.NullOr(Schema.String)),
       authHash: call("authHash", Schema.String),
-      base62: (n) => base62(String(n))
+      base62: (n) => base62(String(n)),
+      call: (operation, result, ...args) => call(operation, result)(...args)
     }
   })
 
