@@ -2,6 +2,7 @@
  * Sessions that a real Django has made, moved to another engine by the first request that uses them.
  */
 import { NodeFileSystem } from "@effect/platform-node"
+import * as SqlClient from "@effect/sql/SqlClient"
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Layer, Option, Redacted, Schema, TestClock } from "effect"
 import { Expiry, MemoryEngine, Session, SessionEngine, SessionError } from "effect-session"
@@ -96,16 +97,24 @@ for (const [name, open] of databases) {
         assert.deepInclude(JSON.parse((yield* worker.load("db", key)) ?? ""), { cart: ["tea"] })
       }))
 
-    it.scoped("an update moves the session with the change, and members that the schema does not have", () =>
+    it.scoped("an update moves the session with the change, and with members that the schema does not have", () =>
       Effect.gen(function*() {
         const { database, hash, worker } = yield* scene
-        const key = yield* worker.save("db", loggedIn(hash))
+        const key = yield* worker.save("db", loggedIn(hash, `,"big":12345678901234567890`))
         yield* Effect.gen(function*() {
           const { cookie, error } = yield* visit(Shop, Shop.update("visits", (n) => n + 1), key)
           assert.isUndefined(error)
           const { result } = yield* visit(Shop, Shop.value, cookie)
           assert.deepStrictEqual(result, { cart: ["tea"], visits: 2 })
         }).pipe(Effect.provide(inTable(database)))
+        const [row] = yield* Effect.flatMap(
+          SqlClient.SqlClient,
+          (sql) => sql<{ readonly data: string }>`SELECT data FROM effect_sessions`
+        ).pipe(Effect.provide(database.client))
+        assert.deepInclude(JSON.parse(row?.data ?? ""), {
+          theme: "dark",
+          big: { "effect-session/unreadable": "12345678901234567890" }
+        })
       }))
 
     it.scoped("a request that comes with the old cookie after the move uses the moved session and gets its cookie", () =>

@@ -111,8 +111,11 @@ const hasUnsafeInteger = (source: string): boolean =>
 /** Names that begin with an underscore belong to Django, and to this library. */
 export const isReserved = (name: string): boolean => name.startsWith("_")
 
-/** Takes the place of a value that JavaScript cannot hold. It fits no field of a schema but one that accepts anything. */
-const unreadable: JsonRecord = { "effect-session/unreadable": true }
+/**
+ * Takes the place of a value that JavaScript cannot hold. It fits no field of a schema but one that accepts anything. It has the source, so that
+ * nothing is lost when the session moves to another engine.
+ */
+const unreadable = (source: string): JsonRecord => ({ "effect-session/unreadable": source })
 
 /** The members that are the application's data. */
 const isData = (name: string): boolean => !isReserved(name) && !isHostileKey(name)
@@ -120,7 +123,9 @@ const isData = (name: string): boolean => !isReserved(name) && !isHostileKey(nam
 /** Returns the data of a session. */
 export const dataOf = (members: Members): JsonRecord =>
   Object.fromEntries(
-    Array.from(members).filter(([name]) => isData(name)).map(([name, source]) => [name, decode(source) ?? unreadable])
+    Array.from(members).filter(([name]) => isData(name)).map((
+      [name, source]
+    ) => [name, decode(source) ?? unreadable(source)])
   )
 
 /**
@@ -133,7 +138,7 @@ export const withData = (members: Members, data: JsonRecord): Members => {
     const value = Object.hasOwn(data, name) ? data[name] : undefined
     if (!isData(name)) next.set(name, source)
     else if (value !== undefined) {
-      next.set(name, equals(value, decode(source) ?? unreadable) ? source : encode(value))
+      next.set(name, equals(value, decode(source) ?? unreadable(source)) ? source : encode(value))
     }
   }
   for (const [name, value] of Object.entries(data)) {

@@ -112,7 +112,7 @@ describe("withData", () => {
 
   it("keeps the sources of values that are equal, and of members that are no data", () => {
     const data = Members.dataOf(members)
-    assert.deepStrictEqual(data, { "b": { "effect-session/unreadable": true }, "10": 1, "c": { d: 100, e: 2 } })
+    assert.deepStrictEqual(data, { "b": { "effect-session/unreadable": "NaN" }, "10": 1, "c": { d: 100, e: 2 } })
     assert.strictEqual(
       Members.join(Members.withData(members, { ...data, c: { e: 2, d: 100 }, n: "é" })),
       "{\"_a\":1.0,\"b\":NaN,\"10\":1.0,\"__proto__\":{\"x\":1},\"c\":{\"d\":1e2,\"e\":2},\"n\":\"\\u00e9\"}"
