@@ -1,8 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
 import { DateTime } from "effect"
 import * as Content from "../../../src/internal/django/content.js"
+import * as DjangoMembers from "../../../src/internal/django/members.js"
 import * as Ids from "../../../src/internal/domain/id.js"
+import type { JsonRecord } from "../../../src/Json.js"
 import type { Lifetime } from "../../../src/Lifetime.js"
+import type { SessionRecord } from "../../../src/SessionRecord.js"
 import { recordWith } from "../../support/djangoTexts.js"
 
 const utc = DateTime.zoneUnsafeMakeNamed("UTC")
@@ -91,6 +94,47 @@ describe("_session_expiry", () => {
       ["a moment after the year 9999", { _tag: "Until", at: 8.64e15 }, iso, "9999-12-30T00:00:00.000000+00:00"]
     ] as const
   )("%s is written", (_, lifetime, dates, expiry) => assert.strictEqual(encoded(lifetime, dates), expiry))
+})
+
+describe("encode", () => {
+  const json =
+    "{\"_csrftoken\":\"\\u00e9\",\"big\":12345678901234567890,\"_session_expiry\":\"2027-06-30T00:00:00.123456+00:00\"," +
+    "\"cart\":{\"n\":1.0},\"__proto__\":1,\"note\":\"a\"}"
+
+  /** Writes data into the session of `json`. */
+  const withData = (data: JsonRecord, change: Partial<SessionRecord> = {}) => {
+    const content = contentOf(json)
+    const record = recordOf(json)
+    return Content.encode(
+      { ...record, ...change },
+      data,
+      { before: { content, record }, login: undefined, fields: undefined, dates: iso, now }
+    )
+  }
+  const ours = `"_effect_session":{"id":"${recordOf(json).id}","createdAt":1767225600000,"schemaVersion":1}}`
+
+  it("a changed member leaves the sources and the order of all others, and adds _effect_session at the end", () =>
+    assert.strictEqual(
+      withData({ note: "ä", cart: { n: 1 }, big: { "effect-session/unreadable": true } }),
+      `${json.replace("\"a\"", "\"\\u00e4\"").slice(0, -1)},${ours}`
+    ))
+
+  it("another lifetime replaces _session_expiry at its place", () =>
+    assert.strictEqual(
+      withData(DjangoMembers.dataOf(contentOf(json).members), {
+        expiry: { at: now, deadline: undefined, lifetime: { _tag: "Inactivity", millis: 60_000 } }
+      }),
+      `${json.replace("\"2027-06-30T00:00:00.123456+00:00\"", "60").slice(0, -1)},${ours}`
+    ))
+
+  it("another session keeps nothing of the one before", () =>
+    assert.strictEqual(
+      withData({ a: 1 }, {
+        id: Ids.fromBytes(new Uint8Array(16)),
+        expiry: { at: now, deadline: undefined, lifetime: undefined }
+      }),
+      "{\"a\":1,\"_effect_session\":{\"id\":\"AAAAAAAAAAAAAAAAAAAAAA\",\"createdAt\":1767225600000,\"schemaVersion\":1}}"
+    ))
 })
 
 describe("the member _effect_session", () => {

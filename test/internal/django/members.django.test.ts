@@ -25,7 +25,7 @@ const membersOf = (json: string): Members.Members => {
   return members ?? new Map()
 }
 
-/** What the `json.dumps` of Django makes of JSON texts. */
+/** JSON texts, and the results of Django's `json.dumps`. */
 const examples: ReadonlyArray<readonly [title: string, given: string, dumped: string]> = [
   ["integers beyond 2^53", "{\"n\":12345678901234567890}", "{\"n\":12345678901234567890}"],
   [
@@ -74,7 +74,7 @@ describe("split and join", () => {
       { numRuns: 500 }
     ))
 
-  it("takes members from any spelling of JSON as Python does, where a duplicate name has its last value", () =>
+  it("reads members from any JSON as Python does, with spaces, escapes and duplicate names, of which the last value counts", () =>
     fc.assert(
       fc.asyncProperty(pythonJson, async (given) => {
         const joined = Members.join(membersOf(given))

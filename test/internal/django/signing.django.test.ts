@@ -12,7 +12,7 @@ const ask = sharedWorker()
 
 const Verdicts = Schema.Array(Schema.NullOr(Schema.String))
 
-/** What Django reads in texts: the JSON of an object, or `null` if it rejects the text. */
+/** Decodes texts by Django: the JSON of each value, or `null` if it rejects the text. */
 const ofDjango = (texts: ReadonlyArray<string>, key = secretKey, ofSalt: string = salt) =>
   ask((django) => django.call("loads", Verdicts, texts, key, ofSalt))
 
@@ -117,7 +117,7 @@ describe("tampered texts", () => {
     assert.strictEqual(await assertSameVerdicts([text]), 1)
   })
 
-  it("another spelling of the same signature is rejected, here and by Django", async () => {
+  it("another encoding of the same signature is rejected, here and by Django", async () => {
     const text = await ask((django) => django.encode("{\"a\":1}"))
     const value = text.slice(0, text.lastIndexOf(":"))
     const signatures = Array.from(
