@@ -4,15 +4,17 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { spawn } from "node:child_process"
-import { chmodSync, cpSync, symlinkSync, writeFileSync } from "node:fs"
+import { chmodSync, cpSync, existsSync, symlinkSync, writeFileSync } from "node:fs"
 import * as Path from "node:path"
 import { shared } from "./support/djangoBeside.js"
 import * as Django from "./support/servers/django.js"
 import { temporaryDirectory } from "./support/temporaryDirectories.js"
 
 interface Bookshop {
-  /** Sends a signal to all processes of the bookshop, as a terminal does. False if there is none. */
-  readonly signal: (name: NodeJS.Signals | 0) => boolean
+  /** The file that Postgres has while it runs. */
+  readonly postgres: string
+  /** Sends a signal to all processes of the bookshop, as a terminal does. */
+  readonly signal: (name: NodeJS.Signals) => void
   /** The first line of output that matches. Fails if the bookshop ends before. */
   readonly printed: (line: RegExp) => Effect.Effect<ReadonlyArray<string>, Error>
   /** All that it has printed, when it has ended. */
@@ -43,18 +45,19 @@ const start = (environment: Readonly<Record<string, string>> = {}) =>
     // When every process that has inherited the output has ended.
     const closed = new Promise<number | null>((resolve) => child.once("close", resolve))
     const bookshop: Bookshop = {
+      postgres: Path.join(project, ".data", "django", "postmaster.pid"),
       signal: (name) => {
-        try {
-          return child.pid !== undefined && process.kill(-child.pid, name)
-        } catch {
-          return false
+        if (child.pid !== undefined && child.exitCode === null && child.signalCode === null) {
+          process.kill(-child.pid, name)
         }
       },
       printed: (line) =>
         Effect.async((resume) => {
           const look = () => {
             const found = line.exec(stdout)
-            if (found !== null) resume(Effect.succeed(found))
+            if (found !== null) {
+              resume(Effect.succeed(found))
+            }
           }
           child.stdout.on("data", look)
           void closed.then((code) =>
@@ -207,11 +210,12 @@ describe("npm run example:django", () => {
       Effect.gen(function*() {
         const bookshop = yield* start()
         yield* opened(bookshop)
-        assert.isTrue(bookshop.signal(signal))
-        // Complete when no process has the output any more.
+        assert.isTrue(existsSync(bookshop.postgres))
+        bookshop.signal(signal)
+        // Complete when no process has the output any more. Postgres has one of its own.
         const { stderr } = yield* bookshop.output
         assert.strictEqual(stderr, "")
-        assert.isFalse(bookshop.signal(0))
+        assert.isFalse(existsSync(bookshop.postgres))
       }))
   }
 
