@@ -43,8 +43,8 @@ const bookshop = Effect.gen(function*() {
       Layer.provide(PgClient.layer({ url: Redacted.make(url) }))
     )
   )
-  const address = yield* Proxy.listen({ port, django, effect })
-  yield* Console.log(`The bookshop is open at ${address} - Ctrl-C closes it.`)
+  const open = yield* Proxy.listen({ port, django, effect })
+  yield* Console.log(`The bookshop is open at http://127.0.0.1:${open} - Ctrl-C closes it.`)
   yield* Console.log(`Log in as ${user.name} with the password ${user.password}.`)
   return yield* Effect.never
 })

@@ -12,12 +12,12 @@ const host = "127.0.0.1"
 const isMoved = (path: string): boolean => /^\/cart(?:[/?]|$)/.test(path)
 
 /**
- * Listens until the end of the scope, and returns the address. A request keeps its `Host`: both sides compare it with the `Origin` to
+ * Listens until the end of the scope, and returns the port. A request keeps its `Host`: both sides compare it with the `Origin` to
  * refuse forged requests.
  */
 export const listen = (
   { django, effect, port }: { readonly port: number; readonly django: number; readonly effect: number }
-): Effect.Effect<string, ProxyError, Scope.Scope> =>
+): Effect.Effect<number, ProxyError, Scope.Scope> =>
   Effect.map(
     Effect.acquireRelease(
       Effect.async<Server, ProxyError>((resume) => {
@@ -48,6 +48,6 @@ export const listen = (
     ),
     (server) => {
       const address = server.address()
-      return `http://${host}:${typeof address === "object" && address !== null ? address.port : port}`
+      return typeof address === "object" && address !== null ? address.port : port
     }
   )
