@@ -214,6 +214,21 @@ for (const [name, open] of databases) {
           }
         }))
 
+      it.live("that is made again in the request that changes the password continues, and others end", () =>
+        Effect.gen(function*() {
+          const there = yield* world
+          const { django, effect } = there
+          const fay = yield* newUser(there, "fay")
+          const [here, other] = [Django.browser(), Django.browser()]
+          yield* effect.run(here, App.authenticate(fay))
+          yield* post(other, django, "login", passwordOf("fay"))
+          const change = post(Django.browser(), django, "password", { username: "fay", password: "new" })
+          yield* effect.run(here, App.subject.pipe(Effect.zipRight(change), Effect.zipRight(App.authenticate(fay))))
+          assert.deepStrictEqual(yield* effect.run(here, App.subject), Option.some(fay))
+          assert.strictEqual((yield* Django.me(here, django)).user, "fay")
+          assert.strictEqual((yield* Django.me(other, django)).user, null)
+        }))
+
       it.live("is anonymous on both sides while its user is not active", () =>
         Effect.gen(function*() {
           const there = yield* world

@@ -70,7 +70,9 @@ const isUnknown = ({ target, text }: Link): boolean => {
   return !(existsSync(path) && readFileSync(path, "utf8").replaceAll("\\", "").includes(text))
 }
 
-for (const [page, least] of [["docs/django.md", 150], ["docs/http.md", 35]] as const) {
+for (
+  const [page, least] of [["docs/django.md", 150], ["docs/django-migration.md", 40], ["docs/http.md", 35]] as const
+) {
   describe(page, () => {
     const rows = testedRowsOf(page)
 

@@ -1,25 +1,30 @@
 /**
  * One address for both servers: `/cart` and all below it goes to Effect, everything else to Django. In production, nginx does it.
  */
-import { Effect, type Scope } from "effect"
+import { Data, Effect, type Scope } from "effect"
 import { createServer, request, type Server } from "node:http"
-import type { AddressInfo } from "node:net"
+
+export class ProxyError extends Data.TaggedError("ProxyError")<{ readonly message: string }> {}
 
 const host = "127.0.0.1"
 
-/** Listens until the end of the scope, and returns its port. A request keeps its `Host`, which both sides check. */
+/** A view that moves to Effect gets its path here, and Django's `urls.py` loses it. */
+const isMoved = (path: string): boolean => /^\/cart(?:[/?]|$)/.test(path)
+
+/**
+ * Listens until the end of the scope, and returns the port. A request keeps its `Host`: both sides compare it with the `Origin` to
+ * refuse forged requests.
+ */
 export const listen = (
   { django, effect, port }: { readonly port: number; readonly django: number; readonly effect: number }
-): Effect.Effect<number, Error, Scope.Scope> =>
+): Effect.Effect<number, ProxyError, Scope.Scope> =>
   Effect.map(
     Effect.acquireRelease(
-      Effect.async<Server, Error>((resume) => {
+      Effect.async<Server, ProxyError>((resume) => {
         const server = createServer((incoming, outgoing) => {
-          const { pathname } = new URL(incoming.url ?? "/", "http://localhost")
-          const isEffect = pathname === "/cart" || pathname.startsWith("/cart/")
-          const { headers, method, url } = incoming
+          const { headers, method, url: path = "/" } = incoming
           const forwarded = request(
-            { host, port: isEffect ? effect : django, method, path: url, headers },
+            { host, port: isMoved(path) ? effect : django, method, path, headers },
             (response) => {
               outgoing.writeHead(response.statusCode ?? 502, response.headers)
               response.pipe(outgoing)
@@ -28,14 +33,21 @@ export const listen = (
           forwarded.on("error", () => outgoing.headersSent ? outgoing.destroy() : outgoing.writeHead(502).end())
           incoming.pipe(forwarded)
         })
-        server.once("error", (error) => resume(Effect.fail(error)))
-        server.listen(port, host, () => resume(Effect.succeed(server)))
+        server.once("error", ({ message }) =>
+          resume(new ProxyError({ message: `The bookshop cannot open (${message}): set PORT to another port.` })))
+        server.listen(port, host, () =>
+          resume(Effect.succeed(server)))
       }),
       (server) =>
         Effect.async<void>((resume) => {
-          server.close(() => resume(Effect.void))
+          server.close(() =>
+            resume(Effect.void)
+          )
           server.closeAllConnections()
         })
     ),
-    (server) => (server.address() as AddressInfo).port
+    (server) => {
+      const address = server.address()
+      return typeof address === "object" && address !== null ? address.port : port
+    }
   )

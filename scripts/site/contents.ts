@@ -48,7 +48,8 @@ export const contents: ReadonlyArray<Group> = [
       "docs/coming-from-express-session.md",
       "docs/coming-from-iron-session.md",
       "docs/coming-from-better-auth.md",
-      "docs/django.md"
+      "docs/django.md",
+      "docs/django-migration.md"
     ]
   },
   { title: "Formats", pages: ["docs/reference/"] },

@@ -1,17 +1,17 @@
 /**
- * Projects outside of the repository, started by `npm start`.
+ * Projects that npm starts.
  */
 import { Effect } from "effect"
 import { spawn } from "node:child_process"
 import { freePort } from "../../examples/shop/freePort.js"
 
-/** Runs `npm start` until the end of the scope, and returns the address that it prints. */
-export const started = (folder: string, environment: Readonly<Record<string, string>> = {}) =>
+/** Runs a script of the project, `npm start` by default, until the end of the scope, and returns the address that it prints. */
+export const started = (folder: string, environment: Readonly<Record<string, string>> = {}, script = "start") =>
   Effect.gen(function*() {
     const port = yield* freePort
     const child = yield* Effect.acquireRelease(
       Effect.sync(() =>
-        spawn("npm", ["start"], {
+        spawn("npm", ["run", script], {
           cwd: folder,
           env: { PATH: process.env.PATH, HOME: process.env.HOME, PORT: String(port), NO_COLOR: "1", ...environment },
           // Its own group, so that the end of the scope also ends the process that npm has started.

@@ -5,6 +5,6 @@ import views
 
 urlpatterns = [
     path("", views.catalogue),
-    path("login/", LoginView.as_view()),
+    path("login/", LoginView.as_view(extra_context={"title": "Log in"})),
     path("logout/", LogoutView.as_view()),
 ]

@@ -1,13 +1,14 @@
 from django.shortcuts import render
+from django.views.decorators.cache import never_cache
 
 BOOKS = ["The Left Hand of Darkness", "Piranesi", "Middlemarch"]
 
 
+# The back button shows no page of a visitor who has logged out.
+@never_cache
 def catalogue(request):
-    # Each side writes its own members of the session: Django counts the visits, and the Effect server keeps the cart.
-    request.session["visits"] = request.session.get("visits", 0) + 1
-    return render(
-        request,
-        "catalogue.html",
-        {"books": BOOKS, "cart": request.session.get("cart", []), "visits": request.session["visits"]},
-    )
+    session = request.session
+    # Each side writes its own members of the session: Django counts the visits, and Effect keeps the cart and counts the orders.
+    session["visits"] = session.get("visits", 0) + 1
+    context = {"title": "Catalogue", "books": BOOKS, "visits": session["visits"], "orders": session.get("orders", 0)}
+    return render(request, "catalogue.html", context)

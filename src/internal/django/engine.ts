@@ -125,7 +125,9 @@ export const make = (options: Options, { expiry, fields, namespace }: Scope): Bo
     Effect.gen(function*() {
       const record = limitedBy(written, before, now)
       const data = yield* dataOf(operation, record)
-      const isSame = before?.record.id === record.id && before.content.subject === record.subject
+      // A new login of the same user takes the hash of the password as it is now: the request may have changed it.
+      const isSame = before?.record.id === record.id && before.content.subject === record.subject &&
+        before.record.authenticatedAt === record.authenticatedAt
       const authHash = record.subject === undefined
         ? undefined
         : isSame

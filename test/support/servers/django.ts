@@ -25,6 +25,8 @@ export interface Settings {
   /** Default: `django.contrib.sessions.backends.db`. */
   readonly SESSION_ENGINE?: string
   readonly SESSION_FILE_PATH?: string
+  /** Default: a cache in the process. */
+  readonly CACHES?: { readonly default: { readonly BACKEND: string; readonly LOCATION?: string } }
   /** Default: `django.contrib.sessions.serializers.JSONSerializer`. */
   readonly SESSION_SERIALIZER?: string
   /** Default: `sessionid`. */
@@ -43,6 +45,8 @@ export interface Options {
   /** `postgres://…`, `mysql://…` or `sqlite:<file>`. Without it, only what needs no database works. */
   readonly database?: string
   readonly settings?: Settings
+  /** A folder with modules of Python that the settings name. */
+  readonly modules?: string
 }
 
 /** The name and the password of the user that `migrate` creates. */
@@ -196,7 +200,7 @@ const main = fileURLToPath(new URL("../django/main.py", import.meta.url))
 /** Starts a program. It ends with this process, too, because that closes its input. */
 const start = (
   command: "migrate" | "serve" | "worker",
-  { database, settings }: Options
+  { database, modules, settings }: Options
 ): Effect.Effect<Running, DjangoError, Scope.Scope> =>
   Effect.gen(function*() {
     const interpreter = python()
@@ -211,6 +215,7 @@ const start = (
           env: {
             ...inherited,
             ...(database === undefined ? {} : { DATABASE_URL: database }),
+            ...(modules === undefined ? {} : { PYTHONPATH: modules }),
             DJANGO_SETTINGS: JSON.stringify({ SECRET_KEY: secretKey, ...settings })
           }
         })
