@@ -137,6 +137,10 @@ export interface Subject {
 
 const cookie = "Its records are in no store, and nothing on the server ends them: see [its limits](cookies.md)."
 
+const django =
+  "Its records are in the table of a live Django and in no store: the keys are there in clear, and saves of Django have no condition. The " +
+  "table has one namespace and no touches. Other tests stop two requests before each statement."
+
 /** The stores and engines, by the name in the titles of the tests. */
 export const subjects: Readonly<Record<string, Subject>> = {
   e1: { madeOf: "`CookieEngine`, XChaCha20-Poly1305", exceptions: cookie },
@@ -166,5 +170,8 @@ export const subjects: Readonly<Record<string, Subject>> = {
     exceptions:
       "Whether a new random key or id is taken in the old store is not checked while sessions move. A move leaves the same trace in " +
       "the old store as a logout, so not every end reason is known."
-  }
+  },
+  "django on postgres": { madeOf: "`DjangoEngine` on Postgres", exceptions: django },
+  "django on mariadb": { madeOf: "`DjangoEngine` on MariaDB", exceptions: django },
+  "django on sqlite": { madeOf: "`DjangoEngine` on SQLite", exceptions: django }
 }

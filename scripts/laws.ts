@@ -22,7 +22,8 @@ const all = [
   "test/SessionStore.",
   "test/SessionEngine.test.ts",
   "test/CookieEngine.test.ts",
-  "test/CookieEngine.ledger.laws.test.ts"
+  "test/CookieEngine.ledger.laws.test.ts",
+  "test/DjangoEngine.laws.test.ts"
 ]
 
 const run = (tests: ReadonlyArray<string>): Report => {
