@@ -1,17 +1,14 @@
 /**
- * Requests on sessions of Django as sequences of steps: each statement, call of a store or of the file system, and request to Django. A test
- * runs them in every order, or ends a process after one of them.
+ * Requests on sessions of Django as sequences of steps: each statement, each call of a store and each request to Django. A test runs
+ * them in every order.
  */
 import { SqlClient } from "@effect/sql/SqlClient"
 import { Context, Effect, Exit, Layer, Option, Redacted, Schema, type Scope } from "effect"
 import { Expiry, MemoryStore, Session, StoredEngine } from "effect-session"
-import * as DjangoEngine from "effect-session/DjangoEngine"
 import { type CookieValue, SessionEngine } from "effect-session/SessionEngine"
 import type { SessionRecord } from "effect-session/SessionRecord"
 import { SessionStore } from "effect-session/SessionStore"
 import type { SessionStoreError, Store } from "effect-session/SessionStore"
-import { mkdirSync, readdirSync } from "node:fs"
-import * as Path from "node:path"
 import * as Engine from "../../src/internal/django/engine.js"
 import * as Moving from "../../src/internal/django/moving.js"
 import * as Sources from "../../src/internal/django/sources.js"
@@ -21,9 +18,7 @@ import { intercepted } from "../../src/internal/store/intercepted.js"
 import type { Scene } from "../../src/internal/testing/interleave.js"
 import { holds } from "../../src/internal/testing/law.js"
 import type { Database } from "./djangoDatabases.js"
-import { platform } from "./interceptedFileSystem.js"
 import * as Django from "./servers/django.js"
-import { temporaryDirectory } from "./temporaryDirectories.js"
 
 /** Longer than any test: a timeout would change the order under test. */
 const timeout = "1 minute"
@@ -107,11 +102,10 @@ export interface World {
 }
 
 export const world = (
-  database: Database,
-  client: Database["client"] = database.client
+  database: Database
 ): Effect.Effect<World, unknown, Scope.Scope> =>
   Effect.gen(function*() {
-    const context = yield* Layer.build(client)
+    const context = yield* Layer.build(database.client)
     const sql = Context.get(context, SqlClient)
     const { engine } = yield* Effect.provide(
       Start.connected({ secretKey: Redacted.make(Django.secretKey), timeout }),
@@ -188,69 +182,6 @@ export const movingTable = (world: World): Effect.Effect<Place, unknown> =>
       live: Effect.zipWith(inTable(world), inStore(store), (one, other) => [...one, ...other])
     }
   })
-
-const password = "pbkdf2_sha256$1$salt$hash"
-
-const options = {
-  secretKey: Redacted.make(Django.secretKey),
-  authHash: (userId: string) => Effect.succeed(userId === "1" ? Option.some(password) : Option.none())
-}
-
-/** A Django without a database. `places` makes a place of files, or of signed cookies, whose sessions move to a store. */
-export const withoutTable: Effect.Effect<
-  { readonly login: string; readonly files: Effect.Effect<Place>; readonly cookies: Effect.Effect<Place> },
-  unknown,
-  Scope.Scope
-> = Effect.gen(function*() {
-  const directory = Path.join(yield* temporaryDirectory("django-files"), "sessions")
-  mkdirSync(directory)
-  const worker = yield* Django.worker({ settings: { SESSION_FILE_PATH: directory } })
-  let cookies = 0
-  return {
-    login: loginOf(yield* worker.authHash(password)),
-    files: Effect.sync(() => {
-      const store = MemoryStore.make()
-      let name = ""
-      return {
-        save: (json) =>
-          Effect.map(worker.save("file", json), (key) => {
-            name = `sessionid${key}`
-            return key
-          }),
-        process: (around) =>
-          processOf(
-            Layer.provide(
-              DjangoEngine.movingFiles(target(store, around), { ...options, directory }),
-              platform(({ call }, run) => asPlatform(around(call, run)))
-            )
-          ),
-        live: Effect.map(
-          inStore(store),
-          (moved) =>
-            readdirSync(directory).includes(name)
-              ? [...moved, { id: name, count: 0, theme: "dark", shared: true }]
-              : moved
-        )
-      }
-    }),
-    cookies: Effect.sync(() => {
-      const store = MemoryStore.make()
-      return {
-        // Two sessions with one text have one cookie.
-        save: (json) => worker.save("signed_cookies", `${json.slice(0, -1)},"n":${cookies++}}`),
-        process: (around) => processOf(DjangoEngine.movingSignedCookies(target(store, around), options)),
-        live: inStore(store)
-      }
-    })
-  }
-})
-
-/** The interception of a file system has no errors of its own. */
-const asPlatform = <A, E>(step: Effect.Effect<A, E | SessionStoreError>): Effect.Effect<A, E> =>
-  Effect.catchAll(
-    step,
-    (error) => error instanceof Error && "operation" in error ? Effect.die(error) : Effect.fail(error as E)
-  )
 
 /** The outcome of a request: whether it succeeded, and the cookie of the browser after it. */
 export interface Answer {
