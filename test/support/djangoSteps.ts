@@ -49,7 +49,10 @@ const stepped = (table: Table, around: Around): Table => ({
   end: (...args) => around("end", table.end(...args)),
   destroy: (...args) => around("destroy", table.destroy(...args)),
   removeExpired: (...args) => around("removeExpired", table.removeExpired(...args)),
-  count: (...args) => around("count", table.count(...args))
+  count: (...args) => around("count", table.count(...args)),
+  // Not of requests.
+  check: table.check,
+  sample: table.sample
 })
 
 /** A server process, which shares no memory with others. */
