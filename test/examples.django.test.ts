@@ -3,80 +3,12 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { spawn } from "node:child_process"
-import { chmodSync, cpSync, existsSync, symlinkSync, writeFileSync } from "node:fs"
+import { existsSync, writeFileSync } from "node:fs"
 import * as Path from "node:path"
+import { opened, start } from "./support/bookshop.js"
 import { shared } from "./support/djangoBeside.js"
 import * as Django from "./support/servers/django.js"
 import { temporaryDirectory } from "./support/temporaryDirectories.js"
-
-interface Bookshop {
-  /** The file that Postgres has while it runs. */
-  readonly postgres: string
-  /** Sends a signal to all processes of the bookshop, as a terminal does. */
-  readonly signal: (name: NodeJS.Signals) => void
-  /** The first line of output that matches. Fails if the bookshop ends before. */
-  readonly printed: (line: RegExp) => Effect.Effect<ReadonlyArray<string>, Error>
-  /** All that it has printed, when it has ended. */
-  readonly output: Effect.Effect<{ readonly code: number | null; readonly stdout: string; readonly stderr: string }>
-}
-
-/** Starts the bookshop with a data folder of its own. The end of the scope ends it. */
-const start = (environment: Readonly<Record<string, string>> = {}) =>
-  Effect.gen(function*() {
-    const project = yield* temporaryDirectory("bookshop")
-    // The embedded Postgres may run as another user.
-    chmodSync(project, 0o755)
-    cpSync("examples", Path.join(project, "examples"), { recursive: true })
-    for (const name of ["package.json", "tsconfig.json", "src", "node_modules"]) {
-      symlinkSync(Path.resolve(name), Path.join(project, name))
-    }
-    const { DATABASE_URL: _, PORT: __, ...inherited } = process.env
-    const child = spawn("npm", ["run", "--silent", "example:django"], {
-      cwd: project,
-      env: { ...inherited, NO_COLOR: "1", ...environment },
-      detached: true,
-      stdio: ["ignore", "pipe", "pipe"]
-    })
-    let stdout = ""
-    let stderr = ""
-    child.stdout.on("data", (chunk: Buffer) => stdout += chunk)
-    child.stderr.on("data", (chunk: Buffer) => stderr += chunk)
-    // When every process that has inherited the output has ended.
-    const closed = new Promise<number | null>((resolve) => child.once("close", resolve))
-    const bookshop: Bookshop = {
-      postgres: Path.join(project, ".data", "django", "postmaster.pid"),
-      signal: (name) => {
-        if (child.pid !== undefined && child.exitCode === null && child.signalCode === null) {
-          process.kill(-child.pid, name)
-        }
-      },
-      printed: (line) =>
-        Effect.async((resume) => {
-          const look = () => {
-            const found = line.exec(stdout)
-            if (found !== null) {
-              resume(Effect.succeed(found))
-            }
-          }
-          child.stdout.on("data", look)
-          void closed.then((code) =>
-            resume(Effect.fail(new Error(`The bookshop ended with ${code}: ${stdout}${stderr}`)))
-          )
-          look()
-        }),
-      output: Effect.map(Effect.promise(() => closed), (code) => ({ code, stdout, stderr }))
-    }
-    yield* Effect.addFinalizer(() => Effect.zipRight(Effect.sync(() => bookshop.signal("SIGINT")), bookshop.output))
-    return bookshop
-  })
-
-const opened = (bookshop: Bookshop) =>
-  Effect.gen(function*() {
-    const [, url = ""] = yield* bookshop.printed(/open at (http:\/\/127\.0\.0\.1:\d+) - Ctrl-C closes it\.\n/)
-    const [, username = "", password = ""] = yield* bookshop.printed(/Log in as (\S+) with the password (\S+)\.\n/)
-    return { url, username, password }
-  })
 
 /** A visitor, with the page that they see. */
 interface Visitor {

@@ -5,21 +5,12 @@ import { it } from "@effect/vitest"
 import { Effect } from "effect"
 import type { Browser, Page } from "playwright-core"
 import { afterAll, assert, beforeAll, describe } from "vitest"
-import { newPostgresDatabase } from "../support/databases.js"
+import { opened, start } from "../support/bookshop.js"
 import { shared } from "../support/djangoBeside.js"
-import { postgresUrl } from "../support/serverClients.js"
-import { started } from "../support/startedProject.js"
 import { cartOn, goBack, launch, press, userOn } from "./support.js"
 
 describe("the bookshop of Django and Effect", () => {
-  const bookshop = shared(
-    Effect.orDie(
-      Effect.flatMap(
-        newPostgresDatabase(),
-        (name) => started(process.cwd(), { DATABASE_URL: postgresUrl(name) }, "example:django")
-      )
-    )
-  )
+  const bookshop = shared(Effect.orDie(Effect.flatMap(start(), opened)))
   let browser: Browser
   beforeAll(async () => {
     browser = await launch()
@@ -28,7 +19,7 @@ describe("the bookshop of Django and Effect", () => {
 
   const law = (title: string, walk: (tab: (path: string) => Promise<Page>) => Promise<void>) =>
     it.live(title, () =>
-      Effect.flatMap(bookshop, (baseURL) =>
+      Effect.flatMap(bookshop, ({ url: baseURL }) =>
         Effect.promise(async () => {
           const context = await browser.newContext({ baseURL })
           const errors: Array<string> = []

@@ -1,17 +1,17 @@
 /**
- * Projects that npm starts.
+ * Projects outside of the repository, started by `npm start`.
  */
 import { Effect } from "effect"
 import { spawn } from "node:child_process"
 import { freePort } from "../../examples/shop/freePort.js"
 
-/** Runs a script of the project, `npm start` by default, until the end of the scope, and returns the address that it prints. */
-export const started = (folder: string, environment: Readonly<Record<string, string>> = {}, script = "start") =>
+/** Runs `npm start` until the end of the scope, and returns the address that it prints. */
+export const started = (folder: string, environment: Readonly<Record<string, string>> = {}) =>
   Effect.gen(function*() {
     const port = yield* freePort
     const child = yield* Effect.acquireRelease(
       Effect.sync(() =>
-        spawn("npm", ["run", script], {
+        spawn("npm", ["start"], {
           cwd: folder,
           env: { PATH: process.env.PATH, HOME: process.env.HOME, PORT: String(port), NO_COLOR: "1", ...environment },
           // Its own group, so that the end of the scope also ends the process that npm has started.
