@@ -11,8 +11,7 @@
  *   itself saves the whole session without a condition, and may overwrite a write from here: let only one side write a field.
  * - *Nothing to steal* does not hold: the table has the keys as the cookies have them, and a signature covers neither key nor end. A user of the
  *   database who can read the table can act as any visitor.
- * - An `absolute` limit is kept here only, and begins with the first write or login here: a session that only Django uses has none. `endsAt`
- *   includes it, and `expiryAge` does not.
+ * - An `absolute` limit is kept here only, and begins with the first write or login here: a session that only Django uses has none.
  *
  * The table has no column for the user, so there are no lists of sessions and no revocation by user. A new password ends the logins of its
  * user on both sides. `docs/django-migration.md` describes the move from Django step by step.

@@ -155,6 +155,13 @@ export interface BoundEngine {
    */
   readonly synchronous?: BoundEngine
   /**
+   * Another program sets the cookie of the same sessions, and gives it their end, which each of its writes moves. So each write here sends the
+   * cookie again, too, and the cookie does not last until the deadline.
+   *
+   * @since 0.6.0
+   */
+  readonly sharesCookie?: true
+  /**
    * Returns whether a text has the form of a value of this engine, without checking it. Bearer tokens of another form belong to the
    * application. Absent: every bearer token is taken for one of ours.
    *

@@ -320,6 +320,23 @@ describe("DjangoEngine.movingFiles", () => {
       assert.deepStrictEqual(readdirSync(directory), [`sessionid${key}.moved`])
     }))
 
+  it.scoped("of 8 requests that move the same session at the same time, none loses its update and all get one cookie", () =>
+    Effect.gen(function*() {
+      const { layer, worker } = yield* scene
+      const old = yield* worker.save("file", `{"visits":0}`)
+      yield* Effect.gen(function*() {
+        const visits = yield* Effect.all(
+          Array.from({ length: 8 }, () => visit(Shop, Shop.update("visits", (n) => n + 1), old)),
+          { concurrency: "unbounded" }
+        )
+        assert.deepStrictEqual(visits.map(({ error }) => error), Array(8).fill(undefined))
+        const cookies = new Set(visits.map(({ cookie }) => cookie))
+        assert.strictEqual(cookies.size, 1)
+        const [cookie] = cookies
+        assert.strictEqual((yield* visit(Shop, Shop.get("visits"), cookie)).result, 8)
+      }).pipe(Effect.provide(layer))
+    }))
+
   it.scoped("a session expires SESSION_COOKIE_AGE after its file was written", () =>
     Effect.gen(function*() {
       const { layer, worker } = yield* scene
@@ -367,6 +384,23 @@ describe("DjangoEngine.movingSignedCookies", () => {
         const late = yield* visit(Shop, Shop.update("visits", (n) => n + 1), old)
         assert.strictEqual(late.cookie, first.cookie)
         assert.strictEqual((yield* visit(Shop, Shop.get("visits"), first.cookie)).result, 2)
+      }).pipe(Effect.provide(layer))
+    }))
+
+  it.scoped("of 8 requests that move the same session at the same time, none loses its update and all get one cookie", () =>
+    Effect.gen(function*() {
+      const { layer, worker } = yield* scene
+      const old = yield* worker.save("signed_cookies", `{"visits":0}`)
+      yield* Effect.gen(function*() {
+        const visits = yield* Effect.all(
+          Array.from({ length: 8 }, () => visit(Shop, Shop.update("visits", (n) => n + 1), old)),
+          { concurrency: "unbounded" }
+        )
+        assert.deepStrictEqual(visits.map(({ error }) => error), Array(8).fill(undefined))
+        const cookies = new Set(visits.map(({ cookie }) => cookie))
+        assert.strictEqual(cookies.size, 1)
+        const [cookie] = cookies
+        assert.strictEqual((yield* visit(Shop, Shop.get("visits"), cookie)).result, 8)
       }).pipe(Effect.provide(layer))
     }))
 

@@ -71,15 +71,6 @@ export const sessionOf = (
     return record.expiry.at > now ? { ...read, row, record } : undefined
   })
 
-/**
- * The record as a request sees it: without the deadline, which the engine keeps itself. With a deadline the cookie would last until then,
- * and would not be sent again, although each response of Django gives it the shorter lifetime of its settings.
- */
-const shown = (record: SessionRecord): SessionRecord => ({
-  ...record,
-  expiry: { ...record.expiry, deadline: undefined }
-})
-
 export const make = (options: Options, { expiry, fields, namespace }: Scope): BoundEngine => {
   const { backend, calls: { limited, resolved }, dates, reader, remote, signer, table } = options
   const names = fields === undefined ? undefined : new Set(fields)
@@ -89,7 +80,7 @@ export const make = (options: Options, { expiry, fields, namespace }: Scope): Bo
 
   const opened = (value: CookieValue, session: Session): Opened => {
     sessions.set(value, session)
-    return { value, record: shown(session.record), needsReseal: false }
+    return { value, record: session.record, needsReseal: false }
   }
 
   const load = (key: string, now: number, operation = "load") => limited(operation, table.load(key, now, operation))
@@ -153,7 +144,7 @@ export const make = (options: Options, { expiry, fields, namespace }: Scope): Bo
 
   const written = (session: Session, value: CookieValue = Redacted.make(session.row.key)): Written => {
     sessions.set(value, session)
-    return { _tag: "Written", value, record: shown(session.record) }
+    return { _tag: "Written", value, record: session.record }
   }
 
   /** Finds whether a row that no write has changed was written by another one, or has ended. */
@@ -226,6 +217,7 @@ export const make = (options: Options, { expiry, fields, namespace }: Scope): Bo
   return {
     remote,
     selfContained: false,
+    sharesCookie: true,
     recognizes: isKey,
     mint: () => Redacted.make(drawKey()),
     secretOf: ({ value }) => hmacSha256(new TextEncoder().encode(Redacted.value(value)), forgery),

@@ -8,6 +8,7 @@ import * as FiberRef from "effect/FiberRef"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Redacted from "effect/Redacted"
+import type { SessionExpiry } from "../../Expiry.js"
 import type { SessionCookie } from "../../SessionCookie.js"
 import type { CookieUpdate, CookieValue } from "../../SessionEngine.js"
 import type { SessionError } from "../../SessionError.js"
@@ -268,7 +269,7 @@ const touch = <A extends object>(
   const times = { ...loaded.record, lastSeenAt: Math.max(change === "Touch" ? now : 0, loaded.record.lastSeenAt) }
   const { expiry } = times
   const record = { ...times, expiry: ExpiryRules.next(core.settings.expiry, expiry, times, expiry.lifetime) }
-  const resent = change === "Touch" && CookieRules.slides(cookieOf(core, loaded), record.expiry)
+  const resent = change === "Touch" && CookieRules.slides(cookieOf(core, loaded), cookieExpiry(core, record.expiry))
   return Done.map(
     Done.mapError(
       core.engine.write({ _tag: "Touch", value: loaded.value, record, resent }, now),
@@ -334,7 +335,7 @@ const committed = <A extends object>(
   const { loaded, replayed } = written
   const before = work.loaded
   Events.written(core, loaded.record.modifiedAt, change, before, work.draft, written)
-  const { expiry } = loaded.record
+  const expiry = cookieExpiry(core, loaded.record.expiry)
   // The value of a cookie engine changes with each save.
   const lifetime = before?.record.expiry.lifetime
   const isSent = change !== "Save" || !isSame(loaded.value, before?.value) ||
@@ -360,8 +361,12 @@ const isSame = (a: CookieValue, b: CookieValue | undefined): boolean =>
 // The record has just been made, so its last use is "now".
 const cookieFor = <A extends object>(core: Core<A>, loaded: Loaded<A>): CookieUpdate => ({
   value: loaded.value,
-  maxAge: CookieRules.maxAge(cookieOf(core, loaded), loaded.record.expiry, loaded.record.lastSeenAt)
+  maxAge: CookieRules.maxAge(cookieOf(core, loaded), cookieExpiry(core, loaded.record.expiry), loaded.record.lastSeenAt)
 })
+
+/** The end of the session for its cookie: another program that sets it knows no deadline. */
+const cookieExpiry = <A extends object>({ engine }: Core<A>, expiry: SessionExpiry): SessionExpiry =>
+  engine.sharesCookie === true ? { ...expiry, deadline: undefined } : expiry
 
 /** The cookie of the tag; a login with `remember` decides whether it ends with the browser. */
 const cookieOf = <A extends object>(core: Core<A>, { attributes: { remembered } }: Loaded<A>): SessionCookie =>
