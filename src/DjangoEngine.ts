@@ -36,7 +36,7 @@ import * as Signing from "./internal/django/signing.js"
 import * as Sources from "./internal/django/sources.js"
 import * as Start from "./internal/django/start.js"
 import type { SessionConfigError } from "./SessionConfigError.js"
-import type { Scope } from "./SessionEngine.js"
+import type { BoundEngine, Scope } from "./SessionEngine.js"
 import { SessionEngine } from "./SessionEngine.js"
 import { SessionMaintenance } from "./SessionMaintenance.js"
 
@@ -244,7 +244,8 @@ export const movingFiles = <Out, E, R>(
 
 /**
  * Moves the sessions of Django's engine `signed_cookies` to another engine, as {@link moving} does. Such a cookie stays valid for Django
- * after a logout. Here it does not, as long as `to` keeps the reason why the session has ended.
+ * after a logout, but not here: until the cookie would have expired, `to` keeps a mark of each session that has moved or ended, as a session
+ * without a user.
  *
  * @since 0.6.0
  * @category layers
@@ -257,13 +258,13 @@ export const movingSignedCookies = <Out, E, R>(
     to,
     Effect.map(
       Start.sourceFormats({ salt: Signing.salts.signedCookies, ...options }),
-      (formats) => (namespace) => Sources.signedCookies(formats, namespace)
+      (formats) => (namespace, target) => Sources.signedCookies(formats, namespace, target)
     )
   )
 
 const movingFrom = <Out, E, R, R1>(
   to: Layer.Layer<SessionEngine | Out, E, R>,
-  source: Effect.Effect<(namespace: string) => Moving.Source, SessionConfigError, R1>
+  source: Effect.Effect<(namespace: string, target: BoundEngine) => Moving.Source, SessionConfigError, R1>
 ): Layer.Layer<SessionEngine | Out, E | SessionConfigError, R | R1> =>
   Layer.provideMerge(
     Layer.effect(
@@ -281,7 +282,7 @@ const movingFrom = <Out, E, R, R1>(
                     "Sessions of Django move to an engine on a store, and this one keeps them in the cookie. Give another one, such as SqlEngine.",
                     "django-tag-unsupported"
                   )
-                  : Effect.succeed(Moving.make(sourceOf(scope.namespace), engine, scope)))
+                  : Effect.succeed(Moving.make(sourceOf(scope.namespace, engine), engine, scope)))
             )
         }
       })

@@ -25,6 +25,13 @@ class Shop extends Session.Tag<Shop>()("shop/Session", {
   expiry: Expiry.standard
 }) {}
 
+/** Its sessions end long before the cookies of Django. */
+class Brief extends Session.Tag<Brief>()("shop/Brief", {
+  schema: Schema.Struct({ visits: Schema.optionalWith(Schema.Number, { default: () => 0 }) }),
+  cookie: { prefix: "", name: "sessionid" },
+  expiry: Expiry.earliest(Expiry.sinceModified("1 hour"), Expiry.absolute("1 day"))
+}) {}
+
 const secretKey = Redacted.make(Django.secretKey)
 
 /** A login as Django makes it, in a session with other members. */
@@ -415,6 +422,37 @@ describe("DjangoEngine.movingSignedCookies", () => {
         assert.deepStrictEqual((yield* visit(Shop, Shop.subject, moved)).result, Option.none())
         yield* visit(Shop, Shop.destroy, unmoved)
         assert.deepStrictEqual((yield* visit(Shop, Shop.subject, unmoved)).result, Option.none())
+      }).pipe(Effect.provide(layer))
+    }))
+
+  it.scoped("a logout while another request moves the session is final", () =>
+    Effect.gen(function*() {
+      const { hash, layer, worker } = yield* scene
+      const old = yield* worker.save("signed_cookies", loggedIn(hash))
+      yield* Effect.gen(function*() {
+        const { error } = yield* visit(
+          Shop,
+          Effect.zipRight(Shop.set("visits", 5), visit(Shop, Shop.destroy, old)),
+          old
+        )
+        assert.instanceOf(error, SessionError.SessionGone)
+        assert.deepStrictEqual((yield* visit(Shop, Shop.subject, old)).result, Option.none())
+      }).pipe(Effect.provide(layer))
+    }))
+
+  it.scoped("a logout is final for the old cookie as long as that is valid, also if the moved session would have expired before", () =>
+    Effect.gen(function*() {
+      const { hash, worker } = yield* scene
+      const layer = Brief.layer.pipe(
+        Layer.provide(DjangoEngine.movingSignedCookies(MemoryEngine.layer, { secretKey, authHash }))
+      )
+      const old = yield* worker.save("signed_cookies", loggedIn(hash))
+      yield* Effect.gen(function*() {
+        const { cookie } = yield* visit(Brief, Brief.set("visits", 2), old)
+        assert.deepStrictEqual((yield* visit(Brief, Brief.subject, cookie)).result, Option.some("1"))
+        yield* visit(Brief, Brief.destroy, cookie)
+        yield* TestClock.adjust("2 hours")
+        assert.deepStrictEqual((yield* visit(Brief, Brief.subject, old)).result, Option.none())
       }).pipe(Effect.provide(layer))
     }))
 

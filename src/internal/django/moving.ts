@@ -5,6 +5,7 @@
  * then ends it in the source, if it still has that text. So requests that move the same text at the same time agree on one session, a move
  * never overwrites what Django has written meanwhile, and a logout in Django is final. What a process leaves that dies between the two steps
  * cannot be reached by any cookie. A source keeps a trace of each move, by which later requests with the old cookie find the session.
+ * For signed cookies, which hold the sessions themselves, the target keeps the trace.
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -29,8 +30,7 @@ export interface Source {
   /** Returns whether a cookie value has the form of this source. */
   readonly recognizes: (value: string) => boolean
   readonly open: (value: string, now: number) => Effect.Effect<Found | undefined, SessionStoreError>
-  /** Ends sessions. Absent: the cookie holds the session, and stays valid. */
-  readonly ending?: {
+  readonly ending: {
     /** Ends a session that still has the text of this signature, and leaves a trace of its move unless it has rotated. */
     readonly end: (
       value: string,
@@ -83,21 +83,9 @@ export const make = (source: Source, to: BoundEngine, { expiry }: Scope): BoundE
       if (found === undefined) return Effect.succeedNone
       const token = successorOf(Redacted.value(value), found.signature)
       if (found._tag === "Moved") return movedTo(value, token, now)
-      const live = Effect.sync(() => {
-        states.set(value, found)
-        return Option.some<Opened>({ value, record: found.record, needsReseal: true })
-      })
-      return ending !== undefined ? live : Effect.flatMap(movedTo(value, token, now), (moved) =>
-        Option.isSome(moved)
-          ? Effect.succeed(moved)
-          // The cookie is still valid, but the session that it has moved to has ended.
-          : Effect.flatMap(hasEnded(token, now), (hasEnded) => hasEnded ? Effect.succeedNone : live))
+      states.set(value, found)
+      return Effect.succeedSome<Opened>({ value, record: found.record, needsReseal: true })
     })
-
-  const hasEnded = (token: CookieValue, now: number) =>
-    to.endReason === undefined
-      ? Effect.succeed(false)
-      : Effect.map(to.endReason(token, now), Option.exists((reason) => reason !== "unknown"))
 
   const stateOf = (value: CookieValue, now: number) => {
     const known = states.get(value)
@@ -150,11 +138,6 @@ export const make = (source: Source, to: BoundEngine, { expiry }: Scope): BoundE
       const finish = (outcome: Written): Effect.Effect<Written, SessionStoreError> =>
         outcome._tag === "Written" ? Effect.succeed(outcome) : Effect.as(to.destroy(created.value), outcome)
       const leavesTrace = successor !== undefined
-      if (ending === undefined) {
-        return leavesTrace
-          ? finish(done)
-          : Effect.flatMap(retire(value, signature, record, now), (isRetired) => finish(isRetired ? created : conflict))
-      }
       return Effect.flatMap(
         ending.end(value, { signature, now, until: record.expiry.at, leavesTrace }),
         (isEnded) =>
@@ -170,45 +153,15 @@ export const make = (source: Source, to: BoundEngine, { expiry }: Scope): BoundE
     })
   }
 
-  /**
-   * Ends a session whose cookie stays valid: the target keeps the reason, by which the cookie is rejected from now on. Returns `false` if the
-   * session has moved already.
-   */
-  const retire = (
-    value: string,
-    signature: string,
-    record: SessionRecord,
-    now: number
-  ): Effect.Effect<boolean, SessionStoreError> => {
-    const minted = successorOf(value, signature)
-    const id = Ids.fromBytes(nameBytes(Ids.byteLength))
-    return Effect.flatMap(
-      to.write({ _tag: "Create", record: { ...record, id, version: 1 }, minted }, now),
-      (created) =>
-        created._tag === "Written"
-          ? Effect.as(to.destroy(created.value), Redacted.value(created.value) === Redacted.value(minted))
-          : Effect.succeed(false)
-    )
-  }
-
   const destroy = (value: CookieValue): Effect.Effect<void, SessionStoreError> =>
     Effect.flatMap(Effect.clock, (clock) => {
       const text = Redacted.value(value)
       const now = clock.unsafeCurrentTimeMillis()
       const moved = Effect.flatMap(source.open(text, now), (found) => {
         if (found === undefined) return Effect.void
-        const token = successorOf(text, found.signature)
-        if (ending === undefined && found._tag === "Live") {
-          return Effect.flatMap(
-            retire(text, found.signature, found.record, now),
-            (isRetired) => isRetired ? Effect.void : to.destroy(token)
-          )
-        }
-        return Effect.zipRight(to.destroy(token), ending?.forget(text) ?? Effect.void)
+        return Effect.zipRight(to.destroy(successorOf(text, found.signature)), ending.forget(text))
       })
-      return ending === undefined
-        ? moved
-        : Effect.flatMap(ending.remove(text), (isRemoved) => isRemoved ? Effect.void : moved)
+      return Effect.flatMap(ending.remove(text), (isRemoved) => isRemoved ? Effect.void : moved)
     })
 
   const tokenOf = (value: CookieValue): CookieValue => {

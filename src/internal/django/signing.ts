@@ -49,6 +49,8 @@ export interface Signer {
   readonly sign: (json: string, now: number) => Effect.Effect<string>
   /** Verifies a text with each secret, and returns its JSON. */
   readonly verify: (text: string) => Effect.Effect<Verified | Rejected>
+  /** Derives 32 secret bytes from a verified text, with the secret that verified it. */
+  readonly secretOf: (text: string, verified: Verified) => Uint8Array
 }
 
 const utf8 = new TextEncoder()
@@ -65,7 +67,9 @@ const saltedHmac = (salt: string, secret: Redacted.Redacted<string>): (text: str
 export const make = ({ fallbacks, secretKey }: Secrets, salt: string): Signer => {
   const macs = [secretKey, ...fallbacks].map((secret) => saltedHmac(`${salt}signer`, secret))
   const [mac] = macs
+  const derived = [secretKey, ...fallbacks].map((secret) => saltedHmac(`effect-session/${salt}`, secret))
   return {
+    secretOf: (text, { secret }) => derived[secret]?.(text) ?? new Uint8Array(),
     sign: (json, now) =>
       Effect.map(payloadOf(json), (payload) => {
         const value = `${payload}:${toBase62(Math.floor(now / 1000))}`

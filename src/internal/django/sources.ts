@@ -5,13 +5,19 @@ import type { PlatformError } from "@effect/platform/Error"
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import type { BoundEngine } from "../../SessionEngine.js"
+import type { SessionRecord } from "../../SessionRecord.js"
 import { SessionStoreError } from "../../SessionStore.js"
+import { encodeBase64Url, nameBytes } from "../crypto/primitives.js"
+import * as Tokens from "../crypto/sessionToken.js"
+import * as Ids from "../domain/id.js"
 import * as DjangoContent from "./content.js"
 import type { Options } from "./engine.js"
 import { isKey, sessionOf } from "./engine.js"
 import type { Found, Source } from "./moving.js"
 import type { Reader } from "./reader.js"
-import type { Signer } from "./signing.js"
+import type { Signer, Verified } from "./signing.js"
 
 /** The table of the engines `db` and `cached_db`. The trace of a move is a row that Django cannot find. */
 export const table = (options: Options, namespace: string): Source => {
@@ -168,19 +174,81 @@ export const files = (
 
 const signatureOf = (text: string): string => text.slice(text.lastIndexOf(":") + 1)
 
-/** The cookies of the engine `signed_cookies`. Django ignores the lifetime of a session here; a date in it is respected. */
-export const signedCookies = ({ cookieAge, reader }: Formats, namespace: string): Source => ({
-  remote: false,
-  recognizes: (value) => /^\.?[A-Za-z0-9_-]+:[A-Za-z0-9-]+:[A-Za-z0-9_-]{43}$/.test(value),
-  open: (value, now) =>
-    Effect.map(reader.read(value, "a cookie"), (read): Found | undefined => {
-      if (read === undefined) return undefined
-      const { signature, signedAt } = read.content.verified
+/**
+ * The cookies of the engine `signed_cookies`. Django ignores the lifetime of a session here; a date in it is respected.
+ *
+ * Such a cookie stays valid for Django. So the target keeps a mark of each session that has moved or ended, as long as its cookie could
+ * be used. The mark is a session without a user, whose token only the secret of the cookie can derive: no visitor can end it.
+ */
+export const signedCookies = ({ cookieAge, reader, signer }: Formats, namespace: string, to: BoundEngine): Source => {
+  const markOf = (value: string, verified: Verified) => Tokens.fromBytes(signer.secretOf(value, verified))
+
+  const open = (value: string, now: number): Effect.Effect<Found | undefined, SessionStoreError> =>
+    Effect.flatMap(reader.read(value, "a cookie"), (read): Effect.Effect<Found | undefined, SessionStoreError> => {
+      if (read === undefined) return Effect.succeed(undefined)
+      const { verified } = read.content
+      const { signature, signedAt } = verified
       const record = DjangoContent.recordOf(read.content, {
         namespace,
         key: value,
         expiresAt: signedAt * 1000 + cookieAge
       })
-      return record.expiry.at > now ? { _tag: "Live", record, signature } : undefined
+      if (record.expiry.at <= now) return Effect.succeed(undefined)
+      return Effect.map(
+        to.open(markOf(value, verified), now, "fresh"),
+        Option.match({
+          onNone: (): Found => ({ _tag: "Live", record, signature }),
+          onSome: (mark): Found | undefined =>
+            mark.record.data === marks.moved ? { _tag: "Moved", signature } : undefined
+        })
+      )
     })
-})
+
+  /** Returns whether this call has marked the session: `false` if another one has, or if the cookie is not valid. */
+  const marked = (value: string, data: string, now: number): Effect.Effect<boolean, SessionStoreError> =>
+    Effect.flatMap(signer.verify(value), (verified): Effect.Effect<boolean, SessionStoreError> => {
+      if (verified._tag === "Rejected") return Effect.succeed(false)
+      const at = verified.signedAt * 1000 + cookieAge
+      if (at <= now) return Effect.succeed(false)
+      const minted = markOf(value, verified)
+      const record: SessionRecord = {
+        namespace,
+        id: Ids.fromBytes(nameBytes(Ids.byteLength)),
+        data,
+        schemaVersion: 1,
+        subject: undefined,
+        version: 1,
+        writeId: encodeBase64Url(nameBytes(12)),
+        createdAt: now,
+        authenticatedAt: undefined,
+        modifiedAt: now,
+        lastSeenAt: now,
+        expiry: { at, deadline: undefined, lifetime: undefined },
+        attributes: undefined
+      }
+      return Effect.flatMap(
+        to.write({ _tag: "Create", record, minted }, now),
+        (created): Effect.Effect<boolean, SessionStoreError> =>
+          created._tag !== "Written"
+            ? Effect.succeed(false)
+            : Redacted.value(created.value) === Redacted.value(minted)
+            ? Effect.succeed(true)
+            : Effect.as(to.destroy(created.value), false)
+      )
+    })
+
+  return {
+    remote: false,
+    recognizes: (value) => /^\.?[A-Za-z0-9_-]+:[A-Za-z0-9-]+:[A-Za-z0-9_-]{43}$/.test(value),
+    open,
+    ending: {
+      end: (value, { leavesTrace, now }) => marked(value, leavesTrace ? marks.moved : marks.ended, now),
+      remove: (value) =>
+        Effect.flatMap(Effect.clock, (clock) => marked(value, marks.ended, clock.unsafeCurrentTimeMillis())),
+      forget: () => Effect.void
+    }
+  }
+}
+
+/** The data of marks. */
+const marks = { moved: "{\"_moved\":true}", ended: "{\"_ended\":true}" } as const
