@@ -216,6 +216,39 @@ for (const [name, open] of databases) {
         }).pipe(Effect.provide(inTable(database)))
       }))
 
+    it.scoped("a logout of the moved session while another request moves it again is final", () =>
+      Effect.gen(function*() {
+        const { database, hash, worker } = yield* scene
+        const key = yield* worker.save("db", loggedIn(hash))
+        const movedAndEnded = Effect.flatMap(
+          visit(Shop, Shop.subject, key),
+          ({ cookie }) => Effect.as(visit(Shop, Shop.destroy, cookie), cookie)
+        )
+        yield* Effect.gen(function*() {
+          const { error, result } = yield* visit(Shop, Effect.zipRight(Shop.set("visits", 5), movedAndEnded), key)
+          assert.instanceOf(error, SessionError.SessionGone)
+          for (const cookie of [key, result]) {
+            assert.deepStrictEqual((yield* visit(Shop, Shop.subject, cookie)).result, Option.none())
+          }
+        }).pipe(Effect.provide(inTable(database)))
+      }))
+
+    it.scoped("a login with the moved session while another request moves it again ends the old session", () =>
+      Effect.gen(function*() {
+        const { database, worker } = yield* scene
+        const key = yield* worker.save("db", `{"visits":1}`)
+        const movedAndRotated = Effect.flatMap(
+          visit(Shop, Shop.value, key),
+          ({ cookie }) => visit(Shop, Shop.authenticate("1"), cookie)
+        )
+        yield* Effect.gen(function*() {
+          const { error, result } = yield* visit(Shop, Effect.zipRight(Shop.set("visits", 5), movedAndRotated), key)
+          assert.instanceOf(error, SessionError.SessionGone)
+          assert.strictEqual((yield* visit(Shop, Shop.get("visits"), key)).result, 0)
+          assert.deepStrictEqual((yield* visit(Shop, Shop.subject, result.cookie)).result, Option.some("1"))
+        }).pipe(Effect.provide(inTable(database)))
+      }))
+
     it.scoped("a save of Django while a request moves the session is not lost", () =>
       Effect.gen(function*() {
         const { database, worker } = yield* scene
@@ -324,7 +357,22 @@ describe("DjangoEngine.movingFiles", () => {
         yield* visit(Shop, Shop.destroy, first.cookie)
         assert.deepStrictEqual((yield* visit(Shop, Shop.subject, key)).result, Option.none())
       }).pipe(Effect.provide(layer))
-      assert.deepStrictEqual(readdirSync(directory), [`sessionid${key}.moved`])
+      assert.deepStrictEqual(readdirSync(directory).sort(), [`sessionid${key}.id`, `sessionid${key}.moved`])
+    }))
+
+  it.scoped("a logout of the moved session while another request moves it again is final", () =>
+    Effect.gen(function*() {
+      const { hash, layer, worker } = yield* scene
+      const key = yield* worker.save("file", loggedIn(hash))
+      const movedAndEnded = Effect.flatMap(
+        visit(Shop, Shop.subject, key),
+        ({ cookie }) => visit(Shop, Shop.destroy, cookie)
+      )
+      yield* Effect.gen(function*() {
+        const { error } = yield* visit(Shop, Effect.zipRight(Shop.set("visits", 5), movedAndEnded), key)
+        assert.instanceOf(error, SessionError.SessionGone)
+        assert.deepStrictEqual((yield* visit(Shop, Shop.subject, key)).result, Option.none())
+      }).pipe(Effect.provide(layer))
     }))
 
   it.scoped("of 8 requests that move the same session at the same time, none loses its update and all get one cookie", () =>
@@ -435,6 +483,21 @@ describe("DjangoEngine.movingSignedCookies", () => {
           Effect.zipRight(Shop.set("visits", 5), visit(Shop, Shop.destroy, old)),
           old
         )
+        assert.instanceOf(error, SessionError.SessionGone)
+        assert.deepStrictEqual((yield* visit(Shop, Shop.subject, old)).result, Option.none())
+      }).pipe(Effect.provide(layer))
+    }))
+
+  it.scoped("a logout of the moved session while another request moves it again is final", () =>
+    Effect.gen(function*() {
+      const { hash, layer, worker } = yield* scene
+      const old = yield* worker.save("signed_cookies", loggedIn(hash))
+      const movedAndEnded = Effect.flatMap(
+        visit(Shop, Shop.subject, old),
+        ({ cookie }) => visit(Shop, Shop.destroy, cookie)
+      )
+      yield* Effect.gen(function*() {
+        const { error } = yield* visit(Shop, Effect.zipRight(Shop.set("visits", 5), movedAndEnded), old)
         assert.instanceOf(error, SessionError.SessionGone)
         assert.deepStrictEqual((yield* visit(Shop, Shop.subject, old)).result, Option.none())
       }).pipe(Effect.provide(layer))

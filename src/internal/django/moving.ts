@@ -1,46 +1,59 @@
 /**
  * The engine that moves sessions of Django to another engine: each session at the end of the first request that uses it.
  *
- * A move creates the session in the target first, under a token that is derived from the cookie value and from the text that was read, and
- * then ends it in the source, if it still has that text. So requests that move the same text at the same time agree on one session, a move
- * never overwrites what Django has written meanwhile, and a logout in Django is final. What a process leaves that dies between the two steps
- * cannot be reached by any cookie. A source keeps a trace of each move, by which later requests with the old cookie find the session.
- * For signed cookies, which hold the sessions themselves, the target keeps the trace.
+ * A move has three steps. It claims the session, if that still has the text that was read: from then on Django does not find it, and its text
+ * stays. It creates the session in the target, under a token that is derived from the cookie value and the text, so that requests which move
+ * the same text agree on one session. And it finishes: what stays in the source is a trace, by which requests with the old cookie find the
+ * session. The cookie is sent after the last step only. So after it a missing session has ended, and before it was not created yet: another
+ * request completes what a process that dies has begun, and no late request brings back a session that has ended.
  */
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type { BoundEngine, CookieValue, Opened, Scope, Write, Written } from "../../SessionEngine.js"
 import type { SessionRecord } from "../../SessionRecord.js"
-import type { SessionStoreError } from "../../SessionStore.js"
+import type { SessionStoreError, SubjectLimit } from "../../SessionStore.js"
 import { decodeBase64Url, lengthPrefixed, nameBytes, sha256 } from "../crypto/primitives.js"
 import * as Tokens from "../crypto/sessionToken.js"
 import { earlier } from "../domain/earlier.js"
 import * as Ids from "../domain/id.js"
 
-/** A session in a source, or the trace of its move. `signature`: that of the text that was read, or moved. */
-export type Found =
-  | { readonly _tag: "Live"; readonly record: SessionRecord; readonly signature: string }
-  | { readonly _tag: "Moved"; readonly signature: string }
+/** A session in a source. */
+export interface Live {
+  readonly _tag: "Live"
+  readonly record: SessionRecord
+  /** The signature of the text that was read. */
+  readonly signature: string
+  /** Claims the session, if it still has this text. Absent: it is claimed. */
+  readonly claim?: (now: number) => Effect.Effect<boolean, SessionStoreError>
+  /** Ends the session, if it still has this text. */
+  readonly end: (now: number) => Effect.Effect<boolean, SessionStoreError>
+}
+
+/** The trace of a move. */
+export interface Moved {
+  readonly _tag: "Moved"
+  /** The signature of the text that has moved. */
+  readonly signature: string
+}
 
 /** A place where Django keeps sessions, bound to a namespace. */
 export interface Source {
   readonly remote: boolean
   /** Returns whether a cookie value has the form of this source. */
   readonly recognizes: (value: string) => boolean
-  readonly open: (value: string, now: number) => Effect.Effect<Found | undefined, SessionStoreError>
-  readonly ending: {
-    /** Ends a session that still has the text of this signature, and leaves a trace of its move unless it has rotated. */
-    readonly end: (
-      value: string,
-      moved: { readonly signature: string; readonly now: number; readonly until: number; readonly leavesTrace: boolean }
-    ) => Effect.Effect<boolean, SessionStoreError>
-    /** Ends a session. Returns `false` if there was none. */
-    readonly remove: (value: string) => Effect.Effect<boolean, SessionStoreError>
-    /** Deletes the trace of a move. */
-    readonly forget: (value: string) => Effect.Effect<void, SessionStoreError>
-  }
+  readonly open: (value: string, now: number) => Effect.Effect<Live | Moved | undefined, SessionStoreError>
+  /** Replaces a claimed session by the trace of its move. Returns `false` if no session is claimed. `until`: the end of the trace. */
+  readonly finish: (
+    value: string,
+    move: { readonly signature: string; readonly now: number; readonly until: number }
+  ) => Effect.Effect<boolean, SessionStoreError>
+  /** Ends a session that is not claimed. Returns `false` if there was none. */
+  readonly remove: (value: string, now: number) => Effect.Effect<boolean, SessionStoreError>
+  /** Ends a claimed session, or deletes the trace of a move. */
+  readonly forget: (value: string, now: number) => Effect.Effect<void, SessionStoreError>
   readonly ping?: (now: number) => Effect.Effect<void, SessionStoreError>
 }
 
@@ -50,17 +63,15 @@ const successorOf = (value: string, signature: string) =>
     decodeBase64Url(sha256(lengthPrefixed("effect-session/django/successor", value, signature))) ?? new Uint8Array()
   )
 
-type State =
-  | { readonly _tag: "Live"; readonly record: SessionRecord; readonly signature: string }
-  | { readonly _tag: "Moved"; readonly token: CookieValue }
-  | { readonly _tag: "None" }
+type State = Live | { readonly _tag: "Moved"; readonly token: CookieValue } | { readonly _tag: "None" }
+
+/** A write of an existing session. */
+type Change = Exclude<Write, { readonly _tag: "Create" }>
 
 const gone: Written = { _tag: "Gone" }
 const conflict: Written = { _tag: "Conflict" }
 
 export const make = (source: Source, to: BoundEngine, { expiry }: Scope): BoundEngine => {
-  const { ending } = source
-
   /** The sessions that were read last by each cookie value of Django. */
   const states = new WeakMap<CookieValue, State>()
 
@@ -83,8 +94,24 @@ export const make = (source: Source, to: BoundEngine, { expiry }: Scope): BoundE
       if (found === undefined) return Effect.succeedNone
       const token = successorOf(Redacted.value(value), found.signature)
       if (found._tag === "Moved") return movedTo(value, token, now)
-      states.set(value, found)
-      return Effect.succeedSome<Opened>({ value, record: found.record, needsReseal: true })
+      const live = Effect.sync(() => {
+        states.set(value, found)
+        return Option.some<Opened>({ value, record: found.record, needsReseal: true })
+      })
+      const { signature } = found
+      return found.claim !== undefined
+        ? live
+        : Effect.flatMap(
+          movedTo(value, token, now),
+          (moved) =>
+            Option.isNone(moved)
+              ? live
+              // The request that has created the session has not finished, or has died.
+              : Effect.as(
+                source.finish(Redacted.value(value), { signature, now, until: moved.value.record.expiry.at }),
+                moved
+              )
+        )
     })
 
   const stateOf = (value: CookieValue, now: number) => {
@@ -94,74 +121,70 @@ export const make = (source: Source, to: BoundEngine, { expiry }: Scope): BoundE
       : Effect.succeed(known)
   }
 
-  /** The record that a session of Django has in the target. */
-  const carried = (
-    write: Exclude<Write, { readonly _tag: "Create" }>,
-    { record }: { readonly record: SessionRecord },
+  /** Creates a session of Django in the target. `minted`: its token; absent: a random one. */
+  const create = (
+    record: SessionRecord,
+    minted: CookieValue | undefined,
+    limit: SubjectLimit | undefined,
     now: number
   ) => {
-    const next = write._tag === "Touch" ? { ...record, lastSeenAt: write.record.lastSeenAt } : write.record
     // Django has no limit that activity cannot move.
-    const deadline = next.expiry.deadline ??
+    const deadline = record.expiry.deadline ??
       earlier(expiry?.absolute === undefined ? undefined : now + expiry.absolute, expiry?.at)
-    return {
-      ...next,
-      // Another attempt may have taken the id, and ended before it was reached.
-      id: Ids.fromBytes(nameBytes(Ids.byteLength)),
-      version: 1,
-      expiry: { ...next.expiry, at: Math.min(next.expiry.at, deadline ?? Infinity), deadline }
-    }
+    return to.write({
+      _tag: "Create",
+      record: {
+        ...record,
+        // The id of a session that another request has created may be the same.
+        id: Ids.fromBytes(nameBytes(Ids.byteLength)),
+        version: 1,
+        expiry: { ...record.expiry, at: Math.min(record.expiry.at, deadline ?? Infinity), deadline }
+      },
+      minted,
+      limit
+    }, now)
   }
 
-  const move = (
-    write: Exclude<Write, { readonly _tag: "Create" }>,
-    live: Extract<State, { readonly _tag: "Live" }>,
-    now: number
-  ): Effect.Effect<Written, SessionStoreError> => {
-    if (write._tag !== "Touch" && write.expectedVersion !== live.record.version) return Effect.succeed(conflict)
-    const value = Redacted.value(write.value)
-    const { signature } = live
-    const record = carried(write, live, now)
-    // The old cookie must not give access to a session that has rotated, so its token is random.
-    const successor = write._tag === "Rotate" ? undefined : successorOf(value, signature)
-    const creation: Write = {
-      _tag: "Create",
-      record,
-      minted: successor ?? (write._tag === "Rotate" ? write.minted : undefined),
-      limit: write._tag === "Rotate" ? write.limit : undefined
-    }
-    return Effect.flatMap(to.write(creation, now), (created): Effect.Effect<Written, SessionStoreError> => {
-      if (created._tag !== "Written") return Effect.succeed(created)
-      const isOwn = successor === undefined || Redacted.value(created.value) === Redacted.value(successor)
-      // If another request has made the session of this text, use that one.
-      const done = isOwn ? created : conflict
-      const finish = (outcome: Written): Effect.Effect<Written, SessionStoreError> =>
-        outcome._tag === "Written" ? Effect.succeed(outcome) : Effect.as(to.destroy(created.value), outcome)
-      const leavesTrace = successor !== undefined
-      return Effect.flatMap(
-        ending.end(value, { signature, now, until: record.expiry.at, leavesTrace }),
-        (isEnded) =>
-          isEnded ? finish(done) : Effect.flatMap(source.open(value, now), (found) =>
-            finish(
-              found === undefined
-                ? gone
-                : found._tag === "Moved" && found.signature === signature && leavesTrace
-                ? done
-                : conflict
-            ))
-      )
+  /** Moves a session by a write of it. */
+  const move = (write: Change, live: Live, now: number): Effect.Effect<Written, SessionStoreError> =>
+    Effect.gen(function*() {
+      const { claim, end, record, signature } = live
+      const value = Redacted.value(write.value)
+      const unmoved = Effect.map(source.open(value, now), (found) => found === undefined ? gone : conflict)
+      if (write._tag !== "Touch" && write.expectedVersion !== record.version) return conflict
+      if (write._tag === "Rotate") {
+        // The old cookie must not lead to a session that has rotated, so its token is random.
+        const created = yield* create(write.record, write.minted, write.limit, now)
+        if (created._tag !== "Written" || (yield* end(now))) return created
+        yield* to.destroy(created.value)
+        return yield* unmoved
+      }
+      if (claim !== undefined && !(yield* claim(now))) return yield* unmoved
+      const next = write._tag === "Save" ? write.record : { ...record, lastSeenAt: write.record.lastSeenAt }
+      const token = successorOf(value, signature)
+      const created = yield* create(next, token, undefined, now)
+      if (created._tag !== "Written") return created
+      if (Redacted.value(created.value) !== Redacted.value(token)) {
+        // Another request has created the session of this text.
+        yield* to.destroy(created.value)
+        return conflict
+      }
+      const isFinished = yield* source.finish(value, { signature, now, until: created.record.expiry.at })
+      // Another request may have finished the move. If not, a logout has ended the claimed session.
+      if (isFinished || (yield* source.open(value, now))?._tag === "Moved") return created
+      yield* to.destroy(created.value)
+      return gone
     })
-  }
 
   const destroy = (value: CookieValue): Effect.Effect<void, SessionStoreError> =>
-    Effect.flatMap(Effect.clock, (clock) => {
+    Effect.gen(function*() {
       const text = Redacted.value(value)
-      const now = clock.unsafeCurrentTimeMillis()
-      const moved = Effect.flatMap(source.open(text, now), (found) => {
-        if (found === undefined) return Effect.void
-        return Effect.zipRight(to.destroy(successorOf(text, found.signature)), ending.forget(text))
-      })
-      return Effect.flatMap(ending.remove(text), (isRemoved) => isRemoved ? Effect.void : moved)
+      const now = yield* Clock.currentTimeMillis
+      if (yield* source.remove(text, now)) return
+      const found = yield* source.open(text, now)
+      if (found === undefined) return
+      yield* to.destroy(successorOf(text, found.signature))
+      yield* source.forget(text, now)
     })
 
   const tokenOf = (value: CookieValue): CookieValue => {

@@ -14,72 +14,74 @@ import * as Tokens from "../crypto/sessionToken.js"
 import * as Ids from "../domain/id.js"
 import * as DjangoContent from "./content.js"
 import type { Options } from "./engine.js"
-import { isKey, sessionOf } from "./engine.js"
-import type { Found, Source } from "./moving.js"
+import { isKey } from "./engine.js"
+import type { Live, Moved, Source } from "./moving.js"
 import type { Reader } from "./reader.js"
-import type { Signer, Verified } from "./signing.js"
+import type { Signer } from "./signing.js"
+import type { SessionRow } from "./table.js"
 
-/** The table of the engines `db` and `cached_db`. The trace of a move is a row that Django cannot find. */
+/**
+ * The table of the engines `db` and `cached_db`. A claimed session is in a row with another key, which no cookie has; so is the trace of a
+ * move, without data.
+ */
 export const table = (options: Options, namespace: string): Source => {
   const { calls: { limited, resolved }, reader, signer, table } = options
-  const open = (key: string, now: number): Effect.Effect<Found | undefined, SessionStoreError> => {
-    const moved = DjangoContent.movedKeyOf(key)
-    return Effect.flatMap(limited("load", table.loadMoved(key, moved, now)), (row) => {
-      if (row?.key === key) {
-        return Effect.map(
-          sessionOf(options, namespace, row, now),
-          (session): Found | undefined =>
-            session === undefined
-              ? undefined
-              : { _tag: "Live", record: session.record, signature: session.content.verified.signature }
-        )
-      }
-      return row?.key !== moved ? Effect.succeed(undefined) : Effect.map(
-        reader.read(row.text, "the table"),
-        (read): Found | undefined => {
-          const signature = read?.content.ours.movedFrom
-          return signature === undefined ? undefined : { _tag: "Moved", signature }
+  const find = (key: string, now: number) => limited("load", table.loadMoved(key, DjangoContent.movedKeyOf(key), now))
+
+  /** Converts a row that is found by its own key, or by that of a claimed session. */
+  const foundIn = (
+    key: string,
+    row: SessionRow,
+    now: number
+  ): Effect.Effect<Live | Moved | undefined, SessionStoreError> =>
+    Effect.flatMap(reader.read(row.text, "the table"), (read): Effect.Effect<Live | Moved | undefined> => {
+      if (read === undefined) return Effect.succeed(undefined)
+      const { ours: { movedFrom }, verified: { signature } } = read.content
+      if (movedFrom !== undefined) return Effect.succeed({ _tag: "Moved", signature: movedFrom })
+      const record = DjangoContent.recordOf(read.content, { namespace, key, expiresAt: row.expiresAt })
+      if (record.expiry.at <= now) return Effect.succeed(undefined)
+      const expected = (now: number) => ({ key: row.key, signature, now })
+      return Effect.succeed({
+        _tag: "Live",
+        record,
+        signature,
+        // After a lost reply a row that is not there may have been deleted by this call or by a logout in Django: it counts as ended by that.
+        end: (now) => resolved("rotate", table.end(expected(now)), Effect.succeed, Effect.succeed),
+        ...row.key !== key ? {} : {
+          claim: (now) =>
+            resolved(
+              "save",
+              table.replace("save", expected(now), { ...row, key: DjangoContent.movedKeyOf(key) }),
+              (changed) => Effect.succeed(changed === true),
+              (changed) =>
+                changed === true
+                  ? Effect.succeed(true)
+                  : Effect.map(find(key, now), (found) => found?.key !== key && found?.text === row.text)
+            )
         }
-      )
+      })
     })
-  }
+
   return {
     remote: options.remote,
     recognizes: isKey,
-    open,
+    open: (key, now) =>
+      Effect.flatMap(find(key, now), (row) =>
+        row?.key === key || row?.key === DjangoContent.movedKeyOf(key)
+          ? foundIn(key, row, now)
+          : Effect.succeed(undefined)),
     ping: (now) => Effect.asVoid(limited("load", table.load("", now))),
-    ending: {
-      end: (key, { leavesTrace, now, signature, until }) => {
-        const expected = { key, signature, now }
-        if (!leavesTrace) {
-          // A lost reply may be that of a logout in Django as well as that of this call: the session counts as ended.
-          return resolved("rotate", table.end(expected), Effect.succeed, Effect.succeed)
-        }
-        return Effect.flatMap(
-          signer.sign(DjangoContent.encodeMoved(signature), now),
-          (text) => {
-            const row = { key: DjangoContent.movedKeyOf(key), text, expiresAt: Math.floor(until) }
-            return resolved(
-              "rotate",
-              table.replace("rotate", expected, row),
-              (changed) => Effect.succeed(changed === true),
-              (changed) =>
-                changed === true ? Effect.succeed(true) : Effect.map(
-                  open(key, now),
-                  (found) => found?._tag === "Moved" && found.signature === signature
-                )
-            )
-          }
-        )
-      },
-      remove: (key) => resolved("destroy", table.destroy(key), Effect.succeed, Effect.succeed),
-      forget: (key) =>
-        resolved(
-          "destroy",
-          table.destroy(DjangoContent.movedKeyOf(key)),
-          () => Effect.void,
-          () => Effect.void
-        )
+    finish: (key, { now, signature, until }) =>
+      Effect.flatMap(signer.sign(DjangoContent.encodeMoved(signature), now), (text) => {
+        const moved = DjangoContent.movedKeyOf(key)
+        const row = { key: moved, text, expiresAt: Math.floor(until) }
+        const isChanged = (changed: boolean | "taken") => Effect.succeed(changed === true)
+        return resolved("save", table.replace("save", { key: moved, signature, now }, row), isChanged, isChanged)
+      }),
+    remove: (key) => resolved("destroy", table.destroy(key), Effect.succeed, Effect.succeed),
+    forget: (key) => {
+      const done = () => Effect.void
+      return resolved("destroy", table.destroy(DjangoContent.movedKeyOf(key)), done, done)
     }
   }
 }
@@ -97,7 +99,10 @@ interface File {
   readonly modifiedAt: number
 }
 
-/** The files of the engine `file`. The trace of a move is the file under another name, which Django does not look for. */
+/**
+ * The files of the engine `file`. A claimed session, and the trace of its move, is the file under another name, which Django does not look
+ * for.
+ */
 export const files = (
   { cookieAge, reader }: Formats,
   { directory, fs, prefix }: {
@@ -109,6 +114,7 @@ export const files = (
   namespace: string
 ): Source => {
   const pathOf = (key: string): string => `${directory}/${prefix}${key}`
+  const claimedOf = (key: string): string => `${pathOf(key)}.claimed`
   const movedOf = (key: string): string => `${pathOf(key)}.moved`
   const ifThere = <A>(
     operation: string,
@@ -132,43 +138,47 @@ export const files = (
         })
       })
     )
-  const live = (key: string, { modifiedAt, text }: File, now: number) =>
-    Effect.map(reader.read(text, "a file"), (found): Found | undefined => {
+  const rename = (from: string, to: string) => Effect.map(ifThere("save", fs.rename(from, to)), Option.isSome)
+  const remove = (path: string) => Effect.map(ifThere("destroy", fs.remove(path)), Option.isSome)
+  /** Converts a file. `path`: where it was read. */
+  const live = (key: string, path: string, { modifiedAt, text }: File, now: number) =>
+    Effect.map(reader.read(text, "a file"), (found): Live | undefined => {
       if (found === undefined) return undefined
       const { lifetime, verified: { signature } } = found.content
       const end = lifetime?._tag === "Until"
         ? lifetime.at
         : modifiedAt + (lifetime?._tag === "Inactivity" ? lifetime.millis : cookieAge)
       const record = DjangoContent.recordOf(found.content, { namespace, key, expiresAt: end })
-      return record.expiry.at > now ? { _tag: "Live", record, signature } : undefined
+      if (record.expiry.at <= now) return undefined
+      /** Changes the file, if it still has this text. */
+      const unchanged = (change: Effect.Effect<boolean, SessionStoreError>) =>
+        Effect.flatMap(read(path), (file) => file?.text === text ? change : Effect.succeed(false))
+      return {
+        _tag: "Live",
+        record,
+        signature,
+        end: () => unchanged(remove(path)),
+        ...path === claimedOf(key) ? {} : { claim: () => unchanged(rename(path, claimedOf(key))) }
+      }
     })
-  const open = (key: string, now: number): Effect.Effect<Found | undefined, SessionStoreError> =>
-    Effect.flatMap(
-      read(pathOf(key)),
-      (file) =>
-        file !== undefined && file.text !== "" ? live(key, file, now) : Effect.map(
-          read(movedOf(key)),
-          (file): Found | undefined =>
-            file === undefined ? undefined : { _tag: "Moved", signature: signatureOf(file.text) }
-        )
-    )
-  const remove = (path: string) => Effect.map(ifThere("destroy", fs.remove(path)), Option.isSome)
+  const open = (key: string, now: number): Effect.Effect<Live | Moved | undefined, SessionStoreError> =>
+    Effect.gen(function*() {
+      // In the order of a move, so that a file that is renamed meanwhile is found.
+      for (const path of [pathOf(key), claimedOf(key)]) {
+        const file = yield* read(path)
+        if (file !== undefined && file.text !== "") return yield* live(key, path, file, now)
+      }
+      const file = yield* read(movedOf(key))
+      return file === undefined ? undefined : { _tag: "Moved", signature: signatureOf(file.text) } as const
+    })
   return {
     remote: false,
     // Django's own engine accepts no other characters, so a cookie cannot name a file elsewhere.
     recognizes: (value) => /^[a-z0-9]{8,40}$/.test(value),
     open,
-    ending: {
-      end: (key, { leavesTrace, signature }) =>
-        Effect.flatMap(read(pathOf(key)), (file) =>
-          file === undefined || signatureOf(file.text) !== signature
-            ? Effect.succeed(false)
-            : leavesTrace
-            ? Effect.map(ifThere("rotate", fs.rename(pathOf(key), movedOf(key))), Option.isSome)
-            : remove(pathOf(key))),
-      remove: (key) => remove(pathOf(key)),
-      forget: (key) => Effect.asVoid(remove(movedOf(key)))
-    }
+    finish: (key) => rename(claimedOf(key), movedOf(key)),
+    remove: (key) => remove(pathOf(key)),
+    forget: (key) => Effect.zipRight(remove(claimedOf(key)), Effect.asVoid(remove(movedOf(key))))
   }
 }
 
@@ -177,40 +187,23 @@ const signatureOf = (text: string): string => text.slice(text.lastIndexOf(":") +
 /**
  * The cookies of the engine `signed_cookies`. Django ignores the lifetime of a session here; a date in it is respected.
  *
- * Such a cookie stays valid for Django. So the target keeps a mark of each session that has moved or ended, as long as its cookie could
- * be used. The mark is a session without a user, whose token only the secret of the cookie can derive: no visitor can end it.
+ * Such a cookie stays valid for Django. So the target keeps a mark of each session that was claimed, has moved or has ended, as long as its
+ * cookie could be used. The mark is a session without a user, whose token only the secret of the cookie can derive: no visitor can end it.
  */
 export const signedCookies = ({ cookieAge, reader, signer }: Formats, namespace: string, to: BoundEngine): Source => {
-  const markOf = (value: string, verified: Verified) => Tokens.fromBytes(signer.secretOf(value, verified))
-
-  const open = (value: string, now: number): Effect.Effect<Found | undefined, SessionStoreError> =>
-    Effect.flatMap(reader.read(value, "a cookie"), (read): Effect.Effect<Found | undefined, SessionStoreError> => {
-      if (read === undefined) return Effect.succeed(undefined)
-      const { verified } = read.content
-      const { signature, signedAt } = verified
-      const record = DjangoContent.recordOf(read.content, {
-        namespace,
-        key: value,
-        expiresAt: signedAt * 1000 + cookieAge
-      })
-      if (record.expiry.at <= now) return Effect.succeed(undefined)
-      return Effect.map(
-        to.open(markOf(value, verified), now, "fresh"),
-        Option.match({
-          onNone: (): Found => ({ _tag: "Live", record, signature }),
-          onSome: (mark): Found | undefined =>
-            mark.record.data === marks.moved ? { _tag: "Moved", signature } : undefined
-        })
-      )
+  /** The token of the mark of a cookie, and the end of both. `undefined`: the cookie is not valid. */
+  const markOf = (value: string, now: number) =>
+    Effect.map(signer.verify(value), (verified) => {
+      if (verified._tag === "Rejected") return undefined
+      const at = verified.signedAt * 1000 + cookieAge
+      return at > now ? { token: Tokens.fromBytes(signer.secretOf(value, verified)), at } : undefined
     })
 
-  /** Returns whether this call has marked the session: `false` if another one has, or if the cookie is not valid. */
-  const marked = (value: string, data: string, now: number): Effect.Effect<boolean, SessionStoreError> =>
-    Effect.flatMap(signer.verify(value), (verified): Effect.Effect<boolean, SessionStoreError> => {
-      if (verified._tag === "Rejected") return Effect.succeed(false)
-      const at = verified.signedAt * 1000 + cookieAge
-      if (at <= now) return Effect.succeed(false)
-      const minted = markOf(value, verified)
+  /** Makes the mark of a session that has none. Returns `false` if it has one. */
+  const mark = (value: string, data: Mark, now: number): Effect.Effect<boolean, SessionStoreError> =>
+    Effect.flatMap(markOf(value, now), (mark): Effect.Effect<boolean, SessionStoreError> => {
+      if (mark === undefined) return Effect.succeed(false)
+      const { at, token } = mark
       const record: SessionRecord = {
         namespace,
         id: Ids.fromBytes(nameBytes(Ids.byteLength)),
@@ -227,28 +220,82 @@ export const signedCookies = ({ cookieAge, reader, signer }: Formats, namespace:
         attributes: undefined
       }
       return Effect.flatMap(
-        to.write({ _tag: "Create", record, minted }, now),
+        to.write({ _tag: "Create", record, minted: token }, now),
         (created): Effect.Effect<boolean, SessionStoreError> =>
           created._tag !== "Written"
             ? Effect.succeed(false)
-            : Redacted.value(created.value) === Redacted.value(minted)
+            : Redacted.value(created.value) === Redacted.value(token)
             ? Effect.succeed(true)
             : Effect.as(to.destroy(created.value), false)
       )
     })
 
+  /** Changes a mark. Returns `false` if it is none of `from`, or another request changes it. */
+  const remark = (
+    value: string,
+    from: ReadonlyArray<string>,
+    data: Mark,
+    now: number
+  ): Effect.Effect<boolean, SessionStoreError> =>
+    Effect.flatMap(markOf(value, now), (mark) =>
+      mark === undefined ? Effect.succeed(false) : Effect.flatMap(
+        to.open(mark.token, now, "fresh"),
+        Option.match({
+          onNone: () => Effect.succeed(false),
+          onSome: ({ record }) =>
+            !from.includes(record.data) ? Effect.succeed(false) : Effect.map(
+              to.write({
+                _tag: "Save",
+                value: mark.token,
+                record: { ...record, data, version: record.version + 1, writeId: encodeBase64Url(nameBytes(12)) },
+                expectedVersion: record.version
+              }, now),
+              ({ _tag }) => _tag === "Written"
+            )
+        })
+      ))
+
+  const open = (value: string, now: number): Effect.Effect<Live | Moved | undefined, SessionStoreError> =>
+    Effect.flatMap(
+      reader.read(value, "a cookie"),
+      (read): Effect.Effect<Live | Moved | undefined, SessionStoreError> => {
+        if (read === undefined) return Effect.succeed(undefined)
+        const { verified } = read.content
+        const { signature, signedAt } = verified
+        const expiresAt = signedAt * 1000 + cookieAge
+        const record = DjangoContent.recordOf(read.content, { namespace, key: value, expiresAt })
+        if (record.expiry.at <= now) return Effect.succeed(undefined)
+        const live = { _tag: "Live", record, signature } as const
+        return Effect.map(
+          to.open(Tokens.fromBytes(signer.secretOf(value, verified)), now, "fresh"),
+          Option.match({
+            onNone: (): Live => ({
+              ...live,
+              claim: (now) => mark(value, marks.claimed, now),
+              end: (now) => mark(value, marks.ended, now)
+            }),
+            onSome: ({ record: { data } }): Live | Moved | undefined =>
+              data === marks.claimed
+                ? { ...live, end: (now) => remark(value, [marks.claimed], marks.ended, now) }
+                : data === marks.moved
+                ? { _tag: "Moved", signature }
+                : undefined
+          })
+        )
+      }
+    )
+
   return {
     remote: false,
     recognizes: (value) => /^\.?[A-Za-z0-9_-]+:[A-Za-z0-9-]+:[A-Za-z0-9_-]{43}$/.test(value),
     open,
-    ending: {
-      end: (value, { leavesTrace, now }) => marked(value, leavesTrace ? marks.moved : marks.ended, now),
-      remove: (value) =>
-        Effect.flatMap(Effect.clock, (clock) => marked(value, marks.ended, clock.unsafeCurrentTimeMillis())),
-      forget: () => Effect.void
-    }
+    finish: (value, { now }) => remark(value, [marks.claimed], marks.moved, now),
+    remove: (value, now) => mark(value, marks.ended, now),
+    forget: (value, now) => Effect.asVoid(remark(value, [marks.claimed, marks.moved], marks.ended, now))
   }
 }
 
 /** The data of marks. */
-const marks = { moved: "{\"_moved\":true}", ended: "{\"_ended\":true}" } as const
+const marks = { claimed: "{\"_claimed\":true}", moved: "{\"_moved\":true}", ended: "{\"_ended\":true}" } as const
+
+type Mark = typeof marks[keyof typeof marks]
