@@ -52,7 +52,7 @@ export interface Source {
   ) => Effect.Effect<boolean, SessionStoreError>
   /** Ends a session that is not claimed. Returns `false` if there was none. */
   readonly remove: (value: string, now: number) => Effect.Effect<boolean, SessionStoreError>
-  /** Ends a claimed session, or deletes the trace of a move. */
+  /** Deletes the trace of a move. */
   readonly forget: (value: string, now: number) => Effect.Effect<void, SessionStoreError>
   readonly ping?: (now: number) => Effect.Effect<void, SessionStoreError>
 }
@@ -183,8 +183,11 @@ export const make = (source: Source, to: BoundEngine, { expiry }: Scope): BoundE
       if (yield* source.remove(text, now)) return
       const found = yield* source.open(text, now)
       if (found === undefined) return
-      yield* to.destroy(successorOf(text, found.signature))
-      yield* source.forget(text, now)
+      const token = successorOf(text, found.signature)
+      // If it does not have this text any more, another request has claimed it, or finished its move.
+      if (found._tag === "Live" && !(yield* found.end(now))) return yield* destroy(value)
+      yield* to.destroy(token)
+      if (found._tag === "Moved") yield* source.forget(text, now)
     })
 
   const tokenOf = (value: CookieValue): CookieValue => {

@@ -178,7 +178,7 @@ export const files = (
     open,
     finish: (key) => rename(claimedOf(key), movedOf(key)),
     remove: (key) => remove(pathOf(key)),
-    forget: (key) => Effect.zipRight(remove(claimedOf(key)), Effect.asVoid(remove(movedOf(key))))
+    forget: (key) => Effect.asVoid(remove(movedOf(key)))
   }
 }
 
@@ -230,10 +230,10 @@ export const signedCookies = ({ cookieAge, reader, signer }: Formats, namespace:
       )
     })
 
-  /** Changes a mark. Returns `false` if it is none of `from`, or another request changes it. */
+  /** Changes a mark. Returns `false` if it is not `from`, or another request changes it. */
   const remark = (
     value: string,
-    from: ReadonlyArray<string>,
+    from: Mark,
     data: Mark,
     now: number
   ): Effect.Effect<boolean, SessionStoreError> =>
@@ -243,7 +243,7 @@ export const signedCookies = ({ cookieAge, reader, signer }: Formats, namespace:
         Option.match({
           onNone: () => Effect.succeed(false),
           onSome: ({ record }) =>
-            !from.includes(record.data) ? Effect.succeed(false) : Effect.map(
+            record.data !== from ? Effect.succeed(false) : Effect.map(
               to.write({
                 _tag: "Save",
                 value: mark.token,
@@ -276,7 +276,7 @@ export const signedCookies = ({ cookieAge, reader, signer }: Formats, namespace:
             }),
             onSome: ({ record: { data } }): Live | Moved | undefined =>
               data === marks.claimed
-                ? { ...live, end: (now) => remark(value, [marks.claimed], marks.ended, now) }
+                ? { ...live, end: (now) => remark(value, marks.claimed, marks.ended, now) }
                 : data === marks.moved
                 ? { _tag: "Moved", signature }
                 : undefined
@@ -289,9 +289,9 @@ export const signedCookies = ({ cookieAge, reader, signer }: Formats, namespace:
     remote: false,
     recognizes: (value) => /^\.?[A-Za-z0-9_-]+:[A-Za-z0-9-]+:[A-Za-z0-9_-]{43}$/.test(value),
     open,
-    finish: (value, { now }) => remark(value, [marks.claimed], marks.moved, now),
+    finish: (value, { now }) => remark(value, marks.claimed, marks.moved, now),
     remove: (value, now) => mark(value, marks.ended, now),
-    forget: (value, now) => Effect.asVoid(remark(value, [marks.claimed, marks.moved], marks.ended, now))
+    forget: (value, now) => Effect.asVoid(remark(value, marks.moved, marks.ended, now))
   }
 }
 
