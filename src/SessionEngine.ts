@@ -50,13 +50,13 @@ export interface Scope {
    */
   readonly cookieScope?: string
   /**
-   * The names of the fields of the schema, as they are encoded.
+   * The names of the fields of the schema in their encoding.
    *
    * @since 0.6.0
    */
   readonly fields?: ReadonlyArray<string>
   /**
-   * The expiry policy of the tag. An engine rejects what it cannot keep.
+   * The expiry policy of the tag. An engine rejects a policy that it cannot enforce.
    *
    * @since 0.6.0
    */
@@ -192,8 +192,8 @@ export interface BoundEngine {
     now: number
   ) => Effect.Effect<Option<EndReason | "unknown">, SessionStoreError>
   /**
-   * Fails if the store cannot answer. Reads at most one record, which does not exist. Absent: the engine keeps nothing outside of the cookie,
-   * so there is nothing that could be down.
+   * Fails if the store cannot answer. Reads at most one record, which does not exist. Absent: the engine keeps nothing outside of the
+   * cookie, so there is nothing that could be down.
    *
    * @since 0.6.0
    */
