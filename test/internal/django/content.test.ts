@@ -115,7 +115,7 @@ describe("encode", () => {
 
   it("a changed member leaves the sources and the order of all others, and adds _effect_session at the end", () =>
     assert.strictEqual(
-      withData({ note: "ä", cart: { n: 1 }, big: { "effect-session/unreadable": true } }),
+      withData({ note: "ä", cart: { n: 1 }, big: { "effect-session/unreadable": "12345678901234567890" } }),
       `${json.replace("\"a\"", "\"\\u00e4\"").slice(0, -1)},${ours}`
     ))
 
