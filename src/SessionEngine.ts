@@ -155,8 +155,8 @@ export interface BoundEngine {
    */
   readonly synchronous?: BoundEngine
   /**
-   * Another program sets the cookie of the same sessions, and gives it their end, which each of its writes moves. So each write here sends the
-   * cookie again, too, and the cookie does not last until the deadline.
+   * Another program sets the cookie, too: each of its writes sends it with the end of the session. So each write of this library sends the
+   * cookie again, and without regard to the deadline of the policy.
    *
    * @since 0.6.0
    */

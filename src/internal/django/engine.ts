@@ -59,7 +59,7 @@ export interface Options {
 const place = "the table"
 
 /** Reads a row; `undefined` if it has no session. */
-export const sessionOf = (
+const sessionOf = (
   { reader }: Pick<Options, "reader">,
   namespace: string,
   row: SessionRow,

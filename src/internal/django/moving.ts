@@ -108,7 +108,7 @@ export const make = (source: Source, to: BoundEngine, { expiry }: Scope): BoundE
           (moved) =>
             Option.isNone(moved)
               ? live
-              // The request that has created the session has not finished, or has died.
+              // The request that has created the session has not finished the move, and may have ended.
               : Effect.as(
                 source.finish(Redacted.value(value), { signature, now, until: moved.value.record.expiry.at }),
                 moved
